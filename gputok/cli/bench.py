@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -140,9 +141,28 @@ def latency(
         typer.Option(help="A text file, each line of which is encoded once. [default: made-up words]"),
     ] = None,
     runs: Annotated[int, typer.Option(help="Measurements of each text, taking turns.", min=1)] = 21,
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The Python of another environment, whose package tokenizers (1.0, say) is timed too. For prompts, batches "
+            "and first texts, in processes of their own; --text must have 10 MB.",
+            metavar="PYTHON",
+        ),
+    ] = None,
+    doors: Annotated[
+        bool, typer.Option("--doors", help="Time prompts, batches and first texts, without a peer too.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Time the encoding of one short text (repeated, new, not ASCII, with special tokens), and compare with tokenizers."""
+    if peer or doors:
+        from gputok.bench import doors as ways
+
+        if text is None:
+            raise typer.BadParameter("prompts, batches and first texts need --text, a file of 10 MB")
+        found = ways.doors(tokenizers, text, peer or [])
+        print(json.dumps([door._asdict() for door in found], indent=2) if as_json else ways.table(found))
+        return
     from gputok.bench import latency as texts
 
     rows = texts.latency(tokenizers, text=text, runs=runs)

@@ -158,6 +158,11 @@ class Model(Component):
         """The `kernels.BpeTables` for bytes that stand for ByteLevel characters; None if the model has none."""
         return None
 
+    @property
+    def byte_words(self) -> Any:
+        """The `kernels.cpu.encode_words.byte_words.ByteWords` of the model, or None; see `BPE.byte_words`."""
+        return None
+
     def update(self, **learned: Any) -> None:
         """Sets what a trainer has learned; the other options of the model stay as they are.
 

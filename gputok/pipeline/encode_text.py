@@ -16,10 +16,11 @@ import numpy as np
 from gputok.encoding.columns import DTYPES
 from gputok.encoding.encoding import Encoding
 from gputok.encoding.rows import trim_tokens
+from gputok.kernels.native.objects import Maker
 from gputok.kernels.threads import thread_count
 from gputok.pipeline import encode_batch
 from gputok.pipeline.frame import surrounded
-from gputok.pipeline.text_engine import HEAD, Engine, Scratch
+from gputok.pipeline.text_engine import HEAD, POSITIONS, Engine, Scratch
 from gputok.text.pieces import TextBatch, check_lengths
 
 if TYPE_CHECKING:
@@ -33,10 +34,12 @@ Made: TypeAlias = "tuple[Texts, Any, str, int, tuple[list[int], list[int]] | Non
 """The contents of a new Encoding: the maker of its attributes, its ids (a list or an array), its text, 1 if special tokens were added, the begins and
 ends of its tokens, if these were computed with the ids, and True if truncation cut tokens off."""
 
-_POSITIONS = 2  # the flag of `gputok.kernels.cpu.short_texts.encode`
 _EXPECTED = 16  # after a text whose offsets were read, the next texts get their offsets with the ids
+_LATER = 4  # after so many texts, machine code makes the encodings: its memory would be too much for one text
+_ANY = 1 << 62  # tokens
+_MOST_BYTES_A_CHARACTER = 4
 _LARGEST = 1 << 30  # a larger length of padding is a mistake, and `encode_batch` raises the error
-_FEW = 1 << 13
+_FEW, _FEW_FOR_MACHINE_CODE = 1 << 13, 1 << 18
 """Texts of so many characters together are encoded one after the other: the way of corpora takes longer to begin."""
 _SHORT_ROW = 64  # a row of fewer ids on average is short
 _UNIT_BYTES = 1 << 17  # a thread encodes texts of about so many bytes at a time
@@ -64,15 +67,11 @@ def encode_all(
     """Encodes some texts; None: `encode_batch` must encode them."""
     if texts is None or not _is_list_of_str(given):
         return None
-    if sum(map(len, given)) > _FEW:
+    n_characters = sum(map(len, given))
+    if n_characters > texts.few:
         return texts.encode_many(given, add_special_tokens, threads)
-    found: list[Encoding] = []
-    for text in given:
-        encoding = texts.encode(text, add_special_tokens)
-        if encoding is None:
-            return None
-        found.append(encoding)
-    return texts.padded_to_longest(found)
+    found = texts.encode_each(given, n_characters, add_special_tokens)
+    return None if found is None else texts.padded_to_longest(found)
 
 
 def _is_list_of_str(texts: Any) -> TypeGuard[list[str]]:
@@ -120,12 +119,15 @@ class Texts:
         self._pipeline, self._engine = dataclasses.replace(pipeline), engine
         self._pipeline.kept.engines = pipeline.kept.engines
         self._free, self._ids_of, self._longest = engine.free, engine.ids_of, engine.longest
-        self._kernel = engine.kernel
         self._spell, self._odd = pipeline.names.spelling.__getitem__, pipeline.odd_tokens
         self._padding = pipeline.padding
         # So many more texts get their offsets at once. Threads may count wrong, which changes no result.
         self._expected = 0
         self._cuts = [_Cut.of(pipeline, special) for special in (False, True)]
+        self._builtins = engine.builtins
+        self._maker = self._own = None
+        self._until_later = _LATER
+        self.few = _FEW_FOR_MACHINE_CODE if engine.builtins and engine.units else _FEW
         self._most = None  # tokens of an encoding that is not cut
         if pipeline.truncation is not None:
             self._most = [
@@ -146,22 +148,103 @@ class Texts:
 
     def encode(self, text: str, add_special_tokens: bool) -> Encoding | None:
         """Encodes a text; None: `encode_batch` must encode it."""
+        special = 1 if add_special_tokens else 0
+        if (maker := self._maker) is not None and self._expected <= 0:
+            found = self._encode_one(maker.address, text, special)
+            return found if type(found) is Encoding else self._finish(found, text, special)
+        self._until_later -= 1
+        if self._until_later == 0:
+            self._prepare_machine_code()
+        return self._encode_in_python(text, special)
+
+    def encode_each(
+        self, texts: Sequence[str], n_characters: int, add_special_tokens: bool
+    ) -> list[Encoding] | None:
+        """Encodes texts one after the other; None: `encode_batch` must encode them."""
+        special = 1 if add_special_tokens else 0
+        if self._maker is None and len(texts) > self._until_later > 0:
+            self._prepare_machine_code()
+        if (maker := self._maker) is None:
+            made = (self.encode(text, add_special_tokens) for text in texts)
+            found = [encoding for encoding in made if encoding is not None]
+            return found if len(found) == len(texts) else None
+        # A list of our own, which no other thread can change
+        given = [*texts]
+        if self._builtins is not None and self._own is not None and not self._builtins.claim(maker.address):
+            self._own.expect(_MOST_BYTES_A_CHARACTER * n_characters)
+            maker.release()
+        some: list[Any] = self._encode_each(maker.address, given, len(given), special)
+        if set(map(type, some)) != {Encoding}:
+            for i, one in enumerate(some):
+                if type(one) is not Encoding:
+                    some[i] = self._finish(one, given[i], special)
+                    if some[i] is None:
+                        return None
+        return some
+
+    def _prepare_machine_code(self) -> None:
+        """Makes what `encode_one` and `encode_each` take, if the kernels are machine code."""
+        self._until_later = 0
+        if (builtins := self._builtins) is None:
+            return
+        self._encode_one, self._encode_each = builtins.encode_one, builtins.encode_each
+        try:
+            self._own = self._free.pop()
+        except IndexError:
+            self._own = Scratch(self._engine)
+        most = self._most or [_ANY, _ANY]
+        self._maker = Maker(self._own.call, Encoding, "_later", self, (most[0], most[1]))
+
+    def __del__(self) -> None:
+        if self._own is not None:
+            self._free.append(self._own)
+
+    def _finish(self, found: list[int] | int, text: str, special: int) -> Encoding | None:
+        """Returns the encoding of a text for which `encode_one` has given none, but ids or a negative number."""
+        maker, memory = self._maker, self._own
+        if isinstance(found, int):
+            assert maker is not None
+            assert memory is not None
+            assert self._builtins is not None
+            if self._builtins.claim(maker.address):  # another thread uses it
+                return self._encode_in_python(text, special)
+            try:
+                found = memory.again(text, special, found)
+            finally:
+                maker.release()
+            if isinstance(found, int):
+                return self._encode_long(text, text.encode(), special)
+        return self._encoding_of(found, text, special, None)
+
+    def _encode_in_python(self, text: str, special: int) -> Encoding | None:
         try:
             memory = self._free.pop()
         except IndexError:
             memory = Scratch(self._engine)
-        flags = special = 1 if add_special_tokens else 0
+        flags = special
         if self._expected > 0:
             self._expected -= 1
-            flags |= _POSITIONS
-        ids = self._ids_of(memory.call, text, flags)
+            flags |= POSITIONS
+            ids = self._ids_of(memory.steps.given, text, flags)
+            if isinstance(ids, int):  # too long for positions
+                flags = special
+                ids = self._ids_of(memory.call, text, flags)
+        else:
+            ids = self._ids_of(memory.call, text, flags)
         if isinstance(ids, int):
-            self._free.append(memory)
-            return self._encode_long(text, text.encode(), special)
+            ids = memory.again(text, flags, ids)
+            if isinstance(ids, int):
+                self._free.append(memory)
+                return self._encode_long(text, text.encode(), special)
         n = len(ids)
         spans = None if flags == special else (memory.begins[:n].tolist(), memory.ends[:n].tolist())
         self._free.append(memory)
-        encoding = _new(Encoding)
+        return self._encoding_of(ids, text, special, spans)
+
+    def _encoding_of(
+        self, ids: list[int], text: str, special: int, spans: tuple[list[int], list[int]] | None
+    ) -> Encoding | None:
+        n, encoding = len(ids), _new(Encoding)
         made: Made | None = self, ids, text, special, spans, False
         if self._most is not None and n > self._most[special] and (made := self._cut(made)) is None:
             return None
@@ -258,6 +341,7 @@ class Texts:
         if padding is None or padding.length is not None:
             return self
         other = copy.copy(self)
+        other._maker = other._own = None  # it only makes attributes
         other._padding = dataclasses.replace(padding, length=longest)
         other._pipeline = dataclasses.replace(self._pipeline, padding=other._padding)
         return other
@@ -288,8 +372,8 @@ class Texts:
 
     def ids(self, made: Made) -> list[int]:
         """Makes `Encoding.ids`."""
-        found = self._list(made)
-        found = found[:] if found is made[1] else found
+        ids: Any = made[1]
+        found: list[int] = ids[:] if type(ids) is list else self._engine.list_of(ids, self._pipeline)
         return found if self._padding is None else self._padded(found, self._padding.pad_id)
 
     def _list(self, made: Made) -> list[int]:
@@ -360,13 +444,13 @@ class Texts:
         None: the text is too long for a handle.
         """
         raw, special = made[2].encode(), made[3]
-        if len(raw) > self._longest[special]:
-            return None
         try:
             memory = self._free.pop()
         except IndexError:
             memory = Scratch(self._engine)
-        n = self._kernel(memory.address, id(raw) + HEAD, len(raw), special | _POSITIONS)
+        n, call = -1, memory.steps
+        if len(raw) <= call.longest[special]:
+            n = call.kernel(call.address, id(raw) + HEAD, len(raw), special | POSITIONS)
         columns = (memory.words,) if words else (memory.begins, memory.ends)
         found = [column[: max(n, 0)].tolist() for column in columns]
         self._free.append(memory)

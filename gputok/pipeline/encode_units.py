@@ -89,7 +89,7 @@ class Walked:
         from gputok.kernels.cpu.walk import Walks
 
         self._pipeline, self._automaton, self._dtype = pipeline, automaton, dtype
-        self._walks, self._steps, way = Walks(automaton), Stepped(pipeline), pipeline.way
+        self.walks, self._steps, way = Walks(automaton), Stepped(pipeline), pipeline.way
         self.unit, model = way.unit, pipeline.model
         # Caches of threads that are done, which later calls use again; pop and append of a list are atomic
         self._encoders: list[Any] = []
@@ -140,7 +140,7 @@ class Walked:
         except IndexError:
             encoder = rounds.Encoder(self._dtype, most_lines())
         offsets = offsets_of(pieces)
-        walk = self._walks.of(int(offsets[-1] - offsets[0]))
+        walk = self.walks.of(int(offsets[-1] - offsets[0]))
         result = rounds.encode_text(pieces.data, offsets, pieces.token, walk, self._encode_new, encoder)
         # Not after an exception, which may leave units without ids in the cache
         self._encoders.append(encoder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gputok.kernels.cpu.short_texts.handle import Handle
     from gputok.models import Model
     from gputok.pipeline.pipeline import Pipeline
+    from gputok.pipeline.text_steps import Steps
     from gputok.types import Array
 
 Kernel = Callable[[int, int, int, int], int]
@@ -26,33 +27,124 @@ Kernel = Callable[[int, int, int, int], int]
 
 HEAD = bytes.__basicsize__ - 1
 """The number of bytes in front of the text of a bytes object: the memory layout of every version of CPython."""
+POSITIONS = 2  # the flag of `gputok.kernels.cpu.short_texts.encode`
 
+_ANY_LENGTH = 1 << 62
+_RENEW = -2  # as in `gputok.kernels.cpu.short_texts.units`
 _PROBE = b"where is it"
 _FEW_IDS, _MANY_IDS = 64, 1 << 17
 """Lists of fewer ids are made by NumPy; after so many ids, a list shares the objects of its numbers with other lists."""
-_CACHED_WORDS = 1 << 14  # each thread keeps so many words, in a megabyte
+_CACHED_WORDS = 1 << 14  # of each thread: a megabyte
+_FIRST_LINES = (
+    1 << 11
+)  # of the cache of units of a thread: 256 KB, which grows with the number of different units
+_RENEWED_AFTER = 1 << 15  # bytes of text
+
+
+class Call:
+    """A kernel, a handle with memory, and what `Engine.ids_of` takes instead of them: `given`."""
+
+    __slots__ = ("address", "given", "handle", "ids", "kept", "kernel", "longest")
+
+    def __init__(self, engine: Engine, kernel: Kernel, handle: Handle, ids: Array, longest: int) -> None:
+        self.handle = handle  # which owns the memory at the address
+        self.kernel, self.address, self.ids = kernel, handle.address, ids.data
+        self.longest = min(engine.longest[0], longest), min(engine.longest[1], longest)
+        self.given: Any = self
+        if engine.builtins is not None:
+            self.kept = new_call(kernel.entry, handle.address, self.longest, ids, engine.integers)  # pyright: ignore[reportFunctionMemberAccess]
+            self.given = self.kept.__array_interface__["data"][0]
+
+
+class Units(NamedTuple):
+    """How texts without positions are cut into units; see `gputok.kernels.cpu.short_texts.units`."""
+
+    handle: Handle
+    inside: list[Handle]  # the steps for each unit
+    walks: Any  # a `Walks`
+    model: int
 
 
 class Scratch:
-    """A copy of a handle with its own memory, for one text at a time."""
+    """Copies of handles with their own memory, for one text at a time.
 
-    __slots__ = ("address", "begins", "call", "ends", "handle", "ids", "kept", "words")
+    Attributes:
+        steps: encodes a short text by all steps, and writes the positions of its tokens if they are asked for.
+        units: encodes any text of a moderate length, without positions; None: `steps` does that.
+        call: what `Engine.ids_of` takes to encode a text without positions.
+    """
+
+    __slots__ = (
+        "_engine",
+        "_handle",
+        "_n_bytes",
+        "begins",
+        "cache",
+        "call",
+        "ends",
+        "steps",
+        "units",
+        "words",
+    )
 
     def __init__(self, engine: Engine) -> None:
         from gputok.kernels.cpu.encode_words import word_cache
         from gputok.kernels.cpu.short_texts import encode as short_text
 
-        self.handle = handle = short_text.with_memory(engine.handle, word_cache(_CACHED_WORDS))
-        self.address = handle.address
-        self.call: Any = self  # what `Engine.ids_of` takes
-        if engine.builtins is not None:
-            ids, longest = handle.array(short_text.IDS), (engine.longest[0], engine.longest[1])
-            self.kept = new_call(engine.kernel.entry, handle.address, longest, ids, engine.integers)  # pyright: ignore[reportFunctionMemberAccess]
-            self.call = self.kept.__array_interface__["data"][0]
-        self.ids: memoryview[int] = handle.array(short_text.IDS).data
+        self._engine = engine
+        handle = short_text.with_memory(engine.handle, word_cache(_CACHED_WORDS))
+        self.steps = Call(engine, engine.kernel, handle, handle.array(short_text.IDS), short_text.LONGEST)
+        self.call: Any = self.steps.given
+        self.cache, self.units = None, None
+        if engine.units is not None:
+            self._cut_into_units(engine.units, handle)
         self.begins: memoryview[int] = handle.array(short_text.BEGINS).data
         self.ends: memoryview[int] = handle.array(short_text.ENDS).data
         self.words: memoryview[int] = handle.array(short_text.WORDS).data
+
+    def _cut_into_units(self, units: Units, handle: Handle) -> None:
+        from gputok.kernels.cpu.encode_text.cache import new_cache
+        from gputok.kernels.cpu.short_texts import steps as short_steps
+        from gputok.kernels.cpu.short_texts import units as kernels
+
+        inner = handle.copy()
+        put_steps(inner, units.inside, short_steps)
+        self.cache, self._n_bytes = new_cache(4, _FIRST_LINES), 0
+        self._handle = kernels.with_memory(units.handle, inner, units.model)
+        ids = self._handle.array(kernels.IDS)
+        self.units = Call(self._engine, kernels.encode_units, self._handle, ids, kernels.MOST_BYTES)
+        self.call = self.units.given
+        self._renew(0)
+
+    def _renew(self, n_bytes: int) -> None:
+        """Looks at the size of the cache and at the tables of the walk; n_bytes: of the next text."""
+        from gputok.kernels.cpu.encode_text.cache import grown
+        from gputok.kernels.cpu.short_texts import units as kernels
+        from gputok.pipeline.word_cache import most_lines
+
+        units = self._engine.units
+        assert units is not None
+        assert self.cache is not None
+        self.cache = grown(self.cache, most_lines())
+        kernels.put_cache(self._handle, self.cache)
+        kernels.put_walk(self._handle, units.walks.of(self._n_bytes))
+        self._n_bytes = n_bytes + _RENEWED_AFTER
+        self._handle.array(kernels.LEFT)[0] = self._n_bytes
+
+    def expect(self, n_bytes: int) -> None:
+        """Looks at them now, if texts of so many bytes are too much for later."""
+        from gputok.kernels.cpu.short_texts import units as kernels
+
+        if self.units is not None and self._handle.array(kernels.LEFT)[0] < n_bytes:
+            self._renew(n_bytes)
+
+    def again(self, text: str, flags: int, why: int) -> list[int] | int:
+        """Encodes a text for which `call` has given a negative number. -> the ids; -1: other stages must encode the text."""
+        ids: list[int] | int = why
+        if ids == _RENEW:
+            self._renew(len(text.encode()))
+            ids = self._engine.ids_of(self.call, text, flags)
+        return self._engine.ids_of(self.steps.given, text, flags) if isinstance(ids, int) else ids
 
 
 class Engine:
@@ -65,23 +157,25 @@ class Engine:
         longest: the largest number of bytes of a text without and with special tokens; -1: no text.
         trims: see `_trims`.
         margins: the white space at the ends of each token.
-        builtins: functions of machine code instead of Python; None: the kernels were compiled by Numba.
-        ids_of: ids_of(scratch.call, text, flags) -> the ids; or -1, if the text is too long or becomes too long.
+        builtins: functions of machine code in place of Python; None: the kernels were compiled by Numba.
+        ids_of: ids_of(call.given, text, flags) -> the ids; or below 0, if the text is too long or becomes too long.
+        units: how texts are cut into units; None: all steps are done for the whole text.
         integers: int64[2], the address of the objects of the first ids, and their number, or 0.
     """
 
-    def __init__(self, pipeline: Pipeline, handle: Handle, kernel: Kernel) -> None:
+    def __init__(self, pipeline: Pipeline, handle: Handle, kernel: Kernel, units: Units | None) -> None:
         from gputok.kernels.cpu.short_texts import encode as short_text
 
-        self.handle, self.kernel = handle, kernel
+        self.handle, self.kernel, self.units = handle, kernel, units
         self.free: list[Scratch] = []
         plain, special = Frame.of(pipeline, False), Frame.of(pipeline, True)
         self._frames = plain, special
         self.trims = _trims(pipeline)
         self.margins = Margins(pipeline.names.spelling)
+        most = _ANY_LENGTH
         self.longest = [
-            short_text.LONGEST if plain is not None and not plain.n_special else -1,
-            short_text.LONGEST if special is not None and special.n_special <= short_text.MAX_SPECIAL else -1,
+            most if plain is not None and not plain.n_special else -1,
+            most if special is not None and special.n_special <= short_text.MAX_SPECIAL else -1,
         ]
         code = choose()
         self.builtins, self.integers = code.builtins, np.zeros(2, np.int64)
@@ -89,8 +183,14 @@ class Engine:
         self._n_listed = 0
         self.ids_of = code.builtins.encode_ids if code.builtins else self._ids_by_kernel
         if special is not None:
-            handle.put(short_text.BEFORE, np.array(special.before["ids"], np.uint32))
-            handle.put(short_text.AFTER, np.array(special.after["ids"], np.uint32))
+            before, after = (np.array(side["ids"], np.uint32) for side in (special.before, special.after))
+            handle.put(short_text.BEFORE, before)
+            handle.put(short_text.AFTER, after)
+            if units is not None:
+                from gputok.kernels.cpu.short_texts import units as kernels
+
+                units.handle.put(kernels.BEFORE, before)
+                units.handle.put(kernels.BEHIND, after)
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Self | None:
@@ -108,18 +208,16 @@ class Engine:
         kernel = _put_model(handle, pipeline.model, found.byte_level)
         if kernel is None:
             return None
-        handle.put(short_steps.STEPS, np.stack([step.slots for step in found.steps]))
-        handle.put(short_steps.N_STEPS, len(found.steps))
+        put_steps(handle, found.steps, short_steps)
         handle.put(short_steps.ASKS_ORIGIN, pipeline.way.at_start)
-        handle.keep(found.steps)
-        return cls(pipeline, handle, kernel)
+        return cls(pipeline, handle, kernel, _units(pipeline, found, kernel))
 
-    def _ids_by_kernel(self, memory: Scratch, text: str, flags: int) -> list[int] | int:
+    def _ids_by_kernel(self, call: Call, text: str, flags: int) -> list[int] | int:
         raw = text.encode()
-        if len(raw) > self.longest[flags & 1]:
+        if len(raw) > call.longest[flags & 1]:
             return -1
-        n = self.kernel(memory.address, id(raw) + HEAD, len(raw), flags)
-        return memory.ids[:n].tolist() if n >= 0 else -1
+        n = call.kernel(call.address, id(raw) + HEAD, len(raw), flags)
+        return call.ids[:n].tolist() if n >= 0 else n
 
     def list_of(self, ids: Array, pipeline: Pipeline) -> list[int]:
         """Returns an array of ids as a list: of objects that are made once, when many ids have been listed."""
@@ -143,6 +241,45 @@ class Engine:
     def n_special(self) -> list[int]:
         """Returns how many special tokens come with a text: without and with `add_special_tokens`."""
         return [frame.n_special if frame else 0 for frame in self._frames]
+
+
+def put_steps(handle: Handle, steps: list[Handle], kernels: Any) -> None:
+    """Puts steps into a handle of `kernels`, and keeps them alive."""
+    slots = [step.slots for step in steps] or [np.zeros((kernels.N_STEP, 2), np.uint64)]
+    handle.put(kernels.STEPS, np.stack(slots))
+    handle.put(kernels.N_STEPS, len(steps))
+    handle.keep(steps)
+
+
+def _units(pipeline: Pipeline, steps: Steps, kernel: Kernel) -> Units | None:
+    from gputok.kernels.cpu.short_texts import encode as short_text
+    from gputok.kernels.cpu.short_texts import units as kernels
+    from gputok.pipeline.encode_units import Walked, engine_of
+    from gputok.pipeline.text_steps import unit_steps
+    from gputok.text.way import Before, Unit
+
+    engine, way = engine_of(pipeline), pipeline.way
+    found = unit_steps(pipeline, steps) if isinstance(engine, Walked) else None
+    if found is None or not isinstance(engine, Walked):
+        return None
+    spaces = {
+        Before.NONE: kernels.NEVER,
+        Before.ANY: kernels.IF_ANY,
+        Before.BARE: kernels.IF_BARE,
+        Before.FIRST: kernels.AT_START,
+    }
+    space = spaces[way.before] if way.unit is Unit.LINE else kernels.NEVER
+    models = [
+        short_text.encode_bpe,
+        short_text.encode_wordpiece,
+        short_text.encode_unigram,
+        short_text.encode_wordlevel,
+    ]
+    handle = kernels.new_handle(found.before, found.alone, space)
+    words = pipeline.model.byte_words if steps.byte_level and not found.inside else None
+    if words is not None:
+        kernels.put_words(handle, words)
+    return Units(handle, found.inside, engine.walks, models.index(kernel))
 
 
 def _put_model(handle: Handle, model: Model, byte_level: bool) -> Kernel | None:

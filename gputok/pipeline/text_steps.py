@@ -28,6 +28,7 @@ class Steps(NamedTuple):
 
     steps: list[Handle]
     byte_level: bool = False  # the bytes of words stand for characters of the ByteLevel alphabet
+    n_changes: int = 0  # steps of the normalizer, between the two that find added tokens
 
 
 class OtherStepError(Exception):
@@ -41,7 +42,29 @@ def steps_of(pipeline: Pipeline) -> Steps | None:
         cuts = _cuts(pipeline.pre_tokenizer, pipeline.way)
     except OtherStepError:
         return None
-    return cuts._replace(steps=[_extract(pipeline, False), *changes, _extract(pipeline, True), *cuts.steps])
+    steps = [_extract(pipeline, False), *changes, _extract(pipeline, True), *cuts.steps]
+    return cuts._replace(steps=steps, n_changes=len(changes))
+
+
+class UnitSteps(NamedTuple):
+    """The steps for texts that `gputok.kernels.cpu.short_texts.units` cuts into units."""
+
+    before: list[Handle]  # for the whole text
+    inside: list[Handle]  # for each unit
+    alone: bool = False  # only texts without added tokens
+
+
+def unit_steps(pipeline: Pipeline, steps: Steps) -> UnitSteps | None:
+    """Returns the steps, as the way of the pipeline takes a text apart; None: the normalizer changes the whole text."""
+    first, *others = steps.steps
+    changes, second, cuts = others[: steps.n_changes], others[steps.n_changes], others[steps.n_changes + 1 :]
+    if pipeline.way.unit is Unit.WORD:
+        seldom = all(step.is_number(kernels.KIND, kernels.FORM) for step in changes)
+        return UnitSteps([first, *changes, second], []) if seldom else None
+    before = [first, second] if pipeline.normalizer is None else [first]
+    if pipeline.way.unit is Unit.LINE:
+        return UnitSteps(before, [_spaces({ord(" "): "▁".encode()}, b"", kernels.NEVER)])
+    return UnitSteps(before, [*changes, *cuts], alone=pipeline.way.at_start)
 
 
 def _step(kind: int, **fields: Any) -> Handle:

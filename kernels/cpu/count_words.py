@@ -14,7 +14,15 @@ from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U3, U4, U32, U64
 from gputok.kernels.cpu.primitives.hashing import same_bytes
 from gputok.kernels.cpu.primitives.memory import copy, prefetch, scratch, tail, view
-from gputok.kernels.cpu.walk import BLOCK_BYTES, END_OF_TEXT, MARGIN, Walk, fill_block, walk_block
+from gputok.kernels.cpu.walk import (
+    BLOCK_BYTES,
+    END_OF_TEXT,
+    MARGIN,
+    Walk,
+    fill_block,
+    walk_block,
+    walk_views,
+)
 from gputok.kernels.cpu.word_table import (
     N_BYTES,
     N_KEY_MASKS,
@@ -75,7 +83,7 @@ def count_words(
 def _count_words(data, offsets, document, start, stop, position, walk, table):
     """Returns `stop`, or the byte where the table had too little room."""
     data, offsets = view(data, np.uint8), view(offsets, np.int64)
-    n_block = BLOCK_BYTES + MARGIN
+    n_block, views_of_walk = BLOCK_BYTES + MARGIN, walk_views(walk)
     text, codes, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint8), scratch(n_block, np.uint32)
     masks, keys = scratch(N_KEY_MASKS, np.uint64), scratch(2 * N_KEYS, np.uint64)
     homes, missing = scratch(N_KEYS, np.uint64), scratch(N_KEYS, np.uint64)
@@ -84,7 +92,7 @@ def _count_words(data, offsets, document, start, stop, position, walk, table):
     where = views(table)
     while start < stop:
         copied, n, document = fill_block(
-            data, offsets, document, start, stop, walk, text, n_block, offsets, False
+            data, offsets, document, start, stop, views_of_walk, text, n_block, offsets, False
         )
         if copied == 0:
             n_block *= 2
@@ -94,7 +102,7 @@ def _count_words(data, offsets, document, start, stop, position, walk, table):
                 scratch(n_block, np.uint32),
             )
             continue
-        n_words = walk_block(text, np.uint64(n), walk, bounds, codes)
+        n_words = walk_block(text, np.uint64(n), views_of_walk, bounds, codes)
         if not has_room(table, np.int64(n_words), n):
             return start
         done = U0

@@ -11,7 +11,15 @@ from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import U7
 from gputok.kernels.cpu.primitives.memory import as_array, grown, is_given, scratch, view
 from gputok.kernels.cpu.primitives.utf8 import decode_wide, width
-from gputok.kernels.cpu.walk import BLOCK_BYTES, END_OF_TEXT, MARGIN, Walk, fill_block, walk_block
+from gputok.kernels.cpu.walk import (
+    BLOCK_BYTES,
+    END_OF_TEXT,
+    MARGIN,
+    Walk,
+    fill_block,
+    walk_block,
+    walk_views,
+)
 from gputok.kernels.signatures import i64
 
 
@@ -70,11 +78,11 @@ def _find_words(data, offsets, document, start, stop, walk, found, n):
     A block has at most as many words as bytes, and the room for one more than these is tested before they are written.
     """
     data, offsets, words = view(data, np.uint8), view(offsets, np.int64), view(found)
-    n_block = BLOCK_BYTES + MARGIN
+    n_block, views_of_walk = BLOCK_BYTES + MARGIN, walk_views(walk)
     text, codes, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint8), scratch(n_block, np.uint32)
     while start < stop:
         copied, n_bytes, document = fill_block(
-            data, offsets, document, start, stop, walk, text, n_block, offsets, False
+            data, offsets, document, start, stop, views_of_walk, text, n_block, offsets, False
         )
         if copied == 0:
             n_block *= 2
@@ -84,7 +92,7 @@ def _find_words(data, offsets, document, start, stop, walk, found, n):
                 scratch(n_block, np.uint32),
             )
             continue
-        n_words = np.int64(walk_block(text, np.uint64(n_bytes), walk, bounds, codes))
+        n_words = np.int64(walk_block(text, np.uint64(n_bytes), views_of_walk, bounds, codes))
         if n + n_words >= len(found):
             return start, n
         shift = start  # from a position in the block to one in the text, which has no ends of documents

@@ -1,7 +1,9 @@
 """Builtin functions of machine code, which take and make Python's objects: no Python code between a text and its ids.
 
-    encode_ids(call, text, flags)   the ids of a short text, by a kernel
-    list_ids(...)                   a list of the ids in an array
+    encode_ids(call, text, flags)          the ids of a text, by a kernel
+    encode_one(maker, text, special)       the `Encoding` of a text
+    encode_each(maker, texts, special)     the encodings of a list of texts
+    list_ids(...)                          a list of the ids in an array
 
 `IR` is their code in LLVM's language. It calls functions of Python's stable interface, whose addresses `builtins` writes into
 the library, so one library serves every version of Python. Only a wheel has it.
@@ -16,10 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 IR = """
-@gputok_python = global [9 x ptr] zeroinitializer
+@gputok_python = global [13 x ptr] zeroinitializer
 
 define internal ptr @python(i64 %number) {
-  %where = getelementptr [9 x ptr], ptr @gputok_python, i64 0, i64 %number
+  %where = getelementptr [13 x ptr], ptr @gputok_python, i64 0, i64 %number
   %function = load ptr, ptr %where
   ret ptr %function
 }
@@ -97,14 +99,10 @@ define ptr @gputok_list_ids(ptr %self, ptr %arguments, i64 %count) {
   ret ptr %list
 }
 
-define ptr @gputok_encode_ids(ptr %self, ptr %arguments, i64 %count) {
+; The ids of a text, their number; or a negative number, as an object too
+define internal { ptr, i64 } @ids_of(ptr %call, ptr %text, i64 %flags) {
   %slots = alloca [4 x i64]
   %size_at = alloca i64
-  %address = call i64 @argument(ptr %arguments, i64 0)
-  %flags = call i64 @argument(ptr %arguments, i64 2)
-  %call = inttoptr i64 %address to ptr
-  %text_at = getelementptr ptr, ptr %arguments, i64 1
-  %text = load ptr, ptr %text_at
   %utf8 = call ptr @python(i64 0)
   %bytes = call ptr %utf8(ptr %text, ptr %size_at)
   %is_text = icmp ne ptr %bytes, null
@@ -145,9 +143,10 @@ ran:
   %code = phi i32 [ %code_alone, %run_alone ], [ %code_here, %run ]
   %n = load i64, ptr %slots
   %no_error = icmp eq i32 %code, 0
+  br i1 %no_error, label %look, label %refused
+look:
   %not_refused = icmp sge i64 %n, 0
-  %good = and i1 %no_error, %not_refused
-  br i1 %good, label %make, label %refused
+  br i1 %not_refused, label %make, label %refused
 make:
   %ids_at = getelementptr i64, ptr %call, i64 4
   %ids_address = load i64, ptr %ids_at
@@ -159,20 +158,181 @@ make:
   %known = load atomic i64, ptr %known_at acquire, align 8
   %table = load ptr, ptr %shared
   %list = call ptr @new_list(ptr %ids, i64 %n, i1 0, ptr %table, i64 %known)
-  ret ptr %list
+  %with_list = insertvalue { ptr, i64 } undef, ptr %list, 0
+  %listed = insertvalue { ptr, i64 } %with_list, i64 %n, 1
+  ret { ptr, i64 } %listed
 refused:
+  %why = phi i64 [ -1, %measure ], [ -1, %ran ], [ %n, %look ]
   %number = call ptr @python(i64 5)
-  %minus_one = call ptr %number(i64 -1)
-  ret ptr %minus_one
+  %reason = call ptr %number(i64 %why)
+  %with_reason = insertvalue { ptr, i64 } undef, ptr %reason, 0
+  %given_back = insertvalue { ptr, i64 } %with_reason, i64 -1, 1
+  ret { ptr, i64 } %given_back
 error:
+  ret { ptr, i64 } { ptr null, i64 -1 }
+}
+
+define ptr @gputok_encode_ids(ptr %self, ptr %arguments, i64 %count) {
+  %address = call i64 @argument(ptr %arguments, i64 0)
+  %flags = call i64 @argument(ptr %arguments, i64 2)
+  %call = inttoptr i64 %address to ptr
+  %text_at = getelementptr ptr, ptr %arguments, i64 1
+  %text = load ptr, ptr %text_at
+  %found = call { ptr, i64 } @ids_of(ptr %call, ptr %text, i64 %flags)
+  %ids = extractvalue { ptr, i64 } %found, 0
+  ret ptr %ids
+}
+
+define internal ptr @field(ptr %maker, i64 %number) {
+  %where = getelementptr ptr, ptr %maker, i64 %number
+  %object = load ptr, ptr %where
+  ret ptr %object
+}
+
+define internal void @put_shared(ptr %tuple, i64 %at, ptr %object) {
+  %share = call ptr @python(i64 3)
+  call void %share(ptr %object)
+  %put = call ptr @python(i64 10)
+  %status = call i32 %put(ptr %tuple, i64 %at, ptr %object)
+  ret void
+}
+
+define internal ptr @encoding_of(ptr %maker, ptr %text, i64 %special) {
+  %busy = atomicrmw xchg ptr %maker, i64 1 acquire
+  %free = icmp eq i64 %busy, 0
+  br i1 %free, label %encode, label %taken
+taken:
+  %number = call ptr @python(i64 5)
+  %reason = call ptr %number(i64 -3)
+  ret ptr %reason
+encode:
+  %call = call ptr @field(ptr %maker, i64 1)
+  %found = call { ptr, i64 } @ids_of(ptr %call, ptr %text, i64 %special)
+  store atomic i64 0, ptr %maker release, align 8
+  %ids = extractvalue { ptr, i64 } %found, 0
+  %n = extractvalue { ptr, i64 } %found, 1
+  %most_number = add i64 %special, 10
+  %most_at = getelementptr i64, ptr %maker, i64 %most_number
+  %most = load i64, ptr %most_at
+  %is_list = icmp sge i64 %n, 0
+  %fits = icmp sle i64 %n, %most
+  %got = icmp ne ptr %ids, null
+  %simple = and i1 %is_list, %fits
+  %good = and i1 %simple, %got
+  br i1 %good, label %wrap, label %plain
+plain:
+  ret ptr %ids
+wrap:
+  %new_tuple = call ptr @python(i64 9)
+  %tuple = call ptr %new_tuple(i64 6)
+  %has_tuple = icmp ne ptr %tuple, null
+  br i1 %has_tuple, label %fill, label %drop_ids
+fill:
+  %object = call ptr @field(ptr %maker, i64 5)
+  call void @put_shared(ptr %tuple, i64 0, ptr %object)
+  %put = call ptr @python(i64 10)
+  %status = call i32 %put(ptr %tuple, i64 1, ptr %ids)
+  call void @put_shared(ptr %tuple, i64 2, ptr %text)
+  %special_number = add i64 %special, 6
+  %special_object = call ptr @field(ptr %maker, i64 %special_number)
+  call void @put_shared(ptr %tuple, i64 3, ptr %special_object)
+  %none = call ptr @field(ptr %maker, i64 8)
+  call void @put_shared(ptr %tuple, i64 4, ptr %none)
+  %false = call ptr @field(ptr %maker, i64 9)
+  call void @put_shared(ptr %tuple, i64 5, ptr %false)
+  %kind = call ptr @field(ptr %maker, i64 2)
+  %allocate = call ptr @field(ptr %maker, i64 3)
+  %encoding = call ptr %allocate(ptr %kind, i64 0)
+  %has_encoding = icmp ne ptr %encoding, null
+  %release = call ptr @python(i64 8)
+  br i1 %has_encoding, label %set, label %drop_tuple
+set:
+  %name = call ptr @field(ptr %maker, i64 4)
+  %set_attribute = call ptr @python(i64 11)
+  %failed = call i32 %set_attribute(ptr %encoding, ptr %name, ptr %tuple)
+  call void %release(ptr %tuple)
+  %is_set = icmp eq i32 %failed, 0
+  br i1 %is_set, label %done, label %drop_encoding
+done:
+  ret ptr %encoding
+drop_encoding:
+  call void %release(ptr %encoding)
+  ret ptr null
+drop_tuple:
+  call void %release(ptr %tuple)
+  ret ptr null
+drop_ids:
+  %release_ids = call ptr @python(i64 8)
+  call void %release_ids(ptr %ids)
+  ret ptr null
+}
+
+define ptr @gputok_encode_one(ptr %self, ptr %arguments, i64 %count) {
+  %address = call i64 @argument(ptr %arguments, i64 0)
+  %special = call i64 @argument(ptr %arguments, i64 2)
+  %maker = inttoptr i64 %address to ptr
+  %text_at = getelementptr ptr, ptr %arguments, i64 1
+  %text = load ptr, ptr %text_at
+  %found = call ptr @encoding_of(ptr %maker, ptr %text, i64 %special)
+  ret ptr %found
+}
+
+define ptr @gputok_claim(ptr %self, ptr %arguments, i64 %count) {
+  %address = call i64 @argument(ptr %arguments, i64 0)
+  %maker = inttoptr i64 %address to ptr
+  %busy = atomicrmw xchg ptr %maker, i64 1 acquire
+  %number = call ptr @python(i64 5)
+  %answer = call ptr %number(i64 %busy)
+  ret ptr %answer
+}
+
+define ptr @gputok_encode_each(ptr %self, ptr %arguments, i64 %count) {
+  %address = call i64 @argument(ptr %arguments, i64 0)
+  %n = call i64 @argument(ptr %arguments, i64 2)
+  %special = call i64 @argument(ptr %arguments, i64 3)
+  %maker = inttoptr i64 %address to ptr
+  %texts_at = getelementptr ptr, ptr %arguments, i64 1
+  %texts = load ptr, ptr %texts_at
+  %make = call ptr @python(i64 1)
+  %put = call ptr @python(i64 2)
+  %get = call ptr @python(i64 12)
+  %list = call ptr %make(i64 %n)
+  %made = icmp ne ptr %list, null
+  br i1 %made, label %test, label %none
+test:
+  %i = phi i64 [ 0, %0 ], [ %next, %store ]
+  %more = icmp slt i64 %i, %n
+  br i1 %more, label %encode, label %done
+encode:
+  %text = call ptr %get(ptr %texts, i64 %i)
+  %is_there = icmp ne ptr %text, null
+  br i1 %is_there, label %with_text, label %drop
+with_text:
+  %found = call ptr @encoding_of(ptr %maker, ptr %text, i64 %special)
+  %got = icmp ne ptr %found, null
+  br i1 %got, label %store, label %drop
+store:
+  %status = call i32 %put(ptr %list, i64 %i, ptr %found)
+  %next = add i64 %i, 1
+  br label %test
+done:
+  ret ptr %list
+drop:
+  %release = call ptr @python(i64 8)
+  call void %release(ptr %list)
+  ret ptr null
+none:
   ret ptr null
 }
 """
 
-EXPORTED = "gputok_encode_ids", "gputok_list_ids"
+EXPORTED = tuple(
+    f"gputok_{name}" for name in ("encode_ids", "encode_one", "encode_each", "claim", "list_ids")
+)
 _FUNCTIONS = (
     *("PyUnicode_AsUTF8AndSize", "PyList_New", "PyList_SetItem", "Py_IncRef", "PyLong_AsLongLong"),
     *("PyLong_FromLongLong", "PyEval_SaveThread", "PyEval_RestoreThread", "Py_DecRef"),
+    *("PyTuple_New", "PyTuple_SetItem", "PyObject_SetAttr", "PyList_GetItem"),
 )
 """By the numbers that the code has for them."""
 _FASTCALL = 0x80  # METH_FASTCALL: f(self, arguments, their number)
@@ -193,7 +353,14 @@ class Builtins(NamedTuple):
     """The builtin functions. They check no addresses: only `gputok.pipeline` calls them, with those of arrays that it keeps."""
 
     encode_ids: Callable[[int, str, int], list[int] | int]
-    """(address of a `Call`, text, flags) -> the ids; or -1, if other stages must encode the text."""
+    """(address of a `new_call`, text, flags) -> the ids; or the negative result of the kernel, -1 for a text that is too long."""
+    encode_one: Callable[[int, str, int], Any]
+    """(address of a `Maker`, text, 1: with special tokens) -> an object with the attribute; or, as `encode_ids` gives them,
+    the ids, if they are more than the maker may take, or a negative number: -3 if another thread uses the maker."""
+    encode_each: Callable[[int, list[str], int, int], list[Any]]
+    """(address of a `Maker`, texts, their number, 1: with special tokens) -> what `encode_one` gives for each."""
+    claim: Callable[[int], int]
+    """(address of a `Maker`) -> 1 if the maker is in use; else 0, and it is in use now."""
     list_ids: Callable[[int, int, int, int, int], list[int]]
     """(address of ids, their number, bytes of an id, address of the objects of the first ids, number of these) -> the ids."""
 
@@ -233,3 +400,31 @@ def new_call(
     """
     addresses = (array.__array_interface__["data"][0] for array in (ids, table))
     return np.array([address_of(entry), handle, *longest, *addresses], np.int64)
+
+
+class Maker:
+    """What makes objects of a class whose attribute is (owner, ids, text, special, None, False), for `encode_one`.
+
+    Args:
+        call: the address of a `new_call`, which no other maker uses.
+        kind: the class.
+        attribute: the name of the attribute.
+        owner: the first item.
+        most: the largest number of ids, without and with special tokens.
+    """
+
+    def __init__(self, call: int, kind: type, attribute: str, owner: object, most: tuple[int, int]) -> None:
+        slot = ctypes.pythonapi.PyType_GetSlot
+        slot.argtypes, slot.restype = [ctypes.py_object, ctypes.c_int], ctypes.c_void_p
+        objects = attribute, owner, 0, 1, None, False
+        # The owner keeps this object alive, and the others are kept here: a reference to the owner would keep it alive for ever
+        self._kept = kind, attribute
+        self.fields = np.array([0, call, id(kind), slot(kind, _ALLOCATE), *map(id, objects), *most], np.int64)
+        self.address: int = self.fields.__array_interface__["data"][0]
+
+    def release(self) -> None:
+        """Lets others use a maker that was claimed."""
+        self.fields[0] = 0
+
+
+_ALLOCATE = 47  # Py_tp_alloc of typeslots.h

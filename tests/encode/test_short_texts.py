@@ -293,12 +293,12 @@ def test_plain_version(tokenizer):
     """The kernel gives the same tokens as `kernels/reference/short_texts.py`, with and without special tokens."""
     engine = Engine.of(tokenizer.pipeline)
     memory = Scratch(engine)
-    columns = memory.ids, memory.begins, memory.ends, memory.words
+    columns = memory.steps.ids, memory.begins, memory.ends, memory.words
     for flags in (short_texts.POSITIONS, short_texts.POSITIONS | short_texts.SPECIAL):
         plain = plain_encoder(tokenizer, flags)
         for text in [*TEXTS[:3], *(text for text in TEXTS[3:] if len(text) <= 100)]:
             raw = text.encode()
-            n = engine.kernel(memory.address, id(raw) + HEAD, len(raw), flags)
+            n = engine.kernel(memory.steps.address, id(raw) + HEAD, len(raw), flags)
             assert list(zip(*(column[:n].tolist() for column in columns), strict=True)) == plain(text), text
 
 

@@ -331,14 +331,14 @@ class BPE(Model):
         if tables is None:
             return super().encode_words(data, start, end, byte_level=byte_level)
         check_lengths(start, end, "word")
-        if not byte_level or len(start) < _FEW or self._byte_words is None:
+        if not byte_level or len(start) < _FEW or self.byte_words is None:
             return self._merged_words(data, start, end, tables)
         from gputok.kernels.cpu.encode_words.byte_words import MOST_BYTES, NO_WORDS, encode_byte_words
 
         # Long words are cut before they are merged
         long = np.flatnonzero(end - start > MOST_BYTES)
         longer = self._merged_words(data, start[long], end[long], tables) if len(long) else NO_WORDS
-        return encode_byte_words(data, start, end, self._byte_words, longer)
+        return encode_byte_words(data, start, end, self.byte_words, longer)
 
     def _merged_words(
         self, data: Bytes, start: Positions, end: Positions, tables: Any
@@ -395,7 +395,7 @@ class BPE(Model):
         return safe_cuts(*self.vocabulary.packed(made), "▁")
 
     @derived
-    def _byte_words(self) -> Any:
+    def byte_words(self) -> Any:
         """The kernels.cpu.encode_words.byte_words.ByteWords, or None where short words are more than merges of bytes."""
         from gputok.kernels.cpu.encode_words.byte_words import byte_words
 

@@ -46,6 +46,7 @@ from gputok.kernels.signatures import U8s, U32s, U64s, U64x2, i64, u32, u64
 
 FIRST_LINES = 1 << 13  # 512 KB, and as much of ring; a text of many words makes it larger
 MOST_LINES = 1 << 20  # 64 MB
+MANY_SLOTS = 1 << 18  # up to which a cache that is too small becomes four times as large, then twice
 RING_BYTES_A_LINE = 64
 BYTES_A_LINE = 64 + RING_BYTES_A_LINE
 MAX_KEPT_BYTES = 1 << 10  # a longer word is not kept
@@ -111,8 +112,16 @@ def enlarged(cache: WordCache, times: int) -> WordCache:
     return larger._replace(ghosts=cache.ghosts)
 
 
-class _Views(NamedTuple):
-    """A cache as a hot loop sees it. The number of a slot or a line is the index where it begins in `slots`."""
+def grown(cache: WordCache, most_lines: int) -> WordCache:
+    """The cache, or a larger one with the same words if that pays; most_lines: the largest size."""
+    if not is_too_small(cache) or len(cache.slots) >= 2 * most_lines:
+        return cache
+    few = 4 * len(cache.slots) <= min(2 * most_lines, MANY_SLOTS)
+    return enlarged(cache, 4 if few else 2)
+
+
+class Views(NamedTuple):
+    """A cache as a hot loop sees it. The number of a slot or a line is the place where it begins in `slots`."""
 
     slots: View  # of uint64
     shift: np.uint64  # hash >> shift << 3 is its line
@@ -125,7 +134,7 @@ class _Views(NamedTuple):
 @kernel(inline=True)
 def views(cache):
     """The views of a cache."""
-    return _Views(
+    return Views(
         view(cache.slots),
         leading_zeros(np.uint64(len(cache.slots))) + U2,
         view(cache.ring),
@@ -350,25 +359,31 @@ def keep(cache, lines, begin, end, ids, rows):
 
     lines: uint64[n]; begin, end: int64[n], for their lengths; ids: uint32[t], rows: int64[n + 1].
     """
-    where, learnt, width = views(cache), view(ids), np.uint64(cache.width)
-    slots = where.slots
-    for i in range(len(lines)):
-        ahead = lines[min(i + AHEAD, len(lines) - 1)]
+    words = view(lines), view(begin, np.uint64), view(end, np.uint64), np.uint64(len(lines))
+    keep_words(views(cache), np.uint64(cache.width), words, view(ids), view(rows, np.uint64))
+
+
+@kernel(inline=True)
+def keep_words(where, width, words, learnt, rows):
+    """`keep`, with views; words: lines, begin, end, and their number."""
+    slots, (lines, begin, end, n) = where.slots, words
+    for i in range(n):
+        ahead = lines[min(i + np.uint64(AHEAD), n - U1)]
         prefetch(slots, ahead)
         prefetch(slots, ahead ^ U8)
-        value, slot = np.uint64(i + 1) << U8 | NEW, NOWHERE
+        value, slot = (i + U1) << U8 | NEW, NOWHERE
         for at in range(lines[i] & ~U8, (lines[i] | U8) + U8, U4):
             slot = at if slots[at + VALUE] == value else slot
         if slot == NOWHERE:
             continue
-        first, count = np.uint64(rows[i]), np.uint64(rows[i + 1] - rows[i])
+        first, count = rows[i], rows[i + U1] - rows[i]
         if not is_long(slots[slot + U1]):
             value, more = inline_ids(width, learnt, first, count)
             if value != U0:
                 slots[slot + VALUE] = value
                 slots[slot + MORE] = more
                 continue
-        if count <= np.uint64(end[i] - begin[i]):
+        if count <= end[i] - begin[i]:
             slots[slot + VALUE] = write_run(where, learnt, first, count)
         else:  # more ids than most_ids allows: the model is asked each time
             slots[slot + VALUE] = U0

@@ -23,12 +23,11 @@ from gputok.kernels.cpu.encode_text.cache import (
     RUN,
     VALUE,
     WordCache,
-    enlarged,
     enter,
     find,
     find_keys,
     first_two,
-    is_too_small,
+    grown,
     keep,
     most_ids,
     new_cache,
@@ -51,7 +50,15 @@ from gputok.kernels.cpu.primitives.memory import (
     tail,
     view,
 )
-from gputok.kernels.cpu.walk import BLOCK_BYTES, END_OF_TEXT, MARGIN, Walk, fill_block, walk_block
+from gputok.kernels.cpu.walk import (
+    BLOCK_BYTES,
+    END_OF_TEXT,
+    MARGIN,
+    Walk,
+    fill_block,
+    walk_block,
+    walk_views,
+)
 from gputok.kernels.cpu.word_table import N_MASKS, put_masks
 from gputok.kernels.signatures import I64s, U8s, U64s, i64, u32, u64
 
@@ -62,7 +69,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Encoder", "encode_marked", "encode_text", "surround"]
 
-MANY_SLOTS = 1 << 18  # a cache with fewer slots grows to four times its size, a larger cache to twice
 N_KEYS = 256  # words whose keys are found before the words are looked up
 ASKED_AHEAD = np.uint64(512)  # bytes of ids that are on the way while others are put together
 
@@ -107,9 +113,7 @@ class Encoder:
 
     def grow(self) -> None:
         """Makes the cache larger if that pays, and its size is not at the limit."""
-        if is_too_small(self.cache) and len(self.cache.slots) < 2 * self.most_lines:
-            few = 4 * len(self.cache.slots) <= min(2 * self.most_lines, MANY_SLOTS)
-            self.cache = enlarged(self.cache, 4 if few else 2)
+        self.cache = grown(self.cache, self.most_lines)
 
 
 def _new_round(n_bytes: int, n_events: int, n_marks: int) -> _Round:
@@ -228,7 +232,7 @@ def _do_round(text, start, stop, walk, cache, work, cuts, inside, marked):
         view(text[2], np.int64),
         text[3] > 0,
     )  # one for each piece, so `piece` bounds its index too
-    n_block = BLOCK_BYTES + MARGIN
+    n_block, views_of_walk = BLOCK_BYTES + MARGIN, walk_views(walk)
     block, codes, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint8), scratch(n_block, np.uint32)
     masks, keys = scratch(N_MASKS, np.uint64), scratch(4 * N_KEYS, np.uint64)
     put_masks(masks)
@@ -244,7 +248,9 @@ def _do_round(text, start, stop, walk, cache, work, cuts, inside, marked):
     if marked:
         next_cuts = tail(next_cuts, np.uint64(np.searchsorted(cuts, start)))
     while start < stop:
-        copied, n, _ = fill_block(data, offsets, piece, start, stop, walk, block, n_block, token, has_tokens)
+        copied, n, _ = fill_block(
+            data, offsets, piece, start, stop, views_of_walk, block, n_block, token, has_tokens
+        )
         if copied == 0:
             n_block *= 2
             block, codes, bounds = (
@@ -254,7 +260,7 @@ def _do_round(text, start, stop, walk, cache, work, cuts, inside, marked):
             )
             more_bounds, at_cut, mark_of = _room_for_marks(n_block if marked else 0)
             continue
-        n_words = walk_block(block, np.uint64(n), walk, bounds, codes)
+        n_words = walk_block(block, np.uint64(n), views_of_walk, bounds, codes)
         if marked:
             also = next_cuts, sides, at_cut, mark_of
             n_cuts, is_all = mark_words(data, block, bounds, n_words, start, copied, *also)
@@ -280,7 +286,7 @@ def _do_round(text, start, stop, walk, cache, work, cuts, inside, marked):
             find_keys(known, block, begins, m, masks, keys)
             i = U0
             while True:
-                i, out = _known_words(slots, keys, i, m, ids, out, ids_shift, marking, marked)
+                i, out = known_words(slots, keys, i, m, ids, out, ids_shift, marking, marked)
                 if i == m:
                     break
                 line, low, high = keys[U4 * i], keys[U4 * i + U1], keys[U4 * i + U2]
@@ -293,14 +299,14 @@ def _do_round(text, start, stop, walk, cache, work, cuts, inside, marked):
                 if value & N_INLINE:
                     if marked:
                         store_u32(marks, out >> ids_shift, np.uint32(mark))
-                    out = _store_ids(ids, out, value, slots[slot + MORE], ids_shift)
+                    out = store_ids(ids, out, value, slots[slot + MORE], ids_shift)
                     continue
                 if value & KIND == RUN:
                     run = run_of(known, value)
                     if run != NOWHERE:
                         if marked:
                             _mark_run(marks, out >> ids_shift, np.uint64(load_u32(known.ring, run)), mark)
-                        out = _copy_run(known.ring, run, ids, out, U1 << ids_shift)
+                        out = copy_run(known.ring, run, ids, out, U1 << ids_shift)
                         continue
                     value = U0
                 if value == U0:
@@ -348,8 +354,8 @@ def _mark_run(marks, out, n, mark):
 
 
 @kernel(inline=True)
-def _known_words(slots, keys, i, n, ids, out, ids_shift, marking, marked):
-    """Appends the ids of the words from i on, until a word is not in the first slot of its line, or has more than a few ids.
+def known_words(slots, keys, i, n, ids, out, ids_shift, marking, marked):
+    """Appends the ids of the words from i on, until a word is not in the first place of its line, or has more than a few ids.
 
     Returns the number of that word, or n, and where the ids end. Second slots are not looked at: only one or two
     words of a hundred are there, and all others would take longer.
@@ -359,7 +365,7 @@ def _known_words(slots, keys, i, n, ids, out, ids_shift, marking, marked):
         value = slot[VALUE]
         if marked:
             store_u32(marking[1], out >> ids_shift, np.uint32(marking[0][i]))
-        behind = _store_ids(ids, out, value, slot[MORE], ids_shift)
+        behind = store_ids(ids, out, value, slot[MORE], ids_shift)
         other = (slot[U0] ^ keys[U4 * i + U1]) | (slot[U1] ^ keys[U4 * i + U2])
         if not likely((other == U0) & (value & N_INLINE != U0)):
             break
@@ -369,8 +375,8 @@ def _known_words(slots, keys, i, n, ids, out, ids_shift, marking, marked):
 
 
 @kernel(inline=True)
-def _store_ids(ids, out, value, more, ids_shift):
-    """Stores the ids of a slot and returns where they end. Four ids are stored, however many there are."""
+def store_ids(ids, out, value, more, ids_shift):
+    """Stores the ids of a slot and returns the place behind them: four are stored, however many they are."""
     if ids_shift == U1:
         store_u64(ids, out, more)
     else:
@@ -401,8 +407,8 @@ def _note_new(new_words, n_new, begin, length, line):
 
 
 @kernel(inline=True)
-def _copy_run(ring, run, ids, out, width):
-    """Appends a run of ids and returns its end. Writes 4 bytes per id; of 2-byte ids, the next write overwrites the upper two."""
+def copy_run(ring, run, ids, out, width):
+    """Appends a run of ids; the place behind them. Four bytes are stored for each, two of which the next may overwrite."""
     for k in range(np.uint64(load_u32(ring, run))):
         store_u32(ids, out, load_u32(ring, run + U4 * (k + U1)))
         out += width

@@ -24,6 +24,7 @@ from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import ALL, LOW32, U0, U1, U2, U3, U4, U8, U32, U62, U63
 from gputok.kernels.cpu.primitives.hashing import hash_bytes, hash_pair
 from gputok.kernels.cpu.primitives.memory import (
+    View,
     has_ones,
     leading_zeros,
     least_of,
@@ -52,6 +53,7 @@ SIZE, ALIVE, TARGET, NUMBER, ASKED, KEY_LEFT, KEY_RIGHT, AT_LEFT, AT_RIGHT, LEAS
     np.uint64(i) for i in range(10)
 )
 N_FIELDS = 16
+WORK, STATE = GROUP * 2 * STRIDE, GROUP * N_FIELDS  # elements of memory for a group
 MERGED, FIRST = U1, U2  # the pairs of the last merge; all pairs of a new word
 
 
@@ -153,32 +155,74 @@ def _first_symbols(text, begin, end, tables, work, symbols):
     return n
 
 
+class ByteViews(NamedTuple):
+    """ByteWords as helpers take them."""
+
+    byte_symbols: View
+    byte_keys: View
+    pairs: tuple  # views of slots, their number - 1, bits of a symbol, bits of a rank
+    merged: View
+    names: View
+    named: bool
+    whole: tuple  # of strings_of
+    keeps_whole: bool
+    characters: View
+    crossing: View
+    n: np.uint32
+
+
 @kernel((i64, i64, i64), ByteWords, (u32[:], i64[:]), u32[:], i64[:])
 def _encode(words, model, longer, tokens, rows):
-    """Ids are first written at the word's byte positions (a word has at least as many bytes as ids), then packed.
+    """Merges the words, and puts the ids of longer words between.
 
-    Bounds: a word that is merged here has n symbols, at most MOST_BYTES, at the indices 1 to n of STRIDE; ALIVE has bits for
-    these and for 0 and n + 1, which stay, so that each symbol of the word has a symbol before and a symbol after it; a key below
-    `no_rank` is that of an index from 1 to n - 1. Ranks are below len(merged) and symbols below n, since the tables hold no others.
     `longer` has a row for each longer word, as `encode_byte_words` has checked, and none has more ids than bytes.
     """
     text, starts, ends = view(words[0], np.uint8), view(words[1], np.uint64), view(words[2], np.uint64)
-    out, counts = view(tokens), view(rows, np.uint64)
-    n_words = np.uint64(len(rows) - 1)
-    rank_bits = np.uint64(64 - 2 * model.pairs.bits)
-    slots, mask = view(model.pairs.slots), np.uint64(len(model.pairs.slots) - 1)
-    pairs = slots, mask, np.uint64(model.pairs.bits), rank_bits
-    no_rank = np.uint32(((U1 << rank_bits) - U1) << np.uint64(POSITION_BITS))
-    merged, byte_keys, byte_symbols = view(model.merged), view(model.byte_keys), view(model.symbols)
-    characters, crossing = view(model.characters), view(model.crossing)
-    names, named = view(model.ids), len(model.ids) > 0
-    keeps_whole, strings = len(model.whole.offsets) > 1, strings_of(model.whole)
-    hashes = scratch(BATCH, np.uint64)
-    work, state = scratch(GROUP * 2 * STRIDE, np.uint32), scratch(GROUP * N_FIELDS, np.uint64)
+    slots, bits = view(model.pairs.slots), np.uint64(model.pairs.bits)
+    pairs = slots, np.uint64(len(model.pairs.slots) - 1), bits, np.uint64(64) - U2 * bits
+    views = ByteViews(
+        view(model.symbols),
+        view(model.byte_keys),
+        pairs,
+        view(model.merged),
+        view(model.ids),
+        len(model.ids) > 0,
+        strings_of(model.whole),
+        len(model.whole.offsets) > 1,
+        view(model.characters),
+        view(model.crossing),
+        np.uint32(model.n),
+    )
+    n_words, out, counts = np.uint64(len(rows) - 1), view(tokens), view(rows, np.uint64)
+    memory = scratch(BATCH, np.uint64), scratch(WORK, np.uint32), scratch(STATE, np.uint64)
+    merge_words(text, (starts, ends, n_words), views, memory, out, counts)
+
+    long_ids, long_rows = view(longer[0]), view(longer[1], np.uint64)
+    pack_ids((starts, ends, n_words), (long_ids, long_rows), out, counts)
+
+
+@kernel(inline=True)
+def merge_words(text, words, model, memory, out, counts):
+    """Writes the ids of each word text[starts[i]:ends[i]] and counts[i], their number, unless the word has more than MOST_BYTES.
+
+    words: starts, ends, and their number; model: ByteViews; memory: uint64[BATCH], uint32[WORK], uint64[STATE]; out: an
+    element for each byte of the words, and four more; counts: likewise, for each word and one more.
+
+    Each word's ids are first written where its bytes would be, of which it has as many at least; then side by side.
+
+    Bounds: a word that is merged here has n symbols, at most MOST_BYTES, at the places 1 to n of STRIDE; ALIVE has bits for
+    these and for 0 and n + 1, which stay, so that a symbol of the word has one before and one behind it; a key below
+    `no_rank` is that of a place from 1 to n - 1. Ranks are below len(merged) and symbols below n, since the tables hold no others.
+    """
+    (starts, ends, n_words), (hashes, work, state) = words, memory
+    pairs, merged, byte_keys, byte_symbols = model.pairs, model.merged, model.byte_keys, model.byte_symbols
+    no_rank = np.uint32(((U1 << pairs[3]) - U1) << np.uint64(POSITION_BITS))
+    characters, crossing, names, named = model.characters, model.crossing, model.names, model.named
+    keeps_whole, strings = model.keeps_whole, model.whole
     for i in range(GROUP * N_FIELDS):
         state[i] = U0
     for i in range(U0, np.uint64(GROUP * 2 * STRIDE), np.uint64(2 * STRIDE)):
-        work[i] = np.uint32(model.n)
+        work[i] = model.n
 
     w, looked_for, room, active = U0, U0, U0, True
     while active:
@@ -288,9 +332,13 @@ def _encode(words, model, longer, tokens, rows):
                 state[i + ASKED] = FIRST
             state[i + SIZE] = n
             state[i + ALIVE] = ALL >> (U62 - n)
-            work[symbols + n + U1] = np.uint32(model.n)
+            work[symbols + n + U1] = model.n
 
-    long_ids, long_rows = view(longer[0]), view(longer[1], np.uint64)
+
+@kernel(inline=True)
+def pack_ids(words, longer, out, counts):
+    """Moves the ids that `merge_words` has written side by side, with those of longer words; counts become rows."""
+    (starts, ends, n_words), (long_ids, long_rows) = words, longer
     n, room, n_long = U0, U0, U0
     for i in range(n_words):
         count, length = counts[i], ends[i] - starts[i]

@@ -33,13 +33,17 @@ class Handle:
         else:
             self.slots[field, :1].view(np.int64)[0] = int(value)
 
+    def is_number(self, place: int, value: int) -> bool:
+        """Whether a place has this number."""
+        return int(self.slots[place, 0]) == value
+
     def array(self, field: int) -> np.ndarray:
         """The array of a field."""
         return self._arrays[field]
 
     def keep(self, others: Iterable[Handle]) -> None:
         """Keeps other handles, and so their arrays, alive as long as this handle."""
-        self._kept += others
+        self._kept = [*self._kept, *others]  # a new list: copies of the handle share the old one
 
     def copy(self) -> Handle:
         """Returns a handle with the same numbers and arrays; changing its fields does not change this handle."""

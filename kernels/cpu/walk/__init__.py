@@ -13,7 +13,16 @@ Helpers take views: an array as argument is reference-counted, up and down, by a
 from gputok.kernels.cpu.walk.blocks import BLOCK_BYTES, MARGIN, fill_block, walk_block
 from gputok.kernels.cpu.walk.by_pairs import walk_rest
 from gputok.kernels.cpu.walk.matches import slice_text
-from gputok.kernels.cpu.walk.tables import END_OF_TEXT, MUCH_TEXT, SOME_TEXT, Walk, Walks, prepare
+from gputok.kernels.cpu.walk.tables import (
+    END_OF_TEXT,
+    MUCH_TEXT,
+    SOME_TEXT,
+    Walk,
+    Walks,
+    WalkViews,
+    prepare,
+    walk_views,
+)
 
 __all__ = [
     "BLOCK_BYTES",
@@ -22,10 +31,12 @@ __all__ = [
     "MUCH_TEXT",
     "SOME_TEXT",
     "Walk",
+    "WalkViews",
     "Walks",
     "fill_block",
     "prepare",
     "slice_text",
     "walk_block",
     "walk_rest",
+    "walk_views",
 ]

@@ -6,9 +6,8 @@ word of its own.
 
 from __future__ import annotations
 
-import numpy as np
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.primitives.memory import copy, copy_64, view
+from gputok.kernels.cpu.primitives.memory import copy, copy_64
 from gputok.kernels.cpu.walk.by_pairs import walk_pairs
 from gputok.kernels.cpu.walk.by_windows import walk_windows
 from gputok.kernels.cpu.walk.matches import last_strong_cut
@@ -25,6 +24,7 @@ def fill_block(data, offsets, document, begin, stop, walk, block, n_block, token
     """Copies data[begin:stop] into a block, uint8[n_block], as far as whole documents go, with END_OF_TEXT after each.
 
     Of a document with token[document] >= 0, only END_OF_TEXT; `has_tokens` False: there are none, and `token` is not read.
+    walk: of `walk_views`.
 
     Returns (the bytes copied or left out, the bytes of the block, the last document). A document that is longer than the
     block is copied up to a strong cut; if the block contains no strong cut, 0 bytes are. `offsets[document] <= begin`.
@@ -67,16 +67,15 @@ def fill_block(data, offsets, document, begin, stop, walk, block, n_block, token
 def walk_block(text, n, walk, bounds, codes):
     """Writes where each word of a block begins, in order, then n, and returns the number of words.
 
-    text: uint8[n + MARGIN], n at most 2^32, documents with END_OF_TEXT after each, and one more such byte at the end.
-    bounds: uint32[n + MARGIN]. Word i is text[bounds[i]:bounds[i + 1]]; each END_OF_TEXT is one. codes: memory like `text`.
+    text: uint8[n + MARGIN], n at most 2^32, documents with END_OF_TEXT after each, and one more such byte behind.
+    walk: of `walk_views`. bounds: uint32[n + MARGIN]. Word i is text[bounds[i]:bounds[i + 1]]; each END_OF_TEXT is one.
+    codes: memory like `text`.
     """
-    width = np.uint64(len(walk.step) - len(walk.delta))
-    fresh = np.uint64(len(walk.delta)) // width
-    characters = view(walk.klass), view(walk.page), view(walk.member)
-    tables = (*characters, view(walk.delta), view(walk.accept), view(walk.step), width, fresh)
+    characters, states = (walk.klass, walk.page, walk.member), (walk.delta, walk.accept, walk.step)
+    tables = (*characters, *states, walk.width, walk.fresh)
     if CAN_SHUFFLE:  # else Numba leaves this out
-        if len(walk.windows) > 0:
-            n_words = walk_windows(text, n, view(walk.windows), tables, bounds, codes)
+        if walk.has_windows:
+            n_words = walk_windows(text, n, walk.windows, tables, bounds, codes)
             if n_words:
                 return n_words
     return walk_pairs(text, n, walk, tables, bounds, codes)

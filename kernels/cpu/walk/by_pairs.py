@@ -67,7 +67,7 @@ def put_codes(text, n, walk, codes):
 
     Without such a character, nothing is written.
     """
-    page, member = view(walk.page), view(walk.member)
+    page, member = walk.page, walk.member
     p, end = U0, n + U1
     while p < end and not _several(text, p, end):
         p += U64
@@ -187,7 +187,7 @@ def walk_pairs(text, n, walk, tables, bounds, codes):
     take hardly longer than one. A strong cut lies between them, so that no walk of the first half goes on over the first
     character of the second, whatever its state is. That character stands for the end of text of the first half (`_settle`).
     """
-    pair, fresh = view(walk.pair), tables[-1]
+    pair, fresh = walk.pair, tables[-1]
     if not put_codes(text, n, walk, codes):
         codes = text
     half = np.uint64(last_strong_cut(text, 0, np.int64(n >> U1), walk))

@@ -9,7 +9,7 @@ from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import U0, U1, U7
 from gputok.kernels.cpu.primitives.memory import view
 from gputok.kernels.cpu.primitives.utf8 import character_before, decode_wide
-from gputok.kernels.cpu.walk.tables import END_OF_TEXT, Walk
+from gputok.kernels.cpu.walk.tables import END_OF_TEXT, Walk, walk_views
 from gputok.kernels.signatures import i64
 
 
@@ -41,8 +41,7 @@ def match_end(text, p, tables):
 @kernel(inline=True)
 def strong_cut_before(text, begin, end, walk):
     """The last position in (begin, end] of text with a strong cut at it, or `begin`; a character begins at `end`."""
-    klass, page, member = view(walk.klass), view(walk.page), view(walk.member)
-    strong, width = view(walk.strong), np.uint64(len(walk.step) - len(walk.delta))
+    klass, page, member, strong, width = walk.klass, walk.page, walk.member, walk.strong, walk.width
     if end <= begin:
         return begin
     right, _ = classify(text, end, klass, page, member)
@@ -60,7 +59,7 @@ def strong_cut_before(text, begin, end, walk):
 
 @kernel(inline=True)
 def last_strong_cut(data, begin, end, walk):
-    """The last strong cut in (begin, end], or begin; both are positions in `data`."""
+    """The last strong cut in (begin, end], or begin; both are positions in `data`. walk: of `walk_views`."""
     while data[end] & np.uint8(0xC0) == np.uint8(0x80):
         end -= 1
     return np.int64(strong_cut_before(data, np.uint64(begin), np.uint64(end), walk))
@@ -92,4 +91,4 @@ def slice_text(data: np.ndarray, offsets: np.ndarray, n_bytes: int, walk: Walk) 
 
 @kernel(i64, i64, i64, Walk)
 def _last_strong_cut(data, begin, end, walk):
-    return last_strong_cut(view(data, np.uint8), begin, end, walk)
+    return last_strong_cut(view(data, np.uint8), begin, end, walk_views(walk))

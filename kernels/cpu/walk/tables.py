@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 from gputok.kernels import DEAD, Automaton
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.primitives.memory import View, view
 from gputok.kernels.cpu.walk.windows import NO_TABLES, ready_tables, window_tables
 from gputok.kernels.signatures import U8s, U16s, U32s
 
@@ -46,6 +48,43 @@ class Walk(NamedTuple):
     # uint8[width * width], (a, b): a word always ends between; the left part may be walked alone
     strong: U8s
     windows: U8s  # of `window_tables`, or empty
+
+
+class WalkViews(NamedTuple):
+    """A Walk as helpers take it: views of its arrays, by the same names, and three numbers."""
+
+    klass: View
+    page: View
+    member: View
+    pair: View
+    step: View
+    delta: View
+    accept: View
+    strong: View
+    windows: View
+    has_windows: bool
+    width: np.uint64  # classes + 1
+    fresh: np.uint64  # the state at the beginning of a word
+
+
+@kernel(inline=True)
+def walk_views(walk):
+    """The views of a Walk."""
+    width = np.uint64(len(walk.step) - len(walk.delta))
+    return WalkViews(
+        view(walk.klass),
+        view(walk.page),
+        view(walk.member),
+        view(walk.pair),
+        view(walk.step),
+        view(walk.delta),
+        view(walk.accept),
+        view(walk.strong),
+        view(walk.windows),
+        len(walk.windows) > 0,
+        width,
+        np.uint64(len(walk.delta)) // width,
+    )
 
 
 class Walks:

@@ -1,0 +1,256 @@
+"""Times how a tokenizer encodes prompts, batches and its first text, in a process of its own: also for peers in other environments.
+
+Run as a program, this file times one package in the Python that runs it, and needs nothing else: `tokenizers` 1.0 and 0.x have
+one name, so only one of them can be in an environment. `doors` runs it for gputok and for each peer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_NEW = {"7,000 characters": (7000, 21), "30,000 characters": (30_000, 15), "200,000 characters": (200_000, 5)}
+"""Kind of prompt -> its characters, and how many new ones are encoded."""
+_LINES, _DOCUMENT, _DOCUMENTS = 1000, 4096, 300
+_BATCHES = 32, 256
+_WORDS = 20, 400
+_MAX_LENGTH = 256  # tokens, in batches for embeddings
+_KINDS = "gputok", "gputok as tokenizers", "tokenizers"
+
+
+class Door(NamedTuple):
+    """One figure.
+
+    Attributes:
+        tokenizer: the name of the file.
+        kind: what was encoded, and the unit.
+        package: the package, its version, and the Python if it is another one.
+        value: the figure: microseconds or seconds of CPU time, or megabytes a second.
+    """
+
+    tokenizer: str
+    kind: str
+    package: str
+    value: float
+
+
+def doors(tokenizers: Sequence[str], text: str, peers: Sequence[str] = ()) -> list[Door]:
+    """Times gputok, gputok under the name of tokenizers, tokenizers, and tokenizers of other environments.
+
+    Args:
+        tokenizers: paths of tokenizer.json files.
+        text: a plain text file of at least 10 MB.
+        peers: the Python of each other environment that has a package `tokenizers`.
+
+    Returns:
+        All figures. What a package can't do is left out.
+
+    Raises:
+        ValueError: a process fails, or packages give different ids.
+    """
+    found: list[Door] = []
+    for path in tokenizers:
+        ids: dict[str, str] = {}
+        for python, kind in [
+            *((sys.executable, kind) for kind in _KINDS),
+            *((one, "tokenizers") for one in peers),
+        ]:
+            name, checked, figures = _process(python, kind, path, text)
+            ids[name] = checked
+            found += [Door(pathlib.Path(path).stem, row, name, value) for row, value in figures.items()]
+        if len(set(ids.values())) > 1:
+            raise ValueError(f"{path}: packages give different ids for the same texts: {ids}")
+    return found
+
+
+def _process(python: str, kind: str, path: str, text: str) -> tuple[str, str, dict[str, float]]:
+    command = [python, __file__, kind, path, text]
+    try:
+        safe = os.environ | {"PYTHONSAFEPATH": "1"}  # else the modules beside this file come first
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, env=safe)
+    except OSError as error:
+        raise ValueError(f"--peer {python} can't be run: {error.strerror}") from None
+    if ended.returncode:
+        last = ended.stderr.strip().splitlines()[-1:] or ["no message"]
+        raise ValueError(f"{python}: {kind} failed with {path}: {last[0]}")
+    name, ids, figures = json.loads(ended.stdout.splitlines()[-1])
+    return (name if python == sys.executable else f"{name} ({python})"), ids, figures
+
+
+def table(found: Sequence[Door]) -> str:
+    """Returns the figures as a table: a line for each kind, a column for each package."""
+    lines: list[str] = []
+    for tokenizer in dict.fromkeys(door.tokenizer for door in found):
+        own = [door for door in found if door.tokenizer == tokenizer]
+        packages = list(dict.fromkeys(door.package for door in own))
+        lines += [f"{tokenizer}: {', '.join(f'({i}) {name}' for i, name in enumerate(packages, 1))}"]
+        value = {(door.kind, door.package): f"{door.value:10.4g}" for door in own}
+        for kind in dict.fromkeys(door.kind for door in own):
+            lines.append(f"  {kind:56}" + "".join(value.get((kind, name), f"{'-':>10}") for name in packages))
+    return "\n".join(lines)
+
+
+# -- in the process that is timed
+
+
+def _timed(work: Callable[[], Any]) -> float:
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def _best(work: Callable[[], Any], times: int, runs: int = 9) -> float:
+    """Returns the microseconds of one call, of the best of some runs."""
+
+    def repeated() -> None:
+        for _ in range(times):
+            work()
+
+    return min(_timed(repeated) for _ in range(runs)) / times * 1e6
+
+
+class _Text:
+    """Takes new text from a file, from its start to its end."""
+
+    def __init__(self, path: str) -> None:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            self._text, self._at = file.read(12_000_000), 0
+
+    def take(self, n: int) -> str:
+        self._at += n
+        if self._at > len(self._text):
+            raise SystemExit(
+                f"the text has {len(self._text):,} characters, and at least 10,000,000 are needed"
+            )
+        return self._text[self._at - n : self._at]
+
+    def passages(self, n: int) -> list[str]:
+        """Returns n texts of 20 to 400 words."""
+        least, most = _WORDS
+        lengths = [least + (most - least) * (i * 37 % n) // max(n - 1, 1) for i in range(n)]
+        return [" ".join(self.take(7 * length).split()[:length]) for length in lengths]
+
+
+def _main(kind: str, path: str, source: str) -> None:
+    if kind == "gputok as tokenizers":
+        import gputok
+
+        gputok.install_as_tokenizers()
+    module = __import__("gputok" if kind == "gputok" else "tokenizers")
+    start = time.process_time()
+    tokenizer: Any = module.Tokenizer.from_file(path)
+    loaded = time.process_time()
+    tokenizer.encode("A first text: it's 12 words, more or less, and naïve.")
+    first = {"load and first text, s": time.process_time() - start, "of that, the load, s": loaded - start}
+    has_one_name = hasattr(tokenizer, "no_padding")  # 0.x; in 1.0 these are attributes
+    if has_one_name:
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+    else:
+        tokenizer.padding = tokenizer.truncation = None
+    text = _Text(source)
+    figures = first | _prompts(tokenizer, text) | _batches(tokenizer, text)
+    checked = hash_of(ids for n in (5, 50, 500, 20_000) for ids in tokenizer.encode(text.take(n)).ids)
+    figures |= _embeddings(tokenizer, text.passages(_BATCHES[-1]), has_one_name)
+    if has_one_name:
+        figures |= _pretrained(kind, path, text.passages(_BATCHES[-1]))
+    name = kind if kind != "tokenizers" else f"tokenizers {module.__version__}"
+    print(json.dumps([name, checked, figures]))
+
+
+def hash_of(ids: Any) -> str:
+    """Returns a short hash of ids."""
+    import hashlib
+
+    return hashlib.sha256(",".join(map(str, ids)).encode()).hexdigest()[:16]
+
+
+def _prompts(tokenizer: Any, text: _Text) -> dict[str, float]:
+    def encode(one: str) -> list[int]:
+        return tokenizer.encode(one).ids
+
+    for _ in range(20):  # as in a server that has run for a while
+        encode(text.take(20_000))
+    short, again = "Hello world", text.take(900)
+    found = {"11 characters, us": _best(lambda: encode(short), 2000)}
+    found["900 characters again, us"] = _best(lambda: encode(again), 300)
+    lines = list(dict.fromkeys(line for line in text.take(400_000).split("\n") if 20 < len(line) <= 70))
+    found["a new line, us"] = _timed(lambda: [encode(line) for line in lines]) / max(len(lines), 1) * 1e6
+    for name, (n, times) in _NEW.items():
+        new = [text.take(n) for _ in range(times)]
+        seconds = sorted(_timed(lambda one=one: encode(one)) for one in new)
+        found[f"new, {name}, us"] = seconds[times // 2] * 1e6
+    return found
+
+
+def _batches(tokenizer: Any, text: _Text) -> dict[str, float]:
+    lines = [line for line in text.take(400_000).split("\n") if 20 < len(line) <= 70][:_LINES]
+    documents = [text.take(_DOCUMENT) for _ in range(_DOCUMENTS)]
+    n_bytes = sum(len(document.encode()) for document in documents)
+
+    def encode(texts: list[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in tokenizer.encode_batch(texts)]
+
+    seconds = min(_timed(lambda: encode(lines)) for _ in range(9))
+    return {
+        f"a line in a batch of {len(lines)}, us": seconds / max(len(lines), 1) * 1e6,
+        "batch of documents of 4 kB, MB/s of a core": n_bytes / _timed(lambda: encode(documents)) / 1e6,
+    }
+
+
+def _rates(encode: Callable[[list[str]], Any], passages: list[str], name: str) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for n in _BATCHES:
+        texts = passages[:n]
+        n_bytes = sum(len(one.encode()) for one in texts)
+        seconds = min(_timed(lambda: encode(texts)) for _ in range(7))  # noqa: B023, called at once
+        found[f"embeddings, {n} texts, {name}, MB/s of a core"] = n_bytes / seconds / 1e6
+    return found
+
+
+def _embeddings(tokenizer: Any, passages: list[str], has_one_name: bool) -> dict[str, float]:
+    """Batches that are truncated, and padded to the longest text, as arrays."""
+    import numpy as np
+
+    if not has_one_name:
+        return {}
+    tokenizer.enable_truncation(_MAX_LENGTH)
+    tokenizer.enable_padding()
+
+    def encode(texts: list[str]) -> list[Any]:
+        found = tokenizer.encode_batch(texts)
+        return [np.array([e.ids for e in found]), np.array([e.attention_mask for e in found])]
+
+    return _rates(encode, passages, "encode_batch")
+
+
+def _pretrained(kind: str, path: str, passages: list[str]) -> dict[str, float]:
+    """The same by the tokenizers of transformers, or of gputok's own AutoTokenizer."""
+    options = {"padding": "longest", "truncation": True, "max_length": _MAX_LENGTH, "return_tensors": "np"}
+    try:
+        if kind == "gputok":
+            from gputok.pretrained import AutoTokenizer
+
+            made: Any = AutoTokenizer.from_pretrained(path)
+        else:
+            from transformers import PreTrainedTokenizerFast
+
+            made = PreTrainedTokenizerFast(tokenizer_file=path)
+    except ImportError:
+        return {}
+    if made.pad_token is None:
+        made.pad_token = made.convert_ids_to_tokens(0)
+    name = "AutoTokenizer or transformers"
+    return _rates(lambda texts: made(texts, **options), passages, name)
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
