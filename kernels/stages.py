@@ -164,12 +164,23 @@ STEPS = (
             Stage("encode_marked", cpu_only=("encoder",)),
             Stage("surround", _CPU, no_reference="it copies ids; the tests compare with `encode`"),
         ),
+        ("grown", "new_cache"),
     ),
     Step(
         "short_texts",
         "encoding a short text",
-        tuple(Stage(f"encode_{model}") for model in ("bpe", "unigram", "wordlevel", "wordpiece")),
-        ("new_handle", "put_bpe", "put_unigram", "put_wordlevel", "put_wordpiece", "with_memory"),
+        (
+            *(Stage(f"encode_{model}") for model in ("bpe", "unigram", "wordlevel", "wordpiece")),
+            Stage(
+                "encode_units",
+                _CPU,
+                no_reference="its ids are those of the stages above; tests ask `tokenizers`",
+            ),
+        ),
+        (
+            *("new_handle", "put_bpe", "put_unigram", "put_wordlevel", "put_wordpiece", "with_memory"),
+            *("put_cache", "put_walk", "put_words"),
+        ),
     ),
     Step("match_longest", "encoding words by WordPiece", (Stage("match_longest"),)),
     Step(
