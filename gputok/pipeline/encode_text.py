@@ -373,7 +373,9 @@ class Texts:
     def ids(self, made: Made) -> list[int]:
         """Makes `Encoding.ids`."""
         ids: Any = made[1]
-        found: list[int] = ids[:] if type(ids) is list else self._engine.list_of(ids, self._pipeline)
+        found: list[int] = (
+            self._engine.list_of(ids, self._pipeline) if isinstance(ids, np.ndarray) else ids[:]
+        )
         return found if self._padding is None else self._padded(found, self._padding.pad_id)
 
     def _list(self, made: Made) -> list[int]:
