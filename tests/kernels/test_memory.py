@@ -206,7 +206,7 @@ def test_a_wrong_type_is_found_when_compiling():
 
 OUTSIDE = """
 import numpy as np
-from tests import test_kernels_memory as kernels
+from tests.kernels import test_memory as kernels
 
 data, words = np.zeros(16, np.uint8), np.zeros(8, np.uint16)
 accesses = {
@@ -248,7 +248,7 @@ def test_nothing_is_checked_otherwise(name, tmp_path):
     """One straight line of machine code."""
     source = f"""
 import numpy as np
-from tests import test_kernels_memory as kernels
+from tests.kernels import test_memory as kernels
 from numba import types
 
 function = kernels.{name}.py_func
