@@ -274,7 +274,9 @@ class Texts:
     @property
     def longest(self) -> int:
         """The largest number of bytes of a text, with special tokens, that a handle encodes; -1: no text."""
-        return self._longest[1]
+        from gputok.kernels.cpu.short_texts import encode, units
+
+        return min(self._longest[1], encode.LONGEST if self._engine.units is None else units.MOST_BYTES)
 
     def encode_many(
         self, texts: Sequence[str], add_special_tokens: bool, threads: int | None = None

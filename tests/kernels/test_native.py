@@ -400,7 +400,7 @@ def test_texts_that_a_builtin_encodes(shared_tokenizer):
     assert not wrong
     engine = texts_of(tokenizer.pipeline)._engine
     memory = engine.free[-1]
-    assert engine.ids_of(memory.call, texts[-1], 0) == -1
+    assert engine.ids_of(memory.steps.given, texts[-1], 0) == -1
     with pytest.raises(UnicodeEncodeError, match="surrogates not allowed"):
         tokenizer.encode("a\ud800")
     with pytest.raises(TypeError):
