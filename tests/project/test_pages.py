@@ -81,7 +81,11 @@ def folder(tmp_path_factory) -> pathlib.Path:
     (repo / "snapshots" / COMMIT).mkdir(parents=True)
     (repo / "refs").mkdir()
     (repo / "refs" / "main").write_text(COMMIT)
-    for path in (repo / "snapshots" / COMMIT / "tokenizer.json", folder / "gpt2.json"):
+    for path in (
+        repo / "snapshots" / COMMIT / "tokenizer.json",
+        folder / "gpt2.json",
+        folder / "tokenizer.json",
+    ):
         old.save(str(path))
     return folder
 
