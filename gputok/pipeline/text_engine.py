@@ -190,7 +190,7 @@ class Engine:
                 from gputok.kernels.cpu.short_texts import units as kernels
 
                 units.handle.put(kernels.BEFORE, before)
-                units.handle.put(kernels.BEHIND, after)
+                units.handle.put(kernels.AFTER, after)
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Self | None:

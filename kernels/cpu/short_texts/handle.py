@@ -33,9 +33,9 @@ class Handle:
         else:
             self.slots[field, :1].view(np.int64)[0] = int(value)
 
-    def is_number(self, place: int, value: int) -> bool:
-        """Whether a place has this number."""
-        return int(self.slots[place, 0]) == value
+    def is_number(self, field: int, value: int) -> bool:
+        """Whether a field is this number."""
+        return int(self.slots[field, 0]) == value
 
     def array(self, field: int) -> np.ndarray:
         """The array of a field."""

@@ -1,6 +1,6 @@
 """Encodes a text of up to MOST_BYTES in one call: a walk cuts it into units, and a cache has the ids of units that came before.
 
-A *unit* is a stretch of text that has the same ids wherever it stands: a word, if one walk over the text finds the words; else
+A *unit* has the same ids wherever it stands. It is a word, if one walk over the text finds the words; else it is
 the text between two cuts that no token and no step of the tokenizer reaches across. A unit that the cache lacks is encoded as a
 text of its own by `encode.py`, whose handle has only the steps that come after the cut (none for a word).
 
@@ -84,11 +84,12 @@ from gputok.kernels.cpu.walk import (
 from gputok.kernels.cpu.word_table import N_MASKS
 from gputok.kernels.signatures import i64
 
-MOST_BYTES = 1 << 18  # of a text; for longer texts it pays to use threads
-RENEW = (
-    -2
-)  # instead of a number of ids: the caller must look at the size of the cache and the tables of the walk
-FEW_BYTES = 1 << 9  # of a text that is walked without codes, by `walk_rest`
+# The largest text. For longer texts it pays to use threads.
+MOST_BYTES = 1 << 18
+# Instead of a number of ids: the caller must look at the size of the cache and at the tables of the walk.
+RENEW = -2
+# A text of at most so many bytes is walked without codes, by `walk_rest`.
+FEW_BYTES = 1 << 9
 MOST_BYTES_OF_WORD = byte_words.MOST_BYTES
 SLACK = 64 + 4 * MAX_SPECIAL
 _GROUP_BYTES = 4 * MOST_INLINE * N_KEYS + SLACK
@@ -96,7 +97,7 @@ _GROUP_BYTES = 4 * MOST_INLINE * N_KEYS + SLACK
 BPE, WORDPIECE, UNIGRAM, WORDLEVEL = range(4)  # values of MODEL
 NEVER, IF_ANY, IF_BARE, AT_START = range(4)  # values of SPACE: the pieces of text that get a space in front
 
-# Places of the handle
+# Fields of the handle
 (
     STEPS,  # the handles of the steps before the cut: first EXTRACT, perhaps FORM, perhaps EXTRACT
     N_STEPS,
@@ -120,7 +121,7 @@ NEVER, IF_ANY, IF_BARE, AT_START = range(4)  # values of SPACE: the pieces of te
     MODEL,
     UNIT_IDS,  # uint32[], where that handle's kernel writes ids
     BEFORE,  # uint32[at most MAX_SPECIAL], special tokens
-    BEHIND,
+    AFTER,
     LEFT,  # int64[1], bytes of text until RENEW
     EDGES,  # int64[2]
     MASKS,  # uint64[N_MASKS] of `word_table.put_masks`
@@ -152,7 +153,7 @@ NEVER, IF_ANY, IF_BARE, AT_START = range(4)  # values of SPACE: the pieces of te
     NEW_LINES,
     NEW_ROWS,
     NEW_IDS,  # uint32[bytes of a block]
-    N_PLACES,
+    N_FIELDS,
 ) = range(55)
 
 
@@ -161,7 +162,7 @@ def new_handle(steps_before: Sequence[Handle], alone: bool, space: int) -> Handl
 
     steps_before: EXTRACT and FORM steps (steps.py). alone: only texts without added tokens. space: NEVER, IF_ANY, ...
     """
-    handle = Handle(N_PLACES)
+    handle = Handle(N_FIELDS)
     handle.put(STEPS, np.stack([step.slots for step in steps_before]))
     handle.put(N_STEPS, len(steps_before))
     handle.put(ALONE, alone)
@@ -187,14 +188,14 @@ def with_memory(handle: Handle, inner: Handle, model: int) -> Handle:
     own.put(MASKS, np.array([(1 << 8 * n) - 1 for pair in lengths for n in pair], np.uint64))
     own.put(KEYS, np.empty(4 * N_KEYS, np.uint64))
     n = BLOCK_BYTES + MARGIN
-    for place, dtype in ((BLOCK, np.uint8), (CODES, np.uint8), (BOUNDS, np.uint32)):
-        own.put(place, np.empty(n, dtype))
+    for field, dtype in ((BLOCK, np.uint8), (CODES, np.uint8), (BOUNDS, np.uint32)):
+        own.put(field, np.empty(n, dtype))
     if own.is_number(GROUPED, 1):
         own.put(HASHES, np.empty(BATCH, np.uint64))
         own.put(MERGING, np.empty(WORK, np.uint32))
         own.put(MERGE_STATE, np.empty(STATE, np.uint64))
-        for place in (EVENT_AT, EVENT_OF, NEW_BEGIN, NEW_END, NEW_LINES, NEW_ROWS):
-            own.put(place, np.empty(n, np.uint64))
+        for field in (EVENT_AT, EVENT_OF, NEW_BEGIN, NEW_END, NEW_LINES, NEW_ROWS):
+            own.put(field, np.empty(n, np.uint64))
         own.put(NEW_IDS, np.empty(n, np.uint32))
     own.put(IDS, np.empty(MOST_BYTES + 2 * MAX_SPECIAL + _GROUP_BYTES // 4, np.uint32))
     return own
@@ -202,7 +203,7 @@ def with_memory(handle: Handle, inner: Handle, model: int) -> Handle:
 
 def put_words(handle: Handle, words: ByteWords) -> None:
     """Lets units be merged by a byte-level BPE model; every unit must be a word of that model."""
-    for place, value in (
+    for field, value in (
         (GROUPED, 1),
         (BYTE_SYMBOLS, words.symbols),
         (BYTE_KEYS, words.byte_keys),
@@ -217,14 +218,14 @@ def put_words(handle: Handle, words: ByteWords) -> None:
         (CROSSING, words.crossing),
         (N_SYMBOLS, words.n),
     ):
-        handle.put(place, value)
+        handle.put(field, value)
 
 
 def put_walk(handle: Handle, walk: Walk) -> None:
     """Puts the tables of a walk into a handle."""
-    places = KLASS, PAGE, MEMBER, PAIR, STEP, DELTA, ACCEPT, STRONG, WINDOWS
-    for place, array in zip(places, walk, strict=True):
-        handle.put(place, array)
+    fields = KLASS, PAGE, MEMBER, PAIR, STEP, DELTA, ACCEPT, STRONG, WINDOWS
+    for field, array in zip(fields, walk, strict=True):
+        handle.put(field, array)
     handle.put(WIDTH, len(walk.step) - len(walk.delta))
 
 
@@ -232,19 +233,19 @@ def put_cache(handle: Handle, cache: WordCache) -> None:
     """Puts a cache of ids of four bytes into a handle."""
     if cache.width != 4:
         raise ValueError(f"expected a cache of ids of four bytes, not {cache.width}")
-    for place, array in (
+    for field, array in (
         (SLOTS, cache.slots),
         (RING, cache.ring),
         (GHOSTS, cache.ghosts),
         (HEAD, cache.head),
     ):
-        handle.put(place, array)
+        handle.put(field, array)
 
 
 @kernel(i64, i64, i64, i64)
 def encode_units(address, text, n_bytes, flags):
     """Encodes a text. text: its address; n_bytes: at most MOST_BYTES. -> the number of ids, or TOO_MUCH or RENEW."""
-    handle, given = handle_at(address, N_PLACES), view((np.uint64(text), np.uint64(n_bytes)), np.uint8)
+    handle, given = handle_at(address, N_FIELDS), view((np.uint64(text), np.uint64(n_bytes)), np.uint8)
     left = memory(handle, LEFT, np.int64)
     left[U0] -= n_bytes
     if left[U0] < 0:
@@ -258,7 +259,7 @@ def encode_units(address, text, n_bytes, flags):
         out = _put_special(handle, BEFORE, out)
     out = _cut_at_tokens(handle, given, n_bytes, n_steps, out)
     if out >= 0 and flags & SPECIAL:
-        out = _put_special(handle, BEHIND, out)
+        out = _put_special(handle, AFTER, out)
     return out >> 2 if out >= 0 else np.int64(TOO_MUCH)
 
 
@@ -276,10 +277,10 @@ def _is_inert(step, given, n_bytes):
 
 
 @kernel(inline=True)
-def _put_special(handle, place, out):
+def _put_special(handle, field, out):
     """Appends special tokens, of which there are at most MAX_SPECIAL, to the ids; out: bytes of ids."""
-    ids, tokens = memory(handle, IDS, np.uint8), memory(handle, place, np.uint32)
-    for k in range(size(handle, place) // 4):
+    ids, tokens = memory(handle, IDS, np.uint8), memory(handle, field, np.uint32)
+    for k in range(size(handle, field) // 4):
         store_u32(ids, np.uint64(out), tokens[k])
         out += 4
     return out
@@ -320,37 +321,37 @@ def _cut_at_tokens(handle, given, n_bytes, n_steps, out):
         out, _ = _between(handle, last if several else first, given, 0, n_bytes, out, True)
         return out
     finder, ids = _finder(first), memory(first, steps.IDS, np.int64)
-    at, behind, blank, at_start = np.int64(0), np.int64(0), np.int64(0), True
+    at, after, blank, at_start = np.int64(0), np.int64(0), np.int64(0), True
     while True:
-        match, begin, finish, at, behind, blank = next_token(given, 0, n_bytes, at, behind, blank, finder)
+        match, begin, finish, at, after, blank = next_token(given, 0, n_bytes, at, after, blank, finder)
         stop = begin if match >= 0 else n_bytes
-        if behind < stop:
-            out, at_start = _between(handle, last, given, behind, stop, out, at_start)
+        if after < stop:
+            out, at_start = _between(handle, last, given, after, stop, out, at_start)
         if match < 0 or out < 0:
             return out
         out, at_start = _put_token(handle, ids[match], out), False
         if out < 0:
             return out
-        behind = finish
+        after = finish
 
 
 @kernel
 def _between(handle, step, given, begin, stop, out, at_start):
     """Encodes given[begin:stop], cut at the tokens of one step; also returns False if `at_start` is no longer true."""
     finder, ids = _finder(step), memory(step, steps.IDS, np.int64)
-    first, at, behind, blank = begin, begin, begin, begin
+    first, at, after, blank = begin, begin, begin, begin
     while True:
-        match, begin, finish, at, behind, blank = next_token(given, first, stop, at, behind, blank, finder)
+        match, begin, finish, at, after, blank = next_token(given, first, stop, at, after, blank, finder)
         end = begin if match >= 0 else stop
-        if behind < end:
-            out = _encode_piece(handle, given, behind, end, at_start, out)
+        if after < end:
+            out = _encode_piece(handle, given, after, end, at_start, out)
             at_start = False
         if match < 0 or out < 0:
             return out, at_start
         out, at_start = _put_token(handle, ids[match], out), False
         if out < 0:
             return out, at_start
-        behind = finish
+        after = finish
 
 
 @kernel(inline=True)
@@ -596,7 +597,7 @@ def _insert(handle, n_events, out):
     while e > U0:
         e -= U1
         begin, first, n = at[e], rows[of[e]], rows[of[e] + U1] - rows[of[e]]
-        for k in range(stop - begin):  # backwards, for both places may overlap
+        for k in range(stop - begin):  # backwards, for both ranges may overlap
             last = stop - U1 - k
             ids[last + more] = ids[last]
         more -= n
