@@ -18,7 +18,6 @@ def test_a_cubin_of_each_source_is_written(tmp_path, monkeypatch):
 
 
 def test_nvrtc_is_asked_for_only_on_request(monkeypatch):
-    pytest.importorskip("setuptools")
     from gputok.kernels.wheel import backend
 
     monkeypatch.setattr(backend.build_meta, "get_requires_for_build_wheel", lambda settings: ["setuptools"])
