@@ -345,6 +345,22 @@ CONFIG = {
     "do_lower_case": False,
     "extra_special_tokens": {"image_token": "<s>"},
     "split_special_tokens": False,
+    "sound_token": {"content": "<s>", "__type": "AddedToken"},
+    "sep_token": None,
+    "cls_token": None,
+    "mask_token": None,
+    "model_type": "llama",
+    "max_len": 512,
+    "model_specific_special_tokens": {"end_token": "</s>"},
+    "add_eos_token": False,
+    "legacy": None,
+    "strip_accents": None,
+    "tokenize_chinese_chars": True,
+    "trim_offsets": False,
+}
+AFTER_RANKS = {
+    str(len(ranks()) + i): {"content": token, "special": True}
+    for i, token in enumerate(["<s>", "</s>", "<pad>"])
 }
 
 
@@ -375,11 +391,16 @@ def folder_of_llama(folder: pathlib.Path) -> None:
     (folder / "tokenizer.model").write_bytes(sentencepiece(2))
 
 
+def folder_of_tiktoken(folder: pathlib.Path) -> None:
+    (folder / "tokenizer.model").write_bytes(tiktoken())
+
+
 def try_folder(path: pathlib.Path) -> None:
     import gputok
 
     tokenizer = gputok.AutoTokenizer.from_pretrained(path.parent)
     tried(lambda text: tokenizer(text, truncation=True, max_length=20)["input_ids"], tokenizer.decode)
+    tokenizer.save_pretrained(path.parent / "again")
     if tokenizer.chat_template:
         tokenizer.apply_chat_template([{"role": "user", "content": "some words"}], tokenize=False)
 
@@ -587,6 +608,13 @@ FORMATS: dict[str, Format] = {
     "tokenizer_config.json of Llama": Format(
         "tokenizer_config.json", config_of("LlamaTokenizer"), try_folder, json_damaged, folder_of_llama
     ),
+    "tokenizer_config.json of tiktoken": Format(
+        "tokenizer_config.json",
+        config_of("TokenizersBackend", added_tokens_decoder=AFTER_RANKS),
+        try_folder,
+        json_damaged,
+        folder_of_tiktoken,
+    ),
     "special_tokens_map.json": Format(
         "special_tokens_map.json",
         lambda: json.dumps(
@@ -691,6 +719,7 @@ class Tried:
                 old.unlink()
         tried.beside(self.folder)
         path = self.folder / tried.name
+        path.unlink(missing_ok=True)  # a file system may wait for the disk if a file is written over
         path.write_bytes(data)
         try:
             tried.attempt(path)

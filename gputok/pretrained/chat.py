@@ -7,17 +7,19 @@ import dataclasses
 import datetime
 import functools
 import json
-import pathlib
 import re
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gputok.fields import short
+from gputok.fields import checked, file_name, in_file, short
 from gputok.files.atomic import replacing
+
+if TYPE_CHECKING:
+    import pathlib
 
 TEMPLATE = "chat_template.jinja"
 MORE_TEMPLATES = "additional_chat_templates"
@@ -288,10 +290,9 @@ def write_templates(
     """
     named = {"default": templates} if isinstance(templates, str) else templates
     prefix = f"{filename_prefix}-" if filename_prefix else ""
-    if wrong := [name for name in named if pathlib.PurePath(name).name != name]:
-        raise ValueError(
-            f"{short(wrong[0])} cannot be the name of a chat template, as it is not the name of a file"
-        )
+    with in_file(folder):
+        for name in named:
+            checked("the name of a chat template", file_name, f"{name}.jinja")
     paths = []
     for name, template in named.items():
         path = folder / f"{prefix}{TEMPLATE}"

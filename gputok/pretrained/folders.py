@@ -30,7 +30,7 @@ from gputok.files import file_kinds
 from gputok.files.atomic import replacing
 from gputok.pretrained import hub
 from gputok.pretrained.chat import MORE_TEMPLATES, TEMPLATE, write_templates
-from gputok.pretrained.options import is_known
+from gputok.pretrained.options import is_known, names_token
 from gputok.pretrained.special_tokens import NAMES, as_token
 from gputok.pretrained.steps import OF_CLASSES, set_step
 from gputok.tokenizer import Tokenizer
@@ -47,7 +47,8 @@ _HEAD = 4096  # bytes that tell the kind of a file
 TOKENIZER = "tokenizer.json"
 CONFIG = "tokenizer_config.json"
 
-OLD_FILES = ("special_tokens_map.json", "added_tokens.json")
+SPECIAL_TOKENS = "special_tokens_map.json"
+OLD_FILES = (SPECIAL_TOKENS, "added_tokens.json")
 _MOST_RESERVED = 1 << 16
 """The most ids that a tiktoken file lacks and that get a name; Llama 3 has 256."""
 
@@ -100,10 +101,14 @@ def _decoder(value: Any) -> Any:
     return value
 
 
+def _named(value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise wrong_type(value, "dict")
+    return {checked("a name", string, key): checked(key, _token, token) for key, token in value.items()}
+
+
 def _tokens(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {checked("a name", string, key): checked(key, _token, token) for key, token in value.items()}
-    return listed(_token)(value)
+    return _named(value) if isinstance(value, dict) else listed(_token)(value)
 
 
 def _chat_template(value: Any) -> Any:
@@ -130,7 +135,7 @@ _SETTINGS: dict[str, Check] = {
     "added_tokens_decoder": _decoder,
     "extra_special_tokens": _tokens,
     "additional_special_tokens": _tokens,
-    "model_specific_special_tokens": _tokens,
+    "model_specific_special_tokens": _named,
     "chat_template": _chat_template,
     **dict.fromkeys(
         "add_prefix_space add_bos_token add_eos_token clean_up_tokenization_spaces do_lower_case legacy "
@@ -145,10 +150,15 @@ _SETTINGS: dict[str, Check] = {
 def _settings(path: pathlib.Path) -> dict[str, Any]:
     """Reads a file of settings, and checks those that are used."""
     found = _read(path)
+    if path.name == SPECIAL_TOKENS:  # all its objects are tokens
+        for key, value in found.items():
+            if key.endswith("_token") and isinstance(value, dict):
+                found[key] = {**value, "__type": "AddedToken"}
     with in_file(path):
         for key, value in found.items():
-            if key in _SETTINGS and value is not None:
-                reading(key, _SETTINGS[key], value)
+            check = _SETTINGS.get(key) or (_token if names_token(key, value) else None)
+            if check and value is not None:
+                reading(key, check, value)
     return found
 
 
@@ -225,10 +235,14 @@ def _load_folder(
     )
     name = (name or SAVED_CLASS).removesuffix("Fast")
     tokenizer = _open(folder, name, {**config, **options})
-    if name == "LlamaTokenizer" and "ByteLevel" in repr(tokenizer.pre_tokenizer):
+    if (
+        name == "LlamaTokenizer"
+        and (folder / TOKENIZER).is_file()
+        and "ByteLevel" in repr(tokenizer.pre_tokenizer)
+    ):
         name = SAVED_CLASS  # as in transformers: a wrong name that many byte-level tokenizers have
 
-    old = _settings(folder / "special_tokens_map.json") if "added_tokens_decoder" not in config else {}
+    old = _settings(folder / SPECIAL_TOKENS) if "added_tokens_decoder" not in config else {}
     settings = {**_class_defaults().get(name, {}), **config, **old, **_templates(folder)}
     tokenizer.add_tokens([*_added_tokens(folder, {**settings, **options})])
     if not (folder / TOKENIZER).is_file():  # else its post-processor says what is added
@@ -337,7 +351,11 @@ def _tiktoken(data: bytes, path: str, config: dict[str, Any]) -> Tokenizer:
             f"{_MOST_RESERVED} ids between them would need reserved tokens"
         )
     special = [named.get(i, f"<|reserved_token_{i}|>") for i in range(n_tokens, 1 + last)]
-    special += [token for token in map(str, config.get("extra_special_tokens") or ()) if token not in special]
+    extra = config.get("extra_special_tokens") or config.get("additional_special_tokens") or ()
+    texts = (
+        () if isinstance(extra, dict) else (str(as_token(token, "extra_special_tokens")) for token in extra)
+    )
+    special += [token for token in dict.fromkeys(texts) if token not in special]
     return by_ranks(ranks, "llama3", {token: n_tokens + i for i, token in enumerate(special)}, path)
 
 
@@ -473,7 +491,8 @@ def save(
     text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False, default=_plain_token) + "\n"
     path = folder / f"{prefix}{CONFIG}"
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        # half of a surrogate pair, which a setting may hold, is written as JSON can: \ud800
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
     paths = [str(path), *write_templates(folder, templates or {}, filename_prefix)]
     tokenizer.save(str(folder / f"{prefix}{TOKENIZER}"))
     return (*paths, str(folder / f"{prefix}{TOKENIZER}"))

@@ -34,7 +34,13 @@ def is_known(key: str, value: Any) -> bool:
 
 
 def names_token(key: str, value: Any) -> bool:
-    """Says whether an option names a special token; None counts for the seven common names."""
-    return key in NAMES or (
-        key.endswith("_token") and (isinstance(value, str | Mapping) or type(value).__name__ == "AddedToken")
+    """Says whether an option names a special token; None counts for the seven common names.
+
+    As in `transformers`, a mapping under another name is a token if its `__type` says so, else a setting.
+    """
+    if key in NAMES:
+        return True
+    marked = isinstance(value, Mapping) and value.get("__type") == "AddedToken"
+    return key.endswith("_token") and (
+        marked or isinstance(value, str) or type(value).__name__ == "AddedToken"
     )

@@ -281,6 +281,28 @@ def test_folders_whose_model_is_a_tiktoken_file(file, tmp_path):
     assert ours.bos_token_id == n and ours.convert_tokens_to_ids("</s>") == n + 3
 
 
+@pytest.mark.parametrize("kind", ["PreTrainedTokenizerFast", "TokenizersBackend", "LlamaTokenizer"])
+@pytest.mark.parametrize(
+    "added",
+    [
+        *({"added_tokens_decoder": {"700": {"content": "<x>"}}}, {"added_tokens_decoder": {"5": {"content": "<x>"}}}),
+        *({"extra_special_tokens": {"image_token": "<x>"}}, {"extra_special_tokens": ["<x>", "<y>"]}),
+        *({"additional_special_tokens": ["<x>", "<y>"]}, {"bos_token": "<s>"}),
+        {"added_tokens_decoder": {"700": {"content": "<x>"}}, "extra_special_tokens": ["<y>", "<x>"]},
+        {"added_tokens_decoder": {"700": {"content": "<s>"}}, "bos_token": "<s>", "add_bos_token": True},
+        {"model_specific_special_tokens": {"image_token": "<x>"}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_settings_beside_a_tiktoken_file(kind, added, tmp_path):
+    gputok.save_tiktoken(byte_level(), tmp_path / "tokenizer.model")
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind, **added}))
+    ours, theirs = (one.AutoTokenizer.from_pretrained(tmp_path) for one in (gputok, transformers))
+    texts = ["a<x> <y>image_token<s>b </s> c<unk>", *texts_of(3)]
+    assert ours(texts)["input_ids"] == theirs(texts)["input_ids"]
+    assert ours.get_vocab() == theirs.get_vocab() and ours.special_tokens_map == theirs.special_tokens_map
+
+
 @pytest.mark.slow
 def test_llama_3_on_real_text(shared_tokenizer, corpus_sample, tmp_path):
     """Its own tokenizer.json, as a tiktoken file and back: the same model, merge for merge."""

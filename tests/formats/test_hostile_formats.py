@@ -15,9 +15,10 @@ import shutil
 import hostile
 import jinja2
 import pytest
-from hostile_formats import FORMATS, Tried, damaged, gguf, gguf_metadata, whole
+from hostile_formats import CONFIG, FORMATS, Tried, damaged, gguf, gguf_metadata, whole
 
 from gputok import AutoTokenizer, PreTrainedTokenizer, WordCounts, corpus, from_tekken
+from gputok.pretrained import folders
 from gputok.recipes import recipe
 
 
@@ -158,6 +159,24 @@ def test_a_value_of_a_file_is_shown_short(kind, data, message, tmp_path):
     outcome = Tried(tmp_path).attempt(kind.encode() + b"\0" + data())
     assert outcome.startswith("refused: ")
     assert re.search(message, outcome)
+
+
+def test_every_setting_that_is_read_is_damaged():
+    assert set(CONFIG) >= set(folders._SETTINGS)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FORMATS if kind.startswith("tokenizer_config.json")])
+def test_settings_that_no_file_can_hold_as_they_are(kind, tmp_path):
+    """Half of a surrogate pair in a setting that is only kept; a chat template whose name is no name of a file."""
+    kept = json_with(kind, ["mine"], {"\ud800": "a\udfff"})
+    assert Tried(tmp_path).attempt(kind.encode() + b"\0" + kept) == "works"
+    saved = json.loads((tmp_path / "work" / "again" / "tokenizer_config.json").read_text(encoding="utf-8"))
+    assert saved["mine"] == {"\ud800": "a\udfff"}
+    for name in ("../a", "a/b", "/a", "a\0b", "\ud800", "x" * 250):
+        outcome = Tried(tmp_path).attempt(
+            kind.encode() + b"\0" + json_with(kind, ["chat_template"], {name: "a"})
+        )
+        assert re.match("refused: .*chat.template", outcome), outcome
 
 
 def gguf_of_pre(pre: str) -> bytes:

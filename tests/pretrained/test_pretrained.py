@@ -254,6 +254,30 @@ def test_older_folders_open(tmp_path):
         assert opened.image_token == "<picture>" and opened.image_token_id < 300, opened
 
 
+def test_which_settings_name_a_token(tmp_path):
+    """Of objects under names of the model's own, those that say they are tokens; in the older file, all."""
+    old_tokenizer("bert").save(str(tmp_path / "tokenizer.json"))
+    values = ["<x>", 5, ["<x>"], None, {}, {"image_token": "<x>"}, {"content": "<x>"}, {"content": 5}]
+    values += [{"content": "<x>", "lstrip": True, "__type": "AddedToken"}, {"content": "<x>", "__type": "a"}]
+
+    def opened():
+        for one in (gputok.AutoTokenizer, hf.AutoTokenizer):
+            tokenizer = one.from_pretrained(str(tmp_path))
+            yield tokenizer.special_tokens_map, tokenizer.init_kwargs.get("odd_token"), tokenizer("a <x> b")
+
+    for value in values:
+        config = {"tokenizer_class": "PreTrainedTokenizerFast", "odd_token": value}
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+        ours, theirs = opened()
+        is_token = "odd_token" in theirs[0]
+        assert ours[0] == theirs[0] and dict(ours[2]) == dict(theirs[2]), value
+        assert is_token or ours[1] == theirs[1] == value
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    (tmp_path / "special_tokens_map.json").write_text('{"odd_token": {"content": "<x>", "rstrip": true}}')
+    ours, theirs = opened()
+    assert ours[0] == theirs[0] == {"odd_token": "<x>"} and dict(ours[2]) == dict(theirs[2])
+
+
 def test_vocabulary_files_open(tmp_path):
     for style, kind in (("bert", "BertTokenizer"), ("gpt2", "GPT2Tokenizer"), ("gpt2", "RobertaTokenizer")):
         folder = tmp_path / kind
