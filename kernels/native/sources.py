@@ -8,7 +8,7 @@ import pathlib
 KERNELS = "__init__.py", "signatures.py", "cpu/**/*.py"
 """What a compiled kernel depends on, as globs."""
 
-LIBRARY = *KERNELS, "native/*.py", "wheel/*.py"
+LIBRARY = *KERNELS, "native/*.py", "wheel/*.py", "wheel/*.ll"
 """What the library of a wheel and its calls depend on."""
 
 

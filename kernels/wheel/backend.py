@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 ROOT = pathlib.Path(__file__).parents[2]
-COMPILER = ["numba==0.68.1", "llvmlite==0.50.0", "numpy>=2.0"]  # emit.py uses their internals
+COMPILER = ["numba==0.68.1", "llvmlite==0.50.0", "numpy>=2.0"]  # entries.py uses their internals
 ZIG = "ziglang==0.15.2"
 NVRTC = "nvidia-cuda-nvrtc>=13.0"
 

@@ -63,7 +63,7 @@ def build(folder: pathlib.Path, say: Any = print) -> None:
     """Builds the library and calls.py in a folder."""
     from gputok.kernels.native import LIBRARY, sources
     from gputok.kernels.native.all import modules
-    from gputok.kernels.wheel import emit
+    from gputok.kernels.wheel import entries, object_files, write_calls
 
     started = time.perf_counter()
     command = linker()
@@ -74,22 +74,24 @@ def build(folder: pathlib.Path, say: Any = print) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     all_modules = modules()
     say(
-        f"gputok: making machine code of the kernels in {len(all_modules)} modules, for {', '.join(emit.LEVELS)} ({cores} cores)"
+        f"gputok: making machine code of the kernels in {len(all_modules)} modules, for {', '.join(object_files.LEVELS)} ({cores} cores)"
     )
-    kernels, objects = [], [emit.runtime()]
+    kernels, objects = [], [object_files.runtime()]
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(cores, spawn) as pool:
         code = {}
-        compiled = [pool.submit(emit.bitcode, group) for group in _groups(all_modules)]
+        compiled = [pool.submit(entries.bitcode, group) for group in _groups(all_modules)]
         for group in concurrent.futures.as_completed(compiled):
             for module, bitcode, found in group.result():
                 kernels += found
-                for level in emit.LEVELS if found else ():
-                    code[module, level] = pool.submit(emit.machine_code, module, bitcode, level)
+                for level in object_files.LEVELS if found else ():
+                    code[module, level] = pool.submit(object_files.machine_code, module, bitcode, level)
         objects += [code[name].result() for name in sorted(code)]
     kernels.sort(key=lambda kernel: kernel[:2])
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "calls.py").write_text(emit.calls(kernels, emit.LEVELS, sources.digest(sources.LIBRARY)))
+    (folder / "calls.py").write_text(
+        write_calls.calls(kernels, object_files.LEVELS, sources.digest(sources.LIBRARY))
+    )
     with tempfile.TemporaryDirectory() as scratch:
         paths = []
         for number, content in enumerate(objects):

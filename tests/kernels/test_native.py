@@ -129,16 +129,16 @@ def test_a_library_refuses_numbers_that_do_not_fit(tmp_path):
 import ctypes, pathlib, sys
 import numpy as np
 from gputok.kernels.native.call import suits
-from gputok.kernels.wheel import emit, library
-[(_, code, kernels)] = emit.bitcode(["gputok.kernels.cpu.spell_words"])
-level, folder = emit.LEVELS[0], pathlib.Path({str(tmp_path)!r})
-for name, made in (("1.o", emit.runtime()), ("2.o", emit.machine_code("a test", code, level))):
+from gputok.kernels.wheel import entries, library, object_files, write_calls
+[(_, code, kernels)] = entries.bitcode(["gputok.kernels.cpu.spell_words"])
+level, folder = object_files.LEVELS[0], pathlib.Path({str(tmp_path)!r})
+for name, made in (("1.o", object_files.runtime()), ("2.o", object_files.machine_code("a test", code, level))):
     (folder / name).write_bytes(made)
 library._link(["cc"], [folder / "1.o", folder / "2.o"], folder / "made.so")
 made = ctypes.CDLL(str(folder / "made.so"))
 assert suits(made)
 space = {{}}
-exec(emit.calls(kernels, [level]), space)
+exec(write_calls.calls(kernels, [level]), space)
 call = space["calls"](lambda name: made[f"{{level}}_{{name}}"], made)["cpu.spell_words._count_characters"]
 def refused(value):
     try:
@@ -257,12 +257,12 @@ def test_a_kernel_that_others_call_first_gets_its_entry():
 import llvmlite.binding as llvm
 from gputok.kernels.native.all import kernels_of
 from gputok.kernels.signatures import numba_type, versions
-from gputok.kernels.wheel import emit
-emit.bitcode([])
+from gputok.kernels.wheel import entries
+entries.bitcode([])
 for kernel in kernels_of("gputok.kernels.cpu.word_table").values():
     for arguments in versions(kernel.declared):
         kernel.compile(tuple(map(numba_type, arguments)))
-[(_, code, kernels)] = emit.bitcode(["gputok.kernels.cpu.word_table"])
+[(_, code, kernels)] = entries.bitcode(["gputok.kernels.cpu.word_table"])
 made = {function.name for function in llvm.parse_bitcode(code).functions if not function.is_declaration}
 print({f"{kernel.name.replace('.', '_')}_{kernel.version}" for kernel in kernels} & made)
 """

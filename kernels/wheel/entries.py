@@ -1,0 +1,256 @@
+"""From the kernels to LLVM's bitcode, and an entry for each kernel: the first step of making a wheel's machine code.
+
+Numba compiles each kernel for the declared arguments as far as LLVM's intermediate code. The code does not depend on Python:
+the *entry* of a kernel is a C function
+
+    int32 entry(int64 *slots)
+
+that reads its arguments from slots of eight bytes (an array by the address of its object, with the fields of
+`PyArrayObject_fields` of NumPy's C interface), overwrites the slots with its result, and returns 0 or an error code.
+`object_files` makes machine code of it, `write_calls` the Python functions that fill the slots.
+
+This module uses internal names of the release of Numba that backend.py requires.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import inspect
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import llvmlite.binding as llvm
+import numpy as np
+from gputok.kernels.native import entry_name
+from gputok.kernels.native.all import kernels_of
+from gputok.kernels.native.call import WRONG_ARGUMENT
+from gputok.kernels.native.preparation import preparation
+from gputok.kernels.signatures import Elements, Group, Number, Type, numba_type, versions
+from llvmlite import ir
+from numba import _dynfunc
+from numba.core import cgutils, codegen, types
+from numba.core.caching import FunctionCache
+from numba.core.compiler import CompileResult
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.cpu import CPUContext
+from numba.np import arrayobj
+
+I8, I32, I64 = (ir.IntType(bits) for bits in (8, 32, 64))
+
+
+class Kernel(NamedTuple):
+    """A kernel for certain types of arguments."""
+
+    name: str  # see entry_name
+    version: int
+    parameters: tuple[str, ...]
+    arguments: tuple[Type, ...]
+    result: Any  # Numba's type
+
+    @property
+    def symbol(self) -> str:
+        """The name of its entry; in the library, after the level of the processor."""
+        return f"{self.name.replace('.', '_')}_{self.version}"
+
+
+def bitcode(modules: Sequence[str]) -> list[tuple[str, bytes, list[Kernel]]]:
+    """Compiles the kernels of each module as far as LLVM's bitcode, which is for any level; also returns these kernels."""
+    _prepare_numba()
+    gc.disable()  # the collector would walk again and again through all that the compiler makes and keeps
+    return [(module, *_bitcode(module)) for module in modules]
+
+
+@functools.cache
+def _prepare_numba() -> None:
+    """Makes Numba stop at LLVM's intermediate code, without its wrappers for Python and C."""
+    preparation.announced = True
+    FunctionCache.load_overload = FunctionCache.save_overload = lambda *_: None  # no machine code to keep
+    CPUContext.create_cpython_wrapper = lambda *_, **__: None
+    CPUContext.get_executable = _nothing_to_call
+    # Code is optimized later, for each level; a little now makes it short.
+    simplifier = codegen.JITCPUCodegen._function_pass_manager
+    codegen.JITCPUCodegen._function_pass_manager = functools.partialmethod(simplifier, opt=1)
+    codegen.JITCodeLibrary._optimize_final_module = lambda _: None
+    codegen.JITCodeLibrary._finalize_specific = lambda _: None
+    codegen.JITCPUCodegen._add_module = lambda *_: None
+
+
+@global_compiler_lock
+def _bitcode(module: str) -> tuple[bytes, list[Kernel]]:
+    merged: Any = llvm.parse_assembly("")
+    kernels: list[Kernel] = []
+    for compiled in kernels_of(module).values():
+        parameters = tuple(inspect.signature(compiled.py_func).parameters)
+        for version, arguments in enumerate(versions(compiled.declared)):
+            signature = tuple(map(numba_type, arguments))
+            compiled.compile(signature)
+            result = compiled.overloads[signature]
+            kernel = Kernel(
+                entry_name(compiled.py_func), version, parameters, arguments, result.signature.return_type
+            )
+            kernels.append(kernel)
+            merged.link_in(_entry(kernel, result))
+            merged.link_in(result.library._get_module_for_linking(), preserve=True)
+    entries = {kernel.symbol for kernel in kernels}
+    for function in merged.functions:
+        if not function.is_declaration:
+            function.linkage = "external" if function.name in entries else "internal"
+    for variable in merged.global_variables:
+        if not variable.is_declaration:
+            variable.linkage = "internal"
+    return merged.as_bitcode(), kernels
+
+
+def _entry(kernel: Kernel, compiled: CompileResult) -> Any:
+    """The entry of a kernel in LLVM's intermediate code."""
+    context, about = compiled.target_context, compiled.fndesc
+    module = context.create_module("entry")
+    kind = context.call_conv.get_function_type(about.restype, about.argtypes)
+    called = ir.Function(module, kind, about.llvm_func_name)
+    entry = ir.Function(module, ir.FunctionType(I32, [I64.as_pointer()]), kernel.symbol)
+    builder = ir.IRBuilder(entry.append_basic_block("entry"))
+    slots = _Slots(context, builder, entry.args[0])
+    arguments = [slots.read(kind) for kind in kernel.arguments]
+    status, result = context.call_conv.call_function(
+        builder, called, about.restype, about.argtypes, arguments
+    )
+    with builder.if_then(status.is_error, likely=False):
+        builder.store(builder.ptrtoint(status.excinfoptr, I64), builder.gep(entry.args[0], [I64(0)]))
+        builder.ret(status.code)
+    slots.at = 0
+    slots.write(about.restype, result)
+    builder.ret(I32(0))
+    return llvm.parse_assembly(str(module))
+
+
+def _nothing_to_call(context: Any, library: Any, fndesc: Any, env: Any) -> Any:
+    """A C function that is never called: Numba wants one for each compiled function, to tell them apart."""
+    return _dynfunc.make_function(fndesc.lookup_module(), "nothing", "", 1, env, (library,))
+
+
+class _Slots:
+    """Reads or writes slots of eight bytes, from the first to the last."""
+
+    def __init__(self, context: Any, builder: ir.IRBuilder, slots: ir.Value) -> None:
+        self._context, self._builder, self._slots = context, builder, slots
+        self.at = self._leaf = 0
+        module = builder.module
+        self._head, self._array = (
+            ir.GlobalVariable(module, I64, name) for name in ("gputok_head", "gputok_array")
+        )
+
+    def read(self, kind: Type) -> ir.Value:
+        """Reads an argument of this type."""
+        if isinstance(kind, Group):
+            items = [self.read(item) for item in kind.items]
+            return self._context.make_tuple(self._builder, numba_type(kind), items)
+        slot = self._builder.load(self._next())
+        if isinstance(kind, Number):
+            return self._number(kind, slot)
+        assert isinstance(kind, Elements)
+        return self._elements(kind, slot)
+
+    def _next(self) -> ir.Value:
+        self.at += 1
+        return self._builder.gep(self._slots, [I64(self.at - 1)])
+
+    def _number(self, kind: Number, slot: ir.Value) -> ir.Value:
+        builder, wanted = self._builder, self._context.get_value_type(numba_type(kind))
+        if kind.code == "f8":
+            return builder.bitcast(slot, wanted)
+        if kind.code == "f4":
+            return builder.fptrunc(builder.bitcast(slot, ir.DoubleType()), wanted)
+        if wanted == I64:
+            return slot
+        # A truth value is 0 or 1, and a number fits its type: Python and machine code must not see different values.
+        value = builder.trunc(slot, wanted)
+        widened = builder.sext(value, I64) if kind.code[0] == "i" else builder.zext(value, I64)
+        self._must(builder.icmp_unsigned("==", widened, slot))
+        return value
+
+    def _elements(self, kind: Elements, slot: ir.Value) -> ir.Value:
+        """Reads the fields of an array object (PyArrayObject_fields of NumPy's C interface), after checking its type."""
+        builder = self._builder
+        head = builder.load(self._head)
+        fields = builder.add(slot, head)
+
+        def field(base: ir.Value, offset: int, of: ir.Type) -> ir.Value:
+            where = builder.inttoptr(builder.add(base, I64(offset)), of.as_pointer())
+            return builder.load(where)
+
+        self._must(builder.icmp_unsigned("==", field(fields, -8, I64), builder.load(self._array)))
+        contiguous_and_aligned = builder.and_(field(fields, 48, I32), I32(0x101))
+        right = builder.icmp_unsigned("==", contiguous_and_aligned, I32(0x101))
+        right = builder.and_(right, builder.icmp_unsigned("==", field(fields, 8, I32), I32(kind.ndim)))
+        about = builder.add(field(fields, 40, I64), head)
+        number = field(about, 12, I32)
+        any_of = [builder.icmp_unsigned("==", number, I32(same)) for same in _type_numbers(kind.code)]
+        right = builder.and_(right, any_of[0] if len(any_of) == 1 else builder.or_(*any_of))
+        order = field(about, 10, I8)
+        native = [builder.icmp_unsigned("==", order, I8(ord(mark))) for mark in "=|"]
+        self._must(builder.and_(right, builder.or_(*native)))
+
+        array_type = numba_type(kind)
+        shape = [field(field(fields, 16, I64), 8 * axis, I64) for axis in range(kind.ndim)]
+        size = np.dtype(kind.code).itemsize
+        strides: list[ir.Value] = [I64(size)]
+        for length in reversed(shape[1:]):
+            strides.insert(0, builder.mul(strides[0], length))
+        array = arrayobj.make_array(array_type)(self._context, builder)
+        arrayobj.populate_array(
+            array,
+            data=builder.inttoptr(field(fields, 0, I64), array.data.type),
+            shape=shape,
+            strides=strides,
+            itemsize=I64(size),
+            meminfo=None,
+            parent=builder.inttoptr(slot, array.parent.type),  # lets a kernel return the array
+        )
+        return array._getvalue()
+
+    def _must(self, condition: ir.Value) -> None:
+        builder = self._builder
+        with builder.if_then(builder.not_(condition), likely=False):
+            builder.store(I64(self.at - 1), builder.gep(self._slots, [I64(0)]))
+            builder.ret(I32(WRONG_ARGUMENT))
+
+    def write(self, kind: Any, value: ir.Value) -> None:
+        """Writes a result of this type."""
+        context, builder = self._context, self._builder
+        if isinstance(kind, types.BaseTuple):
+            for item, part in zip(
+                kind.types, cgutils.unpack_tuple(builder, value, len(kind.types)), strict=True
+            ):
+                self.write(item, part)
+        elif isinstance(kind, types.Array):
+            if kind.layout != "C":
+                raise TypeError(f"expected a kernel that returns contiguous arrays, got {kind}")
+            array = arrayobj.make_array(kind)(context, builder, value)
+            builder.store(builder.ptrtoint(array.meminfo, I64), self._next())
+            builder.store(builder.ptrtoint(array.parent, I64), self._next())
+            builder.store(builder.ptrtoint(array.data, I64), self._next())
+            for length in cgutils.unpack_tuple(builder, array.shape, kind.ndim):
+                builder.store(length, self._next())
+        elif isinstance(kind, types.Boolean):
+            builder.store(builder.zext(value, I64), self._next())
+        elif isinstance(kind, types.Integer):
+            wide = (
+                value if kind.bitwidth == 64 else (builder.sext if kind.signed else builder.zext)(value, I64)
+            )
+            builder.store(wide, self._next())
+        elif kind == types.float64:
+            builder.store(builder.bitcast(value, I64), self._next())
+        elif kind != types.none:
+            raise TypeError(f"expected a kernel that returns arrays and numbers, got {kind}")
+
+
+def _type_numbers(code: str) -> list[int]:
+    """NumPy's numbers of a type: for some integers, C has two names."""
+    return sorted(
+        {
+            np.dtype(name).num
+            for name in np.typecodes["AllInteger"] + "?fd"
+            if np.dtype(name) == np.dtype(code)
+        }
+    )

@@ -1,0 +1,67 @@
+; What all kernels share: the memory of arrays that they return.
+; A block of memory is a header (`NRT_MemInfo` of Numba, with a reference count) and the elements.
+
+declare ptr @malloc(i64)
+declare void @free(ptr)
+@gputok_head = global i64 16
+@gputok_array = global i64 0
+
+define noalias ptr @NRT_MemInfo_alloc_aligned(i64 %size, i32 %align) {
+  %a = zext i32 %align to i64
+  %more = add i64 %a, 47
+  %all = add i64 %size, %more
+  %fits = icmp uge i64 %all, %size
+  br i1 %fits, label %ask, label %none
+ask:
+  %block = call ptr @malloc(i64 %all)
+  %got = icmp ne ptr %block, null
+  br i1 %got, label %fill, label %none
+none:
+  ret ptr null
+fill:
+  %start = ptrtoint ptr %block to i64
+  %after = add i64 %start, %more
+  %rest = urem i64 %after, %a
+  %first = sub i64 %after, %rest
+  %data = inttoptr i64 %first to ptr
+  store i64 1, ptr %block
+  %dtor = getelementptr i64, ptr %block, i64 1
+  store i64 0, ptr %dtor
+  %info = getelementptr i64, ptr %block, i64 2
+  store i64 0, ptr %info
+  %where = getelementptr i64, ptr %block, i64 3
+  store ptr %data, ptr %where
+  %bytes = getelementptr i64, ptr %block, i64 4
+  store i64 %size, ptr %bytes
+  %allocator = getelementptr i64, ptr %block, i64 5
+  store i64 0, ptr %allocator
+  ret ptr %block
+}
+
+define void @NRT_MemInfo_call_dtor(ptr %block) {
+  call void @free(ptr %block)
+  ret void
+}
+
+define void @gputok_take(i64 %object, ptr %block, ptr %elements, i64 %size) {
+  %head = load i64, ptr @gputok_head
+  %field = add i64 %object, %head
+  %where = inttoptr i64 %field to ptr
+  %data = load ptr, ptr %where
+  call void @llvm.memcpy.p0.p0.i64(ptr %data, ptr %elements, i64 %size, i1 false)
+  call void @gputok_release(ptr %block)
+  ret void
+}
+
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+
+define void @gputok_release(ptr %block) {
+  %before = atomicrmw sub ptr %block, i64 1 acq_rel
+  %last = icmp eq i64 %before, 1
+  br i1 %last, label %done, label %used
+done:
+  call void @free(ptr %block)
+  ret void
+used:
+  ret void
+}
