@@ -53,6 +53,9 @@ SIZE, ALIVE, TARGET, NUMBER, ASKED, KEY_LEFT, KEY_RIGHT, AT_LEFT, AT_RIGHT, LEAS
     np.uint64(i) for i in range(10)
 )
 N_FIELDS = 16
+SYMBOLS_OF = np.uint64(
+    2 * STRIDE // N_FIELDS
+)  # a word's fields are at i of `state`, its symbols at i * SYMBOLS_OF of `work`
 WORK, STATE = GROUP * 2 * STRIDE, GROUP * N_FIELDS  # elements of memory for a group
 MERGED, FIRST = U1, U2  # the pairs of the last merge; all pairs of a new word
 
@@ -117,8 +120,8 @@ def _ask(pairs, left, right):
 
 
 @kernel(inline=True)
-def _answer(pairs, key, place):
-    """The key of a pair at a position, rank << POSITION_BITS | place; of a pair without a rank, all bits of the rank are set.
+def _answer(pairs, key, position):
+    """The key of a pair at a position, rank << POSITION_BITS | position; of a pair without a rank, all bits of the rank are set.
 
     Four slots are looked at together: mostly one of them has the pair, or is free. The table has at least four.
     """
@@ -131,7 +134,7 @@ def _answer(pairs, key, place):
         while found >> rank_bits != key and found != FREE:
             at = (at + U1) & mask
             found = slots[at]
-    return np.uint32((found & ((U1 << rank_bits) - U1)) << np.uint64(POSITION_BITS)) | np.uint32(place)
+    return np.uint32((found & ((U1 << rank_bits) - U1)) << np.uint64(POSITION_BITS)) | np.uint32(position)
 
 
 @kernel(inline=True)
@@ -202,137 +205,172 @@ def _encode(words, model, longer, tokens, rows):
 
 
 @kernel(inline=True)
+def _rank_pairs(pairs, work, state, i, symbols):
+    """1. Writes the ranks that a word asked for: of the pairs of its last merge, or of all its first pairs."""
+    keys, asked = symbols + KEYS, state[i + ASKED]
+    if asked == MERGED:
+        at = state[i + AT_RIGHT]
+        work[keys + at] = _answer(pairs, state[i + KEY_RIGHT], at)
+        at = state[i + AT_LEFT]
+        work[keys + at] = _answer(pairs, state[i + KEY_LEFT], at)
+    elif asked == FIRST:
+        for at in range(U1, state[i + SIZE]):
+            left, right = np.uint64(work[symbols + at]), np.uint64(work[symbols + at + U1])
+            work[keys + at] = _answer(pairs, left << pairs[2] | right, at)
+
+
+@kernel(inline=True)
+def _take_lowest(merged, work, state, i, symbols):
+    """2. Finds the lowest key of a word, and asks for the symbol that its pair becomes."""
+    keys, n = symbols + KEYS, state[i + SIZE]
+    least = least_of(work, keys) if n else NONE
+    if n > LANES:
+        for k in range(LANES, n, LANES):
+            least = min(least, least_of(work, keys + k))
+    state[i + LEAST] = np.uint64(least)
+    prefetch(merged, np.uint64(least >> POSITION_BITS))
+
+
+@kernel(inline=True)
+def _merge(pairs, merged, work, state, i, symbols):
+    """3. Merges the pair of the lowest key, and asks for the ranks of the pairs with both neighbours."""
+    least, alive = np.uint32(state[i + LEAST]), state[i + ALIVE]
+    at = np.uint64(least & np.uint32(STRIDE - 1))
+    new = merged[np.uint64(least >> POSITION_BITS)]
+    after = alive & (ALL << at << U1)
+    right, next_one = trailing_zeros(after), trailing_zeros(after & (after - U1))
+    left = U63 - leading_zeros(alive & ((U1 << at) - U1))
+    work[symbols + at] = new
+    work[symbols + KEYS + right] = NONE
+    state[i + ALIVE] = alive ^ (U1 << right)
+    state[i + KEY_RIGHT] = _ask(pairs, new, work[symbols + next_one])
+    state[i + KEY_LEFT] = _ask(pairs, work[symbols + left], new)
+    state[i + AT_RIGHT], state[i + AT_LEFT], state[i + ASKED] = at, left, MERGED
+
+
+@kernel(inline=True)
+def _finish_word(model, work, state, i, symbols, out, counts):
+    """4. Writes the ids of a word whose pairs have no rank any more, if there is one."""
+    names, named = model.names, model.named
+    if state[i + SIZE]:
+        count, target, alive = U0, state[i + TARGET], state[i + ALIVE]
+        alive &= alive - U1
+        rest = alive & (alive - U1)
+        while rest:
+            symbol = work[symbols + trailing_zeros(alive)]
+            out[target + count] = names[symbol] if named else symbol
+            count += U1
+            alive = rest
+            rest &= rest - U1
+        counts[state[i + NUMBER]] = count
+        state[i + SIZE] = U0
+        state[i + ASKED] = U0
+
+
+@kernel(inline=True)
+def _skip_words(text, words, model, hashes, out, counts, seen):
+    """5. Writes the ids of the words that need no merge, up to one that does; seen: `merge_words` says. -> the same three."""
+    (starts, ends, n_words), (w, looked_for, room) = words, seen
+    names, named, byte_symbols = model.names, model.named, model.byte_symbols
+    while w < n_words:
+        prefetch(text, starts[min(w + AHEAD, n_words - U1)])
+        if model.keeps_whole and w == looked_for:
+            looked_for = min(w + np.uint64(BATCH), n_words)
+            _find_whole(model.whole, text, starts, ends, w, looked_for, hashes, counts)
+        begin, n = starts[w], ends[w] - starts[w]
+        if model.keeps_whole and counts[w] and n <= np.uint64(MOST_BYTES):
+            symbol = np.uint32(counts[w] - U1)
+            out[room] = names[symbol] if named else symbol
+            counts[w] = U1
+        elif n <= U1:
+            if n:
+                symbol = byte_symbols[text[begin]]
+                out[room] = names[symbol] if named else symbol
+            counts[w] = n
+        elif n > np.uint64(MOST_BYTES):
+            counts[w] = U0
+        else:
+            break
+        room += n
+        w += U1
+    return w, looked_for, room
+
+
+@kernel(inline=True)
+def _start_word(text, begin, n, model, work, state, i, symbols):
+    """6. Writes the symbols of a word of n bytes, and their keys: those of two bytes are at hand, others are asked for."""
+    byte_symbols, byte_keys, keys = model.byte_symbols, model.byte_keys, symbols + KEYS
+    state[i + ASKED] = U0
+    _no_keys(work, keys, n)
+    left = np.uint64(text[begin])
+    bytes_seen = left
+    for k in range(U1, n):
+        right = np.uint64(text[begin + k])
+        bytes_seen |= right
+        work[keys + k] = byte_keys[left << U8 | right] | np.uint32(k)
+        work[symbols + k] = byte_symbols[left]
+        left = right
+    work[symbols + n] = byte_symbols[left]
+    if bytes_seen >= np.uint64(0x80):
+        tables = byte_symbols, model.characters, model.crossing
+        n = _first_symbols(text, begin, begin + n, tables, work, symbols + U1)
+        _no_keys(work, keys, n)
+        for k in range(U1, n):
+            _ask(model.pairs, work[symbols + k], work[symbols + k + U1])
+        state[i + ASKED] = FIRST
+    state[i + SIZE] = n
+    state[i + ALIVE] = ALL >> (U62 - n)
+    work[symbols + n + U1] = model.n
+
+
+@kernel(inline=True)
 def merge_words(text, words, model, memory, out, counts):
     """Writes the ids of each word text[starts[i]:ends[i]] and counts[i], their number, unless the word has more than MOST_BYTES.
 
     words: starts, ends, and their number; model: ByteViews; memory: uint64[BATCH], uint32[WORK], uint64[STATE]; out: an
     element for each byte of the words, and four more; counts: likewise, for each word and one more.
 
-    Each word's ids are first written where its bytes would be, of which it has as many at least; then side by side.
+    Ids are first written at the word's byte positions (a word has at least as many bytes as ids); `pack_ids` packs them.
 
-    Bounds: a word that is merged here has n symbols, at most MOST_BYTES, at the places 1 to n of STRIDE; ALIVE has bits for
-    these and for 0 and n + 1, which stay, so that a symbol of the word has one before and one behind it; a key below
-    `no_rank` is that of a place from 1 to n - 1. Ranks are below len(merged) and symbols below n, since the tables hold no others.
+    Bounds: a word that is merged here has n symbols, at most MOST_BYTES, at the positions 1 to n of STRIDE; ALIVE has bits for
+    these and for 0 and n + 1, which stay, so that a symbol of the word has one before and one after it; a key below
+    `no_rank` is that of a position from 1 to n - 1. Ranks are below len(merged) and symbols below n, since the tables hold no
+    others.
     """
     (starts, ends, n_words), (hashes, work, state) = words, memory
-    pairs, merged, byte_keys, byte_symbols = model.pairs, model.merged, model.byte_keys, model.byte_symbols
+    pairs, merged = model.pairs, model.merged
     no_rank = np.uint32(((U1 << pairs[3]) - U1) << np.uint64(POSITION_BITS))
-    characters, crossing, names, named = model.characters, model.crossing, model.names, model.named
-    keeps_whole, strings = model.keeps_whole, model.whole
     for i in range(GROUP * N_FIELDS):
         state[i] = U0
     for i in range(U0, np.uint64(GROUP * 2 * STRIDE), np.uint64(2 * STRIDE)):
         work[i] = model.n
 
-    w, looked_for, room, active = U0, U0, U0, True
+    # The next word, the end of those that were looked for among the tokens, and the byte position of the next word's ids
+    w, looked_for, room = U0, U0, U0
+    active = True
     while active:
         active = False
         # Loops of their own: what one of them stores is not read again at once, in other units
         for i in range(U0, np.uint64(GROUP * N_FIELDS), np.uint64(N_FIELDS)):
-            # 1. the ranks of the pairs that the last merge made, or of the first pairs of a word
-            symbols, asked = i * np.uint64(STRIDE * 2 // N_FIELDS), state[i + ASKED]
-            keys = symbols + KEYS
-            if asked == MERGED:
-                at = state[i + AT_RIGHT]
-                work[keys + at] = _answer(pairs, state[i + KEY_RIGHT], at)
-                at = state[i + AT_LEFT]
-                work[keys + at] = _answer(pairs, state[i + KEY_LEFT], at)
-            elif asked == FIRST:
-                for at in range(U1, state[i + SIZE]):
-                    left, right = np.uint64(work[symbols + at]), np.uint64(work[symbols + at + U1])
-                    work[keys + at] = _answer(pairs, left << pairs[2] | right, at)
+            _rank_pairs(pairs, work, state, i, i * SYMBOLS_OF)
         for i in range(U0, np.uint64(GROUP * N_FIELDS), np.uint64(N_FIELDS)):
-            # 2. the lowest rank
-            keys, n = i * np.uint64(STRIDE * 2 // N_FIELDS) + KEYS, state[i + SIZE]
-            least = least_of(work, keys) if n else NONE
-            if n > LANES:
-                for k in range(LANES, n, LANES):
-                    least = min(least, least_of(work, keys + k))
-            state[i + LEAST] = np.uint64(least)
-            prefetch(merged, np.uint64(least >> POSITION_BITS))
+            _take_lowest(merged, work, state, i, i * SYMBOLS_OF)
         for i in range(U0, np.uint64(GROUP * N_FIELDS), np.uint64(N_FIELDS)):
-            symbols, least = i * np.uint64(STRIDE * 2 // N_FIELDS), np.uint32(state[i + LEAST])
-            keys, alive = symbols + KEYS, state[i + ALIVE]
-            if least < no_rank:
-                # 3. the merge, and what is asked for after it
+            symbols = i * SYMBOLS_OF
+            if np.uint32(state[i + LEAST]) < no_rank:
                 active = True
-                at = np.uint64(least & np.uint32(STRIDE - 1))
-                new = merged[np.uint64(least >> POSITION_BITS)]
-                after = alive & (ALL << at << U1)
-                right, behind = trailing_zeros(after), trailing_zeros(after & (after - U1))
-                left = U63 - leading_zeros(alive & ((U1 << at) - U1))
-                work[symbols + at] = new
-                work[keys + right] = NONE
-                state[i + ALIVE] = alive ^ (U1 << right)
-                state[i + KEY_RIGHT] = _ask(pairs, new, work[symbols + behind])
-                state[i + KEY_LEFT] = _ask(pairs, work[symbols + left], new)
-                state[i + AT_RIGHT], state[i + AT_LEFT], state[i + ASKED] = at, left, MERGED
+                _merge(pairs, merged, work, state, i, symbols)
                 continue
-            # 4. A word is done
-            if state[i + SIZE]:
-                count, target = U0, state[i + TARGET]
-                alive &= alive - U1
-                behind = alive & (alive - U1)
-                while behind:
-                    symbol = work[symbols + trailing_zeros(alive)]
-                    out[target + count] = names[symbol] if named else symbol
-                    count += U1
-                    alive = behind
-                    behind &= behind - U1
-                counts[state[i + NUMBER]] = count
-                state[i + SIZE] = U0
-                state[i + ASKED] = U0
-            # 5. The next one that has to be merged, if there is one
-            begin, n = U0, U0
-            while w < n_words:
-                prefetch(text, starts[min(w + AHEAD, n_words - U1)])
-                if keeps_whole and w == looked_for:
-                    looked_for = min(w + np.uint64(BATCH), n_words)
-                    _find_whole(strings, text, starts, ends, w, looked_for, hashes, counts)
-                begin, n = starts[w], ends[w] - starts[w]
-                if keeps_whole and counts[w] and n <= np.uint64(MOST_BYTES):
-                    symbol = np.uint32(counts[w] - U1)
-                    out[room] = names[symbol] if named else symbol
-                    counts[w] = U1
-                elif n <= U1:
-                    if n:
-                        symbol = byte_symbols[text[begin]]
-                        out[room] = names[symbol] if named else symbol
-                    counts[w] = n
-                elif n > np.uint64(MOST_BYTES):
-                    counts[w] = U0
-                else:
-                    break
+            _finish_word(model, work, state, i, symbols, out, counts)
+            seen = w, looked_for, room
+            w, looked_for, room = _skip_words(text, words, model, hashes, out, counts, seen)
+            if w < n_words:
+                active = True
+                n = ends[w] - starts[w]
+                state[i + TARGET], state[i + NUMBER] = room, w
+                _start_word(text, starts[w], n, model, work, state, i, symbols)
                 room += n
                 w += U1
-            if w == n_words:
-                continue
-            active = True
-            state[i + TARGET], state[i + NUMBER] = room, w
-            room += n
-            w += U1
-            # Its symbols, and the keys of their pairs: those of two bytes are at hand, others are asked for
-            state[i + ASKED] = U0
-            _no_keys(work, keys, n)
-            left = np.uint64(text[begin])
-            bytes_seen = left
-            for k in range(U1, n):
-                right = np.uint64(text[begin + k])
-                bytes_seen |= right
-                work[keys + k] = byte_keys[left << U8 | right] | np.uint32(k)
-                work[symbols + k] = byte_symbols[left]
-                left = right
-            work[symbols + n] = byte_symbols[left]
-            if bytes_seen >= np.uint64(0x80):
-                tables = byte_symbols, characters, crossing
-                n = _first_symbols(text, begin, begin + n, tables, work, symbols + U1)
-                _no_keys(work, keys, n)
-                for k in range(U1, n):
-                    _ask(pairs, work[symbols + k], work[symbols + k + U1])
-                state[i + ASKED] = FIRST
-            state[i + SIZE] = n
-            state[i + ALIVE] = ALL >> (U62 - n)
-            work[symbols + n + U1] = model.n
 
 
 @kernel(inline=True)
