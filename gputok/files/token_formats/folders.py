@@ -3,14 +3,77 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
 
 from gputok.fields import checked, needed
+from gputok.files.token_formats.base import Name, TokenFormat, check_rising, mapped
 
 if TYPE_CHECKING:
     import pathlib
 
     from gputok.fields import Check
+    from gputok.types import Array, Positions
+
+SHARD_BYTES = 1 << 26
+"""Bytes of a shard, the default of MDSWriter and of litdata."""
+
+
+class FolderFormat(TokenFormat):
+    """A folder of shards of about SHARD_BYTES, and an `index.json` that lists them.
+
+    Attributes:
+        key: the key of `index.json` that lists the shards.
+    """
+
+    index = "index.json"
+    in_place = False
+    most_ids, shard_tokens = 1 << 28, SHARD_BYTES // 4
+    key: ClassVar[str]
+
+    def dtype_of(self, vocab_size: int) -> np.dtype[Any]:
+        """Returns int32, which fits each vocabulary here, and which is PyTorch's type for `torch.IntTensor`."""
+        return np.dtype(np.int32)
+
+    def stem(self, output: Name) -> Name:
+        """Returns the name of the folder."""
+        return output
+
+    def is_at(self, path: pathlib.Path) -> bool:
+        """Returns True for a folder with an `index.json` that lists shards."""
+        index = path / self.index
+        return path.is_dir() and index.is_file() and self.key in read_index(index)
+
+
+def read_offsets(path: pathlib.Path, items: str) -> tuple[Array, Positions]:
+    """Reads the begin of a shard: uint32 number of items n, uint32[n + 1] offset of each item and of the end.
+
+    Args:
+        path: the shard.
+        items: what the format calls its items, for errors.
+
+    Returns:
+        uint8[n_bytes], the file, and int64[n + 1], the offsets: they rise, and lie in the file, after themselves.
+
+    Raises:
+        ValueError: if the file is damaged; the message names file and field.
+    """
+    data = mapped(path, "u1")
+    if len(data) < 8:
+        raise ValueError(f"{path}: number of {items}: the file has only {len(data)} bytes")
+    n = int(np.frombuffer(data, "<u4", 1)[0])
+    first = 4 + 4 * (n + 1)
+    if first > len(data):
+        raise ValueError(f"{path}: number of {items}: {n:,}, too many for {len(data):,} bytes")
+    offsets = np.frombuffer(data, "<u4", n + 1, 4)
+    check_rising(offsets, path, "offsets")
+    if offsets[0] < first or offsets[-1] != len(data):
+        raise ValueError(
+            f"{path}: offsets: are from {offsets[0]:,} to {offsets[-1]:,}, but the {items} can be at "
+            f"{first:,} to {len(data):,}"
+        )
+    return data, offsets.astype(np.int64)
 
 
 def check_size(n_bytes: int, name: str) -> None:

@@ -22,13 +22,18 @@ from gputok.files.token_formats.base import (
     Name,
     Shard,
     ShardFacts,
-    TokenFormat,
-    check_rising,
     copy_bytes,
     mapped,
     write_all,
 )
-from gputok.files.token_formats.folders import check_size, field, read_index
+from gputok.files.token_formats.folders import (
+    SHARD_BYTES,
+    FolderFormat,
+    check_size,
+    field,
+    read_index,
+    read_offsets,
+)
 
 if TYPE_CHECKING:
     import pathlib
@@ -37,28 +42,16 @@ if TYPE_CHECKING:
     from gputok.files.token_formats.base import OpenShard
     from gputok.types import Array
 
-_CHUNK_BYTES = 1 << 26
-"""Bytes of a chunk, the default of litdata."""
 # litdata numbers the types of PyTorch; of two names for a type it writes the last
 _TYPES = {"uint16": 20, "int32": 16, "int64": 18}
 _READ = {20: "uint16", 15: "int32", 16: "int32", 17: "int64", 18: "int64"}
 
 
-class LitData(TokenFormat):
-    """A folder of chunks."""
+class LitData(FolderFormat):
+    """A folder of chunks. The ids are int32, as litgpt's tokenizer gives; litdata before PyTorch 2.3 knows no uint16."""
 
-    name, suffix, index = "litdata", ".bin", "index.json"
+    name, suffix, key = "litdata", ".bin", "chunks"
     dtypes = tuple(_TYPES)
-    in_place = False
-    most_ids, shard_tokens = 1 << 28, _CHUNK_BYTES // 4
-
-    def dtype_of(self, vocab_size: int) -> np.dtype[Any]:
-        """Returns int32, as litgpt's tokenizer gives; versions of litdata before PyTorch 2.3 know no uint16."""
-        return np.dtype(np.int32)
-
-    def stem(self, output: Name) -> Name:
-        """Returns the name of the folder."""
-        return output
 
     def data_name(self, stem: Name, number: int | None, shuffled: bool) -> Name:
         """Returns the name of a chunk in the folder."""
@@ -78,7 +71,7 @@ class LitData(TokenFormat):
     def index_of(self, shards: list[ShardFacts], about: About) -> bytes:
         """Returns `index.json`."""
         config = {
-            "chunk_bytes": _CHUNK_BYTES,
+            "chunk_bytes": SHARD_BYTES,
             "chunk_size": None,
             "compression": None,
             "data_format": [f"no_header_tensor:{_TYPES[about.dtype.name]}"],
@@ -97,10 +90,6 @@ class LitData(TokenFormat):
         ]
         return json.dumps({"chunks": entries, "config": config}, sort_keys=True).encode()
 
-    def is_at(self, path: pathlib.Path) -> bool:
-        """Returns True for a folder with an `index.json` that has chunks."""
-        return path.is_dir() and (path / self.index).is_file() and "chunks" in read_index(path / self.index)
-
     def data_paths(self, path: pathlib.Path) -> list[pathlib.Path]:
         """Returns the chunks of a folder."""
         index = path / self.index
@@ -115,20 +104,12 @@ class LitData(TokenFormat):
         with in_file(index):
             number = field(read_index(index), "config", _number_of_dtype)
         dtype = np.dtype(_READ[number])
-        data = mapped(path, "u1")
-        if len(data) < 8:
-            raise ValueError(f"{path}: number of items: the file has only {len(data)} bytes")
-        n = int(np.frombuffer(data, "<u4", 1)[0])
-        if 4 + 4 * (n + 1) > len(data):
-            raise ValueError(f"{path}: number of items: {n:,}, too many for {len(data):,} bytes")
-        offsets = np.frombuffer(data, "<u4", n + 1, 4)
-        check_rising(offsets, path, "offsets")
-        if offsets[0] != 4 + 4 * (n + 1) or offsets[-1] != len(data):
+        _, offsets = read_offsets(path, "items")
+        if offsets[0] != 4 * (len(offsets) + 1):
             raise ValueError(
-                f"{path}: offsets: are from {offsets[0]:,} to {offsets[-1]:,}, but the items are at "
-                f"{4 + 4 * (n + 1):,} to {len(data):,}"
+                f"{path}: offsets: begin at {offsets[0]:,}, but the items at {4 * (len(offsets) + 1):,}"
             )
-        rows, rest = np.divmod(offsets.astype(np.int64) - int(offsets[0]), dtype.itemsize)
+        rows, rest = np.divmod(offsets - offsets[0], dtype.itemsize)
         if rest.any():
             raise ValueError(f"{path}: offsets: item {int(rest.argmax()) - 1} has no whole number of ids")
         yield Contiguous(mapped(path, dtype, int(offsets[0])), rows)

@@ -34,16 +34,21 @@ from gputok.files.token_formats.base import (
     Name,
     Shard,
     ShardFacts,
-    TokenFormat,
     batches,
-    check_rising,
     copy_bytes,
     gathered,
     mapped,
     read_all,
     write_all,
 )
-from gputok.files.token_formats.folders import check_size, field, read_index
+from gputok.files.token_formats.folders import (
+    SHARD_BYTES,
+    FolderFormat,
+    check_size,
+    field,
+    read_index,
+    read_offsets,
+)
 
 if TYPE_CHECKING:
     import pathlib
@@ -53,27 +58,15 @@ if TYPE_CHECKING:
     from gputok.types import Array, Positions
 
 _COLUMN = "tokens"
-_SIZE_LIMIT = 1 << 26
-"""Bytes of a shard, the default of MDSWriter."""
-
 _IDS_AT_ONCE = 1 << 18  # samples with about so many ids are put together at a time, in a processor's cache
 
 
-class Mds(TokenFormat):
+class Mds(FolderFormat):
     """A folder of shards."""
 
-    name, suffix, index = "mds", ".mds", "index.json"
+    name, suffix, key = "mds", ".mds", "shards"
     dtypes = ("uint16", "uint32", "int32", "int64")
-    in_place, keeps_empty, takes_blocks = False, False, True
-    most_ids, shard_tokens = 1 << 28, _SIZE_LIMIT // 4
-
-    def dtype_of(self, vocab_size: int) -> np.dtype[Any]:
-        """Returns int32, which fits each vocabulary here, and which is PyTorch's type for `torch.IntTensor`."""
-        return np.dtype(np.int32)
-
-    def stem(self, output: Name) -> Name:
-        """Returns the name of the folder."""
-        return output
+    keeps_empty, takes_blocks = False, True
 
     def data_name(self, stem: Name, number: int | None, shuffled: bool) -> Name:
         """Returns the name of a shard in the folder."""
@@ -115,10 +108,6 @@ class Mds(TokenFormat):
         ]
         return json.dumps({"shards": entries, "version": 2}, sort_keys=True).encode()
 
-    def is_at(self, path: pathlib.Path) -> bool:
-        """Returns True for a folder with an `index.json` that has shards."""
-        return path.is_dir() and (path / self.index).is_file() and "shards" in read_index(path / self.index)
-
     def data_paths(self, path: pathlib.Path) -> list[pathlib.Path]:
         """Returns the shards of a folder."""
         index = path / self.index
@@ -131,25 +120,15 @@ class Mds(TokenFormat):
         if entry is None:
             raise ValueError(f"{index}: shards: none of them is called {short(path.name)}")
         dtype, length = _encoding(entry, index, path.name)
-        data = mapped(path, "u1")
-        if len(data) < 8:
-            raise ValueError(f"{path}: number of samples: the file has only {len(data)} bytes")
-        n = int(np.frombuffer(data, "<u4", 1)[0])
-        if 4 + 4 * (n + 1) > len(data):
-            raise ValueError(f"{path}: number of samples: {n:,}, too many for {len(data):,} bytes")
-        offsets = np.frombuffer(data, "<u4", n + 1, 4)
-        check_rising(offsets, path, "offsets")
-        if offsets[0] < 4 + 4 * (n + 1) or offsets[-1] != len(data):
-            raise ValueError(
-                f"{path}: offsets: are from {offsets[0]:,} to {offsets[-1]:,}, but the file has {len(data):,} bytes"
-            )
+        data, offsets = read_offsets(path, "samples")
+        n = len(offsets) - 1
         if length is not None:
             if n and (np.diff(offsets) != length * dtype.itemsize).any():
                 raise ValueError(f"{path}: offsets: not all samples have {length} ids")
             ids = mapped(path, "u1", int(offsets[0])).view(dtype) if n else np.zeros(0, dtype)
             yield Contiguous(ids, np.arange(n + 1) * length)
         else:
-            yield _spans(path, data, offsets.astype(np.int64), dtype)
+            yield _spans(path, data, offsets, dtype)
 
 
 class _Spans(NamedTuple):
@@ -259,7 +238,7 @@ def _config(about: About) -> dict[str, Any]:
         "compression": None,
         "format": "mds",
         "hashes": [],
-        "size_limit": _SIZE_LIMIT,
+        "size_limit": SHARD_BYTES,
         "version": 2,
     }
 
