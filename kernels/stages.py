@@ -63,8 +63,8 @@ STEPS = (
     Step(
         "split",
         "cutting text into words",
-        (Stage("split_words"), Stage("find_words", _ALL)),
-        ("rule_of",),
+        (Stage("split_words"), Stage("find_words", _ALL), Stage("find_cuts")),
+        ("rule_of", "cut_bits"),
     ),
     Step(
         "walk",
@@ -115,9 +115,9 @@ STEPS = (
             Stage("deal_pairs"),
             Stage("add_pairs"),
             Stage("cut_runs"),
-            Stage("merge_runs"),
+            Stage("merge_runs", cpu_only=("known",)),
         ),
-        ("joints", "new_memory", "run_tables"),
+        ("joints", "new_memory", "new_runs", "run_tables"),
     ),
     Step(
         "train_parity_bpe",

@@ -44,6 +44,7 @@ class BySuperwords:
 
         self._tokens = WordTokens(pipeline, _words(), model.with_first_merges(n_first))
         self._tables: Any = run_tables(model.merges[n_first:], int(model.vocabulary.ids.max()) + 1)
+        self._known: list[Any] = []  # of threads that are done; pop and append of a list are atomic
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Self | None:
@@ -56,9 +57,15 @@ class BySuperwords:
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
         """Returns the ids and rows of documents."""
-        from gputok.kernels.cpu.superwords import merge_runs
+        from gputok.kernels.cpu.superwords import merge_runs, new_runs
 
-        return merge_runs(*self._tokens.encode(unit), self._tables)
+        try:
+            known = self._known.pop()
+        except IndexError:
+            known = new_runs()
+        found = merge_runs(*self._tokens.encode(unit), self._tables, known)
+        self._known.append(known)
+        return found
 
     def sliced(self, unit: TextBatch, n_bytes: int) -> Sliced | None:
         """Cuts documents into slices of about `n_bytes`, also inside of documents; None: nothing tells where to cut."""

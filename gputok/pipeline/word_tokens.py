@@ -72,10 +72,10 @@ class WordTokens:
         if self._pieces is None or self._tables is None or not is_plain or start == stop:
             ids, _, marks = self.encode(text)
             return ids, marks
-        from gputok.kernels.cpu.split import find_words
+        from gputok.kernels.cpu.split import find_cuts
 
         # Documents begin at cuts, too: as one text they have no events, a third less time if documents are lines
-        cuts = find_words(batch.data, edges, self._pieces.of(stop - start))
+        cuts = find_cuts(batch.data, edges, self._pieces.of(stop - start))
         ids, _, marks = self._of_text(batch.data, edges[[0, -1]], None, cuts)
         return ids, marks
 
@@ -93,20 +93,20 @@ class WordTokens:
             The ids, the documents in them (int64[n_documents + 1]), and a mark of each id (uint8[n_ids]), 1 where a piece
             begins (`kernels/cpu/encode_text/marks.py`).
         """
-        from gputok.kernels.cpu.split import find_words
+        from gputok.kernels.cpu.split import cut_bits, find_cuts
 
         pieces = self.pipeline.added.apart(Pieces.from_batch(unit), self.pipeline.normalizer)
         if self._tables is not None and self._pieces is not None and not pieces.byte_level:
             pieces = packed(pieces)
             text = pieces.data, offsets_of(pieces)
             walk = self._pieces.of(int(text[1][-1] - text[1][0]))
-            ids, ends, marks = self._of_text(*text, pieces.token, find_words(*text, walk))
+            ids, ends, marks = self._of_text(*text, pieces.token, find_cuts(*text, walk))
             return ids, ends[pieces.rows], marks
         pieces = self.pipeline.words(Pieces.from_batch(unit))
         if self._tables is not None and pieces.byte_level:
             pieces = packed(pieces)
             offsets = offsets_of(pieces)
-            ids, ends, marks = self._of_text(pieces.data, offsets, pieces.token, offsets)
+            ids, ends, marks = self._of_text(pieces.data, offsets, pieces.token, cut_bits(offsets))
             return ids, ends[pieces.rows], marks
         tokens = tokenize(replace(self.pipeline, model=self.model), pieces)
         ids = tokens.ids.astype(self.dtype, copy=False)
@@ -119,7 +119,7 @@ class WordTokens:
         return bool(added.tokens) and added.may_occur(batch.data[batch.offsets[0] : batch.offsets[-1]])
 
     def _of_text(
-        self, data: Array, offsets: Positions, token: Array | None, cuts: Positions
+        self, data: Array, offsets: Positions, token: Array | None, cuts: Bytes
     ) -> tuple[Array, Positions, Bytes]:
         """Returns the ids of texts, where those of each text end, and their marks."""
         from gputok.kernels.cpu.encode_text import rounds

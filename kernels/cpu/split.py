@@ -8,7 +8,7 @@ import numpy as np
 from gputok.kernels import DEAD, Automaton
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import pointer
-from gputok.kernels.cpu.primitives.constants import U7
+from gputok.kernels.cpu.primitives.constants import U1, U3, U7
 from gputok.kernels.cpu.primitives.memory import as_array, grown, is_given, scratch, view
 from gputok.kernels.cpu.primitives.utf8 import decode_wide, width
 from gputok.kernels.cpu.walk import (
@@ -20,7 +20,7 @@ from gputok.kernels.cpu.walk import (
     walk_block,
     walk_views,
 )
-from gputok.kernels.signatures import i64
+from gputok.kernels.signatures import i64, u8
 
 
 def split_words(
@@ -59,25 +59,39 @@ def find_words(data: np.ndarray, offsets: np.ndarray, automaton: Walk) -> np.nda
 
     data: uint8[n], valid UTF-8; offsets: int64[d + 1], the documents in it -> int64[words + 1], ascending.
     """
+    bits = np.unpackbits(find_cuts(data, offsets, automaton), bitorder="little")
+    return np.append(np.flatnonzero(bits) + offsets[0], offsets[-1])
+
+
+def find_cuts(data: np.ndarray, offsets: np.ndarray, automaton: Walk) -> np.ndarray:
+    """Like `find_words`: uint8[], the bits of `cut_bits`."""
     start, stop = int(offsets[0]), int(offsets[-1])
-    found = np.empty(max(stop - start, 0) // 8 + (1 << 10), np.int64)
-    n = 0
-    while start < stop:
+    cuts = np.zeros(_cut_bytes(stop - start), np.uint8)
+    if start < stop:
         document = int(np.searchsorted(offsets, start, "right")) - 1
-        start, n = _find_words(pointer(data), pointer(offsets), document, start, stop, automaton, found, n)
-        if start < stop:
-            found = np.concatenate([found, np.empty_like(found)])
-    found[n] = stop
-    return found[: n + 1]
+        _find_cuts(pointer(data), pointer(offsets), document, start, stop, automaton, cuts)
+    return cuts
 
 
-@kernel(i64, i64, i64, i64, i64, Walk, i64[:], i64)
-def _find_words(data, offsets, document, start, stop, walk, found, n):
-    """Writes found[n:] and returns `stop`, or where `found` had too little room, and the number of words so far.
+def cut_bits(offsets: np.ndarray) -> np.ndarray:
+    """A bit for each byte from offsets[0] on, of the lowest bit of a byte first: 1 if it is one of the offsets, but the last.
 
-    A block has at most as many words as bytes, and the room for one more than these is tested before they are written.
+    offsets: int64[n + 1], ascending -> uint8[], with some bytes more, so that 64 bits may be loaded from any bit.
     """
-    data, offsets, words = view(data, np.uint8), view(offsets, np.int64), view(found)
+    is_cut = np.zeros(8 * _cut_bytes(int(offsets[-1] - offsets[0])), np.uint8)
+    is_cut[offsets[:-1] - offsets[0]] = 1
+    is_cut[offsets[-1] - offsets[0]] = 0
+    return np.packbits(is_cut, bitorder="little")
+
+
+def _cut_bytes(n_bytes: int) -> int:
+    return n_bytes // 8 + 16
+
+
+@kernel(i64, i64, i64, i64, i64, Walk, u8[:])
+def _find_cuts(data, offsets, document, start, stop, walk, cuts):
+    """Sets the bits of `cuts`, which has room for those of the bytes start:stop."""
+    data, offsets, bits, first = view(data, np.uint8), view(offsets, np.int64), view(cuts), start
     n_block, views_of_walk = BLOCK_BYTES + MARGIN, walk_views(walk)
     text, codes, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint8), scratch(n_block, np.uint32)
     while start < stop:
@@ -92,18 +106,16 @@ def _find_words(data, offsets, document, start, stop, walk, found, n):
                 scratch(n_block, np.uint32),
             )
             continue
-        n_words = np.int64(walk_block(text, np.uint64(n_bytes), views_of_walk, bounds, codes))
-        if n + n_words >= len(found):
-            return start, n
-        shift = start  # from a position in the block to one in the text, which has no ends of documents
+        n_words = walk_block(text, np.uint64(n_bytes), views_of_walk, bounds, codes)
+        shift = np.uint64(
+            start - first
+        )  # from an index in the block to one in the text, which has no ends of documents
         for i in range(n_words):
             begin = np.uint64(bounds[i])
-            words[n] = shift + np.int64(begin)
-            is_end = np.int64(text[begin] == np.uint8(END_OF_TEXT))
+            at, is_end = shift + begin, np.uint64(text[begin] == np.uint8(END_OF_TEXT))
+            bits[at >> U3] |= np.uint8((U1 ^ is_end) << (at & U7))
             shift -= is_end
-            n += 1 - is_end
         start += copied
-    return start, n
 
 
 def rule_of(cut: np.ndarray, drop: np.ndarray, keep_empty: bool) -> int:

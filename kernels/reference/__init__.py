@@ -25,7 +25,7 @@ from gputok.kernels.reference.short_texts import (
     encode_wordpiece,
 )
 from gputok.kernels.reference.spell_words import count_characters, spell_cut_words, spell_words
-from gputok.kernels.reference.split import find_words, split_words
+from gputok.kernels.reference.split import find_cuts, find_words, split_words
 from gputok.kernels.reference.superwords import add_pairs, cut_runs, deal_pairs, fit_tokens, merge_runs
 from gputok.kernels.reference.text import find_invalid_utf8
 from gputok.kernels.reference.train_bpe import merge_word, train_bpe
@@ -52,6 +52,7 @@ __all__ = [
     "encode_wordlevel",
     "encode_wordpiece",
     "encode_words",
+    "find_cuts",
     "find_invalid_utf8",
     "find_literal",
     "find_tokens",

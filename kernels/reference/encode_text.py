@@ -41,8 +41,9 @@ def encode_marked(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Like `encode_text`, with a mark of each id; kernels/cpu/encode_text/marks.py explains them.
 
-    cuts: where pieces begin, and the end; inside: a bit for two bytes, the first << 8 | the second.
+    cuts: a bit for each byte from offsets[0] on, 1 where a piece begins; inside: a bit for two bytes, the first | the second << 8.
     """
+    begins = np.unpackbits(cuts, bitorder="little")
     rows: list[list[int]] = []
     marks: list[int] = []
     for i, (begin, end) in enumerate(itertools.pairwise(offsets.tolist())):
@@ -52,13 +53,16 @@ def encode_marked(
             continue
         words = words_of(data[begin:end].tobytes().decode(), automaton)
         own = {*itertools.accumulate((len(word.encode()) for word in words), initial=begin)}
-        edges = np.array(sorted({*own, *(cut for cut in cuts.tolist() if begin <= cut < end)}))
+        first = int(offsets[0])
+        edges = np.array(
+            sorted({*own, *(begin + np.flatnonzero(begins[begin - first : end - first])).tolist()})
+        )
         ids, word_rows = model(data, edges[:-1], edges[1:])
         rows.append(ids.tolist())
         for at, n in zip(edges[:-1].tolist(), np.diff(word_rows).tolist(), strict=True):
-            pair = int(data[at - 1]) << 8 | int(data[at])
+            pair = int(data[at - 1]) | int(data[at]) << 8
             is_inside = int(inside[pair >> 6]) >> (pair & 63) & 1
-            marks += [1 if at in cuts else 2 * is_inside, *([0] * (n - 1))]
+            marks += [1 if begins[at - first] else 2 * is_inside, *([0] * (n - 1))]
     return (
         np.array([*itertools.chain(*rows)], np.uint32),
         np.cumsum([0, *map(len, rows)]),

@@ -348,7 +348,7 @@ def test_marked_text_is_encoded(seed):
     characters = np.flatnonzero(batch.data & 0xC0 != 0x80)
     n_cuts = 0 if seed == 1 else len(characters) // 3
     chosen = batch.offsets[:-1][full], rng.choice(characters, n_cuts), batch.offsets[-1:]
-    cuts = np.unique(np.concatenate(chosen))
+    cuts = split_on_cpu.cut_bits(np.unique(np.concatenate(chosen)))
     inside = rng.integers(0, 2**63, 1024).astype(np.uint64)
 
     def model(*word: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Words that are found by windows of five bytes, against the walk by pairs of bytes, which others compare with `tokenizers`."""
+"""Words that are found by windows of five or six bytes, against the walk by pairs of bytes, which others compare with `tokenizers`."""
 
 import os
 import random
@@ -142,18 +142,26 @@ def test_patterns_of_all_kinds():
         assert same(texts, automaton, tables)
 
 
-@pytest.mark.parametrize("form", list(TABLES)[:3])
+def test_superwords_need_six_bytes():
+    """A piece may begin with a space before two marks."""
+    assert TABLES["SuperBPE"][windows.NARROW] == 0 and TABLES[next(iter(TABLES))][windows.NARROW]
+
+
+@pytest.mark.parametrize("form", [*list(TABLES)[:3], "SuperBPE"])
 def test_each_term_matters(form):
     automaton, texts = automaton_of(form), [spread(random_ascii(seed, 10_000)) for seed in range(3)]
+    texts.append(spread(random_ascii(3, 10_000, [*b".\n a"])))
     texts += lines_of(texts[0], seed=3)
     n_sets = windows.WIDTH * windows.MOST_CLASSES
     for term in range(windows.HALF):  # by which words begin
         tables = TABLES[form].copy()
         tables[windows.TERM_SETS : windows.TERM_SETS + n_sets] &= ~np.uint8(1 << term)
         assert not same(texts, automaton, tables), term
-    for masks in ((0, 0), (0, TABLES[form][-1]), (TABLES[form][-2], 0)):
+    at = slice(windows.NARROW - 2, windows.NARROW)
+    of_begin, of_unknown = TABLES[form][at]
+    for masks in ((0, 0), (0, of_unknown), (of_begin, 0)):
         tables = TABLES[form].copy()
-        tables[-2:] = masks
+        tables[at] = masks
         assert same(texts, automaton, tables) == np.array_equal(tables, TABLES[form]), masks
 
 

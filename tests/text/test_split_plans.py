@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tokenizers
 from gputok.kernels import reference
-from gputok.kernels.cpu.split import find_words
+from gputok.kernels.cpu.split import find_cuts, find_words
 from gputok.kernels.cpu.walk import prepare
 from splitting import random_texts
 
@@ -270,6 +270,7 @@ def test_gaps_that_several_characters_decide_about(pattern):
     batch = TextBatch.from_strings(texts)
     starts = find_words(*batch, prepare(automaton))
     assert np.array_equal(starts, reference.find_words(*batch, automaton))
+    assert np.array_equal(find_cuts(*batch, prepare(automaton)), reference.find_cuts(*batch, automaton))
     assert [batch.data[a:b].tobytes().decode() for a, b in itertools.pairwise(starts)] == expected
 
 

@@ -9,62 +9,41 @@ from __future__ import annotations
 
 import numpy as np
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.primitives.constants import U0, U1, U6, U8, U63
+from gputok.kernels.cpu.primitives.constants import U0, U1, U3, U6, U7, U8, U63, U64
+from gputok.kernels.cpu.primitives.memory import likely, load_u64
 from gputok.kernels.cpu.walk import END_OF_TEXT
 
 CUT, UNSURE = np.uint8(1), np.uint8(2)
 MARK = np.uint64(56)  # of a new word, above its number
+MOST_BITS = np.uint64(57)
 
 
 @kernel(inline=True)
-def mark_words(data, block, bounds, n_words, start, n_bytes, cuts, inside, at_cut, marks):
-    """Writes the marks of the words of a block, uint8[n_words].
+def mark_words(block, bounds, n_words, text, cuts, inside, marks, united):
+    """Writes where words or pieces begin in a block, ascending, then its size, and the mark of each; returns their number.
 
-    block, bounds: of `walk_block`, of the n_bytes of data from `start` on; cuts: ascending, where pieces begin in `data`, from
-    `start` on, with at least one more that is not in the block; inside: of `encode_marked`, with a bit for any two bytes;
-    at_cut: uint8[n_bytes], zeros before and after.
-
-    -> the number of cuts in the block, and whether a word begins at each of them.
+    block, bounds: of `walk_block`; text: the last byte before the block's, and the index of its first byte among the bits of
+    `cuts`; cuts, inside: of `encode_marked`, with a bit for any two bytes; marks: uint8, united: uint32, with room for all bytes
+    of the block.
     """
-    stop, n_cuts = start + n_bytes, U0
-    while cuts[n_cuts] < stop:
-        at_cut[np.uint64(cuts[n_cuts] - start)] = CUT
-        n_cuts += U1
-    found, ends = U0, U0
-    left = np.uint64(data[start - 1]) if start > 0 else U0
+    left, first, n = np.uint64(text[0]), np.uint64(text[1]), U0
     for i in range(n_words):
-        begin = np.uint64(bounds[i])
+        begin, end = np.uint64(bounds[i]), np.uint64(bounds[i + U1])
         right = np.uint64(block[begin])
         is_end = np.uint64(right == np.uint64(END_OF_TEXT))
-        if begin:
-            left = np.uint64(block[begin - U1])
-        cut = np.uint64(at_cut[begin - ends]) & ~is_end
-        sides = left << U8 | right
-        marks[i] = np.uint8(cut | (inside[sides >> U6] >> (sides & U63) & (cut ^ U1)) << U1)
-        found += cut
-        ends += is_end
-    for i in range(n_cuts):
-        at_cut[np.uint64(cuts[i] - start)] = 0
-    return n_cuts, found == n_cuts
-
-
-@kernel(inline=True)
-def unite(block, bounds, n_words, start, cuts, n_cuts, united):
-    """Writes where words or pieces begin in a block, ascending, then its size; returns how many begin.
-
-    block, bounds, start, cuts: as for `mark_words`.
-    """
-    i = j = n = ends = U0
-    while i < n_words or j < n_cuts:
-        a = np.uint64(bounds[i])
-        b = np.uint64(cuts[j] - start) + ends
-        is_end = i < n_words and block[a] == np.uint8(END_OF_TEXT)  # the next document begins after it
-        takes_cut = j < n_cuts and (b < a or (b == a and not is_end))
-        united[n] = b if takes_cut else a
+        bits = load_u64(cuts, first + begin >> U3) >> (first + begin & U7)
+        cut, sides = bits & (is_end ^ U1), left | right << U8
+        united[n] = begin
+        marks[n] = np.uint8(cut | (inside[sides >> U6] >> (sides & U63) & (cut ^ U1)) << U1)
         n += U1
-        if not takes_cut or a == b:
-            i += U1
-            ends += np.uint64(is_end)
-        j += np.uint64(takes_cut)
+        # 57 bits have surely been loaded; a word that has a cut inside is rare
+        size = end - begin
+        if not likely((bits & ~U1) << (U64 - min(size, MOST_BITS)) == U0) or size > MOST_BITS:
+            for at in range(begin + U1, end):
+                united[n] = at
+                marks[n] = CUT
+                n += np.uint64(cuts[first + at >> U3]) >> (first + at & U7) & U1
+        first -= is_end
+        left = np.uint64(block[end - U1])
     united[n] = bounds[n_words]
     return n

@@ -34,7 +34,7 @@ from gputok.kernels.cpu.encode_text.cache import (
     run_of,
     views,
 )
-from gputok.kernels.cpu.encode_text.marks import CUT, MARK, mark_words, unite
+from gputok.kernels.cpu.encode_text.marks import CUT, MARK, mark_words
 from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import ALL, U0, U1, U2, U4, U8, U16, U24, U32, U64
 from gputok.kernels.cpu.primitives.memory import (
@@ -60,7 +60,7 @@ from gputok.kernels.cpu.walk import (
     walk_views,
 )
 from gputok.kernels.cpu.word_table import N_MASKS, put_masks
-from gputok.kernels.signatures import I64s, U8s, U64s, i64, u32, u64
+from gputok.kernels.signatures import I64s, U8s, U64s, i64, u8, u32, u64
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,13 +153,13 @@ def encode_marked(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Like `encode_text`, if merges may join words: text is cut into pieces that no merge reaches across, and ids have marks.
 
-    cuts: int64[], of `find_words`: where each piece begins, ascending, and the end; a word ends at each, too. inside: uint64[1024], bit last << 8 | first:
+    cuts: uint8[], of `find_cuts` or `cut_bits`: where pieces begin; a word ends at each, too. inside: uint64[1024], bit last | first << 8:
     whether a token has these two bytes side by side. encoder: one that was made with `marked`.
 
     -> ids, ends, and uint8[t], a mark of each id: CUT, the first id of a piece; UNSURE, the first id of another word, with
     two bytes of `inside` around the word's begin; else 0.
     """
-    return _encoded(data, offsets, token, (automaton, cuts, inside), model, encoder)
+    return _encoded(data, offsets, token, (automaton, cuts, inside, int(offsets[0])), model, encoder)
 
 
 def _encoded(
@@ -209,17 +209,17 @@ def _joined(parts: list[np.ndarray], dtype: np.dtype[Any]) -> np.ndarray:
 @kernel((i64, i64, i64, i64, i64), i64, i64, Walk, WordCache, _Round)
 def _look_up(text, start, stop, walk, cache, work):
     """A round without marks."""
-    return _do_round(text, start, stop, walk, cache, work, work.at, work.what, False)
+    return _do_round(text, start, stop, walk, cache, work, work.marks, work.what, 0, False)
 
 
-@kernel((i64, i64, i64, i64, i64), i64, i64, Walk, i64[:], u64[:], WordCache, _Round)
-def _look_up_marked(text, start, stop, walk, cuts, inside, cache, work):
-    """A round with marks."""
-    return _do_round(text, start, stop, walk, cache, work, cuts, inside, True)
+@kernel((i64, i64, i64, i64, i64), i64, i64, Walk, u8[:], u64[:], i64, WordCache, _Round)
+def _look_up_marked(text, start, stop, walk, cuts, inside, first, cache, work):
+    """A round with marks; first: the byte of the first bit of `cuts`."""
+    return _do_round(text, start, stop, walk, cache, work, cuts, inside, first, True)
 
 
 @kernel(inline=True)
-def _do_round(text, start, stop, walk, cache, work, cuts, inside, marked):
+def _do_round(text, start, stop, walk, cache, work, cuts, inside, first, marked):
     """Does a round, until `stop`, or until an array may have too little room.
 
     text: the addresses of the text, of its pieces' offsets and tokens, the number of tokens (of all pieces, or 0), and the
@@ -242,11 +242,8 @@ def _do_round(text, start, stop, walk, cache, work, cuts, inside, marked):
     pieces = view(work.piece)
     new_words = view(work.begin), view(work.end), view(work.lines)
     out, n_events, n_ends, n_new = U0, U0, 0, U0
-    marks, sides, mark = view(work.marks), view(inside), U0
-    more_bounds, at_cut, mark_of = _room_for_marks(n_block if marked else 0)
-    next_cuts = view(cuts)
-    if marked:
-        next_cuts = tail(next_cuts, np.uint64(np.searchsorted(cuts, start)))
+    marks, cuts, sides, mark = view(work.marks), view(cuts), view(inside), U0
+    united, mark_of = _room_for_marks(n_block if marked else 0)
     while start < stop:
         copied, n, _ = fill_block(
             data, offsets, piece, start, stop, views_of_walk, block, n_block, token, has_tokens
@@ -258,22 +255,17 @@ def _do_round(text, start, stop, walk, cache, work, cuts, inside, marked):
                 scratch(n_block, np.uint8),
                 scratch(n_block, np.uint32),
             )
-            more_bounds, at_cut, mark_of = _room_for_marks(n_block if marked else 0)
+            united, mark_of = _room_for_marks(n_block if marked else 0)
             continue
         n_words = walk_block(block, np.uint64(n), views_of_walk, bounds, codes)
         if marked:
-            also = next_cuts, sides, at_cut, mark_of
-            n_cuts, is_all = mark_words(data, block, bounds, n_words, start, copied, *also)
-            if not is_all:
-                n_words = unite(block, bounds, n_words, start, next_cuts, n_cuts, more_bounds)
-                bounds, more_bounds = more_bounds, bounds
-                mark_words(data, block, bounds, n_words, start, copied, *also)
+            here = data[start - 1] if start > 0 else np.uint8(0), start - first
+            n_words = mark_words(block, bounds, n_words, here, cuts, sides, mark_of, united)
+            bounds, united = united, bounds
         # 16 more: up to 32 bytes after the last ids are overwritten here, and read by _put_together
         needed = (out >> ids_shift) + most_ids(n_words, np.uint64(n)) + U16
         if needed > room or n_events + n_words > np.uint64(len(work.at)):
             break
-        if marked:
-            next_cuts = tail(next_cuts, n_cuts)
         shift, ended = (
             start,
             n_ends,
@@ -338,11 +330,8 @@ def _do_round(text, start, stop, walk, cache, work, cuts, inside, marked):
 
 @kernel(inline=True)
 def _room_for_marks(n):
-    """What `mark_words` and `unite` need for a block of n bytes."""
-    at_cut = scratch(n, np.uint8)
-    for i in range(n):
-        at_cut[i] = 0
-    return scratch(n, np.uint32), at_cut, scratch(n, np.uint8)
+    """What `mark_words` needs for a block of n bytes."""
+    return scratch(n, np.uint32), scratch(n, np.uint8)
 
 
 @kernel(inline=True)

@@ -23,7 +23,12 @@ if choose().calls is None:
             pause,
             ticks,
         )
-        from gputok.kernels.cpu.primitives.shuffles import put_classes, put_places, window_masks
+        from gputok.kernels.cpu.primitives.shuffles import (
+            put_classes,
+            put_places,
+            wide_window_masks,
+            window_masks,
+        )
         from gputok.kernels.cpu.primitives.views import (
             View,
             as_array,
@@ -70,4 +75,4 @@ else:
     prefetch = put_classes = put_places = scratch = store_u32 = store_u64 = tail = trailing_zeros = view = (
         None
     )
-    view_like = window_masks = None
+    view_like = wide_window_masks = window_masks = None

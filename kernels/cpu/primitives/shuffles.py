@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 _I8 = ir.IntType(8)
 _16, _64 = ir.VectorType(_I8, 16), ir.VectorType(_I8, 64)
 _QUARTERS = [ir.Constant(ir.VectorType(_I32, 16), list(range(i, i + 16))) for i in range(0, 64, 16)]
-_ROWS, _WIDTH = 8, 5  # of a table of classes; bytes of a window
+_ROWS, _WIDTH = 8, 6  # of a table of classes; bytes of the widest window
 _END, _CLASS_OF_END = 0xFF, 15  # END_OF_TEXT, and its class (`walk.windows.END_CLASS`)
 
 
@@ -116,45 +116,63 @@ def put_classes(typingctx, text, index, classes, at, tables):
     return types.uint64(text, types.uint64, classes, types.uint64, tables), codegen
 
 
+def _window_masks(n_bytes):
+    """`window_masks` for windows of so many bytes."""
+
+    def masks_of(typingctx, classes, index, tables, at):
+        _is_bytes(classes)
+        _is_bytes(tables)
+
+        def codegen(context, builder, signature, args):
+            classes, tables = (_of(context, builder, signature.args[i], args[i]) for i in (0, 2))
+            _check(context, builder, classes, args[1], _I64(64 + n_bytes - 1))
+            _check(context, builder, tables, args[3], _I64(2 * 16 * _WIDTH + 2))
+
+            def table_at(offset):
+                return builder.add(args[3], _I64(offset))
+
+            bytes_ = [_load(builder, classes, builder.add(args[1], _I64(i)), _64) for i in range(n_bytes)]
+            seen = functools.reduce(builder.or_, bytes_)
+            terms = []
+            for half in range(2):
+                found = [
+                    _shuffled(
+                        builder, _load(builder, tables, table_at(16 * (_WIDTH * half + i)), _16), indices
+                    )
+                    for i, indices in enumerate(bytes_)
+                ]
+                terms.append(functools.reduce(builder.and_, found))
+            of_begin, of_unknown = (
+                _spread(builder, _load(builder, tables, table_at(2 * 16 * _WIDTH + i), _I8), 64)
+                for i in range(2)
+            )
+            begins = builder.or_(terms[0], builder.and_(terms[1], of_begin))
+            unknown = builder.icmp_signed("!=", builder.and_(terms[1], of_unknown), _splat(0))
+            unknown = builder.or_(unknown, builder.icmp_signed("<", seen, _splat(0)))
+            masks = _bits(builder, builder.icmp_signed("!=", begins, _splat(0))), _bits(builder, unknown)
+            return context.make_tuple(builder, signature.return_type, masks)
+
+        return types.UniTuple(types.uint64, 2)(classes, types.uint64, tables, types.uint64), codegen
+
+    return masks_of
+
+
 @intrinsic
 def window_masks(typingctx, classes, index, tables, at):
-    """Two numbers with a bit for each of 64 windows, of which the first begins at classes[index].
+    """Two numbers with a bit for each of 64 windows of five bytes, of which the first begins at classes[index].
 
-    tables[at:]: uint8[2, 5, 16], then two bytes. Each of the five bytes of a window is looked up in the table of its index; the
+    tables[at:]: uint8[2, 6, 16], then two bytes. Each byte of a window is looked up in the table of its index; the
     `and` of what was found has a bit for each of 16 terms that the window belongs to. Bit i of the first number: window i belongs
     to one of the first eight terms, or to one of the others that is in the first of the two bytes. Bit i of the second number:
     it belongs to one of the others that is in the second byte, or contains a class of 0x80 or more. Both views are of uint8.
     """
-    _is_bytes(classes)
-    _is_bytes(tables)
+    return _window_masks(_WIDTH - 1)(typingctx, classes, index, tables, at)
 
-    def codegen(context, builder, signature, args):
-        classes, tables = (_of(context, builder, signature.args[i], args[i]) for i in (0, 2))
-        _check(context, builder, classes, args[1], _I64(64 + _WIDTH - 1))
-        _check(context, builder, tables, args[3], _I64(2 * 16 * _WIDTH + 2))
 
-        def table_at(offset):
-            return builder.add(args[3], _I64(offset))
-
-        bytes_ = [_load(builder, classes, builder.add(args[1], _I64(i)), _64) for i in range(_WIDTH)]
-        seen = functools.reduce(builder.or_, bytes_)
-        terms = []
-        for half in range(2):
-            found = [
-                _shuffled(builder, _load(builder, tables, table_at(16 * (_WIDTH * half + i)), _16), indices)
-                for i, indices in enumerate(bytes_)
-            ]
-            terms.append(functools.reduce(builder.and_, found))
-        of_begin, of_unknown = (
-            _spread(builder, _load(builder, tables, table_at(2 * 16 * _WIDTH + i), _I8), 64) for i in range(2)
-        )
-        begins = builder.or_(terms[0], builder.and_(terms[1], of_begin))
-        unknown = builder.icmp_signed("!=", builder.and_(terms[1], of_unknown), _splat(0))
-        unknown = builder.or_(unknown, builder.icmp_signed("<", seen, _splat(0)))
-        masks = _bits(builder, builder.icmp_signed("!=", begins, _splat(0))), _bits(builder, unknown)
-        return context.make_tuple(builder, signature.return_type, masks)
-
-    return types.UniTuple(types.uint64, 2)(classes, types.uint64, tables, types.uint64), codegen
+@intrinsic
+def wide_window_masks(typingctx, classes, index, tables, at):
+    """`window_masks` for windows of six bytes."""
+    return _window_masks(_WIDTH)(typingctx, classes, index, tables, at)
 
 
 _POSITIONS = [

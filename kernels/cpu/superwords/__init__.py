@@ -7,7 +7,7 @@ runs.py    merging what lies between these cuts
 
 from gputok.kernels.cpu.superwords.joints import Joints, fit_tokens, joints, new_memory
 from gputok.kernels.cpu.superwords.pairs import add_pairs, cut_runs, deal_pairs
-from gputok.kernels.cpu.superwords.runs import Runs, merge_runs, run_tables
+from gputok.kernels.cpu.superwords.runs import Runs, merge_runs, new_runs, run_tables
 
 __all__ = [
     "Joints",
@@ -19,5 +19,6 @@ __all__ = [
     "joints",
     "merge_runs",
     "new_memory",
+    "new_runs",
     "run_tables",
 ]

@@ -47,8 +47,8 @@ class Joints(NamedTuple):
     begin: I64s  # int64[n + 1], where those of each age begin in `text`
     pairs: Pairs  # of ages; the rank of a pair + 256 is the age that it becomes
     merged: U32s  # uint32[n - 256], the age that each rank becomes
-    edges: U16s  # uint16[ids], the first byte of each id, and the last one << 8
-    inside: U64s  # uint64[1024], bit last << 8 | first: whether a token has these two bytes side by side
+    edges: U16s  # uint16[ids], the last byte of each id, and the first one << 8
+    inside: U64s  # uint64[1024], bit last | first << 8: whether a token has these two bytes side by side
     nothing: int  # a number that is no age
 
 
@@ -72,7 +72,7 @@ def joints(symbols: np.ndarray, merges: np.ndarray, n_ids: int) -> Joints | None
     _find_lengths(parts, begin)
     text, edges, inside = np.empty(begin[-1], np.uint8), np.zeros(n_ids, np.uint16), np.zeros(1024, np.uint64)
     _spell(parts, begin, text, inside)
-    edges[made] = text[begin[:-1]] | text[begin[1:] - 1].astype(np.uint16) << 8
+    edges[made] = text[begin[1:] - 1] | text[begin[:-1]].astype(np.uint16) << 8
     return Joints(age, made, parts, text, begin, pairs, own[256:].copy(), edges, inside, len(made))
 
 
@@ -103,7 +103,7 @@ def _spell(parts, begin, text, inside):
             at += size
             if k == 0:
                 middle = at
-        sides = np.uint64(out[middle - U1]) << U8 | np.uint64(out[middle])
+        sides = np.uint64(out[middle - U1]) | np.uint64(out[middle]) << U8
         inside[sides >> U6] |= U1 << (sides & U63)
 
 
@@ -145,7 +145,7 @@ class _Views(NamedTuple):
 @kernel(inline=True)
 def _fits(s, x, y):
     """Whether two ids fit. A pair of bytes that no token has inside is not looked up, and a known pair only once."""
-    bit = (np.uint64(s.edges[x]) & np.uint64(0xFF00)) | (np.uint64(s.edges[y]) & np.uint64(0xFF))
+    bit = (np.uint64(s.edges[x]) & np.uint64(0xFF)) | (np.uint64(s.edges[y]) & np.uint64(0xFF00))
     if s.inside[bit >> U6] >> (bit & U63) & U1 == U0:
         return True
     key = (x << U32 | y) + U1

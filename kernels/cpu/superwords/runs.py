@@ -12,12 +12,40 @@ from typing import NamedTuple
 import numpy as np
 from gputok.kernels import Pairs
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.encode_text.marks import CUT
+from gputok.kernels.cpu.encode_text.marks import CUT, MOST_BITS
 from gputok.kernels.cpu.encode_words.merge import SHORT, merge_by_heap, merge_by_scan
-from gputok.kernels.cpu.lookup import NONE, index_pairs, pairs_of, rank_of
-from gputok.kernels.cpu.primitives.constants import GOLDEN, U0, U1, U2, U6, U32, U63, U64
-from gputok.kernels.cpu.primitives.memory import scratch, trailing_zeros, view
+from gputok.kernels.cpu.lookup import NONE, index_pairs, pairs_of
+from gputok.kernels.cpu.primitives.constants import (
+    ALL,
+    GOLDEN,
+    LOW32,
+    U0,
+    U1,
+    U2,
+    U3,
+    U4,
+    U6,
+    U7,
+    U8,
+    U32,
+    U63,
+    U64,
+)
+from gputok.kernels.cpu.primitives.memory import (
+    leading_zeros,
+    likely,
+    load_u64,
+    scratch,
+    tail,
+    trailing_zeros,
+    view,
+)
 from gputok.kernels.signatures import U16orU32, U32s, U64s, i64, u8, u32, u64
+
+_KNOWN_BITS = (
+    14  # of the number of runs that are remembered: 512 KiB, which stay in a cache of the second level
+)
+_HIGH = np.uint64(0xD6E8FEB86659FD93)
 
 
 class Runs(NamedTuple):
@@ -43,8 +71,7 @@ def run_tables(merges: np.ndarray, n_ids: int) -> Runs:
 @kernel(inline=True)
 def _bit(x, y, mask):
     """The bit of two tokens among 64 * (mask + 1)."""
-    h = (x << U32 | y) * GOLDEN
-    return (h ^ h >> U32) * GOLDEN >> U32 & (mask << U6 | U63)
+    return ((x << U32 | y) * GOLDEN) >> U32 & (mask << U6 | U63)
 
 
 @kernel(u32[:], u32[:], u32[:], u32[:], u32[:], u64[:])
@@ -88,12 +115,58 @@ def _next_joint(joined, i, n):
     return n
 
 
-@kernel(U16orU32, i64[:], u8[:], Runs, U16orU32, i64[:])
-def _merge_runs(ids, ends, marks, tables, merged_ids, merged_ends):
-    """Writes the merged ids, which are not more than the ids, and where those of each text end."""
+@kernel(inline=True)
+def _next_gap(joined, i):
+    """The next bit from i on that is not set; the bit after all symbols is not."""
+    while True:
+        bits = ~joined[i >> U6] >> (i & U63)
+        if bits:
+            return i + trailing_zeros(bits)
+        i = (i | U63) + U1
+
+
+@kernel(inline=True)
+def _key_of(symbols, at, size):
+    """Two to four symbols as two numbers, with NONE instead of those that are missing."""
+    third = np.uint64(symbols[at + (U2 if size > U2 else U1)])
+    fourth = np.uint64(symbols[at + (U3 if size > U3 else U1)])
+    low = np.uint64(symbols[at]) | np.uint64(symbols[at + U1]) << U32
+    high = (third if size > U2 else LOW32) | (fourth if size > U3 else LOW32) << U32
+    return low, high
+
+
+@kernel(inline=True)
+def _put_four(out, n, low, high):
+    """Writes four ids, of which the missing ones are NONE, and returns where the others end."""
+    second, third, fourth = low >> U32, high & LOW32, high >> U32
+    out[n], out[n + U1], out[n + U2], out[n + U3] = low, second, third, fourth
+    return n + U1 + np.uint64(second != LOW32) + np.uint64(third != LOW32) + np.uint64(fourth != LOW32)
+
+
+@kernel(inline=True)
+def _copy_ids(out, n, symbols, begin, end, n_ids):
+    """Copies symbols[begin:end] to out[n:], eight at a time, if so many are there: up to seven too many."""
+    if begin + (end - begin + U7 & ~U7) <= n_ids:
+        for i in range(U0, end - begin, U8):
+            for k in (U0, U1, U2, U3, U4, U4 + U1, U6, U7):
+                out[n + i + k] = symbols[begin + i + k]
+    else:
+        for i in range(end - begin):
+            out[n + i] = symbols[begin + i]
+    return n + end - begin
+
+
+@kernel(U16orU32, i64[:], u8[:], Runs, u64[:], U16orU32, i64[:])
+def _merge_runs(ids, ends, marks, tables, known, merged_ids, merged_ends):
+    """Writes the merged ids, which are not more than the ids, and where those of each text end.
+
+    Bounds: `merged_ids` has room for eight ids more. `joined` has one bit more than ids, which is 0, and eight bytes more; of a
+    load of 64 bits, 57 at least are those asked for. Runs have two ids at least.
+    """
     symbols, out, inner, n_ids = view(ids), view(merged_ids), view(tables.inner), np.uint64(len(ids))
     mask, pairs, merged = np.uint64(len(tables.inner) - 1), pairs_of(tables.pairs), view(tables.merged)
-    joined = scratch((n_ids >> U6) + U1, np.uint64)
+    joined = scratch((n_ids >> U6) + U2, np.uint64)
+    joined[(n_ids >> U6) + U1] = 0
     _find_joints(symbols, view(marks), n_ids, inner, mask, joined)
     no_ranks = view(tables.merged)  # of bytes: symbols are no bytes
     model = pairs, merged, no_ranks, np.uint32(tables.nothing)
@@ -103,59 +176,79 @@ def _merge_runs(ids, ends, marks, tables, merged_ids, merged_ends):
         scratch(SHORT + 2, np.uint32),
         scratch(SHORT + 2, np.uint32),
     )
-    n = U0
-    for text in range(1, len(ends)):
-        at, end = np.uint64(ends[text - 1]), np.uint64(ends[text])
-        while at < end:
-            joint = _next_joint(joined, at + U1, end)
-            while at + U1 < joint or (joint == end and at < end):  # alone
-                out[n] = symbols[at]
-                n += U1
-                at += U1
-            if at == end:
-                break
-            stop = joint + U1
-            while stop < end and joined[stop >> U6] >> (stop & U63) & U1:
-                stop += U1
-            size = stop - at
-            if size == U2:
-                rank = rank_of(pairs, symbols[at], symbols[at + U1])
-                is_merge = rank != NONE
-                out[n] = merged[np.uint64(rank)] if is_merge else symbols[at]
-                if not is_merge:
-                    out[n + U1] = symbols[at + U1]
-                n += U1 if is_merge else U2
-            elif size <= np.uint64(SHORT):
+    slots, bits_of, known_shift = (
+        view(known),
+        view(joined, np.uint8),
+        leading_zeros(np.uint64(len(known))) + U2 + U1,
+    )
+    at, n, text, n_texts, text_end = U0, U0, U1, np.uint64(len(ends)), view(ends, np.uint64)
+    while at < n_ids:
+        joint = at + U1
+        bits = load_u64(bits_of, joint >> U3) >> (joint & U7)
+        joint = joint + trailing_zeros(bits) if likely(bits != U0) else _next_joint(joined, joint, n_ids)
+        begin = joint - U1 if joint < n_ids else n_ids  # of the run
+        while text < n_texts and text_end[text] <= begin:  # no run reaches over the end of a text
+            merged_ends[text] = np.int64(n + text_end[text] - at)
+            text += U1
+        n = _copy_ids(out, n, symbols, at, begin, n_ids)
+        if begin == n_ids:
+            break
+        n_joints = trailing_zeros(~(load_u64(bits_of, joint >> U3) >> (joint & U7)))
+        at = joint + n_joints if likely(n_joints < MOST_BITS) else _next_gap(joined, joint)
+        size = at - begin
+        if size <= U4:
+            low, high = _key_of(symbols, begin, size)
+            slot = tail(slots, ((low * GOLDEN) ^ (high * _HIGH)) >> known_shift << U2)
+            if not likely(slot[U0] == low and slot[U1] == high):
                 for i in range(size):
-                    work[0][i] = symbols[at + i]
+                    work[0][i] = symbols[begin + i]
                 merge_by_scan(no_ranks, U0, size, model, False, work)
-                i = U0
+                slot[U0], slot[U1] = low, high
+                i = k = U0
                 while i < size:
-                    out[n] = work[0][i]
-                    n += U1
+                    work[3][k] = work[0][i]
+                    k += U1
                     i = np.uint64(work[2][i])
-            else:
-                long = scratch(size, np.uint32)
-                before, after = scratch(size + U1, np.uint32), scratch(size, np.uint32)  # one behind the last
-                for i in range(size):
-                    long[i] = symbols[at + i]
-                merge_by_heap(long, before, after, np.int64(size), (merged, pairs, 0.0), inner)
-                for i in range(size):
-                    if long[i] != NONE:
-                        out[n] = long[i]
-                        n += U1
-            at = stop
+                slot[U2], slot[U3] = _key_of(work[3], U0, k) if k > U1 else (work[3][U0] | LOW32 << U32, ALL)
+            n = _put_four(out, n, slot[U2], slot[U3])
+        elif size <= np.uint64(SHORT):
+            for i in range(size):
+                work[0][i] = symbols[begin + i]
+            merge_by_scan(no_ranks, U0, size, model, False, work)
+            i = U0
+            while i < size:
+                out[n] = work[0][i]
+                n += U1
+                i = np.uint64(work[2][i])
+        else:
+            long = scratch(size, np.uint32)
+            before, after = scratch(size + U1, np.uint32), scratch(size, np.uint32)  # one after the last
+            for i in range(size):
+                long[i] = symbols[begin + i]
+            merge_by_heap(long, before, after, np.int64(size), (merged, pairs, 0.0), inner)
+            for i in range(size):
+                if long[i] != NONE:
+                    out[n] = long[i]
+                    n += U1
+    while text < n_texts:
         merged_ends[text] = np.int64(n)
+        text += U1
 
 
 def merge_runs(
-    ids: np.ndarray, ends: np.ndarray, marks: np.ndarray, tables: Runs
+    ids: np.ndarray, ends: np.ndarray, marks: np.ndarray, tables: Runs, known: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Merges the tokens of pieces, the lowest rank first, and of equal ranks the leftmost pair.
 
     ids: uint16 or uint32[n], whose type has room for all ids; ends: int64[t + 1], the texts in them; marks: uint8[n], CUT where
-    a piece begins, as the first id of each text does -> ids and ends of the merged tokens.
+    a piece begins, as the first id of each text does; known: of `new_runs`, for these tables and one thread -> ids and ends of
+    the merged tokens.
     """
-    merged, merged_ends = np.empty_like(ids), np.zeros(len(ends), np.int64)
-    _merge_runs(ids, ends, marks, tables, merged, merged_ends)
+    merged, merged_ends = np.empty(len(ids) + 8, ids.dtype), np.zeros(len(ends), np.int64)
+    _merge_runs(ids, ends, marks, tables, new_runs() if known is None else known, merged, merged_ends)
     return merged[: merged_ends[-1]], merged_ends
+
+
+def new_runs() -> np.ndarray:
+    """Memory of short runs, uint64[4 * 2**n]: of each two to four ids, and two to four that they become."""
+    return np.full(4 << _KNOWN_BITS, ALL, np.uint64)

@@ -1,18 +1,18 @@
-"""Where words begin, told by windows of five bytes: 64 bytes of ASCII at a time, without a state.
+"""Where words begin, told by windows of five or six bytes: 64 bytes of ASCII at a time, without a state.
 
 Whether a word begins at a byte mostly follows from the classes of the three bytes before, of the byte itself, and of the
-next byte: in GPT-2's pattern always between a letter and a space. `window_tables` finds out, from the tables of an automaton,
+next byte: in GPT-2's pattern always between a letter and a space. Some patterns need one more byte after it: a piece of
+superwords may begin with a space before two marks. `window_tables` finds out, from the tables of an automaton,
 for which windows this is so. The others, and those with a byte that is not ASCII, are *unknown*; there the automaton walks.
 END_OF_TEXT has a class as ASCII has: lines as documents would else be walked at five bytes each.
 
 What the tables say is proven, not guessed. The walk is followed from all states at once. Before each character it may go on
-with the word (if the automaton has a way, and accepts later as far as the next character tells), or begin another one (if the
-automaton accepts there, and surely not later). What a walk really does is always among these ways. So if all ways through a
-window agree, that is what happens in any text.
+with the word (if the automaton has a way, and may accept later as far as the next characters tell), or begin another one (if
+the automaton accepts there, and not surely later). What a walk really does is always among these ways. So if all ways through
+a window agree, that is what happens in any text.
 
-For the kernels, the windows become *terms*: five sets of classes, one for each byte. A byte of a term table has a bit for each
-of eight terms, so a window belongs to a term if that bit is set in all of five bytes: one shuffle of 16 or 32 bytes looks up
-as many (as in Teddy of Hyperscan: Wang et al. 2019, "Hyperscan: A Fast Multi-pattern Regex Matcher for Modern CPUs").
+For the kernels, the windows become *terms*: sets of classes, one for each byte. A byte of a term table has a bit for each of
+eight terms, so a window belongs to a term if that bit is set in all of its bytes: one shuffle of 16 or 32 bytes looks up as many (as in Teddy of Hyperscan: Wang et al. 2019, "Hyperscan: A Fast Multi-pattern Regex Matcher for Modern CPUs").
 """
 
 from __future__ import annotations
@@ -32,18 +32,24 @@ from gputok.kernels import DEAD, Automaton
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-BEFORE, WIDTH = 3, 5  # bytes of a window before the byte that it tells about, and all bytes of a window
+BEFORE, WIDTH = (
+    3,
+    6,
+)  # bytes of a window before the byte that it tells about, and all bytes of the widest window
 MOST_CLASSES = 16  # a shuffle looks up among 16 values
 END_CLASS = MOST_CLASSES - 1  # the class of END_OF_TEXT; ASCII has the others
 TERMS, HALF = 16, 8
 TERM_SETS = 8 * 16  # where the terms begin in the tables
-N_BYTES = TERM_SETS + 2 * WIDTH * MOST_CLASSES + 2
+NARROW = (
+    TERM_SETS + 2 * WIDTH * MOST_CLASSES + 2
+)  # the index of a byte: 1 if windows have WIDTH - 1 bytes, else 0
+N_BYTES = NARROW + 1
 
 # What is known of a window
 GOES_ON, BEGINS, UNKNOWN, NEVER = range(4)
 MOST_STATES, MOST_SETS = 63, 256  # the largest automaton, and the most sets of states that it can be in
 # Patterns that need more are given up, so that the search takes 0.2 s at most
-MOST_WINDOWS, MOST_BOXES = 1 << 16, 32
+MOST_ALL, MOST_WINDOWS, MOST_BOXES = 1 << 20, 1 << 18, 32
 SEEDS = 3  # boxes that are tried for each term, times the orders in which they grow
 MOST_UNKNOWN = 1 / 100  # the largest share of windows of a text that the tables may leave open
 NO_TABLES = np.empty(0, np.uint8)
@@ -77,44 +83,45 @@ def window_tables(automaton: Automaton) -> np.ndarray:
     """The tables of a gapless automaton for `put_classes` and `window_masks` (some milliseconds), uint8[N_BYTES].
 
     uint8[8, 16], the class of each ASCII byte; uint8[2, WIDTH, 16], for each byte of a window and each class, a bit for each
-    term; two masks for the bits of the second half: terms by which a word begins, and terms by which that is unknown. By all
-    terms of the first half, a word begins.
+    term; two masks for the bits of the second half: terms by which a word begins, and terms by which that is unknown; 1 if
+    windows have no last byte, which takes less time. By all terms of the first half, a word begins.
 
     Empty if the processor has no fast shuffle, or if the terms don't suffice.
     """
     if not CAN_SHUFFLE:
         return NO_TABLES
-    known = _known_windows(automaton)
-    if known is None:
-        return NO_TABLES
     classes = np.unique(automaton.ascii_class, return_inverse=True)[1]
-    terms = _terms(known, _often(classes))
-    return NO_TABLES if terms is None else _packed(classes, *terms)
+    for width in (WIDTH - 1, WIDTH):
+        known = _known_windows(automaton, width)
+        terms = None if known is None else _terms(known, _often(classes))
+        if terms is not None:
+            return _packed(classes, *terms, width)
+    return NO_TABLES
 
 
-def _known_windows(automaton: Automaton) -> np.ndarray | None:
+def _known_windows(automaton: Automaton, width: int) -> np.ndarray | None:
     """What is known of each window of ASCII classes and, the last of each axis, that of END_OF_TEXT.
 
-    uint8[classes, ...] of WIDTH axes; None: there are too many.
+    uint8[classes, ...] of `width` axes; None: there are too many.
     """
     used = np.append(np.unique(automaton.ascii_class), automaton.delta.shape[1] - 1)
-    if automaton.n_states > MOST_STATES or len(used) > MOST_CLASSES:
+    n = len(used)
+    if automaton.n_states > MOST_STATES or n > MOST_CLASSES or n**width > MOST_ALL:
         return None
-    goes_on, begins, behind = _ways(automaton)
+    n_later = width - BEFORE - 1  # bytes of a window after the one that it tells about
+    goes_on, begins, after = _ways(automaton, used, n_later)
     reached = 1 << automaton.n_states  # the states that a walk can be in, from the beginning of a text on
-    while (more := reached | _union(behind, reached, axis=None)) != reached:
+    while (more := reached | _union(after, reached, axis=None)) != reached:
         reached = more
 
-    of_used = np.ix_(range(automaton.n_states + 1), used, used)
-    goes_on, begins, behind = goes_on[of_used], begins[of_used], behind[of_used]
     sets = {reached: 0}  # the number of each set
     follow, results = (
         [],
         [],
-    )  # of each set, [class, next class]: the set after the character, and what is known
+    )  # of each set, [class, later classes]: the set after the character, and what is known
     todo = [reached]
     for of_set in todo:
-        found, place = np.unique(_union(behind, of_set, axis=0), return_inverse=True)
+        found, place = np.unique(_union(after, of_set, axis=0), return_inverse=True)
         for another in found.tolist():
             if another not in sets:
                 sets[another] = len(sets)
@@ -122,36 +129,59 @@ def _known_windows(automaton: Automaton) -> np.ndarray | None:
         if len(sets) > MOST_SETS:
             return None
         numbers = np.array([sets[another] for another in found.tolist()])
-        follow.append(numbers[place.reshape(behind.shape[1:])])
+        follow.append(numbers[place.reshape(after.shape[1:])])
         on, begin = (ways[_states(of_set)].any(axis=0) for ways in (goes_on, begins))
         results.append(np.where(on, np.where(begin, UNKNOWN, GOES_ON), np.where(begin, BEGINS, NEVER)))
 
-    before = np.zeros(len(used), np.int64)  # the set before the last class of a window that grows
+    before = np.zeros((n,) * n_later, np.int64)  # the set before the first class of a window that grows
     for _ in range(BEFORE):
         before = _by_window(np.array(follow), before)
     return _by_window(np.array(results, np.uint8), before)
 
 
-def _ways(automaton: Automaton) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The ways of a walk from each state, before a character of each class with one of each class after it.
+def _ways(automaton: Automaton, used: np.ndarray, n_later: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The ways of a walk from each state, before a character of each class with some of each class after it.
 
-    bool[states + 1, classes + 1, classes + 1]: may the word go on; likewise: may another word begin; uint64, likewise: the set
-    of states after the character, a bit for each. The last state is that after END_OF_TEXT, the last class END_OF_TEXT.
+    used: the classes; n_later: how many characters after it are known. bool[states + 1, classes, ...] with n_later + 1 axes of
+    classes: may the word go on; likewise: may another word begin; uint64, likewise: the set of states after the character, a bit
+    for each. The last state is that after END_OF_TEXT, the last class END_OF_TEXT.
     """
-    n, width = automaton.delta.shape
-    delta, accepts = automaton.delta.astype(np.int64), automaton.accept.astype(bool)
-    alive = delta != DEAD
+    n, delta, accepts = (
+        automaton.n_states,
+        automaton.delta[:, used].astype(np.int64),
+        automaton.accept[:, used],
+    )
+    accepts, alive = accepts.astype(bool), delta != DEAD
     then = np.where(alive, delta, 0)
-    later = alive[:, :, None] & accepts[then]
-    goes_on = alive[:, :, None] & (accepts[then] | (delta[then] != DEAD))
-    begins = accepts[:, :, None] & ~later
-    goes_on = np.concatenate([goes_on, np.zeros((1, width, width), bool)])
-    begins = np.concatenate([begins, np.ones((1, width, width), bool)])
+    # From each state: does the walk surely accept, and may it, as far as so many characters tell. All columns have a say in
+    # whether it may die before
+    surely, may = ~_may_fail(automaton), np.ones(n, bool)
+    for k in range(n_later):
+        shape = -1, len(used), *[1] * k
+        surely = accepts.reshape(shape) | (alive.reshape(shape) & surely[then])
+        may = accepts.reshape(shape) | (alive.reshape(shape) & may[then])
+    shape = -1, len(used), *[1] * n_later
+    goes_on = alive.reshape(shape) & may[then]
+    begins = accepts.reshape(shape) & ~(alive.reshape(shape) & surely[then])
+    goes_on = np.concatenate([goes_on, np.zeros_like(goes_on[:1])])
+    begins = np.concatenate([begins, np.ones_like(begins[:1])])
     goes_on[:, -1], begins[:, -1] = False, True
     bit = np.uint64(1) << np.arange(n + 1, dtype=np.uint64)
-    first = bit[np.append(delta[0, :-1], n)]  # the state after the first character of a word
-    behind = np.where(goes_on, bit[np.append(then, then[:1], axis=0)][:, :, None], np.uint64(0))
-    return goes_on, begins, behind | np.where(begins, first[:, None], np.uint64(0))
+    first = bit[np.append(delta[0, :-1], n)].reshape(shape)  # the state after the first character of a word
+    after = np.where(goes_on, bit[np.append(then, then[:1], axis=0)].reshape(shape), np.uint64(0))
+    return goes_on, begins, after | np.where(begins, first, np.uint64(0))
+
+
+def _may_fail(automaton: Automaton) -> np.ndarray:
+    """Whether a walk from each state may die before it accepts, bool[states]."""
+    accepts, dead = automaton.accept.astype(bool), automaton.delta == DEAD
+    then = np.where(dead, 0, automaton.delta)
+    fails = np.zeros(len(dead), bool)
+    while True:
+        wider = (~accepts & (dead | fails[then])).any(axis=1)
+        if (wider == fails).all():
+            return fails
+        fails = wider
 
 
 def _states(of_set: int) -> list[int]:
@@ -165,9 +195,9 @@ def _union(sets: np.ndarray, of_set: int, axis: int | None) -> Any:
 
 
 def _by_window(table: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """table[set, last class, next class] for each window, with one axis more."""
+    """table[set, class, later classes] for each window, with one axis more; before: the sets before these classes."""
     n = before.shape[-1]
-    return table[before[..., None], np.arange(n)[:, None], np.arange(n)]
+    return table[before[..., None], *np.ogrid[*[slice(n)] * (table.ndim - 1)]]
 
 
 def _often(classes: np.ndarray) -> np.ndarray:
@@ -190,7 +220,7 @@ def _terms(known: np.ndarray, often: np.ndarray) -> tuple[list[Term], list[Term]
     """
     # Classes that make no difference at a byte are one class there
     alike: list[list[list[int]]] = []
-    for axis in range(WIDTH):
+    for axis in range(known.ndim):
         rows = [row.tobytes() for row in np.moveaxis(known, axis, 0)]
         firsts = [i for i, row in enumerate(rows) if rows.index(row) == i]
         alike.append([[i for i, row in enumerate(rows) if row == rows[first]] for first in firsts])
@@ -260,7 +290,11 @@ class _Space:
         while rest and len(boxes) <= MOST_BOXES:
             left = self.places(rest)
             seeds = left[np.linspace(0, len(left) - 1, min(SEEDS, len(left))).astype(int)].tolist()
-            grown = [self._grown(seed, order, ~allowed) for seed in seeds for order in _ORDERS]
+            orders = (
+                range(len(self.shape)),
+                range(len(self.shape))[::-1],
+            )  # a box grows over the bytes in these
+            grown = [self._grown(seed, order, ~allowed) for seed in seeds for order in orders]
             boxes.append(max(grown, key=lambda box: (box[1] & rest).bit_count()))
             rest &= ~boxes[-1][1]
         for i in reversed(range(len(boxes))):  # what later boxes contain as well
@@ -284,17 +318,14 @@ class _Space:
         return box, functools.reduce(operator.and_, unions)
 
 
-_ORDERS = range(WIDTH), range(WIDTH)[::-1]  # a box grows over the bytes of a window in these orders
-
-
-def _packed(classes: np.ndarray, begins: list[Term], unknown: list[Term]) -> np.ndarray:
+def _packed(classes: np.ndarray, begins: list[Term], unknown: list[Term], width: int) -> np.ndarray:
     """The tables of `window_tables`."""
-    terms = begins[:HALF] + [[[]] * WIDTH] * (HALF - len(begins)) + begins[HALF:] + unknown
+    terms = begins[:HALF] + [[[]] * width] * (HALF - len(begins)) + begins[HALF:] + unknown
     sets = np.zeros((2, WIDTH, MOST_CLASSES), np.uint8)
     for i, term in enumerate(terms):
         for place, of_byte in enumerate(term):
             stored = [END_CLASS if k > classes.max() else k for k in of_byte]
             sets[i // HALF, place, stored] |= 1 << i % HALF
     n_begins = max(0, len(begins) - HALF)
-    masks = (1 << n_begins) - 1, (1 << n_begins + len(unknown)) - (1 << n_begins)
+    masks = (1 << n_begins) - 1, (1 << n_begins + len(unknown)) - (1 << n_begins), width < WIDTH
     return np.concatenate([classes.astype(np.uint8), sets.ravel(), np.array(masks, np.uint8)])
