@@ -33,6 +33,10 @@ from gputok.tokenizer import Tokenizer
 from gputok.tokens.added_token import AddedToken
 
 SPACE = "▁"
+_EITHER = f"[ {SPACE}]"
+_SPACES = (" ", _EITHER)
+_ENDS = tuple(rf"{start}{space}+\z" for start in ("", r"\A +|") for space in _SPACES)
+_SUFFIX = tuple(rf"{space}*\z" for space in _SPACES)
 _WHITE_SPACE = "\t\n\v\f\r\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 """The white space of Unicode except the space, and except U+0085, which SentencePiece's nmt rules don't change."""
 
@@ -44,6 +48,9 @@ def from_sentencepiece(source: str | os.PathLike[str] | bytes) -> Tokenizer:
     SentencePiece: `encode_special_tokens` is set to True (which a saved tokenizer.json doesn't contain). User-defined
     symbols become added tokens. Nothing is added to a text; set `post_processor` for that. This needs the package
     `sentencepiece`.
+
+    White space as a suffix (`treat_whitespace_as_suffix`) works, too, but such a tokenizer encodes slowly: one step of its
+    normalizer runs in the `regex` package, as a warning says.
 
     Ids differ from SentencePiece's in two cases: the model has user-defined symbols, and a text begins with one of them or
     with spaces (its first `▁` is missing); or several marks follow one character (`Precompiled` normalizes them as
@@ -57,7 +64,7 @@ def from_sentencepiece(source: str | os.PathLike[str] | bytes) -> Tokenizer:
 
     Raises:
         ValueError: if the file is not a SentencePiece model, or gputok can't express it: models of words or characters,
-            white space as a suffix, unused pieces.
+            white space as a suffix together with user-defined symbols, unused pieces.
         ImportError: if the package `sentencepiece` is missing.
     """
     proto, name = protobuf().ModelProto(), "these bytes"
@@ -73,41 +80,29 @@ def from_sentencepiece(source: str | os.PathLike[str] | bytes) -> Tokenizer:
         return tokenizer_of(proto)
 
 
-def tokenizer_of(proto: Any, *, added: bool = True) -> Tokenizer:
-    """Makes a tokenizer from a ModelProto or an object with the same attributes; see `from_sentencepiece`.
-
-    added: adds the control and user-defined symbols as added tokens.
-    """
+def tokenizer_of(proto: Any) -> Tokenizer:
+    """Makes a tokenizer from a ModelProto or an object with the same attributes; see `from_sentencepiece`."""
     _check(proto)
-    spec = proto.normalizer_spec
+    spec, as_suffix = proto.normalizer_spec, proto.trainer_spec.treat_whitespace_as_suffix
     collapse = spec.remove_extra_whitespaces
     tokenizer = Tokenizer(_unigram(proto) if proto.trainer_spec.model_type == UNIGRAM else _bpe(proto))
 
-    steps: list[Any] = []
-    if spec.precompiled_charsmap:
-        steps.append(normalizers.Precompiled(spec.precompiled_charsmap))
-    if collapse:
-        # With a dummy prefix, a space at the start becomes this ▁. Strip would also remove U+0085, which the nmt rules keep.
-        ends = r" +\z" if spec.add_dummy_prefix else r"\A +| +\z"
-        steps.append(normalizers.Replace(Regex(ends), ""))
-        steps.append(normalizers.Replace(Regex(" {2,}"), " "))
-        # A text that begins with a space gets no other ▁. "first" inserts no ▁ after an added token, but also none in a text
-        # whose first characters were removed.
-        symbols = any(piece.type == USER_DEFINED for piece in proto.pieces)
+    # A Unigram sums scores over a whole text, and the rounding of sums can decide. Merges stay inside words.
+    inside = any(SPACE in (piece.piece[:-1] if as_suffix else piece.piece[1:]) for piece in proto.pieces)
+    split = proto.trainer_spec.model_type == BPE and not inside
+    # "first" inserts no ▁ after an added token, but also none in a text whose first characters were removed
+    symbols = any(piece.type == USER_DEFINED for piece in proto.pieces)
+    steps = _normalizing_steps(spec, as_suffix=as_suffix, symbols=symbols)
+    if as_suffix and split:
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(SPACE, "merged_with_previous")
+    elif collapse and not as_suffix:
         scheme = ("first" if symbols else "always") if spec.add_dummy_prefix else "never"
-        # A Unigram sums scores over a whole text, and the rounding of sums can decide. Merges stay inside words.
-        inside = any(SPACE in piece.piece[1:] for piece in proto.pieces)
-        split = proto.trainer_spec.model_type == BPE and not inside
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(SPACE, prepend_scheme=scheme, split=split)
-    else:
-        steps += [normalizers.Prepend(SPACE)] * spec.add_dummy_prefix + [normalizers.Replace(" ", SPACE)]
     tokenizer.normalizer = normalizers.Sequence(steps)
 
     pieces = [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
     pieces += [decoders.Strip(" ", 1, 0)] * spec.add_dummy_prefix
     tokenizer.decoder = decoders.Sequence(pieces)
-    if not added:
-        return tokenizer
     named = {kind: [piece.piece for piece in proto.pieces if piece.type == kind] for kind in range(1, 7)}
     tokenizer.add_special_tokens(
         [AddedToken(token, special=True, normalized=False) for token in (*named[UNKNOWN], *named[CONTROL])]
@@ -117,11 +112,41 @@ def tokenizer_of(proto: Any, *, added: bool = True) -> Tokenizer:
     return tokenizer
 
 
+def _normalizing_steps(spec: Any, *, as_suffix: bool, symbols: bool) -> list[Any]:
+    """Returns the steps of the normalizer.
+
+    as_suffix: `▁` stands after words; symbols: there are user-defined symbols.
+    """
+    charsmap, dummy = spec.precompiled_charsmap, spec.add_dummy_prefix
+    steps: list[Any] = [normalizers.Precompiled(charsmap)] if charsmap else []
+    # Where the map keeps a ▁ of the text, SentencePiece takes it for a space at the end, and for no space at the start
+    keeps_mark = not charsmap or steps[0].normalize_str(SPACE) == SPACE
+    space = _EITHER if keeps_mark else " "
+    if spec.remove_extra_whitespaces:
+        # With a dummy prefix, a space at the start becomes this ▁. Strip would also remove U+0085, which the nmt rules keep.
+        if dummy and not as_suffix:
+            steps += [normalizers.Prepend(" ")] * (keeps_mark and not symbols)
+            ends = rf"{space}+\z"
+        else:
+            ends = r"\A +" if dummy else rf"\A +|{space}+\z"
+        steps.append(normalizers.Replace(Regex(ends), ""))
+        steps.append(normalizers.Replace(Regex(" {2,}"), " "))
+    if as_suffix and dummy:
+        end = rf"{space}*\z" if spec.remove_extra_whitespaces else r"\z"
+        steps.append(normalizers.Replace(Regex(end), SPACE))
+    if not spec.remove_extra_whitespaces:
+        steps += [normalizers.Prepend(SPACE)] * (dummy and not as_suffix)
+    if as_suffix or not spec.remove_extra_whitespaces:
+        steps.append(normalizers.Replace(" ", SPACE))
+    return steps
+
+
 def _check(proto: Any) -> None:
     trainer, kinds = proto.trainer_spec, {piece.type for piece in proto.pieces}
     unsupported = {
         f"model_type {trainer.model_type}, neither unigram nor bpe": trainer.model_type not in (UNIGRAM, BPE),
-        "white space as a suffix": trainer.treat_whitespace_as_suffix,
+        "user-defined symbols and white space as a suffix": trainer.treat_whitespace_as_suffix
+        and USER_DEFINED in kinds,
         "unescaped white space": not proto.normalizer_spec.escape_whitespaces,
         "unused pieces": UNUSED in kinds,
         "no pieces": not kinds,
@@ -174,7 +199,8 @@ class Normalization(NamedTuple):
     charsmap: bytes
     add_dummy_prefix: bool
     remove_extra_whitespaces: bool
-    splits: bool  # words end before each ▁, so no piece may contain a ▁ after its first character
+    splits: bool  # words end before each ▁, so no piece may contain a ▁ after its first character,
+    as_suffix: bool  # or after each ▁, so no piece may contain a ▁ before its last character
 
 
 def save_sentencepiece(tokenizer: Tokenizer, path: str | os.PathLike[str]) -> None:
@@ -209,11 +235,14 @@ def sentencepiece_bytes(tokenizer: Tokenizer) -> bytes:
     tokens, unknown = _tokens(tokenizer, model)
     kinds = _kinds(tokenizer, model, tokens, unknown)
     if normalization.splits:
+        inner, side = (slice(-1), "after") if normalization.as_suffix else (slice(1, None), "before")
         for token, kind in zip(tokens, kinds, strict=True):
-            if SPACE in token[1:] and kind == NORMAL:
+            if SPACE in token[inner] and kind == NORMAL:
                 raise _impossible(
-                    f"its words end before each {SPACE}, but the token {short(token)} contains one"
+                    f"its words end {side} each {SPACE}, but the token {short(token)} contains one"
                 )
+    if normalization.as_suffix and USER_DEFINED in kinds:
+        raise _impossible(f"it puts {SPACE} after the last word, also of text before an added token")
     scores = (
         _scores_of_unigram(model, tokens)
         if isinstance(model, models.Unigram)
@@ -228,6 +257,7 @@ def sentencepiece_bytes(tokenizer: Tokenizer) -> bytes:
     trainer.model_type = UNIGRAM if isinstance(model, models.Unigram) else BPE
     trainer.vocab_size = len(tokens)
     trainer.byte_fallback = bool(model.byte_fallback)
+    trainer.treat_whitespace_as_suffix = normalization.as_suffix
     trainer.unk_id, trainer.unk_piece = unknown, tokens[unknown]
     for role, name in (("bos", "<s>"), ("eos", "</s>"), ("pad", "<pad>")):
         token_id = tokenizer.token_to_id(name)
@@ -338,7 +368,9 @@ def _normalization(tokenizer: Tokenizer) -> Normalization:
         raise _impossible(f"its pre-tokenizer is not a Metaspace: {short(tokenizer.pre_tokenizer)}")
     spaces.check(charsmap)
     name = "user_defined" if charsmap else "identity"
-    return Normalization(name, charsmap, spaces.prefix, spaces.collapse, spaces.splits)
+    dummy, as_suffix = spaces.prefix or spaces.suffix, spaces.suffix or spaces.splits_after
+    splits = spaces.splits or spaces.splits_after
+    return Normalization(name, charsmap, dummy, spaces.collapse, splits, as_suffix)
 
 
 @dataclass
@@ -347,19 +379,30 @@ class _Spaces:
 
     ends: bool = False  # spaces at the end of a text are removed,
     left: bool = True  # and those at its start, too
+    start: bool = False  # those at its start, by a step of its own
+    space: bool = False  # a space is put in front of a text
     collapse: bool = False  # of several spaces, one is left
     prefix: bool = False  # a space is put in front of a text
+    suffix: bool = False  # a SPACE is put after a text
     escape: bool = False  # a space becomes SPACE
-    splits: bool = False  # words end before a SPACE
+    splits: bool = False  # words end before a SPACE,
+    splits_after: bool = False  # or after it
     all_white_space_by: str = ""  # the component that removes all white space, not only spaces
 
     def normalize(self, step: dict[str, Any]) -> bool:
         """Notes a step of the normalizer; returns False if SentencePiece has no such step."""
         kind, pattern, content = step["type"], step.get("pattern"), step.get("content")
+        expression = pattern.get("Regex", "") if pattern else ""
         if kind == "Strip" and step["strip_right"]:
             self.ends, self.left, self.all_white_space_by = True, step["strip_left"], "Strip"
-        elif kind == "Replace" and pattern in ({"Regex": r"\A +| +\z"}, {"Regex": r" +\z"}) and content == "":
-            self.ends, self.left = True, pattern["Regex"].startswith(r"\A")
+        elif kind == "Replace" and expression in _ENDS and content == "":
+            self.ends, self.left = True, expression.startswith(r"\A")
+        elif kind == "Replace" and expression == r"\A +" and content == "":
+            self.start = True
+        elif kind == "Replace" and expression in (r"\z", *_SUFFIX) and content == SPACE:
+            self.ends, self.left, self.suffix = expression in _SUFFIX, self.start, True
+        elif kind == "Prepend" and step["prepend"] == " " and not self.escape:
+            self.space = True
         elif kind == "Replace" and pattern == {"Regex": " {2,}"} and content in (" ", SPACE):
             self.collapse = True
         elif kind == "Prepend" and step["prepend"] == SPACE and not self.escape:
@@ -377,6 +420,9 @@ class _Spaces:
             self.all_white_space_by, steps = "WhitespaceSplit", steps[1:]
         if not steps:
             return True
+        if steps == [pre_tokenizers.Split(SPACE, "merged_with_previous").to_dict()]:
+            self.splits_after = True
+            return not self.prefix
         (step, *others), done = steps, self.prefix or self.escape
         if others or done or step["type"] != "Metaspace" or step["replacement"] != SPACE:
             return False
@@ -389,6 +435,8 @@ class _Spaces:
             raise _impossible("it removes spaces at the ends of a text but not between words, or the reverse")
         if self.ends and not self.left and not self.prefix:
             raise _impossible("it removes spaces at the end of a text but not at its start")
+        if self.space and not (self.collapse and self.prefix):
+            raise _impossible(f"it puts a space in front of a text, which is not the only {SPACE} there")
         if self.all_white_space_by and (kept := _white_space_kept(charsmap)):
             raise _impossible(
                 f"{self.all_white_space_by} removes {short(kept)}, but SentencePiece removes only spaces"

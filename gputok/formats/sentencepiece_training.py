@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gputok.automaton import compile_literal
 from gputok.fields import short
-from gputok.files.sentencepiece_proto import BPE, NORMAL, UNKNOWN, protobuf
+from gputok.files.sentencepiece_proto import BPE, NORMAL, protobuf
 from gputok.formats.sentencepiece import tokenizer_of
 from gputok.models.bpe.sentencepiece_trainer import SentencePieceBpeTrainer, TrainedPiece
 from gputok.normalizers import Precompiled
+from gputok.pre_tokenizers import SplitPlan
+from gputok.pre_tokenizers.base import cut_pieces
 from gputok.progress import reporting
-from gputok.text.pieces import TextBatch
+from gputok.text.pieces import TextBatch, regroup, rewrite
 from gputok.text.way import Apart, Way
 
 if TYPE_CHECKING:
@@ -21,9 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from gputok.files.locations import StorageOptions
-    from gputok.pipeline.pipeline import Pipeline
     from gputok.progress import Progress
+    from gputok.text.pieces import Pieces
     from gputok.tokenizer import Tokenizer
+
+_MARK = "▁".encode()
 
 
 def train_sentencepiece(
@@ -40,10 +45,9 @@ def train_sentencepiece(
 ) -> tuple[Tokenizer, bytes]:
     """Trains SentencePiece's BPE on files of text: the same pieces, order and scores as SentencePiece 0.2.
 
-    In contrast to SentencePiece, memory holds the distinct words and not the text. White space as a suffix and words that
-    go on across spaces (`split_by_whitespace=False`) are not supported: a tokenizer of gputok cannot encode the former, and
-    the pieces of the latter are not those of words. Text in which a mark follows a ligature, or several marks follow one
-    character, is normalized as `Precompiled` (and `tokenizers`) does, which there differs from SentencePiece.
+    In contrast to SentencePiece, memory holds the distinct words and not the text. Text in which a mark follows a ligature,
+    or several marks follow one character, is normalized as `Precompiled` (and `tokenizers`) does, which there differs from
+    SentencePiece.
 
     Args:
         files: paths, folders, globs or URLs of text; each line is a sentence.
@@ -93,41 +97,62 @@ def train_model(
     """Returns the ModelProto that `train_sentencepiece` makes a tokenizer of; the arguments are the same."""
     from gputok import corpus
     from gputok.files.temporary import MemoryLimit
-    from gputok.pipeline.count_words import count_words
+    from gputok.pipeline.count_words import count_words, words_of_parts
     from gputok.pipeline.way import automaton_of
 
     trainer = SentencePieceBpeTrainer() if trainer is None else trainer
     spec = _normalizer_spec(normalization_rule_name)
-    # Symbols are looked for in counted words, so that no added token cuts a word here
-    counting = tokenizer_of(_proto(_LEAST, spec, trainer), added=False).pipeline
+    normalizer = Precompiled(spec.precompiled_charsmap) if spec.precompiled_charsmap else None
+    words_of = partial(_words, normalizer=normalizer, as_suffix=trainer.treat_whitespace_as_suffix)
+    # A line may be cut before each space, with the same words, if the map of characters may
+    in_parts = normalizer is None or bool(normalizer.way(Way()).apart)
     memory = MemoryLimit.of(memory_limit, temporary)
     source = corpus.located(files, storage_options)
     read = partial(corpus.read, source, separator="\n", threads=threads)
     with reporting(progress) as report:
         words = count_words(
             _short(read(), max_sentence_length),
-            counting.words,
-            parts=automaton_of(Apart.SPACES) if _apart_at_spaces(counting) else None,
+            SplitPlan(automaton_of(Apart.SPACES), byte_level=False) if in_parts else words_of,
             threads=threads,
             report=report,
             total=corpus.total_bytes(source),
             memory=memory,
         )
+        if in_parts:
+            words = words_of_parts(words, words_of, threads=threads, memory=memory)
         pieces = trainer.train(words, threads=threads, progress=report)
     return _proto(pieces, spec, trainer)
 
 
-_LEAST = [TrainedPiece("<unk>", 0.0, UNKNOWN), TrainedPiece("▁", -0.0, NORMAL)]
+def _words(pieces: Pieces, normalizer: Precompiled | None, *, as_suffix: bool) -> Pieces:
+    """Cuts lines, or parts of them, into words: what lies between spaces, each with a `▁` before it, or else after it.
 
-
-def _apart_at_spaces(pipeline: Pipeline) -> bool:
-    """Returns True if a line may be cut before each space, with the same words.
-
-    After the map of characters, words lie between spaces. A part begins with its only spaces, or is the first of a line, so
-    that the steps which remove spaces, and the one that puts `▁` before a word, do with parts what they do with a line.
+    A `▁` of the text begins a word, or else ends it.
     """
-    steps = getattr(pipeline.normalizer, "normalizers", [])
-    return all(step.way(Way()).apart for step in steps if isinstance(step, Precompiled))
+    if normalizer is not None:
+        pieces = normalizer.apply(pieces)
+    pieces = pieces.without_empty()
+    data, first = pieces.data, int(pieces.start[0]) if pieces.n_pieces else 0
+    # Pieces follow each other without gaps: words are runs without spaces that don't reach across their edges
+    is_text = data[first : pieces.end[-1] if pieces.n_pieces else 0] != ord(" ")
+    begins, ends = is_text.copy(), is_text.copy()
+    begins[1:] &= ~is_text[:-1]
+    begins[pieces.start - first] = is_text[pieces.start - first]
+    ends[:-1] &= ~is_text[1:]
+    ends[pieces.end - 1 - first] = is_text[pieces.end - 1 - first]
+    start = np.flatnonzero(begins) + first
+    rows = np.append(np.searchsorted(start, pieces.start), len(start))
+    has_mark = _MARK in data.tobytes()
+    pieces = regroup(pieces, start, np.flatnonzero(ends) + (first + 1), rows)
+    pieces = rewrite(pieces, {}, _MARK, np.ones(len(start), bool))
+    if as_suffix:  # each word then begins after its own mark, and ends after that of the next word
+        data = np.concatenate([pieces.data, np.frombuffer(_MARK, np.uint8)])
+        pieces = pieces._replace(data=data, start=pieces.start + len(_MARK), end=pieces.end + len(_MARK))
+    if not has_mark:
+        return pieces
+    return cut_pieces(
+        pieces, compile_literal("▁"), "merged_with_previous" if as_suffix else "merged_with_next"
+    )
 
 
 def _short(batches: Iterator[TextBatch], most: int) -> Iterator[TextBatch]:
@@ -135,11 +160,11 @@ def _short(batches: Iterator[TextBatch], most: int) -> Iterator[TextBatch]:
     from gputok.kernels.cpu.rewrite import gather
 
     for batch in batches:
-        lengths = np.diff(batch.offsets)
-        kept = np.flatnonzero((lengths <= most) & (lengths > 0))
-        if len(kept) == len(lengths):
+        is_long = np.diff(batch.offsets) > most
+        if not np.any(is_long):
             yield batch
         else:
+            kept = np.flatnonzero(~is_long)
             yield TextBatch(*gather(batch.data, batch.offsets[kept], batch.offsets[kept + 1]))
 
 
@@ -177,6 +202,7 @@ def _proto(pieces: Sequence[TrainedPiece], spec: Any, trainer: SentencePieceBpeT
         "split_digits",
         "byte_fallback",
         "hard_vocab_limit",
+        "treat_whitespace_as_suffix",
     ):
         setattr(of, name, getattr(trainer, name))
     of.control_symbols.extend(trainer.control_symbols)

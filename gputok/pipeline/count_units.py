@@ -149,10 +149,15 @@ class WalkCounter:
 
 
 class StepCounter:
-    """Counts by any function that maps whole documents to their words."""
+    """Counts by any function that maps whole documents to their words.
 
-    def __init__(self, pipeline: Callable[[Pieces], Pieces]) -> None:
-        self._pipeline = pipeline
+    Args:
+        pipeline: the function.
+        counts: int64[n_documents], how often each document of the batch occurs; None: once.
+    """
+
+    def __init__(self, pipeline: Callable[[Pieces], Pieces], counts: Counts | None = None) -> None:
+        self._pipeline, self._counts = pipeline, counts
 
     def cut(self, batch: TextBatch) -> list[int]:
         """Returns the bytes at which slices of whole documents begin, and the byte at which the last slice ends."""
@@ -165,7 +170,10 @@ class StepCounter:
         first, last = np.searchsorted(batch.offsets, (start, stop))  # empty documents have no words
         documents = TextBatch(batch.data[start:stop], batch.offsets[first : last + 1] - start)
         words = self._pipeline(Pieces.from_batch(documents))
-        tallies.add(words, np.ones(words.n_pieces, np.int64), position)
+        counts: Counts = np.ones(words.n_pieces, np.int64)
+        if self._counts is not None:
+            counts = np.repeat(self._counts[first:last], np.diff(words.rows))
+        tallies.add(words, counts, position)
 
 
 def count_by(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gputok.kernels.threads import thread_count
 from gputok.pipeline.count_devices import by_devices, in_turns
 from gputok.pipeline.count_units import StepCounter, WalkCounter, count_by
+from gputok.text.pieces import TextBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from gputok.pipeline.count_units import Counter
     from gputok.pre_tokenizers import SplitPlan
     from gputok.progress import Report
-    from gputok.text.pieces import Pieces, RawLines, TextBatch
+    from gputok.text.pieces import Pieces, RawLines
     from gputok.text.word_counts import WordCounts
 
 NOT_BY_DEVICES = "words are neither those of one walk over the text, nor the same if text is cut at spaces"
@@ -90,3 +91,29 @@ def count_words(
 
     n_tables = 1 if fallback_for is None else 2
     return count_by(counter_for, batches, n_threads, report, total, memory, n_tables)
+
+
+def words_of_parts(
+    parts: WordCounts,
+    words: Callable[[Pieces], Pieces],
+    *,
+    threads: int | None = None,
+    memory: MemoryLimit | None = None,
+) -> WordCounts:
+    """Counts the words of counted parts of text: a word counts as often as its part.
+
+    If all distinct parts of a corpus are counted first, each is normalized and cut only once. `count_words` with `parts` does
+    so for each slice of the corpus alone.
+
+    Args:
+        parts: the distinct parts, and how often each occurs.
+        words: maps parts to their words.
+        threads: as for `count_words`.
+        memory: as for `count_words`.
+
+    Returns:
+        The distinct words, in the order of their first occurrence in the parts, or, with a limit, of their keys.
+    """
+    counter = StepCounter(words, parts.counts)
+    batch = TextBatch(parts.data, parts.offsets)
+    return count_by(lambda _: counter, [batch], thread_count(threads), None, None, memory)

@@ -50,13 +50,18 @@ OPTIONS = [
     {"normalization_rule_name": "identity", "remove_extra_whitespaces": False, "byte_fallback": True},
     {"normalization_rule_name": "nfkc", "add_dummy_prefix": False, "character_coverage": 0.98},
     {"split_by_whitespace": False, "control_symbols": ["<cls>"]},
+    {"normalization_rule_name": "identity"},
+    {"normalization_rule_name": "identity", "add_dummy_prefix": False},
+    {"treat_whitespace_as_suffix": True, "normalization_rule_name": "identity"},
+    {"treat_whitespace_as_suffix": True, "add_dummy_prefix": False, "byte_fallback": True},
+    {"treat_whitespace_as_suffix": True, "remove_extra_whitespaces": False},
 ]
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("kind", ["unigram", "bpe"])
 @pytest.mark.filterwarnings("ignore:pattern .* has a look-behind where a match begins")
-def test_reading(kind, options):
+def test_reading(kind, options, tmp_path):
     lines = lines_of(OWN_TEXT) * 3
     model = trained(lines, model_type=kind, vocab_size=700, **options)
     tokenizer = gputok.from_sentencepiece(model)
@@ -75,6 +80,9 @@ def test_reading(kind, options):
     assert tokenizer.get_vocab_size() == spm.SentencePieceProcessor(model_proto=model).get_piece_size()
     again = gputok.Tokenizer.from_str(tokenizer.to_str())
     assert_same_ids(again, model, lines)
+    if not options.get("control_symbols"):
+        gputok.save_sentencepiece(again, tmp_path / "again.model")
+        assert_same_ids(again, (tmp_path / "again.model").read_bytes(), ["", "  a ", *lines, *random_texts])
 
 
 @pytest.mark.slow
@@ -171,8 +179,10 @@ def test_models_that_cannot_be_read_or_written(tmp_path):
     for kind in ("word", "char"):
         with pytest.raises(ValueError, match="neither unigram nor bpe"):
             gputok.from_sentencepiece(trained(lines, model_type=kind, vocab_size=100))
-    with pytest.raises(ValueError, match="suffix"):
-        gputok.from_sentencepiece(trained(lines, vocab_size=700, treat_whitespace_as_suffix=True))
+    with pytest.raises(ValueError, match="user-defined symbols and white space as a suffix"):
+        gputok.from_sentencepiece(
+            trained(lines, vocab_size=700, treat_whitespace_as_suffix=True, user_defined_symbols=["<sep>"])
+        )
     with pytest.raises(ValueError, match="expected a SentencePiece model"):
         gputok.from_sentencepiece(b"{}")
     with pytest.raises(FileNotFoundError):

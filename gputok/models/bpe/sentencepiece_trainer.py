@@ -56,8 +56,11 @@ class SentencePieceBpeTrainer:
         byte_fallback: adds a piece for each byte, for characters that the vocabulary lacks.
         hard_vocab_limit: kept in the `.model` file. Without it, SentencePiece gives fewer pieces for a text that has not
             enough; gputok refuses both, since the last of these pieces occur nowhere.
+        split_by_whitespace: True, which is the only value that gputok knows: no piece has characters of two words.
+        treat_whitespace_as_suffix: `▁` stands after each word, not before it.
         control_symbols: pieces that no text becomes.
-        user_defined_symbols: pieces that are always kept whole in text. They may not contain spaces.
+        user_defined_symbols: pieces that are always kept whole in text. They may not contain spaces, and there may be none
+            with `treat_whitespace_as_suffix`.
 
     Raises:
         ValueError: an option has a value that is not allowed.
@@ -78,6 +81,8 @@ class SentencePieceBpeTrainer:
     split_digits: bool = False
     byte_fallback: bool = False
     hard_vocab_limit: bool = True
+    split_by_whitespace: bool = True
+    treat_whitespace_as_suffix: bool = False
     control_symbols: Sequence[str] = field(default_factory=list)
     user_defined_symbols: Sequence[str] = field(default_factory=list)
 
@@ -94,6 +99,16 @@ class SentencePieceBpeTrainer:
         twice = [name for i, name in enumerate(names) if name in names[:i]]
         if twice or not all(names):
             raise ValueError(f"the symbol {twice[0] if twice else ''!r} is there twice, or empty")
+        if not self.split_by_whitespace:
+            raise ValueError(
+                "split_by_whitespace=False is not supported: whole lines, which hardly repeat, would take the place of words, "
+                "so that memory would have to hold the corpus; SuperBpeTrainer learns tokens that span words in bounded memory"
+            )
+        if self.user_defined_symbols and self.treat_whitespace_as_suffix:
+            raise ValueError(
+                "user_defined_symbols and treat_whitespace_as_suffix don't go together: no tokenizer.json puts the ▁ after "
+                "the last word of a text, but not before a symbol"
+            )
         for symbol in self.user_defined_symbols:
             if any(character.isspace() or character == "▁" for character in symbol):
                 raise ValueError(
@@ -118,7 +133,7 @@ class SentencePieceBpeTrainer:
         """Learns pieces.
 
         Args:
-            words: counted words, normalized, each with the `▁` before it.
+            words: counted words, normalized, each with its `▁`.
             threads: how many threads merge; None: all cores.
             progress: called as progress("merge", done, total).
 
