@@ -40,6 +40,13 @@ from gputok.cli.options import (
     sum_up,
     weights_of,
 )
+from gputok.cli.sentencepiece import (
+    ByteFallback,
+    Coverage,
+    Normalization,
+    SentencePieceOption,
+    train_sentencepiece,
+)
 from gputok.cli.superwords import (
     ColonSpace,
     MaxWords,
@@ -56,24 +63,6 @@ from gputok.recipes import recipe
 if TYPE_CHECKING:
     from gputok.text.word_counts import WordCounts
     from gputok.tokenizer import Tokenizer
-
-
-ByteFallback = Annotated[
-    bool, typer.Option("--byte-fallback", help="For sentencepiece-bpe: a token for each byte.")
-]
-Coverage = Annotated[
-    float | None,
-    typer.Option(
-        help="For sentencepiece-bpe: the share of characters to cover. [default: 0.9995]", metavar="SHARE"
-    ),
-]
-Normalization = Annotated[
-    str | None,
-    typer.Option(
-        help="For sentencepiece-bpe: SentencePiece's rule, such as identity. [default: nmt_nfkc]",
-        metavar="NAME",
-    ),
-]
 
 
 def train(
@@ -124,6 +113,7 @@ def train(
     byte_fallback: ByteFallback = False,
     character_coverage: Coverage = None,
     normalization: Normalization = None,
+    sentencepiece_option: SentencePieceOption = None,
     as_json: AsJson = False,
     storage_option: StorageOption = None,
 ) -> None:
@@ -154,19 +144,25 @@ def train(
             "--threshold": threshold,
         }
         _refuse(others, "is not for --model sentencepiece-bpe")
-        named = {"byte_fallback": byte_fallback, "character_coverage": character_coverage}
+        named: dict[str, Any] = {"byte_fallback": True} if byte_fallback else {}
+        if character_coverage is not None:
+            named["character_coverage"] = character_coverage
+        if normalization is not None:
+            named["normalization_rule_name"] = normalization
+        given = (named, sentencepiece_option or [])
         limits = {
             "threads": threads,
             "progress": progress,
             "memory_limit": memory_limit,
             "temporary": temporary,
         }
-        _train_sentencepiece(inputs, output, vocab_size, named, normalization, storage, as_json, limits)
+        train_sentencepiece(inputs, output, vocab_size, *given, storage, as_json, limits)
         return
     only = {
         "--byte-fallback": byte_fallback or None,
         "--character-coverage": character_coverage,
         "--normalization": normalization,
+        "--sentencepiece-option": sentencepiece_option or None,
     }
     _refuse(only, "is for --model sentencepiece-bpe alone")
     tokenizer, trainer = recipe(
@@ -266,42 +262,6 @@ def _refuse(options: dict[str, Any], why: str) -> None:
     for name, value in options.items():
         if value is not None:
             raise ValueError(f"{name} {why}")
-
-
-def _train_sentencepiece(
-    inputs: list[str],
-    output: str,
-    vocab_size: int,
-    named: dict[str, Any],
-    normalization: str | None,
-    storage: dict[str, Any],
-    as_json: bool,
-    options: dict[str, Any],
-) -> None:
-    """Trains as SentencePiece does, and writes a .model or a tokenizer.json."""
-    from gputok.formats.sentencepiece import tokenizer_of
-    from gputok.formats.sentencepiece_training import train_model
-    from gputok.trainers import SentencePieceBpeTrainer
-
-    start = time.perf_counter()
-    given = {name: value for name, value in named.items() if value is not None}
-    trainer = SentencePieceBpeTrainer(vocab_size=vocab_size, **given)
-    with output_file(output, storage, inputs) as written:
-        proto = train_model(
-            sources(inputs),
-            trainer,
-            normalization_rule_name=normalization or "nmt_nfkc",
-            storage_options=storage,
-            **options,
-        )
-        if output.endswith(".model"):
-            written.write_bytes(proto.SerializeToString())
-        else:
-            written.write_text(tokenizer_of(proto).to_str(pretty=True), encoding="utf-8", newline="\n")
-    size, seconds = len(proto.pieces), time.perf_counter() - start
-    shown = shown_output(output)
-    facts = {"output": shown, "vocab_size": size, "model": "sentencepiece-bpe", "seconds": round(seconds, 3)}
-    sum_up(f"{shown}: {size:,} pieces in {seconds:.2f} s", facts, output=output, as_json=as_json)
 
 
 def count(

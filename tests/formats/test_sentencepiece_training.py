@@ -190,12 +190,27 @@ def test_command(tmp_path, monkeypatch, capsys):
     assert status == 0 and out.startswith("x.model: 370 pieces in "), err
     expected = theirs("text.txt", "nmt_nfkc", vocab_size=370, byte_fallback=True)
     assert pieces((tmp_path / "x.model").read_bytes()) == pieces(expected)
+    one = "--sentencepiece-option"
+    more = [one, "split_digits=true", one, "user_defined_symbols=<a>,<b>", one, "normalization_rule_name=nfkc"]
+    assert gputok(*command, "z.model", *more)[0] == 0
+    options = {"vocab_size": 370, "byte_fallback": True, "split_digits": True}
+    expected = theirs("text.txt", "nfkc", **options, user_defined_symbols=["<a>", "<b>"])
+    assert pieces((tmp_path / "z.model").read_bytes()) == pieces(expected)
+    for wrong, message in (
+        ("split_digits=maybe", "expected true or false"),
+        ("max_sentencepiece_length=2.5", "expected a whole number"),
+        ("pieces=3", "expected NAME=VALUE, with one of character_coverage, max_sentencepiece_length"),
+    ):
+        status, _, err = gputok(*command, "y.model", one, wrong)
+        assert status == 1 and f"{one} {wrong}: {message}" in err
     assert gputok(*command, "x.json")[0] == 0
     assert Tokenizer.from_file("x.json").get_vocab_size() == 370
     status, _, err = gputok(*command, "y.model", "--min-frequency", "3")
     assert status == 1 and "--min-frequency is not for --model sentencepiece-bpe" in err
     status, _, err = gputok("train", "text.txt", "--byte-fallback", "-o", "y.json")
     assert status == 1 and "--byte-fallback is for --model sentencepiece-bpe alone" in err
+    status, _, err = gputok("train", "text.txt", one, "split_digits=true", "-o", "y.json")
+    assert status == 1 and f"{one} is for --model sentencepiece-bpe alone" in err
 
 
 @look_behind
