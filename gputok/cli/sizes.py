@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -85,6 +86,11 @@ def sizes(
     if len(of_inputs) > 1:
         texts |= of_inputs
     most = tokenizer.get_vocab_size()
+    if max(wanted) > most:
+        print(
+            f"gputok: note: the text gives no more than {most:,} tokens, not the {max(wanted):,} of --vocab-sizes",
+            file=sys.stderr,
+        )
     reached = sorted({min(size, most) for size in wanted})
     measured = measure_sizes(tokenizer.pipeline, reached, texts, [*of_inputs])
     if chart is not None:

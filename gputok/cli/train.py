@@ -232,7 +232,7 @@ def train(
         written.write_text(tokenizer.to_str(pretty=True), encoding="utf-8", newline="\n")
     _remove_work(resume)
     seconds = time.perf_counter() - preparation.seconds - start
-    n_bytes = words.n_bytes_of_text()
+    n_bytes = int(words.n_bytes_of_text() / words.scale)
     size = tokenizer.get_vocab_size()
     work = f"{amount(n_bytes)} of words in {seconds:.2f} s, {speed(n_bytes, seconds)}"
     facts = {
@@ -240,7 +240,7 @@ def train(
         "vocab_size": size,
         "model": model,
         "distinct_words": len(words),
-        "words": int(words.counts.sum()),
+        "words": int(int(words.counts.sum()) / words.scale),
         "word_bytes": n_bytes,
         "seconds": round(seconds, 3),
     }

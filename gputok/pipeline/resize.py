@@ -70,6 +70,8 @@ def check(pipeline: Pipeline, operation: str, n_tokens: int) -> BPE:
 
     Raises ValueError if the model is not BPE or the number is negative, TypeError if it is no whole number.
     """
+    if isinstance(n_tokens, bool) or not hasattr(n_tokens, "__index__"):
+        raise TypeError(f"{operation}: expected a whole number of tokens, got {n_tokens!r}")
     if operator.index(n_tokens) < 0:
         raise ValueError(f"{operation}: expected a number of tokens of at least 0, got {n_tokens}")
     return bpe_of(pipeline, operation)
@@ -79,10 +81,10 @@ def bpe_of(pipeline: Pipeline, operation: str) -> BPE:
     """Returns the model, if it is BPE; raises ValueError if not, with the reason."""
     model = pipeline.model
     if not isinstance(model, BPE):
-        name = type(model).__name__
-        raise ValueError(
-            f"{operation} needs a BPE model, not {name}: {_REFUSED.get(name, 'it has no merges')}"
-        )
+        name, reason = type(model).__name__, "it has no merges to take back"
+        if operation == "extend":
+            reason = _REFUSED.get(name, "it has no merges")
+        raise ValueError(f"{operation} needs a BPE model, not {name}: {reason}")
     return model
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gputok.types import Counts, Mask, Positions
 
 _POWER = 2.5
-COLUMNS = ("tokens", "bytes/token", "tokens/word", "one token", "Rényi", "unused")
+COLUMNS = ("tokens", "bytes/token", "tokens/word", "one token", "Rényi", "unused", "unreachable")
 
 
 @public("gputok.report")
@@ -41,7 +41,7 @@ class SizeMeasures(NamedTuple):
         one_token: the share of words that are one token.
         renyi: the Rényi efficiency with power 2.5 (Zouhar et al. 2023): the entropy of the tokens of the text, divided by
             that of an even distribution over the tokens that occur.
-        unused: tokens of the model that the text lacks.
+        unused: tokens of the model that the text lacks. Neither this number nor the next counts added tokens.
         unreachable: tokens of the model that no merges lead to, of any text.
     """
 
@@ -75,12 +75,12 @@ class Sizes:
 
     def table(self) -> list[tuple[str, ...]]:
         """Returns a row of headings and a row of formatted numbers for each size and text."""
-        styles = ("{:,}", "{:.3f}", "{:.3f}", "{:.1%}", "{:.3f}", "{:,}")
+        styles = ("{:,}", "{:.3f}", "{:.3f}", "{:.1%}", "{:.3f}", "{:,}", "{:,}")
         rows = [
             (
                 f"{row.vocab_size:,}",
                 row.text,
-                *(s.format(value) for s, value in zip(styles, row[2:8], strict=True)),
+                *(s.format(value) for s, value in zip(styles, row[2:], strict=True)),
             )
             for row in self.rows
         ]
@@ -134,10 +134,10 @@ def measure_sizes(
         >>> tokenizer = Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2, "abb": 3}, [("a", "b"), ("ab", "b")]))
         >>> text = WordCounts.from_dict({"abb": 3, "ba": 1})
         >>> print(measure_sizes(tokenizer.pipeline, [2, 3, 4], {"text": text}))
-        size  text  tokens  bytes/token  tokens/word  one token  Rényi  unused
-           2  text      11        1.000        2.750       0.0%  0.875       0
-           3  text       8        1.375        2.000       0.0%  0.798       0
-           4  text       5        2.200        1.250      75.0%  0.702       1
+        size  text  tokens  bytes/token  tokens/word  one token  Rényi  unused  unreachable
+           2  text      11        1.000        2.750       0.0%  0.875       0            0
+           3  text       8        1.375        2.000       0.0%  0.798       0            0
+           4  text       5        2.200        1.250      75.0%  0.702       1            0
     """
     model, first = _merged_tokens(pipeline)
     order, _ = tokens_by_merge(model)
@@ -145,6 +145,7 @@ def measure_sizes(
     most = n_fixed + len(order)
     if wrong := [size for size in vocab_sizes if not n_fixed <= size <= most]:
         raise ValueError(f"{wrong[0]:,} is not a size from {n_fixed:,} (without merges) to {most:,}")
+    learned = ~np.isin(model.vocabulary.ids, np.array([*pipeline.added.tokens], np.int64))
     reached = splits(model)[:, 0] >= 0
     rows: dict[int, list[SizeMeasures]] = {size: [] for size in vocab_sizes}
     curves: dict[str, CompressionCurve] = {}
@@ -155,7 +156,7 @@ def measure_sizes(
         stays = int(single.sum())
         for k in range(len(order), -1, -1):
             if n_fixed + k in rows:
-                there = _there(model, order[:k])
+                there = _there(model, order[:k]) & learned
                 rows[n_fixed + k].append(
                     SizeMeasures(
                         n_fixed + k,

@@ -191,7 +191,14 @@ def test_command(tmp_path, monkeypatch, capsys):
     expected = theirs("text.txt", "nmt_nfkc", vocab_size=370, byte_fallback=True)
     assert pieces((tmp_path / "x.model").read_bytes()) == pieces(expected)
     one = "--sentencepiece-option"
-    more = [one, "split_digits=true", one, "user_defined_symbols=<a>,<b>", one, "normalization_rule_name=nfkc"]
+    more = [
+        one,
+        "split_digits=true",
+        one,
+        "user_defined_symbols=<a>,<b>",
+        one,
+        "normalization_rule_name=nfkc",
+    ]
     assert gputok(*command, "z.model", *more)[0] == 0
     options = {"vocab_size": 370, "byte_fallback": True, "split_digits": True}
     expected = theirs("text.txt", "nfkc", **options, user_defined_symbols=["<a>", "<b>"])

@@ -35,7 +35,8 @@ def test_each_size_is_that_of_a_truncated_tokenizer(seed):
         assert row.vocab_size == size and row.text == "text" and row.n_tokens == n_tokens
         assert row.bytes_per_token == n_bytes / n_tokens and row.tokens_per_word == n_tokens / n_words
         assert row.one_token == one / n_words
-        assert row.unused == small.model.get_vocab_size() - len(usage) and row.unreachable == 0
+        n_learned = len(small.get_vocab()) - len(small.get_added_tokens_decoder())
+        assert row.unused == n_learned - len(usage) and row.unreachable == 0
         assert row.renyi == pytest.approx(renyi_efficiency(np.array([*usage.values()])))
     curve = tokenizer.compression_curve(words)
     assert curve.vocab_sizes.tolist() == [*range(259, 334)] and (np.diff(curve.n_tokens) <= 0).all()
@@ -78,7 +79,11 @@ def test_unreachable_tokens_are_counted():
     model = models.BPE(
         {"a": 0, "b": 1, "c": 2, "ab": 3, "bc": 4, "abc": 5}, [("a", "b"), ("b", "c"), ("a", "bc")]
     )
-    assert measure_sizes(Tokenizer(model).pipeline, [6], {"": words}).rows[0].unreachable == 1
+    tokenizer = Tokenizer(model)
+    assert measure_sizes(tokenizer.pipeline, [6], {"": words}).rows[0].unreachable == 1
+    tokenizer.add_special_tokens(["abc"])
+    found = measure_sizes(tokenizer.pipeline, [6], {"": words})
+    assert found.rows[0].unreachable == 0 and found.table()[1][-2:] == ("4", "0")
 
 
 def test_refused():
@@ -106,6 +111,8 @@ def test_command(tmp_path, monkeypatch, capsys):
     command = "sizes", "a.txt", "b.txt", "--vocab-sizes", "280,300", "--held-out", "test.txt"
     status, out, _ = gputok(*command)
     assert status == 0 and "held out" in out and "280: parity" in out
+    status, out, err = gputok("sizes", "a.txt", "--vocab-sizes", "280,90k")
+    assert status == 0 and "note: the text gives no more than " in err and "not the 90,000 " in err
     pytest.importorskip("matplotlib")
     status, out, _ = gputok(*command, "--json", "--chart", "sizes.svg")
     found = json.loads(out)
