@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gzip
+import hashlib
 import io
 import json
 import lzma
@@ -12,10 +14,11 @@ import struct
 import tempfile
 from typing import TYPE_CHECKING
 
+import numpy as np
 from hostile import Format, json_damaged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import hostile
 
@@ -127,6 +130,73 @@ OUTPUTS: list[tuple[str, str, Callable[[hostile.Mutator, bytes], bytes]]] = [
     ("olmo", "ids.csv.gz", gzip_damaged),
 ]
 
+# -- ids: the work folder of a run that was stopped, of which a file is damaged
+
+LENGTHS = [i % 9 for i in range(300)]
+
+
+def go_on(folder: pathlib.Path, stop: int | None) -> None:
+    """Writes documents, after those that an interrupted run has written."""
+    from gputok.files import token_files
+    from gputok.files.token_batches import TokenBatch
+
+    def batches(first: int) -> Iterator[TokenBatch]:
+        for i in range(first, len(LENGTHS)):
+            if i == stop:
+                raise KeyboardInterrupt
+            yield TokenBatch(np.full(LENGTHS[i], i, np.uint16), np.array([0, LENGTHS[i]]))
+
+    layout = token_files.layout_of("c", len(LENGTHS), format="megatron", shard_tokens=400)
+    with contextlib.suppress(KeyboardInterrupt):
+        token_files.write(folder / "c", batches, layout, "run")
+
+
+@functools.cache
+def work() -> dict[str, bytes]:
+    """The work folder's files, by their names without the number of the shard that was being written."""
+    with tempfile.TemporaryDirectory() as name:
+        go_on(pathlib.Path(name), 280)
+        found = {path.name: path.read_bytes() for path in pathlib.Path(name, ".c.part").iterdir()}
+    return {name.replace("-00002", ""): data for name, data in found.items()}
+
+
+def put_work(folder: pathlib.Path) -> None:
+    (folder / ".c.part").mkdir()
+    for name, data in work().items():
+        named = f"{name}-00002" if name in ("ids", "ends") else name
+        (folder / ".c.part" / named).write_bytes(data)
+
+
+def try_work(path: pathlib.Path) -> None:
+    """Goes on; other ids are found by the checksums of finished shards, or are those of the damaged file."""
+    from gputok import open_tokens
+
+    folder = path.parent.parent
+    if path.name in ("ids", "ends"):
+        path = path.rename(f"{path}-00002")
+    go_on(folder, None)
+    tokens = open_tokens(folder / "c")
+    tokens.manifest.check()
+    assert len(tokens) == len(LENGTHS)
+    if path.name not in ("ids-00002", "ends-00002"):
+        assert [ids.tolist() for ids in tokens] == [[i] * n for i, n in enumerate(LENGTHS)]
+
+
+def run_damaged(mutator: hostile.Mutator, data: bytes) -> bytes:
+    """Also with a checksum that is right."""
+    if mutator.random() < 0.5:
+        return mutator.of_bytes(data)
+    text = json.dumps(
+        json.loads(data.partition(b"\n")[2]) | {mutator.choice(["fingerprint", "more"]): "a"}
+    ).encode()
+    return hashlib.sha256(text).hexdigest().encode() + b"\n" + text
+
+
+WORK: list[tuple[str, Callable[[hostile.Mutator, bytes], bytes]]] = [
+    ("run.json", run_damaged),
+    *((name, binary_damaged) for name in ("ids", "ends", "ids-00001", "c_00001.idx")),
+]
+
 # -- corpora
 
 
@@ -191,6 +261,12 @@ CORPORA: dict[str, tuple[Callable[[], bytes], Callable[[hostile.Mutator, bytes],
 }
 
 FORMATS: dict[str, Format] = {
+    **{
+        f"work folder: {name}": Format(
+            f".c.part/{name}", lambda name=name: work()[name], try_work, damage, put_work
+        )
+        for name, damage in WORK
+    },
     **{
         f"{kind}: {file}{'' if manifest else ', alone'}": of_output(kind, file, damage, manifest)
         for kind, file, damage in OUTPUTS

@@ -153,6 +153,14 @@ def _create_locked(path: str | os.PathLike[str], target: pathlib.Path) -> tuple[
         os.close(descriptor)  # before the lock, another process removed the file as one of a dead process
 
 
+def is_plain(path: pathlib.Path) -> bool:
+    """Says whether there is a file of this name, and not a link, a folder, a device or a pipe, which one might wait for."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
 def created(path: pathlib.Path) -> BinaryIO:
     """Creates an empty file of this process for reading and writing. It replaces what had that name before, also a link."""
     path.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ The folder `.NAME.part` lies beside the output, and holds:
 
 | name                        | content                                                                        |
 |-----------------------------|--------------------------------------------------------------------------------|
-| `run.json`                  | the fingerprint of the run, and what is known of each finished shard           |
+| `run.json`                  | a checksum, the fingerprint of the run, and what is known of each finished shard |
 | `ids-00003`                 | ids of shard 3: the bytes that its format keeps free, then ids                 |
 | `ends-00003`                | int64, the end of each document in these ids                                   |
 | `rest-00003`                | ids of the shard before that filled no block, if blocks are written            |
@@ -18,17 +18,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import itertools
 import json
 import os
 import pathlib
+import re
 import shutil
 import stat
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from gputok.files.atomic import created, locked, real_target, reopened, replacing
+from gputok.files.atomic import created, is_plain, locked, real_target, reopened, replacing
+from gputok.files.token_formats import FORMATS
 from gputok.files.token_formats.base import (
     About,
     Shard,
@@ -120,6 +123,12 @@ class Output:
         path = self.folder / name
         return real_target(path, follow=not self.is_folder and name == self.path.name)
 
+    def owns(self, form: TokenFormat, name: str) -> bool:
+        """Says whether an output of this path, in some layout of a format, can have a file of this name."""
+        stem, numbers = form.stem(self.name), map(int, re.findall(r"\d{1,9}", name))
+        data = [form.data_name(stem, *how) for how in itertools.product((None, *numbers), (False, True))]
+        return name in {form.index, *data, *(other for each in data for other in form.beside(each))}
+
     def names(self) -> list[str]:
         """Returns the paths of files that will be written, as far as they are known, and of those that there are."""
         form, names = self.layout.format, []
@@ -170,27 +179,31 @@ class Work:
         self._remove_leftovers()
 
     def _read_run(self) -> dict[str, Any] | None:
-        """Reads `run.json`; None: there is none of this run, or its files are not those that it lists."""
-        try:
-            file = reopened(self._folder / _RUN)
-            with file or contextlib.nullcontext():
-                run = json.loads(file.read()) if file else None
-        except ValueError:
+        """Reads `run.json`; None: there is none of this run, it is damaged, or its files are not those that it lists."""
+        file = reopened(self._folder / _RUN)
+        if file is None:
             return None
-        if not isinstance(run, dict) or run.get("fingerprint") != self._new["fingerprint"]:
+        with file:
+            digest, _, text = file.read().partition(b"\n")
+        run: dict[str, Any] = json.loads(text) if digest == _digest(text) else {}
+        if run.get("fingerprint") != self._new["fingerprint"]:
             return None
         for shard in run["shards"]:  # after a crash of the machine, files may be shorter
             for file in shard["files"]:
-                path = self._folder / file["work"]
-                if not path.exists() and run["complete"]:
-                    path = self._final(file["name"])
-                if not path.exists() or path.stat().st_size != file["bytes"]:
+                work, name = file["work"], file["name"]
+                if pathlib.PurePath(work).name != work or not self._output.owns(self._form, name):
+                    return None  # another program wrote that
+                path = self._folder / work
+                if not os.path.lexists(path) and run["complete"]:
+                    path = self._final(name)
+                if not is_plain(path) or path.stat().st_size != file["bytes"]:
                     return None
         return run
 
     def _save(self) -> None:
+        text = json.dumps(self._run).encode()
         with replacing(self._folder / _RUN, follow=False) as temporary:
-            temporary.write_text(json.dumps(self._run))
+            temporary.write_bytes(_digest(text) + b"\n" + text)
 
     @property
     def _shards(self) -> list[dict[str, Any]]:
@@ -379,11 +392,17 @@ class Work:
         return [output.folder / name for name in [*names, output.manifest.name]]
 
     def _remove_older(self, names: set[str]) -> None:
-        """Removes the manifest of an older run, and its files that this run doesn't replace."""
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            for file in Manifest(self._output.manifest).files:
-                if file.name not in names:
-                    (self._output.folder / file.name).unlink(missing_ok=True)
+        """Removes the manifest of an older run, and its files that this run doesn't replace.
+
+        A manifest can come from anywhere, so what it names goes only if gputok gives such names to files of this output.
+        """
+        output, older = self._output, None
+        with contextlib.suppress(ValueError):
+            older = Manifest(output.manifest) if output.manifest.is_file() else None
+        form = FORMATS.get(older.content["format"]) if older else None
+        for file in older.files if older and form else []:
+            if file.name not in names and output.owns(form, file.name):
+                (output.folder / file.name).unlink(missing_ok=True)
         self._final(self._output.manifest.name).unlink(missing_ok=True)
         if self._form.index:
             self._final(self._form.index).unlink(missing_ok=True)
@@ -461,7 +480,10 @@ class _Part:
         n_written = (self._ids.seek(0, os.SEEK_END) - self.n_before) // size
         self._ends.seek(0)
         ends = np.fromfile(self._ends, np.int64, self._ends_path.stat().st_size // 8)
-        n_documents = int(np.searchsorted(ends, n_written, "right"))
+        kept = (np.diff(ends, prepend=0) >= 0) & (ends >= 0) & (ends <= n_written)
+        n_documents = (
+            len(ends) if kept.all() else int(kept.argmin())
+        )  # after a crash of the machine, any bytes may be there
         n_ids = int(ends[n_documents - 1]) if n_documents else 0
         self._ends.truncate(8 * n_documents)
         self._ends.seek(0, os.SEEK_END)
@@ -506,6 +528,11 @@ def opened(output: Output, fingerprint: str, tokenizer: dict[str, Any]) -> Itera
         )
     with locked(folder):
         yield Work(output, fingerprint, tokenizer)
+
+
+def _digest(text: bytes) -> bytes:
+    """The first line of `run.json`: the checksum of the rest, so that a damaged file is not believed."""
+    return hashlib.sha256(text).hexdigest().encode()
 
 
 def _empty(folder: pathlib.Path) -> None:

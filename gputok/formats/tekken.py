@@ -92,23 +92,26 @@ def from_tekken(source: str | os.PathLike[str] | bytes) -> Tokenizer:
 
 def _fields(value: Any) -> tuple[str, int, int, dict[bytes, int]]:
     """The pattern, the numbers of special and of other tokens, and the ranks of all tokens that are listed."""
-    config = needed(value, "config")
-    pattern = reading("config.pattern", string, needed(config, "pattern"))
-    n_special = reading(
-        "config.default_num_special_tokens",
-        integer(0, _MOST_SPECIAL),
-        needed(config, "default_num_special_tokens"),
-    )
-    size = reading("config.default_vocab_size", integer(n_special, ID), needed(config, "default_vocab_size"))
-    reading("config.version", optional(string), config.get("version"))
+    pattern, n_special, n_ordinary = reading("config", _config, needed(value, "config"))
     if value.get("special_tokens") is not None:
         reading("special_tokens", listed(_special_token), value["special_tokens"])
-    return (
-        pattern,
-        n_special,
-        size - n_special,
-        dict(reading("vocab", listed(_entry), needed(value, "vocab"))),
+    return pattern, n_special, n_ordinary, dict(reading("vocab", listed(_entry), needed(value, "vocab")))
+
+
+def _config(config: Any) -> tuple[str, int, int]:
+    """The pattern, and the numbers of special and of other tokens."""
+    pattern = checked("pattern", string, needed(config, "pattern"))
+    n_special, size = (
+        checked(name, integer(least, most), needed(config, name))
+        for name, least, most in (
+            ("default_num_special_tokens", 0, _MOST_SPECIAL),
+            ("default_vocab_size", 0, ID),
+        )
     )
+    checked("version", optional(string), config.get("version"))
+    if size < n_special:
+        raise WrongValue(f"must be at least the {n_special} special tokens, not {size}", "default_vocab_size")
+    return pattern, n_special, size - n_special
 
 
 def _tokenizer(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from gputok import corpus
 from gputok.fields import is_list
-from gputok.files.atomic import locked, replacing
+from gputok.files.atomic import is_plain, locked, replacing
 from gputok.files.locations import StorageOptions, find
 from gputok.files.temporary import MemoryLimit
 from gputok.pipeline import encode_corpus
@@ -175,9 +175,9 @@ def _opened(folder: pathlib.Path, fingerprint: str) -> Generator[pathlib.Path, N
     """Opens and locks the folder; raises ValueError if it contains anything but the work of this run."""
     folder.mkdir(parents=True, exist_ok=True)
     run = folder / _RUN
-    if run.is_symlink():
+    if os.path.lexists(run) and not is_plain(run):
         raise ValueError(
-            f"{run}: is a symbolic link, which gputok does not make; remove the link, or name another folder"
+            f"{run}: is a symbolic link or a pipe, which gputok does not make; remove it, or name another folder"
         )
     if not run.exists():
         if others := sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")):
@@ -217,7 +217,7 @@ def _is_whole(file: pathlib.Path, part: str) -> bool:
     from gputok.files.locations import LocalFile
     from gputok.files.word_count_files import Columns, CountFile
 
-    if file.is_symlink():  # another program put it there; it is replaced
+    if not is_plain(file):  # not there, or a link or pipe of another program, which is replaced
         return False
     try:
         found = CountFile(LocalFile(file), Columns())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
@@ -64,7 +65,12 @@ def _is_text(token: str) -> bool:
 
 
 def plain_array(values: Sequence[Any]) -> np.ndarray:
-    """Numbers as NumPy reads them; of objects if they are no numbers."""
+    """Numbers as NumPy reads them; of objects if some are no numbers.
+
+    NumPy would make room for the longest string at each place.
+    """
+    if not all(issubclass(kind, int | float | np.number) for kind in set(map(type, values))):
+        return np.array([None])
     try:
         return np.array(values)
     except (ValueError, OverflowError):
@@ -125,6 +131,7 @@ class Vocabulary:
                     raise WrongType(
                         f"the id of token {short(token)} must be an integer from 0 to 2**32 - 2, not {brief(id)}"
                     )
+            ids = np.array([operator.index(id) for id in values], np.int64)
         vocabulary = cls(*packed_tokens(list(mapping)), ids.astype(np.uint32))
         vocabulary.__dict__.update(mapping=mapping, tokens=list(mapping))
         return vocabulary

@@ -1,6 +1,9 @@
 """Atomic file writes: a file appears complete under its name, or not at all."""
 
+import hashlib
+import json
 import os
+import stat
 import subprocess
 import sys
 import uuid
@@ -9,8 +12,8 @@ import numpy as np
 import pytest
 from children import child
 
-from gputok import PreTrainedTokenizer, models
-from gputok.files import token_files
+from gputok import PreTrainedTokenizer, Tokenizer, models, open_tokens
+from gputok.files import token_files, token_work
 from gputok.files.atomic import replacing
 from gputok.files.token_files import KINDS, TokenBatch
 from gputok.recipes import recipe
@@ -147,12 +150,13 @@ def interrupted(n_done):
 
 
 @pytest.mark.parametrize("trap", TRAPS)
-@pytest.mark.parametrize("part", ["ids", "ends", "run", "rows"])
+@pytest.mark.parametrize("part", ["ids", "ends", "run", "rows", "manifest"])
 def test_no_trap_beside_an_output_is_followed(tmp_path, victim, part, trap):
     path = tmp_path / "ids.npy"
     parts = {"ids": "ids-00000", "ends": "ends-00000", "run": "run.json"}
     work = tmp_path / ".ids.npy.part"
-    name = path.with_name("ids.npy.rows.npy") if part == "rows" else work / parts[part]
+    beside = {"rows": "ids.npy.rows.npy", "manifest": "ids.npy.manifest.json"}
+    name = path.with_name(beside[part]) if part in beside else work / parts[part]
     for stopped in (False, True):  # also amid the files of an interrupted run with the right fingerprint
         work.mkdir()
         if stopped:
@@ -169,7 +173,7 @@ def test_no_trap_beside_an_output_is_followed(tmp_path, victim, part, trap):
         name.with_name("second").unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize("trap", ["a link", "a link to nothing", "a link to a link"])
+@pytest.mark.parametrize("trap", ["a link", "a link to nothing", "a link to a link", "a pipe"])
 @pytest.mark.parametrize("part", ["run.json", "part-000000.parquet"])
 def test_no_trap_in_a_resume_folder_is_followed(tmp_path, victim, part, trap):
     text, folder = tmp_path / "text.txt", tmp_path / "work"
@@ -183,7 +187,53 @@ def test_no_trap_in_a_resume_folder_is_followed(tmp_path, victim, part, trap):
             tokenizer.count_words(str(text), resume=folder)
     else:
         assert tokenizer.count_words(str(text), resume=folder) == expected
-        assert not (folder / part).is_symlink() and (folder / part).stat().st_size
+        assert stat.S_ISREG((folder / part).lstat().st_mode) and (folder / part).stat().st_size
+
+
+@pytest.mark.parametrize("format", ["npy", "mds", "litdata", "datatrove", "megatron"])
+def test_a_planted_manifest_removes_no_file_of_others(tmp_path, format):
+    """Files of an older run that a new one does not replace are removed; a manifest can name any file as such."""
+    words, path = (
+        Tokenizer(models.WordLevel({"a b": 0})),
+        tmp_path / ("ids.npy" if format == "npy" else "ids"),
+    )
+    for mine in ("letters.txt", "ids.txt", "ids_1.npy.txt"):
+        words.encode_corpus(iter(["a b"] * 9), path, format=format, shard_tokens=2)
+        manifest = open_tokens(path).manifest
+        older, folder = {file.name for file in manifest.files}, manifest.path.parent
+        (folder / mine).write_text("mine")
+        facts = {"name": mine, "bytes": 4, "sha256": "0" * 64}
+        manifest.content["shards"].append({"files": [facts]})
+        manifest.path.write_text(json.dumps(manifest.content))
+        words.encode_corpus(iter(["a b"] * 3), path, format=format)
+        newer = {file.name for file in open_tokens(path).manifest.files}
+        assert (folder / mine).read_text() == "mine"
+        assert older - newer and not any((folder / name).exists() for name in older - newer)
+        (folder / mine).unlink()
+
+
+@pytest.mark.parametrize("field", ["name", "work"])
+def test_a_planted_work_folder_moves_no_file_elsewhere(tmp_path, victim, field):
+    """With the right fingerprint and checksum, which anyone can compute."""
+    path, batch = tmp_path / "ids.npy", TokenBatch(np.array([1, 2], np.uint16), np.array([0, 1, 2]))
+
+    def write(n):
+        yield batch
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(token_work.Work, "publish", interrupted)
+        token_files.write(path, write, np.dtype(np.uint16), "run")
+    run = tmp_path / ".ids.npy.part" / "run.json"
+    content = json.loads(run.read_bytes().partition(b"\n")[2])
+    facts = content["shards"][0]["files"][0]
+    facts[field] = "../victim/letters.txt"
+    facts["bytes"] = 4 if field == "work" else facts["bytes"]
+    text = json.dumps(content).encode()
+    run.write_bytes(hashlib.sha256(text).hexdigest().encode() + b"\n" + text)
+    token_files.write(path, write, np.dtype(np.uint16), "run")
+    assert np.load(path).tolist() == [1, 2] and sorted(os.listdir(tmp_path)) == [
+        *("ids.npy", "ids.npy.manifest.json", "ids.npy.rows.npy", "victim")
+    ]
 
 
 def test_a_temporary_name_that_is_taken_is_not_written_to(tmp_path, victim, monkeypatch):

@@ -138,6 +138,12 @@ def json_with(kind: str, keys: list, value) -> bytes:
             lambda: json_with("tekken", ["config", "default_vocab_size"], 2**31),
             "each rank from 0 to",
         ),
+        ("tekken", lambda: json_with("tekken", ["config"], 5), "tekken.json: config: must be an object"),
+        (
+            "tekken",
+            lambda: json_with("tekken", ["config"], {}),
+            "tekken.json: config: missing field 'pattern'",
+        ),
         ("added_tokens.json", lambda: json.dumps({"long" * 9999: -1}).encode(), "must be a whole number"),
         ("mds: ids/index.json", lambda: json_with("mds: ids/index.json", ["shards"], 5), "shards: "),
         (

@@ -5,6 +5,7 @@ import json
 import pathlib
 import pickle
 import random
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -608,3 +609,25 @@ def test_words_as_text_and_as_bytes_are_kept_apart():
     for _ in range(2):
         assert text.encode_batch(["▁"])[0].tokens == []
         assert raw.encode_batch(["▁"])[0].tokens == ["â", "ĸ", "ģ"]
+
+
+@pytest.mark.parametrize("value", ["x" * 20_000, b"x" * 20_000, ["x" * 20_000]])
+def test_one_long_value_takes_no_more_memory_than_its_own(value):
+    """NumPy makes room for the longest string at each place: 48 GB for 128,000 tokens and a string of 100,000 characters."""
+    ids = {f"t{i}": i for i in range(2000)}
+    for make in (
+        lambda: models.WordLevel({**ids, "t0": value}),
+        lambda: models.Unigram([*((token, 0.0) for token in ids), ("x", value)]),
+    ):
+        tracemalloc.start()
+        with pytest.raises((TypeError, ValueError)):
+            make()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 10_000_000
+
+
+def test_ids_of_several_kinds_of_integers():
+    """An array of a uint64 and an int is one of float64."""
+    ids = {"a": np.uint64(2**32 - 2), "b": 2**32 - 3, "c": np.uint8(3), "d": True + 0}
+    assert models.WordLevel(ids).to_dict()["vocab"] == {"d": 1, "c": 3, "b": 2**32 - 3, "a": 2**32 - 2}
