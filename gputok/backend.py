@@ -103,19 +103,36 @@ def _look() -> _Found:
         return _Found(why_not=f"CUDA does not start: {error}")
     if not properties:
         return _Found(why_not="the NVIDIA driver sees no device")
-    compiler = cupy.cuda.nvrtc.getVersion()[0]
+    compiler = _compiler_version(cupy)
     reasons = {i: _unusable(i, card, compiler) for i, card in enumerate(properties)}
     ordinals = tuple(i for i, reason in reasons.items() if not reason)
     beyond = f"there are {len(properties)} CUDA devices, numbered from 0"
     return _Found(ordinals, "; ".join(filter(None, reasons.values())) or beyond)
 
 
-def _unusable(ordinal: int, card: dict[str, Any], compiler: int) -> str:
-    """Why a device can't be used with the compiler of this version of CUDA; "" if it can."""
+def _compiler_version(cupy: Any) -> int | None:
+    """The major version of CUDA's compiler, NVRTC; None if it can't be loaded."""
+    try:
+        return cupy.cuda.nvrtc.getVersion()[0]
+    except (ImportError, OSError, RuntimeError):
+        return None
+
+
+def _unusable(ordinal: int, card: dict[str, Any], compiler: int | None) -> str:
+    """Why a device can't be used with the compiler of this version of CUDA; "" if it can.
+
+    A device for which the wheel has machine code needs no compiler.
+    """
+    from gputok.kernels.cuda.device import has_cubins
+
     capability = card["major"], card["minor"]
     name = f"cuda:{ordinal} ({card['name'].decode()}, compute capability {capability[0]}.{capability[1]})"
     if capability < LEAST_CAPABILITY:
         return f"{name} is too old: gputok needs {LEAST_CAPABILITY[0]}.{LEAST_CAPABILITY[1]}"
+    if has_cubins(*capability):
+        return ""
+    if compiler is None:
+        return f"{name} needs CUDA's compiler, NVRTC, which is missing: pip install 'gputok[cuda13]'"
     if capability < _LEAST_OF_COMPILER.get(compiler, LEAST_CAPABILITY):
         return (
             f"{name} is not served by the compiler of CUDA {compiler}: pip install 'gputok[cuda12]' instead"

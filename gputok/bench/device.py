@@ -7,13 +7,14 @@ it is timed; times are between CUDA events, the best of several runs.
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from gputok.kernels.cuda.device import Device
 
@@ -54,82 +55,91 @@ def measure(device: Device, sizes: Sizes = USUAL) -> list[Figure]:
         return [*_steps(device, sizes), *_atomics(device, sizes)]
 
 
-def _steps(device: Device, sizes: Sizes) -> list[Figure]:
+class Probe(NamedTuple):
+    """The fields of the struct `Probe` of probe.cu, in its order."""
+
+    values: Any  # uint64[n]
+    total: Any  # uint64[1]
+    arrived: Any  # uint64[1]
+    counts: Any  # uint64[distinct keys]
+    keys: Any  # uint32[n]
+    n: int
+    times: int
+
+
+_NOTHING = Probe(None, None, None, None, None, 0, 0)
+
+
+def _steps(device: Device, sizes: Sizes) -> Iterator[Figure]:
     xp, n = device.xp, sizes.values
-    values, total, arrived = (xp.zeros(size, xp.uint64) for size in (n, 1, 1))
-    rounds = sizes.steps // sizes.steps_in_graph
 
-    def launch(kernel: str, blocks: int, *arguments: Any, **options: Any) -> None:
-        device.launch("probe.cu", kernel, blocks, _BLOCK, arguments, **options)
-
-    def steps(times: int = sizes.steps) -> None:
-        for _ in range(times):
-            launch("add_one", device.blocks, values, n)
-            launch("add_up", 1, values, n, total)
-
-    graph = device.graph(lambda: steps(sizes.steps_in_graph))
-
-    def from_graph() -> None:
-        for _ in range(rounds):
-            graph()
-
-    def together() -> None:
-        arrived[:] = 0
-        launch("take_steps", device.blocks, values, n, total, sizes.steps, arrived, together=True)
-
-    def check(probe: str, run: Callable[[], None]) -> None:
-        values[:], total[:] = 0, 0
+    def probe(name: str, work: Callable[[Probe], Callable[[], None]]) -> Figure:
+        given = _NOTHING._replace(
+            values=xp.zeros(n, xp.uint64),
+            total=xp.zeros(1, xp.uint64),
+            arrived=xp.zeros(1, xp.uint64),
+            n=n,
+            times=sizes.steps,
+        )
+        run = work(given)  # a graph does its steps once when it is made
+        values, total = (device.download(array) for array in (given.values, given.total))
         run()
-        expected = n * sizes.steps * (sizes.steps + 1) // 2
-        _verify(probe, int(total[0]) == expected and bool((values == xp.uint64(sizes.steps)).all()))
+        done = device.download(given.values) - values
+        sums = int(values.sum()) * sizes.steps + n * sizes.steps * (sizes.steps + 1) // 2
+        right = int(given.total[0]) - int(total[0]) == sums and bool((done == sizes.steps).all())
+        return _figure(device, name, run, right, sizes.steps, "step")
 
-    runs = {"plain launches": steps, "a graph": from_graph, "a cooperative grid": together}
-    return [_figure(device, probe, run, check, sizes.steps, "step") for probe, run in runs.items()]
+    def launches(given: Probe, times: int) -> None:
+        for _ in range(times):
+            device.launch("probe.cu", "add_one", device.blocks, _BLOCK, (given,))
+            device.launch("probe.cu", "add_up", 1, _BLOCK, (given,))
+
+    def from_graph(given: Probe) -> Callable[[], None]:
+        graph = device.graph(lambda: launches(given, sizes.steps_in_graph))
+
+        def run() -> None:
+            for _ in range(sizes.steps // sizes.steps_in_graph):
+                graph()
+
+        return run
+
+    def together(given: Probe) -> Callable[[], None]:
+        return lambda: device.launch("probe.cu", "take_steps", device.blocks, _BLOCK, (given,), together=True)
+
+    yield probe("plain launches", lambda given: lambda: launches(given, sizes.steps))
+    yield probe("a graph", from_graph)
+    yield probe("a cooperative grid", together)
 
 
-def _atomics(device: Device, sizes: Sizes) -> list[Figure]:
+def _atomics(device: Device, sizes: Sizes) -> Iterator[Figure]:
     xp = device.xp
     on_host = (np.random.default_rng(0).zipf(1.1, sizes.keys) - 1) % sizes.distinct  # the lowest are frequent
-    keys, counts = xp.asarray(on_host.astype(np.uint32)), xp.zeros(sizes.distinct, xp.uint64)
+    keys, by_law = xp.asarray(on_host.astype(np.uint32)), np.bincount(on_host, minlength=sizes.distinct)
     times = -(-sizes.keys // (8 * device.blocks * _BLOCK))
     at_one = np.zeros(sizes.distinct, np.int64)
     at_one[0] = times * device.blocks * _BLOCK
-    by_law = np.bincount(on_host, minlength=sizes.distinct)
-
-    def probe(name: str, kernel: str, arguments: tuple, expected: np.ndarray) -> Figure:
-        def run() -> None:
-            device.launch("probe.cu", kernel, device.blocks, _BLOCK, arguments)
-
-        def check(name: str, run: Callable[[], None]) -> None:
-            counts[:] = 0
-            run()
-            _verify(name, np.array_equal(device.download(counts), expected))
-
-        return _figure(device, name, run, check, int(expected.sum()), "addition")
-
-    given = keys, len(keys), counts
-    return [
-        probe("one address", "count_at_one_address", (counts, times), at_one),
-        probe("Zipf law", "count_keys", given, by_law),
-        probe("Zipf law, table in shared memory", "count_keys_in_shared_memory", given, by_law),
-    ]
+    for name, kernel, expected in (
+        ("one address", "count_at_one_address", at_one),
+        ("Zipf law", "count_keys", by_law),
+        ("Zipf law, table in shared memory", "count_keys_in_shared_memory", by_law),
+    ):
+        counts = xp.zeros(sizes.distinct, xp.uint64)
+        given = _NOTHING._replace(counts=counts, keys=keys, n=len(keys), times=times)
+        run = functools.partial(device.launch, "probe.cu", kernel, device.blocks, _BLOCK, (given,))
+        run()
+        right = np.array_equal(device.download(counts), expected)
+        yield _figure(device, name, run, right, int(expected.sum()), "addition")
 
 
-def _figure(
-    device: Device, probe: str, run: Callable[[], None], check: Callable[..., None], n: int, unit: str
-) -> Figure:
-    check(probe, run)
+def _figure(device: Device, probe: str, run: Callable[[], None], right: bool, n: int, unit: str) -> Figure:
+    if not right:
+        raise ValueError(f"not timed: {probe} gives a wrong result on this device")
     seconds = []
     for _ in range(_RUNS):
         first = device.record()
         run()
         seconds.append(device.seconds(first, device.record()))
     return Figure(probe, min(seconds), n, unit)
-
-
-def _verify(probe: str, right: bool) -> None:
-    if not right:
-        raise ValueError(f"not timed: {probe} gives a wrong result on this device")
 
 
 def to_json(found: dict[Device, list[Figure]], code: str = "") -> str:

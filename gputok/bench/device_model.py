@@ -45,13 +45,13 @@ class Range(NamedTuple):
 # threads read together: memory, and Python's lock, 75 us for each block of 2 MiB
 _READ, _READ_TOGETHER = Range(3.1e9, 2.0e9), Range(28e9, 15e9)
 _START_WARM = Range(1.5, 2.5)  # seconds: importing CuPy, a context, 256 MiB of pinned memory
-# Seconds for compiling at first use: CuPy's own kernels, 0.1 s each, and without cubins also ours
-_COMPILING = Range(4.0, 12.0)
+# Seconds for compiling at first use: none with the cubins of a wheel; seven sources without. CuPy compiles no kernel of its own
+_COMPILING = Range(0.0, 6.0)
 # Bytes of memory traffic for each byte of text whose lines are found: the text, bits, and where lines begin
 _LINES_BYTES = 2
 _LAUNCH = Range(2.2e-6, 3.5e-6)  # seconds from one small kernel to the next in a stream
-# Seconds of Python for a batch: 50 calls of CuPy, 12 looks at the device
-_HOST_A_BATCH = Range(0.8e-3, 1.2e-3)
+# Seconds of Python for a batch: 20 launches, 40 arrays, 5 looks at the device
+_HOST_A_BATCH = Range(0.4e-3, 0.8e-3)
 _BATCH = 64 << 20  # bytes of text
 # Seconds of one block that reads 4,000 candidates four times, and puts 256 in order
 _CHOOSE = Range(25e-6, 60e-6)

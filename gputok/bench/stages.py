@@ -2,7 +2,7 @@
 
 The device seconds of a stage are measured by two CUDA events around the stage; the text is in the memory of the device
 before, and the result after. The kernel seconds are measured by events around each launch of gputok's kernels, in a
-separate run. The difference of the two is the time of CuPy's kernels (sums, sorts) and of waiting for the host. Each
+separate run. The difference of the two is the time of waiting for the host. Each
 result is compared with the CPU's before it is timed.
 """
 
@@ -23,7 +23,7 @@ from gputok.bench.peers import END, Job
 from gputok.kernels.cpu.lines import lines as lines_on_cpu
 from gputok.kernels.cuda import count_words as words
 from gputok.kernels.cuda import encode_text, encode_words, lines, split
-from gputok.kernels.cuda.device import BATCH_BYTES, Device
+from gputok.kernels.cuda.device import BATCH_BYTES, Device, indexes
 from gputok.pipeline import encode_corpus
 from gputok.pipeline.count_units import POSITIONS
 from gputok.pipeline.count_words import count_words
@@ -103,7 +103,7 @@ def _training(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
     plan: SplitPlan = tokenizer.pre_tokenizer.plan()
     batches = _head(corpus.read(job.text, batch_bytes=BATCH_BYTES))
     n_bytes, tables = sum(batch.data.nbytes for batch in batches), split.upload(device, plan.automaton)
-    texts = _resident(device, batches)
+    texts = _resident(device, [(batch.data, indexes(batch.offsets)) for batch in batches])
 
     def find_lines(device: Device) -> list[Any]:
         with device.active():
@@ -154,8 +154,8 @@ def _encoding(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
     plan, tables = pre_tokenizer.plan(), tokenizer.model.byte_tables
     batches = _head(corpus.read(job.text, separator=END, batch_bytes=BATCH_BYTES))
     automaton, model = split.upload(device, plan.automaton), encode_words.upload(device, tables)
-    none_added = [np.full(batch.n_documents, -1, np.int64) for batch in batches]
-    texts = _resident(device, [(*batch, none) for batch, none in zip(batches, none_added, strict=True)])
+    with device.active():
+        texts = [encode_text.upload(device, *batch, np.full(batch.n_documents, -1)) for batch in batches]
 
     def encode(device: Device) -> list[Any]:
         with device.active():

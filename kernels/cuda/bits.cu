@@ -1,74 +1,142 @@
-// Lists, numbers and counts the bits that are set in an array of words of 32 bits.
+// Numbers what is in an array: bits that are set, or the elements of items that follow each other.
 //
-//   sum_bits    a block takes a tile of TILE words, and counts its bits
-//   scan_sums   one block adds up the counts of all tiles before each tile
-//   list_bits   a block takes a tile, and writes where its bits are
-//   rank_bits   a block takes a tile, and writes for each word how many bits are set before the word
+//   sum_bits       a block takes a tile of TILE words of 32 bits, and counts the bits that are set
+//   sum_sizes      a block takes a tile of TILE items, and adds up their sizes
+//   scan_sums      one block adds up the sums of all tiles before each tile
+//   list_bits      a block takes a tile, and writes the indexes of its bits
+//   rank_bits      a block takes a tile, and writes for each word how many bits are set before the word
+//   write_offsets  a block takes a tile, and writes for each item how many elements the items before it have
 //
-// A bit has a 32-bit index, and so has the number of all bits.
+// The index of a bit has 32 bits.
 #include "common.cuh"
 
-const int BLOCK = 128;
-const int EACH = 8;  // words that a thread takes, one after the other
-const int TILE = BLOCK * EACH;
+const u32 BLOCK = 128;
+const u32 EACH = 8;  // Words or items that a thread takes, one after the other.
+const u32 TILE = BLOCK * EACH;
 
+// `Bits` of the launcher.
+struct Bits {
+  const u32* bits;   // [n]
+  u64* sums;         // [tiles + 1], the bits before each tile, and all of them
+  u32* found;        // [all bits + 1] of list_bits, [n] of rank_bits
+  alignas(8) u32 n;
+  alignas(8) u32 end;  // list_bits writes it after the last index.
+};
+
+// `Sizes` of the launcher.
+struct Sizes {
+  const u32* sizes;  // [n]
+  u64* sums;         // [tiles + 1], the elements before each tile, and all of them
+  u32* offsets;      // [n + 1], or null ...
+  u64* wide;         // ... if there may be 2^32 elements or more: [n + 1], else null
+  alignas(8) u32 n;
+};
+
+// `Sums` of the launcher.
 struct Sums {
-  u32 of[BLOCK / 32];  // warps
+  u64* sums;  // [n + 1]
+  alignas(8) u32 n;
+};
+
+struct InWarps {
+  u64 sums[BLOCK / 32];
 };
 
 // Returns the bits that are set in the words of a thread, which begin at `first`.
-__device__ inline u32 own_bits(const u32* bits, i64 n, i64 first) {
+__device__ inline u64 own_bits(const Bits& b, u32 first) {
   u32 found = 0;
-  for (i64 i = first; i < first + EACH && i < n; i++) found += (u32)__popc(bits[i]);
+  for (u32 i = first; i < first + EACH && i < b.n; i++) found += (u32)__popc(b.bits[i]);
   return found;
 }
 
-// sums[i] = the number of bits in the tile i. bits: u32[n].
-// [at most 64 registers, 16 bytes shared]
-extern "C" __global__ void sum_bits(const u32* __restrict__ bits, i64 n, u32* __restrict__ sums) {
-  __shared__ Sums in_warp;
-  for (i64 tile = blockIdx.x; tile * TILE < n; tile += gridDim.x) {
-    u32 total;
-    sum_before<BLOCK>(own_bits(bits, n, tile * TILE + threadIdx.x * EACH), in_warp.of, &total);
-    if (threadIdx.x == 0) sums[tile] = total;
+// Returns the elements of the items of a thread, which begin at `first`.
+__device__ inline u64 own_sizes(const Sizes& s, u32 first) {
+  u64 sum = 0;
+  for (u32 i = first; i < first + EACH && i < s.n; i++) sum += s.sizes[i];
+  return sum;
+}
+
+__device__ inline u32 n_tiles(u32 n) { return n / TILE + (n % TILE != 0); }
+
+// [at most 64 registers, 32 bytes shared]
+extern "C" __global__ void sum_bits(const __grid_constant__ Bits b) {
+  __shared__ InWarps in_warps;
+  for (u32 tile = blockIdx.x; tile < n_tiles(b.n); tile += gridDim.x) {
+    u64 total;
+    sum_before<BLOCK>(own_bits(b, tile * TILE + threadIdx.x * EACH), in_warps.sums, &total);
+    if (threadIdx.x == 0) b.sums[tile] = total;
   }
 }
 
-// Replaces sums[i] by the sum of all elements before it, for i <= n. sums: u32[n + 1]. One block.
-// [at most 64 registers, 16 bytes shared]
-extern "C" __global__ void scan_sums(u32* sums, i64 n) {
-  __shared__ Sums in_warp;
-  u32 before = 0;
-  for (i64 first = 0; first <= n; first += BLOCK) {
-    i64 i = first + threadIdx.x;
-    u32 total, own = sum_before<BLOCK>(i < n ? sums[i] : 0, in_warp.of, &total);
-    if (i <= n) sums[i] = before + own;
+// [at most 64 registers, 32 bytes shared]
+extern "C" __global__ void sum_sizes(const __grid_constant__ Sizes s) {
+  __shared__ InWarps in_warps;
+  for (u32 tile = blockIdx.x; tile < n_tiles(s.n); tile += gridDim.x) {
+    u64 total;
+    sum_before<BLOCK>(own_sizes(s, tile * TILE + threadIdx.x * EACH), in_warps.sums, &total);
+    if (threadIdx.x == 0) s.sums[tile] = total;
+  }
+}
+
+// Replaces sums[i] by the sum of all elements before it, for i <= n. One block.
+// [at most 64 registers, 32 bytes shared]
+extern "C" __global__ void scan_sums(const __grid_constant__ Sums s) {
+  __shared__ InWarps in_warps;
+  u64 before = 0;
+  for (u32 first = 0; first <= s.n; first += BLOCK) {
+    u32 i = first + threadIdx.x;
+    u64 total, own = sum_before<BLOCK>(i < s.n ? s.sums[i] : (u64)0, in_warps.sums, &total);
+    if (i <= s.n) s.sums[i] = before + own;
     before += total;
   }
 }
 
-// Writes where bits are to `starts`, in order. sums: of scan_sums.
-// [at most 64 registers, 16 bytes shared]
-extern "C" __global__ void list_bits(const u32* __restrict__ bits, i64 n, const u32* __restrict__ sums, u32* __restrict__ starts) {
-  __shared__ Sums in_warp;
-  for (i64 tile = blockIdx.x; tile * TILE < n; tile += gridDim.x) {
-    i64 first = tile * TILE + threadIdx.x * EACH;
-    u32 total, at = sums[tile] + sum_before<BLOCK>(own_bits(bits, n, first), in_warp.of, &total);
-    for (i64 i = first; i < first + EACH && i < n; i++)
-      for (u32 rest = bits[i]; rest; rest &= rest - 1) starts[at++] = (u32)i * 32 + (u32)(__ffs((int)rest) - 1);
+// Writes the indexes of bits to `found`, in order, and then `end`.
+// [at most 64 registers, 32 bytes shared]
+extern "C" __global__ void list_bits(const __grid_constant__ Bits b) {
+  __shared__ InWarps in_warps;
+  for (u32 tile = blockIdx.x; tile < n_tiles(b.n); tile += gridDim.x) {
+    u32 first = tile * TILE + threadIdx.x * EACH;
+    u64 total;
+    u32 at = (u32)(b.sums[tile] + sum_before<BLOCK>(own_bits(b, first), in_warps.sums, &total));
+    for (u32 i = first; i < first + EACH && i < b.n; i++)
+      for (u32 rest = b.bits[i]; rest; rest &= rest - 1) b.found[at++] = i * 32 + (u32)__ffs((int)rest) - 1;
+  }
+  if (global_index() == 0) b.found[b.sums[n_tiles(b.n)]] = b.end;
+}
+
+// found[i] = the number of bits before the word i.
+// [at most 64 registers, 32 bytes shared]
+extern "C" __global__ void rank_bits(const __grid_constant__ Bits b) {
+  __shared__ InWarps in_warps;
+  for (u32 tile = blockIdx.x; tile < n_tiles(b.n); tile += gridDim.x) {
+    u32 first = tile * TILE + threadIdx.x * EACH;
+    u64 total;
+    u32 at = (u32)(b.sums[tile] + sum_before<BLOCK>(own_bits(b, first), in_warps.sums, &total));
+    for (u32 i = first; i < first + EACH && i < b.n; i++) {
+      b.found[i] = at;
+      at += (u32)__popc(b.bits[i]);
+    }
   }
 }
 
-// ranks[i] = the number of bits before the word i. sums: of scan_sums.
-// [at most 64 registers, 16 bytes shared]
-extern "C" __global__ void rank_bits(const u32* __restrict__ bits, i64 n, const u32* __restrict__ sums, u32* __restrict__ ranks) {
-  __shared__ Sums in_warp;
-  for (i64 tile = blockIdx.x; tile * TILE < n; tile += gridDim.x) {
-    i64 first = tile * TILE + threadIdx.x * EACH;
-    u32 total, at = sums[tile] + sum_before<BLOCK>(own_bits(bits, n, first), in_warp.of, &total);
-    for (i64 i = first; i < first + EACH && i < n; i++) {
-      ranks[i] = at;
-      at += (u32)__popc(bits[i]);
+__device__ inline void write_offset(const Sizes& s, u32 i, u64 offset) {
+  if (s.wide)
+    s.wide[i] = offset;
+  else
+    s.offsets[i] = (u32)offset;
+}
+
+// [at most 64 registers, 32 bytes shared]
+extern "C" __global__ void write_offsets(const __grid_constant__ Sizes s) {
+  __shared__ InWarps in_warps;
+  for (u32 tile = blockIdx.x; tile < n_tiles(s.n); tile += gridDim.x) {
+    u32 first = tile * TILE + threadIdx.x * EACH;
+    u64 total, at = s.sums[tile] + sum_before<BLOCK>(own_sizes(s, first), in_warps.sums, &total);
+    for (u32 i = first; i < first + EACH && i < s.n; i++) {
+      write_offset(s, i, at);
+      at += s.sizes[i];
     }
   }
+  if (global_index() == 0) write_offset(s, s.n, s.sums[n_tiles(s.n)]);
 }

@@ -1,45 +1,98 @@
-"""Launches the kernels that list and number the bits that are set in an array."""
+"""Launches the kernels that list and number bits, and those that say where items begin if they follow each other."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from gputok.kernels.cuda.device import Device
 
 _BLOCK, _TILE = 128, 1024  # as in bits.cu
 
 
-def _summed(device: Device, bits: Any) -> Any:
-    """Returns uint32[tiles + 1]: how many bits are set before each tile, and in all."""
-    n_tiles = -(-len(bits) // _TILE)
-    sums = device.xp.empty(n_tiles + 1, device.xp.uint32)
-    if n_tiles:
-        _launch(device, "sum_bits", n_tiles, (bits, len(bits), sums))
-    device.launch("bits.cu", "scan_sums", 1, _BLOCK, (sums, n_tiles))
-    return sums
+class Bits(NamedTuple):
+    """The fields of the struct `Bits` of bits.cu, in its order."""
+
+    bits: Any  # uint32[n]
+    sums: Any  # uint64[tiles + 1]
+    found: Any  # uint32[all bits + 1] or uint32[n], or None
+    n: int
+    end: int = 0
 
 
-def listed(device: Device, bits: Any, more: int = 0) -> Any:
+class Sizes(NamedTuple):
+    """The fields of the struct `Sizes` of bits.cu, in its order."""
+
+    sizes: Any  # uint32[n]
+    sums: Any  # uint64[tiles + 1]
+    offsets: Any  # uint32[n + 1], or None
+    wide: Any  # uint64[n + 1], or None
+    n: int
+
+
+class Sums(NamedTuple):
+    """The fields of the struct `Sums` of bits.cu, in its order."""
+
+    sums: Any  # uint64[n + 1]
+    n: int
+
+
+def listed(device: Device, bits: Any, end: int) -> Any:
     """Lists the bits that are set in uint32[n].
 
     Returns:
-        uint32[bits + more]: where they are, in order, and `more` elements that nobody has written.
+        uint32[bits + 1]: their indexes, in order, and then `end`.
     """
-    sums = _summed(device, bits)
-    found = device.xp.empty(int(sums[-1]) + more, device.xp.uint32)
-    if len(bits):
-        _launch(device, "list_bits", len(sums) - 1, (bits, len(bits), sums, found))
-    return found
+    struct = _summed(device, bits)
+    struct = struct._replace(found=device.xp.empty(int(struct.sums[-1]) + 1, device.xp.uint32), end=end)
+    _launch(device, "list_bits", struct)
+    return struct.found
 
 
-def ranked(device: Device, bits: Any) -> tuple[Any, int]:
-    """Returns uint32[n]: how many bits are set before each word of uint32[n], and how many there are in all."""
-    sums = _summed(device, bits)
-    ranks = device.xp.empty(len(bits), device.xp.uint32)
-    if len(bits):
-        _launch(device, "rank_bits", len(sums) - 1, (bits, len(bits), sums, ranks))
-    return ranks, int(sums[-1])
+def ranked(device: Device, bits: Any) -> tuple[Any, Any]:
+    """Returns uint32[n]: how many bits are set before each word of uint32[n]; and uint64[1]: how many there are in all."""
+    struct = _summed(device, bits)
+    struct = struct._replace(found=device.xp.empty(len(bits), device.xp.uint32))
+    _launch(device, "rank_bits", struct)
+    return struct.found, struct.sums[-1:]
 
 
-def _launch(device: Device, kernel: str, n_tiles: int, arguments: tuple) -> None:
-    device.launch("bits.cu", kernel, min(device.blocks, n_tiles), _BLOCK, arguments)
+def offsets_of(device: Device, sizes: Any, wide: bool = False) -> Any:
+    """Finds where items begin if they follow each other.
+
+    Args:
+        device: Where the sizes are.
+        sizes: uint32[n], of each item.
+        wide: The sum may have more than 32 bits.
+
+    Returns:
+        uint32[n + 1], or uint64[n + 1] if `wide`: where each item begins, and the sum of all sizes.
+    """
+    xp, n = device.xp, len(sizes)
+    offsets = xp.empty(n + 1, xp.uint64 if wide else xp.uint32)
+    struct = Sizes(
+        sizes, xp.empty(_tiles(n) + 1, xp.uint64), None if wide else offsets, offsets if wide else None, n
+    )
+    _launch(device, "sum_sizes", struct)
+    _scan(device, struct)
+    _launch(device, "write_offsets", struct)
+    return offsets
+
+
+def _summed(device: Device, bits: Any) -> Bits:
+    """Counts how many bits are set before each tile, and in all."""
+    struct = Bits(bits, device.xp.empty(_tiles(len(bits)) + 1, device.xp.uint64), None, len(bits))
+    _launch(device, "sum_bits", struct)
+    _scan(device, struct)
+    return struct
+
+
+def _tiles(n: int) -> int:
+    return -(-n // _TILE)
+
+
+def _scan(device: Device, struct: Bits | Sizes) -> None:
+    device.launch("bits.cu", "scan_sums", 1, _BLOCK, (Sums(struct.sums, _tiles(struct.n)),))
+
+
+def _launch(device: Device, kernel: str, struct: Bits | Sizes) -> None:
+    device.launch("bits.cu", kernel, max(1, min(device.blocks, _tiles(struct.n))), _BLOCK, (struct,))

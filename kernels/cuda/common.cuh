@@ -1,7 +1,10 @@
 // Types and functions that all kernels use.
 //
-// All launchers pass arguments in the same way: 64 bits for each, pointers and i64, or structs of such fields by value. A struct is
-// `const __grid_constant__`: the compiler knows that it does not change, and that its pointers point to global memory.
+// A kernel takes structs by value, and nothing else. A field of a struct has 64 bits: a pointer, or a number, of which most have
+// `alignas(8) u32`. The launcher packs a NamedTuple with the same names (`Device.launch`). A struct is `const __grid_constant__`: the
+// compiler knows that it does not change, and that its pointers point to global memory.
+//
+// Offsets in text, and the numbers of words, have 32 bits.
 #pragma once
 
 typedef unsigned char u8;
@@ -12,7 +15,8 @@ typedef long long i64;
 
 const u32 ALL_LANES = 0xffffffffu;
 
-// The index of this thread in the whole launch, and the number of threads in it, which is less than 2^31.
+// The index of this thread in the whole launch, and the number of threads in it, which is less than 2^31. So a loop to a number
+// below 2^31 does not overflow 32 bits.
 __device__ inline u32 global_index() { return blockIdx.x * blockDim.x + threadIdx.x; }
 __device__ inline u32 global_size() { return gridDim.x * blockDim.x; }
 
@@ -33,18 +37,35 @@ __device__ inline T warp_min(T value) {
   return value;
 }
 
+// Returns the sum of the values of this lane and of the lanes before it.
+template <class T>
+__device__ inline T lane_sum(T value) {
+  u32 lane = threadIdx.x % 32;
+  for (u32 step = 1; step < 32; step *= 2) {
+    T other = __shfl_sync(ALL_LANES, value, (int)(lane < step ? lane : lane - step));
+    if (lane >= step) value += other;
+  }
+  return value;
+}
+
+// Takes `size` elements for this lane from a memory of which *used elements are taken, and returns the first. All lanes of the warp
+// call this together; a lane that needs nothing has the size 0.
+template <class T>
+__device__ inline T take(T* used, T size) {
+  T sum = lane_sum(size), first = 0;
+  if (threadIdx.x % 32 == 31 && sum) first = atomicAdd(used, sum);
+  return __shfl_sync(ALL_LANES, first, 31) + sum - size;
+}
+
 // Returns the sum of the values of all earlier threads of a block of THREADS. total: the sum of all values. in_warp: of shared
 // memory.
-template <int THREADS>
-__device__ inline u32 sum_before(u32 value, u32 (&in_warp)[THREADS / 32], u32* total) {
-  u32 thread = threadIdx.x, lane = thread % 32, sum = value;
-  for (u32 step = 1; step < 32; step *= 2) {
-    u32 other = __shfl_sync(ALL_LANES, sum, (int)(lane < step ? lane : lane - step));
-    if (lane >= step) sum += other;
-  }
-  if (lane == 31) in_warp[thread / 32] = sum;
+template <u32 THREADS, class T>
+__device__ inline T sum_before(T value, T (&in_warp)[THREADS / 32], T* total) {
+  u32 thread = threadIdx.x;
+  T sum = lane_sum(value);
+  if (thread % 32 == 31) in_warp[thread / 32] = sum;
   __syncthreads();
-  u32 before = sum - value, all = 0;
+  T before = sum - value, all = 0;
   for (u32 warp = 0; warp < THREADS / 32; warp++) {
     if (warp < thread / 32) before += in_warp[warp];
     all += in_warp[warp];

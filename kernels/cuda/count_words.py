@@ -11,20 +11,22 @@ from typing import Any, NamedTuple
 import numpy as np
 from gputok.kernels import Automaton
 from gputok.kernels.cuda import split
-from gputok.kernels.cuda.device import Device, offsets_of
+from gputok.kernels.cuda.bits import offsets_of, ranked
+from gputok.kernels.cuda.device import Device, indexes
 from gputok.kernels.cuda.lines import Watched, lines, texts_with
 
-_LEAST_CAPACITY = 1 << 16  # of the table of words
-_FREE = 2**64 - 1
-_IN_BATCH = 1 << 63
+# Of the table of words.
+_LEAST_CAPACITY = 1 << 16
+_MOST_CAPACITY = 1 << 31
 _EIGHT = 8  # a word in the arena begins at a multiple of so many bytes
 _HOT = 512  # as in count_words.cu
+_MOST_EIGHTS = 1 << 31  # of the arena
 
 
 class Batch(NamedTuple):
     """Documents to count, on the host.
 
-    With `checked`, the documents are the lines of the texts: nobody has looked for them, and the texts may not be UTF-8.
+    With `checked`, the documents are the lines of the texts: the lines are not known yet, and the texts may not be UTF-8.
 
     Attributes:
         text: Arrays of uint8; one after the other, they are the documents.
@@ -66,11 +68,12 @@ class Counts(NamedTuple):
 
     arena: Any  # uint8[room]
     used_bytes: int
-    keys: Any  # uint64[capacity]: place in arena / 8 << 32 | length
+    keys: Any  # uint64[capacity]: offset in arena / 8 << 32 | length
     counts: Any  # int64[capacity]
     tags: Any  # uint32[capacity]
-    used: Any  # int64[1]
-    first: Any  # int64[words], where each word first occurred, in the order of the arena
+    used: Any  # uint32[1]
+    first: Any  # int64[room], where each word first occurred, in the order of the arena
+    n_words: int
 
 
 class Counting(NamedTuple):
@@ -81,21 +84,68 @@ class Counting(NamedTuple):
     keys: Any  # uint64[capacity]
     counts: Any  # int64[capacity]
     tags: Any  # uint32[capacity]
-    used: Any  # int64[1]
-    claimed: Any  # uint32[capacity / 2], or None
-    n_claimed: Any  # int64[1], or None
+    used: Any  # uint32[1]
+    claimed: Any  # uint32[capacity / 2]
+    n_claimed: Any  # uint32[1]
     over_keys: Any  # uint64[room]
     over_counts: Any  # int64[room]
-    n_over: Any  # int64[1]
-    capacity: int
+    n_over: Any  # uint32[1]
+    mask: int  # capacity - 1
 
-    @classmethod
-    def of(
-        cls, text: Any, counts: Counts, over: _Over, claimed: Any = None, n_claimed: Any = None
-    ) -> Counting:
-        """Puts text and tables together."""
-        table = counts.arena, text, counts.keys, counts.counts, counts.tags, counts.used
-        return cls(*table, claimed, n_claimed, *over, len(counts.keys))
+
+class Found(NamedTuple):
+    """The fields of the struct `Found` of count_words.cu, in its order."""
+
+    starts: Any  # uint32[n + 1]
+    n: int
+
+
+class AddedWords(NamedTuple):
+    """The fields of the struct `AddedWords` of count_words.cu, in its order."""
+
+    keys: Any  # uint64[n]
+    counts: Any  # int64[n]
+    n: int
+
+
+class Order(NamedTuple):
+    """The fields of the struct `Order` of count_words.cu, in its order."""
+
+    keys: Any  # uint64[capacity]
+    slots: Any  # uint32[n], or None
+    bits: Any  # uint32[offsets / 32 + 1]
+    ranks: Any  # uint32[offsets / 32 + 1]
+    order: Any  # uint32[words]
+    sizes: Any  # uint32[words]
+    n: int
+    unit: int
+
+
+class Kept(NamedTuple):
+    """The fields of the struct `Kept` of count_words.cu, in its order."""
+
+    batch: Any  # uint8[bytes]
+    arena: Any  # uint8[room]
+    keys: Any  # uint64[capacity]
+    order: Any  # uint32[n]
+    offsets: Any  # uint32[n + 1]
+    first: Any  # int64[n]
+    n: int
+    begin: int
+    position: int
+
+
+class Gathered(NamedTuple):
+    """The fields of the struct `Gathered` of count_words.cu, in its order."""
+
+    arena: Any  # uint8[room]
+    keys: Any  # uint64[capacity]
+    counts: Any  # int64[capacity]
+    order: Any  # uint32[n]
+    offsets: Any  # uint64[n + 1]
+    data: Any  # uint8[bytes]
+    ordered_counts: Any  # int64[n]
+    n: int
 
 
 class Added(Exception):
@@ -159,12 +209,12 @@ def count_batches(
                 batch, arriving = got
                 following = feeder.submit(fetch)
                 with _left(lambda batch=batch: batch.checked() if batch.checked else batch, leave):
-                    text, offsets = (arriving or device.upload((batch.text, batch.offsets)))()
+                    text, offsets = (arriving or _upload(device, batch))()
                     if batch.checked is not None:
                         offsets, is_valid = lines(device, text, offsets)
                         if not is_valid or batch.begins_inside():
                             batch = batch.checked()
-                            text, offsets = device.upload((batch.text, batch.offsets))()
+                            text, offsets = _upload(device, batch)()
                     for start, part, documents in _without(device, text, offsets, batch, watched, leave):
                         counts = _in_parts(device, part, documents, batch, start, tables, counts, leave)
                 report(batch.n_bytes)
@@ -204,26 +254,31 @@ def _without(
         leave(batch.part(start, start + len(part)), Added())
 
 
+def _upload(device: Device, batch: Batch) -> Callable[[], tuple]:
+    """Begins to copy the text and the offsets of a batch to the device."""
+    return device.upload((batch.text, indexes(batch.offsets)))
+
+
 def _begun(device: Device, batch: Batch) -> Callable[[], tuple] | None:
     """Begins to copy a batch to the device; returns None if the memory does not hold two batches at a time."""
     try:
-        return device.upload((batch.text, batch.offsets))
+        return _upload(device, batch)
     except MemoryError:
         return None
 
 
 def no_words(device: Device, capacity: int | None = None, room: int = 1 << 20) -> Counts:
     """Returns counts without words. They have room for `capacity` / 2 words, and for `room` bytes."""
-    xp = device.xp
-    capacity = capacity or _LEAST_CAPACITY
+    xp, capacity = device.xp, capacity or _LEAST_CAPACITY
     return Counts(
         xp.empty(room, xp.uint8),
         0,
-        xp.full(capacity, _FREE, xp.uint64),
+        device.all_ones(capacity, xp.uint64),
         xp.zeros(capacity, xp.int64),
         xp.zeros(capacity, xp.uint32),
-        xp.zeros(1, xp.int64),
-        xp.empty(0, xp.int64),
+        xp.zeros(1, xp.uint32),
+        xp.empty(room // _EIGHT, xp.int64),
+        0,
     )
 
 
@@ -286,112 +341,134 @@ def count_words(
     if len(data) > split.MAX_BYTES:
         raise MemoryError(f"a document of {len(data):,} bytes that can't be cut is too long for a GPU")
     starts = split.find_words(device, data, offsets, automaton)
-    return _counted(device, data, position, starts, _Over.of(device, len(starts) - 1), table)
+    return _counted(device, data, position, starts, _Work.of(device, table, len(starts) - 1), table)
 
 
-class _Over(NamedTuple):
-    """Words for which a table has no room."""
+class _Work(NamedTuple):
+    """What is found while words are entered into a table."""
 
-    keys: Any  # uint64[room]
-    counts: Any  # int64[room]
-    n: Any  # int64[1]
+    claimed: Any  # uint32[capacity / 2], slots of words that are new and in the batch
+    over_keys: Any  # uint64[room], words for which the table has no room
+    over_counts: Any  # int64[room]
+    n: Any  # uint32[2], the lengths of both lists
 
     @classmethod
-    def of(cls, device: Device, n_words: int) -> _Over:
-        # Beside its words, a block may have to put out those of its own table.
+    def of(cls, device: Device, counts: Counts, n_words: int) -> _Work:
+        """Allocates memory for what so many words may need."""
+        # Beside its words, a block may have to put out those of its own table
         xp, room = device.xp, n_words + _HOT * device.blocks
-        return cls(xp.empty(room, xp.uint64), xp.empty(room, xp.int64), xp.zeros(1, xp.int64))
+        claimed = xp.empty(min(room, len(counts.keys) // 2), xp.uint32)
+        return cls(claimed, xp.empty(room, xp.uint64), xp.empty(room, xp.int64), xp.zeros(2, xp.uint32))
+
+    def counting(self, text: Any, counts: Counts) -> Counting:
+        """Puts text and tables together."""
+        table = counts.arena, text, counts.keys, counts.counts, counts.tags, counts.used
+        over = self.over_keys, self.over_counts, self.n[1:]
+        return Counting(*table, self.claimed, self.n[:1], *over, len(counts.keys) - 1)
 
 
-def _counted(device: Device, text: Any, position: int, starts: Any, over: _Over, counts: Counts) -> Counts:
+def _counted(device: Device, text: Any, position: int, starts: Any, work: _Work, counts: Counts) -> Counts:
     """Counts the words of a batch, and copies the new words to the arena.
 
     Counting changes counts in place, so it can't be undone. But the memory for the batch is allocated before; after that, only
     the table and the arena grow, with the distinct words of the corpus and not with the size of a batch.
     """
-    xp, n_words = device.xp, len(starts) - 1
+    n_words = len(starts) - 1
     try:
-        claimed, n_claimed = xp.empty(min(n_words, len(counts.keys) // 2), xp.uint32), xp.zeros(1, xp.int64)
-        struct = device.struct(Counting.of(text, counts, over, claimed, n_claimed))
         if n_words:
-            device.launch("count_words.cu", "count_words", device.blocks, 128, (struct, starts, n_words))
-        if n_over := int(over.n[0]):
-            counts = _enlarged(device, text, counts, over, n_over)
-            slots = xp.flatnonzero((counts.keys != xp.uint64(_FREE)) & (counts.keys >= xp.uint64(_IN_BATCH)))
+            structs = work.counting(text, counts), Found(starts, n_words)
+            device.launch("count_words.cu", "count_words", device.blocks, 128, structs)
+        n_new, n_over = device.download(work.n).tolist()
+        if n_over:
+            claimed, n_new, counts = _enlarged(device, text, counts, work, n_new, n_over)
         else:
-            slots = claimed[: int(n_claimed[0])].astype(xp.int64)
-        return _kept(device, text, position, slots, counts)
+            claimed = work.claimed
+        return _kept(device, text, position, claimed[:n_new], counts) if n_new else counts
     except MemoryError as error:
         raise NoRoom(
-            f"the memory of the GPU does not hold the {len(counts.first):,} distinct words so far and those of the next "
+            f"the memory of the GPU does not hold the {counts.n_words:,} distinct words so far and those of the next "
             "batch: count the corpus in shards and merge them, or use device='cpu'"
         ) from error
 
 
-def _enlarged(device: Device, text: Any, counts: Counts, over: _Over, n_over: int) -> Counts:
-    """Returns the counts in a larger table, with the words for which there was no room."""
-    xp = device.xp
+def _enlarged(
+    device: Device, text: Any, counts: Counts, work: _Work, n_new: int, n_over: int
+) -> tuple[Any, int, Counts]:
+    """Moves the words to a larger table, and adds those for which there was no room.
+
+    Returns the slots of the new words, their number, and the counts.
+    """
     while n_over:
-        slots = xp.flatnonzero(counts.keys != xp.uint64(_FREE))
-        larger = no_words(device, 4 * len(counts.keys), 1)
-        larger = larger._replace(arena=counts.arena, used_bytes=counts.used_bytes, first=counts.first)
-        _add(device, text, counts.keys[slots], counts.counts[slots], len(slots), larger)
-        keys, values = over.keys[:n_over], over.counts[:n_over]
-        over, counts = _add(device, text, keys, values, n_over, larger), larger
-        n_over = int(over.n[0])
-    return counts
+        capacity = 4 * len(counts.keys)
+        if capacity > _MOST_CAPACITY:
+            raise MemoryError
+        larger = no_words(device, capacity, 1)
+        larger = larger._replace(
+            arena=counts.arena, used_bytes=counts.used_bytes, first=counts.first, n_words=counts.n_words
+        )
+        # New words of the old table and all others: so many can be new in this table at most
+        new = _Work.of(device, larger, n_new + n_over)
+        for added in (
+            AddedWords(counts.keys, counts.counts, len(counts.keys)),
+            AddedWords(work.over_keys, work.over_counts, n_over),
+        ):
+            device.launch(
+                "count_words.cu", "add_words", device.blocks, 128, (new.counting(text, larger), added)
+            )
+        work, counts = new, larger
+        n_new, n_over = device.download(work.n).tolist()
+    return work.claimed, n_new, counts
 
 
-def _add(device: Device, text: Any, keys: Any, values: Any, n: int, counts: Counts) -> _Over:
-    """Adds words to a table, in place, and returns those for which it has no room."""
+def _ordered(
+    device: Device, counts: Counts, slots: Any, n: int, n_offsets: int, unit: int
+) -> tuple[Any, Any]:
+    """Puts words in the order of their offsets, which are less than n_offsets.
+
+    slots: uint32[n], of the words, or None: all words of the table.
+
+    Returns uint32[n], the slot of each word, and uint32[n], its size.
+    """
     xp = device.xp
-    over = _Over(xp.empty(n, xp.uint64), xp.empty(n, xp.int64), xp.zeros(1, xp.int64))
-    struct = device.struct(Counting.of(text, counts, over))
-    if n:
-        device.launch("count_words.cu", "add_words", device.blocks, 128, (struct, keys, values, n))
-    return over
+    bits = xp.zeros(n_offsets // 32 + 1, xp.uint32)
+    n_slots = len(counts.keys) if slots is None else n
+    struct = Order(
+        counts.keys, slots, bits, None, xp.empty(n, xp.uint32), xp.empty(n, xp.uint32), n_slots, unit
+    )
+    device.launch("count_words.cu", "mark_words", device.blocks, 128, (struct,))
+    struct = struct._replace(ranks=ranked(device, bits)[0])
+    device.launch("count_words.cu", "order_words", device.blocks, 128, (struct,))
+    return struct.order, struct.sizes
 
 
 def _kept(device: Device, text: Any, position: int, slots: Any, counts: Counts) -> Counts:
     """Copies the new words of a batch, which are in these slots, to the arena, in the order of their first occurrence."""
-    xp = device.xp
-    if len(slots) == 0:
-        return counts
-    slots = slots[xp.argsort(counts.keys[slots])]
-    keys = counts.keys[slots]
-    eights = ((keys & xp.uint64(0xFFFFFFFF)) + xp.uint64(_EIGHT - 1)) // xp.uint64(_EIGHT)
-    ends = xp.cumsum(eights.astype(xp.int64)) + counts.used_bytes // _EIGHT
-    to = ends - eights.astype(xp.int64)
-    used_bytes = int(ends[-1]) * _EIGHT
-    if used_bytes >= (1 << 31) * _EIGHT:
+    n, begin = len(slots), counts.used_bytes // _EIGHT
+    order, sizes = _ordered(device, counts, slots, n, len(text), _EIGHT)
+    offsets = offsets_of(device, sizes)
+    end, n_words = begin + int(offsets[-1]), counts.n_words + n
+    if end >= _MOST_EIGHTS:
         raise NoRoom(
             "the distinct words of this corpus need more than 16 GiB: count it in shards and merge them"
         )
-    arena = counts.arena
-    if used_bytes > len(arena):
-        arena = xp.empty(2 * used_bytes, xp.uint8)
-        arena[: counts.used_bytes] = counts.arena[: counts.used_bytes]
-    device.launch(
-        "count_words.cu",
-        "keep_words",
-        device.blocks,
-        128,
-        (arena, text, keys, slots, to, len(slots), counts.keys),
-    )
-    places = (keys >> xp.uint64(32)).astype(xp.int64) - (_IN_BATCH >> 32)
-    first = xp.concatenate([counts.first, 2 * places + position])
-    return counts._replace(arena=arena, used_bytes=used_bytes, first=first)
+    arena, first = counts.arena, counts.first
+    if end * _EIGHT > len(arena):
+        arena = device.longer(arena, 2 * end * _EIGHT)
+    if n_words > len(first):
+        first = device.longer(first, 2 * n_words)
+    kept = Kept(text, arena, counts.keys, order, offsets, first[counts.n_words :], n, begin, position)
+    device.launch("count_words.cu", "keep_words", device.blocks, 128, (kept,))
+    return counts._replace(arena=arena, used_bytes=end * _EIGHT, first=first, n_words=n_words)
 
 
 def collected(device: Device, counts: Counts) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Returns data, offsets, counts and first of all words so far, on the host, as `count_batches` does."""
-    xp = device.xp
-    slots = xp.flatnonzero(counts.keys != xp.uint64(_FREE))
-    slots = slots[xp.argsort(counts.keys[slots])]
-    keys, values = counts.keys[slots], counts.counts[slots]
-    offsets = offsets_of(xp, (keys & xp.uint64(0xFFFFFFFF)).astype(xp.int64))
-    data = xp.empty(int(offsets[-1]), xp.uint8)
-    device.launch(
-        "count_words.cu", "gather_words", device.blocks, 128, (counts.arena, keys, offsets, len(keys), data)
-    )
-    return tuple(device.download(array) for array in (data, offsets, values, counts.first))
+    xp, n = device.xp, counts.n_words
+    order, sizes = _ordered(device, counts, None, n, counts.used_bytes // _EIGHT, 1)
+    offsets = offsets_of(device, sizes, wide=True)
+    data, values = xp.empty(int(offsets[-1]), xp.uint8), xp.empty(n, xp.int64)
+    struct = Gathered(counts.arena, counts.keys, counts.counts, order, offsets, data, values, n)
+    device.launch("count_words.cu", "gather_words", device.blocks, 128, (struct,))
+    arrays = (device.download(array) for array in (data, offsets, values, counts.first[:n]))
+    data, offsets, values, first = arrays
+    return data, offsets.astype(np.int64), values, first

@@ -33,58 +33,78 @@ PIECE_BYTES = 8 << 20  # that are copied at a time; CuPy rounds pinned memory up
 BLOCK_BYTES = 2 << 20  # of text that is read at a time
 # For each device. Of its batches, one is put together, one waits, one is copied and one is counted
 BLOCKS_BYTES = 4 * BATCH_BYTES
-PADDING_BYTES = 16  # behind each array of an upload, since kernels load text by whole words of 8 bytes
+PADDING_BYTES = 16  # after each array of an upload, since kernels load text by whole words of 8 bytes
 _OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
 
 
 class Device(NamedTuple):
-    """An array module and `launch(file, kernel, blocks, threads, arguments)`.
+    """An array module, functions for memory, and `launch(file, kernel, blocks, threads, structs)`.
 
-    Arguments are arrays, whole numbers, None (a null pointer) or structs (`struct`). All but structs have 64 bits. With
-    `together=True` all blocks are resident at the same time, so they may wait for each other.
+    A kernel takes structs by value: NamedTuples whose fields have the names, the order and the elements of the struct in the .cu
+    file, or what `packed` makes of them. With `together=True` all blocks are resident at the same time, so they may wait for
+    each other.
+
+    Of the array module only `empty`, `zeros`, `asarray` (of NumPy arrays), slices, `view` and the types are used. Anything else would
+    be a kernel of CuPy, which NVRTC would have to compile (tests/cuda/test_cupy_names.py).
     """
 
-    name: str  # of the card
+    # The name of the card.
+    name: str
     xp: ModuleType
     launch: Callable[..., None]
-    blocks: int  # as many as fill the device; each thread of a kernel takes one item after the other
+    # As many as fill the device. Each thread of a kernel takes one item after the other.
+    blocks: int
     # `with active() as lane`: this context holds a lane of the device; arrays are made, and all else is called, in it.
     # `with active(lane)`: the same in a thread that helps the thread which holds the lane.
     active: Callable[..., AbstractContextManager[Any]]
-    # begins to copy NumPy arrays, or lists of arrays that become one array. The result returns the copies; kernels that are
-    # launched after its call wait for them
+    # Begins to copy NumPy arrays, or lists of arrays that become one array. The result returns the copies; kernels that are
+    # launched after its call wait for them.
     upload: Callable[[tuple], Callable[[], tuple]]
     download: Callable[[Any], np.ndarray]
-    record: Callable[[], Any]  # returns a mark behind all work so far
-    seconds: Callable[[Any, Any], float]  # returns the seconds of the device between two marks
-    # does launches, and returns a function that does them again
+    # Returns an array of a length and a type whose bits are all set: free slots of a table.
+    all_ones: Callable[[int, Any], Any]
+    # Copies an array to the beginning of a longer one, of a given length, and returns that.
+    longer: Callable[[Any, int], Any]
+    # Returns a mark after all work so far.
+    record: Callable[[], Any]
+    # Returns the seconds of the device between two marks.
+    seconds: Callable[[Any, Any], float]
+    # Does launches, and returns a function that does them again.
     graph: Callable[[Callable[[], None]], Callable[[], None]]
-    # uint8[n] on the host, for text that is to be uploaded: pinned memory, as long as there is some
+    # uint8[n] on the host, for text that is to be uploaded: pinned memory, as long as there is some.
     host_memory: Callable[[int], np.ndarray] = functools.partial(np.empty, dtype=np.uint8)
     # `with in_use()`: memory of the device that was used stays reserved for the next work; when the last block that
-    # says so ends, the device gets it back
+    # says so ends, the device gets it back.
     in_use: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext
-    # Copies an array for others, who may use it when the lane is left, on any stream and for any time
+    # Copies an array for others, who may use it when the lane is left, on any stream and for any time.
     lasting: Callable[[Any], Any] = np.copy
-    by_graph: bool = False  # True: launches that are repeated become one CUDA graph (NOTES.md)
-
-    def struct(self, fields: tuple) -> np.ndarray:
-        """Returns the bytes of a struct on the host: 64 bits for each address or whole number.
-
-        The array has one element, void[8 * fields], since CuPy passes only arrays of one element by value.
-        """
-        numbers = [
-            0 if field is None else field if isinstance(field, int) else address(field) for field in fields
-        ]
-        return np.array(numbers, np.uint64).view(np.dtype((np.void, 8 * len(numbers))))
+    # True: launches that are repeated become one CUDA graph (NOTES.md).
+    by_graph: bool = False
 
 
-def offsets_of(xp: ModuleType, sizes: Any) -> Any:
-    """Returns int64[n + 1]: where each of n items begins if they follow each other, and the sum of their sizes."""
-    offsets = xp.zeros(len(sizes) + 1, xp.int64)
-    if len(sizes):
-        xp.cumsum(sizes, dtype=xp.int64, out=offsets[1:])
-    return offsets
+def packed(struct: tuple) -> np.ndarray:
+    """Returns the bytes of a struct on the host: 64 bits for each address or whole number.
+
+    The array has one element, void[8 * fields], since CuPy passes only arrays of one element by value. Whoever launches a kernel
+    with it keeps the arrays of the struct until then.
+    """
+    numbers = [
+        0 if field is None else field if isinstance(field, int) else address(field) for field in struct
+    ]
+    return np.array(numbers, np.uint64).view(np.dtype((np.void, 8 * len(numbers))))
+
+
+def indexes(array: np.ndarray) -> np.ndarray:
+    """Returns offsets in text as uint32, which is what kernels take.
+
+    Raises:
+        MemoryError: The last one has more than 31 bits.
+    """
+    if len(array) and array[-1] >= 1 << 31:
+        raise MemoryError(
+            f"a document of {array[-1]:,} bytes is too long for a GPU: encode or count it with device='cpu'"
+        )
+    return array.astype(np.uint32)
 
 
 def address(array: Any) -> int:
@@ -101,7 +121,7 @@ class _Piece(NamedTuple):
     """Pinned memory, through which a piece of an array is copied."""
 
     memory: Any
-    copied: Any  # the event behind the last copy
+    copied: Any  # the event after the last copy
 
 
 class Blocks:
@@ -121,12 +141,12 @@ class Blocks:
 
     def __call__(self, n_bytes: int) -> np.ndarray:
         """Returns memory to read into, uint8[n_bytes]."""
-        if not BLOCK_BYTES // 2 <= n_bytes <= BLOCK_BYTES or (place := self._take()) is None:
+        if not BLOCK_BYTES // 2 <= n_bytes <= BLOCK_BYTES or (free := self._take()) is None:
             return np.empty(n_bytes, np.uint8)
-        memory, begin = place
+        memory, begin = free
         block = (ctypes.c_uint8 * n_bytes).from_buffer(memory, begin)
         # All views of NumPy refer to `block`
-        weakref.finalize(block, self._free.append, place).atexit = False
+        weakref.finalize(block, self._free.append, free).atexit = False
         return np.frombuffer(block, np.uint8)
 
     def allow(self, n_bytes: int) -> None:
@@ -177,7 +197,7 @@ class _Lane:
                 "memory, raise the limit of locked memory (ulimit -l), or use device='cpu'"
             ) from error
         self.up, self.down = itertools.cycle(pieces[:2]), itertools.cycle(pieces[2:])
-        # Held from taking a piece of `up` until the event behind its copy is recorded: two threads may upload at a time
+        # Held from taking a piece of `up` until the event after its copy is recorded: two threads may upload at a time
         self.staging = threading.Lock()
 
 
@@ -241,6 +261,11 @@ def cubin_for(file: str, major: int, minor: int) -> pathlib.Path | None:
     return found[max(fitting)] if fitting else None
 
 
+def has_cubins(major: int, minor: int) -> bool:
+    """Returns True if a wheel has the machine code of all sources for a device of this compute capability."""
+    return all(cubin_for(path.name, major, minor) for path in SOURCES.glob("*.cu"))
+
+
 @functools.cache
 def _made(ordinal: int) -> Device:
     import cupy
@@ -279,15 +304,10 @@ def _made(ordinal: int) -> Device:
                 modules[file] = module(file, kernel)
             return modules[file].get_function(kernel)
 
-    def argument(value: Any) -> Any:
-        if isinstance(value, cupy.ndarray | np.ndarray):  # a NumPy array is a struct, whose bytes CuPy passes
-            return value
-        return np.uint64(0) if value is None else np.int64(value)
-
     def launch(
-        file: str, kernel: str, n_blocks: int, n_threads: int, arguments: tuple, together: bool = False
+        file: str, kernel: str, n_blocks: int, n_threads: int, structs: tuple, together: bool = False
     ) -> None:
-        values = tuple(map(argument, arguments))
+        values = tuple(packed(each) if isinstance(each, tuple) else each for each in structs)
         # RawModule has an option for cooperative launches, but it links a library that our own barrier does not need
         run = function(file, kernel).kernel
         run((n_blocks,), (n_threads,), values, enable_cooperative_groups=together)
@@ -334,12 +354,12 @@ def _made(ordinal: int) -> Device:
                         target[at : at + len(piece)].set(staged, stream=lane.copying)
                         lane.copying.record(copied)
                     at += len(piece)
-        behind = lane.copying.record()
+        after = lane.copying.record()
 
         def arrived() -> tuple:
-            lane.working.wait_event(behind)
+            lane.working.wait_event(after)
             if in_use:
-                behind.synchronize()
+                after.synchronize()
                 in_use.clear()
             return result
 
@@ -352,7 +372,7 @@ def _made(ordinal: int) -> Device:
 
     def download(array: Any) -> np.ndarray:
         lane: _Lane = own.lane
-        result, source = np.empty(array.shape, array.dtype), cupy.ascontiguousarray(array).view(np.uint8)
+        result, source = np.empty(array.shape, array.dtype), array.view(np.uint8)
         target, waiting = result.reshape(-1).view(np.uint8), []
 
         def arrive(begin: int, staged: np.ndarray, copied: Any) -> None:
@@ -370,6 +390,16 @@ def _made(ordinal: int) -> Device:
         for each in waiting:
             arrive(*each)
         return result
+
+    def all_ones(n: int, dtype: Any) -> Any:
+        array = cupy.empty(n, dtype)
+        array.data.memset_async(0xFF, array.nbytes, own.lane.working)
+        return array
+
+    def longer(array: Any, n: int) -> Any:
+        copy = cupy.empty(n, array.dtype)
+        copy.data.copy_from_device_async(array.data, array.nbytes, own.lane.working)
+        return copy
 
     def lasting(array: Any) -> Any:
         with cupy.cuda.Stream.null:  # so that the memory is never that of a lane's array
@@ -409,6 +439,8 @@ def _made(ordinal: int) -> Device:
         active,
         upload,
         download,
+        all_ones,
+        longer,
         record,
         seconds,
         graph,

@@ -3,15 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from gputok.kernels.cuda import split
-from gputok.kernels.cuda.device import Device, offsets_of
-from gputok.kernels.cuda.encode_words import Model, encoded, gathered
+from gputok.kernels.cuda.device import Device, indexes
+from gputok.kernels.cuda.encode_words import Model, Rows, Words, encoded, gathered
 
-_FREE = 2**64 - 1
+_NONE = 0xFFFFFFFF  # as in encode_words.cu
 _WORDS_PER_SLOT = 4  # of a text, at first; if the table is too small, a larger one replaces it
+
+
+class Entered(NamedTuple):
+    """The fields of the struct `Entered` of encode_words.cu, in its order."""
+
+    text: Any  # uint8[bytes]
+    starts: Any  # uint32[n + 1]
+    keys: Any  # uint64[capacity]
+    tags: Any  # uint32[capacity]
+    slots: Any  # uint32[n]
+    claimed: Any  # uint32[capacity / 2]
+    used: Any  # uint32[1]
+    n_claimed: Any  # uint32[1]
+    n_over: Any  # uint32[1]
+    n_bytes: Any  # uint32[1]
+    mask: int  # capacity - 1
+    n: int
+
+
+class Pieces(NamedTuple):
+    """The fields of the struct `Pieces` of encode_words.cu, in its order."""
+
+    offsets: Any  # uint32[n + 1]
+    token: Any  # uint32[n]
+    words: Any  # uint32[n_words + 1]
+    ends: Any  # uint32[n + 1]
+    n: int
+    n_words: int
+
+
+class Narrow(NamedTuple):
+    """The fields of the struct `Narrow` of encode_words.cu, in its order."""
+
+    ids: Any  # uint32[n]
+    narrow: Any  # uint16[n]
+    n: int
+
+
+class Around(NamedTuple):
+    """The fields of the struct `Around` of encode_words.cu, in its order."""
+
+    ids: Any  # uint32[ids]
+    ends: Any  # uint32[pieces + 1]
+    documents: Any  # uint32[n_documents + 1]
+    around: Any  # uint32[n_before + n_after]
+    to: Any  # uint32[all ids]
+    rows: Any  # uint32[n_documents + 1]
+    n_documents: int
+    n_before: int
+    n_after: int
 
 
 def encode_text(
@@ -43,15 +93,16 @@ def encode_text(
         MemoryError: A single piece does not fit.
         split.TooLong: The text has a run that can't be cut and is too long for one thread; `begin` is in `data`.
     """
-    token = np.full(len(offsets) - 1, -1, np.int64) if token is None else np.asarray(token, np.int64)
+    token = np.full(len(offsets) - 1, -1) if token is None else np.asarray(token)
     try:
         if offsets[-1] - offsets[0] > split.MAX_BYTES:
             raise MemoryError
         with device.active():
-            text = data[offsets[0] : offsets[-1]]
-            on_device = device.upload((text, offsets - offsets[0], token))()
-            ids, ends = encode_on_device(device, *on_device, automaton, model)
-            return device.download(ids.astype(dtype)), device.download(ends)
+            there = upload(device, data, offsets, token)
+            ids, ends = encode_on_device(device, *there, automaton, model)
+            if np.dtype(dtype) == np.uint16:
+                ids = _narrow(device, ids)
+            return device.download(ids).astype(dtype, copy=False), device.download(ends).astype(np.int64)
     except split.TooLong as error:
         raise split.TooLong(error.begin + int(offsets[0]), error.end + int(offsets[0])) from None
     except MemoryError:
@@ -63,28 +114,31 @@ def encode_text(
     return np.concatenate([ids, more_ids]), np.concatenate([ends, more_ends[1:] + ends[-1]])
 
 
+def upload(device: Device, data: np.ndarray, offsets: np.ndarray, token: np.ndarray) -> tuple[Any, Any, Any]:
+    """Copies pieces of text to the device, as `encode_on_device` takes them."""
+    text, begins = data[offsets[0] : offsets[-1]], indexes(offsets - offsets[0])
+    return device.upload((text, begins, token.astype(np.uint32)))()
+
+
 def encode_on_device(
     device: Device, text: Any, offsets: Any, token: Any, automaton: split.Tables, model: Model
 ) -> tuple[Any, Any]:
-    """Does the same for arrays on the device, and returns arrays on the device; offsets begin with 0."""
+    """Does the same for arrays on the device, all but the text of uint32, and returns such arrays; offsets begin with 0."""
     xp = device.xp
     starts = split.find_words(device, text, offsets, automaton)
-    begin, end, which = _distinct(device, text, starts)
-    words = encoded(device, text, begin, end, model)
-    # All words of the text of an added token become one id, which replaces the first of them
-    of_piece = xp.searchsorted(starts.astype(xp.int64), offsets)
-    added = xp.flatnonzero(token >= 0)
-    first, last = of_piece[added], of_piece[added + 1]
-    change = xp.zeros(len(starts), xp.int64)
-    change[first] += 1
-    change[last] -= 1  # one token may end where another begins, but no two begin or end at the same place
-    n_tokens = words.n_tokens[which].astype(xp.int64)
-    n_tokens[xp.cumsum(change[:-1]) > 0] = 0
-    n_tokens[first] = 1
-    rows = offsets_of(xp, n_tokens)
-    ids, _, _ = gathered(device, words, which, None, model, rows)
-    ids[rows[first]] = token[added].astype(xp.uint32)
-    return ids, rows[of_piece]
+    entered, n_distinct = _entered(device, text, starts)
+    n_words = len(starts) - 1
+    room = (xp.empty(n_distinct, xp.uint32) for _ in range(3))
+    words = Words(text, *room, None, None, xp.zeros(n_distinct, xp.uint32), n_distinct)
+    _launch(device, "number_words", (entered, words))
+    words = encoded(device, words, int(entered.n_bytes[0]), model)
+    rows = Rows(entered.slots, entered.tags, xp.empty(n_words, xp.uint32), None, None, None, n_words)
+    pieces = Pieces(offsets, token, starts, xp.empty(len(offsets), xp.uint32), len(token), n_words)
+    _launch(device, "count_tokens", (words, rows))
+    _launch(device, "count_added", (pieces, rows))
+    rows = gathered(device, words, rows, model)
+    _launch(device, "end_pieces", (pieces, rows))
+    return rows.ids, pieces.ends
 
 
 def encode_documents(
@@ -116,62 +170,53 @@ def encode_documents(
         MemoryError: The device does not have the memory.
         split.TooLong: As for `encode_text`.
     """
-    token = np.full(len(offsets) - 1, -1, np.int64) if token is None else np.asarray(token, np.int64)
+    token = np.full(len(offsets) - 1, -1) if token is None else np.asarray(token)
     if offsets[-1] - offsets[0] > split.MAX_BYTES:
         raise MemoryError(
             f"{offsets[-1] - offsets[0]:,} bytes of text are too many for a GPU: encode fewer at a time"
         )
+    xp, n_documents, n_around = device.xp, len(rows) - 1, sum(map(len, around))
     with device.active():
-        arrays = data[offsets[0] : offsets[-1]], offsets - offsets[0], token, np.asarray(rows, np.int64)
-        text, of_pieces, tokens, documents = device.upload(arrays)()
-        ids, ends = encode_on_device(device, text, of_pieces, tokens, automaton, model)
-        ids, ends = _surrounded(device.xp, ids, ends[documents], *around)
-        return device.lasting(ids.astype(np.int32)), device.lasting(ends.astype(np.int32))
+        there = upload(device, data, offsets, token)
+        ids, ends = encode_on_device(device, *there, automaton, model)
+        documents, fixed = device.upload(
+            (indexes(np.asarray(rows)), np.array([*around[0], *around[1]], np.uint32))
+        )()
+        to = xp.empty(len(ids) + n_around * n_documents, xp.uint32)
+        new_rows = xp.empty(n_documents + 1, xp.uint32)
+        struct = Around(ids, ends, documents, fixed, to, new_rows, n_documents, *map(len, around))
+        _launch(device, "surround", (struct,))
+        return device.lasting(to.view(xp.int32)), device.lasting(new_rows.view(xp.int32))
 
 
-def _surrounded(xp: Any, ids: Any, rows: Any, before: Sequence[int], after: Sequence[int]) -> tuple[Any, Any]:
-    """Puts ids before and after each row."""
-    n_fixed, n_ids = len(before) + len(after), len(ids)
-    if n_fixed == 0:
-        return ids, rows
-    number = xp.arange(len(rows))
-    wider = rows + number * n_fixed
-    whole = xp.empty(n_ids + n_fixed * (len(rows) - 1), xp.uint32)
-    row = xp.searchsorted(rows, xp.arange(n_ids), side="right") - 1
-    whole[xp.arange(n_ids) + row * n_fixed + len(before)] = ids
-    for i, token in enumerate(before):
-        whole[wider[:-1] + i] = token
-    for i, token in enumerate(after):
-        whole[wider[1:] + (i - len(after))] = token
-    return whole, wider
+def _narrow(device: Device, ids: Any) -> Any:
+    """Returns ids, which have 16 bits, as uint16[n]."""
+    narrow = device.xp.empty(len(ids), device.xp.uint16)
+    _launch(device, "narrow_ids", (Narrow(ids, narrow, len(ids)),))
+    return narrow
 
 
-def _distinct(device: Device, text: Any, starts: Any) -> tuple[Any, Any, Any]:
-    """Finds the distinct words among those that begin at starts, uint32[n + 1].
+def _entered(device: Device, text: Any, starts: Any) -> tuple[Entered, int]:
+    """Enters the words that begin at starts, uint32[n + 1], into a table that is large enough.
 
-    Returns int64[u], where each distinct word begins; int64[u], where it ends; int64[n], the number of the distinct word that
-    each word is equal to.
+    Returns the table, and the number of distinct words.
     """
     xp = device.xp
-    n = len(starts) - 1
-    slot, capacity = xp.empty(n, xp.uint32), 64
+    n, capacity = len(starts) - 1, 64
+    slots = xp.empty(n, xp.uint32)
     while capacity * _WORDS_PER_SLOT < n:
         capacity *= 2
     while True:
-        keys, tags = xp.full(capacity, _FREE, xp.uint64), xp.zeros(capacity, xp.uint32)
-        used, n_over = xp.zeros(1, xp.int64), xp.zeros(1, xp.int64)
-        device.launch(
-            "encode_words.cu",
-            "enter_words",
-            device.blocks,
-            128,
-            (text, starts, n, keys, tags, capacity, used, slot, n_over),
-        )
-        if int(n_over[0]) == 0:
-            break
+        state = xp.zeros(4, xp.uint32)
+        numbers = (state[i : i + 1] for i in range(4))
+        table = device.all_ones(capacity, xp.uint64), xp.zeros(capacity, xp.uint32), slots
+        entered = Entered(text, starts, *table, xp.empty(capacity // 2, xp.uint32), *numbers, capacity - 1, n)
+        _launch(device, "enter_words", (entered,))
+        _, n_distinct, n_over, _ = device.download(state).tolist()
+        if n_over == 0:
+            return entered, n_distinct
         capacity *= 4
-    slots = xp.flatnonzero(keys != xp.uint64(_FREE))
-    number = xp.empty(capacity, xp.int64)
-    number[slots] = xp.arange(len(slots))
-    begin = (keys[slots] >> xp.uint64(32)).astype(xp.int64) - (1 << 31)
-    return begin, begin + (keys[slots] & xp.uint64(0xFFFFFFFF)).astype(xp.int64), number[slot]
+
+
+def _launch(device: Device, kernel: str, structs: tuple) -> None:
+    device.launch("encode_words.cu", kernel, device.blocks, 128, structs)

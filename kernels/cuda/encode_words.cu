@@ -1,12 +1,19 @@
 // Encodes words by BPE. Each distinct word is encoded once. Of its pairs, the one with the lowest rank is merged first; of several
 // such pairs, the leftmost one.
 //
-//   enter_words     a thread takes a word of the text, and finds its slot in a table of distinct words
-//   find_tokens     a thread takes a word, and looks it up among the tokens (for models with ignore_merges)
-//   encode_short    a thread takes a word of at most SHORT bytes, and looks at all its pairs before each merge
-//   encode_middle   a warp takes a word of at most 32 bytes; each lane has one symbol, and all lanes meet at each merge
-//   encode_long     a block takes a word, and merges all pairs of the lowest rank in one round
-//   gather_tokens   a warp takes 32 words of the text, and copies their tokens
+//   enter_words    a thread takes a word of the text, and finds its slot in a table of distinct words
+//   number_words   a thread takes a distinct word, gives it a number, and memory for its tokens
+//   find_tokens    a thread takes a word, and looks it up among the tokens (for models with ignore_merges)
+//   sort_words     a warp takes 32 words, and puts those without tokens on the list of their kind
+//   encode_short   a thread takes a word of at most SHORT bytes, and looks at all its pairs before each merge
+//   encode_middle  a warp takes a word of at most 32 bytes; each lane has one symbol, and all lanes meet at each merge
+//   encode_long    a block takes a word, and merges all pairs of the lowest rank in one round
+//   count_tokens   a thread takes a word of the text, and writes how many tokens it has
+//   count_added    a thread takes an added token, whose words have one token together
+//   gather_tokens  a warp takes 32 words of the text, and copies their tokens
+//   end_pieces     a thread takes a piece of the text, writes where its tokens end, and the id of an added token
+//   narrow_ids     a thread takes an id, and writes it with 16 bits
+//   surround       a thread takes an id, and copies it to the row of its document, which has other ids around it
 //
 // A symbol is the position of a token in the vocabulary; the first symbols of a word stand for its bytes. A round merges all pairs
 // of the lowest rank, and of a chain of overlapping pairs every other one. Up to the first merge that makes a pair of a lower
@@ -16,67 +23,129 @@
 
 const u32 NONE = 0xffffffff;   // no symbol, no rank
 const u32 STALE = 0xfffffffe;  // stands for the lowest rank of a tile that has changed
-const int SHORT = 16;
-const int WARP = 32;
-const int BLOCK = 128;  // threads of encode_long
-const int TILE = 64;    // places of a long word; the lowest rank of each tile is kept
+const u32 SHORT = 16;
+const u32 WARP = 32;
+const u32 BLOCK = 128;  // threads of encode_long
+const u32 TILE = 64;    // bytes of a long word; the lowest rank of each tile is kept
 
 // A BPE model of bytes, in the order of the launcher's `Model`.
 struct Model {
-  const u64* pairs;          // [capacity], (left << bits | right) << 64 - 2 * bits | rank, or FREE
+  const u64* pairs;          // [pair_mask + 1], (left << bits | right) << 64 - 2 * bits | rank, or FREE
   const u32* merged;         // [merges], the symbol that the pair of each rank becomes
   const u32* symbols;        // [256], of each byte
   const u32* ids;            // [tokens], of each symbol
-  const u64* whole;          // [capacity], upper half of the hash << 32 | symbol + 1; 0: a free slot
+  const u64* whole;          // [whole_mask + 1], upper half of the hash << 32 | symbol + 1; 0: a free slot
   const u8* whole_text;      // the bytes of all tokens
-  const i64* whole_offsets;  // [tokens + 1]
-  i64 pair_slots;            // the length of `pairs`
-  i64 pair_bits;             // bits of a symbol in a slot of `pairs`
-  i64 whole_slots;           // the length of `whole`
-  i64 longest_whole;         // length of the longest token in bytes
+  const u32* whole_offsets;  // [tokens + 1]
+  alignas(8) u32 pair_mask;
+  alignas(8) u32 pair_bits;      // bits of a symbol in a slot of `pairs`
+  alignas(8) u32 whole_mask;
+  alignas(8) u32 longest_whole;  // length of the longest token in bytes
 };
 
-// Words, and memory for their tokens: word i has n_tokens[i] of them, from place[i] on (`Words` of the launcher).
+// The words of a text, and the table in which each distinct one has a slot (`Entered` of the launcher).
+struct Entered {
+  const u8* text;
+  const u32* starts;  // [n + 1], where each word begins
+  u64* keys;          // [mask + 1]
+  u32* tags;          // [mask + 1], then the number of each distinct word
+  u32* slots;         // [n], of each word
+  u32* claimed;       // [(mask + 1) / 2], the slots of the distinct words
+  u32* used;          // [1]
+  u32* n_claimed;     // [1]
+  u32* n_over;        // [1], words without room
+  u32* n_bytes;       // [1], of the distinct words that have numbers
+  alignas(8) u32 mask;
+  alignas(8) u32 n;
+};
+
+// Words, and memory for their tokens: word i has n_tokens[i] of them, from memory[i] on (`Words` of the launcher).
 struct Words {
   const u8* text;
-  const i64* begin;  // [words]
-  const i64* end;    // [words]
-  const i64* place;  // [words]
-  u32* symbols;      // [bytes of all words], the symbol of each token
-  u32* starts;       // [bytes of all words], where each token begins in its word
-  u32* n_tokens;     // [words], 0: not encoded yet
+  u32* begin;     // [n]
+  u32* size;      // [n], in bytes
+  u32* memory;    // [n]
+  u32* symbols;   // [bytes of all words], the symbol of each token
+  u32* starts;    // [bytes of all words], where each token begins in its word
+  u32* n_tokens;  // [n], 0: not encoded yet
+  alignas(8) u32 n;
 };
 
-// Memory for the work on long words: word k has the elements from place[k] on, and the tiles from tile[k] on (`Rounds` of the
-// launcher). The place of a symbol is that of its first byte.
-struct Rounds {
-  const i64* place;  // [long words]
-  const i64* tile;   // [long words]
-  u32* symbols;      // NONE: the symbol became a part of an earlier one
-  u32* ranks;        // the rank of a symbol and the next one, or NONE
-  u32* before;       // the place of the previous symbol, NONE for the first symbol
-  u32* after;        // the place of the next symbol, the length of the word for the last symbol
-  u32* list;         // first symbols of chains, from the front; new symbols, from the back
-  u32* least;        // the lowest rank of each tile, or STALE
+enum Kind { SHORT_WORDS, MIDDLE_WORDS, LONG_WORDS, LONG_BYTES, LONG_TILES, USED_BYTES, USED_TILES };
+
+// Words that are to be encoded, and memory for the work on long words (`Todo` of the launcher). The index of a symbol is that of its
+// first byte.
+struct Todo {
+  u32* words;    // [3 * n], a list for each kind
+  u32* counts;   // [USED_TILES + 1], the length of each list; the bytes and tiles of all long words, and those in use
+  u32* symbols;  // [LONG_BYTES], NONE: the symbol became a part of an earlier one
+  u32* ranks;    // [LONG_BYTES], the rank of a symbol and the next one, or NONE
+  u32* before;   // [LONG_BYTES], the index of the previous symbol, NONE for the first symbol
+  u32* after;    // [LONG_BYTES], the index of the next symbol, the length of the word for the last symbol
+  u32* list;     // [LONG_BYTES], first symbols of chains, from the front; new symbols, from the back
+  u32* least;    // [LONG_TILES], the lowest rank of each tile, or STALE
+  alignas(8) u32 n;
+};
+
+// The tokens of a text, one after the other (`Rows` of the launcher).
+struct Rows {
+  const u32* slots;    // [n], the slot of each word, or null: the number of a word is its index ...
+  const u32* numbers;  // ... and the number of the word in each slot
+  u32* sizes;          // [n], tokens of each word
+  const u32* offsets;  // [n + 1], where they begin
+  u32* ids;
+  u32* starts;         // where each token begins in the text, or null
+  alignas(8) u32 n;
+};
+
+// Pieces of a text, some of which are added tokens (`Pieces` of the launcher).
+struct Pieces {
+  const u32* offsets;  // [n + 1]
+  const u32* token;    // [n], the id of an added token, or NONE
+  const u32* words;    // [n_words + 1], where each word begins
+  u32* ends;           // [n + 1], where the ids of each piece begin, and the number of all ids
+  alignas(8) u32 n;
+  alignas(8) u32 n_words;
+};
+
+// `Narrow` of the launcher.
+struct Narrow {
+  const u32* ids;  // [n]
+  u16* narrow;     // [n]
+  alignas(8) u32 n;
+};
+
+// Documents, and ids that are put around each (`Around` of the launcher).
+struct Around {
+  const u32* ids;
+  const u32* ends;       // of `Pieces`
+  const u32* documents;  // [n_documents + 1], the first piece of each document
+  const u32* around;     // [n_before + n_after]
+  u32* to;
+  u32* rows;             // [n_documents + 1], where the ids of each document begin in `to`
+  alignas(8) u32 n_documents;
+  alignas(8) u32 n_before;
+  alignas(8) u32 n_after;
 };
 
 __device__ inline u32 rank_of(const Model& model, u32 left, u32 right) {
-  int bits = (int)model.pair_bits, rank_bits = 64 - 2 * bits;
-  u64 mask = (u64)model.pair_slots - 1, key = (u64)left << bits | right;
+  u32 bits = model.pair_bits, rank_bits = 64 - 2 * bits;
+  u64 key = (u64)left << bits | right;
   u64 hash = key * 0x9e3779b97f4a7c15ull;
-  u64 at = (hash ^ hash >> 32) & mask, slot = model.pairs[at];
+  u32 at = (u32)(hash ^ hash >> 32) & model.pair_mask;
+  u64 slot = model.pairs[at];
   while (slot >> rank_bits != key) {
     if (slot == FREE) return NONE;
-    at = (at + 1) & mask;
+    at = (at + 1) & model.pair_mask;
     slot = model.pairs[at];
   }
   return (u32)(slot & (((u64)1 << rank_bits) - 1));
 }
 
 // Returns n bytes as a number; the first byte becomes the lowest byte.
-__device__ inline u64 load_bytes(const u8* text, int n) {
+__device__ inline u64 load_bytes(const u8* text, u32 n) {
   u64 value = 0;
-  for (int i = 0; i < n; i++) value |= (u64)text[i] << 8 * i;
+  for (u32 i = 0; i < n; i++) value |= (u64)text[i] << 8 * i;
   return value;
 }
 
@@ -86,10 +155,10 @@ __device__ inline u64 mix(u64 hash) {
 }
 
 // The hash of kernels/cpu/lookup.py, which builds the tables.
-__device__ inline u64 hash_string(const u8* text, i64 n) {
+__device__ inline u64 hash_string(const u8* text, u32 n) {
   u64 hash = mix((u64)n + 1);
   if (n >= 8) {
-    i64 i = 0;
+    u32 i = 0;
     for (; i + 8 <= n; i += 8) hash = mix(hash ^ load_bytes(text + i, 8));
     if (i < n) hash = mix(hash ^ load_bytes(text + n - 8, 8));
   } else if (n >= 4) {
@@ -100,65 +169,94 @@ __device__ inline u64 hash_string(const u8* text, i64 n) {
   return mix(hash);
 }
 
-// slot[i] = the slot of the word text[starts[i]:starts[i + 1]] in a table. n_over[0]: the number of words without room.
 // [at most 64 registers, 0 bytes shared]
-extern "C" __global__ void enter_words(const u8* text, const u32* starts, i64 n, u64* keys, u32* tags, i64 capacity, u64* used, u32* slot,
-                   u64* n_over) {
-  Texts texts = {text, text};  // no word is in an arena
-  Table table = {keys, tags, capacity, used, (u64)capacity / 2, nullptr, nullptr};
-  for (i64 i = global_index(); i < n; i += global_size()) {
-    u64 key = key_of(starts[i], starts[i + 1]);
-    i64 found = enter_word(table, texts, key, hash_bytes(key_text(texts, key), key_length(key)));
-    if (found == NO_ROOM) atomicAdd(n_over, (u64)1);
-    slot[i] = (u32)found;
+extern "C" __global__ void enter_words(const __grid_constant__ Entered e) {
+  Texts texts = {e.text, e.text};  // no word is in an arena
+  Table table = {e.keys, e.tags, e.used, e.mask, e.claimed, e.n_claimed};
+  for (u32 i = global_index(); i < e.n; i += global_size()) {
+    u64 key = key_of(e.starts[i], e.starts[i + 1]);
+    u32 slot = enter_word(table, texts, key, hash_bytes(key_text(texts, key), key_length(key)));
+    if (slot == NO_ROOM) atomicAdd(e.n_over, 1u);
+    e.slots[i] = slot;
+  }
+}
+
+// Blocks consist of whole warps.
+// [at most 48 registers, 0 bytes shared]
+extern "C" __global__ void number_words(const __grid_constant__ Entered e, const __grid_constant__ Words w) {
+  u32 lane = threadIdx.x % WARP;
+  for (u32 first = global_index() - lane; first < w.n; first += global_size()) {
+    u32 number = first + lane, slot = number < w.n ? e.claimed[number] : 0;
+    u64 key = number < w.n ? e.keys[slot] : 0;
+    u32 memory = take(e.n_bytes, key_length(key));
+    if (number >= w.n) continue;
+    e.tags[slot] = number;
+    w.begin[number] = key_offset(key);
+    w.size[number] = key_length(key);
+    w.memory[number] = memory;
   }
 }
 
 // Encodes the words that are tokens as they are.
 // [at most 64 registers, 0 bytes shared]
-extern "C" __global__ void find_tokens(const __grid_constant__ Model m, const __grid_constant__ Words w, i64 n) {
-  u64 mask = (u64)m.whole_slots - 1;
-  for (i64 word = global_index(); word < n; word += global_size()) {
+extern "C" __global__ void find_tokens(const __grid_constant__ Model m, const __grid_constant__ Words w) {
+  for (u32 word = global_index(); word < w.n; word += global_size()) {
     const u8* text = w.text + w.begin[word];
-    i64 size = w.end[word] - w.begin[word];
+    u32 size = w.size[word];
     if (size == 0 || size > m.longest_whole) continue;
     u64 hash = hash_string(text, size);
-    for (u64 at = hash & mask; m.whole[at]; at = (at + 1) & mask) {
+    for (u32 at = (u32)hash & m.whole_mask; m.whole[at]; at = (at + 1) & m.whole_mask) {
       if (m.whole[at] >> 32 != hash >> 32) continue;
-      i64 token = (i64)(m.whole[at] & 0xffffffffu) - 1, first = m.whole_offsets[token];
+      u32 token = (u32)m.whole[at] - 1, first = m.whole_offsets[token];
       bool same = m.whole_offsets[token + 1] - first == size;
-      for (i64 i = 0; same && i < size; i++) same = m.whole_text[first + i] == text[i];
+      for (u32 i = 0; same && i < size; i++) same = m.whole_text[first + i] == text[i];
       if (!same) continue;
-      w.symbols[w.place[word]] = (u32)token;
-      w.starts[w.place[word]] = 0;
+      w.symbols[w.memory[word]] = token;
+      w.starts[w.memory[word]] = 0;
       w.n_tokens[word] = 1;
       break;
     }
   }
 }
 
-// todo: the words to encode, which have 1 to SHORT bytes.
+// Blocks consist of whole warps.
+// [at most 48 registers, 0 bytes shared]
+extern "C" __global__ void sort_words(const __grid_constant__ Words w, const __grid_constant__ Todo t) {
+  u32 lane = threadIdx.x % WARP;
+  for (u32 first = global_index() - lane; first < w.n; first += global_size()) {
+    u32 word = first + lane, size = word < w.n && w.n_tokens[word] == 0 ? w.size[word] : 0;
+    u32 kind = size <= SHORT ? SHORT_WORDS : size <= WARP ? MIDDLE_WORDS : LONG_WORDS;
+    for (u32 each = SHORT_WORDS; each <= LONG_WORDS; each++) {
+      bool wanted = size && kind == each;
+      u32 at = take(&t.counts[each], (u32)wanted);
+      if (wanted) t.words[each * w.n + at] = word;
+    }
+    if (kind != LONG_WORDS) continue;
+    atomicAdd(&t.counts[LONG_BYTES], size);
+    atomicAdd(&t.counts[LONG_TILES], (size + TILE - 1) / TILE);
+  }
+}
+
 // [at most 64 registers, 0 bytes shared]
-extern "C" __global__ void encode_short(const __grid_constant__ Model m, const __grid_constant__ Words w, const i64* todo, i64 n) {
-  for (i64 i = global_index(); i < n; i += global_size()) {
-    i64 word = todo[i], place = w.place[word];
+extern "C" __global__ void encode_short(const __grid_constant__ Model m, const __grid_constant__ Words w, const __grid_constant__ Todo t) {
+  for (u32 i = global_index(); i < t.counts[SHORT_WORDS]; i += global_size()) {
+    u32 word = t.words[SHORT_WORDS * t.n + i], memory = w.memory[word], size = w.size[word];
     const u8* text = w.text + w.begin[word];
-    int size = (int)(w.end[word] - w.begin[word]);
     u32 symbols[SHORT], starts[SHORT], ranks[SHORT];
-    for (int j = 0; j < size; j++) {
+    for (u32 j = 0; j < size; j++) {
       symbols[j] = m.symbols[text[j]];
-      starts[j] = (u32)j;
+      starts[j] = j;
       ranks[j] = NONE;
       if (j) ranks[j - 1] = rank_of(m, symbols[j - 1], symbols[j]);
     }
     while (true) {
-      int at = 0;
-      for (int j = 1; j < size; j++)
+      u32 at = 0;
+      for (u32 j = 1; j < size; j++)
         if (ranks[j] < ranks[at]) at = j;
       if (ranks[at] == NONE) break;
       symbols[at] = m.merged[ranks[at]];
       size--;
-      for (int j = at + 1; j < size; j++) {
+      for (u32 j = at + 1; j < size; j++) {
         symbols[j] = symbols[j + 1];
         starts[j] = starts[j + 1];
         ranks[j] = ranks[j + 1];
@@ -166,29 +264,28 @@ extern "C" __global__ void encode_short(const __grid_constant__ Model m, const _
       ranks[at] = at + 1 < size ? rank_of(m, symbols[at], symbols[at + 1]) : NONE;
       if (at) ranks[at - 1] = rank_of(m, symbols[at - 1], symbols[at]);
     }
-    for (int j = 0; j < size; j++) {
-      w.symbols[place + j] = symbols[j];
-      w.starts[place + j] = starts[j];
+    for (u32 j = 0; j < size; j++) {
+      w.symbols[memory + j] = symbols[j];
+      w.starts[memory + j] = starts[j];
     }
-    w.n_tokens[word] = (u32)size;
+    w.n_tokens[word] = size;
   }
 }
 
-// todo: the words to encode, which have 1 to 32 bytes. Blocks consist of whole warps.
+// Blocks consist of whole warps.
 // [at most 64 registers, 0 bytes shared]
-extern "C" __global__ void encode_middle(const __grid_constant__ Model m, const __grid_constant__ Words w, const i64* todo, i64 n) {
-  int lane = (int)(threadIdx.x % WARP);
+extern "C" __global__ void encode_middle(const __grid_constant__ Model m, const __grid_constant__ Words w, const __grid_constant__ Todo t) {
+  u32 lane = threadIdx.x % WARP;
   u32 self = 1u << lane, above = ~((self << 1) - 1);
-  for (i64 i = global_index() / WARP; i < n; i += global_size() / WARP) {
-    i64 word = todo[i], place = w.place[word];
-    i64 size = w.end[word] - w.begin[word];
+  for (u32 i = global_index() / WARP; i < t.counts[MIDDLE_WORDS]; i += global_size() / WARP) {
+    u32 word = t.words[MIDDLE_WORDS * t.n + i], memory = w.memory[word], size = w.size[word];
     u32 symbol = lane < size ? m.symbols[w.text[w.begin[word] + lane]] : NONE, rank = NONE;
     u32 alive = ALL_LANES >> (WARP - size);  // lanes that have a symbol
     u32 changed = alive;                     // lanes whose pair is new
     while (true) {
-      u32 behind = alive & above;
-      u32 right = (u32)__shfl_sync(ALL_LANES, symbol, behind ? (__ffs((int)behind) - 1) : lane);
-      if (changed & self) rank = behind ? rank_of(m, symbol, right) : NONE;
+      u32 later = alive & above;
+      u32 right = (u32)__shfl_sync(ALL_LANES, symbol, later ? (__ffs((int)later) - 1) : (int)lane);
+      if (changed & self) rank = later ? rank_of(m, symbol, right) : NONE;
       u64 least = warp_min((u64)rank << 5 | (u64)lane);
       if (least >> 5 == NONE) break;
       u32 at = 1u << (least & 31), gone = alive & ~((at << 1) - 1);
@@ -200,9 +297,9 @@ extern "C" __global__ void encode_middle(const __grid_constant__ Model m, const 
       changed = at | (before ? 1u << (63 - __clzll((i64)before)) : 0);
     }
     if (alive & self) {
-      i64 token = __popc(alive & (self - 1));
-      w.symbols[place + token] = symbol;
-      w.starts[place + token] = (u32)lane;
+      u32 token = (u32)__popc(alive & (self - 1));
+      w.symbols[memory + token] = symbol;
+      w.starts[memory + token] = lane;
     }
     if (lane == 0) w.n_tokens[word] = (u32)__popc(alive);
   }
@@ -219,62 +316,73 @@ struct LongWord {
   u32* least;
 };
 
-__device__ inline void store_rank(const LongWord& word, u32 place, u32 rank) {
-  atomicExch(&word.ranks[place], rank);  // two neighbours may store the same rank
-  atomicExch(&word.least[place / TILE], STALE);
+__device__ inline void store_rank(const LongWord& word, u32 at, u32 rank) {
+  atomicExch(&word.ranks[at], rank);  // two neighbours may store the same rank
+  atomicExch(&word.least[at / TILE], STALE);
 }
 
-// Looks for the first place in the chain from `place` on at which a merge makes a pair of a lower rank, and lowers *last to that
-// place.
-__device__ inline void find_last(const Model& m, const LongWord& word, u32 place, u32 rank, u32 token, u32* last) {
-  u32 before = word.before[place], left = NONE;
+// Looks for the first index in the chain from `at` on at which a merge makes a pair of a lower rank, and lowers *last to that
+// index.
+__device__ inline void find_last(const Model& m, const LongWord& word, u32 at, u32 rank, u32 token, u32* last) {
+  u32 before = word.before[at], left = NONE;
   if (before != NONE) {
     u32 pair = word.before[before];  // if this pair has the rank, it is merged before
     left = pair != NONE && word.ranks[pair] == rank ? token : word.symbols[before];
   }
   while (true) {
-    u32 right = word.after[place], behind = word.after[right];
+    u32 right = word.after[at], later = word.after[right];
     bool lower = left != NONE && rank_of(m, left, token) < rank;
-    if (behind < word.size) lower |= rank_of(m, token, word.symbols[behind]) < rank;
-    if (lower) atomicMin(last, place);
-    if (lower || word.ranks[right] != rank || word.ranks[behind] != rank) return;
-    place = behind;
+    if (later < word.size) lower |= rank_of(m, token, word.symbols[later]) < rank;
+    if (lower) atomicMin(last, at);
+    if (lower || word.ranks[right] != rank || word.ranks[later] != rank) return;
+    at = later;
     left = token;
   }
 }
 
-// Merges every other pair of the chain that begins at `place`, up to the place `last`.
-__device__ inline void merge_chain(const LongWord& word, u32 place, u32 rank, u32 token, u32 last, u32* n_made) {
-  bool goes_on = place <= last;
+// Merges every other pair of the chain that begins at `at`, up to the index `last`.
+__device__ inline void merge_chain(const LongWord& word, u32 at, u32 rank, u32 token, u32 last, u32* n_made) {
+  bool goes_on = at <= last;
   while (goes_on) {
-    u32 right = word.after[place], behind = word.after[right];
-    goes_on = word.ranks[right] == rank && word.ranks[behind] == rank && behind <= last;
-    word.symbols[place] = token;
+    u32 right = word.after[at], later = word.after[right];
+    goes_on = word.ranks[right] == rank && word.ranks[later] == rank && later <= last;
+    word.symbols[at] = token;
     word.symbols[right] = NONE;
-    word.after[place] = behind;
-    if (behind < word.size) word.before[behind] = place;
+    word.after[at] = later;
+    if (later < word.size) word.before[later] = at;
     store_rank(word, right, NONE);
-    word.list[word.size - 1 - atomicAdd(n_made, 1u)] = place;
-    place = behind;
+    word.list[word.size - 1 - atomicAdd(n_made, 1u)] = at;
+    at = later;
   }
 }
 
-// todo: the long words to encode. A block has BLOCK threads, and takes a word. A round looks once at each tile. A word has at most
-// as many rounds as ranks occur in it, and one more for each merge that makes a pair of a lower rank.
-// [at most 64 registers, 544 bytes shared]
-extern "C" __global__ void encode_long(const __grid_constant__ Model m, const __grid_constant__ Words w, const __grid_constant__ Rounds r, const i64* todo, i64 n) {
-  __shared__ u32 lowest[1];
-  __shared__ u32 last[1];
-  __shared__ u32 n_heads[1];
-  __shared__ u32 n_made[1];
-  __shared__ u32 counts[BLOCK];
-  u32 thread = (u32)threadIdx.x;
-  for (i64 i = blockIdx.x; i < n; i += gridDim.x) {
-    i64 number = todo[i], place = r.place[i];
+// What the threads of a block share while they encode a word.
+struct Round {
+  u32 first_byte;  // of the memory of the word ...
+  u32 first_tile;  // ... and the first of its tiles
+  u32 lowest;      // the lowest rank
+  u32 last;        // the last index at which this round merges
+  u32 n_heads;     // first symbols of chains
+  u32 n_made;      // new symbols
+  u32 in_warps[BLOCK / WARP];
+};
+
+// A block has BLOCK threads, and takes a word. A round looks once at each tile. A word has at most as many rounds as ranks occur in it,
+// and one more for each merge that makes a pair of a lower rank.
+// [at most 64 registers, 64 bytes shared]
+extern "C" __global__ void encode_long(const __grid_constant__ Model m, const __grid_constant__ Words w, const __grid_constant__ Todo t) {
+  __shared__ Round s;
+  u32 thread = threadIdx.x;
+  for (u32 i = blockIdx.x; i < t.counts[LONG_WORDS]; i += gridDim.x) {
+    u32 number = t.words[LONG_WORDS * t.n + i], size = w.size[number], n_tiles = (size + TILE - 1) / TILE;
     const u8* text = w.text + w.begin[number];
-    u32 size = (u32)(w.end[number] - w.begin[number]), n_tiles = (size + TILE - 1) / TILE;
-    LongWord word = {size,           r.symbols + place, r.ranks + place,  r.before + place,
-                     r.after + place, r.list + place,    r.least + r.tile[i]};
+    if (thread == 0) {
+      s.first_byte = atomicAdd(&t.counts[USED_BYTES], size);
+      s.first_tile = atomicAdd(&t.counts[USED_TILES], n_tiles);
+    }
+    __syncthreads();
+    u32 at = s.first_byte;
+    LongWord word = {size, t.symbols + at, t.ranks + at, t.before + at, t.after + at, t.list + at, t.least + s.first_tile};
     for (u32 p = thread; p < size; p += BLOCK) {
       u32 symbol = m.symbols[text[p]];
       word.symbols[p] = symbol;
@@ -285,8 +393,8 @@ extern "C" __global__ void encode_long(const __grid_constant__ Model m, const __
     for (u32 tile = thread; tile < n_tiles; tile += BLOCK) word.least[tile] = STALE;
     while (true) {
       if (thread == 0) {
-        lowest[0] = last[0] = NONE;
-        n_heads[0] = n_made[0] = 0;
+        s.lowest = s.last = NONE;
+        s.n_heads = s.n_made = 0;
       }
       __syncthreads();
       u32 least = NONE;
@@ -300,9 +408,9 @@ extern "C" __global__ void encode_long(const __grid_constant__ Model m, const __
         least = found < least ? found : least;
       }
       least = (u32)warp_min(least);
-      if (thread % WARP == 0) atomicMin(&lowest[0], least);
+      if (thread % WARP == 0) atomicMin(&s.lowest, least);
       __syncthreads();
-      u32 rank = lowest[0];
+      u32 rank = s.lowest;
       if (rank == NONE) break;
       u32 token = m.merged[rank];
       for (u32 tile = thread; tile < n_tiles; tile += BLOCK) {
@@ -310,65 +418,130 @@ extern "C" __global__ void encode_long(const __grid_constant__ Model m, const __
         u32 end = (tile + 1) * TILE < size ? (tile + 1) * TILE : size;
         for (u32 p = tile * TILE; p < end; p++) {
           bool heads = word.ranks[p] == rank && (word.before[p] == NONE || word.ranks[word.before[p]] != rank);
-          if (heads) word.list[atomicAdd(&n_heads[0], 1u)] = p;
+          if (heads) word.list[atomicAdd(&s.n_heads, 1u)] = p;
         }
       }
       __syncthreads();
-      for (u32 j = thread; j < n_heads[0]; j += BLOCK) find_last(m, word, word.list[j], rank, token, last);
+      for (u32 j = thread; j < s.n_heads; j += BLOCK) find_last(m, word, word.list[j], rank, token, &s.last);
       __syncthreads();
-      for (u32 j = thread; j < n_heads[0]; j += BLOCK)
-        merge_chain(word, word.list[j], rank, token, last[0], n_made);
+      for (u32 j = thread; j < s.n_heads; j += BLOCK)
+        merge_chain(word, word.list[j], rank, token, s.last, &s.n_made);
       __syncthreads();
-      for (u32 j = thread; j < n_made[0]; j += BLOCK) {
-        u32 p = word.list[size - 1 - j], before = word.before[p], behind = word.after[p];
-        store_rank(word, p, behind < size ? rank_of(m, token, word.symbols[behind]) : NONE);
+      for (u32 j = thread; j < s.n_made; j += BLOCK) {
+        u32 p = word.list[size - 1 - j], before = word.before[p], later = word.after[p];
+        store_rank(word, p, later < size ? rank_of(m, token, word.symbols[later]) : NONE);
         if (before != NONE) store_rank(word, before, rank_of(m, word.symbols[before], token));
       }
       __syncthreads();
     }
     u32 share = (size + BLOCK - 1) / BLOCK, first = thread * share < size ? thread * share : size;
-    u32 stop = first + share < size ? first + share : size, count = 0;
+    u32 stop = first + share < size ? first + share : size, count = 0, n_tokens;
     for (u32 p = first; p < stop; p++) count += word.symbols[p] != NONE;
-    counts[thread] = count;
-    __syncthreads();
-    i64 at = w.place[number];
-    for (u32 j = 0; j < thread; j++) at += counts[j];
+    u32 to = w.memory[number] + sum_before<BLOCK>(count, s.in_warps, &n_tokens);
     for (u32 p = first; p < stop; p++) {
       if (word.symbols[p] == NONE) continue;
-      w.symbols[at] = word.symbols[p];
-      w.starts[at++] = p;
+      w.symbols[to] = word.symbols[p];
+      w.starts[to++] = p;
     }
-    if (thread == BLOCK - 1) w.n_tokens[number] = (u32)(at - w.place[number]);
+    if (thread == 0) w.n_tokens[number] = n_tokens;
   }
 }
 
-// ids[rows[i]:rows[i + 1]] = the ids of the first tokens of the word which[i] (null: of the word i). starts[...] = where each token
-// begins in the text, in which the word begins at first[i]; starts may be null. Blocks consist of whole warps.
+// Returns the number of the distinct word to which a word of the text is equal.
+__device__ inline u32 number_of(const Rows& r, u32 word) { return r.slots ? r.numbers[r.slots[word]] : word; }
+
+// [at most 48 registers, 0 bytes shared]
+extern "C" __global__ void count_tokens(const __grid_constant__ Words w, const __grid_constant__ Rows r) {
+  for (u32 i = global_index(); i < r.n; i += global_size()) r.sizes[i] = w.n_tokens[number_of(r, i)];
+}
+
+// Returns the first word that does not begin before `at`.
+__device__ inline u32 word_at(const Pieces& p, u32 at) {
+  u32 low = 0, high = p.n_words;
+  while (low < high) {
+    u32 middle = (low + high) / 2;
+    if (p.words[middle] < at)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+// All words in the text of an added token become one token.
+// [at most 48 registers, 0 bytes shared]
+extern "C" __global__ void count_added(const __grid_constant__ Pieces p, const __grid_constant__ Rows r) {
+  for (u32 i = global_index(); i < p.n; i += global_size()) {
+    if (p.token[i] == NONE) continue;
+    u32 first = word_at(p, p.offsets[i]);
+    for (u32 word = first; word < p.n_words && p.words[word] < p.offsets[i + 1]; word++) r.sizes[word] = word == first;
+  }
+}
+
+// Writes the ids of the words of a text, and where each token begins.
 // [at most 64 registers, 0 bytes shared]
-extern "C" __global__ void gather_tokens(const __grid_constant__ Model m, const __grid_constant__ Words w, const i64* which, const i64* rows, i64 n, const i64* first,
-                     u32* ids, i64* starts) {
-  int lane = (int)(threadIdx.x % WARP);
-  for (i64 group = global_index() / WARP; group * WARP < n; group += global_size() / WARP) {
-    i64 i = group * WARP + lane;
-    i64 from = 0, to = 0, size = 0;
-    if (i < n) {
-      from = w.place[which ? which[i] : i];
-      to = rows[i];
-      size = rows[i + 1] - to;
+extern "C" __global__ void gather_tokens(const __grid_constant__ Model m, const __grid_constant__ Words w, const __grid_constant__ Rows r) {
+  u32 lane = threadIdx.x % WARP;
+  for (u32 first = global_index() - lane; first < r.n; first += global_size()) {
+    u32 i = first + lane, from = 0, to = 0, size = 0, begin = 0;
+    if (i < r.n) {
+      u32 word = number_of(r, i);
+      from = w.memory[word];
+      begin = w.begin[word];
+      to = r.offsets[i];
+      size = r.offsets[i + 1] - to;
     }
     bool together = size > WARP;
-    for (i64 j = 0; !together && j < size; j++) {
-      ids[to + j] = m.ids[w.symbols[from + j]];
-      if (starts) starts[to + j] = first[i] + w.starts[from + j];
+    for (u32 j = 0; !together && j < size; j++) {
+      r.ids[to + j] = m.ids[w.symbols[from + j]];
+      if (r.starts) r.starts[to + j] = begin + w.starts[from + j];
     }
     for (u32 rest = __ballot_sync(ALL_LANES, together); rest; rest &= rest - 1) {  // all lanes copy a long run
-      int owner = (__ffs((int)rest) - 1);
-      i64 source = (i64)__shfl_sync(ALL_LANES, (u64)from, owner), target = (i64)__shfl_sync(ALL_LANES, (u64)to, owner);
-      i64 length = (i64)__shfl_sync(ALL_LANES, (u64)size, owner);
-      for (i64 j = lane; j < length; j += WARP) {
-        ids[target + j] = m.ids[w.symbols[source + j]];
-        if (starts) starts[target + j] = first[group * WARP + owner] + w.starts[source + j];
+      int owner = __ffs((int)rest) - 1;
+      u32 source = __shfl_sync(ALL_LANES, from, owner), target = __shfl_sync(ALL_LANES, to, owner);
+      u32 length = __shfl_sync(ALL_LANES, size, owner), start = __shfl_sync(ALL_LANES, begin, owner);
+      for (u32 j = lane; j < length; j += WARP) {
+        r.ids[target + j] = m.ids[w.symbols[source + j]];
+        if (r.starts) r.starts[target + j] = start + w.starts[source + j];
       }
     }
+  }
+}
+
+// [at most 48 registers, 0 bytes shared]
+extern "C" __global__ void end_pieces(const __grid_constant__ Pieces p, const __grid_constant__ Rows r) {
+  for (u32 i = global_index(); i <= p.n; i += global_size()) {
+    u32 end = r.offsets[word_at(p, p.offsets[i])];
+    p.ends[i] = end;
+    if (i < p.n && p.token[i] != NONE && p.offsets[i] < p.offsets[i + 1]) r.ids[end] = p.token[i];
+  }
+}
+
+// [at most 48 registers, 0 bytes shared]
+extern "C" __global__ void narrow_ids(const __grid_constant__ Narrow n) {
+  for (u32 i = global_index(); i < n.n; i += global_size()) n.narrow[i] = (u16)n.ids[i];
+}
+
+// [at most 48 registers, 0 bytes shared]
+extern "C" __global__ void surround(const __grid_constant__ Around a) {
+  u32 n_around = a.n_before + a.n_after, n_ids = a.ends[a.documents[a.n_documents]];
+  for (u32 i = global_index(); i < n_ids; i += global_size()) {
+    u32 low = 0, high = a.n_documents - 1;  // the last document whose ids begin before or at `i`
+    while (low < high) {
+      u32 middle = (low + high + 1) / 2;
+      if (a.ends[a.documents[middle]] <= i)
+        low = middle;
+      else
+        high = middle - 1;
+    }
+    a.to[i + low * n_around + a.n_before] = a.ids[i];
+  }
+  for (u32 document = global_index(); document <= a.n_documents; document += global_size()) {
+    u32 row = a.ends[a.documents[document]] + document * n_around;
+    a.rows[document] = row;
+    if (document == a.n_documents) continue;
+    u32 after = a.ends[a.documents[document + 1]] + document * n_around + a.n_before;
+    for (u32 i = 0; i < a.n_before; i++) a.to[row + i] = a.around[i];
+    for (u32 i = 0; i < a.n_after; i++) a.to[after + i] = a.around[a.n_before + i];
   }
 }

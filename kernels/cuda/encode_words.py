@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from gputok.kernels import BpeTables
-from gputok.kernels.cuda.device import Device, offsets_of
+from gputok.kernels.cuda.bits import offsets_of
+from gputok.kernels.cuda.device import Device, indexes
 
-# as in encode_words.cu
-_SHORT, _WARP, _BLOCK, _TILE = 16, 32, 128, 64
+# As in encode_words.cu: kinds of words, and the length of `counts`.
+_SHORT_WORDS, _MIDDLE_WORDS, _LONG_WORDS, _LONG_BYTES, _LONG_TILES, _USED_BYTES, _USED_TILES = range(7)
 
 
 class Model(NamedTuple):
@@ -21,36 +22,50 @@ class Model(NamedTuple):
     ids: Any  # uint32[tokens]
     whole: Any  # uint64[capacity]
     whole_text: Any  # uint8[bytes]
-    whole_offsets: Any  # int64[tokens + 1]
-    pair_slots: int
+    whole_offsets: Any  # uint32[tokens + 1]
+    pair_mask: int
     pair_bits: int
-    whole_slots: int
+    whole_mask: int
     longest_whole: int
 
 
 class Words(NamedTuple):
     """Words and their tokens: the fields of the struct `Words` of encode_words.cu, in its order."""
 
-    text: Any  # uint8[n]
-    begin: Any  # int64[words]
-    end: Any  # int64[words]
-    place: Any  # int64[words]
+    text: Any  # uint8[bytes]
+    begin: Any  # uint32[n]
+    size: Any  # uint32[n]
+    memory: Any  # uint32[n]
     symbols: Any  # uint32[bytes of all words]
     starts: Any  # uint32[bytes of all words]
-    n_tokens: Any  # uint32[words]
+    n_tokens: Any  # uint32[n]
+    n: int
 
 
-class Rounds(NamedTuple):
-    """Memory for the work on long words: the fields of the struct `Rounds` of encode_words.cu, in its order."""
+class Todo(NamedTuple):
+    """Words by their kinds: the fields of the struct `Todo` of encode_words.cu, in its order."""
 
-    place: Any  # int64[long words + 1]
-    tile: Any  # int64[long words + 1]
-    symbols: Any  # uint32[bytes of long words]
-    ranks: Any  # uint32[bytes of long words]
-    before: Any  # uint32[bytes of long words]
-    after: Any  # uint32[bytes of long words]
-    list: Any  # uint32[bytes of long words]
-    least: Any  # uint32[tiles of long words]
+    words: Any  # uint32[3 * n]
+    counts: Any  # uint32[7]
+    symbols: Any  # uint32[bytes of long words], or None, and so are the next four
+    ranks: Any
+    before: Any
+    after: Any
+    list: Any
+    least: Any  # uint32[tiles of long words], or None
+    n: int
+
+
+class Rows(NamedTuple):
+    """The tokens of a text: the fields of the struct `Rows` of encode_words.cu, in its order."""
+
+    slots: Any  # uint32[n], or None
+    numbers: Any  # uint32[capacity], or None
+    sizes: Any  # uint32[n]
+    offsets: Any  # uint32[n + 1], or None
+    ids: Any  # uint32[tokens], or None
+    starts: Any  # uint32[tokens], or None
+    n: int
 
 
 def why_not(tables: BpeTables) -> str:
@@ -69,82 +84,71 @@ def why_not(tables: BpeTables) -> str:
 
 def upload(device: Device, tables: BpeTables) -> Model:
     """Copies the tables of a model to the device."""
-    whole = tables.whole
-    longest = int(np.diff(whole.offsets).max(initial=0))
-    sizes = len(tables.pairs.slots), int(tables.pairs.bits), len(whole.slots), longest
+    slots, text, offsets = tables.whole
+    longest = int(np.diff(offsets).max(initial=0))
+    sizes = len(tables.pairs.slots) - 1, int(tables.pairs.bits), max(0, len(slots) - 1), longest
     arrays = tables.pairs.slots, tables.merged, tables.symbols[0] - np.uint32(1), tables.ids
+    arrays += slots, text, indexes(offsets)
     with device.active():
-        return Model(*(device.xp.asarray(array) for array in (*arrays, *whole)), *sizes)
+        return Model(*map(device.xp.asarray, arrays), *sizes)
 
 
 def encode_words(
     device: Device, data: np.ndarray, start: np.ndarray, end: np.ndarray, tables: Model
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Encodes words as kernels.cpu.encode_words does, but without a cache. All arrays are on the host."""
-    xp = device.xp
+    xp, start, end = device.xp, np.asarray(start, np.int64), np.asarray(end, np.int64)
+    size = end - start
+    memory = np.append(0, np.cumsum(size))
     with device.active():
-        on_host = data, np.asarray(start, np.int64), np.asarray(end, np.int64)
-        text, begin, stop = device.upload(on_host)()
-        words = encoded(device, text, begin, stop, tables)
-        ids, starts, rows = gathered(device, words, None, begin, tables)
-        ends = xp.empty_like(starts)
-        ends[:-1] = starts[1:]
-        some = words.n_tokens > 0
-        ends[rows[1:][some] - 1] = stop[some]
-        return tuple(device.download(array) for array in (ids, starts, ends, rows))
+        on_host = data, start.astype(np.uint32), size.astype(np.uint32), indexes(memory)
+        there = device.upload(on_host)()
+        words = Words(*there, None, None, xp.zeros(len(size), xp.uint32), len(size))
+        words = encoded(device, words, int(memory[-1]), tables)
+        found = gathered(
+            device, words, Rows(None, None, words.n_tokens, None, None, None, words.n), tables, starts=True
+        )
+        arrays = (device.download(array) for array in (found.ids, found.starts, found.offsets))
+        ids, starts, rows = next(arrays), *(array.astype(np.int64) for array in arrays)
+    ends = np.append(starts[1:], 0)
+    some = np.diff(rows) > 0
+    ends[rows[1:][some] - 1] = end[some]
+    return ids, starts, ends[: len(starts)], rows
 
 
-def encoded(device: Device, text: Any, begin: Any, end: Any, model: Model) -> Words:
-    """Encodes the words text[begin[i]:end[i]]."""
-    xp = device.xp
-    n, size = len(begin), end - begin
-    offsets = offsets_of(xp, size)
-    n_bytes = int(offsets[-1])
-    room = (xp.empty(n_bytes, xp.uint32) for _ in range(2))
-    words = Words(text, begin, end, offsets[:-1], *room, xp.zeros(n, xp.uint32))
-    handles = device.struct(model), device.struct(words)
-    if len(model.whole_offsets) > 1 and n:
-        device.launch("encode_words.cu", "find_tokens", device.blocks, 128, (*handles, n))
-    left = words.n_tokens == 0
-    kinds = (
-        ("encode_short", left & (size > 0) & (size <= _SHORT), 128),
-        ("encode_middle", left & (size > _SHORT) & (size <= _WARP), 128),
-        ("encode_long", left & (size > _WARP), _BLOCK),
-    )
-    for kernel, wanted, threads in kinds:
-        todo = xp.flatnonzero(wanted)
-        if len(todo) == 0:
-            continue
-        arguments, arrays = (*handles, todo, len(todo)), None
-        if kernel == "encode_long":
-            arrays = _rounds(xp, size[todo])  # the variable keeps them until the launch is queued
-            arguments = (*handles, device.struct(arrays), todo, len(todo))
-        device.launch("encode_words.cu", kernel, device.blocks, threads, arguments)
+def encoded(device: Device, words: Words, n_bytes: int, model: Model) -> Words:
+    """Encodes words, which have so many bytes together; their `symbols` and `starts` are not allocated yet."""
+    xp, n = device.xp, words.n
+    words = words._replace(symbols=xp.empty(n_bytes, xp.uint32), starts=xp.empty(n_bytes, xp.uint32))
+    if n == 0:
+        return words
+    if len(model.whole_offsets) > 1:
+        _launch(device, "find_tokens", (model, words))
+    counts = xp.zeros(_USED_TILES + 1, xp.uint32)
+    todo = Todo(xp.empty(3 * n, xp.uint32), counts, *[None] * 6, n)
+    _launch(device, "sort_words", (words, todo))
+    found = device.download(counts).tolist()
+    for kind, kernel in enumerate(("encode_short", "encode_middle", "encode_long")):
+        if kind == _LONG_WORDS:
+            room = (xp.empty(found[_LONG_BYTES], xp.uint32) for _ in range(5))
+            todo = Todo(*todo[:2], *room, xp.empty(found[_LONG_TILES], xp.uint32), n)
+        if found[kind]:
+            _launch(device, kernel, (model, words, todo))
     return words
 
 
-def _rounds(xp: Any, size: Any) -> Rounds:
-    """Allocates memory for the work on words of these sizes."""
-    place, tile = offsets_of(xp, size), offsets_of(xp, (size + _TILE - 1) // _TILE)
-    room = (xp.empty(int(place[-1]), xp.uint32) for _ in range(5))
-    return Rounds(place, tile, *room, xp.empty(int(tile[-1]), xp.uint32))
-
-
-def gathered(
-    device: Device, words: Words, which: Any, first: Any, model: Model, rows: Any = None
-) -> tuple[Any, Any, Any]:
-    """Returns the ids of words one after the other, where each token begins (None without `first`), and rows.
-
-    which: int64[n], the word of each row, or None for all words in order. first: int64[n], where each word begins in the
-    text. rows: int64[n + 1], where the ids of each row begin, if the caller knows.
-    """
+def gathered(device: Device, words: Words, rows: Rows, model: Model, starts: bool = False) -> Rows:
+    """Writes the ids of words one after the other, and where each token begins; `sizes` of the rows are known."""
     xp = device.xp
-    if rows is None:
-        rows = offsets_of(xp, words.n_tokens)
-    n_tokens = int(rows[-1])
-    ids, starts = xp.empty(n_tokens, xp.uint32), None if first is None else xp.empty(n_tokens, xp.int64)
-    handles = device.struct(model), device.struct(words)
-    arguments = (*handles, which, rows, len(rows) - 1, first, ids, starts)
-    if len(rows) > 1:
-        device.launch("encode_words.cu", "gather_tokens", device.blocks, 128, arguments)
-    return ids, starts, rows
+    offsets = offsets_of(device, rows.sizes)
+    n_tokens = int(offsets[-1])
+    rows = rows._replace(offsets=offsets, ids=xp.empty(n_tokens, xp.uint32))
+    if starts:
+        rows = rows._replace(starts=xp.empty(n_tokens, xp.uint32))
+    if rows.n:
+        _launch(device, "gather_tokens", (model, words, rows))
+    return rows
+
+
+def _launch(device: Device, kernel: str, structs: tuple) -> None:
+    device.launch("encode_words.cu", kernel, device.blocks, 128, structs)

@@ -4,8 +4,9 @@
 // well-formed depends on the byte and on the three before it. So no thread needs what another thread found.
 #include "table.cuh"
 
-const int BEFORE = 8;  // bytes
-const int OWN = 32;
+// Bytes before those of a thread, and its own.
+const u32 BEFORE = 8;
+const u32 OWN = 32;
 const u64 ONES = 0x0101010101010101ull;
 const u64 TOPS = 0x8080808080808080ull;
 
@@ -21,25 +22,33 @@ __device__ inline u64 equal(u64 eight, u64 byte) {
 // Returns a bit for each of eight bytes, set if the byte is at least `byte`, which is at least 0x80.
 __device__ inline u64 at_least(u64 eight, u64 byte) { return packed(((eight & ~TOPS) + ONES * (0x100 - byte)) & eight); }
 
-// Sets the bit of each byte at which a line begins: of byte 0, and of each byte behind a newline. bits: [n_bytes / 32 + 1], a bit
-// for each byte of text and one more. is_invalid[0] becomes 1 if the text is not UTF-8 (table 3-7 of the Unicode standard).
+// `Lines` of the launcher.
+struct Lines {
+  const u8* text;   // [n_bytes], and 16 bytes more
+  u32* bits;        // [n_bytes / 32 + 1], a bit for each byte of text and one more
+  u32* is_invalid;  // [1]
+  alignas(8) u32 n_bytes;  // less than 2^31
+};
+
+// Sets the bit of each byte at which a line begins: of byte 0, and of each byte after a newline. is_invalid[0] becomes 1 if the text is
+// not UTF-8 (table 3-7 of the Unicode standard).
 // [at most 64 registers, 0 bytes shared]
-extern "C" __global__ void find_lines(const u8* __restrict__ text, i64 n_bytes, u32* __restrict__ bits, u32* is_invalid) {
-  for (i64 word = global_index(); word <= n_bytes / OWN; word += global_size()) {
-    i64 first = word * OWN, n = n_bytes - first < OWN ? n_bytes - first : OWN;
-    u64 eights[(BEFORE + OWN) / 8] = {};  // bytes behind the text stay 0, so a character that the end cuts is invalid
-    if (word) eights[0] = Eights(text + first - BEFORE).next(8);
-    for (int i = 0; i < OWN / 8; i++)
-      if (i * 8 < n) eights[1 + i] = Eights(text + first + i * 8).next(n - i * 8 < 8 ? n - i * 8 : 8);
+extern "C" __global__ void find_lines(const __grid_constant__ Lines l) {
+  for (u32 word = global_index(); word <= l.n_bytes / OWN; word += global_size()) {
+    u32 first = word * OWN, n = l.n_bytes - first < OWN ? l.n_bytes - first : OWN;
+    u64 eights[(BEFORE + OWN) / 8] = {};  // Bytes after the text stay 0, so a character that the end cuts is invalid.
+    if (word) eights[0] = Eights(l.text + first - BEFORE).next(8);
+    for (u32 i = 0; i < OWN / 8; i++)
+      if (i * 8 < n) eights[1 + i] = Eights(l.text + first + i * 8).next(n - i * 8 < 8 ? n - i * 8 : 8);
     u64 newline = 0, above = 0;
-    for (int i = 0; i <= OWN / 8; i++) {
+    for (u32 i = 0; i <= OWN / 8; i++) {
       newline |= equal(eights[i], '\n') << i * 8;
       above |= packed(eights[i]) << i * 8;
     }
-    bits[word] = (u32)(newline >> (BEFORE - 1)) | (word == 0);
+    l.bits[word] = (u32)(newline >> (BEFORE - 1)) | (word == 0);
     if (!above) continue;
     u64 lead = 0, lead3 = 0, lead4 = 0, never = 0, middle = 0, high = 0, e0 = 0, ed = 0, f0 = 0, f4 = 0;
-    for (int i = 0; i <= OWN / 8; i++) {
+    for (u32 i = 0; i <= OWN / 8; i++) {
       u64 eight = eights[i];
       lead |= at_least(eight, 0xc0) << i * 8;
       lead3 |= at_least(eight, 0xe0) << i * 8;
@@ -55,27 +64,51 @@ extern "C" __global__ void find_lines(const u8* __restrict__ text, i64 n_bytes, 
     // Bytes that must continue a character, compared with those that do
     u64 invalid = (lead << 1 | lead3 << 2 | lead4 << 3) ^ (above & ~lead);
     invalid |= never | (e0 << 1 & ~high) | (ed << 1 & high) | (f0 << 1 & ~middle) | (f4 << 1 & middle);
-    if (invalid >> BEFORE & 0xffffffffu) atomicOr(is_invalid, 1u);
+    if (invalid >> BEFORE & 0xffffffffu) atomicOr(l.is_invalid, 1u);
   }
 }
 
+// Texts in which something is looked for (`Searched` of the launcher).
+struct Searched {
+  const u8* text;     // [n_bytes], and 16 bytes more: one text after the other
+  const u32* begins;  // [n_texts + 1]
+  u32* found;         // [n_texts], found[i] becomes 1 if the text i has what is looked for
+  alignas(8) u32 n_bytes;  // less than 2^31
+  alignas(8) u32 n_texts;
+};
+
+// Strings that are looked for (`Wanted` of the launcher).
+struct Wanted {
+  const u8* text;      // one string after the other
+  const u32* offsets;  // [n + 1]
+  const u32* pairs;    // [2048], a bit for each pair of bytes with which a string begins
+  alignas(8) u32 n;
+};
+
+// Characters besides which others are looked for (`Inert` of the launcher): kinds below n_inert, in a two-stage table.
+struct Inert {
+  const u16* page;    // [0x110000 >> 7]
+  const u16* member;  // [pages * 128]
+  alignas(8) u32 n_inert;
+};
+
 // Returns true if one of the strings is at text[at:], and ends before n_bytes.
-__device__ inline bool begins_string(const u8* text, i64 n_bytes, i64 at, const u8* strings, const i64* offsets, i64 n) {
-  for (i64 i = 0; i < n; i++) {
-    i64 length = offsets[i + 1] - offsets[i], same = 0;
-    if (length > n_bytes - at) continue;
-    while (same < length && text[at + same] == strings[offsets[i] + same]) same++;
+__device__ inline bool begins_string(const Searched& s, const Wanted& w, u32 at) {
+  for (u32 i = 0; i < w.n; i++) {
+    u32 begin = w.offsets[i], length = w.offsets[i + 1] - begin, same = 0;
+    if (length > s.n_bytes - at) continue;
+    while (same < length && s.text[at + same] == w.text[begin + same]) same++;
     if (same == length) return true;
   }
   return false;
 }
 
-// Returns the text that has a byte: of those that begin at begins[0], begins[1] and so on, the last one that begins before or at it.
-__device__ inline i64 text_of(const i64* begins, i64 n_texts, i64 at) {
-  i64 low = 0, high = n_texts - 1;
+// Returns the text that has a byte: the last one that begins before or at it.
+__device__ inline u32 text_of(const Searched& s, u32 at) {
+  u32 low = 0, high = s.n_texts - 1;
   while (low < high) {
-    i64 middle = (low + high + 1) / 2;
-    if (begins[middle] <= at)
+    u32 middle = (low + high + 1) / 2;
+    if (s.begins[middle] <= at)
       low = middle;
     else
       high = middle - 1;
@@ -83,49 +116,46 @@ __device__ inline i64 text_of(const i64* begins, i64 n_texts, i64 at) {
   return low;
 }
 
-// found[i] becomes 1 if a string begins in the text i, which has the bytes begins[i]:begins[i + 1]. pairs: [2048], a bit for each
-// pair of bytes with which a string begins. A thread takes 32 bytes.
+__device__ inline u32 own_end(const Searched& s, u32 first) { return s.n_bytes - first < OWN ? s.n_bytes : first + OWN; }
+
+// Finds the texts in which a string begins. A thread takes 32 bytes.
 // [at most 64 registers, 0 bytes shared]
-extern "C" __global__ void find_texts(const u8* __restrict__ text, i64 n_bytes, const i64* __restrict__ begins, i64 n_texts,
-                  const u8* __restrict__ strings, const i64* __restrict__ offsets, const u32* __restrict__ pairs,
-                  i64 n_strings, u32* found) {
-  for (i64 word = global_index(); word * OWN < n_bytes; word += global_size()) {
-    i64 first = word * OWN, end = first + OWN < n_bytes ? first + OWN : n_bytes;
-    for (i64 at = first; at < end; at += 8) {
-      i64 n = n_bytes - at < 8 ? n_bytes - at : 8;
-      u64 eight = Eights(text + at).next(n), after = at + 8 < n_bytes ? text[at + 8] : 0;
-      for (i64 i = 0; i < n; i++) {
+extern "C" __global__ void find_texts(const __grid_constant__ Searched s, const __grid_constant__ Wanted w) {
+  for (u32 word = global_index(); word * OWN < s.n_bytes; word += global_size()) {
+    u32 end = own_end(s, word * OWN);
+    for (u32 at = word * OWN; at < end; at += 8) {
+      u32 n = s.n_bytes - at < 8 ? s.n_bytes - at : 8;
+      u64 eight = Eights(s.text + at).next(n), after = at + 8 < s.n_bytes ? s.text[at + 8] : 0;
+      for (u32 i = 0; i < n; i++) {
         u32 pair = (u32)(eight >> 8 * i & 0xff) | (u32)((i < 7 ? eight >> 8 * (i + 1) : after) & 0xff) << 8;
-        if (!(pairs[pair >> 5] >> (pair & 31) & 1)) continue;
-        i64 low = text_of(begins, n_texts, at + i);
-        if (load_shared_word(&found[low])) continue;
-        if (begins_string(text, n_bytes, at + i, strings, offsets, n_strings)) atomicExch(&found[low], 1u);
+        if (!(w.pairs[pair >> 5] >> (pair & 31) & 1)) continue;
+        u32 text = text_of(s, at + i);
+        if (load_shared_word(&s.found[text])) continue;
+        if (begins_string(s, w, at + i)) atomicExch(&s.found[text], 1u);
       }
     }
   }
 }
 
-// found[i] becomes 1 if the text i has a character whose kind is at least n_inert; kinds are in a two-stage table. A thread takes the
-// characters that begin in 32 bytes. Text is UTF-8, so no character reaches beyond its end.
+// Finds the texts that have a character which is not inert. A thread takes the characters that begin in 32 bytes. Text is UTF-8, so no
+// character reaches beyond its end.
 // [at most 64 registers, 0 bytes shared]
-extern "C" __global__ void find_changing(const u8* __restrict__ text, i64 n_bytes, const i64* __restrict__ begins,
-                                         i64 n_texts, const u16* __restrict__ page, const u16* __restrict__ member,
-                                         i64 n_inert, u32* found) {
-  for (i64 word = global_index(); word * OWN < n_bytes; word += global_size()) {
-    i64 first = word * OWN, end = first + OWN < n_bytes ? first + OWN : n_bytes;
-    for (i64 at = first; at < end; at += 8) {
-      i64 n = end - at < 8 ? end - at : 8;
-      u64 eight = Eights(text + at).next(n);
-      if (!packed(eight) && n_inert > 0) continue;  // ASCII is inert in each form
-      for (i64 i = at; i < at + n; i++) {
-        u32 lead = text[i], point = lead & 0x1f;
+extern "C" __global__ void find_changing(const __grid_constant__ Searched s, const __grid_constant__ Inert t) {
+  for (u32 word = global_index(); word * OWN < s.n_bytes; word += global_size()) {
+    u32 end = own_end(s, word * OWN);
+    for (u32 at = word * OWN; at < end; at += 8) {
+      u32 n = end - at < 8 ? end - at : 8;
+      u64 eight = Eights(s.text + at).next(n);
+      if (!packed(eight) && t.n_inert > 0) continue;  // ASCII is inert in each form
+      for (u32 i = at; i < at + n; i++) {
+        u32 lead = s.text[i], point = lead & 0x1f;
         if (lead < 0xc0) continue;
-        point = point << 6 | (text[i + 1] & 0x3fu);
-        if (lead >= 0xe0) point = (point & 0x3ff) << 6 | (text[i + 2] & 0x3fu);
-        if (lead >= 0xf0) point = (point & 0x7fff) << 6 | (text[i + 3] & 0x3fu);
-        if (member[(u32)page[point >> 7] << 7 | (point & 127)] < n_inert) continue;
-        i64 low = text_of(begins, n_texts, i);
-        if (!load_shared_word(&found[low])) atomicExch(&found[low], 1u);
+        point = point << 6 | (s.text[i + 1] & 0x3fu);
+        if (lead >= 0xe0) point = (point & 0x3ff) << 6 | (s.text[i + 2] & 0x3fu);
+        if (lead >= 0xf0) point = (point & 0x7fff) << 6 | (s.text[i + 3] & 0x3fu);
+        if (t.member[(u32)t.page[point >> 7] << 7 | (point & 127)] < t.n_inert) continue;
+        u32 text = text_of(s, i);
+        if (!load_shared_word(&s.found[text])) atomicExch(&s.found[text], 1u);
       }
     }
   }

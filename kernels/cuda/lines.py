@@ -6,8 +6,44 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from gputok.kernels.cuda.bits import listed
-from gputok.kernels.cuda.device import Device
+from gputok.kernels.cuda.device import Device, indexes
 from gputok.kernels.cuda.split import mark
+
+
+class Lines(NamedTuple):
+    """The fields of the struct `Lines` of lines.cu, in its order."""
+
+    text: Any  # uint8[n_bytes]
+    bits: Any  # uint32[n_bytes / 32 + 1]
+    is_invalid: Any  # uint32[1]
+    n_bytes: int
+
+
+class Searched(NamedTuple):
+    """The fields of the struct `Searched` of lines.cu, in its order."""
+
+    text: Any  # uint8[n_bytes]
+    begins: Any  # uint32[n_texts + 1]
+    found: Any  # uint32[n_texts]
+    n_bytes: int
+    n_texts: int
+
+
+class Wanted(NamedTuple):
+    """The fields of the struct `Wanted` of lines.cu, in its order."""
+
+    text: Any  # uint8[bytes]
+    offsets: Any  # uint32[n + 1]
+    pairs: Any  # uint32[2048]
+    n: int
+
+
+class Inert(NamedTuple):
+    """The fields of the struct `Inert` of lines.cu, in its order."""
+
+    page: Any  # uint16[0x110000 >> 7]
+    member: Any  # uint16[pages * 128]
+    n_inert: int
 
 
 def lines(device: Device, data: Any, begins: Any = None) -> tuple[Any, bool]:
@@ -16,20 +52,19 @@ def lines(device: Device, data: Any, begins: Any = None) -> tuple[Any, bool]:
     Args:
         device: Where the text is.
         data: uint8[n], n < 2**31.
-        begins: int64[texts + 1] from 0 to n: where each of several texts begins, and n. Lines begin there, too, so the result
+        begins: uint32[texts + 1] from 0 to n: where each of several texts begins, and n. Lines begin there, too, so the result
             ends with n. The texts are checked like one text: a character that begins at the end of a text may go on in the
             next one.
 
     Returns:
-        int64[lines]: 0, and the place behind each newline; and True if the text is UTF-8.
+        uint32[lines]: 0, and the offset after each newline; and True if the text is UTF-8.
     """
     xp, n_words = device.xp, len(data) // 32 + 1
-    bits, is_invalid = xp.empty(n_words, xp.uint32), xp.zeros(1, xp.uint32)
-    arguments = data, len(data), bits, is_invalid
-    device.launch("lines.cu", "find_lines", min(device.blocks, -(-n_words // 128)), 128, arguments)
+    struct = Lines(data, xp.empty(n_words, xp.uint32), xp.zeros(1, xp.uint32), len(data))
+    device.launch("lines.cu", "find_lines", min(device.blocks, -(-n_words // 128)), 128, (struct,))
     if begins is not None:
-        mark(device, begins, len(data) + 1, bits)
-    return listed(device, bits).astype(xp.int64), not int(is_invalid[0])
+        mark(device, begins, len(data) + 1, struct.bits)
+    return listed(device, struct.bits, 0)[:-1], not int(struct.is_invalid[0])
 
 
 class Strings(NamedTuple):
@@ -88,13 +123,13 @@ def texts_with(device: Device, data: Any, begins: np.ndarray, watched: Watched) 
     if len(data) == 0 or (strings is None and inert is None):
         return []
     found = device.xp.zeros(n_texts, device.xp.uint32)
+    searched = Searched(data, device.upload((indexes(begins),))()[0], found, len(data), n_texts)
     if strings is not None and len(strings.offsets) > 1:
-        there = device.upload((begins, *strings))()
-        arguments = (data, len(data), there[0], n_texts, *there[1:], len(strings.offsets) - 1, found)
-        device.launch("lines.cu", "find_texts", n_blocks, 128, arguments)
+        there = device.upload((strings.text, indexes(strings.offsets), strings.pairs))()
+        wanted = Wanted(*there, len(strings.offsets) - 1)
+        device.launch("lines.cu", "find_texts", n_blocks, 128, (searched, wanted))
     if inert is not None:
-        page, member = (np.ascontiguousarray(table, np.uint16).reshape(-1) for table in inert[:2])
-        there = device.upload((begins, page, member))()
-        arguments = (data, len(data), there[0], n_texts, *there[1:], inert[2], found)
-        device.launch("lines.cu", "find_changing", n_blocks, 128, arguments)
+        tables = (np.ascontiguousarray(table, np.uint16).reshape(-1) for table in inert[:2])
+        there = device.upload(tuple(tables))()
+        device.launch("lines.cu", "find_changing", n_blocks, 128, (searched, Inert(*there, inert[2])))
     return np.flatnonzero(device.download(found)).tolist()

@@ -5,39 +5,51 @@
 //   take_steps                  the same steps in one launch, with a barrier of the whole grid after each half of a step
 //   count_at_one_address        all threads add to the same counter
 //   count_keys                  a thread takes a key, and adds to the counter of the key
-//   count_keys_in_shared_memory the same, but each block counts frequent keys in a table of its own, and adds them up at its end
+//   count_keys_in_shared_memory the same, but each block counts frequent keys in a table of its own, as count_words does, and adds
+//                               them up at its end
 #include "common.cuh"
 
-const int HOT = 512;  // slots of a block's own table, as in count_words.cu
-const u64 FREE = ~(u64)0;
-const int BLOCK = 128;
+const u32 HOT = 512;  // slots of a block's own table, as in count_words.cu
+const u32 NO_KEY = 0xffffffff;
+const u32 BLOCK = 128;
 
-__device__ inline void add_one_to_each(u64* values, i64 n) {
-  for (i64 i = global_index(); i < n; i += global_size()) values[i] += 1;
+// `Probe` of the launcher.
+struct Probe {
+  u64* values;      // [n]
+  u64* total;       // [1]
+  u64* arrived;     // [1], blocks that came to a barrier, in all launches with this number of blocks
+  u64* counts;      // [distinct keys]
+  const u32* keys;  // [n]
+  alignas(8) u32 n;
+  alignas(8) u32 times;  // steps, or additions of each thread
+};
+
+__device__ inline void add_one_to_each(const Probe& p) {
+  for (u32 i = global_index(); i < p.n; i += global_size()) p.values[i] += 1;
 }
 
 // One block of BLOCK threads.
-__device__ inline void add_sum(const u64* values, i64 n, u64* total, u64* partial) {
+__device__ inline void add_sum(const Probe& p, u64* partial) {
   u64 sum = 0;
-  for (i64 i = threadIdx.x; i < n; i += BLOCK) sum += load_shared_word(&values[i]);
+  for (u32 i = threadIdx.x; i < p.n; i += BLOCK) sum += load_shared_word(&p.values[i]);
   partial[threadIdx.x] = sum;
-  for (i64 half = BLOCK / 2; half; half /= 2) {
+  for (u32 half = BLOCK / 2; half; half /= 2) {
     __syncthreads();
     if (threadIdx.x < half) partial[threadIdx.x] += partial[threadIdx.x + half];
   }
-  if (threadIdx.x == 0) *total += partial[0];
+  if (threadIdx.x == 0) *p.total += partial[0];
 }
 
 // [at most 48 registers, 0 bytes shared]
-extern "C" __global__ void add_one(u64* values, i64 n) { add_one_to_each(values, n); }
+extern "C" __global__ void add_one(const __grid_constant__ Probe p) { add_one_to_each(p); }
 
 // [at most 48 registers, 1024 bytes shared]
-extern "C" __global__ void add_up(const u64* values, i64 n, u64* total) {
+extern "C" __global__ void add_up(const __grid_constant__ Probe p) {
   __shared__ u64 partial[BLOCK];
-  add_sum(values, n, total, partial);
+  add_sum(p, partial);
 }
 
-// All threads of all blocks meet, which must be resident together. arrived: u64[1], 0 before the launch.
+// All threads of all blocks meet, which must be resident together.
 __device__ inline void sync_grid(u64* arrived) {
   __syncthreads();
   if (threadIdx.x == 0) {
@@ -50,44 +62,47 @@ __device__ inline void sync_grid(u64* arrived) {
 }
 
 // [at most 64 registers, 1024 bytes shared]
-extern "C" __global__ void take_steps(u64* values, i64 n, u64* total, i64 steps, u64* arrived) {
+extern "C" __global__ void take_steps(const __grid_constant__ Probe p) {
   __shared__ u64 partial[BLOCK];
-  for (i64 step = 0; step < steps; step++) {
-    add_one_to_each(values, n);
-    sync_grid(arrived);
-    if (blockIdx.x == 0) add_sum(values, n, total, partial);
-    sync_grid(arrived);
+  for (u32 step = 0; step < p.times; step++) {
+    add_one_to_each(p);
+    sync_grid(p.arrived);
+    if (blockIdx.x == 0) add_sum(p, partial);
+    sync_grid(p.arrived);
   }
 }
 
 // [at most 48 registers, 0 bytes shared]
-extern "C" __global__ void count_at_one_address(u64* counter, i64 times) {
-  for (i64 i = 0; i < times; i++) atomicAdd(counter, (u64)1);
+extern "C" __global__ void count_at_one_address(const __grid_constant__ Probe p) {
+  for (u32 i = 0; i < p.times; i++) atomicAdd(p.counts, (u64)1);
 }
 
 // [at most 48 registers, 0 bytes shared]
-extern "C" __global__ void count_keys(const u32* __restrict__ keys, i64 n, u64* counts) {
-  for (i64 i = global_index(); i < n; i += global_size()) atomicAdd(&counts[keys[i]], (u64)1);
+extern "C" __global__ void count_keys(const __grid_constant__ Probe p) {
+  for (u32 i = global_index(); i < p.n; i += global_size()) atomicAdd(&p.counts[p.keys[i]], (u64)1);
 }
 
-// [at most 48 registers, 8192 bytes shared]
-extern "C" __global__ void count_keys_in_shared_memory(const u32* __restrict__ keys, i64 n, u64* counts) {
-  __shared__ u64 hot_keys[HOT];
-  __shared__ u64 hot_counts[HOT];
-  for (i64 i = threadIdx.x; i < HOT; i += blockDim.x) {
-    hot_keys[i] = FREE;
+// [at most 48 registers, 4096 bytes shared]
+extern "C" __global__ void count_keys_in_shared_memory(const __grid_constant__ Probe p) {
+  __shared__ u32 hot_keys[HOT];
+  __shared__ u32 hot_counts[HOT];
+  for (u32 i = threadIdx.x; i < HOT; i += blockDim.x) {
+    hot_keys[i] = NO_KEY;
     hot_counts[i] = 0;
   }
   __syncthreads();
-  for (i64 i = global_index(); i < n; i += global_size()) {
-    u64 key = keys[i], there = load_shared_word(&hot_keys[key % HOT]);
-    if (there == FREE) {
-      there = atomicCAS(&hot_keys[key % HOT], FREE, key);
-      if (there == FREE) there = key;
+  for (u32 i = global_index(); i < p.n; i += global_size()) {
+    u32 key = p.keys[i], there = load_shared_word(&hot_keys[key % HOT]);
+    if (there == NO_KEY) {
+      there = atomicCAS(&hot_keys[key % HOT], NO_KEY, key);
+      if (there == NO_KEY) there = key;
     }
-    atomicAdd(there == key ? &hot_counts[key % HOT] : &counts[key], (u64)1);
+    if (there == key)
+      atomicAdd(&hot_counts[key % HOT], 1u);
+    else
+      atomicAdd(&p.counts[key], (u64)1);
   }
   __syncthreads();
-  for (i64 i = threadIdx.x; i < HOT; i += blockDim.x)
-    if (hot_keys[i] != FREE) atomicAdd(&counts[hot_keys[i]], hot_counts[i]);
+  for (u32 i = threadIdx.x; i < HOT; i += blockDim.x)
+    if (hot_keys[i] != NO_KEY) atomicAdd(&p.counts[hot_keys[i]], (u64)hot_counts[i]);
 }

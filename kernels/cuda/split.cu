@@ -1,7 +1,7 @@
 // Finds where words begin (pre-tokenization).
 //
 // A thread takes a tile of the text. First it finds the first *cut* of its tile. A cut is the beginning of a document, or a
-// place between two characters at which a word ends whatever came before, so that the text on its left has the same words if it
+// boundary between two characters at which a word ends whatever came before, so that the text on its left has the same words if it
 // is walked alone (a strong pair of classes of the automaton). Then the thread of each tile with a cut walks the automaton from
 // its cut to the next cut of a later tile. So a tile without a cut, which is rare, is walked by the thread of an earlier tile.
 // This is exact for every automaton and every state at the cut: the walk takes the cut for an end of text, before which each
@@ -26,8 +26,25 @@ struct Walk {
   const u8* member;       // [pages * 128]
   const u32* entries;     // [states * width], the next state << 1 | 1 if a match may end before the character
   const u8* strong;       // [classes * classes]
-  i64 n_bytes;            // at most 2^30
-  i64 width;
+  alignas(8) u32 n_bytes;  // less than 2^32; at most 2^30 for split_words
+  alignas(8) u32 width;
+};
+
+// Where the text is cut, and its words (`Split` of the launcher).
+struct Split {
+  u32* cuts;      // [tiles], the first cut in each tile, or NO_CUT
+  u32* words;     // [n_bytes / 32 + 1], a bit for each byte at which a word begins
+  u64* too_long;  // [1], 0 if all runs were walked, else ~(begin << 32 | length) of the first one that was not
+  alignas(8) u32 tile_bytes;
+  alignas(8) u32 longest;
+};
+
+// Bits to set (`Marks` of the launcher).
+struct Marks {
+  const u32* at;  // [n]
+  u32* bits;      // a bit for each byte of text
+  alignas(8) u32 n;
+  alignas(8) u32 n_bytes;
 };
 
 struct Character {
@@ -59,7 +76,7 @@ __device__ inline Character character_at(const Walk& w, u32 at) {
 
 __device__ inline bool has_bit(const u32* bits, u32 at) { return bits[at >> 5] >> (at & 31) & 1; }
 
-// Returns the first place behind `at` at which a document begins, or `end` if there is none before.
+// Returns the first offset after `at` at which a document begins, or `end` if there is none before.
 __device__ inline u32 document_end(const Walk& w, u32 at, u32 end) {
   u32 word = (at + 1) >> 5, bits = w.documents[word] & (ALL_LANES << ((at + 1) & 31));
   while (!bits && (word + 1) * 32 < end) bits = w.documents[++word];
@@ -67,7 +84,7 @@ __device__ inline u32 document_end(const Walk& w, u32 at, u32 end) {
   return bits && found < end ? found : end;
 }
 
-// The next bytes of a text. The words of eight bytes that contain it are loaded; PADDING_BYTES are allocated behind its end.
+// The next bytes of a text. The words of eight bytes that contain it are loaded; PADDING_BYTES are allocated after its end.
 struct Window {
   const u64* word;
   u32 low, high;  // the next bytes of *word; the first is the lowest byte of `low`
@@ -93,18 +110,18 @@ struct Window {
   }
 };
 
-// Sets the bit places[i] of `bits` if places[i] < n_bytes. `bits` has a bit for each byte of text.
+// Sets the bit at[i] of `bits` if at[i] < n_bytes.
 // [at most 48 registers, 0 bytes shared]
-extern "C" __global__ void mark_places(const i64* __restrict__ places, i64 n, i64 n_bytes, u32* __restrict__ bits) {
-  for (i64 i = global_index(); i < n; i += global_size())
-    if (places[i] < n_bytes) atomicOr(&bits[places[i] >> 5], 1u << (places[i] & 31));
+extern "C" __global__ void mark_offsets(const __grid_constant__ Marks m) {
+  for (u32 i = global_index(); i < m.n; i += global_size())
+    if (m.at[i] < m.n_bytes) atomicOr(&m.bits[m.at[i] >> 5], 1u << (m.at[i] & 31));
 }
 
 // Returns the first cut in text[at:end], or NO_CUT.
 __device__ inline u32 first_cut(const Walk& w, u32 at, u32 end) {
   u32 before = at;  // the character before `at`
   while (before > 0 && !begins_character(w.text[before - 1])) before--;
-  u32 left = before > 0 ? character_at(w, before - 1).kind : 0, classes = (u32)w.width - 1;
+  u32 left = before > 0 ? character_at(w, before - 1).kind : 0, classes = w.width - 1;
   while (at < end && !begins_character(w.text[at])) at++;
   while (at < end) {
     Character right = character_at(w, at);
@@ -115,13 +132,17 @@ __device__ inline u32 first_cut(const Walk& w, u32 at, u32 end) {
   return NO_CUT;
 }
 
-// cuts[tile] = the first cut in the tile, or NO_CUT.
+__device__ inline u32 n_tiles(const Walk& w, const Split& s) { return w.n_bytes / s.tile_bytes + (w.n_bytes % s.tile_bytes != 0); }
+
+__device__ inline u32 tile_end(const Walk& w, const Split& s, u32 begin) {
+  return w.n_bytes - begin < s.tile_bytes ? w.n_bytes : begin + s.tile_bytes;
+}
+
 // [at most 48 registers, 0 bytes shared]
-extern "C" __global__ void find_cuts(const __grid_constant__ Walk w, i64 tile_bytes, u32* __restrict__ cuts) {
-  u32 n_bytes = (u32)w.n_bytes, size = (u32)tile_bytes;
-  for (u32 tile = global_index(); (i64)tile * size < n_bytes; tile += global_size()) {
-    u32 at = tile * size, end = n_bytes - at < size ? n_bytes : at + size;
-    cuts[tile] = first_cut(w, at, end);
+extern "C" __global__ void find_cuts(const __grid_constant__ Walk w, const __grid_constant__ Split s) {
+  for (u32 tile = global_index(); tile < n_tiles(w, s); tile += global_size()) {
+    u32 begin = tile * s.tile_bytes;
+    s.cuts[tile] = first_cut(w, begin, tile_end(w, s, begin));
   }
 }
 
@@ -158,7 +179,7 @@ __device__ inline void walk(const Walk& w, u32 at, u32 end, u32* words) {
         window.move_to(w.text + at);
       }
     }
-    if (at == stop && w.entries[state + (u32)w.width - 1] & 1) found = at;
+    if (at == stop && w.entries[state + w.width - 1] & 1) found = at;
     if (found == begin) found += character_at(w, begin).bytes;  // a match has at least one character
     if (found == at) continue;
     at = found;
@@ -167,23 +188,20 @@ __device__ inline void walk(const Walk& w, u32 at, u32 end, u32* words) {
   if (bits) atomicOr(&words[word], bits);
 }
 
-// Sets the bit of each byte at which a word begins; `words` has a bit for each byte of text. cuts: of find_cuts. too_long[0]: 0 if all
-// runs were walked, else ~(begin << 32 | length) of the first one that was not.
+// Sets the bit of each byte at which a word begins.
 // [at most 64 registers, 0 bytes shared]
-extern "C" __global__ void split_words(const __grid_constant__ Walk w, const u32* __restrict__ cuts, i64 tile_bytes,
-                                       i64 longest, u32* __restrict__ words, u64* __restrict__ too_long) {
-  u32 n_bytes = (u32)w.n_bytes, size = (u32)tile_bytes, n_tiles = (n_bytes + size - 1) / size;
-  for (u32 tile = global_index(); tile < n_tiles; tile += global_size()) {
-    if (cuts[tile] == NO_CUT) continue;
-    u32 next = tile + 1;
-    while (next < n_tiles && cuts[next] == NO_CUT) next++;
-    u32 at = cuts[tile], end = next < n_tiles ? cuts[next] : n_bytes;
-    if (end - at <= (u32)longest + size) {
-      walk(w, at, end, words);
+extern "C" __global__ void split_words(const __grid_constant__ Walk w, const __grid_constant__ Split s) {
+  u32 n = n_tiles(w, s);
+  for (u32 tile = global_index(); tile < n; tile += global_size()) {
+    u32 at = s.cuts[tile], next = tile + 1;
+    if (at == NO_CUT) continue;
+    while (next < n && s.cuts[next] == NO_CUT) next++;
+    u32 end = next < n ? s.cuts[next] : w.n_bytes;
+    if (end - at <= s.longest + s.tile_bytes) {
+      walk(w, at, end, s.words);
       continue;
     }
-    u32 tile_end = n_bytes - tile * size < size ? n_bytes : (tile + 1) * size;
-    for (u32 cut = at; cut != NO_CUT; cut = first_cut(w, cut + 1, tile_end)) at = cut;  // the last one of the tile
-    atomicMax(too_long, ~((u64)at << 32 | (end - at)));
+    for (u32 cut = at; cut != NO_CUT; cut = first_cut(w, cut + 1, tile_end(w, s, tile * s.tile_bytes))) at = cut;  // the last of the tile
+    atomicMax(s.too_long, ~((u64)at << 32 | (end - at)));
   }
 }

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from gputok.kernels import DEAD, Automaton
 from gputok.kernels.cuda import bits
-from gputok.kernels.cuda.device import Device
+from gputok.kernels.cuda.device import Device, indexes
 
 _DEAD, _NO_CUT = 0x7FFFFFFF, 0xFFFFFFFF  # as in split.cu
 TILE_BYTES = 256  # of text for a thread
-MAX_BYTES = 1 << 30  # of text at a time: tables of words number its places with 31 bits
+MAX_BYTES = 1 << 30  # of text at a time: tables of words number its bytes with 31 bits
 LONGEST_RUN = 1 << 20  # bytes that one thread walks: some 0.1 s
 
 
@@ -60,6 +60,25 @@ class Walk(NamedTuple):
         return cls(text, documents, *tables, len(text), tables.entries.shape[1])
 
 
+class Split(NamedTuple):
+    """The fields of the struct `Split` of split.cu, in its order."""
+
+    cuts: Any  # uint32[tiles]
+    words: Any  # uint32[n_bytes / 32 + 1], or None for find_cuts
+    too_long: Any  # uint64[1], or None for find_cuts
+    tile_bytes: int
+    longest: int
+
+
+class Marks(NamedTuple):
+    """The fields of the struct `Marks` of split.cu, in its order."""
+
+    at: Any  # uint32[n]
+    bits: Any  # uint32[words]
+    n: int
+    n_bytes: int
+
+
 def upload(device: Device, automaton: Automaton) -> Tables:
     """Copies the tables of a gapless automaton to the device."""
     if not automaton.gapless:
@@ -79,38 +98,32 @@ def find_words(device: Device, data: Any, offsets: Any, automaton: Tables) -> An
 
     Args:
         device: Where the text is.
-        data: uint8[n], n < 2**31.
-        offsets: int64[documents + 1], from 0 to n.
+        data: uint8[n], n <= MAX_BYTES.
+        offsets: uint32[documents + 1], from 0 to n.
         automaton: Splits documents into words.
 
     Returns:
         uint32[words + 1]: where each word begins, then n.
 
     Raises:
-        TooLong: The text has a run of more than LONGEST_RUN bytes between two places at which it can be cut.
+        TooLong: The text has a run of more than LONGEST_RUN bytes between two offsets at which it can be cut.
     """
     xp = device.xp
     n_bytes, n_words = len(data), len(data) // 32 + 1
-    documents, words, too_long = (
-        xp.zeros(n_words, xp.uint32),
-        xp.zeros(n_words, xp.uint32),
-        xp.zeros(1, xp.uint64),
-    )
+    documents, words = (xp.zeros(n_words, xp.uint32) for _ in range(2))
     mark(device, offsets, n_bytes, documents)
-    walk = device.struct(Walk.of(data, documents, automaton))
-    cuts = _find_cuts(device, walk, n_bytes, TILE_BYTES)
-    _launch(device, "split_words", len(cuts), (walk, cuts, TILE_BYTES, LONGEST_RUN, words, too_long))
-    if run := int(too_long[0]):
+    walk = Walk.of(data, documents, automaton)
+    split = _find_cuts(device, walk, TILE_BYTES)._replace(words=words, too_long=xp.zeros(1, xp.uint64))
+    _launch(device, "split_words", len(split.cuts), (walk, split))
+    if run := int(split.too_long[0]):
         begin, length = divmod(2**64 - 1 - run, 1 << 32)
         raise TooLong(begin, begin + length)
-    starts = bits.listed(device, words, more=1)
-    starts[-1] = n_bytes
-    return starts
+    return bits.listed(device, words, n_bytes)
 
 
-def mark(device: Device, places: Any, n_bytes: int, marks: Any) -> None:
-    """Sets the bits of places (int64[n]) that are less than n_bytes."""
-    _launch(device, "mark_places", len(places), (places, len(places), n_bytes, marks))
+def mark(device: Device, at: Any, n_bytes: int, marks: Any) -> None:
+    """Sets the bits whose indexes are in uint32[n] and less than n_bytes."""
+    _launch(device, "mark_offsets", len(at), (Marks(at, marks, len(at), n_bytes),))
 
 
 def parts(device: Device, text: Any, offsets: Any, *ends: int) -> Iterator[tuple[int, Any, Any]]:
@@ -119,14 +132,14 @@ def parts(device: Device, text: Any, offsets: Any, *ends: int) -> Iterator[tuple
     The first part begins at 0; the others begin, and all end, at one of `ends`. A document that is cut goes on in the next
     part.
     """
-    on_host = device.download(offsets)
+    on_host = device.download(offsets).astype(np.int64)
     for start, stop in itertools.pairwise((0, *ends)):
         if start < stop:
             inside = on_host[(start < on_host) & (on_host < stop)] - start
             yield (
                 start,
                 text[start:stop],
-                device.upload((np.concatenate([[0], inside, [stop - start]]),))()[0],
+                device.upload((indexes(np.concatenate([[0], inside, [stop - start]])),))()[0],
             )
 
 
@@ -143,18 +156,18 @@ def middle_of(device: Device, text: Any, offsets: Any, tables: Tables) -> int | 
         return None
     documents = device.xp.zeros(len(text) // 32 + 1, device.xp.uint32)
     # A strong cut: both halves are texts of their own
-    at = int(_find_cuts(device, device.struct(Walk.of(text, documents, tables)), len(text), half)[1])
+    at = int(_find_cuts(device, Walk.of(text, documents, tables), half).cuts[1])
     return None if at == _NO_CUT else at
 
 
-def _find_cuts(device: Device, walk: np.ndarray, n_bytes: int, tile_bytes: int) -> Any:
-    """Returns uint32[tiles]: the first cut in each tile of the text of a Walk, or _NO_CUT."""
-    n_tiles = -(-n_bytes // tile_bytes)
-    cuts = device.xp.empty(n_tiles, device.xp.uint32)
-    _launch(device, "find_cuts", n_tiles, (walk, tile_bytes, cuts))
-    return cuts
+def _find_cuts(device: Device, walk: Walk, tile_bytes: int) -> Split:
+    """Finds the first cut in each tile of a text, or _NO_CUT."""
+    n_tiles = -(-walk.n_bytes // tile_bytes)
+    split = Split(device.xp.empty(n_tiles, device.xp.uint32), None, None, tile_bytes, LONGEST_RUN)
+    _launch(device, "find_cuts", n_tiles, (walk, split))
+    return split
 
 
-def _launch(device: Device, kernel: str, n: int, arguments: tuple) -> None:
+def _launch(device: Device, kernel: str, n: int, structs: tuple) -> None:
     if n:
-        device.launch("split.cu", kernel, min(device.blocks, -(-n // 128)), 128, arguments)
+        device.launch("split.cu", kernel, min(device.blocks, -(-n // 128)), 128, structs)

@@ -3,16 +3,15 @@
 // exact. A round consists of four launches:
 //
 //   choose_batch    one block puts the first candidates in order, and takes the batch from them
-//   find_matches    a thread takes a place, and looks whether a pair of the batch begins there
+//   find_matches    a thread takes a symbol, and looks whether a pair of the batch begins there
 //   change_counts   a thread takes a match, and changes the counts of the pairs beside it
 //   write_tokens    a thread takes a match, and writes the new token; then it takes a new pair, which may become a candidate
 //
 // After some rounds the host looks at the state. It enlarges the table, lowers the threshold of candidates, and closes gaps.
 //
-// One array of symbols contains all distinct words, with END before, between and behind them. A token takes one place or more.
-// Its id is at its first place and, with the bit TAIL, at its last place; places between have that bit, too. So the neighbours of
-// a token are found without links, and a merge writes three places. If many places are empty, `close_gaps` gives each token one
-// place.
+// One array of symbols contains all distinct words, with END before, between and after them. A token takes one symbol or more. The
+// first is its id. The last is its id with the bit TAIL, which the symbols between have, too. So the neighbours of a token are found
+// without links, and a merge writes three symbols. If many symbols are left over, `close_gaps` gives each token one symbol.
 //
 // A row of an open-addressing table is a pair with a 64-bit count. Counts are changed in place; pairs are never counted again. The
 // count of a pair rises only in the round in which the pair is born. So the *candidates*, all pairs whose count is at least a threshold, stay
@@ -22,29 +21,30 @@
 #include "common.cuh"
 
 const u32 END = 0xffffffff;     // between words
-const u32 INSIDE = 0xfffffffe;  // the first place of a former right part
-const u32 TAIL = 0x80000000;    // the bit of all places of a token but its first
+const u32 INSIDE = 0xfffffffe;  // the first symbol of a former right part
+const u32 TAIL = 0x80000000;    // the bit of all symbols of a token but its first
 const u32 NONE = 0xffffffff;    // no token
+const u32 NO_ROW = 0xffffffff;  // the table has at most 2^31 rows
 const u64 FREE = ~(u64)0;
 const u32 CHOOSERS = 256;  // threads of choose_batch
 const u32 MOST = 256;      // pairs that are put in order at a time, and the largest batch; at most CHOOSERS
 const u32 SLOTS = 1024;    // of the table of a batch
-const u32 STRETCH = 256;   // places from one element of first_word to the next
-const int TALLIES = 512;   // kinds of counts, eight for each power of two
+const u32 STRETCH = 256;   // symbols from one element of first_word to the next
+const u32 TALLIES = 512;   // kinds of counts, eight for each power of two
 
 // The memory of a training, in the order of the launcher's `Training`.
 struct Training {
-  u32* symbols;           // [n_places]
-  const i64* begin;       // [n_words], the first place of each word
+  u32* symbols;           // [n_symbols]
+  const u32* begin;       // [n_words], the index of the first symbol of each word
   const u64* weight;      // [n_words], how often each occurs
-  const i64* first_word;  // [n_places / STRETCH + 2], the word of the first place of each stretch, or the word before that place
+  const u32* first_word;  // [n_symbols / STRETCH + 2], the word of the first symbol of each stretch, or the word before that symbol
   u32* length;            // [vocab_size], characters of each token
-  u32* places;            // [vocab_size], places that each token takes
-  u64* keys;              // [capacity], left << 32 | right, or FREE
-  u64* counts;            // [capacity]
-  u32* born;              // [capacity], rows that were entered in this round
+  u32* width;             // [vocab_size], symbols that each token takes
+  u64* keys;              // [mask + 1], left << 32 | right, or FREE
+  u64* counts;            // [mask + 1]
+  u32* born;              // [mask + 1], rows that were entered in this round
   u32* candidates;        // [2 * room], rows, in one half or the other
-  u32* matches;           // [n_places / 2 + 1], the first places of pairs of the batch
+  u32* matches;           // [n_symbols / 2 + 1], the indexes at which pairs of the batch begin
   u32* is_left;           // [vocab_size / 32 + 1], a bit for each token, set if the token is the left part of a pair of the batch
   u32* is_right;          // [vocab_size / 32 + 1], the same for right parts
   u64* batch_keys;        // [SLOTS], pairs of the batch, or FREE ...
@@ -53,16 +53,56 @@ struct Training {
   u64* log_counts;        // [vocab_size], ... and their counts when they were chosen
   u64* traits;            // [vocab_size], of each token (see below), or null if all pairs may be merged
   u64* state;             // [STATE_SIZE]
-  i64 n_words;
-  i64 n_places;    // at most 2^32 - 1
-  i64 capacity;    // of the table of pairs, a power of two
-  i64 room;        // for candidates
-  i64 vocab_size;  // the largest number of tokens
-  i64 least;       // min_frequency, at least 1
-  i64 max_length;  // pairs of this many characters or more are not counted
-  i64 max_words;   // limits of a veto (gputok.kernels.Veto)
+  alignas(8) u32 n_words;
+  alignas(8) u32 n_symbols;   // at most 2^32 - 1
+  alignas(8) u32 mask;        // rows of the table of pairs - 1; a power of two of them
+  alignas(8) u32 room;        // for candidates
+  alignas(8) u32 vocab_size;  // the largest number of tokens
+  i64 least;                  // min_frequency, at least 1
+  i64 max_length;             // pairs of this many characters or more are not counted
+  i64 max_words;              // limits of a veto (gputok.kernels.Veto)
   i64 max_characters;
-  i64 colons;      // 1: a token may have a colon before a space
+  alignas(8) u32 colons;      // 1: a token may have a colon before a space
+};
+
+// The distinct words of a corpus, which are laid out (`Corpus` of the launcher). A word without pairs is left out.
+struct Corpus {
+  const u16* narrow;      // [n], the symbols of all words, if they have 16 bits, ...
+  const u32* wide;        // ... or else these; the other one is null
+  const u32* offsets;     // [n_words + 1], where each word begins
+  const u64* counts;      // [n_words]
+  u32* sizes;             // [n_words], symbols that each word takes, with the END after it, or 0
+  u32* kept;              // [n_words / 32 + 1], a bit for each word that has a pair
+  const u32* to;          // [n_words + 1], where the symbols of each word go to, minus 1
+  const u32* ranks;       // [n_words / 32 + 1], of `kept`
+  const u32* first_word;  // [n / STRETCH + 2], the word of the first symbol of each stretch
+  u32* symbols;
+  u32* begin;             // [words that are kept]
+  u64* weight;            // [words that are kept]
+  alignas(8) u32 n;
+  alignas(8) u32 n_words;
+};
+
+// Where words begin, and for every STRETCH symbols the last word that begins before or at the first of them (`Stretches` of the
+// launcher).
+struct Stretches {
+  const u32* begin;  // [n_words]
+  u32* first_word;   // [n]
+  alignas(8) u32 n_words;
+  alignas(8) u32 n;
+};
+
+// How many pairs have counts of each kind (`Tally` of the launcher).
+struct Tally {
+  u64* of_kind;  // [TALLIES]
+};
+
+// Symbols that are copied without gaps (`Gaps` of the launcher).
+struct Gaps {
+  u32* live;         // [n_symbols / 32, rounded up], a bit for each symbol at which a token begins or a word ends
+  const u32* ranks;  // of `live`
+  u32* symbols;      // the live symbols
+  u32* begin;        // [n_words], where each word begins among them
 };
 
 enum State {
@@ -77,7 +117,7 @@ enum State {
   N_ROWS,
   ROWS_BEFORE,   // N_ROWS before this round
   N_BORN,
-  N_GONE,        // places that merges have emptied since gaps were closed
+  N_GONE,        // symbols that merges have left over since gaps were closed
   OVERFLOWED,    // 1: `candidates` had no room for a pair
   N_ROUNDS,      // so far; this and the next two are for measurements
   N_PASSES,      // how often candidates were read
@@ -130,43 +170,43 @@ __device__ inline bool may_merge(const Training& t, u32 left, u32 right) {
          (t.colons || !has_colon_space(a, b));
 }
 
-// Returns the row of a pair, or -1 if the table does not have the pair. Other threads may enter pairs meanwhile, but not this one:
+// Returns the row of a pair, or NO_ROW if the table does not have the pair. Other threads may enter pairs meanwhile, but not this one:
 // a pair that loses an occurrence in this round is not born in this round.
-__device__ inline i64 find_pair(const Training& t, u64 key) {
-  i64 mask = t.capacity - 1, row = (i64)pair_hash(key) & mask;
+__device__ inline u32 find_pair(const Training& t, u64 key) {
+  u32 row = (u32)pair_hash(key) & t.mask;
   while (true) {
     u64 there = load_shared_word(&t.keys[row]);
     if (there == key) return row;
-    if (there == FREE) return -1;
-    row = (row + 1) & mask;
+    if (there == FREE) return NO_ROW;
+    row = (row + 1) & t.mask;
   }
 }
 
-// Returns the row of a pair, and enters the pair if the table does not have it; then the row is put on the list `born`. Returns -1
+// Returns the row of a pair, and enters the pair if the table does not have it; then the row is put on the list `born`. Returns NO_ROW
 // if half of the table is used, which only the first count can find: before a round, the table has room. All threads of a launch
 // may see room for one more pair before any of them takes it. So the table may become full, and the search ends after one pass.
-__device__ inline i64 enter_pair(const Training& t, u64 key) {
-  i64 row = (i64)pair_hash(key) & (t.capacity - 1);
-  for (i64 looks = 0; looks < t.capacity; looks++) {
+__device__ inline u32 enter_pair(const Training& t, u64 key) {
+  u32 row = (u32)pair_hash(key) & t.mask;
+  for (u32 looks = 0; looks <= t.mask; looks++) {
     u64 there = load_shared_word(&t.keys[row]);
     if (there == FREE) {
-      if (load_shared_word(&t.state[N_ROWS]) >= (u64)t.capacity / 2) return -1;
+      if (load_shared_word(&t.state[N_ROWS]) > t.mask / 2) return NO_ROW;
       there = atomicCAS(&t.keys[row], FREE, key);
       if (there == FREE) {
         atomicAdd(&t.state[N_ROWS], (u64)1);
-        t.born[atomicAdd(&t.state[N_BORN], (u64)1)] = (u32)row;
+        t.born[atomicAdd(&t.state[N_BORN], (u64)1)] = row;
         return row;
       }
     }
     if (there == key) return row;
-    row = (row + 1) & (t.capacity - 1);
+    row = (row + 1) & t.mask;
   }
-  return -1;
+  return NO_ROW;
 }
 
 __device__ inline void gain(const Training& t, u32 left, u32 right, u64 weight) {
-  i64 row = enter_pair(t, pair_key(left, right));
-  if (row < 0)
+  u32 row = enter_pair(t, pair_key(left, right));
+  if (row == NO_ROW)
     stop(t, FULL);
   else
     atomicAdd(&t.counts[row], weight);
@@ -174,25 +214,23 @@ __device__ inline void gain(const Training& t, u32 left, u32 right, u64 weight) 
 
 // A pair that the table does not have may not be merged.
 __device__ inline void lose(const Training& t, u32 left, u32 right, u64 weight) {
-  i64 row = find_pair(t, pair_key(left, right));
-  if (row >= 0) atomicAdd(&t.counts[row], (u64)0 - weight);
+  u32 row = find_pair(t, pair_key(left, right));
+  if (row != NO_ROW) atomicAdd(&t.counts[row], (u64)0 - weight);
 }
 
 __device__ inline bool begins_token(u32 symbol) { return !(symbol & TAIL); }
 
-// Returns the token that ends before a place, or NONE if a word begins at that place.
-__device__ inline u32 token_before(const Training& t, i64 place) {
-  u32 symbol = t.symbols[place - 1];
+// Returns the token that ends before an index, or NONE if a word begins at that index.
+__device__ inline u32 token_before(const Training& t, u32 index) {
+  u32 symbol = t.symbols[index - 1];
   return symbol == END ? NONE : symbol & ~TAIL;
 }
 
-// Returns the word to which a place belongs.
-__device__ inline i64 word_of(const Training& t, i64 place) {
-  u32 stretch = (u32)place / STRETCH;
-  u32 low = (u32)t.first_word[stretch], high = (u32)t.first_word[stretch + 1];  // fewer than 2^32 words, each with a place
+// Returns the last word that begins before or at an index, of the words low to high.
+__device__ inline u32 last_word(const u32* begin, u32 low, u32 high, u64 index) {
   while (low < high) {
     u32 middle = low + (high - low + 1) / 2;
-    if (t.begin[middle] <= place)
+    if (begin[middle] <= index)
       low = middle;
     else
       high = middle - 1;
@@ -200,35 +238,71 @@ __device__ inline i64 word_of(const Training& t, i64 place) {
   return low;
 }
 
-// Copies the symbols of words that have a pair to their places. symbols: u32[n]; word w has those from offsets[w] on, which go to
-// to[w] and the places behind it. words: the word of the first symbol of each stretch.
+// Returns the word to which a symbol belongs.
+__device__ inline u32 word_of(const Training& t, u32 index) {
+  u32 stretch = index / STRETCH;
+  return last_word(t.begin, t.first_word[stretch], t.first_word[stretch + 1], index);
+}
+
 // [at most 48 registers, 0 bytes shared]
-extern "C" __global__ void lay_out(const u32* symbols, i64 n, const i64* offsets, i64 n_words, const i64* to, const i64* words, u32* places) {
-  for (i64 i = global_index(); i < n; i += global_size()) {
-    i64 word = words[i / STRETCH];
-    while (word + 1 < n_words && offsets[word + 1] <= i) word++;
-    if (offsets[word + 1] - offsets[word] > 1) places[to[word] + i - offsets[word]] = symbols[i];
+extern "C" __global__ void find_stretches(const __grid_constant__ Stretches s) {
+  for (u32 i = global_index(); i < s.n; i += global_size())
+    s.first_word[i] = s.n_words ? last_word(s.begin, 0, s.n_words - 1, (u64)i * STRETCH) : 0;
+}
+
+// Finds the words that have pairs. Blocks consist of whole warps.
+// [at most 48 registers, 0 bytes shared]
+extern "C" __global__ void measure_words(const __grid_constant__ Corpus c) {
+  u32 lane = threadIdx.x % 32;
+  for (i64 first = global_index() - lane; first < c.n_words; first += global_size()) {
+    i64 word = first + lane;
+    u32 size = word < c.n_words ? c.offsets[word + 1] - c.offsets[word] : 0;
+    u32 kept = __ballot_sync(ALL_LANES, size > 1);
+    if (lane == 0) c.kept[first / 32] = kept;
+    if (word < c.n_words) c.sizes[word] = size > 1 ? size + 1 : 0;
+  }
+}
+
+// Copies the symbols of words that have pairs.
+// [at most 48 registers, 0 bytes shared]
+extern "C" __global__ void lay_out(const __grid_constant__ Corpus c) {
+  for (i64 i = global_index(); i < c.n; i += global_size()) {
+    u32 word = c.first_word[i / STRETCH];
+    while (word + 1 < c.n_words && c.offsets[word + 1] <= i) word++;
+    if (c.offsets[word + 1] - c.offsets[word] > 1)
+      c.symbols[1 + c.to[word] + (u32)i - c.offsets[word]] = c.narrow ? c.narrow[i] : c.wide[i];
+  }
+}
+
+// Lists the words that have pairs.
+// [at most 48 registers, 0 bytes shared]
+extern "C" __global__ void list_words(const __grid_constant__ Corpus c) {
+  for (i64 word = global_index(); word < c.n_words; word += global_size()) {
+    u32 bits = c.kept[word / 32], bit = 1u << (word % 32);
+    if (!(bits & bit)) continue;
+    u32 rank = c.ranks[word / 32] + (u32)__popc(bits & (bit - 1));
+    c.begin[rank] = 1 + c.to[word];
+    c.weight[rank] = c.counts[word];
   }
 }
 
 // Counts the pairs of all words, before the first merge.
 // [at most 48 registers, 0 bytes shared]
 extern "C" __global__ void count_pairs(const __grid_constant__ Training t) {
-  for (i64 place = global_index(); place < t.n_places && !load_shared_word(&t.state[DONE]); place += global_size()) {
-    u32 left = t.symbols[place];
+  for (i64 i = global_index(); i < t.n_symbols && !load_shared_word(&t.state[DONE]); i += global_size()) {
+    u32 left = t.symbols[i];
     if (!begins_token(left)) continue;
-    u32 right = t.symbols[place + 1];
-    if (right != END && may_merge(t, left, right)) gain(t, left, right, t.weight[word_of(t, place)]);
+    u32 right = t.symbols[i + 1];
+    if (right != END && may_merge(t, left, right)) gain(t, left, right, t.weight[word_of(t, (u32)i)]);
   }
 }
 
 // Enters the rows of a table into a larger table. Both trainings share the arrays that do not depend on rows.
 // [at most 48 registers, 0 bytes shared]
 extern "C" __global__ void move_rows(const __grid_constant__ Training old, const __grid_constant__ Training t) {
-  for (i64 i = global_index(); i < old.capacity; i += global_size()) {
+  for (i64 i = global_index(); i <= old.mask; i += global_size()) {
     if (old.keys[i] == FREE || old.counts[i] == 0) continue;
-    i64 row = enter_pair(t, old.keys[i]);
-    t.counts[row] = old.counts[i];
+    t.counts[enter_pair(t, old.keys[i])] = old.counts[i];
   }
 }
 
@@ -238,25 +312,25 @@ __device__ inline int kind_of(u64 count) {
   return power < 3 ? (int)count : power * 8 + (int)(count >> (power - 3) & 7);
 }
 
-// tally: u64[TALLIES], the number of pairs whose counts are of each kind.
+// Counts the pairs whose counts are of each kind.
 // [at most 48 registers, 2048 bytes shared]
-extern "C" __global__ void tally_counts(const __grid_constant__ Training t, u64* tally) {
+extern "C" __global__ void tally_counts(const __grid_constant__ Training t, const __grid_constant__ Tally tally) {
   __shared__ u32 own[TALLIES];
-  for (i64 i = threadIdx.x; i < TALLIES; i += blockDim.x) own[i] = 0;
+  for (u32 i = threadIdx.x; i < TALLIES; i += blockDim.x) own[i] = 0;
   __syncthreads();
-  for (i64 row = global_index(); row < t.capacity; row += global_size())
+  for (i64 row = global_index(); row <= t.mask; row += global_size())
     if (t.keys[row] != FREE && t.counts[row]) atomicAdd(&own[kind_of(t.counts[row])], 1u);
   __syncthreads();
-  for (i64 i = threadIdx.x; i < TALLIES; i += blockDim.x)
-    if (own[i]) atomicAdd(&tally[i], (u64)own[i]);
+  for (u32 i = threadIdx.x; i < TALLIES; i += blockDim.x)
+    if (own[i]) atomicAdd(&tally.of_kind[i], (u64)own[i]);
 }
 
 // Makes a pair a candidate if its count reaches the threshold.
-__device__ inline void consider(const Training& t, i64 row) {
+__device__ inline void consider(const Training& t, u32 row) {
   if (t.counts[row] < t.state[THRESHOLD]) return;
-  u64 place = atomicAdd(&t.state[N_CANDIDATES], (u64)1);
-  if (place < (u64)t.room)
-    t.candidates[t.state[SIDE] * (u64)t.room + place] = (u32)row;
+  u64 index = atomicAdd(&t.state[N_CANDIDATES], (u64)1);
+  if (index < t.room)
+    t.candidates[t.state[SIDE] * t.room + index] = row;
   else
     atomicMax(&t.state[OVERFLOWED], (u64)1);
 }
@@ -264,8 +338,8 @@ __device__ inline void consider(const Training& t, i64 row) {
 // Makes candidates of all pairs whose counts reach the threshold.
 // [at most 48 registers, 0 bytes shared]
 extern "C" __global__ void gather_candidates(const __grid_constant__ Training t) {
-  for (i64 row = global_index(); row < t.capacity; row += global_size())
-    if (t.keys[row] != FREE) consider(t, row);
+  for (i64 row = global_index(); row <= t.mask; row += global_size())
+    if (t.keys[row] != FREE) consider(t, (u32)row);
 }
 
 // Returns the token that a pair of the batch becomes; NONE for other pairs.
@@ -278,29 +352,29 @@ __device__ inline u32 merged(const Training& t, u32 left, u32 right) {
   }
 }
 
-// A pair in the order of merging: the pair with the smaller `behind` comes first; of equal ones, that with the smaller key.
+// A pair in the order of merging: the pair with the smaller `distance` comes first; of equal ones, that with the smaller key.
 struct Ranked {
-  u64 behind;  // the largest count minus the count of the pair
+  u64 distance;  // the largest count minus the count of the pair
   u64 key;
 };
 
-__device__ inline bool before(const Ranked& a, const Ranked& b) { return a.behind < b.behind || (a.behind == b.behind && a.key < b.key); }
+__device__ inline bool before(const Ranked& a, const Ranked& b) { return a.distance < b.distance || (a.distance == b.distance && a.key < b.key); }
 
-// Returns the byte number `level` of `behind` and the key, which are 16 bytes, from the highest byte on.
+// Returns the byte number `level` of `distance` and the key, which are 16 bytes, from the highest byte on.
 __device__ inline u32 digit(const Ranked& pair, int level) {
-  return (u32)((level < 8 ? pair.behind >> 8 * (7 - level) : pair.key >> 8 * (15 - level)) & 0xff);
+  return (u32)((level < 8 ? pair.distance >> 8 * (7 - level) : pair.key >> 8 * (15 - level)) & 0xff);
 }
 
 // Returns true if two pairs have the same bytes before the byte `level`.
 __device__ inline bool same_digits(const Ranked& a, const Ranked& b, int level) {
-  if (level < 8) return level == 0 || (a.behind ^ b.behind) >> 8 * (8 - level) == 0;
-  return a.behind == b.behind && (level == 8 || (a.key ^ b.key) >> 8 * (16 - level) == 0);
+  if (level < 8) return level == 0 || (a.distance ^ b.distance) >> 8 * (8 - level) == 0;
+  return a.distance == b.distance && (level == 8 || (a.key ^ b.key) >> 8 * (16 - level) == 0);
 }
 
 // What the threads of choose_batch share.
 struct Chooser {
   u64 largest[CHOOSERS / 32];  // count of each warp
-  u64 behind[MOST];            // the first pairs: how far each is behind, ...
+  u64 distance[MOST];          // the first pairs: the distance of each, ...
   u64 key[MOST];               // ... its key ...
   u32 row[MOST];               // ... and row
   u32 order[MOST];             // the indexes of these pairs, in the order of merging
@@ -347,10 +421,10 @@ __device__ inline u32 keep_candidates(const Training& t, Chooser& s, const u32* 
 
 __device__ inline Ranked ranked(const Training& t, u32 row, u64 most) { return {most - t.counts[row], t.keys[row]}; }
 
-// Puts pairs that come before all others into s.behind, s.key and s.row: all `n` of them, or MOST / 4 to MOST, or fewer if one more
+// Puts pairs that come before all others into s.distance, s.key and s.row: all `n` of them, or MOST / 4 to MOST, or fewer if one more
 // would be too many. They are the pairs before `end`, which is found byte by byte. The pairs before `end`, and those that have the
-// bytes of `end` so far, are more than MOST. So one of the next bytes is the first at which they become too many. No pair is
-// further behind than one that just reaches the threshold. So the bytes that are 0 in its distance are skipped.
+// bytes of `end` so far, are more than MOST. So one of the next bytes is the first at which they become too many. No pair has
+// a larger distance than one that just reaches the threshold. So the bytes that are 0 in its distance are skipped.
 // Returns how often the candidates were read.
 __device__ inline u32 select_first(const Training& t, Chooser& s, const u32* rows, u32 n, u64 most) {
   Ranked end = {FREE, FREE};
@@ -372,7 +446,7 @@ __device__ inline u32 select_first(const Training& t, Chooser& s, const u32* row
     }
     __syncthreads();
     if (level < 8)
-      end.behind |= (u64)s.digit << 8 * (7 - level);
+      end.distance |= (u64)s.digit << 8 * (7 - level);
     else
       end.key |= (u64)s.digit << 8 * (15 - level);
     n_before = s.n_before;
@@ -381,10 +455,10 @@ __device__ inline u32 select_first(const Training& t, Chooser& s, const u32* row
   for (u32 i = threadIdx.x; i < n; i += CHOOSERS) {
     Ranked pair = ranked(t, rows[i], most);
     if (!before(pair, end)) continue;
-    u32 place = atomicAdd(&s.n_first, 1u);
-    s.behind[place] = pair.behind;
-    s.key[place] = pair.key;
-    s.row[place] = rows[i];
+    u32 index = atomicAdd(&s.n_first, 1u);
+    s.distance[index] = pair.distance;
+    s.key[index] = pair.key;
+    s.row[index] = rows[i];
   }
   __syncthreads();
   return n_passes + 1;
@@ -394,9 +468,9 @@ __device__ inline u32 select_first(const Training& t, Chooser& s, const u32* row
 __device__ inline u32 order_first(Chooser& s) {
   u32 thread = threadIdx.x, n = s.n_first;
   if (thread < n) {
-    Ranked own = {s.behind[thread], s.key[thread]};
+    Ranked own = {s.distance[thread], s.key[thread]};
     u32 rank = 0;
-    for (u32 i = 0; i < n; i++) rank += before({s.behind[i], s.key[i]}, own);
+    for (u32 i = 0; i < n; i++) rank += before({s.distance[i], s.key[i]}, own);
     s.order[rank] = thread;
   }
   __syncthreads();
@@ -420,9 +494,9 @@ __device__ inline void take_pair(const Training& t, const Chooser& s, u64 n_merg
   u64 key = s.key[index];
   u32 left = (u32)(key >> 32), right = (u32)key;
   t.log[n_merges + threadIdx.x] = key;
-  t.log_counts[n_merges + threadIdx.x] = most - s.behind[index];
+  t.log_counts[n_merges + threadIdx.x] = most - s.distance[index];
   t.length[token] = t.length[left] + t.length[right];
-  t.places[token] = t.places[left] + t.places[right];
+  t.width[token] = t.width[left] + t.width[right];
   if (t.traits) t.traits[token] = merged_traits(t.traits[left], t.traits[right]);
   t.counts[s.row[index]] = 0;  // no occurrence is left after the merge
   atomicOr(&t.is_left[left >> 5], 1u << (left & 31));
@@ -444,16 +518,16 @@ extern "C" __global__ void choose_batch(const __grid_constant__ Training t) {
   }
   u64 threshold = t.state[THRESHOLD], side = t.state[SIDE], n_tokens = t.state[N_TOKENS], n_merges = t.state[N_MERGES], most;
   u64 n_read = t.state[N_CANDIDATES];
-  u32* kept = t.candidates + (1 - side) * (u64)t.room;
+  u32* kept = t.candidates + (1 - side) * t.room;
   clear_batch(t, s, n_merges);
-  u32 n = keep_candidates(t, s, t.candidates + side * (u64)t.room, kept, &most);
-  if (n == 0 || n_tokens >= (u64)t.vocab_size) {
-    if (threadIdx.x == 0) stop(t, n_tokens < (u64)t.vocab_size && threshold > (u64)t.least ? LOW : TRAINED);
+  u32 n = keep_candidates(t, s, t.candidates + side * t.room, kept, &most);
+  if (n == 0 || n_tokens >= t.vocab_size) {
+    if (threadIdx.x == 0) stop(t, n_tokens < t.vocab_size && threshold > (u64)t.least ? LOW : TRAINED);
     return;
   }
   u32 n_passes = select_first(t, s, kept, n, most);
   u64 size = order_first(s);
-  if (size > (u64)t.vocab_size - n_tokens) size = (u64)t.vocab_size - n_tokens;
+  if (size > t.vocab_size - n_tokens) size = t.vocab_size - n_tokens;
   if (threadIdx.x < size) take_pair(t, s, n_merges, (u32)n_tokens, most);
   if (threadIdx.x) return;  // no barrier is needed: all threads read the state before earlier ones
   t.state[N_TOKENS] = n_tokens + size;
@@ -468,23 +542,23 @@ extern "C" __global__ void choose_batch(const __grid_constant__ Training t) {
   t.state[N_READ] += n_read + (u64)n * n_passes;
 }
 
-// Lists the places at which pairs of the batch begin. Blocks consist of whole warps.
+// Lists the indexes at which pairs of the batch begin. Blocks consist of whole warps.
 // [at most 48 registers, 0 bytes shared]
 extern "C" __global__ void find_matches(const __grid_constant__ Training t) {
   if (t.state[DONE]) return;
-  i64 lane = threadIdx.x % 32;
-  for (i64 first = global_index() - lane; first < t.n_places; first += global_size()) {
-    i64 place = first + lane;
+  u32 lane = threadIdx.x % 32;
+  for (i64 first = global_index() - lane; first < t.n_symbols; first += global_size()) {
+    i64 index = first + lane;
     bool matches = false;
-    u32 left = place < t.n_places ? t.symbols[place] : END;
+    u32 left = index < t.n_symbols ? t.symbols[index] : END;
     if (begins_token(left) && t.is_left[left >> 5] >> (left & 31) & 1) {
-      i64 step = t.places[left], at = place;
+      u32 step = t.width[left], at = (u32)index;
       u32 right = t.symbols[at + step];
       if (right == left) {
         // In a row of equal tokens, every other token is merged with the next one. The thread of the first token finds all matches.
-        if (token_before(t, place) != left && merged(t, left, left) != NONE)
+        if (token_before(t, at) != left && merged(t, left, left) != NONE)
           for (; t.symbols[at] == left && t.symbols[at + step] == left; at += 2 * step)
-            t.matches[atomicAdd(&t.state[N_MATCHES], (u64)1)] = (u32)at;
+            t.matches[atomicAdd(&t.state[N_MATCHES], (u64)1)] = at;
       } else {
         matches = right != END && merged(t, left, right) != NONE;
       }
@@ -494,7 +568,7 @@ extern "C" __global__ void find_matches(const __grid_constant__ Training t) {
     u64 begin = 0;
     if (lane == 0) begin = atomicAdd(&t.state[N_MATCHES], (u64)__popc(all));
     begin = __shfl_sync(ALL_LANES, begin, 0);
-    if (matches) t.matches[begin + (u64)__popc(all & ((1u << lane) - 1))] = (u32)place;
+    if (matches) t.matches[begin + (u64)__popc(all & ((1u << lane) - 1))] = (u32)index;
   }
 }
 
@@ -502,7 +576,7 @@ extern "C" __global__ void find_matches(const __grid_constant__ Training t) {
 // with each token.
 __device__ inline bool has_room(const Training& t) {
   u64 by_matches = 2 * t.state[N_MATCHES], by_tokens = 2 * t.state[N_BATCH] * t.state[N_TOKENS];
-  return t.state[ROWS_BEFORE] + (by_matches < by_tokens ? by_matches : by_tokens) <= (u64)t.capacity / 2;
+  return t.state[ROWS_BEFORE] + (by_matches < by_tokens ? by_matches : by_tokens) <= (u64)t.mask / 2 + 1;
 }
 
 // Changes the counts of the pairs beside all matches. Symbols are still those before the round. If two matches are neighbours, the
@@ -515,22 +589,21 @@ extern "C" __global__ void change_counts(const __grid_constant__ Training t) {
     return;
   }
   for (i64 i = global_index(); i < (i64)t.state[N_MATCHES]; i += global_size()) {
-    i64 place = t.matches[i];
-    u32 left = t.symbols[place];
-    i64 middle = place + t.places[left];
+    u32 begin = t.matches[i], left = t.symbols[begin];
+    u32 middle = begin + t.width[left];
     u32 right = t.symbols[middle], token = merged(t, left, right);
-    u64 weight = t.weight[word_of(t, place)];
-    i64 behind = middle + t.places[right];
-    u32 next = t.symbols[behind];
+    u64 weight = t.weight[word_of(t, begin)];
+    u32 end = middle + t.width[right];
+    u32 next = t.symbols[end];
     if (next != END) {
       if (pair_key(right, next) != pair_key(left, right)) lose(t, right, next, weight);
-      u32 after = t.symbols[behind + t.places[next]], other = after == END ? NONE : merged(t, next, after);
+      u32 after = t.symbols[end + t.width[next]], other = after == END ? NONE : merged(t, next, after);
       if (other != NONE) next = other;
       if (may_merge(t, token, next)) gain(t, token, next, weight);
     }
-    u32 previous = token_before(t, place);
+    u32 previous = token_before(t, begin);
     if (previous == NONE) continue;
-    u32 beyond = token_before(t, place - t.places[previous]);
+    u32 beyond = token_before(t, begin - t.width[previous]);
     if (beyond != NONE && merged(t, beyond, previous) != NONE) continue;
     lose(t, previous, left, weight);
     if (may_merge(t, previous, token)) gain(t, previous, token, weight);
@@ -542,43 +615,44 @@ extern "C" __global__ void change_counts(const __grid_constant__ Training t) {
 extern "C" __global__ void write_tokens(const __grid_constant__ Training t) {
   if (t.state[DONE]) return;
   for (i64 i = global_index(); i < (i64)t.state[N_MATCHES]; i += global_size()) {
-    i64 place = t.matches[i];
-    u32 left = t.symbols[place];
-    i64 middle = place + t.places[left];
+    u32 begin = t.matches[i], left = t.symbols[begin];
+    u32 middle = begin + t.width[left];
     u32 right = t.symbols[middle], token = merged(t, left, right);
     t.symbols[middle] = INSIDE;
-    t.symbols[middle + t.places[right] - 1] = token | TAIL;
-    t.symbols[place] = token;
+    t.symbols[middle + t.width[right] - 1] = token | TAIL;
+    t.symbols[begin] = token;
   }
   for (i64 i = global_index(); i < (i64)t.state[N_BORN]; i += global_size()) consider(t, t.born[i]);
   if (global_index() == 0) t.state[N_GONE] += t.state[N_MATCHES];
 }
 
-// Sets the bit of each place at which a token begins or a word ends. Blocks consist of whole warps.
+// Sets the bit of each symbol at which a token begins or a word ends. Blocks consist of whole warps.
 // [at most 48 registers, 0 bytes shared]
-extern "C" __global__ void mark_live(const u32* symbols, i64 n_places, u32* live) {
+extern "C" __global__ void mark_live(const __grid_constant__ Training t, const __grid_constant__ Gaps g) {
   u32 lane = threadIdx.x % 32;
-  for (i64 first = global_index() - lane; first < n_places; first += global_size()) {
-    u32 symbol = first + lane < n_places ? symbols[first + lane] : INSIDE;
+  for (i64 first = global_index() - lane; first < t.n_symbols; first += global_size()) {
+    u32 symbol = first + lane < t.n_symbols ? t.symbols[first + lane] : INSIDE;
     u32 bits = __ballot_sync(ALL_LANES, begins_token(symbol) || symbol == END);
-    if (lane == 0) live[(u32)first >> 5] = bits;
+    if (lane == 0) g.live[(u32)first >> 5] = bits;
   }
 }
 
-// Copies the symbols of live places without gaps. before[i] is the number of live places before the place 32 * i.
+// Copies live symbols without gaps.
 // [at most 48 registers, 0 bytes shared]
-extern "C" __global__ void close_gaps(const u32* symbols, i64 n_places, const u32* live, const u32* before, u32* to) {
-  for (i64 place = global_index(); place < n_places; place += global_size()) {
-    u32 word = (u32)place >> 5, bit = 1u << ((u32)place & 31), bits = live[word];
-    if (bits & bit) to[before[word] + (u32)__popc(bits & (bit - 1))] = symbols[place];
+extern "C" __global__ void close_gaps(const __grid_constant__ Training t, const __grid_constant__ Gaps g) {
+  for (i64 i = global_index(); i < t.n_symbols; i += global_size()) {
+    u32 word = (u32)i >> 5, bit = 1u << ((u32)i & 31), bits = g.live[word];
+    if (bits & bit) g.symbols[g.ranks[word] + (u32)__popc(bits & (bit - 1))] = t.symbols[i];
   }
 }
 
-// to[word] = the place of a word after gaps are closed.
+// Finds where words begin after gaps are closed. From then on, each token takes one symbol.
 // [at most 48 registers, 0 bytes shared]
-extern "C" __global__ void move_words(const i64* begin, i64 n_words, const u32* live, const u32* before, i64* to) {
-  for (i64 word = global_index(); word < n_words; word += global_size()) {
-    u32 place = (u32)begin[word];
-    to[word] = (i64)before[place >> 5] + __popc(live[place >> 5] & ((1u << (place & 31)) - 1));
+extern "C" __global__ void move_words(const __grid_constant__ Training t, const __grid_constant__ Gaps g) {
+  for (i64 word = global_index(); word < t.n_words; word += global_size()) {
+    u32 begin = t.begin[word];
+    g.begin[word] = g.ranks[begin >> 5] + (u32)__popc(g.live[begin >> 5] & ((1u << (begin & 31)) - 1));
   }
+  for (i64 token = global_index(); token < (i64)t.state[N_TOKENS]; token += global_size()) t.width[token] = 1;
+  if (global_index() == 0) t.state[N_GONE] = 0;
 }

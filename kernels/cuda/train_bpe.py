@@ -1,10 +1,10 @@
 """Launches the training of BPE on a CUDA device; train_bpe.cu says what a round does.
 
-Memory: 10 bytes for each place (4 for its symbol, 4 for a copy while gaps are closed, 2 for matches), and 16 bytes for each
-distinct word. A symbol takes a place, and so does the end of each word. Places are numbered with 32 bits: 43 GB hold all of
-the 2**32 - 1 places. So text that is not cut into words takes 10 bytes a symbol, and 80 GB hold the largest number of symbols,
-4.29 billion. Words of six symbols take (7 * 10 + 16) / 6 = 14.3 bytes a symbol; 80 GB hold 3.7 billion symbols of such words (by
-the number of places), and a T4 (15 GB) holds 1.0 billion.
+Memory: 10 bytes for each symbol (4 for itself, 4 for a copy while gaps are closed, 2 for matches), and 12 bytes for each
+distinct word, which also has a symbol for its end. Indexes of symbols have 32 bits: 43 GB hold all of the 2**32 - 1 symbols. So
+text that is not cut into words takes 10 bytes a symbol, and 80 GB hold the largest number of symbols, 4.29 billion. Words of six
+symbols take (7 * 10 + 12) / 6 = 13.7 bytes a symbol; 80 GB hold 3.7 billion symbols of such words (by their indexes), and a T4
+(15 GB) holds 1.1 billion.
 """
 
 from __future__ import annotations
@@ -16,26 +16,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from gputok.kernels import BpeLimits, BpeMerges, Veto
-from gputok.kernels.cuda.bits import ranked
-from gputok.kernels.cuda.device import Device, offsets_of
+from gputok.kernels.cuda.bits import offsets_of, ranked
+from gputok.kernels.cuda.device import Device, packed
 
 # as in train_bpe.cu
 _CHOOSERS, _SLOTS, _STRETCH, _TALLIES = 256, 1024, 256, 512
 _END = 0xFFFFFFFF
-_FREE = 2**64 - 1
 _TRAINED, _FULL, _LOW, _CROWDED = 1, 2, 3, 4
 
-_MOST_PLACES = 2**32 - 1
+_MOST_SYMBOLS = 2**32 - 1
+_MOST_ROWS = 2**31
 
 
 class Sizes(NamedTuple):
     """Sizes that decide about time and memory, and never about the result."""
 
-    rounds_per_look: int = 16  # launched before the host looks what is wanted
-    least_capacity: int = 1 << 16  # of the table of pairs
-    candidates: int = 4096  # wanted, if there are so many pairs
+    # Launched before the host looks what is wanted.
+    rounds_per_look: int = 16
+    # Of the table of pairs.
+    least_capacity: int = 1 << 16
+    # Wanted, if there are so many pairs.
+    candidates: int = 4096
     # For candidates. Pairs are born until there is no room, and each round reads all candidates: with 1 << 16, a round on 20 MB
-    # of English read 20,900 of them, not 3,900
+    # of English read 20,900 of them, not 3,900.
     least_room: int = 1 << 13
 
 
@@ -45,17 +48,17 @@ SIZES = Sizes()
 class Training(NamedTuple):
     """The fields of the struct `Training` of train_bpe.cu, in its order."""
 
-    symbols: Any  # uint32[n_places]
-    begin: Any  # int64[n_words]
+    symbols: Any  # uint32[n_symbols]
+    begin: Any  # uint32[n_words]
     weight: Any  # int64[n_words]
-    first_word: Any  # int64[n_places / STRETCH + 2]
+    first_word: Any  # uint32[n_symbols / STRETCH + 2]
     length: Any  # uint32[vocab_size]
-    places: Any  # uint32[vocab_size]
-    keys: Any  # uint64[capacity]
-    counts: Any  # int64[capacity]
-    born: Any  # uint32[capacity]
+    width: Any  # uint32[vocab_size]
+    keys: Any  # uint64[mask + 1]
+    counts: Any  # int64[mask + 1]
+    born: Any  # uint32[mask + 1]
     candidates: Any  # uint32[2 * room]
-    matches: Any  # uint32[n_places / 2 + 1]
+    matches: Any  # uint32[n_symbols / 2 + 1]
     is_left: Any  # uint32[vocab_size / 32 + 1]
     is_right: Any  # uint32[vocab_size / 32 + 1]
     batch_keys: Any  # uint64[SLOTS]
@@ -65,8 +68,8 @@ class Training(NamedTuple):
     traits: Any  # uint64[vocab_size], or None
     state: Any  # int64[STATE_SIZE]
     n_words: int
-    n_places: int
-    capacity: int
+    n_symbols: int
+    mask: int
     room: int
     vocab_size: int
     least: int
@@ -76,7 +79,50 @@ class Training(NamedTuple):
     colons: int
 
 
-# fields of state
+class Corpus(NamedTuple):
+    """The fields of the struct `Corpus` of train_bpe.cu, in its order."""
+
+    narrow: Any  # uint16[n], or None
+    wide: Any  # uint32[n], or None
+    offsets: Any  # uint32[n_words + 1]
+    counts: Any  # int64[n_words]
+    sizes: Any  # uint32[n_words]
+    kept: Any  # uint32[n_words / 32 + 1]
+    to: Any  # uint32[n_words + 1], or None
+    ranks: Any  # uint32[n_words / 32 + 1], or None
+    first_word: Any  # uint32[n / STRETCH + 2], or None
+    symbols: Any  # uint32[n_symbols], or None
+    begin: Any  # uint32[words that are kept], or None
+    weight: Any  # int64[words that are kept], or None
+    n: int
+    n_words: int
+
+
+class Stretches(NamedTuple):
+    """The fields of the struct `Stretches` of train_bpe.cu, in its order."""
+
+    begin: Any  # uint32[n_words]
+    first_word: Any  # uint32[n]
+    n_words: int
+    n: int
+
+
+class Tally(NamedTuple):
+    """The fields of the struct `Tally` of train_bpe.cu, in its order."""
+
+    of_kind: Any  # uint64[TALLIES]
+
+
+class Gaps(NamedTuple):
+    """The fields of the struct `Gaps` of train_bpe.cu, in its order."""
+
+    live: Any  # uint32[n_symbols / 32, rounded up]
+    ranks: Any  # uint32[n_symbols / 32, rounded up], or None
+    symbols: Any  # uint32[live symbols], or None
+    begin: Any  # uint32[n_words], or None
+
+
+# Fields of state.
 (
     _N_TOKENS, _N_MERGES, _DONE, _N_BATCH, _THRESHOLD, _N_CANDIDATES, _SIDE, _N_MATCHES, _N_ROWS, _ROWS_BEFORE, _N_BORN,
     _N_GONE, _OVERFLOWED, _N_ROUNDS, _N_PASSES, _N_READ, _STATE_SIZE,
@@ -178,7 +224,7 @@ def _trained(
                     _launch(device, kernel, training)
             elif done:
                 training = _with_candidates(device, training, sizes)
-            elif 4 * int(state[_N_GONE]) > training.n_places:
+            elif 4 * int(state[_N_GONE]) > training.n_symbols:
                 training = _closed(device, training)
             if training is not before:
                 rounds = _rounds(device, training, sizes.rounds_per_look)
@@ -212,7 +258,7 @@ class _Names:
 
 def _rounds(device: Device, training: Training, n: int) -> Callable[[], None]:
     """Returns a function that launches the `n` rounds between two looks of the host at the state."""
-    struct = device.struct(training)
+    struct = packed(training)
 
     def rounds() -> None:
         for _ in range(n):
@@ -223,8 +269,8 @@ def _rounds(device: Device, training: Training, n: int) -> Callable[[], None]:
     return device.graph(rounds) if device.by_graph else rounds
 
 
-def _launch(device: Device, kernel: str, training: Training, *arguments: Any) -> None:
-    device.launch("train_bpe.cu", kernel, device.blocks, 128, (device.struct(training), *arguments))
+def _launch(device: Device, kernel: str, *structs: tuple) -> None:
+    device.launch("train_bpe.cu", kernel, device.blocks, 128, structs)
 
 
 def _started(
@@ -238,25 +284,26 @@ def _started(
 ) -> Training:
     """Lays out the words; no pairs are counted yet. `state` is on the host."""
     xp, vocab_size = device.xp, max(limits.vocab_size, n_tokens)
-    places, begin, weight = _laid_out(device, symbols[offsets[0] : offsets[-1]], offsets - offsets[0], counts)
-    n_places = len(places)
+    laid_out, begin, weight = _laid_out(
+        device, symbols[offsets[0] : offsets[-1]], offsets - offsets[0], counts
+    )
     state = np.zeros(_STATE_SIZE, np.int64)
     state[_N_TOKENS] = n_tokens
-    ones = xp.zeros(vocab_size, xp.uint32)
+    ones = np.zeros(vocab_size, np.uint32)
     ones[:n_tokens] = 1
     bits = vocab_size // 32 + 1
     return Training(
-        symbols=places,
+        symbols=laid_out,
         begin=begin,
         weight=weight,
-        first_word=_first_words(xp, begin, n_places),
-        length=ones,
-        places=ones.copy(),
+        first_word=_first_words(device, begin, len(begin), len(laid_out)),
+        length=xp.asarray(ones),
+        width=xp.asarray(ones.copy()),
         keys=None,
         counts=None,
         born=None,
         candidates=xp.empty(2 * sizes.least_room, xp.uint32),
-        matches=xp.empty(n_places // 2 + 1, xp.uint32),
+        matches=xp.empty(len(laid_out) // 2 + 1, xp.uint32),
         is_left=xp.zeros(bits, xp.uint32),
         is_right=xp.zeros(bits, xp.uint32),
         batch_keys=xp.empty(_SLOTS, xp.uint64),
@@ -266,8 +313,8 @@ def _started(
         traits=None,
         state=state,
         n_words=len(begin),
-        n_places=n_places,
-        capacity=0,
+        n_symbols=len(laid_out),
+        mask=0,
         room=sizes.least_room,
         vocab_size=limits.vocab_size,
         least=max(1, limits.min_frequency),
@@ -287,12 +334,11 @@ def _with_veto(
     from gputok.kernels.cpu.train_bpe.veto import token_traits, veto_limits
 
     max_words, max_characters, colons = veto_limits(veto).tolist()
-    traits, first = (
-        device.xp.zeros(len(training.length), device.xp.uint64),
-        token_traits(tokens, token_offsets, veto),
+    traits, first = np.zeros(len(training.length), np.uint64), token_traits(tokens, token_offsets, veto)
+    traits[: len(first)] = first
+    return training._replace(
+        traits=device.xp.asarray(traits), max_words=max_words, max_characters=max_characters, colons=colons
     )
-    traits[: len(first)] = device.xp.asarray(first)
-    return training._replace(traits=traits, max_words=max_words, max_characters=max_characters, colons=colons)
 
 
 def _counted(device: Device, training: Training, sizes: Sizes) -> Training:
@@ -300,7 +346,7 @@ def _counted(device: Device, training: Training, sizes: Sizes) -> Training:
     xp, state = device.xp, training.state
     capacity = sizes.least_capacity
     while True:
-        training = training._replace(**_table(xp, capacity), state=xp.asarray(state.copy()))
+        training = training._replace(**_table(device, capacity), state=xp.asarray(state.copy()))
         _launch(device, "count_pairs", training)
         if int(training.state[_DONE]) != _FULL:
             return training
@@ -310,76 +356,101 @@ def _counted(device: Device, training: Training, sizes: Sizes) -> Training:
 def _laid_out(
     device: Device, symbols: np.ndarray, offsets: np.ndarray, counts: np.ndarray
 ) -> tuple[Any, Any, Any]:
-    """Lays out the words that have pairs, with END before, between and behind them.
+    """Lays out the words that have pairs, with END before, between and after them.
 
-    Returns the symbols, uint32[places], where each word begins, int64[words], and how often it occurs, int64[words].
+    Returns the symbols, uint32[symbols], where each word begins, uint32[words], and how often it occurs, int64[words].
     """
-    xp, n = device.xp, len(symbols)
-    if n + len(counts) + 1 > _MOST_PLACES:
+    xp, n, n_words = device.xp, len(symbols), len(counts)
+    if n + n_words + 1 > _MOST_SYMBOLS:
         raise MemoryError(
-            f"the distinct words have {n:,} symbols, and places on a GPU have 32 bits: use device='cpu', or leave out rare words"
+            f"the distinct words have {n:,} symbols, and their indexes on a GPU have 32 bits: use device='cpu', or leave "
+            "out rare words"
         )
-    given, starts, weight = device.upload(
-        (symbols, np.asarray(offsets, np.int64), np.asarray(counts, np.int64))
-    )()
-    given = given.astype(xp.uint32)  # before more is allocated: also here, a symbol takes 16 bytes at most
-    sizes = starts[1:] - starts[:-1]
-    to = offsets_of(xp, xp.where(sizes > 1, sizes + 1, 0))
-    to += 1
-    del sizes
-    places = xp.full(int(to[-1]), _END, xp.uint32)
-    if n:
-        stretches = xp.arange(-(-n // _STRETCH)) * _STRETCH
-        words = xp.searchsorted(starts, stretches, side="right") - 1
-        arguments = (given, n, starts, len(counts), to, words, places)
-        device.launch("train_bpe.cu", "lay_out", device.blocks, 128, arguments)
-    kept = xp.flatnonzero(starts[1:] - starts[:-1] > 1)
-    return places, to[kept], weight[kept]
+    is_narrow = symbols.dtype.itemsize <= 2
+    arrays = (
+        symbols.astype(np.uint16 if is_narrow else np.uint32, copy=False),
+        np.asarray(offsets).astype(np.uint32),
+    )
+    given, starts, weight = device.upload((*arrays, np.asarray(counts, np.int64)))()
+    corpus = Corpus(
+        narrow=given if is_narrow else None,
+        wide=None if is_narrow else given,
+        offsets=starts,
+        counts=weight,
+        sizes=xp.empty(n_words, xp.uint32),
+        kept=xp.zeros(n_words // 32 + 1, xp.uint32),
+        to=None,
+        ranks=None,
+        first_word=_first_words(device, starts, n_words, n),
+        symbols=None,
+        begin=None,
+        weight=None,
+        n=n,
+        n_words=n_words,
+    )
+    _launch(device, "measure_words", corpus)
+    ranks, n_kept = ranked(device, corpus.kept)
+    corpus = corpus._replace(to=offsets_of(device, corpus.sizes), sizes=None, ranks=ranks)
+    corpus = corpus._replace(
+        symbols=device.all_ones(1 + int(corpus.to[-1]), xp.uint32),  # END
+        begin=xp.empty(int(n_kept[0]), xp.uint32),
+        weight=xp.empty(int(n_kept[0]), xp.int64),
+    )
+    _launch(device, "lay_out", corpus)
+    _launch(device, "list_words", corpus)
+    return corpus.symbols, corpus.begin, corpus.weight
 
 
-def _first_words(xp: Any, begin: Any, n_places: int) -> Any:
-    """Returns int64[n_places / STRETCH + 2]: the word of the first place of each stretch."""
-    marks = xp.arange(n_places // _STRETCH + 2) * _STRETCH
-    words = xp.searchsorted(begin, marks, side="right") - 1
-    return xp.where(words < 0, 0, words)
+def _first_words(device: Device, begin: Any, n_words: int, n_symbols: int) -> Any:
+    """Returns uint32[n_symbols / STRETCH + 2]: the word of the first symbol of each stretch, or the word before that."""
+    n = n_symbols // _STRETCH + 2
+    found = Stretches(begin, device.xp.empty(n, device.xp.uint32), n_words, n)
+    _launch(device, "find_stretches", found)
+    return found.first_word
 
 
-def _table(xp: Any, capacity: int) -> dict[str, Any]:
+def _table(device: Device, capacity: int) -> dict[str, Any]:
     """Returns an empty table of pairs."""
+    if capacity > _MOST_ROWS:
+        raise MemoryError(f"a table of {capacity:,} pairs")
     return {
-        "keys": xp.full(capacity, _FREE, xp.uint64),
-        "counts": xp.zeros(capacity, xp.int64),
-        "born": xp.empty(capacity, xp.uint32),
-        "capacity": capacity,
+        "keys": device.all_ones(capacity, device.xp.uint64),
+        "counts": device.xp.zeros(capacity, device.xp.int64),
+        "born": device.xp.empty(capacity, device.xp.uint32),
+        "mask": capacity - 1,
     }
+
+
+def _changed(device: Device, training: Training, fields: dict[int, int]) -> Training:
+    """Changes fields of the state, in memory of its own."""
+    state = device.download(training.state)
+    for field, value in fields.items():
+        state[field] = value
+    return training._replace(state=device.xp.asarray(state))
 
 
 def _enlarged(device: Device, training: Training) -> Training:
     """Moves the pairs that still occur to a table that is four times as large, and gathers the candidates anew."""
-    xp = device.xp
-    state = training.state.copy()
-    state[_DONE], state[_N_ROWS], state[_N_BORN] = 0, 0, 0
-    larger = training._replace(**_table(xp, 4 * training.capacity), state=state)
-    device.launch(
-        "train_bpe.cu", "move_rows", device.blocks, 128, (device.struct(training), device.struct(larger))
-    )
-    state[_ROWS_BEFORE], state[_N_BORN] = int(state[_N_ROWS]), 0
-    return _gathered(device, larger)
+    larger = training._replace(**_table(device, 4 * (training.mask + 1)))
+    larger = _changed(device, larger, {_DONE: 0, _N_ROWS: 0, _N_BORN: 0})
+    _launch(device, "move_rows", training, larger)
+    n_rows = int(larger.state[_N_ROWS])
+    return _gathered(device, larger, {_ROWS_BEFORE: n_rows, _N_BORN: 0})
 
 
 def _with_candidates(device: Device, training: Training, sizes: Sizes) -> Training:
     """Chooses a threshold that some thousand pairs reach, or else all frequent pairs, and gathers the candidates."""
     xp = device.xp
-    tally = xp.zeros(_TALLIES, xp.int64)
-    _launch(device, "tally_counts", training, tally)
-    reached = np.cumsum(device.download(tally)[::-1])  # the number of pairs of this kind or a larger one
+    tally = xp.zeros(_TALLIES, xp.uint64)
+    _launch(device, "tally_counts", training, Tally(tally))
+    # The number of pairs of this kind or a larger one.
+    reached = np.cumsum(device.download(tally)[::-1].astype(np.int64))
     kind = _TALLIES - 1 - int(np.searchsorted(reached, sizes.candidates))
     n = int(reached[min(_TALLIES - 1 - kind, _TALLIES - 1)])
-    training.state[_THRESHOLD] = max(training.least, _least_of(max(kind, 1)))
     room = max(sizes.least_room, 2 * n)
     if room > training.room:
         training = training._replace(candidates=xp.empty(2 * room, xp.uint32), room=room)
-    return _gathered(device, training)
+    return _gathered(device, training, {_THRESHOLD: max(training.least, _least_of(max(kind, 1)))})
 
 
 def _least_of(kind: int) -> int:
@@ -391,32 +462,23 @@ def _least_of(kind: int) -> int:
     return kind if kind < 8 else (8 + kind % 8) << max(0, kind // 8 - 3)
 
 
-def _gathered(device: Device, training: Training) -> Training:
-    """Gathers all pairs that reach the threshold."""
-    for field in (_DONE, _OVERFLOWED, _N_CANDIDATES, _SIDE):
-        training.state[field] = 0
+def _gathered(device: Device, training: Training, fields: dict[int, int]) -> Training:
+    """Changes fields of the state, and gathers all pairs that reach the threshold."""
+    fields = {_DONE: 0, _OVERFLOWED: 0, _N_CANDIDATES: 0, _SIDE: 0} | fields
+    training = _changed(device, training, fields)
     _launch(device, "gather_candidates", training)
     return training
 
 
 def _closed(device: Device, training: Training) -> Training:
-    """Closes gaps, so that each token takes one place."""
-    xp, n_places = device.xp, training.n_places
-    live = xp.empty(-(-n_places // 32), xp.uint32)
-    device.launch("train_bpe.cu", "mark_live", device.blocks, 128, (training.symbols, n_places, live))
-    before, n_live = ranked(device, live)
-    symbols = xp.empty(n_live, xp.uint32)
-    arguments = (training.symbols, n_places, live, before, symbols)
-    device.launch("train_bpe.cu", "close_gaps", device.blocks, 128, arguments)
-    begin = xp.empty(training.n_words, xp.int64)
-    device.launch(
-        "train_bpe.cu",
-        "move_words",
-        device.blocks,
-        128,
-        (training.begin, training.n_words, live, before, begin),
-    )
-    training.state[_N_GONE] = 0
-    training.places[:] = 1
-    first_word = _first_words(xp, begin, len(symbols))
-    return training._replace(symbols=symbols, begin=begin, first_word=first_word, n_places=len(symbols))
+    """Closes gaps, so that each token takes one symbol."""
+    xp = device.xp
+    gaps = Gaps(xp.empty(-(-training.n_symbols // 32), xp.uint32), None, None, None)
+    _launch(device, "mark_live", training, gaps)
+    ranks, n_live = ranked(device, gaps.live)
+    symbols, begin = xp.empty(int(n_live[0]), xp.uint32), xp.empty(training.n_words, xp.uint32)
+    gaps = gaps._replace(ranks=ranks, symbols=symbols, begin=begin)
+    _launch(device, "close_gaps", training, gaps)
+    _launch(device, "move_words", training, gaps)
+    first_word = _first_words(device, begin, len(begin), len(symbols))
+    return training._replace(symbols=symbols, begin=begin, first_word=first_word, n_symbols=len(symbols))

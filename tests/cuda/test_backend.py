@@ -5,6 +5,7 @@ import types
 import warnings
 
 import pytest
+from gputok.kernels.cuda import device
 from typer.testing import CliRunner
 
 from gputok import Tokenizer, backend, cli, models, train_new_from_iterator
@@ -22,6 +23,13 @@ CARDS = {
 }
 
 
+def version_of(compiler: int) -> tuple[int, int]:
+    """What NVRTC says; -1: there is none."""
+    if compiler < 0:
+        raise RuntimeError('Failure finding "libnvrtc.so.13"')
+    return compiler, 0
+
+
 @pytest.fixture
 def machine(monkeypatch):
     """Pretends to be a machine with a driver (or none), CuPy (or none), a compiler and cards."""
@@ -35,7 +43,7 @@ def machine(monkeypatch):
             getDeviceProperties=there.__getitem__,
             CUDARuntimeError=stand_in.CUDARuntimeError,
         )
-        nvrtc = types.SimpleNamespace(getVersion=lambda: (compiler or driver, 0))
+        nvrtc = types.SimpleNamespace(getVersion=lambda: version_of(compiler or driver))
         cuda = types.SimpleNamespace(runtime=runtime, nvrtc=nvrtc)
         cupy = None if cards is None else types.SimpleNamespace(cuda=cuda)
         monkeypatch.setitem(sys.modules, "cupy", cupy)
@@ -74,6 +82,20 @@ def test_devices_that_the_compiler_does_not_serve_are_named_and_left_out(machine
     machine(13, ["V100"])
     with pytest.raises(RuntimeError, match=r'device="cuda" can\'t be had: cuda:0 \(V100'):
         choose("cuda")
+
+
+def test_without_a_compiler_only_devices_with_machine_code_can_be_used(machine, monkeypatch):
+    machine(13, ["T4", "H100"], compiler=-1)
+    monkeypatch.setattr(device, "cubin_for", lambda file, major, minor: None)
+    missing = r"cuda:0 \(T4, .* 7\.5\) needs CUDA's compiler, NVRTC, which is missing: pip install 'gputok\[cuda13\]'"
+    with pytest.raises(RuntimeError, match=missing):
+        choose("cuda")
+    monkeypatch.setattr(
+        device, "cubin_for", lambda file, major, minor: "lines.sm_90.cubin" if major == 9 else None
+    )
+    assert choose("cuda").devices == (1,)
+    with pytest.raises(RuntimeError, match=missing):
+        choose("cuda:0")
 
 
 def test_a_driver_without_cupy_is_one_line_that_names_the_extra(machine):

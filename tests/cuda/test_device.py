@@ -1,5 +1,6 @@
 """The calls of `cupy_device` to CuPy (launches, streams, copies, graphs), made to a stand-in for CuPy."""
 
+import collections
 import gc
 import itertools
 import pathlib
@@ -10,16 +11,17 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 from gputok.kernels import BpeLimits
 from gputok.kernels.cuda import count_words as words
 from gputok.kernels.cuda import device as cuda
+from gputok.kernels.cuda import encode_text, split
 from gputok.kernels.cuda import encode_words as lookup
 from gputok.kernels.cuda import train_bpe as bpe
-from gputok.kernels.cuda.device import SOURCES, Device
+from gputok.kernels.cuda.bits import Bits, Sums
+from gputok.kernels.cuda.device import SOURCES, packed
 from gputok.kernels.cuda.lines import Strings, Watched
 from gputok.kernels.wheel import cubins
 
@@ -169,10 +171,10 @@ def test_memory_is_given_again_at_once_within_a_stream(device):
     import cupy
 
     with device.active() as lane:
-        bits, rank = cupy.full(1, 1, cupy.uint32), cupy.zeros(2, cupy.uint32)
+        bits, sums = cupy.asarray(np.ones(1, np.uint32)), cupy.zeros(2, cupy.uint64)
         at = bits.data.ptr
-        starts = cupy.zeros(1, cupy.uint32)
-        device.launch("bits.cu", "list_bits", 1, 128, (bits, 1, rank, starts))
+        struct = packed(Bits(bits, sums, cupy.zeros(2, cupy.uint32), 1))
+        device.launch("bits.cu", "list_bits", 1, 128, (struct,))
         with lane.copying:
             assert cupy.empty(1, cupy.uint32).data.ptr != at
         del bits
@@ -205,27 +207,6 @@ def test_probes_through_cupy(device):
     assert all(figure.seconds > 0 for figure in probes.measure(device, sizes))
 
 
-def test_structs_are_those_of_the_kernels(monkeypatch):
-    """Names, order and elements of the arrays that a kernel gets as one pointer."""
-    struct, seen = Device.struct, set()
-
-    def checked(self, fields):
-        name = type(fields).__name__
-        (source,) = (path for path in SOURCES.glob("*.cu") if f"struct {name} {{" in path.read_text())
-        signatures.check_struct(source, name, fields)
-        seen.add(name)
-        return struct(self, fields)
-
-    monkeypatch.setattr(Device, "struct", checked)
-    results(in_cuda(emulated_device(1), FEW_PAIRS), inputs_of_all_stages())
-    assert seen == {"Training", "Model", "Words", "Rounds", "Counting", "Walk"}
-
-
-class Fewer(NamedTuple):
-    begin: np.ndarray
-    text: np.ndarray
-
-
 def test_cupy_takes_every_launch(device, monkeypatch):
     """Its own `Function` is asked for each launch of each kernel; it would refuse a struct of several elements."""
     asked, accepted = set(), stand_in.accepted
@@ -245,13 +226,12 @@ def test_cupy_takes_every_launch(device, monkeypatch):
         watched=Watched(Strings.of([b"the"]), NFC().inert),
         leave=lambda *_: None,
     )
-    lookup.encode_words(
-        watched,
-        np.zeros(50, np.uint8),
-        [0],
-        [50],
-        lookup.upload(watched, byte_model([("a", "b")]).byte_tables),
-    )
+    model = lookup.upload(watched, byte_model([("a", "b")]).byte_tables)
+    lookup.encode_words(watched, np.zeros(50, np.uint8), [0], [50], model)
+    pieces = *batches[0], None
+    automaton = split.upload(watched, GPT2)
+    encode_text.encode_text(watched, *pieces, automaton, model, np.uint16)
+    encode_text.encode_documents(watched, *pieces, np.arange(3), ([1], [2]), automaton, model)
     probes.measure(watched, probes.Sizes(steps=2, steps_in_graph=2, values=64, keys=64, distinct=9))
     known = {name for path in SOURCES.glob("*.cu") for name in signatures.kernels(path)}
     assert launched == known and asked
@@ -270,7 +250,7 @@ def test_what_cupy_refuses_is_refused(value, device, monkeypatch):
 
 
 def test_structs_are_arrays_of_one_element(device):
-    struct = device.struct((np.zeros(3, np.uint8), 7, np.zeros(2, np.int64)))
+    struct = packed((np.zeros(3, np.uint8), 7, np.zeros(2, np.int64)))
     assert struct.shape == (1,) and struct.nbytes == 24 and struct.view(np.uint64)[1] == 7
     stand_in.accepted((1,), (1,), (struct,), False)
 
@@ -327,7 +307,7 @@ def test_threads_share_a_device_from_its_first_use(monkeypatch):
         def work(_):
             device = cuda.cupy_device(0)
             with device.active():
-                device.launch("bits.cu", "scan_sums", 1, 128, (device.xp.zeros(1, np.uint32), 0))
+                device.launch("bits.cu", "scan_sums", 1, 128, (Sums(device.xp.zeros(1, np.uint64), 0),))
             return id(device)
 
         with ThreadPoolExecutor(4) as pool:
@@ -353,9 +333,9 @@ def test_machine_code_is_loaded_where_there_is_no_compiler(cubins_of_the_wheel, 
 def test_code_that_the_driver_does_not_know_is_compiled(cubins_of_the_wheel, device):
     (cubins_of_the_wheel / "bits.sm_90.cubin").write_bytes(b"too new")
     with device.active():
-        sums = device.xp.zeros(1, np.uint32)
-        device.launch("bits.cu", "scan_sums", 1, 128, (sums, 0))
-        device.launch("probe.cu", "add_one", 1, 128, (device.xp.zeros(1, np.uint64), 1))
+        values = device.xp.zeros(1, np.uint64)
+        device.launch("bits.cu", "scan_sums", 1, 128, (Sums(values, 0),))
+        device.launch("probe.cu", "add_one", 1, 128, (probes.Probe(values, None, None, None, None, 1, 1),))
 
 
 def test_which_machine_code_fits_a_device(cubins_of_the_wheel):
@@ -364,29 +344,32 @@ def test_which_machine_code_fits_a_device(cubins_of_the_wheel):
         assert (found and found.name) == (fitting and f"lines.sm_{fitting}.cubin")
 
 
-def test_wrong_kernel_arguments_are_errors():
-    device, text = emulated_device(1), np.zeros(64, np.uint8)
-    starts, rank = np.zeros(2, np.uint32), np.zeros(2, np.uint32)
+def test_wrong_structs_are_errors():
+    """Names, order, elements and number of fields; of a packed struct, its size."""
+    device = emulated_device(1)
+    right = Bits(np.zeros(2, np.uint32), np.zeros(2, np.uint64), np.zeros(1, np.uint32), 2)
 
-    def launch(*arguments):
-        device.launch("bits.cu", "list_bits", 1, 128, arguments)
+    def launch(*structs):
+        device.launch("bits.cu", "list_bits", 1, 128, structs)
 
-    launch(starts, 2, rank, starts)
-    launch(starts, np.int64(2), rank, None)
+    launch(right)
+    launch(packed(right))
+    other = collections.namedtuple("Bits", "sums bits found n end")
     for wrong in (
-        (starts, 2, rank),
-        (starts, rank, 2, starts),
-        (text, 2, rank, starts),
-        (starts, 2.0, rank, starts),
-        (starts, 2, np.zeros(4, np.int64)[::2], starts),
+        (),
+        (right, right),
+        (Sums(right.sums, 2),),
+        (other(right.sums, right.bits, *right[2:]),),
+        (right._replace(bits=np.zeros(2, np.int64)),),
+        (right._replace(bits=np.zeros(4, np.uint32)[::2]),),
+        (right._replace(n=2.0),),
+        (right._replace(n=-1),),
+        (right._replace(n=1 << 32),),
+        (packed(right[:-1]),),
+        (right.bits,),
     ):
-        with pytest.raises(TypeError, match=r"bits\.cu, list_bits: "):
+        with pytest.raises(TypeError, match=r"bits\.cu"):
             launch(*wrong)
-    with pytest.raises(TypeError, match=r"Words of encode_words\.cu has"):
-        signatures.check_struct(SOURCES / "encode_words.cu", "Words", Fewer(rank, text))
-    with pytest.raises(TypeError, match=r"encode_words\.cu, Words: i64\* begin can't be uint32"):
-        wrong = lookup.Words(text, starts, rank, rank, starts, starts, starts)
-        signatures.check_struct(SOURCES / "encode_words.cu", "Words", wrong)
 
 
 def test_the_stand_in_is_as_strict_as_cupy(device):
@@ -395,14 +378,23 @@ def test_the_stand_in_is_as_strict_as_cupy(device):
     with device.active():
         array = cupy.asarray(np.arange(4))
         assert int(array[3]) == 3 and array[1].shape == ()
+
+        def assign():
+            array[1:] = array[:-1]
+
         for wrong in (
             lambda: np.asarray(array),
-            lambda: array + np.arange(4),
-            lambda: cupy.zeros(array[3], cupy.uint8),
+            lambda: array + 1,
+            lambda: array < array,
+            lambda: array[array],
             lambda: np.concatenate([array, array]),
+            assign,
         ):
             with pytest.raises(TypeError):
                 wrong()
+        for name in ("sum", "astype", "fill", "copy"):
+            with pytest.raises(AttributeError):
+                getattr(array, name)
         with pytest.raises(AttributeError):
             cupy.bincount  # noqa: B018
 

@@ -2,11 +2,13 @@
 
 import pathlib
 import subprocess
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 from gputok.kernels.cuda.device import SOURCES
 
+from gputok.bench.device import Probe
 from tests.emulation.emulator import EmulationError, build, launch
 from tests.emulation.sanitized import command
 
@@ -14,9 +16,17 @@ FAULTS = pathlib.Path(__file__).parents[1] / "emulation" / "faults.cu"
 VALUES = np.arange(640, dtype=np.uint64)
 
 
-def run(kernel, out, *more, blocks=10, seed=1, sanitizer="", values=VALUES):
-    launch(FAULTS, kernel, blocks, 64, (values, out, *more), at_once=2, seed=seed, sanitizer=sanitizer)
-    return out
+class Given(NamedTuple):
+    """The fields of the struct `Given` of faults.cu."""
+
+    values: np.ndarray
+    sums: np.ndarray
+    n: int = len(VALUES)
+
+
+def run(kernel, sums, blocks=10, seed=1, sanitizer="", values=VALUES):
+    launch(FAULTS, kernel, blocks, 64, (Given(values, sums),), at_once=2, seed=seed, sanitizer=sanitizer)
+    return sums
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -64,17 +74,17 @@ def test_a_loop_that_only_loads_gives_way():
 def test_waiting_for_a_block_that_has_not_started_is_an_error():
     """A barrier of the whole grid wants all blocks resident: what a cooperative launch is for."""
     values, total, arrived = np.zeros(300, np.uint64), np.zeros(1, np.uint64), np.zeros(1, np.uint64)
-    arguments = values, len(values), total, 3, arrived
-    launch(SOURCES / "probe.cu", "take_steps", 4, 128, arguments, at_once=4, seed=1)
+    probe = Probe(values, total, arrived, None, None, len(values), times=3)
+    launch(SOURCES / "probe.cu", "take_steps", 4, 128, (probe,), at_once=4, seed=1)
     assert total[0] == 300 * (1 + 2 + 3)
     arrived[:] = 0
     with pytest.raises(EmulationError, match="take_steps: deadlock: threads wait for what no thread writes"):
-        launch(SOURCES / "probe.cu", "take_steps", 4, 128, arguments, at_once=3, seed=1)
+        launch(SOURCES / "probe.cu", "take_steps", 4, 128, (probe,), at_once=3, seed=1)
 
 
 def sanitized(kernel: str, sanitizer: str) -> subprocess.CompletedProcess:
     """Runs one kernel in a process of its own, under a sanitizer's runtime."""
-    more = "640, blocks=11, values=VALUES.copy(), " if kernel == "read_past_the_end" else ""
+    more = "blocks=11, values=VALUES.copy(), " if kernel == "read_past_the_end" else ""
     more = "blocks=2, " if "fence" in kernel else more
     call = f"run({kernel!r}, np.zeros(10, np.uint64), {more}sanitizer={sanitizer!r})"
     code = f"from tests.cuda.test_emulator import *; {call}"
@@ -94,9 +104,9 @@ def sanitized(kernel: str, sanitizer: str) -> subprocess.CompletedProcess:
         ("pass_on", "thread", None),
         ("count_parity", "thread", None),
         ("warp_sum", "thread", None),
-        ("pass_behind_fences", "thread", None),
+        ("pass_after_fences", "thread", None),
         ("no_fence_before", "thread", "data race"),
-        ("no_fence_behind", "thread", "data race"),
+        ("no_fence_after", "thread", "data race"),
         ("fences_of_others", "thread", "data race"),
     ],
 )

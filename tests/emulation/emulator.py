@@ -16,9 +16,10 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
-from gputok.kernels.cuda.device import PADDING_BYTES, SOURCES, Device, address, parts_of
+from gputok.kernels.cuda.device import PADDING_BYTES, SOURCES, Device, address, packed, parts_of
 
 from tests.emulation import signatures
 
@@ -53,14 +54,11 @@ def in_cpp(text: str, numbers: Iterator[int]) -> str:
 
 
 def entries(source: pathlib.Path) -> str:
-    """For each kernel a function that gets its arguments in an array: numbers, and addresses of arrays and structs."""
+    """For each kernel a function that gets the addresses of its structs in an array."""
     found = []
-    for name, parameters in signatures.kernels(source).items():
-        casts = [
-            f"*(const {p.kind}*)a[{i}]" if p.is_struct else f"({p.kind}{'*' * p.is_pointer})a[{i}]"
-            for i, p in enumerate(parameters)
-        ]
-        found.append(f'extern "C" void enter_{name}(const u64* a) {{ {name}({", ".join(casts)}); }}')
+    for name, structs in signatures.kernels(source).items():
+        given = (f"*(const {struct}*)a[{i}]" for i, struct in enumerate(structs))
+        found.append(f'extern "C" void enter_{name}(const u64* a) {{ {name}({", ".join(given)}); }}')
     return "\n".join(found)
 
 
@@ -122,19 +120,15 @@ def launch(
     kernel: str,
     blocks: int,
     threads: int,
-    arguments: tuple,
+    structs: tuple,
     at_once: int,
     seed: int,
     sanitizer: str = "",
 ) -> None:
-    """Runs one launch under the schedule of a seed (0: threads in order). TypeError: the kernel takes other arguments."""
-    signatures.check(source, kernel, arguments)
-    launch_raw(source, kernel, blocks, threads, raw(arguments), at_once, seed, sanitizer)
-
-
-def raw(arguments: Sequence) -> list[int]:
-    """Arguments as the numbers that a kernel gets."""
-    return [0 if a is None else int(a) if isinstance(a, int | np.integer) else address(a) for a in arguments]
+    """Runs one launch under the schedule of a seed (0: threads in order). TypeError: the kernel takes other structs."""
+    signatures.check(source, kernel, structs)
+    kept = [packed(each) if isinstance(each, tuple) else each for each in structs]
+    launch_raw(source, kernel, blocks, threads, kept, at_once, seed, sanitizer)
 
 
 def launch_raw(
@@ -142,16 +136,16 @@ def launch_raw(
     kernel: str,
     blocks: int,
     threads: int,
-    values: list[int],
+    structs: list[np.ndarray],
     at_once: int,
     seed: int,
     sanitizer: str = "",
 ) -> None:
-    """The same for arguments that were checked; whoever made them holds what they point at."""
+    """The same for packed structs that were checked; whoever made them holds what they point at."""
     library, message = load(source, sanitizer), ctypes.create_string_buffer(300)
     failed = library.emulate_launch(
         ctypes.cast(getattr(library, f"enter_{kernel}"), ctypes.c_void_p),
-        (ctypes.c_uint64 * len(values))(*(value % (1 << 64) for value in values)),
+        (ctypes.c_uint64 * len(structs))(*map(address, structs)),
         *(ctypes.c_int64(n) for n in (blocks, threads, at_once)),
         ctypes.c_uint64(seed),
         message,
@@ -167,7 +161,7 @@ def _again(launches: Callable[[], None]) -> Callable[[], None]:
 
 
 def _uploaded(arrays: tuple) -> Callable[[], tuple]:
-    """Copies, with as much memory behind them as a device's have."""
+    """Copies, with as much memory after them as a device's have."""
 
     def copy(array: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
         whole = np.concatenate(parts_of(array))
@@ -177,16 +171,26 @@ def _uploaded(arrays: tuple) -> Callable[[], tuple]:
     return lambda: copies
 
 
+def _all_ones(n: int, dtype: Any) -> np.ndarray:
+    return np.full(n, np.iinfo(dtype).max, dtype)
+
+
+def _longer(array: np.ndarray, n: int) -> np.ndarray:
+    copy = np.empty(n, array.dtype)
+    copy[: len(array)] = array
+    return copy
+
+
 def emulated_device(seed: int = 0, blocks: int = 3, at_once: int = 2, sanitizer: str = "") -> Device:
     """A device of NumPy arrays; every launch gets a schedule of its own, derived from the seed."""
     turn = iter(range(1, 1 << 62))
 
     def run(
-        file: str, kernel: str, n_blocks: int, n_threads: int, arguments: tuple, together: bool = False
+        file: str, kernel: str, n_blocks: int, n_threads: int, structs: tuple, together: bool = False
     ) -> None:
         each = (seed << 32) + next(turn) if seed else 0
         resident = n_blocks if together else at_once
-        launch(SOURCES / file, kernel, n_blocks, n_threads, arguments, resident, each, sanitizer)
+        launch(SOURCES / file, kernel, n_blocks, n_threads, structs, resident, each, sanitizer)
 
     return Device(
         "emulated",
@@ -196,6 +200,8 @@ def emulated_device(seed: int = 0, blocks: int = 3, at_once: int = 2, sanitizer:
         active=contextlib.nullcontext,
         upload=_uploaded,
         download=np.copy,
+        all_ones=_all_ones,
+        longer=_longer,
         record=time.perf_counter,
         seconds=lambda first, last: last - first,
         graph=_again,

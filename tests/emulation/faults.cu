@@ -1,6 +1,13 @@
 // Kernels with planted faults, and the right ones beside them: what the emulator must catch, and must not.
 #include "common.cuh"
 
+// `Given` of test_emulator.py.
+struct Given {
+  const u64* values;
+  u64* sums;
+  alignas(8) u32 n;  // values
+};
+
 // Sums a block's values through shared memory.
 template <bool BARRIER>
 __device__ inline void sum_block(const u64* values, u64* sums) {
@@ -14,8 +21,8 @@ __device__ inline void sum_block(const u64* values, u64* sums) {
     sums[blockIdx.x] = sum;
   }
 }
-extern "C" __global__ void sum_blocks(const u64* values, u64* sums) { sum_block<true>(values, sums); }
-extern "C" __global__ void missing_barrier(const u64* values, u64* sums) { sum_block<false>(values, sums); }
+extern "C" __global__ void sum_blocks(const __grid_constant__ Given g) { sum_block<true>(g.values, g.sums); }
+extern "C" __global__ void missing_barrier(const __grid_constant__ Given g) { sum_block<false>(g.values, g.sums); }
 
 // Passes values on through shared memory, twice: a thread that is late at the second barrier may have been overtaken.
 template <bool BARRIER>
@@ -31,56 +38,56 @@ __device__ inline void pass_on_twice(const u64* values, u64* sums) {
   }
   atomicAdd(&sums[blockIdx.x], value);
 }
-extern "C" __global__ void pass_on(const u64* values, u64* sums) { pass_on_twice<true>(values, sums); }
-extern "C" __global__ void one_barrier_too_few(const u64* values, u64* sums) { pass_on_twice<false>(values, sums); }
+extern "C" __global__ void pass_on(const __grid_constant__ Given g) { pass_on_twice<true>(g.values, g.sums); }
+extern "C" __global__ void one_barrier_too_few(const __grid_constant__ Given g) { pass_on_twice<false>(g.values, g.sums); }
 
 // Counts values by their lowest bit.
-extern "C" __global__ void count_parity(const u64* values, u64* counts) { atomicAdd(&counts[values[global_index()] & 1], (u64)1); }
-extern "C" __global__ void lost_update(const u64* values, u64* counts) { counts[values[global_index()] & 1] += 1; }
+extern "C" __global__ void count_parity(const __grid_constant__ Given g) { atomicAdd(&g.sums[g.values[global_index()] & 1], (u64)1); }
+extern "C" __global__ void lost_update(const __grid_constant__ Given g) { g.sums[g.values[global_index()] & 1] += 1; }
 
-extern "C" __global__ void read_past_the_end(const u64* values, u64* sums, i64 n) {
-  if (global_index() <= n) atomicAdd(sums, values[global_index()]);
+extern "C" __global__ void read_past_the_end(const __grid_constant__ Given g) {
+  if (global_index() <= g.n) atomicAdd(g.sums, g.values[global_index()]);
 }
 
-extern "C" __global__ void half_a_barrier(const u64* values, u64* sums) {
+extern "C" __global__ void half_a_barrier(const __grid_constant__ Given g) {
   if (threadIdx.x < 32) __syncthreads();
-  if (threadIdx.x == 0) sums[blockIdx.x] = values[0];
+  if (threadIdx.x == 0) g.sums[blockIdx.x] = g.values[0];
 }
 
-extern "C" __global__ void waits_forever(const u64* values, u64* sums) {
-  if (values[0] == 0) __syncwarp();
+extern "C" __global__ void waits_forever(const __grid_constant__ Given g) {
+  if (g.values[0] == 0) __syncwarp();
   if (threadIdx.x % 2) __ballot_sync(ALL_LANES, true);
-  sums[0] = 1;
+  g.sums[0] = 1;
 }
 
-extern "C" __global__ void warp_sum(const u64* values, u64* sums) {
-  u64 value = values[global_index()];
+extern "C" __global__ void warp_sum(const __grid_constant__ Given g) {
+  u64 value = g.values[global_index()];
   for (int offset = 16; offset; offset /= 2) value += __shfl_sync(ALL_LANES, value, (int)((threadIdx.x + offset) % 32));
-  if (threadIdx.x % 32 == 0) atomicAdd(sums, value);
+  if (threadIdx.x % 32 == 0) atomicAdd(g.sums, value);
 }
 
 // Half of a warp meets at one line, half at another: on hardware nothing says what comes of it.
-extern "C" __global__ void meet_at_two_lines(const u64* values, u64* sums) {
-  u64 value = values[global_index()];
+extern "C" __global__ void meet_at_two_lines(const __grid_constant__ Given g) {
+  u64 value = g.values[global_index()];
   if (threadIdx.x % 2)
     value = __shfl_sync(ALL_LANES, value, 0);
   else
     value = __shfl_sync(ALL_LANES, value, 1);
-  atomicAdd(sums, value);
+  atomicAdd(g.sums, value);
 }
 
-extern "C" __global__ void meet_without_some(const u64* values, u64* sums) {
+extern "C" __global__ void meet_without_some(const __grid_constant__ Given g) {
   if (threadIdx.x % 32 == 5) return;
-  if (__ballot_sync(ALL_LANES, values[0] == 0)) atomicAdd(sums, (u64)1);
+  if (__ballot_sync(ALL_LANES, g.values[0] == 0)) atomicAdd(g.sums, (u64)1);
 }
 
-extern "C" __global__ void spin_on_a_load(const u64* values, u64* sums) {
-  while (load_shared_word(&sums[0]) == 0) {
+extern "C" __global__ void spin_on_a_load(const __grid_constant__ Given g) {
+  while (load_shared_word(&g.sums[0]) == 0) {
   }
-  sums[1] = values[0];
+  g.sums[1] = g.values[0];
 }
 
-// Thread 0 writes, and raises a flag behind a fence; the last thread sees the flag, has a fence, and reads.
+// Thread 0 writes, and raises a flag after a fence; the last thread sees the flag, has a fence, and reads.
 template <int FENCES>
 __device__ inline void pass_by_flag(u64* sums) {
   if (global_index() == 0) {
@@ -94,12 +101,12 @@ __device__ inline void pass_by_flag(u64* sums) {
     sums[3] = sums[0];
   }
 }
-extern "C" __global__ void pass_behind_fences(const u64* values, u64* sums) { pass_by_flag<3>(sums); }
-extern "C" __global__ void no_fence_before(const u64* values, u64* sums) { pass_by_flag<2>(sums); }
-extern "C" __global__ void no_fence_behind(const u64* values, u64* sums) { pass_by_flag<1>(sums); }
+extern "C" __global__ void pass_after_fences(const __grid_constant__ Given g) { pass_by_flag<3>(g.sums); }
+extern "C" __global__ void no_fence_before(const __grid_constant__ Given g) { pass_by_flag<2>(g.sums); }
+extern "C" __global__ void no_fence_after(const __grid_constant__ Given g) { pass_by_flag<1>(g.sums); }
 
 // Two fences, but the flag that is seen was raised by a thread that has none.
-extern "C" __global__ void fences_of_others(const u64* values, u64* sums) {
-  if (global_index() == 32) atomicAdd(&sums[2], (u64)1);
-  pass_by_flag<7>(sums);
+extern "C" __global__ void fences_of_others(const __grid_constant__ Given g) {
+  if (global_index() == 32) atomicAdd(&g.sums[2], (u64)1);
+  pass_by_flag<7>(g.sums);
 }

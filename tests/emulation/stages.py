@@ -12,7 +12,7 @@ from gputok.kernels.cuda import encode_text as text
 from gputok.kernels.cuda import encode_words as lookup
 from gputok.kernels.cuda import lines, split
 from gputok.kernels.cuda import train_bpe as bpe
-from gputok.kernels.cuda.device import Device
+from gputok.kernels.cuda.device import Device, indexes
 
 from gputok.text.pieces import TextBatch
 
@@ -34,7 +34,8 @@ def in_cuda(device: Device, sizes: bpe.Sizes | None = None) -> Stages:
     def split_words(batch: TextBatch, automaton: Automaton) -> list[int]:
         tables = split.upload(device, automaton)
         with device.active():
-            starts = split.find_words(device, *device.upload(tuple(batch))(), tables)
+            text, offsets = device.upload((batch.data, indexes(batch.offsets)))()
+            starts = split.find_words(device, text, offsets, tables)
             return device.download(starts)[:-1].tolist()
 
     def count(batch: TextBatch, automaton: Automaton) -> list[tuple[bytes, int]]:

@@ -2,7 +2,8 @@
 
 It is as strict as CuPy, and as lazy as CUDA may be:
 
-- An array takes only its like and plain numbers, is never turned into one of NumPy's unasked, gives arrays of no dimensions
+- There is nothing of CuPy that NVRTC would have to compile at run time: no arithmetic, comparison, sum, sort, or assignment to
+  elements. An array has slices, views and copies; it is never turned into one of NumPy's unasked, gives arrays of no dimensions
   for single elements, and serves only on the device that was current when it was made.
 - Kernels and copies are queued on their stream, and happen only when something waits for them: work that does not wait for
   its copy finds other bytes. Array operations wait for what was queued on their own stream, as they come behind it.
@@ -41,7 +42,7 @@ try:
     from cupy.cuda.function import Function
 except ImportError:
     real = Function = None
-from tests.emulation.emulator import launch_raw, raw
+from tests.emulation.emulator import launch_raw
 
 own = threading.local()  # devices and streams that are current are those of a thread
 lock = threading.RLock()  # one thread at a time does what was queued, or takes memory
@@ -197,6 +198,7 @@ class ndarray:
 
     @property
     def data(self) -> Pointer:
+        assert self.device == Device.now(), "an array of another device"
         return Pointer(self._array.ctypes.data if self.size else 0)
 
     def __array__(self, *_: Any) -> np.ndarray:
@@ -205,39 +207,16 @@ class ndarray:
     def __len__(self) -> int:
         return len(self._array)
 
-    def __bool__(self) -> bool:
-        return bool(self._on_host)
-
     def __int__(self) -> int:
         return int(self._on_host)
 
-    def __getitem__(self, key: Any) -> ndarray:
-        lazy = isinstance(key, slice)  # a view needs no elements
-        return self._view((self._array if lazy else self._on_host)[_key(key)])
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self._on_host[_key(key)] = _plain(value)
-
-    def astype(self, dtype: Any) -> ndarray:
-        return ndarray(self._on_host.astype(dtype))
-
-    def copy(self) -> ndarray:
-        return ndarray(self._on_host)
+    def __getitem__(self, key: slice | int) -> ndarray:
+        if not isinstance(key, slice | int):
+            raise TypeError("an index that is no slice and no number would be a kernel of CuPy")
+        return self._view(np.asarray(self._array[key, ...]))
 
     def view(self, dtype: Any) -> ndarray:
         return self._view(self._array.view(dtype))
-
-    def reshape(self, *shape: int) -> ndarray:
-        return self._view(self._array.reshape(*shape))
-
-    def sum(self, axis: int | None = None, dtype: Any = None) -> ndarray:
-        return ndarray(np.asarray(self._on_host.sum(axis=axis, dtype=dtype)))
-
-    def max(self) -> ndarray:
-        return ndarray(np.asarray(self._on_host.max()))
-
-    def all(self) -> ndarray:
-        return ndarray(np.asarray(self._on_host.all()))
 
     def set(self, array: np.ndarray, stream: Stream) -> None:
         assert (self.dtype, self.shape) == (array.dtype, array.shape) and array.flags.c_contiguous
@@ -257,49 +236,6 @@ class ndarray:
             out[...] = place
 
         stream.add("copy", copy)
-
-
-def _plain(value: Any) -> Any:
-    """What NumPy takes for an operand."""
-    if isinstance(value, ndarray):
-        assert value.device == Device.now(), "an array of another device"
-        return value._on_host
-    if np.ndim(value):
-        raise TypeError(f"Unsupported type {type(value)}")
-    return value
-
-
-def _key(key: Any) -> Any:
-    """An index that gives an array where NumPy's gives a number."""
-    parts = key if isinstance(key, tuple) else (key,)
-    return (*(part if isinstance(part, slice) or part is ... else _plain(part) for part in parts), ...)
-
-
-def _operators() -> Iterator[tuple[str, Any]]:
-    def forward(function: Any) -> Any:
-        return lambda a, b: ndarray(np.asarray(function(a._on_host, _plain(b))))
-
-    def reflected(function: Any) -> Any:
-        return lambda a, b: ndarray(np.asarray(function(_plain(b), a._on_host)))
-
-    def in_place(function: Any) -> Any:
-        def change(a: ndarray, b: Any) -> ndarray:
-            function(a._on_host, _plain(b))
-            return a
-
-        return change
-
-    for name in ("add", "sub", "mul", "floordiv", "and_", "or_", "rshift", "lshift"):
-        word = name.rstrip("_")
-        yield f"__{word}__", forward(getattr(operator, name))
-        yield f"__r{word}__", reflected(getattr(operator, name))
-        yield f"__i{word}__", in_place(getattr(operator, f"i{word}"))
-    for name in ("eq", "ne", "lt", "le", "gt", "ge"):
-        yield f"__{name}__", forward(getattr(operator, name))
-
-
-for _name, _function in _operators():
-    setattr(ndarray, _name, _function)
 
 
 # -- cupy.cuda
@@ -453,22 +389,15 @@ def accepted(grid: tuple, block: tuple, values: tuple, together: bool) -> None:
         for value in values:
             if isinstance(value, np.ndarray) and value.size != 1:
                 raise TypeError(f"a numpy.ndarray of shape {value.shape} as a kernel parameter")
-            if not isinstance(value, ndarray | np.ndarray | np.generic | int):
+            if not isinstance(value, np.ndarray | np.generic | int):
                 raise TypeError(f"Unsupported type {type(value)}")
         return
-    there = tuple(_real(value) if type(value) is ndarray else value for value in values)
     try:
         stream = types.SimpleNamespace(ptr=0)
-        Function.__new__(Function)(grid, block, there, stream=stream, enable_cooperative_groups=together)
+        Function.__new__(Function)(grid, block, values, stream=stream, enable_cooperative_groups=together)
     except (real.cuda.runtime.CUDARuntimeError, real.cuda.driver.CUDADriverError):
         return
     raise AssertionError("CuPy launched nothing")
-
-
-def _real(array: ndarray) -> Any:
-    """An array of CuPy with the same address."""
-    memory = real.cuda.UnownedMemory(array.data.ptr, array.nbytes, array, 0)
-    return real.ndarray(array.shape, array.dtype, memptr=real.cuda.MemoryPointer(memory, 0))
 
 
 class RawModule:
@@ -491,21 +420,17 @@ class RawModule:
 
         def kernel(grid: tuple, block: tuple, values: tuple, *, enable_cooperative_groups: bool) -> None:
             accepted(grid, block, values, enable_cooperative_groups)
-            assert {self.device, *(a.device for a in values if type(a) is ndarray)} == {Device.now()}
+            assert self.device == Device.now()
             (blocks,), (threads,) = grid, block
             at_once = blocks if enable_cooperative_groups else 2
-            arguments = tuple(None if type(value) is np.uint64 and value == 0 else value for value in values)
-            signatures.check(self.source, name, arguments)
-            # Structs are copied when a kernel is launched; arrays are addresses from here on.
-            structs = [value.copy() if type(value) is np.ndarray else value for value in arguments]
-            addresses = raw(structs)
+            signatures.check(self.source, name, values)
+            structs = [
+                value.copy() for value in values
+            ]  # as when a kernel is launched; the addresses in them keep nothing alive
 
             def run() -> None:
-                assert structs  # which the addresses of structs point into
-                launch_raw(self.source, name, blocks, threads, addresses, at_once, next(self.turn))
+                launch_raw(self.source, name, blocks, threads, structs, at_once, next(self.turn))
 
-            del arguments
-            structs = [value for value in structs if type(value) is np.ndarray] or [None]
             stream = _current("streams")[-1]
             if stream.captured is None:
                 stream.add("kernel", run)
@@ -518,14 +443,10 @@ class RawModule:
 # -- the module
 
 
-def _made(name: str) -> Any:
-    function = getattr(np, name)
-    return lambda size, *rest: ndarray(function(operator.index(size), *rest))
-
-
-def _of_arrays(name: str) -> Any:
-    function = getattr(np, name)
-    return lambda *arrays: ndarray(function(*(array._on_host for array in arrays)))
+def _compiler_version() -> tuple[int, int]:
+    if faults.no_compiler:
+        raise RuntimeError("there is no NVRTC")
+    return 13, 0
 
 
 class Cupy(types.ModuleType):
@@ -546,41 +467,19 @@ class Cupy(types.ModuleType):
             CUDARuntimeError=CUDARuntimeError,
         ),
         driver=types.SimpleNamespace(CUDADriverError=CUDADriverError),
-        nvrtc=types.SimpleNamespace(getVersion=lambda: (13, 0)),
+        nvrtc=types.SimpleNamespace(getVersion=_compiler_version),
     )
-    uint8, uint16, uint32, uint64, int64 = np.uint8, np.uint16, np.uint32, np.uint64, np.int64
-    zeros, ones, full, arange = map(staticmethod, map(_made, ("zeros", "ones", "full", "arange")))
-    flatnonzero, argsort, empty_like = map(
-        staticmethod, map(_of_arrays, ("flatnonzero", "argsort", "empty_like"))
-    )
+    uint8, uint16, uint32, uint64 = np.uint8, np.uint16, np.uint32, np.uint64
+    int32, int64 = np.int32, np.int64
     empty = staticmethod(ndarray._empty)
 
     @staticmethod
-    def searchsorted(a: ndarray, v: ndarray, side: str = "left") -> ndarray:
-        return ndarray(np.searchsorted(a._on_host, v._on_host, side))
+    def zeros(shape: Any, dtype: Any) -> ndarray:
+        return ndarray(np.zeros(shape, dtype))
 
     @staticmethod
-    def where(condition: ndarray, x: Any, y: Any) -> ndarray:
-        return ndarray(np.where(condition._on_host, _plain(x), _plain(y)))
-
-    @staticmethod
-    def asarray(array: Any, dtype: Any = None) -> ndarray:
-        return array if isinstance(array, ndarray) else ndarray(np.array(array, dtype))
-
-    @staticmethod
-    def ascontiguousarray(array: ndarray) -> ndarray:
-        return ndarray(np.ascontiguousarray(array._on_host))
-
-    @staticmethod
-    def concatenate(arrays: list[ndarray]) -> ndarray:
-        return ndarray(np.concatenate([array._on_host for array in arrays]))
-
-    @staticmethod
-    def cumsum(a: ndarray, dtype: Any = None, out: ndarray | None = None) -> ndarray:
-        result = ndarray(np.cumsum(a._on_host, dtype=dtype))
-        if out is not None:
-            out[:] = result
-        return result
+    def asarray(array: np.ndarray) -> ndarray:
+        return ndarray(np.array(array))
 
     get_default_memory_pool = Pool
 

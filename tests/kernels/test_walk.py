@@ -19,6 +19,7 @@ from gputok.kernels.cpu.walk import BLOCK_BYTES, prepare, slice_text
 from gputok.kernels.cpu.walk.windows import window_tables
 from gputok.kernels.cpu.word_table import new_table
 from gputok.kernels.cuda import split
+from gputok.kernels.cuda.device import indexes
 from splitting import words
 
 from gputok import Tokenizer, models
@@ -323,7 +324,8 @@ def test_tiles_of_a_gpu(name, monkeypatch):
     begins = np.cumsum([0, *(len(word.encode()) for word in plain(AUTOMATA[name], texts))])
     for n_bytes in (1, 2, 3, 7, 16, 256):
         monkeypatch.setattr(split, "TILE_BYTES", n_bytes)
-        assert np.array_equal(split.find_words(device, *batch, tables), begins), n_bytes
+        found = split.find_words(device, batch.data, indexes(batch.offsets), tables)
+        assert np.array_equal(found, begins), n_bytes
 
 
 def test_documents_that_were_cut_wrongly():
