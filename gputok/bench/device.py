@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from gputok.kernels.cuda.device import Device
 
-_BLOCK = 128  # threads of a block, the same number as in probe.cu
+# A block has so many threads, as in probe.cu.
+_BLOCK = 128
 _RUNS = 5
 
 

@@ -11,7 +11,8 @@
 #include "common.cuh"
 
 const u32 BLOCK = 128;
-const u32 EACH = 8;  // Words or items that a thread takes, one after the other.
+// A thread takes so many words or items, one after the other.
+const u32 EACH = 8;
 const u32 TILE = BLOCK * EACH;
 
 // `Bits` of the launcher.

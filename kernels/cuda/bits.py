@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from gputok.kernels.cuda.device import Device
 
-_BLOCK, _TILE = 128, 1024  # as in bits.cu
+# These are as in bits.cu.
+_BLOCK, _TILE = 128, 1024
 
 
 class Bits(NamedTuple):

@@ -8,8 +8,10 @@
 //   gather_words  copies words, in order, side by side
 #include "table.cuh"
 
-const u32 HOT = 512;              // slots of a block's own table of frequent words
-const u32 NO_WORD = 0xffffffffu;  // no number of a word, since a batch has at most 2^30 bytes
+// A block's own table of frequent words has so many slots.
+const u32 HOT = 512;
+// This is no index of a word, since a batch has at most 2^30 bytes.
+const u32 NO_WORD = 0xffffffffu;
 
 // A table of counts, and the words that it gets (`Counting` of the launcher).
 struct Counting {

@@ -15,12 +15,14 @@ from gputok.kernels.cuda.bits import offsets_of, ranked
 from gputok.kernels.cuda.device import Device, indexes
 from gputok.kernels.cuda.lines import Watched, lines, texts_with
 
-# Of the table of words.
+# The table of words has at first so many slots, and at most so many.
 _LEAST_CAPACITY = 1 << 16
 _MOST_CAPACITY = 1 << 31
-_EIGHT = 8  # a word in the arena begins at a multiple of so many bytes
-_HOT = 512  # as in count_words.cu
-_MOST_EIGHTS = 1 << 31  # of the arena
+# A word in the arena begins at a multiple of so many bytes. The arena has fewer than _MOST_EIGHTS of these.
+_EIGHT = 8
+_MOST_EIGHTS = 1 << 31
+# A block's own table has so many slots, as in count_words.cu.
+_HOT = 512
 
 
 class Batch(NamedTuple):

@@ -26,15 +26,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 SOURCES = pathlib.Path(__file__).parent
-CUBINS = SOURCES / "cubins"  # machine code of the kernels, in a wheel (kernels/wheel/cubins.py)
-BATCH_BYTES = 64 << 20  # of text that is on a device at a time, for each of its lanes
-LANES = 2  # of a device: copies of one batch overlap with the kernels of another batch
-PIECE_BYTES = 8 << 20  # that are copied at a time; CuPy rounds pinned memory up to a power of two
-BLOCK_BYTES = 2 << 20  # of text that is read at a time
-# For each device. Of its batches, one is put together, one waits, one is copied and one is counted
+# The folder in a wheel that has the machine code of the kernels (kernels/wheel/cubins.py).
+CUBINS = SOURCES / "cubins"
+# A batch that is on a device has so many bytes of text. Each lane of the device has one batch at a time.
+BATCH_BYTES = 64 << 20
+# A device has so many lanes: copies of one batch overlap with the kernels of another batch.
+LANES = 2
+# So many bytes are copied at a time. CuPy rounds pinned memory up to a power of two.
+PIECE_BYTES = 8 << 20
+# So many bytes of text are read at a time.
+BLOCK_BYTES = 2 << 20
+# Each device has blocks of so many bytes. Of its batches, one is put together, one waits, one is copied and one is counted.
 BLOCKS_BYTES = 4 * BATCH_BYTES
-PADDING_BYTES = 16  # after each array of an upload, since kernels load text by whole words of 8 bytes
-_OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
+# Each array of an upload is followed by so many bytes, since kernels load text by whole words of 8 bytes.
+PADDING_BYTES = 16
+# The number of cudaErrorMemoryAllocation.
+_OUT_OF_MEMORY = 2
 
 
 class Device(NamedTuple):
@@ -85,8 +92,8 @@ class Device(NamedTuple):
 def packed(struct: tuple) -> np.ndarray:
     """Returns the bytes of a struct on the host: 64 bits for each address or whole number.
 
-    The array has one element, void[8 * fields], since CuPy passes only arrays of one element by value. Whoever launches a kernel
-    with it keeps the arrays of the struct until then.
+    The array has one element, void[8 * fields], since CuPy passes only arrays of one element by value. The caller keeps the
+    arrays of the struct until a kernel is launched with it.
     """
     numbers = [
         0 if field is None else field if isinstance(field, int) else address(field) for field in struct
@@ -121,7 +128,8 @@ class _Piece(NamedTuple):
     """Pinned memory, through which a piece of an array is copied."""
 
     memory: Any
-    copied: Any  # the event after the last copy
+    # The event after the last copy.
+    copied: Any
 
 
 class Blocks:
@@ -134,10 +142,10 @@ class Blocks:
 
     def __init__(self, cupy: ModuleType, most: int = 0) -> None:
         self._cupy, self._most, self._lock = cupy, most, threading.Lock()
-        self._begins: list[int] = []  # addresses of pieces of PIECE_BYTES, of some blocks each
-        self._free: list[
-            tuple[Any, int]
-        ] = []  # a piece, and where in it a block begins; append and pop are atomic
+        # The addresses of pieces of PIECE_BYTES, which consist of some blocks each.
+        self._begins: list[int] = []
+        # Of each free block, its piece, and where in the piece it begins. `append` and `pop` are atomic.
+        self._free: list[tuple[Any, int]] = []
 
     def __call__(self, n_bytes: int) -> np.ndarray:
         """Returns memory to read into, uint8[n_bytes]."""
@@ -230,7 +238,7 @@ def cupy_device(ordinal: int = 0) -> Device:
 
 
 class _Users:
-    """Counts who uses a device, and calls `free` when nobody does any longer."""
+    """Counts who uses a device, and calls `free` when there is none any longer."""
 
     def __init__(self, free: Callable[[], None]) -> None:
         self._n, self._lock, self._free = 0, threading.Lock(), free
@@ -334,7 +342,7 @@ def _made(ordinal: int) -> Device:
             wholes, result, strict=True
         ):  # kernels load the padding, though no result depends on it
             whole[len(array) :].data.memset_async(0, PADDING_BYTES, lane.copying)
-        in_use = []  # blocks, until they are copied
+        in_use = []  # Blocks, until they are copied.
         for array, target in zip(arrays, result, strict=True):
             target, at = target.view(np.uint8), 0
             for part in parts_of(array):

@@ -10,8 +10,8 @@ from gputok.kernels.cuda import split
 from gputok.kernels.cuda.device import Device, indexes
 from gputok.kernels.cuda.encode_words import Model, Rows, Words, encoded, gathered
 
-_NONE = 0xFFFFFFFF  # as in encode_words.cu
-_WORDS_PER_SLOT = 4  # of a text, at first; if the table is too small, a larger one replaces it
+# A table has at first a slot for so many words of the text. If it is too small, a larger one replaces it.
+_WORDS_PER_SLOT = 4
 
 
 class Entered(NamedTuple):

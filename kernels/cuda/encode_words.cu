@@ -21,12 +21,16 @@
 // pair; merges that were derived from a list of tokens make some.
 #include "table.cuh"
 
-const u32 NONE = 0xffffffff;   // no symbol, no rank
-const u32 STALE = 0xfffffffe;  // stands for the lowest rank of a tile that has changed
+// This is no symbol, and no rank.
+const u32 NONE = 0xffffffff;
+// This stands for the lowest rank of a tile that has changed.
+const u32 STALE = 0xfffffffe;
 const u32 SHORT = 16;
 const u32 WARP = 32;
-const u32 BLOCK = 128;  // threads of encode_long
-const u32 TILE = 64;    // bytes of a long word; the lowest rank of each tile is kept
+// encode_long has so many threads.
+const u32 BLOCK = 128;
+// The lowest rank is kept for each so many bytes of a long word.
+const u32 TILE = 64;
 
 // A BPE model of bytes, in the order of the launcher's `Model`.
 struct Model {

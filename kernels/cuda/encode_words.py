@@ -9,7 +9,7 @@ from gputok.kernels import BpeTables
 from gputok.kernels.cuda.bits import offsets_of
 from gputok.kernels.cuda.device import Device, indexes
 
-# As in encode_words.cu: kinds of words, and the length of `counts`.
+# The indexes of `counts`, as in encode_words.cu.
 _SHORT_WORDS, _MIDDLE_WORDS, _LONG_WORDS, _LONG_BYTES, _LONG_TILES, _USED_BYTES, _USED_TILES = range(7)
 
 
@@ -71,12 +71,12 @@ class Rows(NamedTuple):
 def why_not(tables: BpeTables) -> str:
     """Returns why these kernels can't encode with these tables, or "" if they can.
 
-    They can if each byte is a symbol, which is the same at every place of a word, and if nothing is random.
+    They can if each byte is a symbol, which is the same at every offset of a word, and if nothing is random.
     """
     if tables.dropout:
         return "the model has dropout"
     if tables.ordered:
-        return "the model has a prefix, or more merges than fit into 32 bits with their places"
+        return "the model has a prefix, or more merges than fit into 32 bits with their offsets"
     if tables.symbols.shape != (1, 256) or not tables.symbols.all():
         return "the model's symbols are not the 256 bytes"
     return ""

@@ -9,7 +9,8 @@
 //                               them up at its end
 #include "common.cuh"
 
-const u32 HOT = 512;  // slots of a block's own table, as in count_words.cu
+// A block's own table has so many slots, as in count_words.cu.
+const u32 HOT = 512;
 const u32 NO_KEY = 0xffffffff;
 const u32 BLOCK = 128;
 

@@ -13,7 +13,8 @@
 // of the document is found once for each document.
 #include "common.cuh"
 
-const u32 DEAD = 0x7fffffff;  // row of an automaton
+// The row of an automaton that no match leaves.
+const u32 DEAD = 0x7fffffff;
 const u32 NO_CUT = 0xffffffff;
 
 // Text, and the tables of an automaton (`Walk` of the launcher). `width` is the number of classes + 1; the last class is the end of

@@ -11,10 +11,14 @@ from gputok.kernels import DEAD, Automaton
 from gputok.kernels.cuda import bits
 from gputok.kernels.cuda.device import Device, indexes
 
-_DEAD, _NO_CUT = 0x7FFFFFFF, 0xFFFFFFFF  # as in split.cu
-TILE_BYTES = 256  # of text for a thread
-MAX_BYTES = 1 << 30  # of text at a time: tables of words number its bytes with 31 bits
-LONGEST_RUN = 1 << 20  # bytes that one thread walks: some 0.1 s
+# These are as in split.cu.
+_DEAD, _NO_CUT = 0x7FFFFFFF, 0xFFFFFFFF
+# A thread takes so many bytes of text.
+TILE_BYTES = 256
+# So many bytes of text are on the device at a time, since tables of words number them with 31 bits.
+MAX_BYTES = 1 << 30
+# One thread walks at most so many bytes, which take some 0.1 s.
+LONGEST_RUN = 1 << 20
 
 
 class TooLong(Exception):

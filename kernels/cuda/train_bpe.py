@@ -19,7 +19,7 @@ from gputok.kernels import BpeLimits, BpeMerges, Veto
 from gputok.kernels.cuda.bits import offsets_of, ranked
 from gputok.kernels.cuda.device import Device, packed
 
-# as in train_bpe.cu
+# These are as in train_bpe.cu.
 _CHOOSERS, _SLOTS, _STRETCH, _TALLIES = 256, 1024, 256, 512
 _END = 0xFFFFFFFF
 _TRAINED, _FULL, _LOW, _CROWDED = 1, 2, 3, 4

@@ -121,7 +121,7 @@ def test_the_stand_in_has_only_names_of_cupy():
     beside = {  # of the stand-in's own, not CuPy's
         "Device": {"now", "ordinal"},
         "Stream": {"made", "queue", "n_queued", "n_done", "captured", "device", "add", "catch_up"},
-        "Event": {"stream", "place", "seconds"},
+        "Event": {"stream", "index", "seconds"},
         "RawModule": {"turn", "source", "device", "cubin"},
     }
     assert public(stand_in.Cupy) <= {*dir(cupy)}

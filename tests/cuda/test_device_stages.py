@@ -291,6 +291,22 @@ def test_text_that_does_not_fit_is_counted_on_the_cpu(monkeypatch, scarce):
     assert ours == counted(tokenizer, [long])[0] and min(scarce) < 1000
 
 
+def test_a_text_whose_offsets_have_more_than_31_bits_is_the_cpus(monkeypatch):
+    with pytest.raises(MemoryError, match=r"a document of 2,147,483,648 bytes is too long for a GPU"):
+        cuda.indexes(np.array([0, 1 << 31]))
+    assert cuda.indexes(np.array([0, (1 << 31) - 1])).dtype == np.uint32
+
+    def indexes(offsets):
+        return cuda.indexes(offsets + (1 << 31 if len(offsets) == 2 else 0))
+
+    monkeypatch.setattr(words, "indexes", indexes)
+    monkeypatch.setattr(cuda, "BATCH_BYTES", 1)
+    batches = [random_documents(np.random.default_rng(1), 20), TextBatch.from_strings(["the word " * 5])]
+    with pytest.warns(UserWarning, match="some text is counted on the CPU: a document of 2,147"):
+        ours = counted(byte_level(models.BPE()), batches, [emulated_device(1)])[0]
+    assert ours == counted(byte_level(models.BPE()), batches)[0]
+
+
 def test_words_that_devices_count_are_spilled_within_a_memory_limit(tmp_path):
     """After some text each, and in the same order as the CPU's."""
     tokenizer = byte_level(models.BPE())

@@ -117,6 +117,6 @@ def test_sanitizers_find_what_no_schedule_shows(kernel, sanitizer, found):
         assert done.returncode == 0, done.stderr
     else:
         assert done.returncode != 0
-        place = {"missing_barrier": "sum_block<false>", "one_barrier_too_few": "pass_on_twice<false>"}
-        place = "pass_by_flag" if "fence" in kernel else place.get(kernel, kernel)
-        assert found in done.stderr and place in done.stderr
+        where = {"missing_barrier": "sum_block<false>", "one_barrier_too_few": "pass_on_twice<false>"}
+        where = "pass_by_flag" if "fence" in kernel else where.get(kernel, kernel)
+        assert found in done.stderr and where in done.stderr

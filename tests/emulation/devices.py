@@ -8,7 +8,8 @@ from gputok.kernels.cuda.device import Device
 from gputok import backend
 from tests.emulation.emulator import emulated_device
 
-GEOMETRIES = ((1, 1), (3, 2), (7, 3), (4, 4))  # blocks, and how many of them at a time
+# Blocks, and how many of them at a time.
+GEOMETRIES = ((1, 1), (3, 2), (7, 3), (4, 4))
 KINDS = ["emulated", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 

@@ -55,12 +55,12 @@ enum State { READY, AT_BARRIER, AT_WARP, DONE };
 
 struct Fiber;
 
-// Where threads meet again and again, for the thread sanitizer: two places in turn, so that one that goes on late has not
+// Where threads meet again and again, for the thread sanitizer: two marks in turn, so that one that goes on late has not
 // seen what the others did until they came to the next meeting.
 struct Meetings {
   u64 done = 0;
-  char places[2];
-  char* next() { return &places[done & 1]; }
+  char marks[2];
+  char* next() { return &marks[done & 1]; }
 };
 
 struct Warp {
@@ -78,21 +78,21 @@ struct Block {
   int live = 0, waiting = 0;
   int line = 0;
   std::vector<char> arena;
-  std::map<int, std::size_t> places;  // of each SHARED declaration
+  std::map<int, std::size_t> begins;  // where the memory of each shared declaration begins
   std::size_t used = 0;
   std::vector<Warp> warps;
   Meetings meetings;
 };
 
-// A place to go back to. swapcontext asks the system for a signal mask each time, which is most of its cost, so it serves
+// A point to go back to. swapcontext asks the system for a signal mask each time, which is most of its cost, so it serves
 // only for a fiber's first step, and where a sanitizer watches longjmp.
-struct Place {
+struct Point {
   ucontext_t context;
   jmp_buf jump;
   bool left = false;  // by a jump
 };
 
-static void go(Place& from, Place& to) {
+static void go(Point& from, Point& to) {
 #if defined(__SANITIZE_ADDRESS__) || defined(GPUTOK_RACES)
   swapcontext(&from.context, &to.context);
 #else
@@ -104,18 +104,18 @@ static void go(Place& from, Place& to) {
 }
 
 struct Fiber {
-  Place place;
+  Point point;
   std::unique_ptr<char[]> stack;
   State state = DONE;
   Block* block = nullptr;
   int thread = 0;
   void* sanitizer = nullptr;
   bool fenced = false;             // what it writes atomically tells of all that it wrote before
-  std::vector<const void*> seen;   // places that it read atomically since its last fence
+  std::vector<const void*> seen;   // addresses that it read atomically since its last fence
 };
 
 struct Machine {
-  Place home;
+  Point home;
   std::vector<Fiber*> idle, ready;
   Fiber* now = nullptr;
   std::mt19937_64 random;
@@ -155,7 +155,7 @@ static void to_home(bool ends) {
 #if defined(GPUTOK_RACES)
   __tsan_switch_to_fiber(m.home_fiber, 1);
 #endif
-  go(fiber->place, m.home);
+  go(fiber->point, m.home);
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(fake, &m.home_stack, &m.home_stack_bytes);
 #endif
@@ -174,7 +174,7 @@ void give_way() {
   to_home(false);
 }
 
-// A thread looks again and again at what another is to write; nobody writes any more if all do that for long.
+// A thread looks again and again at what another is to write. If all do that for long, no thread writes any more.
 void wait() {
   Machine& m = *machine();
   if (++m.waits > MOST_WAITS) fail("deadlock: threads wait for what no thread writes");
@@ -199,7 +199,7 @@ void look(const void* at) {
   wait();
 }
 
-// Before an atomic store. Behind a fence, it tells those who see it, and then have a fence, of all that was written before.
+// Before an atomic store. After a fence, it tells those who see it, and then have a fence, of all that was written before.
 void wrote(const void* at) {
 #if defined(GPUTOK_RACES)
   if (machine()->now->fenced) EMULATE_RELEASE(at);
@@ -229,12 +229,12 @@ void barrier(int line) {
     fail("block " + std::to_string(block->index) + ": threads wait at the barriers of line " +
          std::to_string(block->line) + " and line " + std::to_string(line));
   block->line = line;
-  [[maybe_unused]] char* place = block->meetings.next();
-  EMULATE_RELEASE(place);
+  [[maybe_unused]] char* mark = block->meetings.next();
+  EMULATE_RELEASE(mark);
   m.now->state = AT_BARRIER;
   if (++block->waiting == block->live) wake_block(block);
   to_home(false);
-  EMULATE_ACQUIRE(place);
+  EMULATE_ACQUIRE(mark);
 }
 
 // All lanes of a warp meet: each leaves a value, and all see every value.
@@ -251,8 +251,8 @@ Meeting meet(u64 value, bool vote, int line) {
   warp.values[lane] = value;
   warp.ballots = vote ? warp.ballots | 1u << lane : warp.ballots & ~(1u << lane);
   warp.arrived |= 1u << lane;
-  [[maybe_unused]] char* place = warp.meetings.next();
-  EMULATE_RELEASE(place);
+  [[maybe_unused]] char* mark = warp.meetings.next();
+  EMULATE_RELEASE(mark);
   fiber->state = AT_WARP;
   if (warp.arrived == warp.live) {
     warp.arrived = 0;
@@ -262,25 +262,25 @@ Meeting meet(u64 value, bool vote, int line) {
     wake_warp(warp, AT_WARP);
   }
   to_home(false);
-  EMULATE_ACQUIRE(place);
+  EMULATE_ACQUIRE(mark);
   return Meeting{warp.ballot, warp.results};
 }
 
-void* shared(int place, unsigned long bytes) {
+void* shared(int number, unsigned long bytes) {
   Block* block = machine()->now->block;
-  auto found = block->places.find(place);
-  if (found != block->places.end()) return block->arena.data() + found->second;
+  auto found = block->begins.find(number);
+  if (found != block->begins.end()) return block->arena.data() + found->second;
   std::size_t at = (block->used + 15) / 16 * 16;
   if (at + bytes > SHARED_BYTES) {
     std::fprintf(stderr, "emulate: more than %zu bytes of shared memory\n", SHARED_BYTES);
     std::abort();
   }
   block->used = at + bytes;
-  block->places[place] = at;
+  block->begins[number] = at;
   return block->arena.data() + at;
 }
 
-// Two fences order what lies before one and behind the other only if a thread wrote atomically behind its own, and the other
+// Two fences order what lies before one and after the other only if a thread wrote atomically after its own, and the other
 // one has seen it.
 void fence() {
 #if defined(GPUTOK_RACES)
@@ -321,8 +321,8 @@ static void start(Fiber* fiber, Block* block, int thread) {
   fiber->state = READY;
   fiber->fenced = false;
   fiber->seen.clear();
-  fiber->place.left = false;
-  ucontext_t& context = fiber->place.context;
+  fiber->point.left = false;
+  ucontext_t& context = fiber->point.context;
   getcontext(&context);
   context.uc_stack.ss_sp = fiber->stack.get();
   context.uc_stack.ss_size = STACK_BYTES;
@@ -344,7 +344,7 @@ static void resume(Fiber* fiber) {
 #if defined(GPUTOK_RACES)
   __tsan_switch_to_fiber(fiber->sanitizer, 1);
 #endif
-  go(m.home, fiber->place);
+  go(m.home, fiber->point);
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(m.home_fake, nullptr, nullptr);
 #endif

@@ -1,7 +1,7 @@
 // CUDA's words for a CPU, included before each source (emulator.py). See emulate.cpp.
 //
 // CUDA's keywords are defined away, so that the kernels and common.cuh are compiled as they are. Two things have no like in C++, and
-// emulator.py writes a call in their place: a declaration of shared memory, and a load of a volatile word.
+// emulator.py writes a call instead: a declaration of shared memory, and a load of a volatile word.
 //
 // Atomics are relaxed, as they are on a GPU, and give way to other threads now and then. Lanes of a warp meet at a line: what
 // looks like a function here is a macro.
@@ -35,7 +35,7 @@ void look(const void* at);
 void wrote(const void* at);
 void barrier(int line);
 Meeting meet(u64 value, bool vote, int line);
-void* shared(int place, unsigned long bytes);
+void* shared(int number, unsigned long bytes);
 void fence();
 // Around an atomic that reads and writes.
 inline void touched(const void* at) {

@@ -42,7 +42,7 @@ def load(source: pathlib.Path, sanitizer: str = "") -> ctypes.CDLL:
 
 
 def in_cpp(text: str, numbers: Iterator[int]) -> str:
-    """The text of a source with calls in place of declarations of shared memory and of volatile loads; lines stay."""
+    """The text of a source with calls instead of declarations of shared memory and of volatile loads; lines stay."""
 
     def shared(found: re.Match) -> str:
         kind, name, size = found.groups()
@@ -141,7 +141,7 @@ def launch_raw(
     seed: int,
     sanitizer: str = "",
 ) -> None:
-    """The same for packed structs that were checked; whoever made them holds what they point at."""
+    """The same for packed structs that were checked; the caller holds what they point at."""
     library, message = load(source, sanitizer), ctypes.create_string_buffer(300)
     failed = library.emulate_launch(
         ctypes.cast(getattr(library, f"enter_{kernel}"), ctypes.c_void_p),

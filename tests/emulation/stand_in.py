@@ -6,14 +6,14 @@ It is as strict as CuPy, and as lazy as CUDA may be:
   elements. An array has slices, views and copies; it is never turned into one of NumPy's unasked, gives arrays of no dimensions
   for single elements, and serves only on the device that was current when it was made.
 - Kernels and copies are queued on their stream, and happen only when something waits for them: work that does not wait for
-  its copy finds other bytes. Array operations wait for what was queued on their own stream, as they come behind it.
+  its copy finds other bytes. Array operations wait for what was queued on their own stream, as they come after it.
 - Memory that nothing has hold of is given to the next array of its size that is made on the same stream, at once, whatever
   is still queued: kernels have addresses, not arrays.
 - `faults` bounds pinned memory and has allocations fail.
 - What a launch may pass is decided by CuPy itself, where it is installed: its `Function` is asked before each launch (`accepted`).
 
-`pending()` tells how many copies have not happened yet. `install()` puts it in CuPy's place: what runs after it takes this
-machine for one with two devices.
+`pending()` tells how many copies have not happened yet. `install()` makes it the module `cupy`: what runs after it takes
+this machine for one with two devices.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class Pool:
 
 
 def catch_up() -> None:
-    """What an array operation does first: it comes behind all that was queued on its stream."""
+    """What an array operation does first: it comes after all that was queued on its stream."""
     if streams := _current("streams"):
         streams[-1].catch_up()
 
@@ -166,10 +166,10 @@ class ndarray:
         """Of a NumPy array: a view into a block, or what is to be copied to a new one."""
         if block is None:
             block = Block(array.nbytes)
-            catch_up()  # this comes behind what still uses the memory
-            place = block.memory[: array.nbytes].view(array.dtype).reshape(array.shape)
-            place[...] = array
-            array = place
+            catch_up()  # this comes after what still uses the memory
+            copy = block.memory[: array.nbytes].view(array.dtype).reshape(array.shape)
+            copy[...] = array
+            array = copy
         self._block, self._array = block, array
         self.device = block.device
 
@@ -220,20 +220,20 @@ class ndarray:
 
     def set(self, array: np.ndarray, stream: Stream) -> None:
         assert (self.dtype, self.shape) == (array.dtype, array.shape) and array.flags.c_contiguous
-        assert Pinned.has(array), "the source of a copy behind the back of the host must be pinned"
-        place, source = self._array, array.ctypes.data  # an address keeps nothing alive
+        assert Pinned.has(array), "the source of a copy for which the host does not wait must be pinned"
+        target, source = self._array, array.ctypes.data  # an address keeps nothing alive
 
         def copy() -> None:
-            ctypes.memmove(place.ctypes.data, source, place.nbytes)
+            ctypes.memmove(target.ctypes.data, source, target.nbytes)
 
         stream.add("copy", copy)
 
     def get(self, stream: Stream, *, out: np.ndarray, blocking: bool) -> None:
         assert (self.dtype, self.shape) == (out.dtype, out.shape) and not blocking
-        place = self._array
+        source = self._array
 
         def copy() -> None:
-            out[...] = place
+            out[...] = source
 
         stream.add("copy", copy)
 
@@ -267,17 +267,17 @@ class Device:
 
 class Event:
     def __init__(self) -> None:
-        self.stream, self.place, self.seconds = None, 0, 0.0
+        self.stream, self.index, self.seconds = None, 0, 0.0
 
     def record(self, stream: Stream | None = None) -> None:
         stream = stream or _current("streams")[-1]
         assert stream.captured is None, "an event in a graph has no time"
         with lock:
-            self.stream, self.place, self.seconds = stream, stream.n_queued, time.perf_counter()
+            self.stream, self.index, self.seconds = stream, stream.n_queued, time.perf_counter()
 
     def synchronize(self) -> None:
         if self.stream is not None:
-            self.stream.catch_up(self.place)
+            self.stream.catch_up(self.index)
 
 
 class Stream:
@@ -305,11 +305,11 @@ class Stream:
             self.queue.append((kind, work))
             self.n_queued += 1
 
-    def catch_up(self, place: int | None = None) -> None:
-        """Does what was queued before a place, or all that was queued until now."""
+    def catch_up(self, index: int | None = None) -> None:
+        """Does what was queued before an index, or all that was queued until now."""
         with lock:
-            place = self.n_queued if place is None else place
-            while self.n_done < place:
+            index = self.n_queued if index is None else index
+            while self.n_done < index:
                 self.n_done += 1
                 self.queue.pop(0)[1]()
 
@@ -319,9 +319,9 @@ class Stream:
         return event
 
     def wait_event(self, event: Event) -> None:
-        stream, place = event.stream, event.place  # as they are now, whatever is recorded later
+        stream, index = event.stream, event.index  # as they are now, whatever is recorded later
         if stream is not None:
-            self.add("wait", lambda: stream.catch_up(place))
+            self.add("wait", lambda: stream.catch_up(index))
 
     def synchronize(self) -> None:
         assert self.captured is None
@@ -485,7 +485,7 @@ class Cupy(types.ModuleType):
 
 
 def install() -> None:
-    """Puts this in the place of CuPy and a driver."""
+    """Makes this the module `cupy`, and pretends that there is a driver."""
     sys.modules["cupy"] = Cupy("cupy")
     backend._driver_version = lambda: 13
 
