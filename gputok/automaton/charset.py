@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 END = 0x110000
 """The end (or start) of a text, as a code point after all others: a look-around may see it instead of a character."""
+_BITS = 32  # of columns that are compared as one number, besides the number of a distinct beginning of below 2 ** 21
 
 
 class CharSet:
@@ -107,7 +108,7 @@ def union(*sets: CharSet) -> CharSet:
 def partition(sets: list[CharSet]) -> tuple[Positions, Mask]:
     """Divides the code points into as few classes as possible, so that each set contains all of a class or nothing.
 
-    Returns class_of: int64[0x110000], the class of each code point, and member: bool[n_sets, n_classes + 1]; its last
+    Returns class_of: integers[0x110000], the class of each code point, and member: bool[n_sets, n_classes + 1]; its last
     column is for END. Surrogates, which no text contains, get no class of their own.
     """
     # with indices, NumPy does not import numpy.ma for it: 20 ms of a short process
@@ -118,10 +119,24 @@ def partition(sets: list[CharSet]) -> tuple[Positions, Mask]:
     inside = np.array([s.has(points) for s in sets]).reshape(len(sets), len(points))
     surrogates = (points >= 0xD800) & (points < 0xE000)
     inside[:, surrogates] = inside[:, np.searchsorted(points, 0xD800) - 1][:, None]
-    _, first, class_of = np.unique(inside[:, :-1], axis=1, return_index=True, return_inverse=True)
+    first, class_of = distinct_columns(inside[:, :-1])
     rank = np.argsort(np.argsort(first))  # classes in the order of their first characters
-    class_of = np.repeat(rank[class_of.ravel()], np.diff(points))
-    return class_of, inside[:, np.r_[np.sort(first), len(points) - 1]]
+    ranks = rank[class_of].astype(np.min_scalar_type(len(first)))
+    return np.repeat(ranks, np.diff(points)), inside[:, np.r_[np.sort(first), len(points) - 1]]
+
+
+def distinct_columns(columns: Mask) -> tuple[Positions, Positions]:
+    """The number of the first column of each distinct one, and the number of the distinct one for each column.
+
+    As np.unique does with axis=1, but by the bits of a column as a number, which takes a tenth of the time.
+    """
+    numbers: Positions = np.zeros(columns.shape[1], np.int64)
+    first = numbers[:1]
+    for top in range(0, len(columns), _BITS):
+        for row in columns[top : top + _BITS]:
+            numbers = numbers << 1 | row
+        _, first, numbers = np.unique(numbers, return_index=True, return_inverse=True)
+    return first, numbers
 
 
 NOTHING = CharSet([])

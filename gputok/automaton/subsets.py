@@ -10,7 +10,7 @@ without back references.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -230,28 +230,45 @@ def finished(delta: Positions, accept: Mask, class_of: Positions) -> Automaton:
         delta: int64[n_states, n_classes + 1], the next state or DEAD; the last column is END. Every state must be
             reachable from state 0.
         accept: bool of the same shape.
-        class_of: int64[0x110000], the class of each code point.
+        class_of: integers[0x110000], the class of each code point.
 
     Raises:
         OutsideError: if more than 255 classes remain.
     """
     narrow, accepted = _minimize(delta, accept)
-    narrow, accepted, class_of = _merge_classes(narrow, accepted, class_of)
+    narrow, accepted, merged = _merge_classes(narrow, accepted)
     if narrow.shape[1] > 256:
         raise OutsideError("more than 255 classes of characters")
     # The search does not take an empty match that touches the last match; there remains a gap.
     gaps = _may_be_gap(narrow, accepted)
-    rows: dict[bytes, int] = {}
-    page = [rows.setdefault(row.tobytes(), len(rows)) for row in class_of.astype(np.uint8).reshape(-1, 128)]
+    page, member = _pages(merged, class_of)
     return Automaton(
-        ascii_class=class_of[:128].astype(np.uint8),
-        page=np.array(page, np.uint16),
-        member=np.frombuffer(b"".join(rows), np.uint8).reshape(-1, 128).copy(),
+        ascii_class=member[0].copy(),
+        page=page,
+        member=member,
         delta=narrow,
         accept=accepted,
         strong=_strong(narrow, accepted, gaps),
         gapless=not gaps.any(),
     )
+
+
+def _pages(merged: Bytes, class_of: Positions) -> tuple[npt.NDArray[np.uint16], Bytes]:
+    """The classes of all code points by pages: the row of each page, and uint8[rows, 128], each row once.
+
+    class_of: of each code point; merged: the class that stands for each class.
+    """
+    edges = np.flatnonzero(class_of[1:] != class_of[:-1]) + 1
+    runs = merged[class_of[np.append(0, edges)]]
+    pages = np.repeat(runs, np.diff(edges, prepend=0, append=len(class_of))).reshape(-1, 128)
+    # A page is like the one before it, unless the class changes in one of them, or between them
+    changed = np.zeros(len(pages) + 1, bool)
+    changed[0] = changed[edges >> 7] = changed[(edges >> 7) + 1] = True
+    firsts = np.flatnonzero(changed[:-1])
+    rows: dict[bytes, int] = {}
+    row_of = [rows.setdefault(row.tobytes(), len(rows)) for row in pages[firsts]]
+    member = np.frombuffer(b"".join(rows), np.uint8).reshape(-1, 128).copy()
+    return np.repeat(np.array(row_of, np.uint16), np.diff(firsts, append=len(pages))), member
 
 
 def _subsets(program: _Program, member: Mask) -> tuple[Positions, Mask]:
@@ -344,18 +361,18 @@ def _minimize(delta: Positions, accept: Mask) -> tuple[Transitions, Bytes]:
     return number[block[target[kept]]].astype(np.uint16), accept[kept].astype(np.uint8)
 
 
-def _merge_classes(
-    delta: Transitions, accept: Bytes, class_of: Positions
-) -> tuple[Transitions, Bytes, Positions]:
-    """Merges the classes of characters whose columns are equal."""
-    columns = np.vstack([delta, accept])[:, :-1]
-    _, first, merged = np.unique(columns, axis=1, return_index=True, return_inverse=True)
-    rank = np.argsort(np.argsort(first))
-    kept = np.r_[np.sort(first), delta.shape[1] - 1]
+def _merge_classes(delta: Transitions, accept: Bytes) -> tuple[Transitions, Bytes, npt.NDArray[Any]]:
+    """Merges the classes of characters whose columns are equal; also returns the new class of each class."""
+    rows = np.ascontiguousarray(np.vstack([delta, accept])[:, :-1].T)
+    seen: dict[bytes, int] = {}
+    merged = [
+        seen.setdefault(row.tobytes(), len(seen)) for row in rows
+    ]  # in the order of their first columns
+    kept = np.r_[np.unique(merged, return_index=True)[1], delta.shape[1] - 1]
     return (
         np.ascontiguousarray(delta[:, kept]),
         np.ascontiguousarray(accept[:, kept]),
-        rank[merged.ravel()][class_of],
+        np.array(merged, np.uint8 if len(seen) < 256 else np.int64),
     )
 
 
