@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import tempfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,6 +46,8 @@ class Reread:
         keep: bool = False,
         temporary: str | os.PathLike[str] | None = None,
     ) -> None:
+        import tempfile  # imported late: it takes some milliseconds
+
         self._read, self.keeps = read, keep
         self._folder = tempfile.gettempdir() if temporary is None else str(temporary)
         self._file: TemporaryFile | None = None
@@ -70,6 +70,8 @@ class Reread:
         Raises:
             ValueError: at the end, if the documents differ from those of the first reading.
         """
+        import hashlib  # imported late: it takes some milliseconds
+
         if self.keeps and self._first is not None:
             yield from self._kept()
             return

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
-import lzma
 import pathlib
-import tempfile
-import zlib
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
@@ -50,8 +46,12 @@ def open_stream(file: File, compression: str) -> Iterator[BinaryIO]:
 
 def _unpacking(file: File, packed: BinaryIO, compression: str) -> BinaryIO:
     if compression == ".gz":
+        import gzip
+
         return cast("BinaryIO", gzip.open(packed))
     if compression == ".xz":
+        import lzma
+
         return cast("BinaryIO", lzma.open(packed))
     if compression == ".zst":
         with needed_for(f"{file}: unpacking .zst"):
@@ -77,6 +77,9 @@ def fill(file: File, stream: BinaryIO, buffer: memoryview, n_before: int) -> int
         ValueError: if compressed data is truncated or damaged.
         OSError: if reading fails.
     """
+    import lzma  # imported late, as gzip: plain files need neither
+    import zlib
+
     n = 0
     try:
         while n < len(buffer) and (step := stream.readinto(buffer[n:])):  # type: ignore[attr-defined]
@@ -152,6 +155,8 @@ def unpacked(file: File, stream: BinaryIO, batch_bytes: int) -> BinaryIO:
         ValueError: if compressed data is truncated or damaged.
     """
     buffer, n = memoryview(bytearray(batch_bytes)), 0
+    import tempfile
+
     whole = tempfile.TemporaryFile()
     while step := fill(file, stream, buffer, n):
         whole.write(buffer[:step])

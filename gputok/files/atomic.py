@@ -9,7 +9,6 @@ import os
 import pathlib
 import re
 import stat
-import uuid
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 if TYPE_CHECKING:
@@ -135,7 +134,7 @@ def naming(path: str | os.PathLike[str], *temporaries: pathlib.Path) -> Iterator
 def _create_locked(path: str | os.PathLike[str], target: pathlib.Path) -> tuple[pathlib.Path, int | None]:
     """Creates a temporary file beside `target` and locks it; the lock ends with the process, or with the descriptor."""
     while True:
-        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
+        temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}.part")
         if fcntl is None:
             return temporary, None
         with naming(path, temporary):

@@ -20,11 +20,8 @@ import glob
 import io
 import os
 import pathlib
-import shutil
 import stat
-import tempfile
 import threading
-import uuid
 import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, cast
@@ -311,7 +308,7 @@ class OpenFile:
 
     def state(self) -> tuple:
         """Returns what changes if the file changes."""
-        return (uuid.uuid4().hex,)
+        return (os.urandom(16).hex(),)
 
     def is_same(self, state: os.stat_result) -> bool:
         """Returns True if the file object reads the file that has that state, as `< FILE` of a shell opens it."""
@@ -382,6 +379,9 @@ def downloaded(
     if local is not None:
         yield pathlib.Path(local)
         return
+    import shutil  # imported late: both take some milliseconds
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="gputok-") as folder:
         for name in (os.fspath(path), *others):
             file = locate(name, storage_options)

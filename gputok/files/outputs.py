@@ -10,9 +10,7 @@ import contextlib
 import os
 import pathlib
 import stat
-import tempfile
 import urllib.parse
-import uuid
 from typing import TYPE_CHECKING, Any
 
 from gputok.files.atomic import replacing
@@ -53,6 +51,8 @@ def writing(path: str | os.PathLike[str], storage_options: StorageOptions = None
         with replacing(local) as temporary:
             yield temporary
         return
+    import tempfile  # imported late: it takes some milliseconds
+
     target = Target(name, storage_options)
     with tempfile.TemporaryDirectory(prefix="gputok-") as folder:
         temporary = pathlib.Path(folder, target.name)
@@ -127,7 +127,7 @@ class Target:
         """
         path = self._path
         if self._scheme not in OBJECT_STORES:
-            path = f"{path[: -len(self.name)]}.{self.name}.{uuid.uuid4().hex[:8]}.part"
+            path = f"{path[: -len(self.name)]}.{self.name}.{os.urandom(4).hex()}.part"
         inner = fsspec_of(self._filesystem)
         with explained(self.url, "could not be written: "):
             try:
@@ -171,7 +171,8 @@ def work_folder(url: str) -> pathlib.Path:
     Raises:
         PermissionError: if another user of this machine has taken the name of the folder.
     """
-    import hashlib  # imported late: it takes some milliseconds
+    import hashlib  # imported late: both take some milliseconds
+    import tempfile
 
     user = getattr(os, "getuid", lambda: 0)()
     folder = pathlib.Path(tempfile.gettempdir(), f"gputok-{user}")

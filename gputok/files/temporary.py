@@ -12,7 +12,6 @@ import mmap
 import os
 import pathlib
 import re
-import tempfile
 import threading
 from typing import Any, NamedTuple, cast
 
@@ -54,6 +53,8 @@ class MemoryLimit(NamedTuple):
             raise NotADirectoryError(f"temporary={os.fspath(temporary)!r}: expected an existing folder")
         if limit is None:
             return None
+        import tempfile  # imported late: it takes some milliseconds
+
         return cls(_limit(limit), tempfile.gettempdir() if temporary is None else os.fspath(temporary))
 
     def file(self) -> TemporaryFile:
@@ -99,6 +100,8 @@ class TemporaryFile:
     """A file without a name, which is written at its end and read anywhere, also by several threads."""
 
     def __init__(self, folder: str) -> None:
+        import tempfile
+
         self._folder, self._lock = folder, threading.Lock()
         with self._explained():
             self._file = cast("Any", tempfile.TemporaryFile(dir=folder, prefix="gputok-", buffering=0))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
-import uuid
+import os
 import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -231,6 +231,6 @@ def fingerprint(pipeline: Pipeline, source: Any, options: Any) -> str:
 
     state: Any = corpus.state(source)
     if state is None:
-        return uuid.uuid4().hex
+        return os.urandom(16).hex()
     form = b"".join(tokenizer_json(pipeline, pretty=False)).decode()
     return hashlib.sha256(repr((form, state, options)).encode()).hexdigest()

@@ -6,7 +6,6 @@ import os
 import stat
 import subprocess
 import sys
-import uuid
 
 import numpy as np
 import pytest
@@ -237,8 +236,8 @@ def test_a_planted_work_folder_moves_no_file_elsewhere(tmp_path, victim, field):
 
 
 def test_a_temporary_name_that_is_taken_is_not_written_to(tmp_path, victim, monkeypatch):
-    names = iter(["0" * 32, "1" * 32])
-    monkeypatch.setattr("uuid.uuid4", lambda: uuid.UUID(next(names)))
+    names = iter(["0" * 8, "1" * 8])
+    monkeypatch.setattr("os.urandom", lambda n: bytes.fromhex(next(names)))
     (tmp_path / ".a.json.00000000.part").symlink_to(victim)
     with pytest.raises(FileExistsError), replacing(tmp_path / "a.json"):
         pass
