@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     Column = bytes | tuple[Bytes, Positions, Positions]
     """A column of a table of text: the same bytes in every row, or (data, start, end), where row i has data[start[i]:end[i]]."""
 
-_ESCAPED = re.compile(rb'[\x00-\x1f"\\]')
-_ESCAPES = {bytes([byte]): json.dumps(chr(byte))[1:-1].encode() for byte in (*range(0x20), *b'"\\')}
 _SMALL = re.compile(r"(-?)(\d)\.?(\d*)e-0(\d)")
 
 Buffer = bytes | memoryview
@@ -103,20 +101,31 @@ def number(value: float) -> str:
 
 def escaped(data: Bytes, offsets: Positions) -> tuple[Bytes, Positions]:
     """Escapes packed strings (uint8[n_bytes], int64[n + 1]) for JSON; returns packed strings."""
-    text = _ESCAPED.sub(lambda found: _ESCAPES[found[0]], data.tobytes())
-    width = np.ones(256, np.int64)
-    width[[character[0] for character in _ESCAPES]] = [*map(len, _ESCAPES.values())]
-    ends = np.concatenate([[0], np.cumsum(width[data])])
-    return np.frombuffer(text, np.uint8), ends[offsets]
+    at = np.flatnonzero((data < ord(" ")) | (data == ord('"')) | (data == ord("\\")))
+    if not len(at):
+        return data, offsets
+    text, width = data.tobytes(), np.ones(256, np.int64)
+    # The backslash first: the others are replaced by text that has one
+    for byte in sorted({ord("\\"), *data[at].tolist()}, key=lambda byte: (byte != ord("\\"), byte)):
+        escape = json.dumps(chr(byte))[1:-1].encode()
+        text, width[byte] = text.replace(bytes([byte]), escape), len(escape)
+    longer = np.concatenate([[0], np.cumsum(width[data[at]] - 1)])
+    return np.frombuffer(text, np.uint8), offsets + longer[np.searchsorted(at, offsets)]
 
 
 def digits(numbers: npt.NDArray[np.integer[Any]]) -> tuple[Bytes, Positions, Positions]:
     """Writes non-negative integers in decimal, as a Column."""
     width = len(str(numbers.max(initial=0)))
-    powers = 10 ** np.arange(width - 1, -1, -1, dtype=np.int64)
-    text = (numbers[:, None] // powers % 10 + ord("0")).astype(np.uint8).ravel()
-    end = np.arange(width, len(text) + 1, width)
-    return text, end - np.maximum((numbers[:, None] >= powers).sum(axis=1), 1), end
+    text, before = np.empty((len(numbers), width), np.uint8), np.zeros_like(numbers)
+    n_digits = np.ones(len(numbers), np.int64)
+    for i in range(width):  # NumPy divides by one number several times as fast as by an array
+        power = 10 ** (width - 1 - i)
+        quotient = numbers // power
+        text[:, i] = quotient - 10 * before + ord("0")
+        before = quotient
+        n_digits += (numbers >= power) & (i < width - 1)
+    end = np.arange(1, len(numbers) + 1) * width
+    return text.ravel(), end - n_digits, end
 
 
 def woven(columns: Sequence[Column]) -> Buffer:
