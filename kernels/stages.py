@@ -88,7 +88,7 @@ STEPS = (
             Stage("word_keys"),
             Stage("merged_words"),
         ),
-        ("counts",),
+        ("counts", "joined_counts", "woven_words"),
     ),
     Step("word_table", "", tables=("new_table", "clear", "enlarged", "n_bytes_of", "wanted")),
     Step(

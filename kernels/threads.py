@@ -61,11 +61,21 @@ def run(task: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], threads:
     if threads == 1 or len(arguments) < 2:
         yield from (task(*a) for a in arguments)
         return
-    from concurrent.futures import ThreadPoolExecutor  # imported late: few short processes need it
+    from concurrent.futures import Future, ThreadPoolExecutor  # imported late: few short processes need it
 
-    with ThreadPoolExecutor(threads) as pool:
+    # If each task has a thread, the last one has this thread: to start another takes up to 0.5 ms
+    n_pooled = len(arguments) - (len(arguments) <= threads)
+    with ThreadPoolExecutor(min(threads, n_pooled)) as pool:
         try:
-            yield from pool.map(task, *zip(*arguments, strict=True))
+            futures = [pool.submit(task, *a) for a in arguments[:n_pooled]]
+            for a in arguments[n_pooled:]:
+                futures.append(Future())
+                try:
+                    futures[-1].set_result(task(*a))
+                except Exception as error:
+                    futures[-1].set_exception(error)
+            for future in futures:
+                yield future.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

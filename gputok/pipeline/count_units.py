@@ -23,12 +23,16 @@ if TYPE_CHECKING:
 
     from gputok.files.temporary import MemoryLimit
     from gputok.kernels import Automaton
+    from gputok.kernels.cpu.word_table import WordTable
     from gputok.progress import Report
     from gputok.types import Counts, Positions
 
 WALK_BYTES = 1 << 21  # of a slice for the fused walk by one thread, which takes some milliseconds
 _WALK_THREADS = 8
 """So many threads share these bytes; slices for more threads would be too small to be worth their start."""
+_SLICES = 16
+"""A text with at least so many slices for each thread gets larger ones. What Python does for a slice takes 20 microseconds,
+one thread at a time: the slices for 8 threads and more ended the growth at 10 GB/s."""
 PIPELINE_BYTES = 1 << 20  # of a slice for any other pipeline, which takes at most 0.2 s
 # Of a slice of parts; in larger slices few more parts are equal, and tables leave the cache
 PART_BYTES = 1 << 21
@@ -48,10 +52,22 @@ class Tallies(dict[bool, Tally]):
     def __init__(self, memory: MemoryLimit | None, budget: int | None) -> None:
         super().__init__()
         self._memory, self._budget = memory, budget
+        self._parts: WordTable | None = None
 
     def __missing__(self, byte_level: bool) -> Tally:
         self[byte_level] = Tally(byte_level, self._memory, self._budget, of_text=True)
         return self[byte_level]
+
+    def parts(self, count: Callable[[WordTable], WordTable]) -> WordTable:
+        """Counts the parts of a slice in an empty table, whose memory the next slice uses again."""
+        from gputok.kernels.cpu.word_table import clear, new_table
+
+        if self._parts is None:
+            self._parts = new_table()
+        else:
+            clear(self._parts)
+        self._parts = count(self._parts)
+        return self._parts
 
     def add(self, words: Pieces, counts: Counts, position: int) -> None:
         """Adds words that occur `counts` times each, int64[n_words]; the first of them has the position `position`."""
@@ -106,9 +122,12 @@ class WalkCounter:
         self._walks, self._words = Walks(automaton), words
 
     @classmethod
-    def of_words(cls, automaton: Automaton, byte_level: bool, n_threads: int) -> Self:
-        """Makes a counter of the words that a walk finds."""
-        return cls(automaton, byte_level, WALK_BYTES // min(n_threads, _WALK_THREADS))
+    def of_words(
+        cls, automaton: Automaton, byte_level: bool, n_threads: int, n_bytes: int | None = None
+    ) -> Self:
+        """Makes a counter of the words that a walk finds. n_bytes: of the whole text, if known."""
+        large = WALK_BYTES // 4 if n_bytes is None else min(WALK_BYTES // 2, n_bytes // (n_threads * _SLICES))
+        return cls(automaton, byte_level, max(WALK_BYTES // min(n_threads, _WALK_THREADS), large))
 
     @classmethod
     def of_parts(cls, automaton: Automaton, words: Callable[[Pieces], Pieces]) -> Self:
@@ -125,7 +144,6 @@ class WalkCounter:
     def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
         """Adds the words of a slice to the tallies of a thread."""
         from gputok.kernels.cpu.count_words import count_words, distinct_words
-        from gputok.kernels.cpu.word_table import new_table
 
         text, walk = (batch.data, batch.offsets), self._walks.of(stop - start)
         if self._words is None:
@@ -133,7 +151,7 @@ class WalkCounter:
             position -= 2 * start
             tally.table = count_words(*text, position, walk, tally.table, start, stop, tally.make_room)
             return
-        parts = count_words(*text, -2 * start, walk, new_table(), start, stop)
+        parts = tallies.parts(lambda table: count_words(*text, -2 * start, walk, table, start, stop))
         data, offsets, counts = distinct_words([parts])
         words = self._words(Pieces.from_batch(TextBatch(data, offsets)))
         tallies.add(words, np.repeat(counts, np.diff(words.rows)), position)

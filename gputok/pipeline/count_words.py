@@ -72,7 +72,7 @@ def count_words(
     n_threads = thread_count(threads)
     usual: Counter
     if not callable(pipeline):
-        usual = WalkCounter.of_words(pipeline.automaton, pipeline.byte_level, n_threads)
+        usual = WalkCounter.of_words(pipeline.automaton, pipeline.byte_level, n_threads, total)
     else:
         usual = StepCounter(pipeline) if parts is None else WalkCounter.of_parts(parts, pipeline)
     if devices and isinstance(usual, WalkCounter):

@@ -46,6 +46,8 @@ from gputok.kernels.cpu.word_table import (
 from gputok.kernels.signatures import i64, u8, u64
 from gputok.kernels.threads import run
 
+_LAST = np.int64(0x7FFFFFFFFFFFFFFF)  # above all positions
+
 
 @kernel(inline=True)
 def add(table, slot, count):
@@ -329,10 +331,24 @@ def distinct_words(
     in the order of hashes, so that this is a walk through two tables side by side. Then the tables, each in the order of
     its positions, are merged. The ends of documents are left out.
     """
-    own = [counts(table) for table in tables]
-    parts = [(part, n_threads) for part in range(n_threads)]
-    for _ in run(partial(_join_all, tables, own), parts, n_threads):
+    return woven_words(tables, joined_counts(tables, n_threads, n_threads))
+
+
+def joined_counts(tables: Sequence[WordTable], n_threads: int, n_parts: int) -> list[np.ndarray]:
+    """The counts of the words of each table, int64[], after they have moved to the table that saw the word first.
+
+    n_parts: so many parts of the words, by their hash, are shared among the threads.
+    """
+    own = list(run(counts, ((table,) for table in tables), n_threads))
+    for _ in run(partial(_join_all, tables, own), ((part, n_parts) for part in range(n_parts)), n_threads):
         pass
+    return own
+
+
+def woven_words(
+    tables: Sequence[WordTable], own: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`distinct_words`, from what `joined_counts` gives."""
     columns = [
         [(column.ctypes.data, column.nbytes) for column in (table.arena, table.offsets, table.position, n)]
         for table, n in zip(tables, own, strict=True)
@@ -392,27 +408,32 @@ def _weave(columns, data, offsets, count):
     """Writes the words of all tables by position, without those of count 0, and returns the number of words.
 
     columns: int64[tables, 8], the address and number of bytes of each table's arena, offsets, position and counts.
+    Bounds: at[t] is below the number of words of table t wherever its columns are read.
     """
     n_tables, n, out = len(columns), 0, view(data)
     at = np.zeros(n_tables, np.int64)
     while True:
-        best, smallest = -1, np.int64(0x7FFFFFFFFFFFFFFF)
+        # A thread that counted a slice has entered its new words one after the other: they are taken together
+        best, smallest, second = -1, _LAST, _LAST
         for t in range(n_tables):
-            position, counts = _column(columns, t, 2, np.int64), _column(columns, t, 3, np.int64)
-            n_words = columns[t, 7] // 8
-            while at[t] < n_words and counts[at[t]] == 0:
-                at[t] += 1
-            if at[t] < n_words and position[at[t]] < smallest:
-                best, smallest = t, position[at[t]]
+            if at[t] == columns[t, 7] // 8:
+                continue
+            position = _column(columns, t, 2, np.int64)[at[t]]
+            if position < smallest:
+                best, smallest, second = t, position, smallest
+            else:
+                second = min(second, position)
         if best < 0:
             return n
         arena, starts = _column(columns, best, 0, np.uint8), _column(columns, best, 1, np.int64)
-        word = at[best]
-        begin, end = starts[word], starts[word + 1]
-        at[best] += 1
-        if end - begin == 1 and arena[begin] == END_OF_TEXT:
-            continue
-        copy(out, offsets[n], arena, begin, end - begin)
-        offsets[n + 1] = offsets[n] + end - begin
-        count[n] = _column(columns, best, 3, np.int64)[word]
-        n += 1
+        position, counts = _column(columns, best, 2, np.int64), _column(columns, best, 3, np.int64)
+        word, n_words = at[best], columns[best, 7] // 8
+        while word < n_words and position[word] <= second:
+            begin, end = starts[word], starts[word + 1]
+            if counts[word] != 0 and not (end - begin == 1 and arena[begin] == END_OF_TEXT):
+                copy(out, offsets[n], arena, begin, end - begin)
+                offsets[n + 1] = offsets[n] + end - begin
+                count[n] = counts[word]
+                n += 1
+            word += 1
+        at[best] = word
