@@ -106,11 +106,22 @@ def count_characters(
 
     Rows are code points, or bytes with byte_level. The number of rows fits the largest character of the text.
     """
-    highest = int(data.max()) if len(data) else 0
-    rows = 0x80 if highest < 0x80 else 0x800 if highest < 0xE0 else 0x10000 if highest < 0xF0 else 0x110000
-    totals = np.zeros((256 if byte_level else rows, n_roles), np.int64)
+    totals = np.zeros((256 if byte_level else _n_rows(data), n_roles), np.int64)
     _count_characters(data, offsets, counts, byte_level, totals)
     return totals
+
+
+def _n_rows(data: np.ndarray) -> int:
+    """A number above each code point of UTF-8: rows for all that Unicode has took a sixth of the time of English WordPiece."""
+    highest = int(data.max()) if len(data) else 0
+    if highest < 0xE0:
+        return 0x80 if highest < 0x80 else 0x800
+    if highest < 0xF0:
+        return (highest & 0xF) + 1 << 12
+    leads = np.flatnonzero(
+        data == highest
+    )  # of the largest characters, whose next byte has the next six bits
+    return min(((highest & 7) << 6 | int(data[leads + 1].max()) & 0x3F) + 1 << 12, 0x110000)
 
 
 def spell_words(

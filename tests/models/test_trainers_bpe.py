@@ -452,9 +452,12 @@ def test_words_are_spelled_some_at_a_time(monkeypatch, options):
 
 @pytest.mark.parametrize("byte_level", [False, True])
 @pytest.mark.parametrize("n_roles", [1, 4])
-def test_characters_and_spelling(byte_level, n_roles):
+@pytest.mark.parametrize(
+    "highest", ["", "é\x80߿", "日ࠀ\uffff", "日\U0001f600\U00010000", "\U0003ffff", "\U0010ffff"]
+)
+def test_characters_and_spelling(byte_level, n_roles, highest):
     r = random.Random(7)
-    words = [*random_words(r, "ab é日\U0001f600\x00\x7f\x80߿ࠀ\uffff\U0010ffff", 200, 6), ""]
+    words = [*random_words(r, "ab \x00\x7f" + highest, 200, 6), ""]
     counts = WordCounts.from_dict({word: r.randint(1, 5) for word in words}, byte_level=byte_level)
     options = {"byte_level": byte_level, "n_roles": n_roles}
     expected = reference.count_characters(counts.data, counts.offsets, counts.counts, **options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.primitives.memory import prefetch, view
+from gputok.kernels.cpu.primitives.memory import atomic_claim, prefetch, view
 from gputok.kernels.cpu.train_bpe.state import (
     AHEAD,
     BUCKET,
@@ -34,6 +34,7 @@ from gputok.kernels.cpu.train_bpe.state import (
 )
 from gputok.kernels.signatures import Either, U16orU32, i64, u8, u16, u32, u64
 
+_PAGE = 4096  # bytes; the pages of all systems are as large, or larger
 BLOCK = 64  # words; blocks go to the parts in turn, so that each part has words of all weights
 
 
@@ -66,14 +67,27 @@ def _class_of(weight):
 
 
 @kernel(
-    Either("words", (u16[:], u32[:])), i64[:], i64[:], i64, i64, i64, U16orU32, i64[:], u8[:], u32[:], i64[:]
+    (Either("words", (u8[:], u16[:], u32[:])), u32[:], i64[:], i64[:]),
+    (i64, i64, i64),
+    (U16orU32, i64[:], u8[:], u32[:]),
+    i64[:],
 )
-def lay_out(symbols, offsets, counts, sentinel, number, n_parts, places, weight, small, length, ends):
+def lay_out(words, about, to, ends):
     """Writes the words of a part to S (places) with a sentinel after each, and their weights.
 
-    number: of the part; ends: int64[3], where the next word of each class of `measure` goes; they are moved on. `measure`
-    of all words bounds them.
+    Args:
+        words: their symbols; the symbol that stands for each of these, or nothing; offsets and counts.
+        about: the sentinel, the number of the part, and the number of parts.
+        to: S, `weight` and `small` of the part, and `length`.
+        ends: int64[3], where the next word of each class of `measure` goes; they are moved on. `measure` of all words
+            bounds them. Other threads should not write to the same cache line.
     """
+    (symbols, table, offsets, counts), (sentinel, number, n_parts), (places, weight, small, length) = (
+        words,
+        about,
+        to,
+    )
+    is_mapped = len(table) > 0
     for block in range(number, (len(counts) + BLOCK - 1) // BLOCK, n_parts):
         for i in range(block * BLOCK, min(len(counts), (block + 1) * BLOCK)):
             start, end = np.uint64(offsets[i]), np.uint64(offsets[i + 1])
@@ -82,9 +96,12 @@ def lay_out(symbols, offsets, counts, sentinel, number, n_parts, places, weight,
             kind = _class_of(counts[i])
             at = np.uint64(ends[kind])
             for j in range(start, end):
-                places[at] = symbols[j]
-                if length[symbols[j]] == 0:  # written seldom: other threads read the same cache lines
-                    length[symbols[j]] = 1
+                symbol = np.uint32(symbols[j])
+                if is_mapped:
+                    symbol = table[symbol]
+                places[at] = symbol
+                if length[symbol] == 0:  # written seldom: other threads read the same cache lines
+                    length[symbol] = 1
                 if kind == 0:
                     weight[at] = counts[i]
                 elif kind == 1:
@@ -92,6 +109,15 @@ def lay_out(symbols, offsets, counts, sentinel, number, n_parts, places, weight,
                 at += ONE
             places[at] = sentinel
             ends[kind] = at + ONE
+
+
+@kernel(u8[:])
+def touch(memory):
+    """Touches each page of some memory, and changes nothing: other threads may write to it meanwhile."""
+    pages = view(memory)
+    for i in range(0, len(memory), _PAGE):
+        # Adding 0 would become a load, and a page that is only read is not yet there
+        atomic_claim(pages, i, np.uint8(0), np.uint8(0))
 
 
 # ---- pairs of few distinct symbols, before any merge

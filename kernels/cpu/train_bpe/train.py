@@ -21,6 +21,7 @@ neighbour of a token at p is `S[p - 1]`, and the right neighbour `S[p + length]`
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -40,6 +41,7 @@ from gputok.kernels.cpu.train_bpe.index import (
     lay_out,
     measure,
     order_places,
+    touch,
 )
 from gputok.kernels.cpu.train_bpe.merge import merge_alone
 from gputok.kernels.cpu.train_bpe.queue import train_bpe_queued
@@ -89,7 +91,9 @@ from gputok.kernels.cpu.train_bpe.state import (
 from gputok.kernels.cpu.train_bpe.veto import N_VETO, find_traits, veto_limits
 from gputok.kernels.threads import PLACES_PER_THREAD, run, yield_core
 
-Words = tuple[np.ndarray, np.ndarray, np.ndarray]
+_APART = 16  # numbers, after which others are in another cache line, wherever the first one is
+_FEW_PLACES = 1 << 16  # of words that are merged before another thread has started
+Words = tuple[np.ndarray, ...]
 
 
 class Sizes(NamedTuple):
@@ -144,7 +148,8 @@ def train_bpe_of_parts(
 
     Args:
         parts: parts(measured=...) gives (symbols, offsets, counts) of some words at a time, and each call gives all words.
-            With measured=True, the symbols are not used.
+            With measured=True, the symbols are not used. Symbols of 8 bits are the indices of a fourth array, uint32[256],
+            which has the symbols.
         tokens: as in `train_bpe`.
         token_offsets: as in `train_bpe`.
         limits: as in `train_bpe`.
@@ -210,7 +215,9 @@ def phases(
 
 def _joined(parts: Iterable[Words]) -> Words:
     """The words of all parts: symbols, offsets and counts."""
-    symbols, offsets, counts = zip(*parts, strict=True)
+    apart = [(*table, symbols, offsets, counts) for symbols, offsets, counts, *table in parts]
+    symbols = [words[0] if len(words) == 3 else words[0][words[1]] for words in apart]
+    offsets, counts = zip(*(words[-2:] for words in apart), strict=True)
     starts = np.cumsum([0, *map(len, symbols)])
     ends = [part[1:] + start for part, start in zip(offsets, starts[:-1], strict=True)]
     return np.concatenate(symbols), np.concatenate([starts[:1], *ends]), np.concatenate(counts)
@@ -300,6 +307,8 @@ class _Training:
             space = np.frombuffer(limits.veto.space, np.uint8)
             find_traits(state.text, state.text_end, n_tokens, space, state.traits)
         index_names(state.text, state.text_end, n_tokens, state.names)
+        if self.n_parts == 1 and threads > 1 and n_places > _FEW_PLACES:
+            threading.Thread(target=self._touch).start()
         self._lay_out(spelled, n_of_weight)
         self._index()
 
@@ -307,7 +316,7 @@ class _Training:
         """Measures the words: the places of each class of each part, and the number of symbols."""
         n_places = n_symbols = self._total = 0
         of_blocks = []
-        for _, offsets, counts in spelled(measured=True):
+        for _, offsets, counts, *_ in spelled(measured=True):
             blocks = np.zeros((len(counts) // BLOCK + 1, 3), np.int64)
             self._total += measure(offsets, counts, blocks.ravel())
             of_blocks.append(blocks)
@@ -357,6 +366,26 @@ class _Training:
         self._parts[number].update(arrays)
         self.state = self.state._replace(table=self._table())
 
+    def _touch(self) -> None:
+        """Touches what training writes first, on a core that has nothing else to do: the pages need not be cleared later.
+
+        Page faults were a tenth of the time of English text.
+        """
+        part, state = self._parts[0], self.state
+        all_of = part["symbols"], part["weight"], part["small"]
+        most_of = [part["pool"][: 3 * len(part["symbols"]) // 2]]
+        first = (
+            part["lists"],
+            part["records"],
+            part["left"],
+            part["right"],
+            state.pairs,
+            state.chain,
+            state.heap,
+        )
+        for array in (*all_of, *most_of, *(array[:_FEW_PLACES] for array in first), state.slots):
+            touch(array.view(np.uint8))
+
     def _each(self, task: Callable[..., object], *arguments: list) -> None:
         """Calls task(number of the part, its arguments) for all parts, on all threads."""
         tuples = zip(range(self.n_parts), *arguments, strict=True)
@@ -365,14 +394,16 @@ class _Training:
 
     def _lay_out(self, spelled: Callable[..., Iterable[Words]], n_of_weight: np.ndarray) -> None:
         """Writes the words to the parts."""
-        ends = 1 + np.cumsum(n_of_weight, axis=1) - n_of_weight
+        ends = np.zeros((self.n_parts, _APART), np.int64)
+        ends[:, :3] = 1 + np.cumsum(n_of_weight, axis=1) - n_of_weight
         sentinel = len(self.state.length) - 1
-        for words in spelled(measured=False):
+        for symbols, offsets, counts, *table in spelled(measured=False):
+            words = symbols, *(table or [np.empty(0, np.uint32)]), offsets, counts
 
-            def lay_out_part(number: int, words: Words = words) -> None:
+            def lay_out_part(number: int, words: tuple[np.ndarray, ...] = words) -> None:
                 part = self._parts[number]
                 arrays = part["symbols"], part["weight"], part["small"], self.state.length
-                lay_out(*words, sentinel, number, self.n_parts, *arrays, ends[number])
+                lay_out(words, (sentinel, number, self.n_parts), arrays, ends[number])
 
             self._each(lay_out_part)
 
