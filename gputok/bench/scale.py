@@ -13,6 +13,7 @@ No text is stored. For each size, each of these tasks is a process of its own, w
 All counts of a size are compared, whatever the limit, before they are reported.
 
 For the largest text, training on 4, 16 and 64 threads is predicted, and the table says so: see `Simulation.predictions`.
+Then each stage of counting is timed alone, on up to 100 MB of text in files: see `count_stages`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
+from gputok.bench import count_stages
+from gputok.bench.count_stages import Speed
 from gputok.bench.worker import peak_memory
 from gputok.files.temporary import MemoryLimit, n_bytes_of
 from gputok.kernels.threads import thread_count
@@ -46,6 +49,7 @@ _MOST = 2.0**44  # distinct words
 _WORDS_AT_ONCE = 1 << 14  # so many words fit a cache while they are drawn
 _SHARDS = 64
 _VOCAB_SIZE = 32_000
+_STAGES_BYTES = 100_000_000  # the text of which each stage of counting is timed, at most
 _LEAST_BYTES = 100_000_000  # the smallest size of the text, unless the largest is smaller
 _GROWTH = 2.2  # twice the text takes at most so many times the time and the memory
 
@@ -124,12 +128,14 @@ class Simulation(NamedTuple):
             are merged in turn on one thread. A step takes as long as its slowest part, to set up is divided by the
             threads, and two barriers a batch are added, each of 1/16 microsecond a thread. What cores share (memory
             bandwidth, the last cache) is left out.
+        stages: the speed of each stage of counting alone, measured and predicted (`count_stages`).
     """
 
     threads: int
     rows: list[Row]
     skipped: list[str]
     predictions: list[Row]
+    stages: list[Speed]
 
     def table(self) -> str:
         """Returns a table with a line for each task."""
@@ -148,12 +154,14 @@ class Simulation(NamedTuple):
                     "parts merged in turn on one thread, the slowest part of each step counts)"
                     for row in self.predictions
                 ),
+                *(count_stages.table(self.stages) if self.stages else []),
             ]
         )
 
     def to_json(self) -> str:
         """Returns the results as JSON."""
-        rows = {name: [row._asdict() for row in getattr(self, name)] for name in ("rows", "predictions")}
+        names = "rows", "predictions", "stages"
+        rows = {name: [row._asdict() for row in getattr(self, name)] for name in names}
         return json.dumps({**self._asdict(), **rows}, indent=2)
 
 
@@ -237,8 +245,9 @@ def scale(
         for i, n_bytes in enumerate(sizes):
             report(f"simulate: {n_bytes / 1e6:,.0f} MB", i, len(sizes))
             run.all_of(n_bytes, n_bytes == sizes[-1])
-        report("simulate", len(sizes), len(sizes))
-    return Simulation(run.threads, run.rows, list(run.skipped.values()), run.predictions)
+        report("simulate: each stage of counting alone", len(sizes), len(sizes))
+        stages = _stages(min(sizes[-1], _STAGES_BYTES))
+    return Simulation(run.threads, run.rows, list(run.skipped.values()), run.predictions, stages)
 
 
 _Key = tuple[str, int | None]  # a task and its memory limit
@@ -302,16 +311,36 @@ def _machine_memory() -> float:
 
 
 def _run(job: Job) -> tuple[Row, str]:
-    """Runs a process. Raises ChildProcessError if it fails."""
+    """Does a job in a process of its own. Raises ChildProcessError if it fails."""
+    row, digest = _answer(job, f"{job.task} of {job.n_bytes:,} bytes of text")
+    return Row(*row), digest
+
+
+def _stages(n_bytes: int) -> list[Speed]:
+    """Times the stages of counting in a process of its own. Raises ChildProcessError if it fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        job = Job("stages", n_bytes, None, 1, folder)
+        return [Speed(*speed) for speed in _answer(job, "timing the stages of counting")]
+
+
+def stages_of(job: Job) -> list[Speed]:
+    """Does the job of `_stages`."""
+    from gputok.recipes import recipe
+
+    automaton = recipe("bpe")[0].pipeline.way.automaton
+    count_stages.speeds(documents(1), pathlib.Path(job.folder), automaton)  # loads or compiles the kernels
+    return count_stages.speeds(documents(job.n_bytes), pathlib.Path(job.folder), automaton)
+
+
+def _answer(job: Job, what: str) -> Any:
     source = str(pathlib.Path(__file__).parents[2])
     path = os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, "-m", "gputok.bench.scale", json.dumps(job)]
     process = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
     if process.returncode:
         errors = process.stderr.strip().splitlines() or [f"exit status {process.returncode}"]
-        raise ChildProcessError(f"{job.task} of {job.n_bytes:,} bytes of text failed: {errors[-1][:200]}")
-    row, digest = json.loads(process.stdout.splitlines()[-1])
-    return Row(*row), digest
+        raise ChildProcessError(f"{what} failed: {errors[-1][:200]}")
+    return json.loads(process.stdout.splitlines()[-1])
 
 
 def work(job: Job) -> tuple[Row, str]:
@@ -421,4 +450,5 @@ class _Drawing:
 
 
 if __name__ == "__main__":
-    print(json.dumps(work(Job(*json.loads(sys.argv[1])))))
+    given = Job(*json.loads(sys.argv[1]))
+    print(json.dumps(stages_of(given) if given.task == "stages" else work(given)))

@@ -11,7 +11,7 @@ from gputok.kernels import BpeLimits
 from gputok.kernels.cpu.train_bpe import phases
 
 from gputok import cli
-from gputok.bench import scale
+from gputok.bench import count_stages, scale
 from gputok.text import partitions
 
 
@@ -44,6 +44,7 @@ def in_process(monkeypatch):
     for name, value in {"_LEAST_BYTES": 300_000, "_SHARDS": 5, "_VOCAB_SIZE": 300}.items():
         monkeypatch.setattr(scale, name, value)
     monkeypatch.setattr(scale, "_run", scale._measured)
+    monkeypatch.setattr(scale, "_stages", lambda n_bytes: [])
 
 
 TASKS = ["count", "count", "train", "add up", "add up"]
@@ -93,6 +94,46 @@ def test_phases_are_those_of_the_same_merges():
     assert found is not None and min(found) > 0
     assert found.set_up + found.pick + found.apply + found.settle < 1.01 * whole
     assert found.batches <= 744
+
+
+def test_stages_of_counting_are_timed_alone(tmp_path):
+    found = scale.stages_of(scale.Job("stages", 300_000, None, 1, str(tmp_path)))
+    names = [
+        "read text",
+        "read text, from the disk",
+        "read JSON Lines",
+        "read Parquet",
+        "read .zst, one file",
+    ]
+    assert [speed.stage for speed in found] == [*names, "cut", "hand out", "count", "add up"]
+    for speed in found:
+        assert len(speed.rates) == len(count_stages.THREADS) and min(speed.rates) > 0
+        one, two, *predicted = speed.rates
+        if speed.is_shared:
+            assert predicted == [pytest.approx(threads * one) for threads in (4, 16, 64)]
+        elif speed.stage.startswith("read"):
+            assert predicted == [max(one, two)] * 3
+    table = scale.Simulation(2, [], [], [], found).table().splitlines()
+    assert (
+        "1 and 2 measured, the others predicted, not measured" in table[2] and len(table) == 3 + 1 + 9 + 1 + 5
+    )
+
+
+@pytest.mark.parametrize(
+    ("rates", "whole", "most"),
+    [
+        ((4, 100, 100, 4, 100), 1 / (1 / 4 + 1 / 4 + 1 / 100), "what all threads share"),
+        ((4, 1, 100, 4, 100), 1 / (1 + 1 / 100), "cut"),
+        ((4, 100, 100, 4, 1), 1 / (1 / 4 + 1 / 4 + 1), "add up"),
+    ],
+)
+def test_the_slowest_stage_ends_the_growth(rates, whole, most):
+    names = ("read text", True), ("cut", False), ("hand out", False), ("count", True), ("add up", False)
+    speeds = [
+        count_stages.Speed(stage, [float(rate)] * 5, is_shared)
+        for (stage, is_shared), rate in zip(names, rates, strict=True)
+    ]
+    assert count_stages.whole(speeds[0], speeds, 4) == (pytest.approx(whole), most)
 
 
 def test_different_counts_are_not_reported(in_process, monkeypatch):
