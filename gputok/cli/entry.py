@@ -235,6 +235,8 @@ def _complete(words: Sequence[str]) -> None:
     from typer import completion
 
     shells: Any = completion  # its functions are not among the names that typer exports
+    if words[1] not in (known := [shell.value for shell in shells.Shells]):
+        raise ValueError(f"{words[0]} {words[1]}: expected one of {', '.join(known)}")
     if words[0] == "--show-completion":
         print(
             shells.get_completion_script(prog_name="gputok", complete_var="_GPUTOK_COMPLETE", shell=words[1])

@@ -110,6 +110,8 @@ def test_completion_is_shown_without_a_shell(run, shell, monkeypatch):
     monkeypatch.setattr("typer.completion._get_shell_name", lambda: None, raising=False)
     status, out, _ = run("--show-completion", shell)
     assert status == 0 and "_GPUTOK_COMPLETE" in out
+    status, out, err = run("--show-completion", shell + "y")
+    assert status == 1 and not out and f"{shell}y: expected one of bash, zsh, fish" in err
 
 
 def test_which_commands_go_on():
