@@ -31,9 +31,7 @@ def choose_column(names: Sequence[str], of_strings: Sequence[str], column: str |
     if column is None:
         column = "text" if "text" in names else of_strings[0] if len(of_strings) == 1 else None
         if column is None:
-            raise ValueError(
-                f"{where} has the columns {', '.join(names) or '(none)'}: name the one to read by column="
-            )
+            raise ValueError(f"{where} has the columns {several(names)}: name the one to read by column=")
     elif column not in names:
         raise ValueError(f"{where} has no column {short(column)}; it has {several(names)}")
     return column

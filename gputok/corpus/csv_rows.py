@@ -59,7 +59,10 @@ def rows(
     head = read(_HEAD_BYTES)
     if not head.strip():
         return
-    names, first = _first_rows(head)
+    try:
+        names, first = _first_rows(head)
+    except csv.Error as error:
+        raise ValueError(f"{where}: not readable as CSV ({error})") from None
     of_strings = [name for name, field in zip(names, first, strict=False) if not _is_number(field)]
     column = choose_column(names, of_strings if first else names, column, where)
     shown = f"{where}, column {short(column)}"

@@ -80,8 +80,11 @@ def from_sentencepiece(source: str | os.PathLike[str] | bytes) -> Tokenizer:
         return tokenizer_of(proto)
 
 
-def tokenizer_of(proto: Any) -> Tokenizer:
-    """Makes a tokenizer from a ModelProto or an object with the same attributes; see `from_sentencepiece`."""
+def tokenizer_of(proto: Any, *, added: bool = True) -> Tokenizer:
+    """Makes a tokenizer from a ModelProto or an object with the same attributes; see `from_sentencepiece`.
+
+    added: adds the control and user-defined symbols as added tokens.
+    """
     _check(proto)
     spec, as_suffix = proto.normalizer_spec, proto.trainer_spec.treat_whitespace_as_suffix
     collapse = spec.remove_extra_whitespaces
@@ -103,6 +106,8 @@ def tokenizer_of(proto: Any) -> Tokenizer:
     pieces = [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
     pieces += [decoders.Strip(" ", 1, 0)] * spec.add_dummy_prefix
     tokenizer.decoder = decoders.Sequence(pieces)
+    if not added:
+        return tokenizer
     named = {kind: [piece.piece for piece in proto.pieces if piece.type == kind] for kind in range(1, 7)}
     tokenizer.add_special_tokens(
         [AddedToken(token, special=True, normalized=False) for token in (*named[UNKNOWN], *named[CONTROL])]

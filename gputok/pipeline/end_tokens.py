@@ -75,7 +75,7 @@ def configured(path: str | os.PathLike[str], role: str) -> str | None:
         token: Any = content.get(f"{role}_token")
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         raise ValueError(f"{config}: expected a JSON object") from None
     token = getattr(token, "get", {"content": token}.get)("content")
     return token if isinstance(token, str) else None

@@ -658,6 +658,7 @@ def written(path: pathlib.Path, model: str, tokens: list[str], **values) -> path
     return _closed(writer, path)
 
 
+@pytest.mark.filterwarnings("ignore:pattern .* has a look-behind where a match begins")
 @pytest.mark.parametrize("options", [SPM_OPTIONS[0], SPM_OPTIONS[2], {"add_dummy_prefix": False}], ids=str)
 def test_gguf_of_unigram(options, tmp_path):
     model = spm_model("unigram", **options)

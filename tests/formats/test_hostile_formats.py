@@ -18,6 +18,7 @@ import pytest
 from hostile_formats import CONFIG, FORMATS, Tried, damaged, gguf, gguf_metadata, whole
 
 from gputok import AutoTokenizer, PreTrainedTokenizer, WordCounts, corpus, from_tekken
+from gputok.pipeline import end_tokens
 from gputok.pretrained import folders
 from gputok.recipes import recipe
 
@@ -100,6 +101,12 @@ def test_ten_million_special_tokens_are_refused():
         from_tekken(json.dumps(value).encode())
 
 
+def test_settings_that_are_nested_deeply_are_refused(tmp_path):
+    (tmp_path / "tokenizer_config.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"tokenizer_config\.json: expected a JSON object"):
+        end_tokens.configured(tmp_path / "tokenizer.json", "eos")
+
+
 def test_four_billion_reserved_tokens_are_refused(tmp_path):
     """`transformers` gives a name to each id between the last of a tiktoken file and those of the settings."""
     (tmp_path / "tokenizer.model").write_bytes(FORMATS["tiktoken"].whole())
@@ -144,6 +151,8 @@ def json_with(kind: str, keys: list, value) -> bytes:
             lambda: json_with("tekken", ["config"], {}),
             "tekken.json: config: missing field 'pattern'",
         ),
+        ("corpus.csv", lambda: b"a" * 200_000 + b",b\n1,2\n", "corpus.csv: not readable as CSV"),
+        ("corpus.csv", lambda: b"long" * 9999 + b",b\nx,y\n", "corpus.csv has the columns longlong"),
         ("added_tokens.json", lambda: json.dumps({"long" * 9999: -1}).encode(), "must be a whole number"),
         ("mds: ids/index.json", lambda: json_with("mds: ids/index.json", ["shards"], 5), "shards: "),
         (
