@@ -117,7 +117,7 @@ STEPS = (
             Stage("cut_runs"),
             Stage("merge_runs", cpu_only=("known",)),
         ),
-        ("joints", "new_memory", "new_runs", "run_tables"),
+        ("frequent_cells", "joints", "new_memory", "new_runs", "run_tables"),
     ),
     Step(
         "train_parity_bpe",

@@ -6,6 +6,11 @@ has the result. Progress, warnings and errors go to standard error, an error as 
 1 failure, 2 usage error, 130 interrupted (Ctrl-C).
 """
 
+import os
+
+# No command multiplies matrices. Else OpenBLAS starts threads as NumPy is imported, and they wait for 0.1 s of CPU
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from gputok.cli.entry import app, main
 
 __all__ = ["app", "main"]

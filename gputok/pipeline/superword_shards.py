@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gputok.pipeline.pipeline import Pipeline
     from gputok.progress import Progress, Report
     from gputok.text.word_counts import WordCounts
+    from gputok.types import Bytes
 
 
 class Saved:
@@ -47,13 +48,13 @@ class Saved:
 
         return Cells.of(self._counted(stage, "pairs", count, report, []))
 
-    def runs(self, stage: SecondStage, cells: Cells, threshold: int, report: Report) -> WordCounts:
-        """Counts the runs of tokens between neighbours that are rarer than the threshold."""
+    def runs(self, stage: SecondStage, frequent: Bytes, threshold: int, report: Report) -> WordCounts:
+        """Counts the runs of tokens between neighbours that are rarer than the threshold; frequent: of `Cells.reaching`."""
 
         def count(read: Any, read_raw: Any, n_bytes: int | None, report: Report) -> WordCounts:
-            return stage.count_runs(read(), cells, threshold, self._threads, report, n_bytes, self._memory)
+            return stage.count_runs(read(), frequent, self._threads, report, n_bytes, self._memory)
 
-        digest = hashlib.blake2b(cells.counts.data, digest_size=16).hexdigest()
+        digest = hashlib.blake2b(frequent.data, digest_size=16).hexdigest()
         return self._counted(stage, f"runs-{threshold}", count, report, [threshold, digest])
 
     def _counted(
@@ -129,12 +130,13 @@ def count_runs(
 ) -> WordCounts:
     """Counts runs of tokens of a shard; options: of `corpus.read`."""
     stage, cells = second_stage(pipeline, trainer), Cells.of(pairs)
-    threshold = stage.threshold(cells) if threshold is None else max(threshold, trainer.least)
+    frequent = cells.reaching(stage.threshold(cells) if threshold is None else max(threshold, trainer.least))
+    del cells
     total = corpus.total_bytes(source, column=options.get("column"))
     given: dict[str, Any] = {**options, **corpus.within(memory)}
     batches = corpus.read(source, threads=threads, **given)
     with reporting(progress) as report:
-        return stage.count_runs(batches, cells, threshold, threads, report, total, memory)
+        return stage.count_runs(batches, frequent, threads, report, total, memory)
 
 
 def learn_from_runs(

@@ -124,6 +124,12 @@ class Cells:
             with self._locks[number]:
                 add_pairs(self.counts, dealt[starts[number] : starts[number + 1]])
 
+    def reaching(self, threshold: int) -> Bytes:
+        """Returns which counters reach a threshold, a bit for each."""
+        from gputok.kernels.cpu.superwords import frequent_cells
+
+        return frequent_cells(self.counts, threshold)
+
     def reached_by(self, n: int) -> int:
         """Returns the n-th largest count, or 0 if there are fewer counters."""
         if n > len(self.counts):
@@ -162,8 +168,8 @@ class _PairCounter:
 class _RunCounter:
     """Counts runs of tokens, as words whose bytes are ids."""
 
-    def __init__(self, tokens: WordTokens, traits: Array, veto: Veto, cells: Cells, threshold: int) -> None:
-        self._tokens, self._rule = tokens, (traits, veto, cells.counts, threshold)
+    def __init__(self, tokens: WordTokens, traits: Array, veto: Veto, frequent: Bytes) -> None:
+        self._tokens, self._rule = tokens, (traits, veto, frequent)
         self._dtype = run_type(len(tokens.model.vocabulary))
 
     def cut(self, batch: TextBatch) -> list[int]:
@@ -241,15 +247,14 @@ class SecondStage:
     def count_runs(
         self,
         batches: Iterator[TextBatch],
-        cells: Cells,
-        threshold: int,
+        frequent: Bytes,
         threads: int | None,
         report: Report | None,
         total: int | None,
         memory: MemoryLimit | None,
     ) -> WordCounts:
-        """Counts the runs of tokens between neighbours that are rarer than the threshold."""
-        counter = _RunCounter(self.tokens, self._traits, self._veto, cells, threshold)
+        """Counts the runs of tokens between rare neighbours; frequent: of `Cells.reaching`."""
+        counter = _RunCounter(self.tokens, self._traits, self._veto, frequent)
         return count_by(
             lambda _: counter, batches, thread_count(threads), _named(report, "count runs"), total, memory
         )
@@ -276,8 +281,8 @@ class Passes(Protocol):
         """Counts neighbouring tokens."""
         ...
 
-    def runs(self, stage: SecondStage, cells: Cells, threshold: int, report: Report) -> WordCounts:
-        """Counts the runs of tokens between neighbours that are rarer than the threshold."""
+    def runs(self, stage: SecondStage, frequent: Bytes, threshold: int, report: Report) -> WordCounts:
+        """Counts the runs of tokens between neighbours that are rarer than the threshold; frequent: of `Cells.reaching`."""
         ...
 
 
@@ -296,10 +301,10 @@ class Streamed(NamedTuple):
         stage.count_pairs(self.read(), cells, self.threads, report, total)
         return cells
 
-    def runs(self, stage: SecondStage, cells: Cells, threshold: int, report: Report) -> WordCounts:
-        """Counts the runs of tokens between neighbours that are rarer than the threshold."""
+    def runs(self, stage: SecondStage, frequent: Bytes, threshold: int, report: Report) -> WordCounts:
+        """Counts the runs of tokens between neighbours that are rarer than the threshold; frequent: of `Cells.reaching`."""
         total = self.read.n_bytes or self.total
-        return stage.count_runs(self.read(), cells, threshold, self.threads, report, total, self.memory)
+        return stage.count_runs(self.read(), frequent, self.threads, report, total, self.memory)
 
 
 def learn(
@@ -309,7 +314,7 @@ def learn(
 
     Args:
         stage: the second stage.
-        passes: reads the corpus; `runs` once more where the threshold was too high.
+        passes: reads the corpus; once more where the threshold was too high.
         report: called with the stages "count pairs", "count runs" and "merge superwords".
         memory: the memory limit, or None.
         threads: how many threads merge; None: all cores.
@@ -317,17 +322,19 @@ def learn(
     Returns:
         What both stages have learned.
     """
-    cells = passes.cells(stage, report)
-    wanted, threshold = _WANTED, stage.threshold(cells)
+    wanted, threshold = _WANTED, None
     while True:
-        runs = passes.runs(stage, cells, threshold, report)
+        cells = passes.cells(stage, report)
+        threshold = stage.threshold(cells, wanted, below=threshold)
+        frequent = cells.reaching(threshold)
+        del cells  # most of the memory; a threshold is rarely too high
+        runs = passes.runs(stage, frequent, threshold, report)
         if memory is not None:
             stage.trainer.check_memory(runs, memory.n_bytes, thread_count(threads))
         learned = stage.learn(runs, threshold, report, threads)
         if learned is not None:
             return learned
         wanted *= 2
-        threshold = stage.threshold(cells, wanted, below=threshold)
 
 
 def first_stage(

@@ -102,21 +102,20 @@ def add_pairs(cells: np.ndarray, dealt: np.ndarray) -> None:
 
 
 def cut_runs(
-    ids: np.ndarray,
-    marks: np.ndarray,
-    traits: np.ndarray,
-    veto: Veto | None,
-    cells: np.ndarray,
-    threshold: int,
+    ids: np.ndarray, marks: np.ndarray, traits: np.ndarray, veto: Veto | None, frequent: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The runs of tokens between which cells reach the threshold: start, stop, int64[runs]; of two tokens at least."""
-    bits, runs = len(cells).bit_length() - 1, []
+    """The runs of tokens between which cells are frequent: start, stop, int64[runs]; of two tokens at least.
+
+    frequent: uint8[], a bit for each cell.
+    """
+    bits, runs = len(frequent).bit_length() + 2, []
+    is_frequent = np.unpackbits(frequent, bitorder="little")
     for a, b in itertools.pairwise([*np.flatnonzero(marks & _CUT).tolist(), len(ids)]):
         start = a
         for i in range(a + 1, b + 1):
             if i < b:
                 x, y = int(ids[i - 1]), int(ids[i])
-                if cells[_cell(x, y, bits)] >= threshold and _may_merge(traits, veto, x, y):
+                if is_frequent[_cell(x, y, bits)] and _may_merge(traits, veto, x, y):
                     continue
             if i - start > 1:
                 runs.append((start, i))

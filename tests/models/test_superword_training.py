@@ -184,8 +184,10 @@ def test_pairs_and_runs(veto, dtype):
     reference.add_pairs(others, dealt)
     assert np.array_equal(cells, others) and cells.max() == 2**32 - 1
     for threshold in (1, 5, 9, 2**32 - 1):
-        found = superwords.cut_runs(ids, marks, traits, veto, cells, threshold)
-        expected = reference.cut_runs(ids, marks, traits, veto, cells, threshold)
+        frequent = superwords.frequent_cells(cells, threshold)
+        assert np.array_equal(np.unpackbits(frequent, bitorder="little"), cells >= threshold)
+        found = superwords.cut_runs(ids, marks, traits, veto, frequent)
+        expected = reference.cut_runs(ids, marks, traits, veto, frequent)
         assert all(map(np.array_equal, found, expected))
 
 

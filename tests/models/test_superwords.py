@@ -217,7 +217,7 @@ def test_a_threshold_that_was_too_high_is_lowered(wanted, bits, monkeypatch):
     chosen = superwords.SecondStage.threshold
 
     def threshold(self, cells, n=None, below=None):
-        thresholds.append(chosen(self, cells, n or wanted, below))
+        thresholds.append(chosen(self, cells, wanted if below is None else n, below))
         return thresholds[-1]
 
     monkeypatch.setattr(superwords.SecondStage, "threshold", threshold)
@@ -552,9 +552,8 @@ def test_cut_and_uncut_runs_of_whole_corpora(name, max_words, corpus_sample, tmp
     first.train([str(path)], trainer.first_stage())
     given = superwords.first_tokens(first.pipeline.model, {}, trainer)
     stage = superwords.SecondStage(first.pipeline, given, trainer, first.pre_tokenizer)
-    cells = superwords.Cells(16)
-    cells.counts[:] = 1
-    whole = stage.count_runs(corpus.read([str(path)]), cells, 1, None, None, None, None)
+    every = np.full(1 << 13, 255, np.uint8)
+    whole = stage.count_runs(corpus.read([str(path)]), every, None, None, None, None)
     learned = stage.learn(whole, 1, None)
     model = models.BPE()
     learned.into(model)

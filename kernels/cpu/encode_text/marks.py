@@ -18,7 +18,7 @@ MARK = np.uint64(56)  # of a new word, above its number
 MOST_BITS = np.uint64(57)
 
 
-@kernel(inline=True)
+@kernel
 def mark_words(block, bounds, n_words, text, cuts, inside, marks, united):
     """Writes where words or pieces begin in a block, ascending, then its size, and the mark of each; returns their number.
 

@@ -6,7 +6,7 @@ runs.py    merging what lies between these cuts
 """
 
 from gputok.kernels.cpu.superwords.joints import Joints, fit_tokens, joints, new_memory
-from gputok.kernels.cpu.superwords.pairs import add_pairs, cut_runs, deal_pairs
+from gputok.kernels.cpu.superwords.pairs import add_pairs, cut_runs, deal_pairs, frequent_cells
 from gputok.kernels.cpu.superwords.runs import Runs, merge_runs, new_runs, run_tables
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "cut_runs",
     "deal_pairs",
     "fit_tokens",
+    "frequent_cells",
     "joints",
     "merge_runs",
     "new_memory",

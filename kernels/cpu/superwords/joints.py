@@ -23,13 +23,16 @@ from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.encode_text.marks import CUT, UNSURE
 from gputok.kernels.cpu.encode_words.merge import SHORT, merge_by_heap, merge_by_scan
 from gputok.kernels.cpu.lookup import NONE, index_pairs, pairs_of, rank_of
-from gputok.kernels.cpu.primitives.constants import ALL, GOLDEN, U0, U1, U2, U6, U8, U32, U63, U64
-from gputok.kernels.cpu.primitives.memory import View, copy, load_u64, scratch, view
+from gputok.kernels.cpu.primitives.constants import ALL, GOLDEN, LOW32, U0, U1, U2, U6, U8, U32, U63, U64
+from gputok.kernels.cpu.primitives.memory import View, copy, load_u64, scratch, tail, view
+from gputok.kernels.cpu.superwords.few import FEW, few_ids, put_few
 from gputok.kernels.signatures import I64s, U8s, U16orU32, U16s, U32s, U64s, i64, u8, u32, u64
 
 BYTES = np.uint64(256)
 # Of the number of pairs that are remembered: 512 KiB, which stays in a cache of the second level
 KNOWN_BITS = 16
+# Likewise, of pairs that don't fit, with the ids of their joined text
+ANEW_BITS = 12
 # Bytes that are encoded anew, besides four times a piece's, before the whole piece is
 MUCH_WORK = 4096
 _UNSURE_OF_EIGHT = np.uint64(0x0202020202020202)
@@ -266,7 +269,7 @@ def _copy_ids(target, n, source, begin, end):
 def _fit_tokens(ids, ends, marks, tables, known, much_work, out, out_marks, out_ends):
     """Writes the ids of each piece, all of which fit, their marks, and where those of each text end.
 
-    out, out_marks: with room for an id of each byte of the texts. Ids are below len(tables.age); only pieces of several ids,
+    out, out_marks: with room for an id of each byte of the texts, and FEW ids more. Ids are below len(tables.age); only pieces of several ids,
     which all have ages, are looked at.
 
     The ids written so far are always the encoding of their text. If the next id doesn't fit, the last of them are taken
@@ -275,6 +278,7 @@ def _fit_tokens(ids, ends, marks, tables, known, much_work, out, out_marks, out_
     """
     s, symbols, mark = _views(tables, known), view(ids), view(marks)
     fitting, fitting_marks = view(out), view(out_marks)
+    anew = tail(view(known), np.uint64(1 << KNOWN_BITS))
     merging = s.pairs, view(tables.merged), s.parts, np.uint32(tables.nothing)
     room = U64
     memory = _work_for(room)
@@ -287,17 +291,30 @@ def _fit_tokens(ids, ends, marks, tables, known, much_work, out, out_marks, out_
             n = _copy_ids(fitting, n, symbols, i, misfit)
             i = misfit
             while i < end and not mark[i] & CUT:
-                if _fits(s, np.uint64(fitting[n - U1]), np.uint64(symbols[i])):
+                x, y = np.uint64(fitting[n - U1]), np.uint64(symbols[i])
+                if _fits(s, x, y):
                     fitting[n], fitting_marks[n] = symbols[i], 0
                     n += U1
                     i += U1
                     break
                 first = n - U1  # of the piece
+                key = (x << U32 | y) + U1
+                both = tail(anew, key * GOLDEN >> np.uint64(64 - ANEW_BITS) << U2)
+                if both[U0] == key and (
+                    fitting_marks[first] & CUT or _fits(s, np.uint64(fitting[first - U1]), both[U1] & LOW32)
+                ):
+                    n = put_few(fitting, first, both[U1], both[U2])
+                    for k in range(first + U1, n):
+                        fitting_marks[k] = 0
+                    fitting_marks[first] &= CUT
+                    i += U1
+                    continue
                 while not fitting_marks[first] & CUT:
                     first -= U1
                 if first != piece:
                     piece, stop, work = first, U0, U0
                 kept, next, back = n, i + U1, U1
+                before, of_both = n - U1, next
                 while True:
                     kept -= min(back, kept - first)
                     back += back
@@ -318,6 +335,9 @@ def _fit_tokens(ids, ends, marks, tables, known, much_work, out, out_marks, out_
                     spelled = _spell_ids(s, fitting, kept, n, memory[0], U0)
                     _spell_ids(s, symbols, i, next, memory[0], spelled)
                     n, i = _encode(s, merging, memory, size, fitting, kept), next
+                    if kept == before and next == of_both and n - kept <= FEW:
+                        both[U0] = key
+                        both[U1], both[U2] = few_ids(fitting, kept, n - kept)
                     if kept == first or _fits(s, np.uint64(fitting[kept - U1]), np.uint64(fitting[kept])):
                         break
                 for k in range(kept, n):
@@ -347,7 +367,7 @@ def fit_tokens(
     known = new_memory() if known is None else known
     if _fit(ids, marks, tables, known):
         return ids, ends, marks
-    room = n_bytes + len(ends)  # a text that is another token may be empty
+    room = n_bytes + len(ends) + 4  # a text that is another token may be empty
     fitting, fitting_marks = np.empty(room, ids.dtype), np.empty(room, np.uint8)
     fitting_ends = np.zeros(len(ends), np.int64)
     _fit_tokens(ids, ends, marks, tables, known, much_work, fitting, fitting_marks, fitting_ends)
@@ -356,5 +376,5 @@ def fit_tokens(
 
 
 def new_memory() -> np.ndarray:
-    """Memory of pairs that fit: uint64[2 ** KNOWN_BITS]."""
-    return np.zeros(1 << KNOWN_BITS, np.uint64)
+    """Memory of pairs that fit, uint64[2 ** KNOWN_BITS], and of others and the ids that they become, four numbers for each."""
+    return np.zeros((1 << KNOWN_BITS) + (4 << ANEW_BITS), np.uint64)

@@ -15,13 +15,14 @@ import numpy as np
 from gputok.kernels import Veto
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.encode_text.marks import CUT
-from gputok.kernels.cpu.primitives.constants import GOLDEN, U0, U1, U32, U64
+from gputok.kernels.cpu.primitives.constants import GOLDEN, U0, U1, U3, U7, U32, U64
 from gputok.kernels.cpu.primitives.memory import as_array, prefetch, scratch, view
 from gputok.kernels.cpu.train_bpe.veto import may_merge, veto_limits
 from gputok.kernels.signatures import U16orU32, i64, u8, u32, u64
 
 RANGE_BITS = 6  # of the number of ranges that cells are dealt to
 _BLOCK = 256  # symbols whose cells are asked for before they are read
+_CELLS_AT_ONCE = 1 << 20
 _MOST = np.uint32(0xFFFFFFFF)  # a cell counts no further
 
 
@@ -95,12 +96,12 @@ def _add_pairs(cells, dealt):
         counters[at] = count + np.uint32(count != _MOST)
 
 
-@kernel(U16orU32, u8[:], u64[:], i64[:], u32[:], i64, i64, i64)
-def _cut_runs(ids, marks, traits, limits, cells, bits, threshold, capacity):
-    """Bounds: as in _deal_pairs; a cell is below 2**bits, the number of cells; a run has two ids, so capacity len(ids) / 2."""
+@kernel(U16orU32, u8[:], u64[:], i64[:], u8[:], i64, i64)
+def _cut_runs(ids, marks, traits, limits, frequent, bits, capacity):
+    """Bounds: as in _deal_pairs; a cell is below 2**bits, the number of bits; a run has two ids, so capacity len(ids) / 2."""
     symbols, mark, trait = view(ids), view(marks), view(traits)
     bounds, n_traits, n_ids = view(limits), np.uint64(len(traits)), np.uint64(len(ids))
-    counters, shift, least = view(cells), U64 - np.uint64(bits), np.uint64(threshold)
+    is_frequent, shift = view(frequent), U64 - np.uint64(bits)
     starts, stops = scratch(capacity, np.int64), scratch(capacity, np.int64)
     ahead = scratch(_BLOCK, np.uint64)
     n, run, at = U0, U0, U1
@@ -111,21 +112,19 @@ def _cut_runs(ids, marks, traits, limits, cells, bits, threshold, capacity):
             y = np.uint64(symbols[at + i])
             cell = _cell(x, y, shift)
             ahead[i] = cell
-            prefetch(counters, cell)
+            prefetch(is_frequent, cell >> U3)
             x = y
-        x = np.uint64(symbols[at - U1])
         for i in range(m):
-            y = np.uint64(symbols[at + i])
-            if (
-                mark[at + i] & CUT
-                or np.uint64(counters[ahead[i]]) < least
-                or not may_merge(n_traits, trait, bounds, x, y)
-            ):
+            cell = ahead[i]
+            joins = np.uint64(is_frequent[cell >> U3]) >> (cell & U7) & np.uint64(mark[at + i] ^ CUT) & U1
+            if joins:
+                x, y = np.uint64(symbols[at + i - U1]), np.uint64(symbols[at + i])
+                joins = np.uint64(may_merge(n_traits, trait, bounds, x, y))
+            if not joins:
                 starts[n] = run
                 stops[n] = at + i
                 n += np.uint64(at + i - run > U1)
                 run = at + i
-            x = y
         at += m
     if n_ids > run + U1:
         starts[n] = run
@@ -135,18 +134,22 @@ def _cut_runs(ids, marks, traits, limits, cells, bits, threshold, capacity):
 
 
 def cut_runs(
-    ids: np.ndarray,
-    marks: np.ndarray,
-    traits: np.ndarray,
-    veto: Veto | None,
-    cells: np.ndarray,
-    threshold: int,
+    ids: np.ndarray, marks: np.ndarray, traits: np.ndarray, veto: Veto | None, frequent: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts pieces between tokens that no merge of count `threshold` or more joins; runs of one token are left out.
+    """Cuts pieces between tokens that no merge of some count or more joins; runs of one token are left out.
 
-    ids, marks, traits, veto: as for `deal_pairs`; cells: uint32[2**bits], how often neighbours were counted.
+    ids, marks, traits, veto: as for `deal_pairs`; frequent: of `frequent_cells`.
 
     -> start, stop: int64[runs], ascending; run i is ids[start[i]:stop[i]].
     """
-    bits = len(cells).bit_length() - 1
-    return _cut_runs(ids, marks, traits, veto_limits(veto), cells, bits, threshold, len(ids) // 2 + 2)
+    bits = len(frequent).bit_length() + 2
+    return _cut_runs(ids, marks, traits, veto_limits(veto), frequent, bits, len(ids) // 2 + 2)
+
+
+def frequent_cells(cells: np.ndarray, threshold: int) -> np.ndarray:
+    """Which cells, uint32[2**bits], have counted `threshold` or more: a bit for each, uint8[2**bits / 8].
+
+    They stay in a cache of the second or third level, which the counts don't.
+    """
+    parts = (cells[at : at + _CELLS_AT_ONCE] >= threshold for at in range(0, len(cells), _CELLS_AT_ONCE))
+    return np.concatenate([np.packbits(part, bitorder="little") for part in parts])

@@ -18,7 +18,6 @@ from gputok.kernels.cpu.lookup import NONE, index_pairs, pairs_of
 from gputok.kernels.cpu.primitives.constants import (
     ALL,
     GOLDEN,
-    LOW32,
     U0,
     U1,
     U2,
@@ -40,6 +39,7 @@ from gputok.kernels.cpu.primitives.memory import (
     trailing_zeros,
     view,
 )
+from gputok.kernels.cpu.superwords.few import few_ids, put_few
 from gputok.kernels.signatures import U16orU32, U32s, U64s, i64, u8, u32, u64
 
 _KNOWN_BITS = (
@@ -126,24 +126,6 @@ def _next_gap(joined, i):
 
 
 @kernel(inline=True)
-def _key_of(symbols, at, size):
-    """Two to four symbols as two numbers, with NONE instead of those that are missing."""
-    third = np.uint64(symbols[at + (U2 if size > U2 else U1)])
-    fourth = np.uint64(symbols[at + (U3 if size > U3 else U1)])
-    low = np.uint64(symbols[at]) | np.uint64(symbols[at + U1]) << U32
-    high = (third if size > U2 else LOW32) | (fourth if size > U3 else LOW32) << U32
-    return low, high
-
-
-@kernel(inline=True)
-def _put_four(out, n, low, high):
-    """Writes four ids, of which the missing ones are NONE, and returns where the others end."""
-    second, third, fourth = low >> U32, high & LOW32, high >> U32
-    out[n], out[n + U1], out[n + U2], out[n + U3] = low, second, third, fourth
-    return n + U1 + np.uint64(second != LOW32) + np.uint64(third != LOW32) + np.uint64(fourth != LOW32)
-
-
-@kernel(inline=True)
 def _copy_ids(out, n, symbols, begin, end, n_ids):
     """Copies symbols[begin:end] to out[n:], eight at a time, if so many are there: up to seven too many."""
     if begin + (end - begin + U7 & ~U7) <= n_ids:
@@ -197,7 +179,7 @@ def _merge_runs(ids, ends, marks, tables, known, merged_ids, merged_ends):
         at = joint + n_joints if likely(n_joints < MOST_BITS) else _next_gap(joined, joint)
         size = at - begin
         if size <= U4:
-            low, high = _key_of(symbols, begin, size)
+            low, high = few_ids(symbols, begin, size)
             slot = tail(slots, ((low * GOLDEN) ^ (high * _HIGH)) >> known_shift << U2)
             if not likely(slot[U0] == low and slot[U1] == high):
                 for i in range(size):
@@ -209,8 +191,8 @@ def _merge_runs(ids, ends, marks, tables, known, merged_ids, merged_ends):
                     work[3][k] = work[0][i]
                     k += U1
                     i = np.uint64(work[2][i])
-                slot[U2], slot[U3] = _key_of(work[3], U0, k) if k > U1 else (work[3][U0] | LOW32 << U32, ALL)
-            n = _put_four(out, n, slot[U2], slot[U3])
+                slot[U2], slot[U3] = few_ids(work[3], U0, k)
+            n = put_few(out, n, slot[U2], slot[U3])
         elif size <= np.uint64(SHORT):
             for i in range(size):
                 work[0][i] = symbols[begin + i]
