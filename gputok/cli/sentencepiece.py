@@ -42,7 +42,7 @@ def _value_of(text: str, default: Any) -> Any:
         if text.lower() not in _BOOLEANS:
             raise ValueError("expected true or false")
         return _BOOLEANS[text.lower()]
-    if isinstance(default, list):
+    if isinstance(default, list | tuple):
         return [item for item in text.split(",") if item]
     try:
         return type(default)(text)
@@ -87,7 +87,6 @@ def train_sentencepiece(
     options: dict[str, Any],
 ) -> None:
     """Trains as SentencePiece does, and writes a .model or a tokenizer.json."""
-    from gputok.formats.sentencepiece import tokenizer_of
     from gputok.formats.sentencepiece_training import train_model
     from gputok.trainers import SentencePieceBpeTrainer
 
@@ -108,6 +107,10 @@ def train_sentencepiece(
         if output.endswith(".model"):
             written.write_bytes(proto.SerializeToString())
         else:
+            from gputok.formats.sentencepiece import (
+                tokenizer_of,
+            )  # a .model needs no Tokenizer, whose import takes 40 ms
+
             written.write_text(tokenizer_of(proto).to_str(pretty=True), encoding="utf-8", newline="\n")
     size, seconds = len(proto.pieces), time.perf_counter() - start
     shown = shown_output(output)

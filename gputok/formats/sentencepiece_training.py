@@ -10,7 +10,6 @@ import numpy as np
 from gputok.automaton import compile_literal
 from gputok.fields import short
 from gputok.files.sentencepiece_proto import BPE, NORMAL, protobuf
-from gputok.formats.sentencepiece import tokenizer_of
 from gputok.models.bpe.sentencepiece_trainer import SentencePieceBpeTrainer, TrainedPiece
 from gputok.normalizers import Precompiled
 from gputok.pre_tokenizers import SplitPlan
@@ -68,6 +67,8 @@ def train_sentencepiece(
         ValueError: the name of the rule is unknown, or the trainer refuses the text (`SentencePieceBpeTrainer.train`).
         ImportError: the package `sentencepiece` is missing.
     """
+    from gputok.formats.sentencepiece import tokenizer_of
+
     model = train_model(
         files,
         trainer,

@@ -277,5 +277,16 @@ _CHECKS: Mapping[str, Check] = per_field(
     superword_pattern=_pattern,
     max_words=optional(integer(1, SIZE)),
     allow_colon_space=switch,
+    character_coverage=_real,
+    max_sentencepiece_length=_count,
+    split_by_unicode_script=switch,
+    split_by_number=switch,
+    split_digits=switch,
+    byte_fallback=switch,
+    hard_vocab_limit=switch,
+    split_by_whitespace=switch,
+    treat_whitespace_as_suffix=switch,
+    control_symbols=listed(string),
+    user_defined_symbols=listed(string),
 )
 """The check of each option; an option has the same check in all trainers."""

@@ -158,6 +158,10 @@ def test_refused(tmp_path):
         ValueError, match="user_defined_symbols and treat_whitespace_as_suffix don't go together"
     ):
         train(treat_whitespace_as_suffix=True, user_defined_symbols=["<sep>"])
+    with pytest.raises(TypeError, match="split_digits"):
+        train(split_digits="false")
+    with pytest.raises(TypeError, match="user_defined_symbols"):
+        train(user_defined_symbols="<sep>")
     with pytest.raises(ValueError, match="is no rule of SentencePiece"):
         train_sentencepiece([str(path)], normalization_rule_name="nothing")
     path.write_text("a\u2585b\n")

@@ -15,6 +15,7 @@ import numpy as np
 
 from gputok.automaton.unicode_tables import script_sets
 from gputok.files.sentencepiece_proto import BYTE, CONTROL, NORMAL, UNKNOWN, USER_DEFINED
+from gputok.models.trainer import CheckedOptions
 from gputok.tokens.vocabulary import pack
 from gputok.types import public
 
@@ -40,7 +41,7 @@ class TrainedPiece(NamedTuple):
 
 @public("gputok.trainers")
 @dataclass(kw_only=True)
-class SentencePieceBpeTrainer:
+class SentencePieceBpeTrainer(CheckedOptions):
     """Trains a BPE with the same pieces, order and scores as SentencePiece 0.2.
 
     `gputok.train_sentencepiece` also reads and normalizes text as SentencePiece does, and makes a tokenizer. The options
@@ -63,6 +64,7 @@ class SentencePieceBpeTrainer:
             with `treat_whitespace_as_suffix`.
 
     Raises:
+        TypeError: an option has a value of another type.
         ValueError: an option has a value that is not allowed.
 
     Example:
