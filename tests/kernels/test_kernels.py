@@ -313,6 +313,23 @@ def test_random_words_are_encoded(version, seed):
 
 
 @compiled_versions
+def test_words_that_are_tokens_stay_whole(version):
+    """Of any length, if no merge makes them; words that differ in one byte are none."""
+    names = ["abcdefghijklmnopqrstuvwxyz"[:n] for n in range(2, 27)]
+    vocabulary = {name: i for i, name in enumerate([*BYTE_CHARACTERS, *names])}
+    tables = models.BPE(vocabulary, [], ignore_merges=True)._byte_tables
+    words = [name.encode() for name in names]
+    words += [
+        word[:at] + b"Z" + word[at + 1 :] for word in words for at in (0, len(word) // 2, len(word) - 1)
+    ]
+    data, offsets = packed(words)
+    arguments = data, offsets[:-1], offsets[1:], tables
+    found = stages_of(version).encode_words(*arguments)
+    assert found[0][: len(names)].tolist() == list(range(256, 256 + len(names)))
+    assert_equal(found, reference.encode_words(*arguments))
+
+
+@compiled_versions
 @pytest.mark.parametrize(("x", "y"), ["ab", "aa"])
 def test_a_token_that_ranks_before_its_parts(version, x, y):
     """Two equal neighbours merge, and then merge with the next symbol, before a third equal symbol comes."""
