@@ -50,7 +50,7 @@ _COMPILING = Range(0.0, 6.0)
 # Bytes of memory traffic for each byte of text whose lines are found: the text, bits, and where lines begin
 _LINES_BYTES = 2
 _LAUNCH = Range(2.2e-6, 3.5e-6)  # seconds from one small kernel to the next in a stream
-# Seconds of Python for a batch: 20 launches, 40 arrays, 5 looks at the device
+# Seconds of Python for a batch: 21 launches, 40 arrays, 6 looks at the device
 _HOST_A_BATCH = Range(0.4e-3, 0.8e-3)
 _BATCH = 64 << 20  # bytes of text
 # Seconds of one block that reads 4,000 candidates four times, and puts 256 in order
