@@ -5,6 +5,7 @@ Words are looked up in blocks; each key prefetches its slot, so that the later c
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -13,7 +14,7 @@ from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U3, U4, U32, U64
 from gputok.kernels.cpu.primitives.hashing import same_bytes
-from gputok.kernels.cpu.primitives.memory import copy, prefetch, scratch, tail, view
+from gputok.kernels.cpu.primitives.memory import copy, leading_zeros, prefetch, scratch, tail, view
 from gputok.kernels.cpu.walk import (
     BLOCK_BYTES,
     END_OF_TEXT,
@@ -28,18 +29,20 @@ from gputok.kernels.cpu.word_table import (
     N_KEY_MASKS,
     N_KEYS,
     N_WORDS,
+    Views,
     WordTable,
     add_ones,
     enlarged,
     find_or_enter,
-    find_slot,
     has_room,
     hash_missing,
+    hash_of_key,
     hash_word,
     home,
     key_of_slot,
     put_key_masks,
     put_keys,
+    same_word,
     views,
     word_key,
 )
@@ -47,6 +50,8 @@ from gputok.kernels.signatures import i64, u8, u64
 from gputok.kernels.threads import run
 
 _LAST = np.int64(0x7FFFFFFFFFFFFFFF)  # above all positions
+_CHUNK_WORDS = 1 << 10  # words of all tables that are joined together
+_TABLE = np.uint64(40)  # the bit where the number of a table begins, after a slot
 
 
 @kernel(inline=True)
@@ -328,7 +333,7 @@ def distinct_words(
     """The words of several tables, each once, by position: data uint8[], offsets int64[n + 1], counts int64[n].
 
     No table of all words is built: a word stays in the table that saw it first, and its other counts move there. Slots are
-    in the order of hashes, so that this is a walk through two tables side by side. Then the tables, each in the order of
+    in the order of hashes, so that this is a walk through all tables side by side. Then the tables, each in the order of
     its positions, are merged. The ends of documents are left out.
     """
     return woven_words(tables, joined_counts(tables, n_threads, n_threads))
@@ -339,8 +344,16 @@ def joined_counts(tables: Sequence[WordTable], n_threads: int, n_parts: int) -> 
 
     n_parts: so many parts of the words, by their hash, are shared among the threads.
     """
-    own = list(run(counts, ((table,) for table in tables), n_threads))
-    for _ in run(partial(_join_all, tables, own), ((part, n_parts) for part in range(n_parts)), n_threads):
+    own = [np.empty(int(table.state[N_WORDS]), np.int64) for table in tables]
+    columns = [
+        [(column.ctypes.data, column.nbytes) for column in (*table, n)]
+        for table, n in zip(tables, own, strict=True)
+    ]
+    least = min(len(table.slots) for table in tables)
+    n_chunks = 1 << (min(least, max(1, sum(map(len, own)) // _CHUNK_WORDS)).bit_length() - 1)
+    edges = [n_chunks * part // n_parts for part in range(n_parts + 1)]
+    join = partial(_join, np.array(columns, np.int64).reshape(-1, 12), n_chunks)
+    for _ in run(join, itertools.pairwise(edges), n_threads):
         pass
     return own
 
@@ -357,44 +370,117 @@ def woven_words(
     return _written(_weave, columns, n_words, n_bytes)
 
 
-def _join_all(tables, own, part, n_parts):
-    for j, later in enumerate(tables):
-        for i, earlier in enumerate(tables[:j]):
-            _join(earlier, own[i], later, own[j], part, n_parts)
+@kernel(i64[:, :], i64, i64, i64)
+def _join(columns, n_chunks, first, stop):
+    """Writes the counts of the words of chunks first:stop; all counts of a word move to the table with its smallest position.
 
+    A chunk has the words with some of the hashes, whose slots stand together in each table. They meet in a small table of
+    (table << 40 | slot) + 1, which stays in a cache: so the time grows with the number of words, not of pairs of tables.
 
-@kernel(WordTable, i64[:], WordTable, i64[:], i64, i64)
-def _join(a, a_counts, b, b_counts, part, n_parts):
-    """Moves the count of each word that both tables have to the table with the smaller position, and leaves 0 in the other.
-
-    Handles only the words of one of n_parts parts by their hash, so that threads share the work without sharing words.
+    columns: int64[tables, 12], the address and number of bytes of the arrays of each table, and of its counts. n_chunks: a power
+    of two, at most the smallest capacity. Bounds: slots are masked; a word of a slot is below the number of words of its table.
     """
-    there, here, capacity = views(a), views(b), len(b.slots)
-    slots = here.slots
-    i, stop = capacity * part // n_parts, capacity * (part + 1) // n_parts
-    first, last = np.uint64(i) * U4, np.uint64(stop) * U4
+    bits = np.uint64(63) - leading_zeros(np.uint64(n_chunks))  # of a hash, which are equal in a chunk
+    room, met = U4, scratch(4, np.uint64)
+    for chunk in range(first, stop):
+        n = U0
+        for t in range(len(columns)):
+            n += _write_counts(columns, t, chunk, n_chunks)
+        if len(columns) == 1:
+            continue
+        size = U4
+        while size < n + n:
+            size += size
+        if size > room:
+            room, met = size, scratch(np.int64(size), np.uint64)
+        for i in range(size):
+            met[i] = U0
+        for t in range(len(columns)):
+            _meet(columns, t, chunk, n_chunks, met, size, bits)
+
+
+@kernel(inline=True)
+def _table(columns, t):
+    """The views of a table, and its counts, by its row of `columns`."""
+    capacity = np.uint64(columns[t, 1]) >> np.uint64(5)
+    table = Views(
+        _column(columns, t, 0, np.uint64),
+        capacity * U4 - U1,
+        leading_zeros(capacity) + U1,
+        _column(columns, t, 1, np.uint8),
+        _column(columns, t, 2, np.uint64),
+        _column(columns, t, 3, np.int64),
+        _column(columns, t, 4, np.uint64),
+    )
+    return table, _column(columns, t, 5, np.int64)
+
+
+@kernel(inline=True)
+def _chunk_of(table, chunk, n_chunks):
+    """The slots where the probes of the words of a chunk begin: the first, and the one after the last."""
+    n_slots = (table.mask + U1) // np.uint64(n_chunks)
+    return np.uint64(chunk) * n_slots, np.uint64(chunk + 1) * n_slots
+
+
+@kernel(inline=True)
+def _next_word(table, i, first, stop):
+    """The next slot from i on of a word whose probes begin in first:stop, and what to go on from; 0 if there is none."""
     while True:
-        slot = np.uint64(i) * U4 & here.mask
-        is_free = slots[slot + U1] == U0
-        if is_free and i >= stop:
-            return
-        i += 1
-        key, word = key_of_slot(here, slot), slots[slot + U2]
-        at = home(here, key[0], key[1])
-        if is_free or at < first or at >= last or b_counts[word] == 0:
+        slot = i & table.mask
+        i += U4
+        if table.slots[slot + U1] == U0:
+            if i > stop:
+                return slot, U0
             continue
-        begin = here.offsets[word]
-        length = here.offsets[word + U1] - begin
-        slot = find_slot(there, key, home(there, key[0], key[1]), here.arena, begin, length)
-        found = there.slots[slot + U2]
-        if there.slots[slot + U1] == U0 or a_counts[found] == 0:
-            continue
-        if a.position[found] < b.position[word]:
-            a_counts[found] += b_counts[word]
-            b_counts[word] = 0
-        else:
-            b_counts[word] += a_counts[found]
-            a_counts[found] = 0
+        low, high = key_of_slot(table, slot)
+        begin = home(table, low, high)
+        if begin >= first and begin < stop:
+            return slot, i
+
+
+@kernel(inline=True)
+def _write_counts(columns, t, chunk, n_chunks):
+    """Writes the counts of the words of a chunk, and returns their number."""
+    table, counts = _table(columns, t)
+    first, stop = _chunk_of(table, chunk, n_chunks)
+    n = U0
+    slot, i = _next_word(table, first, first, stop)
+    while i != U0:
+        counts[table.slots[slot + U2]] = np.int64(table.slots[slot + U3])
+        n += U1
+        slot, i = _next_word(table, i, first, stop)
+    return n
+
+
+@kernel(inline=True)
+def _meet(columns, t, chunk, n_chunks, met, size, bits):
+    """Enters the words of a chunk into `met`, or moves their counts if they are there; size: a power of two, above n words."""
+    table, counts = _table(columns, t)
+    first, stop = _chunk_of(table, chunk, n_chunks)
+    shift = leading_zeros(size) + U1
+    slot, i = _next_word(table, first, first, stop)
+    while i != U0:
+        low, high = key_of_slot(table, slot)
+        at = hash_of_key(low, high) << bits >> shift
+        own = (np.uint64(t) << _TABLE | slot) + U1
+        while met[at] != U0:
+            there = (met[at] - U1) & ((U1 << _TABLE) - U1)
+            other, other_counts = _table(columns, np.int64((met[at] - U1) >> _TABLE))
+            if same_word(table, slot, other, there):
+                word, other_word = table.slots[slot + U2], other.slots[there + U2]
+                if table.position[word] < other.position[other_word]:
+                    counts[word] += other_counts[other_word]
+                    other_counts[other_word] = 0
+                    met[at] = own
+                else:
+                    other_counts[other_word] += counts[word]
+                    counts[word] = 0
+                own = U0
+                break
+            at = (at + U1) & (size - U1)
+        if own != U0:
+            met[at] = own
+        slot, i = _next_word(table, i, first, stop)
 
 
 @kernel(inline=True)

@@ -138,7 +138,7 @@ def longer(array: np.ndarray, length: int) -> np.ndarray:
     return longer
 
 
-class _Views(NamedTuple):
+class Views(NamedTuple):
     """A table as a hot loop sees it. The number of a slot is the index where it begins in `slots`."""
 
     slots: View  # of uint64
@@ -154,7 +154,7 @@ class _Views(NamedTuple):
 def views(table):
     """The views of a table."""
     capacity = np.uint64(len(table.slots))
-    return _Views(
+    return Views(
         view(table.slots),
         capacity * U4 - U1,
         leading_zeros(capacity) + U1,
@@ -348,7 +348,27 @@ def hash_missing(table, text, bounds, keys, homes, missing, n_missing, longs):
 @kernel(inline=True)
 def home(table, low, high):
     """The slot where the probes of a key begin."""
-    return (low * GOLDEN + high * _K2) >> table.shift << U2
+    return hash_of_key(low, high) >> table.shift << U2
+
+
+@kernel(inline=True)
+def hash_of_key(low, high):
+    """A hash of a key, of which tables use the upper bits."""
+    return low * GOLDEN + high * _K2
+
+
+@kernel(inline=True)
+def same_word(a, slot, b, other):
+    """Whether the slots of two tables have the same word."""
+    (low, high), (other_low, other_high) = key_of_slot(a, slot), key_of_slot(b, other)
+    if low != other_low or high != other_high:
+        return False
+    if high < _LONG:
+        return True
+    word, other_word = a.slots[slot + U2], b.slots[other + U2]
+    begin, there = a.offsets[word], b.offsets[other_word]
+    length = a.offsets[word + U1] - begin
+    return b.offsets[other_word + U1] - there == length and same_long(a.arena, begin, b.arena, there, length)
 
 
 @kernel(inline=True)

@@ -152,7 +152,9 @@ def test_counting_given_pieces_equals_the_reference():
 
 @pytest.mark.parametrize("n_tables", [1, 2, 3, 7])
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_tables_of_any_size_and_number_are_joined(n_tables, threads):
+@pytest.mark.parametrize("chunk", [2, 1 << 10])
+def test_tables_of_any_size_and_number_are_joined(n_tables, threads, chunk, monkeypatch):
+    monkeypatch.setattr(words, "_CHUNK_WORDS", chunk)
     rng = np.random.default_rng(n_tables)
     data = rng.integers(97, 99, 4000).astype(np.uint8)
     n = 20_000
