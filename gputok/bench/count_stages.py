@@ -249,7 +249,5 @@ class _Text:
         n_here = threads if threads <= THREADS[N_MEASURED - 1] else 1
         start = time.perf_counter()
         own = joined_counts(tables, n_here, threads)
-        joined = (time.perf_counter() - start) * n_here / threads
-        start = time.perf_counter()
-        woven_words(tables, own)
-        return joined + time.perf_counter() - start
+        woven_words(tables, own, n_here, threads)
+        return (time.perf_counter() - start) * n_here / threads

@@ -25,7 +25,6 @@ from gputok.kernels.cpu.walk import (
     walk_views,
 )
 from gputok.kernels.cpu.word_table import (
-    N_BYTES,
     N_KEY_MASKS,
     N_KEYS,
     N_WORDS,
@@ -336,7 +335,7 @@ def distinct_words(
     in the order of hashes, so that this is a walk through all tables side by side. Then the tables, each in the order of
     its positions, are merged. The ends of documents are left out.
     """
-    return woven_words(tables, joined_counts(tables, n_threads, n_threads))
+    return woven_words(tables, joined_counts(tables, n_threads, n_threads), n_threads, n_threads)
 
 
 def joined_counts(tables: Sequence[WordTable], n_threads: int, n_parts: int) -> list[np.ndarray]:
@@ -359,15 +358,30 @@ def joined_counts(tables: Sequence[WordTable], n_threads: int, n_parts: int) -> 
 
 
 def woven_words(
-    tables: Sequence[WordTable], own: Sequence[np.ndarray]
+    tables: Sequence[WordTable], own: Sequence[np.ndarray], n_threads: int, n_parts: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """`distinct_words`, from what `joined_counts` gives."""
+    """`distinct_words`, from what `joined_counts` gives; the threads share n_parts ranges of positions."""
     columns = [
         [(column.ctypes.data, column.nbytes) for column in (table.arena, table.offsets, table.position, n)]
         for table, n in zip(tables, own, strict=True)
     ]
-    n_words, n_bytes = sum(map(len, own)), sum(int(table.state[N_BYTES]) for table in tables)
-    return _written(_weave, columns, n_words, n_bytes)
+    lists = np.array(columns, np.int64).reshape(-1, 8)
+    positions = [table.position[: len(n)] for table, n in zip(tables, own, strict=True)]
+    some = np.sort(np.concatenate([column[:: max(1, len(column) // n_parts)] for column in positions]))
+    edges = some[len(some) * np.arange(1, n_parts) // n_parts] if len(some) else some[:0]
+    ends = np.array([[0, *np.searchsorted(column, edges), len(column)] for column in positions], np.int64)
+    ranges = [(lists, first, last) for first, last in itertools.pairwise(ends.T.copy())]
+    sizes = np.array([(0, 0), *run(_size_of, ranges, n_threads)])
+    starts = np.cumsum(sizes, axis=0)
+    n_words, n_bytes = starts[-1].tolist()
+    data, offsets = np.empty(n_bytes, np.uint8), np.zeros(n_words + 1, np.int64)
+    counts = np.empty(n_words, np.int64)
+    work = (
+        (*some, *start, data, offsets, counts) for some, start in zip(ranges, starts.tolist(), strict=False)
+    )
+    for _ in run(_weave, work, n_threads):
+        pass
+    return data, offsets, counts
 
 
 @kernel(i64[:, :], i64, i64, i64)
@@ -489,20 +503,41 @@ def _column(columns, table, i, dtype):
     return view((columns[table, 2 * i], columns[table, 2 * i + 1]), dtype)
 
 
-@kernel(i64[:, :], u8[:], i64[:], i64[:])
-def _weave(columns, data, offsets, count):
-    """Writes the words of all tables by position, without those of count 0, and returns the number of words.
+@kernel(inline=True)
+def _is_counted(arena, starts, counts, word):
+    """Whether a word stays in its table, and is not the end of a document."""
+    begin = starts[word]
+    return counts[word] != 0 and not (starts[word + 1] - begin == 1 and arena[begin] == END_OF_TEXT)
 
-    columns: int64[tables, 8], the address and number of bytes of each table's arena, offsets, position and counts.
-    Bounds: at[t] is below the number of words of table t wherever its columns are read.
+
+@kernel(i64[:, :], i64[:], i64[:])
+def _size_of(columns, first, last):
+    """The number of words, and of their bytes, that `_weave` writes of the words first[t]:last[t] of each table t."""
+    n = n_bytes = 0
+    for t in range(len(columns)):
+        arena, starts = _column(columns, t, 0, np.uint8), _column(columns, t, 1, np.int64)
+        counts = _column(columns, t, 3, np.int64)
+        for word in range(first[t], last[t]):
+            if _is_counted(arena, starts, counts, word):
+                n += 1
+                n_bytes += starts[word + 1] - starts[word]
+    return n, n_bytes
+
+
+@kernel(i64[:, :], i64[:], i64[:], i64, i64, u8[:], i64[:], i64[:])
+def _weave(columns, first, last, n, end, data, offsets, count):
+    """Writes the words first[t]:last[t] of all tables t by position, without those of count 0.
+
+    columns: int64[tables, 8], the address and number of bytes of each table's arena, offsets, position and counts. n: the number
+    of words of the ranges before; end: the number of their bytes. Bounds: `_size_of` all ranges bounds what is written; the
+    words first[t]:last[t] are words of table t.
     """
-    n_tables, n, out = len(columns), 0, view(data)
-    at = np.zeros(n_tables, np.int64)
+    out, at = view(data), first.copy()
     while True:
         # A thread that counted a slice has entered its new words one after the other: they are taken together
         best, smallest, second = -1, _LAST, _LAST
-        for t in range(n_tables):
-            if at[t] == columns[t, 7] // 8:
+        for t in range(len(columns)):
+            if at[t] == last[t]:
                 continue
             position = _column(columns, t, 2, np.int64)[at[t]]
             if position < smallest:
@@ -510,16 +545,16 @@ def _weave(columns, data, offsets, count):
             else:
                 second = min(second, position)
         if best < 0:
-            return n
+            return
         arena, starts = _column(columns, best, 0, np.uint8), _column(columns, best, 1, np.int64)
         position, counts = _column(columns, best, 2, np.int64), _column(columns, best, 3, np.int64)
-        word, n_words = at[best], columns[best, 7] // 8
-        while word < n_words and position[word] <= second:
-            begin, end = starts[word], starts[word + 1]
-            if counts[word] != 0 and not (end - begin == 1 and arena[begin] == END_OF_TEXT):
-                copy(out, offsets[n], arena, begin, end - begin)
-                offsets[n + 1] = offsets[n] + end - begin
-                count[n] = counts[word]
+        word = at[best]
+        while word < last[best] and position[word] <= second:
+            if _is_counted(arena, starts, counts, word):
+                length = starts[word + 1] - starts[word]
+                copy(out, end, arena, starts[word], length)
+                end += length
                 n += 1
+                offsets[n], count[n - 1] = end, counts[word]
             word += 1
         at[best] = word
