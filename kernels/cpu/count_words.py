@@ -343,6 +343,8 @@ def joined_counts(tables: Sequence[WordTable], n_threads: int, n_parts: int) -> 
 
     n_parts: so many parts of the words, by their hash, are shared among the threads.
     """
+    if len(tables) == 1:
+        return [counts(tables[0])]
     own = [np.empty(int(table.state[N_WORDS]), np.int64) for table in tables]
     columns = [
         [(column.ctypes.data, column.nbytes) for column in (*table, n)]
@@ -400,8 +402,6 @@ def _join(columns, n_chunks, first, stop):
         n = U0
         for t in range(len(columns)):
             n += _write_counts(columns, t, chunk, n_chunks)
-        if len(columns) == 1:
-            continue
         size = U4
         while size < n + n:
             size += size
