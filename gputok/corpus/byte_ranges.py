@@ -44,8 +44,8 @@ def can_be_cut(file: File, separator: str | None) -> bool:
 def range_bytes(file: File, options: Options) -> int:
     """The number of bytes of a file that one thread reads at a time."""
     n_bytes = max(options.batch_bytes, REMOTE_BYTES if file.is_remote else SMALL_BYTES)
-    # With the caller's memory, a range and the bytes around it must fit into a batch.
-    return n_bytes if options.memory is None else n_bytes - 2 * SLACK_BYTES
+    # A range and the bytes around it must fit into a batch of the caller's memory, and should fit into a huge page
+    return n_bytes - 2 * SLACK_BYTES if options.memory or n_bytes > 4 * SLACK_BYTES else n_bytes
 
 
 def ranges(start: int, stop: int, n_bytes: int) -> Iterator[tuple[int, int]]:

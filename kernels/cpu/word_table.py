@@ -37,6 +37,7 @@ from gputok.kernels.cpu.primitives.memory import (
 )
 from gputok.kernels.signatures import I64s, U8s, U64x2, u64
 
+_MANY_SLOTS = 1 << 17  # two huge pages, for which NumPy asks
 N_KEYS = 256  # words that are looked up together
 N_MASKS = 34  # of `put_masks`
 N_KEY_MASKS = 68  # of `put_key_masks`
@@ -73,9 +74,10 @@ class WordTable(NamedTuple):
 
 
 def _free_slots(capacity: int) -> np.ndarray:
-    """Slots of zeros, aligned so that no slot crosses a cache line."""
-    memory = np.zeros(4 * capacity + 8, np.uint64)
-    skip = -memory.ctypes.data % 64 // 8
+    """Slots of zeros, aligned so that no slot crosses a cache line, and many slots are in huge pages only."""
+    align = 64 if capacity < _MANY_SLOTS else 1 << 21
+    memory = np.zeros(4 * capacity + align // 8, np.uint64)
+    skip = -memory.ctypes.data % align // 8
     return memory[skip : skip + 4 * capacity].reshape(capacity, 4)
 
 
