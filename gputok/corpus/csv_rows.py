@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import io
+import time
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _HEAD_BYTES = 1 << 20  # the names of the columns and the first row must lie in so many bytes
 _BLOCK_BYTES = 32 << 20  # so many bytes are read at a time; Arrow refuses a longer row
+_QUIET = 0.05  # seconds without a read after which the thread that reads ahead has ended
 
 
 def read_stream(file: File, stream: BinaryIO, options: Options) -> Iterator[TextBatch]:
@@ -93,7 +95,10 @@ def _by_arrow(
                 array = table.column(0)
                 yield from text_batches(array, errors, shown, batch_bytes, n_before)
                 n_before += len(array)
-    except pa.ArrowException as error:
+    except BaseException as error:
+        file.end()
+        if not isinstance(error, pa.ArrowException):
+            raise
         why = shortened(str(error).splitlines()[0])
         raise ValueError(f"{where}: not readable as CSV ({why})") from None
 
@@ -149,10 +154,23 @@ def _is_number(field: str) -> bool:
 
 
 class _HeadFirst(io.RawIOBase):
-    """A file whose first bytes, `head`, have been read already; it gives them once more."""
+    """A file whose first bytes, `head`, have been read already; it gives them once more.
+
+    PyArrow reads ahead in a thread of its own, which needs Python's lock for each read. If that thread runs when the reader
+    is removed, which waits for the thread and keeps the lock, both wait for ever; if it runs at the end of the process,
+    Python aborts. So `end` is called before.
+    """
 
     def __init__(self, head: bytes, read: Callable[[int], bytes]) -> None:
         self._head, self._read = head, read
+        self._ended = self._reading = False
+        self._last = 0.0
+
+    def end(self) -> None:
+        """Ends the file here, for a thread that reads ahead, and waits until that thread has seen it."""
+        self._ended, self._last = True, time.monotonic()
+        while self._reading or time.monotonic() < self._last + _QUIET:
+            time.sleep(_QUIET / 10)
 
     def readable(self) -> bool:
         return True
@@ -163,7 +181,11 @@ class _HeadFirst(io.RawIOBase):
         return len(data)
 
     def read(self, size: int = -1) -> Any:
-        if self._head:
+        self._reading = True
+        try:
+            if self._ended:
+                return b""
             data, self._head = self._head[:size], self._head[size:]
-            return data
-        return self._read(size)
+            return data or self._read(size)
+        finally:
+            self._last, self._reading = time.monotonic(), False

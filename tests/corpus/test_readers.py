@@ -3,6 +3,9 @@
 import gzip
 import json
 import random
+import re
+import subprocess
+import sys
 import threading
 import time
 
@@ -277,3 +280,19 @@ def test_small_archives_of_much_text_are_not_unpacked_far_ahead(tmp_path, monkey
     waiting = sum(one.data.nbytes for taken in reading._taken for one in taken.batches)
     assert 100_000 < waiting < 700_000
     assert 1 + sum(one.n_documents for one in batches) > 8 * 200_000 - 1000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", ["2", "2,b,c"])
+def test_a_csv_file_whose_row_is_wrong_ends_with_an_error(tmp_path, row):
+    """PyArrow read ahead in a thread, and the process waited for it without end or was aborted, in 21 of 21 runs."""
+    rows = "".join(f"{i},some words and some more words\n" for i in range(50_000))
+    with open(tmp_path / "corpus.csv", "w") as file:
+        file.write(f"id,text\n1,a\n{row}\n")
+        file.writelines([rows] * 50)  # some blocks
+    program = "import sys; from gputok.cli import main; main(['count', sys.argv[1]])"
+    command = [sys.executable, "-c", program, str(tmp_path / "corpus.csv")]
+    for _ in range(2):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path, check=False)
+        assert (done.returncode, done.stdout) == (1, ""), done.stderr
+        assert re.fullmatch("gputok: .*not readable as CSV .*\n", done.stderr)
