@@ -62,10 +62,12 @@ def joints(symbols: np.ndarray, merges: np.ndarray, n_ids: int) -> Joints | None
     """
     made = np.concatenate([symbols, merges[:, 2]]).astype(np.uint32)
     own = np.arange(len(made), dtype=np.uint32)
-    if len(np.unique(made)) < len(made) or n_ids > 1 << 26:  # tables by id would be too large
+    if n_ids > 1 << 26:  # tables by id would be too large
         return None
     age = np.full(n_ids, NONE, np.uint32)
     age[made] = own
+    if not np.array_equal(age[made], own):  # two have the same id
+        return None
     parts = np.stack([own, own], axis=1)
     parts[256:] = age[merges[:, :2]]
     if (parts[256:] >= own[256:, None]).any():  # also those without an age
