@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from fractions import Fraction
     from types import EllipsisType
 
+    from gputok.corpus import Source
     from gputok.corpus.packing import Errors
     from gputok.decoders import Decoder
     from gputok.encoding.encoding import Encoding
     from gputok.files.locations import StorageOptions
-    from gputok.files.temporary import MemoryLimit
     from gputok.files.token_files import TokenBatch, Written
     from gputok.models import Model
     from gputok.models.bpe.super_trainer import SuperBpeTrainer
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from gputok.pipeline.arrow import CorpusEncoder, WordCounter
     from gputok.pipeline.encode_text import Texts
     from gputok.pipeline.on_device import DeviceTokens
+    from gputok.pipeline.run import Run
     from gputok.pipeline.superwords import Passes
     from gputok.pre_tokenizers import PreTokenizer
     from gputok.processors import PostProcessor
@@ -391,77 +392,22 @@ class Tokenizer:
                 unchanged.
             TypeError: the trainer trains another kind of model.
         """
-        from gputok import corpus
-        from gputok.corpus.rereading import Reread, is_open
-        from gputok.files.temporary import MemoryLimit
         from gputok.models.bpe.super_trainer import SuperBpeTrainer
+        from gputok.pipeline.run import Run
 
         trainer = self._trainer(trainer)
-        progress = _asked_of(trainer, progress)
-        options = {
-            "column": column,
-            "separator": separator,
-            "errors": errors,
-            "memory_limit": memory_limit,
-            "temporary": temporary,
-            "weights": weights,
-            "temperature": temperature,
-            "storage_options": storage_options,
-        }
+        run = Run.of(device, threads, _asked_of(trainer, progress), memory_limit, temporary)
+        reading = _reading(column, separator, errors, storage_options)
         if isinstance(trainer, SuperBpeTrainer):
             if weights is not None or temperature is not None:
                 raise ValueError(
                     "weights= and temperature=: superwords are learned from one corpus, without weights"
                 )
-            from gputok.pipeline.superword_shards import Saved
-            from gputok.pipeline.superwords import Streamed
-
-            memory, found = MemoryLimit.of(memory_limit, temporary), corpus.located(files, storage_options)
-            given = {"column": column, "separator": separator, "errors": errors}
-            reread = Reread(
-                partial(corpus.read, found, threads=threads, **given, **corpus.within(memory)),
-                keep=any(map(is_open, found)),
-                temporary=temporary,
-            )
-            if resume is None:
-                passes = Streamed(reread, corpus.total_bytes(found), threads, memory)
-            else:
-                limits = {
-                    "memory_limit": memory_limit,
-                    "temporary": temporary,
-                    "storage_options": storage_options,
-                }
-                passes = Saved(files, resume, threads=threads, options=given, **limits)
-            self._learn_superwords(
-                passes,
-                trainer,
-                lambda source: self.count_words(
-                    reread() if source is None and reread.keeps else files if source is None else source,
-                    threads=threads,
-                    device=device,
-                    progress=progress,
-                    resume=None if resume is None or source is not None else f"{resume}/words",
-                    **({"memory_limit": memory_limit, "temporary": temporary} if reread.keeps else options),
-                ),
-                min_count,
-                device,
-                threads=threads,
-                progress=progress,
-                memory=memory,
-            )
+            source = _source(files, reading)
+            self._learn_superwords(source, trainer, min_count, run, temporary, resume, keep=source.is_open)
             return
-        counts = self.count_words(
-            files, threads=threads, device=device, progress=progress, resume=resume, **options
-        )
-        self.train_from_word_counts(
-            counts,
-            trainer,
-            threads=threads,
-            device=device,
-            progress=progress,
-            min_count=min_count,
-            memory_limit=memory_limit,
-        )
+        counts = self._counted(files, reading, run, resume, weights, temperature)
+        self._learn_words(counts, trainer, min_count, run)
 
     def train_from_iterator(
         self,
@@ -508,50 +454,20 @@ class Tokenizer:
             >>> tokenizer.get_vocab_size()
             4
         """
-        from gputok import corpus
-        from gputok.corpus.rereading import Reread, is_one_shot
-        from gputok.files.temporary import MemoryLimit
+        from gputok.corpus import Source
+        from gputok.corpus.rereading import is_one_shot
         from gputok.models.bpe.super_trainer import SuperBpeTrainer
+        from gputok.pipeline.count_corpus import count_corpus
+        from gputok.pipeline.run import Run
 
-        memory = MemoryLimit.of(memory_limit, temporary)
         trainer = self._trainer(trainer)
-        progress = _asked_of(trainer, progress)
-        read = partial(corpus.read_texts, iterator, column=column, errors=errors)
-        total = (
-            corpus.total_bytes(iterator, column=column) if not isinstance(iterator, list | tuple) else None
-        )
+        run = Run.of(device, threads, _asked_of(trainer, progress), memory_limit, temporary)
+        source = Source(iterator, False, column=column, errors=errors)
         if isinstance(trainer, SuperBpeTrainer):
-            from gputok.pipeline.superwords import Streamed
-
-            reread = Reread(read, keep=is_one_shot(iterator), temporary=temporary)
-            self._learn_superwords(
-                Streamed(reread, total, threads, memory),
-                trainer,
-                lambda source: self.pipeline.count_batches(
-                    reread if source is None else partial(corpus.read, source, column=column, errors=errors),
-                    total if source is None else None,
-                    threads,
-                    device,
-                    progress,
-                    memory,
-                ),
-                min_count,
-                device,
-                threads=threads,
-                progress=progress,
-                memory=memory,
-            )
+            keep = is_one_shot(iterator)
+            self._learn_superwords(source, trainer, min_count, run, temporary, keep=keep)
             return
-        counts = self.pipeline.count_batches(read, total, threads, device, progress, memory)
-        self.train_from_word_counts(
-            counts,
-            trainer,
-            threads=threads,
-            device=device,
-            progress=progress,
-            min_count=min_count,
-            memory_limit=memory_limit,
-        )
+        self._learn_words(count_corpus(self.pipeline, source, run), trainer, min_count, run)
 
     def train_from_word_counts(
         self,
@@ -590,10 +506,7 @@ class Tokenizer:
             >>> tokenizer.encode("hug pug").tokens
             ['h', 'ug', 'p', 'ug']
         """
-        from gputok import backend
-        from gputok.files.temporary import MemoryLimit
-        from gputok.kernels.threads import thread_count
-        from gputok.progress import reporting
+        from gputok.pipeline.run import Run
         from gputok.text.word_counts import WordCounts
 
         if not isinstance(word_counts, WordCounts):
@@ -601,18 +514,27 @@ class Tokenizer:
                 f"word_counts must be a gputok.WordCounts, not {type(word_counts).__name__}; Tokenizer.count_words, "
                 "WordCounts.from_dict and WordCounts.load make one"
             )
-        trainer, memory = _scaled(self._trainer(trainer), word_counts.scale), MemoryLimit.of(memory_limit)
+        trainer = self._trainer(trainer)
+        run = Run.of(device, threads, _asked_of(trainer, progress), memory_limit)
+        self._learn_words(word_counts, trainer, min_count, run)
+
+    def _learn_words(self, word_counts: WordCounts, trainer: Trainer, min_count: int, run: Run) -> None:
+        """Trains on counted words, and sets the model and the added tokens."""
+        from gputok.kernels.threads import thread_count
+        from gputok.progress import reporting
+
+        trainer = _scaled(trainer, word_counts.scale)
         word_counts = word_counts.at_least(math.ceil(min_count * word_counts.scale))
         needed = None
-        if memory is not None:
-            needed = trainer.check_memory(word_counts, memory.n_bytes, thread_count(threads))
-        devices = backend.choose(device).devices
+        if run.memory is not None:
+            needed = trainer.check_memory(word_counts, run.memory.n_bytes, thread_count(run.threads))
+        devices = run.devices
         if devices and (reason := trainer.why_not_on_device()):
-            warnings.warn(f"the CPU does the work of training: {reason}", stacklevel=2)
-        with reporting(_asked_of(trainer, progress)) as report:
+            warnings.warn(f"the CPU does the work of training: {reason}", stacklevel=3)
+        with reporting(run.progress) as report:
             if needed is not None:
                 report(f"merge: about {needed / 1e6:,.0f} MB", 0, None)
-            learnt = trainer.train(word_counts, threads=threads, progress=report, devices=devices)
+            learnt = trainer.train(word_counts, threads=run.threads, progress=report, devices=devices)
         # all of them are: the trainer's own check has made AddedTokens of strings
         special_tokens = [token for token in trainer.special_tokens if isinstance(token, AddedToken)]
         while not self._learn(learnt, special_tokens):
@@ -638,29 +560,50 @@ class Tokenizer:
 
     def _learn_superwords(
         self,
-        passes: Passes,
+        source: Source,
         trainer: SuperBpeTrainer,
-        count: Callable[[Any], WordCounts],
         min_count: int,
-        device: str | None,
+        run: Run,
+        temporary: str | os.PathLike[str] | None,
+        resume: str | os.PathLike[str] | None = None,
         *,
-        threads: int | None,
-        progress: Progress,
-        memory: MemoryLimit | None,
+        keep: bool,
     ) -> None:
-        """Trains superwords, and sets the model, the added tokens and the pre-tokenizer."""
-        from gputok import backend
-        from gputok.pipeline import superwords
+        """Trains superwords, and sets the model, the added tokens and the pre-tokenizer.
+
+        keep: the corpus can be read only once, so that a temporary file keeps the texts.
+        """
+        from gputok.corpus import Source
+        from gputok.corpus.rereading import Reread
+        from gputok.pipeline import superword_shards, superwords
+        from gputok.pipeline.count_corpus import count_corpus
+        from gputok.pipeline.resume import count_words
         from gputok.progress import reporting
 
         if min_count > 1:
             raise ValueError(
                 f"min_count={min_count}: superwords are learned from all text; min_frequency leaves rare pairs out"
             )
-        devices = backend.choose(device).devices
-        with reporting(progress) as report:
-            stage = superwords.first_stage(self.pipeline, trainer, count, threads, report, devices, memory)
-            learned = superwords.learn(stage, passes, report, memory, threads)
+        reread = Reread(partial(source.within(run.memory).read, run.threads), keep=keep, temporary=temporary)
+        passes: Passes = superwords.Streamed(reread, source.total_bytes, run.threads, run.memory)
+        if resume is not None:
+            passes = superword_shards.Saved(source, resume, run)
+
+        def count(other: Any) -> WordCounts:
+            """Counts the words of another corpus; of None, those of this one."""
+            own = run._replace(progress=report)
+            if other is not None:
+                return count_corpus(self.pipeline, source.other(other), own)
+            if resume is not None:
+                return count_words(self.pipeline, source, f"{resume}/words", own)
+            texts = Source(reread(), False) if keep else source
+            return count_corpus(self.pipeline, texts, own, source.total_bytes)
+
+        with reporting(run.progress) as report:
+            stage = superwords.first_stage(
+                self.pipeline, trainer, count, run.threads, report, run.devices, run.memory
+            )
+            learned = superwords.learn(stage, passes, report, run.memory, run.threads)
         self._set_superwords(learned, trainer, stage.steps)
 
     def _set_superwords(self, learned: Any, trainer: SuperBpeTrainer, steps: PreTokenizer) -> None:
@@ -703,12 +646,13 @@ class Tokenizer:
         Raises:
             ValueError: if `stage1` is not a tokenizer.
         """
-        from gputok import corpus
         from gputok.pipeline import superword_shards
+        from gputok.pipeline.run import Run
 
-        options = {"errors": errors, "column": column, "separator": separator}
-        found = corpus.located(source, storage_options)
-        return superword_shards.count_pairs(self.pipeline, trainer, found, threads, progress, **options)
+        found = _source(source, _reading(column, separator, errors, storage_options))
+        return superword_shards.count_pairs(
+            self.pipeline, trainer, found, Run.of(threads=threads, progress=progress)
+        )
 
     def count_runs(
         self,
@@ -748,16 +692,12 @@ class Tokenizer:
         Raises:
             ValueError: if `stage1` is not a tokenizer, or `pairs` are something else.
         """
-        from gputok import corpus
-        from gputok.files.temporary import MemoryLimit
         from gputok.pipeline import superword_shards
+        from gputok.pipeline.run import Run
 
-        memory = MemoryLimit.of(memory_limit, temporary)
-        options = {"errors": errors, "column": column, "separator": separator}
-        found = corpus.located(source, storage_options)
-        return superword_shards.count_runs(
-            self.pipeline, trainer, found, pairs, threshold, threads, progress, memory, **options
-        )
+        run = Run.of(None, threads, progress, memory_limit, temporary)
+        found = _source(source, _reading(column, separator, errors, storage_options))
+        return superword_shards.count_runs(self.pipeline, trainer, found, pairs, threshold, run)
 
     def train_from_runs(
         self,
@@ -784,13 +724,11 @@ class Tokenizer:
         Raises:
             ValueError: if the runs were cut by a threshold that was too high; the message gives the threshold to count them by.
         """
-        from gputok.files.temporary import MemoryLimit
         from gputok.pipeline import superword_shards
+        from gputok.pipeline.run import Run
 
-        memory = MemoryLimit.of(memory_limit)
-        learned, stage = superword_shards.learn_from_runs(
-            self.pipeline, trainer, runs, pairs, threshold, progress, memory, threads
-        )
+        run = Run.of(None, threads, progress, memory_limit)
+        learned, stage = superword_shards.learn_from_runs(self.pipeline, trainer, runs, pairs, threshold, run)
         self._set_superwords(learned, trainer, stage.steps)
 
     def _learn(self, learnt: Any, special_tokens: list[AddedToken], **parts: Any) -> bool:
@@ -880,8 +818,23 @@ class Tokenizer:
             >>> dict(sorted(tokenizer.count_words(sources, weights={"code": "2.5"}).items()))
             {b'goes': 2, b'if': 5, b'it': 2, b'so': 7}
         """
-        from gputok import corpus
-        from gputok.files.temporary import MemoryLimit
+        from gputok.pipeline.run import Run
+
+        run = Run.of(device, threads, progress, memory_limit, temporary)
+        reading = _reading(column, separator, errors, storage_options)
+        return self._counted(source, reading, run, resume, weights, temperature)
+
+    def _counted(
+        self,
+        source: Any,
+        reading: dict[str, Any],
+        run: Run,
+        resume: str | os.PathLike[str] | None = None,
+        weights: Mapping[str, str | float] | None = None,
+        temperature: str | float | None = None,
+    ) -> WordCounts:
+        """Counts the words of a corpus; reading: the arguments of `Source.of`."""
+        from gputok.pipeline.count_corpus import count_corpus
 
         if weights is not None or temperature is not None:
             from gputok.text.word_counts import of_sources
@@ -890,37 +843,17 @@ class Tokenizer:
                 raise ValueError(
                     "resume counts one source: count each into its own folder, then merge with weights"
                 )
-            limits = {"threads": threads, "memory_limit": memory_limit, "temporary": temporary}
-            reading = {
-                "errors": errors,
-                "column": column,
-                "separator": separator,
-                "storage_options": storage_options,
-            }
-            count = partial(self.count_words, device=device, progress=progress, **reading, **limits)
-            return of_sources(count, source, weights, temperature, **limits)
+
+            def count(one: Any) -> WordCounts:
+                return count_corpus(self.pipeline, _source(one, reading), run)
+
+            return of_sources(count, source, weights, temperature, **run.limits)
+        found = _source(source, reading)
         if resume is not None:
             from gputok.pipeline.resume import count_words
 
-            return count_words(
-                self.pipeline,
-                source,
-                resume,
-                threads=threads,
-                device=device,
-                progress=progress,
-                memory_limit=memory_limit,
-                temporary=temporary,
-                storage_options=storage_options,
-                options={"column": column, "separator": separator, "errors": errors},
-            )
-        memory = MemoryLimit.of(memory_limit, temporary)
-        source = corpus.located(source, storage_options)
-        options = {"column": column, "separator": separator, "errors": errors, "threads": threads}
-        options |= corpus.within(memory)
-        read, read_raw = partial(corpus.read, source, **options), partial(corpus.read_raw, source, **options)
-        total = corpus.total_bytes(source, column=column)
-        return self.pipeline.count_batches(read, total, threads, device, progress, memory, read_raw)
+            return count_words(self.pipeline, found, resume, run)
+        return count_corpus(self.pipeline, found, run)
 
     # -- more tokens, or fewer
 
@@ -982,11 +915,16 @@ class Tokenizer:
             (['er', 'lower'], ['lower', 'Ġ', 's', 'lower'])
         """
         from gputok.pipeline import resize
+        from gputok.pipeline.run import Run
+        from gputok.text.word_counts import WordCounts
 
-        reading = resize.Reading(
-            device, threads, progress, errors, column, separator, memory_limit, temporary, storage_options
+        run = Run.of(device, threads, progress, memory_limit, temporary)
+        given = (
+            source
+            if isinstance(source, WordCounts)
+            else _source(source, _reading(column, separator, errors, storage_options))
         )
-        return self._resize(partial(resize.extend, self.pipeline, source, n_tokens, min_frequency, reading))
+        return self._resize(partial(resize.extend, self.pipeline, given, n_tokens, min_frequency, run))
 
     def prune(
         self,
@@ -1039,11 +977,16 @@ class Tokenizer:
             ([0, 1, 2, -1, 3], {'a': 0, 'b': 1, 'ab': 2, 'aba': 3})
         """
         from gputok.pipeline import resize
+        from gputok.pipeline.run import Run
+        from gputok.text.word_counts import WordCounts
 
-        reading = resize.Reading(
-            device, threads, progress, errors, column, separator, memory_limit, temporary, storage_options
+        run = Run.of(device, threads, progress, memory_limit, temporary)
+        given = (
+            source
+            if isinstance(source, WordCounts)
+            else _source(source, _reading(column, separator, errors, storage_options))
         )
-        return self._resize(partial(resize.prune, self.pipeline, source, n_tokens, reading))
+        return self._resize(partial(resize.prune, self.pipeline, given, n_tokens, run))
 
     def truncate(self, vocab_size: int) -> VocabularyChange:
         """Cuts the vocabulary to the size that a training could have had: the last merges and their tokens go.
@@ -1537,18 +1480,10 @@ class Tokenizer:
             ([0, 1, 2], [0, 2, 3])
         """
         from gputok.pipeline import write_corpus
+        from gputok.pipeline.run import Run
 
-        read = write_corpus.Reading(
-            source,
-            add_special_tokens=add_special_tokens,
-            device=device,
-            threads=threads,
-            progress=progress,
-            errors=errors,
-            column=column,
-            separator=separator,
-            storage_options=storage_options,
-        )
+        run = Run.of(device, threads, progress)
+        found = _source(source, _reading(column, separator, errors, storage_options))
         options = {
             "format": format,
             "shard_tokens": shard_tokens,
@@ -1556,7 +1491,7 @@ class Tokenizer:
             "dtype": dtype,
             "sequence_length": sequence_length,
         }
-        return write_corpus.encode(self.pipeline, read, output, bos, eos, options)
+        return write_corpus.encode(self.pipeline, found, run, add_special_tokens, output, bos, eos, options)
 
     def report(self, corpus: Any, **options: Any) -> Report:
         """Measures how this tokenizer suits a corpus, alone or compared with others.
@@ -1862,6 +1797,19 @@ def _options(name: str, kind: Callable[..., Any], given: Limits) -> Any:
     if not isinstance(given, Mapping):
         raise TypeError(f"{name} must be a dictionary of options or None, not {type(given).__name__}")
     return kind(**given)
+
+
+def _reading(
+    column: str | None, separator: str | None, errors: Errors, storage_options: StorageOptions
+) -> dict[str, Any]:
+    return {"column": column, "separator": separator, "errors": errors, "storage_options": storage_options}
+
+
+def _source(given: Any, reading: dict[str, Any]) -> Source:
+    """Looks up the files of a corpus; reading: what `_reading` returns."""
+    from gputok.corpus import Source
+
+    return Source.of(given, **reading)
 
 
 def _asked_of(trainer: Trainer, progress: Progress) -> Progress:

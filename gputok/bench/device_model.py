@@ -237,7 +237,7 @@ def of_file(path: str, vocab_size: int, threads: int | None) -> tuple[Work, dict
             for batch in tokenizer.encode_corpus(path, device="cpu", threads=threads, progress=False)
         ],
     )
-    n_bytes = corpus.total_bytes(corpus.located(path)) or sum(len(batch.data) for batch in corpus.read(path))
+    n_bytes = corpus.total_bytes(path) or sum(len(batch.data) for batch in corpus.read(path))
     n_tokens = len(learned.vocabulary.ids) - len(learned.merges)
     work = Work.of(n_bytes, words, learned.merges.tolist(), n_tokens, thread_count(threads))
     return work, on_cpu

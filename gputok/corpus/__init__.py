@@ -5,7 +5,7 @@ r"""Reads every source of text as batches of limited size: packed UTF-8 bytes, a
     read_texts(texts)   like `read`, for an iterable whose strings are documents, never paths
     total_bytes(source) the number of bytes to read, if that is known before reading
     parts(source)       cuts files into a list of parts; any process can read any part alone, because a part is a source
-    located(source)     looks files up once, for `read` and `total_bytes`
+    Source.of(source)   looks files up once, for reading and for their number of bytes
 
 | source                                     | one document is                                                      |
 |--------------------------------------------|----------------------------------------------------------------------|
@@ -32,49 +32,34 @@ and Parquet that threads unpack ahead (32 batches a thread, and 64 MB a thread a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from gputok.corpus.documents import refuse_long
-from gputok.corpus.memory_sources import check_batch, is_columnar, text_batches
-from gputok.corpus.missing_rows import MissingRows
-from gputok.corpus.parts import Part, Place
-from gputok.corpus.regrouping import regroup
-from gputok.files.locations import Lender, StorageOptions, find, is_location, locate
-from gputok.kernels.threads import thread_count
+from gputok.corpus.parts import Part
+from gputok.corpus.source import BATCH_BYTES, Source
 from gputok.text.pieces import LONGEST, RawLines, TextBatch
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable, Iterable, Iterator
 
     from gputok.corpus.packing import Errors
-    from gputok.files.temporary import MemoryLimit
+    from gputok.files.locations import StorageOptions
     from gputok.types import Array
 
 __all__ = [
     "BATCH_BYTES",
     "Part",
-    "located",
+    "Source",
     "parts",
     "read",
     "read_texts",
     "refuse_output",
     "state",
     "total_bytes",
-    "within",
 ]
-
-BATCH_BYTES = 1 << 21
-"""The default size of a batch. Reading it takes much longer than handing it to another thread, and it is small enough
-that malloc uses the same memory again (measured: reading takes a fifth of the time that it takes with 16 MB)."""
 
 PART_BYTES = 256 << 20
 """The default size of a part: some seconds of work; a corpus of terabytes has few enough parts for a list."""
-
-# Each thread but the first may unpack so much of compressed files and row groups before its turn.
-_AHEAD_BATCHES = 32
-_MOST_AHEAD_BYTES = 64 << 20
-_REMOTE_READERS = 8  # threads at least, if a file is remote: these threads mostly wait
 
 
 def read(
@@ -83,7 +68,7 @@ def read(
     column: str | None = None,
     separator: str | None = None,
     errors: Errors = "strict",
-    batch_bytes: int = BATCH_BYTES,
+    batch_bytes: int | None = None,
     threads: int | None = None,
     ahead_bytes: int = 1 << 62,
     longest: int = LONGEST,
@@ -98,7 +83,8 @@ def read(
         separator: Cuts plain text at this string instead of after `\n`, and leaves the string out.
         errors: "strict" raises an error for bytes that are not UTF-8; "replace" puts U+FFFD there, as `bytes.decode`
             does.
-        batch_bytes: About the size of a batch, in bytes. A batch holds whole documents, so it can be larger.
+        batch_bytes: About the size of a batch, in bytes; None: BATCH_BYTES. A batch holds whole documents, so it can be
+            larger.
         threads: How many threads read files. None: GPUTOK_NUM_THREADS, or else the number of cores.
         ahead_bytes: How many bytes of compressed files and Parquet are unpacked before their turn, at most.
         longest: How many bytes a document, or a line of JSON Lines, may have, at most.
@@ -118,22 +104,25 @@ def read(
     >>> batch.offsets.tolist()
     [0, 3, 6, 11]
     """
-    batches = _read(
+    found = Source.of(
         source,
         column=column,
         separator=separator,
         errors=errors,
-        batch_bytes=batch_bytes,
-        threads=threads,
-        ahead_bytes=ahead_bytes,
         longest=longest,
+        ahead_bytes=ahead_bytes,
         storage_options=storage_options,
     )
-    return cast("Iterator[TextBatch]", batches)
+    return found.read(threads, batch_bytes)
 
 
 def read_raw(
-    source: Any, memory: Callable[[int], Array], *, batch_bytes: int = BATCH_BYTES, **options: Any
+    source: Any,
+    memory: Callable[[int], Array],
+    *,
+    batch_bytes: int | None = None,
+    threads: int | None = None,
+    **options: Any,
 ) -> Iterator[TextBatch | RawLines]:
     r"""Reads like `read`, but leaves it to the caller to find the lines of large local text files and to check UTF-8.
 
@@ -142,6 +131,7 @@ def read_raw(
         memory: A function that takes a number of bytes, mostly `batch_bytes` at most, and returns memory to read into,
             uint8[n]. As soon as the caller drops a batch, the caller may use its memory again.
         batch_bytes: As for `read`.
+        threads: As for `read`.
         options: The other options of `read`.
 
     Returns:
@@ -161,75 +151,7 @@ def read_raw(
     >>> len(batch.data), batch.checked().n_documents
     (1500000, 300000)
     """
-    return _read(source, batch_bytes=batch_bytes, memory=memory, **options)
-
-
-def _read(
-    source: Any,
-    *,
-    batch_bytes: int,
-    column: str | None = None,
-    separator: str | None = None,
-    errors: Errors = "strict",
-    threads: int | None = None,
-    ahead_bytes: int = 1 << 62,
-    longest: int = LONGEST,
-    storage_options: StorageOptions = None,
-    memory: Callable[[int], Array] | None = None,
-) -> Iterator[TextBatch | RawLines]:
-    if errors not in ("strict", "replace"):
-        raise ValueError(f"errors={errors!r}: must be 'strict' or 'replace'")
-    if separator == "":
-        raise ValueError(
-            "separator='' cuts nothing; use one that does not occur to take each file as one document"
-        )
-    if batch_bytes < 1:
-        raise ValueError(f"batch_bytes={batch_bytes}: must be at least 1")
-    if _is_paths(source):
-        from gputok.corpus import files, readers
-        from gputok.corpus.options import Options
-
-        missing = MissingRows()
-        options = Options(
-            column, separator, errors, batch_bytes, missing, memory, Lender(), Lender(), longest
-        )
-        found = _places(source, storage_options)
-        is_remote = any(place.file.is_remote for place in found)
-        n_readers = max(thread_count(threads), _REMOTE_READERS if is_remote else 1)
-        ahead_bytes = min(ahead_bytes, (n_readers - 1) * min(_AHEAD_BATCHES * batch_bytes, _MOST_AHEAD_BYTES))
-        batches = readers.in_order(files.tasks(found, options), n_readers, ahead_bytes)
-        return _then_warned(regroup(_bounded(batches, longest, "the corpus"), batch_bytes), missing)
-    if separator is not None:
-        raise ValueError("separator= cuts plain text files; this source already has its documents apart")
-    return read_texts(source, column=column, errors=errors, batch_bytes=batch_bytes, longest=longest)
-
-
-def within(memory: MemoryLimit | None) -> dict[str, int]:
-    """Returns the options of `read` that keep text within a share of a limit on memory."""
-    if memory is None:
-        return {}
-    # A document takes five times its bytes while it is read and its words are found. Each thread may have one.
-    return {"ahead_bytes": memory.n_bytes // 8, "longest": memory.n_bytes // 24}
-
-
-def _bounded(
-    batches: Iterator[TextBatch | RawLines], longest: int, what: str
-) -> Iterator[TextBatch | RawLines]:
-    """Yields the batches; raises ValueError for a document of more than `longest` bytes."""
-    n_before = 0
-    for batch in batches:
-        if isinstance(batch, TextBatch):
-            refuse_long(batch, longest, lambda i, n=n_before: f"{what}, document {n + i}")
-            n_before += batch.n_documents
-        yield batch
-
-
-def _then_warned(
-    batches: Iterator[TextBatch | RawLines], missing: MissingRows
-) -> Iterator[TextBatch | RawLines]:
-    """Yields the batches; after the last one, warns if rows had no text."""
-    yield from batches
-    missing.warn()
+    return Source.of(source, **options).read_raw(memory, threads, batch_bytes)
 
 
 def read_texts(
@@ -237,7 +159,7 @@ def read_texts(
     *,
     column: str | None = None,
     errors: Errors = "strict",
-    batch_bytes: int = BATCH_BYTES,
+    batch_bytes: int | None = None,
     longest: int = LONGEST,
 ) -> Iterator[TextBatch]:
     """Reads texts that are in memory already: here, the strings of a list are documents, not file names.
@@ -259,29 +181,7 @@ def read_texts(
     >>> [batch.n_documents for batch in read_texts(["a line", "another"])]
     [2]
     """
-    if not is_columnar(texts) and (isinstance(texts, bytes | dict) or not isinstance(texts, Iterable)):
-        raise TypeError(
-            f"no text can be read from {type(texts).__name__}: pass file names, Arrow data, or an iterator of str"
-        )
-    found = _bounded(text_batches(texts, column, errors, batch_bytes), longest, f"the {type(texts).__name__}")
-    batches = regroup(found, batch_bytes)
-    return cast("Iterator[TextBatch]", batches)
-
-
-def located(source: Any, storage_options: StorageOptions = None) -> Any:
-    """Looks up the files of a source, so that `read` and `total_bytes` need not.
-
-    Args:
-        source: As for `read`.
-        storage_options: As for `read`.
-
-    Returns:
-        A list of the files, which is a source; if `source` does not name files, `source` itself.
-
-    Raises:
-        FileNotFoundError: if no file has that path, or matches that glob.
-    """
-    return _places(source, storage_options) if _is_paths(source) else source
+    return Source(texts, False, column=column, errors=errors, longest=longest).read(batch_bytes=batch_bytes)
 
 
 def refuse_output(
@@ -291,16 +191,17 @@ def refuse_output(
 
     Args:
         output: A path or URL.
-        source: As for `read`.
+        source: As for `read`, or a `Source`.
         storage_options: As for `read`, of both.
 
     Raises:
         FileNotFoundError: if no file has the path of the source, or matches its glob.
     """
-    if _is_paths(source):
+    found = source if isinstance(source, Source) else Source.of(source, storage_options=storage_options)
+    if found.is_files:
         from gputok.files.outputs import refuse_inputs
 
-        refuse_inputs(output, (place.file for place in _places(source, storage_options)), storage_options)
+        refuse_inputs(output, (place.file for place in found.content), storage_options)
 
 
 def parts(
@@ -350,7 +251,7 @@ def sized_parts(
         separator: As for `parts`.
         storage_options: As for `parts`.
 
-    Yields:
+    Returns:
         The parts, in the order of the source, and about how many bytes each has.
 
     Raises:
@@ -358,13 +259,7 @@ def sized_parts(
         ValueError: As for `parts`.
         FileNotFoundError: As for `parts`.
     """
-    from gputok.corpus import files
-
-    if not _is_paths(source):
-        raise TypeError(f"only files can be read in parts, not {type(source).__name__}")
-    if part_bytes < 1:
-        raise ValueError(f"part_bytes={part_bytes}: must be at least 1")
-    yield from files.parts(find(source, storage_options), part_bytes, separator)
+    return Source.of(source, separator=separator, storage_options=storage_options).parts(part_bytes)
 
 
 def total_bytes(
@@ -385,18 +280,7 @@ def total_bytes(
         FileNotFoundError: if no file has that path, or matches that glob.
         ValueError: if the column does not exist.
     """
-    if isinstance(source, TextBatch):
-        check_batch(source)
-        return int(source.offsets[-1] - source.offsets[0])
-    if _is_paths(source):
-        from gputok.corpus import files
-
-        return files.total_bytes(_places(source, storage_options))
-    if is_columnar(source):
-        from gputok.corpus import columns
-
-        return columns.total_bytes(source, column)
-    return None
+    return Source.of(source, column=column, storage_options=storage_options).total_bytes
 
 
 def state(source: Any, storage_options: StorageOptions = None) -> list[tuple[Any, ...]] | None:
@@ -412,36 +296,4 @@ def state(source: Any, storage_options: StorageOptions = None) -> list[tuple[Any
     Raises:
         FileNotFoundError: if no file has that path, or matches that glob.
     """
-    if not _is_paths(source):
-        return None
-    return [(*file.state(), start, stop) for file, start, stop in _places(source, storage_options)]
-
-
-def _is_paths(source: Any) -> bool:
-    if isinstance(source, list | tuple) and not isinstance(source, TextBatch | Place):
-        return all(map(_is_path, source))
-    return _is_path(source)
-
-
-def _is_path(item: Any) -> bool:
-    return isinstance(item, Part | Place) or is_location(item)
-
-
-def _places(source: Any, storage_options: StorageOptions = None) -> list[Place]:
-    """The files of a source. Each `Place` says where its part starts and stops."""
-    items = source if isinstance(source, list | tuple) and not isinstance(source, Place) else [source]
-    if not any(isinstance(item, Part | Place) for item in items):
-        return [Place(file) for file in find(source, storage_options)]
-    names = dict.fromkeys(item.file for item in items if isinstance(item, Part))
-    files = {
-        name: locate(name, storage_options) for name in names
-    }  # each file is looked up once, for all of its parts
-    places: list[Place] = []
-    for item in items:
-        if isinstance(item, Part):
-            places.append(Place(files[item.file], item.start, item.stop))
-        elif isinstance(item, Place):
-            places.append(item)
-        else:
-            places += map(Place, find(item, storage_options))
-    return places
+    return Source.of(source, storage_options=storage_options).state

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from gputok.text.pieces import RawLines, TextBatch
 
 
-def parts(files: list[File], part_bytes: int, separator: str | None) -> Iterator[tuple[Part, int]]:
-    """Cuts files into parts.
+def parts(place: Place, part_bytes: int, separator: str | None) -> Iterator[tuple[Part, int]]:
+    """Cuts a file into parts.
 
     Args:
-        files: the files.
+        place: the file; if it is a part already, it stays as it is.
         part_bytes: about the size of a part, in bytes of the file; for Parquet, in unpacked bytes of all columns.
         separator: the string that ends a document of plain text; None: a newline.
 
@@ -40,18 +40,21 @@ def parts(files: list[File], part_bytes: int, separator: str | None) -> Iterator
     Raises:
         ValueError: if a Parquet file is damaged.
     """
-    for file in files:
-        name, kind = str(file), file_kind(file)
-        if kind == (".parquet", ""):
-            groups = [*parquet_rows.row_groups(parquet_rows.metadata_of(file), None, part_bytes)]
-            n_bytes = part_bytes if len(groups) > 1 else file.size or part_bytes
-            for first, last in groups:
-                yield Part(name, first, last), n_bytes
-        elif can_be_cut(file, separator):
-            for start, stop in ranges(0, file.size or 0, part_bytes):
-                yield Part(name, start, stop), stop - start
-        else:
-            yield Part(name), part_bytes if file.size is None else file.size
+    file, first, last = place
+    name, kind = str(file), file_kind(file)
+    if (first, last) != (0, None):
+        is_text = last is not None and kind != (".parquet", "")
+        yield Part(name, first, last), last - first if is_text and last else part_bytes
+    elif kind == (".parquet", ""):
+        groups = [*parquet_rows.row_groups(parquet_rows.metadata_of(file), None, part_bytes)]
+        n_bytes = part_bytes if len(groups) > 1 else file.size or part_bytes
+        for first, last in groups:
+            yield Part(name, first, last), n_bytes
+    elif can_be_cut(file, separator):
+        for start, stop in ranges(0, file.size or 0, part_bytes):
+            yield Part(name, start, stop), stop - start
+    else:
+        yield Part(name), part_bytes if file.size is None else file.size
 
 
 def total_bytes(files: Iterable[Place]) -> int | None:

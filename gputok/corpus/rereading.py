@@ -23,13 +23,6 @@ def is_one_shot(source: Any) -> bool:
     return hasattr(source, "__next__")
 
 
-def is_open(file: Any) -> bool:
-    """Returns True for a file that is open, such as standard input, and can be read only once."""
-    from gputok.files.locations import OpenFile
-
-    return isinstance(getattr(file, "file", file), OpenFile)
-
-
 class Reread:
     """Reads the batches of a corpus, each time it is called.
 

@@ -96,7 +96,7 @@ def train_model(
     storage_options: StorageOptions = None,
 ) -> Any:
     """Returns the ModelProto that `train_sentencepiece` makes a tokenizer of; the arguments are the same."""
-    from gputok import corpus
+    from gputok.corpus import Source
     from gputok.files.temporary import MemoryLimit
     from gputok.pipeline.count_words import count_words, words_of_parts
     from gputok.pipeline.way import automaton_of
@@ -108,15 +108,14 @@ def train_model(
     # A line may be cut before each space, with the same words, if the map of characters may
     in_parts = normalizer is None or bool(normalizer.way(Way()).apart)
     memory = MemoryLimit.of(memory_limit, temporary)
-    source = corpus.located(files, storage_options)
-    read = partial(corpus.read, source, separator="\n", threads=threads)
+    source = Source.of(files, separator="\n", storage_options=storage_options)
     with reporting(progress) as report:
         words = count_words(
-            _short(read(), max_sentence_length),
+            _short(source.read(threads), max_sentence_length),
             SplitPlan(automaton_of(Apart.SPACES), byte_level=False) if in_parts else words_of,
             threads=threads,
             report=report,
-            total=corpus.total_bytes(source),
+            total=source.total_bytes,
             memory=memory,
         )
         if in_parts:

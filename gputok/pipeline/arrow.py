@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gputok.pipeline import serialize
@@ -84,13 +83,13 @@ class WordCounter(_OnBatches):
             yield words_batch(WordColumns(data[ends[0] : ends[-1]], ends - ends[0], count, self.byte_level))
 
     def _counted(self, batches: Iterable[Any]) -> WordCounts:
-        from gputok import corpus
-        from gputok.files.temporary import MemoryLimit
+        from gputok.corpus import Source
+        from gputok.pipeline.count_corpus import count_corpus
+        from gputok.pipeline.run import Run
 
-        memory = MemoryLimit.of(self._memory_limit, self._temporary)
-        longest = {name: n for name, n in corpus.within(memory).items() if name == "longest"}
-        read = partial(corpus.read_texts, batches, column=self._column, errors=self._errors, **longest)
-        counts = _pipeline(self._json).count_batches(read, None, self._threads, self._device, False, memory)
+        run = Run.of(self._device, self._threads, False, self._memory_limit, self._temporary)
+        source = Source(batches, False, column=self._column, errors=self._errors)
+        counts = count_corpus(_pipeline(self._json), source, run)
         return counts if self.byte_level else counts.spelled_out()
 
     @property

@@ -26,6 +26,7 @@ from gputok.text.pieces import TextBatch
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from gputok.corpus import Source
     from gputok.pipeline.encode_units import Engine, Sliced
     from gputok.pipeline.frame import Ends
     from gputok.pipeline.pipeline import Pipeline
@@ -220,16 +221,15 @@ def _units(batch: TextBatch, n_bytes: int) -> Iterator[TextBatch]:
         yield TextBatch(data[start:stop], offsets[first : last + 1] - start)
 
 
-def fingerprint(pipeline: Pipeline, source: Any, options: Any) -> str:
+def fingerprint(pipeline: Pipeline, source: Source, options: Any) -> str:
     """Returns a hash of everything that the ids of a corpus depend on.
 
     An interrupted run may resume only if the hash is unchanged. Of files, it includes names, sizes and times (or the
     versions that a server reports); the contents of any other source can't be known, so each hash for it is different.
     """
-    from gputok import corpus
     from gputok.pipeline.serialize import tokenizer_json
 
-    state: Any = corpus.state(source)
+    state = source.state
     if state is None:
         return os.urandom(16).hex()
     form = b"".join(tokenizer_json(pipeline, pretty=False)).decode()

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gputok.components import Component, derived
 from gputok.pipeline.added_vocabulary import AddedVocabulary
 from gputok.pipeline.kept import Kept
 from gputok.pipeline.names import Names
-from gputok.pipeline.way import walk_of, way_of
+from gputok.pipeline.way import way_of
 from gputok.text.pieces import (
     Pieces,
-    RawLines,
-    TextBatch,
     mark_starts,
 )
-from gputok.text.way import Unit
 from gputok.tokens.added_token import AddedToken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Iterator
+    from collections.abc import Callable, Hashable, Iterable
 
     from gputok.decoders import Decoder
-    from gputok.files.temporary import MemoryLimit
     from gputok.models import Model
     from gputok.normalizers import Normalizer
     from gputok.pipeline.limits import Padding, Truncation
@@ -150,81 +144,15 @@ class Pipeline:
         """How the steps before the model take a text apart."""
         return way_of(self.normalizer, self.pre_tokenizer, self.added)
 
-    def count_batches(
-        self,
-        read: Callable[..., Iterator[TextBatch]],
-        total: int | None,
-        threads: int | None,
-        device: str | None,
-        progress: Progress,
-        memory: MemoryLimit | None = None,
-        read_raw: Callable[[Callable[[int], Any]], Iterator[TextBatch | RawLines]] | None = None,
+    def count_texts(
+        self, texts: Iterable[Any], device: str | None, threads: int | None, progress: Progress
     ) -> WordCounts:
-        """Counts the words of a corpus.
+        """Counts the words of texts in memory; see `count_corpus`."""
+        from gputok.corpus import Source
+        from gputok.pipeline.count_corpus import count_corpus
+        from gputok.pipeline.run import Run
 
-        Args:
-            read: returns the batches.
-            total: the bytes of the corpus, if known.
-            threads: how many threads to use; None: all cores.
-            device: the device (`gputok.backend`), or None.
-            progress: how progress is shown; see `gputok.progress`.
-            memory: the memory limit, or None.
-            read_raw: like `read`, into given memory, and without looking for lines (`corpus.read_raw`): called instead of
-                `read` if devices count.
-
-        Returns:
-            The distinct words and how often each occurs.
-        """
-        from gputok import backend
-        from gputok.pipeline.count_words import NOT_BY_DEVICES, count_words
-        from gputok.pre_tokenizers import SplitPlan
-        from gputok.progress import reporting
-
-        devices, way = backend.choose(device).devices, self.way
-        changing = None if self.normalizer is None else self.normalizer.inert
-        plan, parts, words = None, None, self.words
-        if way.unit is Unit.WORD and way.automaton and (self.normalizer is None or changing is not None):
-            plan = SplitPlan(way.automaton, way.byte_level)
-        elif way.unit is Unit.PART:
-            # Parts of documents have no added tokens: documents with added tokens go to `fallback_for`
-            parts, words = walk_of(way), partial(self.words, added=False)
-        changing = changing if plan else None
-        if devices and not plan and not parts:
-            warnings.warn(f"the CPU counts the words: {NOT_BY_DEVICES}", stacklevel=3)
-        with reporting(progress) as report:
-            raw = read_raw if devices and (plan or parts) else None
-            return count_words(
-                raw(devices[0].host_memory) if raw else read(),
-                plan or words,
-                parts=parts,
-                fallback_for=partial(self._by_steps, changing) if self.added.tokens or changing else None,
-                added=[self.added.pattern(token_id).encode() for token_id in self.added.tokens],
-                changing=changing,
-                threads=threads,
-                report=report,
-                total=total,
-                devices=devices,
-                memory=memory,
-            )
-
-    def _by_steps(
-        self, changing: tuple[Any, Any, int] | None, batch: TextBatch
-    ) -> Callable[[Pieces], Pieces] | None:
-        """Returns the function that cuts a batch which one walk can't cut; else None. changing: the normalizer's `inert`."""
-        from gputok.kernels.cpu.normalize import is_inert
-
-        if changing is not None:
-            offsets = batch.offsets
-            if not is_inert(batch.data, offsets[:1], offsets[-1:], None, *changing):
-                return self.words
-        return self._around_added(batch) if self.added.tokens else None
-
-    def _around_added(self, batch: TextBatch) -> Callable[[Pieces], Pieces] | None:
-        """Returns the function that cuts a batch with added tokens, which are found only in whole documents; else None."""
-        text = batch.data[batch.offsets[0] : batch.offsets[-1]]
-        if not self.added.may_occur(text):  # in all documents at once, which is soon seen and takes no memory
-            return None
-        return self.words if self.added_in(Pieces.from_batch(batch)) else None
+        return count_corpus(self, Source(texts, False), Run(device, threads, progress))
 
     # -- what engines keep
 

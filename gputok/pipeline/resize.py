@@ -6,13 +6,12 @@ import dataclasses
 import itertools
 import operator
 import warnings
-from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from gputok.files.temporary import MemoryLimit
-from gputok.kernels.threads import run, thread_count
+from gputok.kernels import threads as pool
+from gputok.kernels.threads import thread_count
 from gputok.models.bpe.extend import Sequences, Symbols
 from gputok.models.bpe.extend import extend as extend_model
 from gputok.models.bpe.model import BPE
@@ -25,20 +24,19 @@ from gputok.models.bpe.prune import (
     with_tokens,
     without_dropout,
 )
+from gputok.pipeline.count_corpus import count_corpus
 from gputok.progress import reporting
 from gputok.text.word_counts import WordCounts
 from gputok.tokens.vocabulary_change import VocabularyChange
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterable, Iterator
 
-    from gputok.corpus.packing import Errors
-    from gputok.files.locations import StorageOptions
+    from gputok.corpus import Source
     from gputok.files.token_files import TokenBatch
     from gputok.pipeline.pipeline import Pipeline
-    from gputok.progress import Progress, Report
-    from gputok.text.pieces import TextBatch
+    from gputok.pipeline.run import Run
+    from gputok.progress import Report
     from gputok.types import Counts, Ids, Mask, Positions
 
 T = TypeVar("T")
@@ -49,20 +47,6 @@ _REFUSED = {
     "Unigram": "a new token competes with all others, so that it changes how text without it is cut",
     "WordLevel": "its tokens are whole words, without merges: add words by `add_tokens`",
 }
-
-
-class Reading(NamedTuple):
-    """How a corpus is read: the arguments of `Tokenizer.count_words`."""
-
-    device: str | None = None
-    threads: int | None = None
-    progress: Progress = None
-    errors: Errors = "strict"
-    column: str | None = None
-    separator: str | None = None
-    memory_limit: int | str | None = None
-    temporary: str | os.PathLike[str] | None = None
-    storage_options: StorageOptions = None
 
 
 def check(pipeline: Pipeline, operation: str, n_tokens: int) -> BPE:
@@ -89,31 +73,30 @@ def bpe_of(pipeline: Pipeline, operation: str) -> BPE:
 
 
 def extend(
-    pipeline: Pipeline, source: Any, n_tokens: int, min_frequency: int, reading: Reading
+    pipeline: Pipeline, source: Source | WordCounts, n_tokens: int, min_frequency: int, run: Run
 ) -> tuple[Pipeline, VocabularyChange]:
     """Adds tokens to the model of a frozen pipeline; see `Tokenizer.extend`."""
     model = check(pipeline, "extend", n_tokens)
     symbols = Symbols(model, [*pipeline.added.tokens])
     sure = without_dropout(model)
-    with reporting(reading.progress) as report:
-        found = _read(pipeline, source, reading)
+    with reporting(run.progress) as report:
+        found = _read(pipeline, source, run)
         if isinstance(found, WordCounts):
 
             def sequences_of(ids: Ids, rows: Positions, counts: Counts) -> Sequences:
                 some, offsets, row = symbols.cut(ids, rows)
                 return Sequences(some, offsets, counts[row])
 
-            sequences = _joined(_encoded(sure, found, reading.threads, report, sequences_of))
+            sequences = _joined(_encoded(sure, found, run.threads, report, sequences_of))
         else:
             shards = (
                 WordCounts(
                     some.view(np.uint8), 4 * offsets, np.ones(len(offsets) - 1, np.int64), byte_level=True
                 )
-                for ids, rows in _documents(pipeline, sure, found, reading, report)
+                for ids, rows in _documents(pipeline, sure, found, run, report)
                 for some, offsets, _ in [symbols.cut(ids, rows)]
             )
-            limits = {name: getattr(reading, name) for name in ("memory_limit", "temporary", "threads")}
-            merged = WordCounts.merge(shards, **limits)
+            merged = WordCounts.merge(shards, **run.limits)
             sequences = Sequences(
                 np.ascontiguousarray(merged.data).view(np.uint32), merged.offsets // 4, merged.counts
             )
@@ -127,7 +110,7 @@ def extend(
             n_tokens,
             min_frequency,
             lambda done, total: report("merge", done, total),
-            reading.threads,
+            run.threads,
         )
     n_new = len(extended.tokens)
     if n_new < n_tokens:
@@ -149,7 +132,7 @@ def extend(
 
 
 def prune(
-    pipeline: Pipeline, source: Any, n_tokens: int, reading: Reading
+    pipeline: Pipeline, source: Source | WordCounts, n_tokens: int, run: Run
 ) -> tuple[Pipeline, VocabularyChange]:
     """Takes the tokens out of a frozen pipeline that a corpus misses least; see `Tokenizer.prune`."""
     model = check(pipeline, "prune", n_tokens)
@@ -158,17 +141,17 @@ def prune(
     n_kept = _kept(pipeline, "prune", n_tokens, fixed)
     usage = np.zeros(_n_ids(pipeline), np.int64)
     sure = plain(model)
-    with reporting(reading.progress) as report:
-        found = _read(pipeline, source, reading)
+    with reporting(run.progress) as report:
+        found = _read(pipeline, source, run)
         if isinstance(found, WordCounts):
 
             def weighed(ids: Ids, rows: Positions, counts: Counts) -> tuple[Ids, Counts]:
                 return ids, np.repeat(counts, np.diff(rows))
 
-            for ids, counts in _encoded(sure, found, reading.threads, report, weighed):
+            for ids, counts in _encoded(sure, found, run.threads, report, weighed):
                 np.add.at(usage, ids, counts)
         else:
-            for ids, _ in _documents(pipeline, sure, found, reading, report):
+            for ids, _ in _documents(pipeline, sure, found, run, report):
                 usage += np.bincount(ids, minlength=len(usage))
     ids = model.vocabulary.ids.astype(np.int64)
     kept = leaves_pruned(usage[ids], split, fixed, ids, n_kept)
@@ -270,29 +253,12 @@ def _identity(pipeline: Pipeline, n: int) -> Positions:
 # ---- text
 
 
-def _read(
-    pipeline: Pipeline, source: Any, reading: Reading
-) -> WordCounts | tuple[Iterator[TextBatch], int | None]:
-    """Returns the counted words of a source; if nothing cuts documents into words, the documents and their bytes instead."""
-    from gputok import corpus
-
+def _read(pipeline: Pipeline, source: Source | WordCounts, run: Run) -> WordCounts | Source:
+    """Returns the counted words of a source; the source itself if nothing cuts documents into words."""
     if isinstance(source, WordCounts):
         source.check_symbols()
         return source
-    memory = MemoryLimit.of(reading.memory_limit, reading.temporary)
-    source = corpus.located(source, reading.storage_options)
-    total = corpus.total_bytes(source, column=reading.column)
-    options: dict[str, Any] = {
-        name: getattr(reading, name) for name in ("column", "separator", "errors", "threads")
-    }
-    if pipeline.pre_tokenizer is None:
-        return corpus.read(source, **options), total
-    if memory is not None:
-        options["ahead_bytes"] = memory.n_bytes // 8
-    read, read_raw = partial(corpus.read, source, **options), partial(corpus.read_raw, source, **options)
-    return pipeline.count_batches(
-        read, total, reading.threads, reading.device, reading.progress, memory, read_raw
-    )
+    return source if pipeline.pre_tokenizer is None else count_corpus(pipeline, source, run)
 
 
 def _encoded(
@@ -309,7 +275,7 @@ def _encoded(
         return then(*model.encode_words(some.data, starts, ends, byte_level=some.byte_level), some.counts)
 
     slices, done = list(words.slices(_WORDS_AT_ONCE)), 0
-    found = run(encoded, [(some,) for some in slices], thread_count(threads))
+    found = pool.run(encoded, [(some,) for some in slices], thread_count(threads))
     for some, made in zip(slices, found, strict=True):
         yield made
         done += len(some.data)
@@ -317,18 +283,14 @@ def _encoded(
 
 
 def _documents(
-    pipeline: Pipeline,
-    model: BPE,
-    found: tuple[Iterator[TextBatch], int | None],
-    reading: Reading,
-    report: Report,
+    pipeline: Pipeline, model: BPE, source: Source, run: Run, report: Report
 ) -> Iterator[TokenBatch]:
     """Yields the ids of documents, as the model alone gives them."""
     from gputok.pipeline import encode_corpus
 
-    batches, total = found
     pipeline = dataclasses.replace(pipeline, model=model, post_processor=None)
-    return encode_corpus.encode(pipeline, batches, threads=reading.threads, report=report, total=total)
+    batches, total = source.read(run.threads), source.total_bytes
+    return encode_corpus.encode(pipeline, batches, threads=run.threads, report=report, total=total)
 
 
 def _joined(parts: Iterable[Sequences]) -> Sequences:

@@ -14,76 +14,40 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gputok import corpus
-from gputok.fields import is_list
 from gputok.files.atomic import is_plain, locked, replacing
-from gputok.files.locations import StorageOptions, find
-from gputok.files.temporary import MemoryLimit
 from gputok.pipeline import encode_corpus
-from gputok.progress import Progress, Report, reporting
+from gputok.pipeline.count_corpus import count_corpus
+from gputok.progress import reporting
 from gputok.text.word_counts import WordCounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from gputok.corpus import Part
+    from gputok.corpus import Part, Source
     from gputok.pipeline.pipeline import Pipeline
+    from gputok.pipeline.run import Run
 
 _RUN, _PART = "run.json", "part-{:06d}.parquet"
 
 
-def count_words(
-    pipeline: Pipeline,
-    source: Any,
-    folder: str | os.PathLike[str],
-    *,
-    threads: int | None,
-    device: str | None,
-    progress: Progress,
-    memory_limit: int | str | None,
-    temporary: str | os.PathLike[str] | None,
-    storage_options: StorageOptions,
-    options: dict[str, Any],
-) -> WordCounts:
+def count_words(pipeline: Pipeline, source: Source, folder: str | os.PathLike[str], run: Run) -> WordCounts:
     """Counts the words of files, part by part, without the parts that an earlier run has counted into the folder.
 
-    The folder is made if it does not exist, and remains at the end (`remove` deletes it). options: the options of
-    `corpus.read` that change the text: column, separator, errors.
+    The folder is made if it does not exist, and remains at the end (`remove` deletes it).
 
     Raises:
         ValueError: if the source does not consist of files, or the folder contains the work of another run or other files.
         BlockingIOError: if another process works in the folder.
     """
-
-    def count(read: Any, read_raw: Any, n_bytes: int | None, report: Report) -> WordCounts:
-        return pipeline.count_batches(read, n_bytes, threads, device, report, memory, read_raw)
-
-    memory = MemoryLimit.of(memory_limit, temporary)
-    return count_parts(
-        pipeline,
-        source,
-        folder,
-        count,
-        threads=threads,
-        progress=progress,
-        memory_limit=memory_limit,
-        temporary=temporary,
-        storage_options=storage_options,
-        options=options,
-    )
+    return count_parts(pipeline, source, folder, partial(count_corpus, pipeline), run)
 
 
 def count_parts(
     pipeline: Pipeline,
-    source: Any,
+    source: Source,
     folder: str | os.PathLike[str],
-    count: Callable[[Any, Any, int | None, Report], WordCounts],
-    *,
-    threads: int | None,
-    progress: Progress,
-    memory_limit: int | str | None,
-    temporary: str | os.PathLike[str] | None,
-    storage_options: StorageOptions,
-    options: dict[str, Any],
+    count: Callable[[Source, Run], WordCounts],
+    run: Run,
     also: Sequence[Any] = (),
 ) -> WordCounts:
     """`count_words` for anything that is counted in parts.
@@ -92,48 +56,36 @@ def count_parts(
         pipeline: the parts of the tokenizer.
         source: the files.
         folder: the work folder.
-        count: count(read, read_raw, n_bytes, report) counts a part, which `read()` reads.
-        threads: how many threads read.
-        progress: how progress is shown.
-        memory_limit: as for `count_words`.
-        temporary: as for `count_words`.
-        storage_options: as for `count_words`.
-        options: as for `count_words`.
+        count: counts a part of the files.
+        run: threads, progress and memory limit.
         also: what the counts depend on besides, for the fingerprint.
     """
-    if corpus.state(source, storage_options) is None:
+    if not source.is_files:
         raise ValueError(
             f"resume={os.fspath(folder)!r}: only the counting of files can be resumed, not of an iterator of texts"
         )
-    memory = MemoryLimit.of(memory_limit, temporary)
-    groups = _groups(source, options["separator"], storage_options)
-    fingerprint = encode_corpus.fingerprint(
-        pipeline,
-        corpus.located(source, storage_options),
-        [corpus.PART_BYTES, *sorted(options.items()), *also],
-    )
-    total, done = corpus.total_bytes(source, storage_options=storage_options), 0
-    with _opened(pathlib.Path(folder), fingerprint) as work, reporting(progress) as report:
+    groups = _groups(source)
+    options = {"column": source.column, "errors": source.errors, "separator": source.separator}
+    # 2: how parts are grouped
+    fingerprint = encode_corpus.fingerprint(pipeline, source, [2, corpus.PART_BYTES, *options.items(), *also])
+    total, done = source.total_bytes, 0
+    with _opened(pathlib.Path(folder), fingerprint) as work, reporting(run.progress) as report:
         files = [work / _PART.format(i) for i in range(len(groups))]
         for group, file in zip(groups, files, strict=True):
+            part = source.other(group)
             if not _is_whole(file, f"{fingerprint} {file.name}"):
-                given = corpus.located(group, storage_options)
-                given_options = {"threads": threads, **options, **corpus.within(memory)}
-                read = partial(corpus.read, given, **given_options)
-                read_raw = partial(corpus.read_raw, given, **given_options)
-                n_bytes = corpus.total_bytes(given)
 
                 def shifted(stage: str, n: int, of: int | None, before: int = done) -> None:
                     if stage.startswith("count"):
                         report(stage, before + n, total)
 
-                counts = count(read, read_raw, n_bytes, shifted)
-                with replacing(file, follow=False) as part:
-                    _save(counts, part, f"{fingerprint} {file.name}")
-            done += corpus.total_bytes(group, storage_options=storage_options) or 0
+                counts = count(part, run._replace(progress=shifted))
+                with replacing(file, follow=False) as name:
+                    _save(counts, name, f"{fingerprint} {file.name}")
+            done += part.total_bytes or 0
         if not files:
-            return count(partial(corpus.read_texts, []), None, 0, report)
-        return WordCounts.load(files, memory_limit=memory_limit, temporary=temporary, threads=threads)
+            return count(source, run._replace(progress=report))
+        return WordCounts.load(files, **run.limits)
 
 
 def remove(folder: str | os.PathLike[str]) -> None:
@@ -148,25 +100,16 @@ def remove(folder: str | os.PathLike[str]) -> None:
         work.rmdir()
 
 
-def _groups(source: Any, separator: str | None, storage_options: StorageOptions) -> list[list[Part]]:
+def _groups(source: Source) -> list[list[Part]]:
     """Groups the parts of the corpus: many small files become few files of counts."""
-    parts: list[Part]
-    sizes: dict[str, int | None] = {}
-    if is_list(source) and any(isinstance(item, corpus.Part) for item in source):
-        parts = [*source]
-    else:
-        parts = corpus.parts(source, separator=separator, storage_options=storage_options)
-        sizes = {str(file): file.size for file in find(source, storage_options)}
     groups: list[list[Part]] = []
     size = corpus.PART_BYTES
-    for part in parts:
-        is_text = part.stop is not None and not part.file.endswith(".parquet")
-        n_bytes = part.stop - part.start if is_text and part.stop else sizes.get(part.file)
-        if n_bytes is None or size + n_bytes > corpus.PART_BYTES:
+    for part, n_bytes in source.parts(corpus.PART_BYTES):
+        if size + n_bytes > corpus.PART_BYTES:
             groups.append([])
             size = 0
         groups[-1].append(part)
-        size += corpus.PART_BYTES if n_bytes is None else n_bytes
+        size += n_bytes
     return groups
 
 

@@ -7,8 +7,6 @@ import pathlib
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gputok import corpus
-from gputok.files.temporary import MemoryLimit
 from gputok.kernels.threads import thread_count
 from gputok.pipeline import resume
 from gputok.pipeline.superwords import CELL_BITS, Cells, SecondStage, first_stage
@@ -18,10 +16,12 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable
 
+    from gputok.corpus import Source
     from gputok.models.bpe.super_trainer import SuperBpeTrainer
     from gputok.models.bpe.trainer import TrainedBpe
     from gputok.pipeline.pipeline import Pipeline
-    from gputok.progress import Progress, Report
+    from gputok.pipeline.run import Run
+    from gputok.progress import Report
     from gputok.text.word_counts import WordCounts
     from gputok.types import Bytes
 
@@ -32,28 +32,19 @@ class Saved:
     Args:
         source: the files.
         folder: the work folder.
-        options: threads, progress, memory_limit, temporary, storage_options and options of `resume.count_parts`.
+        run: threads and memory limit.
     """
 
-    def __init__(self, source: Any, folder: str | os.PathLike[str], **options: Any) -> None:
-        self._source, self._folder, self._options = source, pathlib.Path(folder), options
-        self._threads = options["threads"]
-        self._memory = MemoryLimit.of(options["memory_limit"], options["temporary"])
+    def __init__(self, source: Source, folder: str | os.PathLike[str], run: Run) -> None:
+        self._source, self._folder, self._run = source, pathlib.Path(folder), run
 
     def cells(self, stage: SecondStage, report: Report) -> Cells:
         """Counts neighbouring tokens."""
-
-        def count(read: Any, read_raw: Any, n_bytes: int | None, report: Report) -> WordCounts:
-            return pairs_of(stage, read, n_bytes, self._threads, report)
-
-        return Cells.of(self._counted(stage, "pairs", count, report, []))
+        return Cells.of(self._counted(stage, "pairs", partial(pairs_of, stage), report, []))
 
     def runs(self, stage: SecondStage, frequent: Bytes, threshold: int, report: Report) -> WordCounts:
         """Counts the runs of tokens between neighbours that are rarer than the threshold; frequent: of `Cells.reaching`."""
-
-        def count(read: Any, read_raw: Any, n_bytes: int | None, report: Report) -> WordCounts:
-            return stage.count_runs(read(), frequent, self._threads, report, n_bytes, self._memory)
-
+        count = partial(runs_of, stage, frequent)
         digest = hashlib.blake2b(frequent.data, digest_size=16).hexdigest()
         return self._counted(stage, f"runs-{threshold}", count, report, [threshold, digest])
 
@@ -61,27 +52,31 @@ class Saved:
         self,
         stage: SecondStage,
         name: str,
-        count: Callable[[Any, Any, int | None, Report], WordCounts],
+        count: Callable[[Source, Run], WordCounts],
         report: Report,
         also: list[Any],
     ) -> WordCounts:
-        options: dict[str, Any] = {**self._options, "progress": report}
+        run = self._run._replace(progress=report)
         pipeline = stage.tokens.pipeline
         also = [*also, stage.trainer.veto()]
-        return resume.count_parts(pipeline, self._source, self._folder / name, count, also=also, **options)
+        return resume.count_parts(pipeline, self._source, self._folder / name, count, run, also)
 
 
-def pairs_of(
-    stage: SecondStage,
-    read: Callable[[], Any],
-    n_bytes: int | None,
-    threads: int | None,
-    report: Report | None,
-) -> WordCounts:
-    """Counts neighbouring tokens, as words."""
+def pairs_of(stage: SecondStage, source: Source, run: Run) -> WordCounts:
+    """Counts neighbouring tokens of a corpus, as words."""
     cells = Cells(CELL_BITS)
-    stage.count_pairs(read(), cells, threads, report, n_bytes)
+    with reporting(run.progress) as report:
+        stage.count_pairs(
+            source.within(run.memory).read(run.threads), cells, run.threads, report, source.total_bytes
+        )
     return cells.as_counts()
+
+
+def runs_of(stage: SecondStage, frequent: Bytes, source: Source, run: Run) -> WordCounts:
+    """Counts runs of tokens of a corpus."""
+    batches = source.within(run.memory).read(run.threads)
+    with reporting(run.progress) as report:
+        return stage.count_runs(batches, frequent, run.threads, report, source.total_bytes, run.memory)
 
 
 def second_stage(pipeline: Pipeline, trainer: SuperBpeTrainer) -> SecondStage:
@@ -100,43 +95,24 @@ def second_stage(pipeline: Pipeline, trainer: SuperBpeTrainer) -> SecondStage:
     return first_stage(pipeline, trainer, count)
 
 
-def count_pairs(
-    pipeline: Pipeline,
-    trainer: SuperBpeTrainer,
-    source: Any,
-    threads: int | None,
-    progress: Progress,
-    **options: Any,
-) -> WordCounts:
-    """Counts neighbouring tokens of a shard; options: of `corpus.read`."""
-    stage = second_stage(pipeline, trainer)
-    total = corpus.total_bytes(source, column=options.get("column"))
-    with reporting(progress) as report:
-        return pairs_of(
-            stage, partial(corpus.read, source, threads=threads, **options), total, threads, report
-        )
+def count_pairs(pipeline: Pipeline, trainer: SuperBpeTrainer, source: Source, run: Run) -> WordCounts:
+    """Counts neighbouring tokens of a shard."""
+    return pairs_of(second_stage(pipeline, trainer), source, run)
 
 
 def count_runs(
     pipeline: Pipeline,
     trainer: SuperBpeTrainer,
-    source: Any,
+    source: Source,
     pairs: WordCounts,
     threshold: int | None,
-    threads: int | None,
-    progress: Progress,
-    memory: MemoryLimit | None,
-    **options: Any,
+    run: Run,
 ) -> WordCounts:
-    """Counts runs of tokens of a shard; options: of `corpus.read`."""
+    """Counts runs of tokens of a shard."""
     stage, cells = second_stage(pipeline, trainer), Cells.of(pairs)
     frequent = cells.reaching(stage.threshold(cells) if threshold is None else max(threshold, trainer.least))
     del cells
-    total = corpus.total_bytes(source, column=options.get("column"))
-    given: dict[str, Any] = {**options, **corpus.within(memory)}
-    batches = corpus.read(source, threads=threads, **given)
-    with reporting(progress) as report:
-        return stage.count_runs(batches, frequent, threads, report, total, memory)
+    return runs_of(stage, frequent, source, run)
 
 
 def learn_from_runs(
@@ -145,9 +121,7 @@ def learn_from_runs(
     runs: WordCounts,
     pairs: WordCounts,
     threshold: int | None,
-    progress: Progress,
-    memory: MemoryLimit | None,
-    threads: int | None = None,
+    run: Run,
 ) -> tuple[TrainedBpe, SecondStage]:
     """Learns superwords from the runs of all shards.
 
@@ -156,10 +130,10 @@ def learn_from_runs(
     """
     stage, cells = second_stage(pipeline, trainer), Cells.of(pairs)
     threshold = stage.threshold(cells) if threshold is None else max(threshold, trainer.least)
-    if memory is not None:
-        trainer.check_memory(runs, memory.n_bytes, thread_count(threads))
-    with reporting(progress) as report:
-        learned = stage.learn(runs, threshold, report, threads)
+    if run.memory is not None:
+        trainer.check_memory(runs, run.memory.n_bytes, thread_count(run.threads))
+    with reporting(run.progress) as report:
+        learned = stage.learn(runs, threshold, report, run.threads)
     if learned is None:
         lower = stage.threshold(cells, 4, below=threshold)
         raise ValueError(

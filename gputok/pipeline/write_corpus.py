@@ -3,75 +3,54 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gputok import backend, corpus
+from gputok import corpus
 from gputok.files import token_files
 from gputok.pipeline import encode_corpus, on_device
 from gputok.pipeline.encode_units import largest_id
 from gputok.pipeline.end_tokens import end_token
 from gputok.pipeline.frame import Ends
 from gputok.pipeline.serialize import tokenizer_json
-from gputok.progress import Progress, reporting
+from gputok.progress import reporting
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
-    from gputok.corpus.packing import Errors
-    from gputok.files.locations import StorageOptions
+    from gputok.corpus import Source
     from gputok.files.token_files import TokenBatch, Written
-    from gputok.kernels.cuda.device import Device
     from gputok.pipeline.on_device import DeviceTokens
     from gputok.pipeline.pipeline import Pipeline
+    from gputok.pipeline.run import Run
 
 
-@dataclass(frozen=True)
-class Reading:
-    """What to encode, and how: the options of `Tokenizer.encode_corpus` that have nothing to do with files of ids."""
-
-    source: Any
-    add_special_tokens: bool
-    device: str | None
-    threads: int | None
-    progress: Progress
-    errors: Errors
-    column: str | None
-    separator: str | None
-    storage_options: StorageOptions
-
-
-class _Run:
+class _EncodedCorpus:
     """A corpus that is being encoded.
 
     Args:
         pipeline: the parts of the tokenizer.
-        reading: what to encode.
+        source: the corpus.
+        run: device, threads and progress.
+        add_special_tokens: lets the post-processor add its tokens.
         ends: the ids around each document.
     """
 
-    def __init__(self, pipeline: Pipeline, reading: Reading, ends: Ends) -> None:
-        self._pipeline, self._reading, self._ends = pipeline, reading, ends
-        self.source = corpus.located(reading.source, reading.storage_options)
-        self._total = corpus.total_bytes(self.source, column=reading.column)
-        # Raises its error now, not when the first batch is asked for
-        self._devices = backend.choose(reading.device).devices
+    def __init__(
+        self, pipeline: Pipeline, source: Source, run: Run, add_special_tokens: bool, ends: Ends
+    ) -> None:
+        self._pipeline, self._source, self._run = pipeline, source, run
+        self._special, self._ends = add_special_tokens, ends
+        # Both raise their errors now, not when the first batch is asked for
+        self._total, self._devices = source.total_bytes, run.devices
         self.n_new = self.n_ids = self.n_unknown = self.n_bytes = 0
 
     def batches(self, skip: int = 0) -> Iterator[TokenBatch]:
         """Yields the ids of the documents after the first `skip`."""
-        reading = self._reading
-        texts = corpus.read(
-            self.source,
-            column=reading.column,
-            separator=reading.separator,
-            errors=reading.errors,
-            threads=reading.threads,
-        )
-        with reporting(reading.progress) as report:
+        texts, run = self._source.read(self._run.threads), self._run
+        with reporting(run.progress) as report:
 
             def counted(stage: str, done: int, total: int | None) -> None:
                 self.n_bytes = done
@@ -80,9 +59,9 @@ class _Run:
             yield from encode_corpus.encode(
                 self._pipeline,
                 texts,
-                add_special_tokens=reading.add_special_tokens,
+                add_special_tokens=self._special,
                 ends=self._ends,
-                threads=reading.threads,
+                threads=run.threads,
                 report=counted,
                 total=self._total,
                 skip=skip,
@@ -101,7 +80,9 @@ class _Run:
 
 def encode(
     pipeline: Pipeline,
-    reading: Reading,
+    source: Source,
+    run: Run,
+    add_special_tokens: bool,
     output: str | os.PathLike[str] | None,
     bos: bool | str | None,
     eos: bool | str | None,
@@ -115,39 +96,31 @@ def encode(
             if value is not None:
                 raise ValueError(f"{option}={value!r}: is for files; name an output")
         if output is not None:
-            return _on_device(pipeline, reading, on_device.card(str(output)), Ends(first, last))
-        return _Run(pipeline, reading, Ends(first, last)).batches()
+            texts, device = source.read(run.threads), on_device.card(str(output))
+            return on_device.encode_batches(
+                pipeline, texts, device, add_special_tokens=add_special_tokens, ends=Ends(first, last)
+            )
+        return _EncodedCorpus(pipeline, source, run, add_special_tokens, Ends(first, last)).batches()
     vocab_size = largest_id(pipeline) + 1
     layout = token_files.layout_of(output, vocab_size, **options)
     if layout.format.end_first:
         first, last = last + first, ()
-    run = _Run(pipeline, reading, Ends(first, last, not layout.format.ends_empty))
+    ends = Ends(first, last, not layout.format.ends_empty)
+    encoding = _EncodedCorpus(pipeline, source, run, add_special_tokens, ends)
     for name in token_files.names(output, layout):
-        corpus.refuse_output(name, run.source, reading.storage_options)
-    state = reading.add_special_tokens, reading.column, reading.separator, reading.errors, first, last
+        corpus.refuse_output(name, source, source.storage_options)
+    state = add_special_tokens, source.column, source.separator, source.errors, first, last
     n_documents = token_files.write(
         output,
-        run.tallied,
+        encoding.tallied,
         layout,
-        encode_corpus.fingerprint(pipeline, run.source, state),
-        reading.storage_options,
+        encode_corpus.fingerprint(pipeline, source, state),
+        source.storage_options,
         tokenizer=describe(pipeline, vocab_size, tokens),
-        n_bytes=lambda: run.n_bytes,
+        n_bytes=lambda: encoding.n_bytes,
     )
-    return token_files.Written(n_documents, run.n_new, run.n_ids, run.n_unknown, run.n_bytes)
-
-
-def _on_device(pipeline: Pipeline, reading: Reading, device: Device, ends: Ends) -> Iterator[DeviceTokens]:
-    """Yields ids that stay on a device."""
-    texts = corpus.read(
-        corpus.located(reading.source, reading.storage_options),
-        column=reading.column,
-        separator=reading.separator,
-        errors=reading.errors,
-        threads=reading.threads,
-    )
-    return on_device.encode_batches(
-        pipeline, texts, device, add_special_tokens=reading.add_special_tokens, ends=ends
+    return token_files.Written(
+        n_documents, encoding.n_new, encoding.n_ids, encoding.n_unknown, encoding.n_bytes
     )
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
+    from gputok.corpus import Source
     from gputok.corpus.packing import Errors
     from gputok.files.locations import StorageOptions
     from gputok.progress import Progress
@@ -132,7 +133,7 @@ def report(
         ValueError: if two tokenizers have the same name, or the text cannot be read.
         FileNotFoundError: if a path or glob names no file.
     """
-    from gputok import corpus as sources
+    from gputok.corpus import Source
     from gputok.progress import reporting
     from gputok.report.measures import measure
 
@@ -141,23 +142,23 @@ def report(
     if others and name in others:
         raise ValueError(f"two tokenizers are called {name!r}: pass another name=, or rename one in others=")
     tokenizers = {key: _own(key, one) for key, one in {name: tokenizer, **(others or {})}.items()}
-    corpus = sources.located(corpus, storage_options)
-    batches = sources.read(corpus, column=column, separator=separator, errors=errors, threads=threads)
-    total = sources.total_bytes(corpus, column=column)
+    source = Source.of(
+        corpus, column=column, separator=separator, errors=errors, storage_options=storage_options
+    )
+    batches, total = source.read(threads), source.total_bytes
     with reporting(progress) as on_progress:
         text, measures, texts = measure(
             tokenizers, batches, samples, threads, lambda done: on_progress("encode", done, total)
         )
-    made = Made(title, _source(corpus), datetime.date.today().isoformat(), __version__, command)
+    made = Made(title, _names(source), datetime.date.today().isoformat(), __version__, command)
     return Report(text, measures, texts, made)
 
 
-def _source(corpus: Any) -> str:
+def _names(source: Source) -> str:
     """The names of the files of a corpus, without their folders; empty for other sources."""
-    from gputok.corpus.parts import Place
     from gputok.files.locations import OpenFile
 
-    files = [place.file for place in corpus if isinstance(place, Place)] if isinstance(corpus, list) else []
+    files = [place.file for place in source.content] if source.is_files else []
     names = [pathlib.PurePath(str(file)).name if isinstance(file, OpenFile) else file.name for file in files]
     # The query of a URL can be a key.
     names = [

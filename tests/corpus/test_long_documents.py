@@ -9,11 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from gputok import Tokenizer, WordCounts, corpus, models, pre_tokenizers
+from gputok import Tokenizer, WordCounts, models, pre_tokenizers
+from gputok.corpus import Source
 from gputok.files.temporary import MemoryLimit
 
 LIMIT = 32_000_000
-LONGEST = corpus.within(MemoryLimit.of(LIMIT))["longest"]
+LONGEST = Source.of([]).within(MemoryLimit.of(LIMIT)).longest
 WORDS = "some words and some more words "
 LONG = WORDS * (2 * LONGEST // len(WORDS))
 SHORT = ["first line\n"] * 5

@@ -24,9 +24,12 @@ from gputok.kernels.cpu import count_words as word_kernels
 from gputok.kernels.cpu import rewrite, walk, word_table
 
 from gputok import AddedToken, Tokenizer, WordCounts, cli, models, normalizers, pre_tokenizers, trainers
+from gputok.corpus import Source
 from gputok.files import word_count_files
 from gputok.files.temporary import MemoryLimit, TemporaryFile
+from gputok.pipeline.count_corpus import count_corpus
 from gputok.pipeline.count_words import count_words
+from gputok.pipeline.run import Run
 from gputok.text import partitions
 from gputok.text.pieces import TextBatch
 
@@ -179,7 +182,8 @@ def test_a_partition_that_is_too_large_is_parted_again(small_tables, tmp_path, m
         (None, None),
     ],
 )
-def test_every_way_of_counting_spills(normalizer, pre_tokenizer, added, small_tables, tmp_path):
+def test_every_way_of_counting_spills(normalizer, pre_tokenizer, added, small_tables, tmp_path, monkeypatch):
+    monkeypatch.setattr("gputok.corpus.source.BATCH_BYTES", 500)
     tokenizer = Tokenizer(models.WordLevel())
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
     documents = texts(seed=1, n=1500)
@@ -189,10 +193,8 @@ def test_every_way_of_counting_spills(normalizer, pre_tokenizer, added, small_ta
     pipeline = tokenizer.pipeline
 
     def counted(memory):
-        def read():
-            return iter(batches(documents, 40))
-
-        return pipeline.count_batches(read, None, 2, "cpu", False, memory)
+        source = Source(batches(documents, 40), False)
+        return count_corpus(pipeline, source, Run("cpu", 2, False, memory))
 
     limited = counted(MemoryLimit(30_000, str(tmp_path)))
     assert limited.spelled_out() == counted(None).spelled_out()

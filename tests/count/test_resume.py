@@ -14,13 +14,11 @@ import gputok
 from gputok import Tokenizer, WordCounts, cli, corpus, models, pre_tokenizers
 from gputok.files.atomic import locked
 from gputok.pipeline import resume
-from gputok.pipeline.pipeline import Pipeline
 
 
 @pytest.fixture
 def small_parts(monkeypatch):
     monkeypatch.setattr(corpus, "PART_BYTES", 10_000)
-    monkeypatch.setattr(corpus.parts, "__kwdefaults__", {**corpus.parts.__kwdefaults__, "part_bytes": 10_000})
 
 
 @pytest.fixture
@@ -78,7 +76,7 @@ def test_a_run_goes_on_where_it_was(folder, small_parts, monkeypatch):
     assert min(done for _, done, _ in calls) > 20_000 and calls[-1] == ("count", n_bytes, n_bytes)
     n_parts = len(list((folder / "work").glob("part-*.parquet")))
     assert n_bytes / 10_000 < n_parts < n_bytes / 10_000 + 10  # small files together
-    monkeypatch.setattr(Pipeline, "count_batches", None)
+    monkeypatch.setattr("gputok.pipeline.count_corpus.count_words", None)
     assert count(folder, memory_limit="40MB") == whole  # nothing is counted again
     resume.remove(folder / "work")
     assert not (folder / "work").exists()
@@ -168,7 +166,7 @@ def test_kills_in_a_work_folder(how, tmp_path):
             file.writelines(
                 f"{j:x} {j * j:x} of the {j % 100}\n" for j in range(i * 200_000, (i + 1) * 200_000)
             )
-    script = "from gputok import cli, corpus; corpus.parts.__kwdefaults__['part_bytes'] = corpus.PART_BYTES = 10_000_000; cli.main()"
+    script = "from gputok import cli, corpus; corpus.PART_BYTES = 10_000_000; cli.main()"
     environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(gputok.__file__).parents[1])}
 
     def begin(*arguments):

@@ -25,7 +25,7 @@ from gputok.kernels.cuda.device import SOURCES, packed
 from gputok.kernels.cuda.lines import Strings, Watched
 from gputok.kernels.wheel import cubins
 
-from gputok import backend, corpus
+from gputok import backend
 from gputok.bench import device as probes
 from gputok.normalizers import NFC
 from gputok.pipeline.count_words import count_words as count_on_cpu
@@ -185,8 +185,7 @@ def test_the_whole_path_on_two_devices_through_cupy(devices, monkeypatch):
     """Two threads with one device each never use an array of the other device."""
     monkeypatch.setattr(bpe, "SIZES", FEW_PAIRS)
     monkeypatch.setattr(cuda, "BATCH_BYTES", 1000)
-    for read in (corpus.read, corpus.read_texts):
-        monkeypatch.setitem(read.__kwdefaults__, "batch_bytes", 400)
+    monkeypatch.setattr("gputok.corpus.source.BATCH_BYTES", 400)
     documents = [*random_documents(np.random.default_rng(5), 100).strings(), "the<|endoftext|>the"]
 
     def run(device):
@@ -259,8 +258,7 @@ def test_memory_goes_back_to_the_device_when_work_ends(devices, monkeypatch):
     """Not between the parts of a call, and all of it at its end: training, counting, encoding."""
     monkeypatch.setattr(bpe, "SIZES", FEW_PAIRS)
     monkeypatch.setattr(cuda, "BATCH_BYTES", 1000)
-    for read in (corpus.read, corpus.read_texts):
-        monkeypatch.setitem(read.__kwdefaults__, "batch_bytes", 400)
+    monkeypatch.setattr("gputok.corpus.source.BATCH_BYTES", 400)
     documents = [*random_documents(np.random.default_rng(5), 100).strings()]
     tokenizer, trainer = recipe("bpe", vocab_size=280)
     tokenizer.train_from_iterator(iter(documents), trainer, device="cuda", progress=False)

@@ -20,7 +20,7 @@ from gputok.kernels.cuda import encode_text, split
 from gputok.kernels.cuda import train_bpe as bpe
 
 import gputok
-from gputok import AddedToken, backend, corpus, models, normalizers, pre_tokenizers
+from gputok import AddedToken, backend, models, normalizers, pre_tokenizers
 from gputok.automaton import compile_pattern
 from gputok.automaton.patterns import PATTERNS
 from gputok.files.temporary import MemoryLimit
@@ -185,8 +185,7 @@ def test_the_whole_path_on_two_devices_is_the_cpus(on_devices, monkeypatch):
     """Counting on two devices in turn, merging on one, encoding on both: the same counts, tokenizer.json and ids."""
     monkeypatch.setattr(bpe, "SIZES", bpe.Sizes(rounds_per_look=3))
     monkeypatch.setattr(cuda, "BATCH_BYTES", 1000)
-    for read in (corpus.read, corpus.read_texts):
-        monkeypatch.setitem(read.__kwdefaults__, "batch_bytes", 400)
+    monkeypatch.setattr("gputok.corpus.source.BATCH_BYTES", 400)
     documents = [*random_documents(np.random.default_rng(5), 150).strings(), "<|endoftext|>the"]
 
     def run(*devices):

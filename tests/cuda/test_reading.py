@@ -32,8 +32,7 @@ def small(monkeypatch):
     with stand_in.installed(monkeypatch):
         monkeypatch.setattr(byte_ranges, "SMALL_BYTES", 100)
         monkeypatch.setattr(byte_ranges, "SLACK_BYTES", 40)
-        for read in (corpus.read, corpus.read_raw):
-            monkeypatch.setitem(read.__kwdefaults__, "batch_bytes", 280)
+        monkeypatch.setattr("gputok.corpus.source.BATCH_BYTES", 280)
         monkeypatch.setattr(cuda, "BLOCK_BYTES", 256)
         monkeypatch.setattr(cuda, "PIECE_BYTES", 1024)
         monkeypatch.setattr(cuda, "BATCH_BYTES", 700)

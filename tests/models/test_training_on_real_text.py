@@ -13,7 +13,7 @@ import pytest
 import tokenizers
 
 import gputok
-from gputok import Tokenizer, WordCounts, corpus
+from gputok import Tokenizer, WordCounts
 from gputok.demo import EXAMPLE
 from gputok.recipes import recipe
 
@@ -76,8 +76,7 @@ def digest(tokenizer):
 def test_threads_and_batches_change_nothing(lines, monkeypatch):
     found = set()
     for threads, batch_bytes in ((1, 1 << 24), (2, 1 << 24), (8, 1000), (2, 77), (1, 1)):
-        monkeypatch.setattr(corpus, "BATCH_BYTES", batch_bytes)
-        monkeypatch.setitem(corpus.read_texts.__kwdefaults__, "batch_bytes", batch_bytes)
+        monkeypatch.setattr("gputok.corpus.source.BATCH_BYTES", batch_bytes)
         tokenizer, trainer = recipe("bpe", vocab_size=1500)
         tokenizer.train_from_iterator(lines, trainer, threads=threads, progress=False)
         found.add(digest(tokenizer))

@@ -6,7 +6,6 @@ import dataclasses
 import math
 import warnings
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -117,7 +116,6 @@ class ParityBpeTrainer(CheckedOptions):
         Raises:
             ValueError: if the numbers of languages differ, or a number is not allowed.
         """
-        from gputok import corpus
         from gputok.progress import reporting
 
         if progress is None and not self.show_progress:
@@ -125,8 +123,7 @@ class ParityBpeTrainer(CheckedOptions):
         counter = tokenizer.pipeline.without_added()
 
         def count(iterators: Sequence[Iterable[Any]]) -> list[WordCounts]:
-            readers = [partial(corpus.read_texts, texts) for texts in iterators]
-            return [counter.count_batches(read, None, threads, device, progress) for read in readers]
+            return [counter.count_texts(texts, device, threads, progress) for texts in iterators]
 
         self._check_languages(train_iterators, dev_iterators, ratio)
         train = count(train_iterators)

@@ -1,0 +1,276 @@
+"""A corpus as it was given: what its files are is found out once, and how its text is read is said once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+from gputok.corpus.documents import refuse_long
+from gputok.corpus.memory_sources import check_batch, is_columnar, text_batches
+from gputok.corpus.missing_rows import MissingRows
+from gputok.corpus.parts import Part, Place
+from gputok.corpus.regrouping import regroup
+from gputok.files.locations import Lender, OpenFile, StorageOptions, find, is_location, locate
+from gputok.kernels.threads import thread_count
+from gputok.text.pieces import LONGEST, RawLines, TextBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Self
+
+    from gputok.corpus.packing import Errors
+    from gputok.files.temporary import MemoryLimit
+    from gputok.types import Array
+
+BATCH_BYTES = 1 << 21
+"""The default size of a batch. Reading it takes much longer than handing it to another thread, and it is small enough
+that malloc uses the same memory again (measured: reading takes a fifth of the time that it takes with 16 MB)."""
+
+# Each thread but the first may unpack so much of compressed files and row groups before its turn.
+_AHEAD_BATCHES = 32
+_MOST_AHEAD_BYTES = 64 << 20
+_REMOTE_READERS = 8  # threads at least, if a file is remote: these threads mostly wait
+
+
+@dataclass(frozen=True)
+class Source:
+    r"""A corpus, and how its text is read.
+
+    Attributes:
+        content: the places of its files, in order; or the texts in memory, as `gputok.corpus.read` takes them.
+        is_files: True if the corpus consists of files.
+        column: the column or field that holds the documents. None: "text", or the only column that holds strings.
+        separator: cuts plain text at this string instead of after `\n`, and leaves the string out.
+        errors: "strict" raises an error for bytes that are not UTF-8; "replace" puts U+FFFD there, as `bytes.decode` does.
+        longest: how many bytes a document, or a line of JSON Lines, may have, at most.
+        ahead_bytes: how many bytes of compressed files and Parquet are unpacked before their turn, at most.
+        storage_options: options for the file system of a URL; see `gputok.files.locations`.
+
+    >>> source = Source.of(iter(["one", ["two", "three"]]))
+    >>> [batch.offsets.tolist() for batch in source.read()]
+    [[0, 3, 6, 11]]
+    """
+
+    content: Any
+    is_files: bool
+    column: str | None = None
+    separator: str | None = None
+    errors: Errors = "strict"
+    longest: int = LONGEST
+    ahead_bytes: int = 1 << 62
+    storage_options: StorageOptions = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, given: Any, *, storage_options: StorageOptions = None, **reading: Any) -> Self:
+        """Looks up the files of a corpus.
+
+        Args:
+            given: a string, a path, or a list of them names files, folders, globs or URLs; parts of files. Every other
+                iterable yields texts.
+            storage_options: options for the file system of a URL.
+            reading: the other attributes.
+
+        Raises:
+            FileNotFoundError: if no file has that path, or matches that glob.
+        """
+        if not is_files(given):
+            return cls(given, False, storage_options=storage_options, **reading)
+        return cls(_places(given, storage_options), True, storage_options=storage_options, **reading)
+
+    def within(self, memory: MemoryLimit | None) -> Self:
+        """Returns the same corpus, of which reading keeps text within a share of a limit on memory."""
+        if memory is None:
+            return self
+        # A document takes five times its bytes while it is read and its words are found. Each thread may have one.
+        return dataclasses.replace(self, ahead_bytes=memory.n_bytes // 8, longest=memory.n_bytes // 24)
+
+    def other(self, given: Any) -> Self:
+        """Returns another corpus, which is read in the same way."""
+        found = Source.of(given, storage_options=self.storage_options)
+        return dataclasses.replace(self, content=found.content, is_files=found.is_files)
+
+    @property
+    def is_open(self) -> bool:
+        """True if one of its files is open, such as standard input, and can be read only once."""
+        return self.is_files and any(isinstance(place.file, OpenFile) for place in self.content)
+
+    @property
+    def state(self) -> list[tuple[Any, ...]] | None:
+        """For each file or part, values that change if the file changes, and where the part starts and stops; None: no files."""
+        if not self.is_files:
+            return None
+        return [(*file.state(), start, stop) for file, start, stop in self.content]
+
+    @cached_property
+    def total_bytes(self) -> int | None:
+        """The bytes of text, at most; None if only reading can tell them. Raises ValueError if the column does not exist."""
+        if isinstance(self.content, TextBatch):
+            check_batch(self.content)
+            return int(self.content.offsets[-1] - self.content.offsets[0])
+        if self.is_files:
+            from gputok.corpus import files
+
+            return files.total_bytes(self.content)
+        if is_columnar(self.content):
+            from gputok.corpus import columns
+
+            return columns.total_bytes(self.content, self.column)
+        return None
+
+    def parts(self, part_bytes: int) -> Iterator[tuple[Part, int]]:
+        """Cuts files into parts, as `gputok.corpus.parts` does.
+
+        Args:
+            part_bytes: about the size of a part, in bytes of the file; for Parquet, in unpacked bytes of all columns.
+
+        Yields:
+            The parts, in order, and about how many bytes each has.
+
+        Raises:
+            TypeError: if the corpus does not consist of files.
+            ValueError: if `part_bytes` is less than 1, or a Parquet file is damaged.
+        """
+        from gputok.corpus import files
+
+        if not self.is_files:
+            raise TypeError(f"only files can be read in parts, not {type(self.content).__name__}")
+        if part_bytes < 1:
+            raise ValueError(f"part_bytes={part_bytes}: must be at least 1")
+        for place in self.content:
+            yield from files.parts(place, part_bytes, self.separator)
+
+    def read(self, threads: int | None = None, batch_bytes: int | None = None) -> Iterator[TextBatch]:
+        """Reads the documents in batches.
+
+        Args:
+            threads: how many threads read files. None: GPUTOK_NUM_THREADS, or else the number of cores.
+            batch_bytes: about the size of a batch, in bytes; None: BATCH_BYTES.
+
+        Returns:
+            An iterator of batches, in order.
+
+        Raises:
+            ValueError: if text is not UTF-8, a column does not exist, a file is truncated or damaged, or an option does not
+                suit the corpus. The message names the file, and the byte, line or row.
+            TypeError: if an item is not a string. The message names the item.
+        """
+        return cast("Iterator[TextBatch]", self._read(threads, batch_bytes, None))
+
+    def read_raw(
+        self, memory: Callable[[int], Array], threads: int | None = None, batch_bytes: int | None = None
+    ) -> Iterator[TextBatch | RawLines]:
+        """Reads like `read`, but leaves it to the caller to find the lines of large local files and to check UTF-8.
+
+        Args:
+            memory: takes a number of bytes, mostly `batch_bytes` at most, and returns memory to read into, uint8[n].
+            threads: as for `read`.
+            batch_bytes: as for `read`.
+
+        Returns:
+            An iterator of batches, in order. A range of a large local text file comes as RawLines.
+        """
+        return self._read(threads, batch_bytes, memory)
+
+    def _read(
+        self, threads: int | None, batch_bytes: int | None, memory: Callable[[int], Array] | None
+    ) -> Iterator[TextBatch | RawLines]:
+        batch_bytes = BATCH_BYTES if batch_bytes is None else batch_bytes
+        if self.errors not in ("strict", "replace"):
+            raise ValueError(f"errors={self.errors!r}: must be 'strict' or 'replace'")
+        if self.separator == "":
+            raise ValueError(
+                "separator='' cuts nothing; use one that does not occur to take each file as one document"
+            )
+        if batch_bytes < 1:
+            raise ValueError(f"batch_bytes={batch_bytes}: must be at least 1")
+        if self.is_files:
+            return self._read_files(thread_count(threads), batch_bytes, memory)
+        if self.separator is not None:
+            raise ValueError("separator= cuts plain text files; this source already has its documents apart")
+        texts = self.content
+        if not is_columnar(texts) and (isinstance(texts, bytes | dict) or not isinstance(texts, Iterable)):
+            raise TypeError(
+                f"no text can be read from {type(texts).__name__}: pass file names, Arrow data, or an iterator of str"
+            )
+        batches = text_batches(texts, self.column, self.errors, batch_bytes)
+        return regroup(_bounded(batches, self.longest, f"the {type(texts).__name__}"), batch_bytes)
+
+    def _read_files(
+        self, threads: int, batch_bytes: int, memory: Callable[[int], Array] | None
+    ) -> Iterator[TextBatch | RawLines]:
+        from gputok.corpus import files, readers
+        from gputok.corpus.options import Options
+
+        missing = MissingRows()
+        options = Options(
+            self.column,
+            self.separator,
+            self.errors,
+            batch_bytes,
+            missing,
+            memory,
+            Lender(),
+            Lender(),
+            self.longest,
+        )
+        is_remote = any(place.file.is_remote for place in self.content)
+        n_readers = max(threads, _REMOTE_READERS if is_remote else 1)
+        ahead_bytes = min(
+            self.ahead_bytes, (n_readers - 1) * min(_AHEAD_BATCHES * batch_bytes, _MOST_AHEAD_BYTES)
+        )
+        batches = readers.in_order(files.tasks(self.content, options), n_readers, ahead_bytes)
+        return _then_warned(regroup(_bounded(batches, self.longest, "the corpus"), batch_bytes), missing)
+
+
+def is_files(given: Any) -> bool:
+    """Returns True if what was given as a corpus names files, or parts of files."""
+    if isinstance(given, list | tuple) and not isinstance(given, TextBatch | Place):
+        return all(map(_is_path, cast("list[Any]", given)))
+    return _is_path(given)
+
+
+def _is_path(item: Any) -> bool:
+    return isinstance(item, Part | Place) or is_location(item)
+
+
+def _places(given: Any, storage_options: StorageOptions) -> list[Place]:
+    """The files of a corpus. Each `Place` says where its part starts and stops."""
+    items = given if isinstance(given, list | tuple) and not isinstance(given, Place) else [given]
+    if not any(isinstance(item, Part | Place) for item in items):
+        return [Place(file) for file in find(given, storage_options)]
+    names = dict.fromkeys(item.file for item in items if isinstance(item, Part))
+    files = {
+        name: locate(name, storage_options) for name in names
+    }  # each file is looked up once, for all of its parts
+    places: list[Place] = []
+    for item in items:
+        if isinstance(item, Part):
+            places.append(Place(files[item.file], item.start, item.stop))
+        elif isinstance(item, Place):
+            places.append(item)
+        else:
+            places += map(Place, find(item, storage_options))
+    return places
+
+
+def _bounded(
+    batches: Iterator[TextBatch | RawLines], longest: int, what: str
+) -> Iterator[TextBatch | RawLines]:
+    """Yields the batches; raises ValueError for a document of more than `longest` bytes."""
+    n_before = 0
+    for batch in batches:
+        if isinstance(batch, TextBatch):
+            refuse_long(batch, longest, lambda i, n=n_before: f"{what}, document {n + i}")
+            n_before += batch.n_documents
+        yield batch
+
+
+def _then_warned(
+    batches: Iterator[TextBatch | RawLines], missing: MissingRows
+) -> Iterator[TextBatch | RawLines]:
+    """Yields the batches; after the last one, warns if rows had no text."""
+    yield from batches
+    missing.warn()

@@ -1,0 +1,60 @@
+"""How a call does its work, as its caller asked; made once and handed down."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gputok import backend
+from gputok.files.temporary import MemoryLimit
+
+if TYPE_CHECKING:
+    import os
+
+    from gputok.progress import Progress
+
+
+class Run(NamedTuple):
+    """How a call does its work.
+
+    Attributes:
+        device: the device (`gputok.backend`), or None.
+        threads: how many threads to use; None: GPUTOK_NUM_THREADS, or all cores.
+        progress: how progress is shown; see `gputok.progress`.
+        memory: the memory limit, or None.
+
+    >>> Run.of(threads=2, memory_limit="1 GB").limits["memory_limit"]
+    1000000000
+    """
+
+    device: str | None = None
+    threads: int | None = None
+    progress: Progress = None
+    memory: MemoryLimit | None = None
+
+    @classmethod
+    def of(
+        cls,
+        device: str | None = None,
+        threads: int | None = None,
+        progress: Progress = None,
+        memory_limit: int | str | None = None,
+        temporary: str | os.PathLike[str] | None = None,
+    ) -> Run:
+        """Reads the arguments of public functions.
+
+        Raises:
+            ValueError: if the limit is not a number of bytes, or below 32 MB.
+            NotADirectoryError: if `temporary` is not a folder.
+        """
+        return cls(device, threads, progress, MemoryLimit.of(memory_limit, temporary))
+
+    @property
+    def devices(self) -> tuple[Any, ...]:
+        """The CUDA devices that do the work; none: the CPU does. Raises an error if the device can't be had."""
+        return backend.choose(self.device).devices
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """The arguments `threads`, `memory_limit` and `temporary` of `WordCounts.load` and `merge`."""
+        limit, folder = (None, None) if self.memory is None else self.memory
+        return {"threads": self.threads, "memory_limit": limit, "temporary": folder}
