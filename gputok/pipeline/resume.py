@@ -60,7 +60,7 @@ def count_parts(
         run: threads, progress and memory limit.
         also: what the counts depend on besides, for the fingerprint.
     """
-    if not source.is_files:
+    if not source.is_files or source.is_open:
         raise ValueError(
             f"resume={os.fspath(folder)!r}: only the counting of files can be resumed, not of an iterator of texts"
         )

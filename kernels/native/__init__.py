@@ -72,11 +72,7 @@ def _chosen() -> Code:
         return Code(None, "compiled here by Numba: the machine code is for another layout of NumPy's arrays")
     level = fitting[-1]
     found = calls.calls(lambda name: library[f"{level}_{name}"], library)
-    of = (
-        "the package"
-        if path.parent == _HERE
-        else f"the package installed in {path.parents[2]}, of the same kernels"
-    )
+    of = "the package" if path.parent == _HERE else "an installed package of the same kernels"
     return Code(found, f"machine code ({level}) that came with {of}", builtins(library))
 
 
