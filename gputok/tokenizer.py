@@ -855,6 +855,27 @@ class Tokenizer:
             return count_words(self.pipeline, found, resume, run)
         return count_corpus(self.pipeline, found, run)
 
+    def count_without_added(
+        self, texts: Iterable[Any], device: str | None, threads: int | None, progress: Progress
+    ) -> WordCounts:
+        """Counts the words of texts in memory, as `count_words` does, without looking for added tokens.
+
+        Args:
+            texts: as for `train_from_iterator`.
+            device: as for `train`.
+            threads: as for `train`.
+            progress: as for `train`.
+
+        Returns:
+            The distinct words and their counts.
+        """
+        from gputok.corpus import Source
+        from gputok.pipeline.count_corpus import count_corpus
+        from gputok.pipeline.run import Run
+
+        run = Run(device, threads, progress)
+        return count_corpus(self.pipeline.without_added(), Source(texts, False), run)
+
     # -- more tokens, or fewer
 
     def extend(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gputok.types import public
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from gputok.decoders import Decoder
     from gputok.encoding.encoding import Encoding
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from gputok.pipeline.pipeline import Pipeline
     from gputok.pre_tokenizers import PreTokenizer
     from gputok.processors import PostProcessor
+    from gputok.progress import Progress
+    from gputok.text.word_counts import WordCounts
     from gputok.tokenizer import Tokenizer
     from gputok.tokens.added_token import AddedToken
     from gputok.trainers import Trainer
@@ -193,6 +195,12 @@ class BaseTokenizer:
     def replace_model(self, model: Model, special_tokens: list[AddedToken]) -> None:
         """Sets a model and adds special tokens to it, in one step for other threads."""
         self._tokenizer.replace_model(model, special_tokens)
+
+    def count_without_added(
+        self, texts: Iterable[Any], device: str | None, threads: int | None, progress: Progress
+    ) -> WordCounts:
+        """Counts the words of texts in memory, without looking for added tokens."""
+        return self._tokenizer.count_without_added(texts, device, threads, progress)
 
     @property
     def model(self) -> Model:

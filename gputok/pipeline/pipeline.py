@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     from gputok.pipeline.limits import Padding, Truncation
     from gputok.pre_tokenizers import PreTokenizer
     from gputok.processors import PostProcessor
-    from gputok.progress import Progress
     from gputok.text.way import Way
-    from gputok.text.word_counts import WordCounts
 
 _MOST_VARIANTS = 64
 
@@ -143,16 +141,6 @@ class Pipeline:
     def way(self) -> Way:
         """How the steps before the model take a text apart."""
         return way_of(self.normalizer, self.pre_tokenizer, self.added)
-
-    def count_texts(
-        self, texts: Iterable[Any], device: str | None, threads: int | None, progress: Progress
-    ) -> WordCounts:
-        """Counts the words of texts in memory; see `count_corpus`."""
-        from gputok.corpus import Source
-        from gputok.pipeline.count_corpus import count_corpus
-        from gputok.pipeline.run import Run
-
-        return count_corpus(self, Source(texts, False), Run(device, threads, progress))
 
     # -- what engines keep
 

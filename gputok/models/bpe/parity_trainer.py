@@ -120,10 +120,9 @@ class ParityBpeTrainer(CheckedOptions):
 
         if progress is None and not self.show_progress:
             progress = False
-        counter = tokenizer.pipeline.without_added()
 
         def count(iterators: Sequence[Iterable[Any]]) -> list[WordCounts]:
-            return [counter.count_texts(texts, device, threads, progress) for texts in iterators]
+            return [tokenizer.count_without_added(texts, device, threads, progress) for texts in iterators]
 
         self._check_languages(train_iterators, dev_iterators, ratio)
         train = count(train_iterators)
