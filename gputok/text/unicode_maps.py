@@ -8,6 +8,7 @@ The value of code point c is `member[page[c >> 7], c & 127]`.
 from __future__ import annotations
 
 import functools
+import io
 import pathlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -59,10 +60,16 @@ class Compositions(NamedTuple):
 
 
 @functools.cache
+def _tables() -> Any:
+    """The file of all tables, in memory: opening it takes as long as reading one table."""
+    return np.load(io.BytesIO(pathlib.Path(__file__).with_name("unicode_maps.npz").read_bytes()))
+
+
+@functools.cache
 def _part(name: str) -> dict[str, npt.NDArray[Any]]:
     """Loads the arrays of one table, by the names of its fields."""
-    with np.load(pathlib.Path(__file__).with_name("unicode_maps.npz")) as file:
-        return {key.partition(".")[2]: file[key] for key in file.files if key.startswith(name + ".")}
+    file = _tables()
+    return {key.partition(".")[2]: file[key] for key in file.files if key.startswith(name + ".")}
 
 
 @functools.cache

@@ -141,9 +141,10 @@ class WordPiece(Model):
         from gputok.kernels.cpu import lookup, trie
 
         vocabulary = self.vocabulary
+        unk = vocabulary.find([self.unk_token])[0]  # one name: `mapping` makes all of them
         return WordPieceTables(
             edges=trie.build_trie(vocabulary.data, vocabulary.offsets, vocabulary.ids),
             prefix=np.frombuffer(self.continuing_subword_prefix.encode(), np.uint8).copy(),
-            unk=int(vocabulary.mapping.get(self.unk_token, lookup.NONE)),
+            unk=int(lookup.NONE) if unk is None else unk,
             max_chars=min(self.max_input_chars_per_word, _LONGEST),
         )
