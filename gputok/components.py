@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-version = object()
-"""A new object after each change of a component or a tokenizer. While it is the same object, nothing has changed."""
+versions: list[object] = [object()]
+"""One item: a new object after each change of a component or a tokenizer. While it is the same object, nothing has changed."""
 
 exchanging = threading.RLock()
 """Locks the exchange of states, and the reading of the states of several objects; held for an instant only."""
@@ -44,13 +44,12 @@ def exchange(*changes: tuple[Any, str, Any, Any]) -> bool:
     changes: (object, name of the attribute, old value, new value). If an attribute does not have its old value any more,
     because another thread has set it, nothing changes and the result is False.
     """
-    global version
     with exchanging:
         if any(getattr(owner, name) is not old for owner, name, old, _ in changes):
             return False
         for owner, name, _, new in changes:
             object.__setattr__(owner, name, new)
-        version = object()
+        versions[0] = object()
     return True
 
 

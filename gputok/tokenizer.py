@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 import numpy as np
 
 from gputok import components
+from gputok.encoding.encoding import Encoding
+from gputok.kernels.native import choose
 from gputok.pipeline import decode_ids, encode_batch, serialize
 from gputok.pipeline.encode_text import bare_texts_of, encode_all, texts_of
 from gputok.pipeline.limits import Padding, Truncation
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from gputok.corpus import Source
     from gputok.corpus.packing import Errors
     from gputok.decoders import Decoder
-    from gputok.encoding.encoding import Encoding
     from gputok.files.locations import StorageOptions
     from gputok.files.token_files import TokenBatch, Written
     from gputok.models import Model
@@ -89,8 +90,8 @@ class Tokenizer:
     _frozen: tuple[object, list[dict[str, Any]], Pipeline]
     """The last `pipeline` and what it was made of: the version of all components, and their states."""
 
-    _texts: tuple[object, Texts | None] = (object(), None)
-    """What encodes texts, and the version of all components that it belongs to."""
+    _texts: tuple[object, Texts | None, int, Any] = object(), None, 0, None
+    """What encodes texts, after the version of all components that it belongs to; then what machine code needs of it."""
 
     def __init__(self, model: Model) -> None:
         self._given = Pipeline(model)
@@ -109,12 +110,12 @@ class Tokenizer:
     def pipeline(self) -> Pipeline:
         """A frozen copy of all steps as they are now. Setting a step, or a field of one, makes another pipeline."""
         version, _, pipeline = self._frozen
-        return pipeline if version is components.version else self._pipeline_now()
+        return pipeline if version is components.versions[0] else self._pipeline_now()
 
     def _pipeline_now(self) -> Pipeline:
         _, known, pipeline = self._frozen
         with components.exchanging:
-            version, states = components.version, [vars(self._given), *self._given.states()]
+            version, states = components.versions[0], [vars(self._given), *self._given.states()]
             if len(states) != len(known) or not all(map(operator.is_, states, known)):
                 pipeline = self._given.frozen()
         self._frozen = version, states, pipeline
@@ -123,9 +124,9 @@ class Tokenizer:
     def _texts_now(self) -> Texts | None:
         """Returns what encodes texts now, and keeps it until a component changes."""
         # Before the pipeline: a pipeline may be newer than its version here, but not older
-        version = components.version
+        version = components.versions[0]
         texts = texts_of(self.pipeline)
-        self._texts = version, texts
+        self._texts = version, texts, texts.address if texts else 0, texts.finish if texts else None
         return texts
 
     def _limited(self, padding: Limits, truncation: Limits) -> Pipeline:
@@ -1167,8 +1168,8 @@ class Tokenizer:
         """
         is_text = pair is None and not is_pretokenized and type(sequence) is str
         if padding is ... and truncation is ... and is_text:
-            version, texts = self._texts
-            if version is not components.version:
+            version, texts, address, _ = self._texts
+            if version is not components.versions[0] or (texts is not None and texts.address != address):
                 texts = self._texts_now()
         else:
             texts = texts_of(self._limited(padding, truncation)) if is_text else None
@@ -1682,8 +1683,6 @@ class Tokenizer:
             >>> Tokenizer(models.WordLevel({"so": 0, "it": 1})).decode_tokens([1, 0, 7])
             ['it', 'so']
         """
-        from gputok.encoding.encoding import Encoding
-
         listed = ids.ids if isinstance(ids, Encoding) else _id_list(ids)
         return decode_ids.tokens(self.pipeline, listed, skip_special_tokens)
 
@@ -1869,3 +1868,7 @@ def _id_list(ids: Any) -> Sequence[int]:
             f"ids must be a list or an array of whole numbers, not {type(ids).__name__} of {array.dtype}"
         )
     return array.tolist()
+
+
+if (_builtins := choose().builtins) is not None:
+    _builtins.take_over(Tokenizer, Encoding, components.versions)

@@ -20,7 +20,7 @@ from gputok.kernels.native.objects import Maker
 from gputok.kernels.threads import thread_count
 from gputok.pipeline import encode_batch
 from gputok.pipeline.frame import surrounded
-from gputok.pipeline.text_engine import HEAD, POSITIONS, Engine, Scratch
+from gputok.pipeline.text_engine import HEAD, POSITIONS, RENEW, RENEWED_AFTER, Engine, Scratch
 from gputok.text.pieces import TextBatch, check_lengths
 
 if TYPE_CHECKING:
@@ -30,14 +30,16 @@ if TYPE_CHECKING:
     from gputok.pipeline.pipeline import Pipeline
     from gputok.types import Array, Positions
 
-Made: TypeAlias = "tuple[Texts, Any, str, int, tuple[list[int], list[int]] | None, bool]"
+Made: TypeAlias = "tuple[Texts, Any, str, int, tuple[list[int], list[int]] | None, int]"
 """The contents of a new Encoding: the maker of its attributes, its ids (a list or an array), its text, 1 if special tokens were added, the begins and
-ends of its tokens, if these were computed with the ids, and True if truncation cut tokens off."""
+ends of its tokens, if these were computed with the ids, and the sum of CUT, if truncation cut tokens off, and PADDED."""
+CUT, PADDED = 1, 2
 
 _EXPECTED = 16  # after a text whose offsets were read, the next texts get their offsets with the ids
 _LATER = 4  # after so many texts, machine code makes the encodings: its memory would be too much for one text
 _ANY = 1 << 62  # tokens
 _MOST_BYTES_A_CHARACTER = 4
+_BYTES_AN_ID = 4  # about
 _LARGEST = 1 << 30  # a larger length of padding is a mistake, and `encode_batch` raises the error
 _FEW, _FEW_FOR_MACHINE_CODE = 1 << 13, 1 << 18
 """Texts of so many characters together are encoded one after the other: the way of corpora takes longer to begin."""
@@ -126,6 +128,7 @@ class Texts:
         self._cuts = [_Cut.of(pipeline, special) for special in (False, True)]
         self._builtins = engine.builtins
         self._maker = self._own = None
+        self._flags = 0 if pipeline.padding is None else PADDED
         self._until_later = _LATER
         self.few = _FEW_FOR_MACHINE_CODE if engine.builtins and engine.units else _FEW
         self._most = None  # tokens of an encoding that is not cut
@@ -146,12 +149,18 @@ class Texts:
             engines.once("texts", Engine.of(pipeline) or False)
         return cls(pipeline, engines.texts) if engines.texts else None
 
+    @property
+    def address(self) -> int:
+        """The address of what machine code makes encodings with; 0: nothing so far."""
+        return self._maker.address if self._maker is not None else 0
+
     def encode(self, text: str, add_special_tokens: bool) -> Encoding | None:
         """Encodes a text; None: `encode_batch` must encode it."""
         special = 1 if add_special_tokens else 0
         if (maker := self._maker) is not None and self._expected <= 0:
+            maker.pause(False)
             found = self._encode_one(maker.address, text, special)
-            return found if type(found) is Encoding else self._finish(found, text, special)
+            return found if type(found) is Encoding else self.finish(found, text, special)
         self._until_later -= 1
         if self._until_later == 0:
             self._prepare_machine_code()
@@ -177,7 +186,7 @@ class Texts:
         if set(map(type, some)) != {Encoding}:
             for i, one in enumerate(some):
                 if type(one) is not Encoding:
-                    some[i] = self._finish(one, given[i], special)
+                    some[i] = self.finish(one, given[i], special)
                     if some[i] is None:
                         return None
         return some
@@ -193,13 +202,13 @@ class Texts:
         except IndexError:
             self._own = Scratch(self._engine)
         most = self._most or [_ANY, _ANY]
-        self._maker = Maker(self._own.call, Encoding, "_later", self, (most[0], most[1]))
+        self._maker = Maker(self._own.call, Encoding, "_later", self, self._flags, (most[0], most[1]))
 
     def __del__(self) -> None:
         if self._own is not None:
             self._free.append(self._own)
 
-    def _finish(self, found: list[int] | int, text: str, special: int) -> Encoding | None:
+    def finish(self, found: list[int] | int, text: str, special: int) -> Encoding | None:
         """Returns the encoding of a text for which `encode_one` has given none, but ids or a negative number."""
         maker, memory = self._maker, self._own
         if isinstance(found, int):
@@ -208,6 +217,8 @@ class Texts:
             assert self._builtins is not None
             if self._builtins.claim(maker.address):  # another thread uses it
                 return self._encode_in_python(text, special)
+            if found == RENEW:
+                self._engine.count_listed(RENEWED_AFTER // _BYTES_AN_ID, self._pipeline)
             try:
                 found = memory.again(text, special, found)
             finally:
@@ -245,7 +256,7 @@ class Texts:
         self, ids: list[int], text: str, special: int, spans: tuple[list[int], list[int]] | None
     ) -> Encoding | None:
         n, encoding = len(ids), _new(Encoding)
-        made: Made | None = self, ids, text, special, spans, False
+        made: Made | None = self, ids, text, special, spans, self._flags
         if self._most is not None and n > self._most[special] and (made := self._cut(made)) is None:
             return None
         encoding._later = made  # pyright: ignore[reportPrivateUsage]  # a constructor takes 4 % longer
@@ -269,7 +280,7 @@ class Texts:
         around = frame.n_before, frame.n_special - frame.n_before
         if spans is not None:
             spans = cut.column(spans[0], *around), cut.column(spans[1], *around)
-        return self, cut.column(ids, *around), text, special, spans, True
+        return self, cut.column(ids, *around), text, special, spans, self._flags | CUT
 
     @property
     def longest(self) -> int:
@@ -322,7 +333,7 @@ class Texts:
                 ids = self._engine.list_of(ids, self._pipeline)
             for first, last, is_cut in zip(edges, edges[1:], are_cut):  # noqa: B905, edges is longer by one
                 encoding = _new(Encoding)
-                made: Made = maker, ids[first:last], next(given), special, None, is_cut
+                made: Made = maker, ids[first:last], next(given), special, None, self._flags + is_cut
                 encoding._later = made  # pyright: ignore[reportPrivateUsage]
                 found.append(encoding)
         return found
@@ -357,7 +368,7 @@ class Texts:
 
     def overflows(self, made: Made) -> bool:
         """Returns True if truncation cut tokens off."""
-        return made[5]
+        return bool(made[5] & CUT)
 
     def length(self, made: Made) -> int:
         """Returns the number of tokens."""
@@ -416,6 +427,8 @@ class Texts:
         if engine.trims is None or (engine.trims and self._odd and not self._odd.isdisjoint(ids)):
             return None
         self._expected = _EXPECTED
+        if self._maker is not None:
+            self._maker.pause(True)
         spans = made[4] or self._positions(made)
         if spans is None:
             return None
@@ -460,7 +473,7 @@ class Texts:
         self._free.append(memory)
         if n < 0:
             return None
-        if made[5] and (cut := self._cuts[special]) is not None:
+        if made[5] & CUT and (cut := self._cuts[special]) is not None:
             frame = self._engine.frame(special)
             around = frame.n_before, frame.n_special - frame.n_before
             found = [cut.column(column, *around) for column in found]

@@ -30,7 +30,7 @@ HEAD = bytes.__basicsize__ - 1
 POSITIONS = 2  # the flag of `gputok.kernels.cpu.short_texts.encode`
 
 _ANY_LENGTH = 1 << 62
-_RENEW = -2  # as in `gputok.kernels.cpu.short_texts.units`
+RENEW = -2  # as in `gputok.kernels.cpu.short_texts.units`
 _PROBE = b"where is it"
 _FEW_IDS, _MANY_IDS = 64, 1 << 17
 """Lists of fewer ids are made by NumPy; after so many ids, a list shares the objects of its numbers with other lists."""
@@ -38,7 +38,7 @@ _CACHED_WORDS = 1 << 14  # of each thread: a megabyte
 _FIRST_LINES = (
     1 << 11
 )  # of the cache of units of a thread: 256 KB, which grows with the number of different units
-_RENEWED_AFTER = 1 << 15  # bytes of text
+RENEWED_AFTER = 1 << 15  # bytes of text
 
 
 class Call:
@@ -128,7 +128,7 @@ class Scratch:
         self.cache = grown(self.cache, most_lines())
         kernels.put_cache(self._handle, self.cache)
         kernels.put_walk(self._handle, units.walks.of(self._n_bytes))
-        self._n_bytes = n_bytes + _RENEWED_AFTER
+        self._n_bytes = n_bytes + RENEWED_AFTER
         self._handle.array(kernels.LEFT)[0] = self._n_bytes
 
     def expect(self, n_bytes: int) -> None:
@@ -141,7 +141,7 @@ class Scratch:
     def again(self, text: str, flags: int, why: int) -> list[int] | int:
         """Encodes a text for which `call` has given a negative number. -> the ids; -1: other stages must encode the text."""
         ids: list[int] | int = why
-        if ids == _RENEW:
+        if ids == RENEW:
             self._renew(len(text.encode()))
             ids = self._engine.ids_of(self.call, text, flags)
         return self._engine.ids_of(self.steps.given, text, flags) if isinstance(ids, int) else ids
@@ -223,14 +223,18 @@ class Engine:
         """Returns an array of ids as a list: of objects that are made once, when many ids have been listed."""
         if self.builtins is None or len(ids) < _FEW_IDS:
             return ids.tolist()
-        self._n_listed += len(ids)
+        self.count_listed(len(ids), pipeline)
+        ids = np.ascontiguousarray(ids)
+        address = ids.__array_interface__["data"][0]
+        return self.builtins.list_ids(address, len(ids), ids.itemsize, *self.integers.tolist())
+
+    def count_listed(self, n: int, pipeline: Pipeline) -> None:
+        """Notes that n ids were listed; if they are many by now, later lists share objects."""
+        self._n_listed += n
         if self._objects is None and self._n_listed > _MANY_IDS:
             self._objects = objects = pipeline.names.integers
             self.integers[0] = objects.__array_interface__["data"][0]
             self.integers[1] = len(objects)
-        ids = np.ascontiguousarray(ids)
-        address = ids.__array_interface__["data"][0]
-        return self.builtins.list_ids(address, len(ids), ids.itemsize, *self.integers.tolist())
 
     def frame(self, special: int) -> Frame:
         """Returns the frame of texts without (0) or with (1) special tokens; only called for texts that were encoded."""

@@ -1,10 +1,11 @@
 ; The builtin functions that kernels/native/objects.py describes. @gputok_python holds the addresses of Python's functions,
-; by the numbers of `objects.FUNCTIONS`.
+; by the numbers of `objects.FUNCTIONS`, and @gputok_classes the objects of `Builtins.take_over`.
 
-@gputok_python = global [13 x ptr] zeroinitializer
+@gputok_python = global [20 x ptr] zeroinitializer
+@gputok_classes = global [13 x ptr] zeroinitializer
 
 define internal ptr @python(i64 %number) {
-  %where = getelementptr [13 x ptr], ptr @gputok_python, i64 0, i64 %number
+  %where = getelementptr [20 x ptr], ptr @gputok_python, i64 0, i64 %number
   %function = load ptr, ptr %where
   ret ptr %function
 }
@@ -180,6 +181,7 @@ define internal void @put_shared(ptr %tuple, i64 %at, ptr %object) {
   ret void
 }
 
+; Python's garbage collector need not look at the ids and the tuple: nobody else gets them, and neither refers to the encoding
 define internal ptr @encoding_of(ptr %maker, ptr %text, i64 %special) {
   %busy = atomicrmw xchg ptr %maker, i64 1 acquire
   %free = icmp eq i64 %busy, 0
@@ -221,8 +223,8 @@ fill:
   call void @put_shared(ptr %tuple, i64 3, ptr %special_object)
   %none = call ptr @field(ptr %maker, i64 8)
   call void @put_shared(ptr %tuple, i64 4, ptr %none)
-  %false = call ptr @field(ptr %maker, i64 9)
-  call void @put_shared(ptr %tuple, i64 5, ptr %false)
+  %flags = call ptr @field(ptr %maker, i64 9)
+  call void @put_shared(ptr %tuple, i64 5, ptr %flags)
   %kind = call ptr @field(ptr %maker, i64 2)
   %allocate = call ptr @field(ptr %maker, i64 3)
   %encoding = call ptr %allocate(ptr %kind, i64 0)
@@ -231,6 +233,9 @@ fill:
   br i1 %has_encoding, label %set, label %drop_tuple
 set:
   %name = call ptr @field(ptr %maker, i64 4)
+  %untrack = call ptr @python(i64 19)
+  call void %untrack(ptr %ids)
+  call void %untrack(ptr %tuple)
   %set_attribute = call ptr @python(i64 11)
   %failed = call i32 %set_attribute(ptr %encoding, ptr %name, ptr %tuple)
   call void %release(ptr %tuple)
@@ -305,5 +310,196 @@ drop:
   call void %release(ptr %list)
   ret ptr null
 none:
+  ret ptr null
+}
+define internal ptr @of_classes(i64 %number) {
+  %where = getelementptr [13 x ptr], ptr @gputok_classes, i64 0, i64 %number
+  %object = load ptr, ptr %where
+  ret ptr %object
+}
+
+define internal i1 @has_type(ptr %object, i64 %number) {
+  %get = call ptr @python(i64 13)
+  %kind = call ptr %get(ptr %object)
+  %release = call ptr @python(i64 8)
+  call void %release(ptr %kind)
+  %asked = call ptr @of_classes(i64 %number)
+  %same = icmp eq ptr %kind, %asked
+  ret i1 %same
+}
+
+define internal i64 @name_count(ptr %names) {
+  %none = icmp eq ptr %names, null
+  br i1 %none, label %empty, label %some
+some:
+  %measure = call ptr @python(i64 14)
+  %n = call i64 %measure(ptr %names)
+  ret i64 %n
+empty:
+  ret i64 0
+}
+
+; What the method in Python returns
+define internal ptr @encode_in_python(ptr %self, ptr %arguments, i64 %count, ptr %names) {
+  %n_names = call i64 @name_count(ptr %names)
+  %n = add i64 %count, %n_names
+  %with_self = add i64 %n, 1
+  %all = alloca ptr, i64 %with_self
+  store ptr %self, ptr %all
+  br label %test
+test:
+  %i = phi i64 [ 0, %0 ], [ %next, %copy ]
+  %next = add i64 %i, 1
+  %more = icmp slt i64 %i, %n
+  br i1 %more, label %copy, label %copied
+copy:
+  %from = getelementptr ptr, ptr %arguments, i64 %i
+  %argument = load ptr, ptr %from
+  %to = getelementptr ptr, ptr %all, i64 %next
+  store ptr %argument, ptr %to
+  br label %test
+copied:
+  %function = call ptr @of_classes(i64 7)
+  %invoke = call ptr @python(i64 17)
+  %given = add i64 %count, 1
+  %found = call ptr %invoke(ptr %function, ptr %all, i64 %given, ptr %names)
+  ret ptr %found
+}
+
+; The method Tokenizer.encode: a str, perhaps with add_special_tokens=, is encoded here
+define ptr @gputok_encode(ptr %self, ptr %arguments, i64 %count, ptr %names) {
+  %three = alloca [3 x ptr]
+  %one = icmp eq i64 %count, 1
+  br i1 %one, label %look, label %slow
+look:
+  %text = load ptr, ptr %arguments
+  %is_text = call i1 @has_type(ptr %text, i64 4)
+  br i1 %is_text, label %options, label %slow
+options:
+  %is_plain = icmp eq ptr %names, null
+  br i1 %is_plain, label %ready, label %named
+named:
+  %n_names = call i64 @name_count(ptr %names)
+  %one_name = icmp eq i64 %n_names, 1
+  br i1 %one_name, label %read, label %slow
+read:
+  %name_of = call ptr @python(i64 15)
+  %name = call ptr %name_of(ptr %names, i64 0)
+  %option = call ptr @of_classes(i64 1)
+  %is_option = icmp eq ptr %name, %option
+  %value_at = getelementptr ptr, ptr %arguments, i64 1
+  %value = load ptr, ptr %value_at
+  %true = call ptr @of_classes(i64 2)
+  %false = call ptr @of_classes(i64 3)
+  %is_true = icmp eq ptr %value, %true
+  %is_false = icmp eq ptr %value, %false
+  %is_bool = or i1 %is_true, %is_false
+  %is_known = and i1 %is_option, %is_bool
+  br i1 %is_known, label %ready, label %slow
+ready:
+  %with_special = phi i1 [ true, %options ], [ %is_true, %read ]
+  %special = zext i1 %with_special to i64
+  %get = call ptr @python(i64 16)
+  %attribute = call ptr @of_classes(i64 0)
+  %state = call ptr %get(ptr %self, ptr %attribute)
+  %has_state = icmp ne ptr %state, null
+  br i1 %has_state, label %compare, label %error
+compare:
+  %item = call ptr @python(i64 15)
+  %version = call ptr %item(ptr %state, i64 0)
+  %versions = call ptr @of_classes(i64 6)
+  %item_of_list = call ptr @python(i64 12)
+  %now = call ptr %item_of_list(ptr %versions, i64 0)
+  %is_current = icmp eq ptr %version, %now
+  %address_object = call ptr %item(ptr %state, i64 2)
+  %to_number = call ptr @python(i64 4)
+  %address = call i64 %to_number(ptr %address_object)
+  %is_made = icmp ne i64 %address, 0
+  %is_good = and i1 %is_current, %is_made
+  br i1 %is_good, label %wait, label %leave
+wait:
+  %maker = inttoptr i64 %address to ptr
+  %paused_at = getelementptr i64, ptr %maker, i64 12
+  %paused = load atomic i64, ptr %paused_at monotonic, align 8
+  %goes_on = icmp eq i64 %paused, 0
+  br i1 %goes_on, label %encode, label %leave
+encode:
+  %found = call ptr @encoding_of(ptr %maker, ptr %text, i64 %special)
+  %got = icmp ne ptr %found, null
+  br i1 %got, label %check, label %done
+check:
+  %is_encoding = call i1 @has_type(ptr %found, i64 5)
+  br i1 %is_encoding, label %done, label %finish
+finish:
+  %special_number = add i64 %special, 6
+  %special_object = call ptr @field(ptr %maker, i64 %special_number)
+  %second = getelementptr ptr, ptr %three, i64 1
+  %third = getelementptr ptr, ptr %three, i64 2
+  store ptr %found, ptr %three
+  store ptr %text, ptr %second
+  store ptr %special_object, ptr %third
+  %finisher = call ptr %item(ptr %state, i64 3)
+  %invoke = call ptr @python(i64 17)
+  %finished = call ptr %invoke(ptr %finisher, ptr %three, i64 3, ptr null)
+  %release_found = call ptr @python(i64 8)
+  call void %release_found(ptr %found)
+  %none = call ptr @of_classes(i64 8)
+  %is_none = icmp eq ptr %finished, %none
+  br i1 %is_none, label %other, label %done
+other:
+  call void %release_found(ptr %none)
+  br label %leave
+done:
+  %result = phi ptr [ %found, %encode ], [ %found, %check ], [ %finished, %finish ]
+  %release = call ptr @python(i64 8)
+  call void %release(ptr %state)
+  ret ptr %result
+leave:
+  %release_state = call ptr @python(i64 8)
+  call void %release_state(ptr %state)
+  br label %slow
+slow:
+  %in_python = call ptr @encode_in_python(ptr %self, ptr %arguments, i64 %count, ptr %names)
+  ret ptr %in_python
+error:
+  ret ptr null
+}
+
+; The property Encoding.ids: a copy of a list of ids without padding is made here
+define ptr @gputok_ids(ptr %nothing, ptr %encoding) {
+  %one = alloca ptr
+  store ptr %encoding, ptr %one
+  %get = call ptr @python(i64 16)
+  %attribute = call ptr @of_classes(i64 9)
+  %later = call ptr %get(ptr %encoding, ptr %attribute)
+  %has_later = icmp ne ptr %later, null
+  br i1 %has_later, label %look, label %error
+look:
+  %none = call ptr @of_classes(i64 8)
+  %is_none = icmp eq ptr %later, %none
+  br i1 %is_none, label %leave, label %read
+read:
+  %item = call ptr @python(i64 15)
+  %flags = call ptr %item(ptr %later, i64 5)
+  %zero = call ptr @of_classes(i64 11)
+  %is_whole = icmp eq ptr %flags, %zero
+  %ids = call ptr %item(ptr %later, i64 1)
+  %is_list = call i1 @has_type(ptr %ids, i64 10)
+  %is_simple = and i1 %is_whole, %is_list
+  br i1 %is_simple, label %copy, label %leave
+copy:
+  %slice = call ptr @python(i64 18)
+  %copied = call ptr %slice(ptr %ids, i64 0, i64 9223372036854775807)
+  %release = call ptr @python(i64 8)
+  call void %release(ptr %later)
+  ret ptr %copied
+leave:
+  %release_later = call ptr @python(i64 8)
+  call void %release_later(ptr %later)
+  %function = call ptr @of_classes(i64 12)
+  %invoke = call ptr @python(i64 17)
+  %in_python = call ptr %invoke(ptr %function, ptr %one, i64 1, ptr null)
+  ret ptr %in_python
+error:
   ret ptr null
 }

@@ -14,7 +14,7 @@ import sys
 from typing import Any
 
 import llvmlite.binding as llvm
-from gputok.kernels.native.objects import EXPORTED
+from gputok.kernels.native.objects import EXPORTED, TABLES
 from numba.core import codegen
 from numba.core.compiler_lock import global_compiler_lock
 
@@ -69,7 +69,7 @@ def runtime() -> bytes:
     module.link_in(_parsed("builtins"))
     for name in ("gputok_level", "gputok_release", "gputok_take", *EXPORTED):
         _export(module.get_function(name))
-    for name in ("gputok_head", "gputok_array", "gputok_python"):
+    for name in ("gputok_head", "gputok_array", *TABLES):
         _export(module.get_global_variable(name))
     for name in ("NRT_MemInfo_alloc_aligned", "NRT_MemInfo_call_dtor"):
         module.get_function(name).visibility = "hidden"

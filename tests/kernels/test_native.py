@@ -1,9 +1,11 @@
 """Kernels as machine code in the package, and compiled on this machine: the same calls, results and errors."""
 
 import ast
+import inspect
 import itertools
 import os
 import pathlib
+import pickle
 import shutil
 import subprocess
 import sys
@@ -405,3 +407,75 @@ def test_texts_that_a_builtin_encodes(shared_tokenizer):
         tokenizer.encode("a\ud800")
     with pytest.raises(TypeError):
         engine.ids_of(memory.call, b"a", 0)
+
+
+@needs_library
+def test_the_methods_of_machine_code(shared_tokenizer):
+    """`Tokenizer.encode` and `Encoding.ids` are machine code, and give what the methods in Python give."""
+    import gputok
+
+    tokenizer = gputok.Tokenizer.from_file(str(shared_tokenizer("minilm-bert")))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    assert type(tokenizer.encode).__name__ == "builtin_function_or_method"
+    found = inspect.signature(gputok.Tokenizer.encode)
+    assert str(found).startswith(
+        "(self, /, sequence, pair=None, is_pretokenized=False, add_special_tokens=True"
+    )
+    assert found.parameters["truncation"].default is ...
+    assert gputok.Tokenizer.encode.__doc__.startswith("Encodes one text")
+    assert gputok.Encoding.ids.__doc__.startswith("The ids of the tokens")
+
+    class Own(gputok.Tokenizer):
+        def encode(self, sequence, *rest, **options):
+            return super().encode(sequence.upper(), *rest, **options)
+
+    class Text(str):
+        __slots__ = ()
+
+    own = Own(tokenizer.model)
+    for name in ("normalizer", "pre_tokenizer", "post_processor"):
+        setattr(own, name, getattr(tokenizer, name))
+    long = "Low, lower. " * 200
+    wanted = tokenizer.encode_batch(["Low, lower."], add_special_tokens=False)[0].ids
+    special = tokenizer.encode_batch(["Low, lower."])[0].ids
+    for _ in range(8):  # the first few by Python
+        assert tokenizer.encode("Low, lower.").ids == own.encode("low, lower.").ids == special
+        assert tokenizer.encode("Low, lower.", add_special_tokens=False).ids == wanted
+        assert tokenizer.encode(sequence="Low, lower.", add_special_tokens=False).ids == wanted
+        assert tokenizer.encode("Low, lower.", None, False, False).ids == wanted
+        assert tokenizer.encode(Text("Low, lower.")).ids == special
+        assert tokenizer.encode(["Low", ",", "lower", "."], is_pretokenized=True).ids == special
+        assert tokenizer.encode("Low", "lower").type_ids[-1] == 1
+        assert tokenizer.encode("Low, lower.", truncation={"max_length": 3}).ids == [
+            *special[:2],
+            special[-1],
+        ]
+        encoding = tokenizer.encode("Low, lower.")
+        assert encoding.offsets[1] == (0, 3) and encoding.ids is not encoding.ids
+    tokenizer.enable_truncation(5)
+    tokenizer.enable_padding(length=8)
+    for _ in range(20):
+        encoding = tokenizer.encode(long)
+        assert len(encoding.ids) == 8 == len(encoding.tokens) and encoding.attention_mask == [1] * 5 + [0] * 3
+        assert len(encoding.overflowing) > 100
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    assert len(tokenizer.encode(long).ids) == 802
+    text = "low " + "lower " * 40
+    before = sys.getrefcount(text)
+    for _ in range(1000):
+        tokenizer.encode(text, add_special_tokens=False).ids.append(1)
+    assert sys.getrefcount(text) == before
+    assert pickle.loads(pickle.dumps(tokenizer.encode))("Low, lower.").ids == special
+    for wrong, message in (
+        ((), "sequence"),
+        ((1,), "TextInputSequence must be str"),
+        (("a", "b", 0, 1, 2), "positional"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            tokenizer.encode(*wrong)
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        tokenizer.encode("a", special=True)
+    with pytest.raises(UnicodeEncodeError):
+        tokenizer.encode("a\ud800")
