@@ -48,7 +48,16 @@ def walk_windows(text, n, windows, tables, bounds, codes):
         if n_others > most:
             return U0
         p += U64
-    is_narrow, done, n_bounds, n_walked, p = windows[NARROW], U0, U1, U0, U0
+    # A loop for each width, in which the tables stay in registers: one loop for both took 25 % longer to count English
+    if windows[NARROW]:
+        return _note_begins(text, n, windows, tables, bounds, codes, True)
+    return _note_begins(text, n, windows, tables, bounds, codes, False)
+
+
+@kernel(inline=True)
+def _note_begins(text, n, windows, tables, bounds, codes, is_narrow):
+    """The second pass of `walk_windows`, by windows of five bytes (narrow) or of six."""
+    done, n_bounds, n_walked, p = U0, U1, U0, U0
     bounds[U0] = U0
     while p < n:
         first = p + PLACE_OF_FIRST - np.uint64(BEFORE)
