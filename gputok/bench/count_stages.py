@@ -16,7 +16,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -116,14 +116,14 @@ def speeds(texts: Iterable[str], folder: pathlib.Path, automaton: Automaton) -> 
     def speed(stage: str, seconds: Callable[[int], float], is_shared: bool = False) -> Speed:
         return Speed(stage, [n_bytes / 1e9 / seconds(threads) for threads in THREADS], is_shared)
 
-    counting = [text.count(threads) for threads in THREADS[:N_MEASURED]]
+    counting: dict[int, Any] = {threads: text.count(threads) for threads in THREADS[:N_MEASURED]}
     return [
         *found,
         speed("cut", text.cut),
         speed("hand out", text.hand_out),
         speed(
             "count",
-            lambda threads: dict(zip(THREADS, counting, strict=False)).get(threads, counting[0] / threads),
+            lambda threads: counting.get(threads, counting[1] / threads),
             True,
         ),
         speed("add up", text.add_up),

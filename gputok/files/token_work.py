@@ -401,7 +401,7 @@ class Work:
             older = Manifest(output.manifest) if output.manifest.is_file() else None
         form = FORMATS.get(older.content["format"]) if older else None
         for file in older.files if older and form else []:
-            if file.name not in names and output.owns(form, file.name):
+            if form and file.name not in names and output.owns(form, file.name):
                 (output.folder / file.name).unlink(missing_ok=True)
         self._final(self._output.manifest.name).unlink(missing_ok=True)
         if self._form.index:

@@ -269,7 +269,7 @@ class BpeTrainer(Trainer):
             totals = np.ones((256, 1), np.int64)  # no count changes the result
         else:
             totals = count(words, 4 if has_affixes else 1)
-        seen: Counts = sum(totals.T, np.int64(0))  # NumPy's sum of rows of four takes ten times as long
+        seen: Counts = np.asarray(sum(totals.T))  # NumPy's sum of rows of four takes ten times as long
         if others is None:
             return totals, seen
         other = count(others, 1)[:, 0]
