@@ -29,4 +29,4 @@ def _kernel(function: Callable, arguments: tuple[Any, ...], inline: bool) -> Any
         return calls[entry_name(function)] if arguments else function
     from gputok.kernels.cpu import jit
 
-    return jit.inlined(function) if inline else jit.compiled(function, arguments)
+    return jit.inner(function) if inline else jit.compiled(function, arguments)

@@ -7,7 +7,7 @@ import functools
 import gc
 import pathlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from gputok.kernels.cpu.primitives.memory import CHECKED, lend_views
@@ -16,9 +16,11 @@ from gputok.kernels.native.preparation import preparation
 from gputok.kernels.signatures import numba_type, versions
 
 with preparation.going_on():
-    from numba import njit
-    from numba.core import config, types
+    from numba import _dynfunc, njit
+    from numba.core import codegen, config, types
     from numba.core.caching import FunctionCache, NullCache
+    from numba.core.compiler_lock import global_compiler_lock
+    from numba.core.cpu import CPUContext
     from numba.misc.appdirs import AppDirs
 
 _FLAGS: dict[str, Any] = {
@@ -117,7 +119,7 @@ def _prepared(compile: Callable) -> Callable:
         was_on = gc.isenabled()
         gc.disable()
         try:
-            with preparation.going_on():
+            with preparation.going_on(), _noted(_inner[0]):
                 return compile(signature)
         finally:
             if was_on:
@@ -126,23 +128,92 @@ def _prepared(compile: Callable) -> Callable:
     return compiling
 
 
-def inlined(function: Callable) -> Any:
-    """A function that LLVM inlines in the kernels that call it. Python can't call it, and nothing is kept on disk."""
-    made = njit(**_FLAGS, forceinline=True, no_cpython_wrapper=True)(function)
+# For all functions, and then of those that are being compiled, one inside the other: whether no machine code is made
+_inner = [False]
+
+
+def stop_before_machine_code() -> None:
+    """Makes Numba stop at LLVM's language for each function that is compiled from now on."""
+    _inner[0] = True
+
+
+@contextlib.contextmanager
+def _noted(is_inner: bool) -> Iterator[None]:
+    with global_compiler_lock:  # so that no other thread compiles meanwhile
+        _inner.append(is_inner)
+        try:
+            yield
+        finally:
+            _inner.pop()
+
+
+def _except_inner(method: Callable, instead: Callable) -> Callable:
+    @functools.wraps(method)
+    def chosen(*args: Any, **kwargs: Any) -> Any:
+        return (instead if _inner[-1] else method)(*args, **kwargs)
+
+    return chosen
+
+
+def nothing_to_call(context: Any, library: Any, fndesc: Any, env: Any) -> Any:
+    """A C function that is never called: Numba wants one for each compiled function, to tell them apart."""
+    return _dynfunc.make_function(fndesc.lookup_module(), "nothing", "", 1, env, (library,))
+
+
+# A function that only kernels call is code in LLVM's language, which becomes part of each kernel. Optimizing it, and making
+# machine code of it and of all that it calls, would be for nothing: `encode_units` calls functions that call functions, eight
+# deep, and with this at each depth it took four times as long to compile.
+codegen.JITCodeLibrary._optimize_final_module = _except_inner(
+    codegen.JITCodeLibrary._optimize_final_module, lambda _: None
+)
+codegen.JITCodeLibrary._finalize_specific = _except_inner(
+    codegen.JITCodeLibrary._finalize_specific, lambda _: None
+)
+codegen.JITCPUCodegen._add_module = _except_inner(codegen.JITCPUCodegen._add_module, lambda *_: None)
+_simplifier = codegen.JITCPUCodegen._function_pass_manager
+codegen.JITCPUCodegen._function_pass_manager = _except_inner(
+    _simplifier, functools.partial(_simplifier, opt=1)
+)
+CPUContext.get_executable = _except_inner(CPUContext.get_executable, nothing_to_call)
+
+
+def inner(function: Callable, inline: bool = True) -> Any:
+    """A function for kernels to call, which Python can't. Nothing is kept on disk. inline: LLVM inlines it; else LLVM decides."""
+    # Without `forceinline=False`, what an inline function calls would be inlined, too
+    made = njit(**_FLAGS, forceinline=inline, no_cpython_wrapper=True)(function)
+    made.compile = _as_inner(made.compile)
+    made._insert = lambda *_: None  # so that each call from Python ends in `refused`
+
+    def refused(*_: Any) -> None:
+        raise TypeError(f"{function.__name__} is called by kernels only")
+
+    made._compile_for_args = refused
     lend_views(made)
     return made
 
 
+def _as_inner(compile: Callable) -> Callable:
+    @functools.wraps(compile)
+    def compiling(signature: Any) -> Any:
+        with _noted(True):
+            return compile(signature)
+
+    return compiling
+
+
 def compiled(function: Callable, arguments: tuple[Any, ...]) -> Any:
-    """A kernel, compiled at its first call; only for the declared types of arguments, if types are declared."""
-    made = njit(**_FLAGS)(function)
+    """A kernel, compiled at its first call; only for the declared types of arguments, if types are declared.
+
+    A kernel that calls it has its code as that of an inner function.
+    """
+    made, within = njit(**_FLAGS)(function), inner(function, inline=False)
     made._cache = _kept(function)
     made.compile = _prepared(made.compile)
+    made.get_call_template, made.get_overload = within.get_call_template, within.get_overload
     if arguments:
         made.declared = arguments
         if not CHECKED:  # the checked build passes memory with its length
             made.compile = _as_declared(made)
-    lend_views(made)
     return made
 
 

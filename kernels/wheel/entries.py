@@ -22,14 +22,14 @@ from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
 import numpy as np
+from gputok.kernels.cpu import jit
 from gputok.kernels.native import entry_name
 from gputok.kernels.native.all import kernels_of
 from gputok.kernels.native.call import WRONG_ARGUMENT
 from gputok.kernels.native.preparation import preparation
 from gputok.kernels.signatures import Elements, Group, Number, Type, numba_type, versions
 from llvmlite import ir
-from numba import _dynfunc
-from numba.core import cgutils, codegen, types
+from numba.core import cgutils, types
 from numba.core.caching import FunctionCache
 from numba.core.compiler import CompileResult
 from numba.core.compiler_lock import global_compiler_lock
@@ -67,13 +67,7 @@ def _prepare_numba() -> None:
     preparation.announced = True
     FunctionCache.load_overload = FunctionCache.save_overload = lambda *_: None  # no machine code to keep
     CPUContext.create_cpython_wrapper = lambda *_, **__: None
-    CPUContext.get_executable = _nothing_to_call
-    # Code is optimized later, for each level; a little now makes it short.
-    simplifier = codegen.JITCPUCodegen._function_pass_manager
-    codegen.JITCPUCodegen._function_pass_manager = functools.partialmethod(simplifier, opt=1)
-    codegen.JITCodeLibrary._optimize_final_module = lambda _: None
-    codegen.JITCodeLibrary._finalize_specific = lambda _: None
-    codegen.JITCPUCodegen._add_module = lambda *_: None
+    jit.stop_before_machine_code()  # code is optimized later, for each level
 
 
 @global_compiler_lock
@@ -122,11 +116,6 @@ def _entry(kernel: Kernel, compiled: CompileResult) -> Any:
     slots.write(about.restype, result)
     builder.ret(I32(0))
     return llvm.parse_assembly(str(module))
-
-
-def _nothing_to_call(context: Any, library: Any, fndesc: Any, env: Any) -> Any:
-    """A C function that is never called: Numba wants one for each compiled function, to tell them apart."""
-    return _dynfunc.make_function(fndesc.lookup_module(), "nothing", "", 1, env, (library,))
 
 
 class _Slots:
