@@ -73,9 +73,12 @@ def _by_steps(
     offsets = batch.offsets
     if changing is not None and not is_inert(batch.data, offsets[:1], offsets[-1:], None, *changing):
         return pipeline.words
-    if not pipeline.added.tokens:
-        return None
-    # Added tokens are found only in whole documents. In all of them at once is soon seen, and takes no memory
-    if not pipeline.added.may_occur(batch.data[offsets[0] : offsets[-1]]):
+    return around_added(pipeline, batch) if pipeline.added.tokens else None
+
+
+def around_added(pipeline: Pipeline, batch: TextBatch) -> Callable[[Pieces], Pieces] | None:
+    """Returns the function that cuts a batch with added tokens, which are found only in whole documents; else None."""
+    text = batch.data[batch.offsets[0] : batch.offsets[-1]]
+    if not pipeline.added.may_occur(text):  # in all documents at once, which is soon seen and takes no memory
         return None
     return pipeline.words if pipeline.added_in(Pieces.from_batch(batch)) else None

@@ -26,6 +26,7 @@ from gputok.automaton.patterns import PATTERNS
 from gputok.files.temporary import MemoryLimit
 from gputok.pipeline import count_devices as counting
 from gputok.pipeline import encode_corpus as bulk
+from gputok.pipeline.count_corpus import around_added
 from gputok.pipeline.count_words import count_words as count_on_cpu
 from gputok.pipeline.device_work import device_work
 from gputok.pipeline.encode_devices import ByDevice
@@ -210,7 +211,7 @@ def counted(tokenizer, batches, devices=(), **more):
     pipeline, asked = tokenizer.pipeline, []
 
     def instead(batch):
-        found = pipeline._around_added(batch) if pipeline.added.tokens else None
+        found = around_added(pipeline, batch) if pipeline.added.tokens else None
         asked.append(found is not None)
         return found
 

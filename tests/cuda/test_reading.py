@@ -17,7 +17,7 @@ from gputok.kernels.cuda import split
 
 from gputok import AddedToken, corpus, models, normalizers, pre_tokenizers
 from gputok.corpus import byte_ranges
-from gputok.pipeline import count_devices, count_units, count_words
+from gputok.pipeline import count_corpus, count_devices, count_units, count_words
 from gputok.pipeline.device_work import device_work
 from gputok.pipeline.pipeline import Pipeline
 from gputok.recipes import recipe
@@ -104,13 +104,13 @@ def test_other_sources_come_as_before(tmp_path, found):
 
 def around_added(tokenizer, paths, device, monkeypatch) -> tuple:
     """The words that a tokenizer counts, and the sizes of the texts that it was asked to look at on the CPU."""
-    sizes, whole = [], Pipeline._around_added
+    sizes, whole = [], count_corpus.around_added
 
     def around(pipeline, batch):
         sizes.append(int(batch.offsets[-1] - batch.offsets[0]))
         return whole(pipeline, batch)
 
-    monkeypatch.setattr(Pipeline, "_around_added", around)
+    monkeypatch.setattr(count_corpus, "around_added", around)
     return tokenizer.count_words(paths, device=device, progress=False, threads=3), sizes.copy()
 
 
