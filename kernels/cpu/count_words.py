@@ -438,9 +438,13 @@ def _chunk_of(table, chunk, n_chunks):
 
 @kernel(inline=True)
 def _next_word(table, i, first, stop):
-    """The next slot from i on of a word whose probes begin in first:stop, and what to go on from; 0 if there is none."""
+    """The next slot from i on of a word whose probes begin in first:stop, and what to go on from; 0 if there is none.
+
+    After the last slot comes the first one: there, words stand whose probes begin before the end, and no others are taken
+    again.
+    """
     while True:
-        slot = i & table.mask
+        slot, again = i & table.mask, i > table.mask
         i += U4
         if table.slots[slot + U1] == U0:
             if i > stop:
@@ -448,7 +452,7 @@ def _next_word(table, i, first, stop):
             continue
         low, high = key_of_slot(table, slot)
         begin = home(table, low, high)
-        if begin >= first and begin < stop:
+        if begin >= first and begin < stop and (begin > slot) == again:
             return slot, i
 
 

@@ -169,6 +169,23 @@ def test_tables_of_any_size_and_number_are_joined(n_tables, threads, chunk, monk
     assert all(map(np.array_equal, words.distinct_words(tables, threads), theirs))
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_words_whose_probes_wrap_around_are_joined_once(threads):
+    """Small tables, which are nearly full: often a word stands in the first slots, and its probes begin in the last ones."""
+    rng = np.random.default_rng(11)
+    for n in range(1, 200):
+        data = rng.integers(97, 123, 2 * n).astype(np.uint8)
+        start = rng.integers(0, 2 * n - 1, n)
+        end, count = start + 2, rng.integers(1, 9, n)
+        half = n // 2
+        tables = [
+            words.count_pieces(data, start[a:b], end[a:b], count[a:b], a, word_table.new_table(4, 8))
+            for a, b in ((0, half), (half, n))
+        ]
+        theirs = reference.distinct_words([reference.count_pieces(data, start, end, count, 0, {})])
+        assert all(map(np.array_equal, words.distinct_words(tables, threads), theirs)), n
+
+
 @pytest.mark.parametrize("n_lists", [0, 1, 2, 3, 9])
 @pytest.mark.parametrize("n_keys", [None, 1, 5])
 def test_lists_in_the_order_of_keys_are_merged(n_lists, n_keys, monkeypatch):
