@@ -265,6 +265,9 @@ def _open(folder: pathlib.Path, name: str, config: dict[str, Any]) -> Tokenizer:
     """Opens the tokenizer: from tokenizer.json, or from an older form of its vocabulary."""
     if (folder / TOKENIZER).is_file():
         return Tokenizer.from_file(str(folder / TOKENIZER))
+    config = {
+        key: value for key, value in config.items() if value is not None
+    }  # null: as if it weren't there
     there = {file: str(folder / file) for file in VOCABULARIES if (folder / file).is_file()}
     if "vocab.txt" in there:
         return _bert(there["vocab.txt"], config)

@@ -194,6 +194,12 @@ def test_settings_that_no_file_can_hold_as_they_are(kind, tmp_path):
         assert re.match("refused: .*chat.template", outcome), outcome
 
 
+@pytest.mark.parametrize("kind", [kind for kind in FORMATS if kind.startswith("tokenizer_config.json")])
+@pytest.mark.parametrize("name", [name for name in CONFIG if name != "tokenizer_class"])
+def test_null_is_as_if_a_setting_were_not_there(kind, name, tmp_path):
+    assert Tried(tmp_path).attempt(kind.encode() + b"\0" + json_with(kind, [name], None)) == "works"
+
+
 def gguf_of_pre(pre: str) -> bytes:
     metadata = [
         (key, kind, pre if key.endswith(".pre") else value) for key, kind, value in gguf_metadata("gpt2")
