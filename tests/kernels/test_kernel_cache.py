@@ -14,8 +14,11 @@ import warnings
 
 import gputok.kernels
 import pytest
+from gputok.kernels.native import choose
 
 numba = pytest.importorskip("numba")
+if choose().calls is not None:
+    pytest.skip("the kernels are a wheel's machine code", allow_module_level=True)
 
 SOURCE = """
 from gputok.kernels.cpu import kernel
