@@ -938,14 +938,9 @@ class Tokenizer:
         """
         from gputok.pipeline import resize
         from gputok.pipeline.run import Run
-        from gputok.text.word_counts import WordCounts
 
         run = Run.of(device, threads, progress, memory_limit, temporary)
-        given = (
-            source
-            if isinstance(source, WordCounts)
-            else _source(source, _reading(column, separator, errors, storage_options))
-        )
+        given = _counts_or_source(source, _reading(column, separator, errors, storage_options))
         return self._resize(partial(resize.extend, self.pipeline, given, n_tokens, min_frequency, run))
 
     def prune(
@@ -1000,14 +995,9 @@ class Tokenizer:
         """
         from gputok.pipeline import resize
         from gputok.pipeline.run import Run
-        from gputok.text.word_counts import WordCounts
 
         run = Run.of(device, threads, progress, memory_limit, temporary)
-        given = (
-            source
-            if isinstance(source, WordCounts)
-            else _source(source, _reading(column, separator, errors, storage_options))
-        )
+        given = _counts_or_source(source, _reading(column, separator, errors, storage_options))
         return self._resize(partial(resize.prune, self.pipeline, given, n_tokens, run))
 
     def truncate(self, vocab_size: int) -> VocabularyChange:
@@ -1822,6 +1812,7 @@ def _options(name: str, kind: Callable[..., Any], given: Limits) -> Any:
 def _reading(
     column: str | None, separator: str | None, errors: Errors, storage_options: StorageOptions
 ) -> dict[str, Any]:
+    """Returns the arguments of `Source.of` besides the corpus."""
     return {"column": column, "separator": separator, "errors": errors, "storage_options": storage_options}
 
 
@@ -1830,6 +1821,13 @@ def _source(given: Any, reading: dict[str, Any]) -> Source:
     from gputok.corpus import Source
 
     return Source.of(given, **reading)
+
+
+def _counts_or_source(given: Any, reading: dict[str, Any]) -> WordCounts | Source:
+    """Returns counted words as they are; else looks up the files of a corpus."""
+    from gputok.text.word_counts import WordCounts
+
+    return given if isinstance(given, WordCounts) else _source(given, reading)
 
 
 def _asked_of(trainer: Trainer, progress: Progress) -> Progress:

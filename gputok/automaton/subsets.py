@@ -365,9 +365,8 @@ def _merge_classes(delta: Transitions, accept: Bytes) -> tuple[Transitions, Byte
     """Merges the classes of characters whose columns are equal; also returns the new class of each class."""
     rows = np.ascontiguousarray(np.vstack([delta, accept])[:, :-1].T)
     seen: dict[bytes, int] = {}
-    merged = [
-        seen.setdefault(row.tobytes(), len(seen)) for row in rows
-    ]  # in the order of their first columns
+    # In the order of their first columns
+    merged = [seen.setdefault(row.tobytes(), len(seen)) for row in rows]
     kept = np.r_[np.unique(merged, return_index=True)[1], delta.shape[1] - 1]
     return (
         np.ascontiguousarray(delta[:, kept]),

@@ -107,9 +107,8 @@ def train_sentencepiece(
         if output.endswith(".model"):
             written.write_bytes(proto.SerializeToString())
         else:
-            from gputok.formats.sentencepiece import (
-                tokenizer_of,
-            )  # a .model needs no Tokenizer, whose import takes 40 ms
+            # A .model needs no Tokenizer, whose import takes 40 ms
+            from gputok.formats.sentencepiece import tokenizer_of
 
             written.write_text(tokenizer_of(proto).to_str(pretty=True), encoding="utf-8", newline="\n")
     size, seconds = len(proto.pieces), time.perf_counter() - start

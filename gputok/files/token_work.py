@@ -399,10 +399,10 @@ class Work:
         output, older = self._output, None
         with contextlib.suppress(ValueError):
             older = Manifest(output.manifest) if output.manifest.is_file() else None
-        form = FORMATS.get(older.content["format"]) if older else None
-        for file in older.files if older and form else []:
-            if form and file.name not in names and output.owns(form, file.name):
-                (output.folder / file.name).unlink(missing_ok=True)
+        if older is not None and (form := FORMATS.get(older.content["format"])) is not None:
+            for file in older.files:
+                if file.name not in names and output.owns(form, file.name):
+                    (output.folder / file.name).unlink(missing_ok=True)
         self._final(self._output.manifest.name).unlink(missing_ok=True)
         if self._form.index:
             self._final(self._form.index).unlink(missing_ok=True)
@@ -481,9 +481,8 @@ class _Part:
         self._ends.seek(0)
         ends = np.fromfile(self._ends, np.int64, self._ends_path.stat().st_size // 8)
         kept = (np.diff(ends, prepend=0) >= 0) & (ends >= 0) & (ends <= n_written)
-        n_documents = (
-            len(ends) if kept.all() else int(kept.argmin())
-        )  # after a crash of the machine, any bytes may be there
+        # After a crash of the machine, any bytes may be there
+        n_documents = len(ends) if kept.all() else int(kept.argmin())
         n_ids = int(ends[n_documents - 1]) if n_documents else 0
         self._ends.truncate(8 * n_documents)
         self._ends.seek(0, os.SEEK_END)

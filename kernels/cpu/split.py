@@ -107,9 +107,8 @@ def _find_cuts(data, offsets, document, start, stop, walk, cuts):
             )
             continue
         n_words = walk_block(text, np.uint64(n_bytes), views_of_walk, bounds, codes)
-        shift = np.uint64(
-            start - first
-        )  # from an index in the block to one in the text, which has no ends of documents
+        # From an index in the block to one in the text, which has no ends of documents
+        shift = np.uint64(start - first)
         for i in range(n_words):
             begin = np.uint64(bounds[i])
             at, is_end = shift + begin, np.uint64(text[begin] == np.uint8(END_OF_TEXT))

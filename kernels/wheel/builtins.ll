@@ -181,7 +181,7 @@ define internal void @put_shared(ptr %tuple, i64 %at, ptr %object) {
   ret void
 }
 
-; Python's garbage collector need not look at the ids and the tuple: nobody else gets them, and neither refers to the encoding
+; Python's garbage collector need not look at the ids and the tuple: the encoding alone has them, and neither refers to it
 define internal ptr @encoding_of(ptr %maker, ptr %text, i64 %special) {
   %busy = atomicrmw xchg ptr %maker, i64 1 acquire
   %free = icmp eq i64 %busy, 0

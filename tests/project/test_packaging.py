@@ -62,6 +62,7 @@ def wheel(tmp_path_factory):
     return next(out.glob("*.whl"))
 
 
+@pytest.mark.slow  # builds the wheel
 def test_the_wheel_holds_every_module_and_table(wheel):
     held = set(zipfile.ZipFile(wheel).namelist())
     wanted = {"gputok/py.typed"}
@@ -76,6 +77,7 @@ def test_the_wheel_holds_every_module_and_table(wheel):
     assert not any(name.startswith(("tests/", "kernels/")) for name in held)
 
 
+@pytest.mark.slow  # builds the wheel
 def test_the_wheel_is_of_one_platform_and_any_python(wheel):
     assert re.fullmatch(r"gputok-[^-]+-py3-none-(?!any)\w+\.whl", wheel.name)
     assert wheel.stat().st_size < 3e6
@@ -83,6 +85,7 @@ def test_the_wheel_is_of_one_platform_and_any_python(wheel):
     assert {"gputok/kernels/native/calls.py", "gputok/kernels/native/kernels.so"} <= held
 
 
+@pytest.mark.slow  # builds the wheel
 def test_the_wheel_needs_neither_numba_nor_pyarrow(wheel):
     archive = zipfile.ZipFile(wheel)
     (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
@@ -93,6 +96,7 @@ def test_the_wheel_needs_neither_numba_nor_pyarrow(wheel):
     assert {re.split(r"\W", name)[0] for name in needs} == {"numpy", "regex", "tqdm", "typer"}
 
 
+@pytest.mark.slow  # builds the wheel
 def test_the_wheel_works_in_an_empty_environment(wheel, tmp_path):
     """It needs no Numba."""
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
@@ -134,6 +138,7 @@ def other_python():
     return None
 
 
+@pytest.mark.slow  # builds the wheel
 def test_the_wheel_installs_under_another_python(wheel, tmp_path):
     python = other_python()
     if python is None:

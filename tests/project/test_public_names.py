@@ -6,6 +6,8 @@ import pkgutil
 import subprocess
 import sys
 
+import pytest
+
 import gputok
 
 
@@ -42,6 +44,7 @@ MODULES = sorted(
 )
 
 
+@pytest.mark.slow
 def test_each_module_can_be_imported_first():
     """Each module is imported first in a process: none needs another module to be imported before."""
     code = (

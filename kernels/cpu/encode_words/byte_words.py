@@ -53,9 +53,8 @@ SIZE, ALIVE, TARGET, NUMBER, ASKED, KEY_LEFT, KEY_RIGHT, AT_LEFT, AT_RIGHT, LEAS
     np.uint64(i) for i in range(10)
 )
 N_FIELDS = 16
-SYMBOLS_OF = np.uint64(
-    2 * STRIDE // N_FIELDS
-)  # a word's fields are at i of `state`, its symbols at i * SYMBOLS_OF of `work`
+# A word's fields are at i of `state`, its symbols at i * SYMBOLS_OF of `work`
+SYMBOLS_OF = np.uint64(2 * STRIDE // N_FIELDS)
 WORK, STATE = GROUP * 2 * STRIDE, GROUP * N_FIELDS  # elements of memory for a group
 MERGED, FIRST = U1, U2  # the pairs of the last merge; all pairs of a new word
 

@@ -42,9 +42,8 @@ from gputok.kernels.cpu.primitives.memory import (
 from gputok.kernels.cpu.superwords.few import few_ids, put_few
 from gputok.kernels.signatures import U16orU32, U32s, U64s, i64, u8, u32, u64
 
-_KNOWN_BITS = (
-    14  # of the number of runs that are remembered: 512 KiB, which stay in a cache of the second level
-)
+_KNOWN_BITS = 14
+"""Bits of the number of runs that are remembered: 512 KiB, which stay in a cache of the second level."""
 _HIGH = np.uint64(0xD6E8FEB86659FD93)
 
 
@@ -127,7 +126,7 @@ def _next_gap(joined, i):
 
 @kernel(inline=True)
 def _copy_ids(out, n, symbols, begin, end, n_ids):
-    """Copies symbols[begin:end] to out[n:], eight at a time, if so many are there: up to seven too many."""
+    """Copies symbols[begin:end] to out[n:], eight at a time if there are eight: up to seven too many."""
     if begin + (end - begin + U7 & ~U7) <= n_ids:
         for i in range(U0, end - begin, U8):
             for k in (U0, U1, U2, U3, U4, U4 + U1, U6, U7):

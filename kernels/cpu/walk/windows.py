@@ -12,7 +12,8 @@ the automaton accepts there, and not surely later). What a walk really does is a
 a window agree, that is what happens in any text.
 
 For the kernels, the windows become *terms*: sets of classes, one for each byte. A byte of a term table has a bit for each of
-eight terms, so a window belongs to a term if that bit is set in all of its bytes: one shuffle of 16 or 32 bytes looks up as many (as in Teddy of Hyperscan: Wang et al. 2019, "Hyperscan: A Fast Multi-pattern Regex Matcher for Modern CPUs").
+eight terms, so a window belongs to a term if that bit is set in all of its bytes: one shuffle of 16 or 32 bytes looks up as
+many (as in Teddy of Hyperscan: Wang et al. 2019, "Hyperscan: A Fast Multi-pattern Regex Matcher for Modern CPUs").
 """
 
 from __future__ import annotations
@@ -32,10 +33,8 @@ from gputok.kernels import DEAD, Automaton
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-BEFORE, WIDTH = (
-    3,
-    6,
-)  # bytes of a window before the byte that it tells about, and all bytes of the widest window
+BEFORE = 3  # bytes of a window before the byte that it tells about
+WIDTH = 6  # bytes of the widest window
 MOST_CLASSES = 16  # a shuffle looks up among 16 values
 END_CLASS = MOST_CLASSES - 1  # the class of END_OF_TEXT; ASCII has the others
 TERMS, HALF = 16, 8
@@ -115,13 +114,11 @@ def _known_windows(automaton: Automaton, width: int) -> np.ndarray | None:
         reached = more
 
     sets = {reached: 0}  # the number of each set
-    follow, results = (
-        [],
-        [],
-    )  # of each set, [class, later classes]: the set after the character, and what is known
+    # Of each set, [class, later classes]: the set after the character, and what is known
+    follow, results = [], []
     todo = [reached]
     for of_set in todo:
-        found, place = np.unique(_union(after, of_set, axis=0), return_inverse=True)
+        found, index = np.unique(_union(after, of_set, axis=0), return_inverse=True)
         for another in found.tolist():
             if another not in sets:
                 sets[another] = len(sets)
@@ -129,7 +126,7 @@ def _known_windows(automaton: Automaton, width: int) -> np.ndarray | None:
         if len(sets) > MOST_SETS:
             return None
         numbers = np.array([sets[another] for another in found.tolist()])
-        follow.append(numbers[place.reshape(after.shape[1:])])
+        follow.append(numbers[index.reshape(after.shape[1:])])
         on, begin = (ways[_states(of_set)].any(axis=0) for ways in (goes_on, begins))
         results.append(np.where(on, np.where(begin, UNKNOWN, GOES_ON), np.where(begin, BEGINS, NEVER)))
 
@@ -290,10 +287,8 @@ class _Space:
         while rest and len(boxes) <= MOST_BOXES:
             left = self.places(rest)
             seeds = left[np.linspace(0, len(left) - 1, min(SEEDS, len(left))).astype(int)].tolist()
-            orders = (
-                range(len(self.shape)),
-                range(len(self.shape))[::-1],
-            )  # a box grows over the bytes in these
+            bytes_ = range(len(self.shape))
+            orders = bytes_, bytes_[::-1]  # a box grows over the bytes of a window in these
             grown = [self._grown(seed, order, ~allowed) for seed in seeds for order in orders]
             boxes.append(max(grown, key=lambda box: (box[1] & rest).bit_count()))
             rest &= ~boxes[-1][1]
@@ -323,9 +318,9 @@ def _packed(classes: np.ndarray, begins: list[Term], unknown: list[Term], width:
     terms = begins[:HALF] + [[[]] * width] * (HALF - len(begins)) + begins[HALF:] + unknown
     sets = np.zeros((2, WIDTH, MOST_CLASSES), np.uint8)
     for i, term in enumerate(terms):
-        for place, of_byte in enumerate(term):
+        for byte, of_byte in enumerate(term):
             stored = [END_CLASS if k > classes.max() else k for k in of_byte]
-            sets[i // HALF, place, stored] |= 1 << i % HALF
+            sets[i // HALF, byte, stored] |= 1 << i % HALF
     n_begins = max(0, len(begins) - HALF)
     masks = (1 << n_begins) - 1, (1 << n_begins + len(unknown)) - (1 << n_begins), width < WIDTH
     return np.concatenate([classes.astype(np.uint8), sets.ravel(), np.array(masks, np.uint8)])
