@@ -1,4 +1,4 @@
-"""Writes gputok/text/unicode_maps.npz: how the installed `tokenizers` normalizes each character.
+"""Writes gputok/text/unicode_maps.bin: how the installed `tokenizers` normalizes each character.
 
 Its normalizers use different Unicode versions, so `tokenizers` is the only source. Run this when `tokenizers` changes:
 
@@ -20,6 +20,8 @@ import numpy as np
 from tokenizers import NormalizedString, Tokenizer, models
 from tokenizers.normalizers import NFC, NFD, NFKC, NFKD, BertNormalizer, Lowercase, Nmt, Strip, StripAccents
 
+from gputok.text import unicode_maps
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -32,9 +34,8 @@ nfc, nfd, nfkc, nfkd = (form().normalize_str for form in (NFC, NFD, NFKC, NFKD))
 def main() -> None:
     parts = {name: pack_map(ask) for name, ask in character_maps().items()} | forms()
     parts["grapheme"] = two_stages(grapheme_classes())
-    arrays = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.items()}
-    target = pathlib.Path(__file__).parents[1] / "gputok" / "text" / "unicode_maps.npz"
-    np.savez_compressed(target, **arrays)
+    target = pathlib.Path(__file__).parents[1] / "gputok" / "text" / unicode_maps.FILE
+    target.write_bytes(unicode_maps.packed(parts))
     print(f"{target}: {target.stat().st_size:,} bytes")
 
 

@@ -35,7 +35,8 @@ class CharSet:
     @classmethod
     def of(cls, *runs: tuple[int, int]) -> CharSet:
         """Makes the union of half-open runs of code points."""
-        return _at_least(1, [cls(run) for run in runs if run[0] < run[1]])
+        sets = [cls(run) for run in runs if run[0] < run[1]]
+        return sets[0] if len(sets) == 1 else _at_least(1, sets)
 
     @classmethod
     def chars(cls, chars: str) -> CharSet:

@@ -7,7 +7,6 @@ threads, and get special tokens around them.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import os
 import warnings
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gputok.files.token_files import TokenBatch
+from gputok.files.token_batches import TokenBatch
 from gputok.kernels.threads import Submit, in_order, run, thread_count
 from gputok.pipeline.encode_devices import ByDevice, joined
 from gputok.pipeline.encode_units import engine_of, id_type
@@ -227,6 +226,8 @@ def fingerprint(pipeline: Pipeline, source: Source, options: Any) -> str:
     An interrupted run may resume only if the hash is unchanged. Of files, it includes names, sizes and times (or the
     versions that a server reports); the contents of any other source can't be known, so each hash for it is different.
     """
+    import hashlib  # imported late: it takes some milliseconds
+
     from gputok.pipeline.serialize import tokenizer_json
 
     state = source.state

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from gputok.files.token_files import id_dtype
+from gputok.files.token_batches import id_dtype
 from gputok.pipeline.encode_superwords import BySuperwords
 from gputok.pipeline.frame import ids_around
 from gputok.pipeline.tokenize import tokenize

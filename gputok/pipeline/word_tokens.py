@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gputok.files.token_files import id_dtype
+from gputok.files.token_batches import id_dtype
 from gputok.pipeline.tokenize import tokenize
 from gputok.pipeline.way import Cut, cut_for_threads, offsets_of, packed
 from gputok.pipeline.word_cache import most_lines

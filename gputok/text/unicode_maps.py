@@ -1,15 +1,18 @@
 """The character maps of normalizers, as small tables that agree with `tokenizers` for every code point.
 
 The normalizers of `tokenizers` use different Unicode versions, so `unicodedata` and `str.lower` cannot be used.
-`tests/make_normalization_tables.py` passes every code point through `tokenizers` and writes `unicode_maps.npz`.
+`tests/make_normalization_tables.py` passes every code point through `tokenizers` and writes `unicode_maps.bin`: a line of JSON,
+then the arrays of each table, compressed by zlib. (A ZIP archive of NumPy takes each process 10 ms, mostly for imports.)
 The value of code point c is `member[page[c >> 7], c & 127]`.
 """
 
 from __future__ import annotations
 
 import functools
-import io
+import json
+import math
 import pathlib
+import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from gputok.types import Bytes, CodePoints, Positions32
 
     Table = npt.NDArray[np.uint16]
+
+FILE = "unicode_maps.bin"
 
 # Rules of a character map: keep the character, remove it, or put spaces around it. Rules from 3 on are replacements.
 STAYS, VANISHES, SPACED = 0, 1, 2
@@ -60,16 +65,35 @@ class Compositions(NamedTuple):
 
 
 @functools.cache
-def _tables() -> Any:
-    """The file of all tables, in memory: opening it takes as long as reading one table."""
-    return np.load(io.BytesIO(pathlib.Path(__file__).with_name("unicode_maps.npz").read_bytes()))
+def _tables() -> tuple[dict[str, Any], bytes]:
+    """Where the arrays of each table are in the file, and all of them."""
+    head, _, tables = pathlib.Path(__file__).with_name(FILE).read_bytes().partition(b"\n")
+    return json.loads(head), tables
 
 
 @functools.cache
 def _part(name: str) -> dict[str, npt.NDArray[Any]]:
-    """Loads the arrays of one table, by the names of its fields."""
-    file = _tables()
-    return {key.partition(".")[2]: file[key] for key in file.files if key.startswith(name + ".")}
+    """Reads the arrays of one table, by the names of its fields."""
+    index, tables = _tables()
+    first, last, fields = index[name]
+    data, at = zlib.decompress(tables[first:last]), 0
+    part: dict[str, npt.NDArray[Any]] = {}
+    for field, dtype, *shape in fields:
+        part[field] = np.frombuffer(data, dtype, math.prod(shape), at).reshape(shape).copy()  # aligned
+        at += part[field].nbytes
+    return part
+
+
+def packed(tables: dict[str, dict[str, npt.NDArray[Any]]]) -> bytes:
+    """Returns the contents of the file of tables."""
+    index: dict[str, Any] = {}
+    parts, end = [], 0
+    for name, part in tables.items():
+        arrays = {field: array.astype(array.dtype.newbyteorder("<")) for field, array in part.items()}
+        parts.append(zlib.compress(b"".join(array.tobytes() for array in arrays.values()), 9))
+        fields = [(field, array.dtype.str, *array.shape) for field, array in arrays.items()]
+        index[name] = end, (end := end + len(parts[-1])), fields
+    return json.dumps(index).encode() + b"\n" + b"".join(parts)
 
 
 @functools.cache
