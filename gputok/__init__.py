@@ -26,10 +26,10 @@ Six other words in the code:
 - walk: the pass of an automaton over a text, which finds the pre-tokens
 """
 
-import importlib
 import pathlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from gputok.facade import lazy
 from gputok.version import __version__ as __version__
 
 if TYPE_CHECKING:  # for type checkers and editors; the tables below have the same names
@@ -147,7 +147,7 @@ __all__ = [
 if not (pathlib.Path(__file__).parent / "kernels").is_dir():
     __path__.append(str(pathlib.Path(__file__).parents[1]))
 
-# public name -> the module that defines it
+# Public name -> the module that defines it, or the module of this name
 _NAMES: dict[str, str] = {
     "AddedToken": "tokens.added_token",
     "AutoTokenizer": "pretrained",
@@ -192,18 +192,19 @@ _NAMES: dict[str, str] = {
     "save_tiktoken": "formats.tiktoken",
     "train_new_from_iterator": "pretrained",
     "train_sentencepiece": "formats.sentencepiece_training",
+    "corpus": "corpus",
+    "decoders": "decoders",
+    "distributed": "distributed",
+    "implementations": "implementations",
+    "models": "models",
+    "normalizers": "normalizers",
+    "pre_tokenizers": "pre_tokenizers",
+    "processors": "processors",
+    "tools": "tools",
+    "trainers": "trainers",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in _NAMES:
-        value = getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
-    else:
-        value = importlib.import_module(f"{__name__}.{name}")
-    globals()[name] = value
-    return value
+__getattr__ = lazy(__name__, _NAMES)
 
 
 def __dir__() -> list[str]:

@@ -9,6 +9,7 @@ derived values are added to it.) Code that reads a component more than once firs
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import itertools
 import json
 import os
@@ -136,6 +137,9 @@ class Component:
     @classmethod
     def types(cls) -> dict[str, type[Self]]:
         """For a base class: the subclasses by their `type` in a JSON form."""
+        home = importlib.import_module(cls.home)  # which imports each class only when it is asked for it
+        for name in getattr(home, "__all__", ()):
+            getattr(home, name)
         return {kind.__name__: kind for kind in cls.__subclasses__() if kind.in_files}
 
     def to_dict(self) -> dict[str, Any]:

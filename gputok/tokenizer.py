@@ -16,8 +16,7 @@ import numpy as np
 from gputok import components
 from gputok.encoding.encoding import Encoding
 from gputok.kernels.native import choose
-from gputok.pipeline import decode_ids, encode_batch, serialize
-from gputok.pipeline.encode_text import bare_texts_of, encode_all, texts_of
+from gputok.pipeline import decode_ids, serialize
 from gputok.pipeline.limits import Padding, Truncation
 from gputok.pipeline.pipeline import Pipeline
 from gputok.tokens.added_token import AddedToken
@@ -123,6 +122,8 @@ class Tokenizer:
 
     def _texts_now(self) -> Texts | None:
         """Returns what encodes texts now, and keeps it until a component changes."""
+        from gputok.pipeline.encode_text import texts_of
+
         # Before the pipeline: a pipeline may be newer than its version here, but not older
         version = components.versions[0]
         texts = texts_of(self.pipeline)
@@ -1161,12 +1162,18 @@ class Tokenizer:
             version, texts, address, _ = self._texts
             if version is not components.versions[0] or (texts is not None and texts.address != address):
                 texts = self._texts_now()
+        elif is_text:
+            from gputok.pipeline.encode_text import texts_of
+
+            texts = texts_of(self._limited(padding, truncation))
         else:
-            texts = texts_of(self._limited(padding, truncation)) if is_text else None
+            texts = None
         if texts is not None and type(sequence) is str:
             found = texts.encode(sequence, add_special_tokens)
             if found is not None:
                 return found
+        from gputok.pipeline import encode_batch
+
         given = [sequence] if pair is None else [sequence, pair]
         given = tuple(encode_batch.check_sequence(one, is_pretokenized) for one in given)
         pipeline = self._limited(padding, truncation)
@@ -1205,6 +1212,9 @@ class Tokenizer:
             >>> [encoding.ids for encoding in tokenizer.encode_batch(["so it goes", ("so", "it")])]
             [[0, 1, 2], [0, 1]]
         """
+        from gputok.pipeline import encode_batch
+        from gputok.pipeline.encode_text import encode_all, texts_of
+
         pipeline = self._limited(padding, truncation)
         if not is_pretokenized:
             found = encode_all(texts_of(pipeline), input, add_special_tokens, threads)
@@ -1241,6 +1251,9 @@ class Tokenizer:
         Raises:
             TypeError: an input is no text and no pair; the message names its number.
         """
+        from gputok.pipeline import encode_batch
+        from gputok.pipeline.encode_text import bare_texts_of, encode_all
+
         pipeline = self._limited(padding, truncation)
         if not is_pretokenized:
             found = encode_all(bare_texts_of(pipeline), input, add_special_tokens, threads)
@@ -1559,6 +1572,8 @@ class Tokenizer:
         Returns:
             A new encoding.
         """
+        from gputok.pipeline import encode_batch
+
         return encode_batch.post_process(self.pipeline, encoding, pair, add_special_tokens)
 
     def num_special_tokens_to_add(self, is_pair: bool) -> int:

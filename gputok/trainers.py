@@ -1,13 +1,18 @@
 """Trainers learn the vocabulary of a model from counted words."""
 
-from gputok.models.bpe.parity_trainer import ParityBpeTrainer
-from gputok.models.bpe.sentencepiece_trainer import SentencePieceBpeTrainer
-from gputok.models.bpe.super_trainer import SuperBpeTrainer
-from gputok.models.bpe.trainer import BpeTrainer, TrainedBpe
-from gputok.models.trainer import Trainer
-from gputok.models.unigram.trainer import TrainedUnigram, UnigramTrainer
-from gputok.models.wordlevel.trainer import TrainedWordLevel, WordLevelTrainer
-from gputok.models.wordpiece.trainer import TrainedWordPiece, WordPieceTrainer
+from typing import TYPE_CHECKING
+
+from gputok.facade import lazy
+
+if TYPE_CHECKING:  # for type checkers and editors; the table below has the same names
+    from gputok.models.bpe.parity_trainer import ParityBpeTrainer
+    from gputok.models.bpe.sentencepiece_trainer import SentencePieceBpeTrainer
+    from gputok.models.bpe.super_trainer import SuperBpeTrainer
+    from gputok.models.bpe.trainer import BpeTrainer, TrainedBpe
+    from gputok.models.trainer import Trainer
+    from gputok.models.unigram.trainer import TrainedUnigram, UnigramTrainer
+    from gputok.models.wordlevel.trainer import TrainedWordLevel, WordLevelTrainer
+    from gputok.models.wordpiece.trainer import TrainedWordPiece, WordPieceTrainer
 
 __all__ = [
     "BpeTrainer",
@@ -23,3 +28,21 @@ __all__ = [
     "WordLevelTrainer",
     "WordPieceTrainer",
 ]
+
+__getattr__ = lazy(
+    __name__,
+    {
+        "BpeTrainer": "models.bpe.trainer",
+        "ParityBpeTrainer": "models.bpe.parity_trainer",
+        "SentencePieceBpeTrainer": "models.bpe.sentencepiece_trainer",
+        "SuperBpeTrainer": "models.bpe.super_trainer",
+        "TrainedBpe": "models.bpe.trainer",
+        "TrainedUnigram": "models.unigram.trainer",
+        "TrainedWordLevel": "models.wordlevel.trainer",
+        "TrainedWordPiece": "models.wordpiece.trainer",
+        "Trainer": "models.trainer",
+        "UnigramTrainer": "models.unigram.trainer",
+        "WordLevelTrainer": "models.wordlevel.trainer",
+        "WordPieceTrainer": "models.wordpiece.trainer",
+    },
+)

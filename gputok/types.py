@@ -5,40 +5,40 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import numpy as np
+    import numpy.typing as npt
 
 Array: TypeAlias = Any
 """An array of NumPy or of CuPy; code that knows which one, and the dtype, uses an alias below instead."""
 
-Bytes: TypeAlias = npt.NDArray[np.uint8]
+Bytes: TypeAlias = "npt.NDArray[np.uint8]"
 """UTF-8 text, one string after the other, or other bytes."""
 
-Positions: TypeAlias = npt.NDArray[np.int64]
+Positions: TypeAlias = "npt.NDArray[np.int64]"
 """Positions of bytes, tokens or rows, or offsets: string i of packed strings is data[offsets[i]:offsets[i + 1]]."""
 
-Positions32: TypeAlias = npt.NDArray[np.int32]
+Positions32: TypeAlias = "npt.NDArray[np.int32]"
 """Positions within one text, or the numbers of words; -1: none."""
 
-Counts: TypeAlias = npt.NDArray[np.int64]
+Counts: TypeAlias = "npt.NDArray[np.int64]"
 """How often each word occurs."""
 
-Ids: TypeAlias = npt.NDArray[np.uint32]
+Ids: TypeAlias = "npt.NDArray[np.uint32]"
 """Ids of tokens."""
 
-PackedIds: TypeAlias = npt.NDArray[np.uint16 | np.uint32]
+PackedIds: TypeAlias = "npt.NDArray[np.uint16 | np.uint32]"
 """Ids of tokens, in 16 bits if every id of the vocabulary fits, else in 32 bits."""
 
-Mask: TypeAlias = npt.NDArray[np.bool_]
+Mask: TypeAlias = "npt.NDArray[np.bool_]"
 """True or False for each item."""
 
-Scores: TypeAlias = npt.NDArray[np.float64]
+Scores: TypeAlias = "npt.NDArray[np.float64]"
 """Logarithms of probabilities, by id."""
 
-CodePoints: TypeAlias = npt.NDArray[np.uint32]
+CodePoints: TypeAlias = "npt.NDArray[np.uint32]"
 """Characters of Unicode."""
 
 Public = TypeVar("Public")

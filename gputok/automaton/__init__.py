@@ -12,15 +12,14 @@ import functools
 import warnings
 from typing import TYPE_CHECKING
 
-from gputok.automaton.backtracking import Backtracking, to_regex
-from gputok.automaton.charset import CharSet
-from gputok.automaton.parser import parse
 from gputok.automaton.patterns import PATTERNS
-from gputok.automaton.subsets import OutsideError, compile_node
-from gputok.automaton.syntax import Chars, Choice, Node, Repeat, Sequence
-from gputok.automaton.unicode_tables import property_set, script_sets
+from gputok.facade import lazy
 
 if TYPE_CHECKING:
+    from gputok.automaton.backtracking import Backtracking
+    from gputok.automaton.charset import CharSet
+    from gputok.automaton.syntax import Node
+    from gputok.automaton.unicode_tables import property_set, script_sets
     from gputok.kernels import Automaton
 
 _MOST_SHOWN = 200  # characters of a pattern in a message
@@ -36,6 +35,16 @@ __all__ = [
     "runs",
     "script_sets",
 ]
+
+__getattr__ = lazy(
+    __name__,
+    {
+        "Backtracking": "automaton.backtracking",
+        "CharSet": "automaton.charset",
+        "property_set": "automaton.unicode_tables",
+        "script_sets": "automaton.unicode_tables",
+    },
+)
 
 
 @functools.lru_cache(maxsize=256)
@@ -65,19 +74,33 @@ def compile_pattern(pattern: str) -> Automaton | Backtracking:
         >>> compile_pattern(PATTERNS["gpt2"]).gapless
         True
     """
-    return _compile(parse(pattern), pattern)
+    from gputok.automaton.ready import ready
+
+    found = ready(pattern)
+    if found is None:
+        from gputok.automaton.parser import parse
+
+        found = _compile(parse(pattern), pattern)
+    return found
 
 
 @functools.lru_cache(maxsize=256)
 def compile_literal(text: str) -> Automaton | Backtracking:
     """Compiles plain text; a text of thousands of characters becomes a pattern of the `regex` package."""
+    from gputok.automaton.charset import CharSet
+    from gputok.automaton.syntax import Chars, Sequence
+
     return _compile(Sequence(tuple(Chars(CharSet.chars(c)) for c in text)), text)
 
 
 def _compile(node: Node, pattern: str) -> Automaton | Backtracking:
+    from gputok.automaton.subsets import OutsideError, compile_node
+
     try:
         return compile_node(node)
     except OutsideError as outside:
+        from gputok.automaton.backtracking import Backtracking, to_regex
+
         try:
             compiled = to_regex(node)
         except ValueError as error:
@@ -98,10 +121,16 @@ def _quoted(pattern: str) -> str:
 @functools.lru_cache(maxsize=64)
 def one_of(chars: CharSet) -> Automaton:
     """Makes the automaton that matches single characters of a set."""
+    from gputok.automaton.subsets import compile_node
+    from gputok.automaton.syntax import Chars
+
     return compile_node(Chars(chars))
 
 
 @functools.lru_cache(maxsize=64)
 def runs(*sets: CharSet) -> Automaton:
     """Makes the automaton that matches the longest runs of characters of one set; earlier sets have priority."""
+    from gputok.automaton.subsets import compile_node
+    from gputok.automaton.syntax import Chars, Choice, Repeat
+
     return compile_node(Choice(tuple(Repeat(Chars(chars), 1, None, True) for chars in sets)))

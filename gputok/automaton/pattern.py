@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gputok.automaton import Backtracking, compile_literal, compile_pattern
+from gputok.automaton import compile_literal, compile_pattern
 from gputok.types import public
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gputok.automaton import Backtracking
     from gputok.kernels import Automaton
     from gputok.types import Bytes, Mask, Positions
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from gputok.corpus import byte_ranges, csv_rows, json_lines, parquet_rows, plain_text
+from gputok.corpus import byte_ranges, json_lines, parquet_rows, plain_text
 from gputok.corpus.byte_ranges import can_be_cut, range_bytes, ranges
 from gputok.corpus.file_kinds import file_kind
 from gputok.corpus.parts import Part, Place
@@ -144,6 +144,10 @@ def _stream(file: File, kind: str, compression: str, options: Options) -> Iterat
     with open_stream(file, compression) as stream:
         if kind == ".parquet":
             yield from parquet_rows.read_stream(file, stream, compression, options)
+        elif kind == ".csv":
+            from gputok.corpus import csv_rows
+
+            yield from csv_rows.read_stream(file, stream, options)
         else:
-            read = {".csv": csv_rows, "": plain_text}.get(kind, json_lines).read_stream
+            read = (json_lines if kind else plain_text).read_stream
             yield from read(file, stream, options)

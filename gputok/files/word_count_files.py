@@ -14,7 +14,6 @@ import json
 import os
 import re
 from collections.abc import Iterable
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
@@ -42,6 +41,7 @@ from gputok.files.parquet import readable_parquet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from fractions import Fraction
 
     from gputok.files.arrow import RecordBatch, Schema
     from gputok.files.locations import File, StorageOptions
@@ -93,7 +93,7 @@ def write(
     byte_level: bool,
     storage_options: StorageOptions = None,
     few_words: int = _FEW_WORDS,
-    scale: Fraction = Fraction(1),
+    scale: Fraction | int = 1,
     part: str | None = None,
 ) -> None:
     """Writes a file, or what has a URL, atomically.
@@ -183,7 +183,7 @@ class CountFile:
             self._metadata = parquet.ParquetFile(opened).metadata
             schema = self._metadata.schema.to_arrow_schema()
         description = _description(str(file), {**(self._metadata.metadata or {}), **(schema.metadata or {})})
-        self.scale = Fraction((description or {}).get("scale", 1))
+        self.scale = _scale((description or {}).get("scale", "1"))
         if description is None:
             self.byte_level, self._sizes = _given_byte_level(file, columns), None
         else:
@@ -406,6 +406,8 @@ def _description(path: str, metadata: Mapping[bytes, bytes]) -> dict[str, Any] |
 
 
 def _scale(value: Any) -> Fraction:
+    from fractions import Fraction
+
     if not isinstance(value, str) or not re.fullmatch(r"[1-9][0-9]{0,99}(/[1-9][0-9]{0,99})?", value):
         raise WrongValue(f"must be a fraction such as 10 or 1/2, not {brief(value)}")
     return Fraction(value)

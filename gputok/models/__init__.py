@@ -6,11 +6,29 @@
 [(2, 'ab', (0, 2)), (1, 'b', (2, 3))]
 """
 
-from gputok.models.base import Model, Tokens
-from gputok.models.bpe.model import BPE
-from gputok.models.unigram.model import Unigram
-from gputok.models.wordlevel.model import WordLevel
-from gputok.models.wordpiece.model import WordPiece
-from gputok.tokens.vocabulary import Vocabulary
+from typing import TYPE_CHECKING
+
+from gputok.facade import lazy
+
+if TYPE_CHECKING:  # for type checkers and editors; the table below has the same names
+    from gputok.models.base import Model, Tokens
+    from gputok.models.bpe.model import BPE
+    from gputok.models.unigram.model import Unigram
+    from gputok.models.wordlevel.model import WordLevel
+    from gputok.models.wordpiece.model import WordPiece
+    from gputok.tokens.vocabulary import Vocabulary
 
 __all__ = ["BPE", "Model", "Tokens", "Unigram", "Vocabulary", "WordLevel", "WordPiece"]
+
+__getattr__ = lazy(
+    __name__,
+    {
+        "BPE": "models.bpe.model",
+        "Model": "models.base",
+        "Tokens": "models.base",
+        "Unigram": "models.unigram.model",
+        "Vocabulary": "tokens.vocabulary",
+        "WordLevel": "models.wordlevel.model",
+        "WordPiece": "models.wordpiece.model",
+    },
+)

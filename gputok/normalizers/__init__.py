@@ -8,11 +8,24 @@ differs from class to class.
 'creme brulee'
 """
 
-from gputok.normalizers.base import Normalizer
-from gputok.normalizers.characters import BertNormalizer, ByteLevel, Lowercase, Nmt, StripAccents
-from gputok.normalizers.edits import Prepend, Replace, Strip
-from gputok.normalizers.forms import NFC, NFD, NFKC, NFKD, Precompiled
-from gputok.normalizers.sequence import Sequence
+from typing import TYPE_CHECKING
+
+from gputok.facade import lazy
+
+if TYPE_CHECKING:  # for type checkers and editors; the table below has the same names
+    from gputok.normalizers.base import Normalizer
+    from gputok.normalizers.characters import BertNormalizer, ByteLevel, Lowercase, Nmt, StripAccents
+    from gputok.normalizers.edits import Prepend, Replace, Strip
+    from gputok.normalizers.forms import (
+        NFC,
+        NFD,
+        NFKC,
+        NFKD,
+        NORMALIZERS,
+        Precompiled,
+        unicode_normalizer_from_str,
+    )
+    from gputok.normalizers.sequence import Sequence
 
 __all__ = [
     "NFC",
@@ -34,27 +47,25 @@ __all__ = [
     "unicode_normalizer_from_str",
 ]
 
-NORMALIZERS = {"nfc": NFC, "nfd": NFD, "nfkc": NFKC, "nfkd": NFKD}
-
-
-def unicode_normalizer_from_str(normalizer: str) -> Normalizer:
-    """Makes a normalization form of Unicode from its name.
-
-    Args:
-        normalizer: "nfc", "nfd", "nfkc" or "nfkd".
-
-    Returns:
-        The normalizer.
-
-    Raises:
-        ValueError: if the name is another one.
-
-    Example:
-        >>> unicode_normalizer_from_str("nfkc").normalize_str("ﬁ")
-        'fi'
-    """
-    if normalizer not in NORMALIZERS:
-        raise ValueError(
-            f"{normalizer} is not a known unicode normalizer. Available are {NORMALIZERS.keys()}"
-        )
-    return NORMALIZERS[normalizer]()
+__getattr__ = lazy(
+    __name__,
+    {
+        "BertNormalizer": "normalizers.characters",
+        "ByteLevel": "normalizers.characters",
+        "Lowercase": "normalizers.characters",
+        "NFC": "normalizers.forms",
+        "NFD": "normalizers.forms",
+        "NFKC": "normalizers.forms",
+        "NFKD": "normalizers.forms",
+        "NORMALIZERS": "normalizers.forms",
+        "Nmt": "normalizers.characters",
+        "Normalizer": "normalizers.base",
+        "Precompiled": "normalizers.forms",
+        "Prepend": "normalizers.edits",
+        "Replace": "normalizers.edits",
+        "Sequence": "normalizers.sequence",
+        "Strip": "normalizers.edits",
+        "StripAccents": "normalizers.characters",
+        "unicode_normalizer_from_str": "normalizers.forms",
+    },
+)

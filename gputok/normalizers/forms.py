@@ -175,3 +175,29 @@ def _parsed(blob: bytes) -> tuple[npt.NDArray[np.uint32], Bytes]:
 
 def _base64(blob: bytes) -> str:
     return base64.b64encode(blob).decode()
+
+
+NORMALIZERS = {"nfc": NFC, "nfd": NFD, "nfkc": NFKC, "nfkd": NFKD}
+
+
+def unicode_normalizer_from_str(normalizer: str) -> Normalizer:
+    """Makes a normalization form of Unicode from its name.
+
+    Args:
+        normalizer: "nfc", "nfd", "nfkc" or "nfkd".
+
+    Returns:
+        The normalizer.
+
+    Raises:
+        ValueError: if the name is another one.
+
+    Example:
+        >>> unicode_normalizer_from_str("nfkc").normalize_str("ﬁ")
+        'fi'
+    """
+    if normalizer not in NORMALIZERS:
+        raise ValueError(
+            f"{normalizer} is not a known unicode normalizer. Available are {NORMALIZERS.keys()}"
+        )
+    return NORMALIZERS[normalizer]()

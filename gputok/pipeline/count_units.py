@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Semaphore
@@ -265,6 +264,8 @@ class Workers:
     """Threads that count slices of batches, each thread into its own tables."""
 
     def __init__(self, tallies: list[Tallies], report: Report | None, total: int | None) -> None:
+        from concurrent.futures import ThreadPoolExecutor  # imported late: a short corpus needs no threads
+
         self.tallies = tallies
         self._done, self._report, self._total = 0, report, total  # _done: bytes of the slices handed out
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
@@ -320,6 +321,8 @@ class Workers:
         """Waits for all slices."""
         for _ in self._work:
             self._jobs.put(None)
+        from concurrent.futures import wait
+
         self.wait_for(lambda: not wait(self._work, timeout=LOOK_SECONDS).not_done)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gputok.kernels.threads import thread_count
-from gputok.pipeline.count_devices import by_devices, in_turns
 from gputok.pipeline.count_units import StepCounter, WalkCounter, count_by
 from gputok.text.pieces import TextBatch
 
@@ -76,6 +75,7 @@ def count_words(
     else:
         usual = StepCounter(pipeline) if parts is None else WalkCounter.of_parts(parts, pipeline)
     if devices and isinstance(usual, WalkCounter):
+        from gputok.pipeline.count_devices import by_devices, in_turns
 
         def count(some: Iterable[TextBatch | RawLines], report: Report | None) -> WordCounts:
             left = added, changing

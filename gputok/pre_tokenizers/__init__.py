@@ -5,21 +5,26 @@
 [('take', (0, 4)), ('4', (5, 6)), ('2', (6, 7))]
 """
 
-from gputok.pre_tokenizers.base import PreTokenizer, SplitPlan
-from gputok.pre_tokenizers.byte_level import ByteLevel
-from gputok.pre_tokenizers.metaspace import FixedLength, Metaspace
-from gputok.pre_tokenizers.sequence import Sequence
-from gputok.pre_tokenizers.splits import (
-    BertPreTokenizer,
-    CharDelimiterSplit,
-    Digits,
-    Punctuation,
-    Split,
-    UnicodeScripts,
-    Whitespace,
-    WhitespaceSplit,
-)
-from gputok.text.pieces import mark_starts, spell_out
+from typing import TYPE_CHECKING
+
+from gputok.facade import lazy
+
+if TYPE_CHECKING:  # for type checkers and editors; the table below has the same names
+    from gputok.pre_tokenizers.base import PreTokenizer, SplitPlan
+    from gputok.pre_tokenizers.byte_level import ByteLevel
+    from gputok.pre_tokenizers.metaspace import FixedLength, Metaspace
+    from gputok.pre_tokenizers.sequence import Sequence
+    from gputok.pre_tokenizers.splits import (
+        BertPreTokenizer,
+        CharDelimiterSplit,
+        Digits,
+        Punctuation,
+        Split,
+        UnicodeScripts,
+        Whitespace,
+        WhitespaceSplit,
+    )
+    from gputok.text.pieces import mark_starts, spell_out
 
 __all__ = [
     "BertPreTokenizer",
@@ -39,3 +44,25 @@ __all__ = [
     "mark_starts",
     "spell_out",
 ]
+
+__getattr__ = lazy(
+    __name__,
+    {
+        "BertPreTokenizer": "pre_tokenizers.splits",
+        "ByteLevel": "pre_tokenizers.byte_level",
+        "CharDelimiterSplit": "pre_tokenizers.splits",
+        "Digits": "pre_tokenizers.splits",
+        "FixedLength": "pre_tokenizers.metaspace",
+        "Metaspace": "pre_tokenizers.metaspace",
+        "PreTokenizer": "pre_tokenizers.base",
+        "Punctuation": "pre_tokenizers.splits",
+        "Sequence": "pre_tokenizers.sequence",
+        "Split": "pre_tokenizers.splits",
+        "SplitPlan": "pre_tokenizers.base",
+        "UnicodeScripts": "pre_tokenizers.splits",
+        "Whitespace": "pre_tokenizers.splits",
+        "WhitespaceSplit": "pre_tokenizers.splits",
+        "mark_starts": "text.pieces",
+        "spell_out": "text.pieces",
+    },
+)

@@ -10,8 +10,6 @@ from __future__ import annotations
 from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from gputok.automaton.combine import refined
-
 if TYPE_CHECKING:
     from gputok.kernels import Automaton
 
@@ -103,6 +101,8 @@ class Way(NamedTuple):
             return self
         if automaton is not None and not self.rewritten and not self.byte_level:
             if self.unit is Unit.WORD and self.automaton is not None:
+                from gputok.automaton.combine import refined
+
                 automaton = refined(self.automaton, automaton)
             if automaton is not None and self.unit in (Unit.UNCUT, Unit.WORD):
                 return self._replace(unit=Unit.WORD, automaton=automaton, byte_level=byte_level)

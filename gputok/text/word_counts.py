@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
@@ -16,12 +15,12 @@ from gputok.files.word_count_files import CountFile, WordColumns
 from gputok.kernels.threads import run, thread_count
 from gputok.text import partitions
 from gputok.text.partitions import PartedFile, Tally
-from gputok.text.weights import temperature_weights, whole_weights
 from gputok.types import public
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from fractions import Fraction
 
     from gputok.files.locations import StorageOptions
     from gputok.progress import Report
@@ -62,7 +61,7 @@ class WordCounts:
     offsets: Positions
     counts: Counts
     byte_level: bool = False
-    scale: Fraction = Fraction(1)
+    scale: Fraction | int = 1
 
     def __post_init__(self) -> None:
         """Checks the arrays: machine code reads the words at these offsets.
@@ -75,7 +74,7 @@ class WordCounts:
         word_count_files.check_arrays(self.columns(), "the word counts")
 
     @classmethod
-    def _of(cls, words: WordColumns, scale: Fraction = Fraction(1)) -> Self:
+    def _of(cls, words: WordColumns, scale: Fraction | int = 1) -> Self:
         """Word counts of arrays that were made, or checked, here."""
         made = object.__new__(cls)
         made.__dict__.update(words._asdict(), scale=scale)
@@ -239,7 +238,7 @@ class WordCounts:
             ([(b'if', 14), (b'so', 27)], Fraction(4, 1))
         """
         memory = MemoryLimit.of(memory_limit, temporary)
-        factors, factor = None, Fraction(1)
+        factors, factor = None, 1
         if weights is not None or temperature is not None:
             shards = [*shards]
             factors, factor = _factors(shards, weights, temperature)
@@ -258,7 +257,7 @@ class WordCounts:
                 words = some.columns()
                 tallies.add(words._replace(counts=words.counts * factors[i]))
         merged = cls.of_tallies(tallies.all(), memory, thread_count(threads))
-        return cls._of(merged.columns(), (scale or Fraction(1)) * factor)
+        return cls._of(merged.columns(), (scale or 1) * factor)
 
     @classmethod
     def of_tallies(
@@ -358,7 +357,7 @@ class WordCounts:
         memory = MemoryLimit.of(memory_limit, temporary)
         columns = word_count_files.Columns.of(byte_level, word_column, count_column)
         files = [CountFile(file, columns) for file in word_count_files.find_files(path, storage_options)]
-        scale = files[0].scale if files else Fraction(1)
+        scale = files[0].scale if files else 1
         for file in files:
             if file.scale != scale:
                 raise ValueError(
@@ -456,6 +455,8 @@ def of_sources(
         TypeError: `sources` is not a mapping.
         ValueError: a weight is for no source, or `WordCounts.merge` refuses the weights.
     """
+    from gputok.text.weights import temperature_weights, whole_weights
+
     if not isinstance(sources, Mapping):
         raise TypeError(
             f"with weights or a temperature, sources must be a mapping of names, not {brief(sources)}"
@@ -475,13 +476,15 @@ def of_sources(
 
 def _factors(
     shards: Sequence[WordCounts], weights: Sequence[str | float] | None, temperature: str | float | None
-) -> tuple[list[int], Fraction]:
+) -> tuple[list[int], Fraction | int]:
     """Returns the whole weight of each shard, and what a weight of 1 became."""
+    from gputok.text.weights import temperature_weights, whole_weights
+
     if weights is not None and temperature is not None:
         raise ValueError("give weights or a temperature, not both")
     sizes = [shard.n_bytes_of_text() for shard in shards]
     if weights is None:
-        factors, factor = temperature_weights(sizes, temperature or 0), Fraction(1)
+        factors, factor = temperature_weights(sizes, temperature or 0), 1
     elif len(weights) != len(shards):
         raise ValueError(f"{len(weights)} weights for {len(shards)} shards")
     else:

@@ -5,6 +5,7 @@ import re
 import time
 import warnings
 
+import make_automata
 import make_unicode_tables
 import numpy as np
 import pytest
@@ -31,6 +32,8 @@ from gputok.automaton import (
     subsets,
 )
 from gputok.automaton.parser import parse
+from gputok.automaton.ready import FILE, ready
+from gputok.automaton.subsets import compile_node
 from gputok.automaton.syntax import Chars, Choice, Repeat, Sequence
 from gputok.automaton.unicode_tables import any_case, property_names
 
@@ -443,3 +446,19 @@ def test_all_tables():
     assert sorted(sets) == property_names()
     for name, edges in sets.items():
         assert property_set(name).edges.tolist() == edges.tolist(), name
+
+
+def test_the_file_of_automata_is_of_these_patterns():
+    assert np.array_equal(np.load(FILE), make_automata.data()), "run tests/make_automata.py"
+
+
+def test_an_automaton_of_the_file_is_the_compiled_one():
+    for pattern in (*PATTERNS.values(), *make_automata.CUTS):
+        found, compiled = ready(pattern), compile_node(parse(pattern))
+        assert found is not None
+        assert [getattr(one, "dtype", type(one)) for one in found] == [
+            getattr(one, "dtype", type(one)) for one in compiled
+        ]
+        assert all(np.array_equal(one, other) for one, other in zip(found, compiled, strict=True))
+    assert ready("a|b") is None
+    assert ready("\ud800") is None

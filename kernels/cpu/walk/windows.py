@@ -19,7 +19,6 @@ many (as in Teddy of Hyperscan: Wang et al. 2019, "Hyperscan: A Fast Multi-patte
 from __future__ import annotations
 
 import functools
-import hashlib
 import itertools
 import math
 import operator
@@ -28,6 +27,11 @@ import platform
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+try:
+    from _blake2 import blake2b  # the same, without OpenSSL, which takes 3 ms to load
+except ImportError:
+    from hashlib import blake2b
 from gputok.kernels import DEAD, Automaton
 
 if TYPE_CHECKING:
@@ -70,7 +74,7 @@ def ready_tables(automaton: Automaton) -> np.ndarray:
 def digest(automaton: Automaton) -> bytes:
     """What identifies an automaton in the file of tables."""
     parts = np.array(automaton.delta.shape), automaton.delta, automaton.accept, automaton.ascii_class
-    return hashlib.blake2b(b"".join(part.tobytes() for part in parts), digest_size=DIGEST_BYTES).digest()
+    return blake2b(b"".join(part.tobytes() for part in parts), digest_size=DIGEST_BYTES).digest()
 
 
 @functools.cache

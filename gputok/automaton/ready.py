@@ -1,0 +1,86 @@
+"""Automata of well-known patterns, compiled when this package was written.
+
+Compiling GPT-2's pattern takes 6 ms of each process, and importing the compiler 3 ms; a small training takes no longer.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gputok.kernels import Automaton
+
+if TYPE_CHECKING:
+    from gputok.types import Bytes
+
+FILE = pathlib.Path(__file__).with_name("ready.npy")
+"""Uint8[n], the patterns and their automata, one after the other, as `packed` writes them; of `tests/make_automata.py`."""
+_HEAD = (
+    6  # numbers of 64 bits: the bytes of all that follows, the bytes of the pattern, and what _forms needs
+)
+
+
+def ready(pattern: str) -> Automaton | None:
+    """Returns the automaton of a pattern, if the file has it.
+
+    >>> from gputok.automaton.patterns import PATTERNS
+    >>> ready(PATTERNS["gpt2"]).gapless, ready("a|b")
+    (True, None)
+    """
+    found = _ready().get(pattern.encode(errors="surrogatepass"))
+    if found is None:
+        return None
+    head, data = found
+    arrays, at = [], 0
+    for dtype, shape in _forms(head):
+        n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+        arrays.append(data[at : at + n_bytes].view(dtype).reshape(shape))
+        at += _rounded(n_bytes)
+    return Automaton(*arrays, gapless=bool(head[-1]))
+
+
+def packed(pattern: str, automaton: Automaton) -> bytes:
+    """Returns the bytes of a pattern and its automaton in the file."""
+    text = pattern.encode()
+    head = [len(text), automaton.n_states, automaton.n_classes, len(automaton.member), automaton.gapless]
+    arrays = [np.frombuffer(text, np.uint8), *automaton[:-1]]
+    for array, (dtype, shape) in zip(automaton[:-1], _forms(head), strict=True):
+        assert (array.dtype, array.shape) == (dtype, shape)
+    body = b"".join(array.tobytes().ljust(_rounded(array.nbytes), b"\0") for array in arrays)
+    return np.array([len(body), *head], np.int64).tobytes() + body
+
+
+@functools.cache
+def _ready() -> dict[bytes, tuple[list[int], Bytes]]:
+    """Pattern -> the numbers of its head, and the arrays of its automaton."""
+    data, at, found = np.load(FILE), 0, {}
+    while at < len(data):
+        n_bytes, *head = data[at : at + 8 * _HEAD].view(np.int64).tolist()
+        at += 8 * _HEAD
+        text = data[at : at + head[0]].tobytes()
+        found[text] = head, data[at + _rounded(head[0]) : at + n_bytes]
+        at += n_bytes
+    return found
+
+
+def _forms(head: list[int]) -> list[tuple[Any, tuple[int, ...]]]:
+    """The dtype and the shape of each array of an automaton."""
+    _, n_states, n_classes, n_pages, _ = head
+    by_state = n_states, n_classes + 1
+    return [
+        (np.uint8, (128,)),
+        (np.uint16, (0x110000 >> 7,)),
+        (np.uint8, (n_pages, 128)),
+        (np.uint16, by_state),
+        (np.uint8, by_state),
+        (np.uint8, (n_classes, n_classes)),
+    ]
+
+
+def _rounded(n_bytes: int) -> int:
+    """Each array begins at a multiple of 8 bytes."""
+    return -(-n_bytes // 8) * 8

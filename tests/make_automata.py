@@ -1,0 +1,24 @@
+"""Writes gputok/automaton/ready.npy: the automata of well-known patterns, and of the cuts between parts of text.
+
+Run this when a pattern or the compiler of patterns changes; a test says so.
+"""
+
+import numpy as np
+
+from gputok.automaton.parser import parse
+from gputok.automaton.patterns import PATTERNS
+from gputok.automaton.ready import FILE, packed
+from gputok.automaton.subsets import compile_node
+from gputok.text.pieces import IDEOGRAPHS, PUNCTUATION, SPACE_PREFIXED_RUN, cuts_beside
+
+CUTS = SPACE_PREFIXED_RUN, cuts_beside(PUNCTUATION), cuts_beside(PUNCTUATION + IDEOGRAPHS)
+
+
+def data() -> np.ndarray:
+    """The contents of the file, uint8[n]."""
+    patterns = dict.fromkeys([*PATTERNS.values(), *CUTS])
+    return np.frombuffer(b"".join(packed(one, compile_node(parse(one))) for one in patterns), np.uint8)
+
+
+if __name__ == "__main__":
+    np.save(FILE, data())
