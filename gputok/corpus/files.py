@@ -141,7 +141,7 @@ def _tasks_of(place: Place, options: Options) -> Iterator[Task]:
 
 def _stream(file: File, kind: str, compression: str, options: Options) -> Iterator[TextBatch]:
     """The documents of a file that is read from its beginning to its end."""
-    with open_stream(file, compression) as stream:
+    with open_stream(file, compression, options) as stream:
         if kind == ".parquet":
             yield from parquet_rows.read_stream(file, stream, compression, options)
         elif kind == ".csv":

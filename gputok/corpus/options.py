@@ -28,4 +28,6 @@ class Options(NamedTuple):
     # Memory for the text of local files and for the starts of their lines, which batches give back when they are dropped.
     text_lender: Lender | None = None
     starts_lender: Lender | None = None
+    unpackers: int = 1  # how many threads unpack the frames of one .zst file
+    ahead_bytes: int = 0  # how many bytes of frames they may unpack before their turn
     longest: int = LONGEST  # the most bytes that one document, or one line of JSON, may have

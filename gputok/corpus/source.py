@@ -204,6 +204,12 @@ class Source:
         from gputok.corpus import files, readers
         from gputok.corpus.options import Options
 
+        is_remote = any(place.file.is_remote for place in self.content)
+        n_readers = max(threads, _REMOTE_READERS if is_remote else 1)
+        ahead_bytes = min(
+            self.ahead_bytes, (n_readers - 1) * min(_AHEAD_BATCHES * batch_bytes, _MOST_AHEAD_BYTES)
+        )
+        n_files = max(1, len(self.content))  # the threads of few files help each other
         missing = MissingRows()
         options = Options(
             self.column,
@@ -214,12 +220,9 @@ class Source:
             memory,
             Lender(),
             Lender(),
+            threads // n_files,
+            ahead_bytes // n_files,
             self.longest,
-        )
-        is_remote = any(place.file.is_remote for place in self.content)
-        n_readers = max(threads, _REMOTE_READERS if is_remote else 1)
-        ahead_bytes = min(
-            self.ahead_bytes, (n_readers - 1) * min(_AHEAD_BATCHES * batch_bytes, _MOST_AHEAD_BYTES)
         )
         batches = readers.in_order(files.tasks(self.content, options), n_readers, ahead_bytes)
         return _then_warned(regroup(_bounded(batches, self.longest, "the corpus"), batch_bytes), missing)

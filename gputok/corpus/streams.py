@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def open_stream(file: File, compression: str) -> Iterator[BinaryIO]:
+def open_stream(file: File, compression: str, options: Options) -> Iterator[BinaryIO]:
     """Opens a file for reading its unpacked bytes.
 
     Args:
         file: the file. If the caller opened it, its first bytes tell the compression, not its name.
         compression: ".gz", ".xz", ".zst" or "".
+        options: how many threads may unpack the frames of a .zst file, and how many bytes of them before their turn.
 
     Yields:
         A stream. The stream and the file are closed after the `with` block.
@@ -40,11 +41,11 @@ def open_stream(file: File, compression: str) -> Iterator[BinaryIO]:
         if isinstance(file, OpenFile):  # the name may be the name of the unpacked file
             head = cast("io.BufferedReader", packed).peek(8)
             compression = next((ending for ending, magic in MAGIC.items() if head.startswith(magic)), "")
-        with _unpacking(file, packed, compression) as stream:
+        with _unpacking(file, packed, compression, options) as stream:
             yield stream
 
 
-def _unpacking(file: File, packed: BinaryIO, compression: str) -> BinaryIO:
+def _unpacking(file: File, packed: BinaryIO, compression: str, options: Options) -> BinaryIO:
     if compression == ".gz":
         import gzip
 
@@ -57,6 +58,10 @@ def _unpacking(file: File, packed: BinaryIO, compression: str) -> BinaryIO:
         with needed_for(f"{file}: unpacking .zst"):
             import pyarrow as pa  # unlike the package zstandard, its reader tells a truncated file from a whole one
 
+        if options.unpackers > 1:
+            from gputok.corpus.zst_frames import Frames
+
+            return cast("BinaryIO", Frames(packed, options.unpackers, options.ahead_bytes))
         return pa.CompressedInputStream(packed, "zstd")
     return packed
 

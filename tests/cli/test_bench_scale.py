@@ -103,19 +103,25 @@ def test_stages_of_counting_are_timed_alone(tmp_path):
         "read text, from the disk",
         "read JSON Lines",
         "read Parquet",
-        "read .zst, one file",
+        "read .zst, one frame",
+        "read .zst, frames",
     ]
     assert [speed.stage for speed in found] == [*names, "cut", "hand out", "count", "add up"]
     for speed in found:
         assert len(speed.rates) == len(count_stages.THREADS) and min(speed.rates) > 0
         one, two, *predicted = speed.rates
-        if speed.is_shared:
+        if speed.stage.endswith("frames"):
+            assert predicted == [
+                pytest.approx(min(threads * one, found[0].rates[0])) for threads in (4, 16, 64)
+            ]
+        elif speed.is_shared:
             assert predicted == [pytest.approx(threads * one) for threads in (4, 16, 64)]
         elif speed.stage.startswith("read"):
             assert predicted == [max(one, two)] * 3
     table = scale.Simulation(2, [], [], [], found).table().splitlines()
     assert (
-        "1 and 2 measured, the others predicted, not measured" in table[2] and len(table) == 3 + 1 + 9 + 1 + 5
+        "1 and 2 measured, the others predicted, not measured" in table[2]
+        and len(table) == 3 + 1 + 10 + 1 + 6
     )
 
 
