@@ -204,8 +204,4 @@ _NAMES: dict[str, str] = {
     "trainers": "trainers",
 }
 
-__getattr__ = lazy(__name__, _NAMES)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy(__name__, _NAMES)

@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-def lazy(module: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """Returns the `__getattr__` of a facade.
+def lazy(module: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Returns the `__getattr__` and the `__dir__` of a facade.
 
     Args:
         module: the facade's `__name__`.
         homes: name -> the module within `gputok` that defines it, or that it names.
 
     Example:
-        >>> find = lazy("gputok", {"Tokenizer": "tokenizer", "models": "models"})
-        >>> find("Tokenizer").__name__, find("models").__name__
-        ('Tokenizer', 'gputok.models')
+        >>> find, names = lazy("gputok", {"Tokenizer": "tokenizer", "models": "models"})
+        >>> find("Tokenizer").__name__, find("models").__name__, "Tokenizer" in names()
+        ('Tokenizer', 'gputok.models', True)
     """
 
     def __getattr__(name: str) -> Any:
@@ -34,4 +34,7 @@ def lazy(module: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
         setattr(sys.modules[module], name, value)
         return value
 
-    return __getattr__
+    def __dir__() -> list[str]:  # what completes names in an editor or a notebook
+        return list(sys.modules[module].__all__)
+
+    return __getattr__, __dir__

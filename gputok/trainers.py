@@ -29,7 +29,7 @@ __all__ = [
     "WordPieceTrainer",
 ]
 
-__getattr__ = lazy(
+__getattr__, __dir__ = lazy(
     __name__,
     {
         "BpeTrainer": "models.bpe.trainer",

@@ -36,7 +36,7 @@ __all__ = [
     "script_sets",
 ]
 
-__getattr__ = lazy(
+__getattr__, __dir__ = lazy(
     __name__,
     {
         "Backtracking": "automaton.backtracking",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # for type checkers and editors; the table below has the same
 
 __all__ = ["BPE", "Model", "Tokens", "Unigram", "Vocabulary", "WordLevel", "WordPiece"]
 
-__getattr__ = lazy(
+__getattr__, __dir__ = lazy(
     __name__,
     {
         "BPE": "models.bpe.model",

@@ -47,7 +47,7 @@ __all__ = [
     "unicode_normalizer_from_str",
 ]
 
-__getattr__ = lazy(
+__getattr__, __dir__ = lazy(
     __name__,
     {
         "BertNormalizer": "normalizers.characters",

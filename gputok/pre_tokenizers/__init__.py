@@ -45,7 +45,7 @@ __all__ = [
     "spell_out",
 ]
 
-__getattr__ = lazy(
+__getattr__, __dir__ = lazy(
     __name__,
     {
         "BertPreTokenizer": "pre_tokenizers.splits",

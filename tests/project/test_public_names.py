@@ -10,9 +10,18 @@ import pytest
 
 import gputok
 
+FACADES = ("automaton", "models", "normalizers", "pre_tokenizers", "trainers")
+
 
 def test_dir_shows_the_public_names_and_no_others():
     assert dir(gputok) == gputok.__all__ == sorted(gputok.__all__)
+
+
+@pytest.mark.parametrize("name", FACADES)
+def test_a_facade_shows_its_names_before_their_first_use(name):
+    code = f"import gputok.{name} as facade; assert dir(facade) == sorted(facade.__all__), dir(facade)\n"
+    code += "for name in facade.__all__: getattr(facade, name)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_star_import_binds_the_public_names():
