@@ -25,6 +25,7 @@ from gputok.kernels.signatures import boolean, i64
 
 LOOK_UP = 255  # an entry of the ASCII table of a character map: look at the rule
 VANISHES, SPACED = 1, 2  # rules of a character map; 0: stays; others are replacements
+GAP = -2  # of `pass_inert`: it stopped at a gap between pieces
 ROOM = 64  # bytes; no single character becomes more
 HANGUL, N_HANGUL = 0xAC00, 11172  # arithmetic of Hangul syllables: The Unicode Standard, section 3.12
 LEADING, VOWEL, TRAILING = 0x1100, 0x1161, 0x11A7
@@ -267,58 +268,80 @@ def _normalize_form(data, pieces, tables, pairs, n_bytes, aligned):
     size = 256
     codes, ranks, changes = scratch(size, np.uint32), scratch(size, np.uint8), scratch(size, np.int64)
     out, sources, limit = owned(new), owned(source), len(new) - ROOM
-    n = 0
-    for piece in range(n_pieces):
-        first = i = start[piece]
-        stop = end[piece]
-        while i < stop:
-            if n + stop - i > limit:
-                new, source = more(new, source, n, stop - i, aligned)
-                out, sources, limit = owned(new), owned(source), len(new) - ROOM
-            run, last = stop, -1
-            if not (is_given(frozen) and frozen[piece]):
-                run, last = inert_run(data, i, stop, page, member, n_inert, True)
-            copy_run(data, i, run - i, out, n, sources, aligned)
-            n += run - i
-            i = run
-            if i == stop:
+    # The new text has n bytes, from the old text up to `kept`. What follows up to i stays as it is, and is copied with one call
+    piece, n, i = 0, 0, start[0] if n_pieces else np.int64(0)
+    kept = i
+    while True:
+        piece, i, last = pass_inert(data, start, end, frozen, n_pieces, piece, i, tables, offsets, n - kept)
+        if last >= 0:  # the next character may change the last inert character, but nothing before it
+            i = last
+        new, source = more(new, source, n, i - kept, aligned)
+        out, sources, limit = owned(new), owned(source), len(new) - ROOM
+        copy_run(data, kept, i - kept, out, n, sources, aligned)
+        n += i - kept
+        if piece == n_pieces:
+            break
+        first, stop = start[piece], end[piece]
+        if last == GAP:
+            kept = i = first
+            continue
+        old = i  # the next old character that is not used up
+        while True:  # up to the next inert character; the longest decomposition has 18 parts
+            i, m = decompose(data, old, stop, tables, codes, ranks, changes, size - 18)
+            if i >= 0:
                 break
-            if last >= 0:  # the next character may change the last inert character, but nothing before it
-                n -= i - last
-                i = last
-            old = i  # the next old character that is not used up
-            while True:  # up to the next inert character; the longest decomposition has 18 parts
-                i, m = decompose(data, old, stop, tables, codes, ranks, changes, size - 18)
-                if i >= 0:
-                    break
-                size *= 4
-                codes, ranks, changes = (
-                    scratch(size, np.uint32),
-                    scratch(size, np.uint8),
-                    scratch(size, np.int64),
-                )
-            low, high = next_marks(ranks, 0, m)
-            while low < m:
-                sort_marks(codes, ranks, changes, low, high)
-                low, high = next_marks(ranks, high, m)
-            if pairs[2]:
-                m = compose(codes, ranks, changes, m, pairs)
-            if n + 4 * m > limit:
-                new, source = more(new, source, n, 4 * m, aligned)
-                out, sources, limit = owned(new), owned(source), len(new) - ROOM
-            for k in range(m):
-                before = n
-                n = put(out, n, np.int64(codes[k]))
-                if aligned:
-                    where = old
-                    if changes[k] > 0:
-                        where = old - 1 if old > first else ~old
-                    else:
-                        old = skip(data, old, stop, 1 - changes[k])
-                    for b in range(before, n):
-                        sources[b] = where
-        offsets[piece + 1] = n
+            size *= 4
+            codes, ranks, changes = (
+                scratch(size, np.uint32),
+                scratch(size, np.uint8),
+                scratch(size, np.int64),
+            )
+        low, high = next_marks(ranks, 0, m)
+        while low < m:
+            sort_marks(codes, ranks, changes, low, high)
+            low, high = next_marks(ranks, high, m)
+        if pairs[2]:
+            m = compose(codes, ranks, changes, m, pairs)
+        if n + 4 * m > limit:
+            new, source = more(new, source, n, 4 * m, aligned)
+            out, sources, limit = owned(new), owned(source), len(new) - ROOM
+        for k in range(m):
+            before = n
+            n = put(out, n, np.int64(codes[k]))
+            if aligned:
+                where = old
+                if changes[k] > 0:
+                    where = old - 1 if old > first else ~old
+                else:
+                    old = skip(data, old, stop, 1 - changes[k])
+                for b in range(before, n):
+                    sources[b] = where
+        kept = i
     return new[:n], offsets, source[: n if aligned else 0]
+
+
+@kernel(inline=True)
+def pass_inert(data, start, end, frozen, n_pieces, piece, i, tables, offsets, moved):
+    """Passes text from byte i of a piece on, up to a character that isn't inert, or up to a gap between two pieces.
+
+    Stores where the pieces that it passes end in the new text, which is `moved` bytes after their end in the old text.
+
+    -> the piece and the byte of the character, and the inert character before it in the piece (-1: none); or the piece after
+    the gap (n_pieces: none), the byte at which the gap begins, and GAP.
+    """
+    page, member, n_inert = tables[0], tables[1], tables[6]
+    while piece < n_pieces:
+        stop = end[piece]
+        if not (is_given(frozen) and frozen[piece]):
+            i, last = inert_run(data, i, stop, page, member, n_inert, True)
+            if i < stop:
+                return piece, i, last
+        i = stop
+        offsets[piece + 1] = stop + moved
+        piece += 1
+        if piece < n_pieces and start[piece] != stop:
+            break
+    return piece, i, GAP
 
 
 @kernel(inline=True)

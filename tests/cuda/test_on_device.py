@@ -15,7 +15,15 @@ from tests.emulation import stand_in
 from tests.emulation.devices import KINDS, device_of
 from tests.kernels.test_kernels import byte_model, random_documents
 
-DOCUMENTS = [*random_documents(np.random.default_rng(3), 40).strings(), "", "<s>the", "<s>", "x" * 50, ""]
+DOCUMENTS = [
+    *random_documents(np.random.default_rng(3), 40).strings(),
+    "",
+    "<s>the",
+    "<s>",
+    "x" * 50,
+    "nai\u0308ve e<s>\u0301 é",
+    "",
+]
 
 
 @pytest.fixture(params=KINDS)
@@ -51,10 +59,11 @@ def template(*items) -> processors.TemplateProcessing:
     [
         {},
         {"normalizer": normalizers.Lowercase()},
+        {"normalizer": normalizers.NFC()},
         {"post_processor": template("<s>", "$A")},
         {"post_processor": template("<s>", "<s>", "$A", "</s>")},
     ],
-    ids=["plain", "normalizer", "one before", "before and after"],
+    ids=["plain", "normalizer", "NFC", "one before", "before and after"],
 )
 def test_ids_are_those_of_the_cpu(parts, device):
     ours = tokenizer(**parts)

@@ -56,6 +56,29 @@ def test_normalize_form(name, aligned):
     )
 
 
+@pytest.mark.parametrize("name", ["nfc", "nfkd"])
+def test_pieces_without_gaps_that_hardly_change(name):
+    """Text of many pieces stays as it is: these are copied with one call."""
+    rng = np.random.default_rng(7)
+    strings = [
+        "",
+        *rng.choice(
+            ["", "the ", "é", "漢字", "\u0301a", "e\u0301", "\ufb01"], 400, p=[0.1, *[0.29] * 3, *[0.01] * 3]
+        ),
+    ]
+    data, offsets = TextBatch.from_strings(strings)
+    form, pairs = (
+        unicode_maps.normalization_form(name),
+        unicode_maps.compositions() if name == "nfc" else None,
+    )
+    for first, last in ((0, len(strings)), (5, 390), (9, 9)):
+        for frozen in (None, rng.random(last - first) < 0.1):
+            text = data, offsets[first:last], offsets[first + 1 : last + 1], frozen
+            for aligned in (False, True):
+                ours = normalize.normalize_form(*text, form, pairs, aligned)
+                same_text(data, ours, reference.normalize_form(*text, form, pairs, aligned))
+
+
 @pytest.mark.parametrize("aligned", [False, True])
 def test_normalize_precompiled(aligned):
     text, graphemes = pieces(3), unicode_maps.grapheme_classes()
