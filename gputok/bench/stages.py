@@ -23,7 +23,7 @@ from gputok.bench.peers import END, Job
 from gputok.kernels.cpu.lines import lines as lines_on_cpu
 from gputok.kernels.cuda import count_words as words
 from gputok.kernels.cuda import encode_text, encode_words, lines, split
-from gputok.kernels.cuda.device import BATCH_BYTES, Device, indexes
+from gputok.kernels.cuda.device import SIZES, Device, indexes
 from gputok.pipeline import encode_corpus
 from gputok.pipeline.count_units import POSITIONS
 from gputok.pipeline.count_words import count_words
@@ -101,7 +101,7 @@ def _timed_launches(device: Device) -> Iterator[tuple[Device, dict[str, float]]]
 def _training(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
     tokenizer, trainer = recipe(job.model, vocab_size=job.vocab_size)
     plan: SplitPlan = tokenizer.pre_tokenizer.plan()
-    batches = _head(corpus.read(job.text, batch_bytes=BATCH_BYTES))
+    batches = _head(corpus.read(job.text, batch_bytes=SIZES.batch))
     n_bytes, tables = sum(batch.data.nbytes for batch in batches), split.upload(device, plan.automaton)
     texts = _resident(device, [(batch.data, indexes(batch.offsets)) for batch in batches])
 
@@ -152,7 +152,7 @@ def _encoding(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
         return
     pre_tokenizer: Any = tokenizer.pre_tokenizer
     plan, tables = pre_tokenizer.plan(), tokenizer.model.byte_tables
-    batches = _head(corpus.read(job.text, separator=END, batch_bytes=BATCH_BYTES))
+    batches = _head(corpus.read(job.text, separator=END, batch_bytes=SIZES.batch))
     automaton, model = split.upload(device, plan.automaton), encode_words.upload(device, tables)
     with device.active():
         texts = [encode_text.upload(device, *batch, np.full(batch.n_documents, -1)) for batch in batches]

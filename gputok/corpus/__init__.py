@@ -35,8 +35,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gputok.corpus.options import BATCH_BYTES, SIZES, Sizes
 from gputok.corpus.parts import Part
-from gputok.corpus.source import BATCH_BYTES, Source
+from gputok.corpus.source import Source
 from gputok.text.pieces import LONGEST, RawLines, TextBatch
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def read(
     ahead_bytes: int = 1 << 62,
     longest: int = LONGEST,
     storage_options: StorageOptions = None,
+    sizes: Sizes = SIZES,
 ) -> Iterator[TextBatch]:
     r"""Reads the documents of a source in batches.
 
@@ -90,6 +92,7 @@ def read(
         ahead_bytes: How many bytes of compressed files and Parquet are unpacked before their turn, at most.
         longest: How many bytes a document, or a line of JSON Lines, may have, at most.
         storage_options: Options for the file system of a URL; see `gputok.files.locations`.
+        sizes: How much text is read together.
 
     Returns:
         An iterator of batches, in the order of the source. The `offsets` of a batch begin at 0 and end at `len(data)`;
@@ -113,6 +116,7 @@ def read(
         longest=longest,
         ahead_bytes=ahead_bytes,
         storage_options=storage_options,
+        sizes=sizes,
     )
     return found.read(threads, batch_bytes)
 

@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from gputok.corpus.options import Options
     from gputok.types import Array
 
-SMALL_BYTES = 1 << 20  # a thread reads several files that are smaller, and ranges that are not smaller
-REMOTE_BYTES = 8 << 20  # the least that is requested from a network at once
-SLACK_BYTES = 1 << 12  # so many bytes are read after a range; most last documents end there
-
 
 def can_be_cut(file: File, separator: str | None) -> bool:
     """True if ranges of a file can be read alone.
@@ -43,9 +39,10 @@ def can_be_cut(file: File, separator: str | None) -> bool:
 
 def range_bytes(file: File, options: Options) -> int:
     """The number of bytes of a file that one thread reads at a time."""
-    n_bytes = max(options.batch_bytes, REMOTE_BYTES if file.is_remote else SMALL_BYTES)
+    _, small, remote, slack = options.sizes
+    n_bytes = max(options.batch_bytes, remote if file.is_remote else small)
     # A range and the bytes around it must fit into a batch of the caller's memory, and should fit into a huge page
-    return n_bytes - 2 * SLACK_BYTES if options.memory or n_bytes > 4 * SLACK_BYTES else n_bytes
+    return n_bytes - 2 * slack if options.memory or n_bytes > 4 * slack else n_bytes
 
 
 def ranges(start: int, stop: int, n_bytes: int) -> Iterator[tuple[int, int]]:
@@ -60,7 +57,7 @@ def whole_documents(
     stop: int,
     size: int,
     mark: bytes,
-    longest: int,
+    options: Options,
     memory: Callable[[int], Array] | None = None,
 ) -> tuple[int, Array]:
     """Reads the documents that begin in a range.
@@ -71,17 +68,20 @@ def whole_documents(
         stop: the last byte of the range + 1.
         size: the size of the file in bytes.
         mark: the bytes that end a document; they must not overlap with themselves.
-        longest: the most bytes that the last document may have beyond the range.
+        options: the options of the read. The last document may have `longest` bytes beyond the range, at most.
         memory: returns memory for a number of bytes; a local file is read into it.
 
     Returns:
         The position in the file of the first document, and the bytes of all documents, uint8[n].
 
     Raises:
-        ValueError: if the file has become shorter than `size`, or the last document is longer than `longest`.
+        ValueError: if the file has become shorter than `size`, or the last document is too long.
     """
     first = max(0, start - len(mark))  # a document begins where a mark ends
-    data = _exactly(file, first, min(stop + SLACK_BYTES, size), size, memory)
+    data, longest = (
+        _exactly(file, first, min(stop + options.sizes.slack, size), size, memory),
+        options.longest,
+    )
     search = _pattern(mark).search
     begin = 0
     if start > 0:

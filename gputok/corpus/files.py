@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from gputok.corpus import byte_ranges, json_lines, parquet_rows, plain_text
+from gputok.corpus import json_lines, parquet_rows, plain_text
 from gputok.corpus.byte_ranges import can_be_cut, range_bytes, ranges
 from gputok.corpus.file_kinds import file_kind
 from gputok.corpus.parts import Part, Place
@@ -89,10 +89,10 @@ def tasks(files: Iterable[Place], options: Options) -> Iterator[Task]:
     for place in files:
         file, start, stop = place
         size = file.size if start == 0 and stop is None else None
-        if size is not None and size < byte_ranges.SMALL_BYTES and file_kind(file)[0] != ".parquet":
+        if size is not None and size < options.sizes.small and file_kind(file)[0] != ".parquet":
             small.append(place)
             n_bytes += size
-            if n_bytes >= byte_ranges.SMALL_BYTES:
+            if n_bytes >= options.sizes.small:
                 yield Task(functools.partial(_read_each, small, options), is_long=True)
                 small, n_bytes = [], 0
             continue

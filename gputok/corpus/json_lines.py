@@ -45,7 +45,7 @@ def read_range(
         ValueError: if a line is not a JSON object, its field is not a string, no such column exists, the text is not
             UTF-8, or the file has become shorter.
     """
-    position, data = whole_documents(file, start, stop, size, b"\n", options.longest)
+    position, data = whole_documents(file, start, stop, size, b"\n", options)
     if len(data) == 0:
         return
     lines, _, is_valid = split_documents(data, None, is_last=True)

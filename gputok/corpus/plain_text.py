@@ -39,7 +39,7 @@ def read_range(
     separator = None if options.separator is None else options.separator.encode()
     is_raw = separator is None and isinstance(file, LocalFile)
     memory = options.memory if is_raw else None
-    position, data = whole_documents(file, start, stop, size, separator or b"\n", options.longest, memory)
+    position, data = whole_documents(file, start, stop, size, separator or b"\n", options, memory)
     if len(data) == 0:
         return
     if memory is not None:

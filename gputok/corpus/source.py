@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from gputok.corpus.documents import refuse_long
 from gputok.corpus.memory_sources import check_batch, is_columnar, text_batches
 from gputok.corpus.missing_rows import MissingRows
+from gputok.corpus.options import SIZES, Options, Sizes
 from gputok.corpus.parts import Part, Place
 from gputok.corpus.regrouping import regroup
 from gputok.files.locations import Lender, OpenFile, StorageOptions, find, is_location, locate
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
     from gputok.corpus.packing import Errors
     from gputok.files.temporary import MemoryLimit
     from gputok.types import Array
-
-BATCH_BYTES = 1 << 21
-"""The default size of a batch. Reading it takes much longer than handing it to another thread, and it is small enough
-that malloc uses the same memory again (measured: reading takes a fifth of the time that it takes with 16 MB)."""
 
 # Each thread but the first may unpack so much of compressed files and row groups before its turn.
 _AHEAD_BATCHES = 32
@@ -48,6 +45,7 @@ class Source:
         longest: how many bytes a document, or a line of JSON Lines, may have, at most.
         ahead_bytes: how many bytes of compressed files and Parquet are unpacked before their turn, at most.
         storage_options: options for the file system of a URL; see `gputok.files.locations`.
+        sizes: how much text is read together.
 
     >>> source = Source.of(iter(["one", ["two", "three"]]))
     >>> [batch.offsets.tolist() for batch in source.read()]
@@ -62,6 +60,7 @@ class Source:
     longest: int = LONGEST
     ahead_bytes: int = 1 << 62
     storage_options: StorageOptions = field(default=None, repr=False)
+    sizes: Sizes = SIZES
 
     @classmethod
     def of(cls, given: Any, *, storage_options: StorageOptions = None, **reading: Any) -> Self:
@@ -147,7 +146,7 @@ class Source:
 
         Args:
             threads: how many threads read files. None: GPUTOK_NUM_THREADS, or else the number of cores.
-            batch_bytes: about the size of a batch, in bytes; None: BATCH_BYTES.
+            batch_bytes: about the size of a batch, in bytes; None: `sizes.batch`.
 
         Returns:
             An iterator of batches, in order.
@@ -177,7 +176,7 @@ class Source:
     def _read(
         self, threads: int | None, batch_bytes: int | None, memory: Callable[[int], Array] | None
     ) -> Iterator[TextBatch | RawLines]:
-        batch_bytes = BATCH_BYTES if batch_bytes is None else batch_bytes
+        batch_bytes = self.sizes.batch if batch_bytes is None else batch_bytes
         if self.errors not in ("strict", "replace"):
             raise ValueError(f"errors={self.errors!r}: must be 'strict' or 'replace'")
         if self.separator == "":
@@ -202,7 +201,6 @@ class Source:
         self, threads: int, batch_bytes: int, memory: Callable[[int], Array] | None
     ) -> Iterator[TextBatch | RawLines]:
         from gputok.corpus import files, readers
-        from gputok.corpus.options import Options
 
         is_remote = any(place.file.is_remote for place in self.content)
         n_readers = max(threads, _REMOTE_READERS if is_remote else 1)
@@ -223,6 +221,7 @@ class Source:
             threads // n_files,
             ahead_bytes // n_files,
             self.longest,
+            self.sizes,
         )
         batches = readers.in_order(files.tasks(self.content, options), n_readers, ahead_bytes)
         return _then_warned(regroup(_bounded(batches, self.longest, "the corpus"), batch_bytes), missing)

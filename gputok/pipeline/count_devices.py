@@ -142,6 +142,7 @@ class _Devices:
         left: Left,
     ) -> None:
         self._counter, self._workers, self._n = counter, workers, len(devices)
+        self._group_bytes = devices[0].sizes.batch
         self._fallback_for, self._left = fallback_for, left
         self._held: list[TextBatch | RawLines] = []  # all of one kind
         self._held_bytes = 0
@@ -161,13 +162,11 @@ class _Devices:
 
     def take(self, batch: TextBatch | RawLines) -> None:
         """Adds a batch to the group; hands out the group if it is large enough."""
-        from gputok.kernels.cuda import device
-
         if self._held and isinstance(batch, RawLines) != isinstance(self._held[0], RawLines):
             self.flush()
         self._held.append(batch)
         self._held_bytes += _n_bytes(batch)
-        if self._held_bytes >= device.BATCH_BYTES:
+        if self._held_bytes >= self._group_bytes:
             self.flush()
 
     def flush(self) -> None:

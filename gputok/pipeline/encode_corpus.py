@@ -17,7 +17,7 @@ import numpy as np
 
 from gputok.files.token_batches import TokenBatch
 from gputok.kernels.threads import Submit, in_order, run, thread_count
-from gputok.pipeline.encode_devices import ByDevice, joined
+from gputok.pipeline.encode_devices import ByDevice, grouped, joined
 from gputok.pipeline.encode_units import engine_of, id_type
 from gputok.pipeline.frame import ids_around, surrounded, surrounded_unless_empty
 from gputok.text.pieces import TextBatch
@@ -126,7 +126,7 @@ def encode(
 
     def groups(on_device: ByDevice) -> Iterator[tuple[int, Callable[[Submit], Callable[[], TokenBatch]]]]:
         """Yields the same for a device, which encodes many batches at a time."""
-        for n_bytes, group in on_device.groups(kept()):
+        for n_bytes, group in grouped(kept(), devices[0].sizes.batch):
             yield n_bytes, partial(begin_group, on_device, group)
 
     def begin_group(on_device: ByDevice, group: list[TextBatch], submit: Submit) -> Callable[[], TokenBatch]:

@@ -73,23 +73,6 @@ class ByDevice:
         """
         return self._n_lanes + min(n_cores, _NORMALIZING)
 
-    @staticmethod
-    def groups(batches: Iterable[tuple[int, TextBatch]]) -> Iterator[tuple[int, list[TextBatch]]]:
-        """Yields groups of batches that a device encodes together, each with its bytes and those left out before it."""
-        from gputok.kernels.cuda import device
-
-        group: list[TextBatch] = []
-        n_bytes, n_before = 0, 0
-        for n_left_out, batch in batches:
-            group.append(batch)
-            n_before += n_left_out
-            n_bytes += int(batch.offsets[-1] - batch.offsets[0])
-            if n_bytes >= device.BATCH_BYTES:
-                yield n_before + n_bytes, group
-                group, n_bytes, n_before = [], 0, 0
-        if group:
-            yield n_before + n_bytes, group
-
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
         """Returns the ids and rows of a unit."""
         pieces = _pieces(self._pipeline, unit)
@@ -160,6 +143,23 @@ class ByDevice:
         self._warned = True
         start, stop = unit.offsets[first], unit.offsets[last]
         return self._on_cpu.encode(TextBatch(unit.data[start:stop], unit.offsets[first : last + 1] - start))
+
+
+def grouped(
+    batches: Iterable[tuple[int, TextBatch]], group_bytes: int
+) -> Iterator[tuple[int, list[TextBatch]]]:
+    """Yields groups of batches of about so many bytes, each with its bytes and those left out before it."""
+    group: list[TextBatch] = []
+    n_bytes, n_before = 0, 0
+    for n_left_out, batch in batches:
+        group.append(batch)
+        n_before += n_left_out
+        n_bytes += int(batch.offsets[-1] - batch.offsets[0])
+        if n_bytes >= group_bytes:
+            yield n_before + n_bytes, group
+            group, n_bytes, n_before = [], 0, 0
+    if group:
+        yield n_before + n_bytes, group
 
 
 def joined(batches: list[TextBatch]) -> TextBatch:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gputok.pipeline.encode_devices import ByDevice, joined
+from gputok.pipeline.encode_devices import ByDevice, grouped, joined
 from gputok.pipeline.encode_units import engine_of, id_type
 from gputok.pipeline.frame import Ends, ids_around, surrounded
 
@@ -117,5 +117,5 @@ def encode_batches(
     pipeline: Pipeline, batches: Iterable[TextBatch], device: Device, **options: Any
 ) -> Iterator[DeviceTokens]:
     """Encodes batches of any size, in groups that a device encodes together; options: those of `encode`."""
-    groups = ByDevice.groups((0, batch) for batch in batches)
+    groups = grouped(((0, batch) for batch in batches), device.sizes.batch)
     yield from encode(pipeline, (joined(group) for _, group in groups), device, **options)

@@ -15,8 +15,7 @@ from gputok.kernels.cuda.bits import offsets_of, ranked
 from gputok.kernels.cuda.device import Device, indexes
 from gputok.kernels.cuda.lines import Watched, lines, texts_with
 
-# The table of words has at first so many slots, and at most so many.
-_LEAST_CAPACITY = 1 << 16
+# The table of words has at most so many slots.
 _MOST_CAPACITY = 1 << 31
 # A word in the arena begins at a multiple of so many bytes. The arena has fewer than _MOST_EIGHTS of these.
 _EIGHT = 8
@@ -271,7 +270,7 @@ def _begun(device: Device, batch: Batch) -> Callable[[], tuple] | None:
 
 def no_words(device: Device, capacity: int | None = None, room: int = 1 << 20) -> Counts:
     """Returns counts without words. They have room for `capacity` / 2 words, and for `room` bytes."""
-    xp, capacity = device.xp, capacity or _LEAST_CAPACITY
+    xp, capacity = device.xp, capacity or device.sizes.slots
     return Counts(
         xp.empty(room, xp.uint8),
         0,

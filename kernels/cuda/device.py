@@ -28,20 +28,37 @@ import numpy as np
 SOURCES = pathlib.Path(__file__).parent
 # The folder in a wheel that has the machine code of the kernels (kernels/wheel/cubins.py).
 CUBINS = SOURCES / "cubins"
-# A batch that is on a device has so many bytes of text. Each lane of the device has one batch at a time.
-BATCH_BYTES = 64 << 20
 # A device has so many lanes: copies of one batch overlap with the kernels of another batch.
 LANES = 2
 # So many bytes are copied at a time. CuPy rounds pinned memory up to a power of two.
 PIECE_BYTES = 8 << 20
 # So many bytes of text are read at a time.
 BLOCK_BYTES = 2 << 20
-# Each device has blocks of so many bytes. Of its batches, one is put together, one waits, one is copied and one is counted.
-BLOCKS_BYTES = 4 * BATCH_BYTES
+# Each device has blocks of so many bytes, those of four batches. One is put together, one waits, one is copied and one is counted.
+BLOCKS_BYTES = 256 << 20
 # Each array of an upload is followed by so many bytes, since kernels load text by whole words of 8 bytes.
 PADDING_BYTES = 16
 # The number of cudaErrorMemoryAllocation.
 _OUT_OF_MEMORY = 2
+
+
+class Sizes(NamedTuple):
+    """How much a device takes at a time.
+
+    Attributes:
+        batch: Bytes of text of a batch. Each lane of the device has one batch at a time.
+        tile: Bytes of text that a thread takes.
+        longest_run: How many bytes one thread walks, at most, which take some 0.1 s.
+        slots: Slots of the table of distinct words, as long as there are few.
+    """
+
+    batch: int = 64 << 20
+    tile: int = 256
+    longest_run: int = 1 << 20
+    slots: int = 1 << 16
+
+
+SIZES = Sizes()
 
 
 class Device(NamedTuple):
@@ -87,6 +104,7 @@ class Device(NamedTuple):
     lasting: Callable[[Any], Any] = np.copy
     # True: launches that are repeated become one CUDA graph (NOTES.md).
     by_graph: bool = False
+    sizes: Sizes = SIZES
 
 
 def packed(struct: tuple) -> np.ndarray:
@@ -455,4 +473,5 @@ def _made(ordinal: int) -> Device:
         host_memory,
         in_use,
         lasting,
+        sizes=SIZES,
     )

@@ -104,7 +104,8 @@ def encode_text(
                 ids = _narrow(device, ids)
             return device.download(ids).astype(dtype, copy=False), device.download(ends).astype(np.int64)
     except split.TooLong as error:
-        raise split.TooLong(error.begin + int(offsets[0]), error.end + int(offsets[0])) from None
+        begin = int(offsets[0])
+        raise split.TooLong(begin + error.begin, begin + error.end, error.longest) from None
     except MemoryError:
         if len(token) < 2:
             raise MemoryError(f"{len(data):,} bytes of text are too many for the memory of the GPU") from None

@@ -9,16 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from gputok.kernels import DEAD, Automaton
 from gputok.kernels.cuda import bits
-from gputok.kernels.cuda.device import Device, indexes
+from gputok.kernels.cuda.device import SIZES, Device, indexes
 
 # These are as in split.cu.
 _DEAD, _NO_CUT = 0x7FFFFFFF, 0xFFFFFFFF
-# A thread takes so many bytes of text.
-TILE_BYTES = 256
 # So many bytes of text are on the device at a time, since tables of words number them with 31 bits.
 MAX_BYTES = 1 << 30
-# One thread walks at most so many bytes, which take some 0.1 s.
-LONGEST_RUN = 1 << 20
 
 
 class TooLong(Exception):
@@ -27,12 +23,12 @@ class TooLong(Exception):
     The words of the run, and those before and after, are the same if the text is cut before and after the run.
     """
 
-    def __init__(self, begin: int, end: int) -> None:
+    def __init__(self, begin: int, end: int, longest: int = SIZES.longest_run) -> None:
         super().__init__(
-            f"a run of {end - begin:,} bytes, more than {LONGEST_RUN:,}, can't be cut, and a thread of a GPU would walk it "
+            f"a run of {end - begin:,} bytes, more than {longest:,}, can't be cut, and a thread of a GPU would walk it "
             "alone"
         )
-        self.begin, self.end = begin, end  # of the first such run, in the text
+        self.begin, self.end, self.longest = begin, end, longest  # of the first such run, in the text
 
 
 class Tables(NamedTuple):
@@ -110,18 +106,18 @@ def find_words(device: Device, data: Any, offsets: Any, automaton: Tables) -> An
         uint32[words + 1]: where each word begins, then n.
 
     Raises:
-        TooLong: The text has a run of more than LONGEST_RUN bytes between two offsets at which it can be cut.
+        TooLong: The text has a run of more than `sizes.longest_run` bytes between two offsets at which it can be cut.
     """
     xp = device.xp
     n_bytes, n_words = len(data), len(data) // 32 + 1
     documents, words = (xp.zeros(n_words, xp.uint32) for _ in range(2))
     mark(device, offsets, n_bytes, documents)
     walk = Walk.of(data, documents, automaton)
-    split = _find_cuts(device, walk, TILE_BYTES)._replace(words=words, too_long=xp.zeros(1, xp.uint64))
+    split = _find_cuts(device, walk, device.sizes.tile)._replace(words=words, too_long=xp.zeros(1, xp.uint64))
     _launch(device, "split_words", len(split.cuts), (walk, split))
     if run := int(split.too_long[0]):
         begin, length = divmod(2**64 - 1 - run, 1 << 32)
-        raise TooLong(begin, begin + length)
+        raise TooLong(begin, begin + length, device.sizes.longest_run)
     return bits.listed(device, words, n_bytes)
 
 
@@ -167,7 +163,9 @@ def middle_of(device: Device, text: Any, offsets: Any, tables: Tables) -> int | 
 def _find_cuts(device: Device, walk: Walk, tile_bytes: int) -> Split:
     """Finds the first cut in each tile of a text, or _NO_CUT."""
     n_tiles = -(-walk.n_bytes // tile_bytes)
-    split = Split(device.xp.empty(n_tiles, device.xp.uint32), None, None, tile_bytes, LONGEST_RUN)
+    split = Split(
+        device.xp.empty(n_tiles, device.xp.uint32), None, None, tile_bytes, device.sizes.longest_run
+    )
     _launch(device, "find_cuts", n_tiles, (walk, split))
     return split
 

@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from gputok import TextBatch, corpus
-from gputok.corpus import byte_ranges, streams
+from gputok.corpus import streams
+from gputok.corpus.options import Sizes
 from gputok.files import locations
 
 TEXTS = ["one\n", "", "naïve 漢字 😀\r\n", "a\u2028b\x0bc", "tail"]
@@ -331,11 +332,10 @@ def several_parts(path: pathlib.Path, ending: str) -> list[int]:
 def test_a_file_that_shrinks_is_an_error(tmp_path, kind, ending, threads, monkeypatch):
     """Cut at the end of a line, so that only the size shows the damage."""
     monkeypatch.setattr("io.DEFAULT_BUFFER_SIZE", 256)
-    monkeypatch.setattr(byte_ranges, "SMALL_BYTES", 256)
     path = tmp_path / f"a{kind}{ending}"
     at = several_parts(path, ending)
     options = {"separator": "\n"} if kind == ".sep" else {}
-    batches = corpus.read(path, batch_bytes=500, threads=threads, **options)
+    batches = corpus.read(path, batch_bytes=500, threads=threads, sizes=Sizes(small=256), **options)
     next(batches)
     os.truncate(path, at[SEVERAL // 2])
     with pytest.raises(ValueError, match=rf"{path}: shrank from \d+ to {at[SEVERAL // 2]} bytes while"):
@@ -344,11 +344,10 @@ def test_a_file_that_shrinks_is_an_error(tmp_path, kind, ending, threads, monkey
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("change", ["grows", "is replaced", "is removed", "is renamed"])
-def test_a_file_that_changes_is_read_up_to_its_old_size(tmp_path, change, threads, monkeypatch):
-    monkeypatch.setattr(byte_ranges, "SMALL_BYTES", 256)
+def test_a_file_that_changes_is_read_up_to_its_old_size(tmp_path, change, threads):
     path = tmp_path / "a.txt"
     path.write_text("some line\n" * 500)
-    batches = corpus.read(path, batch_bytes=300, threads=threads)
+    batches = corpus.read(path, batch_bytes=300, threads=threads, sizes=Sizes(small=256))
     n = next(batches).n_documents
     if change == "grows":
         with open(path, "a") as file:

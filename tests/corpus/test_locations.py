@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gputok import Tokenizer, WordCounts, cli, corpus, models, pre_tokenizers
-from gputok.corpus import byte_ranges
+from gputok.corpus.options import Sizes
 from gputok.files import locations, outputs, token_files
 
 NAMES = [
@@ -82,7 +82,7 @@ def test_folders_and_globs_are_those_of_paths(tmp_path, memory, end):
 
 
 @pytest.mark.parametrize("ending", [".txt", ".txt.gz", ".jsonl", ".jsonl.gz", ".parquet"])
-def test_every_kind_of_file(tmp_path, memory, monkeypatch, ending):
+def test_every_kind_of_file(tmp_path, memory, ending):
     texts = [f"{i} naïve 漢字\n" for i in range(500)]
     if ending == ".parquet":
         pq.write_table(pa.table({"n": range(500), "text": texts}), tmp_path / "a.parquet", row_group_size=90)
@@ -92,9 +92,8 @@ def test_every_kind_of_file(tmp_path, memory, monkeypatch, ending):
         (tmp_path / f"a{ending}").write_bytes(gzip.compress(raw) if ending.endswith("gz") else raw)
     path = tmp_path / f"a{ending}"
     memory.pipe(f"/d/a{ending}", path.read_bytes())
-    monkeypatch.setattr(byte_ranges, "REMOTE_BYTES", 100)
     url = f"memory://d/a{ending}"
-    assert documents(url, batch_bytes=100) == documents(f"file://{path}") == texts
+    assert documents(url, batch_bytes=100, sizes=Sizes(remote=100)) == documents(f"file://{path}") == texts
     assert documents([url, path]) == [*texts, *texts]
     assert documents(corpus.parts(url, part_bytes=1000)) == texts
     assert documents(fsspec.open(url)) == documents([fsspec.open(str(path))]) == texts
@@ -404,9 +403,8 @@ def server():
 
 def test_http(server, monkeypatch):
     monkeypatch.setattr(Broken, "breaks_at", 100_000)
-    monkeypatch.setattr(byte_ranges, "REMOTE_BYTES", 1 << 12)
-    monkeypatch.setattr(byte_ranges, "SMALL_BYTES", 1)
-    assert documents(f"{server}/a.txt", batch_bytes=1) == ["some text of a line\n"] * 5000
+    sizes = Sizes(remote=1 << 12, small=1)
+    assert documents(f"{server}/a.txt", batch_bytes=1, sizes=sizes) == ["some text of a line\n"] * 5000
     with pytest.raises(FileNotFoundError, match=r"http://127.*/none\.txt: no such file"):
         corpus.read(f"{server}/none.txt")
     with pytest.raises((PermissionError, FileNotFoundError), match=r"http://127.*/denied\.txt"):
@@ -415,11 +413,9 @@ def test_http(server, monkeypatch):
         WordCounts.from_dict({"a": 1}).save(f"{server}/ids.npy")
 
 
-def test_a_network_file_that_breaks_in_the_middle(server, tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr(byte_ranges, "REMOTE_BYTES", 1 << 14)
-    monkeypatch.setattr(byte_ranges, "SMALL_BYTES", 1)
+def test_a_network_file_that_breaks_in_the_middle(server, tokenizer, tmp_path):
     with pytest.raises(OSError, match=r"http://127.*/a\.txt: (at byte|shrank from|broken off)"):
-        documents(f"{server}/a.txt", batch_bytes=1)
+        documents(f"{server}/a.txt", batch_bytes=1, sizes=Sizes(remote=1 << 14, small=1))
     with pytest.raises(OSError, match=r"http://127.*/a\.txt"):
         tokenizer.encode_corpus(f"{server}/a.txt", tmp_path / "ids.npy")
     assert not (tmp_path / "ids.npy").exists()

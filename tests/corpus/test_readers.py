@@ -15,13 +15,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from gputok import TextBatch, corpus
-from gputok.corpus import byte_ranges
+from gputok.corpus.options import Sizes
 from gputok.corpus.readers import Task, in_order
 from gputok.files.locations import Lender
 
 
 def documents(source, **options) -> list[str]:
     return [text for batch in corpus.read(source, **options) for text in batch.strings()]
+
+
+def in_small_ranges(source, **options) -> list[str]:
+    """The same; in ranges of a few bytes, so that small files have many."""
+    return documents(source, sizes=Sizes(small=1, slack=3), **options)
 
 
 def batch(*texts: str) -> TextBatch:
@@ -51,13 +56,6 @@ def test_batches_that_are_kept_stay_as_they_are(threads, tmp_path):
     assert b"".join(batch.data.tobytes() for batch in kept) == text
     lengths = np.concatenate([np.diff(batch.offsets) for batch in kept])
     assert np.array_equal(np.cumsum(lengths), np.flatnonzero(np.frombuffer(text, np.uint8) == 10) + 1)
-
-
-@pytest.fixture
-def small_ranges(monkeypatch):
-    """Ranges of a few bytes, so that small files have many."""
-    monkeypatch.setattr(byte_ranges, "SMALL_BYTES", 1)
-    monkeypatch.setattr(byte_ranges, "SLACK_BYTES", 3)
 
 
 # -- the order of tasks
@@ -142,7 +140,7 @@ def test_parts_that_were_read_ahead_come_in_order():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("separator", [None, "<|>", "漢", "xx", "\n\n"])
-def test_ranges_hold_the_documents_that_begin_in_them(tmp_path, small_ranges, separator):
+def test_ranges_hold_the_documents_that_begin_in_them(tmp_path, separator):
     rng = random.Random(0)
     for _ in range(6):
         text = "".join(
@@ -150,18 +148,18 @@ def test_ranges_hold_the_documents_that_begin_in_them(tmp_path, small_ranges, se
         )
         path = tmp_path / "a.txt"
         path.write_bytes(text.encode())
-        expected = documents(path, separator=separator, threads=1, batch_bytes=10**6)
+        expected = in_small_ranges(path, separator=separator, threads=1, batch_bytes=10**6)
         assert expected == [*filter(None, text.splitlines(keepends=True))] or separator or "\x85" in text
         for n in [1, 2, 3, 7, 64]:
-            assert documents(path, separator=separator, batch_bytes=n, threads=2) == expected
+            assert in_small_ranges(path, separator=separator, batch_bytes=n, threads=2) == expected
             parts = corpus.parts(path, part_bytes=n, separator=separator)
-            assert [text for part in parts for text in documents(part, separator=separator)] == expected
-            assert documents(parts, separator=separator) == expected
+            assert [text for part in parts for text in in_small_ranges(part, separator=separator)] == expected
+            assert in_small_ranges(parts, separator=separator) == expected
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_files_of_all_kinds_by_any_number_of_threads(tmp_path, small_ranges, threads):
+def test_files_of_all_kinds_by_any_number_of_threads(tmp_path, threads):
     texts = [f"{i} naïve 漢字 😀\n" * (i % 5) for i in range(300)]
     lines = "".join(texts)
     (tmp_path / "1.txt").write_text(lines)
@@ -171,17 +169,23 @@ def test_files_of_all_kinds_by_any_number_of_threads(tmp_path, small_ranges, thr
     (tmp_path / "5.txt").write_text("")
     (tmp_path / "6.txt").write_text("tail")
     whole = lines.splitlines(keepends=True)
-    assert documents(tmp_path, batch_bytes=50, threads=threads) == [*whole, *whole, *texts, *texts, "tail"]
+    assert in_small_ranges(tmp_path, batch_bytes=50, threads=threads) == [
+        *whole,
+        *whole,
+        *texts,
+        *texts,
+        "tail",
+    ]
     parts = corpus.parts(tmp_path, part_bytes=400)
     assert len({part.file for part in parts}) == 6 and len(parts) > 100
-    assert documents(parts, threads=threads) == documents(tmp_path)
+    assert in_small_ranges(parts, threads=threads) == in_small_ranges(tmp_path)
     assert corpus.parts(tmp_path / "4.parquet", part_bytes=1)[3] == corpus.Part(
         str(tmp_path / "4.parquet"), 3, 4
     )
 
 
 @pytest.mark.parametrize("threads", [1, 4])
-def test_errors_name_the_same_place_whatever_range_it_is_in(tmp_path, small_ranges, threads):
+def test_errors_name_the_same_place_whatever_range_it_is_in(tmp_path, threads):
     raw = "漢字\n".encode() * 20 + b"caf\xe9\n" + b"ok \xf0\x9f\n" + b"cut \xe6\xbc"
     (tmp_path / "a.txt").write_bytes(raw)
     (tmp_path / "b.jsonl").write_text('{"text": "a"}\n\n' * 30 + '{"text": 5}\n' + '{"text": "b"}\n')
@@ -197,21 +201,21 @@ def test_errors_name_the_same_place_whatever_range_it_is_in(tmp_path, small_rang
         "e.parquet": r"column 'text', row 50, byte 1: 0xff is not UTF-8",
     }.items():
         with pytest.raises(ValueError, match=message):
-            documents(tmp_path / name, batch_bytes=10, threads=threads)
+            in_small_ranges(tmp_path / name, batch_bytes=10, threads=threads)
     lines = raw.decode(errors="replace").splitlines(keepends=True)
-    assert documents(tmp_path / "a.txt", errors="replace", batch_bytes=10, threads=threads) == lines
+    assert in_small_ranges(tmp_path / "a.txt", errors="replace", batch_bytes=10, threads=threads) == lines
 
 
-def test_the_column_is_that_of_the_first_rows_whatever_range_is_read_first(tmp_path, small_ranges):
+def test_the_column_is_that_of_the_first_rows_whatever_range_is_read_first(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text("\n" * 100 + '{"n": 1, "body": "first"}\n' + '{"n": 2, "body": "x", "text": "y"}\n' * 50)
-    assert documents(path, batch_bytes=10, threads=4) == ["first"] + ["x"] * 50
+    assert in_small_ranges(path, batch_bytes=10, threads=4) == ["first"] + ["x"] * 50
     last = corpus.parts(path, part_bytes=200)[-1]
-    assert set(documents(last)) == {"x"}
+    assert set(in_small_ranges(last)) == {"x"}
     with pytest.raises(ValueError, match="has no column 'z'; it has n, body"):
-        documents(last, column="z")
+        in_small_ranges(last, column="z")
     path.write_text("\n" * 1000)
-    assert documents(path, batch_bytes=10) == []
+    assert in_small_ranges(path, batch_bytes=10) == []
 
 
 def test_a_file_that_becomes_shorter_while_it_is_read(tmp_path):
@@ -265,12 +269,12 @@ def test_real_text_in_parts(corpus_sample, tmp_path):
         assert np.sum([one.data.nbytes for one in corpus.read(parts)]) == len(text.encode())
 
 
-def test_small_archives_of_much_text_are_not_unpacked_far_ahead(tmp_path, monkeypatch):
+def test_small_archives_of_much_text_are_not_unpacked_far_ahead(tmp_path):
     for i in range(8):
         # 4 MB of text
         (tmp_path / f"{i}.txt.gz").write_bytes(gzip.compress(b"some text of a line\n" * 200_000, 1))
-    monkeypatch.setattr(byte_ranges, "SMALL_BYTES", 20_000)  # more than one archive has
-    batches = corpus.read(tmp_path, batch_bytes=1 << 14, threads=2)  # half a MB ahead
+    sizes = Sizes(small=20_000)  # more than one archive has
+    batches = corpus.read(tmp_path, batch_bytes=1 << 14, threads=2, sizes=sizes)  # half a MB ahead
     next(batches)
     time.sleep(1)
     inner = batches

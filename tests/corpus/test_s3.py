@@ -23,7 +23,7 @@ from gputok import (
     models,
     pre_tokenizers,
 )
-from gputok.corpus import byte_ranges
+from gputok.corpus.options import Sizes
 from gputok.files import locations, outputs, token_files
 
 moto_server = pytest.importorskip("moto.server", reason="a server of S3 is in the package moto[server]")
@@ -113,7 +113,7 @@ def tokenizer():
     return tokenizer
 
 
-def test_reading_files_of_every_kind(s3, tmp_path, monkeypatch):
+def test_reading_files_of_every_kind(s3, tmp_path):
     lines = TEXT.splitlines(keepends=True)
     pq.write_table(pa.table({"text": lines}), tmp_path / "d.parquet", row_group_size=3000)
     put(s3, "shelf/a.txt", TEXT.encode())
@@ -122,9 +122,8 @@ def test_reading_files_of_every_kind(s3, tmp_path, monkeypatch):
     put(s3, "shelf/sub/d.parquet", (tmp_path / "d.parquet").read_bytes())
     put(s3, "shelf/.hidden", b"\xff")
     options = {"storage_options": s3.options}
-    monkeypatch.setattr(byte_ranges, "REMOTE_BYTES", 1 << 15)
-    monkeypatch.setattr(byte_ranges, "SMALL_BYTES", 1 << 10)
-    assert documents("s3://books/shelf", batch_bytes=1 << 15, **options) == lines * 4
+    sizes = Sizes(remote=1 << 15, small=1 << 10)
+    assert documents("s3://books/shelf", batch_bytes=1 << 15, sizes=sizes, **options) == lines * 4
     assert documents("s3://books/shelf/*.txt*", **options) == lines * 2
     assert documents("s3://books/**/*.parquet", column="text", **options) == lines
     assert documents(["s3://books/shelf/a.txt", "s3a://books/shelf/a.txt"], **options) == lines * 2
@@ -205,17 +204,16 @@ def test_objects_that_do_not_exist(s3, tokenizer):
 
 
 @pytest.mark.slow
-def test_a_server_that_goes_away_while_a_file_is_read(s3, tokenizer, tmp_path, monkeypatch):
+def test_a_server_that_goes_away_while_a_file_is_read(s3, tokenizer, tmp_path):
     url = put(s3, "a.txt", TEXT.encode())
     lines = pa.table({"text": TEXT.splitlines(keepends=True)})
     pq.write_table(lines, tmp_path / "c.parquet", row_group_size=1000, compression=None)
     parquet = put(s3, "c.parquet", (tmp_path / "c.parquet").read_bytes())
     archive = put(s3, "b.txt.gz", gzip.compress(os.urandom(20_000_000).hex().encode(), 0))
     options = {"storage_options": s3.options}
-    monkeypatch.setattr(byte_ranges, "REMOTE_BYTES", 1 << 14)
-    monkeypatch.setattr(byte_ranges, "SMALL_BYTES", 1 << 10)
+    sizes = Sizes(remote=1 << 14, small=1 << 10)
     for source in (url, parquet, archive):
-        batches = corpus.read(source, batch_bytes=1 << 14, threads=1, **options)
+        batches = corpus.read(source, batch_bytes=1 << 14, threads=1, sizes=sizes, **options)
         if source != archive:  # one that has no line end
             assert next(batches).n_documents
         s3.stop()

@@ -25,6 +25,7 @@ from gputok.kernels.cpu import rewrite, walk, word_table
 
 from gputok import AddedToken, Tokenizer, WordCounts, cli, models, normalizers, pre_tokenizers, trainers
 from gputok.corpus import Source
+from gputok.corpus.options import Sizes
 from gputok.files import word_count_files
 from gputok.files.temporary import MemoryLimit, TemporaryFile
 from gputok.pipeline.count_corpus import count_corpus
@@ -183,8 +184,7 @@ def test_a_partition_that_is_too_large_is_parted_again(small_tables, tmp_path, m
         (None, None),
     ],
 )
-def test_every_way_of_counting_spills(normalizer, pre_tokenizer, added, small_tables, tmp_path, monkeypatch):
-    monkeypatch.setattr("gputok.corpus.source.BATCH_BYTES", 500)
+def test_every_way_of_counting_spills(normalizer, pre_tokenizer, added, small_tables, tmp_path):
     tokenizer = Tokenizer(models.WordLevel())
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
     documents = texts(seed=1, n=1500)
@@ -194,7 +194,7 @@ def test_every_way_of_counting_spills(normalizer, pre_tokenizer, added, small_ta
     pipeline = tokenizer.pipeline
 
     def counted(memory):
-        source = Source(batches(documents, 40), False)
+        source = Source(batches(documents, 40), False, sizes=Sizes(batch=500))
         return count_corpus(pipeline, source, Run("cpu", 2, False, memory))
 
     limited = counted(MemoryLimit(30_000, str(tmp_path)))

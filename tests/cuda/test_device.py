@@ -27,8 +27,13 @@ from gputok.kernels.wheel import cubins
 
 from gputok import backend
 from gputok.bench import device as probes
+from gputok.corpus import Source
+from gputok.corpus.options import Sizes
 from gputok.normalizers import NFC
+from gputok.pipeline.count_corpus import count_corpus
 from gputok.pipeline.count_words import count_words as count_on_cpu
+from gputok.pipeline.encode_corpus import encode
+from gputok.pipeline.run import Run
 from gputok.pre_tokenizers import SplitPlan
 from gputok.recipes import recipe
 from gputok.text.pieces import TextBatch
@@ -43,7 +48,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 @pytest.fixture
 def devices(monkeypatch):
-    with stand_in.installed(monkeypatch):
+    with stand_in.installed(monkeypatch, cuda.Sizes(batch=1000)):
         yield backend.choose("cuda").devices
 
 
@@ -181,17 +186,28 @@ def test_memory_is_given_again_at_once_within_a_stream(device):
         assert cupy.empty(1, cupy.uint32).data.ptr == at and stand_in.faults.given_again
 
 
+def source_of(documents) -> Source:
+    return Source(documents, False, sizes=Sizes(batch=400))
+
+
+def trained(tokenizer, trainer, documents, device) -> None:
+    counts = count_corpus(tokenizer.pipeline, source_of(documents), Run(device, progress=False))
+    tokenizer.train_from_word_counts(counts, trainer, device=device, progress=False)
+
+
+def encoded(tokenizer, documents, device) -> Iterator:
+    return encode(tokenizer.pipeline, source_of(documents).read(), devices=Run(device).devices)
+
+
 def test_the_whole_path_on_two_devices_through_cupy(devices, monkeypatch):
     """Two threads with one device each never use an array of the other device."""
     monkeypatch.setattr(bpe, "SIZES", FEW_PAIRS)
-    monkeypatch.setattr(cuda, "BATCH_BYTES", 1000)
-    monkeypatch.setattr("gputok.corpus.source.BATCH_BYTES", 400)
     documents = [*random_documents(np.random.default_rng(5), 100).strings(), "the<|endoftext|>the"]
 
     def run(device):
         tokenizer, trainer = recipe("bpe", vocab_size=280)
-        tokenizer.train_from_iterator(iter(documents), trainer, device=device, progress=False)
-        batches = [*tokenizer.encode_corpus(iter(documents), device=device, progress=False)]
+        trained(tokenizer, trainer, documents, device)
+        batches = [*encoded(tokenizer, documents, device)]
         assert device == "cpu" or len(batches) > 3
         return tokenizer.to_str(), np.concatenate([batch.ids for batch in batches])
 
@@ -257,13 +273,11 @@ def test_structs_are_arrays_of_one_element(device):
 def test_memory_goes_back_to_the_device_when_work_ends(devices, monkeypatch):
     """Not between the parts of a call, and all of it at its end: training, counting, encoding."""
     monkeypatch.setattr(bpe, "SIZES", FEW_PAIRS)
-    monkeypatch.setattr(cuda, "BATCH_BYTES", 1000)
-    monkeypatch.setattr("gputok.corpus.source.BATCH_BYTES", 400)
     documents = [*random_documents(np.random.default_rng(5), 100).strings()]
     tokenizer, trainer = recipe("bpe", vocab_size=280)
-    tokenizer.train_from_iterator(iter(documents), trainer, device="cuda", progress=False)
+    trained(tokenizer, trainer, documents, "cuda")
     assert stand_in.faults.most_used > 100_000 and not any(stand_in.faults.reserved.values())
-    batches = tokenizer.encode_corpus(iter(documents), device="cuda:0", progress=False)
+    batches = encoded(tokenizer, documents, "cuda:0")
     next(batches)
     assert stand_in.faults.reserved[0] > stand_in.faults.used[0] > 0
     assert len([*batches]) > 3 and not any(stand_in.faults.reserved.values())

@@ -23,14 +23,17 @@ import gputok
 from gputok import AddedToken, backend, models, normalizers, pre_tokenizers
 from gputok.automaton import compile_pattern
 from gputok.automaton.patterns import PATTERNS
+from gputok.corpus import Source
+from gputok.corpus import options as corpus
 from gputok.files.temporary import MemoryLimit
 from gputok.pipeline import count_devices as counting
 from gputok.pipeline import encode_corpus as bulk
-from gputok.pipeline.count_corpus import around_added
+from gputok.pipeline.count_corpus import around_added, count_corpus
 from gputok.pipeline.count_words import count_words as count_on_cpu
 from gputok.pipeline.device_work import device_work
 from gputok.pipeline.encode_devices import ByDevice
 from gputok.pipeline.encode_units import Walked
+from gputok.pipeline.run import Run
 from gputok.pipeline.way import walk_of
 from gputok.pre_tokenizers import SplitPlan
 from gputok.recipes import recipe
@@ -185,23 +188,24 @@ def on_devices(monkeypatch):
 def test_the_whole_path_on_two_devices_is_the_cpus(on_devices, monkeypatch):
     """Counting on two devices in turn, merging on one, encoding on both: the same counts, tokenizer.json and ids."""
     monkeypatch.setattr(bpe, "SIZES", bpe.Sizes(rounds_per_look=3))
-    monkeypatch.setattr(cuda, "BATCH_BYTES", 1000)
-    monkeypatch.setattr("gputok.corpus.source.BATCH_BYTES", 400)
     documents = [*random_documents(np.random.default_rng(5), 150).strings(), "<|endoftext|>the"]
 
     def run(*devices):
         on_devices(*devices)
         tokenizer, trainer = recipe("bpe", vocab_size=290)
-        tokenizer.train_from_iterator(iter(documents), trainer, progress=False)
-        counts = tokenizer.count_words(iter(documents), progress=False)
-        batches = [*tokenizer.encode_corpus(iter(documents), progress=False)]
+        source = Source(documents, False, sizes=corpus.Sizes(batch=400))
+        counts = count_corpus(tokenizer.pipeline, source, Run(progress=False))
+        tokenizer.train_from_word_counts(counts, trainer, progress=False)
+        batches = [*bulk.encode(tokenizer.pipeline, source.read(), devices=devices)]
         assert not devices or len(batches) > 3
         ids, lengths = (
             np.concatenate(part) for part in zip(*((b.ids, np.diff(b.rows)) for b in batches), strict=True)
         )
         return [counts.data, counts.counts, ids, lengths], tokenizer.to_str()
 
-    (ours, ours_json), (theirs, theirs_json) = run(emulated_device(1), emulated_device(2)), run()
+    sizes = cuda.Sizes(batch=1000)
+    devices = (emulated_device(seed)._replace(sizes=sizes) for seed in (1, 2))
+    (ours, ours_json), (theirs, theirs_json) = run(*devices), run()
     assert ours_json == theirs_json and ours[2].dtype == theirs[2].dtype
     assert all(map(np.array_equal, ours, theirs)) and len(ours[1]) > 15
 
@@ -246,9 +250,8 @@ PIPELINES = {
 @pytest.mark.slow
 @pytest.mark.parametrize("n_devices", [1, 2])
 @pytest.mark.parametrize("name", PIPELINES)
-def test_added_tokens_and_normalizers_leave_counting_to_the_device(name, n_devices, monkeypatch):
+def test_added_tokens_and_normalizers_leave_counting_to_the_device(name, n_devices):
     """Only batches that hold an added token are the CPU's, and words are in the same order."""
-    monkeypatch.setattr(cuda, "BATCH_BYTES", 900)
     tokenizer = byte_level(models.BPE())
     tokenizer.normalizer, tokenizer.pre_tokenizer = None, None
     for part, value in PIPELINES[name].items():
@@ -261,7 +264,8 @@ def test_added_tokens_and_normalizers_leave_counting_to_the_device(name, n_devic
     on_device = []
     devices = [
         device._replace(
-            launch=lambda *a, launch=device.launch, **o: on_device.append(a[1]) or launch(*a, **o)
+            launch=lambda *a, launch=device.launch, **o: on_device.append(a[1]) or launch(*a, **o),
+            sizes=cuda.Sizes(batch=900),
         )
         for device in (emulated_device(seed) for seed in range(1, n_devices + 1))
     ]
@@ -270,14 +274,15 @@ def test_added_tokens_and_normalizers_leave_counting_to_the_device(name, n_devic
     assert n_on_cpu == 2 and "count_words" in on_device
 
 
-def test_runs_that_can_not_be_cut_are_counted_on_the_cpu(monkeypatch):
+def test_runs_that_can_not_be_cut_are_counted_on_the_cpu():
     """Of a batch that is cut, only the part in which they are."""
-    monkeypatch.setattr(split, "LONGEST_RUN", 300)
     tokenizer = byte_level(models.BPE())
     usual = random_documents(np.random.default_rng(1), 30)
     batches = [usual, TextBatch.from_strings(["a word", "b" * 601 + " word", "more"]), usual]
-    with pytest.warns(UserWarning, match="some text is counted on the CPU: a run of 601 bytes"):
-        ours, _ = counted(tokenizer, batches, [emulated_device(1)])
+    with pytest.warns(
+        UserWarning, match="some text is counted on the CPU: a run of 601 bytes, more than 300"
+    ):
+        ours, _ = counted(tokenizer, batches, [device_of("emulated", 1, cuda.Sizes(longest_run=300))])
     assert ours == counted(tokenizer, batches)[0]
 
 
@@ -300,10 +305,10 @@ def test_a_text_whose_offsets_have_more_than_31_bits_is_the_cpus(monkeypatch):
         return cuda.indexes(offsets + (1 << 31 if len(offsets) == 2 else 0))
 
     monkeypatch.setattr(words, "indexes", indexes)
-    monkeypatch.setattr(cuda, "BATCH_BYTES", 1)
     batches = [random_documents(np.random.default_rng(1), 20), TextBatch.from_strings(["the word " * 5])]
     with pytest.warns(UserWarning, match="some text is counted on the CPU: a document of 2,147"):
-        ours = counted(byte_level(models.BPE()), batches, [emulated_device(1)])[0]
+        device = device_of("emulated", 1, cuda.Sizes(batch=1))
+        ours = counted(byte_level(models.BPE()), batches, [device])[0]
     assert ours == counted(byte_level(models.BPE()), batches)[0]
 
 
@@ -390,7 +395,6 @@ def test_normalized_text_and_added_tokens(on_devices):
 
 
 def test_of_a_group_only_the_document_with_a_long_run_is_encoded_on_the_cpu(monkeypatch):
-    monkeypatch.setattr(split, "LONGEST_RUN", 600)
     tokenizer = byte_level(byte_model([("t", "h"), ("th", "e")]))
     tokenizer.add_special_tokens(["<s>"])
     documents = [*random_documents(np.random.default_rng(0), 40).strings()]
@@ -402,7 +406,8 @@ def test_of_a_group_only_the_document_with_a_long_run_is_encoded_on_the_cpu(monk
         Walked, "encode", lambda engine, unit: sizes.append(len(unit.data)) or whole(engine, unit)
     )
     with pytest.warns(UserWarning, match="some text is encoded on the CPU: a run of"):
-        found = flat(bulk.encode(tokenizer.pipeline, [batch], devices=[device_of("emulated")]))
+        device = device_of("emulated", sizes=cuda.Sizes(longest_run=600))
+        found = flat(bulk.encode(tokenizer.pipeline, [batch], devices=[device]))
     assert all(map(np.array_equal, found, expected))
     assert sizes == [len(documents[at]) for at in (0, 20, 30)]
 
@@ -434,7 +439,6 @@ def test_why_a_bpe_model_is_not_encoded_on_a_device():
 
 
 def test_words_of_several_devices_are_added_up_by_all_threads(monkeypatch):
-    monkeypatch.setattr(cuda, "BATCH_BYTES", 500)
     batches = [random_documents(np.random.default_rng(seed), 12) for seed in range(8)]
     entered, whole = [], counting._entered
 
@@ -444,7 +448,7 @@ def test_words_of_several_devices_are_added_up_by_all_threads(monkeypatch):
         return whole(found, counter)
 
     monkeypatch.setattr(counting, "_entered", watched)
-    devices = [emulated_device(1), emulated_device(2)]
+    devices = [device_of("emulated", seed, cuda.Sizes(batch=500)) for seed in (1, 2)]
     ours = counted(byte_level(models.BPE()), batches, devices, threads=4)[0]
     assert ours == counted(byte_level(models.BPE()), batches)[0]
     assert len({thread for thread, _ in entered}) == 4
@@ -476,9 +480,8 @@ def flat(batches) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([b.ids for b in batches]), np.concatenate([np.diff(b.rows) for b in batches])
 
 
-def test_a_host_of_many_threads_and_devices(monkeypatch):
+def test_a_host_of_many_threads_and_devices():
     """64 threads and 8 devices: the same words, no thread waits forever, and few groups of batches in memory."""
-    monkeypatch.setattr(cuda, "BATCH_BYTES", 1500)
     tokenizer = byte_level(models.BPE())
     tokenizer.add_special_tokens(["<s>"])
     held, most = Counter(), []
@@ -499,7 +502,7 @@ def test_a_host_of_many_threads_and_devices(monkeypatch):
 
     batches = [random_documents(np.random.default_rng(seed), 8) for seed in range(120)]
     batches[50] = TextBatch.from_strings(["new <s> words"])
-    devices = [emulated_device(seed) for seed in range(1, 9)]
+    devices = [device_of("emulated", seed, cuda.Sizes(batch=1500)) for seed in range(1, 9)]
     ours, _ = counted(tokenizer, watched(batches), devices, threads=64)
     assert ours == counted(tokenizer, batches)[0]
     # of each device one group waits, one is copied and one counted; one more is put together

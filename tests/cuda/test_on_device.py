@@ -28,7 +28,7 @@ DOCUMENTS = [
 
 @pytest.fixture(params=KINDS)
 def device(request, monkeypatch):
-    found = device_of(request.param, 1)
+    found = device_of(request.param, 1, cuda.Sizes(batch=300))
     monkeypatch.setattr(backend, "choose", lambda *_: backend.Backend("cuda", "a test", (found,)))
     return found
 
@@ -74,8 +74,7 @@ def test_ids_are_those_of_the_cpu(parts, device):
     assert rows_of(device, ours.encode_on_device([])) == []
 
 
-def test_a_corpus_stays_on_the_device(device, monkeypatch):
-    monkeypatch.setattr(cuda, "BATCH_BYTES", 300)
+def test_a_corpus_stays_on_the_device(device):
     ours = tokenizer()
     batches = [*ours.encode_corpus(iter(DOCUMENTS * 3), "cuda", eos="</s>")]
     end = ours.token_to_id("</s>")

@@ -15,30 +15,27 @@ from gputok.kernels.cuda import device as cuda
 from gputok.kernels.cuda import lines as device_lines
 from gputok.kernels.cuda import split
 
-from gputok import AddedToken, corpus, models, normalizers, pre_tokenizers
-from gputok.corpus import byte_ranges
+from gputok import AddedToken, WordCounts, corpus, models, normalizers, pre_tokenizers
+from gputok.corpus import Source
+from gputok.corpus.options import Sizes
 from gputok.pipeline import count_corpus, count_devices, count_units, count_words
 from gputok.pipeline.device_work import device_work
 from gputok.pipeline.pipeline import Pipeline
+from gputok.pipeline.run import Run
 from gputok.recipes import recipe
 from tests.emulation import stand_in
 
+SMALL = cuda.Sizes(batch=700, tile=16, longest_run=120, slots=64)
 STEMS = "the| of| a| naïve| 漢字|😀|'s| x1|\n|\n\n| word".split("|")
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Ranges of 200 bytes in blocks of 256, and groups of some of them for each of two devices."""
-    with stand_in.installed(monkeypatch):
-        monkeypatch.setattr(byte_ranges, "SMALL_BYTES", 100)
-        monkeypatch.setattr(byte_ranges, "SLACK_BYTES", 40)
-        monkeypatch.setattr("gputok.corpus.source.BATCH_BYTES", 280)
+    with stand_in.installed(monkeypatch, SMALL):
         monkeypatch.setattr(cuda, "BLOCK_BYTES", 256)
         monkeypatch.setattr(cuda, "PIECE_BYTES", 1024)
-        monkeypatch.setattr(cuda, "BATCH_BYTES", 700)
         monkeypatch.setattr(cuda, "BLOCKS_BYTES", 4096)
-        monkeypatch.setattr(split, "TILE_BYTES", 16)
-        monkeypatch.setattr(words, "_LEAST_CAPACITY", 64)
         yield
 
 
@@ -69,8 +66,13 @@ def written(folder, **contents: bytes) -> list[str]:
     return paths
 
 
-def counted(paths, device, **options):
-    return recipe("bpe")[0].count_words(paths, device=device, progress=False, **options)
+def count(tokenizer, paths, device, threads=None, memory_limit=None, **reading) -> WordCounts:
+    source = Source.of(paths, sizes=Sizes(batch=280, small=100, slack=40), **reading)
+    return count_corpus.count_corpus(tokenizer.pipeline, source, Run.of(device, threads, False, memory_limit))
+
+
+def counted(paths, device, **options) -> WordCounts:
+    return count(recipe("bpe")[0], paths, device, **options)
 
 
 @pytest.mark.slow
@@ -111,7 +113,7 @@ def around_added(tokenizer, paths, device, monkeypatch) -> tuple:
         return whole(pipeline, batch)
 
     monkeypatch.setattr(count_corpus, "around_added", around)
-    return tokenizer.count_words(paths, device=device, progress=False, threads=3), sizes.copy()
+    return count(tokenizer, paths, device, threads=3), sizes.copy()
 
 
 @pytest.mark.slow
@@ -158,13 +160,13 @@ def test_text_that_a_form_leaves_as_it_is_is_walked_raw(token, form, device, tmp
         return words(pipeline, pieces, added=added)
 
     monkeypatch.setattr(Pipeline, "words", watched)
-    ours = tokenizer.count_words(paths, device=device, progress=False, threads=2)
+    ours = count(tokenizer, paths, device, threads=2)
     n_asked = len(asked)
     steps = functools.partial(words, tokenizer.pipeline)
     expected = count_words.count_words(corpus.read(paths), steps, threads=1)
     assert dict(ours.items()) == dict(expected.items())
     if device != "cpu":
-        assert ours == tokenizer.count_words(paths, device="cpu", progress=False)
+        assert ours == count(tokenizer, paths, "cpu")
     if token is None and form in ("NFC", "NFKC"):
         assert 0 < n_asked <= 4
     assert device_work(tokenizer.pipeline)["count words"].startswith(
@@ -177,10 +179,7 @@ def test_added_tokens_in_repaired_text(tmp_path, found, monkeypatch):
     tokenizer.add_special_tokens(["<s>"])
     broken = text(1, 300).replace(b"word", b"w\xffrd<s>of")
     paths = written(tmp_path, a_txt=text(3), b_txt=broken, c_txt=text(4) + b"<s>")
-    ours, theirs = (
-        tokenizer.count_words(paths, device=device, progress=False, errors="replace")
-        for device in ("cuda:0", "cpu")
-    )
+    ours, theirs = (count(tokenizer, paths, device, errors="replace") for device in ("cuda:0", "cpu"))
     assert ours == theirs and False in found
 
 
@@ -189,7 +188,7 @@ def test_parts_between_spaces_of_files(tmp_path, found):
     tokenizer.model, tokenizer.normalizer = models.BPE(), normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     paths = written(tmp_path, a_txt=text(1), b_txt=text(2))
-    ours, theirs = (tokenizer.count_words(paths, device=device, progress=False) for device in ("cuda", "cpu"))
+    ours, theirs = (count(tokenizer, paths, device) for device in ("cuda", "cpu"))
     assert ours == theirs and found
 
 
@@ -317,7 +316,6 @@ def test_what_is_not_utf8_is_replaced(tmp_path, found, recwarn):
 
 
 def test_a_long_run_in_a_file_is_counted_on_the_cpu(tmp_path, monkeypatch, found):
-    monkeypatch.setattr(split, "LONGEST_RUN", 120)
     paths = written(tmp_path, a_txt=text(1) + b"b" * 150 + b" the\n" + text(2))
     counters, whole = [], count_units.WalkCounter.count
 

@@ -35,7 +35,7 @@ from tests.kernels.test_kernels import random_documents
 assert stand_in.real is None  # CuPy itself imports NVRTC
 stand_in.install()
 stand_in.faults.no_compiler = True
-cuda.CUBINS, cuda.BATCH_BYTES = pathlib.Path(sys.argv[1]), 1000
+cuda.CUBINS, cuda.SIZES = pathlib.Path(sys.argv[1]), cuda.Sizes(batch=1000)
 bpe.SIZES = bpe.Sizes(rounds_per_look=2, least_capacity=512)
 documents = [*random_documents(np.random.default_rng(5), 60).strings(), "the<|endoftext|>the e\\u0301"]
 

@@ -17,10 +17,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from gputok.kernels import Automaton, BpeTables
-from gputok.kernels.cuda import count_words as words
 from gputok.kernels.cuda import split
 from gputok.kernels.cuda import train_bpe as bpe
-from gputok.kernels.cuda.device import SOURCES
+from gputok.kernels.cuda.device import SOURCES, Sizes
 
 from gputok import backend
 from gputok.automaton import compile_pattern
@@ -101,10 +100,11 @@ def sanitized(
 
 
 def refuses_long_runs(device: Any) -> bool:
-    split.LONGEST_RUN = 64
     runs = TextBatch.from_strings(["a" * 200 + " b", "c" * 200])
     try:
-        in_cuda(device).split_words(runs, compile_pattern("[a-z]+|[^a-z]+"))
+        in_cuda(device._replace(sizes=Sizes(longest_run=64))).split_words(
+            runs, compile_pattern("[a-z]+|[^a-z]+")
+        )
     except split.TooLong:
         return True
     return False
@@ -112,7 +112,6 @@ def refuses_long_runs(device: Any) -> bool:
 
 if __name__ == "__main__":
     name, path, names = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3:] or tuple(FILES)
-    split.TILE_BYTES, words._LEAST_CAPACITY = 16, 16
     if name == "cuda":
         import cupy
 
@@ -120,6 +119,7 @@ if __name__ == "__main__":
         device = backend.choose("cuda:0").devices[0]
     else:
         device = emulated_device(1, sanitizer=name)
+    device = device._replace(sizes=Sizes(tile=16, slots=16))
     found = results(in_cuda(device, bpe.Sizes(2, 256, 300, 310)), pickle.loads(path.read_bytes()), names)
     path.write_bytes(pickle.dumps(found))
     if "split_words" in names:

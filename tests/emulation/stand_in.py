@@ -491,11 +491,14 @@ def install() -> None:
 
 
 @contextlib.contextmanager
-def installed(monkeypatch: Any) -> Iterator[None]:
-    """The same, until the block is left."""
+def installed(monkeypatch: Any, sizes: Any = None) -> Iterator[None]:
+    """The same, until the block is left; sizes: `Device.sizes` of the devices."""
+    from gputok.kernels.cuda import device
     from gputok.kernels.cuda.device import _blocks
     from gputok.kernels.cuda.device import _made as _made_device
 
+    if sizes is not None:
+        monkeypatch.setattr(device, "SIZES", sizes)
     monkeypatch.setitem(sys.modules, "cupy", Cupy("cupy"))
     monkeypatch.setattr(backend, "_driver_version", lambda: 13)
     monkeypatch.setattr(Stream, "made", [])

@@ -19,7 +19,7 @@ from gputok.kernels.cpu.walk import BLOCK_BYTES, prepare, slice_text
 from gputok.kernels.cpu.walk.windows import window_tables
 from gputok.kernels.cpu.word_table import new_table
 from gputok.kernels.cuda import split
-from gputok.kernels.cuda.device import indexes
+from gputok.kernels.cuda.device import Sizes, indexes
 from splitting import words
 
 from gputok import Tokenizer, models
@@ -310,7 +310,7 @@ def test_more_slices(name):
 
 
 @each_automaton
-def test_tiles_of_a_gpu(name, monkeypatch):
+def test_tiles_of_a_gpu(name):
     device = device_of("emulated", 0)
     tables = split.upload(device, AUTOMATA[name])
     rng = random.Random(6)
@@ -323,8 +323,8 @@ def test_tiles_of_a_gpu(name, monkeypatch):
     batch = TextBatch.from_strings(texts)
     begins = np.cumsum([0, *(len(word.encode()) for word in plain(AUTOMATA[name], texts))])
     for n_bytes in (1, 2, 3, 7, 16, 256):
-        monkeypatch.setattr(split, "TILE_BYTES", n_bytes)
-        found = split.find_words(device, batch.data, indexes(batch.offsets), tables)
+        tiled = device._replace(sizes=Sizes(tile=n_bytes))
+        found = split.find_words(tiled, batch.data, indexes(batch.offsets), tables)
         assert np.array_equal(found, begins), n_bytes
 
 

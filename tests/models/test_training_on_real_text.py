@@ -14,7 +14,11 @@ import tokenizers
 
 import gputok
 from gputok import Tokenizer, WordCounts
+from gputok.corpus import Source
+from gputok.corpus.options import Sizes
 from gputok.demo import EXAMPLE
+from gputok.pipeline.count_corpus import count_corpus
+from gputok.pipeline.run import Run
 from gputok.recipes import recipe
 
 
@@ -73,12 +77,13 @@ def digest(tokenizer):
     return hashlib.sha256(tokenizer.to_str().encode()).hexdigest()
 
 
-def test_threads_and_batches_change_nothing(lines, monkeypatch):
+def test_threads_and_batches_change_nothing(lines):
     found = set()
     for threads, batch_bytes in ((1, 1 << 24), (2, 1 << 24), (8, 1000), (2, 77), (1, 1)):
-        monkeypatch.setattr("gputok.corpus.source.BATCH_BYTES", batch_bytes)
         tokenizer, trainer = recipe("bpe", vocab_size=1500)
-        tokenizer.train_from_iterator(lines, trainer, threads=threads, progress=False)
+        source = Source(lines, False, sizes=Sizes(batch=batch_bytes))
+        counts = count_corpus(tokenizer.pipeline, source, Run(threads=threads, progress=False))
+        tokenizer.train_from_word_counts(counts, trainer, threads=threads, progress=False)
         found.add(digest(tokenizer))
     assert len(found) == 1
 
