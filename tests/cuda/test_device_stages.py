@@ -98,19 +98,24 @@ def test_a_batch_that_does_not_fit_is_counted_in_halves(alone, scarce):
 
 
 def test_memory_for_one_batch_at_a_time():
-    """The next batch is copied when this one is counted, not before."""
-    device, asked = device_of("emulated", 1), []
+    """The next batch is copied when this one is counted, and not by the thread that copies ahead."""
+    device, ahead, this = device_of("emulated", 1), [], threading.get_ident()
 
     def upload(arrays):
-        asked.append(1)
-        if len(asked) % 2 == 0:
+        is_ahead = threading.get_ident() != this
+        ahead.append(is_ahead)
+        if is_ahead:
             raise MemoryError
         return device.upload(arrays)
 
     batches = [random_documents(np.random.default_rng(seed), 20) for seed in range(4)]
     data, _, counts, _ = words.count_batches(device._replace(upload=upload), numbered(batches), GPT2)
     expected = count_on_cpu(batches, SplitPlan(GPT2, False), threads=1)
-    assert len(asked) == 7 and (data == expected.data).all() and (counts == expected.counts).all()
+    assert (
+        sorted(ahead) == [False] * 4 + [True] * 4
+        and (data == expected.data).all()
+        and (counts == expected.counts).all()
+    )
 
 
 def test_a_document_that_cannot_be_cut_must_fit_into_memory(scarce):
