@@ -22,6 +22,7 @@ from children import child, end
 from gputok.kernels import reference
 from gputok.kernels.cpu import count_words as word_kernels
 from gputok.kernels.cpu import rewrite, walk, word_table
+from gputok.kernels.cuda.device import SIZES
 
 from gputok import AddedToken, Tokenizer, WordCounts, cli, models, normalizers, pre_tokenizers, trainers
 from gputok.corpus import Source
@@ -226,7 +227,7 @@ def test_devices_count_a_part_of_the_corpus_at_a_time(small_tables, tmp_path, mo
 
     def counted(memory):
         report = None if memory is None else lambda *call: calls.append(call)
-        devices = [SimpleNamespace(name=name, in_use=contextlib.nullcontext) for name in "ab"]
+        devices = [SimpleNamespace(name=name, in_use=contextlib.nullcontext, sizes=SIZES) for name in "ab"]
         return count_words(
             batches(documents, 30), plan, devices=devices, memory=memory, report=report, total=total
         )
