@@ -8,7 +8,10 @@ versions of the kernel.
 
 from __future__ import annotations
 
+import builtins
+import functools
 import itertools
+import sys
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -67,6 +70,7 @@ Bools = Annotated[Array, Elements("b1", 1)]
 U8x2 = Annotated[Array, Elements("u1", 2)]
 U16x2 = Annotated[Array, Elements("u2", 2)]
 U32x2 = Annotated[Array, Elements("u4", 2)]
+I32x2 = Annotated[Array, Elements("i4", 2)]
 U64x2 = Annotated[Array, Elements("u8", 2)]
 U16orU32 = Annotated[Array, Either("symbols", (Elements("u2", 1), Elements("u4", 1)))]
 U32orI64 = Annotated[Array, Either("places", (Elements("u4", 1), Elements("i8", 1)))]
@@ -98,12 +102,6 @@ def _with(kind: Type, picked: dict[Either, Type]) -> Any:
     return picked[kind] if isinstance(kind, Either) else kind
 
 
-def plain(kind: Any) -> Type:
-    """The type, with plain tuples instead of named tuples."""
-    kind = type_of(kind)
-    return Group(tuple(map(plain, kind.items))) if isinstance(kind, Group) else kind
-
-
 def type_of(value: Any) -> Type:
     """The type that a name, an annotation, a class or a tuple of these stands for."""
     if isinstance(value, Number | Elements | Either | Group):
@@ -115,9 +113,17 @@ def type_of(value: Any) -> Type:
     if typing.get_origin(value) is Annotated:
         return value.__metadata__[0]
     if isinstance(value, type) and issubclass(value, tuple) and hasattr(value, "_make"):
-        hints = typing.get_type_hints(value, include_extras=True)
-        return Group(tuple(map(type_of, hints.values())), value)
+        return _group(value)
     raise TypeError(f"expected the type of an argument, got {value!r}")
+
+
+@functools.cache
+def _group(of: Any) -> Group:
+    # With `from __future__ import annotations`, they are names. `typing.get_type_hints` would compile each, which takes a
+    # millisecond for the handles of a tokenizer
+    names = vars(builtins) | vars(sys.modules[of.__module__])
+    kinds = (getattr(kind, "__forward_arg__", kind) for kind in of.__annotations__.values())
+    return Group(tuple(type_of(names[kind] if isinstance(kind, str) else kind) for kind in kinds), of)
 
 
 def numba_type(kind: Type) -> Any:

@@ -154,7 +154,7 @@ STEPS = (
         "encode_words",
         "encoding words by BPE",
         (Stage("encode_words", _ALL, ("cache", "random", "positions")), Stage("encode_byte_words")),
-        ("byte_words", "character_tables", "prepare", "word_cache"),
+        ("byte_words", "character_tables", "word_cache"),
     ),
     Step(
         "encode_text",
@@ -177,10 +177,7 @@ STEPS = (
                 no_reference="its ids are those of the stages above; tests ask `tokenizers`",
             ),
         ),
-        (
-            *("new_handle", "put_bpe", "put_unigram", "put_wordlevel", "put_wordpiece", "with_memory"),
-            *("put_cache", "put_walk", "put_words"),
-        ),
+        ("new_handle", "put_steps", "with_memory"),
     ),
     Step("match_longest", "encoding words by WordPiece", (Stage("match_longest"),)),
     Step(

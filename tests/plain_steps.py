@@ -1,7 +1,6 @@
 """The steps of a pipeline before its model, and the tables of the model, as `kernels/reference/short_texts.py` takes them."""
 
 import numpy as np
-from gputok.kernels import Automaton
 from gputok.kernels.cpu.short_texts import steps as kinds
 from gputok.kernels.reference import edits, normalize, short_texts, split
 
@@ -52,13 +51,7 @@ def automata(cut):
 def plain_step(step, walks, finders):
     """A step from its handle; walks: the automata of the walks, finders: the finders of added tokens, in order."""
 
-    def number(field):
-        return int(step.slots[field, 0])
-
-    def arrays(*fields):
-        return [step.array(field) for field in fields]
-
-    match number(kinds.KIND):
+    match step["kind"]:
         case kinds.EXTRACT:
             finder = next(finders)
             tables = finder and (finder.trie, finder.options, finder.word_bits)
@@ -66,31 +59,31 @@ def plain_step(step, walks, finders):
         case kinds.WALK:
             return short_texts.cut_at(split.split_words, next(walks), np.ones((2, 2), bool), [False, False])
         case kinds.SPLIT:
-            rule = [bool(number(kinds.RULE) >> i & 1) for i in range(6)]
+            rule = [bool(step["rule"] >> i & 1) for i in range(6)]
             cut = np.array(rule[:4]).reshape(2, 2)
             return short_texts.cut_at(split.split_words, automaton_of(step), cut, rule[4:])
         case kinds.STRIP:
-            sides = number(kinds.LEFT), number(kinds.RIGHT)
-            return short_texts.cut_at(edits.strip, arrays(kinds.PAGE, kinds.MEMBER), *sides)
+            space, sides = (step["page"], step["member"]), (step["left"], step["right"])
+            return short_texts.cut_at(edits.strip, space, *sides)
         case kinds.FORM:
-            fields = kinds.PAGE, kinds.MEMBER, kinds.RANK, kinds.RANK, kinds.OFFSETS, kinds.PARTS
-            pairs = arrays(kinds.PAIR_KEYS, kinds.PAIR_VALUES)
-            form = arrays(*fields, kinds.PARTS_RANK)
+            fields = "page", "member", "n_inert", "rank", "offsets", "parts", "parts_rank"
+            pairs = step["pair_keys"], step["pair_values"]
+            form = [*map(step.__getitem__, fields)]
             return short_texts.changed_by(normalize.normalize_form, form, pairs if len(pairs[0]) else None)
         case kinds.MAP:
-            fields = kinds.PAGE, kinds.MEMBER, kinds.ASCII, kinds.REPLACEMENTS, kinds.REPLACEMENT_OFFSETS
-            return short_texts.changed_by(normalize.map_characters, arrays(*fields))
+            fields = "page", "member", "ascii", "text", "offsets"
+            return short_texts.changed_by(normalize.map_characters, [*map(step.__getitem__, fields)])
         case kinds.REPLACE:
-            return short_texts.replaced(automaton_of(step), step.array(kinds.CONTENT).tobytes())
+            return short_texts.replaced(automaton_of(step), step["content"].tobytes())
         case kinds.SPACES:
-            when, but = number(kinds.WHEN), step.array(kinds.SPELT).tobytes()
+            when, but = step["when"], step["spelt"].tobytes()
             wants = {
                 kinds.NEVER: lambda piece: False,
                 kinds.IF_ANY: lambda piece: True,
                 kinds.IF_BARE: lambda piece: is_bare(piece, but),
                 kinds.AT_START: lambda piece: is_bare(piece, but) and piece.origin[0][0] == 0,
             }
-            return short_texts.respelled(step.array(kinds.WIDTHS), bool(number(kinds.REPLACES)), wants[when])
+            return short_texts.respelled(step["table"], step["replaces"], wants[when])
 
 
 def is_bare(piece, but):
@@ -99,5 +92,5 @@ def is_bare(piece, but):
 
 
 def automaton_of(step):
-    fields = kinds.KLASS, kinds.CLASS_PAGE, kinds.CLASS_MEMBER, kinds.DELTA, kinds.ACCEPT
-    return Automaton(*map(step.array, fields), None, False)
+    """The Automaton of a Split step."""
+    return step["automaton"]

@@ -93,14 +93,14 @@ class Scratch:
 
         self._engine = engine
         handle = short_text.with_memory(engine.handle, word_cache(_CACHED_WORDS))
-        self.steps = Call(engine, engine.kernel, handle, handle.array(short_text.IDS), short_text.LONGEST)
+        self.steps = Call(engine, engine.kernel, handle, handle["ids"], short_text.LONGEST)
         self.call: Any = self.steps.given
         self.cache, self.units = None, None
         if engine.units is not None:
             self._cut_into_units(engine.units, handle)
-        self.begins: memoryview[int] = handle.array(short_text.BEGINS).data
-        self.ends: memoryview[int] = handle.array(short_text.ENDS).data
-        self.words: memoryview[int] = handle.array(short_text.WORDS).data
+        self.begins: memoryview[int] = handle["begins"].data
+        self.ends: memoryview[int] = handle["ends"].data
+        self.words: memoryview[int] = handle["words"].data
 
     def _cut_into_units(self, units: Units, handle: Handle) -> None:
         from gputok.kernels.cpu.encode_text.cache import new_cache
@@ -108,10 +108,10 @@ class Scratch:
         from gputok.kernels.cpu.short_texts import units as kernels
 
         inner = handle.copy()
-        put_steps(inner, units.inside, short_steps)
+        short_steps.put_steps(inner, units.inside)
         self.cache, self._n_bytes = new_cache(4, _FIRST_LINES), 0
         self._handle = kernels.with_memory(units.handle, inner, units.model)
-        ids = self._handle.array(kernels.IDS)
+        ids = self._handle["ids"]
         self.units = Call(self._engine, kernels.encode_units, self._handle, ids, kernels.MOST_BYTES)
         self.call = self.units.given
         self._renew(0)
@@ -119,23 +119,19 @@ class Scratch:
     def _renew(self, n_bytes: int) -> None:
         """Looks at the size of the cache and at the tables of the walk; n_bytes: of the next text."""
         from gputok.kernels.cpu.encode_text.cache import grown
-        from gputok.kernels.cpu.short_texts import units as kernels
         from gputok.pipeline.word_cache import most_lines
 
         units = self._engine.units
         assert units is not None
         assert self.cache is not None
         self.cache = grown(self.cache, most_lines())
-        kernels.put_cache(self._handle, self.cache)
-        kernels.put_walk(self._handle, units.walks.of(self._n_bytes))
+        self._handle.put(cache=self.cache, walk=units.walks.of(self._n_bytes))
         self._n_bytes = n_bytes + RENEWED_AFTER
-        self._handle.array(kernels.LEFT)[0] = self._n_bytes
+        self._handle["left"][0] = self._n_bytes
 
     def expect(self, n_bytes: int) -> None:
         """Looks at them now, if texts of so many bytes are too much for later."""
-        from gputok.kernels.cpu.short_texts import units as kernels
-
-        if self.units is not None and self._handle.array(kernels.LEFT)[0] < n_bytes:
+        if self.units is not None and self._handle["left"][0] < n_bytes:
             self._renew(n_bytes)
 
     def again(self, text: str, flags: int, why: int) -> list[int] | int:
@@ -184,13 +180,8 @@ class Engine:
         self.ids_of = code.builtins.encode_ids if code.builtins else self._ids_by_kernel
         if special is not None:
             before, after = (np.array(side["ids"], np.uint32) for side in (special.before, special.after))
-            handle.put(short_text.BEFORE, before)
-            handle.put(short_text.AFTER, after)
-            if units is not None:
-                from gputok.kernels.cpu.short_texts import units as kernels
-
-                units.handle.put(kernels.BEFORE, before)
-                units.handle.put(kernels.AFTER, after)
+            for each in (handle,) if units is None else (handle, units.handle):
+                each.put(before=before, after=after)
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Self | None:
@@ -204,12 +195,12 @@ class Engine:
         from gputok.kernels.cpu.short_texts import encode as short_text
         from gputok.kernels.cpu.short_texts import steps as short_steps
 
-        handle = short_text.new_handle()
-        kernel = _put_model(handle, pipeline.model, found.byte_level)
+        kernel, tables = _model(pipeline.model, found.byte_level)
         if kernel is None:
             return None
-        put_steps(handle, found.steps, short_steps)
-        handle.put(short_steps.ASKS_ORIGIN, pipeline.way.at_start)
+        handle = short_text.new_handle(tables)
+        short_steps.put_steps(handle, found.steps)
+        handle.put(asks_origin=pipeline.way.at_start)
         return cls(pipeline, handle, kernel, _units(pipeline, found, kernel))
 
     def _ids_by_kernel(self, call: Call, text: str, flags: int) -> list[int] | int:
@@ -247,16 +238,9 @@ class Engine:
         return [frame.n_special if frame else 0 for frame in self._frames]
 
 
-def put_steps(handle: Handle, steps: list[Handle], kernels: Any) -> None:
-    """Puts steps into a handle of `kernels`, and keeps them alive."""
-    slots = [step.slots for step in steps] or [np.zeros((kernels.N_STEP, 2), np.uint64)]
-    handle.put(kernels.STEPS, np.stack(slots))
-    handle.put(kernels.N_STEPS, len(steps))
-    handle.keep(steps)
-
-
 def _units(pipeline: Pipeline, steps: Steps, kernel: Kernel) -> Units | None:
     from gputok.kernels.cpu.short_texts import encode as short_text
+    from gputok.kernels.cpu.short_texts import steps as short_steps
     from gputok.kernels.cpu.short_texts import units as kernels
     from gputok.pipeline.encode_units import Walked, engine_of
     from gputok.pipeline.text_steps import unit_steps
@@ -267,12 +251,12 @@ def _units(pipeline: Pipeline, steps: Steps, kernel: Kernel) -> Units | None:
     if found is None or not isinstance(engine, Walked):
         return None
     spaces = {
-        Before.NONE: kernels.NEVER,
-        Before.ANY: kernels.IF_ANY,
-        Before.BARE: kernels.IF_BARE,
-        Before.FIRST: kernels.AT_START,
+        Before.NONE: short_steps.NEVER,
+        Before.ANY: short_steps.IF_ANY,
+        Before.BARE: short_steps.IF_BARE,
+        Before.FIRST: short_steps.AT_START,
     }
-    space = spaces[way.before] if way.unit is Unit.LINE else kernels.NEVER
+    space = spaces[way.before] if way.unit is Unit.LINE else short_steps.NEVER
     models = [
         short_text.encode_bpe,
         short_text.encode_wordpiece,
@@ -282,12 +266,12 @@ def _units(pipeline: Pipeline, steps: Steps, kernel: Kernel) -> Units | None:
     handle = kernels.new_handle(found.before, found.alone, space)
     words = pipeline.model.byte_words if steps.byte_level and not found.inside else None
     if words is not None:
-        kernels.put_words(handle, words)
+        handle.put(grouped=True, words=words)
     return Units(handle, found.inside, engine.walks, models.index(kernel))
 
 
-def _put_model(handle: Handle, model: Model, byte_level: bool) -> Kernel | None:
-    """Puts the tables of a model into a handle, and returns the kernel for them; None: a handle can't hold the model."""
+def _model(model: Model, byte_level: bool) -> tuple[Kernel | None, Any]:
+    """Returns the kernel for a model, and the tables that it takes; None: a handle can't hold the model."""
     from gputok import models
     from gputok.kernels.cpu.lookup import NONE
     from gputok.kernels.cpu.short_texts import encode as short_text
@@ -296,26 +280,21 @@ def _put_model(handle: Handle, model: Model, byte_level: bool) -> Kernel | None:
         case models.BPE():
             tables = model.tables(byte_level)
             if tables is None or (len(tables.unk) and tables.unk[0] == NONE):
-                return None
+                return None, None
             if len(tables.fallback) and len(tables.prefix) + len(tables.suffix):
-                return None  # a character can become more tokens than it has bytes
-            short_text.put_bpe(handle, tables)
-            return short_text.encode_bpe
+                return None, None  # a character can become more tokens than it has bytes
+            return short_text.encode_bpe, tables
         case models.WordPiece() if not byte_level:
-            if model.tables.unk == NONE:
-                return None
-            short_text.put_wordpiece(handle, model.tables)
-            return short_text.encode_wordpiece
+            known = model.tables.unk != NONE
+            return short_text.encode_wordpiece if known else None, model.tables
         case models.Unigram() if not byte_level:
-            short_text.put_unigram(handle, model.tables)
-            return short_text.encode_unigram
+            return short_text.encode_unigram, model.tables
         case models.WordLevel() if not byte_level:
             unk = model.vocabulary.find([model.unk_token])[0]
             names = model.vocabulary.strings, model.vocabulary.ids
-            short_text.put_wordlevel(handle, *names, -1 if unk is None else unk)
-            return short_text.encode_wordlevel
+            return short_text.encode_wordlevel, short_text.WordLevelTables(*names, -1 if unk is None else unk)
         case _:
-            return None
+            return None, None
 
 
 def _trims(pipeline: Pipeline) -> list[bool] | None:

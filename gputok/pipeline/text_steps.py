@@ -59,7 +59,7 @@ def unit_steps(pipeline: Pipeline, steps: Steps) -> UnitSteps | None:
     first, *others = steps.steps
     changes, second, cuts = others[: steps.n_changes], others[steps.n_changes], others[steps.n_changes + 1 :]
     if pipeline.way.unit is Unit.WORD:
-        seldom = all(step.is_number(kernels.KIND, kernels.FORM) for step in changes)
+        seldom = all(step.of is kernels.Form for step in changes)
         return UnitSteps([first, *changes, second], []) if seldom else None
     before = [first, second] if pipeline.normalizer is None else [first]
     if pipeline.way.unit is Unit.LINE:
@@ -67,32 +67,17 @@ def unit_steps(pipeline: Pipeline, steps: Steps) -> UnitSteps | None:
     return UnitSteps(before, [*changes, *cuts], alone=pipeline.way.at_start)
 
 
-def _step(kind: int, **fields: Any) -> Handle:
-    step = Handle(kernels.N_STEP)
-    step.put(kernels.KIND, kind)
-    for name, value in fields.items():
-        step.put(getattr(kernels, name), value)
-    return step
+def _step(of: Any, kind: int, *more: Any) -> Handle:
+    """Makes a step of a class; more: its fields after the kind."""
+    return Handle(of, kernels.N_STEP, **of(kind, *more)._asdict())
 
 
 def _extract(pipeline: Pipeline, normalized: bool) -> Handle:
     finder = pipeline.added.finder(normalized)
     if finder is None:
-        return _step(kernels.EXTRACT)
-    classes, children, strings = finder.trie
-    first, few = finder.first
-    return _step(
-        kernels.EXTRACT,
-        CLASSES=classes,
-        CHILDREN=children,
-        N_CLASSES=children.shape[1],
-        STRINGS=strings,
-        FIRST=first,
-        FEW=few,
-        OPTIONS=finder.options,
-        WORD_BITS=finder.word_bits,
-        IDS=finder.ids,
-    )
+        return Handle(kernels.Extract, kernels.N_STEP, kind=kernels.EXTRACT)
+    rest = *finder.first, finder.options, finder.word_bits, finder.ids
+    return _step(kernels.Extract, kernels.EXTRACT, *finder.trie, *rest)
 
 
 # -- normalizers
@@ -130,8 +115,8 @@ def _changes(normalizer: Normalizer | None) -> list[Handle]:
             return [_replace(normalizer)]
         case normalizers.Strip():
             space = character_map("whitespace")
-            sides = {"LEFT": normalizer.strip_left, "RIGHT": normalizer.strip_right}
-            return [_step(kernels.STRIP, PAGE=space.page, MEMBER=space.member, **sides)]
+            sides = normalizer.strip_left, normalizer.strip_right
+            return [_step(kernels.Strip, kernels.STRIP, space.page, space.member, *sides)]
         case _:
             raise OtherStepError
 
@@ -141,48 +126,20 @@ _WIDEST = 4  # the largest number of bytes that can replace one byte
 
 def _form(name: str, compose: bool) -> Handle:
     form = normalization_form(name)
-    pairs = compositions() if compose else None
-    return _step(
-        kernels.FORM,
-        PAGE=form.page,
-        MEMBER=form.member,
-        N_INERT=form.n_inert,
-        RANK=form.rank,
-        OFFSETS=form.offsets,
-        PARTS=form.parts,
-        PARTS_RANK=form.parts_rank,
-        PAIR_KEYS=np.empty(0, np.uint64) if pairs is None else pairs.pair,
-        PAIR_VALUES=np.empty(0, np.uint32) if pairs is None else pairs.to,
-    )
+    pairs = compositions() if compose else (np.empty(0, np.uint64), np.empty(0, np.uint32))
+    return _step(kernels.Form, kernels.FORM, *form, *pairs)
 
 
 def _map(name: str) -> Handle:
-    table = character_map(name)
-    return _step(
-        kernels.MAP,
-        PAGE=table.page,
-        MEMBER=table.member,
-        ASCII=table.ascii,
-        REPLACEMENTS=table.text,
-        REPLACEMENT_OFFSETS=table.offsets,
-    )
+    return _step(kernels.Map, kernels.MAP, *character_map(name))
 
 
 def _precompiled(normalizer: normalizers.Precompiled) -> Handle:
     from gputok.kernels.cpu.precompiled import measured
 
     units, texts = normalizer.tables
-    plain, longest = measured(units, texts)
-    page, member = grapheme_classes()
-    return _step(
-        kernels.PRECOMPILED,
-        UNITS=units,
-        STRINGS_OF=texts,
-        PLAIN=plain,
-        LONGEST_STRING=longest,
-        PAGE=page,
-        MEMBER=member,
-    )
+    classes = grapheme_classes()
+    return _step(kernels.Precompiled, kernels.PRECOMPILED, units, texts, *classes, *measured(units, texts))
 
 
 def _replace(normalizer: normalizers.Replace) -> Handle:
@@ -193,14 +150,14 @@ def _replace(normalizer: normalizers.Replace) -> Handle:
     if not isinstance(machine, tuple):
         raise OtherStepError
     matches = np.ones((2, 2), bool), np.array([True, False])
-    return _split(machine, *matches, step=kernels.REPLACE, CONTENT=np.frombuffer(content, np.uint8))
+    return _split(machine, *matches, kernels.REPLACE, content)
 
 
 def _spaces(replacements: dict[int, bytes], before: bytes, when: int, but: bytes = b"") -> Handle:
     """Replaces bytes, and puts `before` before pieces; `when` IF_BARE: of pieces that begin with neither a space nor `but`."""
     table = byte_table(tuple(replacements.items()), before)
     spelt = np.frombuffer(but, np.uint8)
-    return _step(kernels.SPACES, WIDTHS=table, WHEN=when, SPELT=spelt, REPLACES=bool(replacements))
+    return _step(kernels.Spaces, kernels.SPACES, table, when, spelt, bool(replacements))
 
 
 # -- pre-tokenizers
@@ -245,37 +202,15 @@ def _metaspace(pre_tokenizer: pre_tokenizers.Metaspace) -> Steps:
 
 
 def _split(
-    automaton: Automaton, cut: np.ndarray, drop: np.ndarray, step: int = kernels.SPLIT, **more: Any
+    automaton: Automaton, cut: np.ndarray, drop: np.ndarray, kind: int = kernels.SPLIT, content: bytes = b""
 ) -> Handle:
     from gputok.kernels.cpu.split import rule_of
 
-    return _step(
-        step,
-        KLASS=automaton.ascii_class,
-        CLASS_PAGE=automaton.page,
-        CLASS_MEMBER=automaton.member,
-        DELTA=automaton.delta,
-        ACCEPT=automaton.accept,
-        N_COLUMNS=automaton.delta.shape[1],
-        RULE=rule_of(cut, drop, keep_empty=step == kernels.REPLACE),
-        **more,
-    )
+    rule = rule_of(cut, drop, keep_empty=kind == kernels.REPLACE)
+    return _step(kernels.Split, kind, automaton, rule, np.frombuffer(content, np.uint8))
 
 
 def _walk(automaton: Any) -> Handle:
     from gputok.kernels.cpu.walk import prepare
 
-    walk = prepare(automaton)
-    width = len(walk.step) - len(walk.delta)
-    return _step(
-        kernels.WALK,
-        KLASS=walk.klass,
-        CLASS_PAGE=walk.page,
-        CLASS_MEMBER=walk.member,
-        PAIR=walk.pair,
-        STEP=walk.step,
-        DELTA=walk.delta,
-        ACCEPT=walk.accept,
-        WIDTH=width,
-        FRESH=len(walk.delta) // width,
-    )
+    return _step(kernels.WalkStep, kernels.WALK, prepare(automaton))

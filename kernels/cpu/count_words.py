@@ -14,7 +14,7 @@ from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U3, U4, U32, U64
 from gputok.kernels.cpu.primitives.hashing import same_bytes
-from gputok.kernels.cpu.primitives.memory import copy, leading_zeros, prefetch, scratch, tail, view
+from gputok.kernels.cpu.primitives.memory import as_views, copy, leading_zeros, prefetch, scratch, tail, view
 from gputok.kernels.cpu.walk import (
     BLOCK_BYTES,
     END_OF_TEXT,
@@ -22,7 +22,6 @@ from gputok.kernels.cpu.walk import (
     Walk,
     fill_block,
     walk_block,
-    walk_views,
 )
 from gputok.kernels.cpu.word_table import (
     N_KEY_MASKS,
@@ -89,7 +88,7 @@ def count_words(
 def _count_words(data, offsets, document, start, stop, position, walk, table):
     """Returns `stop`, or the byte where the table had too little room."""
     data, offsets = view(data, np.uint8), view(offsets, np.int64)
-    n_block, views_of_walk = BLOCK_BYTES + MARGIN, walk_views(walk)
+    n_block, views_of_walk = BLOCK_BYTES + MARGIN, as_views(walk)
     text, codes, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint8), scratch(n_block, np.uint32)
     masks, keys = scratch(N_KEY_MASKS, np.uint64), scratch(2 * N_KEYS, np.uint64)
     homes, missing = scratch(N_KEYS, np.uint64), scratch(N_KEYS, np.uint64)

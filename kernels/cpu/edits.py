@@ -29,11 +29,12 @@ def splice(
     """
     pieces, _keep = pieces_of(start, end, None)
     cuts = pointer(rows), pointer(cut_start), pointer(cut_end), pointer(origin)
-    return _splice(pointer(data), pieces, cuts, pointer(content), len(content), bool(aligned))
+    return splice_pieces(pointer(data), pieces, cuts, pointer(content), len(content), bool(aligned))
 
 
 @kernel(i64, (i64, i64, i64, i64), (i64, i64, i64, i64), i64, i64, boolean)
-def _splice(data, pieces, cuts, content, width, aligned):
+def splice_pieces(data, pieces, cuts, content, width, aligned):
+    """`splice`, with the addresses of `arrays.pointer`; width: bytes of `content`."""
     data, content = view(data, np.uint8), view(content, np.uint8)
     start, end, _, n_pieces = views_of(pieces)
     rows, cut_start = view(cuts[0], np.int64), view(cuts[1], np.int64)
@@ -125,11 +126,12 @@ def strip(
     -> start, end int64[n_pieces]; a piece of nothing but space becomes empty, at its end.
     """
     pieces, _keep = pieces_of(start, end, frozen)
-    return _strip(pointer(data), pieces, pointer(space[0]), pointer(space[1]), bool(left), bool(right))
+    return strip_pieces(pointer(data), pieces, pointer(space[0]), pointer(space[1]), bool(left), bool(right))
 
 
 @kernel(i64, (i64, i64, i64, i64), i64, i64, boolean, boolean)
-def _strip(data, pieces, page, member, left, right):
+def strip_pieces(data, pieces, page, member, left, right):
+    """`strip`, with the addresses of `arrays.pointer`."""
     data, page, member = view(data, np.uint8), view(page, np.uint16), view(member, np.uint16)
     start, end, frozen, n_pieces = views_of(pieces)
     new_start, new_end = np.empty(n_pieces, np.int64), np.empty(n_pieces, np.int64)

@@ -11,7 +11,7 @@ from gputok.kernels import Pairs, Strings
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.constants import LOW32, U0, U1, U32
 from gputok.kernels.cpu.primitives.hashing import hash_bytes, hash_pair, same_bytes
-from gputok.kernels.cpu.primitives.memory import as_array, scratch, view
+from gputok.kernels.cpu.primitives.memory import as_array, as_views, scratch, view
 from gputok.kernels.cpu.primitives.utf8 import decode, width
 from gputok.kernels.signatures import boolean, i16, i64, u8, u32
 
@@ -31,28 +31,16 @@ def capacity_for(n: int) -> int:
 
 
 @kernel(inline=True)
-def strings_of(strings):
-    """Strings as `find_among` and `find_hashed` take them: views of the arrays, and the number of slots - 1."""
-    slots, data, offsets = view(strings.slots), view(strings.data), view(strings.offsets, np.uint64)
-    return slots, data, offsets, np.uint64(len(strings.slots) - 1)
-
-
-@kernel(inline=True)
 def find_string(strings, text, begin, n):
-    """The index of n bytes from text[begin] on among `strings`, or -1."""
-    return find_among(strings_of(strings), text, begin, n)
-
-
-@kernel(inline=True)
-def find_among(strings, text, begin, n):
-    """Like `find_string`, with the result of `strings_of`."""
+    """The index of n bytes from text[begin] on among the views of Strings, or -1."""
     return find_hashed(strings, hash_bytes(text, begin, n), text, begin, n)
 
 
 @kernel(inline=True)
 def find_hashed(strings, h, text, begin, n):
-    """Like `find_among`, with the hash of the bytes."""
-    slots, data, offsets, mask = strings
+    """Like `find_string`, with the hash of the bytes."""
+    slots, data, offsets = strings
+    mask = np.uint64(len(slots) - 1)
     at = h & mask
     while True:
         slot = slots[at]
@@ -60,8 +48,8 @@ def find_hashed(strings, h, text, begin, n):
             return np.int64(-1)
         if slot >> U32 == h >> U32:
             index = (slot & LOW32) - U1
-            first = offsets[index]
-            if offsets[index + U1] - first == n and same_bytes(data, first, text, begin, n):
+            first = np.uint64(offsets[index])
+            if np.uint64(offsets[index + U1]) - first == n and same_bytes(data, first, text, begin, n):
                 return np.int64(index)
         at = (at + U1) & mask
 
@@ -76,11 +64,11 @@ def index_strings(data: np.ndarray, offsets: np.ndarray) -> Strings:
 
 @kernel(Strings)
 def _index_strings(strings):
-    mask = np.uint64(len(strings.slots) - 1)
-    slots, data, offsets = view(strings.slots), view(strings.data), view(strings.offsets, np.uint64)
-    for i in range(len(strings.offsets) - 1):
-        first = offsets[i]
-        n = offsets[i + 1] - first
+    slots, data, offsets = as_views(strings)
+    mask = np.uint64(len(slots) - 1)
+    for i in range(len(offsets) - 1):
+        first = np.uint64(offsets[i])
+        n = np.uint64(offsets[i + 1]) - first
         h = hash_bytes(data, first, n)
         at = h & mask
         while True:
@@ -88,8 +76,8 @@ def _index_strings(strings):
             if slot == U0:
                 break
             if slot >> U32 == h >> U32:
-                other = offsets[(slot & LOW32) - U1]
-                if offsets[slot & LOW32] - other == n and same_bytes(data, other, data, first, n):
+                other = np.uint64(offsets[(slot & LOW32) - U1])
+                if np.uint64(offsets[slot & LOW32]) - other == n and same_bytes(data, other, data, first, n):
                     break
             at = (at + U1) & mask
         slots[at] = (h >> U32 << U32) | np.uint64(i + 1)
@@ -104,7 +92,7 @@ def find_strings(strings: Strings, data: np.ndarray, start: np.ndarray, end: np.
 
 @kernel(Strings, u8[:], i64[:], i64[:], i64[:])
 def _find_strings(strings, data, start, end, found):
-    text = view(data)
+    text, strings = view(data), as_views(strings)
     for i in range(len(start)):
         found[i] = find_string(strings, text, np.uint64(start[i]), np.uint64(end[i] - start[i]))
 
@@ -165,7 +153,7 @@ def _join_pairs(strings, left, right, prefix_length, unique, joined):
         if same and same_bytes(text, np.uint64(offsets[guess]), spelled, U0, np.uint64(n)):
             joined[i] = guess
         else:
-            joined[i] = find_string(strings, spelled, U0, np.uint64(n))
+            joined[i] = find_string(as_views(strings), spelled, U0, np.uint64(n))
         guess = joined[i] + 1
 
 
@@ -195,15 +183,9 @@ def _index_pairs(left, right, rank, pairs):
 
 
 @kernel(inline=True)
-def pairs_of(pairs):
-    """Pairs as `rank_of` takes them: the slots, their number - 1, and the bits."""
-    return view(pairs.slots), np.uint64(len(pairs.slots) - 1), np.uint64(pairs.bits)
-
-
-@kernel(inline=True)
 def rank_of(pairs, left, right):
-    """The rank of a pair, or NONE; `pairs` is the result of `pairs_of`."""
-    slots, mask, bits = pairs
+    """The rank of a pair among the views of Pairs, or NONE."""
+    slots, mask, bits = pairs.slots, np.uint64(len(pairs.slots) - 1), np.uint64(pairs.bits)
     key = np.uint64(left) << bits | np.uint64(right)
     rank_bits = np.uint64(64) - bits - bits
     at = hash_pair(key) & mask
@@ -225,7 +207,7 @@ def pair_ranks(pairs, numbers):
 
 @kernel(Pairs, u32[:], u32[:, :])
 def _pair_ranks(pairs, numbers, ranks):
-    table = pairs_of(pairs)
+    table = as_views(pairs)
     for i in range(len(numbers)):
         for j in range(len(numbers)):
             ranks[i, j] = rank_of(table, numbers[i], numbers[j])

@@ -7,7 +7,7 @@ from gputok.kernels import WordPieceTables
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import U0, U1
-from gputok.kernels.cpu.primitives.memory import view
+from gputok.kernels.cpu.primitives.memory import as_views, view
 from gputok.kernels.cpu.trie import ROOT, follow
 from gputok.kernels.signatures import i64, u32
 
@@ -30,14 +30,7 @@ def match_longest(data, start, end, tables):
 def _match_longest(words, tables, tokens, rows):
     data, starts, ends = view(words[0], np.uint8), view(words[1], np.int64), view(words[2], np.int64)
     out = view(tokens[0]), view(tokens[1]), view(tokens[2])
-    pieces = word_pieces(
-        view(tables.edges),
-        len(tables.edges),
-        view(tables.prefix),
-        len(tables.prefix),
-        tables.max_chars,
-        tables.unk,
-    )
+    pieces = word_pieces(as_views(tables))
     t = np.int64(0)
     for w in range(len(rows) - 1):
         rows[w] = t
@@ -47,13 +40,13 @@ def _match_longest(words, tables, tokens, rows):
 
 
 @kernel(inline=True)
-def word_pieces(edges, n_edges, prefix, n_prefix, max_chars, unk):
-    """The tables as `match_word` takes them."""
-    mask = np.uint64(n_edges - 1)
+def word_pieces(tables):
+    """The views of WordPieceTables as `match_word` takes them."""
+    edges, mask = tables.edges, np.uint64(len(tables.edges) // 2 - 1)
     after_prefix = np.uint64(ROOT)  # the node where a token that continues a word begins
-    for i in range(n_prefix):
-        after_prefix = follow(edges, mask, after_prefix, prefix[i])[0]
-    return edges, mask, after_prefix, max_chars, unk
+    for i in range(len(tables.prefix)):
+        after_prefix = follow(edges, mask, after_prefix, tables.prefix[i])[0]
+    return edges, mask, after_prefix, tables.max_chars, tables.unk
 
 
 @kernel(inline=True)

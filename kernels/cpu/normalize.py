@@ -167,11 +167,12 @@ def map_characters(
     """Maps each character by `table` (CharacterMap of gputok/text/unicode_maps.py), whatever its neighbours are."""
     pieces, _keep = pieces_of(start, end, frozen)
     n_bytes = int((end - start).sum())
-    return _map_characters(pointer(data), pieces, tuple(map(pointer, table)), n_bytes, bool(aligned))
+    return map_pieces(pointer(data), pieces, tuple(map(pointer, table)), n_bytes, bool(aligned))
 
 
 @kernel(i64, (i64, i64, i64, i64), (i64, i64, i64, i64, i64), i64, boolean)
-def _map_characters(data, pieces, table, n_bytes, aligned):
+def map_pieces(data, pieces, table, n_bytes, aligned):
+    """`map_characters`, with the addresses of `arrays.pointer`; n_bytes: of all pieces."""
     data, page, member = view(data, np.uint8), view(table[0], np.uint16), view(table[1], np.uint16)
     table = page, member, view(table[2], np.uint8), view(table[3], np.uint8), view(table[4], np.uint32)
     start, end, frozen, n_pieces = views_of(pieces)
@@ -250,11 +251,12 @@ def normalize_form(
     tables = *map(pointer, (page, member, rank, offsets, parts, parts_rank)), n_inert
     keys, values = (None, None) if compositions is None else compositions
     pairs = pointer(keys), pointer(values), 0 if keys is None else len(keys)
-    return _normalize_form(pointer(data), pieces, tables, pairs, int((end - start).sum()), bool(aligned))
+    return normalize_pieces(pointer(data), pieces, tables, pairs, int((end - start).sum()), bool(aligned))
 
 
 @kernel(i64, (i64, i64, i64, i64), (i64, i64, i64, i64, i64, i64, i64), (i64, i64, i64), i64, boolean)
-def _normalize_form(data, pieces, tables, pairs, n_bytes, aligned):
+def normalize_pieces(data, pieces, tables, pairs, n_bytes, aligned):
+    """`normalize_form`, with the addresses of `arrays.pointer`; n_bytes: of all pieces."""
     data, page, member = view(data, np.uint8), view(tables[0], np.uint16), view(tables[1], np.uint16)
     start, end, frozen, n_pieces = views_of(pieces)
     ranks_of, part_offsets = view(tables[2], np.uint8), view(tables[3], np.uint32)

@@ -30,7 +30,9 @@ def normalize_precompiled(data, start, end, frozen, trie, texts, graphemes, alig
     plain, longest = measured(trie, texts)
     tables = pointer(trie), len(trie), pointer(texts), len(texts), *map(pointer, graphemes)
     tables = *tables, pointer(plain), longest
-    return _normalize_precompiled(pointer(data), pieces, tables, int((end - start).sum()), bool(aligned))
+    return normalize_precompiled_pieces(
+        pointer(data), pieces, tables, int((end - start).sum()), bool(aligned)
+    )
 
 
 def measured(trie: np.ndarray, texts: np.ndarray) -> tuple[np.ndarray, int]:
@@ -54,7 +56,8 @@ def _measure(trie, n_units, texts, n_texts, plain):
 
 
 @kernel(i64, (i64, i64, i64, i64), (i64, i64, i64, i64, i64, i64, i64, i64), i64, boolean)
-def _normalize_precompiled(data, pieces, tables, n_bytes, aligned):
+def normalize_precompiled_pieces(data, pieces, tables, n_bytes, aligned):
+    """`normalize_precompiled`, with the addresses of `arrays.pointer`; n_bytes: of all pieces."""
     data = view(data, np.uint8)
     start, end, frozen, n_pieces = views_of(pieces)
     trie, n_units, texts, n_texts = (
@@ -76,7 +79,7 @@ def _normalize_precompiled(data, pieces, tables, n_bytes, aligned):
             copy_run(data, i, stop - i, owned(new), n, owned(source), aligned)
             n, i = n + stop - i, stop
         # The end of the current cluster, the next old character that is not used up, and the last new character with
-        # the number of characters that it adds (see _normalize_form): 1, 0, or -k if it uses up k more. The last new
+        # the number of characters that it adds (see normalize_pieces): 1, 0, or -k if it uses up k more. The last new
         # character is written late, since removing the next old character changes that number.
         state = i, i, np.int64(-1), 0
         first = i

@@ -62,12 +62,13 @@ def rewrite_bytes(
     start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
     pieces = pointer(start), pointer(end), pointer(mode), len(start)
     origin = (pointer(None),) * 2 if alignment is None else (pointer(alignment[0]), pointer(alignment[1]))
-    out, offsets, *aligned = _rewrite_bytes(pointer(data), pieces, pointer(table), origin)
+    out, offsets, *aligned = rewrite_pieces(pointer(data), pieces, pointer(table), origin)
     return out, offsets, None if alignment is None else tuple(aligned)
 
 
 @kernel(i64, (i64, i64, i64, i64), i64, (i64, i64))
-def _rewrite_bytes(data, pieces, table, origin):
+def rewrite_pieces(data, pieces, table, origin):
+    """`rewrite_bytes`, with the addresses of `arrays.pointer`."""
     data, n_pieces = view(data, np.uint8), pieces[3]
     start, end, mode = view(pieces[0], np.int64), view(pieces[1], np.int64), view(pieces[2], np.uint8)
     old_start, old_end = view(origin[0], np.int32), view(origin[1], np.int32)

@@ -9,7 +9,7 @@ from gputok.kernels import DEAD, Automaton
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import U1, U3, U7
-from gputok.kernels.cpu.primitives.memory import as_array, grown, is_given, scratch, view
+from gputok.kernels.cpu.primitives.memory import as_array, as_views, grown, is_given, scratch, view
 from gputok.kernels.cpu.primitives.utf8 import decode_wide, width
 from gputok.kernels.cpu.walk import (
     BLOCK_BYTES,
@@ -18,7 +18,6 @@ from gputok.kernels.cpu.walk import (
     Walk,
     fill_block,
     walk_block,
-    walk_views,
 )
 from gputok.kernels.signatures import i64, u8
 
@@ -51,7 +50,7 @@ def split_words(
     rule = rule_of(cut, drop, keep_empty)
     between = int(end[-1] - start[0]) if len(start) else 0  # a guess: the kernel makes more room
     capacity = len(start) + max(between, 0) // 4 + 16
-    return _split_words(pointer(data), pieces, tables, n_classes, rule, capacity)
+    return split_pieces(pointer(data), pieces, tables, n_classes, rule, capacity)
 
 
 def find_words(data: np.ndarray, offsets: np.ndarray, automaton: Walk) -> np.ndarray:
@@ -92,7 +91,7 @@ def _cut_bytes(n_bytes: int) -> int:
 def _find_cuts(data, offsets, document, start, stop, walk, cuts):
     """Sets the bits of `cuts`, which has room for those of the bytes start:stop."""
     data, offsets, bits, first = view(data, np.uint8), view(offsets, np.int64), view(cuts), start
-    n_block, views_of_walk = BLOCK_BYTES + MARGIN, walk_views(walk)
+    n_block, views_of_walk = BLOCK_BYTES + MARGIN, as_views(walk)
     text, codes, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint8), scratch(n_block, np.uint32)
     while start < stop:
         copied, n_bytes, document = fill_block(
@@ -179,7 +178,8 @@ def _add_word(starts, ends, n, begin, end, flag, rule):
 
 
 @kernel(i64, (i64, i64, i64, i64), (i64, i64, i64, i64, i64), i64, i64, i64)
-def _split_words(data, pieces, tables, n_classes, rule, capacity):
+def split_pieces(data, pieces, tables, n_classes, rule, capacity):
+    """`split_words`, with the addresses of `arrays.pointer`; capacity: of the lists at first."""
     data, n_pieces = view(data, np.uint8), pieces[3]
     start, end, frozen = view(pieces[0], np.int64), view(pieces[1], np.int64), view(pieces[2], np.uint8)
     classes = view(tables[0], np.uint8), view(tables[1], np.uint16), view(tables[2], np.uint8)

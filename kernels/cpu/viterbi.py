@@ -15,7 +15,7 @@ from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.lookup import NONE
 from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import U1
-from gputok.kernels.cpu.primitives.memory import scratch, view
+from gputok.kernels.cpu.primitives.memory import as_views, scratch, view
 from gputok.kernels.cpu.primitives.random_numbers import next_random
 from gputok.kernels.cpu.primitives.utf8 import width
 from gputok.kernels.cpu.trie import ROOT, follow
@@ -117,22 +117,15 @@ def write_path(data, first, n, options, path, tokens, t):
 
 @kernel(inline=True)
 def options_of(tables):
-    """The tables as `write_path` takes them."""
-    edges, fallback = view(tables.edges), view(tables.fallback)
-    return (
-        edges,
-        np.uint64(len(tables.edges) - 1),
-        tables.unk,
-        tables.single,
-        fallback,
-        len(tables.fallback) > 0,
-    )
+    """The views of UnigramTables as `write_path` takes them."""
+    mask, has_fallback = np.uint64(len(tables.edges) // 2 - 1), len(tables.fallback) > 0
+    return tables.edges, mask, tables.unk, tables.single, tables.fallback, has_fallback
 
 
 @kernel((i64, i64, i64), UnigramTables, (u32[:], i64[:], i64[:]), i64[:])
 def _viterbi(words, tables, tokens, rows):
     data, starts, ends = view(words[0], np.uint8), view(words[1], np.int64), view(words[2], np.int64)
-    model = options_of(tables), view(tables.scores), tables.unk_score
+    model = options_of(as_views(tables)), view(tables.scores), tables.unk_score
     n_words = len(rows) - 1
     longest = longest_word(starts, ends, n_words)
     best, origin = scratch(longest + 1, np.float64), scratch(longest + 1, np.int32)
@@ -319,7 +312,7 @@ def _sample_paths(words, tables, alpha, n_best, random, tokens, rows):
     longest = longest_word(starts, ends, n_words)
     origin, arc = scratch(longest + 1, np.int32), scratch(longest + 1, np.uint32)
     after = scratch(longest + 1, np.int32)
-    options, path = options_of(tables), (origin, arc, after)
+    options, path = options_of(as_views(tables)), (origin, arc, after)
     out = view(tokens[0]), view(tokens[1]), view(tokens[2])
     t = np.int64(0)
     for w in range(n_words):

@@ -165,8 +165,3 @@ def test_truncation_and_padding(tokenizer, theirs):
         for made in (tokenizer, theirs):
             made.no_truncation()
             made.no_padding()
-
-
-def test_a_cache_of_ids_of_two_bytes_is_refused():
-    with pytest.raises(ValueError, match="ids of four bytes"):
-        kernels.put_cache(None, new_cache(2, 2))

@@ -306,7 +306,7 @@ class BPE(Model):
         """Tokenizes the pieces data[start[i]:end[i]]; see `Model.tokenize_pieces`."""
         from gputok.kernels.cpu.encode_words import encode_words, word_cache
 
-        tables = self._prepared_bytes if byte_level else self._prepared
+        tables = self.tables(byte_level)
         if tables is None:
             return base.tokenize_byte_level(self, data, start, end)
         caches = self._caches[byte_level]  # shared by threads: pop and append of a list are atomic
@@ -327,7 +327,7 @@ class BPE(Model):
         self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool
     ) -> tuple[Ids, Positions]:
         """Like `tokenize_pieces`, but returns only ids and rows and bypasses the word cache."""
-        tables = self._prepared_bytes if byte_level else self._prepared
+        tables = self.tables(byte_level)
         if tables is None:
             return super().encode_words(data, start, end, byte_level=byte_level)
         check_lengths(start, end, "word")
@@ -365,18 +365,6 @@ class BPE(Model):
         if not self.dropout:
             return np.ones(1, np.uint64)
         return np.frombuffer(os.urandom(8), np.uint64) | np.uint64(1)
-
-    @derived
-    def _prepared(self) -> Any:
-        from gputok.kernels.cpu.encode_words import prepare
-
-        return prepare(self._tables)
-
-    @derived
-    def _prepared_bytes(self) -> Any:
-        from gputok.kernels.cpu.encode_words import prepare
-
-        return None if self._byte_tables is None else prepare(self._byte_tables)
 
     @derived
     def cuts(self) -> Automaton | None:

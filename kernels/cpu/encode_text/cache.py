@@ -31,7 +31,7 @@ from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.constants import ALL, GOLDEN, U0, U1, U2, U3, U4, U8, U16, U32
 from gputok.kernels.cpu.primitives.hashing import mix, same_long
 from gputok.kernels.cpu.primitives.memory import (
-    View,
+    as_views,
     copy,
     leading_zeros,
     likely,
@@ -120,34 +120,20 @@ def grown(cache: WordCache, most_lines: int) -> WordCache:
     return enlarged(cache, 4 if few else 2)
 
 
-class Views(NamedTuple):
-    """A cache as a hot loop sees it. The number of a slot or a line is the place where it begins in `slots`."""
-
-    slots: View  # of uint64
-    shift: np.uint64  # hash >> shift << 3 is its line
-    ring: View  # of uint8
-    mask: np.uint64  # of a position in the ring
-    ghosts: View  # of uint32
-    head: View  # of uint64
-
-
-@kernel(inline=True)
-def views(cache):
-    """The views of a cache."""
-    return Views(
-        view(cache.slots),
-        leading_zeros(np.uint64(len(cache.slots))) + U2,
-        view(cache.ring),
-        np.uint64(len(cache.ring) - 1),
-        view(cache.ghosts),
-        view(cache.head),
-    )
+# The functions below take the views of a WordCache. The number of a slot or a line is the index where it begins in `slots`.
 
 
 @kernel(inline=True)
 def line_of(cache, low, high):
     """The line that can hold a word with this key."""
-    return ((low * GOLDEN) ^ (high * _HIGH)) >> cache.shift << U3
+    shift = leading_zeros(np.uint64(len(cache.slots))) + U4  # a line has eight numbers
+    return ((low * GOLDEN) ^ (high * _HIGH)) >> shift << U3
+
+
+@kernel(inline=True)
+def in_ring(cache, position):
+    """The index in the ring of what was written at a position."""
+    return position & np.uint64(len(cache.ring) - 1)
 
 
 @kernel(inline=True)
@@ -182,14 +168,14 @@ def is_long(high):
 @kernel(inline=True)
 def is_there(cache, position):
     """Whether the ring still holds what was written at a position."""
-    return cache.head[0] - position <= cache.mask + U1
+    return cache.head[0] - position <= np.uint64(len(cache.ring))
 
 
 @kernel(inline=True)
 def reserve(cache, n):
     """A position with room for n bytes in a row, at most the size of the ring."""
     position = cache.head[0]
-    left = cache.mask + U1 - (position & cache.mask)
+    left = np.uint64(len(cache.ring)) - in_ring(cache, position)
     if left < n:
         position += left
     cache.head[0] = position + n
@@ -202,12 +188,12 @@ def _move(cache, larger):
 
     A line of the larger cache gets words of two lines that lie side by side; of more than two, one is lost.
     """
-    old, new = views(cache), views(larger)
-    size, position = old.mask + U1, old.head[0]
+    old, new = as_views(cache), as_views(larger)
+    size, position = np.uint64(len(old.ring)), old.head[0]
     at = position - min(position, size)
     while at < position:  # in two parts, if the ring has come round
-        n = min(position - at, size - (at & old.mask))
-        copy(new.ring, at & new.mask, old.ring, at & old.mask, n)
+        n = min(position - at, size - in_ring(old, at))
+        copy(new.ring, in_ring(new, at), old.ring, in_ring(old, at), n)
         at += n
     for i in range(len(cache.slots)):
         slot = np.uint64(i) << U2
@@ -234,7 +220,7 @@ def _find_in(cache, line, low, high, text, begin):
             position = cache.slots[slot + MORE]
             if not is_long(high) or (
                 is_there(cache, position)
-                and same_long(cache.ring, position & cache.mask, text, begin, high & (ALL >> U8))
+                and same_long(cache.ring, in_ring(cache, position), text, begin, high & (ALL >> U8))
             ):
                 return slot
     return NOWHERE
@@ -303,7 +289,7 @@ def enter(cache, line, low, high, text, begin, length, value):
     more = U0
     if is_long(high):
         more = reserve(cache, length)
-        copy(cache.ring, more & cache.mask, text, begin, length)
+        copy(cache.ring, in_ring(cache, more), text, begin, length)
     slots[slot] = low
     slots[slot + U1] = high
     slots[slot + VALUE] = value
@@ -346,7 +332,7 @@ def first_two(value):
 def write_run(cache, ids, first, count):
     """Writes ids[first:first + count] to the ring; the value of a slot for them."""
     position = reserve(cache, U4 * (count + U1))
-    run = position & cache.mask
+    run = in_ring(cache, position)
     store_u32(cache.ring, run, np.uint32(count))
     for k in range(count):
         store_u32(cache.ring, run + U4 * (k + U1), ids[first + k])
@@ -360,7 +346,7 @@ def keep(cache, lines, begin, end, ids, rows):
     lines: uint64[n]; begin, end: int64[n], for their lengths; ids: uint32[t], rows: int64[n + 1].
     """
     words = view(lines), view(begin, np.uint64), view(end, np.uint64), np.uint64(len(lines))
-    keep_words(views(cache), np.uint64(cache.width), words, view(ids), view(rows, np.uint64))
+    keep_words(as_views(cache), np.uint64(cache.width), words, view(ids), view(rows, np.uint64))
 
 
 @kernel(inline=True)
@@ -394,4 +380,4 @@ def keep_words(where, width, words, learnt, rows):
 def run_of(cache, value):
     """The index of a run in the ring, or NOWHERE if the ring has lost it."""
     position = value >> U8
-    return position & cache.mask if is_there(cache, position) else NOWHERE
+    return in_ring(cache, position) if is_there(cache, position) else NOWHERE

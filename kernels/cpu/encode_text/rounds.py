@@ -32,12 +32,12 @@ from gputok.kernels.cpu.encode_text.cache import (
     most_ids,
     new_cache,
     run_of,
-    views,
 )
 from gputok.kernels.cpu.encode_text.marks import CUT, MARK, mark_words
 from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import ALL, U0, U1, U2, U4, U8, U16, U24, U32, U64
 from gputok.kernels.cpu.primitives.memory import (
+    as_views,
     copy,
     likely,
     load_u32,
@@ -57,7 +57,6 @@ from gputok.kernels.cpu.walk import (
     Walk,
     fill_block,
     walk_block,
-    walk_views,
 )
 from gputok.kernels.cpu.word_table import N_MASKS, put_masks
 from gputok.kernels.signatures import I64s, U8s, U64s, i64, u8, u32, u64
@@ -232,11 +231,11 @@ def _do_round(text, start, stop, walk, cache, work, cuts, inside, first, marked)
         view(text[2], np.int64),
         text[3] > 0,
     )  # one for each piece, so `piece` bounds its index too
-    n_block, views_of_walk = BLOCK_BYTES + MARGIN, walk_views(walk)
+    n_block, views_of_walk = BLOCK_BYTES + MARGIN, as_views(walk)
     block, codes, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint8), scratch(n_block, np.uint32)
     masks, keys = scratch(N_MASKS, np.uint64), scratch(4 * N_KEYS, np.uint64)
     put_masks(masks)
-    known, narrow = views(cache), cache.width == 2
+    known, narrow = as_views(cache), cache.width == 2
     ids_shift, room = (U1, np.uint64(len(work.ids) >> 1)) if narrow else (U2, np.uint64(len(work.ids) >> 2))
     slots, ids, at, what = known.slots, view(work.ids), view(work.at), view(work.what)
     pieces = view(work.piece)

@@ -4,6 +4,5 @@ from gputok.kernels.cpu.encode_words.byte_words import encode_byte_words
 from gputok.kernels.cpu.encode_words.cache import word_cache
 from gputok.kernels.cpu.encode_words.characters import character_tables
 from gputok.kernels.cpu.encode_words.encode import encode_words
-from gputok.kernels.cpu.encode_words.tables import prepare
 
-__all__ = ["character_tables", "encode_byte_words", "encode_words", "prepare", "word_cache"]
+__all__ = ["character_tables", "encode_byte_words", "encode_words", "word_cache"]

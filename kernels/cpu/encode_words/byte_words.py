@@ -19,12 +19,12 @@ import numpy as np
 from gputok.kernels import BpeTables, Pairs, Strings
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.encode_words.characters import row_of_character
-from gputok.kernels.cpu.lookup import FREE, NONE, find_hashed, strings_of
+from gputok.kernels.cpu.lookup import FREE, NONE, find_hashed
 from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import ALL, LOW32, U0, U1, U2, U3, U4, U8, U32, U62, U63
 from gputok.kernels.cpu.primitives.hashing import hash_bytes, hash_pair
 from gputok.kernels.cpu.primitives.memory import (
-    View,
+    as_views,
     has_ones,
     leading_zeros,
     least_of,
@@ -110,9 +110,9 @@ def encode_byte_words(data, start, end, model, longer=NO_WORDS):
 @kernel(inline=True)
 def _ask(pairs, left, right):
     """Asks for the slots where the rank of a pair may be; the pair as a key."""
-    slots, mask, bits, _ = pairs
-    key = np.uint64(left) << bits | np.uint64(right)
-    at = hash_pair(key) & mask
+    slots = pairs.slots
+    key = np.uint64(left) << np.uint64(pairs.bits) | np.uint64(right)
+    at = hash_pair(key) & np.uint64(len(slots) - 1)
     prefetch(slots, at)
     prefetch(slots, at + U3)
     return key
@@ -124,7 +124,7 @@ def _answer(pairs, key, position):
 
     Four slots are looked at together: mostly one of them has the pair, or is free. The table has at least four.
     """
-    slots, mask, _, rank_bits = pairs
+    slots, mask, rank_bits = pairs.slots, np.uint64(len(pairs.slots) - 1), np.uint64(64 - 2 * pairs.bits)
     at = hash_pair(key) & mask
     first = min(at, mask - U3)
     found = of_four(slots, first, rank_bits, key)
@@ -157,22 +157,6 @@ def _first_symbols(text, begin, end, tables, work, symbols):
     return n
 
 
-class ByteViews(NamedTuple):
-    """ByteWords as helpers take them."""
-
-    byte_symbols: View
-    byte_keys: View
-    pairs: tuple  # views of slots, their number - 1, bits of a symbol, bits of a rank
-    merged: View
-    names: View
-    named: bool
-    whole: tuple  # of strings_of
-    keeps_whole: bool
-    characters: View
-    crossing: View
-    n: np.uint32
-
-
 @kernel((i64, i64, i64), ByteWords, (u32[:], i64[:]), u32[:], i64[:])
 def _encode(words, model, longer, tokens, rows):
     """Merges the words, and puts the ids of longer words between.
@@ -180,24 +164,9 @@ def _encode(words, model, longer, tokens, rows):
     `longer` has a row for each longer word, as `encode_byte_words` has checked, and none has more ids than bytes.
     """
     text, starts, ends = view(words[0], np.uint8), view(words[1], np.uint64), view(words[2], np.uint64)
-    slots, bits = view(model.pairs.slots), np.uint64(model.pairs.bits)
-    pairs = slots, np.uint64(len(model.pairs.slots) - 1), bits, np.uint64(64) - U2 * bits
-    views = ByteViews(
-        view(model.symbols),
-        view(model.byte_keys),
-        pairs,
-        view(model.merged),
-        view(model.ids),
-        len(model.ids) > 0,
-        strings_of(model.whole),
-        len(model.whole.offsets) > 1,
-        view(model.characters),
-        view(model.crossing),
-        np.uint32(model.n),
-    )
     n_words, out, counts = np.uint64(len(rows) - 1), view(tokens), view(rows, np.uint64)
     memory = scratch(BATCH, np.uint64), scratch(WORK, np.uint32), scratch(STATE, np.uint64)
-    merge_words(text, (starts, ends, n_words), views, memory, out, counts)
+    merge_words(text, (starts, ends, n_words), as_views(model), memory, out, counts)
 
     long_ids, long_rows = view(longer[0]), view(longer[1], np.uint64)
     pack_ids((starts, ends, n_words), (long_ids, long_rows), out, counts)
@@ -215,7 +184,7 @@ def _rank_pairs(pairs, work, state, i, symbols):
     elif asked == FIRST:
         for at in range(U1, state[i + SIZE]):
             left, right = np.uint64(work[symbols + at]), np.uint64(work[symbols + at + U1])
-            work[keys + at] = _answer(pairs, left << pairs[2] | right, at)
+            work[keys + at] = _answer(pairs, left << np.uint64(pairs.bits) | right, at)
 
 
 @kernel(inline=True)
@@ -250,7 +219,7 @@ def _merge(pairs, merged, work, state, i, symbols):
 @kernel(inline=True)
 def _finish_word(model, work, state, i, symbols, out, counts):
     """4. Writes the ids of a word whose pairs have no rank any more, if there is one."""
-    names, named = model.names, model.named
+    names, named = model.ids, len(model.ids) > 0
     if state[i + SIZE]:
         count, target, alive = U0, state[i + TARGET], state[i + ALIVE]
         alive &= alive - U1
@@ -270,14 +239,15 @@ def _finish_word(model, work, state, i, symbols, out, counts):
 def _skip_words(text, words, model, hashes, out, counts, seen):
     """5. Writes the ids of the words that need no merge, up to one that does; seen: `merge_words` says. -> the same three."""
     (starts, ends, n_words), (w, looked_for, room) = words, seen
-    names, named, byte_symbols = model.names, model.named, model.byte_symbols
+    names, named, byte_symbols = model.ids, len(model.ids) > 0, model.symbols
+    keeps_whole = len(model.whole.offsets) > 1
     while w < n_words:
         prefetch(text, starts[min(w + AHEAD, n_words - U1)])
-        if model.keeps_whole and w == looked_for:
+        if keeps_whole and w == looked_for:
             looked_for = min(w + np.uint64(BATCH), n_words)
             _find_whole(model.whole, text, starts, ends, w, looked_for, hashes, counts)
         begin, n = starts[w], ends[w] - starts[w]
-        if model.keeps_whole and counts[w] and n <= np.uint64(MOST_BYTES):
+        if keeps_whole and counts[w] and n <= np.uint64(MOST_BYTES):
             symbol = np.uint32(counts[w] - U1)
             out[room] = names[symbol] if named else symbol
             counts[w] = U1
@@ -298,7 +268,7 @@ def _skip_words(text, words, model, hashes, out, counts, seen):
 @kernel(inline=True)
 def _start_word(text, begin, n, model, work, state, i, symbols):
     """6. Writes the symbols of a word of n bytes, and their keys: those of two bytes are at hand, others are asked for."""
-    byte_symbols, byte_keys, keys = model.byte_symbols, model.byte_keys, symbols + KEYS
+    byte_symbols, byte_keys, keys = model.symbols, model.byte_keys, symbols + KEYS
     state[i + ASKED] = U0
     _no_keys(work, keys, n)
     left = np.uint64(text[begin])
@@ -319,14 +289,14 @@ def _start_word(text, begin, n, model, work, state, i, symbols):
         state[i + ASKED] = FIRST
     state[i + SIZE] = n
     state[i + ALIVE] = ALL >> (U62 - n)
-    work[symbols + n + U1] = model.n
+    work[symbols + n + U1] = np.uint32(model.n)
 
 
 @kernel(inline=True)
 def merge_words(text, words, model, memory, out, counts):
     """Writes the ids of each word text[starts[i]:ends[i]] and counts[i], their number, unless the word has more than MOST_BYTES.
 
-    words: starts, ends, and their number; model: ByteViews; memory: uint64[BATCH], uint32[WORK], uint64[STATE]; out: an
+    words: starts, ends, and their number; model: the views of ByteWords; memory: uint64[BATCH], uint32[WORK], uint64[STATE]; out: an
     element for each byte of the words, and four more; counts: likewise, for each word and one more.
 
     Ids are first written at the word's byte positions (a word has at least as many bytes as ids); `pack_ids` packs them.
@@ -338,11 +308,11 @@ def merge_words(text, words, model, memory, out, counts):
     """
     (starts, ends, n_words), (hashes, work, state) = words, memory
     pairs, merged = model.pairs, model.merged
-    no_rank = np.uint32(((U1 << pairs[3]) - U1) << np.uint64(POSITION_BITS))
+    no_rank = np.uint32(((U1 << np.uint64(64 - 2 * pairs.bits)) - U1) << np.uint64(POSITION_BITS))
     for i in range(GROUP * N_FIELDS):
         state[i] = U0
     for i in range(U0, np.uint64(GROUP * 2 * STRIDE), np.uint64(2 * STRIDE)):
-        work[i] = model.n
+        work[i] = np.uint32(model.n)
 
     # The next word, the end of those that were looked for among the tokens, and the byte position of the next word's ids
     w, looked_for, room = U0, U0, U0
@@ -407,7 +377,8 @@ def _no_keys(work, keys, n):
 @kernel(inline=True)
 def _find_whole(strings, text, starts, ends, first, last, hashes, found):
     """found[i] = index + 1 of each of the words first:last, at most BATCH, among `strings`, 0: it is none of them."""
-    slots, data, offsets, mask = strings
+    slots, data, offsets = strings
+    mask = np.uint64(len(slots) - 1)
     for i in range(first, last):
         h = hash_bytes(text, starts[i], ends[i] - starts[i])
         hashes[i - first] = h

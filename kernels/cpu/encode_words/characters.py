@@ -16,9 +16,9 @@ from __future__ import annotations
 import numpy as np
 from gputok.kernels import BpeTables, Pairs
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.lookup import FREE, NONE, pairs_of, rank_of
+from gputok.kernels.cpu.lookup import FREE, NONE, rank_of
 from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U8, U64
-from gputok.kernels.cpu.primitives.memory import scratch
+from gputok.kernels.cpu.primitives.memory import as_views, scratch
 from gputok.kernels.cpu.primitives.utf8 import decode_wide, put, width
 from gputok.kernels.signatures import u8, u32
 
@@ -90,7 +90,7 @@ def _find_crossing(pairs, merged, known, parts, lowest, crossing):
 @kernel(Pairs, u32[:, :], u32[:], u32[:], u32[:], u32[:])
 def _find_characters(pairs, byte_ranks, merged, symbols, lowest, characters):
     """Fills in the fields of all characters, each merged by itself."""
-    table = pairs_of(pairs)
+    table = as_views(pairs)
     spelled, work, sizes = scratch(4, np.uint8), scratch(4, np.uint32), scratch(4, np.uint32)
     ranks = scratch(3, np.uint32)  # of the pairs side by side
     for code in range(0x80, np.int64(N_CODES)):

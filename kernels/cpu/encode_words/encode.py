@@ -23,39 +23,37 @@ from gputok.kernels.cpu.encode_words.cache import (
 from gputok.kernels.cpu.encode_words.cuts import all_known, is_ascii, next_cut
 from gputok.kernels.cpu.encode_words.merge import SHORT, merge_by_heap, merge_by_scan
 from gputok.kernels.cpu.encode_words.symbols import bytes_as_symbols, characters_as_symbols, first_symbols
-from gputok.kernels.cpu.encode_words.tables import Prepared, model_of, named, prepare
-from gputok.kernels.cpu.lookup import NONE, find_among
+from gputok.kernels.cpu.lookup import NONE, find_string
 from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import U0, U1
-from gputok.kernels.cpu.primitives.memory import scratch, view
-from gputok.kernels.signatures import i64, plain, u32, u64
+from gputok.kernels.cpu.primitives.memory import as_views, scratch, view
+from gputok.kernels.signatures import i64, u32, u64
 
 
 def encode_words(data, start, end, tables, cache, random, *, positions=True):
     """Encodes word i = data[start[i]:end[i]] to tokens rows[i]:rows[i + 1].
 
-    data uint8[n]; start, end int64[n_words]; tables: BpeTables, or the result of `prepare`;
+    data uint8[n]; start, end int64[n_words]; tables: BpeTables;
     cache: the result of `word_cache`, for these tables and one thread at a time;
     random: uint64[1], not 0, the state of the random generator for dropout.
     -> ids uint32[t], start int64[t], end int64[t] (bytes of `data`), rows int64[n_words + 1]. Without `positions`, start
     and end are empty, and the cache must be empty as well. An unknown token that the vocabulary lacks becomes NONE.
     """
     start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
-    if not isinstance(tables, Prepared):
-        tables = prepare(tables)
-    n = int((end - start).sum()) * tables.widening
+    # A character that becomes the tokens of its bytes has those of both affixes, too
+    n_affixes = (len(tables.prefix) + len(tables.suffix)) * (len(tables.fallback) > 0)
+    n = int((end - start).sum()) * (1 + n_affixes)
     # Pages that no token is written to cost nothing.
     places = np.empty(n if positions else 0, np.int64), np.empty(n if positions else 0, np.int64)
     tokens = np.empty(n, np.uint32), *places
     rows = np.empty(len(start) + 1, np.int64)
     words = pointer(data), pointer(start), pointer(end)
-    t = _encode_words(words, tables.tables, cache, random, tokens, rows)
+    t = _encode_words(words, tables, cache, random, tokens, rows)
     return *(column[:t] for column in tokens), rows
 
 
-@kernel((i64, i64, i64), plain(BpeTables), u64[:, :], u64[:], (u32[:], i64[:], i64[:]), i64[:])
-def _encode_words(words, plain, cache, random, tokens, rows):
-    tables = named(plain)
+@kernel((i64, i64, i64), BpeTables, u64[:, :], u64[:], (u32[:], i64[:], i64[:]), i64[:])
+def _encode_words(words, tables, cache, random, tokens, rows):
     # Passing arrays on would count their references at each word
     text, starts, ends = view(words[0], np.uint8), view(words[1], np.int64), view(words[2], np.int64)
     out = view(tokens[0]), view(tokens[1]), view(tokens[2]), len(tokens[1]) > 0
@@ -74,22 +72,24 @@ def _encode_words(words, plain, cache, random, tokens, rows):
         scratch(SHORT + 2, np.uint32),
         view(random),
     )
-    model = model_of(tables)
+    model, dropout = as_views(tables), tables.dropout
     kept = view(cache), view(cache, np.uint32), np.uint64(max(len(cache), 1) - 1)
-    cached = len(cache) > 0 and tables.dropout == 0.0
+    cached = len(cache) > 0 and dropout == 0.0
     t = U0
     for w in range(n_words):
         row_ends[w] = t
         if starts[w] < ends[w]:
-            t = encode_word(text, np.uint64(starts[w]), np.uint64(ends[w]), model, kept, cached, work, out, t)
+            begin, end = np.uint64(starts[w]), np.uint64(ends[w])
+            t = encode_word(text, begin, end, model, dropout, kept, cached, work, out, t)
     rows[n_words] = t
     return np.int64(t)
 
 
 @kernel(inline=True)
-def encode_word(text, begin, end, model, kept, cached, work, out, t):
+def encode_word(text, begin, end, model, dropout, kept, cached, work, out, t):
     """Writes the tokens of the word text[begin:end], which isn't empty, and returns the number of all tokens now.
 
+    model: the views of BpeTables. dropout: theirs; 0.0 as a constant leaves out what only dropout needs.
     kept: of a cache for this model, its slots as uint64 and as uint32, and their number - 1; asked if `cached`.
     work: for a word of n symbols (bytes, unless a character becomes more tokens than it has bytes): uint32[n + 2] for
     symbols, int64[n + 1] places, uint32[n + 2] links before and after, uint32[SHORT + 2] keys; and the
@@ -99,21 +99,22 @@ def encode_word(text, begin, end, model, kept, cached, work, out, t):
     symbols, places, before, after, keys, random = work
     ids, begins, stops, positions = out
     tokens = ids, begins, stops
-    by_byte = model.by_byte
-    merging = model.pairs, model.merged, model.byte_ranks, model.nothing
-    scanned = not model.ordered and model.dropout == 0.0
+    by_byte = len(model.byte_ranks) > 0  # each byte is a symbol, the same one wherever it stands
+    merging = model.pairs, model.merged, model.byte_ranks, np.uint32(len(model.ids))  # which is in no pair
+    scanned = not model.ordered and dropout == 0.0
+    keeps_whole = len(model.whole.offsets) > 1 and dropout == 0.0
     n, start, most = end - begin, np.int64(begin), np.uint64(MAX_CACHED[0])
     # Where a word that is a token isn't taken apart, the same bytes as part of a word can have other tokens.
-    part_mark = np.uint64(128) if model.has_whole else U0
+    part_mark = np.uint64(128) if keeps_whole else U0
     key, record = (U0, U0, U0), NOWHERE
     if cached and n <= most:
         key = key_words(text, begin, n)
         record = record_of(kept, n, key)
         if holds(kept, record, n, key):
             return replay(kept, record, tokens, t, start)
-    found = find_among(model.whole, text, begin, n) if model.has_whole else np.int64(-1)
+    found = find_string(model.whole, text, begin, n) if keeps_whole else np.int64(-1)
     if found >= 0:
-        ids[t] = model.names[found]
+        ids[t] = model.ids[found]
         if positions:
             begins[t] = start
             stops[t] = end
@@ -140,7 +141,7 @@ def encode_word(text, begin, end, model, kept, cached, work, out, t):
                     at = stop
                     continue
         by_pairs = by_byte
-        if by_byte and (ascii or not model.by_character):
+        if by_byte and (ascii or len(model.characters) == 0 or dropout > 0.0):
             count = bytes_as_symbols(text, at, size, model.symbols, symbols, places)
         elif by_byte:
             by_pairs = False
@@ -151,13 +152,13 @@ def encode_word(text, begin, end, model, kept, cached, work, out, t):
         if count <= np.uint64(SHORT) and scanned:
             merge_by_scan(text, at, count, merging, by_pairs, (symbols, before, after, keys))
         else:
-            rest = model.merged, model.pairs, model.dropout
+            rest = model.merged, model.pairs, dropout
             merge_by_heap(symbols, before, after, np.int64(count), rest, random)
         i = U0
         while i < count:
             behind = np.uint64(after[i])
             symbol = symbols[i]
-            ids[t] = model.names[symbol] if symbol != NONE else NONE
+            ids[t] = model.ids[symbol] if symbol != NONE else NONE
             if positions:
                 begins[t] = place + places[i]
                 stops[t] = place + places[behind]

@@ -34,7 +34,7 @@ def key_of(pairs, left, right, at):
 def merge_by_scan(text, begin, n, model, by_byte, scratch):
     """Merges a word of n symbols, at most SHORT: then its tokens are symbols[0], symbols[after[0]] and so on up to n.
 
-    `model`: the pairs, merged symbols, byte ranks and `nothing` of a Model; `scratch`: uint32[n + 2] symbols, links before and after, and keys of all
+    `model`: the views of pairs, merged symbols and byte ranks, and a symbol that is in no pair; `scratch`: uint32[n + 2] symbols, links before and after, and keys of all
     pairs. Two symbols that are in no pair, one after the word and one (an index further) before it, spare the loop its
     branches at the word's ends.
     """
@@ -77,7 +77,7 @@ def merge_by_scan(text, begin, n, model, by_byte, scratch):
 def merge_by_heap(symbols, before, after, count, model, random):
     """Like `merge_by_scan` for a word of any length, with a heap of rank << 32 | position.
 
-    model: the merged symbols and pairs of a Model, and its dropout.
+    model: the views of merged symbols and pairs, and the dropout.
     With dropout, a pair taken from the heap is put aside with that probability, until the next pair that isn't put aside.
     An entry stands for the symbols at its position as long as merging them gives the same token.
     """

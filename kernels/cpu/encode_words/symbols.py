@@ -55,7 +55,7 @@ def first_symbols(text, begin, n, model, symbols, places):
     as in `tokenizers`), or becomes an unknown token, or with fallback the tokens of its bytes and of the bytes of both
     affixes. Byte tokens are written before an unknown token that waits to be fused with the next one, as `tokenizers` does.
     """
-    by_byte = model.n_columns == np.uint64(256)
+    by_byte = model.symbols.columns == np.uint64(256)
     count = np.int64(0)
     place, waiting = np.int64(0), np.int64(0)  # waiting: bytes of an unknown token that isn't written yet
     at = U0
@@ -65,7 +65,7 @@ def first_symbols(text, begin, n, model, symbols, places):
         else:
             code, size = decode(text, begin + at)
         kind = np.int64(at > U0) + 2 * np.int64(at + size >= n)
-        symbol = model.symbols[np.uint64(model.variant[kind]) * model.n_columns + code]
+        symbol = model.symbols[np.uint64(model.variant[kind]) * model.symbols.columns + code]
         known = symbol > 0
         if known:
             if waiting:
@@ -73,18 +73,18 @@ def first_symbols(text, begin, n, model, symbols, places):
                 count, place, waiting = count + 1, place + waiting, 0
             symbols[count], places[count] = symbol - np.uint32(1), place
             count, place = count + 1, place + np.int64(size)
-        elif model.n_fallback:
+        elif len(model.fallback):
             known = True
             old = count
             if kind & 1:
-                for i in range(model.n_prefix):
+                for i in range(len(model.prefix)):
                     symbols[count] = model.fallback[model.prefix[i]]
                     count += 1
             for i in range(size):
                 symbols[count] = model.fallback[text[begin + at + i]]
                 count += 1
             if kind & 2:
-                for i in range(model.n_suffix):
+                for i in range(len(model.suffix)):
                     symbols[count] = model.fallback[model.suffix[i]]
                     count += 1
             for i in range(old, count):
@@ -94,7 +94,7 @@ def first_symbols(text, begin, n, model, symbols, places):
                 place += count - old
             else:
                 count = old
-        if not known and model.n_unk:
+        if not known and len(model.unk):
             if waiting and not model.fuse_unk:
                 symbols[count], places[count] = model.unk[U0], place
                 count, place, waiting = count + 1, place + waiting, 0

@@ -1,4 +1,4 @@
-"""The names of views.py, shuffles.py and atomics.py, for the modules of kernels, which Python also imports without Numba.
+"""The names of the modules beside this one, as far as they need Numba, for the modules of kernels, which Python also imports without Numba.
 
 If the package contains machine code, no code calls these functions, and the names are None. Then Numba need not be installed, nor
 imported, which would take a third of a second.
@@ -29,35 +29,44 @@ if choose().calls is None:
             wide_window_masks,
             window_masks,
         )
-        from gputok.kernels.cpu.primitives.views import (
-            View,
-            as_array,
+        from gputok.kernels.cpu.primitives.tables import (
+            address_of,
+            as_views,
+            no_pointer,
+            pointer_to_all,
+            record_at,
+        )
+        from gputok.kernels.cpu.primitives.vectors import (
             bytes_at_least,
-            copy,
             copy_64,
             count_ones,
             equal_bytes,
             folded_product,
             four_differ,
-            grown,
             has_ones,
-            is_given,
             leading_zeros,
             least_of,
-            lend_views,
             likely,
+            of_four,
+            put_key,
+            trailing_zeros,
+        )
+        from gputok.kernels.cpu.primitives.views import (
+            View,
+            as_array,
+            copy,
+            grown,
+            is_given,
+            lend_views,
             load_u16,
             load_u32,
             load_u64,
-            of_four,
             owned,
             prefetch,
-            put_key,
             scratch,
             store_u32,
             store_u64,
             tail,
-            trailing_zeros,
             view,
             view_like,
         )
@@ -69,6 +78,7 @@ if choose().calls is None:
         ) from None
 else:
     View = as_array = bytes_at_least = copy = copy_64 = count_ones = equal_bytes = grown = has_ones = None
+    address_of = as_views = no_pointer = pointer_to_all = record_at = None
     is_given = of_four = folded_product = four_differ = put_key = None
     atomic_add = atomic_claim = atomic_load = atomic_or = atomic_store = pause = ticks = None
     leading_zeros = least_of = lend_views = likely = load_u16 = load_u32 = load_u64 = owned = None

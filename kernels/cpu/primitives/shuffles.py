@@ -10,7 +10,16 @@ import functools
 import platform
 
 import llvmlite.binding as llvm
-from gputok.kernels.cpu.primitives.views import _I32, _I64, View, _at, _check, _is_bytes, _of, _spread
+from gputok.kernels.cpu.primitives.vectors import spread
+from gputok.kernels.cpu.primitives.views import (
+    I32,
+    I64,
+    View,
+    check_bounds,
+    must_be_bytes,
+    pointer_to,
+    struct_of,
+)
 from llvmlite import ir
 from numba.core import cgutils, config, types
 from numba.core.errors import TypingError
@@ -18,7 +27,7 @@ from numba.extending import intrinsic
 
 _I8 = ir.IntType(8)
 _16, _64 = ir.VectorType(_I8, 16), ir.VectorType(_I8, 64)
-_QUARTERS = [ir.Constant(ir.VectorType(_I32, 16), list(range(i, i + 16))) for i in range(0, 64, 16)]
+_QUARTERS = [ir.Constant(ir.VectorType(I32, 16), list(range(i, i + 16))) for i in range(0, 64, 16)]
 _ROWS, _WIDTH = 8, 6  # of a table of classes; bytes of the widest window
 _END, _CLASS_OF_END = 0xFF, 15  # END_OF_TEXT, and its class (`walk.windows.END_CLASS`)
 
@@ -28,7 +37,7 @@ def _splat(value: int) -> ir.Constant:
 
 
 def _load(builder, view, index, vector):
-    loaded = builder.load(builder.bitcast(_at(builder, view, index, _I8), vector.as_pointer()))
+    loaded = builder.load(builder.bitcast(pointer_to(builder, view, index, _I8), vector.as_pointer()))
     loaded.align = 1
     return loaded
 
@@ -37,7 +46,7 @@ def _joined(builder, parts):
     """Vectors side by side as one vector."""
     while len(parts) > 1:
         n = 2 * parts[0].type.count
-        order = ir.Constant(ir.VectorType(_I32, n), list(range(n)))
+        order = ir.Constant(ir.VectorType(I32, n), list(range(n)))
         parts = [builder.shuffle_vector(*parts[i : i + 2], order) for i in range(0, len(parts), 2)]
     return parts[0]
 
@@ -59,12 +68,12 @@ def _shuffled_16(builder, table, indices):
         return builder.call(shuffle, [table, indices])
     found = ir.Constant(_16, [0] * 16)
     for i in range(16):
-        index = builder.extract_element(indices, ir.Constant(_I32, i))
+        index = builder.extract_element(indices, ir.Constant(I32, i))
         value = builder.extract_element(table, builder.and_(index, ir.Constant(_I8, 15)))
         value = builder.select(
             builder.icmp_signed("<", index, ir.Constant(_I8, 0)), ir.Constant(_I8, 0), value
         )
-        found = builder.insert_element(found, value, ir.Constant(_I32, i))
+        found = builder.insert_element(found, value, ir.Constant(I32, i))
     return found
 
 
@@ -76,7 +85,7 @@ def _shuffled(builder, table, indices):
 
 def _bits(builder, truths):
     """A bit for each of 64 truths."""
-    return builder.bitcast(truths, _I64)
+    return builder.bitcast(truths, I64)
 
 
 @intrinsic
@@ -87,16 +96,16 @@ def put_classes(typingctx, text, index, classes, at, tables):
     of uint8.
     """
     for view in (text, classes, tables):
-        _is_bytes(view)
+        must_be_bytes(view)
 
     def codegen(context, builder, signature, args):
-        text, classes, tables = (_of(context, builder, signature.args[i], args[i]) for i in (0, 2, 4))
+        text, classes, tables = (struct_of(context, builder, signature.args[i], args[i]) for i in (0, 2, 4))
         for view, first, count in (
             (text, args[1], 64),
             (classes, args[3], 64),
-            (tables, _I64(0), 16 * _ROWS),
+            (tables, I64(0), 16 * _ROWS),
         ):
-            _check(context, builder, view, first, _I64(count))
+            check_bounds(context, builder, view, first, I64(count))
         add = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(_64, [_64, _64]), "llvm.uadd.sat.v64i8"
         )
@@ -107,9 +116,9 @@ def put_classes(typingctx, text, index, classes, at, tables):
         for row in range(_ROWS):
             # the bytes of this row become 0x70 to 0x7F; all others have the upper bit, for which a shuffle gives 0
             indices = builder.call(add, [builder.xor(loaded, _splat(row << 4)), _splat(0x70)])
-            table = _load(builder, tables, _I64(16 * row), _16)
+            table = _load(builder, tables, I64(16 * row), _16)
             found = builder.or_(found, _shuffled(builder, table, indices))
-        where = builder.bitcast(_at(builder, classes, args[3], _I8), _64.as_pointer())
+        where = builder.bitcast(pointer_to(builder, classes, args[3], _I8), _64.as_pointer())
         builder.store(found, where).align = 1
         return _bits(builder, several)
 
@@ -120,18 +129,18 @@ def _window_masks(n_bytes):
     """`window_masks` for windows of so many bytes."""
 
     def masks_of(typingctx, classes, index, tables, at):
-        _is_bytes(classes)
-        _is_bytes(tables)
+        must_be_bytes(classes)
+        must_be_bytes(tables)
 
         def codegen(context, builder, signature, args):
-            classes, tables = (_of(context, builder, signature.args[i], args[i]) for i in (0, 2))
-            _check(context, builder, classes, args[1], _I64(64 + n_bytes - 1))
-            _check(context, builder, tables, args[3], _I64(2 * 16 * _WIDTH + 2))
+            classes, tables = (struct_of(context, builder, signature.args[i], args[i]) for i in (0, 2))
+            check_bounds(context, builder, classes, args[1], I64(64 + n_bytes - 1))
+            check_bounds(context, builder, tables, args[3], I64(2 * 16 * _WIDTH + 2))
 
             def table_at(offset):
-                return builder.add(args[3], _I64(offset))
+                return builder.add(args[3], I64(offset))
 
-            bytes_ = [_load(builder, classes, builder.add(args[1], _I64(i)), _64) for i in range(n_bytes)]
+            bytes_ = [_load(builder, classes, builder.add(args[1], I64(i)), _64) for i in range(n_bytes)]
             seen = functools.reduce(builder.or_, bytes_)
             terms = []
             for half in range(2):
@@ -143,7 +152,7 @@ def _window_masks(n_bytes):
                 ]
                 terms.append(functools.reduce(builder.and_, found))
             of_begin, of_unknown = (
-                _spread(builder, _load(builder, tables, table_at(2 * 16 * _WIDTH + i), _I8), 64)
+                spread(builder, _load(builder, tables, table_at(2 * 16 * _WIDTH + i), _I8), 64)
                 for i in range(2)
             )
             begins = builder.or_(terms[0], builder.and_(terms[1], of_begin))
@@ -193,23 +202,23 @@ def put_places(typingctx, bits, first, indices, at):
         raise TypingError(f"expected a View(uint32), got {indices}")
 
     def codegen(context, builder, signature, args):
-        bits, first, at = args[0], builder.trunc(args[1], _I32), args[3]
-        indices = _of(context, builder, signature.args[2], args[2])
-        row, eight = ir.ArrayType(_I8, 8), ir.VectorType(_I32, 8)
+        bits, first, at = args[0], builder.trunc(args[1], I32), args[3]
+        indices = struct_of(context, builder, signature.args[2], args[2])
+        row, eight = ir.ArrayType(_I8, 8), ir.VectorType(I32, 8)
         rows = [ir.Constant(row, [*map(_I8, those + [0] * (8 - len(those)))]) for those in _POSITIONS]
         table = cgutils.global_constant(builder, "places_of_bits", ir.Constant(ir.ArrayType(row, 256), rows))
-        count = builder.module.declare_intrinsic("llvm.ctpop", [_I64], ir.FunctionType(_I64, [_I64]))
-        _check(context, builder, indices, at, builder.add(builder.call(count, [bits]), _I64(_MOST_MORE)))
-        base = _spread(builder, first, 8)
+        count = builder.module.declare_intrinsic("llvm.ctpop", [I64], ir.FunctionType(I64, [I64]))
+        check_bounds(context, builder, indices, at, builder.add(builder.call(count, [bits]), I64(_MOST_MORE)))
+        base = spread(builder, first, 8)
         for _ in range(8):
-            byte = builder.and_(bits, _I64(255))
-            found = builder.bitcast(builder.gep(table, [_I64(0), byte]), ir.VectorType(_I8, 8).as_pointer())
+            byte = builder.and_(bits, I64(255))
+            found = builder.bitcast(builder.gep(table, [I64(0), byte]), ir.VectorType(_I8, 8).as_pointer())
             found = builder.load(found)
             found.align = 1
-            where = builder.bitcast(_at(builder, indices, at, _I32), eight.as_pointer())
+            where = builder.bitcast(pointer_to(builder, indices, at, I32), eight.as_pointer())
             builder.store(builder.add(builder.zext(found, eight), base), where).align = 1
             at = builder.add(at, builder.call(count, [byte]))
-            bits = builder.lshr(bits, _I64(8))
+            bits = builder.lshr(bits, I64(8))
             base = builder.add(base, ir.Constant(eight, [8] * 8))
         return at
 

@@ -1,17 +1,19 @@
 """Encodes one short text in one call: the steps before the model (steps.py), the model, and special tokens.
 
-A call takes the address of a handle, the address of the text, its number of bytes, and flags. It writes the tokens to the
-memory of the fields IDS, BEGINS, ENDS and WORDS of the handle, and returns their number. A negative result means that the
+A call takes the address of a handle (of a `steps.ShortText`), the address of the text, its number of bytes, and flags. It writes
+the tokens to the fields `ids`, `begins`, `ends` and `words`, and returns their number. A negative result means that the
 stages of other files must encode the text. Most texts need no new memory. A cache holds the words that were encoded before.
 
 Bounds: a word has at most as many tokens as bytes (other models have no handle), and before each word that number is
-compared with MAX_TOKENS. IDS, BEGINS, ENDS and WORDS have MAX_SPECIAL elements more, and a text gets at most that many
+compared with MAX_TOKENS. `ids`, `begins`, `ends` and `words` have MAX_SPECIAL elements more, and a text gets at most that many
 special tokens. The memory for one word has TEXT_BYTES + MARGIN elements of each kind, and no word is longer than the text.
-BOUNDS is used again for the number of characters before each byte of the original text, and has more elements than the
+`bounds` is used again for the number of characters before each byte of the original text, and has more elements than the
 text has bytes.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from gputok.kernels import BpeTables, Strings, UnigramTables, WordPieceTables
@@ -27,30 +29,21 @@ from gputok.kernels.cpu.encode_words.cache import (
 )
 from gputok.kernels.cpu.encode_words.encode import encode_word
 from gputok.kernels.cpu.encode_words.merge import SHORT
-from gputok.kernels.cpu.encode_words.tables import Model
-from gputok.kernels.cpu.lookup import find_among
+from gputok.kernels.cpu.lookup import find_string
 from gputok.kernels.cpu.match_longest import match_word, word_pieces
 from gputok.kernels.cpu.primitives.constants import U0
-from gputok.kernels.cpu.primitives.memory import view
-from gputok.kernels.cpu.short_texts.handle import Handle, handle_at, memory, number, real, size
+from gputok.kernels.cpu.primitives.memory import as_views, record_at, view
+from gputok.kernels.cpu.short_texts.handle import Handle
 from gputok.kernels.cpu.short_texts.steps import (
-    BOUNDS,
-    END,
-    FROM,
     MARGIN,
     MAX_PIECES,
-    N_MEMORY,
-    START,
-    TEXT,
     TEXT_BYTES,
-    TOKEN,
     TOO_MUCH,
-    UNTIL,
-    put_memory,
+    ShortText,
     words_of,
 )
-from gputok.kernels.cpu.viterbi import best_tokens
-from gputok.kernels.signatures import i64
+from gputok.kernels.cpu.viterbi import best_tokens, options_of
+from gputok.kernels.signatures import U32s, i64
 
 # A text has at most so many bytes; from some hundred bytes on, other stages are as fast
 LONGEST = TEXT_BYTES // 2
@@ -59,132 +52,44 @@ MAX_SPECIAL = 64  # special tokens around a text
 
 SPECIAL, POSITIONS = 1, 2  # flags: put special tokens around the text; write the position of each token
 
-# Fields of a handle, after those of steps.py: the tokens, the special tokens around them, and the model.
-(
-    IDS,  # uint32[MAX_TOKENS + MARGIN]
-    BEGINS,  # int64[the same], characters of the text, with POSITIONS
-    ENDS,
-    WORDS,  # int32[the same], the number of the word, or -1
-    BEFORE,  # uint32[at most MAX_SPECIAL]
-    AFTER,
-    CACHE,  # uint64[] of encode_words.word_cache
-    SYMBOLS,  # memory for encode_word
-    SYMBOL_OFFSETS,
-    LINKS_BEFORE,
-    LINKS_AFTER,
-    KEYS,
-    RANDOM,
-    NAMES,  # from here on, the fields of BpeTables
-    PAIR_SLOTS,
-    PAIR_BITS,
-    MERGED,
-    BYTE_RANKS,
-    TABLE,
-    N_COLUMNS,
-    VARIANT,
-    FALLBACK,
-    PREFIX,
-    SUFFIX,
-    UNK,
-    FUSE_UNK,
-    CHARACTERS,
-    CHARACTER_EDGES,
-    WHOLE_SLOTS,
-    WHOLE_DATA,
-    WHOLE_OFFSETS,
-    INSIDE_SLOTS,
-    INSIDE_BITS,
-    CROSSING,
-    DIVISIBLE,
-    HARMLESS,
-    ORDERED,
-    EDGES,  # fields of WordPieceTables and UnigramTables that BpeTables lacks
-    MAX_CHARACTERS,
-    SCORES,
-    UNK_SCORE,
-    SINGLE,
-    N_FIELDS,
-) = range(N_MEMORY, N_MEMORY + 43)
+
+class WordLevelTables(NamedTuple):
+    """A WordLevel model as arrays."""
+
+    strings: Strings  # the tokens
+    ids: U32s  # of each
+    unk: int  # id of the unknown token, or -1
 
 
-def new_handle() -> Handle:
-    """Makes a handle; the caller must put the tables of a model, steps and special tokens into its fields."""
-    return Handle(N_FIELDS)
-
-
-def put_bpe(handle: Handle, tables: BpeTables) -> None:
-    """Puts BpeTables, which have no dropout, into a handle."""
-    whole = tables.whole
-    for field, value in (
-        (NAMES, tables.ids),
-        (PAIR_SLOTS, tables.pairs.slots),
-        (PAIR_BITS, tables.pairs.bits),
-        (MERGED, tables.merged),
-        (BYTE_RANKS, tables.byte_ranks),
-        (TABLE, tables.symbols),
-        (N_COLUMNS, tables.symbols.shape[1]),
-        (VARIANT, tables.variant),
-        (FALLBACK, tables.fallback),
-        (PREFIX, tables.prefix),
-        (SUFFIX, tables.suffix),
-        (UNK, tables.unk),
-        (FUSE_UNK, tables.fuse_unk),
-        (CHARACTERS, tables.characters),
-        (CHARACTER_EDGES, tables.edges),
-        (WHOLE_SLOTS, whole.slots),
-        (WHOLE_DATA, whole.data),
-        (WHOLE_OFFSETS, whole.offsets),
-        (INSIDE_SLOTS, tables.inside.slots),
-        (INSIDE_BITS, tables.inside.bits),
-        (CROSSING, tables.crossing),
-        (DIVISIBLE, tables.divisible),
-        (HARMLESS, tables.harmless),
-        (ORDERED, tables.ordered),
-    ):
-        handle.put(field, value)
-
-
-def put_wordpiece(handle: Handle, tables: WordPieceTables) -> None:
-    """Puts WordPieceTables into a handle."""
-    handle.put(EDGES, tables.edges)
-    handle.put(PREFIX, tables.prefix)
-    handle.put(UNK, tables.unk)
-    handle.put(MAX_CHARACTERS, tables.max_chars)
-
-
-def put_unigram(handle: Handle, tables: UnigramTables) -> None:
-    """Puts UnigramTables into a handle."""
-    handle.put(EDGES, tables.edges)
-    handle.put(SCORES, tables.scores)
-    handle.put(UNK, tables.unk)
-    handle.put(UNK_SCORE, float(tables.unk_score))
-    handle.put(FALLBACK, tables.fallback)
-    handle.put(SINGLE, tables.single)
-
-
-def put_wordlevel(handle: Handle, strings: Strings, ids: np.ndarray, unk: int) -> None:
-    """Puts the tokens of WordLevel into a handle: their Strings, their ids, and the id of the unknown token or -1."""
-    handle.put(WHOLE_SLOTS, strings.slots)
-    handle.put(WHOLE_DATA, strings.data)
-    handle.put(WHOLE_OFFSETS, strings.offsets)
-    handle.put(NAMES, ids)
-    handle.put(UNK, unk)
+def new_handle(tables: BpeTables | WordPieceTables | UnigramTables | WordLevelTables) -> Handle:
+    """Makes a handle for a model (without dropout); the caller puts steps and special tokens into its fields."""
+    model = Handle.holding(tables)
+    handle = Handle(ShortText, model=model.address)
+    handle.keep(model)
+    return handle
 
 
 def with_memory(handle: Handle, cache: np.ndarray) -> Handle:
     """Copies a handle and gives the copy its own memory, for one text at a time. cache: a new encode_words.word_cache."""
     own = handle.copy()
-    put_memory(own)
-    own.put(CACHE, cache)
-    n = TEXT_BYTES + MARGIN
-    for field, dtype in ((SYMBOLS, np.uint32), (LINKS_BEFORE, np.uint32), (LINKS_AFTER, np.uint32)):
-        own.put(field, np.empty(n, dtype))
-    own.put(SYMBOL_OFFSETS, np.empty(n, np.int64))
-    own.put(KEYS, np.empty(SHORT + 2, np.uint32))
-    own.put(RANDOM, np.ones(1, np.uint64))
-    n = MAX_TOKENS + MAX_SPECIAL
-    for field, dtype in ((IDS, np.uint32), (BEGINS, np.int64), (ENDS, np.int64), (WORDS, np.int32)):
-        own.put(field, np.empty(n, dtype))
+    own.put(cache=cache, random=np.ones(1, np.uint64))
+    for name in ("start", "end", "token", "new_start", "new_end", "new_token", "mode"):
+        own.make(name, MAX_PIECES)
+    own.make("rows", MAX_PIECES + 1)
+    for name in (
+        "text",
+        "origin",
+        "until",
+        "bounds",
+        "symbols",
+        "symbol_offsets",
+        "links_before",
+        "links_after",
+    ):
+        own.make(name, TEXT_BYTES + MARGIN)
+    own.make("keys", SHORT + 2)
+    for name in ("ids", "begins", "ends", "words"):
+        own.make(name, MAX_TOKENS + MAX_SPECIAL)
     return own
 
 
@@ -194,18 +99,12 @@ def with_memory(handle: Handle, cache: np.ndarray) -> Handle:
 @kernel(i64, i64, i64, i64)
 def encode_bpe(address, text, n_bytes, flags):
     """Encodes a text by a BPE model. text: its address; n_bytes: at most LONGEST. -> the number of tokens, or TOO_MUCH."""
-    handle, given = handle_at(address, N_FIELDS), _given(text, n_bytes)
+    handle, given = record_at(address, ShortText), _given(text, n_bytes)
     n, n_changed = words_of(handle, given, n_bytes, flags & POSITIONS != 0)
-    text, (start, end, token) = memory(handle, TEXT, np.uint8), _words(handle)
-    model, kept, tokens = _bpe(handle), _cache(handle), _tokens(handle)
-    work = (
-        memory(handle, SYMBOLS, np.uint32),
-        memory(handle, SYMBOL_OFFSETS, np.int64),
-        memory(handle, LINKS_BEFORE, np.uint32),
-        memory(handle, LINKS_AFTER, np.uint32),
-        memory(handle, KEYS, np.uint32),
-        memory(handle, RANDOM, np.uint64),
-    )
+    text, start, end, token = handle.text, handle.start, handle.end, handle.token
+    model, kept, tokens = as_views(record_at(handle.model, BpeTables)), _cache(handle), _tokens(handle)
+    links = handle.links_before, handle.links_after
+    work = handle.symbols, handle.symbol_offsets, *links, handle.keys, handle.random
     out = (*tokens, True)
     t = np.uint64(_n_before(handle, flags))
     for i in range(n):
@@ -215,68 +114,11 @@ def encode_bpe(address, text, n_bytes, flags):
         if token[i] >= 0:
             t = np.uint64(_put(tokens, before, token[i], start[i], end[i]))
         else:
-            t = encode_word(text, np.uint64(start[i]), np.uint64(end[i]), model, kept, True, work, out, t)
+            word = np.uint64(start[i]), np.uint64(end[i])
+            t = encode_word(text, *word, model, 0.0, kept, True, work, out, t)
         if flags & POSITIONS:
             _number_words(handle, before, np.int64(t), i)
     return _finish(handle, given, n_bytes, n, n_changed, np.int64(t), flags)
-
-
-@kernel(inline=True)
-def _bpe(handle):
-    """The Model of the tables that `put_bpe` has put into a handle."""
-    pair_slots = memory(handle, PAIR_SLOTS, np.uint64)
-    inside_slots, n_names = memory(handle, INSIDE_SLOTS, np.uint64), size(handle, NAMES) // 4
-    inside = (
-        inside_slots,
-        np.uint64(size(handle, INSIDE_SLOTS) // 8 - 1),
-        np.uint64(number(handle, INSIDE_BITS)),
-    )
-    return Model(
-        memory(handle, NAMES, np.uint32),
-        (
-            pair_slots,
-            np.uint64(size(handle, PAIR_SLOTS) // 8 - 1),
-            np.uint64(number(handle, PAIR_BITS)),
-        ),
-        memory(handle, MERGED, np.uint32),
-        memory(handle, BYTE_RANKS, np.uint32),
-        np.uint32(n_names),
-        memory(handle, TABLE, np.uint32),
-        np.uint64(number(handle, N_COLUMNS)),
-        memory(handle, VARIANT, np.int64),
-        memory(handle, CHARACTERS, np.uint32),
-        memory(handle, CHARACTER_EDGES, np.uint32),
-        memory(handle, FALLBACK, np.uint32),
-        memory(handle, PREFIX, np.uint8),
-        memory(handle, SUFFIX, np.uint8),
-        memory(handle, UNK, np.uint32),
-        size(handle, FALLBACK) // 4,
-        size(handle, PREFIX),
-        size(handle, SUFFIX),
-        size(handle, UNK) // 4,
-        number(handle, FUSE_UNK) != 0,
-        0.0,
-        _whole(handle),
-        size(handle, WHOLE_OFFSETS) > 8,
-        inside,
-        memory(handle, CROSSING, np.uint8),
-        number(handle, DIVISIBLE) != 0,
-        number(handle, HARMLESS) != 0,
-        number(handle, ORDERED) != 0,
-        size(handle, BYTE_RANKS) > 0,
-        size(handle, CHARACTERS) > 0,
-    )
-
-
-@kernel(inline=True)
-def _whole(handle):
-    """The Strings of a handle, as `find_among` takes them."""
-    return (
-        memory(handle, WHOLE_SLOTS, np.uint64),
-        memory(handle, WHOLE_DATA, np.uint8),
-        memory(handle, WHOLE_OFFSETS, np.uint64),
-        np.uint64(size(handle, WHOLE_SLOTS) // 8 - 1),
-    )
 
 
 # ---- WordPiece, Unigram and WordLevel
@@ -285,15 +127,11 @@ def _whole(handle):
 @kernel(i64, i64, i64, i64)
 def encode_wordpiece(address, text, n_bytes, flags):
     """Encodes a text by a WordPiece model; arguments and result are those of `encode_bpe`."""
-    handle, given = handle_at(address, N_FIELDS), _given(text, n_bytes)
+    handle, given = record_at(address, ShortText), _given(text, n_bytes)
     n, n_changed = words_of(handle, given, n_bytes, flags & POSITIONS != 0)
-    text, (start, end, token) = memory(handle, TEXT, np.uint8), _words(handle)
+    text, start, end, token = handle.text, handle.start, handle.end, handle.token
     kept, tokens = _cache(handle), _tokens(handle)
-    edges, n_edges = memory(handle, EDGES, np.uint64), size(handle, EDGES) // 16
-    prefix, n_prefix = memory(handle, PREFIX, np.uint8), size(handle, PREFIX)
-    pieces = word_pieces(
-        edges, n_edges, prefix, n_prefix, number(handle, MAX_CHARACTERS), number(handle, UNK)
-    )
+    pieces = word_pieces(as_views(record_at(handle.model, WordPieceTables)))
     t = _n_before(handle, flags)
     for i in range(n):
         before = t
@@ -314,26 +152,15 @@ def encode_wordpiece(address, text, n_bytes, flags):
 @kernel(i64, i64, i64, i64)
 def encode_unigram(address, text, n_bytes, flags):
     """Encodes a text by a Unigram model; arguments and result are those of `encode_bpe`."""
-    handle, given = handle_at(address, N_FIELDS), _given(text, n_bytes)
+    handle, given = record_at(address, ShortText), _given(text, n_bytes)
     n, n_changed = words_of(handle, given, n_bytes, flags & POSITIONS != 0)
-    text, (start, end, token) = memory(handle, TEXT, np.uint8), _words(handle)
+    text, start, end, token = handle.text, handle.start, handle.end, handle.token
     kept, tokens = _cache(handle), _tokens(handle)
-    options = (
-        memory(handle, EDGES, np.uint64),
-        np.uint64(size(handle, EDGES) // 16 - 1),
-        number(handle, UNK),
-        number(handle, SINGLE) != 0,
-        memory(handle, FALLBACK, np.uint32),
-        size(handle, FALLBACK) > 0,
-    )
-    model = options, memory(handle, SCORES, np.float64), real(handle, UNK_SCORE)
-    best = memory(handle, SYMBOL_OFFSETS, np.float64)
+    tables = as_views(record_at(handle.model, UnigramTables))
+    model = options_of(tables), tables.scores, tables.unk_score
+    best = view(handle.symbol_offsets, np.float64)
     best[0] = 0.0
-    path = (
-        memory(handle, LINKS_BEFORE, np.int32),
-        memory(handle, SYMBOLS, np.uint32),
-        memory(handle, LINKS_AFTER, np.int32),
-    )
+    path = view(handle.links_before, np.int32), handle.symbols, view(handle.links_after, np.int32)
     t = _n_before(handle, flags)
     for i in range(n):
         before = t
@@ -356,18 +183,18 @@ def encode_unigram(address, text, n_bytes, flags):
 @kernel(i64, i64, i64, i64)
 def encode_wordlevel(address, text, n_bytes, flags):
     """Encodes a text by a WordLevel model; arguments and result are those of `encode_bpe`."""
-    handle, given = handle_at(address, N_FIELDS), _given(text, n_bytes)
+    handle, given = record_at(address, ShortText), _given(text, n_bytes)
     n, n_changed = words_of(handle, given, n_bytes, flags & POSITIONS != 0)
-    text, (start, end, token) = memory(handle, TEXT, np.uint8), _words(handle)
-    tokens, names, strings = _tokens(handle), memory(handle, NAMES, np.uint32), _whole(handle)
+    text, start, end, token = handle.text, handle.start, handle.end, handle.token
+    tokens, model = _tokens(handle), as_views(record_at(handle.model, WordLevelTables))
     t = _n_before(handle, flags)
     for i in range(n):
         if t + 1 >= MAX_TOKENS:
             return np.int64(TOO_MUCH)
         id = token[i]
         if id < 0:
-            found = find_among(strings, text, np.uint64(start[i]), np.uint64(end[i] - start[i]))
-            id = np.int64(names[found]) if found >= 0 else number(handle, UNK)
+            found = find_string(model.strings, text, np.uint64(start[i]), np.uint64(end[i] - start[i]))
+            id = np.int64(model.ids[found]) if found >= 0 else model.unk
         if id < 0:
             return np.int64(TOO_MUCH)
         t = _put(tokens, t, id, start[i], end[i])
@@ -414,25 +241,20 @@ def _given(text, n_bytes):
 
 
 @kernel(inline=True)
-def _words(handle):
-    return memory(handle, START, np.int64), memory(handle, END, np.int64), memory(handle, TOKEN, np.int64)
-
-
-@kernel(inline=True)
 def _tokens(handle):
-    return memory(handle, IDS, np.uint32), memory(handle, BEGINS, np.int64), memory(handle, ENDS, np.int64)
+    return handle.ids, handle.begins, handle.ends
 
 
 @kernel(inline=True)
 def _cache(handle):
-    cache = memory(handle, CACHE, np.uint64)
-    return cache, view(cache, np.uint32), np.uint64(size(handle, CACHE) // 64 - 1)
+    cache = handle.cache
+    return view(cache, np.uint64), view(cache, np.uint32), np.uint64(len(cache) // 8 - 1)
 
 
 @kernel(inline=True)
 def _n_before(handle, flags):
     """The number of special tokens before the text."""
-    return size(handle, BEFORE) // 4 if flags & SPECIAL else np.int64(0)
+    return len(handle.before) if flags & SPECIAL else np.int64(0)
 
 
 @kernel(inline=True)
@@ -447,7 +269,7 @@ def _put(tokens, t, id, begin, end):
 
 @kernel(inline=True)
 def _number_words(handle, first, last, word):
-    words = memory(handle, WORDS, np.int32)
+    words = handle.words
     for k in range(first, last):
         words[k] = word
 
@@ -467,12 +289,11 @@ def _finish(handle, given, n_bytes, n, n_changed, t, flags):
 @kernel
 def _surround(handle, t):
     """Writes the special tokens before and after the t tokens of the text. -> the number of all tokens."""
-    tokens, words = _tokens(handle), memory(handle, WORDS, np.int32)
-    before, after = memory(handle, BEFORE, np.uint32), memory(handle, AFTER, np.uint32)
-    for k in range(size(handle, BEFORE) // 4):
+    tokens, words, before, after = _tokens(handle), handle.words, handle.before, handle.after
+    for k in range(len(before)):
         words[k] = -1
         _put(tokens, k, before[k], 0, 0)
-    for k in range(size(handle, AFTER) // 4):
+    for k in range(len(after)):
         words[t] = -1
         t = _put(tokens, t, after[k], 0, 0)
     return t
@@ -487,7 +308,7 @@ def _convert_positions(handle, given, n_bytes, n_changed, first, t):
     """
     _, begins, ends = _tokens(handle)
     if n_changed >= 0:
-        came_from, until = memory(handle, FROM, np.int32), memory(handle, UNTIL, np.int32)
+        came_from, until = handle.origin, handle.until
         for k in range(first, t):
             begins[k] = came_from[min(begins[k], n_changed - 1)] if n_changed else 0
             ends[k] = until[min(max(ends[k] - 1, 0), n_changed - 1)] if n_changed else 0
@@ -496,7 +317,7 @@ def _convert_positions(handle, given, n_bytes, n_changed, first, t):
         wide |= given[p]
     if wide < np.uint8(0x80):
         return
-    n_before = memory(handle, BOUNDS, np.uint32)  # characters that begin before each byte
+    n_before = handle.bounds  # characters that begin before each byte
     count = np.uint32(0)
     for p in range(n_bytes):
         n_before[p] = count

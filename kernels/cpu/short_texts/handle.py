@@ -1,54 +1,81 @@
 """Handles: one array with all arguments of a kernel for short texts, so that Python passes one address to the kernel.
 
-Passing the tables of a model as arrays would take longer than encoding a short text, and a handle is made only once. A
-handle has a pair of numbers for each *field*, which has a name: for memory, the address and the number of bytes; for a
-number, the number and 0.
+Passing the tables of a model as arrays would take longer than encoding a short text, and a handle is made only once. What a
+handle contains is declared by a NamedTuple class: `Handle` writes the three numbers of each field (for an array, its address and
+its numbers of elements and of columns; else the number), and `primitives.tables.record_at` gives a kernel the fields by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.primitives.constants import U1
-from gputok.kernels.cpu.primitives.memory import CHECKED, view
+from gputok.kernels.signatures import Elements, Group, Type, type_of
+
+WORDS = 3  # numbers of a field, as in `primitives.tables`
 
 
 class Handle:
-    """uint64[fields, 2], and references to the arrays whose addresses it contains."""
+    """uint64[fields, 3] for a NamedTuple class, and references to the arrays whose addresses it contains.
 
-    def __init__(self, n_fields: int) -> None:
-        self.slots, self._arrays, self._kept = np.zeros((n_fields, 2), np.uint64), {}, []
+    Args:
+        of: the class. A field whose type is such a class has the fields of that class in turn.
+        room: the handle has memory for at least so many fields, so that handles of several classes can lie side by side.
+        values: of the first fields.
+    """
 
-    def put(self, field: int, value: np.ndarray | float) -> None:
-        """Writes a number, or the address of a contiguous array; the handle keeps the array alive."""
-        if isinstance(value, np.ndarray):
-            if not value.flags.c_contiguous:
-                raise ValueError(f"field {field} of a handle: expected a contiguous array")
-            self._arrays[field] = value
-            self.slots[field] = value.__array_interface__["data"][0], value.nbytes
-        elif isinstance(value, float):
-            self.slots[field, :1].view(np.float64)[0] = value
+    def __init__(self, of: type, room: int = 0, **values: Any) -> None:
+        self.of, (self._leaves, self._first) = of, _layout(of)
+        self.slots = np.zeros((max(len(self._leaves), room), WORDS), np.uint64)
+        self._values: dict[str, Any] = {}  # which keeps arrays alive
+        self._kept: list[Handle] = []
+        self.put(**values)
+
+    @classmethod
+    def holding(cls, table: Any) -> Handle:
+        """The handle of a NamedTuple of arrays and numbers."""
+        return cls(type(table), **table._asdict())
+
+    def put(self, **values: Any) -> None:
+        """Writes the fields of these names: numbers, contiguous arrays, which the handle keeps alive, or NamedTuples of these."""
+        for name, value in values.items():
+            if self._values.get(name) is not value:  # a cache and a walk are put again for each 32 kB of text
+                for field, item in enumerate(_items(value), self._first[name]):
+                    self._put(name, field, item)
+                self._values[name] = value
+
+    def _put(self, name: str, field: int, value: np.ndarray | float) -> None:
+        kind, slot = self._leaves[field], self.slots[field]
+        if isinstance(kind, Elements):
+            fits = isinstance(value, np.ndarray) and value.dtype == kind.code and value.ndim == kind.ndim
+            if not fits or not value.flags.c_contiguous:
+                raise TypeError(
+                    f"{name} of a handle: expected a contiguous array of {kind}, got {value!r:.60}"
+                )
+            slot[:] = value.__array_interface__["data"][0], value.size, value.shape[-1]
+        elif kind.code == "f8":
+            slot.view(np.float64)[0] = value
         else:
-            self.slots[field, :1].view(np.int64)[0] = int(value)
+            slot.view(np.int64)[0] = int(value)
 
-    def is_number(self, field: int, value: int) -> bool:
-        """Whether a field is this number."""
-        return int(self.slots[field, 0]) == value
+    def make(self, name: str, n: int) -> None:
+        """Gives a field a new array of n elements, not initialised."""
+        self.put(**{name: np.empty(n, self._leaves[self._first[name]].code)})
 
-    def array(self, field: int) -> np.ndarray:
-        """The array of a field."""
-        return self._arrays[field]
+    def __getitem__(self, name: str) -> Any:
+        """What was written to a field."""
+        return self._values[name]
 
-    def keep(self, others: Iterable[Handle]) -> None:
-        """Keeps other handles, and so their arrays, alive as long as this handle."""
+    def keep(self, *others: Handle) -> None:
+        """Keeps other handles alive as long as this handle."""
         self._kept = [*self._kept, *others]  # a new list: copies of the handle share the old one
 
     def copy(self) -> Handle:
         """Returns a handle with the same numbers and arrays; changing its fields does not change this handle."""
-        other = Handle(0)
-        other.slots, other._arrays, other._kept = self.slots.copy(), dict(self._arrays), self._kept
+        other = Handle(self.of)
+        other.slots, other._values, other._kept = self.slots.copy(), dict(self._values), self._kept
         return other
 
     @property
@@ -57,60 +84,28 @@ class Handle:
         return self.slots.__array_interface__["data"][0]
 
 
-@kernel(inline=True)
-def handle_at(address, n_fields):
-    """The handle at an address, as a view of its numbers."""
-    return view((np.uint64(address), np.uint64(16 * n_fields)), np.uint64)
+@functools.cache
+def _layout(of: Any) -> tuple[list[Any], dict[str, int]]:
+    """The types of the arrays and numbers of a NamedTuple class, and the index of the first one of each field."""
+    kind, leaves, first = type_of(of), [], {}
+    assert isinstance(kind, Group)
+    for name, item in zip(of._fields, kind.items, strict=True):
+        first[name] = len(leaves)
+        leaves += _leaves(item)
+    return leaves, first
 
 
-@kernel(inline=True)
-def number(handle, field):
-    """The whole number of a field."""
-    return np.int64(handle[2 * field])
+def _leaves(kind: Type) -> Iterator[Any]:
+    if isinstance(kind, Group):
+        for item in kind.items:
+            yield from _leaves(item)
+    else:
+        yield kind
 
 
-@kernel(inline=True)
-def real(handle, field):
-    """The float64 of a field."""
-    return view(handle, np.float64)[2 * field]
-
-
-@kernel(inline=True)
-def memory(handle, field, dtype):
-    """The memory of a field, as a view."""
-    at = np.uint64(2 * field)
-    return view((handle[at], handle[at + U1]), dtype)
-
-
-@kernel(inline=True)
-def size(handle, field):
-    """The number of bytes of the memory of a field."""
-    return np.int64(handle[2 * field + 1])
-
-
-@kernel(inline=True)
-def _address(handle, field):
-    return np.int64(handle[2 * field])
-
-
-@kernel(inline=True)
-def _address_and_bytes(handle, field):
-    return np.int64(handle[2 * field]), np.int64(handle[2 * field + 1])
-
-
-pointer_at = _address_and_bytes if CHECKED else _address
-"""The memory of a field, in the form of `arrays.pointer`, for another kernel."""
-
-
-@kernel(inline=True)
-def _no_address():
-    return np.int64(0)
-
-
-@kernel(inline=True)
-def _no_address_and_bytes():
-    return np.int64(0), np.int64(0)
-
-
-no_pointer = _no_address_and_bytes if CHECKED else _no_address
-"""The result of `arrays.pointer(None)`."""
+def _items(value: Any) -> Iterator[Any]:
+    if isinstance(value, tuple):
+        for item in value:
+            yield from _items(item)
+    else:
+        yield value

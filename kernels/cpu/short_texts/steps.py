@@ -10,79 +10,187 @@ text. A step that changes the text replaces the block and, if positions are need
 Bounds: the text has at most TEXT_BYTES bytes. The original text has at most encode.LONGEST bytes, and a step that would
 make a longer text than TEXT_BYTES returns TOO_MUCH instead. After the text are MARGIN bytes; the walk writes two of them
 for a moment, and reads no others. Before a step makes more pieces, the largest possible number of them (each added token,
-each piece of text and each word of a walk has at least one byte) is compared with MAX_PIECES. FROM, UNTIL and BOUNDS have an
+each piece of text and each word of a walk has at least one byte) is compared with MAX_PIECES. `origin`, `until` and `bounds` have an
 element for each byte of the text; a walk writes at most two bounds more than a piece has bytes. The stages that are called
 state their own bounds; in the checked build, the views here know their length.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
+from gputok.kernels import Automaton
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.edits import _splice, _strip
+from gputok.kernels.cpu.edits import splice_pieces, strip_pieces
 from gputok.kernels.cpu.find_tokens import next_token
-from gputok.kernels.cpu.normalize import _map_characters, _normalize_form, inert_run
-from gputok.kernels.cpu.precompiled import _normalize_precompiled
+from gputok.kernels.cpu.normalize import inert_run, map_pieces, normalize_pieces
+from gputok.kernels.cpu.precompiled import normalize_precompiled_pieces
 from gputok.kernels.cpu.primitives.constants import U0, U1
-from gputok.kernels.cpu.primitives.memory import copy, owned, scratch, tail
+from gputok.kernels.cpu.primitives.memory import (
+    as_views,
+    copy,
+    no_pointer,
+    owned,
+    pointer_to_all,
+    record_at,
+    scratch,
+    tail,
+    view,
+)
 from gputok.kernels.cpu.rewrite import MAP as MAP_BYTES
-from gputok.kernels.cpu.rewrite import PREPEND, _rewrite_bytes
-from gputok.kernels.cpu.short_texts.handle import Handle, memory, no_pointer, number, pointer_at, size
-from gputok.kernels.cpu.split import _split_words
-from gputok.kernels.cpu.walk import END_OF_TEXT, walk_rest
+from gputok.kernels.cpu.rewrite import PREPEND, rewrite_pieces
+from gputok.kernels.cpu.short_texts.handle import WORDS, Handle
+from gputok.kernels.cpu.split import split_pieces
+from gputok.kernels.cpu.walk import END_OF_TEXT, Walk, steps_of, walk_rest
+from gputok.kernels.signatures import I32s, I32x2, I64s, U8s, U16s, U16x2, U32s, U32x2, U64s, U64x2
 
 TEXT_BYTES = 1 << 14  # the size of the block; for a text that becomes larger, the result is TOO_MUCH
 MARGIN = 64  # so many bytes after a text may be read and written
 MAX_PIECES = 2 * TEXT_BYTES + MARGIN  # text and added tokens in turn, each of at least one byte
 TOO_MUCH = -1  # the result instead of a number of pieces: the stages of other files must encode the text
 
-# Fields of a handle: memory for the pieces, for their text and for its origin; and the steps.
-(
-    START,  # int64[MAX_PIECES]
-    END,
-    TOKEN,
-    MODE,  # uint8[MAX_PIECES], an argument of the stages that are called
-    NEW_START,
-    NEW_END,
-    NEW_TOKEN,
-    ROWS,  # int64[MAX_PIECES + 1]
-    TEXT,  # uint8[TEXT_BYTES + MARGIN]
-    FROM,  # int32[TEXT_BYTES + MARGIN]: byte i of the text stands for bytes FROM[i]:UNTIL[i] of the original
-    UNTIL,
-    BOUNDS,  # uint32[TEXT_BYTES + MARGIN]
-    STEPS,  # the handles of the steps, of N_STEP fields each
-    N_STEPS,
-    ASKS_ORIGIN,  # 1: one of the steps needs the origin of text
-    N_MEMORY,
-) = range(16)
-
-# The kinds of steps, which are at KIND in the handle of each step, and the other fields of these handles.
+# The kinds of steps
 EXTRACT, WALK, SPLIT, FORM, MAP, PRECOMPILED, REPLACE, STRIP, SPACES = range(9)
-KIND, N_STEP = 0, 16
-CLASSES, CHILDREN, N_CLASSES, STRINGS, FIRST, FEW, OPTIONS, WORD_BITS, IDS = range(1, 10)  # EXTRACT
-KLASS, CLASS_PAGE, CLASS_MEMBER, PAIR, STEP, DELTA, ACCEPT, WIDTH, FRESH = range(1, 10)  # WALK
-# SPLIT: KLASS, CLASS_PAGE, CLASS_MEMBER, DELTA, ACCEPT of WALK, and
-N_COLUMNS, RULE = 10, 11
-PAGE, MEMBER, N_INERT, RANK, OFFSETS, PARTS, PARTS_RANK, PAIR_KEYS, PAIR_VALUES = range(1, 10)  # FORM
-ASCII, REPLACEMENTS, REPLACEMENT_OFFSETS = 3, 4, 5  # MAP, and PAGE, MEMBER
-UNITS, STRINGS_OF, PLAIN, LONGEST_STRING = 3, 4, 5, 6  # PRECOMPILED, and PAGE, MEMBER
-CONTENT = 12  # REPLACE, and the fields of SPLIT
-LEFT, RIGHT = 3, 4  # STRIP, and PAGE, MEMBER
-WIDTHS, WHEN, SPELT, REPLACES = 1, 2, 3, 4  # SPACES
-
-NEVER, IF_ANY, IF_BARE, AT_START = range(4)  # WHEN of SPACES: the pieces that get a text in front
+N_STEP = 16  # fields of the handle of a step: no kind has more
+NEVER, IF_ANY, IF_BARE, AT_START = range(4)  # `when` of SPACES: the pieces that get a text in front
 
 
-def put_memory(handle: Handle) -> None:
-    """Gives a handle memory for one text at a time."""
-    for field in (START, END, TOKEN, NEW_START, NEW_END, NEW_TOKEN):
-        handle.put(field, np.empty(MAX_PIECES, np.int64))
-    handle.put(MODE, np.empty(MAX_PIECES, np.uint8))
-    handle.put(ROWS, np.empty(MAX_PIECES + 1, np.int64))
-    handle.put(TEXT, np.empty(TEXT_BYTES + MARGIN, np.uint8))
-    for field in (FROM, UNTIL):
-        handle.put(field, np.empty(TEXT_BYTES + MARGIN, np.int32))
-    handle.put(BOUNDS, np.empty(TEXT_BYTES + MARGIN, np.uint32))
+class ShortText(NamedTuple):
+    """The fields of a handle: memory for one text, the steps, the special tokens, and the model."""
+
+    start: I64s  # int64[MAX_PIECES]
+    end: I64s
+    token: I64s
+    mode: U8s  # uint8[MAX_PIECES], an argument of the stages that are called
+    new_start: I64s
+    new_end: I64s
+    new_token: I64s
+    rows: I64s  # int64[MAX_PIECES + 1]
+    text: U8s  # uint8[TEXT_BYTES + MARGIN]
+    origin: I32s  # int32[TEXT_BYTES + MARGIN]: byte i of the text stands for bytes origin[i]:until[i] of the original
+    until: I32s
+    bounds: U32s  # uint32[TEXT_BYTES + MARGIN]
+    steps: U64s  # the handles of the steps, of N_STEP fields each
+    n_steps: int
+    asks_origin: bool  # one of the steps needs the origin of text
+    # The tokens of the text, and memory of the model for one word; see encode.py
+    ids: U32s  # uint32[MAX_TOKENS + MAX_SPECIAL]
+    begins: I64s  # int64[the same], characters of the text, with POSITIONS
+    ends: I64s
+    words: I32s  # int32[the same], the number of the word, or -1
+    before: U32s  # uint32[at most MAX_SPECIAL]
+    after: U32s
+    cache: U64x2  # of encode_words.word_cache
+    symbols: U32s
+    symbol_offsets: I64s
+    links_before: U32s
+    links_after: U32s
+    keys: U32s
+    random: U64s
+    model: int  # the address of the handle of the model's tables
+
+
+class Step(NamedTuple):
+    """What the fields of each kind of step begin with."""
+
+    kind: int
+
+
+class Extract(NamedTuple):
+    """Cuts at added tokens; see find_tokens.py. All arrays are empty if there are none."""
+
+    kind: int
+    classes: U8s
+    children: I32x2
+    strings: I32s
+    first: U8s
+    few: U8s
+    options: U8s
+    word_bits: U8s
+    ids: I64s  # of the tokens
+
+
+class WalkStep(NamedTuple):
+    """Cuts into the words of a gapless automaton."""
+
+    kind: int
+    walk: Walk
+
+
+class Split(NamedTuple):
+    """Cuts at the matches of an automaton, or (REPLACE) replaces each match."""
+
+    kind: int
+    automaton: Automaton
+    rule: int
+    content: U8s
+
+
+class Form(NamedTuple):
+    """A normalization form; the arrays are those of `normalize.normalize_form`."""
+
+    kind: int
+    page: U16s
+    member: U16x2
+    n_inert: int
+    rank: U8s
+    offsets: I32s
+    parts: U32s
+    parts_rank: U8s
+    pair_keys: U64s  # empty: it does not compose
+    pair_values: U32s
+
+
+class Map(NamedTuple):
+    """Replaces characters; the arrays are those of `normalize.map_characters`."""
+
+    kind: int
+    page: U16s
+    member: U16x2
+    ascii: U8s
+    text: U8s
+    offsets: I32s
+
+
+class Precompiled(NamedTuple):
+    """The arrays of `precompiled.normalize_precompiled`."""
+
+    kind: int
+    units: U32s
+    texts: U8s
+    page: U16s
+    member: U16x2
+    plain: U8s
+    longest: int
+
+
+class Strip(NamedTuple):
+    """Leaves out white space at the ends of pieces."""
+
+    kind: int
+    page: U16s
+    member: U16x2
+    left: bool
+    right: bool
+
+
+class Spaces(NamedTuple):
+    """Replaces some bytes, and puts a text before some pieces; see rewrite.py."""
+
+    kind: int
+    table: U32x2  # of `rewrite.rewrite_bytes`
+    when: int
+    spelt: U8s
+    replaces: bool
+
+
+def put_steps(handle: Handle, steps: Sequence[Handle]) -> None:
+    """Puts steps into a handle, which keeps them alive."""
+    slots = [step.slots for step in steps] or [np.zeros((N_STEP, WORDS), np.uint64)]
+    handle.put(steps=np.concatenate(slots, axis=None), n_steps=len(steps))
+    handle.keep(*steps)
 
 
 @kernel
@@ -92,17 +200,16 @@ def words_of(handle, given, n_bytes, aligned):
     aligned: write down the origin of the text, if a step changes it. -> the number of pieces, or TOO_MUCH; and the number
     of bytes of the changed text, or -1 if no step has changed it.
     """
-    text, token = memory(handle, TEXT, np.uint8), memory(handle, TOKEN, np.int64)
-    start, end = memory(handle, START, np.int64), memory(handle, END, np.int64)
+    text, start, end, token = handle.text, handle.start, handle.end, handle.token
     copy(text, 0, given, 0, n_bytes)
     start[0] = 0
     end[0] = n_bytes
     token[0] = -1
-    followed = aligned or number(handle, ASKS_ORIGIN) != 0
+    followed = aligned or handle.asks_origin
     n, n_changed = np.int64(1), np.int64(-1)
-    for i in range(number(handle, N_STEPS)):
-        step = tail(memory(handle, STEPS, np.uint64), 2 * N_STEP * i)
-        kind = number(step, KIND)
+    for i in range(handle.n_steps):
+        step = step_of(handle, i)
+        kind = record_at(step, Step).kind
         if kind == EXTRACT:
             n = _extract(handle, step, n)
         elif kind == WALK:
@@ -120,23 +227,20 @@ def words_of(handle, given, n_bytes, aligned):
     return n, n_changed
 
 
+@kernel(inline=True)
+def step_of(handle, i):
+    """The numbers of a step: what `record_at` takes."""
+    return tail(handle.steps, WORDS * N_STEP * i)
+
+
 # ---- cutting
 
 
 @kernel(inline=True)
 def _lists(handle):
     """The present pieces, and memory for the new pieces: start, end and token of each."""
-    now = (
-        memory(handle, START, np.int64),
-        memory(handle, END, np.int64),
-        memory(handle, TOKEN, np.int64),
-    )
-    new = (
-        memory(handle, NEW_START, np.int64),
-        memory(handle, NEW_END, np.int64),
-        memory(handle, NEW_TOKEN, np.int64),
-    )
-    return now, new
+    now = handle.start, handle.end, handle.token
+    return now, (handle.new_start, handle.new_end, handle.new_token)
 
 
 @kernel(inline=True)
@@ -160,19 +264,10 @@ def _take(now, new, m):
 @kernel(inline=True)
 def _extract(handle, step, n):
     """Cuts pieces at added tokens (see find_tokens.py), and leaves out empty ones."""
-    text = memory(handle, TEXT, np.uint8)
+    text = handle.text
     now, new = _lists(handle)
     start, end, token = now
-    nodes = (
-        memory(step, CLASSES, np.uint8),
-        memory(step, CHILDREN, np.uint32),
-        np.uint64(number(step, N_CLASSES)),
-        memory(step, STRINGS, np.int32),
-    )
-    few = memory(step, FEW, np.uint8), size(step, FEW)
-    options, word_bits = memory(step, OPTIONS, np.uint8), memory(step, WORD_BITS, np.uint8)
-    finder = nodes, memory(step, FIRST, np.uint8), few, options, word_bits
-    ids, any_tokens = memory(step, IDS, np.int64), size(step, CLASSES) > 0
+    finder, ids, any_tokens = finder_of(record_at(step, Extract))
     m = np.int64(0)
     for i in range(n):
         first, stop = start[i], end[i]
@@ -197,24 +292,22 @@ def _extract(handle, step, n):
 
 
 @kernel(inline=True)
+def finder_of(step):
+    """What `next_token` takes of an Extract step, the ids of the tokens, and whether there are any."""
+    children = step.children
+    nodes = step.classes, view(children, np.uint32), np.uint64(children.columns), step.strings
+    finder = nodes, step.first, (step.few, len(step.few)), step.options, step.word_bits
+    return finder, step.ids, len(step.classes) > 0
+
+
+@kernel(inline=True)
 def _walk(handle, step, n):
     """Cuts pieces into the words of a gapless automaton; see `kernels.cpu.walk`."""
-    text, bounds = memory(handle, TEXT, np.uint8), memory(handle, BOUNDS, np.uint32)
+    text, bounds = handle.text, handle.bounds
     now, new = _lists(handle)
     start, end, token = now
-    pair = memory(step, PAIR, np.uint8)
-    characters = (
-        memory(step, KLASS, np.uint8),
-        memory(step, CLASS_PAGE, np.uint16),
-        memory(step, CLASS_MEMBER, np.uint8),
-    )
-    states = (
-        memory(step, DELTA, np.uint16),
-        memory(step, ACCEPT, np.uint8),
-        memory(step, STEP, np.uint32),
-    )
-    numbers = np.uint64(number(step, WIDTH)), np.uint64(number(step, FRESH))
-    tables = (*characters, *states, *numbers)
+    walk = as_views(record_at(step, WalkStep).walk)
+    pair, tables = walk.pair, steps_of(walk)
     m = np.int64(0)
     for i in range(n):
         begin, stop = np.uint64(start[i]), np.uint64(end[i])
@@ -267,17 +360,20 @@ def _split(handle, step, n):
 @kernel(inline=True)
 def _matches(handle, step, n, n_bytes):
     """The spans that a split step cuts the pieces into; call `_as_stages_take_them` first."""
+    split = record_at(step, Split)
+    of = split.automaton
     tables = (
-        pointer_at(step, KLASS),
-        pointer_at(step, CLASS_PAGE),
-        pointer_at(step, CLASS_MEMBER),
-        pointer_at(step, DELTA),
-        pointer_at(step, ACCEPT),
+        pointer_to_all(of.ascii_class),
+        pointer_to_all(of.page),
+        pointer_to_all(of.member),
+        pointer_to_all(of.delta),
+        pointer_to_all(of.accept),
     )
-    n_classes = number(step, N_COLUMNS) - 1
+    n_classes = np.int64(of.delta.columns) - 1
     capacity = n + n_bytes // 4 + 16
-    pieces = _pieces(handle, n)
-    return _split_words(pointer_at(handle, TEXT), pieces, tables, n_classes, number(step, RULE), capacity)
+    return split_pieces(
+        pointer_to_all(handle.text), _pieces(handle, n), tables, n_classes, split.rule, capacity
+    )
 
 
 # ---- changing the text
@@ -286,8 +382,7 @@ def _matches(handle, step, n, n_bytes):
 @kernel(inline=True)
 def _as_stages_take_them(handle, n):
     """Marks the pieces that are added tokens, which stages leave unchanged; returns the number of bytes of all pieces."""
-    start, end = memory(handle, START, np.int64), memory(handle, END, np.int64)
-    token, frozen = memory(handle, TOKEN, np.int64), memory(handle, MODE, np.uint8)
+    start, end, token, frozen = handle.start, handle.end, handle.token, handle.mode
     n_bytes = np.int64(0)
     for i in range(n):
         frozen[i] = token[i] >= 0
@@ -298,18 +393,18 @@ def _as_stages_take_them(handle, n):
 @kernel(inline=True)
 def _pieces(handle, n):
     """The pieces as stages take them."""
-    return pointer_at(handle, START), pointer_at(handle, END), pointer_at(handle, MODE), n
+    return pointer_to_all(handle.start), pointer_to_all(handle.end), pointer_to_all(handle.mode), n
 
 
 @kernel(inline=True)
 def _stays(handle, step, n):
     """Returns True if all characters of the pieces are inert, so that normalization changes nothing."""
-    text, token = memory(handle, TEXT, np.uint8), memory(handle, TOKEN, np.int64)
-    start, end = memory(handle, START, np.int64), memory(handle, END, np.int64)
-    page, member = memory(step, PAGE, np.uint16), memory(step, MEMBER, np.uint16)
+    text, start, end, token = handle.text, handle.start, handle.end, handle.token
+    form = record_at(step, Form)
+    page, member = form.page, form.member
     for i in range(n):
         if token[i] < 0:
-            at, _ = inert_run(text, start[i], end[i], page, member, number(step, N_INERT), True)
+            at, _ = inert_run(text, start[i], end[i], page, member, form.n_inert, True)
             if at < end[i]:
                 return False
     return True
@@ -319,51 +414,54 @@ def _stays(handle, step, n):
 def _strip_pieces(handle, step, n):
     """Leaves out white space at the ends of pieces."""
     _as_stages_take_them(handle, n)
-    space = pointer_at(step, PAGE), pointer_at(step, MEMBER)
-    left, right = number(step, LEFT) != 0, number(step, RIGHT) != 0
-    starts, ends = _strip(pointer_at(handle, TEXT), _pieces(handle, n), *space, left, right)
-    copy(memory(handle, START, np.int64), 0, owned(starts), 0, n)
-    copy(memory(handle, END, np.int64), 0, owned(ends), 0, n)
+    of = record_at(step, Strip)
+    space = pointer_to_all(of.page), pointer_to_all(of.member)
+    starts, ends = strip_pieces(pointer_to_all(handle.text), _pieces(handle, n), *space, of.left, of.right)
+    copy(handle.start, 0, owned(starts), 0, n)
+    copy(handle.end, 0, owned(ends), 0, n)
 
 
 @kernel
 def _change(handle, step, n, n_given, aligned, n_changed):
     """Normalizes all pieces but added tokens; returns the number of pieces, or TOO_MUCH, and the bytes of the text."""
-    n_bytes, kind = _as_stages_take_them(handle, n), number(step, KIND)
-    data, pieces = pointer_at(handle, TEXT), _pieces(handle, n)
+    n_bytes, kind = _as_stages_take_them(handle, n), record_at(step, Step).kind
+    data, pieces = pointer_to_all(handle.text), _pieces(handle, n)
     if kind == MAP:
+        maps = record_at(step, Map)
         table = (
-            pointer_at(step, PAGE),
-            pointer_at(step, MEMBER),
-            pointer_at(step, ASCII),
-            pointer_at(step, REPLACEMENTS),
-            pointer_at(step, REPLACEMENT_OFFSETS),
+            pointer_to_all(maps.page),
+            pointer_to_all(maps.member),
+            pointer_to_all(maps.ascii),
+            pointer_to_all(maps.text),
+            pointer_to_all(maps.offsets),
         )
-        new, offsets, source = _map_characters(data, pieces, table, n_bytes, aligned)
+        new, offsets, source = map_pieces(data, pieces, table, n_bytes, aligned)
     elif kind == FORM:
+        form = record_at(step, Form)
         tables = (
-            pointer_at(step, PAGE),
-            pointer_at(step, MEMBER),
-            pointer_at(step, RANK),
-            pointer_at(step, OFFSETS),
-            pointer_at(step, PARTS),
-            pointer_at(step, PARTS_RANK),
-            number(step, N_INERT),
+            pointer_to_all(form.page),
+            pointer_to_all(form.member),
+            pointer_to_all(form.rank),
+            pointer_to_all(form.offsets),
+            pointer_to_all(form.parts),
+            pointer_to_all(form.parts_rank),
+            form.n_inert,
         )
-        pairs = pointer_at(step, PAIR_KEYS), pointer_at(step, PAIR_VALUES), size(step, PAIR_KEYS) // 8
-        new, offsets, source = _normalize_form(data, pieces, tables, pairs, n_bytes, aligned)
+        pairs = pointer_to_all(form.pair_keys), pointer_to_all(form.pair_values), len(form.pair_keys)
+        new, offsets, source = normalize_pieces(data, pieces, tables, pairs, n_bytes, aligned)
     elif kind == PRECOMPILED:
-        maps = (
-            pointer_at(step, UNITS),
-            size(step, UNITS) // 4,
-            pointer_at(step, STRINGS_OF),
-            size(step, STRINGS_OF),
-            pointer_at(step, PAGE),
-            pointer_at(step, MEMBER),
-            pointer_at(step, PLAIN),
-            number(step, LONGEST_STRING),
+        of = record_at(step, Precompiled)
+        trie = (
+            pointer_to_all(of.units),
+            len(of.units),
+            pointer_to_all(of.texts),
+            len(of.texts),
+            pointer_to_all(of.page),
+            pointer_to_all(of.member),
+            pointer_to_all(of.plain),
+            of.longest,
         )
-        new, offsets, source = _normalize_precompiled(data, pieces, maps, n_bytes, aligned)
+        new, offsets, source = normalize_precompiled_pieces(data, pieces, trie, n_bytes, aligned)
     else:
         starts, ends, rows = _matches(handle, step, n, n_bytes)
         if len(starts) > MAX_PIECES:
@@ -371,13 +469,14 @@ def _change(handle, step, n, n_given, aligned, n_changed):
         if not _mark_matches(handle, n, starts, ends, rows):
             return n, n_changed
         cuts = (
-            pointer_at(handle, ROWS),
-            pointer_at(handle, NEW_START),
-            pointer_at(handle, NEW_END),
-            pointer_at(handle, NEW_TOKEN),
+            pointer_to_all(handle.rows),
+            pointer_to_all(handle.new_start),
+            pointer_to_all(handle.new_end),
+            pointer_to_all(handle.new_token),
         )
-        content = pointer_at(step, CONTENT)
-        new, offsets, source = _splice(data, pieces, cuts, content, size(step, CONTENT), aligned)
+        content = record_at(step, Split).content
+        given = pointer_to_all(content), len(content)
+        new, offsets, source = splice_pieces(data, pieces, cuts, *given, aligned)
     if len(new) > TEXT_BYTES:
         return np.int64(TOO_MUCH), n_changed
     if aligned:
@@ -388,9 +487,8 @@ def _change(handle, step, n, n_given, aligned, n_changed):
 @kernel(inline=True)
 def _mark_matches(handle, n, starts, ends, rows):
     """Writes matches as `edits.splice` takes them (see `gputok.text.edit.replace`); returns False if no piece has one."""
-    text, (now, new) = memory(handle, TEXT, np.uint8), _lists(handle)
+    text, (now, new), cut_rows = handle.text, _lists(handle), handle.rows
     (start, end, token), (cut_start, cut_end, origin) = now, new
-    cut_rows = memory(handle, ROWS, np.int64)
     m = np.int64(0)
     for i in range(n):
         cut_rows[i] = m
@@ -411,11 +509,11 @@ def _mark_matches(handle, n, starts, ends, rows):
 @kernel
 def _spell_spaces(handle, step, n, n_given, aligned, n_changed):
     """Replaces some bytes, and puts a text before some pieces; see rewrite.py."""
-    text, mode = memory(handle, TEXT, np.uint8), memory(handle, MODE, np.uint8)
+    text, mode, spaces = handle.text, handle.mode, record_at(step, Spaces)
     (start, end, token), _ = _lists(handle)
-    when, spelt, n_spelt = number(step, WHEN), memory(step, SPELT, np.uint8), size(step, SPELT)
-    begins = memory(handle, FROM, np.int32)
-    replaces = np.uint8(MAP_BYTES if number(step, REPLACES) else 0)
+    when, spelt, n_spelt = spaces.when, spaces.spelt, len(spaces.spelt)
+    begins = handle.origin
+    replaces = np.uint8(MAP_BYTES if spaces.replaces else 0)
     for i in range(n):
         mode[i] = 0
         if token[i] >= 0:
@@ -436,24 +534,26 @@ def _spell_spaces(handle, step, n, n_given, aligned, n_changed):
     if aligned:
         _begin_following(handle, n_given, n_changed)
     origin = (
-        (pointer_at(handle, FROM), pointer_at(handle, UNTIL)) if aligned else (no_pointer(), no_pointer())
+        (pointer_to_all(handle.origin), pointer_to_all(handle.until))
+        if aligned
+        else (no_pointer(), no_pointer())
     )
-    new, offsets, new_begins, new_ends = _rewrite_bytes(
-        pointer_at(handle, TEXT), _pieces(handle, n), pointer_at(step, WIDTHS), origin
+    new, offsets, new_begins, new_ends = rewrite_pieces(
+        pointer_to_all(handle.text), _pieces(handle, n), pointer_to_all(spaces.table), origin
     )
     if len(new) > TEXT_BYTES:
         return np.int64(TOO_MUCH), n_changed
     if aligned:
         copy(begins, 0, owned(new_begins), 0, len(new))
-        copy(memory(handle, UNTIL, np.int32), 0, owned(new_ends), 0, len(new))
+        copy(handle.until, 0, owned(new_ends), 0, len(new))
     return n, _put_text(handle, new, offsets, n)
 
 
 @kernel(inline=True)
 def _put_text(handle, new, offsets, n):
     """Replaces the text by packed pieces, and returns its number of bytes."""
-    start, end = memory(handle, START, np.int64), memory(handle, END, np.int64)
-    copy(memory(handle, TEXT, np.uint8), 0, owned(new), 0, len(new))
+    start, end = handle.start, handle.end
+    copy(handle.text, 0, owned(new), 0, len(new))
     for i in range(n):
         start[i] = offsets[i]
         end[i] = offsets[i + 1]
@@ -468,8 +568,7 @@ def _begin_following(handle, n_given, n_changed):
     """
     if n_changed >= 0:
         return
-    text = memory(handle, TEXT, np.uint8)
-    begins, ends = memory(handle, FROM, np.int32), memory(handle, UNTIL, np.int32)
+    text, begins, ends = handle.text, handle.origin, handle.until
     for i in range(n_given):
         begins[i] = i
         ends[i] = i + 1
@@ -483,7 +582,7 @@ def _begin_following(handle, n_given, n_changed):
 def _follow(handle, n_given, n_changed, source, n):
     """Writes down the origin of the n bytes of a new text; source: their positions in the present text, see normalize.py."""
     _begin_following(handle, n_given, n_changed)
-    begins, ends = memory(handle, FROM, np.int32), memory(handle, UNTIL, np.int32)
+    begins, ends = handle.origin, handle.until
     new_begins, new_ends = scratch(n, np.int32), scratch(n, np.int32)
     for k in range(n):
         at = source[k]

@@ -7,14 +7,15 @@ text of its own by `encode.py`, whose handle has only the steps that come after 
 The corpus stage `encode_text` does the same for many documents. There a model gets the new units of many blocks together,
 in Python; here nothing but the result comes back to Python, since a call for a short text takes less than a microsecond.
 
-Bounds: a text is copied to BLOCK in blocks of at most BLOCK_BYTES, and BLOCK, CODES and BOUNDS have MARGIN elements more, which
-`fill_block` and `walk_block` need. IDS has ROOM bytes; before each group of N_KEYS units, and before more ids than fit a slot of
+Bounds: a text is copied to `block` in blocks of at most BLOCK_BYTES, and `block`, `codes` and `bounds` have MARGIN elements more,
+which `fill_block` and `walk_block` need. `ids` has room for MOST_BYTES ids, and one group more; before each group of N_KEYS units, and before more ids than fit a slot of
 the cache are written, there must be room for these and for a whole group of MOST_INLINE ids each and SLACK bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from gputok.kernels.cpu import kernel
@@ -27,7 +28,6 @@ from gputok.kernels.cpu.encode_text.cache import (
     NOWHERE,
     RUN,
     VALUE,
-    Views,
     WordCache,
     enter,
     find,
@@ -44,7 +44,6 @@ from gputok.kernels.cpu.encode_words.byte_words import (
     BATCH,
     STATE,
     WORK,
-    ByteViews,
     ByteWords,
     merge_words,
     pack_ids,
@@ -53,14 +52,14 @@ from gputok.kernels.cpu.find_tokens import next_token
 from gputok.kernels.cpu.normalize import inert_run
 from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U4, U8
 from gputok.kernels.cpu.primitives.memory import (
-    leading_zeros,
+    address_of,
+    as_views,
     load_u32,
+    record_at,
     store_u32,
     tail,
     view,
 )
-from gputok.kernels.cpu.short_texts import encode as short_text
-from gputok.kernels.cpu.short_texts import steps
 from gputok.kernels.cpu.short_texts.encode import (
     LONGEST,
     MAX_SPECIAL,
@@ -70,19 +69,29 @@ from gputok.kernels.cpu.short_texts.encode import (
     encode_wordlevel,
     encode_wordpiece,
 )
-from gputok.kernels.cpu.short_texts.handle import Handle, handle_at, memory, number, size
-from gputok.kernels.cpu.short_texts.steps import N_STEP, TOO_MUCH
+from gputok.kernels.cpu.short_texts.handle import Handle
+from gputok.kernels.cpu.short_texts.steps import (
+    AT_START,
+    IF_ANY,
+    NEVER,
+    TOO_MUCH,
+    Extract,
+    Form,
+    finder_of,
+    put_steps,
+    step_of,
+)
 from gputok.kernels.cpu.walk import (
     BLOCK_BYTES,
     MARGIN,
     Walk,
-    WalkViews,
     fill_block,
+    steps_of,
     walk_block,
     walk_rest,
 )
 from gputok.kernels.cpu.word_table import N_MASKS
-from gputok.kernels.signatures import i64
+from gputok.kernels.signatures import I64s, U8s, U32s, U64s, i64
 
 # The largest text. For longer texts it pays to use threads.
 MOST_BYTES = 1 << 18
@@ -94,67 +103,43 @@ MOST_BYTES_OF_WORD = byte_words.MOST_BYTES
 SLACK = 64 + 4 * MAX_SPECIAL
 _GROUP_BYTES = 4 * MOST_INLINE * N_KEYS + SLACK
 
-BPE, WORDPIECE, UNIGRAM, WORDLEVEL = range(4)  # values of MODEL
-NEVER, IF_ANY, IF_BARE, AT_START = range(4)  # values of SPACE: the pieces of text that get a space in front
+BPE, WORDPIECE, UNIGRAM, WORDLEVEL = range(4)  # values of `model`
 
-# Fields of the handle
-(
-    STEPS,  # the handles of the steps before the cut: first EXTRACT, perhaps FORM, perhaps EXTRACT
-    N_STEPS,
-    ALONE,  # 1: a text with added tokens is TOO_MUCH
-    SPACE,
-    KLASS,  # the fields of a Walk
-    PAGE,
-    MEMBER,
-    PAIR,
-    STEP,
-    DELTA,
-    ACCEPT,
-    STRONG,
-    WINDOWS,
-    WIDTH,
-    SLOTS,  # the fields of a WordCache for ids of four bytes
-    RING,
-    GHOSTS,
-    HEAD,
-    INNER,  # the address of the handle that encodes units
-    MODEL,
-    UNIT_IDS,  # uint32[], where that handle's kernel writes ids
-    BEFORE,  # uint32[at most MAX_SPECIAL], special tokens
-    AFTER,
-    LEFT,  # int64[1], bytes of text until RENEW
-    EDGES,  # int64[2]
-    MASKS,  # uint64[N_MASKS] of `word_table.put_masks`
-    KEYS,  # uint64[4 * N_KEYS]
-    BLOCK,  # uint8[BLOCK_BYTES + MARGIN]
-    CODES,
-    BOUNDS,  # uint32[likewise]
-    IDS,  # uint32[]
-    GROUPED,  # 1: new units are words of the model below, and are merged together
-    BYTE_SYMBOLS,  # the fields of ByteWords
-    BYTE_KEYS,
-    PAIR_SLOTS,
-    PAIR_BITS,
-    MERGED,
-    NAMES,
-    WHOLE_SLOTS,
-    WHOLE_DATA,
-    WHOLE_OFFSETS,
-    CHARACTERS,
-    CROSSING,
-    N_SYMBOLS,
-    HASHES,  # memory of `merge_words`
-    MERGING,
-    MERGE_STATE,
-    EVENT_AT,  # uint64[words of a block], ids before an event, and the new word
-    EVENT_OF,
-    NEW_BEGIN,  # uint64[likewise], of each new word in BLOCK, and its line of the cache
-    NEW_END,
-    NEW_LINES,
-    NEW_ROWS,
-    NEW_IDS,  # uint32[bytes of a block]
-    N_FIELDS,
-) = range(55)
+
+class TextInUnits(NamedTuple):
+    """The fields of a handle."""
+
+    steps: U64s  # the handles of the steps before the cut: first EXTRACT, perhaps FORM, perhaps EXTRACT
+    n_steps: int
+    alone: bool  # a text with added tokens is TOO_MUCH
+    space: int  # NEVER, IF_ANY, ...
+    walk: Walk
+    cache: WordCache  # for ids of four bytes
+    inner: int  # the address of the handle that encodes units
+    model: int  # BPE, WORDPIECE, ...
+    unit_ids: U32s  # where that handle's kernel writes ids
+    before: U32s  # uint32[at most MAX_SPECIAL], special tokens
+    after: U32s
+    left: I64s  # int64[1], bytes of text until RENEW
+    edges: I64s  # int64[2]
+    masks: U64s  # uint64[N_MASKS] of `word_table.put_masks`
+    keys: U64s  # uint64[4 * N_KEYS]
+    block: U8s  # uint8[BLOCK_BYTES + MARGIN]
+    codes: U8s
+    bounds: U32s  # uint32[likewise]
+    ids: U32s
+    grouped: bool  # new units are words of the model below, and are merged together
+    words: ByteWords
+    hashes: U64s  # memory of `merge_words`
+    merging: U32s
+    merge_state: U64s
+    event_at: U64s  # uint64[words of a block], ids before an event, and the new word
+    event_of: U64s
+    new_begin: U64s  # uint64[likewise], of each new word in `block`, and its line of the cache
+    new_end: U64s
+    new_lines: U64s
+    new_rows: U64s
+    new_ids: U32s  # uint32[bytes of a block]
 
 
 def new_handle(steps_before: Sequence[Handle], alone: bool, space: int) -> Handle:
@@ -162,12 +147,8 @@ def new_handle(steps_before: Sequence[Handle], alone: bool, space: int) -> Handl
 
     steps_before: EXTRACT and FORM steps (steps.py). alone: only texts without added tokens. space: NEVER, IF_ANY, ...
     """
-    handle = Handle(N_FIELDS)
-    handle.put(STEPS, np.stack([step.slots for step in steps_before]))
-    handle.put(N_STEPS, len(steps_before))
-    handle.put(ALONE, alone)
-    handle.put(SPACE, space)
-    handle.keep(steps_before)
+    handle = Handle(TextInUnits, alone=alone, space=space, grouped=False)
+    put_steps(handle, steps_before)
     return handle
 
 
@@ -177,110 +158,56 @@ def with_memory(handle: Handle, inner: Handle, model: int) -> Handle:
     inner: a handle with memory for the same thread, which encodes units by the kernel `model` (BPE, WORDPIECE, ...).
     """
     own = handle.copy()
-    own.put(INNER, inner.address)
-    own.put(MODEL, model)
-    own.put(UNIT_IDS, inner.array(short_text.IDS))
-    own.keep([inner])
-    own.put(LEFT, np.zeros(1, np.int64))
-    own.put(EDGES, np.empty(2, np.int64))
     # As `word_table.put_masks` writes them
     lengths = [(min(n, 8), max(n - 8, 0)) for n in range(N_MASKS // 2)]
-    own.put(MASKS, np.array([(1 << 8 * n) - 1 for pair in lengths for n in pair], np.uint64))
-    own.put(KEYS, np.empty(4 * N_KEYS, np.uint64))
+    masks = np.array([(1 << 8 * n) - 1 for pair in lengths for n in pair], np.uint64)
+    own.put(inner=inner.address, model=model, unit_ids=inner["ids"], masks=masks, left=np.zeros(1, np.int64))
+    own.keep(inner)
+    sizes = {"edges": 2, "keys": 4 * N_KEYS, "ids": MOST_BYTES + 2 * MAX_SPECIAL + _GROUP_BYTES // 4}
     n = BLOCK_BYTES + MARGIN
-    for field, dtype in ((BLOCK, np.uint8), (CODES, np.uint8), (BOUNDS, np.uint32)):
-        own.put(field, np.empty(n, dtype))
-    if own.is_number(GROUPED, 1):
-        own.put(HASHES, np.empty(BATCH, np.uint64))
-        own.put(MERGING, np.empty(WORK, np.uint32))
-        own.put(MERGE_STATE, np.empty(STATE, np.uint64))
-        for field in (EVENT_AT, EVENT_OF, NEW_BEGIN, NEW_END, NEW_LINES, NEW_ROWS):
-            own.put(field, np.empty(n, np.uint64))
-        own.put(NEW_IDS, np.empty(n, np.uint32))
-    own.put(IDS, np.empty(MOST_BYTES + 2 * MAX_SPECIAL + _GROUP_BYTES // 4, np.uint32))
+    sizes |= dict.fromkeys(("block", "codes", "bounds"), n)
+    if own["grouped"]:
+        sizes |= {"hashes": BATCH, "merging": WORK, "merge_state": STATE}
+        new = ("new_begin", "new_end", "new_lines", "new_rows", "new_ids")
+        sizes |= dict.fromkeys(("event_at", "event_of", *new), n)
+    for name, size in sizes.items():
+        own.make(name, size)
     return own
-
-
-def put_words(handle: Handle, words: ByteWords) -> None:
-    """Lets units be merged by a byte-level BPE model; every unit must be a word of that model."""
-    for field, value in (
-        (GROUPED, 1),
-        (BYTE_SYMBOLS, words.symbols),
-        (BYTE_KEYS, words.byte_keys),
-        (PAIR_SLOTS, words.pairs.slots),
-        (PAIR_BITS, words.pairs.bits),
-        (MERGED, words.merged),
-        (NAMES, words.ids),
-        (WHOLE_SLOTS, words.whole.slots),
-        (WHOLE_DATA, words.whole.data),
-        (WHOLE_OFFSETS, words.whole.offsets),
-        (CHARACTERS, words.characters),
-        (CROSSING, words.crossing),
-        (N_SYMBOLS, words.n),
-    ):
-        handle.put(field, value)
-
-
-def put_walk(handle: Handle, walk: Walk) -> None:
-    """Puts the tables of a walk into a handle."""
-    fields = KLASS, PAGE, MEMBER, PAIR, STEP, DELTA, ACCEPT, STRONG, WINDOWS
-    for field, array in zip(fields, walk, strict=True):
-        handle.put(field, array)
-    handle.put(WIDTH, len(walk.step) - len(walk.delta))
-
-
-def put_cache(handle: Handle, cache: WordCache) -> None:
-    """Puts a cache of ids of four bytes into a handle."""
-    if cache.width != 4:
-        raise ValueError(f"expected a cache of ids of four bytes, not {cache.width}")
-    for field, array in (
-        (SLOTS, cache.slots),
-        (RING, cache.ring),
-        (GHOSTS, cache.ghosts),
-        (HEAD, cache.head),
-    ):
-        handle.put(field, array)
 
 
 @kernel(i64, i64, i64, i64)
 def encode_units(address, text, n_bytes, flags):
     """Encodes a text. text: its address; n_bytes: at most MOST_BYTES. -> the number of ids, or TOO_MUCH or RENEW."""
-    handle, given = handle_at(address, N_FIELDS), view((np.uint64(text), np.uint64(n_bytes)), np.uint8)
-    left = memory(handle, LEFT, np.int64)
+    handle, given = record_at(address, TextInUnits), view((np.uint64(text), np.uint64(n_bytes)), np.uint8)
+    left = handle.left
     left[U0] -= n_bytes
     if left[U0] < 0:
         return np.int64(RENEW)
-    n_steps = number(handle, N_STEPS)
+    n_steps = handle.n_steps
     for i in range(1, n_steps - 1):
-        if not _is_inert(_step(handle, i), given, n_bytes):
+        if not _is_inert(record_at(step_of(handle, i), Form), given, n_bytes):
             return np.int64(TOO_MUCH)
     out = np.int64(0)
     if flags & SPECIAL:
-        out = _put_special(handle, BEFORE, out)
+        out = _put_special(handle.ids, handle.before, out)
     out = _cut_at_tokens(handle, given, n_bytes, n_steps, out)
     if out >= 0 and flags & SPECIAL:
-        out = _put_special(handle, AFTER, out)
+        out = _put_special(handle.ids, handle.after, out)
     return out >> 2 if out >= 0 else np.int64(TOO_MUCH)
-
-
-@kernel(inline=True)
-def _step(handle, i):
-    return tail(memory(handle, STEPS, np.uint64), 2 * N_STEP * i)
 
 
 @kernel(inline=True)
 def _is_inert(step, given, n_bytes):
     """Whether a step of the kind FORM leaves the text as it is."""
-    page, member = memory(step, steps.PAGE, np.uint16), memory(step, steps.MEMBER, np.uint16)
-    at, _ = inert_run(given, 0, n_bytes, page, member, number(step, steps.N_INERT), True)
+    at, _ = inert_run(given, 0, n_bytes, step.page, step.member, step.n_inert, True)
     return at >= n_bytes
 
 
 @kernel(inline=True)
-def _put_special(handle, field, out):
+def _put_special(ids, tokens, out):
     """Appends special tokens, of which there are at most MAX_SPECIAL, to the ids; out: bytes of ids."""
-    ids, tokens = memory(handle, IDS, np.uint8), memory(handle, field, np.uint32)
-    for k in range(size(handle, field) // 4):
+    ids = view(ids, np.uint8)
+    for k in range(len(tokens)):
         store_u32(ids, np.uint64(out), tokens[k])
         out += 4
     return out
@@ -289,38 +216,20 @@ def _put_special(handle, field, out):
 # ---- added tokens
 
 
-@kernel(inline=True)
-def _finder(step):
-    nodes = (
-        memory(step, steps.CLASSES, np.uint8),
-        memory(step, steps.CHILDREN, np.uint32),
-        np.uint64(number(step, steps.N_CLASSES)),
-        memory(step, steps.STRINGS, np.int32),
-    )
-    few = memory(step, steps.FEW, np.uint8), size(step, steps.FEW)
-    options, word_bits = memory(step, steps.OPTIONS, np.uint8), memory(step, steps.WORD_BITS, np.uint8)
-    return nodes, memory(step, steps.FIRST, np.uint8), few, options, word_bits
-
-
-@kernel(inline=True)
-def _has_tokens(step):
-    return size(step, steps.CLASSES) > 0
-
-
 @kernel  # not inline: Numba inlines what an inline function calls, too
 def _cut_at_tokens(handle, given, n_bytes, n_steps, out):
     """Encodes the text between added tokens, and puts their ids between. -> the bytes of ids, or TOO_MUCH.
 
     The first step finds tokens in the text, and the last one finds other tokens in what is left.
     """
-    first, last = _step(handle, 0), _step(handle, n_steps - 1)
-    several = n_steps > 1 and _has_tokens(last)
-    if not _has_tokens(first) and not several:
+    first, last = record_at(step_of(handle, 0), Extract), record_at(step_of(handle, n_steps - 1), Extract)
+    finder, ids, any_tokens = finder_of(first)
+    several = n_steps > 1 and len(last.classes) > 0
+    if not any_tokens and not several:
         return _encode_piece(handle, given, 0, n_bytes, True, out) if n_bytes else out
-    if not several or not _has_tokens(first):
+    if not several or not any_tokens:
         out, _ = _between(handle, last if several else first, given, 0, n_bytes, out, True)
         return out
-    finder, ids = _finder(first), memory(first, steps.IDS, np.int64)
     at, after, blank, at_start = np.int64(0), np.int64(0), np.int64(0), True
     while True:
         match, begin, finish, at, after, blank = next_token(given, 0, n_bytes, at, after, blank, finder)
@@ -338,7 +247,7 @@ def _cut_at_tokens(handle, given, n_bytes, n_steps, out):
 @kernel
 def _between(handle, step, given, begin, stop, out, at_start):
     """Encodes given[begin:stop], cut at the tokens of one step; also returns False if `at_start` is no longer true."""
-    finder, ids = _finder(step), memory(step, steps.IDS, np.int64)
+    finder, ids, _ = finder_of(step)
     first, at, after, blank = begin, begin, begin, begin
     while True:
         match, begin, finish, at, after, blank = next_token(given, first, stop, at, after, blank, finder)
@@ -357,9 +266,9 @@ def _between(handle, step, given, begin, stop, out, at_start):
 @kernel(inline=True)
 def _put_token(handle, id, out):
     """Appends the id of an added token. -> the bytes of ids, or TOO_MUCH."""
-    if number(handle, ALONE) != 0 or out + _GROUP_BYTES > size(handle, IDS):
+    if handle.alone or out + _GROUP_BYTES > 4 * len(handle.ids):
         return np.int64(TOO_MUCH)
-    store_u32(memory(handle, IDS, np.uint8), np.uint64(out), np.uint32(id))
+    store_u32(view(handle.ids, np.uint8), np.uint64(out), np.uint32(id))
     return out + 4
 
 
@@ -372,9 +281,13 @@ def _encode_piece(handle, given, begin, end, at_start, out):
 
     at_start: the piece is the first one of its text.
     """
-    walk = _walk(handle)
-    block, codes = memory(handle, BLOCK, np.uint8), memory(handle, CODES, np.uint8)
-    bounds, edges = memory(handle, BOUNDS, np.uint32), memory(handle, EDGES, np.int64)
+    walk, block, codes, bounds, edges = (
+        as_views(handle.walk),
+        handle.block,
+        handle.codes,
+        handle.bounds,
+        handle.edges,
+    )
     edges[U0] = begin
     edges[U1] = end
     start, n_room = begin, BLOCK_BYTES + MARGIN
@@ -399,9 +312,8 @@ def _encode_piece(handle, given, begin, end, at_start, out):
         n += n_before
         n_before = np.int64(0)
         if n <= FEW_BYTES:
-            characters, states = (walk.klass, walk.page, walk.member), (walk.delta, walk.accept, walk.step)
-            tables = (*characters, *states, walk.width, walk.fresh)
-            n_words = walk_rest(block, U0, np.uint64(n), walk.fresh, walk.pair, bounds, U0, tables)
+            fresh = np.uint64(walk.fresh)
+            n_words = walk_rest(block, U0, np.uint64(n), fresh, walk.pair, bounds, U0, steps_of(walk))
             # The walk may have passed one byte after the end, and noted it as a word
             if n_words > U0 and bounds[n_words - U1] == np.uint32(n):
                 n_words -= U1
@@ -415,29 +327,9 @@ def _encode_piece(handle, given, begin, end, at_start, out):
 
 
 @kernel(inline=True)
-def _walk(handle):
-    """The Walk of a handle, as helpers take it."""
-    width = np.uint64(number(handle, WIDTH))
-    return WalkViews(
-        memory(handle, KLASS, np.uint8),
-        memory(handle, PAGE, np.uint16),
-        memory(handle, MEMBER, np.uint8),
-        memory(handle, PAIR, np.uint8),
-        memory(handle, STEP, np.uint32),
-        memory(handle, DELTA, np.uint16),
-        memory(handle, ACCEPT, np.uint8),
-        memory(handle, STRONG, np.uint8),
-        memory(handle, WINDOWS, np.uint8),
-        size(handle, WINDOWS) > 0,
-        width,
-        np.uint64(size(handle, DELTA) // 2) // width,
-    )
-
-
-@kernel(inline=True)
 def _wants_space(handle, given, begin, end, at_start):
     """Whether a piece gets a space in front. The character `▁` (0xE2 0x96 0x81) stands for a space."""
-    space = number(handle, SPACE)
+    space = handle.space
     if space == NEVER or (space == AT_START and not at_start):
         return False
     if space == IF_ANY:
@@ -447,23 +339,9 @@ def _wants_space(handle, given, begin, end, at_start):
     return given[begin] != np.uint8(0x20) and not is_mark
 
 
-@kernel(inline=True)
-def _cache(handle):
-    """The cache of a handle, as `encode_text.cache.views` gives it."""
-    slots, n_slots = memory(handle, SLOTS, np.uint64), np.uint64(size(handle, SLOTS) // 32)
-    return Views(
-        slots,
-        leading_zeros(n_slots) + U2,
-        memory(handle, RING, np.uint8),
-        np.uint64(size(handle, RING) - 1),
-        memory(handle, GHOSTS, np.uint32),
-        memory(handle, HEAD, np.uint64),
-    )
-
-
 @kernel
 def _put_ids(handle, n_words, out):
-    """Appends the ids of the n_words units that BOUNDS tells. -> the bytes of ids, or TOO_MUCH.
+    """Appends the ids of the n_words units that `bounds` tells. -> the bytes of ids, or TOO_MUCH.
 
     New words of a byte-level BPE model are merged together after the loop, since most of the time of a merge is waiting for
     memory. An *event* notes for each of them where its ids belong; the ids after an event are moved when their number is known.
@@ -479,15 +357,13 @@ def _put_ids(handle, n_words, out):
 @kernel
 def _look_up(handle, n_words, out):
     """Appends the ids of units; returns also the numbers of events and of new words, and whether there is too little room."""
-    known, masks = _cache(handle), memory(handle, MASKS, np.uint64)
-    block, bounds = memory(handle, BLOCK, np.uint8), memory(handle, BOUNDS, np.uint32)
-    keys, slots = memory(handle, KEYS, np.uint64), known.slots
-    ids, unit_ids = memory(handle, IDS, np.uint8), memory(handle, UNIT_IDS, np.uint32)
-    event_at, event_of = memory(handle, EVENT_AT, np.uint64), memory(handle, EVENT_OF, np.uint64)
-    new_begin, new_end = memory(handle, NEW_BEGIN, np.uint64), memory(handle, NEW_END, np.uint64)
-    new_lines = memory(handle, NEW_LINES, np.uint64)
-    grouped = number(handle, GROUPED) != 0
-    room, n_events, n_new = np.uint64(size(handle, IDS) - _GROUP_BYTES), U0, U0
+    known, masks, block, bounds = as_views(handle.cache), handle.masks, handle.block, handle.bounds
+    keys, slots = handle.keys, known.slots
+    ids, unit_ids = view(handle.ids, np.uint8), handle.unit_ids
+    event_at, event_of = handle.event_at, handle.event_of
+    new_begin, new_end, new_lines = handle.new_begin, handle.new_end, handle.new_lines
+    grouped = handle.grouped
+    room, n_events, n_new = np.uint64(4 * len(handle.ids) - _GROUP_BYTES), U0, U0
     for done in range(U0, n_words, np.uint64(N_KEYS)):
         if out > room:
             return out, n_events, n_new, True
@@ -547,49 +423,18 @@ def _look_up(handle, n_words, out):
 @kernel
 def _merge_new(handle, n_new):
     """Merges the new words of a block, and gives them their ids in the cache."""
-    begin, end = memory(handle, NEW_BEGIN, np.uint64), memory(handle, NEW_END, np.uint64)
-    ids, rows = memory(handle, NEW_IDS, np.uint32), memory(handle, NEW_ROWS, np.uint64)
-    work = (
-        memory(handle, HASHES, np.uint64),
-        memory(handle, MERGING, np.uint32),
-        memory(handle, MERGE_STATE, np.uint64),
-    )
-    bits = np.uint64(number(handle, PAIR_BITS))
-    model = ByteViews(
-        memory(handle, BYTE_SYMBOLS, np.uint32),
-        memory(handle, BYTE_KEYS, np.uint32),
-        (
-            memory(handle, PAIR_SLOTS, np.uint64),
-            np.uint64(size(handle, PAIR_SLOTS) // 8 - 1),
-            bits,
-            np.uint64(64) - U2 * bits,
-        ),
-        memory(handle, MERGED, np.uint32),
-        memory(handle, NAMES, np.uint32),
-        size(handle, NAMES) > 0,
-        (
-            memory(handle, WHOLE_SLOTS, np.uint64),
-            memory(handle, WHOLE_DATA, np.uint8),
-            memory(handle, WHOLE_OFFSETS, np.uint64),
-            np.uint64(size(handle, WHOLE_SLOTS) // 8 - 1),
-        ),
-        size(handle, WHOLE_OFFSETS) > 8,
-        memory(handle, CHARACTERS, np.uint32),
-        memory(handle, CROSSING, np.uint32),
-        np.uint32(number(handle, N_SYMBOLS)),
-    )
-    words = begin, end, n_new
-    merge_words(memory(handle, BLOCK, np.uint8), words, model, work, ids, rows)
+    words, ids, rows = (handle.new_begin, handle.new_end, n_new), handle.new_ids, handle.new_rows
+    work = handle.hashes, handle.merging, handle.merge_state
+    merge_words(handle.block, words, as_views(handle.words), work, ids, rows)
     pack_ids(words, (ids, rows), ids, rows)  # no word is longer than MOST_BYTES_OF_WORD
-    keep_words(_cache(handle), U4, (memory(handle, NEW_LINES, np.uint64), begin, end, n_new), ids, rows)
+    keep_words(as_views(handle.cache), U4, (handle.new_lines, *words), ids, rows)
 
 
 @kernel(inline=True)
 def _insert(handle, n_events, out):
     """Inserts the ids of new words at their events, from the last one to the first. -> the bytes of ids."""
-    at, of = memory(handle, EVENT_AT, np.uint64), memory(handle, EVENT_OF, np.uint64)
-    learnt, rows = memory(handle, NEW_IDS, np.uint32), memory(handle, NEW_ROWS, np.uint64)
-    ids, stop, more = memory(handle, IDS, np.uint32), out >> U2, U0
+    at, of, learnt, rows = handle.event_at, handle.event_of, handle.new_ids, handle.new_rows
+    ids, stop, more = handle.ids, out >> U2, U0
     for e in range(n_events):
         more += rows[of[e] + U1] - rows[of[e]]
     out += U4 * more
@@ -609,10 +454,10 @@ def _insert(handle, n_events, out):
 
 @kernel
 def _encode_unit(handle, begin, length):
-    """Encodes a unit of BLOCK. -> the number of its ids in UNIT_IDS, or TOO_MUCH."""
+    """Encodes a unit of `block`. -> the number of its ids in `unit_ids`, or TOO_MUCH."""
     if length > LONGEST:
         return np.int64(TOO_MUCH)
-    inner, model, text = number(handle, INNER), number(handle, MODEL), number(handle, BLOCK) + np.int64(begin)
+    inner, model, text = handle.inner, handle.model, address_of(handle.block) + np.int64(begin)
     if model == BPE:
         return encode_bpe(inner, text, length, np.int64(0))
     if model == WORDPIECE:

@@ -22,9 +22,9 @@ from gputok.kernels import Pairs
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.encode_text.marks import CUT, UNSURE
 from gputok.kernels.cpu.encode_words.merge import SHORT, merge_by_heap, merge_by_scan
-from gputok.kernels.cpu.lookup import NONE, index_pairs, pairs_of, rank_of
+from gputok.kernels.cpu.lookup import NONE, index_pairs, rank_of
 from gputok.kernels.cpu.primitives.constants import ALL, GOLDEN, LOW32, U0, U1, U2, U6, U8, U32, U63, U64
-from gputok.kernels.cpu.primitives.memory import View, copy, load_u64, scratch, tail, view
+from gputok.kernels.cpu.primitives.memory import as_views, copy, load_u64, scratch, tail, view
 from gputok.kernels.cpu.superwords.few import FEW, few_ids, put_few
 from gputok.kernels.signatures import I64s, U8s, U16orU32, U16s, U32s, U64s, i64, u8, u32, u64
 
@@ -133,50 +133,20 @@ def _pair_fits(left, right, parts, pairs):
             right = np.uint64(parts[right + right])
 
 
-class _Views(NamedTuple):
-    """Joints as the loop sees them: arrays would be reference-counted."""
-
-    age: View  # of uint32
-    id: View  # of uint32
-    parts: View  # of uint32
-    text: View  # of uint8
-    begin: View  # of int64
-    pairs: tuple[View, np.uint64, np.uint64]
-    edges: View  # of uint16
-    inside: View  # of uint64
-    known: View  # of uint64
-
-
 @kernel(inline=True)
-def _fits(s, x, y):
+def _fits(s, known, x, y):
     """Whether two ids fit. A pair of bytes that no token has inside is not looked up, and a known pair only once."""
     bit = (np.uint64(s.edges[x]) & np.uint64(0xFF)) | (np.uint64(s.edges[y]) & np.uint64(0xFF00))
     if s.inside[bit >> U6] >> (bit & U63) & U1 == U0:
         return True
     key = (x << U32 | y) + U1
     slot = key * GOLDEN >> np.uint64(64 - KNOWN_BITS)
-    if s.known[slot] == key:
+    if known[slot] == key:
         return True
     if not _pair_fits(np.uint64(s.age[x]), np.uint64(s.age[y]), s.parts, s.pairs):
         return False
-    s.known[slot] = key
+    known[slot] = key
     return True
-
-
-@kernel(inline=True)
-def _views(tables, known):
-    """The views of Joints."""
-    return _Views(
-        view(tables.age),
-        view(tables.id),
-        view(tables.parts),
-        view(tables.text),
-        view(tables.begin),
-        pairs_of(tables.pairs),
-        view(tables.edges),
-        view(tables.inside),
-        view(known),
-    )
 
 
 @kernel(inline=True)
@@ -237,7 +207,7 @@ def _work_for(size):
 
 
 @kernel(inline=True)
-def _find_misfit(s, symbols, mark, i, end):
+def _find_misfit(s, known, symbols, mark, i, end):
     """The first id from i on that doesn't fit the id before, or `end`.
 
     Only a word that is marked as UNSURE, which has an id before, is looked at.
@@ -246,7 +216,7 @@ def _find_misfit(s, symbols, mark, i, end):
         if i + U8 <= end and load_u64(mark, i) & _UNSURE_OF_EIGHT == U0:
             i += U8
             continue
-        if mark[i] & UNSURE and not _fits(s, np.uint64(symbols[i - U1]), np.uint64(symbols[i])):
+        if mark[i] & UNSURE and not _fits(s, known, np.uint64(symbols[i - U1]), np.uint64(symbols[i])):
             return i
         i += U1
     return end
@@ -256,7 +226,7 @@ def _find_misfit(s, symbols, mark, i, end):
 def _fit(ids, marks, tables, known):
     """Whether all ids fit. Ids are below len(tables.age)."""
     n = np.uint64(len(ids))
-    return _find_misfit(_views(tables, known), view(ids), view(marks), U0, n) == n
+    return _find_misfit(as_views(tables), view(known), view(ids), view(marks), U0, n) == n
 
 
 @kernel(inline=True)
@@ -278,23 +248,23 @@ def _fit_tokens(ids, ends, marks, tables, known, much_work, out, out_marks, out_
     back, twice as many each time, and encoded together with it, until they fit what is before them. A piece for which that
     takes long is encoded at once. An id after such a place has to be looked at, whatever its mark.
     """
-    s, symbols, mark = _views(tables, known), view(ids), view(marks)
+    s, known, symbols, mark = as_views(tables), view(known), view(ids), view(marks)
     fitting, fitting_marks = view(out), view(out_marks)
-    anew = tail(view(known), np.uint64(1 << KNOWN_BITS))
-    merging = s.pairs, view(tables.merged), s.parts, np.uint32(tables.nothing)
+    anew = tail(known, np.uint64(1 << KNOWN_BITS))
+    merging = s.pairs, s.merged, s.parts, np.uint32(s.nothing)
     room = U64
     memory = _work_for(room)
     n, piece, stop, piece_bytes, work = U0, ALL, U0, U0, U0
     for text in range(1, len(ends)):
         i, end = np.uint64(ends[text - 1]), np.uint64(ends[text])
         while i < end:
-            misfit = _find_misfit(s, symbols, mark, i, end)
+            misfit = _find_misfit(s, known, symbols, mark, i, end)
             _copy_ids(fitting_marks, n, mark, i, misfit)
             n = _copy_ids(fitting, n, symbols, i, misfit)
             i = misfit
             while i < end and not mark[i] & CUT:
                 x, y = np.uint64(fitting[n - U1]), np.uint64(symbols[i])
-                if _fits(s, x, y):
+                if _fits(s, known, x, y):
                     fitting[n], fitting_marks[n] = symbols[i], 0
                     n += U1
                     i += U1
@@ -303,7 +273,8 @@ def _fit_tokens(ids, ends, marks, tables, known, much_work, out, out_marks, out_
                 key = (x << U32 | y) + U1
                 both = tail(anew, key * GOLDEN >> np.uint64(64 - ANEW_BITS) << U2)
                 if both[U0] == key and (
-                    fitting_marks[first] & CUT or _fits(s, np.uint64(fitting[first - U1]), both[U1] & LOW32)
+                    fitting_marks[first] & CUT
+                    or _fits(s, known, np.uint64(fitting[first - U1]), both[U1] & LOW32)
                 ):
                     n = put_few(fitting, first, both[U1], both[U2])
                     for k in range(first + U1, n):
@@ -340,7 +311,9 @@ def _fit_tokens(ids, ends, marks, tables, known, much_work, out, out_marks, out_
                     if kept == before and next == of_both and n - kept <= FEW:
                         both[U0] = key
                         both[U1], both[U2] = few_ids(fitting, kept, n - kept)
-                    if kept == first or _fits(s, np.uint64(fitting[kept - U1]), np.uint64(fitting[kept])):
+                    if kept == first or _fits(
+                        s, known, np.uint64(fitting[kept - U1]), np.uint64(fitting[kept])
+                    ):
                         break
                 for k in range(kept, n):
                     fitting_marks[k] = 0

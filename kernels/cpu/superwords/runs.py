@@ -14,7 +14,7 @@ from gputok.kernels import Pairs
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.encode_text.marks import CUT, MOST_BITS
 from gputok.kernels.cpu.encode_words.merge import SHORT, merge_by_heap, merge_by_scan
-from gputok.kernels.cpu.lookup import NONE, index_pairs, pairs_of
+from gputok.kernels.cpu.lookup import NONE, index_pairs
 from gputok.kernels.cpu.primitives.constants import (
     ALL,
     GOLDEN,
@@ -31,6 +31,7 @@ from gputok.kernels.cpu.primitives.constants import (
     U64,
 )
 from gputok.kernels.cpu.primitives.memory import (
+    as_views,
     leading_zeros,
     likely,
     load_u64,
@@ -145,7 +146,7 @@ def _merge_runs(ids, ends, marks, tables, known, merged_ids, merged_ends):
     load of 64 bits, 57 at least are those asked for. Runs have two ids at least.
     """
     symbols, out, inner, n_ids = view(ids), view(merged_ids), view(tables.inner), np.uint64(len(ids))
-    mask, pairs, merged = np.uint64(len(tables.inner) - 1), pairs_of(tables.pairs), view(tables.merged)
+    mask, pairs, merged = np.uint64(len(tables.inner) - 1), as_views(tables.pairs), view(tables.merged)
     joined = scratch((n_ids >> U6) + U2, np.uint64)
     joined[(n_ids >> U6) + U1] = 0
     _find_joints(symbols, view(marks), n_ids, inner, mask, joined)

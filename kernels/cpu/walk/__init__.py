@@ -19,9 +19,8 @@ from gputok.kernels.cpu.walk.tables import (
     SOME_TEXT,
     Walk,
     Walks,
-    WalkViews,
     prepare,
-    walk_views,
+    steps_of,
 )
 
 __all__ = [
@@ -31,12 +30,11 @@ __all__ = [
     "MUCH_TEXT",
     "SOME_TEXT",
     "Walk",
-    "WalkViews",
     "Walks",
     "fill_block",
     "prepare",
     "slice_text",
+    "steps_of",
     "walk_block",
     "walk_rest",
-    "walk_views",
 ]

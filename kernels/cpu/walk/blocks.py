@@ -11,7 +11,7 @@ from gputok.kernels.cpu.primitives.memory import copy, copy_64
 from gputok.kernels.cpu.walk.by_pairs import walk_pairs
 from gputok.kernels.cpu.walk.by_windows import walk_windows
 from gputok.kernels.cpu.walk.matches import last_strong_cut
-from gputok.kernels.cpu.walk.tables import END_OF_TEXT
+from gputok.kernels.cpu.walk.tables import END_OF_TEXT, steps_of
 from gputok.kernels.cpu.walk.windows import CAN_SHUFFLE
 
 BLOCK_BYTES = 1 << 15  # so many bytes are walked at a time: the text and its words stay in the nearest caches
@@ -24,7 +24,7 @@ def fill_block(data, offsets, document, begin, stop, walk, block, n_block, token
     """Copies data[begin:stop] into a block, uint8[n_block], as far as whole documents go, with END_OF_TEXT after each.
 
     Of a document with token[document] >= 0, only END_OF_TEXT; `has_tokens` False: there are none, and `token` is not read.
-    walk: of `walk_views`.
+    walk: the views of a Walk.
 
     Returns (the bytes copied or left out, the bytes of the block, the last document). A document that is longer than the
     block is copied up to a strong cut; if the block contains no strong cut, 0 bytes are. `offsets[document] <= begin`.
@@ -68,13 +68,12 @@ def walk_block(text, n, walk, bounds, codes):
     """Writes where each word of a block begins, in order, then n, and returns the number of words.
 
     text: uint8[n + MARGIN], n at most 2^32, documents with END_OF_TEXT after each, and one more such byte behind.
-    walk: of `walk_views`. bounds: uint32[n + MARGIN]. Word i is text[bounds[i]:bounds[i + 1]]; each END_OF_TEXT is one.
+    walk: the views of a Walk. bounds: uint32[n + MARGIN]. Word i is text[bounds[i]:bounds[i + 1]]; each END_OF_TEXT is one.
     codes: memory like `text`.
     """
-    characters, states = (walk.klass, walk.page, walk.member), (walk.delta, walk.accept, walk.step)
-    tables = (*characters, *states, walk.width, walk.fresh)
+    tables = steps_of(walk)
     if CAN_SHUFFLE:  # else Numba leaves this out
-        if walk.has_windows:
+        if len(walk.windows):
             n_words = walk_windows(text, n, walk.windows, tables, bounds, codes)
             if n_words:
                 return n_words

@@ -7,9 +7,9 @@ from gputok.kernels import DEAD
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import U0, U1, U7
-from gputok.kernels.cpu.primitives.memory import view
+from gputok.kernels.cpu.primitives.memory import as_views, view
 from gputok.kernels.cpu.primitives.utf8 import character_before, decode_wide
-from gputok.kernels.cpu.walk.tables import END_OF_TEXT, Walk, walk_views
+from gputok.kernels.cpu.walk.tables import END_OF_TEXT, Walk
 from gputok.kernels.signatures import i64
 
 
@@ -41,7 +41,13 @@ def match_end(text, p, tables):
 @kernel(inline=True)
 def strong_cut_before(text, begin, end, walk):
     """The last position in (begin, end] of text with a strong cut at it, or `begin`; a character begins at `end`."""
-    klass, page, member, strong, width = walk.klass, walk.page, walk.member, walk.strong, walk.width
+    klass, page, member, strong, width = (
+        walk.klass,
+        walk.page,
+        walk.member,
+        walk.strong,
+        np.uint64(walk.width),
+    )
     if end <= begin:
         return begin
     right, _ = classify(text, end, klass, page, member)
@@ -59,7 +65,7 @@ def strong_cut_before(text, begin, end, walk):
 
 @kernel(inline=True)
 def last_strong_cut(data, begin, end, walk):
-    """The last strong cut in (begin, end], or begin; both are positions in `data`. walk: of `walk_views`."""
+    """The last strong cut in (begin, end], or begin; both are positions in `data`. walk: the views of a Walk."""
     while data[end] & np.uint8(0xC0) == np.uint8(0x80):
         end -= 1
     return np.int64(strong_cut_before(data, np.uint64(begin), np.uint64(end), walk))
@@ -91,4 +97,4 @@ def slice_text(data: np.ndarray, offsets: np.ndarray, n_bytes: int, walk: Walk) 
 
 @kernel(i64, i64, i64, Walk)
 def _last_strong_cut(data, begin, end, walk):
-    return last_strong_cut(view(data, np.uint8), begin, end, walk_views(walk))
+    return last_strong_cut(view(data, np.uint8), begin, end, as_views(walk))

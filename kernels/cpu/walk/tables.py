@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 from gputok.kernels import DEAD, Automaton
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.primitives.memory import View, view
 from gputok.kernels.cpu.walk.windows import NO_TABLES, ready_tables, window_tables
 from gputok.kernels.signatures import U8s, U16s, U32s
 
@@ -34,7 +33,7 @@ SOME_TEXT, MUCH_TEXT = 1 << 18, 1 << 23
 
 
 class Walk(NamedTuple):
-    """An automaton's tables, fused for the walk. `width` is classes + 1; the state after the last is the fresh one."""
+    """An automaton's tables, fused for the walk."""
 
     klass: U8s  # uint8[256], class of an ASCII byte; of 0xFF: that of end of text
     page: U16s  # uint16[0x110000 >> 7]
@@ -48,43 +47,15 @@ class Walk(NamedTuple):
     # uint8[width * width], (a, b): a word always ends between; the left part may be walked alone
     strong: U8s
     windows: U8s  # of `window_tables`, or empty
-
-
-class WalkViews(NamedTuple):
-    """A Walk as helpers take it: views of its arrays, by the same names, and three numbers."""
-
-    klass: View
-    page: View
-    member: View
-    pair: View
-    step: View
-    delta: View
-    accept: View
-    strong: View
-    windows: View
-    has_windows: bool
-    width: np.uint64  # classes + 1
-    fresh: np.uint64  # the state at the beginning of a word
+    width: int  # classes + 1
+    fresh: int  # the state at the beginning of a word: the one after the last of the automaton
 
 
 @kernel(inline=True)
-def walk_views(walk):
-    """The views of a Walk."""
-    width = np.uint64(len(walk.step) - len(walk.delta))
-    return WalkViews(
-        view(walk.klass),
-        view(walk.page),
-        view(walk.member),
-        view(walk.pair),
-        view(walk.step),
-        view(walk.delta),
-        view(walk.accept),
-        view(walk.strong),
-        view(walk.windows),
-        len(walk.windows) > 0,
-        width,
-        np.uint64(len(walk.delta)) // width,
-    )
+def steps_of(walk):
+    """The views of a Walk as `walk_rest` takes them."""
+    characters, states = (walk.klass, walk.page, walk.member), (walk.delta, walk.accept, walk.step)
+    return (*characters, *states, np.uint64(walk.width), np.uint64(walk.fresh))
 
 
 class Walks:
@@ -152,6 +123,8 @@ def prepare(automaton: Automaton, windows: np.ndarray = NO_TABLES) -> Walk:
         np.array(automaton.accept, np.uint8).ravel(),
         np.pad(automaton.strong, ((0, 1), (0, 1))).astype(np.uint8).ravel(),
         windows,
+        width,
+        fresh,
     )
 
 

@@ -1,0 +1,249 @@
+"""Many elements of a view at once, and instructions on numbers that Numba has no name for.
+
+Vectors need not be aligned to their own size. In the checked build, each access out of bounds raises IndexError.
+"""
+
+from __future__ import annotations
+
+from gputok.kernels.cpu.primitives.views import (
+    I32,
+    I64,
+    View,
+    check_bounds,
+    must_be_bytes,
+    pointer_to,
+    struct_of,
+)
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.errors import TypingError
+from numba.extending import intrinsic
+
+
+@intrinsic
+def copy_64(typingctx, target, to, source, first):
+    """Copies 64 bytes from source[first] on to target[to:]; both are views of bytes."""
+    must_be_bytes(target)
+    must_be_bytes(source)
+
+    def codegen(context, builder, signature, args):
+        vector, pointers = ir.VectorType(ir.IntType(8), 64), []
+        for i in (0, 2):
+            view = struct_of(context, builder, signature.args[i], args[i])
+            check_bounds(context, builder, view, args[i + 1], ir.Constant(I64, 64))
+            where = pointer_to(builder, view, args[i + 1], ir.IntType(8))
+            pointers.append(builder.bitcast(where, vector.as_pointer()))
+        loaded = builder.load(pointers[1])
+        loaded.align = 1
+        builder.store(loaded, pointers[0]).align = 1
+        return context.get_dummy_value()
+
+    u64 = types.uint64
+    return types.void(target, u64, source, u64), codegen
+
+
+_TWO = ir.VectorType(I64, 2)
+
+
+def _two(builder, view, index):
+    """A pointer to two elements of 64 bits."""
+    return builder.bitcast(pointer_to(builder, view, index, I64), _TWO.as_pointer())
+
+
+def _load_two(builder, pointer):
+    loaded = builder.load(pointer)
+    loaded.align = 1
+    return loaded
+
+
+@intrinsic
+def put_key(typingctx, keys, i, text, begin, masks, row):
+    """keys[i:i + 2] = the 16 bytes from text[begin] on & masks[row:row + 2] | masks[row + 2:row + 4]; text is of bytes."""
+    must_be_bytes(text)
+
+    def codegen(context, builder, signature, args):
+        keys, text, masks = (struct_of(context, builder, signature.args[k], args[k]) for k in (0, 2, 4))
+        for view, first, count in ((keys, args[1], 2), (text, args[3], 16), (masks, args[5], 4)):
+            check_bounds(context, builder, view, first, I64(count))
+        where = builder.bitcast(pointer_to(builder, text, args[3], ir.IntType(8)), _TWO.as_pointer())
+        of_word = builder.and_(_load_two(builder, where), _load_two(builder, _two(builder, masks, args[5])))
+        top = _load_two(builder, _two(builder, masks, builder.add(args[5], I64(2))))
+        builder.store(builder.or_(of_word, top), _two(builder, keys, args[1])).align = 1
+        return context.get_dummy_value()
+
+    u64 = types.uint64
+    return types.void(keys, u64, text, u64, masks, u64), codegen
+
+
+@intrinsic
+def four_differ(typingctx, keys, i, slots, at, k):
+    """0 if keys[i:i + 8] are the first two elements of the slots at[k], ..., at[k + 3]; else another number."""
+
+    def codegen(context, builder, signature, args):
+        keys, slots, at = (struct_of(context, builder, signature.args[n], args[n]) for n in (0, 2, 3))
+        check_bounds(context, builder, keys, args[1], I64(8))
+        check_bounds(context, builder, at, args[4], I64(4))
+        differs = ir.Constant(_TWO, [0, 0])
+        for n in range(4):
+            slot = builder.load(pointer_to(builder, at, builder.add(args[4], I64(n)), I64))
+            check_bounds(context, builder, slots, slot, I64(2))
+            key = _load_two(builder, _two(builder, keys, builder.add(args[1], I64(2 * n))))
+            other = builder.xor(key, _load_two(builder, _two(builder, slots, slot)))
+            differs = builder.or_(differs, other)
+        halves = (builder.extract_element(differs, ir.Constant(I32, n)) for n in range(2))
+        return builder.or_(*halves)
+
+    u64 = types.uint64
+    return u64(keys, u64, slots, at, u64), codegen
+
+
+@intrinsic
+def folded_product(typingctx, a, b):
+    """The product of two numbers of 64 bits: its lower 64 bits xor its upper 64 bits."""
+
+    def codegen(context, builder, signature, args):
+        wide = ir.IntType(128)
+        product = builder.mul(*(builder.zext(each, wide) for each in args))
+        upper = builder.lshr(product, ir.Constant(wide, 64))
+        return builder.trunc(builder.xor(product, upper), I64)
+
+    u64 = types.uint64
+    return u64(u64, u64), codegen
+
+
+def spread(builder, value, n):
+    """A vector of n times the same number."""
+    lane = ir.Constant(ir.VectorType(value.type, n), ir.Undefined)
+    lane = builder.insert_element(lane, value, ir.Constant(I32, 0))
+    return builder.shuffle_vector(lane, lane, ir.Constant(ir.VectorType(I32, n), [0] * n))
+
+
+def _compare_bytes(predicate: str):
+    @intrinsic
+    def compare(typingctx, view, index, byte):
+        """Compares the 64 bytes from `index` on with `byte`: bit i is the result for byte i (one or two instructions)."""
+        must_be_bytes(view)
+
+        def codegen(context, builder, signature, args):
+            vector = ir.VectorType(ir.IntType(8), 64)
+            of = struct_of(context, builder, signature.args[0], args[0])
+            check_bounds(context, builder, of, args[1], ir.Constant(I64, 64))
+            where = pointer_to(builder, of, args[1], ir.IntType(8))
+            loaded = builder.load(builder.bitcast(where, vector.as_pointer()))
+            loaded.align = 1
+            same = builder.icmp_unsigned(predicate, loaded, spread(builder, args[2], 64))
+            return builder.bitcast(same, I64)
+
+        return types.uint64(view, types.uint64, types.uint8), codegen
+
+    return compare
+
+
+equal_bytes, bytes_at_least = _compare_bytes("=="), _compare_bytes(">=")
+
+
+@intrinsic
+def likely(typingctx, condition):
+    """A condition that is mostly true: LLVM then keeps what only the other branch needs out of the registers."""
+
+    def codegen(context, builder, signature, args):
+        boolean = ir.IntType(1)
+        kind = ir.FunctionType(boolean, [boolean, boolean])
+        expect = builder.module.declare_intrinsic("llvm.expect", [boolean], kind)
+        return builder.call(expect, [args[0], boolean(1)])
+
+    return types.boolean(types.boolean), codegen
+
+
+@intrinsic
+def least_of(typingctx, view, index):
+    """The least of the 16 elements from `index` on of a view of uint32: a few instructions, and no branch."""
+    if not isinstance(view, View) or view.dtype != types.uint32:
+        raise TypingError(f"expected a View(uint32), got {view}")
+
+    def codegen(context, builder, signature, args):
+        vector = ir.VectorType(I32, 16)
+        of = struct_of(context, builder, signature.args[0], args[0])
+        check_bounds(context, builder, of, args[1], ir.Constant(I64, 16))
+        where = pointer_to(builder, of, args[1], I32)
+        loaded = builder.load(builder.bitcast(where, vector.as_pointer()))
+        loaded.align = 1
+        least = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(I32, [vector]), "llvm.vector.reduce.umin.v16i32"
+        )
+        return builder.call(least, [loaded])
+
+    return types.uint32(view, types.uint64), codegen
+
+
+_FOUR = ir.VectorType(I64, 4)
+_ALL_ONES = ir.Constant(_FOUR, [(1 << 64) - 1] * 4)
+
+
+def _is_words(view) -> None:
+    if not isinstance(view, View) or view.dtype != types.uint64:
+        raise TypingError(f"expected a View(uint64), got {view}")
+
+
+def _load_four(context, builder, signature, args):
+    """The 4 elements from args[1] on of the view args[0], in one register."""
+    of = struct_of(context, builder, signature.args[0], args[0])
+    check_bounds(context, builder, of, args[1], ir.Constant(I64, 4))
+    loaded = builder.load(builder.bitcast(pointer_to(builder, of, args[1], I64), _FOUR.as_pointer()))
+    loaded.align = 8
+    return loaded
+
+
+@intrinsic
+def of_four(typingctx, view, index, shift, key):
+    """Of the 4 elements from `index` on of a view of uint64, the one that is `key` without its lower `shift` bits.
+
+    All bits are set if there is none. Of equal ones, the result has the bits that they share.
+    """
+    _is_words(view)
+
+    def codegen(context, builder, signature, args):
+        loaded = _load_four(context, builder, signature, args)
+        upper = builder.lshr(loaded, spread(builder, args[2], 4))
+        same = builder.icmp_unsigned("==", upper, spread(builder, args[3], 4))
+        chosen = builder.select(same, loaded, _ALL_ONES)
+        function = ir.FunctionType(I64, [_FOUR])
+        name = "llvm.vector.reduce.and.v4i64"
+        return builder.call(cgutils.get_or_insert_function(builder.module, function, name), [chosen])
+
+    return types.uint64(view, types.uint64, types.uint64, types.uint64), codegen
+
+
+@intrinsic
+def has_ones(typingctx, view, index):
+    """Whether one of the 4 elements from `index` on of a view of uint64 has all bits set."""
+    _is_words(view)
+
+    def codegen(context, builder, signature, args):
+        loaded = _load_four(context, builder, signature, args)
+        full = builder.icmp_unsigned("==", loaded, _ALL_ONES)
+        return builder.icmp_unsigned("!=", builder.bitcast(full, ir.IntType(4)), ir.IntType(4)(0))
+
+    return types.boolean(view, types.uint64), codegen
+
+
+# ---- bits
+
+
+def _count_bits(name: str, *more: ir.Constant):
+    @intrinsic
+    def count(typingctx, value):
+        def codegen(context, builder, signature, args):
+            function_type = ir.FunctionType(I64, [I64, *(argument.type for argument in more)])
+            function = builder.module.declare_intrinsic(name, [I64], function_type)
+            return builder.call(function, [args[0], *more])
+
+        return types.uint64(types.uint64), codegen
+
+    return count
+
+
+_OF_ZERO_TOO = ir.Constant(ir.IntType(1), 0)
+leading_zeros = _count_bits("llvm.ctlz", _OF_ZERO_TOO)  # of a uint64; 64 for 0
+trailing_zeros = _count_bits("llvm.cttz", _OF_ZERO_TOO)
+count_ones = _count_bits("llvm.ctpop")
