@@ -11,6 +11,17 @@ with the word (if the automaton has a way, and may accept later as far as the ne
 the automaton accepts there, and not surely later). What a walk really does is always among these ways. So if all ways through
 a window agree, that is what happens in any text.
 
+An example with three classes: letters a, the space _, and marks. A word is one or two letters, or a mark, or a space with the
+mark after it, if there is one: `[a-z][a-z]?| [^ a-z]?|[^ a-z]`. State 0 is the beginning; in state 2 the word is a space, in
+state 3 one letter, and in state 1 it is complete. Below each byte are the states that the walk can be in after it:
+
+    bytes                 .     a     a    |a|    _
+    states      0 1 2 3   1     3     1             a word begins: from 1, no way goes on
+    bytes                 a     a     _    |.|    a
+    states      0 1 2 3   1 3   1 3   2             the word goes on: from 2, each way does
+    bytes                 a     a     a    |a|    _
+    states      0 1 2 3   1 3   1 3   1 3           unknown: from 3 the word goes on, from 1 another one begins
+
 For the kernels, the windows become *terms*: sets of classes, one for each byte. A byte of a term table has a bit for each of
 eight terms, so a window belongs to a term if that bit is set in all of its bytes: one shuffle of 16 or 32 bytes looks up as
 many (as in Teddy of Hyperscan: Wang et al. 2019, "Hyperscan: A Fast Multi-pattern Regex Matcher for Modern CPUs").
