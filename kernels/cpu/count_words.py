@@ -121,8 +121,8 @@ def _count_words(data, offsets, document, start, stop, position, walk, table):
                 i = missing[k]
                 begin, key = np.uint64(begins[i]), (keys[U2 * i], keys[U2 * i + U1])
                 length = np.uint64(begins[i + U1]) - begin
-                place = position + 2 * start + np.int64(begin)
-                add(where, find_or_enter(where, key, homes[i], text, begin, length, U64, place), 1)
+                seen_at = position + 2 * start + np.int64(begin)
+                add(where, find_or_enter(where, key, homes[i], text, begin, length, U64, seen_at), 1)
             done += m
         start += copied
     return start
@@ -241,9 +241,9 @@ def merged_words(
         for data, *numbers in lists
         for offsets, counts in [[np.ascontiguousarray(each, np.int64) for each in numbers]]
     ]
-    places = [[(column.ctypes.data, column.nbytes) for column in of_list] for of_list in columns]
+    memory = [[(column.ctypes.data, column.nbytes) for column in of_list] for of_list in columns]
     n_words, n_bytes = sum(len(of_list[3]) for of_list in columns), sum(len(data) for data, *_ in columns)
-    return _written(_merge, places, n_words, n_bytes)
+    return _written(_merge, memory, n_words, n_bytes)
 
 
 def _written(

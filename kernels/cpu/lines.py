@@ -87,7 +87,7 @@ def _lines(data, n_whole, rest, mark, starts, state):
     """Reads n_whole bytes of `data` (whole blocks) and one block, `rest`, from where `state` is; a line ends at `mark`.
 
     A block has at most 64 starts, and four starts are written at a time: the kernel stops if `starts` has not _ROOM more
-    places. Returns the first byte that was not read; it lies after n_whole if all bytes were read.
+    elements. Returns the first byte that was not read; it lies after n_whole if all bytes were read.
     """
     text, last = view(data, np.uint8), view(rest, np.uint8)
     room, out, kept = np.int64(len(starts) - _ROOM), view(starts), view(state)

@@ -343,7 +343,7 @@ def _mark_run(marks, out, n, mark):
 
 @kernel(inline=True)
 def known_words(slots, keys, i, n, ids, out, ids_shift, marking, marked):
-    """Appends the ids of the words from i on, until a word is not in the first place of its line, or has more than a few ids.
+    """Appends the ids of the words from i on, until a word is not in the first slot of its line, or has more than a few ids.
 
     Returns the number of that word, or n, and where the ids end. Second slots are not looked at: only one or two
     words of a hundred are there, and all others would take longer.
@@ -353,18 +353,18 @@ def known_words(slots, keys, i, n, ids, out, ids_shift, marking, marked):
         value = slot[VALUE]
         if marked:
             store_u32(marking[1], out >> ids_shift, np.uint32(marking[0][i]))
-        behind = store_ids(ids, out, value, slot[MORE], ids_shift)
+        end = store_ids(ids, out, value, slot[MORE], ids_shift)
         other = (slot[U0] ^ keys[U4 * i + U1]) | (slot[U1] ^ keys[U4 * i + U2])
         if not likely((other == U0) & (value & N_INLINE != U0)):
             break
-        out = behind
+        out = end
         i += U1
     return i, out
 
 
 @kernel(inline=True)
 def store_ids(ids, out, value, more, ids_shift):
-    """Stores the ids of a slot and returns the place behind them: four are stored, however many they are."""
+    """Stores the ids of a slot and returns where they end: four are stored, however many they are."""
     if ids_shift == U1:
         store_u64(ids, out, more)
     else:
@@ -396,7 +396,7 @@ def _note_new(new_words, n_new, begin, length, line):
 
 @kernel(inline=True)
 def copy_run(ring, run, ids, out, width):
-    """Appends a run of ids; the place behind them. Four bytes are stored for each, two of which the next may overwrite."""
+    """Appends a run of ids and returns where they end. Four bytes are stored for each; with ids of two bytes, the next overwrites two."""
     for k in range(np.uint64(load_u32(ring, run))):
         store_u32(ids, out, load_u32(ring, run + U4 * (k + U1)))
         out += width

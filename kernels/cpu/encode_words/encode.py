@@ -44,8 +44,8 @@ def encode_words(data, start, end, tables, cache, random, *, positions=True):
     n_affixes = (len(tables.prefix) + len(tables.suffix)) * (len(tables.fallback) > 0)
     n = int((end - start).sum()) * (1 + n_affixes)
     # Pages that no token is written to cost nothing.
-    places = np.empty(n if positions else 0, np.int64), np.empty(n if positions else 0, np.int64)
-    tokens = np.empty(n, np.uint32), *places
+    spans = np.empty(n if positions else 0, np.int64), np.empty(n if positions else 0, np.int64)
+    tokens = np.empty(n, np.uint32), *spans
     rows = np.empty(len(start) + 1, np.int64)
     words = pointer(data), pointer(start), pointer(end)
     t = _encode_words(words, tables, cache, random, tokens, rows)
@@ -92,11 +92,11 @@ def encode_word(text, begin, end, model, dropout, kept, cached, work, out, t):
     model: the views of BpeTables. dropout: theirs; 0.0 as a constant leaves out what only dropout needs.
     kept: of a cache for this model, its slots as uint64 and as uint32, and their number - 1; asked if `cached`.
     work: for a word of n symbols (bytes, unless a character becomes more tokens than it has bytes): uint32[n + 2] for
-    symbols, int64[n + 1] places, uint32[n + 2] links before and after, uint32[SHORT + 2] keys; and the
+    symbols, int64[n + 1] offsets, uint32[n + 2] links before and after, uint32[SHORT + 2] keys; and the
     state of the random generator. out: ids, begins, ends, and whether begins and ends are wanted, as
     they must be if `cached`.
     """
-    symbols, places, before, after, keys, random = work
+    symbols, offsets, before, after, keys, random = work
     ids, begins, stops, positions = out
     tokens = ids, begins, stops
     by_byte = len(model.byte_ranks) > 0  # each byte is a symbol, the same one wherever it stands
@@ -129,7 +129,7 @@ def encode_word(text, begin, end, model, dropout, kept, cached, work, out, t):
     at = begin
     while at < end:
         stop = next_cut(text, at, end, model.inside, model.crossing, by_byte) if divisible else end
-        size, place = stop - at, np.int64(at)
+        size, position = stop - at, np.int64(at)
         first, mark = t, size
         if size < n:
             record, mark = NOWHERE, size | part_mark
@@ -137,18 +137,18 @@ def encode_word(text, begin, end, model, dropout, kept, cached, work, out, t):
                 key = key_words(text, at, size)
                 record = record_of(kept, mark, key)
                 if holds(kept, record, mark, key):
-                    t = replay(kept, record, tokens, t, place)
+                    t = replay(kept, record, tokens, t, position)
                     at = stop
                     continue
         by_pairs = by_byte
         if by_byte and (ascii or len(model.characters) == 0 or dropout > 0.0):
-            count = bytes_as_symbols(text, at, size, model.symbols, symbols, places)
+            count = bytes_as_symbols(text, at, size, model.symbols, symbols, offsets)
         elif by_byte:
             by_pairs = False
             tables = model.symbols, model.characters, model.edges
-            count = characters_as_symbols(text, at, size, tables, symbols, places)
+            count = characters_as_symbols(text, at, size, tables, symbols, offsets)
         else:
-            count = first_symbols(text, at, size, model, symbols, places)
+            count = first_symbols(text, at, size, model, symbols, offsets)
         if count <= np.uint64(SHORT) and scanned:
             merge_by_scan(text, at, count, merging, by_pairs, (symbols, before, after, keys))
         else:
@@ -156,15 +156,15 @@ def encode_word(text, begin, end, model, dropout, kept, cached, work, out, t):
             merge_by_heap(symbols, before, after, np.int64(count), rest, random)
         i = U0
         while i < count:
-            behind = np.uint64(after[i])
+            next_one = np.uint64(after[i])
             symbol = symbols[i]
             ids[t] = model.ids[symbol] if symbol != NONE else NONE
             if positions:
-                begins[t] = place + places[i]
-                stops[t] = place + places[behind]
+                begins[t] = position + offsets[i]
+                stops[t] = position + offsets[next_one]
             t += U1
-            i = behind
+            i = next_one
         if record != NOWHERE:
-            keep(kept, record, mark, key, tokens, place, first, t)
+            keep(kept, record, mark, key, tokens, position, first, t)
         at = stop
     return t

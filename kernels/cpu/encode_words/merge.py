@@ -64,12 +64,12 @@ def merge_by_scan(text, begin, n, model, by_byte, scratch):
         at = np.uint64(least & np.uint32(SHORT - 1))
         new = merged[least >> np.uint32(POSITION_BITS)]
         left, right = np.uint64(before[at]), np.uint64(after[at])
-        behind = np.uint64(after[right])
+        next_one = np.uint64(after[right])
         symbols[at] = new
-        after[at] = behind
-        before[behind] = at
+        after[at] = next_one
+        before[next_one] = at
         keys[right] = NONE
-        keys[at] = key_of(pairs, new, symbols[behind], at)
+        keys[at] = key_of(pairs, new, symbols[next_one], at)
         keys[left] = key_of(pairs, symbols[left], new, left)
 
 
@@ -113,17 +113,17 @@ def merge_by_heap(symbols, before, after, count, model, random):
         rank = rank_of(pairs, symbols[at], symbols[right])
         if rank == NONE or merged[rank] != merged[entry >> U32]:
             continue
-        behind = np.int64(after[right])
+        next_one = np.int64(after[right])
         symbols[at], symbols[right] = merged[rank], NONE
-        after[at], before[behind] = behind, at
+        after[at], before[next_one] = next_one, at
         left = np.int64(np.int32(before[at]))  # -1: none
         if left >= 0:
             rank = rank_of(pairs, symbols[left], symbols[at])
             if rank != NONE:
                 push(heap, n, np.uint64(rank) << U32 | np.uint64(left), less, 0)
                 n += 1
-        if behind < count:
-            rank = rank_of(pairs, symbols[at], symbols[behind])
+        if next_one < count:
+            rank = rank_of(pairs, symbols[at], symbols[next_one])
             if rank != NONE:
                 push(heap, n, np.uint64(rank) << U32 | np.uint64(at), less, 0)
                 n += 1

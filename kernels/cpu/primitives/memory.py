@@ -25,7 +25,7 @@ if choose().calls is None:
         )
         from gputok.kernels.cpu.primitives.shuffles import (
             put_classes,
-            put_places,
+            put_positions,
             wide_window_masks,
             window_masks,
         )
@@ -82,7 +82,7 @@ else:
     is_given = of_four = folded_product = four_differ = put_key = None
     atomic_add = atomic_claim = atomic_load = atomic_or = atomic_store = pause = ticks = None
     leading_zeros = least_of = lend_views = likely = load_u16 = load_u32 = load_u64 = owned = None
-    prefetch = put_classes = put_places = scratch = store_u32 = store_u64 = tail = trailing_zeros = view = (
-        None
-    )
+    prefetch = put_classes = put_positions = scratch = store_u32 = store_u64 = tail = trailing_zeros = (
+        view
+    ) = None
     view_like = wide_window_masks = window_masks = None

@@ -191,7 +191,7 @@ _MOST_MORE = 8  # elements that are written after the last one
 
 
 @intrinsic
-def put_places(typingctx, bits, first, indices, at):
+def put_positions(typingctx, bits, first, indices, at):
     """Writes `first` + the index of each bit of a number, ascending, to indices[at:]; returns `at` + the number of bits.
 
     indices: a view of uint32, of which up to 8 elements more are written. For each byte, eight indices are taken from a table, and

@@ -246,7 +246,7 @@ def _fit_tokens(ids, ends, marks, tables, known, much_work, out, out_marks, out_
 
     The ids written so far are always the encoding of their text. If the next id doesn't fit, the last of them are taken
     back, twice as many each time, and encoded together with it, until they fit what is before them. A piece for which that
-    takes long is encoded at once. An id after such a place has to be looked at, whatever its mark.
+    takes long is encoded at once. An id after newly encoded ones has to be looked at, whatever its mark.
     """
     s, known, symbols, mark = as_views(tables), view(known), view(ids), view(marks)
     fitting, fitting_marks = view(out), view(out_marks)

@@ -40,14 +40,14 @@ BLOCK = 64  # words; blocks go to the parts in turn, so that each part has words
 
 @kernel(i64[:], i64[:], i64[:])
 def measure(offsets, counts, blocks):
-    """Measures the words of each block: the places of words of weight 256 and more, of weight 2 to 255, and of weight 1.
+    """Measures the words of each block: the positions of words of weight 256 and more, of weight 2 to 255, and of weight 1.
 
     Words of one symbol have no pair and are left out.
 
     Args:
         offsets: int64[words + 1].
         counts: int64[words].
-        blocks: int64[3 * blocks], all 0, gets the places of each block.
+        blocks: int64[3 * blocks], all 0, gets the positions of each block.
 
     Returns:
         The weight of all pairs.
@@ -73,7 +73,7 @@ def _class_of(weight):
     i64[:],
 )
 def lay_out(words, about, to, ends):
-    """Writes the words of a part to S (places) with a sentinel after each, and their weights.
+    """Writes the words of a part to S with a sentinel after each, and their weights.
 
     Args:
         words: their symbols; the symbol that stands for each of these, or nothing; offsets and counts.
@@ -82,7 +82,7 @@ def lay_out(words, about, to, ends):
         ends: int64[3], where the next word of each class of `measure` goes; they are moved on. `measure` of all words
             bounds them. Other threads should not write to the same cache line.
     """
-    (symbols, table, offsets, counts), (sentinel, number, n_parts), (places, weight, small, length) = (
+    (symbols, table, offsets, counts), (sentinel, number, n_parts), (own, weight, small, length) = (
         words,
         about,
         to,
@@ -99,7 +99,7 @@ def lay_out(words, about, to, ends):
                 symbol = np.uint32(symbols[j])
                 if is_mapped:
                     symbol = table[symbol]
-                places[at] = symbol
+                own[at] = symbol
                 if length[symbol] == 0:  # written seldom: other threads read the same cache lines
                     length[symbol] = 1
                 if kind == 0:
@@ -107,7 +107,7 @@ def lay_out(words, about, to, ends):
                 elif kind == 1:
                     small[at - np.uint64(len(weight))] = counts[i]
                 at += ONE
-            places[at] = sentinel
+            own[at] = sentinel
             ends[kind] = at + ONE
 
 
@@ -204,9 +204,9 @@ def deal_characters(state, number, table, rows):
 
 @kernel(State, i64, u32[:], i64[:])
 def order_places(state, number, order, start):
-    """Deals the places of a part to their left symbols.
+    """Deals the positions of a part to their left symbols.
 
-    order: uint32[places of the part]; start: int64[ids + 1], all 0, gets the end of the places of each symbol in `order`.
+    order: uint32[positions of the part]; start: int64[ids + 1], all 0, gets the end of the positions of each symbol in `order`.
     """
     s = views(state)
     part, sentinel = part_of(s, number), np.uint64(len(state.length) - 1)
@@ -271,7 +271,7 @@ def index_pairs(state, order, start, begin):
 
 @kernel(inline=True)
 def _places_of(start, begin, number, ids, a):
-    """Where the places with left symbol a begin and end in `order`; `order_places` has moved each start to its end."""
+    """Where the positions with left symbol a begin and end in `order`; `order_places` has moved each start to its end."""
     offset, ends = np.uint64(begin[number]), number * ids
     low = offset
     if a > np.uint64(0):

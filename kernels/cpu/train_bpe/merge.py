@@ -121,7 +121,7 @@ def list_of(part, row):
 
 @kernel(inline=True)
 def replace(s, part, a, b, new, start, stop, n_records):
-    """Merges at the places pool[start:stop]: (distinct left neighbours, distinct right ones, end of the records)."""
+    """Merges at the positions pool[start:stop]: (distinct left neighbours, distinct right ones, end of the records)."""
     length_a, length_ab = np.uint64(s.length[a]), np.uint64(s.length[new])
     first_small = np.uint64(part.at[N_HEAVY])
     first_single = first_small + np.uint64(part.at[N_SMALL])
@@ -156,7 +156,7 @@ def replace(s, part, a, b, new, start, stop, n_records):
 
 @kernel(inline=True)
 def prefetch_places(part, start, stop):
-    """Asks for what a merge at the places pool[start:stop] will touch first."""
+    """Asks for what a merge at the positions pool[start:stop] will touch first."""
     for i in range(start, min(stop, start + np.uint64(AHEAD))):
         prefetch(part.symbols, part.pool[i])
 
@@ -297,7 +297,7 @@ def merge_alone(state, work):
         if n_heap > 0:
             next_start, next_stop = list_of(part, s.heap[2])
             prefetch_places(part, next_start, next_stop)
-        # Behind all lists that may be made
+        # After all lists that may be made
         waste = part.at[POOL] + 2 * born + 2 * np.int64(n_records // THREE)
         n_heap, any_new = _move_weight(s, part, a, b, new, n_left, n_right, waste, hand, n_heap)
         if any_new:

@@ -64,7 +64,7 @@ class State(NamedTuple):
     symbols: U16orU32  # uint16|uint32[n], the symbols of the first part: their type is that of all parts
     table: U64s  # uint64[parts * 2 * fields], address and bytes of each field of `Part`
     length: (
-        U32s  # uint32[ids + 1], in places; 0: the words don't contain the symbol. The sentinel is id `ids`
+        U32s  # uint32[ids + 1], in positions; 0: the words don't contain the symbol. The sentinel is id `ids`
     )
     merges: U32s  # uint32[3 * m], rows of left, right, merged
     merge_counts: I64s  # int64[m], of each pair when it was merged
@@ -86,11 +86,11 @@ class Part(NamedTuple):
 
     at: View  # [N_PART_SCALARS]
     symbols: View  # [n], the `S` of train.py
-    weight: View  # [1 + places], of each place of the words of weight 256 and more, which stand first
-    small: View  # [places], of each place of the words of weight 2 to 255, which follow; then come those of weight 1
+    weight: View  # [1 + positions], of each position of the words of weight 256 and more, which stand first
+    small: View  # [positions], of each position of the words of weight 2 to 255, which follow; then come those of weight 1
     pool: View  # [entries]; a list is the row of its pair, the number of its entries, and the entries
     lists: View  # [pairs], where the list of each pair begins in the pool; 0: the part has none
-    records: View  # [3 * n / 2], place, left and right neighbour of each occurrence of the batch
+    records: View  # [3 * n / 2], position, left and right neighbour of each occurrence of the batch
     left: (
         View  # [2 * ids + 4], for each left neighbour: weight - number (then the end of its list), and number
     )

@@ -312,7 +312,7 @@ class _Training:
         self._index()
 
     def _measure(self, spelled: Callable[..., Iterable[Words]], threads: int) -> tuple[np.ndarray, int]:
-        """Measures the words: the places of each class of each part, and the number of symbols."""
+        """Measures the words: the positions of each class of each part, and the number of symbols."""
         n_places = n_symbols = self._total = 0
         of_blocks = []
         for _, offsets, counts, *_ in spelled(measured=True):
@@ -332,7 +332,7 @@ class _Training:
         return np.array(parts, np.int64).reshape(-1, 3), n_symbols
 
     def _part_specs(self, n_of_weight: list[int], ids: int, room: int) -> dict[str, tuple[int, Any]]:
-        """The sizes and dtypes of the arrays of a part; n_of_weight: places of each class of `measure`."""
+        """The sizes and dtypes of the arrays of a part; n_of_weight: positions of each class of `measure`."""
         n_heavy, n_small, _ = n_of_weight
         n = 1 + sum(n_of_weight)
         born = self._sizes.born if self.n_parts > 1 else 0

@@ -46,7 +46,7 @@ def fill_block(data, offsets, document, begin, stop, walk, block, n_block, token
                 break
             stop = end = last_strong_cut(data, begin, begin + room - 1, walk)
             size = end - at
-        # 64 bytes at a time: calling memcpy for each line of a text took longer than copying it. What lies behind the
+        # 64 bytes at a time: calling memcpy for each line of a text took longer than copying it. What lies after the
         # document is overwritten later; less than 64 bytes of it are read, before `stop`, and written, within MARGIN.
         if end + 64 <= stop:
             done = 0
@@ -67,7 +67,7 @@ def fill_block(data, offsets, document, begin, stop, walk, block, n_block, token
 def walk_block(text, n, walk, bounds, codes):
     """Writes where each word of a block begins, in order, then n, and returns the number of words.
 
-    text: uint8[n + MARGIN], n at most 2^32, documents with END_OF_TEXT after each, and one more such byte behind.
+    text: uint8[n + MARGIN], n at most 2^32, documents with END_OF_TEXT after each, and one more such byte at the end.
     walk: the views of a Walk. bounds: uint32[n + MARGIN]. Word i is text[bounds[i]:bounds[i + 1]]; each END_OF_TEXT is one.
     codes: memory like `text`.
     """

@@ -141,7 +141,7 @@ def _single_steps(text, p, n, state, bounds, n_bounds, tables):
 def walk_rest(text, p, stop, state, pair, bounds, n_bounds, tables):
     """Walks text[p:stop] from a state on, and notes in bounds[n_bounds:] where words begin.
 
-    text[stop - 1] is END_OF_TEXT, so that no match is undecided at `stop`. Returns the number of words so far. A byte behind
+    text[stop - 1] is END_OF_TEXT, so that no match is undecided at `stop`. Returns the number of words so far. A byte after
     `stop` may have been stepped over, and noted as a word, as well.
     """
     while p < stop:
@@ -192,7 +192,7 @@ def walk_pairs(text, n, walk, tables, bounds, codes):
         codes = text
     half = np.uint64(last_strong_cut(text, 0, np.int64(n >> U1), walk))
     p, state, n_bounds = U0, fresh, U0
-    # Behind the bounds of the first half lie those of the second, until they are moved
+    # After the bounds of the first half lie those of the second, until they are moved
     first_later = half + U2
     q, later_state, n_later = half, fresh, first_later
     while p < half and q < n:

@@ -14,7 +14,7 @@ from gputok.kernels.cpu.primitives.memory import (
     count_ones,
     likely,
     put_classes,
-    put_places,
+    put_positions,
     trailing_zeros,
     wide_window_masks,
     window_masks,
@@ -38,7 +38,7 @@ def walk_windows(text, n, windows, tables, bounds, codes):
     plain walk, so no match is ever undecided; it finds the same beginnings that windows tell, and `done` never passes one.
 
     Bounds: `done` is a byte where a word surely begins, and grows. It stays below n, since the byte before n is END_OF_TEXT, a
-    word of its own. A word is noted at most once for each place, and up to eight elements more are written.
+    word of its own. A word is noted at most once for each byte, and up to eight elements more are written.
     """
     for i in range(PLACE_OF_FIRST):
         codes[i] = np.uint8(END_CLASS)  # the walk begins as after an end of text
@@ -71,7 +71,7 @@ def _note_begins(text, n, windows, tables, bounds, codes, is_narrow):
         unknown &= inside
         while not likely(unknown == U0):
             at = trailing_zeros(unknown)
-            n_bounds = put_places(begins & ((U1 << at) - U1), p, bounds, n_bounds)
+            n_bounds = put_positions(begins & ((U1 << at) - U1), p, bounds, n_bounds)
             done = np.uint64(bounds[n_bounds - U1])
             while done < p + at:
                 done = done + U1 if text[done] == np.uint8(END_OF_TEXT) else match_end(text, done, tables)
@@ -83,7 +83,7 @@ def _note_begins(text, n, windows, tables, bounds, codes, is_narrow):
             rest = _behind(done, p)
             begins &= rest
             unknown &= rest
-        n_bounds = put_places(begins, p, bounds, n_bounds)
+        n_bounds = put_positions(begins, p, bounds, n_bounds)
         p += U64
     bounds[n_bounds] = n
     return n_bounds

@@ -131,7 +131,7 @@ def prepare(automaton: Automaton, windows: np.ndarray = NO_TABLES) -> Walk:
 def _fuse_pairs(step: np.ndarray, accepts: np.ndarray, klass: np.ndarray) -> np.ndarray:
     """`pair` of a Walk: the entry of two bytes is two steps, and perhaps one taken back."""
     n_states, width = step.shape  # the fresh state included
-    # Behind the classes: the column of bytes that continue a character, and that of all other bytes
+    # After the classes come the column of bytes that continue a character, and that of all other bytes
     k = width + 2
     index = np.full(256, k - 1)
     index[:128], index[END_OF_TEXT] = klass[:128], klass[END_OF_TEXT]

@@ -279,15 +279,15 @@ class _Space:
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape, self.size = shape, math.prod(shape)
-        places = np.indices(shape)
+        indices = np.indices(shape)
         # The windows with each class, for each byte
-        self.slabs = [[self.windows(places[axis] == i) for i in range(n)] for axis, n in enumerate(shape)]
+        self.slabs = [[self.windows(indices[axis] == i) for i in range(n)] for axis, n in enumerate(shape)]
 
     def windows(self, chosen: np.ndarray) -> int:
         """A set of windows, from a bool for each."""
         return int.from_bytes(np.packbits(chosen, bitorder="little").tobytes(), "little")
 
-    def places(self, windows: int) -> np.ndarray:
+    def numbers(self, windows: int) -> np.ndarray:
         """The numbers of the windows of a set, ascending."""
         data = np.frombuffer(windows.to_bytes(-(-self.size // 8), "little"), np.uint8)
         return np.flatnonzero(np.unpackbits(data, bitorder="little"))
@@ -300,7 +300,7 @@ class _Space:
         boxes: list[tuple[list[list[int]], int]] = []
         rest = windows
         while rest and len(boxes) <= MOST_BOXES:
-            left = self.places(rest)
+            left = self.numbers(rest)
             seeds = left[np.linspace(0, len(left) - 1, min(SEEDS, len(left))).astype(int)].tolist()
             bytes_ = range(len(self.shape))
             orders = bytes_, bytes_[::-1]  # a box grows over the bytes of a window in these
