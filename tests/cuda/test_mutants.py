@@ -24,7 +24,7 @@ from tests.kernels.test_kernels import in_python, inputs_of_all_stages
 ROOT = pathlib.Path(__file__).parents[2]
 STAGES = {  # the stages whose tests find the faults of a file
     "common.cuh": ["split_words", "train_bpe", "encode_text"],
-    "lines.cu": ["lines"],
+    "lines.cu": ["lines", "texts_with"],
     "split.cu": ["split_words"],
     "count_words.cu": ["count_words"],
     "train_bpe.cu": ["train_bpe"],

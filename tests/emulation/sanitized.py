@@ -38,11 +38,13 @@ class Inputs(NamedTuple):
     token: np.ndarray  # int32[documents] of encode_text
     tables: BpeTables
     data: np.ndarray  # uint8[n] of lines, which need not be UTF-8
+    watched: tuple[TextBatch, list[bytes]]  # all arguments of texts_with
 
 
 # Whose kernels each stage launches.
 FILES = {
     "lines": ("lines", "split", "bits"),
+    "texts_with": ("lines",),
     "split_words": ("split", "bits"),
     "count_words": ("split", "count_words", "bits"),
     "train_bpe": ("train_bpe", "bits"),
@@ -54,6 +56,7 @@ FILES = {
 def results(stages: Any, given: Inputs, names: Iterable[str] = tuple(FILES)) -> dict[str, Any]:
     work = {
         "lines": lambda: stages.lines(given.data),
+        "texts_with": lambda: stages.texts_with(*given.watched),
         "split_words": lambda: stages.split_words(given.batch, given.automaton),
         "count_words": lambda: stages.count_words(given.batch, given.automaton),
         "train_bpe": lambda: sum((tuple(stages.train_bpe(*corpus)) for corpus in given.corpora), ()),

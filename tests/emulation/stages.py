@@ -14,6 +14,7 @@ from gputok.kernels.cuda import lines, split
 from gputok.kernels.cuda import train_bpe as bpe
 from gputok.kernels.cuda.device import Device, indexes
 
+from gputok.text.edit import inert_in
 from gputok.text.pieces import TextBatch
 
 
@@ -26,6 +27,9 @@ class Stages(NamedTuple):
     encode_words: Any  # (data, start, end, BpeTables) -> ids, start, end, rows
     encode_text: Any  # (TextBatch, token, Automaton, BpeTables) -> ids, and where those of each document end
     lines: Any  # bytes -> where each line begins, and whether they are UTF-8
+    texts_with: (
+        Any  # (TextBatch, strings) -> the texts with one of the strings, and those that NFC may change
+    )
 
 
 def in_cuda(device: Device, sizes: bpe.Sizes | None = None) -> Stages:
@@ -57,6 +61,12 @@ def in_cuda(device: Device, sizes: bpe.Sizes | None = None) -> Stages:
             offsets, is_valid = lines.lines(device, *device.upload((data,))())
             return device.download(offsets), is_valid
 
+    def texts_with(batch: TextBatch, strings: list[bytes]) -> list[list[int]]:
+        watched = lines.Watched(lines.Strings.of(strings)), lines.Watched(None, inert_in("nfc"))
+        with device.active():
+            (data,) = device.upload((batch.data,))()
+            return [lines.texts_with(device, data, batch.offsets, each) for each in watched]
+
     return Stages(
         split_words,
         count,
@@ -64,4 +74,5 @@ def in_cuda(device: Device, sizes: bpe.Sizes | None = None) -> Stages:
         encode_words,
         encode_text,
         find_lines,
+        texts_with,
     )

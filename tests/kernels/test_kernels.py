@@ -4,6 +4,8 @@ The emulator runs the CUDA version under twenty schedules and several grid shape
 machine runs it. Results for random input are compared with the plain version.
 """
 
+import functools
+import itertools
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from gputok.kernels.cpu import split as split_on_cpu
 from gputok.kernels.cpu import walk
 from gputok.kernels.cpu.encode_text import rounds as encode
 from gputok.kernels.cpu.lines import lines as lines_on_cpu
+from gputok.kernels.cpu.normalize import is_inert
 from gputok.kernels.cpu.train_bpe import train as bpe
 from gputok.kernels.cuda import encode_words as lookup
 from gputok.kernels.cuda import train_bpe as cuda_bpe
@@ -25,6 +28,7 @@ from gputok.automaton.patterns import PATTERNS
 from gputok.pipeline.count_words import count_words
 from gputok.pre_tokenizers import SplitPlan
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
+from gputok.text.edit import inert_in
 from gputok.text.pieces import TextBatch
 from tests.emulation.devices import KINDS, device_of
 from tests.emulation.sanitized import Inputs
@@ -42,6 +46,16 @@ def spans(split_words: Any, batch: TextBatch, automaton: Automaton) -> list[int]
     return split_words(batch.data, batch.offsets[:-1], batch.offsets[1:], None, automaton, *isolated)[
         0
     ].tolist()
+
+
+def texts_with(is_inert: Any, batch: TextBatch, strings: list[bytes]) -> list[list[int]]:
+    texts, ends = [text.encode() for text in batch.strings()], [*itertools.pairwise(batch.offsets)]
+    changing = [
+        i
+        for i, (a, b) in enumerate(ends)
+        if not is_inert(batch.data, np.array([a]), np.array([b]), None, *inert_in("nfc"))
+    ]
+    return [[i for i, text in enumerate(texts) if any(each in text for each in strings)], changing]
 
 
 def in_python() -> Stages:
@@ -62,6 +76,7 @@ def in_python() -> Stages:
         reference.encode_words,
         encode_text,
         reference.lines,
+        functools.partial(texts_with, reference.is_inert),
     )
 
 
@@ -86,6 +101,7 @@ def on_cpu() -> Stages:
         encode_words,
         encode_text,
         lines_on_cpu,
+        functools.partial(texts_with, is_inert),
     )
 
 
@@ -282,7 +298,20 @@ def inputs_of_all_stages() -> Inputs:
     counts = np.append(np.full(90, 50), rng.integers(1, 9, 110))
     corpora = [(symbols, offsets, counts, *tokens, BpeLimits(400, 0, 6)), corpus_of_births()]
     raw = rng.choice(np.frombuffer("a\n \xff".encode("latin-1"), np.uint8), 400)
-    return Inputs(batch, GPT2, corpora, (data, ends[:-1], ends[1:]), token, tables, raw)
+    # Several threads find the same text
+    watched = TextBatch.from_strings(
+        ["of " * 40, "", "the" * 60, "é a漢\n" * 20, "e\u0301" * 40, "\u1112\u1161" * 9]
+    )
+    return Inputs(
+        batch,
+        GPT2,
+        corpora,
+        (data, ends[:-1], ends[1:]),
+        token,
+        tables,
+        raw,
+        (watched, [b"f ", b"the", b"\n"]),
+    )
 
 
 @all_versions
