@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gputok.automaton.unicode_tables import property_set, script_sets
     from gputok.kernels import Automaton
 
-_MOST_SHOWN = 200  # characters of a pattern in a message
+_MOST_SHOWN = 200  # a message shows at most so many characters of a pattern
 
 __all__ = [
     "PATTERNS",

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     Transitions = npt.NDArray[np.uint16]
 
-MAX_PROGRAM = 20_000  # instructions
+MAX_PROGRAM = 20_000  # A pattern becomes at most so many instructions
 MAX_STATES = 2048
 MAX_STEPS = 4_000_000  # The construction takes at most so many steps, a few seconds
 

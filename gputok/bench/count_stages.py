@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from gputok.text.pieces import TextBatch
 
 THREADS = (1, 2, 4, 16, 64)
-N_MEASURED = 2  # of THREADS
-_ROW_GROUP = 1 << 14  # rows
+N_MEASURED = 2  # the first numbers of THREADS are measured, and the others predicted
+_ROW_GROUP = 1 << 14  # a row group has so many rows
 _FRAME = 1 << 23  # unpacked bytes of a frame, as pzstd makes them
 _LARGE = 1 << 62  # bytes: slices are as large as those of a large text
 

@@ -52,7 +52,7 @@ _LINES_BYTES = 2
 _LAUNCH = Range(2.2e-6, 3.5e-6)  # seconds from one small kernel to the next in a stream
 # Seconds of Python for a batch: 21 launches, 40 arrays, 6 looks at the device
 _HOST_A_BATCH = Range(0.4e-3, 0.8e-3)
-_BATCH = 64 << 20  # bytes of text
+_BATCH = 64 << 20  # a batch has so many bytes of text
 # Seconds of one block that reads 4,000 candidates four times, and puts 256 in order
 _CHOOSE = Range(25e-6, 60e-6)
 _ROUNDS = Range(1.15, 1.35)  # the number of rounds, divided by its lower bound

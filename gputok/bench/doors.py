@@ -22,7 +22,7 @@ _NEW = {"7,000 characters": (7000, 21), "30,000 characters": (30_000, 15), "200,
 _LINES, _DOCUMENT, _DOCUMENTS = 1000, 4096, 300
 _BATCHES = 32, 256
 _WORDS = 20, 400
-_MAX_LENGTH = 256  # tokens, in batches for embeddings
+_MAX_LENGTH = 256  # texts have at most so many tokens in batches for embeddings
 _KINDS = "gputok", "gputok as tokenizers", "tokenizers"
 
 

@@ -45,11 +45,11 @@ if TYPE_CHECKING:
     from gputok.types import Array
 
 _EXPONENT, _SHIFT = 1.33, 100.0
-_MOST = 2.0**44  # distinct words
+_MOST = 2.0**44  # no text has so many distinct words
 _WORDS_AT_ONCE = 1 << 14  # so many words fit a cache while they are drawn
 _SHARDS = 64
 _VOCAB_SIZE = 32_000
-_STAGES_BYTES = 100_000_000  # the text of which each stage of counting is timed, at most
+_STAGES_BYTES = 100_000_000  # each stage of counting is timed on at most so many bytes of text
 _LEAST_BYTES = 100_000_000  # the smallest size of the text, unless the largest is smaller
 _GROWTH = 2.2  # twice the text takes at most so many times the time and the memory
 

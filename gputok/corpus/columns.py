@@ -23,7 +23,7 @@ with needed_for("reading Arrow data"):
     import pyarrow as pa
     import pyarrow.compute as pc
 
-_ROWS = 1 << 13  # rows that are decoded at once if a column is not stored as plain strings
+_ROWS = 1 << 13  # so many rows are decoded together if a column is not stored as plain strings
 
 
 def read(source: Any, column: str | None, errors: Errors, batch_bytes: int) -> Iterator[TextBatch]:
@@ -82,11 +82,11 @@ def text_batches(
         data = np.frombuffer(part.buffers()[2] or b"", np.uint8)[start:stop]
         batch = TextBatch(data, np.subtract(offsets, start, dtype=np.int64))
 
-        def place(byte: int, offsets: Positions = batch.offsets, n_before: int = n_before) -> str:
+        def location(byte: int, offsets: Positions = batch.offsets, n_before: int = n_before) -> str:
             row = int(np.searchsorted(offsets, byte, "right")) - 1
             return f"{where}, row {n_before + row}, byte {byte - offsets[row]}"
 
-        yield batch if trusted else checked(batch, errors, place)
+        yield batch if trusted else checked(batch, errors, location)
         n_before += len(part)
 
 

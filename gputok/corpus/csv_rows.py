@@ -131,11 +131,11 @@ def _batch(fields: list[bytes], shown: str, errors: Errors, n_before: int) -> Te
     """Packs fields; `n_before`: rows before them, for errors."""
     offsets = np.cumsum([0, *map(len, fields)], dtype=np.int64)
 
-    def place(byte: int) -> str:
+    def location(byte: int) -> str:
         row = int(np.searchsorted(offsets, byte, "right")) - 1
         return f"{shown}, row {n_before + row}, byte {byte - offsets[row]}"
 
-    return checked(TextBatch(np.frombuffer(b"".join(fields), np.uint8), offsets), errors, place)
+    return checked(TextBatch(np.frombuffer(b"".join(fields), np.uint8), offsets), errors, location)
 
 
 def _first_rows(head: bytes) -> tuple[list[str], list[str]]:

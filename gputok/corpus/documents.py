@@ -111,8 +111,8 @@ def checked_documents(
     if is_valid:
         return batch
 
-    def place(byte: int) -> str:
+    def location(byte: int) -> str:
         n_separators = int(np.searchsorted(batch.offsets, byte, "right")) - 1
         return f"{file}, byte {position + byte + n_separator * n_separators}"
 
-    return checked(batch, options.errors, place, lines=options.separator is None)
+    return checked(batch, options.errors, location, lines=options.separator is None)

@@ -6,7 +6,7 @@ import collections
 import threading
 import warnings
 
-_MOST_NAMED = 3  # files that a warning names, at most
+_MOST_NAMED = 3  # a warning names at most so many files
 
 
 class MissingRows:

@@ -40,14 +40,14 @@ def cuts(offsets: Array, batch_bytes: int) -> list[int]:
 
 
 def checked(
-    batch: TextBatch, errors: Errors, place: Callable[[int], str], *, lines: bool = False
+    batch: TextBatch, errors: Errors, location: Callable[[int], str], *, lines: bool = False
 ) -> TextBatch:
     """Checks that each document is UTF-8.
 
     Args:
         batch: the documents.
         errors: "strict" raises an error; "replace" puts U+FFFD instead of bytes that are not UTF-8.
-        place: returns the file and the line of a byte of the batch, for errors.
+        location: returns the file and the line of a byte of the batch, for errors.
         lines: True if all documents but the last end in ASCII, so that no document can begin inside a character.
 
     Returns:
@@ -70,7 +70,7 @@ def checked(
             return batch
         at = int(torn[0])
     if errors == "strict":
-        raise ValueError(f"{place(at)}: 0x{data[at]:02x} is not UTF-8; {_ADVICE}")
+        raise ValueError(f"{location(at)}: 0x{data[at]:02x} is not UTF-8; {_ADVICE}")
     raw, ends = data.tobytes(), offsets.tolist()
     return TextBatch.from_strings(raw[a:b].decode(errors="replace") for a, b in itertools.pairwise(ends))
 

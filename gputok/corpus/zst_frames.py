@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from gputok.kernels.threads import Submit
 
 _MAGIC, _SKIPPED_MAGIC = 0xFD2FB528, 0x184D2A50  # the last four bits of the second may be any
-_BLOCK_BYTES = 1 << 17  # unpacked bytes of a block, at most
-_RAW, _REPEATED = 0, 1  # kinds of blocks of which the header tells the unpacked bytes
+_BLOCK_BYTES = 1 << 17  # a block has at most so many unpacked bytes
+_RAW, _REPEATED = 0, 1  # of these kinds of blocks, the header tells the unpacked bytes
 _UNIT_BYTES = 1 << 20  # small frames are unpacked together until they may have so many bytes
 _READ_BYTES = 1 << 18
 _TASKS_AHEAD = 1  # so many units may wait for a thread, besides those that threads unpack

@@ -43,7 +43,7 @@ from gputok.files.url_globs import glob_pattern, split_glob
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_MOST_SHOWN = 200  # characters of a text in an error, if the text is not the name of a file
+_MOST_SHOWN = 200  # an error shows so many characters of a text that is not the name of a file
 
 
 class File(Protocol):
@@ -96,7 +96,7 @@ class File(Protocol):
 
 # So many bytes more are lent than asked for, since not all ranges of files have quite the same size
 _ROOM = 1 << 12
-_HUGE_PAGE = 1 << 21  # bytes
+_HUGE_PAGE = 1 << 21  # a huge page has so many bytes
 _SPARE = 4  # at most so many buffers wait to be used again
 
 

@@ -27,18 +27,23 @@ if TYPE_CHECKING:
     from gputok.progress import Report
     from gputok.types import Counts, Positions
 
-WALK_BYTES = 1 << 21  # of a slice for the fused walk by one thread, which takes some milliseconds
+WALK_BYTES = 1 << 21
+"""A slice that one thread walks has so many bytes, which takes some milliseconds."""
 _WALK_THREADS = 8
-"""So many threads share these bytes; slices for more threads would be too small to be worth their start."""
+"""So many threads take these bytes; slices for more threads would be too small to be worth their start."""
 _SLICES = 16
 """A text with at least so many slices for each thread gets larger ones. What Python does for a slice takes 20 microseconds,
 one thread at a time: the slices for 8 threads and more ended the growth at 10 GB/s."""
-PIPELINE_BYTES = 1 << 20  # of a slice for any other pipeline, which takes at most 0.2 s
-# Of a slice of parts; in larger slices few more parts are equal, and tables leave the cache
+PIPELINE_BYTES = 1 << 20
+"""A slice for any other pipeline has so many bytes, which takes at most 0.2 s."""
 PART_BYTES = 1 << 21
-_SHORT = 1 << 16  # bytes of a corpus that one thread counts before others would have started
-POSITIONS = 1 << 36  # how many positions a slice has for its words
-LOOK_SECONDS = 0.2  # how often the main thread looks for failed threads
+"""A slice that is cut into parts has so many bytes. In larger slices few more parts are equal, and tables leave the cache."""
+_SHORT = 1 << 16
+"""One thread counts so many bytes before others would have started."""
+POSITIONS = 1 << 36
+"""A slice has so many positions for its words."""
+LOOK_SECONDS = 0.2
+"""The main thread looks for failed threads after so many seconds."""
 
 
 class Tallies(dict[bool, Tally]):

@@ -37,9 +37,9 @@ CUT, PADDED = 1, 2
 
 _EXPECTED = 16  # after a text whose offsets were read, the next texts get their offsets with the ids
 _LATER = 4  # after so many texts, machine code makes the encodings: its memory would be too much for one text
-_ANY = 1 << 62  # tokens
+_ANY = 1 << 62  # no text has so many tokens
 _MOST_BYTES_A_CHARACTER = 4
-_BYTES_AN_ID = 4  # about
+_BYTES_AN_ID = 4  # an id stands for about so many bytes of text
 _LARGEST = 1 << 30  # a larger length of padding is a mistake, and `encode_batch` raises the error
 _FEW, _FEW_FOR_MACHINE_CODE = 1 << 13, 1 << 18
 """Texts of so many characters together are encoded one after the other: the way of corpora takes longer to begin."""

@@ -30,15 +30,17 @@ HEAD = bytes.__basicsize__ - 1
 POSITIONS = 2  # the flag of `gputok.kernels.cpu.short_texts.encode`
 
 _ANY_LENGTH = 1 << 62
-RENEW = -2  # as in `gputok.kernels.cpu.short_texts.units`
+RENEW = -2
+"""The same number as in `gputok.kernels.cpu.short_texts.units`."""
 _PROBE = b"where is it"
 _FEW_IDS, _MANY_IDS = 64, 1 << 17
 """Lists of fewer ids are made by NumPy; after so many ids, a list shares the objects of its numbers with other lists."""
-_CACHED_WORDS = 1 << 14  # of each thread: a megabyte
-_FIRST_LINES = (
-    1 << 11
-)  # of the cache of units of a thread: 256 KB, which grows with the number of different units
-RENEWED_AFTER = 1 << 15  # bytes of text
+_CACHED_WORDS = 1 << 14
+"""The cache of words of a thread has room for so many words, in a megabyte."""
+_FIRST_LINES = 1 << 11
+"""The cache of units of a thread has at first so many lines, in 256 KB, and grows with the number of different units."""
+RENEWED_AFTER = 1 << 15
+"""After so many bytes of text, the size of the cache and the tables of the walk are looked at again."""
 
 
 class Call:

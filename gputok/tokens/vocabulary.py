@@ -67,7 +67,7 @@ def _is_text(token: str) -> bool:
 def plain_array(values: Sequence[Any]) -> np.ndarray:
     """Numbers as NumPy reads them; of objects if some are no numbers.
 
-    NumPy would make room for the longest string at each place.
+    NumPy would make room for the longest string in each element.
     """
     if not all(issubclass(kind, int | float | np.number) for kind in set(map(type, values))):
         return np.array([None])

@@ -207,12 +207,12 @@ class BpeTrainer(Trainer):
         """
         from gputok.kernels.threads import PLACES_PER_THREAD
 
-        places = n_words + n_bytes  # a symbol a byte, and the end of each word
+        slots = n_words + n_bytes  # a symbol a byte, and the end of each word
         symbol = 2 if self.vocab_size < 0xFFFF else 4
         # with a list entry of four bytes, a quarter more of these, and about a byte of weight
-        # Measured on 25 million places and a vocabulary of 32,000: 218 MB, and 20 to 50 MB for each further thread
-        more = min(threads, places // PLACES_PER_THREAD) - 1
-        return places * (symbol + 6) + max(0, more) * min(800 * self.vocab_size, places)
+        # Measured on 25 million slots and a vocabulary of 32,000: 218 MB, and 20 to 50 MB for each further thread
+        more = min(threads, slots // PLACES_PER_THREAD) - 1
+        return slots * (symbol + 6) + max(0, more) * min(800 * self.vocab_size, slots)
 
     def _alphabet(
         self, words: WordCounts, others: WordCounts | None = None
