@@ -6,10 +6,11 @@ import copy
 import dataclasses
 import math
 import operator
+import sys
 import warnings
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard, overload
 
 import numpy as np
 
@@ -17,7 +18,6 @@ from gputok import components
 from gputok.encoding.encoding import Encoding
 from gputok.kernels.native import choose
 from gputok.pipeline import decode_ids, serialize
-from gputok.pipeline.limits import Padding, Truncation
 from gputok.pipeline.pipeline import Pipeline
 from gputok.tokens.added_token import AddedToken
 from gputok.types import public
@@ -135,6 +135,8 @@ class Tokenizer:
         pipeline = self.pipeline
         if padding is ... and truncation is ...:
             return pipeline
+        from gputok.pipeline.limits import Padding, Truncation
+
         pad = pipeline.padding if padding is ... else _options("padding", Padding, padding)
         cut = pipeline.truncation if truncation is ... else _options("truncation", Truncation, truncation)
 
@@ -394,13 +396,12 @@ class Tokenizer:
                 unchanged.
             TypeError: the trainer trains another kind of model.
         """
-        from gputok.models.bpe.super_trainer import SuperBpeTrainer
         from gputok.pipeline.run import Run
 
         trainer = self._trainer(trainer)
         run = Run.of(device, threads, _asked_of(trainer, progress), memory_limit, temporary)
         reading = _reading(column, separator, errors, storage_options)
-        if isinstance(trainer, SuperBpeTrainer):
+        if _is_of_superwords(trainer):
             if weights is not None or temperature is not None:
                 raise ValueError(
                     "weights= and temperature=: superwords are learned from one corpus, without weights"
@@ -458,14 +459,13 @@ class Tokenizer:
         """
         from gputok.corpus import Source
         from gputok.corpus.rereading import is_one_shot
-        from gputok.models.bpe.super_trainer import SuperBpeTrainer
         from gputok.pipeline.count_corpus import count_corpus
         from gputok.pipeline.run import Run
 
         trainer = self._trainer(trainer)
         run = Run.of(device, threads, _asked_of(trainer, progress), memory_limit, temporary)
         source = Source(iterator, False, column=column, errors=errors)
-        if isinstance(trainer, SuperBpeTrainer):
+        if _is_of_superwords(trainer):
             keep = is_one_shot(iterator)
             self._learn_superwords(source, trainer, min_count, run, temporary, keep=keep)
             return
@@ -1603,6 +1603,8 @@ class Tokenizer:
             >>> encoding.ids, [part.ids for part in encoding.overflowing]
             ([0, 1], [[1, 2]])
         """
+        from gputok.pipeline.limits import Truncation
+
         truncation = Truncation(max_length, stride, strategy, direction)
         self._change(lambda given: given.with_truncation(truncation))
 
@@ -1638,6 +1640,8 @@ class Tokenizer:
         Raises:
             ValueError: the direction is unknown.
         """
+        from gputok.pipeline.limits import Padding
+
         self._set(padding=Padding(length, pad_to_multiple_of, pad_id, pad_token, pad_type_id, direction))
 
     def no_padding(self) -> None:
@@ -1852,6 +1856,12 @@ def _asked_of(trainer: Trainer, progress: Progress) -> Progress:
     if not getattr(trainer, "show_progress", True) or getattr(trainer, "progress_format", "") == "silent":
         return False
     return "json" if getattr(trainer, "progress_format", "") == "json" else None
+
+
+def _is_of_superwords(trainer: Trainer) -> TypeGuard[SuperBpeTrainer]:
+    """True for a SuperBpeTrainer, whose module is imported by those who need it."""
+    module = sys.modules.get("gputok.models.bpe.super_trainer")
+    return module is not None and isinstance(trainer, module.SuperBpeTrainer)
 
 
 def _scaled(trainer: Trainer, scale: Fraction) -> Trainer:

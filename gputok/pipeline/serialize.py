@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from gputok.components import Verbatim, described
 from gputok.fields import WORD, WrongValue, integer, is_object, listed, needed, reading, short
 from gputok.files import json_text
-from gputok.pipeline.limits import Padding, Truncation
 from gputok.pipeline.pipeline import Pipeline
 from gputok.tokens.added_token import AddedToken
 
@@ -132,6 +131,7 @@ def pipeline_of(value: dict[str, Any], source: str) -> Pipeline:
     from gputok.decoders import Decoder
     from gputok.models import Model
     from gputok.normalizers import Normalizer
+    from gputok.pipeline.limits import Padding, Truncation
     from gputok.pre_tokenizers import PreTokenizer
     from gputok.processors import PostProcessor
 

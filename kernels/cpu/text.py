@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import pointer
@@ -9,9 +11,10 @@ from gputok.kernels.cpu.primitives.constants import NO_ASCII, U0, U1, U63, U64
 from gputok.kernels.cpu.primitives.memory import load_u64, view
 from gputok.kernels.signatures import i64, u64
 
-ERROR = 48  # the last state of UTF8_STEPS
+ERROR = 48  # the last state of _utf8_steps
 
 
+@functools.cache
 def _utf8_steps() -> np.ndarray:
     """The steps of an automaton that checks UTF-8, uint64[256]: a word for each byte.
 
@@ -39,15 +42,12 @@ def _utf8_steps() -> np.ndarray:
     return np.array([sum(to << state for state, to in step.items()) for step in steps], np.uint64)
 
 
-UTF8_STEPS = _utf8_steps()
-
-
 def find_invalid_utf8(data: np.ndarray) -> int:
     """The index in data (uint8[n]) of the first byte that begins no valid UTF-8 character; -1 if all of it is valid.
 
     The result is that of `UnicodeDecodeError.start`. Over-long forms, surrogates and code points past U+10FFFF are invalid.
     """
-    return _find_invalid_utf8(pointer(data), len(data), UTF8_STEPS)
+    return _find_invalid_utf8(pointer(data), len(data), _utf8_steps())
 
 
 @kernel(i64, i64, u64[:])
