@@ -1,6 +1,5 @@
 """Processes that tests start."""
 
-import _thread
 import contextlib
 import os
 import pathlib
@@ -55,11 +54,3 @@ def cpu_seconds(pid: int) -> float | None:
     except FileNotFoundError:  # no Linux
         return None
     return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
-
-
-def has_threads(n: int) -> bool:
-    """Waits for a moment until this process has `n` threads; threads that were told to end may need it."""
-    end = time.monotonic() + 5
-    while _thread._count() != n and time.monotonic() < end:
-        time.sleep(0.01)
-    return _thread._count() == n

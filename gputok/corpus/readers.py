@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from threading import Condition
+from threading import Condition, Thread
 from typing import TYPE_CHECKING, NamedTuple
-
-from gputok.kernels.threads import begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -77,7 +75,9 @@ class _Reading:
         self._taken: deque[_Taken] = deque()  # in order
         self._waiting_bytes = 0  # of long tasks whose turn has not come
         self._is_last = self._is_stopped = False  # no task is left; the reader has stopped
-        self._threads = [begin(self._work) for _ in range(threads)]
+        self._threads = [Thread(target=self._work, daemon=True, name="gputok-reader") for _ in range(threads)]
+        for thread in self._threads:
+            thread.start()
 
     def batches(self) -> Iterator[TextBatch | RawLines]:
         while True:
@@ -105,7 +105,7 @@ class _Reading:
             self._is_stopped = True
             self._changed.notify_all()
         for thread in self._threads:
-            thread.wait(_JOIN_SECONDS)
+            thread.join(_JOIN_SECONDS)
 
     def _work(self) -> None:
         while (begun := self._take()) is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from queue import SimpleQueue
 from threading import Event, Semaphore
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from gputok.files.word_count_files import WordColumns
-from gputok.kernels.threads import begin, run
+from gputok.kernels.threads import run
 from gputok.pipeline.count_units import LOOK_SECONDS, StepCounter, Tallies, WalkCounter, Workers, collected
 from gputok.text.partitions import table_budget
 from gputok.text.pieces import Pieces, RawLines, TextBatch
@@ -149,14 +150,15 @@ class _Devices:
         self._groups: SimpleQueue[Any] = SimpleQueue()
         self._room = Semaphore(self._n)  # groups that may wait
         self._stopped, self._warned = Event(), Event()
-        self._work = [begin(self._count_on, device) for device in devices]
+        self._pool = ThreadPoolExecutor(self._n)
+        self._work = [self._pool.submit(self._count_on, device) for device in devices]
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
         self._stop()
-        self._ended()
+        self._pool.shutdown()
 
     def take(self, batch: TextBatch | RawLines) -> None:
         """Adds a batch to the group; hands out the group if it is large enough."""
@@ -202,13 +204,9 @@ class _Devices:
         try:
             self._workers.wait_for(arrived, self._work)
         except ValueError:
-            self._ended()  # other devices may find an error in text that comes before
+            wait(self._work)  # other devices may find an error in text that comes before
             self._raise_first()
             raise
-
-    def _ended(self) -> None:
-        for task in self._work:
-            task.wait()
 
     def _raise_first(self) -> None:
         """Raises the error in the first text that is not UTF-8, if any device found such text."""
@@ -220,9 +218,9 @@ class _Devices:
         self.flush()
         for _ in self._work:
             self._groups.put(None)
-        self._wait_for(lambda: all(task.wait(LOOK_SECONDS) for task in self._work))
+        self._wait_for(lambda: not wait(self._work, timeout=LOOK_SECONDS).not_done)
         self._raise_first()  # _wait_for raises nothing if all devices had ended before
-        done = [task.result() for task in self._work]
+        done = [future.result() for future in self._work]
         return [found for found, _ in done], [tallies for _, left in done for tallies in left]
 
     def _count_on(self, device: Any) -> tuple[_Found, list[Tallies]]:

@@ -8,22 +8,21 @@ from collections.abc import Callable
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Semaphore
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
-from gputok.kernels.threads import begin
 from gputok.text.partitions import Tally, table_budget
 from gputok.text.pieces import Pieces, RawLines, TextBatch
 from gputok.text.word_counts import WordCounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from concurrent.futures import Future
 
     from gputok.files.temporary import MemoryLimit
     from gputok.kernels import Automaton
     from gputok.kernels.cpu.word_table import WordTable
-    from gputok.kernels.threads import Task
     from gputok.progress import Report
     from gputok.types import Counts, Positions
 
@@ -270,12 +269,15 @@ class Workers:
     """Threads that count slices of batches, each thread into its own tables."""
 
     def __init__(self, tallies: list[Tallies], report: Report | None, total: int | None) -> None:
+        from concurrent.futures import ThreadPoolExecutor  # imported late: a short corpus needs no threads
+
         self.tallies = tallies
         self._done, self._report, self._total = 0, report, total  # _done: bytes of the slices handed out
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._taken = Semaphore(1)  # batches without waiting slices, plus one: memory holds two batches
         self._number = itertools.count()
-        self._work = [begin(_work, self._jobs, of_thread) for of_thread in tallies]
+        self._pool = ThreadPoolExecutor(len(tallies))
+        self._work = [self._pool.submit(_work, self._jobs, of_thread) for of_thread in tallies]
 
     def __enter__(self) -> Self:
         return self
@@ -286,8 +288,7 @@ class Workers:
                 self._jobs.get_nowait()
         for _ in self._work:
             self._jobs.put(None)
-        for task in self._work:
-            task.wait()
+        self._pool.shutdown()
 
     def next_position(self) -> int:
         """Returns the position of the first word of a slice; it is larger than all positions of earlier slices."""
@@ -313,19 +314,21 @@ class Workers:
         if self._report:
             self._report("count", self._done, self._total)
 
-    def wait_for(self, arrived: Callable[[], bool], others: Sequence[Task] = ()) -> None:
+    def wait_for(self, arrived: Callable[[], bool], others: Sequence[Future[Any]] = ()) -> None:
         """Waits until `arrived` returns True; raises the exception of a thread, or of `others`, that has failed."""
         while not arrived():
-            for task in (*self._work, *others):
-                if task.done():
-                    task.result()
+            for future in (*self._work, *others):
+                if future.done():
+                    future.result()
             self.handed_out(0)
 
     def finish(self) -> None:
         """Waits for all slices."""
         for _ in self._work:
             self._jobs.put(None)
-        self.wait_for(lambda: all(task.wait(LOOK_SECONDS) for task in self._work))
+        from concurrent.futures import wait
+
+        self.wait_for(lambda: not wait(self._work, timeout=LOOK_SECONDS).not_done)
 
 
 def _work(jobs: SimpleQueue[Job | None], tallies: Tallies) -> None:

@@ -122,7 +122,7 @@ def encode(
         if sliced is None:
             return submit(lambda: finished(engine.encode(unit))).result
         work = [submit(sliced.encode, pieces) for pieces in sliced.cut.slices]
-        return lambda: finished(sliced.joined([task.result() for task in work]))
+        return lambda: finished(sliced.joined([future.result() for future in work]))
 
     def groups(on_device: ByDevice) -> Iterator[tuple[int, Callable[[Submit], Callable[[], TokenBatch]]]]:
         """Yields the same for a device, which encodes many batches at a time."""

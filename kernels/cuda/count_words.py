@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,6 @@ from gputok.kernels.cuda import split
 from gputok.kernels.cuda.bits import offsets_of, ranked
 from gputok.kernels.cuda.device import Device, indexes
 from gputok.kernels.cuda.lines import Watched, lines, texts_with
-from gputok.kernels.threads import Pool
 
 # The table of words has at most so many slots.
 _MOST_CAPACITY = 1 << 31
@@ -197,7 +197,7 @@ def count_batches(
         ValueError: Text is not UTF-8 (`Batch.checked` raises it).
     """
     tables = split.upload(device, automaton)
-    with device.active() as lane, Pool(1) as feeder:
+    with device.active() as lane, ThreadPoolExecutor(1) as feeder:
 
         def fetch() -> tuple[Batch | None, Callable[[], tuple] | None]:
             with device.active(lane):

@@ -1,11 +1,10 @@
 """Work on threads: results in order, a bounded window of tasks, and an end that waits only for running tasks."""
 
-import sys
 import threading
 import time
 
 import pytest
-from gputok.kernels.threads import Pool, begin, in_order, run
+from gputok.kernels.threads import in_order
 
 
 def task(function, *arguments):
@@ -59,73 +58,3 @@ def test_leaving_early_drops_waiting_tasks():
     next(results)
     results.close()
     assert len(begun) <= 7
-
-
-def test_a_task_ends_once_and_tells_how():
-    go = threading.Event()
-    task = begin(go.wait, 5)
-    assert not task.done() and not task.wait(0.01) and not task.cancel()
-    go.set()
-    assert task.wait(5) and task.done() and task.result() is True and task.result() is True
-
-    def fail():
-        raise LookupError("gone")
-
-    failed = begin(fail)
-    for _ in range(2):
-        with pytest.raises(LookupError, match="gone"):
-            failed.result()
-
-
-def test_a_task_that_was_cancelled_is_not_called():
-    called, go = [], threading.Event()
-    with Pool(1) as pool:
-        begun = threading.Event()
-        pool.submit(lambda: (begun.set(), go.wait(5)))
-        second, third = pool.submit(called.append, 2), pool.submit(called.append, 3)
-        assert begun.wait(5) and second.cancel()
-        go.set()
-        third.result()
-    assert called == [3]
-
-
-def test_a_pool_has_no_more_threads_than_it_may():
-    lock, now, most = threading.Lock(), 0, 0
-
-    def work():
-        nonlocal now, most
-        with lock:
-            now += 1
-            most = max(most, now)
-        time.sleep(0.002)
-        with lock:
-            now -= 1
-
-    with Pool(3) as pool:
-        tasks = [pool.submit(work) for _ in range(40)]
-    assert all(task.done() for task in tasks) and most == 3
-
-
-def test_all_tasks_end_before_an_error_of_one_leaves():
-    ended = []
-
-    def work(n):
-        if n == 1:
-            raise ValueError("one")
-        time.sleep(0.05)
-        ended.append(n)
-
-    with pytest.raises(ValueError, match="one"):
-        list(run(work, ((n,) for n in range(3)), 3))
-    assert sorted(ended) == [0, 2]
-
-
-def test_threads_are_traced_as_those_of_threading_are():
-    seen = []
-    before = threading.gettrace()
-    threading.settrace(lambda *event: seen.append(event[0].f_code.co_name))
-    try:
-        begin(lambda: len(seen)).result()
-    finally:
-        threading.settrace(before)
-    assert "<lambda>" in seen and sys.gettrace() is before

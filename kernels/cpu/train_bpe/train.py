@@ -21,6 +21,7 @@ neighbour of a token at p is `S[p - 1]`, and the right neighbour `S[p + length]`
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -88,7 +89,7 @@ from gputok.kernels.cpu.train_bpe.state import (
     State,
 )
 from gputok.kernels.cpu.train_bpe.veto import N_VETO, find_traits, veto_limits
-from gputok.kernels.threads import PLACES_PER_THREAD, Pool, begin, run, yield_core
+from gputok.kernels.threads import PLACES_PER_THREAD, run, yield_core
 
 _APART = 16  # numbers, after which others are in another cache line, wherever the first one is
 _FEW_PLACES = 1 << 16  # of words that are merged before another thread has started
@@ -307,7 +308,7 @@ class _Training:
             find_traits(state.text, state.text_end, n_tokens, space, state.traits)
         index_names(state.text, state.text_end, n_tokens, state.names)
         if self.n_parts == 1 and threads > 1 and n_places > _FEW_PLACES:
-            begin(self._touch)
+            threading.Thread(target=self._touch).start()
         self._lay_out(spelled, n_of_weight)
         self._index()
 
@@ -523,7 +524,9 @@ class _Training:
         if self.n_parts == 1:
             yield lambda: merge_alone(self.state, self._sizes.slice)
             return
-        with Pool(max(1, self._threads - 1)) as pool:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(max(1, self._threads - 1)) as pool:
 
             def turn() -> int:
                 shared, work = self.state.shared, self._sizes.slice * self._threads
