@@ -6,6 +6,7 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from gputok.pipeline.count_units import SLICES, Slices
 from gputok.pipeline.count_words import NOT_BY_DEVICES, count_words
 from gputok.pipeline.way import walk_of
 from gputok.pre_tokenizers import SplitPlan
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from gputok.text.word_counts import WordCounts
 
 
-def count_corpus(pipeline: Pipeline, source: Source, run: Run, total: int | None = None) -> WordCounts:
+def count_corpus(
+    pipeline: Pipeline, source: Source, run: Run, total: int | None = None, slices: Slices = SLICES
+) -> WordCounts:
     """Counts the words of a corpus.
 
     Args:
@@ -31,6 +34,7 @@ def count_corpus(pipeline: Pipeline, source: Source, run: Run, total: int | None
         source: the corpus.
         run: device, threads, progress and memory limit.
         total: the bytes of the corpus, if the source does not know them.
+        slices: about how many bytes a thread counts at a time.
 
     Returns:
         The distinct words and how often each occurs.
@@ -61,6 +65,7 @@ def count_corpus(pipeline: Pipeline, source: Source, run: Run, total: int | None
             total=source.total_bytes if total is None else total,
             devices=devices,
             memory=run.memory,
+            slices=slices,
         )
 
 

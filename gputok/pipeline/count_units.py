@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Semaphore
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import numpy as np
 
@@ -26,17 +26,11 @@ if TYPE_CHECKING:
     from gputok.progress import Report
     from gputok.types import Counts, Positions
 
-WALK_BYTES = 1 << 21
-"""A slice that one thread walks has so many bytes, which takes some milliseconds."""
 _WALK_THREADS = 8
-"""So many threads take these bytes; slices for more threads would be too small to be worth their start."""
+"""So many threads take the bytes of a slice of `Slices.walk`; slices for more threads would be too small to be worth their start."""
 _SLICES = 16
 """A text with at least so many slices for each thread gets larger ones. What Python does for a slice takes 20 microseconds,
 one thread at a time: the slices for 8 threads and more ended the growth at 10 GB/s."""
-PIPELINE_BYTES = 1 << 20
-"""A slice for any other pipeline has so many bytes, which takes at most 0.2 s."""
-PART_BYTES = 1 << 21
-"""A slice that is cut into parts has so many bytes. In larger slices few more parts are equal, and tables leave the cache."""
 _SHORT = 1 << 16
 """One thread counts so many bytes before others would have started."""
 POSITIONS = 1 << 36
@@ -102,6 +96,23 @@ class Counter(Protocol):
         ...
 
 
+class Slices(NamedTuple):
+    """About how many bytes a slice has.
+
+    Attributes:
+        walk: of one thread that walks text, which takes some milliseconds.
+        parts: that is cut into parts. In larger slices few more parts are equal, and tables leave the cache.
+        steps: for any other pipeline, which takes at most 0.2 s.
+    """
+
+    walk: int = 1 << 21
+    parts: int = 1 << 21
+    steps: int = 1 << 20
+
+
+SLICES = Slices()
+
+
 class WalkCounter:
     """Counts the units that one walk over the raw text finds.
 
@@ -127,16 +138,25 @@ class WalkCounter:
 
     @classmethod
     def of_words(
-        cls, automaton: Automaton, byte_level: bool, n_threads: int, n_bytes: int | None = None
+        cls,
+        automaton: Automaton,
+        byte_level: bool,
+        n_threads: int,
+        n_bytes: int | None = None,
+        slice_bytes: int = SLICES.walk,
     ) -> Self:
         """Makes a counter of the words that a walk finds. n_bytes: of the whole text, if known."""
-        large = WALK_BYTES // 4 if n_bytes is None else min(WALK_BYTES // 2, n_bytes // (n_threads * _SLICES))
-        return cls(automaton, byte_level, max(WALK_BYTES // min(n_threads, _WALK_THREADS), large))
+        large = slice_bytes // 4
+        if n_bytes is not None:
+            large = min(slice_bytes // 2, n_bytes // (n_threads * _SLICES))
+        return cls(automaton, byte_level, max(slice_bytes // min(n_threads, _WALK_THREADS), large))
 
     @classmethod
-    def of_parts(cls, automaton: Automaton, words: Callable[[Pieces], Pieces]) -> Self:
+    def of_parts(
+        cls, automaton: Automaton, words: Callable[[Pieces], Pieces], slice_bytes: int = SLICES.parts
+    ) -> Self:
         """Makes a counter of the words of the parts that a walk finds."""
-        return cls(automaton, False, PART_BYTES, words)
+        return cls(automaton, False, slice_bytes, words)
 
     def cut(self, batch: TextBatch) -> list[int]:
         """Returns the bytes at which slices begin, and the byte at which the last slice ends."""
@@ -176,14 +196,20 @@ class StepCounter:
     Args:
         pipeline: the function.
         counts: int64[n_documents], how often each document of the batch occurs; None: once.
+        slice_bytes: about how many bytes a slice has.
     """
 
-    def __init__(self, pipeline: Callable[[Pieces], Pieces], counts: Counts | None = None) -> None:
-        self._pipeline, self._counts = pipeline, counts
+    def __init__(
+        self,
+        pipeline: Callable[[Pieces], Pieces],
+        counts: Counts | None = None,
+        slice_bytes: int = SLICES.steps,
+    ) -> None:
+        self._pipeline, self._counts, self._slice_bytes = pipeline, counts, slice_bytes
 
     def cut(self, batch: TextBatch) -> list[int]:
         """Returns the bytes at which slices of whole documents begin, and the byte at which the last slice ends."""
-        aims: Positions = np.arange(int(batch.offsets[0]), int(batch.offsets[-1]), PIPELINE_BYTES)
+        aims: Positions = np.arange(int(batch.offsets[0]), int(batch.offsets[-1]), self._slice_bytes)
         ends = batch.offsets[np.searchsorted(batch.offsets, aims)]
         return np.unique(np.append(ends, batch.offsets[-1])).tolist()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gputok.kernels.threads import thread_count
-from gputok.pipeline.count_units import StepCounter, WalkCounter, count_by
+from gputok.pipeline.count_units import SLICES, Slices, StepCounter, WalkCounter, count_by
 from gputok.text.pieces import TextBatch
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def count_words(
     devices: Sequence[Any] = (),
     memory: MemoryLimit | None = None,
     device_share: int = _DEVICE_SHARE,
+    slices: Slices = SLICES,
 ) -> WordCounts:
     """Counts the words that a pipeline cuts documents into.
 
@@ -64,6 +65,7 @@ def count_words(
             and batches for which `fallback_for` returns a function, run on the CPU.
         memory: the limit.
         device_share: with a limit, words that devices count are spilled after one byte of text for so many bytes of the limit.
+        slices: about how many bytes a thread counts at a time.
 
     Returns:
         The distinct words and how often each occurs.
@@ -71,9 +73,10 @@ def count_words(
     n_threads = thread_count(threads)
     usual: Counter
     if not callable(pipeline):
-        usual = WalkCounter.of_words(pipeline.automaton, pipeline.byte_level, n_threads, total)
+        usual = WalkCounter.of_words(pipeline.automaton, pipeline.byte_level, n_threads, total, slices.walk)
     else:
-        usual = StepCounter(pipeline) if parts is None else WalkCounter.of_parts(parts, pipeline)
+        by_steps = StepCounter(pipeline, slice_bytes=slices.steps)
+        usual = by_steps if parts is None else WalkCounter.of_parts(parts, pipeline, slices.parts)
     if devices and isinstance(usual, WalkCounter):
         from gputok.pipeline.count_devices import by_devices, in_turns
 
@@ -87,7 +90,7 @@ def count_words(
 
     def counter_for(batch: TextBatch) -> Counter:
         other = fallback_for(batch) if fallback_for else None
-        return StepCounter(other) if other else usual
+        return StepCounter(other, slice_bytes=slices.steps) if other else usual
 
     n_tables = 1 if fallback_for is None else 2
     return count_by(counter_for, batches, n_threads, report, total, memory, n_tables)

@@ -30,6 +30,7 @@ from gputok.corpus.options import Sizes
 from gputok.files import word_count_files
 from gputok.files.temporary import MemoryLimit, TemporaryFile
 from gputok.pipeline.count_corpus import count_corpus
+from gputok.pipeline.count_units import Slices
 from gputok.pipeline.count_words import count_words
 from gputok.pipeline.run import Run
 from gputok.text import partitions
@@ -66,13 +67,13 @@ def arrays(counts: WordCounts) -> tuple[bytes, list[int], list[int]]:
     return counts.data.tobytes(), counts.offsets.tolist(), counts.counts.tolist()
 
 
+SMALL = Slices(walk=1 << 12, parts=1 << 13, steps=1 << 12)
+
+
 @pytest.fixture
 def small_tables(monkeypatch):
-    """Tables of a few kilobytes, on as many threads as are asked for."""
+    """Any size of a table, on as many threads as are asked for."""
     monkeypatch.setattr(partitions, "_LEAST_TABLE_BYTES", 1)
-    monkeypatch.setattr("gputok.pipeline.count_units.WALK_BYTES", 1 << 12)
-    monkeypatch.setattr("gputok.pipeline.count_units.PIPELINE_BYTES", 1 << 12)
-    monkeypatch.setattr("gputok.pipeline.count_units.PART_BYTES", 1 << 13)
 
 
 # -- keys and partitions
@@ -151,7 +152,7 @@ def test_the_same_counts_and_bytes_whatever_the_limit(n_bytes, threads, small_ta
     documents, plan = texts(), byte_level().pipeline.pre_tokenizer.plan()
     unlimited = count_words(batches(documents), plan)
     memory = MemoryLimit(n_bytes, str(tmp_path))
-    limited = count_words(batches(documents, 3), plan, threads=threads, memory=memory)
+    limited = count_words(batches(documents, 3), plan, threads=threads, memory=memory, slices=SMALL)
     assert limited == unlimited and limited.byte_level
     assert arrays(limited) == arrays(WordCounts.merge([unlimited]))
     assert os.listdir(tmp_path) == []
@@ -170,7 +171,7 @@ def test_a_partition_that_is_too_large_is_parted_again(small_tables, tmp_path, m
 
     monkeypatch.setattr(partitions.Tally, "__init__", recorded)
     documents, plan = texts(), byte_level().pipeline.pre_tokenizer.plan()
-    limited = count_words(batches(documents), plan, memory=MemoryLimit(12_000, str(tmp_path)))
+    limited = count_words(batches(documents), plan, memory=MemoryLimit(12_000, str(tmp_path)), slices=SMALL)
     assert skipped >= {0, 6, 12}
     assert limited == count_words(batches(documents), plan)
 
@@ -196,7 +197,7 @@ def test_every_way_of_counting_spills(normalizer, pre_tokenizer, added, small_ta
 
     def counted(memory):
         source = Source(batches(documents, 40), False, sizes=Sizes(batch=500))
-        return count_corpus(pipeline, source, Run("cpu", 2, False, memory))
+        return count_corpus(pipeline, source, Run("cpu", 2, False, memory), slices=SMALL)
 
     limited = counted(MemoryLimit(30_000, str(tmp_path)))
     assert limited.spelled_out() == counted(None).spelled_out()
@@ -245,6 +246,7 @@ def test_a_word_larger_than_the_limit_is_counted(small_tables, tmp_path):
         batches(documents),
         byte_level().pipeline.pre_tokenizer.plan(),
         memory=MemoryLimit(1000, str(tmp_path)),
+        slices=SMALL,
     )
     assert dict(limited.items()) == {b"a" * 300_000: 4, b"b": 2, b"c" * 200_000: 2}
 
@@ -367,7 +369,7 @@ def test_a_full_disk_is_one_clear_error(monkeypatch, small_tables, tmp_path):
     monkeypatch.setattr("tempfile.TemporaryFile", lambda **options: open("/dev/full", "r+b", buffering=0))
     memory = MemoryLimit(60_000, str(tmp_path))
     with pytest.raises(OSError, match=r"no room for more than 0 bytes .*--temporary") as error:
-        count_words(batches(texts()), byte_level().pipeline.pre_tokenizer.plan(), memory=memory)
+        count_words(batches(texts()), byte_level().pipeline.pre_tokenizer.plan(), memory=memory, slices=SMALL)
     assert error.value.errno == errno.ENOSPC and str(tmp_path) in str(error.value)
 
 
@@ -405,7 +407,10 @@ def test_an_error_while_reading_is_raised_and_nothing_stays(small_tables, tmp_pa
 
     with pytest.raises(OSError, match="the network is gone"):
         count_words(
-            broken(), byte_level().pipeline.pre_tokenizer.plan(), memory=MemoryLimit(60_000, str(tmp_path))
+            broken(),
+            byte_level().pipeline.pre_tokenizer.plan(),
+            memory=MemoryLimit(60_000, str(tmp_path)),
+            slices=SMALL,
         )
     assert os.listdir(tmp_path) == []
 

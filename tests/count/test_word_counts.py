@@ -25,6 +25,7 @@ from make_normalization_tables import charsmap
 
 from gputok import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 from gputok.automaton import PATTERNS, compile_pattern
+from gputok.pipeline.count_units import Slices
 from gputok.pipeline.count_words import count_words
 from gputok.pipeline.way import walk_of
 from gputok.text.partitions import in_key_order
@@ -106,12 +107,12 @@ def test_words_of_real_text_are_those_of_tokenizers(corpus_sample, corpus, whole
     assert dict(count_words(batches(texts, 3), plan("gpt2"), threads=2).items()) == expected(texts, "gpt2")
 
 
-def test_arrays_depend_neither_on_threads_nor_on_batches(monkeypatch):
-    monkeypatch.setattr("gputok.pipeline.count_units.WALK_BYTES", 1 << 12)
-    texts = random_texts(seed=2, n=5000)
-    first = count_words(batches(texts), plan("gpt2"), threads=1)
+def test_arrays_depend_neither_on_threads_nor_on_batches():
+    texts, slices = random_texts(seed=2, n=5000), Slices(walk=1 << 12)
+    first = count_words(batches(texts), plan("gpt2"), threads=1, slices=slices)
     for threads, n_batches in [(1, 7), (2, 1), (2, 100), (8, 3)]:
-        assert same(first, count_words(batches(texts, n_batches), plan("gpt2"), threads=threads))
+        found = count_words(batches(texts, n_batches), plan("gpt2"), threads=threads, slices=slices)
+        assert same(first, found)
 
 
 def test_a_long_document_is_cut_between_words():
@@ -260,9 +261,7 @@ def test_patterns_of_every_shape_equal_the_reference(pattern):
     assert list(ours) == [(word, n) for word, (_, n) in theirs]
 
 
-def test_a_pipeline_of_any_kind_is_counted(monkeypatch):
-    monkeypatch.setattr("gputok.pipeline.count_units.PIPELINE_BYTES", 1 << 10)
-
+def test_a_pipeline_of_any_kind_is_counted():
     def characters(pieces: Pieces) -> Pieces:
         """Every ASCII character a word; the text in upper case."""
         at = np.arange(len(pieces.data))
@@ -270,7 +269,7 @@ def test_a_pipeline_of_any_kind_is_counted(monkeypatch):
         return pieces._replace(data=upper, start=at, end=at + 1, rows=pieces.start[[0, -1]])
 
     texts = ["", "hello", "", "world", ""] * 2000
-    counts = count_words(batches(texts, 4), characters, threads=2)
+    counts = count_words(batches(texts, 4), characters, threads=2, slices=Slices(steps=1 << 10))
     assert list(counts.items()) == [
         (bytes([c]), n) for c, n in collections.Counter(b"HELLOWORLD" * 2000).items()
     ]
@@ -301,9 +300,8 @@ PRE_TOKENIZERS = [
 @pytest.mark.slow
 @pytest.mark.parametrize("pre_tokenizer", PRE_TOKENIZERS, ids=str)
 @pytest.mark.parametrize("normalizer", NORMALIZERS, ids=str)
-def test_parts_cut_before_spaces_give_the_words_of_the_whole(normalizer, pre_tokenizer, monkeypatch):
+def test_parts_cut_before_spaces_give_the_words_of_the_whole(normalizer, pre_tokenizer):
     """With marks, controls and white space of all kinds beside the cuts; and real tokenizers count in this way."""
-    monkeypatch.setattr("gputok.pipeline.count_units.PART_BYTES", 200)
     rng = random.Random(7)
     units = [
         " ",
@@ -328,10 +326,8 @@ def test_parts_cut_before_spaces_give_the_words_of_the_whole(normalizer, pre_tok
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
     assert tokenizer.pipeline.way.unit is Unit.PART
     whole = count_words(batches(texts, 3), tokenizer.pipeline.words, threads=1)
-    apart = count_words(
-        batches(texts, 3), tokenizer.pipeline.words, parts=walk_of(tokenizer.pipeline.way), threads=2
-    )
-    assert same(whole, apart)
+    options = {"parts": walk_of(tokenizer.pipeline.way), "slices": Slices(parts=200)}
+    assert same(whole, count_words(batches(texts, 3), tokenizer.pipeline.words, threads=2, **options))
 
 
 @pytest.mark.parametrize(
