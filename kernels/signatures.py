@@ -102,6 +102,16 @@ def _with(kind: Type, picked: dict[Either, Type]) -> Any:
     return picked[kind] if isinstance(kind, Either) else kind
 
 
+def chosen(kind: Type, code: str) -> Any:
+    """The type, with the alternatives whose elements have this code.
+
+    >>> chosen(type_of(U16orU32), "u4")
+    Elements(code='u4', ndim=1)
+    """
+    picked = {each: next(one for one in each.types if one.code == code) for each in _choices(kind)}
+    return _with(kind, picked)
+
+
 def type_of(value: Any) -> Type:
     """The type that a name, an annotation, a class or a tuple of these stands for."""
     if isinstance(value, Number | Elements | Either | Group):

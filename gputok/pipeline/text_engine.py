@@ -16,7 +16,7 @@ from gputok.pipeline.frame import Frame
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from gputok.kernels.cpu.short_texts.handle import Handle
+    from gputok.kernels.cpu.primitives.handle import Handle
     from gputok.models import Model
     from gputok.pipeline.pipeline import Pipeline
     from gputok.pipeline.text_steps import Steps

@@ -9,8 +9,8 @@ import numpy as np
 from gputok import normalizers, pre_tokenizers
 from gputok.automaton import PATTERNS, compile_literal, compile_pattern
 from gputok.automaton.pattern import matcher
+from gputok.kernels.cpu.primitives.handle import Handle
 from gputok.kernels.cpu.short_texts import steps as kernels
-from gputok.kernels.cpu.short_texts.handle import Handle
 from gputok.pre_tokenizers.base import cut_rule
 from gputok.text.pieces import byte_table
 from gputok.text.unicode_maps import character_map, compositions, grapheme_classes, normalization_form

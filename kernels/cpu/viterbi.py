@@ -125,7 +125,8 @@ def options_of(tables):
 @kernel((i64, i64, i64), UnigramTables, (u32[:], i64[:], i64[:]), i64[:])
 def _viterbi(words, tables, tokens, rows):
     data, starts, ends = view(words[0], np.uint8), view(words[1], np.int64), view(words[2], np.int64)
-    model = options_of(as_views(tables)), view(tables.scores), tables.unk_score
+    tables = as_views(tables)
+    model = options_of(tables), tables.scores, tables.unk_score
     n_words = len(rows) - 1
     longest = longest_word(starts, ends, n_words)
     best, origin = scratch(longest + 1, np.float64), scratch(longest + 1, np.int32)

@@ -68,7 +68,6 @@ if choose().calls is None:
             store_u64,
             tail,
             view,
-            view_like,
         )
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in ("numba", "llvmlite"):
@@ -85,4 +84,4 @@ else:
     prefetch = put_classes = put_positions = scratch = store_u32 = store_u64 = tail = trailing_zeros = (
         view
     ) = None
-    view_like = wide_window_masks = window_masks = None
+    wide_window_masks = window_masks = None

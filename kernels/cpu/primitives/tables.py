@@ -1,10 +1,11 @@
 """Tables as kernels use them: a NamedTuple of arrays is declared once, and a kernel has the same NamedTuple of views.
 
     as_views(table)          the views of a NamedTuple of arrays, which was an argument; what is a number stays a number
-    record_at(address, T)    what a `Handle` (short_texts/handle.py) for the NamedTuple class T has at this address,
+    record_at(address, T)    what a `Handle` (handle.py) for the NamedTuple class T has at this address,
                              or where a view of uint64 begins
     record.field             a sized view, a number, or a record of a field that is a NamedTuple: read here and now
     as_views(record)         all fields of a record, as T
+    record_at(where, T, v)   likewise; a field with a choice of types has elements of the type of those of the view v
     pointer_to_all(view)     the memory of a sized view, in the form of `arrays.pointer`, for a stage
 
 Reading a field of a record is a load: in a loop that stores something, take the fields that it needs before the loop.
@@ -13,7 +14,7 @@ Reading a field of a record is a load: in a loop that stores something, take the
 from __future__ import annotations
 
 from gputok.kernels.cpu.primitives.views import CHECKED, I64, View, check_bounds, make_view, struct_of
-from gputok.kernels.signatures import Elements, Group, Number, Type, numba_type, type_of
+from gputok.kernels.signatures import Elements, Group, Number, Type, chosen, numba_type, type_of
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.errors import TypingError
@@ -26,6 +27,7 @@ from numba.extending import (
     register_model,
 )
 from numba.np.arrayobj import make_array
+from numba.np.numpy_support import as_dtype
 
 # Numbers of 64 bits for each field of a record: address, elements and columns of an array; or a number
 WORDS = 3
@@ -34,7 +36,7 @@ WORDS = 3
 class Record(types.Type):
     """The type of records: the address of the numbers for the fields of a NamedTuple class."""
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: Group, choice: str = "") -> None:
         self.group = group
         made_by = group.made_by
         assert made_by is not None
@@ -43,7 +45,7 @@ class Record(types.Type):
         for name, kind in fields:
             self.fields[name] = at, kind
             at += n_leaves(kind)
-        super().__init__(f"Record({made_by.__module__}.{made_by.__qualname__})")
+        super().__init__(f"Record({made_by.__module__}.{made_by.__qualname__}{choice})")
 
 
 def n_leaves(kind: Type) -> int:
@@ -97,11 +99,14 @@ def _read(context, builder, address, at, kind):
 
 
 @intrinsic
-def record_at(typingctx, where, of):
+def record_at(typingctx, where, of, like=None):
     """The record of a NamedTuple class at an address, or where a view begins; see the top of this file."""
     if not isinstance(of, types.NamedTupleClass):
         raise TypingError(f"expected a NamedTuple class, got {of}")
-    kind = type_of(of.instance_class)
+    kind, code = type_of(of.instance_class), ""
+    if isinstance(like, View):
+        code = as_dtype(like.dtype).str[1:]
+        kind = chosen(kind, code)
 
     def codegen(context, builder, signature, args):
         if not isinstance(where, View):
@@ -110,7 +115,8 @@ def record_at(typingctx, where, of):
         check_bounds(context, builder, numbers, I64(0), I64(WORDS * n_leaves(kind)))
         return numbers.base
 
-    return Record(kind)(where if isinstance(where, View) else types.uint64, of), codegen
+    given = where if isinstance(where, View) else types.uint64
+    return Record(kind, code)(given, of, types.none if like is None else like), codegen
 
 
 def _viewed(kind):

@@ -13,7 +13,6 @@ reference-counted (measured: 203 instead of 950 MB/s for the walk of an automato
     grown(view, used, n)    an owning view of n elements, the first `used` of them copied
     as_array(view, n)       the first n elements of an owning view as an array, to be returned
     tail(view, i)           the elements from i on; owning if `view` is owning
-    view_like(view, (a, n)) n bytes at address a as elements of the same type
 
 A *sized* view, as `tables.py` makes, knows its number of elements, `len(view)`, and, of an array of two dimensions, the length of
 a row, `view.columns`. What is not used costs nothing.
@@ -299,19 +298,6 @@ def view(typingctx, memory, dtype=None):
     else:
         raise TypingError(f"expected an array or the result of `pointer`, got {memory}")
     return made(memory, types.none if dtype is None else dtype), codegen
-
-
-@intrinsic
-def view_like(typingctx, view, memory):
-    """A borrowing view of other memory, given by (address, bytes), with elements of the same type as those of `view`."""
-    made = View(view.dtype)
-
-    def codegen(context, builder, signature, args):
-        base, n_bytes = cgutils.unpack_tuple(builder, args[1], 2)
-        length = builder.udiv(n_bytes, ir.Constant(I64, made.size)) if CHECKED else None
-        return make_view(context, builder, made, base, length)
-
-    return made(view, types.UniTuple(types.uint64, 2)), codegen
 
 
 @intrinsic

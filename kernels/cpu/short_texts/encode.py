@@ -32,8 +32,8 @@ from gputok.kernels.cpu.encode_words.merge import SHORT
 from gputok.kernels.cpu.lookup import find_string
 from gputok.kernels.cpu.match_longest import match_word, word_pieces
 from gputok.kernels.cpu.primitives.constants import U0
+from gputok.kernels.cpu.primitives.handle import Handle
 from gputok.kernels.cpu.primitives.memory import as_views, record_at, view
-from gputok.kernels.cpu.short_texts.handle import Handle
 from gputok.kernels.cpu.short_texts.steps import (
     MARGIN,
     MAX_PIECES,

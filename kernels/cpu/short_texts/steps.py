@@ -28,6 +28,7 @@ from gputok.kernels.cpu.find_tokens import next_token
 from gputok.kernels.cpu.normalize import inert_run, map_pieces, normalize_pieces
 from gputok.kernels.cpu.precompiled import normalize_precompiled_pieces
 from gputok.kernels.cpu.primitives.constants import U0, U1
+from gputok.kernels.cpu.primitives.handle import WORDS, Handle
 from gputok.kernels.cpu.primitives.memory import (
     as_views,
     copy,
@@ -41,7 +42,6 @@ from gputok.kernels.cpu.primitives.memory import (
 )
 from gputok.kernels.cpu.rewrite import MAP as MAP_BYTES
 from gputok.kernels.cpu.rewrite import PREPEND, rewrite_pieces
-from gputok.kernels.cpu.short_texts.handle import WORDS, Handle
 from gputok.kernels.cpu.split import split_pieces
 from gputok.kernels.cpu.walk import END_OF_TEXT, Walk, steps_of, walk_rest
 from gputok.kernels.signatures import I32s, I32x2, I64s, U8s, U16s, U16x2, U32s, U32x2, U64s, U64x2

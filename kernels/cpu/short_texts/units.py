@@ -51,6 +51,7 @@ from gputok.kernels.cpu.encode_words.byte_words import (
 from gputok.kernels.cpu.find_tokens import next_token
 from gputok.kernels.cpu.normalize import inert_run
 from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U4, U8
+from gputok.kernels.cpu.primitives.handle import Handle
 from gputok.kernels.cpu.primitives.memory import (
     address_of,
     as_views,
@@ -69,7 +70,6 @@ from gputok.kernels.cpu.short_texts.encode import (
     encode_wordlevel,
     encode_wordpiece,
 )
-from gputok.kernels.cpu.short_texts.handle import Handle
 from gputok.kernels.cpu.short_texts.steps import (
     AT_START,
     IF_ANY,

@@ -48,7 +48,6 @@ from gputok.kernels.cpu.train_bpe.state import (
     APPLYING,
     BATCH,
     BATCHES,
-    BORN_FIELD,
     BUCKET,
     CLAIMS,
     DONE,
@@ -77,7 +76,6 @@ from gputok.kernels.cpu.train_bpe.state import (
     RESPELLED,
     RESPELT,
     SETTLE_TICKS,
-    SETTLED_FIELD,
     SETTLING,
     STEP,
     STOP,
@@ -91,7 +89,6 @@ from gputok.kernels.cpu.train_bpe.state import (
     WAITING,
     WORK,
     State,
-    n_elements,
     part_of,
     views,
 )
@@ -231,7 +228,7 @@ def _apply(s, number):
         start, stop = list_of(part, s.batch[THREE * m + ONE])
         prefetch(part.pool, start)
         most += 2 * min(np.int64(stop - start), distinct)
-    if most > n_elements(s, number, BORN_FIELD, 8):
+    if most > len(part.born_keys):
         part.at[NEED_BORN] = most
         return
     n_born = _replace_all(s, part, n_batch)
@@ -394,7 +391,7 @@ def _may_settle(s):
             part = part_of(s, p)
             n += part.shards[shard + ONE] - part.shards[shard]
         n_all += n
-        if n > n_elements(s, shard, SETTLED_FIELD, 8):
+        if n > len(part_of(s, shard).settled_keys):
             part_of(s, shard).at[NEED_SETTLED] = n
             ready = False
     return has_rows(s, min(n_all, s.at[MOST_BORN])) and ready

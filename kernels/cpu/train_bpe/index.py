@@ -18,7 +18,6 @@ from gputok.kernels.cpu.train_bpe.state import (
     ONE,
     PAIRS,
     POOL,
-    POOL_FIELD,
     SPARE,
     TOKENS,
     State,
@@ -27,7 +26,6 @@ from gputok.kernels.cpu.train_bpe.state import (
     bucket_of,
     insert,
     may_be_born,
-    n_elements,
     part_of,
     views,
     weight_at,
@@ -131,7 +129,7 @@ def count_characters(state, number, table):
     """
     s = views(state)
     part = part_of(s, number)
-    n, few = np.uint64(n_elements(s, number, 1, state.symbols.itemsize)), np.uint64(state.at[TOKENS])
+    n, few = np.uint64(len(part.symbols)), np.uint64(state.at[TOKENS])
     first_small = np.uint64(part.at[N_HEAVY])
     first_single = first_small + np.uint64(part.at[N_SMALL])
     # The sentinel counts as symbol `few`: then no position is a special case
@@ -181,7 +179,7 @@ def deal_characters(state, number, table, rows):
     """
     s = views(state)
     part, few = part_of(s, number), np.uint64(state.at[TOKENS])
-    n = np.uint64(n_elements(s, number, 1, state.symbols.itemsize))
+    n = np.uint64(len(part.symbols))
     used, largest = np.int64(1), np.int64(0)
     for pair in range(len(rows)):
         found = table[2 * pair + 1]
@@ -210,7 +208,7 @@ def order_places(state, number, order, start):
     """
     s = views(state)
     part, sentinel = part_of(s, number), np.uint64(len(state.length) - 1)
-    n = np.uint64(n_elements(s, number, 1, state.symbols.itemsize))
+    n = np.uint64(len(part.symbols))
     length = view(state.length)
     for dealing in range(2):
         p = ONE
@@ -363,7 +361,7 @@ def pool_has_room(s, part, number, need):
     _compact(s, part)
     used = part.at[POOL] + need
     wanted = used + used // s.at[SPARE]
-    part.at[FULL] = max(part.at[FULL], min(wanted, n_elements(s, number, POOL_FIELD, 4)))
+    part.at[FULL] = max(part.at[FULL], min(wanted, np.int64(len(part.pool))))
     if used <= part.at[FULL]:
         return True
     part.at[NEED_POOL] = wanted

@@ -7,15 +7,18 @@ from typing import NamedTuple
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.constants import GOLDEN
+from gputok.kernels.cpu.primitives.handle import WORDS
 from gputok.kernels.cpu.primitives.memory import (
     View,
+    as_views,
     atomic_add,
     atomic_claim,
     atomic_load,
     atomic_or,
     leading_zeros,
+    record_at,
+    tail,
     view,
-    view_like,
 )
 from gputok.kernels.cpu.train_bpe.veto import may_merge
 from gputok.kernels.signatures import I64s, U8s, U16orU32, U32s, U64s
@@ -62,7 +65,7 @@ class State(NamedTuple):
     traits: U64s  # uint64[ids + 1], of each token, for the veto; without a veto, uint64[0]
     prefix: U8s  # uint8[k], continuing_subword_prefix
     symbols: U16orU32  # uint16|uint32[n], the symbols of the first part: their type is that of all parts
-    table: U64s  # uint64[parts * 2 * fields], address and bytes of each field of `Part`
+    table: U64s  # uint64[parts * N_FIELDS * WORDS], the numbers of a `Handle` for each `Part`
     length: (
         U32s  # uint32[ids + 1], in positions; 0: the words don't contain the symbol. The sentinel is id `ids`
     )
@@ -82,58 +85,34 @@ class State(NamedTuple):
 
 
 class Part(NamedTuple):
-    """The words of one thread, with what only this thread changes, as views; `PART` has their types."""
+    """The words of one thread, with what only this thread changes."""
 
-    at: View  # [N_PART_SCALARS]
-    symbols: View  # [n], the `S` of train.py
-    weight: View  # [1 + positions], of each position of the words of weight 256 and more, which stand first
-    small: View  # [positions], of each position of the words of weight 2 to 255, which follow; then come those of weight 1
-    pool: View  # [entries]; a list is the row of its pair, the number of its entries, and the entries
-    lists: View  # [pairs], where the list of each pair begins in the pool; 0: the part has none
-    records: View  # [3 * n / 2], position, left and right neighbour of each occurrence of the batch
-    left: (
-        View  # [2 * ids + 4], for each left neighbour: weight - number (then the end of its list), and number
-    )
-    right: View  # [2 * ids + 4], likewise for each right neighbour
-    touched_left: View  # [ids + 2], the distinct left neighbours
-    touched_right: View  # [ids + 2]
+    at: I64s  # [N_PART_SCALARS]
+    symbols: U16orU32  # [n], the `S` of train.py
+    weight: I64s  # [1 + positions], of each position of the words of weight 256 and more, which stand first
+    small: U8s  # [positions], of each position of the words of weight 2 to 255, which follow; then come those of weight 1
+    pool: U32s  # [entries]; a list is the row of its pair, the number of its entries, and the entries
+    lists: I64s  # [pairs], where the list of each pair begins in the pool; 0: the part has none
+    records: U32s  # [3 * n / 2], position, left and right neighbour of each occurrence of the batch
+    # for each left neighbour: weight - number (then the end of its list), and number
+    left: I64s  # [2 * ids + 4]
+    right: I64s  # [2 * ids + 4], likewise for each right neighbour
+    touched_left: U32s  # [ids + 2], the distinct left neighbours
+    touched_right: U32s  # [ids + 2]
     # For each merge of the batch, the ends of its records, of its left neighbours and of its right ones in `born_*`
-    ends: View  # [3 * MOST]
-    born_keys: View  # [k], merge << 33 | side << 32 | neighbour
-    born_weights: View  # [k]
-    born_numbers: View  # [k], of occurrences
-    sorted: View  # [2 * k], keys and weights (then rows) of born_*, by shard
-    shards: View  # [2 * parts + 2], where each shard begins in `sorted`; then where it goes on
-    settled_slots: View  # [power of two, at least 2 * n], a hash table of settled_keys
-    settled_keys: View  # [n], distinct keys of the shard of this number
-    settled_sums: View  # [n], their weights, then rows
-    late: View  # [2 * n], pair and weight that the pair loses
+    ends: I64s  # [3 * MOST]
+    born_keys: U64s  # [k], merge << 33 | side << 32 | neighbour
+    born_weights: I64s  # [k]
+    born_numbers: U32s  # [k], of occurrences
+    sorted: U64s  # [2 * k], keys and weights (then rows) of born_*, by shard
+    shards: I64s  # [2 * parts + 2], where each shard begins in `sorted`; then where it goes on
+    settled_slots: U32s  # [power of two, at least 2 * n], a hash table of settled_keys
+    settled_keys: U64s  # [n], distinct keys of the shard of this number
+    settled_sums: I64s  # [n], their weights, then rows
+    late: I64s  # [2 * n], pair and weight that the pair loses
 
 
-PART = {
-    "at": np.int64,
-    "symbols": None,
-    "weight": np.int64,
-    "small": np.uint8,
-    "pool": np.uint32,
-    "lists": np.int64,
-    "records": np.uint32,
-    "left": np.int64,
-    "right": np.int64,
-    "touched_left": np.uint32,
-    "touched_right": np.uint32,
-    "ends": np.int64,
-    "born_keys": np.uint64,
-    "born_weights": np.int64,
-    "born_numbers": np.uint32,
-    "sorted": np.uint64,
-    "shards": np.int64,
-    "settled_slots": np.uint32,
-    "settled_keys": np.uint64,
-    "settled_sums": np.int64,
-    "late": np.int64,
-}
-N_FIELDS, POOL_FIELD, BORN_FIELD, SETTLED_FIELD = 21, 4, 12, 18
+N_FIELDS = len(Part._fields)
 
 
 class Views(NamedTuple):
@@ -190,7 +169,7 @@ def views(state):
         view(state.traits),
         view(state.veto),
         np.uint64(len(state.length) - 1),
-        np.uint64(len(state.table) // (2 * N_FIELDS)),
+        np.uint64(len(state.table) // (N_FIELDS * WORDS)),
         view(state.length),
         view(state.merges),
         view(state.merge_counts),
@@ -217,47 +196,13 @@ def views(state):
 
 
 @kernel(inline=True)
-def _memory(s, part, field):
-    """The address and the bytes of an array of a part, by the index of its field in `Part`."""
-    i = TWO * (np.uint64(part) * np.uint64(N_FIELDS) + np.uint64(field))
-    return s.table[i], s.table[i + ONE]
-
-
-@kernel(inline=True)
-def n_elements(s, part, field, size):
-    """The length of an array of a part; size: bytes of an element."""
-    return np.int64(_memory(s, part, field)[1]) // size
-
-
-@kernel(inline=True)
 def part_of(s, part):
-    """The views of a part, 0 <= part < n_parts. The table has the address and the bytes of each array.
+    """The views of a Part, 0 <= part < n_parts.
 
     Nothing here takes the State itself, whose arrays would be reference-counted: 0.2 microseconds for each merge.
     """
-    return Part(
-        view(_memory(s, part, 0), np.int64),
-        view_like(s.symbols, _memory(s, part, 1)),
-        view(_memory(s, part, 2), np.int64),
-        view(_memory(s, part, 3), np.uint8),
-        view(_memory(s, part, 4), np.uint32),
-        view(_memory(s, part, 5), np.int64),
-        view(_memory(s, part, 6), np.uint32),
-        view(_memory(s, part, 7), np.int64),
-        view(_memory(s, part, 8), np.int64),
-        view(_memory(s, part, 9), np.uint32),
-        view(_memory(s, part, 10), np.uint32),
-        view(_memory(s, part, 11), np.int64),
-        view(_memory(s, part, 12), np.uint64),
-        view(_memory(s, part, 13), np.int64),
-        view(_memory(s, part, 14), np.uint32),
-        view(_memory(s, part, 15), np.uint64),
-        view(_memory(s, part, 16), np.int64),
-        view(_memory(s, part, 17), np.uint32),
-        view(_memory(s, part, 18), np.uint64),
-        view(_memory(s, part, 19), np.int64),
-        view(_memory(s, part, 20), np.int64),
-    )
+    numbers = tail(s.table, np.uint64(part) * np.uint64(N_FIELDS * WORDS))
+    return as_views(record_at(numbers, Part, s.symbols))
 
 
 @kernel(inline=True)

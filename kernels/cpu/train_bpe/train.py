@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from gputok.kernels import BpeLimits, BpeMerges
+from gputok.kernels.cpu.primitives.handle import Handle
 from gputok.kernels.cpu.primitives.token_strings import index_names, power_of_two, resized
 from gputok.kernels.cpu.train_bpe.batches import assist, clock, merge_in_batches
 from gputok.kernels.cpu.train_bpe.index import (
@@ -70,7 +71,6 @@ from gputok.kernels.cpu.train_bpe.state import (
     NEED_STORED,
     NEED_TEXT,
     PAIRS,
-    PART,
     PAUSED,
     PENDING,
     PHASE,
@@ -86,6 +86,7 @@ from gputok.kernels.cpu.train_bpe.state import (
     THRESHOLD,
     TOKENS,
     WAITING,
+    Part,
     State,
 )
 from gputok.kernels.cpu.train_bpe.veto import N_VETO, find_traits, veto_limits
@@ -357,9 +358,8 @@ class _Training:
         )
 
     def _table(self) -> np.ndarray:
-        """The address and the bytes of each array of each part."""
-        fields = [part[name] for part in self._parts for name in PART]
-        return np.array([(field.ctypes.data, field.nbytes) for field in fields], np.uint64).ravel()
+        """The numbers of each array of each part."""
+        return np.concatenate([Handle(Part, **part).slots for part in self._parts], axis=None)
 
     def _replace(self, number: int, **arrays: np.ndarray) -> None:
         """Replaces arrays of a part."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from gputok.kernels.signatures import Elements, Group, Type, type_of
+from gputok.kernels.signatures import Either, Elements, Group, Type, type_of
 
 WORDS = 3  # numbers of a field, as in `primitives.tables`
 
@@ -48,8 +48,10 @@ class Handle:
 
     def _put(self, name: str, field: int, value: np.ndarray | float) -> None:
         kind, slot = self._leaves[field], self.slots[field]
-        if isinstance(kind, Elements):
-            fits = isinstance(value, np.ndarray) and value.dtype == kind.code and value.ndim == kind.ndim
+        if isinstance(kind, Elements | Either):
+            kinds = kind.types if isinstance(kind, Either) else (kind,)
+            is_array = isinstance(value, np.ndarray)
+            fits = is_array and any(value.dtype == one.code and value.ndim == one.ndim for one in kinds)
             if not fits or not value.flags.c_contiguous:
                 raise TypeError(
                     f"{name} of a handle: expected a contiguous array of {kind}, got {value!r:.60}"
