@@ -16,12 +16,12 @@ from gputok.fields import WrongValue, brief, checked, in_file, short
 from gputok.files.atomic import replacing
 from gputok.files.json_text import Packed
 from gputok.text.pieces import Alignment, Pieces, check_lengths, spell_out
-from gputok.text.pre_tokenized_string import Token
 from gputok.tokens.vocabulary import Vocabulary
 from gputok.types import public
 
 if TYPE_CHECKING:
     from gputok.kernels import Automaton
+    from gputok.text.pre_tokenized_string import Token
     from gputok.types import Bytes, Ids, Positions
 
 
@@ -102,6 +102,8 @@ class Model(Component):
             data, np.zeros(1, np.int64), np.array([len(data)], np.int64), byte_level=False
         )
         spans = zip(found.start.tolist(), found.end.tolist(), strict=True)
+        from gputok.text.pre_tokenized_string import Token
+
         return list(map(Token, found.ids.tolist(), model.values(found, data), spans))
 
     def values(self, tokens: Tokens, data: Bytes, *, byte_level: bool = False) -> list[str]:

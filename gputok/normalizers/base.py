@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from gputok.components import Component, call_custom
-from gputok.text.normalized_string import NormalizedString
 from gputok.text.pieces import Alignment, Pieces, TextBatch, spell_out
 from gputok.text.way import Apart, Way
+
+if TYPE_CHECKING:
+    from gputok.text.normalized_string import NormalizedString
 
 component = dataclasses.dataclass(eq=False, repr=False)
 
@@ -122,6 +124,8 @@ class Custom(Normalizer):
         call_custom(self.normalizer, "normalize", normalized)
 
     def _apply(self, pieces: Pieces) -> Pieces:
+        from gputok.text.normalized_string import NormalizedString
+
         texts, sides = [], []
         for i, text in enumerate(pieces.strings()):
             normalized = NormalizedString(text)

@@ -12,13 +12,13 @@ import numpy as np
 from gputok.components import Component, call_custom
 from gputok.fields import checked, choice
 from gputok.text.pieces import Alignment, Pieces, TextBatch, regroup, spell_out
-from gputok.text.pre_tokenized_string import PreTokenizedString
 from gputok.text.way import Way
 from gputok.types import public
 
 if TYPE_CHECKING:
     from gputok.automaton import Backtracking
     from gputok.kernels import Automaton
+    from gputok.text.pre_tokenized_string import PreTokenizedString
     from gputok.types import Mask, Positions
 
 # A pattern divides a text into spans: its matches, and the text between them. _CUTS[behavior][i][j] is 1 if the text
@@ -196,6 +196,7 @@ class Custom(PreTokenizer):
 
     def _apply(self, pieces: Pieces) -> Pieces:
         from gputok.kernels.cpu.rewrite import gather
+        from gputok.text.pre_tokenized_string import PreTokenizedString
 
         data, offsets = gather(pieces.data, pieces.start, pieces.end)
         token = np.full(pieces.n_pieces, -1) if pieces.token is None else pieces.token
