@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 
     from gputok.encoding.columns import Column
     from gputok.types import Ids
+
+
+class _Whole(NamedTuple):
+    """What an Encoding is a view of."""
+
+    rows: Rows
+    row: int
+    overflowing: tuple[Encoding, ...]
+    shown: Any
 
 
 @public("gputok")
@@ -40,14 +49,11 @@ class Encoding:
         (2, (7, 11))
     """
 
-    __slots__ = ("__dict__", "_later", "_overflowing", "_row", "_rows", "_shown")
+    __slots__ = ("__dict__", "_later", "_whole")
 
     _later: tuple[Any, ...] | None
-    """Set while attributes are still to be computed: the `Later` that makes them, and its data. None: the slots below are filled."""
-    _rows: Rows
-    _row: int
-    _overflowing: tuple[Encoding, ...]
-    _shown: Any
+    """Set while attributes are still to be computed: the `Later` that makes them, and its data. None: see `_whole`."""
+    _whole: _Whole
 
     def __init__(self) -> None:
         self._set(_EMPTY, 0, (), None)
@@ -69,21 +75,19 @@ class Encoding:
         return encoding
 
     def _set(self, rows: Rows, row: int, overflowing: Sequence[Encoding], shown: Any) -> None:
-        self._later = None
-        self._rows, self._row, self._overflowing, self._shown = rows, row, tuple(overflowing), shown
+        self._whole, self._later = _Whole(rows, row, tuple(overflowing), shown), None
 
-    def __getattr__(self, name: str) -> Any:
-        """Makes the slots that an encoding lacks which was made for later."""
-        later = self._later if name in ("_rows", "_row", "_overflowing", "_shown") else None
-        if later is None:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        whole = later[0].encoding(later)
-        self._set(whole._rows, whole._row, whole._overflowing, whole._shown)
-        return getattr(self, name)
+    def _made(self) -> _Whole:
+        """Returns the whole encoding, which is made now if that was left for later."""
+        if (later := self._later) is not None:
+            self._whole = later[0].encoding(later)._made()
+            self._later = None
+        return self._whole
 
     def row(self) -> Rows:
         """Returns the row of this encoding alone."""
-        return self._rows.take(np.array([self._row]))
+        rows, row, _, _ = self._made()
+        return rows.take(np.array([row]))
 
     def column(self, name: str) -> Column:
         """Returns the values of the tokens in a column of `gputok.encoding.columns.Columns`, without copying.
@@ -96,7 +100,7 @@ class Encoding:
         """
         if (later := self._later) is not None and (found := later[0].column(later, name)) is not None:
             return found
-        rows, row = self._rows, self._row
+        rows, row, _, _ = self._made()
         return getattr(rows.columns, name)[rows.first[row] : rows.last[row]]
 
     def __repr__(self) -> str:
@@ -108,18 +112,18 @@ class Encoding:
     def __len__(self) -> int:
         if (later := self._later) is not None:
             return later[0].length(later)
-        return int(self._rows.last[self._row] - self._rows.first[self._row])
+        rows, row, _, _ = self._made()
+        return int(rows.last[row] - rows.first[row])
 
     def __getstate__(self) -> bytes:
         return json.dumps(self._to_dict(), ensure_ascii=False, separators=(",", ":")).encode()
 
     def __setstate__(self, state: bytes) -> None:
-        other = from_dict(json.loads(state))
-        self._set(other._rows, other._row, other._overflowing, None)
+        self._set(*from_dict(json.loads(state))._made())
 
     def __copy__(self) -> Encoding:
         if (later := self._later) is None:
-            return Encoding.of(self._rows, self._row, self._overflowing, self._shown)
+            return Encoding.of(*self._whole)
         copied = Encoding.__new__(Encoding)
         copied._later = later
         return copied
@@ -134,13 +138,14 @@ class Encoding:
             "offsets": self.offsets,
             "special_tokens_mask": self.special_tokens_mask,
             "attention_mask": self.attention_mask,
-            "overflowing": [part._to_dict() for part in self._overflowing],
+            "overflowing": [part._to_dict() for part in self._made().overflowing],
             "sequence_ranges": ranges,
         }
 
     @property
     def _ranges(self) -> dict[int, tuple[int, int]]:
-        return {sequence: self._rows.range_of(sequence, self._row) for sequence in self._rows.ranges}
+        rows, row, _, _ = self._made()
+        return {sequence: rows.range_of(sequence, row) for sequence in rows.ranges}
 
     def _range(self, sequence: int) -> tuple[int, int]:
         return self._ranges.get(sequence, (0, len(self)))
@@ -182,7 +187,8 @@ class Encoding:
         """The tokens as text."""
         if (later := self._later) is not None and (found := later[0].tokens(later)) is not None:
             return found
-        return self._rows.token_texts(self._row)
+        rows, row, _, _ = self._made()
+        return rows.token_texts(row)
 
     @property
     def offsets(self) -> list[tuple[int, int]]:
@@ -234,18 +240,19 @@ class Encoding:
     @property
     def n_sequences(self) -> int:
         """The number of input sequences: 1 for a text, 2 for a pair."""
-        return len(self._rows.ranges) or 1
+        return len(self._made().rows.ranges) or 1
 
     @property
     def overflowing(self) -> list[Encoding]:
         """The tokens that truncation cut off, in parts that have at most the maximum length."""
         if (later := self._later) is not None and not later[0].overflows(later):
             return []
-        return [part.__copy__() for part in self._overflowing]
+        return [part.__copy__() for part in self._made().overflowing]
 
     def set_sequence_id(self, sequence_id: int) -> None:
         """Marks all tokens as input sequence `sequence_id`."""
-        self._rows, self._row = self.row().with_sequence(sequence_id), 0
+        _, _, overflowing, shown = self._made()
+        self._set(self.row().with_sequence(sequence_id), 0, overflowing, shown)
 
     def word_to_tokens(self, word_index: int, sequence_index: int = 0) -> tuple[int, int] | None:
         """Finds the tokens of a word.
@@ -338,11 +345,11 @@ class Encoding:
             OverflowError: if `length` is negative.
         """
         check_direction(direction)
-        self._overflowing = tuple(self.overflowing)  # copies: another encoding may hold the same parts
-        for part in self._overflowing:
+        parts = self.overflowing  # copies: another encoding may hold the same parts
+        for part in parts:
             part.pad(length, direction, pad_id, pad_type_id, pad_token)
-        row = self.row()
-        self._rows, self._row = row.pad(_unsigned(length), direction, pad_id, pad_type_id, pad_token), 0
+        row = self.row().pad(_unsigned(length), direction, pad_id, pad_type_id, pad_token)
+        self._set(row, 0, parts, self._made().shown)
 
     def truncate(self, max_length: int, stride: int = 0, direction: str = "right") -> None:
         """Cuts this encoding to `max_length` tokens and puts the rest into `overflowing`.
@@ -361,8 +368,9 @@ class Encoding:
             return
         row = self.row()
         kept, overflow, _ = row.truncate(np.array([max_length]), _unsigned(stride), direction)
-        parts = [self.__copy__()] if max_length == 0 else views(overflow, [self._shown] * len(overflow.first))
-        self._set(kept, 0, parts, self._shown)
+        shown = self._made().shown
+        parts = [self.__copy__()] if max_length == 0 else views(overflow, [shown] * len(overflow.first))
+        self._set(kept, 0, parts, shown)
 
     @staticmethod
     def merge(encodings: Sequence[Encoding], growing_offsets: bool = True) -> Encoding:
@@ -389,10 +397,10 @@ class Encoding:
         part of `other`.
         """
         parts: list[Encoding] = []
-        for part in self._overflowing:
+        for part in self._made().overflowing:
             parts.append(part._followed_by(other, growing))
-            parts.extend(part._followed_by(more, growing) for more in other._overflowing)
-        parts.extend(self._followed_by(more, growing) for more in other._overflowing)
+            parts.extend(part._followed_by(more, growing) for more in other._made().overflowing)
+        parts.extend(self._followed_by(more, growing) for more in other._made().overflowing)
         a, b = self.row(), other.row()
         if growing and len(self):
             shift = self.column("end")[-1]
@@ -402,7 +410,7 @@ class Encoding:
     def _repr_html_(self) -> str:
         from gputok.encoding.html import encoding_html
 
-        return encoding_html(self, self._shown)
+        return encoding_html(self, self._made().shown)
 
 
 class Later(Protocol):

@@ -9,41 +9,37 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias, TypeGuard
+import itertools
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 
-from gputok.encoding.columns import DTYPES
 from gputok.encoding.encoding import Encoding
 from gputok.encoding.rows import trim_tokens
 from gputok.kernels.native.objects import Maker
 from gputok.kernels.threads import thread_count
 from gputok.pipeline import encode_batch
+from gputok.pipeline.attributes import CUT, ID, Attributes, Made
 from gputok.pipeline.frame import surrounded
-from gputok.pipeline.text_engine import HEAD, POSITIONS, RENEW, RENEWED_AFTER, Engine, Scratch
+from gputok.pipeline.text_engine import HEAD, POSITIONS, Engine, Scratch
 from gputok.text.pieces import TextBatch, check_lengths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from gputok.encoding.columns import Column
+    from gputok.pipeline.frame import Frame
     from gputok.pipeline.pipeline import Pipeline
     from gputok.types import Array, Positions
 
-Made: TypeAlias = "tuple[Texts, Any, str, int, tuple[list[int], list[int]] | None, int]"
-"""The contents of a new Encoding: the maker of its attributes, its ids (a list or an array), its text, 1 if special tokens were added, the begins and
-ends of its tokens, if these were computed with the ids, and the sum of CUT, if truncation cut tokens off, and PADDED."""
-CUT, PADDED = 1, 2
+_Values = TypeVar("_Values", list[Any], bytes)
 
 _EXPECTED = 16  # after a text whose offsets were read, the next texts get their offsets with the ids
 _LATER = 4  # after so many texts, machine code makes the encodings: its memory would be too much for one text
 _ANY = 1 << 62  # no text has so many tokens
 _MOST_BYTES_A_CHARACTER = 4
-_BYTES_AN_ID = 4  # an id stands for about so many bytes of text
 _LARGEST = 1 << 30  # a larger length of padding is a mistake, and `encode_batch` raises the error
 _FEW, _FEW_FOR_MACHINE_CODE = 1 << 13, 1 << 18
 """Texts of so many characters together are encoded one after the other: the way of corpora takes longer to begin."""
-_SHORT_ROW = 64  # a row of fewer ids on average is short
 _UNIT_BYTES = 1 << 17  # a thread encodes texts of about so many bytes at a time
 
 
@@ -67,17 +63,15 @@ def encode_all(
     texts: Texts | None, given: Any, add_special_tokens: bool, threads: int | None = None
 ) -> list[Encoding] | None:
     """Encodes some texts; None: `encode_batch` must encode them."""
-    if texts is None or not _is_list_of_str(given):
+    if texts is None or not isinstance(given, list | tuple):
         return None
-    n_characters = sum(map(len, given))
+    mine: list[Any] = [*given]  # which no other thread can change
+    if (n_characters := texts.measure(mine)) < 0:
+        return None
     if n_characters > texts.few:
-        return texts.encode_many(given, add_special_tokens, threads)
-    found = texts.encode_each(given, n_characters, add_special_tokens)
+        return texts.encode_many(mine, add_special_tokens, threads)
+    found = texts.encode_each(mine, n_characters, add_special_tokens)
     return None if found is None else texts.padded_to_longest(found)
-
-
-def _is_list_of_str(texts: Any) -> TypeGuard[list[str]]:
-    return isinstance(texts, list | tuple) and set(map(type, texts)) == {str}  # pyright: ignore[reportUnknownArgumentType]
 
 
 class _Cut(NamedTuple):
@@ -96,12 +90,12 @@ class _Cut(NamedTuple):
         room = cut.room(pipeline.num_special_tokens_to_add(False) if special else 0)
         return cls(room, room > cut.stride and cut.strategy != "only_second", cut.direction == "left")
 
-    def column(self, values: list[Any], before: int, after: int) -> list[Any]:
-        """Cuts a column of a text, with `before` and `after` special tokens around it."""
-        first, last = before, len(values) - after
+    def column(self, values: _Values, before: int, after: int, width: int = 1) -> _Values:
+        """Cuts a column of a text, with `before` and `after` special tokens around it; width: items of a token."""
+        first, last, room = width * before, len(values) - width * after, width * self.room
         if self.from_left:
-            return values[:before] + values[max(first, last - self.room) :]
-        return values[: min(last, first + self.room)] + values[last:]
+            return values[:first] + values[max(first, last - room) :]
+        return values[: min(last, first + room)] + values[last:]
 
     def rows(self, ids: Array, rows: Positions) -> tuple[Array, Positions]:
         """Cuts each row ids[rows[i]:rows[i + 1]]."""
@@ -111,24 +105,26 @@ class _Cut(NamedTuple):
         return ids[np.arange(kept[-1]) + np.repeat(first - kept[:-1], lengths)], kept
 
 
-class Texts:
-    """Encodes the texts of a pipeline, and makes the attributes of their encodings."""
+class Texts(Attributes):
+    """Encodes the texts of a pipeline, and makes the attributes of their encodings.
+
+    `Made` has the text, and the begins and ends of the tokens if these were computed with the ids.
+    """
 
     _positions_kept = True
 
     def __init__(self, pipeline: Pipeline, engine: Engine) -> None:
+        super().__init__(pipeline, engine)
         # A copy without derived values: this object is one of these, and a reference to itself would keep it alive
-        self._pipeline, self._engine = dataclasses.replace(pipeline), engine
-        self._pipeline.kept.engines = pipeline.kept.engines
+        self.pipeline, self.engine = dataclasses.replace(pipeline), engine
+        self.pipeline.kept.engines = pipeline.kept.engines
         self._free, self._ids_of, self._longest = engine.free, engine.ids_of, engine.longest
-        self._spell, self._odd = pipeline.names.spelling.__getitem__, pipeline.odd_tokens
-        self._padding = pipeline.padding
+        self.measure = engine.measure
         # So many more texts get their offsets at once. Threads may count wrong, which changes no result.
         self._expected = 0
         self._cuts = [_Cut.of(pipeline, special) for special in (False, True)]
         self._builtins = engine.builtins
         self._maker = self._own = None
-        self._flags = 0 if pipeline.padding is None else PADDED
         self._until_later = _LATER
         self.few = _FEW_FOR_MACHINE_CODE if engine.builtins and engine.units else _FEW
         self._most = None  # tokens of an encoding that is not cut
@@ -167,7 +163,7 @@ class Texts:
         return self._encode_in_python(text, special)
 
     def encode_each(
-        self, texts: Sequence[str], n_characters: int, add_special_tokens: bool
+        self, texts: list[str], n_characters: int, add_special_tokens: bool
     ) -> list[Encoding] | None:
         """Encodes texts one after the other; None: `encode_batch` must encode them."""
         special = 1 if add_special_tokens else 0
@@ -177,16 +173,15 @@ class Texts:
             made = (self.encode(text, add_special_tokens) for text in texts)
             found = [encoding for encoding in made if encoding is not None]
             return found if len(found) == len(texts) else None
-        # A list of our own, which no other thread can change
-        given = [*texts]
         if self._builtins is not None and self._own is not None and not self._builtins.claim(maker.address):
             self._own.expect(_MOST_BYTES_A_CHARACTER * n_characters)
             maker.release()
-        some: list[Any] = self._encode_each(maker.address, given, len(given), special)
-        if set(map(type, some)) != {Encoding}:
+        some = self._encode_each(maker.address, texts, len(texts), special)
+        if isinstance(some, tuple):  # not all are encodings
+            (some,) = some
             for i, one in enumerate(some):
                 if type(one) is not Encoding:
-                    some[i] = self.finish(one, given[i], special)
+                    some[i] = self.finish(one, texts[i], special)
                     if some[i] is None:
                         return None
         return some
@@ -200,7 +195,7 @@ class Texts:
         try:
             self._own = self._free.pop()
         except IndexError:
-            self._own = Scratch(self._engine)
+            self._own = Scratch(self.engine)
         most = self._most or [_ANY, _ANY]
         self._maker = Maker(self._own.call, Encoding, "_later", self, self._flags, (most[0], most[1]))
 
@@ -208,7 +203,7 @@ class Texts:
         if self._own is not None:
             self._free.append(self._own)
 
-    def finish(self, found: list[int] | int, text: str, special: int) -> Encoding | None:
+    def finish(self, found: bytes | int, text: str, special: int) -> Encoding | None:
         """Returns the encoding of a text for which `encode_one` has given none, but ids or a negative number."""
         maker, memory = self._maker, self._own
         if isinstance(found, int):
@@ -217,8 +212,6 @@ class Texts:
             assert self._builtins is not None
             if self._builtins.claim(maker.address):  # another thread uses it
                 return self._encode_in_python(text, special)
-            if found == RENEW:
-                self._engine.count_listed(RENEWED_AFTER // _BYTES_AN_ID, self._pipeline)
             try:
                 found = memory.again(text, special, found)
             finally:
@@ -231,7 +224,7 @@ class Texts:
         try:
             memory = self._free.pop()
         except IndexError:
-            memory = Scratch(self._engine)
+            memory = Scratch(self.engine)
         flags = special
         if self._expected > 0:
             self._expected -= 1
@@ -247,15 +240,15 @@ class Texts:
             if isinstance(ids, int):
                 self._free.append(memory)
                 return self._encode_long(text, text.encode(), special)
-        n = len(ids)
+        n = len(ids) // ID
         spans = None if flags == special else (memory.begins[:n].tolist(), memory.ends[:n].tolist())
         self._free.append(memory)
         return self._encoding_of(ids, text, special, spans)
 
     def _encoding_of(
-        self, ids: list[int], text: str, special: int, spans: tuple[list[int], list[int]] | None
+        self, ids: bytes, text: str, special: int, spans: tuple[list[int], list[int]] | None
     ) -> Encoding | None:
-        n, encoding = len(ids), _new(Encoding)
+        n, encoding = len(ids) // ID, _new(Encoding)
         made: Made | None = self, ids, text, special, spans, self._flags
         if self._most is not None and n > self._most[special] and (made := self._cut(made)) is None:
             return None
@@ -272,22 +265,61 @@ class Texts:
 
     def _cut(self, made: Made) -> Made | None:
         """Truncates; None: `encode_batch` must do that."""
-        _, _, text, special, spans, _ = made
-        ids = self._list(made)
-        cut, frame = self._cuts[special], self._engine.frame(special)
+        _, ids, text, special, spans, _ = made
+        cut, frame = self._cuts[special], self.engine.frame(special)
         if cut is None or not cut.allowed:
             return None
         around = frame.n_before, frame.n_special - frame.n_before
         if spans is not None:
             spans = cut.column(spans[0], *around), cut.column(spans[1], *around)
-        return self, cut.column(ids, *around), text, special, spans, self._flags | CUT
+        return self, cut.column(ids, *around, ID), text, special, spans, self._flags | CUT
+
+    def ids_of_each(self, texts: list[str], threads: int | None = None) -> list[bytes] | None:
+        """Returns the ids of each text, without special tokens, truncation and padding; None: the texts are not all str.
+
+        threads: None: one thread for few texts, else all cores.
+        """
+        if (n_characters := self.measure(texts)) < 0:
+            return None
+        found: list[bytes | int] = []
+        if n_characters <= self.few:
+            try:
+                memory = self._free.pop()
+            except IndexError:
+                memory = Scratch(self.engine)
+            memory.expect(_MOST_BYTES_A_CHARACTER * n_characters)
+            found = [*map(self._ids_of, itertools.repeat(memory.call), texts, itertools.repeat(0))]
+            for i, ids in enumerate(found):
+                if isinstance(ids, int):
+                    found[i] = memory.again(texts[i], 0, ids)
+            self._free.append(memory)
+        ids_of = {i: ids for i, ids in enumerate(found) if isinstance(ids, bytes)}
+        long = [text for i, text in enumerate(texts) if i not in ids_of]
+        if not long:
+            return [*ids_of.values()]
+        others = iter(self._ids_by_corpora(TextBatch.from_strings(long), threads))
+        return [ids if (ids := ids_of.get(i)) is not None else next(others) for i in range(len(texts))]
+
+    def _ids_by_corpora(self, batch: TextBatch, threads: int | None) -> Iterator[bytes]:
+        for ids, rows in self._by_corpora(batch, threads):
+            raw, edges = ids.astype(np.uint32, copy=False).tobytes(), (ID * rows).tolist()
+            yield from (raw[first:last] for first, last in itertools.pairwise(edges))
+
+    def _by_corpora(self, batch: TextBatch, threads: int | None) -> Iterator[tuple[Array, Positions]]:
+        """Yields the ids and rows of a few texts at a time, without special tokens."""
+        from gputok.pipeline import encode_corpus
+
+        check_lengths(batch.offsets[:-1], batch.offsets[1:])
+        short = threads is None and len(batch.data) <= 2 * _UNIT_BYTES
+        n_threads = 1 if short else thread_count(threads)
+        yield from encode_corpus.encode_batch(self.pipeline, batch, n_threads, _UNIT_BYTES)
 
     @property
     def longest(self) -> int:
         """The largest number of bytes of a text, with special tokens, that a handle encodes; -1: no text."""
         from gputok.kernels.cpu.short_texts import encode, units
 
-        return min(self._longest[1], encode.LONGEST if self._engine.units is None else units.MOST_BYTES)
+        return min(self._longest[1], encode.LONGEST if self.engine.units is None else units.MOST_BYTES)
 
     def encode_many(
         self, texts: Sequence[str], add_special_tokens: bool, threads: int | None = None
@@ -304,15 +336,10 @@ class Texts:
     def _encode_packed(
         self, texts: Sequence[str], batch: TextBatch, special: int, threads: int | None
     ) -> list[Encoding] | None:
-        from gputok.pipeline import encode_corpus
-
-        frame, cut = self._engine.frame(special), self._cuts[special]
-        check_lengths(batch.offsets[:-1], batch.offsets[1:])
-        short = threads is None and len(batch.data) <= 2 * _UNIT_BYTES
-        n_threads = 1 if short else thread_count(threads)
-        finished: list[tuple[Array, list[int], list[bool]]] = []
+        frame, cut = self.engine.frame(special), self._cuts[special]
+        finished: list[tuple[bytes, list[int], list[bool]]] = []
         longest = 0
-        for ids, rows in encode_corpus.encode_batch(self._pipeline, batch, n_threads, _UNIT_BYTES):
+        for ids, rows in self._by_corpora(batch, threads):
             lengths = rows[1:] - rows[:-1]
             are_cut = [False] * len(lengths)
             if cut is not None and (too_long := lengths > cut.room).any():
@@ -323,14 +350,11 @@ class Texts:
             if frame.n_special:
                 ids, rows = surrounded(ids, rows, [frame.before["ids"], frame.after["ids"]])
             longest = max(longest, int((rows[1:] - rows[:-1]).max(initial=0)))
-            finished.append((ids, rows.tolist(), are_cut))
+            self.engine.count_listed(len(ids))
+            finished.append((ids.astype(np.uint32, copy=False).tobytes(), (ID * rows).tolist(), are_cut))
         maker, given = self._padded_to(longest), iter(texts)
         found: list[Encoding] = []
         for ids, edges, are_cut in finished:
-            if len(ids) < _SHORT_ROW * len(
-                are_cut
-            ):  # slices of a list are made sooner than those of an array
-                ids = self._engine.list_of(ids, self._pipeline)
             for first, last, is_cut in zip(edges, edges[1:], are_cut):  # noqa: B905, edges is longer by one
                 encoding = _new(Encoding)
                 made: Made = maker, ids[first:last], next(given), special, None, self._flags + is_cut
@@ -342,7 +366,7 @@ class Texts:
         """Returns the encodings of a batch, padded to the longest if padding asks for that."""
         if self._padding is None or self._padding.length is not None:
             return encodings
-        maker = self._padded_to(max((len(made[1]) for e in encodings if (made := e._later)), default=0))  # pyright: ignore[reportPrivateUsage]
+        maker = self._padded_to(max((len(made[1]) // ID for e in encodings if (made := e._later)), default=0))  # pyright: ignore[reportPrivateUsage]
         for encoding in encodings:
             if (made := encoding._later) is not None:  # pyright: ignore[reportPrivateUsage]
                 encoding._later = maker, *made[1:]  # pyright: ignore[reportPrivateUsage]
@@ -356,7 +380,7 @@ class Texts:
         other = copy.copy(self)
         other._maker = other._own = None  # it only makes attributes
         other._padding = dataclasses.replace(padding, length=longest)
-        other._pipeline = dataclasses.replace(self._pipeline, padding=other._padding)
+        other.pipeline = dataclasses.replace(self.pipeline, padding=other._padding)
         return other
 
     # -- attributes of an encoding
@@ -364,66 +388,11 @@ class Texts:
     def encoding(self, made: Made) -> Encoding:
         """Returns the same encoding, made by `encode_batch`."""
         inputs, special = [(made[2],)], bool(made[3])
-        return encode_batch.encode(self._pipeline, inputs, False, special, offsets=self._positions_kept)[0]
-
-    def overflows(self, made: Made) -> bool:
-        """Returns True if truncation cut tokens off."""
-        return bool(made[5] & CUT)
-
-    def length(self, made: Made) -> int:
-        """Returns the number of tokens."""
-        n = len(made[1])
-        return n + self._missing(n)
-
-    def column(self, made: Made, name: str) -> Column | None:
-        """Makes a column as an array; None for columns that are seldom read."""
-        ids = made[1]
-        if self._padding is None and name == "ids" and type(ids) is not list:
-            return ids.astype(np.uint32, copy=False)
-        make = _COLUMNS.get(name)
-        return None if make is None else np.array(make(self, made), DTYPES[name])
-
-    def ids(self, made: Made) -> list[int]:
-        """Makes `Encoding.ids`."""
-        ids: Any = made[1]
-        found: list[int] = (
-            self._engine.list_of(ids, self._pipeline) if isinstance(ids, np.ndarray) else ids[:]
-        )
-        return found if self._padding is None else self._padded(found, self._padding.pad_id)
-
-    def _list(self, made: Made) -> list[int]:
-        """Returns the ids; callers must not change the list."""
-        ids: Any = made[1]
-        return self._engine.list_of(ids, self._pipeline) if isinstance(ids, np.ndarray) else ids
-
-    def type_ids(self, made: Made) -> list[int]:
-        """Makes `Encoding.type_ids`."""
-        return self._column(made, "type_ids", self._padding and self._padding.pad_type_id)
-
-    def special_tokens_mask(self, made: Made) -> list[int]:
-        """Makes `Encoding.special_tokens_mask`."""
-        return self._column(made, "special_tokens_mask", 1)
-
-    def attention_mask(self, made: Made) -> list[int]:
-        """Makes `Encoding.attention_mask`."""
-        return self._padded([1] * len(made[1]), 0)
-
-    def tokens(self, made: Made) -> list[str] | None:
-        """Makes `Encoding.tokens`; None if the text of a token depends on more than its id."""
-        ids, frame = self._list(made), self._engine.frame(made[3])
-        if self._odd and not self._odd.isdisjoint(ids):
-            return None
-        if frame.n_special:
-            before, after = frame.before["tokens"], frame.after["tokens"]
-            of_text = ids[len(before) : len(ids) - len(after)]
-            found: list[str] = [*before, *map(self._spell, of_text), *after]
-        else:
-            found = list(map(self._spell, ids))
-        return found if self._padding is None else self._padded(found, self._padding.pad_token)
+        return encode_batch.encode(self.pipeline, inputs, False, special, offsets=self._positions_kept)[0]
 
     def offsets(self, made: Made) -> list[tuple[int, int]] | None:
         """Makes `Encoding.offsets`; None if they depend on more than the ids and the positions."""
-        engine, ids = self._engine, self._list(made)
+        engine, ids = self.engine, self._list_ids(made[1])
         if engine.trims is None or (engine.trims and self._odd and not self._odd.isdisjoint(ids)):
             return None
         self._expected = _EXPECTED
@@ -442,18 +411,18 @@ class Texts:
         found = list(zip(begins, ends))  # noqa: B905, of one length
         return found if self._padding is None else self._padded(found, (0, 0))
 
+    def _frame(self, made: Made) -> Frame:
+        return self.engine.frame(made[3])
+
+    def _lengths(self, made: Made) -> list[int]:
+        return [len(made[1]) // ID - self.engine.frame(made[3]).n_special]
+
     def word_ids(self, made: Made) -> list[int | None] | None:
         """Makes `Encoding.word_ids`; None for a long text."""
         columns = self._positions(made, words=True)
         if columns is None:
             return None
         return self._padded([None if word < 0 else word for word in columns[0]], None)
-
-    def _column(self, made: Made, name: str, filler: Any, of_text: Any = None) -> list[Any]:
-        frame, n = self._engine.frame(made[3]), len(made[1])
-        value = frame.text[name] if of_text is None else of_text
-        found = [*frame.before[name], *[value] * (n - frame.n_special), *frame.after[name]]
-        return self._padded(found, filler)
 
     def _positions(self, made: Made, words: bool = False) -> tuple[list[int], ...] | None:
         """The positions at which each token begins and ends, in characters; or the number of its word, or -1.
@@ -464,7 +433,7 @@ class Texts:
         try:
             memory = self._free.pop()
         except IndexError:
-            memory = Scratch(self._engine)
+            memory = Scratch(self.engine)
         n, call = -1, memory.steps
         if len(raw) <= call.longest[special]:
             n = call.kernel(call.address, id(raw) + HEAD, len(raw), special | POSITIONS)
@@ -474,26 +443,10 @@ class Texts:
         if n < 0:
             return None
         if made[5] & CUT and (cut := self._cuts[special]) is not None:
-            frame = self._engine.frame(special)
+            frame = self.engine.frame(special)
             around = frame.n_before, frame.n_special - frame.n_before
             found = [cut.column(column, *around) for column in found]
         return tuple(found)
-
-    def _missing(self, n: int) -> int:
-        """The number of padding tokens of an encoding of n other tokens."""
-        padding = self._padding
-        if padding is None:
-            return 0
-        length = n if padding.length is None else padding.length
-        if padding.pad_to_multiple_of:
-            length += -length % padding.pad_to_multiple_of
-        return max(length - n, 0)
-
-    def _padded(self, column: list[Any], filler: Any) -> list[Any]:
-        if self._padding is None or not (missing := self._missing(len(column))):
-            return column
-        more = [filler] * missing
-        return column + more if self._padding.direction == "right" else more + column
 
 
 class BareTexts(Texts):
@@ -515,10 +468,3 @@ class BareTexts(Texts):
 
 
 _new = Encoding.__new__
-_COLUMNS: dict[str, Callable[[Texts, Made], list[int]]] = {
-    "ids": Texts.ids,
-    "type_ids": Texts.type_ids,
-    "special": Texts.special_tokens_mask,
-    "attention": Texts.attention_mask,
-}
-"""Column -> the method that makes it."""

@@ -44,41 +44,43 @@ class Ends(NamedTuple):
 
 
 class Frame:
-    """The special tokens that a post-processor puts before and after every text.
+    """The special tokens that a post-processor puts around every text, or around the texts of every pair.
 
     Attributes:
-        before: attribute of `Encoding` -> its values for the special tokens before the text.
-        text: attribute -> the value of each token of the text.
-        after: attribute -> its values for the special tokens after the text.
+        around: attribute of `Encoding` -> its values for the special tokens before the first text, then those after each text.
+        texts: of each text, attribute -> the value of each token.
+        n_special: the number of special tokens.
     """
 
-    def __init__(
-        self, before: dict[str, list[Any]], text: dict[str, Any], after: dict[str, list[Any]]
-    ) -> None:
-        self.before, self.text, self.after = before, text, after
-        self.n_before = len(before["ids"])
-        self.n_special = self.n_before + len(after["ids"])
+    def __init__(self, around: list[dict[str, list[Any]]], texts: list[dict[str, Any]]) -> None:
+        self.around, self.texts = around, texts
+        self.before, self.after = around[0], around[-1]
+        self.n_before = len(self.before["ids"])
+        self.n_special = sum(len(some["ids"]) for some in around)
 
     @classmethod
-    def of(cls, pipeline: Pipeline, add_special_tokens: bool) -> Self | None:
-        """Returns None if a template leaves the text out, or has it several times."""
+    def of(
+        cls, pipeline: Pipeline, add_special_tokens: bool, type_ids: tuple[int, ...] = (0,)
+    ) -> Self | None:
+        """Returns None if a template leaves a text out, has it several times, or has the second text first.
+
+        type_ids: of each text, before the post-processor changes it; two for pairs.
+        """
         try:
-            finished = _around_one_token(pipeline, add_special_tokens)
+            finished = _around_one_token(pipeline, add_special_tokens, type_ids)
         except ValueError:  # the post-processor refuses every text
             return None
         words = finished.word_ids
-        if words.count(0) != 1:
+        if [word for word in words if word is not None] != [*range(len(type_ids))]:
             return None
-        at = words.index(0)
         names = ("ids", "type_ids", "tokens", "special_tokens_mask", "attention_mask")
         found: dict[str, list[Any]] = {name: getattr(finished, name) for name in names}
         if found["attention_mask"] != [1] * len(words):
             return None
-        return cls(
-            {name: column[:at] for name, column in found.items()},
-            {name: column[at] for name, column in found.items()},
-            {name: column[at + 1 :] for name, column in found.items()},
-        )
+        at = [words.index(number) for number in range(len(type_ids))]
+        edges = zip([0, *(i + 1 for i in at)], [*at, len(words)], strict=True)
+        around = [{name: column[first:last] for name, column in found.items()} for first, last in edges]
+        return cls(around, [{name: column[i] for name, column in found.items()} for i in at])
 
 
 def ids_around(pipeline: Pipeline, add_special_tokens: bool) -> list[list[int]]:
@@ -96,14 +98,18 @@ def ids_around(pipeline: Pipeline, add_special_tokens: bool) -> list[list[int]]:
     return around
 
 
-def _around_one_token(pipeline: Pipeline, add_special_tokens: bool) -> Encoding:
-    """Returns what the post-processor makes of a text of one token, which stands for all tokens of a text.
+def _around_one_token(
+    pipeline: Pipeline, add_special_tokens: bool, type_ids: tuple[int, ...] = (0,)
+) -> Encoding:
+    """Returns what the post-processor makes of texts of one token, which stands for all tokens of a text.
 
-    It is the only token with a word, which no post-processor changes.
+    Only these tokens have words, which no post-processor changes: the number of the text.
     """
-    columns, first = Columns(1, **{**dict.fromkeys(DTYPES, 0), "attention": 1}), np.zeros(1, np.int64)
-    text = Rows(columns, first, first + 1, NO_SPELLING, ("",))
-    return Encoding.of(merge(process_rows(pipeline.post_processor, [text], add_special_tokens)))
+    first, texts = np.zeros(1, np.int64), list[Rows]()
+    for number, type_id in enumerate(type_ids):
+        values = {**dict.fromkeys(DTYPES, 0), "attention": 1, "type_ids": type_id, "words": number}
+        texts.append(Rows(Columns(1, **values), first, first + 1, NO_SPELLING, ("",)))
+    return Encoding.of(merge(process_rows(pipeline.post_processor, texts, add_special_tokens)))
 
 
 def surrounded(ids: Array, rows: Array, around: list[list[int]]) -> tuple[Array, Array]:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from gputok.components import derived
 from gputok.encoding.rows import Spelling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import numpy.typing as npt
 
     from gputok.pipeline.added_vocabulary import AddedVocabulary
     from gputok.tokens.vocabulary import Vocabulary
@@ -46,11 +42,11 @@ class Names:
             for token_id, token in added.tokens.items()
         }
 
-    @derived
-    def integers(self) -> npt.NDArray[np.object_]:
-        """object[largest id + 1]: each id as Python's object, for lists of ids; at most of the first _MOST_INTEGERS ids."""
+    @property
+    def n_ids(self) -> int:
+        """The largest id + 1, but at most _MOST_INTEGERS: so many objects of numbers may be kept."""
         largest = max([int(self.vocabulary.ids.max(initial=0)), *self._patterns])
-        return np.arange(min(largest + 1, _MOST_INTEGERS)).astype(object)
+        return min(largest + 1, _MOST_INTEGERS)
 
     @derived
     def shown_verbatim(self) -> list[int]:

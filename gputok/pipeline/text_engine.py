@@ -14,8 +14,6 @@ from gputok.kernels.native.objects import new_call
 from gputok.pipeline.frame import Frame
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from gputok.kernels.cpu.primitives.handle import Handle
     from gputok.models import Model
     from gputok.pipeline.pipeline import Pipeline
@@ -33,8 +31,10 @@ _ANY_LENGTH = 1 << 62
 RENEW = -2
 """The same number as in `gputok.kernels.cpu.short_texts.units`."""
 _PROBE = b"where is it"
-_FEW_IDS, _MANY_IDS = 64, 1 << 17
-"""Lists of fewer ids are made by NumPy; after so many ids, a list shares the objects of its numbers with other lists."""
+_MANY_IDS = 1 << 17
+"""After so many ids, lists of ids share the objects of numbers."""
+_BYTES_AN_ID = 4
+"""An id stands for about so many bytes of text."""
 _CACHED_WORDS = 1 << 14
 """The cache of words of a thread has room for so many words, in a megabyte."""
 _FIRST_LINES = 1 << 11
@@ -54,7 +54,7 @@ class Call:
         self.longest = min(engine.longest[0], longest), min(engine.longest[1], longest)
         self.given: Any = self
         if engine.builtins is not None:
-            self.kept = new_call(kernel.entry, handle.address, self.longest, ids, engine.integers)  # pyright: ignore[reportFunctionMemberAccess]
+            self.kept = new_call(kernel.entry, handle.address, self.longest, ids)  # pyright: ignore[reportFunctionMemberAccess]
             self.given = self.kept.__array_interface__["data"][0]
 
 
@@ -128,6 +128,7 @@ class Scratch:
         assert self.cache is not None
         self.cache = grown(self.cache, most_lines())
         self._handle.put(cache=self.cache, walk=units.walks.of(self._n_bytes))
+        self._engine.count_listed(self._n_bytes // _BYTES_AN_ID)
         self._n_bytes = n_bytes + RENEWED_AFTER
         self._handle["left"][0] = self._n_bytes
 
@@ -136,9 +137,9 @@ class Scratch:
         if self.units is not None and self._handle["left"][0] < n_bytes:
             self._renew(n_bytes)
 
-    def again(self, text: str, flags: int, why: int) -> list[int] | int:
+    def again(self, text: str, flags: int, why: int) -> bytes | int:
         """Encodes a text for which `call` has given a negative number. -> the ids; -1: other stages must encode the text."""
-        ids: list[int] | int = why
+        ids: bytes | int = why
         if ids == RENEW:
             self._renew(len(text.encode()))
             ids = self._engine.ids_of(self.call, text, flags)
@@ -156,9 +157,10 @@ class Engine:
         trims: see `_trims`.
         margins: the white space at the ends of each token.
         builtins: functions of machine code in place of Python; None: the kernels were compiled by Numba.
-        ids_of: ids_of(call.given, text, flags) -> the ids; or below 0, if the text is too long or becomes too long.
+        ids_of: ids_of(call.given, text, flags) -> the ids, uint32; or below 0, if the text is too long or becomes too long.
+        list_ids: ids -> a list of them.
+        measure: the number of characters of a list of texts; -1 if not all are str.
         units: how texts are cut into units; None: all steps are done for the whole text.
-        integers: int64[2], the address of the objects of the first ids, and their number, or 0.
     """
 
     def __init__(self, pipeline: Pipeline, handle: Handle, kernel: Kernel, units: Units | None) -> None:
@@ -176,10 +178,12 @@ class Engine:
             most if special is not None and special.n_special <= short_text.MAX_SPECIAL else -1,
         ]
         code = choose()
-        self.builtins, self.integers = code.builtins, np.zeros(2, np.int64)
-        self._objects: npt.NDArray[np.object_] | None = None
-        self._n_listed = 0
-        self.ids_of = code.builtins.encode_ids if code.builtins else self._ids_by_kernel
+        self.builtins = code.builtins
+        self._n_listed, self._n_ids = 0, pipeline.names.n_ids
+        self.ids_of, self.list_ids, self.measure = self._ids_by_kernel, _list_ids, _measure
+        if code.builtins:
+            self.ids_of, self.list_ids = code.builtins.encode_ids, code.builtins.list_ids
+            self.measure = code.builtins.measure
         if special is not None:
             before, after = (np.array(side["ids"], np.uint32) for side in (special.before, special.after))
             for each in (handle,) if units is None else (handle, units.handle):
@@ -205,29 +209,18 @@ class Engine:
         handle.put(asks_origin=pipeline.way.at_start)
         return cls(pipeline, handle, kernel, _units(pipeline, found, kernel))
 
-    def _ids_by_kernel(self, call: Call, text: str, flags: int) -> list[int] | int:
+    def _ids_by_kernel(self, call: Call, text: str, flags: int) -> bytes | int:
         raw = text.encode()
         if len(raw) > call.longest[flags & 1]:
             return -1
         n = call.kernel(call.address, id(raw) + HEAD, len(raw), flags)
-        return call.ids[:n].tolist() if n >= 0 else n
+        return call.ids[:n].tobytes() if n >= 0 else n
 
-    def list_of(self, ids: Array, pipeline: Pipeline) -> list[int]:
-        """Returns an array of ids as a list: of objects that are made once, when many ids have been listed."""
-        if self.builtins is None or len(ids) < _FEW_IDS:
-            return ids.tolist()
-        self.count_listed(len(ids), pipeline)
-        ids = np.ascontiguousarray(ids)
-        address = ids.__array_interface__["data"][0]
-        return self.builtins.list_ids(address, len(ids), ids.itemsize, *self.integers.tolist())
-
-    def count_listed(self, n: int, pipeline: Pipeline) -> None:
-        """Notes that n ids were listed; if they are many by now, later lists share objects."""
+    def count_listed(self, n: int) -> None:
+        """Notes that about n ids were encoded; if they are many by now, later lists share objects."""
         self._n_listed += n
-        if self._objects is None and self._n_listed > _MANY_IDS:
-            self._objects = objects = pipeline.names.integers
-            self.integers[0] = objects.__array_interface__["data"][0]
-            self.integers[1] = len(objects)
+        if self._n_listed > _MANY_IDS and self.builtins is not None:
+            self.builtins.share_integers(self._n_ids)
 
     def frame(self, special: int) -> Frame:
         """Returns the frame of texts without (0) or with (1) special tokens; only called for texts that were encoded."""
@@ -238,6 +231,14 @@ class Engine:
     def n_special(self) -> list[int]:
         """Returns how many special tokens come with a text: without and with `add_special_tokens`."""
         return [frame.n_special if frame else 0 for frame in self._frames]
+
+
+def _list_ids(ids: bytes) -> list[int]:
+    return np.frombuffer(ids, np.uint32).tolist()
+
+
+def _measure(texts: list[Any]) -> int:
+    return sum(map(len, texts)) if set(map(type, texts)) <= {str} else -1
 
 
 def _units(pipeline: Pipeline, steps: Steps, kernel: Kernel) -> Units | None:

@@ -87,7 +87,7 @@ def _part(name: str) -> dict[str, npt.NDArray[Any]]:
 def packed(tables: dict[str, dict[str, npt.NDArray[Any]]]) -> bytes:
     """Returns the contents of the file of tables."""
     index: dict[str, Any] = {}
-    parts, end = [], 0
+    parts, end = list[bytes](), 0
     for name, part in tables.items():
         arrays = {field: array.astype(array.dtype.newbyteorder("<")) for field, array in part.items()}
         parts.append(zlib.compress(b"".join(array.tobytes() for array in arrays.values()), 9))

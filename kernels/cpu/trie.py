@@ -48,6 +48,8 @@ def build_trie(data, offsets, ids):
 @kernel(u8[:], i64[:], u32[:])
 def _build_trie(data, offsets, ids):
     size = 1024
+    while 3 * len(offsets) > 2 * (size - 1):  # each string that differs from all others has a node
+        size *= 2
     edges, mask = owned(np.zeros(2 * size, np.uint64)), np.uint64(size - 1)
     text = view(data)
     n_nodes = np.uint64(ROOT)

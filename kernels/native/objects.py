@@ -3,8 +3,12 @@
     encode_ids(call, text, flags)          the ids of a text, by a kernel
     encode_one(maker, text, special)       the `Encoding` of a text
     encode_each(maker, texts, special)     the encodings of a list of texts
-    list_ids(...)                          a list of the ids in an array
+    measure(texts)                         the number of characters of a list of texts
+    list_ids(ids)                          a list of ids
     Tokenizer.encode, Encoding.ids         of the classes themselves, see `Builtins.take_over`
+
+Ids are uint32 in a bytes object: it is made by one copy, and holds no object that Python's garbage collector must count. Only the
+list that a user asks for has an object for each id.
 
 kernels/wheel/builtins.ll is their code. It calls functions of Python's stable interface, whose addresses `builtins` writes into
 the library, so one library serves every version of Python. Only a wheel has it.
@@ -20,15 +24,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-_CALLED = tuple(f"gputok_{name}" for name in ("encode_ids", "encode_one", "encode_each", "claim", "list_ids"))
-EXPORTED = *_CALLED, "gputok_encode", "gputok_ids"
-TABLES = "gputok_python", "gputok_classes"
+_CALLED = tuple(f"gputok_{name}" for name in ("encode_ids", "encode_one", "encode_each", "claim"))
+_CALLED_WITH_ONE = "gputok_list_ids", "gputok_measure"
+EXPORTED = *_CALLED, *_CALLED_WITH_ONE, "gputok_encode", "gputok_ids"
+TABLES = "gputok_python", "gputok_classes", "gputok_integers"
 FUNCTIONS = (
     *("PyUnicode_AsUTF8AndSize", "PyList_New", "PyList_SetItem", "Py_IncRef", "PyLong_AsLongLong"),
     *("PyLong_FromLongLong", "PyEval_SaveThread", "PyEval_RestoreThread", "Py_DecRef"),
-    *("PyTuple_New", "PyTuple_SetItem", "PyObject_SetAttr", "PyList_GetItem"),
+    *("PyTuple_New", "PyTuple_SetItem", "PyBytes_FromStringAndSize", "PyList_GetItem"),
     *("PyObject_Type", "PyTuple_Size", "PyTuple_GetItem", "PyObject_GetAttr"),
-    *("PyObject_Vectorcall", "PyList_GetSlice", "PyObject_GC_UnTrack"),
+    *("PyObject_Vectorcall", "PyBytes_AsStringAndSize", "PyObject_GC_UnTrack", "PyUnicode_GetLength"),
+    "PyList_Size",
 )
 """By the numbers that the code has for them."""
 _FASTCALL = 0x80  # METH_FASTCALL: f(self, arguments, their number)
@@ -50,33 +56,47 @@ class _Definition(ctypes.Structure):
 class Builtins(NamedTuple):
     """The builtin functions. They check no addresses: only `gputok.pipeline` calls them, with those of arrays that it keeps."""
 
-    encode_ids: Callable[[int, str, int], list[int] | int]
+    encode_ids: Callable[[int, str, int], bytes | int]
     """(address of a `new_call`, text, flags) -> the ids; or the negative result of the kernel, -1 for a text that is too long."""
     encode_one: Callable[[int, str, int], Any]
     """(address of a `Maker`, text, 1: with special tokens) -> an object with the attribute; or, as `encode_ids` gives them,
     the ids, if they are more than the maker may take, or a negative number: -3 if another thread uses the maker."""
-    encode_each: Callable[[int, list[str], int, int], list[Any]]
-    """(address of a `Maker`, texts, their number, 1: with special tokens) -> what `encode_one` gives for each."""
+    encode_each: Callable[[int, list[str], int, int], list[Any] | tuple[list[Any]]]
+    """(address of a `Maker`, texts, their number, 1: with special tokens) -> what `encode_one` gives for each, in a list; in a
+    tuple with that list, if not all are encodings."""
     claim: Callable[[int], int]
     """(address of a `Maker`) -> 1 if the maker is in use; else 0, and it is in use now."""
-    list_ids: Callable[[int, int, int, int, int], list[int]]
-    """(address of ids, their number, bytes of an id, address of the objects of the first ids, number of these) -> the ids."""
+    list_ids: Callable[[bytes], list[int]]
+    """The ids in a bytes object, as a list."""
+    measure: Callable[[list[Any]], int]
+    """The number of characters of the texts in a list; -1 if not all are str."""
     library: ctypes.CDLL
+
+    def share_integers(self, n: int) -> None:
+        """From now on, lists of ids share the objects of the numbers below n."""
+        table = _integers(self.library)
+        if n > table[1]:
+            objects = np.arange(n).astype(object)
+            _KEPT.append(objects)
+            # In this order: another thread may read the number, then the address. The objects before are kept, too
+            table[0] = objects.__array_interface__["data"][0]
+            table[1] = n
 
     def take_over(self, tokenizer: type, encoding: type, versions: list[object]) -> None:
         """Replaces `Tokenizer.encode` and `Encoding.ids` by machine code, which calls what it replaces if it can't go on.
 
         `_texts` of a tokenizer is (version, any object, address of a `Maker` or 0, what finishes an encoding). Machine code
         encodes if the version is `versions[0]`. If it finds anything but an encoding, it calls finish(found, text, special).
-        `_later` of an encoding is None, or a tuple; item 1 is a list of its ids if item 5 is 0.
+        `_later` of an encoding is None, or a tuple; item 1 has its ids if item 5 is 0.
         """
         encode, ids = vars(tokenizer)["encode"], vars(encoding)["ids"]
         of_classes = (
             *(sys.intern("_texts"), sys.intern("add_special_tokens"), True, False, str, encoding, versions),
-            *(encode, None, sys.intern("_later"), list, 0, ids.fget),
+            *(encode, None, None, bytes, 0, ids.fget),
         )
-        table = (ctypes.c_void_p * len(of_classes)).in_dll(self.library, "gputok_classes")
+        table = _table_of_classes(self.library)
         table[:] = [*map(id, of_classes)]
+        table[_OFFSET] = offset_of(encoding, "_later")
         definition = _Definition(
             b"encode",
             address_of(self.library["gputok_encode"]),
@@ -87,9 +107,28 @@ class Builtins(NamedTuple):
         new = ctypes.pythonapi.PyDescr_NewMethod
         new.argtypes, new.restype = [ctypes.py_object, ctypes.POINTER(_Definition)], ctypes.py_object
         setattr(tokenizer, encode.__name__, new(tokenizer, ctypes.byref(definition)))
-        setattr(
-            encoding, ids.fget.__name__, property(_builtin(self.library, "gputok_ids", _ONE), doc=ids.__doc__)
-        )
+        if getattr(
+            sys, "_is_gil_enabled", lambda: True
+        )():  # else another thread may change `_later` while it is read
+            faster = property(_builtin(self.library, "gputok_ids", _ONE), doc=ids.__doc__)
+            setattr(encoding, ids.fget.__name__, faster)
+
+
+def _table_of_classes(library: ctypes.CDLL) -> Any:
+    return (ctypes.c_void_p * _N_CLASSES).in_dll(library, "gputok_classes")
+
+
+def _finds_items() -> bool:
+    """Whether a list has a number of items, then their address, then their room; and a tuple ends with its items."""
+    items = [None] * 3
+    pair = items, None
+    size, _, room = (ctypes.c_ssize_t * 3).from_address(id(items) + object.__basicsize__)
+    first = ctypes.c_void_p.from_address(id(pair) + tuple.__basicsize__).value
+    return size == room == 3 and first == id(items)
+
+
+def _integers(library: ctypes.CDLL) -> Any:
+    return (ctypes.c_int64 * 4).in_dll(library, "gputok_integers")
 
 
 def _signature(function: Callable[..., Any]) -> str:
@@ -110,12 +149,17 @@ def _builtin(library: ctypes.CDLL, name: str, flags: int) -> Any:
     return new(ctypes.byref(definition), None, None)
 
 
-def builtins(library: ctypes.CDLL) -> Builtins:
-    """Makes the builtin functions of a library."""
+def builtins(library: ctypes.CDLL) -> Builtins | None:
+    """Makes the builtin functions of a library; None: Python keeps the items of lists and tuples elsewhere than all versions so far."""
+    if not _finds_items():
+        return None
     table = (ctypes.c_void_p * len(FUNCTIONS)).in_dll(library, "gputok_python")
     for number, name in enumerate(FUNCTIONS):
         table[number] = address_of(getattr(ctypes.pythonapi, name))
-    return Builtins(*(_builtin(library, name, _FASTCALL) for name in _CALLED), library)
+    _table_of_classes(library)[_STR] = id(str)
+    _integers(library)[2:] = [object.__basicsize__ + ctypes.sizeof(ctypes.c_ssize_t), tuple.__basicsize__]
+    several = (_builtin(library, name, _FASTCALL) for name in _CALLED)
+    return Builtins(*several, *(_builtin(library, name, _ONE) for name in _CALLED_WITH_ONE), library)
 
 
 # As long as the process lives: builtin functions refer to their definitions, and the code to objects
@@ -127,17 +171,23 @@ def address_of(function: Any) -> int:
     return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
-def new_call(
-    entry: Any, handle: int, longest: tuple[int, int], ids: np.ndarray, table: np.ndarray
-) -> np.ndarray:
-    """What `encode_ids` takes by its address: int64[6].
+def offset_of(kind: type, slot: str) -> int:
+    """The offset of a slot in the memory of an object, which is 0 there until the slot is set."""
+    one, value = kind.__new__(kind), object()
+    n = kind.__basicsize__ // ctypes.sizeof(ctypes.c_void_p)
+    words = (ctypes.c_void_p * n).from_address(id(one))
+    setattr(one, slot, value)
+    return [*words].index(id(value)) * ctypes.sizeof(ctypes.c_void_p)
+
+
+def new_call(entry: Any, handle: int, longest: tuple[int, int], ids: np.ndarray) -> np.ndarray:
+    """What `encode_ids` takes by its address: int64[5].
 
     entry: the C function of a kernel of short texts; handle: the address of a handle; longest: the bytes of a text, without and
-    with special tokens; ids: where the handle's kernel writes; table: int64[2], the address of the objects of the first ids,
-    and their number. The caller keeps all of them alive.
+    with special tokens; ids: where the handle's kernel writes. The caller keeps all of them alive.
     """
-    addresses = (array.__array_interface__["data"][0] for array in (ids, table))
-    return np.array([address_of(entry), handle, *longest, *addresses], np.int64)
+    address = ids.__array_interface__["data"][0]
+    return np.array([address_of(entry), handle, *longest, address], np.int64)
 
 
 class Maker:
@@ -146,7 +196,7 @@ class Maker:
     Args:
         call: the address of a `new_call`, which no other maker uses.
         kind: the class.
-        attribute: the name of the attribute.
+        attribute: the name of the attribute, a slot of the class.
         owner: the first item.
         flags: the last item, a small number.
         most: the largest number of ids, without and with special tokens.
@@ -157,11 +207,11 @@ class Maker:
     ) -> None:
         slot = ctypes.pythonapi.PyType_GetSlot
         slot.argtypes, slot.restype = [ctypes.py_object, ctypes.c_int], ctypes.c_void_p
-        objects = attribute, owner, 0, 1, None, flags
+        objects, offset = (owner, 0, 1, None, flags), offset_of(kind, attribute)
         # The owner keeps this object alive, and the others are kept here: a reference to the owner would keep it alive for ever
-        self._kept = kind, attribute, flags
+        self._kept = kind, flags
         self.fields = np.array(
-            [0, call, id(kind), slot(kind, _ALLOCATE), *map(id, objects), *most, 0], np.int64
+            [0, call, id(kind), slot(kind, _ALLOCATE), offset, *map(id, objects), *most, 0], np.int64
         )
         self.address: int = self.fields.__array_interface__["data"][0]
 
@@ -175,3 +225,5 @@ class Maker:
 
 
 _ALLOCATE = 47  # Py_tp_alloc of typeslots.h
+# Numbers of entries of the table of classes: `str`, and the one that is an offset, not an object; the number of all
+_STR, _OFFSET, _N_CLASSES = 4, 9, 13

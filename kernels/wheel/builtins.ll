@@ -1,11 +1,14 @@
 ; The builtin functions that kernels/native/objects.py describes. @gputok_python holds the addresses of Python's functions,
-; by the numbers of `objects.FUNCTIONS`, and @gputok_classes the objects of `Builtins.take_over`.
+; by the numbers of `objects.FUNCTIONS`, @gputok_classes the objects of `Builtins.take_over`, and @gputok_integers the address of
+; the objects of the first ids, their number, and where a list has the address of its items, and a tuple its items. A new list and
+; a new tuple, which nobody else knows, are filled there.
 
-@gputok_python = global [20 x ptr] zeroinitializer
+@gputok_python = global [22 x ptr] zeroinitializer
 @gputok_classes = global [13 x ptr] zeroinitializer
+@gputok_integers = global [4 x i64] zeroinitializer
 
 define internal ptr @python(i64 %number) {
-  %where = getelementptr [20 x ptr], ptr @gputok_python, i64 0, i64 %number
+  %where = getelementptr [22 x ptr], ptr @gputok_python, i64 0, i64 %number
   %function = load ptr, ptr %where
   ret ptr %function
 }
@@ -18,32 +21,41 @@ define internal i64 @argument(ptr %arguments, i64 %number) {
   ret i64 %value
 }
 
-define internal ptr @new_list(ptr %ids, i64 %n, i1 %narrow, ptr %table, i64 %known) {
+; The list of the ids in a bytes object, which the caller keeps alive
+define internal ptr @new_list(ptr %raw) {
+  %ids_at = alloca ptr
+  %size_at = alloca i64
+  %open = call ptr @python(i64 18)
+  %refused = call i32 %open(ptr %raw, ptr %ids_at, ptr %size_at)
+  %is_bytes = icmp eq i32 %refused, 0
+  br i1 %is_bytes, label %begin, label %none
+begin:
+  %ids = load ptr, ptr %ids_at
+  %size = load i64, ptr %size_at
+  %n = lshr i64 %size, 2
+  %known_at = getelementptr i64, ptr @gputok_integers, i64 1
+  %known = load atomic i64, ptr %known_at acquire, align 8
+  %table = load ptr, ptr @gputok_integers
   %make = call ptr @python(i64 1)
-  %put = call ptr @python(i64 2)
   %share = call ptr @python(i64 3)
   %number = call ptr @python(i64 5)
   %list = call ptr %make(i64 %n)
   %made = icmp ne ptr %list, null
-  br i1 %made, label %test, label %none
+  br i1 %made, label %fill, label %none
+fill:
+  %field_at = getelementptr i64, ptr @gputok_integers, i64 2
+  %field = load i64, ptr %field_at
+  %items_at = getelementptr i8, ptr %list, i64 %field
+  %items = load ptr, ptr %items_at
+  br label %test
 test:
-  %i = phi i64 [ 0, %0 ], [ %next, %store ]
+  %i = phi i64 [ 0, %fill ], [ %next, %store ]
   %more = icmp slt i64 %i, %n
   br i1 %more, label %read, label %done
 read:
-  br i1 %narrow, label %read_two, label %read_four
-read_two:
-  %at_two = getelementptr i16, ptr %ids, i64 %i
-  %two = load i16, ptr %at_two, align 1
-  %of_two = zext i16 %two to i64
-  br label %choose
-read_four:
-  %at_four = getelementptr i32, ptr %ids, i64 %i
-  %four = load i32, ptr %at_four, align 1
-  %of_four = zext i32 %four to i64
-  br label %choose
-choose:
-  %id = phi i64 [ %of_two, %read_two ], [ %of_four, %read_four ]
+  %at = getelementptr i32, ptr %ids, i64 %i
+  %narrow = load i32, ptr %at, align 1
+  %id = zext i32 %narrow to i64
   %in_table = icmp ult i64 %id, %known
   br i1 %in_table, label %shared, label %new
 shared:
@@ -57,7 +69,8 @@ new:
   br i1 %got, label %store, label %drop
 store:
   %object = phi ptr [ %found, %shared ], [ %fresh, %new ]
-  %status = call i32 %put(ptr %list, i64 %i, ptr %object)
+  %item = getelementptr ptr, ptr %items, i64 %i
+  store ptr %object, ptr %item
   %next = add i64 %i, 1
   br label %test
 done:
@@ -70,20 +83,40 @@ none:
   ret ptr null
 }
 
-define ptr @gputok_list_ids(ptr %self, ptr %arguments, i64 %count) {
-  %address = call i64 @argument(ptr %arguments, i64 0)
-  %n = call i64 @argument(ptr %arguments, i64 1)
-  %width = call i64 @argument(ptr %arguments, i64 2)
-  %entries = call i64 @argument(ptr %arguments, i64 3)
-  %known = call i64 @argument(ptr %arguments, i64 4)
-  %ids = inttoptr i64 %address to ptr
-  %table = inttoptr i64 %entries to ptr
-  %narrow = icmp eq i64 %width, 2
-  %list = call ptr @new_list(ptr %ids, i64 %n, i1 %narrow, ptr %table, i64 %known)
+define ptr @gputok_list_ids(ptr %self, ptr %raw) {
+  %list = call ptr @new_list(ptr %raw)
   ret ptr %list
 }
 
-; The ids of a text, their number; or a negative number, as an object too
+; The number of characters of the texts in a list; -1: not all are str
+define ptr @gputok_measure(ptr %self, ptr %texts) {
+  %get = call ptr @python(i64 12)
+  %measure = call ptr @python(i64 20)
+  %size = call ptr @python(i64 21)
+  %count = call i64 %size(ptr %texts)
+  br label %test
+test:
+  %i = phi i64 [ 0, %0 ], [ %next, %add ]
+  %sum = phi i64 [ 0, %0 ], [ %longer, %add ]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %look, label %done
+look:
+  %text = call ptr %get(ptr %texts, i64 %i)
+  %is_text = call i1 @has_type(ptr %text, i64 4)
+  br i1 %is_text, label %add, label %done
+add:
+  %n = call i64 %measure(ptr %text)
+  %longer = add i64 %sum, %n
+  %next = add i64 %i, 1
+  br label %test
+done:
+  %result = phi i64 [ %sum, %test ], [ -1, %look ]
+  %number = call ptr @python(i64 5)
+  %object = call ptr %number(i64 %result)
+  ret ptr %object
+}
+
+; The ids of a text, uint32 in a bytes object, and their number; or a negative number, as an object too
 define internal { ptr, i64 } @ids_of(ptr %call, ptr %text, i64 %flags) {
   %slots = alloca [4 x i64]
   %size_at = alloca i64
@@ -133,18 +166,13 @@ look:
   br i1 %not_refused, label %make, label %refused
 make:
   %ids_at = getelementptr i64, ptr %call, i64 4
-  %ids_address = load i64, ptr %ids_at
-  %ids = inttoptr i64 %ids_address to ptr
-  %shared_at = getelementptr i64, ptr %call, i64 5
-  %shared_address = load i64, ptr %shared_at
-  %shared = inttoptr i64 %shared_address to ptr
-  %known_at = getelementptr i64, ptr %shared, i64 1
-  %known = load atomic i64, ptr %known_at acquire, align 8
-  %table = load ptr, ptr %shared
-  %list = call ptr @new_list(ptr %ids, i64 %n, i1 0, ptr %table, i64 %known)
-  %with_list = insertvalue { ptr, i64 } undef, ptr %list, 0
-  %listed = insertvalue { ptr, i64 } %with_list, i64 %n, 1
-  ret { ptr, i64 } %listed
+  %ids = load ptr, ptr %ids_at
+  %copy = call ptr @python(i64 11)
+  %n_bytes = shl i64 %n, 2
+  %raw = call ptr %copy(ptr %ids, i64 %n_bytes)
+  %with_ids = insertvalue { ptr, i64 } undef, ptr %raw, 0
+  %copied = insertvalue { ptr, i64 } %with_ids, i64 %n, 1
+  ret { ptr, i64 } %copied
 refused:
   %why = phi i64 [ -1, %measure ], [ -1, %ran ], [ %n, %look ]
   %number = call ptr @python(i64 5)
@@ -173,23 +201,24 @@ define internal ptr @field(ptr %maker, i64 %number) {
   ret ptr %object
 }
 
-define internal void @put_shared(ptr %tuple, i64 %at, ptr %object) {
+define internal void @put_shared(ptr %items, i64 %at, ptr %object) {
   %share = call ptr @python(i64 3)
   call void %share(ptr %object)
-  %put = call ptr @python(i64 10)
-  %status = call i32 %put(ptr %tuple, i64 %at, ptr %object)
+  %item = getelementptr ptr, ptr %items, i64 %at
+  store ptr %object, ptr %item
   ret void
 }
 
-; Python's garbage collector need not look at the ids and the tuple: the encoding alone has them, and neither refers to it
-define internal ptr @encoding_of(ptr %maker, ptr %text, i64 %special) {
+; An encoding, and true; or, and false, an object that says why there is none, or null.
+; Python's garbage collector need not look at the tuple: the encoding alone has it, and it does not refer to the encoding
+define internal { ptr, i1 } @encoding_of(ptr %maker, ptr %text, i64 %special) {
   %busy = atomicrmw xchg ptr %maker, i64 1 acquire
   %free = icmp eq i64 %busy, 0
   br i1 %free, label %encode, label %taken
 taken:
   %number = call ptr @python(i64 5)
   %reason = call ptr %number(i64 -3)
-  ret ptr %reason
+  br label %plain
 encode:
   %call = call ptr @field(ptr %maker, i64 1)
   %found = call { ptr, i64 } @ids_of(ptr %call, ptr %text, i64 %special)
@@ -206,25 +235,30 @@ encode:
   %good = and i1 %simple, %got
   br i1 %good, label %wrap, label %plain
 plain:
-  ret ptr %ids
+  %other = phi ptr [ %reason, %taken ], [ %ids, %encode ]
+  %without = insertvalue { ptr, i1 } { ptr undef, i1 false }, ptr %other, 0
+  ret { ptr, i1 } %without
 wrap:
   %new_tuple = call ptr @python(i64 9)
   %tuple = call ptr %new_tuple(i64 6)
   %has_tuple = icmp ne ptr %tuple, null
   br i1 %has_tuple, label %fill, label %drop_ids
 fill:
+  %field_at = getelementptr i64, ptr @gputok_integers, i64 3
+  %items_field = load i64, ptr %field_at
+  %items = getelementptr i8, ptr %tuple, i64 %items_field
   %object = call ptr @field(ptr %maker, i64 5)
-  call void @put_shared(ptr %tuple, i64 0, ptr %object)
-  %put = call ptr @python(i64 10)
-  %status = call i32 %put(ptr %tuple, i64 1, ptr %ids)
-  call void @put_shared(ptr %tuple, i64 2, ptr %text)
+  call void @put_shared(ptr %items, i64 0, ptr %object)
+  %second = getelementptr ptr, ptr %items, i64 1
+  store ptr %ids, ptr %second
+  call void @put_shared(ptr %items, i64 2, ptr %text)
   %special_number = add i64 %special, 6
   %special_object = call ptr @field(ptr %maker, i64 %special_number)
-  call void @put_shared(ptr %tuple, i64 3, ptr %special_object)
+  call void @put_shared(ptr %items, i64 3, ptr %special_object)
   %none = call ptr @field(ptr %maker, i64 8)
-  call void @put_shared(ptr %tuple, i64 4, ptr %none)
+  call void @put_shared(ptr %items, i64 4, ptr %none)
   %flags = call ptr @field(ptr %maker, i64 9)
-  call void @put_shared(ptr %tuple, i64 5, ptr %flags)
+  call void @put_shared(ptr %items, i64 5, ptr %flags)
   %kind = call ptr @field(ptr %maker, i64 2)
   %allocate = call ptr @field(ptr %maker, i64 3)
   %encoding = call ptr %allocate(ptr %kind, i64 0)
@@ -232,27 +266,21 @@ fill:
   %release = call ptr @python(i64 8)
   br i1 %has_encoding, label %set, label %drop_tuple
 set:
-  %name = call ptr @field(ptr %maker, i64 4)
   %untrack = call ptr @python(i64 19)
-  call void %untrack(ptr %ids)
   call void %untrack(ptr %tuple)
-  %set_attribute = call ptr @python(i64 11)
-  %failed = call i32 %set_attribute(ptr %encoding, ptr %name, ptr %tuple)
-  call void %release(ptr %tuple)
-  %is_set = icmp eq i32 %failed, 0
-  br i1 %is_set, label %done, label %drop_encoding
-done:
-  ret ptr %encoding
-drop_encoding:
-  call void %release(ptr %encoding)
-  ret ptr null
+  %offset_at = getelementptr i64, ptr %maker, i64 4
+  %offset = load i64, ptr %offset_at
+  %attribute = getelementptr i8, ptr %encoding, i64 %offset
+  store ptr %tuple, ptr %attribute
+  %with = insertvalue { ptr, i1 } { ptr undef, i1 true }, ptr %encoding, 0
+  ret { ptr, i1 } %with
 drop_tuple:
   call void %release(ptr %tuple)
-  ret ptr null
+  ret { ptr, i1 } zeroinitializer
 drop_ids:
   %release_ids = call ptr @python(i64 8)
   call void %release_ids(ptr %ids)
-  ret ptr null
+  ret { ptr, i1 } zeroinitializer
 }
 
 define ptr @gputok_encode_one(ptr %self, ptr %arguments, i64 %count) {
@@ -261,8 +289,9 @@ define ptr @gputok_encode_one(ptr %self, ptr %arguments, i64 %count) {
   %maker = inttoptr i64 %address to ptr
   %text_at = getelementptr ptr, ptr %arguments, i64 1
   %text = load ptr, ptr %text_at
-  %found = call ptr @encoding_of(ptr %maker, ptr %text, i64 %special)
-  ret ptr %found
+  %found = call { ptr, i1 } @encoding_of(ptr %maker, ptr %text, i64 %special)
+  %object = extractvalue { ptr, i1 } %found, 0
+  ret ptr %object
 }
 
 define ptr @gputok_claim(ptr %self, ptr %arguments, i64 %count) {
@@ -274,6 +303,7 @@ define ptr @gputok_claim(ptr %self, ptr %arguments, i64 %count) {
   ret ptr %answer
 }
 
+; A list of encodings; if not all are encodings, a tuple with the list
 define ptr @gputok_encode_each(ptr %self, ptr %arguments, i64 %count) {
   %address = call i64 @argument(ptr %arguments, i64 0)
   %n = call i64 @argument(ptr %arguments, i64 2)
@@ -289,6 +319,7 @@ define ptr @gputok_encode_each(ptr %self, ptr %arguments, i64 %count) {
   br i1 %made, label %test, label %none
 test:
   %i = phi i64 [ 0, %0 ], [ %next, %store ]
+  %all = phi i1 [ true, %0 ], [ %still, %store ]
   %more = icmp slt i64 %i, %n
   br i1 %more, label %encode, label %done
 encode:
@@ -296,15 +327,29 @@ encode:
   %is_there = icmp ne ptr %text, null
   br i1 %is_there, label %with_text, label %drop
 with_text:
-  %found = call ptr @encoding_of(ptr %maker, ptr %text, i64 %special)
-  %got = icmp ne ptr %found, null
+  %found = call { ptr, i1 } @encoding_of(ptr %maker, ptr %text, i64 %special)
+  %object = extractvalue { ptr, i1 } %found, 0
+  %is_encoding = extractvalue { ptr, i1 } %found, 1
+  %still = and i1 %all, %is_encoding
+  %got = icmp ne ptr %object, null
   br i1 %got, label %store, label %drop
 store:
-  %status = call i32 %put(ptr %list, i64 %i, ptr %found)
+  %status = call i32 %put(ptr %list, i64 %i, ptr %object)
   %next = add i64 %i, 1
   br label %test
 done:
+  br i1 %all, label %whole, label %wrap
+whole:
   ret ptr %list
+wrap:
+  %new_tuple = call ptr @python(i64 9)
+  %tuple = call ptr %new_tuple(i64 1)
+  %has_tuple = icmp ne ptr %tuple, null
+  br i1 %has_tuple, label %fill, label %drop
+fill:
+  %put_in_tuple = call ptr @python(i64 10)
+  %filled = call i32 %put_in_tuple(ptr %tuple, i64 0, ptr %list)
+  ret ptr %tuple
 drop:
   %release = call ptr @python(i64 8)
   call void %release(ptr %list)
@@ -312,6 +357,7 @@ drop:
 none:
   ret ptr null
 }
+
 define internal ptr @of_classes(i64 %number) {
   %where = getelementptr [13 x ptr], ptr @gputok_classes, i64 0, i64 %number
   %object = load ptr, ptr %where
@@ -424,12 +470,12 @@ wait:
   %goes_on = icmp eq i64 %paused, 0
   br i1 %goes_on, label %encode, label %leave
 encode:
-  %found = call ptr @encoding_of(ptr %maker, ptr %text, i64 %special)
-  %got = icmp ne ptr %found, null
-  br i1 %got, label %check, label %done
-check:
-  %is_encoding = call i1 @has_type(ptr %found, i64 5)
-  br i1 %is_encoding, label %done, label %finish
+  %either = call { ptr, i1 } @encoding_of(ptr %maker, ptr %text, i64 %special)
+  %found = extractvalue { ptr, i1 } %either, 0
+  %is_encoding = extractvalue { ptr, i1 } %either, 1
+  %failed = icmp eq ptr %found, null
+  %is_done = or i1 %is_encoding, %failed
+  br i1 %is_done, label %done, label %finish
 finish:
   %special_number = add i64 %special, 6
   %special_object = call ptr @field(ptr %maker, i64 %special_number)
@@ -450,7 +496,7 @@ other:
   call void %release_found(ptr %none)
   br label %leave
 done:
-  %result = phi ptr [ %found, %encode ], [ %found, %check ], [ %finished, %finish ]
+  %result = phi ptr [ %found, %encode ], [ %finished, %finish ]
   %release = call ptr @python(i64 8)
   call void %release(ptr %state)
   ret ptr %result
@@ -465,41 +511,41 @@ error:
   ret ptr null
 }
 
-; The property Encoding.ids: a copy of a list of ids without padding is made here
+; The property Encoding.ids: a list of ids without padding is made here
 define ptr @gputok_ids(ptr %nothing, ptr %encoding) {
   %one = alloca ptr
   store ptr %encoding, ptr %one
-  %get = call ptr @python(i64 16)
-  %attribute = call ptr @of_classes(i64 9)
-  %later = call ptr %get(ptr %encoding, ptr %attribute)
-  %has_later = icmp ne ptr %later, null
-  br i1 %has_later, label %look, label %error
+  %is_ours = call i1 @has_type(ptr %encoding, i64 5)
+  br i1 %is_ours, label %look, label %leave
 look:
+  %offset_of = call ptr @of_classes(i64 9)
+  %offset = ptrtoint ptr %offset_of to i64
+  %attribute = getelementptr i8, ptr %encoding, i64 %offset
+  %later = load ptr, ptr %attribute
   %none = call ptr @of_classes(i64 8)
-  %is_none = icmp eq ptr %later, %none
-  br i1 %is_none, label %leave, label %read
+  %is_set = icmp ne ptr %later, null
+  %is_some = icmp ne ptr %later, %none
+  %is_made = and i1 %is_set, %is_some
+  br i1 %is_made, label %read, label %leave
 read:
   %item = call ptr @python(i64 15)
   %flags = call ptr %item(ptr %later, i64 5)
   %zero = call ptr @of_classes(i64 11)
   %is_whole = icmp eq ptr %flags, %zero
   %ids = call ptr %item(ptr %later, i64 1)
-  %is_list = call i1 @has_type(ptr %ids, i64 10)
-  %is_simple = and i1 %is_whole, %is_list
-  br i1 %is_simple, label %copy, label %leave
-copy:
-  %slice = call ptr @python(i64 18)
-  %copied = call ptr %slice(ptr %ids, i64 0, i64 9223372036854775807)
+  %is_bytes = call i1 @has_type(ptr %ids, i64 10)
+  %is_simple = and i1 %is_whole, %is_bytes
+  br i1 %is_simple, label %list, label %leave
+list:
+  %share = call ptr @python(i64 3)
+  call void %share(ptr %ids)
+  %made = call ptr @new_list(ptr %ids)
   %release = call ptr @python(i64 8)
-  call void %release(ptr %later)
-  ret ptr %copied
+  call void %release(ptr %ids)
+  ret ptr %made
 leave:
-  %release_later = call ptr @python(i64 8)
-  call void %release_later(ptr %later)
   %function = call ptr @of_classes(i64 12)
   %invoke = call ptr @python(i64 17)
   %in_python = call ptr %invoke(ptr %function, ptr %one, i64 1, ptr null)
   ret ptr %in_python
-error:
-  ret ptr null
 }

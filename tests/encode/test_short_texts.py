@@ -510,7 +510,7 @@ def test_calls_with_many_limits():
         assert array["input_ids"].tolist() == [ids] and array["attention_mask"].dtype == np.int64
     kept = steps.kept.variants.values()
     assert 1 < len(kept) <= 64
-    assert {id(texts_of(one)._engine) for one in kept} == {id(texts_of(steps)._engine)}
+    assert {id(texts_of(one).engine) for one in kept} == {id(texts_of(steps).engine)}
 
 
 DECODERS = [

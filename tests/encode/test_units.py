@@ -92,7 +92,7 @@ def small_cache(tokenizer, monkeypatch):
     texts = texts_of(tokenizer.pipeline)
     monkeypatch.setattr(texts, "_maker", None)
     texts._free.clear()
-    texts._free.append(text_engine.Scratch(texts._engine))
+    texts._free.append(text_engine.Scratch(texts.engine))
     monkeypatch.undo()
     monkeypatch.setattr(text_engine, "RENEWED_AFTER", 100)
     monkeypatch.setattr(texts, "_maker", None)

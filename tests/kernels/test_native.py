@@ -2,7 +2,6 @@
 
 import ast
 import inspect
-import itertools
 import os
 import pathlib
 import pickle
@@ -346,23 +345,31 @@ print(preparation.compiled, preparation.seconds > 0)
 
 @needs_library
 def test_lists_of_ids():
-    """Objects of a table, and new objects for ids that the table lacks; each list owns its items."""
-    list_ids = choose().builtins.list_ids
-    objects = np.arange(3000).astype(object)
-    table = objects.__array_interface__["data"][0]
+    """Shared objects, and new objects for larger ids; each list owns its items."""
+    code = choose().builtins
     ids = np.random.default_rng(0).integers(0, 60_000, 5000)
     ids[::50] = 2500
-    before = sys.getrefcount(objects[2500])
-    for dtype, known in itertools.product((np.uint16, np.uint32), (0, 1, 3000)):
-        given = ids.astype(dtype)
-        found = list_ids(given.__array_interface__["data"][0], len(given), given.itemsize, table, known)
+    raw = ids.astype(np.uint32).tobytes()
+    for n in (0, 3000, 1000, 40_000):
+        code.share_integers(n)
+        found = code.list_ids(raw)
         assert found == ids.tolist()
-        assert list_ids(given.__array_interface__["data"][0], 0, given.itemsize, table, known) == []
+        one = found[0]
+        if n >= 3000:
+            assert code.list_ids(raw)[0] is one
+        before = sys.getrefcount(one)
         del found
-    after = sys.getrefcount(objects[2500])
-    assert after == before
-    large = np.array([2**32 - 1], np.uint32)
-    assert list_ids(large.__array_interface__["data"][0], 1, 4, table, 3000) == [2**32 - 1]
+        assert sys.getrefcount(one) <= before - np.count_nonzero(ids == 2500) * (n >= 3000)
+    assert code.list_ids(b"") == [] and code.list_ids(b"\xff" * 4) == [2**32 - 1]
+    with pytest.raises(TypeError):
+        code.list_ids([1])
+
+
+@needs_library
+def test_the_length_of_texts():
+    measure = choose().builtins.measure
+    assert measure([]) == 0 and measure(["", "é漢🙂", "a" * 1000]) == 1003
+    assert measure(["a", b"a"]) == measure(["a", None]) == measure([type("S", (str,), {})("a")]) == -1
 
 
 @needs_library
@@ -371,6 +378,7 @@ def test_texts_that_a_builtin_encodes(shared_tokenizer):
     from gputok.kernels.cpu.short_texts.encode import LONGEST
 
     import gputok
+    from gputok.pipeline import encode_batch
     from gputok.pipeline.encode_text import texts_of
 
     tokenizer = gputok.Tokenizer.from_file(str(shared_tokenizer("llama3")))
@@ -383,7 +391,9 @@ def test_texts_that_a_builtin_encodes(shared_tokenizer):
         "a b " * (LONGEST // 4),
         "a b " * (LONGEST // 4) + "c",
     ]
-    wanted = [tokenizer.encode_batch_fast([(text, "")])[0].ids for text in texts]
+    inputs = [(text,) for text in texts]
+    packed = encode_batch.encode(tokenizer.pipeline, inputs, False, True, offsets=False)
+    wanted = [encoding.ids for encoding in packed]
     wrong = []
 
     def encode():
@@ -400,7 +410,7 @@ def test_texts_that_a_builtin_encodes(shared_tokenizer):
     for thread in threads:
         thread.join()
     assert not wrong
-    engine = texts_of(tokenizer.pipeline)._engine
+    engine = texts_of(tokenizer.pipeline).engine
     memory = engine.free[-1]
     assert engine.ids_of(memory.steps.given, texts[-1], 0) == -1
     with pytest.raises(UnicodeEncodeError, match="surrogates not allowed"):

@@ -1,0 +1,127 @@
+"""Makes the attributes of an encoding when they are asked for: those that follow from its ids."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gputok.encoding.columns import DTYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gputok.encoding.columns import Column
+    from gputok.pipeline.frame import Frame
+    from gputok.pipeline.pipeline import Pipeline
+    from gputok.pipeline.text_engine import Engine
+
+ID = 4  # bytes of an id in `Made`
+CUT, PADDED = 1, 2
+
+Made = tuple[Any, bytes, Any, int, Any, int]
+"""The contents of a new Encoding: the maker of its attributes, its ids (uint32), what was encoded, 1 if special tokens were added,
+what else the maker keeps, and the sum of CUT, if truncation cut tokens off, and PADDED."""
+
+
+class Attributes:
+    """The attributes of encodings whose ids are known, apart from positions; see `gputok.encoding.encoding.Later`.
+
+    Args:
+        pipeline: the parts of the tokenizer.
+        engine: what encodes texts.
+    """
+
+    def __init__(self, pipeline: Pipeline, engine: Engine) -> None:
+        self._padding, self._list_ids = pipeline.padding, engine.list_ids
+        self._spell, self._odd = pipeline.names.spelling.__getitem__, pipeline.odd_tokens
+        self._flags = 0 if pipeline.padding is None else PADDED
+
+    def _frame(self, made: Made) -> Frame:
+        """The special tokens around the texts."""
+        raise NotImplementedError
+
+    def _lengths(self, made: Made) -> list[int]:
+        """The number of tokens of each text."""
+        raise NotImplementedError
+
+    def overflows(self, made: Made) -> bool:
+        """Returns True if truncation cut tokens off."""
+        return bool(made[5] & CUT)
+
+    def length(self, made: Made) -> int:
+        """Returns the number of tokens."""
+        n = len(made[1]) // ID
+        return n + self._missing(n)
+
+    def column(self, made: Made, name: str) -> Column | None:
+        """Makes a column as an array; None for columns that are seldom read."""
+        if self._padding is None and name == "ids":
+            return np.frombuffer(made[1], np.uint32)
+        make = _COLUMNS.get(name)
+        return None if make is None else np.array(make(self, made), DTYPES[name])
+
+    def ids(self, made: Made) -> list[int]:
+        """Makes `Encoding.ids`."""
+        found = self._list_ids(made[1])
+        return found if self._padding is None else self._padded(found, self._padding.pad_id)
+
+    def type_ids(self, made: Made) -> list[int]:
+        """Makes `Encoding.type_ids`."""
+        return self._column(made, "type_ids", self._padding and self._padding.pad_type_id)
+
+    def special_tokens_mask(self, made: Made) -> list[int]:
+        """Makes `Encoding.special_tokens_mask`."""
+        return self._column(made, "special_tokens_mask", 1)
+
+    def attention_mask(self, made: Made) -> list[int]:
+        """Makes `Encoding.attention_mask`."""
+        return self._padded([1] * (len(made[1]) // ID), 0)
+
+    def tokens(self, made: Made) -> list[str] | None:
+        """Makes `Encoding.tokens`; None if the text of a token depends on more than its id."""
+        ids = self._list_ids(made[1])
+        if self._odd and not self._odd.isdisjoint(ids):
+            return None
+        frame = self._frame(made)
+        at = frame.n_before
+        found: list[str] = [*frame.before["tokens"]]
+        for n, after in zip(self._lengths(made), frame.around[1:], strict=True):
+            found += map(self._spell, ids[at : at + n])
+            found += after["tokens"]
+            at += n + len(after["ids"])
+        return found if self._padding is None else self._padded(found, self._padding.pad_token)
+
+    def _column(self, made: Made, name: str, filler: Any, of_text: Any = None) -> list[Any]:
+        """A column in which all tokens of a text have one value; of_text: the value, if the frame has another one."""
+        frame = self._frame(made)
+        found = [*frame.before[name]]
+        for text, n, after in zip(frame.texts, self._lengths(made), frame.around[1:], strict=True):
+            found += [text[name] if of_text is None else of_text] * n
+            found += after[name]
+        return self._padded(found, filler)
+
+    def _missing(self, n: int) -> int:
+        """The number of padding tokens of an encoding of n other tokens."""
+        padding = self._padding
+        if padding is None:
+            return 0
+        length = n if padding.length is None else padding.length
+        if padding.pad_to_multiple_of:
+            length += -length % padding.pad_to_multiple_of
+        return max(length - n, 0)
+
+    def _padded(self, column: list[Any], filler: Any) -> list[Any]:
+        if self._padding is None or not (missing := self._missing(len(column))):
+            return column
+        more = [filler] * missing
+        return column + more if self._padding.direction == "right" else more + column
+
+
+_COLUMNS: dict[str, Callable[[Attributes, Made], list[int]]] = {
+    "ids": Attributes.ids,
+    "type_ids": Attributes.type_ids,
+    "special": Attributes.special_tokens_mask,
+    "attention": Attributes.attention_mask,
+}
+"""Column -> the method that makes it."""
