@@ -1173,10 +1173,13 @@ class Tokenizer:
             if found is not None:
                 return found
         from gputok.pipeline import encode_batch
+        from gputok.pipeline.encode_pairs import pairs_of
 
         given = [sequence] if pair is None else [sequence, pair]
         given = tuple(encode_batch.check_sequence(one, is_pretokenized) for one in given)
         pipeline = self._limited(padding, truncation)
+        if (pairs := pairs_of(pipeline)) and (encodings := pairs.encode([given], add_special_tokens)):
+            return encodings[0]
         return encode_batch.encode(pipeline, [given], is_pretokenized, add_special_tokens, offsets=True)[0]
 
     def encode_batch(
@@ -1213,6 +1216,7 @@ class Tokenizer:
             [[0, 1, 2], [0, 1]]
         """
         from gputok.pipeline import encode_batch
+        from gputok.pipeline.encode_pairs import pairs_of
         from gputok.pipeline.encode_text import encode_all, texts_of
 
         pipeline = self._limited(padding, truncation)
@@ -1221,6 +1225,8 @@ class Tokenizer:
             if found is not None:
                 return found
         inputs = encode_batch.check_inputs(input, is_pretokenized)
+        if (pairs := pairs_of(pipeline)) and (found := pairs.encode(inputs, add_special_tokens, threads)):
+            return found
         return encode_batch.encode(
             pipeline, inputs, is_pretokenized, add_special_tokens, offsets=True, threads=threads
         )
@@ -1252,6 +1258,7 @@ class Tokenizer:
             TypeError: an input is no text and no pair; the message names its number.
         """
         from gputok.pipeline import encode_batch
+        from gputok.pipeline.encode_pairs import pairs_of
         from gputok.pipeline.encode_text import bare_texts_of, encode_all
 
         pipeline = self._limited(padding, truncation)
@@ -1260,6 +1267,9 @@ class Tokenizer:
             if found is not None:
                 return found
         inputs = encode_batch.check_inputs(input, is_pretokenized)
+        pairs = pairs_of(pipeline, bare=True)
+        if pairs and (found := pairs.encode(inputs, add_special_tokens, threads)):
+            return found
         return encode_batch.encode(
             pipeline, inputs, is_pretokenized, add_special_tokens, offsets=False, threads=threads
         )

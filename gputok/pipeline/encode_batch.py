@@ -216,10 +216,10 @@ def _finish(pipeline: Pipeline, inputs: Positions, sequences: list[Rows], add_sp
     room = truncation.room(pipeline.num_special_tokens_to_add(pair) if add_special_tokens else 0)
     if room > 0 and not np.count_nonzero(_lengths(sequences) > room):
         return _Part(inputs, process_rows(processor, sequences, add_special_tokens), *_NO_OVERFLOW, {})
-    targets = _targets([rows.lengths for rows in sequences], room, truncation.strategy)
+    aims = targets([rows.lengths for rows in sequences], room, truncation.strategy)
     cut = [
         rows.truncate(target, truncation.stride, truncation.direction)
-        for rows, target in zip(sequences, targets, strict=True)
+        for rows, target in zip(sequences, aims, strict=True)
     ]
     kept = [rows for rows, _, _ in cut]
     if not pair:
@@ -241,7 +241,7 @@ def _finish(pipeline: Pipeline, inputs: Positions, sequences: list[Rows], add_sp
     return _Part(inputs[simple], rows, *_NO_OVERFLOW, others)
 
 
-def _targets(lengths: list[Positions], room: int, strategy: str) -> list[Positions]:
+def targets(lengths: list[Positions], room: int, strategy: str) -> list[Positions]:
     """Returns to how many tokens each sequence is cut, so that an encoding has at most `room` tokens.
 
     lengths: of the first sequences, and of the second sequences of pairs: int64[m] each, as the result.
@@ -316,8 +316,8 @@ def post_process(
         n_added = pipeline.num_special_tokens_to_add(pair is not None) if add_special_tokens else 0
         copies = [first] if second is None else [first, second]
         lengths = [np.array([len(copy)]) for copy in copies]
-        targets = _targets(lengths, truncation.room(n_added), truncation.strategy)
-        for copy, target in zip(copies, targets, strict=True):
+        aims = targets(lengths, truncation.room(n_added), truncation.strategy)
+        for copy, target in zip(copies, aims, strict=True):
             copy.truncate(int(target[0]), truncation.stride, truncation.direction)
     finished = process_one(pipeline.post_processor, first, second, add_special_tokens)
     if pipeline.padding is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gputok.pipeline.encode_pairs import pairs_of
 from gputok.pipeline.encode_superwords import BySuperwords
 from gputok.pipeline.encode_text import texts_of
 from gputok.pipeline.encode_units import Walked, engine_of
@@ -44,10 +45,14 @@ def _short(pipeline: Pipeline) -> str:
     longest = -1 if texts is None else texts.longest
     if longest < 0:
         return "steps: a component, or what the post-processor adds, is not written as a step of the kernel for short texts"
-    return (
-        f"handle: for texts of up to {longest:,} bytes; pairs, lists of words and the parts that truncation cuts off take the "
-        "steps"
-    )
+    found, pairs = f"handle: for texts of up to {longest:,} bytes", pairs_of(pipeline)
+    if pairs is None:
+        found += "; pairs and lists of words take the steps, since the post-processor adds tokens even if none are wanted"
+    elif not pairs.joins_two:
+        found += ", also in lists of words; pairs take the steps, since the post-processor does not put both texts in order"
+    else:
+        found += ", also in pairs and lists of words"
+    return f"{found}; the parts that truncation cuts off take the steps"
 
 
 _RANDOM = "the model may encode the same word in different ways"

@@ -32,6 +32,8 @@ class Kept(_Once):
     Attributes:
         texts: makes encodings (`encode_text.Texts`); None: not made yet; False: a handle can't hold the pipeline.
         bare_texts: the same, for encodings without offsets, words and texts of tokens.
+        pairs: what encodes pairs and lists of words (`encode_pairs.Pairs`): True -> without offsets, words and texts of tokens,
+            False -> with them; False: `encode_batch` encodes them.
         engines: what encodes texts.
         decodings: what decodes ids (`decode_ids`): True -> without special tokens, False -> with them.
         variants: other pipelines that were made of this one, by what they differ in.
@@ -42,5 +44,6 @@ class Kept(_Once):
 
     def __init__(self) -> None:
         self.engines = Engines()
+        self.pairs: dict[bool, Any] = {}
         self.decodings: dict[bool, Any] = {}
         self.variants: dict[Hashable, Any] = {}

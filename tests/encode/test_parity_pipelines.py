@@ -228,6 +228,22 @@ def check(seed: int) -> None:
             answer(lambda b, t=t: list(map(view, t.encode_batch(b))), batch) for t in (ours, theirs)
         )
         assert found == expected, (where, "a batch")
+    words = [text.split(" ") for text in inputs]
+    of_words = [*zip(words[::2], words[1::2], strict=True)]
+    for one in [(words[0],), *of_words]:
+        found, expected = (
+            answer(lambda *a, t=t: view(t.encode(*a, is_pretokenized=True, add_special_tokens=special)), *one)
+            for t in (ours, theirs)
+        )
+        assert found == expected, (where, one)
+    for batch, is_pretokenized in (([*inputs, *pairs], False), (words, True), (of_words, True)):
+        options = {"is_pretokenized": is_pretokenized, "add_special_tokens": special}
+        for method in ("encode_batch", "encode_batch_fast"):
+            found, expected = (
+                answer(lambda b, t=t: [*map(view, getattr(t, method)(b, **options))], batch)  # noqa: B023, called at once
+                for t in (ours, theirs)
+            )
+            assert found == expected, (where, method, batch)
     if ours.truncation is None and ours.padding is None:
         expected = answer(
             lambda: [theirs.encode(one, add_special_tokens=special).ids for one in inputs],

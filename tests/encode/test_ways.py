@@ -49,7 +49,9 @@ def test_real_tokenizers(shared_tokenizer, name, unit, engine):
     assert found.way.unit is unit and isinstance(engine_of(found), engine)
     assert found.way is found.way and engine_of(found) is engine_of(found)
     sentences = ways(found)
-    assert sentences["short texts"].startswith("handle: for texts of up to 262,144 bytes; pairs,")
+    assert sentences["short texts"].startswith(
+        "handle: for texts of up to 262,144 bytes, also in pairs and lists of words;"
+    )
     assert sentences["other texts"].startswith("walk: ")
 
 
