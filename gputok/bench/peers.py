@@ -64,7 +64,7 @@ def train_by_recipe(job: Job, *, package: str) -> Train:
         tokenizer.train([text], trainer, **ours)
         tokenizer.save(output)
 
-    importlib.import_module(f"{package}.trainers")
+    recipe(job.model, package=package)  # imports the classes, at their first use
     return train
 
 
