@@ -105,6 +105,34 @@ def test_save_vocabulary(tmp_path):
     assert [token.value for token in models.BPE.from_file(*paths).tokenize("abb")] == ["ab", "b"]
 
 
+@pytest.mark.parametrize("as_files", [False, True])
+@pytest.mark.parametrize(
+    "template", [None, "{{ messages }}", {"default": "{{ a }}", "tool_use": "{{ b }}"}], ids=type
+)
+def test_save_chat_templates(template, as_files, tmp_path):
+    """The settings and the files are those of `transformers`."""
+    ours = Tokenizer(models.WordLevel({"so": 0}))
+    import tokenizers
+
+    theirs = tokenizers.Tokenizer.from_str(ours.to_str())
+    found = []
+    for name, one in (
+        ("ours", PreTrainedTokenizer(ours, chat_template=template)),
+        ("theirs", hf.PreTrainedTokenizerFast(tokenizer_object=theirs, chat_template=template)),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        settings, paths = one.save_chat_templates(folder, {"a": 1, "chat_template": "old"}, None, as_files)
+        files = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*.jinja")}
+        assert len(paths) == len(files)
+        found.append((settings, files))
+    assert found[0] == found[1]
+
+
+def test_added_vocabularies(pair):
+    assert list(pair[0].get_added_vocab().items()) == list(pair[1].get_added_vocab().items()) != []
+
+
 def test_clean_up_tokenization(pair):
     text = "so it 's n't , is it ? ' yes ' !  I 'm we 've you 're ."
     assert pair[0].clean_up_tokenization(text) == pair[1].clean_up_tokenization(text)

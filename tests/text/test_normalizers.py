@@ -653,6 +653,15 @@ def test_normalized_string_split(behavior):
             assert strings_of(one) == strings_of(two), (ascii(string), pattern)
 
 
+def test_normalized_string_for_each():
+    for string in ["", "e\u0301 ﬁ", *random_strings(14, 20)]:
+        seen = {}
+        for package in (gputok, tokenizers):
+            text = package.NormalizedString(string)
+            text.nfkc(), text.for_each(seen.setdefault(package, []).append)
+        assert seen[gputok] == seen[tokenizers]
+
+
 def test_normalized_string_refuses():
     text = gputok.NormalizedString("abc")
     with pytest.raises(ValueError, match="merged_with_next"):
