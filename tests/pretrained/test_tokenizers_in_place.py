@@ -63,6 +63,11 @@ def test_installing_after_an_import_is_an_error(tmp_path):
         "import tokenizers\nfrom gputok import install_as_tokenizers\ninstall_as_tokenizers()\n"
     )
     assert "tokenizers was imported before: call" in run([str(script)], tmp_path).stderr
+    # In a process that multiprocessing started, the script has a second name
+    script.write_text(
+        "import sys\nsys.modules['__mp_main__'] = sys.modules['__main__']\n" + script.read_text()
+    )
+    assert "tokenizers was imported before: call" in run([str(script)], tmp_path).stderr
     script.write_text(
         "import transformers.tokenization_utils_tokenizers, gputok\ngputok.install_as_tokenizers()\n"
     )
