@@ -1874,7 +1874,7 @@ def _is_of_superwords(trainer: Trainer) -> TypeGuard[SuperBpeTrainer]:
     return module is not None and isinstance(trainer, module.SuperBpeTrainer)
 
 
-def _scaled(trainer: Trainer, scale: Fraction) -> Trainer:
+def _scaled(trainer: Trainer, scale: Fraction | int) -> Trainer:
     """Returns the trainer with a `min_frequency` for weighted counts."""
     least = getattr(trainer, "min_frequency", 0)
     if scale == 1 or not least:

@@ -65,6 +65,7 @@ class Frames(io.RawIOBase):
             n = min(len(target), len(self._now))
             target[:n], self._now = self._now[:n], self._now[n:]
             return n
+        assert self._rest is not None
         return self._rest.readinto(target)
 
     def close(self) -> None:

@@ -120,7 +120,7 @@ class Lender:
             memory = _new_memory(n_bytes)
         lent = (ctypes.c_uint8 * n_bytes).from_buffer(memory.data)
         weakref.finalize(lent, self._spare.append, memory).atexit = False
-        return np.frombuffer(lent, np.uint8)
+        return np.frombuffer(memoryview(lent), np.uint8)
 
 
 def _new_memory(n_bytes: int) -> np.ndarray:
