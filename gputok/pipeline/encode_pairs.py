@@ -116,11 +116,8 @@ class Pairs(Attributes):
         sequences = [sequence for given in inputs for sequence in given]
         if not sequences or isinstance(sequences[0], str):
             return self._texts.ids_of_each(sequences, threads)
-        found = self._texts.ids_of_each([word for words in sequences for word in words], threads)
-        if found is None:
-            return None
-        ids = iter(found)
-        return [b"".join(itertools.islice(ids, len(words))) for words in sequences]
+        words = [word for words in sequences for word in words]
+        return self._texts.ids_of_each(words, threads, [*map(len, sequences)])
 
     def _joined(self, inputs: Sequence[Given], found: list[bytes], special: int) -> list[_Joined] | None:
         """Cuts and joins the texts of each input; None: a cut raises an error, or leaves too little."""

@@ -274,36 +274,46 @@ class Texts(Attributes):
             spans = cut.column(spans[0], *around), cut.column(spans[1], *around)
         return self, cut.column(ids, *around, ID), text, special, spans, self._flags | CUT
 
-    def ids_of_each(self, texts: list[str], threads: int | None = None) -> list[bytes] | None:
+    def ids_of_each(
+        self, texts: list[str], threads: int | None = None, counts: list[int] | None = None
+    ) -> list[bytes] | None:
         """Returns the ids of each text, without special tokens, truncation and padding; None: the texts are not all str.
 
-        threads: None: one thread for few texts, else all cores.
+        threads: None: one thread for few texts, else all cores. counts: of so many texts in a row, the ids are joined.
         """
         if (n_characters := self.measure(texts)) < 0:
             return None
-        found: list[bytes | int] = []
-        if n_characters <= self.few:
-            try:
-                memory = self._free.pop()
-            except IndexError:
-                memory = Scratch(self.engine)
-            memory.expect(_MOST_BYTES_A_CHARACTER * n_characters)
-            found = [*map(self._ids_of, itertools.repeat(memory.call), texts, itertools.repeat(0))]
-            for i, ids in enumerate(found):
-                if isinstance(ids, int):
-                    found[i] = memory.again(texts[i], 0, ids)
-            self._free.append(memory)
-        ids_of = {i: ids for i, ids in enumerate(found) if isinstance(ids, bytes)}
-        long = [text for i, text in enumerate(texts) if i not in ids_of]
-        if not long:
-            return [*ids_of.values()]
-        others = iter(self._ids_by_corpora(TextBatch.from_strings(long), threads))
-        return [ids if (ids := ids_of.get(i)) is not None else next(others) for i in range(len(texts))]
+        if n_characters > self.few:
+            return self._ids_by_corpora(texts, threads, counts)
+        try:
+            memory = self._free.pop()
+        except IndexError:
+            memory = Scratch(self.engine)
+        memory.expect(_MOST_BYTES_A_CHARACTER * n_characters)
+        some: list[bytes | int] = [
+            *map(self._ids_of, itertools.repeat(memory.call), texts, itertools.repeat(0))
+        ]
+        found: list[bytes] = []
+        for ids, text in zip(some, texts, strict=True):
+            again = memory.again(text, 0, ids) if isinstance(ids, int) else ids
+            found.append(self._ids_by_corpora([text], threads, None)[0] if isinstance(again, int) else again)
+        self._free.append(memory)
+        if counts is None:
+            return found
+        each = iter(found)
+        return [b"".join(itertools.islice(each, n)) for n in counts]
 
-    def _ids_by_corpora(self, batch: TextBatch, threads: int | None) -> Iterator[bytes]:
-        for ids, rows in self._by_corpora(batch, threads):
-            raw, edges = ids.astype(np.uint32, copy=False).tobytes(), (ID * rows).tolist()
-            yield from (raw[first:last] for first, last in itertools.pairwise(edges))
+    def _ids_by_corpora(self, texts: list[str], threads: int | None, counts: list[int] | None) -> list[bytes]:
+        ids: list[Array] = []
+        rows, n = [np.zeros(1, np.int64)], 0
+        for some, edges in self._by_corpora(TextBatch.from_strings(texts), threads):
+            ids.append(some)
+            rows.append(edges[1:] + n)
+            n += len(some)
+        raw, joined = np.concatenate(ids).astype(np.uint32, copy=False).tobytes(), ID * np.concatenate(rows)
+        if counts is not None:
+            joined = joined[np.cumsum([0, *counts])]
+        return [raw[first:last] for first, last in itertools.pairwise(joined.tolist())]
 
     def _by_corpora(self, batch: TextBatch, threads: int | None) -> Iterator[tuple[Array, Positions]]:
         """Yields the ids and rows of a few texts at a time, without special tokens."""
