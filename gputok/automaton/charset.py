@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import numpy.typing as npt
 
@@ -89,7 +89,7 @@ class CharSet:
         return f"CharSet.of({', '.join(f'({a:#x}, {b:#x})' for a, b in self.runs())})"
 
 
-def _at_least(n: int, sets: list[CharSet]) -> CharSet:
+def _at_least(n: int, sets: Sequence[CharSet]) -> CharSet:
     """The code points that at least n of the sets contain."""
     if not sets:
         return NOTHING
