@@ -204,4 +204,5 @@ _NAMES: dict[str, str] = {
     "trainers": "trainers",
 }
 
-__getattr__, __dir__ = lazy(__name__, _NAMES)
+if not TYPE_CHECKING:  # else type checkers would take any name
+    __getattr__, __dir__ = lazy(__name__, _NAMES)

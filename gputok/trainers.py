@@ -29,20 +29,21 @@ __all__ = [
     "WordPieceTrainer",
 ]
 
-__getattr__, __dir__ = lazy(
-    __name__,
-    {
-        "BpeTrainer": "models.bpe.trainer",
-        "ParityBpeTrainer": "models.bpe.parity_trainer",
-        "SentencePieceBpeTrainer": "models.bpe.sentencepiece_trainer",
-        "SuperBpeTrainer": "models.bpe.super_trainer",
-        "TrainedBpe": "models.bpe.trainer",
-        "TrainedUnigram": "models.unigram.trainer",
-        "TrainedWordLevel": "models.wordlevel.trainer",
-        "TrainedWordPiece": "models.wordpiece.trainer",
-        "Trainer": "models.trainer",
-        "UnigramTrainer": "models.unigram.trainer",
-        "WordLevelTrainer": "models.wordlevel.trainer",
-        "WordPieceTrainer": "models.wordpiece.trainer",
-    },
-)
+if not TYPE_CHECKING:  # else type checkers would take any name
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "BpeTrainer": "models.bpe.trainer",
+            "ParityBpeTrainer": "models.bpe.parity_trainer",
+            "SentencePieceBpeTrainer": "models.bpe.sentencepiece_trainer",
+            "SuperBpeTrainer": "models.bpe.super_trainer",
+            "TrainedBpe": "models.bpe.trainer",
+            "TrainedUnigram": "models.unigram.trainer",
+            "TrainedWordLevel": "models.wordlevel.trainer",
+            "TrainedWordPiece": "models.wordpiece.trainer",
+            "Trainer": "models.trainer",
+            "UnigramTrainer": "models.unigram.trainer",
+            "WordLevelTrainer": "models.wordlevel.trainer",
+            "WordPieceTrainer": "models.wordpiece.trainer",
+        },
+    )

@@ -36,15 +36,16 @@ __all__ = [
     "script_sets",
 ]
 
-__getattr__, __dir__ = lazy(
-    __name__,
-    {
-        "Backtracking": "automaton.backtracking",
-        "CharSet": "automaton.charset",
-        "property_set": "automaton.unicode_tables",
-        "script_sets": "automaton.unicode_tables",
-    },
-)
+if not TYPE_CHECKING:  # else type checkers would take any name
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "Backtracking": "automaton.backtracking",
+            "CharSet": "automaton.charset",
+            "property_set": "automaton.unicode_tables",
+            "script_sets": "automaton.unicode_tables",
+        },
+    )
 
 
 @functools.lru_cache(maxsize=256)

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
 FILE = pathlib.Path(__file__).with_name("ready.npy")
 """Uint8[n], the patterns and their automata, one after the other, as `packed` writes them; of `tests/make_automata.py`."""
-_HEAD = (
-    6  # numbers of 64 bits: the bytes of all that follows, the bytes of the pattern, and what _forms needs
-)
+# Numbers of 64 bits: the bytes of all that follows, the bytes of the pattern, and what _forms needs
+_HEAD = 6
 
 
 def ready(pattern: str) -> Automaton | None:

@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from gputok.corpus.parts import Place
     from gputok.text.pieces import TextBatch
 
-_MOST_ROWS = (
-    1 << 13
-)  # at most so many rows are read together: they may look small, since a repeated value is stored only once
+# At most so many rows are read together, even if they look small: a repeated value is stored only once
+_MOST_ROWS = 1 << 13
 
 
 def tasks(place: Place, options: Options) -> Iterator[Task]:

@@ -248,7 +248,7 @@ class RemoteFile:
         inner = fsspec_of(self.filesystem)
         with explained(self.url):
             if inner is not None:
-                file = inner.open(self.path, "rb")
+                file = _own(inner.open(self.path, "rb"))
             else:
                 file = self.filesystem.open_input_stream(
                     self.path, compression=None, buffer_size=UPLOAD_BYTES
@@ -258,7 +258,11 @@ class RemoteFile:
     def open_for_arrow(self) -> Any:
         """Opens the file as PyArrow reads it: several threads may read ranges."""
         with explained(self.url):
-            return self.filesystem.open_input_file(self.path)
+            if (inner := fsspec_of(self.filesystem)) is None:
+                return self.filesystem.open_input_file(self.path)
+            import pyarrow as pa
+
+            return pa.PythonFile(_own(inner.open(self.path, "rb")), mode="r")
 
     def read_range(self, start: int, n_bytes: int) -> np.ndarray:
         """Reads bytes from a position on: uint8[n], fewer than `n_bytes` at the end of the file."""
@@ -283,6 +287,11 @@ class RemoteFile:
     def is_same(self, state: os.stat_result) -> bool:
         """Returns False."""
         return False
+
+
+def _own(file: Any) -> Any:
+    """A file object with a position of its own: all that open a file of fsspec's `memory://` get the same object."""
+    return io.BytesIO(file.getvalue()) if isinstance(file, io.BytesIO) else file
 
 
 class OpenFile:

@@ -20,15 +20,16 @@ if TYPE_CHECKING:  # for type checkers and editors; the table below has the same
 
 __all__ = ["BPE", "Model", "Tokens", "Unigram", "Vocabulary", "WordLevel", "WordPiece"]
 
-__getattr__, __dir__ = lazy(
-    __name__,
-    {
-        "BPE": "models.bpe.model",
-        "Model": "models.base",
-        "Tokens": "models.base",
-        "Unigram": "models.unigram.model",
-        "Vocabulary": "tokens.vocabulary",
-        "WordLevel": "models.wordlevel.model",
-        "WordPiece": "models.wordpiece.model",
-    },
-)
+if not TYPE_CHECKING:  # else type checkers would take any name
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "BPE": "models.bpe.model",
+            "Model": "models.base",
+            "Tokens": "models.base",
+            "Unigram": "models.unigram.model",
+            "Vocabulary": "tokens.vocabulary",
+            "WordLevel": "models.wordlevel.model",
+            "WordPiece": "models.wordpiece.model",
+        },
+    )

@@ -47,25 +47,26 @@ __all__ = [
     "unicode_normalizer_from_str",
 ]
 
-__getattr__, __dir__ = lazy(
-    __name__,
-    {
-        "BertNormalizer": "normalizers.characters",
-        "ByteLevel": "normalizers.characters",
-        "Lowercase": "normalizers.characters",
-        "NFC": "normalizers.forms",
-        "NFD": "normalizers.forms",
-        "NFKC": "normalizers.forms",
-        "NFKD": "normalizers.forms",
-        "NORMALIZERS": "normalizers.forms",
-        "Nmt": "normalizers.characters",
-        "Normalizer": "normalizers.base",
-        "Precompiled": "normalizers.forms",
-        "Prepend": "normalizers.edits",
-        "Replace": "normalizers.edits",
-        "Sequence": "normalizers.sequence",
-        "Strip": "normalizers.edits",
-        "StripAccents": "normalizers.characters",
-        "unicode_normalizer_from_str": "normalizers.forms",
-    },
-)
+if not TYPE_CHECKING:  # else type checkers would take any name
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "BertNormalizer": "normalizers.characters",
+            "ByteLevel": "normalizers.characters",
+            "Lowercase": "normalizers.characters",
+            "NFC": "normalizers.forms",
+            "NFD": "normalizers.forms",
+            "NFKC": "normalizers.forms",
+            "NFKD": "normalizers.forms",
+            "NORMALIZERS": "normalizers.forms",
+            "Nmt": "normalizers.characters",
+            "Normalizer": "normalizers.base",
+            "Precompiled": "normalizers.forms",
+            "Prepend": "normalizers.edits",
+            "Replace": "normalizers.edits",
+            "Sequence": "normalizers.sequence",
+            "Strip": "normalizers.edits",
+            "StripAccents": "normalizers.characters",
+            "unicode_normalizer_from_str": "normalizers.forms",
+        },
+    )

@@ -45,24 +45,25 @@ __all__ = [
     "spell_out",
 ]
 
-__getattr__, __dir__ = lazy(
-    __name__,
-    {
-        "BertPreTokenizer": "pre_tokenizers.splits",
-        "ByteLevel": "pre_tokenizers.byte_level",
-        "CharDelimiterSplit": "pre_tokenizers.splits",
-        "Digits": "pre_tokenizers.splits",
-        "FixedLength": "pre_tokenizers.metaspace",
-        "Metaspace": "pre_tokenizers.metaspace",
-        "PreTokenizer": "pre_tokenizers.base",
-        "Punctuation": "pre_tokenizers.splits",
-        "Sequence": "pre_tokenizers.sequence",
-        "Split": "pre_tokenizers.splits",
-        "SplitPlan": "pre_tokenizers.base",
-        "UnicodeScripts": "pre_tokenizers.splits",
-        "Whitespace": "pre_tokenizers.splits",
-        "WhitespaceSplit": "pre_tokenizers.splits",
-        "mark_starts": "text.pieces",
-        "spell_out": "text.pieces",
-    },
-)
+if not TYPE_CHECKING:  # else type checkers would take any name
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "BertPreTokenizer": "pre_tokenizers.splits",
+            "ByteLevel": "pre_tokenizers.byte_level",
+            "CharDelimiterSplit": "pre_tokenizers.splits",
+            "Digits": "pre_tokenizers.splits",
+            "FixedLength": "pre_tokenizers.metaspace",
+            "Metaspace": "pre_tokenizers.metaspace",
+            "PreTokenizer": "pre_tokenizers.base",
+            "Punctuation": "pre_tokenizers.splits",
+            "Sequence": "pre_tokenizers.sequence",
+            "Split": "pre_tokenizers.splits",
+            "SplitPlan": "pre_tokenizers.base",
+            "UnicodeScripts": "pre_tokenizers.splits",
+            "Whitespace": "pre_tokenizers.splits",
+            "WhitespaceSplit": "pre_tokenizers.splits",
+            "mark_starts": "text.pieces",
+            "spell_out": "text.pieces",
+        },
+    )

@@ -8,6 +8,7 @@ import io
 import os
 import pathlib
 import re
+import sys
 import threading
 
 import fsspec
@@ -104,6 +105,26 @@ def test_every_kind_of_file(tmp_path, memory, ending):
         if ending == ".txt":  # a file of Arrow's has no name
             assert documents(native) == texts
     assert corpus.total_bytes(url) == corpus.total_bytes(path)
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
+def test_threads_that_open_the_same_file_in_memory(tmp_path, memory, ending):
+    """All get one file object from fsspec, whose position the others change."""
+    texts = [f"{i} naïve 漢字" for i in range(500)]
+    if ending == ".parquet":
+        pq.write_table(pa.table({"text": texts}), tmp_path / "a", row_group_size=9)
+        memory.pipe(f"/d/a{ending}", (tmp_path / "a").read_bytes())
+    else:
+        memory.pipe(f"/d/a{ending}", "".join(f'{{"text": "{text}"}}\n' for text in texts).encode())
+    parts = [*corpus.parts(f"memory://d/a{ending}", part_bytes=1000)]
+    assert len(parts) > 9
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(9):
+            assert documents(parts, threads=4) == texts
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_file_objects_that_unpack_and_those_that_do_not(tmp_path):

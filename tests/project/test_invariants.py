@@ -96,7 +96,7 @@ def test_every_step_is_checked(checked_steps):
     tokenizer = gputok.Tokenizer(models.BPE({"a": 0, "b": 1}, []))
     tokenizer.normalizer = gputok.normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.encode("a b " * 3000, "b")  # pairs take the steps one after the other
+    assert tokenizer.encode("a b " * 3000, "b").sequence_ids  # which the steps make, one after the other
     more = {name for name, n in checked_steps.items() if n > before.get(name, 0)}
     assert more == {
         "Normalizer.apply",
