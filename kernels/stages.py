@@ -100,7 +100,7 @@ STEPS = (
         "train_bpe",
         "training BPE",
         (
-            Stage("train_bpe", _ALL, ("sizes", "threads"), ("sizes",)),
+            Stage("train_bpe", _ALL, ("sizes", "threads")),
             Stage(
                 "train_bpe_of_parts", _CPU, no_reference="it is `train_bpe` for words that arrive in parts"
             ),

@@ -30,12 +30,6 @@ SOURCES = pathlib.Path(__file__).parent
 CUBINS = SOURCES / "cubins"
 # A device has so many lanes: copies of one batch overlap with the kernels of another batch.
 LANES = 2
-# So many bytes are copied at a time. CuPy rounds pinned memory up to a power of two.
-PIECE_BYTES = 8 << 20
-# So many bytes of text are read at a time.
-BLOCK_BYTES = 2 << 20
-# Each device has blocks of so many bytes, those of four batches. One is put together, one waits, one is copied and one is counted.
-BLOCKS_BYTES = 256 << 20
 # Each array of an upload is followed by so many bytes, since kernels load text by whole words of 8 bytes.
 PADDING_BYTES = 16
 # The number of cudaErrorMemoryAllocation.
@@ -50,12 +44,28 @@ class Sizes(NamedTuple):
         tile: Bytes of text that a thread takes.
         longest_run: How many bytes one thread walks, at most, which take some 0.1 s.
         slots: Slots of the table of distinct words, as long as there are few.
+        piece: Bytes that are copied at a time. CuPy rounds pinned memory up to a power of two.
+        block: Bytes of text that are read at a time.
+        blocks: Bytes of all blocks that a device allows for, those of four batches. One is put together, one waits, one is copied
+            and one is counted.
+        rounds_per_look: Rounds of training that are launched before the host looks at what is wanted.
+        pair_slots: Slots of the table of pairs, as long as there are few.
+        candidates: Pairs that a threshold should leave, if there are so many.
+        candidate_room: Room for candidates. Pairs are born until there is no room, and each round reads all candidates: with
+            1 << 16, a round on 20 MB of English read 20,900 of them, not 3,900.
     """
 
     batch: int = 64 << 20
     tile: int = 256
     longest_run: int = 1 << 20
     slots: int = 1 << 16
+    piece: int = 8 << 20
+    block: int = 2 << 20
+    blocks: int = 256 << 20
+    rounds_per_look: int = 16
+    pair_slots: int = 1 << 16
+    candidates: int = 4096
+    candidate_room: int = 1 << 13
 
 
 SIZES = Sizes()
@@ -154,20 +164,21 @@ class Blocks:
     """Blocks of pinned memory on the host. A block is free again when no array refers to it.
 
     Text that is read into a block is copied to a device directly; text in other memory is copied to pinned memory first. Blocks
-    are for all devices. Each device that is used allows for BLOCKS_BYTES more of them (`allow`). If none is free, or if more than
+    are for all devices. Each device that is used allows for `Sizes.blocks` more bytes of them (`allow`). If none is free, or if more than
     a block or less than half of a block is asked for, the answer is other memory.
     """
 
-    def __init__(self, cupy: ModuleType, most: int = 0) -> None:
+    def __init__(self, cupy: ModuleType, sizes: Sizes, most: int = 0) -> None:
+        self._piece, self._block = sizes.piece, sizes.block
         self._cupy, self._most, self._lock = cupy, most, threading.Lock()
-        # The addresses of pieces of PIECE_BYTES, which consist of some blocks each.
+        # The addresses of pieces, which consist of some blocks each.
         self._begins: list[int] = []
         # Of each free block, its piece, and where in the piece it begins. `append` and `pop` are atomic.
         self._free: list[tuple[Any, int]] = []
 
     def __call__(self, n_bytes: int) -> np.ndarray:
         """Returns memory to read into, uint8[n_bytes]."""
-        if not BLOCK_BYTES // 2 <= n_bytes <= BLOCK_BYTES or (free := self._take()) is None:
+        if not self._block // 2 <= n_bytes <= self._block or (free := self._take()) is None:
             return np.empty(n_bytes, np.uint8)
         memory, begin = free
         block = (ctypes.c_uint8 * n_bytes).from_buffer(memory, begin)
@@ -178,25 +189,25 @@ class Blocks:
     def allow(self, n_bytes: int) -> None:
         """Allows for so many more bytes of blocks."""
         with self._lock:
-            self._most += n_bytes // BLOCK_BYTES
+            self._most += n_bytes // self._block
 
     def has(self, array: np.ndarray) -> bool:
         """Returns True if an array is in a block."""
         at = address(array)
-        return any(0 <= at - begin < PIECE_BYTES for begin in tuple(self._begins))
+        return any(0 <= at - begin < self._piece for begin in tuple(self._begins))
 
     def _take(self) -> tuple[Any, int] | None:
         with self._lock:
-            if not self._free and len(self._begins) < self._most * BLOCK_BYTES // PIECE_BYTES:
+            if not self._free and len(self._begins) < self._most * self._block // self._piece:
                 try:
-                    memory = self._cupy.cuda.alloc_pinned_memory(PIECE_BYTES)
+                    memory = self._cupy.cuda.alloc_pinned_memory(self._piece)
                 except self._cupy.cuda.runtime.CUDARuntimeError as error:
                     if error.status != _OUT_OF_MEMORY:
                         raise
                     self._most = 0  # the existing blocks go on being used
                 else:
                     self._begins.append(np.frombuffer(memory, np.uint8).ctypes.data)
-                    self._free += ((memory, begin) for begin in range(0, PIECE_BYTES, BLOCK_BYTES))
+                    self._free += ((memory, begin) for begin in range(0, self._piece, self._block))
             return self._free.pop() if self._free else None
 
 
@@ -205,21 +216,21 @@ def _blocks() -> Blocks:
     """Returns the blocks of this process."""
     import cupy
 
-    return Blocks(cupy)
+    return Blocks(cupy, SIZES)
 
 
 class _Lane:
     """Two streams, and four pieces of pinned memory, two for each direction."""
 
-    def __init__(self, cupy: ModuleType) -> None:
+    def __init__(self, cupy: ModuleType, piece: int) -> None:
         self.working, self.copying = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
         try:
-            pieces = [_Piece(cupy.cuda.alloc_pinned_memory(PIECE_BYTES), cupy.cuda.Event()) for _ in range(4)]
+            pieces = [_Piece(cupy.cuda.alloc_pinned_memory(piece), cupy.cuda.Event()) for _ in range(4)]
         except cupy.cuda.runtime.CUDARuntimeError as error:
             if error.status != _OUT_OF_MEMORY:
                 raise
             raise MemoryError(
-                f"{4 * PIECE_BYTES >> 20} MiB of pinned host memory can't be had for the GPU ({error}): free host "
+                f"{4 * piece >> 20} MiB of pinned host memory can't be had for the GPU ({error}): free host "
                 "memory, raise the limit of locked memory (ulimit -l), or use device='cpu'"
             ) from error
         self.up, self.down = itertools.cycle(pieces[:2]), itertools.cycle(pieces[2:])
@@ -230,14 +241,15 @@ class _Lane:
 class _Lanes:
     """The lanes of a device. A lane is made when it is first needed; one thread at a time holds it."""
 
-    def __init__(self, cupy: ModuleType) -> None:
-        self._cupy, self._idle = cupy, []
+    def __init__(self, cupy: ModuleType, piece: int) -> None:
+        self._cupy, self._piece, self._idle = cupy, piece, []
         self._free = threading.Semaphore(LANES)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[_Lane]:
         with self._free:
-            lane = self._idle.pop() if self._idle else _Lane(self._cupy)  # a list's pop and append are atomic
+            # A list's pop and append are atomic.
+            lane = self._idle.pop() if self._idle else _Lane(self._cupy, self._piece)
             try:
                 yield lane
             finally:  # other streams may use the arrays that were made here, and other threads the memory of copies
@@ -300,8 +312,9 @@ def _made(ordinal: int) -> Device:
         blocks = 8 * device.attributes["MultiProcessorCount"]
         properties = cupy.cuda.runtime.getDeviceProperties(ordinal)
     name = properties["name"].decode()
-    lanes, own, blocks_of_host = _Lanes(cupy), threading.local(), _blocks()
-    blocks_of_host.allow(BLOCKS_BYTES)
+    sizes = SIZES
+    lanes, own, blocks_of_host = _Lanes(cupy, sizes.piece), threading.local(), _blocks()
+    blocks_of_host.allow(sizes.blocks)
     # CuPy's cache identifies a source by its text, without the text of our headers
     headers = zlib.crc32(b"".join(path.read_bytes() for path in sorted(SOURCES.glob("*.cuh"))))
     options = ("-std=c++17", f"-I{SOURCES}", f"-DGPUTOK_HEADERS={headers}")
@@ -370,8 +383,8 @@ def _made(ordinal: int) -> Device:
                     in_use.append(part)
                     at += len(part)
                     continue
-                for begin in range(0, len(part), PIECE_BYTES):
-                    piece = part[begin : begin + PIECE_BYTES]
+                for begin in range(0, len(part), sizes.piece):
+                    piece = part[begin : begin + sizes.piece]
                     with lane.staging:
                         memory, copied = next(lane.up)
                         copied.synchronize()  # the last copy from this piece is done
@@ -405,8 +418,8 @@ def _made(ordinal: int) -> Device:
             copied.synchronize()
             target[begin : begin + len(staged)] = staged
 
-        for begin in range(0, len(source), PIECE_BYTES):
-            piece, (memory, copied) = source[begin : begin + PIECE_BYTES], next(lane.down)
+        for begin in range(0, len(source), sizes.piece):
+            piece, (memory, copied) = source[begin : begin + sizes.piece], next(lane.down)
             staged = np.frombuffer(memory, np.uint8, len(piece))
             piece.get(stream=lane.working, out=staged, blocking=False)
             lane.working.record(copied)
@@ -473,5 +486,5 @@ def _made(ordinal: int) -> Device:
         host_memory,
         in_use,
         lasting,
-        sizes=SIZES,
+        sizes=sizes,
     )

@@ -28,23 +28,6 @@ _MOST_SYMBOLS = 2**32 - 1
 _MOST_ROWS = 2**31
 
 
-class Sizes(NamedTuple):
-    """Sizes that decide about time and memory, and never about the result."""
-
-    # Launched before the host looks what is wanted.
-    rounds_per_look: int = 16
-    # Of the table of pairs.
-    least_capacity: int = 1 << 16
-    # Wanted, if there are so many pairs.
-    candidates: int = 4096
-    # For candidates. Pairs are born until there is no room, and each round reads all candidates: with 1 << 16, a round on 20 MB
-    # of English read 20,900 of them, not 3,900.
-    least_room: int = 1 << 13
-
-
-SIZES = Sizes()
-
-
 class Training(NamedTuple):
     """The fields of the struct `Training` of train_bpe.cu, in its order."""
 
@@ -142,7 +125,6 @@ def train_bpe(
     token_offsets: np.ndarray,
     limits: BpeLimits,
     progress: Callable[[int, int], None] | None = None,
-    sizes: Sizes | None = None,
 ) -> BpeMerges:
     """Learns the merges of the words symbols[offsets[i]:offsets[i + 1]], those that `reference.train_bpe` learns.
 
@@ -161,7 +143,6 @@ def train_bpe(
         token_offsets: int64[tokens + 1], into `tokens`.
         limits: Where learning stops.
         progress: Is called with the number of merges, and with the number wanted.
-        sizes: Of memory and of rounds. None: SIZES.
 
     Raises:
         MemoryError: The device does not have the memory.
@@ -170,9 +151,7 @@ def train_bpe(
         if limits.prefix or limits.shorter_first:
             raise _ByCpu("tokens have a prefix" if limits.prefix else "shorter pairs come first")
         with device.in_use():
-            return _trained(
-                device, symbols, offsets, counts, tokens, token_offsets, limits, progress, sizes or SIZES
-            )
+            return _trained(device, symbols, offsets, counts, tokens, token_offsets, limits, progress)
     except MemoryError as error:
         raise MemoryError(
             f"the memory of {device.name} does not hold the {len(symbols):,} symbols of {len(counts):,} distinct words and "
@@ -194,16 +173,15 @@ def _trained(
     token_offsets: np.ndarray,
     limits: BpeLimits,
     progress: Callable[[int, int], None] | None,
-    sizes: Sizes,
 ) -> BpeMerges:
     names = _Names([tokens[a:b].tobytes() for a, b in itertools.pairwise(token_offsets)])
     n_tokens = len(token_offsets) - 1
     with device.active():
-        training = _started(device, symbols, offsets, counts, n_tokens, limits, sizes)
+        training = _started(device, symbols, offsets, counts, n_tokens, limits)
         training = _with_veto(device, training, tokens, token_offsets, limits.veto)
-        training = _counted(device, training, sizes)
-        training = _with_candidates(device, training, sizes)
-        rounds, n_seen = _rounds(device, training, sizes.rounds_per_look), 0
+        training = _counted(device, training)
+        training = _with_candidates(device, training)
+        rounds, n_seen = _rounds(device, training), 0
         while True:
             rounds()
             state = device.download(training.state)
@@ -223,11 +201,11 @@ def _trained(
                 for kernel in ("change_counts", "write_tokens"):  # the rest of the round
                     _launch(device, kernel, training)
             elif done:
-                training = _with_candidates(device, training, sizes)
+                training = _with_candidates(device, training)
             elif 4 * int(state[_N_GONE]) > training.n_symbols:
                 training = _closed(device, training)
             if training is not before:
-                rounds = _rounds(device, training, sizes.rounds_per_look)
+                rounds = _rounds(device, training)
 
 
 class _Names:
@@ -256,12 +234,12 @@ class _Names:
         return BpeMerges(left, right, merged, counts, np.frombuffer(b"".join(self._strings), np.uint8), ends)
 
 
-def _rounds(device: Device, training: Training, n: int) -> Callable[[], None]:
-    """Returns a function that launches the `n` rounds between two looks of the host at the state."""
+def _rounds(device: Device, training: Training) -> Callable[[], None]:
+    """Returns a function that launches the rounds between two looks of the host at the state."""
     struct = packed(training)
 
     def rounds() -> None:
-        for _ in range(n):
+        for _ in range(device.sizes.rounds_per_look):
             device.launch("train_bpe.cu", "choose_batch", 1, _CHOOSERS, (struct,))
             for kernel in ("find_matches", "change_counts", "write_tokens"):
                 device.launch("train_bpe.cu", kernel, device.blocks, 128, (struct,))
@@ -280,7 +258,6 @@ def _started(
     counts: np.ndarray,
     n_tokens: int,
     limits: BpeLimits,
-    sizes: Sizes,
 ) -> Training:
     """Lays out the words; no pairs are counted yet. `state` is on the host."""
     xp, vocab_size = device.xp, max(limits.vocab_size, n_tokens)
@@ -302,7 +279,7 @@ def _started(
         keys=None,
         counts=None,
         born=None,
-        candidates=xp.empty(2 * sizes.least_room, xp.uint32),
+        candidates=xp.empty(2 * device.sizes.candidate_room, xp.uint32),
         matches=xp.empty(len(laid_out) // 2 + 1, xp.uint32),
         is_left=xp.zeros(bits, xp.uint32),
         is_right=xp.zeros(bits, xp.uint32),
@@ -315,7 +292,7 @@ def _started(
         n_words=len(begin),
         n_symbols=len(laid_out),
         mask=0,
-        room=sizes.least_room,
+        room=device.sizes.candidate_room,
         vocab_size=limits.vocab_size,
         least=max(1, limits.min_frequency),
         max_length=limits.max_token_length,
@@ -341,10 +318,10 @@ def _with_veto(
     )
 
 
-def _counted(device: Device, training: Training, sizes: Sizes) -> Training:
+def _counted(device: Device, training: Training) -> Training:
     """Counts the pairs of all words, in a table that is large enough."""
     xp, state = device.xp, training.state
-    capacity = sizes.least_capacity
+    capacity = device.sizes.pair_slots
     while True:
         training = training._replace(**_table(device, capacity), state=xp.asarray(state.copy()))
         _launch(device, "count_pairs", training)
@@ -438,16 +415,16 @@ def _enlarged(device: Device, training: Training) -> Training:
     return _gathered(device, larger, {_ROWS_BEFORE: n_rows, _N_BORN: 0})
 
 
-def _with_candidates(device: Device, training: Training, sizes: Sizes) -> Training:
+def _with_candidates(device: Device, training: Training) -> Training:
     """Chooses a threshold that some thousand pairs reach, or else all frequent pairs, and gathers the candidates."""
     xp = device.xp
     tally = xp.zeros(_TALLIES, xp.uint64)
     _launch(device, "tally_counts", training, Tally(tally))
     # The number of pairs of this kind or a larger one.
     reached = np.cumsum(device.download(tally)[::-1].astype(np.int64))
-    kind = _TALLIES - 1 - int(np.searchsorted(reached, sizes.candidates))
+    kind = _TALLIES - 1 - int(np.searchsorted(reached, device.sizes.candidates))
     n = int(reached[min(_TALLIES - 1 - kind, _TALLIES - 1)])
-    room = max(sizes.least_room, 2 * n)
+    room = max(device.sizes.candidate_room, 2 * n)
     if room > training.room:
         training = training._replace(candidates=xp.empty(2 * room, xp.uint32), room=room)
     return _gathered(device, training, {_THRESHOLD: max(training.least, _least_of(max(kind, 1)))})

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 from gputok.kernels import BpeLimits, reference
-from gputok.kernels.cuda import train_bpe as bpe
+from gputok.kernels.cuda.device import Sizes
 
 from gputok import bench, cli
 from gputok.bench import device, device_model, peers, stages, worker
@@ -112,10 +112,9 @@ def test_any_tokenizer_is_compared_with_the_peers_that_can_read_it(text, tmp_pat
 def emulated(tmp_path, monkeypatch) -> str:
     """Processes that this one starts find CuPy and a device."""
     (tmp_path / "sitecustomize.py").write_text(
-        "from gputok.kernels.cuda import train_bpe as bpe\n"
+        "from gputok.kernels.cuda.device import Sizes\n"
         "from tests.emulation import stand_in\n"
-        "stand_in.install()\n"
-        "bpe.SIZES = bpe.Sizes(rounds_per_look=2, least_capacity=1024)\n"
+        "stand_in.install(Sizes(rounds_per_look=2, pair_slots=1024))\n"
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
     return "cuda:0"
@@ -307,9 +306,7 @@ def test_a_result_is_a_range():
 
 def test_what_was_measured_stands_beside_the_model(text, monkeypatch, capsys):
     """A column of the card after those of the model, and in JSON both."""
-    monkeypatch.setattr(device_model, "_RUNS", 1)
-    monkeypatch.setattr(bpe, "SIZES", bpe.Sizes(rounds_per_look=2, least_capacity=1024))
-    with stand_in.installed(monkeypatch):
+    with stand_in.installed(monkeypatch, Sizes(rounds_per_look=2, pair_slots=1024)):
         cli_bench.device(model=str(text), vocab_size=300, threads=2, device="cuda:1", as_json=True)
         found = json.loads(capsys.readouterr().out)
         with pytest.raises(ValueError, match="--model measures one GPU"):

@@ -21,10 +21,9 @@ def run(call: str, **variables: str) -> subprocess.CompletedProcess:
 
 SITE = """
 from tests.emulation import stand_in
-stand_in.install()
+from gputok.kernels.cuda.device import Sizes
+stand_in.install(Sizes(rounds_per_look=2, pair_slots=1 << 10))
 from gputok.bench import device
-from gputok.kernels.cuda import train_bpe as bpe
-bpe.SIZES = bpe.Sizes(rounds_per_look=2, least_capacity=1 << 10)
 device.measure.__defaults__ = (device.Sizes(steps=4, steps_in_graph=2, values=100, keys=500, distinct=100),)
 """
 NCU = """#!/bin/sh

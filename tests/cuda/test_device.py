@@ -48,7 +48,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 @pytest.fixture
 def devices(monkeypatch):
-    with stand_in.installed(monkeypatch, cuda.Sizes(batch=1000)):
+    """With few launches after the last merge."""
+    with stand_in.installed(monkeypatch, cuda.Sizes(batch=1000, rounds_per_look=2, pair_slots=512)):
         yield backend.choose("cuda").devices
 
 
@@ -57,14 +58,11 @@ def device(devices):
     return devices[0]
 
 
-FEW_PAIRS = bpe.Sizes(rounds_per_look=2, least_capacity=512)
-
-
 @pytest.mark.parametrize("by_graph", [False, True])
 def test_all_stages_through_cupy(by_graph, device):
     given = inputs_of_all_stages()
     assert device.name == "a stand-in"
-    stages = in_cuda(device._replace(by_graph=by_graph), FEW_PAIRS)
+    stages = in_cuda(device._replace(by_graph=by_graph))
     agree(results(stages, given), results(in_python(), given))
 
 
@@ -126,23 +124,24 @@ def test_streams_and_pinned_memory_belong_to_lanes(device):
         sums = [*pool.map(work, range(64))]
     assert sums == [np.arange(i * 1000).sum() + 3 for i in range(64)]
     assert len(stand_in.Stream.made) <= 2 * cuda.LANES
-    assert stand_in.faults.pinned <= 4 * cuda.PIECE_BYTES * cuda.LANES
+    assert stand_in.faults.pinned <= 4 * device.sizes.piece * cuda.LANES
 
 
-def test_an_array_goes_through_pinned_memory_in_pieces(device, monkeypatch):
-    monkeypatch.setattr(cuda, "PIECE_BYTES", 64)
-    for n in (0, 1, 7, 8, 9, 100, 1000):
-        array = np.arange(n, dtype=np.int64)
-        with device.active():
-            (there,) = device.upload((array,))()
-            assert np.array_equal(device.download(there), array)
+def test_an_array_goes_through_pinned_memory_in_pieces(monkeypatch):
+    with stand_in.installed(monkeypatch, cuda.Sizes(piece=64)):
+        device = cuda.cupy_device()
+        for n in (0, 1, 7, 8, 9, 100, 1000):
+            array = np.arange(n, dtype=np.int64)
+            with device.active():
+                (there,) = device.upload((array,))()
+                assert np.array_equal(device.download(there), array)
 
 
 def test_no_pinned_memory_is_no_memory(device):
-    stand_in.faults.pinned_limit = cuda.PIECE_BYTES
+    stand_in.faults.pinned_limit = device.sizes.piece
     with pytest.raises(MemoryError, match="MiB of pinned host memory can't be had"), device.active():
         pass
-    assert stand_in.faults.pinned <= cuda.PIECE_BYTES
+    assert stand_in.faults.pinned <= device.sizes.piece
 
 
 def test_merges_that_do_not_fit_say_what_to_do(device):
@@ -162,11 +161,11 @@ def test_merges_that_do_not_fit_say_what_to_do(device):
 
 def test_a_symbol_takes_at_most_16_bytes(device):
     """At any time of training, in words of six symbols, besides the tables of pairs."""
-    n, sizes = 60_000, FEW_PAIRS._replace(least_room=1024, candidates=64)
+    n, sizes = 60_000, device.sizes._replace(candidate_room=1024, candidates=64)
     symbols = np.random.default_rng(0).integers(0, 30, n).astype(np.uint16)
     corpus = symbols, np.arange(0, n + 1, 6), np.ones(n // 6, np.int64)
     names = np.arange(30, dtype=np.uint8), np.arange(31)
-    found = bpe.train_bpe(device, *corpus, *names, BpeLimits(50, 0, 5), sizes=sizes)
+    found = bpe.train_bpe(device._replace(sizes=sizes), *corpus, *names, BpeLimits(50, 0, 5))
     assert len(found.left) == 20 and stand_in.faults.most_used <= 16 * n + (1 << 16)
     assert stand_in.faults.most_used > 10 * n
 
@@ -199,9 +198,8 @@ def encoded(tokenizer, documents, device) -> Iterator:
     return encode(tokenizer.pipeline, source_of(documents).read(), devices=Run(device).devices)
 
 
-def test_the_whole_path_on_two_devices_through_cupy(devices, monkeypatch):
+def test_the_whole_path_on_two_devices_through_cupy(devices):
     """Two threads with one device each never use an array of the other device."""
-    monkeypatch.setattr(bpe, "SIZES", FEW_PAIRS)
     documents = [*random_documents(np.random.default_rng(5), 100).strings(), "the<|endoftext|>the"]
 
     def run(device):
@@ -228,10 +226,10 @@ def test_cupy_takes_every_launch(device, monkeypatch):
     monkeypatch.setattr(stand_in, "accepted", lambda *a: asked.add("a launch") or accepted(*a))
     launched, launch = set(), device.launch
     watched = device._replace(
-        launch=lambda file, kernel, *a, **o: launched.add(kernel) or launch(file, kernel, *a, **o)
+        launch=lambda file, kernel, *a, **o: launched.add(kernel) or launch(file, kernel, *a, **o),
+        sizes=device.sizes._replace(candidates=8, candidate_room=10, pair_slots=256, rounds_per_look=1),
     )
-    sizes = FEW_PAIRS._replace(candidates=8, least_room=10, least_capacity=256, rounds_per_look=1)
-    results(in_cuda(watched, sizes), inputs_of_all_stages())
+    results(in_cuda(watched), inputs_of_all_stages())
     batches = [TextBatch.from_strings(["a few words", "the words"])]
     words.count_batches(
         watched,
@@ -270,9 +268,8 @@ def test_structs_are_arrays_of_one_element(device):
     stand_in.accepted((1,), (1,), (struct,), False)
 
 
-def test_memory_goes_back_to_the_device_when_work_ends(devices, monkeypatch):
+def test_memory_goes_back_to_the_device_when_work_ends(devices):
     """Not between the parts of a call, and all of it at its end: training, counting, encoding."""
-    monkeypatch.setattr(bpe, "SIZES", FEW_PAIRS)
     documents = [*random_documents(np.random.default_rng(5), 100).strings()]
     tokenizer, trainer = recipe("bpe", vocab_size=280)
     trained(tokenizer, trainer, documents, "cuda")
@@ -295,9 +292,9 @@ def test_pinned_memory_is_for_the_devices_that_are_used(monkeypatch):
         monkeypatch.setattr(stand_in.Cupy.cuda.runtime, "getDeviceCount", lambda: 8)
         backend.choose("cuda:1")
         backend.choose("cuda:1")
-        assert cuda._blocks()._most * cuda.BLOCK_BYTES == cuda.BLOCKS_BYTES
+        assert cuda._blocks()._most * cuda.SIZES.block == cuda.SIZES.blocks
         backend.choose("cuda:0")
-        assert cuda._blocks()._most * cuda.BLOCK_BYTES == 2 * cuda.BLOCKS_BYTES
+        assert cuda._blocks()._most * cuda.SIZES.block == 2 * cuda.SIZES.blocks
 
 
 def test_threads_share_a_device_from_its_first_use(monkeypatch):
@@ -339,7 +336,7 @@ def cubins_of_the_wheel(tmp_path, monkeypatch):
 def test_machine_code_is_loaded_where_there_is_no_compiler(cubins_of_the_wheel, device, monkeypatch):
     stand_in.faults.no_compiler = True
     given = inputs_of_all_stages()
-    agree(results(in_cuda(device, FEW_PAIRS), given), results(in_python(), given))
+    agree(results(in_cuda(device), given), results(in_python(), given))
 
 
 def test_code_that_the_driver_does_not_know_is_compiled(cubins_of_the_wheel, device):

@@ -137,7 +137,7 @@ def corpus_of_ties(rng: np.random.Generator, n_words: int = 80, n_symbols: int =
 
 def test_pairs_and_candidates_that_outgrow_their_room(monkeypatch):
     """From a table that the first pairs fill, few candidates, and hardly room for them; gaps are closed early."""
-    sizes = bpe.Sizes(rounds_per_look=1, least_capacity=256, candidates=8, least_room=10)
+    sizes = cuda.Sizes(rounds_per_look=1, pair_slots=256, candidates=8, candidate_room=10)
     called = Counter()
 
     def watch(name, function):
@@ -147,7 +147,7 @@ def test_pairs_and_candidates_that_outgrow_their_room(monkeypatch):
         watch(name, getattr(bpe, name))
     for seed in range(3):
         corpus = corpus_of_ties(np.random.default_rng(seed), n_symbols=(60, 12, 4)[seed])
-        found = bpe.train_bpe(device_of("emulated", seed), *corpus, sizes=sizes)
+        found = bpe.train_bpe(device_of("emulated", seed, sizes), *corpus)
         assert all(map(np.array_equal, found, train_on_cpu(*corpus)))
     assert called["_enlarged"] and called["_with_candidates"] > 6 and called["_closed"]
 
@@ -160,7 +160,7 @@ def test_more_pairs_of_one_count_than_are_put_in_order():
     offsets = np.arange(0, len(symbols) + 1, 4)
     tokens = np.arange(n_symbols, dtype=np.uint8), np.arange(n_symbols + 1)
     corpus = symbols, offsets, np.ones(len(offsets) - 1, np.int64), *tokens, BpeLimits(n_symbols + 200)
-    found = bpe.train_bpe(device_of("emulated", 1), *corpus, sizes=bpe.Sizes(rounds_per_look=2))
+    found = bpe.train_bpe(device_of("emulated", 1, cuda.Sizes(rounds_per_look=2)), *corpus)
     assert len(found.left) == 200 and all(map(np.array_equal, found, train_on_cpu(*corpus)))
 
 
@@ -190,9 +190,8 @@ def on_devices(monkeypatch):
     )
 
 
-def test_the_whole_path_on_two_devices_is_the_cpus(on_devices, monkeypatch):
+def test_the_whole_path_on_two_devices_is_the_cpus(on_devices):
     """Counting on two devices in turn, merging on one, encoding on both: the same counts, tokenizer.json and ids."""
-    monkeypatch.setattr(bpe, "SIZES", bpe.Sizes(rounds_per_look=3))
     documents = [*random_documents(np.random.default_rng(5), 150).strings(), "<|endoftext|>the"]
 
     def run(*devices):
@@ -208,7 +207,7 @@ def test_the_whole_path_on_two_devices_is_the_cpus(on_devices, monkeypatch):
         )
         return [counts.data, counts.counts, ids, lengths], tokenizer.to_str()
 
-    sizes = cuda.Sizes(batch=1000)
+    sizes = cuda.Sizes(batch=1000, rounds_per_look=3)
     devices = (emulated_device(seed)._replace(sizes=sizes) for seed in (1, 2))
     (ours, ours_json), (theirs, theirs_json) = run(*devices), run()
     assert ours_json == theirs_json and ours[2].dtype == theirs[2].dtype

@@ -7,6 +7,7 @@ import pytest
 from gputok.kernels import BpeLimits, Veto, reference
 from gputok.kernels.cpu.train_bpe import train_bpe as train_on_cpu
 from gputok.kernels.cuda import train_bpe as bpe
+from gputok.kernels.cuda.device import Sizes
 
 import gputok
 from gputok import backend, models, pre_tokenizers
@@ -14,7 +15,7 @@ from gputok.trainers import SuperBpeTrainer
 from tests.emulation.devices import KINDS, device_of
 
 CHARACTERS = [" ", ":", *"abcdefghijklmnopqrstuvwxyz", *"éß漢字日本"]
-FEW = bpe.Sizes(rounds_per_look=2, least_capacity=1 << 9, candidates=64, least_room=200)
+FEW = Sizes(rounds_per_look=2, pair_slots=1 << 9, candidates=64, candidate_room=200)
 
 
 def pieces(rng: np.random.Generator, space: str, n: int = 40, longest: int = 60) -> tuple[np.ndarray, ...]:
@@ -41,7 +42,7 @@ def test_the_veto_is_that_of_the_reference(veto, space, kind):
         limits = BpeLimits(limit, veto=None if veto is None else veto._replace(space=space.encode()))
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
-            found = bpe.train_bpe(device_of(kind, seed), *arguments, limits, sizes=FEW)
+            found = bpe.train_bpe(device_of(kind, seed, FEW), *arguments, limits)
         assert all(map(np.array_equal, found, reference.train_bpe(*arguments, limits)))
         n_on_device += not said
     assert n_on_device >= 2
@@ -58,13 +59,12 @@ def test_documents_without_words(kind, corpus_sample):
         corpus = data, offsets, np.ones(len(documents), np.int64), *tokens, BpeLimits(256 + 200)
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # the CPU does nothing
-            found = bpe.train_bpe(device_of(kind, 1), *corpus, sizes=bpe.Sizes(least_capacity=1 << 12))
+            found = bpe.train_bpe(device_of(kind, 1, Sizes(pair_slots=1 << 12)), *corpus)
         assert len(found.left) == 200 and all(map(np.array_equal, found, train_on_cpu(*corpus)))
 
 
 def test_superwords_are_those_of_the_cpu(monkeypatch, corpus_sample):
     """Both stages merge on the device."""
-    monkeypatch.setattr(bpe, "SIZES", bpe.Sizes(rounds_per_look=4, least_capacity=1 << 12))
     texts = corpus_sample("en", 40_000).splitlines()
     seen = []
 
@@ -80,7 +80,7 @@ def test_superwords_are_those_of_the_cpu(monkeypatch, corpus_sample):
 
     whole = bpe._trained
     monkeypatch.setattr(bpe, "_trained", lambda *a: seen.append(a[6].veto is not None) or whole(*a))
-    assert run(device_of("emulated", 1)) == run()
+    assert run(device_of("emulated", 1, Sizes(rounds_per_look=4, pair_slots=1 << 12))) == run()
     assert seen == [False, True]
 
 

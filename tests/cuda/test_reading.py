@@ -25,7 +25,7 @@ from gputok.pipeline.run import Run
 from gputok.recipes import recipe
 from tests.emulation import stand_in
 
-SMALL = cuda.Sizes(batch=700, tile=16, longest_run=120, slots=64)
+SMALL = cuda.Sizes(batch=700, tile=16, longest_run=120, slots=64, piece=1024, block=256, blocks=4096)
 STEMS = "the| of| a| naïve| 漢字|😀|'s| x1|\n|\n\n| word".split("|")
 
 
@@ -33,9 +33,6 @@ STEMS = "the| of| a| naïve| 漢字|😀|'s| x1|\n|\n\n| word".split("|")
 def small(monkeypatch):
     """Ranges of 200 bytes in blocks of 256, and groups of some of them for each of two devices."""
     with stand_in.installed(monkeypatch, SMALL):
-        monkeypatch.setattr(cuda, "BLOCK_BYTES", 256)
-        monkeypatch.setattr(cuda, "PIECE_BYTES", 1024)
-        monkeypatch.setattr(cuda, "BLOCKS_BYTES", 4096)
         yield
 
 
@@ -89,7 +86,7 @@ def test_lines_of_files_are_found_on_the_device(device, threads, tmp_path, found
     gc.collect()
     blocks = cuda._blocks()
     assert len(blocks._begins) > 1
-    assert len(blocks._free) == len(blocks._begins) * cuda.PIECE_BYTES // cuda.BLOCK_BYTES
+    assert len(blocks._free) == len(blocks._begins) * SMALL.piece // SMALL.block
 
 
 def test_other_sources_come_as_before(tmp_path, found):
@@ -196,7 +193,7 @@ def test_blocks_are_given_again_when_nothing_refers_to_them():
     """Not before; and what does not fit, or finds none free, is other memory."""
     import cupy
 
-    blocks = cuda.Blocks(cupy, 8)
+    blocks = cuda.Blocks(cupy, SMALL, 8)
     held = [blocks(200) for _ in range(9)]
     assert [blocks.has(block) for block in held] == [True] * 8 + [False]
     assert len({block.ctypes.data for block in held}) == 9
@@ -215,19 +212,18 @@ def test_without_pinned_memory_other_memory_is_read_into(tmp_path, monkeypatch, 
     import cupy
 
     stand_in.faults.pinned_limit = 0
-    blocks = cuda.Blocks(cupy, 8)
+    blocks = cuda.Blocks(cupy, SMALL, 8)
     assert not blocks.has(blocks(200))
-    stand_in.faults.pinned_limit = 1 << 40
-    monkeypatch.setattr(cuda, "BLOCKS_BYTES", 0)
     paths = written(tmp_path, a_txt=text(1, 1000))
-    assert counted(paths, "cuda:0", threads=4) == counted(paths, "cpu") and found
-    assert not cuda._blocks()._begins
+    with stand_in.installed(monkeypatch, SMALL._replace(blocks=0)):
+        assert counted(paths, "cuda:0", threads=4) == counted(paths, "cpu") and found
+        assert not cuda._blocks()._begins
 
 
 def test_pinned_memory_is_bounded_whatever_the_threads(tmp_path):
     paths = written(tmp_path, a_txt=text(1, 4000))
     assert counted(paths, "cuda", threads=64) == counted(paths, "cpu")
-    assert stand_in.faults.pinned <= 2 * cuda.BLOCKS_BYTES + 2 * 4 * cuda.LANES * cuda.PIECE_BYTES
+    assert stand_in.faults.pinned <= 2 * SMALL.blocks + 2 * 4 * cuda.LANES * SMALL.piece
 
 
 def message(paths, device, **options) -> str:

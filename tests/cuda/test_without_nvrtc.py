@@ -26,17 +26,15 @@ sys.meta_path.insert(0, Blocked())
 
 import numpy as np
 from gputok.kernels.cuda import device as cuda
-from gputok.kernels.cuda import train_bpe as bpe
 from gputok import backend, normalizers
 from gputok.recipes import recipe
 from tests.emulation import stand_in
 from tests.kernels.test_kernels import random_documents
 
 assert stand_in.real is None  # CuPy itself imports NVRTC
-stand_in.install()
+stand_in.install(cuda.Sizes(batch=1000, rounds_per_look=2, pair_slots=512))
 stand_in.faults.no_compiler = True
-cuda.CUBINS, cuda.SIZES = pathlib.Path(sys.argv[1]), cuda.Sizes(batch=1000)
-bpe.SIZES = bpe.Sizes(rounds_per_look=2, least_capacity=512)
+cuda.CUBINS = pathlib.Path(sys.argv[1])
 documents = [*random_documents(np.random.default_rng(5), 60).strings(), "the<|endoftext|>the e\\u0301"]
 
 def work(device):

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from gputok.kernels import Automaton, BpeTables
 from gputok.kernels.cuda import split
-from gputok.kernels.cuda import train_bpe as bpe
 from gputok.kernels.cuda.device import SOURCES, Sizes
 
 from gputok import backend
@@ -122,8 +121,9 @@ if __name__ == "__main__":
         device = backend.choose("cuda:0").devices[0]
     else:
         device = emulated_device(1, sanitizer=name)
-    device = device._replace(sizes=Sizes(tile=16, slots=16))
-    found = results(in_cuda(device, bpe.Sizes(2, 256, 300, 310)), pickle.loads(path.read_bytes()), names)
+    sizes = Sizes(tile=16, slots=16, rounds_per_look=2, pair_slots=256, candidates=300, candidate_room=310)
+    device = device._replace(sizes=sizes)
+    found = results(in_cuda(device), pickle.loads(path.read_bytes()), names)
     path.write_bytes(pickle.dumps(found))
     if "split_words" in names:
         assert refuses_long_runs(device)

@@ -32,8 +32,8 @@ class Stages(NamedTuple):
     )
 
 
-def in_cuda(device: Device, sizes: bpe.Sizes | None = None) -> Stages:
-    """The stages on a device; sizes: of the memory of `train_bpe`."""
+def in_cuda(device: Device) -> Stages:
+    """The stages on a device."""
 
     def split_words(batch: TextBatch, automaton: Automaton) -> list[int]:
         tables = split.upload(device, automaton)
@@ -70,7 +70,7 @@ def in_cuda(device: Device, sizes: bpe.Sizes | None = None) -> Stages:
     return Stages(
         split_words,
         count,
-        lambda *arguments: bpe.train_bpe(device, *arguments, sizes=sizes),
+        lambda *arguments: bpe.train_bpe(device, *arguments),
         encode_words,
         encode_text,
         find_lines,

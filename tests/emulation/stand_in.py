@@ -484,15 +484,18 @@ class Cupy(types.ModuleType):
     get_default_memory_pool = Pool
 
 
-def install() -> None:
-    """Makes this the module `cupy`, and pretends that there is a driver."""
+def install(sizes: Any = None) -> None:
+    """Makes this the module `cupy`, and pretends that there is a driver; sizes: `Device.sizes` of the devices."""
+    from gputok.kernels.cuda import device
+
+    device.SIZES = sizes or device.SIZES
     sys.modules["cupy"] = Cupy("cupy")
     backend._driver_version = lambda: 13
 
 
 @contextlib.contextmanager
 def installed(monkeypatch: Any, sizes: Any = None) -> Iterator[None]:
-    """The same, until the block is left; sizes: `Device.sizes` of the devices."""
+    """The same, until the block is left."""
     from gputok.kernels.cuda import device
     from gputok.kernels.cuda.device import _blocks
     from gputok.kernels.cuda.device import _made as _made_device

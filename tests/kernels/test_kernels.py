@@ -19,7 +19,6 @@ from gputok.kernels.cpu.lines import lines as lines_on_cpu
 from gputok.kernels.cpu.normalize import is_inert
 from gputok.kernels.cpu.train_bpe import train as bpe
 from gputok.kernels.cuda import encode_words as lookup
-from gputok.kernels.cuda import train_bpe as cuda_bpe
 from gputok.kernels.cuda.device import Sizes
 
 from gputok import models
@@ -35,9 +34,9 @@ from tests.emulation.sanitized import Inputs
 from tests.emulation.stages import Stages, in_cuda
 
 GPT2 = compile_pattern(PATTERNS["gpt2"])
-SMALL = Sizes(tile=16)  # many tiles for little text, many of them without a cut
+# Many tiles for little text, many of them without a cut, and few launches after the last merge.
+SMALL = Sizes(tile=16, rounds_per_look=2, pair_slots=512)
 STEMS = "the| the| of| a|x| x|1|12|\n|\n\n|  | naïve|漢字|😀|'s|!?|\t".split("|")
-FEW_PAIRS = cuda_bpe.Sizes(rounds_per_look=2, least_capacity=512)  # few launches after the last merge
 GAPLESS = sorted(name for name in PATTERNS if compile_pattern(PATTERNS[name]).gapless)
 
 
@@ -107,7 +106,7 @@ def on_cpu() -> Stages:
 
 def stages_of(version: str, seed: int = 0) -> Stages:
     plain = {"python": in_python, "cpu": on_cpu}
-    return plain[version]() if version in plain else in_cuda(device_of(version, seed, SMALL), FEW_PAIRS)
+    return plain[version]() if version in plain else in_cuda(device_of(version, seed, SMALL))
 
 
 all_versions = pytest.mark.parametrize("version", ["python", "cpu", *KINDS])
