@@ -35,7 +35,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gputok.corpus.options import BATCH_BYTES, SIZES, Sizes
+from gputok.corpus.options import BATCH_BYTES, PART_BYTES, SIZES, Sizes
 from gputok.corpus.parts import Part
 from gputok.corpus.source import Source
 from gputok.text.pieces import LONGEST, RawLines, TextBatch
@@ -59,9 +59,6 @@ __all__ = [
     "state",
     "total_bytes",
 ]
-
-PART_BYTES = 256 << 20
-"""The default size of a part: some seconds of work; a corpus of terabytes has few enough parts for a list."""
 
 
 def read(

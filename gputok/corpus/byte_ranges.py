@@ -39,10 +39,10 @@ def can_be_cut(file: File, separator: str | None) -> bool:
 
 def range_bytes(file: File, options: Options) -> int:
     """The number of bytes of a file that one thread reads at a time."""
-    _, small, remote, slack = options.sizes
-    n_bytes = max(options.batch_bytes, remote if file.is_remote else small)
+    sizes = options.sizes
+    n_bytes = max(options.batch_bytes, sizes.remote if file.is_remote else sizes.small)
     # A range and the bytes around it must fit into a batch of the caller's memory, and should fit into a huge page
-    return n_bytes - 2 * slack if options.memory or n_bytes > 4 * slack else n_bytes
+    return n_bytes - 2 * sizes.slack if options.memory or n_bytes > 4 * sizes.slack else n_bytes
 
 
 def ranges(start: int, stop: int, n_bytes: int) -> Iterator[tuple[int, int]]:

@@ -19,6 +19,9 @@ BATCH_BYTES = 1 << 21
 """The default size of a batch. Reading it takes much longer than handing it to another thread, and it is small enough
 that malloc uses the same memory again (measured: reading takes a fifth of the time that it takes with 16 MB)."""
 
+PART_BYTES = 256 << 20
+"""The default size of a part: some seconds of work; a corpus of terabytes has few enough parts for a list."""
+
 
 class Sizes(NamedTuple):
     """How much text is read together, in bytes.
@@ -28,12 +31,14 @@ class Sizes(NamedTuple):
         small: a thread reads several files that are smaller, and ranges that are not smaller.
         remote: the least that is requested from a network at once.
         slack: what is read after a range: most last documents end there.
+        part: what is counted together if the counts of each part are saved.
     """
 
     batch: int = BATCH_BYTES
     small: int = 1 << 20
     remote: int = 8 << 20
     slack: int = 1 << 12
+    part: int = PART_BYTES
 
 
 SIZES = Sizes()

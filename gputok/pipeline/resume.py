@@ -13,7 +13,6 @@ import pathlib
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gputok import corpus
 from gputok.files.atomic import is_plain, locked, replacing
 from gputok.pipeline import encode_corpus
 from gputok.pipeline.count_corpus import count_corpus
@@ -67,7 +66,7 @@ def count_parts(
     groups = _groups(source)
     options = {"column": source.column, "errors": source.errors, "separator": source.separator}
     # 2: how parts are grouped
-    fingerprint = encode_corpus.fingerprint(pipeline, source, [2, corpus.PART_BYTES, *options.items(), *also])
+    fingerprint = encode_corpus.fingerprint(pipeline, source, [2, source.sizes.part, *options.items(), *also])
     total, done = source.total_bytes, 0
     with _opened(pathlib.Path(folder), fingerprint) as work, reporting(run.progress) as report:
         files = [work / _PART.format(i) for i in range(len(groups))]
@@ -103,9 +102,9 @@ def remove(folder: str | os.PathLike[str]) -> None:
 def _groups(source: Source) -> list[list[Part]]:
     """Groups the parts of the corpus: many small files become few files of counts."""
     groups: list[list[Part]] = []
-    size = corpus.PART_BYTES
-    for part, n_bytes in source.parts(corpus.PART_BYTES):
-        if size + n_bytes > corpus.PART_BYTES:
+    size = most = source.sizes.part
+    for part, n_bytes in source.parts(most):
+        if size + n_bytes > most:
             groups.append([])
             size = 0
         groups[-1].append(part)

@@ -11,14 +11,12 @@ import pytest
 from children import child, end
 
 import gputok
-from gputok import Tokenizer, WordCounts, cli, corpus, models, pre_tokenizers
+from gputok import Tokenizer, WordCounts, cli, models, pre_tokenizers
+from gputok.corpus import Source
+from gputok.corpus.options import Sizes
 from gputok.files.atomic import locked
 from gputok.pipeline import resume
-
-
-@pytest.fixture
-def small_parts(monkeypatch):
-    monkeypatch.setattr(corpus, "PART_BYTES", 10_000)
+from gputok.pipeline.run import Run
 
 
 @pytest.fixture
@@ -40,9 +38,16 @@ def make_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def count(folder: pathlib.Path, **options) -> WordCounts:
-    options = {"resume": folder / "work", "progress": False, **options}
-    return make_tokenizer().count_words(str(folder / "corpus"), **options)
+def count(folder: pathlib.Path, tokenizer: Tokenizer | None = None, given=None, **options) -> WordCounts:
+    """Counts the corpus in parts of 10 kB."""
+    run = Run.of(progress=options.pop("progress", False), memory_limit=options.pop("memory_limit", None))
+    source = Source.of(given or str(folder / "corpus"), sizes=Sizes(part=10_000), **options)
+    return resume.count_words((tokenizer or make_tokenizer()).pipeline, source, folder / "work", run)
+
+
+def counted(folder: pathlib.Path) -> WordCounts:
+    """Counts the corpus without a work folder."""
+    return make_tokenizer().count_words(str(folder / "corpus"), progress=False)
 
 
 class Stop(Exception):
@@ -66,8 +71,8 @@ def break_off(folder: pathlib.Path, monkeypatch, after: int) -> None:
             count(folder)
 
 
-def test_a_run_goes_on_where_it_was(folder, small_parts, monkeypatch):
-    whole = count(folder, resume=None)
+def test_a_run_goes_on_where_it_was(folder, monkeypatch):
+    whole = counted(folder)
     break_off(folder, monkeypatch, 3)
     assert len(list((folder / "work").glob("part-*.parquet"))) == 3
     calls = []
@@ -82,13 +87,13 @@ def test_a_run_goes_on_where_it_was(folder, small_parts, monkeypatch):
     assert not (folder / "work").exists()
 
 
-def test_a_part_that_a_crash_left_empty_is_counted_again(folder, small_parts, monkeypatch):
+def test_a_part_that_a_crash_left_empty_is_counted_again(folder, monkeypatch):
     break_off(folder, monkeypatch, 3)
     (folder / "work" / "part-000001.parquet").write_bytes(b"")
-    assert count(folder) == count(folder, resume=None)
+    assert count(folder) == counted(folder)
 
 
-def test_the_work_of_another_run_is_refused(folder, small_parts, monkeypatch):
+def test_the_work_of_another_run_is_refused(folder, monkeypatch):
     break_off(folder, monkeypatch, 2)
     for options in ({"errors": "replace"}, {"separator": "x"}):
         with pytest.raises(ValueError, match="work: contains the work of another run"):
@@ -96,10 +101,10 @@ def test_the_work_of_another_run_is_refused(folder, small_parts, monkeypatch):
     other = make_tokenizer()
     other.pre_tokenizer = pre_tokenizers.Whitespace()
     with pytest.raises(ValueError, match="work: contains the work of another run"):
-        other.count_words(str(folder / "corpus"), resume=folder / "work")
+        count(folder, other)
     for source in (folder / "corpus" / "a.txt", [folder / "corpus", folder / "corpus" / "a.txt"]):
         with pytest.raises(ValueError, match="work: contains the work of another run"):
-            make_tokenizer().count_words(source, resume=folder / "work")
+            count(folder, given=source)
     (folder / "corpus" / "b01.txt").write_text("changed")
     with pytest.raises(ValueError, match="a file of the corpus has changed"):
         count(folder)
@@ -122,7 +127,7 @@ def test_what_is_no_work_folder_is_refused(folder):
     assert not (folder / "new").exists()
     (folder / "file").touch()
     with pytest.raises(FileExistsError, match="file"):
-        count(folder, resume=folder / "file")
+        make_tokenizer().count_words(str(folder / "corpus"), resume=folder / "file")
 
 
 def test_two_processes_do_not_share_a_folder(folder):
@@ -160,17 +165,32 @@ def test_the_command_line_removes_what_is_done(folder, monkeypatch, capsys):
 @pytest.mark.full
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_kills_in_a_work_folder(how, tmp_path):
-    """A command that is killed again and again at some moment ends with the bytes of a run that nothing disturbed."""
+    """A process that is killed again and again at some moment ends with the bytes of a run that nothing disturbed."""
     with open(tmp_path / "text.txt", "w") as file:
         for i in range(60):
             file.writelines(
                 f"{j:x} {j * j:x} of the {j % 100}\n" for j in range(i * 200_000, (i + 1) * 200_000)
             )
-    script = "from gputok import cli, corpus; corpus.PART_BYTES = 10_000_000; cli.main()"
+    script = """
+import sys
+from gputok.corpus import Source
+from gputok.corpus.options import Sizes
+from gputok.pipeline import count_corpus, resume
+from gputok.pipeline.run import Run
+from gputok.recipes import recipe
+
+output, *folder = sys.argv[1:]
+source, pipeline = Source.of("text.txt", sizes=Sizes(part=10_000_000)), recipe("bpe")[0].pipeline
+if folder:
+    resume.count_words(pipeline, source, *folder, Run()).save(output)
+    resume.remove(*folder)
+else:
+    count_corpus.count_corpus(pipeline, source, Run()).save(output)
+"""
     environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(gputok.__file__).parents[1])}
 
     def begin(*arguments):
-        command = [sys.executable, "-c", script, "count", "text.txt", *arguments]
+        command = [sys.executable, "-c", script, *arguments]
         return child(
             command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
@@ -179,10 +199,10 @@ def test_kills_in_a_work_folder(how, tmp_path):
         with begin(*arguments) as process:
             assert process.wait(300) == 0, process.stderr.read()
 
-    finished("-o", "whole.parquet")
+    finished("whole.parquet")
     saved = 0
     for _ in range(4):
-        with begin("-o", "resumed.parquet", "--resume", "work") as process:
+        with begin("resumed.parquet", "work") as process:
             before, deadline = saved, time.monotonic() + 120
             while saved < before + 3 and process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.05)
@@ -190,6 +210,6 @@ def test_kills_in_a_work_folder(how, tmp_path):
             end(process, how)
         assert saved >= before
     assert saved >= 8
-    finished("-o", "resumed.parquet", "--resume", "work")
+    finished("resumed.parquet", "work")
     assert (tmp_path / "resumed.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
     assert not (tmp_path / "work").exists()

@@ -17,8 +17,11 @@ import jinja2
 import pytest
 from hostile_formats import CONFIG, FORMATS, Tried, damaged, gguf, gguf_metadata, whole
 
-from gputok import AutoTokenizer, PreTrainedTokenizer, WordCounts, corpus, from_tekken
-from gputok.pipeline import end_tokens
+from gputok import AutoTokenizer, PreTrainedTokenizer, WordCounts, from_tekken
+from gputok.corpus import Source
+from gputok.corpus.options import Sizes
+from gputok.pipeline import end_tokens, resume
+from gputok.pipeline.run import Run
 from gputok.pretrained import folders
 from gputok.recipes import recipe
 
@@ -62,17 +65,16 @@ def test_a_thousand_damages(worker, kind, tmp_path):
 # -- cases that no damage of a file makes
 
 
-def test_a_copy_of_another_part_is_counted_again(tmp_path, monkeypatch):
+def test_a_copy_of_another_part_is_counted_again(tmp_path):
     """Two parts of a corpus: the counts of the first, copied over those of the second, would be added twice."""
-    monkeypatch.setattr("gputok.corpus.PART_BYTES", 1000)
     (tmp_path / "corpus.txt").write_text("".join(f"some words {i}\n" for i in range(200)))
     tokenizer, _ = recipe("bpe")
-    source = corpus.parts(tmp_path / "corpus.txt", part_bytes=1000)
-    expected = tokenizer.count_words(source, resume=tmp_path / "work")
+    source = Source.of(tmp_path / "corpus.txt", sizes=Sizes(part=1000))
+    expected = resume.count_words(tokenizer.pipeline, source, tmp_path / "work", Run())
     parts = sorted((tmp_path / "work").glob("part-*"))
     assert len(parts) > 1
     shutil.copy(parts[0], parts[1])
-    assert tokenizer.count_words(source, resume=tmp_path / "work") == expected
+    assert resume.count_words(tokenizer.pipeline, source, tmp_path / "work", Run()) == expected
 
 
 def test_changed_counts_of_a_file_are_noticed(tmp_path):

@@ -15,10 +15,13 @@ from gputok.kernels.reference.train_superwords import encoded, train_superwords
 
 from gputok import AddedToken, Regex, Tokenizer, WordCounts, corpus, models, normalizers, pre_tokenizers
 from gputok.automaton import PATTERNS
+from gputok.corpus import Source
+from gputok.corpus.options import Sizes
 from gputok.files.locations import OpenFile
 from gputok.models.bpe.super_trainer import SUPERWORDS
 from gputok.pipeline import encode_superwords, encode_units, superwords
 from gputok.pipeline.resume import remove
+from gputok.pipeline.run import Run
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.text.pieces import TextBatch
 from gputok.trainers import BpeTrainer, SuperBpeTrainer
@@ -189,8 +192,8 @@ def result(lines, threads=1, **options) -> str:
 
 
 @pytest.mark.slow
-def test_threads_batches_limits_and_iterators(tmp_path, monkeypatch):
-    lines = texts(8, 2000)
+def test_threads_batches_limits_and_iterators(tmp_path):
+    lines = texts(8, 20_000)  # several slices
     expected = result(lines)
     assert result(lines, threads=3) == expected
     assert result(iter(lines)) == expected  # kept in a temporary file
@@ -198,8 +201,6 @@ def test_threads_batches_limits_and_iterators(tmp_path, monkeypatch):
     assert not any(tmp_path.iterdir())
     batches = [TextBatch.from_strings(lines[i : i + 7]) for i in range(0, len(lines), 7)]
     assert result(batches, threads=2) == expected
-    monkeypatch.setattr("gputok.pipeline.word_tokens._SLICE_BYTES", 300)
-    assert result(lines, threads=2) == expected
     path = tmp_path / "corpus.jsonl"
     path.write_text("".join(json.dumps({"text": line}) + "\n" for line in lines))
     tokenizer = untrained()
@@ -304,14 +305,16 @@ def files(tmp_path, lines: list[str], number: int = 0) -> str:
 
 
 @pytest.mark.slow
-def test_resuming(tmp_path, monkeypatch):
+def test_resuming(tmp_path):
     """What one run has counted, in several parts, another one need not count again."""
-    monkeypatch.setattr(corpus, "PART_BYTES", 20_000)
     paths, folder = [files(tmp_path, texts(16 + i, 300), i) for i in range(4)], tmp_path / "work"
     trainer = SuperBpeTrainer(vocab_size=420, transition=300)
     expected, broken, resumed = untrained(), untrained(), untrained()
     expected.train(paths, trainer)
-    stages = []
+    source, stages = Source.of(paths, sizes=Sizes(part=20_000)), []
+
+    def learn(tokenizer, progress):
+        tokenizer._learn_superwords(source, trainer, 1, Run(progress=progress), None, folder, keep=False)
 
     def stop(stage, done, total):
         stages.append(stage)
@@ -319,10 +322,10 @@ def test_resuming(tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        broken.train(paths, trainer, resume=folder, progress=stop)
+        learn(broken, stop)
     assert len([*folder.glob("words/part-*")]) > 2 < len([*folder.glob("pairs/part-*")])
     later = []
-    resumed.train(paths, trainer, resume=folder, progress=lambda stage, done, total: later.append(stage))
+    learn(resumed, lambda stage, done, total: later.append(stage))
     assert resumed.to_str() == expected.to_str()
     assert "count pairs" in stages and not {"count", "count pairs"} & {*later} and "count runs" in later
     remove(folder)
