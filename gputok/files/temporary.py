@@ -26,10 +26,17 @@ _LEAST_BYTES = 32_000_000  # one thread needs so many bytes for tables, batches 
 
 
 class MemoryLimit(NamedTuple):
-    """How much memory may be used, and where files for the rest are made."""
+    """How much memory may be used, and where files for the rest are made.
+
+    Attributes:
+        n_bytes: how much memory may be used.
+        folder: where files for the rest are made.
+        least_table: fewer threads have a table of words each if a table would have less than so many bytes.
+    """
 
     n_bytes: int
     folder: str
+    least_table: int = 8_000_000
 
     @classmethod
     def of(

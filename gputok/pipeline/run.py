@@ -56,5 +56,6 @@ class Run(NamedTuple):
     @property
     def limits(self) -> dict[str, Any]:
         """The arguments `threads`, `memory_limit` and `temporary` of `WordCounts.load` and `merge`."""
-        limit, folder = (None, None) if self.memory is None else self.memory
-        return {"threads": self.threads, "memory_limit": limit, "temporary": folder}
+        memory = self.memory
+        limits = {} if memory is None else {"memory_limit": memory.n_bytes, "temporary": memory.folder}
+        return {"threads": self.threads, **limits}

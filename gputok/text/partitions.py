@@ -41,7 +41,6 @@ N_PARTITIONS = 1 << BITS
 _DEEPEST = 54  # no table is spilled if its words were dealt by more than so many bits of their keys
 # Tables get this share of the memory limit; text, buffers and growing tables get the rest
 _TABLES_SHARE = 0.6
-_LEAST_TABLE_BYTES = 8_000_000
 _SLOTS = 1 << 17  # a new table has so many slots; with the words it takes 7 MB
 _RESULTS_SHARE = 0.25  # partitions that wait for their turn get this share of the memory limit
 _WORD_BYTES = 32  # a word of a source takes roughly so many bytes
@@ -65,7 +64,7 @@ class Source(Protocol):
 def table_budget(memory: MemoryLimit, threads: int) -> tuple[int, int]:
     """How many threads have room for a table each, and how many bytes a table may have."""
     share = int(memory.n_bytes * _TABLES_SHARE)
-    threads = max(1, min(threads, share // _LEAST_TABLE_BYTES))
+    threads = max(1, min(threads, share // memory.least_table))
     return threads, share // threads
 
 

@@ -53,7 +53,6 @@ TASKS = ["count", "count", "train", "add up", "add up"]
 def test_sizes_double_and_counts_are_compared(in_process, monkeypatch):
     spilled = []
     write = partitions.Spilled.write
-    monkeypatch.setattr(partitions, "_LEAST_TABLE_BYTES", 1)
     monkeypatch.setattr(partitions, "_TABLES_SHARE", 0.05)
     monkeypatch.setattr(partitions.Spilled, "write", lambda *given: spilled.append(0) or write(*given))
     found = scale.scale("1.2MB", memory_limit="32MB", threads=2, progress=False)

@@ -70,10 +70,9 @@ def arrays(counts: WordCounts) -> tuple[bytes, list[int], list[int]]:
 SMALL = Slices(walk=1 << 12, parts=1 << 13, steps=1 << 12)
 
 
-@pytest.fixture
-def small_tables(monkeypatch):
-    """Any size of a table, on as many threads as are asked for."""
-    monkeypatch.setattr(partitions, "_LEAST_TABLE_BYTES", 1)
+def limit_of(n_bytes: int, folder: pathlib.Path) -> MemoryLimit:
+    """A limit with any size of a table, on as many threads as are asked for."""
+    return MemoryLimit(n_bytes, str(folder), least_table=1)
 
 
 # -- keys and partitions
@@ -148,10 +147,10 @@ def test_words_with_one_key_are_in_the_order_of_their_bytes(monkeypatch, tmp_pat
 
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("n_bytes", [30_000, 10_000_000])
-def test_the_same_counts_and_bytes_whatever_the_limit(n_bytes, threads, small_tables, tmp_path):
+def test_the_same_counts_and_bytes_whatever_the_limit(n_bytes, threads, tmp_path):
     documents, plan = texts(), byte_level().pipeline.pre_tokenizer.plan()
     unlimited = count_words(batches(documents), plan)
-    memory = MemoryLimit(n_bytes, str(tmp_path))
+    memory = limit_of(n_bytes, tmp_path)
     limited = count_words(batches(documents, 3), plan, threads=threads, memory=memory, slices=SMALL)
     assert limited == unlimited and limited.byte_level
     assert arrays(limited) == arrays(WordCounts.merge([unlimited]))
@@ -161,7 +160,7 @@ def test_the_same_counts_and_bytes_whatever_the_limit(n_bytes, threads, small_ta
     assert (tmp_path / "limited.parquet").read_bytes() == (tmp_path / "unlimited.parquet").read_bytes()
 
 
-def test_a_partition_that_is_too_large_is_parted_again(small_tables, tmp_path, monkeypatch):
+def test_a_partition_that_is_too_large_is_parted_again(tmp_path, monkeypatch):
     skipped = set()
     make = partitions.Tally.__init__
 
@@ -171,7 +170,7 @@ def test_a_partition_that_is_too_large_is_parted_again(small_tables, tmp_path, m
 
     monkeypatch.setattr(partitions.Tally, "__init__", recorded)
     documents, plan = texts(), byte_level().pipeline.pre_tokenizer.plan()
-    limited = count_words(batches(documents), plan, memory=MemoryLimit(12_000, str(tmp_path)), slices=SMALL)
+    limited = count_words(batches(documents), plan, memory=limit_of(12_000, tmp_path), slices=SMALL)
     assert skipped >= {0, 6, 12}
     assert limited == count_words(batches(documents), plan)
 
@@ -186,7 +185,7 @@ def test_a_partition_that_is_too_large_is_parted_again(small_tables, tmp_path, m
         (None, None),
     ],
 )
-def test_every_way_of_counting_spills(normalizer, pre_tokenizer, added, small_tables, tmp_path):
+def test_every_way_of_counting_spills(normalizer, pre_tokenizer, added, tmp_path):
     tokenizer = Tokenizer(models.WordLevel())
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
     documents = texts(seed=1, n=1500)
@@ -199,13 +198,13 @@ def test_every_way_of_counting_spills(normalizer, pre_tokenizer, added, small_ta
         source = Source(batches(documents, 40), False, sizes=Sizes(batch=500))
         return count_corpus(pipeline, source, Run("cpu", 2, False, memory), slices=SMALL)
 
-    limited = counted(MemoryLimit(30_000, str(tmp_path)))
+    limited = counted(limit_of(30_000, tmp_path))
     assert limited.spelled_out() == counted(None).spelled_out()
     assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.slow
-def test_devices_count_a_part_of_the_corpus_at_a_time(small_tables, tmp_path, monkeypatch):
+def test_devices_count_a_part_of_the_corpus_at_a_time(tmp_path, monkeypatch):
     """What a device would count is counted by the CPU's kernels here."""
     rounds = []
 
@@ -233,19 +232,19 @@ def test_devices_count_a_part_of_the_corpus_at_a_time(small_tables, tmp_path, mo
             batches(documents, 30), plan, devices=devices, memory=memory, report=report, total=total
         )
 
-    limited = counted(MemoryLimit(100_000, str(tmp_path)))
+    limited = counted(limit_of(100_000, tmp_path))
     assert len(rounds) > 4 and max(rounds) < total / 3 and sum(rounds) == total
     assert limited == counted(None) == count_words(batches(documents), plan)
     assert [call for call in calls if call[0] == "count"][-1] == ("count", total, total)
     assert calls[-1] == ("add up", 64, 64)
 
 
-def test_a_word_larger_than_the_limit_is_counted(small_tables, tmp_path):
+def test_a_word_larger_than_the_limit_is_counted(tmp_path):
     documents = ["a" * 300_000, "b", "a" * 300_000, "c" * 200_000] * 2
     limited = count_words(
         batches(documents),
         byte_level().pipeline.pre_tokenizer.plan(),
-        memory=MemoryLimit(1000, str(tmp_path)),
+        memory=limit_of(1000, tmp_path),
         slices=SMALL,
     )
     assert dict(limited.items()) == {b"a" * 300_000: 4, b"b": 2, b"c" * 200_000: 2}
@@ -365,9 +364,9 @@ def test_a_folder_that_is_none_is_refused(tmp_path):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
-def test_a_full_disk_is_one_clear_error(monkeypatch, small_tables, tmp_path):
+def test_a_full_disk_is_one_clear_error(monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.TemporaryFile", lambda **options: open("/dev/full", "r+b", buffering=0))
-    memory = MemoryLimit(60_000, str(tmp_path))
+    memory = limit_of(60_000, tmp_path)
     with pytest.raises(OSError, match=r"no room for more than 0 bytes .*--temporary") as error:
         count_words(batches(texts()), byte_level().pipeline.pre_tokenizer.plan(), memory=memory, slices=SMALL)
     assert error.value.errno == errno.ENOSPC and str(tmp_path) in str(error.value)
@@ -400,7 +399,7 @@ def test_a_command_that_finds_no_room_says_so_in_one_line(arguments, said, tmp_p
     assert [name for name in os.listdir(tmp_path / "work") if name.startswith("part-")] == []
 
 
-def test_an_error_while_reading_is_raised_and_nothing_stays(small_tables, tmp_path):
+def test_an_error_while_reading_is_raised_and_nothing_stays(tmp_path):
     def broken():
         yield from batches(texts())
         raise OSError("the network is gone")
@@ -409,7 +408,7 @@ def test_an_error_while_reading_is_raised_and_nothing_stays(small_tables, tmp_pa
         count_words(
             broken(),
             byte_level().pipeline.pre_tokenizer.plan(),
-            memory=MemoryLimit(60_000, str(tmp_path)),
+            memory=limit_of(60_000, tmp_path),
             slices=SMALL,
         )
     assert os.listdir(tmp_path) == []
@@ -422,16 +421,14 @@ import sys, itertools, numpy as np
 from gputok.files.temporary import MemoryLimit
 from gputok.pipeline.count_words import count_words
 from gputok.pre_tokenizers import ByteLevel
-from gputok.text import partitions
 from gputok.text.pieces import TextBatch
 
-partitions._LEAST_TABLE_BYTES = 1
 def batches():
     for i in itertools.count():
         if i == 5:
             print("begun", flush=True)
         yield TextBatch.from_strings([" ".join(map(str, range(50_000 * i, 50_000 * (i + 1))))])
-count_words(batches(), ByteLevel(add_prefix_space=False).plan(), threads=2, memory=MemoryLimit(4_000_000, sys.argv[1]))
+count_words(batches(), ByteLevel(add_prefix_space=False).plan(), threads=2, memory=MemoryLimit(4_000_000, sys.argv[1], 1))
 """
     command = [sys.executable, "-c", script, str(tmp_path)]
     with child(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as counting:
@@ -464,7 +461,7 @@ def shards(n: int = 9) -> tuple[list[WordCounts], WordCounts]:
     return parts, tokenizer.count_words(iter(documents), progress=False)
 
 
-def test_shards_merge_within_a_limit(small_tables, tmp_path, monkeypatch):
+def test_shards_merge_within_a_limit(tmp_path, monkeypatch):
     parts, whole = shards()
     in_memory = WordCounts.merge(parts)
     monkeypatch.setattr("gputok.files.temporary._LEAST_BYTES", 1)
@@ -507,7 +504,7 @@ def save_with_row_groups(counts: WordCounts, path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize(("few", "limit"), [(True, None), (False, 80_000)])
-def test_files_are_loaded_together(limit, few, small_tables, tmp_path, monkeypatch):
+def test_files_are_loaded_together(limit, few, tmp_path, monkeypatch):
     monkeypatch.setattr("gputok.files.temporary._LEAST_BYTES", 1)
     parts, whole = shards()
     folder = tmp_path / "shards"
