@@ -59,7 +59,9 @@ def matcher(pattern: str | Regex) -> Automaton | Backtracking:
     return compile_pattern(pattern.pattern) if isinstance(pattern, Regex) else compile_literal(pattern)
 
 
-def spans(pattern: Backtracking, text: str) -> Iterator[tuple[int, int, bool]]:
+def spans(
+    pattern: Backtracking, text: str, seconds: float = SECONDS, per_character: float = SECONDS_PER_CHARACTER
+) -> Iterator[tuple[int, int, bool]]:
     """Cuts a text into gaps (False) and matches (True), as Oniguruma's `find_iter` does: (first, last + 1, matched).
 
     An empty match that touches the last match does not count, and the search continues one character later.
@@ -67,7 +69,8 @@ def spans(pattern: Backtracking, text: str) -> Iterator[tuple[int, int, bool]]:
     """
     at = gap = 0
     last = None  # end of the last match
-    deadline = time.process_time() + SECONDS + SECONDS_PER_CHARACTER * len(text)
+    seconds += per_character * len(text)
+    deadline = time.process_time() + seconds
     try:
         for start, end in _matches(pattern, text, deadline):
             at = end
@@ -78,7 +81,6 @@ def spans(pattern: Backtracking, text: str) -> Iterator[tuple[int, int, bool]]:
             yield start, end, True
             gap = last = end
     except TimeoutError:
-        seconds = SECONDS + SECONDS_PER_CHARACTER * len(text)
         raise ValueError(
             f"pattern {pattern.pattern!r} took more than {seconds:.1f} s for a text of {len(text)} characters and was "
             f"given up at character {at}, before {text[at : at + 20]!r}: the pattern can match there in too many ways; "

@@ -80,6 +80,7 @@ class Scratch:
         "_engine",
         "_handle",
         "_n_bytes",
+        "_renewed_after",
         "begins",
         "cache",
         "call",
@@ -89,11 +90,11 @@ class Scratch:
         "words",
     )
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, renewed_after: int = RENEWED_AFTER) -> None:
         from gputok.kernels.cpu.encode_words import word_cache
         from gputok.kernels.cpu.short_texts import encode as short_text
 
-        self._engine = engine
+        self._engine, self._renewed_after = engine, renewed_after
         handle = short_text.with_memory(engine.handle, word_cache(_CACHED_WORDS))
         self.steps = Call(engine, engine.kernel, handle, handle["ids"], short_text.LONGEST)
         self.call: Any = self.steps.given
@@ -129,7 +130,7 @@ class Scratch:
         self.cache = grown(self.cache, most_lines())
         self._handle.put(cache=self.cache, walk=units.walks.of(self._n_bytes))
         self._engine.count_listed(self._n_bytes // _BYTES_AN_ID)
-        self._n_bytes = n_bytes + RENEWED_AFTER
+        self._n_bytes = n_bytes + self._renewed_after
         self._handle["left"][0] = self._n_bytes
 
     def expect(self, n_bytes: int) -> None:

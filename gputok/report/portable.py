@@ -36,11 +36,12 @@ class NotPortable(Exception):
     """Raised if a tokenizer cannot be in the page; the message says why."""
 
 
-def portable(pipeline: Pipeline) -> dict[str, Any]:
+def portable(pipeline: Pipeline, most_bytes: int = MOST_BYTES) -> dict[str, Any]:
     """Makes the JSON form of a tokenizer for the page.
 
     Args:
         pipeline: the tokenizer. Post-processor, truncation and padding don't count: a report measures without them.
+        most_bytes: how many bytes the JSON form may have.
 
     Returns:
         Added tokens that are looked for in raw and in normalized text, the steps of the normalizer and of the
@@ -56,8 +57,8 @@ def portable(pipeline: Pipeline) -> dict[str, Any]:
         "model": _model(pipeline.model),
     }
     size = len(json.dumps(kit, ensure_ascii=False, separators=(",", ":")).encode())
-    if size > MOST_BYTES:
-        raise NotPortable(f"it takes {size / 1e6:.1f} MB, more than the {MOST_BYTES / 1e6:.0f} MB for a page")
+    if size > most_bytes:
+        raise NotPortable(f"it takes {size / 1e6:.1f} MB, more than the {most_bytes / 1e6:.0f} MB for a page")
     return kit
 
 

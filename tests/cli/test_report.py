@@ -544,23 +544,24 @@ def test_the_page_tokenizes_as_python_does(browser, which):
 
 @pytest.mark.full
 @pytest.mark.parametrize("name", ["llama3", "qwen3", "llama2", "minilm-bert", "claude"])
-def test_the_page_tokenizes_as_real_tokenizers_do(name, browser, shared_tokenizer, monkeypatch):
+def test_the_page_tokenizes_as_real_tokenizers_do(name, browser, shared_tokenizer):
     one = Tokenizer.from_file(str(shared_tokenizer(name)))
     one.no_padding()
     one.no_truncation()
     opened = browser.new_page()
-    monkeypatch.setattr("gputok.report.portable.MOST_BYTES", 10**9)
     script = importlib.resources.files("gputok.report").joinpath("tokenizer.js").read_text()
     opened.add_script_tag(content=script)
     texts = list(strings(200))
-    found = opened.evaluate("([kit, texts]) => texts.map(tokenizer(kit))", [portable(one.pipeline), texts])
+    found = opened.evaluate(
+        "([kit, texts]) => texts.map(tokenizer(kit))", [portable(one.pipeline, 10**9), texts]
+    )
     for text, (ids, *_), encoding in zip(
         texts, found, one.encode_batch(texts, add_special_tokens=False), strict=True
     ):
         assert ids == encoding.ids, text
 
 
-def test_what_cannot_travel_says_why(bpe, monkeypatch):
+def test_what_cannot_travel_says_why(bpe):
     word, precompiled = AddedToken("a", single_word=True), normalizers.Precompiled(bytes(4))
     for tokenizer, message in {
         pipeline(models.BPE(), added=[word]): "its added token 'a' is looked for as a whole word",
@@ -571,11 +572,12 @@ def test_what_cannot_travel_says_why(bpe, monkeypatch):
     }.items():
         with pytest.raises(NotPortable, match=message):
             portable(tokenizer.pipeline)
-    monkeypatch.setattr("gputok.report.portable.MOST_BYTES", 1000)
     with pytest.raises(NotPortable, match=r"it takes \d\.\d MB"):
-        portable(bpe.pipeline)
-    html = report(bpe, iter(TEXTS)).to_html()
-    assert '"kit":null' in html and "it takes 0." in html
+        portable(bpe.pipeline, 1000)
+    other = trained("bpe")
+    other.normalizer = normalizers.Precompiled(bytes(4))
+    html = report(other, iter(TEXTS)).to_html()
+    assert '"kit":null' in html and "its normalizer has a Precompiled" in html
 
 
 def test_command_line(bpe, tmp_path, monkeypatch, capsys):

@@ -383,7 +383,7 @@ def same_arrays(a, b):
 
 
 @pytest.mark.parametrize("memory_limit", [None, "64MB"])
-def test_counts_of_dask_are_in_the_order_of_merged_counts(memory_limit, client, tmp_path, monkeypatch):
+def test_counts_of_dask_are_in_the_order_of_merged_counts(memory_limit, client, tmp_path):
     """For any number of tasks, with and without rounds of adding up before the words are shared out."""
     rng = random.Random(7)
     (tmp_path / "a.txt").write_text(
@@ -391,8 +391,7 @@ def test_counts_of_dask_are_in_the_order_of_merged_counts(memory_limit, client, 
     )
     tokenizer = make_tokenizer()
     merged = WordCounts.merge([tokenizer.count_words(str(tmp_path), progress=False)])
-    for at_once, part_bytes in ((8, None), (8, 4000), (2, 4000)):
-        monkeypatch.setattr("gputok.distributed._MERGED_AT_ONCE", at_once)
+    for part_bytes in (None, 4000, 1000):
         counts = gputok.distributed.count_words(
             tokenizer, str(tmp_path), client, part_bytes=part_bytes, memory_limit=memory_limit
         )

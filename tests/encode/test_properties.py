@@ -288,11 +288,13 @@ def test_a_batch_is_its_texts_one_by_one(tokenizer, texts, threads, special):
 
 
 def corpus_rows(
-    tokenizer: Tokenizer, batches: list[list[str]], threads: int, special: bool
+    tokenizer: Tokenizer, batches: list[list[str]], threads: int, special: bool, unit: int
 ) -> list[list[int]]:
     """Row by row, of texts that come in these batches."""
     given = [TextBatch.from_strings(batch) for batch in batches if batch]
-    found = encode_corpus.encode(tokenizer.pipeline, given, add_special_tokens=special, threads=threads)
+    found = encode_corpus.encode(
+        tokenizer.pipeline, given, add_special_tokens=special, threads=threads, unit_bytes=unit
+    )
     return [row.tolist() for batch in found for row in np.split(batch.ids, batch.rows[1:-1])]
 
 
@@ -309,9 +311,7 @@ def test_a_corpus_is_its_texts_for_any_cut_and_threads(tokenizer, texts, cuts, t
     ids = [tokenizer.encode(text, add_special_tokens=special).ids for text in texts]
     ends = sorted(min(cut, len(texts)) for cut in cuts)
     batches = [texts[a:b] for a, b in zip([0, *ends], [*ends, len(texts)], strict=True)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encode_corpus, "UNIT_BYTES", unit)
-        assert corpus_rows(tokenizer, batches, threads, special) == ids
+    assert corpus_rows(tokenizer, batches, threads, special, unit) == ids
 
 
 # ---- rows

@@ -88,13 +88,11 @@ def small_cache(tokenizer, monkeypatch):
     """A cache of two lines, and a ring that loses words."""
     small = new_cache(4, 2, 1 << 14)
     monkeypatch.setattr("gputok.kernels.cpu.encode_text.cache.new_cache", lambda *_: small)
-    monkeypatch.setattr(text_engine, "RENEWED_AFTER", 100)
     texts = texts_of(tokenizer.pipeline)
     monkeypatch.setattr(texts, "_maker", None)
     texts._free.clear()
-    texts._free.append(text_engine.Scratch(texts.engine))
+    texts._free.append(text_engine.Scratch(texts.engine, renewed_after=100))
     monkeypatch.undo()
-    monkeypatch.setattr(text_engine, "RENEWED_AFTER", 100)
     monkeypatch.setattr(texts, "_maker", None)
     tokenizer._texts_now()
     yield texts._free[0]

@@ -1,5 +1,6 @@
 """Every pre-tokenizer against that of tokenizers, which is asked live: pieces and offsets, JSON, `repr`, pickle and errors."""
 
+import functools
 import itertools
 import json
 import pathlib
@@ -16,6 +17,7 @@ from tokenizers import pre_tokenizers as theirs
 import gputok
 from gputok import pre_tokenizers as ours
 from gputok.automaton import compile_pattern
+from gputok.automaton.pattern import spans
 from gputok.text.pieces import Pieces, TextBatch
 from gputok.text.way import Way
 
@@ -215,7 +217,7 @@ HOSTILE = [r"(a|aa)+(?<=b)\1", r"(?:a{1,200}){1,200}(?<=b)c", r"(a|a)+\1(?<=b)c"
 @pytest.mark.parametrize("pattern", HOSTILE)
 def test_a_hostile_pattern_ends_in_an_error(pattern, monkeypatch):
     """`tokenizers` panics after ten million steps of backtracking."""
-    monkeypatch.setattr("gputok.automaton.pattern.SECONDS", 0.3)
+    monkeypatch.setattr("gputok.automaton.pattern.spans", functools.partial(spans, seconds=0.3))
     text = "b" * ("|" in pattern[-2:]) + "é" + "a" * 60
     for split in (
         ours.Split(gputok.Regex(pattern), "isolated").pre_tokenize_str,
@@ -237,22 +239,19 @@ def test_a_hostile_pattern_ends_in_an_error(pattern, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:pattern")
-def test_many_short_hostile_texts_are_bounded_together(monkeypatch):
+def test_many_short_hostile_texts_are_bounded_together():
     """Each match stays below the bound; the time of a text is that of all its matches."""
-    monkeypatch.setattr("gputok.automaton.pattern.SECONDS", 0.3)
-    monkeypatch.setattr("gputok.automaton.pattern.SECONDS_PER_CHARACTER", 0.0)
-    pattern = gputok.Regex(r"(a|aa)+(?<=b)\1|c|$")
+    pattern = compile_pattern(r"(a|aa)+(?<=b)\1|c|$")
     with pytest.raises(ValueError, match="was given up at character"):
-        ours.Split(pattern, "isolated").pre_tokenize_str(("a" * 18 + "c") * 4000)
+        list(spans(pattern, ("a" * 18 + "c") * 4000, seconds=0.3, per_character=0.0))
 
 
 @pytest.mark.filterwarnings("ignore:pattern")
 @pytest.mark.parametrize("pattern", [*BEYOND, r"(?<=\s)\w+|(\w)\1|\s+"])
-def test_ordinary_text_is_far_from_the_bound(pattern, monkeypatch):
-    monkeypatch.setattr("gputok.automaton.pattern.SECONDS", 0.5)
-    monkeypatch.setattr("gputok.automaton.pattern.SECONDS_PER_CHARACTER", 1e-5)  # a tenth
+def test_ordinary_text_is_far_from_the_bound(pattern):
+    """It takes less than a tenth of the time."""
     text = pathlib.Path(pathlib.__file__).read_text() * 5
-    assert ours.Split(gputok.Regex(pattern), "isolated").pre_tokenize_str(text)
+    assert list(spans(compile_pattern(pattern), text, seconds=0.5, per_character=1e-5))
 
 
 @pytest.mark.filterwarnings("ignore:pattern")
