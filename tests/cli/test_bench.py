@@ -304,6 +304,7 @@ def test_a_result_is_a_range():
         assert found["start, first"].slow > found["start, warm"].slow > 1
 
 
+@pytest.mark.slow
 def test_what_was_measured_stands_beside_the_model(text, monkeypatch, capsys):
     """A column of the card after those of the model, and in JSON both."""
     with stand_in.installed(monkeypatch, Sizes(rounds_per_look=2, pair_slots=1024)):
