@@ -1,6 +1,7 @@
 """The public names of `gputok`: the same list for `import *`, `dir`, and type checkers."""
 
 import ast
+import importlib
 import pathlib
 import pkgutil
 import subprocess
@@ -22,6 +23,17 @@ def test_a_facade_shows_its_names_before_their_first_use(name):
     code = f"import gputok.{name} as facade; assert dir(facade) == sorted(facade.__all__), dir(facade)\n"
     code += "for name in facade.__all__: getattr(facade, name)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", FACADES)
+def test_type_checkers_see_the_names_of_a_facade(name):
+    facade = importlib.import_module(f"gputok.{name}")
+    tree = ast.parse(pathlib.Path(facade.__file__).read_text())
+    shown = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            shown |= {alias.asname or alias.name for alias in node.names}
+    assert set(facade.__all__) <= shown
 
 
 def test_star_import_binds_the_public_names():
