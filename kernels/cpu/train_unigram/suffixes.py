@@ -28,6 +28,7 @@ _KEY = np.uint64(~((1 << 64 - KEY_BITS) - 1) & 0xFFFFFFFFFFFFFFFF)
 _LENGTH = np.uint64(63)
 _TOP = np.uint64(48)
 _AHEAD, _FETCHED = 8, 16  # prefetch so many words ahead, so many of their last characters
+_SUFFIXES_AHEAD = 16  # prefetch so many suffixes ahead
 _SMALL = 12  # ranges up to this length are sorted by insertion
 
 
@@ -130,7 +131,7 @@ def bucket_cuts(code):
 
 @kernel(inline=True)
 def _fetch(text, end):
-    """Prefetches the characters before `end`: words in sorted order lie anywhere in the text."""
+    """Prefetches what belongs to the characters before `end`: words in sorted order lie anywhere in the text."""
     prefetch(text, max(end - _FETCHED, 0))
 
 
@@ -204,9 +205,11 @@ def deal_suffixes(text, ends, counts, lcp, n_chars, code, first, last, group_of,
 @kernel(i64[:], i32[:], i64, i64, u32[:])
 def spread_arcs(ends, lcp, first, last, arc_at):
     """Gives each suffix of the words first:last the arc of the equal suffix that `deal_suffixes` wrote."""
+    arcs = view(arc_at)
     for w in range(first + 1, last):
+        _fetch(arcs, ends[min(w + _AHEAD, last - 1)])
         for depth in range(1, lcp[w] + 1):
-            arc_at[ends[w] - depth] = arc_at[ends[w - 1] - depth]
+            arcs[ends[w] - depth] = arcs[ends[w - 1] - depth]
 
 
 # ----------------------------------------------------------------------------------------------------- sorting
@@ -322,9 +325,14 @@ def sort_suffixes(text, order, cache, weight, limit, step, code, heavy):
         top -= 1
         lo, hi, depth = pending[top, 0], pending[top, 1], pending[top, 2]
         if depth:
-            for i in range(lo, hi):
-                p = np.int64(order[np.uint64(index[i])]) + depth * step
-                key[i] = _key(source, p, step, codes, limit - depth, KEY_BITS)
+            # Sorted suffixes lie anywhere in the text: their characters are fetched before the first key needs them
+            for i in range(lo, hi + _SUFFIXES_AHEAD):
+                if i < hi:
+                    prefetch(source, np.int64(order[np.uint64(index[i])]) + depth * step)
+                before = i - _SUFFIXES_AHEAD
+                if before >= lo:
+                    p = np.int64(order[np.uint64(index[before])]) + depth * step
+                    key[before] = _key(source, p, step, codes, limit - depth, KEY_BITS)
             _sort_pairs(key, index, lo, hi, stack)
         # Characters that key[start] has in common with the key before; `bits_before` has their bits
         alike = 0
@@ -402,8 +410,12 @@ def seed_candidates(text, order, weight, lcp, first, longest, least):
     stack_sum = np.empty(longest + 2, np.int64)
     top = 0
     total, left = np.int64(0), np.int64(0)
+    source = view(text)
     # From the last to the first: intervals end up in the order in which they begin.
     for i in range(n - 1, -1, -1):
+        ahead = max(i - _SUFFIXES_AHEAD, 0)
+        if np.int64(weight[ahead]) * longest >= least:
+            prefetch(source, order[ahead])
         after = total  # occurrences of all suffixes after suffix i
         own = np.int64(weight[i])
         total += own
@@ -412,7 +424,7 @@ def seed_candidates(text, order, weight, lcp, first, longest, least):
         depth = max(depth, left)
         if own > 1 and own * longest >= least and depth < longest:
             to_end = depth
-            while to_end <= longest and text[np.int64(order[i]) + to_end] != 0:
+            while to_end <= longest and source[np.int64(order[i]) + to_end] != 0:
                 to_end += 1
             value = own * to_end
             if depth < to_end <= longest and to_end > 1 and value >= least:
@@ -463,5 +475,7 @@ def place_pieces(order, begin, end, length, numbers, first, shift, deepest, pare
     for i in range(len(begin)):
         parent[numbers[i]] = deepest[begin[i] - first]
         deepest[begin[i] - first : end[i] - first] = numbers[i] << shift | (length[i] - 1)
-    for i in range(len(order)):
-        arc_at[order[i]] = deepest[i]
+    arcs, n = view(arc_at), len(order)
+    for i in range(n):
+        prefetch(arcs, order[min(i + _SUFFIXES_AHEAD, n - 1)])
+        arcs[order[i]] = deepest[i]

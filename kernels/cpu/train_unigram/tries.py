@@ -12,9 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import longer
+from gputok.kernels.cpu.primitives.memory import prefetch, view
 from gputok.kernels.cpu.train_unigram.suffixes import NO_ARC
 from gputok.kernels.signatures import I32s, I64s, U16orU32, U32s, f64, i32, i64, u32
 
+_AHEAD = 8  # prefetch so many words or pieces ahead, which lie anywhere in the text
 _BLOCK = 64  # so many characters gather their arcs before the arcs are written
 _TINY = 2.0**-256  # forward sums below this are scaled up, by an exact power of two
 _HUGE = 2.0**256
@@ -58,12 +60,17 @@ def fill_trie(text, words, lcp, n_chars, first, last, arc_at, parent, longest, s
     ending = np.empty((ring, longest), np.uint32)  # the arcs that end at the next nodes, the longest first
     n_ending = np.zeros(ring, np.int64)
     row = np.uint64(ring - 1)
+    source, longest_at, prefix = view(text), view(arc_at), view(parent)
     for w in range(first, last):
+        later = min(w + _AHEAD, last - 1)
+        prefetch(source, words[later] + np.int64(lcp[later]))
+        prefetch(longest_at, words[later] + max(np.int64(0), np.int64(lcp[later]) + 1 - longest))
+        prefetch(longest_at, words[later] + np.int64(lcp[later]))
         p, common = np.uint64(words[w]), np.int64(lcp[w])
         for block in range(max(0, common + 1 - longest), n_chars[w], _BLOCK):
             stop = min(block + _BLOCK, n_chars[w])
             for at in range(block, stop):
-                new = arc_at[p + np.uint64(at)]
+                new = longest_at[p + np.uint64(at)]
                 while new != NO_ARC:
                     to = at + np.int64(new & mask)
                     if to < common:
@@ -71,11 +78,11 @@ def fill_trie(text, words, lcp, n_chars, first, last, arc_at, parent, longest, s
                     to = np.uint64(to) & row
                     ending[to, np.uint64(n_ending[to])] = new
                     n_ending[to] += 1
-                    new = parent[np.uint64(new >> shift)]
+                    new = prefix[np.uint64(new >> shift)]
             if n_arcs + _BLOCK * longest > len(arcs):
                 arcs = longer(arcs, n_arcs, 2 * n_arcs + _BLOCK * longest)
             for at in range(max(block, common), stop):
-                arcs[np.uint64(n_arcs)] = np.uint32(text[p + np.uint64(at)]) << shift
+                arcs[np.uint64(n_arcs)] = np.uint32(source[p + np.uint64(at)]) << shift
                 n_arcs += 1
                 here = np.uint64(at) & row
                 for i in range(n_ending[here]):
@@ -206,26 +213,30 @@ def best_spellings(text, begins, length, arc_at, parent, shift, log_p, pieces):
     parts, n_parts = np.empty(n_chars, np.int64), np.int64(0)
     best = np.empty(longest + 1)
     back = np.empty(longest + 1, np.int64)
+    source, longest_at, prefix, log_of = view(text), view(arc_at), view(parent), view(log_p)
     for i in range(len(pieces)):
+        later = begins[pieces[min(i + _AHEAD, len(pieces) - 1)]]
+        prefetch(source, later)
+        prefetch(longest_at, later)
         k = pieces[i]
         at, n = begins[k], length[k]
         best[0] = 0.0
         best[1 : n + 1] = -np.inf
         for start in range(n):
-            character = np.int64(text[at + start])
-            x = best[start] + log_p[character]
+            character = np.int64(source[at + start])
+            x = best[start] + log_of[character]
             if x > best[start + 1]:
                 best[start + 1] = x
                 back[start + 1] = character
-            arc = arc_at[at + start]
+            arc = longest_at[at + start]
             while arc != NO_ARC:
                 stop, piece = start + np.int64(arc & mask) + 1, np.int64(arc >> shift)
                 if stop <= n and piece != k:
-                    x = best[start] + log_p[piece]
+                    x = best[start] + log_of[piece]
                     if x > best[stop]:
                         best[stop] = x
                         back[stop] = piece
-                arc = parent[piece]
+                arc = prefix[piece]
         score[i] = best[n]
         stop = np.int64(n)
         while stop > 0:
