@@ -18,9 +18,11 @@ from gputok.kernels.cpu.train_unigram import tries as kernels
 from gputok.models.unigram.seeds import SIZES, greatest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gputok.kernels.cpu.train_unigram.tries import Trie
     from gputok.models.unigram.seeds import Seeds, Text, Words
-    from gputok.types import Positions, Scores
+    from gputok.types import Positions, Positions32, Scores
 
 _LEAST_EXPECTED = 0.5  # a piece that is expected to occur less often is dropped
 
@@ -29,6 +31,8 @@ _LEAST_EXPECTED = 0.5  # a piece that is expected to occur less often is dropped
 # that of three corpora was less likely.
 _CHARACTER_SHARE = 0.25
 
+_TASKS = 16  # that each thread gets, if there are enough tries
+_LONGEST_TASK = 64  # tries, which take about 0.05 s
 _SPARSE = 1.5  # if there are more numbers than this for each piece, pieces are renumbered
 
 
@@ -50,8 +54,8 @@ def digamma(x: Scores) -> Scores:
     return result
 
 
-def expect(words: Words, p: Scores, threads: int) -> tuple[Scores, float]:
-    """The E-step: returns the expected counts, float64[k], and the mean logarithm of a word's likelihood.
+def expect(words: Words, p: Scores, threads: int) -> tuple[Scores, list[tuple[Scores, Positions32]]]:
+    """The E-step: returns the expected counts, float64[k], and of the words of each trie what `mean_log_likelihood` takes.
 
     p: float64[k], the probabilities of pieces.
     """
@@ -64,15 +68,33 @@ def expect(words: Words, p: Scores, threads: int) -> tuple[Scores, float]:
         tables.append(table.view(np.int64))
         slots.put((table, tables[-1]))
 
-    def work(trie: Trie) -> float:
+    def work(tries: Sequence[Trie]) -> list[tuple[Scores, Positions32]]:
         slot = slots.get()
-        total, exponent = kernels.expect(trie, *slot, words.shift, scale)
+        spelt = [kernels.expect(trie, *slot, words.shift, scale) for trie in tries]
         slots.put(slot)
-        return float((trie.weight * (np.log(total) - kernels.LOG_HUGE * exponent)).sum())
+        return spelt
 
-    likelihood = sum(pool.run(work, ((trie,) for trie in words.tries), threads))
+    spelt = [pair for pairs in pool.run(work, _shares(words.tries, threads), threads) for pair in pairs]
     counts = functools.reduce(np.add, [table[1::2] for table in tables])
-    return counts / scale, likelihood / max(1, words.n_words)
+    return counts / scale, spelt
+
+
+def mean_log_likelihood(words: Words, spelt: Sequence[tuple[Scores, Positions32]]) -> float:
+    """Returns the mean logarithm of a word's likelihood, which EM raises.
+
+    spelt: of the words of each trie, as `expect` returns them: the probability, divided by a power of 2, and its exponent.
+    """
+    likelihood = sum(
+        float((trie.weight * (np.log(total) - kernels.LOG_HUGE * exponent)).sum())
+        for trie, (total, exponent) in zip(words.tries, spelt, strict=True)
+    )
+    return likelihood / max(1, words.n_words)
+
+
+def _shares(tries: Sequence[Trie], threads: int) -> list[tuple[Sequence[Trie]]]:
+    """Divides tries among tasks: few, since handing out one costs as much as a tenth of a trie, but short ones."""
+    size = max(1, min(_LONGEST_TASK, len(tries) // (_TASKS * threads)))
+    return [(tries[i : i + size],) for i in range(0, len(tries), size)]
 
 
 def maximize(counts: Scores, n_characters: int, threads: int, task_size: int = SIZES.pieces) -> Scores:
@@ -129,7 +151,7 @@ def prune(
         return np.where(score > log_p[pieces], -np.inf, loss)
 
     live = n_characters + np.flatnonzero(p[n_characters:])
-    n = text.sizes.pieces
+    n = max(1, text.sizes.pieces // 16)  # each takes longer here than in the M-step
     slices = [(numbers[live[i : i + n]],) for i in range(0, len(live), n)]
     loss = np.concatenate([np.empty(0), *pool.run(losses, slices, threads)])
     live, loss = live[loss > -np.inf], loss[loss > -np.inf]
@@ -150,5 +172,10 @@ def drop_dead_pieces(words: Words, numbers: Positions, p: Scores, threads: int) 
         return numbers, p
     renumbered = np.full(len(p), kernels.NO_ARC)
     renumbered[kept] = np.arange(len(kept))
-    list(pool.run(kernels.renumber, ((trie, renumbered, words.shift) for trie in words.tries), threads))
+
+    def renumber(tries: Sequence[Trie]) -> None:
+        for trie in tries:
+            kernels.renumber(trie, renumbered, words.shift)
+
+    list(pool.run(renumber, _shares(words.tries, threads), threads))
     return numbers[kept], p[kept]

@@ -34,7 +34,7 @@ class Sizes(NamedTuple):
     share: int = 1 << 18  # positions that one task distributes to buckets
     least_group: int = 1 << 12  # the smallest number of positions in a group
     batch: int = 1 << 16  # characters of words that share a trie; its arrays stay in the second-level cache
-    pieces: int = 1 << 13  # pieces that one task of EM works on
+    pieces: int = 1 << 15  # pieces that one task of the M-step works on; a thread costs as much as 8,192
     narrow: int = 1 << 32  # numbers below this are stored in 32 bits, since new memory is expensive
     caution: float = 1.5  # the guessed score lets this many times the expected number of candidates pass
 

@@ -97,10 +97,11 @@ def train_unigram(
     while True:
         for _ in range(n_sub_iterations):
             numbers, p = em.drop_dead_pieces(lattice, numbers, p, threads)
-            counts, objective = em.expect(lattice, p, threads)
+            counts, spelt = em.expect(lattice, p, threads)
             p = em.maximize(counts, len(text.occurrences), threads, sizes.pieces)
-            live = int(np.count_nonzero(p))
-            report(f"EM: {live} pieces, objective {objective:.4f}", first - live, first - desired)
+            if progress:
+                live, objective = int(np.count_nonzero(p)), em.mean_log_likelihood(lattice, spelt)
+                progress(f"EM: {live} pieces, objective {objective:.4f}", first - live, first - desired)
         if np.count_nonzero(p) <= desired:
             break
         target = max(desired, int(shrinking_factor * np.count_nonzero(p)))
@@ -129,9 +130,12 @@ def _finalize(
     """Chooses the pieces of the vocabulary; numbers, p: int64[k] and float64[k], the seeds left, their probabilities."""
     n_characters = len(text.occurrences)
     characters = text.code_points[1:].astype("<u4").tobytes().decode("utf-32-le")
-    scored = dict(zip(characters, _scores(p[1:n_characters]), strict=True))
+    scored = dict(zip(characters, _scores(p[1:n_characters]).tolist(), strict=True))
     live = n_characters + np.flatnonzero(p[n_characters:])
-    named = zip(_strings(text, candidates, numbers[live]), _scores(p[live]), strict=True)
+    scores = _scores(p[live])
+    falling = np.argsort(-scores, kind="stable")  # then Python only has to sort pieces with equal scores
+    strings = _strings(text, candidates, numbers[live[falling]])
+    named = zip(strings, scores[falling].tolist(), strict=True)
     best = sorted((-score, piece) for piece, score in named if piece not in taken)
     scored |= {piece: -loss for loss, piece in best[: vocab_size - len(alphabet)]}
     # Characters that only the initial alphabet has get slightly different scores, as in `tokenizers`, in a fixed order.
@@ -141,8 +145,8 @@ def _finalize(
     return [(piece, -loss) for loss, piece in sorted((-score, piece) for piece, score in scored.items())]
 
 
-def _scores(probabilities: Scores) -> list[float]:
-    return np.round(np.log(probabilities), _DECIMALS).tolist()
+def _scores(probabilities: Scores) -> Scores:
+    return np.round(np.log(probabilities), _DECIMALS)
 
 
 def _strings(text: Text, candidates: Seeds, pieces: Positions) -> list[str]:
