@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 import os
 import time
 from collections import deque
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+Item = TypeVar("Item")
 Tag = TypeVar("Tag")
 Result = TypeVar("Result")
 # Symbols of distinct words; with fewer, threads that train BPE wait for each other too long
@@ -79,6 +82,60 @@ def run(task: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], threads:
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def share(work: Callable[[Iterator[Item]], Result], items: Iterable[Item], threads: int) -> list[Result]:
+    """Returns work(taken) of each thread, this one among them; `taken` yields what the thread takes from all items.
+
+    Cheaper than `run` if there are many short tasks, or if each thread prepares something. If a thread fails, or with
+    Ctrl-C, the others stop after the item that they work on. So an item should take at most about 0.2 s.
+
+    >>> sum(share(sum, range(5), threads=2))
+    10
+    """
+    left = deque(items)
+
+    def taken() -> Iterator[Item]:
+        while True:
+            try:
+                item = left.popleft()
+            except IndexError:
+                return
+            yield item
+
+    def one() -> Result:
+        try:
+            return work(taken())
+        except BaseException:
+            left.clear()
+            raise
+
+    n_pooled = min(threads, len(left)) - 1
+    if n_pooled < 1:
+        return [one()]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(n_pooled) as pool:
+        try:
+            futures = [pool.submit(one) for _ in range(n_pooled)]
+            return [one(), *(future.result() for future in futures)]
+        except BaseException:
+            left.clear()
+            raise
+
+
+def results(task: Callable[..., Result], arguments: Iterable[tuple[Any, ...]], threads: int) -> list[Result]:
+    """Returns [task(*a) for a in arguments]: as `run` does, but all of them when all are there, by `share`.
+
+    >>> results(pow, [(n, 2) for n in range(4)], threads=2)
+    [0, 1, 4, 9]
+    """
+
+    def work(taken: Iterator[tuple[int, tuple[Any, ...]]]) -> list[tuple[int, Result]]:
+        return [(i, task(*a)) for i, a in taken]
+
+    made = itertools.chain(*share(work, enumerate(arguments), threads))
+    return [result for _, result in sorted(made, key=operator.itemgetter(0))]
 
 
 def in_order(

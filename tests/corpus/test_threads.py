@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from gputok.kernels.threads import in_order
+from gputok.kernels.threads import in_order, results, share
 
 
 def task(function, *arguments):
@@ -58,3 +58,36 @@ def test_leaving_early_drops_waiting_tasks():
     next(results)
     results.close()
     assert len(begun) <= 7
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_share_items_and_results_keep_the_order(threads):
+    def work(taken):
+        time.sleep(0.01)  # so that no thread takes all items before the others begin
+        return threading.get_ident(), [time.sleep(0.001) or n for n in taken]
+
+    found = share(work, range(50), threads)
+    assert sorted(n for _, taken in found for n in taken) == [*range(50)]
+    assert len(found) == threads and threading.get_ident() in {ident for ident, _ in found}
+    assert results(
+        lambda a, b: time.sleep(0.001 * (a % 3)) or a - b, ((n, 1) for n in range(20)), threads
+    ) == [*range(-1, 19)]
+    assert share(list, [], threads) == [[]] and results(int, [], threads) == []
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+@pytest.mark.parametrize("here", [False, True], ids=["another thread", "this thread"])
+def test_an_error_in_one_thread_ends_the_others(error, here):
+    begun, me, other = [], threading.get_ident(), threading.Event()
+
+    def work(n):
+        begun.append(n)
+        if (threading.get_ident() == me) == here:
+            other.wait(5)
+            raise error("no")
+        other.set()
+        time.sleep(0.01)
+
+    with pytest.raises(error, match="no"):
+        results(work, ((n,) for n in range(100)), 2)
+    assert len(begun) < 20

@@ -390,13 +390,16 @@ def test_every_stage_uses_several_cores(monkeypatch):
     """Every loop over words, suffixes or pieces is dealt out in tasks (to a few pieces, one may be left in the end)."""
     n_tasks = {}
 
-    def run(task, arguments, threads):
-        arguments = list(arguments)
-        n_tasks.setdefault(task.__name__, []).append(len(arguments))
-        return pool_run(task, arguments, threads)
+    def counted(hand_out):
+        def called(task, items, threads):
+            items = list(items)
+            n_tasks.setdefault(task.__name__, []).append(len(items))
+            return hand_out(task, items, threads)
 
-    pool_run = pool.run
-    monkeypatch.setattr(pool, "run", run)
+        return called
+
+    monkeypatch.setattr(pool, "results", counted(pool.results))
+    monkeypatch.setattr(pool, "share", counted(pool.share))
     train_unigram(WordCounts.from_dict(corpus_words()), vocab_size=200, threads=2, sizes=SMALL_TASKS)
     stages = {"count", "deal", "decode_words", "sort", "collect", "place", "spread_arcs", "trie", "work"}
     stages |= {"sharpen", "losses", "renumber"}

@@ -8,8 +8,9 @@ are computed here; the kernels only multiply and add.
 from __future__ import annotations
 
 import functools
-import queue
-from typing import TYPE_CHECKING, Any
+import itertools
+import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,11 +19,11 @@ from gputok.kernels.cpu.train_unigram import tries as kernels
 from gputok.models.unigram.seeds import SIZES, greatest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from gputok.kernels.cpu.train_unigram.tries import Trie
     from gputok.models.unigram.seeds import Seeds, Text, Words
-    from gputok.types import Positions, Positions32, Scores
+    from gputok.types import Counts, Positions, Positions32, Scores
 
 _LEAST_EXPECTED = 0.5  # a piece that is expected to occur less often is dropped
 
@@ -31,8 +32,6 @@ _LEAST_EXPECTED = 0.5  # a piece that is expected to occur less often is dropped
 # that of three corpora was less likely.
 _CHARACTER_SHARE = 0.25
 
-_TASKS = 16  # that each thread gets, if there are enough tries
-_LONGEST_TASK = 64  # tries, which take about 0.05 s
 _SPARSE = 1.5  # if there are more numbers than this for each piece, pieces are renumbered
 
 
@@ -54,47 +53,32 @@ def digamma(x: Scores) -> Scores:
     return result
 
 
-def expect(words: Words, p: Scores, threads: int) -> tuple[Scores, list[tuple[Scores, Positions32]]]:
-    """The E-step: returns the expected counts, float64[k], and of the words of each trie what `mean_log_likelihood` takes.
+def expect(words: Words, p: Scores, threads: int) -> tuple[Scores, list[tuple[Trie, Scores, Positions32]]]:
+    """The E-step: returns the expected counts, float64[k], and what `mean_log_likelihood` takes.
 
     p: float64[k], the probabilities of pieces.
     """
     scale = 2.0 ** min(40, 62 - words.n_characters.bit_length())
-    slots: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    tables = []
-    for _ in range(threads):
+
+    def work(tries: Iterator[Trie]) -> tuple[Counts, list[tuple[Trie, Scores, Positions32]]]:
         table = np.zeros(2 * len(p))  # for each piece, a probability and (as int64) a count
         table[::2] = p
-        tables.append(table.view(np.int64))
-        slots.put((table, tables[-1]))
+        counts = table.view(np.int64)
+        return counts[1::2], [
+            (trie, *kernels.expect(trie, table, counts, words.shift, scale)) for trie in tries
+        ]
 
-    def work(tries: Sequence[Trie]) -> list[tuple[Scores, Positions32]]:
-        slot = slots.get()
-        spelt = [kernels.expect(trie, *slot, words.shift, scale) for trie in tries]
-        slots.put(slot)
-        return spelt
-
-    spelt = [pair for pairs in pool.run(work, _shares(words.tries, threads), threads) for pair in pairs]
-    counts = functools.reduce(np.add, [table[1::2] for table in tables])
-    return counts / scale, spelt
+    tables, spelt = zip(*pool.share(work, words.tries, threads), strict=True)
+    return functools.reduce(np.add, tables) / scale, list(itertools.chain(*spelt))
 
 
-def mean_log_likelihood(words: Words, spelt: Sequence[tuple[Scores, Positions32]]) -> float:
+def mean_log_likelihood(words: Words, spelt: Sequence[tuple[Trie, Scores, Positions32]]) -> float:
     """Returns the mean logarithm of a word's likelihood, which EM raises.
 
-    spelt: of the words of each trie, as `expect` returns them: the probability, divided by a power of 2, and its exponent.
+    spelt: each trie, and for each of its words the probability times 2**(256 * n), and n.
     """
-    likelihood = sum(
-        float((trie.weight * (np.log(total) - kernels.LOG_HUGE * exponent)).sum())
-        for trie, (total, exponent) in zip(words.tries, spelt, strict=True)
-    )
-    return likelihood / max(1, words.n_words)
-
-
-def _shares(tries: Sequence[Trie], threads: int) -> list[tuple[Sequence[Trie]]]:
-    """Divides tries among tasks: few, since handing out one costs as much as a tenth of a trie, but short ones."""
-    size = max(1, min(_LONGEST_TASK, len(tries) // (_TASKS * threads)))
-    return [(tries[i : i + size],) for i in range(0, len(tries), size)]
+    parts = ((trie.weight * (np.log(total) - kernels.LOG_HUGE * power)).sum() for trie, total, power in spelt)
+    return math.fsum(parts) / max(1, words.n_words)
 
 
 def maximize(counts: Scores, n_characters: int, threads: int, task_size: int = SIZES.pieces) -> Scores:
@@ -113,7 +97,7 @@ def maximize(counts: Scores, n_characters: int, threads: int, task_size: int = S
         live = part.start + np.flatnonzero(kept[part])
         p[live] = np.exp(digamma(kept[live]) - log_total)
 
-    list(pool.run(sharpen, ((slice(i, i + task_size),) for i in range(0, len(p), task_size)), threads))
+    pool.results(sharpen, ((slice(i, i + task_size),) for i in range(0, len(p), task_size)), threads)
     return p
 
 
@@ -153,7 +137,7 @@ def prune(
     live = n_characters + np.flatnonzero(p[n_characters:])
     n = max(1, text.sizes.pieces // 16)  # each takes longer here than in the M-step
     slices = [(numbers[live[i : i + n]],) for i in range(0, len(live), n)]
-    loss = np.concatenate([np.empty(0), *pool.run(losses, slices, threads)])
+    loss = np.concatenate([np.empty(0), *pool.results(losses, slices, threads)])
     live, loss = live[loss > -np.inf], loss[loss > -np.inf]
     kept = live[greatest(loss, target - (n_characters - 1))]
     pruned = np.zeros_like(p)
@@ -173,9 +157,9 @@ def drop_dead_pieces(words: Words, numbers: Positions, p: Scores, threads: int) 
     renumbered = np.full(len(p), kernels.NO_ARC)
     renumbered[kept] = np.arange(len(kept))
 
-    def renumber(tries: Sequence[Trie]) -> None:
+    def renumber(tries: Iterator[Trie]) -> None:
         for trie in tries:
             kernels.renumber(trie, renumbered, words.shift)
 
-    list(pool.run(renumber, _shares(words.tries, threads), threads))
+    pool.share(renumber, words.tries, threads)
     return numbers[kept], p[kept]

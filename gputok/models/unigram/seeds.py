@@ -141,7 +141,7 @@ def make_text(data: Bytes, offsets: Positions, counts: Counts, threads: int, siz
             suffixes.character_counts(*of_words, a, b, n_chars, histograms[thread]) for a, b in shares[thread]
         )
 
-    greatest = max(pool.run(count, ((i,) for i in range(len(shares))), threads), default=0)
+    greatest = max(pool.results(count, ((i,) for i in range(len(shares))), threads), default=0)
     histogram = histograms[:, : greatest + 1].sum(axis=0)  # memory after that is never touched
     found = np.flatnonzero(histogram)
     found = found[np.argsort(-histogram[found], kind="stable")]
@@ -154,7 +154,7 @@ def make_text(data: Bytes, offsets: Positions, counts: Counts, threads: int, siz
     ids = np.empty(words[-1], np.uint16 if len(found) < 1 << 16 else np.uint32)
     ids[0] = 0
     tasks = ((data, offsets, a, b, words, dense, ids) for a, b in parts)
-    list(pool.run(suffixes.decode_words, tasks, threads))
+    pool.results(suffixes.decode_words, tasks, threads)
     code_points = np.concatenate([[0], found]).astype(np.uint32)
     code = make_code(np.append(len(counts), occurrences))
     return Text(ids, words[:-1], counts, n_chars, code_points, np.append(0, occurrences), code, sizes)
@@ -220,7 +220,7 @@ def _deal(
     for the buckets at which a group may begin.
     """
     buckets = np.zeros((len(shares), suffixes.BUCKETS), np.int64)
-    list(pool.run(count, zip(shares, buckets, strict=True), threads))
+    pool.results(count, zip(shares, buckets, strict=True), threads)
     ends = np.cumsum(buckets.sum(axis=0))
     n = int(ends[-1])
     firsts = np.append(np.flatnonzero(cuts), suffixes.BUCKETS)
@@ -236,7 +236,7 @@ def _deal(
     number_type = text.number_type
     order, cache, weight = np.empty(n, number_type), np.empty(n, np.uint64), np.empty(n, number_type)
     tasks = ((share, group_of, at[i], order, cache, weight) for i, share in enumerate(shares))
-    list(pool.run(deal, tasks, threads))
+    pool.results(deal, tasks, threads)
     return Groups(order, cache, weight, [slice(a, b) for a, b in itertools.pairwise(edges)])
 
 
@@ -260,7 +260,7 @@ def sorted_words(text: Text, threads: int, *, backwards: bool = False) -> Sorted
     def sort(group: slice) -> Positions32:
         return sort_group(text, groups, group, len(text.ids), step=step)
 
-    lcp = np.concatenate(list(pool.run(sort, ((group,) for group in groups.parts), threads)))
+    lcp = np.concatenate(pool.results(sort, ((group,) for group in groups.parts), threads))
     n_chars = text.n_chars[groups.weight]
     batches = _ranges(np.cumsum(n_chars), text.sizes.batch)
     lcp[[a for a, _ in batches]] = 0
@@ -297,10 +297,10 @@ def find_seeds(text: Text, longest: int, size: int, threads: int) -> Seeds:
             order[part], begin[pieces], end[pieces], length[pieces], numbers[pieces], part.start, shift, deepest, parent, arc_at
         )  # fmt: skip
 
-    list(pool.run(place, zip(parts, edges, edges[1:], strict=False), threads))
+    pool.results(place, zip(parts, edges, edges[1:], strict=False), threads)
     ends = backwards.at + 1
     tasks = ((ends, backwards.lcp, a, b, arc_at) for a, b in backwards.batches)
-    list(pool.run(suffixes.spread_arcs, tasks, threads))
+    pool.results(suffixes.spread_arcs, tasks, threads)
 
     return Seeds(
         np.append(np.zeros(n_characters, np.int64), order[begin][by_number].astype(np.int64)),
@@ -344,7 +344,11 @@ def _candidates(
 
     def collect_all(some: list[slice]) -> None:
         found.update(
-            zip(map(parts.index, some), pool.run(collect, ((part,) for part in some), threads), strict=True)
+            zip(
+                map(parts.index, some),
+                pool.results(collect, ((part,) for part in some), threads),
+                strict=True,
+            )
         )
 
     if guess:
@@ -379,6 +383,6 @@ def build_tries(text: Text, seeds: Seeds, longest: int, threads: int) -> Words:
         deepest = int(words.n_chars[first:last].max())
         return Trie(words.lcp[first:last], words.counts[first:last], deepest, *filled)
 
-    tries = list(pool.run(trie, words.batches, threads))
+    tries = pool.results(trie, words.batches, threads)
     n_characters = int((words.counts * words.n_chars).sum())
     return Words(tries, seeds.shift, int(text.counts.sum()), n_characters)
