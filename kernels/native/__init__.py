@@ -67,7 +67,10 @@ def _chosen() -> Code:
         if number <= library.gputok_level() and level in calls.LEVELS
     ]
     if not fitting:
-        return Code(None, "compiled here by Numba: the machine code is for newer processors than this")
+        return Code(
+            None,
+            "compiled here by Numba: the machine code is for newer processors than this (a wheel for all: GPUTOK_LEVELS=all)",
+        )
     if not suits(library):
         return Code(None, "compiled here by Numba: the machine code is for another layout of NumPy's arrays")
     level = fitting[-1]

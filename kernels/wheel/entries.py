@@ -66,7 +66,7 @@ def _prepare_numba() -> None:
     """Makes Numba stop at LLVM's intermediate code, without its wrappers for Python and C."""
     preparation.announced = True
     FunctionCache.load_overload = FunctionCache.save_overload = lambda *_: None  # no machine code to keep
-    CPUContext.create_cpython_wrapper = lambda *_, **__: None
+    CPUContext.create_cpython_wrapper = CPUContext.create_cfunc_wrapper = lambda *_, **__: None
     jit.stop_before_machine_code()  # code is optimized later, for each level
 
 

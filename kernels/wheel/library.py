@@ -72,9 +72,9 @@ def build(folder: pathlib.Path, say: Any = print) -> None:
             "gputok: found no C compiler to link the kernels; install one, or set GPUTOK_PURE=1 to build without machine code"
         )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    all_modules = modules()
+    all_modules, levels = modules(), object_files.levels()
     say(
-        f"gputok: making machine code of the kernels in {len(all_modules)} modules, for {', '.join(object_files.LEVELS)} ({cores} cores)"
+        f"gputok: making machine code of the kernels in {len(all_modules)} modules, for {', '.join(levels)} ({cores} cores)"
     )
     kernels, objects = [], [object_files.runtime()]
     spawn = multiprocessing.get_context("spawn")
@@ -84,14 +84,12 @@ def build(folder: pathlib.Path, say: Any = print) -> None:
         for group in concurrent.futures.as_completed(compiled):
             for module, bitcode, found in group.result():
                 kernels += found
-                for level in object_files.LEVELS if found else ():
+                for level in levels if found else ():
                     code[module, level] = pool.submit(object_files.machine_code, module, bitcode, level)
         objects += [code[name].result() for name in sorted(code)]
     kernels.sort(key=lambda kernel: kernel[:2])
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "calls.py").write_text(
-        write_calls.calls(kernels, object_files.LEVELS, sources.digest(sources.LIBRARY))
-    )
+    (folder / "calls.py").write_text(write_calls.calls(kernels, levels, sources.digest(sources.LIBRARY)))
     with tempfile.TemporaryDirectory() as scratch:
         paths = []
         for number, content in enumerate(objects):

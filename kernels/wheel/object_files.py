@@ -8,6 +8,7 @@ This module uses internal names of the release of Numba that backend.py requires
 
 from __future__ import annotations
 
+import os
 import pathlib
 import platform
 import sys
@@ -32,7 +33,24 @@ CPUS = {
         platform.machine(), "apple-m1" if sys.platform == "darwin" else "generic"
     ),
 }
-LEVELS = {"x86_64": ("v2", "v3"), "AMD64": ("v2", "v3")}.get(platform.machine(), ("baseline",))
+
+V3_FEATURES = "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe"
+"""What level v3 has above v2, by LLVM's names."""
+
+
+def levels() -> tuple[str, ...]:
+    """The levels of processors that a wheel is built for: that of this machine; all with `GPUTOK_LEVELS=all`.
+
+    A second level makes the build a quarter longer.
+    """
+    every = ("v2", "v3") if platform.machine() in ("x86_64", "AMD64") else ("baseline",)
+    wanted = os.environ.get("GPUTOK_LEVELS", "native")
+    if wanted not in ("native", "all"):
+        raise SystemExit(f"GPUTOK_LEVELS={wanted}: expected native or all")
+    if wanted == "all":
+        return every
+    has = llvm.get_host_cpu_features()
+    return every[-1:] if all(has.get(feature) for feature in V3_FEATURES) else every[:1]
 
 
 def _bits(*positions: int) -> int:

@@ -132,7 +132,7 @@ import numpy as np
 from gputok.kernels.native.call import suits
 from gputok.kernels.wheel import entries, library, object_files, write_calls
 [(_, code, kernels)] = entries.bitcode(["gputok.kernels.cpu.spell_words"])
-level, folder = object_files.LEVELS[0], pathlib.Path({str(tmp_path)!r})
+level, folder = object_files.levels()[0], pathlib.Path({str(tmp_path)!r})
 for name, made in (("1.o", object_files.runtime()), ("2.o", object_files.machine_code("a test", code, level))):
     (folder / name).write_bytes(made)
 library._link(["cc"], [folder / "1.o", folder / "2.o"], folder / "made.so")
