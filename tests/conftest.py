@@ -6,6 +6,7 @@ How many were skipped, and why, is said at the end of each run; `--max-skips=N` 
 
 import collections
 import functools
+import gc
 import lzma
 import os
 import pathlib
@@ -13,6 +14,16 @@ from collections.abc import Callable
 
 import invariants
 import pytest
+
+# What is imported stays until the end: looking through it for garbage, again and again, took a third of the collection of tests.
+gc.disable()
+# Else each process that a test starts compiles the source tree, which takes half of its time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_addoption(parser):

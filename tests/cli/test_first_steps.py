@@ -154,7 +154,8 @@ def test_an_interrupted_command_says_that_it_goes_on(trained, tmp_path):
 def test_the_demo_shows_no_folder():
     from gputok import demo
 
-    assert sys.prefix not in demo.run(300, 1) and "of the standard library of Python 3." in demo.run(300, 1)
+    shown = demo.run(300, 1)
+    assert sys.prefix not in shown and "of the standard library of Python 3." in shown
 
 
 def test_tokenizers_in_place_has_a_file():

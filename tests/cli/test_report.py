@@ -524,11 +524,11 @@ FEW = ("qwen3", "llama2", "stripped", "wordpiece")
 @pytest.mark.slow
 @pytest.mark.parametrize("which", [FEW, pytest.param(None, marks=pytest.mark.full)], ids=["few", "all"])
 def test_the_page_tokenizes_as_python_does(browser, which):
-    """1,000 strings by each tokenizer, in a real browser."""
+    """400 strings by each tokenizer, in a real browser."""
     opened = browser.new_page()
     script = importlib.resources.files("gputok.report").joinpath("tokenizer.js").read_text()
     opened.add_script_tag(content=script)
-    texts = list(strings(1000))
+    texts = list(strings(400))
     for name, make in carried().items():
         if which is not None and name not in which:
             continue

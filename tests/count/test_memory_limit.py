@@ -188,7 +188,7 @@ def test_a_partition_that_is_too_large_is_parted_again(tmp_path, monkeypatch):
 def test_every_way_of_counting_spills(normalizer, pre_tokenizer, added, tmp_path):
     tokenizer = Tokenizer(models.WordLevel())
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
-    documents = texts(seed=1, n=1500)
+    documents = texts(seed=1, n=800)
     if added:
         tokenizer.add_tokens([AddedToken("<x>", normalized=False), "house"])
         documents[100] = "one <x> two"
@@ -198,7 +198,7 @@ def test_every_way_of_counting_spills(normalizer, pre_tokenizer, added, tmp_path
         source = Source(batches(documents, 40), False, sizes=Sizes(batch=500))
         return count_corpus(pipeline, source, Run("cpu", 2, False, memory), slices=SMALL)
 
-    limited = counted(limit_of(30_000, tmp_path))
+    limited = counted(limit_of(16_000, tmp_path))
     assert limited.spelled_out() == counted(None).spelled_out()
     assert os.listdir(tmp_path) == []
 

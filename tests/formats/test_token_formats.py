@@ -371,7 +371,7 @@ class Killed(BaseException):
 
 
 # Calls of the file system between two kills
-STEPS = [pytest.param(13), pytest.param(1, marks=pytest.mark.full)]
+STEPS = [pytest.param(29), pytest.param(1, marks=pytest.mark.full)]
 
 
 @pytest.mark.slow

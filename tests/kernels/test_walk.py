@@ -171,7 +171,7 @@ def middles(name, most=None, seed=1):
 @each_automaton
 def test_the_middle_of_a_block(name):
     walk = prepare(AUTOMATA[name])
-    for texts in middles(name, 150):
+    for texts in middles(name, 80):
         check(name, texts, walk)
 
 
@@ -201,7 +201,7 @@ def check_short(name, texts):
 @pytest.mark.slow
 @each_automaton
 def test_each_cut_of_short_texts(name):
-    check_short(name, short_texts(name, 4, 300))
+    check_short(name, short_texts(name, 4, 150))
 
 
 @pytest.mark.full
@@ -283,7 +283,7 @@ def random_text(name, n, seed):
 def test_random_texts(name, windows):
     tables = window_tables(AUTOMATA[name])
     walk = prepare(AUTOMATA[name], tables) if windows else prepare(AUTOMATA[name])
-    check(name, [random_text(name, 100_000, 5), *(random_text(name, n, n) for n in range(100))], walk)
+    check(name, [random_text(name, 20_000, 5), *(random_text(name, n, n) for n in range(100))], walk)
 
 
 def check_slices(name, n_texts):

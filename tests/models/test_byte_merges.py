@@ -55,7 +55,7 @@ def theirs(model: models.BPE, texts: list[bytes]) -> list[tuple[list[int], list[
 @pytest.mark.parametrize("letters", ["a", "ab", "abc", "abcdefgh"])
 def test_random_merges(letters):
     rng = random.Random(letters)
-    for _ in range(30):
+    for _ in range(15):
         merges = random_merges(
             rng, letters, min(rng.choice([1, 3, 10, 60]), 5 * len(letters) ** 2), twice=False
         )

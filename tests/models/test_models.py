@@ -573,8 +573,8 @@ def test_long_words():
     for text in ("a", "ab", "aab"):
         assert_same_tokens(ours, theirs, [text * 5000])
         assert_same_tokens(*unigrams, [text * 2000])
-        assert sum(len(token.value) for token in ours.tokenize(text * 100_000)) == len(text) * 100_000
-        assert sum(len(token.value) for token in unigrams[0].tokenize(text * 100_000)) == len(text) * 100_000
+        assert sum(len(token.value) for token in ours.tokenize(text * 30_000)) == len(text) * 30_000
+        assert sum(len(token.value) for token in unigrams[0].tokenize(text * 30_000)) == len(text) * 30_000
 
 
 @pytest.mark.parametrize("kind", ["BPE", "WordPiece", "WordLevel", "Unigram"])

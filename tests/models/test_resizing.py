@@ -53,13 +53,13 @@ def check_pairs(tokenizer: Tokenizer, texts: list[str]) -> None:
 @pytest.mark.parametrize("make", [byte_level, byte_fallback])
 def test_operations_in_any_order(make, seed):
     r = random.Random(seed)
-    lines = some_lines(seed, 120)
+    lines = some_lines(seed, 60)
     tokenizer = with_steps(make(lines, vocab_size=r.choice([340, 420])), r)
-    others = some_lines(seed + 100, 120, letters="qjxkvbyw", beyond="чжя語")
+    others = some_lines(seed + 100, 60, letters="qjxkvbyw", beyond="чжя語")
     marks = ["<new>", "zz", "[SEP]", " [PAD] ", "a<new> b", "xzzy"]
     texts = [
         "".join([*r.choices(marks, k=2), line.rstrip("\n"), r.choice(marks)])
-        for line in (lines + others)[::12]
+        for line in (lines + others)[::8]
     ]
     for _ in range(3):
         before = Tokenizer.from_str(tokenizer.to_str())

@@ -9,9 +9,11 @@ import pytest
 
 from gputok import Tokenizer, models, pre_tokenizers
 
-nbformat = pytest.importorskip("nbformat")
-for package in ("pdoc", "nbconvert", "markdown2"):
-    pytest.importorskip(package, reason="documentation needs the extra: pip install 'gputok[docs]'")
+for package in ("nbformat", "pdoc", "nbconvert", "markdown2"):
+    if (
+        importlib.util.find_spec(package) is None
+    ):  # they are imported by the tests: nbformat takes a second and more
+        pytest.skip("documentation needs the extra: pip install 'gputok[docs]'", allow_module_level=True)
 
 BUILD = pathlib.Path(__file__).resolve().parents[2] / ".ci" / "docs" / "build.py"
 
@@ -71,6 +73,8 @@ class Told:
 
 def test_an_exported_encoding_keeps_its_indentation_and_font(build):
     """nbconvert makes one space of several, except in `pre`; JupyterLab's style gives `pre` a proportional font."""
+    import nbformat
+
     tokenizer = Tokenizer(models.WordLevel({"x": 0, "y": 1}, unk_token="x"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     shown = tokenizer.encode("x\n        y")._repr_html_()

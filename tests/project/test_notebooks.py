@@ -6,9 +6,6 @@ import pytest
 
 import gputok
 
-nbformat = pytest.importorskip("nbformat", reason="notebooks need the extra: pip install 'gputok[notebooks]'")
-nbclient = pytest.importorskip("nbclient", reason="notebooks need the extra: pip install 'gputok[notebooks]'")
-
 ROOT = pathlib.Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 REPEATABLE = ("02_inside_the_pipeline",)  # prints no times and no floating-point numbers of other packages
@@ -42,10 +39,20 @@ def test_outputs_are_those_of_a_warm_start():
     ids=lambda path: path.stem,
 )
 def test_runs_as_committed(path, tmp_path, monkeypatch):
+    needed = (
+        "nbformat",
+        "nbclient",
+        "ipykernel",
+        "matplotlib",
+        *(["torch"] if "torch" in path.read_text() else []),
+    )
+    for package in needed:
+        pytest.importorskip(package, reason="notebooks need the extra: pip install 'gputok[notebooks]'")
+    import nbclient
+    import nbformat
+
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
-    for package in ("ipykernel", "matplotlib", *(["torch"] if "torch" in path.read_text() else [])):
-        pytest.importorskip(package, reason="notebooks need the extra: pip install 'gputok[notebooks]'")
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1)), (
         "run it from top to bottom"
