@@ -161,13 +161,21 @@ def deal_words(text, starts, step, code, first, last, group_of, at, order, cache
 @kernel(U16orU32, i64[:], i32[:], i64[:], Code, i64, i64, i64[:])
 def count_suffixes(text, ends, lcp, n_chars, code, first, last, buckets):
     """Counts the different suffixes of the words first:last (see `deal_suffixes`) by the top 16 bits of their keys."""
-    source, codes = view(text), view(code.words)
+    deepest = 0
     for w in range(first, last):
-        _fetch(source, ends[min(w + _AHEAD, last - 1)])
-        key = codes[0] & _KEY
-        for p in range(ends[w] - 1, ends[w] - n_chars[w] - 1, -1):
-            key = _key_before(np.uint64(source[p]), key, codes)
-            buckets[key >> _TOP] += p < ends[w] - lcp[w]
+        deepest = max(deepest, n_chars[w])
+    source, codes = view(text), view(code.words)
+    # Of the suffixes of the word before, the first lcp[w] of which word w shares; lcp[first] is 0
+    keys = np.empty(deepest + 1, np.uint64)
+    keys[0] = codes[0] & _KEY
+    for w in range(first, last):
+        later = min(w + _AHEAD, last - 1)
+        _fetch(source, ends[later] - lcp[later])
+        end, key = ends[w], keys[np.uint64(lcp[w])]
+        for depth in range(lcp[w] + 1, n_chars[w] + 1):
+            key = _key_before(np.uint64(source[end - depth]), key, codes)
+            keys[np.uint64(depth)] = key
+            buckets[key >> _TOP] += 1
 
 
 @kernel(U16orU32, i64[:], i64[:], i32[:], i64[:], Code, i64, i64, u16[:], i64[:], U32orI64, u64[:], U32orI64)
@@ -182,23 +190,27 @@ def deal_suffixes(text, ends, counts, lcp, n_chars, code, first, last, group_of,
     for w in range(first, last):
         deepest = max(deepest, n_chars[w])
     source, codes = view(text), view(code.words)
-    carried, keys = np.zeros(deepest + 1, np.int64), np.empty(deepest + 1, np.uint64)
+    at_of, positions, cached, weights = view(at), view(order), view(cache), view(weight)
+    # carried, keys: of the suffixes of the word after, the first `common` of which word w shares
+    carried, keys, common = np.zeros(deepest + 1, np.int64), np.empty(deepest + 1, np.uint64), 0
+    keys[0] = codes[0] & _KEY
     for w in range(last - 1, first - 1, -1):
-        _fetch(source, ends[max(w - _AHEAD, first)])
-        end = ends[w]
-        key = codes[0] & _KEY
-        for depth in range(1, n_chars[w] + 1):
+        earlier = max(w - _AHEAD, first)
+        _fetch(source, ends[earlier] - lcp[min(earlier + 1, last - 1)])
+        end, key = ends[w], keys[np.uint64(common)]
+        for depth in range(common + 1, n_chars[w] + 1):
             key = _key_before(np.uint64(source[end - depth]), key, codes)
             keys[np.uint64(depth)] = key
+        common = np.int64(lcp[w])
         occurs = counts[w]
         for depth in range(n_chars[w], lcp[w], -1):
             occurs += carried[np.uint64(depth)]
             carried[np.uint64(depth)] = 0
             key = keys[np.uint64(depth)]
             group = group_of[key >> _TOP]
-            k = at[group]
-            at[group] += 1
-            order[k], cache[k], weight[k] = end - depth, key, occurs
+            k = at_of[group]
+            at_of[group] = k + 1
+            positions[k], cached[k], weights[k] = end - depth, key, occurs
         carried[lcp[w]] += occurs
 
 
