@@ -426,6 +426,13 @@ def test_all_required_characters_are_pieces():
     assert len(pieces) == 60
 
 
+def test_pieces_are_ordered_by_score_then_by_code_points():
+    words = corpus_words(300) | {"zyx": 5, "cab": 5, "ωψχ": 5, "wvu": 5}
+    pieces = train_unigram(WordCounts.from_dict(words), vocab_size=120)
+    assert pieces == sorted(pieces, key=lambda item: (-item[1], item[0]))
+    assert len({score for _, score in pieces}) < len(pieces) - 5  # equal scores
+
+
 def test_tokenizers_reads_scores_to_the_bit():
     words = WordCounts.from_dict(corpus_words())
     learnt = trainers.UnigramTrainer(vocab_size=500, unk_token="<unk>", initial_alphabet=["ß", "ü"]).train(

@@ -130,23 +130,35 @@ def _finalize(
     """Chooses the pieces of the vocabulary; numbers, p: int64[k] and float64[k], the seeds left, their probabilities."""
     n_characters = len(text.occurrences)
     characters = text.code_points[1:].astype("<u4").tobytes().decode("utf-32-le")
-    scored = dict(zip(characters, _scores(p[1:n_characters]).tolist(), strict=True))
     live = n_characters + np.flatnonzero(p[n_characters:])
-    scores = _scores(p[live])
-    falling = np.argsort(-scores, kind="stable")  # then Python only has to sort pieces with equal scores
-    strings = _strings(text, candidates, numbers[live[falling]])
-    named = zip(strings, scores[falling].tolist(), strict=True)
-    best = sorted((-score, piece) for piece, score in named if piece not in taken)
-    scored |= {piece: -loss for loss, piece in best[: vocab_size - len(alphabet)]}
+    names, scores = _strings(text, candidates, numbers[live]), _scores(p[live])
+    best = [i for i in _falling(names, scores) if names[i] not in taken][: vocab_size - len(alphabet)]
+    names = [*characters, *(names[i] for i in best)]
+    scores = np.concatenate([_scores(p[1:n_characters]), scores[best]])
     # Characters that only the initial alphabet has get slightly different scores, as in `tokenizers`, in a fixed order.
-    least = min(scored.values(), default=0.0)
-    unseen = [character for character in alphabet if character not in scored]
-    scored |= {character: round(least + 0.0001 * i, _DECIMALS) for i, character in enumerate(unseen)}
-    return [(piece, -loss) for loss, piece in sorted((-score, piece) for piece, score in scored.items())]
+    seen, least = {*characters}, float(scores.min(initial=0.0))
+    unseen = [character for character in alphabet if character not in seen]
+    names += unseen
+    scores = np.append(scores, [round(least + 0.0001 * i, _DECIMALS) for i in range(len(unseen))])
+    order = _falling(names, scores)
+    return [(names[i], score) for i, score in zip(order, scores[order].tolist(), strict=True)]
 
 
 def _scores(probabilities: Scores) -> Scores:
     return np.round(np.log(probabilities), _DECIMALS)
+
+
+def _falling(names: Sequence[str], scores: Scores) -> list[int]:
+    """Returns the order by falling score, then by code points.
+
+    Without a tuple for each piece, so many of which set off Python's garbage collector.
+    """
+    order = np.argsort(-scores, kind="stable")
+    starts = np.flatnonzero(np.diff(scores[order], prepend=np.inf))
+    ends, order = np.append(starts[1:], len(order)), order.tolist()
+    for start, end in zip(starts[ends - starts > 1].tolist(), ends[ends - starts > 1].tolist(), strict=True):
+        order[start:end] = sorted(order[start:end], key=names.__getitem__)
+    return order
 
 
 def _strings(text: Text, candidates: Seeds, pieces: Positions) -> list[str]:
