@@ -59,7 +59,7 @@ STEPS = (
     ),
     Step("precompiled", "SentencePiece's normalization", (Stage("normalize_precompiled"),), ("measured",)),
     Step("edits", "replacing and stripping", (Stage("splice"), Stage("find_literal"), Stage("strip"))),
-    Step("rewrite", "rewriting bytes", (Stage("gather"), Stage("rewrite_bytes"))),
+    Step("rewrite", "rewriting bytes", (Stage("gather"), Stage("weave"), Stage("rewrite_bytes"))),
     Step(
         "split",
         "cutting text into words",

@@ -134,18 +134,11 @@ def woven(columns: Sequence[Column]) -> Buffer:
     >>> bytes(woven([b"<", digits(np.array([7, 10])), b">"]))
     b'<7><10>'
     """
-    from gputok.kernels.cpu.rewrite import gather
+    from gputok.kernels.cpu.rewrite import weave
 
-    n_rows = next(len(column[1]) for column in columns if not isinstance(column, bytes))
-    pool: list[Bytes] = []
-    start, end = np.empty((n_rows, len(columns)), np.int64), np.empty((n_rows, len(columns)), np.int64)
-    base = 0
-    for i, column in enumerate(columns):
-        if isinstance(column, bytes):
-            data, first, last = np.frombuffer(column, np.uint8), 0, len(column)
-        else:
-            data, first, last = column
-        start[:, i], end[:, i] = base + first, base + last
-        pool.append(data)
-        base += len(data)
-    return gather(np.concatenate(pool), start.ravel(), end.ravel())[0].data
+    def column(of: Column) -> tuple[Bytes, Positions, Positions]:
+        if isinstance(of, bytes):
+            return np.frombuffer(of, np.uint8), np.zeros(1, np.int64), np.array([len(of)])
+        return of
+
+    return weave([*map(column, columns)]).data
