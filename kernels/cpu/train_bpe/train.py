@@ -102,8 +102,8 @@ class Sizes(NamedTuple):
 
     slice: int = 4_000_000  # occurrences between two calls of progress, 0.05 to 0.15 s
     room: int = 1 << 16  # room for more pairs
-    large_pool: int = 1 << 24  # entries; in a larger pool, memory counts more than moving lists
-    spare: int = 4  # a large pool has 1 / spare more room than its lists take
+    large_pool: int = 1 << 22  # entries; in a larger pool, memory counts more than moving lists
+    spare: int = 8  # a large pool has 1 / spare more room than its lists take
     few_tokens: int = 1500  # the pairs of fewer tokens are counted in one table, of at most 36 MB
     part: int = PLACES_PER_THREAD
     parts: int = 0  # how many parts the words have; 0: by `part` and the number of threads
@@ -268,7 +268,9 @@ class _Training:
         # On real text, 3 to 10 times below the count of the last merge, so that the pairs are indexed only once
         self._threshold = max(self._floor, self._total // (128 * max(limits.vocab_size - n_tokens, 1)))
         self._n_places = n_places
-        room = self._most_pairs()
+        # On real text, a merge makes 2 to 4 pairs that reach the threshold, and 12 of Chinese. Room for as many as there may be
+        # would spread the arrays over twice the huge pages
+        room = min(self._most_pairs(), max(4 * ids + n_places // 64, self._n_of_table(n_tokens) // 2))
         specs: dict[str, tuple[int, Any]] = {
             "at": (N_SCALARS, np.int64),
             "shared": (CLAIMS + LINE * self.n_parts, np.int64),
@@ -407,6 +409,11 @@ class _Training:
 
             self._each(lay_out_part)
 
+    def _n_of_table(self, n_tokens: int) -> int:
+        """The size of a table of all pairs of so few tokens, two numbers each; 0: these are too many tokens."""
+        size, few = 2 * (n_tokens + 1) ** 2, self._sizes.few_tokens
+        return size if n_tokens < few and size * self.n_parts <= 2 * few**2 else 0
+
     def _most_pairs(self) -> int:
         """A bound for the number of pairs that reach the threshold, plus room."""
         return min(self._total // self._threshold, self._n_places) + self._sizes.room
@@ -416,16 +423,13 @@ class _Training:
         state, sizes = self.state, self._sizes
         at = state.at
         at[THRESHOLD], at[PHASE] = self._threshold, PICK
-        self._make_room_for_pairs(self._most_pairs())
+        size = self._n_of_table(int(at[TOKENS])) if at[MERGES] == 0 else 0
+        most = self._most_pairs()
+        self._make_room_for_pairs(min(most, size // 2) if size else most)
         for part in self._parts:
             part["at"][PENDING] = 0
             part["lists"][: at[PAIRS]] = 0
-        size = 2 * (int(at[TOKENS]) + 1) ** 2
-        if (
-            at[MERGES] == 0
-            and at[TOKENS] < sizes.few_tokens
-            and size * self.n_parts <= 2 * sizes.few_tokens**2
-        ):
+        if size:
             self._index_characters(size)
         else:
             self._index_all()
