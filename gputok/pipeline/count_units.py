@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable
 from functools import partial
 from queue import Empty, SimpleQueue
-from threading import Semaphore
+from threading import Semaphore, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -33,6 +33,8 @@ _SLICES = 16
 one thread at a time: the slices for 8 threads and more ended the growth at 10 GB/s."""
 _SHORT = 1 << 16
 """One thread counts so many bytes before others would have started."""
+_FEW_WORDS = 1 << 18
+"""One thread adds up tables with so few words before others would have started: a pool of threads takes 5 ms to import."""
 POSITIONS = 1 << 36
 """A slice has so many positions for its words."""
 LOOK_SECONDS = 0.2
@@ -295,15 +297,21 @@ class Workers:
     """Threads that count slices of batches, each thread into its own tables."""
 
     def __init__(self, tallies: list[Tallies], report: Report | None, total: int | None) -> None:
-        from concurrent.futures import ThreadPoolExecutor  # imported late: a short corpus needs no threads
-
         self.tallies = tallies
         self._done, self._report, self._total = 0, report, total  # _done: bytes of the slices handed out
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._taken = Semaphore(1)  # batches without waiting slices, plus one: memory holds two batches
         self._number = itertools.count()
-        self._pool = ThreadPoolExecutor(len(tallies))
-        self._work = [self._pool.submit(_work, self._jobs, of_thread) for of_thread in tallies]
+        self._errors: list[BaseException] = []
+        self._threads = [
+            Thread(target=self._work, args=(of_thread,), name="gputok-counter") for of_thread in tallies
+        ]
+        try:
+            for thread in self._threads:
+                thread.start()
+        except RuntimeError:  # the system gives no more threads
+            self._end()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -312,9 +320,9 @@ class Workers:
         with contextlib.suppress(Empty):  # after an error or Ctrl-C, no thread begins another slice
             while True:
                 self._jobs.get_nowait()
-        for _ in self._work:
-            self._jobs.put(None)
-        self._pool.shutdown()
+        self._end()
+        for thread in self._threads:
+            thread.join()
 
     def next_position(self) -> int:
         """Returns the position of the first word of a slice; it is larger than all positions of earlier slices."""
@@ -343,33 +351,48 @@ class Workers:
     def wait_for(self, arrived: Callable[[], bool], others: Sequence[Future[Any]] = ()) -> None:
         """Waits until `arrived` returns True; raises the exception of a thread, or of `others`, that has failed."""
         while not arrived():
-            for future in (*self._work, *others):
+            for error in self._errors:
+                raise error
+            for future in others:
                 if future.done():
                     future.result()
             self.handed_out(0)
 
     def finish(self) -> None:
         """Waits for all slices."""
-        for _ in self._work:
+        self._end()
+        for thread in self._threads:
+            self.wait_for(lambda thread=thread: self._has_ended(thread))
+        for error in self._errors:
+            raise error
+
+    def _end(self) -> None:
+        """Has each thread end, after the slices that were handed out."""
+        for _ in self._threads:
             self._jobs.put(None)
-        from concurrent.futures import wait
 
-        self.wait_for(lambda: not wait(self._work, timeout=LOOK_SECONDS).not_done)
+    def _has_ended(self, thread: Thread) -> bool:
+        thread.join(LOOK_SECONDS)
+        return not thread.is_alive()
 
-
-def _work(jobs: SimpleQueue[Job | None], tallies: Tallies) -> None:
-    """Runs in each thread: takes slices in order until None, so that the positions of its words only increase."""
-    while (job := jobs.get()) is not None:
-        job(tallies)
+    def _work(self, tallies: Tallies) -> None:
+        """Runs in each thread: takes slices in order until None, so that the positions of its words only increase."""
+        try:
+            while (job := self._jobs.get()) is not None:
+                job(tallies)
+        except BaseException as error:  # raised again in the main thread
+            self._errors.append(error)
 
 
 def collected(tallies: list[Tallies]) -> WordCounts:
     """Adds up the tallies of all threads; if some words are byte-level and others are not, all are written out."""
     from gputok.kernels.cpu.count_words import distinct_words
+    from gputok.kernels.cpu.word_table import N_WORDS
 
     kinds = sorted({byte_level for of_thread in tallies for byte_level in of_thread})
     counts: list[WordCounts] = []
     for kind in kinds:
         tables = [of_thread[kind].table for of_thread in tallies if kind in of_thread]
-        counts.append(WordCounts(*distinct_words(tables, len(tallies)), kind))
+        n_threads = 1 if sum(int(table.state[N_WORDS]) for table in tables) < _FEW_WORDS else len(tallies)
+        counts.append(WordCounts(*distinct_words(tables, n_threads), kind))
     return counts[0] if len(counts) == 1 else WordCounts.merge(counts)
