@@ -19,7 +19,7 @@ NEEDS = {
     "sentence_transformers": ["torch", "sentence_transformers"],
     "trl": ["torch", "accelerate", "trl"],
 }
-SCENARIOS = ["auto-bpe", "auto-wordpiece", "auto-unigram", "auto-wordlevel", "datasets", *NEEDS]
+SCENARIOS = ["auto", "datasets", *NEEDS]
 
 
 def run(arguments: list[str], folder: pathlib.Path) -> subprocess.CompletedProcess:

@@ -3,6 +3,7 @@
 `python under_libraries.py SCENARIO FOLDER` prints what came out, as JSON. Nothing here may import gputok.
 """
 
+import itertools
 import json
 import pathlib
 import sys
@@ -236,7 +237,7 @@ def trl(folder: pathlib.Path):
 
 
 SCENARIOS = {
-    **{f"auto-{kind}": (lambda folder, kind=kind: auto(kind, folder)) for kind in CLASSES},
+    "auto": lambda folder: itertools.chain.from_iterable(auto(kind, folder / kind) for kind in CLASSES),
     **{scenario.__name__: scenario for scenario in (datasets, trainer, sentence_transformers, trl)},
 }
 
