@@ -41,9 +41,8 @@ def text_of(words, threads=1, **sizes):
 def prepared(words, n_seeds=100, threads=1, longest=LONGEST, **sizes):
     """Text, seeds and tries of a dictionary of words."""
     text = text_of(words, threads, **sizes)
-    forwards, backwards = seeds.sorted_both_ways(text, threads)
-    candidates = seeds.find_seeds(text, backwards, longest, n_seeds, threads)
-    return text, candidates, seeds.build_tries(text, forwards, candidates, longest, threads)
+    candidates = seeds.find_seeds(text, longest, n_seeds, threads)
+    return text, candidates, seeds.build_tries(text, candidates, longest, threads)
 
 
 def names(text, candidates):
@@ -403,7 +402,7 @@ def test_every_stage_uses_several_cores(monkeypatch):
     monkeypatch.setattr(pool, "share", counted(pool.share))
     train_unigram(WordCounts.from_dict(corpus_words()), vocab_size=200, threads=2, sizes=SMALL_TASKS)
     stages = {"count", "deal", "decode_words", "sort", "collect", "place", "spread_arcs", "trie", "work"}
-    stages |= {"sharpen", "losses", "renumber", "sorted_words"}
+    stages |= {"sharpen", "losses", "renumber"}
     assert {*n_tasks} == stages
     assert {stage for stage, counts in n_tasks.items() if counts[0] < 2} == set()
     assert min(n_tasks["count"] + n_tasks["deal"] + n_tasks["sort"]) >= 2

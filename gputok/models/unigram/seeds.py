@@ -252,16 +252,7 @@ def sort_group(
     return suffixes.sort_suffixes(text.ids, *of_group, limit, step, text.code, heavy)
 
 
-def sorted_both_ways(text: Text, threads: int) -> list[SortedWords]:
-    """Returns the words sorted from their starts, and from their ends.
-
-    Each order has half of the threads: what one thread has to do alone is done for both at once.
-    """
-    half = max(1, threads // 2)
-    return pool.results(sorted_words, [(text, half), (text, half, True)], threads)
-
-
-def sorted_words(text: Text, threads: int, backwards: bool = False) -> SortedWords:
+def sorted_words(text: Text, threads: int, *, backwards: bool = False) -> SortedWords:
     """Sorts the words. If backwards, they are sorted from their ends, and `at` has their last characters."""
     at, step = (text.words + text.n_chars - 1, -1) if backwards else (text.words, 1)
     groups = deal_words(text, at, step, threads)
@@ -276,13 +267,13 @@ def sorted_words(text: Text, threads: int, backwards: bool = False) -> SortedWor
     return SortedWords(at[groups.weight], text.counts[groups.weight], lcp, n_chars, batches)
 
 
-def find_seeds(text: Text, backwards: SortedWords, longest: int, size: int, threads: int) -> Seeds:
+def find_seeds(text: Text, longest: int, size: int, threads: int) -> Seeds:
     """Returns the `size` candidates with the highest scores; of equal ones, the first in sorted order, then the shorter.
 
     They are numbered by falling class of score, so that the entries of frequent pieces lie close together in memory.
-    backwards: the words, sorted from their ends. longest: the largest number of characters of a piece. Raises ValueError if
-    arcs would need more than 32 bits.
+    longest: the largest number of characters of a piece. Raises ValueError if arcs would need more than 32 bits.
     """
+    backwards = sorted_words(text, threads, backwards=True)
     order, parts, found = _candidates(text, backwards, longest, size, threads)
     begin, end, length, score, score_class = np.ascontiguousarray(found)
     n_characters = len(text.occurrences)
@@ -382,8 +373,9 @@ def _reached(classes: Counts, size: float) -> int:
     return suffixes.least_score(int(enough[-1])) if len(enough) else 0
 
 
-def build_tries(text: Text, words: SortedWords, seeds: Seeds, longest: int, threads: int) -> Words:
-    """Makes tries of the sorted words, with the pieces that end at each node; longest: characters of a piece."""
+def build_tries(text: Text, seeds: Seeds, longest: int, threads: int) -> Words:
+    """Sorts the words and makes their tries, with the pieces that end at each node; longest: characters of a piece."""
+    words = sorted_words(text, threads)
 
     def trie(first: int, last: int) -> Trie:
         of_words = words.at, words.lcp, words.n_chars, first, last

@@ -85,10 +85,8 @@ def train_unigram(
     # 2. Seed pieces from sorted suffixes
     report("sorting suffixes", 0, 1)
     n_seeds = min(seed_size, _SEEDS_PER_PIECE * vocab_size)
-    forwards, backwards = seeds.sorted_both_ways(text, threads)
-    candidates = seeds.find_seeds(text, backwards, max_piece_length, n_seeds, threads)
-    lattice = seeds.build_tries(text, forwards, candidates, max_piece_length, threads)
-    del forwards, backwards
+    candidates = seeds.find_seeds(text, max_piece_length, n_seeds, threads)
+    lattice = seeds.build_tries(text, candidates, max_piece_length, threads)
     report("sorting suffixes", 1, 1)
 
     # 3. EM and pruning in turn, until few enough pieces are left
