@@ -28,6 +28,7 @@ if choose().calls is None:
             put_positions,
             wide_window_masks,
             window_masks,
+            window_masks_of_24,
         )
         from gputok.kernels.cpu.primitives.tables import (
             address_of,
@@ -84,4 +85,4 @@ else:
     prefetch = put_classes = put_positions = scratch = store_u32 = store_u64 = tail = trailing_zeros = (
         view
     ) = None
-    wide_window_masks = window_masks = None
+    wide_window_masks = window_masks = window_masks_of_24 = None

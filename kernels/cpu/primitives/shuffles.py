@@ -125,8 +125,8 @@ def put_classes(typingctx, text, index, classes, at, tables):
     return types.uint64(text, types.uint64, classes, types.uint64, tables), codegen
 
 
-def _window_masks(n_bytes):
-    """`window_masks` for windows of so many bytes."""
+def _window_masks(n_bytes, n_sets):
+    """`window_masks` for windows of so many bytes, and the first two or all three sets of eight terms."""
 
     def masks_of(typingctx, classes, index, tables, at):
         must_be_bytes(classes)
@@ -135,7 +135,7 @@ def _window_masks(n_bytes):
         def codegen(context, builder, signature, args):
             classes, tables = (struct_of(context, builder, signature.args[i], args[i]) for i in (0, 2))
             check_bounds(context, builder, classes, args[1], I64(64 + n_bytes - 1))
-            check_bounds(context, builder, tables, args[3], I64(2 * 16 * _WIDTH + 2))
+            check_bounds(context, builder, tables, args[3], I64(3 * 16 * _WIDTH + 2))
 
             def table_at(offset):
                 return builder.add(args[3], I64(offset))
@@ -143,20 +143,21 @@ def _window_masks(n_bytes):
             bytes_ = [_load(builder, classes, builder.add(args[1], I64(i)), _64) for i in range(n_bytes)]
             seen = functools.reduce(builder.or_, bytes_)
             terms = []
-            for half in range(2):
+            for eight in range(n_sets):
                 found = [
                     _shuffled(
-                        builder, _load(builder, tables, table_at(16 * (_WIDTH * half + i)), _16), indices
+                        builder, _load(builder, tables, table_at(16 * (_WIDTH * eight + i)), _16), indices
                     )
                     for i, indices in enumerate(bytes_)
                 ]
                 terms.append(functools.reduce(builder.and_, found))
             of_begin, of_unknown = (
-                spread(builder, _load(builder, tables, table_at(2 * 16 * _WIDTH + i), _I8), 64)
+                spread(builder, _load(builder, tables, table_at(3 * 16 * _WIDTH + i), _I8), 64)
                 for i in range(2)
             )
             begins = builder.or_(terms[0], builder.and_(terms[1], of_begin))
-            unknown = builder.icmp_signed("!=", builder.and_(terms[1], of_unknown), _splat(0))
+            of_unknown = functools.reduce(builder.or_, [builder.and_(terms[1], of_unknown), *terms[2:]])
+            unknown = builder.icmp_signed("!=", of_unknown, _splat(0))
             unknown = builder.or_(unknown, builder.icmp_signed("<", seen, _splat(0)))
             masks = _bits(builder, builder.icmp_signed("!=", begins, _splat(0))), _bits(builder, unknown)
             return context.make_tuple(builder, signature.return_type, masks)
@@ -170,18 +171,25 @@ def _window_masks(n_bytes):
 def window_masks(typingctx, classes, index, tables, at):
     """Two numbers with a bit for each of 64 windows of five bytes, of which the first begins at classes[index].
 
-    tables[at:]: uint8[2, 6, 16], then two bytes. Each byte of a window is looked up in the table of its index; the
+    tables[at:]: uint8[3, 6, 16], then two bytes. Each byte of a window is looked up in the table of its index; the
     `and` of what was found has a bit for each of 16 terms that the window belongs to. Bit i of the first number: window i belongs
-    to one of the first eight terms, or to one of the others that is in the first of the two bytes. Bit i of the second number:
-    it belongs to one of the others that is in the second byte, or contains a class of 0x80 or more. Both views are of uint8.
+    to one of the first eight terms, or to one of the second eight that is in the first of the two bytes. Bit i of the second
+    number: it belongs to one of the second eight that is in the second byte, or contains a class of 0x80 or more. Both views
+    are of uint8.
     """
-    return _window_masks(_WIDTH - 1)(typingctx, classes, index, tables, at)
+    return _window_masks(_WIDTH - 1, 2)(typingctx, classes, index, tables, at)
 
 
 @intrinsic
 def wide_window_masks(typingctx, classes, index, tables, at):
     """`window_masks` for windows of six bytes."""
-    return _window_masks(_WIDTH)(typingctx, classes, index, tables, at)
+    return _window_masks(_WIDTH, 2)(typingctx, classes, index, tables, at)
+
+
+@intrinsic
+def window_masks_of_24(typingctx, classes, index, tables, at):
+    """`window_masks` with 24 terms: the bit of the second number is also set for windows of the third eight."""
+    return _window_masks(_WIDTH - 1, 3)(typingctx, classes, index, tables, at)
 
 
 _POSITIONS = [

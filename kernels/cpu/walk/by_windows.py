@@ -1,4 +1,4 @@
-"""The walk by windows of five or six bytes: 64 bytes of ASCII are looked at together, and the automaton walks only between.
+"""The walk by windows of five or six bytes: 64 bytes are looked at together, and the automaton walks only between.
 
 Measured on one core of an AMD EPYC (Zen 4), AVX2, for the patterns of GPT-2, Llama 3 and Qwen: English 2.7, 2.1 and 2.4 GB/s,
 code 2.5, 2.0 and 2.4 GB/s. By pairs, all of these take 1.1 to 1.3 GB/s. At 2.7 GB/s, 30 % of the time goes to the classes of bytes,
@@ -9,64 +9,107 @@ from __future__ import annotations
 
 import numpy as np
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.primitives.constants import ALL, U0, U1, U6, U8, U63, U64
+from gputok.kernels.cpu.primitives.constants import ALL, U0, U1, U2, U3, U6, U7, U8, U16, U63, U64
 from gputok.kernels.cpu.primitives.memory import (
-    count_ones,
+    bytes_at_least,
     likely,
     put_classes,
     put_positions,
     trailing_zeros,
     wide_window_masks,
     window_masks,
+    window_masks_of_24,
 )
+from gputok.kernels.cpu.primitives.utf8 import decode_wide
 from gputok.kernels.cpu.walk.matches import match_end
 from gputok.kernels.cpu.walk.tables import END_OF_TEXT
-from gputok.kernels.cpu.walk.windows import BEFORE, END_CLASS, NARROW, TERM_SETS
+from gputok.kernels.cpu.walk.windows import BEFORE, END_CLASS, FORM, TERM_SETS, WIDE_CLASSES
 
 PLACE_OF_FIRST = U8  # of the class of a block's first byte
 MANY = U64  # at most so many words are walked, and one more for each 64 bytes
+FEW = U16  # at most so many characters without a class, and one more for each 64 bytes
 
 
 @kernel
 def walk_windows(text, n, windows, tables, bounds, codes):
     """`walk_block` by windows: the automaton walks only where these leave it unknown.
 
-    Returns 0 if other bytes than ASCII and END_OF_TEXT, or walked words, are so many that the walk by pairs is faster. What was written until
-    then does not matter to that walk.
+    Returns 0 if characters without a class of windows, or walked words, are so many that the walk by pairs is faster. What was
+    written until then does not matter to that walk.
 
     Where a window leaves it unknown, `match_end` walks from the last beginning of a word, as far as it has to look. That is the
     plain walk, so no match is ever undecided; it finds the same beginnings that windows tell, and `done` never passes one.
 
     Bounds: `done` is a byte where a word surely begins, and grows. It stays below n, since the byte before n is END_OF_TEXT, a
-    word of its own. A word is noted at most once for each byte, and up to eight elements more are written.
+    word of its own. A word is noted at most once for each byte, and up to eight elements more are written. Only characters that
+    begin before n are decoded.
     """
     for i in range(PLACE_OF_FIRST):
         codes[i] = np.uint8(END_CLASS)  # the walk begins as after an end of text
-    n_others, most, p = U0, n >> U6, U0
+    n_unclear, leads, any_wide, p = U0, U0, U0, U0
     while p <= n + U1:  # a window has up to two bytes after the one that it tells about
-        n_others += count_ones(put_classes(text, p, codes, p + PLACE_OF_FIRST, windows))
-        if n_others > most:
+        wide = put_classes(text, p, codes, p + PLACE_OF_FIRST, windows)
+        # Those that begin in the 64 bytes before may end in these
+        n_unclear += _put_wide(text, leads, p - U64, codes, windows, tables)
+        if n_unclear > FEW + (p >> U6):
             return U0
+        leads = U0
+        if wide != U0 and p < n:
+            leads = wide & bytes_at_least(text, p, np.uint8(0xC0))
+            leads = leads if n - p >= U64 else leads & ((U1 << (n - p)) - U1)
+            any_wide |= leads
         p += U64
-    # A loop for each width, in which the tables stay in registers: one loop for both took 25 % longer to count English
-    if windows[NARROW]:
-        return _note_begins(text, n, windows, tables, bounds, codes, True)
-    return _note_begins(text, n, windows, tables, bounds, codes, False)
+    _put_wide(text, leads, p - U64, codes, windows, tables)
+    # A loop for each form, in which the tables stay in registers: one loop for two took 25 % longer to count English
+    if windows[FORM] == np.uint8(0):
+        return _note_begins(text, n, windows, tables, bounds, codes, any_wide, 0)
+    if windows[FORM] == np.uint8(1):
+        return _note_begins(text, n, windows, tables, bounds, codes, any_wide, 1)
+    return _note_begins(text, n, windows, tables, bounds, codes, any_wide, 2)
 
 
 @kernel(inline=True)
-def _note_begins(text, n, windows, tables, bounds, codes, is_narrow):
-    """The second pass of `walk_windows`, by windows of five bytes (narrow) or of six."""
+def _put_wide(text, leads, first, codes, windows, tables):
+    """Writes the classes of the characters of several bytes that begin at `first` + each bit of `leads`; how many have none."""
+    page, member, n_unclear = tables[1], tables[2], U0
+    while leads != U0:
+        at = first + trailing_zeros(leads)
+        leads &= leads - U1
+        code, size = decode_wide(text, at)
+        row = np.uint64(page[code >> U7]) << U7
+        of_automaton = np.uint64(member[row | code & np.uint64(0x7F)])
+        of_windows = windows[np.uint64(WIDE_CLASSES) + of_automaton]
+        n_unclear += np.uint64(of_windows) >> U7
+        at += PLACE_OF_FIRST
+        codes[at] = of_windows
+        codes[at + U1] = of_windows
+        if size > U2:  # of a loop, LLVM would make a call of memset
+            codes[at + U2] = of_windows
+            if size > U3:
+                codes[at + U3] = of_windows
+    return n_unclear
+
+
+@kernel(inline=True)
+def _note_begins(text, n, windows, tables, bounds, codes, any_wide, form):
+    """The second pass of `walk_windows`, by windows of a form of `walk.windows.FORMS`, a constant.
+
+    any_wide: 0 if all characters are ASCII.
+    """
     done, n_bounds, n_walked, p = U0, U1, U0, U0
     bounds[U0] = U0
     while p < n:
         first = p + PLACE_OF_FIRST - np.uint64(BEFORE)
-        if is_narrow:
+        if form == 0:
             begins, unknown = window_masks(codes, first, windows, np.uint64(TERM_SETS))
-        else:
+        elif form == 1:
             begins, unknown = wide_window_masks(codes, first, windows, np.uint64(TERM_SETS))
+        else:
+            begins, unknown = window_masks_of_24(codes, first, windows, np.uint64(TERM_SETS))
         inside = ALL if n - p >= U64 else (U1 << (n - p)) - U1
         inside &= _behind(done, p)
+        if any_wide != U0:  # no word begins within a character
+            inside &= bytes_at_least(text, p, np.uint8(0xC0)) | ~bytes_at_least(text, p, np.uint8(0x80))
         begins &= inside & ~unknown
         unknown &= inside
         while not likely(unknown == U0):

@@ -3,8 +3,12 @@
 Whether a word begins at a byte mostly follows from the classes of the three bytes before, of the byte itself, and of the
 next byte: in GPT-2's pattern always between a letter and a space. Some patterns need one more byte after it: a piece of
 superwords may begin with a space before two marks. `window_tables` finds out, from the tables of an automaton,
-for which windows this is so. The others, and those with a byte that is not ASCII, are *unknown*; there the automaton walks.
+for which windows this is so. The others are *unknown*; there the automaton walks.
 END_OF_TEXT has a class as ASCII has: lines as documents would else be walked at five bytes each.
+
+A character of several bytes counts as several characters of its class, if no walk tells these from one: after the first, the
+walk never begins a word before another one, and stays in its state. In most patterns that holds for letters, so that windows
+tell the words of Greek as those of English (`_repeatable`). Windows with any other such character are unknown.
 
 What the tables say is proven, not guessed. The walk is followed from all states at once. Before each character it may go on
 with the word (if the automaton has a way, and may accept later as far as the next characters tell), or begin another one (if
@@ -24,7 +28,9 @@ state 3 one letter, and in state 1 it is complete. Below each byte are the state
 
 For the kernels, the windows become *terms*: sets of classes, one for each byte. A byte of a term table has a bit for each of
 eight terms, so a window belongs to a term if that bit is set in all of its bytes: one shuffle of 16 or 32 bytes looks up as
-many (as in Teddy of Hyperscan: Wang et al. 2019, "Hyperscan: A Fast Multi-pattern Regex Matcher for Modern CPUs").
+many (as in Teddy of Hyperscan: Wang et al. 2019, "Hyperscan: A Fast Multi-pattern Regex Matcher for Modern CPUs"). A shuffle
+knows 16 classes. If an automaton has more, some become one, with the ways of each: rare ones, such as the capitals that may
+follow an apostrophe in GPT-4o's pattern, so that hardly more windows are unknown.
 """
 
 from __future__ import annotations
@@ -50,22 +56,29 @@ if TYPE_CHECKING:
 
 BEFORE = 3  # bytes of a window before the byte that it tells about
 WIDTH = 6  # bytes of the widest window
+FORMS = (
+    (5, 16),
+    (6, 16),
+    (5, 24),
+)  # bytes of a window, and terms; more of either take longer, so the first that suffices is used
 MOST_CLASSES = 16  # a shuffle looks up among 16 values
 END_CLASS = MOST_CLASSES - 1  # the class of END_OF_TEXT; ASCII has the others
-TERMS, HALF = 16, 8
+EIGHT = 8  # terms are looked up together
 TERM_SETS = 8 * 16  # where the terms begin in the tables
-NARROW = (
-    TERM_SETS + 2 * WIDTH * MOST_CLASSES + 2
-)  # the index of a byte: 1 if windows have WIDTH - 1 bytes, else 0
-N_BYTES = NARROW + 1
+FORM = TERM_SETS + 3 * WIDTH * MOST_CLASSES + 2  # the index of a byte: the number of the form
+WIDE_CLASSES = (
+    FORM + 1
+)  # where the classes of characters of several bytes begin, one for each class of the automaton
+N_BYTES = WIDE_CLASSES + 256
+UNCLEAR = 0x80  # the class of characters without a class of windows
 
 # What is known of a window
 GOES_ON, BEGINS, UNKNOWN, NEVER = range(4)
 MOST_STATES, MOST_SETS = 63, 256  # the largest automaton, and the most sets of states that it can be in
 # Patterns that need more are given up, so that the search takes 0.2 s at most
-MOST_ALL, MOST_WINDOWS, MOST_BOXES = 1 << 20, 1 << 18, 32
+MOST_ALL, MOST_WINDOWS, MOST_BOXES = 1 << 20, 1 << 17, 32
 SEEDS = 3  # boxes that are tried for each term, times the orders in which they grow
-MOST_UNKNOWN = 1 / 100  # the largest share of windows of a text that the tables may leave open
+MOST_UNKNOWN = 1 / 300  # the largest share of windows of a text that the tables may leave open
 NO_TABLES = np.empty(0, np.uint8)
 CAN_SHUFFLE = platform.machine() in (
     "x86_64",
@@ -96,34 +109,105 @@ def _ready() -> dict[bytes, np.ndarray]:
 def window_tables(automaton: Automaton) -> np.ndarray:
     """The tables of a gapless automaton for `put_classes` and `window_masks` (some milliseconds), uint8[N_BYTES].
 
-    uint8[8, 16], the class of each ASCII byte; uint8[2, WIDTH, 16], for each byte of a window and each class, a bit for each
-    term; two masks for the bits of the second half: terms by which a word begins, and terms by which that is unknown; 1 if
-    windows have no last byte, which takes less time. By all terms of the first half, a word begins.
+    uint8[8, 16], the class of each ASCII byte; uint8[3, WIDTH, 16], for each byte of a window and each class, a bit for each
+    of 24 terms; two masks for terms 8 to 15: terms by which a word begins, and terms by which that is unknown; the number of
+    the form; uint8[256], for each class of the automaton, the class of the bytes of a character of several bytes, or UNCLEAR. By
+    terms 0 to 7, a word begins; by terms 16 to 23, that is unknown.
 
     Empty if the processor has no fast shuffle, or if the terms don't suffice.
     """
-    if not CAN_SHUFFLE:
+    if not CAN_SHUFFLE or automaton.n_states > MOST_STATES:
         return NO_TABLES
-    classes = np.unique(automaton.ascii_class, return_inverse=True)[1]
-    for width in (WIDTH - 1, WIDTH):
-        known = _known_windows(automaton, width)
-        terms = None if known is None else _terms(known, _often(classes))
-        if terms is not None:
-            return _packed(classes, *terms, width)
+    repeatable = _repeatable(automaton)
+    of_ascii = np.intersect1d(repeatable, automaton.ascii_class)
+    tables = _tables(automaton, repeatable)
+    # More classes need more terms
+    return tables if len(tables) or len(of_ascii) == len(repeatable) else _tables(automaton, of_ascii)
+
+
+def _tables(automaton: Automaton, repeatable: np.ndarray) -> np.ndarray:
+    """`window_tables`, in which characters of several bytes have a class if they belong to the repeatable ones."""
+    used = np.union1d(automaton.ascii_class, repeatable).astype(np.int64)
+    used = np.append(used, automaton.delta.shape[1] - 1)
+    if len(used) > 2 * MOST_CLASSES:
+        return NO_TABLES
+    classes = np.searchsorted(used, automaton.ascii_class)
+    groups = _groups(_ways(automaton, used, 1), _often(classes, len(used)))
+    classes = groups[classes]
+    often = _often(classes, int(groups.max()) + 1)
+    wide = np.full(256, UNCLEAR)
+    wide[repeatable] = groups[np.searchsorted(used, repeatable)]
+    found: dict[int, tuple[list[Term], list[Term]] | None] = {}
+    for form, (width, n_terms) in enumerate(FORMS):
+        if width not in found:
+            known = _known_windows(automaton, used, groups, width)
+            found[width] = None if known is None else _terms(known, often)
+        if (terms := found[width]) is not None and (unknown := _few(*terms, often, n_terms)) is not None:
+            return _packed(classes, wide, terms[0], unknown, width, form)
     return NO_TABLES
 
 
-def _known_windows(automaton: Automaton, width: int) -> np.ndarray | None:
-    """What is known of each window of ASCII classes and, the last of each axis, that of END_OF_TEXT.
+def _repeatable(automaton: Automaton) -> np.ndarray:
+    """The classes of which a walk can't tell several characters side by side from one, int64[].
 
-    uint8[classes, ...] of `width` axes; None: there are too many.
+    After the first of them, whatever was before it, no word begins before the next, and the state stays the same. Then words
+    also end where they would: a match that ended between two of them would have another word begin there.
     """
-    used = np.append(np.unique(automaton.ascii_class), automaton.delta.shape[1] - 1)
-    n = len(used)
-    if automaton.n_states > MOST_STATES or n > MOST_CLASSES or n**width > MOST_ALL:
+    every = np.arange(automaton.delta.shape[1])
+    _, begins, after = _ways(automaton, every, 1)
+
+    def stays(c: int) -> bool:
+        states = _states(int(np.bitwise_or.reduce(after[:, c], axis=None)))
+        return not begins[states, c].any() and all((after[state, c] == 1 << state).all() for state in states)
+
+    return np.array([c for c in every[:-1] if c < 256 and stays(c)], np.int64)
+
+
+def _groups(ways: Iterable[np.ndarray], often: np.ndarray) -> np.ndarray:
+    """The group of each class, int64[classes], MOST_CLASSES groups at most; the last class, END_OF_TEXT, is the last group.
+
+    Of too many classes, in turn those two become one that differ least: in the number of their ways, times how often they occur.
+    ways: with one later class; often: float64[classes].
+    """
+    often, n = often.copy(), len(often)
+    unlike = np.zeros((n, n))
+    for some in ways:
+        unlike += (some[:, :, None] != some[:, None]).sum((0, 3))
+        unlike += (some[..., None] != some[..., None, :]).sum((0, 1))
+    unlike[np.triu_indices(n)] = unlike[-1] = np.inf  # each two once, the class of END_OF_TEXT never
+    into = np.arange(n)
+    for _ in range(n - MOST_CLASSES):
+        i, j = np.unravel_index(np.argmin(unlike * np.add.outer(often, often)), unlike.shape)
+        into[into == i] = j
+        often[j] += often[i]
+        for k in range(n):  # what differs from one differs from both
+            a, b = (unlike[max(x, k), min(x, k)] for x in (i, j))
+            if k not in (i, j):
+                unlike[max(j, k), min(j, k)] = max(a, b)
+        unlike[i] = unlike[:, i] = np.inf
+    return np.unique(into, return_inverse=True)[1]
+
+
+def _united(ways: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """The ways of each group of classes, all those of its classes."""
+    for axis in range(1, ways.ndim):
+        of_groups = (np.compress(groups == group, ways, axis) for group in range(groups.max() + 1))
+        ways = np.stack([np.bitwise_or.reduce(some, axis) for some in of_groups], axis)
+    return ways
+
+
+def _known_windows(
+    automaton: Automaton, used: np.ndarray, groups: np.ndarray, width: int
+) -> np.ndarray | None:
+    """What is known of each window of groups of ASCII classes and, the last of each axis, that of END_OF_TEXT.
+
+    uint8[groups, ...] of `width` axes; None: there are too many.
+    """
+    n = groups.max() + 1
+    if n**width > MOST_ALL:
         return None
     n_later = width - BEFORE - 1  # bytes of a window after the one that it tells about
-    goes_on, begins, after = _ways(automaton, used, n_later)
+    goes_on, begins, after = (_united(ways, groups) for ways in _ways(automaton, used, n_later))
     reached = 1 << automaton.n_states  # the states that a walk can be in, from the beginning of a text on
     while (more := reached | _union(after, reached, axis=None)) != reached:
         reached = more
@@ -212,21 +296,26 @@ def _by_window(table: np.ndarray, before: np.ndarray) -> np.ndarray:
     return table[before[..., None], *np.ogrid[*[slice(n)] * (table.ndim - 1)]]
 
 
-def _often(classes: np.ndarray) -> np.ndarray:
-    """About how often the ASCII characters of each class, and ends of lines, occur in prose and code, float64[classes + 1]."""
+def _often(classes: np.ndarray, n: int) -> np.ndarray:
+    """About how often the ASCII characters of each of n classes occur in prose and code, float64[n]; the last is END_OF_TEXT.
+
+    classes: int64[128].
+    """
     often = np.full(128, 0.0001)
     often[[*b"abcdefghijklmnopqrstuvwxyz"]] = 0.026
     often[[*b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"]] = 0.002
     often[[*b"!\"#$%&'()*+,-./:;<=>?@[]_`{|}\t"]] = 0.003
-    often[[*b" \n.,"]] = 0.15, 0.03, 0.01, 0.01
-    return np.append(np.bincount(classes, often / often.sum()), 0.02)
+    often[[*b" \n.,'"]] = 0.15, 0.03, 0.01, 0.01, 0.01
+    of_classes = np.bincount(classes, often / often.sum(), n)
+    of_classes[-1] = 0.02
+    return np.where(of_classes > 0, of_classes, 0.005)  # a class without ASCII characters
 
 
 Term = list[list[int]]  # for each byte of a window, some classes
 
 
 def _terms(known: np.ndarray, often: np.ndarray) -> tuple[list[Term], list[Term]] | None:
-    """The terms by which a word begins, and those by which that is unknown. None: they are too many, or too much is unknown.
+    """The terms by which a word begins, and those by which that is unknown. None: they are too many.
 
     Where a window belongs to terms of both kinds, it is unknown. often: float64[classes], about how often a class occurs.
     """
@@ -251,14 +340,20 @@ def _terms(known: np.ndarray, often: np.ndarray) -> tuple[list[Term], list[Term]
         ]
         for boxes_of_kind in boxes
     )
+    return of_begin, of_unknown
+
+
+def _few(begins: list[Term], unknown: list[Term], often: np.ndarray, most: int) -> list[Term] | None:
+    """The terms of unknown windows, joined until all terms are `most`; None: they are too many, or too much is unknown then."""
+    left = most - max(EIGHT, len(begins))
 
     def share(term: Term) -> float:
         return math.prod(often[classes].sum() for classes in term)
 
-    while max(HALF, len(of_begin)) + len(of_unknown) > TERMS and len(of_unknown) > 1:
-        of_unknown = _joined(of_unknown, share)
-    n_terms = max(HALF, len(of_begin)) + len(of_unknown)
-    return None if n_terms > TERMS or sum(map(share, of_unknown)) > MOST_UNKNOWN else (of_begin, of_unknown)
+    while len(unknown) > max(left, 1):
+        unknown = _joined(unknown, share)
+    enough = len(unknown) <= left and len(begins) <= 2 * EIGHT and sum(map(share, unknown)) <= MOST_UNKNOWN
+    return unknown if enough else None
 
 
 def _joined(terms: list[Term], share: Callable[[Term], float]) -> list[Term]:
@@ -328,14 +423,18 @@ class _Space:
         return box, functools.reduce(operator.and_, unions)
 
 
-def _packed(classes: np.ndarray, begins: list[Term], unknown: list[Term], width: int) -> np.ndarray:
+def _packed(
+    classes: np.ndarray, wide: np.ndarray, begins: list[Term], unknown: list[Term], width: int, form: int
+) -> np.ndarray:
     """The tables of `window_tables`."""
-    terms = begins[:HALF] + [[[]] * width] * (HALF - len(begins)) + begins[HALF:] + unknown
-    sets = np.zeros((2, WIDTH, MOST_CLASSES), np.uint8)
+    end = max(classes.max(), wide[wide < UNCLEAR].max(initial=0)) + 1
+    terms = begins[:EIGHT] + [[[]] * width] * (EIGHT - len(begins)) + begins[EIGHT:] + unknown
+    sets = np.zeros((3, WIDTH, MOST_CLASSES), np.uint8)
     for i, term in enumerate(terms):
         for byte, of_byte in enumerate(term):
-            stored = [END_CLASS if k > classes.max() else k for k in of_byte]
-            sets[i // HALF, byte, stored] |= 1 << i % HALF
-    n_begins = max(0, len(begins) - HALF)
-    masks = (1 << n_begins) - 1, (1 << n_begins + len(unknown)) - (1 << n_begins), width < WIDTH
-    return np.concatenate([classes.astype(np.uint8), sets.ravel(), np.array(masks, np.uint8)])
+            stored = [END_CLASS if k == end else k for k in of_byte]
+            sets[i // EIGHT, byte, stored] |= 1 << i % EIGHT
+    n_begins, n_second = max(0, len(begins) - EIGHT), min(EIGHT, len(terms) - EIGHT)
+    masks = (1 << n_begins) - 1, (1 << n_second) - (1 << n_begins), form
+    parts = classes, sets.ravel(), masks, wide
+    return np.concatenate([np.asarray(part, np.uint8) for part in parts])
