@@ -2,7 +2,8 @@
 
 A cache line holds two words. A new word takes the second slot; a word that is found there is exchanged with the first.
 So words that occur only once replace each other, and not words that occur again. Of three words of one line, the third
-lies in the line beside it, as long as that has room. The bytes of long words, and rows of ids that don't fit a slot, are
+lies in another line of the group of four, if one has room: of 230,000 words in 524,288 slots, 2,000 instead of 12,600 are pushed
+out in turn then. The bytes of long words, and rows of ids that don't fit a slot, are
 stored in a ring buffer, and stay valid until they are overwritten.
 
     slot:         low, high, value, more
@@ -58,6 +59,7 @@ RUN, END, NEW = np.uint64(8), np.uint64(16), np.uint64(24)
 SHORT = np.uint64(15)  # bytes of a word that is its own key
 LONG = np.uint64(16)  # stands in the top byte of a long word, instead of the length
 VALUE, MORE = U2, U3  # indices in a slot
+GROUP = U32  # numbers in a group of four lines
 NOWHERE = ALL  # neither a slot nor an index in the ring
 _TOP = np.uint64(56)
 _ID = np.uint64((1 << 24) - 1)  # the bits of the first id of a slot
@@ -229,9 +231,10 @@ def _find_in(cache, line, low, high, text, begin):
 @kernel(inline=True)
 def find(cache, line, low, high, text, begin):
     """The slot of the word that begins at text[begin], which is moved to the first slot of its own line; or NOWHERE."""
-    slot = _find_in(cache, line, low, high, text, begin)
-    if slot == NOWHERE and cache.slots[line + U4 + U1] != U0:
-        slot = _find_in(cache, line ^ U8, low, high, text, begin)
+    slot, other = _find_in(cache, line, low, high, text, begin), U0
+    while slot == NOWHERE and other < GROUP - U8 and cache.slots[(line ^ other) + U4 + U1] != U0:
+        other += U8
+        slot = _find_in(cache, line ^ other, low, high, text, begin)
         if slot != NOWHERE:
             _exchange(cache, slot, line + U4)
             slot = line + U4
@@ -271,7 +274,7 @@ def _look_for_ghost(cache, low, high):
 def enter(cache, line, low, high, text, begin, length, value):
     """Gives a new word a slot, unless the word is too long; returns the line of that slot.
 
-    A word for which its own line has no free slot goes to the line beside it, if that line has one.
+    A word for which its own line has no free slot goes to another line of the group that has one.
     """
     if length > np.uint64(MAX_KEPT_BYTES):
         return line
@@ -279,10 +282,13 @@ def enter(cache, line, low, high, text, begin, length, value):
     slot = line
     if slots[slot + U1] != U0:
         slot = line + U4
-    if slots[slot + U1] != U0 and slots[(line ^ U8) + U4 + U1] == U0:
-        slot = line ^ U8
-        if slots[slot + U1] != U0:
-            slot += U4
+    other = U8
+    while slots[slot + U1] != U0 and other < GROUP:
+        if slots[(line ^ other) + U4 + U1] == U0:
+            slot = line ^ other
+            if slots[slot + U1] != U0:
+                slot += U4
+        other += U8
     _look_for_ghost(cache, low, high)
     if slots[slot + U1] != U0:
         _leave_ghost(cache, slots[slot], slots[slot + U1])
@@ -341,7 +347,7 @@ def write_run(cache, ids, first, count):
 
 @kernel(WordCache, u64[:], i64[:], i64[:], u32[:], i64[:])
 def keep(cache, lines, begin, end, ids, rows):
-    """Gives the new words 0 to n - 1 their ids, if they are still in their lines or in those beside.
+    """Gives the new words 0 to n - 1 their ids, if they are still in the groups of their lines.
 
     lines: uint64[n]; begin, end: int64[n], for their lengths; ids: uint32[t], rows: int64[n + 1].
     """
@@ -355,10 +361,11 @@ def keep_words(where, width, words, learnt, rows):
     slots, (lines, begin, end, n) = where.slots, words
     for i in range(n):
         ahead = lines[min(i + np.uint64(AHEAD), n - U1)]
-        prefetch(slots, ahead)
-        prefetch(slots, ahead ^ U8)
+        for other in range(U0, GROUP, U8):
+            prefetch(slots, ahead ^ other)
         value, slot = (i + U1) << U8 | NEW, NOWHERE
-        for at in range(lines[i] & ~U8, (lines[i] | U8) + U8, U4):
+        first_line = lines[i] & ~(GROUP - U1)
+        for at in range(first_line, first_line + GROUP, U4):
             slot = at if slots[at + VALUE] == value else slot
         if slot == NOWHERE:
             continue
