@@ -17,7 +17,7 @@ from gputok.corpus.parts import Part, Place
 from gputok.corpus.readers import Task
 from gputok.corpus.streams import open_stream
 from gputok.fields import short
-from gputok.files.locations import File, OpenFile
+from gputok.files.locations import File, LocalFile, OpenFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -102,6 +102,17 @@ def tasks(files: Iterable[Place], options: Options) -> Iterator[Task]:
         yield from _tasks_of(place, options)
     if small:
         yield Task(functools.partial(_read_each, small, options), is_long=True)
+
+
+def are_plain_text(files: Iterable[Place], options: Options) -> bool:
+    """True if all tasks of some files are ranges of local plain text."""
+    return all(
+        isinstance(place.file, LocalFile)
+        and file_kind(place.file) == ("", "")
+        and can_be_cut(place.file, options.separator)
+        and ((place.start, place.stop) != (0, None) or (place.file.size or 0) >= options.sizes.small)
+        for place in files
+    )
 
 
 def _read_each(files: list[Place], options: Options) -> Iterator[TextBatch | RawLines]:

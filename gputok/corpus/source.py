@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from gputok.corpus.packing import Errors
+    from gputok.corpus.readers import Task
     from gputok.files.temporary import MemoryLimit
     from gputok.types import Array
 
@@ -173,10 +174,28 @@ class Source:
         """
         return self._read(threads, batch_bytes, memory)
 
-    def _read(
-        self, threads: int | None, batch_bytes: int | None, memory: Callable[[int], Array] | None
-    ) -> Iterator[TextBatch | RawLines]:
-        batch_bytes = self.sizes.batch if batch_bytes is None else batch_bytes
+    def read_apart(self, threads: int | None = None) -> Iterator[TextBatch] | Iterator[Task]:
+        """Reads like `read`, but leaves reading to the caller's threads if the corpus is large files of plain text.
+
+        A thread that reads a range and then works on it finds the text in its own cache, and in the memory of the range before.
+
+        Args:
+            threads: as for `read`.
+
+        Returns:
+            An iterator of batches, in order; or of tasks, in order, each of which any thread may read, and gives at most one batch.
+        """
+        n_threads = thread_count(threads)
+        if n_threads > 1 and self.is_files and self.column is None:
+            from gputok.corpus import files
+
+            options = self._options(n_threads, self.sizes.batch, None, 0)
+            if files.are_plain_text(self.content, options):
+                self._check(options.batch_bytes)
+                return files.tasks(self.content, options)
+        return self.read(threads)
+
+    def _check(self, batch_bytes: int) -> None:
         if self.errors not in ("strict", "replace"):
             raise ValueError(f"errors={self.errors!r}: must be 'strict' or 'replace'")
         if self.separator == "":
@@ -185,6 +204,12 @@ class Source:
             )
         if batch_bytes < 1:
             raise ValueError(f"batch_bytes={batch_bytes}: must be at least 1")
+
+    def _read(
+        self, threads: int | None, batch_bytes: int | None, memory: Callable[[int], Array] | None
+    ) -> Iterator[TextBatch | RawLines]:
+        batch_bytes = self.sizes.batch if batch_bytes is None else batch_bytes
+        self._check(batch_bytes)
         if self.is_files:
             return self._read_files(thread_count(threads), batch_bytes, memory)
         if self.separator is not None:
@@ -207,14 +232,21 @@ class Source:
         ahead_bytes = min(
             self.ahead_bytes, (n_readers - 1) * min(_AHEAD_BATCHES * batch_bytes, _MOST_AHEAD_BYTES)
         )
+        options = self._options(threads, batch_bytes, memory, ahead_bytes)
+        batches = readers.in_order(files.tasks(self.content, options), n_readers, ahead_bytes)
+        batches = regroup(_bounded(batches, self.longest, "the corpus"), batch_bytes)
+        return _then_warned(batches, options.missing)
+
+    def _options(
+        self, threads: int, batch_bytes: int, memory: Callable[[int], Array] | None, ahead_bytes: int
+    ) -> Options:
         n_files = max(1, len(self.content))  # the threads of few files help each other
-        missing = MissingRows()
-        options = Options(
+        return Options(
             self.column,
             self.separator,
             self.errors,
             batch_bytes,
-            missing,
+            MissingRows(),
             memory,
             Lender(),
             Lender(),
@@ -223,8 +255,6 @@ class Source:
             self.longest,
             self.sizes,
         )
-        batches = readers.in_order(files.tasks(self.content, options), n_readers, ahead_bytes)
-        return _then_warned(regroup(_bounded(batches, self.longest, "the corpus"), batch_bytes), missing)
 
 
 def is_files(given: Any) -> bool:

@@ -114,7 +114,7 @@ class Lender:
         """Returns memory for so many bytes, at least one, with anything in it: uint8[n_bytes]."""
         memory = None
         with contextlib.suppress(IndexError):
-            memory = self._spare.popleft()
+            memory = self._spare.pop()  # the one that came back last is most likely still in a cache
         if memory is None or len(memory) < n_bytes:
             memory = None  # before there is another one
             memory = _new_memory(n_bytes)

@@ -10,11 +10,13 @@ import contextlib
 import itertools
 import os
 import warnings
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from gputok.corpus.readers import Task
 from gputok.files.token_batches import TokenBatch
 from gputok.kernels.threads import Submit, in_order, run, thread_count
 from gputok.pipeline.encode_devices import ByDevice, grouped, joined
@@ -23,7 +25,7 @@ from gputok.pipeline.frame import ids_around, surrounded, surrounded_unless_empt
 from gputok.text.pieces import TextBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from gputok.corpus import Source
     from gputok.pipeline.encode_units import Engine, Sliced
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from gputok.progress import Report
     from gputok.types import Array
 
+_Begin = Callable[[Submit], Callable[[], list[TokenBatch]]]
+
 UNIT_BYTES = 1 << 20  # a thread encodes documents of about so many bytes at a time
 _LONG = 4  # units of so many times the bytes of a slice have a long document
 _UNITS_AHEAD = 2  # how many units may wait: as many as a batch has, which is read meanwhile
@@ -39,7 +43,7 @@ _UNITS_AHEAD = 2  # how many units may wait: as many as a batch has, which is re
 
 def encode(
     pipeline: Pipeline,
-    batches: Iterable[TextBatch],
+    batches: Iterable[TextBatch] | Iterable[Task],
     *,
     add_special_tokens: bool = True,
     ends: Ends | None = None,
@@ -54,7 +58,7 @@ def encode(
 
     Args:
         pipeline: the parts of the tokenizer.
-        batches: the documents.
+        batches: the documents; or tasks, which the threads read (`corpus.Source.read_apart`): not with `skip` or `devices`.
         add_special_tokens: adds the special tokens of the post-processor.
         ends: ids to put around each document.
         threads: how many threads to use; None: all cores.
@@ -101,13 +105,13 @@ def encode(
     def kept() -> Iterator[tuple[int, TextBatch]]:
         """Yields the batches to encode, each with the bytes of the documents left out before it."""
         nonlocal n_skipped
-        for n_before, batch in _after(batches, skip):
+        for n_before, batch in _after(cast("Iterable[TextBatch]", texts), skip):
             if batch.n_documents:
                 yield n_before, batch
             else:
                 n_skipped = n_before
 
-    def units() -> Iterator[tuple[int, Callable[[Submit], Callable[[], TokenBatch]]]]:
+    def units() -> Iterator[tuple[int, _Begin]]:
         """Yields for each unit its bytes, with those left out before it, and a function that starts encoding it.
 
         That function returns a function that waits and returns the ids.
@@ -118,22 +122,51 @@ def encode(
                 yield n_before + unit.data.nbytes, partial(begin, unit, sliced)
                 n_before = 0
 
-    def begin(unit: TextBatch, sliced: Sliced | None, submit: Submit) -> Callable[[], TokenBatch]:
+    def begin(unit: TextBatch, sliced: Sliced | None, submit: Submit) -> Callable[[], list[TokenBatch]]:
         if sliced is None:
-            return submit(lambda: finished(engine.encode(unit))).result
+            return submit(encoded, unit).result
         work = [submit(sliced.encode, pieces) for pieces in sliced.cut.slices]
-        return lambda: finished(sliced.joined([future.result() for future in work]))
+        return lambda: [finished(sliced.joined([future.result() for future in work]))]
 
-    def groups(on_device: ByDevice) -> Iterator[tuple[int, Callable[[Submit], Callable[[], TokenBatch]]]]:
+    def encoded(batch: TextBatch) -> list[TokenBatch]:
+        return [finished(engine.encode(unit)) for unit in _units(batch, unit_bytes)]
+
+    def begin_task(task: Task, submit: Submit) -> Callable[[], list[TokenBatch]]:
+        """Starts reading and encoding a range of a file."""
+        reading = submit(read, task)
+
+        def ids() -> list[TokenBatch]:
+            nonlocal done
+            n_bytes, made, long = reading.result()
+            done += n_bytes
+            for unit in () if long is None else _units(long, unit_bytes):
+                made += begin(unit, _sliced(engine, unit, unit_bytes), submit)()
+            return made
+
+        return ids
+
+    def read(task: Task) -> tuple[int, list[TokenBatch], TextBatch | None]:
+        """Returns the bytes that a task reads, and their ids; or the text, if it has a document for all threads together."""
+        for batch in cast("Iterable[TextBatch]", task.read()):
+            n_bytes = len(batch.data)
+            return (n_bytes, encoded(batch), None) if n_bytes < _LONG * unit_bytes else (n_bytes, [], batch)
+        return 0, [], None
+
+    def groups(on_device: ByDevice) -> Iterator[tuple[int, _Begin]]:
         """Yields the same for a device, which encodes many batches at a time."""
         for n_bytes, group in grouped(kept(), devices[0].sizes.batch):
             yield n_bytes, partial(begin_group, on_device, group)
 
-    def begin_group(on_device: ByDevice, group: list[TextBatch], submit: Submit) -> Callable[[], TokenBatch]:
-        return submit(lambda: finished(on_device.encode(joined(group)))).result
+    def begin_group(
+        on_device: ByDevice, group: list[TextBatch], submit: Submit
+    ) -> Callable[[], list[TokenBatch]]:
+        return submit(lambda: [finished(on_device.encode(joined(group)))]).result
 
-    done = 0  # bytes encoded so far, in this run or an earlier one
-    if on_device:
+    done = 0  # bytes encoded so far, in this run or an earlier one; of tasks, their result tells the bytes
+    first, texts = _first_of(batches)
+    if isinstance(first, Task):
+        begun = in_order(((0, partial(begin_task, task)) for task in texts), n_threads, _UNITS_AHEAD)
+    elif on_device:
         begun = in_order(groups(on_device), on_device.n_threads(n_threads), 0)
     else:
         begun = in_order(units(), n_threads, _UNITS_AHEAD)
@@ -141,13 +174,20 @@ def encode(
         if on_device:
             stack.callback(on_device.close)
         stack.callback(begun.close)  # before the devices are closed, no thread waits for one
-        for n_bytes, batch in begun:
-            yield batch
+        for n_bytes, made in begun:
+            yield from made
             done += n_bytes
             if report:
                 report("encode", done, total)
     if n_skipped and report:
         report("encode", done + n_skipped, total)
+
+
+def _first_of(items: Iterable[Any]) -> tuple[Any, Iterator[Any]]:
+    """Returns the first item, or None, and an iterator of all."""
+    items = iter(items)
+    first = [*itertools.islice(items, 1)]
+    return first[0] if first else None, itertools.chain(first, items)
 
 
 def encode_batch(

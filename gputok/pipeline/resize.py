@@ -289,7 +289,7 @@ def _documents(
     from gputok.pipeline import encode_corpus
 
     pipeline = dataclasses.replace(pipeline, model=model, post_processor=None)
-    batches, total = source.read(run.threads), source.total_bytes
+    batches, total = source.read_apart(run.threads), source.total_bytes
     return encode_corpus.encode(pipeline, batches, threads=run.threads, report=report, total=total)
 
 

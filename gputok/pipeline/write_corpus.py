@@ -49,7 +49,9 @@ class _EncodedCorpus:
 
     def batches(self, skip: int = 0) -> Iterator[TokenBatch]:
         """Yields the ids of the documents after the first `skip`."""
-        texts, run = self._source.read(self._run.threads), self._run
+        run = self._run
+        apart = not skip and not self._devices
+        texts = self._source.read_apart(run.threads) if apart else self._source.read(run.threads)
         with reporting(run.progress) as report:
 
             def counted(stage: str, done: int, total: int | None) -> None:

@@ -15,8 +15,9 @@ from gputok.kernels.cpu import walk
 from gputok.kernels.cpu.encode_text import rounds as encode
 
 import gputok
-from gputok import decoders, models, normalizers, pre_tokenizers, processors
+from gputok import corpus, decoders, models, normalizers, pre_tokenizers, processors
 from gputok.automaton import PATTERNS, compile_pattern
+from gputok.corpus import Sizes, readers
 from gputok.pipeline import encode_corpus as bulk
 from gputok.pipeline import word_cache
 from gputok.pipeline.encode_units import engine_of
@@ -318,8 +319,8 @@ def test_a_cache_does_not_grow_for_words_that_never_come_again(byte_level):
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
-def test_four_words_of_one_line_stay_in_the_cache(byte_level, dtype):
-    """They lie in the line and in the line beside it; of a fifth word, one of the five is forgotten each time."""
+def test_eight_words_stay_in_the_cache_whichever_their_lines_are(byte_level, dtype):
+    """Four lines have room for them; of a ninth word, one of the nine is forgotten each time."""
     rng = random.Random(16)
     words = {f"{rng.randrange(1 << 40):x}" * rng.choice([1, 2]) for _ in range(400)}
     tables = walk.prepare(compile_pattern(r"\s?\S+|\s"))
@@ -336,9 +337,9 @@ def test_four_words_of_one_line_stay_in_the_cache(byte_level, dtype):
         assert (ids.tolist(), np.diff(rows).tolist()) == expected(byte_level, texts)
         return len(asked)
 
-    few = sorted(words)[:6]
+    few = sorted(words)[:8]
     encoded(few)
-    assert encoded(few * 3) < 3  # eight lines have room for sixteen
+    assert encoded(few * 3) == 0
     for _ in range(5):
         texts = rng.choices(sorted(words), k=300)
         encoded(texts)
@@ -489,6 +490,57 @@ def test_a_long_document_is_cut_for_all_threads(byte_level, threads, monkeypatch
         ours = bulk.encode(byte_level.pipeline, [batch], threads=threads, unit_bytes=1 << 10)
         assert flat(ours) == expected(byte_level, some)
     assert any(sliced and len(sliced.cut.slices) > 5 for sliced in cut) == (threads > 1)
+
+
+@pytest.mark.parametrize("separator", [None, "<|x|>"])
+def test_threads_read_large_files_themselves(byte_level, tmp_path, separator):
+    texts = [text.replace("\n", " ") for text in random_texts(21, 400)]
+    texts[100], texts[200] = (
+        "".join(texts) * 2,
+        "long " * 9000,
+    )  # for all threads, in ranges that have no other document
+    end = separator or "\n"
+    paths = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    for path, some in zip(paths, (texts[:150], texts[150:]), strict=True):
+        path.write_text("".join(text + end for text in some), newline="")
+    sizes = Sizes(batch=1 << 12, small=1 << 10, slack=1 << 6)
+    source = corpus.Source.of([*map(str, paths)], separator=separator, sizes=sizes)
+    tasks = [*source.read_apart(2)]
+    assert len(tasks) > 20 and all(isinstance(task, readers.Task) for task in tasks)
+    calls, options = [], {"unit_bytes": 1 << 11, "report": lambda *call: calls.append(call)}
+    made = [*bulk.encode(byte_level.pipeline, source.read_apart(2), threads=2, **options)]
+    documents = texts if separator else [text + "\n" for text in texts]
+    assert flat(made) == expected(byte_level, documents)
+    assert flat(made) == flat(bulk.encode(byte_level.pipeline, source.read(2), threads=2))
+    assert calls[-1][1] == sum(len(document.encode()) for document in documents)
+
+
+def test_what_threads_do_not_read_themselves(tmp_path):
+    """Small and packed files, streams and rows; and with one thread, another reads meanwhile."""
+    (tmp_path / "small.txt").write_text("a b\n")
+    (tmp_path / "large.txt").write_text("a b\n" * 300_000)
+    (tmp_path / "rows.jsonl").write_text('{"text": "a b"}\n' * 100_000)
+    for names, threads in (
+        (["small.txt"], 2),
+        (["large.txt", "small.txt"], 2),
+        (["rows.jsonl"], 2),
+        (["large.txt"], 1),
+    ):
+        source = corpus.Source.of([str(tmp_path / name) for name in names])
+        assert isinstance(next(iter(source.read_apart(threads))), TextBatch), names
+    assert isinstance(next(iter(corpus.Source.of(iter(["a"])).read_apart(2))), TextBatch)
+
+
+def test_an_error_of_a_range_comes_after_the_ids_before_it(byte_level, tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_bytes(b"some words\n" * 300_000 + b"\xff\n" + b"some words\n" * 300_000)
+    n_documents = 0
+    with pytest.raises(ValueError, match=r"text\.txt, byte 3300000: .*0xff"):
+        for batch in byte_level.encode_corpus(str(path), threads=2):
+            n_documents += batch.n_documents
+    assert 150_000 < n_documents <= 300_000
+    _, sizes = flat(byte_level.encode_corpus(str(path), threads=2, errors="replace"))
+    assert len(sizes) == 600_001
 
 
 def test_progress_counts_what_was_done_before(byte_level):
