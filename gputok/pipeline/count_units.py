@@ -309,7 +309,7 @@ class Workers:
         try:
             for thread in self._threads:
                 thread.start()
-        except RuntimeError:  # the system gives no more threads
+        except BaseException:  # Ctrl-C, or the system gives no more threads: none of them may wait for ever
             self._end()
             raise
 
