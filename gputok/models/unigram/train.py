@@ -145,7 +145,8 @@ def _finalize(
 
 
 def _scores(probabilities: Scores) -> Scores:
-    return np.round(np.log(probabilities), _DECIMALS)
+    scores: Scores = np.log(probabilities)
+    return np.round(scores, _DECIMALS)
 
 
 def _falling(names: Sequence[str], scores: Scores) -> list[int]:
