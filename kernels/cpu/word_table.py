@@ -32,14 +32,12 @@ from gputok.kernels.cpu.primitives.memory import (
     load_u64,
     prefetch,
     put_key,
-    scratch,
     tail,
     view,
 )
 from gputok.kernels.signatures import I64s, U8s, U64x2, u64
 
 _MANY_SLOTS = 1 << 17  # two huge pages, for which NumPy asks
-_RESERVE = 1 << 26  # bytes that a table with many slots can grow to within its memory
 N_KEYS = 256  # words that are looked up together
 N_MASKS = 34  # of `put_masks`
 N_KEY_MASKS = 68  # of `put_key_masks`
@@ -78,39 +76,9 @@ class WordTable(NamedTuple):
 def _free_slots(capacity: int) -> np.ndarray:
     """Slots of zeros, aligned so that no slot crosses a cache line, and many slots are in huge pages only."""
     align = 64 if capacity < _MANY_SLOTS else 1 << 21
-    memory = np.zeros(_with_reserve(4 * capacity, capacity) + align // 8, np.uint64)
+    memory = np.zeros(4 * capacity + align // 8, np.uint64)
     skip = -memory.ctypes.data % align // 8
     return memory[skip : skip + 4 * capacity].reshape(capacity, 4)
-
-
-def _empty(n: int, dtype: np.dtype | type, capacity: int) -> np.ndarray:
-    return np.empty(_with_reserve(n, capacity), dtype)[:n]
-
-
-def _with_reserve(n: int, capacity: int) -> int:
-    """How many elements to ask for if an array of a table needs n now.
-
-    Memory that is not touched costs nothing. New memory is what a table costs most that grows: the system clears it, and that of
-    a virtual machine gets it from its host first, which took 9 microseconds for 4 kB.
-    """
-    return n if capacity < _MANY_SLOTS else max(n * _RESERVE // (32 * capacity), 4 * n)
-
-
-def _more(array: np.ndarray, n: int) -> np.ndarray | None:
-    """The n elements from where an array of a table begins; None if its memory has fewer."""
-    memory = array.base
-    assert isinstance(memory, np.ndarray)
-    begin = (array.ctypes.data - memory.ctypes.data) // array.itemsize
-    return memory[begin : begin + n] if begin + n <= len(memory) else None
-
-
-def _longer(array: np.ndarray, used: int, n: int, capacity: int) -> np.ndarray:
-    """An array of n elements, the first of which are the used ones of an array of a table."""
-    longer = _more(array, n)
-    if longer is None:
-        longer = _empty(n, array.dtype, capacity)
-        longer[:used] = array[:used]
-    return longer
 
 
 def room(capacity: int) -> int:
@@ -120,11 +88,13 @@ def room(capacity: int) -> int:
 
 def new_table(capacity: int = 1 << 17, n_bytes: int = 1 << 20) -> WordTable:
     """An empty table for `room(capacity)` words of n_bytes in all; capacity: a power of two."""
-    n_words = room(capacity)
-    offsets, position = _empty(n_words + 1, np.int64, capacity), _empty(n_words, np.int64, capacity)
-    offsets[0] = 0
-    arena = _empty(n_bytes, np.uint8, capacity)
-    return WordTable(_free_slots(capacity), arena, offsets, position, np.zeros(4, np.int64))
+    return WordTable(
+        _free_slots(capacity),
+        np.empty(n_bytes, np.uint8),
+        np.zeros(room(capacity) + 1, np.int64),
+        np.empty(room(capacity), np.int64),
+        np.zeros(4, np.int64),
+    )
 
 
 def n_bytes_of(capacity: int, arena_bytes: int) -> int:
@@ -143,18 +113,17 @@ def wanted(table: WordTable) -> tuple[int, int]:
 
 
 def enlarged(table: WordTable) -> WordTable:
-    """The same table, with the room that the last stage wanted. It grows within its memory if it can, so the old one is void."""
+    """The same table, with the room that the last stage wanted."""
     slots, arena, offsets, position, state = table
-    n = int(state[N_WORDS])
+    n = state[N_WORDS]
     capacity, n_bytes = wanted(table)
     if n_bytes > len(arena):
-        arena = _longer(arena, int(state[N_BYTES]), n_bytes, capacity)
+        arena = longer(arena[: state[N_BYTES]], n_bytes)
     if capacity > len(slots):
-        more = _more(slots, 4 * capacity)
-        slots = _free_slots(capacity) if more is None else more.reshape(capacity, 4)
+        slots = _free_slots(capacity)
         move_slots(table.slots, slots)
-        offsets = _longer(offsets, n + 1, room(capacity) + 1, capacity)
-        position = _longer(position, n, room(capacity), capacity)
+        offsets = longer(offsets[: n + 1], room(capacity) + 1)
+        position = longer(position[:n], room(capacity))
     return WordTable(slots, arena, offsets, position, state)
 
 
@@ -162,6 +131,13 @@ def clear(table: WordTable) -> None:
     """Removes all words, and keeps the memory."""
     table.slots.fill(0)
     table.state.fill(0)
+
+
+def longer(array: np.ndarray, length: int) -> np.ndarray:
+    """A copy of an array, with room for more at its end."""
+    longer = np.empty(length, array.dtype)
+    longer[: len(array)] = array
+    return longer
 
 
 class Views(NamedTuple):
@@ -455,44 +431,19 @@ def has_room(table, n_words, n_bytes):
 
 @kernel(u64[:, :], u64[:, :])
 def move_slots(slots, target):
-    """Enters all slots (uint64[c, 4]) into free ones (uint64[2 ** k * c, 4]), of which they may be the first.
-
-    From the last slot to the first: then all slots after the one in hand are free, or have words that were moved. A word moves
-    there, or is held until the end: one whose probes begin before, since it stands far after their beginning or the last slot.
-    Both are read and written in order.
-    """
+    """Enters all slots (uint64[c, 4]) into free ones (uint64[2 ** k * c, 4]): both are read and written in order."""
     source, there = view(slots), view(target)
-    held, n_held = scratch(4 * len(slots), np.uint64), U0  # memory only of the held ones
     capacity = np.uint64(len(target))
     mask, shift = capacity * U4 - U1, leading_zeros(capacity) + U1
-    slot = np.uint64(len(slots)) * U4
-    while slot > U0:
-        slot -= U4
-        low, high, word, value = source[slot], source[slot + U1], source[slot + U2], source[slot + U3]
-        if high == U0:
-            continue
-        for k in range(U4):
-            there[slot + k] = U0
-        at = _home_of(low, high, shift)
-        while at >= slot and there[at + U1] != U0:
-            at = (at + U4) & mask
-        if at >= slot:
-            _put_slot(there, at, low, high, word, value)
-        else:
-            _put_slot(held, n_held, low, high, word, value)
-            n_held += U4
-    for i in range(U0, n_held, U4):
-        at = _home_of(held[i], held[i + U1], shift)
-        while there[at + U1] != U0:
-            at = (at + U4) & mask
-        _put_slot(there, at, held[i], held[i + U1], held[i + U2], held[i + U3])
-
-
-@kernel(inline=True)
-def _home_of(low, high, shift):
-    return hash_of_key(low, high & ~_INDEX if high >= _LONG else high) >> shift << U2
-
-
-@kernel(inline=True)
-def _put_slot(slots, at, low, high, word, value):
-    slots[at], slots[at + U1], slots[at + U2], slots[at + U3] = low, high, word, value
+    for i in range(len(slots)):
+        slot = np.uint64(i) * U4
+        low, high, word = source[slot], source[slot + U1], source[slot + U2]
+        if high:
+            key = high & ~_INDEX if high >= _LONG else high
+            at = (low * GOLDEN + key * _K2) >> shift << U2
+            while there[at + U1]:
+                at = (at + U4) & mask
+            there[at] = low
+            there[at + U1] = high
+            there[at + U2] = word
+            there[at + U3] = source[slot + U3]

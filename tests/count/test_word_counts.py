@@ -140,59 +140,6 @@ def test_tables_grow_in_words_and_bytes():
     assert word_table.room(len(table.slots)) >= table.state[word_table.N_WORDS]
 
 
-def test_a_large_table_grows_within_its_memory():
-    numbers = np.arange(200_000)
-    data = np.frombuffer("".join(f"{i:06d}" for i in numbers).encode(), np.uint8)
-    table = word_table.new_table()
-    memory, count = [array.base for array in table[:4]], numbers + 1
-    for first in range(0, len(numbers), 70_000):
-        some = numbers[first : first + 70_000]
-        table = words.count_pieces(data, 6 * some, 6 * some + 6, count[some], first, table)
-    assert [array.base is owner for array, owner in zip(table, memory, strict=False)] == [True] * 4
-    assert len(table.slots) == 1 << 19
-    packed, offsets, counts = words.distinct_words([table])
-    assert (
-        packed.tobytes() == data.tobytes() and (np.diff(offsets) == 6).all() and np.array_equal(counts, count)
-    )
-
-
-@pytest.mark.parametrize("in_place", [True, False])
-def test_slots_move_to_where_their_probes_begin(in_place):
-    """Full small tables; in half of them, the probes of all words begin near the last slot, and wrap around."""
-    rng = np.random.default_rng(12)
-
-    def home(word, capacity):
-        key = int(word[0]) * int(word_table.GOLDEN) + int(word[1]) * int(word_table._K2)
-        return (key % 2**64) * capacity >> 64
-
-    def enter(word, slots):
-        at = home(word, len(slots))
-        while slots[at, 1]:
-            at = (at + 1) % len(slots)
-        slots[at] = word
-
-    for trial in range(300):
-        capacity, times = 1 << int(rng.integers(1, 7)), 1 << int(rng.integers(1, 4))
-        found = np.stack([*rng.integers(1, 1 << 59, (2, 3000)), *np.arange(6000).reshape(2, -1)], 1).astype(
-            np.uint64
-        )
-        if trial % 2:
-            found = found[[home(word, capacity) >= capacity - max(1, capacity // 8) for word in found]]
-        found = found[: rng.integers(0, capacity)]
-        moved = np.zeros((capacity * times, 4), np.uint64)
-        slots = moved[:capacity] if in_place else np.zeros((capacity, 4), np.uint64)
-        for word in found:
-            enter(word, slots)
-        word_table.move_slots(slots, moved)
-        for word in moved[moved[:, 1] > 0]:  # each is found from where its probes begin
-            at = home(word, len(moved))
-            while not np.array_equal(moved[at], word):
-                assert moved[at, 1]
-                at = (at + 1) % len(moved)
-        assert np.array_equal(np.sort(moved[:, 2])[len(moved) - len(found) :], np.sort(found[:, 2]))
-        assert not moved[moved[:, 1] == 0].any()
-
-
 def test_counting_given_pieces_equals_the_reference():
     rng = np.random.default_rng(5)
     data = rng.integers(97, 99, 400).astype(np.uint8)
