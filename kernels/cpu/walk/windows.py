@@ -1,4 +1,4 @@
-"""Where words begin, told by windows of five or six bytes: 64 bytes of ASCII at a time, without a state.
+"""Where words begin, told by windows of five or six bytes: 64 bytes at a time, without a state.
 
 Whether a word begins at a byte mostly follows from the classes of the three bytes before, of the byte itself, and of the
 next byte: in GPT-2's pattern always between a letter and a space. Some patterns need one more byte after it: a piece of
