@@ -121,7 +121,8 @@ def test_characters_of_several_bytes(form):
     texts += lines_of(texts[1][:9000], 13)
     assert same(texts, automaton, tables)
     plain = "".join(
-        rng.choice(clear) * rng.choice([1, 2, 9]) + rng.choice([*"   ", ".\n"]) for _ in range(5000)
+        rng.choice(clear) * rng.choice([1, 2, 9]) + rng.choice([*" " * 20, " 12 ", " -- "])
+        for _ in range(5000)
     )
     broken = tables.copy()
     broken[windows.TERM_SETS : windows.WIDE_CLASSES - 1] = 0
