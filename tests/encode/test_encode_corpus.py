@@ -348,6 +348,13 @@ def test_eight_words_stay_in_the_cache_whichever_their_lines_are(byte_level, dty
         encoded(few)
 
 
+@pytest.mark.parametrize("n_lines", [0, 1, 2, 3, 12])
+def test_a_cache_has_whole_groups(n_lines):
+    """Kernels look at all lines of a group, so a smaller cache would have them write after its end."""
+    with pytest.raises(ValueError, match=f"n_lines={n_lines}: must be a power of two"):
+        encode.Encoder(np.uint32, n_lines=n_lines)
+
+
 def test_the_user_bounds_the_cache(byte_level, monkeypatch):
     tokenizer = gputok.Tokenizer.from_str(byte_level.to_str())
     for given, n_lines in (("", 1 << 18), ("128", 1 << 20), ("127", 1 << 19), ("1", 1 << 13), ("0", 1 << 13)):

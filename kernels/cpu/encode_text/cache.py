@@ -87,7 +87,9 @@ MOST_FOR_ONE = 5  # it does if at least one of so many of these words has come b
 
 
 def new_cache(width: int = 4, n_lines: int = FIRST_LINES, ring_bytes: int | None = None) -> WordCache:
-    """An empty cache of n_lines lines for ids of `width` bytes; ring_bytes: a power of two."""
+    """An empty cache of n_lines lines for ids of `width` bytes; n_lines: a power of two, whole groups; ring_bytes: a power of two."""
+    if n_lines < GROUP // U8 or n_lines & (n_lines - 1):
+        raise ValueError(f"n_lines={n_lines}: must be a power of two, and at least a group of {GROUP // U8}")
     memory = np.empty(8 * n_lines + 8, np.uint64)
     memory[:] = 0  # now: reading and then writing each page later would take longer
     skip = -memory.ctypes.data % 64 // 8
