@@ -86,17 +86,19 @@ def test_a_text_that_is_too_long(tokenizer, theirs):
 @pytest.fixture
 def small_cache(tokenizer, monkeypatch):
     """A cache of four lines, and a ring that loses words."""
-    small = new_cache(4, 4, 1 << 14)
-    monkeypatch.setattr("gputok.kernels.cpu.encode_text.cache.new_cache", lambda *_: small)
     texts = texts_of(tokenizer.pipeline)
-    monkeypatch.setattr(texts, "_maker", None)
+    kept = texts._maker, texts._own
+    with monkeypatch.context() as patch:
+        small = new_cache(4, 4, 1 << 14)
+        patch.setattr("gputok.kernels.cpu.encode_text.cache.new_cache", lambda *_: small)
+        scratch = text_engine.Scratch(texts.engine, renewed_after=100)
+    texts._maker = texts._own = None
+    texts._free[:] = [scratch]
+    tokenizer._texts_now()  # it keeps the address of the maker, so it is told each time
+    yield scratch
     texts._free.clear()
-    texts._free.append(text_engine.Scratch(texts.engine, renewed_after=100))
-    monkeypatch.undo()
-    monkeypatch.setattr(texts, "_maker", None)
+    texts._maker, texts._own = kept
     tokenizer._texts_now()
-    yield texts._free[0]
-    texts._free.clear()
 
 
 def test_a_small_cache_that_grows(tokenizer, theirs, small_cache):
