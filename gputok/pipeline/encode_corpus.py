@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gputok.progress import Report
     from gputok.types import Array
 
+# Hands work to the threads, and returns a function that waits for the ids
 _Begin = Callable[[Submit], Callable[[], list[TokenBatch]]]
 
 UNIT_BYTES = 1 << 20  # a thread encodes documents of about so many bytes at a time
@@ -112,10 +113,7 @@ def encode(
                 n_skipped = n_before
 
     def units() -> Iterator[tuple[int, _Begin]]:
-        """Yields for each unit its bytes, with those left out before it, and a function that starts encoding it.
-
-        That function returns a function that waits and returns the ids.
-        """
+        """Yields for each unit its bytes, with those left out before it, and a function that starts encoding it."""
         for n_before, batch in kept():
             for unit in _units(batch, unit_bytes):
                 sliced = _sliced(engine, unit, unit_bytes) if n_threads > 1 else None
@@ -147,10 +145,11 @@ def encode(
 
     def read(task: Task) -> tuple[int, list[TokenBatch], TextBatch | None]:
         """Returns the bytes that a task reads, and their ids; or the text, if it has a document for all threads together."""
-        for batch in cast("Iterable[TextBatch]", task.read()):
-            n_bytes = len(batch.data)
-            return (n_bytes, encoded(batch), None) if n_bytes < _LONG * unit_bytes else (n_bytes, [], batch)
-        return 0, [], None
+        batch = next(iter(cast("Iterable[TextBatch]", task.read())), None)
+        if batch is None:  # no document begins in the range
+            return 0, [], None
+        n_bytes = len(batch.data)
+        return (n_bytes, encoded(batch), None) if n_bytes < _LONG * unit_bytes else (n_bytes, [], batch)
 
     def groups(on_device: ByDevice) -> Iterator[tuple[int, _Begin]]:
         """Yields the same for a device, which encodes many batches at a time."""

@@ -56,19 +56,15 @@ if TYPE_CHECKING:
 
 BEFORE = 3  # bytes of a window before the byte that it tells about
 WIDTH = 6  # bytes of the widest window
-FORMS = (
-    (5, 16),
-    (6, 16),
-    (5, 24),
-)  # bytes of a window, and terms; more of either take longer, so the first that suffices is used
+# Bytes of a window, and terms; more of either take longer, so the first form that suffices is used
+FORMS = (5, 16), (6, 16), (5, 24)
 MOST_CLASSES = 16  # a shuffle looks up among 16 values
 END_CLASS = MOST_CLASSES - 1  # the class of END_OF_TEXT; ASCII has the others
 EIGHT = 8  # terms are looked up together
 TERM_SETS = 8 * 16  # where the terms begin in the tables
 FORM = TERM_SETS + 3 * WIDTH * MOST_CLASSES + 2  # the index of a byte: the number of the form
-WIDE_CLASSES = (
-    FORM + 1
-)  # where the classes of characters of several bytes begin, one for each class of the automaton
+# Where the classes of characters of several bytes begin, one for each class of the automaton
+WIDE_CLASSES = FORM + 1
 N_BYTES = WIDE_CLASSES + 256
 UNCLEAR = 0x80  # the class of characters without a class of windows
 
@@ -141,7 +137,7 @@ def _tables(automaton: Automaton, repeatable: np.ndarray) -> np.ndarray:
     for form, (width, n_terms) in enumerate(FORMS):
         if width not in found:
             known = _known_windows(automaton, used, groups, width)
-            found[width] = None if known is None else _terms(known, often)
+            found[width] = None if known is None else _terms(known)
         if (terms := found[width]) is not None and (unknown := _few(*terms, often, n_terms)) is not None:
             return _packed(classes, wide, terms[0], unknown, width, form)
     return NO_TABLES
@@ -314,10 +310,10 @@ def _often(classes: np.ndarray, n: int) -> np.ndarray:
 Term = list[list[int]]  # for each byte of a window, some classes
 
 
-def _terms(known: np.ndarray, often: np.ndarray) -> tuple[list[Term], list[Term]] | None:
+def _terms(known: np.ndarray) -> tuple[list[Term], list[Term]] | None:
     """The terms by which a word begins, and those by which that is unknown. None: they are too many.
 
-    Where a window belongs to terms of both kinds, it is unknown. often: float64[classes], about how often a class occurs.
+    Where a window belongs to terms of both kinds, it is unknown.
     """
     # Classes that make no difference at a byte are one class there
     alike: list[list[list[int]]] = []
@@ -344,7 +340,10 @@ def _terms(known: np.ndarray, often: np.ndarray) -> tuple[list[Term], list[Term]
 
 
 def _few(begins: list[Term], unknown: list[Term], often: np.ndarray, most: int) -> list[Term] | None:
-    """The terms of unknown windows, joined until all terms are `most`; None: they are too many, or too much is unknown then."""
+    """The terms of unknown windows, joined until all terms are `most`; None: they are too many, or too much is unknown then.
+
+    often: float64[classes], about how often a class occurs.
+    """
     left = most - max(EIGHT, len(begins))
 
     def share(term: Term) -> float:
