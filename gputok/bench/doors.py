@@ -159,7 +159,7 @@ def _main(kind: str, path: str, source: str) -> None:
     text = _Text(source)
     figures = first | _prompts(tokenizer, text) | _batches(tokenizer, text)
     checked = hash_of(ids for n in (5, 50, 500, 20_000) for ids in tokenizer.encode(text.take(n)).ids)
-    figures |= _embeddings(tokenizer, text.passages(_BATCHES[-1]), has_one_name)
+    figures |= _embeddings(module, tokenizer, text.passages(_BATCHES[-1]), has_one_name)
     if has_one_name:
         figures |= _pretrained(kind, path, text.passages(_BATCHES[-1]))
     name = kind if kind != "tokenizers" else f"tokenizers {module.__version__}"
@@ -216,17 +216,21 @@ def _rates(encode: Callable[[list[str]], Any], passages: list[str], name: str) -
     return found
 
 
-def _embeddings(tokenizer: Any, passages: list[str], has_one_name: bool) -> dict[str, float]:
+def _embeddings(module: Any, tokenizer: Any, passages: list[str], has_one_name: bool) -> dict[str, float]:
     """Batches that are truncated, and padded to the longest text, as arrays."""
     import numpy as np
 
-    if not has_one_name:
-        return {}
-    tokenizer.enable_truncation(_MAX_LENGTH)
-    tokenizer.enable_padding()
+    if has_one_name:
+        tokenizer.enable_truncation(_MAX_LENGTH)
+        tokenizer.enable_padding()
+    else:
+        tokenizer.truncation = module.Truncation(max_length=_MAX_LENGTH)
+        tokenizer.padding = module.Padding()
 
     def encode(texts: list[str]) -> list[Any]:
         found = tokenizer.encode_batch(texts)
+        if hasattr(found[0], "ids_array"):
+            return [np.array([e.ids_array for e in found]), np.array([e.attention_mask_array for e in found])]
         return [np.array([e.ids for e in found]), np.array([e.attention_mask for e in found])]
 
     return _rates(encode, passages, "encode_batch")

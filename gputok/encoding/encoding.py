@@ -160,20 +160,27 @@ class Encoding:
     @property
     def ids_array(self) -> Ids:
         """The ids of the tokens, uint32[n_tokens], without copying where possible: do not write to the array."""
+        if (later := self._later) is not None:
+            return later[0].column(later, "ids")
         return self._array("ids")
 
     @property
     def type_ids_array(self) -> Ids:
         """`type_ids` as an array, uint32[n_tokens]: do not write to the array."""
+        if (later := self._later) is not None:
+            return later[0].column(later, "type_ids")
         return self._array("type_ids")
 
     @property
     def attention_mask_array(self) -> Ids:
         """`attention_mask` as an array, uint32[n_tokens]: do not write to the array."""
+        if (later := self._later) is not None:
+            return later[0].column(later, "attention")
         return self._array("attention")
 
     def _array(self, name: str) -> Ids:
-        return self.column(name).astype(np.uint32, copy=False)
+        column = self.column(name)
+        return column if column.dtype == np.uint32 else column.astype(np.uint32)
 
     @property
     def type_ids(self) -> list[int]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gputok.encoding.columns import DTYPES
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gputok.encoding.columns import Column
     from gputok.pipeline.frame import Frame
     from gputok.pipeline.pipeline import Pipeline
@@ -55,11 +52,30 @@ class Attributes:
         return n + self._missing(n)
 
     def column(self, made: Made, name: str) -> Column | None:
-        """Makes a column as an array; None for columns that are seldom read."""
-        if self._padding is None and name == "ids":
-            return np.frombuffer(made[1], np.uint32)
-        make = _COLUMNS.get(name)
-        return None if make is None else np.array(make(self, made), DTYPES[name])
+        """Makes a column as an array, uint32[n_tokens]; None for columns that are seldom read."""
+        padding = self._padding
+        if name == "ids":
+            packed, filler = made[1], padding and padding.pad_id
+        elif name == "attention":
+            packed, filler = _ONE * (len(made[1]) // ID), 0
+        elif name == "type_ids":
+            packed, filler = self._packed(made, name), padding and padding.pad_type_id
+        elif name == "special":
+            packed, filler = self._packed(made, "special_tokens_mask"), 1
+        else:
+            return None
+        if padding is not None and (missing := self._missing(len(packed) // ID)):
+            more = _pack(filler) * missing
+            packed = packed + more if padding.direction == "right" else more + packed
+        return np.frombuffer(packed, np.uint32)  # from bytes: four times as fast as to fill an array
+
+    def _packed(self, made: Made, name: str) -> bytes:
+        """The same as `_column`, without padding, uint32 in bytes."""
+        frame = self._frame(made)
+        parts = [_pack(*frame.before[name])]
+        for text, n, after in zip(frame.texts, self._lengths(made), frame.around[1:], strict=True):
+            parts += _pack(text[name]) * n, _pack(*after[name])
+        return b"".join(parts)
 
     def ids(self, made: Made) -> list[int]:
         """Makes `Encoding.ids`."""
@@ -118,10 +134,8 @@ class Attributes:
         return column + more if self._padding.direction == "right" else more + column
 
 
-_COLUMNS: dict[str, Callable[[Attributes, Made], list[int]]] = {
-    "ids": Attributes.ids,
-    "type_ids": Attributes.type_ids,
-    "special": Attributes.special_tokens_mask,
-    "attention": Attributes.attention_mask,
-}
-"""Column -> the method that makes it."""
+_ONE = np.uint32(1).tobytes()
+
+
+def _pack(*values: Any) -> bytes:
+    return struct.pack(f"={len(values)}I", *values)
