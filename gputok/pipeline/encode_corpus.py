@@ -18,9 +18,9 @@ import numpy as np
 
 from gputok.corpus.readers import Task
 from gputok.files.token_batches import TokenBatch
-from gputok.kernels.threads import Submit, in_order, run, thread_count
+from gputok.kernels.threads import Submit, in_order, thread_count
 from gputok.pipeline.encode_devices import ByDevice, grouped, joined
-from gputok.pipeline.encode_units import engine_of, id_type
+from gputok.pipeline.encode_units import UNIT_BYTES, engine_of, id_type, units_of
 from gputok.pipeline.frame import ids_around, surrounded, surrounded_unless_empty
 from gputok.text.pieces import TextBatch
 
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 # Hands work to the threads, and returns a function that waits for the ids
 _Begin = Callable[[Submit], Callable[[], list[TokenBatch]]]
 
-UNIT_BYTES = 1 << 20  # a thread encodes documents of about so many bytes at a time
 _LONG = 4  # units of so many times the bytes of a slice have a long document
 _UNITS_AHEAD = 2  # how many units may wait: as many as a batch has, which is read meanwhile
 
@@ -115,7 +114,7 @@ def encode(
     def units() -> Iterator[tuple[int, _Begin]]:
         """Yields for each unit its bytes, with those left out before it, and a function that starts encoding it."""
         for n_before, batch in kept():
-            for unit in _units(batch, unit_bytes):
+            for unit in units_of(batch, unit_bytes):
                 sliced = _sliced(engine, unit, unit_bytes) if n_threads > 1 else None
                 yield n_before + unit.data.nbytes, partial(begin, unit, sliced)
                 n_before = 0
@@ -127,7 +126,7 @@ def encode(
         return lambda: [finished(sliced.joined([future.result() for future in work]))]
 
     def encoded(batch: TextBatch) -> list[TokenBatch]:
-        return [finished(engine.encode(unit)) for unit in _units(batch, unit_bytes)]
+        return [finished(engine.encode(unit)) for unit in units_of(batch, unit_bytes)]
 
     def begin_task(task: Task, submit: Submit) -> Callable[[], list[TokenBatch]]:
         """Starts reading and encoding a range of a file."""
@@ -137,7 +136,7 @@ def encode(
             nonlocal done
             n_bytes, made, long = reading.result()
             done += n_bytes
-            for unit in () if long is None else _units(long, unit_bytes):
+            for unit in () if long is None else units_of(long, unit_bytes):
                 made += begin(unit, _sliced(engine, unit, unit_bytes), submit)()
             return made
 
@@ -189,44 +188,6 @@ def _first_of(items: Iterable[Any]) -> tuple[Any, Iterator[Any]]:
     return first[0] if first else None, itertools.chain(first, items)
 
 
-def encode_batch(
-    pipeline: Pipeline, batch: TextBatch, threads: int, unit_bytes: int
-) -> Iterator[tuple[Array, Array]]:
-    """Encodes the documents of a batch, without special tokens.
-
-    Args:
-        pipeline: the parts of the tokenizer.
-        batch: the documents.
-        threads: how many threads to use.
-        unit_bytes: about how many bytes of documents a thread encodes at a time.
-
-    Yields:
-        The ids and rows of a few whole documents at a time, in order.
-    """
-    engine = engine_of(pipeline)
-    if threads == 1 and len(batch.data) <= 2 * unit_bytes:
-        yield engine.encode(batch)
-        return
-    units = [*_units(batch, unit_bytes)]
-    cut = [_sliced(engine, unit, unit_bytes) if threads > 1 else None for unit in units]
-    work: list[tuple[Callable[[], tuple[Array, Array]]]] = []
-    for unit, sliced in zip(units, cut, strict=True):
-        if sliced is None:
-            work.append((partial(engine.encode, unit),))
-        else:
-            work += [(partial(sliced.encode, pieces),) for pieces in sliced.cut.slices]
-    found = run(_called, work, threads)
-    for sliced in cut:
-        if sliced is None:
-            yield next(found)
-        else:
-            yield sliced.joined([*itertools.islice(found, len(sliced.cut.edges) - 1)])
-
-
-def _called(encode: Callable[[], tuple[Array, Array]]) -> tuple[Array, Array]:
-    return encode()
-
-
 def _sliced(engine: Engine, unit: TextBatch, n_bytes: int) -> Sliced | None:
     """Cuts a unit with a long document for several threads; None: the unit is not long, or can't be cut."""
     return None if len(unit.data) < _LONG * n_bytes else engine.sliced(unit, n_bytes)
@@ -247,16 +208,6 @@ def _after(batches: Iterable[TextBatch], skip: int) -> Iterator[tuple[int, TextB
             n_bytes = 0
     if n_bytes:
         yield n_bytes, TextBatch(np.zeros(0, np.uint8), np.zeros(1, np.int64))
-
-
-def _units(batch: TextBatch, n_bytes: int) -> Iterator[TextBatch]:
-    """Yields units of a batch: whole documents of about `n_bytes`, with offsets from 0."""
-    data, offsets = batch
-    aims = np.arange(int(offsets[0]) + n_bytes, int(offsets[-1]), n_bytes)
-    inner: list[int] = np.searchsorted(offsets, aims).tolist()
-    for first, last in itertools.pairwise(dict.fromkeys([0, *inner, batch.n_documents])):
-        start, stop = offsets[first], offsets[last]
-        yield TextBatch(data[start:stop], offsets[first : last + 1] - start)
 
 
 def fingerprint(pipeline: Pipeline, source: Source, options: Any) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 from gputok.encoding.encoding import Encoding
 from gputok.encoding.rows import trim_tokens
 from gputok.kernels.native.objects import Maker
-from gputok.kernels.threads import thread_count
+from gputok.kernels.threads import share, thread_count
 from gputok.pipeline import encode_batch
 from gputok.pipeline.attributes import CUT, ID, Attributes, Made
 from gputok.pipeline.frame import surrounded
@@ -38,9 +38,16 @@ _LATER = 4  # after so many texts, machine code makes the encodings: its memory 
 _ANY = 1 << 62  # no text has so many tokens
 _MOST_BYTES_A_CHARACTER = 4
 _LARGEST = 1 << 30  # a larger length of padding is a mistake, and `encode_batch` raises the error
-_FEW, _FEW_FOR_MACHINE_CODE = 1 << 13, 1 << 18
+_FEW = 1 << 13
 """Texts of so many characters together are encoded one after the other: the way of corpora takes longer to begin."""
-_UNIT_BYTES = 1 << 17  # a thread encodes texts of about so many bytes at a time
+_FEW_FOR_THREADS = 1 << 18
+"""For so many characters, it takes longer to begin threads."""
+_LONG = 1 << 16
+"""Texts of so many characters on average are encoded by the way of corpora, which cuts a text for several threads."""
+_CHUNK_CHARACTERS = 1 << 16, 1 << 20
+"""The least and the largest number of characters that a thread encodes at a time."""
+_LOCKED_BYTES = 1 << 15
+"""Other threads run while one encodes more than so many bytes together. For less, waiting for them could take much longer."""
 
 
 def texts_of(pipeline: Pipeline) -> Texts | None:
@@ -68,9 +75,9 @@ def encode_all(
     mine: list[Any] = [*given]  # which no other thread can change
     if (n_characters := texts.measure(mine)) < 0:
         return None
-    if n_characters > texts.few:
+    if texts.pays_to_join(len(mine), n_characters):
         return texts.encode_many(mine, add_special_tokens, threads)
-    found = texts.encode_each(mine, n_characters, add_special_tokens)
+    found = texts.encode_each(mine, n_characters, add_special_tokens, threads)
     return None if found is None else texts.padded_to_longest(found)
 
 
@@ -126,7 +133,7 @@ class Texts(Attributes):
         self._builtins = engine.builtins
         self._maker = self._own = None
         self._until_later = _LATER
-        self.few = _FEW_FOR_MACHINE_CODE if engine.builtins and engine.units else _FEW
+        self._by_units = engine.builtins is not None and engine.units is not None
         self._most = None  # tokens of an encoding that is not cut
         if pipeline.truncation is not None:
             self._most = [
@@ -162,10 +169,19 @@ class Texts(Attributes):
             self._prepare_machine_code()
         return self._encode_in_python(text, special)
 
+    def pays_to_join(self, n_texts: int, n_characters: int) -> bool:
+        """Whether texts are encoded by the way of corpora."""
+        if self._by_units:
+            return n_characters > _FEW_FOR_THREADS and n_characters > _LONG * n_texts
+        return n_characters > _FEW
+
     def encode_each(
-        self, texts: list[str], n_characters: int, add_special_tokens: bool
+        self, texts: list[str], n_characters: int, add_special_tokens: bool, threads: int | None = None
     ) -> list[Encoding] | None:
-        """Encodes texts one after the other; None: `encode_batch` must encode them."""
+        """Encodes texts one after the other; None: `encode_batch` must encode them.
+
+        threads: None: one thread for few texts, else all cores.
+        """
         special = 1 if add_special_tokens else 0
         if self._maker is None and len(texts) > self._until_later > 0:
             self._prepare_machine_code()
@@ -173,18 +189,67 @@ class Texts(Attributes):
             made = (self.encode(text, add_special_tokens) for text in texts)
             found = [encoding for encoding in made if encoding is not None]
             return found if len(found) == len(texts) else None
+        if n_characters > _FEW_FOR_THREADS and (n_threads := thread_count(threads)) > 1:
+            return self._encode_by_threads(texts, n_characters, special, n_threads)
         if self._builtins is not None and self._own is not None and not self._builtins.claim(maker.address):
             self._own.expect(_MOST_BYTES_A_CHARACTER * n_characters)
             maker.release()
-        some = self._encode_each(maker.address, texts, len(texts), special)
-        if isinstance(some, tuple):  # not all are encodings
-            (some,) = some
-            for i, one in enumerate(some):
-                if type(one) is not Encoding:
-                    some[i] = self.finish(one, texts[i], special)
-                    if some[i] is None:
-                        return None
+        some = self._encode_each(maker.address, texts, len(texts), special, _LOCKED_BYTES)
+        return self._finished(some, texts, special)
+
+    def _encode_by_threads(
+        self, texts: list[str], n_characters: int, special: int, threads: int
+    ) -> list[Encoding] | None:
+        least, most = _CHUNK_CHARACTERS
+        aim = min(max(n_characters // (4 * threads), least), most)
+        size = max(len(texts) * aim // n_characters, 1)
+
+        def work(chunks: Iterator[int]) -> dict[int, list[Any] | tuple[list[Any]]]:
+            memory = self._memory()
+            maker = self._new_maker(memory)
+            made: dict[int, list[Any] | tuple[list[Any]]] = {}
+            for first in chunks:
+                some = texts[first : first + size]
+                memory.expect(_MOST_BYTES_A_CHARACTER * self.measure(some))
+                made[first] = self._encode_each(maker.address, some, len(some), special, 0)
+            self._free.append(memory)
+            return made
+
+        made = dict(
+            itertools.chain(*(some.items() for some in share(work, range(0, len(texts), size), threads)))
+        )
+        found: list[Encoding] = []
+        for first in range(0, len(texts), size):
+            each = self._finished(made[first], texts[first : first + size], special)
+            if each is None:
+                return None
+            found += each
+        return found
+
+    def _finished(
+        self, found: list[Any] | tuple[list[Any]], texts: list[str], special: int
+    ) -> list[Encoding] | None:
+        """Returns what `encode_each` found, with encodings also for texts for which machine code has given none."""
+        if isinstance(found, list):
+            return found
+        (some,) = found
+        for i, one in enumerate(some):
+            if type(one) is not Encoding:
+                some[i] = self.finish(one, texts[i], special)
+                if some[i] is None:
+                    return None
         return some
+
+    def _memory(self) -> Scratch:
+        """Returns memory that no other thread uses."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return Scratch(self.engine)
+
+    def _new_maker(self, memory: Scratch) -> Maker:
+        most = self._most or [_ANY, _ANY]
+        return Maker(memory.call, Encoding, "_later", self, self._flags, (most[0], most[1]))
 
     def _prepare_machine_code(self) -> None:
         """Makes what `encode_one` and `encode_each` take, if the kernels are machine code."""
@@ -192,12 +257,8 @@ class Texts(Attributes):
         if (builtins := self._builtins) is None:
             return
         self._encode_one, self._encode_each = builtins.encode_one, builtins.encode_each
-        try:
-            self._own = self._free.pop()
-        except IndexError:
-            self._own = Scratch(self.engine)
-        most = self._most or [_ANY, _ANY]
-        self._maker = Maker(self._own.call, Encoding, "_later", self, self._flags, (most[0], most[1]))
+        self._own = self._memory()
+        self._maker = self._new_maker(self._own)
 
     def __del__(self) -> None:
         if self._own is not None:
@@ -221,10 +282,7 @@ class Texts(Attributes):
         return self._encoding_of(found, text, special, None)
 
     def _encode_in_python(self, text: str, special: int) -> Encoding | None:
-        try:
-            memory = self._free.pop()
-        except IndexError:
-            memory = Scratch(self.engine)
+        memory = self._memory()
         flags = special
         if self._expected > 0:
             self._expected -= 1
@@ -283,12 +341,9 @@ class Texts(Attributes):
         """
         if (n_characters := self.measure(texts)) < 0:
             return None
-        if n_characters > self.few:
+        if n_characters > (_FEW_FOR_THREADS if self._by_units else _FEW):
             return self._ids_by_corpora(texts, threads, counts)
-        try:
-            memory = self._free.pop()
-        except IndexError:
-            memory = Scratch(self.engine)
+        memory = self._memory()
         memory.expect(_MOST_BYTES_A_CHARACTER * n_characters)
         some: list[bytes | int] = [
             *map(self._ids_of, itertools.repeat(memory.call), texts, itertools.repeat(0))
@@ -317,12 +372,10 @@ class Texts(Attributes):
 
     def _by_corpora(self, batch: TextBatch, threads: int | None) -> Iterator[tuple[Array, Positions]]:
         """Yields the ids and rows of a few texts at a time, without special tokens."""
-        from gputok.pipeline import encode_corpus
+        from gputok.pipeline import encode_units
 
         check_lengths(batch.offsets[:-1], batch.offsets[1:])
-        short = threads is None and len(batch.data) <= 2 * _UNIT_BYTES
-        n_threads = 1 if short else thread_count(threads)
-        yield from encode_corpus.encode_batch(self.pipeline, batch, n_threads, _UNIT_BYTES)
+        yield from encode_units.encode_batch(self.pipeline, batch, threads)
 
     @property
     def longest(self) -> int:
@@ -440,10 +493,7 @@ class Texts(Attributes):
         None: the text is too long for a handle.
         """
         raw, special = made[2].encode(), made[3]
-        try:
-            memory = self._free.pop()
-        except IndexError:
-            memory = Scratch(self.engine)
+        memory = self._memory()
         n, call = -1, memory.steps
         if len(raw) <= call.longest[special]:
             n = call.kernel(call.address, id(raw) + HEAD, len(raw), special | POSITIONS)

@@ -7,6 +7,7 @@ take documents apart, all steps run one after the other, on packed arrays.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from gputok.files.token_batches import id_dtype
+from gputok.kernels.threads import run, thread_count
 from gputok.pipeline.encode_superwords import BySuperwords
 from gputok.pipeline.frame import ids_around
 from gputok.pipeline.tokenize import tokenize
@@ -23,10 +25,16 @@ from gputok.text.pieces import Pieces, TextBatch, rewrite, spell_out, starts_wit
 from gputok.text.way import Before, Unit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gputok.kernels import Automaton
     from gputok.pipeline.pipeline import Pipeline
     from gputok.types import Array
 
+UNIT_BYTES = 1 << 20
+"""A thread encodes documents of about so many bytes at a time."""
+_LEAST_BYTES = 1 << 17
+"""With less, a thread takes longer to begin than to encode."""
 EncodeNew = Callable[["Array", "Array", "Array"], "tuple[Array, Array]"]
 """(data, start, end) -> the ids of the units data[start[i]:end[i]], and the rows int64[n_units + 1] in the ids."""
 
@@ -58,6 +66,60 @@ def _engine(pipeline: Pipeline) -> Engine:
     if model.is_random or automaton is None:
         return Stepped(pipeline)
     return Walked(pipeline, automaton, id_type(pipeline))
+
+
+def units_of(batch: TextBatch, n_bytes: int) -> Iterator[TextBatch]:
+    """Yields units of a batch: whole documents of about `n_bytes`, with offsets from 0."""
+    data, offsets = batch
+    aims = np.arange(int(offsets[0]) + n_bytes, int(offsets[-1]), n_bytes)
+    inner: list[int] = np.searchsorted(offsets, aims).tolist()
+    for first, last in itertools.pairwise(dict.fromkeys([0, *inner, batch.n_documents])):
+        start, stop = offsets[first], offsets[last]
+        yield TextBatch(data[start:stop], offsets[first : last + 1] - start)
+
+
+def encode_batch(
+    pipeline: Pipeline, batch: TextBatch, threads: int | None, least_bytes: int = _LEAST_BYTES
+) -> Iterator[tuple[Array, Array]]:
+    """Encodes the documents of a batch, without special tokens.
+
+    Each thread gets one unit, of at most UNIT_BYTES: after each kernel, threads wait for the interpreter, and a word that is
+    new in two units is encoded twice. Two threads encode 300 documents of 4 kB in 4.2 ms; in units of 128 kB, in 7 ms.
+
+    Args:
+        pipeline: the parts of the tokenizer.
+        batch: the documents.
+        threads: how many threads to use; None: one for few documents, else all cores.
+        least_bytes: about how many bytes of documents a thread encodes at least.
+
+    Yields:
+        The ids and rows of a few whole documents at a time, in order.
+    """
+    engine, n_bytes = engine_of(pipeline), len(batch.data)
+    n_threads = 1 if threads is None and n_bytes <= 2 * least_bytes else thread_count(threads)
+    if n_threads == 1 and n_bytes <= UNIT_BYTES:
+        yield engine.encode(batch)
+        return
+    unit_bytes = max(least_bytes, min(-(-n_bytes // n_threads), UNIT_BYTES))
+    work: list[tuple[Callable[[], tuple[Array, Array]]]] = []
+    cut: list[Sliced | None] = []
+    for unit in units_of(batch, unit_bytes):
+        is_long = n_threads > 1 and 2 * len(unit.data) > 3 * unit_bytes
+        cut.append(engine.sliced(unit, unit_bytes) if is_long else None)
+        if (sliced := cut[-1]) is None:
+            work.append((partial(engine.encode, unit),))
+        else:
+            work += [(partial(sliced.encode, pieces),) for pieces in sliced.cut.slices]
+    found = run(_called, work, n_threads)
+    for sliced in cut:
+        if sliced is None:
+            yield next(found)
+        else:
+            yield sliced.joined([*itertools.islice(found, len(sliced.cut.edges) - 1)])
+
+
+def _called(encode: Callable[[], tuple[Array, Array]]) -> tuple[Array, Array]:
+    return encode()
 
 
 class Stepped:

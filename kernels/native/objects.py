@@ -1,11 +1,11 @@
 """Builtin functions of machine code, which take and make Python's objects: no Python code between a text and its ids.
 
-    encode_ids(call, text, flags)          the ids of a text, by a kernel
-    encode_one(maker, text, special)       the `Encoding` of a text
-    encode_each(maker, texts, special)     the encodings of a list of texts
-    measure(texts)                         the number of characters of a list of texts
-    list_ids(ids)                          a list of ids
-    Tokenizer.encode, Encoding.ids         of the classes themselves, see `Builtins.take_over`
+    encode_ids(call, text, flags)                    the ids of a text, by a kernel
+    encode_one(maker, text, special)                 the `Encoding` of a text
+    encode_each(maker, texts, n, special, least)     the encodings of a list of n texts
+    measure(texts)                                   the number of characters of a list of texts
+    list_ids(ids)                                    a list of ids
+    Tokenizer.encode, Encoding.ids                   of the classes themselves, see `Builtins.take_over`
 
 Ids are uint32 in a bytes object: it is made by one copy, and holds no object that Python's garbage collector must count. Only the
 list that a user asks for has an object for each id.
@@ -61,9 +61,10 @@ class Builtins(NamedTuple):
     encode_one: Callable[[int, str, int], Any]
     """(address of a `Maker`, text, 1: with special tokens) -> an object with the attribute; or, as `encode_ids` gives them,
     the ids, if they are more than the maker may take, or a negative number: -3 if another thread uses the maker."""
-    encode_each: Callable[[int, list[str], int, int], list[Any] | tuple[list[Any]]]
-    """(address of a `Maker`, texts, their number, 1: with special tokens) -> what `encode_one` gives for each, in a list; in a
-    tuple with that list, if not all are encodings."""
+    encode_each: Callable[[int, list[str], int, int, int], list[Any] | tuple[list[Any]]]
+    """(address of a `Maker`, texts, their number, 1: with special tokens, least) -> what `encode_one` gives for each, in a list; in
+    a tuple with that list, if not all are encodings. Other threads can run while more than `least` bytes are encoded together.
+    No other thread may know the list."""
     claim: Callable[[int], int]
     """(address of a `Maker`) -> 1 if the maker is in use; else 0, and it is in use now."""
     list_ids: Callable[[bytes], list[int]]
@@ -209,9 +210,11 @@ class Maker:
         slot.argtypes, slot.restype = [ctypes.py_object, ctypes.c_int], ctypes.c_void_p
         objects, offset = (owner, 0, 1, None, flags), offset_of(kind, attribute)
         # The owner keeps this object alive, and the others are kept here: a reference to the owner would keep it alive for ever
-        self._kept = kind, flags
+        gathered = np.empty(_GATHERED, np.uint32)  # of several texts, for `encode_each`
+        self._kept = kind, flags, gathered
+        room = gathered.__array_interface__["data"][0], _GATHERED
         self.fields = np.array(
-            [0, call, id(kind), slot(kind, _ALLOCATE), offset, *map(id, objects), *most, 0], np.int64
+            [0, call, id(kind), slot(kind, _ALLOCATE), offset, *map(id, objects), *most, 0, *room], np.int64
         )
         self.address: int = self.fields.__array_interface__["data"][0]
 
@@ -225,5 +228,6 @@ class Maker:
 
 
 _ALLOCATE = 47  # Py_tp_alloc of typeslots.h
+_GATHERED = 1 << 16
 # Numbers of entries of the table of classes: `str`, and the one that is an offset, not an object; the number of all
 _STR, _OFFSET, _N_CLASSES = 4, 9, 13

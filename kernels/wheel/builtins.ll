@@ -7,6 +7,8 @@
 @gputok_classes = global [13 x ptr] zeroinitializer
 @gputok_integers = global [4 x i64] zeroinitializer
 
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+
 define internal ptr @python(i64 %number) {
   %where = getelementptr [22 x ptr], ptr @gputok_python, i64 0, i64 %number
   %function = load ptr, ptr %where
@@ -116,16 +118,9 @@ done:
   ret ptr %object
 }
 
-; The ids of a text, uint32 in a bytes object, and their number; or a negative number, as an object too
-define internal { ptr, i64 } @ids_of(ptr %call, ptr %text, i64 %flags) {
+; Encodes a text by a kernel, which needs no lock of Python's: the number of ids, or a negative number
+define internal i64 @run(ptr %call, ptr %bytes, i64 %size, i64 %flags) {
   %slots = alloca [4 x i64]
-  %size_at = alloca i64
-  %utf8 = call ptr @python(i64 0)
-  %bytes = call ptr %utf8(ptr %text, ptr %size_at)
-  %is_text = icmp ne ptr %bytes, null
-  br i1 %is_text, label %measure, label %error
-measure:
-  %size = load i64, ptr %size_at
   %special = and i64 %flags, 1
   %longest_field = add i64 %special, 2
   %longest_at = getelementptr i64, ptr %call, i64 %longest_field
@@ -144,42 +139,67 @@ fill:
   %slot_3 = getelementptr i64, ptr %slots, i64 3
   store i64 %flags, ptr %slot_3
   %entry = load ptr, ptr %call
-  %is_long = icmp sgt i64 %size, 1024
-  br i1 %is_long, label %run_alone, label %run
-run_alone:
-  %save = call ptr @python(i64 6)
-  %state = call ptr %save()
-  %code_alone = call i32 %entry(ptr %slots)
-  %restore = call ptr @python(i64 7)
-  call void %restore(ptr %state)
-  br label %ran
-run:
-  %code_here = call i32 %entry(ptr %slots)
-  br label %ran
-ran:
-  %code = phi i32 [ %code_alone, %run_alone ], [ %code_here, %run ]
+  %code = call i32 %entry(ptr %slots)
   %n = load i64, ptr %slots
   %no_error = icmp eq i32 %code, 0
-  br i1 %no_error, label %look, label %refused
-look:
-  %not_refused = icmp sge i64 %n, 0
-  br i1 %not_refused, label %make, label %refused
+  %result = select i1 %no_error, i64 %n, i64 -1
+  ret i64 %result
+refused:
+  ret i64 -1
+}
+
+; Where the kernel of a call writes ids
+define internal ptr @ids_at(ptr %call) {
+  %field = getelementptr i64, ptr %call, i64 4
+  %ids = load ptr, ptr %field
+  ret ptr %ids
+}
+
+; n ids, uint32 in a bytes object, and n; if n is negative, n as an object, and -1
+define internal { ptr, i64 } @copied(ptr %ids, i64 %n) {
+  %is_count = icmp sge i64 %n, 0
+  br i1 %is_count, label %make, label %refused
 make:
-  %ids_at = getelementptr i64, ptr %call, i64 4
-  %ids = load ptr, ptr %ids_at
   %copy = call ptr @python(i64 11)
   %n_bytes = shl i64 %n, 2
   %raw = call ptr %copy(ptr %ids, i64 %n_bytes)
   %with_ids = insertvalue { ptr, i64 } undef, ptr %raw, 0
-  %copied = insertvalue { ptr, i64 } %with_ids, i64 %n, 1
-  ret { ptr, i64 } %copied
+  %both = insertvalue { ptr, i64 } %with_ids, i64 %n, 1
+  ret { ptr, i64 } %both
 refused:
-  %why = phi i64 [ -1, %measure ], [ -1, %ran ], [ %n, %look ]
   %number = call ptr @python(i64 5)
-  %reason = call ptr %number(i64 %why)
+  %reason = call ptr %number(i64 %n)
   %with_reason = insertvalue { ptr, i64 } undef, ptr %reason, 0
   %given_back = insertvalue { ptr, i64 } %with_reason, i64 -1, 1
   ret { ptr, i64 } %given_back
+}
+
+; The ids of a text, as `copied` gives them
+define internal { ptr, i64 } @ids_of(ptr %call, ptr %text, i64 %flags) {
+  %size_at = alloca i64
+  %utf8 = call ptr @python(i64 0)
+  %bytes = call ptr %utf8(ptr %text, ptr %size_at)
+  %is_text = icmp ne ptr %bytes, null
+  br i1 %is_text, label %measure, label %error
+measure:
+  %size = load i64, ptr %size_at
+  %is_long = icmp sgt i64 %size, 1024
+  br i1 %is_long, label %run_alone, label %run_here
+run_alone:
+  %save = call ptr @python(i64 6)
+  %state = call ptr %save()
+  %n_alone = call i64 @run(ptr %call, ptr %bytes, i64 %size, i64 %flags)
+  %restore = call ptr @python(i64 7)
+  call void %restore(ptr %state)
+  br label %ran
+run_here:
+  %n_here = call i64 @run(ptr %call, ptr %bytes, i64 %size, i64 %flags)
+  br label %ran
+ran:
+  %n = phi i64 [ %n_alone, %run_alone ], [ %n_here, %run_here ]
+  %ids = call ptr @ids_at(ptr %call)
+  %found = call { ptr, i64 } @copied(ptr %ids, i64 %n)
+  ret { ptr, i64 } %found
 error:
   ret { ptr, i64 } { ptr null, i64 -1 }
 }
@@ -209,20 +229,9 @@ define internal void @put_shared(ptr %items, i64 %at, ptr %object) {
   ret void
 }
 
-; An encoding, and true; or, and false, an object that says why there is none, or null.
+; An encoding, and true; or, and false, an object that says why there is none, or null. %found: of `copied`, for a text.
 ; Python's garbage collector need not look at the tuple: the encoding alone has it, and it does not refer to the encoding
-define internal { ptr, i1 } @encoding_of(ptr %maker, ptr %text, i64 %special) {
-  %busy = atomicrmw xchg ptr %maker, i64 1 acquire
-  %free = icmp eq i64 %busy, 0
-  br i1 %free, label %encode, label %taken
-taken:
-  %number = call ptr @python(i64 5)
-  %reason = call ptr %number(i64 -3)
-  br label %plain
-encode:
-  %call = call ptr @field(ptr %maker, i64 1)
-  %found = call { ptr, i64 } @ids_of(ptr %call, ptr %text, i64 %special)
-  store atomic i64 0, ptr %maker release, align 8
+define internal { ptr, i1 } @wrapped(ptr %maker, ptr %text, i64 %special, { ptr, i64 } %found) {
   %ids = extractvalue { ptr, i64 } %found, 0
   %n = extractvalue { ptr, i64 } %found, 1
   %most_number = add i64 %special, 10
@@ -235,8 +244,7 @@ encode:
   %good = and i1 %simple, %got
   br i1 %good, label %wrap, label %plain
 plain:
-  %other = phi ptr [ %reason, %taken ], [ %ids, %encode ]
-  %without = insertvalue { ptr, i1 } { ptr undef, i1 false }, ptr %other, 0
+  %without = insertvalue { ptr, i1 } { ptr undef, i1 false }, ptr %ids, 0
   ret { ptr, i1 } %without
 wrap:
   %new_tuple = call ptr @python(i64 9)
@@ -283,6 +291,24 @@ drop_ids:
   ret { ptr, i1 } zeroinitializer
 }
 
+; The encoding of a text, as `wrapped` gives it
+define internal { ptr, i1 } @encoding_of(ptr %maker, ptr %text, i64 %special) {
+  %busy = atomicrmw xchg ptr %maker, i64 1 acquire
+  %free = icmp eq i64 %busy, 0
+  br i1 %free, label %encode, label %taken
+encode:
+  %call = call ptr @field(ptr %maker, i64 1)
+  %found = call { ptr, i64 } @ids_of(ptr %call, ptr %text, i64 %special)
+  store atomic i64 0, ptr %maker release, align 8
+  %encoding = call { ptr, i1 } @wrapped(ptr %maker, ptr %text, i64 %special, { ptr, i64 } %found)
+  ret { ptr, i1 } %encoding
+taken:
+  %reason = call { ptr, i64 } @copied(ptr null, i64 -3)
+  %object = extractvalue { ptr, i64 } %reason, 0
+  %without = insertvalue { ptr, i1 } { ptr undef, i1 false }, ptr %object, 0
+  ret { ptr, i1 } %without
+}
+
 define ptr @gputok_encode_one(ptr %self, ptr %arguments, i64 %count) {
   %address = call i64 @argument(ptr %arguments, i64 0)
   %special = call i64 @argument(ptr %arguments, i64 2)
@@ -303,45 +329,158 @@ define ptr @gputok_claim(ptr %self, ptr %arguments, i64 %count) {
   ret ptr %answer
 }
 
-; A list of encodings; if not all are encodings, a tuple with the list
+; A list of encodings; if not all are encodings, a tuple with the list.
+; Texts are encoded in groups of at most 256, and of no more when they have 64 KB. Their ids are gathered, and a group ends when
+; there is no room for the ids of the last text. The lock of Python is not held for a group of more than %least bytes: the caller
+; keeps the list, which no other thread changes, and each str keeps its UTF-8
 define ptr @gputok_encode_each(ptr %self, ptr %arguments, i64 %count) {
+  %bytes_of = alloca [256 x ptr]
+  %size_of = alloca [256 x i64]
+  %ids_of = alloca [256 x ptr]
+  %n_of = alloca [256 x i64]
+  %size_at = alloca i64
   %address = call i64 @argument(ptr %arguments, i64 0)
   %n = call i64 @argument(ptr %arguments, i64 2)
   %special = call i64 @argument(ptr %arguments, i64 3)
+  %least = call i64 @argument(ptr %arguments, i64 4)
   %maker = inttoptr i64 %address to ptr
+  %call = call ptr @field(ptr %maker, i64 1)
+  %written = call ptr @ids_at(ptr %call)
+  %gathered = call ptr @field(ptr %maker, i64 13)
+  %room_at = getelementptr i64, ptr %maker, i64 14
+  %room = load i64, ptr %room_at
   %texts_at = getelementptr ptr, ptr %arguments, i64 1
   %texts = load ptr, ptr %texts_at
   %make = call ptr @python(i64 1)
   %put = call ptr @python(i64 2)
   %get = call ptr @python(i64 12)
+  %utf8 = call ptr @python(i64 0)
+  %save = call ptr @python(i64 6)
+  %restore = call ptr @python(i64 7)
+  %release = call ptr @python(i64 8)
   %list = call ptr %make(i64 %n)
   %made = icmp ne ptr %list, null
-  br i1 %made, label %test, label %none
-test:
-  %i = phi i64 [ 0, %0 ], [ %next, %store ]
-  %all = phi i1 [ true, %0 ], [ %still, %store ]
-  %more = icmp slt i64 %i, %n
-  br i1 %more, label %encode, label %done
-encode:
-  %text = call ptr %get(ptr %texts, i64 %i)
+  br i1 %made, label %group, label %none
+group:
+  %first = phi i64 [ 0, %0 ], [ %after_taken, %put_reason ], [ %after, %grouped ]
+  %all = phi i1 [ true, %0 ], [ false, %put_reason ], [ %all_so_far, %grouped ]
+  %more = icmp slt i64 %first, %n
+  br i1 %more, label %claim, label %done
+claim:
+  %busy = atomicrmw xchg ptr %maker, i64 1 acquire
+  %free = icmp eq i64 %busy, 0
+  br i1 %free, label %collect, label %taken
+taken:
+  %why = call { ptr, i64 } @copied(ptr null, i64 -3)
+  %reason = extractvalue { ptr, i64 } %why, 0
+  %has_reason = icmp ne ptr %reason, null
+  br i1 %has_reason, label %put_reason, label %drop
+put_reason:
+  %put_taken = call i32 %put(ptr %list, i64 %first, ptr %reason)
+  %after_taken = add i64 %first, 1
+  br label %group
+collect:
+  %k = phi i64 [ 0, %claim ], [ %k_next, %note ]
+  %sum = phi i64 [ 0, %claim ], [ %sum_next, %note ]
+  %at = add i64 %first, %k
+  %in_list = icmp slt i64 %at, %n
+  %in_group = icmp slt i64 %k, 256
+  %is_small = icmp slt i64 %sum, 65536
+  %in_both = and i1 %in_list, %in_group
+  %goes_on = and i1 %in_both, %is_small
+  br i1 %goes_on, label %look, label %collected
+look:
+  %text = call ptr %get(ptr %texts, i64 %at)
   %is_there = icmp ne ptr %text, null
-  br i1 %is_there, label %with_text, label %drop
-with_text:
-  %found = call { ptr, i1 } @encoding_of(ptr %maker, ptr %text, i64 %special)
+  br i1 %is_there, label %open, label %fail
+open:
+  %bytes = call ptr %utf8(ptr %text, ptr %size_at)
+  %is_text = icmp ne ptr %bytes, null
+  br i1 %is_text, label %note, label %fail
+note:
+  %size = load i64, ptr %size_at
+  %bytes_slot = getelementptr ptr, ptr %bytes_of, i64 %k
+  store ptr %bytes, ptr %bytes_slot
+  %size_slot = getelementptr i64, ptr %size_of, i64 %k
+  store i64 %size, ptr %size_slot
+  %sum_next = add i64 %sum, %size
+  %k_next = add i64 %k, 1
+  br label %collect
+collected:
+  %is_long = icmp sgt i64 %sum, %least
+  br i1 %is_long, label %unlock, label %encode
+unlock:
+  %state = call ptr %save()
+  br label %encode
+encode:
+  %lock = phi ptr [ null, %collected ], [ %state, %unlock ]
+  br label %test
+test:
+  %i = phi i64 [ 0, %encode ], [ %i_next, %gather ]
+  %used = phi i64 [ 0, %encode ], [ %used_next, %gather ]
+  %is_next = icmp slt i64 %i, %k
+  br i1 %is_next, label %one, label %encoded
+one:
+  %one_bytes_at = getelementptr ptr, ptr %bytes_of, i64 %i
+  %one_bytes = load ptr, ptr %one_bytes_at
+  %one_size_at = getelementptr i64, ptr %size_of, i64 %i
+  %one_size = load i64, ptr %one_size_at
+  %one_n = call i64 @run(ptr %call, ptr %one_bytes, i64 %one_size, i64 %special)
+  %n_slot = getelementptr i64, ptr %n_of, i64 %i
+  store i64 %one_n, ptr %n_slot
+  %ids_slot = getelementptr ptr, ptr %ids_of, i64 %i
+  store ptr %written, ptr %ids_slot
+  %i_next = add i64 %i, 1
+  %has_ids = icmp sgt i64 %one_n, 0
+  %n_ids = select i1 %has_ids, i64 %one_n, i64 0
+  %used_next = add i64 %used, %n_ids
+  %fits = icmp sle i64 %used_next, %room
+  br i1 %fits, label %gather, label %encoded
+gather:
+  %to = getelementptr i32, ptr %gathered, i64 %used
+  %n_bytes = shl i64 %n_ids, 2
+  call void @llvm.memcpy.p0.p0.i64(ptr %to, ptr %written, i64 %n_bytes, i1 false)
+  store ptr %to, ptr %ids_slot
+  br label %test
+encoded:
+  %n_encoded = phi i64 [ %k, %test ], [ %i_next, %one ]
+  %is_unlocked = icmp ne ptr %lock, null
+  br i1 %is_unlocked, label %again, label %wrap
+again:
+  call void %restore(ptr %lock)
+  br label %wrap
+wrap:
+  %j = phi i64 [ 0, %encoded ], [ 0, %again ], [ %j_next, %store ]
+  %all_so_far = phi i1 [ %all, %encoded ], [ %all, %again ], [ %still, %store ]
+  %is_more = icmp slt i64 %j, %n_encoded
+  br i1 %is_more, label %make_one, label %grouped
+make_one:
+  %index = add i64 %first, %j
+  %its_text = call ptr %get(ptr %texts, i64 %index)
+  %its_ids_at = getelementptr ptr, ptr %ids_of, i64 %j
+  %its_ids = load ptr, ptr %its_ids_at
+  %its_n_at = getelementptr i64, ptr %n_of, i64 %j
+  %its_n = load i64, ptr %its_n_at
+  %raw = call { ptr, i64 } @copied(ptr %its_ids, i64 %its_n)
+  %found = call { ptr, i1 } @wrapped(ptr %maker, ptr %its_text, i64 %special, { ptr, i64 } %raw)
   %object = extractvalue { ptr, i1 } %found, 0
   %is_encoding = extractvalue { ptr, i1 } %found, 1
-  %still = and i1 %all, %is_encoding
+  %still = and i1 %all_so_far, %is_encoding
   %got = icmp ne ptr %object, null
-  br i1 %got, label %store, label %drop
+  br i1 %got, label %store, label %fail
 store:
-  %status = call i32 %put(ptr %list, i64 %i, ptr %object)
-  %next = add i64 %i, 1
-  br label %test
+  %status = call i32 %put(ptr %list, i64 %index, ptr %object)
+  %j_next = add i64 %j, 1
+  br label %wrap
+grouped:
+  store atomic i64 0, ptr %maker release, align 8
+  %after = add i64 %first, %n_encoded
+  br label %group
 done:
-  br i1 %all, label %whole, label %wrap
+  br i1 %all, label %whole, label %enclose
 whole:
   ret ptr %list
-wrap:
+enclose:
   %new_tuple = call ptr @python(i64 9)
   %tuple = call ptr %new_tuple(i64 1)
   %has_tuple = icmp ne ptr %tuple, null
@@ -350,8 +489,10 @@ fill:
   %put_in_tuple = call ptr @python(i64 10)
   %filled = call i32 %put_in_tuple(ptr %tuple, i64 0, ptr %list)
   ret ptr %tuple
+fail:
+  store atomic i64 0, ptr %maker release, align 8
+  br label %drop
 drop:
-  %release = call ptr @python(i64 8)
   call void %release(ptr %list)
   ret ptr null
 none:

@@ -20,7 +20,7 @@ from gputok.automaton import PATTERNS, compile_pattern
 from gputok.corpus import Sizes, readers
 from gputok.pipeline import encode_corpus as bulk
 from gputok.pipeline import word_cache
-from gputok.pipeline.encode_units import engine_of
+from gputok.pipeline.encode_units import encode_batch, engine_of
 from gputok.recipes import recipe
 from gputok.text.pieces import IDEOGRAPHS, PUNCTUATION, TextBatch
 from gputok.text.way import Apart, Unit
@@ -620,5 +620,5 @@ def test_long_documents_of_every_way_are_cut_for_threads(normalizer, pre_tokeniz
         assert (cut is not None and len(cut.cut.slices) > 20) == (slices and not with_tokens)
         ours = bulk.encode(tokenizer.pipeline, [TextBatch.from_strings(some)], threads=2, unit_bytes=100)
         assert flat(ours) == expected(tokenizer, some)
-        found = bulk.encode_batch(tokenizer.pipeline, TextBatch.from_strings(some), 2, 100)
+        found = encode_batch(tokenizer.pipeline, TextBatch.from_strings(some), 20, 100)
         assert [i for ids, _ in found for i in ids.tolist()] == expected(tokenizer, some)[0]

@@ -1,7 +1,8 @@
-"""Batches and long texts, which go the way of corpora, against packed steps and `tokenizers`."""
+"""Batches and long texts, which go the way of corpora or are encoded by several threads, against packed steps and `tokenizers`."""
 
 import itertools
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from gputok.kernels.cpu.short_texts.encode import LONGEST
@@ -11,10 +12,13 @@ from tests.encode.test_parity_pipelines import check as check_pipeline
 from tests.encode.test_short_texts import KINDS, NAMES, TEXTS, attributes, template, upstream, walk
 
 
-@pytest.fixture(autouse=True)
-def few(monkeypatch):
-    """Batches of any size go the way of corpora."""
+@pytest.fixture(autouse=True, params=[-1, 1 << 16], ids=["joined", "each"])
+def few(monkeypatch, request):
+    """Batches of any size go the way of corpora; or, if kernels are machine code, are encoded in chunks, by threads."""
     monkeypatch.setattr(encode_text, "_FEW", -1)
+    monkeypatch.setattr(encode_text, "_FEW_FOR_THREADS", -1)
+    monkeypatch.setattr(encode_text, "_LONG", request.param)
+    monkeypatch.setattr(encode_text, "_CHUNK_CHARACTERS", (50, 1 << 20))
 
 
 def some(rng, n, most):
@@ -103,6 +107,49 @@ def test_long_texts(kind):
             assert found.ids == wanted.ids, (edge, n)
             if n % 3 == 0:
                 assert attributes(found) == attributes(wanted), (edge, n)
+
+
+@pytest.mark.parametrize("kind", ["walk", "bert", "t5"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_groups_of_texts(kind, threads):
+    """Machine code encodes up to 256 texts, 64 KB and 65,536 ids together."""
+    tokenizer = KINDS[kind]()
+    tokenizer.encode_batch(["a"] * 9)
+    for texts in (
+        ["low"] * 256,
+        ["low"] * 257 + [""] * 300,
+        ["lowest " * 900] * 25,
+        ["e." * 14_000] * 5 + ["low", "e." * 31_000, "low"],
+        ["low", "e " * 140_000, "", "est"],  # too long for a handle
+    ):
+        once = {text: tokenizer.encode(text).ids for text in dict.fromkeys(texts)}
+        found = tokenizer.encode_batch(texts, threads=threads)
+        assert [one.ids for one in found] == [once[text] for text in texts]
+        assert [len(one) for one in found] == [len(once[text]) for text in texts]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_errors_among_texts(threads):
+    tokenizer = KINDS["walk"]()
+    for at in (0, 5, 700):
+        texts = ["low est"] * 1000
+        texts[at] = "a\ud800"
+        with pytest.raises(UnicodeEncodeError, match="surrogates"):
+            tokenizer.encode_batch(texts, threads=threads)
+        texts[at] = "a"
+        assert len(tokenizer.encode_batch(texts, threads=threads)) == 1000
+
+
+def test_other_threads_encode_by_the_same_tokenizer():
+    tokenizer = KINDS["walk"]()
+    texts = ["".join(some(random.Random(n), 1, 9)) for n in range(500)]
+    ids = [tokenizer.encode(text).ids for text in texts]
+    with ThreadPoolExecutor(6) as pool:
+        batches = [pool.submit(tokenizer.encode_batch, texts, threads=n % 3 + 1) for n in range(30)]
+        single = [*pool.map(lambda text: tokenizer.encode(text).ids, texts * 6)]
+    assert single == ids * 6
+    for batch in batches:
+        assert [one.ids for one in batch.result()] == ids
 
 
 @pytest.mark.slow
