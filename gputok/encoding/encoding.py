@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import numpy as np
 
@@ -180,7 +180,7 @@ class Encoding:
 
     def _array(self, name: str) -> Ids:
         column = self.column(name)
-        return column if column.dtype == np.uint32 else column.astype(np.uint32)
+        return cast("Ids", column) if column.dtype == np.uint32 else column.astype(np.uint32)
 
     @property
     def type_ids(self) -> list[int]:

@@ -1,8 +1,9 @@
 """Encodes texts: the ids at once, and the other attributes of an Encoding at first access.
 
 A short text takes one kernel call, which does all steps: they and the tables of a pipeline are written into a *handle* once
-(`text_engine`, `gputok.kernels.cpu.short_texts`). Long texts and many texts go the way of corpora (`encode_corpus`). If a handle
-can't hold a pipeline, `encode_batch` encodes the texts, with the same result.
+(`text_engine`, `gputok.kernels.cpu.short_texts`); machine code makes the calls for many texts, in several threads. Long texts go
+the way of corpora (`encode_units`), and many texts do if Numba compiles the kernels. If a handle can't hold a pipeline,
+`encode_batch` encodes the texts, with the same result.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from gputok.pipeline.text_engine import HEAD, POSITIONS, Engine, Scratch
 from gputok.text.pieces import TextBatch, check_lengths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from gputok.pipeline.frame import Frame
     from gputok.pipeline.pipeline import Pipeline
@@ -130,7 +131,9 @@ class Texts(Attributes):
         # So many more texts get their offsets at once. Threads may count wrong, which changes no result.
         self._expected = 0
         self._cuts = [_Cut.of(pipeline, special) for special in (False, True)]
-        self._builtins = engine.builtins
+        if (builtins := engine.builtins) is not None:
+            self._encode_one, self._encode_each = builtins.encode_one, builtins.encode_each
+        self._builtins = builtins
         self._maker = self._own = None
         self._until_later = _LATER
         self._by_units = engine.builtins is not None and engine.units is not None
@@ -190,23 +193,25 @@ class Texts(Attributes):
             found = [encoding for encoding in made if encoding is not None]
             return found if len(found) == len(texts) else None
         if n_characters > _FEW_FOR_THREADS and (n_threads := thread_count(threads)) > 1:
-            return self._encode_by_threads(texts, n_characters, special, n_threads)
+            some = self._by_threads(texts, n_characters, special, n_threads, self._new_maker)
+            return self._finished((some,), texts, special)
         if self._builtins is not None and self._own is not None and not self._builtins.claim(maker.address):
             self._own.expect(_MOST_BYTES_A_CHARACTER * n_characters)
             maker.release()
         some = self._encode_each(maker.address, texts, len(texts), special, _LOCKED_BYTES)
         return self._finished(some, texts, special)
 
-    def _encode_by_threads(
-        self, texts: list[str], n_characters: int, special: int, threads: int
-    ) -> list[Encoding] | None:
+    def _by_threads(
+        self, texts: list[str], n_characters: int, special: int, threads: int, new: Callable[[Scratch], Maker]
+    ) -> list[Any]:
+        """Returns what `encode_each` finds for each text; new: makes a maker for the memory of a thread."""
         least, most = _CHUNK_CHARACTERS
         aim = min(max(n_characters // (4 * threads), least), most)
         size = max(len(texts) * aim // n_characters, 1)
 
         def work(chunks: Iterator[int]) -> dict[int, list[Any] | tuple[list[Any]]]:
             memory = self._memory()
-            maker = self._new_maker(memory)
+            maker = new(memory)
             made: dict[int, list[Any] | tuple[list[Any]]] = {}
             for first in chunks:
                 some = texts[first : first + size]
@@ -215,15 +220,12 @@ class Texts(Attributes):
             self._free.append(memory)
             return made
 
-        made = dict(
-            itertools.chain(*(some.items() for some in share(work, range(0, len(texts), size), threads)))
-        )
-        found: list[Encoding] = []
-        for first in range(0, len(texts), size):
-            each = self._finished(made[first], texts[first : first + size], special)
-            if each is None:
-                return None
-            found += each
+        firsts = range(0, len(texts), size)
+        made = {first: some for each in share(work, firsts, threads) for first, some in each.items()}
+        found: list[Any] = []
+        for first in firsts:
+            some = made[first]
+            found += some[0] if isinstance(some, tuple) else some
         return found
 
     def _finished(
@@ -251,12 +253,15 @@ class Texts(Attributes):
         most = self._most or [_ANY, _ANY]
         return Maker(memory.call, Encoding, "_later", self, self._flags, (most[0], most[1]))
 
+    def _no_maker(self, memory: Scratch) -> Maker:
+        """Makes no encodings: all ids are too many, and are given as they are."""
+        return Maker(memory.call, Encoding, "_later", self, self._flags, (-1, -1))
+
     def _prepare_machine_code(self) -> None:
         """Makes what `encode_one` and `encode_each` take, if the kernels are machine code."""
         self._until_later = 0
-        if (builtins := self._builtins) is None:
+        if self._builtins is None:
             return
-        self._encode_one, self._encode_each = builtins.encode_one, builtins.encode_each
         self._own = self._memory()
         self._maker = self._new_maker(self._own)
 
@@ -341,13 +346,15 @@ class Texts(Attributes):
         """
         if (n_characters := self.measure(texts)) < 0:
             return None
-        if n_characters > (_FEW_FOR_THREADS if self._by_units else _FEW):
+        many = n_characters > _FEW_FOR_THREADS
+        if self.pays_to_join(len(texts), n_characters) or (many and counts is not None):
             return self._ids_by_corpora(texts, threads, counts)
-        memory = self._memory()
-        memory.expect(_MOST_BYTES_A_CHARACTER * n_characters)
-        some: list[bytes | int] = [
-            *map(self._ids_of, itertools.repeat(memory.call), texts, itertools.repeat(0))
-        ]
+        memory, some = self._memory(), []
+        if many and (n_threads := thread_count(threads)) > 1:
+            some = self._by_threads(texts, n_characters, 0, n_threads, self._no_maker)
+        else:
+            memory.expect(_MOST_BYTES_A_CHARACTER * n_characters)
+            some = [*map(self._ids_of, itertools.repeat(memory.call), texts, itertools.repeat(0))]
         found: list[bytes] = []
         for ids, text in zip(some, texts, strict=True):
             again = memory.again(text, 0, ids) if isinstance(ids, int) else ids

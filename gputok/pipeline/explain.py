@@ -27,7 +27,7 @@ def ways(pipeline: Pipeline) -> dict[str, str]:
         pipeline: the parts of the tokenizer (`Tokenizer.pipeline`).
 
     Returns:
-        A sentence for each of "short texts", "other texts" (longer ones, batches and corpora) and "count words". The
+        A sentence for each of "short texts", "other texts" (longer ones and corpora) and "count words". The
         sentence begins with the name of the way that most texts take, and says which texts take another one.
 
     Example:

@@ -84,9 +84,10 @@ def test_long_texts_and_threads(both):
     ours, theirs = both
     long = TEXT * 1000
     pairs = [(long, TEXT), (TEXT, long[: 1 << 18]), ("", TEXT)]
-    expected = [encoding.ids for encoding in theirs.encode_batch(pairs)]
-    for threads in (None, 1, 3):
-        assert [encoding.ids for encoding in ours.encode_batch(pairs, threads=threads)] == expected
+    for some in (pairs, [("", TEXT), (TEXT, long[: 1 << 10])] * 300 + pairs[1:2]):
+        expected = [encoding.ids for encoding in theirs.encode_batch(some)]
+        for threads in (None, 1, 3):
+            assert [encoding.ids for encoding in ours.encode_batch(some, threads=threads)] == expected
     words = [long.split(" "), TEXT.split(" ")]
     expected = [encoding.ids for encoding in theirs.encode_batch(words, is_pretokenized=True)]
     for threads in (None, 1, 3):
