@@ -174,13 +174,16 @@ class Source:
         """
         return self._read(threads, batch_bytes, memory)
 
-    def read_apart(self, threads: int | None = None) -> Iterator[TextBatch] | Iterator[Task]:
+    def read_apart(
+        self, threads: int | None = None, batch_bytes: int | None = None
+    ) -> Iterator[TextBatch] | Iterator[Task]:
         """Reads like `read`, but leaves reading to the caller's threads if the corpus is large files of plain text.
 
         A thread that reads a range and then works on it finds the text in its own cache, and in the memory of the range before.
 
         Args:
             threads: as for `read`.
+            batch_bytes: about how many bytes a task reads, at least `sizes.small`; None: `sizes.batch`.
 
         Returns:
             An iterator of batches, in order; or of tasks, in order, each of which any thread may read, and gives at most one batch.
@@ -189,7 +192,7 @@ class Source:
         if n_threads > 1 and self.is_files and self.column is None:
             from gputok.corpus import files
 
-            options = self._options(n_threads, self.sizes.batch, None, 0)
+            options = self._options(n_threads, batch_bytes or self.sizes.batch, None, 0)
             if files.are_plain_text(self.content, options):
                 self._check(options.batch_bytes)
                 return files.tasks(self.content, options)

@@ -6,6 +6,7 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from gputok.kernels.threads import thread_count
 from gputok.pipeline.count_units import SLICES, Slices
 from gputok.pipeline.count_words import NOT_BY_DEVICES, count_words
 from gputok.pipeline.way import walk_of
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
     from gputok.pipeline.run import Run
     from gputok.text.pieces import TextBatch
     from gputok.text.word_counts import WordCounts
+
+_FEW_THREADS = 8
+"""Tasks for so many threads are small: text of a megabyte stays in a core's own cache."""
+_TASKS = 16
+"""More threads read larger tasks if each has so many: what Python does for a task takes one thread at a time."""
 
 
 def count_corpus(
@@ -53,8 +59,14 @@ def count_corpus(
     added = pipeline.added.tokens
     with reporting(run.progress) as report:
         by_devices = devices and (plan or parts)
+        if by_devices:
+            texts = source.read_raw(devices[0].host_memory, run.threads)
+        elif run.memory is None:
+            texts = source.read_apart(run.threads, _task_bytes(source, thread_count(run.threads)))
+        else:
+            texts = source.read(run.threads)
         return count_words(
-            source.read_raw(devices[0].host_memory, run.threads) if by_devices else source.read(run.threads),
+            texts,
             plan or words,
             parts=parts,
             fallback_for=partial(_by_steps, pipeline, changing) if added or changing else None,
@@ -67,6 +79,13 @@ def count_corpus(
             memory=run.memory,
             slices=slices,
         )
+
+
+def _task_bytes(source: Source, n_threads: int) -> int:
+    """Returns how many bytes of plain text a thread reads and counts at a time."""
+    small, large = source.sizes.small, source.sizes.batch
+    is_long = n_threads > _FEW_THREADS and (source.total_bytes or 0) >= _TASKS * n_threads * large
+    return large if is_long else small
 
 
 def _by_steps(

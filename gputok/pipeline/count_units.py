@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import operator
 from collections.abc import Callable
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import numpy as np
 
+from gputok.corpus.readers import Task, in_order
 from gputok.text.partitions import Tally, table_budget
 from gputok.text.pieces import Pieces, RawLines, TextBatch
 from gputok.text.word_counts import WordCounts
@@ -37,6 +39,10 @@ _FEW_WORDS = 1 << 18
 """One thread adds up tables with so few words before others would have started: a pool of threads takes 5 ms to import."""
 POSITIONS = 1 << 36
 """A slice has so many positions for its words."""
+_TASK_POSITIONS = 1 << 40
+"""All slices of what a thread reads have so many: of 4 GB, cut into megabytes, 250 words for each byte."""
+_WHOLE = 1 << 21
+"""A thread counts so many bytes that it has read without cutting them."""
 LOOK_SECONDS = 0.2
 """The main thread looks for failed threads after so many seconds."""
 
@@ -79,7 +85,7 @@ class Tallies(dict[bool, Tally]):
         )
 
 
-Job = Callable[[Tallies], None]
+Job = Callable[[Tallies], object]
 """A slice to count, as a function of the tallies of the thread that counts it."""
 
 
@@ -105,11 +111,13 @@ class Slices(NamedTuple):
         walk: of one thread that walks text, which takes some milliseconds.
         parts: that is cut into parts. In larger slices few more parts are equal, and tables leave the cache.
         steps: for any other pipeline, which takes at most 0.2 s.
+        task: what one thread reads and counts, at most. All threads count what is longer: it is mostly one document.
     """
 
     walk: int = 1 << 21
     parts: int = 1 << 21
     steps: int = 1 << 20
+    task: int = 1 << 23
 
 
 SLICES = Slices()
@@ -228,23 +236,25 @@ class StepCounter:
 
 def count_by(
     counter_for: Callable[[TextBatch], Counter],
-    batches: Iterable[TextBatch | RawLines],
+    batches: Iterable[TextBatch | RawLines] | Iterable[Task],
     n_threads: int,
     report: Report | None,
     total: int | None,
     memory: MemoryLimit | None,
     n_tables: int = 1,
+    slices: Slices = SLICES,
 ) -> WordCounts:
     """Counts the words of all batches on the CPU.
 
     Args:
-        counter_for: returns what counts a batch.
+        counter_for: returns what counts a batch; any thread may call it.
         batches: as for `count_words`.
         n_threads: how many threads count; with a limit, at most as many as there is room for their tables.
         report: as for `count_words`.
         total: as for `count_words`.
         memory: as for `count_words`.
         n_tables: how many tables a thread may need, for byte-level words and for others.
+        slices: as for `count_words`.
 
     Returns:
         As `count_words`.
@@ -253,7 +263,7 @@ def count_by(
     if memory is not None:
         n_threads, budget = table_budget(memory, n_threads)
         budget //= n_tables
-    only, texts = _if_short(_texts(batches))
+    only, texts = _if_short(iter(batches))
     tallies = [Tallies(memory, budget) for _ in range(n_threads if only is None else 1)]
 
     if only is not None:
@@ -262,47 +272,89 @@ def count_by(
             report("count", len(only.data), total)
     else:
         with Workers(tallies, report, total) as workers:
-            for batch in texts:
-                workers.take(counter_for(batch), batch)
+            for text in texts:
+                if isinstance(text, Task):
+                    workers.read(counter_for, text, slices.task)
+                else:
+                    assert isinstance(text, TextBatch)
+                    workers.take(counter_for(text), text)
             workers.finish()
+        if workers.long:
+            tallies += _count_long(counter_for, workers.long, n_threads, report, (workers.done, total))
     if memory is not None:
         counted = [tally for of_thread in tallies for tally in of_thread.values()]
         return WordCounts.of_tallies(counted, memory, n_threads, report=report)
     return collected(tallies)
 
 
-def _texts(batches: Iterable[TextBatch | RawLines]) -> Iterator[TextBatch]:
-    for batch in batches:
-        assert isinstance(batch, TextBatch)
-        yield batch
-
-
-def _if_short(batches: Iterator[TextBatch]) -> tuple[TextBatch | None, Iterator[TextBatch]]:
-    """Returns the only batch if it is short (else None), and all batches."""
-    some = list(itertools.islice(batches, 1))
-    if some and len(some[0].data) <= _SHORT:
-        some += itertools.islice(batches, 1)
+def _if_short(texts: Iterator[Any]) -> tuple[TextBatch | None, Iterator[Any]]:
+    """Returns the only batch if it is short (else None), and all batches, or tasks."""
+    some = list(itertools.islice(texts, 1))
+    if some and isinstance(some[0], TextBatch) and len(some[0].data) <= _SHORT:
+        some += itertools.islice(texts, 1)
         if len(some) == 1:
             return some[0], iter(some)
-    return None, itertools.chain(some, batches)
+    return None, itertools.chain(some, texts)
 
 
-def _count_here(counter: Counter, batch: TextBatch, tallies: Tallies) -> None:
-    """Counts a batch in this thread."""
-    for number, (start, stop) in enumerate(itertools.pairwise(counter.cut(batch))):
-        counter.count(batch, start, stop, number * POSITIONS, tallies)
+def _count_long(
+    counter_for: Callable[[TextBatch], Counter],
+    long: list[tuple[int, Task]],
+    n_threads: int,
+    report: Report | None,
+    bytes_of: tuple[int, int | None],
+) -> list[Tallies]:
+    """Counts what was too long for one thread, a batch at a time with all threads, into tables of its own.
+
+    bytes_of: how many bytes are counted already, and of how many.
+    """
+    numbers, tasks = zip(*sorted(long, key=operator.itemgetter(0)), strict=True)
+    tallies = [Tallies(None, None) for _ in range(n_threads)]
+    with Workers(tallies, report, bytes_of[1], bytes_of[0]) as workers:
+        for number, batch in zip(numbers, in_order(tasks, n_threads, 0), strict=True):
+            assert isinstance(batch, TextBatch)
+            counter = counter_for(batch)
+            workers.hand_out(counter, batch, _slices(counter, batch, number))
+        workers.finish()
+    return tallies
+
+
+def _count_here(counter: Counter, batch: TextBatch, tallies: Tallies, number: int = 0) -> None:
+    """Counts a batch in this thread. number: that of its task."""
+    for start, stop, position in _slices(counter, batch, number):
+        counter.count(batch, start, stop, position, tallies)
+
+
+def _slices(counter: Counter, batch: TextBatch, number: int) -> list[tuple[int, int, int]]:
+    """Returns the slices of the batch of a task: where each begins and ends, and the position of its first word."""
+    slices = [*itertools.pairwise(counter.cut(batch))]
+    n_positions = _TASK_POSITIONS // max(len(slices), 1)
+    return [
+        (start, stop, number * _TASK_POSITIONS + i * n_positions) for i, (start, stop) in enumerate(slices)
+    ]
 
 
 class Workers:
-    """Threads that count slices of batches, each thread into its own tables."""
+    """Threads that count slices of batches, each thread into its own tables.
 
-    def __init__(self, tallies: list[Tallies], report: Report | None, total: int | None) -> None:
-        self.tallies = tallies
-        self._done, self._report, self._total = 0, report, total  # _done: bytes of the slices handed out
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+    Attributes:
+        tallies: of each thread.
+        done: the bytes of the slices handed out, and of the tasks done.
+        long: the tasks of `read` that are too long for one thread, and their numbers.
+    """
+
+    def __init__(
+        self, tallies: list[Tallies], report: Report | None, total: int | None, done: int = 0
+    ) -> None:
+        self.tallies, self.done = tallies, done
+        self.long: list[tuple[int, Task]] = []
+        self._report, self._total = report, total
+        self._jobs: SimpleQueue[tuple[int, Job] | None] = SimpleQueue()
         self._taken = Semaphore(1)  # batches without waiting slices, plus one: memory holds two batches
-        self._number = itertools.count()
-        self._errors: list[BaseException] = []
+        self._waiting = Semaphore(len(tallies))  # how many more tasks may wait
+        self._number, self._n_jobs, self._n_tasks = itertools.count(), itertools.count(), itertools.count()
+        self._read: SimpleQueue[int] = SimpleQueue()  # bytes of tasks that are done
+        self._errors: list[tuple[int, BaseException]] = []  # with the number of the job
         self._threads = [
             Thread(target=self._work, args=(of_thread,), name="gputok-counter") for of_thread in tallies
         ]
@@ -317,12 +369,7 @@ class Workers:
         return self
 
     def __exit__(self, *error: object) -> None:
-        with contextlib.suppress(Empty):  # after an error or Ctrl-C, no thread begins another slice
-            while True:
-                self._jobs.get_nowait()
-        self._end()
-        for thread in self._threads:
-            thread.join()
+        self._stop()  # after an error or Ctrl-C, no thread begins another slice
 
     def next_position(self) -> int:
         """Returns the position of the first word of a slice; it is larger than all positions of earlier slices."""
@@ -334,25 +381,69 @@ class Workers:
         position: of the first byte, larger than that of the batch before; byte i has `position` + 2 * i. None: each slice
         has the next position.
         """
-        cuts = counter.cut(batch)
-        for start, stop in itertools.pairwise(cuts):
+        slices: list[tuple[int, int, int]] = []
+        for start, stop in itertools.pairwise(cuts := counter.cut(batch)):
             first = self.next_position() if position is None else position + 2 * (start - cuts[0])
-            self._jobs.put(partial(counter.count, batch, start, stop, first))
-        self._jobs.put(lambda tallies: self._taken.release())
-        self.handed_out(cuts[-1] - cuts[0])
+            slices.append((start, stop, first))
+        self.hand_out(counter, batch, slices)
+
+    def hand_out(self, counter: Counter, batch: TextBatch, slices: list[tuple[int, int, int]]) -> None:
+        """Hands out slices of a batch, each with the position of its first word, and waits as `take` does."""
+        for start, stop, first in slices:
+            self._put(partial(counter.count, batch, start, stop, first))
+        self._put(lambda tallies: self._taken.release())
+        self.handed_out(slices[-1][1] - slices[0][0] if slices else 0)
         self.wait_for(lambda: self._taken.acquire(timeout=LOOK_SECONDS))
+
+    def read(
+        self, counter_for: Callable[[TextBatch], Counter], task: Task, longest: int = SLICES.task
+    ) -> None:
+        """Hands out a task, which one thread reads and counts, when fewer tasks than threads wait.
+
+        longest: if it has more bytes, its number goes to `long`, and it is not counted.
+        """
+        self.wait_for(lambda: self._waiting.acquire(timeout=LOOK_SECONDS))
+        self._put(partial(self._count_task, counter_for, task, next(self._n_tasks), longest))
+        self.handed_out(0)
+
+    def _put(self, job: Job) -> None:
+        self._jobs.put((next(self._n_jobs), job))
+
+    def _count_task(
+        self,
+        counter_for: Callable[[TextBatch], Counter],
+        task: Task,
+        number: int,
+        longest: int,
+        tallies: Tallies,
+    ) -> None:
+        self._waiting.release()
+        for batch in task.read():
+            assert isinstance(batch, TextBatch)
+            if len(batch.data) > longest:
+                self.long.append((number, task))
+                return
+            counter = counter_for(batch)
+            if len(batch.data) <= _WHOLE:
+                first, last = int(batch.offsets[0]), int(batch.offsets[-1])
+                counter.count(batch, first, last, number * _TASK_POSITIONS, tallies)
+            else:
+                _count_here(counter, batch, tallies, number)
+            self._read.put(len(batch.data))
 
     def handed_out(self, n_bytes: int) -> None:
         """Reports that slices of `n_bytes` more have been handed out."""
-        self._done += n_bytes
+        self.done += n_bytes
+        with contextlib.suppress(Empty):
+            while True:
+                self.done += self._read.get_nowait()
         if self._report:
-            self._report("count", self._done, self._total)
+            self._report("count", self.done, self._total)
 
     def wait_for(self, arrived: Callable[[], bool], others: Sequence[Future[Any]] = ()) -> None:
         """Waits until `arrived` returns True; raises the exception of a thread, or of `others`, that has failed."""
         while not arrived():
-            for error in self._errors:
-                raise error
+            self._raise_first()
             for future in others:
                 if future.done():
                     future.result()
@@ -363,8 +454,23 @@ class Workers:
         self._end()
         for thread in self._threads:
             self.wait_for(lambda thread=thread: self._has_ended(thread))
-        for error in self._errors:
-            raise error
+        self._raise_first()
+        self.handed_out(0)
+
+    def _raise_first(self) -> None:
+        """Raises the error of the first job that has failed, of those that threads have begun; if none has, returns."""
+        if self._errors:
+            self._stop()
+            raise min(self._errors, key=operator.itemgetter(0))[1]
+
+    def _stop(self) -> None:
+        """Ends each thread after the job that it works on."""
+        with contextlib.suppress(Empty):
+            while True:
+                self._jobs.get_nowait()
+        self._end()
+        for thread in self._threads:
+            thread.join()
 
     def _end(self) -> None:
         """Has each thread end, after the slices that were handed out."""
@@ -377,11 +483,13 @@ class Workers:
 
     def _work(self, tallies: Tallies) -> None:
         """Runs in each thread: takes slices in order until None, so that the positions of its words only increase."""
-        try:
-            while (job := self._jobs.get()) is not None:
+        while (taken := self._jobs.get()) is not None:
+            number, job = taken
+            try:
                 job(tallies)
-        except BaseException as error:  # raised again in the main thread
-            self._errors.append(error)
+            except BaseException as error:  # raised again in the main thread
+                self._errors.append((number, error))
+                return
 
 
 def collected(tallies: list[Tallies]) -> WordCounts:

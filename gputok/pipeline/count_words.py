@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from gputok.kernels.threads import thread_count
 from gputok.pipeline.count_units import SLICES, Slices, StepCounter, WalkCounter, count_by
@@ -11,6 +11,7 @@ from gputok.text.pieces import TextBatch
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from gputok.corpus.readers import Task
     from gputok.files.temporary import MemoryLimit
     from gputok.kernels import Automaton
     from gputok.pipeline.count_devices import Fallback
@@ -26,7 +27,7 @@ _DEVICE_SHARE = 8
 
 
 def count_words(
-    batches: Iterable[TextBatch | RawLines],
+    batches: Iterable[TextBatch | RawLines] | Iterable[Task],
     pipeline: SplitPlan | Callable[[Pieces], Pieces],
     *,
     parts: Automaton | None = None,
@@ -50,7 +51,8 @@ def count_words(
     and any limit.
 
     Args:
-        batches: the documents. RawLines are for devices only.
+        batches: the documents; RawLines are for devices only. Or tasks, which the threads that count read themselves
+            (`corpus.Source.read_apart`): not with devices or a limit.
         pipeline: the plan of a pre-tokenizer (one walk over the raw text, the fast way), or any function that maps
             documents to their words.
         parts: finds parts of documents that may be handled alone, with the same result; then the function gets each different
@@ -80,20 +82,22 @@ def count_words(
     if devices and isinstance(usual, WalkCounter):
         from gputok.pipeline.count_devices import by_devices, in_turns
 
+        texts = cast("Iterable[TextBatch | RawLines]", batches)
+
         def count(some: Iterable[TextBatch | RawLines], report: Report | None) -> WordCounts:
             left = added, changing
             return by_devices(some, usual, fallback_for, left, n_threads, report, total, devices)
 
         if memory is None:
-            return count(batches, report)
-        return in_turns(batches, count, n_threads, report, memory, device_share)
+            return count(texts, report)
+        return in_turns(texts, count, n_threads, report, memory, device_share)
 
     def counter_for(batch: TextBatch) -> Counter:
         other = fallback_for(batch) if fallback_for else None
         return StepCounter(other, slice_bytes=slices.steps) if other else usual
 
     n_tables = 1 if fallback_for is None else 2
-    return count_by(counter_for, batches, n_threads, report, total, memory, n_tables)
+    return count_by(counter_for, batches, n_threads, report, total, memory, n_tables, slices)
 
 
 def words_of_parts(

@@ -25,8 +25,13 @@ from make_normalization_tables import charsmap
 
 from gputok import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 from gputok.automaton import PATTERNS, compile_pattern
+from gputok.corpus import Source
+from gputok.corpus.options import Sizes
+from gputok.corpus.readers import Task
+from gputok.pipeline.count_corpus import count_corpus
 from gputok.pipeline.count_units import Slices
 from gputok.pipeline.count_words import count_words
+from gputok.pipeline.run import Run
 from gputok.pipeline.way import walk_of
 from gputok.text.partitions import in_key_order
 from gputok.text.pieces import Pieces, TextBatch
@@ -392,6 +397,55 @@ def test_an_error_while_reading_is_raised():
 
     with pytest.raises(OSError, match="the disk is gone"):
         count_words(broken(), plan("gpt2"), threads=2)
+
+
+@pytest.mark.parametrize("kind", ["walk", "parts", "steps", "longer"])
+@pytest.mark.parametrize("separator", [None, "<|x|>"])
+def test_threads_that_count_read_large_files_themselves(kind, separator, tmp_path):
+    """Also long documents, for which all threads are needed; and the order of words is that of the text."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    if kind == "parts":
+        tokenizer.normalizer, tokenizer.pre_tokenizer = (
+            normalizers.BertNormalizer(),
+            pre_tokenizers.BertPreTokenizer(),
+        )
+    elif kind == "steps":
+        tokenizer.add_tokens([AddedToken("the", normalized=False)])
+    elif kind == "longer":  # far more words than bytes
+        tokenizer.normalizer = normalizers.Replace("e", " . , ; " * 20)
+        tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    texts = [text.replace("\n", " ") for text in random_texts(3, 400)]
+    texts[100], texts[200] = "".join(texts) * 2, "long the words " * 3000
+    end = separator or "\n"
+    paths = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    for path, some in zip(paths, (texts[:150], texts[150:]), strict=True):
+        path.write_text("".join(text + end for text in some), newline="")
+    sizes = Sizes(batch=1 << 12, small=1 << 10, slack=1 << 6)
+    source = Source.of([*map(str, paths)], separator=separator, sizes=sizes)
+    assert isinstance(next(iter(source.read_apart(3))), Task)
+    calls = []
+    run = Run.of(threads=3, progress=lambda *call: calls.append(call))
+    slices = Slices(1 << 9, 1 << 9, 1 << 9, task=1 << 13)
+    found = count_corpus(tokenizer.pipeline, source, run, slices=slices)
+    alone = count_corpus(tokenizer.pipeline, source, run._replace(threads=1), slices=slices)
+    assert same(found, alone)
+    of_count = [done for stage, done, _ in calls if stage.startswith("count")]
+    assert len(found) > 100 and max(of_count) <= sum(path.stat().st_size for path in paths)
+
+
+def test_the_first_error_of_a_corpus_is_raised(tmp_path):
+    path = tmp_path / "text.txt"
+    lines = [b"some words\n"] * 30_000
+    for i in range(9_000, 30_000, 500):
+        lines[i] = b"\xff some\n"
+    path.write_bytes(b"".join(lines))
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel()
+    source = Source.of(str(path), sizes=Sizes(batch=1 << 11, small=1 << 10, slack=1 << 6))
+    for _ in range(20):
+        with pytest.raises(ValueError, match=rf"text\.txt, byte {9_000 * 11}: .*0xff"):
+            count_corpus(tokenizer.pipeline, source, Run.of(threads=4, progress=False))
 
 
 def test_ctrl_c_ends_counting():
