@@ -43,8 +43,11 @@ STEPS = (
     Step("documents", "cutting at separators", (Stage("documents", cpu_only=("in_place",)),)),
     Step(
         "json_tables",
-        "reading tables of tokenizer.json",
-        (Stage("read_table", _CPU, no_reference="the module `json` of Python reads the same tables"),),
+        "reading and writing tables of tokenizer.json",
+        (
+            Stage("read_table", _CPU, no_reference="the module `json` of Python reads the same tables"),
+            Stage("write_rows", _CPU, no_reference="the module `json` of Python writes the same tables"),
+        ),
     ),
     Step(
         "find_tokens",
@@ -59,7 +62,7 @@ STEPS = (
     ),
     Step("precompiled", "SentencePiece's normalization", (Stage("normalize_precompiled"),), ("measured",)),
     Step("edits", "replacing and stripping", (Stage("splice"), Stage("find_literal"), Stage("strip"))),
-    Step("rewrite", "rewriting bytes", (Stage("gather"), Stage("weave"), Stage("rewrite_bytes"))),
+    Step("rewrite", "rewriting bytes", (Stage("gather"), Stage("rewrite_bytes"))),
     Step(
         "split",
         "cutting text into words",

@@ -6,17 +6,10 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import numpy as np
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    import numpy.typing as npt
-
-    from gputok.types import Bytes, Positions
-
-    Column = bytes | tuple[Bytes, Positions, Positions]
-    """A column of a table of text: the same bytes in every row, or (data, start, end), where row i has data[start[i]:end[i]]."""
+    from gputok.kernels.cpu.json_tables import Column
 
 _SMALL = re.compile(r"(-?)(\d)\.?(\d*)e-0(\d)")
 
@@ -99,46 +92,25 @@ def number(value: float) -> str:
     return text.replace("e-0", "e-")
 
 
-def escaped(data: Bytes, offsets: Positions) -> tuple[Bytes, Positions]:
-    """Escapes packed strings (uint8[n_bytes], int64[n + 1]) for JSON; returns packed strings."""
-    at = np.flatnonzero((data < ord(" ")) | (data == ord('"')) | (data == ord("\\")))
-    if not len(at):
-        return data, offsets
-    text, width = data.tobytes(), np.ones(256, np.int64)
-    # The backslash first: the others are replaced by text that has one
-    for byte in sorted({ord("\\"), *data[at].tolist()}, key=lambda byte: (byte != ord("\\"), byte)):
-        escape = json.dumps(chr(byte))[1:-1].encode()
-        text, width[byte] = text.replace(bytes([byte]), escape), len(escape)
-    longer = np.concatenate([[0], np.cumsum(width[data[at]] - 1)])
-    return np.frombuffer(text, np.uint8), offsets + longer[np.searchsorted(at, offsets)]
+def rows(columns: Sequence[Column], newline: str, brackets: str) -> Iterator[Buffer]:
+    r"""Writes a table as a JSON object or list, in parts.
 
+    Args:
+        columns: what each row has, with the comma and the indentation before it; see `kernels.cpu.json_tables.write_rows`.
+        newline: a line feed and the indentation of the value, or "".
+        brackets: the opening and the closing one.
 
-def digits(numbers: npt.NDArray[np.integer[Any]]) -> tuple[Bytes, Positions, Positions]:
-    """Writes non-negative integers in decimal, as a Column."""
-    width = len(str(numbers.max(initial=0)))
-    text, before = np.empty((len(numbers), width), np.uint8), np.zeros_like(numbers)
-    n_digits = np.ones(len(numbers), np.int64)
-    for i in range(width):  # NumPy divides by one number several times as fast as by an array
-        power = 10 ** (width - 1 - i)
-        quotient = numbers // power
-        text[:, i] = quotient - 10 * before + ord("0")
-        before = quotient
-        n_digits += (numbers >= power) & (i < width - 1)
-    end = np.arange(1, len(numbers) + 1) * width
-    return text.ravel(), end - n_digits, end
+    Yields:
+        Parts of the text.
 
-
-def woven(columns: Sequence[Column]) -> Buffer:
-    """Joins the columns of each row of a table, and then the rows.
-
-    >>> bytes(woven([b"<", digits(np.array([7, 10])), b">"]))
-    b'<7><10>'
+    >>> import numpy as np
+    >>> b"".join(rows([b",", np.array([7, 10])], "", "[]"))
+    b'[7,10]'
     """
-    from gputok.kernels.cpu.rewrite import weave
+    from gputok.kernels.cpu.json_tables import write_rows
 
-    def column(of: Column) -> tuple[Bytes, Positions, Positions]:
-        if isinstance(of, bytes):
-            return np.frombuffer(of, np.uint8), np.zeros(1, np.int64), np.array([len(of)])
-        return of
-
-    return weave([*map(column, columns)]).data
+    before = b""
+    for part in write_rows(columns, escaped=True):
+        yield part if before else brackets[:1].encode() + part[1:]
+        before = part
+    yield (newline + brackets[1:]).encode() if before else brackets.encode()

@@ -11,11 +11,11 @@ import numpy as np
 
 from gputok.components import derived
 from gputok.fields import ID, WrongType, WrongValue, brief, short
-from gputok.files.json_text import deeper, digits, escaped, woven
+from gputok.files.json_text import deeper, rows
 from gputok.types import public
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -206,16 +206,11 @@ class Vocabulary:
         """Token -> id, by rising id, as in files."""
         return {token: id for id, token in self.names.items()}
 
-    def json(self, newline: str) -> list[Buffer]:
+    def json(self, newline: str) -> Iterator[Buffer]:
         """Like `plain`, as parts of JSON text; see `gputok.files.json_text.Packed`."""
-        if not len(self):
-            return [b"{}"]
-        inner = deeper(newline)
-        text, offsets = escaped(self.data, self.offsets)
-        tokens = text, offsets[self.order], offsets[self.order + 1]
-        colon = b'": ' if newline else b'":'
-        rows = woven([f',{inner}"'.encode(), tokens, colon, digits(self.ids[self.order])])
-        return [b"{", rows[1:], newline.encode(), b"}"]
+        opening, colon = f',{deeper(newline)}"'.encode(), b'": ' if newline else b'":'
+        tokens = self.data, self.offsets, self.order
+        return rows([opening, tokens, colon, self.ids[self.order]], newline, "{}")
 
     def find(self, tokens: Sequence[str]) -> list[int | None]:
         """The ids of a few tokens, None for an unknown token. In contrast to `mapping`, this makes no dictionary."""

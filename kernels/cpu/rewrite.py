@@ -5,8 +5,6 @@ Piece i is data[start[i]:end[i]]; results are packed, with offsets[n_pieces + 1]
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import pointer
@@ -18,7 +16,7 @@ from gputok.kernels.cpu.primitives.memory import (
     tail,
     view,
 )
-from gputok.kernels.signatures import i64, u8
+from gputok.kernels.signatures import i64
 
 PREFIX = 256  # row of a byte table: the bytes of the prefix
 MAP, PREPEND = 1, 2  # bits of `mode`
@@ -43,50 +41,6 @@ def _gather(data, start, offsets, n_pieces, packed):
     for i in range(n_pieces):
         at = offsets[i]
         copy(packed, at, data, start[i], offsets[i + 1] - at)
-
-
-def weave(columns: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Packs the rows of a table of pieces, one after the other, and of each row its columns.
-
-    columns: of each (data uint8[n]; start, end int64[n_rows], or int64[1] if all rows have one piece) -> uint8[total].
-    """
-    arrays = [
-        (
-            np.ascontiguousarray(data),
-            np.ascontiguousarray(start, np.int64),
-            np.ascontiguousarray(end, np.int64),
-        )
-        for data, start, end in columns
-    ]
-    lengths = {len(array) for column in arrays for array in column[1:]} - {1} or {1}
-    if len(lengths) > 1:
-        raise ValueError(f"the columns of a table must have the same number of rows, not {sorted(lengths)}")
-    n_rows = lengths.pop()
-    sizes = [
-        int(end.sum() - start.sum()) * (1 if len(start) == n_rows else n_rows) for _, start, end in arrays
-    ]
-    places = [[(array.ctypes.data, array.nbytes) for array in column] for column in arrays]
-    packed = np.empty(sum(sizes), np.uint8)
-    _weave(np.array(places, np.int64).reshape(-1, 6), n_rows, packed)
-    return packed
-
-
-@kernel(i64[:, :], i64, u8[:])
-def _weave(columns, n_rows, packed):
-    """columns: int64[columns, 6], the address and number of bytes of each array.
-
-    `start` and `end` have an element for each row, or one for all. A piece ends within its data, and all have the size of `packed`.
-    """
-    out, at = view(packed), np.int64(0)
-    for row in range(n_rows):
-        for c in range(len(columns)):
-            data = view((columns[c, 0], columns[c, 1]), np.uint8)
-            start = view((columns[c, 2], columns[c, 3]), np.int64)
-            end = view((columns[c, 4], columns[c, 5]), np.int64)
-            first = start[row if columns[c, 3] > 8 else 0]
-            size = end[row if columns[c, 5] > 8 else 0] - first
-            copy(out, at, data, first, size)
-            at += size
 
 
 def rewrite_bytes(

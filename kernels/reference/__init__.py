@@ -17,7 +17,7 @@ from gputok.kernels.reference.lines import is_utf8, lines
 from gputok.kernels.reference.match_longest import match_longest
 from gputok.kernels.reference.normalize import follow, is_inert, map_characters, normalize_form
 from gputok.kernels.reference.precompiled import normalize_precompiled
-from gputok.kernels.reference.rewrite import gather, rewrite_bytes, weave
+from gputok.kernels.reference.rewrite import gather, rewrite_bytes
 from gputok.kernels.reference.short_texts import (
     encode_bpe,
     encode_unigram,
@@ -82,7 +82,6 @@ __all__ = [
     "train_parity_bpe",
     "train_superwords",
     "viterbi",
-    "weave",
     "word_keys",
     "words_of",
 ]

@@ -11,17 +11,6 @@ def gather(data: np.ndarray, start: np.ndarray, end: np.ndarray) -> tuple[np.nda
     return np.concatenate([data[:0], *pieces]), np.cumsum([0, *map(len, pieces)], dtype=np.int64)
 
 
-def weave(columns) -> np.ndarray:
-    """Packs the rows of a table of pieces; see kernels/cpu/rewrite.py."""
-    n_rows = next((len(start) for _, start, _ in columns if len(start) != 1), 1)
-    pieces = [
-        data[start[row % len(start)] : end[row % len(end)]]
-        for row in range(n_rows)
-        for data, start, end in columns
-    ]
-    return np.concatenate([columns[0][0][:0], *pieces])
-
-
 def rewrite_bytes(data, start, end, mode, table, alignment=None):
     """Packs pieces, replaces their bytes (mode & 1), and puts a prefix before (mode & 2); see kernels/cpu/rewrite.py."""
     words = [int(code).to_bytes(4, "little")[:width] for width, code in table.T]

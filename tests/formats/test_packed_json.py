@@ -203,3 +203,25 @@ def test_bytes_that_are_no_utf8_are_refused():
     text = file_of('{"a\xe9": 0}', "[]").replace("é".encode(), b"\xe9")
     with pytest.raises(ValueError, match="can't decode byte 0xe9"):
         Tokenizer.from_buffer(text)
+
+
+@pytest.mark.parametrize("part", [1, 7, 1 << 16])
+def test_rows_are_written_as_by_a_json_encoder(part):
+    rng = random.Random(part)
+    characters = [*CHARACTERS, *map(chr, range(32)), *"letters of words"]
+    for n in [*range(1, 40), 2000]:
+        words = ["".join(rng.choices(characters, k=rng.randrange(25))) for _ in range(n)]
+        encoded = [word.encode() for word in words]
+        data, offsets = np.frombuffer(b"".join(encoded), np.uint8), np.cumsum([0, *map(len, encoded)])
+        order = np.array([rng.randrange(n) for _ in range(n)])
+        numbers = np.array([rng.choice([0, 9, 10, 99_999, 2**32 - 2, 10**18, 2**63 - 1]) for _ in range(n)])
+        table = (data, offsets, order), numbers
+        rows = json_tables.write_rows([b',"', table[0], b'":', table[1]], escaped=True, part=part)
+        items = zip(order.tolist(), numbers.tolist(), strict=True)
+        expected = "".join(f",{json.dumps(words[i], ensure_ascii=False)}:{number}" for i, number in items)
+        assert b"".join(rows).decode() == expected
+        plain = json_tables.write_rows([table[0], b"\n"], part=part)
+        assert b"".join(plain) == b"".join(encoded[i] + b"\n" for i in order.tolist())
+    assert [*json_tables.write_rows([np.empty(0, np.int64), b","])] == []
+    with pytest.raises(ValueError, match="the same number of rows"):
+        next(json_tables.write_rows([np.arange(2), np.arange(3)]))

@@ -101,20 +101,6 @@ def test_gather_and_rewrite_equal_their_plain_versions():
                 assert np.array_equal(expected[2], result[2])
 
 
-def test_rows_are_woven_as_by_the_plain_version():
-    rng = np.random.default_rng(5)
-    for _ in range(200):
-        first, same = (
-            random_pieces(rng),
-            (np.frombuffer(b'": ', np.uint8), np.zeros(1, np.int64), np.array([3])),
-        )
-        n_rows = len(first[1])
-        order = rng.permutation(n_rows)
-        columns = [same, first, (first[0], first[1][order], first[2][order])]
-        rng.shuffle(columns)
-        assert ragged.weave(columns).tobytes() == reference.weave(columns).tobytes()
-
-
 def test_rewriting_aligns_inserted_text_with_its_origin():
     """Metaspace: each space becomes ▁, and a ▁ put before the piece lies where its first character does."""
     table = np.stack([np.ones(257), np.arange(257)]).astype(np.uint32)

@@ -24,7 +24,7 @@ from gputok.fields import (
     switch,
 )
 from gputok.files.atomic import replacing
-from gputok.files.json_text import deeper, escaped, woven
+from gputok.files.json_text import deeper, rows
 from gputok.models import base
 from gputok.models.base import Model, Tokens
 from gputok.models.bpe.merges import PackedMerges
@@ -32,6 +32,8 @@ from gputok.text.pieces import check_lengths
 from gputok.tokens.vocabulary import Vocabulary, pack, packed_tokens
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy.typing as npt
 
     from gputok.files.json_text import Buffer
@@ -51,30 +53,25 @@ class _Merges(NamedTuple):
         pairs = (list(map(names.__getitem__, column)) for column in self.ids[:, :2].T.tolist())
         return list(map(list, zip(*pairs, strict=True)))
 
-    def json(self, newline: str) -> list[Buffer]:
+    def json(self, newline: str) -> Iterator[Buffer]:
         """Returns the JSON text of `plain`, in parts; newline: a line break and the indentation, or ""."""
-        if not len(self.ids):
-            return [b"[]"]
         inner, innermost = deeper(newline), deeper(deeper(newline))
-        left, right = self._tokens(*escaped(self.vocabulary.data, self.vocabulary.offsets))
+        left, right = self._tokens()
         opening, middle, closing = f',{inner}[{innermost}"', f'",{innermost}"', f'"{inner}]'
-        rows = woven([opening.encode(), left, middle.encode(), right, closing.encode()])
-        return [b"[", rows[1:], newline.encode(), b"]"]
+        columns = [opening.encode(), left, middle.encode(), right, closing.encode()]
+        return rows(columns, newline, "[]")
 
-    def lines(self) -> Buffer:
-        """Returns the lines of a merges.txt: the left token, a space, and the right token of each merge."""
-        if not len(self.ids):
-            return b""
-        left, right = self._tokens(self.vocabulary.data, self.vocabulary.offsets)
-        return woven([left, b" ", right, b"\n"])
+    def lines(self) -> Iterator[bytes]:
+        """Returns the lines of a merges.txt, in parts: the left token, a space, and the right token of each merge."""
+        from gputok.kernels.cpu.json_tables import write_rows
 
-    def _tokens(self, text: Bytes, offsets: Positions) -> list[tuple[Bytes, Positions, Positions]]:
-        """Returns the left tokens, and the right tokens, as (text, start, end).
+        left, right = self._tokens()
+        return write_rows([left, b" ", right, b"\n"])
 
-        text, offsets: token i of the vocabulary is text[offsets[i]:offsets[i + 1]].
-        """
-        columns = self.vocabulary.positions(self.ids[:, :2].T.astype(np.int64))
-        return [(text, offsets[column], offsets[column + 1]) for column in columns]
+    def _tokens(self) -> list[tuple[Bytes, Positions, Positions]]:
+        """Returns the left tokens, and the right tokens, as columns of a table."""
+        data, offsets = self.vocabulary.data, self.vocabulary.offsets
+        return [(data, offsets, self.vocabulary.positions(self.ids[:, side])) for side in range(2)]
 
 
 class BPE(Model):
@@ -156,17 +153,22 @@ class BPE(Model):
         self.merges = _with_new_tokens(self.vocabulary, pairs, continuing_subword_prefix)
 
     def set_vocabulary(
-        self, vocabulary: Vocabulary, merges: npt.NDArray[np.integer[Any]], **affixes: str | None
+        self,
+        vocabulary: Vocabulary,
+        merges: npt.NDArray[np.integer[Any]],
+        made: npt.NDArray[np.integer[Any]] | None = None,
+        **affixes: str | None,
     ) -> None:
         """Replaces the tokens and the merges.
 
         Args:
             vocabulary: the tokens.
             merges: int[m, 2], the positions in the vocabulary of the two tokens of each merge, by rising rank.
+            made: int[m], the positions of the tokens that they form; None: they are looked up.
             affixes: `continuing_subword_prefix` and `end_of_word_suffix`, if they change as well.
         """
         prefix = affixes.get("continuing_subword_prefix", self.continuing_subword_prefix)
-        complete = _with_new_tokens(vocabulary, np.asarray(merges, np.int64), prefix)
+        complete = _with_new_tokens(vocabulary, np.asarray(merges, np.int64), prefix, made)
         self._set(vocabulary=vocabulary, merges=complete, **affixes)
 
     def with_first_merges(self, n: int) -> BPE:
@@ -231,7 +233,9 @@ class BPE(Model):
         with replacing(vocab) as temporary:
             temporary.write_bytes(b"".join(self.vocabulary.json("")))
         with replacing(merges) as temporary:
-            temporary.write_bytes(b"#version: 0.2\n" + bytes(_Merges(self.vocabulary, self.merges).lines()))
+            temporary.write_bytes(
+                b"#version: 0.2\n" + b"".join(_Merges(self.vocabulary, self.merges).lines())
+            )
         return [str(vocab), str(merges)]
 
     def get_trainer(self) -> Any:
@@ -479,16 +483,24 @@ def _lines(merges: Sequence[str]) -> PackedMerges:
     return PackedMerges(data, np.stack([offsets[:-1], middle + 1]), np.stack([middle, offsets[1:]]))
 
 
-def _with_new_tokens(vocabulary: Vocabulary, pairs: Positions, prefix: str | None) -> Ids:
+def _with_new_tokens(
+    vocabulary: Vocabulary,
+    pairs: Positions,
+    prefix: str | None,
+    made: npt.NDArray[np.integer[Any]] | None = None,
+) -> Ids:
     """Returns uint32[m, 3]: the ids of the left, the right and the new token of each merge.
 
-    pairs: int64[m, 2], positions in the vocabulary. If a pair occurs twice, its last rank counts.
+    pairs: int64[m, 2], positions in the vocabulary. If a pair occurs twice, its last rank counts. made: int[m], the positions
+    of the new tokens; None: they are looked up.
     """
     from gputok.kernels.cpu import lookup
 
     if not len(pairs):
         return np.empty((0, 3), np.uint32)
-    new = lookup.join_pairs(vocabulary.strings, pairs[:, 0], pairs[:, 1], len((prefix or "").encode()))
+    if made is None:
+        made = lookup.join_pairs(vocabulary.strings, pairs[:, 0], pairs[:, 1], len((prefix or "").encode()))
+    new = np.asarray(made, np.int64)
     if (new < 0).any():
         rank = int(np.argmax(new < 0))
         a, b = (

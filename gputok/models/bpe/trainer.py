@@ -35,18 +35,21 @@ class TrainedBpe(NamedTuple):
             rank counts.
         continuing_subword_prefix: the prefix of tokens that don't begin a word, or None.
         end_of_word_suffix: the suffix of tokens that end a word, or None.
+        made: uint32[m], the ids of the tokens that the merges form; None: `into` looks them up.
     """
 
     vocabulary: Vocabulary
     merges: Ids
     continuing_subword_prefix: str | None = None
     end_of_word_suffix: str | None = None
+    made: Ids | None = None
 
     def into(self, model: Any) -> None:
         """Writes it into a BPE model; the other options of the model stay as they are."""
         model.set_vocabulary(
             self.vocabulary,
             self.merges,
+            self.made,
             continuing_subword_prefix=self.continuing_subword_prefix,
             end_of_word_suffix=self.end_of_word_suffix,
         )
@@ -185,6 +188,7 @@ class BpeTrainer(Trainer):
             np.column_stack([learned.left, learned.right]),
             self.continuing_subword_prefix,
             self.end_of_word_suffix,
+            learned.merged,
         )
 
     def why_not_on_device(self) -> str:

@@ -23,13 +23,15 @@ from gputok.fields import (
 )
 from gputok.fields import number as finite
 from gputok.files.atomic import replacing
-from gputok.files.json_text import deeper, escaped, number, woven
+from gputok.files.json_text import deeper, number, rows
 from gputok.models import base
 from gputok.models.base import Model, Tokens
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.tokens.vocabulary import Vocabulary, pack, packed_tokens, plain_array, switches
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gputok.files.json_text import Buffer
     from gputok.kernels import UnigramTables
     from gputok.types import Bytes, Positions, Scores
@@ -48,17 +50,15 @@ class _Scored(NamedTuple):
         """Returns [token, score] for each token."""
         return list(map(list, zip(self.vocabulary.tokens, self.scores.tolist(), strict=True)))
 
-    def json(self, newline: str) -> list[Buffer]:
+    def json(self, newline: str) -> Iterator[Buffer]:
         """Returns the JSON text of `plain`, in parts; newline: a line break and the indentation, or ""."""
-        if not len(self.scores):
-            return [b"[]"]
         inner, innermost = deeper(newline), deeper(deeper(newline))
-        text, offsets = escaped(self.vocabulary.data, self.vocabulary.offsets)
-        scores, ends = pack(list(map(number, self.scores.tolist())))
+        order = np.arange(len(self.scores))
+        tokens = self.vocabulary.data, self.vocabulary.offsets, order
+        scores = *pack(list(map(number, self.scores.tolist()))), order
         opening, middle, closing = f',{inner}[{innermost}"', f'",{innermost}', f"{inner}]"
-        tokens, scored = (text, offsets[:-1], offsets[1:]), (scores, ends[:-1], ends[1:])
-        rows = woven([opening.encode(), tokens, middle.encode(), scored, closing.encode()])
-        return [b"[", rows[1:], newline.encode(), b"]"]
+        columns = [opening.encode(), tokens, middle.encode(), scores, closing.encode()]
+        return rows(columns, newline, "[]")
 
 
 class Unigram(Model):
