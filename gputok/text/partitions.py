@@ -41,7 +41,7 @@ N_PARTITIONS = 1 << BITS
 _DEEPEST = 54  # no table is spilled if its words were dealt by more than so many bits of their keys
 # Tables get this share of the memory limit; text, buffers and growing tables get the rest
 _TABLES_SHARE = 0.6
-_SLOTS = 1 << 17  # a new table has so many slots; with the words it takes 7 MB
+_SLOTS = 1 << 16  # a new table has so many slots; with the words it takes 3.5 MB
 _RESULTS_SHARE = 0.25  # partitions that wait for their turn get this share of the memory limit
 _WORD_BYTES = 32  # a word of a source takes roughly so many bytes
 _SPILLED_WORDS = 1 << 18  # so many words are dealt at a time, in 20 MB

@@ -50,6 +50,7 @@ from gputok.kernels.threads import run
 _LAST = np.int64(0x7FFFFFFFFFFFFFFF)  # above all positions
 _CHUNK_WORDS = 1 << 10  # words of all tables that are joined together
 _TABLE = np.uint64(40)  # the bit where the number of a table begins, after a slot
+_AHEAD = np.uint64(8)  # words between a prefetch and its use, when tables are joined
 
 
 @kernel(inline=True)
@@ -393,14 +394,24 @@ def _join(columns, n_chunks, first, stop):
     (table << 40 | slot) + 1, which stays in a cache: so the time grows with the number of words, not of pairs of tables.
 
     columns: int64[tables, 12], the address and number of bytes of the arrays of each table, and of its counts. n_chunks: a power
-    of two, at most the smallest capacity. Bounds: slots are masked; a word of a slot is below the number of words of its table.
+    of two, at most the smallest capacity. Bounds: slots are masked; a word of a slot is below the number of words of its table;
+    `found` has room for what `_most_words` says of each table, and `met` for twice the words of the chunk.
     """
     bits = np.uint64(63) - leading_zeros(np.uint64(n_chunks))  # of a hash, which are equal in a chunk
     room, met = U4, scratch(4, np.uint64)
+    n_found, found = U4, scratch(4, np.uint64)
     for chunk in range(first, stop):
-        n = U0
+        need = n = U0
         for t in range(len(columns)):
-            n += _write_counts(columns, t, chunk, n_chunks)
+            table, _ = _table(columns, t)
+            begin, end = _chunk_of(table, chunk, n_chunks)
+            need += _most_words(table, begin, end)
+        if need > n_found:
+            n_found, found = need, scratch(np.int64(need), np.uint64)
+        for t in range(len(columns)):
+            table, counts = _table(columns, t)
+            begin, end = _chunk_of(table, chunk, n_chunks)
+            n = _find_words(table, counts, begin, end, np.uint64(t) << _TABLE, found, n)
         size = U4
         while size < n + n:
             size += size
@@ -408,8 +419,10 @@ def _join(columns, n_chunks, first, stop):
             room, met = size, scratch(np.int64(size), np.uint64)
         for i in range(size):
             met[i] = U0
-        for t in range(len(columns)):
-            _meet(columns, t, chunk, n_chunks, met, size, bits)
+        for i in range(n):
+            if i + _AHEAD < n:
+                _prefetch_word(columns, found[i + _AHEAD])
+            _meet(columns, found[i], met, size, bits)
 
 
 @kernel(inline=True)
@@ -436,68 +449,66 @@ def _chunk_of(table, chunk, n_chunks):
 
 
 @kernel(inline=True)
-def _next_word(table, i, first, stop):
-    """The next slot from i on of a word whose probes begin in first:stop, and what to go on from; 0 if there is none.
-
-    After the last slot comes the first one: there, words stand whose probes begin before the end, and no others are taken
-    again.
-    """
-    while True:
-        slot, again = i & table.mask, i > table.mask
-        i += U4
-        if table.slots[slot + U1] == U0:
-            if i > stop:
-                return slot, U0
-            continue
-        low, high = key_of_slot(table, slot)
-        begin = home(table, low, high)
-        if begin >= first and begin < stop and (begin > slot) == again:
-            return slot, i
+def _most_words(table, first, stop):
+    """At most so many words have probes that begin in first:stop: their slots, and the words that stand right behind these."""
+    slot = stop
+    while table.slots[(slot & table.mask) + U1] != U0:  # a table always has free slots
+        slot += U4
+    return (slot - first) >> U2
 
 
 @kernel(inline=True)
-def _write_counts(columns, t, chunk, n_chunks):
-    """Writes the counts of the words of a chunk, and returns their number."""
-    table, counts = _table(columns, t)
-    first, stop = _chunk_of(table, chunk, n_chunks)
-    n = U0
-    slot, i = _next_word(table, first, first, stop)
-    while i != U0:
+def _find_words(table, counts, first, stop, number, found, n):
+    """Writes which words have probes that begin in first:stop, as number | slot, to found[n:], and writes their counts.
+
+    Returns the end of what is found. After the last slot comes the first one: there, words stand whose probes begin before the
+    end, and no others are taken again. Without a branch: whether a slot is taken can't be foreseen.
+    """
+    begun, i = n, first
+    while i < stop or table.slots[(i & table.mask) + U1] != U0:
+        slot, again = i & table.mask, i > table.mask
+        low, high = key_of_slot(table, slot)
+        begin = home(table, low, high)
+        found[n] = number | slot
+        n += np.uint64((high != U0) & (begin >= first) & (begin < stop) & ((begin > slot) == again))
+        i += U4
+    for k in range(begun, n):
+        slot = found[k] ^ number
         counts[table.slots[slot + U2]] = np.int64(table.slots[slot + U3])
-        n += U1
-        slot, i = _next_word(table, i, first, stop)
     return n
 
 
 @kernel(inline=True)
-def _meet(columns, t, chunk, n_chunks, met, size, bits):
-    """Enters the words of a chunk into `met`, or moves their counts if they are there; size: a power of two, above n words."""
-    table, counts = _table(columns, t)
-    first, stop = _chunk_of(table, chunk, n_chunks)
-    shift = leading_zeros(size) + U1
-    slot, i = _next_word(table, first, first, stop)
-    while i != U0:
-        low, high = key_of_slot(table, slot)
-        at = hash_of_key(low, high) << bits >> shift
-        own = (np.uint64(t) << _TABLE | slot) + U1
-        while met[at] != U0:
-            there = (met[at] - U1) & ((U1 << _TABLE) - U1)
-            other, other_counts = _table(columns, np.int64((met[at] - U1) >> _TABLE))
-            if same_word(table, slot, other, there):
-                word, other_word = table.slots[slot + U2], other.slots[there + U2]
-                if table.position[word] < other.position[other_word]:
-                    counts[word] += other_counts[other_word]
-                    other_counts[other_word] = 0
-                    met[at] = own
-                else:
-                    other_counts[other_word] += counts[word]
-                    counts[word] = 0
-                own = U0
-                break
-            at = (at + U1) & (size - U1)
-        if own != U0:
-            met[at] = own
-        slot, i = _next_word(table, i, first, stop)
+def _prefetch_word(columns, own):
+    """Asks for what `_meet` needs of a word besides its slot."""
+    table, counts = _table(columns, np.int64(own >> _TABLE))
+    word = table.slots[(own & ((U1 << _TABLE) - U1)) + U2]
+    prefetch(table.position, word)
+    prefetch(counts, word)
+
+
+@kernel(inline=True)
+def _meet(columns, own, met, size, bits):
+    """Enters a word, table << 40 | slot, into `met`, or moves its count if it is there; size: a power of two, above n words."""
+    table, counts = _table(columns, np.int64(own >> _TABLE))
+    slot = own & ((U1 << _TABLE) - U1)
+    low, high = key_of_slot(table, slot)
+    at = hash_of_key(low, high) << bits >> (leading_zeros(size) + U1)
+    while met[at] != U0:
+        there = (met[at] - U1) & ((U1 << _TABLE) - U1)
+        other, other_counts = _table(columns, np.int64((met[at] - U1) >> _TABLE))
+        if same_word(table, slot, other, there):
+            word, other_word = table.slots[slot + U2], other.slots[there + U2]
+            if table.position[word] < other.position[other_word]:
+                counts[word] += other_counts[other_word]
+                other_counts[other_word] = 0
+                met[at] = own + U1
+            else:
+                other_counts[other_word] += counts[word]
+                counts[word] = 0
+            return
+        at = (at + U1) & (size - U1)
+    met[at] = own + U1
 
 
 @kernel(inline=True)

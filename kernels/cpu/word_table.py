@@ -37,7 +37,7 @@ from gputok.kernels.cpu.primitives.memory import (
 )
 from gputok.kernels.signatures import I64s, U8s, U64x2, u64
 
-_MANY_SLOTS = 1 << 17  # two huge pages, for which NumPy asks
+_HUGE_PAGE = 1 << 18  # numbers; NumPy asks for huge pages if an array has two of them
 N_KEYS = 256  # words that are looked up together
 N_MASKS = 34  # of `put_masks`
 N_KEY_MASKS = 68  # of `put_key_masks`
@@ -75,10 +75,12 @@ class WordTable(NamedTuple):
 
 def _free_slots(capacity: int) -> np.ndarray:
     """Slots of zeros, aligned so that no slot crosses a cache line, and many slots are in huge pages only."""
-    align = 64 if capacity < _MANY_SLOTS else 1 << 21
-    memory = np.zeros(4 * capacity + align // 8, np.uint64)
-    skip = -memory.ctypes.data % align // 8
-    return memory[skip : skip + 4 * capacity].reshape(capacity, 4)
+    n, align = 4 * capacity, 8
+    if n >= _HUGE_PAGE:
+        align = _HUGE_PAGE  # memory beyond the slots is never touched
+    memory = np.zeros(n + align, np.uint64)
+    skip = -memory.ctypes.data % (8 * align) // 8
+    return memory[skip : skip + n].reshape(capacity, 4)
 
 
 def room(capacity: int) -> int:

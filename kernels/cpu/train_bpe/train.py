@@ -93,6 +93,7 @@ from gputok.kernels.cpu.train_bpe.veto import N_VETO, find_traits, veto_limits
 from gputok.kernels.threads import PLACES_PER_THREAD, run, yield_core
 
 _APART = 16  # numbers, after which others are in another cache line, wherever the first one is
+_SPARSE = ("pool", "records", "heap")  # of these arrays, mostly the beginning is used
 _FEW_PLACES = 1 << 16  # of words that are merged before another thread has started
 Words = tuple[np.ndarray, ...]
 
@@ -229,19 +230,17 @@ def _arrays(*specs: dict[str, tuple[int, Any]]) -> list[dict[str, np.ndarray]]:
 
     NumPy asks the operating system for huge pages if a block has 4 MiB or more. The page faults of small pages took a
     sixth of the time of a corpus whose merges take 30 ms. And a block of 32 MiB or more is always new memory, of which only
-    what is touched is cleared.
+    what is touched is cleared: arrays of which mostly the beginning is used come last, where they share few pages with others.
     """
-    sizes = [n * np.dtype(dtype).itemsize for each in specs for n, dtype in each.values()]
-    starts = iter(np.cumsum([0, *(size + -size % 64 for size in sizes)]).tolist())
-    block = np.zeros(sum(size + -size % 64 for size in sizes), np.uint8)
-    return [
-        {name: _piece(block, next(starts), n, np.dtype(dtype)) for name, (n, dtype) in each.items()}
-        for each in specs
-    ]
-
-
-def _piece(block: np.ndarray, start: int, n: int, dtype: np.dtype) -> np.ndarray:
-    return block[start : start + n * dtype.itemsize].view(dtype)
+    keys = [(i, name) for i, each in enumerate(specs) for name in each]
+    keys.sort(key=lambda key: key[1] in _SPARSE)
+    sizes = [specs[i][name][0] * np.dtype(specs[i][name][1]).itemsize for i, name in keys]
+    starts = np.cumsum([0, *(size + -size % 64 for size in sizes)]).tolist()
+    block = np.zeros(starts[-1], np.uint8)
+    arrays: list[dict[str, np.ndarray]] = [{} for _ in specs]
+    for (i, name), start, size in zip(keys, starts[:-1], sizes, strict=True):
+        arrays[i][name] = block[start : start + size].view(specs[i][name][1])
+    return arrays
 
 
 class _Training:
