@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import glob
 import os
 import pathlib
 import re
@@ -20,6 +19,7 @@ except ImportError:  # Windows
     fcntl = None
 
 _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.part", re.DOTALL)
+_N_RANDOM = len("01234567.part")
 _WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 """Errors that only writing has, and that often name no file."""
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(
@@ -87,8 +87,7 @@ def replacing(path: str | os.PathLike[str], *, follow: bool = True) -> Iterator[
         with naming(path):
             yield target
         return
-    for left in target.parent.glob(f".{glob.escape(target.name)}.{'[0-9a-f]' * 8}.part"):
-        _remove_unless_locked(left)
+    _remove_left(target)
     temporary, locked = _create_locked(path, target)
     try:
         with naming(path, temporary):
@@ -203,6 +202,17 @@ def locked(path: pathlib.Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _remove_left(target: pathlib.Path) -> None:
+    """Removes the temporary files of a target that dead processes have left."""
+    begin = f".{target.name}."
+    names: list[str] = []
+    with contextlib.suppress(OSError):  # a folder in which one may write, and not read
+        names = os.listdir(target.parent)
+    for name in names:  # `glob` would compile a pattern for each new name
+        if name.startswith(begin) and len(name) == len(begin) + _N_RANDOM and _TEMPORARY.fullmatch(name):
+            _remove_unless_locked(target.parent / name)
 
 
 def _remove_unless_locked(path: pathlib.Path) -> None:
