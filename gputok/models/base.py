@@ -141,7 +141,7 @@ class Model(Component):
         return tokens.ids, tokens.rows
 
     @derived
-    def encoders(self) -> dict[Any, list[Any]]:
+    def encoders(self) -> dict[Any, Any]:
         """Encoders of threads that `gputok.pipeline.encode_corpus` caches; `pop` and `append` of a list are atomic."""
         return {}
 

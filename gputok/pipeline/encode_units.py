@@ -138,6 +138,29 @@ class Stepped:
         """Returns None: nothing tells where to cut."""
 
 
+class Encoders:
+    """The encoders of a model, one for each thread, which later calls use again.
+
+    Args:
+        dtype: the type of the ids.
+    """
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        from gputok.kernels.cpu.encode_text import Learning
+
+        self._dtype, self._learning = dtype, Learning()
+        self.idle: list[Any] = []  # pop and append of a list are atomic
+
+    def take(self) -> Any:
+        """Returns an encoder that no thread uses."""
+        from gputok.kernels.cpu.encode_text import Encoder
+
+        try:
+            return self.idle.pop()
+        except IndexError:
+            return Encoder(self._dtype, most_lines(), learning=self._learning)
+
+
 class Walked:
     """Encodes by one walk over the text, in any number of threads; only units that a thread's cache lacks are encoded.
 
@@ -153,8 +176,7 @@ class Walked:
         self._pipeline, self._automaton, self._dtype = pipeline, automaton, dtype
         self.walks, self._steps, way = Walks(automaton), Stepped(pipeline), pipeline.way
         self.unit, model = way.unit, pipeline.model
-        # Caches of threads that are done, which later calls use again; pop and append of a list are atomic
-        self._encoders: list[Any] = []
+        self._encoders = Encoders(dtype)
         self._encode_new: EncodeNew = self._encode_parts
         if self.unit is Unit.WORD:
             self._encode_new = partial(model.encode_words, byte_level=way.byte_level)
@@ -197,15 +219,12 @@ class Walked:
         """Returns the ids, and the rows of the pieces in them."""
         from gputok.kernels.cpu.encode_text import rounds
 
-        try:
-            encoder = self._encoders.pop()
-        except IndexError:
-            encoder = rounds.Encoder(self._dtype, most_lines())
+        encoder = self._encoders.take()
         offsets = offsets_of(pieces)
         walk = self.walks.of(int(offsets[-1] - offsets[0]))
         result = rounds.encode_text(pieces.data, offsets, pieces.token, walk, self._encode_new, encoder)
         # Not after an exception, which may leave units without ids in the cache
-        self._encoders.append(encoder)
+        self._encoders.idle.append(encoder)
         return result
 
     def _encode_parts(self, data: Array, start: Array, end: Array) -> tuple[Array, Array]:

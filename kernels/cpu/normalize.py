@@ -18,14 +18,27 @@ from typing import Any
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import longer, pointer
-from gputok.kernels.cpu.primitives.constants import NO_ASCII, U0
-from gputok.kernels.cpu.primitives.memory import copy, is_given, load_u64, owned, scratch, store_u64, view
-from gputok.kernels.cpu.primitives.utf8 import character, put, skip
+from gputok.kernels.cpu.primitives.constants import NO_ASCII, U0, U1
+from gputok.kernels.cpu.primitives.memory import (
+    copy,
+    is_given,
+    leads_in,
+    load_u64,
+    owned,
+    scratch,
+    store_u64,
+    trailing_zeros,
+    view,
+)
+from gputok.kernels.cpu.primitives.utf8 import character, character_before, put, skip
 from gputok.kernels.signatures import boolean, i64
 
 LOOK_UP = 255  # an entry of the ASCII table of a character map: look at the rule
 VANISHES, SPACED = 1, 2  # rules of a character map; 0: stays; others are replacements
 GAP = -2  # of `pass_inert`: it stopped at a gap between pieces
+MUCH_TEXT = (
+    1 << 16
+)  # bytes of text for which it pays to look for bytes with which only inert characters begin
 ROOM = 64  # bytes; no single character becomes more
 HANGUL, N_HANGUL = 0xAC00, 11172  # arithmetic of Hangul syllables: The Unicode Standard, section 3.12
 LEADING, VOWEL, TRAILING = 0x1100, 0x1161, 0x11A7
@@ -128,10 +141,14 @@ def _is_inert(data, pieces, page, member, n_inert):
     ascii_inert = True
     for c in range(128):
         ascii_inert &= kind_of(page, member, c) < n_inert
+    leads = find_leads(end[n_pieces - 1] - start[0] if n_pieces else 0, page, member, n_inert)
     for piece in range(n_pieces):
-        stop = end[piece]
+        i, stop = start[piece], end[piece]
         if not (is_given(frozen) and frozen[piece]):
-            i, _ = inert_run(data, start[piece], stop, page, member, n_inert, ascii_inert)
+            if ascii_inert:
+                i, _ = long_inert_run(data, i, stop, page, member, n_inert, leads)
+            else:
+                i, _ = inert_run(data, i, stop, page, member, n_inert, False)
             if i < stop:
                 return False
     return True
@@ -154,6 +171,61 @@ def inert_run(data, i, stop, page, member, n_inert, ascii_inert):
         last = i
         i += size
     return i, last
+
+
+@kernel(inline=True)
+def long_inert_run(data, i, stop, page, member, n_inert, leads):
+    """`inert_run` where ASCII is inert: of 64 bytes, it looks only at the characters that begin with one of `leads`."""
+    begin = i
+    while stop - i >= 64:
+        doubtful = leads_in(data, np.uint64(i), leads)
+        while doubtful != U0:
+            at = i + np.int64(trailing_zeros(doubtful))
+            doubtful &= doubtful - U1
+            c, _ = character(data, at)
+            if kind_of(page, member, c) >= n_inert:
+                return at, np.int64(character_before(data, np.uint64(at))) if at > begin else -1
+        i += 64
+    while i < stop and data[i] & 0xC0 == 0x80:  # of a character that began in the 64 bytes before
+        i += 1
+    middle = i
+    i, last = inert_run(data, i, stop, page, member, n_inert, True)
+    if last < 0 and middle > begin:
+        last = np.int64(character_before(data, np.uint64(middle)))
+    return i, last
+
+
+@kernel(inline=True)
+def find_leads(n_bytes, page, member, n_inert):
+    """The bytes with which a character may begin that isn't inert, as `leads_in` takes them, uint8[16].
+
+    For a short text it would take longer to find out than to look at all characters.
+    """
+    leads = scratch(16, np.uint8)
+    for k in range(16):
+        leads[k] = 15
+    if n_bytes < MUCH_TEXT:
+        return leads
+    for lead in range(0xC2, 0xF0):
+        first, n = ((lead & 0x1F) << 6, 64) if lead < 0xE0 else ((lead & 0x0F) << 12, 4096)
+        if _all_inert(max(first, 0x80), first + n, page, member, n_inert):
+            leads[lead & 15] &= ~np.uint8(1 << (lead >> 4) - 12)
+    return leads
+
+
+@kernel(inline=True)
+def _all_inert(c, end, page, member, n_inert):
+    """Whether all characters from c up to `end` are inert; many of the pages of 128 of them have the same row in the table."""
+    row = -1
+    while c < end:
+        if c & 127 == 0 and end - c >= 128 and np.int64(page[c >> 7]) == row:
+            c += 128
+            continue
+        if kind_of(page, member, c) >= n_inert:
+            return False
+        row = np.int64(page[c >> 7])
+        c += 1
+    return True
 
 
 def map_characters(
@@ -263,6 +335,7 @@ def normalize_pieces(data, pieces, tables, pairs, n_bytes, aligned):
     parts, parts_rank, n_inert = view(tables[4], np.uint32), view(tables[5], np.uint8), tables[6]
     tables = page, member, ranks_of, part_offsets, parts, parts_rank, n_inert
     pairs = view(pairs[0], np.uint64), view(pairs[1], np.uint32), pairs[2]
+    leads = find_leads(n_bytes, page, member, n_inert)
     offsets = np.zeros(n_pieces + 1, np.int64)
     new, source = room(n_bytes, aligned)
     # The run in work: code points, their ranks, and how many characters each of them adds: 1 for a part of a
@@ -274,7 +347,9 @@ def normalize_pieces(data, pieces, tables, pairs, n_bytes, aligned):
     piece, n, i = 0, 0, start[0] if n_pieces else np.int64(0)
     kept = i
     while True:
-        piece, i, last = pass_inert(data, start, end, frozen, n_pieces, piece, i, tables, offsets, n - kept)
+        piece, i, last = pass_inert(
+            data, start, end, frozen, n_pieces, piece, i, tables, leads, offsets, n - kept
+        )
         if last >= 0:  # the next character may change the last inert character, but nothing before it
             i = last
         new, source = more(new, source, n, i - kept, aligned)
@@ -323,7 +398,7 @@ def normalize_pieces(data, pieces, tables, pairs, n_bytes, aligned):
 
 
 @kernel(inline=True)
-def pass_inert(data, start, end, frozen, n_pieces, piece, i, tables, offsets, moved):
+def pass_inert(data, start, end, frozen, n_pieces, piece, i, tables, leads, offsets, moved):
     """Passes text from byte i of a piece on, up to a character that isn't inert, or up to a gap between two pieces.
 
     Stores where the pieces that it passes end in the new text, which is `moved` bytes after their end in the old text.
@@ -335,7 +410,7 @@ def pass_inert(data, start, end, frozen, n_pieces, piece, i, tables, offsets, mo
     while piece < n_pieces:
         stop = end[piece]
         if not (is_given(frozen) and frozen[piece]):
-            i, last = inert_run(data, i, stop, page, member, n_inert, True)
+            i, last = long_inert_run(data, i, stop, page, member, n_inert, leads)
             if i < stop:
                 return piece, i, last
         i = stop

@@ -398,6 +398,79 @@ def test_the_model_gets_each_word_once(byte_level):
     assert len(asked) == len(words)
 
 
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
+def test_caches_learn_from_each_other(byte_level, dtype):
+    """A word that one has learned, the others need not: short and long ones, with few ids and with many."""
+    rng = random.Random(21)
+    words = sorted(
+        {"".join(rng.choices("abcdefxyz", k=rng.choice([2, 5, 14, 15, 16, 17, 60]))) for _ in range(600)}
+    )
+    tables, learning, asked = walk.prepare(compile_pattern(r"\s?\S+|\s")), encode.Learning(), []
+
+    def encode_words(data, start, end):
+        asked.extend(data[a:b].tobytes().decode() for a, b in zip(start, end, strict=True))
+        return byte_level.model.encode_words(data, start, end, byte_level=True)
+
+    def encoded(encoder, texts):
+        asked.clear()
+        ids, rows = encode.encode_text(*TextBatch.from_strings(texts), None, tables, encode_words, encoder)
+        assert (ids.tolist(), np.diff(rows).tolist()) == expected(byte_level, texts)
+        return len(asked)
+
+    one, two, three = (encode.Encoder(dtype, learning=learning) for _ in range(3))
+    half = len(words) // 2
+    words = words[: 2 * half]
+    assert encoded(one, words[:half]) == half
+    assert encoded(two, words[half:]) == half
+    assert encoded(two, words) == 0  # as many as it has learned itself
+    assert encoded(one, words) == 0
+    assert encoded(three, words[:10]) == 10  # it had learned none, so it took none
+    assert encoded(three, words) == len(words) - 20
+
+
+def test_words_of_others_push_none_out(byte_level):
+    """A small cache takes words of others as long as it has room, in its lines and in its ring."""
+    rng = random.Random(22)
+    words = sorted(
+        {"".join(rng.choices("abcdefxyz", k=rng.choice([3, 5, 20, 40, 1100]))) for _ in range(900)}
+    )
+    tables, learning, asked = walk.prepare(compile_pattern(r"\s?\S+|\s")), encode.Learning(), []
+
+    def encode_words(data, start, end):
+        asked.extend(data[a:b].tobytes().decode() for a, b in zip(start, end, strict=True))
+        return byte_level.model.encode_words(data, start, end, byte_level=True)
+
+    small = {"most_lines": 64, "n_lines": 64, "ring_bytes": 1 << 12}
+    one, two = (encode.Encoder(np.uint32, learning=learning, **small) for _ in range(2))
+    own = [word for word in words if len(word) < 16][:40]
+    for _ in range(5):
+        for encoder, texts in (
+            (one, own),
+            (two, rng.choices(words, k=300)),
+            (two, rng.choices(words, k=300)),
+        ):
+            asked.clear()
+            ids, rows = encode.encode_text(
+                *TextBatch.from_strings(texts), None, tables, encode_words, encoder
+            )
+            assert (ids.tolist(), np.diff(rows).tolist()) == expected(byte_level, texts)
+        used = int((one.cache.slots[:, 1] != 0).sum())
+        assert used > len(own) and one.cache.head[0] <= 1 << 12
+        assert not one.cache.head[1]  # none was pushed out
+
+
+def test_threads_learn_from_each_other(byte_level):
+    """Ids are the same for any number of threads, in each of several passes."""
+    rng = random.Random(23)
+    words = ["".join(rng.choices("abcdefxyz", k=rng.choice([3, 9, 17, 40]))) for _ in range(5000)]
+    texts = [" ".join(rng.choices(words, k=100)) for _ in range(1500)]
+    wanted = expected(byte_level, texts)
+    tokenizer = gputok.Tokenizer.from_str(byte_level.to_str())
+    for threads in (1, 4, 2, 8):
+        batches = [*tokenizer.encode_corpus(iter(texts), threads=threads)]
+        assert [id for batch in batches for id in batch.ids.tolist()] == wanted[0]
+
+
 def test_a_model_that_changes_forgets_its_words(byte_level):
     tokenizer = gputok.Tokenizer.from_str(byte_level.to_str())
     texts = random_texts(10, 50)

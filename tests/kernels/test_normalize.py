@@ -102,6 +102,37 @@ def test_is_inert():
     assert len(set(answers)) == 2
 
 
+@pytest.mark.parametrize("name", ["nfc", "nfd", "nfkc", "nfkd"])
+def test_long_texts_of_all_scripts(name):
+    """Of long text only characters are looked at that begin with certain bytes: those that change are found wherever they are."""
+    rng = np.random.default_rng(11)
+    form, pairs = unicode_maps.normalization_form(name), None
+    if name.endswith("c"):
+        pairs = unicode_maps.compositions()
+    points = [c for c in range(1, 0x30000) if not 0xD800 <= c < 0xE000]
+    kinds = np.array([form[1].ravel()[int(form[0][c >> 7]) << 7 | c & 127] for c in points])
+    inert = [chr(c) for c, kind in zip(points, kinds, strict=True) if kind < form[2]]
+    others = [chr(c) for c, kind in zip(points, kinds, strict=True) if kind >= form[2]]
+    plain = "".join(rng.permutation(np.array(inert))[:30_000]) + "the end " * 9
+    assert len(plain.encode()) > normalize.MUCH_TEXT
+
+    def inert_text(text):
+        data, offsets = TextBatch.from_strings([text])
+        return normalize.is_inert(data, offsets[:1], offsets[1:], None, *form[:3])
+
+    assert inert_text(plain)
+    for c in [*rng.choice(others, 300), *others[:: len(others) // 100]]:
+        at = int(rng.integers(len(plain) + 1))
+        assert not inert_text(plain[:at] + c + plain[at:])
+    changed = list(plain)
+    for at in rng.integers(0, len(plain), 200):
+        changed[at] += rng.choice(others)
+    data, offsets = TextBatch.from_strings(["".join(changed[:9000]), "".join(changed[9000:])])
+    text = data, offsets[:-1], offsets[1:], None
+    ours = normalize.normalize_form(*text, form, pairs, True)
+    same_text(data, ours, reference.normalize_form(*text, form, pairs, True))
+
+
 @pytest.mark.parametrize("literal", ["a", "\u0301", "aa", "é "])
 def test_find_and_splice(literal):
     text, literal = pieces(5), np.frombuffer(literal.encode(), np.uint8)

@@ -33,6 +33,7 @@ from gputok.kernels.cpu.encode_text.cache import (
     new_cache,
     run_of,
 )
+from gputok.kernels.cpu.encode_text.learned import Learning, Member
 from gputok.kernels.cpu.encode_text.marks import CUT, MARK, mark_words
 from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import ALL, U0, U1, U2, U4, U8, U16, U24, U32, U64
@@ -94,6 +95,7 @@ class Encoder:
         n_ids: how many ids of known words the memory of a round holds; it grows if one block of text has more.
         n_events: likewise, how many new words and ends of pieces.
         marked: for `encode_marked`.
+        learning: of other encoders for the same model, with which it shares what it learns; None: of no others.
         sizes: arguments of `new_cache`.
     """
 
@@ -104,9 +106,11 @@ class Encoder:
         n_ids: int = 1 << 19,
         n_events: int = 1 << 16,
         marked: bool = False,
+        learning: Learning | None = None,
         **sizes: int,
     ) -> None:
         width = np.dtype(dtype).itemsize
+        self.member = Member(Learning() if learning is None else learning)
         self.cache, self.most_lines = new_cache(width, **sizes), most_lines
         self.work = _new_round(width * n_ids, n_events, n_ids + 32 if marked else 0)
 
@@ -170,6 +174,7 @@ def _encoded(
     encoder: Encoder,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     encoder.grow()
+    encoder.member.take(encoder.cache)
     cache, work, marked = encoder.cache, encoder.work, len(how) > 1
     look_up, put_together = (_look_up_marked, _put_marked) if marked else (_look_up, _put_together)
     start, stop = int(offsets[0]), int(offsets[-1])
@@ -190,6 +195,7 @@ def _encoded(
             begin, end = work.begin[:n_new], work.end[:n_new]
             ids, rows = model(data, begin, end)
             keep(cache, work.lines[:n_new], begin, end, ids, rows)
+            encoder.member.give(data, begin, end, ids, rows)
         sizes = n_bytes, n_events, n_ids
         put = put_together(work, sizes, ids, rows, token, ends, cache.width)
         if marked:

@@ -24,6 +24,7 @@ if choose().calls is None:
             ticks,
         )
         from gputok.kernels.cpu.primitives.shuffles import (
+            leads_in,
             put_classes,
             put_positions,
             wide_window_masks,
@@ -81,7 +82,7 @@ else:
     address_of = as_views = no_pointer = pointer_to_all = record_at = None
     is_given = of_four = folded_product = four_differ = put_key = None
     atomic_add = atomic_claim = atomic_load = atomic_or = atomic_store = pause = ticks = None
-    leading_zeros = least_of = lend_views = likely = load_u16 = load_u32 = load_u64 = owned = None
+    leading_zeros = leads_in = least_of = lend_views = likely = load_u16 = load_u32 = load_u64 = owned = None
     prefetch = put_classes = put_positions = scratch = store_u32 = store_u64 = tail = trailing_zeros = (
         view
     ) = None

@@ -125,6 +125,28 @@ def put_classes(typingctx, text, index, classes, at, tables):
     return types.uint64(text, types.uint64, classes, types.uint64, tables), codegen
 
 
+@intrinsic
+def leads_in(typingctx, text, index, rows):
+    """Finds first bytes of characters among the 64 bytes of `text` from `index` on: a bit for each that a table has.
+
+    rows: uint8[16]; bit i of rows[k] tells whether the byte (12 + i) << 4 | k is meant. All views are of uint8.
+    """
+    must_be_bytes(text)
+    must_be_bytes(rows)
+
+    def codegen(context, builder, signature, args):
+        text, rows = (struct_of(context, builder, signature.args[i], args[i]) for i in (0, 2))
+        for view, first, count in ((text, args[1], 64), (rows, I64(0), 16)):
+            check_bounds(context, builder, view, first, I64(count))
+        loaded = _load(builder, text, args[1], _64)
+        columns = ir.Constant(_16, [0] * 12 + [1, 2, 4, 8])
+        of_row = _shuffled(builder, _load(builder, rows, I64(0), _16), builder.and_(loaded, _splat(15)))
+        of_column = _shuffled(builder, columns, builder.lshr(loaded, _splat(4)))
+        return _bits(builder, builder.icmp_unsigned("!=", builder.and_(of_row, of_column), _splat(0)))
+
+    return types.uint64(text, types.uint64, rows), codegen
+
+
 def _window_masks(n_bytes, n_sets):
     """`window_masks` for windows of so many bytes, and the first two or all three sets of eight terms."""
 
