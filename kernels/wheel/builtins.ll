@@ -8,6 +8,7 @@
 @gputok_integers = global [4 x i64] zeroinitializer
 
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+declare void @llvm.prefetch.p0(ptr, i32, i32, i32)
 
 define internal ptr @python(i64 %number) {
   %where = getelementptr [22 x ptr], ptr @gputok_python, i64 0, i64 %number
@@ -55,6 +56,20 @@ test:
   %more = icmp slt i64 %i, %n
   br i1 %more, label %read, label %done
 read:
+  %later = add i64 %i, 16
+  %has_later = icmp slt i64 %later, %n
+  %soon = select i1 %has_later, i64 %later, i64 %i
+  %soon_at = getelementptr i32, ptr %ids, i64 %soon
+  %soon_narrow = load i32, ptr %soon_at, align 1
+  %soon_id = zext i32 %soon_narrow to i64
+  %soon_in_table = icmp ult i64 %soon_id, %known
+  br i1 %soon_in_table, label %ask, label %now
+ask:
+  %soon_slot = getelementptr ptr, ptr %table, i64 %soon_id
+  %soon_object = load ptr, ptr %soon_slot
+  call void @llvm.prefetch.p0(ptr %soon_object, i32 1, i32 3, i32 1)
+  br label %now
+now:
   %at = getelementptr i32, ptr %ids, i64 %i
   %narrow = load i32, ptr %at, align 1
   %id = zext i32 %narrow to i64
