@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 _AHEAD_BATCHES = 32
 _MOST_AHEAD_BYTES = 64 << 20
 _REMOTE_READERS = 8  # threads at least, if a file is remote: these threads mostly wait
+# Tasks for so many threads are small: text of a megabyte stays in a core's own cache.
+_FEW_THREADS = 8
+# More threads read larger tasks if each has so many: what Python does for a task takes one thread at a time.
+_TASKS = 16
 
 
 @dataclass(frozen=True)
@@ -174,16 +178,13 @@ class Source:
         """
         return self._read(threads, batch_bytes, memory)
 
-    def read_apart(
-        self, threads: int | None = None, batch_bytes: int | None = None
-    ) -> Iterator[TextBatch] | Iterator[Task]:
+    def read_apart(self, threads: int | None = None) -> Iterator[TextBatch] | Iterator[Task]:
         """Reads like `read`, but leaves reading to the caller's threads if the corpus is large files of plain text.
 
         A thread that reads a range and then works on it finds the text in its own cache, and in the memory of the range before.
 
         Args:
             threads: as for `read`.
-            batch_bytes: about how many bytes a task reads, at least `sizes.small`; None: `sizes.batch`.
 
         Returns:
             An iterator of batches, in order; or of tasks, in order, each of which any thread may read, and gives at most one batch.
@@ -192,11 +193,17 @@ class Source:
         if n_threads > 1 and self.is_files and self.column is None:
             from gputok.corpus import files
 
-            options = self._options(n_threads, batch_bytes or self.sizes.batch, None, 0)
+            options = self._options(n_threads, self._task_bytes(n_threads), None, 0)
             if files.are_plain_text(self.content, options):
                 self._check(options.batch_bytes)
                 return files.tasks(self.content, options)
         return self.read(threads)
+
+    def _task_bytes(self, n_threads: int) -> int:
+        """Returns about how many bytes a thread reads, and works on, at a time."""
+        small, large = self.sizes.small, self.sizes.batch
+        is_long = n_threads > _FEW_THREADS and (self.total_bytes or 0) >= _TASKS * n_threads * large
+        return large if is_long else small
 
     def _check(self, batch_bytes: int) -> None:
         if self.errors not in ("strict", "replace"):

@@ -6,7 +6,6 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gputok.kernels.threads import thread_count
 from gputok.pipeline.count_units import SLICES, Slices
 from gputok.pipeline.count_words import NOT_BY_DEVICES, count_words
 from gputok.pipeline.way import walk_of
@@ -23,11 +22,6 @@ if TYPE_CHECKING:
     from gputok.pipeline.run import Run
     from gputok.text.pieces import TextBatch
     from gputok.text.word_counts import WordCounts
-
-_FEW_THREADS = 8
-"""Tasks for so many threads are small: text of a megabyte stays in a core's own cache."""
-_TASKS = 16
-"""More threads read larger tasks if each has so many: what Python does for a task takes one thread at a time."""
 
 
 def count_corpus(
@@ -62,7 +56,7 @@ def count_corpus(
         if by_devices:
             texts = source.read_raw(devices[0].host_memory, run.threads)
         elif run.memory is None:
-            texts = source.read_apart(run.threads, _task_bytes(source, thread_count(run.threads)))
+            texts = source.read_apart(run.threads)
         else:
             texts = source.read(run.threads)
         return count_words(
@@ -79,13 +73,6 @@ def count_corpus(
             memory=run.memory,
             slices=slices,
         )
-
-
-def _task_bytes(source: Source, n_threads: int) -> int:
-    """Returns how many bytes of plain text a thread reads and counts at a time."""
-    small, large = source.sizes.small, source.sizes.batch
-    is_long = n_threads > _FEW_THREADS and (source.total_bytes or 0) >= _TASKS * n_threads * large
-    return large if is_long else small
 
 
 def _by_steps(
