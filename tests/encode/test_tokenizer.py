@@ -607,8 +607,8 @@ def test_a_save_that_fails_leaves_the_file(tmp_path, monkeypatch):
     before = path.read_text()
     tokenizer.add_tokens(["new"])
     monkeypatch.setattr(
-        "gputok.tokens.vocabulary.digits",
-        lambda ids: (_ for _ in ()).throw(OSError("No space left on device")),
+        "gputok.tokens.vocabulary.rows",
+        lambda *given: (_ for _ in ()).throw(OSError("No space left on device")),
     )
     with pytest.raises(OSError, match="No space"):
         tokenizer.save(str(path))
