@@ -1,11 +1,13 @@
 """Times how a tokenizer encodes prompts, batches and its first text, in a process of its own: also for peers in other environments.
 
 Run as a program, this file times one package in the Python that runs it, and needs nothing else: `tokenizers` 1.0 and 0.x have
-one name, so only one of them can be in an environment. `doors` runs it for gputok and for each peer.
+one name, so only one of them can be in an environment. `doors` runs it for gputok and for each peer. gigatoken is a peer if it is
+installed; it has no embedding batches, and can't load every tokenizer.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import pathlib
@@ -24,6 +26,7 @@ _BATCHES = 32, 256
 _WORDS = 20, 400
 _MAX_LENGTH = 256  # texts have at most so many tokens in batches for embeddings
 _KINDS = "gputok", "gputok as tokenizers", "tokenizers"
+_CANNOT_LOAD = 3  # the exit status of a process whose peer can't load the tokenizer
 
 
 class Door(NamedTuple):
@@ -43,7 +46,7 @@ class Door(NamedTuple):
 
 
 def doors(tokenizers: Sequence[str], text: str, peers: Sequence[str] = ()) -> list[Door]:
-    """Times gputok, gputok under the name of tokenizers, tokenizers, and tokenizers of other environments.
+    """Times gputok, gputok under the name of tokenizers, tokenizers, gigatoken, and tokenizers of other environments.
 
     Args:
         tokenizers: paths of tokenizer.json files.
@@ -59,11 +62,14 @@ def doors(tokenizers: Sequence[str], text: str, peers: Sequence[str] = ()) -> li
     found: list[Door] = []
     for path in tokenizers:
         ids: dict[str, str] = {}
+        kinds = [*_KINDS, *(["gigatoken"] if importlib.util.find_spec("gigatoken") else [])]
         for python, kind in [
-            *((sys.executable, kind) for kind in _KINDS),
+            *((sys.executable, kind) for kind in kinds),
             *((one, "tokenizers") for one in peers),
         ]:
-            name, checked, figures = _process(python, kind, path, text)
+            if (timed := _process(python, kind, path, text)) is None:
+                continue
+            name, checked, figures = timed
             ids[name] = checked
             found += [Door(pathlib.Path(path).stem, row, name, value) for row, value in figures.items()]
         if len(set(ids.values())) > 1:
@@ -71,13 +77,16 @@ def doors(tokenizers: Sequence[str], text: str, peers: Sequence[str] = ()) -> li
     return found
 
 
-def _process(python: str, kind: str, path: str, text: str) -> tuple[str, str, dict[str, float]]:
+def _process(python: str, kind: str, path: str, text: str) -> tuple[str, str, dict[str, float]] | None:
+    """Returns the name of a package, a hash of ids and the figures; None: the package can't load the tokenizer."""
     command = [python, __file__, kind, path, text]
     try:
         safe = os.environ | {"PYTHONSAFEPATH": "1"}  # else the modules beside this file come first
         ended = subprocess.run(command, capture_output=True, text=True, check=False, env=safe)
     except OSError as error:
         raise ValueError(f"--peer {python} can't be run: {error.strerror}") from None
+    if ended.returncode == _CANNOT_LOAD:
+        return None
     if ended.returncode:
         last = ended.stderr.strip().splitlines()[-1:] or ["no message"]
         raise ValueError(f"{python}: {kind} failed with {path}: {last[0]}")
@@ -144,26 +153,48 @@ def _main(kind: str, path: str, source: str) -> None:
         import gputok
 
         gputok.install_as_tokenizers()
-    module = __import__("gputok" if kind == "gputok" else "tokenizers")
+    module = __import__(kind if kind in ("gputok", "gigatoken") else "tokenizers")
     start = time.process_time()
-    tokenizer: Any = module.Tokenizer.from_file(path)
+    load = module.Tokenizer if kind == "gigatoken" else module.Tokenizer.from_file
+    try:
+        tokenizer: Any = load(path)
+    except Exception:
+        if kind != "gigatoken":
+            raise
+        raise SystemExit(_CANNOT_LOAD) from None
     loaded = time.process_time()
-    tokenizer.encode("A first text: it's 12 words, more or less, and naïve.")
+    encode, encode_batch = _lists_of_ids(kind, tokenizer)
+    encode("A first text: it's 12 words, more or less, and naïve.")
     first = {"load and first text, s": time.process_time() - start, "of that, the load, s": loaded - start}
     has_one_name = hasattr(tokenizer, "no_padding")  # 0.x; in 1.0 these are attributes
     if has_one_name:
         tokenizer.no_padding()
         tokenizer.no_truncation()
-    else:
+    elif kind != "gigatoken":
         tokenizer.padding = tokenizer.truncation = None
     text = _Text(source)
-    figures = first | _prompts(tokenizer, text) | _batches(tokenizer, text)
-    checked = hash_of(ids for n in (5, 50, 500, 20_000) for ids in tokenizer.encode(text.take(n)).ids)
-    figures |= _embeddings(module, tokenizer, text.passages(_BATCHES[-1]), has_one_name)
+    figures = first | _prompts(encode, text) | _batches(encode_batch, text)
+    without = {} if kind == "gigatoken" else {"add_special_tokens": False}
+    some = (tokenizer.encode(text.take(n), **without) for n in (5, 50, 500, 20_000))
+    checked = hash_of(id for one in some for id in (one.tolist() if kind == "gigatoken" else one.ids))
+    if kind != "gigatoken":
+        figures |= _embeddings(module, tokenizer, text.passages(_BATCHES[-1]), has_one_name)
     if has_one_name:
         figures |= _pretrained(kind, path, text.passages(_BATCHES[-1]))
     name = kind if kind != "tokenizers" else f"tokenizers {module.__version__}"
     print(json.dumps([name, checked, figures]))
+
+
+def _lists_of_ids(
+    kind: str, tokenizer: Any
+) -> tuple[Callable[[str], list[int]], Callable[[list[str]], list[list[int]]]]:
+    """Returns what encodes a text, and what encodes a batch."""
+    if kind == "gigatoken":
+        return lambda text: tokenizer.encode(text).tolist(), tokenizer.encode_batch_list
+    return (
+        lambda text: tokenizer.encode(text).ids,
+        lambda texts: [encoding.ids for encoding in tokenizer.encode_batch(texts)],
+    )
 
 
 def hash_of(ids: Any) -> str:
@@ -173,10 +204,7 @@ def hash_of(ids: Any) -> str:
     return hashlib.sha256(",".join(map(str, ids)).encode()).hexdigest()[:16]
 
 
-def _prompts(tokenizer: Any, text: _Text) -> dict[str, float]:
-    def encode(one: str) -> list[int]:
-        return tokenizer.encode(one).ids
-
+def _prompts(encode: Callable[[str], list[int]], text: _Text) -> dict[str, float]:
     for _ in range(20):  # as in a server that has run for a while
         encode(text.take(20_000))
     short, again = "Hello world", text.take(900)
@@ -191,18 +219,19 @@ def _prompts(tokenizer: Any, text: _Text) -> dict[str, float]:
     return found
 
 
-def _batches(tokenizer: Any, text: _Text) -> dict[str, float]:
+def _batches(encode: Callable[[list[str]], list[list[int]]], text: _Text) -> dict[str, float]:
     lines = [line for line in text.take(400_000).split("\n") if 20 < len(line) <= 70][:_LINES]
-    documents = [text.take(_DOCUMENT) for _ in range(_DOCUMENTS)]
+    documents = [text.take(_DOCUMENT) for _ in range(3 * _DOCUMENTS)]
     n_bytes = sum(len(document.encode()) for document in documents)
-
-    def encode(texts: list[str]) -> list[list[int]]:
-        return [encoding.ids for encoding in tokenizer.encode_batch(texts)]
-
     seconds = min(_timed(lambda: encode(lines)) for _ in range(9))
+    start, cpu = time.perf_counter(), 0.0
+    for first in range(0, len(documents), _DOCUMENTS):
+        cpu += _timed(lambda: encode(documents[first : first + _DOCUMENTS]))  # noqa: B023, called at once
+    wall = time.perf_counter() - start
     return {
         f"a line in a batch of {len(lines)}, us": seconds / max(len(lines), 1) * 1e6,
-        "batch of documents of 4 kB, MB/s of a core": n_bytes / _timed(lambda: encode(documents)) / 1e6,
+        "batches of documents of 4 kB, MB/s of a core": n_bytes / cpu / 1e6,
+        "batches of documents of 4 kB, MB/s": n_bytes / wall / 1e6,
     }
 
 

@@ -150,7 +150,11 @@ def latency(
         ),
     ] = None,
     doors: Annotated[
-        bool, typer.Option("--doors", help="Time prompts, batches and first texts, without a peer too.")
+        bool,
+        typer.Option(
+            "--doors",
+            help="Time prompts, batches and first texts, without a peer too; also of gigatoken, if installed.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
