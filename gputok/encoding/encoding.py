@@ -160,25 +160,21 @@ class Encoding:
     @property
     def ids_array(self) -> Ids:
         """The ids of the tokens, uint32[n_tokens], without copying where possible: do not write to the array."""
-        if (later := self._later) is not None:
-            return later[0].column(later, "ids")
         return self._array("ids")
 
     @property
     def type_ids_array(self) -> Ids:
         """`type_ids` as an array, uint32[n_tokens]: do not write to the array."""
-        if (later := self._later) is not None:
-            return later[0].column(later, "type_ids")
         return self._array("type_ids")
 
     @property
     def attention_mask_array(self) -> Ids:
         """`attention_mask` as an array, uint32[n_tokens]: do not write to the array."""
-        if (later := self._later) is not None:
-            return later[0].column(later, "attention")
         return self._array("attention")
 
     def _array(self, name: str) -> Ids:
+        if (later := self._later) is not None:
+            return later[0].column(later, name)
         column = self.column(name)
         return cast("Ids", column) if column.dtype == np.uint32 else column.astype(np.uint32)
 

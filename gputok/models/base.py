@@ -142,7 +142,7 @@ class Model(Component):
 
     @derived
     def encoders(self) -> dict[Any, Any]:
-        """Encoders of threads that `gputok.pipeline.encode_corpus` caches; `pop` and `append` of a list are atomic."""
+        """For each kind of units, the `Encoders` of `gputok.pipeline.encode_units`."""
         return {}
 
     @property

@@ -192,8 +192,8 @@ class Texts(Attributes):
             made = (self.encode(text, add_special_tokens) for text in texts)
             found = [encoding for encoding in made if encoding is not None]
             return found if len(found) == len(texts) else None
-        if n_characters > _FEW_FOR_THREADS and (n_threads := thread_count(threads)) > 1:
-            some = self._by_threads(texts, n_characters, special, n_threads, self._new_maker)
+        if n_characters > _FEW_FOR_THREADS:
+            some = self._by_threads(texts, n_characters, special, threads, self._new_maker)
             return self._finished((some,), texts, special)
         if self._builtins is not None and self._own is not None and not self._builtins.claim(maker.address):
             self._own.expect(_MOST_BYTES_A_CHARACTER * n_characters)
@@ -202,11 +202,21 @@ class Texts(Attributes):
         return self._finished(some, texts, special)
 
     def _by_threads(
-        self, texts: list[str], n_characters: int, special: int, threads: int, new: Callable[[Scratch], Maker]
+        self,
+        texts: list[str],
+        n_characters: int,
+        special: int,
+        threads: int | None,
+        new: Callable[[Scratch], Maker],
     ) -> list[Any]:
-        """Returns what `encode_each` finds for each text; new: makes a maker for the memory of a thread."""
+        """Returns what `encode_each` finds for each text; new: makes a maker for the memory of a thread.
+
+        Also for one thread: the cache of a thread grows, and Ctrl-C is noticed, after each chunk.
+        """
+        n_threads = thread_count(threads)
+        locked = 0 if n_threads > 1 else _LOCKED_BYTES
         least, most = _CHUNK_CHARACTERS
-        aim = min(max(n_characters // (4 * threads), least), most)
+        aim = min(max(n_characters // (4 * n_threads), least), most)
         size = max(len(texts) * aim // n_characters, 1)
 
         def work(chunks: Iterator[int]) -> dict[int, list[Any] | tuple[list[Any]]]:
@@ -216,12 +226,12 @@ class Texts(Attributes):
             for first in chunks:
                 some = texts[first : first + size]
                 memory.expect(_MOST_BYTES_A_CHARACTER * self.measure(some))
-                made[first] = self._encode_each(maker.address, some, len(some), special, 0)
+                made[first] = self._encode_each(maker.address, some, len(some), special, locked)
             self._free.append(memory)
             return made
 
         firsts = range(0, len(texts), size)
-        made = {first: some for each in share(work, firsts, threads) for first, some in each.items()}
+        made = {first: some for each in share(work, firsts, n_threads) for first, some in each.items()}
         found: list[Any] = []
         for first in firsts:
             some = made[first]
@@ -349,10 +359,11 @@ class Texts(Attributes):
         many = n_characters > _FEW_FOR_THREADS
         if self.pays_to_join(len(texts), n_characters) or (many and counts is not None):
             return self._ids_by_corpora(texts, threads, counts)
-        memory, some = self._memory(), []
-        if many and (n_threads := thread_count(threads)) > 1:
-            some = self._by_threads(texts, n_characters, 0, n_threads, self._no_maker)
-        else:
+        some: list[bytes | int] = []
+        if many:
+            some = self._by_threads(texts, n_characters, 0, threads, self._no_maker)
+        memory = self._memory()
+        if not many:
             memory.expect(_MOST_BYTES_A_CHARACTER * n_characters)
             some = [*map(self._ids_of, itertools.repeat(memory.call), texts, itertools.repeat(0))]
         found: list[bytes] = []

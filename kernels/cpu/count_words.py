@@ -450,7 +450,7 @@ def _chunk_of(table, chunk, n_chunks):
 
 @kernel(inline=True)
 def _most_words(table, first, stop):
-    """At most so many words have probes that begin in first:stop: their slots, and the words that stand right behind these."""
+    """At most so many words have probes that begin in first:stop: their slots, and the words right after these."""
     slot = stop
     while table.slots[(slot & table.mask) + U1] != U0:  # a table always has free slots
         slot += U4

@@ -264,9 +264,9 @@ def write_rows(columns: Sequence[Column], *, escaped: bool = False, part: int = 
     if len(lengths) != 1:
         raise ValueError(f"the columns of a table must have the same number of rows, not {sorted(lengths)}")
     n_rows, row = lengths.pop(), 0
-    places = [[(array.ctypes.data, array.nbytes) for array in of] for of in arrays]
+    addresses = [[(array.ctypes.data, array.nbytes) for array in of] for of in arrays]
     table = np.zeros((len(columns), 7), np.int64)
-    for i, (kind, numbers) in enumerate(zip(kinds, places, strict=True)):
+    for i, (kind, numbers) in enumerate(zip(kinds, addresses, strict=True)):
         table[i, 0], table[i, 1 : 1 + 2 * len(numbers)] = kind, np.ravel(numbers)
         if kind == _SAME:
             table[i, 4] = table[i, 2] - 8
@@ -337,10 +337,9 @@ def _put(out, at, data, size, first, last, escaped):
         n = min(last - first, U8)
         if first + U8 <= size:
             eight = load_u64(data, first)
-            beyond = (
-                ALL << U1 << ((n << U3) - U1)
-            )  # bytes that are no part of it, and must not look like escapes
-            if not escaped or not _has_escape(eight | beyond):
+            # Bytes after data[last - 1] are not written, and must not look like escapes
+            others = ALL << U1 << ((n << U3) - U1)
+            if not escaped or not _has_escape(eight | others):
                 store_u64(out, at, eight)
                 at += n
                 first += n

@@ -428,6 +428,30 @@ def test_caches_learn_from_each_other(byte_level, dtype):
     assert encoded(three, words) == len(words) - 20
 
 
+def test_no_thread_waits_to_learn(byte_level):
+    """In a process that was forked while another thread had the lock, nothing gives the lock back."""
+    tables, learning, asked = walk.prepare(compile_pattern(r"\s?\S+|\s")), encode.Learning(), []
+
+    def encode_words(data, start, end):
+        asked.append(len(start))
+        return byte_level.model.encode_words(data, start, end, byte_level=True)
+
+    def ids(encoder, texts):
+        return encode.encode_text(*TextBatch.from_strings(texts), None, tables, encode_words, encoder)[
+            0
+        ].tolist()
+
+    one, two = (encode.Encoder(np.uint32, learning=learning) for _ in range(2))
+    texts = ["some words", "other words"]
+    with learning.lock:
+        for encoder in (one, two, one):
+            assert ids(encoder, texts) == expected(byte_level, texts)[0]
+    assert asked == [3, 3]
+    ids(one, ["new"])
+    assert ids(two, ["new", "old"]) == expected(byte_level, ["new", "old"])[0]
+    assert asked[2:] == [1, 1]
+
+
 def test_words_of_others_push_none_out(byte_level):
     """A small cache takes words of others as long as it has room, in its lines and in its ring."""
     rng = random.Random(22)

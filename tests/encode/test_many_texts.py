@@ -16,7 +16,7 @@ from tests.encode.test_short_texts import KINDS, NAMES, TEXTS, attributes, templ
 def few(monkeypatch, request):
     """Batches of any size go the way of corpora; or, if kernels are machine code, are encoded in chunks, by threads."""
     monkeypatch.setattr(encode_text, "_FEW", -1)
-    monkeypatch.setattr(encode_text, "_FEW_FOR_THREADS", -1)
+    monkeypatch.setattr(encode_text, "_FEW_FOR_THREADS", 0)
     monkeypatch.setattr(encode_text, "_LONG", request.param)
     monkeypatch.setattr(encode_text, "_CHUNK_CHARACTERS", (50, 1 << 20))
 

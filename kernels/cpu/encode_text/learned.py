@@ -34,8 +34,8 @@ class _Learned(NamedTuple):
 class Learning:
     """Caches for the same model, of any number of threads, that take words from each other.
 
-    No thread waits for the lock: one that finds it taken goes on, and learns later. So a process that was forked meanwhile, in
-    which nobody gives the lock back, encodes as well.
+    No thread waits for the lock: one that finds it taken goes on, and learns later. A process that was forked while another thread
+    had the lock would wait for ever.
     """
 
     def __init__(self) -> None:
