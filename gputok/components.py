@@ -142,6 +142,13 @@ class Component:
             getattr(home, name)
         return {kind.__name__: kind for kind in cls.__subclasses__() if kind.in_files}
 
+    @classmethod
+    def _type_of(cls, name: str) -> type[Self] | None:
+        """For a base class: one of its `types`; imports no others."""
+        home = importlib.import_module(cls.home)
+        kind = getattr(home, name) if name in getattr(home, "__all__", ()) else None
+        return kind if kind in cls.__subclasses__() and kind.in_files else cls.types().get(name)
+
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON form, `type` first."""
         form = {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
@@ -190,13 +197,12 @@ class Component:
     def _of_type(cls, value: Any) -> Self:
         if not isinstance(value, dict):
             raise WrongValue(f"expected a {cls.kind} as a JSON object, got {fields.brief(value)}")
-        types, name = cls.types(), value.get("type")
-        if not isinstance(name, str) or name not in types:
-            raise WrongValue(
-                f"expected a {cls.kind} of type {', '.join(sorted(types))}; got type {fields.short(name)}"
-            )
+        name = value.get("type")
+        if not isinstance(name, str) or (kind := cls._type_of(name)) is None:
+            types = ", ".join(sorted(cls.types()))
+            raise WrongValue(f"expected a {cls.kind} of type {types}; got type {fields.short(name)}")
         try:
-            return types[name].from_dict(value)
+            return kind.from_dict(value)
         except _TooDeep:
             raise
         except RecursionError:

@@ -7,8 +7,9 @@ import numpy as np
 
 from gputok.automaton.parser import parse
 from gputok.automaton.patterns import PATTERNS
-from gputok.automaton.ready import FILE, packed
+from gputok.automaton.ready import BERT_WORDS, FILE, packed
 from gputok.automaton.subsets import compile_node
+from gputok.automaton.words import bert_words
 from gputok.text.pieces import IDEOGRAPHS, PUNCTUATION, SPACE_PREFIXED_RUN, cuts_beside
 
 CUTS = SPACE_PREFIXED_RUN, cuts_beside(PUNCTUATION), cuts_beside(PUNCTUATION + IDEOGRAPHS)
@@ -17,7 +18,8 @@ CUTS = SPACE_PREFIXED_RUN, cuts_beside(PUNCTUATION), cuts_beside(PUNCTUATION + I
 def data() -> np.ndarray:
     """The contents of the file, uint8[n]."""
     patterns = dict.fromkeys([*PATTERNS.values(), *CUTS])
-    return np.frombuffer(b"".join(packed(one, compile_node(parse(one))) for one in patterns), np.uint8)
+    automata = {one.encode(): compile_node(parse(one)) for one in patterns} | {BERT_WORDS: bert_words()}
+    return np.frombuffer(b"".join(packed(*one) for one in automata.items()), np.uint8)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 compile_pattern(pattern)   compiles a pattern of a `tokenizer.json` (Oniguruma's syntax)
 compile_literal(text)      compiles plain text
-one_of(chars), runs(...)   automata of character sets, for pre-tokenizers that have no pattern
+one_of(chars), runs(...)   automata of character sets, as pre-tokenizers without a pattern have them (`words`)
 PATTERNS                   the patterns of well-known tokenizers, by name
 """
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gputok.automaton.charset import CharSet
     from gputok.automaton.syntax import Node
     from gputok.automaton.unicode_tables import property_set, script_sets
+    from gputok.automaton.words import one_of, runs
     from gputok.kernels import Automaton
 
 _MOST_SHOWN = 200  # a message shows at most so many characters of a pattern
@@ -42,7 +43,9 @@ if not TYPE_CHECKING:  # else type checkers would take any name
         {
             "Backtracking": "automaton.backtracking",
             "CharSet": "automaton.charset",
+            "one_of": "automaton.words",
             "property_set": "automaton.unicode_tables",
+            "runs": "automaton.words",
             "script_sets": "automaton.unicode_tables",
         },
     )
@@ -117,21 +120,3 @@ def _compile(node: Node, pattern: str) -> Automaton | Backtracking:
 def _quoted(pattern: str) -> str:
     """Returns the pattern in quotation marks; of a very long pattern only the beginning."""
     return repr(pattern) if len(pattern) <= _MOST_SHOWN else f"{pattern[:_MOST_SHOWN]!r}..."
-
-
-@functools.lru_cache(maxsize=64)
-def one_of(chars: CharSet) -> Automaton:
-    """Makes the automaton that matches single characters of a set."""
-    from gputok.automaton.subsets import compile_node
-    from gputok.automaton.syntax import Chars
-
-    return compile_node(Chars(chars))
-
-
-@functools.lru_cache(maxsize=64)
-def runs(*sets: CharSet) -> Automaton:
-    """Makes the automaton that matches the longest runs of characters of one set; earlier sets have priority."""
-    from gputok.automaton.subsets import compile_node
-    from gputok.automaton.syntax import Chars, Choice, Repeat
-
-    return compile_node(Choice(tuple(Repeat(Chars(chars), 1, None, True) for chars in sets)))

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from gputok.types import Bytes
 
 FILE = pathlib.Path(__file__).with_name("ready.npy")
-"""Uint8[n], the patterns and their automata, one after the other, as `packed` writes them; of `tests/make_automata.py`."""
-# Numbers of 64 bits: the bytes of all that follows, the bytes of the pattern, and what _forms needs
+"""Uint8[n], keys (patterns) and their automata, one after the other, as `packed` writes them; of `tests/make_automata.py`."""
+BERT_WORDS = b"\xffBertPreTokenizer"
+"""The key of `gputok.automaton.words.bert_words`; no pattern has such a byte."""
+# Numbers of 64 bits: the bytes of all that follows, the bytes of the key, and what _forms needs
 _HEAD = 6
 
 
@@ -30,7 +32,12 @@ def ready(pattern: str) -> Automaton | None:
     >>> ready(PATTERNS["gpt2"]).gapless, ready("a|b")
     (True, None)
     """
-    found = _ready().get(pattern.encode(errors="surrogatepass"))
+    return named(pattern.encode(errors="surrogatepass"))
+
+
+def named(key: bytes) -> Automaton | None:
+    """Returns an automaton by its key in the file: a pattern in UTF-8, or BERT_WORDS."""
+    found = _ready().get(key)
     if found is None:
         return None
     head, data = found
@@ -42,11 +49,10 @@ def ready(pattern: str) -> Automaton | None:
     return Automaton(*arrays, gapless=bool(head[-1]))
 
 
-def packed(pattern: str, automaton: Automaton) -> bytes:
-    """Returns the bytes of a pattern and its automaton in the file."""
-    text = pattern.encode()
-    head = [len(text), automaton.n_states, automaton.n_classes, len(automaton.member), automaton.gapless]
-    arrays = [np.frombuffer(text, np.uint8), *automaton[:-1]]
+def packed(key: bytes, automaton: Automaton) -> bytes:
+    """Returns the bytes of a key and its automaton in the file."""
+    head = [len(key), automaton.n_states, automaton.n_classes, len(automaton.member), automaton.gapless]
+    arrays = [np.frombuffer(key, np.uint8), *automaton[:-1]]
     for array, (dtype, shape) in zip(automaton[:-1], _forms(head), strict=True):
         assert (array.dtype, array.shape) == (dtype, shape)
     body = b"".join(array.tobytes().ljust(_rounded(array.nbytes), b"\0") for array in arrays)
@@ -55,13 +61,13 @@ def packed(pattern: str, automaton: Automaton) -> bytes:
 
 @functools.cache
 def _ready() -> dict[bytes, tuple[list[int], Bytes]]:
-    """Pattern -> the numbers of its head, and the arrays of its automaton."""
+    """Key -> the numbers of its head, and the arrays of its automaton."""
     data, at, found = np.load(FILE), 0, {}
     while at < len(data):
         n_bytes, *head = data[at : at + 8 * _HEAD].view(np.int64).tolist()
         at += 8 * _HEAD
-        text = data[at : at + head[0]].tobytes()
-        found[text] = head, data[at + _rounded(head[0]) : at + n_bytes]
+        key = data[at : at + head[0]].tobytes()
+        found[key] = head, data[at + _rounded(head[0]) : at + n_bytes]
         at += n_bytes
     return found
 

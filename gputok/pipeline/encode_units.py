@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from gputok import models
 from gputok.files.token_batches import id_dtype
 from gputok.kernels.threads import run, thread_count
-from gputok.pipeline.encode_superwords import BySuperwords
 from gputok.pipeline.frame import ids_around
 from gputok.pipeline.tokenize import tokenize
 from gputok.pipeline.way import Sliced, cut_for_threads, offsets_of, packed, walk_of
@@ -60,8 +60,11 @@ def engine_of(pipeline: Pipeline) -> Engine:
 
 def _engine(pipeline: Pipeline) -> Engine:
     model, way = pipeline.model, pipeline.way
-    if (engine := BySuperwords.of(pipeline)) is not None:
-        return engine
+    if isinstance(model, models.BPE):
+        from gputok.pipeline.encode_superwords import BySuperwords
+
+        if (engine := BySuperwords.of(pipeline)) is not None:
+            return engine
     automaton = model.cuts if way.unit is Unit.LINE else walk_of(way)
     if model.is_random or automaton is None:
         return Stepped(pipeline)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gputok.fields import is_object
-from gputok.models.bpe.merges import PackedMerges
 from gputok.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gputok.models.bpe.merges import PackedMerges
     from gputok.types import Bytes
 
 _SMALL = 1 << 16  # for texts of fewer bytes, the JSON parser is as fast
@@ -99,6 +99,7 @@ def _vocabulary(data: Bytes, begin: int) -> tuple[Vocabulary, int] | None:
 
 def _merges(data: Bytes, begin: int) -> tuple[PackedMerges, int] | None:
     from gputok.kernels.cpu import json_tables, lines, lookup
+    from gputok.models.bpe.merges import PackedMerges
 
     table = json_tables.read_table(data, begin)
     if table is None or table.shape == json_tables.MAPPING or not lines.is_utf8(data[begin : table.end]):

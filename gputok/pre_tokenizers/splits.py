@@ -7,12 +7,9 @@ import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from gputok.automaton import compile_literal, one_of, property_set, runs, script_sets
-from gputok.automaton.charset import union
-from gputok.automaton.parser import Chars, Choice, Repeat
-from gputok.automaton.parser import Sequence as Then
+from gputok.automaton import compile_literal
 from gputok.automaton.pattern import Regex, matcher
-from gputok.automaton.subsets import compile_node
+from gputok.automaton.ready import BERT_WORDS, named
 from gputok.components import derived
 from gputok.fields import character, choice, needed, per_field, switch
 from gputok.pre_tokenizers.base import (
@@ -27,7 +24,6 @@ from gputok.text.way import Apart, Spaces
 
 if TYPE_CHECKING:
     from gputok.automaton import Backtracking
-    from gputok.automaton.charset import CharSet
     from gputok.kernels import Automaton
     from gputok.text.way import Way
 
@@ -132,11 +128,17 @@ class Digits(PreTokenizer):
 
     def cut(self) -> Cut:
         """Returns the pattern."""
-        return Cut(_numbers(self.individual_digits), "isolated")
+        return Cut(self._numbers, "isolated")
 
     def way(self, after: Way) -> Way:
         """Returns how this pre-tokenizer and the steps before it take a text apart."""
-        return after.cut_by(_numbers(self.individual_digits))
+        return after.cut_by(self._numbers)
+
+    @property
+    def _numbers(self) -> Automaton:
+        from gputok.automaton import words
+
+        return words.numbers(self.individual_digits)
 
 
 @dataclass(eq=False, repr=False)
@@ -166,13 +168,18 @@ class Punctuation(PreTokenizer):
 
     def cut(self) -> Cut:
         """Returns the pattern."""
-        return Cut(one_of(property_set("rust:punctuation")), self.behavior)
+        from gputok.automaton import words
+
+        return Cut(words.punctuation(), self.behavior)
 
     def way(self, after: Way) -> Way:
         """Returns how this pre-tokenizer and the steps before it take a text apart."""
-        marks = property_set("rust:punctuation")
+        from gputok.automaton import words
+
         contiguous = self.behavior == "contiguous"
-        return after.cut_by(runs(marks, ~marks) if contiguous else one_walk(one_of(marks), self.behavior))
+        return after.cut_by(
+            words.punctuation_runs() if contiguous else one_walk(words.punctuation(), self.behavior)
+        )
 
 
 @dataclass(eq=False, repr=False)
@@ -189,7 +196,9 @@ class Whitespace(PreTokenizer):
 
     def cut(self) -> Cut:
         """Returns the pattern."""
-        return Cut(_whitespace_words(), "removed", invert=True)
+        from gputok.automaton import words
+
+        return Cut(words.whitespace_words(), "removed", invert=True)
 
 
 @dataclass(eq=False, repr=False)
@@ -206,7 +215,9 @@ class WhitespaceSplit(PreTokenizer):
 
     def cut(self) -> Cut:
         """Returns the pattern."""
-        return Cut(runs(~property_set("rust:space")), "removed", invert=True)
+        from gputok.automaton import words
+
+        return Cut(words.between_spaces(), "removed", invert=True)
 
 
 @dataclass(eq=False, repr=False)
@@ -239,35 +250,13 @@ class UnicodeScripts(PreTokenizer):
 
     def cut(self) -> Cut:
         """Returns the pattern."""
-        return Cut(_script_runs(), "removed", invert=True)
+        from gputok.automaton import words
 
-
-@functools.cache
-def _numbers(each: bool) -> Automaton:
-    digit = property_set("rust:numeric")
-    return compile_node(Choice((Chars(digit) if each else _run(digit), _run(~digit))))
-
-
-@functools.cache
-def _whitespace_words() -> Automaton:
-    space, other = property_set("rust:regexspace"), property_set("rust:regexother")
-    return runs(~(space | other), other)
+        return Cut(words.script_runs(), "removed", invert=True)
 
 
 @functools.cache
 def _bert_words() -> Automaton:
-    space, mark = property_set("rust:space"), property_set("rust:punctuation")
-    return compile_node(Choice((_run(~(space | mark)), Chars(mark - space))))
-
-
-@functools.cache
-def _script_runs() -> Automaton:
-    scripts = script_sets()
-    any_script = ~union(*scripts)
-    return compile_node(
-        Choice(tuple(Then((Chars(script), _run(script | any_script, 0))) for script in scripts))
-    )
-
-
-def _run(chars: CharSet, least: int = 1) -> Repeat:
-    return Repeat(Chars(chars), least, None, True)
+    found = named(BERT_WORDS)
+    assert found is not None
+    return found
