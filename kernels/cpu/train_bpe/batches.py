@@ -22,6 +22,7 @@ from __future__ import annotations
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.memory import (
+    as_views,
     atomic_add,
     atomic_claim,
     atomic_load,
@@ -89,8 +90,9 @@ from gputok.kernels.cpu.train_bpe.state import (
     WAITING,
     WORK,
     State,
+    n_parts_of,
     part_of,
-    views,
+    sentinel_of,
 )
 from gputok.kernels.signatures import i64
 
@@ -111,8 +113,8 @@ def _deal(s, part, number):
     if not pool_has_room(s, part, number, 2 * n_born + 3 * n_records):
         return False
     waste = part.at[POOL] + 2 * n_born + 2 * n_records
-    shards = s.n_parts + ONE
-    for shard in range(s.n_parts):
+    shards = n_parts_of(s) + ONE
+    for shard in range(n_parts_of(s)):
         part.shards[shards + shard] = part.shards[shard]
     born = first = np.uint64(0)
     used = part.at[POOL]
@@ -120,11 +122,11 @@ def _deal(s, part, number):
         before, any_new = born, False
         for side in range(_SIDES):
             gathered = part.left if side == 0 else part.right
-            gathered[s.sentinel + s.sentinel] = waste
+            gathered[sentinel_of(s) + sentinel_of(s)] = waste
             stop = np.uint64(part.ends[THREE * m + ONE + side])
             while born < stop:
                 x = part.born_keys[born] & np.uint64(0xFFFFFFFF)
-                at = shards + shard_of(x, s.n_parts)
+                at = shards + shard_of(x, n_parts_of(s))
                 k = np.uint64(part.shards[at])
                 part.shards[at] = k + ONE
                 row = np.int64(part.sorted[k + k + ONE]) - 1
@@ -140,7 +142,7 @@ def _deal(s, part, number):
         first = stop
         for side in range(_SIDES):
             gathered = part.left if side == 0 else part.right
-            gathered[s.sentinel + s.sentinel] = 0
+            gathered[sentinel_of(s) + sentinel_of(s)] = 0
             stop = np.uint64(part.ends[THREE * m + ONE + side])
             while before < stop:
                 x = part.born_keys[before] & np.uint64(0xFFFFFFFF)
@@ -156,11 +158,11 @@ def _note(s, part, touched, gathered, n, key, born):
     for i in range(n):
         x = np.uint64(touched[i])
         number = gathered[x + x + ONE]
-        if x != s.sentinel:
+        if x != sentinel_of(s):
             part.born_keys[born] = key | x
             part.born_weights[born] = gathered[x + x] + number
             part.born_numbers[born] = number
-            shard = shard_of(x, s.n_parts)
+            shard = shard_of(x, n_parts_of(s))
             part.shards[shard + ONE] += 1
             born += ONE
         gathered[x + x] = 0
@@ -171,14 +173,14 @@ def _note(s, part, touched, gathered, n, key, born):
 @kernel(inline=True)
 def _sort(s, part, n_born):
     """Sorts the notes by shard; part.shards: how many each has, then where each begins."""
-    for shard in range(s.n_parts):
+    for shard in range(n_parts_of(s)):
         part.shards[shard + ONE] += part.shards[shard]
-    shards = s.n_parts + ONE
-    for shard in range(s.n_parts):
+    shards = n_parts_of(s) + ONE
+    for shard in range(n_parts_of(s)):
         part.shards[shards + shard] = part.shards[shard]
     for i in range(n_born):
         key = part.born_keys[i]
-        at = shards + shard_of(key & np.uint64(0xFFFFFFFF), s.n_parts)
+        at = shards + shard_of(key & np.uint64(0xFFFFFFFF), n_parts_of(s))
         k = np.uint64(part.shards[at])
         part.shards[at] = k + ONE
         part.sorted[k + k] = key
@@ -188,7 +190,7 @@ def _sort(s, part, n_born):
 @kernel(inline=True)
 def _replace_all(s, part, n_batch):
     """Merges the batch in the words of a part."""
-    for shard in range(s.n_parts + ONE):
+    for shard in range(n_parts_of(s) + ONE):
         part.shards[shard] = 0
     born = n_records = np.uint64(0)
     start, stop = list_of(part, s.batch[1])
@@ -223,7 +225,7 @@ def _apply(s, number):
         if not _deal(s, part, number):
             return
         part.at[PENDING] = 0
-    most, distinct = 0, np.int64(s.sentinel) + 1
+    most, distinct = 0, np.int64(sentinel_of(s)) + 1
     for m in range(n_batch):
         start, stop = list_of(part, s.batch[THREE * m + ONE])
         prefetch(part.pool, start)
@@ -260,7 +262,7 @@ def _claim(s, unit, step):
 @kernel(inline=True)
 def _do_others(s, step):
     """Takes over units of a step that no thread has begun."""
-    for unit in range(s.n_parts):
+    for unit in range(n_parts_of(s)):
         if _claim(s, unit, step):
             _do(s, unit)
 
@@ -280,7 +282,7 @@ def _is_ready(s):
     if _claim(s, 0, step):
         _do(s, 0)
     for look in range(_WAIT):
-        if atomic_load(s.shared, READY) == np.int64(s.n_parts):
+        if atomic_load(s.shared, READY) == np.int64(n_parts_of(s)):
             return True
         if look == _OWN:
             _do_others(s, step)
@@ -300,7 +302,7 @@ def assist(state, number, seen):
     Returns:
         The last step; -1: the turn is over. A thread that has waited for long returns, too, so that others can run.
     """
-    s, looks = views(state), 0
+    s, looks = as_views(state), 0
     while looks < _WAIT:
         if atomic_load(s.shared, STOP) != 0:
             return np.int64(-1)
@@ -320,7 +322,7 @@ def assist(state, number, seen):
 def _take_ticks(s, phase):
     """Adds to a phase what its slowest unit took, and clears what the units took."""
     slowest = np.int64(0)
-    for p in range(s.n_parts):
+    for p in range(n_parts_of(s)):
         part = part_of(s, p)
         slowest = max(slowest, part.at[UNIT_TICKS])
         part.at[UNIT_TICKS] = 0
@@ -385,9 +387,9 @@ def _pick(s, most):
 def _may_settle(s):
     """Whether all that settling gives has room; else sets what is needed."""
     n_all, ready = 0, True
-    for shard in range(s.n_parts):
+    for shard in range(n_parts_of(s)):
         n = 0
-        for p in range(s.n_parts):
+        for p in range(n_parts_of(s)):
             part = part_of(s, p)
             n += part.shards[shard + ONE] - part.shards[shard]
         n_all += n
@@ -400,7 +402,7 @@ def _may_settle(s):
 @kernel(inline=True)
 def _all_applied(s):
     """Whether each part has applied the batch; if not, a part has set what it needs."""
-    for p in range(s.n_parts):
+    for p in range(n_parts_of(s)):
         if part_of(s, p).at[APPLIED] != s.at[BATCH]:
             return False
     for m in range(np.uint64(s.at[N_BATCH])):
@@ -434,7 +436,7 @@ def merge_in_batches(state, work, most):
 
     most: pairs of a batch, at most MOST.
     """
-    s = views(state)
+    s = as_views(state)
     before = s.at[WORK]
     while True:
         if s.at[PHASE] == PICK:
@@ -473,6 +475,6 @@ def merge_in_batches(state, work, most):
         s.at[PICK_TICKS] += ticks() - start
         s.at[BATCHES] += 1
         s.at[WORK] += 100 * s.at[N_BATCH]
-        for p in range(s.n_parts):
+        for p in range(n_parts_of(s)):
             s.at[WORK] += part_of(s, p).at[N_RECORDS] // 3
         s.at[PHASE] = PICK

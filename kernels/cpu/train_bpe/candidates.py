@@ -13,7 +13,7 @@ def _before(s, i, j):
     i, j = np.uint64(3 * i), np.uint64(3 * j)
     if s.heap[i] != s.heap[j]:
         return s.heap[i] > s.heap[j]
-    if s.shorter_first != 0:
+    if s.shorter_first:
         return _spelled_before(s, np.uint64(s.heap[i + ONE]), np.uint64(s.heap[j + ONE]))
     return s.heap[i + ONE] < s.heap[j + ONE]
 
@@ -101,9 +101,9 @@ def enqueue(s, hand, n_heap, row, key, count):
 def _next_bucket(s, hand):
     """Takes the fullest bucket in hand, as far as its pairs still belong to it: (bucket, entries of the heap)."""
     n_heap = 0
-    while hand >= s.lowest and s.bucket[hand] == 0:
+    while hand >= bucket_of(s.threshold) and s.bucket[hand] == 0:
         hand -= 1
-    if hand >= s.lowest:
+    if hand >= bucket_of(s.threshold):
         queued = s.bucket[hand]
         s.bucket[hand] = 0
         while queued != 0:
@@ -125,7 +125,7 @@ def first_pair(s, hand, n_heap):
     while True:
         if n_heap == 0:
             hand, n_heap = _next_bucket(s, hand)
-            if hand < s.lowest:
+            if hand < bucket_of(s.threshold):
                 return np.int64(-1), hand, n_heap
             continue
         row = s.heap[2]

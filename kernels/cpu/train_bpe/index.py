@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.primitives.memory import atomic_claim, prefetch, view
+from gputok.kernels.cpu.primitives.memory import as_views, atomic_claim, prefetch, view
 from gputok.kernels.cpu.train_bpe.state import (
     AHEAD,
     BUCKET,
@@ -26,8 +26,9 @@ from gputok.kernels.cpu.train_bpe.state import (
     bucket_of,
     insert,
     may_be_born,
+    n_parts_of,
     part_of,
-    views,
+    sentinel_of,
     weight_at,
 )
 from gputok.kernels.signatures import Either, U16orU32, i64, u8, u16, u32, u64
@@ -127,7 +128,7 @@ def count_characters(state, number, table):
 
     table: int64[2 * (tokens + 1) ** 2], all 0; for each pair it gets weight - number, and number of occurrences.
     """
-    s = views(state)
+    s = as_views(state)
     part = part_of(s, number)
     n, few = np.uint64(len(part.symbols)), np.uint64(state.at[TOKENS])
     first_small = np.uint64(part.at[N_HEAVY])
@@ -148,7 +149,7 @@ def choose_characters(state, sums, rows):
 
     sums: the sum of the tables of all parts; rows: int64[(tokens + 1) ** 2] gets the row of each pair, or -1.
     """
-    s = views(state)
+    s = as_views(state)
     state.bucket[:] = 0
     n_pairs, highest, few = 0, 0, s.at[TOKENS]
     rows[:] = -1
@@ -177,7 +178,7 @@ def deal_characters(state, number, table, rows):
 
     The pool has room: a list takes two entries more than the pair has occurrences, and the pair has at least one position.
     """
-    s = views(state)
+    s = as_views(state)
     part, few = part_of(s, number), np.uint64(state.at[TOKENS])
     n = np.uint64(len(part.symbols))
     used, largest = np.int64(1), np.int64(0)
@@ -206,7 +207,7 @@ def order_places(state, number, order, start):
 
     order: uint32[positions of the part]; start: int64[ids + 1], all 0, gets the end of the positions of each symbol in `order`.
     """
-    s = views(state)
+    s = as_views(state)
     part, sentinel = part_of(s, number), np.uint64(len(state.length) - 1)
     n = np.uint64(len(part.symbols))
     length = view(state.length)
@@ -236,28 +237,28 @@ def index_pairs(state, order, start, begin):
     `order`. Each left symbol gathers its right neighbours, in all parts. Their `right` and the `left` of the first part are
     scratch memory, and 0 before and afterwards.
     """
-    s = views(state)
+    s = as_views(state)
     first = part_of(s, 0)
     state.bucket[:] = 0
-    ids = s.sentinel + ONE
+    ids = sentinel_of(s) + ONE
     n_pairs, highest = 0, 0
-    for number in range(s.n_parts):
+    for number in range(n_parts_of(s)):
         part = part_of(s, number)
         part.at[POOL], part.at[LARGEST] = 1, 0
-    for a in range(s.sentinel):
+    for a in range(sentinel_of(s)):
         n_touched = np.uint64(0)
         step = np.uint64(s.length[a])
-        for number in range(s.n_parts):
+        for number in range(n_parts_of(s)):
             low, high = _places_of(start, begin, number, ids, a)
             n_touched = _gather_right(s, part_of(s, number), first, order, low, high, step, n_touched)
         for i in range(n_touched):
             b = np.uint64(first.touched_left[i])
             count = first.left[b + b]
             first.left[b + b] = -1
-            if b != s.sentinel and may_be_born(s, a, b, count):
+            if b != sentinel_of(s) and may_be_born(s, a, b, count):
                 first.left[b + b] = n_pairs
                 n_pairs, highest = _store(s, np.int64(a << np.uint64(32) | b), count, n_pairs, highest)
-        for number in range(s.n_parts):
+        for number in range(n_parts_of(s)):
             low, high = _places_of(start, begin, number, ids, a)
             _deal_right(part_of(s, number), first, order, low, high, step)
         for i in range(n_touched):
@@ -373,10 +374,10 @@ def index_slots(pairs, n_pairs, threshold, slots, filter):
     """Fills the hash table with the pairs that reach the threshold; returns the number of these pairs."""
     slots[:] = 0
     filter[:] = 0
-    hashed, mask, bits = view(slots), np.uint64(len(slots) - 1), view(filter)
+    hashed, bits = as_views(slots), view(filter)
     stored = 0
     for row in range(n_pairs):
         if pairs[2 * row + 1] >= threshold:
-            insert(hashed, mask, bits, pairs[2 * row], row)
+            insert(hashed, bits, pairs[2 * row], row)
             stored += 1
     return stored

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.primitives.memory import prefetch
+from gputok.kernels.cpu.primitives.memory import as_views, prefetch
 from gputok.kernels.cpu.primitives.token_strings import name_slot, spell_merged
 from gputok.kernels.cpu.train_bpe.candidates import enqueue, first_pair, heap_pop
 from gputok.kernels.cpu.train_bpe.index import begin_list, pool_has_room
@@ -43,7 +43,7 @@ from gputok.kernels.cpu.train_bpe.state import (
     may_be_born,
     may_be_stored,
     part_of,
-    views,
+    sentinel_of,
     weight_at,
 )
 from gputok.kernels.cpu.train_bpe.veto import merged_traits
@@ -56,7 +56,7 @@ def has_text(s, a, b):
     text_end = s.text_end
     longest = text_end[a + ONE] - text_end[a] + text_end[b + ONE] - text_end[b]
     need = text_end[s.at[TOKENS]] + longest
-    if need > s.text_size:
+    if need > len(s.text):
         s.at[NEED_TEXT] = need
         return False
     return True
@@ -66,7 +66,7 @@ def has_text(s, a, b):
 def has_rows(s, n_born):
     """Whether so many new pairs have room; sets NEED_PAIRS and NEED_STORED if not."""
     n_pairs, n_stored = s.at[PAIRS] + n_born, s.at[STORED] + n_born
-    if n_pairs <= s.most_pairs and 3 * n_stored <= 2 * (np.int64(s.mask) + 1):
+    if n_pairs <= len(s.chain) and 3 * n_stored <= 2 * len(s.slots):
         return True
     s.at[NEED_PAIRS], s.at[NEED_STORED] = n_pairs, n_stored
     return False
@@ -79,8 +79,8 @@ def take_merge(s, a, b, count):
     -1 if that token occurs in words already.
     """
     n_text = s.text_end[s.at[TOKENS]]
-    end = spell_merged(s.text, s.text_end, s.prefix, s.n_prefix, a, b, n_text)
-    slot = name_slot(s.text, s.text_end, s.names, s.names_mask, n_text, end)
+    end = spell_merged(s.text, s.text_end, s.prefix, np.uint64(len(s.prefix)), a, b, n_text)
+    slot = name_slot(s.text, s.text_end, s.names, np.uint64(len(s.names) - 1), n_text, end)
     merged = np.int64(s.names[slot]) - 1
     if merged < 0:
         merged = s.at[TOKENS]
@@ -90,7 +90,7 @@ def take_merge(s, a, b, count):
     elif s.length[merged] > 0:
         return np.int64(-1)
     s.length[merged] = s.length[a] + s.length[b]
-    if s.n_traits > np.uint64(0):
+    if len(s.traits) > 0:
         s.traits[merged] = merged_traits(s.traits[a], s.traits[b])
     n = 3 * s.at[MERGES]
     s.merges[n], s.merges[n + 1], s.merges[n + 2] = a, b, merged
@@ -125,7 +125,7 @@ def replace(s, part, a, b, new, start, stop, n_records):
     length_a, length_ab = np.uint64(s.length[a]), np.uint64(s.length[new])
     first_small = np.uint64(part.at[N_HEAVY])
     first_single = first_small + np.uint64(part.at[N_SMALL])
-    invalid = s.sentinel + ONE
+    invalid = sentinel_of(s) + ONE
     n_left = n_right = np.uint64(0)
     for i in range(start, stop):
         if i + np.uint64(AHEAD) < stop:
@@ -165,16 +165,16 @@ def prefetch_places(part, start, stop):
 def prefetch_pair(s, later, sooner):
     """Asks for the slot of a pair that will lose weight, and for the pair of a slot that has been asked for."""
     if may_be_stored(s.filter, later):
-        prefetch(s.slots, home(s.mask, later))
+        prefetch(s.slots, home(s.slots, later))
     if may_be_stored(s.filter, sooner):
-        stored = np.uint64(s.slots[home(s.mask, sooner)])  # the row + 1
+        stored = np.uint64(s.slots[home(s.slots, sooner)])  # the row + 1
         prefetch(s.pairs, (stored - ONE) << ONE)
 
 
 @kernel(inline=True)
 def prefetch_insert(s, key):
     """Asks for what `insert` of a pair will touch."""
-    prefetch(s.slots, home(s.mask, key))
+    prefetch(s.slots, home(s.slots, key))
     prefetch(s.filter, filter_bit(key) >> np.uint64(6))
 
 
@@ -205,18 +205,18 @@ def _move_weight(s, part, a, b, new, n_left, n_right, waste, hand, n_heap):
             number = gathered[x + x + ONE]
             count = gathered[x + x] + number
             gathered[x + x] = waste
-            if x == s.sentinel:
+            if x == sentinel_of(s):
                 continue
             if x != new:
                 key = np.int64(old_key | x << shift)
                 if may_be_stored(s.filter, key):
-                    lower(s.pairs, s.slots, s.mask, key, count)
+                    lower(s.pairs, s.slots, key, count)
                 if side == 1 and x == a:
                     count -= overlaps
             if may_be_born(s, x if side == 0 else new, new if side == 0 else x, count):
                 key = np.int64(new_key | x << shift)
                 add_pair(s.pairs, n_pairs, key, count)
-                insert(s.slots, s.mask, s.filter, key, n_pairs)
+                insert(s.slots, s.filter, key, n_pairs)
                 first, used = begin_list(part, n_pairs, used, number)
                 gathered[x + x] = first
                 n_heap = enqueue(s, hand, n_heap, n_pairs, key, count)
@@ -257,7 +257,7 @@ def merge_alone(state, work):
 
     All words are in the only part. Each merge is a batch, whose pairs are settled while its neighbours are gathered.
     """
-    s = views(state)
+    s = as_views(state)
     part = part_of(s, 0)
     hand, n_heap = s.at[BUCKET], s.at[HEAP]
     outcome = DONE
@@ -274,7 +274,7 @@ def merge_alone(state, work):
         start, stop = list_of(part, row)
         number = np.int64(stop - start)
         # A new pair has an occurrence and a neighbour of its own, and reaches the threshold
-        born = 2 * min(number, np.int64(s.sentinel) + 1, count // s.threshold)
+        born = 2 * min(number, np.int64(sentinel_of(s)) + 1, count // s.threshold)
         room = 2 * born + 3 * number
         if not (has_text(s, a, b) and has_rows(s, born) and pool_has_room(s, part, 0, room)):
             outcome = GROW

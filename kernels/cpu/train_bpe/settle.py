@@ -25,6 +25,7 @@ from gputok.kernels.cpu.train_bpe.state import (
     lower_shared,
     may_be_born,
     may_be_stored,
+    n_parts_of,
     part_of,
 )
 
@@ -73,7 +74,7 @@ def _add_up(s, own, shard, n_all):
     for i in range(capacity):
         slots[i] = 0
     n = np.uint64(0)
-    for p in range(s.n_parts):
+    for p in range(n_parts_of(s)):
         part = part_of(s, p)
         for i in range(np.uint64(part.shards[shard]), np.uint64(part.shards[shard + ONE])):
             key = part.sorted[i + i]
@@ -107,7 +108,7 @@ def _take_from_old(s, own, n):
             own.late[n_late + ONE] = count
             n_late += np.uint64(2)
         elif may_be_stored(s.filter, old):
-            lower_shared(s.pairs, s.slots, s.mask, old, count)
+            lower_shared(s.pairs, s.slots, old, count)
         new = np.uint64(s.batch[np.uint64(3) * (key >> _M33) + np.uint64(2)])
         is_left = key & _SIDE == np.uint64(0)
         if may_be_born(s, x if is_left else new, new if is_left else x, count):
@@ -129,7 +130,7 @@ def _give_to_new(s, own, n, row):
             continue
         pair = np.int64(_new_key(s, keys[i]))
         add_pair(s.pairs, row, pair, sums[i])
-        insert_shared(s.slots, s.mask, s.filter, pair, row)
+        insert_shared(s.slots, s.filter, pair, row)
         row += 1
         sums[i] = row
 
@@ -143,7 +144,7 @@ def settle(s, shard):
     """
     own = part_of(s, shard)
     n_all = np.uint64(0)
-    for p in range(s.n_parts):
+    for p in range(n_parts_of(s)):
         part = part_of(s, p)
         first, stop = np.uint64(part.shards[shard]), np.uint64(part.shards[shard + ONE])
         n_all += stop - first
@@ -152,7 +153,7 @@ def settle(s, shard):
     n_born = _take_from_old(s, own, n)
     if n_born > 0:
         _give_to_new(s, own, n, atomic_add(s.at, PAIRS, np.int64(n_born)))
-    for p in range(s.n_parts):
+    for p in range(n_parts_of(s)):
         part = part_of(s, p)
         for i in range(np.uint64(part.shards[shard]), np.uint64(part.shards[shard + ONE])):
             part.sorted[i + i + ONE] = own.settled_sums[part.sorted[i + i + ONE]]
@@ -161,9 +162,9 @@ def settle(s, shard):
 @kernel(inline=True)
 def take_late(s):
     """Subtracts the late losses of all shards."""
-    for p in range(s.n_parts):
+    for p in range(n_parts_of(s)):
         part = part_of(s, p)
         for i in range(np.uint64(0), np.uint64(part.at[N_LATE]), np.uint64(2)):
             key = part.late[i]
             if may_be_stored(s.filter, key):
-                lower(s.pairs, s.slots, s.mask, key, part.late[i + ONE])
+                lower(s.pairs, s.slots, key, part.late[i + ONE])

@@ -9,7 +9,6 @@ from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.constants import GOLDEN
 from gputok.kernels.cpu.primitives.handle import WORDS
 from gputok.kernels.cpu.primitives.memory import (
-    View,
     as_views,
     atomic_add,
     atomic_claim,
@@ -18,7 +17,6 @@ from gputok.kernels.cpu.primitives.memory import (
     leading_zeros,
     record_at,
     tail,
-    view,
 )
 from gputok.kernels.cpu.train_bpe.veto import may_merge
 from gputok.kernels.signatures import I64s, U8s, U16orU32, U32s, U64s
@@ -40,9 +38,9 @@ PICK, TO_APPLY, APPLYING, TO_SETTLE, SETTLING = range(5)
 
 # Scalars of the state that change, as indices into State.at
 (
-    MERGES, TOKENS, PAIRS, QUEUED, HEAP, BUCKET, THRESHOLD, STORED, SPARE, WORK, PHASE, KIND, BATCH, N_BATCH, OLD_TOKENS,
+    MERGES, TOKENS, PAIRS, QUEUED, HEAP, BUCKET, STORED, SPARE, WORK, PHASE, KIND, BATCH, N_BATCH, OLD_TOKENS,
     RESPELT, MOST_BORN, NEED_PAIRS, NEED_STORED, NEED_TEXT, BATCHES, PICK_TICKS, APPLY_TICKS, SETTLE_TICKS, N_SCALARS,
-) = range(25)  # fmt: skip
+) = range(24)  # fmt: skip
 
 # Elements of State.shared, each with a cache line of its own; then the claim of each part
 LINE = 8
@@ -56,11 +54,14 @@ STEP, READY, STOP, CLAIMS = 0, LINE, 2 * LINE, 3 * LINE
 
 
 class State(NamedTuple):
-    """The arrays that all threads share."""
+    """What all threads share. The steps take its views: arrays as arguments would be reference-counted in the loops."""
 
     at: I64s  # int64[N_SCALARS]
     shared: I64s  # int64[CLAIMS + LINE * parts], which threads change at the same time
-    limits: I64s  # int64[3]: vocab_size, max_token_length, shorter_first
+    threshold: int  # pairs of a smaller count are not stored
+    vocab_size: int
+    max_length: int
+    shorter_first: bool  # of equally frequent pairs, the shorter string comes first
     veto: I64s  # int64[N_VETO] of veto.py
     traits: U64s  # uint64[ids + 1], of each token, for the veto; without a veto, uint64[0]
     prefix: U8s  # uint8[k], continuing_subword_prefix
@@ -115,84 +116,16 @@ class Part(NamedTuple):
 N_FIELDS = len(Part._fields)
 
 
-class Views(NamedTuple):
-    """A State as the steps see it: arrays as arguments would be reference-counted in the loops."""
-
-    at: View  # of int64
-    shared: View  # of int64
-    threshold: np.int64
-    lowest: np.int64  # bucket that a stored pair can be in
-    vocab_size: np.int64
-    max_length: np.uint64
-    shorter_first: np.int64  # 1: of equally frequent pairs, the shorter string first
-    n_traits: np.uint64
-    traits: View  # of uint64
-    veto: View  # of int64
-    sentinel: np.uint64
-    n_parts: np.uint64
-    length: View  # of uint32
-    merges: View  # of uint32
-    merge_counts: View  # of int64
-    text: View  # of uint8
-    text_end: View  # of int64
-    text_size: np.int64
-    prefix: View  # of uint8
-    n_prefix: np.uint64
-    names: View  # of uint32
-    names_mask: np.uint64
-    pairs: View  # of int64
-    most_pairs: np.int64
-    chain: View  # of uint32
-    bucket: View  # of uint32
-    heap: View  # of int64
-    slots: View  # of uint32
-    mask: np.uint64
-    filter: View  # of uint64
-    batch: View  # of int64
-    sides: View  # of uint32
-    table: View  # of uint64
-    symbols: View  # of uint16 or uint32
+@kernel(inline=True)
+def sentinel_of(s):
+    """The sentinel of a State, or of its views."""
+    return np.uint64(len(s.length) - 1)
 
 
 @kernel(inline=True)
-def views(state):
-    """The views of a state."""
-    return Views(
-        view(state.at),
-        view(state.shared),
-        state.at[THRESHOLD],
-        bucket_of(state.at[THRESHOLD]),
-        state.limits[0],
-        np.uint64(state.limits[1]),
-        state.limits[2],
-        np.uint64(len(state.traits)),
-        view(state.traits),
-        view(state.veto),
-        np.uint64(len(state.length) - 1),
-        np.uint64(len(state.table) // (N_FIELDS * WORDS)),
-        view(state.length),
-        view(state.merges),
-        view(state.merge_counts),
-        view(state.text),
-        view(state.text_end),
-        len(state.text),
-        view(state.prefix),
-        np.uint64(len(state.prefix)),
-        view(state.names),
-        np.uint64(len(state.names) - 1),
-        view(state.pairs),
-        len(state.chain),
-        view(state.chain),
-        view(state.bucket),
-        view(state.heap),
-        view(state.slots),
-        np.uint64(len(state.slots) - 1),
-        view(state.filter),
-        view(state.batch),
-        view(state.sides),
-        view(state.table),
-        view(state.symbols),
-    )
+def n_parts_of(s):
+    """The number of parts of a State, or of its views."""
+    return np.uint64(len(s.table)) // np.uint64(N_FIELDS * WORDS)
 
 
 @kernel(inline=True)
@@ -231,16 +164,18 @@ def may_be_born(s, a, b, count):
     if count < s.threshold:
         return False
     length = np.uint64(s.length[a]) + np.uint64(s.length[b])
-    return (length < s.max_length or length == TWO) and may_merge(s.n_traits, s.traits, s.veto, a, b)
+    return (length < np.uint64(s.max_length) or length == TWO) and may_merge(
+        np.uint64(len(s.traits)), s.traits, s.veto, a, b
+    )
 
 
 # The helpers below take views: arrays would be reference-counted in the loops that call the helpers
 
 
 @kernel(inline=True)
-def home(mask, key):
-    """The slot where the search for a pair begins; mask: number of slots - 1."""
-    return (np.uint64(key) * GOLDEN) >> np.uint64(32) & mask
+def home(slots, key):
+    """The slot where the search for a pair begins."""
+    return (np.uint64(key) * GOLDEN) >> np.uint64(32) & np.uint64(len(slots) - 1)
 
 
 @kernel(inline=True)
@@ -257,43 +192,43 @@ def may_be_stored(filter, key):
 
 
 @kernel(inline=True)
-def insert(slots, mask, filter, key, row):
+def insert(slots, filter, key, row):
     """Adds a pair to the hash table and to the bit set; the table must not contain the pair."""
     bit = filter_bit(key)
     word = bit >> np.uint64(6)
     filter[word] = filter[word] | ONE << (bit & np.uint64(63))
-    slot = home(mask, key)
+    slot = home(slots, key)
     while slots[slot] != 0:
-        slot = (slot + ONE) & mask
+        slot = (slot + ONE) & np.uint64(len(slots) - 1)
     slots[slot] = row + 1
 
 
 @kernel(inline=True)
-def insert_shared(slots, mask, filter, key, row):
+def insert_shared(slots, filter, key, row):
     """`insert`, while other threads insert other pairs; the row must have been written."""
     bit = filter_bit(key)
     atomic_or(filter, bit >> np.uint64(6), ONE << (bit & np.uint64(63)))
-    slot = home(mask, key)
+    slot = home(slots, key)
     while not atomic_claim(slots, slot, np.uint32(0), np.uint32(row + 1)):
-        slot = (slot + ONE) & mask
+        slot = (slot + ONE) & np.uint64(len(slots) - 1)
 
 
 @kernel(inline=True)
-def lower(pairs, slots, mask, key, count):
+def lower(pairs, slots, key, count):
     """Subtracts from the count of a pair, if the pair is stored."""
-    slot = home(mask, key)
+    slot = home(slots, key)
     while slots[slot] != 0:
         at = (np.uint64(slots[slot]) - ONE) << ONE
         if pairs[at] == key:
             pairs[at + ONE] = pairs[at + ONE] - count
             return
-        slot = (slot + ONE) & mask
+        slot = (slot + ONE) & np.uint64(len(slots) - 1)
 
 
 @kernel(inline=True)
-def lower_shared(pairs, slots, mask, key, count):
+def lower_shared(pairs, slots, key, count):
     """`lower`, while other threads lower counts and insert other pairs."""
-    slot = home(mask, key)
+    slot = home(slots, key)
     while True:
         row = np.uint64(atomic_load(slots, slot))
         if row == np.uint64(0):
@@ -302,7 +237,7 @@ def lower_shared(pairs, slots, mask, key, count):
         if pairs[at] == key:
             atomic_add(pairs, at + ONE, -count)
             return
-        slot = (slot + ONE) & mask
+        slot = (slot + ONE) & np.uint64(len(slots) - 1)
 
 
 @kernel(inline=True)

@@ -83,7 +83,6 @@ from gputok.kernels.cpu.train_bpe.state import (
     SPARE,
     STOP,
     STORED,
-    THRESHOLD,
     TOKENS,
     WAITING,
     Part,
@@ -265,15 +264,16 @@ class _Training:
         ids = int(min(max(limits.vocab_size, n_tokens), n_tokens + n_symbols))
         self._floor = max(1, limits.min_frequency)
         # On real text, 3 to 10 times below the count of the last merge, so that the pairs are indexed only once
-        self._threshold = max(self._floor, self._total // (128 * max(limits.vocab_size - n_tokens, 1)))
+        threshold = max(self._floor, self._total // (128 * max(limits.vocab_size - n_tokens, 1)))
         self._n_places = n_places
         # On real text, a merge makes 2 to 4 pairs that reach the threshold, and 12 of Chinese. Room for as many as there may be
         # would spread the arrays over twice the huge pages
-        room = min(self._most_pairs(), max(4 * ids + n_places // 64, self._n_of_table(n_tokens) // 2))
+        room = min(
+            self._most_pairs(threshold), max(4 * ids + n_places // 64, self._n_of_table(n_tokens) // 2)
+        )
         specs: dict[str, tuple[int, Any]] = {
             "at": (N_SCALARS, np.int64),
             "shared": (CLAIMS + LINE * self.n_parts, np.int64),
-            "limits": (3, np.int64),
             "veto": (N_VETO, np.int64),
             "traits": (0 if limits.veto is None else ids + 1, np.uint64),
             "prefix": (len(limits.prefix), np.uint8),
@@ -297,9 +297,16 @@ class _Training:
         for part, (n_heavy, n_small, _) in zip(self._parts, n_of_weight.tolist(), strict=True):
             part["at"][N_HEAVY], part["at"][N_SMALL] = 1 + n_heavy, n_small
             part["symbols"][0] = ids
-        self.state = State(symbols=self._parts[0]["symbols"], table=self._table(), **shared)
+        self.state = State(
+            threshold=threshold,
+            vocab_size=limits.vocab_size,
+            max_length=limits.max_token_length,
+            shorter_first=limits.shorter_first,
+            symbols=self._parts[0]["symbols"],
+            table=self._table(),
+            **shared,
+        )
         state = self.state
-        state.limits[:] = limits.vocab_size, limits.max_token_length, limits.shorter_first
         state.prefix[:] = np.frombuffer(limits.prefix, np.uint8)
         state.text[: len(tokens)] = tokens
         state.text_end[: n_tokens + 1] = token_offsets
@@ -413,17 +420,17 @@ class _Training:
         size, few = 2 * (n_tokens + 1) ** 2, self._sizes.few_tokens
         return size if n_tokens < few and size * self.n_parts <= 2 * few**2 else 0
 
-    def _most_pairs(self) -> int:
+    def _most_pairs(self, threshold: int) -> int:
         """A bound for the number of pairs that reach the threshold, plus room."""
-        return min(self._total // self._threshold, self._n_places) + self._sizes.room
+        return min(self._total // threshold, self._n_places) + self._sizes.room
 
     def _index(self) -> None:
         """Stores all pairs that reach the threshold, and makes their lists."""
         state, sizes = self.state, self._sizes
         at = state.at
-        at[THRESHOLD], at[PHASE] = self._threshold, PICK
+        at[PHASE] = PICK
         size = self._n_of_table(int(at[TOKENS])) if at[MERGES] == 0 else 0
-        most = self._most_pairs()
+        most = self._most_pairs(state.threshold)
         self._make_room_for_pairs(min(most, size // 2) if size else most)
         for part in self._parts:
             part["at"][PENDING] = 0
@@ -464,7 +471,7 @@ class _Training:
         state, n = self.state, power_of_two(n)
         slots = state.slots[:n] if n <= len(state.slots) else np.empty(n, np.uint32)
         at = state.at
-        at[STORED] = index_slots(state.pairs, at[PAIRS], at[THRESHOLD], slots, state.filter)
+        at[STORED] = index_slots(state.pairs, at[PAIRS], state.threshold, slots, state.filter)
         self.state = state._replace(slots=slots)
 
     def _make_room_for_pairs(self, n: int) -> None:
@@ -501,9 +508,10 @@ class _Training:
 
     def lower_threshold(self) -> bool:
         """Lowers the threshold, and indexes the pairs again; False if it can't be lower."""
-        if self._threshold == self._floor:
+        threshold = self.state.threshold
+        if threshold == self._floor:
             return False
-        self._threshold = max(self._floor, self._threshold // 8)
+        self.state = self.state._replace(threshold=max(self._floor, threshold // 8))
         self._index()
         return True
 
