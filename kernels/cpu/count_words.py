@@ -6,15 +6,26 @@ Words are looked up in blocks; each key prefetches its slot, so that the later c
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U3, U4, U32, U64
+from gputok.kernels.cpu.primitives.handle import Handle
 from gputok.kernels.cpu.primitives.hashing import same_bytes
-from gputok.kernels.cpu.primitives.memory import as_views, copy, leading_zeros, prefetch, scratch, tail, view
+from gputok.kernels.cpu.primitives.memory import (
+    as_views,
+    copy,
+    leading_zeros,
+    prefetch,
+    record_at,
+    scratch,
+    tail,
+    view,
+)
 from gputok.kernels.cpu.walk import (
     BLOCK_BYTES,
     END_OF_TEXT,
@@ -27,7 +38,6 @@ from gputok.kernels.cpu.word_table import (
     N_KEY_MASKS,
     N_KEYS,
     N_WORDS,
-    Views,
     WordTable,
     add_ones,
     enlarged,
@@ -38,19 +48,35 @@ from gputok.kernels.cpu.word_table import (
     hash_word,
     home,
     key_of_slot,
+    mask_of,
     put_key_masks,
     put_keys,
     same_word,
-    views,
     word_key,
 )
-from gputok.kernels.signatures import i64, u8, u64
+from gputok.kernels.signatures import I64s, U8s, U64s, i64, u8, u64
 from gputok.kernels.threads import run
 
 _LAST = np.int64(0x7FFFFFFFFFFFFFFF)  # above all positions
 _CHUNK_WORDS = 1 << 10  # words of all tables that are joined together
 _TABLE = np.uint64(40)  # the bit where the number of a table begins, after a slot
 _AHEAD = np.uint64(8)  # words between a prefetch and its use, when tables are joined
+
+
+class _Counted(NamedTuple):
+    """A table whose words have counts of their own, int64[n_words]."""
+
+    table: WordTable
+    counts: I64s
+
+
+class _List(NamedTuple):
+    """Distinct words in the order of `keys`, which are those of `word_keys`."""
+
+    data: U8s  # uint8[n_bytes]
+    offsets: I64s  # int64[n + 1]
+    counts: I64s  # int64[n]
+    keys: U64s  # uint64[n]
 
 
 @kernel(inline=True)
@@ -95,7 +121,7 @@ def _count_words(data, offsets, document, start, stop, position, walk, table):
     homes, missing = scratch(N_KEYS, np.uint64), scratch(N_KEYS, np.uint64)
     longs = scratch(N_KEYS, np.uint64)
     put_key_masks(masks)
-    where = views(table)
+    where = as_views(table)
     while start < stop:
         copied, n, document = fill_block(
             data, offsets, document, start, stop, views_of_walk, text, n_block, offsets, False
@@ -109,7 +135,7 @@ def _count_words(data, offsets, document, start, stop, position, walk, table):
             )
             continue
         n_words = walk_block(text, np.uint64(n), views_of_walk, bounds, codes)
-        if not has_room(table, np.int64(n_words), n):
+        if not has_room(where, np.int64(n_words), n):
             return start
         done = U0
         while done < n_words:  # the ends of documents count as words too: cheaper than a branch
@@ -160,12 +186,12 @@ def _count_pieces(text, text_bytes, pieces, n_pieces, at, position, table):
     text = view(text, np.uint8)
     starts, ends, count = view(pieces[0], np.int64), view(pieces[1], np.int64), view(pieces[2], np.int64)
     keys = scratch(3 * N_KEYS, np.uint64)
-    where = views(table)
+    where = as_views(table)
     while at < n_pieces:
         m, n_bytes = min(n_pieces - at, N_KEYS), 0
         for i in range(at, at + m):
             n_bytes += ends[i] - starts[i]
-        if not has_room(table, m, n_bytes):
+        if not has_room(where, m, n_bytes):
             return at
         for i in range(m):
             begin, end = starts[at + i], ends[at + i]
@@ -237,43 +263,39 @@ def merged_words(
 
     lists: data uint8[n_bytes], offsets int64[n + 1], from 0 on, and counts int64[n] of each -> the same of all.
     """
-    columns = [
-        (data, offsets, counts, word_keys(data, offsets))
+    keyed = [
+        _List(data, offsets, counts, word_keys(data, offsets))
         for data, *numbers in lists
         for offsets, counts in [[np.ascontiguousarray(each, np.int64) for each in numbers]]
     ]
-    memory = [[(column.ctypes.data, column.nbytes) for column in of_list] for of_list in columns]
-    n_words, n_bytes = sum(len(of_list[3]) for of_list in columns), sum(len(data) for data, *_ in columns)
-    return _written(_merge, memory, n_words, n_bytes)
-
-
-def _written(
-    write: Callable[..., int], columns: list[list[tuple[int, int]]], n_words: int, n_bytes: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The words that a kernel writes, at most so many: data uint8[], offsets int64[n + 1], counts int64[n].
-
-    columns: the address and number of bytes of each of four arrays of each table or list.
-    """
+    n_words, n_bytes = sum(len(each.keys) for each in keyed), sum(len(each.data) for each in keyed)
     data, offsets = np.empty(n_bytes, np.uint8), np.zeros(n_words + 1, np.int64)
     counts = np.empty(n_words, np.int64)
-    n_words = write(np.array(columns, np.int64).reshape(-1, 8), data, offsets, counts)
+    n_words = _merge(_records(_List, keyed), data, offsets, counts)
     return data[: offsets[n_words]], offsets[: n_words + 1], counts[:n_words]
 
 
-@kernel(i64[:, :], u8[:], i64[:], i64[:])
-def _merge(columns, data, offsets, counts):
+def _records(of: type, tables: Iterable[NamedTuple]) -> np.ndarray:
+    """The numbers of a `Handle` for each table of a class, one row each; the caller keeps the arrays alive."""
+    return np.array([Handle.holding(table).slots for table in tables], np.uint64).reshape(
+        -1, Handle(of).slots.size
+    )
+
+
+@kernel(u64[:, :], u8[:], i64[:], i64[:])
+def _merge(lists, data, offsets, counts):
     """Writes the words of all lists in order, each with the sum of its counts, and returns the number of words.
 
-    columns: int64[lists, 8], the address and number of bytes of each list's bytes, offsets, counts and keys.
+    lists: a row of `_records` for each list.
     Bounds: at[t] is below the number of keys of list t as long as `left` contains t; the arrays that are written have
     room for the words and bytes of all lists.
     """
-    n, out, n_left = 0, view(data), 0
-    at, keys, left = np.zeros(len(columns), np.int64), np.empty(len(columns), np.uint64), columns[:, 7].copy()
+    n, out, n_left, rows, n_lists = 0, view(data), 0, as_views(lists), len(lists)
+    at, keys, left = np.zeros(n_lists, np.int64), np.empty(n_lists, np.uint64), np.empty(n_lists, np.int64)
     # `left` has the lists with words that are left, and `keys` the key of the next word of each
-    for t in range(len(columns)):
-        if columns[t, 7]:
-            left[n_left], keys[n_left] = t, _column(columns, t, 3, np.uint64)[0]
+    for t in range(n_lists):
+        if len(_list(rows, t).keys):
+            left[n_left], keys[n_left] = t, _list(rows, t).keys[0]
             n_left += 1
     same = np.empty(
         n_left, np.int64
@@ -285,25 +307,25 @@ def _merge(columns, data, offsets, counts):
                 continue
             order = -1
             if keys[i] == keys[same[0]]:
-                order = _order(columns, left[i], at[left[i]], left[same[0]], at[left[same[0]]])
+                order = _order(rows, left[i], at[left[i]], left[same[0]], at[left[same[0]]])
             if order < 0:
                 n_same = 0
             if order <= 0:
                 same[n_same] = i
                 n_same += 1
         t = left[same[0]]
-        arena, starts = _column(columns, t, 0, np.uint8), _column(columns, t, 1, np.int64)
+        starts = _list(rows, t).offsets
         begin, end = starts[at[t]], starts[at[t] + 1]
-        copy(out, offsets[n], arena, begin, end - begin)
+        copy(out, offsets[n], _list(rows, t).data, begin, end - begin)
         offsets[n + 1], counts[n] = offsets[n] + end - begin, 0
         # From the back: the last list replaces a list that has ended
         for k in range(n_same - 1, -1, -1):
             i = same[k]
             t = left[i]
-            counts[n] += _column(columns, t, 2, np.int64)[at[t]]
+            counts[n] += _list(rows, t).counts[at[t]]
             at[t] += 1
-            if at[t] < columns[t, 7] // 8:
-                keys[i] = _column(columns, t, 3, np.uint64)[at[t]]
+            if at[t] < len(_list(rows, t).keys):
+                keys[i] = _list(rows, t).keys[at[t]]
             else:
                 n_left -= 1
                 left[i], keys[i] = left[n_left], keys[n_left]
@@ -312,12 +334,18 @@ def _merge(columns, data, offsets, counts):
 
 
 @kernel(inline=True)
-def _order(columns, a, i, b, j):
+def _list(rows, t):
+    """The record of a list, by its row of `_records`."""
+    return record_at(tail(rows, np.uint64(t) * rows.columns), _List)
+
+
+@kernel(inline=True)
+def _order(rows, a, i, b, j):
     """Compares the bytes of word i of list a with those of word j of list b: -1, 0 or 1."""
-    ours, theirs = _column(columns, a, 0, np.uint8), _column(columns, b, 0, np.uint8)
-    our_starts, their_starts = _column(columns, a, 1, np.int64), _column(columns, b, 1, np.int64)
-    begin, there = np.uint64(our_starts[i]), np.uint64(their_starts[j])
-    n, m = np.uint64(our_starts[i + 1]) - begin, np.uint64(their_starts[j + 1]) - there
+    one, other = as_views(_list(rows, a)), as_views(_list(rows, b))
+    ours, theirs = one.data, other.data
+    begin, there = np.uint64(one.offsets[i]), np.uint64(other.offsets[j])
+    n, m = np.uint64(one.offsets[i + 1]) - begin, np.uint64(other.offsets[j + 1]) - there
     if n == m and same_bytes(ours, begin, theirs, there, n):
         return 0
     for k in range(min(n, m)):
@@ -346,14 +374,10 @@ def joined_counts(tables: Sequence[WordTable], n_threads: int, n_parts: int) -> 
     if len(tables) == 1:
         return [counts(tables[0])]
     own = [np.empty(int(table.state[N_WORDS]), np.int64) for table in tables]
-    columns = [
-        [(column.ctypes.data, column.nbytes) for column in (*table, n)]
-        for table, n in zip(tables, own, strict=True)
-    ]
     least = min(len(table.slots) for table in tables)
     n_chunks = 1 << (min(least, max(1, sum(map(len, own)) // _CHUNK_WORDS)).bit_length() - 1)
     edges = [n_chunks * part // n_parts for part in range(n_parts + 1)]
-    join = partial(_join, np.array(columns, np.int64).reshape(-1, 12), n_chunks)
+    join = partial(_join, _records(_Counted, map(_Counted, tables, own)), n_chunks)
     for _ in run(join, itertools.pairwise(edges), n_threads):
         pass
     return own
@@ -363,16 +387,12 @@ def woven_words(
     tables: Sequence[WordTable], own: Sequence[np.ndarray], n_threads: int, n_parts: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`distinct_words`, from what `joined_counts` gives; the threads share n_parts ranges of positions."""
-    columns = [
-        [(column.ctypes.data, column.nbytes) for column in (table.arena, table.offsets, table.position, n)]
-        for table, n in zip(tables, own, strict=True)
-    ]
-    lists = np.array(columns, np.int64).reshape(-1, 8)
+    records = _records(_Counted, map(_Counted, tables, own))
     positions = [table.position[: len(n)] for table, n in zip(tables, own, strict=True)]
     some = np.sort(np.concatenate([column[:: max(1, len(column) // n_parts)] for column in positions]))
     edges = some[len(some) * np.arange(1, n_parts) // n_parts] if len(some) else some[:0]
     ends = np.array([[0, *np.searchsorted(column, edges), len(column)] for column in positions], np.int64)
-    ranges = [(lists, first, last) for first, last in itertools.pairwise(ends.T.copy())]
+    ranges = [(records, first, last) for first, last in itertools.pairwise(ends.T.copy())]
     sizes = np.array([(0, 0), *run(_size_of, ranges, n_threads)])
     starts = np.cumsum(sizes, axis=0)
     n_words, n_bytes = starts[-1].tolist()
@@ -386,30 +406,30 @@ def woven_words(
     return data, offsets, counts
 
 
-@kernel(i64[:, :], i64, i64, i64)
-def _join(columns, n_chunks, first, stop):
+@kernel(u64[:, :], i64, i64, i64)
+def _join(tables, n_chunks, first, stop):
     """Writes the counts of the words of chunks first:stop; all counts of a word move to the table with its smallest position.
 
     A chunk has the words with some of the hashes, whose slots stand together in each table. They meet in a small table of
     (table << 40 | slot) + 1, which stays in a cache: so the time grows with the number of words, not of pairs of tables.
 
-    columns: int64[tables, 12], the address and number of bytes of the arrays of each table, and of its counts. n_chunks: a power
-    of two, at most the smallest capacity. Bounds: slots are masked; a word of a slot is below the number of words of its table;
-    `found` has room for what `_most_words` says of each table, and `met` for twice the words of the chunk.
+    tables: a row of `_records` for each _Counted. n_chunks: a power of two, at most the smallest capacity. Bounds: slots are
+    masked; a word of a slot is below the number of words of its table; `found` has room for what `_most_words` says of each
+    table, and `met` for twice the words of the chunk.
     """
     bits = np.uint64(63) - leading_zeros(np.uint64(n_chunks))  # of a hash, which are equal in a chunk
-    room, met = U4, scratch(4, np.uint64)
+    rows, room, met = as_views(tables), U4, scratch(4, np.uint64)
     n_found, found = U4, scratch(4, np.uint64)
     for chunk in range(first, stop):
         need = n = U0
-        for t in range(len(columns)):
-            table, _ = _table(columns, t)
+        for t in range(len(tables)):
+            table, _ = _table(rows, t)
             begin, end = _chunk_of(table, chunk, n_chunks)
             need += _most_words(table, begin, end)
         if need > n_found:
             n_found, found = need, scratch(np.int64(need), np.uint64)
-        for t in range(len(columns)):
-            table, counts = _table(columns, t)
+        for t in range(len(tables)):
+            table, counts = _table(rows, t)
             begin, end = _chunk_of(table, chunk, n_chunks)
             n = _find_words(table, counts, begin, end, np.uint64(t) << _TABLE, found, n)
         size = U4
@@ -421,30 +441,20 @@ def _join(columns, n_chunks, first, stop):
             met[i] = U0
         for i in range(n):
             if i + _AHEAD < n:
-                _prefetch_word(columns, found[i + _AHEAD])
-            _meet(columns, found[i], met, size, bits)
+                _prefetch_word(rows, found[i + _AHEAD])
+            _meet(rows, found[i], met, size, bits)
 
 
 @kernel(inline=True)
-def _table(columns, t):
-    """The views of a table, and its counts, by its row of `columns`."""
-    capacity = np.uint64(columns[t, 1]) >> np.uint64(5)
-    table = Views(
-        _column(columns, t, 0, np.uint64),
-        capacity * U4 - U1,
-        leading_zeros(capacity) + U1,
-        _column(columns, t, 1, np.uint8),
-        _column(columns, t, 2, np.uint64),
-        _column(columns, t, 3, np.int64),
-        _column(columns, t, 4, np.uint64),
-    )
-    return table, _column(columns, t, 5, np.int64)
+def _table(rows, t):
+    """The views of a table, and its counts, by its row of `_records`."""
+    return as_views(record_at(tail(rows, np.uint64(t) * rows.columns), _Counted))
 
 
 @kernel(inline=True)
 def _chunk_of(table, chunk, n_chunks):
     """The slots where the probes of the words of a chunk begin: the first, and the one after the last."""
-    n_slots = (table.mask + U1) // np.uint64(n_chunks)
+    n_slots = np.uint64(len(table.slots)) // np.uint64(n_chunks)
     return np.uint64(chunk) * n_slots, np.uint64(chunk + 1) * n_slots
 
 
@@ -452,7 +462,7 @@ def _chunk_of(table, chunk, n_chunks):
 def _most_words(table, first, stop):
     """At most so many words have probes that begin in first:stop: their slots, and the words right after these."""
     slot = stop
-    while table.slots[(slot & table.mask) + U1] != U0:  # a table always has free slots
+    while table.slots[(slot & mask_of(table)) + U1] != U0:  # a table always has free slots
         slot += U4
     return (slot - first) >> U2
 
@@ -465,8 +475,8 @@ def _find_words(table, counts, first, stop, number, found, n):
     end, and no others are taken again. Without a branch: whether a slot is taken can't be foreseen.
     """
     begun, i = n, first
-    while i < stop or table.slots[(i & table.mask) + U1] != U0:
-        slot, again = i & table.mask, i > table.mask
+    while i < stop or table.slots[(i & mask_of(table)) + U1] != U0:
+        slot, again = i & mask_of(table), i > mask_of(table)
         low, high = key_of_slot(table, slot)
         begin = home(table, low, high)
         found[n] = number | slot
@@ -479,24 +489,24 @@ def _find_words(table, counts, first, stop, number, found, n):
 
 
 @kernel(inline=True)
-def _prefetch_word(columns, own):
+def _prefetch_word(rows, own):
     """Asks for what `_meet` needs of a word besides its slot."""
-    table, counts = _table(columns, np.int64(own >> _TABLE))
+    table, counts = _table(rows, np.int64(own >> _TABLE))
     word = table.slots[(own & ((U1 << _TABLE) - U1)) + U2]
     prefetch(table.position, word)
     prefetch(counts, word)
 
 
 @kernel(inline=True)
-def _meet(columns, own, met, size, bits):
+def _meet(rows, own, met, size, bits):
     """Enters a word, table << 40 | slot, into `met`, or moves its count if it is there; size: a power of two, above n words."""
-    table, counts = _table(columns, np.int64(own >> _TABLE))
+    table, counts = _table(rows, np.int64(own >> _TABLE))
     slot = own & ((U1 << _TABLE) - U1)
     low, high = key_of_slot(table, slot)
     at = hash_of_key(low, high) << bits >> (leading_zeros(size) + U1)
     while met[at] != U0:
         there = (met[at] - U1) & ((U1 << _TABLE) - U1)
-        other, other_counts = _table(columns, np.int64((met[at] - U1) >> _TABLE))
+        other, other_counts = _table(rows, np.int64((met[at] - U1) >> _TABLE))
         if same_word(table, slot, other, there):
             word, other_word = table.slots[slot + U2], other.slots[there + U2]
             if table.position[word] < other.position[other_word]:
@@ -512,61 +522,54 @@ def _meet(columns, own, met, size, bits):
 
 
 @kernel(inline=True)
-def _column(columns, table, i, dtype):
-    """The memory of a table or list, by its row of `columns`; the caller of the kernel keeps that memory alive."""
-    return view((columns[table, 2 * i], columns[table, 2 * i + 1]), dtype)
-
-
-@kernel(inline=True)
-def _is_counted(arena, starts, counts, word):
+def _is_counted(table, counts, word):
     """Whether a word stays in its table, and is not the end of a document."""
-    begin = starts[word]
-    return counts[word] != 0 and not (starts[word + 1] - begin == 1 and arena[begin] == END_OF_TEXT)
+    begin = table.offsets[word]
+    return counts[word] != 0 and not (
+        table.offsets[word + 1] - begin == 1 and table.arena[begin] == END_OF_TEXT
+    )
 
 
-@kernel(i64[:, :], i64[:], i64[:])
-def _size_of(columns, first, last):
+@kernel(u64[:, :], i64[:], i64[:])
+def _size_of(tables, first, last):
     """The number of words, and of their bytes, that `_weave` writes of the words first[t]:last[t] of each table t."""
     n = n_bytes = 0
-    for t in range(len(columns)):
-        arena, starts = _column(columns, t, 0, np.uint8), _column(columns, t, 1, np.int64)
-        counts = _column(columns, t, 3, np.int64)
+    for t in range(len(tables)):
+        table, counts = _table(as_views(tables), t)
         for word in range(first[t], last[t]):
-            if _is_counted(arena, starts, counts, word):
+            if _is_counted(table, counts, word):
                 n += 1
-                n_bytes += starts[word + 1] - starts[word]
+                n_bytes += table.offsets[word + 1] - table.offsets[word]
     return n, n_bytes
 
 
-@kernel(i64[:, :], i64[:], i64[:], i64, i64, u8[:], i64[:], i64[:])
-def _weave(columns, first, last, n, end, data, offsets, count):
+@kernel(u64[:, :], i64[:], i64[:], i64, i64, u8[:], i64[:], i64[:])
+def _weave(tables, first, last, n, end, data, offsets, count):
     """Writes the words first[t]:last[t] of all tables t by position, without those of count 0.
 
-    columns: int64[tables, 8], the address and number of bytes of each table's arena, offsets, position and counts. n: the number
-    of words of the ranges before; end: the number of their bytes. Bounds: `_size_of` all ranges bounds what is written; the
-    words first[t]:last[t] are words of table t.
+    tables: a row of `_records` for each _Counted. n: the number of words of the ranges before; end: the number of their bytes.
+    Bounds: `_size_of` all ranges bounds what is written; the words first[t]:last[t] are words of table t.
     """
-    out, at = view(data), first.copy()
+    out, at, rows = view(data), first.copy(), as_views(tables)
     while True:
         # A thread that counted a slice has entered its new words one after the other: they are taken together
         best, smallest, second = -1, _LAST, _LAST
-        for t in range(len(columns)):
+        for t in range(len(tables)):
             if at[t] == last[t]:
                 continue
-            position = _column(columns, t, 2, np.int64)[at[t]]
+            position = _table(rows, t).table.position[at[t]]
             if position < smallest:
                 best, smallest, second = t, position, smallest
             else:
                 second = min(second, position)
         if best < 0:
             return
-        arena, starts = _column(columns, best, 0, np.uint8), _column(columns, best, 1, np.int64)
-        position, counts = _column(columns, best, 2, np.int64), _column(columns, best, 3, np.int64)
+        table, counts = _table(rows, best)
         word = at[best]
-        while word < last[best] and position[word] <= second:
-            if _is_counted(arena, starts, counts, word):
-                length = starts[word + 1] - starts[word]
-                copy(out, end, arena, starts[word], length)
+        while word < last[best] and table.position[word] <= second:
+            if _is_counted(table, counts, word):
+                length = table.offsets[word + 1] - table.offsets[word]
+                copy(out, end, table.arena, table.offsets[word], length)
                 end += length
                 n += 1
                 offsets[n], count[n - 1] = end, counts[word]

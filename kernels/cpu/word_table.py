@@ -22,7 +22,6 @@ from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.constants import ALL, GOLDEN, U0, U1, U2, U3, U4, U8, U16, U32, U64
 from gputok.kernels.cpu.primitives.hashing import same_long
 from gputok.kernels.cpu.primitives.memory import (
-    View,
     copy,
     copy_64,
     folded_product,
@@ -142,31 +141,13 @@ def longer(array: np.ndarray, length: int) -> np.ndarray:
     return longer
 
 
-class Views(NamedTuple):
-    """A table as a hot loop sees it. The number of a slot is the index where it begins in `slots`."""
-
-    slots: View  # of uint64
-    mask: np.uint64  # of a slot
-    shift: np.uint64  # hash >> shift << 2 is where its probes begin
-    arena: View  # of uint8
-    offsets: View  # of uint64
-    position: View  # of int64
-    state: View  # of uint64
+# The functions below take the views of a table. The number of a slot is the index where it begins in `slots`.
 
 
 @kernel(inline=True)
-def views(table):
-    """The views of a table."""
-    capacity = np.uint64(len(table.slots))
-    return Views(
-        view(table.slots),
-        capacity * U4 - U1,
-        leading_zeros(capacity) + U1,
-        view(table.arena),
-        view(table.offsets, np.uint64),
-        view(table.position),
-        view(table.state, np.uint64),
-    )
+def mask_of(table):
+    """The mask of the numbers of slots."""
+    return np.uint64(len(table.slots)) - U1
 
 
 @kernel(inline=True)
@@ -352,7 +333,7 @@ def hash_missing(table, text, bounds, keys, homes, missing, n_missing, longs):
 @kernel(inline=True)
 def home(table, low, high):
     """The slot where the probes of a key begin."""
-    return hash_of_key(low, high) >> table.shift << U2
+    return hash_of_key(low, high) >> (leading_zeros(np.uint64(len(table.slots))) + U3) << U2
 
 
 @kernel(inline=True)
@@ -372,7 +353,9 @@ def same_word(a, slot, b, other):
     word, other_word = a.slots[slot + U2], b.slots[other + U2]
     begin, there = a.offsets[word], b.offsets[other_word]
     length = a.offsets[word + U1] - begin
-    return b.offsets[other_word + U1] - there == length and same_long(a.arena, begin, b.arena, there, length)
+    return b.offsets[other_word + U1] - there == length and same_long(
+        a.arena, begin, b.arena, there, np.uint64(length)
+    )
 
 
 @kernel(inline=True)
@@ -382,7 +365,7 @@ def find_slot(table, key, slot, text, begin, length):
     low, high = key
     if high < _LONG:
         while slots[slot + U1] != U0 and (slots[slot] != low or slots[slot + U1] != high):
-            slot = (slot + U4) & table.mask
+            slot = (slot + U4) & mask_of(table)
         return slot
     while slots[slot + U1] != U0:
         there = slots[slot + U1]
@@ -390,10 +373,10 @@ def find_slot(table, key, slot, text, begin, length):
             at = there & _INDEX
             word = slots[slot + U2]
             # Only a length that `high` has no bits for is looked up
-            if length < _MOST_LENGTH or table.offsets[word + U1] - table.offsets[word] == length:
+            if length < _MOST_LENGTH or table.offsets[word + U1] - table.offsets[word] == np.int64(length):
                 if same_long(table.arena, at, text, begin, length):
                     return slot
-        slot = (slot + U4) & table.mask
+        slot = (slot + U4) & mask_of(table)
     return slot
 
 
@@ -407,7 +390,7 @@ def find_or_enter(table, key, slot, text, begin, length, readable, position):
     slots, state = table.slots, table.state
     slot = find_slot(table, key, slot, text, begin, length)
     if slots[slot + U1] == U0:
-        word, at = state[N_WORDS], state[N_BYTES]
+        word, at = np.uint64(state[N_WORDS]), np.uint64(state[N_BYTES])
         if length <= U64 and readable >= U64:
             copy_64(table.arena, at, text, begin)
         else:
