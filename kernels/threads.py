@@ -88,34 +88,48 @@ def run(task: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], threads:
 def share(work: Callable[[Iterator[Item]], Result], items: Iterable[Item], threads: int) -> list[Result]:
     """Returns work(taken) of each thread, this one among them; `taken` yields what the thread takes from all items.
 
-    Cheaper than `run` if there are many short tasks, or if each thread prepares something. If a thread fails, or with
-    Ctrl-C, the others stop after the item that they work on. So an item should take at most about 0.2 s.
+    Cheaper than `run` if there are many short tasks, or if each thread prepares something. This thread works, too: to the
+    system, each of two threads then has a core at once, while two that are started at the same time share one for some
+    milliseconds. If a thread fails, or with Ctrl-C, the others stop after the item that they work on. So an item should
+    take at most about 0.2 s. Of several errors, that at the first item is raised.
+
+    Args:
+        work: what each thread does with the items that it takes.
+        items: may be long: an item is made when a thread takes it, in order, and one at a time.
+        threads: at most so many threads work.
 
     >>> sum(share(sum, range(5), threads=2))
     10
     """
-    left = deque(items)
-
-    def taken() -> Iterator[Item]:
-        while True:
-            try:
-                item = left.popleft()
-            except IndexError:
-                return
-            yield item
-
+    source = iter(items)
+    first = [*itertools.islice(source, threads)]
+    left, numbers, lock = itertools.chain(first, source), itertools.count(), threading.Lock()
     made: list[Result] = []
-    errors: list[BaseException] = []
+    errors: list[tuple[int, BaseException]] = []  # each with the number of its item; Ctrl-C comes first
 
     def one() -> None:
+        number = -1
+
+        def taken() -> Iterator[Item]:
+            nonlocal number
+            while True:
+                with lock:
+                    if errors:
+                        return
+                    number = next(numbers)
+                    try:
+                        item = next(left)
+                    except StopIteration:
+                        return
+                yield item
+
         try:
             made.append(work(taken()))
         except BaseException as error:
-            left.clear()
-            errors.append(error)
+            errors.append((number if isinstance(error, Exception) else -1, error))
 
     # Not a pool: to import one takes 4 ms, as long as a first batch
-    others = [threading.Thread(target=one) for _ in range(min(threads, len(left)) - 1)]
+    others = [threading.Thread(target=one) for _ in range(len(first) - 1)]
     begun: list[threading.Thread] = []
     try:
         for other in others:
@@ -124,13 +138,13 @@ def share(work: Callable[[Iterator[Item]], Result], items: Iterable[Item], threa
         one()
         for other in begun:
             other.join()
-    except BaseException:  # Ctrl-C, or no thread could be started
-        left.clear()
+    except BaseException as error:  # Ctrl-C, or no thread could be started
+        errors.append((-1, error))
         for other in begun:
             other.join()
         raise
     if errors:
-        raise errors[0]
+        raise min(errors, key=operator.itemgetter(0))[1]
     return made
 
 

@@ -8,12 +8,13 @@ import operator
 from collections.abc import Callable
 from functools import partial
 from queue import Empty, SimpleQueue
-from threading import Semaphore, Thread
+from threading import Semaphore, Thread, get_ident
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import numpy as np
 
 from gputok.corpus.readers import Task, in_order
+from gputok.kernels.threads import share
 from gputok.text.partitions import Tally, table_budget
 from gputok.text.pieces import Pieces, RawLines, TextBatch
 from gputok.text.word_counts import WordCounts
@@ -35,8 +36,8 @@ _SLICES = 16
 one thread at a time: the slices for 8 threads and more ended the growth at 10 GB/s."""
 _SHORT = 1 << 16
 """One thread counts so many bytes before others would have started."""
-_FEW_WORDS = 1 << 18
-"""One thread adds up tables with so few words before others would have started: a pool of threads takes 5 ms to import."""
+_FEW_WORDS = 1 << 14
+"""One thread adds up tables with so few words before others would have started."""
 POSITIONS = 1 << 36
 """A slice has so many positions for its words."""
 _TASK_POSITIONS = 1 << 40
@@ -53,12 +54,16 @@ class Tallies(dict[bool, Tally]):
     Args:
         memory: the memory limit, or None.
         budget: the largest size of each table in bytes, or None.
+
+    Attributes:
+        n_bytes: of the tasks that the thread has counted.
     """
 
     def __init__(self, memory: MemoryLimit | None, budget: int | None) -> None:
         super().__init__()
         self._memory, self._budget = memory, budget
         self._parts: WordTable | None = None
+        self.n_bytes = 0
 
     def __missing__(self, byte_level: bool) -> Tally:
         self[byte_level] = Tally(byte_level, self._memory, self._budget, of_text=True)
@@ -263,38 +268,88 @@ def count_by(
     if memory is not None:
         n_threads, budget = table_budget(memory, n_threads)
         budget //= n_tables
-    only, texts = _if_short(iter(batches))
-    tallies = [Tallies(memory, budget) for _ in range(n_threads if only is None else 1)]
+    first, is_short, texts = _peek(iter(batches))
+    tallies = [Tallies(memory, budget) for _ in range(1 if is_short else n_threads)]
 
-    if only is not None:
-        _count_here(counter_for(only), only, tallies[0])
+    if isinstance(first, Task):
+        tallies += _count_tasks(counter_for, texts, tallies, report, total, slices.task)
+    elif first is not None and is_short:
+        _count_here(counter_for(first), first, tallies[0])
         if report:
-            report("count", len(only.data), total)
+            report("count", len(first.data), total)
     else:
         with Workers(tallies, report, total) as workers:
             for text in texts:
-                if isinstance(text, Task):
-                    workers.read(counter_for, text, slices.task)
-                else:
-                    assert isinstance(text, TextBatch)
-                    workers.take(counter_for(text), text)
+                assert isinstance(text, TextBatch)
+                workers.take(counter_for(text), text)
             workers.finish()
-        if workers.long:
-            tallies += _count_long(counter_for, workers.long, n_threads, report, (workers.done, total))
     if memory is not None:
         counted = [tally for of_thread in tallies for tally in of_thread.values()]
         return WordCounts.of_tallies(counted, memory, n_threads, report=report)
     return collected(tallies)
 
 
-def _if_short(texts: Iterator[Any]) -> tuple[TextBatch | None, Iterator[Any]]:
-    """Returns the only batch if it is short (else None), and all batches, or tasks."""
+def _peek(texts: Iterator[Any]) -> tuple[TextBatch | Task | None, bool, Iterator[Any]]:
+    """Returns the first batch or task, if any; whether it is a batch, short and the only one; and all batches, or tasks."""
     some = list(itertools.islice(texts, 1))
-    if some and isinstance(some[0], TextBatch) and len(some[0].data) <= _SHORT:
+    is_short = bool(some) and isinstance(some[0], TextBatch) and len(some[0].data) <= _SHORT
+    if is_short:
         some += itertools.islice(texts, 1)
-        if len(some) == 1:
-            return some[0], iter(some)
-    return None, itertools.chain(some, texts)
+    return some[0] if some else None, is_short and len(some) == 1, itertools.chain(some, texts)
+
+
+def _count_tasks(
+    counter_for: Callable[[TextBatch], Counter],
+    tasks: Iterator[Task],
+    tallies: list[Tallies],
+    report: Report | None,
+    total: int | None,
+    longest: int,
+) -> list[Tallies]:
+    """Counts what tasks read: a thread, of which this is one, reads a task and counts it.
+
+    Args:
+        counter_for: as for `count_by`.
+        tasks: give a batch each, or none.
+        tallies: of each thread.
+        report: as for `count_by`.
+        total: as for `count_by`.
+        longest: all threads count a batch of more bytes, after all others.
+
+    Returns:
+        The tallies of long batches.
+    """
+    here, unused = get_ident(), [*tallies]
+    long: list[tuple[int, Task]] = []
+
+    def done() -> int:
+        return sum(of_thread.n_bytes for of_thread in tallies)
+
+    def count(number: int, task: Task, own: Tallies) -> None:
+        for batch in task.read():
+            assert isinstance(batch, TextBatch)
+            if len(batch.data) > longest:
+                long.append((number, task))
+                return
+            counter = counter_for(batch)
+            if len(batch.data) <= _WHOLE:
+                start, stop = int(batch.offsets[0]), int(batch.offsets[-1])
+                counter.count(batch, start, stop, number * _TASK_POSITIONS, own)
+            else:
+                _count_here(counter, batch, own, number)
+            own.n_bytes += len(batch.data)
+
+    def count_all(taken: Iterator[tuple[int, Task]]) -> None:
+        own = unused.pop()
+        for number, task in taken:
+            count(number, task, own)  # a function, which lets go of the batch: its memory is used again
+            if report and get_ident() == here:
+                report("count", done(), total)
+
+    share(count_all, enumerate(tasks), len(tallies))
+    if report:
+        report("count", done(), total)
+    return _count_long(counter_for, long, len(tallies), report, (done(), total)) if long else []
 
 
 def _count_long(
@@ -339,21 +394,17 @@ class Workers:
 
     Attributes:
         tallies: of each thread.
-        done: the bytes of the slices handed out, and of the tasks done.
-        long: the tasks of `read` that are too long for one thread, and their numbers.
+        done: the bytes of the slices handed out.
     """
 
     def __init__(
         self, tallies: list[Tallies], report: Report | None, total: int | None, done: int = 0
     ) -> None:
         self.tallies, self.done = tallies, done
-        self.long: list[tuple[int, Task]] = []
         self._report, self._total = report, total
         self._jobs: SimpleQueue[tuple[int, Job] | None] = SimpleQueue()
         self._taken = Semaphore(1)  # batches without waiting slices, plus one: memory holds two batches
-        self._waiting = Semaphore(len(tallies))  # how many more tasks may wait
-        self._number, self._n_jobs, self._n_tasks = itertools.count(), itertools.count(), itertools.count()
-        self._read: SimpleQueue[int] = SimpleQueue()  # bytes of tasks that are done
+        self._number, self._n_jobs = itertools.count(), itertools.count()
         self._errors: list[tuple[int, BaseException]] = []  # with the number of the job
         self._threads = [
             Thread(target=self._work, args=(of_thread,), name="gputok-counter") for of_thread in tallies
@@ -395,48 +446,12 @@ class Workers:
         self.handed_out(slices[-1][1] - slices[0][0] if slices else 0)
         self.wait_for(lambda: self._taken.acquire(timeout=LOOK_SECONDS))
 
-    def read(
-        self, counter_for: Callable[[TextBatch], Counter], task: Task, longest: int = SLICES.task
-    ) -> None:
-        """Hands out a task, which one thread reads and counts, when fewer tasks than threads wait.
-
-        longest: if it has more bytes, its number goes to `long`, and it is not counted.
-        """
-        self.wait_for(lambda: self._waiting.acquire(timeout=LOOK_SECONDS))
-        self._put(partial(self._count_task, counter_for, task, next(self._n_tasks), longest))
-        self.handed_out(0)
-
     def _put(self, job: Job) -> None:
         self._jobs.put((next(self._n_jobs), job))
-
-    def _count_task(
-        self,
-        counter_for: Callable[[TextBatch], Counter],
-        task: Task,
-        number: int,
-        longest: int,
-        tallies: Tallies,
-    ) -> None:
-        self._waiting.release()
-        for batch in task.read():
-            assert isinstance(batch, TextBatch)
-            if len(batch.data) > longest:
-                self.long.append((number, task))
-                return
-            counter = counter_for(batch)
-            if len(batch.data) <= _WHOLE:
-                first, last = int(batch.offsets[0]), int(batch.offsets[-1])
-                counter.count(batch, first, last, number * _TASK_POSITIONS, tallies)
-            else:
-                _count_here(counter, batch, tallies, number)
-            self._read.put(len(batch.data))
 
     def handed_out(self, n_bytes: int) -> None:
         """Reports that slices of `n_bytes` more have been handed out."""
         self.done += n_bytes
-        with contextlib.suppress(Empty):
-            while True:
-                self.done += self._read.get_nowait()
         if self._report:
             self._report("count", self.done, self._total)
 

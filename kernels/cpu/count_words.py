@@ -55,11 +55,12 @@ from gputok.kernels.cpu.word_table import (
     word_key,
 )
 from gputok.kernels.signatures import I64s, U8s, U64s, i64, u8, u64
-from gputok.kernels.threads import run
+from gputok.kernels.threads import results
 
 _LAST = np.int64(0x7FFFFFFFFFFFFFFF)  # above all positions
 _CHUNK_WORDS = 1 << 10  # words of all tables that are joined together
 _TABLE = np.uint64(40)  # the bit where the number of a table begins, after a slot
+_FEW_WORDS = 1 << 18  # are woven by one thread before another one has started
 _AHEAD = np.uint64(8)  # words between a prefetch and its use, when tables are joined
 
 
@@ -363,7 +364,10 @@ def distinct_words(
     in the order of hashes, so that this is a walk through all tables side by side. Then the tables, each in the order of
     its positions, are merged. The ends of documents are left out.
     """
-    return woven_words(tables, joined_counts(tables, n_threads, n_threads), n_threads, n_threads)
+    own = joined_counts(tables, n_threads, n_threads)
+    if sum(map(len, own)) < _FEW_WORDS:
+        n_threads = 1
+    return woven_words(tables, own, n_threads, n_threads)
 
 
 def joined_counts(tables: Sequence[WordTable], n_threads: int, n_parts: int) -> list[np.ndarray]:
@@ -378,8 +382,7 @@ def joined_counts(tables: Sequence[WordTable], n_threads: int, n_parts: int) -> 
     n_chunks = 1 << (min(least, max(1, sum(map(len, own)) // _CHUNK_WORDS)).bit_length() - 1)
     edges = [n_chunks * part // n_parts for part in range(n_parts + 1)]
     join = partial(_join, _records(_Counted, map(_Counted, tables, own)), n_chunks)
-    for _ in run(join, itertools.pairwise(edges), n_threads):
-        pass
+    results(join, itertools.pairwise(edges), n_threads)
     return own
 
 
@@ -393,7 +396,7 @@ def woven_words(
     edges = some[len(some) * np.arange(1, n_parts) // n_parts] if len(some) else some[:0]
     ends = np.array([[0, *np.searchsorted(column, edges), len(column)] for column in positions], np.int64)
     ranges = [(records, first, last) for first, last in itertools.pairwise(ends.T.copy())]
-    sizes = np.array([(0, 0), *run(_size_of, ranges, n_threads)])
+    sizes = np.array([(0, 0), *results(_size_of, ranges, n_threads)])
     starts = np.cumsum(sizes, axis=0)
     n_words, n_bytes = starts[-1].tolist()
     data, offsets = np.empty(n_bytes, np.uint8), np.zeros(n_words + 1, np.int64)
@@ -401,8 +404,7 @@ def woven_words(
     work = (
         (*some, *start, data, offsets, counts) for some, start in zip(ranges, starts.tolist(), strict=False)
     )
-    for _ in run(_weave, work, n_threads):
-        pass
+    results(_weave, work, n_threads)
     return data, offsets, counts
 
 

@@ -75,6 +75,65 @@ def test_threads_share_items_and_results_keep_the_order(threads):
     assert share(list, [], threads) == [[]] and results(int, [], threads) == []
 
 
+def test_items_that_are_shared_are_made_one_at_a_time():
+    made, making = [], threading.Lock()
+
+    def items():
+        for n in range(100):
+            assert making.acquire(blocking=False)
+            time.sleep(0.001)
+            made.append(n)
+            making.release()
+            yield n
+
+    def work(taken):
+        for n in taken:
+            if n == 5:
+                raise OSError("no")
+            time.sleep(0.005)
+
+    with pytest.raises(OSError, match="no"):
+        share(work, items(), 3)
+    assert 6 <= len(made) < 20
+
+
+def test_of_several_errors_that_of_the_first_item_is_raised():
+    second = threading.Event()
+
+    def work(taken):
+        for n in taken:
+            if n == 0:
+                assert second.wait(5)
+            else:
+                second.set()
+            raise OSError(f"item {n}")
+
+    for _ in range(20):
+        second.clear()
+        with pytest.raises(OSError, match="item 0"):
+            share(work, range(2), 2)
+
+
+def test_an_item_that_can_not_be_made_fails_after_the_items_before():
+    begun = threading.Event()
+
+    def items():
+        yield 0
+        yield 1
+        assert begun.wait(5)
+        raise OSError("item 2")
+
+    def work(taken):
+        for n in taken:
+            if n == 0:
+                begun.set()
+                time.sleep(0.05)
+                raise ValueError("item 0")
+
+    with pytest.raises(ValueError, match="item 0"):
+        share(work, items(), 2)
+
+
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
 @pytest.mark.parametrize("here", [False, True], ids=["another thread", "this thread"])
 def test_an_error_in_one_thread_ends_the_others(error, here):
