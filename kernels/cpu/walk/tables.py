@@ -164,8 +164,11 @@ def _fuse_pairs(step: np.ndarray, accepts: np.ndarray, klass: np.ndarray) -> np.
 def _joined(index: np.ndarray, of_code: np.ndarray, entries: np.ndarray, n_states: int) -> np.ndarray:
     """One array, since the hot loop has no register to spare; rows in elements become offsets in bytes."""
     row, k = 2 * n_states, len(entries) if entries.ndim == 3 else 0
-    first, second = index * k * row + PAIR_ENTRIES, index * row
+    joined = np.empty(PAIR_ENTRIES + 2 * entries.size, np.uint8)
+    first, second, both = np.split(joined[:PAIR_ENTRIES].view(np.uint32), [256, 512])
+    first[:], second[:] = index * k * row + PAIR_ENTRIES, index * row
     # [b, a]: of two codes side by side, the first is the lower byte of a number
-    both = np.add.outer(of_code * row, of_code * k * row + PAIR_ENTRIES)
-    tables = (table.astype(np.uint32) for table in (first, second, both))
-    return np.concatenate([table.ravel().view(np.uint8) for table in (*tables, entries.astype(np.uint16))])
+    rows, columns = (of_code * row).astype(np.uint32), (of_code * k * row + PAIR_ENTRIES).astype(np.uint32)
+    np.add.outer(rows, columns, out=both.reshape(256, 256))
+    joined[PAIR_ENTRIES:].view(np.uint16)[:] = entries.ravel()
+    return joined
