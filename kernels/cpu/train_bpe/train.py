@@ -23,8 +23,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -89,7 +88,7 @@ from gputok.kernels.cpu.train_bpe.state import (
     State,
 )
 from gputok.kernels.cpu.train_bpe.veto import N_VETO, find_traits, veto_limits
-from gputok.kernels.threads import PLACES_PER_THREAD, run, yield_core
+from gputok.kernels.threads import PLACES_PER_THREAD, results, yield_core
 
 _APART = 16  # numbers, after which others are in another cache line, wherever the first one is
 _SPARSE = ("pool", "records", "heap")  # of these arrays, mostly the beginning is used
@@ -263,8 +262,10 @@ class _Training:
             )
         ids = int(min(max(limits.vocab_size, n_tokens), n_tokens + n_symbols))
         self._floor = max(1, limits.min_frequency)
-        # On real text, 3 to 10 times below the count of the last merge, so that the pairs are indexed only once
-        threshold = max(self._floor, self._total // (128 * max(limits.vocab_size - n_tokens, 1)))
+        # On real text, 2 to 10 times below the count of the last merge, so that the pairs are indexed only once. Pairs that
+        # occur once are so many that it is better not to store them unless they are needed for sure
+        expected, rest = divmod(self._total, 128 * max(limits.vocab_size - n_tokens, 1))
+        threshold = max(self._floor, expected + (expected == 1 and rest > 0))
         self._n_places = n_places
         # On real text, a merge makes 2 to 4 pairs that reach the threshold, and 12 of Chinese. Room for as many as there may be
         # would spread the arrays over twice the huge pages
@@ -396,9 +397,7 @@ class _Training:
 
     def _each(self, task: Callable[..., object], *arguments: list) -> None:
         """Calls task(number of the part, its arguments) for all parts, on all threads."""
-        tuples = zip(range(self.n_parts), *arguments, strict=True)
-        for _ in run(task, tuples, self._threads):
-            pass
+        results(task, zip(range(self.n_parts), *arguments, strict=True), self._threads)
 
     def _lay_out(self, spelled: Callable[..., Iterable[Words]], n_of_weight: np.ndarray) -> None:
         """Writes the words to the parts."""
@@ -518,46 +517,47 @@ class _Training:
     def is_merged(self, limits: BpeLimits, progress: Callable[[int, int], None] | None) -> bool:
         """Merges until done; False: a merge spells the string of an initial token."""
         n_tokens, outcome = int(self.state.at[TOKENS]), PAUSED
-        with self.turns() as turn:
-            while outcome not in (DONE, RESPELLED):
-                outcome = turn()
-                if progress is not None:
-                    progress(int(self.state.at[TOKENS]) - n_tokens, limits.vocab_size - n_tokens)
-                if outcome == GROW:
-                    self.grow()
-                elif outcome == DRY:
-                    outcome = PAUSED if self.lower_threshold() else DONE
+        while outcome not in (DONE, RESPELLED):
+            outcome = self._turn()
+            if progress is not None:
+                progress(int(self.state.at[TOKENS]) - n_tokens, limits.vocab_size - n_tokens)
+            if outcome == GROW:
+                self.grow()
+            elif outcome == DRY:
+                outcome = PAUSED if self.lower_threshold() else DONE
         return outcome == DONE
 
-    @contextmanager
-    def turns(self) -> Iterator[Callable[[], int]]:
-        """Gives a function that merges for a while, and returns how that ended."""
+    def _turn(self) -> int:
+        """Merges for a while, and returns how that ended."""
         if self.n_parts == 1:
-            yield lambda: merge_alone(self.state, self._sizes.slice)
-            return
-        from concurrent.futures import ThreadPoolExecutor
+            return merge_alone(self.state, self._sizes.slice)
+        shared, work = self.state.shared, self._sizes.slice * self._threads
+        most = max(1, min(self._sizes.batch, MOST))
+        shared[STOP] = 0
+        errors: list[BaseException] = []
 
-        with ThreadPoolExecutor(max(1, self._threads - 1)) as pool:
+        def help_part(number: int) -> None:
+            try:
+                self._assist(number)
+            except BaseException as error:
+                errors.append(error)
 
-            def turn() -> int:
-                shared, work = self.state.shared, self._sizes.slice * self._threads
-                most = max(1, min(self._sizes.batch, MOST))
-                shared[STOP] = 0
-                helpers = [pool.submit(self._assist, number) for number in range(1, self._threads)]
-                try:
-                    while (outcome := merge_in_batches(self.state, work, most)) == WAITING:
-                        yield_core()
-                        for helper in helpers:
-                            if helper.done():  # before the turn is over: by an error
-                                helper.result()
-                finally:
-                    shared[STOP] = 1
-                    for helper in helpers:
-                        if not helper.cancel():
-                            helper.result()
-                return outcome
-
-            yield turn
+        # Not a pool: to import one takes 4 ms
+        helpers = [threading.Thread(target=help_part, args=(number,)) for number in range(1, self._threads)]
+        begun: list[threading.Thread] = []
+        try:
+            for helper in helpers:
+                helper.start()
+                begun.append(helper)
+            while (outcome := merge_in_batches(self.state, work, most)) == WAITING and not errors:
+                yield_core()
+        finally:
+            shared[STOP] = 1
+            for helper in begun:
+                helper.join()
+        if errors:
+            raise errors[0]
+        return outcome
 
     def _assist(self, number: int) -> None:
         """Works on steps of a turn, as a thread that prefers the part of this number."""
