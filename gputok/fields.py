@@ -282,7 +282,10 @@ def listed(check: Check) -> Check:
     def check_all(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple):
             raise wrong_type(value, "list")
-        return tuple(checked(f"[{i}]", check, item) for i, item in enumerate(value))
+        try:
+            return tuple(map(check, value))
+        except FieldError:  # only now is a name made for each item
+            return tuple(checked(f"[{i}]", check, item) for i, item in enumerate(value))
 
     return check_all
 

@@ -54,7 +54,7 @@ def _parts(value: Any, newline: str) -> Iterator[Buffer]:
         yield number(value).encode()
     elif value is None or isinstance(value, str | int):
         yield json.dumps(value, ensure_ascii=False).encode()
-    elif isinstance(value, Packed):
+    elif type(value) not in (dict, list) and isinstance(value, Packed):  # asking a protocol takes long
         yield from value.json(newline)
     elif not value:
         yield json.dumps(value).encode()

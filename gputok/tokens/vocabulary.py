@@ -82,6 +82,8 @@ def switches(numbers: np.ndarray, values: Sequence[Any]) -> bool:
     return any(isinstance(values[i], bool) for i in np.flatnonzero((numbers == 0) | (numbers == 1)).tolist())
 
 
+_FEW_TOKENS = 8
+"""For so many tokens that are looked for, a table of all tokens takes longer than it saves."""
 _FEW_IDS = 1 << 16
 """Ids below this limit, and ids that leave few gaps, get a table by id."""
 
@@ -98,6 +100,7 @@ class Vocabulary:
 
     def __init__(self, data: Bytes, offsets: Positions, ids: Ids | None = None) -> None:
         self.data, self.offsets = data, offsets
+        self._n_sought = 0
         self.ids = np.arange(len(offsets) - 1, dtype=np.uint32) if ids is None else ids
 
     @classmethod
@@ -219,8 +222,19 @@ class Vocabulary:
         from gputok.kernels.cpu import lookup
 
         data, offsets = pack(tokens)
-        found: Positions = lookup.find_strings(self.strings, data, offsets[:-1], offsets[1:])
-        return [None if position < 0 else int(self.ids[position]) for position in found.tolist()]
+        self._n_sought += len(tokens)
+        if "strings" in self.__dict__ or self._n_sought > _FEW_TOKENS:
+            found: list[int] = lookup.find_strings(self.strings, data, offsets[:-1], offsets[1:]).tolist()
+        else:
+            sizes = np.diff(self.offsets)
+            found = [self._last(sizes, data[a:b]) for a, b in itertools.pairwise(offsets.tolist())]
+        return [None if position < 0 else int(self.ids[position]) for position in found]
+
+    def _last(self, sizes: Positions, token: Bytes) -> int:
+        """The last position of a token, without a table; -1: there is none. sizes: the bytes of each token."""
+        at = np.flatnonzero(sizes == len(token))
+        rows = self.data[self.offsets[at][:, None] + np.arange(len(token))]
+        return int(at[(rows == token).all(axis=1)].max(initial=-1))
 
     @derived
     def strings(self) -> Strings:

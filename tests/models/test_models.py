@@ -18,6 +18,7 @@ from gputok.kernels.cpu.encode_words import encode_words, word_cache
 import gputok
 from gputok import Tokenizer, models
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
+from gputok.tokens.vocabulary import Vocabulary, pack
 
 ALPHABET = ["a", "b", "c", "é", "漢", "😀", " "]
 
@@ -631,3 +632,10 @@ def test_ids_of_several_kinds_of_integers():
     """An array of a uint64 and an int is one of float64."""
     ids = {"a": np.uint64(2**32 - 2), "b": 2**32 - 3, "c": np.uint8(3), "d": True + 0}
     assert models.WordLevel(ids).to_dict()["vocab"] == {"d": 1, "c": 3, "b": 2**32 - 3, "a": 2**32 - 2}
+
+
+def test_few_tokens_are_found_as_a_table_finds_them():
+    vocabulary = Vocabulary(*pack(["a", "", "ab", "é", "a", "b\0", "ab"]))
+    tokens, positions = ["a", "", "é", "b\0", "x", "ab", "abc"], [4, 1, 3, 5, None, 6, None]
+    assert vocabulary.find(tokens) == positions and "strings" not in vars(vocabulary)
+    assert vocabulary.find(tokens) == positions and "strings" in vars(vocabulary)

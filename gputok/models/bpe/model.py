@@ -168,7 +168,7 @@ class BPE(Model):
             affixes: `continuing_subword_prefix` and `end_of_word_suffix`, if they change as well.
         """
         prefix = affixes.get("continuing_subword_prefix", self.continuing_subword_prefix)
-        complete = _with_new_tokens(vocabulary, np.asarray(merges, np.int64), prefix, made)
+        complete = _with_new_tokens(vocabulary, merges, prefix, made)
         self._set(vocabulary=vocabulary, merges=complete, **affixes)
 
     def with_first_merges(self, n: int) -> BPE:
@@ -485,13 +485,13 @@ def _lines(merges: Sequence[str]) -> PackedMerges:
 
 def _with_new_tokens(
     vocabulary: Vocabulary,
-    pairs: Positions,
+    pairs: npt.NDArray[np.integer[Any]],
     prefix: str | None,
     made: npt.NDArray[np.integer[Any]] | None = None,
 ) -> Ids:
     """Returns uint32[m, 3]: the ids of the left, the right and the new token of each merge.
 
-    pairs: int64[m, 2], positions in the vocabulary. If a pair occurs twice, its last rank counts. made: int[m], the positions
+    pairs: int[m, 2], positions in the vocabulary. If a pair occurs twice, its last rank counts. made: int[m], the positions
     of the new tokens; None: they are looked up.
     """
     from gputok.kernels.cpu import lookup
@@ -500,16 +500,15 @@ def _with_new_tokens(
         return np.empty((0, 3), np.uint32)
     if made is None:
         made = lookup.join_pairs(vocabulary.strings, pairs[:, 0], pairs[:, 1], len((prefix or "").encode()))
-    new = np.asarray(made, np.int64)
-    if (new < 0).any():
-        rank = int(np.argmax(new < 0))
+    if (made < 0).any():
+        rank = int(np.argmax(made < 0))
         a, b = (
             bytes(vocabulary.data[vocabulary.offsets[i] : vocabulary.offsets[i + 1]]).decode()
             for i in pairs[rank]
         )
         raise ValueError(f"merge {rank} is {(a, b)}, but the token that they form isn't in the vocabulary")
-    merges = vocabulary.ids[np.column_stack([pairs, new])]
-    if (np.diff(new) > 0).all():  # as after training: each merge makes another token
+    merges = np.column_stack([vocabulary.ids[column] for column in (*pairs.T, made)])
+    if (made[1:] > made[:-1]).all():  # as after training: each merge makes another token
         return merges
     keys = merges[:, 0].astype(np.uint64) << np.uint64(32) | merges[:, 1]
     if (np.diff(np.sort(keys)) > 0).all():

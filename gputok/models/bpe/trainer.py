@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -244,18 +243,19 @@ class BpeTrainer(Trainer):
             vocab.setdefault(c, len(vocab))
 
         kept = [(row, c) for row, c in zip(rows, characters, strict=True) if c in vocab]
-        roles = range(totals.shape[1])
+        at = [row for row, _ in kept]
+        names = [[self._with_affixes(c, role) for _, c in kept] for role in range(totals.shape[1])]
         affixed: dict[str, int] = {}
-        for (row, c), role in itertools.product(kept, roles):
-            if totals[row, role]:
-                name = self._with_affixes(c, role)
-                affixed[name] = affixed.get(name, 0) + int(totals[row, role])
+        for role, of_role in enumerate(names):
+            for name, total in zip(of_role, totals[at, role].tolist(), strict=True):
+                if total:
+                    affixed[name] = affixed.get(name, 0) + total
         for name in self._affixed_order(affixed):
             vocab.setdefault(name, len(vocab))
 
         ids = np.full(totals.shape, -1, np.int32)
-        for (row, c), role in itertools.product(kept, roles):
-            ids[row, role] = vocab.get(self._with_affixes(c, role), -1)
+        for role, of_role in enumerate(names):
+            ids[at, role] = [vocab.get(name, -1) for name in of_role]
         return vocab, ids
 
     def _count_characters(self, words: WordCounts, others: WordCounts | None) -> tuple[Counts, Counts]:
