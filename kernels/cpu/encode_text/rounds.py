@@ -243,11 +243,11 @@ def _do_round(text, start, stop, walk, cache, work, cuts, inside, first, marked)
     put_masks(masks)
     known, narrow = as_views(cache), cache.width == 2
     ids_shift, room = (U1, np.uint64(len(work.ids) >> 1)) if narrow else (U2, np.uint64(len(work.ids) >> 2))
-    slots, ids, at, what = known.slots, view(work.ids), view(work.at), view(work.what)
+    ids, at, what = view(work.ids), view(work.at), view(work.what)
     pieces = view(work.piece)
     new_words = view(work.begin), view(work.end), view(work.lines)
     out, n_events, n_ends, n_new = U0, U0, 0, U0
-    marks, cuts, sides, mark = view(work.marks), view(cuts), view(inside), U0
+    marks, cuts, sides = view(work.marks), view(cuts), view(inside)
     united, mark_of = _room_for_marks(n_block if marked else 0)
     while start < stop:
         copied, n, _ = fill_block(
@@ -283,38 +283,18 @@ def _do_round(text, start, stop, walk, cache, work, cuts, inside, first, marked)
             find_keys(known, block, begins, m, masks, keys)
             i = U0
             while True:
-                i, out = known_words(slots, keys, i, m, ids, out, ids_shift, marking, marked)
+                i, slot, value, out = next_event(
+                    known, block, begins, keys, i, m, ids, out, ids_shift, marking, marked
+                )
                 if i == m:
                     break
-                line, low, high = keys[U4 * i], keys[U4 * i + U1], keys[U4 * i + U2]
                 begin, length = np.uint64(begins[i]), np.uint64(begins[i + U1] - begins[i])
-                if marked:
-                    mark = np.uint64(marking[0][i])
-                i += U1
-                slot = find(known, line, low, high, block, begin)
-                value = slots[slot + VALUE] if slot != NOWHERE else U0
-                if value & N_INLINE:
-                    if marked:
-                        store_u32(marks, out >> ids_shift, np.uint32(mark))
-                    out = store_ids(ids, out, value, slots[slot + MORE], ids_shift)
-                    continue
-                if value & KIND == RUN:
-                    run = run_of(known, value)
-                    if run != NOWHERE:
-                        if marked:
-                            _mark_run(marks, out >> ids_shift, np.uint64(load_u32(known.ring, run)), mark)
-                        out = copy_run(known.ring, run, ids, out, U1 << ids_shift)
-                        continue
-                    value = U0
                 if value == U0:
-                    is_end = low == np.uint64(END_OF_TEXT) and length == U1
+                    is_end = keys[U4 * i + U1] == np.uint64(END_OF_TEXT) and length == U1
                     value = END if is_end else (n_new + U1) << U8 | NEW
-                    if slot != NOWHERE:
-                        slots[slot + VALUE] = value
-                    else:
-                        line = enter(known, line, low, high, block, begin, length, value)
+                    line = give_value(known, slot, keys, i, block, begin, length, value)
                     if not is_end:
-                        _note_new(new_words, n_new, shift + np.int64(begin), length, line)
+                        note_new(new_words, n_new, shift + np.int64(begin), length, line)
                         n_new += U1
                 if value == END:
                     shift -= 1
@@ -328,8 +308,9 @@ def _do_round(text, start, stop, walk, cache, work, cuts, inside, first, marked)
                 at[n_events] = out
                 what[n_events] = value >> U8
                 if marked and value != END:
-                    what[n_events] = value >> U8 | mark << MARK
+                    what[n_events] = value >> U8 | np.uint64(marking[0][i]) << MARK
                 n_events += U1
+                i += U1
     return start, np.int64(out), np.int64(n_events), np.int64(n_new)
 
 
@@ -348,7 +329,44 @@ def _mark_run(marks, out, n, mark):
 
 
 @kernel(inline=True)
-def known_words(slots, keys, i, n, ids, out, ids_shift, marking, marked):
+def next_event(known, block, begins, keys, i, n, ids, out, ids_shift, marking, marked):
+    """Appends the ids of words from i on, until the cache has no ids of a word, whose number is returned; n if there is none.
+
+    Also returns the slot of that word, or NOWHERE; its value there, or 0; and where the ids end. keys: of `find_keys`.
+    """
+    while True:
+        i, out = _known_words(known.slots, keys, i, n, ids, out, ids_shift, marking, marked)
+        if i == n:
+            return i, NOWHERE, U0, out
+        slot = find(known, keys[U4 * i], keys[U4 * i + U1], keys[U4 * i + U2], block, np.uint64(begins[i]))
+        value = known.slots[slot + VALUE] if slot != NOWHERE else U0
+        if value & N_INLINE:  # `_known_words` has stored the mark
+            out = _store_ids(ids, out, value, known.slots[slot + MORE], ids_shift)
+        elif value & KIND == RUN:
+            run = run_of(known, value)
+            if run == NOWHERE:
+                return i, slot, U0, out
+            if marked:
+                n_ids = np.uint64(load_u32(known.ring, run))
+                _mark_run(marking[1], out >> ids_shift, n_ids, np.uint64(marking[0][i]))
+            out = _copy_run(known.ring, run, ids, out, U1 << ids_shift)
+        else:
+            return i, slot, value, out
+        i += U1
+
+
+@kernel(inline=True)
+def give_value(known, slot, keys, i, block, begin, length, value):
+    """Gives a value to the slot of word i of `keys`, or to a new slot if it is NOWHERE. Returns the line where `keep` finds it."""
+    line, low, high = keys[U4 * i], keys[U4 * i + U1], keys[U4 * i + U2]
+    if slot == NOWHERE:
+        return enter(known, line, low, high, block, begin, length, value)
+    known.slots[slot + VALUE] = value
+    return line
+
+
+@kernel(inline=True)
+def _known_words(slots, keys, i, n, ids, out, ids_shift, marking, marked):
     """Appends the ids of the words from i on, until a word is not in the first slot of its line, or has more than a few ids.
 
     Returns the number of that word, or n, and where the ids end. Second slots are not looked at: only one or two
@@ -359,7 +377,7 @@ def known_words(slots, keys, i, n, ids, out, ids_shift, marking, marked):
         value = slot[VALUE]
         if marked:
             store_u32(marking[1], out >> ids_shift, np.uint32(marking[0][i]))
-        end = store_ids(ids, out, value, slot[MORE], ids_shift)
+        end = _store_ids(ids, out, value, slot[MORE], ids_shift)
         other = (slot[U0] ^ keys[U4 * i + U1]) | (slot[U1] ^ keys[U4 * i + U2])
         if not likely((other == U0) & (value & N_INLINE != U0)):
             break
@@ -369,7 +387,7 @@ def known_words(slots, keys, i, n, ids, out, ids_shift, marking, marked):
 
 
 @kernel(inline=True)
-def store_ids(ids, out, value, more, ids_shift):
+def _store_ids(ids, out, value, more, ids_shift):
     """Stores the ids of a slot and returns where they end: four are stored, however many they are."""
     if ids_shift == U1:
         store_u64(ids, out, more)
@@ -392,7 +410,7 @@ def _note_pieces(offsets, piece, start, stop, pieces, n_ends):
 
 
 @kernel(inline=True)
-def _note_new(new_words, n_new, begin, length, line):
+def note_new(new_words, n_new, begin, length, line):
     """Notes a new word of a round."""
     begins, ends, lines = new_words
     begins[n_new] = begin
@@ -401,7 +419,7 @@ def _note_new(new_words, n_new, begin, length, line):
 
 
 @kernel(inline=True)
-def copy_run(ring, run, ids, out, width):
+def _copy_run(ring, run, ids, out, width):
     """Appends a run of ids and returns where they end. Four bytes are stored for each; with ids of two bytes, the next overwrites two."""
     for k in range(np.uint64(load_u32(ring, run))):
         store_u32(ids, out, load_u32(ring, run + U4 * (k + U1)))

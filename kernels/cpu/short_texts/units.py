@@ -8,8 +8,9 @@ The corpus stage `encode_text` does the same for many documents. There a model g
 in Python; here nothing but the result comes back to Python, since a call for a short text takes less than a microsecond.
 
 Bounds: a text is copied to `block` in blocks of at most BLOCK_BYTES, and `block`, `codes` and `bounds` have MARGIN elements more,
-which `fill_block` and `walk_block` need. `ids` has room for MOST_BYTES ids, and one group more; before each group of N_KEYS units, and before more ids than fit a slot of
-the cache are written, there must be room for these and for a whole group of MOST_INLINE ids each and SLACK bytes.
+which `fill_block` and `walk_block` need. `ids` has room for MOST_BYTES ids, and one group more. Before each group of N_KEYS
+units, and before the ids of an encoded unit are written, there must be room for these, for as many ids as the rest of the group
+has bytes, for MOST_INLINE ids of each unit of a group, and for SLACK bytes. A run, or a new word, has at most as many ids as bytes.
 """
 
 from __future__ import annotations
@@ -23,22 +24,18 @@ from gputok.kernels.cpu.encode_text.cache import (
     KIND,
     MORE,
     MOST_INLINE,
-    N_INLINE,
     NEW,
     NOWHERE,
-    RUN,
     VALUE,
     WordCache,
     enter,
-    find,
     find_keys,
     inline_ids,
     is_long,
     keep_words,
-    run_of,
     write_run,
 )
-from gputok.kernels.cpu.encode_text.rounds import N_KEYS, copy_run, known_words, store_ids
+from gputok.kernels.cpu.encode_text.rounds import N_KEYS, give_value, next_event, note_new
 from gputok.kernels.cpu.encode_words import byte_words
 from gputok.kernels.cpu.encode_words.byte_words import (
     BATCH,
@@ -55,7 +52,6 @@ from gputok.kernels.cpu.primitives.handle import Handle
 from gputok.kernels.cpu.primitives.memory import (
     address_of,
     as_views,
-    load_u32,
     record_at,
     store_u32,
     tail,
@@ -358,65 +354,46 @@ def _put_ids(handle, n_words, out):
 def _look_up(handle, n_words, out):
     """Appends the ids of units; returns also the numbers of events and of new words, and whether there is too little room."""
     known, masks, block, bounds = as_views(handle.cache), handle.masks, handle.block, handle.bounds
-    keys, slots = handle.keys, known.slots
+    keys = handle.keys
     ids, unit_ids = view(handle.ids, np.uint8), handle.unit_ids
     event_at, event_of = handle.event_at, handle.event_of
-    new_begin, new_end, new_lines = handle.new_begin, handle.new_end, handle.new_lines
+    new_words = handle.new_begin, handle.new_end, handle.new_lines
     grouped = handle.grouped
     room, n_events, n_new = np.uint64(4 * len(handle.ids) - _GROUP_BYTES), U0, U0
     for done in range(U0, n_words, np.uint64(N_KEYS)):
-        if out > room:
-            return out, n_events, n_new, True
         m, begins = min(n_words - done, np.uint64(N_KEYS)), tail(bounds, done)
+        if out + U4 * np.uint64(begins[m] - begins[U0]) > room:
+            return out, n_events, n_new, True
         find_keys(known, block, begins, m, masks, keys)
         i = U0
         while True:
-            i, out = known_words(slots, keys, i, m, ids, out, U2, (keys, ids), False)
+            i, slot, value, out = next_event(
+                known, block, begins, keys, i, m, ids, out, U2, (keys, ids), False
+            )
             if i == m:
                 break
-            line, low, high = keys[U4 * i], keys[U4 * i + U1], keys[U4 * i + U2]
+            key = keys[U4 * i], keys[U4 * i + U1], keys[U4 * i + U2]
             begin, length = np.uint64(begins[i]), np.uint64(begins[i + U1] - begins[i])
-            i += U1
-            slot = find(known, line, low, high, block, begin)
-            value = slots[slot + VALUE] if slot != NOWHERE else U0
-            if value & N_INLINE:
-                out = store_ids(ids, out, value, slots[slot + MORE], U2)
-                continue
-            if value & KIND == RUN:
-                run = run_of(known, value)
-                if run != NOWHERE:
-                    if out + U4 * np.uint64(load_u32(known.ring, run)) > room:
-                        return out, n_events, n_new, True
-                    out = copy_run(known.ring, run, ids, out, U4)
-                    continue
-                value = U0
             if value == U0 and grouped and length <= np.uint64(MOST_BYTES_OF_WORD):
                 value = (n_new + U1) << U8 | NEW
-                new_begin[n_new] = begin
-                new_end[n_new] = begin + length
-                if slot != NOWHERE:
-                    slots[slot + VALUE] = value
-                else:
-                    line = enter(known, line, low, high, block, begin, length, value)
-                new_lines[n_new] = line
+                line = give_value(known, slot, keys, i, block, begin, length, value)
+                note_new(new_words, n_new, np.int64(begin), length, line)
                 n_new += U1
+            i += U1
             if value & KIND == NEW:
-                # A word has at most as many ids as bytes
-                room -= min(room, U4 * length)
+                room -= U4 * length
                 event_at[n_events] = out >> U2
                 event_of[n_events] = (value >> U8) - U1
                 n_events += U1
-                if out > room:
-                    return out, n_events, n_new, True
                 continue
             found = _encode_unit(handle, begin, np.int64(length))
-            if found < 0 or out + U4 * np.uint64(found) > room:
-                return out, n_events, n_new, True
             n = np.uint64(found)
+            if found < 0 or out + U4 * (n + np.uint64(begins[m] - begins[i])) > room:
+                return out, n_events, n_new, True
             for k in range(n):
                 store_u32(ids, out + U4 * k, unit_ids[k])
             out += U4 * n
-            _keep(known, slot, (line, low, high), block, begin, length, unit_ids, n)
+            _keep(known, slot, key, block, begin, length, unit_ids, n)
     return out, n_events, n_new, False
 
 
