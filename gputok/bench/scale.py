@@ -33,6 +33,7 @@ import numpy as np
 from gputok.bench import count_stages
 from gputok.bench.count_stages import Speed
 from gputok.bench.worker import peak_memory
+from gputok.files.arrow import needed_for
 from gputok.files.temporary import MemoryLimit, n_bytes_of
 from gputok.kernels.threads import thread_count
 from gputok.progress import reporting
@@ -235,7 +236,10 @@ def scale(
     Raises:
         ValueError: if two tasks find different counts, or a size is not one.
         ChildProcessError: if a process fails.
+        ImportError: if PyArrow is not installed, which saves the counts of shards.
     """
+    with needed_for("the simulation"):
+        import pyarrow.parquet  # noqa: F401
     limit = cast("MemoryLimit", MemoryLimit.of(memory_limit)).n_bytes
     sizes = [n_bytes_of("size", size)]
     while sizes[0] >= 2 * _LEAST_BYTES:

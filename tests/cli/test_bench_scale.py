@@ -2,6 +2,7 @@
 
 import json
 import platform
+import sys
 import time
 from collections import Counter
 
@@ -192,3 +193,11 @@ def test_the_command(in_process, monkeypatch, capsys):
     captured = capsys.readouterr()
     assert len(json.loads(captured.out)["rows"]) == 5
     assert "size='1 apple': expected a number of bytes" in captured.err
+
+
+def test_pyarrow_is_asked_for_before_anything_is_counted(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.delitem(sys.modules, "pyarrow.parquet", raising=False)
+    monkeypatch.setattr(scale, "_run", None)
+    with pytest.raises(ImportError, match=r"^the simulation needs PyArrow: pip install 'gputok\[arrow\]'$"):
+        scale.scale("1MB")
