@@ -88,10 +88,10 @@ def run(task: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], threads:
 def share(work: Callable[[Iterator[Item]], Result], items: Iterable[Item], threads: int) -> list[Result]:
     """Returns work(taken) of each thread, this one among them; `taken` yields what the thread takes from all items.
 
-    Cheaper than `run` if there are many short tasks, or if each thread prepares something. This thread works, too: to the
-    system, each of two threads then has a core at once, while two that are started at the same time share one for some
-    milliseconds. If a thread fails, or with Ctrl-C, the others stop after the item that they work on. So an item should
-    take at most about 0.2 s. Of several errors, that at the first item is raised.
+    Cheaper than `run` if there are many short tasks, or if each thread prepares something. This thread works, too, and does
+    not only wait for others: some systems let two new threads share a core for the first milliseconds. If a thread fails, or
+    with Ctrl-C, the others stop after the item that they work on. So an item should take at most about 0.2 s. Of several
+    errors, the one at the first item is raised.
 
     Args:
         work: what each thread does with the items that it takes.

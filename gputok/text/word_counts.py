@@ -159,7 +159,7 @@ class WordCounts:
 
         A word has no more characters, and no more pairs, than bytes.
         """
-        most = int(self.counts.max(initial=0)) * len(self.data)  # mostly far below the limit, and soon found
+        most = int(self.counts.max(initial=0)) * len(self.data)  # a bound, found sooner than the exact sum
         if most > word_count_files.MOST:
             total = self.n_bytes_of_text()
             word_count_files.check_total(total, "training", "the bytes of all occurrences of words")

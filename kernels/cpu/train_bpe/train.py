@@ -263,7 +263,7 @@ class _Training:
         ids = int(min(max(limits.vocab_size, n_tokens), n_tokens + n_symbols))
         self._floor = max(1, limits.min_frequency)
         # On real text, 2 to 10 times below the count of the last merge, so that the pairs are indexed only once. Pairs that
-        # occur once are so many that it is better not to store them unless they are needed for sure
+        # occur once are so many that they are stored only if the expected threshold is 1 or less
         expected, rest = divmod(self._total, 128 * max(limits.vocab_size - n_tokens, 1))
         threshold = max(self._floor, expected + (expected == 1 and rest > 0))
         self._n_places = n_places
