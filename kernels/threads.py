@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import operator
 import os
@@ -9,18 +10,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Tag = TypeVar("Tag")
 Result = TypeVar("Result")
 # Symbols of distinct words; with fewer, threads that train BPE wait for each other too long
 PLACES_PER_THREAD = 500_000
-Submit = Callable[..., "Future[Any]"]
-"""submit(function, *arguments), like the method of a thread pool."""
+Submit = Callable[..., "Call"]
+"""submit(function, *arguments) lets a thread make a call, like the method of a thread pool."""
 
 
 def thread_count(threads: int | None = None) -> int:
@@ -65,24 +64,9 @@ def run(task: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], threads:
     if threads == 1 or len(arguments) < 2:
         yield from (task(*a) for a in arguments)
         return
-    from concurrent.futures import Future, ThreadPoolExecutor  # imported late: few short processes need it
-
-    # If each task has a thread, the last one has this thread: to start another takes up to 0.5 ms
-    n_pooled = len(arguments) - (len(arguments) <= threads)
-    with ThreadPoolExecutor(min(threads, n_pooled)) as pool:
-        try:
-            futures = [pool.submit(task, *a) for a in arguments[:n_pooled]]
-            for a in arguments[n_pooled:]:
-                futures.append(Future())
-                try:
-                    futures[-1].set_result(task(*a))
-                except Exception as error:
-                    futures[-1].set_exception(error)
-            for future in futures:
-                yield future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    tasks = ((None, lambda submit, a=a: submit(task, *a).result) for a in arguments)
+    for _, result in in_order(tasks, min(threads, len(arguments)), len(arguments)):
+        yield result
 
 
 def share(work: Callable[[Iterator[Item]], Result], items: Iterable[Item], threads: int) -> list[Result]:
@@ -128,7 +112,6 @@ def share(work: Callable[[Iterator[Item]], Result], items: Iterable[Item], threa
         except BaseException as error:
             errors.append((number if isinstance(error, Exception) else -1, error))
 
-    # Not a pool: to import one takes 4 ms, as long as a first batch
     others = [threading.Thread(target=one) for _ in range(len(first) - 1)]
     begun: list[threading.Thread] = []
     try:
@@ -162,6 +145,104 @@ def results(task: Callable[..., Result], arguments: Iterable[tuple[Any, ...]], t
     return [result for _, result in sorted(made, key=operator.itemgetter(0))]
 
 
+class Call:
+    """A call that one of several threads makes.
+
+    Args:
+        crew: the threads.
+        function: what is called.
+        arguments: of the call.
+    """
+
+    __slots__ = "_arguments", "_crew", "_error", "_function", "_made", "_value"
+
+    def __init__(self, crew: _Crew, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        self._crew, self._function, self._arguments = crew, function, arguments
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._made = threading.Lock()  # until the call has been made
+        self._made.acquire()
+
+    def make(self) -> BaseException | None:
+        """Makes the call, and returns its error, which `result` raises."""
+        try:
+            self._value = self._function(*self._arguments)
+        except BaseException as error:
+            self._error = error
+        self._function = self._arguments = None  # pyright: ignore[reportAttributeAccessIssue]  # frees what they hold
+        self._made.release()
+        return self._error
+
+    def result(self) -> Any:
+        """Waits for the result, or raises the error of the call; this thread makes other calls meanwhile, if it may."""
+        while not self._made.acquire(blocking=False):
+            if not self._crew.help():
+                self._made.acquire()
+                break
+        self._made.release()
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+
+class _Crew:
+    """Threads that make calls, in order.
+
+    Args:
+        threads: how many threads.
+        helps: whether the thread that waits for results is one of them.
+    """
+
+    def __init__(self, threads: int, helps: bool) -> None:
+        self._calls: SimpleQueue[Call | None] = SimpleQueue()
+        self._helps, self._most = helps, threads - helps
+        self._threads: list[threading.Thread] = []
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Call:
+        call = Call(self, function, arguments)
+        self._calls.put(call)
+        if len(self._threads) < self._most:
+            # A program that ends while it has such threads does not wait for them
+            self._threads.append(threading.Thread(target=self._work, daemon=True))
+            self._threads[-1].start()
+        return call
+
+    def help(self) -> bool:
+        """Makes a call that waits; False if there is none, or if this thread is not one of those that make calls."""
+        try:
+            call = self._calls.get_nowait() if self._helps else None
+        except Empty:
+            return False
+        if call is None:
+            return False
+        error = call.make()
+        if error is not None and not isinstance(error, Exception):  # Ctrl-C
+            raise error
+        return True
+
+    def _work(self) -> None:
+        while self._has_made_one():
+            pass
+
+    def _has_made_one(self) -> bool:
+        # A function of its own, so that a thread that waits holds no result
+        call = self._calls.get()
+        if call is not None:
+            call.make()
+        return call is not None
+
+    def stop(self) -> None:
+        """Drops the calls that wait, and waits for those that are being made."""
+        with contextlib.suppress(Empty):
+            while True:
+                self._calls.get_nowait()
+        for _ in self._threads:
+            self._calls.put(None)
+        for thread in self._threads:
+            if thread.ident is not None:  # else the thread could not be started
+                thread.join()
+
+
 def in_order(
     tasks: Iterable[tuple[Tag, Callable[[Submit], Callable[[], Result]]]], threads: int, ahead: int
 ) -> Generator[tuple[Tag, Result], None, None]:
@@ -169,8 +250,12 @@ def in_order(
 
     If the caller stops early (an error, Ctrl-C), work that has not begun is dropped.
 
+    If as many tasks may wait as there are threads, this thread is one of them: while the next result is not there, it works,
+    and does not only wait for others. Some systems let two new threads share a core for the first milliseconds. With fewer,
+    the others would lack work while this thread, which begins new tasks, is busy.
+
     Args:
-        tasks: Pairs of a tag and a function `begin`. `begin(submit)` hands work to the pool, and returns a function that
+        tasks: Pairs of a tag and a function `begin`. `begin(submit)` hands work to the threads, and returns a function that
             waits for the result.
         threads: Number of threads.
         ahead: Number of tasks that may wait for a thread, besides those at work.
@@ -179,18 +264,22 @@ def in_order(
     >>> list(in_order(tasks, threads=2, ahead=1))
     [(0, 0), (1, 1), (2, 4), (3, 9)]
     """
-    from concurrent.futures import ThreadPoolExecutor
-
     begun: deque[tuple[Tag, Callable[[], Result]]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for tag, begin in tasks:
-                begun.append((tag, begin(pool.submit)))
-                if len(begun) > threads + ahead:
-                    tag, result = begun.popleft()
-                    yield tag, result()
-            while begun:
-                tag, result = begun.popleft()
-                yield tag, result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    crew, most = _Crew(threads, ahead >= threads), threads + ahead
+    if ahead >= threads == 1:
+        most = 0  # this thread does all work, so none can be ready earlier
+
+    def first() -> tuple[Tag, Result]:
+        # A function of its own: a generator that held a result would keep it in memory until it is asked for the next
+        tag, result = begun.popleft()
+        return tag, result()
+
+    try:
+        for tag, begin in tasks:
+            begun.append((tag, begin(crew.submit)))
+            if len(begun) > most:
+                yield first()
+        while begun:
+            yield first()
+    finally:
+        crew.stop()

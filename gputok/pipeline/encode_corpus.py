@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 _Begin = Callable[[Submit], Callable[[], list[TokenBatch]]]
 
 _LONG = 4  # units of so many times the bytes of a slice have a long document
-_UNITS_AHEAD = 2  # how many units may wait: as many as a batch has, which is read meanwhile
 
 
 def encode(
@@ -163,11 +162,11 @@ def encode(
     done = 0  # bytes encoded so far, in this run or an earlier one; of tasks, their result tells the bytes
     first, texts = _first_of(batches)
     if isinstance(first, Task):
-        begun = in_order(((0, partial(begin_task, task)) for task in texts), n_threads, _UNITS_AHEAD)
+        begun = in_order(((0, partial(begin_task, task)) for task in texts), n_threads, n_threads)
     elif on_device:
         begun = in_order(groups(on_device), on_device.n_threads(n_threads), 0)
     else:
-        begun = in_order(units(), n_threads, _UNITS_AHEAD)
+        begun = in_order(units(), n_threads, n_threads)
     with contextlib.ExitStack() as stack:
         if on_device:
             stack.callback(on_device.close)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+import weakref
 
 import pytest
 from gputok.kernels.threads import in_order, results, share
@@ -58,6 +59,52 @@ def test_leaving_early_drops_waiting_tasks():
     next(results)
     results.close()
     assert len(begun) <= 7
+
+
+@pytest.mark.parametrize(
+    ("threads", "ahead", "works"), [(1, 1, True), (3, 3, True), (3, 2, False), (1, 0, False)]
+)
+def test_who_waits_for_results_works_if_enough_tasks_wait(threads, ahead, works):
+    def work(n):
+        time.sleep(0.002)
+        return threading.get_ident()
+
+    idents = {ident for _, ident in in_order(((n, task(work, n)) for n in range(30)), threads, ahead)}
+    assert (threading.get_ident() in idents) == works
+    assert len(idents) == threads
+
+
+def test_an_interrupt_is_raised_in_the_thread_that_waits():
+    here, go = threading.get_ident(), threading.Event()
+
+    def work(n):
+        if threading.get_ident() == here:
+            raise KeyboardInterrupt
+        go.wait(5)
+
+    threading.Timer(0.2, go.set).start()
+    start = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        list(in_order(((n, task(work, n)) for n in range(9)), 2, 2))
+    assert (
+        time.perf_counter() - start < 4
+    )  # the result of the first call, which never comes, is not waited for
+
+
+@pytest.mark.parametrize("ahead", [0, 2])
+def test_no_result_is_held_after_its_turn(ahead):
+    class Result:
+        pass
+
+    def work():
+        time.sleep(0.01)
+        return Result()
+
+    for _, result in in_order(((n, task(work)) for n in range(4)), 2, ahead):
+        alive = weakref.ref(result)
+        del result
+        time.sleep(0.02)
+        assert alive() is None
 
 
 @pytest.mark.parametrize("threads", [1, 3])
