@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 # the modules that define the classes of `datasets`
 _DATASETS = ("datasets.arrow_dataset", "datasets.iterable_dataset", "datasets.dataset_dict")
 
+_MOST_TOGETHER = 1024  # texts
+_SHORT = 1 << 16  # characters of texts that are taken together
+
 
 def is_columnar(source: Any) -> bool:
     """True if a source is Arrow data, or a dataset, which contains Arrow data."""
@@ -100,15 +103,27 @@ def _from_python(
         n_before += len(held)
 
 
-def _runs(items: Iterable[Any]) -> Iterator[Sequence[Any]]:
-    """The texts, many at a time if they come in lists. `packed` reports items that are not strings."""
-    for item in items:
-        if isinstance(item, list | tuple):
-            yield from (item[i : i + 1024] for i in range(0, len(item), 1024))
-        elif isinstance(item, str | bytes | dict) or not isinstance(item, Iterable):
-            yield (item,)
-        else:
-            yield from ((text,) for text in item)
+def _runs(items: Iterator[Any]) -> Iterator[Sequence[Any]]:
+    """The texts, many at a time: those of a list, or some that follow each other. `packed` reports items that are not strings.
+
+    Some hundred are taken together: a loop of Python over each text would take three times as long as encoding a line. Of long
+    texts only a few are, since an iterator may make each of them when it is asked for.
+    """
+    n = 1
+    while some := list(itertools.islice(items, n)):
+        if set(map(type, some)) == {str}:
+            yield some
+            is_short = sum(map(len, some)) < _SHORT
+            n = min(2 * n, _MOST_TOGETHER) if is_short else max(n // 2, 1)
+            continue
+        n = 1  # lists may be long
+        for item in some:
+            if isinstance(item, list | tuple):
+                yield from (item[i : i + _MOST_TOGETHER] for i in range(0, len(item), _MOST_TOGETHER))
+            elif isinstance(item, str | bytes | dict) or not isinstance(item, Iterable):
+                yield (item,)
+            else:
+                yield from ((text,) for text in item)
 
 
 def _take(runs: Iterator[Sequence[Any]], n_chars: int) -> list[Any]:
