@@ -8,7 +8,7 @@ import os
 def most_lines() -> int:
     """Returns the largest number of lines of a thread's word cache: as many as fit into GPUTOK_CACHE_MB megabytes.
 
-    The environment variable is 32 (of 2**20 bytes) by default. A cache begins with 1 MB, and grows with the
+    The environment variable is 32 (of 2**20 bytes) by default. A cache begins with 4 MB, and grows with the
     number of different words.
 
     Raises:

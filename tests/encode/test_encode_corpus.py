@@ -13,6 +13,7 @@ import tokenizers
 from gputok.kernels import reference
 from gputok.kernels.cpu import walk
 from gputok.kernels.cpu.encode_text import rounds as encode
+from gputok.kernels.cpu.encode_text.cache import FIRST_LINES
 
 import gputok
 from gputok import corpus, decoders, models, normalizers, pre_tokenizers, processors
@@ -319,12 +320,12 @@ def test_a_cache_does_not_grow_for_words_that_never_come_again(byte_level):
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
-def test_eight_words_stay_in_the_cache_whichever_their_lines_are(byte_level, dtype):
-    """Four lines have room for them; of a ninth word, one of the nine is forgotten each time."""
+def test_a_group_of_words_stays_in_the_cache_whichever_their_lines_are(byte_level, dtype):
+    """Sixteen lines have room for 31 words and the end of a text; of more words, some are forgotten each time."""
     rng = random.Random(16)
     words = {f"{rng.randrange(1 << 40):x}" * rng.choice([1, 2]) for _ in range(400)}
     tables = walk.prepare(compile_pattern(r"\s?\S+|\s"))
-    encoder = encode.Encoder(dtype, most_lines=8, n_lines=8, ring_bytes=1 << 20)
+    encoder = encode.Encoder(dtype, most_lines=16, n_lines=16, ring_bytes=1 << 20)
     asked = []
 
     def encode_words(data, start, end):
@@ -337,7 +338,7 @@ def test_eight_words_stay_in_the_cache_whichever_their_lines_are(byte_level, dty
         assert (ids.tolist(), np.diff(rows).tolist()) == expected(byte_level, texts)
         return len(asked)
 
-    few = sorted(words)[:8]
+    few = sorted(words)[:31]
     encoded(few)
     assert encoded(few * 3) == 0
     for _ in range(5):
@@ -348,7 +349,26 @@ def test_eight_words_stay_in_the_cache_whichever_their_lines_are(byte_level, dty
         encoded(few)
 
 
-@pytest.mark.parametrize("n_lines", [0, 1, 2, 3, 12])
+def test_a_cache_grows_when_words_lie_far_from_their_lines(byte_level):
+    """Before many are pushed out: to look there for many words would take longer than a larger cache."""
+    rng = random.Random(17)
+    words = [f"{n:04x}" for n in rng.sample(range(1 << 16), 54_000)]  # of four ids at most
+    tables = walk.prepare(compile_pattern(r"\s?\S+|\s"))
+    encoder, n_asked = encode.Encoder(), []
+
+    def encode_words(data, start, end):
+        n_asked.append(len(start))
+        return byte_level.model.encode_words(data, start, end, byte_level=True)
+
+    for _ in range(3):
+        for first in range(0, len(words), 2000):
+            batch = TextBatch.from_strings(words[first : first + 2000])
+            encode.encode_text(*batch, None, tables, encode_words, encoder)
+    assert sum(n_asked) <= 1.03 * len(words)
+    assert len(encoder.cache.slots) == 8 * FIRST_LINES
+
+
+@pytest.mark.parametrize("n_lines", [0, 1, 2, 8, 24])
 def test_a_cache_has_whole_groups(n_lines):
     """Kernels look at all lines of a group, so a smaller cache would have them write after its end."""
     with pytest.raises(ValueError, match=f"n_lines={n_lines}: must be a power of two"):
@@ -357,7 +377,7 @@ def test_a_cache_has_whole_groups(n_lines):
 
 def test_the_user_bounds_the_cache(byte_level, monkeypatch):
     tokenizer = gputok.Tokenizer.from_str(byte_level.to_str())
-    for given, n_lines in (("", 1 << 18), ("128", 1 << 20), ("127", 1 << 19), ("1", 1 << 13), ("0", 1 << 13)):
+    for given, n_lines in (("", 1 << 18), ("128", 1 << 20), ("127", 1 << 19), ("1", 1 << 15), ("0", 1 << 15)):
         monkeypatch.setenv("GPUTOK_CACHE_MB", given)
         assert word_cache.most_lines() == n_lines
     monkeypatch.setenv("GPUTOK_CACHE_MB", "much")

@@ -2,9 +2,9 @@
 
 A cache line holds two words. A new word takes the second slot; a word that is found there is exchanged with the first.
 So words that occur only once replace each other, and not words that occur again. Of three words of one line, the third
-lies in another line of the group of four, if one has room: of 230,000 words in 524,288 slots, 2,300 instead of 12,600 are pushed
-out in turn then. The bytes of long words, and rows of ids that don't fit a slot, are
-stored in a ring buffer, and stay valid until they are overwritten.
+lies in another line of the group of 16, if one has room. Then none of 230,000 words in 524,288 slots is pushed out; in groups
+of four lines, 2,300 are in turn, and without groups 12,600. The bytes of long words, and rows of ids that don't fit a slot,
+are stored in a ring buffer, and stay valid until they are overwritten.
 
     slot:         low, high, value, more
     low, high:    the bytes of a word of at most 15, zeros after them, and their number in the top byte;
@@ -20,7 +20,8 @@ So two comparisons of 64 bits find a short word, and its ids are stored by one o
 
 A larger cache takes longer to look at, so it has to pay: it grows if many words that are pushed out come again, and not for
 words that never do (as most words in Chinese, whose words lie between two commas). For this, one of 64 words that are pushed
-out leaves a *ghost*, 32 bits of its hash.
+out leaves a *ghost*, 32 bits of its hash. A word that lies far from its own line counts as pushed out, and as one that comes
+again when it is found: to look there for many words would take longer than a larger cache.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from gputok.kernels.cpu.primitives.memory import (
 from gputok.kernels.cpu.word_table import N_MASKS, hash_long, put_masks
 from gputok.kernels.signatures import U8s, U32s, U64s, U64x2, i64, u8, u32, u64
 
-FIRST_LINES = 1 << 13  # 512 KB, and as much of ring; a text of many words makes it larger
+FIRST_LINES = 1 << 15  # 2 MB, and as much of ring; a text of many words makes it larger
 MOST_LINES = 1 << 20  # 64 MB
 MANY_SLOTS = 1 << 18  # up to which a cache that is too small becomes four times as large, then twice
 RING_BYTES_A_LINE = 64
@@ -60,7 +61,8 @@ RUN, END, NEW = np.uint64(8), np.uint64(16), np.uint64(24)
 SHORT = np.uint64(15)  # bytes of a word that is its own key
 LONG = np.uint64(16)  # stands in the top byte of a long word, instead of the length
 VALUE, MORE = U2, U3  # indices in a slot
-GROUP = U32  # numbers in a group of four lines
+GROUP = np.uint64(128)  # numbers in a group of 16 lines
+FAR = U32  # a line lies far from another one of its group if their numbers differ in this bit, or in a higher one
 NOWHERE = ALL  # neither a slot nor an index in the ring
 _TOP = np.uint64(56)
 _ID = np.uint64((1 << 24) - 1)  # the bits of the first id of a slot
@@ -80,7 +82,8 @@ class WordCache(NamedTuple):
     width: int  # bytes of an id where it ends up, 2 or 4
 
 
-# In `head`: words that were pushed out, and words with a ghost that came in, since they were last looked at
+# In `head`, since they were last looked at: words that were pushed out, or entered far from their lines; and of those with a
+# hash for a ghost, words that came in and have one, or were found far from their lines
 PUSHED_OUT, CAME_BACK = U1, U2
 WITH_GHOST = 64  # of so many words, one leaves a ghost
 N_GHOSTS = 1 << 11  # so many ghosts stand for the 131,000 words that were pushed out last
@@ -191,11 +194,7 @@ def reserve(cache, n):
 
 @kernel(WordCache, WordCache)
 def _move(cache, larger):
-    """Copies the ring and all slots, except slots with a part that the ring has lost.
-
-    A line of the larger cache keeps two of its words. To find room for more in its group was no faster: 41,000 or 32,000 of
-    250,000 words are encoded anew then, but more of the others have to be looked for in a second line.
-    """
+    """Copies the ring and all slots, except slots with a part that the ring has lost."""
     old, new = as_views(cache), as_views(larger)
     size, position = np.uint64(len(old.ring)), old.head[0]
     at = position - min(position, size)
@@ -211,13 +210,11 @@ def _move(cache, larger):
             continue
         if kind == RUN and not is_there(old, value >> U8):
             continue
-        line = line_of(new, low, high)
-        if new.slots[line + U1] != U0:
-            line += U4
-        new.slots[line] = low
-        new.slots[line + U1] = high
-        new.slots[line + VALUE] = value
-        new.slots[line + MORE] = more
+        into = _slot_for(new.slots, line_of(new, low, high))
+        new.slots[into] = low
+        new.slots[into + U1] = high
+        new.slots[into + VALUE] = value
+        new.slots[into + MORE] = more
 
 
 @kernel(inline=True)
@@ -242,6 +239,8 @@ def find(cache, line, low, high, text, begin):
         other += U8
         slot = _find_in(cache, line ^ other, low, high, text, begin)
         if slot != NOWHERE:
+            if other >= FAR:
+                cache.head[CAME_BACK] += np.uint64(_sample(low, high) % np.uint64(WITH_GHOST) == U0)
             _exchange(cache, slot, line + U4)
             slot = line + U4
     if slot == line + U4:
@@ -260,10 +259,16 @@ def _exchange(cache, slot, other):
 
 
 @kernel(inline=True)
+def _sample(low, high):
+    """A hash that tells whether a word has a ghost."""
+    return mix(mix(low) ^ high)
+
+
+@kernel(inline=True)
 def _leave_ghost(cache, low, high):
     """Notes a word that is pushed out."""
     cache.head[PUSHED_OUT] += U1
-    h = mix(mix(low) ^ high)
+    h = _sample(low, high)
     if h % np.uint64(WITH_GHOST) == U0:
         cache.ghosts[(h >> U32) % np.uint64(N_GHOSTS)] = np.uint32(h)
 
@@ -271,9 +276,25 @@ def _leave_ghost(cache, low, high):
 @kernel(inline=True)
 def _look_for_ghost(cache, low, high):
     """Notes a word that comes in, if it has a ghost."""
-    h = mix(mix(low) ^ high)
+    h = _sample(low, high)
     if h % np.uint64(WITH_GHOST) == U0:
         cache.head[CAME_BACK] += np.uint64(cache.ghosts[(h >> U32) % np.uint64(N_GHOSTS)] == np.uint32(h))
+
+
+@kernel(inline=True)
+def _slot_for(slots, line):
+    """A free slot of a line, or of its group; the second slot of the line if there is none."""
+    slot = line
+    if slots[slot + U1] != U0:
+        slot = line + U4
+    other = U8
+    while slots[slot + U1] != U0 and other < GROUP:
+        if slots[(line ^ other) + U4 + U1] == U0:
+            slot = line ^ other
+            if slots[slot + U1] != U0:
+                slot += U4
+        other += U8
+    return slot
 
 
 @kernel(inline=True)
@@ -285,19 +306,12 @@ def enter(cache, line, low, high, text, begin, length, value):
     if length > np.uint64(MAX_KEPT_BYTES):
         return line
     slots = cache.slots
-    slot = line
-    if slots[slot + U1] != U0:
-        slot = line + U4
-    other = U8
-    while slots[slot + U1] != U0 and other < GROUP:
-        if slots[(line ^ other) + U4 + U1] == U0:
-            slot = line ^ other
-            if slots[slot + U1] != U0:
-                slot += U4
-        other += U8
+    slot = _slot_for(slots, line)
     _look_for_ghost(cache, low, high)
     if slots[slot + U1] != U0:
         _leave_ghost(cache, slots[slot], slots[slot + U1])
+    elif slot ^ line >= FAR:
+        cache.head[PUSHED_OUT] += U1
     more = U0
     if is_long(high):
         more = reserve(cache, length)
@@ -366,13 +380,12 @@ def keep_words(where, width, words, learnt, rows):
     """`keep`, with views; words: lines, begin, end, and their number."""
     slots, (lines, begin, end, n) = where.slots, words
     for i in range(n):
-        ahead = lines[min(i + np.uint64(AHEAD), n - U1)]
-        for other in range(U0, GROUP, U8):
-            prefetch(slots, ahead ^ other)
-        value, slot = (i + U1) << U8 | NEW, NOWHERE
-        first_line = lines[i] & ~(GROUP - U1)
-        for at in range(first_line, first_line + GROUP, U4):
-            slot = at if slots[at + VALUE] == value else slot
+        prefetch(slots, lines[min(i + np.uint64(AHEAD), n - U1)])
+        value, slot, other = (i + U1) << U8 | NEW, NOWHERE, U0
+        while slot == NOWHERE and other < GROUP:  # mostly in the first line: `find` may have moved the word
+            for at in (lines[i] ^ other, (lines[i] ^ other) + U4):
+                slot = at if slots[at + VALUE] == value else slot
+            other += U8
         if slot == NOWHERE:
             continue
         _give_ids(where, width, slot, learnt, rows[i], rows[i + U1] - rows[i], end[i] - begin[i])
