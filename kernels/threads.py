@@ -72,9 +72,8 @@ def run(task: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], threads:
 def share(work: Callable[[Iterator[Item]], Result], items: Iterable[Item], threads: int) -> list[Result]:
     """Returns work(taken) of each thread, this one among them; `taken` yields what the thread takes from all items.
 
-    Cheaper than `run` if there are many short tasks, or if each thread prepares something. This thread works, too, and does
-    not only wait for others: some systems let two new threads share a core for the first milliseconds. If a thread fails, or
-    with Ctrl-C, the others stop after the item that they work on. So an item should take at most about 0.2 s. Of several
+    Cheaper than `run` if each thread prepares something, or if items take long to make: they are not all made before the
+    work begins. If a thread fails, or with Ctrl-C, the others stop after the item that they work on. So an item should take at most about 0.2 s. Of several
     errors, the one at the first item is raised.
 
     Args:
@@ -112,19 +111,15 @@ def share(work: Callable[[Iterator[Item]], Result], items: Iterable[Item], threa
         except BaseException as error:
             errors.append((number if isinstance(error, Exception) else -1, error))
 
-    others = [threading.Thread(target=one) for _ in range(len(first) - 1)]
-    begun: list[threading.Thread] = []
+    crew = Crew(len(first) - 1)
     try:
-        for other in others:
-            other.start()
-            begun.append(other)
+        for _ in first[1:]:
+            crew.submit(one)
         one()
-        for other in begun:
-            other.join()
+        crew.stop()
     except BaseException as error:  # Ctrl-C, or no thread could be started
         errors.append((-1, error))
-        for other in begun:
-            other.join()
+        crew.stop()
         raise
     if errors:
         raise min(errors, key=operator.itemgetter(0))[1]
@@ -156,7 +151,7 @@ class Call:
 
     __slots__ = "_arguments", "_crew", "_error", "_function", "_made", "_value"
 
-    def __init__(self, crew: _Crew, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    def __init__(self, crew: Crew, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         self._crew, self._function, self._arguments = crew, function, arguments
         self._value: Any = None
         self._error: BaseException | None = None
@@ -173,6 +168,11 @@ class Call:
         self._made.release()
         return self._error
 
+    @property
+    def is_made(self) -> bool:
+        """Whether the call has been made."""
+        return not self._made.locked()
+
     def result(self) -> Any:
         """Waits for the result, or raises the error of the call; this thread makes other calls meanwhile, if it may."""
         while not self._made.acquire(blocking=False):
@@ -185,7 +185,7 @@ class Call:
         return self._value
 
 
-class _Crew:
+class Crew:
     """Threads that make calls, in order.
 
     Args:
@@ -193,12 +193,13 @@ class _Crew:
         helps: whether the thread that waits for results is one of them.
     """
 
-    def __init__(self, threads: int, helps: bool) -> None:
+    def __init__(self, threads: int, *, helps: bool = False) -> None:
         self._calls: SimpleQueue[Call | None] = SimpleQueue()
         self._helps, self._most = helps, threads - helps
         self._threads: list[threading.Thread] = []
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Call:
+        """Lets a thread call function(*arguments)."""
         call = Call(self, function, arguments)
         self._calls.put(call)
         if len(self._threads) < self._most:
@@ -265,7 +266,7 @@ def in_order(
     [(0, 0), (1, 1), (2, 4), (3, 9)]
     """
     begun: deque[tuple[Tag, Callable[[], Result]]] = deque()
-    crew, most = _Crew(threads, ahead >= threads), threads + ahead
+    crew, most = Crew(threads, helps=ahead >= threads), threads + ahead
     if ahead >= threads == 1:
         most = 0  # this thread does all work, so none can be ready earlier
 

@@ -88,7 +88,7 @@ from gputok.kernels.cpu.train_bpe.state import (
     State,
 )
 from gputok.kernels.cpu.train_bpe.veto import N_VETO, find_traits, veto_limits
-from gputok.kernels.threads import PLACES_PER_THREAD, results, yield_core
+from gputok.kernels.threads import PLACES_PER_THREAD, Crew, results, yield_core
 
 _APART = 16  # numbers, after which others are in another cache line, wherever the first one is
 _SPARSE = ("pool", "records", "heap")  # of these arrays, mostly the beginning is used
@@ -534,29 +534,19 @@ class _Training:
         shared, work = self.state.shared, self._sizes.slice * self._threads
         most = max(1, min(self._sizes.batch, MOST))
         shared[STOP] = 0
-        errors: list[BaseException] = []
-
-        def help_part(number: int) -> None:
-            try:
-                self._assist(number)
-            except BaseException as error:
-                errors.append(error)
-
-        # Not a pool: to import one takes 4 ms
-        helpers = [threading.Thread(target=help_part, args=(number,)) for number in range(1, self._threads)]
-        begun: list[threading.Thread] = []
+        crew = Crew(self._threads - 1)
         try:
-            for helper in helpers:
-                helper.start()
-                begun.append(helper)
-            while (outcome := merge_in_batches(self.state, work, most)) == WAITING and not errors:
+            helping = [crew.submit(self._assist, number) for number in range(1, self._threads)]
+            while (outcome := merge_in_batches(self.state, work, most)) == WAITING:
+                if any(call.is_made for call in helping):  # it failed
+                    break
                 yield_core()
         finally:
             shared[STOP] = 1
-            for helper in begun:
-                helper.join()
-        if errors:
-            raise errors[0]
+            crew.stop()
+        for call in helping:
+            if call.is_made:  # else no thread had begun
+                call.result()
         return outcome
 
     def _assist(self, number: int) -> None:
