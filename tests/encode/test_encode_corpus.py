@@ -13,7 +13,7 @@ import tokenizers
 from gputok.kernels import reference
 from gputok.kernels.cpu import walk
 from gputok.kernels.cpu.encode_text import rounds as encode
-from gputok.kernels.cpu.encode_text.cache import FIRST_LINES
+from gputok.kernels.cpu.encode_text.cache import FIRST_LINES, FULL_REACH, GROUP, REACH
 
 import gputok
 from gputok import corpus, decoders, models, normalizers, pre_tokenizers, processors
@@ -315,8 +315,10 @@ def test_a_cache_does_not_grow_for_words_that_never_come_again(byte_level):
     alphabet = "abcdef"
     encode_all(["".join(word) for word in itertools.product(alphabet, repeat=5)])
     assert len(encoder.cache.slots) == 2 * 64
+    assert encoder.cache.head[REACH] == FULL_REACH  # no line has room for words of another one
     encode_all(["".join(word) for word in itertools.product(alphabet, repeat=3)] * 20)
     assert len(encoder.cache.slots) > 2 * 64
+    assert encoder.cache.head[REACH] == GROUP
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.uint32])

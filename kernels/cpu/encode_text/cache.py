@@ -78,13 +78,15 @@ class WordCache(NamedTuple):
     slots: U64x2  # uint64[2 * lines, 4]
     ring: U8s  # uint8[], a power of two
     ghosts: U32s  # uint32[N_GHOSTS]
-    head: U64s  # uint64[3], how many bytes were ever written to the ring, and the counts below
+    head: U64s  # uint64[4], how many bytes were ever written to the ring, and what is said below
     width: int  # bytes of an id where it ends up, 2 or 4
 
 
 # In `head`, since they were last looked at: words that were pushed out, or entered far from their lines; and of those with a
 # hash for a ghost, words that came in and have one, or were found far from their lines
 PUSHED_OUT, CAME_BACK = U1, U2
+REACH = U3  # also in `head`: how many numbers of its group a word may lie in, GROUP or FULL_REACH
+FULL_REACH = U8  # if the cache is full: its own line alone
 WITH_GHOST = 64  # of so many words, one leaves a ghost
 N_GHOSTS = 1 << 11  # so many ghosts stand for the 131,000 words that were pushed out last
 FEWEST = 1 << 12  # words that are pushed out before it is asked whether a larger cache pays
@@ -101,16 +103,8 @@ def new_cache(width: int = 4, n_lines: int = FIRST_LINES, ring_bytes: int | None
     skip = -memory.ctypes.data % 64 // 8
     slots = memory[skip : skip + 8 * n_lines].reshape(2 * n_lines, 4)
     ring = np.empty(RING_BYTES_A_LINE * n_lines if ring_bytes is None else ring_bytes, np.uint8)
-    return WordCache(slots, ring, np.zeros(N_GHOSTS, np.uint32), np.zeros(3, np.uint64), width)
-
-
-def is_too_small(cache: WordCache) -> bool:
-    """Whether a larger cache would be worth its memory, by the words since the last time that many were pushed out."""
-    _, pushed_out, came_back = (int(n) for n in cache.head)
-    if pushed_out < min(FEWEST, len(cache.slots)) or pushed_out * FEW_OF_ALL < len(cache.slots):
-        return False
-    cache.head[PUSHED_OUT:] = 0
-    return came_back * WITH_GHOST * MOST_FOR_ONE > pushed_out
+    head = np.array([0, 0, 0, GROUP], np.uint64)
+    return WordCache(slots, ring, np.zeros(N_GHOSTS, np.uint32), head, width)
 
 
 def enlarged(cache: WordCache, times: int) -> WordCache:
@@ -123,11 +117,18 @@ def enlarged(cache: WordCache, times: int) -> WordCache:
 
 
 def grown(cache: WordCache, most_lines: int) -> WordCache:
-    """The cache, or a larger one with the same words if that pays; most_lines: the largest size."""
-    if not is_too_small(cache) or len(cache.slots) >= 2 * most_lines:
+    """The cache, or a larger one with the same words if that pays; most_lines: the largest size.
+
+    If many words were pushed out, and it does not grow, words no longer look for room in other lines: all are full.
+    """
+    n_slots, pushed_out, came_back = len(cache.slots), int(cache.head[PUSHED_OUT]), int(cache.head[CAME_BACK])
+    if pushed_out < min(FEWEST, n_slots) or pushed_out * FEW_OF_ALL < n_slots:
         return cache
-    few = 4 * len(cache.slots) <= min(2 * most_lines, MANY_SLOTS)
-    return enlarged(cache, 4 if few else 2)
+    cache.head[PUSHED_OUT] = cache.head[CAME_BACK] = 0
+    if came_back * WITH_GHOST * MOST_FOR_ONE <= pushed_out or n_slots >= 2 * most_lines:
+        cache.head[REACH] = FULL_REACH
+        return cache
+    return enlarged(cache, 4 if 4 * n_slots <= min(2 * most_lines, MANY_SLOTS) else 2)
 
 
 # The functions below take the views of a WordCache. The number of a slot or a line is the index where it begins in `slots`.
@@ -210,7 +211,7 @@ def _move(cache, larger):
             continue
         if kind == RUN and not is_there(old, value >> U8):
             continue
-        into = _slot_for(new.slots, line_of(new, low, high))
+        into = _slot_for(new.slots, line_of(new, low, high), GROUP)
         new.slots[into] = low
         new.slots[into + U1] = high
         new.slots[into + VALUE] = value
@@ -234,8 +235,8 @@ def _find_in(cache, line, low, high, text, begin):
 @kernel(inline=True)
 def find(cache, line, low, high, text, begin):
     """The slot of the word that begins at text[begin], which is moved to the first slot of its own line; or NOWHERE."""
-    slot, other = _find_in(cache, line, low, high, text, begin), U0
-    while slot == NOWHERE and other < GROUP - U8 and cache.slots[(line ^ other) + U4 + U1] != U0:
+    slot, other, last = _find_in(cache, line, low, high, text, begin), U0, cache.head[REACH] - U8
+    while slot == NOWHERE and other < last and cache.slots[(line ^ other) + U4 + U1] != U0:
         other += U8
         slot = _find_in(cache, line ^ other, low, high, text, begin)
         if slot != NOWHERE:
@@ -282,13 +283,13 @@ def _look_for_ghost(cache, low, high):
 
 
 @kernel(inline=True)
-def _slot_for(slots, line):
+def _slot_for(slots, line, reach):
     """A free slot of a line, or of its group; the second slot of the line if there is none."""
     slot = line
     if slots[slot + U1] != U0:
         slot = line + U4
     other = U8
-    while slots[slot + U1] != U0 and other < GROUP:
+    while slots[slot + U1] != U0 and other < reach:
         if slots[(line ^ other) + U4 + U1] == U0:
             slot = line ^ other
             if slots[slot + U1] != U0:
@@ -306,7 +307,7 @@ def enter(cache, line, low, high, text, begin, length, value):
     if length > np.uint64(MAX_KEPT_BYTES):
         return line
     slots = cache.slots
-    slot = _slot_for(slots, line)
+    slot = _slot_for(slots, line, cache.head[REACH])
     _look_for_ghost(cache, low, high)
     if slots[slot + U1] != U0:
         _leave_ghost(cache, slots[slot], slots[slot + U1])
@@ -378,11 +379,11 @@ def keep(cache, lines, begin, end, ids, rows):
 @kernel(inline=True)
 def keep_words(where, width, words, learnt, rows):
     """`keep`, with views; words: lines, begin, end, and their number."""
-    slots, (lines, begin, end, n) = where.slots, words
+    slots, reach, (lines, begin, end, n) = where.slots, where.head[REACH], words
     for i in range(n):
         prefetch(slots, lines[min(i + np.uint64(AHEAD), n - U1)])
         value, slot, other = (i + U1) << U8 | NEW, NOWHERE, U0
-        while slot == NOWHERE and other < GROUP:  # mostly in the first line: `find` may have moved the word
+        while slot == NOWHERE and other < reach:  # mostly in the first line: `find` may have moved the word
             for at in (lines[i] ^ other, (lines[i] ^ other) + U4):
                 slot = at if slots[at + VALUE] == value else slot
             other += U8
@@ -443,7 +444,7 @@ def adopt(cache, text, bounds, ids, rows):
 @kernel(inline=True)
 def _free_slot(cache, line, low, high, text, begin):
     """A free slot for the word that begins at text[begin], where `find` looks for it; NOWHERE if there is none, or the word is there."""
-    for other in range(U0, GROUP, U8):
+    for other in range(U0, cache.head[REACH], U8):
         at = line ^ other
         if _find_in(cache, at, low, high, text, begin) != NOWHERE:
             return NOWHERE
