@@ -73,8 +73,8 @@ def share(work: Callable[[Iterator[Item]], Result], items: Iterable[Item], threa
     """Returns work(taken) of each thread, this one among them; `taken` yields what the thread takes from all items.
 
     Cheaper than `run` if each thread prepares something, or if items take long to make: they are not all made before the
-    work begins. If a thread fails, or with Ctrl-C, the others stop after the item that they work on. So an item should take at most about 0.2 s. Of several
-    errors, the one at the first item is raised.
+    work begins. If a thread fails, or with Ctrl-C, the others stop after the item that they work on. So an item should take
+    at most about 0.2 s. Of several errors, the one at the first item is raised.
 
     Args:
         work: what each thread does with the items that it takes.
@@ -195,14 +195,16 @@ class Crew:
 
     def __init__(self, threads: int, *, helps: bool = False) -> None:
         self._calls: SimpleQueue[Call | None] = SimpleQueue()
-        self._helps, self._most = helps, threads - helps
+        self._helps, self._most, self._n_calls = helps, threads - helps, 0
         self._threads: list[threading.Thread] = []
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Call:
         """Lets a thread call function(*arguments)."""
         call = Call(self, function, arguments)
         self._calls.put(call)
-        if len(self._threads) < self._most:
+        self._n_calls += 1
+        # The first call is for this thread: a thread that is started takes longer than a short text
+        if len(self._threads) < min(self._most, self._n_calls - self._helps):
             # A program that ends while it has such threads does not wait for them
             self._threads.append(threading.Thread(target=self._work, daemon=True))
             self._threads[-1].start()

@@ -74,6 +74,13 @@ def test_who_waits_for_results_works_if_enough_tasks_wait(threads, ahead, works)
     assert len(idents) == threads
 
 
+def test_one_task_needs_no_other_thread():
+    tasks = [("only", lambda submit: submit(threading.get_ident).result)]
+    before = threading.active_count()
+    for found in in_order(tasks, 3, 3):
+        assert found == ("only", threading.get_ident()) and threading.active_count() == before
+
+
 def test_an_interrupt_is_raised_in_the_thread_that_waits():
     here, go = threading.get_ident(), threading.Event()
 
