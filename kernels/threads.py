@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import operator
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -236,6 +237,10 @@ class Crew:
 
     def stop(self) -> None:
         """Drops the calls that wait, and waits for those that are being made."""
+        if (
+            sys.is_finalizing()
+        ):  # generators that are left are closed; from Python 3.13 on, daemon threads never end then
+            return
         with contextlib.suppress(Empty):
             while True:
                 self._calls.get_nowait()

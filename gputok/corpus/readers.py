@@ -9,6 +9,7 @@ more tasks than threads, if a task gives about a batch; if tasks give more (a co
 from __future__ import annotations
 
 import itertools
+import sys
 from collections import deque
 from threading import Condition, Thread
 from typing import TYPE_CHECKING, NamedTuple
@@ -101,6 +102,8 @@ class _Reading:
                 raise head.error
 
     def stop(self) -> None:
+        if sys.is_finalizing():  # as in `threads.Crew.stop`
+            return
         with self._changed:
             self._is_stopped = True
             self._changed.notify_all()

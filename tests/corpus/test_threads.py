@@ -1,5 +1,7 @@
 """Work on threads: results in order, a bounded window of tasks, and an end that waits only for running tasks."""
 
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -79,6 +81,27 @@ def test_one_task_needs_no_other_thread():
     before = threading.active_count()
     for found in in_order(tasks, 3, 3):
         assert found == ("only", threading.get_ident()) and threading.active_count() == before
+
+
+@pytest.mark.parametrize(
+    "begin", ["tokenizer.encode_corpus(path, threads=3, progress=False)", "corpus.read(path, threads=3)"]
+)
+def test_a_program_ends_while_it_reads_a_corpus(tmp_path, begin):
+    """Its threads are not waited for: from Python 3.13 on, daemon threads never end when Python ends."""
+    (tmp_path / "a.txt").write_text("some words of a text\n" * 400_000, encoding="utf-8")
+    program = f"""
+from gputok import Tokenizer, corpus, models, pre_tokenizers
+tokenizer = Tokenizer(models.BPE())
+tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel()
+path = {str(tmp_path / "a.txt")!r}
+batches = iter({begin})
+next(batches)
+print("the end")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert (done.stdout, done.stderr) == ("the end\n", "")
 
 
 def test_an_interrupt_is_raised_in_the_thread_that_waits():
