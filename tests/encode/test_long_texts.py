@@ -61,12 +61,12 @@ def test_strings(monkeypatch):
 
 
 def test_a_text_that_is_not_short(monkeypatch):
-    """Up to 8 KB are encoded in one call, which no text near the real limit comes to."""
-    monkeypatch.setattr(text, "LONGEST", 9_999)
+    """Up to 64 KB are encoded in one call, which no text near the real limit comes to."""
+    monkeypatch.setattr(text, "LONGEST", 69_999)
     encode = gputok.Tokenizer(models.BPE({"a": 0}, [])).encode
-    encode("ä" * 4_999)
-    with pytest.raises(ValueError, match=r"0 has 10,000 bytes, more than the 9,999 "):
-        encode("ä" * 5_000)
+    encode("ä" * 34_999)
+    with pytest.raises(ValueError, match=r"0 has 70,000 bytes, more than the 69,999 "):
+        encode("ä" * 35_000)
 
 
 def test_a_batch_may_be_longer(monkeypatch):
