@@ -112,15 +112,15 @@ def share(work: Callable[[Iterator[Item]], Result], items: Iterable[Item], threa
         except BaseException as error:
             errors.append((number if isinstance(error, Exception) else -1, error))
 
-    crew = Crew(len(first) - 1)
+    pool = Pool(len(first) - 1)
     try:
         for _ in first[1:]:
-            crew.submit(one)
+            pool.submit(one)
         one()
-        crew.stop()
+        pool.stop()
     except BaseException as error:  # Ctrl-C, or no thread could be started
         errors.append((-1, error))
-        crew.stop()
+        pool.stop()
         raise
     if errors:
         raise min(errors, key=operator.itemgetter(0))[1]
@@ -145,15 +145,15 @@ class Call:
     """A call that one of several threads makes.
 
     Args:
-        crew: the threads.
+        pool: the threads.
         function: what is called.
         arguments: of the call.
     """
 
-    __slots__ = "_arguments", "_crew", "_error", "_function", "_made", "_value"
+    __slots__ = "_arguments", "_error", "_function", "_made", "_pool", "_value"
 
-    def __init__(self, crew: Crew, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-        self._crew, self._function, self._arguments = crew, function, arguments
+    def __init__(self, pool: Pool, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        self._pool, self._function, self._arguments = pool, function, arguments
         self._value: Any = None
         self._error: BaseException | None = None
         self._made = threading.Lock()  # until the call has been made
@@ -177,7 +177,7 @@ class Call:
     def result(self) -> Any:
         """Waits for the result, or raises the error of the call; this thread makes other calls meanwhile, if it may."""
         while not self._made.acquire(blocking=False):
-            if not self._crew.help():
+            if not self._pool.help():
                 self._made.acquire()
                 break
         self._made.release()
@@ -186,7 +186,7 @@ class Call:
         return self._value
 
 
-class Crew:
+class Pool:
     """Threads that make calls, in order.
 
     Args:
@@ -237,9 +237,8 @@ class Crew:
 
     def stop(self) -> None:
         """Drops the calls that wait, and waits for those that are being made."""
-        if (
-            sys.is_finalizing()
-        ):  # generators that are left are closed; from Python 3.13 on, daemon threads never end then
+        # When Python ends, it closes the generators that are left. From Python 3.13 on, daemon threads never end then
+        if sys.is_finalizing():
             return
         with contextlib.suppress(Empty):
             while True:
@@ -273,7 +272,7 @@ def in_order(
     [(0, 0), (1, 1), (2, 4), (3, 9)]
     """
     begun: deque[tuple[Tag, Callable[[], Result]]] = deque()
-    crew, most = Crew(threads, helps=ahead >= threads), threads + ahead
+    pool, most = Pool(threads, helps=ahead >= threads), threads + ahead
     if ahead >= threads == 1:
         most = 0  # this thread does all work, so none can be ready earlier
 
@@ -284,10 +283,10 @@ def in_order(
 
     try:
         for tag, begin in tasks:
-            begun.append((tag, begin(crew.submit)))
+            begun.append((tag, begin(pool.submit)))
             if len(begun) > most:
                 yield first()
         while begun:
             yield first()
     finally:
-        crew.stop()
+        pool.stop()

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 # the modules that define the classes of `datasets`
 _DATASETS = ("datasets.arrow_dataset", "datasets.iterable_dataset", "datasets.dataset_dict")
 
-_MOST_TOGETHER = 1024  # texts
-_SHORT = 1 << 16  # characters of texts that are taken together
+_TOGETHER = 1 << 14  # characters of texts that follow each other
 
 
 def is_columnar(source: Any) -> bool:
@@ -104,26 +103,36 @@ def _from_python(
 
 
 def _runs(items: Iterator[Any]) -> Iterator[Sequence[Any]]:
-    """The texts, many at a time: those of a list, or some that follow each other. `packed` reports items that are not strings.
-
-    Some hundred are taken together: a loop of Python over each text would take three times as long as encoding a line. Of long
-    texts only a few are, since an iterator may make each of them when it is asked for.
-    """
-    n = 1
-    while some := list(itertools.islice(items, n)):
-        if set(map(type, some)) == {str}:
+    """The texts, many at a time: those of a list, or some that follow each other. `packed` reports items that are not strings."""
+    while some := _following(items):
+        item = some[-1]
+        if type(item) is str:
             yield some
-            is_short = sum(map(len, some)) < _SHORT
-            n = min(2 * n, _MOST_TOGETHER) if is_short else max(n // 2, 1)
             continue
-        n = 1  # lists may be long
-        for item in some:
-            if isinstance(item, list | tuple):
-                yield from (item[i : i + _MOST_TOGETHER] for i in range(0, len(item), _MOST_TOGETHER))
-            elif isinstance(item, str | bytes | dict) or not isinstance(item, Iterable):
-                yield (item,)
-            else:
-                yield from ((text,) for text in item)
+        yield some[:-1]
+        if isinstance(item, list | tuple):
+            yield from (item[i : i + 1024] for i in range(0, len(item), 1024))
+        elif isinstance(item, str | bytes | dict) or not isinstance(item, Iterable):
+            yield (item,)
+        else:
+            yield from ((text,) for text in item)
+
+
+def _following(items: Iterator[Any]) -> list[Any]:
+    """The next texts, of _TOGETHER characters or a little more; or fewer, and the first item that is not a str.
+
+    A short loop: to look at each text in `_runs` would take longer than to encode a line.
+    """
+    some: list[Any] = []
+    left = _TOGETHER
+    for item in items:
+        some.append(item)
+        if type(item) is not str:
+            break
+        left -= len(item) + 1
+        if left <= 0:
+            break
+    return some
 
 
 def _take(runs: Iterator[Sequence[Any]], n_chars: int) -> list[Any]:

@@ -102,7 +102,7 @@ class _Reading:
                 raise head.error
 
     def stop(self) -> None:
-        if sys.is_finalizing():  # as in `threads.Crew.stop`
+        if sys.is_finalizing():  # as in `threads.Pool.stop`
             return
         with self._changed:
             self._is_stopped = True

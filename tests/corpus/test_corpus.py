@@ -443,6 +443,31 @@ def test_an_item_that_is_not_a_string_is_named_with_its_position(bad):
         documents(bad)
 
 
+@pytest.mark.parametrize("at", [0, 1, 2, *range(1745, 1755), 3099, 3100])
+def test_any_item_may_come_after_any_number_of_texts(at):
+    """Some 16,000 characters are taken together; a list, an iterator or a wrong item may be among them anywhere."""
+    texts = [f"text {i}" for i in range(3100)]
+    for item in (["one", "two"], ("one", "two"), iter(["one", "two"]), (text for text in ("one", "two"))):
+        given = [*texts[:at], item, *texts[at:]]
+        assert documents(iter(given)) == [*texts[:at], "one", "two", *texts[at:]]
+    with pytest.raises(TypeError, match=f"text {at} of the iterator is int, not str"):
+        documents(iter([*texts[:at], 5, *texts[at:]]))
+
+
+def test_long_texts_are_made_when_they_are_asked_for():
+    made = []
+
+    def texts():
+        yield from ["a"] * 5000
+        for i in range(50):
+            made.append(i)
+            yield "long" * 25_000
+
+    batches = corpus.read(texts(), batch_bytes=200_000)
+    assert sum(next(batches).n_documents for _ in range(2)) > 5000
+    assert len(made) <= 5
+
+
 def test_lone_surrogates():
     with pytest.raises(
         ValueError, match=r"text 1 of the iterator: character 2 is the lone surrogate U\+DC80"

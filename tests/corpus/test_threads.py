@@ -99,7 +99,7 @@ next(batches)
 print("the end")
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True
     )
     assert (done.stdout, done.stderr) == ("the end\n", "")
 
@@ -116,9 +116,7 @@ def test_an_interrupt_is_raised_in_the_thread_that_waits():
     start = time.perf_counter()
     with pytest.raises(KeyboardInterrupt):
         list(in_order(((n, task(work, n)) for n in range(9)), 2, 2))
-    assert (
-        time.perf_counter() - start < 4
-    )  # the result of the first call, which never comes, is not waited for
+    assert time.perf_counter() - start < 4  # only calls that have begun are waited for
 
 
 @pytest.mark.parametrize("ahead", [0, 2])

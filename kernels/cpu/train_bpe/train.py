@@ -88,7 +88,7 @@ from gputok.kernels.cpu.train_bpe.state import (
     State,
 )
 from gputok.kernels.cpu.train_bpe.veto import N_VETO, find_traits, veto_limits
-from gputok.kernels.threads import PLACES_PER_THREAD, Crew, results, yield_core
+from gputok.kernels.threads import PLACES_PER_THREAD, Pool, results, yield_core
 
 _APART = 16  # numbers, after which others are in another cache line, wherever the first one is
 _SPARSE = ("pool", "records", "heap")  # of these arrays, mostly the beginning is used
@@ -534,16 +534,16 @@ class _Training:
         shared, work = self.state.shared, self._sizes.slice * self._threads
         most = max(1, min(self._sizes.batch, MOST))
         shared[STOP] = 0
-        crew = Crew(self._threads - 1)
+        pool = Pool(self._threads - 1)
         try:
-            helping = [crew.submit(self._assist, number) for number in range(1, self._threads)]
+            helping = [pool.submit(self._assist, number) for number in range(1, self._threads)]
             while (outcome := merge_in_batches(self.state, work, most)) == WAITING:
                 if any(call.is_made for call in helping):  # it failed
                     break
                 yield_core()
         finally:
             shared[STOP] = 1
-            crew.stop()
+            pool.stop()
         for call in helping:
             if call.is_made:  # else no thread had begun
                 call.result()
