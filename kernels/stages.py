@@ -179,6 +179,9 @@ STEPS = (
                 _CPU,
                 no_reference="its ids are those of the stages above; tests ask `tokenizers`",
             ),
+            Stage(
+                "trim", _CPU, no_reference="the tests compare with `Rows.trim_offsets`, and ask `tokenizers`"
+            ),
         ),
         ("new_handle", "put_steps", "with_memory"),
     ),

@@ -81,18 +81,6 @@ def margin(text: str) -> tuple[int, int]:
     return len(text) - len(text.lstrip(_SPACES)), len(text) - len(text.rstrip(_SPACES))
 
 
-class Margins(dict[int, tuple[int, int]]):
-    """Id -> `margin` of the token's text, computed at the first access."""
-
-    def __init__(self, spelling: Spelling) -> None:
-        super().__init__()
-        self._spelling = spelling
-
-    def __missing__(self, token_id: int) -> tuple[int, int]:
-        found = self[token_id] = margin(self._spelling[token_id])
-        return found
-
-
 class Rows(NamedTuple):
     """Many encodings: row i has the tokens first[i]:last[i] of the columns. Rows may overlap."""
 
@@ -310,37 +298,6 @@ def _trimmed(rows: Rows, add_prefix_space: bool) -> tuple[Positions, Positions]:
     start: Positions = np.minimum(start + leading, end)
     narrowed: Positions = np.maximum(end - trailing, start)
     return start, np.where((trailing > 0) & (end >= trailing), narrowed, end)
-
-
-def trim_tokens(
-    tokens: range,
-    ids: list[int],
-    margins: Margins,
-    begins: list[int],
-    ends: list[int],
-    add_prefix_space: bool,
-) -> None:
-    """Does what `Rows.trim_offsets` does, for the tokens of one text, whose offsets lists hold.
-
-    Measured for 18 tokens: this loop takes 3 µs, and the array operations of `_trimmed` take 17 µs.
-
-    Args:
-        tokens: the positions of the text's tokens in the lists.
-        ids: the id of each token.
-        margins: the white space at the ends of the token of each id.
-        begins: the first character of each token; changed in place.
-        ends: the last character + 1 of each token; changed in place.
-        add_prefix_space: as in `Rows.trim_offsets`.
-    """
-    for k in tokens:
-        leading, trailing = margins[ids[k]]
-        if leading or trailing:
-            begin, end = begins[k], ends[k]
-            if add_prefix_space and leading == 1 and (begin == 0 or k == tokens.start):
-                leading = 0
-            begins[k] = begin = min(begin + leading, end)
-            if trailing and end >= trailing:
-                ends[k] = max(end - trailing, begin)
 
 
 def _indices(first: Positions, last: Positions) -> Positions | slice:

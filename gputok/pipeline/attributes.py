@@ -27,11 +27,17 @@ class Attributes:
     Args:
         pipeline: the parts of the tokenizer.
         engine: what encodes texts.
+
+    Attributes:
+        address: of what machine code makes lists with; 0: Python makes them.
     """
+
+    address = 0
 
     def __init__(self, pipeline: Pipeline, engine: Engine) -> None:
         self._padding, self._list_ids = pipeline.padding, engine.list_ids
         self._spell, self._odd = pipeline.names.spelling.__getitem__, pipeline.odd_tokens
+        self._learn = engine.learn
         self._flags = 0 if pipeline.padding is None else PADDED
 
     def _frame(self, made: Made) -> Frame:
@@ -99,6 +105,8 @@ class Attributes:
         ids = self._list_ids(made[1])
         if self._odd and not self._odd.isdisjoint(ids):
             return None
+        if self.address:
+            self._learn(ids)
         frame = self._frame(made)
         at = frame.n_before
         found: list[str] = [*frame.before["tokens"]]

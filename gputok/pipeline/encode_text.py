@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 import numpy as np
 
 from gputok.encoding.encoding import Encoding
-from gputok.encoding.rows import trim_tokens
-from gputok.kernels.native.objects import Maker
+from gputok.kernels.native.objects import Columns, Maker
 from gputok.kernels.threads import share, thread_count
 from gputok.pipeline import encode_batch
 from gputok.pipeline.attributes import CUT, ID, Attributes, Made
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 _Values = TypeVar("_Values", list[Any], bytes)
 
-_EXPECTED = 16  # after a text whose offsets were read, the next texts get their offsets with the ids
 _LATER = 4  # after so many texts, machine code makes the encodings: its memory would be too much for one text
 _ANY = 1 << 62  # no text has so many tokens
 _MOST_BYTES_A_CHARACTER = 4
@@ -116,7 +114,7 @@ class _Cut(NamedTuple):
 class Texts(Attributes):
     """Encodes the texts of a pipeline, and makes the attributes of their encodings.
 
-    `Made` has the text, and the begins and ends of the tokens if these were computed with the ids.
+    `Made` has the text, and nothing else.
     """
 
     _positions_kept = True
@@ -128,8 +126,6 @@ class Texts(Attributes):
         self.pipeline.kept.engines = pipeline.kept.engines
         self._free, self._ids_of, self._longest = engine.free, engine.ids_of, engine.longest
         self.measure = engine.measure
-        # So many more texts get their offsets at once. Threads may count wrong, which changes no result.
-        self._expected = 0
         self._cuts = [_Cut.of(pipeline, special) for special in (False, True)]
         if (builtins := engine.builtins) is not None:
             self._encode_one, self._encode_each = builtins.encode_one, builtins.encode_each
@@ -155,16 +151,10 @@ class Texts(Attributes):
             engines.once("texts", Engine.of(pipeline) or False)
         return cls(pipeline, engines.texts) if engines.texts else None
 
-    @property
-    def address(self) -> int:
-        """The address of what machine code makes encodings with; 0: nothing so far."""
-        return self._maker.address if self._maker is not None else 0
-
     def encode(self, text: str, add_special_tokens: bool) -> Encoding | None:
         """Encodes a text; None: `encode_batch` must encode it."""
         special = 1 if add_special_tokens else 0
-        if (maker := self._maker) is not None and self._expected <= 0:
-            maker.pause(False)
+        if (maker := self._maker) is not None:
             found = self._encode_one(maker.address, text, special)
             return found if type(found) is Encoding else self.finish(found, text, special)
         self._until_later -= 1
@@ -261,7 +251,12 @@ class Texts(Attributes):
 
     def _new_maker(self, memory: Scratch) -> Maker:
         most = self._most or [_ANY, _ANY]
-        return Maker(memory.call, Encoding, "_later", self, self._flags, (most[0], most[1]))
+        return Maker(
+            memory.call, Encoding, "_later", self, self._flags, (most[0], most[1]), self._columns(memory)
+        )
+
+    def _columns(self, memory: Scratch) -> Columns | None:
+        return self.engine.columns(memory)
 
     def _no_maker(self, memory: Scratch) -> Maker:
         """Makes no encodings: all ids are too many, and are given as they are."""
@@ -274,6 +269,7 @@ class Texts(Attributes):
             return
         self._own = self._memory()
         self._maker = self._new_maker(self._own)
+        self.address = self._maker.address
 
     def __del__(self) -> None:
         if self._own is not None:
@@ -294,35 +290,21 @@ class Texts(Attributes):
                 maker.release()
             if isinstance(found, int):
                 return self._encode_long(text, text.encode(), special)
-        return self._encoding_of(found, text, special, None)
+        return self._encoding_of(found, text, special)
 
     def _encode_in_python(self, text: str, special: int) -> Encoding | None:
         memory = self._memory()
-        flags = special
-        if self._expected > 0:
-            self._expected -= 1
-            flags |= POSITIONS
-            ids = self._ids_of(memory.steps.given, text, flags)
-            if isinstance(ids, int):  # too long for positions
-                flags = special
-                ids = self._ids_of(memory.call, text, flags)
-        else:
-            ids = self._ids_of(memory.call, text, flags)
+        ids = self._ids_of(memory.call, text, special)
         if isinstance(ids, int):
-            ids = memory.again(text, flags, ids)
-            if isinstance(ids, int):
-                self._free.append(memory)
-                return self._encode_long(text, text.encode(), special)
-        n = len(ids) // ID
-        spans = None if flags == special else (memory.begins[:n].tolist(), memory.ends[:n].tolist())
+            ids = memory.again(text, special, ids)
         self._free.append(memory)
-        return self._encoding_of(ids, text, special, spans)
+        if isinstance(ids, int):
+            return self._encode_long(text, text.encode(), special)
+        return self._encoding_of(ids, text, special)
 
-    def _encoding_of(
-        self, ids: bytes, text: str, special: int, spans: tuple[list[int], list[int]] | None
-    ) -> Encoding | None:
+    def _encoding_of(self, ids: bytes, text: str, special: int) -> Encoding | None:
         n, encoding = len(ids) // ID, _new(Encoding)
-        made: Made | None = self, ids, text, special, spans, self._flags
+        made: Made | None = self, ids, text, special, None, self._flags
         if self._most is not None and n > self._most[special] and (made := self._cut(made)) is None:
             return None
         encoding._later = made  # pyright: ignore[reportPrivateUsage]  # a constructor takes 4 % longer
@@ -338,14 +320,12 @@ class Texts(Attributes):
 
     def _cut(self, made: Made) -> Made | None:
         """Truncates; None: `encode_batch` must do that."""
-        _, ids, text, special, spans, _ = made
+        _, ids, text, special, _, _ = made
         cut, frame = self._cuts[special], self.engine.frame(special)
         if cut is None or not cut.allowed:
             return None
-        around = frame.n_before, frame.n_special - frame.n_before
-        if spans is not None:
-            spans = cut.column(spans[0], *around), cut.column(spans[1], *around)
-        return self, cut.column(ids, *around, ID), text, special, spans, self._flags | CUT
+        kept = cut.column(ids, frame.n_before, frame.n_special - frame.n_before, ID)
+        return self, kept, text, special, None, self._flags | CUT
 
     def ids_of_each(
         self, texts: list[str], threads: int | None = None, counts: list[int] | None = None
@@ -460,6 +440,7 @@ class Texts(Attributes):
             return self
         other = copy.copy(self)
         other._maker = other._own = None  # it only makes attributes
+        other.address = 0
         other._padding = dataclasses.replace(padding, length=longest)
         other.pipeline = dataclasses.replace(self.pipeline, padding=other._padding)
         return other
@@ -473,23 +454,10 @@ class Texts(Attributes):
 
     def offsets(self, made: Made) -> list[tuple[int, int]] | None:
         """Makes `Encoding.offsets`; None if they depend on more than the ids and the positions."""
-        engine, ids = self.engine, self._list_ids(made[1])
-        if engine.trims is None or (engine.trims and self._odd and not self._odd.isdisjoint(ids)):
+        columns = None if self.engine.trims is None else self._positions(made)
+        if columns is None:
             return None
-        self._expected = _EXPECTED
-        if self._maker is not None:
-            self._maker.pause(True)
-        spans = made[4] or self._positions(made)
-        if spans is None:
-            return None
-        begins, ends = spans
-        if engine.trims:
-            begins, ends = begins[:], ends[:]
-        for add_prefix_space in engine.trims:
-            frame = engine.frame(made[3])
-            of_text = range(frame.n_before, len(ids) - frame.n_special + frame.n_before)
-            trim_tokens(of_text, ids, engine.margins, begins, ends, add_prefix_space)
-        found = list(zip(begins, ends))  # noqa: B905, of one length
+        found = list(zip(*columns, strict=True))
         return found if self._padding is None else self._padded(found, (0, 0))
 
     def _frame(self, made: Made) -> Frame:
@@ -508,22 +476,29 @@ class Texts(Attributes):
     def _positions(self, made: Made, words: bool = False) -> tuple[list[int], ...] | None:
         """The positions at which each token begins and ends, in characters; or the number of its word, or -1.
 
-        None: the text is too long for a handle.
+        None: the text is too long for a handle, or the text of a token that is trimmed depends on more than its id.
         """
-        raw, special = made[2].encode(), made[3]
-        memory = self._memory()
+        _, ids, text, special, _, flags = made
+        raw, memory, frame = text.encode(), self._memory(), self.engine.frame(special)
         n, call = -1, memory.steps
         if len(raw) <= call.longest[special]:
             n = call.kernel(call.address, id(raw) + HEAD, len(raw), special | POSITIONS)
+        cut = self._cuts[special] if flags & CUT else None
+        if n >= 0 and not words:
+            n_kept = len(ids) // ID - frame.n_special
+            first, last = frame.n_before, n - frame.n_special + frame.n_before
+            first, last = (last - n_kept, last) if cut and cut.from_left else (first, first + n_kept)
+            if self.engine.trim(call.address, first, last) < 0:
+                self.engine.learn(self._list_ids(ids))
+                if self.engine.trim(call.address, first, last) < 0:
+                    n = -1
         columns = (memory.words,) if words else (memory.begins, memory.ends)
         found = [column[: max(n, 0)].tolist() for column in columns]
         self._free.append(memory)
         if n < 0:
             return None
-        if made[5] & CUT and (cut := self._cuts[special]) is not None:
-            frame = self.engine.frame(special)
-            around = frame.n_before, frame.n_special - frame.n_before
-            found = [cut.column(column, *around) for column in found]
+        if cut is not None:
+            found = [cut.column(column, frame.n_before, frame.n_special - frame.n_before) for column in found]
         return tuple(found)
 
 
@@ -531,6 +506,9 @@ class BareTexts(Texts):
     """Texts whose encodings have no offsets, words and texts of tokens."""
 
     _positions_kept = False
+
+    def _columns(self, memory: Scratch) -> None:
+        return None
 
     def tokens(self, made: Made) -> list[str]:
         """Makes `Encoding.tokens`."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from gputok.encoding.rows import Margins
+from gputok.encoding.rows import margin
 from gputok.kernels.native import choose
-from gputok.kernels.native.objects import new_call
+from gputok.kernels.native.objects import Columns, Spelling, new_call, new_texts
 from gputok.pipeline.frame import Frame
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Engine:
         free: memory that no call uses now. A list, because its `pop` and `append` are atomic.
         longest: the largest number of bytes of a text without and with special tokens; -1: no text.
         trims: see `_trims`.
-        margins: the white space at the ends of each token.
+        trim: kernel(address of a handle, first, last): trims the positions of tokens; below 0 if it must `learn` their ids first.
         builtins: functions of machine code in place of Python; None: the kernels were compiled by Numba.
         ids_of: ids_of(call.given, text, flags) -> the ids, uint32; or below 0, if the text is too long or becomes too long.
         list_ids: ids -> a list of them.
@@ -172,7 +172,16 @@ class Engine:
         plain, special = Frame.of(pipeline, False), Frame.of(pipeline, True)
         self._frames = plain, special
         self.trims = _trims(pipeline)
-        self.margins = Margins(pipeline.names.spelling)
+        self.trim = short_text.trim
+        around = [some for frame in self._frames if frame for some in frame.around]
+        named = [pair for some in around for pair in zip(some["ids"], some["tokens"], strict=True)]
+        self._names, self._spelling = pipeline.names, None
+        # Ids whose text depends on more than the id; special tokens can have any text
+        self._odd = pipeline.odd_tokens.union(i for i, text in named if self._names.spelling[i] != text)
+        n_trimmed = self._names.n_ids if self.trims else 0
+        self._leading, self._trailing = np.full(n_trimmed, -1, np.int32), np.zeros(n_trimmed, np.int32)
+        trims = np.array(self.trims or [], np.uint8)
+        handle.put(leading=self._leading, trailing=self._trailing, trims=trims)
         most = _ANY_LENGTH
         self.longest = [
             most if plain is not None and not plain.n_special else -1,
@@ -180,7 +189,7 @@ class Engine:
         ]
         code = choose()
         self.builtins = code.builtins
-        self._n_listed, self._n_ids = 0, pipeline.names.n_ids
+        self._n_listed = 0
         self.ids_of, self.list_ids, self.measure = self._ids_by_kernel, _list_ids, _measure
         if code.builtins:
             self.ids_of, self.list_ids = code.builtins.encode_ids, code.builtins.list_ids
@@ -221,7 +230,34 @@ class Engine:
         """Notes that about n ids were encoded; if they are many by now, later lists share objects."""
         self._n_listed += n
         if self._n_listed > _MANY_IDS and self.builtins is not None:
-            self.builtins.share_integers(self._n_ids)
+            self.builtins.share_integers(self._names.n_ids)
+
+    def columns(self, memory: Scratch) -> Columns:
+        """Returns what machine code makes tokens and offsets with."""
+        if self._spelling is None:
+            n, vocabulary = self._names.n_ids, self._names.vocabulary
+            rows = np.full(n, -1, np.int32)
+            if (by_id := vocabulary.by_id) is not None:
+                rows[: len(by_id)] = by_id[:n]
+            rows[[token_id for token_id in self._odd if token_id < n]] = -1
+            self._spelling = Spelling(new_texts(n), rows, vocabulary.data, vocabulary.offsets)
+        sizes = [
+            (frame.n_before, frame.n_special - frame.n_before) if frame else (0, 0) for frame in self._frames
+        ]
+        before, after = zip(*sizes, strict=True)
+        positions = memory.steps.handle["begins"], memory.steps.handle["ends"]
+        trim = None if self.trims is None else self.trim.entry
+        return Columns(memory.steps.given, *positions, before, after, self._spelling, trim)
+
+    def learn(self, ids: list[int]) -> None:
+        """Has kernels and machine code know the texts of these tokens, except those whose text depends on more than the id."""
+        for token_id in set(ids) - self._odd:
+            text = self._names.spelling[token_id]
+            if token_id < len(self._leading):
+                leading, self._trailing[token_id] = margin(text)
+                self._leading[token_id] = leading  # last: it says that both are known
+            if self._spelling is not None and token_id < len(self._spelling.texts):
+                self._spelling.texts[token_id] = text
 
     def frame(self, special: int) -> Frame:
         """Returns the frame of texts without (0) or with (1) special tokens; only called for texts that were encoded."""

@@ -5,7 +5,8 @@
     encode_each(maker, texts, n, special, least)     the encodings of a list of n texts
     measure(texts)                                   the number of characters of a list of texts
     list_ids(ids)                                    a list of ids
-    Tokenizer.encode, Encoding.ids                   of the classes themselves, see `Builtins.take_over`
+    Tokenizer.encode                                 of the classes themselves, see `Builtins.take_over`
+    Encoding.ids, Encoding.tokens, Encoding.offsets
 
 Ids are uint32 in a bytes object: it is made by one copy, and holds no object that Python's garbage collector must count. Only the
 list that a user asks for has an object for each id.
@@ -26,7 +27,8 @@ import numpy as np
 
 _CALLED = tuple(f"gputok_{name}" for name in ("encode_ids", "encode_one", "encode_each", "claim"))
 _CALLED_WITH_ONE = "gputok_list_ids", "gputok_measure"
-EXPORTED = *_CALLED, *_CALLED_WITH_ONE, "gputok_encode", "gputok_ids"
+_PROPERTIES = "ids", "tokens", "offsets"
+EXPORTED = *_CALLED, *_CALLED_WITH_ONE, "gputok_encode", *(f"gputok_{name}" for name in _PROPERTIES)
 TABLES = "gputok_python", "gputok_classes", "gputok_integers"
 FUNCTIONS = (
     *("PyUnicode_AsUTF8AndSize", "PyList_New", "PyList_SetItem", "Py_IncRef", "PyLong_AsLongLong"),
@@ -34,7 +36,7 @@ FUNCTIONS = (
     *("PyTuple_New", "PyTuple_SetItem", "PyBytes_FromStringAndSize", "PyList_GetItem"),
     *("PyObject_Type", "PyTuple_Size", "PyTuple_GetItem", "PyObject_GetAttr"),
     *("PyObject_Vectorcall", "PyBytes_AsStringAndSize", "PyObject_GC_UnTrack", "PyUnicode_GetLength"),
-    "PyList_Size",
+    *("PyList_Size", "PyErr_Clear", "PyUnicode_FromStringAndSize"),
 )
 """By the numbers that the code has for them."""
 _FASTCALL = 0x80  # METH_FASTCALL: f(self, arguments, their number)
@@ -84,16 +86,17 @@ class Builtins(NamedTuple):
             table[1] = n
 
     def take_over(self, tokenizer: type, encoding: type, versions: list[object]) -> None:
-        """Replaces `Tokenizer.encode` and `Encoding.ids` by machine code, which calls what it replaces if it can't go on.
+        """Replaces a method and some properties by machine code, which calls what it replaces if it can't go on.
 
         `_texts` of a tokenizer is (version, any object, address of a `Maker` or 0, what finishes an encoding). Machine code
         encodes if the version is `versions[0]`. If it finds anything but an encoding, it calls finish(found, text, special).
-        `_later` of an encoding is None, or a tuple; item 1 has its ids if item 5 is 0.
+        `_later` of an encoding is None, or a tuple; if item 5 is 0, item 1 has its ids, and item 0 has an attribute `address`: of a
+        `Maker`, which it keeps alive, or 0. Item 2 is the text, if the maker gives positions, and item 3 as in `encode_one`.
         """
-        encode, ids = vars(tokenizer)["encode"], vars(encoding)["ids"]
+        encode, properties = vars(tokenizer)["encode"], [vars(encoding)[name] for name in _PROPERTIES]
         of_classes = (
             *(sys.intern("_texts"), sys.intern("add_special_tokens"), True, False, str, encoding, versions),
-            *(encode, None, None, bytes, 0, ids.fget),
+            *(encode, None, None, bytes, 0, *(found.fget for found in properties), sys.intern("address")),
         )
         table = _table_of_classes(self.library)
         table[:] = [*map(id, of_classes)]
@@ -108,11 +111,11 @@ class Builtins(NamedTuple):
         new = ctypes.pythonapi.PyDescr_NewMethod
         new.argtypes, new.restype = [ctypes.py_object, ctypes.POINTER(_Definition)], ctypes.py_object
         setattr(tokenizer, encode.__name__, new(tokenizer, ctypes.byref(definition)))
-        if getattr(
-            sys, "_is_gil_enabled", lambda: True
-        )():  # else another thread may change `_later` while it is read
-            faster = property(_builtin(self.library, "gputok_ids", _ONE), doc=ids.__doc__)
-            setattr(encoding, ids.fget.__name__, faster)
+        if not getattr(sys, "_is_gil_enabled", lambda: True)():
+            return  # another thread may change `_later` while it is read
+        for name, found in zip(_PROPERTIES, properties, strict=True):
+            faster = property(_builtin(self.library, f"gputok_{name}", _ONE), doc=found.__doc__)
+            setattr(encoding, name, faster)
 
 
 def _table_of_classes(library: ctypes.CDLL) -> Any:
@@ -187,12 +190,35 @@ def new_call(entry: Any, handle: int, longest: tuple[int, int], ids: np.ndarray)
     entry: the C function of a kernel of short texts; handle: the address of a handle; longest: the bytes of a text, without and
     with special tokens; ids: where the handle's kernel writes. The caller keeps all of them alive.
     """
-    address = ids.__array_interface__["data"][0]
-    return np.array([address_of(entry), handle, *longest, address], np.int64)
+    return np.array([address_of(entry), handle, *longest, _where(ids)], np.int64)
+
+
+class Spelling(NamedTuple):
+    """The texts of tokens, by their ids, for `Encoding.tokens`."""
+
+    texts: list[str | None]
+    """Made by `new_texts`; None: machine code makes the text of the row of the id, and keeps it here; without a row, Python must."""
+    rows: Any  # int32[the same number]: the row of each id, or -1
+    data: Any  # uint8[], in UTF-8; row i is data[offsets[i]:offsets[i + 1]]
+    offsets: Any  # int64[]
+
+
+class Columns(NamedTuple):
+    """What `Encoding.tokens` and `Encoding.offsets` are made with; the caller keeps the addresses alive."""
+
+    call: int
+    """The address of a `new_call` that writes positions; it may share memory with the maker's own call."""
+    begins: Any  # int64[], where that call writes them
+    ends: Any
+    before: tuple[int, int]  # the numbers of special tokens before a text, without and with special tokens
+    after: tuple[int, int]
+    spelling: Spelling
+    trim: Any
+    """The kernel that trims the positions of the tokens first to last - 1, as a C function; None: Python makes positions."""
 
 
 class Maker:
-    """What makes objects of a class whose attribute is (owner, ids, text, special, None, flags), for `encode_one`.
+    """What makes objects of a class whose attribute is (owner, ids, text, special, None, flags), and lists of their attributes.
 
     Args:
         call: the address of a `new_call`, which no other maker uses.
@@ -201,26 +227,35 @@ class Maker:
         owner: the first item.
         flags: the last item, a small number.
         most: the largest number of ids, without and with special tokens.
+        columns: None: the maker makes no attributes.
     """
 
     def __init__(
-        self, call: int, kind: type, attribute: str, owner: object, flags: int, most: tuple[int, int]
+        self,
+        call: int,
+        kind: type,
+        attribute: str,
+        owner: object,
+        flags: int,
+        most: tuple[int, int],
+        columns: Columns | None = None,
     ) -> None:
         slot = ctypes.pythonapi.PyType_GetSlot
         slot.argtypes, slot.restype = [ctypes.py_object, ctypes.c_int], ctypes.c_void_p
         objects, offset = (owner, 0, 1, None, flags), offset_of(kind, attribute)
         # The owner keeps this object alive, and the others are kept here: a reference to the owner would keep it alive for ever
         gathered = np.empty(_GATHERED, np.uint32)  # of several texts, for `encode_each`
-        self._kept = kind, flags, gathered
-        room = gathered.__array_interface__["data"][0], _GATHERED
-        self.fields = np.array(
-            [0, call, id(kind), slot(kind, _ALLOCATE), offset, *map(id, objects), *most, 0, *room], np.int64
-        )
-        self.address: int = self.fields.__array_interface__["data"][0]
-
-    def pause(self, stops: bool) -> None:
-        """Has `Tokenizer.encode` call Python for each text, or no longer."""
-        self.fields[12] = stops
+        self._kept = kind, flags, gathered, columns
+        room = _where(gathered), _GATHERED
+        attributes = [0] * _N_COLUMNS
+        if columns is not None:
+            texts, *of_texts = columns.spelling
+            attributes = [columns.call, _where(columns.begins), _where(columns.ends)]
+            attributes += [*columns.before, *columns.after, id(texts), *map(_where, of_texts)]
+            attributes.append(0 if columns.trim is None else address_of(columns.trim))
+        made = [*map(id, objects), *most, *room, *attributes]
+        self.fields = np.array([0, call, id(kind), slot(kind, _ALLOCATE), offset, *made], np.int64)
+        self.address: int = _where(self.fields)
 
     def release(self) -> None:
         """Lets others use a maker that was claimed."""
@@ -230,4 +265,18 @@ class Maker:
 _ALLOCATE = 47  # Py_tp_alloc of typeslots.h
 _GATHERED = 1 << 16
 # Numbers of entries of the table of classes: `str`, and the one that is an offset, not an object; the number of all
-_STR, _OFFSET, _N_CLASSES = 4, 9, 13
+_STR, _OFFSET, _N_CLASSES = 4, 9, 16
+_N_COLUMNS = 12
+
+
+def new_texts(n: int) -> list[str | None]:
+    """A list of n times None, at which Python's garbage collector need not look: it will have texts only."""
+    texts: list[str | None] = [None] * n
+    untrack = ctypes.pythonapi.PyObject_GC_UnTrack
+    untrack.argtypes, untrack.restype = [ctypes.py_object], None
+    untrack(texts)
+    return texts
+
+
+def _where(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]

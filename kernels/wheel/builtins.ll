@@ -3,15 +3,15 @@
 ; the objects of the first ids, their number, and where a list has the address of its items, and a tuple its items. A new list and
 ; a new tuple, which nobody else knows, are filled there.
 
-@gputok_python = global [22 x ptr] zeroinitializer
-@gputok_classes = global [13 x ptr] zeroinitializer
+@gputok_python = global [24 x ptr] zeroinitializer
+@gputok_classes = global [16 x ptr] zeroinitializer
 @gputok_integers = global [4 x i64] zeroinitializer
 
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 declare void @llvm.prefetch.p0(ptr, i32, i32, i32)
 
 define internal ptr @python(i64 %number) {
-  %where = getelementptr [22 x ptr], ptr @gputok_python, i64 0, i64 %number
+  %where = getelementptr [24 x ptr], ptr @gputok_python, i64 0, i64 %number
   %function = load ptr, ptr %where
   ret ptr %function
 }
@@ -22,6 +22,42 @@ define internal i64 @argument(ptr %arguments, i64 %number) {
   %convert = call ptr @python(i64 4)
   %value = call i64 %convert(ptr %object)
   ret i64 %value
+}
+
+; The object of a number, shared if there is one
+define internal ptr @number(i64 %value) {
+  %known_at = getelementptr i64, ptr @gputok_integers, i64 1
+  %known = load atomic i64, ptr %known_at acquire, align 8
+  %in_table = icmp ult i64 %value, %known
+  br i1 %in_table, label %shared, label %new
+shared:
+  %table = load ptr, ptr @gputok_integers
+  %slot = getelementptr ptr, ptr %table, i64 %value
+  %found = load ptr, ptr %slot
+  %share = call ptr @python(i64 3)
+  call void %share(ptr %found)
+  ret ptr %found
+new:
+  %make = call ptr @python(i64 5)
+  %fresh = call ptr %make(i64 %value)
+  ret ptr %fresh
+}
+
+; Where the items of a new list are
+define internal ptr @items_of_list(ptr %list) {
+  %field_at = getelementptr i64, ptr @gputok_integers, i64 2
+  %field = load i64, ptr %field_at
+  %items_at = getelementptr i8, ptr %list, i64 %field
+  %items = load ptr, ptr %items_at
+  ret ptr %items
+}
+
+; Where the items of a new tuple are
+define internal ptr @items_of_tuple(ptr %tuple) {
+  %field_at = getelementptr i64, ptr @gputok_integers, i64 3
+  %field = load i64, ptr %field_at
+  %items = getelementptr i8, ptr %tuple, i64 %field
+  ret ptr %items
 }
 
 ; The list of the ids in a bytes object, which the caller keeps alive
@@ -46,10 +82,7 @@ begin:
   %made = icmp ne ptr %list, null
   br i1 %made, label %fill, label %none
 fill:
-  %field_at = getelementptr i64, ptr @gputok_integers, i64 2
-  %field = load i64, ptr %field_at
-  %items_at = getelementptr i8, ptr %list, i64 %field
-  %items = load ptr, ptr %items_at
+  %items = call ptr @items_of_list(ptr %list)
   br label %test
 test:
   %i = phi i64 [ 0, %fill ], [ %next, %store ]
@@ -163,6 +196,22 @@ refused:
   ret i64 -1
 }
 
+; The same; other threads can run while a long text is encoded
+define internal i64 @run_freely(ptr %call, ptr %bytes, i64 %size, i64 %flags) {
+  %is_long = icmp sgt i64 %size, 1024
+  br i1 %is_long, label %alone, label %here
+alone:
+  %save = call ptr @python(i64 6)
+  %state = call ptr %save()
+  %n_alone = call i64 @run(ptr %call, ptr %bytes, i64 %size, i64 %flags)
+  %restore = call ptr @python(i64 7)
+  call void %restore(ptr %state)
+  ret i64 %n_alone
+here:
+  %n_here = call i64 @run(ptr %call, ptr %bytes, i64 %size, i64 %flags)
+  ret i64 %n_here
+}
+
 ; Where the kernel of a call writes ids
 define internal ptr @ids_at(ptr %call) {
   %field = getelementptr i64, ptr %call, i64 4
@@ -198,20 +247,7 @@ define internal { ptr, i64 } @ids_of(ptr %call, ptr %text, i64 %flags) {
   br i1 %is_text, label %measure, label %error
 measure:
   %size = load i64, ptr %size_at
-  %is_long = icmp sgt i64 %size, 1024
-  br i1 %is_long, label %run_alone, label %run_here
-run_alone:
-  %save = call ptr @python(i64 6)
-  %state = call ptr %save()
-  %n_alone = call i64 @run(ptr %call, ptr %bytes, i64 %size, i64 %flags)
-  %restore = call ptr @python(i64 7)
-  call void %restore(ptr %state)
-  br label %ran
-run_here:
-  %n_here = call i64 @run(ptr %call, ptr %bytes, i64 %size, i64 %flags)
-  br label %ran
-ran:
-  %n = phi i64 [ %n_alone, %run_alone ], [ %n_here, %run_here ]
+  %n = call i64 @run_freely(ptr %call, ptr %bytes, i64 %size, i64 %flags)
   %ids = call ptr @ids_at(ptr %call)
   %found = call { ptr, i64 } @copied(ptr %ids, i64 %n)
   ret { ptr, i64 } %found
@@ -267,9 +303,7 @@ wrap:
   %has_tuple = icmp ne ptr %tuple, null
   br i1 %has_tuple, label %fill, label %drop_ids
 fill:
-  %field_at = getelementptr i64, ptr @gputok_integers, i64 3
-  %items_field = load i64, ptr %field_at
-  %items = getelementptr i8, ptr %tuple, i64 %items_field
+  %items = call ptr @items_of_tuple(ptr %tuple)
   %object = call ptr @field(ptr %maker, i64 5)
   call void @put_shared(ptr %items, i64 0, ptr %object)
   %second = getelementptr ptr, ptr %items, i64 1
@@ -361,8 +395,8 @@ define ptr @gputok_encode_each(ptr %self, ptr %arguments, i64 %count) {
   %maker = inttoptr i64 %address to ptr
   %call = call ptr @field(ptr %maker, i64 1)
   %written = call ptr @ids_at(ptr %call)
-  %gathered = call ptr @field(ptr %maker, i64 13)
-  %room_at = getelementptr i64, ptr %maker, i64 14
+  %gathered = call ptr @field(ptr %maker, i64 12)
+  %room_at = getelementptr i64, ptr %maker, i64 13
   %room = load i64, ptr %room_at
   %texts_at = getelementptr ptr, ptr %arguments, i64 1
   %texts = load ptr, ptr %texts_at
@@ -515,7 +549,7 @@ none:
 }
 
 define internal ptr @of_classes(i64 %number) {
-  %where = getelementptr [13 x ptr], ptr @gputok_classes, i64 0, i64 %number
+  %where = getelementptr [16 x ptr], ptr @gputok_classes, i64 0, i64 %number
   %object = load ptr, ptr %where
   ret ptr %object
 }
@@ -618,14 +652,9 @@ compare:
   %address = call i64 %to_number(ptr %address_object)
   %is_made = icmp ne i64 %address, 0
   %is_good = and i1 %is_current, %is_made
-  br i1 %is_good, label %wait, label %leave
-wait:
-  %maker = inttoptr i64 %address to ptr
-  %paused_at = getelementptr i64, ptr %maker, i64 12
-  %paused = load atomic i64, ptr %paused_at monotonic, align 8
-  %goes_on = icmp eq i64 %paused, 0
-  br i1 %goes_on, label %encode, label %leave
+  br i1 %is_good, label %encode, label %leave
 encode:
+  %maker = inttoptr i64 %address to ptr
   %either = call { ptr, i1 } @encoding_of(ptr %maker, ptr %text, i64 %special)
   %found = extractvalue { ptr, i1 } %either, 0
   %is_encoding = extractvalue { ptr, i1 } %either, 1
@@ -667,10 +696,8 @@ error:
   ret ptr null
 }
 
-; The property Encoding.ids: a list of ids without padding is made here
-define ptr @gputok_ids(ptr %nothing, ptr %encoding) {
-  %one = alloca ptr
-  store ptr %encoding, ptr %one
+; The tuple `_later` of an encoding, which the caller releases; null: Python must make its attributes
+define internal ptr @later_of(ptr %encoding) {
   %is_ours = call i1 @has_type(ptr %encoding, i64 5)
   br i1 %is_ours, label %look, label %leave
 look:
@@ -691,17 +718,325 @@ read:
   %ids = call ptr %item(ptr %later, i64 1)
   %is_bytes = call i1 @has_type(ptr %ids, i64 10)
   %is_simple = and i1 %is_whole, %is_bytes
-  br i1 %is_simple, label %list, label %leave
-list:
+  br i1 %is_simple, label %found, label %leave
+found:
   %share = call ptr @python(i64 3)
-  call void %share(ptr %ids)
+  call void %share(ptr %later)
+  ret ptr %later
+leave:
+  ret ptr null
+}
+
+; The `Maker` of the first item of that tuple, which keeps it; null: there is none
+define internal ptr @maker_of(ptr %later) {
+  %item = call ptr @python(i64 15)
+  %owner = call ptr %item(ptr %later, i64 0)
+  %get = call ptr @python(i64 16)
+  %name = call ptr @of_classes(i64 15)
+  %object = call ptr %get(ptr %owner, ptr %name)
+  %has_object = icmp ne ptr %object, null
+  br i1 %has_object, label %read, label %none
+read:
+  %to_number = call ptr @python(i64 4)
+  %address = call i64 %to_number(ptr %object)
+  %release = call ptr @python(i64 8)
+  call void %release(ptr %object)
+  %maker = inttoptr i64 %address to ptr
+  ret ptr %maker
+none:
+  %clear = call ptr @python(i64 22)
+  call void %clear()
+  ret ptr null
+}
+
+; What a property in Python returns; %number: of its function. %later: null, or a tuple that is released
+define internal ptr @attribute_in_python(ptr %encoding, ptr %later, i64 %number) {
+  %one = alloca ptr
+  store ptr %encoding, ptr %one
+  %is_later = icmp ne ptr %later, null
+  br i1 %is_later, label %drop, label %ask
+drop:
+  %release = call ptr @python(i64 8)
+  call void %release(ptr %later)
+  br label %ask
+ask:
+  %function = call ptr @of_classes(i64 %number)
+  %invoke = call ptr @python(i64 17)
+  %found = call ptr %invoke(ptr %function, ptr %one, i64 1, ptr null)
+  ret ptr %found
+}
+
+; The property Encoding.ids: a list of ids without padding is made here
+define ptr @gputok_ids(ptr %nothing, ptr %encoding) {
+  %later = call ptr @later_of(ptr %encoding)
+  %is_later = icmp ne ptr %later, null
+  br i1 %is_later, label %list, label %leave
+list:
+  %item = call ptr @python(i64 15)
+  %ids = call ptr %item(ptr %later, i64 1)
   %made = call ptr @new_list(ptr %ids)
   %release = call ptr @python(i64 8)
-  call void %release(ptr %ids)
+  call void %release(ptr %later)
   ret ptr %made
 leave:
-  %function = call ptr @of_classes(i64 12)
-  %invoke = call ptr @python(i64 17)
-  %in_python = call ptr %invoke(ptr %function, ptr %one, i64 1, ptr null)
+  %in_python = call ptr @attribute_in_python(ptr %encoding, ptr null, i64 12)
   ret ptr %in_python
+}
+
+; The text of a token, whose position in a vocabulary %row is; or null
+define internal ptr @text_of(ptr %maker, i64 %row) {
+  %data = call ptr @field(ptr %maker, i64 23)
+  %offsets = call ptr @field(ptr %maker, i64 24)
+  %first_at = getelementptr i64, ptr %offsets, i64 %row
+  %first = load i64, ptr %first_at
+  %last_at = getelementptr i64, ptr %first_at, i64 1
+  %last = load i64, ptr %last_at
+  %n = sub i64 %last, %first
+  %bytes = getelementptr i8, ptr %data, i64 %first
+  %make = call ptr @python(i64 23)
+  %text = call ptr %make(ptr %bytes, i64 %n)
+  ret ptr %text
+}
+
+; The property Encoding.tokens: here if a `Maker` has the names of all tokens, or a vocabulary that they are made of
+define ptr @gputok_tokens(ptr %nothing, ptr %encoding) {
+  %ids_at = alloca ptr
+  %size_at = alloca i64
+  %later = call ptr @later_of(ptr %encoding)
+  %is_later = icmp ne ptr %later, null
+  br i1 %is_later, label %find, label %leave
+find:
+  %maker = call ptr @maker_of(ptr %later)
+  %has_maker = icmp ne ptr %maker, null
+  br i1 %has_maker, label %look_up, label %leave
+look_up:
+  %names = call ptr @field(ptr %maker, i64 21)
+  %has_names = icmp ne ptr %names, null
+  br i1 %has_names, label %open, label %leave
+open:
+  %item = call ptr @python(i64 15)
+  %raw = call ptr %item(ptr %later, i64 1)
+  %read = call ptr @python(i64 18)
+  %refused = call i32 %read(ptr %raw, ptr %ids_at, ptr %size_at)
+  %is_bytes = icmp eq i32 %refused, 0
+  br i1 %is_bytes, label %begin, label %failed
+begin:
+  %ids = load ptr, ptr %ids_at
+  %size = load i64, ptr %size_at
+  %n = lshr i64 %size, 2
+  %table = call ptr @items_of_list(ptr %names)
+  %measure = call ptr @python(i64 21)
+  %known = call i64 %measure(ptr %names)
+  %rows = call ptr @field(ptr %maker, i64 22)
+  %none = call ptr @of_classes(i64 8)
+  %release = call ptr @python(i64 8)
+  %share = call ptr @python(i64 3)
+  %make = call ptr @python(i64 1)
+  %list = call ptr %make(i64 %n)
+  %made = icmp ne ptr %list, null
+  br i1 %made, label %fill, label %failed
+fill:
+  %items = call ptr @items_of_list(ptr %list)
+  br label %test
+test:
+  %i = phi i64 [ 0, %fill ], [ %next, %store ]
+  %more = icmp slt i64 %i, %n
+  br i1 %more, label %look, label %done
+look:
+  %at = getelementptr i32, ptr %ids, i64 %i
+  %narrow = load i32, ptr %at, align 1
+  %id = zext i32 %narrow to i64
+  %in_table = icmp ult i64 %id, %known
+  br i1 %in_table, label %ask, label %unknown
+ask:
+  %slot = getelementptr ptr, ptr %table, i64 %id
+  %kept = load ptr, ptr %slot
+  %is_new = icmp eq ptr %kept, %none
+  br i1 %is_new, label %find_row, label %store
+find_row:
+  %row_at = getelementptr i32, ptr %rows, i64 %id
+  %row_narrow = load i32, ptr %row_at
+  %row = sext i32 %row_narrow to i64
+  %has_row = icmp sge i64 %row, 0
+  br i1 %has_row, label %spell, label %unknown
+spell:
+  %fresh = call ptr @text_of(ptr %maker, i64 %row)
+  %is_text = icmp ne ptr %fresh, null
+  br i1 %is_text, label %keep, label %no_text
+keep:
+  store ptr %fresh, ptr %slot
+  call void %release(ptr %none)
+  br label %store
+store:
+  %name = phi ptr [ %kept, %ask ], [ %fresh, %keep ]
+  call void %share(ptr %name)
+  %place = getelementptr ptr, ptr %items, i64 %i
+  store ptr %name, ptr %place
+  %next = add i64 %i, 1
+  br label %test
+done:
+  call void %release(ptr %later)
+  ret ptr %list
+unknown:
+  call void %release(ptr %list)
+  br label %leave
+no_text:
+  call void %release(ptr %list)
+  br label %failed
+leave:
+  %in_python = call ptr @attribute_in_python(ptr %encoding, ptr %later, i64 13)
+  ret ptr %in_python
+failed:
+  %release_later = call ptr @python(i64 8)
+  call void %release_later(ptr %later)
+  ret ptr null
+}
+
+; The positions of the tokens of a text: their number, in the memory of a `Maker` that the caller has claimed; or a negative number
+define internal i64 @positions_of(ptr %maker, ptr %bytes, i64 %size, i64 %special) {
+  %slots = alloca [3 x i64]
+  %call = call ptr @field(ptr %maker, i64 14)
+  %flags = or i64 %special, 2
+  %n = call i64 @run_freely(ptr %call, ptr %bytes, i64 %size, i64 %flags)
+  %is_count = icmp sge i64 %n, 0
+  br i1 %is_count, label %trim, label %refused
+trim:
+  %handle_at = getelementptr i64, ptr %call, i64 1
+  %handle = load i64, ptr %handle_at
+  store i64 %handle, ptr %slots
+  %n_before_field = add i64 %special, 17
+  %n_before_at = getelementptr i64, ptr %maker, i64 %n_before_field
+  %n_before = load i64, ptr %n_before_at
+  %slot_1 = getelementptr i64, ptr %slots, i64 1
+  store i64 %n_before, ptr %slot_1
+  %n_after_field = add i64 %special, 19
+  %n_after_at = getelementptr i64, ptr %maker, i64 %n_after_field
+  %n_after = load i64, ptr %n_after_at
+  %last = sub i64 %n, %n_after
+  %slot_2 = getelementptr i64, ptr %slots, i64 2
+  store i64 %last, ptr %slot_2
+  %entry = call ptr @field(ptr %maker, i64 25)
+  %code = call i32 %entry(ptr %slots)
+  %trimmed = load i64, ptr %slots
+  %no_error = icmp eq i32 %code, 0
+  %is_known = icmp sge i64 %trimmed, 0
+  %good = and i1 %no_error, %is_known
+  br i1 %good, label %done, label %refused
+done:
+  ret i64 %n
+refused:
+  ret i64 -1
+}
+
+; A tuple of two numbers, at which Python's garbage collector need not look; or null
+define internal ptr @pair(i64 %first, i64 %second) {
+  %new = call ptr @python(i64 9)
+  %release = call ptr @python(i64 8)
+  %tuple = call ptr %new(i64 2)
+  %made = icmp ne ptr %tuple, null
+  br i1 %made, label %fill, label %none
+fill:
+  %items = call ptr @items_of_tuple(ptr %tuple)
+  %a = call ptr @number(i64 %first)
+  %has_a = icmp ne ptr %a, null
+  br i1 %has_a, label %next, label %drop
+next:
+  store ptr %a, ptr %items
+  %b = call ptr @number(i64 %second)
+  %has_b = icmp ne ptr %b, null
+  br i1 %has_b, label %done, label %drop
+done:
+  %place = getelementptr ptr, ptr %items, i64 1
+  store ptr %b, ptr %place
+  %untrack = call ptr @python(i64 19)
+  call void %untrack(ptr %tuple)
+  ret ptr %tuple
+drop:
+  call void %release(ptr %tuple)
+  ret ptr null
+none:
+  ret ptr null
+}
+
+; The property Encoding.offsets: here for one text, if no other thread uses its `Maker`, and that knows how tokens are trimmed
+define ptr @gputok_offsets(ptr %nothing, ptr %encoding) {
+  %size_at = alloca i64
+  %later = call ptr @later_of(ptr %encoding)
+  %is_later = icmp ne ptr %later, null
+  br i1 %is_later, label %find, label %leave
+find:
+  %maker = call ptr @maker_of(ptr %later)
+  %has_maker = icmp ne ptr %maker, null
+  br i1 %has_maker, label %look, label %leave
+look:
+  %entry = call ptr @field(ptr %maker, i64 25)
+  %can_trim = icmp ne ptr %entry, null
+  br i1 %can_trim, label %open, label %leave
+open:
+  %item = call ptr @python(i64 15)
+  %release = call ptr @python(i64 8)
+  %text = call ptr %item(ptr %later, i64 2)
+  %special_object = call ptr %item(ptr %later, i64 3)
+  %to_number = call ptr @python(i64 4)
+  %special = call i64 %to_number(ptr %special_object)
+  %utf8 = call ptr @python(i64 0)
+  %bytes = call ptr %utf8(ptr %text, ptr %size_at)
+  %is_text = icmp ne ptr %bytes, null
+  br i1 %is_text, label %claim, label %failed
+claim:
+  %busy = atomicrmw xchg ptr %maker, i64 1 acquire
+  %free = icmp eq i64 %busy, 0
+  br i1 %free, label %encode, label %leave
+encode:
+  %size = load i64, ptr %size_at
+  %n = call i64 @positions_of(ptr %maker, ptr %bytes, i64 %size, i64 %special)
+  %has_positions = icmp sge i64 %n, 0
+  br i1 %has_positions, label %list_them, label %give_back
+give_back:
+  store atomic i64 0, ptr %maker release, align 8
+  br label %leave
+list_them:
+  %begins = call ptr @field(ptr %maker, i64 15)
+  %ends = call ptr @field(ptr %maker, i64 16)
+  %make = call ptr @python(i64 1)
+  %list = call ptr %make(i64 %n)
+  %made = icmp ne ptr %list, null
+  br i1 %made, label %fill, label %no_list
+fill:
+  %items = call ptr @items_of_list(ptr %list)
+  br label %test
+test:
+  %i = phi i64 [ 0, %fill ], [ %next, %store ]
+  %more = icmp slt i64 %i, %n
+  br i1 %more, label %one, label %done
+one:
+  %begin_at = getelementptr i64, ptr %begins, i64 %i
+  %begin = load i64, ptr %begin_at
+  %end_at = getelementptr i64, ptr %ends, i64 %i
+  %end = load i64, ptr %end_at
+  %pair = call ptr @pair(i64 %begin, i64 %end)
+  %got = icmp ne ptr %pair, null
+  br i1 %got, label %store, label %drop
+store:
+  %place = getelementptr ptr, ptr %items, i64 %i
+  store ptr %pair, ptr %place
+  %next = add i64 %i, 1
+  br label %test
+done:
+  store atomic i64 0, ptr %maker release, align 8
+  call void %release(ptr %later)
+  ret ptr %list
+drop:
+  call void %release(ptr %list)
+  br label %no_list
+no_list:
+  store atomic i64 0, ptr %maker release, align 8
+  br label %failed
+leave:
+  %in_python = call ptr @attribute_in_python(ptr %encoding, ptr %later, i64 14)
+  ret ptr %in_python
+failed:
+  %release_later = call ptr @python(i64 8)
+  call void %release_later(ptr %later)
+  ret ptr null
 }

@@ -24,6 +24,8 @@ from gputok import (
     pre_tokenizers,
     processors,
 )
+from gputok.encoding.columns import DTYPES, Columns
+from gputok.encoding.rows import Rows
 from gputok.pipeline import encode_batch
 from gputok.pipeline.encode_text import texts_of
 from gputok.pipeline.text_engine import HEAD, Engine, Scratch
@@ -300,6 +302,39 @@ def test_plain_version(tokenizer):
             raw = text.encode()
             n = engine.kernel(memory.steps.address, id(raw) + HEAD, len(raw), flags)
             assert list(zip(*(column[:n].tolist() for column in columns), strict=True)) == plain(text), text
+
+
+@pytest.mark.parametrize("kind", ["nfc", "roberta", "both", "walk"])
+@pytest.mark.parametrize(("first", "last"), [(0, 0), (0, 1), (0, 200), (3, 150), (199, 200)])
+def test_trim(kind, first, last):
+    """Of positions that no text has, too; `Rows.trim_offsets` gives the same."""
+    tokenizer, draw = KINDS[kind](), np.random.default_rng(last)
+    pipeline = tokenizer.pipeline
+    engine = Engine.of(pipeline)
+    memory, n_ids, spelling = Scratch(engine), tokenizer.get_vocab_size(), pipeline.names.spelling
+    ids, lengths = draw.integers(0, n_ids, 200).astype(np.uint32), draw.integers(0, 6, 200)
+    odd = np.isin(ids, [*pipeline.odd_tokens])
+    ids[odd] = 5
+    start = draw.integers(0, 4, 200)
+    columns = [memory.steps.handle[name] for name in ("ids", "begins", "ends")]
+    for column, values in zip(columns, (ids, start, start + lengths), strict=True):
+        column[:200] = values
+    if engine.trims and last > first:
+        assert engine.trim(memory.steps.address, first, last) < 0  # nothing is known, and nothing is changed
+        assert [column[:200].tolist() for column in columns[1:]] == [
+            start.tolist(),
+            (start + lengths).tolist(),
+        ]
+    engine.learn(ids[first:last].tolist())
+    assert engine.trim(memory.steps.address, first, last) == last
+    values = {"ids": ids, "start": start, "end": start + lengths, "text": -1}
+    all_columns = Columns(200, **{**dict.fromkeys(DTYPES, 0), **values})
+    rows = Rows(all_columns, np.array([first]), np.array([last]), spelling)
+    for add_prefix_space in engine.trims:
+        rows = rows.trim_offsets(add_prefix_space)
+    found = [column[first:last].tolist() for column in columns[1:]]
+    assert found == [rows.columns.start[first:last].tolist(), rows.columns.end[first:last].tolist()]
+    assert columns[1][last:200].tolist() == start[last:].tolist()
 
 
 ANYTHING = st.text(max_size=40) | st.lists(

@@ -87,17 +87,17 @@ def test_a_text_that_is_too_long(tokenizer, theirs):
 def small_cache(tokenizer, monkeypatch):
     """A cache of one group, and a ring that loses words."""
     texts = texts_of(tokenizer.pipeline)
-    kept = texts._maker, texts._own
+    kept = texts._maker, texts._own, texts.address
     with monkeypatch.context() as patch:
         small = new_cache(4, 16, 1 << 14)
         patch.setattr("gputok.kernels.cpu.encode_text.cache.new_cache", lambda *_: small)
         scratch = text_engine.Scratch(texts.engine, renewed_after=100)
-    texts._maker = texts._own = None
+    texts._maker, texts._own, texts.address = None, None, 0
     texts._free[:] = [scratch]
     tokenizer._texts_now()  # it keeps the address of the maker, so it is told each time
     yield scratch
     texts._free.clear()
-    texts._maker, texts._own = kept
+    texts._maker, texts._own, texts.address = kept
     tokenizer._texts_now()
 
 

@@ -1,6 +1,7 @@
 """Kernels as machine code in the package, and compiled on this machine: the same calls, results and errors."""
 
 import ast
+import gc
 import inspect
 import os
 import pathlib
@@ -489,3 +490,76 @@ def test_the_methods_of_machine_code(shared_tokenizer):
         tokenizer.encode("a", special=True)
     with pytest.raises(UnicodeEncodeError):
         tokenizer.encode("a\ud800")
+
+
+@needs_library
+@pytest.mark.parametrize("name", ["llama3", "llama2", "minilm-bert"])
+def test_the_attributes_of_machine_code(shared_tokenizer, name):
+    """Lists of tokens and offsets are those of the properties in Python, in many threads, and they own what they hold."""
+    import gputok
+
+    tokenizer = gputok.Tokenizer.from_file(str(shared_tokenizer(name)))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    assert type(vars(gputok.Encoding)["tokens"].fget).__name__ == "builtin_function_or_method"
+    assert gputok.Encoding.offsets.__doc__.startswith("For each token, its characters")
+    texts = ["", "a", "Low, lower  é 漢字 \n lowest!", "word " * 300, "x" * 40_000, "long " * 20_000]
+    long = gputok.Tokenizer.from_str(tokenizer.to_str())  # its encodings are made by the steps
+    wanted = [long.encode_batch([text, "y"], add_special_tokens=False)[0] for text in texts]
+    wanted = [(e._made(), e.tokens, e.offsets)[1:] for e in wanted]
+    wrong = []
+
+    def encode():
+        for _ in range(5):
+            for text, found in zip(texts, wanted, strict=True):
+                encoding = tokenizer.encode(text, add_special_tokens=False)
+                if (encoding.tokens, encoding.offsets) != found:
+                    wrong.append(text)
+
+    threads = [threading.Thread(target=encode) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    encoding = tokenizer.encode(texts[2])
+    assert encoding._later is not None
+    assert encoding.tokens is not encoding.tokens and encoding.offsets is not encoding.offsets
+    text = encoding.tokens[1]
+    assert encoding.tokens[1] is text
+    before = sys.getrefcount(text), sys.getrefcount(encoding._later)
+    for _ in range(1000):
+        encoding.tokens, encoding.offsets  # noqa: B018
+    assert before == (sys.getrefcount(text), sys.getrefcount(encoding._later))
+    offsets = encoding.offsets
+    assert {gc.is_tracked(offset) for offset in offsets} == {False}
+    alone = gputok.Tokenizer.from_file(str(shared_tokenizer(name))).encode_batch([texts[2]] * 9)[8]
+    gc.collect()
+    alone_tokens = [
+        token
+        for token, is_special in zip(alone.tokens, alone.special_tokens_mask, strict=True)
+        if not is_special
+    ]
+    assert alone_tokens == wanted[2][0] and alone.tokens[1] is alone.tokens[1]
+    assert [offset for offset in alone.offsets if offset != (0, 0)] == [
+        offset for offset in offsets if offset != (0, 0)
+    ]
+
+
+@needs_library
+def test_special_tokens_with_texts_of_their_own():
+    """A template can show a text for its special tokens that the vocabulary has not; and tokens come after the first texts."""
+    from gputok import Tokenizer, models, pre_tokenizers, processors
+
+    tokenizer = Tokenizer(models.WordLevel({"[A]": 0, "so": 1, "it": 2, "?": 3}, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    special = {"start": {"id": "start", "ids": [0, 1], "tokens": ["<start>", "so"]}}
+    tokenizer.post_processor = processors.TemplateProcessing("start $A", None, [*special.values()])
+    for _ in range(9):
+        encoding = tokenizer.encode("so it goes")
+        assert encoding.ids == [0, 1, 1, 2, 3] and encoding.tokens == ["<start>", "so", "so", "it", "?"]
+        assert encoding.offsets == [(0, 0), (0, 0), (0, 2), (3, 5), (6, 10)]
+        assert tokenizer.encode("so it", add_special_tokens=False).tokens == ["so", "it"]
+    tokenizer.add_tokens(["new"])
+    for _ in range(9):
+        assert tokenizer.encode("so new").tokens == ["<start>", "so", "so", "new"]

@@ -5,6 +5,7 @@ from gputok.kernels.cpu.short_texts.encode import (
     encode_unigram,
     encode_wordlevel,
     encode_wordpiece,
+    trim,
 )
 from gputok.kernels.cpu.short_texts.units import encode_units
 
@@ -14,4 +15,5 @@ __all__ = [
     "encode_units",
     "encode_wordlevel",
     "encode_wordpiece",
+    "trim",
 ]

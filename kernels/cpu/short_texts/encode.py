@@ -233,6 +233,36 @@ def _remember(begin, end, kept, record, key, tokens, first, last):
         keep(kept, record, np.uint64(end - begin), key, tokens, begin, np.uint64(first), np.uint64(last))
 
 
+# ---- after a call
+
+
+@kernel(i64, i64, i64)
+def trim(address, first, last):
+    """Leaves out the white space at both ends of tokens, in the positions that a call with POSITIONS wrote.
+
+    address: of the handle; first, last: the tokens first to last - 1, which are those of a text. -> last; or TOO_MUCH, and no
+    position is changed, if the margins of a token are not known. Bounds: the call wrote `last` tokens or more.
+    """
+    handle = record_at(address, ShortText)
+    ids, begins, ends = _tokens(handle)
+    leading, trailing, trims = handle.leading, handle.trailing, handle.trims
+    if len(trims) == 0:
+        return last
+    for k in range(first, last):
+        if np.int64(ids[k]) >= len(leading) or leading[ids[k]] < 0:
+            return np.int64(TOO_MUCH)
+    for i in range(len(trims)):
+        for k in range(first, last):
+            before, after = np.int64(leading[ids[k]]), np.int64(trailing[ids[k]])
+            if trims[i] and before == 1 and (begins[k] == 0 or k == first):
+                before = np.int64(0)
+            end = ends[k]
+            begins[k] = min(begins[k] + before, end)
+            if after and end >= after:
+                ends[k] = max(end - after, begins[k])
+    return last
+
+
 # ---- before and after a model
 
 
