@@ -84,10 +84,10 @@ def latency(
             one.no_padding()
             one.no_truncation()
         texts = _REPEATED | {"with special tokens": _with_special_tokens(both[0])}
-        lines = _lines(text, _LINES * (runs + 1))
-        if len(lines) <= _LINES:
+        lines = _lines(text, _LINES * (len(_ASKED) * runs + 1))
+        if len(lines) < (least := _LINES * (len(_ASKED) + 1)):
             raise ValueError(
-                f"{text} has {len(lines):,} different lines of 20 to 70 characters, but more than {_LINES:,} are needed"
+                f"{text} has {len(lines):,} different lines of 20 to 70 characters, but {least:,} are needed"
             )
         for line in [
             *texts.values(),
@@ -97,10 +97,13 @@ def latency(
         for asked, ask in _ASKED.items():
             for name, line in texts.items():
                 rows.append(Row(path.stem, name, asked, *_medians(both, line, ask, runs)))
-        new = [lines[_LINES * k : _LINES * (k + 1)] for k in range(1, runs + 1)]
-        seconds = [[_seconds(one, part, _ASKED["ids"]) / len(part) for one in both] for part in new if part]
-        ours, theirs = (1e6 * statistics.median(column) for column in zip(*seconds, strict=True))
-        rows.append(Row(path.stem, "new lines, each once", "ids", ours, theirs))
+        new = [lines[first : first + _LINES] for first in range(_LINES, len(lines), _LINES)]
+        for i, (asked, ask) in enumerate(_ASKED.items()):
+            seconds = [
+                [_seconds(one, part, ask) / len(part) for one in both] for part in new[i :: len(_ASKED)]
+            ]
+            ours, theirs = (1e6 * statistics.median(column) for column in zip(*seconds, strict=True))
+            rows.append(Row(path.stem, "new lines, each once", asked, ours, theirs))
     return rows
 
 

@@ -677,13 +677,13 @@ def test_bench_start(tmp_path, gputok):
 def test_bench_latency(tmp_path, gputok):
     path, lines = tmp_path / "words.json", tmp_path / "lines.txt"
     Tokenizer(models.WordLevel({"Hello": 0, "[UNK]": 1}, unk_token="[UNK]")).save(str(path))
-    lines.write_text("".join(f"a line of some length, number {i}\n" for i in range(2500)))
+    lines.write_text("".join(f"a line of some length, number {i}\n" for i in range(3500)))
     status, out, _ = gputok("bench", "latency", path, "--runs", 1, "--json")
     rows = json.loads(out)["rows"]
-    assert status == 0 and len(rows) == 11 and rows[-1]["text"] == "new lines, each once"
+    assert status == 0 and len(rows) == 12 and rows[-1]["text"] == "new lines, each once"
     assert all(row["gputok"] > 0 and row["tokenizers"] > 0 for row in rows)
     status, out, _ = gputok("bench", "latency", path, "--runs", 2, "--text", lines)
-    assert status == 0 and "kernels: " in out and out.count("words  ") == 11
+    assert status == 0 and "kernels: " in out and out.count("words  ") == 12
     lines.write_text("too few\n")
     status, _, error = gputok("bench", "latency", path, "--text", lines)
     assert status == 1 and "0 different lines" in error
