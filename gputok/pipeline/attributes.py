@@ -105,7 +105,7 @@ class Attributes:
         ids = self._list_ids(made[1])
         if self._odd and not self._odd.isdisjoint(ids):
             return None
-        if self.address:
+        if self.address and not made[5]:  # machine code will make them the next time
             self._learn(ids)
         frame = self._frame(made)
         at = frame.n_before

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import itertools
+import threading
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 import numpy as np
@@ -186,8 +187,10 @@ class Texts(Attributes):
             some = self._by_threads(texts, n_characters, special, threads, self._new_maker)
             return self._finished((some,), texts, special)
         if self._builtins is not None and self._own is not None and not self._builtins.claim(maker.address):
-            self._own.expect(_MOST_BYTES_A_CHARACTER * n_characters)
-            maker.release()
+            try:
+                self._own.expect(_MOST_BYTES_A_CHARACTER * n_characters)
+            finally:
+                maker.release()
         some = self._encode_each(maker.address, texts, len(texts), special, _LOCKED_BYTES)
         return self._finished(some, texts, special)
 
@@ -267,9 +270,11 @@ class Texts(Attributes):
         self._until_later = 0
         if self._builtins is None:
             return
-        self._own = self._memory()
-        self._maker = self._new_maker(self._own)
-        self.address = self._maker.address
+        with _PREPARING:  # of two threads, the second one would free what the first one works with
+            if self._maker is None:
+                own = self._memory()
+                maker = self._new_maker(own)
+                self._own, self._maker, self.address = own, maker, maker.address
 
     def __del__(self) -> None:
         if self._own is not None:
@@ -524,3 +529,4 @@ class BareTexts(Texts):
 
 
 _new = Encoding.__new__
+_PREPARING = threading.Lock()

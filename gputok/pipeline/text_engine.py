@@ -250,7 +250,7 @@ class Engine:
         return Columns(memory.steps.given, *positions, before, after, self._spelling, trim)
 
     def learn(self, ids: list[int]) -> None:
-        """Has kernels and machine code know the texts of these tokens, except those whose text depends on more than the id."""
+        """Writes what kernels and machine code must know of tokens, except of those whose text depends on more than the id."""
         for token_id in set(ids) - self._odd:
             text = self._names.spelling[token_id]
             if token_id < len(self._leading):

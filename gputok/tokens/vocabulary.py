@@ -24,6 +24,21 @@ if TYPE_CHECKING:
     from gputok.types import Bytes, Ids, Positions, Positions32
 
 
+def _array(name: str, values: npt.NDArray[Any], dtype: type[np.integer[Any]]) -> npt.NDArray[Any]:
+    """Returns a contiguous array of one dimension: kernels read its memory. WrongValue if values do not fit the type."""
+    found = np.ascontiguousarray(values)
+    whole = found.dtype.kind in "iu" or not found.size
+    limits = np.iinfo(dtype)
+    if found.dtype != dtype and whole and found.size:
+        whole = bool(found.min() >= limits.min and found.max() <= limits.max)
+    if found.ndim != 1 or not whole:
+        raise WrongValue(
+            f"{name} of a vocabulary must be an array of one dimension, of whole numbers from {limits.min} to {limits.max}, "
+            f"not of shape {found.shape} and type {found.dtype}"
+        )
+    return found.astype(dtype, copy=False)
+
+
 def pack(strings: Sequence[str]) -> tuple[Bytes, Positions]:
     r"""Packs strings: data uint8[n_bytes] and offsets int64[n + 1].
 
@@ -96,12 +111,24 @@ class Vocabulary:
         data: uint8[n_bytes], the tokens as UTF-8, one after the other.
         offsets: int64[n_tokens + 1], in bytes; token i is data[offsets[i]:offsets[i + 1]].
         ids: uint32[n_tokens]; None: the id of each token is its position.
+
+    Raises:
+        ValueError: if an array has another shape or type, or offsets do not rise or end after the data.
     """
 
     def __init__(self, data: Bytes, offsets: Positions, ids: Ids | None = None) -> None:
-        self.data, self.offsets = data, offsets
+        self.data, self.offsets = _array("data", data, np.uint8), _array("offsets", offsets, np.int64)
+        n = len(self.offsets) - 1
+        first, last = (self.offsets[0], self.offsets[-1]) if n >= 0 else (-1, -1)
+        if first < 0 or last > len(self.data) or (self.offsets[1:] < self.offsets[:-1]).any():
+            raise WrongValue(
+                f"offsets of a vocabulary must rise from 0 to {len(self.data):,} at most, the bytes of its data; "
+                f"got {brief(self.offsets.tolist())}"
+            )
+        self.ids = np.arange(n, dtype=np.uint32) if ids is None else _array("ids", ids, np.uint32)
+        if len(self.ids) != n:
+            raise WrongValue(f"a vocabulary of {n:,} tokens needs as many ids, but got {len(self.ids):,}")
         self._n_sought = 0
-        self.ids = np.arange(len(offsets) - 1, dtype=np.uint32) if ids is None else ids
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, int]) -> Self:

@@ -36,7 +36,7 @@ FUNCTIONS = (
     *("PyTuple_New", "PyTuple_SetItem", "PyBytes_FromStringAndSize", "PyList_GetItem"),
     *("PyObject_Type", "PyTuple_Size", "PyTuple_GetItem", "PyObject_GetAttr"),
     *("PyObject_Vectorcall", "PyBytes_AsStringAndSize", "PyObject_GC_UnTrack", "PyUnicode_GetLength"),
-    *("PyList_Size", "PyErr_Clear", "PyUnicode_FromStringAndSize"),
+    *("PyList_Size", "PyErr_Clear", "PyUnicode_FromStringAndSize", "PyObject_GC_Track"),
 )
 """By the numbers that the code has for them."""
 _FASTCALL = 0x80  # METH_FASTCALL: f(self, arguments, their number)
@@ -94,6 +94,8 @@ class Builtins(NamedTuple):
         `Maker`, which it keeps alive, or 0. Item 2 is the text, if the maker gives positions, and item 3 as in `encode_one`.
         """
         encode, properties = vars(tokenizer)["encode"], [vars(encoding)[name] for name in _PROPERTIES]
+        if not inspect.isfunction(encode) or not all(inspect.isfunction(found.fget) for found in properties):
+            return  # it is done, and a module was imported again
         of_classes = (
             *(sys.intern("_texts"), sys.intern("add_special_tokens"), True, False, str, encoding, versions),
             *(encode, None, None, bytes, 0, *(found.fget for found in properties), sys.intern("address")),
@@ -197,14 +199,14 @@ class Spelling(NamedTuple):
     """The texts of tokens, by their ids, for `Encoding.tokens`."""
 
     texts: list[str | None]
-    """Made by `new_texts`; None: machine code makes the text of the row of the id, and keeps it here; without a row, Python must."""
+    """Of `new_texts`. None: the text was not asked for yet. Machine code makes it, if the id has a row, and keeps it here."""
     rows: Any  # int32[the same number]: the row of each id, or -1
     data: Any  # uint8[], in UTF-8; row i is data[offsets[i]:offsets[i + 1]]
     offsets: Any  # int64[]
 
 
 class Columns(NamedTuple):
-    """What `Encoding.tokens` and `Encoding.offsets` are made with; the caller keeps the addresses alive."""
+    """What `Encoding.tokens` and `Encoding.offsets` are made with; the caller keeps alive what `call` has the addresses of."""
 
     call: int
     """The address of a `new_call` that writes positions; it may share memory with the maker's own call."""

@@ -1,9 +1,10 @@
 ; The builtin functions that kernels/native/objects.py describes. @gputok_python holds the addresses of Python's functions,
 ; by the numbers of `objects.FUNCTIONS`, @gputok_classes the objects of `Builtins.take_over`, and @gputok_integers the address of
 ; the objects of the first ids, their number, and where a list has the address of its items, and a tuple its items. A new list and
-; a new tuple, which nobody else knows, are filled there.
+; a new tuple are filled there. The garbage collector, which any Python code can ask for all objects, must not know a list while
+; it has empty items and other objects are made that the collector counts: `hidden`, then `shown`.
 
-@gputok_python = global [24 x ptr] zeroinitializer
+@gputok_python = global [25 x ptr] zeroinitializer
 @gputok_classes = global [16 x ptr] zeroinitializer
 @gputok_integers = global [4 x i64] zeroinitializer
 
@@ -11,7 +12,7 @@ declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 declare void @llvm.prefetch.p0(ptr, i32, i32, i32)
 
 define internal ptr @python(i64 %number) {
-  %where = getelementptr [24 x ptr], ptr @gputok_python, i64 0, i64 %number
+  %where = getelementptr [25 x ptr], ptr @gputok_python, i64 0, i64 %number
   %function = load ptr, ptr %where
   ret ptr %function
 }
@@ -43,7 +44,28 @@ new:
   ret ptr %fresh
 }
 
-; Where the items of a new list are
+; A new list of n empty items that the garbage collector does not know; or null
+define internal ptr @hidden(i64 %n) {
+  %make = call ptr @python(i64 1)
+  %list = call ptr %make(i64 %n)
+  %made = icmp ne ptr %list, null
+  br i1 %made, label %hide, label %done
+hide:
+  %untrack = call ptr @python(i64 19)
+  call void %untrack(ptr %list)
+  br label %done
+done:
+  ret ptr %list
+}
+
+; That list, when it has all items
+define internal ptr @shown(ptr %list) {
+  %track = call ptr @python(i64 24)
+  call void %track(ptr %list)
+  ret ptr %list
+}
+
+; Where the items of a list are
 define internal ptr @items_of_list(ptr %list) {
   %field_at = getelementptr i64, ptr @gputok_integers, i64 2
   %field = load i64, ptr %field_at
@@ -52,7 +74,7 @@ define internal ptr @items_of_list(ptr %list) {
   ret ptr %items
 }
 
-; Where the items of a new tuple are
+; Where the items of a tuple are
 define internal ptr @items_of_tuple(ptr %tuple) {
   %field_at = getelementptr i64, ptr @gputok_integers, i64 3
   %field = load i64, ptr %field_at
@@ -400,14 +422,13 @@ define ptr @gputok_encode_each(ptr %self, ptr %arguments, i64 %count) {
   %room = load i64, ptr %room_at
   %texts_at = getelementptr ptr, ptr %arguments, i64 1
   %texts = load ptr, ptr %texts_at
-  %make = call ptr @python(i64 1)
   %put = call ptr @python(i64 2)
   %get = call ptr @python(i64 12)
   %utf8 = call ptr @python(i64 0)
   %save = call ptr @python(i64 6)
   %restore = call ptr @python(i64 7)
   %release = call ptr @python(i64 8)
-  %list = call ptr %make(i64 %n)
+  %list = call ptr @hidden(i64 %n)
   %made = icmp ne ptr %list, null
   br i1 %made, label %group, label %none
 group:
@@ -528,13 +549,15 @@ grouped:
 done:
   br i1 %all, label %whole, label %enclose
 whole:
-  ret ptr %list
+  %finished = call ptr @shown(ptr %list)
+  ret ptr %finished
 enclose:
   %new_tuple = call ptr @python(i64 9)
   %tuple = call ptr %new_tuple(i64 1)
   %has_tuple = icmp ne ptr %tuple, null
   br i1 %has_tuple, label %fill, label %drop
 fill:
+  %inside = call ptr @shown(ptr %list)
   %put_in_tuple = call ptr @python(i64 10)
   %filled = call i32 %put_in_tuple(ptr %tuple, i64 0, ptr %list)
   ret ptr %tuple
@@ -727,7 +750,7 @@ leave:
   ret ptr null
 }
 
-; The `Maker` of the first item of that tuple, which keeps it; null: there is none
+; The `Maker` of the owner in a tuple `_later`; the owner keeps it alive. null: there is none
 define internal ptr @maker_of(ptr %later) {
   %item = call ptr @python(i64 15)
   %owner = call ptr %item(ptr %later, i64 0)
@@ -783,7 +806,7 @@ leave:
   ret ptr %in_python
 }
 
-; The text of a token, whose position in a vocabulary %row is; or null
+; The text of a row of the vocabulary; or null
 define internal ptr @text_of(ptr %maker, i64 %row) {
   %data = call ptr @field(ptr %maker, i64 23)
   %offsets = call ptr @field(ptr %maker, i64 24)
@@ -798,7 +821,8 @@ define internal ptr @text_of(ptr %maker, i64 %row) {
   ret ptr %text
 }
 
-; The property Encoding.tokens: here if a `Maker` has the names of all tokens, or a vocabulary that they are made of
+; The property Encoding.tokens, if a `Maker` has the texts of all tokens, or the rows that they are made of. New texts are kept in
+; the list of texts, which never changes its length, and no other thread can run meanwhile
 define ptr @gputok_tokens(ptr %nothing, ptr %encoding) {
   %ids_at = alloca ptr
   %size_at = alloca i64
@@ -892,7 +916,8 @@ failed:
   ret ptr null
 }
 
-; The positions of the tokens of a text: their number, in the memory of a `Maker` that the caller has claimed; or a negative number
+; Writes the positions of the tokens of a text, trimmed, to the memory of a `Maker` that the caller has claimed. The number of
+; tokens, or a negative number
 define internal i64 @positions_of(ptr %maker, ptr %bytes, i64 %size, i64 %special) {
   %slots = alloca [3 x i64]
   %call = call ptr @field(ptr %maker, i64 14)
@@ -958,7 +983,7 @@ none:
   ret ptr null
 }
 
-; The property Encoding.offsets: here for one text, if no other thread uses its `Maker`, and that knows how tokens are trimmed
+; The property Encoding.offsets, if the `Maker` has a kernel that trims positions, and no other thread uses the `Maker`
 define ptr @gputok_offsets(ptr %nothing, ptr %encoding) {
   %size_at = alloca i64
   %later = call ptr @later_of(ptr %encoding)
@@ -998,8 +1023,7 @@ give_back:
 list_them:
   %begins = call ptr @field(ptr %maker, i64 15)
   %ends = call ptr @field(ptr %maker, i64 16)
-  %make = call ptr @python(i64 1)
-  %list = call ptr %make(i64 %n)
+  %list = call ptr @hidden(i64 %n)
   %made = icmp ne ptr %list, null
   br i1 %made, label %fill, label %no_list
 fill:
@@ -1025,7 +1049,8 @@ store:
 done:
   store atomic i64 0, ptr %maker release, align 8
   call void %release(ptr %later)
-  ret ptr %list
+  %finished = call ptr @shown(ptr %list)
+  ret ptr %finished
 drop:
   call void %release(ptr %list)
   br label %no_list

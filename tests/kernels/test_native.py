@@ -563,3 +563,81 @@ def test_special_tokens_with_texts_of_their_own():
     tokenizer.add_tokens(["new"])
     for _ in range(9):
         assert tokenizer.encode("so new").tokens == ["<start>", "so", "so", "new"]
+
+
+@needs_library
+def test_the_collector_sees_no_list_with_empty_items(shared_tokenizer):
+    """Python code that asks the garbage collector for all objects can run while machine code fills a list (before 3.12)."""
+    import gputok
+
+    tokenizer = gputok.Tokenizer.from_file(str(shared_tokenizer("llama3")))
+    encodings = tokenizer.encode_batch(["low é lower\n " * 1500] * 9)
+    texts = [f"a{i}" for i in range(6001)]
+    seen = []
+
+    def look(phase, info):
+        gc.callbacks.clear()  # what is called here collects, too
+        seen.append([[*one] for one in gc.get_objects(0) if type(one) is list and len(one) >= 6001])
+        gc.callbacks.append(look)
+
+    before = gc.get_threshold()
+    try:
+        gc.set_threshold(300)
+        gc.callbacks.append(look)
+        for _ in range(3):
+            made = encodings[8].offsets, encodings[8].tokens, tokenizer.encode_batch(texts)
+            assert gc.is_tracked(made[0]) and gc.is_tracked(made[2])
+    finally:
+        gc.callbacks.clear()
+        gc.set_threshold(*before)
+    assert len(seen) > 10
+
+
+@needs_library
+def test_machine_code_takes_over_once():
+    code = """
+import importlib
+import gputok, gputok.tokenizer
+first = gputok.Tokenizer
+importlib.reload(gputok.tokenizer)
+for kind in (first, gputok.tokenizer.Tokenizer):
+    tokenizer = kind(gputok.models.WordLevel({"so": 0, "it": 1}))
+    tokenizer.pre_tokenizer = gputok.pre_tokenizers.Whitespace()
+    tokenizer.enable_padding(length=3)
+    for _ in range(9):
+        found = tokenizer.encode("so it")
+        assert (found.ids, found.tokens, found.offsets) == ([0, 1, 0], ["so", "it", "[PAD]"], [(0, 2), (3, 5), (0, 0)])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@needs_library
+def test_threads_that_make_the_first_encodings():
+    """Of two threads that prepare machine code at the same time, the second one must not free what the first one uses."""
+    from gputok import Tokenizer, models
+    from gputok.pipeline.encode_text import texts_of
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(60):
+            tokenizer = Tokenizer(models.WordLevel({"so": 0, "it": 1}))
+            start, memory = threading.Barrier(6), []
+
+            def encode(tokenizer=tokenizer, start=start, memory=memory):
+                start.wait()
+                for _ in range(5):
+                    assert tokenizer.encode_batch(["so"] * 9)[8].tokens == ["so"]
+                    texts = texts_of(tokenizer.pipeline)
+                    memory.append((texts, texts._own))
+
+            threads = [threading.Thread(target=encode) for _ in range(6)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            found = {(id(texts), id(own)) for texts, own in memory if own is not None}
+            assert len(memory) == 30 and len(found) == len({texts for texts, _ in found})
+    finally:
+        sys.setswitchinterval(before)

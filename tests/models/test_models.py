@@ -639,3 +639,28 @@ def test_few_tokens_are_found_as_a_table_finds_them():
     tokens, positions = ["a", "", "é", "b\0", "x", "ab", "abc"], [4, 1, 3, 5, None, 6, None]
     assert vocabulary.find(tokens) == positions and "strings" not in vars(vocabulary)
     assert vocabulary.find(tokens) == positions and "strings" in vars(vocabulary)
+
+
+def test_arrays_of_a_vocabulary():
+    """Of any integers and in steps, as Arrow has them: kernels and machine code read their memory."""
+    data, offsets = pack(["low", "it", "?", "z"])
+    wide = np.repeat(data, 2)[::2], np.repeat(offsets, 2)[::2]
+    for given in ((data, offsets.astype(np.int32)), (data.astype(np.int64), offsets), wide):
+        tokenizer = Tokenizer(models.WordLevel(Vocabulary(*given, np.arange(4)[::-1]), unk_token="?"))
+        tokenizer.pre_tokenizer = gputok.pre_tokenizers.Whitespace()
+        for _ in range(9):
+            assert tokenizer.encode("low it is z").tokens == ["low", "it", "?", "z"]
+            assert tokenizer.encode("low it is z").ids == [3, 2, 1, 0]
+    for wrong, message in (
+        ((data, offsets + 1), "must rise from 0 to 7 at most"),
+        ((data, offsets[::-1].copy()), "must rise"),
+        ((data, offsets[:0]), "must rise"),
+        ((data, offsets - 1), "must rise"),
+        ((data, offsets, np.arange(3)), "of 4 tokens needs as many ids, but got 3"),
+        ((data, offsets, np.arange(4) - 1), "ids of a vocabulary must be"),
+        ((data, offsets, np.arange(4) + 2.0), "ids of a vocabulary must be"),
+        ((data.astype(np.int64) + 200, offsets), "data of a vocabulary must be"),
+        ((data, offsets[None]), "offsets of a vocabulary must be an array of one dimension"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Vocabulary(*wrong)

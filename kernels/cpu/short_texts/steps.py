@@ -80,9 +80,9 @@ class ShortText(NamedTuple):
     begins: I64s  # int64[the same], characters of the text, with POSITIONS
     ends: I64s
     words: I32s  # int32[the same], the number of the word, or -1
-    leading: I32s  # int32[n_ids]: the number of spaces at the start of the text of each token, or -1
+    leading: I32s  # int32[n_ids]: the number of white space characters at the start of each token; -1: not known yet
     trailing: I32s  # int32[n_ids]: at its end
-    trims: U8s  # each time that the positions are trimmed: 1 if a space before the first token does not count
+    trims: U8s  # of each post-processor that trims positions, in order: 1 if it has add_prefix_space
     before: U32s  # uint32[at most MAX_SPECIAL]
     after: U32s
     cache: U64x2  # of encode_words.word_cache
