@@ -42,7 +42,7 @@ class Names:
             for token_id, token in added.tokens.items()
         }
 
-    @property
+    @derived
     def n_ids(self) -> int:
         """The largest id + 1, but at most _MOST_INTEGERS: so many objects of numbers may be kept."""
         largest = max([int(self.vocabulary.ids.max(initial=0)), *self._patterns])

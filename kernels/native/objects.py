@@ -90,7 +90,7 @@ class Builtins(NamedTuple):
 
         `_texts` of a tokenizer is (version, any object, address of a `Maker` or 0, what finishes an encoding). Machine code
         encodes if the version is `versions[0]`. If it finds anything but an encoding, it calls finish(found, text, special).
-        `_later` of an encoding is None, or a tuple; if item 5 is 0, item 1 has its ids, and item 0 has an attribute `address`: of a
+        `_later` of an encoding is None, or a tuple; if item 5 is 0, item 1 has its ids (bytes), and item 0 has an attribute `address`: of a
         `Maker`, which it keeps alive, or 0. Item 2 is the text, if the maker gives positions, and item 3 as in `encode_one`.
         """
         encode, properties = vars(tokenizer)["encode"], [vars(encoding)[name] for name in _PROPERTIES]
@@ -98,7 +98,7 @@ class Builtins(NamedTuple):
             return  # it is done, and a module was imported again
         of_classes = (
             *(sys.intern("_texts"), sys.intern("add_special_tokens"), True, False, str, encoding, versions),
-            *(encode, None, None, bytes, 0, *(found.fget for found in properties), sys.intern("address")),
+            *(encode, None, None, sys.intern("address"), 0, *(found.fget for found in properties)),
         )
         table = _table_of_classes(self.library)
         table[:] = [*map(id, of_classes)]
@@ -267,7 +267,7 @@ class Maker:
 _ALLOCATE = 47  # Py_tp_alloc of typeslots.h
 _GATHERED = 1 << 16
 # Numbers of entries of the table of classes: `str`, and the one that is an offset, not an object; the number of all
-_STR, _OFFSET, _N_CLASSES = 4, 9, 16
+_STR, _OFFSET, _N_CLASSES = 4, 9, 15
 _N_COLUMNS = 12
 
 

@@ -5,7 +5,7 @@
 ; it has empty items and other objects are made that the collector counts: `hidden`, then `shown`.
 
 @gputok_python = global [25 x ptr] zeroinitializer
-@gputok_classes = global [16 x ptr] zeroinitializer
+@gputok_classes = global [15 x ptr] zeroinitializer
 @gputok_integers = global [4 x i64] zeroinitializer
 
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
@@ -219,7 +219,7 @@ refused:
 }
 
 ; The same; other threads can run while a long text is encoded
-define internal i64 @run_freely(ptr %call, ptr %bytes, i64 %size, i64 %flags) {
+define internal i64 @run_freely(ptr %call, ptr %bytes, i64 %size, i64 %flags) alwaysinline {
   %is_long = icmp sgt i64 %size, 1024
   br i1 %is_long, label %alone, label %here
 alone:
@@ -572,7 +572,7 @@ none:
 }
 
 define internal ptr @of_classes(i64 %number) {
-  %where = getelementptr [16 x ptr], ptr @gputok_classes, i64 0, i64 %number
+  %where = getelementptr [15 x ptr], ptr @gputok_classes, i64 0, i64 %number
   %object = load ptr, ptr %where
   ret ptr %object
 }
@@ -719,8 +719,8 @@ error:
   ret ptr null
 }
 
-; The tuple `_later` of an encoding, which the caller releases; null: Python must make its attributes
-define internal ptr @later_of(ptr %encoding) {
+; The tuple `_later` of an encoding, borrowed; null: Python must make its attributes
+define internal ptr @later_of(ptr %encoding) alwaysinline {
   %is_ours = call i1 @has_type(ptr %encoding, i64 5)
   br i1 %is_ours, label %look, label %leave
 look:
@@ -738,13 +738,8 @@ read:
   %flags = call ptr %item(ptr %later, i64 5)
   %zero = call ptr @of_classes(i64 11)
   %is_whole = icmp eq ptr %flags, %zero
-  %ids = call ptr %item(ptr %later, i64 1)
-  %is_bytes = call i1 @has_type(ptr %ids, i64 10)
-  %is_simple = and i1 %is_whole, %is_bytes
-  br i1 %is_simple, label %found, label %leave
+  br i1 %is_whole, label %found, label %leave
 found:
-  %share = call ptr @python(i64 3)
-  call void %share(ptr %later)
   ret ptr %later
 leave:
   ret ptr null
@@ -755,7 +750,7 @@ define internal ptr @maker_of(ptr %later) {
   %item = call ptr @python(i64 15)
   %owner = call ptr %item(ptr %later, i64 0)
   %get = call ptr @python(i64 16)
-  %name = call ptr @of_classes(i64 15)
+  %name = call ptr @of_classes(i64 10)
   %object = call ptr %get(ptr %owner, ptr %name)
   %has_object = icmp ne ptr %object, null
   br i1 %has_object, label %read, label %none
@@ -797,9 +792,11 @@ define ptr @gputok_ids(ptr %nothing, ptr %encoding) {
 list:
   %item = call ptr @python(i64 15)
   %ids = call ptr %item(ptr %later, i64 1)
+  %share = call ptr @python(i64 3)
+  call void %share(ptr %ids)
   %made = call ptr @new_list(ptr %ids)
   %release = call ptr @python(i64 8)
-  call void %release(ptr %later)
+  call void %release(ptr %ids)
   ret ptr %made
 leave:
   %in_python = call ptr @attribute_in_python(ptr %encoding, ptr null, i64 12)
@@ -830,6 +827,8 @@ define ptr @gputok_tokens(ptr %nothing, ptr %encoding) {
   %is_later = icmp ne ptr %later, null
   br i1 %is_later, label %find, label %leave
 find:
+  %own = call ptr @python(i64 3)
+  call void %own(ptr %later)
   %maker = call ptr @maker_of(ptr %later)
   %has_maker = icmp ne ptr %maker, null
   br i1 %has_maker, label %look_up, label %leave
@@ -990,6 +989,8 @@ define ptr @gputok_offsets(ptr %nothing, ptr %encoding) {
   %is_later = icmp ne ptr %later, null
   br i1 %is_later, label %find, label %leave
 find:
+  %own = call ptr @python(i64 3)
+  call void %own(ptr %later)
   %maker = call ptr @maker_of(ptr %later)
   %has_maker = icmp ne ptr %maker, null
   br i1 %has_maker, label %look, label %leave
