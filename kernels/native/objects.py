@@ -76,13 +76,15 @@ class Builtins(NamedTuple):
     library: ctypes.CDLL
 
     def share_integers(self, n: int) -> None:
-        """From now on, lists of ids share the objects of the numbers below n."""
+        """From now on, lists of ids share the objects of the numbers below n: each is made when it is first needed, and kept."""
         table = _integers(self.library)
-        if n > table[1]:
-            objects = np.arange(n).astype(object)
+        if (known := table[1]) < n:
+            objects = np.zeros(n, np.int64)
+            if known:
+                objects[:known] = np.ctypeslib.as_array((ctypes.c_int64 * known).from_address(table[0]))
             _KEPT.append(objects)
-            # In this order: another thread may read the number, then the address. The objects before are kept, too
-            table[0] = objects.__array_interface__["data"][0]
+            # In this order: another thread may read the number, then the address. It may still use the table before
+            table[0] = _where(objects)
             table[1] = n
 
     def take_over(self, tokenizer: type, encoding: type, versions: list[object]) -> None:

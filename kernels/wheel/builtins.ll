@@ -25,7 +25,27 @@ define internal i64 @argument(ptr %arguments, i64 %number) {
   ret i64 %value
 }
 
-; The object of a number, shared if there is one
+; The object of a number that the table of shared objects has not yet: it goes there, too
+define internal ptr @first_number(ptr %slot, i64 %value) noinline {
+  %make = call ptr @python(i64 5)
+  %share = call ptr @python(i64 3)
+  %release = call ptr @python(i64 8)
+  %fresh = call ptr %make(i64 %value)
+  %got = icmp ne ptr %fresh, null
+  br i1 %got, label %keep, label %done
+keep:
+  call void %share(ptr %fresh)
+  %exchanged = cmpxchg ptr %slot, ptr null, ptr %fresh acq_rel monotonic, align 8
+  %is_kept = extractvalue { ptr, i1 } %exchanged, 1
+  br i1 %is_kept, label %done, label %late
+late:
+  call void %release(ptr %fresh)
+  br label %done
+done:
+  ret ptr %fresh
+}
+
+; The object of a number, shared if the table has room for it
 define internal ptr @number(i64 %value) {
   %known_at = getelementptr i64, ptr @gputok_integers, i64 1
   %known = load atomic i64, ptr %known_at acquire, align 8
@@ -34,10 +54,16 @@ define internal ptr @number(i64 %value) {
 shared:
   %table = load ptr, ptr @gputok_integers
   %slot = getelementptr ptr, ptr %table, i64 %value
-  %found = load ptr, ptr %slot
+  %found = load atomic ptr, ptr %slot acquire, align 8
+  %is_kept = icmp ne ptr %found, null
+  br i1 %is_kept, label %again, label %first
+again:
   %share = call ptr @python(i64 3)
   call void %share(ptr %found)
   ret ptr %found
+first:
+  %one = call ptr @first_number(ptr %slot, i64 %value)
+  ret ptr %one
 new:
   %make = call ptr @python(i64 5)
   %fresh = call ptr %make(i64 %value)
@@ -132,15 +158,22 @@ now:
   br i1 %in_table, label %shared, label %new
 shared:
   %slot = getelementptr ptr, ptr %table, i64 %id
-  %found = load ptr, ptr %slot
+  %found = load atomic ptr, ptr %slot acquire, align 8
+  %is_kept = icmp ne ptr %found, null
+  br i1 %is_kept, label %again, label %first
+again:
   call void %share(ptr %found)
   br label %store
+first:
+  %one = call ptr @first_number(ptr %slot, i64 %id)
+  %has_one = icmp ne ptr %one, null
+  br i1 %has_one, label %store, label %drop
 new:
   %fresh = call ptr %number(i64 %id)
   %got = icmp ne ptr %fresh, null
   br i1 %got, label %store, label %drop
 store:
-  %object = phi ptr [ %found, %shared ], [ %fresh, %new ]
+  %object = phi ptr [ %found, %again ], [ %one, %first ], [ %fresh, %new ]
   %item = getelementptr ptr, ptr %items, i64 %i
   store ptr %object, ptr %item
   %next = add i64 %i, 1
