@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 import numpy as np
 
 from gputok.encoding.encoding import Encoding
-from gputok.kernels.native.objects import Columns, Maker
+from gputok.kernels.native.objects import Maker
 from gputok.kernels.threads import share, thread_count
 from gputok.pipeline import encode_batch
 from gputok.pipeline.attributes import CUT, ID, Attributes, Made
@@ -254,12 +254,8 @@ class Texts(Attributes):
 
     def _new_maker(self, memory: Scratch) -> Maker:
         most = self._most or [_ANY, _ANY]
-        return Maker(
-            memory.call, Encoding, "_later", self, self._flags, (most[0], most[1]), self._columns(memory)
-        )
-
-    def _columns(self, memory: Scratch) -> Columns | None:
-        return self.engine.columns(memory)
+        columns = self.engine.columns(memory) if self._positions_kept else None
+        return Maker(memory.call, Encoding, "_later", self, self._flags, (most[0], most[1]), columns)
 
     def _no_maker(self, memory: Scratch) -> Maker:
         """Makes no encodings: all ids are too many, and are given as they are."""
@@ -511,9 +507,6 @@ class BareTexts(Texts):
     """Texts whose encodings have no offsets, words and texts of tokens."""
 
     _positions_kept = False
-
-    def _columns(self, memory: Scratch) -> None:
-        return None
 
     def tokens(self, made: Made) -> list[str]:
         """Makes `Encoding.tokens`."""

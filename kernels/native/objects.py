@@ -20,6 +20,7 @@ from __future__ import annotations
 import ctypes
 import inspect
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -78,7 +79,9 @@ class Builtins(NamedTuple):
     def share_integers(self, n: int) -> None:
         """From now on, lists of ids share the objects of the numbers below n: each is made when it is first needed, and kept."""
         table = _integers(self.library)
-        if (known := table[1]) < n:
+        with _SHARING:  # two threads could leave the smaller table with the larger number
+            if (known := table[1]) >= n:
+                return
             objects = np.zeros(n, np.int64)
             if known:
                 objects[:known] = np.ctypeslib.as_array((ctypes.c_int64 * known).from_address(table[0]))
@@ -172,6 +175,7 @@ def builtins(library: ctypes.CDLL) -> Builtins | None:
 
 # As long as the process lives: builtin functions refer to their definitions, and the code to objects
 _KEPT: list[Any] = []
+_SHARING = threading.Lock()
 
 
 def address_of(function: Any) -> int:
