@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from gputok.kernels.reference.strings import byte_strings, strings_of, tokens_of
@@ -35,7 +35,8 @@ def encode_byte_words(data, start, end, model, longer):
 
     longer: the ids and rows of the words of more than MOST_BYTES, in order. -> ids uint32[t], rows int64[n_words + 1].
     """
-    ranks, merged = _ranks(model.pairs), model.merged.tolist()
+    ranks = _ranks(model.pairs)
+    merged = model.merged.tolist() or range(model.first, model.n)
     whole = {token: i for i, token in enumerate(strings_of(model.whole))}
     id_of = model.ids.tolist() or range(model.n)
     rows_of_longer = itertools.pairwise(longer[1].tolist())
@@ -61,7 +62,7 @@ def _ranks(pairs) -> dict[tuple[int, int], int]:
     return ranks
 
 
-def merge_symbols(symbols: list[int], lengths: list[int], rank_of: Callable, merged: list[int]) -> None:
+def merge_symbols(symbols: list[int], lengths: list[int], rank_of: Callable, merged: Sequence[int]) -> None:
     """Merges the pair of lowest rank, and of these the leftmost, until no pair is left.
 
     A heap entry is valid as long as merging the symbols at its index gives the same token. `rank_of` is called at most five

@@ -15,13 +15,18 @@ from tests.kernels.test_kernels import byte_model, packed, random_model, random_
 
 @pytest.mark.parametrize("seed", range(12))
 def test_short_words_side_by_side(seed):
-    """More words than take turns, of all lengths, in any order; ids that are positions, and others."""
+    """More words than take turns, of all lengths, in any order; ids that are positions, and others; merges as trained, and others."""
     rng = np.random.default_rng(seed)
     model = random_model(rng, learnt=seed % 3 > 0, ignore_merges=seed % 2 > 0)
     if seed % 4 == 0:
         vocabulary = {token: 7 * i + 5 for token, i in model.get_vocab().items()}
         merges = [tuple(pair) for pair in model.to_dict()["merges"]]
         model = models.BPE(vocabulary, merges, ignore_merges=model.ignore_merges)
+    elif seed % 4 == 1:
+        made = {left + right: (left, right) for left, right in model.to_dict()["merges"]}
+        model = byte_model([*made.values()], ignore_merges=model.ignore_merges)
+        tables = byte_words.byte_words(model._byte_tables)
+        assert not len(tables.merged) and tables.first == 256
     words = [word for _ in range(6) for word in random_words(rng)]
     words += [bytes(rng.choice([*b"abc "], byte_words.MOST_BYTES + k).tolist()) for k in (-1, 0, 1, 2, 90)]
     words = [words[i] for i in rng.permutation(len(words))]

@@ -65,7 +65,8 @@ class ByteWords(NamedTuple):
     symbols: U32s  # uint32[256], the symbol of each byte
     byte_keys: U32s  # uint32[256 * 256], rank << POSITION_BITS of the pair of two bytes, or NONE
     pairs: Pairs  # of symbols
-    merged: U32s  # uint32[m], the symbol that the pair of each rank becomes
+    merged: U32s  # uint32[m], the symbol that the pair of each rank becomes; empty: it is `first` + rank
+    first: int
     ids: U32s  # uint32[n], of each symbol; empty: a symbol is its id
     whole: Strings  # the tokens, if a word that is one isn't taken apart; else empty
     characters: U32s  # of `characters.character_tables`
@@ -81,8 +82,11 @@ def byte_words(tables: BpeTables) -> ByteWords | None:
     ids = tables.ids[:0] if np.array_equal(tables.ids, np.arange(n)) else tables.ids
     ranks = tables.byte_ranks.ravel()
     keys = np.where(ranks == NONE, NONE, ranks << POSITION_BITS)
-    merging = tables.pairs, tables.merged, ids, tables.whole, tables.characters, tables.edges
-    return ByteWords(symbols, keys, *merging, n)
+    merged, first = tables.merged, int(tables.merged[0]) if len(tables.merged) else 0
+    if np.array_equal(merged, np.arange(first, first + len(merged))):  # as trained: nothing to wait for
+        merged = merged[:0]
+    rest = ids, tables.whole, tables.characters, tables.edges, n
+    return ByteWords(symbols, keys, tables.pairs, merged, first, *rest)
 
 
 NO_WORDS = np.empty(0, np.uint32), np.zeros(1, np.int64)
@@ -196,15 +200,17 @@ def _take_lowest(merged, work, state, i, symbols):
         for k in range(LANES, n, LANES):
             least = min(least, least_of(work, keys + k))
     state[i + LEAST] = np.uint64(least)
-    prefetch(merged, np.uint64(least >> POSITION_BITS))
+    if len(merged):
+        prefetch(merged, np.uint64(least >> POSITION_BITS))
 
 
 @kernel(inline=True)
-def _merge(pairs, merged, work, state, i, symbols):
+def _merge(model, work, state, i, symbols):
     """3. Merges the pair of the lowest key, and asks for the ranks of the pairs with both neighbours."""
+    pairs, merged = model.pairs, model.merged
     least, alive = np.uint32(state[i + LEAST]), state[i + ALIVE]
-    at = np.uint64(least & np.uint32(STRIDE - 1))
-    new = merged[np.uint64(least >> POSITION_BITS)]
+    at, rank = np.uint64(least & np.uint32(STRIDE - 1)), least >> POSITION_BITS
+    new = merged[np.uint64(rank)] if len(merged) else np.uint32(model.first) + rank
     after = alive & (ALL << at << U1)
     right, next_one = trailing_zeros(after), trailing_zeros(after & (after - U1))
     left = U63 - leading_zeros(alive & ((U1 << at) - U1))
@@ -303,16 +309,18 @@ def merge_words(text, words, model, memory, out, counts):
 
     Bounds: a word that is merged here has n symbols, at most MOST_BYTES, at the positions 1 to n of STRIDE; ALIVE has bits for
     these and for 0 and n + 1, which stay, so that a symbol of the word has one before and one after it; a key below
-    `no_rank` is that of a position from 1 to n - 1. Ranks are below len(merged) and symbols below n, since the tables hold no
-    others.
+    `no_rank` is that of a position from 1 to n - 1. Ranks are below the number of merges and symbols below n, since the tables
+    hold no others.
     """
     (starts, ends, n_words), (hashes, work, state) = words, memory
     pairs, merged = model.pairs, model.merged
     no_rank = np.uint32(((U1 << np.uint64(64 - 2 * pairs.bits)) - U1) << np.uint64(POSITION_BITS))
-    for i in range(GROUP * N_FIELDS):
+    fields = np.uint64(N_FIELDS)
+    used = min(n_words, np.uint64(GROUP)) * fields  # fewer words than a group take fewer turns
+    for i in range(used):
         state[i] = U0
-    for i in range(U0, np.uint64(GROUP * 2 * STRIDE), np.uint64(2 * STRIDE)):
-        work[i] = np.uint32(model.n)
+    for i in range(U0, used, fields):
+        work[i * SYMBOLS_OF] = np.uint32(model.n)
 
     # The next word, the end of those that were looked for among the tokens, and the byte position of the next word's ids
     w, looked_for, room = U0, U0, U0
@@ -320,15 +328,15 @@ def merge_words(text, words, model, memory, out, counts):
     while active:
         active = False
         # Loops of their own: what one of them stores is not read again at once, in other units
-        for i in range(U0, np.uint64(GROUP * N_FIELDS), np.uint64(N_FIELDS)):
+        for i in range(U0, used, fields):
             _rank_pairs(pairs, work, state, i, i * SYMBOLS_OF)
-        for i in range(U0, np.uint64(GROUP * N_FIELDS), np.uint64(N_FIELDS)):
+        for i in range(U0, used, fields):
             _take_lowest(merged, work, state, i, i * SYMBOLS_OF)
-        for i in range(U0, np.uint64(GROUP * N_FIELDS), np.uint64(N_FIELDS)):
+        for i in range(U0, used, fields):
             symbols = i * SYMBOLS_OF
             if np.uint32(state[i + LEAST]) < no_rank:
                 active = True
-                _merge(pairs, merged, work, state, i, symbols)
+                _merge(model, work, state, i, symbols)
                 continue
             _finish_word(model, work, state, i, symbols, out, counts)
             seen = w, looked_for, room
