@@ -412,7 +412,6 @@ class Texts(Attributes):
             if frame.n_special:
                 ids, rows = surrounded(ids, rows, [frame.before["ids"], frame.after["ids"]])
             longest = max(longest, int((rows[1:] - rows[:-1]).max(initial=0)))
-            self.engine.count_listed(len(ids))
             finished.append((ids.astype(np.uint32, copy=False).tobytes(), (ID * rows).tolist(), are_cut))
         maker, given = self._padded_to(longest), iter(texts)
         found: list[Encoding] = []

@@ -31,14 +31,10 @@ _ANY_LENGTH = 1 << 62
 RENEW = -2
 """The same number as in `gputok.kernels.cpu.short_texts.units`."""
 _PROBE = b"where is it"
-_MANY_IDS = 1 << 17
-"""After so many ids, lists of ids share the objects of numbers."""
-_BYTES_AN_ID = 4
-"""An id stands for about so many bytes of text."""
 _CACHED_WORDS = 1 << 14
 """The cache of words of a thread has room for so many words, in a megabyte."""
-_FIRST_LINES = 1 << 11
-"""The cache of units of a thread has at first so many lines, in 256 KB, and grows with the number of different units."""
+_FIRST_LINES = 1 << 13
+"""The cache of units of a thread has at first so many lines, in a megabyte, and grows with the number of different units."""
 RENEWED_AFTER = 1 << 15
 """After so many bytes of text, the size of the cache and the tables of the walk are looked at again."""
 
@@ -129,7 +125,6 @@ class Scratch:
         assert self.cache is not None
         self.cache = grown(self.cache, most_lines())
         self._handle.put(cache=self.cache, walk=units.walks.of(self._n_bytes))
-        self._engine.count_listed(self._n_bytes // _BYTES_AN_ID)
         self._n_bytes = n_bytes + self._renewed_after
         self._handle["left"][0] = self._n_bytes
 
@@ -189,11 +184,11 @@ class Engine:
         ]
         code = choose()
         self.builtins = code.builtins
-        self._n_listed = 0
         self.ids_of, self.list_ids, self.measure = self._ids_by_kernel, _list_ids, _measure
         if code.builtins:
             self.ids_of, self.list_ids = code.builtins.encode_ids, code.builtins.list_ids
             self.measure = code.builtins.measure
+            code.builtins.share_integers(self._names.n_ids)
         if special is not None:
             before, after = (np.array(side["ids"], np.uint32) for side in (special.before, special.after))
             for each in (handle,) if units is None else (handle, units.handle):
@@ -225,12 +220,6 @@ class Engine:
             return -1
         n = call.kernel(call.address, id(raw) + HEAD, len(raw), flags)
         return call.ids[:n].tobytes() if n >= 0 else n
-
-    def count_listed(self, n: int) -> None:
-        """Notes that about n ids were encoded; if they are many by now, later lists share objects."""
-        self._n_listed += n
-        if self._n_listed > _MANY_IDS and self.builtins is not None:
-            self.builtins.share_integers(self._names.n_ids)
 
     def columns(self, memory: Scratch) -> Columns:
         """Returns what machine code makes tokens and offsets with."""

@@ -77,11 +77,15 @@ class Builtins(NamedTuple):
     library: ctypes.CDLL
 
     def share_integers(self, n: int) -> None:
-        """From now on, lists of ids share the objects of the numbers below n: each is made when it is first needed, and kept."""
+        """From now on, lists of ids share the objects of the numbers below n: each is made when it is first needed, and kept.
+
+        Tables double, since those before are kept: a vocabulary that grows by a token at a time makes few of them.
+        """
         table = _integers(self.library)
         with _SHARING:  # two threads could leave the smaller table with the larger number
             if (known := table[1]) >= n:
                 return
+            n = 1 << (n - 1).bit_length()
             objects = np.zeros(n, np.int64)
             if known:
                 objects[:known] = np.ctypeslib.as_array((ctypes.c_int64 * known).from_address(table[0]))

@@ -376,6 +376,25 @@ def test_lists_of_ids():
 
 
 @needs_library
+def test_a_vocabulary_that_grows_makes_few_tables(monkeypatch):
+    """A table is kept for ever: a token that is added must not bring one of all ids."""
+    from gputok.kernels.native import objects
+
+    code, kept = choose().builtins, []
+    monkeypatch.setattr(objects, "_KEPT", kept)
+    known = 100_000
+    for n in range(known, known + 2000):
+        code.share_integers(n)
+    try:
+        assert len(kept) <= 1
+        ids = np.arange(known, known + 2000, dtype=np.uint32)
+        assert code.list_ids(ids.tobytes()) == ids.tolist()
+    finally:
+        monkeypatch.undo()
+        objects._KEPT.extend(kept)
+
+
+@needs_library
 def test_the_length_of_texts():
     measure = choose().builtins.measure
     assert measure([]) == 0 and measure(["", "é漢🙂", "a" * 1000]) == 1003
