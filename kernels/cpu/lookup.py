@@ -166,8 +166,9 @@ def index_pairs(left, right, rank, n):
     bits = max(1, int(n).bit_length())  # n itself is free, for a symbol that is in no pair
     if 2 * bits + len(left).bit_length() > 64:
         raise ValueError(f"{len(left)} merges of {n} tokens are too many: pair and rank must fit 64 bits")
-    # At most a third full: most look-ups are for pairs that the table lacks, and each further slot costs time.
-    pairs = Pairs(np.full(2 * capacity_for(len(left)), FREE, np.uint64), bits)
+    # At most two fifths full: most look-ups are for pairs that the table lacks, and each further slot costs time.
+    n_slots = 1 << max(4, (5 * len(left) // 2).bit_length())
+    pairs = Pairs(np.full(n_slots, FREE, np.uint64), bits)
     _index_pairs(plain(left, np.uint32), plain(right, np.uint32), plain(rank, np.uint32), pairs)
     return pairs
 
