@@ -32,11 +32,11 @@ _PROPERTIES = "ids", "tokens", "offsets"
 EXPORTED = *_CALLED, *_CALLED_WITH_ONE, "gputok_encode", *(f"gputok_{name}" for name in _PROPERTIES)
 TABLES = "gputok_python", "gputok_classes", "gputok_integers"
 FUNCTIONS = (
-    *("PyUnicode_AsUTF8AndSize", "PyList_New", "PyList_SetItem", "Py_IncRef", "PyLong_AsLongLong"),
+    *("PyUnicode_AsUTF8AndSize", "PyList_New", "Py_IncRef", "PyLong_AsLongLong"),
     *("PyLong_FromLongLong", "PyEval_SaveThread", "PyEval_RestoreThread", "Py_DecRef"),
-    *("PyTuple_New", "PyTuple_SetItem", "PyBytes_FromStringAndSize", "PyList_GetItem"),
-    *("PyObject_Type", "PyTuple_Size", "PyTuple_GetItem", "PyObject_GetAttr"),
-    *("PyObject_Vectorcall", "PyBytes_AsStringAndSize", "PyObject_GC_UnTrack", "PyUnicode_GetLength"),
+    *("PyTuple_New", "PyTuple_SetItem", "PyBytes_FromStringAndSize"),
+    *("PyList_GetItem", "PyTuple_Size", "PyObject_GetAttr", "PyObject_Vectorcall"),
+    *("PyBytes_AsStringAndSize", "PyObject_GC_UnTrack", "PyUnicode_GetLength"),
     *("PyList_Size", "PyErr_Clear", "PyUnicode_FromStringAndSize", "PyObject_GC_Track"),
 )
 """By the numbers that the code has for them."""
@@ -53,6 +53,18 @@ class _Definition(ctypes.Structure):
         ("function", ctypes.c_void_p),
         ("flags", ctypes.c_int),
         ("doc", ctypes.c_char_p),
+    )
+
+
+class _Attribute(ctypes.Structure):
+    """PyGetSetDef."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("get", ctypes.c_void_p),
+        ("set", ctypes.c_void_p),
+        ("doc", ctypes.c_char_p),
+        ("given", ctypes.c_void_p),
     )
 
 
@@ -103,10 +115,10 @@ class Builtins(NamedTuple):
         `Maker`, which it keeps alive, or 0. Item 2 is the text, if the maker gives positions, and item 3 as in `encode_one`.
         """
         encode, properties = vars(tokenizer)["encode"], [vars(encoding)[name] for name in _PROPERTIES]
-        if not inspect.isfunction(encode) or not all(inspect.isfunction(found.fget) for found in properties):
+        if not inspect.isfunction(encode) or not all(isinstance(found, property) for found in properties):
             return  # it is done, and a module was imported again
         of_classes = (
-            *(sys.intern("_texts"), sys.intern("add_special_tokens"), True, False, str, encoding, versions),
+            *(sys.intern("_texts"), sys.intern("add_special_tokens"), True, False, str, versions),
             *(encode, None, None, sys.intern("address"), 0, *(found.fget for found in properties)),
         )
         table = _table_of_classes(self.library)
@@ -124,9 +136,13 @@ class Builtins(NamedTuple):
         setattr(tokenizer, encode.__name__, new(tokenizer, ctypes.byref(definition)))
         if not getattr(sys, "_is_gil_enabled", lambda: True)():
             return  # another thread may change `_later` while it is read
+        new = ctypes.pythonapi.PyDescr_NewGetSet
+        new.argtypes, new.restype = [ctypes.py_object, ctypes.POINTER(_Attribute)], ctypes.py_object
         for name, found in zip(_PROPERTIES, properties, strict=True):
-            faster = property(_builtin(self.library, f"gputok_{name}", _ONE), doc=found.__doc__)
-            setattr(encoding, name, faster)
+            get = address_of(self.library[f"gputok_{name}"])
+            attribute = _Attribute(name.encode(), get, None, inspect.getdoc(found).encode(), None)
+            _KEPT.append(attribute)
+            setattr(encoding, name, new(encoding, ctypes.byref(attribute)))
 
 
 def _table_of_classes(library: ctypes.CDLL) -> Any:
@@ -134,16 +150,20 @@ def _table_of_classes(library: ctypes.CDLL) -> Any:
 
 
 def _finds_items() -> bool:
-    """Whether a list has a number of items, then their address, then their room; and a tuple ends with its items."""
+    """Whether a list has a number of items, then their address, then their room; a tuple ends with its items.
+
+    And whether that what all objects begin with ends with the class.
+    """
     items = [None] * 3
     pair = items, None
     size, _, room = (ctypes.c_ssize_t * 3).from_address(id(items) + object.__basicsize__)
     first = ctypes.c_void_p.from_address(id(pair) + tuple.__basicsize__).value
-    return size == room == 3 and first == id(items)
+    kind = ctypes.c_void_p.from_address(id(items) + _CLASS).value
+    return size == room == 3 and first == id(items) and kind == id(list)
 
 
 def _integers(library: ctypes.CDLL) -> Any:
-    return (ctypes.c_int64 * 4).in_dll(library, "gputok_integers")
+    return (ctypes.c_int64 * 5).in_dll(library, "gputok_integers")
 
 
 def _signature(function: Callable[..., Any]) -> str:
@@ -165,14 +185,15 @@ def _builtin(library: ctypes.CDLL, name: str, flags: int) -> Any:
 
 
 def builtins(library: ctypes.CDLL) -> Builtins | None:
-    """Makes the builtin functions of a library; None: Python keeps the items of lists and tuples elsewhere than all versions so far."""
+    """Makes the builtin functions of a library; None: Python keeps items, or classes, elsewhere than all versions so far."""
     if not _finds_items():
         return None
     table = (ctypes.c_void_p * len(FUNCTIONS)).in_dll(library, "gputok_python")
     for number, name in enumerate(FUNCTIONS):
         table[number] = address_of(getattr(ctypes.pythonapi, name))
     _table_of_classes(library)[_STR] = id(str)
-    _integers(library)[2:] = [object.__basicsize__ + ctypes.sizeof(ctypes.c_ssize_t), tuple.__basicsize__]
+    size = ctypes.sizeof(ctypes.c_ssize_t)
+    _integers(library)[2:] = [object.__basicsize__ + size, tuple.__basicsize__, _CLASS]
     several = (_builtin(library, name, _FASTCALL) for name in _CALLED)
     return Builtins(*several, *(_builtin(library, name, _ONE) for name in _CALLED_WITH_ONE), library)
 
@@ -275,9 +296,10 @@ class Maker:
 
 
 _ALLOCATE = 47  # Py_tp_alloc of typeslots.h
+_CLASS = object.__basicsize__ - ctypes.sizeof(ctypes.c_void_p)  # where an object has the address of its class
 _GATHERED = 1 << 16
 # Numbers of entries of the table of classes: `str`, and the one that is an offset, not an object; the number of all
-_STR, _OFFSET, _N_CLASSES = 4, 9, 15
+_STR, _OFFSET, _N_CLASSES = 4, 8, 14
 _N_COLUMNS = 12
 
 

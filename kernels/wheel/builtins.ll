@@ -1,18 +1,18 @@
 ; The builtin functions that kernels/native/objects.py describes. @gputok_python holds the addresses of Python's functions,
 ; by the numbers of `objects.FUNCTIONS`, @gputok_classes the objects of `Builtins.take_over`, and @gputok_integers the address of
-; the objects of the first ids, their number, and where a list has the address of its items, and a tuple its items. A new list and
-; a new tuple are filled there. The garbage collector, which any Python code can ask for all objects, must not know a list while
+; the objects of the first ids, their number, and where a list has the address of its items, a tuple its items, and any object its
+; class. A new list and a new tuple are filled there. The garbage collector, which any Python code can ask for all objects, must not know a list while
 ; it has empty items and other objects are made that the collector counts: `hidden`, then `shown`.
 
-@gputok_python = global [25 x ptr] zeroinitializer
-@gputok_classes = global [15 x ptr] zeroinitializer
-@gputok_integers = global [4 x i64] zeroinitializer
+@gputok_python = global [22 x ptr] zeroinitializer
+@gputok_classes = global [14 x ptr] zeroinitializer
+@gputok_integers = global [5 x i64] zeroinitializer
 
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 declare void @llvm.prefetch.p0(ptr, i32, i32, i32)
 
 define internal ptr @python(i64 %number) {
-  %where = getelementptr [25 x ptr], ptr @gputok_python, i64 0, i64 %number
+  %where = getelementptr [22 x ptr], ptr @gputok_python, i64 0, i64 %number
   %function = load ptr, ptr %where
   ret ptr %function
 }
@@ -20,16 +20,16 @@ define internal ptr @python(i64 %number) {
 define internal i64 @argument(ptr %arguments, i64 %number) {
   %where = getelementptr ptr, ptr %arguments, i64 %number
   %object = load ptr, ptr %where
-  %convert = call ptr @python(i64 4)
+  %convert = call ptr @python(i64 3)
   %value = call i64 %convert(ptr %object)
   ret i64 %value
 }
 
 ; The object of a number that the table of shared objects has not yet: it goes there, too
 define internal ptr @first_number(ptr %slot, i64 %value) noinline {
-  %make = call ptr @python(i64 5)
-  %share = call ptr @python(i64 3)
-  %release = call ptr @python(i64 8)
+  %make = call ptr @python(i64 4)
+  %share = call ptr @python(i64 2)
+  %release = call ptr @python(i64 7)
   %fresh = call ptr %make(i64 %value)
   %got = icmp ne ptr %fresh, null
   br i1 %got, label %keep, label %done
@@ -58,14 +58,14 @@ shared:
   %is_kept = icmp ne ptr %found, null
   br i1 %is_kept, label %again, label %first
 again:
-  %share = call ptr @python(i64 3)
+  %share = call ptr @python(i64 2)
   call void %share(ptr %found)
   ret ptr %found
 first:
   %one = call ptr @first_number(ptr %slot, i64 %value)
   ret ptr %one
 new:
-  %make = call ptr @python(i64 5)
+  %make = call ptr @python(i64 4)
   %fresh = call ptr %make(i64 %value)
   ret ptr %fresh
 }
@@ -77,7 +77,7 @@ define internal ptr @hidden(i64 %n) {
   %made = icmp ne ptr %list, null
   br i1 %made, label %hide, label %done
 hide:
-  %untrack = call ptr @python(i64 19)
+  %untrack = call ptr @python(i64 16)
   call void %untrack(ptr %list)
   br label %done
 done:
@@ -86,7 +86,7 @@ done:
 
 ; That list, when it has all items
 define internal ptr @shown(ptr %list) {
-  %track = call ptr @python(i64 24)
+  %track = call ptr @python(i64 21)
   call void %track(ptr %list)
   ret ptr %list
 }
@@ -108,11 +108,19 @@ define internal ptr @items_of_tuple(ptr %tuple) {
   ret ptr %items
 }
 
+; An item of a tuple, borrowed
+define internal ptr @item_of(ptr %tuple, i64 %number) {
+  %items = call ptr @items_of_tuple(ptr %tuple)
+  %where = getelementptr ptr, ptr %items, i64 %number
+  %item = load ptr, ptr %where
+  ret ptr %item
+}
+
 ; The list of the ids in a bytes object, which the caller keeps alive
 define internal ptr @new_list(ptr %raw) {
   %ids_at = alloca ptr
   %size_at = alloca i64
-  %open = call ptr @python(i64 18)
+  %open = call ptr @python(i64 15)
   %refused = call i32 %open(ptr %raw, ptr %ids_at, ptr %size_at)
   %is_bytes = icmp eq i32 %refused, 0
   br i1 %is_bytes, label %begin, label %none
@@ -124,8 +132,8 @@ begin:
   %known = load atomic i64, ptr %known_at acquire, align 8
   %table = load ptr, ptr @gputok_integers
   %make = call ptr @python(i64 1)
-  %share = call ptr @python(i64 3)
-  %number = call ptr @python(i64 5)
+  %share = call ptr @python(i64 2)
+  %number = call ptr @python(i64 4)
   %list = call ptr %make(i64 %n)
   %made = icmp ne ptr %list, null
   br i1 %made, label %fill, label %none
@@ -181,7 +189,7 @@ store:
 done:
   ret ptr %list
 drop:
-  %release = call ptr @python(i64 8)
+  %release = call ptr @python(i64 7)
   call void %release(ptr %list)
   ret ptr null
 none:
@@ -195,9 +203,9 @@ define ptr @gputok_list_ids(ptr %self, ptr %raw) {
 
 ; The number of characters of the texts in a list; -1: not all are str
 define ptr @gputok_measure(ptr %self, ptr %texts) {
-  %get = call ptr @python(i64 12)
-  %measure = call ptr @python(i64 20)
-  %size = call ptr @python(i64 21)
+  %get = call ptr @python(i64 11)
+  %measure = call ptr @python(i64 17)
+  %size = call ptr @python(i64 18)
   %count = call i64 %size(ptr %texts)
   br label %test
 test:
@@ -207,7 +215,10 @@ test:
   br i1 %more, label %look, label %done
 look:
   %text = call ptr %get(ptr %texts, i64 %i)
-  %is_text = call i1 @has_type(ptr %text, i64 4)
+  %is_there = icmp ne ptr %text, null
+  br i1 %is_there, label %ask, label %gone
+ask:
+  %is_text = call i1 @is_str(ptr %text)
   br i1 %is_text, label %add, label %done
 add:
   %n = call i64 %measure(ptr %text)
@@ -215,10 +226,12 @@ add:
   %next = add i64 %i, 1
   br label %test
 done:
-  %result = phi i64 [ %sum, %test ], [ -1, %look ]
-  %number = call ptr @python(i64 5)
+  %result = phi i64 [ %sum, %test ], [ -1, %ask ]
+  %number = call ptr @python(i64 4)
   %object = call ptr %number(i64 %result)
   ret ptr %object
+gone:
+  ret ptr null
 }
 
 ; Encodes a text by a kernel, which needs no lock of Python's: the number of ids, or a negative number
@@ -256,10 +269,10 @@ define internal i64 @run_freely(ptr %call, ptr %bytes, i64 %size, i64 %flags) al
   %is_long = icmp sgt i64 %size, 1024
   br i1 %is_long, label %alone, label %here
 alone:
-  %save = call ptr @python(i64 6)
+  %save = call ptr @python(i64 5)
   %state = call ptr %save()
   %n_alone = call i64 @run(ptr %call, ptr %bytes, i64 %size, i64 %flags)
-  %restore = call ptr @python(i64 7)
+  %restore = call ptr @python(i64 6)
   call void %restore(ptr %state)
   ret i64 %n_alone
 here:
@@ -279,14 +292,14 @@ define internal { ptr, i64 } @copied(ptr %ids, i64 %n) {
   %is_count = icmp sge i64 %n, 0
   br i1 %is_count, label %make, label %refused
 make:
-  %copy = call ptr @python(i64 11)
+  %copy = call ptr @python(i64 10)
   %n_bytes = shl i64 %n, 2
   %raw = call ptr %copy(ptr %ids, i64 %n_bytes)
   %with_ids = insertvalue { ptr, i64 } undef, ptr %raw, 0
   %both = insertvalue { ptr, i64 } %with_ids, i64 %n, 1
   ret { ptr, i64 } %both
 refused:
-  %number = call ptr @python(i64 5)
+  %number = call ptr @python(i64 4)
   %reason = call ptr %number(i64 %n)
   %with_reason = insertvalue { ptr, i64 } undef, ptr %reason, 0
   %given_back = insertvalue { ptr, i64 } %with_reason, i64 -1, 1
@@ -328,7 +341,7 @@ define internal ptr @field(ptr %maker, i64 %number) {
 }
 
 define internal void @put_shared(ptr %items, i64 %at, ptr %object) {
-  %share = call ptr @python(i64 3)
+  %share = call ptr @python(i64 2)
   call void %share(ptr %object)
   %item = getelementptr ptr, ptr %items, i64 %at
   store ptr %object, ptr %item
@@ -353,7 +366,7 @@ plain:
   %without = insertvalue { ptr, i1 } { ptr undef, i1 false }, ptr %ids, 0
   ret { ptr, i1 } %without
 wrap:
-  %new_tuple = call ptr @python(i64 9)
+  %new_tuple = call ptr @python(i64 8)
   %tuple = call ptr %new_tuple(i64 6)
   %has_tuple = icmp ne ptr %tuple, null
   br i1 %has_tuple, label %fill, label %drop_ids
@@ -375,10 +388,10 @@ fill:
   %allocate = call ptr @field(ptr %maker, i64 3)
   %encoding = call ptr %allocate(ptr %kind, i64 0)
   %has_encoding = icmp ne ptr %encoding, null
-  %release = call ptr @python(i64 8)
+  %release = call ptr @python(i64 7)
   br i1 %has_encoding, label %set, label %drop_tuple
 set:
-  %untrack = call ptr @python(i64 19)
+  %untrack = call ptr @python(i64 16)
   call void %untrack(ptr %tuple)
   %offset_at = getelementptr i64, ptr %maker, i64 4
   %offset = load i64, ptr %offset_at
@@ -390,7 +403,7 @@ drop_tuple:
   call void %release(ptr %tuple)
   ret { ptr, i1 } zeroinitializer
 drop_ids:
-  %release_ids = call ptr @python(i64 8)
+  %release_ids = call ptr @python(i64 7)
   call void %release_ids(ptr %ids)
   ret { ptr, i1 } zeroinitializer
 }
@@ -428,7 +441,7 @@ define ptr @gputok_claim(ptr %self, ptr %arguments, i64 %count) {
   %address = call i64 @argument(ptr %arguments, i64 0)
   %maker = inttoptr i64 %address to ptr
   %busy = atomicrmw xchg ptr %maker, i64 1 acquire
-  %number = call ptr @python(i64 5)
+  %number = call ptr @python(i64 4)
   %answer = call ptr %number(i64 %busy)
   ret ptr %answer
 }
@@ -455,18 +468,20 @@ define ptr @gputok_encode_each(ptr %self, ptr %arguments, i64 %count) {
   %room = load i64, ptr %room_at
   %texts_at = getelementptr ptr, ptr %arguments, i64 1
   %texts = load ptr, ptr %texts_at
-  %put = call ptr @python(i64 2)
-  %get = call ptr @python(i64 12)
+  %get = call ptr @python(i64 11)
   %utf8 = call ptr @python(i64 0)
-  %save = call ptr @python(i64 6)
-  %restore = call ptr @python(i64 7)
-  %release = call ptr @python(i64 8)
+  %save = call ptr @python(i64 5)
+  %restore = call ptr @python(i64 6)
+  %release = call ptr @python(i64 7)
   %list = call ptr @hidden(i64 %n)
   %made = icmp ne ptr %list, null
-  br i1 %made, label %group, label %none
+  br i1 %made, label %begin, label %none
+begin:
+  %items = call ptr @items_of_list(ptr %list)
+  br label %group
 group:
-  %first = phi i64 [ 0, %0 ], [ %after_taken, %put_reason ], [ %after, %grouped ]
-  %all = phi i1 [ true, %0 ], [ false, %put_reason ], [ %all_so_far, %grouped ]
+  %first = phi i64 [ 0, %begin ], [ %after_taken, %put_reason ], [ %after, %grouped ]
+  %all = phi i1 [ true, %begin ], [ false, %put_reason ], [ %all_so_far, %grouped ]
   %more = icmp slt i64 %first, %n
   br i1 %more, label %claim, label %done
 claim:
@@ -479,7 +494,8 @@ taken:
   %has_reason = icmp ne ptr %reason, null
   br i1 %has_reason, label %put_reason, label %drop
 put_reason:
-  %put_taken = call i32 %put(ptr %list, i64 %first, ptr %reason)
+  %reason_at = getelementptr ptr, ptr %items, i64 %first
+  store ptr %reason, ptr %reason_at
   %after_taken = add i64 %first, 1
   br label %group
 collect:
@@ -572,7 +588,8 @@ make_one:
   %got = icmp ne ptr %object, null
   br i1 %got, label %store, label %fail
 store:
-  %status = call i32 %put(ptr %list, i64 %index, ptr %object)
+  %item = getelementptr ptr, ptr %items, i64 %index
+  store ptr %object, ptr %item
   %j_next = add i64 %j, 1
   br label %wrap
 grouped:
@@ -585,13 +602,13 @@ whole:
   %finished = call ptr @shown(ptr %list)
   ret ptr %finished
 enclose:
-  %new_tuple = call ptr @python(i64 9)
+  %new_tuple = call ptr @python(i64 8)
   %tuple = call ptr %new_tuple(i64 1)
   %has_tuple = icmp ne ptr %tuple, null
   br i1 %has_tuple, label %fill, label %drop
 fill:
   %inside = call ptr @shown(ptr %list)
-  %put_in_tuple = call ptr @python(i64 10)
+  %put_in_tuple = call ptr @python(i64 9)
   %filled = call i32 %put_in_tuple(ptr %tuple, i64 0, ptr %list)
   ret ptr %tuple
 fail:
@@ -605,18 +622,19 @@ none:
 }
 
 define internal ptr @of_classes(i64 %number) {
-  %where = getelementptr [15 x ptr], ptr @gputok_classes, i64 0, i64 %number
+  %where = getelementptr [14 x ptr], ptr @gputok_classes, i64 0, i64 %number
   %object = load ptr, ptr %where
   ret ptr %object
 }
 
-define internal i1 @has_type(ptr %object, i64 %number) {
-  %get = call ptr @python(i64 13)
-  %kind = call ptr %get(ptr %object)
-  %release = call ptr @python(i64 8)
-  call void %release(ptr %kind)
-  %asked = call ptr @of_classes(i64 %number)
-  %same = icmp eq ptr %kind, %asked
+; Whether an object is a str, and of no other class
+define internal i1 @is_str(ptr %object) {
+  %field_at = getelementptr i64, ptr @gputok_integers, i64 4
+  %field = load i64, ptr %field_at
+  %kind_at = getelementptr i8, ptr %object, i64 %field
+  %kind = load ptr, ptr %kind_at
+  %str = call ptr @of_classes(i64 4)
+  %same = icmp eq ptr %kind, %str
   ret i1 %same
 }
 
@@ -624,7 +642,7 @@ define internal i64 @name_count(ptr %names) {
   %none = icmp eq ptr %names, null
   br i1 %none, label %empty, label %some
 some:
-  %measure = call ptr @python(i64 14)
+  %measure = call ptr @python(i64 12)
   %n = call i64 %measure(ptr %names)
   ret i64 %n
 empty:
@@ -651,8 +669,8 @@ copy:
   store ptr %argument, ptr %to
   br label %test
 copied:
-  %function = call ptr @of_classes(i64 7)
-  %invoke = call ptr @python(i64 17)
+  %function = call ptr @of_classes(i64 6)
+  %invoke = call ptr @python(i64 14)
   %given = add i64 %count, 1
   %found = call ptr %invoke(ptr %function, ptr %all, i64 %given, ptr %names)
   ret ptr %found
@@ -665,7 +683,7 @@ define ptr @gputok_encode(ptr %self, ptr %arguments, i64 %count, ptr %names) {
   br i1 %one, label %look, label %slow
 look:
   %text = load ptr, ptr %arguments
-  %is_text = call i1 @has_type(ptr %text, i64 4)
+  %is_text = call i1 @is_str(ptr %text)
   br i1 %is_text, label %options, label %slow
 options:
   %is_plain = icmp eq ptr %names, null
@@ -675,8 +693,7 @@ named:
   %one_name = icmp eq i64 %n_names, 1
   br i1 %one_name, label %read, label %slow
 read:
-  %name_of = call ptr @python(i64 15)
-  %name = call ptr %name_of(ptr %names, i64 0)
+  %name = call ptr @item_of(ptr %names, i64 0)
   %option = call ptr @of_classes(i64 1)
   %is_option = icmp eq ptr %name, %option
   %value_at = getelementptr ptr, ptr %arguments, i64 1
@@ -691,20 +708,19 @@ read:
 ready:
   %with_special = phi i1 [ true, %options ], [ %is_true, %read ]
   %special = zext i1 %with_special to i64
-  %get = call ptr @python(i64 16)
+  %get = call ptr @python(i64 13)
   %attribute = call ptr @of_classes(i64 0)
   %state = call ptr %get(ptr %self, ptr %attribute)
   %has_state = icmp ne ptr %state, null
   br i1 %has_state, label %compare, label %error
 compare:
-  %item = call ptr @python(i64 15)
-  %version = call ptr %item(ptr %state, i64 0)
-  %versions = call ptr @of_classes(i64 6)
-  %item_of_list = call ptr @python(i64 12)
+  %version = call ptr @item_of(ptr %state, i64 0)
+  %versions = call ptr @of_classes(i64 5)
+  %item_of_list = call ptr @python(i64 11)
   %now = call ptr %item_of_list(ptr %versions, i64 0)
   %is_current = icmp eq ptr %version, %now
-  %address_object = call ptr %item(ptr %state, i64 2)
-  %to_number = call ptr @python(i64 4)
+  %address_object = call ptr @item_of(ptr %state, i64 2)
+  %to_number = call ptr @python(i64 3)
   %address = call i64 %to_number(ptr %address_object)
   %is_made = icmp ne i64 %address, 0
   %is_good = and i1 %is_current, %is_made
@@ -725,12 +741,12 @@ finish:
   store ptr %found, ptr %three
   store ptr %text, ptr %second
   store ptr %special_object, ptr %third
-  %finisher = call ptr %item(ptr %state, i64 3)
-  %invoke = call ptr @python(i64 17)
+  %finisher = call ptr @item_of(ptr %state, i64 3)
+  %invoke = call ptr @python(i64 14)
   %finished = call ptr %invoke(ptr %finisher, ptr %three, i64 3, ptr null)
-  %release_found = call ptr @python(i64 8)
+  %release_found = call ptr @python(i64 7)
   call void %release_found(ptr %found)
-  %none = call ptr @of_classes(i64 8)
+  %none = call ptr @of_classes(i64 7)
   %is_none = icmp eq ptr %finished, %none
   br i1 %is_none, label %other, label %done
 other:
@@ -738,11 +754,11 @@ other:
   br label %leave
 done:
   %result = phi ptr [ %found, %encode ], [ %finished, %finish ]
-  %release = call ptr @python(i64 8)
+  %release = call ptr @python(i64 7)
   call void %release(ptr %state)
   ret ptr %result
 leave:
-  %release_state = call ptr @python(i64 8)
+  %release_state = call ptr @python(i64 7)
   call void %release_state(ptr %state)
   br label %slow
 slow:
@@ -752,24 +768,20 @@ error:
   ret ptr null
 }
 
-; The tuple `_later` of an encoding, borrowed; null: Python must make its attributes
+; The tuple `_later` of an encoding, borrowed; null: Python must make its attributes. A property is only asked for encodings
 define internal ptr @later_of(ptr %encoding) alwaysinline {
-  %is_ours = call i1 @has_type(ptr %encoding, i64 5)
-  br i1 %is_ours, label %look, label %leave
-look:
-  %offset_of = call ptr @of_classes(i64 9)
+  %offset_of = call ptr @of_classes(i64 8)
   %offset = ptrtoint ptr %offset_of to i64
   %attribute = getelementptr i8, ptr %encoding, i64 %offset
   %later = load ptr, ptr %attribute
-  %none = call ptr @of_classes(i64 8)
+  %none = call ptr @of_classes(i64 7)
   %is_set = icmp ne ptr %later, null
   %is_some = icmp ne ptr %later, %none
   %is_made = and i1 %is_set, %is_some
   br i1 %is_made, label %read, label %leave
 read:
-  %item = call ptr @python(i64 15)
-  %flags = call ptr %item(ptr %later, i64 5)
-  %zero = call ptr @of_classes(i64 11)
+  %flags = call ptr @item_of(ptr %later, i64 5)
+  %zero = call ptr @of_classes(i64 10)
   %is_whole = icmp eq ptr %flags, %zero
   br i1 %is_whole, label %found, label %leave
 found:
@@ -780,22 +792,21 @@ leave:
 
 ; The `Maker` of the owner in a tuple `_later`; the owner keeps it alive. null: there is none
 define internal ptr @maker_of(ptr %later) {
-  %item = call ptr @python(i64 15)
-  %owner = call ptr %item(ptr %later, i64 0)
-  %get = call ptr @python(i64 16)
-  %name = call ptr @of_classes(i64 10)
+  %owner = call ptr @item_of(ptr %later, i64 0)
+  %get = call ptr @python(i64 13)
+  %name = call ptr @of_classes(i64 9)
   %object = call ptr %get(ptr %owner, ptr %name)
   %has_object = icmp ne ptr %object, null
   br i1 %has_object, label %read, label %none
 read:
-  %to_number = call ptr @python(i64 4)
+  %to_number = call ptr @python(i64 3)
   %address = call i64 %to_number(ptr %object)
-  %release = call ptr @python(i64 8)
+  %release = call ptr @python(i64 7)
   call void %release(ptr %object)
   %maker = inttoptr i64 %address to ptr
   ret ptr %maker
 none:
-  %clear = call ptr @python(i64 22)
+  %clear = call ptr @python(i64 19)
   call void %clear()
   ret ptr null
 }
@@ -807,32 +818,31 @@ define internal ptr @attribute_in_python(ptr %encoding, ptr %later, i64 %number)
   %is_later = icmp ne ptr %later, null
   br i1 %is_later, label %drop, label %ask
 drop:
-  %release = call ptr @python(i64 8)
+  %release = call ptr @python(i64 7)
   call void %release(ptr %later)
   br label %ask
 ask:
   %function = call ptr @of_classes(i64 %number)
-  %invoke = call ptr @python(i64 17)
+  %invoke = call ptr @python(i64 14)
   %found = call ptr %invoke(ptr %function, ptr %one, i64 1, ptr null)
   ret ptr %found
 }
 
 ; The property Encoding.ids: a list of ids without padding is made here
-define ptr @gputok_ids(ptr %nothing, ptr %encoding) {
+define ptr @gputok_ids(ptr %encoding, ptr %nothing) {
   %later = call ptr @later_of(ptr %encoding)
   %is_later = icmp ne ptr %later, null
   br i1 %is_later, label %list, label %leave
 list:
-  %item = call ptr @python(i64 15)
-  %ids = call ptr %item(ptr %later, i64 1)
-  %share = call ptr @python(i64 3)
+  %ids = call ptr @item_of(ptr %later, i64 1)
+  %share = call ptr @python(i64 2)
   call void %share(ptr %ids)
   %made = call ptr @new_list(ptr %ids)
-  %release = call ptr @python(i64 8)
+  %release = call ptr @python(i64 7)
   call void %release(ptr %ids)
   ret ptr %made
 leave:
-  %in_python = call ptr @attribute_in_python(ptr %encoding, ptr null, i64 12)
+  %in_python = call ptr @attribute_in_python(ptr %encoding, ptr null, i64 11)
   ret ptr %in_python
 }
 
@@ -846,21 +856,21 @@ define internal ptr @text_of(ptr %maker, i64 %row) {
   %last = load i64, ptr %last_at
   %n = sub i64 %last, %first
   %bytes = getelementptr i8, ptr %data, i64 %first
-  %make = call ptr @python(i64 23)
+  %make = call ptr @python(i64 20)
   %text = call ptr %make(ptr %bytes, i64 %n)
   ret ptr %text
 }
 
 ; The property Encoding.tokens, if a `Maker` has the texts of all tokens, or the rows that they are made of. New texts are kept in
 ; the list of texts, which never changes its length, and no other thread can run meanwhile
-define ptr @gputok_tokens(ptr %nothing, ptr %encoding) {
+define ptr @gputok_tokens(ptr %encoding, ptr %nothing) {
   %ids_at = alloca ptr
   %size_at = alloca i64
   %later = call ptr @later_of(ptr %encoding)
   %is_later = icmp ne ptr %later, null
   br i1 %is_later, label %find, label %leave
 find:
-  %own = call ptr @python(i64 3)
+  %own = call ptr @python(i64 2)
   call void %own(ptr %later)
   %maker = call ptr @maker_of(ptr %later)
   %has_maker = icmp ne ptr %maker, null
@@ -870,9 +880,8 @@ look_up:
   %has_names = icmp ne ptr %names, null
   br i1 %has_names, label %open, label %leave
 open:
-  %item = call ptr @python(i64 15)
-  %raw = call ptr %item(ptr %later, i64 1)
-  %read = call ptr @python(i64 18)
+  %raw = call ptr @item_of(ptr %later, i64 1)
+  %read = call ptr @python(i64 15)
   %refused = call i32 %read(ptr %raw, ptr %ids_at, ptr %size_at)
   %is_bytes = icmp eq i32 %refused, 0
   br i1 %is_bytes, label %begin, label %failed
@@ -881,12 +890,12 @@ begin:
   %size = load i64, ptr %size_at
   %n = lshr i64 %size, 2
   %table = call ptr @items_of_list(ptr %names)
-  %measure = call ptr @python(i64 21)
+  %measure = call ptr @python(i64 18)
   %known = call i64 %measure(ptr %names)
   %rows = call ptr @field(ptr %maker, i64 22)
-  %none = call ptr @of_classes(i64 8)
-  %release = call ptr @python(i64 8)
-  %share = call ptr @python(i64 3)
+  %none = call ptr @of_classes(i64 7)
+  %release = call ptr @python(i64 7)
+  %share = call ptr @python(i64 2)
   %make = call ptr @python(i64 1)
   %list = call ptr %make(i64 %n)
   %made = icmp ne ptr %list, null
@@ -940,10 +949,10 @@ no_text:
   call void %release(ptr %list)
   br label %failed
 leave:
-  %in_python = call ptr @attribute_in_python(ptr %encoding, ptr %later, i64 13)
+  %in_python = call ptr @attribute_in_python(ptr %encoding, ptr %later, i64 12)
   ret ptr %in_python
 failed:
-  %release_later = call ptr @python(i64 8)
+  %release_later = call ptr @python(i64 7)
   call void %release_later(ptr %later)
   ret ptr null
 }
@@ -987,8 +996,8 @@ refused:
 
 ; A tuple of two numbers, at which Python's garbage collector need not look; or null
 define internal ptr @pair(i64 %first, i64 %second) {
-  %new = call ptr @python(i64 9)
-  %release = call ptr @python(i64 8)
+  %new = call ptr @python(i64 8)
+  %release = call ptr @python(i64 7)
   %tuple = call ptr %new(i64 2)
   %made = icmp ne ptr %tuple, null
   br i1 %made, label %fill, label %none
@@ -1005,7 +1014,7 @@ next:
 done:
   %place = getelementptr ptr, ptr %items, i64 1
   store ptr %b, ptr %place
-  %untrack = call ptr @python(i64 19)
+  %untrack = call ptr @python(i64 16)
   call void %untrack(ptr %tuple)
   ret ptr %tuple
 drop:
@@ -1016,13 +1025,13 @@ none:
 }
 
 ; The property Encoding.offsets, if the `Maker` has a kernel that trims positions, and no other thread uses the `Maker`
-define ptr @gputok_offsets(ptr %nothing, ptr %encoding) {
+define ptr @gputok_offsets(ptr %encoding, ptr %nothing) {
   %size_at = alloca i64
   %later = call ptr @later_of(ptr %encoding)
   %is_later = icmp ne ptr %later, null
   br i1 %is_later, label %find, label %leave
 find:
-  %own = call ptr @python(i64 3)
+  %own = call ptr @python(i64 2)
   call void %own(ptr %later)
   %maker = call ptr @maker_of(ptr %later)
   %has_maker = icmp ne ptr %maker, null
@@ -1032,11 +1041,10 @@ look:
   %can_trim = icmp ne ptr %entry, null
   br i1 %can_trim, label %open, label %leave
 open:
-  %item = call ptr @python(i64 15)
-  %release = call ptr @python(i64 8)
-  %text = call ptr %item(ptr %later, i64 2)
-  %special_object = call ptr %item(ptr %later, i64 3)
-  %to_number = call ptr @python(i64 4)
+  %release = call ptr @python(i64 7)
+  %text = call ptr @item_of(ptr %later, i64 2)
+  %special_object = call ptr @item_of(ptr %later, i64 3)
+  %to_number = call ptr @python(i64 3)
   %special = call i64 %to_number(ptr %special_object)
   %utf8 = call ptr @python(i64 0)
   %bytes = call ptr %utf8(ptr %text, ptr %size_at)
@@ -1092,10 +1100,10 @@ no_list:
   store atomic i64 0, ptr %maker release, align 8
   br label %failed
 leave:
-  %in_python = call ptr @attribute_in_python(ptr %encoding, ptr %later, i64 14)
+  %in_python = call ptr @attribute_in_python(ptr %encoding, ptr %later, i64 13)
   ret ptr %in_python
 failed:
-  %release_later = call ptr @python(i64 8)
+  %release_later = call ptr @python(i64 7)
   call void %release_later(ptr %later)
   ret ptr null
 }

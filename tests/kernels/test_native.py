@@ -525,7 +525,7 @@ def test_the_attributes_of_machine_code(shared_tokenizer, name):
     tokenizer = gputok.Tokenizer.from_file(str(shared_tokenizer(name)))
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    assert type(vars(gputok.Encoding)["tokens"].fget).__name__ == "builtin_function_or_method"
+    assert type(vars(gputok.Encoding)["tokens"]).__name__ == "getset_descriptor"
     assert gputok.Encoding.offsets.__doc__.startswith("For each token, its characters")
     texts = ["", "a", "Low, lower  é 漢字 \n lowest!", "word " * 300, "x" * 40_000, "long " * 20_000]
     long = gputok.Tokenizer.from_str(tokenizer.to_str())  # its encodings are made by the steps
@@ -551,6 +551,15 @@ def test_the_attributes_of_machine_code(shared_tokenizer, name):
     for _ in range(1000):
         encoding.tokens, encoding.offsets  # noqa: B018
     assert before == (sys.getrefcount(text), sys.getrefcount(encoding._later))
+    for attribute in (
+        "ids",
+        "tokens",
+        "offsets",
+    ):  # machine code reads the memory of the object that it is given
+        with pytest.raises(TypeError):
+            vars(gputok.Encoding)[attribute].__get__(object())
+        with pytest.raises(AttributeError):
+            setattr(encoding, attribute, [])
     offsets = encoding.offsets
     assert {gc.is_tracked(offset) for offset in offsets} == {False}
     alone = gputok.Tokenizer.from_str(tokenizer.to_str()).encode_batch(
