@@ -11,7 +11,7 @@ from gputok.kernels import Pairs, Strings
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.constants import LOW32, U0, U1, U32
 from gputok.kernels.cpu.primitives.hashing import hash_bytes, hash_pair, same_bytes
-from gputok.kernels.cpu.primitives.memory import as_array, as_views, scratch, view
+from gputok.kernels.cpu.primitives.memory import as_views, scratch, view
 from gputok.kernels.cpu.primitives.utf8 import decode, width
 from gputok.kernels.signatures import boolean, i16, i64, u8, u32
 
@@ -248,25 +248,29 @@ def side_by_side(data, offsets, chosen, *, ascii=True):
     return Pairs(slots, CODE_BITS), crossing
 
 
-@kernel(inline=True)
-def free_slots(n):
-    """Memory for n pairs, all slots free."""
-    slots = scratch(n, np.uint64)
-    for i in range(n):
-        slots[i] = FREE
-    return slots
+@kernel
+def _twice(table, rank_bits):
+    """A table with twice the slots, and the same pairs."""
+    larger = np.full(2 * len(table), FREE)
+    slots, mask = view(larger), np.uint64(len(larger) - 1)
+    for slot in table:
+        if slot != FREE:
+            slots[free_slot(slots, mask, rank_bits, slot >> rank_bits)] = slot
+    return larger
 
 
 @kernel(u8[:], i64[:], boolean[:], boolean, u8[:, :])
 def _side_by_side(data, offsets, chosen, ascii, crossing):
     text, rank_bits = view(data), np.uint64(64 - 2 * CODE_BITS)
     least = 0 if ascii else 0x80
-    slots, n_slots, count = free_slots(1024), 1024, 0
-    mask = np.uint64(n_slots - 1)
+    table, count = np.full(1024, FREE), 0
     for i in range(len(offsets) - 1):
         if not chosen[i]:
             continue
         first, last = offsets[i], offsets[i + 1]
+        while 3 * (count + last - first) > len(table):
+            table = _twice(table, rank_bits)
+        slots, mask = view(table), np.uint64(len(table) - 1)
         left, whole = U0, False  # the character before p, and whether the string has all of its bytes
         p = first
         while p < last:
@@ -281,18 +285,11 @@ def _side_by_side(data, offsets, chosen, ascii, crossing):
                     if slots[at] == FREE:
                         slots[at] = key << rank_bits
                         count += 1
-                        if 3 * count > n_slots:
-                            old = slots
-                            slots, mask = free_slots(2 * n_slots), np.uint64(2 * n_slots - 1)
-                            for k in range(n_slots):
-                                if old[k] != FREE:
-                                    slots[free_slot(slots, mask, rank_bits, old[k] >> rank_bits)] = old[k]
-                            n_slots *= 2
                 else:
                     crossing[data[p - 1], lead] = 1
             left, whole = right, fits
             p += size if fits else 1
-    return as_array(slots, n_slots)
+    return table
 
 
 @kernel(inline=True)

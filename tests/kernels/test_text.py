@@ -1,11 +1,12 @@
 """UTF-8 validation and patterns, against the plain versions."""
 
+import itertools
 import random
 
 import numpy as np
 import pytest
 from gputok.kernels import reference
-from gputok.kernels.cpu import text
+from gputok.kernels.cpu import lookup, text
 
 # Bytes at the edges of what is well-formed (table 3-7 of the Unicode standard), so that near misses are common.
 EDGES = bytes([0, 10, 0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF])
@@ -42,3 +43,38 @@ def test_random_bytes_equal_the_reference():
         prefix = rng.choice([b"", b"a" * rng.randrange(70), "é漢😀".encode() * rng.randrange(9)])
         data = array(prefix + bytes(rng.choices(EDGES, k=rng.randrange(12))))
         assert text.find_invalid_utf8(data) == reference.find_invalid_utf8(data), data.tobytes()
+
+
+@pytest.mark.parametrize("ascii", [True, False])
+def test_characters_side_by_side(ascii):
+    """In strings that may begin and end within a character, more pairs than a table has room for at first; one string is long."""
+    rng = np.random.default_rng(7)
+    characters = [
+        *"abc \n",
+        *map(chr, [*range(0xE0, 0x180), *range(0x6F00, 0x6F80), *range(0x1F600, 0x1F640)]),
+    ]
+    strings = []
+    for n in [*rng.integers(1, 9, 2000), 3000]:
+        raw = "".join(rng.choice(characters, n)).encode()
+        first, last = sorted(rng.integers(0, len(raw) + 1, 2).tolist()) if n < 9 else (1, len(raw))
+        strings.append(raw[first:last])
+    chosen = rng.random(len(strings)) < 0.9
+    chosen[-1] = True
+    pairs, crossing = set(), np.zeros((256, 256), np.uint8)
+    for string in itertools.compress(strings, chosen):
+        begins = [i for i, byte in enumerate(string) if byte & 0xC0 != 0x80]
+        for left, at, right in zip([0, *begins], begins, [*begins[1:], len(string)], strict=False):
+            if at == 0 or (not ascii and not string[at - 1] & string[at] & 0x80):
+                continue
+            try:
+                pairs.add((string[left:at].decode(), string[at:right].decode()))
+            except UnicodeDecodeError:
+                crossing[string[at - 1], string[at]] = 1
+    offsets = np.cumsum([0, *map(len, strings)])
+    data = np.frombuffer(b"".join(strings), np.uint8)
+    found, found_crossing = lookup.side_by_side(data, offsets, chosen, ascii=ascii)
+    slots = found.slots[found.slots != lookup.FREE] >> np.uint64(64 - 2 * found.bits)
+    lefts, rights = slots >> np.uint64(found.bits), slots & np.uint64((1 << found.bits) - 1)
+    assert len(slots) > 2000
+    assert {(chr(a), chr(b)) for a, b in zip(lefts.tolist(), rights.tolist(), strict=True)} == pairs
+    assert (found_crossing == crossing).all() and crossing.any()
