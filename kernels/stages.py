@@ -156,8 +156,8 @@ STEPS = (
     Step(
         "encode_words",
         "encoding words by BPE",
-        (Stage("encode_words", _ALL, ("cache", "random", "positions")), Stage("encode_byte_words")),
-        ("byte_words", "character_tables", "word_cache"),
+        (Stage("encode_words", _ALL, ("cache", "random", "positions")), Stage("encode_short_words")),
+        ("byte_words", "character_tables", "line_words", "word_cache"),
     ),
     Step(
         "encode_text",

@@ -15,7 +15,7 @@ from gputok.components import Component, derived, described
 from gputok.fields import WrongValue, brief, checked, in_file, short
 from gputok.files.atomic import replacing
 from gputok.files.json_text import Packed
-from gputok.text.pieces import Alignment, Pieces, check_lengths, spell_out
+from gputok.text.pieces import Alignment, Pieces, check_lengths, rewrite, spell_out
 from gputok.tokens.vocabulary import Vocabulary
 from gputok.types import public
 
@@ -140,6 +140,15 @@ class Model(Component):
         tokens = self.tokenize_pieces(data, start, end, byte_level=byte_level)
         return tokens.ids, tokens.rows
 
+    def encode_lines(self, data: Bytes, start: Positions, end: Positions) -> tuple[Ids, Positions]:
+        """Like `encode_words`, for parts of lines in which a space stands for the character `▁`."""
+        from gputok.kernels.cpu.rewrite import gather
+
+        gathered, offsets = gather(data, start, end)
+        lines = Pieces(gathered, offsets[:-1], offsets[1:], np.array([0, len(start)]))
+        written = rewrite(lines, {ord(" "): "▁".encode()})
+        return self.encode_words(written.data, written.start, written.end, byte_level=False)
+
     @derived
     def encoders(self) -> dict[Any, Any]:
         """For each kind of units, the `Encoders` of `gputok.pipeline.encode_units`."""
@@ -162,7 +171,12 @@ class Model(Component):
 
     @property
     def byte_words(self) -> Any:
-        """The `kernels.cpu.encode_words.byte_words.ByteWords` of the model, or None; see `BPE.byte_words`."""
+        """The `kernels.cpu.encode_words.short_words.ShortWords` for bytes, or None; see `BPE.byte_words`."""
+        return None
+
+    @property
+    def line_words(self) -> Any:
+        """Those for lines in which a space stands for the character `▁`, or None; see `BPE.line_words`."""
         return None
 
     def update(self, **learned: Any) -> None:

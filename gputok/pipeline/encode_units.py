@@ -185,7 +185,7 @@ class Walked:
             self._encode_new = partial(model.encode_words, byte_level=way.byte_level)
             self._encoders = model.encoders.setdefault((way.byte_level, dtype), self._encoders)
         elif self.unit is Unit.LINE:
-            self._encode_new = self._encode_lines
+            self._encode_new = model.encode_lines
             self._encoders = model.encoders.setdefault(("lines", dtype), self._encoders)
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
@@ -234,14 +234,6 @@ class Walked:
         from gputok.kernels.cpu.rewrite import gather
 
         return self._steps.encode(TextBatch(*gather(data, start, end)), added=False)
-
-    def _encode_lines(self, data: Array, start: Array, end: Array) -> tuple[Array, Array]:
-        from gputok.kernels.cpu.rewrite import gather
-
-        gathered, offsets = gather(data, start, end)
-        lines = Pieces(gathered, offsets[:-1], offsets[1:], np.array([0, len(start)]))
-        written = rewrite(lines, {ord(" "): "▁".encode()})
-        return self._pipeline.model.encode_words(written.data, written.start, written.end, byte_level=False)
 
 
 def _with_spaces(pieces: Pieces, before: Before) -> Pieces:

@@ -293,7 +293,11 @@ def _units(pipeline: Pipeline, steps: Steps, kernel: Kernel) -> Units | None:
         short_text.encode_wordlevel,
     ]
     handle = kernels.new_handle(found.before, found.alone, space)
-    words = pipeline.model.byte_words if steps.byte_level and not found.inside else None
+    words, model = None, pipeline.model
+    if way.unit is Unit.LINE:
+        words = model.line_words
+    elif steps.byte_level and not found.inside:
+        words = model.byte_words
     if words is not None:
         handle.put(grouped=True, words=words)
     return Units(handle, found.inside, engine.walks, models.index(kernel))

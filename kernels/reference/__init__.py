@@ -11,7 +11,7 @@ from gputok.kernels.reference.count_words import (
 from gputok.kernels.reference.documents import documents
 from gputok.kernels.reference.edits import find_literal, splice, strip
 from gputok.kernels.reference.encode_text import encode_marked, encode_text
-from gputok.kernels.reference.encode_words import encode_byte_words, encode_words, merge_symbols
+from gputok.kernels.reference.encode_words import encode_short_words, encode_words, merge_symbols
 from gputok.kernels.reference.find_tokens import find_tokens
 from gputok.kernels.reference.lines import is_utf8, lines
 from gputok.kernels.reference.match_longest import match_longest
@@ -45,8 +45,8 @@ __all__ = [
     "distinct_words",
     "documents",
     "encode_bpe",
-    "encode_byte_words",
     "encode_marked",
+    "encode_short_words",
     "encode_text",
     "encode_unigram",
     "encode_wordlevel",

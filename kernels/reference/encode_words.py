@@ -30,8 +30,8 @@ def encode_words(data, start, end, tables):
 MOST_BYTES = 62
 
 
-def encode_byte_words(data, start, end, model, longer):
-    """Finds the ids of words by a BPE model of bytes, `ByteWords`, in which each byte is a symbol at first.
+def encode_short_words(data, start, end, model, longer):
+    """Finds the ids of words by a BPE model, `ShortWords`, in which each byte, or each character, is a symbol at first.
 
     longer: the ids and rows of the words of more than MOST_BYTES, in order. -> ids uint32[t], rows int64[n_words + 1].
     """
@@ -46,11 +46,21 @@ def encode_byte_words(data, start, end, model, longer):
             first, last = next(rows_of_longer)
             found.append(longer[0][first:last].tolist())
             continue
-        symbols = [whole[word]] if word in whole else model.symbols[[*word]].tolist()
+        symbols = [whole[word]] if word in whole else _first_of_short(word, model)
         if word not in whole:
-            merge_symbols(symbols, [1] * len(word), ranks.get, merged)
+            merge_symbols(symbols, [1] * len(symbols), ranks.get, merged)
         found.append([id_of[symbol] for symbol in symbols])
     return np.array([*itertools.chain(*found)], np.uint32), np.cumsum([0, *map(len, found)])
+
+
+def _first_of_short(word: bytes, model) -> list[int]:
+    if not len(model.wide):
+        return model.symbols[[*word]].tolist()
+    symbols: list[int] = []
+    for character in word.decode():
+        symbol = int(model.wide[ord(character)]) if ord(character) >= 0x80 else 0
+        symbols += [symbol - 1] if symbol else model.symbols[[*character.encode()]].tolist()
+    return symbols
 
 
 def _ranks(pairs) -> dict[tuple[int, int], int]:

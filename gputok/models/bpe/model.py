@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -32,7 +33,7 @@ from gputok.text.pieces import check_lengths
 from gputok.tokens.vocabulary import Vocabulary, pack, packed_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import numpy.typing as npt
 
@@ -337,12 +338,14 @@ class BPE(Model):
         check_lengths(start, end, "word")
         if not byte_level or len(start) < _FEW or self.byte_words is None:
             return self._merged_words(data, start, end, tables)
-        from gputok.kernels.cpu.encode_words.byte_words import MOST_BYTES, NO_WORDS, encode_byte_words
+        return _by_length(data, start, end, self.byte_words, partial(self._merged_words, tables=tables))
 
-        # Long words are cut before they are merged
-        long = np.flatnonzero(end - start > MOST_BYTES)
-        longer = self._merged_words(data, start[long], end[long], tables) if len(long) else NO_WORDS
-        return encode_byte_words(data, start, end, self.byte_words, longer)
+    def encode_lines(self, data: Bytes, start: Positions, end: Positions) -> tuple[Ids, Positions]:
+        """Like `encode_words`, for parts of lines in which a space stands for the character `▁`."""
+        if self.line_words is None:
+            return super().encode_lines(data, start, end)
+        check_lengths(start, end, "word")
+        return _by_length(data, start, end, self.line_words, super().encode_lines)
 
     def _merged_words(
         self, data: Bytes, start: Positions, end: Positions, tables: Any
@@ -388,10 +391,17 @@ class BPE(Model):
 
     @derived
     def byte_words(self) -> Any:
-        """The kernels.cpu.encode_words.byte_words.ByteWords, or None where short words are more than merges of bytes."""
-        from gputok.kernels.cpu.encode_words.byte_words import byte_words
+        """The kernels.cpu.encode_words.short_words.ShortWords, or None where short words are more than merges of bytes."""
+        from gputok.kernels.cpu.encode_words.short_words import byte_words
 
         return None if self._byte_tables is None else byte_words(self._byte_tables)
+
+    @derived
+    def line_words(self) -> Any:
+        """The ShortWords for lines in which a space stands for the character `▁`, or None where `cuts` is None, too."""
+        from gputok.kernels.cpu.encode_words.short_words import line_words
+
+        return line_words(self._tables)
 
     @derived
     def _caches(self) -> tuple[list[Any], list[Any]]:
@@ -420,6 +430,23 @@ class BPE(Model):
 
 
 _FEW = 48  # words, which one kernel encodes sooner than two kernels, one for short and one for long words
+
+
+def _by_length(
+    data: Bytes,
+    start: Positions,
+    end: Positions,
+    words: Any,
+    encode_long: Callable[[Bytes, Positions, Positions], tuple[Ids, Positions]],
+) -> tuple[Ids, Positions]:
+    """Encodes short words side by side, and by `encode_long` the others, which are cut before they are merged."""
+    from gputok.kernels.cpu.encode_words.short_words import MOST_BYTES, NO_WORDS, encode_short_words
+
+    long = np.flatnonzero(end - start > MOST_BYTES)
+    longer = encode_long(data, start[long], end[long]) if len(long) else NO_WORDS
+    return encode_short_words(data, start, end, words, longer)
+
+
 _probability = number(0, 1)
 
 

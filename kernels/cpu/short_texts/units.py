@@ -36,12 +36,12 @@ from gputok.kernels.cpu.encode_text.cache import (
     write_run,
 )
 from gputok.kernels.cpu.encode_text.rounds import N_KEYS, give_value, next_event, note_new
-from gputok.kernels.cpu.encode_words import byte_words
-from gputok.kernels.cpu.encode_words.byte_words import (
+from gputok.kernels.cpu.encode_words import short_words
+from gputok.kernels.cpu.encode_words.short_words import (
     BATCH,
     STATE,
     WORK,
-    ByteWords,
+    ShortWords,
     merge_words,
     pack_ids,
 )
@@ -95,7 +95,7 @@ MOST_BYTES = 1 << 18
 RENEW = -2
 # A text of at most so many bytes is walked without codes, by `walk_rest`.
 FEW_BYTES = 1 << 9
-MOST_BYTES_OF_WORD = byte_words.MOST_BYTES
+MOST_BYTES_OF_WORD = short_words.MOST_BYTES
 SLACK = 64 + 4 * MAX_SPECIAL
 _GROUP_BYTES = 4 * MOST_INLINE * N_KEYS + SLACK
 
@@ -125,7 +125,7 @@ class TextInUnits(NamedTuple):
     bounds: U32s  # uint32[likewise]
     ids: U32s
     grouped: bool  # new units are words of the model below, and are merged together
-    words: ByteWords
+    words: ShortWords
     hashes: U64s  # memory of `merge_words`
     merging: U32s
     merge_state: U64s
@@ -339,7 +339,7 @@ def _wants_space(handle, given, begin, end, at_start):
 def _put_ids(handle, n_words, out):
     """Appends the ids of the n_words units that `bounds` tells. -> the bytes of ids, or TOO_MUCH.
 
-    New words of a byte-level BPE model are merged together after the loop, since most of the time of a merge is waiting for
+    New words of a BPE model that `ShortWords` holds are merged together after the loop, since most of the time of a merge is waiting for
     memory. An *event* notes for each of them where its ids belong; the ids after an event are moved when their number is known.
     """
     out, n_events, n_new, failed = _look_up(handle, n_words, np.uint64(out))

@@ -19,7 +19,7 @@ import numpy as np
 from gputok.kernels import BpeTables, Pairs, Strings
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.encode_words.characters import row_of_character
-from gputok.kernels.cpu.lookup import FREE, NONE, find_hashed
+from gputok.kernels.cpu.lookup import FREE, NONE, find_hashed, pair_ranks
 from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import ALL, LOW32, U0, U1, U2, U3, U4, U8, U32, U62, U63
 from gputok.kernels.cpu.primitives.hashing import hash_bytes, hash_pair
@@ -35,6 +35,7 @@ from gputok.kernels.cpu.primitives.memory import (
     trailing_zeros,
     view,
 )
+from gputok.kernels.cpu.primitives.utf8 import decode
 from gputok.kernels.signatures import U32s, i64, u32
 
 MOST_BYTES = 62  # a longer word is encoded by `encode_words`
@@ -57,13 +58,16 @@ N_FIELDS = 16
 SYMBOLS_OF = np.uint64(2 * STRIDE // N_FIELDS)
 WORK, STATE = GROUP * 2 * STRIDE, GROUP * N_FIELDS  # elements of memory for a group
 MERGED, FIRST = U1, U2  # the pairs of the last merge; all pairs of a new word
+_MARK = ord("▁")
 
 
-class ByteWords(NamedTuple):
-    """A byte-level BPE model. A symbol is the position of a token in the vocabulary."""
+class ShortWords(NamedTuple):
+    """A BPE model in which each word can be made of bytes. A symbol is the position of a token in the vocabulary."""
 
     symbols: U32s  # uint32[256], the symbol of each byte
     byte_keys: U32s  # uint32[256 * 256], rank << POSITION_BITS of the pair of two bytes, or NONE
+    # uint32[0x110000], symbol + 1 of each character of two bytes or more; 0: it begins as its bytes. Empty: all of them do
+    wide: U32s
     pairs: Pairs  # of symbols
     merged: U32s  # uint32[m], the symbol that the pair of each rank becomes; empty: it is `first` + rank
     first: int
@@ -74,25 +78,48 @@ class ByteWords(NamedTuple):
     n: int  # symbols
 
 
-def byte_words(tables: BpeTables) -> ByteWords | None:
+def byte_words(tables: BpeTables) -> ShortWords | None:
     """The model of byte-level BpeTables; None if words are more than merges of bytes."""
     if not len(tables.characters) or tables.dropout:
         return None
-    symbols, n = np.ascontiguousarray(tables.symbols[0] - np.uint32(1)), len(tables.ids)
+    symbols = np.ascontiguousarray(tables.symbols[0] - np.uint32(1))
+    return _short_words(tables, symbols, tables.byte_ranks, np.empty(0, np.uint32))
+
+
+def line_words(tables: BpeTables) -> ShortWords | None:
+    """The model of BpeTables for characters, for words in which a space stands for the character ▁.
+
+    None if words are more than merges of characters, and of the bytes of unknown characters.
+    """
+    wide = tables.symbols[0]
+    if not tables.harmless or tables.ordered or len(tables.whole.offsets) > 1 or not wide[_MARK]:
+        return None
+    symbols = tables.fallback.copy()  # of unknown characters
+    ascii = wide[:0x80].copy()
+    ascii[0x20] = wide[_MARK]
+    symbols[:0x80] = np.where(ascii, ascii - np.uint32(1), symbols[:0x80])
+    ranks = np.full((256, 256), NONE)
+    ranks[:0x80, :0x80] = pair_ranks(tables.pairs, symbols[:0x80])
+    return _short_words(tables, symbols, ranks, wide)
+
+
+def _short_words(tables: BpeTables, symbols: np.ndarray, ranks: np.ndarray, wide: np.ndarray) -> ShortWords:
+    """ranks: uint32[256, 256], of the pairs of two bytes."""
+    n, m = len(tables.ids), len(tables.merged)
     ids = tables.ids[:0] if np.array_equal(tables.ids, np.arange(n)) else tables.ids
-    ranks = tables.byte_ranks.ravel()
+    ranks = ranks.ravel()
     keys = np.where(ranks == NONE, NONE, ranks << POSITION_BITS)
-    merged, first = tables.merged, int(tables.merged[0]) if len(tables.merged) else 0
-    if np.array_equal(merged, np.arange(first, first + len(merged))):  # as trained: nothing to wait for
+    merged, first = tables.merged, int(tables.merged[0]) if m else 0
+    if np.array_equal(merged, np.arange(first, first + m)):  # as trained: nothing to wait for
         merged = merged[:0]
-    rest = ids, tables.whole, tables.characters, tables.edges, n
-    return ByteWords(symbols, keys, tables.pairs, merged, first, *rest)
+    rest = tables.whole, tables.characters, tables.edges, n
+    return ShortWords(symbols, keys, wide, tables.pairs, merged, first, ids, *rest)
 
 
 NO_WORDS = np.empty(0, np.uint32), np.zeros(1, np.int64)
 
 
-def encode_byte_words(data, start, end, model, longer=NO_WORDS):
+def encode_short_words(data, start, end, model, longer=NO_WORDS):
     """`encode_words` without positions.
 
     data: uint8[n]; start, end: int64[n_words]; longer: the ids and rows of the words of more than MOST_BYTES, in order, from
@@ -141,10 +168,23 @@ def _answer(pairs, key, position):
 
 
 @kernel(inline=True)
-def _first_symbols(text, begin, end, tables, work, symbols):
+def _first_symbols(text, begin, end, model, work, symbols):
     """Writes the symbols that text[begin:end] begins as to work[symbols:], and returns their number."""
-    byte_symbols, characters, crossing = tables
+    byte_symbols, characters, crossing, wide = model.symbols, model.characters, model.crossing, model.wide
     at, n = begin, U0
+    while len(wide) and at < end:
+        size, symbol = U1, np.uint32(0)
+        if text[at] >= np.uint8(0x80):
+            code, size = decode(text, at)
+            symbol, size = wide[code], min(size, end - at)
+        if symbol:
+            work[symbols + n] = symbol - np.uint32(1)
+            n += U1
+        else:
+            for k in range(size):
+                work[symbols + n + k] = byte_symbols[text[at + k]]
+            n += size
+        at += size
     while at < end:
         row, size = row_of_character(text, begin, at, end, characters, crossing)
         if size:
@@ -161,11 +201,11 @@ def _first_symbols(text, begin, end, tables, work, symbols):
     return n
 
 
-@kernel((i64, i64, i64), ByteWords, (u32[:], i64[:]), u32[:], i64[:])
+@kernel((i64, i64, i64), ShortWords, (u32[:], i64[:]), u32[:], i64[:])
 def _encode(words, model, longer, tokens, rows):
     """Merges the words, and puts the ids of longer words between.
 
-    `longer` has a row for each longer word, as `encode_byte_words` has checked, and none has more ids than bytes.
+    `longer` has a row for each longer word, as `encode_short_words` has checked, and none has more ids than bytes.
     """
     text, starts, ends = view(words[0], np.uint8), view(words[1], np.uint64), view(words[2], np.uint64)
     n_words, out, counts = np.uint64(len(rows) - 1), view(tokens), view(rows, np.uint64)
@@ -287,8 +327,7 @@ def _start_word(text, begin, n, model, work, state, i, symbols):
         left = right
     work[symbols + n] = byte_symbols[left]
     if bytes_seen >= np.uint64(0x80):
-        tables = byte_symbols, model.characters, model.crossing
-        n = _first_symbols(text, begin, begin + n, tables, work, symbols + U1)
+        n = _first_symbols(text, begin, begin + n, model, work, symbols + U1)
         _no_keys(work, keys, n)
         for k in range(U1, n):
             _ask(model.pairs, work[symbols + k], work[symbols + k + U1])
@@ -302,7 +341,7 @@ def _start_word(text, begin, n, model, work, state, i, symbols):
 def merge_words(text, words, model, memory, out, counts):
     """Writes the ids of each word text[starts[i]:ends[i]] and counts[i], their number, unless the word has more than MOST_BYTES.
 
-    words: starts, ends, and their number; model: the views of ByteWords; memory: uint64[BATCH], uint32[WORK], uint64[STATE]; out: an
+    words: starts, ends, and their number; model: the views of ShortWords; memory: uint64[BATCH], uint32[WORK], uint64[STATE]; out: an
     element for each byte of the words, and four more; counts: likewise, for each word and one more.
 
     Ids are first written at the word's byte positions (a word has at least as many bytes as ids); `pack_ids` packs them.
