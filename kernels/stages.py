@@ -174,10 +174,11 @@ STEPS = (
         "encoding a short text",
         (
             *(Stage(f"encode_{model}") for model in ("bpe", "unigram", "wordlevel", "wordpiece")),
-            Stage(
-                "encode_units",
-                _CPU,
-                no_reference="its ids are those of the stages above; tests ask `tokenizers`",
+            *(
+                Stage(
+                    name, _CPU, no_reference="its ids are those of the stages above; tests ask `tokenizers`"
+                )
+                for name in ("encode_units", "encode_positions")
             ),
             Stage(
                 "trim", _CPU, no_reference="the tests compare with `Rows.trim_offsets`, and ask `tokenizers`"

@@ -480,7 +480,7 @@ class Texts(Attributes):
         """
         _, ids, text, special, _, flags = made
         raw, memory, frame = text.encode(), self._memory(), self.engine.frame(special)
-        n, call = -1, memory.steps
+        n, call = -1, memory.steps if words else memory.positions()
         if len(raw) <= call.longest[special]:
             n = call.kernel(call.address, id(raw) + HEAD, len(raw), special | POSITIONS)
         cut = self._cuts[special] if flags & CUT else None

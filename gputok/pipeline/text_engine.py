@@ -16,6 +16,8 @@ from gputok.pipeline.frame import Frame
 if TYPE_CHECKING:
     from gputok.kernels.cpu.primitives.handle import Handle
     from gputok.models import Model
+    from gputok.pipeline.added_vocabulary import AddedVocabulary
+    from gputok.pipeline.names import Names
     from gputok.pipeline.pipeline import Pipeline
     from gputok.pipeline.text_steps import Steps
     from gputok.types import Array
@@ -61,13 +63,16 @@ class Units(NamedTuple):
     inside: list[Handle]  # the steps for each unit
     walks: Any  # a `Walks`
     model: int
+    words: Any  # the ShortWords of the model, whose tokens side by side are the text; None: it has none
+    by_byte: bool  # the bytes of words stand for characters of the ByteLevel alphabet
+    is_led: bool  # a space may be put before the parts of a text beside added tokens
 
 
 class Scratch:
     """Copies of handles with their own memory, for one text at a time.
 
     Attributes:
-        steps: encodes a short text by all steps, and writes the positions of its tokens if they are asked for.
+        steps: encodes a short text by all steps, and writes the positions and words of its tokens if they are asked for.
         units: encodes any text of a moderate length, without positions; None: `steps` does that.
         call: what `Engine.ids_of` takes to encode a text without positions.
     """
@@ -76,6 +81,7 @@ class Scratch:
         "_engine",
         "_handle",
         "_n_bytes",
+        "_positions",
         "_renewed_after",
         "begins",
         "cache",
@@ -94,6 +100,7 @@ class Scratch:
         handle = short_text.with_memory(engine.handle, word_cache(_CACHED_WORDS))
         self.steps = Call(engine, engine.kernel, handle, handle["ids"], short_text.LONGEST)
         self.call: Any = self.steps.given
+        self._positions: Call | None = None
         self.cache, self.units = None, None
         if engine.units is not None:
             self._cut_into_units(engine.units, handle)
@@ -127,6 +134,19 @@ class Scratch:
         self._handle.put(cache=self.cache, walk=units.walks.of(self._n_bytes))
         self._n_bytes = n_bytes + self._renewed_after
         self._handle["left"][0] = self._n_bytes
+
+    def positions(self) -> Call:
+        """Returns the call that encodes a text and writes the positions of its tokens; it need not number their words."""
+        if self._positions is None:
+            self._positions, lengths = self.steps, self._engine.lengths()
+            if lengths is not None and (units := self._engine.units) is not None:
+                from gputok.kernels.cpu.short_texts.positions import encode_positions
+                from gputok.kernels.cpu.short_texts.units import MOST_BYTES
+
+                handle = self.steps.handle
+                handle.put(units=self._handle.address, lengths=lengths, by_byte=units.by_byte)
+                self._positions = Call(self._engine, encode_positions, handle, handle["ids"], MOST_BYTES)
+        return self._positions
 
     def expect(self, n_bytes: int) -> None:
         """Looks at them now, if texts of so many bytes are too much for later."""
@@ -170,7 +190,8 @@ class Engine:
         self.trim = short_text.trim
         around = [some for frame in self._frames if frame for some in frame.around]
         named = [pair for some in around for pair in zip(some["ids"], some["tokens"], strict=True)]
-        self._names, self._spelling = pipeline.names, None
+        self._names, self._spelling, self._added = pipeline.names, None, pipeline.added
+        self._token_lengths: Array | None = None
         # Ids whose text depends on more than the id; special tokens can have any text
         self._odd = pipeline.odd_tokens.union(i for i, text in named if self._names.spelling[i] != text)
         n_trimmed = self._names.n_ids if self.trims else 0
@@ -236,7 +257,13 @@ class Engine:
         before, after = zip(*sizes, strict=True)
         positions = memory.steps.handle["begins"], memory.steps.handle["ends"]
         trim = None if self.trims is None else self.trim.entry
-        return Columns(memory.steps.given, *positions, before, after, self._spelling, trim)
+        return Columns(memory.positions().given, *positions, before, after, self._spelling, trim)
+
+    def lengths(self) -> Array | None:
+        """Returns the lengths of tokens as `gputok.kernels.cpu.short_texts.positions` takes them; None: positions are not in them."""
+        if self._token_lengths is None and self.units is not None and self.units.words:
+            self._token_lengths = _lengths(self._names, self._added, self.units)
+        return self._token_lengths
 
     def learn(self, ids: list[int]) -> None:
         """Writes what kernels and machine code must know of tokens, except of those whose text depends on more than the id."""
@@ -300,7 +327,8 @@ def _units(pipeline: Pipeline, steps: Steps, kernel: Kernel) -> Units | None:
         words = model.byte_words
     if words is not None:
         handle.put(grouped=True, words=words)
-    return Units(handle, found.inside, engine.walks, models.index(kernel))
+    is_led = space != short_steps.NEVER
+    return Units(handle, found.inside, engine.walks, models.index(kernel), words, steps.byte_level, is_led)
 
 
 def _model(model: Model, byte_level: bool) -> tuple[Kernel | None, Any]:
@@ -328,6 +356,27 @@ def _model(model: Model, byte_level: bool) -> tuple[Kernel | None, Any]:
             return short_text.encode_wordlevel, short_text.WordLevelTables(*names, -1 if unk is None else unk)
         case _:
             return None, None
+
+
+def _lengths(names: Names, added: AddedVocabulary, units: Units) -> Array:
+    """Returns int32[names.n_ids]; see `Engine.lengths`."""
+    from gputok.kernels.cpu.short_texts.positions import FIRST_BYTE, NEXT_BYTE, UNKNOWN
+
+    vocabulary, n = names.vocabulary, names.n_ids
+    lengths = np.full(n, UNKNOWN, np.int32)
+    begun = np.cumsum(vocabulary.data & 0xC0 != 0x80, dtype=np.int32)  # characters, up to and with each byte
+    n_characters = np.diff(np.append(np.int32(0), begun)[vocabulary.offsets])
+    known = vocabulary.ids < n
+    lengths[vocabulary.ids[known]] = n_characters[known]
+    for byte, position in enumerate([] if units.by_byte else units.words.symbols.tolist()):
+        if (token_id := vocabulary.ids[position]) < n and (byte >= 0x80 or n_characters[position] > 1):
+            lengths[token_id] = NEXT_BYTE if byte & 0xC0 == 0x80 else FIRST_BYTE
+    odd = {*names.shown_verbatim}
+    for token_id, token in added.tokens.items():
+        if token_id < n:
+            size = len(token.content.encode() if units.by_byte else token.content)
+            lengths[token_id] = UNKNOWN if token_id in odd or units.is_led else size
+    return lengths
 
 
 def _trims(pipeline: Pipeline) -> list[bool] | None:

@@ -7,10 +7,12 @@ from gputok.kernels.cpu.short_texts.encode import (
     encode_wordpiece,
     trim,
 )
+from gputok.kernels.cpu.short_texts.positions import encode_positions
 from gputok.kernels.cpu.short_texts.units import encode_units
 
 __all__ = [
     "encode_bpe",
+    "encode_positions",
     "encode_unigram",
     "encode_units",
     "encode_wordlevel",

@@ -287,7 +287,7 @@ def _encode_piece(handle, given, begin, end, at_start, out):
     edges[U0] = begin
     edges[U1] = end
     start, n_room = begin, BLOCK_BYTES + MARGIN
-    n_before = np.int64(1) if _wants_space(handle, given, begin, end, at_start) else np.int64(0)
+    n_before = np.int64(1) if wants_space(handle, given, begin, end, at_start) else np.int64(0)
     while start < end:
         block[U0] = 0x20  # kept if `n_before` is 1
         copied, n, _ = fill_block(
@@ -323,7 +323,7 @@ def _encode_piece(handle, given, begin, end, at_start, out):
 
 
 @kernel(inline=True)
-def _wants_space(handle, given, begin, end, at_start):
+def wants_space(handle, given, begin, end, at_start):
     """Whether a piece gets a space in front. The character `▁` (0xE2 0x96 0x81) stands for a space."""
     space = handle.space
     if space == NEVER or (space == AT_START and not at_start):
