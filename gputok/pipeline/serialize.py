@@ -131,7 +131,6 @@ def pipeline_of(value: dict[str, Any], source: str) -> Pipeline:
     from gputok.decoders import Decoder
     from gputok.models import Model
     from gputok.normalizers import Normalizer
-    from gputok.pipeline.limits import Padding, Truncation
     from gputok.pre_tokenizers import PreTokenizer
     from gputok.processors import PostProcessor
 
@@ -148,10 +147,16 @@ def pipeline_of(value: dict[str, Any], source: str) -> Pipeline:
         read("pre_tokenizer", PreTokenizer.from_dict),
         read("post_processor", PostProcessor.from_dict),
         read("decoder", Decoder.from_dict),
-        truncation=read("truncation", Truncation.from_dict),
-        padding=read("padding", Padding.from_dict),
+        truncation=read("truncation", lambda given: _limits().Truncation.from_dict(given)),
+        padding=read("padding", lambda given: _limits().Padding.from_dict(given)),
     )
     return read("added_tokens", lambda given: pipeline.with_added(listed(_added_token)(given))[0]) or pipeline
+
+
+def _limits() -> Any:
+    from gputok.pipeline import limits  # a millisecond, which few files need
+
+    return limits
 
 
 class _Reader:

@@ -140,8 +140,6 @@ class WordTokens:
 
 def joints_of(model: Any) -> Any:
     """Returns the tables that tell whether tokens of a model fit, a Joints; None: the model can't have them."""
-    from gputok.kernels.cpu.superwords import joints
-
     tables = model.byte_tables
     if (
         tables is None
@@ -153,5 +151,7 @@ def joints_of(model: Any) -> Any:
         return None
     if model.continuing_subword_prefix or model.end_of_word_suffix:
         return None
+    from gputok.kernels.cpu.superwords import joints
+
     symbols = tables.ids[tables.symbols[0].astype(np.int64) - 1]
     return joints(symbols, model.merges, int(model.vocabulary.ids.max()) + 1)

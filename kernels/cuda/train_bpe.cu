@@ -146,7 +146,7 @@ __device__ inline u64 pair_hash(u64 key) {
 
 __device__ inline void stop(const Training& t, u64 why) { atomicMax(&t.state[DONE], why); }
 
-// Fields of a trait, as kernels/cpu/train_bpe/veto.py makes them of the strings of the first tokens: 28 bits for the number of
+// Fields of a trait, as kernels/cpu/veto.py makes them of the strings of the first tokens: 28 bits for the number of
 // words, 28 for the number of characters, then flags. The traits of a merged token follow from those of its parts.
 const int TRAIT_BITS = 28;
 const u64 TRAIT_MOST = ((u64)1 << TRAIT_BITS) - 1;

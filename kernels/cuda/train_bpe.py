@@ -308,7 +308,7 @@ def _with_veto(
     """Adds the limits of a veto, and the traits of the first tokens."""
     if veto is None:
         return training
-    from gputok.kernels.cpu.train_bpe.veto import token_traits, veto_limits
+    from gputok.kernels.cpu.veto import token_traits, veto_limits
 
     max_words, max_characters, colons = veto_limits(veto).tolist()
     traits, first = np.zeros(len(training.length), np.uint64), token_traits(tokens, token_offsets, veto)

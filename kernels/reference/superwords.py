@@ -83,7 +83,7 @@ def _cell(x: int, y: int, bits: int) -> int:
 
 
 def _may_merge(traits: np.ndarray, veto: Veto | None, x: int, y: int) -> bool:
-    """What `reference.train_bpe` decides by the strings of two tokens, by their traits (kernels/cpu/train_bpe/veto.py)."""
+    """What `reference.train_bpe` decides by the strings of two tokens, by their traits (kernels/cpu/veto.py)."""
     if veto is None:
         return True
 

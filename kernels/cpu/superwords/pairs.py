@@ -17,7 +17,7 @@ from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.encode_text.marks import CUT
 from gputok.kernels.cpu.primitives.constants import GOLDEN, U0, U1, U3, U7, U32, U64
 from gputok.kernels.cpu.primitives.memory import as_array, prefetch, scratch, view
-from gputok.kernels.cpu.train_bpe.veto import may_merge, veto_limits
+from gputok.kernels.cpu.veto import may_merge, veto_limits
 from gputok.kernels.signatures import U16orU32, i64, u8, u32, u64
 
 RANGE_BITS = 6  # of the number of ranges that cells are dealt to

@@ -1,6 +1,6 @@
 """Training of BPE."""
 
 from gputok.kernels.cpu.train_bpe.train import phases, train_bpe, train_bpe_of_parts
-from gputok.kernels.cpu.train_bpe.veto import token_traits
+from gputok.kernels.cpu.veto import token_traits
 
 __all__ = ["phases", "token_traits", "train_bpe", "train_bpe_of_parts"]

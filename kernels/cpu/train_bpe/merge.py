@@ -46,7 +46,7 @@ from gputok.kernels.cpu.train_bpe.state import (
     sentinel_of,
     weight_at,
 )
-from gputok.kernels.cpu.train_bpe.veto import merged_traits
+from gputok.kernels.cpu.veto import merged_traits
 from gputok.kernels.signatures import i64
 
 

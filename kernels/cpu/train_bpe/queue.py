@@ -23,7 +23,7 @@ from gputok.kernels.cpu.primitives.token_strings import (
     resized,
     room,
 )
-from gputok.kernels.cpu.train_bpe.veto import find_traits, may_merge, merged_traits, veto_limits
+from gputok.kernels.cpu.veto import find_traits, may_merge, merged_traits, veto_limits
 from gputok.kernels.signatures import I64s, U8s, U32s, U64s, i64
 
 _SLICE = 2_000_000  # symbols between two calls of progress

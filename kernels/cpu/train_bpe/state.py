@@ -18,7 +18,7 @@ from gputok.kernels.cpu.primitives.memory import (
     record_at,
     tail,
 )
-from gputok.kernels.cpu.train_bpe.veto import may_merge
+from gputok.kernels.cpu.veto import may_merge
 from gputok.kernels.signatures import I64s, U8s, U16orU32, U32s, U64s
 
 ONE, TWO, THREE = np.uint64(1), np.uint64(2), np.uint64(3)

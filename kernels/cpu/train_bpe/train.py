@@ -87,7 +87,7 @@ from gputok.kernels.cpu.train_bpe.state import (
     Part,
     State,
 )
-from gputok.kernels.cpu.train_bpe.veto import N_VETO, find_traits, veto_limits
+from gputok.kernels.cpu.veto import N_VETO, find_traits, veto_limits
 from gputok.kernels.threads import PLACES_PER_THREAD, Pool, results, yield_core
 
 _APART = 16  # numbers, after which others are in another cache line, wherever the first one is
