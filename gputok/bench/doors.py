@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _NEW = {"7,000 characters": (7000, 21), "30,000 characters": (30_000, 15), "200,000 characters": (200_000, 5)}
 """Kind of prompt -> its characters, and how many new ones are encoded."""
 _LINES, _DOCUMENT, _DOCUMENTS = 1000, 4096, 300
-_OF_NEW_LINES = 5  # groups of new lines, of 400,000 characters each
+_LINE_GROUPS = 5  # groups of new lines, of 400,000 characters each
 _BATCHES = 32, 256
 _WORDS = 20, 400
 _MAX_LENGTH = 256  # texts have at most so many tokens in batches for embeddings
@@ -217,7 +217,7 @@ def _prompts(encode: Callable[[str], list[int]], text: _Text) -> dict[str, float
     short, again = "Hello world", text.take(900)
     found = {"11 characters, us": _best(lambda: encode(short), 2000)}
     found["900 characters again, us"] = _best(lambda: encode(again), 300)
-    groups = [list(dict.fromkeys(text.lines())) for _ in range(_OF_NEW_LINES)]
+    groups = [list(dict.fromkeys(text.lines())) for _ in range(_LINE_GROUPS)]
     found["a new line, us"] = _median(encode, groups)
     for name, (n, times) in _NEW.items():
         found[f"new, {name}, us"] = _median(encode, [[text.take(n)] for _ in range(times)])

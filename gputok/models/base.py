@@ -176,7 +176,7 @@ class Model(Component):
 
     @property
     def line_words(self) -> Any:
-        """Those for lines in which a space stands for the character `▁`, or None; see `BPE.line_words`."""
+        """The ShortWords for lines in which a space stands for the character `▁`, or None; see `BPE.line_words`."""
         return None
 
     def update(self, **learned: Any) -> None:

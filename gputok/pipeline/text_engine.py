@@ -260,7 +260,7 @@ class Engine:
         return Columns(memory.positions().given, *positions, before, after, self._spelling, trim)
 
     def lengths(self) -> Array | None:
-        """Returns the lengths of tokens as `gputok.kernels.cpu.short_texts.positions` takes them; None: positions are not in them."""
+        """Returns the lengths of tokens as `gputok.kernels.cpu.short_texts.positions` takes them; None: no positions follow."""
         if self._token_lengths is None and self.units is not None and self.units.words:
             self._token_lengths = _lengths(self._names, self._added, self.units)
         return self._token_lengths

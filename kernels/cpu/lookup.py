@@ -268,27 +268,32 @@ def _side_by_side(data, offsets, chosen, ascii, crossing):
         if not chosen[i]:
             continue
         first, last = offsets[i], offsets[i + 1]
-        while 3 * (count + last - first) > len(table):
-            table = _twice(table, rank_bits)
-        slots, mask = view(table), np.uint64(len(table) - 1)
         left, whole = U0, False  # the character before p, and whether the string has all of its bytes
         p = first
         while p < last:
-            lead = data[p]
-            size = width(lead)
-            fits = lead & 0xC0 != 0x80 and p + size <= last
-            right = decode(text, np.uint64(p))[0] if fits else U0
-            if p > first and lead & 0xC0 != 0x80 and lead >= least and data[p - 1] >= least:
-                if fits and whole:
-                    key = left << np.uint64(CODE_BITS) | right
-                    at = free_slot(slots, mask, rank_bits, key)
-                    if slots[at] == FREE:
-                        slots[at] = key << rank_bits
-                        count += 1
-                else:
-                    crossing[data[p - 1], lead] = 1
-            left, whole = right, fits
-            p += size if fits else 1
+            if 3 * count >= len(table):
+                table = _twice(table, rank_bits)
+            # A view that borrows: passing an owning one on would count references at each character
+            slots, mask = view(table), np.uint64(len(table) - 1)
+            stop = min(
+                last, p + len(table) // 3 - count + 1
+            )  # each byte brings one pair at most, so there is room
+            while p < stop:
+                lead = data[p]
+                size = width(lead)
+                fits = lead & 0xC0 != 0x80 and p + size <= last
+                right = decode(text, np.uint64(p))[0] if fits else U0
+                if p > first and lead & 0xC0 != 0x80 and lead >= least and data[p - 1] >= least:
+                    if fits and whole:
+                        key = left << np.uint64(CODE_BITS) | right
+                        at = free_slot(slots, mask, rank_bits, key)
+                        if slots[at] == FREE:
+                            slots[at] = key << rank_bits
+                            count += 1
+                    else:
+                        crossing[data[p - 1], lead] = 1
+                left, whole = right, fits
+                p += size if fits else 1
     return table
 
 

@@ -37,7 +37,7 @@ FUNCTIONS = (
     *("PyTuple_New", "PyTuple_SetItem", "PyBytes_FromStringAndSize"),
     *("PyList_GetItem", "PyTuple_Size", "PyObject_GetAttr", "PyObject_Vectorcall"),
     *("PyBytes_AsStringAndSize", "PyObject_GC_UnTrack", "PyUnicode_GetLength"),
-    *("PyList_Size", "PyErr_Clear", "PyUnicode_FromStringAndSize", "PyObject_GC_Track"),
+    *("PyList_Size", "PyErr_Clear", "PyUnicode_FromStringAndSize", "PyObject_GC_Track", "PyTuple_GetItem"),
 )
 """By the numbers that the code has for them."""
 _FASTCALL = 0x80  # METH_FASTCALL: f(self, arguments, their number)
@@ -150,9 +150,9 @@ def _table_of_classes(library: ctypes.CDLL) -> Any:
 
 
 def _finds_items() -> bool:
-    """Whether a list has a number of items, then their address, then their room; a tuple ends with its items.
+    """Whether a list has a number of items, then their address, then their room; and a tuple ends with its items.
 
-    And whether that what all objects begin with ends with the class.
+    Also whether the header of each object ends with the address of its class.
     """
     items = [None] * 3
     pair = items, None

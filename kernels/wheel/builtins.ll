@@ -1,10 +1,10 @@
 ; The builtin functions that kernels/native/objects.py describes. @gputok_python holds the addresses of Python's functions,
 ; by the numbers of `objects.FUNCTIONS`, @gputok_classes the objects of `Builtins.take_over`, and @gputok_integers the address of
 ; the objects of the first ids, their number, and where a list has the address of its items, a tuple its items, and any object its
-; class. A new list and a new tuple are filled there. The garbage collector, which any Python code can ask for all objects, must not know a list while
-; it has empty items and other objects are made that the collector counts: `hidden`, then `shown`.
+; class. A new list and a new tuple are filled there. The garbage collector, which any Python code can ask for all objects, must
+; not know a list while it has empty items and other objects are made that the collector counts: `hidden`, then `shown`.
 
-@gputok_python = global [22 x ptr] zeroinitializer
+@gputok_python = global [23 x ptr] zeroinitializer
 @gputok_classes = global [14 x ptr] zeroinitializer
 @gputok_integers = global [5 x i64] zeroinitializer
 
@@ -12,7 +12,7 @@ declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 declare void @llvm.prefetch.p0(ptr, i32, i32, i32)
 
 define internal ptr @python(i64 %number) {
-  %where = getelementptr [22 x ptr], ptr @gputok_python, i64 0, i64 %number
+  %where = getelementptr [23 x ptr], ptr @gputok_python, i64 0, i64 %number
   %function = load ptr, ptr %where
   ret ptr %function
 }
@@ -108,7 +108,7 @@ define internal ptr @items_of_tuple(ptr %tuple) {
   ret ptr %items
 }
 
-; An item of a tuple, borrowed
+; An item of a tuple that has so many, borrowed
 define internal ptr @item_of(ptr %tuple, i64 %number) {
   %items = call ptr @items_of_tuple(ptr %tuple)
   %where = getelementptr ptr, ptr %items, i64 %number
@@ -712,7 +712,16 @@ ready:
   %attribute = call ptr @of_classes(i64 0)
   %state = call ptr %get(ptr %self, ptr %attribute)
   %has_state = icmp ne ptr %state, null
-  br i1 %has_state, label %compare, label %error
+  br i1 %has_state, label %check, label %error
+check:
+  %item = call ptr @python(i64 22)
+  %finisher = call ptr %item(ptr %state, i64 3)
+  %has_finisher = icmp ne ptr %finisher, null
+  br i1 %has_finisher, label %compare, label %wrong
+wrong:
+  %release_wrong = call ptr @python(i64 7)
+  call void %release_wrong(ptr %state)
+  br label %error
 compare:
   %version = call ptr @item_of(ptr %state, i64 0)
   %versions = call ptr @of_classes(i64 5)
@@ -741,7 +750,6 @@ finish:
   store ptr %found, ptr %three
   store ptr %text, ptr %second
   store ptr %special_object, ptr %third
-  %finisher = call ptr @item_of(ptr %state, i64 3)
   %invoke = call ptr @python(i64 14)
   %finished = call ptr %invoke(ptr %finisher, ptr %three, i64 3, ptr null)
   %release_found = call ptr @python(i64 7)
@@ -768,7 +776,8 @@ error:
   ret ptr null
 }
 
-; The tuple `_later` of an encoding, borrowed; null: Python must make its attributes. A property is only asked for encodings
+; The tuple `_later` of an encoding, borrowed, which has six items or more; null: Python must make its attributes. A property is
+; only asked for encodings
 define internal ptr @later_of(ptr %encoding) alwaysinline {
   %offset_of = call ptr @of_classes(i64 8)
   %offset = ptrtoint ptr %offset_of to i64
@@ -780,12 +789,20 @@ define internal ptr @later_of(ptr %encoding) alwaysinline {
   %is_made = and i1 %is_set, %is_some
   br i1 %is_made, label %read, label %leave
 read:
-  %flags = call ptr @item_of(ptr %later, i64 5)
+  %item = call ptr @python(i64 22)
+  %flags = call ptr %item(ptr %later, i64 5)
+  %has_flags = icmp ne ptr %flags, null
+  br i1 %has_flags, label %compare, label %clear
+compare:
   %zero = call ptr @of_classes(i64 10)
   %is_whole = icmp eq ptr %flags, %zero
   br i1 %is_whole, label %found, label %leave
 found:
   ret ptr %later
+clear:
+  %forget = call ptr @python(i64 19)
+  call void %forget()
+  br label %leave
 leave:
   ret ptr null
 }

@@ -560,6 +560,13 @@ def test_the_attributes_of_machine_code(shared_tokenizer, name):
             vars(gputok.Encoding)[attribute].__get__(object())
         with pytest.raises(AttributeError):
             setattr(encoding, attribute, [])
+    broken, other = tokenizer.encode("a"), gputok.Tokenizer.from_str(tokenizer.to_str())
+    broken._later, other._texts = (0,), ()  # too short for machine code
+    for attribute in ("ids", "tokens", "offsets"):
+        with pytest.raises(AttributeError):
+            getattr(broken, attribute)
+    with pytest.raises(IndexError):
+        other.encode("a")
     offsets = encoding.offsets
     assert {gc.is_tracked(offset) for offset in offsets} == {False}
     alone = gputok.Tokenizer.from_str(tokenizer.to_str()).encode_batch(

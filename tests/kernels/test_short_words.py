@@ -32,7 +32,8 @@ def test_short_words_side_by_side(seed):
     words = [words[i] for i in rng.permutation(len(words))]
     long = [word for word in words if len(word) > short_words.MOST_BYTES]
     assert len(long) >= 3
-    for some in (words, words[:1], words[:17], long, [b"", *long, b"", b"a"], [b""] * 3, [*words, b""], []):
+    few = [words[:n] for n in range(1, short_words.GROUP + 2)]
+    for some in (words, *few, long, [b"", *long, b"", b"a"], [b""] * 3, [*words, b""], []):
         data, ends = packed(some)
         tables = model._byte_tables
         start, end = ends[:-1], ends[1:]

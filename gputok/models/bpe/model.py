@@ -398,7 +398,10 @@ class BPE(Model):
 
     @derived
     def line_words(self) -> Any:
-        """The ShortWords for lines in which a space stands for the character `▁`, or None where `cuts` is None, too."""
+        """The ShortWords for lines in which a space stands for the character `▁`.
+
+        None where short words are more than merges of characters, and of the bytes of unknown characters.
+        """
         from gputok.kernels.cpu.encode_words.short_words import line_words
 
         return line_words(self._tables)
@@ -430,6 +433,7 @@ class BPE(Model):
 
 
 _FEW = 48  # words, which one kernel encodes sooner than two kernels, one for short and one for long words
+_probability = number(0, 1)
 
 
 def _by_length(
@@ -445,9 +449,6 @@ def _by_length(
     long = np.flatnonzero(end - start > MOST_BYTES)
     longer = encode_long(data, start[long], end[long]) if len(long) else NO_WORDS
     return encode_short_words(data, start, end, words, longer)
-
-
-_probability = number(0, 1)
 
 
 def _list_of(merges: Any) -> Any:

@@ -24,13 +24,13 @@ FIRST_BYTE, NEXT_BYTE, UNKNOWN = -1, -2, 0
 
 @kernel(i64, i64, i64, i64)
 def encode_positions(address, text, n_bytes, flags):
-    """Encodes a text by a BPE model, with positions; arguments and result are those of `encode_bpe`, but n_bytes has no limit.
+    """Encodes a text by a BPE model, with positions; the result is that of `encode_bpe`.
 
-    address: of a `ShortText` with `units` and `lengths`.
+    address: of a `ShortText` with `units` and `lengths`; n_bytes: at most MOST_BYTES of units.py; text, flags: see `encode_bpe`.
     """
     handle = record_at(address, ShortText)
     left = record_at(handle.units, TextInUnits).left
-    left[0] += n_bytes  # a text that was encoded before brings no new words
+    left[0] += n_bytes  # its ids were asked for before: this call brings no new words to the cache
     n = encode_units(handle.units, text, n_bytes, flags & SPECIAL)
     if 0 <= n <= MAX_TOKENS and _put_positions(handle, text, n_bytes, n, flags & SPECIAL != 0):
         return n
