@@ -29,7 +29,7 @@ Six other words in the code:
 import pathlib
 from typing import TYPE_CHECKING
 
-from gputok.facade import lazy
+from gputok.lazy import attach
 from gputok.version import __version__ as __version__
 
 if TYPE_CHECKING:  # for type checkers and editors; the tables below have the same names
@@ -44,10 +44,8 @@ if TYPE_CHECKING:  # for type checkers and editors; the tables below have the sa
     from gputok import tools as tools
     from gputok import trainers as trainers
     from gputok.automaton.pattern import Regex as Regex
+    from gputok.counts.word_counts import WordCounts as WordCounts
     from gputok.encoding.encoding import Encoding as Encoding
-    from gputok.files.token_files import TokenFiles as TokenFiles
-    from gputok.files.token_files import open_tokens as open_tokens
-    from gputok.files.token_merge import merge_tokens as merge_tokens
     from gputok.formats.gguf import from_gguf as from_gguf
     from gputok.formats.sentencepiece import from_sentencepiece as from_sentencepiece
     from gputok.formats.sentencepiece import save_sentencepiece as save_sentencepiece
@@ -71,7 +69,9 @@ if TYPE_CHECKING:  # for type checkers and editors; the tables below have the sa
     from gputok.text.pieces import TextBatch as TextBatch
     from gputok.text.pre_tokenized_string import PreTokenizedString as PreTokenizedString
     from gputok.text.pre_tokenized_string import Token as Token
-    from gputok.text.word_counts import WordCounts as WordCounts
+    from gputok.token_files.merge import merge_tokens as merge_tokens
+    from gputok.token_files.token_files import TokenFiles as TokenFiles
+    from gputok.token_files.token_files import open_tokens as open_tokens
     from gputok.tokenizer import Tokenizer as Tokenizer
     from gputok.tokenizers import install_as_tokenizers as install_as_tokenizers
     from gputok.tokens.added_token import AddedToken as AddedToken
@@ -163,8 +163,8 @@ _NAMES: dict[str, str] = {
     "from_tekken": "formats.tekken",
     "from_tiktoken": "formats.tiktoken",
     "install_as_tokenizers": "tokenizers",
-    "merge_tokens": "files.token_merge",
-    "open_tokens": "files.token_files",
+    "merge_tokens": "token_files.merge",
+    "open_tokens": "token_files.token_files",
     "NormalizedString": "text.normalized_string",
     "OffsetReferential": "types",
     "OffsetType": "types",
@@ -182,11 +182,11 @@ _NAMES: dict[str, str] = {
     "TextEncodeInput": "types",
     "TextInputSequence": "types",
     "Token": "text.pre_tokenized_string",
-    "TokenFiles": "files.token_files",
+    "TokenFiles": "token_files.token_files",
     "Tokenizer": "tokenizer",
     "VocabularyChange": "tokens.vocabulary_change",
     "WordCounter": "pipeline.arrow",
-    "WordCounts": "text.word_counts",
+    "WordCounts": "counts.word_counts",
     "save_sentencepiece": "formats.sentencepiece",
     "save_tekken": "formats.tekken",
     "save_tiktoken": "formats.tiktoken",
@@ -205,4 +205,4 @@ _NAMES: dict[str, str] = {
 }
 
 if not TYPE_CHECKING:  # else type checkers would take any name
-    __getattr__, __dir__ = lazy(__name__, _NAMES)
+    __getattr__, __dir__ = attach(__name__, _NAMES)

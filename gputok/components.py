@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overloa
 
 import numpy as np
 
-from gputok import fields
-from gputok.fields import Check, FieldError, WrongValue
+from gputok import checks
+from gputok.checks import Check, FieldError, WrongValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -112,7 +112,7 @@ class Component:
     kind: ClassVar[str] = "component"  # "normalizer", "pre-tokenizer", ...: the word in error messages
     in_files: ClassVar[bool] = True  # False: no JSON form, as for components written in Python
     elements: ClassVar[str | None] = None  # for a Sequence: the field that holds its components
-    checks: ClassVar[Mapping[str, Check]] = {}  # what each field may hold (see gputok.fields)
+    checks: ClassVar[Mapping[str, Check]] = {}  # what each field may hold (see gputok.checks)
 
     home: ClassVar[str]  # the module from which users import the components of this kind
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]  # every subclass is a dataclass
@@ -189,18 +189,18 @@ class Component:
         if cls._is_base():
             return cls._of_type(value)
         for name in cls._required():
-            fields.needed(value, name)
+            checks.needed(value, name)
         names = {field.name for field in dataclasses.fields(cls)}
         return cls(**{key: item for key, item in value.items() if key in names})
 
     @classmethod
     def _of_type(cls, value: Any) -> Self:
         if not isinstance(value, dict):
-            raise WrongValue(f"expected a {cls.kind} as a JSON object, got {fields.brief(value)}")
+            raise WrongValue(f"expected a {cls.kind} as a JSON object, got {checks.brief(value)}")
         name = value.get("type")
         if not isinstance(name, str) or (kind := cls._type_of(name)) is None:
             types = ", ".join(sorted(cls.types()))
-            raise WrongValue(f"expected a {cls.kind} of type {types}; got type {fields.short(name)}")
+            raise WrongValue(f"expected a {cls.kind} of type {types}; got type {checks.short(name)}")
         try:
             return kind.from_dict(value)
         except _TooDeep:
@@ -216,16 +216,16 @@ class Component:
     def _read_elements(cls, value: dict[str, Any], kind: type[Component]) -> list[Any]:
         """For a Sequence: makes its components from their JSON forms."""
         name = cls.elements or ""
-        items = fields.needed(value, name)
+        items = checks.needed(value, name)
         if not isinstance(items, list):
-            raise WrongValue(f"must be a list, not {fields.brief(items)}", name)
-        return [fields.reading(f"{name}[{i}]", kind.from_dict, item) for i, item in enumerate(items)]
+            raise WrongValue(f"must be a list, not {checks.brief(items)}", name)
+        return [checks.reading(f"{name}[{i}]", kind.from_dict, item) for i, item in enumerate(items)]
 
     @classmethod
     def _flat(cls, components: Any) -> list[Any]:
         """For a Sequence: checks components, and replaces each Sequence among them by its components."""
         name = cls.elements or ""
-        checked = fields.checked(name, cls.checks[name], components)
+        checked = checks.checked(name, cls.checks[name], components)
         return [part for each in checked for part in (getattr(each, name) if each.elements else [each])]
 
     @classmethod
@@ -242,7 +242,7 @@ class Component:
     def _set(self, **values: Any) -> None:
         """Sets several fields at once, each to the value that its check returns."""
         changes = {
-            name: fields.checked(name, self.checks[name], value) if name in self.checks else value
+            name: checks.checked(name, self.checks[name], value) if name in self.checks else value
             for name, value in values.items()
         }
         while True:

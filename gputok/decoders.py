@@ -13,8 +13,7 @@ import itertools
 import re
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, SupportsIndex
 
-from gputok.components import Component, call_custom, derived
-from gputok.fields import (
+from gputok.checks import (
     SIZE,
     WrongValue,
     character,
@@ -26,6 +25,7 @@ from gputok.fields import (
     string,
     switch,
 )
+from gputok.components import Component, call_custom, derived
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.text.patterns import pattern_field, pattern_form, read_pattern, shown_pattern
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from gputok import corpus
-from gputok.files.word_count_files import WordColumns
+from gputok.counts import partitions
+from gputok.counts.files import WordColumns
+from gputok.counts.partitions import N_PARTITIONS
+from gputok.counts.word_counts import WordCounts
 from gputok.models import BPE
-from gputok.text import partitions
-from gputok.text.partitions import N_PARTITIONS
-from gputok.text.word_counts import WordCounts
 from gputok.tokenizer import Tokenizer
 
 if TYPE_CHECKING:

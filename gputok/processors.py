@@ -10,10 +10,7 @@ import dataclasses
 import re
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
-from gputok.components import Component
-from gputok.encoding.encoding import Encoding
-from gputok.encoding.rows import Rows, merge, named_rows
-from gputok.fields import (
+from gputok.checks import (
     WORD,
     WrongType,
     WrongValue,
@@ -32,6 +29,9 @@ from gputok.fields import (
     switch,
     tuple_of,
 )
+from gputok.components import Component
+from gputok.encoding.encoding import Encoding
+from gputok.encoding.rows import Rows, merge, named_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 
     from gputok.corpus import Source
     from gputok.corpus.packing import Errors
+    from gputok.counts.word_counts import WordCounts
     from gputok.decoders import Decoder
     from gputok.files.locations import StorageOptions
-    from gputok.files.token_files import TokenBatch, Written
     from gputok.models import Model
     from gputok.models.bpe.super_trainer import SuperBpeTrainer
     from gputok.normalizers import Normalizer
     from gputok.pipeline.arrow import CorpusEncoder, WordCounter
-    from gputok.pipeline.encode_text import Texts
-    from gputok.pipeline.on_device import DeviceTokens
+    from gputok.pipeline.encode.on_device import DeviceTokens
+    from gputok.pipeline.encode.text import Texts
     from gputok.pipeline.run import Run
     from gputok.pipeline.superwords import Passes
     from gputok.pre_tokenizers import PreTokenizer
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from gputok.progress import Progress
     from gputok.report import Report
     from gputok.report.curves import CompressionCurve
-    from gputok.text.word_counts import WordCounts
+    from gputok.token_files.token_files import TokenBatch, Written
     from gputok.tokens.vocabulary_change import VocabularyChange
     from gputok.trainers import Trainer
 
@@ -122,7 +122,7 @@ class Tokenizer:
 
     def _texts_now(self) -> Texts | None:
         """Returns what encodes texts now, and keeps it until a component changes."""
-        from gputok.pipeline.encode_text import texts_of
+        from gputok.pipeline.encode.text import texts_of
 
         # Before the pipeline: a pipeline may be newer than its version here, but not older
         version = components.versions[0]
@@ -225,10 +225,10 @@ class Tokenizer:
         try:
             return Tokenizer.of(serialize.read_pipeline(data, str(path)))
         except ValueError:
-            from gputok.files import file_kinds
+            from gputok.files import tokenizer_kinds
 
-            if kind := file_kinds.kind_of(data, str(path)):
-                opened_by = file_kinds.OPENED_BY[kind]
+            if kind := tokenizer_kinds.kind_of(data, str(path)):
+                opened_by = tokenizer_kinds.OPENED_BY[kind]
                 raise ValueError(f"{path}: is no tokenizer.json, but {opened_by}") from None
             raise
 
@@ -459,7 +459,7 @@ class Tokenizer:
         """
         from gputok.corpus import Source
         from gputok.corpus.rereading import is_one_shot
-        from gputok.pipeline.count_corpus import count_corpus
+        from gputok.pipeline.count.words import count_corpus
         from gputok.pipeline.run import Run
 
         trainer = self._trainer(trainer)
@@ -508,8 +508,8 @@ class Tokenizer:
             >>> tokenizer.encode("hug pug").tokens
             ['h', 'ug', 'p', 'ug']
         """
+        from gputok.counts.word_counts import WordCounts
         from gputok.pipeline.run import Run
-        from gputok.text.word_counts import WordCounts
 
         if not isinstance(word_counts, WordCounts):
             raise TypeError(
@@ -577,9 +577,9 @@ class Tokenizer:
         """
         from gputok.corpus import Source
         from gputok.corpus.rereading import Reread
-        from gputok.pipeline import superword_shards, superwords
-        from gputok.pipeline.count_corpus import count_corpus
-        from gputok.pipeline.resume import count_words
+        from gputok.pipeline import superwords
+        from gputok.pipeline.count.resume import count_words
+        from gputok.pipeline.count.words import count_corpus
         from gputok.progress import reporting
 
         if min_count > 1:
@@ -589,7 +589,7 @@ class Tokenizer:
         reread = Reread(partial(source.within(run.memory).read, run.threads), keep=keep, temporary=temporary)
         passes: Passes = superwords.Streamed(reread, source.total_bytes, run.threads, run.memory)
         if resume is not None:
-            passes = superword_shards.Saved(source, resume, run)
+            passes = superwords.Saved(source, resume, run)
 
         def count(other: Any) -> WordCounts:
             """Counts the words of another corpus; of None, those of this one."""
@@ -648,11 +648,11 @@ class Tokenizer:
         Raises:
             ValueError: if `stage1` is not a tokenizer.
         """
-        from gputok.pipeline import superword_shards
+        from gputok.pipeline import superwords
         from gputok.pipeline.run import Run
 
         found = _source(source, _reading(column, separator, errors, storage_options))
-        return superword_shards.count_pairs(
+        return superwords.count_pairs(
             self.pipeline, trainer, found, Run.of(threads=threads, progress=progress)
         )
 
@@ -694,12 +694,12 @@ class Tokenizer:
         Raises:
             ValueError: if `stage1` is not a tokenizer, or `pairs` are something else.
         """
-        from gputok.pipeline import superword_shards
+        from gputok.pipeline import superwords
         from gputok.pipeline.run import Run
 
         run = Run.of(None, threads, progress, memory_limit, temporary)
         found = _source(source, _reading(column, separator, errors, storage_options))
-        return superword_shards.count_runs(self.pipeline, trainer, found, pairs, threshold, run)
+        return superwords.count_runs(self.pipeline, trainer, found, pairs, threshold, run)
 
     def train_from_runs(
         self,
@@ -726,11 +726,11 @@ class Tokenizer:
         Raises:
             ValueError: if the runs were cut by a threshold that was too high; the message gives the threshold to count them by.
         """
-        from gputok.pipeline import superword_shards
+        from gputok.pipeline import superwords
         from gputok.pipeline.run import Run
 
         run = Run.of(None, threads, progress, memory_limit)
-        learned, stage = superword_shards.learn_from_runs(self.pipeline, trainer, runs, pairs, threshold, run)
+        learned, stage = superwords.learn_from_runs(self.pipeline, trainer, runs, pairs, threshold, run)
         self._set_superwords(learned, trainer, stage.steps)
 
     def _learn(self, learnt: Any, special_tokens: list[AddedToken], **parts: Any) -> bool:
@@ -792,7 +792,7 @@ class Tokenizer:
                 saved there, and a part whose counts are there is not counted again. The folder is
                 not deleted. You can delete it once you have used the result.
             weights: what each word of a source counts for, by the name of the source, as a decimal ("2.5"); 1 for the
-                others. `source` then is a mapping of names. The weights become whole numbers (`gputok.text.weights`), and
+                others. `source` then is a mapping of names. The weights become whole numbers (`gputok.counts.weights`), and
                 the counts are exact.
             temperature: instead of weights, from 0 to 1: a source with the share p of the text counts as the share
                 p ** temperature, as `WordCounts.merge` says.
@@ -836,10 +836,10 @@ class Tokenizer:
         temperature: str | float | None = None,
     ) -> WordCounts:
         """Counts the words of a corpus; reading: the arguments of `Source.of`."""
-        from gputok.pipeline.count_corpus import count_corpus
+        from gputok.pipeline.count.words import count_corpus
 
         if weights is not None or temperature is not None:
-            from gputok.text.word_counts import of_sources
+            from gputok.counts.word_counts import of_sources
 
             if resume is not None:
                 raise ValueError(
@@ -852,7 +852,7 @@ class Tokenizer:
             return of_sources(count, source, weights, temperature, **run.limits)
         found = _source(source, reading)
         if resume is not None:
-            from gputok.pipeline.resume import count_words
+            from gputok.pipeline.count.resume import count_words
 
             return count_words(self.pipeline, found, resume, run)
         return count_corpus(self.pipeline, found, run)
@@ -872,7 +872,7 @@ class Tokenizer:
             The distinct words and their counts.
         """
         from gputok.corpus import Source
-        from gputok.pipeline.count_corpus import count_corpus
+        from gputok.pipeline.count.words import count_corpus
         from gputok.pipeline.run import Run
 
         run = Run(device, threads, progress)
@@ -1163,7 +1163,7 @@ class Tokenizer:
             if version is not components.versions[0] or (texts is not None and texts.address != address):
                 texts = self._texts_now()
         elif is_text:
-            from gputok.pipeline.encode_text import texts_of
+            from gputok.pipeline.encode.text import texts_of
 
             texts = texts_of(self._limited(padding, truncation))
         else:
@@ -1172,15 +1172,15 @@ class Tokenizer:
             found = texts.encode(sequence, add_special_tokens)
             if found is not None:
                 return found
-        from gputok.pipeline import encode_batch
-        from gputok.pipeline.encode_pairs import pairs_of
+        from gputok.pipeline.encode import stepwise
+        from gputok.pipeline.encode.pairs import pairs_of
 
         given = [sequence] if pair is None else [sequence, pair]
-        given = tuple(encode_batch.check_sequence(one, is_pretokenized) for one in given)
+        given = tuple(stepwise.check_sequence(one, is_pretokenized) for one in given)
         pipeline = self._limited(padding, truncation)
         if (pairs := pairs_of(pipeline)) and (encodings := pairs.encode([given], add_special_tokens)):
             return encodings[0]
-        return encode_batch.encode(pipeline, [given], is_pretokenized, add_special_tokens, offsets=True)[0]
+        return stepwise.encode(pipeline, [given], is_pretokenized, add_special_tokens, offsets=True)[0]
 
     def encode_batch(
         self,
@@ -1215,19 +1215,19 @@ class Tokenizer:
             >>> [encoding.ids for encoding in tokenizer.encode_batch(["so it goes", ("so", "it")])]
             [[0, 1, 2], [0, 1]]
         """
-        from gputok.pipeline import encode_batch
-        from gputok.pipeline.encode_pairs import pairs_of
-        from gputok.pipeline.encode_text import encode_all, texts_of
+        from gputok.pipeline.encode import stepwise
+        from gputok.pipeline.encode.pairs import pairs_of
+        from gputok.pipeline.encode.text import encode_all, texts_of
 
         pipeline = self._limited(padding, truncation)
         if not is_pretokenized:
             found = encode_all(texts_of(pipeline), input, add_special_tokens, threads)
             if found is not None:
                 return found
-        inputs = encode_batch.check_inputs(input, is_pretokenized)
+        inputs = stepwise.check_inputs(input, is_pretokenized)
         if (pairs := pairs_of(pipeline)) and (found := pairs.encode(inputs, add_special_tokens, threads)):
             return found
-        return encode_batch.encode(
+        return stepwise.encode(
             pipeline, inputs, is_pretokenized, add_special_tokens, offsets=True, threads=threads
         )
 
@@ -1257,20 +1257,20 @@ class Tokenizer:
         Raises:
             TypeError: an input is no text and no pair; the message names its number.
         """
-        from gputok.pipeline import encode_batch
-        from gputok.pipeline.encode_pairs import pairs_of
-        from gputok.pipeline.encode_text import bare_texts_of, encode_all
+        from gputok.pipeline.encode import stepwise
+        from gputok.pipeline.encode.pairs import pairs_of
+        from gputok.pipeline.encode.text import bare_texts_of, encode_all
 
         pipeline = self._limited(padding, truncation)
         if not is_pretokenized:
             found = encode_all(bare_texts_of(pipeline), input, add_special_tokens, threads)
             if found is not None:
                 return found
-        inputs = encode_batch.check_inputs(input, is_pretokenized)
+        inputs = stepwise.check_inputs(input, is_pretokenized)
         pairs = pairs_of(pipeline, bare=True)
         if pairs and (found := pairs.encode(inputs, add_special_tokens, threads)):
             return found
-        return encode_batch.encode(
+        return stepwise.encode(
             pipeline, inputs, is_pretokenized, add_special_tokens, offsets=False, threads=threads
         )
 
@@ -1301,7 +1301,7 @@ class Tokenizer:
               ...
             ValueError: ids stay on "cuda" or "cuda:N", not on device='cpu'
         """
-        from gputok.pipeline import on_device
+        from gputok.pipeline.encode import on_device
         from gputok.text.pieces import TextBatch
 
         batches = [TextBatch.from_strings(texts)]
@@ -1472,7 +1472,7 @@ class Tokenizer:
             source: files as for `train`, or an iterable of texts.
             output: the path or URL to write to; None: yield batches; "cuda" or "cuda:N": yield batches that stay on that GPU.
             format: what to write: "npy", "bin", "arrow", "parquet", "megatron", "datatrove", "nanogpt", "llmc", "mds",
-                "litdata" or "olmo" (`gputok.files.token_formats` describes the files); None: the ending of `output`
+                "litdata" or "olmo" (`gputok.token_files.formats` describes the files); None: the ending of `output`
                 decides, .npy, .bin, .arrow or .parquet.
             eos: a token to put at the end of each document; True: the tokenizer's own. Where a format wants the end token
                 before a document ("llmc"), it stands there; where a format wants none for an empty document ("megatron"),
@@ -1499,7 +1499,7 @@ class Tokenizer:
             With a GPU as `output`, an iterator of `DeviceTokens` for each 64 MB of text: `ids` and `rows`, int32, as
             `encode_on_device` returns them.
             With a path, how many documents, ids, unknown ids and bytes there were
-            (`gputok.files.token_files.Written`). `gputok.open_tokens(output)` reads the documents.
+            (`gputok.token_files.token_files.Written`). `gputok.open_tokens(output)` reads the documents.
 
         Raises:
             FileNotFoundError: a name matches no file.
@@ -1514,7 +1514,7 @@ class Tokenizer:
             >>> batch.ids.tolist(), batch.rows.tolist()
             ([0, 1, 2], [0, 2, 3])
         """
-        from gputok.pipeline import write_corpus
+        from gputok.pipeline.encode import write
         from gputok.pipeline.run import Run
 
         run = Run.of(device, threads, progress)
@@ -1526,7 +1526,7 @@ class Tokenizer:
             "dtype": dtype,
             "sequence_length": sequence_length,
         }
-        return write_corpus.encode(self.pipeline, found, run, add_special_tokens, output, bos, eos, options)
+        return write.encode(self.pipeline, found, run, add_special_tokens, output, bos, eos, options)
 
     def report(self, corpus: Any, **options: Any) -> Report:
         """Measures how this tokenizer suits a corpus, alone or compared with others.
@@ -1563,8 +1563,8 @@ class Tokenizer:
             >>> curve.vocab_sizes.tolist(), curve.n_tokens.tolist(), curve.bytes_per_token(4)
             ([2, 3, 4], [5, 3, 2], 2.5)
         """
+        from gputok.counts.word_counts import WordCounts
         from gputok.report.sizes import measure_sizes
-        from gputok.text.word_counts import WordCounts
 
         words = source if isinstance(source, WordCounts) else self.count_words(source, **options)
         return measure_sizes(self.pipeline, [], {"": words}).curves[""]
@@ -1582,9 +1582,9 @@ class Tokenizer:
         Returns:
             A new encoding.
         """
-        from gputok.pipeline import encode_batch
+        from gputok.pipeline.encode import stepwise
 
-        return encode_batch.post_process(self.pipeline, encoding, pair, add_special_tokens)
+        return stepwise.post_process(self.pipeline, encoding, pair, add_special_tokens)
 
     def num_special_tokens_to_add(self, is_pair: bool) -> int:
         """Returns how many tokens the post-processor adds to one text or, if `is_pair`, to a pair."""
@@ -1854,7 +1854,7 @@ def _source(given: Any, reading: dict[str, Any]) -> Source:
 
 def _counts_or_source(given: Any, reading: dict[str, Any]) -> WordCounts | Source:
     """Returns counted words as they are; else looks up the files of a corpus."""
-    from gputok.text.word_counts import WordCounts
+    from gputok.counts.word_counts import WordCounts
 
     return given if isinstance(given, WordCounts) else _source(given, reading)
 

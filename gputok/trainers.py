@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from gputok.facade import lazy
+from gputok.lazy import attach
 
 if TYPE_CHECKING:  # for type checkers and editors; the table below has the same names
     from gputok.models.bpe.parity_trainer import ParityBpeTrainer
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # else type checkers would take any name
-    __getattr__, __dir__ = lazy(
+    __getattr__, __dir__ = attach(
         __name__,
         {
             "BpeTrainer": "models.bpe.trainer",

@@ -1,9 +1,9 @@
 """The kernels of gputok: every loop over bytes, words or pairs.
 
 A *stage* is a function that Python calls. Each stage has one name, one signature, and the same arrays in and out in up to
-three versions; `stages.py` lists all of them:
+three versions; `tests/stages.py` lists all of them:
 
-    kernels/reference/     plain Python: the specification, and the slow oracle of the tests
+    tests/reference/       plain Python: the specification, and the slow oracle of the tests
     kernels/cpu/           Numba
     kernels/cuda/          CUDA C++ through CuPy
 

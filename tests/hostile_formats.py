@@ -537,7 +537,7 @@ def npy_damaged(mutator: hostile.Mutator, data: bytes) -> bytes:
 def try_ids(name: str) -> Callable[[pathlib.Path], None]:
     def attempt(path: pathlib.Path) -> None:
         from gputok import Tokenizer
-        from gputok.files import token_files
+        from gputok.token_files import token_files
 
         tokenizer = Tokenizer.from_str(tokenizer_json())
         for batch in token_files.read(path.with_name(name)):

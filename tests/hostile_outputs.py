@@ -137,8 +137,8 @@ LENGTHS = [i % 9 for i in range(300)]
 
 def go_on(folder: pathlib.Path, stop: int | None) -> None:
     """Writes documents, after those that an interrupted run has written."""
-    from gputok.files import token_files
-    from gputok.files.token_batches import TokenBatch
+    from gputok.token_files import token_files
+    from gputok.token_files.batches import TokenBatch
 
     def batches(first: int) -> Iterator[TokenBatch]:
         for i in range(first, len(LENGTHS)):

@@ -130,7 +130,8 @@ def check_encoding(encoding: Any, *texts: str) -> None:
 def installed() -> Iterator[dict[str, int]]:
     """Checks the result of each step inside the block; yields how often each type was checked."""
     from gputok import normalizers, pre_tokenizers, processors
-    from gputok.pipeline import added_vocabulary, encode_batch, tokenize
+    from gputok.pipeline import added_vocabulary
+    from gputok.pipeline.encode import stepwise
 
     checked: dict[str, int] = {}
 
@@ -170,10 +171,9 @@ def installed() -> Iterator[dict[str, int]]:
         (normalizers.Normalizer, "apply", step),
         (pre_tokenizers.PreTokenizer, "apply", step),
         (added_vocabulary.AddedVocabulary, "extract", step),
-        (tokenize, "encode_documents", rows_of),
-        (encode_batch, "encode_documents", rows_of),
+        (stepwise, "encode_documents", rows_of),
         (processors, "process_rows", parts_of),
-        (encode_batch, "process_rows", parts_of),
+        (stepwise, "process_rows", parts_of),
     ):
         original = vars(owner)[name]
         replaced.append((owner, name, original))

@@ -1,19 +1,18 @@
-"""The steps of a pipeline before its model, and the tables of the model, as `kernels/reference/short_texts.py` takes them."""
+"""The steps of a pipeline before its model, and the tables of the model, as `tests/reference/encode_one.py` takes them."""
 
 import numpy as np
-from gputok.kernels.cpu.short_texts import steps as kinds
-from gputok.kernels.reference import edits, normalize, short_texts, split
+from gputok.kernels.cpu.encode_one import steps as kinds
+from reference import edits, encode_one, normalize, split
 
 from gputok import models, pre_tokenizers
 from gputok.automaton import PATTERNS, compile_pattern
-from gputok.pipeline.text_engine import Frame
-from gputok.pipeline.text_steps import steps_of
+from gputok.pipeline.encode.handle import Frame, steps_of
 
 ENCODERS = {
-    models.BPE: short_texts.encode_bpe,
-    models.WordPiece: short_texts.encode_wordpiece,
-    models.Unigram: short_texts.encode_unigram,
-    models.WordLevel: short_texts.encode_wordlevel,
+    models.BPE: encode_one.encode_bpe,
+    models.WordPiece: encode_one.encode_wordpiece,
+    models.Unigram: encode_one.encode_unigram,
+    models.WordLevel: encode_one.encode_wordlevel,
 }
 
 
@@ -31,7 +30,7 @@ def plain_encoder(tokenizer, flags):
         tables = ids | {None: model.token_to_id(model.unk_token)}
     else:
         tables = model.tables
-    handle = short_texts.Handle(steps, tables, frame.before["ids"], frame.after["ids"])
+    handle = encode_one.Handle(steps, tables, frame.before["ids"], frame.after["ids"])
     encode = ENCODERS[type(model)]
     return lambda text: encode(handle, text.encode(), len(text.encode()), flags)
 
@@ -55,26 +54,26 @@ def plain_step(step, walks, finders):
         case kinds.EXTRACT:
             finder = next(finders)
             tables = finder and (finder.trie, finder.options, finder.word_bits)
-            return short_texts.extract(tables, [] if finder is None else finder.ids.tolist())
+            return encode_one.extract(tables, [] if finder is None else finder.ids.tolist())
         case kinds.WALK:
-            return short_texts.cut_at(split.split_words, next(walks), np.ones((2, 2), bool), [False, False])
+            return encode_one.cut_at(split.split_words, next(walks), np.ones((2, 2), bool), [False, False])
         case kinds.SPLIT:
             rule = [bool(step["rule"] >> i & 1) for i in range(6)]
             cut = np.array(rule[:4]).reshape(2, 2)
-            return short_texts.cut_at(split.split_words, automaton_of(step), cut, rule[4:])
+            return encode_one.cut_at(split.split_words, automaton_of(step), cut, rule[4:])
         case kinds.STRIP:
             space, sides = (step["page"], step["member"]), (step["left"], step["right"])
-            return short_texts.cut_at(edits.strip, space, *sides)
+            return encode_one.cut_at(edits.strip, space, *sides)
         case kinds.FORM:
             fields = "page", "member", "n_inert", "rank", "offsets", "parts", "parts_rank"
             pairs = step["pair_keys"], step["pair_values"]
             form = [*map(step.__getitem__, fields)]
-            return short_texts.changed_by(normalize.normalize_form, form, pairs if len(pairs[0]) else None)
+            return encode_one.changed_by(normalize.normalize_form, form, pairs if len(pairs[0]) else None)
         case kinds.MAP:
             fields = "page", "member", "ascii", "text", "offsets"
-            return short_texts.changed_by(normalize.map_characters, [*map(step.__getitem__, fields)])
+            return encode_one.changed_by(normalize.map_characters, [*map(step.__getitem__, fields)])
         case kinds.REPLACE:
-            return short_texts.replaced(automaton_of(step), step["content"].tobytes())
+            return encode_one.replaced(automaton_of(step), step["content"].tobytes())
         case kinds.SPACES:
             when, but = step["when"], step["spelt"].tobytes()
             wants = {
@@ -83,7 +82,7 @@ def plain_step(step, walks, finders):
                 kinds.IF_BARE: lambda piece: is_bare(piece, but),
                 kinds.AT_START: lambda piece: is_bare(piece, but) and piece.origin[0][0] == 0,
             }
-            return short_texts.respelled(step["table"], step["replaces"], wants[when])
+            return encode_one.respelled(step["table"], step["replaces"], wants[when])
 
 
 def is_bare(piece, but):

@@ -53,7 +53,7 @@ MODULES = [
     "gputok.backend",
     "gputok.tools",
     "gputok.files.locations",
-    "gputok.files.token_files",
+    "gputok.token_files.token_files",
 ]
 """The modules that users import."""
 
@@ -65,7 +65,7 @@ MARKDOWN = {"fenced-code-blocks": {"cssclass": "highlight"}, "tables": None, "he
 
 SHOWN = {
     "gputok.files.locations": ["StorageOptions", "RemoteError"],
-    "gputok.files.token_files": ["TokenBatch"],
+    "gputok.token_files.token_files": ["TokenBatch"],
 }
 """Of modules that are more than their public part: the names to show."""
 

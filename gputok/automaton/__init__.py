@@ -13,7 +13,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from gputok.automaton.patterns import PATTERNS
-from gputok.facade import lazy
+from gputok.lazy import attach
 
 if TYPE_CHECKING:
     from gputok.automaton.backtracking import Backtracking
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # else type checkers would take any name
-    __getattr__, __dir__ = lazy(
+    __getattr__, __dir__ = attach(
         __name__,
         {
             "Backtracking": "automaton.backtracking",

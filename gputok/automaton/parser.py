@@ -43,7 +43,7 @@ from gputok.automaton.syntax import (
     word_boundary,
 )
 from gputok.automaton.unicode_tables import long_folds, property_set
-from gputok.fields import short, shortened
+from gputok.checks import short, shortened
 
 MAX_DEPTH = 100
 MAX_REPEAT = 100_000  # ONIG_MAX_REPEAT_NUM

@@ -25,7 +25,7 @@ import numpy as np
 
 from gputok import corpus
 from gputok.kernels.threads import run
-from gputok.pipeline.count_units import POSITIONS, Tallies, WalkCounter, Workers
+from gputok.pipeline.count.units import POSITIONS, Tallies, WalkCounter, Workers
 
 if TYPE_CHECKING:
     import pathlib

@@ -26,8 +26,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from gputok.counts.word_counts import WordCounts
     from gputok.kernels.cuda.device import Device
-    from gputok.text.word_counts import WordCounts
     from gputok.types import Bytes
 
 
@@ -66,7 +66,7 @@ _STAGES = {
     "find_lines": "find lines",
     "count_words": "split and count",
     "train_bpe": "merge",
-    "encode_text": "encode",
+    "encode_corpus": "encode",
 }  # as `bench.stages` calls them
 
 

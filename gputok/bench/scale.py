@@ -41,8 +41,8 @@ from gputok.progress import reporting
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gputok.counts.word_counts import WordCounts
     from gputok.progress import Progress
-    from gputok.text.word_counts import WordCounts
     from gputok.types import Array
 
 _EXPONENT, _SHIFT = 1.33, 100.0

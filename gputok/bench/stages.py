@@ -20,16 +20,17 @@ import numpy as np
 from gputok import Tokenizer, backend, corpus
 from gputok.bench import Stage
 from gputok.bench.peers import END, Job
+from gputok.counts.word_counts import WordCounts
 from gputok.kernels.cpu.lines import lines as lines_on_cpu
 from gputok.kernels.cuda import count_words as words
-from gputok.kernels.cuda import encode_text, encode_words, lines, split
+from gputok.kernels.cuda import encode_corpus as device_encode
+from gputok.kernels.cuda import encode_words, lines, split
 from gputok.kernels.cuda.device import SIZES, Device, indexes
-from gputok.pipeline import encode_corpus
-from gputok.pipeline.count_units import POSITIONS
-from gputok.pipeline.count_words import count_words
-from gputok.pipeline.encode_devices import ByDevice
+from gputok.pipeline.count.units import POSITIONS
+from gputok.pipeline.count.words import count_words
+from gputok.pipeline.encode.corpus import encode_corpus
+from gputok.pipeline.encode.devices import ByDevice
 from gputok.recipes import recipe
-from gputok.text.word_counts import WordCounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -155,12 +156,12 @@ def _encoding(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
     batches = _head(corpus.read(job.text, separator=END, batch_bytes=SIZES.batch))
     automaton, model = split.upload(device, plan.automaton), encode_words.upload(device, tables)
     with device.active():
-        texts = [encode_text.upload(device, *batch, np.full(batch.n_documents, -1)) for batch in batches]
+        texts = [device_encode.upload(device, *batch, np.full(batch.n_documents, -1)) for batch in batches]
 
     def encode(device: Device) -> list[Any]:
         with device.active():
             return [
-                encode_text.encode_on_device(device, data, offsets, token, automaton, model)[0]
+                device_encode.encode_on_device(device, data, offsets, token, automaton, model)[0]
                 for data, offsets, token in texts
             ]
 
@@ -168,12 +169,10 @@ def _encoding(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
         ours = [device.download(ids) for ids in encode(device)]
     theirs = [
         batch.ids
-        for batch in encode_corpus.encode(
-            tokenizer.pipeline, batches, add_special_tokens=False, threads=job.threads
-        )
+        for batch in encode_corpus(tokenizer.pipeline, batches, add_special_tokens=False, threads=job.threads)
     ]
-    _verify("encode_text", np.array_equal(np.concatenate(ours), np.concatenate(theirs)))
-    yield "encode_text", sum(batch.data.nbytes for batch in batches), encode
+    _verify("encode_corpus", np.array_equal(np.concatenate(ours), np.concatenate(theirs)))
+    yield "encode_corpus", sum(batch.data.nbytes for batch in batches), encode
 
 
 def _head(batches: Iterator[TextBatch]) -> list[TextBatch]:

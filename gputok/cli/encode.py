@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
+from gputok.checks import short
 from gputok.cli.options import (
     STANDARD,
     AsJson,
@@ -38,7 +39,6 @@ from gputok.cli.options import (
     storage_options,
     sum_up,
 )
-from gputok.fields import short
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -195,8 +195,8 @@ def _check_ids(documents: list[Any], known: Mask, name: str) -> None:
 
 def _ids(file: str, storage: dict[str, Any]) -> Iterator[list[Any]]:
     """Yields the ids of some documents at a time."""
-    from gputok.files import token_files
     from gputok.files.locations import downloaded
+    from gputok.token_files import token_files
 
     if file != STANDARD and token_files.is_output(file):
         for ids, rows in token_files.read(file, storage):
@@ -237,7 +237,7 @@ def merge_tokens(
     storage_option: StorageOption = None,
 ) -> None:
     """Join files of ids that several processes wrote, in any formats. An interrupted run resumes."""
-    from gputok.files.token_merge import merge_tokens as merge
+    from gputok.token_files.merge import merge_tokens as merge
 
     start = time.perf_counter()
     made = merge(

@@ -37,8 +37,7 @@ def info(
     found = facts() if folder is None else about_files(folder)
     if tokenizer is not None:
         from gputok import Tokenizer
-        from gputok.pipeline.device_work import device_work
-        from gputok.pipeline.explain import ways
+        from gputok.pipeline.explain import device_work, ways
 
         pipeline = Tokenizer.from_file(tokenizer).pipeline
         found |= {f'device="cpu", {texts}': way for texts, way in ways(pipeline).items()}
@@ -86,7 +85,7 @@ def about_files(folder: str) -> dict[str, Any]:
         FileNotFoundError: if there is no manifest, or a file is missing.
         ValueError: if a file is not as the manifest says.
     """
-    from gputok.files.token_files import manifests
+    from gputok.token_files.token_files import manifests
 
     found = manifests(folder)
     shown: dict[str, Any] = {}

@@ -143,7 +143,7 @@ Temporary = Annotated[
 
 
 def _formats(incomplete: str) -> list[str]:
-    from gputok.files.token_formats import FORMATS
+    from gputok.token_files.formats import FORMATS
 
     return _one_of(*FORMATS)(incomplete)
 
@@ -279,7 +279,7 @@ def own_token(path: str, role: str, given: str | None) -> str | bool | None:
     """
     if given != "auto":
         return given
-    from gputok.pipeline.end_tokens import configured
+    from gputok.pipeline.special_tokens import configured
 
     return True if path == STANDARD else configured(path, role) or True
 

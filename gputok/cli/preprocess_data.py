@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 def _tokenizer(asked: argparse.Namespace) -> tuple[Tokenizer, bool | str]:
     """Returns the tokenizer, and its end token: True, if it must be found by its name."""
     from gputok.implementations import ByteLevelBPETokenizer
-    from gputok.pipeline.end_tokens import configured
+    from gputok.pipeline.special_tokens import configured
     from gputok.tokenizer import Tokenizer
 
     kind, model = asked.tokenizer_type, asked.tokenizer_model

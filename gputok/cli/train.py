@@ -61,7 +61,7 @@ from gputok.files.arrow import needed_for
 from gputok.recipes import recipe
 
 if TYPE_CHECKING:
-    from gputok.text.word_counts import WordCounts
+    from gputok.counts.word_counts import WordCounts
     from gputok.tokenizer import Tokenizer
 
 
@@ -371,7 +371,7 @@ def pairs_of(pairs: list[str] | None, storage: dict[str, Any], **options: Any) -
 def _remove_work(folder: str | None) -> None:
     """Removes the work folder, once the output is complete."""
     if folder is not None:
-        from gputok.pipeline.resume import remove
+        from gputok.pipeline.count.resume import remove
 
         remove(folder)
 
@@ -385,7 +385,7 @@ def merged_counts(
 ) -> WordCounts:
     """Adds up the word counts of all files, by their weights; options: those of `WordCounts.load`."""
     from gputok import WordCounts
-    from gputok.text.word_counts import of_sources
+    from gputok.counts.word_counts import of_sources
 
     check_standard_input(inputs)
     with contextlib.ExitStack() as opened:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gputok.corpus.document_kinds import file_kind
 from gputok.corpus.documents import too_long
-from gputok.corpus.file_kinds import file_kind
 from gputok.corpus.shrunk_files import shrunk
 from gputok.files.locations import File, LocalFile, OpenFile
 

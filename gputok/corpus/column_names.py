@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gputok.fields import several, short
+from gputok.checks import several, short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

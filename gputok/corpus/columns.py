@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gputok.checks import several, short, shortened
 from gputok.corpus.column_names import choose_column
 from gputok.corpus.packing import Errors, checked, cuts, packed
-from gputok.fields import several, short, shortened
 from gputok.files.arrow import check_array, is_plain, needed_for, text_offsets
 from gputok.text.pieces import TextBatch
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from gputok.checks import short, shortened
 from gputok.corpus.column_names import choose_column
 from gputok.corpus.packing import checked
 from gputok.corpus.streams import fill
-from gputok.fields import short, shortened
 from gputok.text.pieces import TextBatch
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
+from gputok.checks import short
 from gputok.corpus import json_lines, parquet_rows, plain_text
 from gputok.corpus.byte_ranges import can_be_cut, range_bytes, ranges
-from gputok.corpus.file_kinds import file_kind
+from gputok.corpus.document_kinds import file_kind
 from gputok.corpus.parts import Part, Place
 from gputok.corpus.readers import Task
 from gputok.corpus.streams import open_stream
-from gputok.fields import short
 from gputok.files.locations import File, LocalFile, OpenFile
 
 if TYPE_CHECKING:

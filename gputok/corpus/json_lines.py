@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from gputok.checks import short
 from gputok.corpus.byte_ranges import ranges, whole_documents
 from gputok.corpus.column_names import choose_column
 from gputok.corpus.documents import checked_documents, split_documents
 from gputok.corpus.packing import packed
 from gputok.corpus.streams import document_batches
-from gputok.fields import short
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gputok.checks import brief
 from gputok.corpus.packing import checked, packed
-from gputok.fields import brief
 from gputok.files.arrow import check_offsets
 from gputok.text.pieces import TextBatch
 

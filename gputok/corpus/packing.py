@@ -57,7 +57,7 @@ def checked(
         ValueError: if a document is not UTF-8, and `errors` is "strict".
     """
     from gputok.kernels.cpu.lines import is_utf8
-    from gputok.kernels.cpu.text import find_invalid_utf8
+    from gputok.kernels.cpu.utf8 import find_invalid_utf8
 
     data, offsets = batch
     at = -1 if is_utf8(data) else find_invalid_utf8(data)

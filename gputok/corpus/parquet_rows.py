@@ -6,10 +6,10 @@ import contextlib
 import functools
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from gputok.checks import short
 from gputok.corpus.documents import refuse_long
 from gputok.corpus.readers import Task
 from gputok.corpus.streams import unpacked
-from gputok.fields import short
 from gputok.files.locations import File, OpenFile
 from gputok.files.parquet import readable_parquet
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 
+from gputok.corpus.document_kinds import MAGIC
 from gputok.corpus.documents import split_documents, too_long
-from gputok.corpus.file_kinds import MAGIC
 from gputok.corpus.shrunk_files import refuse_shrunk
 from gputok.files.arrow import needed_for
 from gputok.files.locations import File, LocalFile, OpenFile, RemoteError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from gputok.fields import shortened
+from gputok.checks import shortened
 from gputok.files.arrow import broken, needed_for
 from gputok.files.remote_errors import RemoteError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gputok.fields import short
+from gputok.checks import short
 
 UNIGRAM, BPE = 1, 2  # TrainerSpec.model_type
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # SentencePiece.type

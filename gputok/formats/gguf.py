@@ -17,7 +17,7 @@ import numpy as np
 from gputok import decoders, models, normalizers, pre_tokenizers, processors
 from gputok.automaton import PATTERNS
 from gputok.automaton.pattern import Regex
-from gputok.fields import WORD, WrongType, WrongValue, checked, in_file, integer, short, string, switch
+from gputok.checks import WORD, WrongType, WrongValue, checked, in_file, integer, short, string, switch
 from gputok.files.sentencepiece_proto import (  # tokenizer.ggml.token_type uses the same numbers
     BPE,
     BYTE,
@@ -35,7 +35,7 @@ from gputok.tokens.added_token import AddedToken
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from gputok.fields import Check
+    from gputok.checks import Check
 
 _DIGIT = r"\p{N}"
 _BLOOM = r" ?[^(\s|.,!?…。，、।۔،)]+"

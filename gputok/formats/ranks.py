@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gputok.fields import short
+from gputok.checks import short
 from gputok.models import BPE
 from gputok.tokens.vocabulary import Vocabulary
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from gputok import decoders, models, normalizers, pre_tokenizers
 from gputok.automaton.pattern import Regex
-from gputok.fields import in_file, short
+from gputok.checks import in_file, short
 from gputok.files.atomic import replacing
 from gputok.files.sentencepiece_proto import (
     BPE,

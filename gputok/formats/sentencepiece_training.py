@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gputok.automaton import compile_literal
-from gputok.fields import short
+from gputok.checks import short
 from gputok.files.sentencepiece_proto import BPE, NORMAL, protobuf
 from gputok.models.bpe.sentencepiece_trainer import SentencePieceBpeTrainer, TrainedPiece
 from gputok.normalizers import Precompiled
@@ -98,7 +98,7 @@ def train_model(
     """Returns the ModelProto that `train_sentencepiece` makes a tokenizer of; the arguments are the same."""
     from gputok.corpus import Source
     from gputok.files.temporary import MemoryLimit
-    from gputok.pipeline.count_words import count_words, words_of_parts
+    from gputok.pipeline.count.words import count_words, words_of_parts
     from gputok.pipeline.way import automaton_of
 
     trainer = SentencePieceBpeTrainer() if trainer is None else trainer

@@ -11,7 +11,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from gputok.fields import (
+from gputok.checks import (
     ID,
     WrongValue,
     checked,

@@ -17,7 +17,7 @@ import numpy as np
 from gputok import decoders, pre_tokenizers
 from gputok.automaton import PATTERNS
 from gputok.automaton.pattern import Regex
-from gputok.fields import short, shortened
+from gputok.checks import short, shortened
 from gputok.files.atomic import replacing
 from gputok.formats.ranks import bpe_of, difference_to_ranks, merges_by_rank, tokens_without_merges
 from gputok.models import BPE

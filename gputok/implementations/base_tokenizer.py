@@ -10,6 +10,7 @@ from gputok.types import public
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from gputok.counts.word_counts import WordCounts
     from gputok.decoders import Decoder
     from gputok.encoding.encoding import Encoding
     from gputok.models import Model
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from gputok.pre_tokenizers import PreTokenizer
     from gputok.processors import PostProcessor
     from gputok.progress import Progress
-    from gputok.text.word_counts import WordCounts
     from gputok.tokenizer import Tokenizer
     from gputok.tokens.added_token import AddedToken
     from gputok.trainers import Trainer

@@ -8,7 +8,7 @@
 
 from typing import TYPE_CHECKING
 
-from gputok.facade import lazy
+from gputok.lazy import attach
 
 if TYPE_CHECKING:  # for type checkers and editors; the table below has the same names
     from gputok.models.base import Model, Tokens
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # for type checkers and editors; the table below has the same
 __all__ = ["BPE", "Model", "Tokens", "Unigram", "Vocabulary", "WordLevel", "WordPiece"]
 
 if not TYPE_CHECKING:  # else type checkers would take any name
-    __getattr__, __dir__ = lazy(
+    __getattr__, __dir__ = attach(
         __name__,
         {
             "BPE": "models.bpe.model",

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
+from gputok.checks import WrongValue, brief, checked, in_file, short
 from gputok.components import Component, derived, described
-from gputok.fields import WrongValue, brief, checked, in_file, short
 from gputok.files.atomic import replacing
 from gputok.files.json_text import Packed
 from gputok.text.pieces import Alignment, Pieces, check_lengths, rewrite, spell_out
@@ -151,7 +151,7 @@ class Model(Component):
 
     @derived
     def encoders(self) -> dict[Any, Any]:
-        """For each kind of units, the `Encoders` of `gputok.pipeline.encode_units`."""
+        """For each kind of units, the `Encoders` of `gputok.pipeline.encode.units`."""
         return {}
 
     @property

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
 
-from gputok.components import Verbatim, described
-from gputok.fields import (
+from gputok.checks import (
     SIZE,
     Check,
     WrongType,
@@ -27,13 +26,14 @@ from gputok.fields import (
     switch,
     wrong_type,
 )
+from gputok.components import Verbatim, described
 from gputok.tokens.added_token import AddedToken
 from gputok.types import public
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gputok.text.word_counts import WordCounts
+    from gputok.counts.word_counts import WordCounts
 
 _MOST_COUNT = 1000  # the largest `min_count` that an error proposes
 _PROGRESS_FORMATS = {"indicatif": "Indicatif", "json": "JsonLines", "silent": "Silent"}

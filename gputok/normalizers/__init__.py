@@ -10,7 +10,7 @@ differs from class to class.
 
 from typing import TYPE_CHECKING
 
-from gputok.facade import lazy
+from gputok.lazy import attach
 
 if TYPE_CHECKING:  # for type checkers and editors; the table below has the same names
     from gputok.normalizers.base import Normalizer
@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # else type checkers would take any name
-    __getattr__, __dir__ = lazy(
+    __getattr__, __dir__ = attach(
         __name__,
         {
             "BertNormalizer": "normalizers.characters",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gputok.fields import optional, per_field, switch
+from gputok.checks import optional, per_field, switch
 from gputok.normalizers.base import BetweenSpaces, Normalizer, component
 from gputok.text.edit import map_characters, normalize_form
 from gputok.text.way import Apart

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, Self
 
-from gputok.fields import needed, per_field, string, switch
+from gputok.checks import needed, per_field, string, switch
 from gputok.normalizers.base import Normalizer, component
 from gputok.text.edit import prepend, replace, strip
 from gputok.text.patterns import pattern_field, pattern_form, read_pattern, shown_pattern

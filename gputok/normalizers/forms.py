@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from gputok.checks import WrongValue, needed, per_field, reading, string, wrong_type
 from gputok.components import derived
-from gputok.fields import WrongValue, needed, per_field, reading, string, wrong_type
 from gputok.normalizers.base import BetweenSpaces, Normalizer, component
 from gputok.text.edit import inert_in, normalize_form, rewritten
 from gputok.text.unicode_maps import grapheme_classes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from gputok.fields import instances, per_field
+from gputok.checks import instances, per_field
 from gputok.normalizers.base import Normalizer, component
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from gputok.corpus.packing import Errors
+    from gputok.counts.word_counts import WordCounts
     from gputok.files.arrow import RecordBatch, Schema, Table
     from gputok.pipeline.pipeline import Pipeline
-    from gputok.text.word_counts import WordCounts
 
 _WORDS_AT_ONCE = 1 << 16  # a batch of counts has so many words
 
@@ -74,7 +74,7 @@ class WordCounter(_OnBatches):
 
     def __call__(self, batches: Iterable[RecordBatch]) -> Iterator[RecordBatch]:
         """Counts all batches, then yields the words."""
-        from gputok.files.word_count_files import WordColumns, words_batch
+        from gputok.counts.files import WordColumns, words_batch
 
         data, offsets, counts, _ = self._counted(batches).columns()
         for first in range(0, len(counts), _WORDS_AT_ONCE):
@@ -84,7 +84,7 @@ class WordCounter(_OnBatches):
 
     def _counted(self, batches: Iterable[Any]) -> WordCounts:
         from gputok.corpus import Source
-        from gputok.pipeline.count_corpus import count_corpus
+        from gputok.pipeline.count.words import count_corpus
         from gputok.pipeline.run import Run
 
         run = Run.of(self._device, self._threads, False, self._memory_limit, self._temporary)
@@ -95,7 +95,7 @@ class WordCounter(_OnBatches):
     @property
     def schema(self) -> Schema:
         """`word`: large_binary, `count`: int64."""
-        from gputok.files.word_count_files import words_schema
+        from gputok.counts.files import words_schema
 
         return words_schema()
 
@@ -122,10 +122,10 @@ class CorpusEncoder(_OnBatches):
         """Encodes batch after batch."""
         from gputok import backend, corpus
         from gputok.files.arrow import ids_batch
-        from gputok.pipeline import encode_corpus
-        from gputok.pipeline.frame import Ends
+        from gputok.pipeline.encode.corpus import encode_corpus
+        from gputok.pipeline.special_tokens import Ends
 
-        encoded = encode_corpus.encode(
+        encoded = encode_corpus(
             _pipeline(self._json),
             corpus.read_texts(batches, column=self._column, errors=self._errors),
             add_special_tokens=self._add_special_tokens,
@@ -141,7 +141,7 @@ class CorpusEncoder(_OnBatches):
     def schema(self) -> Schema:
         """`ids`: large_list of uint16 or uint32."""
         from gputok.files.arrow import ids_schema
-        from gputok.pipeline.encode_units import id_type
+        from gputok.pipeline.encode.units import id_type
 
         return ids_schema(id_type(_pipeline(self._json)))
 
@@ -157,7 +157,7 @@ def corpus_encoder(
     pipeline: Pipeline, bos: bool | str | None, eos: bool | str | None, *options: Any
 ) -> CorpusEncoder:
     """Makes an encoder with the steps of a pipeline. options: the fields of CorpusEncoder from `_column` to `_device`."""
-    from gputok.pipeline.end_tokens import end_token
+    from gputok.pipeline.special_tokens import end_token
 
     tokens = end_token(pipeline, "bos", bos), end_token(pipeline, "eos", eos)
     first, last = (() if token is None else (token[0],) for token in tokens)

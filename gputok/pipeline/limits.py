@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from gputok.fields import (
+from gputok.checks import (
     SIZE,
     WORD,
     WrongValue,
@@ -24,7 +24,7 @@ from gputok.fields import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gputok.fields import Check
+    from gputok.checks import Check
 
 _STRATEGIES = {"LongestFirst": "longest_first", "OnlyFirst": "only_first", "OnlySecond": "only_second"}
 _DIRECTIONS = {"Left": "left", "Right": "right"}

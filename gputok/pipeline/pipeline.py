@@ -6,9 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from gputok.components import Component, derived
-from gputok.pipeline.added_vocabulary import AddedVocabulary
-from gputok.pipeline.kept import Kept
-from gputok.pipeline.names import Names
+from gputok.pipeline.added_vocabulary import AddedVocabulary, Names
 from gputok.pipeline.way import way_of
 from gputok.text.pieces import (
     Pieces,
@@ -26,6 +24,48 @@ if TYPE_CHECKING:
     from gputok.pre_tokenizers import PreTokenizer
     from gputok.processors import PostProcessor
     from gputok.text.way import Way
+
+
+class _Once:
+    def once(self, name: str, made: Any) -> Any:
+        """Sets a field for good, and returns what it is: of two threads, both get what the first one made."""
+        return vars(self).setdefault(name, made)
+
+
+class Engines(_Once):
+    """What encodes texts; pipelines that differ only in limits share it.
+
+    Attributes:
+        corpus: encodes documents (`encode.units.Engine`); None: not made yet.
+        texts: encodes a short text (`encode.handle.Engine`); None: not made yet; False: a handle can't hold the pipeline.
+    """
+
+    corpus: Any = None
+    texts: Any = None
+
+
+class Kept(_Once):
+    """What is kept of one pipeline.
+
+    Attributes:
+        texts: makes encodings (`encode.text.Texts`); None: not made yet; False: a handle can't hold the pipeline.
+        bare_texts: the same, for encodings without offsets, words and texts of tokens.
+        pairs: what encodes pairs and lists of words (`encode.pairs.Pairs`): True -> without offsets, words and texts of tokens,
+            False -> with them; False: `encode.stepwise` encodes them.
+        engines: what encodes texts.
+        decodings: what decodes ids (`decode_ids`): True -> without special tokens, False -> with them.
+        variants: other pipelines that were made of this one, by what they differ in.
+    """
+
+    texts: Any = None
+    bare_texts: Any = None
+
+    def __init__(self) -> None:
+        self.engines = Engines()
+        self.pairs: dict[bool, Any] = {}
+        self.decodings: dict[bool, Any] = {}
+        self.variants: dict[Hashable, Any] = {}
+
 
 _MOST_VARIANTS = 64
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from gputok.counts.word_counts import WordCounts
 from gputok.kernels import threads as pool
 from gputok.kernels.threads import thread_count
 from gputok.models.bpe.extend import Sequences, Symbols
@@ -24,19 +25,18 @@ from gputok.models.bpe.prune import (
     with_tokens,
     without_dropout,
 )
-from gputok.pipeline.count_corpus import count_corpus
+from gputok.pipeline.count.words import count_corpus
 from gputok.progress import reporting
-from gputok.text.word_counts import WordCounts
 from gputok.tokens.vocabulary_change import VocabularyChange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from gputok.corpus import Source
-    from gputok.files.token_files import TokenBatch
     from gputok.pipeline.pipeline import Pipeline
     from gputok.pipeline.run import Run
     from gputok.progress import Report
+    from gputok.token_files.token_files import TokenBatch
     from gputok.types import Counts, Ids, Mask, Positions
 
 T = TypeVar("T")
@@ -286,11 +286,11 @@ def _documents(
     pipeline: Pipeline, model: BPE, source: Source, run: Run, report: Report
 ) -> Iterator[TokenBatch]:
     """Yields the ids of documents, as the model alone gives them."""
-    from gputok.pipeline import encode_corpus
+    from gputok.pipeline.encode.corpus import encode_corpus
 
     pipeline = dataclasses.replace(pipeline, model=model, post_processor=None)
     batches, total = source.read_apart(run.threads), source.total_bytes
-    return encode_corpus.encode(pipeline, batches, threads=run.threads, report=report, total=total)
+    return encode_corpus(pipeline, batches, threads=run.threads, report=report, total=total)
 
 
 def _joined(parts: Iterable[Sequences]) -> Sequences:

@@ -7,7 +7,7 @@
 
 from typing import TYPE_CHECKING
 
-from gputok.facade import lazy
+from gputok.lazy import attach
 
 if TYPE_CHECKING:  # for type checkers and editors; the table below has the same names
     from gputok.pre_tokenizers.base import PreTokenizer, SplitPlan
@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # else type checkers would take any name
-    __getattr__, __dir__ = lazy(
+    __getattr__, __dir__ = attach(
         __name__,
         {
             "BertPreTokenizer": "pre_tokenizers.splits",

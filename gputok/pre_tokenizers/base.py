@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn
 
 import numpy as np
 
+from gputok.checks import checked, choice
 from gputok.components import Component, call_custom
-from gputok.fields import checked, choice
 from gputok.text.pieces import Alignment, Pieces, TextBatch, regroup, spell_out
 from gputok.text.way import Way
 from gputok.types import public

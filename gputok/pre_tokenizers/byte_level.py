@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gputok.automaton import PATTERNS, compile_pattern
-from gputok.fields import per_field, switch
+from gputok.checks import per_field, switch
 from gputok.pre_tokenizers.base import Cut, PreTokenizer, cut_pieces
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.text.pieces import rewrite, starts_with

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from gputok.automaton import compile_literal
-from gputok.fields import SIZE, WrongValue, character, choice, integer, per_field, switch
+from gputok.checks import SIZE, WrongValue, character, choice, integer, per_field, switch
 from gputok.pre_tokenizers.base import PreTokenizer, cut_pieces
 from gputok.text.pieces import regroup, rewrite, starts_with
 from gputok.text.way import Before, Spaces

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from gputok.fields import instances, per_field, wrong_type
+from gputok.checks import instances, per_field, wrong_type
 from gputok.pre_tokenizers.base import PreTokenizer, cut_pieces
 from gputok.pre_tokenizers.byte_level import ByteLevel
 from gputok.text.pieces import mark_starts, spell_out

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 from gputok.automaton import compile_literal
 from gputok.automaton.pattern import Regex, matcher
 from gputok.automaton.ready import BERT_WORDS, named
+from gputok.checks import character, choice, needed, per_field, switch
 from gputok.components import derived
-from gputok.fields import character, choice, needed, per_field, switch
 from gputok.pre_tokenizers.base import (
     BEHAVIORS,
     Cut,

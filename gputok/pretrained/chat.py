@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gputok.fields import checked, file_name, in_file, short
+from gputok.checks import checked, file_name, in_file, short
 from gputok.files.atomic import replacing
 
 if TYPE_CHECKING:

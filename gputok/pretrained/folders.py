@@ -8,7 +8,7 @@ import json
 import pathlib
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gputok.fields import (
+from gputok.checks import (
     ID,
     Check,
     WrongValue,
@@ -26,7 +26,7 @@ from gputok.fields import (
     switch,
     wrong_type,
 )
-from gputok.files import file_kinds
+from gputok.files import tokenizer_kinds
 from gputok.files.atomic import replacing
 from gputok.pretrained import hub
 from gputok.pretrained.chat import MORE_TEMPLATES, TEMPLATE, write_templates
@@ -202,7 +202,9 @@ def load(
 def _load_file(make: Callable[..., Made], path: pathlib.Path, options: dict[str, Any]) -> Made:
     """Loads a file alone: a tokenizer.json, or a format with all that a tokenizer needs."""
     with open(path, "rb") as file:
-        kind = file_kinds.kind_of(file.read(_HEAD), path.name)  # a GGUF file may have gigabytes of weights
+        kind = tokenizer_kinds.kind_of(
+            file.read(_HEAD), path.name
+        )  # a GGUF file may have gigabytes of weights
     pattern, found = options.pop("pattern", None), {}
     if kind == "gguf":
         from gputok.formats.gguf import read_gguf
@@ -282,7 +284,7 @@ def _open(folder: pathlib.Path, name: str, config: dict[str, Any]) -> Tokenizer:
     for file in ("tokenizer.model", "spiece.model", "tiktoken.model"):
         if file in there:
             data = pathlib.Path(there[file]).read_bytes()
-            tiktoken = file_kinds.kind_of(data) == "tiktoken"
+            tiktoken = tokenizer_kinds.kind_of(data) == "tiktoken"
             return (
                 _tiktoken(data, there[file], config)
                 if tiktoken

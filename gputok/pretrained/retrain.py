@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gputok.fields import short
+from gputok.checks import short
 from gputok.models import BPE, Model, Unigram
 from gputok.pipeline import serialize
 from gputok.pretrained.special_tokens import Token, as_token

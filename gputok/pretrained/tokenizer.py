@@ -11,9 +11,9 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gputok.fields import several
-from gputok.pipeline import encode_batch
-from gputok.pipeline.encode_text import encode_all, texts_of
+from gputok.checks import several
+from gputok.pipeline.encode import stepwise
+from gputok.pipeline.encode.text import encode_all, texts_of
 from gputok.pipeline.limits import Padding, Truncation
 from gputok.pretrained import calls
 from gputok.pretrained.batch import BatchEncoding, pad_columns
@@ -363,8 +363,8 @@ class PreTrainedTokenizer(UpstreamNames):
         steps = self._limited(limits, stride, pad_to_multiple_of, padding_side, split)
         whole = None if is_split_into_words else encode_all(texts_of(steps), inputs, add_special_tokens)
         if whole is None:
-            checked = encode_batch.check_inputs(inputs, is_split_into_words)
-            whole = encode_batch.encode(steps, checked, is_split_into_words, add_special_tokens, offsets=True)
+            checked = stepwise.check_inputs(inputs, is_split_into_words)
+            whole = stepwise.encode(steps, checked, is_split_into_words, add_special_tokens, offsets=True)
         groups = [[one, *one.overflowing] if return_overflowing_tokens else [one] for one in whole]
         encodings = [encoding for group in groups for encoding in group]
         if verbose and limits.max_length is None:

@@ -11,8 +11,8 @@ import numpy as np
 
 from gputok.automaton.unicode_tables import property_set
 from gputok.encoding.encoding import views
-from gputok.pipeline import encode_corpus
-from gputok.pipeline.tokenize import encode_documents
+from gputok.pipeline.encode.corpus import encode_corpus
+from gputok.pipeline.encode.stepwise import encode_documents
 from gputok.report.values import Measures, Sample, Text
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.text.pieces import TextBatch
@@ -100,7 +100,7 @@ def measure(
         n_bytes += int(batch.offsets[-1] - batch.offsets[0])
         samples.draw(batch)
         for name, tokenizer in tokenizers.items():
-            for ids, _ in encode_corpus.encode(tokenizer, [batch], add_special_tokens=False, threads=threads):
+            for ids, _ in encode_corpus(tokenizer, [batch], add_special_tokens=False, threads=threads):
                 usage[name] += _counts(known[name], ids)
         on_progress(n_bytes)
 
@@ -349,7 +349,7 @@ def _covered(tokenizer: Pipeline, histogram: Array, unknown: int | None) -> Arra
     marks = [id for id in map(tokenizer.token_to_id, _MARKS) if id is not None]
     n_known = [np.zeros(0, np.int64)]
     characters = TextBatch.from_strings(map(chr, codes.tolist()))
-    for ids, rows in encode_corpus.encode(tokenizer, [characters], add_special_tokens=False, threads=1):
+    for ids, rows in encode_corpus(tokenizer, [characters], add_special_tokens=False, threads=1):
         counted = np.where(np.isin(ids, marks), 0, 1)
         if unknown is not None:
             counted[ids == unknown] = 2  # counts as two tokens, so the character is not covered

@@ -15,7 +15,7 @@ import numpy as np
 
 from gputok import models, normalizers, pre_tokenizers
 from gputok.automaton.pattern import matcher
-from gputok.fields import short
+from gputok.checks import short
 from gputok.pre_tokenizers.base import cut_rule
 from gputok.text.unicode_maps import SPACED, character_map
 

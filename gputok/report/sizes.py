@@ -20,8 +20,8 @@ from gputok.types import public
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from gputok.counts.word_counts import WordCounts
     from gputok.pipeline.pipeline import Pipeline
-    from gputok.text.word_counts import WordCounts
     from gputok.types import Counts, Mask, Positions
 
 _POWER = 2.5

@@ -17,7 +17,7 @@ function unpacked(runs) { // [length, value, length, value, ...]
   return values;
 }
 
-// -- cutting by an automaton: kernels/reference/pieces.py
+// -- cutting by an automaton: tests/reference/split.py
 
 function automaton(tables) {
   const page = unpacked(tables.page), member = unpacked(tables.member), delta = unpacked(tables.delta), accept = unpacked(tables.accept);
@@ -142,7 +142,7 @@ function vocabulary(model) {
 const byteToken = byte => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`;
 
 const MODELS = {
-  bpe(model) { // kernels/reference/models.py
+  bpe(model) { // tests/reference/encode_words.py
     const ids = vocabulary(model), texts = new Map(Array.from(ids, ([token, id]) => [id, token]));
     const ranks = new Map(), made = [], size = 2 ** 26, {prefix, suffix} = model;
     for (let i = 0; i < model.merges.length; i += 2) {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gputok.fields import WrongValue, brief, is_object, needed, reading, string, wrong_type
+from gputok.checks import WrongValue, brief, is_object, needed, reading, string, wrong_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

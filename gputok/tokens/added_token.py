@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from gputok.fields import checked, needed, optional, reading, string, switch
+from gputok.checks import checked, needed, optional, reading, string, switch
 from gputok.types import public
 
 _IN_FILES = {

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from gputok.checks import ID, WrongType, WrongValue, brief, short
 from gputok.components import derived
-from gputok.fields import ID, WrongType, WrongValue, brief, short
 from gputok.files.json_text import deeper, rows
 from gputok.types import public
 

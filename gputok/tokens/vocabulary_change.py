@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from gputok.fields import short
+from gputok.checks import short
 from gputok.files.locations import read_bytes
 from gputok.files.outputs import writing
 from gputok.types import public

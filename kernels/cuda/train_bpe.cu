@@ -1,5 +1,5 @@
 // Trains BPE in batches. A round merges a batch of pairs at once: the first pairs in the order of merging, as far as none of them
-// begins or ends with a part in which another one ends or begins. kernels/reference/train_bpe_in_batches.py proves that this is
+// begins or ends with a part in which another one ends or begins. tests/reference/train_bpe_in_batches.py proves that this is
 // exact. A round consists of four launches:
 //
 //   choose_batch    one block puts the first candidates in order, and takes the batch from them

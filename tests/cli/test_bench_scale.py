@@ -13,7 +13,7 @@ from gputok.kernels.cpu.train_bpe import phases
 
 from gputok import cli
 from gputok.bench import count_stages, scale
-from gputok.text import partitions
+from gputok.counts import partitions
 
 
 def test_a_longer_text_begins_with_a_shorter_one():

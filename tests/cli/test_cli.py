@@ -305,7 +305,7 @@ def test_unknown_ids_are_counted_on_standard_error(folder, gputok):
 
 def test_a_resumed_run_says_what_it_did_not_do_again(folder, gputok, monkeypatch):
     """The earlier run was interrupted after the first of three files, each a batch of its own."""
-    from gputok.files import token_files
+    from gputok.token_files import token_files
 
     gputok("train", "text.txt", "--vocab-size", 400, "-o", "t.json")
     (folder / "long.txt").write_text("".join(LINES) * 200)

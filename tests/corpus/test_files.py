@@ -12,10 +12,10 @@ import pytest
 from children import child
 
 from gputok import PreTrainedTokenizer, Tokenizer, models, open_tokens
-from gputok.files import token_files, token_work
 from gputok.files.atomic import replacing
-from gputok.files.token_files import KINDS, TokenBatch
 from gputok.recipes import recipe
+from gputok.token_files import token_files, work
+from gputok.token_files.token_files import KINDS, TokenBatch
 
 
 def test_the_final_name_appears_at_the_end_and_no_temporary_file_remains(tmp_path):
@@ -220,7 +220,7 @@ def test_a_planted_work_folder_moves_no_file_elsewhere(tmp_path, victim, field):
         yield batch
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(token_work.Work, "publish", interrupted)
+        patch.setattr(work.Work, "publish", interrupted)
         token_files.write(path, write, np.dtype(np.uint16), "run")
     run = tmp_path / ".ids.npy.part" / "run.json"
     content = json.loads(run.read_bytes().partition(b"\n")[2])

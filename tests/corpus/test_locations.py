@@ -20,7 +20,8 @@ import pytest
 
 from gputok import Tokenizer, WordCounts, cli, corpus, models, pre_tokenizers
 from gputok.corpus.options import Sizes
-from gputok.files import locations, outputs, token_files
+from gputok.files import locations, outputs
+from gputok.token_files import token_files
 
 NAMES = [
     "b.txt",
@@ -244,7 +245,7 @@ def test_an_upload_that_failed_is_all_that_is_done_again(memory, monkeypatch, to
         with pytest.raises(OSError, match="gone"):
             tokenizer.encode_corpus("memory://d/a.txt", "memory://out/ids.npy")
     with monkeypatch.context() as patch:
-        patch.setattr("gputok.pipeline.encode_corpus.encode", None)
+        patch.setattr("gputok.pipeline.encode.corpus.encode_corpus", None)
         tokenizer.encode_corpus("memory://d/a.txt", "memory://out/ids.npy")
     assert len([*token_files.read("memory://out/ids.npy")]) == 1
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

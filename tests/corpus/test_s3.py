@@ -24,7 +24,8 @@ from gputok import (
     pre_tokenizers,
 )
 from gputok.corpus.options import Sizes
-from gputok.files import locations, outputs, token_files
+from gputok.files import locations, outputs
+from gputok.token_files import token_files
 
 moto_server = pytest.importorskip("moto.server", reason="a server of S3 is in the package moto[server]")
 

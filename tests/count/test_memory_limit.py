@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+import reference
 from children import child, end
-from gputok.kernels import reference
 from gputok.kernels.cpu import count_words as word_kernels
 from gputok.kernels.cpu import rewrite, walk, word_table
 from gputok.kernels.cuda.device import SIZES
@@ -27,13 +27,11 @@ from gputok.kernels.cuda.device import SIZES
 from gputok import AddedToken, Tokenizer, WordCounts, cli, models, normalizers, pre_tokenizers, trainers
 from gputok.corpus import Source
 from gputok.corpus.options import Sizes
-from gputok.files import word_count_files
+from gputok.counts import files, partitions
 from gputok.files.temporary import MemoryLimit, TemporaryFile
-from gputok.pipeline.count_corpus import count_corpus
-from gputok.pipeline.count_units import Slices
-from gputok.pipeline.count_words import count_words
+from gputok.pipeline.count.units import Slices
+from gputok.pipeline.count.words import count_corpus, count_words
 from gputok.pipeline.run import Run
-from gputok.text import partitions
 from gputok.text.pieces import TextBatch
 
 
@@ -419,7 +417,7 @@ def test_nothing_stays_after_a_kill(how, tmp_path):
     script = """
 import sys, itertools, numpy as np
 from gputok.files.temporary import MemoryLimit
-from gputok.pipeline.count_words import count_words
+from gputok.pipeline.count.words import count_words
 from gputok.pre_tokenizers import ByteLevel
 from gputok.text.pieces import TextBatch
 
@@ -500,7 +498,7 @@ def test_a_word_of_the_byte_ff_is_merged():
 def save_with_row_groups(counts: WordCounts, path: pathlib.Path) -> None:
     """Saves a file like one of many words, with a row group for each partition."""
     sizes, parts = partitions.in_partitions(counts.columns())
-    word_count_files.write(path, parts, sizes, counts.byte_level, few_words=1)
+    files.write(path, parts, sizes, counts.byte_level, few_words=1)
 
 
 @pytest.mark.parametrize(("few", "limit"), [(True, None), (False, 80_000)])

@@ -15,7 +15,7 @@ from gputok import Tokenizer, WordCounts, cli, models, pre_tokenizers
 from gputok.corpus import Source
 from gputok.corpus.options import Sizes
 from gputok.files.atomic import locked
-from gputok.pipeline import resume
+from gputok.pipeline.count import resume
 from gputok.pipeline.run import Run
 
 
@@ -81,7 +81,7 @@ def test_a_run_goes_on_where_it_was(folder, monkeypatch):
     assert min(done for _, done, _ in calls) > 20_000 and calls[-1] == ("count", n_bytes, n_bytes)
     n_parts = len(list((folder / "work").glob("part-*.parquet")))
     assert n_bytes / 10_000 < n_parts < n_bytes / 10_000 + 10  # small files together
-    monkeypatch.setattr("gputok.pipeline.count_corpus.count_words", None)
+    monkeypatch.setattr("gputok.pipeline.count.words.count_words", None)
     assert count(folder, memory_limit="40MB") == whole  # nothing is counted again
     resume.remove(folder / "work")
     assert not (folder / "work").exists()
@@ -175,7 +175,8 @@ def test_kills_in_a_work_folder(how, tmp_path):
 import sys
 from gputok.corpus import Source
 from gputok.corpus.options import Sizes
-from gputok.pipeline import count_corpus, resume
+from gputok.pipeline.count import words
+from gputok.pipeline.count import resume
 from gputok.pipeline.run import Run
 from gputok.recipes import recipe
 
@@ -185,7 +186,7 @@ if folder:
     resume.count_words(pipeline, source, *folder, Run()).save(output)
     resume.remove(*folder)
 else:
-    count_corpus.count_corpus(pipeline, source, Run()).save(output)
+    words.count_corpus(pipeline, source, Run()).save(output)
 """
     environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(gputok.__file__).parents[1])}
 

@@ -10,7 +10,7 @@ import pytest
 from gputok.kernels.native.preparation import preparation
 
 from gputok import Tokenizer, WordCounts, cli, models, pre_tokenizers, trainers
-from gputok.text.weights import temperature_weights, whole_weights
+from gputok.counts.weights import temperature_weights, whole_weights
 
 
 def counted(seed):

@@ -16,9 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+import reference
 import tokenizers
 from children import child, end
-from gputok.kernels import Automaton, reference
+from gputok.kernels import Automaton
 from gputok.kernels.cpu import count_words as words
 from gputok.kernels.cpu import walk, word_table
 from make_normalization_tables import charsmap
@@ -28,15 +29,14 @@ from gputok.automaton import PATTERNS, compile_pattern
 from gputok.corpus import Source
 from gputok.corpus.options import Sizes
 from gputok.corpus.readers import Task
-from gputok.pipeline.count_corpus import count_corpus
-from gputok.pipeline.count_units import Slices
-from gputok.pipeline.count_words import count_words
+from gputok.counts.partitions import in_key_order
+from gputok.counts.word_counts import WordCounts
+from gputok.pipeline.count.units import Slices
+from gputok.pipeline.count.words import count_corpus, count_words
 from gputok.pipeline.run import Run
 from gputok.pipeline.way import walk_of
-from gputok.text.partitions import in_key_order
 from gputok.text.pieces import Pieces, TextBatch
 from gputok.text.way import Unit
-from gputok.text.word_counts import WordCounts
 
 
 class Plan(NamedTuple):
@@ -451,7 +451,7 @@ def test_the_first_error_of_a_corpus_is_raised(tmp_path):
 def test_ctrl_c_ends_counting():
     script = """
 import itertools
-from gputok.pipeline.count_words import count_words
+from gputok.pipeline.count.words import count_words
 from gputok.pre_tokenizers import ByteLevel
 from gputok.text.pieces import TextBatch
 

@@ -110,7 +110,7 @@ def test_launchers_ask_cupy_for_no_kernel(path):
 def test_names_are_found_in_every_launcher():
     names = {f"{path.parent.name}/{path.name}": {name for name, _ in asked_of(path)} for path in FILES}
     assert {"cuda.Stream", "cuda.alloc_pinned_memory", "RawModule", "empty"} <= names["cuda/device.py"]
-    assert {"empty", "zeros"} <= names["cuda/encode_text.py"] & names["cuda/count_words.py"]
+    assert {"empty", "zeros"} <= names["cuda/encode_corpus.py"] & names["cuda/count_words.py"]
     assert "cuda.runtime.getDeviceCount" in names["gputok/backend.py"]
 
 

@@ -17,7 +17,7 @@ import pytest
 from gputok.kernels import BpeLimits
 from gputok.kernels.cuda import count_words as words
 from gputok.kernels.cuda import device as cuda
-from gputok.kernels.cuda import encode_text, split
+from gputok.kernels.cuda import encode_corpus, split
 from gputok.kernels.cuda import encode_words as lookup
 from gputok.kernels.cuda import train_bpe as bpe
 from gputok.kernels.cuda.bits import Bits, Sums
@@ -30,9 +30,9 @@ from gputok.bench import device as probes
 from gputok.corpus import Source
 from gputok.corpus.options import Sizes
 from gputok.normalizers import NFC
-from gputok.pipeline.count_corpus import count_corpus
-from gputok.pipeline.count_words import count_words as count_on_cpu
-from gputok.pipeline.encode_corpus import encode
+from gputok.pipeline.count.words import count_corpus
+from gputok.pipeline.count.words import count_words as count_on_cpu
+from gputok.pipeline.encode.corpus import encode_corpus as encode
 from gputok.pipeline.run import Run
 from gputok.pre_tokenizers import SplitPlan
 from gputok.recipes import recipe
@@ -243,8 +243,8 @@ def test_cupy_takes_every_launch(device, monkeypatch):
     lookup.encode_words(watched, np.zeros(50, np.uint8), [0], [50], model)
     pieces = *batches[0], None
     automaton = split.upload(watched, GPT2)
-    encode_text.encode_text(watched, *pieces, automaton, model, np.uint16)
-    encode_text.encode_documents(watched, *pieces, np.arange(3), ([1], [2]), automaton, model)
+    encode_corpus.encode_corpus(watched, *pieces, automaton, model, np.uint16)
+    encode_corpus.encode_documents(watched, *pieces, np.arange(3), ([1], [2]), automaton, model)
     probes.measure(watched, probes.Sizes(steps=2, steps_in_graph=2, values=64, keys=64, distinct=9))
     known = {name for path in SOURCES.glob("*.cu") for name in signatures.kernels(path)}
     assert launched == known and asked

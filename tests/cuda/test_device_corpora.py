@@ -19,9 +19,9 @@ from gputok.kernels.cuda import train_bpe as bpe
 import gputok
 from gputok.automaton import compile_pattern
 from gputok.automaton.patterns import PATTERNS
-from gputok.pipeline import encode_corpus as bulk
-from gputok.pipeline.count_words import count_words as count_on_cpu
-from gputok.pipeline.encode_devices import ByDevice
+from gputok.pipeline.count.words import count_words as count_on_cpu
+from gputok.pipeline.encode import corpus as bulk
+from gputok.pipeline.encode.devices import ByDevice
 from gputok.pre_tokenizers import SplitPlan
 from gputok.recipes import recipe
 from gputok.text.pieces import TextBatch
@@ -79,7 +79,7 @@ def test_ids_of_a_corpus(name, ignore_merges, text, device):
     tokenizer.model.ignore_merges = ignore_merges
     batch, automaton = in_lines(text), tokenizer.pre_tokenizer.plan().automaton
     arguments = batch, np.full(batch.n_documents, -1, np.int64), automaton, tokenizer.model._byte_tables
-    ours, theirs = in_cuda(device).encode_text(*arguments), on_cpu().encode_text(*arguments)
+    ours, theirs = in_cuda(device).encode_corpus(*arguments), on_cpu().encode_corpus(*arguments)
     assert all(map(np.array_equal, ours, theirs))
 
 

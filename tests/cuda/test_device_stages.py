@@ -12,11 +12,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from gputok.kernels import BpeLimits, reference
+import reference
+from gputok.kernels import BpeLimits
 from gputok.kernels.cpu.train_bpe import train_bpe as train_on_cpu
 from gputok.kernels.cuda import count_words as words
 from gputok.kernels.cuda import device as cuda
-from gputok.kernels.cuda import encode_text, split
+from gputok.kernels.cuda import encode_corpus, split
 from gputok.kernels.cuda import train_bpe as bpe
 
 import gputok
@@ -26,13 +27,13 @@ from gputok.automaton.patterns import PATTERNS
 from gputok.corpus import Source
 from gputok.corpus import options as corpus
 from gputok.files.temporary import MemoryLimit
-from gputok.pipeline import count_devices as counting
-from gputok.pipeline import encode_corpus as bulk
-from gputok.pipeline.count_corpus import around_added, count_corpus
-from gputok.pipeline.count_words import count_words as count_on_cpu
-from gputok.pipeline.device_work import device_work
-from gputok.pipeline.encode_devices import ByDevice
-from gputok.pipeline.encode_units import Walked
+from gputok.pipeline.count import devices as counting
+from gputok.pipeline.count.words import around_added, count_corpus
+from gputok.pipeline.count.words import count_words as count_on_cpu
+from gputok.pipeline.encode import corpus as bulk
+from gputok.pipeline.encode.devices import ByDevice
+from gputok.pipeline.encode.units import Walked
+from gputok.pipeline.explain import device_work
 from gputok.pipeline.run import Run
 from gputok.pipeline.way import walk_of
 from gputok.pre_tokenizers import SplitPlan
@@ -384,7 +385,7 @@ def test_unsupported_tokenizers_run_on_the_cpu(model, on_devices, monkeypatch):
     tokenizer, documents = byte_level(model), ["ab abc", "", "abab"]
     expected = ids_of(tokenizer, documents)
     on_devices(emulated_device(1))
-    monkeypatch.setattr(encode_text, "encode_text", None)
+    monkeypatch.setattr(encode_corpus, "encode_corpus", None)
     assert ids_of(tokenizer, documents) == expected
 
 
@@ -465,7 +466,7 @@ def test_text_that_does_not_fit_is_encoded_in_halves_or_on_the_cpu(limit, monkey
     tokenizer = byte_level(byte_model([("t", "h"), ("th", "e")]))
     batch = random_documents(np.random.default_rng(0), 100)
     expected = flat(bulk.encode(tokenizer.pipeline, [batch]))
-    sizes, whole = [], encode_text.encode_on_device
+    sizes, whole = [], encode_corpus.encode_on_device
 
     def scarce(device, text, *arguments):
         sizes.append(len(text))
@@ -473,7 +474,7 @@ def test_text_that_does_not_fit_is_encoded_in_halves_or_on_the_cpu(limit, monkey
             raise MemoryError
         return whole(device, text, *arguments)
 
-    monkeypatch.setattr(encode_text, "encode_on_device", scarce)
+    monkeypatch.setattr(encode_corpus, "encode_on_device", scarce)
     found = flat(bulk.encode(tokenizer.pipeline, [batch], devices=[device_of("emulated")]))
     assert max(sizes) > 1000 and all(map(np.array_equal, found, expected))
     assert min(sizes) < 1000  # whether that was of any use or not

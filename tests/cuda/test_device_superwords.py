@@ -4,7 +4,8 @@ import warnings
 
 import numpy as np
 import pytest
-from gputok.kernels import BpeLimits, Veto, reference
+import reference
+from gputok.kernels import BpeLimits, Veto
 from gputok.kernels.cpu.train_bpe import train_bpe as train_on_cpu
 from gputok.kernels.cuda import train_bpe as bpe
 from gputok.kernels.cuda.device import Sizes

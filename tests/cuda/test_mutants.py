@@ -23,13 +23,13 @@ from tests.kernels.test_kernels import in_python, inputs_of_all_stages
 
 ROOT = pathlib.Path(__file__).parents[2]
 STAGES = {  # the stages whose tests find the faults of a file
-    "common.cuh": ["split_words", "train_bpe", "encode_text"],
+    "common.cuh": ["split_words", "train_bpe", "encode_corpus"],
     "lines.cu": ["lines", "texts_with"],
     "split.cu": ["split_words"],
     "count_words.cu": ["count_words"],
     "train_bpe.cu": ["train_bpe"],
-    "encode_words.cu": ["encode_words", "encode_text"],
-    "table.cuh": ["count_words", "encode_text"],
+    "encode_words.cu": ["encode_words", "encode_corpus"],
+    "table.cuh": ["count_words", "encode_corpus"],
 }
 BARRIER = re.compile(r"^ *(__syncthreads\(\);)")
 ATOMIC = re.compile(r"\b(atomic(?:Add|CAS|Min|Max|Or|Exch)|load_shared_word)\(")

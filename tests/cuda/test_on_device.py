@@ -5,11 +5,11 @@ import itertools
 import numpy as np
 import pytest
 from gputok.kernels.cuda import device as cuda
-from gputok.kernels.cuda import encode_text, split
+from gputok.kernels.cuda import encode_corpus, split
 
 import gputok
 from gputok import AddedToken, backend, models, normalizers, processors
-from gputok.pipeline import on_device
+from gputok.pipeline.encode import on_device
 from tests.cuda.test_device_stages import byte_level
 from tests.emulation import stand_in
 from tests.emulation.devices import KINDS, device_of
@@ -97,7 +97,7 @@ def test_text_that_the_device_can_not_encode_is_copied(error, device, monkeypatc
         raise error
 
     ours = tokenizer(post_processor=template("<s>", "$A"))
-    monkeypatch.setattr(encode_text, "encode_documents", refuse)
+    monkeypatch.setattr(encode_corpus, "encode_documents", refuse)
     with pytest.warns(UserWarning, match="some text is encoded on the CPU: "):
         found = ours.encode_on_device(DOCUMENTS)
     assert rows_of(device, found) == [encoding.ids for encoding in ours.encode_batch(DOCUMENTS)]

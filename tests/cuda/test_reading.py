@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from gputok.kernels.cuda import count_words as words
+from gputok.kernels.cuda import count_words as device_words
 from gputok.kernels.cuda import device as cuda
 from gputok.kernels.cuda import lines as device_lines
 from gputok.kernels.cuda import split
@@ -18,8 +18,9 @@ from gputok.kernels.cuda import split
 from gputok import AddedToken, WordCounts, corpus, models, normalizers, pre_tokenizers
 from gputok.corpus import Source
 from gputok.corpus.options import Sizes
-from gputok.pipeline import count_corpus, count_devices, count_units, count_words
-from gputok.pipeline.device_work import device_work
+from gputok.pipeline.count import devices, units
+from gputok.pipeline.count import words as counting
+from gputok.pipeline.explain import device_work
 from gputok.pipeline.pipeline import Pipeline
 from gputok.pipeline.run import Run
 from gputok.recipes import recipe
@@ -46,7 +47,7 @@ def found(monkeypatch) -> list[bool]:
         seen.append(is_valid)
         return offsets, is_valid
 
-    monkeypatch.setattr(words, "lines", lines)
+    monkeypatch.setattr(device_words, "lines", lines)
     return seen
 
 
@@ -65,7 +66,7 @@ def written(folder, **contents: bytes) -> list[str]:
 
 def count(tokenizer, paths, device, threads=None, memory_limit=None, **reading) -> WordCounts:
     source = Source.of(paths, sizes=Sizes(batch=280, small=100, slack=40), **reading)
-    return count_corpus.count_corpus(tokenizer.pipeline, source, Run.of(device, threads, False, memory_limit))
+    return counting.count_corpus(tokenizer.pipeline, source, Run.of(device, threads, False, memory_limit))
 
 
 def counted(paths, device, **options) -> WordCounts:
@@ -103,13 +104,13 @@ def test_other_sources_come_as_before(tmp_path, found):
 
 def around_added(tokenizer, paths, device, monkeypatch) -> tuple:
     """The words that a tokenizer counts, and the sizes of the texts that it was asked to look at on the CPU."""
-    sizes, whole = [], count_corpus.around_added
+    sizes, whole = [], counting.around_added
 
     def around(pipeline, batch):
         sizes.append(int(batch.offsets[-1] - batch.offsets[0]))
         return whole(pipeline, batch)
 
-    monkeypatch.setattr(count_corpus, "around_added", around)
+    monkeypatch.setattr(corpus, "around_added", around)
     return count(tokenizer, paths, device, threads=3), sizes.copy()
 
 
@@ -160,7 +161,7 @@ def test_text_that_a_form_leaves_as_it_is_is_walked_raw(token, form, device, tmp
     ours = count(tokenizer, paths, device, threads=2)
     n_asked = len(asked)
     steps = functools.partial(words, tokenizer.pipeline)
-    expected = count_words.count_words(corpus.read(paths), steps, threads=1)
+    expected = counting.count_words(corpus.read(paths), steps, threads=1)
     assert dict(ours.items()) == dict(expected.items())
     if device != "cpu":
         assert ours == count(tokenizer, paths, "cpu")
@@ -251,8 +252,8 @@ def test_errors_are_those_of_the_cpu(device, tmp_path, found):
 @pytest.mark.slow
 def test_the_first_error_is_raised_whichever_device_failed(tmp_path, monkeypatch):
     """Also if all devices have ended before anyone looks."""
-    monkeypatch.setattr(count_units, "LOOK_SECONDS", 60)
-    monkeypatch.setattr(count_devices, "LOOK_SECONDS", 60)
+    monkeypatch.setattr(units, "LOOK_SECONDS", 60)
+    monkeypatch.setattr(devices, "LOOK_SECONDS", 60)
     whole = bytearray(text(1, 900))
     at = [i for i in range(len(whole)) if whole[i] < 0x80][200::300]
     for offset in at:
@@ -313,16 +314,16 @@ def test_what_is_not_utf8_is_replaced(tmp_path, found, recwarn):
 
 def test_a_long_run_in_a_file_is_counted_on_the_cpu(tmp_path, monkeypatch, found):
     paths = written(tmp_path, a_txt=text(1) + b"b" * 150 + b" the\n" + text(2))
-    counters, whole = [], count_units.WalkCounter.count
+    counters, whole = [], units.WalkCounter.count
 
     def count(counter, batch, start, stop, *more):
         counters.append((threading.get_ident(), stop - start))
         whole(counter, batch, start, stop, *more)
 
-    device_thread, left = [], count_devices._Devices._count_on
-    monkeypatch.setattr(count_units.WalkCounter, "count", count)
+    device_thread, left = [], devices._Devices._count_on
+    monkeypatch.setattr(units.WalkCounter, "count", count)
     monkeypatch.setattr(
-        count_devices._Devices,
+        devices._Devices,
         "_count_on",
         lambda *a: device_thread.append(threading.get_ident()) or left(*a),
     )

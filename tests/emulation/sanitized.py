@@ -34,7 +34,7 @@ class Inputs(NamedTuple):
     automaton: Automaton
     corpora: list[tuple]  # all arguments of train_bpe
     words: tuple  # data, start and end of encode_words
-    token: np.ndarray  # int32[documents] of encode_text
+    token: np.ndarray  # int32[documents] of encode_corpus
     tables: BpeTables
     data: np.ndarray  # uint8[n] of lines, which need not be UTF-8
     watched: tuple[TextBatch, list[bytes]]  # all arguments of texts_with
@@ -48,7 +48,7 @@ FILES = {
     "count_words": ("split", "count_words", "bits"),
     "train_bpe": ("train_bpe", "bits"),
     "encode_words": ("encode_words",),
-    "encode_text": ("split", "encode_words", "bits"),
+    "encode_corpus": ("split", "encode_words", "bits"),
 }
 
 
@@ -60,7 +60,9 @@ def results(stages: Any, given: Inputs, names: Iterable[str] = tuple(FILES)) -> 
         "count_words": lambda: stages.count_words(given.batch, given.automaton),
         "train_bpe": lambda: sum((tuple(stages.train_bpe(*corpus)) for corpus in given.corpora), ()),
         "encode_words": lambda: stages.encode_words(*given.words, given.tables),
-        "encode_text": lambda: stages.encode_text(given.batch, given.token, given.automaton, given.tables),
+        "encode_corpus": lambda: stages.encode_corpus(
+            given.batch, given.token, given.automaton, given.tables
+        ),
     }
     return {name: work[name]() for name in names}
 

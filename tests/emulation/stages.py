@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from gputok.kernels import Automaton, BpeTables
 from gputok.kernels.cuda import count_words as words
-from gputok.kernels.cuda import encode_text as text
+from gputok.kernels.cuda import encode_corpus as text
 from gputok.kernels.cuda import encode_words as lookup
 from gputok.kernels.cuda import lines, split
 from gputok.kernels.cuda import train_bpe as bpe
@@ -25,7 +25,9 @@ class Stages(NamedTuple):
     count_words: Any  # (TextBatch, Automaton) -> [(word, count)], in order of first occurrence
     train_bpe: Any  # as in kernels.reference
     encode_words: Any  # (data, start, end, BpeTables) -> ids, start, end, rows
-    encode_text: Any  # (TextBatch, token, Automaton, BpeTables) -> ids, and where those of each document end
+    encode_corpus: (
+        Any  # (TextBatch, token, Automaton, BpeTables) -> ids, and where those of each document end
+    )
     lines: Any  # bytes -> where each line begins, and whether they are UTF-8
     texts_with: (
         Any  # (TextBatch, strings) -> the texts with one of the strings, and those that NFC may change
@@ -52,9 +54,9 @@ def in_cuda(device: Device) -> Stages:
     def encode_words(data: np.ndarray, start: np.ndarray, end: np.ndarray, tables: BpeTables) -> Any:
         return lookup.encode_words(device, data, start, end, lookup.upload(device, tables))
 
-    def encode_text(batch: TextBatch, token: np.ndarray, automaton: Automaton, tables: BpeTables) -> Any:
+    def encode_corpus(batch: TextBatch, token: np.ndarray, automaton: Automaton, tables: BpeTables) -> Any:
         loaded = split.upload(device, automaton), lookup.upload(device, tables)
-        return text.encode_text(device, *batch, token, *loaded)
+        return text.encode_corpus(device, *batch, token, *loaded)
 
     def find_lines(data: np.ndarray) -> tuple[np.ndarray, bool]:
         with device.active():
@@ -72,7 +74,7 @@ def in_cuda(device: Device) -> Stages:
         count,
         lambda *arguments: bpe.train_bpe(device, *arguments),
         encode_words,
-        encode_text,
+        encode_corpus,
         find_lines,
         texts_with,
     )

@@ -9,19 +9,19 @@ from functools import partial
 
 import numpy as np
 import pytest
+import reference
 import tokenizers
-from gputok.kernels import reference
 from gputok.kernels.cpu import walk
-from gputok.kernels.cpu.encode_text import rounds as encode
-from gputok.kernels.cpu.encode_text.cache import FIRST_LINES, FULL_REACH, GROUP, REACH
+from gputok.kernels.cpu.encode_corpus import rounds as encode
+from gputok.kernels.cpu.encode_corpus.cache import FIRST_LINES, FULL_REACH, GROUP, REACH
 
 import gputok
 from gputok import corpus, decoders, models, normalizers, pre_tokenizers, processors
 from gputok.automaton import PATTERNS, compile_pattern
 from gputok.corpus import Sizes, readers
-from gputok.pipeline import encode_corpus as bulk
-from gputok.pipeline import word_cache
-from gputok.pipeline.encode_units import encode_batch, engine_of
+from gputok.pipeline import run
+from gputok.pipeline.encode import corpus as bulk
+from gputok.pipeline.encode.units import encode_batch, engine_of
 from gputok.recipes import recipe
 from gputok.text.pieces import IDEOGRAPHS, PUNCTUATION, TextBatch
 from gputok.text.way import Apart, Unit
@@ -267,10 +267,10 @@ def test_words_that_do_not_fit_the_cache(byte_level, dtype):
 
     small = {"n_ids": 1 << 12, "n_events": 1 << 10, "n_lines": 16, "ring_bytes": 1 << 12}
     encoder = encode.Encoder(dtype, most_lines=16, **small)
-    ids, rows = encode.encode_text(data, offsets, None, tables, encode_words, encoder)
+    ids, rows = encode.encode_corpus(data, offsets, None, tables, encode_words, encoder)
     assert (ids.tolist(), np.diff(rows).tolist()) == expected(byte_level, texts)
     assert len(n_asked) > 1 and sum(n_asked) > len(words)
-    again, _ = encode.encode_text(data[: offsets[1]], offsets[:2], None, tables, encode_words, encoder)
+    again, _ = encode.encode_corpus(data[: offsets[1]], offsets[:2], None, tables, encode_words, encoder)
     assert again.dtype == dtype and again.tolist() == ids[: rows[1]].tolist()
 
 
@@ -293,7 +293,7 @@ def test_a_cache_grows_with_the_words(byte_level, dtype):
         found = []
         for first in range(0, 300, 50):
             part = batch.offsets[first : first + 51]
-            found.append(encode.encode_text(batch.data, part, None, tables, encode_words, encoder))
+            found.append(encode.encode_corpus(batch.data, part, None, tables, encode_words, encoder))
         ids = [id for part, _ in found for id in part.tolist()]
         sizes = [n for _, rows in found for n in np.diff(rows).tolist()]
         assert (ids, sizes) == expected(byte_level, texts)
@@ -310,7 +310,7 @@ def test_a_cache_does_not_grow_for_words_that_never_come_again(byte_level):
     def encode_all(words):
         for first in range(0, len(words), 100):
             data, offsets = TextBatch.from_strings([" ".join(words[first : first + 100])])
-            encode.encode_text(data, offsets, None, tables, encode_words, encoder)
+            encode.encode_corpus(data, offsets, None, tables, encode_words, encoder)
 
     alphabet = "abcdef"
     encode_all(["".join(word) for word in itertools.product(alphabet, repeat=5)])
@@ -336,7 +336,7 @@ def test_a_group_of_words_stays_in_the_cache_whichever_their_lines_are(byte_leve
 
     def encoded(texts):
         asked.clear()
-        ids, rows = encode.encode_text(*TextBatch.from_strings(texts), None, tables, encode_words, encoder)
+        ids, rows = encode.encode_corpus(*TextBatch.from_strings(texts), None, tables, encode_words, encoder)
         assert (ids.tolist(), np.diff(rows).tolist()) == expected(byte_level, texts)
         return len(asked)
 
@@ -365,7 +365,7 @@ def test_a_cache_grows_when_words_lie_far_from_their_lines(byte_level):
     for _ in range(3):
         for first in range(0, len(words), 2000):
             batch = TextBatch.from_strings(words[first : first + 2000])
-            encode.encode_text(*batch, None, tables, encode_words, encoder)
+            encode.encode_corpus(*batch, None, tables, encode_words, encoder)
     assert sum(n_asked) <= 1.03 * len(words)
     assert len(encoder.cache.slots) == 8 * FIRST_LINES
 
@@ -381,7 +381,7 @@ def test_the_user_bounds_the_cache(byte_level, monkeypatch):
     tokenizer = gputok.Tokenizer.from_str(byte_level.to_str())
     for given, n_lines in (("", 1 << 18), ("128", 1 << 20), ("127", 1 << 19), ("1", 1 << 15), ("0", 1 << 15)):
         monkeypatch.setenv("GPUTOK_CACHE_MB", given)
-        assert word_cache.most_lines() == n_lines
+        assert run.most_lines() == n_lines
     monkeypatch.setenv("GPUTOK_CACHE_MB", "much")
     with pytest.raises(ValueError, match="GPUTOK_CACHE_MB must be a whole number of megabytes, not 'much'"):
         list(tokenizer.encode_corpus(iter(["a"])))
@@ -414,9 +414,9 @@ def test_the_model_gets_each_word_once(byte_level):
         return tokens.ids, tokens.rows
 
     encoder = encode.Encoder()
-    encode.encode_text(data, offsets, None, tables, encode_words, encoder)
+    encode.encode_corpus(data, offsets, None, tables, encode_words, encoder)
     assert sorted(asked) == sorted(f" {word}".encode() for word in words)
-    encode.encode_text(data, offsets, None, tables, encode_words, encoder)
+    encode.encode_corpus(data, offsets, None, tables, encode_words, encoder)
     assert len(asked) == len(words)
 
 
@@ -435,7 +435,7 @@ def test_caches_learn_from_each_other(byte_level, dtype):
 
     def encoded(encoder, texts):
         asked.clear()
-        ids, rows = encode.encode_text(*TextBatch.from_strings(texts), None, tables, encode_words, encoder)
+        ids, rows = encode.encode_corpus(*TextBatch.from_strings(texts), None, tables, encode_words, encoder)
         assert (ids.tolist(), np.diff(rows).tolist()) == expected(byte_level, texts)
         return len(asked)
 
@@ -459,7 +459,7 @@ def test_no_thread_waits_to_learn(byte_level):
         return byte_level.model.encode_words(data, start, end, byte_level=True)
 
     def ids(encoder, texts):
-        return encode.encode_text(*TextBatch.from_strings(texts), None, tables, encode_words, encoder)[
+        return encode.encode_corpus(*TextBatch.from_strings(texts), None, tables, encode_words, encoder)[
             0
         ].tolist()
 
@@ -496,7 +496,7 @@ def test_words_of_others_push_none_out(byte_level):
             (two, rng.choices(words, k=300)),
         ):
             asked.clear()
-            ids, rows = encode.encode_text(
+            ids, rows = encode.encode_corpus(
                 *TextBatch.from_strings(texts), None, tables, encode_words, encoder
             )
             assert (ids.tolist(), np.diff(rows).tolist()) == expected(byte_level, texts)
@@ -585,8 +585,8 @@ def test_encoding_text_equals_the_reference():
         rows = [encode_word(data[a:b].tobytes().decode()) for a, b in zip(start, end, strict=True)]
         return np.array([*itertools.chain(*rows)], np.uint32), np.cumsum([0, *map(len, rows)])
 
-    ours = encode.encode_text(data, offsets, token, walk.prepare(automaton), encode_words, encode.Encoder())
-    theirs = reference.encode_text(data, offsets, token, automaton, encode_words)
+    ours = encode.encode_corpus(data, offsets, token, walk.prepare(automaton), encode_words, encode.Encoder())
+    theirs = reference.encode_corpus(data, offsets, token, automaton, encode_words)
     assert all(map(np.array_equal, ours, theirs))
 
 

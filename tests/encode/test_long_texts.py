@@ -8,7 +8,7 @@ import pytest
 import gputok
 from gputok import NormalizedString, models, normalizers, pre_tokenizers
 from gputok.models import base
-from gputok.pipeline import tokenize as documents
+from gputok.pipeline.encode import stepwise as documents
 from gputok.text import pieces as text
 from gputok.text.pieces import Pieces, TextBatch
 

@@ -5,9 +5,10 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from gputok.kernels.cpu.short_texts.encode import LONGEST
+from gputok.kernels.cpu.encode_one.encode import LONGEST
 
-from gputok.pipeline import encode_batch, encode_text
+from gputok.pipeline.encode import stepwise
+from gputok.pipeline.encode import text as texts_module
 from tests.encode.test_parity_pipelines import check as check_pipeline
 from tests.encode.test_short_texts import KINDS, NAMES, TEXTS, attributes, template, upstream, walk
 
@@ -15,10 +16,10 @@ from tests.encode.test_short_texts import KINDS, NAMES, TEXTS, attributes, templ
 @pytest.fixture(autouse=True, params=[-1, 1 << 16], ids=["joined", "each"])
 def few(monkeypatch, request):
     """Batches of any size go the way of corpora; or, if kernels are machine code, are encoded in chunks, by threads."""
-    monkeypatch.setattr(encode_text, "_FEW", -1)
-    monkeypatch.setattr(encode_text, "_FEW_FOR_THREADS", 0)
-    monkeypatch.setattr(encode_text, "_LONG", request.param)
-    monkeypatch.setattr(encode_text, "_CHUNK_CHARACTERS", (50, 1 << 20))
+    monkeypatch.setattr(texts_module, "_FEW", -1)
+    monkeypatch.setattr(texts_module, "_FEW_FOR_THREADS", 0)
+    monkeypatch.setattr(texts_module, "_LONG", request.param)
+    monkeypatch.setattr(texts_module, "_CHUNK_CHARACTERS", (50, 1 << 20))
 
 
 def some(rng, n, most):
@@ -34,7 +35,7 @@ def check(tokenizer, texts, special, threads=None):
     for door, offsets in ((tokenizer.encode_batch, True), (tokenizer.encode_batch_fast, False)):
         found = door(texts, add_special_tokens=special, threads=threads)
         assert all(one._later is not None for one in found)
-        wanted = encode_batch.encode(tokenizer.pipeline, given, False, special, offsets=offsets)
+        wanted = stepwise.encode(tokenizer.pipeline, given, False, special, offsets=offsets)
         for text, one, other in zip(texts, found, wanted, strict=True):
             assert whole(one) == whole(other), (text, offsets)
             for index in (0, 1, 5):

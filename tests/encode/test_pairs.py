@@ -4,7 +4,7 @@ import pytest
 import tokenizers
 
 import gputok
-from gputok.pipeline.encode_pairs import pairs_of
+from gputok.pipeline.encode.pairs import pairs_of
 
 FIELDS = (
     *("ids", "type_ids", "tokens", "offsets", "word_ids", "attention_mask"),

@@ -13,7 +13,7 @@ import tokenizers
 
 import gputok
 from gputok import Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from gputok.pipeline.tokenize import encode_documents
+from gputok.pipeline.encode.stepwise import encode_documents
 from gputok.text.pieces import Pieces, TextBatch
 
 PARTS = [

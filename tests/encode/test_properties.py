@@ -23,7 +23,7 @@ import tests.encode.test_parity_pipelines as parity
 from gputok import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from gputok.encoding.columns import DTYPES, Columns
 from gputok.encoding.rows import Rows, Spelling, merge
-from gputok.pipeline import encode_corpus
+from gputok.pipeline.encode.corpus import UNIT_BYTES, encode_corpus
 from gputok.text.pieces import TextBatch
 
 if TYPE_CHECKING:
@@ -292,7 +292,7 @@ def corpus_rows(
 ) -> list[list[int]]:
     """Row by row, of texts that come in these batches."""
     given = [TextBatch.from_strings(batch) for batch in batches if batch]
-    found = encode_corpus.encode(
+    found = encode_corpus(
         tokenizer.pipeline, given, add_special_tokens=special, threads=threads, unit_bytes=unit
     )
     return [row.tolist() for batch in found for row in np.split(batch.ids, batch.rows[1:-1])]
@@ -303,7 +303,7 @@ def corpus_rows(
     texts=st.lists(TEXTS, max_size=10),
     cuts=st.lists(st.integers(0, 10), max_size=4),
     threads=st.integers(1, 4),
-    unit=st.sampled_from([1, 16, 200, encode_corpus.UNIT_BYTES]),
+    unit=st.sampled_from([1, 16, 200, UNIT_BYTES]),
     special=st.booleans(),
 )
 def test_a_corpus_is_its_texts_for_any_cut_and_threads(tokenizer, texts, cuts, threads, unit, special):

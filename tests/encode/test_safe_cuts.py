@@ -11,7 +11,7 @@ import tokenizers
 import gputok
 from gputok import models, normalizers, pre_tokenizers
 from gputok.models.bpe.cuts import safe_cuts
-from gputok.pipeline.encode_units import engine_of as engine_of_pipeline
+from gputok.pipeline.encode.units import engine_of as engine_of_pipeline
 from gputok.text.pieces import TextBatch
 from gputok.text.way import Unit
 from gputok.tokens.vocabulary import pack

@@ -9,9 +9,9 @@ import threading
 import numpy as np
 import pytest
 import tokenizers
-from gputok.kernels.reference import short_texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference import encode_one
 
 from gputok import (
     AddedToken,
@@ -26,9 +26,9 @@ from gputok import (
 )
 from gputok.encoding.columns import DTYPES, Columns
 from gputok.encoding.rows import Rows
-from gputok.pipeline import encode_batch
-from gputok.pipeline.encode_text import texts_of
-from gputok.pipeline.text_engine import HEAD, Engine, Scratch
+from gputok.pipeline.encode import stepwise
+from gputok.pipeline.encode.handle import HEAD, Engine, Scratch
+from gputok.pipeline.encode.text import texts_of
 from tests.plain_steps import plain_encoder
 
 NAMES = "ids", "type_ids", "tokens", "offsets", "attention_mask", "special_tokens_mask", "word_ids"
@@ -257,7 +257,7 @@ def tokenizer(request):
 
 
 def long(tokenizer, text, special=True):
-    return encode_batch.encode(tokenizer.pipeline, [(text,)], False, special, offsets=True)[0]
+    return stepwise.encode(tokenizer.pipeline, [(text,)], False, special, offsets=True)[0]
 
 
 def attributes(encoding, names=NAMES):
@@ -292,11 +292,11 @@ def test_texts(tokenizer):
 
 
 def test_plain_version(tokenizer):
-    """The kernel gives the same tokens as `kernels/reference/short_texts.py`, with and without special tokens."""
+    """The kernel gives the same tokens as `tests/reference/encode_one.py`, with and without special tokens."""
     engine = Engine.of(tokenizer.pipeline)
     memory = Scratch(engine)
     columns = memory.steps.ids, memory.begins, memory.ends, memory.words
-    for flags in (short_texts.POSITIONS, short_texts.POSITIONS | short_texts.SPECIAL):
+    for flags in (encode_one.POSITIONS, encode_one.POSITIONS | encode_one.SPECIAL):
         plain = plain_encoder(tokenizer, flags)
         for text in [*TEXTS[:3], *(text for text in TEXTS[3:] if len(text) <= 100)]:
             raw = text.encode()
@@ -525,7 +525,7 @@ def test_batches(padding):
     for texts in (TEXTS[:8], [], [TEXTS[0], "x " * 9000], ["a", ("b", "c")], ("a", "b")):
         found = tokenizer.encode_batch(texts)
         given = [text if isinstance(text, tuple) else (text,) for text in texts]
-        wanted = encode_batch.encode(tokenizer.pipeline, given, False, True, offsets=True)
+        wanted = stepwise.encode(tokenizer.pipeline, given, False, True, offsets=True)
         assert list(map(attributes, found)) == list(map(attributes, wanted))
     assert is_short(tokenizer.encode_batch(TEXTS[:3])[0])
     with pytest.raises(TypeError):

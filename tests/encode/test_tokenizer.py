@@ -413,7 +413,7 @@ def test_custom_components_in_a_tokenizer():
 
 def test_many_threads_and_slices(pair):
     """A batch in many slices over threads, from many threads at once, is the batch in one."""
-    from gputok.pipeline import encode_batch as batching
+    from gputok.pipeline.encode import stepwise as batching
 
     ours, _ = pair
     texts = [*CORPUS, "", *((text, "b") for text in CORPUS)] * 2
@@ -731,7 +731,7 @@ def test_top_level_names():
 
 def test_a_long_text_on_many_threads():
     """A text that is cut between words for threads is encoded as in one piece."""
-    from gputok.pipeline import encode_batch as batching
+    from gputok.pipeline.encode import stepwise as batching
 
     theirs, trainer = pipelines(tokenizers)["byte level"]
     theirs.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -6,12 +6,12 @@ import threading
 
 import pytest
 import test_short_texts
-from gputok.kernels.cpu.encode_text.cache import new_cache
-from gputok.kernels.cpu.short_texts import units as kernels
+from gputok.kernels.cpu.encode_corpus.cache import new_cache
+from gputok.kernels.cpu.encode_one import units as kernels
 from gputok.kernels.cpu.walk import BLOCK_BYTES
 
-from gputok.pipeline import text_engine
-from gputok.pipeline.encode_text import texts_of
+from gputok.pipeline.encode import handle
+from gputok.pipeline.encode.text import texts_of
 
 KINDS = ("walk", "nfc", "whole", "llama", "gemma", "mistral", "roberta")
 WORDS = [
@@ -90,8 +90,8 @@ def small_cache(tokenizer, monkeypatch):
     kept = texts._maker, texts._own, texts.address
     with monkeypatch.context() as patch:
         small = new_cache(4, 16, 1 << 14)
-        patch.setattr("gputok.kernels.cpu.encode_text.cache.new_cache", lambda *_: small)
-        scratch = text_engine.Scratch(texts.engine, renewed_after=100)
+        patch.setattr("gputok.kernels.cpu.encode_corpus.cache.new_cache", lambda *_: small)
+        scratch = handle.Scratch(texts.engine, renewed_after=100)
     texts._maker, texts._own, texts.address = None, None, 0
     texts._free[:] = [scratch]
     tokenizer._texts_now()  # it keeps the address of the maker, so it is told each time

@@ -6,9 +6,9 @@ import pytest
 
 import gputok
 from gputok import models, normalizers, pipeline, pre_tokenizers
-from gputok.pipeline.encode_superwords import BySuperwords
-from gputok.pipeline.encode_text import texts_of
-from gputok.pipeline.encode_units import Stepped, Walked, engine_of
+from gputok.pipeline.encode.superwords import BySuperwords
+from gputok.pipeline.encode.text import texts_of
+from gputok.pipeline.encode.units import Stepped, Walked, engine_of
 from gputok.pipeline.explain import ways
 from gputok.pipeline.way import walk_of
 from gputok.text.way import Apart, Before, Unit

@@ -28,7 +28,7 @@ from gputok import (
     trainers,
 )
 from gputok.automaton import PATTERNS
-from gputok.files import file_kinds
+from gputok.files import tokenizer_kinds
 from gputok.formats.gguf import SPLITS, read_gguf, read_metadata
 from gputok.formats.sentencepiece import sentencepiece_bytes
 from gputok.formats.tiktoken import by_ranks, from_rust, tiktoken_parts, to_rust
@@ -535,7 +535,7 @@ def test_tekken_files_without_a_list_of_special_tokens(tmp_path):
     for data in (b"[]", b'{"a":' * 100_000):
         with pytest.raises(ValueError, match=r"expected a tekken\.json"):
             gputok.from_tekken(data)
-    assert file_kinds.kind_of(b'{"a":' * 100_000) is None
+    assert tokenizer_kinds.kind_of(b'{"a":' * 100_000) is None
     with pytest.raises(ValueError, match="from 0"):
         gputok.save_tekken(
             by_ranks({bytes([i]): i for i in range(256)}, "gpt2", {"<s>": 256}, "x"), tmp_path / "x"
@@ -932,7 +932,7 @@ OTHERS = {
 def test_from_file_names_the_function_for_another_format(kind, tmp_path):
     file, write, said = OTHERS[kind]
     write(tmp_path / file)
-    assert file_kinds.kind_of((tmp_path / file).read_bytes(), file) == kind
+    assert tokenizer_kinds.kind_of((tmp_path / file).read_bytes(), file) == kind
     with pytest.raises(ValueError, match=f"{file}: is no tokenizer.json, but .*{said}"):
         Tokenizer.from_file(str(tmp_path / file))
     if said.startswith("gputok.from_"):
@@ -940,7 +940,7 @@ def test_from_file_names_the_function_for_another_format(kind, tmp_path):
 
 
 def test_other_files_keep_their_errors(tmp_path):
-    assert set(OTHERS) == set(file_kinds.OPENED_BY)
+    assert set(OTHERS) == set(tokenizer_kinds.OPENED_BY)
     for text, said in (
         ("{", "is not a tokenizer.json"),
         ("{}", "Model missing"),

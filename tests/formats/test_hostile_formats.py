@@ -20,7 +20,8 @@ from hostile_formats import CONFIG, FORMATS, Tried, damaged, gguf, gguf_metadata
 from gputok import AutoTokenizer, PreTrainedTokenizer, WordCounts, from_tekken
 from gputok.corpus import Source
 from gputok.corpus.options import Sizes
-from gputok.pipeline import end_tokens, resume
+from gputok.pipeline import special_tokens
+from gputok.pipeline.count import resume
 from gputok.pipeline.run import Run
 from gputok.pretrained import folders
 from gputok.recipes import recipe
@@ -106,7 +107,7 @@ def test_ten_million_special_tokens_are_refused():
 def test_settings_that_are_nested_deeply_are_refused(tmp_path):
     (tmp_path / "tokenizer_config.json").write_text("[" * 100_000)
     with pytest.raises(ValueError, match=r"tokenizer_config\.json: expected a JSON object"):
-        end_tokens.configured(tmp_path / "tokenizer.json", "eos")
+        special_tokens.configured(tmp_path / "tokenizer.json", "eos")
 
 
 def test_four_billion_reserved_tokens_are_refused(tmp_path):

@@ -12,7 +12,7 @@ from gputok.kernels.cpu import json_tables
 
 from gputok import Tokenizer, models
 from gputok.models.bpe.merges import PackedMerges
-from gputok.pipeline import packed_json
+from gputok.pipeline import serialize
 from gputok.tokens.vocabulary import Vocabulary
 
 CHARACTERS = [*'abc "\\/\b\f\n\r\t\x00\x1f\x7fé中😀{}[]:,#', "\ud7ff", "\ue000", "\uffff"]
@@ -91,7 +91,7 @@ def test_damaged_tables_are_read_alike_or_refused(seed):
         try:
             found = value_of(table)
         except UnicodeDecodeError:
-            continue  # packed_json looks whether the text is UTF-8
+            continue  # `read_packed` looks whether the text is UTF-8
         n_read += 1
         value, end = parsed(text)
         assert found == [tuple(x) if table.shape == json_tables.MAPPING else x for x in value]
@@ -150,7 +150,7 @@ VOCAB = '{"a": 0, "b": 1, "vocab": 2, "\\"vocab": 3, "merges": 4, "ab": 5, "\\u0
 @pytest.mark.parametrize("merges", ['["a b"]', '[["a", "b"]]', "[]"])
 def test_a_file_gives_the_same_model(merges):
     text = file_of(VOCAB, merges)
-    value = packed_json.read(text, json.loads)
+    value = serialize.read_packed(text, json.loads)
     assert isinstance(value["model"]["vocab"], Vocabulary)
     assert isinstance(value["model"]["merges"], PackedMerges)
     expected = models.Model.from_dict(json.loads(text)["model"])
@@ -177,7 +177,7 @@ def test_unusual_files_give_the_same_model(vocab, merges, more):
 
 def test_tables_of_another_object_stay_lists():
     text = b'{"model": {}, "vocab": {"a": 1}' + b" " * (1 << 16) + b"}"
-    assert packed_json.read(text, json.loads) is None
+    assert serialize.read_packed(text, json.loads) is None
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gputok.files import token_files
-from gputok.files.token_files import KINDS, TokenBatch
+from gputok.token_files import token_files
+from gputok.token_files.token_files import KINDS, TokenBatch
 
 rng = random.Random(0)
 DOCUMENTS = [[rng.randrange(60_000) for _ in range(rng.choice([0, 1, 5, 90]))] for _ in range(300)]

@@ -19,9 +19,9 @@ import tokenizers
 
 import gputok
 from gputok import Tokenizer, models, pre_tokenizers, processors
-from gputok.files import token_files, token_work
-from gputok.files.token_files import TokenBatch, layout_of
-from gputok.files.token_formats import FORMATS, base
+from gputok.token_files import token_files, work
+from gputok.token_files.formats import FORMATS, base
+from gputok.token_files.token_files import TokenBatch, layout_of
 
 rng = random.Random(0)
 TEXTS = [" ".join(rng.choices("abcdefgh", k=rng.choice([0, 1, 5, 90, 400]))) for _ in range(300)]
@@ -269,7 +269,7 @@ def test_the_same_bytes_for_any_threads_and_batches(words, tmp_path, name, threa
     for folder, n in (("one", 1), ("other", threads)):
         (tmp_path / folder).mkdir()
         if folder == "other":
-            monkeypatch.setattr(token_work, "batches", partial(base.batches, n_ids=100))
+            monkeypatch.setattr(work, "batches", partial(base.batches, n_ids=100))
         words.encode_corpus(
             iter([[text] for text in TEXTS] if n > 1 else TEXTS),
             tmp_path / folder / "c",
@@ -426,8 +426,8 @@ def stop_at(patch, moment: int):
         return call
 
     for module, function in (
-        (token_work, "write_file"),
-        (token_work, "write_all"),
+        (work, "write_file"),
+        (work, "write_all"),
         (os, "replace"),
         (os, "unlink"),
         (os, "mkdir"),
@@ -435,7 +435,7 @@ def stop_at(patch, moment: int):
     ):
         patch.setattr(module, function, counted(getattr(module, function)))
     for name in ("arrays", "megatron", "datatrove", "mds", "litdata", "olmo"):
-        module = __import__(f"gputok.files.token_formats.{name}", fromlist=["write_file"])
+        module = __import__(f"gputok.token_files.formats.{name}", fromlist=["write_file"])
         for function in ("write_file", "write_all"):
             if hasattr(module, function):
                 patch.setattr(module, function, counted(getattr(module, function)))
@@ -512,9 +512,9 @@ def test_a_full_disk(words, tmp_path, name, monkeypatch):
             raise full
 
     for module in ("base", "mds", "litdata", "olmo"):
-        found = __import__(f"gputok.files.token_formats.{module}", fromlist=["write_all"])
+        found = __import__(f"gputok.token_files.formats.{module}", fromlist=["write_all"])
         monkeypatch.setattr(found, "write_all", write_all)
-    monkeypatch.setattr(token_work, "write_all", write_all)
+    monkeypatch.setattr(work, "write_all", write_all)
     with pytest.raises(OSError, match=r"No space left on device: '.*/c'") as error:
         words.encode_corpus(iter(TEXTS), tmp_path / "c", format=name)
     assert error.value.errno == errno.ENOSPC

@@ -11,7 +11,7 @@ import pytest
 
 import gputok
 from gputok import Tokenizer, corpus, models, pre_tokenizers
-from gputok.files.token_formats import FORMATS
+from gputok.token_files.formats import FORMATS
 
 rng = random.Random(0)
 TEXTS = [" ".join(rng.choices("abcdefgh", k=rng.choice([1, 5, 90, 400]))) + "\n" for _ in range(300)]

@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import pytest
-from gputok.kernels import reference
+import reference
 from gputok.kernels.cpu.documents import documents
 
 SEPARATORS = ["|", "||", "ab", "aba", "<|end|>", "\0", "é", "|漢", "a" * 70, "é" * 100]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from gputok.kernels import reference
+import reference
 from gputok.kernels.cpu import find_tokens as added
 
 from gputok.text.pieces import TextBatch

@@ -61,12 +61,12 @@ import numpy as np
 import gputok.kernels
 
 gputok.kernels.__path__[:] = [sys.argv[1]]
-from gputok.kernels.cpu import text
+from gputok.kernels.cpu import utf8
 from gputok.kernels.cpu.primitives import utf8
 
-text.find_invalid_utf8(np.frombuffer("né".encode(), np.uint8))
+utf8.find_invalid_utf8(np.frombuffer("né".encode(), np.uint8))
 assert utf8.__file__.startswith(sys.argv[1])
-stats = text._find_invalid_utf8.stats
+stats = utf8._find_invalid_utf8.stats
 print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 """
 
@@ -112,7 +112,7 @@ with warnings.catch_warnings(record=True) as warned:
     warnings.simplefilter("always")
     from gputok import corpus
     from gputok.cli.info import facts
-    batch, = corpus.read("text.txt")
+    batch, = corpus.read("utf8.txt")
     info = facts()["jit cache"]
 print(json.dumps({"documents": batch.n_documents, "warned": [str(w.message) for w in warned], "info": info}))
 """
@@ -124,7 +124,7 @@ def test_without_a_folder_to_write_code_is_compiled_in_memory(tmp_path):
     for name in ("gputok", "kernels"):
         shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "kernels" / "cpu" / "__pycache__").write_text("a file")
-    (tmp_path / "text.txt").write_text("a\nb\n")
+    (tmp_path / "utf8.txt").write_text("a\nb\n")
     home = {"HOME": "/dev/null", "XDG_CACHE_HOME": "/dev/null/cache"}
     unset = {"NUMBA_CACHE_DIR", "PYTHONPATH"}
     environment = {name: value for name, value in os.environ.items() if name not in unset} | home

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gputok.kernels import Automaton, BpeLimits, BpeTables, reference
+import reference
+from gputok.kernels import Automaton, BpeLimits, BpeTables
 from gputok.kernels.cpu import encode_words as encode_words_on_cpu
 from gputok.kernels.cpu import split as split_on_cpu
 from gputok.kernels.cpu import walk
-from gputok.kernels.cpu.encode_text import rounds as encode
+from gputok.kernels.cpu.encode_corpus import rounds as encode
 from gputok.kernels.cpu.lines import lines as lines_on_cpu
 from gputok.kernels.cpu.normalize import is_inert
 from gputok.kernels.cpu.train_bpe import train as bpe
@@ -24,7 +25,7 @@ from gputok.kernels.cuda.device import Sizes
 from gputok import models
 from gputok.automaton import compile_pattern
 from gputok.automaton.patterns import PATTERNS
-from gputok.pipeline.count_words import count_words
+from gputok.pipeline.count.words import count_words
 from gputok.pre_tokenizers import SplitPlan
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.text.edit import inert_in
@@ -58,12 +59,12 @@ def texts_with(is_inert: Any, batch: TextBatch, strings: list[bytes]) -> list[li
 
 
 def in_python() -> Stages:
-    def encode_text(batch: TextBatch, token: np.ndarray, automaton: Automaton, tables: BpeTables) -> Any:
+    def encode_corpus(batch: TextBatch, token: np.ndarray, automaton: Automaton, tables: BpeTables) -> Any:
         def model(*word: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             found = reference.encode_words(*word, tables)
             return found[0], found[3]
 
-        return reference.encode_text(*batch, token, automaton, model)
+        return reference.encode_corpus(*batch, token, automaton, model)
 
     def count(batch: TextBatch, automaton: Automaton) -> list[tuple[bytes, int]]:
         return [(word, n) for word, (_, n) in reference.count_words(*batch, 0, automaton, {}).items()]
@@ -73,7 +74,7 @@ def in_python() -> Stages:
         count,
         reference.train_bpe,
         reference.encode_words,
-        encode_text,
+        encode_corpus,
         reference.lines,
         functools.partial(texts_with, reference.is_inert),
     )
@@ -85,20 +86,20 @@ def on_cpu() -> Stages:
             data, start, end, tables, encode_words_on_cpu.word_cache(0), np.ones(1, np.uint64)
         )
 
-    def encode_text(batch: TextBatch, token: np.ndarray, automaton: Automaton, tables: BpeTables) -> Any:
+    def encode_corpus(batch: TextBatch, token: np.ndarray, automaton: Automaton, tables: BpeTables) -> Any:
         def encode_these(*word: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             found = encode_words(*word, tables)
             return found[0], found[3]
 
         arguments = token, walk.prepare(automaton), encode_these, encode.Encoder()
-        return encode.encode_text(*batch, *arguments)
+        return encode.encode_corpus(*batch, *arguments)
 
     return Stages(
         lambda *arguments: spans(split_on_cpu.split_words, *arguments),
         lambda batch, automaton: [*count_words([batch], SplitPlan(automaton, False), threads=1).items()],
         bpe.train_bpe,
         encode_words,
-        encode_text,
+        encode_corpus,
         lines_on_cpu,
         functools.partial(texts_with, is_inert),
     )
@@ -221,7 +222,7 @@ def test_batches_are_many_merges():
     assert_equal(found, reference.train_bpe(*corpus, *packed(names), BpeLimits(240)))
 
 
-# -- encode_words, encode_text
+# -- encode_words, encode_corpus
 
 
 def byte_model(merges: list[tuple[str, str]], **options: Any) -> models.BPE:
@@ -374,7 +375,7 @@ def test_random_text_is_encoded(version, seed):
     added = (np.diff(batch.offsets) > 0) & (np.arange(batch.n_documents) % 5 == 0)
     token = np.where(added, 1000 + np.arange(batch.n_documents), -1).astype(np.int64)
     arguments = batch, token, GPT2, tables
-    assert_equal(stages_of(version, seed).encode_text(*arguments), in_python().encode_text(*arguments))
+    assert_equal(stages_of(version, seed).encode_corpus(*arguments), in_python().encode_corpus(*arguments))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -406,5 +407,5 @@ def test_marked_text_is_encoded(seed):
 @compiled_versions
 def test_no_text_is_encoded(version):
     tables, no_token = random_model(np.random.default_rng(0))._byte_tables, np.full(2, -1, np.int64)
-    ids, ends = stages_of(version).encode_text(TextBatch.from_strings(["", ""]), no_token, GPT2, tables)
+    ids, ends = stages_of(version).encode_corpus(TextBatch.from_strings(["", ""]), no_token, GPT2, tables)
     assert len(ids) == 0 and ends.tolist() == [0, 0, 0]

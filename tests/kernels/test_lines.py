@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import pytest
-from gputok.kernels import reference
+import reference
 from gputok.kernels.cpu.lines import is_utf8, lines
 
 from tests.emulation.devices import KINDS, device_of

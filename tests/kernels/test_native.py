@@ -327,8 +327,9 @@ print(sorted({"numba", "llvmlite", "asyncio"} & set(sys.modules)))
 def test_compiling_is_announced_once(tmp_path):
     code = """
 import numpy as np
-from gputok.kernels.cpu import rewrite, text
-text.find_invalid_utf8(np.zeros(3, np.uint8)); rewrite.gather(np.zeros(3, np.uint8), np.zeros(1, int), np.ones(1, int))
+from gputok.kernels.cpu import rewrite
+from gputok.kernels.cpu import utf8
+utf8.find_invalid_utf8(np.zeros(3, np.uint8)); rewrite.gather(np.zeros(3, np.uint8), np.zeros(1, int), np.ones(1, int))
 from gputok.kernels.native.preparation import preparation
 print(preparation.compiled, preparation.seconds > 0)
 """
@@ -404,11 +405,11 @@ def test_the_length_of_texts():
 @needs_library
 def test_texts_that_a_builtin_encodes(shared_tokenizer):
     """From 16 threads, at the length from which the GIL is released, and at the longest; and what is no text."""
-    from gputok.kernels.cpu.short_texts.encode import LONGEST
+    from gputok.kernels.cpu.encode_one.encode import LONGEST
 
     import gputok
-    from gputok.pipeline import encode_batch
-    from gputok.pipeline.encode_text import texts_of
+    from gputok.pipeline.encode import stepwise
+    from gputok.pipeline.encode.text import texts_of
 
     tokenizer = gputok.Tokenizer.from_file(str(shared_tokenizer("llama3")))
     texts = [
@@ -421,7 +422,7 @@ def test_texts_that_a_builtin_encodes(shared_tokenizer):
         "a b " * (LONGEST // 4) + "c",
     ]
     inputs = [(text,) for text in texts]
-    packed = encode_batch.encode(tokenizer.pipeline, inputs, False, True, offsets=False)
+    packed = stepwise.encode(tokenizer.pipeline, inputs, False, True, offsets=False)
     wanted = [encoding.ids for encoding in packed]
     wrong = []
 
@@ -646,7 +647,7 @@ for kind in (first, gputok.tokenizer.Tokenizer):
 def test_threads_that_make_the_first_encodings():
     """Of two threads that prepare machine code at the same time, the second one must not free what the first one uses."""
     from gputok import Tokenizer, models
-    from gputok.pipeline.encode_text import texts_of
+    from gputok.pipeline.encode.text import texts_of
 
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from gputok.kernels import reference
+import reference
 from gputok.kernels.cpu import edits, normalize, precompiled
 from make_normalization_tables import charsmap
 

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from gputok.kernels import reference
+import reference
 from gputok.kernels.cpu import lookup
 from gputok.kernels.cpu.encode_words import short_words
 

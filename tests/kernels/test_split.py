@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from gputok.kernels import reference
+import reference
 from gputok.kernels.cpu import rewrite as ragged
 from gputok.kernels.cpu import split
 

@@ -1,4 +1,4 @@
-"""The stages of kernels/ are those of the list in kernels/stages.py: names, signatures, modules, and the guide's table."""
+"""The stages of kernels/ are those of the list in tests/stages.py: names, signatures, modules, and the guide's table."""
 
 import ast
 import importlib
@@ -6,7 +6,7 @@ import inspect
 import pathlib
 
 import pytest
-from gputok.kernels.stages import STEPS, Stage, Step
+from stages import STEPS, Stage, Step
 
 ROOT = pathlib.Path(__file__).parents[2]
 VERSIONS = ("reference", "cpu", "cuda")
@@ -14,8 +14,9 @@ STAGES = [pytest.param(step, stage, id=stage.name) for step in STEPS for stage i
 
 
 def module(version: str, step: Step):
-    name = f"gputok.kernels.{version}.{step.name}"
-    folder = ROOT / "kernels" / version / step.name
+    of_tests = version == "reference"
+    name = f"{'' if of_tests else 'gputok.kernels.'}{version}.{step.name}"
+    folder = ROOT / ("tests" if of_tests else "kernels") / version / step.name
     return importlib.import_module(name) if folder.with_suffix(".py").exists() or folder.is_dir() else None
 
 

@@ -5,8 +5,8 @@ import random
 
 import numpy as np
 import pytest
-from gputok.kernels import reference
-from gputok.kernels.cpu import lookup, text
+import reference
+from gputok.kernels.cpu import lookup, utf8
 
 # Bytes at the edges of what is well-formed (table 3-7 of the Unicode standard), so that near misses are common.
 EDGES = bytes([0, 10, 0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF])
@@ -29,12 +29,12 @@ def array(raw: bytes) -> np.ndarray:
     ],
 )
 def test_invalid_utf8_is_found_where_python_finds_it(raw, position):
-    assert text.find_invalid_utf8(array(raw)) == reference.find_invalid_utf8(array(raw)) == position
+    assert utf8.find_invalid_utf8(array(raw)) == reference.find_invalid_utf8(array(raw)) == position
 
 
 def test_every_code_point_is_valid_but_surrogates():
     whole = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x110000)])).encode()
-    assert text.find_invalid_utf8(array(whole)) == -1
+    assert utf8.find_invalid_utf8(array(whole)) == -1
 
 
 def test_random_bytes_equal_the_reference():
@@ -42,7 +42,7 @@ def test_random_bytes_equal_the_reference():
     for _ in range(50_000):
         prefix = rng.choice([b"", b"a" * rng.randrange(70), "é漢😀".encode() * rng.randrange(9)])
         data = array(prefix + bytes(rng.choices(EDGES, k=rng.randrange(12))))
-        assert text.find_invalid_utf8(data) == reference.find_invalid_utf8(data), data.tobytes()
+        assert utf8.find_invalid_utf8(data) == reference.find_invalid_utf8(data), data.tobytes()
 
 
 @pytest.mark.parametrize("ascii", [True, False])

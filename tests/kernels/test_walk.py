@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from gputok.kernels import DEAD
 from gputok.kernels.cpu.count_words import count_words, distinct_words
-from gputok.kernels.cpu.encode_text import Encoder, encode_text
+from gputok.kernels.cpu.encode_corpus import Encoder, encode_corpus
 from gputok.kernels.cpu.walk import BLOCK_BYTES, prepare, slice_text
 from gputok.kernels.cpu.walk.windows import window_tables
 from gputok.kernels.cpu.word_table import new_table
@@ -125,7 +125,7 @@ def lengths(walk, data, offsets):
     def model(data, start, end):
         return (end - start).astype(np.uint32), np.arange(len(start) + 1)
 
-    return encode_text(data, offsets, None, walk, model, ENCODER)[0].tolist()
+    return encode_corpus(data, offsets, None, walk, model, ENCODER)[0].tolist()
 
 
 def check(name, texts, walk):

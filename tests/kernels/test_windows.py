@@ -9,7 +9,7 @@ import make_windows
 import numpy as np
 import pytest
 from gputok.kernels.cpu import walk
-from gputok.kernels.cpu.encode_text import Encoder, encode_text
+from gputok.kernels.cpu.encode_corpus import Encoder, encode_corpus
 from gputok.kernels.cpu.walk import windows
 from gputok.kernels.native import choose
 from splitting import words
@@ -37,7 +37,7 @@ def lengths(texts, automaton, tables=windows.NO_TABLES):
     def model(data, start, end):
         return (end - start).astype(np.uint32), np.arange(len(start) + 1)
 
-    return encode_text(data, offsets, None, walk.prepare(automaton, tables), model, Encoder())[0]
+    return encode_corpus(data, offsets, None, walk.prepare(automaton, tables), model, Encoder())[0]
 
 
 def same(texts, automaton, tables):

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from gputok import Tokenizer, WordCounts, models, trainers
-from gputok.text import partitions
+from gputok.counts import partitions
 
 HALF = 2**62
 TOO_LARGE = r"add up to [\d,]+, more than the 2\*\*63 - 1 that can be counted"
@@ -131,7 +131,7 @@ def test_large_counts_give_what_small_counts_give(name):
 
 
 def test_sums_are_exact():
-    from gputok.files.word_count_files import exact_sum
+    from gputok.counts.files import exact_sum
 
     for numbers in itertools.combinations_with_replacement(
         (2**63 - 1, -(2**63), -1, 0, 1, 2**32, -(2**32) - 1), 4

@@ -9,8 +9,8 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import reference
 import tokenizers
-from gputok.kernels import reference
 from gputok.kernels.cpu import match_longest as trie
 from gputok.kernels.cpu import viterbi as lattice
 from gputok.kernels.cpu.encode_words import encode_words, word_cache

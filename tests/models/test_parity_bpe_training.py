@@ -13,7 +13,7 @@ import pytest
 import tokenizers
 
 from gputok import models, trainers
-from gputok.text.word_counts import WordCounts
+from gputok.counts.word_counts import WordCounts
 
 ALPHABETS = ("ab", "abc", "abcdefgh", "aé", "#ab", "ab日本語", "a\U0001f600b", "aAbB", "a #b")
 

@@ -5,7 +5,8 @@ import random
 
 import numpy as np
 import pytest
-from gputok.kernels import BpeLimits, Veto, reference
+import reference
+from gputok.kernels import BpeLimits, Veto
 from gputok.kernels.cpu import superwords
 from gputok.kernels.cpu.train_bpe import queue as bpe_queue
 from gputok.kernels.cpu.train_bpe import token_traits

@@ -11,7 +11,7 @@ import pytest
 import tokenizers
 import transformers
 from gputok.kernels import BpeLimits, Veto
-from gputok.kernels.reference.train_superwords import encoded, train_superwords
+from reference.train_superwords import encoded, train_superwords
 
 from gputok import AddedToken, Regex, Tokenizer, WordCounts, corpus, models, normalizers, pre_tokenizers
 from gputok.automaton import PATTERNS
@@ -19,8 +19,10 @@ from gputok.corpus import Source
 from gputok.corpus.options import Sizes
 from gputok.files.locations import OpenFile
 from gputok.models.bpe.super_trainer import SUPERWORDS
-from gputok.pipeline import encode_superwords, encode_units, superwords
-from gputok.pipeline.resume import remove
+from gputok.pipeline import superwords
+from gputok.pipeline.count.resume import remove
+from gputok.pipeline.encode import superwords as encode_superwords
+from gputok.pipeline.encode import units
 from gputok.pipeline.run import Run
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.text.pieces import TextBatch
@@ -273,7 +275,7 @@ def test_steps_that_are_no_walk(monkeypatch):
     for tokenizer in (with_tokens, by_steps):
         tokenizer.add_tokens(["the other"])
         tokenizer.train_from_iterator(texts(10), trainer)
-        monkeypatch.setattr("gputok.pipeline.word_tokens.joints_of", lambda model: None)
+        monkeypatch.setattr("gputok.pipeline.encode.superwords.joints_of", lambda model: None)
     assert learned(with_tokens) == learned(by_steps) != learned(plainly)
     assert not any(b"the other" in token for token in learned(with_tokens)[0])
 
@@ -508,7 +510,7 @@ def test_long_documents_without_pieces():
 def test_a_vocabulary_of_words_has_its_words_looked_up(shared_tokenizer, name):
     """Llama 3 has 143 tokens like a no-break space before a space, of 280,147 merges: these are no superwords."""
     tokenizer = Tokenizer.from_file(str(shared_tokenizer(name)))
-    assert isinstance(encode_units.engine_of(tokenizer.pipeline), encode_units.Walked)
+    assert isinstance(units.engine_of(tokenizer.pipeline), units.Walked)
 
 
 @pytest.mark.parametrize("pattern", ["cl100k", "gpt2"])
@@ -520,7 +522,7 @@ def test_corpora_are_encoded_as_by_tokenizers(pattern, monkeypatch):
         lines, SuperBpeTrainer(vocab_size=500, transition=330, special_tokens=["<s>"])
     )
     theirs = tokenizers.Tokenizer.from_str(tokenizer.to_str())
-    assert isinstance(encode_units.engine_of(tokenizer.pipeline), encode_superwords.BySuperwords)
+    assert isinstance(units.engine_of(tokenizer.pipeline), encode_superwords.BySuperwords)
     r = random.Random(21)
     sample = [*texts(22), *("".join(r.choices("abt \t\n,:.<s>0é中", k=r.randint(0, 40))) for _ in range(300))]
     sample += ["as well " * 200, "\t" * 301 + "x", "", "a<s>b <s>", " of the" * 70]
@@ -534,7 +536,7 @@ def test_corpora_are_encoded_as_by_tokenizers(pattern, monkeypatch):
         assert found == [expected[sample.index(text)] for text in chosen]
     plain = untrained()
     plain.train_from_iterator(lines, BpeTrainer(vocab_size=400, initial_alphabet=list(BYTE_CHARACTERS)))
-    assert not isinstance(encode_units.engine_of(plain.pipeline), encode_superwords.BySuperwords)
+    assert not isinstance(units.engine_of(plain.pipeline), encode_superwords.BySuperwords)
 
 
 # ---- whole corpora

@@ -9,15 +9,16 @@ import time
 
 import numpy as np
 import pytest
+import reference
 import tokenizers.trainers
-from gputok.kernels import BpeLimits, Veto, reference
+from gputok.kernels import BpeLimits, Veto
 from gputok.kernels.cpu import spell_words as alphabet
 from gputok.kernels.cpu.train_bpe import queue as bpe_queue
 from gputok.kernels.cpu.train_bpe import train as bpe
 from gputok.kernels.cpu.train_bpe.state import APPLYING, CLAIMS, LINE, MERGES, MOVED, PHASE, STEP
 
 from gputok import AddedToken, Tokenizer, models, pre_tokenizers, trainers
-from gputok.text.word_counts import WordCounts
+from gputok.counts.word_counts import WordCounts
 from gputok.trainers import BpeTrainer
 
 STAGES = pytest.mark.parametrize("train_bpe", [bpe.train_bpe, bpe_queue.train_bpe_queued])

@@ -13,9 +13,10 @@ import warnings
 
 import numpy as np
 import pytest
+import reference
 import tokenizers
 import tokenizers.trainers
-from gputok.kernels import ParityLimits, reference
+from gputok.kernels import ParityLimits
 from gputok.kernels.cpu import train_parity_bpe as parity_bpe
 
 from gputok import AddedToken, Tokenizer, WordCounts, models, normalizers, pre_tokenizers

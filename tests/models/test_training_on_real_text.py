@@ -17,7 +17,7 @@ from gputok import Tokenizer, WordCounts
 from gputok.corpus import Source
 from gputok.corpus.options import Sizes
 from gputok.demo import EXAMPLE
-from gputok.pipeline.count_corpus import count_corpus
+from gputok.pipeline.count.words import count_corpus
 from gputok.pipeline.run import Run
 from gputok.recipes import recipe
 

@@ -12,16 +12,7 @@ import re
 import pytest
 import tokenizers
 
-from gputok import (
-    AddedToken,
-    Tokenizer,
-    decoders,
-    fields,
-    models,
-    normalizers,
-    pre_tokenizers,
-    processors,
-)
+from gputok import AddedToken, Tokenizer, checks, decoders, models, normalizers, pre_tokenizers, processors
 from gputok.pipeline.limits import Padding, Truncation
 
 # the value, and how a file writes it
@@ -338,7 +329,7 @@ ISSUE = {
 def test_values_that_were_accepted_unchecked_before(make):
     with pytest.raises((TypeError, ValueError)) as caught:
         make()
-    assert isinstance(caught.value, fields.FieldError) and caught.value.place, caught.value
+    assert isinstance(caught.value, checks.FieldError) and caught.value.place, caught.value
 
 
 def test_the_largest_numbers_that_tokenizers_takes():

@@ -37,7 +37,7 @@ PUBLIC = {
     ),
     *(f"gputok.{name}" for name in ("pretrained", "processors", "report", "text", "tools", "trainers")),
 }
-INSIDE = {"gputok.text.pre_tokenized_string", "gputok.files.token_files", "gputok.files.token_batches"}
+INSIDE = {"gputok.text.pre_tokenized_string", "gputok.token_files.token_files", "gputok.token_files.batches"}
 # Reports hold pipelines.
 INSIDE |= {f"gputok.pipeline.{name}" for name in ("added_vocabulary", "limits", "pipeline")}
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import reference
 import tokenizers
-from gputok.kernels import reference
 from tokenizers import pre_tokenizers as theirs
 
 import gputok

@@ -10,8 +10,8 @@ import random
 
 import numpy as np
 import pytest
+import reference
 import tokenizers
-from gputok.kernels import reference
 from gputok.kernels.cpu.split import find_cuts, find_words
 from gputok.kernels.cpu.walk import prepare
 from splitting import random_texts

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from gputok.components import derived, described
-from gputok.fields import (
+from gputok.checks import (
     WrongValue,
     brief,
     checked,
@@ -24,6 +23,7 @@ from gputok.fields import (
     string,
     switch,
 )
+from gputok.components import derived, described
 from gputok.files.atomic import replacing
 from gputok.files.json_text import deeper, rows
 from gputok.models import base

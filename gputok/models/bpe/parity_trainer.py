@@ -19,8 +19,8 @@ from gputok.types import public
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from gputok.counts.word_counts import WordCounts
     from gputok.progress import Progress
-    from gputok.text.word_counts import WordCounts
     from gputok.tokens.added_token import AddedToken
     from gputok.types import Counts, Ids, Positions, Positions32
 
@@ -157,9 +157,9 @@ class ParityBpeTrainer(CheckedOptions):
             ValueError: if the numbers of languages differ, a number is not allowed, or the bytes of all occurrences of the
                 words are more than 2**63 - 1.
         """
+        from gputok.counts.word_counts import WordCounts
         from gputok.kernels import ParityLimits
         from gputok.kernels.cpu import train_parity_bpe as parity_bpe
-        from gputok.text.word_counts import WordCounts
 
         self._check_languages(train, dev, ratio)
         if dev is not None:

@@ -22,7 +22,7 @@ from gputok.types import public
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gputok.text.word_counts import WordCounts
+    from gputok.counts.word_counts import WordCounts
     from gputok.types import Bytes, Counts, Positions
 
 _SPACE, _BOUNDARY, _UNKNOWN = ord("▁"), 0, 0x2585

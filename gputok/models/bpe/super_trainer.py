@@ -16,8 +16,8 @@ from gputok.types import public
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from gputok.counts.word_counts import WordCounts
     from gputok.kernels import Veto
-    from gputok.text.word_counts import WordCounts
     from gputok.tokens.added_token import AddedToken
     from gputok.types import Array, Counts, Ids, Positions
 

@@ -16,7 +16,7 @@ from gputok.types import public
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from gputok.text.word_counts import WordCounts
+    from gputok.counts.word_counts import WordCounts
     from gputok.tokens.added_token import AddedToken
     from gputok.types import Counts, Ids, Positions, Positions32
 

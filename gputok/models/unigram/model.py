@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from gputok.components import derived, described
-from gputok.fields import (
+from gputok.checks import (
     ID,
     WrongType,
     WrongValue,
@@ -21,7 +20,8 @@ from gputok.fields import (
     per_field,
     switch,
 )
-from gputok.fields import number as finite
+from gputok.checks import number as finite
+from gputok.components import derived, described
 from gputok.files.atomic import replacing
 from gputok.files.json_text import deeper, number, rows
 from gputok.models import base

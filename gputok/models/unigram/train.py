@@ -13,8 +13,8 @@ from gputok.models.unigram import em, seeds
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from gputok.counts.word_counts import WordCounts
     from gputok.models.unigram.seeds import Seeds, Sizes, Text
-    from gputok.text.word_counts import WordCounts
     from gputok.types import Positions, Scores
 
 # With more seeds than this for each piece of the vocabulary, held-out text got more tokens

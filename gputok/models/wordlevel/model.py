@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from gputok.fields import checked, in_file, per_field, string
+from gputok.checks import checked, in_file, per_field, string
 from gputok.models import base
 from gputok.models.base import Model, Tokens
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from gputok.checks import SIZE, in_file, integer, per_field, string
 from gputok.components import derived
-from gputok.fields import SIZE, in_file, integer, per_field, string
 from gputok.files.atomic import replacing
 from gputok.models import base
 from gputok.models.base import Model, Tokens

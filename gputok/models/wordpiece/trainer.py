@@ -14,7 +14,7 @@ from gputok.types import public
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gputok.text.word_counts import WordCounts
+    from gputok.counts.word_counts import WordCounts
     from gputok.tokens.added_token import AddedToken
 
 

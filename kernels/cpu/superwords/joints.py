@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from gputok.kernels import Pairs
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.encode_text.marks import CUT, UNSURE
+from gputok.kernels.cpu.encode_corpus.marks import CUT, UNSURE
 from gputok.kernels.cpu.encode_words.merge import SHORT, merge_by_heap, merge_by_scan
 from gputok.kernels.cpu.lookup import NONE, index_pairs, rank_of
 from gputok.kernels.cpu.primitives.constants import ALL, GOLDEN, LOW32, U0, U1, U2, U6, U8, U32, U63, U64

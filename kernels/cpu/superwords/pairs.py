@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from gputok.kernels import Veto
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.encode_text.marks import CUT
+from gputok.kernels.cpu.encode_corpus.marks import CUT
 from gputok.kernels.cpu.primitives.constants import GOLDEN, U0, U1, U3, U7, U32, U64
 from gputok.kernels.cpu.primitives.memory import as_array, prefetch, scratch, view
 from gputok.kernels.cpu.veto import may_merge, veto_limits

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from gputok.kernels import Pairs
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.encode_text.marks import CUT, MOST_BITS
+from gputok.kernels.cpu.encode_corpus.marks import CUT, MOST_BITS
 from gputok.kernels.cpu.encode_words.merge import SHORT, merge_by_heap, merge_by_scan
 from gputok.kernels.cpu.lookup import NONE, index_pairs
 from gputok.kernels.cpu.primitives.constants import (

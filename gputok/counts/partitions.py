@@ -1,0 +1,447 @@
+"""Counted words in partitions, so that words which do not fit in memory together are added up one part at a time.
+
+Each word has a key of 64 bits, which depends on its bytes alone (`word_keys`). The first six bits of the key number the
+partition of the word, so that equal words of any two corpora meet in the same partition. These bits are the low bits of
+the half of the hash that tables don't use. With the bits that choose the slot of a table, a merge was a hundred times slower.
+
+Partitions follow each other in the order of their keys, and so do the words in them: added-up words are in the same order
+no matter when a table was spilled, and by how many threads.
+
+    Tally       counts words in a table, which is spilled when it outgrows a budget
+    added_up    the words of several sources, each word once, in the order of the keys
+    collected   such words as arrays, in memory or in a temporary file
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from gputok.counts.files import WordColumns, check_total, exact_sum
+from gputok.files import temporary
+from gputok.kernels.threads import Submit, in_order
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    import numpy.typing as npt
+
+    from gputok.counts.files import CountFile
+    from gputok.files.temporary import MemoryLimit, TemporaryFile
+    from gputok.kernels.cpu.word_table import WordTable
+    from gputok.progress import Report
+
+BITS = 6
+N_PARTITIONS = 1 << BITS
+
+_DEEPEST = 54  # no table is spilled if its words were dealt by more than so many bits of their keys
+# Tables get this share of the memory limit; text, buffers and growing tables get the rest
+_TABLES_SHARE = 0.6
+_SLOTS = 1 << 16  # a new table has so many slots; with the words it takes 3.5 MB
+_RESULTS_SHARE = 0.25  # partitions that wait for their turn get this share of the memory limit
+_WORD_BYTES = 32  # a word of a source takes roughly so many bytes
+_SPILLED_WORDS = 1 << 18  # so many words are dealt at a time, in 20 MB
+_FEW_WORDS = 1 << 17  # so many words are read together to see whether they are in the order of their keys
+
+
+class Source(Protocol):
+    """Words that can be read by partition; a word may be there several times."""
+
+    def partition(self, number: int) -> Iterator[WordColumns]:
+        """The words of one partition, some at a time."""
+        ...
+
+    @property
+    def n_words(self) -> int:
+        """The number of words of all partitions."""
+        ...
+
+
+def table_budget(memory: MemoryLimit, threads: int) -> tuple[int, int]:
+    """How many threads have room for a table each, and how many bytes a table may have."""
+    share = int(memory.n_bytes * _TABLES_SHARE)
+    threads = max(1, min(threads, share // memory.least_table))
+    return threads, share // threads
+
+
+def dealt(words: WordColumns, skip: int = 0) -> Iterator[WordColumns]:
+    """The words of each of the 64 partitions, in the order in which they were; skip: bits of the key that are not looked at."""
+    from gputok.kernels.cpu.count_words import word_keys
+    from gputok.kernels.cpu.rewrite import gather
+
+    keys = word_keys(words.data, words.offsets)
+    keys <<= np.uint64(skip)
+    keys >>= np.uint64(64 - BITS)
+    part = keys.astype(np.uint8)
+    del keys
+    order = np.argsort(part, kind="stable")
+    ends = np.cumsum(np.bincount(part, minlength=N_PARTITIONS)).tolist()
+    for first, last in itertools.pairwise([0, *ends]):
+        rows = order[first:last]
+        data, offsets = gather(words.data, words.offsets[rows], words.offsets[rows + 1])
+        yield WordColumns(data, offsets, words.counts[rows], words.byte_level)
+
+
+def in_key_order(words: WordColumns) -> WordColumns:
+    """Distinct words in the order of their keys and, should two have the same key, of their bytes."""
+    from gputok.kernels.cpu.count_words import word_keys
+    from gputok.kernels.cpu.rewrite import gather
+
+    keys = word_keys(words.data, words.offsets)
+    order = np.argsort(keys)
+    in_order = keys[order]
+    same = in_order[1:] == in_order[:-1]
+    if np.any(
+        same
+    ):  # only words with equal keys are looked at: sorting all of them took 13 times the time of a merge
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], same, [False]]).astype(np.int8)))
+        for first, last in edges.reshape(-1, 2).tolist():
+            order[first : last + 1] = sorted(order[first : last + 1].tolist(), key=words.word)
+    data, offsets = gather(words.data, words.offsets[order], words.offsets[order + 1])
+    return WordColumns(data, offsets, words.counts[order], words.byte_level)
+
+
+def merged(lists: Sequence[WordColumns]) -> WordColumns:
+    """Adds up lists of distinct words of one kind, all of them in the order of `in_key_order`, as is the result."""
+    from gputok.kernels.cpu.count_words import merged_words
+
+    check_total(sum(exact_sum(words.counts) for words in lists), _ADDED_UP)
+    data, offsets, counts = merged_words([words[:3] for words in lists])
+    return WordColumns(data, offsets, counts, lists[0].byte_level)
+
+
+def share(words: WordColumns, number: int, n_shares: int) -> WordColumns:
+    """One of several shares of words in the order of their keys: those of some partitions, without a copy."""
+    from gputok.kernels.cpu.count_words import word_keys
+
+    def key(i: int) -> int:
+        return int(word_keys(words.data, words.offsets[i : i + 2])[0])
+
+    edges = (i * N_PARTITIONS // n_shares << 64 - BITS for i in (number, number + 1))
+    rows = range(len(words.counts))
+    first, last = (bisect.bisect_left(rows, edge, key=key) for edge in edges)
+    return next(_slices(words, [first, last]))
+
+
+def partition_sizes(words: WordColumns) -> tuple[list[int], bool]:
+    """The number of words of each partition, and whether all words are in the order of their keys."""
+    from gputok.kernels.cpu.count_words import word_keys
+
+    sizes, last, is_ordered = np.zeros(N_PARTITIONS, np.int64), np.zeros(1, np.uint64), True
+    for first in range(0, len(words.counts), _FEW_WORDS):
+        keys = word_keys(words.data, words.offsets[first : first + _FEW_WORDS + 1])
+        is_ordered = is_ordered and not np.any(keys < np.concatenate([last, keys[:-1]]))
+        sizes += np.bincount((keys >> np.uint64(64 - BITS)).astype(np.int64), minlength=N_PARTITIONS)
+        last = keys[-1:]
+        let_go(words)
+    return sizes.tolist(), is_ordered
+
+
+def in_partitions(words: WordColumns) -> tuple[list[int], Iterator[WordColumns]]:
+    """The number of words of each partition, and the words of each, in the order of their keys."""
+    sizes, is_ordered = partition_sizes(words)
+    if not is_ordered:
+        return sizes, map(in_key_order, dealt(words))
+    return sizes, _slices(words, np.cumsum([0, *sizes]).tolist())
+
+
+def _slices(words: WordColumns, ends: Sequence[int]) -> Iterator[WordColumns]:
+    for first, last in itertools.pairwise(ends):
+        begin, end = words.offsets[[first, last]].tolist()
+        offsets = words.offsets[first : last + 1] - begin
+        yield WordColumns(words.data[begin:end], offsets, words.counts[first:last], words.byte_level)
+        let_go(words)
+
+
+def let_go(words: WordColumns) -> None:
+    """Takes words in temporary files, which can be read again, out of this process's memory."""
+    for array in words[:3]:
+        temporary.let_go(array)
+
+
+class PartedFile:
+    """A file that gputok wrote, read by partition."""
+
+    def __init__(self, file: CountFile) -> None:
+        self._file, self.n_words = file, file.n_words
+
+    def partition(self, number: int) -> Iterator[WordColumns]:
+        """The words of one partition. Raises ValueError if they belong to another one."""
+        from gputok.kernels.cpu.count_words import word_keys
+
+        for words in self._file.partition(number):
+            if np.any(word_keys(words.data, words.offsets) >> np.uint64(64 - BITS) != number):
+                raise ValueError(
+                    f"{self._file.file}: its words are not in the order that its description says, so another program "
+                    "has changed the file; load it alone and save it again"
+                )
+            yield words
+
+
+class InMemory:
+    """Words in memory, by partition."""
+
+    def __init__(self, words: WordColumns) -> None:
+        self._parts, self.n_words = [*dealt(words)], len(words.counts)
+
+    def partition(self, number: int) -> Iterator[WordColumns]:
+        """The words of one partition."""
+        yield self._parts[number]
+
+
+class Tally:
+    """Words and their counts in a table. If the table outgrows the budget, its words are written to a file, and forgotten.
+
+    Kernels that count take `table` and `make_room`, and give the table that is to be kept.
+    """
+
+    def __init__(
+        self,
+        byte_level: bool,
+        memory: MemoryLimit | None = None,
+        budget: int | None = None,
+        skip: int = 0,
+        *,
+        of_text: bool = False,
+    ) -> None:
+        """Makes an empty tally.
+
+        budget: bytes of the table; skip: bits of the key that are the same for all words; of_text: `count_text` fills
+        the table, and enters the end of a document as a word.
+        """
+        self.byte_level, self._memory, self._budget, self._skip = byte_level, memory, budget, skip
+        self._of_text, self._total = of_text, 0
+        self.table = self._new_table()
+        self.spilled: Spilled | None = None
+
+    def _new_table(self) -> WordTable:
+        from gputok.kernels.cpu.word_table import n_bytes_of, new_table
+
+        capacity = _SLOTS
+        while (
+            self._budget is not None and n_bytes_of(capacity, 8 * capacity) > self._budget and capacity > 64
+        ):
+            capacity //= 2
+        return new_table(capacity, 8 * capacity)
+
+    def make_room(self, table: WordTable) -> WordTable:
+        """A table with room for what the last stage wanted: the same one larger, or without its words."""
+        from gputok.kernels.cpu.word_table import N_WORDS, clear, enlarged, n_bytes_of, wanted
+
+        is_empty = table.state[N_WORDS] == 0  # a word larger than the budget must find room
+        if (
+            self._memory is None
+            or self._budget is None
+            or is_empty
+            or n_bytes_of(*wanted(table)) <= self._budget
+        ):
+            return enlarged(table)
+        self._spill(table, self._memory)
+        if n_bytes_of(len(table.slots), len(table.arena)) > self._budget:
+            return self._new_table()
+        clear(table)
+        return table
+
+    def add(self, words: WordColumns) -> None:
+        """Adds counts to those of the same words.
+
+        Raises:
+            ValueError: the counts of all words add up to more than 2**63 - 1.
+        """
+        from gputok.kernels.cpu.count_words import count_pieces
+
+        self._total += exact_sum(words.counts)
+        check_total(self._total, _ADDED_UP)
+        start, end = words.offsets[:-1], words.offsets[1:]
+        self.table = count_pieces(words.data, start, end, words.counts, 0, self.table, self.make_room)
+
+    def source(self) -> Source:
+        """All words by partition, on disk if there is a limit; the table is given up."""
+        table = self.table
+        del self.table
+        return InMemory(self._columns(table)) if self._memory is None else self._spill(table, self._memory)
+
+    def _spill(self, table: WordTable, memory: MemoryLimit) -> Spilled:
+        self.spilled = self.spilled or Spilled(memory.file(), self.byte_level, self._skip)
+        for words in self._some(table, _SPILLED_WORDS):
+            self.spilled.write(words)
+        return self.spilled
+
+    def words(self) -> Iterator[WordColumns]:
+        """All words, each once, in the order of their keys; the tally is given up."""
+        if self.spilled is None:
+            yield in_key_order(self._columns(self.table))
+            return
+        source = self.source()
+        skip = self._skip + BITS
+        budget = self._budget if skip < _DEEPEST else None
+        for number in range(N_PARTITIONS):
+            tally = Tally(self.byte_level, self._memory, budget, skip)
+            for words in source.partition(number):
+                tally.add(words)
+            yield from tally.words()
+
+    def _columns(self, table: WordTable) -> WordColumns:
+        """The words of a table but for the end of a document, and those whose counts add up to 0."""
+        return next(self._some(table, max(1, len(table.offsets))))
+
+    def _some(self, table: WordTable, most: int) -> Iterator[WordColumns]:
+        """The same, so many words at a time: what is made of all of them at once is nearly as large as the table."""
+        from gputok.kernels.cpu.count_words import counts
+        from gputok.kernels.cpu.rewrite import gather
+        from gputok.kernels.cpu.walk import END_OF_TEXT
+        from gputok.kernels.cpu.word_table import N_BYTES, N_WORDS
+
+        n_words, n_bytes = int(table.state[N_WORDS]), int(table.state[N_BYTES])
+        data, all_counts = table.arena[:n_bytes], counts(table)
+        for first in range(0, max(n_words, 1), most):
+            count = all_counts[first : first + most]
+            offsets = table.offsets[first : min(first + most, n_words) + 1]
+            kept = count != 0
+            if self._of_text:
+                single = np.flatnonzero(np.diff(offsets) == 1)
+                kept[single[data[offsets[single]] == END_OF_TEXT]] = False
+            if np.all(kept):
+                yield WordColumns(data, offsets, count, self.byte_level)
+            else:
+                packed, offsets = gather(data, offsets[:-1][kept], offsets[1:][kept])
+                yield WordColumns(packed, offsets, count[kept], self.byte_level)
+
+
+class Spilled:
+    """Runs of words in a temporary file, each dealt to partitions.
+
+    A section of the file has the words of one run and one partition: their counts (int64), lengths (uint32) and bytes.
+    """
+
+    def __init__(self, file: TemporaryFile, byte_level: bool, skip: int = 0) -> None:
+        self._file, self._byte_level, self._skip = file, byte_level, skip
+        self._sections: list[list[tuple[int, int, int]]] = [[] for _ in range(N_PARTITIONS)]
+        self.n_words = 0
+
+    def write(self, words: WordColumns) -> None:
+        """Adds a run."""
+        for sections, part in zip(self._sections, dealt(words, self._skip), strict=True):
+            if len(part.counts):
+                sections.append((self._file.n_bytes, len(part.counts), len(part.data)))
+                lengths = np.diff(part.offsets).astype(np.uint32)
+                self._file.append(
+                    np.concatenate([part.counts.view(np.uint8), lengths.view(np.uint8), part.data])
+                )
+        self.n_words += len(words.counts)
+
+    def partition(self, number: int) -> Iterator[WordColumns]:
+        """The words of one partition, run by run."""
+        for start, n_words, n_bytes in self._sections[number]:
+            section = self._file.read(start, 12 * n_words + n_bytes)
+            offsets = np.zeros(n_words + 1, np.int64)
+            np.cumsum(section[8 * n_words : 12 * n_words].view(np.uint32), out=offsets[1:])
+            yield WordColumns(
+                section[12 * n_words :], offsets, section[: 8 * n_words].view(np.int64), self._byte_level
+            )
+
+
+def added_up(
+    sources: Sequence[Source],
+    byte_level: bool,
+    memory: MemoryLimit | None,
+    threads: int,
+    report: Report | None = None,
+) -> Iterator[WordColumns]:
+    """The words of all sources, each once, with the sum of its counts, in the order of the keys.
+
+    They come a partition or less at a time, few words all at once; report("add up", partitions, 64) is called after each
+    partition.
+    """
+    n_words = sum(source.n_words for source in sources)  # at most
+    if n_words <= _FEW_WORDS and memory is None:  # one table sorts them sooner than threads would start
+        few = Tally(byte_level)
+        for number, source in itertools.product(range(N_PARTITIONS), sources):
+            for words in source.partition(number):
+                few.add(words)
+        yield from few.words()
+        return
+    n_bytes = n_words * _WORD_BYTES // N_PARTITIONS
+    budget = None
+    if memory is not None:
+        threads = min(threads, int(memory.n_bytes * _RESULTS_SHARE) // max(1, n_bytes) - 1)
+        threads, budget = table_budget(memory, threads)
+
+    def one(number: int) -> Iterator[WordColumns]:
+        tally = Tally(byte_level, memory, budget, skip=BITS)
+        for source in sources:
+            for words in source.partition(number):
+                tally.add(words)
+        return tally.words()
+
+    for number, parts in enumerate(_results(one, threads), 1):
+        yield from parts
+        if report:
+            report("add up", number, N_PARTITIONS)
+
+
+def _results(one: Callable[[int], Iterator[WordColumns]], threads: int) -> Iterator[Iterable[WordColumns]]:
+    """What `one` gives for each partition, in order, by so many threads."""
+    if threads == 1:
+        yield from map(one, range(N_PARTITIONS))
+        return
+
+    def begin(number: int, submit: Submit) -> Callable[[], list[WordColumns]]:
+        return submit(lambda: list(one(number))).result
+
+    tasks = ((number, partial(begin, number)) for number in range(N_PARTITIONS))
+    for _, parts in in_order(tasks, threads, ahead=0):
+        yield parts
+
+
+def collected(parts: Iterable[WordColumns], byte_level: bool, memory: MemoryLimit | None) -> WordColumns:
+    """Words as arrays: in memory or, with a limit, in temporary files that are mapped.
+
+    Raises ValueError if their counts add up to more than 2**63 - 1.
+    """
+    total = 0
+    data, offsets, counts = (_Growing(dtype) if memory is None else memory.file() for dtype in _DTYPES)
+    offsets.append(np.zeros(1, np.int64))
+    for part in parts:
+        offsets.append(part.offsets[1:] + data.n_bytes)
+        data.append(part.data)
+        counts.append(part.counts)
+        total += exact_sum(part.counts)
+        check_total(total, _ADDED_UP)
+    words, ends, n = (
+        array.mapped(dtype) for array, dtype in zip((data, offsets, counts), _DTYPES, strict=True)
+    )
+    return WordColumns(words, ends, n, byte_level)
+
+
+_DTYPES = np.uint8, np.int64, np.int64  # the dtypes of words, offsets and counts
+_ADDED_UP = "adding up word counts"
+
+
+class _Growing:
+    """An array that is written at its end, as a TemporaryFile is, in memory.
+
+    A large one grows where it is, by the operating system's tables of pages.
+    """
+
+    def __init__(self, dtype: npt.DTypeLike) -> None:
+        self._array: npt.NDArray[Any] = np.empty(1 << 10, dtype)
+        self._n = 0
+
+    @property
+    def n_bytes(self) -> int:
+        return self._n * self._array.itemsize
+
+    def append(self, array: npt.NDArray[Any]) -> None:
+        n = self._n + len(array)
+        if n > len(self._array):
+            self._array.resize(n + n // 8, refcheck=False)  # no other object refers to it
+        self._array[self._n : n] = array
+        self._n = n
+
+    def mapped(self, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        return self._array[: self._n]

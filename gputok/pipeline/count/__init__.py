@@ -1,0 +1,3 @@
+"""From corpora to counts of words."""
+
+from __future__ import annotations

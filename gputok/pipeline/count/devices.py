@@ -1,0 +1,310 @@
+"""Counts the words of a corpus on CUDA devices; the CPU counts what they leave."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from queue import SimpleQueue
+from threading import Event, Semaphore
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+
+from gputok.counts.files import WordColumns
+from gputok.counts.partitions import table_budget
+from gputok.counts.word_counts import WordCounts
+from gputok.kernels.threads import run
+from gputok.pipeline.count.units import LOOK_SECONDS, StepCounter, Tallies, WalkCounter, Workers, collected
+from gputok.text.pieces import Pieces, RawLines, TextBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from gputok.files.temporary import MemoryLimit
+    from gputok.kernels.cuda.count_words import Batch
+    from gputok.progress import Report
+    from gputok.types import Bytes, Counts, Positions
+
+Fallback = Callable[[TextBatch], Callable[[Pieces], Pieces] | None]
+
+Left = tuple["Sequence[bytes]", tuple[Any, Any, int] | None]
+"""What devices leave to the CPU: text with one of these strings, or with characters that are not inert."""
+
+
+def by_devices(
+    batches: Iterable[TextBatch | RawLines],
+    counter: WalkCounter,
+    fallback_for: Fallback | None,
+    left: Left,
+    n_threads: int,
+    report: Report | None,
+    total: int | None,
+    devices: Sequence[Any],
+) -> WordCounts:
+    """Counts the words of all batches: threads those for which `fallback_for` returns a function, devices the others."""
+    with Workers([Tallies(None, None) for _ in range(n_threads)], report, total) as workers:
+        with _Devices(devices, counter, workers, fallback_for, left) as counting:
+            for batch in _then(batches, counting.finish):
+                other = None if fallback_for is None or isinstance(batch, RawLines) else fallback_for(batch)
+                if other and isinstance(batch, TextBatch):
+                    counting.flush()
+                    workers.take(StepCounter(other), batch)
+                else:
+                    counting.take(batch)
+            found, tallies = counting.finish()
+        workers.finish()
+        return _in_order(found, counter, [*workers.tallies, *tallies], n_threads)
+
+
+def _then(
+    batches: Iterable[TextBatch | RawLines], finish: Callable[[], object]
+) -> Iterator[TextBatch | RawLines]:
+    """The batches. If the next one can't be read, those before it come first: they may have an error of their own."""
+    failed = None
+    try:
+        yield from batches
+    except Exception as error:
+        failed = error
+    if failed is not None:
+        finish()
+        raise failed
+
+
+def _n_bytes(batch: TextBatch | RawLines) -> int:
+    return len(batch.data) if isinstance(batch, RawLines) else int(batch.offsets[-1] - batch.offsets[0])
+
+
+def in_turns(
+    batches: Iterable[TextBatch | RawLines],
+    count: Callable[[Iterator[TextBatch | RawLines], Report | None], WordCounts],
+    n_threads: int,
+    report: Report | None,
+    memory: MemoryLimit,
+    device_share: int,
+) -> WordCounts:
+    """Counts the words of all batches within a limit: of as many batches at a time as fit, whose words are then spilled."""
+    tallies, done, is_last = Tallies(memory, table_budget(memory, 1)[1] // 2), 0, False
+    batches = iter(batches)
+
+    def some() -> Iterator[TextBatch | RawLines]:
+        nonlocal done, is_last
+        n_bytes = 0
+        while n_bytes < memory.n_bytes // device_share:
+            if (batch := next(batches, None)) is None:
+                is_last = True
+                return
+            n_bytes += _n_bytes(batch)
+            yield batch
+        done += n_bytes
+
+    while not is_last:
+        before = done
+        words = count(
+            some(), report and (lambda stage, n, total, before=before: report(stage, before + n, total))
+        )
+        if len(words) or not tallies:  # counts without words are of no kind
+            columns = WordColumns(words.data, words.offsets, words.counts, words.byte_level)
+            tallies[words.byte_level].add(columns)
+    return WordCounts.of_tallies([*tallies.values()], memory, n_threads, report=report)
+
+
+class _Found(NamedTuple):
+    """Distinct matches of a walk: words or parts."""
+
+    data: Bytes  # uint8[n_bytes]
+    offsets: Positions  # int64[n_words + 1], into data
+    counts: Counts  # int64[n_words]
+    first: Positions  # int64[n_words], ascending, the position of the first occurrence of each
+
+    def slice(self, start: int, stop: int) -> Self:
+        """Returns the matches start:stop, with offsets from 0."""
+        offsets, each = self.offsets[start : stop + 1], slice(start, stop)
+        data = self.data[offsets[0] : offsets[-1]]
+        return self._replace(
+            data=data, offsets=offsets - offsets[0], counts=self.counts[each], first=self.first[each]
+        )
+
+
+class _Devices:
+    """CUDA devices, each of which takes the next group of batches when it is free.
+
+    Small batches, which many threads read, are joined to groups in pinned memory. For each device, one group waits, one is
+    copied and one is counted, for any number of threads.
+    """
+
+    def __init__(
+        self,
+        devices: Sequence[Any],
+        counter: WalkCounter,
+        workers: Workers,
+        fallback_for: Fallback | None,
+        left: Left,
+    ) -> None:
+        self._counter, self._workers, self._n = counter, workers, len(devices)
+        self._group_bytes = devices[0].sizes.batch
+        self._fallback_for, self._left = fallback_for, left
+        self._held: list[TextBatch | RawLines] = []  # all of one kind
+        self._held_bytes = 0
+        self._errors: list[tuple[int, ValueError]] = []  # with the positions of groups that are not UTF-8
+        self._groups: SimpleQueue[Any] = SimpleQueue()
+        self._room = Semaphore(self._n)  # groups that may wait
+        self._stopped, self._warned = Event(), Event()
+        self._pool = ThreadPoolExecutor(self._n)
+        self._work = [self._pool.submit(self._count_on, device) for device in devices]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop()
+        self._pool.shutdown()
+
+    def take(self, batch: TextBatch | RawLines) -> None:
+        """Adds a batch to the group; hands out the group if it is large enough."""
+        if self._held and isinstance(batch, RawLines) != isinstance(self._held[0], RawLines):
+            self.flush()
+        self._held.append(batch)
+        self._held_bytes += _n_bytes(batch)
+        if self._held_bytes >= self._group_bytes:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hands out the batches of the group."""
+        if not self._held:
+            return
+        group = self._group(self._held, self._workers.next_position())
+        self._held, self._held_bytes = [], 0
+        # After a device has failed there is no room, and its error is raised as soon as its thread has ended
+        self._wait_for(lambda: self._room.acquire(timeout=LOOK_SECONDS) and not self._stopped.is_set())
+        self._groups.put(group)
+        self._workers.handed_out(group.n_bytes)
+
+    def _group(self, batches: Sequence[TextBatch | RawLines], position: int) -> Batch:
+        from gputok.kernels.cuda.count_words import Batch
+
+        def checked() -> Batch:
+            try:
+                return self._group([raw.checked() for raw in batches if isinstance(raw, RawLines)], position)
+            except ValueError as error:
+                self._errors.append((position, error))
+                raise
+
+        offsets = [
+            np.array([0, len(batch.data)]) if isinstance(batch, RawLines) else batch.offsets
+            for batch in batches
+        ]
+        text = [batch.data[of[0] : of[-1]] for batch, of in zip(batches, offsets, strict=True)]
+        begin = np.cumsum([0, *map(len, text)])
+        shifted = [of[1:] + (at - of[0]) for of, at in zip(offsets, begin[:-1], strict=True)]
+        is_raw = isinstance(batches[0], RawLines)
+        return Batch(text, np.concatenate([begin[:1], *shifted]), position, checked if is_raw else None)
+
+    def _wait_for(self, arrived: Callable[[], bool]) -> None:
+        try:
+            self._workers.wait_for(arrived, self._work)
+        except ValueError:
+            wait(self._work)  # other devices may find an error in text that comes before
+            self._raise_first()
+            raise
+
+    def _raise_first(self) -> None:
+        """Raises the error in the first text that is not UTF-8, if any device found such text."""
+        if self._errors:
+            raise min(self._errors, key=lambda each: each[0])[1] from None
+
+    def finish(self) -> tuple[list[_Found], list[Tallies]]:
+        """Waits for all devices; returns the matches that each of them counted, and the words that the CPU counted for it."""
+        self.flush()
+        for _ in self._work:
+            self._groups.put(None)
+        self._wait_for(lambda: not wait(self._work, timeout=LOOK_SECONDS).not_done)
+        self._raise_first()  # _wait_for raises nothing if all devices had ended before
+        done = [future.result() for future in self._work]
+        return [found for found, _ in done], [tallies for _, left in done for tallies in left]
+
+    def _count_on(self, device: Any) -> tuple[_Found, list[Tallies]]:
+        from gputok.kernels.cuda.count_words import Added, count_batches
+        from gputok.kernels.cuda.lines import Strings, Watched
+
+        def leave(batch: Batch, reason: Exception) -> None:
+            """Has the CPU's threads count a batch that the device can't count."""
+            text = TextBatch(np.concatenate(batch.text), batch.offsets)
+            other = self._fallback_for(text) if self._fallback_for else None
+            left.take(StepCounter(other) if other else self._counter, text, batch.position)
+            if not isinstance(reason, Added) and not self._warned.is_set():
+                self._warned.set()
+                warnings.warn(f"some text is counted on the CPU: {reason}", stacklevel=2)
+
+        added, changing = self._left
+        # A device takes its batches in order, so tables for what it leaves see ascending positions
+        n_threads = -(-len(self._workers.tallies) // self._n)
+        with device.in_use(), Workers([Tallies(None, None) for _ in range(n_threads)], None, None) as left:
+            found = count_batches(
+                device,
+                self._share(),
+                self._counter.automaton,
+                leave=leave,
+                watched=Watched(Strings.of([*added]) if added else None, changing),
+                stop=self._stop,
+            )
+            left.finish()
+        return _Found(*found), [tallies for tallies in left.tallies if tallies]
+
+    def _share(self) -> Iterator[Any]:
+        # A group that was taken is counted: an error in it comes before one that another device has found meanwhile
+        while not self._stopped.is_set() and (group := self._groups.get()) is not None:
+            self._room.release()
+            yield group
+
+    def _stop(self) -> None:
+        """Wakes all threads that wait for a group, since there are no more, and the thread that waits for room."""
+        self._stopped.set()
+        for _ in range(self._n):
+            self._groups.put(None)
+        self._room.release(1 << 20)
+
+
+def _in_order(
+    found: list[_Found], counter: WalkCounter, tallies: list[Tallies], n_threads: int
+) -> WordCounts:
+    """Adds up the words of devices and of threads, in order of first occurrence."""
+    found = [each for each in found if len(each.counts)]
+    if counter.words_are_units and len(found) == 1 and not any(tallies):
+        return WordCounts(found[0].data, found[0].offsets, found[0].counts, counter.byte_level)
+    size = -(
+        -sum(len(each.counts) for each in found) // n_threads
+    )  # matches that a thread enters into a table
+    slices = [
+        (each.slice(at, min(at + size, len(each.counts))), counter)
+        for each in found
+        for at in range(0, len(each.counts), size)
+    ]
+    return collected([*tallies, *run(_entered, slices, n_threads)])
+
+
+def _entered(found: _Found, counter: WalkCounter) -> Tallies:
+    """Returns tallies of the words of matches, at the positions of the matches."""
+    from gputok.kernels.cpu.count_words import count_pieces
+    from gputok.kernels.cpu.word_table import N_WORDS
+
+    tallies = Tallies(None, None)
+    first: dict[bool, list[Positions]] = {}  # of each piece that was entered
+    step = 1 << 16  # matches, which have some hundred thousand bytes
+    for at in range(0, len(found.counts), step):
+        part = found.slice(at, min(at + step, len(found.counts)))
+        pieces = counter.words(TextBatch(part.data, part.offsets))
+        if pieces is None:  # the matches are the words
+            byte_level, n_words = counter.byte_level, 1
+            columns = part.data, part.offsets[:-1], part.offsets[1:]
+        else:
+            byte_level, n_words = pieces.byte_level, np.diff(pieces.rows)
+            columns = pieces.data, pieces.start, pieces.end
+        tally, before = tallies[byte_level], first.setdefault(byte_level, [])
+        position = sum(map(len, before))
+        tally.table = count_pieces(*columns, np.repeat(part.counts, n_words), position, tally.table)
+        before.append(np.repeat(part.first, n_words))
+    for byte_level, tally in tallies.items():
+        position = tally.table.position[: int(tally.table.state[N_WORDS])]
+        position[:] = np.concatenate(first[byte_level])[position]
+    return tallies

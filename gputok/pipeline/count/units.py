@@ -1,0 +1,521 @@
+"""Counts the words of a corpus on all cores, while the next part of the corpus is read."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import operator
+from collections.abc import Callable
+from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Semaphore, Thread, get_ident
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
+
+import numpy as np
+
+from gputok.corpus.readers import Task, in_order
+from gputok.counts.partitions import Tally, table_budget
+from gputok.counts.word_counts import WordCounts
+from gputok.kernels.threads import share
+from gputok.text.pieces import Pieces, RawLines, TextBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from concurrent.futures import Future
+
+    from gputok.files.temporary import MemoryLimit
+    from gputok.kernels import Automaton
+    from gputok.kernels.cpu.word_table import WordTable
+    from gputok.progress import Report
+    from gputok.types import Counts, Positions
+
+_WALK_THREADS = 8
+"""So many threads take the bytes of a slice of `Slices.walk`; slices for more threads would be too small to be worth their start."""
+_SLICES = 16
+"""A text with at least so many slices for each thread gets larger ones. What Python does for a slice takes 20 microseconds,
+one thread at a time: the slices for 8 threads and more ended the growth at 10 GB/s."""
+_SHORT = 1 << 16
+"""One thread counts so many bytes before others would have started."""
+_FEW_WORDS = 1 << 14
+"""One thread adds up tables with so few words before others would have started."""
+POSITIONS = 1 << 36
+"""A slice has so many positions for its words."""
+_TASK_POSITIONS = 1 << 40
+"""All slices of what a thread reads have so many: of 4 GB, cut into megabytes, 250 words for each byte."""
+_WHOLE = 1 << 21
+"""A thread counts so many bytes that it has read without cutting them."""
+LOOK_SECONDS = 0.2
+"""The main thread looks for failed threads after so many seconds."""
+
+
+class Tallies(dict[bool, Tally]):
+    """The counts of one thread: True -> those of byte-level words, False -> those of other words.
+
+    Args:
+        memory: the memory limit, or None.
+        budget: the largest size of each table in bytes, or None.
+
+    Attributes:
+        n_bytes: of the tasks that the thread has counted.
+    """
+
+    def __init__(self, memory: MemoryLimit | None, budget: int | None) -> None:
+        super().__init__()
+        self._memory, self._budget = memory, budget
+        self._parts: WordTable | None = None
+        self.n_bytes = 0
+
+    def __missing__(self, byte_level: bool) -> Tally:
+        self[byte_level] = Tally(byte_level, self._memory, self._budget, of_text=True)
+        return self[byte_level]
+
+    def parts(self, count: Callable[[WordTable], WordTable]) -> WordTable:
+        """Counts the parts of a slice in an empty table, whose memory the next slice uses again."""
+        from gputok.kernels.cpu.word_table import clear, new_table
+
+        if self._parts is None:
+            self._parts = new_table()
+        else:
+            clear(self._parts)
+        self._parts = count(self._parts)
+        return self._parts
+
+    def add(self, words: Pieces, counts: Counts, position: int) -> None:
+        """Adds words that occur `counts` times each, int64[n_words]; the first of them has the position `position`."""
+        from gputok.kernels.cpu.count_words import count_pieces
+
+        tally = self[words.byte_level]
+        tally.table = count_pieces(
+            words.data, words.start, words.end, counts, position, tally.table, tally.make_room
+        )
+
+
+Job = Callable[[Tallies], object]
+"""A slice to count, as a function of the tallies of the thread that counts it."""
+
+
+class Counter(Protocol):
+    """A way to count the words of a batch: in slices, each of which one thread counts."""
+
+    def cut(self, batch: TextBatch) -> list[int]:
+        """Returns the bytes of the batch at which slices begin, and the byte at which the last slice ends."""
+        ...
+
+    def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
+        """Adds the words of the bytes start:stop to the tallies of a thread.
+
+        position: the position of the first word; positions order the words of all slices.
+        """
+        ...
+
+
+class Slices(NamedTuple):
+    """About how many bytes a slice has.
+
+    Attributes:
+        walk: of one thread that walks text, which takes some milliseconds.
+        parts: that is cut into parts. In larger slices few more parts are equal, and tables leave the cache.
+        steps: for any other pipeline, which takes at most 0.2 s.
+        task: what one thread reads and counts, at most. All threads count what is longer: it is mostly one document.
+    """
+
+    walk: int = 1 << 21
+    parts: int = 1 << 21
+    steps: int = 1 << 20
+    task: int = 1 << 23
+
+
+SLICES = Slices()
+
+
+class WalkCounter:
+    """Counts the units that one walk over the raw text finds.
+
+    Args:
+        automaton: finds the units.
+        byte_level: True if the bytes of a unit stand for characters of the ByteLevel alphabet.
+        slice_bytes: about how many bytes a slice has.
+        words: maps parts of documents to their words, and gets each different part of a slice only once: a word counts as
+            often as its part. None: the units are the words.
+    """
+
+    def __init__(
+        self,
+        automaton: Automaton,
+        byte_level: bool,
+        slice_bytes: int,
+        words: Callable[[Pieces], Pieces] | None = None,
+    ) -> None:
+        from gputok.kernels.cpu.walk import Walks
+
+        self.automaton, self.byte_level, self._slice_bytes = automaton, byte_level, slice_bytes
+        self._walks, self._words = Walks(automaton), words
+
+    @classmethod
+    def of_words(
+        cls,
+        automaton: Automaton,
+        byte_level: bool,
+        n_threads: int,
+        n_bytes: int | None = None,
+        slice_bytes: int = SLICES.walk,
+    ) -> Self:
+        """Makes a counter of the words that a walk finds. n_bytes: of the whole text, if known."""
+        large = slice_bytes // 4
+        if n_bytes is not None:
+            large = min(slice_bytes // 2, n_bytes // (n_threads * _SLICES))
+        return cls(automaton, byte_level, max(slice_bytes // min(n_threads, _WALK_THREADS), large))
+
+    @classmethod
+    def of_parts(
+        cls, automaton: Automaton, words: Callable[[Pieces], Pieces], slice_bytes: int = SLICES.parts
+    ) -> Self:
+        """Makes a counter of the words of the parts that a walk finds."""
+        return cls(automaton, False, slice_bytes, words)
+
+    def cut(self, batch: TextBatch) -> list[int]:
+        """Returns the bytes at which slices begin, and the byte at which the last slice ends."""
+        from gputok.kernels.cpu.walk import slice_text
+
+        # A strong cut may be made in any state, since the walk ends each slice with an end of text
+        return slice_text(batch.data, batch.offsets, self._slice_bytes, self._walks.of(0)).tolist()
+
+    def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
+        """Adds the words of a slice to the tallies of a thread."""
+        from gputok.kernels.cpu.count_words import count_words, distinct_words
+
+        text, walk = (batch.data, batch.offsets), self._walks.of(stop - start)
+        if self._words is None:
+            tally = tallies[self.byte_level]
+            position -= 2 * start
+            tally.table = count_words(*text, position, walk, tally.table, start, stop, tally.make_room)
+            return
+        parts = tallies.parts(lambda table: count_words(*text, -2 * start, walk, table, start, stop))
+        data, offsets, counts = distinct_words([parts])
+        words = self._words(Pieces.from_batch(TextBatch(data, offsets)))
+        tallies.add(words, np.repeat(counts, np.diff(words.rows)), position)
+
+    @property
+    def words_are_units(self) -> bool:
+        """True if the units that the walk finds are the words."""
+        return self._words is None
+
+    def words(self, found: TextBatch) -> Pieces | None:
+        """Returns the words of units; None if the units are the words."""
+        return None if self._words is None else self._words(Pieces.from_batch(found))
+
+
+class StepCounter:
+    """Counts by any function that maps whole documents to their words.
+
+    Args:
+        pipeline: the function.
+        counts: int64[n_documents], how often each document of the batch occurs; None: once.
+        slice_bytes: about how many bytes a slice has.
+    """
+
+    def __init__(
+        self,
+        pipeline: Callable[[Pieces], Pieces],
+        counts: Counts | None = None,
+        slice_bytes: int = SLICES.steps,
+    ) -> None:
+        self._pipeline, self._counts, self._slice_bytes = pipeline, counts, slice_bytes
+
+    def cut(self, batch: TextBatch) -> list[int]:
+        """Returns the bytes at which slices of whole documents begin, and the byte at which the last slice ends."""
+        aims: Positions = np.arange(int(batch.offsets[0]), int(batch.offsets[-1]), self._slice_bytes)
+        ends = batch.offsets[np.searchsorted(batch.offsets, aims)]
+        return np.unique(np.append(ends, batch.offsets[-1])).tolist()
+
+    def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
+        """Adds the words of a slice to the tallies of a thread."""
+        first, last = np.searchsorted(batch.offsets, (start, stop))  # empty documents have no words
+        documents = TextBatch(batch.data[start:stop], batch.offsets[first : last + 1] - start)
+        words = self._pipeline(Pieces.from_batch(documents))
+        counts: Counts = np.ones(words.n_pieces, np.int64)
+        if self._counts is not None:
+            counts = np.repeat(self._counts[first:last], np.diff(words.rows))
+        tallies.add(words, counts, position)
+
+
+def count_by(
+    counter_for: Callable[[TextBatch], Counter],
+    batches: Iterable[TextBatch | RawLines] | Iterable[Task],
+    n_threads: int,
+    report: Report | None,
+    total: int | None,
+    memory: MemoryLimit | None,
+    n_tables: int = 1,
+    slices: Slices = SLICES,
+) -> WordCounts:
+    """Counts the words of all batches on the CPU.
+
+    Args:
+        counter_for: returns what counts a batch; any thread may call it.
+        batches: as for `count_words`.
+        n_threads: how many threads count; with a limit, at most as many as there is room for their tables.
+        report: as for `count_words`.
+        total: as for `count_words`.
+        memory: as for `count_words`.
+        n_tables: how many tables a thread may need, for byte-level words and for others.
+        slices: as for `count_words`.
+
+    Returns:
+        As `count_words`.
+    """
+    budget = None
+    if memory is not None:
+        n_threads, budget = table_budget(memory, n_threads)
+        budget //= n_tables
+    first, is_short, texts = _peek(iter(batches))
+    tallies = [Tallies(memory, budget) for _ in range(1 if is_short else n_threads)]
+
+    if isinstance(first, Task):
+        tallies += _count_tasks(counter_for, texts, tallies, report, total, slices.task)
+    elif first is not None and is_short:
+        _count_here(counter_for(first), first, tallies[0])
+        if report:
+            report("count", len(first.data), total)
+    else:
+        with Workers(tallies, report, total) as workers:
+            for text in texts:
+                assert isinstance(text, TextBatch)
+                workers.take(counter_for(text), text)
+            workers.finish()
+    if memory is not None:
+        counted = [tally for of_thread in tallies for tally in of_thread.values()]
+        return WordCounts.of_tallies(counted, memory, n_threads, report=report)
+    return collected(tallies)
+
+
+def _peek(texts: Iterator[Any]) -> tuple[TextBatch | Task | None, bool, Iterator[Any]]:
+    """Returns the first batch or task, if any; whether it is a batch, short and the only one; and all batches, or tasks."""
+    some = list(itertools.islice(texts, 1))
+    is_short = bool(some) and isinstance(some[0], TextBatch) and len(some[0].data) <= _SHORT
+    if is_short:
+        some += itertools.islice(texts, 1)
+    return some[0] if some else None, is_short and len(some) == 1, itertools.chain(some, texts)
+
+
+def _count_tasks(
+    counter_for: Callable[[TextBatch], Counter],
+    tasks: Iterator[Task],
+    tallies: list[Tallies],
+    report: Report | None,
+    total: int | None,
+    longest: int,
+) -> list[Tallies]:
+    """Counts what tasks read: a thread, of which this is one, reads a task and counts it.
+
+    Args:
+        counter_for: as for `count_by`.
+        tasks: give a batch each, or none.
+        tallies: of each thread.
+        report: as for `count_by`.
+        total: as for `count_by`.
+        longest: all threads count a batch of more bytes, after all others.
+
+    Returns:
+        The tallies of long batches.
+    """
+    here, unused = get_ident(), [*tallies]
+    long: list[tuple[int, Task]] = []
+
+    def done() -> int:
+        return sum(of_thread.n_bytes for of_thread in tallies)
+
+    def count(number: int, task: Task, own: Tallies) -> None:
+        for batch in task.read():
+            assert isinstance(batch, TextBatch)
+            if len(batch.data) > longest:
+                long.append((number, task))
+                return
+            counter = counter_for(batch)
+            if len(batch.data) <= _WHOLE:
+                start, stop = int(batch.offsets[0]), int(batch.offsets[-1])
+                counter.count(batch, start, stop, number * _TASK_POSITIONS, own)
+            else:
+                _count_here(counter, batch, own, number)
+            own.n_bytes += len(batch.data)
+
+    def count_all(taken: Iterator[tuple[int, Task]]) -> None:
+        own = unused.pop()
+        for number, task in taken:
+            count(number, task, own)  # a function, which lets go of the batch: its memory is used again
+            if report and get_ident() == here:
+                report("count", done(), total)
+
+    share(count_all, enumerate(tasks), len(tallies))
+    if report:
+        report("count", done(), total)
+    return _count_long(counter_for, long, len(tallies), report, (done(), total)) if long else []
+
+
+def _count_long(
+    counter_for: Callable[[TextBatch], Counter],
+    long: list[tuple[int, Task]],
+    n_threads: int,
+    report: Report | None,
+    bytes_of: tuple[int, int | None],
+) -> list[Tallies]:
+    """Counts what was too long for one thread, a batch at a time with all threads, into tables of its own.
+
+    bytes_of: how many bytes are counted already, and of how many.
+    """
+    numbers, tasks = zip(*sorted(long, key=operator.itemgetter(0)), strict=True)
+    tallies = [Tallies(None, None) for _ in range(n_threads)]
+    with Workers(tallies, report, bytes_of[1], bytes_of[0]) as workers:
+        for number, batch in zip(numbers, in_order(tasks, n_threads, 0), strict=True):
+            assert isinstance(batch, TextBatch)
+            counter = counter_for(batch)
+            workers.hand_out(counter, batch, _slices(counter, batch, number))
+        workers.finish()
+    return tallies
+
+
+def _count_here(counter: Counter, batch: TextBatch, tallies: Tallies, number: int = 0) -> None:
+    """Counts a batch in this thread. number: that of its task."""
+    for start, stop, position in _slices(counter, batch, number):
+        counter.count(batch, start, stop, position, tallies)
+
+
+def _slices(counter: Counter, batch: TextBatch, number: int) -> list[tuple[int, int, int]]:
+    """Returns the slices of the batch of a task: where each begins and ends, and the position of its first word."""
+    slices = [*itertools.pairwise(counter.cut(batch))]
+    n_positions = _TASK_POSITIONS // max(len(slices), 1)
+    return [
+        (start, stop, number * _TASK_POSITIONS + i * n_positions) for i, (start, stop) in enumerate(slices)
+    ]
+
+
+class Workers:
+    """Threads that count slices of batches, each thread into its own tables.
+
+    Attributes:
+        tallies: of each thread.
+        done: the bytes of the slices handed out.
+    """
+
+    def __init__(
+        self, tallies: list[Tallies], report: Report | None, total: int | None, done: int = 0
+    ) -> None:
+        self.tallies, self.done = tallies, done
+        self._report, self._total = report, total
+        self._jobs: SimpleQueue[tuple[int, Job] | None] = SimpleQueue()
+        self._taken = Semaphore(1)  # batches without waiting slices, plus one: memory holds two batches
+        self._number, self._n_jobs = itertools.count(), itertools.count()
+        self._errors: list[tuple[int, BaseException]] = []  # with the number of the job
+        self._threads = [
+            Thread(target=self._work, args=(of_thread,), name="gputok-counter") for of_thread in tallies
+        ]
+        try:
+            for thread in self._threads:
+                thread.start()
+        except BaseException:  # Ctrl-C, or the system gives no more threads: none of them may wait for ever
+            self._end()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop()  # after an error or Ctrl-C, no thread begins another slice
+
+    def next_position(self) -> int:
+        """Returns the position of the first word of a slice; it is larger than all positions of earlier slices."""
+        return next(self._number) * POSITIONS
+
+    def take(self, counter: Counter, batch: TextBatch, position: int | None = None) -> None:
+        """Hands out the slices of a batch, then waits until threads have taken the slices of the batch before.
+
+        position: of the first byte, larger than that of the batch before; byte i has `position` + 2 * i. None: each slice
+        has the next position.
+        """
+        slices: list[tuple[int, int, int]] = []
+        for start, stop in itertools.pairwise(cuts := counter.cut(batch)):
+            first = self.next_position() if position is None else position + 2 * (start - cuts[0])
+            slices.append((start, stop, first))
+        self.hand_out(counter, batch, slices)
+
+    def hand_out(self, counter: Counter, batch: TextBatch, slices: list[tuple[int, int, int]]) -> None:
+        """Hands out slices of a batch, each with the position of its first word, and waits as `take` does."""
+        for start, stop, first in slices:
+            self._put(partial(counter.count, batch, start, stop, first))
+        self._put(lambda tallies: self._taken.release())
+        self.handed_out(slices[-1][1] - slices[0][0] if slices else 0)
+        self.wait_for(lambda: self._taken.acquire(timeout=LOOK_SECONDS))
+
+    def _put(self, job: Job) -> None:
+        self._jobs.put((next(self._n_jobs), job))
+
+    def handed_out(self, n_bytes: int) -> None:
+        """Reports that slices of `n_bytes` more have been handed out."""
+        self.done += n_bytes
+        if self._report:
+            self._report("count", self.done, self._total)
+
+    def wait_for(self, arrived: Callable[[], bool], others: Sequence[Future[Any]] = ()) -> None:
+        """Waits until `arrived` returns True; raises the exception of a thread, or of `others`, that has failed."""
+        while not arrived():
+            self._raise_first()
+            for future in others:
+                if future.done():
+                    future.result()
+            self.handed_out(0)
+
+    def finish(self) -> None:
+        """Waits for all slices."""
+        self._end()
+        for thread in self._threads:
+            self.wait_for(lambda thread=thread: self._has_ended(thread))
+        self._raise_first()
+        self.handed_out(0)
+
+    def _raise_first(self) -> None:
+        """Raises the error of the first job that has failed, of those that threads have begun; if none has, returns."""
+        if self._errors:
+            self._stop()
+            raise min(self._errors, key=operator.itemgetter(0))[1]
+
+    def _stop(self) -> None:
+        """Ends each thread after the job that it works on."""
+        with contextlib.suppress(Empty):
+            while True:
+                self._jobs.get_nowait()
+        self._end()
+        for thread in self._threads:
+            thread.join()
+
+    def _end(self) -> None:
+        """Has each thread end, after the slices that were handed out."""
+        for _ in self._threads:
+            self._jobs.put(None)
+
+    def _has_ended(self, thread: Thread) -> bool:
+        thread.join(LOOK_SECONDS)
+        return not thread.is_alive()
+
+    def _work(self, tallies: Tallies) -> None:
+        """Runs in each thread: takes slices in order until None, so that the positions of its words only increase."""
+        while (taken := self._jobs.get()) is not None:
+            number, job = taken
+            try:
+                job(tallies)
+            except BaseException as error:  # raised again in the main thread
+                self._errors.append((number, error))
+                return
+
+
+def collected(tallies: list[Tallies]) -> WordCounts:
+    """Adds up the tallies of all threads; if some words are byte-level and others are not, all are written out."""
+    from gputok.kernels.cpu.count_words import distinct_words
+    from gputok.kernels.cpu.word_table import N_WORDS
+
+    kinds = sorted({byte_level for of_thread in tallies for byte_level in of_thread})
+    counts: list[WordCounts] = []
+    for kind in kinds:
+        tables = [of_thread[kind].table for of_thread in tallies if kind in of_thread]
+        n_threads = 1 if sum(int(table.state[N_WORDS]) for table in tables) < _FEW_WORDS else len(tallies)
+        counts.append(WordCounts(*distinct_words(tables, n_threads), kind))
+    return counts[0] if len(counts) == 1 else WordCounts.merge(counts)

@@ -1,0 +1,205 @@
+"""Counts the words of a corpus, on all cores or on CUDA devices, while the next part of the corpus is read."""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from gputok.kernels.threads import thread_count
+from gputok.pipeline.count.units import SLICES, Slices, StepCounter, WalkCounter, count_by
+from gputok.pipeline.way import walk_of
+from gputok.pre_tokenizers import SplitPlan
+from gputok.progress import reporting
+from gputok.text.pieces import Pieces, TextBatch
+from gputok.text.way import Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from gputok.corpus import Source
+    from gputok.corpus.readers import Task
+    from gputok.counts.word_counts import WordCounts
+    from gputok.files.temporary import MemoryLimit
+    from gputok.kernels import Automaton
+    from gputok.pipeline.count.devices import Fallback
+    from gputok.pipeline.count.units import Counter
+    from gputok.pipeline.pipeline import Pipeline
+    from gputok.pipeline.run import Run
+    from gputok.progress import Report
+    from gputok.text.pieces import RawLines
+
+NOT_BY_DEVICES = "words are neither those of one walk over the text, nor the same if text is cut at spaces"
+_DEVICE_SHARE = 8
+"""Bytes of the memory limit for each byte of text that devices count before words are spilled."""
+
+
+def count_words(
+    batches: Iterable[TextBatch | RawLines] | Iterable[Task],
+    pipeline: SplitPlan | Callable[[Pieces], Pieces],
+    *,
+    parts: Automaton | None = None,
+    fallback_for: Fallback | None = None,
+    added: Sequence[bytes] = (),
+    changing: tuple[Any, Any, int] | None = None,
+    threads: int | None = None,
+    report: Report | None = None,
+    total: int | None = None,
+    devices: Sequence[Any] = (),
+    memory: MemoryLimit | None = None,
+    device_share: int = _DEVICE_SHARE,
+    slices: Slices = SLICES,
+) -> WordCounts:
+    """Counts the words that a pipeline cuts documents into.
+
+    Without a limit, memory holds two batches and the distinct words, once for each thread; words are in the order of
+    their first occurrence. With a limit, tables that outgrow their share are spilled to temporary files, and so is the
+    result; words are in the order of their keys (`gputok.counts.partitions`). The next batch is read while a batch is
+    counted. The result is the same for any number of threads, any devices, any cut of the corpus into batches,
+    and any limit.
+
+    Args:
+        batches: the documents; RawLines are for devices only. Or tasks, which the threads that count read themselves
+            (`corpus.Source.read_apart`): not with devices or a limit.
+        pipeline: the plan of a pre-tokenizer (one walk over the raw text, the fast way), or any function that maps
+            documents to their words.
+        parts: finds parts of documents that may be handled alone, with the same result; then the function gets each different
+            part of a slice only once. None: it gets whole documents.
+        fallback_for: returns a function that maps the whole documents of a batch to words, or None for `pipeline`.
+        added: the strings of added tokens. In RawLines, `fallback_for` is asked only about text in which one of them occurs,
+        changing: and about text with a character that is none of these (`Normalizer.inert`); None: there are none.
+        threads: None: GPUTOK_NUM_THREADS, or all cores; with a limit, at most as many as there is room for their tables.
+        report: called as report("count", bytes, total) a few times a second, and report("add up", partitions, 64).
+        total: bytes of all documents, if known.
+        devices: CUDA devices (`backend.choose`). They count if the pipeline is one walk, or if there are `parts`; other pipelines,
+            and batches for which `fallback_for` returns a function, run on the CPU.
+        memory: the limit.
+        device_share: with a limit, words that devices count are spilled after one byte of text for so many bytes of the limit.
+        slices: about how many bytes a thread counts at a time.
+
+    Returns:
+        The distinct words and how often each occurs.
+    """
+    n_threads = thread_count(threads)
+    usual: Counter
+    if not callable(pipeline):
+        usual = WalkCounter.of_words(pipeline.automaton, pipeline.byte_level, n_threads, total, slices.walk)
+    else:
+        by_steps = StepCounter(pipeline, slice_bytes=slices.steps)
+        usual = by_steps if parts is None else WalkCounter.of_parts(parts, pipeline, slices.parts)
+    if devices and isinstance(usual, WalkCounter):
+        from gputok.pipeline.count.devices import by_devices, in_turns
+
+        texts = cast("Iterable[TextBatch | RawLines]", batches)
+
+        def count(some: Iterable[TextBatch | RawLines], report: Report | None) -> WordCounts:
+            left = added, changing
+            return by_devices(some, usual, fallback_for, left, n_threads, report, total, devices)
+
+        if memory is None:
+            return count(texts, report)
+        return in_turns(texts, count, n_threads, report, memory, device_share)
+
+    def counter_for(batch: TextBatch) -> Counter:
+        other = fallback_for(batch) if fallback_for else None
+        return StepCounter(other, slice_bytes=slices.steps) if other else usual
+
+    n_tables = 1 if fallback_for is None else 2
+    return count_by(counter_for, batches, n_threads, report, total, memory, n_tables, slices)
+
+
+def words_of_parts(
+    parts: WordCounts,
+    words: Callable[[Pieces], Pieces],
+    *,
+    threads: int | None = None,
+    memory: MemoryLimit | None = None,
+) -> WordCounts:
+    """Counts the words of counted parts of text: a word counts as often as its part.
+
+    If all distinct parts of a corpus are counted first, each is normalized and cut only once. `count_words` with `parts` does
+    so for each slice of the corpus alone.
+
+    Args:
+        parts: the distinct parts, and how often each occurs.
+        words: maps parts to their words.
+        threads: as for `count_words`.
+        memory: as for `count_words`.
+
+    Returns:
+        The distinct words, in the order of their first occurrence in the parts, or, with a limit, of their keys.
+    """
+    counter = StepCounter(words, parts.counts)
+    batch = TextBatch(parts.data, parts.offsets)
+    return count_by(lambda _: counter, [batch], thread_count(threads), None, None, memory)
+
+
+def count_corpus(
+    pipeline: Pipeline, source: Source, run: Run, total: int | None = None, slices: Slices = SLICES
+) -> WordCounts:
+    """Counts the words of a corpus.
+
+    Args:
+        pipeline: the parts of the tokenizer.
+        source: the corpus.
+        run: device, threads, progress and memory limit.
+        total: the bytes of the corpus, if the source does not know them.
+        slices: about how many bytes a thread counts at a time.
+
+    Returns:
+        The distinct words and how often each occurs.
+    """
+    devices, way, source = run.devices, pipeline.way, source.within(run.memory)
+    changing = None if pipeline.normalizer is None else pipeline.normalizer.inert
+    plan, parts, words = None, None, pipeline.words
+    if way.unit is Unit.WORD and way.automaton and (pipeline.normalizer is None or changing is not None):
+        plan = SplitPlan(way.automaton, way.byte_level)
+    elif way.unit is Unit.PART:
+        # Parts of documents have no added tokens: documents with added tokens go to `fallback_for`
+        parts, words = walk_of(way), partial(pipeline.words, added=False)
+    changing = changing if plan else None
+    if devices and not plan and not parts:
+        warnings.warn(f"the CPU counts the words: {NOT_BY_DEVICES}", stacklevel=3)
+    added = pipeline.added.tokens
+    with reporting(run.progress) as report:
+        by_devices = devices and (plan or parts)
+        if by_devices:
+            texts = source.read_raw(devices[0].host_memory, run.threads)
+        elif run.memory is None:
+            texts = source.read_apart(run.threads)
+        else:
+            texts = source.read(run.threads)
+        return count_words(
+            texts,
+            plan or words,
+            parts=parts,
+            fallback_for=partial(_by_steps, pipeline, changing) if added or changing else None,
+            added=[pipeline.added.pattern(token_id).encode() for token_id in added],
+            changing=changing,
+            threads=run.threads,
+            report=report,
+            total=source.total_bytes if total is None else total,
+            devices=devices,
+            memory=run.memory,
+            slices=slices,
+        )
+
+
+def _by_steps(
+    pipeline: Pipeline, changing: tuple[Any, Any, int] | None, batch: TextBatch
+) -> Callable[[Pieces], Pieces] | None:
+    """Returns the function that cuts a batch which one walk can't cut; else None. changing: the normalizer's `inert`."""
+    from gputok.kernels.cpu.normalize import is_inert
+
+    offsets = batch.offsets
+    if changing is not None and not is_inert(batch.data, offsets[:1], offsets[-1:], None, *changing):
+        return pipeline.words
+    return around_added(pipeline, batch) if pipeline.added.tokens else None
+
+
+def around_added(pipeline: Pipeline, batch: TextBatch) -> Callable[[Pieces], Pieces] | None:
+    """Returns the function that cuts a batch with added tokens, which are found only in whole documents; else None."""
+    text = batch.data[batch.offsets[0] : batch.offsets[-1]]
+    if not pipeline.added.may_occur(text):  # in all documents at once, which is soon seen and takes no memory
+        return None
+    return pipeline.words if pipeline.added_in(Pieces.from_batch(batch)) else None

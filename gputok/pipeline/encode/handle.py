@@ -1,0 +1,602 @@
+"""The memory, the kernel and the special tokens that `encode.text` encodes the short texts of a pipeline with."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+
+from gputok import normalizers, pre_tokenizers
+from gputok.automaton import PATTERNS, compile_literal, compile_pattern
+from gputok.automaton.pattern import matcher
+from gputok.encoding.rows import margin
+from gputok.kernels.cpu.encode_one import steps as short_steps
+from gputok.kernels.cpu.primitives.handle import Handle
+from gputok.kernels.native import choose
+from gputok.kernels.native.objects import Columns, Spelling, new_call, new_texts
+from gputok.pipeline.special_tokens import Frame
+from gputok.pre_tokenizers.base import cut_rule
+from gputok.text.pieces import byte_table
+from gputok.text.unicode_maps import character_map, compositions, grapheme_classes, normalization_form
+from gputok.text.way import Unit, Way
+
+if TYPE_CHECKING:
+    from gputok.kernels import Automaton
+    from gputok.models import Model
+    from gputok.normalizers import Normalizer
+    from gputok.pipeline.added_vocabulary import AddedVocabulary, Names
+    from gputok.pipeline.pipeline import Pipeline
+    from gputok.pre_tokenizers import PreTokenizer
+    from gputok.types import Array
+
+Kernel = Callable[[int, int, int, int], int]
+"""kernel(address of a handle, address of a text, number of its bytes, flags) -> number of tokens, or below 0."""
+
+HEAD = bytes.__basicsize__ - 1
+"""The number of bytes in front of the text of a bytes object: the memory layout of every version of CPython."""
+POSITIONS = 2  # the flag of `gputok.kernels.cpu.encode_one.encode`
+
+_ANY_LENGTH = 1 << 62
+RENEW = -2
+"""The same number as in `gputok.kernels.cpu.encode_one.units`."""
+_PROBE = b"where is it"
+_CACHED_WORDS = 1 << 14
+"""The cache of words of a thread has room for so many words, in a megabyte."""
+_FIRST_LINES = 1 << 13
+"""The cache of units of a thread has at first so many lines, in a megabyte, and grows with the number of different units."""
+RENEWED_AFTER = 1 << 15
+"""After so many bytes of text, the size of the cache and the tables of the walk are looked at again."""
+
+
+class Call:
+    """A kernel, a handle with memory, and what `Engine.ids_of` takes instead of them: `given`."""
+
+    __slots__ = ("address", "given", "handle", "ids", "kept", "kernel", "longest")
+
+    def __init__(self, engine: Engine, kernel: Kernel, handle: Handle, ids: Array, longest: int) -> None:
+        self.handle = handle  # which owns the memory at the address
+        self.kernel, self.address, self.ids = kernel, handle.address, ids.data
+        self.longest = min(engine.longest[0], longest), min(engine.longest[1], longest)
+        self.given: Any = self
+        if engine.builtins is not None:
+            self.kept = new_call(kernel.entry, handle.address, self.longest, ids)  # pyright: ignore[reportFunctionMemberAccess]
+            self.given = self.kept.__array_interface__["data"][0]
+
+
+class Units(NamedTuple):
+    """How texts without positions are cut into units; see `gputok.kernels.cpu.encode_one.units`."""
+
+    handle: Handle
+    inside: list[Handle]  # the steps for each unit
+    walks: Any  # a `Walks`
+    model: int
+    words: Any  # the ShortWords of the model, whose tokens side by side are the text; None: it has none
+    by_byte: bool  # the bytes of words stand for characters of the ByteLevel alphabet
+    is_led: bool  # a space may be put before the parts of a text beside added tokens
+
+
+class Scratch:
+    """Copies of handles with their own memory, for one text at a time.
+
+    Attributes:
+        steps: encodes a short text by all steps, and writes the positions and words of its tokens if they are asked for.
+        units: encodes any text of a moderate length, without positions; None: `steps` does that.
+        call: what `Engine.ids_of` takes to encode a text without positions.
+    """
+
+    __slots__ = (
+        "_engine",
+        "_handle",
+        "_n_bytes",
+        "_positions",
+        "_renewed_after",
+        "begins",
+        "cache",
+        "call",
+        "ends",
+        "steps",
+        "units",
+        "words",
+    )
+
+    def __init__(self, engine: Engine, renewed_after: int = RENEWED_AFTER) -> None:
+        from gputok.kernels.cpu.encode_one import encode as short_text
+        from gputok.kernels.cpu.encode_words import word_cache
+
+        self._engine, self._renewed_after = engine, renewed_after
+        handle = short_text.with_memory(engine.handle, word_cache(_CACHED_WORDS))
+        self.steps = Call(engine, engine.kernel, handle, handle["ids"], short_text.LONGEST)
+        self.call: Any = self.steps.given
+        self._positions: Call | None = None
+        self.cache, self.units = None, None
+        if engine.units is not None:
+            self._cut_into_units(engine.units, handle)
+        self.begins: memoryview[int] = handle["begins"].data
+        self.ends: memoryview[int] = handle["ends"].data
+        self.words: memoryview[int] = handle["words"].data
+
+    def _cut_into_units(self, units: Units, handle: Handle) -> None:
+        from gputok.kernels.cpu.encode_corpus.cache import new_cache
+        from gputok.kernels.cpu.encode_one import units as unit_kernels
+
+        inner = handle.copy()
+        short_steps.put_steps(inner, units.inside)
+        self.cache, self._n_bytes = new_cache(4, _FIRST_LINES), 0
+        self._handle = unit_kernels.with_memory(units.handle, inner, units.model)
+        ids = self._handle["ids"]
+        self.units = Call(self._engine, unit_kernels.encode_units, self._handle, ids, unit_kernels.MOST_BYTES)
+        self.call = self.units.given
+        self._renew(0)
+
+    def _renew(self, n_bytes: int) -> None:
+        """Looks at the size of the cache and at the tables of the walk; n_bytes: of the next text."""
+        from gputok.kernels.cpu.encode_corpus.cache import grown
+        from gputok.pipeline.run import most_lines
+
+        units = self._engine.units
+        assert units is not None
+        assert self.cache is not None
+        self.cache = grown(self.cache, most_lines())
+        self._handle.put(cache=self.cache, walk=units.walks.of(self._n_bytes))
+        self._n_bytes = n_bytes + self._renewed_after
+        self._handle["left"][0] = self._n_bytes
+
+    def positions(self) -> Call:
+        """Returns the call that encodes a text and writes the positions of its tokens; it need not number their words."""
+        if self._positions is None:
+            self._positions, lengths = self.steps, self._engine.lengths()
+            if lengths is not None and (units := self._engine.units) is not None:
+                from gputok.kernels.cpu.encode_one.positions import encode_positions
+                from gputok.kernels.cpu.encode_one.units import MOST_BYTES
+
+                handle = self.steps.handle
+                handle.put(units=self._handle.address, lengths=lengths, by_byte=units.by_byte)
+                self._positions = Call(self._engine, encode_positions, handle, handle["ids"], MOST_BYTES)
+        return self._positions
+
+    def expect(self, n_bytes: int) -> None:
+        """Looks at them now, if texts of so many bytes are too much for later."""
+        if self.units is not None and self._handle["left"][0] < n_bytes:
+            self._renew(n_bytes)
+
+    def again(self, text: str, flags: int, why: int) -> bytes | int:
+        """Encodes a text for which `call` has given a negative number. -> the ids; -1: other stages must encode the text."""
+        ids: bytes | int = why
+        if ids == RENEW:
+            self._renew(len(text.encode()))
+            ids = self._engine.ids_of(self.call, text, flags)
+        return self._engine.ids_of(self.steps.given, text, flags) if isinstance(ids, int) else ids
+
+
+class Engine:
+    """A handle for all texts of a pipeline, and the memory that calls have used and later calls use again.
+
+    Attributes:
+        handle: the tables of the model and the steps before the model.
+        kernel: encodes a text.
+        free: memory that no call uses now. A list, because its `pop` and `append` are atomic.
+        longest: the largest number of bytes of a text without and with special tokens; -1: no text.
+        trims: see `_trims`.
+        trim: kernel(address of a handle, first, last): trims the positions of tokens; below 0 if it must `learn` their ids first.
+        builtins: functions of machine code in place of Python; None: the kernels were compiled by Numba.
+        ids_of: ids_of(call.given, text, flags) -> the ids, uint32; or below 0, if the text is too long or becomes too long.
+        list_ids: ids -> a list of them.
+        measure: the number of characters of a list of texts; -1 if not all are str.
+        units: how texts are cut into units; None: all steps are done for the whole text.
+    """
+
+    def __init__(self, pipeline: Pipeline, handle: Handle, kernel: Kernel, units: Units | None) -> None:
+        from gputok.kernels.cpu.encode_one import encode as short_text
+
+        self.handle, self.kernel, self.units = handle, kernel, units
+        self.free: list[Scratch] = []
+        plain, special = Frame.of(pipeline, False), Frame.of(pipeline, True)
+        self._frames = plain, special
+        self.trims = _trims(pipeline)
+        self.trim = short_text.trim
+        around = [some for frame in self._frames if frame for some in frame.around]
+        named = [pair for some in around for pair in zip(some["ids"], some["tokens"], strict=True)]
+        self._names, self._spelling, self._added = pipeline.names, None, pipeline.added
+        self._token_lengths: Array | None = None
+        # Ids whose text depends on more than the id; special tokens can have any text
+        self._odd = pipeline.odd_tokens.union(i for i, text in named if self._names.spelling[i] != text)
+        n_trimmed = self._names.n_ids if self.trims else 0
+        self._leading, self._trailing = np.full(n_trimmed, -1, np.int32), np.zeros(n_trimmed, np.int32)
+        trims = np.array(self.trims or [], np.uint8)
+        handle.put(leading=self._leading, trailing=self._trailing, trims=trims)
+        most = _ANY_LENGTH
+        self.longest = [
+            most if plain is not None and not plain.n_special else -1,
+            most if special is not None and special.n_special <= short_text.MAX_SPECIAL else -1,
+        ]
+        code = choose()
+        self.builtins = code.builtins
+        self.ids_of, self.list_ids, self.measure = self._ids_by_kernel, _list_ids, _measure
+        if code.builtins:
+            self.ids_of, self.list_ids = code.builtins.encode_ids, code.builtins.list_ids
+            self.measure = code.builtins.measure
+            code.builtins.share_integers(self._names.n_ids)
+        if special is not None:
+            before, after = (np.array(side["ids"], np.uint32) for side in (special.before, special.after))
+            for each in (handle,) if units is None else (handle, units.handle):
+                each.put(before=before, after=after)
+
+    @classmethod
+    def of(cls, pipeline: Pipeline) -> Self | None:
+        """Returns None if a handle can't hold the steps or the model of the pipeline."""
+        if ctypes.string_at(id(_PROBE) + HEAD, len(_PROBE) + 1) != _PROBE + b"\0":
+            return None  # not CPython
+        if pipeline.model.is_random or (found := steps_of(pipeline)) is None:
+            return None
+        from gputok.kernels.cpu.encode_one import encode as short_text
+
+        kernel, tables = _model(pipeline.model, found.byte_level)
+        if kernel is None:
+            return None
+        handle = short_text.new_handle(tables)
+        short_steps.put_steps(handle, found.steps)
+        handle.put(asks_origin=pipeline.way.at_start)
+        return cls(pipeline, handle, kernel, _units(pipeline, found, kernel))
+
+    def _ids_by_kernel(self, call: Call, text: str, flags: int) -> bytes | int:
+        raw = text.encode()
+        if len(raw) > call.longest[flags & 1]:
+            return -1
+        n = call.kernel(call.address, id(raw) + HEAD, len(raw), flags)
+        return call.ids[:n].tobytes() if n >= 0 else n
+
+    def columns(self, memory: Scratch) -> Columns:
+        """Returns what machine code makes tokens and offsets with."""
+        if self._spelling is None:
+            n, vocabulary = self._names.n_ids, self._names.vocabulary
+            rows = np.full(n, -1, np.int32)
+            if (by_id := vocabulary.by_id) is not None:
+                rows[: len(by_id)] = by_id[:n]
+            rows[[token_id for token_id in self._odd if token_id < n]] = -1
+            self._spelling = Spelling(new_texts(n), rows, vocabulary.data, vocabulary.offsets)
+        sizes = [
+            (frame.n_before, frame.n_special - frame.n_before) if frame else (0, 0) for frame in self._frames
+        ]
+        before, after = zip(*sizes, strict=True)
+        positions = memory.steps.handle["begins"], memory.steps.handle["ends"]
+        trim = None if self.trims is None else self.trim.entry
+        return Columns(memory.positions().given, *positions, before, after, self._spelling, trim)
+
+    def lengths(self) -> Array | None:
+        """Returns the lengths of tokens as `gputok.kernels.cpu.encode_one.positions` takes them; None: no positions follow."""
+        if self._token_lengths is None and self.units is not None and self.units.words:
+            self._token_lengths = _lengths(self._names, self._added, self.units)
+        return self._token_lengths
+
+    def learn(self, ids: list[int]) -> None:
+        """Writes what kernels and machine code must know of tokens, except of those whose text depends on more than the id."""
+        for token_id in set(ids) - self._odd:
+            text = self._names.spelling[token_id]
+            if token_id < len(self._leading):
+                leading, self._trailing[token_id] = margin(text)
+                self._leading[token_id] = leading  # last: it says that both are known
+            if self._spelling is not None and token_id < len(self._spelling.texts):
+                self._spelling.texts[token_id] = text
+
+    def frame(self, special: int) -> Frame:
+        """Returns the frame of texts without (0) or with (1) special tokens; only called for texts that were encoded."""
+        frame = self._frames[special]
+        assert frame is not None
+        return frame
+
+    def n_special(self) -> list[int]:
+        """Returns how many special tokens come with a text: without and with `add_special_tokens`."""
+        return [frame.n_special if frame else 0 for frame in self._frames]
+
+
+def _list_ids(ids: bytes) -> list[int]:
+    return np.frombuffer(ids, np.uint32).tolist()
+
+
+def _measure(texts: list[Any]) -> int:
+    return sum(map(len, texts)) if set(map(type, texts)) <= {str} else -1
+
+
+def _units(pipeline: Pipeline, steps: Steps, kernel: Kernel) -> Units | None:
+    from gputok.kernels.cpu.encode_one import encode as short_text
+    from gputok.kernels.cpu.encode_one import units as unit_kernels
+    from gputok.pipeline.encode.units import Walked, engine_of
+    from gputok.text.way import Before, Unit
+
+    engine, way = engine_of(pipeline), pipeline.way
+    found = unit_steps(pipeline, steps) if isinstance(engine, Walked) else None
+    if found is None or not isinstance(engine, Walked):
+        return None
+    spaces = {
+        Before.NONE: short_steps.NEVER,
+        Before.ANY: short_steps.IF_ANY,
+        Before.BARE: short_steps.IF_BARE,
+        Before.FIRST: short_steps.AT_START,
+    }
+    space = spaces[way.before] if way.unit is Unit.LINE else short_steps.NEVER
+    models = [
+        short_text.encode_bpe,
+        short_text.encode_wordpiece,
+        short_text.encode_unigram,
+        short_text.encode_wordlevel,
+    ]
+    handle = unit_kernels.new_handle(found.before, found.alone, space)
+    words, model = None, pipeline.model
+    if way.unit is Unit.LINE:
+        words = model.line_words
+    elif steps.byte_level and not found.inside:
+        words = model.byte_words
+    if words is not None:
+        handle.put(grouped=True, words=words)
+    is_led = space != short_steps.NEVER
+    return Units(handle, found.inside, engine.walks, models.index(kernel), words, steps.byte_level, is_led)
+
+
+def _model(model: Model, byte_level: bool) -> tuple[Kernel | None, Any]:
+    """Returns the kernel for a model, and the tables that it takes; None: a handle can't hold the model."""
+    from gputok import models
+    from gputok.kernels.cpu.encode_one import encode as short_text
+    from gputok.kernels.cpu.lookup import NONE
+
+    match model:
+        case models.BPE():
+            tables = model.tables(byte_level)
+            if tables is None or (len(tables.unk) and tables.unk[0] == NONE):
+                return None, None
+            if len(tables.fallback) and len(tables.prefix) + len(tables.suffix):
+                return None, None  # a character can become more tokens than it has bytes
+            return short_text.encode_bpe, tables
+        case models.WordPiece() if not byte_level:
+            known = model.tables.unk != NONE
+            return short_text.encode_wordpiece if known else None, model.tables
+        case models.Unigram() if not byte_level:
+            return short_text.encode_unigram, model.tables
+        case models.WordLevel() if not byte_level:
+            unk = model.vocabulary.find([model.unk_token])[0]
+            names = model.vocabulary.strings, model.vocabulary.ids
+            return short_text.encode_wordlevel, short_text.WordLevelTables(*names, -1 if unk is None else unk)
+        case _:
+            return None, None
+
+
+def _lengths(names: Names, added: AddedVocabulary, units: Units) -> Array:
+    """Returns int32[names.n_ids]; see `Engine.lengths`."""
+    from gputok.kernels.cpu.encode_one.positions import FIRST_BYTE, NEXT_BYTE, UNKNOWN
+
+    vocabulary, n = names.vocabulary, names.n_ids
+    lengths = np.full(n, UNKNOWN, np.int32)
+    begun = np.cumsum(vocabulary.data & 0xC0 != 0x80, dtype=np.int32)  # characters, up to and with each byte
+    n_characters = np.diff(np.append(np.int32(0), begun)[vocabulary.offsets])
+    known = vocabulary.ids < n
+    lengths[vocabulary.ids[known]] = n_characters[known]
+    for byte, position in enumerate([] if units.by_byte else units.words.symbols.tolist()):
+        if (token_id := vocabulary.ids[position]) < n and (byte >= 0x80 or n_characters[position] > 1):
+            lengths[token_id] = NEXT_BYTE if byte & 0xC0 == 0x80 else FIRST_BYTE
+    odd = {*names.shown_verbatim}
+    for token_id, token in added.tokens.items():
+        if token_id < n:
+            size = len(token.content.encode() if units.by_byte else token.content)
+            lengths[token_id] = UNKNOWN if token_id in odd or units.is_led else size
+    return lengths
+
+
+def _trims(pipeline: Pipeline) -> list[bool] | None:
+    """The option `add_prefix_space` of each post-processor that trims offsets; None: one trims after tokens were added."""
+    from gputok import processors
+
+    processor = pipeline.post_processor
+    parts = [processor] if processor is not None else []
+    if isinstance(processor, processors.Sequence):
+        parts = [*processor.processors]
+    found: list[bool] = []
+    added = False
+    for part in parts:
+        if isinstance(part, processors.ByteLevel | processors.RobertaProcessing) and part.trim_offsets:
+            if added:
+                return None
+            found.append(part.add_prefix_space)
+        elif isinstance(part, processors.Sequence):
+            return None
+        added |= not isinstance(part, processors.ByteLevel)
+    return found
+
+
+class Steps(NamedTuple):
+    """All steps of a pipeline before its model."""
+
+    steps: list[Handle]
+    byte_level: bool = False  # the bytes of words stand for characters of the ByteLevel alphabet
+    n_changes: int = 0  # steps of the normalizer, between the two that find added tokens
+
+
+class OtherStepError(Exception):
+    """Raised if a component does something that none of the steps does."""
+
+
+def steps_of(pipeline: Pipeline) -> Steps | None:
+    """Returns the steps of a pipeline; None if one of its components does something that none of the steps does."""
+    try:
+        changes = _changes(pipeline.normalizer)
+        cuts = _cuts(pipeline.pre_tokenizer, pipeline.way)
+    except OtherStepError:
+        return None
+    steps = [_extract(pipeline, False), *changes, _extract(pipeline, True), *cuts.steps]
+    return cuts._replace(steps=steps, n_changes=len(changes))
+
+
+class UnitSteps(NamedTuple):
+    """The steps for texts that `gputok.kernels.cpu.encode_one.units` cuts into units."""
+
+    before: list[Handle]  # for the whole text
+    inside: list[Handle]  # for each unit
+    alone: bool = False  # only texts without added tokens
+
+
+def unit_steps(pipeline: Pipeline, steps: Steps) -> UnitSteps | None:
+    """Returns the steps, as the way of the pipeline takes a text apart; None: the normalizer changes the whole text."""
+    first, *others = steps.steps
+    changes, second, cuts = others[: steps.n_changes], others[steps.n_changes], others[steps.n_changes + 1 :]
+    if pipeline.way.unit is Unit.WORD:
+        seldom = all(step.of is short_steps.Form for step in changes)
+        return UnitSteps([first, *changes, second], []) if seldom else None
+    before = [first, second] if pipeline.normalizer is None else [first]
+    if pipeline.way.unit is Unit.LINE:
+        return UnitSteps(before, [_spaces({ord(" "): "▁".encode()}, b"", short_steps.NEVER)])
+    return UnitSteps(before, [*changes, *cuts], alone=pipeline.way.at_start)
+
+
+def _step(of: Any, kind: int, *more: Any) -> Handle:
+    """Makes a step of a class; more: its fields after the kind."""
+    return Handle(of, short_steps.N_STEP, **of(kind, *more)._asdict())
+
+
+def _extract(pipeline: Pipeline, normalized: bool) -> Handle:
+    finder = pipeline.added.finder(normalized)
+    if finder is None:
+        return Handle(short_steps.Extract, short_steps.N_STEP, kind=short_steps.EXTRACT)
+    rest = *finder.first, finder.options, finder.word_bits, finder.ids
+    return _step(short_steps.Extract, short_steps.EXTRACT, *finder.trie, *rest)
+
+
+# -- normalizers
+
+_FORMS = {
+    normalizers.NFC: ("nfc", True),
+    normalizers.NFD: ("nfd", False),
+    normalizers.NFKC: ("nfkc", True),
+    normalizers.NFKD: ("nfkd", False),
+}
+_MAPS = {
+    normalizers.Lowercase: "lowercase",
+    normalizers.StripAccents: "strip_accents",
+    normalizers.Nmt: "nmt",
+}
+
+
+def _changes(normalizer: Normalizer | None) -> list[Handle]:
+    match normalizer:
+        case None:
+            return []
+        case normalizers.Sequence():
+            return [step for part in normalizer.normalizers for step in _changes(part)]
+        case normalizers.NFC() | normalizers.NFD() | normalizers.NFKC() | normalizers.NFKD():
+            return [_form(*_FORMS[type(normalizer)])]
+        case normalizers.Lowercase() | normalizers.StripAccents() | normalizers.Nmt():
+            return [_map(_MAPS[type(normalizer)])]
+        case normalizers.BertNormalizer():
+            return [_form(*name) if isinstance(name, tuple) else _map(name) for name in normalizer.maps()]
+        case normalizers.Precompiled():
+            return [_precompiled(normalizer)]
+        case normalizers.Prepend() if len(normalizer.prepend.encode()) <= _WIDEST:
+            return [_spaces({}, normalizer.prepend.encode(), short_steps.IF_ANY)]
+        case normalizers.Replace():
+            return [_replace(normalizer)]
+        case normalizers.Strip():
+            space = character_map("whitespace")
+            sides = normalizer.strip_left, normalizer.strip_right
+            return [_step(short_steps.Strip, short_steps.STRIP, space.page, space.member, *sides)]
+        case _:
+            raise OtherStepError
+
+
+_WIDEST = 4  # the largest number of bytes that can replace one byte
+
+
+def _form(name: str, compose: bool) -> Handle:
+    form = normalization_form(name)
+    pairs = compositions() if compose else (np.empty(0, np.uint64), np.empty(0, np.uint32))
+    return _step(short_steps.Form, short_steps.FORM, *form, *pairs)
+
+
+def _map(name: str) -> Handle:
+    return _step(short_steps.Map, short_steps.MAP, *character_map(name))
+
+
+def _precompiled(normalizer: normalizers.Precompiled) -> Handle:
+    from gputok.kernels.cpu.precompiled import measured
+
+    units, texts = normalizer.tables
+    classes = grapheme_classes()
+    return _step(
+        short_steps.Precompiled, short_steps.PRECOMPILED, units, texts, *classes, *measured(units, texts)
+    )
+
+
+def _replace(normalizer: normalizers.Replace) -> Handle:
+    pattern, content = normalizer.pattern, normalizer.content.encode()
+    if isinstance(pattern, str) and len(pattern) == 1 and pattern.isascii() and len(content) <= _WIDEST:
+        return _spaces({ord(pattern): content}, b"", short_steps.NEVER)
+    machine = matcher(pattern)
+    if not isinstance(machine, tuple):
+        raise OtherStepError
+    matches = np.ones((2, 2), bool), np.array([True, False])
+    return _split(machine, *matches, short_steps.REPLACE, content)
+
+
+def _spaces(replacements: dict[int, bytes], before: bytes, when: int, but: bytes = b"") -> Handle:
+    """Replaces bytes, and puts `before` before pieces; `when` IF_BARE: of pieces that begin with neither a space nor `but`."""
+    table = byte_table(tuple(replacements.items()), before)
+    spelt = np.frombuffer(but, np.uint8)
+    return _step(short_steps.Spaces, short_steps.SPACES, table, when, spelt, bool(replacements))
+
+
+# -- pre-tokenizers
+
+
+def _cuts(pre_tokenizer: PreTokenizer | None, way: Way) -> Steps:
+    """Returns the steps of a pre-tokenizer; way: one walk, if that is all that the pre-tokenizer does."""
+    if pre_tokenizer is None:
+        return Steps([])
+    if way.unit is Unit.WORD:
+        return Steps([_walk(way.automaton)], way.byte_level)
+    match pre_tokenizer:
+        case pre_tokenizers.Sequence():
+            parts = [_cuts(part, part.way(Way())) for part in pre_tokenizer.pretokenizers]
+            if any(part.byte_level for part in parts[:-1]):  # the next pre-tokenizer needs characters
+                raise OtherStepError
+            steps = [step for part in parts for step in part.steps]
+            return Steps(steps, bool(parts) and parts[-1].byte_level)
+        case pre_tokenizers.ByteLevel():
+            steps = [_spaces({}, b" ", short_steps.IF_BARE)] if pre_tokenizer.add_prefix_space else []
+            if pre_tokenizer.use_regex:
+                steps.append(_walk(compile_pattern(PATTERNS["gpt2"])))
+            return Steps(steps, byte_level=True)
+        case pre_tokenizers.Metaspace():
+            return _metaspace(pre_tokenizer)
+        case _ if (cut := pre_tokenizer.cut()) is not None and isinstance(cut.matcher, tuple):
+            return Steps([_split(cut.matcher, *cut_rule(cut.behavior, cut.invert))])
+        case _:
+            raise OtherStepError
+
+
+def _metaspace(pre_tokenizer: pre_tokenizers.Metaspace) -> Steps:
+    spelt, scheme = pre_tokenizer.replacement.encode(), pre_tokenizer.prepend_scheme
+    when = {"never": short_steps.NEVER, "always": short_steps.IF_BARE, "first": short_steps.AT_START}[scheme]
+    steps = [_spaces({ord(" "): spelt}, spelt, when, spelt)]
+    if pre_tokenizer.split:
+        machine = compile_literal(pre_tokenizer.replacement)
+        if not isinstance(machine, tuple):
+            raise OtherStepError
+        steps.append(_split(machine, *cut_rule("merged_with_next")))
+    return Steps(steps)
+
+
+def _split(
+    automaton: Automaton,
+    cut: np.ndarray,
+    drop: np.ndarray,
+    kind: int = short_steps.SPLIT,
+    content: bytes = b"",
+) -> Handle:
+    from gputok.kernels.cpu.split import rule_of
+
+    rule = rule_of(cut, drop, keep_empty=kind == short_steps.REPLACE)
+    return _step(short_steps.Split, kind, automaton, rule, np.frombuffer(content, np.uint8))
+
+
+def _walk(automaton: Any) -> Handle:
+    from gputok.kernels.cpu.walk import prepare
+
+    return _step(short_steps.WalkStep, short_steps.WALK, prepare(automaton))

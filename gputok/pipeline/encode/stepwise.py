@@ -1,0 +1,519 @@
+"""Encodes many texts at once, with one set of arrays for each slice of a batch; objects are made only at the end."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
+
+import numpy as np
+
+from gputok.checks import is_list
+from gputok.components import derived
+from gputok.encoding.columns import Columns
+from gputok.encoding.encoding import Encoding, views
+from gputok.encoding.rows import NO_SPELLING, Rows, merge, padded
+from gputok.kernels.threads import run, thread_count
+from gputok.models.base import Tokens, concat_tokens
+from gputok.pipeline.way import cut_for_threads
+from gputok.processors import process_one, process_rows
+from gputok.text.pieces import LONGEST, Pieces, TextBatch, check_lengths
+from gputok.text.way import Unit
+
+if TYPE_CHECKING:
+    from gputok.encoding.columns import Column
+    from gputok.pipeline.limits import Padding
+    from gputok.pipeline.pipeline import Pipeline
+    from gputok.types import Positions, Positions32
+
+
+def tokenize(pipeline: Pipeline, pieces: Pieces) -> Tokens:
+    """Step 3: tokenizes words; added tokens are tokens already. `start` and `end` are positions in `pieces.data`."""
+    model, byte_level = pipeline.model, pieces.byte_level
+    if pieces.token is None:
+        return model.tokenize_pieces(pieces.data, pieces.start, pieces.end, byte_level=byte_level)
+    added = pieces.token >= 0
+    found = model.tokenize_pieces(
+        pieces.data, pieces.start[~added], pieces.end[~added], byte_level=byte_level
+    )
+    n_tokens = np.ones(pieces.n_pieces, np.int64)
+    n_tokens[~added] = np.diff(found.rows)
+    rows = np.concatenate([[0], np.cumsum(n_tokens)])
+    from_model = np.ones(rows[-1], bool)
+    from_model[rows[:-1][added]] = False
+    ids, start, end = (
+        np.empty(rows[-1], np.uint32),
+        np.empty(rows[-1], np.int64),
+        np.empty(rows[-1], np.int64),
+    )
+    ids[from_model], ids[~from_model] = found.ids, pieces.token[added]
+    start[from_model], start[~from_model] = found.start, pieces.start[added]
+    end[from_model], end[~from_model] = found.end, pieces.end[added]
+    return Tokens(ids, start, end, rows)
+
+
+def _cut_long(
+    pipeline: Pipeline, batch: TextBatch, threads: int, n_bytes: int
+) -> tuple[Pieces, Tokens] | None:
+    """Tokenizes a long text in slices of about `n_bytes`, cut between words, by several threads.
+
+    Returns None if the pre-tokenizer is not one walk over the text: then nothing tells where to cut.
+    """
+    pre_tokenizer, automaton = pipeline.pre_tokenizer, pipeline.way.automaton
+    if pre_tokenizer is None or automaton is None or pipeline.way.unit is not Unit.WORD:
+        return None
+
+    def of_slice(pieces: Pieces) -> tuple[Pieces, Tokens]:
+        words = pre_tokenizer.apply(pieces)
+        return words, tokenize(pipeline, words)
+
+    cut = cut_for_threads(pipeline.added.apart(Pieces.from_batch(batch), None), automaton, n_bytes)
+    words, tokens = zip(*run(of_slice, [(each,) for each in cut.slices], threads), strict=True)
+    start, end = (np.concatenate([getattr(each, name) for each in words]) for name in ("start", "end"))
+    token = None if cut.pieces.token is None else np.concatenate([each.token for each in words])
+    rows = cut.joined([each.rows for each in words])
+    pieces = Pieces(batch.data, start, end, rows, token, byte_level=words[0].byte_level)
+    return pieces, concat_tokens([*tokens])
+
+
+def encode_documents(
+    pipeline: Pipeline, batch: TextBatch, *, offsets: bool, threads: int = 1, slice_bytes: int = 1 << 18
+) -> Rows:
+    """Steps 1 to 3 for many texts; returns one row for each text.
+
+    offsets: computes the columns that only complete encodings need, such as offsets and words.
+    threads: with more than one, texts are cut between words into slices of about `slice_bytes`, if possible.
+    """
+    if offsets:
+        check_lengths(batch.offsets[:-1], batch.offsets[1:])
+    in_place = pipeline.pre_tokenizer is None or pipeline.way.unit is Unit.WORD
+    unchanged = pipeline.normalizer is None and in_place
+    found = None
+    if threads > 1 and unchanged:
+        found = _cut_long(pipeline, batch, threads, slice_bytes)
+    if found is None:
+        pieces = pipeline.words(Pieces.from_batch(batch, aligned=offsets and not unchanged))
+        found = pieces, tokenize(pipeline, pieces)
+    pieces, tokens = found
+    rows = tokens.rows[pieces.rows]
+    columns: dict[str, Any] = {"ids": tokens.ids, "type_ids": 0, "special": 0, "attention": 1}
+    if not offsets:
+        columns |= {"start": 0, "end": 0, "words": -1, "text": -1}
+        return Rows(Columns(len(tokens.ids), **columns), rows[:-1], rows[1:], NO_SPELLING)
+    text, texts = _verbatim_texts(pipeline, pieces, tokens)
+    lazy = Columns(len(tokens.ids), _Encoded(batch, pieces, tokens), text=text, **columns)
+    return Rows(lazy, rows[:-1], rows[1:], pipeline.names.spelling, texts)
+
+
+class _Encoded:
+    """Computes the columns of offsets and words, which take time and many callers never read."""
+
+    def __init__(self, batch: TextBatch, pieces: Pieces, tokens: Tokens) -> None:
+        self._batch, self._pieces, self._tokens = batch, pieces, tokens
+
+    def one_value(self, name: str) -> None:
+        """Returns None: the values of these columns differ from token to token."""
+
+    def column(self, name: str) -> Column:
+        """Computes the values of all tokens in a column."""
+        return _words(self._pieces, self._tokens) if name == "words" else self._spans[name == "end"]
+
+    @derived
+    def _spans(self) -> tuple[Positions, Positions]:
+        return _character_offsets(self._batch, self._pieces, self._tokens)
+
+
+def _words(pieces: Pieces, tokens: Tokens) -> Positions32:
+    """Returns int32[n_tokens]: the index of each token's word in its document."""
+    first = np.repeat(pieces.rows[:-1], np.diff(pieces.rows))
+    word = np.arange(pieces.n_pieces, dtype=np.int64) - first
+    return np.repeat(word.astype(np.int32), np.diff(tokens.rows))
+
+
+def _character_offsets(batch: TextBatch, pieces: Pieces, tokens: Tokens) -> tuple[Positions, Positions]:
+    """Returns the range of characters of its document that each token covers, at least in part: int64[n_tokens] each."""
+    data, document = batch
+    rows = tokens.rows[pieces.rows]
+    begins = np.repeat(document[:-1], np.diff(rows))  # the first byte of each token's document
+    if pieces.alignment is None:
+        start, end = tokens.start - begins, tokens.end - begins
+    elif len(pieces.alignment.start) == 0:
+        start = end = np.zeros(len(tokens.ids), np.int64)
+    else:
+        last = len(pieces.alignment.start) - 1
+        start = pieces.alignment.start[np.minimum(tokens.start, last)].astype(np.int64)
+        end = pieces.alignment.end[np.clip(tokens.end - 1, 0, last)].astype(np.int64)
+    word_start, word_end = (np.repeat(edge, np.diff(tokens.rows)) for edge in (pieces.start, pieces.end))
+    beyond = np.flatnonzero(tokens.end > word_end)
+    if len(data) == 0 or (data.max() < 0x80 and not len(beyond)):
+        return start, end
+    width = np.int32 if len(data) <= LONGEST else np.int64
+    n_before: Any = np.zeros(len(data) + 1, width)  # how many characters begin before each byte
+    np.cumsum((data & 0xC0) != 0x80, out=n_before[1:], dtype=width)
+    base = n_before[begins]
+    stops = np.repeat(document[1:], np.diff(rows))
+    at_end = begins + start >= stops
+    first = n_before[np.minimum(begins + start + 1, len(data))] - 1 - base
+    stop = n_before[np.minimum(begins + end, len(data))] - base
+    # As in tokenizers, text that a normalizer appended after the last character has offsets in bytes.
+    start, end = np.where(at_end, start, first), np.where(at_end, end, stop).astype(np.int64)
+    if len(beyond):
+        from_word = (tokens.start - word_start)[beyond], (tokens.end - word_start)[beyond]
+        start[beyond], end[beyond] = _beyond_words(*from_word, begins[beyond], stops[beyond], n_before)
+    return start, end
+
+
+def _beyond_words(
+    start: Positions, end: Positions, begins: Positions, stops: Positions, n_before: Positions32 | Positions
+) -> tuple[Positions, Positions]:
+    """Returns the offsets of tokens that end after their words, as tokenizers gives them.
+
+    Prefixes and suffixes of a BPE model may become bytes, which count as bytes of the word. Offsets that lie after the
+    word are taken for offsets in the document, in bytes; those after the document stay as they are.
+
+    start, end: int64[n], of the tokens in their words, in bytes; begins, stops: int64[n], of their documents in the data;
+    n_before: how many characters begin before each byte of the data.
+    """
+    size = stops - begins
+
+    def character_of(byte: Positions) -> Positions:
+        return (n_before[begins + np.minimum(byte, size - 1) + 1] - 1 - n_before[begins]).astype(np.int64)
+
+    at_end = np.where(end - 1 < size, character_of(end - 1) + 1, character_of(start) + 2)
+    last = np.where(end < size, character_of(end), at_end)
+    return np.where(start < size, character_of(start), start), np.where(start < size, last, end)
+
+
+def _verbatim_texts(
+    pipeline: Pipeline, pieces: Pieces, tokens: Tokens
+) -> tuple[Positions32 | int, tuple[str, ...]]:
+    """Finds the tokens that are shown as the text that they cover: some added tokens, and Unigram's unknown tokens.
+
+    Returns the column `text` (int32[n_tokens], an index into the texts or -1; or -1 for all tokens), and the texts.
+    """
+    verbatim: dict[int, str] = {}
+    unknown = getattr(pipeline.model, "unk_id", None)
+    if unknown is not None and len(at := np.flatnonzero(tokens.ids == unknown)):
+        some = Tokens(tokens.ids[at], tokens.start[at], tokens.end[at], np.arange(len(at) + 1))
+        values = pipeline.model.values(some, pieces.data, byte_level=pieces.byte_level)
+        verbatim.update(zip(at.tolist(), values, strict=True))
+    if pieces.token is not None:
+        for piece in np.flatnonzero(np.isin(pieces.token, pipeline.names.shown_verbatim)).tolist():
+            covered = pieces.data[pieces.start[piece] : pieces.end[piece]]
+            verbatim[int(tokens.rows[piece])] = covered.tobytes().decode()
+    if not verbatim:
+        return -1, ()
+    text = np.full(len(tokens.ids), -1, np.int32)
+    text[list(verbatim)] = np.arange(len(verbatim))
+    return text, tuple(verbatim.values())
+
+
+Given = tuple[Any, ...]
+"""An input: one text or two, each a string, or, with `is_pretokenized`, a list of words."""
+
+SLICE = 1 << 18  # a thread encodes so many characters at a time, so many that NumPy's overhead is small
+
+
+# -- checks of the inputs
+
+
+def check_sequence(sequence: Any, is_pretokenized: bool) -> str | list[str]:
+    """Returns one text, as a string or as a list of words; raises TypeError for any other object."""
+    if not is_pretokenized:
+        if not isinstance(sequence, str):
+            raise TypeError(f"TextInputSequence must be str, not {type(sequence).__name__}")
+        return sequence
+    words = _without_array(sequence)
+    # Most lists are of str itself, which takes a quarter of the time to see
+    if not is_list(words) or not (
+        {*map(type, words)} <= {str} or all(isinstance(word, str) for word in words)
+    ):
+        raise TypeError(
+            "PreTokenizedInputSequence must be Union[List[str], Tuple[str]]: with is_pretokenized=True"
+        )
+    return list(words)
+
+
+def _without_array(sequence: Any) -> Any:
+    is_array = isinstance(sequence, np.ndarray) and sequence.ndim == 1
+    return sequence.tolist() if is_array else sequence  # pyright: ignore[reportUnknownVariableType]
+
+
+def check_inputs(inputs: Any, is_pretokenized: bool) -> list[Given]:
+    """Returns texts and pairs of texts; raises TypeError for any other object."""
+    if not _are_many(inputs):
+        raise TypeError(f"expected a list of texts, not {type(inputs).__name__}")
+    if not is_pretokenized and set(map(type, inputs)) == {str}:
+        return [(text,) for text in inputs]
+    return [_check_input(item, is_pretokenized) for item in inputs]
+
+
+def _are_many(inputs: Any) -> TypeGuard[Sequence[Any]]:
+    return isinstance(inputs, Sequence | np.ndarray) and not isinstance(inputs, str)
+
+
+def _is_row(item: Any) -> bool:
+    """Whether an input is a row of an array of pairs."""
+    return isinstance(item, np.ndarray) and item.ndim > 0
+
+
+def _check_input(item: Any, is_pretokenized: bool) -> Given:
+    try:
+        return (check_sequence(item, is_pretokenized),)
+    except TypeError:
+        pair: list[Any] = list(item) if _is_row(item) or is_list(item) else []
+        if len(pair) == 2:
+            return tuple(check_sequence(sequence, is_pretokenized) for sequence in pair)
+    if is_pretokenized:
+        raise TypeError(
+            "PreTokenizedEncodeInput must be Union[PreTokenizedInputSequence, "
+            f"Tuple[PreTokenizedInputSequence, PreTokenizedInputSequence]], not {type(item).__name__}"
+        )
+    raise TypeError(
+        "TextEncodeInput must be Union[TextInputSequence, Tuple[InputSequence, InputSequence]], "
+        f"not {type(item).__name__}"
+    )
+
+
+# -- tokens to encodings
+
+
+class _Part(NamedTuple):
+    """Finished encodings of some of the inputs."""
+
+    inputs: Positions  # int64[m], the numbers of the inputs
+    rows: list[Rows]  # in parts, which follow each other in each row
+    overflow: list[Rows]  # the tokens that truncation cut off, likewise
+    owner: Positions  # int64[k], the row that each overflowing part belongs to
+    others: dict[int, Encoding]  # input -> encoding, of the pairs whose overflowing parts had to be combined
+
+
+def encode(
+    pipeline: Pipeline,
+    inputs: list[Given],
+    is_pretokenized: bool,
+    add_special_tokens: bool,
+    *,
+    offsets: bool,
+    threads: int | None = None,
+    slice_size: int = SLICE,
+) -> list[Encoding]:
+    """Encodes texts and pairs of texts, in slices by several threads; the encodings are in the order of the inputs.
+
+    offsets: computes all columns; without it, only ids. threads: None: all cores. slice_size: characters of a slice.
+    """
+    slices = [(first, inputs[first:last]) for first, last in _slices(inputs, is_pretokenized, slice_size)]
+    # One thread encodes a short text: asking for the number of cores would take a tenth of its time.
+    short = threads is None and len(slices) == 1 and sum(map(len, inputs[0])) <= slice_size
+    n_threads = 1 if short else thread_count(threads)
+    options = is_pretokenized, add_special_tokens, offsets, n_threads, slice_size
+    task = functools.partial(_encode_slice, pipeline, *options)
+    parts: list[_Part] = [part for found in run(task, slices, n_threads) for part in found]
+    if pipeline.padding is not None:
+        parts = _pad(parts, pipeline.padding)
+    encodings: list[Any] = [None] * len(inputs)
+    for part in parts:
+        at: list[int] = part.inputs.tolist()
+        owners: list[int] = part.owner.tolist()
+        overflowing = None
+        if owners:
+            texts = [inputs[at[owner]] for owner in owners]
+            cut_off = views(merge(part.overflow), texts)
+            edges = np.searchsorted(part.owner, np.arange(len(at) + 1)).tolist()
+            overflowing = [cut_off[first:last] for first, last in itertools.pairwise(edges)]
+        finished = views(merge(part.rows), [inputs[i] for i in at], overflowing)
+        for i, encoding in zip(at, finished, strict=True):
+            encodings[i] = encoding
+        for i, encoding in part.others.items():
+            encodings[i] = encoding
+    return encodings
+
+
+def _slices(inputs: list[Given], is_pretokenized: bool, slice_size: int) -> list[tuple[int, int]]:
+    """Divides the inputs into consecutive ranges of about `slice_size` characters."""
+    if is_pretokenized:
+        sizes = [sum(len(word) + 1 for sequence in given for word in sequence) for given in inputs]
+    else:
+        sizes = [sum(map(len, given)) for given in inputs]
+    if sum(sizes) <= slice_size:
+        return [(0, len(inputs))] if inputs else []
+    total = np.cumsum(sizes)
+    inner: list[int] = np.searchsorted(total, np.arange(slice_size, int(total[-1]), slice_size)).tolist()
+    return list(itertools.pairwise(sorted({0, *inner, len(inputs)})))
+
+
+def _encode_slice(
+    pipeline: Pipeline,
+    is_pretokenized: bool,
+    add_special_tokens: bool,
+    offsets: bool,
+    threads: int,
+    slice_size: int,
+    base: int,
+    inputs: list[Given],
+) -> list[_Part]:
+    """Encodes the inputs of a slice; base: the number of the first input. Returns single texts and pairs separately."""
+    sequences = [sequence for given in inputs for sequence in given]
+    texts = [word for sequence in sequences for word in sequence] if is_pretokenized else sequences
+    batch = TextBatch.from_strings(texts)
+    if len(batch.data) > 8 * slice_size:  # a long text, which all threads encode
+        rows = encode_documents(pipeline, batch, offsets=offsets, threads=threads, slice_bytes=slice_size)
+    else:
+        rows = encode_documents(pipeline, batch, offsets=offsets)
+    if is_pretokenized:
+        rows = _join_words(rows, np.array([len(words) for words in sequences], np.int64), offsets)
+    if len(sequences) == len(inputs):  # no pairs
+        return [_finish(pipeline, np.arange(base, base + len(inputs)), [rows], add_special_tokens)]
+    n_sequences = np.array([len(given) for given in inputs])
+    start = np.cumsum(n_sequences) - n_sequences
+    parts: list[_Part] = []
+    for n in (1, 2):
+        chosen = np.flatnonzero(n_sequences == n)
+        if len(chosen):
+            group = [rows.take(start[chosen] + k).replace(type_ids=k if offsets else 0) for k in range(n)]
+            parts.append(_finish(pipeline, base + chosen, group, add_special_tokens))
+    return parts
+
+
+def _join_words(rows: Rows, n_words: Positions, offsets: bool) -> Rows:
+    """Joins rows of words to rows of texts; n_words: int64[n_texts].
+
+    The column `words` becomes the index of the word in its text.
+    """
+    ends = np.cumsum(n_words)
+    edges = np.concatenate([rows.first[:1], rows.last]) if len(rows.last) else np.zeros(1, np.int64)
+    joined = Rows(rows.columns, edges[ends - n_words], edges[ends], rows.spelling, rows.texts)
+    if not offsets:
+        return joined
+
+    def words() -> Positions32:
+        index = np.arange(len(rows.first)) - np.repeat(ends - n_words, n_words)
+        return np.repeat(index.astype(np.int32), rows.lengths)
+
+    return joined.replace(words=words)
+
+
+def _finish(pipeline: Pipeline, inputs: Positions, sequences: list[Rows], add_special_tokens: bool) -> _Part:
+    """Step 4: truncation and the post-processor, for many texts (one of `sequences`) or pairs (two).
+
+    inputs: int64[m], the numbers of the inputs.
+    """
+    processor, truncation = pipeline.post_processor, pipeline.truncation
+    if truncation is None:
+        return _Part(inputs, process_rows(processor, sequences, add_special_tokens), *_NO_OVERFLOW, {})
+    pair = len(sequences) == 2
+    room = truncation.room(pipeline.num_special_tokens_to_add(pair) if add_special_tokens else 0)
+    if room > 0 and not np.count_nonzero(_lengths(sequences) > room):
+        return _Part(inputs, process_rows(processor, sequences, add_special_tokens), *_NO_OVERFLOW, {})
+    aims = targets([rows.lengths for rows in sequences], room, truncation.strategy)
+    cut = [
+        rows.truncate(target, truncation.stride, truncation.direction)
+        for rows, target in zip(sequences, aims, strict=True)
+    ]
+    kept = [rows for rows, _, _ in cut]
+    if not pair:
+        _, overflow, owner = cut[0]
+        rows = process_rows(processor, kept, add_special_tokens)
+        if not len(owner):
+            return _Part(inputs, rows, *_NO_OVERFLOW, {})
+        return _Part(inputs, rows, process_rows(processor, [overflow], add_special_tokens, True), owner, {})
+    combined = np.unique(np.concatenate([owner for _, _, owner in cut]))
+    others: dict[int, Encoding] = {}
+    for row in combined.tolist():
+        first, second = (
+            Encoding.of(rows, row, [Encoding.of(over, int(k)) for k in np.flatnonzero(owner == row)])
+            for rows, over, owner in cut
+        )
+        others[int(inputs[row])] = process_one(processor, first, second, add_special_tokens)
+    simple = np.setdiff1d(np.arange(len(inputs)), combined)
+    rows = process_rows(processor, [rows.take(simple) for rows in kept], add_special_tokens)
+    return _Part(inputs[simple], rows, *_NO_OVERFLOW, others)
+
+
+def targets(lengths: list[Positions], room: int, strategy: str) -> list[Positions]:
+    """Returns to how many tokens each sequence is cut, so that an encoding has at most `room` tokens.
+
+    lengths: of the first sequences, and of the second sequences of pairs: int64[m] each, as the result.
+    """
+    if room <= 0:
+        return [np.zeros_like(length) for length in lengths]
+    excess: Positions = np.maximum(_sum(lengths) - room, 0)
+    if not excess.any():
+        return lengths
+    if strategy == "longest_first" and len(lengths) == 1:
+        return [lengths[0] - excess]
+    if strategy == "longest_first":
+        short: Positions = np.minimum(lengths[0], lengths[1])
+        # The shorter sequence stays whole if it can. Else each gets half of the room, the second sequence one token more if
+        # the room is odd.
+        long: Positions = np.where(short > room, short, np.maximum(short, room - short))
+        halved = short + long > room
+        short, long = np.where(halved, room // 2, short), np.where(halved, room // 2 + room % 2, long)
+        swapped = lengths[0] > lengths[1]
+        first, second = np.where(swapped, long, short), np.where(swapped, short, long)
+        return [
+            np.where(excess > 0, target, length)
+            for target, length in zip((first, second), lengths, strict=True)
+        ]
+    chosen = 0 if strategy == "only_first" else 1
+    if chosen >= len(lengths):
+        raise ValueError("Truncation error: Second sequence not provided, but the strategy is `only_second`")
+    if (lengths[chosen] <= excess)[excess > 0].any():
+        raise ValueError(
+            "Truncation error: Sequence to truncate too short to respect the provided max_length"
+        )
+    return [length - excess if i == chosen else length for i, length in enumerate(lengths)]
+
+
+def _pad(parts: list[_Part], padding: Padding) -> list[_Part]:
+    """Pads all encodings to the same length."""
+    length, multiple = padding.length, padding.pad_to_multiple_of
+    if length is None:
+        lengths = [int(_lengths(part.rows).max(initial=0)) for part in parts]
+        length = max([*lengths, *(len(other) for part in parts for other in part.others.values())], default=0)
+    if multiple:
+        length += -length % multiple
+    if length >= 1 << 31:
+        raise ValueError(
+            f"padding to {length} tokens, by length={padding.length} and pad_to_multiple_of={multiple}: an encoding must "
+            "have fewer than 2**31"
+        )
+    fill = padding.fill()
+    for part in parts:
+        for other in part.others.values():
+            other.pad(length, **fill)
+    return [
+        part._replace(rows=padded(part.rows, length, **fill), overflow=padded(part.overflow, length, **fill))
+        for part in parts
+    ]
+
+
+def _lengths(parts: list[Rows]) -> Positions:
+    return _sum([part.lengths for part in parts])
+
+
+def _sum(lengths: list[Positions]) -> Positions:
+    return functools.reduce(np.add, lengths)
+
+
+def post_process(
+    pipeline: Pipeline, encoding: Encoding, pair: Encoding | None, add_special_tokens: bool
+) -> Encoding:
+    """Applies truncation, the post-processor and padding to an existing encoding, or to a pair."""
+    first, second = encoding.__copy__(), None if pair is None else pair.__copy__()
+    if (truncation := pipeline.truncation) is not None:
+        n_added = pipeline.num_special_tokens_to_add(pair is not None) if add_special_tokens else 0
+        copies = [first] if second is None else [first, second]
+        lengths = [np.array([len(copy)]) for copy in copies]
+        aims = targets(lengths, truncation.room(n_added), truncation.strategy)
+        for copy, target in zip(copies, aims, strict=True):
+            copy.truncate(int(target[0]), truncation.stride, truncation.direction)
+    finished = process_one(pipeline.post_processor, first, second, add_special_tokens)
+    if pipeline.padding is not None:
+        part = _Part(_NO_OVERFLOW[1], _NO_OVERFLOW[0], *_NO_OVERFLOW, {0: finished})
+        _pad([part], pipeline.padding)
+    return finished
+
+
+_NO_OVERFLOW = ([Encoding().row().take(np.zeros(0, np.int64))], np.zeros(0, np.int64))

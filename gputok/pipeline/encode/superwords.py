@@ -1,0 +1,253 @@
+"""Encodes a corpus by a vocabulary of superwords: the tokens of words first, which are looked up, then those of phrases.
+
+A piece of text, as superwords need it, has many words and hardly occurs twice, so that its tokens can't be looked up. But the
+first merges of such a vocabulary were learned from words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from gputok.automaton import PATTERNS, compile_pattern
+from gputok.models.bpe.model import BPE
+from gputok.pipeline.encode.stepwise import tokenize
+from gputok.pipeline.run import most_lines
+from gputok.pipeline.way import Cut, Sliced, cut_for_threads, offsets_of, packed
+from gputok.text.pieces import Pieces, TextBatch
+from gputok.text.way import Unit
+from gputok.token_files.batches import id_dtype
+
+if TYPE_CHECKING:
+    from gputok.kernels import Automaton
+    from gputok.pipeline.pipeline import Pipeline
+    from gputok.types import Array, Bytes, Positions
+
+_SLICE_BYTES = 1 << 20  # a thread encodes so many bytes of text at a time
+
+
+class WordTokens:
+    """Encodes documents as a pipeline of a byte-level BPE does; fast if its pieces have several words.
+
+    Args:
+        pipeline: the parts of the tokenizer.
+        words: finds the words that are looked up; any words give the same tokens.
+        model: a BPE model to use instead of the pipeline's.
+    """
+
+    def __init__(self, pipeline: Pipeline, words: Automaton, model: BPE | None = None) -> None:
+        from gputok.kernels.cpu.walk import Walks
+
+        self.model: Any = pipeline.model if model is None else model
+        self.pipeline = pipeline
+        way = pipeline.way
+        self.automaton = way.automaton if way.unit is Unit.WORD and way.byte_level else None
+        self._pieces = None if self.automaton is None else Walks(self.automaton)
+        self._words, self._tables = Walks(words), joints_of(self.model)
+        ids = self.model.vocabulary.ids
+        added = max(pipeline.added.ids.values(), default=0)
+        self.dtype = id_dtype(1 + max(int(ids.max(initial=0)), added))
+        self._memory: list[Any] = []  # of threads that are done; pop and append of a list are atomic
+
+    def cut(self, batch: TextBatch) -> list[int]:
+        """Returns the bytes at which slices of a batch begin, and the byte at which the last slice ends."""
+        from gputok.kernels.cpu.walk import slice_text
+
+        plain = self.pipeline.normalizer is None and not self._may_have_added(batch)
+        if self._pieces is not None and plain:
+            return slice_text(batch.data, batch.offsets, _SLICE_BYTES, self._pieces.of(0)).tolist()
+        aims: Positions = np.arange(int(batch.offsets[0]), int(batch.offsets[-1]), _SLICE_BYTES)
+        ends = batch.offsets[np.searchsorted(batch.offsets, aims)]
+        return np.unique(np.append(ends, batch.offsets[-1])).tolist()
+
+    def of_slice(self, batch: TextBatch, start: int, stop: int) -> tuple[Array, Bytes]:
+        """Returns the ids of the bytes start:stop of a batch, and their marks."""
+        offsets = batch.offsets
+        first, last = np.searchsorted(offsets, start, "right"), np.searchsorted(offsets, stop)
+        edges = np.concatenate([[start], offsets[first:last], [stop]])
+        text = TextBatch(batch.data, edges)
+        is_plain = self.pipeline.normalizer is None and not self._may_have_added(text)
+        if self._pieces is None or self._tables is None or not is_plain or start == stop:
+            ids, _, marks = self.encode(text)
+            return ids, marks
+        from gputok.kernels.cpu.split import find_cuts
+
+        # Documents begin at cuts, too: as one text they have no events, a third less time if documents are lines
+        cuts = find_cuts(batch.data, edges, self._pieces.of(stop - start))
+        ids, _, marks = self._of_text(batch.data, edges[[0, -1]], None, cuts)
+        return ids, marks
+
+    def cut_for_threads(self, unit: TextBatch, n_bytes: int) -> Cut | None:
+        """Cuts documents between pieces, also inside of documents; None: nothing tells where to cut."""
+        if self.automaton is None or self.pipeline.normalizer is not None or self._may_have_added(unit):
+            return None
+        pieces = Pieces.from_batch(unit).without_empty()
+        return cut_for_threads(pieces, self.automaton, n_bytes) if pieces.n_pieces else None
+
+    def encode(self, unit: TextBatch) -> tuple[Array, Positions, Bytes]:
+        """Encodes documents.
+
+        Returns:
+            The ids, the documents in them (int64[n_documents + 1]), and a mark of each id (uint8[n_ids]), 1 where a piece
+            begins (`kernels/cpu/encode_corpus/marks.py`).
+        """
+        from gputok.kernels.cpu.split import cut_bits, find_cuts
+
+        pieces = self.pipeline.added.apart(Pieces.from_batch(unit), self.pipeline.normalizer)
+        if self._tables is not None and self._pieces is not None and not pieces.byte_level:
+            pieces = packed(pieces)
+            text = pieces.data, offsets_of(pieces)
+            walk = self._pieces.of(int(text[1][-1] - text[1][0]))
+            ids, ends, marks = self._of_text(*text, pieces.token, find_cuts(*text, walk))
+            return ids, ends[pieces.rows], marks
+        pieces = self.pipeline.words(Pieces.from_batch(unit))
+        if self._tables is not None and pieces.byte_level:
+            pieces = packed(pieces)
+            offsets = offsets_of(pieces)
+            ids, ends, marks = self._of_text(pieces.data, offsets, pieces.token, cut_bits(offsets))
+            return ids, ends[pieces.rows], marks
+        tokens = tokenize(replace(self.pipeline, model=self.model), pieces)
+        ids = tokens.ids.astype(self.dtype, copy=False)
+        marks = np.zeros(len(ids), np.uint8)
+        marks[tokens.rows[:-1][np.diff(tokens.rows) > 0]] = 1
+        return ids, tokens.rows[pieces.rows], marks
+
+    def _may_have_added(self, batch: TextBatch) -> bool:
+        added = self.pipeline.added
+        return bool(added.tokens) and added.may_occur(batch.data[batch.offsets[0] : batch.offsets[-1]])
+
+    def _of_text(
+        self, data: Array, offsets: Positions, token: Array | None, cuts: Bytes
+    ) -> tuple[Array, Positions, Bytes]:
+        """Returns the ids of texts, where those of each text end, and their marks."""
+        from gputok.kernels.cpu.encode_corpus import rounds
+        from gputok.kernels.cpu.superwords import fit_tokens, new_memory
+
+        try:
+            encoder, known = self._memory.pop()
+        except IndexError:
+            encoder, known = rounds.Encoder(self.dtype, most_lines(), marked=True), new_memory()
+        n_bytes = int(offsets[-1] - offsets[0])
+        walk, inside = self._words.of(n_bytes), self._tables.inside
+        encode_words = partial(self.model.encode_words, byte_level=True)
+        found = rounds.encode_marked(data, offsets, token, walk, cuts, inside, encode_words, encoder)
+        found = fit_tokens(*found, n_bytes, self._tables, known)
+        self._memory.append((encoder, known))  # not after an exception, which may leave words without ids
+        return found
+
+
+def joints_of(model: Any) -> Any:
+    """Returns the tables that tell whether tokens of a model fit, a Joints; None: the model can't have them."""
+    tables = model.byte_tables
+    if (
+        tables is None
+        or model.ignore_merges
+        or model.is_random
+        or model.sentencepiece
+        or not len(model.merges)
+    ):
+        return None
+    if model.continuing_subword_prefix or model.end_of_word_suffix:
+        return None
+    from gputok.kernels.cpu.superwords import joints
+
+    symbols = tables.ids[tables.symbols[0].astype(np.int64) - 1]
+    return joints(symbols, model.merges, int(model.vocabulary.ids.max()) + 1)
+
+
+_FEW = 100
+"""Of so many merges, one or more must make a superword. Other vocabularies have a few tokens of white space that look like
+superwords, such as a no-break space before a space."""
+
+_UTF8_LENGTHS = np.repeat(np.array([1, 0, 2, 3, 4, 0], np.uint8), [0x80, 0x42, 0x1E, 0x10, 5, 11])
+"""The bytes of a character, by its first byte; 0: no character begins with this byte."""
+
+
+class BySuperwords:
+    """Encodes by the merges of words, and then by those that span words.
+
+    Args:
+        pipeline: the parts of the tokenizer.
+        model: its model.
+        n_first: how many merges to look words up for.
+    """
+
+    def __init__(self, pipeline: Pipeline, model: BPE, n_first: int) -> None:
+        from gputok.kernels.cpu.superwords import run_tables
+
+        self._tokens = WordTokens(pipeline, _words(), model.with_first_merges(n_first))
+        self._tables: Any = run_tables(model.merges[n_first:], int(model.vocabulary.ids.max()) + 1)
+        self._known: list[Any] = []  # of threads that are done; pop and append of a list are atomic
+
+    @classmethod
+    def of(cls, pipeline: Pipeline) -> Self | None:
+        """Makes the engine; returns None if few merges span words, or the vocabulary isn't merged byte by byte."""
+        model = pipeline.model
+        if not isinstance(model, BPE) or (tables := joints_of(model)) is None:
+            return None
+        first = first_superword(tables.text, tables.begin[256:])
+        return None if first is None or first == 0 else cls(pipeline, model, first)
+
+    def encode(self, unit: TextBatch) -> tuple[Array, Array]:
+        """Returns the ids and rows of documents."""
+        from gputok.kernels.cpu.superwords import merge_runs, new_runs
+
+        try:
+            known = self._known.pop()
+        except IndexError:
+            known = new_runs()
+        found = merge_runs(*self._tokens.encode(unit), self._tables, known)
+        self._known.append(known)
+        return found
+
+    def sliced(self, unit: TextBatch, n_bytes: int) -> Sliced | None:
+        """Cuts documents into slices of about `n_bytes`, also inside of documents; None: nothing tells where to cut."""
+        cut = self._tokens.cut_for_threads(unit, n_bytes)
+        return None if cut is None else Sliced(cut, self._encode_pieces)
+
+    def _encode_pieces(self, pieces: Pieces) -> tuple[Array, Array]:
+        return self.encode(TextBatch(pieces.data, offsets_of(pieces)))
+
+
+def _words() -> Automaton:
+    automaton = compile_pattern(PATTERNS["cl100k"])
+    assert isinstance(automaton, tuple)  # this pattern never needs backtracking
+    return automaton
+
+
+def first_superword(text: Bytes, begin: Positions) -> int | None:
+    """Returns from which token on more tokens span words than not, or None if there are few that do.
+
+    The first stage of training makes hardly any token of several words, and the second stage hardly any other. Any number
+    gives the same ids, by `WordTokens`; this one gives them fast.
+
+    Args:
+        text: the bytes of tokens.
+        begin: where those of each token of a merge, by rank, begin in them, int64[n_merges + 1].
+    """
+    from gputok.kernels.cpu.split import find_words
+    from gputok.kernels.cpu.walk import prepare
+
+    if len(begin) < 2:
+        return None
+    begin, text = begin - begin[0], text[begin[0] :].copy()
+    text[np.repeat(_is_broken(text, begin), np.diff(begin))] = ord("a")
+    words = find_words(text, begin, prepare(_words()))
+    n_words = np.diff(np.searchsorted(words, begin))
+    gain = np.cumsum(np.where(n_words > 1, 1, -1)[::-1])[::-1]
+    first = int(gain.argmax())
+    return first if gain[first] > len(gain) // _FEW else None
+
+
+def _is_broken(text: Bytes, begin: Positions) -> Array:
+    """Returns, for each token, whether its bytes are not UTF-8."""
+    starts = text & 0xC0 != 0x80
+    starts[begin[:-1]] = True
+    at = np.flatnonzero(starts)
+    wrong = np.zeros(len(text), bool)
+    wrong[at] = _UTF8_LENGTHS[text[at]] != np.diff(at, append=len(text))
+    wrong[:-1] |= (text[:-1] == 0xF4) & (text[1:] > 0x8F)
+    return np.logical_or.reduceat(wrong, begin[:-1])

@@ -1,0 +1,661 @@
+"""Encodes texts: the ids at once, and the other attributes of an Encoding at first access.
+
+A short text takes one kernel call, which does all steps: they and the tables of a pipeline are written into a *handle* once
+(`encode.handle`, `gputok.kernels.cpu.encode_one`); machine code makes the calls for many texts, in several threads. Long texts go
+the way of corpora (`encode.units`), and many texts do if Numba compiles the kernels. If a handle can't hold a pipeline,
+`encode.stepwise` encodes the texts, with the same result.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import itertools
+import struct
+import threading
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+
+import numpy as np
+
+from gputok.encoding.encoding import Encoding
+from gputok.kernels.native.objects import Maker
+from gputok.kernels.threads import share, thread_count
+from gputok.pipeline.encode import stepwise
+from gputok.pipeline.encode.handle import HEAD, POSITIONS, Engine, Scratch
+from gputok.pipeline.special_tokens import surrounded
+from gputok.text.pieces import TextBatch, check_lengths
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from gputok.encoding.columns import Column
+    from gputok.pipeline.pipeline import Pipeline
+    from gputok.pipeline.special_tokens import Frame
+    from gputok.types import Array, Positions
+
+ID = 4  # bytes of an id in `Made`
+CUT, PADDED = 1, 2
+
+Made = tuple[Any, bytes, Any, int, Any, int]
+"""The contents of a new Encoding: the maker of its attributes, its ids (uint32), what was encoded, 1 if special tokens were added,
+what else the maker keeps, and the sum of CUT, if truncation cut tokens off, and PADDED."""
+
+
+class Attributes:
+    """The attributes of encodings whose ids are known, apart from positions; see `gputok.encoding.encoding.Later`.
+
+    Args:
+        pipeline: the parts of the tokenizer.
+        engine: what encodes texts.
+
+    Attributes:
+        address: of what machine code makes lists with; 0: Python makes them.
+    """
+
+    address = 0
+
+    def __init__(self, pipeline: Pipeline, engine: Engine) -> None:
+        self._padding, self._list_ids = pipeline.padding, engine.list_ids
+        self._spell, self._odd = pipeline.names.spelling.__getitem__, pipeline.odd_tokens
+        self._learn = engine.learn
+        self._flags = 0 if pipeline.padding is None else PADDED
+
+    def _frame(self, made: Made) -> Frame:
+        """The special tokens around the texts."""
+        raise NotImplementedError
+
+    def _lengths(self, made: Made) -> list[int]:
+        """The number of tokens of each text."""
+        raise NotImplementedError
+
+    def overflows(self, made: Made) -> bool:
+        """Returns True if truncation cut tokens off."""
+        return bool(made[5] & CUT)
+
+    def length(self, made: Made) -> int:
+        """Returns the number of tokens."""
+        n = len(made[1]) // ID
+        return n + self._missing(n)
+
+    def column(self, made: Made, name: str) -> Column | None:
+        """Makes a column as an array, uint32[n_tokens]; None for columns that are seldom read."""
+        padding = self._padding
+        if name == "ids":
+            packed, filler = made[1], padding and padding.pad_id
+        elif name == "attention":
+            packed, filler = _ONE * (len(made[1]) // ID), 0
+        elif name == "type_ids":
+            packed, filler = self._packed(made, name), padding and padding.pad_type_id
+        elif name == "special":
+            packed, filler = self._packed(made, "special_tokens_mask"), 1
+        else:
+            return None
+        if padding is not None and (missing := self._missing(len(packed) // ID)):
+            more = _pack(filler) * missing
+            packed = packed + more if padding.direction == "right" else more + packed
+        return np.frombuffer(packed, np.uint32)  # from bytes: four times as fast as to fill an array
+
+    def _packed(self, made: Made, name: str) -> bytes:
+        """The same as `_column`, without padding, uint32 in bytes."""
+        frame = self._frame(made)
+        parts = [_pack(*frame.before[name])]
+        for text, n, after in zip(frame.texts, self._lengths(made), frame.around[1:], strict=True):
+            parts += _pack(text[name]) * n, _pack(*after[name])
+        return b"".join(parts)
+
+    def ids(self, made: Made) -> list[int]:
+        """Makes `Encoding.ids`."""
+        found = self._list_ids(made[1])
+        return found if self._padding is None else self._padded(found, self._padding.pad_id)
+
+    def type_ids(self, made: Made) -> list[int]:
+        """Makes `Encoding.type_ids`."""
+        return self._column(made, "type_ids", self._padding and self._padding.pad_type_id)
+
+    def special_tokens_mask(self, made: Made) -> list[int]:
+        """Makes `Encoding.special_tokens_mask`."""
+        return self._column(made, "special_tokens_mask", 1)
+
+    def attention_mask(self, made: Made) -> list[int]:
+        """Makes `Encoding.attention_mask`."""
+        return self._padded([1] * (len(made[1]) // ID), 0)
+
+    def tokens(self, made: Made) -> list[str] | None:
+        """Makes `Encoding.tokens`; None if the text of a token depends on more than its id."""
+        ids = self._list_ids(made[1])
+        if self._odd and not self._odd.isdisjoint(ids):
+            return None
+        if self.address and not made[5]:  # machine code will make them the next time
+            self._learn(ids)
+        frame = self._frame(made)
+        at = frame.n_before
+        found: list[str] = [*frame.before["tokens"]]
+        for n, after in zip(self._lengths(made), frame.around[1:], strict=True):
+            found += map(self._spell, ids[at : at + n])
+            found += after["tokens"]
+            at += n + len(after["ids"])
+        return found if self._padding is None else self._padded(found, self._padding.pad_token)
+
+    def _column(self, made: Made, name: str, filler: Any, of_text: Any = None) -> list[Any]:
+        """A column in which all tokens of a text have one value; of_text: the value, if the frame has another one."""
+        frame = self._frame(made)
+        found = [*frame.before[name]]
+        for text, n, after in zip(frame.texts, self._lengths(made), frame.around[1:], strict=True):
+            found += [text[name] if of_text is None else of_text] * n
+            found += after[name]
+        return self._padded(found, filler)
+
+    def _missing(self, n: int) -> int:
+        """The number of padding tokens of an encoding of n other tokens."""
+        padding = self._padding
+        if padding is None:
+            return 0
+        length = n if padding.length is None else padding.length
+        if padding.pad_to_multiple_of:
+            length += -length % padding.pad_to_multiple_of
+        return max(length - n, 0)
+
+    def _padded(self, column: list[Any], filler: Any) -> list[Any]:
+        if self._padding is None or not (missing := self._missing(len(column))):
+            return column
+        more = [filler] * missing
+        return column + more if self._padding.direction == "right" else more + column
+
+
+_ONE = np.uint32(1).tobytes()
+
+
+def _pack(*values: Any) -> bytes:
+    return struct.pack(f"={len(values)}I", *values)
+
+
+_Values = TypeVar("_Values", list[Any], bytes)
+
+_LATER = 4  # after so many texts, machine code makes the encodings: its memory would be too much for one text
+_ANY = 1 << 62  # no text has so many tokens
+_MOST_BYTES_A_CHARACTER = 4
+_LARGEST = 1 << 30  # a larger length of padding is a mistake, and `encode.stepwise` raises the error
+_FEW = 1 << 13
+"""Texts of so many characters together are encoded one after the other: the way of corpora takes longer to begin."""
+_FEW_FOR_THREADS = 1 << 18
+"""For so many characters, it takes longer to begin threads."""
+_LONG = 1 << 16
+"""Texts of so many characters on average are encoded by the way of corpora, which cuts a text for several threads."""
+_CHUNK_CHARACTERS = 1 << 16, 1 << 20
+"""The least and the largest number of characters that a thread encodes at a time."""
+_LOCKED_BYTES = 1 << 15
+"""Other threads run while one encodes more than so many bytes together. For less, waiting for them could take much longer."""
+
+
+def texts_of(pipeline: Pipeline) -> Texts | None:
+    """Returns what encodes the texts of a pipeline, made at the first call; None: a handle can't hold the pipeline."""
+    kept = pipeline.kept
+    if kept.texts is None:
+        kept.once("texts", Texts.of(pipeline) or False)
+    return kept.texts or None
+
+
+def bare_texts_of(pipeline: Pipeline) -> Texts | None:
+    """Like `texts_of`, for encodings without offsets, words and texts of tokens."""
+    kept = pipeline.kept
+    if kept.bare_texts is None:
+        kept.once("bare_texts", BareTexts.of(pipeline) or False)
+    return kept.bare_texts or None
+
+
+def encode_all(
+    texts: Texts | None, given: Any, add_special_tokens: bool, threads: int | None = None
+) -> list[Encoding] | None:
+    """Encodes some texts; None: `encode.stepwise` must encode them."""
+    if texts is None or not isinstance(given, list | tuple):
+        return None
+    mine: list[Any] = [*given]  # which no other thread can change
+    if (n_characters := texts.measure(mine)) < 0:
+        return None
+    if texts.pays_to_join(len(mine), n_characters):
+        return texts.encode_many(mine, add_special_tokens, threads)
+    found = texts.encode_each(mine, n_characters, add_special_tokens, threads)
+    return None if found is None else texts.padded_to_longest(found)
+
+
+class _Cut(NamedTuple):
+    """How truncation cuts the texts of a pipeline, without or with special tokens."""
+
+    room: int  # tokens that a text may keep
+    allowed: bool  # False: it raises an error if it must cut, or keeps nothing
+    from_left: bool
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, special: bool) -> Self | None:
+        """Returns None if the pipeline does not truncate."""
+        cut = pipeline.truncation
+        if cut is None:
+            return None
+        room = cut.room(pipeline.num_special_tokens_to_add(False) if special else 0)
+        return cls(room, room > cut.stride and cut.strategy != "only_second", cut.direction == "left")
+
+    def column(self, values: _Values, before: int, after: int, width: int = 1) -> _Values:
+        """Cuts a column of a text, with `before` and `after` special tokens around it; width: items of a token."""
+        first, last, room = width * before, len(values) - width * after, width * self.room
+        if self.from_left:
+            return values[:first] + values[max(first, last - room) :]
+        return values[: min(last, first + room)] + values[last:]
+
+    def rows(self, ids: Array, rows: Positions) -> tuple[Array, Positions]:
+        """Cuts each row ids[rows[i]:rows[i + 1]]."""
+        lengths: Positions = np.minimum(rows[1:] - rows[:-1], self.room)
+        first = rows[1:] - lengths if self.from_left else rows[:-1]
+        kept = np.concatenate([rows[:1], np.cumsum(lengths)])
+        return ids[np.arange(kept[-1]) + np.repeat(first - kept[:-1], lengths)], kept
+
+
+class Texts(Attributes):
+    """Encodes the texts of a pipeline, and makes the attributes of their encodings.
+
+    `Made` has the text, and nothing else.
+    """
+
+    _positions_kept = True
+
+    def __init__(self, pipeline: Pipeline, engine: Engine) -> None:
+        super().__init__(pipeline, engine)
+        # A copy without derived values: this object is one of these, and a reference to itself would keep it alive
+        self.pipeline, self.engine = dataclasses.replace(pipeline), engine
+        self.pipeline.kept.engines = pipeline.kept.engines
+        self._free, self._ids_of, self._longest = engine.free, engine.ids_of, engine.longest
+        self.measure = engine.measure
+        self._cuts = [_Cut.of(pipeline, special) for special in (False, True)]
+        if (builtins := engine.builtins) is not None:
+            self._encode_one, self._encode_each = builtins.encode_one, builtins.encode_each
+        self._builtins = builtins
+        self._maker = self._own = None
+        self._until_later = _LATER
+        self._by_units = engine.builtins is not None and engine.units is not None
+        self._most = None  # tokens of an encoding that is not cut
+        if pipeline.truncation is not None:
+            self._most = [
+                cut.room + size if cut and cut.room > 0 else -1
+                for cut, size in zip(self._cuts, engine.n_special(), strict=True)
+            ]
+
+    @classmethod
+    def of(cls, pipeline: Pipeline) -> Self | None:
+        """Returns None if a handle can't hold the pipeline."""
+        padding = pipeline.padding
+        if padding is not None and (padding.length or 0) + (padding.pad_to_multiple_of or 0) > _LARGEST:
+            return None
+        engines = pipeline.kept.engines
+        if engines.texts is None:
+            engines.once("texts", Engine.of(pipeline) or False)
+        return cls(pipeline, engines.texts) if engines.texts else None
+
+    def encode(self, text: str, add_special_tokens: bool) -> Encoding | None:
+        """Encodes a text; None: `encode.stepwise` must encode it."""
+        special = 1 if add_special_tokens else 0
+        if (maker := self._maker) is not None:
+            found = self._encode_one(maker.address, text, special)
+            return found if type(found) is Encoding else self.finish(found, text, special)
+        self._until_later -= 1
+        if self._until_later == 0:
+            self._prepare_machine_code()
+        return self._encode_in_python(text, special)
+
+    def pays_to_join(self, n_texts: int, n_characters: int) -> bool:
+        """Whether texts are encoded by the way of corpora."""
+        if self._by_units:
+            return n_characters > _FEW_FOR_THREADS and n_characters > _LONG * n_texts
+        return n_characters > _FEW
+
+    def encode_each(
+        self, texts: list[str], n_characters: int, add_special_tokens: bool, threads: int | None = None
+    ) -> list[Encoding] | None:
+        """Encodes texts one after the other; None: `encode.stepwise` must encode them.
+
+        threads: None: one thread for few texts, else all cores.
+        """
+        special = 1 if add_special_tokens else 0
+        if self._maker is None and len(texts) > self._until_later > 0:
+            self._prepare_machine_code()
+        if (maker := self._maker) is None:
+            made = (self.encode(text, add_special_tokens) for text in texts)
+            found = [encoding for encoding in made if encoding is not None]
+            return found if len(found) == len(texts) else None
+        if n_characters > _FEW_FOR_THREADS:
+            some = self._by_threads(texts, n_characters, special, threads, self._new_maker)
+            return self._finished((some,), texts, special)
+        if self._builtins is not None and self._own is not None and not self._builtins.claim(maker.address):
+            try:
+                self._own.expect(_MOST_BYTES_A_CHARACTER * n_characters)
+            finally:
+                maker.release()
+        some = self._encode_each(maker.address, texts, len(texts), special, _LOCKED_BYTES)
+        return self._finished(some, texts, special)
+
+    def _by_threads(
+        self,
+        texts: list[str],
+        n_characters: int,
+        special: int,
+        threads: int | None,
+        new: Callable[[Scratch], Maker],
+    ) -> list[Any]:
+        """Returns what `encode_each` finds for each text; new: makes a maker for the memory of a thread.
+
+        Also for one thread: the cache of a thread grows, and Ctrl-C is noticed, after each chunk.
+        """
+        n_threads = thread_count(threads)
+        locked = 0 if n_threads > 1 else _LOCKED_BYTES
+        least, most = _CHUNK_CHARACTERS
+        aim = min(max(n_characters // (4 * n_threads), least), most)
+        size = max(len(texts) * aim // n_characters, 1)
+
+        def work(chunks: Iterator[int]) -> dict[int, list[Any] | tuple[list[Any]]]:
+            memory = self._memory()
+            maker = new(memory)
+            made: dict[int, list[Any] | tuple[list[Any]]] = {}
+            for first in chunks:
+                some = texts[first : first + size]
+                memory.expect(_MOST_BYTES_A_CHARACTER * self.measure(some))
+                made[first] = self._encode_each(maker.address, some, len(some), special, locked)
+            self._free.append(memory)
+            return made
+
+        firsts = range(0, len(texts), size)
+        made = {first: some for each in share(work, firsts, n_threads) for first, some in each.items()}
+        found: list[Any] = []
+        for first in firsts:
+            some = made[first]
+            found += some[0] if isinstance(some, tuple) else some
+        return found
+
+    def _finished(
+        self, found: list[Any] | tuple[list[Any]], texts: list[str], special: int
+    ) -> list[Encoding] | None:
+        """Returns what `encode_each` found, with encodings also for texts for which machine code has given none."""
+        if isinstance(found, list):
+            return found
+        (some,) = found
+        for i, one in enumerate(some):
+            if type(one) is not Encoding:
+                some[i] = self.finish(one, texts[i], special)
+                if some[i] is None:
+                    return None
+        return some
+
+    def _memory(self) -> Scratch:
+        """Returns memory that no other thread uses."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return Scratch(self.engine)
+
+    def _new_maker(self, memory: Scratch) -> Maker:
+        most = self._most or [_ANY, _ANY]
+        columns = self.engine.columns(memory) if self._positions_kept else None
+        return Maker(memory.call, Encoding, "_later", self, self._flags, (most[0], most[1]), columns)
+
+    def _no_maker(self, memory: Scratch) -> Maker:
+        """Makes no encodings: all ids are too many, and are given as they are."""
+        return Maker(memory.call, Encoding, "_later", self, self._flags, (-1, -1))
+
+    def _prepare_machine_code(self) -> None:
+        """Makes what `encode_one` and `encode_each` take, if the kernels are machine code."""
+        self._until_later = 0
+        if self._builtins is None:
+            return
+        with _PREPARING:  # of two threads, the second one would free what the first one works with
+            if self._maker is None:
+                own = self._memory()
+                maker = self._new_maker(own)
+                self._own, self._maker, self.address = own, maker, maker.address
+
+    def __del__(self) -> None:
+        if self._own is not None:
+            self._free.append(self._own)
+
+    def finish(self, found: bytes | int, text: str, special: int) -> Encoding | None:
+        """Returns the encoding of a text for which `encode_one` has given none, but ids or a negative number."""
+        maker, memory = self._maker, self._own
+        if isinstance(found, int):
+            assert maker is not None
+            assert memory is not None
+            assert self._builtins is not None
+            if self._builtins.claim(maker.address):  # another thread uses it
+                return self._encode_in_python(text, special)
+            try:
+                found = memory.again(text, special, found)
+            finally:
+                maker.release()
+            if isinstance(found, int):
+                return self._encode_long(text, text.encode(), special)
+        return self._encoding_of(found, text, special)
+
+    def _encode_in_python(self, text: str, special: int) -> Encoding | None:
+        memory = self._memory()
+        ids = self._ids_of(memory.call, text, special)
+        if isinstance(ids, int):
+            ids = memory.again(text, special, ids)
+        self._free.append(memory)
+        if isinstance(ids, int):
+            return self._encode_long(text, text.encode(), special)
+        return self._encoding_of(ids, text, special)
+
+    def _encoding_of(self, ids: bytes, text: str, special: int) -> Encoding | None:
+        n, encoding = len(ids) // ID, _new(Encoding)
+        made: Made | None = self, ids, text, special, None, self._flags
+        if self._most is not None and n > self._most[special] and (made := self._cut(made)) is None:
+            return None
+        encoding._later = made  # pyright: ignore[reportPrivateUsage]  # a constructor takes 4 % longer
+        return encoding
+
+    def _encode_long(self, text: str, raw: bytes, special: int) -> Encoding | None:
+        """Encodes a text that is too long for a handle; None: `encode.stepwise` must encode it."""
+        if self._longest[special] < 0:
+            return None
+        batch = TextBatch(np.frombuffer(raw, np.uint8), np.array([0, len(raw)], np.int64))
+        found = self._encode_packed([text], batch, special, None)
+        return None if found is None else found[0]
+
+    def _cut(self, made: Made) -> Made | None:
+        """Truncates; None: `encode.stepwise` must do that."""
+        _, ids, text, special, _, _ = made
+        cut, frame = self._cuts[special], self.engine.frame(special)
+        if cut is None or not cut.allowed:
+            return None
+        kept = cut.column(ids, frame.n_before, frame.n_special - frame.n_before, ID)
+        return self, kept, text, special, None, self._flags | CUT
+
+    def ids_of_each(
+        self, texts: list[str], threads: int | None = None, counts: list[int] | None = None
+    ) -> list[bytes] | None:
+        """Returns the ids of each text, without special tokens, truncation and padding; None: the texts are not all str.
+
+        threads: None: one thread for few texts, else all cores. counts: of so many texts in a row, the ids are joined.
+        """
+        if (n_characters := self.measure(texts)) < 0:
+            return None
+        many = n_characters > _FEW_FOR_THREADS
+        if self.pays_to_join(len(texts), n_characters) or (many and counts is not None):
+            return self._ids_by_corpora(texts, threads, counts)
+        some: list[bytes | int] = []
+        if many:
+            some = self._by_threads(texts, n_characters, 0, threads, self._no_maker)
+        memory = self._memory()
+        if not many:
+            memory.expect(_MOST_BYTES_A_CHARACTER * n_characters)
+            some = [*map(self._ids_of, itertools.repeat(memory.call), texts, itertools.repeat(0))]
+        found: list[bytes] = []
+        for ids, text in zip(some, texts, strict=True):
+            again = memory.again(text, 0, ids) if isinstance(ids, int) else ids
+            found.append(self._ids_by_corpora([text], threads, None)[0] if isinstance(again, int) else again)
+        self._free.append(memory)
+        if counts is None:
+            return found
+        each = iter(found)
+        return [b"".join(itertools.islice(each, n)) for n in counts]
+
+    def _ids_by_corpora(self, texts: list[str], threads: int | None, counts: list[int] | None) -> list[bytes]:
+        ids: list[Array] = []
+        rows, n = [np.zeros(1, np.int64)], 0
+        for some, edges in self._by_corpora(TextBatch.from_strings(texts), threads):
+            ids.append(some)
+            rows.append(edges[1:] + n)
+            n += len(some)
+        raw, joined = np.concatenate(ids).astype(np.uint32, copy=False).tobytes(), ID * np.concatenate(rows)
+        if counts is not None:
+            joined = joined[np.cumsum([0, *counts])]
+        return [raw[first:last] for first, last in itertools.pairwise(joined.tolist())]
+
+    def _by_corpora(self, batch: TextBatch, threads: int | None) -> Iterator[tuple[Array, Positions]]:
+        """Yields the ids and rows of a few texts at a time, without special tokens."""
+        from gputok.pipeline.encode import units
+
+        check_lengths(batch.offsets[:-1], batch.offsets[1:])
+        yield from units.encode_batch(self.pipeline, batch, threads)
+
+    @property
+    def longest(self) -> int:
+        """The largest number of bytes of a text, with special tokens, that a handle encodes; -1: no text."""
+        from gputok.kernels.cpu.encode_one import encode, units
+
+        return min(self._longest[1], encode.LONGEST if self.engine.units is None else units.MOST_BYTES)
+
+    def encode_many(
+        self, texts: Sequence[str], add_special_tokens: bool, threads: int | None = None
+    ) -> list[Encoding] | None:
+        """Encodes texts of any length by the way of corpora; None: `encode.stepwise` must encode them.
+
+        threads: None: one thread for few texts, else all cores.
+        """
+        special = 1 if add_special_tokens else 0
+        if self._longest[special] < 0:
+            return None
+        return self._encode_packed(texts, TextBatch.from_strings(texts), special, threads)
+
+    def _encode_packed(
+        self, texts: Sequence[str], batch: TextBatch, special: int, threads: int | None
+    ) -> list[Encoding] | None:
+        frame, cut = self.engine.frame(special), self._cuts[special]
+        finished: list[tuple[bytes, list[int], list[bool]]] = []
+        longest = 0
+        for ids, rows in self._by_corpora(batch, threads):
+            lengths = rows[1:] - rows[:-1]
+            are_cut = [False] * len(lengths)
+            if cut is not None and (too_long := lengths > cut.room).any():
+                if not cut.allowed:
+                    return None
+                are_cut = too_long.tolist()
+                ids, rows = cut.rows(ids, rows)
+            if frame.n_special:
+                ids, rows = surrounded(ids, rows, [frame.before["ids"], frame.after["ids"]])
+            longest = max(longest, int((rows[1:] - rows[:-1]).max(initial=0)))
+            finished.append((ids.astype(np.uint32, copy=False).tobytes(), (ID * rows).tolist(), are_cut))
+        maker, given = self._padded_to(longest), iter(texts)
+        found: list[Encoding] = []
+        for ids, edges, are_cut in finished:
+            for first, last, is_cut in zip(edges, edges[1:], are_cut):  # noqa: B905, edges is longer by one
+                encoding = _new(Encoding)
+                made: Made = maker, ids[first:last], next(given), special, None, self._flags + is_cut
+                encoding._later = made  # pyright: ignore[reportPrivateUsage]
+                found.append(encoding)
+        return found
+
+    def padded_to_longest(self, encodings: list[Encoding]) -> list[Encoding]:
+        """Returns the encodings of a batch, padded to the longest if padding asks for that."""
+        if self._padding is None or self._padding.length is not None:
+            return encodings
+        maker = self._padded_to(max((len(made[1]) // ID for e in encodings if (made := e._later)), default=0))  # pyright: ignore[reportPrivateUsage]
+        for encoding in encodings:
+            if (made := encoding._later) is not None:  # pyright: ignore[reportPrivateUsage]
+                encoding._later = maker, *made[1:]  # pyright: ignore[reportPrivateUsage]
+        return encodings
+
+    def _padded_to(self, longest: int) -> Texts:
+        """Returns what makes the attributes of a batch whose longest encoding has so many tokens."""
+        padding = self._padding
+        if padding is None or padding.length is not None:
+            return self
+        other = copy.copy(self)
+        other._maker = other._own = None  # it only makes attributes
+        other.address = 0
+        other._padding = dataclasses.replace(padding, length=longest)
+        other.pipeline = dataclasses.replace(self.pipeline, padding=other._padding)
+        return other
+
+    # -- attributes of an encoding
+
+    def encoding(self, made: Made) -> Encoding:
+        """Returns the same encoding, made by `encode.stepwise`."""
+        inputs, special = [(made[2],)], bool(made[3])
+        return stepwise.encode(self.pipeline, inputs, False, special, offsets=self._positions_kept)[0]
+
+    def offsets(self, made: Made) -> list[tuple[int, int]] | None:
+        """Makes `Encoding.offsets`; None if they depend on more than the ids and the positions."""
+        columns = None if self.engine.trims is None else self._positions(made)
+        if columns is None:
+            return None
+        found = list(zip(*columns, strict=True))
+        return found if self._padding is None else self._padded(found, (0, 0))
+
+    def _frame(self, made: Made) -> Frame:
+        return self.engine.frame(made[3])
+
+    def _lengths(self, made: Made) -> list[int]:
+        return [len(made[1]) // ID - self.engine.frame(made[3]).n_special]
+
+    def word_ids(self, made: Made) -> list[int | None] | None:
+        """Makes `Encoding.word_ids`; None for a long text."""
+        columns = self._positions(made, words=True)
+        if columns is None:
+            return None
+        return self._padded([None if word < 0 else word for word in columns[0]], None)
+
+    def _positions(self, made: Made, words: bool = False) -> tuple[list[int], ...] | None:
+        """The positions at which each token begins and ends, in characters; or the number of its word, or -1.
+
+        None: the text is too long for a handle, or the text of a token that is trimmed depends on more than its id.
+        """
+        _, ids, text, special, _, flags = made
+        raw, memory, frame = text.encode(), self._memory(), self.engine.frame(special)
+        n, call = -1, memory.steps if words else memory.positions()
+        if len(raw) <= call.longest[special]:
+            n = call.kernel(call.address, id(raw) + HEAD, len(raw), special | POSITIONS)
+        cut = self._cuts[special] if flags & CUT else None
+        if n >= 0 and not words:
+            n_kept = len(ids) // ID - frame.n_special
+            first, last = frame.n_before, n - frame.n_special + frame.n_before
+            first, last = (last - n_kept, last) if cut and cut.from_left else (first, first + n_kept)
+            if self.engine.trim(call.address, first, last) < 0:
+                self.engine.learn(self._list_ids(ids))
+                if self.engine.trim(call.address, first, last) < 0:
+                    n = -1
+        columns = (memory.words,) if words else (memory.begins, memory.ends)
+        found = [column[: max(n, 0)].tolist() for column in columns]
+        self._free.append(memory)
+        if n < 0:
+            return None
+        if cut is not None:
+            found = [cut.column(column, frame.n_before, frame.n_special - frame.n_before) for column in found]
+        return tuple(found)
+
+
+class BareTexts(Texts):
+    """Texts whose encodings have no offsets, words and texts of tokens."""
+
+    _positions_kept = False
+
+    def tokens(self, made: Made) -> list[str]:
+        """Makes `Encoding.tokens`."""
+        return self._column(made, "tokens", self._padding and self._padding.pad_token, "")
+
+    def offsets(self, made: Made) -> list[tuple[int, int]]:
+        """Makes `Encoding.offsets`."""
+        return [(0, 0)] * self.length(made)
+
+    def word_ids(self, made: Made) -> list[int | None]:
+        """Makes `Encoding.word_ids`."""
+        return [None] * self.length(made)
+
+
+_new = Encoding.__new__
+_PREPARING = threading.Lock()

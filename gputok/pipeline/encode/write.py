@@ -1,0 +1,147 @@
+"""Encodes a corpus into files: which tokens stand around each document, which files there are, and what was done."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gputok import corpus
+from gputok.pipeline import serialize
+from gputok.pipeline.encode import on_device
+from gputok.pipeline.encode.corpus import encode_corpus
+from gputok.pipeline.encode.units import largest_id
+from gputok.pipeline.serialize import tokenizer_json
+from gputok.pipeline.special_tokens import Ends, end_token
+from gputok.progress import reporting
+from gputok.token_files import token_files
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+    from gputok.corpus import Source
+    from gputok.pipeline.encode.on_device import DeviceTokens
+    from gputok.pipeline.pipeline import Pipeline
+    from gputok.pipeline.run import Run
+    from gputok.token_files.token_files import TokenBatch, Written
+
+
+class _EncodedCorpus:
+    """A corpus that is being encoded.
+
+    Args:
+        pipeline: the parts of the tokenizer.
+        source: the corpus.
+        run: device, threads and progress.
+        add_special_tokens: lets the post-processor add its tokens.
+        ends: the ids around each document.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, source: Source, run: Run, add_special_tokens: bool, ends: Ends
+    ) -> None:
+        self._pipeline, self._source, self._run = pipeline, source, run
+        self._special, self._ends = add_special_tokens, ends
+        # Both raise their errors now, not when the first batch is asked for
+        self._total, self._devices = source.total_bytes, run.devices
+        self.n_new = self.n_ids = self.n_unknown = self.n_bytes = 0
+
+    def batches(self, skip: int = 0) -> Iterator[TokenBatch]:
+        """Yields the ids of the documents after the first `skip`."""
+        run = self._run
+        apart = not skip and not self._devices
+        texts = self._source.read_apart(run.threads) if apart else self._source.read(run.threads)
+        with reporting(run.progress) as report:
+
+            def counted(stage: str, done: int, total: int | None) -> None:
+                self.n_bytes = done
+                report(stage, done, total)
+
+            yield from encode_corpus(
+                self._pipeline,
+                texts,
+                add_special_tokens=self._special,
+                ends=self._ends,
+                threads=run.threads,
+                report=counted,
+                total=self._total,
+                skip=skip,
+                devices=self._devices,
+            )
+
+    def tallied(self, skip: int) -> Iterator[TokenBatch]:
+        """Yields the same, and counts documents and ids."""
+        unknown = self._pipeline.unknown_id
+        for batch in self.batches(skip):
+            self.n_new, self.n_ids = self.n_new + batch.n_documents, self.n_ids + len(batch.ids)
+            if unknown is not None:
+                self.n_unknown += int(np.count_nonzero(batch.ids == unknown))
+            yield batch
+
+
+def encode(
+    pipeline: Pipeline,
+    source: Source,
+    run: Run,
+    add_special_tokens: bool,
+    output: str | os.PathLike[str] | None,
+    bos: bool | str | None,
+    eos: bool | str | None,
+    options: dict[str, Any],
+) -> Iterator[TokenBatch] | Iterator[DeviceTokens] | Written:
+    """Encodes a corpus, as `Tokenizer.encode_corpus` describes it; options: those of `token_files.layout_of`."""
+    tokens = {"bos": end_token(pipeline, "bos", bos), "eos": end_token(pipeline, "eos", eos)}
+    first, last = (() if token is None else (token[0],) for token in tokens.values())
+    if output is None or on_device.is_device(output):
+        for option, value in options.items():
+            if value is not None:
+                raise ValueError(f"{option}={value!r}: is for files; name an output")
+        if output is not None:
+            texts, device = source.read(run.threads), on_device.card(str(output))
+            return on_device.encode_batches(
+                pipeline, texts, device, add_special_tokens=add_special_tokens, ends=Ends(first, last)
+            )
+        return _EncodedCorpus(pipeline, source, run, add_special_tokens, Ends(first, last)).batches()
+    vocab_size = largest_id(pipeline) + 1
+    layout = token_files.layout_of(output, vocab_size, **options)
+    if layout.format.end_first:
+        first, last = last + first, ()
+    ends = Ends(first, last, not layout.format.ends_empty)
+    encoding = _EncodedCorpus(pipeline, source, run, add_special_tokens, ends)
+    for name in token_files.names(output, layout):
+        corpus.refuse_output(name, source, source.storage_options)
+    state = add_special_tokens, source.column, source.separator, source.errors, first, last
+    n_documents = token_files.write(
+        output,
+        encoding.tallied,
+        layout,
+        serialize.fingerprint(pipeline, source, state),
+        source.storage_options,
+        tokenizer=describe(pipeline, vocab_size, tokens),
+        n_bytes=lambda: encoding.n_bytes,
+    )
+    return token_files.Written(
+        n_documents, encoding.n_new, encoding.n_ids, encoding.n_unknown, encoding.n_bytes
+    )
+
+
+def describe(
+    pipeline: Pipeline, vocab_size: int, tokens: dict[str, tuple[int, str] | None]
+) -> dict[str, Any]:
+    """Returns what a manifest says of a tokenizer.
+
+    Args:
+        pipeline: the parts of the tokenizer.
+        vocab_size: the largest id plus 1.
+        tokens: bos, eos: id and text of the token around each document.
+    """
+    digest = hashlib.sha256()
+    for part in tokenizer_json(pipeline, pretty=False):
+        digest.update(part)
+    shown = {
+        role: None if token is None else {"id": token[0], "token": token[1]} for role, token in tokens.items()
+    }
+    sha256 = digest.hexdigest()
+    return {"name": f"gputok-{sha256[:12]}", "sha256": sha256, "vocab_size": vocab_size, **shown}

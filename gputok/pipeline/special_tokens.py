@@ -1,0 +1,212 @@
+"""The special tokens around each text: which ones a post-processor and a user ask for, and putting them there."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+
+from gputok.encoding.columns import DTYPES, Columns
+from gputok.encoding.encoding import Encoding
+from gputok.encoding.rows import NO_SPELLING, Rows, merge
+from gputok.processors import process_rows
+
+if TYPE_CHECKING:
+    import os
+
+    from gputok.pipeline.pipeline import Pipeline
+    from gputok.types import Array
+
+
+class Ends(NamedTuple):
+    """Ids to put around each document, besides those of the post-processor.
+
+    Attributes:
+        first: the ids before a document.
+        last: the ids after it.
+        skips_empty: a document without ids gets none.
+    """
+
+    first: tuple[int, ...] = ()
+    last: tuple[int, ...] = ()
+    skips_empty: bool = False
+
+    def around(self, around: list[list[int]]) -> list[list[int]]:
+        """Adds the ids to those of `ids_around`, unless the post-processor adds the same ids there.
+
+        >>> Ends((7,), (9,)).around([[7], []])
+        [[7], [9]]
+        """
+        wider = [list(ids) for ids in around]
+        if tuple(wider[0][: len(self.first)]) != self.first:
+            wider[0] = [*self.first, *wider[0]]
+        if self.last and tuple(wider[-1][-len(self.last) :]) != self.last:
+            wider[-1] = [*wider[-1], *self.last]
+        return wider
+
+
+class Frame:
+    """The special tokens that a post-processor puts around every text, or around the texts of every pair.
+
+    Attributes:
+        around: attribute of `Encoding` -> its values for the special tokens before the first text, then those after each text.
+        texts: of each text, attribute -> the value of each token.
+        n_special: the number of special tokens.
+    """
+
+    def __init__(self, around: list[dict[str, list[Any]]], texts: list[dict[str, Any]]) -> None:
+        self.around, self.texts = around, texts
+        self.before, self.after = around[0], around[-1]
+        self.n_before = len(self.before["ids"])
+        self.n_special = sum(len(some["ids"]) for some in around)
+
+    @classmethod
+    def of(
+        cls, pipeline: Pipeline, add_special_tokens: bool, type_ids: tuple[int, ...] = (0,)
+    ) -> Self | None:
+        """Returns None if a template leaves a text out, has it several times, or has the second text first.
+
+        type_ids: of each text, before the post-processor changes it; two for pairs.
+        """
+        try:
+            finished = _around_one_token(pipeline, add_special_tokens, type_ids)
+        except ValueError:  # the post-processor refuses every text
+            return None
+        words = finished.word_ids
+        if [word for word in words if word is not None] != [*range(len(type_ids))]:
+            return None
+        names = ("ids", "type_ids", "tokens", "special_tokens_mask", "attention_mask")
+        found: dict[str, list[Any]] = {name: getattr(finished, name) for name in names}
+        if found["attention_mask"] != [1] * len(words):
+            return None
+        at = [words.index(number) for number in range(len(type_ids))]
+        edges = zip([0, *(i + 1 for i in at)], [*at, len(words)], strict=True)
+        around = [{name: column[first:last] for name, column in found.items()} for first, last in edges]
+        return cls(around, [{name: column[i] for name, column in found.items()} for i in at])
+
+
+def ids_around(pipeline: Pipeline, add_special_tokens: bool) -> list[list[int]]:
+    """Returns the ids that the post-processor adds: before the text, between its copies, and after the last copy.
+
+    A template usually contains the text once, so that the result has two lists. It can leave the text out, or repeat it.
+    """
+    finished = _around_one_token(pipeline, add_special_tokens)
+    around: list[list[int]] = [[]]
+    for token_id, word in zip(finished.ids, finished.word_ids, strict=True):
+        if word is None:
+            around[-1].append(token_id)
+        else:
+            around.append([])
+    return around
+
+
+def _around_one_token(
+    pipeline: Pipeline, add_special_tokens: bool, type_ids: tuple[int, ...] = (0,)
+) -> Encoding:
+    """Returns what the post-processor makes of texts of one token, which stands for all tokens of a text.
+
+    Only these tokens have words, which no post-processor changes: the number of the text.
+    """
+    first, texts = np.zeros(1, np.int64), list[Rows]()
+    for number, type_id in enumerate(type_ids):
+        values = {**dict.fromkeys(DTYPES, 0), "attention": 1, "type_ids": type_id, "words": number}
+        texts.append(Rows(Columns(1, **values), first, first + 1, NO_SPELLING, ("",)))
+    return Encoding.of(merge(process_rows(pipeline.post_processor, texts, add_special_tokens)))
+
+
+def surrounded(ids: Array, rows: Array, around: list[list[int]]) -> tuple[Array, Array]:
+    """Adds the ids of `ids_around` to each row; returns ids uint32[n_ids] and the rows in them."""
+    ids = ids.astype(np.uint32, copy=False)
+    if len(around) == 2:
+        from gputok.kernels.cpu.encode_corpus.rounds import surround
+
+        before, after = (np.array(fixed, np.uint32) for fixed in around)
+        return surround(ids, rows, before, after)
+    lengths, n_copies = np.diff(rows), len(around) - 1
+    wider = n_copies * rows + sum(map(len, around)) * np.arange(len(rows))
+    whole, at = np.empty(wider[-1], np.uint32), wider[:-1].copy()
+    for copy, fixed in enumerate(around):
+        for token_id in fixed:
+            whole[at] = token_id
+            at += 1
+        if copy < n_copies:
+            whole[np.repeat(at - rows[:-1], lengths) + np.arange(len(ids))] = ids
+            at += lengths
+    return whole, wider
+
+
+def surrounded_unless_empty(ids: Array, rows: Array, around: list[list[int]]) -> tuple[Array, Array]:
+    """As `surrounded`, but rows without ids stay without."""
+    has_ids = rows[1:] > rows[:-1]
+    ids, wider = surrounded(ids, np.append(rows[:1], rows[1:][has_ids]), around)
+    n_before = np.zeros(len(rows), np.int64)
+    np.cumsum(has_ids, out=n_before[1:])
+    return ids, wider[n_before]
+
+
+# The end and begin tokens of pretraining of GPT-2 and its heirs, SentencePiece, Llama 3, Gemma, DeepSeek, and others.
+_OWN = {
+    "eos": (
+        "<|endoftext|>",
+        "</s>",
+        "<|end_of_text|>",
+        "<eos>",
+        "<|eos|>",
+        "<｜end▁of▁sentence｜>",
+        "[EOS]",
+        "<EOS>",
+    ),
+    "bos": ("<s>", "<|begin_of_text|>", "<bos>", "<|bos|>", "<｜begin▁of▁sentence｜>", "[BOS]", "<BOS>"),
+}
+
+
+def end_token(pipeline: Pipeline, role: str, given: bool | str | None) -> tuple[int, str] | None:
+    """Returns id and text of a token that stands at an end of each document.
+
+    Args:
+        pipeline: the parts of the tokenizer.
+        role: "eos" or "bos", the name of the option.
+        given: the text of a token; True: the tokenizer's own; None or False: no token.
+
+    Raises:
+        ValueError: if the tokenizer has no such token, or several of those that are usual.
+        TypeError: if `given` is something else.
+    """
+    if given is None or given is False:
+        return None
+    if given is True:
+        found = [token for token in _OWN[role] if pipeline.token_to_id(token) is not None]
+        if len(found) != 1:
+            several = f"several: {', '.join(found)}" if found else f"none of {', '.join(_OWN[role])}"
+            raise ValueError(f"{role}: the tokenizer has {several}; name the token, as in {role}='</s>'")
+        given = found[0]
+    if not isinstance(given, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"{role}={given!r}: expected a token, True, or None, got {type(given).__name__}")
+    token_id = pipeline.token_to_id(given)
+    if token_id is None:
+        raise ValueError(f"{role}={given!r}: the tokenizer has no such token")
+    return token_id, given
+
+
+def configured(path: str | os.PathLike[str], role: str) -> str | None:
+    """Returns the token that a tokenizer_config.json beside a tokenizer.json names; None: there is none.
+
+    Args:
+        path: the tokenizer.json.
+        role: "eos" or "bos".
+
+    Raises:
+        ValueError: if the file is no JSON object.
+    """
+    config = pathlib.Path(path).with_name("tokenizer_config.json")
+    try:
+        content: Any = json.loads(config.read_text(encoding="utf-8"))
+        token: Any = content.get(f"{role}_token")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, AttributeError, RecursionError):
+        raise ValueError(f"{config}: expected a JSON object") from None
+    token = getattr(token, "get", {"content": token}.get)("content")
+    return token if isinstance(token, str) else None

@@ -1,0 +1,3 @@
+"""Files of the ids of a corpus."""
+
+from __future__ import annotations

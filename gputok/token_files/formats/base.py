@@ -1,0 +1,397 @@
+"""What every format of files of ids has: how a writer asks it for files, and how a reader asks it for documents.
+
+A writer hands each format the same thing, a `Shard`: a file with the ids of some documents, one after the other, in the
+format's dtype, with some free bytes before the first id. The format fills the free bytes and writes other files beside it,
+or makes a file of its own from the ids. A reader gets documents as slices of files that are mapped into memory.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+
+import numpy as np
+
+from gputok.files.atomic import created
+from gputok.token_files.batches import TokenBatch, id_dtype
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Iterable
+
+    from gputok.types import Array, Positions
+
+Name = str
+"""The name of a file, without its folder."""
+
+IDS_AT_ONCE = 1 << 22
+"""About how many ids are copied at a time."""
+
+
+class About(NamedTuple):
+    """What a format may write about a corpus.
+
+    Attributes:
+        tokenizer: the name of the tokenizer.
+        dtype: the dtype of the ids.
+        sequence_length: the number of ids of each block; None: documents are stored as they are.
+    """
+
+    tokenizer: str
+    dtype: np.dtype[Any]
+    sequence_length: int | None = None
+
+
+class Shard(NamedTuple):
+    """The ids of some documents in a file, which a format makes its files of.
+
+    Attributes:
+        name: the final name of the file of ids.
+        ids_path: the file: the bytes that `TokenFormat.space` keeps free, then the ids.
+        rows: int64[n_documents + 1]; document i has the ids rows[i]:rows[i + 1].
+        first_document: the number of the first document in the corpus.
+        about: what else is known.
+    """
+
+    name: Name
+    ids_path: pathlib.Path
+    rows: Positions
+    first_document: int
+    about: About
+
+    @property
+    def n_documents(self) -> int:
+        """The number of documents."""
+        return len(self.rows) - 1
+
+    @property
+    def n_ids(self) -> int:
+        """The number of ids."""
+        return int(self.rows[-1])
+
+
+class ShardFacts(NamedTuple):
+    """What is recorded of the files of a shard.
+
+    Attributes:
+        name: the final name of the file of ids.
+        documents: how many documents, or blocks of `sequence_length` ids, it has.
+        tokens: how many ids.
+        n_bytes: the size of the file of ids.
+    """
+
+    name: Name
+    documents: int
+    tokens: int
+    n_bytes: int
+
+
+class TokenFormat:
+    """A format. Its methods have no state; each format is one instance.
+
+    Attributes:
+        name: the name that `format=` takes.
+        suffix: how the name of a file of ids ends.
+        dtypes: the dtypes that the format can store, smallest first.
+        index: the name of the file that lists all shards; "" if there is none. With one, the output is a folder.
+        takes_blocks: True if the format can store blocks of a fixed number of ids.
+        end_first: True if the end token stands before each document instead of after it.
+        keeps_empty: False if a document without ids is left out.
+        ends_empty: False if a document without ids gets no begin or end token.
+        most_ids: the most ids of a shard.
+        shard_tokens: the ids of a shard if the user does not say; None: all in one.
+        in_place: True if the file of ids of a `Shard` itself becomes a file of the format.
+        by_prefix: True if users name an output without an ending, as `PREFIX`.
+    """
+
+    name: ClassVar[str]
+    suffix: ClassVar[str] = ""
+    dtypes: ClassVar[tuple[str, ...]] = ("uint16", "uint32")
+    index: ClassVar[str] = ""
+    takes_blocks: ClassVar[bool] = False
+    end_first: ClassVar[bool] = False
+    keeps_empty: ClassVar[bool] = True
+    ends_empty: ClassVar[bool] = True
+    most_ids: ClassVar[int] = 1 << 62
+    shard_tokens: ClassVar[int | None] = None
+    in_place: ClassVar[bool] = True
+    by_prefix: ClassVar[bool] = False
+
+    # -- writing
+
+    def dtype_of(self, vocab_size: int) -> np.dtype[Any]:
+        """Returns the dtype that the format's own tools choose for ids below `vocab_size`."""
+        return id_dtype(vocab_size)
+
+    def stem(self, output: Name) -> Name:
+        """Returns the name of an output without the ending of its file of ids."""
+        return output.removesuffix(self.suffix)
+
+    def output_name(self, output: Name) -> Name:
+        """Returns the main name of an output, which may have several names."""
+        stem = self.stem(output)
+        return stem if self.by_prefix or self.index else stem + self.suffix
+
+    def data_name(self, stem: Name, number: int | None, shuffled: bool) -> Name:
+        """Returns the final name of a file of ids; number: of the shard, None if there is only one."""
+        return f"{stem}{'' if number is None else f'_{number:05d}'}{self.suffix}"
+
+    def beside(self, name: Name) -> tuple[Name, ...]:
+        """Returns the names of the other files of a shard whose file of ids is called `name`."""
+        return ()
+
+    def space(self, dtype: np.dtype[Any]) -> int:
+        """Returns how many bytes stand before the first id."""
+        return 0
+
+    def check_rows(self, rows: Positions, first_document: int, path: str) -> None:
+        """Raises ValueError if the format can't store documents with these rows."""
+
+    def header(self, shard: Shard) -> bytes:
+        """Returns the bytes before the first id: as many as `space` says."""
+        return b""
+
+    def write(self, shard: Shard, ids: Array, path: pathlib.Path) -> ShardFacts:
+        """Writes the file of ids, if that is not `shard.ids_path` itself."""
+        raise NotImplementedError
+
+    def write_beside(self, shard: Shard, folder: pathlib.Path) -> None:
+        """Writes the files of `beside` into a folder, under their final names."""
+
+    def index_of(self, shards: list[ShardFacts], about: About) -> bytes:
+        """Returns the content of the file that lists all shards."""
+        raise NotImplementedError
+
+    # -- reading
+
+    def is_at(self, path: pathlib.Path) -> bool:
+        """Returns True if a path, without a manifest that says so, looks like an output of this format."""
+        return False
+
+    def data_paths(self, path: pathlib.Path) -> list[pathlib.Path]:
+        """Returns the files of ids of an output without a manifest."""
+        return [path]
+
+    def open(self, path: pathlib.Path) -> Iterable[OpenShard]:
+        """Opens a file of ids, and checks the files that describe it.
+
+        Raises:
+            ValueError: if a file is damaged; the message names file and field.
+            FileNotFoundError: if a file is missing.
+        """
+        raise NotImplementedError
+
+
+class OpenShard(Protocol):
+    """Some documents of a file."""
+
+    @property
+    def n_documents(self) -> int:
+        """The number of documents."""
+        ...
+
+    @property
+    def n_ids(self) -> int:
+        """The number of ids."""
+        ...
+
+    def document(self, i: int) -> Array:
+        """Returns the ids of a document; 0 <= i < n_documents."""
+        ...
+
+    def batch(self, first: int, last: int) -> TokenBatch:
+        """Returns the documents first:last."""
+        ...
+
+
+class Contiguous(NamedTuple):
+    """Documents whose ids lie one after the other.
+
+    Attributes:
+        ids: the ids of all documents, mapped from a file.
+        rows: int64 or uint64[n_documents + 1].
+    """
+
+    ids: Array
+    rows: Array
+
+    @property
+    def n_documents(self) -> int:
+        """The number of documents."""
+        return len(self.rows) - 1
+
+    @property
+    def n_ids(self) -> int:
+        """The number of ids."""
+        return int(self.rows[-1] - self.rows[0]) if len(self.rows) else 0
+
+    def document(self, i: int) -> Array:
+        """Returns the ids of a document."""
+        return self.ids[int(self.rows[i]) : int(self.rows[i + 1])]
+
+    def batch(self, first: int, last: int) -> TokenBatch:
+        """Returns the documents first:last."""
+        rows = np.asarray(self.rows[first : last + 1]).astype(np.int64)
+        return TokenBatch(self.ids[rows[0] : rows[-1]], rows - rows[0])
+
+
+# -- what several formats need
+
+
+def mapped(path: pathlib.Path, dtype: Any, offset: int = 0) -> Array:
+    """Maps what follows the first `offset` bytes of a file into memory, as an array.
+
+    Raises:
+        ValueError: if the rest is not a whole number of values.
+    """
+    dtype = np.dtype(dtype)
+    n_bytes = path.stat().st_size - offset
+    if n_bytes < 0 or n_bytes % dtype.itemsize:
+        raise ValueError(
+            f"{path}: has {n_bytes + offset:,} bytes: expected {offset} bytes and a whole number of {dtype.name} values"
+        )
+    if n_bytes == 0:
+        return np.zeros(0, dtype)  # nothing can't be mapped
+    return np.memmap(path, dtype, "r", offset)
+
+
+def checked_rows(rows: Array, n_ids: int, path: pathlib.Path, field: str) -> Array:
+    """Returns rows if they begin at 0, never fall, and end at `n_ids`.
+
+    Raises:
+        ValueError: if not; the message names the file and the field.
+    """
+    if len(rows) == 0 or rows[0] != 0:
+        raise ValueError(f"{path}: {field}: expected a first value of 0, got {rows[:1].tolist()}")
+    check_rising(rows, path, field)
+    if rows[-1] != n_ids:
+        raise ValueError(f"{path}: {field}: ends at {int(rows[-1]):,} ids, but there are {n_ids:,}")
+    return rows
+
+
+def check_rising(values: Array, path: pathlib.Path, field: str) -> None:
+    """Raises ValueError if an array has a value that is lower than the value before it."""
+    for first in range(0, len(values), IDS_AT_ONCE):  # the array may be larger than memory
+        part = values[first : first + IDS_AT_ONCE + 1]
+        falls = np.flatnonzero(part[1:] < part[:-1])
+        if len(falls):
+            i = first + int(falls[0]) + 1
+            raise ValueError(f"{path}: {field}[{i}]: {int(values[i]):,} is lower than the value before it")
+
+
+def write_file(path: pathlib.Path, *contents: Any) -> None:
+    """Writes buffers to a new file, which replaces what had that name before, also a link.
+
+    Raises:
+        OSError: with number and name, whatever goes wrong. (NumPy's `tofile` does not say that a disk is full.)
+    """
+    with created(path) as file:
+        for content in contents:
+            write_all(file, content)
+
+
+def write_all(file: Any, content: Any) -> None:
+    """Writes all bytes of a buffer to a file."""
+    rest = memoryview(content)
+    rest = rest.cast("B") if rest.nbytes else memoryview(b"")
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def copy_bytes(source: pathlib.Path, n_bytes: int, file: Any) -> None:
+    """Appends the first bytes of a file to an open file; the operating system copies them, if it can.
+
+    Raises:
+        OSError: if the source has fewer bytes, or the system says what is wrong.
+    """
+    file.flush()
+    with open(source, "rb", buffering=0) as read:
+        done = 0
+        while done < n_bytes:
+            if hasattr(os, "sendfile") and sys.platform == "linux":  # elsewhere it only sends to sockets
+                n = os.sendfile(file.fileno(), read.fileno(), done, min(n_bytes - done, 1 << 28))
+            else:
+                read.seek(done)
+                part = read.read(min(n_bytes - done, 1 << 20))
+                n = len(part)
+                write_all(file, part)
+            if n == 0:
+                raise OSError(errno.EIO, f"ends after {done:,} of {n_bytes:,} bytes", str(source))
+            done += n
+
+
+def read_all(file: Any, buffer: Array) -> None:
+    """Fills an array of bytes from an unbuffered file.
+
+    Raises:
+        OSError: if the file ends before.
+    """
+    rest = memoryview(buffer)
+    while rest:
+        n = file.readinto(rest)
+        if not n:
+            raise OSError(errno.EIO, f"ends {len(rest):,} bytes too early", str(file.name))
+        rest = rest[n:]
+
+
+def array_header(dtype: np.dtype[Any], n: int) -> bytes:
+    """Returns the header of a `.npy` file with one axis. Its size does not depend on the number of values."""
+    import io
+
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (n,)}
+    )
+    return header.getvalue()
+
+
+# As NumPy writes it; its own reader takes more forms, and answers damaged ones with all kinds of errors
+_HEADER = re.compile(
+    rb"\{'descr': '([<|>][iuf][1248])', 'fortran_order': False, 'shape': \((\d{1,18}),\), \} *\n"
+)
+
+
+def read_array(path: pathlib.Path, dtypes: tuple[str, ...], field: str) -> Array:
+    """Maps a `.npy` file with one axis into memory.
+
+    Raises:
+        ValueError: if the file is none, or has another dtype or other axes.
+    """
+    with open(path, "rb") as file:
+        start = file.read(10)
+        header = file.read(int.from_bytes(start[8:], "little"))
+    found = _HEADER.fullmatch(header) if start[:8] == b"\x93NUMPY\x01\x00" else None
+    dtype = np.dtype(found[1].decode()) if found else None
+    if found is None or dtype is None or dtype.name not in dtypes:
+        kind = "another or a damaged file" if dtype is None else f"one of {dtype}"
+        raise ValueError(
+            f"{path}: {field}: expected a .npy file of {' or '.join(dtypes)} with one axis, got {kind}"
+        )
+    n, offset = int(found[2]), 10 + len(header)
+    array = mapped(path, dtype, offset)
+    if len(array) != n:
+        raise ValueError(f"{path}: {field}: the header says {n:,} values, but there are {len(array):,}")
+    return array
+
+
+def batches(rows: Positions, n_ids: int = IDS_AT_ONCE) -> Iterable[tuple[int, int]]:
+    """Yields ranges first:last of documents with about `n_ids` ids, at least one document each."""
+    first, n = 0, len(rows) - 1
+    while first < n:
+        last = int(np.searchsorted(rows, rows[first] + n_ids, "right")) - 1
+        last = min(max(last, first + 1), n, first + IDS_AT_ONCE)
+        yield first, last
+        first = last
+
+
+def gathered(data: Array, start: Positions, end: Positions) -> Array:
+    """Packs the bytes of slices start[i]:end[i] of an array of bytes one after the other: uint8[total].
+
+    The caller has checked that 0 <= start[i] <= end[i] <= len(data).
+    """
+    from gputok.kernels.cpu.rewrite import gather
+
+    return gather(np.asarray(data), start, end)[0]

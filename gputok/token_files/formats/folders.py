@@ -1,0 +1,100 @@
+"""Formats whose output is a folder with an `index.json`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from gputok.checks import checked, needed
+from gputok.token_files.formats.base import Name, TokenFormat, check_rising, mapped
+
+if TYPE_CHECKING:
+    import pathlib
+
+    from gputok.checks import Check
+    from gputok.types import Array, Positions
+
+SHARD_BYTES = 1 << 26
+"""Bytes of a shard, the default of MDSWriter and of litdata."""
+
+
+class FolderFormat(TokenFormat):
+    """A folder of shards of about SHARD_BYTES, and an `index.json` that lists them.
+
+    Attributes:
+        key: the key of `index.json` that lists the shards.
+    """
+
+    index = "index.json"
+    in_place = False
+    most_ids, shard_tokens = 1 << 28, SHARD_BYTES // 4
+    key: ClassVar[str]
+
+    def dtype_of(self, vocab_size: int) -> np.dtype[Any]:
+        """Returns int32, which fits each vocabulary here, and which is PyTorch's type for `torch.IntTensor`."""
+        return np.dtype(np.int32)
+
+    def stem(self, output: Name) -> Name:
+        """Returns the name of the folder."""
+        return output
+
+    def is_at(self, path: pathlib.Path) -> bool:
+        """Returns True for a folder with an `index.json` that lists shards."""
+        index = path / self.index
+        return path.is_dir() and index.is_file() and self.key in read_index(index)
+
+
+def read_offsets(path: pathlib.Path, items: str) -> tuple[Array, Positions]:
+    """Reads the begin of a shard: uint32 number of items n, uint32[n + 1] offset of each item and of the end.
+
+    Args:
+        path: the shard.
+        items: what the format calls its items, for errors.
+
+    Returns:
+        uint8[n_bytes], the file, and int64[n + 1], the offsets: they rise, and lie in the file, after themselves.
+
+    Raises:
+        ValueError: if the file is damaged; the message names file and field.
+    """
+    data = mapped(path, "u1")
+    if len(data) < 8:
+        raise ValueError(f"{path}: number of {items}: the file has only {len(data)} bytes")
+    n = int(np.frombuffer(data, "<u4", 1)[0])
+    first = 4 + 4 * (n + 1)
+    if first > len(data):
+        raise ValueError(f"{path}: number of {items}: {n:,}, too many for {len(data):,} bytes")
+    offsets = np.frombuffer(data, "<u4", n + 1, 4)
+    check_rising(offsets, path, "offsets")
+    if offsets[0] < first or offsets[-1] != len(data):
+        raise ValueError(
+            f"{path}: offsets: are from {offsets[0]:,} to {offsets[-1]:,}, but the {items} can be at "
+            f"{first:,} to {len(data):,}"
+        )
+    return data, offsets.astype(np.int64)
+
+
+def check_size(n_bytes: int, name: str) -> None:
+    """Raises ValueError if offsets in a file of this size don't fit in 32 bits."""
+    if n_bytes >= 1 << 32:
+        raise ValueError(
+            f"{name}: would have {n_bytes:,} bytes, but its offsets have 32 bits; choose fewer shard_tokens="
+        )
+
+
+def read_index(index: pathlib.Path) -> dict[str, Any]:
+    """Reads `index.json`; raises ValueError if it is not a JSON object."""
+    try:
+        content = json.loads(index.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{index}: expected JSON ({error})") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{index}: expected a JSON object, got {type(content).__name__}")
+    return content
+
+
+def field(value: Any, name: str, check: Check) -> Any:
+    """Returns a field of a JSON object, checked; the error says which field, as those of `gputok.checks.checked`."""
+    return checked(name, check, needed(value, name))

@@ -1,0 +1,77 @@
+"""llm.c and modded-nanogpt: `.bin` with a header of 256 int32.
+
+| header         | GPT-2    | Llama 3  |
+|----------------|----------|----------|
+| magic          | 20240520 | 20240801 |
+| version        | 1        | 7        |
+| number of ids  | below 2^31 | below 2^31 |
+| (the rest)     | 0        | 0        |
+| ids            | uint16   | uint32   |
+
+The end token stands before each document. The readers don't know documents: `NAME.rows.npy`, as beside a plain `.bin`,
+says where they are.
+
+Source: `dev/data/data_common.py` of https://github.com/karpathy/llm.c.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gputok.token_files.formats.arrays import WithRows
+from gputok.token_files.formats.base import Contiguous, Shard, checked_rows, mapped
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Iterable
+
+    from gputok.token_files.formats.base import OpenShard
+
+_HEADER_BYTES = 1024
+_KINDS = {"uint16": (20240520, 1), "uint32": (20240801, 7)}  # dtype -> magic number, version
+
+
+class LlmC(WithRows):
+    """`.bin` with a header."""
+
+    name, suffix = "llmc", ".bin"
+    end_first = True
+    most_ids = (1 << 31) - 1
+
+    def space(self, dtype: np.dtype[Any]) -> int:
+        """Returns the size of the header."""
+        return _HEADER_BYTES
+
+    def header(self, shard: Shard) -> bytes:
+        """Returns the header."""
+        header = np.zeros(256, "<i4")
+        header[:3] = *_KINDS[shard.about.dtype.name], shard.n_ids
+        return header.tobytes()
+
+    def is_at(self, path: pathlib.Path) -> bool:
+        """Returns True for a `.bin` file that begins with one of the two magic numbers."""
+        if path.suffix != self.suffix or not path.is_file():
+            return False
+        with open(path, "rb") as file:
+            start = np.frombuffer(file.read(8).ljust(8, b"\0"), "<i4")
+        return tuple(start.tolist()) in _KINDS.values()
+
+    def open(self, path: pathlib.Path) -> Iterable[OpenShard]:
+        """Opens ids and rows."""
+        with open(path, "rb") as file:
+            start = file.read(_HEADER_BYTES)
+        if len(start) < _HEADER_BYTES:
+            raise ValueError(f"{path}: header: expected {_HEADER_BYTES} bytes, got {len(start)}")
+        magic, version, n_ids = np.frombuffer(start, "<i4")[:3].tolist()
+        kinds = {(*kind,): dtype for dtype, kind in _KINDS.items()}
+        if magic not in {magic for magic, _ in kinds}:
+            raise ValueError(f"{path}: magic: expected 20240520 or 20240801, got {magic}")
+        if (magic, version) not in kinds:
+            raise ValueError(f"{path}: version: {version} is unknown for magic {magic}")
+        ids = mapped(path, np.dtype(kinds[magic, version]), _HEADER_BYTES)
+        if n_ids != len(ids):
+            raise ValueError(f"{path}: number of ids: the header says {n_ids:,}, but there are {len(ids):,}")
+        rows = path.with_name(path.name + ".rows.npy")
+        yield Contiguous(ids, checked_rows(self.rows_of(path), len(ids), rows, "rows"))

@@ -1,0 +1,274 @@
+"""MosaicML streaming: a folder of MDS shards (version 2) and `index.json`, for `streaming.StreamingDataset`.
+
+A shard, all numbers little-endian:
+
+| bytes        | content                                                           |
+|--------------|-------------------------------------------------------------------|
+| 4            | uint32 number of samples n                                        |
+| 4 (n + 1)    | uint32 offset of each sample in the file, and of the end          |
+| the JSON's   | the configuration, as in `index.json` but without the shard's own |
+| the rest     | samples                                                           |
+
+Each sample is the column `tokens`. A document is `ndarray:int32`, of variable length: uint32 size of the column, a byte (1
+axis << 2 | log2 of the bytes of the length), the length, the ids. A block of `sequence_length` ids is `ndarray:int32:2048`,
+the ids alone: documents are joined, then cut, and what is left at the end of the corpus is dropped. An array without values
+is no value of the format, so a document without ids is left out.
+
+Source: `streaming/base/format/mds` of https://github.com/mosaicml/streaming.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from gputok.checks import WrongValue, file_name, in_file, is_list, listed, needed, short
+from gputok.files.atomic import created
+from gputok.token_files.batches import TokenBatch
+from gputok.token_files.formats.base import (
+    About,
+    Contiguous,
+    Name,
+    Shard,
+    ShardFacts,
+    batches,
+    copy_bytes,
+    gathered,
+    mapped,
+    read_all,
+    write_all,
+)
+from gputok.token_files.formats.folders import (
+    SHARD_BYTES,
+    FolderFormat,
+    check_size,
+    field,
+    read_index,
+    read_offsets,
+)
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Iterable
+
+    from gputok.token_files.formats.base import OpenShard
+    from gputok.types import Array, Positions
+
+_COLUMN = "tokens"
+_IDS_AT_ONCE = 1 << 18  # samples with about so many ids are put together at a time, in a processor's cache
+
+
+class Mds(FolderFormat):
+    """A folder of shards."""
+
+    name, suffix, key = "mds", ".mds", "shards"
+    dtypes = ("uint16", "uint32", "int32", "int64")
+    keeps_empty, takes_blocks = False, True
+
+    def data_name(self, stem: Name, number: int | None, shuffled: bool) -> Name:
+        """Returns the name of a shard in the folder."""
+        return f"shard.{number or 0:05d}.mds"
+
+    def write(self, shard: Shard, ids: Array, path: pathlib.Path) -> ShardFacts:
+        """Writes a shard."""
+        lengths = np.diff(shard.rows)
+        kept = np.flatnonzero(lengths)
+        fixed = shard.about.sequence_length is not None
+        sizes = lengths[kept] * shard.about.dtype.itemsize
+        if not fixed:
+            sizes += _head_sizes(lengths[kept])
+        config = json.dumps(_config(shard.about), sort_keys=True).encode()
+        offsets = np.zeros(len(kept) + 1, np.int64)
+        np.cumsum(sizes, out=offsets[1:])
+        offsets += 4 + 4 * len(offsets) + len(config)
+        check_size(int(offsets[-1]), shard.name)
+        with created(path) as file:
+            write_all(file, np.array([len(kept)], "<u4"))
+            write_all(file, offsets.astype("<u4"))
+            write_all(file, config)
+            if fixed:
+                copy_bytes(shard.ids_path, int(shard.rows[-1]) * ids.itemsize, file)
+            else:
+                _write_samples(file, shard.ids_path, lengths[kept], ids.itemsize)
+        return ShardFacts(shard.name, len(kept), shard.n_ids, int(offsets[-1]))
+
+    def index_of(self, shards: list[ShardFacts], about: About) -> bytes:
+        """Returns `index.json`."""
+        entries = [
+            {
+                **_config(about),
+                "raw_data": {"basename": shard.name, "bytes": shard.n_bytes, "hashes": {}},
+                "samples": shard.documents,
+                "zip_data": None,
+            }
+            for shard in shards
+        ]
+        return json.dumps({"shards": entries, "version": 2}, sort_keys=True).encode()
+
+    def data_paths(self, path: pathlib.Path) -> list[pathlib.Path]:
+        """Returns the shards of a folder."""
+        index = path / self.index
+        return [path / name for name in _entries(index)]
+
+    def open(self, path: pathlib.Path) -> Iterable[OpenShard]:
+        """Opens a shard; its configuration is that of its entry in `index.json`."""
+        index = path.parent / self.index
+        entry = _entries(index).get(path.name)
+        if entry is None:
+            raise ValueError(f"{index}: shards: none of them is called {short(path.name)}")
+        dtype, length = _encoding(entry, index, path.name)
+        data, offsets = read_offsets(path, "samples")
+        n = len(offsets) - 1
+        if length is not None:
+            if n and (np.diff(offsets) != length * dtype.itemsize).any():
+                raise ValueError(f"{path}: offsets: not all samples have {length} ids")
+            ids = mapped(path, "u1", int(offsets[0])).view(dtype) if n else np.zeros(0, dtype)
+            yield Contiguous(ids, np.arange(n + 1) * length)
+        else:
+            yield _spans(path, data, offsets, dtype)
+
+
+class _Spans(NamedTuple):
+    """Documents with other bytes between them.
+
+    Attributes:
+        data: uint8, the file.
+        start: int64[n_documents], the first byte of the ids of each document.
+        rows: int64[n_documents + 1], as if the ids lay one after the other.
+        dtype: the dtype of the ids.
+    """
+
+    data: Array
+    start: Positions
+    rows: Positions
+    dtype: np.dtype[Any]
+
+    @property
+    def n_documents(self) -> int:
+        """The number of documents."""
+        return len(self.start)
+
+    @property
+    def n_ids(self) -> int:
+        """The number of ids."""
+        return int(self.rows[-1])
+
+    def document(self, i: int) -> Array:
+        """Returns the ids of a document, in the file; their address need not be a multiple of their size."""
+        n = int(self.rows[i + 1] - self.rows[i])
+        return np.frombuffer(self.data, self.dtype, n, int(self.start[i]))
+
+    def batch(self, first: int, last: int) -> TokenBatch:
+        """Returns the documents first:last."""
+        rows, start = self.rows[first : last + 1], self.start[first:last]
+        packed = gathered(self.data, start, start + np.diff(rows) * self.dtype.itemsize)
+        return TokenBatch(packed.view(self.dtype), rows - rows[0])
+
+
+def _head_sizes(lengths: Positions) -> Positions:
+    """Returns how many bytes stand before the ids of samples with these numbers of ids."""
+    return 6 + (lengths >= 1 << 8) + 2 * (lengths >= 1 << 16)
+
+
+def _write_samples(file: BinaryIO, ids_path: pathlib.Path, lengths: Positions, size: int) -> None:
+    """Writes samples of variable length.
+
+    file: to write to; ids_path: the ids of all samples, one after the other; lengths: int64[n_samples], at least 1 and below
+    2^32; size: the bytes of an id.
+    """
+    rows = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=rows[1:])
+    with open(ids_path, "rb", buffering=0) as read:
+        for first, last in batches(rows, _IDS_AT_ONCE):
+            n = lengths[first:last]
+            heads = np.zeros(last - first, [("size", "<u4"), ("shape", "u1"), ("length", "<u4")])
+            head_sizes, n_bytes = _head_sizes(n), n * size
+            heads["size"], heads["length"] = n_bytes + head_sizes - 4, n
+            heads["shape"] = 1 << 2 | (n >= 1 << 8) + np.int64(n >= 1 << 16)
+            # Heads and ids in one array, of which the bytes of each sample are gathered
+            data = np.empty(heads.nbytes + int(n_bytes.sum()), np.uint8)
+            data[: heads.nbytes] = heads.view(np.uint8)
+            read_all(read, data[heads.nbytes :])
+            start = np.empty((len(n), 2), np.int64)
+            start[:, 0] = np.arange(len(n)) * heads.itemsize
+            start[:, 1] = heads.nbytes + np.cumsum(n_bytes) - n_bytes
+            end = start + np.stack([head_sizes, n_bytes], 1)
+            write_all(file, gathered(data, start.ravel(), end.ravel()))
+
+
+def _spans(path: pathlib.Path, data: Array, offsets: Positions, dtype: np.dtype[Any]) -> _Spans:
+    """Finds the ids in samples of variable length, and checks what stands before them."""
+    n = len(offsets) - 1
+    sizes = np.diff(offsets)
+    _none_wrong(sizes < 6, path, "size of sample")
+    at = offsets[:-1]
+    head = data[at[:, None] + np.arange(6)] if n else np.zeros((0, 6), np.uint8)
+    kinds = head[:, 4].astype(np.int64)
+    _none_wrong((kinds < 4) | (kinds > 6), path, "axes of sample")
+    heads = 5 + (1 << (kinds & 3))
+    _none_wrong(sizes < heads, path, "size of sample")
+    declared = head[:, :4].copy().view("<u4").ravel().astype(np.int64)
+    _none_wrong(declared + 4 != sizes, path, "column size of sample")
+    lengths = head[:, 5].astype(np.int64)
+    for byte in (1, 2, 3):
+        has = np.flatnonzero(byte < 1 << (kinds & 3))
+        lengths[has] |= data[at[has] + 5 + byte].astype(np.int64) << 8 * byte
+    _none_wrong(heads + lengths * dtype.itemsize != sizes, path, "length of sample")
+    rows = np.zeros(n + 1, np.int64)
+    np.cumsum(lengths, out=rows[1:])
+    return _Spans(data, at + heads, rows, dtype)
+
+
+def _none_wrong(wrong: Array, path: pathlib.Path, field: str) -> None:
+    if wrong.any():
+        raise ValueError(f"{path}: {field} {int(wrong.argmax()):,}: does not fit the bytes of the sample")
+
+
+def _config(about: About) -> dict[str, Any]:
+    encoding, size = f"ndarray:{about.dtype.name}", None
+    if about.sequence_length is not None:
+        encoding, size = f"{encoding}:{about.sequence_length}", about.sequence_length * about.dtype.itemsize
+    return {
+        "column_encodings": [encoding],
+        "column_names": [_COLUMN],
+        "column_sizes": [size],
+        "compression": None,
+        "format": "mds",
+        "hashes": [],
+        "size_limit": SHARD_BYTES,
+        "version": 2,
+    }
+
+
+def _entries(index: pathlib.Path) -> dict[str, dict[str, Any]]:
+    """Returns the entries of the shards, by name."""
+    content = read_index(index)
+    with in_file(index):
+        if content.get("version") != 2:
+            raise WrongValue(f"expected 2, got {short(content.get('version'))}", "version")
+        return dict(field(content, "shards", listed(_entry)))
+
+
+def _entry(entry: Any) -> tuple[str, dict[str, Any]]:
+    """Checks an entry of a shard; returns its name and the entry."""
+    name = field(entry, "raw_data", lambda raw: field(raw, "basename", file_name))
+    if needed(entry, "zip_data") is not None:
+        raise WrongValue(f"{short(name)} is compressed; unpack the shards first", "zip_data")
+    return name, entry
+
+
+def _encoding(entry: dict[str, Any], index: pathlib.Path, name: str) -> tuple[np.dtype[Any], int | None]:
+    """Returns the dtype of the ids, and how many ids each sample has if all have the same number."""
+    names, encodings = entry.get("column_names"), entry.get("column_encodings")
+    is_one = names == [_COLUMN] and is_list(encodings) and len(encodings) == 1
+    encoding = str(encodings[0]) if is_one and encodings else ""
+    found = re.fullmatch(r"ndarray:([a-z0-9]+)(?::([1-9][0-9]{0,9}))?", encoding)
+    if found is None or found[1] not in Mds.dtypes:
+        raise ValueError(
+            f"{index}: column_encodings of {short(name)}: expected a column {_COLUMN!r} of ndarray:INTEGERS or "
+            f"ndarray:INTEGERS:LENGTH, got {short(names)} and {short(encodings)}"
+        )
+    return np.dtype(found[1]), int(found[2]) if found[2] else None

@@ -1,0 +1,164 @@
+"""Megatron-LM, NeMo and GPT-NeoX: `PREFIX.bin` and `PREFIX.idx`, as `IndexedDataset` of megatron-core reads them.
+
+`.bin` has the ids of all documents, one after the other. `.idx`, all numbers little-endian:
+
+| bytes | content                                                                                 |
+|-------|-----------------------------------------------------------------------------------------|
+| 9     | `MMIDIDX`, two zero bytes                                                               |
+| 8     | uint64 version: 1                                                                       |
+| 1     | uint8 type of the ids: 4 int32, 8 uint16, and others                                    |
+| 8     | uint64 number of sequences S                                                            |
+| 8     | uint64 length of the document index D                                                   |
+| 4 S   | int32 ids of each sequence                                                              |
+| 8 S   | int64 byte offset of each sequence in `.bin`                                            |
+| 8 D   | int64 document index: 0, then the number of sequences up to the end of each document    |
+
+A document is one sequence. As in Megatron's `tools/preprocess_data.py`, a document without ids has no sequence and no end
+token, and ids are uint16 if the vocabulary is below 65,500, else int32.
+
+Source: `megatron/core/datasets/indexed_dataset.py` of https://github.com/NVIDIA/Megatron-LM.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gputok.token_files.formats.base import (
+    IDS_AT_ONCE,
+    Contiguous,
+    Name,
+    Shard,
+    TokenFormat,
+    checked_rows,
+    mapped,
+    write_file,
+)
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Iterable
+
+    from gputok.token_files.formats.base import OpenShard
+    from gputok.types import Array, Positions
+
+_MAGIC = b"MMIDIDX\x00\x00"
+_HEADER = struct.Struct("<9sQBQQ")
+_CODES = {1: "|u1", 2: "|i1", 3: "<i2", 4: "<i4", 5: "<i8", 8: "<u2"}  # 6 and 7 are floating-point numbers
+_MOST_IN_SEQUENCE = (1 << 31) - 1
+
+
+class Megatron(TokenFormat):
+    """`PREFIX.bin` and `PREFIX.idx`."""
+
+    name, suffix = "megatron", ".bin"
+    by_prefix = True
+    dtypes = ("uint16", "int32")
+    ends_empty = False
+
+    def dtype_of(self, vocab_size: int) -> np.dtype[Any]:
+        """Returns uint16 for a vocabulary below 65,500, else int32, as Megatron does."""
+        return np.dtype(np.uint16 if vocab_size < 65_500 else np.int32)
+
+    def stem(self, output: Name) -> Name:
+        """Returns the prefix."""
+        return output.removesuffix(".bin").removesuffix(".idx")
+
+    def beside(self, name: Name) -> tuple[Name, ...]:
+        """Returns the name of the index."""
+        return (name.removesuffix(".bin") + ".idx",)
+
+    def check_rows(self, rows: Positions, first_document: int, path: str) -> None:
+        """Raises ValueError for a document of more than 2^31 - 1 ids."""
+        lengths = np.diff(rows)
+        if len(lengths) and lengths.max() > _MOST_IN_SEQUENCE:
+            i = int(lengths.argmax())
+            raise ValueError(
+                f"{path}: document {first_document + i:,} has {int(lengths[i]):,} ids; format='megatron' stores at most "
+                f"{_MOST_IN_SEQUENCE:,} in a document: cut it"
+            )
+
+    def write_beside(self, shard: Shard, folder: pathlib.Path) -> None:
+        """Writes the index."""
+        dtype = shard.about.dtype
+        code = next(code for code, name in _CODES.items() if np.dtype(name) == dtype)
+        lengths = np.diff(shard.rows)
+        kept = lengths > 0
+        documents = np.zeros(len(lengths) + 1, "<i8")
+        np.cumsum(kept, out=documents[1:])
+        write_file(
+            folder / self.beside(shard.name)[0],
+            _HEADER.pack(_MAGIC, 1, code, int(documents[-1]), len(documents)),
+            lengths[kept].astype("<i4"),
+            (shard.rows[:-1][kept] * dtype.itemsize).astype("<i8"),
+            documents,
+        )
+
+    def is_at(self, path: pathlib.Path) -> bool:
+        """Returns True if an index lies beside the path, or is the path."""
+        return self._index(path).is_file() and not path.is_dir()
+
+    def data_paths(self, path: pathlib.Path) -> list[pathlib.Path]:
+        """Returns the `.bin` file of a prefix, or of one of its two files."""
+        return [path.with_name(self.stem(path.name) + ".bin")]
+
+    def _index(self, path: pathlib.Path) -> pathlib.Path:
+        return path.with_name(self.stem(path.name) + ".idx")
+
+    def open(self, path: pathlib.Path) -> Iterable[OpenShard]:
+        """Opens the ids and the index."""
+        index = self._index(path)
+        data = mapped(index, "u1")
+        if len(data) < _HEADER.size:
+            raise ValueError(f"{index}: header: expected {_HEADER.size} bytes, got {len(data)}")
+        magic, version, code, n_sequences, n_documents = _HEADER.unpack(data[: _HEADER.size].tobytes())
+        for field, found, right in (("magic", magic, _MAGIC), ("version", version, 1)):
+            if found != right:
+                raise ValueError(f"{index}: {field}: expected {right!r}, got {found!r}")
+        if code not in _CODES:
+            raise ValueError(f"{index}: type: expected one of {[*_CODES]} (integers), got {code}")
+        modes = _HEADER.size + 12 * n_sequences + 8 * n_documents
+        if len(data) not in (modes, modes + n_sequences):  # a byte for each sequence, if there are images
+            raise ValueError(
+                f"{index}: number of sequences, length of the document index: {n_sequences:,} and {n_documents:,} need "
+                f"{modes:,} bytes, but the file has {len(data):,}"
+            )
+        lengths, pointers, documents = _arrays(data, n_sequences, n_documents)
+        ids = mapped(path, _CODES[code])
+        _check_sequences(index, lengths, pointers, ids)
+        checked_rows(documents, n_sequences, index, "document index")
+        ends = np.append(pointers // ids.dtype.itemsize, len(ids))
+        yield Contiguous(ids, ends[documents])
+
+
+def _arrays(data: Array, n_sequences: int, n_documents: int) -> tuple[Array, Array, Array]:
+    at = _HEADER.size
+    return (
+        np.frombuffer(data, "<i4", n_sequences, at),
+        np.frombuffer(data, "<i8", n_sequences, at + 4 * n_sequences),
+        np.frombuffer(data, "<i8", n_documents, at + 12 * n_sequences),
+    )
+
+
+def _check_sequences(index: pathlib.Path, lengths: Array, pointers: Array, ids: Array) -> None:
+    """Raises ValueError if the sequences are not all of the ids, one after the other."""
+    n_before, size = 0, ids.dtype.itemsize
+    for first in range(0, len(lengths), IDS_AT_ONCE):
+        part = lengths[first : first + IDS_AT_ONCE].astype(np.int64)
+        if part.min() < 0:
+            i = first + int(part.argmin())
+            raise ValueError(f"{index}: length of sequence {i}: {lengths[i]} is negative")
+        ends = n_before + np.cumsum(part)
+        wrong = np.flatnonzero(pointers[first : first + IDS_AT_ONCE] != size * (ends - part))
+        if len(wrong):
+            i = first + int(wrong[0])
+            raise ValueError(
+                f"{index}: offset of sequence {i}: expected {size * int((ends - part)[wrong[0]]):,}, got {pointers[i]:,}"
+            )
+        n_before = int(ends[-1])
+    if n_before != len(ids):
+        raise ValueError(
+            f"{index}: lengths of sequences: {n_before:,} ids together, but the .bin file has {len(ids):,}"
+        )

@@ -1,0 +1,117 @@
+"""OLMo and dolma: `.npy` and `.csv.gz`.
+
+`.npy` is no file of NumPy's format, but the ids of all documents, one after the other, for `numpy.memmap`. `.csv.gz` beside it
+has a row for each document: start, end, id, source, line. Here, id and line are the number of the document in the corpus,
+and source is empty.
+
+Source: `python/dolma/tokenizer/memmap_writer.py` of https://github.com/allenai/dolma.
+"""
+
+from __future__ import annotations
+
+import array
+import gzip
+import io
+import itertools
+import re
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gputok.checks import short
+from gputok.token_files.formats.base import (
+    Contiguous,
+    Name,
+    Shard,
+    TokenFormat,
+    checked_rows,
+    mapped,
+    write_all,
+    write_file,
+)
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Iterable
+
+    from gputok.token_files.formats.base import OpenShard
+    from gputok.types import Array
+
+_DOCUMENTS_AT_ONCE = 1 << 16
+_LONGEST_LINE = 1 << 16  # characters, far more than an id and the path of a source have
+
+
+class Olmo(TokenFormat):
+    """`.npy` and `.csv.gz`."""
+
+    name, suffix = "olmo", ".npy"
+
+    def beside(self, name: Name) -> tuple[Name, ...]:
+        """Returns the name of the rows."""
+        return (name.removesuffix(".npy") + ".csv.gz",)
+
+    def write_beside(self, shard: Shard, folder: pathlib.Path) -> None:
+        """Writes the rows."""
+        path = folder / self.beside(shard.name)[0]
+        write_file(path)
+        with (
+            open(path, "ab", buffering=0) as file,
+            # No name and no time: the same rows are the same bytes
+            gzip.GzipFile("", "wb", 1, _Whole(file), mtime=0) as packed,
+        ):
+            for first in range(0, shard.n_documents, _DOCUMENTS_AT_ONCE):
+                part = shard.rows[first : first + _DOCUMENTS_AT_ONCE + 1].tolist()
+                lines = [
+                    f"{start},{end},{i},,{i}\r\n"
+                    for i, (start, end) in enumerate(itertools.pairwise(part), shard.first_document + first)
+                ]
+                packed.write("".join(lines).encode())
+
+    def is_at(self, path: pathlib.Path) -> bool:
+        """Returns True for a `.npy` file with a `.csv.gz` file beside it."""
+        return path.suffix == self.suffix and path.with_name(self.beside(path.name)[0]).is_file()
+
+    def open(self, path: pathlib.Path) -> Iterable[OpenShard]:
+        """Opens ids and rows; the last end in the rows tells how large an id is."""
+        beside = path.with_name(self.beside(path.name)[0])
+        rows = _read_rows(beside)
+        n_ids, size = int(rows[-1]), path.stat().st_size
+        if size not in (2 * n_ids, 4 * n_ids):
+            raise ValueError(
+                f"{beside}: end of the last document: {n_ids:,} ids, but {path.name} has {size:,} bytes, neither 2 nor 4 "
+                "for each"
+            )
+        ids = mapped(path, "<u4" if n_ids and size == 4 * n_ids else "<u2")
+        yield Contiguous(ids, checked_rows(rows, n_ids, beside, "end"))
+
+
+def _read_rows(path: pathlib.Path) -> Array:
+    """Reads where each document ends: int64[n_documents + 1]."""
+    ends = array.array("q", [0])
+    try:
+        with gzip.open(path, "rt", encoding="utf-8", newline="") as lines:
+            # The part of a longer line after these characters is no row
+            for number, line in enumerate(iter(lambda: lines.readline(_LONGEST_LINE), ""), 1):
+                found = re.match(r"([0-9]{1,19}),([0-9]{1,19})(?![0-9])", line)
+                if found is None or int(found[1]) != ends[-1]:
+                    raise ValueError(
+                        f"line {number}: start, end: expected {ends[-1]} and an end, got {short(line[:60])}"
+                    )
+                ends.append(int(found[2]))
+        return np.array(ends, np.int64)
+    except FileNotFoundError:
+        raise
+    except (OSError, EOFError, ValueError, OverflowError, zlib.error) as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+class _Whole(io.RawIOBase):
+    """Writes all of what gzip writes, with the errors of the system."""
+
+    def __init__(self, file: io.FileIO) -> None:
+        self._file = file
+
+    def write(self, content: bytes) -> int:
+        write_all(self._file, content)
+        return len(content)

@@ -1,0 +1,152 @@
+"""Arrow and Parquet: a column `ids` of lists, a row for each document."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gputok.checks import shortened
+from gputok.files.arrow import broken, ids_batch, ids_schema, needed_for
+from gputok.token_files.formats.base import Contiguous, Shard, ShardFacts, TokenFormat
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Iterable
+
+    from gputok.token_files.batches import TokenBatch
+    from gputok.token_files.formats.base import OpenShard
+    from gputok.types import Array
+
+_ROWS_AT_ONCE = 1 << 13  # a record batch or row group has so many documents
+
+
+class Table(TokenFormat):
+    """A file of record batches or row groups."""
+
+    in_place = False
+
+    def is_at(self, path: pathlib.Path) -> bool:
+        """Returns True for a file with the ending of the format."""
+        return path.suffix == self.suffix
+
+    def write(self, shard: Shard, ids: Array, path: pathlib.Path) -> ShardFacts:
+        """Writes all documents."""
+        path.unlink(missing_ok=True)
+        schema = ids_schema(shard.about.dtype)
+        with self._writer(path, schema) as writer:
+            for first in range(0, shard.n_documents, _ROWS_AT_ONCE):
+                rows = shard.rows[first : first + _ROWS_AT_ONCE + 1]
+                writer.write_batch(ids_batch(ids, rows, schema))
+        return ShardFacts(shard.name, shard.n_documents, shard.n_ids, path.stat().st_size)
+
+    def _writer(self, path: pathlib.Path, schema: Any) -> Any:
+        raise NotImplementedError
+
+
+class Arrow(Table):
+    """An Arrow IPC file."""
+
+    name, suffix = "arrow", ".arrow"
+
+    def _writer(self, path: pathlib.Path, schema: Any) -> Any:
+        import pyarrow as pa
+
+        return pa.ipc.new_file(str(path), schema)
+
+    def open(self, path: pathlib.Path) -> Iterable[OpenShard]:
+        """Opens each record batch, which stays in the file."""
+        with needed_for(f"{path}: reading .arrow files"):
+            import pyarrow as pa
+        try:
+            reader = pa.ipc.open_file(pa.memory_map(str(path)))
+            for i in range(reader.num_record_batches):
+                batch = reader.get_batch(i)
+                batch.validate(full=True)
+                yield _of_lists(_ids_column(batch, path))
+        except broken() as error:
+            if isinstance(error, FileNotFoundError):
+                raise
+            raise ValueError(
+                f"{path}: expected an Arrow file of ids, got a damaged file ({shortened(str(error))})"
+            ) from None
+
+
+class Parquet(Table):
+    """A Parquet file."""
+
+    name, suffix = "parquet", ".parquet"
+
+    def _writer(self, path: pathlib.Path, schema: Any) -> Any:
+        from pyarrow import parquet as pq
+
+        return pq.ParquetWriter(str(path), schema)
+
+    def open(self, path: pathlib.Path) -> Iterable[OpenShard]:
+        """Opens each row group, which is unpacked when it is asked for."""
+        with needed_for(f"{path}: reading .parquet files"):
+            from pyarrow import parquet as pq
+        try:
+            file = pq.ParquetFile(path)
+            _ids_column(file.schema_arrow, path)
+        except broken() as error:
+            if isinstance(error, FileNotFoundError):
+                raise
+            raise ValueError(
+                f"{path}: expected a Parquet file of ids, got a damaged file ({shortened(str(error))})"
+            ) from None
+        for group in range(file.num_row_groups):
+            yield _RowGroup(file, group, path)
+
+
+class _RowGroup:
+    """A row group, unpacked at the first look at a document."""
+
+    def __init__(self, file: Any, group: int, path: pathlib.Path) -> None:
+        self._file, self._group, self._path = file, group, path
+        self._unpacked: Contiguous | None = None
+        self.n_documents = int(file.metadata.row_group(group).num_rows)
+
+    @property
+    def n_ids(self) -> int:
+        """The number of ids."""
+        return self._open().n_ids
+
+    def document(self, i: int) -> Array:
+        """Returns the ids of a document."""
+        return self._open().document(i)
+
+    def batch(self, first: int, last: int) -> TokenBatch:
+        """Returns the documents first:last; a look at the last one lets go of the row group."""
+        found = self._open().batch(first, last)
+        if last == self.n_documents:
+            self._unpacked = None
+        return found
+
+    def _open(self) -> Contiguous:
+        if self._unpacked is None:
+            try:
+                table = self._file.read_row_group(self._group, columns=["ids"])
+                self._unpacked = _of_lists(table["ids"].combine_chunks())
+            except broken() as error:
+                raise ValueError(f"{self._path}: row group {self._group}: {shortened(str(error))}") from None
+        return self._unpacked
+
+
+def _of_lists(lists: Any) -> Contiguous:
+    chunks = getattr(lists, "chunks", None)
+    if chunks is not None:
+        lists = chunks[0]
+    return Contiguous(lists.values.to_numpy(), lists.offsets.to_numpy())
+
+
+def _ids_column(of: Any, path: pathlib.Path) -> Any:
+    """Returns the column `ids` of a batch or schema, which must be lists of integers."""
+    import pyarrow as pa
+
+    field = of.schema.field("ids") if hasattr(of, "schema") and "ids" in of.schema.names else None
+    if not hasattr(of, "schema"):
+        field = of.field("ids") if "ids" in of.names else None
+    if field is None or not (pa.types.is_large_list(field.type) or pa.types.is_list(field.type)):
+        raise ValueError(f"{path}: ids: expected a column of this name with lists of integers")
+    if not pa.types.is_integer(field.type.value_type):
+        raise ValueError(f"{path}: ids: expected lists of integers, got {field.type}")
+    return of.column("ids") if hasattr(of, "schema") else field

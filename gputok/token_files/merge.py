@@ -1,0 +1,166 @@
+"""Joins outputs of ids that several processes or machines wrote, without decoding them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING, Any
+
+from gputok.checks import short, shortened
+from gputok.files.locations import find
+from gputok.files.outputs import refuse_inputs
+from gputok.token_files.formats import FORMATS, chosen
+from gputok.token_files.token_files import TokenFiles, Written, layout_of, names, open_tokens, write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+
+    from gputok.files.locations import StorageOptions
+    from gputok.token_files.batches import TokenBatch
+
+
+def merge_tokens(
+    inputs: Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    *,
+    format: str | None = None,
+    shard_tokens: int | None = None,
+    shuffle: int | None = None,
+    dtype: str | np.dtype[Any] | type | None = None,
+    sequence_length: int | None = None,
+    storage_options: StorageOptions = None,
+) -> Written:
+    """Joins files of ids of any format into one output, in the order of the inputs; ids are copied, not decoded.
+
+    Several processes can encode one corpus: each its own `gputok.corpus.parts`, or, in an engine, Arrow batches by
+    `Tokenizer.corpus_encoder`, which the engine writes to Parquet. The documents keep the begin and end tokens that they
+    have. An interrupted run resumes.
+
+    Args:
+        inputs: outputs of `Tokenizer.encode_corpus`, or what else `open_tokens` opens.
+        output: the path or URL to write to.
+        format: as for `Tokenizer.encode_corpus`; None: the ending of `output` decides or, if it has none that does, the
+            format of the inputs.
+        shard_tokens: as for `Tokenizer.encode_corpus`.
+        shuffle: as for `Tokenizer.encode_corpus`; documents are shuffled in each new file.
+        dtype: as for `Tokenizer.encode_corpus`.
+        sequence_length: as for `Tokenizer.encode_corpus`; None: as the inputs have it.
+        storage_options: of the file system of URLs, see `gputok.files.locations`.
+
+    Returns:
+        How many documents and ids there are, and how many bytes of text they were made of (0: not known).
+
+    Raises:
+        FileNotFoundError: an input does not exist.
+        ValueError: the inputs are of different tokenizers, or have different tokens around documents; a file is damaged;
+            or the format can't store these ids.
+
+    Example:
+        >>> import tempfile
+        >>> from gputok import Tokenizer, models, open_tokens, pre_tokenizers
+        >>> tokenizer = Tokenizer(models.WordLevel({"so": 0, "it": 1, "goes": 2}))
+        >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+        >>> folder = tempfile.mkdtemp()
+        >>> for i, text in enumerate(["so it", "goes"]):
+        ...     _ = tokenizer.encode_corpus(iter([text]), f"{folder}/part-{i}", format="megatron")
+        >>> merge_tokens([f"{folder}/part-0", f"{folder}/part-1"], f"{folder}/whole").n_documents
+        2
+        >>> [ids.tolist() for ids in open_tokens(f"{folder}/whole")]
+        [[0, 1], [2]]
+    """
+    paths = [os.fspath(path) for path in inputs]
+    if not paths:
+        raise ValueError("no files of ids to join: name at least one")
+    opened = [open_tokens(path, storage_options=storage_options) for path in paths]
+    tokenizer = _same_tokenizer(paths, opened)
+    format = _format(os.fspath(output), format, opened)
+    lengths = {files.manifest.content.get("sequence_length") if files.manifest else None for files in opened}
+    if sequence_length is None and len(lengths) == 1 and FORMATS[format].takes_blocks:
+        sequence_length = lengths.pop()
+    # Without manifests, the ids themselves tell how large they are
+    vocab_size = tokenizer.get("vocab_size")
+    if not isinstance(vocab_size, int):
+        vocab_size = 1 + max((_largest(files) for files in opened), default=0)
+    layout = layout_of(
+        output,
+        vocab_size,
+        format=format,
+        dtype=dtype,
+        shard_tokens=shard_tokens,
+        shuffle=shuffle,
+        sequence_length=sequence_length,
+    )
+    sources = find([path for files in opened for path in files.paths])
+    for name in names(output, layout):
+        refuse_inputs(name, sources, storage_options)
+    tally = _Tally(opened)
+    state = repr(
+        [(paths[i], [file.state() for file in find([*files.paths])]) for i, files in enumerate(opened)]
+    )
+    n_bytes = [files.manifest.content["bytes_in"] if files.manifest else 0 for files in opened]
+    known = sum(n_bytes) if all(n_bytes) else 0
+    n_documents = write(
+        output,
+        tally.batches,
+        layout,
+        hashlib.sha256(state.encode()).hexdigest(),
+        storage_options,
+        tokenizer=tokenizer,
+        n_bytes=lambda: known,
+    )
+    return Written(n_documents, tally.n_documents, tally.n_ids, 0, known)
+
+
+class _Tally:
+    """The documents of several files, and how many of them were copied."""
+
+    def __init__(self, opened: list[TokenFiles]) -> None:
+        self._opened, self.n_documents, self.n_ids = opened, 0, 0
+
+    def batches(self, skip: int) -> Iterator[TokenBatch]:
+        """Yields all documents after the first `skip`."""
+        for files in self._opened:
+            for batch in files.batches(skip):
+                self.n_documents, self.n_ids = (
+                    self.n_documents + batch.n_documents,
+                    self.n_ids + len(batch.ids),
+                )
+                yield batch
+            skip = max(skip - len(files), 0)
+
+
+def _format(output: str, format: str | None, opened: list[TokenFiles]) -> str:
+    if format is not None:
+        return chosen(output, format).name
+    try:
+        return chosen(output, None).name
+    except ValueError:
+        of_inputs = {files.format for files in opened}
+        if len(of_inputs) > 1:
+            raise
+        return of_inputs.pop()
+
+
+def _same_tokenizer(paths: list[str], opened: list[TokenFiles]) -> dict[str, Any]:
+    """Returns what the manifests say of the tokenizer; raises ValueError if they don't all say the same."""
+    first: dict[str, Any] = {}
+    named: str | None = None
+    for path, files in zip(paths, opened, strict=True):
+        if files.manifest is None:
+            continue
+        said = files.manifest.content["tokenizer"]
+        if named is None:
+            first, named = said, path
+        for field in sorted({*first, *said}):
+            if first.get(field) != said.get(field):
+                raise ValueError(
+                    f"{path}: tokenizer.{shortened(field)}: {short(said.get(field))}, but {short(first.get(field))} in {named}; only ids of the "
+                    "same tokenizer, with the same tokens around documents, are joined"
+                )
+    return first
+
+
+def _largest(files: TokenFiles) -> int:
+    return max((int(batch.ids.max()) for batch in files.batches() if len(batch.ids)), default=0)

@@ -1,0 +1,21 @@
+"""One short text to ids, in one call that takes a microsecond."""
+
+from gputok.kernels.cpu.encode_one.encode import (
+    encode_bpe,
+    encode_unigram,
+    encode_wordlevel,
+    encode_wordpiece,
+    trim,
+)
+from gputok.kernels.cpu.encode_one.positions import encode_positions
+from gputok.kernels.cpu.encode_one.units import encode_units
+
+__all__ = [
+    "encode_bpe",
+    "encode_positions",
+    "encode_unigram",
+    "encode_units",
+    "encode_wordlevel",
+    "encode_wordpiece",
+    "trim",
+]

@@ -1,0 +1,361 @@
+"""Encodes one short text in one call: the steps before the model (steps.py), the model, and special tokens.
+
+A call takes the address of a handle (of a `steps.ShortText`), the address of the text, its number of bytes, and flags. It writes
+the tokens to the fields `ids`, `begins`, `ends` and `words`, and returns their number. A negative result means that the
+stages of other files must encode the text. Most texts need no new memory. A cache holds the words that were encoded before.
+
+Bounds: a word has at most as many tokens as bytes (other models have no handle), and before each word that number is
+compared with MAX_TOKENS. `ids`, `begins`, `ends` and `words` have MAX_SPECIAL elements more, and a text gets at most that many
+special tokens. The memory for one word has TEXT_BYTES + MARGIN elements of each kind, and no word is longer than the text.
+`bounds` is used again for the number of characters before each byte of the original text, and has more elements than the
+text has bytes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from gputok.kernels import BpeTables, Strings, UnigramTables, WordPieceTables
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.encode_one.steps import (
+    MARGIN,
+    MAX_PIECES,
+    TEXT_BYTES,
+    TOO_MUCH,
+    ShortText,
+    words_of,
+)
+from gputok.kernels.cpu.encode_words.cache import (
+    MAX_CACHED,
+    NOWHERE,
+    holds,
+    keep,
+    key_words,
+    record_of,
+    replay,
+)
+from gputok.kernels.cpu.encode_words.encode import encode_word
+from gputok.kernels.cpu.encode_words.merge import SHORT
+from gputok.kernels.cpu.lookup import find_string
+from gputok.kernels.cpu.match_longest import match_word, word_pieces
+from gputok.kernels.cpu.primitives.constants import U0
+from gputok.kernels.cpu.primitives.handle import Handle
+from gputok.kernels.cpu.primitives.memory import as_views, record_at, view
+from gputok.kernels.cpu.viterbi import best_tokens, options_of
+from gputok.kernels.signatures import U32s, i64
+
+# A text has at most so many bytes. Other stages encode longer ones, on packed arrays, and take 1.5 times as long for a
+# character; for a text of 9,000 characters, 1.9 to 3 times
+LONGEST = TEXT_BYTES // 2
+MAX_TOKENS = TEXT_BYTES + MAX_PIECES
+MAX_SPECIAL = 64  # special tokens around a text
+
+SPECIAL, POSITIONS = 1, 2  # flags: put special tokens around the text; write the position of each token
+
+
+class WordLevelTables(NamedTuple):
+    """A WordLevel model as arrays."""
+
+    strings: Strings  # the tokens
+    ids: U32s  # of each
+    unk: int  # id of the unknown token, or -1
+
+
+def new_handle(tables: BpeTables | WordPieceTables | UnigramTables | WordLevelTables) -> Handle:
+    """Makes a handle for a model (without dropout); the caller puts steps and special tokens into its fields."""
+    model = Handle.holding(tables)
+    handle = Handle(ShortText, model=model.address)
+    handle.keep(model)
+    return handle
+
+
+def with_memory(handle: Handle, cache: np.ndarray) -> Handle:
+    """Copies a handle and gives the copy its own memory, for one text at a time. cache: a new encode_words.word_cache."""
+    own = handle.copy()
+    own.put(cache=cache, random=np.ones(1, np.uint64))
+    for name in ("start", "end", "token", "new_start", "new_end", "new_token", "mode"):
+        own.make(name, MAX_PIECES)
+    own.make("rows", MAX_PIECES + 1)
+    for name in (
+        "text",
+        "origin",
+        "until",
+        "bounds",
+        "symbols",
+        "symbol_offsets",
+        "links_before",
+        "links_after",
+    ):
+        own.make(name, TEXT_BYTES + MARGIN)
+    own.make("keys", SHORT + 2)
+    for name in ("ids", "begins", "ends", "words"):
+        own.make(name, MAX_TOKENS + MAX_SPECIAL)
+    return own
+
+
+# ---- BPE
+
+
+@kernel(i64, i64, i64, i64)
+def encode_bpe(address, text, n_bytes, flags):
+    """Encodes a text by a BPE model. text: its address; n_bytes: at most LONGEST. -> the number of tokens, or TOO_MUCH."""
+    handle, given = record_at(address, ShortText), _given(text, n_bytes)
+    n, n_changed = words_of(handle, given, n_bytes, flags & POSITIONS != 0)
+    text, start, end, token = handle.text, handle.start, handle.end, handle.token
+    model, kept, tokens = as_views(record_at(handle.model, BpeTables)), _cache(handle), _tokens(handle)
+    links = handle.links_before, handle.links_after
+    work = handle.symbols, handle.symbol_offsets, *links, handle.keys, handle.random
+    out = (*tokens, True)
+    t = np.uint64(_n_before(handle, flags))
+    for i in range(n):
+        before = np.int64(t)
+        if before + end[i] - start[i] >= MAX_TOKENS:
+            return np.int64(TOO_MUCH)
+        if token[i] >= 0:
+            t = np.uint64(_put(tokens, before, token[i], start[i], end[i]))
+        else:
+            word = np.uint64(start[i]), np.uint64(end[i])
+            t = encode_word(text, *word, model, 0.0, kept, True, work, out, t)
+        if flags & POSITIONS:
+            _number_words(handle, before, np.int64(t), i)
+    return _finish(handle, given, n_bytes, n, n_changed, np.int64(t), flags)
+
+
+# ---- WordPiece, Unigram and WordLevel
+
+
+@kernel(i64, i64, i64, i64)
+def encode_wordpiece(address, text, n_bytes, flags):
+    """Encodes a text by a WordPiece model; arguments and result are those of `encode_bpe`."""
+    handle, given = record_at(address, ShortText), _given(text, n_bytes)
+    n, n_changed = words_of(handle, given, n_bytes, flags & POSITIONS != 0)
+    text, start, end, token = handle.text, handle.start, handle.end, handle.token
+    kept, tokens = _cache(handle), _tokens(handle)
+    pieces = word_pieces(as_views(record_at(handle.model, WordPieceTables)))
+    t = _n_before(handle, flags)
+    for i in range(n):
+        before = t
+        if t + end[i] - start[i] >= MAX_TOKENS:
+            return np.int64(TOO_MUCH)
+        if token[i] >= 0:
+            t = _put(tokens, t, token[i], start[i], end[i])
+        else:
+            t, record, key = _recall(text, start[i], end[i], kept, tokens, t)
+            if t == before:
+                t = match_word(text, start[i], end[i], pieces, tokens, t)
+                _remember(start[i], end[i], kept, record, key, tokens, before, t)
+        if flags & POSITIONS:
+            _number_words(handle, before, t, i)
+    return _finish(handle, given, n_bytes, n, n_changed, t, flags)
+
+
+@kernel(i64, i64, i64, i64)
+def encode_unigram(address, text, n_bytes, flags):
+    """Encodes a text by a Unigram model; arguments and result are those of `encode_bpe`."""
+    handle, given = record_at(address, ShortText), _given(text, n_bytes)
+    n, n_changed = words_of(handle, given, n_bytes, flags & POSITIONS != 0)
+    text, start, end, token = handle.text, handle.start, handle.end, handle.token
+    kept, tokens = _cache(handle), _tokens(handle)
+    tables = as_views(record_at(handle.model, UnigramTables))
+    model = options_of(tables), tables.scores, tables.unk_score
+    best = view(handle.symbol_offsets, np.float64)
+    best[0] = 0.0
+    path = view(handle.links_before, np.int32), handle.symbols, view(handle.links_after, np.int32)
+    t = _n_before(handle, flags)
+    for i in range(n):
+        before = t
+        if t + end[i] - start[i] >= MAX_TOKENS:
+            return np.int64(TOO_MUCH)
+        if token[i] >= 0:
+            t = _put(tokens, t, token[i], start[i], end[i])
+        else:
+            t, record, key = _recall(text, start[i], end[i], kept, tokens, t)
+            if t == before:
+                t = best_tokens(text, start[i], end[i] - start[i], model, best, path, tokens, t)
+                if t < 0:
+                    return np.int64(TOO_MUCH)
+                _remember(start[i], end[i], kept, record, key, tokens, before, t)
+        if flags & POSITIONS:
+            _number_words(handle, before, t, i)
+    return _finish(handle, given, n_bytes, n, n_changed, t, flags)
+
+
+@kernel(i64, i64, i64, i64)
+def encode_wordlevel(address, text, n_bytes, flags):
+    """Encodes a text by a WordLevel model; arguments and result are those of `encode_bpe`."""
+    handle, given = record_at(address, ShortText), _given(text, n_bytes)
+    n, n_changed = words_of(handle, given, n_bytes, flags & POSITIONS != 0)
+    text, start, end, token = handle.text, handle.start, handle.end, handle.token
+    tokens, model = _tokens(handle), as_views(record_at(handle.model, WordLevelTables))
+    t = _n_before(handle, flags)
+    for i in range(n):
+        if t + 1 >= MAX_TOKENS:
+            return np.int64(TOO_MUCH)
+        id = token[i]
+        if id < 0:
+            found = find_string(model.strings, text, np.uint64(start[i]), np.uint64(end[i] - start[i]))
+            id = np.int64(model.ids[found]) if found >= 0 else model.unk
+        if id < 0:
+            return np.int64(TOO_MUCH)
+        t = _put(tokens, t, id, start[i], end[i])
+        if flags & POSITIONS:
+            _number_words(handle, t - 1, t, i)
+    return _finish(handle, given, n_bytes, n, n_changed, t, flags)
+
+
+@kernel(inline=True)
+def _recall(text, begin, end, kept, tokens, t):
+    """Writes the tokens of a word, if the word is in the cache.
+
+    -> the number of all tokens now (unchanged if the word is not in the cache), and the record and key of the word.
+    """
+    n = np.uint64(end - begin)
+    key, record = (U0, U0, U0), NOWHERE
+    if n <= np.uint64(MAX_CACHED[0]):
+        key = key_words(text, np.uint64(begin), n)
+        record = record_of(kept, n, key)
+        if holds(kept, record, n, key):
+            t = np.int64(replay(kept, record, tokens, np.uint64(t), begin))
+    return t, record, key
+
+
+@kernel(inline=True)
+def _remember(begin, end, kept, record, key, tokens, first, last):
+    """Stores the tokens first to last - 1 of a word in the cache, if they cover the word without gaps."""
+    _, begins, ends = tokens
+    at = begin
+    for k in range(first, last):
+        if begins[k] != at:
+            return
+        at = ends[k]
+    if record != NOWHERE:
+        keep(kept, record, np.uint64(end - begin), key, tokens, begin, np.uint64(first), np.uint64(last))
+
+
+# ---- after a call
+
+
+@kernel(i64, i64, i64)
+def trim(address, first, last):
+    """Leaves out the white space at both ends of tokens, in the positions that a call with POSITIONS wrote.
+
+    address: of the handle; first, last: the tokens first to last - 1, which are those of a text. -> last; or TOO_MUCH, and no
+    position is changed, if the margins of a token are not known. Bounds: the call wrote `last` tokens or more.
+    """
+    handle = record_at(address, ShortText)
+    ids, begins, ends = _tokens(handle)
+    leading, trailing, trims = handle.leading, handle.trailing, handle.trims
+    if len(trims) == 0:
+        return last
+    for k in range(first, last):
+        if np.int64(ids[k]) >= len(leading) or leading[ids[k]] < 0:
+            return np.int64(TOO_MUCH)
+    for i in range(len(trims)):
+        for k in range(first, last):
+            before, after = np.int64(leading[ids[k]]), np.int64(trailing[ids[k]])
+            if trims[i] and before == 1 and (begins[k] == 0 or k == first):
+                before = np.int64(0)
+            end = ends[k]
+            begins[k] = min(begins[k] + before, end)
+            if after and end >= after:
+                ends[k] = max(end - after, begins[k])
+    return last
+
+
+# ---- before and after a model
+
+
+@kernel(inline=True)
+def _given(text, n_bytes):
+    return view((np.uint64(text), np.uint64(n_bytes)), np.uint8)
+
+
+@kernel(inline=True)
+def _tokens(handle):
+    return handle.ids, handle.begins, handle.ends
+
+
+@kernel(inline=True)
+def _cache(handle):
+    cache = handle.cache
+    return view(cache, np.uint64), view(cache, np.uint32), np.uint64(len(cache) // 8 - 1)
+
+
+@kernel(inline=True)
+def _n_before(handle, flags):
+    """The number of special tokens before the text."""
+    return len(handle.before) if flags & SPECIAL else np.int64(0)
+
+
+@kernel(inline=True)
+def _put(tokens, t, id, begin, end):
+    """Writes one token."""
+    ids, begins, ends = tokens
+    ids[t] = id
+    begins[t] = begin
+    ends[t] = end
+    return t + 1
+
+
+@kernel(inline=True)
+def _number_words(handle, first, last, word):
+    words = handle.words
+    for k in range(first, last):
+        words[k] = word
+
+
+@kernel(inline=True)
+def _finish(handle, given, n_bytes, n, n_changed, t, flags):
+    """Converts positions, and adds special tokens to the t tokens of n words. -> the number of tokens; n if n is TOO_MUCH."""
+    if n < 0:
+        return n
+    if flags & POSITIONS:
+        _convert_positions(handle, given, n_bytes, n_changed, _n_before(handle, flags), t)
+    if flags & SPECIAL:
+        t = _surround(handle, t)
+    return t
+
+
+@kernel
+def _surround(handle, t):
+    """Writes the special tokens before and after the t tokens of the text. -> the number of all tokens."""
+    tokens, words, before, after = _tokens(handle), handle.words, handle.before, handle.after
+    for k in range(len(before)):
+        words[k] = -1
+        _put(tokens, k, before[k], 0, 0)
+    for k in range(len(after)):
+        words[t] = -1
+        t = _put(tokens, t, after[k], 0, 0)
+    return t
+
+
+@kernel
+def _convert_positions(handle, given, n_bytes, n_changed, first, t):
+    """Converts the positions of tokens in the normalized text to positions in the original text, in characters.
+
+    As in `gputok.pipeline.encode.stepwise`, a part of a character counts as the whole character, and text that a normalizer
+    appended after the last character has positions in bytes.
+    """
+    _, begins, ends = _tokens(handle)
+    if n_changed >= 0:
+        came_from, until = handle.origin, handle.until
+        for k in range(first, t):
+            begins[k] = came_from[min(begins[k], n_changed - 1)] if n_changed else 0
+            ends[k] = until[min(max(ends[k] - 1, 0), n_changed - 1)] if n_changed else 0
+    wide = np.uint8(0)
+    for p in range(n_bytes):
+        wide |= given[p]
+    if wide < np.uint8(0x80):
+        return
+    n_before = handle.bounds  # characters that begin before each byte
+    count = np.uint32(0)
+    for p in range(n_bytes):
+        n_before[p] = count
+        count += np.uint32(given[p] & np.uint8(0xC0) != np.uint8(0x80))
+    n_before[n_bytes] = count
+    for k in range(first, t):
+        begin = begins[k]
+        if begin < n_bytes:
+            begins[k] = np.int64(n_before[begin + 1]) - 1
+            ends[k] = np.int64(n_before[ends[k]])

@@ -1,0 +1,107 @@
+"""The positions of the tokens of a text, by the lengths of the tokens: they cover the text without gaps, one after the other.
+
+That holds for a BPE model whose steps before it leave the text as it is, or write a mark for each space. Then the ids, which the
+cache of `units.py` has, tell all positions, and no word is merged again. If a token has no length, or the lengths don't end where the text
+ends, `encode_bpe` finds the positions with the ids.
+
+Bounds: `ids`, `begins` and `ends` have MAX_TOKENS elements and MAX_SPECIAL more, and at most MAX_TOKENS ids are taken; an id has
+a length if it is below the number of lengths; no byte of the text is read after its end.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.encode_one.encode import LONGEST, MAX_TOKENS, SPECIAL, encode_bpe
+from gputok.kernels.cpu.encode_one.steps import TOO_MUCH, ShortText
+from gputok.kernels.cpu.encode_one.units import TextInUnits, encode_units, wants_space
+from gputok.kernels.cpu.primitives.memory import record_at, view
+from gputok.kernels.signatures import i64
+
+# Instead of the length of a token: it is the first byte, or another byte, of a character that is no token; not known
+FIRST_BYTE, NEXT_BYTE, UNKNOWN = -1, -2, 0
+
+
+@kernel(i64, i64, i64, i64)
+def encode_positions(address, text, n_bytes, flags):
+    """Encodes a text by a BPE model, with positions; the result is that of `encode_bpe`.
+
+    address: of a `ShortText` with `units` and `lengths`; n_bytes: at most MOST_BYTES of units.py; text, flags: see `encode_bpe`.
+    """
+    handle = record_at(address, ShortText)
+    left = record_at(handle.units, TextInUnits).left
+    left[0] += n_bytes  # its ids were asked for before: this call brings no new words to the cache
+    n = encode_units(handle.units, text, n_bytes, flags & SPECIAL)
+    if 0 <= n <= MAX_TOKENS and _put_positions(handle, text, n_bytes, n, flags & SPECIAL != 0):
+        return n
+    return encode_bpe(address, text, n_bytes, flags) if n_bytes <= LONGEST else np.int64(TOO_MUCH)
+
+
+@kernel
+def _put_positions(handle, text, n_bytes, n, special):
+    """Writes the n ids of a text that `encode_units` has encoded, and their positions; returns False if these are not known."""
+    units, given = (
+        record_at(handle.units, TextInUnits),
+        view((np.uint64(text), np.uint64(n_bytes)), np.uint8),
+    )
+    found, ids, begins, ends = units.ids, handle.ids, handle.begins, handle.ends
+    first, last = np.int64(0), n
+    if special:
+        first, last = np.int64(len(handle.before)), n - len(handle.after)
+    for k in range(n):
+        ids[k] = found[k]
+        begins[k] = ends[k] = 0
+    if handle.by_byte:
+        return _by_bytes(handle, given, n_bytes, first, last)
+    space = n_bytes > 0 and wants_space(units, given, 0, n_bytes, True)
+    return _by_characters(handle, given, n_bytes, first, last, np.int64(space))
+
+
+@kernel(inline=True)
+def _begins_character(byte):
+    return byte & np.uint8(0xC0) != np.uint8(0x80)
+
+
+@kernel(inline=True)
+def _length_of(handle, id):
+    lengths = handle.lengths
+    return np.int64(lengths[id]) if id < len(lengths) else np.int64(UNKNOWN)
+
+
+@kernel(inline=True)
+def _by_bytes(handle, given, n_bytes, first, last):
+    """Lengths are bytes. A part of a character counts as the whole character."""
+    ids, begins, ends = handle.ids, handle.begins, handle.ends
+    at, count = np.int64(0), np.int64(0)  # bytes of the text, and characters that begin before
+    for k in range(first, last):
+        length = _length_of(handle, ids[k])
+        if length <= 0 or at + length > n_bytes:
+            return False
+        begins[k] = count if _begins_character(given[at]) else count - 1
+        for p in range(at, at + length):
+            count += np.int64(_begins_character(given[p]))
+        ends[k] = count
+        at += length
+    return at == n_bytes
+
+
+@kernel(inline=True)
+def _by_characters(handle, given, n_bytes, first, last, n_before):
+    """Lengths are characters; n_before: 1 if a space was put before the text, which counts as part of the first character."""
+    ids, begins, ends = handle.ids, handle.begins, handle.ends
+    n_characters, at = n_before, np.int64(0)
+    for p in range(n_bytes):
+        n_characters += np.int64(_begins_character(given[p]))
+    for k in range(first, last):
+        length, begin = _length_of(handle, ids[k]), at
+        if length == NEXT_BYTE and at > 0:
+            begin -= 1
+        elif length == FIRST_BYTE:
+            at += 1
+        elif length > 0:
+            at += length
+        else:
+            return False
+        begins[k] = max(begin - n_before, 0)
+        ends[k] = max(at - n_before, 1)
+    return at == n_characters

@@ -1,0 +1,467 @@
+"""Encodes a text of up to MOST_BYTES in one call: a walk cuts it into units, and a cache has the ids of units that came before.
+
+A *unit* has the same ids wherever it stands. It is a word, if one walk over the text finds the words; else it is
+the text between two cuts that no token and no step of the tokenizer reaches across. A unit that the cache lacks is encoded as a
+text of its own by `encode.py`, whose handle has only the steps that come after the cut (none for a word).
+
+The corpus stage `encode_corpus` does the same for many documents. There a model gets the new units of many blocks together,
+in Python; here nothing but the result comes back to Python, since a call for a short text takes less than a microsecond.
+
+Bounds: a text is copied to `block` in blocks of at most BLOCK_BYTES, and `block`, `codes` and `bounds` have MARGIN elements more,
+which `fill_block` and `walk_block` need. `ids` has room for MOST_BYTES ids, and one group more. Before each group of N_KEYS
+units, and before the ids of an encoded unit are written, there must be room for these, for as many ids as the rest of the group
+has bytes, for MOST_INLINE ids of each unit of a group, and for SLACK bytes. A run, or a new word, has at most as many ids as bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.encode_corpus.cache import (
+    KIND,
+    MORE,
+    MOST_INLINE,
+    NEW,
+    NOWHERE,
+    VALUE,
+    WordCache,
+    enter,
+    find_keys,
+    inline_ids,
+    is_long,
+    keep_words,
+    write_run,
+)
+from gputok.kernels.cpu.encode_corpus.rounds import N_KEYS, give_value, next_event, note_new
+from gputok.kernels.cpu.encode_one.encode import (
+    LONGEST,
+    MAX_SPECIAL,
+    SPECIAL,
+    encode_bpe,
+    encode_unigram,
+    encode_wordlevel,
+    encode_wordpiece,
+)
+from gputok.kernels.cpu.encode_one.steps import (
+    AT_START,
+    IF_ANY,
+    NEVER,
+    TOO_MUCH,
+    Extract,
+    Form,
+    finder_of,
+    put_steps,
+    step_of,
+)
+from gputok.kernels.cpu.encode_words import short_words
+from gputok.kernels.cpu.encode_words.short_words import (
+    BATCH,
+    STATE,
+    WORK,
+    ShortWords,
+    merge_words,
+    pack_ids,
+)
+from gputok.kernels.cpu.find_tokens import next_token
+from gputok.kernels.cpu.normalize import inert_run
+from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U4, U8
+from gputok.kernels.cpu.primitives.handle import Handle
+from gputok.kernels.cpu.primitives.memory import (
+    address_of,
+    as_views,
+    record_at,
+    store_u32,
+    tail,
+    view,
+)
+from gputok.kernels.cpu.walk import (
+    BLOCK_BYTES,
+    MARGIN,
+    Walk,
+    fill_block,
+    steps_of,
+    walk_block,
+    walk_rest,
+)
+from gputok.kernels.cpu.word_table import N_MASKS
+from gputok.kernels.signatures import I64s, U8s, U32s, U64s, i64
+
+# The largest text. For longer texts it pays to use threads.
+MOST_BYTES = 1 << 18
+# Instead of a number of ids: the caller must look at the size of the cache and at the tables of the walk.
+RENEW = -2
+# A text of at most so many bytes is walked without codes, by `walk_rest`.
+FEW_BYTES = 1 << 9
+MOST_BYTES_OF_WORD = short_words.MOST_BYTES
+SLACK = 64 + 4 * MAX_SPECIAL
+_GROUP_BYTES = 4 * MOST_INLINE * N_KEYS + SLACK
+
+BPE, WORDPIECE, UNIGRAM, WORDLEVEL = range(4)  # values of `model`
+
+
+class TextInUnits(NamedTuple):
+    """The fields of a handle."""
+
+    steps: U64s  # the handles of the steps before the cut: first EXTRACT, perhaps FORM, perhaps EXTRACT
+    n_steps: int
+    alone: bool  # a text with added tokens is TOO_MUCH
+    space: int  # NEVER, IF_ANY, ...
+    walk: Walk
+    cache: WordCache  # for ids of four bytes
+    inner: int  # the address of the handle that encodes units
+    model: int  # BPE, WORDPIECE, ...
+    unit_ids: U32s  # where that handle's kernel writes ids
+    before: U32s  # uint32[at most MAX_SPECIAL], special tokens
+    after: U32s
+    left: I64s  # int64[1], bytes of text until RENEW
+    edges: I64s  # int64[2]
+    masks: U64s  # uint64[N_MASKS] of `word_table.put_masks`
+    keys: U64s  # uint64[4 * N_KEYS]
+    block: U8s  # uint8[BLOCK_BYTES + MARGIN]
+    codes: U8s
+    bounds: U32s  # uint32[likewise]
+    ids: U32s
+    grouped: bool  # new units are words of the model below, and are merged together
+    words: ShortWords
+    hashes: U64s  # memory of `merge_words`
+    merging: U32s
+    merge_state: U64s
+    event_at: U64s  # uint64[words of a block], ids before an event, and the new word
+    event_of: U64s
+    new_begin: U64s  # uint64[likewise], of each new word in `block`, and its line of the cache
+    new_end: U64s
+    new_lines: U64s
+    new_rows: U64s
+    new_ids: U32s  # uint32[bytes of a block]
+
+
+def new_handle(steps_before: Sequence[Handle], alone: bool, space: int) -> Handle:
+    """Makes a handle without memory, walk, cache and model.
+
+    steps_before: EXTRACT and FORM steps (steps.py). alone: only texts without added tokens. space: NEVER, IF_ANY, ...
+    """
+    handle = Handle(TextInUnits, alone=alone, space=space, grouped=False)
+    put_steps(handle, steps_before)
+    return handle
+
+
+def with_memory(handle: Handle, inner: Handle, model: int) -> Handle:
+    """Copies a handle and gives the copy its own memory, for one text at a time.
+
+    inner: a handle with memory for the same thread, which encodes units by the kernel `model` (BPE, WORDPIECE, ...).
+    """
+    own = handle.copy()
+    # As `word_table.put_masks` writes them
+    lengths = [(min(n, 8), max(n - 8, 0)) for n in range(N_MASKS // 2)]
+    masks = np.array([(1 << 8 * n) - 1 for pair in lengths for n in pair], np.uint64)
+    own.put(inner=inner.address, model=model, unit_ids=inner["ids"], masks=masks, left=np.zeros(1, np.int64))
+    own.keep(inner)
+    sizes = {"edges": 2, "keys": 4 * N_KEYS, "ids": MOST_BYTES + 2 * MAX_SPECIAL + _GROUP_BYTES // 4}
+    n = BLOCK_BYTES + MARGIN
+    sizes |= dict.fromkeys(("block", "codes", "bounds"), n)
+    if own["grouped"]:
+        sizes |= {"hashes": BATCH, "merging": WORK, "merge_state": STATE}
+        new = ("new_begin", "new_end", "new_lines", "new_rows", "new_ids")
+        sizes |= dict.fromkeys(("event_at", "event_of", *new), n)
+    for name, size in sizes.items():
+        own.make(name, size)
+    return own
+
+
+@kernel(i64, i64, i64, i64)
+def encode_units(address, text, n_bytes, flags):
+    """Encodes a text. text: its address; n_bytes: at most MOST_BYTES. -> the number of ids, or TOO_MUCH or RENEW."""
+    handle, given = record_at(address, TextInUnits), view((np.uint64(text), np.uint64(n_bytes)), np.uint8)
+    left = handle.left
+    left[U0] -= n_bytes
+    if left[U0] < 0:
+        return np.int64(RENEW)
+    n_steps = handle.n_steps
+    for i in range(1, n_steps - 1):
+        if not _is_inert(record_at(step_of(handle, i), Form), given, n_bytes):
+            return np.int64(TOO_MUCH)
+    out = np.int64(0)
+    if flags & SPECIAL:
+        out = _put_special(handle.ids, handle.before, out)
+    out = _cut_at_tokens(handle, given, n_bytes, n_steps, out)
+    if out >= 0 and flags & SPECIAL:
+        out = _put_special(handle.ids, handle.after, out)
+    return out >> 2 if out >= 0 else np.int64(TOO_MUCH)
+
+
+@kernel(inline=True)
+def _is_inert(step, given, n_bytes):
+    """Whether a step of the kind FORM leaves the text as it is."""
+    at, _ = inert_run(given, 0, n_bytes, step.page, step.member, step.n_inert, True)
+    return at >= n_bytes
+
+
+@kernel(inline=True)
+def _put_special(ids, tokens, out):
+    """Appends special tokens, of which there are at most MAX_SPECIAL, to the ids; out: bytes of ids."""
+    ids = view(ids, np.uint8)
+    for k in range(len(tokens)):
+        store_u32(ids, np.uint64(out), tokens[k])
+        out += 4
+    return out
+
+
+# ---- added tokens
+
+
+@kernel  # not inline: Numba inlines what an inline function calls, too
+def _cut_at_tokens(handle, given, n_bytes, n_steps, out):
+    """Encodes the text between added tokens, and puts their ids between. -> the bytes of ids, or TOO_MUCH.
+
+    The first step finds tokens in the text, and the last one finds other tokens in what is left.
+    """
+    first, last = record_at(step_of(handle, 0), Extract), record_at(step_of(handle, n_steps - 1), Extract)
+    finder, ids, any_tokens = finder_of(first)
+    several = n_steps > 1 and len(last.classes) > 0
+    if not any_tokens and not several:
+        return _encode_piece(handle, given, 0, n_bytes, True, out) if n_bytes else out
+    if not several or not any_tokens:
+        out, _ = _between(handle, last if several else first, given, 0, n_bytes, out, True)
+        return out
+    at, after, blank, at_start = np.int64(0), np.int64(0), np.int64(0), True
+    while True:
+        match, begin, finish, at, after, blank = next_token(given, 0, n_bytes, at, after, blank, finder)
+        stop = begin if match >= 0 else n_bytes
+        if after < stop:
+            out, at_start = _between(handle, last, given, after, stop, out, at_start)
+        if match < 0 or out < 0:
+            return out
+        out, at_start = _put_token(handle, ids[match], out), False
+        if out < 0:
+            return out
+        after = finish
+
+
+@kernel
+def _between(handle, step, given, begin, stop, out, at_start):
+    """Encodes given[begin:stop], cut at the tokens of one step; also returns False if `at_start` is no longer true."""
+    finder, ids, _ = finder_of(step)
+    first, at, after, blank = begin, begin, begin, begin
+    while True:
+        match, begin, finish, at, after, blank = next_token(given, first, stop, at, after, blank, finder)
+        end = begin if match >= 0 else stop
+        if after < end:
+            out = _encode_piece(handle, given, after, end, at_start, out)
+            at_start = False
+        if match < 0 or out < 0:
+            return out, at_start
+        out, at_start = _put_token(handle, ids[match], out), False
+        if out < 0:
+            return out, at_start
+        after = finish
+
+
+@kernel(inline=True)
+def _put_token(handle, id, out):
+    """Appends the id of an added token. -> the bytes of ids, or TOO_MUCH."""
+    if handle.alone or out + _GROUP_BYTES > 4 * len(handle.ids):
+        return np.int64(TOO_MUCH)
+    store_u32(view(handle.ids, np.uint8), np.uint64(out), np.uint32(id))
+    return out + 4
+
+
+# ---- units
+
+
+@kernel
+def _encode_piece(handle, given, begin, end, at_start, out):
+    """Encodes given[begin:end], which is not empty and has no added token. -> the bytes of ids, or TOO_MUCH.
+
+    at_start: the piece is the first one of its text.
+    """
+    walk, block, codes, bounds, edges = (
+        as_views(handle.walk),
+        handle.block,
+        handle.codes,
+        handle.bounds,
+        handle.edges,
+    )
+    edges[U0] = begin
+    edges[U1] = end
+    start, n_room = begin, BLOCK_BYTES + MARGIN
+    n_before = np.int64(1) if wants_space(handle, given, begin, end, at_start) else np.int64(0)
+    while start < end:
+        block[U0] = 0x20  # kept if `n_before` is 1
+        copied, n, _ = fill_block(
+            given,
+            edges,
+            np.int64(0),
+            start,
+            end,
+            walk,
+            tail(block, n_before),
+            n_room - n_before,
+            edges,
+            False,
+        )
+        if copied == 0:
+            return np.int64(TOO_MUCH)
+        start += copied
+        n += n_before
+        n_before = np.int64(0)
+        if n <= FEW_BYTES:
+            fresh = np.uint64(walk.fresh)
+            n_words = walk_rest(block, U0, np.uint64(n), fresh, walk.pair, bounds, U0, steps_of(walk))
+            # The walk may have passed one byte after the end, and noted it as a word
+            if n_words > U0 and bounds[n_words - U1] == np.uint32(n):
+                n_words -= U1
+            bounds[n_words] = n
+        else:
+            n_words = walk_block(block, np.uint64(n), walk, bounds, codes)
+        out = _put_ids(handle, n_words - U1, out)  # END_OF_TEXT is the last word
+        if out < 0:
+            break
+    return out
+
+
+@kernel(inline=True)
+def wants_space(handle, given, begin, end, at_start):
+    """Whether a piece gets a space in front. The character `▁` (0xE2 0x96 0x81) stands for a space."""
+    space = handle.space
+    if space == NEVER or (space == AT_START and not at_start):
+        return False
+    if space == IF_ANY:
+        return True
+    is_mark = end - begin >= 3 and given[begin] == np.uint8(0xE2)
+    is_mark = is_mark and given[begin + 1] == np.uint8(0x96) and given[begin + 2] == np.uint8(0x81)
+    return given[begin] != np.uint8(0x20) and not is_mark
+
+
+@kernel
+def _put_ids(handle, n_words, out):
+    """Appends the ids of the n_words units that `bounds` tells. -> the bytes of ids, or TOO_MUCH.
+
+    New words of a BPE model that `ShortWords` holds are merged together after the loop, since most of the time of a merge is waiting for
+    memory. An *event* notes for each of them where its ids belong; the ids after an event are moved when their number is known.
+    """
+    out, n_events, n_new, failed = _look_up(handle, n_words, np.uint64(out))
+    if n_new:  # even if something failed: no unit stays in the cache without ids
+        _merge_new(handle, n_new)
+    if failed:
+        return np.int64(TOO_MUCH)
+    return np.int64(_insert(handle, n_events, out) if n_events else out)
+
+
+@kernel
+def _look_up(handle, n_words, out):
+    """Appends the ids of units; returns also the numbers of events and of new words, and whether there is too little room."""
+    known, masks, block, bounds = as_views(handle.cache), handle.masks, handle.block, handle.bounds
+    keys = handle.keys
+    ids, unit_ids = view(handle.ids, np.uint8), handle.unit_ids
+    event_at, event_of = handle.event_at, handle.event_of
+    new_words = handle.new_begin, handle.new_end, handle.new_lines
+    grouped = handle.grouped
+    room, n_events, n_new = np.uint64(4 * len(handle.ids) - _GROUP_BYTES), U0, U0
+    for done in range(U0, n_words, np.uint64(N_KEYS)):
+        m, begins = min(n_words - done, np.uint64(N_KEYS)), tail(bounds, done)
+        if out + U4 * np.uint64(begins[m] - begins[U0]) > room:
+            return out, n_events, n_new, True
+        find_keys(known, block, begins, m, masks, keys)
+        i = U0
+        while True:
+            i, slot, value, out = next_event(
+                known, block, begins, keys, i, m, ids, out, U2, (keys, ids), False
+            )
+            if i == m:
+                break
+            key = keys[U4 * i], keys[U4 * i + U1], keys[U4 * i + U2]
+            begin, length = np.uint64(begins[i]), np.uint64(begins[i + U1] - begins[i])
+            if value == U0 and grouped and length <= np.uint64(MOST_BYTES_OF_WORD):
+                value = (n_new + U1) << U8 | NEW
+                line = give_value(known, slot, keys, i, block, begin, length, value)
+                note_new(new_words, n_new, np.int64(begin), length, line)
+                n_new += U1
+            i += U1
+            if value & KIND == NEW:
+                room -= U4 * length
+                event_at[n_events] = out >> U2
+                event_of[n_events] = (value >> U8) - U1
+                n_events += U1
+                continue
+            found = _encode_unit(handle, begin, np.int64(length))
+            n = np.uint64(found)
+            if found < 0 or out + U4 * (n + np.uint64(begins[m] - begins[i])) > room:
+                return out, n_events, n_new, True
+            for k in range(n):
+                store_u32(ids, out + U4 * k, unit_ids[k])
+            out += U4 * n
+            _keep(known, slot, key, block, begin, length, unit_ids, n)
+    return out, n_events, n_new, False
+
+
+@kernel
+def _merge_new(handle, n_new):
+    """Merges the new words of a block, and gives them their ids in the cache."""
+    words, ids, rows = (handle.new_begin, handle.new_end, n_new), handle.new_ids, handle.new_rows
+    work = handle.hashes, handle.merging, handle.merge_state
+    merge_words(handle.block, words, as_views(handle.words), work, ids, rows)
+    pack_ids(words, (ids, rows), ids, rows)  # no word is longer than MOST_BYTES_OF_WORD
+    keep_words(as_views(handle.cache), U4, (handle.new_lines, *words), ids, rows)
+
+
+@kernel(inline=True)
+def _insert(handle, n_events, out):
+    """Inserts the ids of new words at their events, from the last one to the first. -> the bytes of ids."""
+    at, of, learnt, rows = handle.event_at, handle.event_of, handle.new_ids, handle.new_rows
+    ids, stop, more = handle.ids, out >> U2, U0
+    for e in range(n_events):
+        more += rows[of[e] + U1] - rows[of[e]]
+    out += U4 * more
+    e = n_events
+    while e > U0:
+        e -= U1
+        begin, first, n = at[e], rows[of[e]], rows[of[e] + U1] - rows[of[e]]
+        for k in range(stop - begin):  # backwards, for both ranges may overlap
+            last = stop - U1 - k
+            ids[last + more] = ids[last]
+        more -= n
+        for k in range(n):
+            ids[begin + more + k] = learnt[first + k]
+        stop = begin
+    return out
+
+
+@kernel
+def _encode_unit(handle, begin, length):
+    """Encodes a unit of `block`. -> the number of its ids in `unit_ids`, or TOO_MUCH."""
+    if length > LONGEST:
+        return np.int64(TOO_MUCH)
+    inner, model, text = handle.inner, handle.model, address_of(handle.block) + np.int64(begin)
+    if model == BPE:
+        return encode_bpe(inner, text, length, np.int64(0))
+    if model == WORDPIECE:
+        return encode_wordpiece(inner, text, length, np.int64(0))
+    if model == UNIGRAM:
+        return encode_unigram(inner, text, length, np.int64(0))
+    return encode_wordlevel(inner, text, length, np.int64(0))
+
+
+@kernel(inline=True)
+def _keep(known, slot, key, block, begin, length, ids, n):
+    """Stores the n ids of a unit in the cache. slot: where the unit is, if the cache has lost only its ids."""
+    line, low, high = key
+    value, more = U0, U0
+    if not is_long(high):
+        value, more = inline_ids(U4, ids, U0, n)
+    if value == U0 and n > length:
+        return
+    if slot == NOWHERE:
+        line = enter(known, line, low, high, block, begin, length, U0)
+        for at in range(line, line + U8, U4):
+            if known.slots[at] == low and known.slots[at + U1] == high:
+                slot = at
+        if slot == NOWHERE:  # too long for the cache
+            return
+    if value != U0:
+        known.slots[slot + VALUE] = value
+        known.slots[slot + MORE] = more
+    else:
+        known.slots[slot + VALUE] = write_run(known, ids, U0, n)

@@ -1,0 +1,225 @@
+"""Launches the encoding of raw text by BPE on a CUDA device. Each distinct word is encoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from gputok.kernels.cuda import split
+from gputok.kernels.cuda.device import Device, indexes
+from gputok.kernels.cuda.encode_words import Model, Rows, Words, encoded, gathered
+
+# A table has at first a slot for so many words of the text. If it is too small, a larger one replaces it.
+_WORDS_PER_SLOT = 4
+
+
+class Entered(NamedTuple):
+    """The fields of the struct `Entered` of encode_words.cu, in its order."""
+
+    text: Any  # uint8[bytes]
+    starts: Any  # uint32[n + 1]
+    keys: Any  # uint64[capacity]
+    tags: Any  # uint32[capacity]
+    slots: Any  # uint32[n]
+    claimed: Any  # uint32[capacity / 2]
+    used: Any  # uint32[1]
+    n_claimed: Any  # uint32[1]
+    n_over: Any  # uint32[1]
+    n_bytes: Any  # uint32[1]
+    mask: int  # capacity - 1
+    n: int
+
+
+class Pieces(NamedTuple):
+    """The fields of the struct `Pieces` of encode_words.cu, in its order."""
+
+    offsets: Any  # uint32[n + 1]
+    token: Any  # uint32[n]
+    words: Any  # uint32[n_words + 1]
+    ends: Any  # uint32[n + 1]
+    n: int
+    n_words: int
+
+
+class Narrow(NamedTuple):
+    """The fields of the struct `Narrow` of encode_words.cu, in its order."""
+
+    ids: Any  # uint32[n]
+    narrow: Any  # uint16[n]
+    n: int
+
+
+class Around(NamedTuple):
+    """The fields of the struct `Around` of encode_words.cu, in its order."""
+
+    ids: Any  # uint32[ids]
+    ends: Any  # uint32[pieces + 1]
+    documents: Any  # uint32[n_documents + 1]
+    around: Any  # uint32[n_before + n_after]
+    to: Any  # uint32[all ids]
+    rows: Any  # uint32[n_documents + 1]
+    n_documents: int
+    n_before: int
+    n_after: int
+
+
+def encode_corpus(
+    device: Device,
+    data: np.ndarray,
+    offsets: np.ndarray,
+    token: np.ndarray | None,
+    automaton: split.Tables,
+    model: Model,
+    dtype: Any = np.uint32,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Encodes pieces of text as kernels.cpu.encode_corpus does, but without a cache.
+
+    Text that does not fit into the memory of the device is encoded in halves.
+
+    Args:
+        device: Where to encode.
+        data: uint8[n].
+        offsets: int64[pieces + 1], where each piece begins.
+        token: int64[pieces], the id of a piece that is an added token, else -1; None: no piece is one.
+        automaton: Splits text into words.
+        model: Encodes words.
+        dtype: The type of the ids.
+
+    Returns:
+        The ids, and int64[pieces + 1]: where those of each piece begin.
+
+    Raises:
+        MemoryError: A single piece does not fit.
+        split.TooLong: The text has a run that can't be cut and is too long for one thread; `begin` is in `data`.
+    """
+    token = np.full(len(offsets) - 1, -1) if token is None else np.asarray(token)
+    try:
+        if offsets[-1] - offsets[0] > split.MAX_BYTES:
+            raise MemoryError
+        with device.active():
+            there = upload(device, data, offsets, token)
+            ids, ends = encode_on_device(device, *there, automaton, model)
+            if np.dtype(dtype) == np.uint16:
+                ids = _narrow(device, ids)
+            return device.download(ids).astype(dtype, copy=False), device.download(ends).astype(np.int64)
+    except split.TooLong as error:
+        begin = int(offsets[0])
+        raise split.TooLong(begin + error.begin, begin + error.end, error.longest) from None
+    except MemoryError:
+        if len(token) < 2:
+            raise MemoryError(f"{len(data):,} bytes of text are too many for the memory of the GPU") from None
+    middle = len(token) // 2
+    ids, ends = encode_corpus(device, data, offsets[: middle + 1], token[:middle], automaton, model, dtype)
+    more_ids, more_ends = encode_corpus(
+        device, data, offsets[middle:], token[middle:], automaton, model, dtype
+    )
+    return np.concatenate([ids, more_ids]), np.concatenate([ends, more_ends[1:] + ends[-1]])
+
+
+def upload(device: Device, data: np.ndarray, offsets: np.ndarray, token: np.ndarray) -> tuple[Any, Any, Any]:
+    """Copies pieces of text to the device, as `encode_on_device` takes them."""
+    text, begins = data[offsets[0] : offsets[-1]], indexes(offsets - offsets[0])
+    return device.upload((text, begins, token.astype(np.uint32)))()
+
+
+def encode_on_device(
+    device: Device, text: Any, offsets: Any, token: Any, automaton: split.Tables, model: Model
+) -> tuple[Any, Any]:
+    """Does the same for arrays on the device, all but the text of uint32, and returns such arrays; offsets begin with 0."""
+    xp = device.xp
+    starts = split.find_words(device, text, offsets, automaton)
+    entered, n_distinct = _entered(device, text, starts)
+    n_words = len(starts) - 1
+    room = (xp.empty(n_distinct, xp.uint32) for _ in range(3))
+    words = Words(text, *room, None, None, xp.zeros(n_distinct, xp.uint32), n_distinct)
+    _launch(device, "number_words", (entered, words))
+    words = encoded(device, words, int(entered.n_bytes[0]), model)
+    rows = Rows(entered.slots, entered.tags, xp.empty(n_words, xp.uint32), None, None, None, n_words)
+    pieces = Pieces(offsets, token, starts, xp.empty(len(offsets), xp.uint32), len(token), n_words)
+    _launch(device, "count_tokens", (words, rows))
+    _launch(device, "count_added", (pieces, rows))
+    rows = gathered(device, words, rows, model)
+    _launch(device, "end_pieces", (pieces, rows))
+    return rows.ids, pieces.ends
+
+
+def encode_documents(
+    device: Device,
+    data: np.ndarray,
+    offsets: np.ndarray,
+    token: np.ndarray | None,
+    rows: np.ndarray,
+    around: tuple[Sequence[int], Sequence[int]],
+    automaton: split.Tables,
+    model: Model,
+) -> tuple[Any, Any]:
+    """Encodes documents, and leaves the ids on the device, in memory that other libraries may use.
+
+    Args:
+        device: As for `encode_corpus`, and so are `data`, `offsets`, `token`, `automaton` and `model`.
+        data: The text.
+        offsets: Of its pieces.
+        token: The ids of pieces that are added tokens.
+        rows: int64[documents + 1], the first piece of each document, and the number of pieces.
+        around: The ids before and after each document.
+        automaton: Splits text into words.
+        model: Encodes words.
+
+    Returns:
+        int32[ids] and int32[documents + 1]: where the ids of each document begin.
+
+    Raises:
+        MemoryError: The device does not have the memory.
+        split.TooLong: As for `encode_corpus`.
+    """
+    token = np.full(len(offsets) - 1, -1) if token is None else np.asarray(token)
+    if offsets[-1] - offsets[0] > split.MAX_BYTES:
+        raise MemoryError(
+            f"{offsets[-1] - offsets[0]:,} bytes of text are too many for a GPU: encode fewer at a time"
+        )
+    xp, n_documents, n_around = device.xp, len(rows) - 1, sum(map(len, around))
+    with device.active():
+        there = upload(device, data, offsets, token)
+        ids, ends = encode_on_device(device, *there, automaton, model)
+        documents, fixed = device.upload(
+            (indexes(np.asarray(rows)), np.array([*around[0], *around[1]], np.uint32))
+        )()
+        to = xp.empty(len(ids) + n_around * n_documents, xp.uint32)
+        new_rows = xp.empty(n_documents + 1, xp.uint32)
+        struct = Around(ids, ends, documents, fixed, to, new_rows, n_documents, *map(len, around))
+        _launch(device, "surround", (struct,))
+        return device.lasting(to.view(xp.int32)), device.lasting(new_rows.view(xp.int32))
+
+
+def _narrow(device: Device, ids: Any) -> Any:
+    """Returns ids, which have 16 bits, as uint16[n]."""
+    narrow = device.xp.empty(len(ids), device.xp.uint16)
+    _launch(device, "narrow_ids", (Narrow(ids, narrow, len(ids)),))
+    return narrow
+
+
+def _entered(device: Device, text: Any, starts: Any) -> tuple[Entered, int]:
+    """Enters the words that begin at starts, uint32[n + 1], into a table that is large enough.
+
+    Returns the table, and the number of distinct words.
+    """
+    xp = device.xp
+    n, capacity = len(starts) - 1, 64
+    slots = xp.empty(n, xp.uint32)
+    while capacity * _WORDS_PER_SLOT < n:
+        capacity *= 2
+    while True:
+        state = xp.zeros(4, xp.uint32)
+        numbers = (state[i : i + 1] for i in range(4))
+        table = device.all_ones(capacity, xp.uint64), xp.zeros(capacity, xp.uint32), slots
+        entered = Entered(text, starts, *table, xp.empty(capacity // 2, xp.uint32), *numbers, capacity - 1, n)
+        _launch(device, "enter_words", (entered,))
+        _, n_distinct, n_over, _ = device.download(state).tolist()
+        if n_over == 0:
+            return entered, n_distinct
+        capacity *= 4
+
+
+def _launch(device: Device, kernel: str, structs: tuple) -> None:
+    device.launch("encode_words.cu", kernel, device.blocks, 128, structs)
