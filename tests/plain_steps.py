@@ -2,11 +2,11 @@
 
 import numpy as np
 from gputok.kernels.cpu.encode_one import steps as kinds
-from reference import edits, encode_one, normalize, split
 
 from gputok import models, pre_tokenizers
 from gputok.automaton import PATTERNS, compile_pattern
 from gputok.pipeline.encode.handle import Frame, steps_of
+from tests.reference import edits, encode_one, normalize, split
 
 ENCODERS = {
     models.BPE: encode_one.encode_bpe,

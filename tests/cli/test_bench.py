@@ -9,7 +9,6 @@ import sys
 
 import numpy as np
 import pytest
-import reference
 from gputok.kernels import BpeLimits
 from gputok.kernels.cuda.device import Sizes
 
@@ -18,6 +17,7 @@ from gputok.bench import device, device_model, peers, stages, worker
 from gputok.bench.peers import END, Job
 from gputok.cli import bench as cli_bench
 from gputok.recipes import recipe
+from tests import reference
 from tests.emulation import stand_in
 from tests.emulation.devices import KINDS, device_of
 from tests.emulation.emulator import emulated_device

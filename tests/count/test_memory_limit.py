@@ -18,7 +18,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-import reference
 from children import child, end
 from gputok.kernels.cpu import count_words as word_kernels
 from gputok.kernels.cpu import rewrite, walk, word_table
@@ -33,6 +32,7 @@ from gputok.pipeline.count.units import Slices
 from gputok.pipeline.count.words import count_corpus, count_words
 from gputok.pipeline.run import Run
 from gputok.text.pieces import TextBatch
+from tests import reference
 
 
 def texts(seed: int = 0, n: int = 4000) -> list[str]:

@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-import reference
 import tokenizers
 from children import child, end
 from gputok.kernels import Automaton
@@ -37,6 +36,7 @@ from gputok.pipeline.run import Run
 from gputok.pipeline.way import walk_of
 from gputok.text.pieces import Pieces, TextBatch
 from gputok.text.way import Unit
+from tests import reference
 
 
 class Plan(NamedTuple):

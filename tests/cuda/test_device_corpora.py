@@ -93,7 +93,7 @@ def test_ids_of_a_real_tokenizer(name, device, shared_tokenizer, corpus_sample):
     documents = [*text.splitlines(keepends=True), f"{special}one{special}", "", "a" * 500, text[:3000] * 2]
     assert not ByDevice.why_not(tokenizer.pipeline)
     ours, theirs = (
-        [*bulk.encode(tokenizer.pipeline, [TextBatch.from_strings(documents)], devices=devices)]
+        [*bulk.encode_corpus(tokenizer.pipeline, [TextBatch.from_strings(documents)], devices=devices)]
         for devices in ([device], [])
     )
     assert np.array_equal(*(np.concatenate([batch.ids for batch in batches]) for batches in (ours, theirs)))

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-import reference
 from gputok.kernels import BpeLimits
 from gputok.kernels.cpu.train_bpe import train_bpe as train_on_cpu
 from gputok.kernels.cuda import count_words as words
@@ -41,6 +40,7 @@ from gputok.recipes import recipe
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.text.pieces import TextBatch
 from gputok.text.way import Unit
+from tests import reference
 from tests.emulation.devices import device_of
 from tests.emulation.emulator import emulated_device
 from tests.emulation.sanitized import agree, results, sanitized
@@ -201,7 +201,7 @@ def test_the_whole_path_on_two_devices_is_the_cpus(on_devices):
         source = Source(documents, False, sizes=corpus.Sizes(batch=400))
         counts = count_corpus(tokenizer.pipeline, source, Run(progress=False))
         tokenizer.train_from_word_counts(counts, trainer, progress=False)
-        batches = [*bulk.encode(tokenizer.pipeline, source.read(), devices=devices)]
+        batches = [*bulk.encode_corpus(tokenizer.pipeline, source.read(), devices=devices)]
         assert not devices or len(batches) > 3
         ids, lengths = (
             np.concatenate(part) for part in zip(*((b.ids, np.diff(b.rows)) for b in batches), strict=True)
@@ -406,13 +406,13 @@ def test_of_a_group_only_the_document_with_a_long_run_is_encoded_on_the_cpu(monk
     for at, n in ((0, 1500), (20, 2000), (30, 900)):
         documents[at] = f"<s>the {'b' * n} end<s>"
     batch = TextBatch.from_strings(documents)
-    expected, sizes, whole = flat(bulk.encode(tokenizer.pipeline, [batch])), [], Walked.encode
+    expected, sizes, whole = flat(bulk.encode_corpus(tokenizer.pipeline, [batch])), [], Walked.encode
     monkeypatch.setattr(
         Walked, "encode", lambda engine, unit: sizes.append(len(unit.data)) or whole(engine, unit)
     )
     with pytest.warns(UserWarning, match="some text is encoded on the CPU: a run of"):
         device = device_of("emulated", sizes=cuda.Sizes(longest_run=600))
-        found = flat(bulk.encode(tokenizer.pipeline, [batch], devices=[device]))
+        found = flat(bulk.encode_corpus(tokenizer.pipeline, [batch], devices=[device]))
     assert all(map(np.array_equal, found, expected))
     assert sizes == [len(documents[at]) for at in (0, 20, 30)]
 
@@ -465,7 +465,7 @@ def test_words_of_several_devices_are_added_up_by_all_threads(monkeypatch):
 def test_text_that_does_not_fit_is_encoded_in_halves_or_on_the_cpu(limit, monkeypatch):
     tokenizer = byte_level(byte_model([("t", "h"), ("th", "e")]))
     batch = random_documents(np.random.default_rng(0), 100)
-    expected = flat(bulk.encode(tokenizer.pipeline, [batch]))
+    expected = flat(bulk.encode_corpus(tokenizer.pipeline, [batch]))
     sizes, whole = [], encode_corpus.encode_on_device
 
     def scarce(device, text, *arguments):
@@ -475,7 +475,7 @@ def test_text_that_does_not_fit_is_encoded_in_halves_or_on_the_cpu(limit, monkey
         return whole(device, text, *arguments)
 
     monkeypatch.setattr(encode_corpus, "encode_on_device", scarce)
-    found = flat(bulk.encode(tokenizer.pipeline, [batch], devices=[device_of("emulated")]))
+    found = flat(bulk.encode_corpus(tokenizer.pipeline, [batch], devices=[device_of("emulated")]))
     assert max(sizes) > 1000 and all(map(np.array_equal, found, expected))
     assert min(sizes) < 1000  # whether that was of any use or not
 

@@ -4,7 +4,6 @@ import warnings
 
 import numpy as np
 import pytest
-import reference
 from gputok.kernels import BpeLimits, Veto
 from gputok.kernels.cpu.train_bpe import train_bpe as train_on_cpu
 from gputok.kernels.cuda import train_bpe as bpe
@@ -13,6 +12,7 @@ from gputok.kernels.cuda.device import Sizes
 import gputok
 from gputok import backend, models, pre_tokenizers
 from gputok.trainers import SuperBpeTrainer
+from tests import reference
 from tests.emulation.devices import KINDS, device_of
 
 CHARACTERS = [" ", ":", *"abcdefghijklmnopqrstuvwxyz", *"éß漢字日本"]

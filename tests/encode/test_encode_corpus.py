@@ -9,7 +9,6 @@ from functools import partial
 
 import numpy as np
 import pytest
-import reference
 import tokenizers
 from gputok.kernels.cpu import walk
 from gputok.kernels.cpu.encode_corpus import rounds as encode
@@ -26,6 +25,7 @@ from gputok.recipes import recipe
 from gputok.text.pieces import IDEOGRAPHS, PUNCTUATION, TextBatch
 from gputok.text.way import Apart, Unit
 from gputok.trainers import BpeTrainer
+from tests import reference
 from tests.text.test_split_plans import WALKS
 
 
@@ -89,7 +89,7 @@ def test_hello(byte_level):
 def test_ids_are_those_of_tokenizers(byte_level, threads):
     texts = random_texts(1, 3000)
     batches = [TextBatch.from_strings(texts[i : i + 700]) for i in range(0, 3000, 700)]
-    ours = bulk.encode(byte_level.pipeline, batches, threads=threads, unit_bytes=1 << 12)
+    ours = bulk.encode_corpus(byte_level.pipeline, batches, threads=threads, unit_bytes=1 << 12)
     assert flat(ours) == expected(byte_level, texts)
 
 
@@ -398,7 +398,7 @@ def test_new_words_emoji_and_added_tokens_in_every_text(byte_level, n_words, cac
     tokenizer = gputok.Tokenizer.from_str(byte_level.to_str())
     batches, theirs = [TextBatch.from_strings(texts)], expected(tokenizer, texts)
     for threads in (16, 16, 1):
-        ours = bulk.encode(tokenizer.pipeline, batches, threads=threads, unit_bytes=1 << 14)
+        ours = bulk.encode_corpus(tokenizer.pipeline, batches, threads=threads, unit_bytes=1 << 14)
         assert flat(ours) == theirs
 
 
@@ -600,7 +600,7 @@ def test_the_first_documents_can_be_left_out(byte_level):
     texts = random_texts(5, 100)
     batches = [TextBatch.from_strings(texts[i : i + 30]) for i in range(0, 100, 30)]
     for skip in (0, 1, 30, 47, 100):
-        assert flat(bulk.encode(byte_level.pipeline, batches, skip=skip)) == expected(
+        assert flat(bulk.encode_corpus(byte_level.pipeline, batches, skip=skip)) == expected(
             byte_level, texts[skip:]
         )
 
@@ -613,7 +613,7 @@ def test_a_long_document_is_cut_for_all_threads(byte_level, threads, monkeypatch
     texts = ["", "".join(plain), "", "low", "".join(plain[:150]), "<s>".join(plain), "w" * 20_000, ""]
     for some in (texts, texts[:5], texts[6:]):
         batch = TextBatch.from_strings(some)
-        ours = bulk.encode(byte_level.pipeline, [batch], threads=threads, unit_bytes=1 << 10)
+        ours = bulk.encode_corpus(byte_level.pipeline, [batch], threads=threads, unit_bytes=1 << 10)
         assert flat(ours) == expected(byte_level, some)
     assert any(sliced and len(sliced.cut.slices) > 5 for sliced in cut) == (threads > 1)
 
@@ -634,10 +634,10 @@ def test_threads_read_large_files_themselves(byte_level, tmp_path, separator):
     tasks = [*source.read_apart(2)]
     assert len(tasks) > 20 and all(isinstance(task, readers.Task) for task in tasks)
     calls, options = [], {"unit_bytes": 1 << 11, "report": lambda *call: calls.append(call)}
-    made = [*bulk.encode(byte_level.pipeline, source.read_apart(2), threads=2, **options)]
+    made = [*bulk.encode_corpus(byte_level.pipeline, source.read_apart(2), threads=2, **options)]
     documents = texts if separator else [text + "\n" for text in texts]
     assert flat(made) == expected(byte_level, documents)
-    assert flat(made) == flat(bulk.encode(byte_level.pipeline, source.read(2), threads=2))
+    assert flat(made) == flat(bulk.encode_corpus(byte_level.pipeline, source.read(2), threads=2))
     assert calls[-1][1] == sum(len(document.encode()) for document in documents)
 
 
@@ -674,7 +674,7 @@ def test_progress_counts_what_was_done_before(byte_level):
     texts = ["some words"] * 100
     batches = [TextBatch.from_strings(texts[i : i + 30]) for i in range(0, 100, 30)]
     report = lambda *call: calls.append(call)  # noqa: E731
-    list(bulk.encode(byte_level.pipeline, batches, skip=47, report=report, total=1000))
+    list(bulk.encode_corpus(byte_level.pipeline, batches, skip=47, report=report, total=1000))
     assert calls[0] == ("encode", 600, 1000) and calls[-1] == ("encode", 1000, 1000)
 
 
@@ -737,7 +737,9 @@ def test_long_documents_of_every_way_are_cut_for_threads(normalizer, pre_tokeniz
         cut = engine_of(tokenizer.pipeline).sliced(TextBatch.from_strings(some), 100)
         with_tokens = some is texts and getattr(pre_tokenizer, "split", False) is True
         assert (cut is not None and len(cut.cut.slices) > 20) == (slices and not with_tokens)
-        ours = bulk.encode(tokenizer.pipeline, [TextBatch.from_strings(some)], threads=2, unit_bytes=100)
+        ours = bulk.encode_corpus(
+            tokenizer.pipeline, [TextBatch.from_strings(some)], threads=2, unit_bytes=100
+        )
         assert flat(ours) == expected(tokenizer, some)
         found = encode_batch(tokenizer.pipeline, TextBatch.from_strings(some), 20, 100)
         assert [i for ids, _ in found for i in ids.tolist()] == expected(tokenizer, some)[0]

@@ -11,7 +11,6 @@ import pytest
 import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import encode_one
 
 from gputok import (
     AddedToken,
@@ -30,6 +29,7 @@ from gputok.pipeline.encode import stepwise
 from gputok.pipeline.encode.handle import HEAD, Engine, Scratch
 from gputok.pipeline.encode.text import texts_of
 from tests.plain_steps import plain_encoder
+from tests.reference import encode_one
 
 NAMES = "ids", "type_ids", "tokens", "offsets", "attention_mask", "special_tokens_mask", "word_ids"
 CORPUS = [

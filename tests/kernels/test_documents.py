@@ -4,8 +4,9 @@ import random
 
 import numpy as np
 import pytest
-import reference
 from gputok.kernels.cpu.documents import documents
+
+from tests import reference
 
 SEPARATORS = ["|", "||", "ab", "aba", "<|end|>", "\0", "é", "|漢", "a" * 70, "é" * 100]
 

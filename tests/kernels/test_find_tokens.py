@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-import reference
 from gputok.kernels.cpu import find_tokens as added
 
 from gputok.text.pieces import TextBatch
+from tests import reference
 
 
 def test_a_worked_example():

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import reference
 from gputok.kernels import Automaton, BpeLimits, BpeTables
 from gputok.kernels.cpu import encode_words as encode_words_on_cpu
 from gputok.kernels.cpu import split as split_on_cpu
@@ -30,6 +29,7 @@ from gputok.pre_tokenizers import SplitPlan
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.text.edit import inert_in
 from gputok.text.pieces import TextBatch
+from tests import reference
 from tests.emulation.devices import KINDS, device_of
 from tests.emulation.sanitized import Inputs
 from tests.emulation.stages import Stages, in_cuda

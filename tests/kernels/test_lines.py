@@ -4,9 +4,9 @@ import random
 
 import numpy as np
 import pytest
-import reference
 from gputok.kernels.cpu.lines import is_utf8, lines
 
+from tests import reference
 from tests.emulation.devices import KINDS, device_of
 from tests.emulation.stages import in_cuda
 

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-import reference
 from gputok.kernels.cpu import edits, normalize, precompiled
 from make_normalization_tables import charsmap
 
 from gputok.normalizers import Precompiled
 from gputok.text import unicode_maps
 from gputok.text.pieces import TextBatch
+from tests import reference
 from tests.text.test_normalizers import random_strings
 
 

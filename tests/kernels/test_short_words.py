@@ -4,12 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
-import reference
 from gputok.kernels.cpu import lookup
 from gputok.kernels.cpu.encode_words import short_words
 
 from gputok import models
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
+from tests import reference
 from tests.kernels.test_kernels import byte_model, packed, random_model, random_words
 
 

@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-import reference
 from gputok.kernels.cpu import rewrite as ragged
 from gputok.kernels.cpu import split
+
+from tests import reference
 
 ALPHABET = "ab \n~é‿中😀"
 CUTS = {  # cut[a, b]: between a span and the next, 1 being a match

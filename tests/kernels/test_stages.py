@@ -6,7 +6,8 @@ import inspect
 import pathlib
 
 import pytest
-from stages import STEPS, Stage, Step
+
+from tests.stages import STEPS, Stage, Step
 
 ROOT = pathlib.Path(__file__).parents[2]
 VERSIONS = ("reference", "cpu", "cuda")
@@ -15,7 +16,7 @@ STAGES = [pytest.param(step, stage, id=stage.name) for step in STEPS for stage i
 
 def module(version: str, step: Step):
     of_tests = version == "reference"
-    name = f"{'' if of_tests else 'gputok.kernels.'}{version}.{step.name}"
+    name = f"{'tests.' if of_tests else 'gputok.kernels.'}{version}.{step.name}"
     folder = ROOT / ("tests" if of_tests else "kernels") / version / step.name
     return importlib.import_module(name) if folder.with_suffix(".py").exists() or folder.is_dir() else None
 

@@ -5,8 +5,9 @@ import random
 
 import numpy as np
 import pytest
-import reference
 from gputok.kernels.cpu import lookup, utf8
+
+from tests import reference
 
 # Bytes at the edges of what is well-formed (table 3-7 of the Unicode standard), so that near misses are common.
 EDGES = bytes([0, 10, 0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF])

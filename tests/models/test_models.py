@@ -9,7 +9,6 @@ import tracemalloc
 
 import numpy as np
 import pytest
-import reference
 import tokenizers
 from gputok.kernels.cpu import match_longest as trie
 from gputok.kernels.cpu import viterbi as lattice
@@ -19,6 +18,7 @@ import gputok
 from gputok import Tokenizer, models
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.tokens.vocabulary import Vocabulary, pack
+from tests import reference
 
 ALPHABET = ["a", "b", "c", "é", "漢", "😀", " "]
 

@@ -5,12 +5,13 @@ import random
 
 import numpy as np
 import pytest
-import reference
 from gputok.kernels import BpeLimits, Veto
 from gputok.kernels.cpu import superwords
 from gputok.kernels.cpu.train_bpe import queue as bpe_queue
 from gputok.kernels.cpu.train_bpe import token_traits
 from gputok.kernels.cpu.train_bpe import train as bpe
+
+from tests import reference
 
 # ---- the veto
 

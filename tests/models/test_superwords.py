@@ -11,7 +11,6 @@ import pytest
 import tokenizers
 import transformers
 from gputok.kernels import BpeLimits, Veto
-from reference.train_superwords import encoded, train_superwords
 
 from gputok import AddedToken, Regex, Tokenizer, WordCounts, corpus, models, normalizers, pre_tokenizers
 from gputok.automaton import PATTERNS
@@ -27,6 +26,7 @@ from gputok.pipeline.run import Run
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.text.pieces import TextBatch
 from gputok.trainers import BpeTrainer, SuperBpeTrainer
+from tests.reference.train_superwords import encoded, train_superwords
 
 PHRASES = [
     *(

@@ -9,7 +9,6 @@ import time
 
 import numpy as np
 import pytest
-import reference
 import tokenizers.trainers
 from gputok.kernels import BpeLimits, Veto
 from gputok.kernels.cpu import spell_words as alphabet
@@ -20,6 +19,7 @@ from gputok.kernels.cpu.train_bpe.state import APPLYING, CLAIMS, LINE, MERGES, M
 from gputok import AddedToken, Tokenizer, models, pre_tokenizers, trainers
 from gputok.counts.word_counts import WordCounts
 from gputok.trainers import BpeTrainer
+from tests import reference
 
 STAGES = pytest.mark.parametrize("train_bpe", [bpe.train_bpe, bpe_queue.train_bpe_queued])
 

@@ -13,7 +13,6 @@ import warnings
 
 import numpy as np
 import pytest
-import reference
 import tokenizers
 import tokenizers.trainers
 from gputok.kernels import ParityLimits
@@ -22,6 +21,7 @@ from gputok.kernels.cpu import train_parity_bpe as parity_bpe
 from gputok import AddedToken, Tokenizer, WordCounts, models, normalizers, pre_tokenizers
 from gputok.implementations import ByteLevelBPETokenizer
 from gputok.trainers import BpeTrainer, ParityBpeTrainer
+from tests import reference
 
 Corpus = list[list[str]]  # a list of texts for each language
 

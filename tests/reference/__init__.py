@@ -1,6 +1,6 @@
 """The stages in plain Python: the shortest correct versions, and the oracle of the tests. Begin to read here."""
 
-from reference.count_words import (
+from tests.reference.count_words import (
     count_pieces,
     count_words,
     distinct_words,
@@ -8,31 +8,31 @@ from reference.count_words import (
     word_keys,
     words_of,
 )
-from reference.documents import documents
-from reference.edits import find_literal, splice, strip
-from reference.encode_corpus import encode_corpus, encode_marked
-from reference.encode_one import (
+from tests.reference.documents import documents
+from tests.reference.edits import find_literal, splice, strip
+from tests.reference.encode_corpus import encode_corpus, encode_marked
+from tests.reference.encode_one import (
     encode_bpe,
     encode_unigram,
     encode_wordlevel,
     encode_wordpiece,
 )
-from reference.encode_words import encode_short_words, encode_words, merge_symbols
-from reference.find_tokens import find_tokens
-from reference.lines import is_utf8, lines
-from reference.match_longest import match_longest
-from reference.normalize import follow, is_inert, map_characters, normalize_form
-from reference.precompiled import normalize_precompiled
-from reference.rewrite import gather, rewrite_bytes
-from reference.spell_words import count_characters, spell_cut_words, spell_words
-from reference.split import find_cuts, find_words, split_words
-from reference.superwords import add_pairs, cut_runs, deal_pairs, fit_tokens, merge_runs
-from reference.train_bpe import merge_word, train_bpe
-from reference.train_bpe_in_batches import train_bpe_in_batches
-from reference.train_parity_bpe import choose_language, train_parity_bpe
-from reference.train_superwords import train_superwords
-from reference.utf8 import find_invalid_utf8
-from reference.viterbi import viterbi
+from tests.reference.encode_words import encode_short_words, encode_words, merge_symbols
+from tests.reference.find_tokens import find_tokens
+from tests.reference.lines import is_utf8, lines
+from tests.reference.match_longest import match_longest
+from tests.reference.normalize import follow, is_inert, map_characters, normalize_form
+from tests.reference.precompiled import normalize_precompiled
+from tests.reference.rewrite import gather, rewrite_bytes
+from tests.reference.spell_words import count_characters, spell_cut_words, spell_words
+from tests.reference.split import find_cuts, find_words, split_words
+from tests.reference.superwords import add_pairs, cut_runs, deal_pairs, fit_tokens, merge_runs
+from tests.reference.train_bpe import merge_word, train_bpe
+from tests.reference.train_bpe_in_batches import train_bpe_in_batches
+from tests.reference.train_parity_bpe import choose_language, train_parity_bpe
+from tests.reference.train_superwords import train_superwords
+from tests.reference.utf8 import find_invalid_utf8
+from tests.reference.viterbi import viterbi
 
 __all__ = [
     "add_pairs",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from reference.utf8 import find_invalid_utf8
+from tests.reference.utf8 import find_invalid_utf8
 
 
 def documents(

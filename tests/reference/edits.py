@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from reference.normalize import characters_of, kind_of
+from tests.reference.normalize import characters_of, kind_of
 
 
 def splice(data, start, end, rows, cut_start, cut_end, content, origin, aligned):

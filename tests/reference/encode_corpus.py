@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from gputok.kernels import Automaton
 
-from reference.count_words import words_of
+from tests.reference.count_words import words_of
 
 Model = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 

@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from reference.edits import splice
-from reference.encode_words import encode_words
-from reference.find_tokens import find_tokens
-from reference.match_longest import match_longest
-from reference.rewrite import rewrite_bytes
-from reference.split import split_words
-from reference.strings import byte_strings
-from reference.viterbi import viterbi
+from tests.reference.edits import splice
+from tests.reference.encode_words import encode_words
+from tests.reference.find_tokens import find_tokens
+from tests.reference.match_longest import match_longest
+from tests.reference.rewrite import rewrite_bytes
+from tests.reference.split import split_words
+from tests.reference.strings import byte_strings
+from tests.reference.viterbi import viterbi
 
 SPECIAL, POSITIONS, TOO_MUCH = 1, 2, -1
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from reference.strings import byte_strings, strings_of, tokens_of
+from tests.reference.strings import byte_strings, strings_of, tokens_of
 
 
 def encode_words(data, start, end, tables):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reference.strings import byte_strings, tokens_of, trie_strings
+from tests.reference.strings import byte_strings, tokens_of, trie_strings
 
 
 def match_longest(data, start, end, tables):

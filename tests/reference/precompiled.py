@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from reference.normalize import edit, kind_of, placed
+from tests.reference.normalize import edit, kind_of, placed
 
 
 def normalize_precompiled(data, start, end, frozen, trie, texts, graphemes, aligned):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from gputok.kernels import Automaton
 
-from reference.count_words import words_of
+from tests.reference.count_words import words_of
 
 
 def split_words(data, start, end, frozen, automaton, cut, drop, keep_empty=False):

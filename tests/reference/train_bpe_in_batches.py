@@ -42,7 +42,7 @@ from collections import Counter
 import numpy as np
 from gputok.kernels import BpeLimits, BpeMerges
 
-from reference.train_bpe import may_merge
+from tests.reference.train_bpe import may_merge
 
 Word = list[tuple[int, int]]  # tokens, with their lengths in initial symbols
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from gputok.kernels import BpeMerges, ParityLimits
 
-from reference.train_bpe import merge_word
+from tests.reference.train_bpe import merge_word
 
 
 def train_parity_bpe(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from gputok.kernels import BpeLimits
 
-from reference.train_bpe import may_merge
+from tests.reference.train_bpe import may_merge
 
 Merge = tuple[bytes, bytes]
 

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 
-from reference.strings import byte_strings, tokens_of, trie_strings
+from tests.reference.strings import byte_strings, tokens_of, trie_strings
 
 
 def viterbi(data, start, end, tables):

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-import reference
 import tokenizers
 from tokenizers import pre_tokenizers as theirs
 
@@ -20,6 +19,7 @@ from gputok.automaton import compile_pattern
 from gputok.automaton.pattern import spans
 from gputok.text.pieces import Pieces, TextBatch
 from gputok.text.way import Way
+from tests import reference
 
 LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"

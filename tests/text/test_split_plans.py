@@ -10,7 +10,6 @@ import random
 
 import numpy as np
 import pytest
-import reference
 import tokenizers
 from gputok.kernels.cpu.split import find_cuts, find_words
 from gputok.kernels.cpu.walk import prepare
@@ -24,6 +23,7 @@ from gputok.automaton.combine import completed, refined
 from gputok.pre_tokenizers.base import cut_pieces
 from gputok.text.pieces import Pieces, TextBatch, spell_out
 from gputok.text.way import Unit, Way
+from tests import reference
 
 
 def byte_level(**options):

@@ -508,10 +508,10 @@ class Texts(Attributes):
 
     def _by_corpora(self, batch: TextBatch, threads: int | None) -> Iterator[tuple[Array, Positions]]:
         """Yields the ids and rows of a few texts at a time, without special tokens."""
-        from gputok.pipeline.encode import units
+        from gputok.pipeline.encode.units import encode_batch
 
         check_lengths(batch.offsets[:-1], batch.offsets[1:])
-        yield from units.encode_batch(self.pipeline, batch, threads)
+        yield from encode_batch(self.pipeline, batch, threads)
 
     @property
     def longest(self) -> int:
