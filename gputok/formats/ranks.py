@@ -71,6 +71,7 @@ def difference_to_ranks(model: BPE, ranks: npt.NDArray[np.integer[Any]]) -> str 
     ranks: int64[n_tokens], as in `merges_by_rank`.
     """
     vocabulary = model.vocabulary
+    vocabulary.require_own_ids("ranks of tokens")
     made = vocabulary.positions(model.merges[:, 2].astype(np.int64))
     order = ranks[made]
     if len(order) and order.min() < 0:

@@ -280,6 +280,7 @@ def sentencepiece_bytes(tokenizer: Tokenizer) -> bytes:
 
 def _tokens(tokenizer: Tokenizer, model: models.BPE | models.Unigram) -> tuple[list[str], int]:
     """Returns all tokens by id, and the id of the unknown token."""
+    tokenizer.model.vocabulary.require_own_ids("a .model")
     names = {token_id: token for token, token_id in tokenizer.get_vocab().items()}
     gap = next((i for i in range(len(names)) if i not in names), None)
     if gap is not None:

@@ -69,6 +69,7 @@ def bpe_of(pipeline: Pipeline, operation: str) -> BPE:
         if operation == "extend":
             reason = _REFUSED.get(name, "it has no merges")
         raise ValueError(f"{operation} needs a BPE model, not {name}: {reason}")
+    model.vocabulary.require_own_ids(operation)
     return model
 
 
@@ -206,8 +207,6 @@ def _kept(pipeline: Pipeline, operation: str, n_tokens: int, fixed: Mask) -> int
             f"{operation}: {n_tokens:,} tokens can't be left: the tokenizer has {most:,}, of which {least:,} must stay "
             "(special tokens, single characters and bytes)"
         )
-    if len(np.unique(pipeline.model.vocabulary.ids)) < n_model:
-        raise ValueError(f"{operation}: several tokens have the same id, so that ids can't be renumbered")
     return n_tokens - n_outside
 
 

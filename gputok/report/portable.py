@@ -166,6 +166,8 @@ def _runs(values: Array) -> list[int]:
 
 
 def _model(model: Any) -> dict[str, Any]:
+    if len(model.vocabulary.shared):
+        raise NotPortable("two of its tokens have the same id")
     ids = model.vocabulary.ids
     tokens: dict[str, Any] = {"tokens": list(model.vocabulary.tokens)}
     if not np.array_equal(ids, np.arange(len(ids))):

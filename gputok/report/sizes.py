@@ -229,6 +229,7 @@ def _merged_tokens(pipeline: Pipeline) -> tuple[BPE, Positions]:
     model = pipeline.model
     if not isinstance(model, BPE):
         raise ValueError(f"sizes need a BPE model, whose merges have an order, not {type(model).__name__}")
+    model.vocabulary.require_own_ids("sizes")
     return plain(model), splits(plain(model))
 
 

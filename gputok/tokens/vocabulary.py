@@ -191,12 +191,38 @@ class Vocabulary:
         return dict(zip(self.tokens, self.ids.tolist(), strict=True))
 
     @derived
-    def order(self) -> Positions:
-        """int64[n_ids]: the positions of tokens by rising id. If several tokens have one id, the last one counts."""
+    def listing(self) -> Positions:
+        """int64[n_tokens]: the positions of all tokens by rising id, as files list them."""
         if (self.ids[1:] > self.ids[:-1]).all():
             return np.arange(len(self))
-        order = np.argsort(self.ids, kind="stable")
-        return order[np.append(np.diff(self.ids[order].astype(np.int64)) > 0, True)]
+        return np.argsort(self.ids, kind="stable")
+
+    @derived
+    def order(self) -> Positions:
+        """int64[n_ids]: the positions of tokens by rising id. If several tokens have one id, the last one counts."""
+        ids = self.ids[self.listing]
+        return self.listing[np.append(ids[1:] > ids[:-1], True)] if len(ids) else self.listing
+
+    @derived
+    def shared(self) -> Positions:
+        """int64[n]: the positions of all tokens whose id another token has, too; by rising id."""
+        # Ten times sooner than sorting
+        if self.by_id is not None and np.count_nonzero(self.by_id >= 0) == len(self):
+            return np.empty(0, np.int64)
+        ids = self.ids[self.listing]
+        same = ids[1:] == ids[:-1]
+        return (
+            self.listing[np.append(same, False) | np.append(False, same)] if same.any() else self.listing[:0]
+        )
+
+    def require_own_ids(self, what: str) -> None:
+        """Raises ValueError if two tokens have one id, so that they can't be told apart; what: what needs to do so."""
+        if len(self.shared):
+            names = [short(self.tokens[position]) for position in self.shared[:2].tolist()]
+            raise ValueError(
+                f"{what}: the tokens {names[0]} and {names[1]} have the same id, {self.ids[self.shared[0]]}: "
+                "give each token an id of its own, or remove one of them"
+            )
 
     @derived
     def by_id(self) -> Positions32 | None:
@@ -234,13 +260,14 @@ class Vocabulary:
 
     def plain(self) -> dict[str, int]:
         """Token -> id, by rising id, as in files."""
-        return {token: id for id, token in self.names.items()}
+        tokens = map(self.tokens.__getitem__, self.listing.tolist())
+        return dict(zip(tokens, self.ids[self.listing].tolist(), strict=True))
 
     def json(self, newline: str) -> Iterator[Buffer]:
         """Like `plain`, as parts of JSON text; see `gputok.files.json_text.Packed`."""
         opening, colon = f',{deeper(newline)}"'.encode(), b'": ' if newline else b'":'
-        tokens = self.data, self.offsets, self.order
-        return rows([opening, tokens, colon, self.ids[self.order]], newline, "{}")
+        tokens = self.data, self.offsets, self.listing
+        return rows([opening, tokens, colon, self.ids[self.listing]], newline, "{}")
 
     def find(self, tokens: Sequence[str]) -> list[int | None]:
         """The ids of a few tokens, None for an unknown token. In contrast to `mapping`, this makes no dictionary."""

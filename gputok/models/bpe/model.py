@@ -46,12 +46,12 @@ class _Merges(NamedTuple):
     """The merges of a model, in the form of `gputok.files.json_text.Packed`."""
 
     vocabulary: Vocabulary
-    ids: Ids  # uint32[m, 3], the ids of the left, the right and the new token of each merge
+    pairs: Positions  # int64[m, 2], the positions in the vocabulary of the left and the right token of each merge
 
     def plain(self) -> list[list[str]]:
         """Returns the left and the right token of each merge."""
-        names = self.vocabulary.names
-        pairs = (list(map(names.__getitem__, column)) for column in self.ids[:, :2].T.tolist())
+        names = self.vocabulary.tokens
+        pairs = (list(map(names.__getitem__, column)) for column in self.pairs.T.tolist())
         return list(map(list, zip(*pairs, strict=True)))
 
     def json(self, newline: str) -> Iterator[Buffer]:
@@ -71,8 +71,7 @@ class _Merges(NamedTuple):
 
     def _tokens(self) -> list[tuple[Bytes, Positions, Positions]]:
         """Returns the left tokens, and the right tokens, as columns of a table."""
-        data, offsets = self.vocabulary.data, self.vocabulary.offsets
-        return [(data, offsets, self.vocabulary.positions(self.ids[:, side])) for side in range(2)]
+        return [(self.vocabulary.data, self.vocabulary.offsets, column) for column in self.pairs.T]
 
 
 class BPE(Model):
@@ -151,7 +150,7 @@ class BPE(Model):
         self.sentencepiece = False
         self.vocabulary = base.vocabulary_of(vocab)
         pairs = _pairs(self.vocabulary, [] if merges is None else merges)
-        self.merges = _with_new_tokens(self.vocabulary, pairs, continuing_subword_prefix)
+        self.merges, self._named = _with_new_tokens(self.vocabulary, pairs, continuing_subword_prefix)
 
     def set_vocabulary(
         self,
@@ -169,13 +168,14 @@ class BPE(Model):
             affixes: `continuing_subword_prefix` and `end_of_word_suffix`, if they change as well.
         """
         prefix = affixes.get("continuing_subword_prefix", self.continuing_subword_prefix)
-        complete = _with_new_tokens(vocabulary, merges, prefix, made)
-        self._set(vocabulary=vocabulary, merges=complete, **affixes)
+        complete, named = _with_new_tokens(vocabulary, merges, prefix, made)
+        self._set(vocabulary=vocabulary, merges=complete, _named=named, **affixes)
 
     def with_first_merges(self, n: int) -> BPE:
         """Returns a model of the same tokens with the first n merges only, and with default options."""
         model = BPE()
-        model._set(vocabulary=self.vocabulary, merges=np.ascontiguousarray(self.merges[:n]))
+        named = None if self._named is None else self._named[:n]
+        model._set(vocabulary=self.vocabulary, merges=np.ascontiguousarray(self.merges[:n]), _named=named)
         return model
 
     @staticmethod
@@ -234,10 +234,12 @@ class BPE(Model):
         with replacing(vocab) as temporary:
             temporary.write_bytes(b"".join(self.vocabulary.json("")))
         with replacing(merges) as temporary:
-            temporary.write_bytes(
-                b"#version: 0.2\n" + b"".join(_Merges(self.vocabulary, self.merges).lines())
-            )
+            temporary.write_bytes(b"#version: 0.2\n" + b"".join(self._named_merges().lines()))
         return [str(vocab), str(merges)]
+
+    def _named_merges(self) -> _Merges:
+        pairs = self.vocabulary.positions(self.merges[:, :2]) if self._named is None else self._named
+        return _Merges(self.vocabulary, pairs)
 
     def get_trainer(self) -> Any:
         """Makes a BpeTrainer with default options."""
@@ -259,7 +261,7 @@ class BPE(Model):
             "ignore_merges": self.ignore_merges,
             **({"sentencepiece": True} if self.sentencepiece else {}),
             "vocab": self.vocabulary,
-            "merges": _Merges(self.vocabulary, self.merges),
+            "merges": self._named_merges(),
         }
 
     @classmethod
@@ -516,8 +518,10 @@ def _with_new_tokens(
     pairs: npt.NDArray[np.integer[Any]],
     prefix: str | None,
     made: npt.NDArray[np.integer[Any]] | None = None,
-) -> Ids:
+) -> tuple[Ids, Positions | None]:
     """Returns uint32[m, 3]: the ids of the left, the right and the new token of each merge.
+
+    And, if tokens share ids, int64[m, 2]: the positions of the left and the right token, which ids don't tell then.
 
     pairs: int[m, 2], positions in the vocabulary. If a pair occurs twice, its last rank counts. made: int[m], the positions
     of the new tokens; None: they are looked up.
@@ -525,7 +529,7 @@ def _with_new_tokens(
     from gputok.kernels.cpu import lookup
 
     if not len(pairs):
-        return np.empty((0, 3), np.uint32)
+        return np.empty((0, 3), np.uint32), None
     if made is None:
         made = lookup.join_pairs(vocabulary.strings, pairs[:, 0], pairs[:, 1], len((prefix or "").encode()))
     if (made < 0).any():
@@ -536,10 +540,12 @@ def _with_new_tokens(
         )
         raise ValueError(f"merge {rank} is {(a, b)}, but the token that they form isn't in the vocabulary")
     merges = np.column_stack([vocabulary.ids[column] for column in (*pairs.T, made)])
-    if (made[1:] > made[:-1]).all():  # as after training: each merge makes another token
-        return merges
+    named = np.asarray(pairs, np.int64) if len(vocabulary.shared) else None
+    if named is None and (made[1:] > made[:-1]).all():  # as after training: each merge makes another token
+        return merges, None
     keys = merges[:, 0].astype(np.uint64) << np.uint64(32) | merges[:, 1]
     if (np.diff(np.sort(keys)) > 0).all():
-        return merges
+        return merges, named
     last = np.unique(keys[::-1], return_index=True)[1]
-    return merges[np.sort(len(merges) - 1 - last)]
+    kept = np.sort(len(merges) - 1 - last)
+    return merges[kept], None if named is None else named[kept]

@@ -39,6 +39,7 @@ def common(model: BpeOptions) -> BpeTables:
         np.frombuffer((affix or "").encode(), np.uint8).copy()
         for affix in (model.continuing_subword_prefix, model.end_of_word_suffix)
     )
+    nothing, byte_tokens = np.empty(0, np.uint32), [f"<0x{byte:02X}>" for byte in range(256)]
     # kinds[role]: the prefix and suffix of a character; role: 1 if it doesn't begin its word, plus 2 if it ends its word
     kinds = [(prefix if kind & 1 else prefix[:0], suffix if kind & 2 else suffix[:0]) for kind in range(4)]
     distinct = {(before.tobytes(), after.tobytes()): (before, after) for before, after in kinds}
@@ -47,15 +48,21 @@ def common(model: BpeOptions) -> BpeTables:
         lookup.single_characters(strings, *affixes, row)
     variant = [list(distinct).index((before.tobytes(), after.tobytes())) for before, after in kinds]
 
+    unk = nothing if model.unk_token is None else _find(vocabulary, [model.unk_token])
+    fallback = _find(vocabulary, byte_tokens) if model.byte_fallback else nothing
+    if len(vocabulary.shared):  # merges join ids: of tokens with one id, the same one stands for all
+        one = vocabulary.positions(vocabulary.ids).astype(np.uint32)
+        symbols[symbols > 0] = one[symbols[symbols > 0] - 1] + 1
+        for found in (unk, fallback):
+            found[found != lookup.NONE] = one[found[found != lookup.NONE]]
+
     left, right, merged = positions(model)
     ranks = np.arange(len(merged))
     if model.sentencepiece:  # all merges that make the same token have the rank of the first of them
         _, first, same = np.unique(merged, return_index=True, return_inverse=True)
         ranks, merged = np.argsort(np.argsort(first))[same], merged[np.sort(first)]
 
-    nothing = np.empty(0, np.uint32)
     empty = lookup.index_strings(nothing, np.zeros(1, np.int64))
-    byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)]
     return BpeTables(
         ids=vocabulary.ids,
         pairs=lookup.index_pairs(left, right, ranks, len(vocabulary)),
@@ -65,11 +72,11 @@ def common(model: BpeOptions) -> BpeTables:
         variant=np.array(variant, np.int64),
         characters=nothing,
         edges=nothing,
-        fallback=_find(vocabulary, byte_tokens) if model.byte_fallback else nothing,
+        fallback=fallback,
         prefix=prefix,
         suffix=suffix,
         whole=strings if model.ignore_merges else empty,
-        unk=nothing if model.unk_token is None else _find(vocabulary, [model.unk_token]),
+        unk=unk,
         fuse_unk=model.fuse_unk,
         dropout=model.dropout or 0.0,
         divisible=False,
@@ -128,12 +135,12 @@ def _with_cuts(
 
     data, offsets: the tokens as bytes of text. ascii: words may also be cut beside ASCII. If the model has affixes or dropout, words are not cut, since these depend
     on the whole word; nor if a merge makes the unknown token or a byte token, whose names are not the text that they
-    cover.
+    cover; nor if two tokens have one id, since a merge then joins text that no token has.
     """
     merges = positions(model)
     special = np.concatenate([tables.fallback, tables.unk])
     affixes = model.continuing_subword_prefix or model.end_of_word_suffix
-    if affixes or tables.dropout or np.isin(merges, special).any():
+    if affixes or tables.dropout or len(model.vocabulary.shared) or np.isin(merges, special).any():
         return tables
     made = np.zeros(len(model.vocabulary), bool)
     made[merges[2]] = True

@@ -87,7 +87,11 @@ class WordPiece(Model):
 
         Returns:
             The path of the file, in a list.
+
+        Raises:
+            ValueError: if two tokens have the same id.
         """
+        self.vocabulary.require_own_ids("a vocab.txt has one token on each line, whose number is the id")
         path = base.target(folder, prefix, "vocab.txt")
         lines = "".join(f"{token}\n" for token in self.vocabulary.plain())
         with replacing(path) as temporary:

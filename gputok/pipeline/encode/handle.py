@@ -266,6 +266,9 @@ class Engine:
 
     def lengths(self) -> Array | None:
         """Returns the lengths of tokens as `gputok.kernels.cpu.encode_one.positions` takes them; None: no positions follow."""
+        # merges join ids, so that one token stands for texts of several lengths
+        if len(self._names.vocabulary.shared):
+            return None
         if self._token_lengths is None and self.units is not None and self.units.words:
             self._token_lengths = _lengths(self._names, self._added, self.units)
         return self._token_lengths

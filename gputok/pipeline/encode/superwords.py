@@ -148,6 +148,7 @@ def joints_of(model: Any) -> Any:
         or model.is_random
         or model.sentencepiece
         or not len(model.merges)
+        or len(model.vocabulary.shared)
     ):
         return None
     if model.continuing_subword_prefix or model.end_of_word_suffix:
