@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-import math
 import operator
 import sys
 import warnings
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard, overload
 import numpy as np
 
 from gputok import components
+from gputok.checks import SIZE, checked, integer
 from gputok.encoding.encoding import Encoding
 from gputok.kernels.native import choose
 from gputok.pipeline import decode_ids, serialize
@@ -25,7 +24,6 @@ from gputok.types import public
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from fractions import Fraction
     from types import EllipsisType
 
     from gputok.corpus import Source
@@ -361,7 +359,7 @@ class Tokenizer:
         separator: str | None = None,
         memory_limit: int | str | None = None,
         temporary: str | os.PathLike[str] | None = None,
-        min_count: int = 1,
+        min_count: int = 0,
         weights: Mapping[str, str | float] | None = None,
         temperature: str | float | None = None,
         resume: str | os.PathLike[str] | None = None,
@@ -425,7 +423,7 @@ class Tokenizer:
         column: str | None = None,
         memory_limit: int | str | None = None,
         temporary: str | os.PathLike[str] | None = None,
-        min_count: int = 1,
+        min_count: int = 0,
     ) -> None:
         """Trains the model on texts in memory, or from any generator.
 
@@ -479,7 +477,7 @@ class Tokenizer:
         device: str | None = None,
         threads: int | None = None,
         progress: Progress = None,
-        min_count: int = 1,
+        min_count: int = 0,
         memory_limit: int | str | None = None,
     ) -> None:
         """Trains the model on words that `count_words` counted, also on other machines.
@@ -490,8 +488,8 @@ class Tokenizer:
             device: as for `train`.
             threads: as for `train`.
             progress: as for `train`.
-            min_count: leave words out that occur less often. An approximation, which saves memory: most distinct words
-                of a large corpus occur once.
+            min_count: leave words out that occur less often; 0: none. An approximation, which saves memory: most distinct
+                words of a large corpus occur once. For weighted counts, see `gputok.counts.weights`.
             memory_limit: the memory that training may take besides the words themselves, as for `count_words`. What BPE
                 takes is estimated before it starts, and reported as the detail of the stage "merge".
 
@@ -525,8 +523,7 @@ class Tokenizer:
         from gputok.kernels.threads import thread_count
         from gputok.progress import reporting
 
-        trainer = _scaled(trainer, word_counts.scale)
-        word_counts = word_counts.at_least(math.ceil(min_count * word_counts.scale))
+        word_counts = word_counts.at_least(checked("min_count", integer(0, SIZE), min_count))
         needed = None
         if run.memory is not None:
             needed = trainer.check_memory(word_counts, run.memory.n_bytes, thread_count(run.threads))
@@ -582,7 +579,7 @@ class Tokenizer:
         from gputok.pipeline.count.words import count_corpus
         from gputok.progress import reporting
 
-        if min_count > 1:
+        if checked("min_count", integer(0, SIZE), min_count) > 1:
             raise ValueError(
                 f"min_count={min_count}: superwords are learned from all text; min_frequency leaves rare pairs out"
             )
@@ -907,7 +904,8 @@ class Tokenizer:
         Args:
             source: files as for `train`, an iterable of texts, or `WordCounts` of this tokenizer's `count_words`.
             n_tokens: how many tokens to add; a warning says if the corpus has not enough for so many.
-            min_frequency: pairs and characters that occur less often do not become tokens.
+            min_frequency: pairs and characters that occur less often do not become tokens. For weighted counts, see
+                `gputok.counts.weights`.
             device: as for `train`; a device counts the words.
             threads: as for `train`.
             progress: as for `train`.
@@ -1872,16 +1870,6 @@ def _is_of_superwords(trainer: Trainer) -> TypeGuard[SuperBpeTrainer]:
     """True for a SuperBpeTrainer, whose module is imported by those who need it."""
     module = sys.modules.get("gputok.models.bpe.super_trainer")
     return module is not None and isinstance(trainer, module.SuperBpeTrainer)
-
-
-def _scaled(trainer: Trainer, scale: Fraction | int) -> Trainer:
-    """Returns the trainer with a `min_frequency` for weighted counts."""
-    least = getattr(trainer, "min_frequency", 0)
-    if scale == 1 or not least:
-        return trainer
-    scaled = copy.copy(trainer)
-    scaled.min_frequency = math.ceil(least * scale)  # pyright: ignore[reportAttributeAccessIssue]
-    return scaled
 
 
 def _token_list(tokens: Any, *, special: bool = False) -> list[str | AddedToken]:

@@ -86,9 +86,9 @@ def train(
     min_count: Annotated[
         int,
         typer.Option(
-            help="Leave out words seen less often, an approximation that saves memory. [default: none]", min=1
+            help="Leave out words seen less often, an approximation that saves memory. [default: none]", min=0
         ),
-    ] = 1,
+    ] = 0,
     transition: Transition = None,
     superword_pattern: SuperwordPattern = None,
     max_words: MaxWords = None,

@@ -3,6 +3,11 @@
 Sums of floats depend on the order of shards and threads, make ties a matter of chance, and are not exact above 2**53. So a
 weight is a decimal, and all weights are brought to whole numbers without a common factor: 0.3, 1.7 and 12.5 become 3, 17
 and 125. A word's count is the sum of whole weight x count over the sources.
+
+Trainers see the text of each source as often as its whole weight says. Thresholds (`min_frequency`, `min_count`) are in
+occurrences in a source of weight 1, whatever the whole weights are: `WordCounts.threshold` multiplies them by what a weight
+of 1 became. With a temperature, the source of the most text has weight 1. The threshold 0 leaves nothing out; 1 leaves out
+what sources of weights below 1 have so rarely that it counts less than one occurrence.
 """
 
 from __future__ import annotations
@@ -53,7 +58,7 @@ def _exact(weight: Any) -> Fraction:
     return exact
 
 
-def temperature_weights(sizes: Sequence[int], temperature: float | str) -> list[int]:
+def temperature_weights(sizes: Sequence[int], temperature: float | str) -> tuple[list[int], Fraction | int]:
     """The whole weights by which sources have the shares p ** temperature, instead of the shares p of their sizes.
 
     Of all whole weights whose ratios are within 1 % of the wanted ones, the smallest are taken: large weights would cost
@@ -64,12 +69,15 @@ def temperature_weights(sizes: Sequence[int], temperature: float | str) -> list[
         temperature: from 0 (all sources count alike) to 1 (each counts by its size); 0.5 and 0.3 are usual (Conneau et al.
             2020 call it alpha).
 
+    Returns:
+        The whole weights, and that of the source of the most text, whose weight is 1.
+
     Raises:
         ValueError: the temperature is not a number from 0 to 1.
 
     Example:
         >>> temperature_weights([9_000_000, 1_000_000], 0.5)
-        [1, 3]
+        ([1, 3], 1)
     """
     try:
         alpha = Fraction(str(temperature))
@@ -90,5 +98,5 @@ def temperature_weights(sizes: Sequence[int], temperature: float | str) -> list[
             for n, weight in zip(whole, wanted, strict=True)
             if weight
         ):
-            return whole
+            return whole, min((n for n, size in zip(whole, sizes, strict=True) if size), default=1)
     raise AssertionError("50 times any weight of at least 1 is near a whole number")

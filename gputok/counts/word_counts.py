@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -47,8 +48,7 @@ class WordCounts:
         counts: int64[n_words], each at least 1.
         byte_level: True if each byte of `data` stands for a character of the ByteLevel alphabet; False if `data` is
             UTF-8.
-        scale: what a word of a source of weight 1 counts for; 1 without weights. Training multiplies `min_frequency` and
-            `min_count` by it.
+        scale: what a word of a source of weight 1 counts for; 1 without weights. See `threshold`.
 
     Example:
         >>> counts = WordCounts.from_dict({"hug": 10, "pug": 5})
@@ -97,8 +97,20 @@ class WordCounts:
         difference = WordCounts.merge([self, WordCounts._of(negated, other.scale)])
         return len(difference) == 0  # a word whose counts add up to 0 is left out
 
+    def threshold(self, times: int) -> int:
+        """The count, at most 2**62, of what occurs so many times in a source of weight 1 (`gputok.counts.weights`).
+
+        All trainers, `at_least` and `Tokenizer.extend` take their `min_frequency` or `min_count` by it.
+
+        Example:
+            >>> one, other = WordCounts.from_dict({"hug": 1}), WordCounts.from_dict({"pug": 2})
+            >>> WordCounts.merge([one, other], weights=["0.5", "1"]).threshold(3)
+            6
+        """
+        return min(math.ceil(times * self.scale), 2**62)
+
     def at_least(self, min_count: int) -> WordCounts:
-        """The words that occur `min_count` times or more, in their order.
+        """The words that occur `min_count` times (`threshold`) or more, in their order; 0: all words.
 
         Training from fewer words takes less memory and gives another, approximate result: pairs lose what they have in
         the words that were left out. Leave words out after all shards are merged, never from a shard.
@@ -107,29 +119,31 @@ class WordCounts:
             >>> dict(WordCounts.from_dict({"hug": 10, "pug": 1}).at_least(2).items())
             {b'hug': 10}
         """
-        if min_count <= 1:
+        least = self.threshold(min_count)
+        if least <= 1:
             return self
-        return WordCounts._of(
-            partitions.collected(self._frequent(min_count), self.byte_level, None), self.scale
-        )
+        return WordCounts._of(partitions.collected(self._frequent(least), self.byte_level, None), self.scale)
 
-    def _frequent(self, min_count: int) -> Iterator[WordColumns]:
+    def _frequent(self, least: int) -> Iterator[WordColumns]:
         from gputok.kernels.cpu.rewrite import gather
 
         for some in self.slices(_SOME):
-            kept = np.flatnonzero(some.counts >= min_count)
+            kept = np.flatnonzero(some.counts >= least)
             data, offsets = gather(some.data, some.offsets[kept], some.offsets[kept + 1])
             yield WordColumns(data, offsets, some.counts[kept], self.byte_level)
 
     def sizes_by_count(self, most: int) -> tuple[Counts, Counts]:
         """The number of words that occur c times, and their bytes, for c up to `most`; the last holds all beyond, too.
 
+        Words with weights occur c times if they pass `at_least(c)`, and not `at_least(c + 1)`.
+
         Returns:
             Two arrays, int64[most + 1].
         """
         n_words, n_bytes = np.zeros((2, most + 1), np.int64)
+        thresholds = np.array([*map(self.threshold, range(most + 1))])
         for some in self.slices(_SOME):
-            count = np.minimum(some.counts, most)
+            count = np.searchsorted(thresholds, some.counts, side="right") - 1
             n_words += np.bincount(count, minlength=most + 1)
             n_bytes += np.bincount(count, np.diff(some.offsets), most + 1).astype(np.int64)
         return n_words, n_bytes
@@ -483,7 +497,7 @@ def _factors(
         raise ValueError("give weights or a temperature, not both")
     sizes = [shard.n_bytes_of_text() for shard in shards]
     if weights is None:
-        factors, factor = temperature_weights(sizes, temperature or 0), 1
+        factors, factor = temperature_weights(sizes, temperature or 0)
     elif len(weights) != len(shards):
         raise ValueError(f"{len(weights)} weights for {len(shards)} shards")
     else:

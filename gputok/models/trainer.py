@@ -121,7 +121,7 @@ class Trainer(CheckedOptions):
         )
         fits = (
             count
-            for count in range(2, _MOST_COUNT + 1)
+            for count in range(1, _MOST_COUNT + 1)
             if (self.memory_needed(n_words[count], n_bytes[count], threads) or 0) <= limit
         )
         found = next(fits, None)

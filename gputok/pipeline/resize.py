@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from gputok.checks import SIZE, checked, integer
 from gputok.counts.word_counts import WordCounts
 from gputok.kernels import threads as pool
 from gputok.kernels.threads import thread_count
@@ -80,6 +81,7 @@ def extend(
     model = check(pipeline, "extend", n_tokens)
     symbols = Symbols(model, [*pipeline.added.tokens])
     sure = without_dropout(model)
+    least = checked("min_frequency", integer(0, SIZE), min_frequency)
     with reporting(run.progress) as report:
         found = _read(pipeline, source, run)
         if isinstance(found, WordCounts):
@@ -88,6 +90,7 @@ def extend(
                 some, offsets, row = symbols.cut(ids, rows)
                 return Sequences(some, offsets, counts[row])
 
+            least = found.threshold(least)
             sequences = _joined(_encoded(sure, found, run.threads, report, sequences_of))
         else:
             shards = (
@@ -109,7 +112,7 @@ def extend(
             symbols.reserved,
             taken,
             n_tokens,
-            min_frequency,
+            least,
             lambda done, total: report("merge", done, total),
             run.threads,
         )

@@ -195,7 +195,7 @@ class ParityBpeTrainer(CheckedOptions):
         limits = ParityLimits(
             n,
             min(max(0, self.num_merges - len(vocab) * self.total_symbols), 2**62),
-            min(self.min_frequency, 2**62),
+            everything.threshold(self.min_frequency),
             2**62 if self.max_token_length is None else min(self.max_token_length, 2**62),
             (self.continuing_subword_prefix or "").encode(),
             min(self.global_merges, 2**62),

@@ -159,7 +159,7 @@ class BpeTrainer(Trainer):
 
         limits = BpeLimits(
             min(self.vocab_size, 2**62),
-            min(self.min_frequency, 2**62),
+            words.threshold(self.min_frequency),
             2**62 if self.max_token_length is None else min(self.max_token_length, 2**62),
             (self.continuing_subword_prefix or "").encode(),
         )

@@ -87,16 +87,17 @@ class WordLevelTrainer(Trainer):
             warnings.warn("the corpus has no words: the vocabulary has only the special tokens", stacklevel=2)
         specials = contents(self.special_tokens)
         wanted = max(0, self.vocab_size - len(specials))
-        tokens = (specials + _most_frequent(words, self.min_frequency, wanted))[: self.vocab_size]
+        tokens = (specials + _most_frequent(words, words.threshold(self.min_frequency), wanted))[
+            : self.vocab_size
+        ]
         # As in tokenizers, a word that is also a special token gets the id of the word.
         ids = {token: id for id, token in enumerate(tokens)}
         return TrainedWordLevel(dict(sorted(ids.items(), key=lambda item: item[1])))
 
 
-def _most_frequent(words: WordCounts, min_frequency: int, n: int) -> list[str]:
+def _most_frequent(words: WordCounts, least: int, n: int) -> list[str]:
     """Returns at most n words, by falling count, then by bytes (the order of bytes in UTF-8 is that of code points)."""
     counts = words.counts
-    least = min_frequency
     if 0 < n < len(counts):
         least = max(least, int(np.partition(counts, len(counts) - n)[len(counts) - n]))
     raw, offsets = words.data.tobytes(), words.offsets
