@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gputok.types import Counts, Mask, Positions
 
 _POWER = 2.5
-COLUMNS = ("tokens", "bytes/token", "tokens/word", "one token", "Rényi", "unused", "unreachable")
+COLUMNS = ("tokens", "bytes/token", "tokens/pre-token", "one token", "Rényi", "unused", "unreachable")
 
 
 @public("gputok.report")
@@ -37,8 +37,9 @@ class SizeMeasures(NamedTuple):
         text: the name of the text.
         n_tokens: the tokens of the text.
         bytes_per_token: compression.
-        tokens_per_word: fertility; words are what the pre-tokenizer cuts.
-        one_token: the share of words that are one token.
+        tokens_per_pre_token: a pre-token is a piece that the pre-tokenizer cuts; of these, a word between white space
+            (`Measures.tokens_per_word`) can have several.
+        one_token: the share of pre-tokens that are one token.
         renyi: the Rényi efficiency with power 2.5 (Zouhar et al. 2023): the entropy of the tokens of the text, divided by
             that of an even distribution over the tokens that occur.
         unused: tokens of the model that the text lacks. Neither this number nor the next counts added tokens.
@@ -49,7 +50,7 @@ class SizeMeasures(NamedTuple):
     text: str
     n_tokens: int
     bytes_per_token: float
-    tokens_per_word: float
+    tokens_per_pre_token: float
     one_token: float
     renyi: float
     unused: int
@@ -134,10 +135,10 @@ def measure_sizes(
         >>> tokenizer = Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2, "abb": 3}, [("a", "b"), ("ab", "b")]))
         >>> text = WordCounts.from_dict({"abb": 3, "ba": 1})
         >>> print(measure_sizes(tokenizer.pipeline, [2, 3, 4], {"text": text}))
-        size  text  tokens  bytes/token  tokens/word  one token  Rényi  unused  unreachable
-           2  text      11        1.000        2.750       0.0%  0.875       0            0
-           3  text       8        1.375        2.000       0.0%  0.798       0            0
-           4  text       5        2.200        1.250      75.0%  0.702       1            0
+        size  text  tokens  bytes/token  tokens/pre-token  one token  Rényi  unused  unreachable
+           2  text      11        1.000             2.750       0.0%  0.875       0            0
+           3  text       8        1.375             2.000       0.0%  0.798       0            0
+           4  text       5        2.200             1.250      75.0%  0.702       1            0
     """
     model, first = _merged_tokens(pipeline)
     order, _ = tokens_by_merge(model)

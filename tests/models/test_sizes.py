@@ -5,9 +5,11 @@ import json
 
 import numpy as np
 import pytest
+import tokenizers
 from resizing import byte_level, some_lines
 
 from gputok import Tokenizer, WordCounts, models
+from gputok.report import report, sizes, values
 from gputok.report.sizes import gini, measure_sizes, renyi_efficiency
 
 
@@ -33,7 +35,7 @@ def test_each_size_is_that_of_a_truncated_tokenizer(seed):
             one += count * (len(ids) == 1)
             n_tokens += count * len(ids)
         assert row.vocab_size == size and row.text == "text" and row.n_tokens == n_tokens
-        assert row.bytes_per_token == n_bytes / n_tokens and row.tokens_per_word == n_tokens / n_words
+        assert row.bytes_per_token == n_bytes / n_tokens and row.tokens_per_pre_token == n_tokens / n_words
         assert row.one_token == one / n_words
         n_learned = len(small.get_vocab()) - len(small.get_added_tokens_decoder())
         assert row.unused == n_learned - len(usage) and row.unreachable == 0
@@ -45,6 +47,26 @@ def test_each_size_is_that_of_a_truncated_tokenizer(seed):
     ]
     with pytest.raises(ValueError, match="9 is not a size from 259 to 333"):
         curve.bytes_per_token(9)
+
+
+def test_one_name_has_one_meaning(tmp_path):
+    """`report` counts words between white space, and `sizes` pre-tokens: what both name alike is the same number."""
+    tokenizer, text = byte_level(some_lines(0), 300), "don't stop, e.g. here: 1,2,3 (so it goes) ...\n" * 20
+    (tmp_path / "text.txt").write_text(text)
+    size = tokenizer.get_vocab_size()
+    words = tokenizer.count_words([str(tmp_path / "text.txt")])
+    row = measure_sizes(tokenizer.pipeline, [size], {"text": words}).rows[0]
+    one = report(tokenizer, [str(tmp_path / "text.txt")]).tokenizers[0]
+    theirs = tokenizers.Tokenizer.from_str(tokenizer.to_str())
+    n_tokens = len(theirs.encode(text, add_special_tokens=False).ids)
+    assert one.tokens_per_word == n_tokens / len(text.split())
+    assert row.tokens_per_pre_token == n_tokens / len(theirs.pre_tokenizer.pre_tokenize_str(text))
+    shared = {*row._fields} & {*dir(one)} - {"text"}
+    assert shared == {"n_tokens", "bytes_per_token"}
+    for name in shared:
+        assert getattr(row, name) == getattr(one, name), name
+    columns = {*sizes.COLUMNS} & {*values.COLUMNS}
+    assert columns == {"tokens", "bytes/token", "unused"}
 
 
 def test_renyi_efficiency_is_that_of_tokenization_scorer():
