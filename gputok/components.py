@@ -113,6 +113,7 @@ class Component:
     in_files: ClassVar[bool] = True  # False: no JSON form, as for components written in Python
     elements: ClassVar[str | None] = None  # for a Sequence: the field that holds its components
     checks: ClassVar[Mapping[str, Check]] = {}  # what each field may hold (see gputok.checks)
+    unsaved: ClassVar[Mapping[str, Any]] = {}  # fields that the JSON form lacks, and what a file is read as
 
     home: ClassVar[str]  # the module from which users import the components of this kind
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]  # every subclass is a dataclass
@@ -304,11 +305,21 @@ class Component:
             shown[self.elements] = list(shown[self.elements])  # shown as a list
         return described(type(self).__name__, shown, n_items, n_bytes)
 
+    def unsaved_fields(self) -> dict[str, Any]:
+        """Returns the fields that the JSON form lacks, as in `tokenizers`, if they differ from what it is read as."""
+        return {
+            name: getattr(self, name) for name, read in self.unsaved.items() if getattr(self, name) != read
+        }
+
     def __getstate__(self) -> bytes:
-        return json.dumps(self.to_dict(), ensure_ascii=False, separators=(",", ":")).encode()
+        form = self.to_dict() | self.unsaved_fields()
+        return json.dumps(form, ensure_ascii=False, separators=(",", ":")).encode()
 
     def __setstate__(self, state: bytes) -> None:
-        self.__dict__.update(type(self).from_dict(json.loads(state)).__dict__)
+        form = json.loads(state)
+        made = type(self).from_dict(form)
+        made._set(**{name: form[name] for name in self.unsaved if name in form})
+        self.__dict__.update(made.__dict__)
 
 
 def call_custom(component: Any, method: str, *arguments: Any) -> Any:

@@ -1815,10 +1815,10 @@ class Tokenizer:
         )
 
     def __getstate__(self) -> bytes:
-        return b"".join(serialize.tokenizer_json(self.pipeline, pretty=False))
+        return serialize.state_of(self.pipeline)
 
     def __setstate__(self, state: bytes) -> None:
-        self.__dict__.update(Tokenizer.from_buffer(state).__dict__)
+        self.__dict__.update(Tokenizer.of(serialize.read_state(state)).__dict__)
 
     def __repr__(self) -> str:
         return serialize.shown(self.pipeline, brief=False)

@@ -50,6 +50,28 @@ class AddedVocabulary:
         """Returns the tokens; what was derived from them is made again where it is needed."""
         return {key: value for key, value in self.__dict__.items() if key != "names"} | {"_finders": {}}
 
+    def state(self) -> dict[str, Any]:
+        """Returns all that ids and texts depend on, as JSON values."""
+        return {
+            "encode_special_tokens": self.encode_special_tokens,
+            "tokens": [[token_id, token.to_dict()] for token_id, token in sorted(self.tokens.items())],
+            "ids": sorted(self.ids.items()),
+            "special": sorted(self.special),
+            "normalized": sorted(self._normalized.items()),
+            # tokens in the order in which they were added: of those with the same text, one is found
+            "order": [*self.tokens] if len({*map(self.pattern, self.tokens)}) < len(self.tokens) else None,
+        }
+
+    @classmethod
+    def of_state(cls, state: dict[str, Any]) -> AddedVocabulary:
+        """Returns the tokens of which `state` was made."""
+        new = cls()
+        tokens = {token_id: AddedToken(**options) for token_id, options in state["tokens"]}
+        new.tokens = tokens if state["order"] is None else {id: tokens[id] for id in state["order"]}
+        new.ids, new.special = dict(state["ids"]), set(state["special"])
+        new.encode_special_tokens, new._normalized = state["encode_special_tokens"], dict(state["normalized"])
+        return new
+
     def with_tokens(
         self, tokens: Iterable[AddedToken], model: Model, normalizer: Normalizer | None = None
     ) -> tuple[AddedVocabulary, int]:

@@ -2,7 +2,7 @@
 
 Spark (`mapInArrow`), Ray Data (`map_batches`), Dask and others send such a function to their workers, call it with
 batches of their tables and write the batches that the function yields. Both functions here can be pickled: each holds the
-tokenizer as JSON, which each process reads once.
+tokenizer as bytes, which each process reads once.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _WORDS_AT_ONCE = 1 << 16  # a batch of counts has so many words
 
 
 @functools.lru_cache(maxsize=4)
-def _pipeline(json: bytes) -> Pipeline:
-    return serialize.read_pipeline(json, "the tokenizer")
+def _pipeline(state: bytes) -> Pipeline:
+    return serialize.read_state(state)
 
 
 class _OnBatches:
@@ -64,7 +64,7 @@ class WordCounter(_OnBatches):
     """
 
     byte_level: bool
-    _json: bytes = field(repr=False)
+    _state: bytes = field(repr=False)
     _column: str | None
     _errors: Errors
     _threads: int
@@ -89,7 +89,7 @@ class WordCounter(_OnBatches):
 
         run = Run.of(self._device, self._threads, False, self._memory_limit, self._temporary)
         source = Source(batches, False, column=self._column, errors=self._errors)
-        counts = count_corpus(_pipeline(self._json), source, run)
+        counts = count_corpus(_pipeline(self._state), source, run)
         return counts if self.byte_level else counts.spelled_out()
 
     @property
@@ -109,7 +109,7 @@ class CorpusEncoder(_OnBatches):
     an id of the tokenizer needs 32 bits, uint32): one row for each text, in order. A missing text (null) has no ids.
     """
 
-    _json: bytes = field(repr=False)
+    _state: bytes = field(repr=False)
     _column: str | None
     _add_special_tokens: bool
     _errors: Errors
@@ -126,7 +126,7 @@ class CorpusEncoder(_OnBatches):
         from gputok.pipeline.special_tokens import Ends
 
         encoded = encode_corpus(
-            _pipeline(self._json),
+            _pipeline(self._state),
             corpus.read_texts(batches, column=self._column, errors=self._errors),
             add_special_tokens=self._add_special_tokens,
             ends=Ends(self._first, self._last),
@@ -143,14 +143,14 @@ class CorpusEncoder(_OnBatches):
         from gputok.files.arrow import ids_schema
         from gputok.pipeline.encode.units import id_type
 
-        return ids_schema(id_type(_pipeline(self._json)))
+        return ids_schema(id_type(_pipeline(self._state)))
 
 
 def word_counter(pipeline: Pipeline, *options: Any) -> WordCounter:
     """Makes a counter with the steps of a pipeline. options: the fields of WordCounter from `_column` on."""
     way = pipeline.way
     byte_level = way.byte_level and pipeline.normalizer is None and not pipeline.added.tokens
-    return WordCounter(byte_level, _json_of(pipeline), *options)
+    return WordCounter(byte_level, serialize.state_of(pipeline), *options)
 
 
 def corpus_encoder(
@@ -161,8 +161,4 @@ def corpus_encoder(
 
     tokens = end_token(pipeline, "bos", bos), end_token(pipeline, "eos", eos)
     first, last = (() if token is None else (token[0],) for token in tokens)
-    return CorpusEncoder(_json_of(pipeline), *options, first, last)  # pyright: ignore[reportCallIssue]
-
-
-def _json_of(pipeline: Pipeline) -> bytes:
-    return b"".join(serialize.tokenizer_json(pipeline, pretty=False))
+    return CorpusEncoder(serialize.state_of(pipeline), *options, first, last)  # pyright: ignore[reportCallIssue]

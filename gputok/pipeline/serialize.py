@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gc
 import json
 import os
@@ -14,6 +15,7 @@ import numpy as np
 from gputok.checks import WORD, WrongValue, integer, is_object, listed, needed, reading, short
 from gputok.components import Verbatim, described
 from gputok.files import json_text
+from gputok.pipeline.added_vocabulary import AddedVocabulary
 from gputok.pipeline.pipeline import Pipeline
 from gputok.tokens.added_token import AddedToken
 from gputok.tokens.vocabulary import Vocabulary
@@ -113,13 +115,51 @@ def _component_dict(component: Component | None) -> dict[str, Any] | None:
     return None if component is None else component.to_dict()
 
 
+def state_of(pipeline: Pipeline) -> bytes:
+    """Returns all that ids depend on: what pickles, other processes and fingerprints get.
+
+    That is the tokenizer.json and, under the key `state`, what it can't hold, if there is such: `encode_special_tokens`,
+    `alpha` of Unigram, ids of added tokens that a file gives other ids, and the like. The state depends on no hash seed.
+    """
+    form = b"".join(tokenizer_json(pipeline, pretty=False))
+    rest: dict[str, Any] = {}
+    if fields := pipeline.model.unsaved_fields():
+        rest["model"] = fields
+    added = pipeline.added.state()
+    in_order = [token for _, token in sorted(pipeline.added.tokens.items())]
+    if added != pipeline.without_added().with_added(in_order)[0].added.state():
+        rest["added"] = added
+    if not rest:
+        return form
+    state = json.dumps(rest, ensure_ascii=False, separators=(",", ":")).encode()
+    return b'%b,"state":%b}' % (form.removesuffix(b"}"), state)
+
+
+def read_state(state: bytes) -> Pipeline:
+    """Reads the parts of a tokenizer from what `state_of` returns."""
+    return _read(state, "this state", _pipeline_of_state)
+
+
+def _pipeline_of_state(value: dict[str, Any], source: str) -> Pipeline:
+    pipeline, rest = pipeline_of(value, source), value.get("state", {})
+    for name, field in rest.get("model", {}).items():
+        setattr(pipeline.model, name, field)
+    if "added" not in rest:
+        return pipeline
+    return dataclasses.replace(pipeline, added=AddedVocabulary.of_state(rest["added"]))
+
+
 def read_pipeline(text: str | bytes, source: str) -> Pipeline:
     """Reads the parts of a tokenizer from a tokenizer.json; errors are ValueErrors that begin with `source`."""
+    return _read(text, source, pipeline_of)
+
+
+def _read(text: str | bytes, source: str, make: Callable[[dict[str, Any], str], Pipeline]) -> Pipeline:
     if (value := _packed(text)) is not None:
         # If the file is wrong, the plain form below finds out why.
         with contextlib.suppress(ValueError, TypeError):
-            return pipeline_of(value, source)
-    return pipeline_of(read_json(text, source), source)
+            return make(value, source)
+    return make(read_json(text, source), source)
 
 
 def _packed(text: str | bytes) -> dict[str, Any] | None:
@@ -341,5 +381,5 @@ def fingerprint(pipeline: Pipeline, source: Source, options: Any) -> str:
     state = source.state
     if state is None:
         return os.urandom(16).hex()
-    form = b"".join(tokenizer_json(pipeline, pretty=False)).decode()
+    form = state_of(pipeline).decode()
     return hashlib.sha256(repr((form, state, options)).encode()).hexdigest()

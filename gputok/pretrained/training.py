@@ -71,6 +71,8 @@ def train_new_from_iterator(
         )
     renamed, new = dict(special_tokens_map or {}), [*(new_special_tokens or ())]
     if isinstance(tokenizer, Tokenizer):
-        return retrain(old_tokenizer(tokenizer), corpus, vocab_size, new, renamed, **options)
+        trained = retrain(old_tokenizer(tokenizer), corpus, vocab_size, new, renamed, **options)
+        trained.encode_special_tokens = tokenizer.encode_special_tokens
+        return trained
     old = old_json(json.loads(tokenizer.backend_tokenizer.to_str()))
     return same_class(tokenizer, retrain(old, corpus, vocab_size, new, renamed, **options), new, renamed)

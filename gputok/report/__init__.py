@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import datetime
 import pathlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, overload
 
 from gputok.pipeline.pipeline import Pipeline
@@ -175,4 +175,6 @@ def _own(name: str, tokenizer: Any) -> Pipeline:
         return pipeline
     if not hasattr(inner, "to_str"):
         raise TypeError(f"{name!r} is {type(tokenizer).__name__}, not a tokenizer")
-    return read_pipeline(inner.to_str(), name)
+    read = read_pipeline(inner.to_str(), name)
+    given = getattr(inner, "encode_special_tokens", False)  # no JSON form holds it
+    return replace(read, added=read.added.encoding_special_tokens(given))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -89,6 +89,7 @@ class Unigram(Model):
     """
 
     turn = 3
+    unsaved: ClassVar[Mapping[str, Any]] = {"alpha": None, "nbest_size": None}
     checks = per_field(
         unk_id=optional(integer(0, ID)),
         byte_fallback=optional(switch, False),

@@ -12,7 +12,6 @@ from gputok.pipeline import serialize
 from gputok.pipeline.encode import on_device
 from gputok.pipeline.encode.corpus import encode_corpus
 from gputok.pipeline.encode.units import largest_id
-from gputok.pipeline.serialize import tokenizer_json
 from gputok.pipeline.special_tokens import Ends, end_token
 from gputok.progress import reporting
 from gputok.token_files import token_files
@@ -137,11 +136,8 @@ def describe(
         vocab_size: the largest id plus 1.
         tokens: bos, eos: id and text of the token around each document.
     """
-    digest = hashlib.sha256()
-    for part in tokenizer_json(pipeline, pretty=False):
-        digest.update(part)
     shown = {
         role: None if token is None else {"id": token[0], "token": token[1]} for role, token in tokens.items()
     }
-    sha256 = digest.hexdigest()
+    sha256 = hashlib.sha256(serialize.state_of(pipeline)).hexdigest()
     return {"name": f"gputok-{sha256[:12]}", "sha256": sha256, "vocab_size": vocab_size, **shown}
