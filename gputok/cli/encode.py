@@ -113,7 +113,8 @@ def encode(
         made = loaded.encode_corpus(sources(names, column), output, progress=progress, **options, **files)
         n_unknown, n_ids = made.n_unknown, made.n_ids
         n_before = made.n_documents - made.n_new_documents
-        facts = {"documents": made.n_documents, "ids": n_ids, "unknown": n_unknown, "bytes": made.n_bytes}
+        facts = {"documents": made.n_documents, "stored": made.n_stored, "ids": n_ids, "unknown": n_unknown}
+        facts["bytes"] = made.n_bytes
         facts |= {"documents_of_an_earlier_run": n_before} if n_before else {}
         before = f" (after {n_before:,} documents of an earlier run)" if n_before else ""
     seconds = time.perf_counter() - preparation.seconds - start
@@ -123,6 +124,8 @@ def encode(
     shown = STANDARD if output is None else output
     name = "standard output" if shown == STANDARD else shown
     text = f"{facts['documents']:,} documents"
+    if sequence_length is None and facts["documents"] != facts.get("stored", facts["documents"]):
+        text += f" ({facts['stored']:,} stored: the format keeps none without ids)"
     if "bytes" in facts:
         text += f", {amount(facts['bytes'])}"
     line = f"{name}: {n_ids:,} ids{before} from {text} in {seconds:.2f} s"
@@ -255,6 +258,7 @@ def merge_tokens(
     facts = {
         "output": output,
         "documents": made.n_documents,
+        "stored": made.n_stored,
         "inputs": len(inputs),
         "seconds": round(seconds, 3),
     }

@@ -97,7 +97,8 @@ def about_files(folder: str) -> dict[str, Any]:
             "manifest": str(manifest.path),
             **{
                 key: content[key]
-                for key in ("format", "dtype", "documents", "tokens", "bytes_in", "bytes_out")
+                for key in ("format", "dtype", "documents", "stored", "tokens", "bytes_in", "bytes_out")
+                if key in content
             },
             "tokenizer sha256": content["tokenizer"].get("sha256"),
             **{role: None if token is None else token.get("token") for role, token in named.items()},

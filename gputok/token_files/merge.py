@@ -101,7 +101,7 @@ def merge_tokens(
     )
     n_bytes = [files.manifest.content["bytes_in"] if files.manifest else 0 for files in opened]
     known = sum(n_bytes) if all(n_bytes) else 0
-    n_documents = write(
+    n_documents, n_stored = write(
         output,
         tally.batches,
         layout,
@@ -110,7 +110,7 @@ def merge_tokens(
         tokenizer=tokenizer,
         n_bytes=lambda: known,
     )
-    return Written(n_documents, tally.n_documents, tally.n_ids, 0, known)
+    return Written(n_documents, tally.n_documents, tally.n_ids, 0, known, n_stored)
 
 
 class _Tally:

@@ -57,11 +57,13 @@ class Written(NamedTuple):
     """What a run wrote to a file of ids.
 
     Attributes:
-        n_documents: documents in the file.
+        n_documents: documents of the corpus.
         n_new_documents: those of this run; fewer if it resumed an interrupted one.
         n_ids: ids of these.
         n_unknown: how many of these ids stand for text that the vocabulary lacks.
         n_bytes: UTF-8 of all documents, or 0 if an earlier run had encoded all of them.
+        n_stored: documents in the files, or blocks of `sequence_length` ids. Fewer than `n_documents` if some have no ids,
+            and the format keeps none of these (mds).
     """
 
     n_documents: int
@@ -69,6 +71,7 @@ class Written(NamedTuple):
     n_ids: int
     n_unknown: int
     n_bytes: int
+    n_stored: int
 
 
 def layout_of(
@@ -167,7 +170,7 @@ def write(
     *,
     tokenizer: dict[str, Any] | None = None,
     n_bytes: Callable[[], int] = lambda: 0,
-) -> int:
+) -> tuple[int, int]:
     """Writes the ids of a corpus, batch by batch.
 
     Batches go to a work folder (`.NAME.part`) beside the output, whose files get their final names at the end. If the
@@ -188,7 +191,7 @@ def write(
         n_bytes: called at the end; tells how many bytes of text the documents had.
 
     Returns:
-        The number of documents.
+        The number of documents, and that of documents or blocks in the files; see `Written`.
 
     Raises:
         ValueError: if the ending is of no format, or the format can't store a document.
@@ -202,11 +205,11 @@ def write(
         with needed_for(f"{name}: writing .{layout.format.name} files"):
             import pyarrow as pa  # noqa: F401
 
-    def write_local(local: pathlib.Path) -> tuple[int, list[pathlib.Path]]:
+    def write_local(local: pathlib.Path) -> tuple[tuple[int, int], list[pathlib.Path]]:
         output = Output(local, layout)
         with naming(local, output.work), opened(output, fingerprint, tokenizer or {}) as work:
             work.write(batches, n_bytes)
-            return work.n_documents, work.publish()
+            return (work.n_documents, work.n_stored), work.publish()
 
     local = local_path(name)
     if local is not None:
@@ -216,17 +219,18 @@ def write(
     made = work_folder(name) / target.name
     done = made.with_name("done")
     if not (done.exists() and done.read_text().startswith(fingerprint)):
-        n_documents, files = write_local(made)
+        (n_documents, n_stored), files = write_local(made)
         names = "\n".join(file.name for file in files)
-        done.write_text(f"{fingerprint}\n{n_documents}\n{names}")
-    _, number, *names = done.read_text().split("\n")
+        done.write_text(f"{fingerprint}\n{n_documents} {n_stored}\n{names}")
+    _, numbers, *names = done.read_text().split("\n")
     for file in names:
         if is_folder:
             Target(f"{target.url}/{file}", storage_options).upload(made / file)
         else:
             target.beside(file).upload(made.with_name(file))
     shutil.rmtree(made.parent)
-    return int(number)
+    n_documents, n_stored = map(int, numbers.split())
+    return n_documents, n_stored
 
 
 # -- reading

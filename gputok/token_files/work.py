@@ -214,6 +214,11 @@ class Work:
         """The documents of the finished shards."""
         return sum(shard["documents"] for shard in self._shards)
 
+    @property
+    def n_stored(self) -> int:
+        """The documents in the files of finished shards, or the blocks; some formats keep no document without ids."""
+        return sum(shard["stored"] for shard in self._shards)
+
     def _remove_leftovers(self) -> None:
         """Removes what finished shards were made of."""
         kept = {file["work"] for shard in self._shards for file in shard["files"]} | {_RUN}
@@ -432,12 +437,14 @@ class Work:
             "shuffle": layout.shuffle,
             "sequence_length": layout.sequence_length,
             "documents": self.n_documents,
+            "stored": self.n_stored,
             "tokens": sum(shard["tokens"] for shard in shards),
             "bytes_in": self._run["bytes_in"],
             "bytes_out": sum(file["bytes"] for file in files),
             "shards": [
                 {
                     "documents": shard["documents"],
+                    "stored": shard["stored"],
                     "tokens": shard["tokens"],
                     "files": [{k: v for k, v in file.items() if k != "work"} for file in shard["files"]],
                 }

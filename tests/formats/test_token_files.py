@@ -38,7 +38,7 @@ def documents(path) -> list[list[int]]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_written_files_are_read_back(tmp_path, kind, dtype):
     path = tmp_path / f"ids{kind}"
-    assert token_files.write(path, batches, np.dtype(dtype), "run") == 300
+    assert token_files.write(path, batches, np.dtype(dtype), "run") == (300, 300)
     assert documents(path) == DOCUMENTS
     flat = [*itertools.chain(*DOCUMENTS)]
     if kind == ".npy":
@@ -88,7 +88,7 @@ def test_a_run_with_other_options_starts_again(tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_documents_and_empty_ones(tmp_path, kind):
     none, empty = tmp_path / f"none{kind}", tmp_path / f"empty{kind}"
-    assert token_files.write(none, lambda n: [], np.dtype(np.uint16), "run") == 0
+    assert token_files.write(none, lambda n: [], np.dtype(np.uint16), "run") == (0, 0)
     assert documents(none) == []
     batch = TokenBatch(np.zeros(0, np.uint16), np.zeros(3, np.int64))
     token_files.write(empty, lambda n: [batch], np.dtype(np.uint16), "run")

@@ -10,6 +10,7 @@ import os
 import pathlib
 import random
 import shutil
+import signal
 import struct
 from functools import partial
 
@@ -663,6 +664,51 @@ def test_no_documents_and_only_empty_ones(words, tmp_path):
             assert words.encode_corpus(iter(texts), output, format=name).n_documents == len(texts)
             kept = 0 if FORMATS[name].index else len(texts)
             assert [ids.tolist() for ids in gputok.open_tokens(output)] == [[]] * kept, name
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("length", [None, 2])
+@pytest.mark.parametrize("texts", [["a b", "", "c", "", ""], ["", ""]])
+def test_documents_of_the_corpus_and_of_the_files(name, length, texts, words, tmp_path, monkeypatch, capsys):
+    """mds keeps no document without ids, no folder a shard without: both numbers are said, and the files have the second."""
+    from gputok import cli
+
+    if length is not None and not FORMATS[name].takes_blocks:
+        return
+    output = tmp_path / "out"
+    made = words.encode_corpus(iter(texts), output, format=name, sequence_length=length, shard_tokens=2)
+    stored = len(gputok.open_tokens(output))
+    assert (made.n_documents, made.n_stored) == (len(texts), stored)
+    (manifest,) = (json.loads(file.path.read_bytes()) for file in token_files.manifests(output))
+    assert (manifest["documents"], manifest["stored"]) == (len(texts), stored)
+    assert sum(shard["stored"] for shard in manifest["shards"]) == stored
+    whole = gputok.merge_tokens([output], tmp_path / "whole")
+    assert (whole.n_documents, whole.n_stored) == (stored, stored)
+    words.save(str(tmp_path / "words.json"))
+    (tmp_path / "text.jsonl").write_text("".join(f"{json.dumps({'text': text})}\n" for text in texts))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    blocks = ["--sequence-length", str(length)] if length else []
+    arguments = [
+        "text.jsonl",
+        "-t",
+        "words.json",
+        "-o",
+        "again",
+        "--format",
+        name,
+        "--shard-tokens",
+        "2",
+        *blocks,
+    ]
+    with pytest.raises(SystemExit):
+        cli.main(["encode", *arguments])
+    said = "".join(capsys.readouterr())
+    assert (f"{stored} stored" in said) == (stored != len(texts) and length is None), said
+    with pytest.raises(SystemExit):
+        cli.main(["info", "--json", "again"])
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["documents"], facts["stored"]) == (len(texts), stored)
 
 
 @pytest.mark.parametrize("name", NAMES)

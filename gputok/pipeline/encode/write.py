@@ -112,7 +112,7 @@ def encode(
     for name in token_files.names(output, layout):
         corpus.refuse_output(name, source, source.storage_options)
     state = add_special_tokens, source.column, source.separator, source.errors, first, last
-    n_documents = token_files.write(
+    n_documents, n_stored = token_files.write(
         output,
         encoding.tallied,
         layout,
@@ -122,7 +122,7 @@ def encode(
         n_bytes=lambda: encoding.n_bytes,
     )
     return token_files.Written(
-        n_documents, encoding.n_new, encoding.n_ids, encoding.n_unknown, encoding.n_bytes
+        n_documents, encoding.n_new, encoding.n_ids, encoding.n_unknown, encoding.n_bytes, n_stored
     )
 
 
