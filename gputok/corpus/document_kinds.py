@@ -12,6 +12,26 @@ MAGIC = {
     ".xz": b"\xfd7zXZ\0",
     ".zst": b"\x28\xb5\x2f\xfd",
 }  # UTF-8 never begins with these bytes
+_RENAME, _UNPACK = "end its name with {}", "unpack it, or pack it as .gz, .xz or .zst"
+_ARROW = "read it by pyarrow, and give its table"
+_BINARY = {
+    **{magic: (f"a {ending} file", _RENAME.format(ending)) for ending, magic in MAGIC.items()},
+    b"PAR1\x15": ("a Parquet file", _RENAME.format(".parquet")),
+    **{b"BZh%d1AY&SY" % level: ("a bzip2 file", _UNPACK) for level in range(1, 10)},
+    b"PK\x03\x04": ("a zip file", _UNPACK),
+    b"7z\xbc\xaf\x27\x1c": ("a 7z file", _UNPACK),
+    b"\x04\x22\x4d\x18": ("an lz4 file", _UNPACK),
+    b"ARROW1\0\0": ("an Arrow file", _ARROW),
+    b"\xff\xff\xff\xff": ("an Arrow stream", _ARROW),
+    b"ORC\n": ("an ORC file", _ARROW),
+    b"Obj\x01": ("an Avro file", "write its texts as Parquet or JSON Lines"),
+    b"\x93NUMPY": ("a NumPy file", "write its texts as Parquet or JSON Lines"),
+    b"SQLite format 3\0": ("an SQLite file", "write its texts as Parquet or JSON Lines"),
+    b"%PDF-": ("a PDF file", "extract its text"),
+    b"\xff\xfe": ("text in UTF-16", "convert it to UTF-8"),
+    b"\xfe\xff": ("text in UTF-16", "convert it to UTF-8"),
+}
+"""What files begin with that are no text in UTF-8 and are not read, what they are, and what to do."""
 _COMPRESSED = (".gz", ".xz", ".zst")
 _JSON = (".jsonl", ".json", ".ndjson")
 
@@ -27,3 +47,13 @@ def file_kind(file: File) -> tuple[str, str]:
     name = name.removesuffix(compression)
     kinds = ".parquet", ".csv", *_JSON
     return next((ending for ending in kinds if name.endswith(ending)), ""), compression
+
+
+def refuse_binary(where: str, data: bytes) -> None:
+    """Raises ValueError if a file that was taken for text begins as one of another kind; data: its first bytes.
+
+    Files that begin so are not UTF-8. To replace their bytes by U+FFFD (errors="replace") would make text of no text.
+    """
+    for magic, (kind, remedy) in _BINARY.items():
+        if data.startswith(magic):
+            raise ValueError(f"{where}: is {kind}, not text in UTF-8: {remedy}")

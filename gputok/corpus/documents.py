@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gputok.corpus.document_kinds import refuse_binary
 from gputok.corpus.packing import checked
 from gputok.text.pieces import LONGEST, TextBatch
 
@@ -110,6 +111,8 @@ def checked_documents(
     )
     if is_valid:
         return batch
+    if position == 0:
+        refuse_binary(str(file), batch.data[:16].tobytes())
 
     def location(byte: int) -> str:
         n_separators = int(np.searchsorted(batch.offsets, byte, "right")) - 1

@@ -1,19 +1,25 @@
 """Reading with several threads: the same documents in the same order as with one, the same errors, bounded memory."""
 
+import bz2
 import gzip
 import json
+import lzma
 import random
 import re
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+import zipfile
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import orc
 
+import gputok
 from gputok import TextBatch, corpus
 from gputok.corpus.options import Sizes
 from gputok.corpus.readers import Task, in_order
@@ -300,3 +306,53 @@ def test_a_csv_file_whose_row_is_wrong_ends_with_an_error(tmp_path, row):
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path, check=False)
         assert (done.returncode, done.stdout) == (1, ""), done.stderr
         assert re.fullmatch("gputok: .*not readable as CSV .*\n", done.stderr)
+
+
+def binary_files(folder) -> dict[str, bytes]:
+    """Files of kinds that are not read as text, by name; long enough for several ranges of bytes."""
+    text = random.Random(0).randbytes(300_000) + b"\nso it goes\n" * 9
+    table, found = pa.table({"text": [f"so it goes {i}" for i in range(9000)]}), {}
+    with pa.OSFile(str(folder / "made.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    with (
+        pa.OSFile(str(folder / "made.arrows"), "wb") as sink,
+        pa.ipc.new_stream(sink, table.schema) as writer,
+    ):
+        writer.write_table(table)
+    orc.write_table(table, str(folder / "made.orc"))
+    pq.write_table(table, folder / "made.pq")
+    np.save(folder / "made.npy", np.arange(9))
+    sqlite3.connect(folder / "made.sqlite").execute("create table a (b)").connection.commit()
+    with zipfile.ZipFile(folder / "made.zip", "w") as archive:
+        archive.writestr("a.txt", text)
+    for file in folder.glob("made.*"):
+        found[file.name] = file.read_bytes()
+        file.unlink()
+    packed = {"bz2": bz2.compress(text), "gzip": gzip.compress(text), "lzma": lzma.compress(text)}
+    packed |= {"zstd": pa.compress(text, "zstd", asbytes=True), "lz4": pa.compress(text, "lz4", asbytes=True)}
+    packed |= {
+        "utf16": "\ufeffso it goes\n".encode("utf-16-le") * 9,
+        "utf16be": "\ufeffé\n".encode("utf-16-be"),
+    }
+    return found | {f"made.{name}": data for name, data in packed.items()}
+
+
+@pytest.mark.parametrize("errors", ["strict", "replace"])
+def test_files_of_other_kinds_are_not_read_as_text(errors, tmp_path):
+    """Their bytes are not text with errors in it, which errors="replace" would repair."""
+    for name, data in binary_files(tmp_path).items():
+        (tmp_path / name).write_bytes(data)
+        for options in ({}, {"threads": 3}, {"separator": "\0\n\0"}):
+            with pytest.raises(ValueError, match=rf"{name}: is .*(, not text in UTF-8: )"):
+                documents([tmp_path / name], errors=errors, **options)
+        tokenizer = gputok.Tokenizer(gputok.models.WordLevel())
+        tokenizer.pre_tokenizer = gputok.pre_tokenizers.WhitespaceSplit()
+        for call in (tokenizer.count_words, tokenizer.encode_corpus):
+            with pytest.raises(ValueError, match=rf"{name}: is "):
+                [*call([str(tmp_path / name)], errors=errors)]
+        (tmp_path / "again.gz").write_bytes(gzip.compress(data))
+        with pytest.raises(ValueError, match=r"again\.gz: is "):
+            documents([tmp_path / "again.gz"], errors=errors)
+    for text in (b"ORC\nand elves\n", b"BZh91 is a chess opening\n", b"%PDF- in a text\n", b"ARROW1\n"):
+        (tmp_path / "text.arrow").write_bytes(text)
+        assert "".join(documents([tmp_path / "text.arrow"], errors=errors)).encode() == text
