@@ -101,6 +101,8 @@ def encode(
         "dtype": dtype,
         "sequence_length": sequence_length,
     }
+    if eos is None and format is not None:
+        _note_missing_ends(loaded, tokenizer, format, sequence_length)
     start = time.perf_counter() - preparation.seconds
     if output in (None, STANDARD):
         for option, value in files.items():
@@ -133,6 +135,33 @@ def encode(
         line += f", {speed(facts['bytes'], seconds)}"
     facts = {"output": name, **facts, "seconds": round(seconds, 3)}
     sum_up(line, facts, output=shown, as_json=as_json)
+
+
+def _note_missing_ends(loaded: Tokenizer, path: str, format: str, sequence_length: int | None) -> None:
+    """Says that nothing will tell where documents end, if the tokenizer has a token for this."""
+    from gputok.pipeline.special_tokens import ids_around, own_tokens
+    from gputok.token_files.formats import FORMATS
+
+    form = FORMATS.get(format)
+    if form is None or not (form.joins_documents or sequence_length):
+        return
+    named: str | bool | None = True
+    with contextlib.suppress(ValueError, OSError):  # only --eos auto needs the file beside the tokenizer
+        named = own_token(path, "eos", "auto")
+    tokens = own_tokens(loaded.pipeline, "eos") if named is True else [str(named)]
+    ids = {token_id for token in tokens if (token_id := loaded.token_to_id(token)) is not None}
+    around: list[list[int]] = []
+    with contextlib.suppress(
+        ValueError
+    ):  # post-processors that take no text together with special tokens give none
+        around = ids_around(loaded.pipeline, True)
+    if ids and ids.isdisjoint(itertools.chain(*around)):
+        have, value = " and ".join(map(short, tokens)), "auto" if len(tokens) == 1 else tokens[0]
+        print(
+            f"gputok: note: what reads {format} joins documents, and nothing will tell where one ends; the tokenizer has "
+            f"{have} for this: --eos '{value}'",
+            file=sys.stderr,
+        )
 
 
 def _print_ids(

@@ -177,7 +177,7 @@ def end_token(pipeline: Pipeline, role: str, given: bool | str | None) -> tuple[
     if given is None or given is False:
         return None
     if given is True:
-        found = [token for token in _OWN[role] if pipeline.token_to_id(token) is not None]
+        found = own_tokens(pipeline, role)
         if len(found) != 1:
             several = f"several: {', '.join(found)}" if found else f"none of {', '.join(_OWN[role])}"
             raise ValueError(f"{role}: the tokenizer has {several}; name the token, as in {role}='</s>'")
@@ -188,6 +188,11 @@ def end_token(pipeline: Pipeline, role: str, given: bool | str | None) -> tuple[
     if token_id is None:
         raise ValueError(f"{role}={given!r}: the tokenizer has no such token")
     return token_id, given
+
+
+def own_tokens(pipeline: Pipeline, role: str) -> list[str]:
+    """Returns the tokens of a tokenizer that are usual at an end of documents; role: "eos" or "bos"."""
+    return [token for token in _OWN[role] if pipeline.token_to_id(token) is not None]
 
 
 def configured(path: str | os.PathLike[str], role: str) -> str | None:

@@ -21,7 +21,7 @@ from children import child, end
 from gputok.kernels.native import choose
 from gputok.kernels.native.preparation import preparation
 
-from gputok import Tokenizer, WordCounts, cli, models, pre_tokenizers
+from gputok import Tokenizer, WordCounts, cli, models, pre_tokenizers, processors
 from gputok.automaton import PATTERNS
 from gputok.cli import bench as cli_bench
 from gputok.cli import info as cli_info
@@ -289,6 +289,43 @@ def test_summaries_as_json(folder, gputok):
     assert facts["bytes"] == sum(len(line.encode()) for line in LINES) and facts["unknown"] == 0
     facts = json.loads(gputok("report", "text.txt", "-t", "t.json", "--json")[1])
     assert facts["text"]["documents"] == 400 and facts["tokenizers"][0]["tokens"] == len(np.load("ids.npy"))
+
+
+def test_a_note_says_that_no_token_ends_documents(folder, gputok):
+    """Where the reader of a format joins documents, and the tokenizer has an end token that nothing adds."""
+    vocab = {"a": 0, "b": 1, "</s>": 2, "<eos>": 3}
+    plain, several, none = (
+        Tokenizer(models.WordLevel({token: vocab[token] for token in tokens}, unk_token="a"))
+        for tokens in (["a", "b", "</s>"], [*vocab], ["a", "b"])
+    )
+    added = Tokenizer(plain.model)
+    added.post_processor = processors.TemplateProcessing("$A </s>", special_tokens=[("</s>", 2)])
+    for name, tokenizer in {"plain": plain, "several": several, "none": none, "added": added}.items():
+        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+        tokenizer.save(f"{name}.json")
+    (folder / "own").mkdir()
+    several.save("own/tokenizer.json")
+    (folder / "own/tokenizer_config.json").write_text('{"eos_token": {"content": "<eos>"}}')
+    number = iter(range(99))
+
+    def noted(name, *options):
+        status, out, err = gputok("encode", "-t", name, "text.txt", "-o", f"out{next(number)}", *options)
+        assert status == 0 and "note" not in out, err
+        return re.findall(r"gputok: note: what reads (\w+) joins .* has (.*) for this: --eos '(.*)'\n", err)
+
+    for format in ("megatron", "nanogpt", "llmc", "datatrove", "olmo", "litdata"):
+        assert noted("plain.json", "--format", format) == [(format, "'</s>'", "auto")]
+        assert noted("plain.json", "--format", format, "--eos", "auto") == []
+    for options in ([], ["--eos", "</s>"]):
+        assert noted("added.json", "--format", "megatron", *options) == []
+    assert noted("plain.json", "--format", "mds") == noted("none.json", "--format", "megatron") == []
+    assert noted("plain.json", "--format", "mds", "--sequence-length", 8) == [("mds", "'</s>'", "auto")]
+    assert noted("plain.json", "--format", "parquet") == []
+    assert noted("several.json", "--format", "megatron") == [("megatron", "'</s>' and '<eos>'", "</s>")]
+    assert noted("own/tokenizer.json", "--format", "megatron") == [("megatron", "'<eos>'", "auto")]
+    assert noted("own/tokenizer.json", "--format", "megatron", "--eos", "auto") == []
+    (folder / "own/tokenizer_config.json").write_text("[")
+    assert noted("own/tokenizer.json", "--format", "megatron") == [("megatron", "'</s>' and '<eos>'", "</s>")]
 
 
 def test_unknown_ids_are_counted_on_standard_error(folder, gputok):

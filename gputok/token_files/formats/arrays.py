@@ -108,6 +108,7 @@ class NanoGPT(Bin):
 
     name = "nanogpt"
     dtypes = ("uint16",)
+    joins_documents = True
 
     def is_at(self, path: pathlib.Path) -> bool:
         """Returns False: `Bin` reads these files too."""

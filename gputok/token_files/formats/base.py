@@ -99,6 +99,7 @@ class TokenFormat:
         index: the name of the file that lists all shards; "" if there is none. With one, the output is a folder.
         takes_blocks: True if the format can store blocks of a fixed number of ids.
         end_first: True if the end token stands before each document instead of after it.
+        joins_documents: True if programs that read the files join documents, so that only a token tells where one ends.
         keeps_empty: False if a document without ids is left out.
         ends_empty: False if a document without ids gets no begin or end token.
         most_ids: the most ids of a shard.
@@ -113,6 +114,7 @@ class TokenFormat:
     index: ClassVar[str] = ""
     takes_blocks: ClassVar[bool] = False
     end_first: ClassVar[bool] = False
+    joins_documents: ClassVar[bool] = False
     keeps_empty: ClassVar[bool] = True
     ends_empty: ClassVar[bool] = True
     most_ids: ClassVar[int] = 1 << 62

@@ -36,7 +36,7 @@ class Datatrove(TokenFormat):
     """`.ds`, `.ds.index` and `.ds.metadata`."""
 
     name, suffix = "datatrove", ".ds"
-    by_prefix = True
+    by_prefix = joins_documents = True
 
     def data_name(self, stem: Name, number: int | None, shuffled: bool) -> Name:
         """Returns the name with the number of the shard, which there always is."""

@@ -52,6 +52,7 @@ class LitData(FolderFormat):
 
     name, suffix, key = "litdata", ".bin", "chunks"
     dtypes = tuple(_TYPES)
+    joins_documents = True
 
     def data_name(self, stem: Name, number: int | None, shuffled: bool) -> Name:
         """Returns the name of a chunk in the folder."""

@@ -37,7 +37,7 @@ class LlmC(WithRows):
     """`.bin` with a header."""
 
     name, suffix = "llmc", ".bin"
-    end_first = True
+    end_first = joins_documents = True
     most_ids = (1 << 31) - 1
 
     def space(self, dtype: np.dtype[Any]) -> int:

@@ -54,7 +54,7 @@ class Megatron(TokenFormat):
     """`PREFIX.bin` and `PREFIX.idx`."""
 
     name, suffix = "megatron", ".bin"
-    by_prefix = True
+    by_prefix = joins_documents = True
     dtypes = ("uint16", "int32")
     ends_empty = False
 

@@ -46,6 +46,7 @@ class Olmo(TokenFormat):
     """`.npy` and `.csv.gz`."""
 
     name, suffix = "olmo", ".npy"
+    joins_documents = True
 
     def beside(self, name: Name) -> tuple[Name, ...]:
         """Returns the name of the rows."""
