@@ -387,6 +387,48 @@ def test_show_puts_bars_between_tokens_in_a_pipe(folder, gputok, stdin):
     assert gputok("show", "rows.jsonl", "--column", "body", "-t", "t.json")[1] == out
 
 
+def test_show_takes_no_mistyped_name_for_a_text(folder, gputok, stdin):
+    upstream().save("t.json")
+    (folder / "data").mkdir()
+    (folder / "data" / "text.md").write_text("so it goes\n")
+    missing = {
+        "txet.txt": "; is it text.txt?",
+        "other.jsonl": "",
+        "other.json.gz": "",
+        "data/other": "",
+        "data/tekst.md": "; is it data/text.md?",
+        "text.tx": "; is it text.txt?",
+        "none/other.parquet": "",
+    }
+    for name, meant in missing.items():
+        for names in ([name], ["text.txt", name]):
+            status, _, err = gputok("show", *names, "-t", "t.json", "-n", "0")
+            assert status == 1 and f"{name}: no such file or folder{meant} (to show this as a text" in err, (
+                err
+            )
+    status, _, err = gputok("show", "data/*.txt", "-t", "t.json")
+    assert status == 1 and "data/*.txt" in err
+    status, out, _ = gputok("show", "da*/*.md", "-t", "t.json")
+    assert status == 0 and out.replace("│", "") == "so it goes↵\n"
+    texts = [
+        "so it goes.txt",
+        "and/or",
+        "e.g.",
+        "Hello.World",
+        "text",
+        "tent",
+        ".txt",
+        "3.5",
+        "x" * 300 + ".txt",
+        "*",
+    ]
+    for text in texts:
+        status, out, err = gputok("show", text, "-t", "t.json")
+        assert (status, out.replace("│", ""), err) == (0, f"{text}\n", "")
+    stdin("txet.txt")
+    assert gputok("show", "-", "-t", "t.json")[1].replace("│", "") == "txet.txt\n"
+
+
 def test_show_commands_no_terminal(folder, gputok):
     """Escape sequences in a text are shown, not sent."""
     upstream().save("t.json")
