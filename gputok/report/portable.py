@@ -65,10 +65,18 @@ def portable(pipeline: Pipeline, most_bytes: int = MOST_BYTES) -> dict[str, Any]
 def _added(pipeline: Pipeline) -> list[list[Any]]:
     """Lists the added tokens that are searched in raw text, and in normalized text: [text, id, lstrip, rstrip]."""
     found: list[list[Any]] = [[], []]
-    for token_id, token in pipeline.added.tokens.items():
+    added = pipeline.added
+    verbatim = added.special if added.encode_special_tokens else set[str]()
+    if 0 < len(verbatim & {*added.ids}) < len(added.ids):
+        raise NotPortable(
+            "it encodes special tokens as text, and has other added tokens, which these may hide"
+        )
+    for token_id, token in added.tokens.items():
+        if token.content in verbatim:
+            continue
         if token.single_word:
             raise NotPortable(f"its added token {short(token.content)} is looked for as a whole word")
-        text = pipeline.added.pattern(token_id)
+        text = added.pattern(token_id)
         if text:
             found[token.normalized].append([text, token_id, token.lstrip, token.rstrip])
     return found

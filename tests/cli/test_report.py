@@ -561,6 +561,18 @@ def test_the_page_tokenizes_as_real_tokenizers_do(name, browser, shared_tokenize
         assert ids == encoding.ids, text
 
 
+def test_special_tokens_that_are_encoded_as_text():
+    one = trained("bpe")
+    one.add_special_tokens(["<|s>"])
+    one.encode_special_tokens = True
+    assert portable(one.pipeline)["added"] == [[], []]
+    one.add_tokens(["other"])
+    with pytest.raises(NotPortable, match="encodes special tokens as text"):
+        portable(one.pipeline)
+    one.encode_special_tokens = False
+    assert ["<|s>", one.token_to_id("<|s>"), False, False] in portable(one.pipeline)["added"][0]
+
+
 def test_what_cannot_travel_says_why(bpe):
     word, precompiled = AddedToken("a", single_word=True), normalizers.Precompiled(bytes(4))
     for tokenizer, message in {
