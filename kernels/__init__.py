@@ -56,9 +56,8 @@ class ParityLimits(NamedTuple):
     prefix: bytes = b""
     global_merges: int = 0  # so many first merges use the sum of the counts of all languages
     dev: bool = False  # balance the lengths of development words instead of training words
-    ratio: tuple[
-        float, ...
-    ] = ()  # target compression of each language; empty: the longest language comes first
+    # Target compression of each language; empty: the longest language comes first
+    ratio: tuple[float, ...] = ()
     # If `window` isn't 0, a language waits while its share of the last `window` choices is above `threshold`
     window: int = 0
     threshold: float = 0.0

@@ -31,9 +31,8 @@ class Format(NamedTuple):
     whole: Callable[[], bytes]
     attempt: Callable[[pathlib.Path], None]  # reads the file and uses it
     mutate: Callable[[Mutator, bytes], bytes]
-    beside: Callable[[pathlib.Path], None] = lambda _: (
-        None
-    )  # makes the other files of its folder, which are whole
+    # Makes the other files of its folder, which are whole
+    beside: Callable[[pathlib.Path], None] = lambda _: None
 
 
 _DEEP = "\x01deep\x01"

@@ -327,9 +327,8 @@ class _Parser:
         negated ^= self.take("^")
         name = self.until("}", r"\p{")
         try:
-            chars = property_set(
-                "" if {*name} & {*":\\"} else name
-            )  # the other sets of these tables are no properties
+            # Names with these characters are those of other sets of the tables, which are no properties
+            chars = property_set("" if {*name} & {*":\\"} else name)
         except KeyError:
             self.fail(f"the unknown character property {short(name)}", start)
         return chars, negated

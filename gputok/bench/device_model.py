@@ -62,12 +62,13 @@ _LOOK_AT_MERGES = Range(200e-6, 400e-6)
 _MEMORY = Range(0.9, 0.6)  # kernels reach this share of the bandwidth in the data sheet
 
 _RUNS = 3  # each measurement is made so many times
+# As `bench.stages` calls them
 _STAGES = {
     "find_lines": "find lines",
     "count_words": "split and count",
     "train_bpe": "merge",
     "encode_corpus": "encode",
-}  # as `bench.stages` calls them
+}
 
 
 class Card(NamedTuple):

@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gputok.files.locations import File
 
-MAGIC = {
-    ".gz": b"\x1f\x8b",
-    ".xz": b"\xfd7zXZ\0",
-    ".zst": b"\x28\xb5\x2f\xfd",
-}  # UTF-8 never begins with these bytes
+# UTF-8 never begins with these bytes
+MAGIC = {".gz": b"\x1f\x8b", ".xz": b"\xfd7zXZ\0", ".zst": b"\x28\xb5\x2f\xfd"}
 _RENAME, _UNPACK = "end its name with {}", "unpack it, or pack it as .gz, .xz or .zst"
 _ARROW = "read it by pyarrow, and give its table"
 _BINARY = {

@@ -44,9 +44,8 @@ class Reread:
         self._read, self.keeps = read, keep
         self._folder = tempfile.gettempdir() if temporary is None else str(temporary)
         self._file: TemporaryFile | None = None
-        self._batches: list[
-            tuple[int, int, int]
-        ] = []  # position, bytes and documents of each batch in the file
+        # Position, bytes and documents of each batch in the file
+        self._batches: list[tuple[int, int, int]] = []
         self._first: tuple[int, int, bytes] | None = None  # documents, bytes and a hash of the first reading
 
     @property

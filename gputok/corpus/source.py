@@ -284,9 +284,8 @@ def _places(given: Any, storage_options: StorageOptions) -> list[Place]:
     if not any(isinstance(item, Part | Place) for item in items):
         return [Place(file) for file in find(given, storage_options)]
     names = dict.fromkeys(item.file for item in items if isinstance(item, Part))
-    files = {
-        name: locate(name, storage_options) for name in names
-    }  # each file is looked up once, for all of its parts
+    # Each file is looked up once, for all of its parts
+    files = {name: locate(name, storage_options) for name in names}
     places: list[Place] = []
     for item in items:
         if isinstance(item, Part):

@@ -381,9 +381,8 @@ class WordCounts:
                 )
         if len(files) == 1 and files[0].is_distinct and memory is None:
             return cls._of(partitions.collected(files[0].batches(), files[0].byte_level, None), scale)
-        files = [
-            file for file in files if file.n_words
-        ] or files  # that of an empty corpus says nothing of bytes
+        # The file of an empty corpus does not tell whether its words are bytes
+        files = [file for file in files if file.n_words] or files
         all_byte_level = all(file.byte_level for file in files)
         tallies = _Tallies(memory)
         parted: list[PartedFile] = []

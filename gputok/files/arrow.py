@@ -81,9 +81,8 @@ def check_array(array: Any, where: str) -> None:
             raise ValueError(f"{where}: broken Arrow data: {error}") from None
         if is_plain(part.type):
             offsets = text_offsets(part)
-            check_offsets(
-                offsets, int(offsets[-1]), f"{where}: broken Arrow data"
-            )  # whose last one Arrow has checked
+            # Arrow has checked the last offset
+            check_offsets(offsets, int(offsets[-1]), f"{where}: broken Arrow data")
 
 
 def text_offsets(array: Any) -> npt.NDArray[np.int32 | np.int64]:

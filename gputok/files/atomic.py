@@ -22,9 +22,8 @@ _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.part", re.DOTALL)
 _N_RANDOM = len("01234567.part")
 _WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 """Errors that only writing has, and that often name no file."""
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(
-    os, "O_NONBLOCK", 0
-)  # a link is an error, and no pipe is waited for
+# A link is an error, and no pipe is waited for
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 

@@ -130,9 +130,8 @@ def _new_memory(n_bytes: int) -> np.ndarray:
     """
     if n_bytes > _HUGE_PAGE or 2 * n_bytes < _HUGE_PAGE:
         return np.empty(n_bytes + _ROOM, np.uint8)
-    memory = np.empty(
-        2 * _HUGE_PAGE, np.uint8
-    )  # NumPy asks for huge pages; half of the memory is never touched
+    # NumPy asks for huge pages; half of the memory is never touched
+    memory = np.empty(2 * _HUGE_PAGE, np.uint8)
     skip = -memory.ctypes.data % _HUGE_PAGE
     return memory[skip : skip + _HUGE_PAGE]
 

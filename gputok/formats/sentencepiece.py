@@ -179,9 +179,8 @@ def _bpe(proto: Any) -> models.BPE:
     scores = {piece.piece: piece.score for piece in proto.pieces if piece.type == NORMAL}
     ids = {piece.piece: id for id, piece in enumerate(proto.pieces)}
     by_score = sorted(scores, key=lambda piece: (-scores[piece], ids[piece]))
-    lengths = {
-        len(piece) for piece in scores
-    }  # few, so that a piece of a megabyte is not cut at each character
+    # Few, so that a piece of a megabyte is not cut at each character
+    lengths = {len(piece) for piece in scores}
     at = sorted(lengths)
     merges = [
         (left, right)

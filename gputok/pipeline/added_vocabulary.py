@@ -82,9 +82,8 @@ class AddedVocabulary:
         """
         new, n_added, size = self._copy(), 0, model.get_vocab_size()
         next_id = max(size, max(self.tokens, default=-1) + 1)
-        copies = [
-            AddedToken(**token.to_dict()) for token in tokens
-        ]  # the caller may change its objects later
+        # The caller may change its objects later
+        copies = [AddedToken(**token.to_dict()) for token in tokens]
         in_model = model.vocabulary.find([token.content for token in copies])
         for token, model_id in zip(copies, in_model, strict=True):
             old_id = new.ids.get(token.content)

@@ -202,9 +202,8 @@ def load(
 def _load_file(make: Callable[..., Made], path: pathlib.Path, options: dict[str, Any]) -> Made:
     """Loads a file alone: a tokenizer.json, or a format with all that a tokenizer needs."""
     with open(path, "rb") as file:
-        kind = tokenizer_kinds.kind_of(
-            file.read(_HEAD), path.name
-        )  # a GGUF file may have gigabytes of weights
+        # A GGUF file may have gigabytes of weights
+        kind = tokenizer_kinds.kind_of(file.read(_HEAD), path.name)
     pattern, found = options.pop("pattern", None), {}
     if kind == "gguf":
         from gputok.formats.gguf import read_gguf
@@ -267,9 +266,8 @@ def _open(folder: pathlib.Path, name: str, config: dict[str, Any]) -> Tokenizer:
     """Opens the tokenizer: from tokenizer.json, or from an older form of its vocabulary."""
     if (folder / TOKENIZER).is_file():
         return Tokenizer.from_file(str(folder / TOKENIZER))
-    config = {
-        key: value for key, value in config.items() if value is not None
-    }  # null: as if it weren't there
+    # null: as if it weren't there
+    config = {key: value for key, value in config.items() if value is not None}
     there = {file: str(folder / file) for file in VOCABULARIES if (folder / file).is_file()}
     if "vocab.txt" in there:
         return _bert(there["vocab.txt"], config)

@@ -127,14 +127,12 @@ class Samples:
 
     def __init__(self, n: int) -> None:
         self.n, self._random = n, np.random.default_rng(0)
-        self._kept: list[
-            tuple[float, int, list[bytes]]
-        ] = []  # key and number of a passage, and its documents
+        # Key and number of a passage, and its documents
+        self._kept: list[tuple[float, int, list[bytes]]] = []
         self._n_passages = 0  # passages that have ended
         self._n_bytes = 0  # bytes of all batches so far
-        self._open: list[
-            bytes
-        ] = []  # the documents of the last passage, which may continue in the next batch
+        # The documents of the last passage, which may continue in the next batch
+        self._open: list[bytes] = []
         self._is_line = False  # whether the last document is a line
         self._block = 0  # the last document begins after this multiple of SAMPLE_BYTES
 

@@ -298,9 +298,8 @@ def _merge(lists, data, offsets, counts):
         if len(_list(rows, t).keys):
             left[n_left], keys[n_left] = t, _list(rows, t).keys[0]
             n_left += 1
-    same = np.empty(
-        n_left, np.int64
-    )  # the indices in `left` of the lists whose next word is the first of all
+    # The indices in `left` of the lists whose next word is the first of all
+    same = np.empty(n_left, np.int64)
     while n_left:
         same[0], n_same = 0, 1
         for i in range(1, n_left):

@@ -275,9 +275,8 @@ def _side_by_side(data, offsets, chosen, ascii, crossing):
                 table = _twice(table, rank_bits)
             # A view that borrows: passing an owning one on would count references at each character
             slots, mask = view(table), np.uint64(len(table) - 1)
-            stop = min(
-                last, p + len(table) // 3 - count + 1
-            )  # each byte brings one pair at most, so there is room
+            # Each byte brings one pair at most, so there is room
+            stop = min(last, p + len(table) // 3 - count + 1)
             while p < stop:
                 lead = data[p]
                 size = width(lead)

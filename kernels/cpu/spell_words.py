@@ -118,9 +118,8 @@ def _n_rows(data: np.ndarray) -> int:
         return 0x80 if highest < 0x80 else 0x800
     if highest < 0xF0:
         return (highest & 0xF) + 1 << 12
-    leads = np.flatnonzero(
-        data == highest
-    )  # of the largest characters, whose next byte has the next six bits
+    # Where the largest characters begin; the byte after each has its next six bits
+    leads = np.flatnonzero(data == highest)
     return min(((highest & 7) << 6 | int(data[leads + 1].max()) & 0x3F) + 1 << 12, 0x110000)
 
 

@@ -247,9 +247,8 @@ def sample_lattice(arcs, n, tables, alpha, random, origin, arc):
     """Draws a path of the whole lattice, from its end to its beginning."""
     total = np.zeros(n + 1)
     first_arc, last_arc = np.full(n + 1, -1, np.int32), np.full(n + 1, -1, np.int32)
-    before = np.empty(
-        len(arcs), np.int32
-    )  # a list for each position: the arcs that end there, from last_arc on
+    # The arcs that end at each position, as a list that begins with last_arc
+    before = np.empty(len(arcs), np.int32)
     widest, most = np.zeros(n + 1, np.int32), 0
     for i in range(len(arcs)):
         p, q, id = arcs[i]

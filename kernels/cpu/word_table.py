@@ -48,10 +48,8 @@ N_WORDS, N_BYTES, WANTED_WORDS, WANTED_BYTES = range(4)
 _K2 = np.uint64(0xD6E8FEB86659FD93)
 _K3 = np.uint64(0xA0761D6478BD642F)
 _K4 = np.uint64(0xE7037ED1A0B428DB)
-_TOP, _LENGTH = (
-    np.uint64(56),
-    np.uint64(40),
-)  # the bits of `high` where the code and a long word's length begin
+# The bits of `high` where the code and a long word's length begin
+_TOP, _LENGTH = (np.uint64(56), np.uint64(40))
 _UNHASHED = U16 << _TOP  # of a word of more than 15 bytes, until `hash_missing` has seen the word
 _LONG = np.uint64(17) << _TOP  # `high` of all longer words is at least so much, and that of all others below
 _MOST_LENGTH = np.uint64(65_535)

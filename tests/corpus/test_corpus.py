@@ -196,9 +196,8 @@ def test_a_reader_of_one_batch_needs_memory_for_two(tmp_path):
 @pytest.mark.parametrize("compression", ["", ".gz"])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_memory_does_not_grow_with_the_corpus(tmp_path, kind, compression, threads):
-    paths = [
-        write(tmp_path / f"{i}{kind}", ["some text of a line\n" * 10] * 80_000) for i in range(3)
-    ]  # 48 MB
+    # 48 MB
+    paths = [write(tmp_path / f"{i}{kind}", ["some text of a line\n" * 10] * 80_000) for i in range(3)]
     paths = [compress(path, compression) for path in paths] if compression else paths
     list(corpus.read(write(tmp_path / f"small{kind}", ["a\n"]), threads=threads))  # what is loaded stays
     tracemalloc.start()

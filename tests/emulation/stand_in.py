@@ -424,9 +424,8 @@ class RawModule:
             (blocks,), (threads,) = grid, block
             at_once = blocks if enable_cooperative_groups else 2
             signatures.check(self.source, name, values)
-            structs = [
-                value.copy() for value in values
-            ]  # as when a kernel is launched; the addresses in them keep nothing alive
+            # As when a kernel is launched; the addresses in them keep nothing alive
+            structs = [value.copy() for value in values]
 
             def run() -> None:
                 launch_raw(self.source, name, blocks, threads, structs, at_once, next(self.turn))

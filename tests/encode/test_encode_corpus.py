@@ -621,10 +621,8 @@ def test_a_long_document_is_cut_for_all_threads(byte_level, threads, monkeypatch
 @pytest.mark.parametrize("separator", [None, "<|x|>"])
 def test_threads_read_large_files_themselves(byte_level, tmp_path, separator):
     texts = [text.replace("\n", " ") for text in random_texts(21, 400)]
-    texts[100], texts[200] = (
-        "".join(texts) * 2,
-        "long " * 9000,
-    )  # for all threads, in ranges that have no other document
+    # For all threads, in ranges that have no other document
+    texts[100], texts[200] = ("".join(texts) * 2, "long " * 9000)
     end = separator or "\n"
     paths = [tmp_path / "a.txt", tmp_path / "b.txt"]
     for path, some in zip(paths, (texts[:150], texts[150:]), strict=True):

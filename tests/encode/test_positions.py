@@ -110,9 +110,8 @@ def test_the_same_as_tokenizers(tokenizer):
 def test_long_texts(tokenizer):
     """All steps take up to 65,536 bytes; lengths tell positions for more, if they are known."""
     theirs, rng = tokenizers.Tokenizer.from_str(tokenizer.to_str()), random.Random(3)
-    plain = (
-        "".join(rng.choices(CHARACTERS, k=60_000)).replace("éa", "éb").replace("cab", "cbb")
-    )  # no added tokens
+    # No added tokens
+    plain = "".join(rng.choices(CHARACTERS, k=60_000)).replace("éa", "éb").replace("cab", "cbb")
     memory, engine = Scratch(Engine.of(tokenizer.pipeline)), texts_of(tokenizer.pipeline).engine
     assert 65_536 < len(plain.encode()) < 131_072
     assert columns(memory, memory.steps, plain[:10_000], 1) != -1

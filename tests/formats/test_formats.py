@@ -679,9 +679,8 @@ def test_gguf_of_unigram(options, tmp_path):
         written(tmp_path / "x.gguf", "t5", [p.piece for p in proto.pieces], **values)
     )
     processor = spm.SentencePieceProcessor(model_proto=model)
-    texts = [
-        text for text in texts_of(9, 0) if "👩" not in text
-    ]  # Precompiled takes clusters of characters otherwise
+    # Precompiled takes clusters of characters otherwise
+    texts = [text for text in texts_of(9, 0) if "👩" not in text]
     assert ids(tokenizer, texts) == processor.encode(texts)
     assert tokenizer.encode("a").ids == [*processor.encode("a"), 2]  # eos, by the default of this kind
 

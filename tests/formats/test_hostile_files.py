@@ -167,9 +167,8 @@ def failures(tmp_path, request) -> Failures:
 @pytest.fixture
 def worker(tmp_path):
     with hostile.Worker(tmp_path) as started:
-        started.try_file(
-            SMALL["normalizer NFC"].encode(), 300.0
-        )  # where kernels are compiled, they are compiled now
+        # Where kernels are compiled, they are compiled now
+        started.try_file(SMALL["normalizer NFC"].encode(), 300.0)
         yield started
 
 

@@ -279,10 +279,8 @@ find_tokens.find_tokens(data, one, one, one > 1, trie, data[:1], nothing)
 print([code.count("pinsrb") for k in (lines._lines, find_tokens._find_tokens) for code in k.inspect_asm().values()])
 """
     environment = os.environ | {"GPUTOK_CHECK": "", "NUMBA_CACHE_DIR": str(tmp_path)}
-    environment |= {
-        "NUMBA_CPU_NAME": "haswell",
-        "NUMBA_CPU_FEATURES": "",
-    }  # as for a wheel; AVX-512 has registers of bits
+    # As for a wheel; AVX-512 has registers of bits
+    environment |= {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": ""}
     done = subprocess.run(
         [sys.executable, "-c", source], env=environment, cwd=HERE.parent, capture_output=True, text=True
     )

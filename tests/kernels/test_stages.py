@@ -27,9 +27,8 @@ def of_cpu(step: Step) -> list[str]:
 
 def parameters(version: str, step: Step, stage: Stage) -> list[str]:
     signature = inspect.signature(getattr(module(version, step), stage.name))
-    names = [
-        name for name in signature.parameters if name[0] != "_"
-    ]  # of machine code: what a call needs besides
+    # Of machine code: what a call needs besides
+    names = [name for name in signature.parameters if name[0] != "_"]
     if version == "cuda":
         assert names.pop(0) == "device"
     own = {"cpu": stage.cpu_only, "cuda": stage.cuda_only}.get(version, ())

@@ -50,9 +50,8 @@ def theirs(pattern, points):
 
 def ours(pattern, points):
     node = parse(pattern)
-    chars = one_char(
-        node.options[0] if isinstance(node, Choice) else node
-    )  # the others are strings such as `ss`
+    # The others are strings such as `ss`
+    chars = one_char(node.options[0] if isinstance(node, Choice) else node)
     assert chars is not None
     return chars.has(points)
 

@@ -95,9 +95,8 @@ class WordLevel(Model):
         unk = self.vocabulary.mapping.get(self.unk_token) if missing.any() else None
         if unk is None and missing.any():
             raise base.missing_unk(self.unk_token)
-        ids = self.vocabulary.ids[
-            found
-        ]  # -1, of a word that was not found, selects a wrong id, which is replaced
+        # -1, of a word that was not found, selects a wrong id, which is replaced
+        ids = self.vocabulary.ids[found]
         if unk is not None:
             ids[missing] = unk
         return Tokens(ids, start, end, np.arange(len(ids) + 1))

@@ -272,9 +272,8 @@ def _in_order(
     found = [each for each in found if len(each.counts)]
     if counter.words_are_units and len(found) == 1 and not any(tallies):
         return WordCounts(found[0].data, found[0].offsets, found[0].counts, counter.byte_level)
-    size = -(
-        -sum(len(each.counts) for each in found) // n_threads
-    )  # matches that a thread enters into a table
+    # Matches that a thread enters into a table
+    size = -(-sum(len(each.counts) for each in found) // n_threads)
     slices = [
         (each.slice(at, min(at + size, len(each.counts))), counter)
         for each in found

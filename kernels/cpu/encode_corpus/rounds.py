@@ -233,10 +233,8 @@ def _do_round(text, start, stop, walk, cache, work, cuts, inside, first, marked)
     -> the byte where the round stopped, and the numbers of bytes of `work.ids`, of events, and of new words.
     """
     data, offsets, piece = view(text[0], np.uint8), view(text[1], np.int64), text[4]
-    token, has_tokens = (
-        view(text[2], np.int64),
-        text[3] > 0,
-    )  # one for each piece, so `piece` bounds its index too
+    # `token` has one item for each piece, so what bounds `piece` bounds its index too
+    token, has_tokens = (view(text[2], np.int64), text[3] > 0)
     n_block, views_of_walk = BLOCK_BYTES + MARGIN, as_views(walk)
     block, codes, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint8), scratch(n_block, np.uint32)
     masks, keys = scratch(N_MASKS, np.uint64), scratch(4 * N_KEYS, np.uint64)
@@ -271,10 +269,8 @@ def _do_round(text, start, stop, walk, cache, work, cuts, inside, first, marked)
         needed = (out >> ids_shift) + most_ids(n_words, np.uint64(n)) + U16
         if needed > room or n_events + n_words > np.uint64(len(work.at)):
             break
-        shift, ended = (
-            start,
-            n_ends,
-        )  # from an index in the block to one in the text; the piece of the next END
+        # `shift` takes an index in the block to one in the text; `ended` is the piece of the next END
+        shift, ended = (start, n_ends)
         piece, n_ends = _note_pieces(offsets, piece, start, start + copied, pieces, n_ends)
         start += copied
         for done in range(U0, n_words, np.uint64(N_KEYS)):

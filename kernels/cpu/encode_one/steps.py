@@ -94,9 +94,8 @@ class ShortText(NamedTuple):
     random: U64s
     model: int  # the address of the handle of the model's tables
     units: int  # the address of a handle of units.py, for positions.py
-    lengths: (
-        I32s  # int32[n_ids]: the number of characters, or bytes, of each token, or what positions.py says
-    )
+    # int32[n_ids]: the number of characters, or bytes, of each token, or what positions.py says
+    lengths: I32s
     by_byte: bool  # lengths are bytes
 
 

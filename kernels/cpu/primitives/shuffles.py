@@ -214,9 +214,8 @@ def window_masks_of_24(typingctx, classes, index, tables, at):
     return _window_masks(_WIDTH - 1, 3)(typingctx, classes, index, tables, at)
 
 
-_POSITIONS = [
-    [i for i in range(8) if byte >> i & 1] for byte in range(256)
-]  # the positions of the bits of each byte
+# The positions of the bits of each byte
+_POSITIONS = [[i for i in range(8) if byte >> i & 1] for byte in range(256)]
 _MOST_MORE = 8  # elements that are written after the last one
 
 

@@ -76,10 +76,8 @@ MOST_ALL, MOST_WINDOWS, MOST_BOXES = 1 << 20, 1 << 17, 32
 SEEDS = 3  # boxes that are tried for each term, times the orders in which they grow
 MOST_UNKNOWN = 1 / 300  # the largest share of windows of a text that the tables may leave open
 NO_TABLES = np.empty(0, np.uint8)
-CAN_SHUFFLE = platform.machine() in (
-    "x86_64",
-    "AMD64",
-)  # fast; elsewhere windows would take longer than the walk
+# Fast; elsewhere windows would take longer than the walk
+CAN_SHUFFLE = platform.machine() in ("x86_64", "AMD64")
 
 # The tables of well-known patterns, uint8[patterns, DIGEST_BYTES + N_BYTES], of `tests/make_windows.py`
 READY = pathlib.Path(__file__).parent / "windows.npy"
