@@ -65,6 +65,29 @@ def test_what_is_searched_for_in_long_text(names, n_listed):
         found, expected = added.find_tokens(*arguments), reference.find_tokens(*arguments)
         for one, other in zip(found, expected, strict=True):
             assert one.tolist() == other.tolist()
+        assert added.has_token(text.data, trie, added.first_bytes(trie)) == (found_in_one(text, trie) > 0)
+
+
+def found_in_one(text, trie) -> int:
+    """The number of strings in all documents as one text."""
+    one, end = np.zeros(1, np.int64), text.offsets[-1:]
+    options, nothing = np.zeros(99, np.uint8), np.zeros(0, np.uint8)
+    return np.count_nonzero(
+        added.find_tokens(text.data, one, end, np.zeros(1, bool), trie, options, nothing)[2] >= 0
+    )
+
+
+@pytest.mark.parametrize("names", [["ab"], ["a", "a", "a"], ["<a", "b", "[c", "(d", "{e"]])
+def test_one_string_anywhere(names):
+    """Also across documents, at both ends, and of equal strings."""
+    packed = TextBatch.from_strings(names)
+    trie = added.build_trie(packed.data.copy(), packed.offsets)
+    first = added.first_bytes(trie)
+    for before in (0, 1, 63, 64, 65, 200):
+        for name in names:
+            text = np.frombuffer(("." * before + name).encode(), np.uint8)
+            assert added.has_token(text, trie, first) and added.has_token(np.append(text, text), trie, first)
+            assert not added.has_token(text[:before], trie, first)
 
 
 def test_many_tokens_in_one_piece():
