@@ -30,8 +30,15 @@ _CALLED = tuple(f"gputok_{name}" for name in ("encode_ids", "encode_one", "encod
 _CALLED_WITH_ONE = "gputok_list_ids", "gputok_measure"
 _PROPERTIES = "ids", "tokens", "offsets"
 EXPORTED = *_CALLED, *_CALLED_WITH_ONE, "gputok_encode", *(f"gputok_{name}" for name in _PROPERTIES)
-TABLES = "gputok_python", "gputok_classes", "gputok_integers"
-FUNCTIONS = (
+
+
+def _memory(*fields: str) -> Any:
+    """A class of memory that machine code reads, int64 by int64. builtins.ll, too, has names for the fields: see `numbers`."""
+    return type("Memory", (ctypes.Structure,), {"_fields_": [(name, ctypes.c_int64) for name in fields]})
+
+
+# The addresses of Python's functions
+Python = _memory(
     *("PyUnicode_AsUTF8AndSize", "PyList_New", "Py_IncRef", "PyLong_AsLongLong"),
     *("PyLong_FromLongLong", "PyEval_SaveThread", "PyEval_RestoreThread", "Py_DecRef"),
     *("PyTuple_New", "PyTuple_SetItem", "PyBytes_FromStringAndSize"),
@@ -39,7 +46,58 @@ FUNCTIONS = (
     *("PyBytes_AsStringAndSize", "PyObject_GC_UnTrack", "PyUnicode_GetLength"),
     *("PyList_Size", "PyErr_Clear", "PyUnicode_FromStringAndSize", "PyObject_GC_Track", "PyTuple_GetItem"),
 )
-"""By the numbers that the code has for them."""
+# Addresses of the objects that `Builtins.take_over` is about; and the offset of `_later` in an encoding
+Classes = _memory(
+    *(
+        "texts",
+        "add_special_tokens",
+        "true",
+        "false",
+        "string",
+        "versions",
+        "encode",
+        "none",
+        "offset",
+        "address",
+    ),
+    *("zero", "ids", "tokens", "offsets"),
+)
+# The address of the objects of the first ids, and their number. Then, where a list has the address of its items, a tuple
+# its items, and any object the address of its class
+Integers = _memory("shared", "n_shared", "items_of_list", "items_of_tuple", "kind")
+TABLES = {"gputok_python": Python, "gputok_classes": Classes, "gputok_integers": Integers}
+# Of `new_call` and of `Maker`. The second of two fields with nearly one name is for texts with special tokens
+_Call = _memory("entry", "handle", "longest", "longest_special", "ids")
+_Maker = _memory(
+    *("busy", "call", "kind", "allocate", "offset", "owner", "flag", "flag_special", "none", "flags"),
+    *("most", "most_special", "gathered", "room", "positions", "begins", "ends"),
+    *(
+        "n_before",
+        "n_before_special",
+        "n_after",
+        "n_after_special",
+        "texts",
+        "rows",
+        "data",
+        "offsets",
+        "trim",
+    ),
+)
+# Tuples; see `Builtins.take_over`
+_LATER = "owner", "ids", "text", "special", "more", "flags"
+_TEXTS = "version", "texts", "address", "finish"
+
+
+def numbers() -> dict[str, int]:
+    """What each name in builtins.ll stands for: the number of a field or an item; `.n`: how many there are."""
+    memory = {"Python": Python, "Classes": Classes, "Integers": Integers, "Call": _Call, "Maker": _Maker}
+    names = {of: [name for name, _ in kind._fields_] for of, kind in memory.items()}
+    names |= {"Later": [*_LATER], "Texts": [*_TEXTS]}
+    return {f"{of}.{name}": at for of, some in names.items() for at, name in enumerate(some)} | {
+        f"{of}.n": len(some) for of, some in names.items()
+    }
+
+
 _FASTCALL = 0x80  # METH_FASTCALL: f(self, arguments, their number)
 _KEYWORDS = 0x02  # METH_KEYWORDS: and the names of the last arguments
 _ONE = 0x08  # METH_O: f(self, argument)
@@ -93,18 +151,18 @@ class Builtins(NamedTuple):
 
         Tables double, since those before are kept: a vocabulary that grows by a token at a time makes few of them.
         """
-        table = _integers(self.library)
+        table = _table(self.library, "gputok_integers")
         with _SHARING:  # two threads could leave the smaller table with the larger number
-            if (known := table[1]) >= n:
+            if (known := table.n_shared) >= n:
                 return
             n = 1 << (n - 1).bit_length()
             objects = np.zeros(n, np.int64)
             if known:
-                objects[:known] = np.ctypeslib.as_array((ctypes.c_int64 * known).from_address(table[0]))
+                objects[:known] = np.ctypeslib.as_array((ctypes.c_int64 * known).from_address(table.shared))
             _KEPT.append(objects)
             # In this order: another thread may read the number, then the address. It may still use the table before
-            table[0] = _where(objects)
-            table[1] = n
+            table.shared = _where(objects)
+            table.n_shared = n
 
     def take_over(self, tokenizer: type, encoding: type, versions: list[object]) -> None:
         """Replaces a method and some properties by machine code, which calls what it replaces if it can't go on.
@@ -117,20 +175,21 @@ class Builtins(NamedTuple):
         encode, properties = vars(tokenizer)["encode"], [vars(encoding)[name] for name in _PROPERTIES]
         if not inspect.isfunction(encode) or not all(isinstance(found, property) for found in properties):
             return  # it is done, and a module was imported again
-        of_classes = (
-            *(sys.intern("_texts"), sys.intern("add_special_tokens"), True, False, str, versions),
-            *(encode, None, None, sys.intern("address"), 0, *(found.fget for found in properties)),
-        )
-        table = _table_of_classes(self.library)
-        table[:] = [*map(id, of_classes)]
-        table[_OFFSET] = offset_of(encoding, "_later")
+        objects: dict[str, Any] = {"texts": sys.intern("_texts"), "address": sys.intern("address")}
+        objects |= {"add_special_tokens": sys.intern("add_special_tokens"), "versions": versions}
+        objects |= {"encode": encode, "true": True, "false": False, "none": None, "zero": 0}
+        objects |= {name: found.fget for name, found in zip(_PROPERTIES, properties, strict=True)}
+        table = _table(self.library, "gputok_classes")
+        for name, one in objects.items():
+            setattr(table, name, id(one))
+        table.offset = offset_of(encoding, "_later")
         definition = _Definition(
             b"encode",
             address_of(self.library["gputok_encode"]),
             _FASTCALL | _KEYWORDS,
             f"encode{_signature(encode)}\n--\n\n{inspect.getdoc(encode)}".encode(),
         )
-        _KEPT.extend((definition, of_classes))
+        _KEPT.extend((definition, objects))
         new = ctypes.pythonapi.PyDescr_NewMethod
         new.argtypes, new.restype = [ctypes.py_object, ctypes.POINTER(_Definition)], ctypes.py_object
         setattr(tokenizer, encode.__name__, new(tokenizer, ctypes.byref(definition)))
@@ -145,8 +204,8 @@ class Builtins(NamedTuple):
             setattr(encoding, name, new(encoding, ctypes.byref(attribute)))
 
 
-def _table_of_classes(library: ctypes.CDLL) -> Any:
-    return (ctypes.c_void_p * _N_CLASSES).in_dll(library, "gputok_classes")
+def _table(library: ctypes.CDLL, name: str) -> Any:
+    return TABLES[name].in_dll(library, name)
 
 
 def _finds_items() -> bool:
@@ -160,10 +219,6 @@ def _finds_items() -> bool:
     first = ctypes.c_void_p.from_address(id(pair) + tuple.__basicsize__).value
     kind = ctypes.c_void_p.from_address(id(items) + _CLASS).value
     return size == room == 3 and first == id(items) and kind == id(list)
-
-
-def _integers(library: ctypes.CDLL) -> Any:
-    return (ctypes.c_int64 * 5).in_dll(library, "gputok_integers")
 
 
 def _signature(function: Callable[..., Any]) -> str:
@@ -188,12 +243,12 @@ def builtins(library: ctypes.CDLL) -> Builtins | None:
     """Makes the builtin functions of a library; None: Python keeps items, or classes, elsewhere than all versions so far."""
     if not _finds_items():
         return None
-    table = (ctypes.c_void_p * len(FUNCTIONS)).in_dll(library, "gputok_python")
-    for number, name in enumerate(FUNCTIONS):
-        table[number] = address_of(getattr(ctypes.pythonapi, name))
-    _table_of_classes(library)[_STR] = id(str)
-    size = ctypes.sizeof(ctypes.c_ssize_t)
-    _integers(library)[2:] = [object.__basicsize__ + size, tuple.__basicsize__, _CLASS]
+    table, of_objects = _table(library, "gputok_python"), _table(library, "gputok_integers")
+    for name, _ in Python._fields_:
+        setattr(table, name, address_of(getattr(ctypes.pythonapi, name)))
+    _table(library, "gputok_classes").string = id(str)
+    of_objects.items_of_list = object.__basicsize__ + ctypes.sizeof(ctypes.c_ssize_t)
+    of_objects.items_of_tuple, of_objects.kind = tuple.__basicsize__, _CLASS
     several = (_builtin(library, name, _FASTCALL) for name in _CALLED)
     return Builtins(*several, *(_builtin(library, name, _ONE) for name in _CALLED_WITH_ONE), library)
 
@@ -217,13 +272,13 @@ def offset_of(kind: type, slot: str) -> int:
     return [*words].index(id(value)) * ctypes.sizeof(ctypes.c_void_p)
 
 
-def new_call(entry: Any, handle: int, longest: tuple[int, int], ids: np.ndarray) -> np.ndarray:
-    """What `encode_ids` takes by its address: int64[5].
+def new_call(entry: Any, handle: int, longest: tuple[int, int], ids: np.ndarray) -> ctypes.Structure:
+    """What `encode_ids` takes by its address, `ctypes.addressof`.
 
     entry: the C function of a kernel of short texts; handle: the address of a handle; longest: the bytes of a text, without and
     with special tokens; ids: where the handle's kernel writes. The caller keeps all of them alive.
     """
-    return np.array([address_of(entry), handle, *longest, _where(ids)], np.int64)
+    return _Call(address_of(entry), handle, *longest, _where(ids))
 
 
 class Spelling(NamedTuple):
@@ -275,32 +330,49 @@ class Maker:
     ) -> None:
         slot = ctypes.pythonapi.PyType_GetSlot
         slot.argtypes, slot.restype = [ctypes.py_object, ctypes.c_int], ctypes.c_void_p
-        objects, offset = (owner, 0, 1, None, flags), offset_of(kind, attribute)
         # The owner keeps this object alive, and the others are kept here: a reference to the owner would keep it alive for ever
         gathered = np.empty(_GATHERED, np.uint32)  # of several texts, for `encode_each`
         self._kept = kind, flags, gathered, columns
-        room = _where(gathered), _GATHERED
-        attributes = [0] * _N_COLUMNS
+        self.fields = _Maker(
+            call=call,
+            kind=id(kind),
+            allocate=slot(kind, _ALLOCATE),
+            offset=offset_of(kind, attribute),
+            owner=id(owner),
+            flag=id(0),
+            flag_special=id(1),
+            none=id(None),
+            flags=id(flags),
+            most=most[0],
+            most_special=most[1],
+            gathered=_where(gathered),
+            room=_GATHERED,
+        )
         if columns is not None:
-            texts, *of_texts = columns.spelling
-            attributes = [columns.call, _where(columns.begins), _where(columns.ends)]
-            attributes += [*columns.before, *columns.after, id(texts), *map(_where, of_texts)]
-            attributes.append(0 if columns.trim is None else address_of(columns.trim))
-        made = [*map(id, objects), *most, *room, *attributes]
-        self.fields = np.array([0, call, id(kind), slot(kind, _ALLOCATE), offset, *made], np.int64)
-        self.address: int = _where(self.fields)
+            self._put(columns)
+        self.address = ctypes.addressof(self.fields)
+
+    def _put(self, columns: Columns) -> None:
+        fields, spelling = self.fields, columns.spelling
+        fields.positions, fields.begins, fields.ends = (
+            columns.call,
+            _where(columns.begins),
+            _where(columns.ends),
+        )
+        fields.n_before, fields.n_before_special = columns.before
+        fields.n_after, fields.n_after_special = columns.after
+        fields.texts, fields.rows = id(spelling.texts), _where(spelling.rows)
+        fields.data, fields.offsets = _where(spelling.data), _where(spelling.offsets)
+        fields.trim = 0 if columns.trim is None else address_of(columns.trim)
 
     def release(self) -> None:
         """Lets others use a maker that was claimed."""
-        self.fields[0] = 0
+        self.fields.busy = 0
 
 
 _ALLOCATE = 47  # Py_tp_alloc of typeslots.h
 _CLASS = object.__basicsize__ - ctypes.sizeof(ctypes.c_void_p)  # where an object has the address of its class
 _GATHERED = 1 << 16
-# Numbers of entries of the table of classes: `str`, and the one that is an offset, not an object; the number of all
-_STR, _OFFSET, _N_CLASSES = 4, 8, 14
-_N_COLUMNS = 12
 
 
 def new_texts(n: int) -> list[str | None]:

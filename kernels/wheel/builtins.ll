@@ -1,18 +1,18 @@
-; The builtin functions that kernels/native/objects.py describes. @gputok_python holds the addresses of Python's functions,
-; by the numbers of `objects.FUNCTIONS`, @gputok_classes the objects of `Builtins.take_over`, and @gputok_integers the address of
-; the objects of the first ids, their number, and where a list has the address of its items, a tuple its items, and any object its
-; class. A new list and a new tuple are filled there. The garbage collector, which any Python code can ask for all objects, must
+; The builtin functions that kernels/native/objects.py describes. A name with a dot stands for a number: of a field of the memory
+; that objects.py declares, `Python`, `Classes`, `Integers`, `Call`, `Maker`, or of an item of the tuples `Later` and `Texts`; `.n` is
+; the number of all. A field with another one for texts with special tokens is right before that.
+; A new list and a new tuple are filled in their memory. The garbage collector, which any Python code can ask for all objects, must
 ; not know a list while it has empty items and other objects are made that the collector counts: `hidden`, then `shown`.
 
-@gputok_python = global [23 x ptr] zeroinitializer
-@gputok_classes = global [14 x ptr] zeroinitializer
-@gputok_integers = global [5 x i64] zeroinitializer
+@gputok_python = global [Python.n x ptr] zeroinitializer
+@gputok_classes = global [Classes.n x ptr] zeroinitializer
+@gputok_integers = global [Integers.n x i64] zeroinitializer
 
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 declare void @llvm.prefetch.p0(ptr, i32, i32, i32)
 
 define internal ptr @python(i64 %number) {
-  %where = getelementptr [23 x ptr], ptr @gputok_python, i64 0, i64 %number
+  %where = getelementptr ptr, ptr @gputok_python, i64 %number
   %function = load ptr, ptr %where
   ret ptr %function
 }
@@ -20,16 +20,16 @@ define internal ptr @python(i64 %number) {
 define internal i64 @argument(ptr %arguments, i64 %number) {
   %where = getelementptr ptr, ptr %arguments, i64 %number
   %object = load ptr, ptr %where
-  %convert = call ptr @python(i64 3)
+  %convert = call ptr @python(i64 Python.PyLong_AsLongLong)
   %value = call i64 %convert(ptr %object)
   ret i64 %value
 }
 
 ; The object of a number that the table of shared objects has not yet: it goes there, too
 define internal ptr @first_number(ptr %slot, i64 %value) noinline {
-  %make = call ptr @python(i64 4)
-  %share = call ptr @python(i64 2)
-  %release = call ptr @python(i64 7)
+  %make = call ptr @python(i64 Python.PyLong_FromLongLong)
+  %share = call ptr @python(i64 Python.Py_IncRef)
+  %release = call ptr @python(i64 Python.Py_DecRef)
   %fresh = call ptr %make(i64 %value)
   %got = icmp ne ptr %fresh, null
   br i1 %got, label %keep, label %done
@@ -47,37 +47,38 @@ done:
 
 ; The object of a number, shared if the table has room for it
 define internal ptr @number(i64 %value) {
-  %known_at = getelementptr i64, ptr @gputok_integers, i64 1
+  %known_at = getelementptr i64, ptr @gputok_integers, i64 Integers.n_shared
   %known = load atomic i64, ptr %known_at acquire, align 8
   %in_table = icmp ult i64 %value, %known
   br i1 %in_table, label %shared, label %new
 shared:
-  %table = load ptr, ptr @gputok_integers
+  %table_at = getelementptr i64, ptr @gputok_integers, i64 Integers.shared
+  %table = load ptr, ptr %table_at
   %slot = getelementptr ptr, ptr %table, i64 %value
   %found = load atomic ptr, ptr %slot acquire, align 8
   %is_kept = icmp ne ptr %found, null
   br i1 %is_kept, label %again, label %first
 again:
-  %share = call ptr @python(i64 2)
+  %share = call ptr @python(i64 Python.Py_IncRef)
   call void %share(ptr %found)
   ret ptr %found
 first:
   %one = call ptr @first_number(ptr %slot, i64 %value)
   ret ptr %one
 new:
-  %make = call ptr @python(i64 4)
+  %make = call ptr @python(i64 Python.PyLong_FromLongLong)
   %fresh = call ptr %make(i64 %value)
   ret ptr %fresh
 }
 
 ; A new list of n empty items that the garbage collector does not know; or null
 define internal ptr @hidden(i64 %n) {
-  %make = call ptr @python(i64 1)
+  %make = call ptr @python(i64 Python.PyList_New)
   %list = call ptr %make(i64 %n)
   %made = icmp ne ptr %list, null
   br i1 %made, label %hide, label %done
 hide:
-  %untrack = call ptr @python(i64 16)
+  %untrack = call ptr @python(i64 Python.PyObject_GC_UnTrack)
   call void %untrack(ptr %list)
   br label %done
 done:
@@ -86,14 +87,14 @@ done:
 
 ; That list, when it has all items
 define internal ptr @shown(ptr %list) {
-  %track = call ptr @python(i64 21)
+  %track = call ptr @python(i64 Python.PyObject_GC_Track)
   call void %track(ptr %list)
   ret ptr %list
 }
 
 ; Where the items of a list are
 define internal ptr @items_of_list(ptr %list) {
-  %field_at = getelementptr i64, ptr @gputok_integers, i64 2
+  %field_at = getelementptr i64, ptr @gputok_integers, i64 Integers.items_of_list
   %field = load i64, ptr %field_at
   %items_at = getelementptr i8, ptr %list, i64 %field
   %items = load ptr, ptr %items_at
@@ -102,7 +103,7 @@ define internal ptr @items_of_list(ptr %list) {
 
 ; Where the items of a tuple are
 define internal ptr @items_of_tuple(ptr %tuple) {
-  %field_at = getelementptr i64, ptr @gputok_integers, i64 3
+  %field_at = getelementptr i64, ptr @gputok_integers, i64 Integers.items_of_tuple
   %field = load i64, ptr %field_at
   %items = getelementptr i8, ptr %tuple, i64 %field
   ret ptr %items
@@ -120,7 +121,7 @@ define internal ptr @item_of(ptr %tuple, i64 %number) {
 define internal ptr @new_list(ptr %raw) {
   %ids_at = alloca ptr
   %size_at = alloca i64
-  %open = call ptr @python(i64 15)
+  %open = call ptr @python(i64 Python.PyBytes_AsStringAndSize)
   %refused = call i32 %open(ptr %raw, ptr %ids_at, ptr %size_at)
   %is_bytes = icmp eq i32 %refused, 0
   br i1 %is_bytes, label %begin, label %none
@@ -128,12 +129,13 @@ begin:
   %ids = load ptr, ptr %ids_at
   %size = load i64, ptr %size_at
   %n = lshr i64 %size, 2
-  %known_at = getelementptr i64, ptr @gputok_integers, i64 1
+  %known_at = getelementptr i64, ptr @gputok_integers, i64 Integers.n_shared
   %known = load atomic i64, ptr %known_at acquire, align 8
-  %table = load ptr, ptr @gputok_integers
-  %make = call ptr @python(i64 1)
-  %share = call ptr @python(i64 2)
-  %number = call ptr @python(i64 4)
+  %table_at = getelementptr i64, ptr @gputok_integers, i64 Integers.shared
+  %table = load ptr, ptr %table_at
+  %make = call ptr @python(i64 Python.PyList_New)
+  %share = call ptr @python(i64 Python.Py_IncRef)
+  %number = call ptr @python(i64 Python.PyLong_FromLongLong)
   %list = call ptr %make(i64 %n)
   %made = icmp ne ptr %list, null
   br i1 %made, label %fill, label %none
@@ -189,7 +191,7 @@ store:
 done:
   ret ptr %list
 drop:
-  %release = call ptr @python(i64 7)
+  %release = call ptr @python(i64 Python.Py_DecRef)
   call void %release(ptr %list)
   ret ptr null
 none:
@@ -203,9 +205,9 @@ define ptr @gputok_list_ids(ptr %self, ptr %raw) {
 
 ; The number of characters of the texts in a list; -1: not all are str
 define ptr @gputok_measure(ptr %self, ptr %texts) {
-  %get = call ptr @python(i64 11)
-  %measure = call ptr @python(i64 17)
-  %size = call ptr @python(i64 18)
+  %get = call ptr @python(i64 Python.PyList_GetItem)
+  %measure = call ptr @python(i64 Python.PyUnicode_GetLength)
+  %size = call ptr @python(i64 Python.PyList_Size)
   %count = call i64 %size(ptr %texts)
   br label %test
 test:
@@ -227,7 +229,7 @@ add:
   br label %test
 done:
   %result = phi i64 [ %sum, %test ], [ -1, %ask ]
-  %number = call ptr @python(i64 4)
+  %number = call ptr @python(i64 Python.PyLong_FromLongLong)
   %object = call ptr %number(i64 %result)
   ret ptr %object
 gone:
@@ -238,13 +240,13 @@ gone:
 define internal i64 @run(ptr %call, ptr %bytes, i64 %size, i64 %flags) {
   %slots = alloca [4 x i64]
   %special = and i64 %flags, 1
-  %longest_field = add i64 %special, 2
+  %longest_field = add i64 %special, Call.longest
   %longest_at = getelementptr i64, ptr %call, i64 %longest_field
   %longest = load i64, ptr %longest_at
   %fits = icmp sle i64 %size, %longest
   br i1 %fits, label %fill, label %refused
 fill:
-  %handle_at = getelementptr i64, ptr %call, i64 1
+  %handle_at = getelementptr i64, ptr %call, i64 Call.handle
   %handle = load i64, ptr %handle_at
   store i64 %handle, ptr %slots
   %slot_1 = getelementptr i64, ptr %slots, i64 1
@@ -254,7 +256,8 @@ fill:
   store i64 %size, ptr %slot_2
   %slot_3 = getelementptr i64, ptr %slots, i64 3
   store i64 %flags, ptr %slot_3
-  %entry = load ptr, ptr %call
+  %entry_at = getelementptr i64, ptr %call, i64 Call.entry
+  %entry = load ptr, ptr %entry_at
   %code = call i32 %entry(ptr %slots)
   %n = load i64, ptr %slots
   %no_error = icmp eq i32 %code, 0
@@ -269,10 +272,10 @@ define internal i64 @run_freely(ptr %call, ptr %bytes, i64 %size, i64 %flags) al
   %is_long = icmp sgt i64 %size, 1024
   br i1 %is_long, label %alone, label %here
 alone:
-  %save = call ptr @python(i64 5)
+  %save = call ptr @python(i64 Python.PyEval_SaveThread)
   %state = call ptr %save()
   %n_alone = call i64 @run(ptr %call, ptr %bytes, i64 %size, i64 %flags)
-  %restore = call ptr @python(i64 6)
+  %restore = call ptr @python(i64 Python.PyEval_RestoreThread)
   call void %restore(ptr %state)
   ret i64 %n_alone
 here:
@@ -282,7 +285,7 @@ here:
 
 ; Where the kernel of a call writes ids
 define internal ptr @ids_at(ptr %call) {
-  %field = getelementptr i64, ptr %call, i64 4
+  %field = getelementptr i64, ptr %call, i64 Call.ids
   %ids = load ptr, ptr %field
   ret ptr %ids
 }
@@ -292,14 +295,14 @@ define internal { ptr, i64 } @copied(ptr %ids, i64 %n) {
   %is_count = icmp sge i64 %n, 0
   br i1 %is_count, label %make, label %refused
 make:
-  %copy = call ptr @python(i64 10)
+  %copy = call ptr @python(i64 Python.PyBytes_FromStringAndSize)
   %n_bytes = shl i64 %n, 2
   %raw = call ptr %copy(ptr %ids, i64 %n_bytes)
   %with_ids = insertvalue { ptr, i64 } undef, ptr %raw, 0
   %both = insertvalue { ptr, i64 } %with_ids, i64 %n, 1
   ret { ptr, i64 } %both
 refused:
-  %number = call ptr @python(i64 4)
+  %number = call ptr @python(i64 Python.PyLong_FromLongLong)
   %reason = call ptr %number(i64 %n)
   %with_reason = insertvalue { ptr, i64 } undef, ptr %reason, 0
   %given_back = insertvalue { ptr, i64 } %with_reason, i64 -1, 1
@@ -309,7 +312,7 @@ refused:
 ; The ids of a text, as `copied` gives them
 define internal { ptr, i64 } @ids_of(ptr %call, ptr %text, i64 %flags) {
   %size_at = alloca i64
-  %utf8 = call ptr @python(i64 0)
+  %utf8 = call ptr @python(i64 Python.PyUnicode_AsUTF8AndSize)
   %bytes = call ptr %utf8(ptr %text, ptr %size_at)
   %is_text = icmp ne ptr %bytes, null
   br i1 %is_text, label %measure, label %error
@@ -340,8 +343,21 @@ define internal ptr @field(ptr %maker, i64 %number) {
   ret ptr %object
 }
 
+; 0: no other thread uses the maker, and the caller may use it now
+define internal i64 @claim(ptr %maker) {
+  %busy_at = getelementptr i64, ptr %maker, i64 Maker.busy
+  %busy = atomicrmw xchg ptr %busy_at, i64 1 acquire
+  ret i64 %busy
+}
+
+define internal void @give_back(ptr %maker) {
+  %busy_at = getelementptr i64, ptr %maker, i64 Maker.busy
+  store atomic i64 0, ptr %busy_at release, align 8
+  ret void
+}
+
 define internal void @put_shared(ptr %items, i64 %at, ptr %object) {
-  %share = call ptr @python(i64 2)
+  %share = call ptr @python(i64 Python.Py_IncRef)
   call void %share(ptr %object)
   %item = getelementptr ptr, ptr %items, i64 %at
   store ptr %object, ptr %item
@@ -353,7 +369,7 @@ define internal void @put_shared(ptr %items, i64 %at, ptr %object) {
 define internal { ptr, i1 } @wrapped(ptr %maker, ptr %text, i64 %special, { ptr, i64 } %found) {
   %ids = extractvalue { ptr, i64 } %found, 0
   %n = extractvalue { ptr, i64 } %found, 1
-  %most_number = add i64 %special, 10
+  %most_number = add i64 %special, Maker.most
   %most_at = getelementptr i64, ptr %maker, i64 %most_number
   %most = load i64, ptr %most_at
   %is_list = icmp sge i64 %n, 0
@@ -366,34 +382,34 @@ plain:
   %without = insertvalue { ptr, i1 } { ptr undef, i1 false }, ptr %ids, 0
   ret { ptr, i1 } %without
 wrap:
-  %new_tuple = call ptr @python(i64 8)
-  %tuple = call ptr %new_tuple(i64 6)
+  %new_tuple = call ptr @python(i64 Python.PyTuple_New)
+  %tuple = call ptr %new_tuple(i64 Later.n)
   %has_tuple = icmp ne ptr %tuple, null
   br i1 %has_tuple, label %fill, label %drop_ids
 fill:
   %items = call ptr @items_of_tuple(ptr %tuple)
-  %object = call ptr @field(ptr %maker, i64 5)
-  call void @put_shared(ptr %items, i64 0, ptr %object)
-  %second = getelementptr ptr, ptr %items, i64 1
+  %object = call ptr @field(ptr %maker, i64 Maker.owner)
+  call void @put_shared(ptr %items, i64 Later.owner, ptr %object)
+  %second = getelementptr ptr, ptr %items, i64 Later.ids
   store ptr %ids, ptr %second
-  call void @put_shared(ptr %items, i64 2, ptr %text)
-  %special_number = add i64 %special, 6
+  call void @put_shared(ptr %items, i64 Later.text, ptr %text)
+  %special_number = add i64 %special, Maker.flag
   %special_object = call ptr @field(ptr %maker, i64 %special_number)
-  call void @put_shared(ptr %items, i64 3, ptr %special_object)
-  %none = call ptr @field(ptr %maker, i64 8)
-  call void @put_shared(ptr %items, i64 4, ptr %none)
-  %flags = call ptr @field(ptr %maker, i64 9)
-  call void @put_shared(ptr %items, i64 5, ptr %flags)
-  %kind = call ptr @field(ptr %maker, i64 2)
-  %allocate = call ptr @field(ptr %maker, i64 3)
+  call void @put_shared(ptr %items, i64 Later.special, ptr %special_object)
+  %none = call ptr @field(ptr %maker, i64 Maker.none)
+  call void @put_shared(ptr %items, i64 Later.more, ptr %none)
+  %flags = call ptr @field(ptr %maker, i64 Maker.flags)
+  call void @put_shared(ptr %items, i64 Later.flags, ptr %flags)
+  %kind = call ptr @field(ptr %maker, i64 Maker.kind)
+  %allocate = call ptr @field(ptr %maker, i64 Maker.allocate)
   %encoding = call ptr %allocate(ptr %kind, i64 0)
   %has_encoding = icmp ne ptr %encoding, null
-  %release = call ptr @python(i64 7)
+  %release = call ptr @python(i64 Python.Py_DecRef)
   br i1 %has_encoding, label %set, label %drop_tuple
 set:
-  %untrack = call ptr @python(i64 16)
+  %untrack = call ptr @python(i64 Python.PyObject_GC_UnTrack)
   call void %untrack(ptr %tuple)
-  %offset_at = getelementptr i64, ptr %maker, i64 4
+  %offset_at = getelementptr i64, ptr %maker, i64 Maker.offset
   %offset = load i64, ptr %offset_at
   %attribute = getelementptr i8, ptr %encoding, i64 %offset
   store ptr %tuple, ptr %attribute
@@ -403,20 +419,20 @@ drop_tuple:
   call void %release(ptr %tuple)
   ret { ptr, i1 } zeroinitializer
 drop_ids:
-  %release_ids = call ptr @python(i64 7)
+  %release_ids = call ptr @python(i64 Python.Py_DecRef)
   call void %release_ids(ptr %ids)
   ret { ptr, i1 } zeroinitializer
 }
 
 ; The encoding of a text, as `wrapped` gives it
 define internal { ptr, i1 } @encoding_of(ptr %maker, ptr %text, i64 %special) {
-  %busy = atomicrmw xchg ptr %maker, i64 1 acquire
+  %busy = call i64 @claim(ptr %maker)
   %free = icmp eq i64 %busy, 0
   br i1 %free, label %encode, label %taken
 encode:
-  %call = call ptr @field(ptr %maker, i64 1)
+  %call = call ptr @field(ptr %maker, i64 Maker.call)
   %found = call { ptr, i64 } @ids_of(ptr %call, ptr %text, i64 %special)
-  store atomic i64 0, ptr %maker release, align 8
+  call void @give_back(ptr %maker)
   %encoding = call { ptr, i1 } @wrapped(ptr %maker, ptr %text, i64 %special, { ptr, i64 } %found)
   ret { ptr, i1 } %encoding
 taken:
@@ -440,8 +456,8 @@ define ptr @gputok_encode_one(ptr %self, ptr %arguments, i64 %count) {
 define ptr @gputok_claim(ptr %self, ptr %arguments, i64 %count) {
   %address = call i64 @argument(ptr %arguments, i64 0)
   %maker = inttoptr i64 %address to ptr
-  %busy = atomicrmw xchg ptr %maker, i64 1 acquire
-  %number = call ptr @python(i64 4)
+  %busy = call i64 @claim(ptr %maker)
+  %number = call ptr @python(i64 Python.PyLong_FromLongLong)
   %answer = call ptr %number(i64 %busy)
   ret ptr %answer
 }
@@ -461,18 +477,18 @@ define ptr @gputok_encode_each(ptr %self, ptr %arguments, i64 %count) {
   %special = call i64 @argument(ptr %arguments, i64 3)
   %least = call i64 @argument(ptr %arguments, i64 4)
   %maker = inttoptr i64 %address to ptr
-  %call = call ptr @field(ptr %maker, i64 1)
+  %call = call ptr @field(ptr %maker, i64 Maker.call)
   %written = call ptr @ids_at(ptr %call)
-  %gathered = call ptr @field(ptr %maker, i64 12)
-  %room_at = getelementptr i64, ptr %maker, i64 13
+  %gathered = call ptr @field(ptr %maker, i64 Maker.gathered)
+  %room_at = getelementptr i64, ptr %maker, i64 Maker.room
   %room = load i64, ptr %room_at
   %texts_at = getelementptr ptr, ptr %arguments, i64 1
   %texts = load ptr, ptr %texts_at
-  %get = call ptr @python(i64 11)
-  %utf8 = call ptr @python(i64 0)
-  %save = call ptr @python(i64 5)
-  %restore = call ptr @python(i64 6)
-  %release = call ptr @python(i64 7)
+  %get = call ptr @python(i64 Python.PyList_GetItem)
+  %utf8 = call ptr @python(i64 Python.PyUnicode_AsUTF8AndSize)
+  %save = call ptr @python(i64 Python.PyEval_SaveThread)
+  %restore = call ptr @python(i64 Python.PyEval_RestoreThread)
+  %release = call ptr @python(i64 Python.Py_DecRef)
   %list = call ptr @hidden(i64 %n)
   %made = icmp ne ptr %list, null
   br i1 %made, label %begin, label %none
@@ -485,7 +501,7 @@ group:
   %more = icmp slt i64 %first, %n
   br i1 %more, label %claim, label %done
 claim:
-  %busy = atomicrmw xchg ptr %maker, i64 1 acquire
+  %busy = call i64 @claim(ptr %maker)
   %free = icmp eq i64 %busy, 0
   br i1 %free, label %collect, label %taken
 taken:
@@ -593,7 +609,7 @@ store:
   %j_next = add i64 %j, 1
   br label %wrap
 grouped:
-  store atomic i64 0, ptr %maker release, align 8
+  call void @give_back(ptr %maker)
   %after = add i64 %first, %n_encoded
   br label %group
 done:
@@ -602,17 +618,17 @@ whole:
   %finished = call ptr @shown(ptr %list)
   ret ptr %finished
 enclose:
-  %new_tuple = call ptr @python(i64 8)
+  %new_tuple = call ptr @python(i64 Python.PyTuple_New)
   %tuple = call ptr %new_tuple(i64 1)
   %has_tuple = icmp ne ptr %tuple, null
   br i1 %has_tuple, label %fill, label %drop
 fill:
   %inside = call ptr @shown(ptr %list)
-  %put_in_tuple = call ptr @python(i64 9)
+  %put_in_tuple = call ptr @python(i64 Python.PyTuple_SetItem)
   %filled = call i32 %put_in_tuple(ptr %tuple, i64 0, ptr %list)
   ret ptr %tuple
 fail:
-  store atomic i64 0, ptr %maker release, align 8
+  call void @give_back(ptr %maker)
   br label %drop
 drop:
   call void %release(ptr %list)
@@ -622,18 +638,18 @@ none:
 }
 
 define internal ptr @of_classes(i64 %number) {
-  %where = getelementptr [14 x ptr], ptr @gputok_classes, i64 0, i64 %number
+  %where = getelementptr ptr, ptr @gputok_classes, i64 %number
   %object = load ptr, ptr %where
   ret ptr %object
 }
 
 ; Whether an object is a str, and of no other class
 define internal i1 @is_str(ptr %object) {
-  %field_at = getelementptr i64, ptr @gputok_integers, i64 4
+  %field_at = getelementptr i64, ptr @gputok_integers, i64 Integers.kind
   %field = load i64, ptr %field_at
   %kind_at = getelementptr i8, ptr %object, i64 %field
   %kind = load ptr, ptr %kind_at
-  %str = call ptr @of_classes(i64 4)
+  %str = call ptr @of_classes(i64 Classes.string)
   %same = icmp eq ptr %kind, %str
   ret i1 %same
 }
@@ -642,7 +658,7 @@ define internal i64 @name_count(ptr %names) {
   %none = icmp eq ptr %names, null
   br i1 %none, label %empty, label %some
 some:
-  %measure = call ptr @python(i64 12)
+  %measure = call ptr @python(i64 Python.PyTuple_Size)
   %n = call i64 %measure(ptr %names)
   ret i64 %n
 empty:
@@ -669,8 +685,8 @@ copy:
   store ptr %argument, ptr %to
   br label %test
 copied:
-  %function = call ptr @of_classes(i64 6)
-  %invoke = call ptr @python(i64 14)
+  %function = call ptr @of_classes(i64 Classes.encode)
+  %invoke = call ptr @python(i64 Python.PyObject_Vectorcall)
   %given = add i64 %count, 1
   %found = call ptr %invoke(ptr %function, ptr %all, i64 %given, ptr %names)
   ret ptr %found
@@ -694,12 +710,12 @@ named:
   br i1 %one_name, label %read, label %slow
 read:
   %name = call ptr @item_of(ptr %names, i64 0)
-  %option = call ptr @of_classes(i64 1)
+  %option = call ptr @of_classes(i64 Classes.add_special_tokens)
   %is_option = icmp eq ptr %name, %option
   %value_at = getelementptr ptr, ptr %arguments, i64 1
   %value = load ptr, ptr %value_at
-  %true = call ptr @of_classes(i64 2)
-  %false = call ptr @of_classes(i64 3)
+  %true = call ptr @of_classes(i64 Classes.true)
+  %false = call ptr @of_classes(i64 Classes.false)
   %is_true = icmp eq ptr %value, %true
   %is_false = icmp eq ptr %value, %false
   %is_bool = or i1 %is_true, %is_false
@@ -708,28 +724,28 @@ read:
 ready:
   %with_special = phi i1 [ true, %options ], [ %is_true, %read ]
   %special = zext i1 %with_special to i64
-  %get = call ptr @python(i64 13)
-  %attribute = call ptr @of_classes(i64 0)
+  %get = call ptr @python(i64 Python.PyObject_GetAttr)
+  %attribute = call ptr @of_classes(i64 Classes.texts)
   %state = call ptr %get(ptr %self, ptr %attribute)
   %has_state = icmp ne ptr %state, null
   br i1 %has_state, label %check, label %error
 check:
-  %item = call ptr @python(i64 22)
-  %finisher = call ptr %item(ptr %state, i64 3)
+  %item = call ptr @python(i64 Python.PyTuple_GetItem)
+  %finisher = call ptr %item(ptr %state, i64 Texts.finish)
   %has_finisher = icmp ne ptr %finisher, null
   br i1 %has_finisher, label %compare, label %wrong
 wrong:
-  %release_wrong = call ptr @python(i64 7)
+  %release_wrong = call ptr @python(i64 Python.Py_DecRef)
   call void %release_wrong(ptr %state)
   br label %error
 compare:
-  %version = call ptr @item_of(ptr %state, i64 0)
-  %versions = call ptr @of_classes(i64 5)
-  %item_of_list = call ptr @python(i64 11)
+  %version = call ptr @item_of(ptr %state, i64 Texts.version)
+  %versions = call ptr @of_classes(i64 Classes.versions)
+  %item_of_list = call ptr @python(i64 Python.PyList_GetItem)
   %now = call ptr %item_of_list(ptr %versions, i64 0)
   %is_current = icmp eq ptr %version, %now
-  %address_object = call ptr @item_of(ptr %state, i64 2)
-  %to_number = call ptr @python(i64 3)
+  %address_object = call ptr @item_of(ptr %state, i64 Texts.address)
+  %to_number = call ptr @python(i64 Python.PyLong_AsLongLong)
   %address = call i64 %to_number(ptr %address_object)
   %is_made = icmp ne i64 %address, 0
   %is_good = and i1 %is_current, %is_made
@@ -743,18 +759,18 @@ encode:
   %is_done = or i1 %is_encoding, %failed
   br i1 %is_done, label %done, label %finish
 finish:
-  %special_number = add i64 %special, 6
+  %special_number = add i64 %special, Maker.flag
   %special_object = call ptr @field(ptr %maker, i64 %special_number)
   %second = getelementptr ptr, ptr %three, i64 1
   %third = getelementptr ptr, ptr %three, i64 2
   store ptr %found, ptr %three
   store ptr %text, ptr %second
   store ptr %special_object, ptr %third
-  %invoke = call ptr @python(i64 14)
+  %invoke = call ptr @python(i64 Python.PyObject_Vectorcall)
   %finished = call ptr %invoke(ptr %finisher, ptr %three, i64 3, ptr null)
-  %release_found = call ptr @python(i64 7)
+  %release_found = call ptr @python(i64 Python.Py_DecRef)
   call void %release_found(ptr %found)
-  %none = call ptr @of_classes(i64 7)
+  %none = call ptr @of_classes(i64 Classes.none)
   %is_none = icmp eq ptr %finished, %none
   br i1 %is_none, label %other, label %done
 other:
@@ -762,11 +778,11 @@ other:
   br label %leave
 done:
   %result = phi ptr [ %found, %encode ], [ %finished, %finish ]
-  %release = call ptr @python(i64 7)
+  %release = call ptr @python(i64 Python.Py_DecRef)
   call void %release(ptr %state)
   ret ptr %result
 leave:
-  %release_state = call ptr @python(i64 7)
+  %release_state = call ptr @python(i64 Python.Py_DecRef)
   call void %release_state(ptr %state)
   br label %slow
 slow:
@@ -779,28 +795,28 @@ error:
 ; The tuple `_later` of an encoding, borrowed, which has six items or more; null: Python must make its attributes. A property is
 ; only asked for encodings
 define internal ptr @later_of(ptr %encoding) alwaysinline {
-  %offset_of = call ptr @of_classes(i64 8)
+  %offset_of = call ptr @of_classes(i64 Classes.offset)
   %offset = ptrtoint ptr %offset_of to i64
   %attribute = getelementptr i8, ptr %encoding, i64 %offset
   %later = load ptr, ptr %attribute
-  %none = call ptr @of_classes(i64 7)
+  %none = call ptr @of_classes(i64 Classes.none)
   %is_set = icmp ne ptr %later, null
   %is_some = icmp ne ptr %later, %none
   %is_made = and i1 %is_set, %is_some
   br i1 %is_made, label %read, label %leave
 read:
-  %item = call ptr @python(i64 22)
-  %flags = call ptr %item(ptr %later, i64 5)
+  %item = call ptr @python(i64 Python.PyTuple_GetItem)
+  %flags = call ptr %item(ptr %later, i64 Later.flags)
   %has_flags = icmp ne ptr %flags, null
   br i1 %has_flags, label %compare, label %clear
 compare:
-  %zero = call ptr @of_classes(i64 10)
+  %zero = call ptr @of_classes(i64 Classes.zero)
   %is_whole = icmp eq ptr %flags, %zero
   br i1 %is_whole, label %found, label %leave
 found:
   ret ptr %later
 clear:
-  %forget = call ptr @python(i64 19)
+  %forget = call ptr @python(i64 Python.PyErr_Clear)
   call void %forget()
   br label %leave
 leave:
@@ -809,21 +825,21 @@ leave:
 
 ; The `Maker` of the owner in a tuple `_later`; the owner keeps it alive. null: there is none
 define internal ptr @maker_of(ptr %later) {
-  %owner = call ptr @item_of(ptr %later, i64 0)
-  %get = call ptr @python(i64 13)
-  %name = call ptr @of_classes(i64 9)
+  %owner = call ptr @item_of(ptr %later, i64 Later.owner)
+  %get = call ptr @python(i64 Python.PyObject_GetAttr)
+  %name = call ptr @of_classes(i64 Classes.address)
   %object = call ptr %get(ptr %owner, ptr %name)
   %has_object = icmp ne ptr %object, null
   br i1 %has_object, label %read, label %none
 read:
-  %to_number = call ptr @python(i64 3)
+  %to_number = call ptr @python(i64 Python.PyLong_AsLongLong)
   %address = call i64 %to_number(ptr %object)
-  %release = call ptr @python(i64 7)
+  %release = call ptr @python(i64 Python.Py_DecRef)
   call void %release(ptr %object)
   %maker = inttoptr i64 %address to ptr
   ret ptr %maker
 none:
-  %clear = call ptr @python(i64 19)
+  %clear = call ptr @python(i64 Python.PyErr_Clear)
   call void %clear()
   ret ptr null
 }
@@ -835,12 +851,12 @@ define internal ptr @attribute_in_python(ptr %encoding, ptr %later, i64 %number)
   %is_later = icmp ne ptr %later, null
   br i1 %is_later, label %drop, label %ask
 drop:
-  %release = call ptr @python(i64 7)
+  %release = call ptr @python(i64 Python.Py_DecRef)
   call void %release(ptr %later)
   br label %ask
 ask:
   %function = call ptr @of_classes(i64 %number)
-  %invoke = call ptr @python(i64 14)
+  %invoke = call ptr @python(i64 Python.PyObject_Vectorcall)
   %found = call ptr %invoke(ptr %function, ptr %one, i64 1, ptr null)
   ret ptr %found
 }
@@ -851,29 +867,29 @@ define ptr @gputok_ids(ptr %encoding, ptr %nothing) {
   %is_later = icmp ne ptr %later, null
   br i1 %is_later, label %list, label %leave
 list:
-  %ids = call ptr @item_of(ptr %later, i64 1)
-  %share = call ptr @python(i64 2)
+  %ids = call ptr @item_of(ptr %later, i64 Later.ids)
+  %share = call ptr @python(i64 Python.Py_IncRef)
   call void %share(ptr %ids)
   %made = call ptr @new_list(ptr %ids)
-  %release = call ptr @python(i64 7)
+  %release = call ptr @python(i64 Python.Py_DecRef)
   call void %release(ptr %ids)
   ret ptr %made
 leave:
-  %in_python = call ptr @attribute_in_python(ptr %encoding, ptr null, i64 11)
+  %in_python = call ptr @attribute_in_python(ptr %encoding, ptr null, i64 Classes.ids)
   ret ptr %in_python
 }
 
 ; The text of a row of the vocabulary; or null
 define internal ptr @text_of(ptr %maker, i64 %row) {
-  %data = call ptr @field(ptr %maker, i64 23)
-  %offsets = call ptr @field(ptr %maker, i64 24)
+  %data = call ptr @field(ptr %maker, i64 Maker.data)
+  %offsets = call ptr @field(ptr %maker, i64 Maker.offsets)
   %first_at = getelementptr i64, ptr %offsets, i64 %row
   %first = load i64, ptr %first_at
   %last_at = getelementptr i64, ptr %first_at, i64 1
   %last = load i64, ptr %last_at
   %n = sub i64 %last, %first
   %bytes = getelementptr i8, ptr %data, i64 %first
-  %make = call ptr @python(i64 20)
+  %make = call ptr @python(i64 Python.PyUnicode_FromStringAndSize)
   %text = call ptr %make(ptr %bytes, i64 %n)
   ret ptr %text
 }
@@ -887,18 +903,18 @@ define ptr @gputok_tokens(ptr %encoding, ptr %nothing) {
   %is_later = icmp ne ptr %later, null
   br i1 %is_later, label %find, label %leave
 find:
-  %own = call ptr @python(i64 2)
+  %own = call ptr @python(i64 Python.Py_IncRef)
   call void %own(ptr %later)
   %maker = call ptr @maker_of(ptr %later)
   %has_maker = icmp ne ptr %maker, null
   br i1 %has_maker, label %look_up, label %leave
 look_up:
-  %names = call ptr @field(ptr %maker, i64 21)
+  %names = call ptr @field(ptr %maker, i64 Maker.texts)
   %has_names = icmp ne ptr %names, null
   br i1 %has_names, label %open, label %leave
 open:
-  %raw = call ptr @item_of(ptr %later, i64 1)
-  %read = call ptr @python(i64 15)
+  %raw = call ptr @item_of(ptr %later, i64 Later.ids)
+  %read = call ptr @python(i64 Python.PyBytes_AsStringAndSize)
   %refused = call i32 %read(ptr %raw, ptr %ids_at, ptr %size_at)
   %is_bytes = icmp eq i32 %refused, 0
   br i1 %is_bytes, label %begin, label %failed
@@ -907,13 +923,13 @@ begin:
   %size = load i64, ptr %size_at
   %n = lshr i64 %size, 2
   %table = call ptr @items_of_list(ptr %names)
-  %measure = call ptr @python(i64 18)
+  %measure = call ptr @python(i64 Python.PyList_Size)
   %known = call i64 %measure(ptr %names)
-  %rows = call ptr @field(ptr %maker, i64 22)
-  %none = call ptr @of_classes(i64 7)
-  %release = call ptr @python(i64 7)
-  %share = call ptr @python(i64 2)
-  %make = call ptr @python(i64 1)
+  %rows = call ptr @field(ptr %maker, i64 Maker.rows)
+  %none = call ptr @of_classes(i64 Classes.none)
+  %release = call ptr @python(i64 Python.Py_DecRef)
+  %share = call ptr @python(i64 Python.Py_IncRef)
+  %make = call ptr @python(i64 Python.PyList_New)
   %list = call ptr %make(i64 %n)
   %made = icmp ne ptr %list, null
   br i1 %made, label %fill, label %failed
@@ -966,10 +982,10 @@ no_text:
   call void %release(ptr %list)
   br label %failed
 leave:
-  %in_python = call ptr @attribute_in_python(ptr %encoding, ptr %later, i64 12)
+  %in_python = call ptr @attribute_in_python(ptr %encoding, ptr %later, i64 Classes.tokens)
   ret ptr %in_python
 failed:
-  %release_later = call ptr @python(i64 7)
+  %release_later = call ptr @python(i64 Python.Py_DecRef)
   call void %release_later(ptr %later)
   ret ptr null
 }
@@ -978,27 +994,27 @@ failed:
 ; tokens, or a negative number
 define internal i64 @positions_of(ptr %maker, ptr %bytes, i64 %size, i64 %special) {
   %slots = alloca [3 x i64]
-  %call = call ptr @field(ptr %maker, i64 14)
+  %call = call ptr @field(ptr %maker, i64 Maker.positions)
   %flags = or i64 %special, 2
   %n = call i64 @run_freely(ptr %call, ptr %bytes, i64 %size, i64 %flags)
   %is_count = icmp sge i64 %n, 0
   br i1 %is_count, label %trim, label %refused
 trim:
-  %handle_at = getelementptr i64, ptr %call, i64 1
+  %handle_at = getelementptr i64, ptr %call, i64 Call.handle
   %handle = load i64, ptr %handle_at
   store i64 %handle, ptr %slots
-  %n_before_field = add i64 %special, 17
+  %n_before_field = add i64 %special, Maker.n_before
   %n_before_at = getelementptr i64, ptr %maker, i64 %n_before_field
   %n_before = load i64, ptr %n_before_at
   %slot_1 = getelementptr i64, ptr %slots, i64 1
   store i64 %n_before, ptr %slot_1
-  %n_after_field = add i64 %special, 19
+  %n_after_field = add i64 %special, Maker.n_after
   %n_after_at = getelementptr i64, ptr %maker, i64 %n_after_field
   %n_after = load i64, ptr %n_after_at
   %last = sub i64 %n, %n_after
   %slot_2 = getelementptr i64, ptr %slots, i64 2
   store i64 %last, ptr %slot_2
-  %entry = call ptr @field(ptr %maker, i64 25)
+  %entry = call ptr @field(ptr %maker, i64 Maker.trim)
   %code = call i32 %entry(ptr %slots)
   %trimmed = load i64, ptr %slots
   %no_error = icmp eq i32 %code, 0
@@ -1013,8 +1029,8 @@ refused:
 
 ; A tuple of two numbers, at which Python's garbage collector need not look; or null
 define internal ptr @pair(i64 %first, i64 %second) {
-  %new = call ptr @python(i64 8)
-  %release = call ptr @python(i64 7)
+  %new = call ptr @python(i64 Python.PyTuple_New)
+  %release = call ptr @python(i64 Python.Py_DecRef)
   %tuple = call ptr %new(i64 2)
   %made = icmp ne ptr %tuple, null
   br i1 %made, label %fill, label %none
@@ -1031,7 +1047,7 @@ next:
 done:
   %place = getelementptr ptr, ptr %items, i64 1
   store ptr %b, ptr %place
-  %untrack = call ptr @python(i64 16)
+  %untrack = call ptr @python(i64 Python.PyObject_GC_UnTrack)
   call void %untrack(ptr %tuple)
   ret ptr %tuple
 drop:
@@ -1048,27 +1064,27 @@ define ptr @gputok_offsets(ptr %encoding, ptr %nothing) {
   %is_later = icmp ne ptr %later, null
   br i1 %is_later, label %find, label %leave
 find:
-  %own = call ptr @python(i64 2)
+  %own = call ptr @python(i64 Python.Py_IncRef)
   call void %own(ptr %later)
   %maker = call ptr @maker_of(ptr %later)
   %has_maker = icmp ne ptr %maker, null
   br i1 %has_maker, label %look, label %leave
 look:
-  %entry = call ptr @field(ptr %maker, i64 25)
+  %entry = call ptr @field(ptr %maker, i64 Maker.trim)
   %can_trim = icmp ne ptr %entry, null
   br i1 %can_trim, label %open, label %leave
 open:
-  %release = call ptr @python(i64 7)
-  %text = call ptr @item_of(ptr %later, i64 2)
-  %special_object = call ptr @item_of(ptr %later, i64 3)
-  %to_number = call ptr @python(i64 3)
+  %release = call ptr @python(i64 Python.Py_DecRef)
+  %text = call ptr @item_of(ptr %later, i64 Later.text)
+  %special_object = call ptr @item_of(ptr %later, i64 Later.special)
+  %to_number = call ptr @python(i64 Python.PyLong_AsLongLong)
   %special = call i64 %to_number(ptr %special_object)
-  %utf8 = call ptr @python(i64 0)
+  %utf8 = call ptr @python(i64 Python.PyUnicode_AsUTF8AndSize)
   %bytes = call ptr %utf8(ptr %text, ptr %size_at)
   %is_text = icmp ne ptr %bytes, null
   br i1 %is_text, label %claim, label %failed
 claim:
-  %busy = atomicrmw xchg ptr %maker, i64 1 acquire
+  %busy = call i64 @claim(ptr %maker)
   %free = icmp eq i64 %busy, 0
   br i1 %free, label %encode, label %leave
 encode:
@@ -1077,11 +1093,11 @@ encode:
   %has_positions = icmp sge i64 %n, 0
   br i1 %has_positions, label %list_them, label %give_back
 give_back:
-  store atomic i64 0, ptr %maker release, align 8
+  call void @give_back(ptr %maker)
   br label %leave
 list_them:
-  %begins = call ptr @field(ptr %maker, i64 15)
-  %ends = call ptr @field(ptr %maker, i64 16)
+  %begins = call ptr @field(ptr %maker, i64 Maker.begins)
+  %ends = call ptr @field(ptr %maker, i64 Maker.ends)
   %list = call ptr @hidden(i64 %n)
   %made = icmp ne ptr %list, null
   br i1 %made, label %fill, label %no_list
@@ -1106,7 +1122,7 @@ store:
   %next = add i64 %i, 1
   br label %test
 done:
-  store atomic i64 0, ptr %maker release, align 8
+  call void @give_back(ptr %maker)
   call void %release(ptr %later)
   %finished = call ptr @shown(ptr %list)
   ret ptr %finished
@@ -1114,13 +1130,13 @@ drop:
   call void %release(ptr %list)
   br label %no_list
 no_list:
-  store atomic i64 0, ptr %maker release, align 8
+  call void @give_back(ptr %maker)
   br label %failed
 leave:
-  %in_python = call ptr @attribute_in_python(ptr %encoding, ptr %later, i64 13)
+  %in_python = call ptr @attribute_in_python(ptr %encoding, ptr %later, i64 Classes.offsets)
   ret ptr %in_python
 failed:
-  %release_later = call ptr @python(i64 7)
+  %release_later = call ptr @python(i64 Python.Py_DecRef)
   call void %release_later(ptr %later)
   ret ptr null
 }

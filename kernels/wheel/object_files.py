@@ -11,11 +11,12 @@ from __future__ import annotations
 import os
 import pathlib
 import platform
+import re
 import sys
 from typing import Any
 
 import llvmlite.binding as llvm
-from gputok.kernels.native.objects import EXPORTED, TABLES
+from gputok.kernels.native.objects import EXPORTED, TABLES, numbers
 from numba.core import codegen
 from numba.core.compiler_lock import global_compiler_lock
 
@@ -84,7 +85,7 @@ def runtime() -> bytes:
         module.link_in(_parsed("level_x86", X86_FEATURES))
     else:
         module.link_in(llvm.parse_assembly("define i32 @gputok_level() {\n  ret i32 1\n}"))
-    module.link_in(_parsed("builtins"))
+    module.link_in(_parsed("builtins", numbers()))
     for name in ("gputok_level", "gputok_release", "gputok_take", *EXPORTED):
         _export(module.get_function(name))
     for name in ("gputok_head", "gputok_array", *TABLES):
@@ -94,11 +95,11 @@ def runtime() -> bytes:
     return _object("the runtime", module, CPUS["baseline"])
 
 
-def _parsed(name: str, numbers: dict[str, int] | None = None) -> Any:
-    """The module of a file `*.ll`; numbers: what stands for the names that the file has for them."""
+def _parsed(name: str, known: dict[str, int] | None = None) -> Any:
+    """The module of a file `*.ll`; known: the numbers that names in the file stand for."""
     code = pathlib.Path(__file__).with_name(f"{name}.ll").read_text()
-    for symbol, number in (numbers or {}).items():
-        code = code.replace(symbol, str(number))
+    if known:
+        code = re.sub(rf"\b({'|'.join(map(re.escape, known))})\b", lambda found: str(known[found[0]]), code)
     return llvm.parse_assembly(code)
 
 

@@ -6,6 +6,7 @@ import inspect
 import os
 import pathlib
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -343,6 +344,25 @@ print(preparation.compiled, preparation.seconds > 0)
 
 
 # ------------------------------------------------------------------------------------------- builtins of machine code
+
+
+def test_builtins_name_what_they_read():
+    """Their code has names for the fields of memory that objects.py declares, whose order is written nowhere else."""
+    from gputok.kernels.native import objects
+
+    path, known = pathlib.Path(objects.__file__).parents[1] / "wheel" / "builtins.ll", objects.numbers()
+    code = re.sub(r";.*", "", path.read_text())
+    named = set(re.findall(r"(?<!@)\b[A-Z]\w*\.\w+", code))
+    second = {name for name in known if name.removesuffix("_special") in known.keys() - {name}}
+    assert named <= set(known) and "Python.PyList_New" in named
+    assert {name for name in known if not name.endswith(".n")} - second - {
+        "Texts.texts"
+    } <= named  # nothing is left over
+    assert (
+        all(known[name] == known[name.removesuffix("_special")] + 1 for name in second) and len(second) == 5
+    )
+    first = r"@(?:python|of_classes)\(|_in_python\(.*, |@put_shared\(.*, |ptr @gputok_\w+, |ptr %(?:maker|call|later|state), "
+    assert not re.findall(rf"(?:{first})i64 \d|add i64 %special, \d", code)
 
 
 def in_threads(n, work):

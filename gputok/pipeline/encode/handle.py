@@ -62,7 +62,7 @@ class Call:
         self.given: Any = self
         if engine.builtins is not None:
             self.kept = new_call(kernel.entry, handle.address, self.longest, ids)  # pyright: ignore[reportFunctionMemberAccess]
-            self.given = self.kept.__array_interface__["data"][0]
+            self.given = ctypes.addressof(self.kept)
 
 
 class Units(NamedTuple):
