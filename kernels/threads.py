@@ -32,6 +32,8 @@ def thread_count(threads: int | None = None) -> int:
     >>> thread_count(3)
     3
     """
+    if sys.is_finalizing():
+        return 1  # while Python ends, it starts no thread: whoever waits for one waits for ever
     source = "threads"
     if threads is None:
         source, threads = "GPUTOK_NUM_THREADS", os.environ.get("GPUTOK_NUM_THREADS")

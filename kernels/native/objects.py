@@ -22,10 +22,11 @@ import inspect
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+_Object = TypeVar("_Object")
 _CALLED = tuple(f"gputok_{name}" for name in ("encode_ids", "encode_one", "encode_each", "claim"))
 _CALLED_WITH_ONE = "gputok_list_ids", "gputok_measure"
 _PROPERTIES = "ids", "tokens", "offsets"
@@ -33,7 +34,7 @@ EXPORTED = *_CALLED, *_CALLED_WITH_ONE, "gputok_encode", *(f"gputok_{name}" for 
 
 
 def _memory(*fields: str) -> Any:
-    """A class of memory that machine code reads, int64 by int64. builtins.ll, too, has names for the fields: see `numbers`."""
+    """A class of memory that machine code reads, int64 by int64. builtins.ll names the fields, too: see `numbers`."""
     return type("Memory", (ctypes.Structure,), {"_fields_": [(name, ctypes.c_int64) for name in fields]})
 
 
@@ -45,24 +46,14 @@ Python = _memory(
     *("PyList_GetItem", "PyTuple_Size", "PyObject_GetAttr", "PyObject_Vectorcall"),
     *("PyBytes_AsStringAndSize", "PyObject_GC_UnTrack", "PyUnicode_GetLength"),
     *("PyList_Size", "PyErr_Clear", "PyUnicode_FromStringAndSize", "PyObject_GC_Track", "PyTuple_GetItem"),
+    "PyCapsule_GetPointer",
 )
 # Addresses of the objects that `Builtins.take_over` is about; and the offset of `_later` in an encoding
 Classes = _memory(
-    *(
-        "texts",
-        "add_special_tokens",
-        "true",
-        "false",
-        "string",
-        "versions",
-        "encode",
-        "none",
-        "offset",
-        "address",
-    ),
-    *("zero", "ids", "tokens", "offsets"),
+    *("texts", "add_special_tokens", "true", "false", "string", "versions", "encode"),
+    *("none", "offset", "address", "zero", "ids", "tokens", "offsets"),
 )
-# The address of the objects of the first ids, and their number. Then, where a list has the address of its items, a tuple
+# The address of the objects of the first ids, and their number; then where a list has the address of its items, a tuple
 # its items, and any object the address of its class
 Integers = _memory("shared", "n_shared", "items_of_list", "items_of_tuple", "kind")
 TABLES = {"gputok_python": Python, "gputok_classes": Classes, "gputok_integers": Integers}
@@ -71,17 +62,8 @@ _Call = _memory("entry", "handle", "longest", "longest_special", "ids")
 _Maker = _memory(
     *("busy", "call", "kind", "allocate", "offset", "owner", "flag", "flag_special", "none", "flags"),
     *("most", "most_special", "gathered", "room", "positions", "begins", "ends"),
-    *(
-        "n_before",
-        "n_before_special",
-        "n_after",
-        "n_after_special",
-        "texts",
-        "rows",
-        "data",
-        "offsets",
-        "trim",
-    ),
+    *("n_before", "n_before_special", "n_after", "n_after_special"),
+    *("texts", "rows", "data", "offsets", "trim"),
 )
 # Tuples; see `Builtins.take_over`
 _LATER = "owner", "ids", "text", "special", "more", "flags"
@@ -101,6 +83,34 @@ def numbers() -> dict[str, int]:
 _FASTCALL = 0x80  # METH_FASTCALL: f(self, arguments, their number)
 _KEYWORDS = 0x02  # METH_KEYWORDS: and the names of the last arguments
 _ONE = 0x08  # METH_O: f(self, argument)
+
+
+def _for_ever(one: _Object) -> _Object:
+    """Returns an object that is never freed: it has a reference that nobody gives back.
+
+    Builtin functions refer to their definitions, and machine code to objects, by bare addresses. A list of these objects in
+    this module would not do: when Python ends, it empties modules, and what lives longer still encodes, in `__del__` or in
+    another thread. Nor would the list outlive a reload of this module. They are few: they are made when a module is imported,
+    and when a vocabulary has twice the size.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(one))
+    return one
+
+
+_CALL, _MAKER = _for_ever(b"gputok call"), _for_ever(b"gputok maker")  # the same as in builtins.ll
+
+
+def _capsule(memory: ctypes.Structure, name: bytes) -> Any:
+    """The address of memory, in an object of Python that nothing else can pass for; the caller keeps the memory alive."""
+    new = ctypes.pythonapi.PyCapsule_New
+    new.argtypes, new.restype = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p], ctypes.py_object
+    return new(ctypes.addressof(memory), name, None)
+
+
+def _inside(capsule: Any, name: bytes) -> int:
+    get = ctypes.pythonapi.PyCapsule_GetPointer
+    get.argtypes, get.restype = [ctypes.py_object, ctypes.c_char_p], ctypes.c_void_p
+    return get(capsule, name)
 
 
 class _Definition(ctypes.Structure):
@@ -127,18 +137,18 @@ class _Attribute(ctypes.Structure):
 
 
 class Builtins(NamedTuple):
-    """The builtin functions. They check no addresses: only `gputok.pipeline` calls them, with those of arrays that it keeps."""
+    """The builtin functions. Only `gputok.pipeline` calls them, and keeps the memory of the calls and makers alive."""
 
-    encode_ids: Callable[[int, str, int], bytes | int]
-    """(address of a `new_call`, text, flags) -> the ids; or the negative result of the kernel, -1 for a text that is too long."""
-    encode_one: Callable[[int, str, int], Any]
+    encode_ids: Callable[[Any, str, int], bytes | int]
+    """(call of `new_call`, text, flags) -> the ids; or the negative result of the kernel, -1 for a text that is too long."""
+    encode_one: Callable[[Any, str, int], Any]
     """(address of a `Maker`, text, 1: with special tokens) -> an object with the attribute; or, as `encode_ids` gives them,
     the ids, if they are more than the maker may take, or a negative number: -3 if another thread uses the maker."""
-    encode_each: Callable[[int, list[str], int, int, int], list[Any] | tuple[list[Any]]]
-    """(address of a `Maker`, texts, their number, 1: with special tokens, least) -> what `encode_one` gives for each, in a list; in
-    a tuple with that list, if not all are encodings. Other threads can run while more than `least` bytes are encoded together.
-    No other thread may know the list."""
-    claim: Callable[[int], int]
+    encode_each: Callable[[Any, list[str], int, int, int], list[Any] | tuple[list[Any]]]
+    """(address of a `Maker`, texts, their number, 1: with special tokens, least) -> what `encode_one` gives for each,
+    in a list; in a tuple with that list, if not all are encodings. Other threads can run while more than `least` bytes
+    are encoded together. No other thread may know the list."""
+    claim: Callable[[Any], int]
     """(address of a `Maker`) -> 1 if the maker is in use; else 0, and it is in use now."""
     list_ids: Callable[[bytes], list[int]]
     """The ids in a bytes object, as a list."""
@@ -156,10 +166,9 @@ class Builtins(NamedTuple):
             if (known := table.n_shared) >= n:
                 return
             n = 1 << (n - 1).bit_length()
-            objects = np.zeros(n, np.int64)
+            objects = _for_ever(np.zeros(n, np.int64))
             if known:
                 objects[:known] = np.ctypeslib.as_array((ctypes.c_int64 * known).from_address(table.shared))
-            _KEPT.append(objects)
             # In this order: another thread may read the number, then the address. It may still use the table before
             table.shared = _where(objects)
             table.n_shared = n
@@ -169,8 +178,9 @@ class Builtins(NamedTuple):
 
         `_texts` of a tokenizer is (version, any object, address of a `Maker` or 0, what finishes an encoding). Machine code
         encodes if the version is `versions[0]`. If it finds anything but an encoding, it calls finish(found, text, special).
-        `_later` of an encoding is None, or a tuple; if item 5 is 0, item 1 has its ids (bytes), and item 0 has an attribute `address`: of a
-        `Maker`, which it keeps alive, or 0. Item 2 is the text, if the maker gives positions, and item 3 as in `encode_one`.
+        `_later` of an encoding is None, or a tuple; if item 5 is 0, item 1 has its ids (bytes), and item 0 has an attribute
+        `address`: of a `Maker`, which it keeps alive, or 0. Item 2 is the text, if the maker gives positions, and item 3
+        as in `encode_one`. If anything else stands there, Python's method or property is called.
         """
         encode, properties = vars(tokenizer)["encode"], [vars(encoding)[name] for name in _PROPERTIES]
         if not inspect.isfunction(encode) or not all(isinstance(found, property) for found in properties):
@@ -179,17 +189,14 @@ class Builtins(NamedTuple):
         objects |= {"add_special_tokens": sys.intern("add_special_tokens"), "versions": versions}
         objects |= {"encode": encode, "true": True, "false": False, "none": None, "zero": 0}
         objects |= {name: found.fget for name, found in zip(_PROPERTIES, properties, strict=True)}
+        _for_ever(objects)
         table = _table(self.library, "gputok_classes")
         for name, one in objects.items():
             setattr(table, name, id(one))
         table.offset = offset_of(encoding, "_later")
-        definition = _Definition(
-            b"encode",
-            address_of(self.library["gputok_encode"]),
-            _FASTCALL | _KEYWORDS,
-            f"encode{_signature(encode)}\n--\n\n{inspect.getdoc(encode)}".encode(),
-        )
-        _KEPT.extend((definition, objects))
+        code = address_of(self.library["gputok_encode"])
+        about = f"encode{_signature(encode)}\n--\n\n{inspect.getdoc(encode)}"
+        definition = _for_ever(_Definition(b"encode", code, _FASTCALL | _KEYWORDS, about.encode()))
         new = ctypes.pythonapi.PyDescr_NewMethod
         new.argtypes, new.restype = [ctypes.py_object, ctypes.POINTER(_Definition)], ctypes.py_object
         setattr(tokenizer, encode.__name__, new(tokenizer, ctypes.byref(definition)))
@@ -199,8 +206,8 @@ class Builtins(NamedTuple):
         new.argtypes, new.restype = [ctypes.py_object, ctypes.POINTER(_Attribute)], ctypes.py_object
         for name, found in zip(_PROPERTIES, properties, strict=True):
             get = address_of(self.library[f"gputok_{name}"])
-            attribute = _Attribute(name.encode(), get, None, inspect.getdoc(found).encode(), None)
-            _KEPT.append(attribute)
+            about = inspect.getdoc(found) or ""
+            attribute = _for_ever(_Attribute(name.encode(), get, None, about.encode(), None))
             setattr(encoding, name, new(encoding, ctypes.byref(attribute)))
 
 
@@ -234,8 +241,7 @@ def _builtin(library: ctypes.CDLL, name: str, flags: int) -> Any:
     new.argtypes = [ctypes.POINTER(_Definition), ctypes.c_void_p, ctypes.c_void_p]
     new.restype = ctypes.py_object
     short = name.removeprefix("gputok_").encode()
-    definition = _Definition(short, address_of(library[name]), flags, None)
-    _KEPT.append(definition)
+    definition = _for_ever(_Definition(short, address_of(library[name]), flags, None))
     return new(ctypes.byref(definition), None, None)
 
 
@@ -253,8 +259,6 @@ def builtins(library: ctypes.CDLL) -> Builtins | None:
     return Builtins(*several, *(_builtin(library, name, _ONE) for name in _CALLED_WITH_ONE), library)
 
 
-# As long as the process lives: builtin functions refer to their definitions, and the code to objects
-_KEPT: list[Any] = []
 _SHARING = threading.Lock()
 
 
@@ -272,13 +276,16 @@ def offset_of(kind: type, slot: str) -> int:
     return [*words].index(id(value)) * ctypes.sizeof(ctypes.c_void_p)
 
 
-def new_call(entry: Any, handle: int, longest: tuple[int, int], ids: np.ndarray) -> ctypes.Structure:
-    """What `encode_ids` takes by its address, `ctypes.addressof`.
+def new_call(
+    entry: Any, handle: int, longest: tuple[int, int], ids: np.ndarray
+) -> tuple[ctypes.Structure, Any]:
+    """Memory, which the caller keeps as long as the call, and the call: what `encode_ids` takes, and a `Maker`.
 
     entry: the C function of a kernel of short texts; handle: the address of a handle; longest: the bytes of a text, without and
     with special tokens; ids: where the handle's kernel writes. The caller keeps all of them alive.
     """
-    return _Call(address_of(entry), handle, *longest, _where(ids))
+    memory = _Call(address_of(entry), handle, *longest, _where(ids))
+    return memory, _capsule(memory, _CALL)
 
 
 class Spelling(NamedTuple):
@@ -294,8 +301,8 @@ class Spelling(NamedTuple):
 class Columns(NamedTuple):
     """What `Encoding.tokens` and `Encoding.offsets` are made with; the caller keeps alive what `call` has the addresses of."""
 
-    call: int
-    """The address of a `new_call` that writes positions; it may share memory with the maker's own call."""
+    call: Any
+    """A call that writes positions; it may share memory with the maker's own call."""
     begins: Any  # int64[], where that call writes them
     ends: Any
     before: tuple[int, int]  # the numbers of special tokens before a text, without and with special tokens
@@ -309,18 +316,21 @@ class Maker:
     """What makes objects of a class whose attribute is (owner, ids, text, special, None, flags), and lists of their attributes.
 
     Args:
-        call: the address of a `new_call`, which no other maker uses.
+        call: of `new_call`, which no other maker uses.
         kind: the class.
         attribute: the name of the attribute, a slot of the class.
         owner: the first item.
         flags: the last item, a small number.
         most: the largest number of ids, without and with special tokens.
         columns: None: the maker makes no attributes.
+
+    Attributes:
+        address: what builtin functions take.
     """
 
     def __init__(
         self,
-        call: int,
+        call: Any,
         kind: type,
         attribute: str,
         owner: object,
@@ -334,7 +344,7 @@ class Maker:
         gathered = np.empty(_GATHERED, np.uint32)  # of several texts, for `encode_each`
         self._kept = kind, flags, gathered, columns
         self.fields = _Maker(
-            call=call,
+            call=_inside(call, _CALL),
             kind=id(kind),
             allocate=slot(kind, _ALLOCATE),
             offset=offset_of(kind, attribute),
@@ -350,15 +360,12 @@ class Maker:
         )
         if columns is not None:
             self._put(columns)
-        self.address = ctypes.addressof(self.fields)
+        self.address: Any = _capsule(self.fields, _MAKER)
 
     def _put(self, columns: Columns) -> None:
         fields, spelling = self.fields, columns.spelling
-        fields.positions, fields.begins, fields.ends = (
-            columns.call,
-            _where(columns.begins),
-            _where(columns.ends),
-        )
+        fields.positions = _inside(columns.call, _CALL)
+        fields.begins, fields.ends = _where(columns.begins), _where(columns.ends)
         fields.n_before, fields.n_before_special = columns.before
         fields.n_after, fields.n_after_special = columns.after
         fields.texts, fields.rows = id(spelling.texts), _where(spelling.rows)

@@ -8,6 +8,9 @@
 @gputok_classes = global [Classes.n x ptr] zeroinitializer
 @gputok_integers = global [Integers.n x i64] zeroinitializer
 
+@call_name = private constant [12 x i8] c"gputok call\00"
+@maker_name = private constant [13 x i8] c"gputok maker\00"
+
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 declare void @llvm.prefetch.p0(ptr, i32, i32, i32)
 
@@ -17,12 +20,44 @@ define internal ptr @python(i64 %number) {
   ret ptr %function
 }
 
-define internal i64 @argument(ptr %arguments, i64 %number) {
+define internal ptr @given(ptr %arguments, i64 %number) {
   %where = getelementptr ptr, ptr %arguments, i64 %number
   %object = load ptr, ptr %where
+  ret ptr %object
+}
+
+; A number, of which any value does no harm: it becomes no address. The error of an object that is no number stays set
+define internal i64 @argument(ptr %arguments, i64 %number) {
+  %object = call ptr @given(ptr %arguments, i64 %number)
   %convert = call ptr @python(i64 Python.PyLong_AsLongLong)
   %value = call i64 %convert(ptr %object)
   ret i64 %value
+}
+
+; The address inside of a capsule that has this name; null, and an error is set, for any other object
+define internal ptr @inside(ptr %object, ptr %name) {
+  %get = call ptr @python(i64 Python.PyCapsule_GetPointer)
+  %address = call ptr %get(ptr %object, ptr %name)
+  ret ptr %address
+}
+
+; The `Maker` whose address an object is; null for 0, and for any other object
+define internal ptr @maker_at(ptr %object) {
+  %zero = call ptr @of_classes(i64 Classes.zero)
+  %is_some = icmp ne ptr %object, %zero
+  br i1 %is_some, label %open, label %none
+open:
+  %maker = call ptr @inside(ptr %object, ptr @maker_name)
+  %has_maker = icmp ne ptr %maker, null
+  br i1 %has_maker, label %found, label %wrong
+found:
+  ret ptr %maker
+wrong:
+  %forget = call ptr @python(i64 Python.PyErr_Clear)
+  call void %forget()
+  br label %none
+none:
+  ret ptr null
 }
 
 ; The object of a number that the table of shared objects has not yet: it goes there, too
@@ -327,14 +362,18 @@ error:
 }
 
 define ptr @gputok_encode_ids(ptr %self, ptr %arguments, i64 %count) {
-  %address = call i64 @argument(ptr %arguments, i64 0)
+  %object = call ptr @given(ptr %arguments, i64 0)
+  %call = call ptr @inside(ptr %object, ptr @call_name)
+  %is_call = icmp ne ptr %call, null
+  br i1 %is_call, label %encode, label %wrong
+encode:
+  %text = call ptr @given(ptr %arguments, i64 1)
   %flags = call i64 @argument(ptr %arguments, i64 2)
-  %call = inttoptr i64 %address to ptr
-  %text_at = getelementptr ptr, ptr %arguments, i64 1
-  %text = load ptr, ptr %text_at
   %found = call { ptr, i64 } @ids_of(ptr %call, ptr %text, i64 %flags)
   %ids = extractvalue { ptr, i64 } %found, 0
   ret ptr %ids
+wrong:
+  ret ptr null
 }
 
 define internal ptr @field(ptr %maker, i64 %number) {
@@ -443,23 +482,33 @@ taken:
 }
 
 define ptr @gputok_encode_one(ptr %self, ptr %arguments, i64 %count) {
-  %address = call i64 @argument(ptr %arguments, i64 0)
-  %special = call i64 @argument(ptr %arguments, i64 2)
-  %maker = inttoptr i64 %address to ptr
-  %text_at = getelementptr ptr, ptr %arguments, i64 1
-  %text = load ptr, ptr %text_at
+  %object = call ptr @given(ptr %arguments, i64 0)
+  %maker = call ptr @inside(ptr %object, ptr @maker_name)
+  %is_maker = icmp ne ptr %maker, null
+  br i1 %is_maker, label %encode, label %wrong
+encode:
+  %text = call ptr @given(ptr %arguments, i64 1)
+  %flags = call i64 @argument(ptr %arguments, i64 2)
+  %special = and i64 %flags, 1
   %found = call { ptr, i1 } @encoding_of(ptr %maker, ptr %text, i64 %special)
-  %object = extractvalue { ptr, i1 } %found, 0
-  ret ptr %object
+  %encoding = extractvalue { ptr, i1 } %found, 0
+  ret ptr %encoding
+wrong:
+  ret ptr null
 }
 
 define ptr @gputok_claim(ptr %self, ptr %arguments, i64 %count) {
-  %address = call i64 @argument(ptr %arguments, i64 0)
-  %maker = inttoptr i64 %address to ptr
+  %object = call ptr @given(ptr %arguments, i64 0)
+  %maker = call ptr @inside(ptr %object, ptr @maker_name)
+  %is_maker = icmp ne ptr %maker, null
+  br i1 %is_maker, label %ask, label %wrong
+ask:
   %busy = call i64 @claim(ptr %maker)
   %number = call ptr @python(i64 Python.PyLong_FromLongLong)
   %answer = call ptr %number(i64 %busy)
   ret ptr %answer
+wrong:
+  ret ptr null
 }
 
 ; A list of encodings; if not all are encodings, a tuple with the list.
@@ -472,18 +521,21 @@ define ptr @gputok_encode_each(ptr %self, ptr %arguments, i64 %count) {
   %ids_of = alloca [256 x ptr]
   %n_of = alloca [256 x i64]
   %size_at = alloca i64
-  %address = call i64 @argument(ptr %arguments, i64 0)
+  %capsule = call ptr @given(ptr %arguments, i64 0)
+  %maker = call ptr @inside(ptr %capsule, ptr @maker_name)
+  %is_maker = icmp ne ptr %maker, null
+  br i1 %is_maker, label %look_up, label %none
+look_up:
+  %texts = call ptr @given(ptr %arguments, i64 1)
   %n = call i64 @argument(ptr %arguments, i64 2)
-  %special = call i64 @argument(ptr %arguments, i64 3)
+  %flags = call i64 @argument(ptr %arguments, i64 3)
+  %special = and i64 %flags, 1
   %least = call i64 @argument(ptr %arguments, i64 4)
-  %maker = inttoptr i64 %address to ptr
   %call = call ptr @field(ptr %maker, i64 Maker.call)
   %written = call ptr @ids_at(ptr %call)
   %gathered = call ptr @field(ptr %maker, i64 Maker.gathered)
   %room_at = getelementptr i64, ptr %maker, i64 Maker.room
   %room = load i64, ptr %room_at
-  %texts_at = getelementptr ptr, ptr %arguments, i64 1
-  %texts = load ptr, ptr %texts_at
   %get = call ptr @python(i64 Python.PyList_GetItem)
   %utf8 = call ptr @python(i64 Python.PyUnicode_AsUTF8AndSize)
   %save = call ptr @python(i64 Python.PyEval_SaveThread)
@@ -744,14 +796,13 @@ compare:
   %item_of_list = call ptr @python(i64 Python.PyList_GetItem)
   %now = call ptr %item_of_list(ptr %versions, i64 0)
   %is_current = icmp eq ptr %version, %now
-  %address_object = call ptr @item_of(ptr %state, i64 Texts.address)
-  %to_number = call ptr @python(i64 Python.PyLong_AsLongLong)
-  %address = call i64 %to_number(ptr %address_object)
-  %is_made = icmp ne i64 %address, 0
-  %is_good = and i1 %is_current, %is_made
-  br i1 %is_good, label %encode, label %leave
+  br i1 %is_current, label %open, label %leave
+open:
+  %address = call ptr @item_of(ptr %state, i64 Texts.address)
+  %maker = call ptr @maker_at(ptr %address)
+  %has_maker = icmp ne ptr %maker, null
+  br i1 %has_maker, label %encode, label %leave
 encode:
-  %maker = inttoptr i64 %address to ptr
   %either = call { ptr, i1 } @encoding_of(ptr %maker, ptr %text, i64 %special)
   %found = extractvalue { ptr, i1 } %either, 0
   %is_encoding = extractvalue { ptr, i1 } %either, 1
@@ -832,11 +883,9 @@ define internal ptr @maker_of(ptr %later) {
   %has_object = icmp ne ptr %object, null
   br i1 %has_object, label %read, label %none
 read:
-  %to_number = call ptr @python(i64 Python.PyLong_AsLongLong)
-  %address = call i64 %to_number(ptr %object)
+  %maker = call ptr @maker_at(ptr %object)
   %release = call ptr @python(i64 Python.Py_DecRef)
   call void %release(ptr %object)
-  %maker = inttoptr i64 %address to ptr
   ret ptr %maker
 none:
   %clear = call ptr @python(i64 Python.PyErr_Clear)
@@ -1072,13 +1121,18 @@ find:
 look:
   %entry = call ptr @field(ptr %maker, i64 Maker.trim)
   %can_trim = icmp ne ptr %entry, null
-  br i1 %can_trim, label %open, label %leave
+  %flag = call ptr @item_of(ptr %later, i64 Later.special)
+  %without = call ptr @field(ptr %maker, i64 Maker.flag)
+  %with = call ptr @field(ptr %maker, i64 Maker.flag_special)
+  %is_without = icmp eq ptr %flag, %without
+  %is_with = icmp eq ptr %flag, %with
+  %is_flag = or i1 %is_without, %is_with
+  %goes_on = and i1 %can_trim, %is_flag
+  br i1 %goes_on, label %open, label %leave
 open:
+  %special = zext i1 %is_with to i64
   %release = call ptr @python(i64 Python.Py_DecRef)
   %text = call ptr @item_of(ptr %later, i64 Later.text)
-  %special_object = call ptr @item_of(ptr %later, i64 Later.special)
-  %to_number = call ptr @python(i64 Python.PyLong_AsLongLong)
-  %special = call i64 %to_number(ptr %special_object)
   %utf8 = call ptr @python(i64 Python.PyUnicode_AsUTF8AndSize)
   %bytes = call ptr %utf8(ptr %text, ptr %size_at)
   %is_text = icmp ne ptr %bytes, null

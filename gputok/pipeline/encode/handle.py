@@ -61,8 +61,8 @@ class Call:
         self.longest = min(engine.longest[0], longest), min(engine.longest[1], longest)
         self.given: Any = self
         if engine.builtins is not None:
-            self.kept = new_call(kernel.entry, handle.address, self.longest, ids)  # pyright: ignore[reportFunctionMemberAccess]
-            self.given = ctypes.addressof(self.kept)
+            entry = kernel.entry  # pyright: ignore[reportFunctionMemberAccess]
+            self.kept, self.given = new_call(entry, handle.address, self.longest, ids)
 
 
 class Units(NamedTuple):

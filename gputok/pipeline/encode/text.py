@@ -410,7 +410,8 @@ class Texts(Attributes):
                 self._own, self._maker, self.address = own, maker, maker.address
 
     def __del__(self) -> None:
-        if self._own is not None:
+        # The maker stays claimed: what is in a circle with this object can still encode, in a `__del__` that comes later
+        if self._own is not None and self._builtins is not None and not self._builtins.claim(self.address):
             self._free.append(self._own)
 
     def finish(self, found: bytes | int, text: str, special: int) -> Encoding | None:
