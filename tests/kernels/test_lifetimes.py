@@ -162,7 +162,7 @@ for _ in range(100):
 
 
 @pytest.mark.parametrize(
-    "module", ["kernels.native.objects", "kernels.native", "pipeline.encode_text", "tokenizer"]
+    "module", ["kernels.native.objects", "kernels.native", "pipeline.encode.text", "tokenizer"]
 )
 def test_modules_that_are_loaded_again(module):
     code = f"""
@@ -249,7 +249,7 @@ print("refused")
 def test_a_maker_whose_texts_are_finalized_is_not_used_again():
     """In a circle, `Texts.__del__` may come before another object's that encodes: its memory is another's then."""
     code = """
-from gputok.pipeline.encode_text import texts_of
+from gputok.pipeline.encode.text import texts_of
 tokenizer = made()
 wanted = [tokenizer.encode(text).ids for _ in range(9)][0]
 texts = texts_of(tokenizer.pipeline)
