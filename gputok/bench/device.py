@@ -87,7 +87,9 @@ def _steps(device: Device, sizes: Sizes) -> Iterator[Figure]:
         run()
         done = device.download(given.values) - values
         sums = int(values.sum()) * sizes.steps + n * sizes.steps * (sizes.steps + 1) // 2
-        right = int(given.total[0]) - int(total[0]) == sums and bool((done == sizes.steps).all())
+        right = int(device.download(given.total)[0]) - int(total[0]) == sums and bool(
+            (done == sizes.steps).all()
+        )
         return _figure(device, name, run, right, sizes.steps, "step")
 
     def launches(given: Probe, times: int) -> None:

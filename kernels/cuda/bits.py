@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from gputok.kernels.cuda.device import Device
+from gputok.kernels.cuda.device import Device, number
 
 # These are as in bits.cu.
 _BLOCK, _TILE = 128, 1024
@@ -44,7 +44,9 @@ def listed(device: Device, bits: Any, end: int) -> Any:
         uint32[bits + 1]: their indexes, in order, and then `end`.
     """
     struct = _summed(device, bits)
-    struct = struct._replace(found=device.xp.empty(int(struct.sums[-1]) + 1, device.xp.uint32), end=end)
+    struct = struct._replace(
+        found=device.xp.empty(number(device, struct.sums) + 1, device.xp.uint32), end=end
+    )
     _launch(device, "list_bits", struct)
     return struct.found
 

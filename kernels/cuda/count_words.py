@@ -12,7 +12,7 @@ import numpy as np
 from gputok.kernels import Automaton
 from gputok.kernels.cuda import split
 from gputok.kernels.cuda.bits import offsets_of, ranked
-from gputok.kernels.cuda.device import Device, indexes
+from gputok.kernels.cuda.device import Device, indexes, number
 from gputok.kernels.cuda.lines import Watched, lines, texts_with
 
 # The table of words has at most so many slots.
@@ -447,7 +447,7 @@ def _kept(device: Device, text: Any, position: int, slots: Any, counts: Counts) 
     n, begin = len(slots), counts.used_bytes // _EIGHT
     order, sizes = _ordered(device, counts, slots, n, len(text), _EIGHT)
     offsets = offsets_of(device, sizes)
-    end, n_words = begin + int(offsets[-1]), counts.n_words + n
+    end, n_words = begin + number(device, offsets), counts.n_words + n
     if end >= _MOST_EIGHTS:
         raise NoRoom(
             "the distinct words of this corpus need more than 16 GiB: count it in shards and merge them"
@@ -467,7 +467,7 @@ def collected(device: Device, counts: Counts) -> tuple[np.ndarray, np.ndarray, n
     xp, n = device.xp, counts.n_words
     order, sizes = _ordered(device, counts, None, n, counts.used_bytes // _EIGHT, 1)
     offsets = offsets_of(device, sizes, wide=True)
-    data, values = xp.empty(int(offsets[-1]), xp.uint8), xp.empty(n, xp.int64)
+    data, values = xp.empty(number(device, offsets), xp.uint8), xp.empty(n, xp.int64)
     struct = Gathered(counts.arena, counts.keys, counts.counts, order, offsets, data, values, n)
     device.launch("count_words.cu", "gather_words", device.blocks, 128, (struct,))
     arrays = (device.download(array) for array in (data, offsets, values, counts.first[:n]))

@@ -32,6 +32,8 @@ CUBINS = SOURCES / "cubins"
 LANES = 2
 # Each array of an upload is followed by so many bytes, since kernels load text by whole words of 8 bytes.
 PADDING_BYTES = 16
+# Registers of a multiprocessor. A thread has a multiple of eight.
+_REGISTERS = 1 << 16
 # The number of cudaErrorMemoryAllocation.
 _OUT_OF_MEMORY = 2
 
@@ -51,6 +53,8 @@ class Sizes(NamedTuple):
         rounds_per_look: Rounds of training that are launched before the host looks at what is wanted.
         pair_slots: Slots of the table of pairs, as long as there are few.
         candidates: Pairs that a threshold should leave, if there are so many.
+        threads: Threads of a multiprocessor that a launch fills, if it holds so many: 2,048 of sm_80, 90 and 100, 1,536 of sm_86 and 120,
+            1,024 of sm_75.
         candidate_room: Room for candidates. Pairs are born until there is no room, and each round reads all candidates: with
             1 << 16, a round on 20 MB of English read 20,900 of them, not 3,900.
     """
@@ -66,6 +70,7 @@ class Sizes(NamedTuple):
     pair_slots: int = 1 << 16
     candidates: int = 4096
     candidate_room: int = 1 << 13
+    threads: int = 2048
 
 
 SIZES = Sizes()
@@ -86,7 +91,7 @@ class Device(NamedTuple):
     name: str
     xp: ModuleType
     launch: Callable[..., None]
-    # As many as fill the device. Each thread of a kernel takes one item after the other.
+    # As many blocks of 128 threads as fill the device. Each thread of a kernel takes one item after the other.
     blocks: int
     # `with active() as lane`: this context holds a lane of the device; arrays are made, and all else is called, in it.
     # `with active(lane)`: the same in a thread that helps the thread which holds the lane.
@@ -145,6 +150,12 @@ def indexes(array: np.ndarray) -> np.ndarray:
 def address(array: Any) -> int:
     """Returns the address of the elements of a CuPy or NumPy array."""
     return array.data.ptr if hasattr(array.data, "ptr") else array.ctypes.data
+
+
+def number(device: Device, array: Any, index: int = -1) -> int:
+    """Returns an element of an array of a device: a look, for which the host waits."""
+    at = index % len(array)
+    return int(device.download(array[at : at + 1])[0])
 
 
 def parts_of(array: np.ndarray | Sequence[np.ndarray]) -> Sequence[np.ndarray]:
@@ -219,13 +230,18 @@ def _blocks() -> Blocks:
     return Blocks(cupy, SIZES)
 
 
+def _event(cupy: ModuleType) -> Any:
+    """Returns an event for which a thread of the host sleeps, and does not keep a core busy."""
+    return cupy.cuda.Event(block=True, disable_timing=True)
+
+
 class _Lane:
     """Two streams, and four pieces of pinned memory, two for each direction."""
 
     def __init__(self, cupy: ModuleType, piece: int) -> None:
         self.working, self.copying = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
         try:
-            pieces = [_Piece(cupy.cuda.alloc_pinned_memory(piece), cupy.cuda.Event()) for _ in range(4)]
+            pieces = [_Piece(cupy.cuda.alloc_pinned_memory(piece), _event(cupy)) for _ in range(4)]
         except cupy.cuda.runtime.CUDARuntimeError as error:
             if error.status != _OUT_OF_MEMORY:
                 raise
@@ -233,9 +249,16 @@ class _Lane:
                 f"{4 * piece >> 20} MiB of pinned host memory can't be had for the GPU ({error}): free host "
                 "memory, raise the limit of locked memory (ulimit -l), or use device='cpu'"
             ) from error
+        self._ended = _event(cupy), _event(cupy)
         self.up, self.down = itertools.cycle(pieces[:2]), itertools.cycle(pieces[2:])
         # Held from taking a piece of `up` until the event after its copy is recorded: two threads may upload at a time
         self.staging = threading.Lock()
+
+    def wait(self) -> None:
+        """Waits for all work and all copies."""
+        for stream, ended in zip((self.copying, self.working), self._ended, strict=True):
+            ended.record(stream)
+            ended.synchronize()
 
 
 class _Lanes:
@@ -253,8 +276,7 @@ class _Lanes:
             try:
                 yield lane
             finally:  # other streams may use the arrays that were made here, and other threads the memory of copies
-                lane.copying.synchronize()
-                lane.working.synchronize()
+                lane.wait()
                 self._idle.append(lane)
 
 
@@ -309,7 +331,9 @@ def _made(ordinal: int) -> Device:
     import cupy
 
     with cupy.cuda.Device(ordinal) as device:
-        blocks = 8 * device.attributes["MultiProcessorCount"]
+        n_threads = min(SIZES.threads, device.attributes["MaxThreadsPerMultiProcessor"])
+        n_multiprocessors = device.attributes["MultiProcessorCount"]
+        blocks = n_multiprocessors * n_threads // 128
         properties = cupy.cuda.runtime.getDeviceProperties(ordinal)
     name = properties["name"].decode()
     sizes = SIZES
@@ -348,8 +372,10 @@ def _made(ordinal: int) -> Device:
     ) -> None:
         values = tuple(packed(each) if isinstance(each, tuple) else each for each in structs)
         # RawModule has an option for cooperative launches, but it links a library that our own barrier does not need
-        run = function(file, kernel).kernel
-        run((n_blocks,), (n_threads,), values, enable_cooperative_groups=together)
+        run = function(file, kernel)
+        # A block that has to wait for the registers of others would run when they have ended, and the device be half empty
+        resident = n_multiprocessors * (_REGISTERS // (8 * -(-run.num_regs // 8)) // n_threads)
+        run.kernel((min(n_blocks, resident),), (n_threads,), values, enable_cooperative_groups=together)
 
     @contextlib.contextmanager
     def active(lane: _Lane | None = None) -> Iterator[_Lane]:
@@ -368,7 +394,7 @@ def _made(ordinal: int) -> Device:
             wholes = tuple(map(empty_like, arrays))
         result = tuple(whole[: len(whole) - PADDING_BYTES // whole.itemsize] for whole in wholes)
         # The memory may be that of earlier arrays, which kernels still use
-        lane.copying.wait_event(lane.working.record())
+        lane.copying.wait_event(lane.working.record(_event(cupy)))
         for whole, array in zip(
             wholes, result, strict=True
         ):  # kernels load the padding, though no result depends on it
@@ -393,7 +419,7 @@ def _made(ordinal: int) -> Device:
                         target[at : at + len(piece)].set(staged, stream=lane.copying)
                         lane.copying.record(copied)
                     at += len(piece)
-        after = lane.copying.record()
+        after = lane.copying.record(_event(cupy))
 
         def arrived() -> tuple:
             lane.working.wait_event(after)
@@ -453,18 +479,17 @@ def _made(ordinal: int) -> Device:
             return blocks_of_host(n_bytes)
 
     def record() -> Any:
-        event = cupy.cuda.Event()
-        event.record()
-        return event
+        return own.lane.working.record(cupy.cuda.Event(block=True))
 
     def seconds(first: Any, last: Any) -> float:
         last.synchronize()
         return cupy.cuda.get_elapsed_time(first, last) / 1000
 
     def graph(launches: Callable[[], None]) -> Callable[[], None]:
-        stream = own.lane.working
+        lane: _Lane = own.lane
+        stream = lane.working
         launches()  # compiles kernels, which is not allowed while launches are captured
-        stream.synchronize()
+        lane.wait()
         stream.begin_capture()
         launches()
         captured = stream.end_capture()

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from gputok.kernels.cuda import split
-from gputok.kernels.cuda.device import Device, indexes
+from gputok.kernels.cuda.device import Device, indexes, number
 from gputok.kernels.cuda.encode_words import Model, Rows, Words, encoded, gathered
 
 # A table has at first a slot for so many words of the text. If it is too small, a larger one replaces it.
@@ -134,7 +134,7 @@ def encode_on_device(
     room = (xp.empty(n_distinct, xp.uint32) for _ in range(3))
     words = Words(text, *room, None, None, xp.zeros(n_distinct, xp.uint32), n_distinct)
     _launch(device, "number_words", (entered, words))
-    words = encoded(device, words, int(entered.n_bytes[0]), model)
+    words = encoded(device, words, number(device, entered.n_bytes), model)
     rows = Rows(entered.slots, entered.tags, xp.empty(n_words, xp.uint32), None, None, None, n_words)
     pieces = Pieces(offsets, token, starts, xp.empty(len(offsets), xp.uint32), len(token), n_words)
     _launch(device, "count_tokens", (words, rows))

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from gputok.kernels import BpeTables
 from gputok.kernels.cuda.bits import offsets_of
-from gputok.kernels.cuda.device import Device, indexes
+from gputok.kernels.cuda.device import Device, indexes, number
 
 # The indexes of `counts`, as in encode_words.cu.
 _SHORT_WORDS, _MIDDLE_WORDS, _LONG_WORDS, _LONG_BYTES, _LONG_TILES, _USED_BYTES, _USED_TILES = range(7)
@@ -141,7 +141,7 @@ def gathered(device: Device, words: Words, rows: Rows, model: Model, starts: boo
     """Writes the ids of words one after the other, and where each token begins; `sizes` of the rows are known."""
     xp = device.xp
     offsets = offsets_of(device, rows.sizes)
-    n_tokens = int(offsets[-1])
+    n_tokens = number(device, offsets)
     rows = rows._replace(offsets=offsets, ids=xp.empty(n_tokens, xp.uint32))
     if starts:
         rows = rows._replace(starts=xp.empty(n_tokens, xp.uint32))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from gputok.kernels.cuda.bits import listed
-from gputok.kernels.cuda.device import Device, indexes
+from gputok.kernels.cuda.device import Device, indexes, number
 from gputok.kernels.cuda.split import mark
 
 
@@ -64,7 +64,7 @@ def lines(device: Device, data: Any, begins: Any = None) -> tuple[Any, bool]:
     device.launch("lines.cu", "find_lines", min(device.blocks, -(-n_words // 128)), 128, (struct,))
     if begins is not None:
         mark(device, begins, len(data) + 1, struct.bits)
-    return listed(device, struct.bits, 0)[:-1], not int(struct.is_invalid[0])
+    return listed(device, struct.bits, 0)[:-1], not number(device, struct.is_invalid)
 
 
 class Strings(NamedTuple):

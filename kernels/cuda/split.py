@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from gputok.kernels import DEAD, Automaton
 from gputok.kernels.cuda import bits
-from gputok.kernels.cuda.device import SIZES, Device, indexes
+from gputok.kernels.cuda.device import SIZES, Device, indexes, number
 
 # These are as in split.cu.
 _DEAD, _NO_CUT = 0x7FFFFFFF, 0xFFFFFFFF
@@ -115,7 +115,7 @@ def find_words(device: Device, data: Any, offsets: Any, automaton: Tables) -> An
     walk = Walk.of(data, documents, automaton)
     split = _find_cuts(device, walk, device.sizes.tile)._replace(words=words, too_long=xp.zeros(1, xp.uint64))
     _launch(device, "split_words", len(split.cuts), (walk, split))
-    if run := int(split.too_long[0]):
+    if run := number(device, split.too_long):
         begin, length = divmod(2**64 - 1 - run, 1 << 32)
         raise TooLong(begin, begin + length, device.sizes.longest_run)
     return bits.listed(device, words, n_bytes)
@@ -150,13 +150,13 @@ def middle_of(device: Device, text: Any, offsets: Any, tables: Tables) -> int | 
     """
     n_documents = len(offsets) - 1
     if n_documents > 1:
-        return int(offsets[n_documents // 2])
+        return number(device, offsets, n_documents // 2)
     half = -(-len(text) // 2)
     if len(text) <= half:
         return None
     documents = device.xp.zeros(len(text) // 32 + 1, device.xp.uint32)
     # A strong cut: both halves are texts of their own
-    at = int(_find_cuts(device, Walk.of(text, documents, tables), half).cuts[1])
+    at = number(device, _find_cuts(device, Walk.of(text, documents, tables), half).cuts, 1)
     return None if at == _NO_CUT else at
 
 

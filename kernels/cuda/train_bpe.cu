@@ -61,7 +61,7 @@ struct Training {
   u32* batch_tokens;      // [SLOTS], ... and the tokens that they become
   u64* log;               // [vocab_size], keys of the merges so far ...
   u64* log_counts;        // [vocab_size], ... and their counts when they were chosen
-  u64* traits;            // [vocab_size], of each token (see below), or null if all pairs may be merged
+  u64* traits;            // [vocab_size], of each token (see below), if there is a veto
   u64* state;             // [STATE_SIZE]
   alignas(8) u32 n_words;
   alignas(8) u32 n_symbols;   // at most 2^32 - 1
@@ -70,7 +70,8 @@ struct Training {
   alignas(8) u32 vocab_size;  // the largest number of tokens
   i64 least;                  // min_frequency, at least 1
   i64 max_length;             // pairs of this many characters or more are not counted
-  i64 max_words;              // limits of a veto (gputok.kernels.Veto)
+  alignas(8) u32 has_veto;    // 0: all pairs may be merged. A test of `traits` for null would make loads generic on sm_100 and sm_120
+  i64 max_words;              // limits of the veto (gputok.kernels.Veto)
   i64 max_characters;
   alignas(8) u32 colons;      // 1: a token may have a colon before a space
 };
@@ -174,7 +175,7 @@ __device__ inline u64 merged_traits(u64 left, u64 right) {
 __device__ inline bool may_merge(const Training& t, u32 left, u32 right) {
   i64 length = (i64)t.length[left] + t.length[right];
   if (length >= t.max_length && length != 2) return false;
-  if (!t.traits) return true;
+  if (!t.has_veto) return true;
   u64 a = t.traits[left], b = t.traits[right];
   return words_of(a, b) <= (u64)t.max_words && characters_of(a, b) < (u64)t.max_characters &&
          (t.colons || !has_colon_space(a, b));
@@ -507,7 +508,7 @@ __device__ inline void take_pair(const Training& t, const Chooser& s, u64 n_merg
   t.log_counts[n_merges + threadIdx.x] = most - s.distance[index];
   t.length[token] = t.length[left] + t.length[right];
   t.width[token] = t.width[left] + t.width[right];
-  if (t.traits) t.traits[token] = merged_traits(t.traits[left], t.traits[right]);
+  if (t.has_veto) t.traits[token] = merged_traits(t.traits[left], t.traits[right]);
   t.counts[s.row[index]] = 0;  // no occurrence is left after the merge
   atomicOr(&t.is_left[left >> 5], 1u << (left & 31));
   atomicOr(&t.is_right[right >> 5], 1u << (right & 31));

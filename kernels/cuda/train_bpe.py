@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from gputok.kernels import BpeLimits, BpeMerges, Veto
 from gputok.kernels.cuda.bits import offsets_of, ranked
-from gputok.kernels.cuda.device import Device, packed
+from gputok.kernels.cuda.device import Device, number, packed
 
 # These are as in train_bpe.cu.
 _CHOOSERS, _SLOTS, _STRETCH, _TALLIES = 256, 1024, 256, 512
@@ -57,6 +57,7 @@ class Training(NamedTuple):
     vocab_size: int
     least: int
     max_length: int
+    has_veto: int
     max_words: int
     max_characters: int
     colons: int
@@ -296,6 +297,7 @@ def _started(
         vocab_size=limits.vocab_size,
         least=max(1, limits.min_frequency),
         max_length=limits.max_token_length,
+        has_veto=0,
         max_words=0,
         max_characters=0,
         colons=0,
@@ -313,9 +315,8 @@ def _with_veto(
     max_words, max_characters, colons = veto_limits(veto).tolist()
     traits, first = np.zeros(len(training.length), np.uint64), token_traits(tokens, token_offsets, veto)
     traits[: len(first)] = first
-    return training._replace(
-        traits=device.xp.asarray(traits), max_words=max_words, max_characters=max_characters, colons=colons
-    )
+    limits = {"max_words": max_words, "max_characters": max_characters, "colons": colons}
+    return training._replace(traits=device.xp.asarray(traits), has_veto=1, **limits)
 
 
 def _counted(device: Device, training: Training) -> Training:
@@ -325,7 +326,7 @@ def _counted(device: Device, training: Training) -> Training:
     while True:
         training = training._replace(**_table(device, capacity), state=xp.asarray(state.copy()))
         _launch(device, "count_pairs", training)
-        if int(training.state[_DONE]) != _FULL:
+        if number(device, training.state, _DONE) != _FULL:
             return training
         capacity *= 4
 
@@ -368,10 +369,11 @@ def _laid_out(
     _launch(device, "measure_words", corpus)
     ranks, n_kept = ranked(device, corpus.kept)
     corpus = corpus._replace(to=offsets_of(device, corpus.sizes), sizes=None, ranks=ranks)
+    n_words = number(device, n_kept)
     corpus = corpus._replace(
-        symbols=device.all_ones(1 + int(corpus.to[-1]), xp.uint32),  # END
-        begin=xp.empty(int(n_kept[0]), xp.uint32),
-        weight=xp.empty(int(n_kept[0]), xp.int64),
+        symbols=device.all_ones(1 + number(device, corpus.to), xp.uint32),  # END
+        begin=xp.empty(n_words, xp.uint32),
+        weight=xp.empty(n_words, xp.int64),
     )
     _launch(device, "lay_out", corpus)
     _launch(device, "list_words", corpus)
@@ -411,7 +413,7 @@ def _enlarged(device: Device, training: Training) -> Training:
     larger = training._replace(**_table(device, 4 * (training.mask + 1)))
     larger = _changed(device, larger, {_DONE: 0, _N_ROWS: 0, _N_BORN: 0})
     _launch(device, "move_rows", training, larger)
-    n_rows = int(larger.state[_N_ROWS])
+    n_rows = number(device, larger.state, _N_ROWS)
     return _gathered(device, larger, {_ROWS_BEFORE: n_rows, _N_BORN: 0})
 
 
@@ -453,7 +455,7 @@ def _closed(device: Device, training: Training) -> Training:
     gaps = Gaps(xp.empty(-(-training.n_symbols // 32), xp.uint32), None, None, None)
     _launch(device, "mark_live", training, gaps)
     ranks, n_live = ranked(device, gaps.live)
-    symbols, begin = xp.empty(int(n_live[0]), xp.uint32), xp.empty(training.n_words, xp.uint32)
+    symbols, begin = xp.empty(number(device, n_live), xp.uint32), xp.empty(training.n_words, xp.uint32)
     gaps = gaps._replace(ranks=ranks, symbols=symbols, begin=begin)
     _launch(device, "close_gaps", training, gaps)
     _launch(device, "move_words", training, gaps)

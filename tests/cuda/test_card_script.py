@@ -1,5 +1,6 @@
 """The script for the first half hour with a GPU (.ci/card): its calls run here, on a stand-in for a card."""
 
+import json
 import lzma
 import os
 import pathlib
@@ -26,6 +27,13 @@ stand_in.install(Sizes(rounds_per_look=2, pair_slots=1 << 10))
 from gputok.bench import device
 device.measure.__defaults__ = (device.Sizes(steps=4, steps_in_graph=2, values=100, keys=500, distinct=100),)
 """
+TEST = """
+import pathlib, pytest, warnings
+@pytest.mark.gpu
+def test_memcheck():
+    warnings.warn("of another version of CuPy")
+    assert pathlib.Path(__file__).name != "test_device_corpora.py"
+"""
 NCU = """#!/bin/sh
 while [ "${1#-}" != "$1" ]; do shift 2; done
 exec "$@"
@@ -43,8 +51,10 @@ def machine(tmp_path) -> dict[str, str]:
         (data / f"{name}.txt.xz").write_bytes(
             lzma.compress(f"a few words of {name}, the words\n".encode() * 50)
         )
-    (tests / "test_some.py").write_text("import pytest\n\n@pytest.mark.gpu\ndef test_memcheck(): assert 0\n")
-    (tests / "pytest.ini").write_text("[pytest]\nmarkers = gpu\n")
+    for path in ("kernels/test_some.py", "cuda/test_device_corpora.py", "cli/test_bench.py"):
+        (tests / path).parent.mkdir(exist_ok=True)
+        (tests / path).write_text(TEST)
+    (tests / "pytest.ini").write_text("[pytest]\nmarkers = gpu\nfilterwarnings = error\n")
     (site / "sitecustomize.py").write_text(SITE)
     for name, program in (("nvidia-smi", "#!/bin/sh\necho a card\n"), ("ncu", NCU)):
         (bin / name).write_text(program)
@@ -63,16 +73,19 @@ def machine(tmp_path) -> dict[str, str]:
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    ("call", "n_ok", "n_same"), [("smoke", 9, 2), ("figures", 14, 0), ("whole", 16, 2), ("why", 3, 0)]
+    ("call", "n_ok", "n_same"), [("smoke", 11, 2), ("figures", 15, 0), ("whole", 16, 2), ("why", 7, 0)]
 )
 def test_each_call_runs_on_a_stand_in(call, n_ok, n_same, machine, tmp_path):
-    """Results are compared, and what fails (a test, above) is logged and does not end the call."""
+    """Results are compared, and what fails (a test, above; a tree has no cubins) is logged and does not end the call."""
     done = run(call, **machine)
     log = (tmp_path / "out" / call / "log").read_text()
     assert log.count(" ok  ") == n_ok and log.count("same: ") == n_same and "decides: " in log, (
         log + done.stderr
     )
-    assert log.count("FAILED (1)") == (call in ("smoke", "why")), log
+    assert log.count("FAILED (1)") == 1 + (call in ("smoke", "why")), log
+    assert "no machine code in this wheel" in log
+    for path in (tmp_path / "out" / call).glob("*.json"):
+        json.loads(path.read_text())
     assert call != "smoke" or "a card" in (tmp_path / "out" / call / "output").read_text()
 
 
@@ -91,3 +104,41 @@ def test_each_call_has_limits_and_says_what_it_decides():
         assert limits and max(limits) <= 200 and "decides " in body
         commands = re.findall(r"^ *(?:\"\$python\"|ncu|nvidia-smi|dd|gputok [a-z])", body, re.MULTILINE)
         assert not [command for command in commands if command.strip() != "dd"]  # each has a limit
+
+
+def test_it_ends_in_time(machine, tmp_path):
+    """What lasts too long is interrupted, and then there is no time for the rest."""
+    (tmp_path / "bin" / "nvidia-smi").write_text("#!/bin/sh\nsleep 60\n")
+    (tmp_path / "card").write_text(SCRIPT.read_text().replace(" * 590 ", " * 3 "))
+    command, variables = ["bash", str(tmp_path / "card"), "smoke"], machine | {"SLOWER": "1"}
+    subprocess.run(command, env=os.environ | variables, capture_output=True, timeout=60)
+    log = (tmp_path / "out" / "smoke" / "log").read_text()
+    assert "FAILED" in log and log.count("skipped, no time is left: ") > 5, log
+
+
+GPU = re.compile(r"pytest\.mark\.gpu\b|from tests\.emulation\.devices import")
+
+
+def test_it_collects_all_that_needs_a_gpu_and_nothing_else():
+    """Where `datasets` is not installed, as on a machine with a card, or does not import."""
+    named = {*re.findall(r"\$tests/((?:cuda|kernels|cli)[\w./]*)", SCRIPT.read_text())}
+    with_gpu = {path for path in (ROOT / "tests").rglob("test_*.py") if GPU.search(path.read_text())}
+    inside = {path for name in named for path in (ROOT / "tests" / name).rglob("test_*.py")}
+    inside |= {ROOT / "tests" / name for name in named}
+    assert with_gpu - {pathlib.Path(__file__)} <= inside
+    block = "import sys; sys.modules['datasets'] = None; import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+    paths = [str(ROOT / "tests" / name) for name in sorted(named)]
+    command = [
+        sys.executable,
+        "-c",
+        block,
+        "-q",
+        "-m",
+        "gpu",
+        "--collect-only",
+        "-p",
+        "no:cacheprovider",
+        *paths,
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and re.search(r"\d{3}/\d+ tests collected", done.stdout), done.stdout

@@ -57,7 +57,7 @@ SLOW = re.compile(r"(LD|ST|ATOM|QSPC)(\.|$)|ATOMS\.CAST\.SPIN")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("architecture", [75, 90])
+@pytest.mark.parametrize("architecture", [75, 90, 100, 120])
 @pytest.mark.parametrize("file", [file for file in FILES if file != "probe.cu"])
 def test_no_access_to_memory_is_generic(nvrtc, file, architecture):
     codes = machine_code.read(cubins.compiled(nvrtc, SOURCES / file, architecture)[0])

@@ -98,7 +98,7 @@ def test_the_padding_of_an_upload_is_written(device):
     with device.active() as lane:
         for array in (np.arange(5, dtype=np.uint8), np.arange(3), np.ones(1, np.uint32)):
             (there,) = device.upload((array,))()
-            lane.working.synchronize()
+            lane.wait()
             padding = there._block.memory[array.nbytes : array.nbytes + cuda.PADDING_BYTES]
             assert not padding.any() and np.array_equal(device.download(there), array)
 
@@ -386,12 +386,13 @@ def test_the_stand_in_is_as_strict_as_cupy(device):
 
     with device.active():
         array = cupy.asarray(np.arange(4))
-        assert int(array[3]) == 3 and array[1].shape == ()
+        assert cuda.number(device, array, 3) == 3 and array[1].shape == ()
 
         def assign():
             array[1:] = array[:-1]
 
         for wrong in (
+            lambda: int(array[0]),
             lambda: np.asarray(array),
             lambda: array + 1,
             lambda: array < array,
@@ -406,6 +407,39 @@ def test_the_stand_in_is_as_strict_as_cupy(device):
                 getattr(array, name)
         with pytest.raises(AttributeError):
             cupy.bincount  # noqa: B018
+
+
+@pytest.mark.parametrize(("threads", "blocks"), [(1024, 8), (1536, 12), (2048, 16)])
+def test_a_launch_fills_the_device(threads, blocks, monkeypatch):
+    """Eight blocks of 128 threads on sm_75, twice as many on sm_80, sm_90 and sm_100."""
+    card = {"MultiProcessorCount": 3, "MaxThreadsPerMultiProcessor": threads}
+    monkeypatch.setattr(stand_in.Device, "attributes", card)
+    with stand_in.installed(monkeypatch):
+        assert cuda.cupy_device().blocks == 3 * blocks
+    with stand_in.installed(monkeypatch, cuda.Sizes(threads=512)):
+        assert cuda.cupy_device().blocks == 12
+
+
+@pytest.mark.parametrize(("registers", "blocks"), [(20, 32), (32, 32), (33, 24), (64, 16)])
+def test_no_block_waits_for_the_registers_of_others(registers, blocks, device, monkeypatch):
+    monkeypatch.setattr(stand_in.Device, "registers", registers)
+    monkeypatch.setattr(
+        stand_in.Device, "attributes", {"MultiProcessorCount": 2, "MaxThreadsPerMultiProcessor": 2048}
+    )
+    cuda._made.cache_clear()
+    monkeypatch.setattr(stand_in, "accepted", lambda grid, *_: grids.append(grid))
+    device, grids = cuda.cupy_device(), []
+    with device.active():
+        device.launch("bits.cu", "scan_sums", device.blocks, 128, (Sums(device.xp.zeros(1, np.uint64), 0),))
+        device.launch("bits.cu", "scan_sums", 3, 128, (Sums(device.xp.zeros(1, np.uint64), 0),))
+    assert grids == [(blocks,), (3,)]
+
+
+def test_no_wait_keeps_a_core_busy(device):
+    import cupy
+
+    with device.active() as lane, pytest.raises(AssertionError, match="keeps a core busy"):
+        lane.working.record(cupy.cuda.Event()).synchronize()
 
 
 @pytest.mark.slow

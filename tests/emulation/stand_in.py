@@ -9,6 +9,7 @@ It is as strict as CuPy, and as lazy as CUDA may be:
   its copy finds other bytes. Array operations wait for what was queued on their own stream, as they come after it.
 - Memory that nothing has hold of is given to the next array of its size that is made on the same stream, at once, whatever
   is still queued: kernels have addresses, not arrays.
+- A wait that would keep a core of the host busy is refused: of a stream, of an event that does not block, for an element as a number.
 - `faults` bounds pinned memory and has allocations fail.
 - What a launch may pass is decided by CuPy itself, where it is installed: its `Function` is asked before each launch (`accepted`).
 
@@ -208,7 +209,7 @@ class ndarray:
         return len(self._array)
 
     def __int__(self) -> int:
-        return int(self._on_host)
+        raise TypeError("a copy to memory that is not pinned, and a wait that keeps a core busy")
 
     def __getitem__(self, key: slice | int) -> ndarray:
         if not isinstance(key, slice | int):
@@ -242,7 +243,8 @@ class ndarray:
 
 
 class Device:
-    attributes = {"MultiProcessorCount": 1}  # noqa: RUF012
+    attributes = {"MultiProcessorCount": 1, "MaxThreadsPerMultiProcessor": 1024}  # noqa: RUF012
+    registers = 64  # of a thread of each kernel
 
     def __init__(self, ordinal: int) -> None:
         assert ordinal in (0, 1)
@@ -266,16 +268,19 @@ class Device:
 
 
 class Event:
-    def __init__(self) -> None:
-        self.stream, self.index, self.seconds = None, 0, 0.0
+    def __init__(self, block: bool = False, disable_timing: bool = False) -> None:
+        self.stream, self.index, self.seconds = None, 0, None if disable_timing else 0.0
+        self.block = block
 
     def record(self, stream: Stream | None = None) -> None:
         stream = stream or _current("streams")[-1]
         assert stream.captured is None, "an event in a graph has no time"
         with lock:
-            self.stream, self.index, self.seconds = stream, stream.n_queued, time.perf_counter()
+            self.stream, self.index = stream, stream.n_queued
+            self.seconds = None if self.seconds is None else time.perf_counter()
 
     def synchronize(self) -> None:
+        assert self.block, "a wait that keeps a core busy"
         if self.stream is not None:
             self.stream.catch_up(self.index)
 
@@ -313,8 +318,7 @@ class Stream:
                 self.n_done += 1
                 self.queue.pop(0)[1]()
 
-    def record(self, event: Event | None = None) -> Event:
-        event = event or Event()
+    def record(self, event: Event) -> Event:
         event.record(self)
         return event
 
@@ -322,10 +326,6 @@ class Stream:
         stream, index = event.stream, event.index  # as they are now, whatever is recorded later
         if stream is not None:
             self.add("wait", lambda: stream.catch_up(index))
-
-    def synchronize(self) -> None:
-        assert self.captured is None
-        self.catch_up()
 
     def begin_capture(self) -> None:
         self.captured = []
@@ -436,7 +436,7 @@ class RawModule:
             else:
                 stream.captured.append(run)
 
-        return types.SimpleNamespace(kernel=kernel)
+        return types.SimpleNamespace(kernel=kernel, num_regs=Device.registers)
 
 
 # -- the module
