@@ -38,10 +38,14 @@ class Engines(_Once):
     Attributes:
         corpus: encodes documents (`encode.units.Engine`); None: not made yet.
         texts: encodes a short text (`encode.handle.Engine`); None: not made yet; False: a handle can't hold the pipeline.
+        tables: of each CUDA device, the tables that stay there (`encode.on_device`).
     """
 
     corpus: Any = None
     texts: Any = None
+
+    def __init__(self) -> None:
+        self.tables: dict[Any, Any] = {}
 
 
 class Kept(_Once):

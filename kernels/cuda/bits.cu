@@ -19,9 +19,10 @@ const u32 TILE = BLOCK * EACH;
 struct Bits {
   const u32* bits;   // [n]
   u64* sums;         // [tiles + 1], the bits before each tile, and all of them
-  u32* found;        // [all bits + 1] of list_bits, [n] of rank_bits
+  u32* found;        // [room] of list_bits, [n] of rank_bits
   alignas(8) u32 n;
-  alignas(8) u32 end;  // list_bits writes it after the last index.
+  alignas(8) u32 room;  // more than there are bits
+  alignas(8) u32 end;   // list_bits writes it after the last index, up to the end of `found`
 };
 
 // `Sizes` of the launcher.
@@ -92,7 +93,7 @@ extern "C" __global__ void scan_sums(const __grid_constant__ Sums s) {
   }
 }
 
-// Writes the indexes of bits to `found`, in order, and then `end`.
+// Writes the indexes of bits to `found`, in order, and then `end` to what is left.
 // [at most 64 registers, 32 bytes shared]
 extern "C" __global__ void list_bits(const __grid_constant__ Bits b) {
   __shared__ InWarps in_warps;
@@ -103,7 +104,7 @@ extern "C" __global__ void list_bits(const __grid_constant__ Bits b) {
     for (u32 i = first; i < first + EACH && i < b.n; i++)
       for (u32 rest = b.bits[i]; rest; rest &= rest - 1) b.found[at++] = i * 32 + (u32)__ffs((int)rest) - 1;
   }
-  if (global_index() == 0) b.found[b.sums[n_tiles(b.n)]] = b.end;
+  for (u32 i = (u32)b.sums[n_tiles(b.n)] + global_index(); i < b.room; i += global_size()) b.found[i] = b.end;
 }
 
 // found[i] = the number of bits before the word i.

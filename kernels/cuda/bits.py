@@ -15,8 +15,9 @@ class Bits(NamedTuple):
 
     bits: Any  # uint32[n]
     sums: Any  # uint64[tiles + 1]
-    found: Any  # uint32[all bits + 1] or uint32[n], or None
+    found: Any  # uint32[room] or uint32[n], or None
     n: int
+    room: int = 0
     end: int = 0
 
 
@@ -37,16 +38,21 @@ class Sums(NamedTuple):
     n: int
 
 
-def listed(device: Device, bits: Any, end: int) -> Any:
+def listed(device: Device, bits: Any, end: int, most: int | None = None) -> Any:
     """Lists the bits that are set in uint32[n].
 
+    Args:
+        device: Where the bits are.
+        bits: The bits.
+        end: What comes after them.
+        most: There are not more bits. None: the host looks how many there are.
+
     Returns:
-        uint32[bits + 1]: their indexes, in order, and then `end`.
+        uint32[bits + 1], or uint32[most + 1]: their indexes, in order, and then `end`.
     """
     struct = _summed(device, bits)
-    struct = struct._replace(
-        found=device.xp.empty(number(device, struct.sums) + 1, device.xp.uint32), end=end
-    )
+    room = 1 + (number(device, struct.sums) if most is None else most)
+    struct = struct._replace(found=device.xp.empty(room, device.xp.uint32), room=room, end=end)
     _launch(device, "list_bits", struct)
     return struct.found
 

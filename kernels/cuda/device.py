@@ -53,6 +53,9 @@ class Sizes(NamedTuple):
         rounds_per_look: Rounds of training that are launched before the host looks at what is wanted.
         pair_slots: Slots of the table of pairs, as long as there are few.
         candidates: Pairs that a threshold should leave, if there are so many.
+        bounded: Text of at most so many bytes gets memory for as many words and ids as it has bytes, some 150 bytes for each, so that the
+            host need not look how many there are.
+        kept: Bytes of memory that stay reserved between calls for tokenizers whose tables stay on a device, and bytes of such tables.
         threads: Threads of a multiprocessor that a launch fills, if it holds so many: 2,048 of sm_80, 90 and 100, 1,536 of sm_86 and 120,
             1,024 of sm_75.
         candidate_room: Room for candidates. Pairs are born until there is no room, and each round reads all candidates: with
@@ -70,6 +73,8 @@ class Sizes(NamedTuple):
     pair_slots: int = 1 << 16
     candidates: int = 4096
     candidate_room: int = 1 << 13
+    bounded: int = 1 << 20
+    kept: int = 256 << 20
     threads: int = 2048
 
 
@@ -93,7 +98,8 @@ class Device(NamedTuple):
     launch: Callable[..., None]
     # As many blocks of 128 threads as fill the device. Each thread of a kernel takes one item after the other.
     blocks: int
-    # `with active() as lane`: this context holds a lane of the device; arrays are made, and all else is called, in it.
+    # `with active() as lane`: this context holds a lane of the device; arrays are made, and all else is called, in it. When it ends,
+    # other lanes may use its arrays: it waits for its work, but not with `waits=False`.
     # `with active(lane)`: the same in a thread that helps the thread which holds the lane.
     active: Callable[..., AbstractContextManager[Any]]
     # Begins to copy NumPy arrays, or lists of arrays that become one array. The result returns the copies; kernels that are
@@ -113,10 +119,10 @@ class Device(NamedTuple):
     # uint8[n] on the host, for text that is to be uploaded: pinned memory, as long as there is some.
     host_memory: Callable[[int], np.ndarray] = functools.partial(np.empty, dtype=np.uint8)
     # `with in_use()`: memory of the device that was used stays reserved for the next work; when the last block that
-    # says so ends, the device gets it back.
-    in_use: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext
-    # Copies an array for others, who may use it when the lane is left, on any stream and for any time.
-    lasting: Callable[[Any], Any] = np.copy
+    # says so ends, the device gets it back. `in_use(True)`, for tables: `Sizes.kept` of it stays reserved between blocks of the other kind.
+    in_use: Callable[..., AbstractContextManager[Any]] = contextlib.nullcontext
+    # Copies arrays for others, who take them by DLPack and use them on any stream and for any time.
+    lasting: Callable[..., list[Any]] = lambda *arrays: [np.copy(array) for array in arrays]
     # True: launches that are repeated become one CUDA graph (NOTES.md).
     by_graph: bool = False
     sizes: Sizes = SIZES
@@ -269,15 +275,148 @@ class _Lanes:
         self._free = threading.Semaphore(LANES)
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[_Lane]:
+    def held(self, waits: bool) -> Iterator[_Lane]:
         with self._free:
             # A list's pop and append are atomic.
             lane = self._idle.pop() if self._idle else _Lane(self._cupy, self._piece)
             try:
                 yield lane
-            finally:  # other streams may use the arrays that were made here, and other threads the memory of copies
+            except BaseException:  # memory of the host from which copies go on is free now
                 lane.wait()
+                raise
+            else:  # other streams may use the arrays that were made here, and other threads the memory of copies
+                if waits:
+                    lane.wait()
+            finally:
                 self._idle.append(lane)
+
+    def wait(self) -> None:
+        """Waits for the work of all lanes that nobody holds."""
+        for lane in tuple(self._idle):
+            lane.wait()
+
+
+class _Users:
+    """Counts who works on a device, and who has tables there. Calls `free` when nobody works; True: nobody has tables, either."""
+
+    def __init__(self, free: Callable[[bool], None]) -> None:
+        # Tables may end inside of this block, when garbage is collected
+        self._n, self._lock, self._free = {False: 0, True: 0}, threading.RLock(), free
+
+    @contextlib.contextmanager
+    def __call__(self, tables: bool = False) -> Iterator[None]:
+        with self._lock:
+            self._n[tables] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._n[tables] -= 1
+            self.look()
+
+    def look(self) -> None:
+        """Calls `free` if nobody works."""
+        with self._lock:
+            if self._n[False] == 0:
+                self._free(self._n[True] == 0)
+
+
+class _Loan(NamedTuple):
+    """Memory that others use."""
+
+    memory: Any
+    # What others do on each stream, by its address; 0: the copy with which the loan begins.
+    ends: dict[int, Any]
+
+
+class DeviceArray:
+    """An array on a GPU, of one dimension. `torch.from_dlpack(array)`, and the functions of other libraries, take it without a copy.
+
+    Nothing waits on the host: work that the library puts on its stream later finds the elements, and the memory is used again only
+    after the work that is on that stream when the library's array ends.
+    """
+
+    def __init__(self, cupy: ModuleType, ordinal: int, array: Any, loan: _Loan) -> None:
+        self._cupy, self._ordinal, self._array, self._loan = cupy, ordinal, array, loan
+        self.shape, self.dtype = array.shape, array.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Returns the number of CUDA in DLPack, and that of the GPU."""
+        return 2, self._ordinal
+
+    def __dlpack__(self, *, stream: int | None = None, **options: Any) -> Any:
+        """Exports the array; stream: that of the library, as DLPack numbers it."""
+        ready = self._loan.ends[0]
+        with self._cupy.cuda.Device(self._ordinal):
+            if stream == -1:  # who names no stream gets an array that is ready
+                ready.synchronize()
+            stream = stream if stream and stream > 0 else 1  # the legacy stream
+            self._cupy.cuda.ExternalStream(stream).wait_event(ready)
+            self._loan.ends.setdefault(stream, _event(self._cupy))
+            return self._array.__dlpack__(stream=-1, **options)
+
+
+class _Lender:
+    """Lends memory of a device to others. It is lent again when all that was done with it has ended; nobody waits for that."""
+
+    def __init__(self, cupy: ModuleType, ordinal: int, came_back: Callable[[], None]) -> None:
+        self._cupy, self._ordinal, self._came_back = cupy, ordinal, came_back
+        self._idle: list[_Loan] = []
+
+    @functools.cached_property
+    def _stream(self) -> Any:
+        """CuPy gives memory again on the stream on which it was allocated: on this one, to nobody else."""
+        return self._cupy.cuda.Stream(non_blocking=True)
+
+    @property
+    def n_idle_bytes(self) -> int:
+        """Bytes that are not lent."""
+        return sum(loan.memory.nbytes for loan in tuple(self._idle))
+
+    def copy(self, array: Any, working: Any) -> tuple[Any, _Loan]:
+        """Copies an array to memory that is lent, and which comes back when nothing refers to the copy."""
+        loan, owner = self._take(array.nbytes), type("Owner", (), {})()
+        whole = self._cupy.cuda.UnownedMemory(loan.memory.data.ptr, loan.memory.nbytes, owner, self._ordinal)
+        weakref.finalize(owner, self._back, loan).atexit = False
+        copy = self._cupy.ndarray(array.shape, array.dtype, self._cupy.cuda.MemoryPointer(whole, 0))
+        copy.data.copy_from_device_async(array.data, array.nbytes, working)
+        return copy, loan
+
+    def trim(self, kept: int) -> None:
+        """Gives memory that nobody uses back to CuPy, all but so many bytes."""
+        n_bytes = self.n_idle_bytes
+        for loan in tuple(self._idle):
+            if n_bytes > kept and self._is_done(loan):
+                self._idle.remove(loan)
+                n_bytes -= loan.memory.nbytes
+
+    def _take(self, n_bytes: int) -> _Loan:
+        room = 1 << max(9, (n_bytes - 1).bit_length())
+        for loan in tuple(self._idle):
+            if loan.memory.nbytes == room and self._is_done(loan):
+                with contextlib.suppress(ValueError):  # another thread took it
+                    self._idle.remove(loan)
+                    return _Loan(loan.memory, {0: loan.ends[0]})
+        with self._stream:
+            memory = self._cupy.empty(room, self._cupy.uint8)
+        return _Loan(memory, {0: _event(self._cupy)})
+
+    def _back(self, loan: _Loan) -> None:
+        try:
+            for stream, end in loan.ends.items():
+                if stream:
+                    end.record(self._cupy.cuda.ExternalStream(stream))
+        except self._cupy.cuda.runtime.CUDARuntimeError:  # the stream is no more, but its work may go on
+            self._cupy.cuda.Device(self._ordinal).synchronize()
+        self._idle.append(loan)
+        self._came_back()
+
+    @staticmethod
+    def _is_done(loan: _Loan) -> bool:
+        return all(end.done for end in loan.ends.values())
 
 
 _making = threading.RLock()  # `functools.cache` alone would let two threads make two devices of one card
@@ -289,23 +428,9 @@ def cupy_device(ordinal: int = 0) -> Device:
         return _made(ordinal)
 
 
-class _Users:
-    """Counts who uses a device, and calls `free` when there is none any longer."""
-
-    def __init__(self, free: Callable[[], None]) -> None:
-        self._n, self._lock, self._free = 0, threading.Lock(), free
-
-    @contextlib.contextmanager
-    def __call__(self) -> Iterator[None]:
-        with self._lock:
-            self._n += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._n -= 1
-                if self._n == 0:
-                    self._free()
+@functools.cache
+def _made(ordinal: int) -> Device:
+    return _Card(ordinal).device()
 
 
 def cubin_for(file: str, major: int, minor: int) -> pathlib.Path | None:
@@ -326,91 +451,117 @@ def has_cubins(major: int, minor: int) -> bool:
     return all(cubin_for(path.name, major, minor) for path in SOURCES.glob("*.cu"))
 
 
-@functools.cache
-def _made(ordinal: int) -> Device:
-    import cupy
+class _Card:
+    """A CUDA device through CuPy. Its methods are what `Device` has fields for."""
 
-    with cupy.cuda.Device(ordinal) as device:
-        n_threads = min(SIZES.threads, device.attributes["MaxThreadsPerMultiProcessor"])
-        n_multiprocessors = device.attributes["MultiProcessorCount"]
-        blocks = n_multiprocessors * n_threads // 128
-        properties = cupy.cuda.runtime.getDeviceProperties(ordinal)
-    name = properties["name"].decode()
-    sizes = SIZES
-    lanes, own, blocks_of_host = _Lanes(cupy, sizes.piece), threading.local(), _blocks()
-    blocks_of_host.allow(sizes.blocks)
-    # CuPy's cache identifies a source by its text, without the text of our headers
-    headers = zlib.crc32(b"".join(path.read_bytes() for path in sorted(SOURCES.glob("*.cuh"))))
-    options = ("-std=c++17", f"-I{SOURCES}", f"-DGPUTOK_HEADERS={headers}")
+    def __init__(self, ordinal: int) -> None:
+        import cupy
 
-    def free() -> None:
-        with cupy.cuda.Device(ordinal):
-            cupy.get_default_memory_pool().free_all_blocks()
+        self._cupy, self._ordinal, self._sizes = cupy, ordinal, SIZES
+        with cupy.cuda.Device(ordinal) as device:
+            n_threads = min(SIZES.threads, device.attributes["MaxThreadsPerMultiProcessor"])
+            self._n_multiprocessors = device.attributes["MultiProcessorCount"]
+            self._properties = cupy.cuda.runtime.getDeviceProperties(ordinal)
+        self._blocks = self._n_multiprocessors * n_threads // 128
+        # Not the pool of other programs that use CuPy in this process
+        self._pool = cupy.cuda.MemoryPool()
+        self._lanes, self._own, self._blocks_of_host = _Lanes(cupy, SIZES.piece), threading.local(), _blocks()
+        self._blocks_of_host.allow(SIZES.blocks)
+        self._in_use = _Users(self._free)
+        self._lender = _Lender(cupy, ordinal, self._in_use.look)
+        self._modules: dict[str, Any] = {}
+        # CuPy's cache identifies a source by its text, without the text of our headers
+        headers = zlib.crc32(b"".join(path.read_bytes() for path in sorted(SOURCES.glob("*.cuh"))))
+        self._options = ("-std=c++17", f"-I{SOURCES}", f"-DGPUTOK_HEADERS={headers}")
+        self._function = functools.cache(self._loaded)
 
-    in_use = _Users(free)
+    def device(self) -> Device:
+        return Device(
+            self._properties["name"].decode(),
+            self._cupy,
+            self._launch,
+            self._blocks,
+            self._active,
+            self._upload,
+            self._download,
+            self._all_ones,
+            self._longer,
+            self._record,
+            self._seconds,
+            self._graph,
+            self._host_memory,
+            self._in_use,
+            self._lasting,
+            sizes=self._sizes,
+        )
 
-    def module(file: str, kernel: str) -> Any:
-        cubin = cubin_for(file, properties["major"], properties["minor"])
+    def _free(self, all_of_it: bool) -> None:
+        with self._cupy.cuda.Device(self._ordinal):
+            most = 0 if all_of_it else self._sizes.kept
+            if self._pool.free_bytes() + self._lender.n_idle_bytes > most:
+                self._lanes.wait()
+                self._lender.trim(most // 2)
+                self._pool.free_all_blocks()
+
+    def _module(self, file: str, kernel: str) -> Any:
+        cubin = cubin_for(file, self._properties["major"], self._properties["minor"])
         if cubin is not None:
-            with contextlib.suppress(cupy.cuda.driver.CUDADriverError):  # the driver is older than the code
-                loaded = cupy.RawModule(path=str(cubin))
+            with contextlib.suppress(
+                self._cupy.cuda.driver.CUDADriverError
+            ):  # the driver is older than the code
+                loaded = self._cupy.RawModule(path=str(cubin))
                 loaded.get_function(kernel)  # loads it
                 return loaded
-        return cupy.RawModule(code=(SOURCES / file).read_text(), options=options)
+        return self._cupy.RawModule(code=(SOURCES / file).read_text(), options=self._options)
 
-    modules: dict[str, Any] = {}
-
-    @functools.cache
-    def function(file: str, kernel: str) -> Any:
+    def _loaded(self, file: str, kernel: str) -> Any:
         with _making:  # two lanes may want the same file at first use: it is loaded or compiled once
-            if file not in modules:
-                modules[file] = module(file, kernel)
-            return modules[file].get_function(kernel)
+            if file not in self._modules:
+                self._modules[file] = self._module(file, kernel)
+            return self._modules[file].get_function(kernel)
 
-    def launch(
-        file: str, kernel: str, n_blocks: int, n_threads: int, structs: tuple, together: bool = False
+    def _launch(
+        self, file: str, kernel: str, n_blocks: int, n_threads: int, structs: tuple, together: bool = False
     ) -> None:
         values = tuple(packed(each) if isinstance(each, tuple) else each for each in structs)
-        # RawModule has an option for cooperative launches, but it links a library that our own barrier does not need
-        run = function(file, kernel)
+        run = self._function(file, kernel)
         # A block that has to wait for the registers of others would run when they have ended, and the device be half empty
-        resident = n_multiprocessors * (_REGISTERS // (8 * -(-run.num_regs // 8)) // n_threads)
+        resident = self._n_multiprocessors * (_REGISTERS // (8 * -(-run.num_regs // 8)) // n_threads)
+        # RawModule has an option for cooperative launches, but it links a library that our own barrier does not need
         run.kernel((min(n_blocks, resident),), (n_threads,), values, enable_cooperative_groups=together)
 
     @contextlib.contextmanager
-    def active(lane: _Lane | None = None) -> Iterator[_Lane]:
-        before = getattr(own, "lane", None)
-        with in_use(), cupy.cuda.Device(ordinal), contextlib.ExitStack() as stack:
-            own.lane = lane = lane or before or stack.enter_context(lanes.held())
+    def _active(self, lane: _Lane | None = None, waits: bool = True) -> Iterator[_Lane]:
+        own, before = self._own, getattr(self._own, "lane", None)
+        with self._in_use(), self._cupy.cuda.Device(self._ordinal), contextlib.ExitStack() as stack:
+            own.lane = lane = lane or before or stack.enter_context(self._lanes.held(waits))
             try:
-                with lane.working:
+                with self._cupy.cuda.using_allocator(self._pool.malloc), lane.working:
                     yield lane
             finally:
                 own.lane = before
 
-    def upload(arrays: tuple) -> Callable[[], tuple]:
-        lane: _Lane = own.lane
+    def _upload(self, arrays: tuple) -> Callable[[], tuple]:
+        lane: _Lane = self._own.lane
         with lane.copying:  # the stream that writes the memory first allocates it
-            wholes = tuple(map(empty_like, arrays))
+            wholes = tuple(map(self._empty_like, arrays))
         result = tuple(whole[: len(whole) - PADDING_BYTES // whole.itemsize] for whole in wholes)
         # The memory may be that of earlier arrays, which kernels still use
-        lane.copying.wait_event(lane.working.record(_event(cupy)))
-        for whole, array in zip(
-            wholes, result, strict=True
-        ):  # kernels load the padding, though no result depends on it
-            whole[len(array) :].data.memset_async(0, PADDING_BYTES, lane.copying)
+        lane.copying.wait_event(lane.working.record(_event(self._cupy)))
         in_use = []  # Blocks, until they are copied.
-        for array, target in zip(arrays, result, strict=True):
+        for array, whole, target in zip(arrays, wholes, result, strict=True):
+            # Kernels load the padding, though no result depends on it
+            whole[len(target) :].data.memset_async(0, PADDING_BYTES, lane.copying)
             target, at = target.view(np.uint8), 0
             for part in parts_of(array):
                 part = np.ascontiguousarray(part).view(np.uint8)
-                if blocks_of_host.has(part):
+                if self._blocks_of_host.has(part):
                     target[at : at + len(part)].set(part, stream=lane.copying)
                     in_use.append(part)
                     at += len(part)
                     continue
-                for begin in range(0, len(part), sizes.piece):
-                    piece = part[begin : begin + sizes.piece]
+                for begin in range(0, len(part), self._sizes.piece):
+                    piece = part[begin : begin + self._sizes.piece]
                     with lane.staging:
                         memory, copied = next(lane.up)
                         copied.synchronize()  # the last copy from this piece is done
@@ -419,7 +570,7 @@ def _made(ordinal: int) -> Device:
                         target[at : at + len(piece)].set(staged, stream=lane.copying)
                         lane.copying.record(copied)
                     at += len(piece)
-        after = lane.copying.record(_event(cupy))
+        after = lane.copying.record(_event(self._cupy))
 
         def arrived() -> tuple:
             lane.working.wait_event(after)
@@ -430,13 +581,13 @@ def _made(ordinal: int) -> Device:
 
         return arrived
 
-    def empty_like(array: np.ndarray | Sequence[np.ndarray]) -> Any:
+    def _empty_like(self, array: np.ndarray | Sequence[np.ndarray]) -> Any:
         parts = parts_of(array)
         size, dtype = sum(map(len, parts)), parts[0].dtype
-        return cupy.empty(size + PADDING_BYTES // dtype.itemsize, dtype)
+        return self._cupy.empty(size + PADDING_BYTES // dtype.itemsize, dtype)
 
-    def download(array: Any) -> np.ndarray:
-        lane: _Lane = own.lane
+    def _download(self, array: Any) -> np.ndarray:
+        lane: _Lane = self._own.lane
         result, source = np.empty(array.shape, array.dtype), array.view(np.uint8)
         target, waiting = result.reshape(-1).view(np.uint8), []
 
@@ -444,8 +595,8 @@ def _made(ordinal: int) -> Device:
             copied.synchronize()
             target[begin : begin + len(staged)] = staged
 
-        for begin in range(0, len(source), sizes.piece):
-            piece, (memory, copied) = source[begin : begin + sizes.piece], next(lane.down)
+        for begin in range(0, len(source), self._sizes.piece):
+            piece, (memory, copied) = source[begin : begin + self._sizes.piece], next(lane.down)
             staged = np.frombuffer(memory, np.uint8, len(piece))
             piece.get(stream=lane.working, out=staged, blocking=False)
             lane.working.record(copied)
@@ -456,60 +607,39 @@ def _made(ordinal: int) -> Device:
             arrive(*each)
         return result
 
-    def all_ones(n: int, dtype: Any) -> Any:
-        array = cupy.empty(n, dtype)
-        array.data.memset_async(0xFF, array.nbytes, own.lane.working)
+    def _all_ones(self, n: int, dtype: Any) -> Any:
+        array = self._cupy.empty(n, dtype)
+        array.data.memset_async(0xFF, array.nbytes, self._own.lane.working)
         return array
 
-    def longer(array: Any, n: int) -> Any:
-        copy = cupy.empty(n, array.dtype)
-        copy.data.copy_from_device_async(array.data, array.nbytes, own.lane.working)
+    def _longer(self, array: Any, n: int) -> Any:
+        copy = self._cupy.empty(n, array.dtype)
+        copy.data.copy_from_device_async(array.data, array.nbytes, self._own.lane.working)
         return copy
 
-    def lasting(array: Any) -> Any:
-        with cupy.cuda.Stream.null:  # so that the memory is never that of a lane's array
-            copy = cupy.empty(array.shape, array.dtype)
-        # Who gave this memory back may have work on it in a stream of their own
-        cupy.cuda.Device(ordinal).synchronize()
-        copy.data.copy_from_device_async(array.data, array.nbytes, own.lane.working)
-        return copy
+    def _lasting(self, *arrays: Any) -> list[DeviceArray]:
+        working = self._own.lane.working
+        loans = [self._lender.copy(array, working) for array in arrays]
+        for _, loan in loans:
+            working.record(loan.ends[0])
+        return [DeviceArray(self._cupy, self._ordinal, *each) for each in loans]
 
-    def host_memory(n_bytes: int) -> np.ndarray:
-        with cupy.cuda.Device(ordinal):  # else pinning memory would start device 0
-            return blocks_of_host(n_bytes)
+    def _host_memory(self, n_bytes: int) -> np.ndarray:
+        with self._cupy.cuda.Device(self._ordinal):  # else pinning memory would start device 0
+            return self._blocks_of_host(n_bytes)
 
-    def record() -> Any:
-        return own.lane.working.record(cupy.cuda.Event(block=True))
+    def _record(self) -> Any:
+        return self._own.lane.working.record(self._cupy.cuda.Event(block=True))
 
-    def seconds(first: Any, last: Any) -> float:
+    def _seconds(self, first: Any, last: Any) -> float:
         last.synchronize()
-        return cupy.cuda.get_elapsed_time(first, last) / 1000
+        return self._cupy.cuda.get_elapsed_time(first, last) / 1000
 
-    def graph(launches: Callable[[], None]) -> Callable[[], None]:
-        lane: _Lane = own.lane
-        stream = lane.working
+    def _graph(self, launches: Callable[[], None]) -> Callable[[], None]:
+        lane: _Lane = self._own.lane
         launches()  # compiles kernels, which is not allowed while launches are captured
         lane.wait()
-        stream.begin_capture()
+        lane.working.begin_capture()
         launches()
-        captured = stream.end_capture()
-        return lambda: captured.launch(stream)
-
-    return Device(
-        name,
-        cupy,
-        launch,
-        blocks,
-        active,
-        upload,
-        download,
-        all_ones,
-        longer,
-        record,
-        seconds,
-        graph,
-        host_memory,
-        in_use,
-        lasting,
-        sizes=sizes,
-    )
+        captured = lane.working.end_capture()
+        return lambda: captured.launch(lane.working)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -98,11 +99,12 @@ def encode_corpus(
         if offsets[-1] - offsets[0] > split.MAX_BYTES:
             raise MemoryError
         with device.active():
-            there = upload(device, data, offsets, token)
-            ids, ends = encode_on_device(device, *there, automaton, model)
+            ids, ends = encode_on_device(device, *upload(device, data, offsets, token), automaton, model)
+            ends = device.download(ends).astype(np.int64)
+            ids = ids[: ends[-1]]
             if np.dtype(dtype) == np.uint16:
                 ids = _narrow(device, ids)
-            return device.download(ids).astype(dtype, copy=False), device.download(ends).astype(np.int64)
+            return device.download(ids).astype(dtype, copy=False), ends
     except split.TooLong as error:
         begin = int(offsets[0])
         raise split.TooLong(begin + error.begin, begin + error.end, error.longest) from None
@@ -117,29 +119,37 @@ def encode_corpus(
     return np.concatenate([ids, more_ids]), np.concatenate([ends, more_ends[1:] + ends[-1]])
 
 
-def upload(device: Device, data: np.ndarray, offsets: np.ndarray, token: np.ndarray) -> tuple[Any, Any, Any]:
-    """Copies pieces of text to the device, as `encode_on_device` takes them."""
-    text, begins = data[offsets[0] : offsets[-1]], indexes(offsets - offsets[0])
-    return device.upload((text, begins, token.astype(np.uint32)))()
+def upload(device: Device, data: np.ndarray, offsets: np.ndarray, *numbers: np.ndarray) -> tuple[Any, ...]:
+    """Copies pieces of text to the device, as `encode_on_device` takes them, and more arrays of 32 bits; all in two copies."""
+    parts = [part.astype(np.uint32, copy=False) for part in (indexes(offsets - offsets[0]), *numbers)]
+    text, whole = device.upload((data[offsets[0] : offsets[-1]], np.concatenate(parts)))()
+    ends = np.cumsum([0, *map(len, parts)]).tolist()
+    return text, *(whole[a:b] for a, b in itertools.pairwise(ends))
 
 
 def encode_on_device(
     device: Device, text: Any, offsets: Any, token: Any, automaton: split.Tables, model: Model
 ) -> tuple[Any, Any]:
-    """Does the same for arrays on the device, all but the text of uint32, and returns such arrays; offsets begin with 0."""
-    xp = device.xp
-    starts = split.find_words(device, text, offsets, automaton)
-    entered, n_distinct = _entered(device, text, starts)
+    """Does the same for arrays on the device, all but the text of uint32, and returns such arrays; offsets begin with 0.
+
+    Of text of at most `Sizes.bounded` bytes, the host does not look how many words and ids there are: each has a byte at least. Then the
+    words are followed by empty ones, and the array of ids is longer than they are: the last of the ends says how many there are.
+    """
+    xp, n_bytes = device.xp, len(text)
+    most = n_bytes if 0 < n_bytes <= min(device.sizes.bounded, device.sizes.longest_run) else None
+    starts = split.find_words(device, text, offsets, automaton, most)
+    entered, n_distinct = _entered(device, text, starts, most)
     n_words = len(starts) - 1
-    room = (xp.empty(n_distinct, xp.uint32) for _ in range(3))
-    words = Words(text, *room, None, None, xp.zeros(n_distinct, xp.uint32), n_distinct)
+    room = (xp.zeros(n_distinct, xp.uint32) for _ in range(4))
+    words = Words(text, next(room), next(room), next(room), None, None, next(room), n_distinct)
     _launch(device, "number_words", (entered, words))
-    words = encoded(device, words, number(device, entered.n_bytes), model)
+    n_bytes = number(device, entered.n_bytes) if most is None else most
+    words = encoded(device, words, n_bytes, model, most is None)
     rows = Rows(entered.slots, entered.tags, xp.empty(n_words, xp.uint32), None, None, None, n_words)
     pieces = Pieces(offsets, token, starts, xp.empty(len(offsets), xp.uint32), len(token), n_words)
     _launch(device, "count_tokens", (words, rows))
     _launch(device, "count_added", (pieces, rows))
-    rows = gathered(device, words, rows, model)
+    rows = gathered(device, words, rows, model, most=most)
     _launch(device, "end_pieces", (pieces, rows))
     return rows.ids, pieces.ends
 
@@ -179,17 +189,17 @@ def encode_documents(
             f"{offsets[-1] - offsets[0]:,} bytes of text are too many for a GPU: encode fewer at a time"
         )
     xp, n_documents, n_around = device.xp, len(rows) - 1, sum(map(len, around))
-    with device.active():
-        there = upload(device, data, offsets, token)
+    with device.active(waits=False):
+        fixed = np.array([*around[0], *around[1]], np.uint32)
+        *there, documents, fixed = upload(device, data, offsets, token, indexes(np.asarray(rows)), fixed)
         ids, ends = encode_on_device(device, *there, automaton, model)
-        documents, fixed = device.upload(
-            (indexes(np.asarray(rows)), np.array([*around[0], *around[1]], np.uint32))
-        )()
         to = xp.empty(len(ids) + n_around * n_documents, xp.uint32)
         new_rows = xp.empty(n_documents + 1, xp.uint32)
         struct = Around(ids, ends, documents, fixed, to, new_rows, n_documents, *map(len, around))
         _launch(device, "surround", (struct,))
-        return device.lasting(to.view(xp.int32)), device.lasting(new_rows.view(xp.int32))
+        n_ids = number(device, new_rows)
+        ids, rows = device.lasting(to[:n_ids].view(xp.int32), new_rows.view(xp.int32))
+        return ids, rows
 
 
 def _narrow(device: Device, ids: Any) -> Any:
@@ -199,15 +209,16 @@ def _narrow(device: Device, ids: Any) -> Any:
     return narrow
 
 
-def _entered(device: Device, text: Any, starts: Any) -> tuple[Entered, int]:
+def _entered(device: Device, text: Any, starts: Any, most: int | None) -> tuple[Entered, int]:
     """Enters the words that begin at starts, uint32[n + 1], into a table that is large enough.
 
-    Returns the table, and the number of distinct words.
+    Returns the table, and the number of distinct words, or `most`.
     """
     xp = device.xp
     n, capacity = len(starts) - 1, 64
     slots = xp.empty(n, xp.uint32)
-    while capacity * _WORDS_PER_SLOT < n:
+    # Without looks there is room for all words at once in a half of the table: also for those that threads give up again
+    while capacity * _WORDS_PER_SLOT < n or (most is not None and capacity < 2 * (n + 1)):
         capacity *= 2
     while True:
         state = xp.zeros(4, xp.uint32)
@@ -215,6 +226,8 @@ def _entered(device: Device, text: Any, starts: Any) -> tuple[Entered, int]:
         table = device.all_ones(capacity, xp.uint64), xp.zeros(capacity, xp.uint32), slots
         entered = Entered(text, starts, *table, xp.empty(capacity // 2, xp.uint32), *numbers, capacity - 1, n)
         _launch(device, "enter_words", (entered,))
+        if most is not None:
+            return entered, most
         _, n_distinct, n_over, _ = device.download(state).tolist()
         if n_over == 0:
             return entered, n_distinct

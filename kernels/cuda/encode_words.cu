@@ -56,7 +56,7 @@ struct Entered {
   u32* slots;         // [n], of each word
   u32* claimed;       // [(mask + 1) / 2], the slots of the distinct words
   u32* used;          // [1]
-  u32* n_claimed;     // [1]
+  u32* n_claimed;     // [1], at most the n of `Words`
   u32* n_over;        // [1], words without room
   u32* n_bytes;       // [1], of the distinct words that have numbers
   alignas(8) u32 mask;
@@ -67,7 +67,7 @@ struct Entered {
 struct Words {
   const u8* text;
   u32* begin;     // [n]
-  u32* size;      // [n], in bytes
+  u32* size;      // [n], in bytes; 0 where there is no word
   u32* memory;    // [n]
   u32* symbols;   // [bytes of all words], the symbol of each token
   u32* starts;    // [bytes of all words], where each token begins in its word
@@ -190,10 +190,12 @@ extern "C" __global__ void enter_words(const __grid_constant__ Entered e) {
 extern "C" __global__ void number_words(const __grid_constant__ Entered e, const __grid_constant__ Words w) {
   u32 lane = threadIdx.x % WARP;
   for (u32 first = global_index() - lane; first < w.n; first += global_size()) {
-    u32 number = first + lane, slot = number < w.n ? e.claimed[number] : 0;
-    u64 key = number < w.n ? e.keys[slot] : 0;
+    u32 number = first + lane;
+    bool is_word = number < *e.n_claimed;
+    u32 slot = is_word ? e.claimed[number] : 0;
+    u64 key = is_word ? e.keys[slot] : 0;
     u32 memory = take(e.n_bytes, key_length(key));
-    if (number >= w.n) continue;
+    if (!is_word) continue;
     e.tags[slot] = number;
     w.begin[number] = key_offset(key);
     w.size[number] = key_length(key);

@@ -116,8 +116,11 @@ def encode_words(
     return ids, starts, ends[: len(starts)], rows
 
 
-def encoded(device: Device, words: Words, n_bytes: int, model: Model) -> Words:
-    """Encodes words, which have so many bytes together; their `symbols` and `starts` are not allocated yet."""
+def encoded(device: Device, words: Words, n_bytes: int, model: Model, looks: bool = True) -> Words:
+    """Encodes words, which have so many bytes together, or at most so many; their `symbols` and `starts` are not allocated yet.
+
+    looks: the host looks how much memory long words need.
+    """
     xp, n = device.xp, words.n
     words = words._replace(symbols=xp.empty(n_bytes, xp.uint32), starts=xp.empty(n_bytes, xp.uint32))
     if n == 0:
@@ -127,7 +130,8 @@ def encoded(device: Device, words: Words, n_bytes: int, model: Model) -> Words:
     counts = xp.zeros(_USED_TILES + 1, xp.uint32)
     todo = Todo(xp.empty(3 * n, xp.uint32), counts, *[None] * 6, n)
     _launch(device, "sort_words", (words, todo))
-    found = device.download(counts).tolist()
+    # A long word has more than 32 bytes, and a tile for each 64
+    found = device.download(counts).tolist() if looks else [1, 1, 1, n_bytes, n_bytes // 32 + 1]
     for kind, kernel in enumerate(("encode_short", "encode_middle", "encode_long")):
         if kind == _LONG_WORDS:
             room = (xp.empty(found[_LONG_BYTES], xp.uint32) for _ in range(5))
@@ -137,11 +141,16 @@ def encoded(device: Device, words: Words, n_bytes: int, model: Model) -> Words:
     return words
 
 
-def gathered(device: Device, words: Words, rows: Rows, model: Model, starts: bool = False) -> Rows:
-    """Writes the ids of words one after the other, and where each token begins; `sizes` of the rows are known."""
+def gathered(
+    device: Device, words: Words, rows: Rows, model: Model, starts: bool = False, most: int | None = None
+) -> Rows:
+    """Writes the ids of words one after the other, and where each token begins; `sizes` of the rows are known.
+
+    most: there are not more ids. None: the host looks how many there are.
+    """
     xp = device.xp
     offsets = offsets_of(device, rows.sizes)
-    n_tokens = number(device, offsets)
+    n_tokens = number(device, offsets) if most is None else most
     rows = rows._replace(offsets=offsets, ids=xp.empty(n_tokens, xp.uint32))
     if starts:
         rows = rows._replace(starts=xp.empty(n_tokens, xp.uint32))

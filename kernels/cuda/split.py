@@ -93,7 +93,7 @@ def upload(device: Device, automaton: Automaton) -> Tables:
         return Tables(*(device.xp.asarray(np.ascontiguousarray(table)) for table in tables))
 
 
-def find_words(device: Device, data: Any, offsets: Any, automaton: Tables) -> Any:
+def find_words(device: Device, data: Any, offsets: Any, automaton: Tables, most: int | None = None) -> Any:
     """Finds where the words of documents begin.
 
     Args:
@@ -101,9 +101,10 @@ def find_words(device: Device, data: Any, offsets: Any, automaton: Tables) -> An
         data: uint8[n], n <= MAX_BYTES.
         offsets: uint32[documents + 1], from 0 to n.
         automaton: Splits documents into words.
+        most: There are not more words. None: the host looks how many there are.
 
     Returns:
-        uint32[words + 1]: where each word begins, then n.
+        uint32[words + 1], or uint32[most + 1]: where each word begins, then n.
 
     Raises:
         TooLong: The text has a run of more than `sizes.longest_run` bytes between two offsets at which it can be cut.
@@ -115,10 +116,10 @@ def find_words(device: Device, data: Any, offsets: Any, automaton: Tables) -> An
     walk = Walk.of(data, documents, automaton)
     split = _find_cuts(device, walk, device.sizes.tile)._replace(words=words, too_long=xp.zeros(1, xp.uint64))
     _launch(device, "split_words", len(split.cuts), (walk, split))
-    if run := number(device, split.too_long):
+    if n_bytes > device.sizes.longest_run and (run := number(device, split.too_long)):
         begin, length = divmod(2**64 - 1 - run, 1 << 32)
         raise TooLong(begin, begin + length, device.sizes.longest_run)
-    return bits.listed(device, words, n_bytes)
+    return bits.listed(device, words, n_bytes, most)
 
 
 def mark(device: Device, at: Any, n_bytes: int, marks: Any) -> None:

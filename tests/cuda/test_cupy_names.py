@@ -34,6 +34,8 @@ def asked_of(path: pathlib.Path) -> list[tuple[str, ast.Call | None]]:
         names = dotted(call.func if call else node)
         if ("device", "xp") in itertools.pairwise(names):  # self.device.xp, whatever follows
             names = names[names.index("xp") :]
+        if names[:2] == ["self", "_cupy"]:
+            names = ["cupy", *names[2:]]
         if names[:1] in (["xp"], ["cupy"]) and len(names) > 1:
             found.append((".".join(names[1:]), call))
     return found
@@ -43,13 +45,13 @@ def asked_of(path: pathlib.Path) -> list[tuple[str, ast.Call | None]]:
 UNREADABLE = {
     *("RawModule", "cuda.Device", "cuda.alloc_pinned_memory", "cuda.get_elapsed_time"),
     *("cuda.runtime.getDeviceCount", "cuda.runtime.getDeviceProperties"),
-    "cuda.nvrtc.getVersion",
+    *("cuda.nvrtc.getVersion", "cuda.MemoryPool", "cuda.MemoryPointer", "cuda.UnownedMemory"),
 }
 LEAST_BOUND = 60  # calls of all files whose arguments were held against a signature
 # All that launchers ask of CuPy besides `cupy.cuda`. Each is memory, a type, or a copy. Any other function of CuPy would be a kernel,
 # which NVRTC would have to compile at run time.
 NEVER_COMPILED = {
-    *("empty", "zeros", "asarray", "ndarray", "get_default_memory_pool"),
+    *("empty", "zeros", "asarray", "ndarray"),
     *("uint8", "uint16", "uint32", "uint64", "int32", "int64"),
     "RawModule",  # of a cubin, or where the wheel has none, of a source
 }
@@ -120,12 +122,14 @@ def test_the_stand_in_has_only_names_of_cupy():
 
     beside = {  # of the stand-in's own, not CuPy's
         "Device": {"now", "ordinal", "registers"},
-        "Stream": {"made", "queue", "n_queued", "n_done", "captured", "device", "add", "catch_up"},
+        "Stream": {"made", "queue", "n_queued", "n_done", "captured", "device", "add", "catch_up", "ptr"},
         "Event": {"stream", "index", "seconds", "block"},
         "RawModule": {"turn", "source", "device", "cubin"},
     }
     assert public(stand_in.Cupy) <= {*dir(cupy)}
-    assert public(stand_in.ndarray) <= {*dir(cupy.ndarray)}
+    assert public(stand_in.ndarray) <= {*dir(cupy.ndarray)} and public(stand_in.MemoryPool) <= {
+        *dir(cupy.cuda.MemoryPool)
+    }
     for name in ("Device", "Stream", "Event"):
         assert public(getattr(stand_in, name)) - beside[name] <= {*dir(getattr(cupy.cuda, name))}
     assert public(stand_in.RawModule) - beside["RawModule"] <= {*dir(cupy.RawModule)}

@@ -363,7 +363,7 @@ def test_wrong_structs_are_errors():
 
     launch(right)
     launch(packed(right))
-    other = collections.namedtuple("Bits", "sums bits found n end")
+    other = collections.namedtuple("Bits", "sums bits found n room end")
     for wrong in (
         (),
         (right, right),

@@ -187,9 +187,9 @@ def test_compute_sanitizer_finds_nothing(tool, tmp_path):
 @pytest.mark.gpu
 def test_a_gigabyte_streams_through(corpus_sample):
     """Through less memory than it has bytes: the counts of a corpus that is read over and over, and its ids."""
-    cuda_device()
     import cupy
 
+    pool = cuda_device().launch.__self__._pool
     documents = corpus_sample("multi", WHOLE).splitlines(keepends=True)
     n_bytes = sum(len(document.encode()) for document in documents)
     times = -(-GIGABYTE // n_bytes)
@@ -202,7 +202,6 @@ def test_a_gigabyte_streams_through(corpus_sample):
         for _ in range(times):
             yield from documents
 
-    pool = cupy.get_default_memory_pool()
     with cupy.cuda.Device(0):
         pool.free_all_blocks()
         pool.set_limit(size=700_000_000)

@@ -1,6 +1,8 @@
 """Ids that stay on a device: those of the CPU, in arrays that other libraries take without a copy."""
 
+import gc
 import itertools
+import weakref
 
 import numpy as np
 import pytest
@@ -26,9 +28,21 @@ DOCUMENTS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def slow_cpu(monkeypatch):
+    """By the model of time, no text is so short that the CPU encodes it sooner."""
+    monkeypatch.setattr(on_device, "_DEVICE_SECONDS", 0)
+
+
+@pytest.fixture(params=[0, 1 << 20], ids=["looks", "bounded"])
+def bounded(request) -> int:
+    """Of how many bytes of text the host does not look how many words there are."""
+    return request.param
+
+
 @pytest.fixture(params=KINDS)
-def device(request, monkeypatch):
-    found = device_of(request.param, 1, cuda.Sizes(batch=300))
+def device(request, bounded, monkeypatch):
+    found = device_of(request.param, 1, cuda.Sizes(batch=300, bounded=bounded))
     monkeypatch.setattr(backend, "choose", lambda *_: backend.Backend("cuda", "a test", (found,)))
     return found
 
@@ -42,8 +56,9 @@ def tokenizer(**parts) -> gputok.Tokenizer:
 
 
 def rows_of(device, found) -> list[list[int]]:
+    there = [getattr(array, "_array", array) for array in (found.ids, found.rows)]
     with device.active():
-        ids, rows = device.download(found.ids), device.download(found.rows)
+        ids, rows = map(device.download, there)
     assert ids.dtype == rows.dtype == np.int32 and found.n_documents == len(rows) - 1
     return [ids[a:b].tolist() for a, b in itertools.pairwise(rows)]
 
@@ -130,15 +145,131 @@ def test_names_of_devices():
         tokenizer().encode_on_device(["a"], device="cpu")
 
 
-def test_the_memory_of_ids_is_never_that_of_a_lane(monkeypatch):
-    """Through CuPy: the arrays outlive the lane, and are complete when it is left."""
+# -- through CuPy
+
+
+class Other:
+    """Another library, with work of its own on a stream that is busy: nothing of that happens until `run`."""
+
+    def __init__(self) -> None:
+        with stand_in.Device(0):
+            self.stream, self.seen = stand_in.Stream(non_blocking=True), []
+        self.stream.add("kernel", lambda: self.seen.append("begun"))
+
+    def read(self, array) -> None:
+        """Takes an array, reads it later on its stream, and forgets it."""
+        there = array.__dlpack__(stream=self.stream.ptr, max_version=(1, 0))
+        source = there._array
+        self.stream.add("kernel", lambda: self.seen.append(source.tolist()))
+
+    def run(self) -> list:
+        self.stream.catch_up()
+        return self.seen[1:]
+
+
+@pytest.fixture
+def card(monkeypatch):
     with stand_in.installed(monkeypatch):
-        ours = tokenizer(post_processor=template("<s>", "$A"))
-        expected = [encoding.ids for encoding in ours.encode_batch(DOCUMENTS)]
-        found = [ours.encode_on_device(DOCUMENTS) for _ in range(3)]
-        assert stand_in.pending() == 0
-        card = backend.choose("cuda").devices[0]
-        assert all(rows_of(card, each) == expected for each in found)
-        del found
-        homes = {home[1] for home, blocks in stand_in.free.items() if blocks}
-        assert id(stand_in.Stream.null) in homes
+        yield backend.choose("cuda").devices[0]
+
+
+def test_calls_after_the_first_take_no_memory_and_look_once(card, monkeypatch):
+    """The tables and all memory are there; and nothing waits for another stream, or for the whole device."""
+    ours = tokenizer(post_processor=template("<s>", "$A"))
+    expected = [encoding.ids for encoding in ours.encode_batch(DOCUMENTS)]
+    other, looks, waits = Other(), [], stand_in.Event.synchronize
+    monkeypatch.setattr(stand_in.Event, "synchronize", lambda event: looks.append(1) or waits(event))
+    for n in range(6):
+        before = stand_in.faults.made, stand_in.faults.n_waits_for_all
+        looks.clear()
+        found = ours.encode_on_device(DOCUMENTS)
+        assert found.encoded_by == "cuda"
+        if n > 3:  # those before are still used
+            assert (stand_in.faults.made, stand_in.faults.n_waits_for_all) == before
+            # One of them for the number of ids. The other two: the pinned memory of copies to the device is free
+            assert len(looks) == 3
+        if n < 2:
+            other.read(found.ids)
+        assert not other.seen
+    assert rows_of(card, found) == expected
+    assert other.run() == [[*itertools.chain(*expected)]] * 2
+
+
+def test_memory_is_lent_again_after_the_last_work_on_it(card):
+    """On the stream of who took it; who asks for no stream waits."""
+    ours, other = tokenizer(), Other()
+    made = []
+    for _ in range(3):
+        other.read(ours.encode_on_device(DOCUMENTS).ids)
+        made.append(stand_in.faults.made)
+    assert made[0] < made[1] < made[2]  # the memory of ids, each time
+    other.run()
+    other.read(ours.encode_on_device(DOCUMENTS).ids)
+    assert stand_in.faults.made == made[2]
+    ids = ours.encode_on_device(DOCUMENTS).ids
+    assert stand_in.pending() and ids.__dlpack_device__() == (2, 0) and ids.shape == (len(ids),)
+    there = ids.__dlpack__(stream=-1)
+    assert not stand_in.pending() and np.array_equal(there._array, np.concatenate(other.run()[-1:]))
+    ids.__dlpack__()  # the legacy stream
+
+
+def test_a_stream_that_is_no_more_is_waited_for(card):
+    ours, other = tokenizer(), Other()
+    found = ours.encode_on_device(DOCUMENTS)
+    other.read(found.ids)
+    stand_in.Stream.made.remove(other.stream)
+    before = stand_in.faults.n_waits_for_all
+    del found
+    assert stand_in.faults.n_waits_for_all == before + 1
+
+
+def test_tables_go_with_the_tokenizer(card, monkeypatch):
+    uploads, upload = [], split.upload
+    monkeypatch.setattr(split, "upload", lambda *a: uploads.append(1) or upload(*a))
+    ours = tokenizer()
+    for _ in range(3):
+        found = ours.encode_on_device(DOCUMENTS)
+    assert len(uploads) == 1 and stand_in.faults.reserved[0]
+    ours.add_special_tokens([AddedToken("<other>")])
+    found = ours.encode_on_device(DOCUMENTS)
+    assert len(uploads) == 2
+    del found, ours
+    gc.collect()
+    assert not any(stand_in.faults.reserved.values()) and not any(stand_in.faults.used.values())
+
+
+def test_tables_that_were_used_last_stay(monkeypatch):
+    """As many as there is room for; and memory for work goes back, beyond that."""
+    with stand_in.installed(monkeypatch, cuda.Sizes(kept=100_000)):
+        several = [tokenizer() for _ in range(4)]
+        for ours in (*several, several[2]):
+            ours.encode_on_device(DOCUMENTS)
+            n_bytes = [sum(t.n_bytes for t in each.pipeline.kept.engines.tables.values()) for each in several]
+            assert max(n_bytes) <= sum(n_bytes) <= 100_000
+            assert stand_in.faults.reserved[0] - stand_in.faults.used[0] <= 100_000
+        assert n_bytes[0] == n_bytes[1] == 0 < min(n_bytes[2:])
+
+
+def test_the_cpu_encodes_what_it_encodes_sooner(card, monkeypatch):
+    """Short batches, longer ones of ASCII text; the result says so, and what the device would take is not prepared."""
+    monkeypatch.undo()
+    ours = tokenizer()
+    with stand_in.installed(monkeypatch):
+        for text, by in (("the " * 2000, "cpu"), ("\u4e2d" * 10_000, "cuda"), ("the " * 20_000, "cuda")):
+            found = ours.encode_on_device([text])
+            assert found.encoded_by == by and (by == "cuda") == bool(ours.pipeline.kept.engines.tables)
+            assert rows_of(backend.choose("cuda").devices[0], found) == [ours.encode(text).ids]
+
+
+def test_cupy_keeps_the_owner_of_memory_as_long_as_a_view():
+    """CuPy itself, without a device."""
+    cupy = pytest.importorskip("cupy")
+    owner, ended = type("Owner", (), {})(), []
+    weakref.finalize(owner, ended.append, True)
+    memory = cupy.cuda.UnownedMemory(1 << 16, 4096, owner, 0)
+    array = cupy.ndarray((5,), np.int32, cupy.cuda.MemoryPointer(memory, 0))
+    view = array.view(np.uint32)[:3]
+    del owner, memory, array
+    assert not ended and view.nbytes == 12
+    del view
+    assert ended

@@ -7,6 +7,7 @@ Numba, whose code the sanitizers do not know.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import pickle
@@ -119,7 +120,8 @@ if __name__ == "__main__":
     if name == "cuda":
         import cupy
 
-        cupy.cuda.set_allocator(None)  # memory of a pool is all one to compute-sanitizer
+        cupy.cuda.set_allocator(None)  # memory of a pool is all one to compute-sanitizer ...
+        cupy.cuda.using_allocator = contextlib.nullcontext  # ... also that of a device's own pool
         device = backend.choose("cuda:0").devices[0]
     else:
         device = emulated_device(1, sanitizer=name)

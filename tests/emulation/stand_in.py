@@ -84,6 +84,8 @@ class Faults:
         self.most_used = 0
         self.given_again = 0  # blocks
         self.no_compiler = False
+        self.n_waits_for_all = 0  # streams of a device
+        self.made = 0  # blocks that no pool had
 
     def allocate(self, device: int, n_bytes: int) -> None:
         number, self.allocations = self.allocations, self.allocations + 1
@@ -103,7 +105,8 @@ class Block:
     def __init__(self, n_bytes: int) -> None:
         self.device, self.n_bytes = Device.now(), max(512, -(-n_bytes // 512) * 512)
         stream = _current("streams")[-1] if _current("streams") else None
-        self.home = self.device, id(stream), self.n_bytes
+        pool = _current("pools")[-1] if _current("pools") else None
+        self.home = self.device, id(stream), self.n_bytes, id(pool)
         with lock:
             faults.allocate(self.device, self.n_bytes)
             self.faults = faults
@@ -113,26 +116,67 @@ class Block:
             else:
                 self.memory = np.full(self.n_bytes, 0xA5, np.uint8)
                 faults.reserved[self.device] += self.n_bytes
+                faults.made += 1
 
     def __del__(self) -> None:
         if hasattr(self, "memory"):
-            free[self.home].append(self.memory)
+            if self.faults is faults:  # not of a test before
+                free[self.home].append(self.memory)
             self.faults.used[self.device] -= self.n_bytes
 
 
-class Pool:
-    """CuPy's pool of memory."""
+class MemoryPool:
+    """A pool of CuPy's, beside its own."""
+
+    def malloc(self, size: int) -> None:
+        """Is a name for `using_allocator`."""
+
+    def _unused(self) -> list[tuple[Any, ...]]:
+        """Whose memory it has on the current device."""
+        return [home for home in free if (home[0], home[3]) == (Device.now(), id(self))]
 
     def free_all_blocks(self) -> None:
-        """Gives the unused memory of the current device back."""
+        """Gives the unused memory of the current device back, for which CUDA waits for all that uses the device."""
         with lock:
-            for home, blocks in free.items():
-                if home[0] == Device.now():
-                    faults.reserved[home[0]] -= home[2] * len(blocks)
-                    blocks.clear()
+            if any(free[home] for home in self._unused()):
+                Device(Device.now()).synchronize()
+            for home in self._unused():
+                faults.reserved[home[0]] -= home[2] * len(free[home])
+                free[home].clear()
+
+    def free_bytes(self) -> int:
+        """The unused memory of the current device."""
+        return sum(home[2] * len(free[home]) for home in self._unused())
 
     def set_limit(self, size: int) -> None:
         pass
+
+
+@contextlib.contextmanager
+def using_allocator(allocator: Any) -> Iterator[None]:
+    """Takes memory from the pool of this method."""
+    _current("pools").append(allocator.__self__)
+    try:
+        yield
+    finally:
+        _current("pools").pop()
+
+
+class UnownedMemory(NamedTuple):
+    """Memory that has an owner, whom it keeps alive."""
+
+    ptr: int
+    size: int
+    owner: Any
+    device_id: int
+
+    @property
+    def memory(self) -> np.ndarray:
+        return np.frombuffer((ctypes.c_uint8 * self.size).from_address(self.ptr), np.uint8)
+
+    @property
+    def device(self) -> int:
+        return self.device_id
 
 
 # -- arrays
@@ -156,6 +200,13 @@ class Pointer(NamedTuple):
     def copy_from_device_async(self, source: Pointer, size: int, stream: Stream) -> None:
         """Queues a copy within the device."""
         stream.add("copy", lambda: ctypes.memmove(self.ptr, source.ptr, size))
+
+
+def _array_in(shape: tuple[int], dtype: Any, memptr: tuple[UnownedMemory, int]) -> ndarray:
+    """`cupy.ndarray(shape, dtype, memptr)`."""
+    memory, offset = memptr
+    n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    return ndarray(memory.memory[offset : offset + n_bytes].view(dtype).reshape(shape), memory)
 
 
 class ndarray:
@@ -201,6 +252,10 @@ class ndarray:
     def data(self) -> Pointer:
         assert self.device == Device.now(), "an array of another device"
         return Pointer(self._array.ctypes.data if self.size else 0)
+
+    def __dlpack__(self, *, stream: int, max_version: Any = None) -> ndarray:
+        assert stream == -1, "who has a stream of its own waits by itself"
+        return self
 
     def __array__(self, *_: Any) -> np.ndarray:
         raise TypeError("Implicit conversion to a NumPy array is not allowed.")
@@ -258,6 +313,7 @@ class Device:
         _current("devices").pop()
 
     def synchronize(self) -> None:
+        faults.n_waits_for_all += 1
         for stream in Stream.made:
             if stream.device == self.ordinal:
                 stream.catch_up()
@@ -279,6 +335,10 @@ class Event:
             self.stream, self.index = stream, stream.n_queued
             self.seconds = None if self.seconds is None else time.perf_counter()
 
+    @property
+    def done(self) -> bool:
+        return self.stream is None or self.index <= self.stream.n_done
+
     def synchronize(self) -> None:
         assert self.block, "a wait that keeps a core busy"
         if self.stream is not None:
@@ -296,6 +356,10 @@ class Stream:
         self.captured: list[Any] | None = None
         self.device = Device.now()
         Stream.made.append(self)
+
+    @property
+    def ptr(self) -> int:
+        return id(self)
 
     def __enter__(self) -> Stream:
         assert self.device == Device.now()
@@ -338,6 +402,17 @@ class Stream:
                 stream.add("kernel", launch)
 
         return types.SimpleNamespace(launch=again)
+
+
+def ExternalStream(ptr: int) -> Stream:
+    """The stream of this address."""
+    return next((stream for stream in Stream.made if stream.ptr == ptr), None) or _gone(ptr)
+
+
+def _gone(ptr: int) -> Stream:
+    if ptr == 1:  # the legacy stream
+        return Stream.null
+    raise CUDARuntimeError(400)
 
 
 class _Null(Stream):
@@ -451,12 +526,16 @@ def _compiler_version() -> tuple[int, int]:
 class Cupy(types.ModuleType):
     """What there is of `cupy`."""
 
-    ndarray = ndarray
     RawModule = RawModule
     cuda = types.SimpleNamespace(
         Device=Device,
         Stream=Stream,
         Event=Event,
+        ExternalStream=ExternalStream,
+        MemoryPointer=lambda memory, offset: (memory, offset),
+        MemoryPool=MemoryPool,
+        UnownedMemory=UnownedMemory,
+        using_allocator=using_allocator,
         alloc_pinned_memory=Pinned,
         get_elapsed_time=lambda first, last: 1000 * (last.seconds - first.seconds),
         set_allocator=lambda allocator: None,
@@ -470,7 +549,7 @@ class Cupy(types.ModuleType):
     )
     uint8, uint16, uint32, uint64 = np.uint8, np.uint16, np.uint32, np.uint64
     int32, int64 = np.int32, np.int64
-    empty = staticmethod(ndarray._empty)
+    empty, ndarray = staticmethod(ndarray._empty), staticmethod(_array_in)
 
     @staticmethod
     def zeros(shape: Any, dtype: Any) -> ndarray:
@@ -479,8 +558,6 @@ class Cupy(types.ModuleType):
     @staticmethod
     def asarray(array: np.ndarray) -> ndarray:
         return ndarray(np.array(array))
-
-    get_default_memory_pool = Pool
 
 
 def install(sizes: Any = None) -> None:

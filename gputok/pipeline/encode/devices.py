@@ -75,29 +75,11 @@ class ByDevice:
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
         """Returns the ids and rows of a unit."""
-        pieces = _pieces(self._pipeline, unit)
+        pieces = pieces_of(self._pipeline, unit)
         ids, rows = zip(*self._in_parts(unit, pieces), strict=True)
         n_before = np.cumsum([0, *map(len, ids)])
         ends = [part[1:] + n for part, n in zip(rows, n_before[:-1], strict=True)]
         return np.concatenate(ids), np.concatenate([n_before[:1], *ends])
-
-    def encode_there(self, unit: TextBatch, around: list[list[int]]) -> tuple[Any, Any]:
-        """Returns the ids and rows of a unit on the device, both int32, with the ids of `ids_around`.
-
-        Raises:
-            MemoryError: The device does not have the memory.
-            split.TooLong: A thread of the device would have to walk a long run alone.
-        """
-        from gputok.kernels.cuda import encode_corpus
-
-        pieces = _pieces(self._pipeline, unit)
-        loaded = self._free.get()
-        try:
-            device, automaton, tables = loaded
-            arguments = pieces.data, offsets_of(pieces), pieces.token, pieces.rows, (around[0], around[1])
-            return encode_corpus.encode_documents(device, *arguments, automaton, tables)
-        finally:
-            self._free.put(loaded)
 
     def _in_parts(self, unit: TextBatch, pieces: Pieces) -> Iterator[tuple[Array, Array]]:
         """Yields the ids and rows of documents that follow each other: all, or fewer if a device can't encode some."""
@@ -172,6 +154,6 @@ def joined(batches: list[TextBatch]) -> TextBatch:
     return TextBatch(np.concatenate(text), np.concatenate([begin[:1], *offsets]))
 
 
-def _pieces(pipeline: Pipeline, unit: TextBatch) -> Pieces:
+def pieces_of(pipeline: Pipeline, unit: TextBatch) -> Pieces:
     """Makes the added tokens in documents pieces of their own, and normalizes the other pieces."""
     return packed(spell_out(pipeline.added.apart(Pieces.from_batch(unit), pipeline.normalizer)))

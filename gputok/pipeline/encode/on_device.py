@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import re
+import sys
 import warnings
-from contextlib import closing
+import weakref
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gputok.pipeline.encode.devices import ByDevice, grouped, joined
-from gputok.pipeline.encode.units import engine_of, id_type
+from gputok.pipeline.encode.devices import ByDevice, grouped, joined, pieces_of
+from gputok.pipeline.encode.units import engine_of
 from gputok.pipeline.special_tokens import Ends, ids_around, surrounded
+from gputok.pipeline.way import offsets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from gputok.kernels.cuda.device import Device
-    from gputok.pipeline.pipeline import Pipeline
+    from gputok.pipeline.pipeline import Engines, Pipeline
     from gputok.text.pieces import TextBatch
+    from gputok.types import Bytes
+
+# The model of time. A device takes 21 launches and a look before the ids of a short text are there: an estimate, without a device
+_DEVICE_SECONDS = 0.4e-3
+# For a byte of ASCII text, whose words are mostly known, and for another byte: measured with Llama 3 on a core of an EPYC
+_CPU_SECONDS, _CPU_SECONDS_OTHER = 6e-9, 25e-9
 
 
 class DeviceTokens(NamedTuple):
@@ -27,10 +36,12 @@ class DeviceTokens(NamedTuple):
     Attributes:
         ids: int32[n_ids].
         rows: int32[n_documents + 1]; document i has ids[rows[i]:rows[i + 1]].
+        encoded_by: "cuda", or "cpu" if the CPU encoded the documents and copied the ids: it is faster for a short batch.
     """
 
     ids: Any
     rows: Any
+    encoded_by: str
 
     @property
     def n_documents(self) -> int:
@@ -68,7 +79,7 @@ def encode(
     """Encodes units of text, one after the other.
 
     What the device can't encode is encoded by the CPU and copied, with a warning: units with long runs, and all of them if
-    the tokenizer is none for a device.
+    the tokenizer is none for a device. So are short units, without a warning, if the CPU is faster.
 
     Args:
         pipeline: the parts of the tokenizer.
@@ -80,12 +91,11 @@ def encode(
     Yields:
         The ids of each unit.
     """
+    from gputok.kernels.cuda import encode_corpus
     from gputok.kernels.cuda.split import TooLong
 
     around = ids_around(pipeline, add_special_tokens)
     around = around if ends is None else ends.around(around)
-    dtype = id_type(pipeline)
-    on_cpu = engine_of(pipeline)
     reason = ByDevice.why_not(pipeline)
     if not reason and len(around) != 2:
         reason = "the post-processor leaves the text out, or repeats it"
@@ -94,23 +104,77 @@ def encode(
 
     upload: Callable[[Any], Callable[[], Any]] = device.upload  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
 
-    def copied(unit: TextBatch) -> DeviceTokens:
-        found = surrounded(*on_cpu.encode(unit), around)
-        with device.active():
-            ids, rows = upload(tuple(array.astype(np.int32) for array in found))()
-            return DeviceTokens(device.lasting(ids), device.lasting(rows))
+    def by_cpu(unit: TextBatch) -> DeviceTokens:
+        found = surrounded(*engine_of(pipeline).encode(unit), around)
+        with device.active(waits=False):
+            ids, rows = device.lasting(*upload(tuple(array.astype(np.int32) for array in found))())
+            return DeviceTokens(ids, rows, "cpu")
 
-    if reason:
-        yield from map(copied, units)
-        return
-    with closing(ByDevice(pipeline, [device], on_cpu, dtype)) as engine:
-        for unit in units:
-            try:
-                found = engine.encode_there(unit, around)
-            except (MemoryError, TooLong) as error:
-                warnings.warn(f"some text is encoded on the CPU: {error}", stacklevel=3)
-                found = None
-            yield copied(unit) if found is None else DeviceTokens(*found)
+    def by_device(unit: TextBatch) -> DeviceTokens:
+        pieces, tables = pieces_of(pipeline, unit), _tables_of(pipeline, device)
+        arguments = pieces.data, offsets_of(pieces), pieces.token, pieces.rows, (around[0], around[1])
+        ids, rows = encode_corpus.encode_documents(device, *arguments, tables.automaton, tables.model)
+        return DeviceTokens(ids, rows, "cuda")
+
+    for unit in units:
+        if reason or _is_short(unit.data):
+            yield by_cpu(unit)
+            continue
+        try:
+            yield by_device(unit)
+        except (MemoryError, TooLong) as error:
+            warnings.warn(f"some text is encoded on the CPU: {error}", stacklevel=3)
+            yield by_cpu(unit)
+
+
+def _is_short(text: Bytes) -> bool:
+    """Returns True if a core encodes a text sooner than a device begins, by the model of time."""
+    if len(text) * _CPU_SECONDS > _DEVICE_SECONDS:
+        return False
+    n_other = int(np.count_nonzero(text & 0x80))
+    return len(text) * _CPU_SECONDS + n_other * (_CPU_SECONDS_OTHER - _CPU_SECONDS) < _DEVICE_SECONDS
+
+
+class _Tables:
+    """The tables of a tokenizer on a device. The device gets their memory back when nothing refers to this."""
+
+    def __init__(self, pipeline: Pipeline, device: Device) -> None:
+        from gputok.kernels.cuda import encode_words, split
+
+        automaton: Any = pipeline.way.automaton
+        self._stack = ExitStack()
+        self._stack.enter_context(device.in_use(True))
+        self.automaton = split.upload(device, automaton)
+        self.model = encode_words.upload(device, pipeline.model.byte_tables)
+        self.n_bytes = sum(getattr(array, "nbytes", 0) for array in (*self.automaton, *self.model))
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            stack = self._stack
+            vars(self).clear()  # before the memory goes back
+            stack.close()
+
+
+# Of each device, who has tables there: whose were used last come last.
+_users: dict[Device, list[weakref.ref[Engines]]] = {}
+
+
+def _tables_of(pipeline: Pipeline, device: Device) -> _Tables:
+    """Returns the tables of a tokenizer on a device, where they stay: of all tokenizers, `Sizes.kept` bytes."""
+    engines, users = pipeline.kept.engines, _users.setdefault(device, [])
+    found: _Tables = engines.tables.get(device) or engines.tables.setdefault(
+        device, _Tables(pipeline, device)
+    )
+    # Slices of lists are atomic: a thread that comes between makes tables anew, or keeps some for longer
+    others = [each for each in users if each() not in (None, engines)]
+    users[:] = [*others, weakref.ref(engines)]
+    n_bytes = found.n_bytes
+    for each in reversed(others):
+        there = (other := each()) and other.tables.get(device)
+        n_bytes += there.n_bytes if there else 0
+        if other and n_bytes > device.sizes.kept:
+            other.tables.pop(device, None)
+    return found
 
 
 def encode_batches(
