@@ -44,17 +44,49 @@ struct InWarps {
   u64 sums[BLOCK / 32];
 };
 
-// Returns the bits that are set in the words of a thread, which begin at `first`.
-__device__ inline u64 own_bits(const Bits& b, u32 first) {
+// Four words, in one access.
+struct alignas(16) Four {
+  u32 at[4];
+};
+
+// The words or items of a thread, which follow each other; 0 after the last one.
+struct Own {
+  u32 at[EACH];
+};
+
+// A warp's accesses touch each sector of memory once: eight accesses of four bytes would touch it eight times. Arrays begin at
+// multiples of 16 bytes.
+__device__ inline Own own_of(const u32* items, u32 n, u32 first) {
+  Own own;
+  if (first + EACH <= n) {
+    for (u32 i = 0; i < EACH; i += 4) {
+      Four four = *(const Four*)(items + first + i);
+      for (u32 j = 0; j < 4; j++) own.at[i + j] = four.at[j];
+    }
+  } else {
+    for (u32 i = 0; i < EACH; i++) own.at[i] = first + i < n ? items[first + i] : 0;
+  }
+  return own;
+}
+
+__device__ inline void write_own(u32* to, u32 n, u32 first, const Own& own) {
+  if (first + EACH <= n) {
+    for (u32 i = 0; i < EACH; i += 4) *(Four*)(to + first + i) = {{own.at[i], own.at[i + 1], own.at[i + 2], own.at[i + 3]}};
+  } else {
+    for (u32 i = 0; i < EACH; i++)
+      if (first + i < n) to[first + i] = own.at[i];
+  }
+}
+
+__device__ inline u64 bits_of(const Own& own) {
   u32 found = 0;
-  for (u32 i = first; i < first + EACH && i < b.n; i++) found += (u32)__popc(b.bits[i]);
+  for (u32 i = 0; i < EACH; i++) found += (u32)__popc(own.at[i]);
   return found;
 }
 
-// Returns the elements of the items of a thread, which begin at `first`.
-__device__ inline u64 own_sizes(const Sizes& s, u32 first) {
+__device__ inline u64 sum_of(const Own& own) {
   u64 sum = 0;
-  for (u32 i = first; i < first + EACH && i < s.n; i++) sum += s.sizes[i];
+  for (u32 i = 0; i < EACH; i++) sum += own.at[i];
   return sum;
 }
 
@@ -65,7 +97,7 @@ extern "C" __global__ void sum_bits(const __grid_constant__ Bits b) {
   __shared__ InWarps in_warps;
   for (u32 tile = blockIdx.x; tile < n_tiles(b.n); tile += gridDim.x) {
     u64 total;
-    sum_before<BLOCK>(own_bits(b, tile * TILE + threadIdx.x * EACH), in_warps.sums, &total);
+    sum_before<BLOCK>(bits_of(own_of(b.bits, b.n, tile * TILE + threadIdx.x * EACH)), in_warps.sums, &total);
     if (threadIdx.x == 0) b.sums[tile] = total;
   }
 }
@@ -75,7 +107,7 @@ extern "C" __global__ void sum_sizes(const __grid_constant__ Sizes s) {
   __shared__ InWarps in_warps;
   for (u32 tile = blockIdx.x; tile < n_tiles(s.n); tile += gridDim.x) {
     u64 total;
-    sum_before<BLOCK>(own_sizes(s, tile * TILE + threadIdx.x * EACH), in_warps.sums, &total);
+    sum_before<BLOCK>(sum_of(own_of(s.sizes, s.n, tile * TILE + threadIdx.x * EACH)), in_warps.sums, &total);
     if (threadIdx.x == 0) s.sums[tile] = total;
   }
 }
@@ -99,10 +131,11 @@ extern "C" __global__ void list_bits(const __grid_constant__ Bits b) {
   __shared__ InWarps in_warps;
   for (u32 tile = blockIdx.x; tile < n_tiles(b.n); tile += gridDim.x) {
     u32 first = tile * TILE + threadIdx.x * EACH;
+    Own own = own_of(b.bits, b.n, first);
     u64 total;
-    u32 at = (u32)(b.sums[tile] + sum_before<BLOCK>(own_bits(b, first), in_warps.sums, &total));
-    for (u32 i = first; i < first + EACH && i < b.n; i++)
-      for (u32 rest = b.bits[i]; rest; rest &= rest - 1) b.found[at++] = i * 32 + (u32)__ffs((int)rest) - 1;
+    u32 at = (u32)(b.sums[tile] + sum_before<BLOCK>(bits_of(own), in_warps.sums, &total));
+    for (u32 i = 0; i < EACH; i++)
+      for (u32 rest = own.at[i]; rest; rest &= rest - 1) b.found[at++] = (first + i) * 32 + (u32)__ffs((int)rest) - 1;
   }
   for (u32 i = (u32)b.sums[n_tiles(b.n)] + global_index(); i < b.room; i += global_size()) b.found[i] = b.end;
 }
@@ -113,20 +146,15 @@ extern "C" __global__ void rank_bits(const __grid_constant__ Bits b) {
   __shared__ InWarps in_warps;
   for (u32 tile = blockIdx.x; tile < n_tiles(b.n); tile += gridDim.x) {
     u32 first = tile * TILE + threadIdx.x * EACH;
+    Own own = own_of(b.bits, b.n, first), ranks;
     u64 total;
-    u32 at = (u32)(b.sums[tile] + sum_before<BLOCK>(own_bits(b, first), in_warps.sums, &total));
-    for (u32 i = first; i < first + EACH && i < b.n; i++) {
-      b.found[i] = at;
-      at += (u32)__popc(b.bits[i]);
+    u32 at = (u32)(b.sums[tile] + sum_before<BLOCK>(bits_of(own), in_warps.sums, &total));
+    for (u32 i = 0; i < EACH; i++) {
+      ranks.at[i] = at;
+      at += (u32)__popc(own.at[i]);
     }
+    write_own(b.found, b.n, first, ranks);
   }
-}
-
-__device__ inline void write_offset(const Sizes& s, u32 i, u64 offset) {
-  if (s.wide)
-    s.wide[i] = offset;
-  else
-    s.offsets[i] = (u32)offset;
 }
 
 // [at most 64 registers, 32 bytes shared]
@@ -134,11 +162,18 @@ extern "C" __global__ void write_offsets(const __grid_constant__ Sizes s) {
   __shared__ InWarps in_warps;
   for (u32 tile = blockIdx.x; tile < n_tiles(s.n); tile += gridDim.x) {
     u32 first = tile * TILE + threadIdx.x * EACH;
-    u64 total, at = s.sums[tile] + sum_before<BLOCK>(own_sizes(s, first), in_warps.sums, &total);
-    for (u32 i = first; i < first + EACH && i < s.n; i++) {
-      write_offset(s, i, at);
-      at += s.sizes[i];
+    Own own = own_of(s.sizes, s.n, first), offsets;
+    u64 total, at = s.sums[tile] + sum_before<BLOCK>(sum_of(own), in_warps.sums, &total);
+    for (u32 i = 0; i < EACH; i++) {
+      if (s.wide && first + i < s.n) s.wide[first + i] = at;
+      offsets.at[i] = (u32)at;
+      at += own.at[i];
     }
+    if (!s.wide) write_own(s.offsets, s.n, first, offsets);
   }
-  if (global_index() == 0) write_offset(s, s.n, s.sums[n_tiles(s.n)]);
+  if (global_index() != 0) return;
+  if (s.wide)
+    s.wide[s.n] = s.sums[n_tiles(s.n)];
+  else
+    s.offsets[s.n] = (u32)s.sums[n_tiles(s.n)];
 }

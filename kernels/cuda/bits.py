@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from gputok.kernels.cuda.device import Device, number
+from gputok.kernels.cuda.device import Device, address, number
 
 # These are as in bits.cu.
 _BLOCK, _TILE = 128, 1024
@@ -104,4 +104,10 @@ def _scan(device: Device, struct: Bits | Sizes) -> None:
 
 
 def _launch(device: Device, kernel: str, struct: Bits | Sizes) -> None:
+    # Kernels access four numbers at a time
+    for array in (struct[0], struct[2]):
+        if array is not None and address(array) % 16:
+            raise ValueError(
+                f"{kernel}: an array must begin at a multiple of 16 bytes, not at {address(array):#x}"
+            )
     device.launch("bits.cu", kernel, max(1, min(device.blocks, _tiles(struct.n))), _BLOCK, (struct,))

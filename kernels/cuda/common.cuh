@@ -28,13 +28,16 @@ __device__ inline T load_shared_word(const T* at) {
 }
 
 // Returns the smallest value among the lanes of a warp, to all lanes.
-template <class T>
-__device__ inline T warp_min(T value) {
+__device__ inline u32 warp_min(u32 value) {
+#if __CUDA_ARCH__ >= 800
+  return __reduce_min_sync(ALL_LANES, value);
+#else
   for (u32 step = 16; step; step /= 2) {
-    T other = __shfl_sync(ALL_LANES, value, (int)((threadIdx.x + step) % 32));
+    u32 other = __shfl_sync(ALL_LANES, value, (int)((threadIdx.x + step) % 32));
     value = other < value ? other : value;
   }
   return value;
+#endif
 }
 
 // Returns the sum of the values of this lane and of the lanes before it.

@@ -6,7 +6,7 @@
 //   find_tokens    a thread takes a word, and looks it up among the tokens (for models with ignore_merges)
 //   sort_words     a warp takes 32 words, and puts those without tokens on the list of their kind
 //   encode_short   a thread takes a word of at most SHORT bytes, and looks at all its pairs before each merge
-//   encode_middle  a warp takes a word of at most 32 bytes; each lane has one symbol, and all lanes meet at each merge
+//   encode_middle  a warp takes a word of at most MIDDLE bytes; each lane has up to four symbols, and all lanes meet at each merge
 //   encode_long    a block takes a word, and merges all pairs of the lowest rank in one round
 //   count_tokens   a thread takes a word of the text, and writes how many tokens it has
 //   count_added    a thread takes an added token, whose words have one token together
@@ -27,6 +27,7 @@ const u32 NONE = 0xffffffff;
 const u32 STALE = 0xfffffffe;
 const u32 SHORT = 16;
 const u32 WARP = 32;
+const u32 MIDDLE = 128;
 // encode_long has so many threads.
 const u32 BLOCK = 128;
 // The lowest rank is kept for each so many bytes of a long word.
@@ -231,7 +232,7 @@ extern "C" __global__ void sort_words(const __grid_constant__ Words w, const __g
   u32 lane = threadIdx.x % WARP;
   for (u32 first = global_index() - lane; first < w.n; first += global_size()) {
     u32 word = first + lane, size = word < w.n && w.n_tokens[word] == 0 ? w.size[word] : 0;
-    u32 kind = size <= SHORT ? SHORT_WORDS : size <= WARP ? MIDDLE_WORDS : LONG_WORDS;
+    u32 kind = size <= SHORT ? SHORT_WORDS : size <= MIDDLE ? MIDDLE_WORDS : LONG_WORDS;
     for (u32 each = SHORT_WORDS; each <= LONG_WORDS; each++) {
       bool wanted = size && kind == each;
       u32 at = take(&t.counts[each], (u32)wanted);
@@ -278,36 +279,96 @@ extern "C" __global__ void encode_short(const __grid_constant__ Model m, const _
   }
 }
 
+// Returns the first bit that is set, or NONE.
+template <u32 EACH>
+__device__ inline u32 first_of(const u32 (&bits)[EACH]) {
+  u32 found = (EACH - 1) * WARP + (u32)__ffs((int)bits[EACH - 1]) - 1;
+  if (EACH > 1 && !bits[EACH - 1]) found = NONE;
+  for (u32 j = EACH - 1; j-- > 0;)
+    if (bits[j]) found = j * WARP + (u32)__ffs((int)bits[j]) - 1;
+  return found;
+}
+
+// Returns the symbol at an index, which is the same for all lanes.
+template <u32 EACH>
+__device__ inline u32 symbol_at(const u32 (&symbols)[EACH], u32 at) {
+  u32 value = symbols[0];
+  for (u32 j = 1; j < EACH; j++)
+    if (at / WARP == j) value = symbols[j];
+  return __shfl_sync(ALL_LANES, value, (int)(at % WARP));
+}
+
+// Encodes a word of at most EACH * WARP bytes. A lane has each WARP-th symbol; `alive`, of all lanes, has a bit for each that is left.
+template <u32 EACH>
+__device__ inline void encode_in_warp(const Model& m, const Words& w, u32 word, u32 size) {
+  u32 lane = threadIdx.x % WARP, memory = w.memory[word], begin = w.begin[word];
+  u32 symbols[EACH], ranks[EACH], alive[EACH];
+  for (u32 j = 0; j < EACH; j++) {
+    u32 p = j * WARP + lane;
+    symbols[j] = p < size ? m.symbols[w.text[begin + p]] : NONE;
+    alive[j] = __ballot_sync(ALL_LANES, p < size);
+  }
+  for (u32 j = 0; j < EACH; j++) {
+    u32 right = __shfl_sync(ALL_LANES, symbols[j], (int)((lane + 1) % WARP));
+    u32 next = j + 1 < EACH ? __shfl_sync(ALL_LANES, symbols[j + 1 < EACH ? j + 1 : j], 0) : NONE;
+    if (lane == WARP - 1) right = next;
+    ranks[j] = j * WARP + lane + 1 < size ? rank_of(m, symbols[j], right) : NONE;
+  }
+  while (true) {
+    u32 least = ranks[0];
+    for (u32 j = 1; j < EACH; j++) least = ranks[j] < least ? ranks[j] : least;
+    least = warp_min(least);
+    if (least == NONE) break;
+    u32 equal[EACH], later[EACH], before = NONE;
+    for (u32 j = 0; j < EACH; j++) equal[j] = __ballot_sync(ALL_LANES, ranks[j] == least);
+    u32 token = m.merged[least], at = first_of(equal);
+    for (u32 j = 0; j < EACH; j++) {
+      bool inside = EACH == 1 || j == at / WARP;
+      u32 from = inside ? ALL_LANES << at % WARP : j < at / WARP ? 0 : ALL_LANES, earlier = alive[j] & ~from;
+      later[j] = alive[j] & (inside ? from << 1 : from);
+      if (j == 0 || earlier) before = j * WARP + 31 - (u32)__clz((int)earlier);
+    }
+    u32 gone = first_of(later);  // becomes a part of `at`
+    for (u32 j = 0; j < EACH; j++) {
+      u32 bit = EACH == 1 || j == gone / WARP ? 1u << gone % WARP : 0;
+      alive[j] &= ~bit;
+      later[j] &= ~bit;
+    }
+    u32 after = first_of(later), left = symbol_at(symbols, before), right = symbol_at(symbols, after);
+    // The first lane looks up the new pair before, the second lane that after
+    bool is_first = lane == 0;
+    u32 rank = NONE;
+    if (lane < 2 && (is_first ? before : after) != NONE) rank = rank_of(m, is_first ? left : token, is_first ? token : right);
+    u32 rank_before = __shfl_sync(ALL_LANES, rank, 0), rank_at = __shfl_sync(ALL_LANES, rank, 1);
+    for (u32 j = 0; j < EACH; j++) {
+      u32 p = j * WARP + lane;
+      if (p == at) symbols[j] = token;
+      ranks[j] = p == at ? rank_at : p == before ? rank_before : p == gone ? NONE : ranks[j];
+    }
+  }
+  u32 n_tokens = 0;
+  for (u32 j = 0; j < EACH; j++) {
+    if (alive[j] >> lane & 1) {
+      u32 to = memory + n_tokens + (u32)__popc(alive[j] & ((1u << lane) - 1));
+      w.symbols[to] = symbols[j];
+      w.starts[to] = j * WARP + lane;
+    }
+    n_tokens += (u32)__popc(alive[j]);
+  }
+  if (lane == 0) w.n_tokens[word] = n_tokens;
+}
+
 // Blocks consist of whole warps.
 // [at most 64 registers, 0 bytes shared]
 extern "C" __global__ void encode_middle(const __grid_constant__ Model m, const __grid_constant__ Words w, const __grid_constant__ Todo t) {
-  u32 lane = threadIdx.x % WARP;
-  u32 self = 1u << lane, above = ~((self << 1) - 1);
   for (u32 i = global_index() / WARP; i < t.counts[MIDDLE_WORDS]; i += global_size() / WARP) {
-    u32 word = t.words[MIDDLE_WORDS * t.n + i], memory = w.memory[word], size = w.size[word];
-    u32 symbol = lane < size ? m.symbols[w.text[w.begin[word] + lane]] : NONE, rank = NONE;
-    u32 alive = ALL_LANES >> (WARP - size);  // lanes that have a symbol
-    u32 changed = alive;                     // lanes whose pair is new
-    while (true) {
-      u32 later = alive & above;
-      u32 right = (u32)__shfl_sync(ALL_LANES, symbol, later ? (__ffs((int)later) - 1) : (int)lane);
-      if (changed & self) rank = later ? rank_of(m, symbol, right) : NONE;
-      u64 least = warp_min((u64)rank << 5 | (u64)lane);
-      if (least >> 5 == NONE) break;
-      u32 at = 1u << (least & 31), gone = alive & ~((at << 1) - 1);
-      gone &= ~gone + 1;  // the lowest of these lanes: it has the right part
-      alive &= ~gone;
-      if (self == at) symbol = m.merged[least >> 5];
-      if (self == gone) rank = NONE;
-      u32 before = alive & (at - 1);
-      changed = at | (before ? 1u << (63 - __clzll((i64)before)) : 0);
-    }
-    if (alive & self) {
-      u32 token = (u32)__popc(alive & (self - 1));
-      w.symbols[memory + token] = symbol;
-      w.starts[memory + token] = lane;
-    }
-    if (lane == 0) w.n_tokens[word] = (u32)__popc(alive);
+    u32 word = t.words[MIDDLE_WORDS * t.n + i], size = w.size[word];
+    if (size <= WARP)
+      encode_in_warp<1>(m, w, word, size);
+    else if (size <= 2 * WARP)
+      encode_in_warp<2>(m, w, word, size);
+    else
+      encode_in_warp<4>(m, w, word, size);
   }
 }
 
@@ -413,7 +474,7 @@ extern "C" __global__ void encode_long(const __grid_constant__ Model m, const __
         }
         least = found < least ? found : least;
       }
-      least = (u32)warp_min(least);
+      least = warp_min(least);
       if (thread % WARP == 0) atomicMin(&s.lowest, least);
       __syncthreads();
       u32 rank = s.lowest;

@@ -35,6 +35,11 @@ void look(const void* at);
 void wrote(const void* at);
 void barrier(int line);
 Meeting meet(u64 value, bool vote, int line);
+inline u32 least(Meeting all) {
+  u64 found = all.results[0];
+  for (int lane = 1; lane < 32; lane++) found = all.results[lane] < found ? all.results[lane] : found;
+  return (u32)found;
+}
 void* shared(int number, unsigned long bytes);
 void fence();
 // Around an atomic that reads and writes.
@@ -95,6 +100,7 @@ inline T load(const T* at) {
 #define __syncwarp() emulate::meet(0, false, __LINE__)
 #define __ballot_sync(lanes, value) emulate::meet(0, value, __LINE__).ballot
 #define __shfl_sync(lanes, value, lane) ((decltype(value))emulate::meet((u64)(value), false, __LINE__).results[lane])
+#define __reduce_min_sync(lanes, value) emulate::least(emulate::meet((u64)(value), false, __LINE__))
 inline void __threadfence() { emulate::fence(); }
 inline void __nanosleep(u32) { emulate::wait(); }
 

@@ -250,9 +250,24 @@ def random_model(rng: np.random.Generator, learnt: bool = True, **options: Any) 
 
 def random_words(rng: np.random.Generator) -> list[bytes]:
     """Short, middle and long ones, and chains that reach over several tiles of a long one."""
-    sizes = [*rng.integers(0, 17, 30), *rng.integers(16, 34, 15), 15, 16, 17, 31, 32, 33, 64, 65, 200]
+    sizes = [
+        *rng.integers(0, 17, 30),
+        *rng.integers(16, 34, 15),
+        *rng.integers(33, 129, 9),
+        *rng.integers(129, 200, 2),
+    ]
+    sizes += [15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 260]
     drawn = ["".join(rng.choice([*"aabbcd é"], size)).encode()[:size] for size in sizes]
-    return [*drawn, b"a" * 130, b"ab" * 70 + b"aab" * 10, b"a" * 32, b"a" * 16, b"\xff\x00"]
+    return [
+        *drawn,
+        b"a" * 130,
+        b"ab" * 70 + b"aab" * 10,
+        b"a" * 128,
+        b"a" * 64,
+        b"a" * 32,
+        b"a" * 16,
+        b"\xff\x00",
+    ]
 
 
 def corpus_of_births() -> tuple:
@@ -293,7 +308,7 @@ def inputs_of_all_stages() -> Inputs:
     twos = np.column_stack([np.arange(60, 150), np.arange(150, 240)]).reshape(-1)
     symbols = np.append(twos, rng.integers(0, 60, offsets[-1] - 180)).astype(np.uint16)
     tokens = np.arange(240, dtype=np.uint8), np.arange(241)
-    data, ends = packed([*random_words(rng), b"xyz" * 30])
+    data, ends = packed([*random_words(rng), b"xyz" * 30, b"xyz" * 60])
     token = np.where(np.diff(batch.offsets) > 100, 1000, -1).astype(np.int64)
     counts = np.append(np.full(90, 50), rng.integers(1, 9, 110))
     corpora = [(symbols, offsets, counts, *tokens, BpeLimits(400, 0, 6)), corpus_of_births()]
