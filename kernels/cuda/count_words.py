@@ -140,12 +140,23 @@ class Gathered(NamedTuple):
     """The fields of the struct `Gathered` of count_words.cu, in its order."""
 
     arena: Any  # uint8[room]
+    batch: Any  # uint8[bytes], or None
     keys: Any  # uint64[capacity]
     counts: Any  # int64[capacity]
     order: Any  # uint32[n]
     offsets: Any  # uint64[n + 1]
     data: Any  # uint8[bytes]
     ordered_counts: Any  # int64[n]
+    n: int
+
+
+class Merged(NamedTuple):
+    """The fields of the struct `Merged` of count_words.cu, in its order."""
+
+    starts: Any  # uint32[n + 1]
+    counts: Any  # int64[n]
+    first: Any  # int64[n]
+    lowest: Any  # uint64[capacity]
     n: int
 
 
@@ -464,12 +475,55 @@ def _kept(device: Device, text: Any, position: int, slots: Any, counts: Counts) 
 
 def collected(device: Device, counts: Counts) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Returns data, offsets, counts and first of all words so far, on the host, as `count_batches` does."""
-    xp, n = device.xp, counts.n_words
-    order, sizes = _ordered(device, counts, None, n, counts.used_bytes // _EIGHT, 1)
+    order, sizes = _ordered(device, counts, None, counts.n_words, counts.used_bytes // _EIGHT, 1)
     offsets = offsets_of(device, sizes, wide=True)
+    data, values = _side_by_side(device, counts, None, order, offsets)
+    first = device.download(counts.first[: counts.n_words])
+    return data, device.download(offsets).astype(np.int64), values, first
+
+
+def _side_by_side(
+    device: Device, counts: Counts, batch: Any, order: Any, offsets: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the bytes and the counts of words, on the host. order: their slots; offsets: where the bytes of each begin."""
+    xp, n = device.xp, len(order)
     data, values = xp.empty(number(device, offsets), xp.uint8), xp.empty(n, xp.int64)
-    struct = Gathered(counts.arena, counts.keys, counts.counts, order, offsets, data, values, n)
+    struct = Gathered(counts.arena, batch, counts.keys, counts.counts, order, offsets, data, values, n)
     device.launch("count_words.cu", "gather_words", device.blocks, 128, (struct,))
-    arrays = (device.download(array) for array in (data, offsets, values, counts.first[:n]))
-    data, offsets, values, first = arrays
-    return data, offsets.astype(np.int64), values, first
+    return device.download(data), device.download(values)
+
+
+def merged(device: Device, parts: Sequence[Sequence[np.ndarray]]) -> tuple[np.ndarray, ...]:
+    """Adds up what `count_batches` returned on several devices, and returns the same of all words.
+
+    Raises:
+        MemoryError: The words don't fit.
+    """
+    data, offsets, counts, first = zip(*parts, strict=True)
+    n, n_bytes = sum(map(len, counts)), sum(map(len, data))
+    capacity = 1 << (2 * n + 1).bit_length()
+    if n_bytes > split.MAX_BYTES or capacity > _MOST_CAPACITY:
+        raise MemoryError(f"{n:,} words of {n_bytes:,} bytes")
+    begins = np.cumsum([0, *map(len, data)])
+    starts = [indexes(of[:-1] + at) for of, at in zip(offsets, begins, strict=False)]
+    with device.active():
+        arrays = data, [*starts, indexes(begins[-1:])], counts, first
+        text, starts, values, positions = device.upload(arrays)()
+        xp, table, lowest = (
+            device.xp,
+            no_words(device, capacity, 1),
+            device.all_ones(capacity, device.xp.uint64),
+        )
+        claimed, n_claimed = xp.empty(capacity // 2, xp.uint32), xp.zeros(1, xp.uint32)
+        fields = table.arena, text, table.keys, table.counts, table.tags, table.used, claimed, n_claimed
+        counting = Counting(*fields, None, None, None, capacity - 1)
+        structs = counting, Merged(starts, values, positions, lowest, n)
+        device.launch("count_words.cu", "merge_words", device.blocks, 128, structs)
+        slots = device.download(claimed[: number(device, n_claimed)])
+        position = device.download(lowest)[slots].astype(np.int64)
+        in_order = np.argsort(position)
+        slots = slots[in_order]
+        ends = np.cumsum(device.download(table.keys)[slots] & np.uint64(0xFFFFFFFF), dtype=np.uint64)
+        ends = np.concatenate([np.zeros(1, np.uint64), ends])
+        found = _side_by_side(device, table, text, *device.upload((slots, ends))())
+    return found[0], ends.astype(np.int64), found[1], position[in_order]

@@ -54,6 +54,7 @@ def by_devices(
                     counting.take(batch)
             found, tallies = counting.finish()
         workers.finish()
+        found = _merged([each for each in found if len(each.counts)], devices[0])
         return _in_order(found, counter, [*workers.tallies, *tallies], n_threads)
 
 
@@ -265,11 +266,23 @@ class _Devices:
         self._room.release(1 << 20)
 
 
+def _merged(found: list[_Found], device: Any) -> list[_Found]:
+    """Adds up what several devices found, on one of them; if it does not fit there, threads of the CPU do it later."""
+    from gputok.kernels.cuda.count_words import merged
+
+    if len(found) < 2:
+        return found
+    try:
+        with device.in_use():
+            return [_Found(*merged(device, found))]
+    except MemoryError:
+        return found
+
+
 def _in_order(
     found: list[_Found], counter: WalkCounter, tallies: list[Tallies], n_threads: int
 ) -> WordCounts:
     """Adds up the words of devices and of threads, in order of first occurrence."""
-    found = [each for each in found if len(each.counts)]
     if counter.words_are_units and len(found) == 1 and not any(tallies):
         return WordCounts(found[0].data, found[0].offsets, found[0].counts, counter.byte_level)
     # Matches that a thread enters into a table
