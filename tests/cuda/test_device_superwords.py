@@ -10,9 +10,10 @@ from gputok.kernels.cuda import train_bpe as bpe
 from gputok.kernels.cuda.device import Sizes
 
 import gputok
-from gputok import backend, models, pre_tokenizers
+from gputok import models, pre_tokenizers
 from gputok.trainers import SuperBpeTrainer
 from tests import reference
+from tests.emulation import stand_in
 from tests.emulation.devices import KINDS, device_of
 
 CHARACTERS = [" ", ":", *"abcdefghijklmnopqrstuvwxyz", *"éß漢字日本"]
@@ -64,25 +65,31 @@ def test_documents_without_words(kind, corpus_sample):
         assert len(found.left) == 200 and all(map(np.array_equal, found, train_on_cpu(*corpus)))
 
 
-def test_superwords_are_those_of_the_cpu(monkeypatch, corpus_sample):
-    """Both stages merge on the device."""
-    texts = corpus_sample("en", 40_000).splitlines()
-    seen = []
+@pytest.mark.parametrize(("device", "used"), [("cuda:0", {0}), ("cuda:1", {1}), ("cuda", {0, 1})])
+@pytest.mark.parametrize("name", ["en", "zh"])
+def test_superwords_from_a_file_to_a_file(name, device, used, monkeypatch, corpus_sample, tmp_path):
+    """`Tokenizer.train(device=)` through CuPy: the same bytes as on the CPU. Several devices count, and the first one merges."""
+    path, text = tmp_path / "text.txt", corpus_sample(name, 30_000)
+    path.write_text(text, newline="\n")
 
-    def run(*devices):
-        monkeypatch.setattr(backend, "choose", lambda *_: backend.Backend("cuda", "a test", devices))
-        tokenizer = gputok.Tokenizer(models.BPE())
+    def run(device: str) -> bytes:
+        tokenizer, saved = gputok.Tokenizer(models.BPE()), tmp_path / "tokenizer.json"
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         trainer = SuperBpeTrainer(vocab_size=420, transition=360)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a merge that spells a token, after which the CPU begins anew
-            tokenizer.train_from_iterator(iter(texts), trainer, progress=False)
-        return tokenizer.to_str()
+            warnings.filterwarnings("ignore", "merges are learnt on the CPU: a merge spells")
+            tokenizer.train([str(path)], trainer, device=device, progress=False)
+        tokenizer.save(str(saved))
+        return saved.read_bytes()
 
+    expected, on, merged_on, accepted = run("cpu"), set(), [], stand_in.accepted
+    sizes = Sizes(batch=8000, rounds_per_look=4, pair_slots=1 << 12)
     whole = bpe._trained
-    monkeypatch.setattr(bpe, "_trained", lambda *a: seen.append(a[6].veto is not None) or whole(*a))
-    assert run(device_of("emulated", 1, Sizes(rounds_per_look=4, pair_slots=1 << 12))) == run()
-    assert seen == [False, True]
+    monkeypatch.setattr(bpe, "_trained", lambda *a: merged_on.append(a[6].veto is not None) or whole(*a))
+    monkeypatch.setattr(stand_in, "accepted", lambda *a: on.add(stand_in.Device.now()) or accepted(*a))
+    with stand_in.installed(monkeypatch, sizes):
+        assert run(device) == expected
+    assert on == used and merged_on == [False, True]
 
 
 @pytest.mark.parametrize(
