@@ -12,7 +12,7 @@ import numpy as np
 from gputok.kernels import Automaton
 from gputok.kernels.cuda import split
 from gputok.kernels.cuda.bits import offsets_of, ranked
-from gputok.kernels.cuda.device import Device, indexes, number
+from gputok.kernels.cuda.device import Device, indexes, launch, number
 from gputok.kernels.cuda.lines import Watched, lines, texts_with
 
 # The table of words has at most so many slots.
@@ -389,7 +389,7 @@ def _counted(device: Device, text: Any, position: int, starts: Any, work: _Work,
     try:
         if n_words:
             structs = work.counting(text, counts), Found(starts, n_words)
-            device.launch("count_words.cu", "count_words", device.blocks, 128, structs)
+            launch(device, "count_words.cu", "count_words", *structs)
         n_new, n_over = device.download(work.n).tolist()
         if n_over:
             claimed, n_new, counts = _enlarged(device, text, counts, work, n_new, n_over)
@@ -424,9 +424,7 @@ def _enlarged(
             AddedWords(counts.keys, counts.counts, len(counts.keys)),
             AddedWords(work.over_keys, work.over_counts, n_over),
         ):
-            device.launch(
-                "count_words.cu", "add_words", device.blocks, 128, (new.counting(text, larger), added)
-            )
+            launch(device, "count_words.cu", "add_words", new.counting(text, larger), added)
         work, counts = new, larger
         n_new, n_over = device.download(work.n).tolist()
     return work.claimed, n_new, counts
@@ -447,9 +445,9 @@ def _ordered(
     struct = Order(
         counts.keys, slots, bits, None, xp.empty(n, xp.uint32), xp.empty(n, xp.uint32), n_slots, unit
     )
-    device.launch("count_words.cu", "mark_words", device.blocks, 128, (struct,))
+    launch(device, "count_words.cu", "mark_words", struct)
     struct = struct._replace(ranks=ranked(device, bits)[0])
-    device.launch("count_words.cu", "order_words", device.blocks, 128, (struct,))
+    launch(device, "count_words.cu", "order_words", struct)
     return struct.order, struct.sizes
 
 
@@ -469,7 +467,7 @@ def _kept(device: Device, text: Any, position: int, slots: Any, counts: Counts) 
     if n_words > len(first):
         first = device.longer(first, 2 * n_words)
     kept = Kept(text, arena, counts.keys, order, offsets, first[counts.n_words :], n, begin, position)
-    device.launch("count_words.cu", "keep_words", device.blocks, 128, (kept,))
+    launch(device, "count_words.cu", "keep_words", kept)
     return counts._replace(arena=arena, used_bytes=end * _EIGHT, first=first, n_words=n_words)
 
 
@@ -489,7 +487,7 @@ def _side_by_side(
     xp, n = device.xp, len(order)
     data, values = xp.empty(number(device, offsets), xp.uint8), xp.empty(n, xp.int64)
     struct = Gathered(counts.arena, batch, counts.keys, counts.counts, order, offsets, data, values, n)
-    device.launch("count_words.cu", "gather_words", device.blocks, 128, (struct,))
+    launch(device, "count_words.cu", "gather_words", struct)
     return device.download(data), device.download(values)
 
 
@@ -518,7 +516,7 @@ def merged(device: Device, parts: Sequence[Sequence[np.ndarray]]) -> tuple[np.nd
         fields = table.arena, text, table.keys, table.counts, table.tags, table.used, claimed, n_claimed
         counting = Counting(*fields, None, None, None, capacity - 1)
         structs = counting, Merged(starts, values, positions, lowest, n)
-        device.launch("count_words.cu", "merge_words", device.blocks, 128, structs)
+        launch(device, "count_words.cu", "merge_words", *structs)
         slots = device.download(claimed[: number(device, n_claimed)])
         position = device.download(lowest)[slots].astype(np.int64)
         in_order = np.argsort(position)

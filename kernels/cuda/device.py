@@ -164,6 +164,13 @@ def number(device: Device, array: Any, index: int = -1) -> int:
     return int(device.download(array[at : at + 1])[0])
 
 
+def launch(device: Device, file: str, kernel: str, *structs: tuple, n: int | None = None) -> None:
+    """Launches a kernel whose threads take one of n items after the other; n: None if the host does not know it."""
+    n_blocks = device.blocks if n is None else min(device.blocks, -(-n // 128))
+    if n_blocks:
+        device.launch(file, kernel, n_blocks, 128, structs)
+
+
 def parts_of(array: np.ndarray | Sequence[np.ndarray]) -> Sequence[np.ndarray]:
     """Returns the arrays that an item of an upload consists of."""
     return [array] if isinstance(array, np.ndarray) else array
@@ -462,13 +469,13 @@ class _Card:
             n_threads = min(SIZES.threads, device.attributes["MaxThreadsPerMultiProcessor"])
             self._n_multiprocessors = device.attributes["MultiProcessorCount"]
             self._properties = cupy.cuda.runtime.getDeviceProperties(ordinal)
-        self._blocks = self._n_multiprocessors * n_threads // 128
+        self.blocks = self._n_multiprocessors * n_threads // 128
         # Not the pool of other programs that use CuPy in this process
         self._pool = cupy.cuda.MemoryPool()
         self._lanes, self._own, self._blocks_of_host = _Lanes(cupy, SIZES.piece), threading.local(), _blocks()
         self._blocks_of_host.allow(SIZES.blocks)
-        self._in_use = _Users(self._free)
-        self._lender = _Lender(cupy, ordinal, self._in_use.look)
+        self.in_use = _Users(self._free)
+        self._lender = _Lender(cupy, ordinal, self.in_use.look)
         self._modules: dict[str, Any] = {}
         # CuPy's cache identifies a source by its text, without the text of our headers
         headers = zlib.crc32(b"".join(path.read_bytes() for path in sorted(SOURCES.glob("*.cuh"))))
@@ -476,24 +483,9 @@ class _Card:
         self._function = functools.cache(self._loaded)
 
     def device(self) -> Device:
-        return Device(
-            self._properties["name"].decode(),
-            self._cupy,
-            self._launch,
-            self._blocks,
-            self._active,
-            self._upload,
-            self._download,
-            self._all_ones,
-            self._longer,
-            self._record,
-            self._seconds,
-            self._graph,
-            self._host_memory,
-            self._in_use,
-            self._lasting,
-            sizes=self._sizes,
-        )
+        """Returns the device; each field of which there is no method or attribute here has its default."""
+        fields = {field: getattr(self, field) for field in Device._fields if hasattr(self, field)}
+        return Device(self._properties["name"].decode(), self._cupy, **fields, sizes=self._sizes)
 
     def _free(self, all_of_it: bool) -> None:
         with self._cupy.cuda.Device(self._ordinal):
@@ -520,7 +512,7 @@ class _Card:
                 self._modules[file] = self._module(file, kernel)
             return self._modules[file].get_function(kernel)
 
-    def _launch(
+    def launch(
         self, file: str, kernel: str, n_blocks: int, n_threads: int, structs: tuple, together: bool = False
     ) -> None:
         values = tuple(packed(each) if isinstance(each, tuple) else each for each in structs)
@@ -531,9 +523,9 @@ class _Card:
         run.kernel((min(n_blocks, resident),), (n_threads,), values, enable_cooperative_groups=together)
 
     @contextlib.contextmanager
-    def _active(self, lane: _Lane | None = None, waits: bool = True) -> Iterator[_Lane]:
+    def active(self, lane: _Lane | None = None, waits: bool = True) -> Iterator[_Lane]:
         own, before = self._own, getattr(self._own, "lane", None)
-        with self._in_use(), self._cupy.cuda.Device(self._ordinal), contextlib.ExitStack() as stack:
+        with self.in_use(), self._cupy.cuda.Device(self._ordinal), contextlib.ExitStack() as stack:
             own.lane = lane = lane or before or stack.enter_context(self._lanes.held(waits))
             try:
                 with self._cupy.cuda.using_allocator(self._pool.malloc), lane.working:
@@ -541,7 +533,7 @@ class _Card:
             finally:
                 own.lane = before
 
-    def _upload(self, arrays: tuple) -> Callable[[], tuple]:
+    def upload(self, arrays: tuple) -> Callable[[], tuple]:
         lane: _Lane = self._own.lane
         with lane.copying:  # the stream that writes the memory first allocates it
             wholes = tuple(map(self._empty_like, arrays))
@@ -586,7 +578,7 @@ class _Card:
         size, dtype = sum(map(len, parts)), parts[0].dtype
         return self._cupy.empty(size + PADDING_BYTES // dtype.itemsize, dtype)
 
-    def _download(self, array: Any) -> np.ndarray:
+    def download(self, array: Any) -> np.ndarray:
         lane: _Lane = self._own.lane
         result, source = np.empty(array.shape, array.dtype), array.view(np.uint8)
         target, waiting = result.reshape(-1).view(np.uint8), []
@@ -607,35 +599,35 @@ class _Card:
             arrive(*each)
         return result
 
-    def _all_ones(self, n: int, dtype: Any) -> Any:
+    def all_ones(self, n: int, dtype: Any) -> Any:
         array = self._cupy.empty(n, dtype)
         array.data.memset_async(0xFF, array.nbytes, self._own.lane.working)
         return array
 
-    def _longer(self, array: Any, n: int) -> Any:
+    def longer(self, array: Any, n: int) -> Any:
         copy = self._cupy.empty(n, array.dtype)
         copy.data.copy_from_device_async(array.data, array.nbytes, self._own.lane.working)
         return copy
 
-    def _lasting(self, *arrays: Any) -> list[DeviceArray]:
+    def lasting(self, *arrays: Any) -> list[DeviceArray]:
         working = self._own.lane.working
         loans = [self._lender.copy(array, working) for array in arrays]
         for _, loan in loans:
             working.record(loan.ends[0])
         return [DeviceArray(self._cupy, self._ordinal, *each) for each in loans]
 
-    def _host_memory(self, n_bytes: int) -> np.ndarray:
+    def host_memory(self, n_bytes: int) -> np.ndarray:
         with self._cupy.cuda.Device(self._ordinal):  # else pinning memory would start device 0
             return self._blocks_of_host(n_bytes)
 
-    def _record(self) -> Any:
+    def record(self) -> Any:
         return self._own.lane.working.record(self._cupy.cuda.Event(block=True))
 
-    def _seconds(self, first: Any, last: Any) -> float:
+    def seconds(self, first: Any, last: Any) -> float:
         last.synchronize()
         return self._cupy.cuda.get_elapsed_time(first, last) / 1000
 
-    def _graph(self, launches: Callable[[], None]) -> Callable[[], None]:
+    def graph(self, launches: Callable[[], None]) -> Callable[[], None]:
         lane: _Lane = self._own.lane
         launches()  # compiles kernels, which is not allowed while launches are captured
         lane.wait()

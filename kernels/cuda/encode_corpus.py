@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from gputok.kernels.cuda import split
-from gputok.kernels.cuda.device import Device, indexes, number
+from gputok.kernels.cuda.device import Device, indexes, launch, number
 from gputok.kernels.cuda.encode_words import Model, Rows, Words, encoded, gathered
 
 # A table has at first a slot for so many words of the text. If it is too small, a larger one replaces it.
@@ -141,16 +141,16 @@ def encode_on_device(
     entered, n_distinct = _entered(device, text, starts, most)
     n_words = len(starts) - 1
     room = (xp.zeros(n_distinct, xp.uint32) for _ in range(4))
-    words = Words(text, next(room), next(room), next(room), None, None, next(room), n_distinct)
-    _launch(device, "number_words", (entered, words))
+    words = Words(text, next(room), next(room), next(room), None, next(room), n_distinct)
+    launch(device, "encode_words.cu", "number_words", entered, words, n=n_distinct)
     n_bytes = number(device, entered.n_bytes) if most is None else most
     words = encoded(device, words, n_bytes, model, most is None)
-    rows = Rows(entered.slots, entered.tags, xp.empty(n_words, xp.uint32), None, None, None, n_words)
+    rows = Rows(entered.slots, entered.tags, xp.empty(n_words, xp.uint32), None, None, n_words)
     pieces = Pieces(offsets, token, starts, xp.empty(len(offsets), xp.uint32), len(token), n_words)
-    _launch(device, "count_tokens", (words, rows))
-    _launch(device, "count_added", (pieces, rows))
+    launch(device, "encode_words.cu", "count_tokens", words, rows, n=n_words)
+    launch(device, "encode_words.cu", "count_added", pieces, rows, n=len(token))
     rows = gathered(device, words, rows, model, most=most)
-    _launch(device, "end_pieces", (pieces, rows))
+    launch(device, "encode_words.cu", "end_pieces", pieces, rows, n=len(offsets))
     return rows.ids, pieces.ends
 
 
@@ -196,7 +196,7 @@ def encode_documents(
         to = xp.empty(len(ids) + n_around * n_documents, xp.uint32)
         new_rows = xp.empty(n_documents + 1, xp.uint32)
         struct = Around(ids, ends, documents, fixed, to, new_rows, n_documents, *map(len, around))
-        _launch(device, "surround", (struct,))
+        launch(device, "encode_words.cu", "surround", struct, n=len(to) + len(new_rows))
         n_ids = number(device, new_rows)
         ids, rows = device.lasting(to[:n_ids].view(xp.int32), new_rows.view(xp.int32))
         return ids, rows
@@ -205,7 +205,7 @@ def encode_documents(
 def _narrow(device: Device, ids: Any) -> Any:
     """Returns ids, which have 16 bits, as uint16[n]."""
     narrow = device.xp.empty(len(ids), device.xp.uint16)
-    _launch(device, "narrow_ids", (Narrow(ids, narrow, len(ids)),))
+    launch(device, "encode_words.cu", "narrow_ids", Narrow(ids, narrow, len(ids)), n=len(ids))
     return narrow
 
 
@@ -225,14 +225,10 @@ def _entered(device: Device, text: Any, starts: Any, most: int | None) -> tuple[
         numbers = (state[i : i + 1] for i in range(4))
         table = device.all_ones(capacity, xp.uint64), xp.zeros(capacity, xp.uint32), slots
         entered = Entered(text, starts, *table, xp.empty(capacity // 2, xp.uint32), *numbers, capacity - 1, n)
-        _launch(device, "enter_words", (entered,))
+        launch(device, "encode_words.cu", "enter_words", entered, n=n)
         if most is not None:
             return entered, most
         _, n_distinct, n_over, _ = device.download(state).tolist()
         if n_over == 0:
             return entered, n_distinct
         capacity *= 4
-
-
-def _launch(device: Device, kernel: str, structs: tuple) -> None:
-    device.launch("encode_words.cu", kernel, device.blocks, 128, structs)

@@ -71,7 +71,6 @@ struct Words {
   u32* size;      // [n], in bytes; 0 where there is no word
   u32* memory;    // [n]
   u32* symbols;   // [bytes of all words], the symbol of each token
-  u32* starts;    // [bytes of all words], where each token begins in its word
   u32* n_tokens;  // [n], 0: not encoded yet
   alignas(8) u32 n;
 };
@@ -94,12 +93,11 @@ struct Todo {
 
 // The tokens of a text, one after the other (`Rows` of the launcher).
 struct Rows {
-  const u32* slots;    // [n], the slot of each word, or null: the number of a word is its index ...
+  const u32* slots;    // [n], the slot of each word ...
   const u32* numbers;  // ... and the number of the word in each slot
   u32* sizes;          // [n], tokens of each word
   const u32* offsets;  // [n + 1], where they begin
   u32* ids;
-  u32* starts;         // where each token begins in the text, or null
   alignas(8) u32 n;
 };
 
@@ -219,7 +217,6 @@ extern "C" __global__ void find_tokens(const __grid_constant__ Model m, const __
       for (u32 i = 0; same && i < size; i++) same = m.whole_text[first + i] == text[i];
       if (!same) continue;
       w.symbols[w.memory[word]] = token;
-      w.starts[w.memory[word]] = 0;
       w.n_tokens[word] = 1;
       break;
     }
@@ -249,10 +246,9 @@ extern "C" __global__ void encode_short(const __grid_constant__ Model m, const _
   for (u32 i = global_index(); i < t.counts[SHORT_WORDS]; i += global_size()) {
     u32 word = t.words[SHORT_WORDS * t.n + i], memory = w.memory[word], size = w.size[word];
     const u8* text = w.text + w.begin[word];
-    u32 symbols[SHORT], starts[SHORT], ranks[SHORT];
+    u32 symbols[SHORT], ranks[SHORT];
     for (u32 j = 0; j < size; j++) {
       symbols[j] = m.symbols[text[j]];
-      starts[j] = j;
       ranks[j] = NONE;
       if (j) ranks[j - 1] = rank_of(m, symbols[j - 1], symbols[j]);
     }
@@ -265,16 +261,12 @@ extern "C" __global__ void encode_short(const __grid_constant__ Model m, const _
       size--;
       for (u32 j = at + 1; j < size; j++) {
         symbols[j] = symbols[j + 1];
-        starts[j] = starts[j + 1];
         ranks[j] = ranks[j + 1];
       }
       ranks[at] = at + 1 < size ? rank_of(m, symbols[at], symbols[at + 1]) : NONE;
       if (at) ranks[at - 1] = rank_of(m, symbols[at - 1], symbols[at]);
     }
-    for (u32 j = 0; j < size; j++) {
-      w.symbols[memory + j] = symbols[j];
-      w.starts[memory + j] = starts[j];
-    }
+    for (u32 j = 0; j < size; j++) w.symbols[memory + j] = symbols[j];
     w.n_tokens[word] = size;
   }
 }
@@ -348,11 +340,7 @@ __device__ inline void encode_in_warp(const Model& m, const Words& w, u32 word, 
   }
   u32 n_tokens = 0;
   for (u32 j = 0; j < EACH; j++) {
-    if (alive[j] >> lane & 1) {
-      u32 to = memory + n_tokens + (u32)__popc(alive[j] & ((1u << lane) - 1));
-      w.symbols[to] = symbols[j];
-      w.starts[to] = j * WARP + lane;
-    }
+    if (alive[j] >> lane & 1) w.symbols[memory + n_tokens + (u32)__popc(alive[j] & ((1u << lane) - 1))] = symbols[j];
     n_tokens += (u32)__popc(alive[j]);
   }
   if (lane == 0) w.n_tokens[word] = n_tokens;
@@ -505,17 +493,14 @@ extern "C" __global__ void encode_long(const __grid_constant__ Model m, const __
     u32 stop = first + share < size ? first + share : size, count = 0, n_tokens;
     for (u32 p = first; p < stop; p++) count += word.symbols[p] != NONE;
     u32 to = w.memory[number] + sum_before<BLOCK>(count, s.in_warps, &n_tokens);
-    for (u32 p = first; p < stop; p++) {
-      if (word.symbols[p] == NONE) continue;
-      w.symbols[to] = word.symbols[p];
-      w.starts[to++] = p;
-    }
+    for (u32 p = first; p < stop; p++)
+      if (word.symbols[p] != NONE) w.symbols[to++] = word.symbols[p];
     if (thread == 0) w.n_tokens[number] = n_tokens;
   }
 }
 
 // Returns the number of the distinct word to which a word of the text is equal.
-__device__ inline u32 number_of(const Rows& r, u32 word) { return r.slots ? r.numbers[r.slots[word]] : word; }
+__device__ inline u32 number_of(const Rows& r, u32 word) { return r.numbers[r.slots[word]]; }
 
 // [at most 48 registers, 0 bytes shared]
 extern "C" __global__ void count_tokens(const __grid_constant__ Words w, const __grid_constant__ Rows r) {
@@ -545,32 +530,24 @@ extern "C" __global__ void count_added(const __grid_constant__ Pieces p, const _
   }
 }
 
-// Writes the ids of the words of a text, and where each token begins.
+// Writes the ids of the words of a text.
 // [at most 64 registers, 0 bytes shared]
 extern "C" __global__ void gather_tokens(const __grid_constant__ Model m, const __grid_constant__ Words w, const __grid_constant__ Rows r) {
   u32 lane = threadIdx.x % WARP;
   for (u32 first = global_index() - lane; first < r.n; first += global_size()) {
-    u32 i = first + lane, from = 0, to = 0, size = 0, begin = 0;
+    u32 i = first + lane, from = 0, to = 0, size = 0;
     if (i < r.n) {
-      u32 word = number_of(r, i);
-      from = w.memory[word];
-      begin = w.begin[word];
+      from = w.memory[number_of(r, i)];
       to = r.offsets[i];
       size = r.offsets[i + 1] - to;
     }
     bool together = size > WARP;
-    for (u32 j = 0; !together && j < size; j++) {
-      r.ids[to + j] = m.ids[w.symbols[from + j]];
-      if (r.starts) r.starts[to + j] = begin + w.starts[from + j];
-    }
+    for (u32 j = 0; !together && j < size; j++) r.ids[to + j] = m.ids[w.symbols[from + j]];
     for (u32 rest = __ballot_sync(ALL_LANES, together); rest; rest &= rest - 1) {  // all lanes copy a long run
       int owner = __ffs((int)rest) - 1;
       u32 source = __shfl_sync(ALL_LANES, from, owner), target = __shfl_sync(ALL_LANES, to, owner);
-      u32 length = __shfl_sync(ALL_LANES, size, owner), start = __shfl_sync(ALL_LANES, begin, owner);
-      for (u32 j = lane; j < length; j += WARP) {
-        r.ids[target + j] = m.ids[w.symbols[source + j]];
-        if (r.starts) r.starts[target + j] = start + w.starts[source + j];
-      }
+      u32 length = __shfl_sync(ALL_LANES, size, owner);
+      for (u32 j = lane; j < length; j += WARP) r.ids[target + j] = m.ids[w.symbols[source + j]];
     }
   }
 }

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from gputok.kernels import BpeTables
 from gputok.kernels.cuda.bits import offsets_of
-from gputok.kernels.cuda.device import Device, indexes, number
+from gputok.kernels.cuda.device import Device, indexes, launch, number
 
 # The indexes of `counts`, as in encode_words.cu.
 _SHORT_WORDS, _MIDDLE_WORDS, _LONG_WORDS, _LONG_BYTES, _LONG_TILES, _USED_BYTES, _USED_TILES = range(7)
@@ -37,7 +37,6 @@ class Words(NamedTuple):
     size: Any  # uint32[n]
     memory: Any  # uint32[n]
     symbols: Any  # uint32[bytes of all words]
-    starts: Any  # uint32[bytes of all words]
     n_tokens: Any  # uint32[n]
     n: int
 
@@ -59,12 +58,11 @@ class Todo(NamedTuple):
 class Rows(NamedTuple):
     """The tokens of a text: the fields of the struct `Rows` of encode_words.cu, in its order."""
 
-    slots: Any  # uint32[n], or None
-    numbers: Any  # uint32[capacity], or None
+    slots: Any  # uint32[n]
+    numbers: Any  # uint32[capacity]
     sizes: Any  # uint32[n]
     offsets: Any  # uint32[n + 1], or None
     ids: Any  # uint32[tokens], or None
-    starts: Any  # uint32[tokens], or None
     n: int
 
 
@@ -93,43 +91,20 @@ def upload(device: Device, tables: BpeTables) -> Model:
         return Model(*map(device.xp.asarray, arrays), *sizes)
 
 
-def encode_words(
-    device: Device, data: np.ndarray, start: np.ndarray, end: np.ndarray, tables: Model
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Encodes words as kernels.cpu.encode_words does, but without a cache. All arrays are on the host."""
-    xp, start, end = device.xp, np.asarray(start, np.int64), np.asarray(end, np.int64)
-    size = end - start
-    memory = np.append(0, np.cumsum(size))
-    with device.active():
-        on_host = data, start.astype(np.uint32), size.astype(np.uint32), indexes(memory)
-        there = device.upload(on_host)()
-        words = Words(*there, None, None, xp.zeros(len(size), xp.uint32), len(size))
-        words = encoded(device, words, int(memory[-1]), tables)
-        found = gathered(
-            device, words, Rows(None, None, words.n_tokens, None, None, None, words.n), tables, starts=True
-        )
-        arrays = (device.download(array) for array in (found.ids, found.starts, found.offsets))
-        ids, starts, rows = next(arrays), *(array.astype(np.int64) for array in arrays)
-    ends = np.append(starts[1:], 0)
-    some = np.diff(rows) > 0
-    ends[rows[1:][some] - 1] = end[some]
-    return ids, starts, ends[: len(starts)], rows
-
-
 def encoded(device: Device, words: Words, n_bytes: int, model: Model, looks: bool = True) -> Words:
-    """Encodes words, which have so many bytes together, or at most so many; their `symbols` and `starts` are not allocated yet.
+    """Encodes words, which have so many bytes together, or at most so many; their `symbols` are not allocated yet.
 
     looks: the host looks how much memory long words need.
     """
     xp, n = device.xp, words.n
-    words = words._replace(symbols=xp.empty(n_bytes, xp.uint32), starts=xp.empty(n_bytes, xp.uint32))
+    words = words._replace(symbols=xp.empty(n_bytes, xp.uint32))
     if n == 0:
         return words
     if len(model.whole_offsets) > 1:
-        _launch(device, "find_tokens", (model, words))
+        launch(device, "encode_words.cu", "find_tokens", model, words, n=n)
     counts = xp.zeros(_USED_TILES + 1, xp.uint32)
     todo = Todo(xp.empty(3 * n, xp.uint32), counts, *[None] * 6, n)
-    _launch(device, "sort_words", (words, todo))
+    launch(device, "encode_words.cu", "sort_words", words, todo, n=n)
     # A long word has more than 32 bytes, and a tile for each 64
     found = device.download(counts).tolist() if looks else [1, 1, 1, n_bytes, n_bytes // 32 + 1]
     for kind, kernel in enumerate(("encode_short", "encode_middle", "encode_long")):
@@ -137,27 +112,18 @@ def encoded(device: Device, words: Words, n_bytes: int, model: Model, looks: boo
             room = (xp.empty(found[_LONG_BYTES], xp.uint32) for _ in range(5))
             todo = Todo(*todo[:2], *room, xp.empty(found[_LONG_TILES], xp.uint32), n)
         if found[kind]:
-            _launch(device, kernel, (model, words, todo))
+            launch(device, "encode_words.cu", kernel, model, words, todo)
     return words
 
 
-def gathered(
-    device: Device, words: Words, rows: Rows, model: Model, starts: bool = False, most: int | None = None
-) -> Rows:
-    """Writes the ids of words one after the other, and where each token begins; `sizes` of the rows are known.
+def gathered(device: Device, words: Words, rows: Rows, model: Model, most: int | None = None) -> Rows:
+    """Writes the ids of words one after the other; `sizes` of the rows are known.
 
     most: there are not more ids. None: the host looks how many there are.
     """
-    xp = device.xp
     offsets = offsets_of(device, rows.sizes)
     n_tokens = number(device, offsets) if most is None else most
-    rows = rows._replace(offsets=offsets, ids=xp.empty(n_tokens, xp.uint32))
-    if starts:
-        rows = rows._replace(starts=xp.empty(n_tokens, xp.uint32))
+    rows = rows._replace(offsets=offsets, ids=device.xp.empty(n_tokens, device.xp.uint32))
     if rows.n:
-        _launch(device, "gather_tokens", (model, words, rows))
+        launch(device, "encode_words.cu", "gather_tokens", model, words, rows, n=rows.n)
     return rows
-
-
-def _launch(device: Device, kernel: str, structs: tuple) -> None:
-    device.launch("encode_words.cu", kernel, device.blocks, 128, structs)

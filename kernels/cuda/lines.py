@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from gputok.kernels.cuda.bits import listed
-from gputok.kernels.cuda.device import Device, indexes, number
+from gputok.kernels.cuda.device import Device, indexes, launch, number
 from gputok.kernels.cuda.split import mark
 
 
@@ -61,7 +61,7 @@ def lines(device: Device, data: Any, begins: Any = None) -> tuple[Any, bool]:
     """
     xp, n_words = device.xp, len(data) // 32 + 1
     struct = Lines(data, xp.empty(n_words, xp.uint32), xp.zeros(1, xp.uint32), len(data))
-    device.launch("lines.cu", "find_lines", min(device.blocks, -(-n_words // 128)), 128, (struct,))
+    launch(device, "lines.cu", "find_lines", struct, n=n_words)
     if begins is not None:
         mark(device, begins, len(data) + 1, struct.bits)
     return listed(device, struct.bits, 0)[:-1], not number(device, struct.is_invalid)
@@ -119,7 +119,7 @@ def texts_with(device: Device, data: Any, begins: np.ndarray, watched: Watched) 
         The numbers of these texts, in order.
     """
     strings, inert = watched
-    n_blocks, n_texts = min(device.blocks, -(-len(data) // 32 // 128) + 1), len(begins) - 1
+    n, n_texts = len(data) // 32 + 1, len(begins) - 1
     if len(data) == 0 or (strings is None and inert is None):
         return []
     found = device.xp.zeros(n_texts, device.xp.uint32)
@@ -127,9 +127,9 @@ def texts_with(device: Device, data: Any, begins: np.ndarray, watched: Watched) 
     if strings is not None and len(strings.offsets) > 1:
         there = device.upload((strings.text, indexes(strings.offsets), strings.pairs))()
         wanted = Wanted(*there, len(strings.offsets) - 1)
-        device.launch("lines.cu", "find_texts", n_blocks, 128, (searched, wanted))
+        launch(device, "lines.cu", "find_texts", searched, wanted, n=n)
     if inert is not None:
         tables = (np.ascontiguousarray(table, np.uint16).reshape(-1) for table in inert[:2])
         there = device.upload(tuple(tables))()
-        device.launch("lines.cu", "find_changing", n_blocks, 128, (searched, Inert(*there, inert[2])))
+        launch(device, "lines.cu", "find_changing", searched, Inert(*there, inert[2]), n=n)
     return np.flatnonzero(device.download(found)).tolist()

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from gputok.kernels import DEAD, Automaton
 from gputok.kernels.cuda import bits
-from gputok.kernels.cuda.device import SIZES, Device, indexes, number
+from gputok.kernels.cuda.device import SIZES, Device, indexes, launch, number
 
 # These are as in split.cu.
 _DEAD, _NO_CUT = 0x7FFFFFFF, 0xFFFFFFFF
@@ -115,7 +115,7 @@ def find_words(device: Device, data: Any, offsets: Any, automaton: Tables, most:
     mark(device, offsets, n_bytes, documents)
     walk = Walk.of(data, documents, automaton)
     split = _find_cuts(device, walk, device.sizes.tile)._replace(words=words, too_long=xp.zeros(1, xp.uint64))
-    _launch(device, "split_words", len(split.cuts), (walk, split))
+    launch(device, "split.cu", "split_words", walk, split, n=len(split.cuts))
     if n_bytes > device.sizes.longest_run and (run := number(device, split.too_long)):
         begin, length = divmod(2**64 - 1 - run, 1 << 32)
         raise TooLong(begin, begin + length, device.sizes.longest_run)
@@ -124,7 +124,7 @@ def find_words(device: Device, data: Any, offsets: Any, automaton: Tables, most:
 
 def mark(device: Device, at: Any, n_bytes: int, marks: Any) -> None:
     """Sets the bits whose indexes are in uint32[n] and less than n_bytes."""
-    _launch(device, "mark_offsets", len(at), (Marks(at, marks, len(at), n_bytes),))
+    launch(device, "split.cu", "mark_offsets", Marks(at, marks, len(at), n_bytes), n=len(at))
 
 
 def parts(device: Device, text: Any, offsets: Any, *ends: int) -> Iterator[tuple[int, Any, Any]]:
@@ -167,10 +167,5 @@ def _find_cuts(device: Device, walk: Walk, tile_bytes: int) -> Split:
     split = Split(
         device.xp.empty(n_tiles, device.xp.uint32), None, None, tile_bytes, device.sizes.longest_run
     )
-    _launch(device, "find_cuts", n_tiles, (walk, split))
+    launch(device, "split.cu", "find_cuts", walk, split, n=n_tiles)
     return split
-
-
-def _launch(device: Device, kernel: str, n: int, structs: tuple) -> None:
-    if n:
-        device.launch("split.cu", kernel, min(device.blocks, -(-n // 128)), 128, structs)

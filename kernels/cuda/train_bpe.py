@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from gputok.kernels import BpeLimits, BpeMerges, Veto
 from gputok.kernels.cuda.bits import offsets_of, ranked
-from gputok.kernels.cuda.device import Device, number, packed
+from gputok.kernels.cuda.device import Device, launch, number, packed
 
 # These are as in train_bpe.cu.
 _CHOOSERS, _SLOTS, _STRETCH, _TALLIES = 256, 1024, 256, 512
@@ -200,7 +200,7 @@ def _trained(
             if done == _FULL:
                 training = _enlarged(device, training)
                 for kernel in ("change_counts", "write_tokens"):  # the rest of the round
-                    _launch(device, kernel, training)
+                    launch(device, "train_bpe.cu", kernel, training)
             elif done:
                 training = _with_candidates(device, training)
             elif 4 * int(state[_N_GONE]) > training.n_symbols:
@@ -243,13 +243,9 @@ def _rounds(device: Device, training: Training) -> Callable[[], None]:
         for _ in range(device.sizes.rounds_per_look):
             device.launch("train_bpe.cu", "choose_batch", 1, _CHOOSERS, (struct,))
             for kernel in ("find_matches", "change_counts", "write_tokens"):
-                device.launch("train_bpe.cu", kernel, device.blocks, 128, (struct,))
+                launch(device, "train_bpe.cu", kernel, struct)
 
     return device.graph(rounds) if device.by_graph else rounds
-
-
-def _launch(device: Device, kernel: str, *structs: tuple) -> None:
-    device.launch("train_bpe.cu", kernel, device.blocks, 128, structs)
 
 
 def _started(
@@ -325,7 +321,7 @@ def _counted(device: Device, training: Training) -> Training:
     capacity = device.sizes.pair_slots
     while True:
         training = training._replace(**_table(device, capacity), state=xp.asarray(state.copy()))
-        _launch(device, "count_pairs", training)
+        launch(device, "train_bpe.cu", "count_pairs", training)
         if number(device, training.state, _DONE) != _FULL:
             return training
         capacity *= 4
@@ -366,7 +362,7 @@ def _laid_out(
         n=n,
         n_words=n_words,
     )
-    _launch(device, "measure_words", corpus)
+    launch(device, "train_bpe.cu", "measure_words", corpus)
     ranks, n_kept = ranked(device, corpus.kept)
     corpus = corpus._replace(to=offsets_of(device, corpus.sizes), sizes=None, ranks=ranks)
     n_words = number(device, n_kept)
@@ -375,8 +371,8 @@ def _laid_out(
         begin=xp.empty(n_words, xp.uint32),
         weight=xp.empty(n_words, xp.int64),
     )
-    _launch(device, "lay_out", corpus)
-    _launch(device, "list_words", corpus)
+    launch(device, "train_bpe.cu", "lay_out", corpus)
+    launch(device, "train_bpe.cu", "list_words", corpus)
     return corpus.symbols, corpus.begin, corpus.weight
 
 
@@ -384,7 +380,7 @@ def _first_words(device: Device, begin: Any, n_words: int, n_symbols: int) -> An
     """Returns uint32[n_symbols / STRETCH + 2]: the word of the first symbol of each stretch, or the word before that."""
     n = n_symbols // _STRETCH + 2
     found = Stretches(begin, device.xp.empty(n, device.xp.uint32), n_words, n)
-    _launch(device, "find_stretches", found)
+    launch(device, "train_bpe.cu", "find_stretches", found)
     return found.first_word
 
 
@@ -412,7 +408,7 @@ def _enlarged(device: Device, training: Training) -> Training:
     """Moves the pairs that still occur to a table that is four times as large, and gathers the candidates anew."""
     larger = training._replace(**_table(device, 4 * (training.mask + 1)))
     larger = _changed(device, larger, {_DONE: 0, _N_ROWS: 0, _N_BORN: 0})
-    _launch(device, "move_rows", training, larger)
+    launch(device, "train_bpe.cu", "move_rows", training, larger)
     n_rows = number(device, larger.state, _N_ROWS)
     return _gathered(device, larger, {_ROWS_BEFORE: n_rows, _N_BORN: 0})
 
@@ -421,7 +417,7 @@ def _with_candidates(device: Device, training: Training) -> Training:
     """Chooses a threshold that some thousand pairs reach, or else all frequent pairs, and gathers the candidates."""
     xp = device.xp
     tally = xp.zeros(_TALLIES, xp.uint64)
-    _launch(device, "tally_counts", training, Tally(tally))
+    launch(device, "train_bpe.cu", "tally_counts", training, Tally(tally))
     # The number of pairs of this kind or a larger one.
     reached = np.cumsum(device.download(tally)[::-1].astype(np.int64))
     kind = _TALLIES - 1 - int(np.searchsorted(reached, device.sizes.candidates))
@@ -445,7 +441,7 @@ def _gathered(device: Device, training: Training, fields: dict[int, int]) -> Tra
     """Changes fields of the state, and gathers all pairs that reach the threshold."""
     fields = {_DONE: 0, _OVERFLOWED: 0, _N_CANDIDATES: 0, _SIDE: 0} | fields
     training = _changed(device, training, fields)
-    _launch(device, "gather_candidates", training)
+    launch(device, "train_bpe.cu", "gather_candidates", training)
     return training
 
 
@@ -453,11 +449,11 @@ def _closed(device: Device, training: Training) -> Training:
     """Closes gaps, so that each token takes one symbol."""
     xp = device.xp
     gaps = Gaps(xp.empty(-(-training.n_symbols // 32), xp.uint32), None, None, None)
-    _launch(device, "mark_live", training, gaps)
+    launch(device, "train_bpe.cu", "mark_live", training, gaps)
     ranks, n_live = ranked(device, gaps.live)
     symbols, begin = xp.empty(number(device, n_live), xp.uint32), xp.empty(training.n_words, xp.uint32)
     gaps = gaps._replace(ranks=ranks, symbols=symbols, begin=begin)
-    _launch(device, "close_gaps", training, gaps)
-    _launch(device, "move_words", training, gaps)
+    launch(device, "train_bpe.cu", "close_gaps", training, gaps)
+    launch(device, "train_bpe.cu", "move_words", training, gaps)
     first_word = _first_words(device, begin, len(begin), len(symbols))
     return training._replace(symbols=symbols, begin=begin, first_word=first_word, n_symbols=len(symbols))

@@ -239,8 +239,9 @@ def test_cupy_takes_every_launch(device, monkeypatch):
         watched=Watched(Strings.of([b"the"]), NFC().inert),
         leave=lambda *_: None,
     )
-    model = lookup.upload(watched, byte_model([("a", "b")]).byte_tables)
-    lookup.encode_words(watched, np.zeros(50, np.uint8), [0], [50], model)
+    tables = byte_model([("a", "b")]).byte_tables
+    in_cuda(watched).encode_words(np.zeros(150, np.uint8), [0], [150], tables)
+    model = lookup.upload(watched, tables)
     pieces = *batches[0], None
     automaton = split.upload(watched, GPT2)
     encode_corpus.encode_corpus(watched, *pieces, automaton, model, np.uint16)

@@ -8,6 +8,7 @@ Numba, whose code the sanitizers do not know.
 from __future__ import annotations
 
 import contextlib
+import operator
 import os
 import pathlib
 import pickle
@@ -60,7 +61,7 @@ def results(stages: Any, given: Inputs, names: Iterable[str] = tuple(FILES)) -> 
         "split_words": lambda: stages.split_words(given.batch, given.automaton),
         "count_words": lambda: stages.count_words(given.batch, given.automaton),
         "train_bpe": lambda: sum((tuple(stages.train_bpe(*corpus)) for corpus in given.corpora), ()),
-        "encode_words": lambda: stages.encode_words(*given.words, given.tables),
+        "encode_words": lambda: operator.itemgetter(0, -1)(stages.encode_words(*given.words, given.tables)),
         "encode_corpus": lambda: stages.encode_corpus(
             given.batch, given.token, given.automaton, given.tables
         ),

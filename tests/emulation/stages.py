@@ -24,7 +24,7 @@ class Stages(NamedTuple):
     split_words: Any  # (TextBatch, Automaton) -> where each word begins
     count_words: Any  # (TextBatch, Automaton) -> [(word, count)], in order of first occurrence
     train_bpe: Any  # as in kernels.reference
-    encode_words: Any  # (data, start, end, BpeTables) -> ids, start, end, rows
+    encode_words: Any  # (data, start, end, BpeTables) -> ids, rows; not on a device: ids, start, end, rows
     encode_corpus: (
         Any  # (TextBatch, token, Automaton, BpeTables) -> ids, and where those of each document end
     )
@@ -54,7 +54,17 @@ def in_cuda(device: Device) -> Stages:
         return [*zip(pieces, (counts // 2).tolist(), strict=True)]
 
     def encode_words(data: np.ndarray, start: np.ndarray, end: np.ndarray, tables: BpeTables) -> Any:
-        return lookup.encode_words(device, data, start, end, lookup.upload(device, tables))
+        """Each word is one of its own, whatever its bytes are."""
+        xp, model, size = device.xp, lookup.upload(device, tables), np.asarray(end) - start
+        memory, each = np.append(0, np.cumsum(size)), np.arange(len(size))
+        arrays = [array.astype(np.uint32) for array in (np.asarray(start), size, memory, each)]
+        with device.active():
+            *there, numbers = device.upload((data, *arrays))()
+            words = lookup.Words(*there, None, xp.zeros(len(size), xp.uint32), len(size))
+            words = lookup.encoded(device, words, int(memory[-1]), model)
+            rows = lookup.Rows(numbers, numbers, words.n_tokens, None, None, len(size))
+            found = lookup.gathered(device, words, rows, model)
+            return device.download(found.ids), device.download(found.offsets).astype(np.int64)
 
     def encode_corpus(batch: TextBatch, token: np.ndarray, automaton: Automaton, tables: BpeTables) -> Any:
         loaded = split.upload(device, automaton), lookup.upload(device, tables)

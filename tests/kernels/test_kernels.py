@@ -126,6 +126,11 @@ def packed(strings: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
     return np.frombuffer(b"".join(strings), np.uint8), np.cumsum([0, *map(len, strings)])
 
 
+def assert_encoded(ours: Any, theirs: Any) -> None:
+    """Ids, where each begins and ends, and rows; a device gives ids and rows."""
+    assert_equal(ours, theirs if len(ours) == 4 else (theirs[0], theirs[3]))
+
+
 def assert_equal(ours: Any, theirs: Any) -> None:
     assert len(ours) == len(theirs)
     assert all(map(np.array_equal, ours, theirs))
@@ -335,7 +340,7 @@ def test_hello_is_encoded(version):
     data, offsets = packed([b"hello", b"", b"hel"])
     found = stages_of(version).encode_words(data, offsets[:-1], offsets[1:], model._byte_tables)
     ids = [model.token_to_id(token) for token in ("hell", "o", "he", "l")]
-    assert [column.tolist() for column in found] == [ids, [0, 4, 5, 7], [4, 5, 7, 8], [0, 2, 2, 4]]
+    assert_encoded(found, [np.array(column) for column in (ids, [0, 4, 5, 7], [4, 5, 7, 8], [0, 2, 2, 4])])
 
 
 @compiled_versions
@@ -348,7 +353,7 @@ def test_random_words_are_encoded(version, seed):
     assert not lookup.why_not(tables)
     data, offsets = packed(random_words(rng))
     arguments = data, offsets[:-1], offsets[1:], tables
-    assert_equal(stages_of(version, seed).encode_words(*arguments), reference.encode_words(*arguments))
+    assert_encoded(stages_of(version, seed).encode_words(*arguments), reference.encode_words(*arguments))
 
 
 @compiled_versions
@@ -365,7 +370,7 @@ def test_words_that_are_tokens_stay_whole(version):
     arguments = data, offsets[:-1], offsets[1:], tables
     found = stages_of(version).encode_words(*arguments)
     assert found[0][: len(names)].tolist() == list(range(256, 256 + len(names)))
-    assert_equal(found, reference.encode_words(*arguments))
+    assert_encoded(found, reference.encode_words(*arguments))
 
 
 @compiled_versions
@@ -377,7 +382,7 @@ def test_a_token_that_ranks_before_its_parts(version, x, y):
     words = [(xy * n + end).encode() for n in (1, 2, 3, 4, 20, 70) for end in ("", "a", "b", "ca")]
     data, offsets = packed(words)
     arguments = data, offsets[:-1], offsets[1:], tables
-    assert_equal(stages_of(version).encode_words(*arguments), reference.encode_words(*arguments))
+    assert_encoded(stages_of(version).encode_words(*arguments), reference.encode_words(*arguments))
 
 
 @compiled_versions
