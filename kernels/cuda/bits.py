@@ -2,40 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
-from gputok.kernels.cuda.device import Device, address, number
+from gputok.kernels.cuda.device import Device, address, number, structs_of
 
 # These are as in bits.cu.
 _BLOCK, _TILE = 128, 1024
-
-
-class Bits(NamedTuple):
-    """The fields of the struct `Bits` of bits.cu, in its order."""
-
-    bits: Any  # uint32[n]
-    sums: Any  # uint64[tiles + 1]
-    found: Any  # uint32[room] or uint32[n], or None
-    n: int
-    room: int = 0
-    end: int = 0
-
-
-class Sizes(NamedTuple):
-    """The fields of the struct `Sizes` of bits.cu, in its order."""
-
-    sizes: Any  # uint32[n]
-    sums: Any  # uint64[tiles + 1]
-    offsets: Any  # uint32[n + 1], or None
-    wide: Any  # uint64[n + 1], or None
-    n: int
-
-
-class Sums(NamedTuple):
-    """The fields of the struct `Sums` of bits.cu, in its order."""
-
-    sums: Any  # uint64[n + 1]
-    n: int
+# What kernels take: NamedTuples of structs of the source
+Bits, Sizes, Sums = structs_of("bits.cu", "Bits Sizes Sums")
 
 
 def listed(device: Device, bits: Any, end: int, most: int | None = None) -> Any:
@@ -89,7 +63,7 @@ def offsets_of(device: Device, sizes: Any, wide: bool = False) -> Any:
 
 def _summed(device: Device, bits: Any) -> Bits:
     """Counts how many bits are set before each tile, and in all."""
-    struct = Bits(bits, device.xp.empty(_tiles(len(bits)) + 1, device.xp.uint64), None, len(bits))
+    struct = Bits(bits, device.xp.empty(_tiles(len(bits)) + 1, device.xp.uint64), None, len(bits), 0, 0)
     _launch(device, "sum_bits", struct)
     _scan(device, struct)
     return struct

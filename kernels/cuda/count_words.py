@@ -12,7 +12,7 @@ import numpy as np
 from gputok.kernels import Automaton
 from gputok.kernels.cuda import split
 from gputok.kernels.cuda.bits import offsets_of, ranked
-from gputok.kernels.cuda.device import Device, indexes, launch, number
+from gputok.kernels.cuda.device import Device, indexes, launch, number, structs_of
 from gputok.kernels.cuda.lines import Watched, lines, texts_with
 
 # The table of words has at most so many slots.
@@ -22,6 +22,10 @@ _EIGHT = 8
 _MOST_EIGHTS = 1 << 31
 # A block's own table has so many slots, as in count_words.cu.
 _HOT = 512
+# What kernels take: NamedTuples of structs of the source
+Counting, Found, AddedWords, Order, Kept, Gathered, Merged = structs_of(
+    "count_words.cu", "Counting Found AddedWords Order Kept Gathered Merged"
+)
 
 
 class Batch(NamedTuple):
@@ -75,89 +79,6 @@ class Counts(NamedTuple):
     used: Any  # uint32[1]
     first: Any  # int64[room], where each word first occurred, in the order of the arena
     n_words: int
-
-
-class Counting(NamedTuple):
-    """The fields of the struct `Counting` of count_words.cu, in its order."""
-
-    arena: Any  # uint8[room]
-    batch: Any  # uint8[bytes]
-    keys: Any  # uint64[capacity]
-    counts: Any  # int64[capacity]
-    tags: Any  # uint32[capacity]
-    used: Any  # uint32[1]
-    claimed: Any  # uint32[capacity / 2]
-    n_claimed: Any  # uint32[1]
-    over_keys: Any  # uint64[room]
-    over_counts: Any  # int64[room]
-    n_over: Any  # uint32[1]
-    mask: int  # capacity - 1
-
-
-class Found(NamedTuple):
-    """The fields of the struct `Found` of count_words.cu, in its order."""
-
-    starts: Any  # uint32[n + 1]
-    n: int
-
-
-class AddedWords(NamedTuple):
-    """The fields of the struct `AddedWords` of count_words.cu, in its order."""
-
-    keys: Any  # uint64[n]
-    counts: Any  # int64[n]
-    n: int
-
-
-class Order(NamedTuple):
-    """The fields of the struct `Order` of count_words.cu, in its order."""
-
-    keys: Any  # uint64[capacity]
-    slots: Any  # uint32[n], or None
-    bits: Any  # uint32[offsets / 32 + 1]
-    ranks: Any  # uint32[offsets / 32 + 1]
-    order: Any  # uint32[words]
-    sizes: Any  # uint32[words]
-    n: int
-    unit: int
-
-
-class Kept(NamedTuple):
-    """The fields of the struct `Kept` of count_words.cu, in its order."""
-
-    batch: Any  # uint8[bytes]
-    arena: Any  # uint8[room]
-    keys: Any  # uint64[capacity]
-    order: Any  # uint32[n]
-    offsets: Any  # uint32[n + 1]
-    first: Any  # int64[n]
-    n: int
-    begin: int
-    position: int
-
-
-class Gathered(NamedTuple):
-    """The fields of the struct `Gathered` of count_words.cu, in its order."""
-
-    arena: Any  # uint8[room]
-    batch: Any  # uint8[bytes], or None
-    keys: Any  # uint64[capacity]
-    counts: Any  # int64[capacity]
-    order: Any  # uint32[n]
-    offsets: Any  # uint64[n + 1]
-    data: Any  # uint8[bytes]
-    ordered_counts: Any  # int64[n]
-    n: int
-
-
-class Merged(NamedTuple):
-    """The fields of the struct `Merged` of count_words.cu, in its order."""
-
-    starts: Any  # uint32[n + 1]
-    counts: Any  # int64[n]
-    first: Any  # int64[n]
-    lowest: Any  # uint64[capacity]
-    n: int
 
 
 class Added(Exception):

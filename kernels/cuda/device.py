@@ -10,11 +10,13 @@ Large text files are read into other pinned memory (`Blocks`), and copied to the
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import ctypes
 import functools
 import itertools
 import pathlib
+import re
 import threading
 import weakref
 import zlib
@@ -84,8 +86,7 @@ SIZES = Sizes()
 class Device(NamedTuple):
     """An array module, functions for memory, and `launch(file, kernel, blocks, threads, structs)`.
 
-    A kernel takes structs by value: NamedTuples whose fields have the names, the order and the elements of the struct in the .cu
-    file, or what `packed` makes of them. With `together=True` all blocks are resident at the same time, so they may wait for
+    A kernel takes structs by value: NamedTuples (`structs_of`), or what `packed` makes of them. With `together=True` all blocks are resident at the same time, so they may wait for
     each other.
 
     Of the array module only `empty`, `zeros`, `asarray` (of NumPy arrays), slices, `view` and the types are used. Anything else would
@@ -126,6 +127,17 @@ class Device(NamedTuple):
     # True: launches that are repeated become one CUDA graph (NOTES.md).
     by_graph: bool = False
     sizes: Sizes = SIZES
+
+
+def structs_of(file: str, names: str) -> list[Any]:
+    """Returns NamedTuples with the fields of structs of a .cu file, in its order; the file says what they are.
+
+    >>> structs_of("bits.cu", "Sums")[0]._fields
+    ('sums', 'n')
+    """
+    text = re.sub("//.*", "", (SOURCES / file).read_text())
+    fields = dict(re.findall(r"^struct (\w+) {\n(.*?)^};", text, re.MULTILINE | re.DOTALL))
+    return [collections.namedtuple(name, re.findall(r"(\w+);", fields[name])) for name in names.split()]
 
 
 def packed(struct: tuple) -> np.ndarray:

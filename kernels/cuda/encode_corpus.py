@@ -4,65 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from gputok.kernels.cuda import split
-from gputok.kernels.cuda.device import Device, indexes, launch, number
-from gputok.kernels.cuda.encode_words import Model, Rows, Words, encoded, gathered
+from gputok.kernels.cuda.device import Device, indexes, launch, number, structs_of
+from gputok.kernels.cuda.encode_words import Rows, Words, encoded, gathered
 
 # A table has at first a slot for so many words of the text. If it is too small, a larger one replaces it.
 _WORDS_PER_SLOT = 4
-
-
-class Entered(NamedTuple):
-    """The fields of the struct `Entered` of encode_words.cu, in its order."""
-
-    text: Any  # uint8[bytes]
-    starts: Any  # uint32[n + 1]
-    keys: Any  # uint64[capacity]
-    tags: Any  # uint32[capacity]
-    slots: Any  # uint32[n]
-    claimed: Any  # uint32[capacity / 2]
-    used: Any  # uint32[1]
-    n_claimed: Any  # uint32[1]
-    n_over: Any  # uint32[1]
-    n_bytes: Any  # uint32[1]
-    mask: int  # capacity - 1
-    n: int
-
-
-class Pieces(NamedTuple):
-    """The fields of the struct `Pieces` of encode_words.cu, in its order."""
-
-    offsets: Any  # uint32[n + 1]
-    token: Any  # uint32[n]
-    words: Any  # uint32[n_words + 1]
-    ends: Any  # uint32[n + 1]
-    n: int
-    n_words: int
-
-
-class Narrow(NamedTuple):
-    """The fields of the struct `Narrow` of encode_words.cu, in its order."""
-
-    ids: Any  # uint32[n]
-    narrow: Any  # uint16[n]
-    n: int
-
-
-class Around(NamedTuple):
-    """The fields of the struct `Around` of encode_words.cu, in its order."""
-
-    ids: Any  # uint32[ids]
-    ends: Any  # uint32[pieces + 1]
-    documents: Any  # uint32[n_documents + 1]
-    around: Any  # uint32[n_before + n_after]
-    to: Any  # uint32[all ids]
-    rows: Any  # uint32[n_documents + 1]
-    n_documents: int
-    n_before: int
-    n_after: int
+# What kernels take: NamedTuples of structs of the source
+Entered, Pieces, Narrow, Around = structs_of("encode_words.cu", "Entered Pieces Narrow Around")
 
 
 def encode_corpus(
@@ -71,7 +23,7 @@ def encode_corpus(
     offsets: np.ndarray,
     token: np.ndarray | None,
     automaton: split.Tables,
-    model: Model,
+    model: Any,
     dtype: Any = np.uint32,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Encodes pieces of text as kernels.cpu.encode_corpus does, but without a cache.
@@ -128,7 +80,7 @@ def upload(device: Device, data: np.ndarray, offsets: np.ndarray, *numbers: np.n
 
 
 def encode_on_device(
-    device: Device, text: Any, offsets: Any, token: Any, automaton: split.Tables, model: Model
+    device: Device, text: Any, offsets: Any, token: Any, automaton: split.Tables, model: Any
 ) -> tuple[Any, Any]:
     """Does the same for arrays on the device, all but the text of uint32, and returns such arrays; offsets begin with 0.
 
@@ -162,7 +114,7 @@ def encode_documents(
     rows: np.ndarray,
     around: tuple[Sequence[int], Sequence[int]],
     automaton: split.Tables,
-    model: Model,
+    model: Any,
 ) -> tuple[Any, Any]:
     """Encodes documents, and leaves the ids on the device, in memory that other libraries may use.
 

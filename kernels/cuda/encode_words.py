@@ -2,68 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from gputok.kernels import BpeTables
 from gputok.kernels.cuda.bits import offsets_of
-from gputok.kernels.cuda.device import Device, indexes, launch, number
+from gputok.kernels.cuda.device import Device, indexes, launch, number, structs_of
 
 # The indexes of `counts`, as in encode_words.cu.
 _SHORT_WORDS, _MIDDLE_WORDS, _LONG_WORDS, _LONG_BYTES, _LONG_TILES, _USED_BYTES, _USED_TILES = range(7)
-
-
-class Model(NamedTuple):
-    """A BPE model of bytes on a device: the fields of the struct `Model` of encode_words.cu, in its order."""
-
-    pairs: Any  # uint64[capacity]
-    merged: Any  # uint32[merges]
-    symbols: Any  # uint32[256]
-    ids: Any  # uint32[tokens]
-    whole: Any  # uint64[capacity]
-    whole_text: Any  # uint8[bytes]
-    whole_offsets: Any  # uint32[tokens + 1]
-    pair_mask: int
-    pair_bits: int
-    whole_mask: int
-    longest_whole: int
-
-
-class Words(NamedTuple):
-    """Words and their tokens: the fields of the struct `Words` of encode_words.cu, in its order."""
-
-    text: Any  # uint8[bytes]
-    begin: Any  # uint32[n]
-    size: Any  # uint32[n]
-    memory: Any  # uint32[n]
-    symbols: Any  # uint32[bytes of all words]
-    n_tokens: Any  # uint32[n]
-    n: int
-
-
-class Todo(NamedTuple):
-    """Words by their kinds: the fields of the struct `Todo` of encode_words.cu, in its order."""
-
-    words: Any  # uint32[3 * n]
-    counts: Any  # uint32[7]
-    symbols: Any  # uint32[bytes of long words], or None, and so are the next four
-    ranks: Any
-    before: Any
-    after: Any
-    list: Any
-    least: Any  # uint32[tiles of long words], or None
-    n: int
-
-
-class Rows(NamedTuple):
-    """The tokens of a text: the fields of the struct `Rows` of encode_words.cu, in its order."""
-
-    slots: Any  # uint32[n]
-    numbers: Any  # uint32[capacity]
-    sizes: Any  # uint32[n]
-    offsets: Any  # uint32[n + 1], or None
-    ids: Any  # uint32[tokens], or None
-    n: int
+# What kernels take: NamedTuples of structs of the source
+Model, Words, Todo, Rows = structs_of("encode_words.cu", "Model Words Todo Rows")
 
 
 def why_not(tables: BpeTables) -> str:
@@ -80,7 +29,7 @@ def why_not(tables: BpeTables) -> str:
     return ""
 
 
-def upload(device: Device, tables: BpeTables) -> Model:
+def upload(device: Device, tables: BpeTables) -> Any:
     """Copies the tables of a model to the device."""
     slots, text, offsets = tables.whole
     longest = int(np.diff(offsets).max(initial=0))
@@ -91,7 +40,7 @@ def upload(device: Device, tables: BpeTables) -> Model:
         return Model(*map(device.xp.asarray, arrays), *sizes)
 
 
-def encoded(device: Device, words: Words, n_bytes: int, model: Model, looks: bool = True) -> Words:
+def encoded(device: Device, words: Words, n_bytes: int, model: Any, looks: bool = True) -> Words:
     """Encodes words, which have so many bytes together, or at most so many; their `symbols` are not allocated yet.
 
     looks: the host looks how much memory long words need.
@@ -116,7 +65,7 @@ def encoded(device: Device, words: Words, n_bytes: int, model: Model, looks: boo
     return words
 
 
-def gathered(device: Device, words: Words, rows: Rows, model: Model, most: int | None = None) -> Rows:
+def gathered(device: Device, words: Words, rows: Rows, model: Any, most: int | None = None) -> Rows:
     """Writes the ids of words one after the other; `sizes` of the rows are known.
 
     most: there are not more ids. None: the host looks how many there are.

@@ -6,44 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from gputok.kernels.cuda.bits import listed
-from gputok.kernels.cuda.device import Device, indexes, launch, number
+from gputok.kernels.cuda.device import Device, indexes, launch, number, structs_of
 from gputok.kernels.cuda.split import mark
 
-
-class Lines(NamedTuple):
-    """The fields of the struct `Lines` of lines.cu, in its order."""
-
-    text: Any  # uint8[n_bytes]
-    bits: Any  # uint32[n_bytes / 32 + 1]
-    is_invalid: Any  # uint32[1]
-    n_bytes: int
-
-
-class Searched(NamedTuple):
-    """The fields of the struct `Searched` of lines.cu, in its order."""
-
-    text: Any  # uint8[n_bytes]
-    begins: Any  # uint32[n_texts + 1]
-    found: Any  # uint32[n_texts]
-    n_bytes: int
-    n_texts: int
-
-
-class Wanted(NamedTuple):
-    """The fields of the struct `Wanted` of lines.cu, in its order."""
-
-    text: Any  # uint8[bytes]
-    offsets: Any  # uint32[n + 1]
-    pairs: Any  # uint32[2048]
-    n: int
-
-
-class Inert(NamedTuple):
-    """The fields of the struct `Inert` of lines.cu, in its order."""
-
-    page: Any  # uint16[0x110000 >> 7]
-    member: Any  # uint16[pages * 128]
-    n_inert: int
+# What kernels take: NamedTuples of structs of the source
+Lines, Searched, Wanted, Inert = structs_of("lines.cu", "Lines Searched Wanted Inert")
 
 
 def lines(device: Device, data: Any, begins: Any = None) -> tuple[Any, bool]:

@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from gputok.kernels import DEAD, Automaton
 from gputok.kernels.cuda import bits
-from gputok.kernels.cuda.device import SIZES, Device, indexes, launch, number
+from gputok.kernels.cuda.device import SIZES, Device, indexes, launch, number, structs_of
 
 # These are as in split.cu.
 _DEAD, _NO_CUT = 0x7FFFFFFF, 0xFFFFFFFF
 # So many bytes of text are on the device at a time, since tables of words number them with 31 bits.
 MAX_BYTES = 1 << 30
+# What kernels take: NamedTuples of structs of the source
+Walk, Split, Marks = structs_of("split.cu", "Walk Split Marks")
 
 
 class TooLong(Exception):
@@ -39,44 +41,6 @@ class Tables(NamedTuple):
     member: Any  # uint8[pages, 128]
     entries: Any  # uint32[states, classes + 1], the row of the next state << 1 | 1 if a match may end before the character
     strong: Any  # uint8[classes, classes]
-
-
-class Walk(NamedTuple):
-    """The fields of the struct `Walk` of split.cu, in its order."""
-
-    text: Any  # uint8[n_bytes]
-    documents: Any  # uint32[n_bytes / 32 + 1]
-    ascii_class: Any  # uint8[128]
-    page: Any  # uint16[0x110000 >> 7]
-    member: Any  # uint8[pages, 128]
-    entries: Any  # uint32[states, classes + 1]
-    strong: Any  # uint8[classes, classes]
-    n_bytes: int
-    width: int
-
-    @classmethod
-    def of(cls, text: Any, documents: Any, tables: Tables) -> Walk:
-        """Puts text and tables together."""
-        return cls(text, documents, *tables, len(text), tables.entries.shape[1])
-
-
-class Split(NamedTuple):
-    """The fields of the struct `Split` of split.cu, in its order."""
-
-    cuts: Any  # uint32[tiles]
-    words: Any  # uint32[n_bytes / 32 + 1], or None for find_cuts
-    too_long: Any  # uint64[1], or None for find_cuts
-    tile_bytes: int
-    longest: int
-
-
-class Marks(NamedTuple):
-    """The fields of the struct `Marks` of split.cu, in its order."""
-
-    at: Any  # uint32[n]
-    bits: Any  # uint32[words]
-    n: int
-    n_bytes: int
 
 
 def upload(device: Device, automaton: Automaton) -> Tables:
@@ -113,7 +77,7 @@ def find_words(device: Device, data: Any, offsets: Any, automaton: Tables, most:
     n_bytes, n_words = len(data), len(data) // 32 + 1
     documents, words = (xp.zeros(n_words, xp.uint32) for _ in range(2))
     mark(device, offsets, n_bytes, documents)
-    walk = Walk.of(data, documents, automaton)
+    walk = _walk(data, documents, automaton)
     split = _find_cuts(device, walk, device.sizes.tile)._replace(words=words, too_long=xp.zeros(1, xp.uint64))
     launch(device, "split.cu", "split_words", walk, split, n=len(split.cuts))
     if n_bytes > device.sizes.longest_run and (run := number(device, split.too_long)):
@@ -157,8 +121,13 @@ def middle_of(device: Device, text: Any, offsets: Any, tables: Tables) -> int | 
         return None
     documents = device.xp.zeros(len(text) // 32 + 1, device.xp.uint32)
     # A strong cut: both halves are texts of their own
-    at = number(device, _find_cuts(device, Walk.of(text, documents, tables), half).cuts, 1)
+    at = number(device, _find_cuts(device, _walk(text, documents, tables), half).cuts, 1)
     return None if at == _NO_CUT else at
+
+
+def _walk(text: Any, documents: Any, tables: Tables) -> Any:
+    """Puts text and tables together."""
+    return Walk(text, documents, *tables, len(text), tables.entries.shape[1])
 
 
 def _find_cuts(device: Device, walk: Walk, tile_bytes: int) -> Split:

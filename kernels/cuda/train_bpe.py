@@ -12,12 +12,12 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from gputok.kernels import BpeLimits, BpeMerges, Veto
 from gputok.kernels.cuda.bits import offsets_of, ranked
-from gputok.kernels.cuda.device import Device, launch, number, packed
+from gputok.kernels.cuda.device import Device, launch, number, packed, structs_of
 
 # These are as in train_bpe.cu.
 _CHOOSERS, _SLOTS, _STRETCH, _TALLIES = 256, 1024, 256, 512
@@ -28,89 +28,13 @@ _MOST_SYMBOLS = 2**32 - 1
 _MOST_ROWS = 2**31
 
 
-class Training(NamedTuple):
-    """The fields of the struct `Training` of train_bpe.cu, in its order."""
-
-    symbols: Any  # uint32[n_symbols]
-    begin: Any  # uint32[n_words]
-    weight: Any  # int64[n_words]
-    first_word: Any  # uint32[n_symbols / STRETCH + 2]
-    length: Any  # uint32[vocab_size]
-    width: Any  # uint32[vocab_size]
-    keys: Any  # uint64[mask + 1]
-    counts: Any  # int64[mask + 1]
-    born: Any  # uint32[mask + 1]
-    candidates: Any  # uint32[2 * room]
-    matches: Any  # uint32[n_symbols / 2 + 1]
-    is_left: Any  # uint32[vocab_size / 32 + 1]
-    is_right: Any  # uint32[vocab_size / 32 + 1]
-    batch_keys: Any  # uint64[SLOTS]
-    batch_tokens: Any  # uint32[SLOTS]
-    log: Any  # uint64[vocab_size]
-    log_counts: Any  # int64[vocab_size]
-    traits: Any  # uint64[vocab_size], or None
-    state: Any  # int64[STATE_SIZE]
-    n_words: int
-    n_symbols: int
-    mask: int
-    room: int
-    vocab_size: int
-    least: int
-    max_length: int
-    has_veto: int
-    max_words: int
-    max_characters: int
-    colons: int
-
-
-class Corpus(NamedTuple):
-    """The fields of the struct `Corpus` of train_bpe.cu, in its order."""
-
-    narrow: Any  # uint16[n], or None
-    wide: Any  # uint32[n], or None
-    offsets: Any  # uint32[n_words + 1]
-    counts: Any  # int64[n_words]
-    sizes: Any  # uint32[n_words]
-    kept: Any  # uint32[n_words / 32 + 1]
-    to: Any  # uint32[n_words + 1], or None
-    ranks: Any  # uint32[n_words / 32 + 1], or None
-    first_word: Any  # uint32[n / STRETCH + 2], or None
-    symbols: Any  # uint32[n_symbols], or None
-    begin: Any  # uint32[words that are kept], or None
-    weight: Any  # int64[words that are kept], or None
-    n: int
-    n_words: int
-
-
-class Stretches(NamedTuple):
-    """The fields of the struct `Stretches` of train_bpe.cu, in its order."""
-
-    begin: Any  # uint32[n_words]
-    first_word: Any  # uint32[n]
-    n_words: int
-    n: int
-
-
-class Tally(NamedTuple):
-    """The fields of the struct `Tally` of train_bpe.cu, in its order."""
-
-    of_kind: Any  # uint64[TALLIES]
-
-
-class Gaps(NamedTuple):
-    """The fields of the struct `Gaps` of train_bpe.cu, in its order."""
-
-    live: Any  # uint32[n_symbols / 32, rounded up]
-    ranks: Any  # uint32[n_symbols / 32, rounded up], or None
-    symbols: Any  # uint32[live symbols], or None
-    begin: Any  # uint32[n_words], or None
-
-
 # Fields of state.
 (
     _N_TOKENS, _N_MERGES, _DONE, _N_BATCH, _THRESHOLD, _N_CANDIDATES, _SIDE, _N_MATCHES, _N_ROWS, _ROWS_BEFORE, _N_BORN,
     _N_GONE, _OVERFLOWED, _N_ROUNDS, _N_PASSES, _N_READ, _STATE_SIZE,
 ) = range(17)  # fmt: skip
+# What kernels take: NamedTuples of structs of the source
+Training, Corpus, Stretches, Tally, Gaps = structs_of("train_bpe.cu", "Training Corpus Stretches Tally Gaps")
 
 
 class _ByCpu(Exception):

@@ -177,7 +177,7 @@ def test_memory_is_given_again_at_once_within_a_stream(device):
     with device.active() as lane:
         bits, sums = cupy.asarray(np.ones(1, np.uint32)), cupy.zeros(2, cupy.uint64)
         at = bits.data.ptr
-        struct = packed(Bits(bits, sums, cupy.zeros(2, cupy.uint32), 1))
+        struct = packed(Bits(bits, sums, cupy.zeros(2, cupy.uint32), 1, 1, 0))
         device.launch("bits.cu", "list_bits", 1, 128, (struct,))
         with lane.copying:
             assert cupy.empty(1, cupy.uint32).data.ptr != at
@@ -357,7 +357,7 @@ def test_which_machine_code_fits_a_device(cubins_of_the_wheel):
 def test_wrong_structs_are_errors():
     """Names, order, elements and number of fields; of a packed struct, its size."""
     device = emulated_device(1)
-    right = Bits(np.zeros(2, np.uint32), np.zeros(2, np.uint64), np.zeros(1, np.uint32), 2)
+    right = Bits(np.zeros(2, np.uint32), np.zeros(2, np.uint64), np.zeros(1, np.uint32), 2, 1, 0)
 
     def launch(*structs):
         device.launch("bits.cu", "list_bits", 1, 128, structs)
