@@ -21,6 +21,9 @@ from gputok.kernels.cpu.primitives.utf8 import width
 from gputok.kernels.cpu.trie import ROOT, follow
 from gputok.kernels.signatures import f64, i64, u32, u64
 
+RESET = 100_000.0
+"""Where a sum of SentencePiece is farther from 0, it is subtracted from all sums, so that rounding stays small."""
+
 
 def viterbi(data, start, end, tables):
     """Cuts word i = data[start[i]:end[i]] into the tokens rows[i]:rows[i + 1] of the highest sum of scores.
@@ -159,10 +162,16 @@ def best_tokens(data, first, n, model, best, path, out, t):
     origin, arc, _ = path
     for p in range(n + 1):
         origin[p] = -1
-    p = np.int64(0)
+    limit = RESET if in_single else np.inf
+    p = furthest = np.int64(0)
     while p < n:
         size = width(data[first + p])
         score = best[p]
+        if abs(score) > limit:
+            for q in range(p, furthest + 1):
+                if origin[q] >= 0:
+                    best[q] = rounded(best[q] - score, True)
+            score = 0.0
         single = False
         node, q = np.uint64(ROOT), p
         while q < n:
@@ -175,8 +184,10 @@ def best_tokens(data, first, n, model, best, path, out, t):
                 if origin[q] < 0 or total > best[q]:
                     best[q], origin[q], arc[q] = total, p, found - U1
                 single = single or q - p == size
+        furthest = max(furthest, q)
         if not single:
             q = p + size
+            furthest = max(furthest, q)
             total = rounded(unk_score + score, in_single)
             if origin[q] < 0 or total > best[q]:
                 if unk < 0:

@@ -8,6 +8,8 @@ import numpy as np
 
 from tests.reference.strings import byte_strings, tokens_of, trie_strings
 
+RESET = 100_000.0  # where a sum of SentencePiece is farther from 0, it is subtracted from all sums
+
 
 def viterbi(data, start, end, tables):
     """Finds the tokens of words by Unigram; kernels/cpu/viterbi.py explains the arguments and the result."""
@@ -18,6 +20,12 @@ def viterbi(data, start, end, tables):
         edges = [0, *itertools.accumulate(len(character.encode()) for character in text)]
         best = {0: (0.0, 0, -1)}  # end of a path -> its score, where its last token begins, that token
         for i, p in enumerate(edges[:-1]):
+            if tables.single and abs(offset := best[p][0]) > RESET:
+                best |= {
+                    q: (float(np.float32(score - offset)), *origin)
+                    for q, (score, *origin) in best.items()
+                    if q >= p
+                }
             arcs = [(q, longest[word[p:q]]) for q in edges[i + 1 :] if word[p:q] in longest]
             scored = [(q, tables.scores[token], token) for q, token in arcs]
             if not arcs or arcs[0][0] != edges[i + 1]:
