@@ -202,7 +202,7 @@ STEPS = (
             ),
         ),
     ),
-    Step("trie", "", tables=("build_trie",)),
+    Step("trie", "", tables=("build_trie", "prefixes")),
     Step(
         "lookup",
         "encoding words by WordLevel",

@@ -27,41 +27,43 @@ if TYPE_CHECKING:
 
 
 def merges_by_rank(vocabulary: Vocabulary, ranks: npt.NDArray[np.integer[Any]]) -> Positions:
-    """Finds all pairs of tokens that form a token.
+    """Finds all pairs of tokens that form a token, in time and memory in proportion to the text of the tokens.
 
-    ranks: int64[n_tokens]; a token of a rank below 0 is in no pair and is not formed. Returns int64[m, 2], positions in the
-    vocabulary, by the rank of the token that the pair forms, then by the ranks of the two.
+    ranks: int64[n_tokens]; a token of a rank below 0 is in no pair and is not formed. Returns int64[m, 3], positions in the
+    vocabulary: the two tokens and the token that they form, by the rank of the latter, then by the ranks of the two.
 
     >>> tokens = Vocabulary.from_mapping({"a": 0, "b": 1, "ab": 2, "aab": 3})
     >>> merges_by_rank(tokens, np.arange(4)).tolist()
-    [[0, 1], [0, 2]]
+    [[0, 1, 2], [0, 2, 3]]
     """
-    from gputok.kernels.cpu import lookup
+    from gputok.kernels.cpu.trie import prefixes
 
     data, offsets = vocabulary.data, vocabulary.offsets
     cut = np.flatnonzero((data & 0xC0) != 0x80)  # the first byte of each character
     token = np.searchsorted(offsets, cut, side="right") - 1
     inside = (cut > offsets[token]) & (ranks[token] >= 0)
     cut, token = cut[inside], token[inside]
-    left = lookup.find_strings(vocabulary.strings, data, offsets[token], cut)
-    right = lookup.find_strings(vocabulary.strings, data, cut, offsets[token + 1])
+    left = prefixes(data, offsets)[cut]
+    right = prefixes(data[::-1], len(data) - offsets[::-1])[
+        len(data) - cut
+    ]  # of the tokens from the last to the first
     both = (left >= 0) & (right >= 0)
-    both[both] = (ranks[left[both]] >= 0) & (ranks[right[both]] >= 0)
-    left, right, token = left[both], right[both], token[both]
-    return np.stack([left, right], axis=1)[np.lexsort((ranks[right], ranks[left], ranks[token]))]
+    left, right, token = left[both], len(offsets) - 2 - right[both], token[both]
+    pairs = np.stack([left, right, token], axis=1)[np.lexsort((ranks[right], ranks[left], ranks[token]))]
+    return pairs[(ranks[pairs] >= 0).all(axis=1)]
 
 
 def bpe_of(vocabulary: Vocabulary, merges: npt.NDArray[np.integer[Any]], **options: Any) -> BPE:
-    """Makes a BPE; merges: int[m, 2], positions in the vocabulary by rising rank; options: arguments of BPE."""
+    """Makes a BPE; merges: int64[m, 3] as of `merges_by_rank`; options: arguments of BPE."""
     model = BPE(**options)
-    model.set_vocabulary(vocabulary, merges)
+    model.set_vocabulary(vocabulary, merges[:, :2], merges[:, 2])
     return model
 
 
 def _without_ids(model: BPE) -> BPE:
     """Makes a BPE with the same merges whose ids are the positions in the vocabulary, and no other options."""
     vocabulary = model.vocabulary
-    merges = vocabulary.positions(model.merges[:, :2].astype(np.int64))
+    merges = vocabulary.positions(model.merges.astype(np.int64))
     return bpe_of(Vocabulary(vocabulary.data, vocabulary.offsets), merges)
 
 

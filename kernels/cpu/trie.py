@@ -8,7 +8,7 @@ from gputok.kernels.cpu.lookup import plain
 from gputok.kernels.cpu.primitives.constants import LOW32, U0, U1, U8, U32
 from gputok.kernels.cpu.primitives.hashing import hash_pair
 from gputok.kernels.cpu.primitives.memory import as_array, owned, view
-from gputok.kernels.signatures import i64, u8, u32
+from gputok.kernels.signatures import i64, u8, u32, u64
 
 ROOT = 1
 
@@ -75,3 +75,22 @@ def _build_trie(data, offsets, ids):
         if node != np.uint64(ROOT):
             edges[at << U1 | U1] = (np.uint64(ids[i]) + U1) << U32 | node
     return as_array(edges, 2 * size)
+
+
+def prefixes(data, offsets):
+    """Which of the packed strings is data[offsets[i]:p], for each byte p of each string i: int64[n_bytes], or -1."""
+    data, offsets = plain(data, np.uint8), plain(offsets, np.int64)
+    found = np.empty(len(data), np.int64)
+    _prefixes(data, offsets, build_trie(data, offsets, np.arange(len(offsets) - 1)), found)
+    return found
+
+
+@kernel(u8[:], i64[:], u64[:, :], i64[:])
+def _prefixes(data, offsets, edges, found):
+    text, mask = view(data), np.uint64(len(edges) - 1)
+    edges = view(edges)
+    for i in range(len(offsets) - 1):
+        node, string = np.uint64(ROOT), U0
+        for p in range(offsets[i], offsets[i + 1]):
+            found[p] = np.int64(string) - 1
+            node, string = follow(edges, mask, node, text[p])
