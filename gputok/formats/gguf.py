@@ -27,7 +27,7 @@ from gputok.files.sentencepiece_proto import (  # tokenizer.ggml.token_type uses
     UNKNOWN,
     USER_DEFINED,
 )
-from gputok.formats.sentencepiece import SPACE, tokenizer_of
+from gputok.formats.sentencepiece import SPACE, Pieces, tokenizer_of
 from gputok.formats.tiktoken import from_rust
 from gputok.tokenizer import Tokenizer
 from gputok.tokens.added_token import AddedToken
@@ -272,15 +272,13 @@ def _sentencepiece(values: _Values, kind: int) -> Tokenizer:
         raise ValueError(f"{values.name}: white space as a suffix can't be expressed")
     unknown = values.get("unknown_token_id", 0 if kind == BPE else 2)
     # The model never finds tokens of other types; user-defined tokens are cut out of the text before the model sees it.
-    kinds = [each if each in (NORMAL, UNKNOWN, BYTE) else CONTROL for each in values.types]
+    kinds = np.array(values.types)
+    kinds[~np.isin(kinds, (NORMAL, UNKNOWN, BYTE))] = CONTROL
     if UNKNOWN not in kinds and 0 <= unknown < len(kinds):
         kinds[unknown] = UNKNOWN
-    columns = zip(values.tokens, values.column("scores", 0.0), kinds, strict=True)
+    pieces = Pieces(values.tokens, np.array(values.column("scores", 0.0), np.float32), kinds)
     charsmap = values.get("precompiled_charsmap")
     proto = SimpleNamespace(
-        pieces=[
-            SimpleNamespace(piece=token, score=float(score), type=each) for token, score, each in columns
-        ],
         trainer_spec=SimpleNamespace(
             model_type=kind, byte_fallback=BYTE in kinds, treat_whitespace_as_suffix=False
         ),
@@ -292,7 +290,7 @@ def _sentencepiece(values: _Values, kind: int) -> Tokenizer:
             escape_whitespaces=True,
         ),
     )
-    tokenizer = tokenizer_of(proto, added=False)
+    tokenizer = tokenizer_of(proto, pieces, added=False)
     _add_tokens(tokenizer, values)
     _add_ends(tokenizer, values, bos=kind == BPE, eos=kind == UNIGRAM)
     return tokenizer

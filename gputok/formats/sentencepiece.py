@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -28,9 +29,16 @@ from gputok.files.sentencepiece_proto import (
     USER_DEFINED,
     protobuf,
 )
-from gputok.formats.ranks import difference_to_ranks, tokens_without_merges
+from gputok.formats.ranks import bpe_of, difference_to_ranks, merges_by_rank, tokens_without_merges
+from gputok.models.bpe.prune import plain
 from gputok.tokenizer import Tokenizer
 from gputok.tokens.added_token import AddedToken
+from gputok.tokens.vocabulary import Vocabulary, pack
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from gputok.types import Positions
 
 SPACE = "▁"
 _EITHER = f"[ {SPACE}]"
@@ -46,15 +54,14 @@ def from_sentencepiece(source: str | os.PathLike[str] | bytes) -> Tokenizer:
 
     Control symbols such as `<s>` become special tokens. Text that equals a control symbol is encoded as text, as in
     SentencePiece: `encode_special_tokens` is set to True (which a saved tokenizer.json doesn't contain). User-defined
-    symbols become added tokens. Nothing is added to a text; set `post_processor` for that. This needs the package
-    `sentencepiece`.
+    symbols are tokens of the model; those of a BPE that puts no `▁` before a text are added tokens, too. Nothing is added to
+    a text; set `post_processor` for that. This needs the package `sentencepiece`, whose version 0.2.3 is the model.
 
     White space as a suffix (`treat_whitespace_as_suffix`) works, too, but such a tokenizer encodes slowly: one step of its
     normalizer runs in the `regex` package, as a warning says.
 
-    Ids differ from SentencePiece's in two cases: the model has user-defined symbols, and a text begins with one of them or
-    with spaces (its first `▁` is missing); or several marks follow one character (`Precompiled` normalizes them as
-    `tokenizers` does).
+    Ids differ from SentencePiece's where several marks follow one character, or a mark follows a user-defined symbol
+    (`Precompiled` normalizes them as `tokenizers` does).
 
     Args:
         source: the path of a `.model` file, or its bytes.
@@ -63,8 +70,9 @@ def from_sentencepiece(source: str | os.PathLike[str] | bytes) -> Tokenizer:
         The tokenizer.
 
     Raises:
-        ValueError: if the file is not a SentencePiece model, or gputok can't express it: models of words or characters,
-            white space as a suffix together with user-defined symbols, unused pieces.
+        ValueError: if the file is not a SentencePiece model, SentencePiece refuses it, or no tokenizer.json can express it:
+            models of words or characters, white space as a suffix together with user-defined symbols, unused pieces, a
+            user-defined symbol that normalization changes, a BPE in which the order of equal scores matters.
         ImportError: if the package `sentencepiece` is missing.
     """
     proto, name = protobuf().ModelProto(), "these bytes"
@@ -77,50 +85,79 @@ def from_sentencepiece(source: str | os.PathLike[str] | bytes) -> Tokenizer:
     except Exception as error:
         raise ValueError(f"{name}: expected a SentencePiece model: {error}") from None
     with in_file(name):
-        return tokenizer_of(proto)
+        pieces = Pieces.of(proto)
+        _check_pieces(pieces, source, is_bpe=proto.trainer_spec.model_type == BPE)
+        return tokenizer_of(proto, pieces)
 
 
-def tokenizer_of(proto: Any, *, added: bool = True) -> Tokenizer:
+class Pieces(NamedTuple):
+    """The pieces of a model by id."""
+
+    names: list[str]
+    scores: npt.NDArray[np.float32]  # [n]
+    kinds: Positions  # int64[n]
+
+    @classmethod
+    def of(cls, proto: Any) -> Pieces:
+        """Reads the pieces of a ModelProto."""
+        names = [piece.piece for piece in proto.pieces]
+        scores = np.array([piece.score for piece in proto.pieces], np.float32)
+        return cls(names, scores, np.array([piece.type for piece in proto.pieces], np.int64))
+
+    def ids(self, *kinds: int) -> Positions:
+        """Returns the ids of the pieces of some kinds."""
+        return np.flatnonzero(np.isin(self.kinds, kinds))
+
+    def of_kind(self, kind: int) -> list[str]:
+        """Returns the names of the pieces of a kind."""
+        return [self.names[i] for i in self.ids(kind).tolist()]
+
+
+def tokenizer_of(proto: Any, pieces: Pieces | None = None, *, added: bool = True) -> Tokenizer:
     """Makes a tokenizer from a ModelProto or an object with the same attributes; see `from_sentencepiece`.
 
-    added: adds the control and user-defined symbols as added tokens.
+    pieces: those of the ModelProto, if they are at hand; added: adds the control and user-defined symbols as added tokens.
     """
-    _check(proto)
-    spec, as_suffix = proto.normalizer_spec, proto.trainer_spec.treat_whitespace_as_suffix
-    collapse = spec.remove_extra_whitespaces
-    tokenizer = Tokenizer(_unigram(proto) if proto.trainer_spec.model_type == UNIGRAM else _bpe(proto))
-
+    pieces = Pieces.of(proto) if pieces is None else pieces
+    _check(proto, pieces)
+    trainer, spec, symbols = proto.trainer_spec, proto.normalizer_spec, pieces.of_kind(USER_DEFINED)
+    as_suffix, is_bpe = trainer.treat_whitespace_as_suffix, trainer.model_type == BPE
+    model = (_bpe if is_bpe else _unigram)(pieces, trainer.byte_fallback)
     # A Unigram sums scores over a whole text, and the rounding of sums can decide. Merges stay inside words.
-    inside = any(SPACE in (piece.piece[:-1] if as_suffix else piece.piece[1:]) for piece in proto.pieces)
-    split = proto.trainer_spec.model_type == BPE and not inside
-    # "first" inserts no ▁ after an added token, but also none in a text whose first characters were removed
-    symbols = any(piece.type == USER_DEFINED for piece in proto.pieces)
-    steps = _normalizing_steps(spec, as_suffix=as_suffix, symbols=symbols)
-    if as_suffix and split:
+    inside = any(SPACE in (name[:-1] if as_suffix else name[1:]) for name in pieces.names)
+    split = is_bpe and not inside
+    # A BPE looks for symbols in text that is complete, with all ▁
+    escape = as_suffix or not spec.remove_extra_whitespaces or (is_bpe and len(symbols) > 0)
+    steps = _normalizing_steps(spec, as_suffix=as_suffix, escape=escape)
+    _check_symbols(symbols, steps)
+    tokenizer = Tokenizer(model)
+    if isinstance(model, models.BPE) and symbols and spec.add_dummy_prefix:
+        tokenizer.pre_tokenizer = _apart(model, symbols)
+        model.ignore_merges = True
+    elif as_suffix and split:
         tokenizer.pre_tokenizer = pre_tokenizers.Split(SPACE, "merged_with_previous")
-    elif collapse and not as_suffix:
-        scheme = ("first" if symbols else "always") if spec.add_dummy_prefix else "never"
+    elif not escape:
+        scheme = "always" if spec.add_dummy_prefix else "never"
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(SPACE, prepend_scheme=scheme, split=split)
     tokenizer.normalizer = normalizers.Sequence(steps)
 
-    pieces = [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
-    pieces += [decoders.Strip(" ", 1, 0)] * spec.add_dummy_prefix
-    tokenizer.decoder = decoders.Sequence(pieces)
+    parts = [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
+    parts += [decoders.Strip(" ", 1, 0)] * spec.add_dummy_prefix
+    tokenizer.decoder = decoders.Sequence(parts)
     if not added:
         return tokenizer
-    named = {kind: [piece.piece for piece in proto.pieces if piece.type == kind] for kind in range(1, 7)}
-    tokenizer.add_special_tokens(
-        [AddedToken(token, special=True, normalized=False) for token in (*named[UNKNOWN], *named[CONTROL])]
-    )
+    special = (*pieces.of_kind(UNKNOWN), *pieces.of_kind(CONTROL))
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
     tokenizer.encode_special_tokens = True
-    tokenizer.add_tokens([AddedToken(token, normalized=collapse) for token in named[USER_DEFINED]])
+    if is_bpe and not spec.add_dummy_prefix:
+        tokenizer.add_tokens([AddedToken(token, normalized=True) for token in symbols])
     return tokenizer
 
 
-def _normalizing_steps(spec: Any, *, as_suffix: bool, symbols: bool) -> list[Any]:
+def _normalizing_steps(spec: Any, *, as_suffix: bool, escape: bool) -> list[Any]:
     """Returns the steps of the normalizer.
 
-    as_suffix: `▁` stands after words; symbols: there are user-defined symbols.
+    as_suffix: `▁` stands after words; escape: spaces become `▁` here, not in a Metaspace.
     """
     charsmap, dummy = spec.precompiled_charsmap, spec.add_dummy_prefix
     steps: list[Any] = [normalizers.Precompiled(charsmap)] if charsmap else []
@@ -130,7 +167,7 @@ def _normalizing_steps(spec: Any, *, as_suffix: bool, symbols: bool) -> list[Any
     if spec.remove_extra_whitespaces:
         # With a dummy prefix, a space at the start becomes this ▁. Strip would also remove U+0085, which the nmt rules keep.
         if dummy and not as_suffix:
-            steps += [normalizers.Prepend(" ")] * (keeps_mark and not symbols)
+            steps += [normalizers.Prepend(" ")] * (keeps_mark or escape)
             ends = rf"{space}+\z"
         else:
             ends = r"\A +" if dummy else rf"\A +|{space}+\z"
@@ -141,59 +178,156 @@ def _normalizing_steps(spec: Any, *, as_suffix: bool, symbols: bool) -> list[Any
         steps.append(normalizers.Replace(Regex(end), SPACE))
     if not spec.remove_extra_whitespaces:
         steps += [normalizers.Prepend(SPACE)] * (dummy and not as_suffix)
-    if as_suffix or not spec.remove_extra_whitespaces:
-        steps.append(normalizers.Replace(" ", SPACE))
-    return steps
+    return steps + [normalizers.Replace(" ", SPACE)] * escape
 
 
-def _check(proto: Any) -> None:
-    trainer, kinds = proto.trainer_spec, {piece.type for piece in proto.pieces}
+def _apart(model: models.BPE, symbols: list[str]) -> pre_tokenizers.Sequence:
+    """Returns the steps that make words of user-defined symbols, which `ignore_merges` makes tokens; model: without it.
+
+    Added tokens would not do: before a text that begins with one, SentencePiece has a `▁`, for which there is no word.
+    `ignore_merges` is for the symbols alone: a word that is the name of another piece is cut where merges leave an edge.
+    """
+    others = sorted({*model.vocabulary.tokens} - {*symbols})
+    data, offsets = pack(others)
+    ids, rows = model.encode_words(data, offsets[:-1], offsets[1:], byte_level=False)
+    cuts: dict[str, list[str]] = {}
+    for i, name in enumerate(others):
+        if ids[rows[i] : rows[i + 1]].tolist() != [model.token_to_id(name)]:
+            first = name.encode()[: model.tokenize(name)[0].offsets[1]].decode()
+            if first == name:
+                raise _not_expressed(f"all characters of {short(name)} unknown, and user-defined symbols")
+            cuts.setdefault(first, []).append(name)
+    patterns = ["|".join(map(re.escape, sorted(symbols, key=len, reverse=True)))]
+    patterns += [rf"{_all_but(['', *names])}\z|{re.escape(first)}" for first, names in cuts.items()]
+    return pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(each), "isolated") for each in patterns])
+
+
+def _all_but(texts: list[str]) -> str:
+    """Returns a pattern of all texts but these; a look-around would make it slow."""
+    after: dict[str, list[str]] = {}
+    for text in filter(None, texts):
+        after.setdefault(re.escape(text[0]), []).append(text[1:])
+    other = (f"[^{''.join(after)}]" if after else r"[\s\S]") + r"[\s\S]*"
+    choices = "|".join([other, *(letter + _all_but(rests) for letter, rests in after.items())])
+    return f"(?:{choices})" + "?" * ("" not in texts)
+
+
+def _not_expressed(feature: str) -> ValueError:
+    return ValueError(f"gputok can't express a SentencePiece model with {feature}")
+
+
+def _check(proto: Any, pieces: Pieces) -> None:
+    """Raises ValueError for what no tokenizer.json can express."""
+    trainer, kinds = proto.trainer_spec, set(pieces.kinds.tolist())
     unsupported = {
         f"model_type {trainer.model_type}, neither unigram nor bpe": trainer.model_type not in (UNIGRAM, BPE),
         "user-defined symbols and white space as a suffix": trainer.treat_whitespace_as_suffix
         and USER_DEFINED in kinds,
         "unescaped white space": not proto.normalizer_spec.escape_whitespaces,
         "unused pieces": UNUSED in kinds,
-        "no pieces": not kinds,
+        "no normal pieces": NORMAL not in kinds,
         "no unknown piece": UNKNOWN not in kinds,
     }
     for feature, present in unsupported.items():
         if present:
-            raise ValueError(f"gputok can't express a SentencePiece model with {feature}")
+            raise _not_expressed(feature)
 
 
-def _unigram(proto: Any) -> models.Unigram:
-    unk = next(id for id, piece in enumerate(proto.pieces) if piece.type == UNKNOWN)
-    pairs = [(piece.piece, piece.score) for piece in proto.pieces]
-    model = models.Unigram(pairs, unk, proto.trainer_spec.byte_fallback)
-    model.sentencepiece = [id for id, piece in enumerate(proto.pieces) if piece.type != NORMAL]
+def _check_pieces(pieces: Pieces, source: bytes, *, is_bpe: bool) -> None:
+    """Raises ValueError if SentencePiece refuses a model, or it has pieces that can't be expressed; source: its bytes."""
+    import sentencepiece
+
+    refusal, (names, scores, _) = "", pieces
+    try:
+        sentencepiece.SentencePieceProcessor(model_proto=source)
+    except Exception as error:  # does not always name the piece
+        refusal = f"SentencePiece refuses this model: {error}"
+    wrong = [i for i, name in enumerate(names) if not name or "\0" in name]
+    wrong += [*np.flatnonzero(~np.isfinite(scores)).tolist(), *pieces.ids(UNKNOWN).tolist()[1:]]
+    # A BPE would find it in text
+    wrong += [i for i in pieces.ids(UNKNOWN, CONTROL).tolist() if is_bpe and len(names[i]) == 1]
+    if wrong:
+        i = min(wrong)
+        why = refusal or "no tokenizer.json can express it"
+        raise ValueError(f"piece {i}, {short(names[i])}, with the score {scores[i]}: {why}")
+    if refusal:
+        raise ValueError(refusal)
+
+
+def _check_symbols(symbols: list[str], steps: list[Any]) -> None:
+    """Raises ValueError if normalization changes a user-defined symbol, which SentencePiece would keep."""
+    inner = normalizers.Sequence([step for step in steps if not isinstance(step, normalizers.Prepend)])
+    for symbol in symbols:
+        normalized = inner.normalize_str(symbol)
+        if " " in symbol or normalized.replace(" ", SPACE) != symbol:
+            raise _not_expressed(
+                f"the user-defined symbol {short(symbol)}, which its normalization changes to {short(normalized)}"
+            )
+
+
+def _unigram(pieces: Pieces, byte_fallback: bool) -> models.Unigram:
+    """Makes a Unigram, in which user-defined symbols have the scores that SentencePiece gives them, and so nearly always win."""
+    symbols, scores = pieces.ids(USER_DEFINED), pieces.scores.copy()
+    scores[symbols] = _symbol_scores([len(pieces.names[i].encode()) for i in symbols.tolist()])
+    # The score of unknown characters depends on the lowest score of a normal piece; here, of all pieces in text
+    if len(symbols) and scores[symbols].min() < scores[pieces.ids(NORMAL)].min():
+        raise _not_expressed("user-defined symbols and no score below 0")
+    unknown = int(pieces.ids(UNKNOWN)[0])
+    model = models.Unigram(list(zip(pieces.names, scores.tolist(), strict=True)), unknown, byte_fallback)
+    model.sentencepiece = pieces.ids(UNKNOWN, CONTROL, BYTE).tolist()
     return model
 
 
-def _bpe(proto: Any) -> models.BPE:
+def _bpe(pieces: Pieces, byte_fallback: bool) -> models.BPE:
     """Makes a BPE with a merge for each pair of pieces that form a piece.
 
     SentencePiece merges any two neighbours that form a piece, the piece with the highest score first. So all pairs that
     form the same piece get the same rank.
     """
-    scores = {piece.piece: piece.score for piece in proto.pieces if piece.type == NORMAL}
-    ids = {piece.piece: id for id, piece in enumerate(proto.pieces)}
-    by_score = sorted(scores, key=lambda piece: (-scores[piece], ids[piece]))
-    # Few, so that a piece of a megabyte is not cut at each character
-    lengths = {len(piece) for piece in scores}
-    at = sorted(lengths)
-    merges = [
-        (left, right)
-        for piece in by_score
-        for i in at
-        if len(piece) - i in lengths and (left := piece[:i]) in scores and (right := piece[i:]) in scores
-    ]
-    unk = next(piece.piece for piece in proto.pieces if piece.type == UNKNOWN)
-    model = models.BPE(
-        ids, merges, unk_token=unk, fuse_unk=True, byte_fallback=proto.trainer_spec.byte_fallback
-    )
+    vocabulary = Vocabulary(*pack(pieces.names))
+    # SentencePiece compares the bits of scores; 0.0 is then above -0.0
+    bits = pieces.scores.view(np.int32)
+    scores = (bits ^ (bits >> 31 & 0x7FFFFFFF)).astype(np.int64)
+    order = np.argsort(-scores, kind="stable")
+    ranks = np.full(len(order), -1)
+    ranks[order] = np.where(pieces.kinds[order] == NORMAL, np.arange(len(order)), -1)
+    merges = merges_by_rank(vocabulary, ranks)
+    _check_merges(vocabulary, merges, ranks, scores)
+    (unknown, *_) = pieces.of_kind(UNKNOWN)
+    model = bpe_of(vocabulary, merges, unk_token=unknown, fuse_unk=True, byte_fallback=byte_fallback)
     model.sentencepiece = True
     return model
+
+
+def _check_merges(vocabulary: Vocabulary, merges: Positions, ranks: Positions, scores: Positions) -> None:
+    """Raises ValueError if a list of merges can't do what SentencePiece does.
+
+    merges: of `merges_by_rank`; ranks, scores: int64[n_tokens]. Of equal scores, SentencePiece merges the leftmost first.
+    """
+    tokens, known = vocabulary.tokens, vocabulary.mapping
+    normal = {token for token, rank in zip(tokens, ranks.tolist(), strict=True) if rank >= 0}
+    for token in normal:
+        for letter, rest in ((token[0], token[1:]), (token[-1], token[:-1])):
+            if rest and letter not in known and (rest in normal or len(rest) == 1):
+                raise _not_expressed(f"the piece {short(token)}, whose letter {short(letter)} is no piece")
+    formed, n = np.unique(merges[:, 2]), len(tokens)
+    _, group, size = np.unique(scores[formed], return_inverse=True, return_counts=True)
+    tied = np.full(n, -1)
+    tied[formed] = np.where(size[group] > 1, group, -1)
+    part, whole = merges[:, :2], merges[:, 2:]
+    # A token that is made at once of one with a shared score can take the neighbour that another one would have needed
+    early = ((tied[part] >= 0) & (scores[whole] >= scores[part])).any(axis=1)
+    pairs = merges[early][:, [2, 0]]
+    left, right, made = merges[tied[merges[:, 2]] >= 0].T
+    # Among tokens of a score, the first that begins with x and the last that ends with x
+    begins, first = np.unique(tied[made] * n + left, return_index=True)
+    ends, last = np.unique((tied[made] * n + right)[::-1], return_index=True)
+    _, a, b = np.intersect1d(begins, ends, assume_unique=True, return_indices=True)
+    overlapping = np.stack([made[first[a]], made[::-1][last[b]]], axis=1)
+    pairs = np.append(pairs, overlapping[ranks[overlapping[:, 0]] < ranks[overlapping[:, 1]]], axis=0)
+    if len(pairs):
+        one, other = (short(tokens[i]) for i in pairs[0].tolist())
+        raise _not_expressed(f"the equal scores near {one} and {other}: their order depends on the text")
 
 
 class Normalization(NamedTuple):
@@ -235,9 +369,19 @@ def sentencepiece_bytes(tokenizer: Tokenizer) -> bytes:
     if not isinstance(model, models.BPE | models.Unigram):
         raise _impossible(f"its model is a {type(model).__name__}, neither a BPE nor a Unigram")
     proto = protobuf().ModelProto()
-    normalization = _normalization(tokenizer)
+    symbols = _symbols(model, tokenizer.pre_tokenizer)
+    apart = bool(symbols) and isinstance(model, models.BPE)
+    model = plain(model) if isinstance(model, models.BPE) and apart else model
+    normalization = _normalization(tokenizer, None if apart else tokenizer.pre_tokenizer)
     tokens, unknown = _tokens(tokenizer, model)
     kinds = _kinds(tokenizer, model, tokens, unknown)
+    if USER_DEFINED in kinds and (normalization.add_dummy_prefix or isinstance(model, models.Unigram)):
+        token = tokens[kinds.index(USER_DEFINED)]
+        raise _impossible(
+            f"it encodes what lies before and after the added token {short(token)} as two texts"
+        )
+    for token_id in symbols:
+        kinds[token_id] = USER_DEFINED
     if normalization.splits:
         inner, side = (slice(-1), "after") if normalization.as_suffix else (slice(1, None), "before")
         for token, kind in zip(tokens, kinds, strict=True):
@@ -245,10 +389,8 @@ def sentencepiece_bytes(tokenizer: Tokenizer) -> bytes:
                 raise _impossible(
                     f"its words end {side} each {SPACE}, but the token {short(token)} contains one"
                 )
-    if normalization.as_suffix and USER_DEFINED in kinds:
-        raise _impossible(f"it puts {SPACE} after the last word, also of text before an added token")
     scores = (
-        _scores_of_unigram(model, tokens)
+        _scores_of_unigram(model, kinds)
         if isinstance(model, models.Unigram)
         else _scores_of_bpe(model, kinds)
     )
@@ -318,10 +460,39 @@ def _kinds(
     return kinds
 
 
-def _scores_of_unigram(model: models.Unigram, tokens: list[str]) -> list[float]:
+def _symbols(model: models.BPE | models.Unigram, pre_tokenizer: Any) -> list[int]:
+    """Returns the ids of user-defined symbols that `tokenizer_of` made no added tokens."""
+    if isinstance(model, models.Unigram):
+        if model.sentencepiece is None:
+            return []
+        # No trained piece has such a score: it would be at least 0
+        is_symbol = model.scores == _symbol_scores(np.diff(model.vocabulary.offsets))
+        is_symbol[np.array(model.sentencepiece, np.int64)] = False
+        return np.flatnonzero(is_symbol).tolist()
+    form = pre_tokenizer and pre_tokenizer.to_dict()
+    pattern, *others = [
+        str(step.get("pattern", {}).get("Regex")) for step in _flat(form, "pretokenizers")
+    ] or [""]
+    if not (model.sentencepiece and model.ignore_merges and others):
+        return []
+    escaped = re.findall(r"(?:\\.|[^|])+", pattern, re.DOTALL)
+    symbols = [re.sub(r"\\(.)", r"\1", each, flags=re.DOTALL) for each in escaped]
+    ids = [model.token_to_id(symbol) for symbol in symbols]
+    if None in ids or _apart(plain(model), symbols).to_dict() != form:
+        return []
+    return ids
+
+
+def _symbol_scores(n_bytes: Any) -> Any:
+    """Returns the scores of user-defined symbols in SentencePiece's Unigram."""
+    return (0.1 * (np.asarray(n_bytes) - 1)).astype(np.float32)
+
+
+def _scores_of_unigram(model: models.Unigram, kinds: list[int]) -> list[float]:
     if model.alpha:
         raise _impossible("it draws segmentations at random (alpha)")
-    return [*model.scores.tolist(), *[0.0] * (len(tokens) - len(model.scores))]
+    scores = [*model.scores.tolist(), *[0.0] * (len(kinds) - len(model.scores))]
+    return [0.0 if kind == USER_DEFINED else score for kind, score in zip(kinds, scores, strict=True)]
 
 
 def _scores_of_bpe(model: models.BPE, kinds: list[int]) -> list[float]:
@@ -357,7 +528,7 @@ def _scores_of_bpe(model: models.BPE, kinds: list[int]) -> list[float]:
     ]
 
 
-def _normalization(tokenizer: Tokenizer) -> Normalization:
+def _normalization(tokenizer: Tokenizer, pre_tokenizer: Any) -> Normalization:
     """Translates the normalizer and the pre-tokenizer; raises ValueError if SentencePiece can't do the same."""
     form = tokenizer.normalizer and tokenizer.normalizer.to_dict()
     steps = _flat(form, "normalizers")
@@ -368,9 +539,9 @@ def _normalization(tokenizer: Tokenizer) -> Normalization:
     for step in steps:
         if not spaces.normalize(step):
             raise _impossible(f"a .model can't express this step of its normalizer: {short(step)}")
-    form = tokenizer.pre_tokenizer and tokenizer.pre_tokenizer.to_dict()
+    form = pre_tokenizer and pre_tokenizer.to_dict()
     if not spaces.cut(_flat(form, "pretokenizers")):
-        raise _impossible(f"its pre-tokenizer is not a Metaspace: {short(tokenizer.pre_tokenizer)}")
+        raise _impossible(f"its pre-tokenizer is not a Metaspace: {short(pre_tokenizer)}")
     spaces.check(charsmap)
     name = "user_defined" if charsmap else "identity"
     dummy, as_suffix = spaces.prefix or spaces.suffix, spaces.suffix or spaces.splits_after
@@ -414,6 +585,7 @@ class _Spaces:
             self.prefix = True
         elif kind == "Replace" and pattern == {"String": " "} and content == SPACE:
             self.escape = True
+            self.prefix |= self.space and self.collapse and not self.left
         else:
             return False
         return True

@@ -1,7 +1,9 @@
 """SentencePiece files, read and written: the same ids as the installed SentencePiece."""
 
+import base64
 import io
 import random
+import tracemalloc
 
 import pytest
 import tokenizers
@@ -191,3 +193,139 @@ def test_models_that_cannot_be_read_or_written(tmp_path):
         models.Unigram([("a", 0.0)]).save_sentencepiece(tmp_path / "x.model")
     with pytest.raises(ValueError, match="the model has no '<0x00>'"):
         models.Unigram([("a", 0.0)], 0, True).save_sentencepiece(tmp_path / "x.model")
+
+
+def test_what_sentencepiece_refuses_is_refused_with_the_file_and_the_piece(tmp_path):
+    from sentencepiece import sentencepiece_model_pb2 as pb2
+
+    path = tmp_path / "x.model"
+    for kind, fallback, name, score, piece_type, message in (
+        ("unigram", False, "a", -1.0, 1, "a is already defined"),
+        ("bpe", False, "<u>", 0.0, 2, "piece [0-9]+, '<u>', .*unk is already defined"),
+        ("bpe", True, "<0x41>", 0.0, 1, "<0x41> is already defined"),
+        ("unigram", False, "<0x41>", 0.0, 6, "<0x41> is found although"),
+        ("bpe", False, "", -1.0, 1, "piece [0-9]+, '', .*must not be empty"),
+        ("unigram", False, "a\0b", -1.0, 1, r"piece [0-9]+, 'a\\x00b', .*null character"),
+        ("unigram", False, "qq", float("nan"), 1, "piece [0-9]+, 'qq', with the score nan"),
+        ("bpe", False, "qq", float("nan"), 1, "piece [0-9]+, 'qq', with the score nan"),
+        ("bpe", False, "☃", 0.0, 3, "piece [0-9]+, '☃', .*no tokenizer.json can express"),
+    ):
+        options = {"vocab_size": 460 if fallback else 200, "byte_fallback": fallback}
+        proto = pb2.ModelProto.FromString(trained(lines_of(OWN_TEXT), model_type=kind, **options))
+        proto.pieces.add(piece=name, score=score, type=piece_type)
+        path.write_bytes(proto.SerializeToString())
+        with pytest.raises(ValueError, match=f"x.model: .*{message}"):
+            gputok.from_sentencepiece(path)
+    proto.pieces.pop()
+    for charsmap in (b"x", b"\0" * 5, b"\4\0\0\0abcde"):
+        proto.normalizer_spec.precompiled_charsmap = charsmap
+        with pytest.raises(ValueError, match="SentencePiece refuses this model"):
+            gputok.from_sentencepiece(proto.SerializeToString())
+
+
+def small_model(kind: str, pieces: list[tuple[str, float]], symbols=(), **options) -> bytes:
+    from sentencepiece import sentencepiece_model_pb2 as pb2
+
+    proto = pb2.ModelProto()
+    proto.pieces.add(piece="<unk>", type=2)
+    for name in symbols:
+        proto.pieces.add(piece=name, type=4)
+    for name, score in pieces:
+        proto.pieces.add(piece=name, score=score)
+    proto.trainer_spec.model_type = {"unigram": 1, "bpe": 2}[kind]
+    for name, value in options.items():
+        setattr(proto.normalizer_spec, name, value)
+    return proto.SerializeToString()
+
+
+def test_what_no_tokenizer_json_expresses_is_refused():
+    letters = [(letter, -9.0) for letter in "ab▁"]
+    for pieces, symbols, message in (
+        ([("ab", -1.0), ("ba", -1.0), *letters], [], "equal scores near 'ab' and 'ba'"),
+        ([("ab", -1.0), ("ca", -1.0), ("aba", 0.0), *letters], [], "whose letter 'c' is no piece"),
+        ([("ab", -1.0), *letters], ["a b"], "user-defined symbol 'a b'"),
+    ):
+        with pytest.raises(ValueError, match=f"these bytes: .*{message}"):
+            gputok.from_sentencepiece(small_model("bpe", pieces, symbols))
+    equal = small_model(
+        "bpe", [("ab", -1.0), ("▁b", -2.0), ("ba", -2.0), *letters]
+    )  # of which the order doesn't matter
+    assert_same_ids(gputok.from_sentencepiece(equal), equal, ["abab", "bab", "ba b", "bbaab"])
+
+
+@pytest.mark.parametrize("remove_extra_whitespaces", [False, True])
+@pytest.mark.parametrize("add_dummy_prefix", [False, True])
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+@pytest.mark.filterwarnings("ignore:pattern .* has a look-behind where a match begins")
+def test_user_defined_symbols(kind, add_dummy_prefix, remove_extra_whitespaces):
+    """No ▁ follows them; one stands before them at the start; a Unigram may prefer pieces that overlap them."""
+    pieces = [(name, -float(i)) for i, name in enumerate(["hou", "se", "▁the", "▁<s", *"hetousp▁<>x"], 1)]
+    model = small_model(
+        kind,
+        [*[("th", -0.5), ("▁th", -0.7), ("ho", -0.8), ("▁<", -0.9)], *pieces],
+        ["<sep>", "<x>", "x▁h"],
+        add_dummy_prefix=add_dummy_prefix,
+        remove_extra_whitespaces=remove_extra_whitespaces,
+    )
+    texts = [
+        "the<sep>house",
+        "<sep>",
+        " <sep><x> the",
+        "x house",
+        "the <sep>  ",
+        "<sep><unk>",
+        "<s<x>se",
+        "x▁h x",
+    ]
+    tokenizer = gputok.from_sentencepiece(model)
+    assert_same_ids(tokenizer, model, texts)
+    assert_same_ids(
+        tokenizers.Tokenizer.from_str(tokenizer.to_str()),
+        model,
+        [text for text in texts if "unk" not in text],
+    )
+
+
+def test_a_long_text_of_a_unigram():
+    """SentencePiece subtracts a sum that is large from all sums, so that their rounding stays small."""
+    lines = lines_of(OWN_TEXT)
+    model = trained(lines, model_type="unigram", vocab_size=300, normalization_rule_name="identity")
+    rng = random.Random(1)
+    text = " ".join(rng.choices(" ".join(lines).split(), k=60_000))
+    assert_same_ids(gputok.from_sentencepiece(model), model, [text])
+
+
+@pytest.mark.parametrize("form", ["model", "gguf", "tiktoken"])
+def test_memory_and_time_are_in_proportion_to_the_file(form, tmp_path):
+    """A file of a, aa, aaa, ... took 4,000 times its size, and a token of a megabyte many minutes."""
+    tokens = ["a" * n for n in range(1, 1000)]
+    path = tmp_path / "x"
+    if form == "model":
+        path.write_bytes(small_model("bpe", [(token, -float(i)) for i, token in enumerate(tokens)]))
+    elif form == "gguf":
+        gguf = pytest.importorskip("gguf")
+        writer = gguf.GGUFWriter(path, "llama")
+        writer.add_tokenizer_model("llama")
+        writer.add_token_list(["<unk>", *tokens])
+        writer.add_token_scores([0.0, *(-float(i) for i in range(len(tokens)))])
+        writer.add_token_types([2, *[1] * len(tokens)])
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.close()
+    else:
+        byte_tokens = [bytes([byte]) for byte in range(256)]
+        listed = [*byte_tokens, *(token.encode() for token in [*tokens[1:], "b" * 1_000_000])]
+        path.write_bytes(b"".join(base64.b64encode(token) + b" %d\n" % i for i, token in enumerate(listed)))
+    read = {
+        "model": gputok.from_sentencepiece,
+        "gguf": gputok.from_gguf,
+        "tiktoken": lambda path: gputok.from_tiktoken(path, pattern="gpt2"),
+    }[form]
+    tracemalloc.start()
+    try:
+        tokenizer = read(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 200 * path.stat().st_size
+    assert len(tokenizer.encode("a" * 1500).ids) == 2 + (form != "tiktoken")
