@@ -95,6 +95,18 @@ def test_pieces_order_scores_and_ids(make, options, rule, tmp_path):
     check_equal(path, rule, [line.rstrip("\n") for line in lines[:100]], **options)
 
 
+def test_pieces_of_one_character(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("so it goes\nso long\n")
+    _, found = check_equal(path, "identity", ["so"], vocab_size=12, max_sentencepiece_length=1)
+    assert len(pieces(found)) == 12
+    with pytest.raises(RuntimeError, match="set it to a value <= 12"):
+        theirs(path, "identity", vocab_size=13, max_sentencepiece_length=1)
+    trainer = SentencePieceBpeTrainer(vocab_size=13, max_sentencepiece_length=1)
+    with pytest.raises(ValueError, match="vocab_size=13 is too high: the text has 12 pieces"):
+        train_sentencepiece([str(path)], trainer, normalization_rule_name="identity")
+
+
 def test_marks_between_scripts_are_equal_or_refused(tmp_path):
     """A mark joins the script before it; with what follows it, SentencePiece would make a piece if that were frequent."""
     path = tmp_path / "text.txt"

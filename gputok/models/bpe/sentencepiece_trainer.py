@@ -169,9 +169,9 @@ class SentencePieceBpeTrainer(CheckedOptions):
             )
         symbols, bounds, counts, doubtful = self._sequences(data, words, characters)
         tokens = pack([chr(code) for code in characters.tolist()])
-        limits = BpeLimits(
-            len(characters) + n_merges, max_token_length=self.max_sentencepiece_length + 1, shorter_first=True
-        )
+        # As in `tokenizers`, max_token_length doesn't limit pairs of characters
+        size = len(characters) + n_merges * (self.max_sentencepiece_length > 1)
+        limits = BpeLimits(size, max_token_length=self.max_sentencepiece_length + 1, shorter_first=True)
         report = None if progress is None else lambda done, total: progress("merge", done, total)
         found = train_bpe(symbols, bounds, counts, *tokens, limits, report, threads=thread_count(threads))
         if len(found.count) < n_merges:
