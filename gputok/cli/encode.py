@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gputok.tokenizer import Tokenizer
-    from gputok.types import Mask
+    from gputok.types import Positions
 
 
 def encode(
@@ -205,24 +205,21 @@ def decode(
     file = STANDARD if file is None else file
     check_standard_input([file, tokenizer])
     loaded = load_tokenizer(tokenizer, storage)
-    known = np.zeros(max(loaded.get_vocab().values(), default=-1) + 1, bool)
-    known[[*loaded.get_vocab().values()]] = True
+    known = np.array([*loaded.get_vocab().values()], np.int64)
     for documents in _ids(file, storage):
         _check_ids(documents, known, "standard input" if file == STANDARD else file)
         sys.stdout.writelines(loaded.decode_batch(documents))
 
 
-def _check_ids(documents: list[Any], known: Mask, name: str) -> None:
+def _check_ids(documents: list[Any], known: Positions, name: str) -> None:
     """Raises ValueError if an id has no token: decoding would leave it out."""
-    for document in documents:
-        ids = np.asarray(document)
-        wrong = (ids < 0) | (ids >= len(known))
-        wrong = wrong if wrong.any() or not len(ids) else ~known[ids]
-        if wrong.any():
-            raise ValueError(
-                f"{name}: the id {ids[wrong][0]} is not in the vocabulary of {int(known.sum()):,} tokens; was the text "
-                "encoded with another tokenizer?"
-            )
+    ids = np.concatenate([np.empty(0, np.int64), *map(np.asarray, documents)])
+    wrong = ids[~np.isin(ids, known)]
+    if len(wrong):
+        raise ValueError(
+            f"{name}: the id {wrong[0]} is not in the vocabulary of {len(np.unique(known)):,} tokens; was the text "
+            "encoded with another tokenizer?"
+        )
 
 
 def _ids(file: str, storage: dict[str, Any]) -> Iterator[list[Any]]:
