@@ -91,11 +91,11 @@ def from_sentencepiece(source: str | os.PathLike[str] | bytes) -> Tokenizer:
 
 
 class Pieces(NamedTuple):
-    """The pieces of a model by id."""
+    """The pieces of a model by id: their names, scores float32[n], and kinds int64[n]."""
 
     names: list[str]
-    scores: npt.NDArray[np.float32]  # [n]
-    kinds: Positions  # int64[n]
+    scores: npt.NDArray[np.float32]
+    kinds: Positions
 
     @classmethod
     def of(cls, proto: Any) -> Pieces:

@@ -8,7 +8,8 @@ import numpy as np
 
 from tests.reference.strings import byte_strings, tokens_of, trie_strings
 
-RESET = 100_000.0  # where a sum of SentencePiece is farther from 0, it is subtracted from all sums
+RESET = 100_000.0
+"""Where a sum of SentencePiece is farther from 0, it is subtracted from all sums."""
 
 
 def viterbi(data, start, end, tables):
