@@ -477,10 +477,9 @@ def _symbols(model: models.BPE | models.Unigram, pre_tokenizer: Any) -> list[int
         return []
     escaped = re.findall(r"(?:\\.|[^|])+", pattern, re.DOTALL)
     symbols = [re.sub(r"\\(.)", r"\1", each, flags=re.DOTALL) for each in escaped]
-    ids = [model.token_to_id(symbol) for symbol in symbols]
-    if None in ids or _apart(plain(model), symbols).to_dict() != form:
-        return []
-    return ids
+    ids = [token_id for symbol in symbols if (token_id := model.token_to_id(symbol)) is not None]
+    as_read = len(ids) == len(symbols) and _apart(plain(model), symbols).to_dict() == form
+    return ids if as_read else []
 
 
 def _symbol_scores(n_bytes: Any) -> Any:
