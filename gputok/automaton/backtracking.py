@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from gputok.automaton.syntax import Atomic, Backref, Chars, Choice, Group, Look, Node, Repeat, Sequence
 
 if TYPE_CHECKING:
-    import regex
+    from collections.abc import Callable
 
-    from gputok.automaton.charset import CharSet
+    import regex
 
 
 # A pattern with its sets written out has at most so many characters. The package reads three million a second.
@@ -37,7 +37,7 @@ def to_regex(node: Node) -> regex.Pattern:
     """
     import regex
 
-    written = _write(node)
+    written = write(node, _spell)
     if len(written) > MOST_CHARACTERS:
         raise ValueError(
             f"its sets of characters are too many: written out for the `regex` package, it has {len(written):,} "
@@ -46,33 +46,40 @@ def to_regex(node: Node) -> regex.Pattern:
     return regex.compile(written, regex.VERSION0)
 
 
-def _write(node: Node) -> str:
-    match node:
-        case Chars(chars):
-            return _write_set(chars)
-        case Sequence(items):
-            return "".join(map(_write_part, items))
-        case Choice(options):
-            return "|".join(map(_write, options))
-        case Repeat(body, least, most, greedy):
-            most_text = "" if most is None else str(most)
-            return f"(?:{_write(body)}){{{least},{most_text}}}{'' if greedy else '?'}"
-        case Atomic(body):
-            return f"(?>{_write(body)})"
-        case Look(body, ahead, negative):
-            return f"(?{'' if ahead else '<'}{'!' if negative else '='}{_write(body)})"
-        case Group(body, number):
-            return f"(?P<g{number}>{_write(body)})"
-        case Backref(number):
-            return f"(?P=g{number})"
-    raise AssertionError(f"a finished tree has no {type(node).__name__}")
+def write(node: Node, spell: Callable[[Node], str | None]) -> str:
+    """Writes a syntax tree as a pattern; spell: how the dialect writes a node (sets, references, ...), or None."""
+
+    def written(node: Node) -> str:
+        text = spell(node)
+        if text is not None:
+            return text
+        match node:
+            case Sequence(items):
+                return "".join(f"(?:{written(i)})" if isinstance(i, Choice) else written(i) for i in items)
+            case Choice(options):
+                return "|".join(map(written, options))
+            case Repeat(body, least, most, greedy):
+                numbers = f"{least}" if least == most else f"{least},{'' if most is None else most}"
+                times = {"0,": "*", "1,": "+", "0,1": "?"}.get(numbers, f"{{{numbers}}}")
+                text = written(body) if isinstance(body, Chars) else f"(?:{written(body)})"
+                return f"{text}{times}{'' if greedy or least == most else '?'}"
+            case Atomic(body):
+                text = written(body)
+                possessive = isinstance(body, Repeat) and body.greedy and text[-1] in "*+?"
+                return f"{text}+" if possessive else f"(?>{text})"
+            case Look(body, ahead, negative):
+                return f"(?{'' if ahead else '<'}{'!' if negative else '='}{written(body)})"
+            case Group(body, number):
+                return f"(?<g{number}>{written(body)})"
+        raise AssertionError(f"a finished tree has no {type(node).__name__}")
+
+    return written(node)
 
 
-def _write_part(node: Node) -> str:
-    return f"(?:{_write(node)})" if isinstance(node, Choice) else _write(node)
-
-
-def _write_set(chars: CharSet) -> str:
-    if not chars:
-        return "(?!)"
-    return "[" + "".join(f"\\U{a:08x}-\\U{b - 1:08x}" for a, b in chars.runs()) + "]"
+def _spell(node: Node) -> str | None:
+    if isinstance(node, Backref):
+        return f"(?P=g{node.number})"
+    if isinstance(node, Chars):
+        runs = "".join(f"\\U{a:08x}-\\U{b - 1:08x}" for a, b in node.chars.runs())
+        return f"[{runs}]" if runs else "(?!)"
+    return None

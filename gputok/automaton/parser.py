@@ -10,7 +10,7 @@ The parser follows regparse.c of Oniguruma 6.9.10; error messages resemble those
 from __future__ import annotations
 
 import re
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from gputok.automaton.brackets import Bracket
 from gputok.automaton.charset import CharSet
@@ -45,6 +45,9 @@ from gputok.automaton.syntax import (
 from gputok.automaton.unicode_tables import long_folds, property_set
 from gputok.checks import short, shortened
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 MAX_DEPTH = 100
 MAX_REPEAT = 100_000  # ONIG_MAX_REPEAT_NUM
 _CONTROL = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "a": "\a", "v": "\v", "e": "\x1b"}
@@ -61,11 +64,16 @@ def parse(pattern: str) -> Node:
     >>> parse("a|b+?")
     Choice(options=(Chars(chars=CharSet.of((0x61, 0x62))), Repeat(body=Chars(chars=CharSet.of((0x62, 0x63))), least=1, most=None, greedy=False)))
     """
-    return _Parser(pattern).parse()
+    return Parser(pattern).parse()
 
 
-class _Parser:
-    """Recursive descent over one pattern; `ignore_case` and the like are the options in force at `position`."""
+class Parser:
+    """Recursive descent over one pattern; a subclass reads another dialect."""
+
+    dialect = "tokenizers' Oniguruma"
+    word = property_set(r"\w")  # what \b looks for
+    option_letters: Mapping[str, str] = {"i": "ignore case", "m": "dot for all", "x": "extended"}
+    most_quantifiers = 100  # on one another
 
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
@@ -73,7 +81,10 @@ class _Parser:
         self.depth = 0
         self.n_groups = 0
         self.names: dict[str, int] = {}
-        self.ignore_case = self.dot_all = self.extended = False
+        self.options: frozenset[str] = frozenset()  # those in force at `position`
+        self.sets: list[str] = []  # how the pattern writes sets of characters
+        self.empty_loops: list[int] = []  # where unbounded repetitions of what can be empty begin
+        self.behind = ""  # = and ! of the look-behinds around `position`
         self.has_names = "(?<" in pattern.replace("(?<=", "").replace("(?<!", "") or "(?'" in pattern
 
     # --- reading ---
@@ -124,7 +135,7 @@ class _Parser:
         return fold_case(node, behind=False)
 
     def alternatives(self) -> Node:
-        options = self.ignore_case, self.dot_all, self.extended
+        options = self.options
         self.depth += 1
         if self.depth > MAX_DEPTH:
             self.fail(f"groups nested more than {MAX_DEPTH} deep")
@@ -132,7 +143,7 @@ class _Parser:
         while self.take("|"):
             branches.append(self.branch())
         self.depth -= 1
-        self.ignore_case, self.dot_all, self.extended = options
+        self.options = options
         return branches[0] if len(branches) == 1 else Choice(tuple(branches))
 
     def branch(self) -> Node:
@@ -140,7 +151,10 @@ class _Parser:
         while self.position < len(self.pattern) and not self.peek("|") and not self.peek(")"):
             if not self.skip_comment():
                 start = self.position
-                items.append(self.quantified(self.atom(), start))
+                atom = self.atom()
+                if isinstance(atom, Chars):
+                    self.sets.append(self.pattern[start : self.position])
+                items.append(self.quantified(atom, start))
         return sequence(items)
 
     def skip_comment(self) -> bool:
@@ -149,10 +163,10 @@ class _Parser:
             while (c := self.next("inside a comment")) != ")":
                 if c == "\\" and self.position < len(self.pattern):
                     self.position += 1
-        elif self.extended and self.peek("#"):
+        elif "extended" in self.options and self.peek("#"):
             stop = self.pattern.find("\n", start)
             self.position = len(self.pattern) if stop < 0 else stop + 1
-        elif self.extended and self.pattern[start : start + 1] in tuple(" \t\n\r\f"):
+        elif "extended" in self.options and self.pattern[start : start + 1] in tuple(" \t\n\r\f"):
             self.position += 1
         return self.position > start
 
@@ -182,7 +196,7 @@ class _Parser:
 
     def quantified(self, node: Node, start: int) -> Node:
         """Applies all quantifiers that follow; Ruby's syntax allows several."""
-        for _ in range(MAX_DEPTH):
+        for _ in range(self.most_quantifiers + 1):
             while self.skip_comment():
                 pass
             quantifier = self.quantifier() if self.position < len(self.pattern) else None
@@ -192,11 +206,13 @@ class _Parser:
                 self.fail("a quantifier on an anchor or look-around", start)
             least, most, greedy, possessive = quantifier
             repeated = repeat(node, least, most, greedy)
-            if isinstance(repeated, Repeat) and (repeated.most or 0) > 1 and can_be_empty(repeated.body):
-                # Whether Oniguruma leaves such a loop early depends on the size of its compiled code.
-                self.unsupported("a counted repetition of a body that can be empty", start)
+            if isinstance(repeated, Repeat) and repeated.most != 1 and can_be_empty(repeated.body):
+                if repeated.most is not None:
+                    # Whether Oniguruma leaves such a loop early depends on the size of its compiled code.
+                    self.unsupported("a counted repetition of a body that can be empty", start)
+                self.empty_loops.append(start)
             node = Atomic(repeated) if possessive else repeated
-        self.fail(f"more than {MAX_DEPTH} quantifiers on one another", start)
+        self.fail(f"more than {self.most_quantifiers} quantifiers on one another", start)
 
     # --- atoms ---
 
@@ -207,18 +223,20 @@ class _Parser:
         c = self.next("")
         if c == "\\":
             node = self.escape(start)
-            return Text(node, self.ignore_case) if isinstance(node, str) else node
+            return self.text(node) if isinstance(node, str) else node
         if c == "(":
             return self.group(start)
         if c == "[":
             return self.bracket()
         if c == ".":
-            return ANY if self.dot_all else ANY_BUT_NEWLINE
-        if c == "^":
-            return LINE_START
-        if c == "$":
-            return LINE_END
-        return Text(c, self.ignore_case)
+            return ANY if "dot for all" in self.options else ANY_BUT_NEWLINE
+        return self.line_end(c) if c in "^$" else self.text(c)
+
+    def line_end(self, c: str) -> Node:
+        return LINE_START if c == "^" else LINE_END
+
+    def text(self, c: str) -> Node:
+        return Text(c, "ignore case" in self.options)
 
     def escape(self, start: int) -> Node | str:
         c = self.next("after a backslash")
@@ -229,13 +247,13 @@ class _Parser:
             chars, negated = self.property(c == "P")
             return Chars(~chars if negated else chars)
         if c in "bB":
-            return word_boundary(c == "B")
+            return word_boundary(self.word, c == "B")
         if c == "A":
             return TEXT_START
-        if c == "z":
-            return TEXT_END
-        if c == "Z":
-            return Look(Sequence((Repeat(NEWLINE, 0, 1, True), TEXT_END)), True, False)
+        if c in "zZ":
+            self.refuse_behind("=!", rf"\{c}", start)
+            before_end = Look(Sequence((Repeat(NEWLINE, 0, 1, True), TEXT_END)), True, False)
+            return TEXT_END if c == "z" else before_end
         if c == "R":
             return Atomic(Choice((string("\r\n"), Chars(CharSet.chars("\n\v\f\r\x85\u2028\u2029")))))
         if c in "NO":
@@ -326,12 +344,15 @@ class _Parser:
         self.position += 1
         negated ^= self.take("^")
         name = self.until("}", r"\p{")
+        # Names with these characters are those of other sets of the tables, which are no properties
+        key = "" if {*name} & {*":\\"} else name
+        return self.named_set(key, f"the unknown character property {short(name)}", start), negated
+
+    def named_set(self, key: str, what: str, start: int) -> CharSet:
         try:
-            # Names with these characters are those of other sets of the tables, which are no properties
-            chars = property_set("" if {*name} & {*":\\"} else name)
+            return property_set(key)
         except KeyError:
-            self.fail(f"the unknown character property {short(name)}", start)
-        return chars, negated
+            self.fail(what, start)
 
     # --- references ---
 
@@ -351,7 +372,7 @@ class _Parser:
         return self.backref(number, start)
 
     def backref(self, number: int, start: int) -> Node:
-        if self.ignore_case:
+        if "ignore case" in self.options:
             self.unsupported("a back reference that ignores case", start)
         if not 1 <= number <= self.n_groups:
             self.unsupported(f"a reference to group {number} before it was opened", start)
@@ -370,22 +391,22 @@ class _Parser:
         if c == ":":
             return self.body(start)
         if c in "=!":
+            self.refuse_behind("=!", "a look-ahead", start)
             return Look(self.body(start), True, c == "!")
         if c == ">":
             return Atomic(self.body(start))
         if c == "<" and (self.peek("=") or self.peek("!")):
-            negative = self.next("") == "!"
-            return Look(self.body(start), False, negative)
+            c = self.next("")
+            if c == "!":
+                self.refuse_behind("=", "a negative look-behind", start)
+            before, self.behind = self.behind, self.behind + c
+            node = Look(self.body(start), False, c == "!")
+            self.behind = before
+            return node
         if c in "<'":
-            name = self.until(">" if c == "<" else "'", "a group name")
-            if not name or not (name[0].isalpha() or name[0] == "_"):
-                self.fail(f"the invalid group name {short(name)}", start)
-            if name in self.names:
-                self.unsupported(f"two groups named {short(name)}", start)
-            self.names[name] = self.n_groups + 1
-            return self.capture(start)
+            return self.named_capture(c, start)
         if c == "-" or c.islower():
-            return self.options(c, start)
+            return self.group_options(c, start)
         if c in "~({":
             self.unsupported({"~": "an absent operator", "(": "a conditional", "{": "a callout"}[c], start)
         self.fail(f"the unknown group (?{c}", start)
@@ -396,36 +417,49 @@ class _Parser:
             self.fail("a parenthesis that is never closed", start)
         return node
 
+    def named_capture(self, opening: str, start: int) -> Node:
+        name = self.until(">" if opening == "<" else "'", "a group name")
+        if not name or not (name[0].isalpha() or name[0] == "_"):
+            self.fail(f"the invalid group name {short(name)}", start)
+        if name in self.names:
+            self.unsupported(f"two groups named {short(name)}", start)
+        self.names[name] = self.n_groups + 1
+        return self.capture(start)
+
+    def refuse_behind(self, kinds: str, what: str, start: int) -> None:
+        """Oniguruma refuses some constructs in look-behinds of some kinds."""
+        if {*kinds} & {*self.behind}:
+            self.fail(f"{what} in a look-behind", start)
+
     def capture(self, start: int) -> Node:
+        self.refuse_behind("!", "a group that captures", start)
         self.n_groups += 1
         number = self.n_groups
         return Group(self.body(start), number)
 
-    def options(self, c: str, start: int) -> Node:
+    def group_options(self, c: str, start: int) -> Node:
         """Reads `(?i-m:...)`, or `(?i)`, which reaches to the end of the enclosing group, across alternatives."""
-        before = self.ignore_case, self.dot_all, self.extended
+        before = self.options
         on = True
         while c not in ":)":
             if c == "-":
                 on = False
-            elif c == "i":
-                self.ignore_case = on
-            elif c == "m":
-                self.dot_all = on
-            elif c == "x":
-                self.extended = on
+            elif c in self.option_letters:
+                self.options = (self.options - {self.option_letters[c]}) | (
+                    {self.option_letters[c]} if on else set()
+                )
             else:
                 self.fail(f"the unknown option {c!r}", start)
             c = self.next("inside the options of a group")
         node = self.body(start) if c == ":" else self.alternatives()
-        self.ignore_case, self.dot_all, self.extended = before
+        self.options = before
         return Scope(node)
 
     # --- brackets ---
 
     def bracket(self) -> Node:
         inner, negated = self.bracket_set()
-        if not self.ignore_case:
+        if "ignore case" not in self.options:
             return Chars(inner.characters(negated=negated))
         folded = [any_case_string(fold) for c, fold in long_folds().items() if c in inner.stored()]
         chars = Chars(inner.any_case().characters(negated=negated))
@@ -514,12 +548,13 @@ class _Parser:
         return "\b" if c == "b" else self.escaped_character(c, start)
 
     def posix_bracket(self) -> Bracket:
+        chars, negated = self.posix_class()
+        return Bracket.of_class(chars, negated=negated)
+
+    def posix_class(self) -> tuple[CharSet, bool]:
+        """Reads `[:alpha:]` or `[:^alpha:]`: its characters, and True if it means all others."""
         start = self.position
         self.position += len("[:")
         negated = self.take("^")
-        name = self.until(":]", "a POSIX bracket")
-        try:
-            chars = property_set(f"[:{name}:]")
-        except KeyError:
-            self.fail(f"the unknown POSIX bracket [:{name}:]", start)
-        return Bracket.of_class(chars, negated=negated)
+        key = f"[:{self.until(':]', 'a POSIX bracket')}:]"
+        return self.named_set(key, f"the unknown POSIX bracket {key}", start), negated

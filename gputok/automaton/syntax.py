@@ -101,9 +101,9 @@ def string(text: str) -> Node:
 
 
 @functools.cache
-def word_boundary(negated: bool) -> Node:
+def word_boundary(word_characters: CharSet, negated: bool) -> Node:
     r"""A position between a word character and another character (`\b`), or any other position (`\B`)."""
-    word = Chars(property_set(r"\w"))
+    word = Chars(word_characters)
     return Choice(
         tuple(
             Sequence((Look(word, False, not before), Look(word, True, not before ^ (not negated))))
@@ -166,6 +166,17 @@ def _flat(node: Sequence) -> Iterator[Node]:
         yield from _flat(item) if isinstance(item, Sequence) else (item,)
 
 
+def inside(node: Node) -> Iterator[Node]:
+    """The node, and all nodes inside of it."""
+    yield node
+    match node:
+        case Sequence(nodes) | Choice(nodes):
+            for each in nodes:
+                yield from inside(each)
+        case Repeat(body) | Atomic(body) | Look(body) | Group(body) | Scope(body):
+            yield from inside(body)
+
+
 def can_be_empty(node: Node) -> bool:
     """True if the node may match the empty string."""
     match node:
@@ -184,7 +195,11 @@ def can_be_empty(node: Node) -> bool:
 
 def is_anchor(node: Node) -> bool:
     """True if Oniguruma rejects a quantifier after the node."""
-    if isinstance(node, Look) or node in (LINE_START, word_boundary(False), word_boundary(True)):
+    words = property_set(r"\w")
+    if isinstance(node, Look) or node in (
+        LINE_START,
+        *(word_boundary(words, negated) for negated in (False, True)),
+    ):
         return True
     return isinstance(node, Choice) and any(map(is_anchor, node.options))
 

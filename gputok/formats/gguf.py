@@ -28,7 +28,6 @@ from gputok.files.sentencepiece_proto import (  # tokenizer.ggml.token_type uses
     USER_DEFINED,
 )
 from gputok.formats.sentencepiece import SPACE, Pieces, tokenizer_of
-from gputok.formats.tiktoken import from_rust
 from gputok.tokenizer import Tokenizer
 from gputok.tokens.added_token import AddedToken
 
@@ -238,6 +237,8 @@ def _token(values: _Values, kind: str, token_id: int) -> str:
 def _byte_level(values: _Values, pattern: str | None) -> Tokenizer:
     pre = values.get("pre")
     if pattern is not None:
+        from gputok.automaton.dialects import from_rust
+
         patterns: tuple[str, ...] = (PATTERNS.get(pattern) or from_rust(pattern),)
     elif pre in SPLITS:
         patterns = SPLITS[pre]

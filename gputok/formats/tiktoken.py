@@ -9,17 +9,17 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gputok import decoders, pre_tokenizers
-from gputok.automaton import PATTERNS
+from gputok.automaton import PATTERNS, compile_pattern
 from gputok.automaton.pattern import Regex
-from gputok.checks import short, shortened
+from gputok.checks import short
 from gputok.files.atomic import replacing
 from gputok.formats.ranks import bpe_of, difference_to_ranks, merges_by_rank, tokens_without_merges
+from gputok.kernels import Automaton
 from gputok.models import BPE
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.tokenizer import Tokenizer
@@ -27,7 +27,7 @@ from gputok.tokens.added_token import AddedToken
 from gputok.tokens.vocabulary import Vocabulary, pack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 _CHARACTERS = dict(enumerate(BYTE_CHARACTERS))
 """Byte -> the character of the ByteLevel alphabet that stands for it."""
@@ -59,7 +59,7 @@ def from_tiktoken(
 
     Raises:
         ValueError: if `source` is not such a file, contains a rank twice, or lacks one of the 256 bytes; if no pattern is
-            given; or if gputok can't express the pattern.
+            given; or if `tokenizers` can't cut text as the pattern does: the message names the construct.
 
     Example:
         >>> ranks = "\n".join(f"{base64.b64encode(bytes([i])).decode()} {i}" for i in range(256)) + "\naGk= 256\n"
@@ -112,7 +112,13 @@ def by_ranks(
 
     tokenizer = Tokenizer(model)
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    split = pre_tokenizers.Split(Regex(PATTERNS.get(pattern) or from_rust(pattern)), "isolated")
+    regex, drops = PATTERNS.get(pattern), False
+    if regex is None:
+        from gputok.automaton.dialects import from_rust
+
+        regex = from_rust(pattern)
+        drops = not _gapless(regex)  # tiktoken drops text between matches
+    split = pre_tokenizers.Split(Regex(regex), "removed" if drops else "isolated", invert=drops)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
@@ -226,95 +232,26 @@ def pattern_of(tokenizer: Tokenizer) -> str:
     split = splits[0] if len(splits) == 1 and not last.use_regex else None
     form = split.to_dict() if isinstance(split, pre_tokenizers.Split) else {}
     # tiktoken's words are the matches. So they are if what lies between matches is removed, as GPT-4o's own tokenizer.json
-    # has it, and if it is kept, provided that nothing lies between them, as in all of OpenAI's patterns.
+    # has it; if it is kept, the pattern must match it, too.
     kept = form.get("behavior"), form.get("invert")
     if "Regex" not in form.get("pattern", {}) or kept not in (("Isolated", False), ("Removed", True)):
         raise _impossible(
             "it does not cut text by one pattern whose matches are words (Split, isolated; or removed and inverted)"
         )
-    return to_rust(form["pattern"]["Regex"])
+    from gputok.automaton.dialects import to_rust
+
+    regex = form["pattern"]["Regex"]
+    try:
+        return to_rust(regex, with_gaps=kept[0] == "Isolated" and not _gapless(regex))
+    except ValueError as error:
+        raise _impossible(str(error)) from None
+
+
+def _gapless(regex: str) -> bool:
+    """True if it is known that the matches of a pattern are all of any text."""
+    automaton = compile_pattern(regex)
+    return isinstance(automaton, Automaton) and automaton.gapless
 
 
 def _impossible(reason: str) -> ValueError:
     return ValueError(f"tiktoken can't encode as this tokenizer does: {reason}")
-
-
-# -- the dialects of regular expressions
-
-_PARTS = re.compile(
-    r"(?P<escape>\\.)|(?P<open>\[)|(?P<flags>\(\?[a-zA-Z-]+[:)])"
-    r"|(?P<times>\{(?P<least>\d+)(?P<comma>,(?P<most>\d*))?\})(?P<how>[+?]?)|(?P<anchor>[\^$])|(?P<other>.)",
-    re.DOTALL,
-)
-
-
-def from_rust(pattern: str) -> str:
-    r"""Translates a pattern of Rust's `fancy-regex`, which tiktoken uses, to Oniguruma's Ruby syntax of `tokenizers`.
-
-    In `fancy-regex`, `^` and `$` match at the ends of the text (in Ruby syntax at the ends of lines), and `x{1,3}+` is
-    possessive. Raises ValueError if Ruby syntax can't express the pattern.
-
-    >>> from_rust(r"\p{N}{1,3}+|\s++$|[^\s$]")
-    '\\p{N}{3,1}|\\s++\\z|[^\\s$]'
-    """
-    return _rewritten(pattern, {"^": r"\A", "$": r"\z"}, _ruby_times, "(tokenizers' Oniguruma)")
-
-
-def to_rust(pattern: str) -> str:
-    r"""Translates a pattern of Oniguruma's Ruby syntax to that of `fancy-regex`; raises ValueError if that can't be done.
-
-    >>> to_rust(from_rust(r"\p{N}{1,3}+|\s++$"))
-    '\\p{N}{1,3}+|\\s++\\z'
-    """
-    return _rewritten(pattern, {"^": "(?m:^)", "$": "(?m:$)"}, _rust_times, "(tiktoken's fancy-regex)")
-
-
-def _rewritten(
-    pattern: str,
-    anchors: dict[str, str],
-    times: Callable[[re.Match[str], str, str], str],
-    target: str,
-) -> str:
-    """Translates anchors and repetitions of a pattern; target: the name of the syntax, for errors."""
-    written: list[str] = []
-    depth = 0
-    for part in _PARTS.finditer(pattern):
-        text = part[0]
-        if depth:  # in a class, characters stand for themselves, but a class can contain classes
-            depth += (text == "[") - (text == "]")
-        elif part["open"]:
-            depth = 1
-        elif part["anchor"]:
-            text = anchors[text]
-        elif part["times"]:
-            text = times(part, pattern, target)
-        elif part["flags"] and set(part["flags"]) & set("mxsU"):
-            raise ValueError(
-                f"pattern {shortened(pattern)!r}: {text} at position {part.start()} can't be written for {target}"
-            )
-        written.append(text)
-    return "".join(written)
-
-
-def _ruby_times(part: re.Match[str], pattern: str, target: str) -> str:
-    least, most = part["least"], part["most"]
-    if not part["how"] or (part["how"] == "?" and part["comma"]):
-        return part[0]
-    if not part["comma"] or least == most:  # a fixed number: greedy, lazy and possessive mean the same
-        return part["times"]
-    if most == "":
-        raise ValueError(
-            f"pattern {shortened(pattern)!r}: {part[0]} at position {part.start()} can't be written for {target}"
-        )
-    return f"{{{most},{least}}}"  # Oniguruma's way to write the possessive form
-
-
-def _rust_times(part: re.Match[str], pattern: str, target: str) -> str:
-    least, most = part["least"], part["most"]
-    if part["how"] == "+" or (part["how"] == "?" and not part["comma"]):
-        raise ValueError(
-            f"pattern {shortened(pattern)!r}: {part[0]} at position {part.start()} can't be written for {target}"
-        )
-    if most and int(most) < int(least):
-        return f"{{{most},{least}}}+"
-    return part[0]

@@ -31,7 +31,7 @@ from gputok.automaton import PATTERNS
 from gputok.files import tokenizer_kinds
 from gputok.formats.gguf import SPLITS, read_gguf, read_metadata
 from gputok.formats.sentencepiece import sentencepiece_bytes
-from gputok.formats.tiktoken import by_ranks, from_rust, tiktoken_parts, to_rust
+from gputok.formats.tiktoken import by_ranks, tiktoken_parts
 
 gguf = pytest.importorskip("gguf")
 spm = pytest.importorskip("sentencepiece")
@@ -166,32 +166,6 @@ def test_cl100k_s_own_pattern():
     assert ids(ours, texts) == ids(tokenizers.Tokenizer.from_str(ours.to_str()), texts) == expected
     back = tiktoken.Encoding("y", mergeable_ranks=ranks, **tiktoken_parts(ours)[1])
     assert [back.encode(text) for text in texts] == expected
-
-
-@pytest.mark.parametrize(
-    ("rust", "ruby"),
-    [
-        (r"a$|^b", r"a\z|\Ab"),
-        (r"[$^{1,2}+]\$\^\{1,2}+", r"[$^{1,2}+]\$\^\{1,2}+"),
-        (r"[[a$]$]$", r"[[a$]$]\z"),
-        (r"x{2,5}+y{3}+z{4}?w{1,2}?v{2,2}+", r"x{5,2}y{3}z{4}w{1,2}?v{2,2}"),
-        (r"(?i:a)(?<n>b)(?=c)x{2,}", r"(?i:a)(?<n>b)(?=c)x{2,}"),
-    ],
-)
-@pytest.mark.filterwarnings("ignore:pattern .* has a look-behind where a match begins")
-def test_dialects_of_patterns(rust, ruby):
-    assert from_rust(rust) == ruby
-    gputok.Regex(ruby)
-
-
-def test_patterns_that_have_no_translation():
-    for pattern in (r"(?s:.)", r"(?m)^a", r"x{2,}+"):
-        with pytest.raises(ValueError, match="can't be written for"):
-            from_rust(pattern)
-    assert to_rust(r"a$|^b|x{3,1}") == r"a(?m:$)|(?m:^)b|x{1,3}+"
-    for pattern in (r"x{1,3}+", r"x{3}?", r"(?m:.)"):
-        with pytest.raises(ValueError, match="can't be written for"):
-            to_rust(pattern)
 
 
 def test_files_that_are_not_tiktoken_files(tmp_path):

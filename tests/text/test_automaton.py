@@ -161,6 +161,10 @@ def test_dialect(pattern):
         ("(?P<n>a)", "the unknown group (?P at position 0"),
         (r"\k<n>", "a reference to the undefined group 'n' at position 0"),
         (r"(?<n>a)\1", "a reference by number beside named groups at position 7"),
+        ("b(?<=(?!a))", "a look-ahead in a look-behind at position 5"),
+        (r"(?<!a\z)", r"\z in a look-behind at position 5"),
+        ("(?<!(a))", "a group that captures in a look-behind at position 4"),
+        ("(?<=(?<!a))", "a negative look-behind in a look-behind at position 4"),
     ],
 )
 def test_patterns_that_tokenizers_refuses_as_well(pattern, message):

@@ -1,0 +1,243 @@
+r"""Parses regular expressions in the syntax of Rust's `fancy-regex`, as `tiktoken` uses it.
+
+The grammar is that of parse.rs of fancy-regex 0.19 and, for classes, of ast/parse.rs and hir/translate.rs of regex-syntax
+0.8. Properties and cases of both are those of Oniguruma's tables, Unicode 16, for the names that both have. What earlier
+versions read in another way is refused, as far as it is known: a quantifier after a quantifier, options in the middle of
+a group, names of POSIX classes as properties.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NoReturn
+
+from gputok.automaton.charset import NOTHING, CharSet, union
+from gputok.automaton.parser import MAX_DEPTH, MAX_REPEAT, Parser
+from gputok.automaton.syntax import (
+    LINE_END,
+    NEWLINE,
+    TEXT_END,
+    TEXT_START,
+    Atomic,
+    Chars,
+    Choice,
+    Look,
+    Node,
+    Repeat,
+    Sequence,
+    inside,
+    word_boundary,
+)
+from gputok.automaton.unicode_tables import any_case, property_set
+from gputok.checks import short
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_ASCII = CharSet.of((0, 0x80))
+_WORD = union(*map(property_set, ("Alphabetic", "M", "Nd", "Pc", "Join_Control")))
+_CLASSES = {"w": _WORD, "d": property_set("Nd"), "s": property_set("White_Space"), "h": property_set("AHex")}
+_LINE_START = Choice((TEXT_START, Look(NEWLINE, False, False)))
+_CONTROL = {"a": "\a", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "e": "\x1b"}
+_HEX_DIGITS = {"x": 2, "u": 4, "U": 8}
+_EDGE = re.compile(r"\{(start|end)(-half)?\}")
+_BRACES = re.compile(r"\{(\d+|(?=,))(,?)(\d*)\}")
+# Oniguruma has more names: its blocks ("In_Arabic"), and POSIX classes with other characters
+_ONLY_IN_ONIGURUMA = re.compile(
+    r"in(?!herited|itial|scriptional)|(alnum|blank|graph|newline|posixpunct|print|surrogate|unknown|word|xdigit|zzzz)$"
+)
+
+
+class RustParser(Parser):
+    """Recursive descent over one pattern; characters of any case become sets at once."""
+
+    dialect = "tiktoken's fancy-regex"
+    word = _WORD
+    option_letters: Mapping[str, str] = {"i": "ignore case", "s": "dot for all", "m": "lines"}
+    most_quantifiers = 1
+
+    def unsupported(self, what: str, position: int) -> NoReturn:
+        self.fail(f"{what}, which gputok cannot translate,", position)
+
+    def refuse_behind(self, kinds: str, what: str, start: int) -> None:
+        pass
+
+    # --- what a pattern consists of ---
+
+    def line_end(self, c: str) -> Node:
+        if "lines" in self.options:
+            return _LINE_START if c == "^" else LINE_END
+        return TEXT_START if c == "^" else TEXT_END
+
+    def text(self, c: str) -> Node:
+        return Chars(self.folded(CharSet.chars(c)))
+
+    def folded(self, chars: CharSet) -> CharSet:
+        return any_case(chars) if "ignore case" in self.options else chars
+
+    def quantifier(self) -> tuple[int, int | None, bool, bool] | None:
+        start = self.position
+        braces = _BRACES.match(self.pattern, start)
+        if braces is None:
+            return None if self.peek("{") else super().quantifier()
+        self.position = braces.end()
+        low, comma, high = braces.groups()
+        least, most = int(low or 0), int(high) if high else None if comma else int(low)
+        if most is not None and least > most:
+            self.fail(f"the empty repetition {braces[0]}", start)
+        if max(least, most or 0) > MAX_REPEAT:
+            self.fail(f"a repeat count above {MAX_REPEAT}", start)
+        lazy = self.take("?")
+        return least, most, not lazy or least == most, self.take("+")
+
+    def group(self, start: int) -> Node:
+        if self.peek("?P=") or self.peek("?P>"):
+            self.unsupported("a reference (?P...)", start)
+        node = self.named_capture("<", start) if self.take("?P<") else super().group(start)
+        if (
+            isinstance(node, Look)
+            and not node.ahead
+            and any(isinstance(each, Atomic) for each in inside(node))
+        ):
+            self.unsupported("an atomic group or possessive quantifier in a look-behind", start)
+        return node
+
+    def group_options(self, c: str, start: int) -> Node:
+        options = re.split("[:)]", self.pattern[start:], maxsplit=1)[0]
+        middle = start > 0 and not self.pattern.startswith(":", start + len(options))
+        if middle or {*options[2:]} - {*self.option_letters, "-"}:
+            self.unsupported(f"{options})", start)
+        return super().group_options(c, start)
+
+    # --- escapes ---
+
+    def escape(self, start: int) -> Node | str:
+        c = self.next("after a backslash")
+        chars = self.escaped_class(c)
+        if chars is not None:
+            return Chars(chars)
+        edge = _EDGE.match(self.pattern, self.position) if c == "b" else None
+        if edge is not None or c in "<>":
+            begins = c == "<" or (edge is not None and edge[1] == "start")
+            word = Chars(_WORD)
+            looks = Look(word, not begins, True), Look(word, begins, False)
+            self.position = edge.end() if edge is not None else self.position
+            return looks[0] if edge is not None and edge[2] else Sequence(looks)
+        if c in "bB":
+            return word_boundary(_WORD, c == "B")
+        if c == "Z":
+            return Look(Sequence((Repeat(NEWLINE, 0, None, True), TEXT_END)), True, False)
+        if c in "123456789":
+            self.position -= 1
+            return self.backref(int(self.digits("0123456789", 20)), start)
+        if c in "AzRONGKk":
+            self.position -= 1
+            return super().escape(start)
+        char = self.escaped_character(c, start)
+        # Only numbers ignore case: (?i:\é) is é
+        return char if c in _HEX_DIGITS else Chars(CharSet.chars(char))
+
+    def escaped_class(self, c: str) -> CharSet | None:
+        r"""The characters of `\w`, `\pL` and the like, before they are folded; None: not such an escape."""
+        if c.lower() in _CLASSES:
+            chars = _CLASSES[c.lower()]
+            return ~chars if c.isupper() else chars
+        if c not in "pP":
+            return None
+        if self.peek("{"):
+            chars, negated = self.property(c == "P")
+        else:
+            name, negated = self.next("after a backslash"), c == "P"
+            chars = self.named_set(name, f"the unknown character property {short(name)}", self.position - 3)
+        chars = self.folded(chars)
+        return ~chars if negated else chars
+
+    def named_set(self, key: str, what: str, start: int) -> CharSet:
+        if _ONLY_IN_ONIGURUMA.match(re.sub(r"[-_ ]", "", key.lower())):
+            self.fail(what, start)
+        return super().named_set(key, what, start)
+
+    def escaped_character(self, c: str, start: int) -> str:
+        if c in _HEX_DIGITS:
+            n_digits, hexadecimal = _HEX_DIGITS[c], "0123456789abcdefABCDEF"
+            digits = self.digits(hexadecimal, n_digits)
+            if not digits and self.take("{"):
+                digits, n_digits = self.digits(hexadecimal, 8), 0
+                if not self.take("}"):
+                    digits = ""
+            if not digits or len(digits) < n_digits:
+                self.fail(rf"\{c} without its hexadecimal digits", start)
+            return self.code_point(int(digits, 16), start)
+        if c in _CONTROL:
+            return _CONTROL[c]
+        if c.isascii() and c.isalnum():
+            self.fail(rf"the escape \{c}, which {self.dialect} refuses,", start)
+        return c
+
+    # --- classes ---
+
+    def bracket(self) -> Node:
+        return Chars(self.bracket_chars())
+
+    def bracket_chars(self) -> CharSet:
+        """Reads a class after its `[`; its operators bind from left to right."""
+        start = self.position - 1
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            self.fail(f"brackets nested more than {MAX_DEPTH} deep")
+        negated = self.take("^")
+        chars = NOTHING
+        while self.take("-"):
+            chars = CharSet.chars("-")
+        if not chars and self.take("]"):
+            chars = CharSet.chars("]")
+        left, operator = NOTHING, ""
+        while not self.take("]"):
+            if self.position == len(self.pattern):
+                self.fail("a bracket that is never closed", start)
+            following = self.pattern[self.position : self.position + 2]
+            if following in ("&&", "--", "~~"):
+                self.position += 2
+                left, operator, chars = self.combined(left, operator, chars), following, NOTHING
+            else:
+                chars |= self.item()
+        chars = self.combined(left, operator, chars)
+        self.depth -= 1
+        return ~chars if negated else chars
+
+    def combined(self, left: CharSet, operator: str, right: CharSet) -> CharSet:
+        right = self.folded(right)
+        if operator == "&&":
+            return left & right
+        if operator == "--":
+            return left - right
+        return (left - right) | (right - left)  # also at the beginning, where left is empty
+
+    def item(self) -> CharSet:
+        """Reads a character, range, class or POSIX class inside of a class."""
+        start = self.position
+        if self.peek_posix_bracket():
+            chars, negated = self.posix_class()
+            chars = self.folded(chars & _ASCII)
+            return ~chars if negated else chars
+        if self.take("["):
+            return self.bracket_chars()
+        first = self.unit()
+        if not self.peek("-") or self.peek("-]") or self.peek("--"):
+            return CharSet.chars(first) if isinstance(first, str) else first
+        self.position += 1
+        last = self.unit()
+        if not isinstance(first, str) or not isinstance(last, str) or last < first:
+            self.fail(f"the range {self.pattern[start : self.position]}", start)
+        return CharSet.of((ord(first), ord(last) + 1))
+
+    def unit(self) -> CharSet | str:
+        start = self.position
+        c = self.next("inside a bracket")
+        if c != "\\":
+            return c
+        c = self.next("after a backslash")
+        chars = self.escaped_class(c)
+        if chars is not None:
+            return chars
+        return "\b" if c == "b" else self.escaped_character(c, start)
