@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 from typing import TYPE_CHECKING, Annotated
 
@@ -171,81 +170,6 @@ def latency(
 
     rows = texts.latency(tokenizers, text=text, runs=runs)
     print(texts.to_json(rows) if as_json else texts.table(rows))
-
-
-def scale(
-    size: Annotated[str, typer.Option(help="Of the largest text.", metavar="SIZE")] = "10GB",
-    minutes: Annotated[float, typer.Option(help="How long all of it may take.", min=0)] = 10.0,
-    memory_limit: Annotated[str, typer.Option(help="Of the runs with a limit.", metavar="SIZE")] = "400MB",
-    threads: Threads = None,
-    as_json: AsJson = False,
-    progress: Progress = None,
-) -> None:
-    """Simulate corpora of growing size: count, add up shards and train on drawn words, of which new ones never cease.
-
-    Shows time and peak memory, with a memory limit and without one; all counts are compared.
-    """
-    from gputok.bench import scale as sizes
-
-    simulation = sizes.scale(
-        size,
-        memory_limit=memory_limit,
-        minutes=minutes,
-        threads=threads,
-        progress=progress,
-    )
-    print(simulation.to_json() if as_json else simulation.table())
-
-
-def device(
-    device: BenchDevice = "cuda:0",
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            help="Estimate how long GPUs take to train on this text file, and measure the same stages on the device, "
-            "if there is one.",
-            metavar="TEXT",
-        ),
-    ] = None,
-    vocab_size: VocabSize = 32_000,
-    threads: Threads = None,
-    as_json: AsJson = False,
-) -> None:
-    """Measure what the design of the CUDA kernels depends on: launches, graphs, a cooperative grid, atomics.
-
-    Before that, shows what the machine code takes for a byte of text, which needs no GPU.
-    """
-    from gputok.backend import choose
-
-    if model is not None:
-        from gputok.bench import device_model
-
-        try:
-            backend = choose(device)
-            cards, why_not = backend.devices, backend.reason
-        except RuntimeError as error:
-            cards, why_not = (), str(error)
-        if len(cards) > 1:
-            raise ValueError(f"--model measures one GPU: --device cuda:0, not {device}")
-        work, on_cpu = device_model.of_file(model, vocab_size, threads)
-        of_cards = {
-            card.name: device_model.measured(model, vocab_size, threads, card, device) for card in cards
-        }
-        show = device_model.to_json if as_json else device_model.table
-        print(show(work, on_cpu, of_cards, why_not))
-        return
-    from gputok.bench import device as probes
-    from gputok.bench import machine_code
-
-    devices, code = choose(device).devices, machine_code.summary()
-    if not as_json:
-        print(code)
-    found = {card: probes.measure(card) for card in devices}
-    if as_json:
-        print(probes.to_json(found, code))
-    else:
-        print(*itertools.starmap(probes.table, found.items()), sep="\n")
 
 
 def repeat_option(arguments: Sequence[str]) -> list[str]:

@@ -166,8 +166,6 @@ _add(
 )
 _add(bench_app, "start", bench.start, "gputok bench start llama-3.json bert.json --runs 21")
 _add(bench_app, "latency", bench.latency, "gputok bench latency llama-3.json bert.json --text books.txt")
-_add(bench_app, "scale", bench.scale, "gputok bench scale --size 10GB --minutes 10 --json")
-_add(bench_app, "device", bench.device, "gputok bench device --device cuda:0")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

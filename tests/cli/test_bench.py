@@ -12,12 +12,13 @@ import pytest
 from gputok.kernels import BpeLimits
 from gputok.kernels.cuda.device import Sizes
 
-from gputok import bench, cli
-from gputok.bench import device, device_model, peers, stages, worker
+from gputok import bench
+from gputok.bench import peers, stages, worker
 from gputok.bench.peers import END, Job
-from gputok.cli import bench as cli_bench
 from gputok.recipes import recipe
 from tests import reference
+from tests.bench import __main__ as developers
+from tests.bench import device, device_model
 from tests.emulation import stand_in
 from tests.emulation.devices import KINDS, device_of
 from tests.emulation.emulator import emulated_device
@@ -256,12 +257,12 @@ def test_the_command_measures_each_card(monkeypatch, capsys):
     sizes = device.Sizes(steps=4, steps_in_graph=2, values=100, keys=500, distinct=100)
     monkeypatch.setattr(device, "measure", functools.partial(device.measure, sizes=sizes))
     with stand_in.installed(monkeypatch), pytest.raises(SystemExit):
-        cli.main(["bench", "device", "--device", "cuda"])
+        developers.app(["device", "--device", "cuda"])
     out = capsys.readouterr().out
     assert out.count("| a stand-in | ") == 2
     assert "instructions and 2.125 loads for a byte of text" in out or "not counted" in out
     with stand_in.installed(monkeypatch):
-        cli_bench.device(device="cuda:0", as_json=True)
+        developers.device(device="cuda:0", as_json=True)
     (card,) = json.loads(capsys.readouterr().out)["cards"]
     assert card["card"] == "a stand-in" and len(card["figures"]) == 6
 
@@ -285,7 +286,7 @@ def test_the_time_model_counts_rounds_from_below():
 
 
 def test_the_time_model_of_a_file(text, capsys):
-    cli_bench.device(model=str(text), vocab_size=300, threads=2)
+    developers.device(model=str(text), vocab_size=300, threads=2)
     out = capsys.readouterr().out
     assert f"{text.stat().st_size:,} bytes of text" in out and "a model, not a measurement" in out
     rows = {line.split(" | ")[0].strip("| "): line for line in out.splitlines() if line.startswith("|")}
@@ -309,10 +310,10 @@ def test_a_result_is_a_range():
 def test_what_was_measured_stands_beside_the_model(text, monkeypatch, capsys):
     """A column of the card after those of the model, and in JSON both."""
     with stand_in.installed(monkeypatch, Sizes(rounds_per_look=2, pair_slots=1024)):
-        cli_bench.device(model=str(text), vocab_size=300, threads=2, device="cuda:1", as_json=True)
+        developers.device(model=str(text), vocab_size=300, threads=2, device="cuda:1", as_json=True)
         found = json.loads(capsys.readouterr().out)
         with pytest.raises(ValueError, match="--model measures one GPU"):
-            cli_bench.device(model=str(text), device="cuda")
+            developers.device(model=str(text), device="cuda")
     (name,) = found["measured"]
     measured, model = found["measured"][name], found["model"]["H100"]
     assert name == "a stand-in" and found["work"]["n_bytes"] == text.stat().st_size

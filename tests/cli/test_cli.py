@@ -538,7 +538,6 @@ def test_rows_without_the_column_are_counted(folder, gputok):
         ("decode -t t.json text.txt", "text.txt, line 1: not ids"),
         ("bench train none.txt", "none.txt: no such file or folder"),
         ("bench train text.txt --against foo", "got 'foo'"),
-        ("bench device --device tpu", "not 'tpu'"),
     ],
 )
 def test_failures_are_reported_in_one_line(folder, gputok, arguments, message):
@@ -580,7 +579,7 @@ def test_a_usage_error_is_one_line_that_names_the_help(folder, gputok, arguments
     ("words", "expected"),
     [
         ("gputok tr", ["train", "truncate"]),
-        ("gputok bench ", ["train", "encode", "start", "latency", "scale", "device"]),
+        ("gputok bench ", ["train", "encode", "start", "latency"]),
         ("gputok train --model word", ["wordpiece", "wordlevel"]),
         ("gputok count --pattern qw", ["qwen2", "qwen3"]),
         ("gputok encode --errors ", ["strict", "replace"]),
@@ -701,8 +700,6 @@ def test_a_reader_that_leaves(folder):
         "bench encode",
         "bench start",
         "bench latency",
-        "bench scale",
-        "bench device",
     ],
 )
 def test_every_help_has_an_example(gputok, command):

@@ -24,7 +24,7 @@ SITE = """
 from tests.emulation import stand_in
 from gputok.kernels.cuda.device import Sizes
 stand_in.install(Sizes(rounds_per_look=2, pair_slots=1 << 10))
-from gputok.bench import device
+from tests.bench import device
 device.measure.__defaults__ = (device.Sizes(steps=4, steps_in_graph=2, values=100, keys=500, distinct=100),)
 """
 TEST = """
@@ -100,9 +100,9 @@ def test_each_call_has_limits_and_says_what_it_decides():
     subprocess.run(["bash", "-n", str(SCRIPT)], check=True)
     for call in CALLS:
         (body,) = re.findall(rf"^{call}\(\) {{\n(.*?)^}}", text, re.MULTILINE | re.DOTALL)
-        limits = [int(n) for n in re.findall(r"\b(?:limit|gputok) (\d+) ", body)]
+        limits = [int(n) for n in re.findall(r"\b(?:limit|gputok|bench) (\d+) ", body)]
         assert limits and max(limits) <= 200 and "decides " in body
-        commands = re.findall(r"^ *(?:\"\$python\"|ncu|nvidia-smi|dd|gputok [a-z])", body, re.MULTILINE)
+        commands = re.findall(r"^ *(?:\"\$python\"|ncu|nvidia-smi|dd|gputok [a-z]|bench [a-z])", body, re.MULTILINE)
         assert not [command for command in commands if command.strip() != "dd"]  # each has a limit
 
 

@@ -10,7 +10,7 @@ import pytest
 from gputok.kernels.wheel import cubins
 from gputok.kernels.wheel.cubins import ARCHITECTURES, SOURCES
 
-from gputok.bench import machine_code
+from tests.bench import machine_code
 
 FILES = ("bits.cu", "lines.cu", "split.cu", "count_words.cu", "train_bpe.cu", "encode_words.cu", "probe.cu")
 

@@ -26,7 +26,6 @@ from gputok.kernels.cuda.lines import Strings, Watched
 from gputok.kernels.wheel import cubins
 
 from gputok import backend
-from gputok.bench import device as probes
 from gputok.corpus import Source
 from gputok.corpus.options import Sizes
 from gputok.normalizers import NFC
@@ -37,6 +36,7 @@ from gputok.pipeline.run import Run
 from gputok.pre_tokenizers import SplitPlan
 from gputok.recipes import recipe
 from gputok.text.pieces import TextBatch
+from tests.bench import device as probes
 from tests.emulation import signatures, stand_in
 from tests.emulation.emulator import emulated_device
 from tests.emulation.sanitized import agree, results

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gputok.kernels.cuda.device import SOURCES
 
-from gputok.bench.device import Probe
+from tests.bench.device import Probe
 from tests.emulation.emulator import EmulationError, build, launch
 from tests.emulation.sanitized import command
 

@@ -37,7 +37,7 @@ dataset = datasets.Dataset.from_parquet('shard-1.parquet')
 """
 # of `pip install`: gigabytes, or peers of the bench
 LARGE = ("cuda12", "cuda13", "notebooks", "spark", "ray", "tokenizers gigabpe")
-NEEDS_GPU = ("cuda", "bench device", "-m gpu")
+NEEDS_GPU = ("cuda", "tests.bench", "-m gpu")
 ROUND_TRIPS = [
     "Hello world\n",
     "",

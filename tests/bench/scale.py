@@ -29,14 +29,14 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
+from gputok.kernels.threads import thread_count
 
-from gputok.bench import count_stages
-from gputok.bench.count_stages import Speed
 from gputok.bench.worker import peak_memory
 from gputok.files.arrow import needed_for
 from gputok.files.temporary import MemoryLimit, n_bytes_of
-from gputok.kernels.threads import thread_count
 from gputok.progress import reporting
+from tests.bench import count_stages
+from tests.bench.count_stages import Speed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -339,7 +339,7 @@ def stages_of(job: Job) -> list[Speed]:
 def _answer(job: Job, what: str) -> Any:
     source = str(pathlib.Path(__file__).parents[2])
     path = os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, "-m", "gputok.bench.scale", json.dumps(job)]
+    command = [sys.executable, "-m", "tests.bench.scale", json.dumps(job)]
     process = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
     if process.returncode:
         errors = process.stderr.strip().splitlines() or [f"exit status {process.returncode}"]

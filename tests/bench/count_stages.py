@@ -22,9 +22,9 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from gputok.kernels.threads import run
 
 from gputok import corpus
-from gputok.kernels.threads import run
 from gputok.pipeline.count.units import POSITIONS, Tallies, WalkCounter, Workers
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from gputok.kernels import Automaton
+
     from gputok.text.pieces import TextBatch
 
 THREADS = (1, 2, 4, 16, 64)

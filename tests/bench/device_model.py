@@ -1,6 +1,6 @@
 """Estimates how long a GPU would take: bytes, launches and rounds of each stage, multiplied by the rates of cards.
 
-`gputok bench device --model CORPUS` counts, on the CPU, the work of each stage for that corpus, and multiplies. **This is a
+`python -m tests.bench device --model CORPUS` counts, on the CPU, the work of each stage for that corpus, and multiplies. **This is a
 model: gputok has measured none of its rates on a GPU.** Each constant has a fast and a slow value, and each result is a
 range. Bandwidths are those of the cards' data sheets, less what kernels usually miss of them; rates of kernels are
 estimates from the instructions of their machine code (`machine_code`), and from counts in an emulator (see
@@ -26,8 +26,9 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from gputok.counts.word_counts import WordCounts
     from gputok.kernels.cuda.device import Device
+
+    from gputok.counts.word_counts import WordCounts
     from gputok.types import Bytes
 
 
@@ -207,8 +208,9 @@ def of_file(path: str, vocab_size: int, threads: int | None) -> tuple[Work, dict
     Returns:
         The work, and the seconds that this machine's CPU took, from end to end.
     """
-    from gputok import corpus
     from gputok.kernels.threads import thread_count
+
+    from gputok import corpus
     from gputok.recipes import recipe
 
     def timed(stage: str, run: Callable[[], Any]) -> Any:
@@ -259,9 +261,10 @@ def measured(path: str, vocab_size: int, threads: int | None, card: Device, devi
     Raises:
         ValueError: A result differs from the CPU's.
     """
+    from gputok.kernels.threads import thread_count
+
     from gputok.bench import stages
     from gputok.bench.peers import Job
-    from gputok.kernels.threads import thread_count
     from gputok.recipes import recipe
 
     n_threads, n_bytes = thread_count(threads), pathlib.Path(path).stat().st_size
