@@ -614,3 +614,17 @@ def test_held_out_text_is_shorter_and_likelier_on_whole_corpora(name, corpus_sam
     """Minutes, and gigabytes, for tokenizers."""
     raw = corpus_sample(name, -1).encode()
     assert_best(table(raw, 16_000, tmp_path, ["sentencepiece", "tokenizers"]))
+
+
+@pytest.mark.filterwarnings("ignore:only .* pieces were learned")
+@pytest.mark.parametrize("text", ["a", "abcab abcab cab", "éa" * 9])
+def test_pieces_may_be_longer_than_any_word(text):
+    """Tables have room for what the words contain, not for what is allowed."""
+
+    def learned(longest):
+        tokenizer = Tokenizer(models.Unigram())
+        trainer = trainers.UnigramTrainer(vocab_size=20, max_piece_length=longest, show_progress=False)
+        tokenizer.train_from_iterator([text], trainer)
+        return tokenizer.to_str()
+
+    assert learned(10**6) == learned(2**31) == learned(len(text.encode()))

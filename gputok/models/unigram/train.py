@@ -85,6 +85,8 @@ def train_unigram(
     # 2. Seed pieces from sorted suffixes
     report("sorting suffixes", 0, 1)
     n_seeds = min(seed_size, _SEEDS_PER_PIECE * vocab_size)
+    # Tables have room for the longest piece, and no piece is longer than the longest word
+    max_piece_length = min(max_piece_length, int(np.diff(words.offsets).max()))
     candidates = seeds.find_seeds(text, max_piece_length, n_seeds, threads)
     lattice = seeds.build_tries(text, candidates, max_piece_length, threads)
     report("sorting suffixes", 1, 1)
