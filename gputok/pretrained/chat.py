@@ -148,11 +148,14 @@ def _rendered(
         raise ValueError(
             "add_generation_prompt begins a new message, continue_final_message continues the last one: pass one of them"
         )
+    from gputok.pretrained.chat_limits import begin
+
     variables = {name: _plain(value) for name, value in variables.items()}
     field = continue_final_message if isinstance(continue_final_message, str) else "content"
     texts = []
     for number, conversation in enumerate(conversations):
         messages = _messages(conversation, number)
+        begin()
         if not continue_final_message:
             with _explained():
                 texts.append(compiled.render(messages=messages, **variables))
@@ -244,7 +247,8 @@ def _compiled(template: str, marked: bool) -> Any:
     try:
         import jinja2.ext
         import jinja2.nodes
-        import jinja2.sandbox
+
+        from gputok.pretrained.chat_limits import LimitedEnvironment
     except ImportError:
         raise ImportError("chat templates need Jinja: pip install 'jinja2>=3.1.6'") from None
 
@@ -270,10 +274,11 @@ def _compiled(template: str, marked: bool) -> Any:
     def tojson(value: Any, ensure_ascii: bool = False, **options: Any) -> str:  # Jinja's own escapes for HTML
         return json.dumps(value, ensure_ascii=ensure_ascii, **options)
 
-    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+    environment = LimitedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, "jinja2.ext.loopcontrols"]
     )
     environment.filters["tojson"] = tojson
+    environment.limit_filters()
     environment.globals["raise_exception"] = raise_exception
     environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
     with _explained():

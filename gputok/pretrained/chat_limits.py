@@ -1,0 +1,192 @@
+"""Jinja's sandbox with limits: a template that comes from anywhere can't take all memory, or run for ever.
+
+Jinja's own sandbox keeps a template from Python's objects, and ranges below 100,000. What a template repeats or makes longer is
+not limited there: loops in loops, macros that call themselves, `"a" * 10**10`, `ljust`, `%`, `~`. Here each turn of a loop, each
+call and each filter is a step, and the number of steps is limited; the length of each text or list is checked before it is
+made. The limits don't depend on time, so that a template renders the same everywhere. What is left: some thousand texts of the
+largest size at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import threading
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import jinja2.nodes
+import jinja2.runtime
+import jinja2.sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+MOST_STEPS = 10_000_000
+"""Some 20 seconds; a conversation of 1,000 messages takes 10,000 to 100,000."""
+_OF_CALL = 10
+MOST_CHARACTERS = 1 << 26
+"""Of a text; the longest contexts have a million tokens, some 5 million characters."""
+_MOST_BITS = 1 << 16  # of a whole number
+_state = threading.local()
+_WIDTHS = {"ljust", "rjust", "center", "zfill", "expandtabs"}
+_WIDE_FILTERS = {"center", "indent", "wordwrap", "batch", "slice", "tojson", "filesizeformat"}
+
+
+def begin() -> None:
+    """Begins to count the steps of this thread anew."""
+    _state.steps = 0
+
+
+def _step(n: int = 1) -> None:
+    _state.steps = steps = getattr(_state, "steps", 0) + n
+    if steps > MOST_STEPS:
+        raise jinja2.TemplateError(
+            f"takes more than {MOST_STEPS:,} steps (a turn of a loop is one, a call {_OF_CALL})"
+        )
+
+
+def _allow(length: int) -> None:
+    if length > MOST_CHARACTERS:
+        raise jinja2.TemplateError(
+            f"makes a text or list of length {length:,}, more than {MOST_CHARACTERS:,}"
+        )
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, str | list | tuple) else 0
+
+
+def _check_widths(values: Iterable[Any]) -> None:
+    _allow(max((abs(value) for value in values if isinstance(value, int)), default=0))
+
+
+def _check_format(text: Any, values: Iterable[Any]) -> None:
+    """Checks the widths in a text with `%5d` or `{:>5}`, and those that values give (`%*d`, `{:{}}`)."""
+    _allow(max(map(int, re.findall(r"\d{8,}", str(text)[:10_000_000])), default=0))
+    if re.search(r"%[-+ #0]*\*|\.\*|:[^{}]*\{", str(text)):
+        _check_widths(values)
+    _allow(_length(text) + sum(map(_length, values)))
+
+
+def _check_replace(text: str, old: str = "", new: str = "", *_: Any) -> None:
+    if isinstance(old, str) and isinstance(new, str) and len(new) > len(old):
+        _allow(len(text) + text.count(old) * (len(new) - len(old)))
+
+
+def _join(parts: Iterable[Any]) -> str:
+    texts = [*map(str, parts)]
+    _allow(sum(map(len, texts)))
+    return "".join(texts)
+
+
+def _counted(items: Iterable[Any]) -> Iterator[Any]:
+    for item in items:
+        _step()
+        yield item
+
+
+def _of_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def checked(*args: Any, **options: Any) -> Any:
+        _step()
+        given = [*args, *options.values()]
+        given = given[1:] if hasattr(function, "jinja_pass_arg") else given
+        if name in _WIDE_FILTERS:
+            # `indent` and `tojson` repeat the width for each line
+            per_line = (
+                str(given[0]).count("\n") + 1 if name == "indent" else 1 << 20 if name == "tojson" else 1
+            )
+            _check_widths([value * per_line for value in given[1:] if isinstance(value, int)])
+        elif name == "format":
+            _check_format(given[0], given[1:])
+        elif name == "replace" and len(given) > 2:
+            _check_replace(*map(str, given[:3]))
+        elif name == "join" and isinstance(given[0], list | tuple):
+            _allow(sum(map(_length, given[0])) + len(given[0]) * (_length(given[1]) if len(given) > 1 else 0))
+        return function(*args, **options)
+
+    return checked
+
+
+class LimitedEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
+    """The sandbox with limits; call `begin` before each rendering."""
+
+    intercepted_binops = frozenset({"*", "**", "+", "%"})
+    concat = staticmethod(_join)
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.globals.pop("lipsum", None)
+
+    def limit_filters(self) -> None:
+        """Makes the filters that there are now count and check."""
+        self.filters = {name: _of_filter(name, function) for name, function in self.filters.items()}
+        self.filters |= {"_counted": _counted, "_concatenated": _join}
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> jinja2.nodes.Template:
+        tree = super()._parse(source, name, filename)
+        for loop in tree.find_all(jinja2.nodes.For):
+            loop.iter = _filtered(loop.iter, "_counted")
+        _replace_concat(tree)
+        return tree
+
+    def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:
+        """Calls an object for a template."""
+        _step(_OF_CALL)
+        text, name = getattr(__obj, "__self__", None), getattr(__obj, "__name__", "")
+        if isinstance(text, str):
+            if name in _WIDTHS:
+                _check_widths([*args, *kwargs.values()])
+            elif name == "replace":
+                _check_replace(text, *args)
+            elif name == "join" and args and isinstance(args[0], list | tuple):
+                _allow(sum(map(_length, args[0])) + len(text) * len(args[0]))
+        return super().call(__context, __obj, *args, **kwargs)
+
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        """Returns what the sandbox calls instead of `str.format`; None: the value is something else."""
+        wrapped = super().wrap_str_format(value)
+        if wrapped is None:
+            return None
+
+        @functools.wraps(wrapped)
+        def checked(*args: Any, **kwargs: Any) -> str:
+            _check_format(value.__self__, [*args, *kwargs.values()])
+            return wrapped(*args, **kwargs)
+
+        return checked
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        """Computes `*`, `**`, `+` or `%`."""
+        if operator == "%" and isinstance(left, str):
+            _check_format(left, right if isinstance(right, tuple) else (right,))
+        elif operator == "+":
+            _allow(_length(left) + _length(right))
+        elif isinstance(left, int) and isinstance(right, int) and operator in ("*", "**"):
+            bits = (
+                left.bit_length() * abs(right) if operator == "**" else left.bit_length() + right.bit_length()
+            )
+            if bits > _MOST_BITS:
+                raise jinja2.TemplateError(f"makes a number of {bits:,} bits, more than {_MOST_BITS:,}")
+        elif operator == "*":
+            number = next((value for value in (left, right) if isinstance(value, int)), 0)
+            _allow((_length(left) + _length(right)) * number)
+        return super().call_binop(context, operator, left, right)
+
+
+def _filtered(node: Any, name: str) -> jinja2.nodes.Filter:
+    return jinja2.nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
+
+
+def _replace_concat(node: jinja2.nodes.Node) -> None:
+    """Makes `a ~ b` a filter, which checks the length."""
+    for field, value in node.iter_fields():
+        items = value if isinstance(value, list) else [value]
+        for number, item in enumerate(items):
+            if isinstance(item, jinja2.nodes.Node):
+                _replace_concat(item)
+            if isinstance(item, jinja2.nodes.Concat):
+                items[number] = _filtered(jinja2.nodes.List(item.nodes, lineno=item.lineno), "_concatenated")
+        if not isinstance(value, list) and items[0] is not value:
+            setattr(node, field, items[0])

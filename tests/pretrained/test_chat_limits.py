@@ -1,0 +1,73 @@
+"""Chat templates that would take all memory or time, and those that may not notice the limits."""
+
+import pytest
+
+from gputok.pretrained import chat_limits
+from gputok.pretrained.chat import render
+
+MESSAGES = [[{"role": "user", "content": "hi"}, {"role": "me", "content": "you"}]]
+DOUBLED = "{{% set ns = namespace(s='a') %}}{{% for i in range(60) %}}{} {{% endfor %}}"
+TOO_LARGE = [
+    *(
+        "{{ 'a'.ljust(3000000000) }}",
+        "{{ 'a' * 10 ** 10 }}",
+        "{{ [1] * 10 ** 10 }}",
+        "{{ 'a'|center(3000000000) }}",
+    ),
+    *("{{ '%3000000000d' % 1 }}", "{{ '%*d' % (3000000000, 1) }}", "{{ '%3000000000d'|format(1) }}"),
+    *("{{ '{:>3000000000}'.format(1) }}", "{{ '{:>{}}'.format(1, 3000000000) }}", "{{ 9 ** (9 ** 9) }}"),
+    DOUBLED.format("{% set ns.s = ns.s ~ ns.s %}"),
+    DOUBLED.format("{% set ns.s = ns.s + ns.s %}"),
+    DOUBLED.format("{% set ns.s %}{{ ns.s }}{{ ns.s }}{% endset %}"),
+    DOUBLED.format("{% set ns.s = ns.s.replace('a', 'aa') %}"),
+    DOUBLED.format("{% set ns.s = ns.s|replace('a', 'aa') %}"),
+    DOUBLED.format("{% set ns.s = [ns.s, ns.s]|join %}"),
+    DOUBLED.format("{% set ns.s = ''.join([ns.s, ns.s]) %}"),
+    "{{ [1, 2]|tojson(indent=1000000) }}",
+    "{{ ('a\n' * 1000)|indent(1000000) }}",
+]
+TOO_LONG = [
+    "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}",
+    "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
+    "{% for a in range(9) recursive %}{% if loop.depth < 9 %}{{ loop(range(9)) }}{% endif %}{% endfor %}",
+]
+
+
+@pytest.mark.parametrize("template", TOO_LARGE)
+def test_what_is_too_large(template, monkeypatch):
+    monkeypatch.setattr(chat_limits, "MOST_CHARACTERS", 1 << 18)
+    with pytest.raises(ValueError, match=r"makes a (text or list of length|number of) "):
+        render(template, MESSAGES)
+
+
+@pytest.mark.parametrize("template", TOO_LONG)
+def test_what_takes_too_long(template, monkeypatch):
+    monkeypatch.setattr(chat_limits, "MOST_STEPS", 100_000)
+    with pytest.raises(ValueError, match="takes more than 100,000 steps"):
+        render(template, MESSAGES)
+
+
+def test_steps_are_counted_for_each_conversation(monkeypatch):
+    monkeypatch.setattr(chat_limits, "MOST_STEPS", 100)
+    assert len(render("{% for m in messages %}{{ m.role|upper }}{% endfor %}", MESSAGES * 200)) == 200
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for m in messages %}{{ loop.index }}/{{ loop.length }}{{ loop.last }}{{ m.role ~ 1 ~ 'x' }}{% endfor %}",
+        "{% for k, v in {'x': 1}.items() %}{{ k }}{{ v }}{% else %}n{% endfor %}{{ '%05d' % 3 }}|{{ '%s' % 1700000000 }}",
+        "{% for a in [] %}{% else %}n{% endfor %}{{ [1, 2]|join(',') }}{{ 'a'.ljust(3) }}{{ '{} {:>4}'.format(1700000000, 1) }}",
+        "{% for a in 'abc' if a != 'b' %}{{ loop.previtem|default('-') }}{{ a }}{% endfor %}{{ 2 ** 10 * 3 + 1 }}{{ 'a' * 3 }}",
+        "{% for a in [1, [2, [3]]] recursive %}{% if a is iterable %}<{{ loop(a) }}>{% else %}{{ a }}{% endif %}{% endfor %}",
+        "{% for m in messages %}{% if loop.first %}{% continue %}{% endif %}{{ (m.content ~ '!')|indent(2)|trim }}{% endfor %}",
+        "{{ 'a-b'.replace('-', '+') }}{{ 'a-b'|replace('-', '+') }}{% for a in [3, 1]|sort %}{{ a }}{% endfor %}{{ 'x' ~ none }}",
+    ],
+)
+def test_other_templates_render_as_in_jinja(template):
+    import jinja2.sandbox
+
+    plain = jinja2.sandbox.ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
+    assert render(template, MESSAGES) == [plain.from_string(template).render(messages=MESSAGES[0])]
