@@ -8,6 +8,7 @@ import os
 import pathlib
 import re
 import stat
+import zlib
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ except ImportError:  # Windows
 
 _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.part", re.DOTALL)
 _N_RANDOM = len("01234567.part")
+_MOST_BYTES = 255 - len("..01234567.part")
+"""So many bytes of a name fit into that of a temporary file, in most file systems."""
 _WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 """Errors that only writing has, and that often name no file."""
 # A link is an error, and no pipe is waited for
@@ -132,7 +135,7 @@ def naming(path: str | os.PathLike[str], *temporaries: pathlib.Path) -> Iterator
 def _create_locked(path: str | os.PathLike[str], target: pathlib.Path) -> tuple[pathlib.Path, int | None]:
     """Creates a temporary file beside `target` and locks it; the lock ends with the process, or with the descriptor."""
     while True:
-        temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}.part")
+        temporary = target.with_name(f".{_stem(target.name)}.{os.urandom(4).hex()}.part")
         if fcntl is None:
             return temporary, None
         with naming(path, temporary):
@@ -203,9 +206,17 @@ def locked(path: pathlib.Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def _stem(name: str) -> str:
+    """What the names of temporary files of a target have in common: its name, or of a long name as much as fits."""
+    if len(os.fsencode(name)) <= _MOST_BYTES:
+        return name
+    digest = f"{zlib.crc32(os.fsencode(name)):08x}"
+    return os.fsencode(name)[: _MOST_BYTES - 9].decode(errors="ignore") + f"~{digest}"
+
+
 def _remove_left(target: pathlib.Path) -> None:
     """Removes the temporary files of a target that dead processes have left."""
-    begin = f".{target.name}."
+    begin = f".{_stem(target.name)}."
     names: list[str] = []
     with contextlib.suppress(OSError):  # a folder in which one may write, and not read
         names = os.listdir(target.parent)

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from gputok.types import Array, Positions
 
 _RUN = "run.json"
+_MOST_BYTES = 255  # of a name, in most file systems
 
 
 class Layout(NamedTuple):
@@ -91,6 +92,10 @@ class Output:
         self.path, self.layout = path, layout
         self.name = form.output_name(path.name)
         self.is_folder = bool(form.index)
+        beside = manifest_name(self.name, self.is_folder)  # the longest name that an output gets
+        if (too_many := len(os.fsencode(beside)) - _MOST_BYTES) > 0:
+            reason = f"the name is {too_many} bytes too long: {beside[-14:]!r} follows it, and a name has at most {_MOST_BYTES}"
+            raise OSError(errno.ENAMETOOLONG, reason, str(path))
         self.is_sharded = self.is_folder or layout.shard_tokens is not None
         self.folder = pathlib.Path(os.path.realpath(path)) if self.is_folder else path.parent
         if self.is_folder and self.folder.exists() and not self.folder.is_dir():

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import gputok
 from gputok.token_files import token_files
 from gputok.token_files.token_files import KINDS, TokenBatch
 
@@ -106,3 +107,40 @@ def test_output_names_of_unknown_formats(tmp_path):
     (tmp_path / "a.txt").write_text("no ids")
     with pytest.raises(ValueError, match=r"expected a file of ids .*, got \.txt"):
         next(token_files.read(tmp_path / "a.txt"))
+
+
+def _of_two_words():
+    tokenizer = gputok.Tokenizer(gputok.models.WordLevel({"a": 0, "b": 1}, "a"))
+    tokenizer.pre_tokenizer = gputok.pre_tokenizers.Whitespace()
+    return tokenizer
+
+
+@pytest.mark.parametrize("name", ["./s3:o.parquet", "s3:o.npy", "a%20b.parquet", "./gs:o.arrow"])
+def test_paths_that_look_like_urls(name, tmp_path, monkeypatch):
+    """PyArrow takes "s3:o.parquet" for a URL."""
+    monkeypatch.chdir(tmp_path)
+    _of_two_words().encode_corpus(iter(["a b", "a"]), name)
+    assert [list(row) for row in gputok.open_tokens(name)] == [[0, 1], [0]]
+
+
+@pytest.mark.parametrize("ending", [".npy", ".parquet", ".bin"])
+def test_long_names(ending, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fits = "x" * (241 - len(ending)) + ending
+    _of_two_words().encode_corpus(iter(["a b", "a"]), fits)
+    assert [list(row) for row in gputok.open_tokens(fits)] == [[0, 1], [0]]
+    before = sorted(os.listdir())
+    with pytest.raises(OSError, match=r"the name is 1 bytes too long: '.manifest.json' follows it") as error:
+        _of_two_words().encode_corpus(iter(["a b"]), "x" * (242 - len(ending)) + ending)
+    assert error.value.filename == "x" * (242 - len(ending)) + ending and sorted(os.listdir()) == before
+
+
+def test_long_names_of_single_files(tmp_path):
+    """The temporary file has a longer name than the file."""
+    path = tmp_path / ("x" * 250 + ".json")
+    for _ in range(2):
+        _of_two_words().save(str(path))
+    assert os.listdir(tmp_path) == [path.name]
+    with pytest.raises(OSError, match="File name too long") as error:
+        _of_two_words().save(str(tmp_path / ("x" * 251 + ".json")))
+    assert error.value.filename == str(tmp_path / ("x" * 251 + ".json"))

@@ -78,14 +78,14 @@ class Parquet(Table):
     def _writer(self, path: pathlib.Path, schema: Any) -> Any:
         from pyarrow import parquet as pq
 
-        return pq.ParquetWriter(str(path), schema)
+        return pq.ParquetWriter(str(path.absolute()), schema)
 
     def open(self, path: pathlib.Path) -> Iterable[OpenShard]:
         """Opens each row group, which is unpacked when it is asked for."""
         with needed_for(f"{path}: reading .parquet files"):
             from pyarrow import parquet as pq
         try:
-            file = pq.ParquetFile(path)
+            file = pq.ParquetFile(path.absolute())  # else "s3:o.parquet" is a URL to it
             _ids_column(file.schema_arrow, path)
         except broken() as error:
             if isinstance(error, FileNotFoundError):
