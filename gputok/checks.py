@@ -205,8 +205,9 @@ def file_name(value: Any) -> str:
 
 
 def switch(value: Any) -> bool:
-    """Accepts True and False, and rejects 0 and 1, as tokenizers does."""
-    return _typed(value, bool)
+    """Accepts True and False, also NumPy's, and rejects 0 and 1, as tokenizers does."""
+    numpy_s = type(value).__module__ == "numpy" and type(value).__name__ in ("bool", "bool_")
+    return bool(value) if numpy_s else _typed(value, bool)
 
 
 def integer(low: int, high: int) -> Check:

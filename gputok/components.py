@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import inspect
 import itertools
 import json
 import os
@@ -19,10 +20,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overloa
 import numpy as np
 
 from gputok import checks
-from gputok.checks import Check, FieldError, WrongValue
+from gputok.checks import Check, FieldError, WrongValue, several
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 T = TypeVar("T")
 
@@ -87,6 +88,19 @@ class derived(Generic[T]):
         return state.setdefault(self._name, self._make(view(instance, state)))
 
 
+def users_own(value: Any) -> bool:
+    """True for an object of a class that a user derived, which may have any attributes."""
+    return type(value).__module__.partition(".")[0] != "gputok"
+
+
+def no_attribute(owner: Any, name: str, names: Iterable[str]) -> AttributeError:
+    """The error for setting an attribute that an object doesn't have; names: those that it has."""
+    kind, known = type(owner), several(one for one in sorted(names) if not one.startswith("_"))
+    return AttributeError(
+        f"'{kind.__module__}.{kind.__name__}' object has no attribute {name!r}; it has {known}"
+    )
+
+
 _MODULES = {
     "normalizer": "normalizers",
     "pre-tokenizer": "pre_tokenizers",
@@ -115,11 +129,19 @@ class Component:
     checks: ClassVar[Mapping[str, Check]] = {}  # what each field may hold (see gputok.checks)
     unsaved: ClassVar[Mapping[str, Any]] = {}  # fields that the JSON form lacks, and what a file is read as
 
+    _settable: ClassVar[frozenset[str]] = (
+        frozenset()
+    )  # the attributes that a class, or a base of it, annotates or checks
+
     home: ClassVar[str]  # the module from which users import the components of this kind
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]  # every subclass is a dataclass
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        annotated = {
+            name for name, kind in inspect.get_annotations(cls).items() if "ClassVar" not in str(kind)
+        }
+        cls._settable = cls._settable | annotated | cls.checks.keys()
         if cls.__module__.startswith("gputok."):
             cls.__module__ = cls.home
 
@@ -237,8 +259,10 @@ class Component:
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(getattr(type(self), name, None), property):
             super().__setattr__(name, value)
-        else:
+        elif name in self._settable or name.startswith("_") or users_own(self):
             self._set(**{name: value})
+        else:
+            raise no_attribute(self, name, self._settable)
 
     def _set(self, **values: Any) -> None:
         """Sets several fields at once, each to the value that its check returns."""

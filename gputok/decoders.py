@@ -60,6 +60,11 @@ class Decoder(Component):
         """
         return Custom(decoder)
 
+    @classmethod
+    def _required(cls) -> list[str]:
+        names = [field.name for field in dataclasses.fields(cls)]
+        return [name for name in names if name not in ("use_regex", "prepend_scheme", "split")]
+
     def decode(self, tokens: list[str]) -> str:
         """Turns tokens into text.
 
@@ -87,6 +92,7 @@ class Custom(Decoder):
     """A decoder that a user wrote in Python. It cannot be saved."""
 
     in_files = False
+    decoder: Any
 
     def __init__(self, decoder: Any) -> None:
         self.decoder = decoder
@@ -184,8 +190,8 @@ class ByteLevel(Decoder):
     def from_dict(cls, value: dict[str, Any]) -> Self:
         """Makes a decoder from its JSON form."""
         decoder = cls()
-        for field in dataclasses.fields(cls):
-            setattr(decoder, field.name, value.get(field.name, True))
+        given = {name: needed(value, name) for name in cls._required()}
+        decoder._set(**given, use_regex=value.get("use_regex", True))
         return decoder
 
     def decode_chain(self, tokens: list[str]) -> list[str]:

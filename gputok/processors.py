@@ -85,6 +85,7 @@ class PostProcessor(Component):
         Returns:
             A new encoding.
         """
+        checked("add_special_tokens", switch, add_special_tokens)
         return process_one(self.frozen(), encoding, pair, add_special_tokens)
 
 
@@ -129,6 +130,10 @@ class ByteLevel(PostProcessor):
         if type != "ByteLevel":
             raise ValueError(f"expected type 'ByteLevel', got {short(type)}")
         self._set(add_prefix_space=add_prefix_space, trim_offsets=trim_offsets, use_regex=use_regex)
+
+    @classmethod
+    def _required(cls) -> list[str]:
+        return ["add_prefix_space", "trim_offsets"]
 
     def renumbered(self, new_id: Callable[[int], int]) -> Self:
         """Returns this post-processor, which has no ids."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard, overload
 import numpy as np
 
 from gputok import components
-from gputok.checks import SIZE, checked, integer
+from gputok.checks import SIZE, checked, integer, switch
 from gputok.encoding.encoding import Encoding
 from gputok.kernels.native import choose
 from gputok.pipeline import decode_ids, serialize
@@ -300,6 +300,7 @@ class Tokenizer:
         Args:
             pretty: put each field on its own line.
         """
+        _switches(pretty=pretty)
         return b"".join(serialize.tokenizer_json(self.pipeline, pretty)).decode()
 
     def save(self, path: str, pretty: bool = True, *, storage_options: StorageOptions = None) -> None:
@@ -312,6 +313,7 @@ class Tokenizer:
         """
         from gputok.files.outputs import writing
 
+        _switches(pretty=pretty)
         with writing(path, storage_options) as temporary, open(temporary, "wb") as file:
             file.writelines(serialize.tokenizer_json(self.pipeline, pretty))
 
@@ -1155,6 +1157,7 @@ class Tokenizer:
             >>> tokenizer.encode("so it goes", truncation={"max_length": 2}).ids
             [0, 1]
         """
+        _switches(is_pretokenized=is_pretokenized, add_special_tokens=add_special_tokens)
         is_text = pair is None and not is_pretokenized and type(sequence) is str
         if padding is ... and truncation is ... and is_text:
             version, texts, address, _ = self._texts
@@ -1217,6 +1220,7 @@ class Tokenizer:
         from gputok.pipeline.encode.pairs import pairs_of
         from gputok.pipeline.encode.text import encode_all, texts_of
 
+        _switches(is_pretokenized=is_pretokenized, add_special_tokens=add_special_tokens)
         pipeline = self._limited(padding, truncation)
         if not is_pretokenized:
             found = encode_all(texts_of(pipeline), input, add_special_tokens, threads)
@@ -1259,6 +1263,7 @@ class Tokenizer:
         from gputok.pipeline.encode.pairs import pairs_of
         from gputok.pipeline.encode.text import bare_texts_of, encode_all
 
+        _switches(is_pretokenized=is_pretokenized, add_special_tokens=add_special_tokens)
         pipeline = self._limited(padding, truncation)
         if not is_pretokenized:
             found = encode_all(bare_texts_of(pipeline), input, add_special_tokens, threads)
@@ -1584,10 +1589,12 @@ class Tokenizer:
         """
         from gputok.pipeline.encode import stepwise
 
+        _switches(add_special_tokens=add_special_tokens)
         return stepwise.post_process(self.pipeline, encoding, pair, add_special_tokens)
 
     def num_special_tokens_to_add(self, is_pair: bool) -> int:
         """Returns how many tokens the post-processor adds to one text or, if `is_pair`, to a pair."""
+        _switches(is_pair=is_pair)
         return self.pipeline.num_special_tokens_to_add(is_pair)
 
     def enable_truncation(
@@ -1679,6 +1686,7 @@ class Tokenizer:
         Raises:
             TypeError: `ids` holds anything but whole numbers.
         """
+        _switches(skip_special_tokens=skip_special_tokens)
         return decode_ids.decode(self.pipeline, _id_list(ids), skip_special_tokens)
 
     def decode_tokens(
@@ -1702,6 +1710,7 @@ class Tokenizer:
             >>> Tokenizer(models.WordLevel({"so": 0, "it": 1})).decode_tokens([1, 0, 7])
             ['it', 'so']
         """
+        _switches(skip_special_tokens=skip_special_tokens)
         listed = ids.ids if isinstance(ids, Encoding) else _id_list(ids)
         return decode_ids.tokens(self.pipeline, listed, skip_special_tokens)
 
@@ -1741,6 +1750,7 @@ class Tokenizer:
         Args:
             with_added_tokens: include added tokens.
         """
+        _switches(with_added_tokens=with_added_tokens)
         return self.pipeline.get_vocab(with_added_tokens)
 
     def get_vocab_size(self, with_added_tokens: bool = True) -> int:
@@ -1749,6 +1759,7 @@ class Tokenizer:
         Args:
             with_added_tokens: include added tokens.
         """
+        _switches(with_added_tokens=with_added_tokens)
         return self.pipeline.get_vocab_size(with_added_tokens)
 
     def get_added_tokens_decoder(self) -> dict[int, AddedToken]:
@@ -1882,9 +1893,16 @@ def _token_list(tokens: Any, *, special: bool = False) -> list[str | AddedToken]
     return tokens
 
 
+def _switches(**values: Any) -> None:
+    """Raises WrongType for an argument that is neither True nor False, as `tokenizers` does."""
+    for name, value in values.items():
+        if value is not True and value is not False:
+            checked(name, switch, value)
+
+
 def _id_list(ids: Any) -> Sequence[int]:
-    if isinstance(ids, list | tuple) and set(map(type, ids)) <= {int}:
-        return ids
+    if isinstance(ids, list | tuple) and (kinds := set(map(type, ids))) <= {int, bool}:
+        return [*map(int, ids)] if bool in kinds else ids
     array = np.asarray(ids)
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise TypeError(

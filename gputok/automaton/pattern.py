@@ -44,6 +44,8 @@ class Regex:
         '\\p{N}{1,3}'
     """
 
+    __slots__ = ("pattern",)
+
     def __init__(self, pattern: str) -> None:
         if not isinstance(pattern, str):
             raise TypeError(f"pattern: '{type(pattern).__name__}' object is not an instance of 'str'")

@@ -26,7 +26,7 @@ from gputok.checks import (
     switch,
     wrong_type,
 )
-from gputok.components import Verbatim, described
+from gputok.components import Verbatim, described, no_attribute, users_own
 from gputok.tokens.added_token import AddedToken
 from gputok.types import public
 
@@ -45,8 +45,8 @@ class CheckedOptions:
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]  # every subclass is a dataclass
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name not in {field.name for field in dataclasses.fields(self)}:
-            raise AttributeError(f"{type(self).__name__} has no option {name!r}")
+        if name not in self.__dataclass_fields__ and not users_own(self):
+            raise no_attribute(self, name, self.__dataclass_fields__)
         super().__setattr__(name, checked(name, _CHECKS[name], value) if name in _CHECKS else value)
 
 

@@ -108,6 +108,7 @@ class Custom(Normalizer):
     """A normalizer that a user wrote in Python. It gets each piece as a separate NormalizedString."""
 
     in_files = False
+    normalizer: Any
 
     def __init__(self, normalizer: Any) -> None:
         self.normalizer = normalizer

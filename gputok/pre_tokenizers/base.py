@@ -175,6 +175,7 @@ class Custom(PreTokenizer):
     """
 
     in_files = False
+    pretok: Any
 
     def way(self, after: Way) -> Way:
         """Returns the way of text that the user's object gets as whole documents."""

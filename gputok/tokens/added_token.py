@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Self
 
 from gputok.checks import checked, needed, optional, reading, string, switch
+from gputok.components import no_attribute, users_own
 from gputok.types import public
 
 _IN_FILES = {
@@ -77,6 +78,8 @@ class AddedToken:
     def __setattr__(self, name: str, value: Any) -> None:
         if (check := _CHECKS.get(name)) is not None:
             value = checked(name.lstrip("_"), check, value)
+        elif name not in _IN_FILES and not users_own(self):
+            raise no_attribute(self, name, _IN_FILES)
         super().__setattr__(name, value)
 
     @property

@@ -1110,7 +1110,7 @@ def test_tokenizers_that_cannot_be_trained(pair):
         gputok.train_new_from_iterator(theirs, ["a", "b", 3], 400)
     with pytest.raises(TypeError, match="3"):
         ours.train_new_from_iterator([["a", "b"], ["c", None]], 400)
-    with pytest.raises(AttributeError, match="no option 'colour'"):
+    with pytest.raises(AttributeError, match="no attribute 'colour'"):
         ours.train_new_from_iterator(CORPUS, 400, colour="red")
 
 

@@ -9,10 +9,22 @@ import itertools
 import json
 import re
 
+import numpy as np
 import pytest
 import tokenizers
 
-from gputok import AddedToken, Tokenizer, checks, decoders, models, normalizers, pre_tokenizers, processors
+import gputok
+from gputok import (
+    AddedToken,
+    Tokenizer,
+    checks,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from gputok.pipeline.limits import Padding, Truncation
 
 # the value, and how a file writes it
@@ -358,3 +370,115 @@ def test_a_changed_unk_id_stays_inside_the_vocabulary():
     with pytest.raises(ValueError, match="sentencepiece: must hold ids below 2"):
         unigram.sentencepiece = [2]
     assert (unigram.unk_id, unigram.sentencepiece) == (1, None)
+
+
+# -- names of attributes, and switches
+
+NAMES = ["foo", "vocab", "fuse_unknown", "add_prefixspace", "merges_", "inert"]
+
+
+def refuses(value, name):
+    try:
+        setattr(value, name, True)
+    except AttributeError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(component(part, form) for part, form in COMPONENTS),
+        AddedToken("a"),
+        trainers.BpeTrainer(),
+        gputok.Regex("a"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_attributes_that_do_not_exist(value):
+    """All objects that `tokenizers` would give the attribute, or refuse it, as models and trainers: a typo is never silent."""
+    assert all(refuses(value, name) for name in NAMES)
+
+
+def test_a_user_s_own_class_may_have_any_attributes():
+    class Mine(normalizers.Lowercase):
+        pass
+
+    mine = Mine()
+    mine.foo = 5
+    assert mine.foo == 5 and mine.normalize_str("A") == "a"
+
+
+def test_models_and_trainers_refuse_names_in_tokenizers_as_well():
+    for value in (tokenizers.models.BPE(), tokenizers.trainers.BpeTrainer(), tokenizers.Regex("a")):
+        assert all(refuses(value, name) for name in NAMES)
+
+
+def test_the_error_names_what_there_is():
+    with pytest.raises(
+        AttributeError, match=r"gputok.models.BPE' object has no attribute 'fuse_unknown'; .*fuse_unk"
+    ):
+        models.BPE().fuse_unknown = True
+    with pytest.raises(AttributeError, match="no attribute 'vocab'"):
+        models.BPE().vocab = {}
+
+
+def calls(module):
+    tokenizer = module.Tokenizer(module.models.WordLevel({"a": 0, "u": 1}, "u"))
+    encoding, step = tokenizer.encode("a"), module.processors.ByteLevel()
+    return {
+        "encode": lambda value: tokenizer.encode("a", add_special_tokens=value),
+        "words": lambda value: tokenizer.encode("a", is_pretokenized=value),
+        "batch": lambda value: tokenizer.encode_batch(["a"], add_special_tokens=value),
+        "fast": lambda value: tokenizer.encode_batch_fast(["a"], add_special_tokens=value),
+        "post_process": lambda value: tokenizer.post_process(encoding, add_special_tokens=value),
+        "number": lambda value: tokenizer.num_special_tokens_to_add(value),
+        "decode": lambda value: tokenizer.decode([0], skip_special_tokens=value),
+        "decode_batch": lambda value: tokenizer.decode_batch([[0]], skip_special_tokens=value),
+        "vocab": lambda value: tokenizer.get_vocab(with_added_tokens=value),
+        "size": lambda value: tokenizer.get_vocab_size(with_added_tokens=value),
+        "to_str": lambda value: tokenizer.to_str(pretty=value),
+        "process": lambda value: step.process(encoding, None, value),
+    }
+
+
+@pytest.mark.parametrize("name", calls(tokenizers))
+def test_arguments_that_are_true_or_false(name):
+    ours, theirs = calls(gputok)[name], calls(tokenizers)[name]
+    for value in (5, 0, 1.0, None, "a", []):
+        for call in (ours, theirs):
+            with pytest.raises(TypeError):
+                call(value)
+    for value in (True, False, np.True_):
+        if name != "words":
+            ours(value), theirs(value)
+
+
+@pytest.mark.parametrize(
+    "ids", [[True], [False, True], (True,), [True, 1], [np.True_], np.array([True]), [1.0]]
+)
+def test_ids_that_are_truth_values(ids):
+    found = []
+    for module in (gputok, tokenizers):
+        try:
+            found.append(module.Tokenizer(module.models.WordLevel({"a": 0, "b": 1}, "a")).decode(ids))
+        except TypeError:
+            found.append(None)
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(("part", "form"), [one for one in FORMS if isinstance(one[1], dict)], ids=name_of)
+def test_fields_that_are_missing(part, form):
+    """Both read a file without a field, or neither does."""
+    for name in form.keys() - {"type"}:
+        if form.get("type") == "RobertaProcessing" and name in ("trim_offsets", "add_prefix_space"):
+            continue  # tokenizers then reads a BertProcessing; gputok refuses the file
+        file = whole(part, {key: value for key, value in form.items() if key != name})
+        taken = []
+        for module in (gputok, tokenizers):
+            try:
+                module.Tokenizer.from_str(file)
+                taken.append(True)
+            except (Exception, BaseException):
+                taken.append(False)
+        assert taken[0] == taken[1], name

@@ -108,6 +108,8 @@ class BPE(Model):
     """
 
     turn = 0
+    merges: Any  # int64[n, 3], the ids of each pair and of what it becomes, by rank
+    sentencepiece: bool
     checks = per_field(
         dropout=optional(lambda value: float(np.float32(_probability(value)))),
         unk_token=optional(string),

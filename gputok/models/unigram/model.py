@@ -90,6 +90,8 @@ class Unigram(Model):
 
     turn = 3
     unsaved: ClassVar[Mapping[str, Any]] = {"alpha": None, "nbest_size": None}
+    scores: Any  # float64[n_tokens]
+    sentencepiece: Sequence[int] | None
     checks = per_field(
         unk_id=optional(integer(0, ID)),
         byte_fallback=optional(switch, False),
@@ -114,7 +116,7 @@ class Unigram(Model):
         self.byte_fallback = byte_fallback
         self.alpha = alpha
         self.nbest_size = nbest_size
-        self.sentencepiece: Sequence[int] | None = None
+        self.sentencepiece = None
 
     def _check_together(self, state: Mapping[str, Any]) -> None:
         n_tokens = len(state["vocabulary"])
