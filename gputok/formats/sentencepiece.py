@@ -61,7 +61,8 @@ def from_sentencepiece(source: str | os.PathLike[str] | bytes) -> Tokenizer:
     normalizer runs in the `regex` package, as a warning says.
 
     Ids differ from SentencePiece's where several marks follow one character, or a mark follows a user-defined symbol
-    (`Precompiled` normalizes them as `tokenizers` does).
+    (`Precompiled` normalizes them as `tokenizers` does). `tokenizers` gives the ids of a saved tokenizer.json of a BPE, too.
+    Those of a Unigram can differ there: it finds the names of control and byte pieces in text, and rounds sums otherwise.
 
     Args:
         source: the path of a `.model` file, or its bytes.
