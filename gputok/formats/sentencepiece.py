@@ -31,6 +31,7 @@ from gputok.files.sentencepiece_proto import (
 )
 from gputok.formats.ranks import bpe_of, difference_to_ranks, merges_by_rank, tokens_without_merges
 from gputok.models.bpe.prune import plain
+from gputok.text.unicode_maps import grapheme_classes
 from gputok.tokenizer import Tokenizer
 from gputok.tokens.added_token import AddedToken
 from gputok.tokens.vocabulary import Vocabulary, pack
@@ -45,6 +46,8 @@ _EITHER = f"[ {SPACE}]"
 _SPACES = (" ", _EITHER)
 _ENDS = tuple(rf"{start}{space}+\z" for start in ("", r"\A +|") for space in _SPACES)
 _SUFFIX = tuple(rf"{space}*\z" for space in _SPACES)
+_JOINING = 4, 5, 6, 8, 9, 10, 11, 12, 15, 16
+"""The classes of `grapheme_classes` of characters that join the cluster before them."""
 _WHITE_SPACE = "\t\n\v\f\r\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 """The white space of Unicode except the space, and except U+0085, which SentencePiece's nmt rules don't change."""
 
@@ -60,8 +63,8 @@ def from_sentencepiece(source: str | os.PathLike[str] | bytes) -> Tokenizer:
     White space as a suffix (`treat_whitespace_as_suffix`) works, too, but such a tokenizer encodes slowly: one step of its
     normalizer runs in the `regex` package, as a warning says.
 
-    Ids differ from SentencePiece's where several marks follow one character, or a mark follows a user-defined symbol
-    (`Precompiled` normalizes them as `tokenizers` does). `tokenizers` gives the ids of a saved tokenizer.json of a BPE, too.
+    Ids differ from SentencePiece's where several marks follow one character, a mark follows a user-defined symbol, or Hangul
+    is written in single letters (`Precompiled` normalizes them as `tokenizers` does). `tokenizers` gives the ids of a saved tokenizer.json of a BPE, too.
     Those of a Unigram can differ there: it finds the names of control and byte pieces in text, and rounds sums otherwise.
 
     Args:
@@ -73,7 +76,8 @@ def from_sentencepiece(source: str | os.PathLike[str] | bytes) -> Tokenizer:
     Raises:
         ValueError: if the file is not a SentencePiece model, SentencePiece refuses it, or no tokenizer.json can express it:
             models of words or characters, white space as a suffix together with user-defined symbols, unused pieces, a
-            user-defined symbol that normalization changes, a BPE in which the order of equal scores matters.
+            user-defined symbol that normalization changes, rules of normalization for several characters other than a letter
+            and its marks, a BPE in which the order of equal scores matters.
         ImportError: if the package `sentencepiece` is missing.
     """
     proto, name = protobuf().ModelProto(), "these bytes"
@@ -130,6 +134,9 @@ def tokenizer_of(proto: Any, pieces: Pieces | None = None, *, added: bool = True
     # A BPE looks for symbols in text that is complete, with all ▁
     escape = as_suffix or not spec.remove_extra_whitespaces or (is_bpe and len(symbols) > 0)
     steps = _normalizing_steps(spec, as_suffix=as_suffix, escape=escape)
+    for step in steps[:1]:
+        if isinstance(step, normalizers.Precompiled):
+            _check_rules(step)
     _check_symbols(symbols, steps)
     tokenizer = Tokenizer(model)
     if isinstance(model, models.BPE) and symbols and spec.add_dummy_prefix:
@@ -180,6 +187,37 @@ def _normalizing_steps(spec: Any, *, as_suffix: bool, escape: bool) -> list[Any]
     if not spec.remove_extra_whitespaces:
         steps += [normalizers.Prepend(SPACE)] * (dummy and not as_suffix)
     return steps + [normalizers.Replace(" ", SPACE)] * escape
+
+
+def _check_rules(precompiled: normalizers.Precompiled) -> None:
+    """Raises ValueError for a rule for several characters that `Precompiled` would never apply: no letter and its marks.
+
+    The walk of the double array takes a byte a round; of ways to a node that end alike, it keeps one. Hangul's compatibility
+    letters are left out: each map of SentencePiece has rules for several of them.
+    """
+    units = precompiled.tables[0].astype(np.int64)
+    bases = np.arange(len(units)) ^ (units >> 10 << ((units & 1 << 9) >> 6))
+    page, member = grapheme_classes()
+    joins = np.isin(member[page].ravel()[:0x110000], _JOINING)
+    joins[0x3131:0x318F] = joins[0xFFA0:0xFFDD] = True
+    # Of each way: its node, the last character and how many bytes that lacks, how many there are, if one doesn't join
+    node, code, lacks, n, apart = np.zeros((5, 1), np.int64)
+    n_nodes = 0
+    while len(node) and n_nodes <= 4 * len(units):
+        n_nodes += len(node)
+        child = bases[node][:, None] ^ np.arange(1, 256)
+        unit = units[np.minimum(child, len(units) - 1)]
+        row, byte = np.nonzero((child < len(units)) & (unit & 0x800000FF == np.arange(1, 256)))
+        node, byte, begins = child[row, byte], byte + 1, lacks[row] == 0
+        size = np.searchsorted([0xC0, 0xE0, 0xF0], byte, side="right")
+        code = np.where(begins, byte & 0x7F >> size + (size > 0), code[row] << 6 | byte & 0x3F) & 0x1FFFFF
+        lacks, n = np.where(begins, size, lacks[row] - 1), np.minimum(n[row] + begins, 2)
+        apart = apart[row] | ((lacks == 0) & (n > 1) & ~joins[np.minimum(code, 0x10FFFF)])
+        if (wrong := (apart > 0) & (lacks == 0) & (units[node] >> 8 & 1 > 0)).any():
+            letter = short(chr(int(code[wrong][0])))
+            raise _not_expressed(f"a rule of normalization for several characters, the last of them {letter}")
+        ways = np.stack([node, np.where(lacks > 0, code, 0), lacks, n, apart])
+        node, code, lacks, n, apart = np.unique(ways, axis=1)
 
 
 def _apart(model: models.BPE, symbols: list[str]) -> pre_tokenizers.Sequence:

@@ -253,6 +253,28 @@ def test_what_no_tokenizer_json_expresses_is_refused():
     assert_same_ids(gputok.from_sentencepiece(equal), equal, ["abab", "bab", "ba b", "bbaab"])
 
 
+def test_own_rules_of_normalization(tmp_path):
+    """`tokenizers` applies rules to single characters, and to a letter and its marks."""
+    for rule, text, works in (
+        ("c\td\n", "ab abc", True),
+        ("a b\tc\n", "ab abc", False),
+        ("a 301\tc\n", "a\u0301b", True),
+    ):
+        codes = [
+            " ".join(c if c == "301" else f"{ord(c):x}" for c in side.split()) for side in rule.split("\t")
+        ]
+        (tmp_path / "rules.tsv").write_text("\t".join(codes) + "\n")
+        own = {"normalization_rule_tsv": str(tmp_path / "rules.tsv")}
+        model = trained(["ab abc ca"] * 9, model_type="bpe", vocab_size=8, **own)
+        if works:
+            assert_same_ids(gputok.from_sentencepiece(model), model, [text])
+        else:
+            with pytest.raises(
+                ValueError, match="a rule of normalization for several characters, the last of them 'b'"
+            ):
+                gputok.from_sentencepiece(model)
+
+
 @pytest.mark.parametrize("remove_extra_whitespaces", [False, True])
 @pytest.mark.parametrize("add_dummy_prefix", [False, True])
 @pytest.mark.parametrize("kind", ["unigram", "bpe"])
