@@ -183,6 +183,14 @@ STEPS = (
                 )
                 for name in ("encode_units", "encode_positions")
             ),
+            *(
+                Stage(
+                    name,
+                    _CPU,
+                    no_reference="the tests compare the ids of both sides of each seam with those of the text",
+                )
+                for name in ("last_seam", "all_seams")
+            ),
             Stage(
                 "trim", _CPU, no_reference="the tests compare with `Rows.trim_offsets`, and ask `tokenizers`"
             ),

@@ -395,6 +395,10 @@ def _may_be_gap(delta: Transitions, accept: Bytes) -> Mask:
 def _strong(delta: Transitions, accept: Bytes, gaps: Mask) -> Bytes:
     """uint8[n_classes, n_classes]: 1 at (a, b) if text may be cut between them without changing words.
 
+    Such a place is a *seam*: both sides are texts of their own, whatever stands before `a` and after `b`. Slices of text
+    for threads, blocks, text that grows and counts of its parts rest on it; `gputok.kernels.cpu.encode_one.seams` says
+    what added tokens and normalizers ask for besides.
+
     Three conditions: no walk that steps over `a` continues over `b` (a word ends there, or ended before); a walk that
     ended the text after `a` would be accepted exactly if it is accepted before `b`; and `a` and `b` are not both gap
     characters, which would form one piece. They hold for each state after `a`, so for each text on the left. The word

@@ -193,7 +193,7 @@ def next_token(data, first, stop, at, text, blank, finder):
         if option & LSTRIP:
             while begin > text:
                 code, before = _before(data, begin)
-                if not _is_space(code):
+                if not is_space(code):
                     break
                 begin = before
             begin = max(begin, text)  # the token before may have taken white space
@@ -201,13 +201,39 @@ def next_token(data, first, stop, at, text, blank, finder):
             blank = max(blank, finish)  # matches that take the same white space look through it once
             while blank < stop:
                 code, size = character(data, blank)
-                if not _is_space(code):
+                if not is_space(code):
                     break
                 blank += size
             finish = blank
         if begin < finish:
             return match, begin, finish, at, text, blank
         text = begin
+
+
+@kernel(inline=True)
+def longest_token(data, at, stop, finder):
+    """The string of the longest token at byte `at`, or -1; and for how many bytes from there on a token may go on."""
+    (class_of, child, n_classes, name), can_begin, _, _, _ = finder
+    match, node, p = np.int64(-1), np.uint64(0), at
+    if not can_begin[data[at]]:
+        return match, np.int64(0)
+    while p < stop:
+        node = np.uint64(child[node * n_classes + class_of[data[p]]])
+        if node == 0:
+            break
+        p += 1
+        if name[node] >= 0:
+            match = np.int64(name[node])
+    return match, np.int64(p - at)
+
+
+@kernel(inline=True)
+def reaches(data, begin, end, finder):
+    """Whether a token, or the beginning of one, that starts in data[begin:end] reaches `end`."""
+    found = False
+    for at in range(begin, end):
+        found |= at + longest_token(data, at, end, finder)[1] == end
+    return found
 
 
 @kernel(inline=True)
@@ -266,7 +292,7 @@ def _before(data, at):
 
 
 @kernel(inline=True)
-def _is_space(code):
+def is_space(code):
     """Returns True if a code point has the Unicode property White_Space."""
     return (
         9 <= code <= 13
