@@ -24,6 +24,10 @@ Six other words in the code:
 - stage: one loop over arrays: a kernel with a reference in Python and versions for the CPU and the GPU; in progress
   reports, a phase of training or encoding
 - walk: the pass of an automaton over a text, which finds the pre-tokens
+
+And one that both share:
+
+- seam: a place in a text at which both sides are texts of their own, whatever the text goes on with
 """
 
 import pathlib
@@ -59,6 +63,7 @@ if TYPE_CHECKING:  # for type checkers and editors; the tables below have the sa
     from gputok.implementations import CharBPETokenizer as CharBPETokenizer
     from gputok.implementations import SentencePieceBPETokenizer as SentencePieceBPETokenizer
     from gputok.implementations import SentencePieceUnigramTokenizer as SentencePieceUnigramTokenizer
+    from gputok.incremental import Incremental as Incremental
     from gputok.pipeline.arrow import CorpusEncoder as CorpusEncoder
     from gputok.pipeline.arrow import WordCounter as WordCounter
     from gputok.pretrained import AutoTokenizer as AutoTokenizer
@@ -96,6 +101,7 @@ __all__ = [
     "CorpusEncoder",
     "EncodeInput",
     "Encoding",
+    "Incremental",
     "InputSequence",
     "NormalizedString",
     "OffsetReferential",
@@ -157,6 +163,7 @@ _NAMES: dict[str, str] = {
     "CorpusEncoder": "pipeline.arrow",
     "EncodeInput": "types",
     "Encoding": "encoding",
+    "Incremental": "incremental",
     "InputSequence": "types",
     "from_gguf": "formats.gguf",
     "from_sentencepiece": "formats.sentencepiece",

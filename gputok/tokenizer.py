@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from gputok.counts.word_counts import WordCounts
     from gputok.decoders import Decoder
     from gputok.files.locations import StorageOptions
+    from gputok.incremental import Incremental
     from gputok.models import Model
     from gputok.models.bpe.super_trainer import SuperBpeTrainer
     from gputok.normalizers import Normalizer
@@ -1276,6 +1277,30 @@ class Tokenizer:
         return stepwise.encode(
             pipeline, inputs, is_pretokenized, add_special_tokens, offsets=False, threads=threads
         )
+
+    def incremental(self, add_special_tokens: bool = False) -> Incremental:
+        """Makes a text that grows, and keeps its ids: `append` costs what the new text costs, however long the text is.
+
+        Args:
+            add_special_tokens: let the post-processor add its tokens.
+
+        Returns:
+            An empty text. It works with the steps that are set now.
+
+        Raises:
+            ValueError: the model draws random tokens, or the template of the post-processor has not the text exactly once.
+
+        Example:
+            >>> from gputok import models, pre_tokenizers
+            >>> tokenizer = Tokenizer(models.WordLevel({"so": 0, "it": 1, "goes": 2}))
+            >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+            >>> chat = tokenizer.incremental()
+            >>> chat.append("so it"), chat.append(" goes"), chat.ids.tolist()
+            (0, 2, [0, 1, 2])
+        """
+        from gputok.incremental import Incremental
+
+        return Incremental(self.pipeline, add_special_tokens)
 
     def encode_on_device(
         self, texts: Iterable[str], *, device: str = "cuda", add_special_tokens: bool = True

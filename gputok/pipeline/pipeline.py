@@ -57,12 +57,14 @@ class Kept(_Once):
         pairs: what encodes pairs and lists of words (`encode.pairs.Pairs`): True -> without offsets, words and texts of tokens,
             False -> with them; False: `encode.stepwise` encodes them.
         engines: what encodes texts.
+        seams: finds the places at which a text may be cut (`encode.seams.Seams`); None: not made yet.
         decodings: what decodes ids (`decode_ids`): True -> without special tokens, False -> with them.
         variants: other pipelines that were made of this one, by what they differ in.
     """
 
     texts: Any = None
     bare_texts: Any = None
+    seams: Any = None
 
     def __init__(self) -> None:
         self.engines = Engines()

@@ -425,7 +425,7 @@ def steps_of(pipeline: Pipeline) -> Steps | None:
         cuts = _cuts(pipeline.pre_tokenizer, pipeline.way)
     except OtherStepError:
         return None
-    steps = [_extract(pipeline, False), *changes, _extract(pipeline, True), *cuts.steps]
+    steps = [extract_step(pipeline, False), *changes, extract_step(pipeline, True), *cuts.steps]
     return cuts._replace(steps=steps, n_changes=len(changes))
 
 
@@ -455,7 +455,8 @@ def _step(of: Any, kind: int, *more: Any) -> Handle:
     return Handle(of, short_steps.N_STEP, **of(kind, *more)._asdict())
 
 
-def _extract(pipeline: Pipeline, normalized: bool) -> Handle:
+def extract_step(pipeline: Pipeline, normalized: bool) -> Handle:
+    """Returns the step that finds the added tokens of raw or of normalized text."""
     finder = pipeline.added.finder(normalized)
     if finder is None:
         return Handle(short_steps.Extract, short_steps.N_STEP, kind=short_steps.EXTRACT)
