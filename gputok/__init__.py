@@ -66,6 +66,7 @@ if TYPE_CHECKING:  # for type checkers and editors; the tables below have the sa
     from gputok.incremental import Incremental as Incremental
     from gputok.pipeline.arrow import CorpusEncoder as CorpusEncoder
     from gputok.pipeline.arrow import WordCounter as WordCounter
+    from gputok.prefix_cache import PrefixCache as PrefixCache
     from gputok.pretrained import AutoTokenizer as AutoTokenizer
     from gputok.pretrained import PreTrainedTokenizer as PreTrainedTokenizer
     from gputok.pretrained import PreTrainedTokenizerFast as PreTrainedTokenizerFast
@@ -112,6 +113,7 @@ __all__ = [
     "PreTokenizedString",
     "PreTrainedTokenizer",
     "PreTrainedTokenizerFast",
+    "PrefixCache",
     "Regex",
     "SentencePieceBPETokenizer",
     "SentencePieceUnigramTokenizer",
@@ -165,6 +167,7 @@ _NAMES: dict[str, str] = {
     "Encoding": "encoding",
     "Incremental": "incremental",
     "InputSequence": "types",
+    "PrefixCache": "prefix_cache",
     "from_gguf": "formats.gguf",
     "from_sentencepiece": "formats.sentencepiece",
     "from_tekken": "formats.tekken",
