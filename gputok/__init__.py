@@ -48,6 +48,8 @@ if TYPE_CHECKING:  # for type checkers and editors; the tables below have the sa
     from gputok import tools as tools
     from gputok import trainers as trainers
     from gputok.automaton.pattern import Regex as Regex
+    from gputok.budgets import Counts as Counts
+    from gputok.budgets import Part as Part
     from gputok.counts.word_counts import WordCounts as WordCounts
     from gputok.encoding.encoding import Encoding as Encoding
     from gputok.formats.gguf import from_gguf as from_gguf
@@ -100,6 +102,7 @@ __all__ = [
     "ByteLevelBPETokenizer",
     "CharBPETokenizer",
     "CorpusEncoder",
+    "Counts",
     "EncodeInput",
     "Encoding",
     "Incremental",
@@ -108,6 +111,7 @@ __all__ = [
     "OffsetReferential",
     "OffsetType",
     "Offsets",
+    "Part",
     "PreTokenizedEncodeInput",
     "PreTokenizedInputSequence",
     "PreTokenizedString",
@@ -163,10 +167,12 @@ _NAMES: dict[str, str] = {
     "ByteLevelBPETokenizer": "implementations",
     "CharBPETokenizer": "implementations",
     "CorpusEncoder": "pipeline.arrow",
+    "Counts": "budgets",
     "EncodeInput": "types",
     "Encoding": "encoding",
     "Incremental": "incremental",
     "InputSequence": "types",
+    "Part": "budgets",
     "PrefixCache": "prefix_cache",
     "from_gguf": "formats.gguf",
     "from_sentencepiece": "formats.sentencepiece",

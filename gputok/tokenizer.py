@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import EllipsisType
 
+    from gputok.budgets import Counts, Part
     from gputok.corpus import Source
     from gputok.corpus.packing import Errors
     from gputok.counts.word_counts import WordCounts
@@ -1301,6 +1302,82 @@ class Tokenizer:
         from gputok.incremental import Incremental
 
         return Incremental(self.pipeline, add_special_tokens)
+
+    @overload
+    def count(self, text: str) -> int: ...
+    @overload
+    def count(self, text: Sequence[str]) -> list[int]: ...
+    def count(self, text: str | Sequence[str]) -> int | list[int]:
+        """Returns the number of tokens of a text, or of each text of a list, without special tokens and truncation.
+
+        Example:
+            >>> from gputok import models
+            >>> Tokenizer(models.BPE({"a": 0}, [])).count(["aa", ""])
+            [2, 0]
+        """
+        from gputok.budgets import count
+
+        return count(self.pipeline, [text])[0] if isinstance(text, str) else count(self.pipeline, [*text])
+
+    def counts(self, text: str) -> Counts:
+        """Prepares a text, so that `counts(text).between(i, j)` tells the tokens of any part of it in microseconds.
+
+        Args:
+            text: the text, which is encoded once.
+
+        Returns:
+            The counts, exact for each part.
+        """
+        from gputok.budgets import Counts
+
+        return Counts(self.pipeline, text)
+
+    @overload
+    def split(
+        self, text: str, max_tokens: int, overlap: int = 0, at: str | Sequence[str] | None = None
+    ) -> list[Part]: ...
+    @overload
+    def split(
+        self, text: Sequence[str], max_tokens: int, overlap: int = 0, at: str | Sequence[str] | None = None
+    ) -> list[list[Part]]: ...
+    def split(
+        self,
+        text: str | Sequence[str],
+        max_tokens: int,
+        overlap: int = 0,
+        at: str | Sequence[str] | None = None,
+    ) -> list[Part] | list[list[Part]]:
+        r"""Splits a text into parts of at most `max_tokens` tokens, counted exactly, without special tokens.
+
+        The parts lie side by side, or overlap, and leave nothing out. They end between words; a word longer than a part is
+        cut between characters.
+
+        Args:
+            text: the text, or a list of texts.
+            max_tokens: the most tokens of a part.
+            overlap: each part begins with the end of the part before: as many words as have at most so many tokens.
+            at: texts to split after, the best one first, such as `["\n\n", "\n", ". "]`: a part ends after the last one
+                that is in it.
+
+        Returns:
+            The start, stop and n_tokens of each part, in characters; of a list, those of each text.
+
+        Raises:
+            ValueError: a single character has more tokens than a part may have, or an argument has a wrong value.
+
+        Example:
+            >>> from gputok import models, pre_tokenizers
+            >>> tokenizer = Tokenizer(models.WordLevel({"so": 0, "it": 1, "goes": 2}))
+            >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+            >>> text = "so it goes so it"
+            >>> [text[part.start : part.stop] for part in tokenizer.split(text, 3, overlap=1)]
+            ['so it goes', ' goes so it']
+        """
+        from gputok.budgets import split
+
+        if isinstance(text, str):
+            return split(self.pipeline, text, max_tokens, overlap, at)
+        return [split(self.pipeline, one, max_tokens, overlap, at) for one in text]
 
     def encode_on_device(
         self, texts: Iterable[str], *, device: str = "cuda", add_special_tokens: bool = True

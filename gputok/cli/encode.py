@@ -1,9 +1,11 @@
-"""`gputok encode` and `gputok decode`: text to ids and back."""
+"""`gputok encode`, `gputok decode` and `gputok split`: text to ids and back, and to parts of so many tokens."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
+import json
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +24,7 @@ from gputok.cli.options import (
     Eos,
     Errors,
     Format,
+    Inputs,
     Progress,
     Separator,
     SequenceLength,
@@ -33,6 +36,7 @@ from gputok.cli.options import (
     amount,
     check_standard_input,
     load_tokenizer,
+    output_file,
     own_token,
     sources,
     speed,
@@ -289,3 +293,53 @@ def merge_tokens(
         "seconds": round(seconds, 3),
     }
     sum_up(line, facts, output=output, as_json=as_json)
+
+
+_WHOLE = "\0gputok: no file has this text\0"
+
+
+def split(
+    inputs: Inputs,
+    tokenizer: TokenizerFile,
+    max_tokens: Annotated[int, typer.Option(help="The most tokens of a part.", min=1, show_default=False)],
+    overlap: Annotated[int, typer.Option(help="The most tokens shared with the part before.", min=0)] = 0,
+    at: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Text to end parts after, such as '\\n\\n'; can be repeated, the best first.", metavar="TEXT"
+        ),
+    ] = None,
+    output: Annotated[str, typer.Option("--output", "-o", help="A .jsonl file.", metavar="FILE")] = STANDARD,
+    column: Column = None,
+    separator: Annotated[
+        str | None,
+        typer.Option(
+            help="The text between two documents of a text file. [default: each file is a document]"
+        ),
+    ] = None,
+    errors: Errors = "strict",
+    storage_option: StorageOption = None,
+) -> None:
+    """Split documents into parts of so many tokens: JSON Lines of document, start, stop (characters), tokens and text."""
+    from gputok.corpus.document_kinds import file_kind
+    from gputok.corpus.source import Source
+
+    storage = storage_options(storage_option)
+    check_standard_input([*inputs, tokenizer])
+    loaded = load_tokenizer(tokenizer, storage)
+    after = [one.encode("latin-1", "backslashreplace").decode("unicode_escape") for one in at or []]
+    reading = {"column": column, "separator": separator, "errors": errors, "storage_options": storage}
+    found, document = Source.of(sources(inputs, column), **reading), 0
+    with contextlib.ExitStack() as opened:
+        file = sys.stdout
+        if output != STANDARD:
+            path = opened.enter_context(output_file(output, storage, inputs))
+            file = opened.enter_context(open(path, "w", encoding="utf-8"))
+        for place in found.content:
+            cut_at = separator if separator is not None or file_kind(place.file)[0] else _WHOLE
+            batches = dataclasses.replace(found, content=[place], separator=cut_at).read()
+            for text in itertools.chain.from_iterable(batch.strings() for batch in batches):
+                for start, stop, n in loaded.split(text, max_tokens, overlap=overlap, at=after):
+                    facts = {"document": document, "start": start, "stop": stop, "tokens": n}
+                    print(json.dumps({**facts, "text": text[start:stop]}, ensure_ascii=False), file=file)
+                document += 1

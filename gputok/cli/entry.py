@@ -97,6 +97,12 @@ _add(
     "gputok decode -t tokenizer.json ids.npy > text.txt",
     "echo Hello | gputok encode -t tokenizer.json | gputok decode -t tokenizer.json",
 )
+_add(
+    app,
+    "split",
+    encode.split,
+    "gputok split book.txt -t tokenizer.json --max-tokens 512 --overlap 64 > parts.jsonl",
+)
 _add(app, "tokens", convert.tokens, "gputok tokens books/*.txt -t tokenizer.json")
 _add(
     app,
