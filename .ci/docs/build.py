@@ -57,7 +57,7 @@ MODULES = [
 ]
 """The modules that users import."""
 
-GUIDE = ["how_to", "install", "formats", "clusters", "gpu", "benchmarks"]
+GUIDE = ["how_to", "serving", "install", "formats", "clusters", "gpu", "benchmarks"]
 """The pages of notebooks/guide, in this order."""
 
 MARKDOWN = {"fenced-code-blocks": {"cssclass": "highlight"}, "tables": None, "header-ids": None}
