@@ -1692,7 +1692,7 @@ class Tokenizer:
         from gputok.pipeline.encode import stepwise
 
         _switches(add_special_tokens=add_special_tokens)
-        return stepwise.post_process(self.pipeline, encoding, pair, add_special_tokens)
+        return stepwise.post_process(self.pipeline, [(encoding, pair)], add_special_tokens)[0]
 
     def num_special_tokens_to_add(self, is_pair: bool) -> int:
         """Returns how many tokens the post-processor adds to one text or, if `is_pair`, to a pair."""

@@ -68,7 +68,7 @@ class Encoding:
             rows: many encodings.
             row: the number of the row.
             overflowing: the parts that truncation cut off.
-            shown: the text, or the pair of texts, that was encoded; used for display in notebooks only.
+            shown: the text, or the pair of texts, that was encoded, as a tuple.
         """
         encoding = cls.__new__(cls)
         encoding._set(rows, row, overflowing, shown)
@@ -199,6 +199,45 @@ class Encoding:
         if (later := self._later) is not None and (found := later[0].offsets(later)) is not None:
             return found
         return list(zip(self.column("start").tolist(), self.column("end").tolist(), strict=True))
+
+    @property
+    def offsets_in_bytes(self) -> list[tuple[int, int]]:
+        """For each token, the bytes of its characters: the token comes from `text.encode()[start:end]`.
+
+        A token for a part of a character has the whole character, as in `offsets`; `Tokenizer.byte_ends` tells bytes.
+
+        Raises:
+            ValueError: the encoding no longer has its text, since it was pickled or merged.
+
+        Example:
+            >>> from gputok import Tokenizer, models
+            >>> Tokenizer(models.BPE({"é": 0, "a": 1}, [])).encode("éa").offsets_in_bytes
+            [(0, 2), (2, 3)]
+        """
+        if (texts := self.texts) is None:
+            raise ValueError(
+                "this encoding no longer has its text, since it was pickled or merged: encode it again"
+            )
+        found = np.stack([self.column("start"), self.column("end")], 1)
+        for sequence, text in enumerate(texts):
+            a, b = self._range(sequence)
+            words = [text] if isinstance(text, str) else text
+            which = 0 if isinstance(text, str) else self.column("words")[a:b, None]
+            codes = np.frombuffer("".join(words).encode("utf-32-le"), np.uint32)
+            n_before = np.cumsum([0, *(1 + (codes[:, None] >= (0x80, 0x800, 0x10000)).sum(1))])
+            begin = np.cumsum([0, *map(len, words)])[which]
+            found[a:b] = n_before[np.minimum(begin + found[a:b], len(codes))] - n_before[begin]
+        return [*map(tuple, found.tolist())]
+
+    @property
+    def texts(self) -> tuple[Any, ...] | None:
+        """The texts that were encoded, each a string or a list of words; None: they are not known any more."""
+        return self._made().shown
+
+    def with_texts(self, texts: tuple[Any, ...] | None) -> Encoding:
+        """Returns the same encoding, which knows the texts that were encoded."""
+        rows, row, overflowing, _ = self._made()
+        return Encoding.of(rows, row, [part.with_texts(texts) for part in overflowing], texts)
 
     @property
     def attention_mask(self) -> list[int]:
@@ -413,7 +452,7 @@ class Encoding:
     def _repr_html_(self) -> str:
         from gputok.encoding.html import encoding_html
 
-        return encoding_html(self, self._made().shown)
+        return encoding_html(self, self.texts)
 
 
 class Later(Protocol):

@@ -8,7 +8,7 @@ import random
 import pytest
 import tokenizers
 
-from gputok import Encoding
+from gputok import Encoding, Tokenizer
 
 
 def ours(theirs: tokenizers.Encoding) -> Encoding:
@@ -151,3 +151,52 @@ def test_errors(theirs):
         encoding.char_to_token(-1)
     with pytest.raises(TypeError, match="Encoding"):
         Encoding.merge([1])
+
+
+# -- byte offsets
+
+
+def in_bytes(expected: tokenizers.Encoding, texts: tuple) -> list[tuple[int, int]]:
+    """The offsets of `tokenizers` in bytes; those of special tokens and padding are (0, 0)."""
+    found = []
+    for (start, end), sequence, word in zip(
+        expected.offsets, expected.sequence_ids, expected.word_ids, strict=True
+    ):
+        text = "" if sequence is None else texts[sequence]
+        if isinstance(text, tuple):
+            text = "" if word is None else text[word]
+        found.append((len(text[:start].encode()), len(text[:end].encode())))
+    return found
+
+
+@pytest.mark.parametrize("name", ["llama3", "llama2", "qwen3", "minilm-bert"])
+def test_offsets_in_bytes(shared_tokenizer, name):
+    path, rng = str(shared_tokenizer(name)), random.Random(5)
+    ours, theirs = Tokenizer.from_file(path), tokenizers.Tokenizer.from_file(path)
+
+    def text():
+        return "".join(rng.choices(["a", " ", "é", "漢", "😀", "e\u0301", "12", "<s>"], k=rng.randint(1, 20)))
+
+    for limited in (False, True):
+        for one in (ours, theirs):
+            one.no_truncation()
+            one.no_padding()
+            if limited:
+                one.enable_truncation(7, stride=1)
+                one.enable_padding(length=12)
+        for _ in range(60):
+            given = (text(), text())
+            words = tuple(text() for _ in range(3))
+            for texts, pretokenized in ((given, False), (given[:1], False), ((words,), True)):
+                found = ours.encode(*texts, is_pretokenized=pretokenized)
+                expected = theirs.encode(*texts, is_pretokenized=pretokenized)
+                for a, b in zip([found, *found.overflowing], [expected, *expected.overflowing], strict=True):
+                    assert a.offsets_in_bytes == in_bytes(b, texts), texts
+        found = ours.post_process(ours.encode(given[0], add_special_tokens=False))
+        assert found.offsets_in_bytes == in_bytes(theirs.encode(given[0]), given)
+
+
+def test_an_encoding_without_its_text(theirs):
+    for one in (ours(theirs.encode("é a")), Encoding.merge([ours(theirs.encode("a"))])):
+        with pytest.raises(ValueError, match="no longer has its text"):
+            _ = one.offsets_in_bytes

@@ -95,7 +95,11 @@ def encode_documents(
     if found is None:
         pieces = pipeline.words(Pieces.from_batch(batch, aligned=offsets and not unchanged))
         found = pieces, tokenize(pipeline, pieces)
-    pieces, tokens = found
+    return rows_of(pipeline, batch, *found, offsets=offsets)
+
+
+def rows_of(pipeline: Pipeline, batch: TextBatch, pieces: Pieces, tokens: Tokens, *, offsets: bool) -> Rows:
+    """Returns one row for each text of a batch, from its words and their tokens; offsets: as for `encode_documents`."""
     rows = tokens.rows[pieces.rows]
     columns: dict[str, Any] = {"ids": tokens.ids, "type_ids": 0, "special": 0, "attention": 1}
     if not offsets:
@@ -326,7 +330,7 @@ def encode(
         for i, encoding in zip(at, finished, strict=True):
             encodings[i] = encoding
         for i, encoding in part.others.items():
-            encodings[i] = encoding
+            encodings[i] = encoding.with_texts(inputs[i])
     return encodings
 
 
@@ -498,9 +502,18 @@ def _sum(lengths: list[Positions]) -> Positions:
 
 
 def post_process(
+    pipeline: Pipeline, given: Sequence[tuple[Encoding, Encoding | None]], add_special_tokens: bool
+) -> list[Encoding]:
+    """Applies truncation, the post-processor and padding to existing encodings, or to pairs of them."""
+    finished = {i: _processed(pipeline, *one, add_special_tokens) for i, one in enumerate(given)}
+    if pipeline.padding is not None:
+        _pad([_Part(_NO_OVERFLOW[1], _NO_OVERFLOW[0], *_NO_OVERFLOW, finished)], pipeline.padding)
+    return [*finished.values()]
+
+
+def _processed(
     pipeline: Pipeline, encoding: Encoding, pair: Encoding | None, add_special_tokens: bool
 ) -> Encoding:
-    """Applies truncation, the post-processor and padding to an existing encoding, or to a pair."""
     first, second = encoding.__copy__(), None if pair is None else pair.__copy__()
     if (truncation := pipeline.truncation) is not None:
         n_added = pipeline.num_special_tokens_to_add(pair is not None) if add_special_tokens else 0
@@ -510,10 +523,8 @@ def post_process(
         for copy, target in zip(copies, aims, strict=True):
             copy.truncate(int(target[0]), truncation.stride, truncation.direction)
     finished = process_one(pipeline.post_processor, first, second, add_special_tokens)
-    if pipeline.padding is not None:
-        part = _Part(_NO_OVERFLOW[1], _NO_OVERFLOW[0], *_NO_OVERFLOW, {0: finished})
-        _pad([part], pipeline.padding)
-    return finished
+    texts = (first.texts or (None,)) + (() if second is None else second.texts or (None,))
+    return finished.with_texts(None if None in texts else texts)
 
 
 _NO_OVERFLOW = ([Encoding().row().take(np.zeros(0, np.int64))], np.zeros(0, np.int64))
