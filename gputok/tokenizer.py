@@ -1676,6 +1676,43 @@ class Tokenizer:
         words = source if isinstance(source, WordCounts) else self.count_words(source, **options)
         return measure_sizes(self.pipeline, [], {"": words}).curves[""]
 
+    def encode_segments(
+        self,
+        segments: Iterable[tuple[str, bool]],
+        add_special_tokens: bool = False,
+        *,
+        protect: Literal["special", "added"] | Iterable[str] = "special",
+    ) -> Encoding:
+        """Encodes a text of which some segments are trusted: text from elsewhere can't forge special tokens.
+
+        Protected tokens are found in trusted segments side by side, as if these were a text of their own. What lies between
+        them is one text, in which protected tokens are ordinary text. If all segments are trusted, this is `encode`.
+
+        Args:
+            segments: (text, trusted) in order.
+            add_special_tokens: let the post-processor add its tokens.
+            protect: "special": the special tokens; "added": all added tokens; or a list: the special tokens and these. Some
+                models have added tokens that control them, but are not special, such as DeepSeek's `<｜User｜>`.
+
+        Returns:
+            The encoding; offsets count in all segments together.
+
+        Raises:
+            TypeError: a segment is not (text, trusted).
+            ValueError: `protect` has a text that is no added token.
+
+        Example:
+            >>> from gputok import models
+            >>> tokenizer = Tokenizer(models.BPE({"<": 0, "s": 1, ">": 2}, []))
+            >>> tokenizer.add_special_tokens(["<s>"])
+            1
+            >>> tokenizer.encode_segments([("<s>", True), ("<s>", False)]).ids
+            [3, 0, 1, 2]
+        """
+        from gputok.pipeline.encode.segments import encode
+
+        return encode(self.pipeline, [segments], protect, add_special_tokens)[0]
+
     def post_process(
         self, encoding: Encoding, pair: Encoding | None = None, add_special_tokens: bool = True
     ) -> Encoding:

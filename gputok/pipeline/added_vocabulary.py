@@ -123,6 +123,12 @@ class AddedVocabulary:
         new.encode_special_tokens = value
         return new
 
+    def protecting(self, contents: Iterable[str]) -> AddedVocabulary:
+        """Returns the same tokens, of which those with these contents are encoded as ordinary text."""
+        new = self._copy()
+        new.special, new.encode_special_tokens, new.names = {*contents}, True, self.names
+        return new
+
     def _copy(self) -> AddedVocabulary:
         new = AddedVocabulary()
         new.tokens, new.ids, new.special = dict(self.tokens), dict(self.ids), set(self.special)
