@@ -47,6 +47,7 @@ if TYPE_CHECKING:  # for type checkers and editors; the tables below have the sa
     from gputok import processors as processors
     from gputok import tools as tools
     from gputok import trainers as trainers
+    from gputok.alignment import align as align
     from gputok.automaton.pattern import Regex as Regex
     from gputok.budgets import Counts as Counts
     from gputok.budgets import Part as Part
@@ -131,6 +132,7 @@ __all__ = [
     "VocabularyChange",
     "WordCounter",
     "WordCounts",
+    "align",
     "corpus",
     "decoders",
     "distributed",
@@ -208,6 +210,7 @@ _NAMES: dict[str, str] = {
     "save_tiktoken": "formats.tiktoken",
     "train_new_from_iterator": "pretrained",
     "train_sentencepiece": "formats.sentencepiece_training",
+    "align": "alignment",
     "corpus": "corpus",
     "decoders": "decoders",
     "distributed": "distributed",

@@ -298,6 +298,12 @@ class Component:
             if exchange((self, "__dict__", state, {**state, name: tuple(parts)})):
                 return
 
+    def leaves(self) -> list[Any]:
+        """Returns this component or, of a Sequence, the components that it has at last."""
+        if self.elements is None:
+            return [self]
+        return [leaf for part in getattr(self, self.elements) for leaf in part.leaves()]
+
     def states(self) -> list[dict[str, Any]]:
         """The states of this component and of its elements, for comparison by `is`."""
         state = self.__dict__

@@ -1873,7 +1873,68 @@ class Tokenizer:
 
         return await asyncio.to_thread(self.decode_batch, sequences, skip_special_tokens)
 
+    def decode_bytes(self, ids: Sequence[int] | np.ndarray, skip_special_tokens: bool = False) -> bytes:
+        """Joins the bytes of tokens (`token_bytes`), also those of a space that the tokenizer inserted before the text.
+
+        Args:
+            ids: a list or an array of ids. Ids that are not in the vocabulary are left out.
+            skip_special_tokens: leave special tokens out.
+        """
+        from gputok.pipeline import token_bytes
+
+        return b"".join(token_bytes.spelled_out(self.pipeline, _id_list(ids), skip_special_tokens))
+
+    def byte_ends(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
+        r"""Returns where each token ends in `decode_bytes(ids)`: int64[n_ids], in bytes.
+
+        These are positions in the text if its bytes are the same: if no step changes it.
+
+        Example:
+            >>> from gputok import decoders, models
+            >>> tokenizer = Tokenizer(models.BPE({"Ã": 0, "©": 1, "t": 2}, []))
+            >>> tokenizer.decoder = decoders.ByteLevel()
+            >>> tokenizer.token_bytes(0), tokenizer.decode_bytes([2, 0, 1]).decode(), tokenizer.byte_ends([2, 0, 1]).tolist()
+            (b'\xc3', 'té', [1, 2, 3])
+        """
+        from gputok.pipeline import token_bytes
+
+        return token_bytes.byte_ends(token_bytes.spelled_out(self.pipeline, _id_list(ids)))
+
+    def canonical(self, ids: Sequence[int] | np.ndarray, final: bool = True) -> int | None:
+        """Finds the first id that `encode` would not have given for the text of these ids, as models may sample them.
+
+        Ids that spell a special token differ from it. If bytes are no UTF-8, the first token with a wrong byte differs.
+
+        Args:
+            ids: a list or an array of ids, without those that a post-processor adds.
+            final: False: more ids follow, so only differences count that no further text can undo.
+
+        Returns:
+            The index of the id, or the number of ids if their text has more; None: these are the ids of their text.
+
+        Raises:
+            ValueError: ids do not tell the text that they came from, since a step removes or changes text.
+
+        Example:
+            >>> from gputok import models
+            >>> tokenizer = Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")]))
+            >>> tokenizer.canonical([0, 2]), tokenizer.canonical([0, 0, 1])
+            (None, 1)
+        """
+        from gputok.pipeline import token_bytes
+
+        return token_bytes.canonical(self.pipeline, _id_list(ids), final)
+
     # -- tokens
+
+    def token_bytes(self, id: int) -> bytes | None:
+        """Returns the bytes of text that a token stands for, or None if the vocabulary has no such id.
+
+        Tokens for bytes give their bytes, `▁` a space, `##x` an x, and added tokens their content.
+        """
+        from gputok.pipeline.token_bytes import bytes_by_id
+
+        return bytes_by_id(self.pipeline)[operator.index(id)]
 
     def token_to_id(self, token: str) -> int | None:
         """Returns the id of a token, or None if the vocabulary has no such token."""

@@ -52,6 +52,7 @@ class Kept(_Once):
     """What is kept of one pipeline.
 
     Attributes:
+        token_bytes: the bytes of each token (`token_bytes.bytes_by_id`); None: not made yet.
         texts: makes encodings (`encode.text.Texts`); None: not made yet; False: a handle can't hold the pipeline.
         bare_texts: the same, for encodings without offsets, words and texts of tokens.
         pairs: what encodes pairs and lists of words (`encode.pairs.Pairs`): True -> without offsets, words and texts of tokens,
@@ -62,6 +63,7 @@ class Kept(_Once):
         variants: other pipelines that were made of this one, by what they differ in.
     """
 
+    token_bytes: Any = None
     texts: Any = None
     bare_texts: Any = None
     seams: Any = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +12,8 @@ from gputok.automaton.unicode_tables import property_set
 from gputok.encoding.encoding import views
 from gputok.pipeline.encode.corpus import encode_corpus
 from gputok.pipeline.encode.stepwise import encode_documents
+from gputok.pipeline.token_bytes import speller
 from gputok.report.values import Measures, Sample, Text
-from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.text.pieces import TextBatch
 
 if TYPE_CHECKING:
@@ -213,7 +212,7 @@ def _measures(
     vocabulary = dict(sorted((id, token) for token, id in tokenizer.get_vocab().items()))
     ids = np.array(list(vocabulary), np.int64)
     added = tokenizer.get_added_tokens_decoder()
-    spelled = token_bytes(tokenizer, vocabulary)
+    spelled = [*map(speller(tokenizer), vocabulary, vocabulary.values())]
     tokens = [one.decode(errors="replace") for one in spelled]
     unknown = tokenizer.unknown_id
     covered = np.bincount(
@@ -244,36 +243,6 @@ def _encoded(tokenizer: Pipeline, passages: list[list[str]]) -> tuple[Sample, ..
         tuple((len(text), encoding) for text, encoding in zip(documents, found, strict=False))
         for documents in passages
     )
-
-
-def token_bytes(tokenizer: Pipeline, vocabulary: Mapping[int, str]) -> list[bytes]:
-    """Returns the bytes of text that each token stands for, without marks of its position in a word such as `##`.
-
-    >>> from gputok import Tokenizer, models
-    >>> token_bytes(Tokenizer(models.WordPiece({"##ing": 0}, unk_token="##ing")).pipeline, {0: "##ing"})
-    [b'ing']
-    """
-    model, added = tokenizer.model, tokenizer.get_added_tokens_decoder()
-    prefix = getattr(model, "continuing_subword_prefix", None) or ""
-    suffix = getattr(model, "end_of_word_suffix", None) or ""
-    steps = (tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.decoder)
-    byte_level = any(
-        '"type": "ByteLevel"' in json.dumps(step.to_dict()) for step in steps if step is not None
-    )
-    to_byte = {ord(character): byte for byte, character in enumerate(BYTE_CHARACTERS)}
-
-    def spelled(id: int, token: str) -> bytes:
-        if id in added:
-            return token.encode()
-        token = token.removeprefix(prefix).removesuffix(suffix) or token
-        if len(token) == 6 and token.startswith("<0x") and getattr(model, "byte_fallback", False):
-            return bytes.fromhex(token[3:5])
-        if byte_level:
-            raw = token.translate(to_byte)
-            return raw.encode("latin-1") if max(raw, default="") < "\u0100" else token.encode()
-        return token.replace("▁", " ").encode()
-
-    return [spelled(id, token) for id, token in vocabulary.items()]
 
 
 def merge_counts(model: Any, ids: Array, usage: Array) -> Array | None:
