@@ -455,15 +455,19 @@ class Sequence(Decoder):
 
 
 class Decodes(Protocol):
-    """The method of a tokenizer that `DecodeStream` calls."""
+    """The methods of a tokenizer that `DecodeStream` calls."""
 
     def decode(self, ids: list[int], skip_special_tokens: bool = True) -> str:
         """Turns ids into text."""
         ...
 
+    def decode_bytes(self, ids: list[int], skip_special_tokens: bool = False) -> bytes:
+        """Joins the bytes of tokens."""
+        ...
+
 
 class DecodeStream:
-    """Turns ids that arrive one by one into text: each step returns the new text.
+    r"""Turns ids that arrive one by one into text: each step returns the new text.
 
     Args:
         ids: the ids before the first step, such as a prompt. They are the context, and their text is not returned.
@@ -476,6 +480,8 @@ class DecodeStream:
         >>> stream = DecodeStream()
         >>> [stream.step(tokenizer, id) for id in (0, 1, 2)]
         [None, 'é', 't']
+        >>> stream.step(tokenizer, 0), stream.held_bytes(tokenizer), stream.flush(tokenizer)
+        (None, b'\xc3', '�')
     """
 
     def __init__(self, ids: list[int] | None = None, skip_special_tokens: bool = False) -> None:
@@ -497,10 +503,7 @@ class DecodeStream:
         Raises:
             ValueError: the tokenizer decodes the earlier ids to another text than before.
         """
-        if not self._prefix and self._ids:
-            prefix = tokenizer.decode(self._ids, self._skip_special_tokens)
-            if not prefix.endswith("�"):
-                self._prefix, self._n_given = prefix, len(self._ids)
+        self._begin(tokenizer)
         self._ids += [int(id)] if isinstance(id, SupportsIndex) else list(id)
         text = tokenizer.decode(self._ids, self._skip_special_tokens)
         if len(text.encode()) <= len(self._prefix.encode()) or text.endswith("�"):
@@ -514,6 +517,28 @@ class DecodeStream:
         self._ids, self._n_given = self._ids[self._n_given :], len(self._ids) - self._n_given
         self._prefix = tokenizer.decode(self._ids, self._skip_special_tokens)
         return new
+
+    def _begin(self, tokenizer: Decodes) -> None:
+        """Decodes the ids before the first step, unless they end within a character."""
+        if not self._prefix and self._ids:
+            prefix = tokenizer.decode(self._ids, self._skip_special_tokens)
+            if not prefix.endswith("�"):
+                self._prefix, self._n_given = prefix, len(self._ids)
+
+    def flush(self, tokenizer: Decodes) -> str | None:
+        """Ends the stream, and returns the text that it held back, with `�` for what is no character; None: nothing.
+
+        The next step begins a new stream, without context.
+        """
+        self._begin(tokenizer)
+        text = tokenizer.decode(self._ids, self._skip_special_tokens)[len(self._prefix) :]
+        self._ids, self._prefix, self._n_given = [], "", 0
+        return text or None
+
+    def held_bytes(self, tokenizer: Decodes) -> bytes:
+        """Returns the bytes (`Tokenizer.decode_bytes`) of the ids whose text no step has returned yet."""
+        self._begin(tokenizer)
+        return tokenizer.decode_bytes(self._ids[self._n_given :], self._skip_special_tokens)
 
     def __copy__(self) -> DecodeStream:
         other = DecodeStream(self._ids, self._skip_special_tokens)

@@ -119,3 +119,49 @@ def test_stream(shared_tokenizer):
             for token_id in ids:
                 assert a.step(found, token_id) == b.step(expected, token_id)
             assert a.step(found, ids[:7]) == b.step(expected, ids[:7])
+
+
+def test_what_a_stream_holds_back(shared_tokenizer):
+    """All steps and `flush` give what `tokenizers` decodes; between them, `held_bytes` are what is missing."""
+    from gputok import Tokenizer
+
+    path = str(shared_tokenizer("llama3"))
+    found, expected = Tokenizer.from_file(path), tokenizers.Tokenizer.from_file(path)
+    rng = random.Random(6)
+    for skip in (True, False):
+        for start in ([], expected.encode("What is 本?").ids):
+            prompt = expected.decode(start, skip)
+            for text in ("naïve 👩🏽‍🚀", "x\ufffd", "", "日本<|eot_id|>語"):
+                ids = expected.encode(text, add_special_tokens=False).ids
+                ids = (
+                    ids[: rng.randint(0, len(ids))]
+                    if rng.random() < 0.5
+                    else [*ids, *rng.choices(range(128_010), k=9)]
+                )
+                stream, given = mine.DecodeStream(start, skip), ""
+                assert stream.held_bytes(found) == b""
+                for n, token_id in enumerate(ids, 1):
+                    given += stream.step(found, token_id) or ""
+                    whole = found.decode_bytes([*start, *ids[:n]], skip)
+                    assert (prompt + given).encode() + stream.held_bytes(found) == whole or "\ufffd" in given
+                    assert (
+                        prompt + given + stream.held_bytes(found).decode(errors="replace")
+                    ) == expected.decode([*start, *ids[:n]], skip)
+                assert prompt + given + (stream.flush(found) or "") == expected.decode([*start, *ids], skip)
+                assert stream.flush(found) is None and stream.held_bytes(found) == b""
+                assert (
+                    stream.step(found, 15339) == mine.DecodeStream(None, skip).step(found, 15339) == "hello"
+                )
+
+
+def test_a_prompt_that_ends_within_a_character(shared_tokenizer):
+    """As in `tokenizers`, the text of such a prompt is held back, and given with the rest of the character."""
+    from gputok import Tokenizer
+
+    path = str(shared_tokenizer("llama3"))
+    found, expected = Tokenizer.from_file(path), tokenizers.Tokenizer.from_file(path)
+    first, *rest = expected.encode("🧑", add_special_tokens=False).ids
+    a, b = mine.DecodeStream([first]), theirs.DecodeStream([first])
+    assert a.held_bytes(found) == found.token_bytes(first)
+    assert [a.step(found, id) for id in rest] == [b.step(expected, id) for id in rest]
+    assert mine.DecodeStream([first]).flush(found) == "\ufffd"
