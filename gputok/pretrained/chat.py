@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import datetime
 import functools
-import json
 import re
 import traceback
 import warnings
@@ -17,6 +16,7 @@ import numpy as np
 
 from gputok.checks import checked, file_name, in_file, short
 from gputok.files.atomic import replacing
+from gputok.pretrained.authored import BY_TEMPLATE, Authored, Span, dumped, owned
 
 if TYPE_CHECKING:
     import pathlib
@@ -30,10 +30,6 @@ _REASONING = (
     "thinking",
     "reasoning",
 )
-
-_BEGIN, _END = "\0GENERATION_BEGINS\0", "\0GENERATION_ENDS\0"
-
-Span = tuple[int, int]
 
 
 def render(
@@ -62,38 +58,50 @@ def render(
     return _rendered(_compiled(template, False), conversations, continue_final_message, variables)
 
 
-def render_marked(
-    template: str, conversations: Sequence[Any], **variables: Any
-) -> tuple[list[str], list[list[Span]]]:
-    """Renders the text of each conversation, and finds the characters that lie within `{% generation %}`.
+def render_authored(
+    template: str,
+    conversations: Sequence[Any],
+    special_tokens: Mapping[str, str],
+    ends: set[str] | None = None,
+    *,
+    continue_final_message: bool | str = False,
+    **variables: Any,
+) -> tuple[list[Authored], list[list[Span]]]:
+    """Renders the text of each conversation, and finds what the assistant wrote: the characters within `{% generation %}`.
+
+    special_tokens: variables that count as text of the template. ends: the texts of all special tokens; if they are given and
+    the template has no `{% generation %}`, the assistant wrote what follows the generation prompt, with the next of these.
 
     >>> template = "{% for m in messages %}{% generation %}<{{ m.content }}>{% endgeneration %};{% endfor %}"
-    >>> render_marked(template, [[{"content": "hi"}, {"content": "you"}]])
+    >>> render_authored(template, [[{"content": "hi"}, {"content": "you"}]], {})
     (['<hi>;<you>;'], [[(0, 4), (5, 10)]])
     """
-    if not re.search(r"{%[-+]?\s*generation\s*[-+]?%}", template):
+    trusted = {name: Authored(token, BY_TEMPLATE) for name, token in special_tokens.items()}
+    texts = _rendered(_compiled(template, True), conversations, continue_final_message, variables, trusted)
+    spans = [text.generated_spans() for text in texts]
+    if ends is None or re.search(r"{%[-+]?\s*generation\s*[-+]?%}", template):
+        return texts, spans
+    pattern = re.compile("|".join(map(re.escape, sorted(ends, key=len, reverse=True))) or "(?!)")
+    for i, (conversation, text) in enumerate(zip(conversations, texts, strict=True)):
+        messages = _messages(conversation, i)
+        at = [k for k, message in enumerate(messages) if message.get("role") == "assistant"]
+        prompt, before = "", messages[: at[0]] if at else []
+        if before:
+            shorter, longer = (
+                render(template, [before], **special_tokens, **variables | {"add_generation_prompt": asked})[
+                    0
+                ]
+                for asked in (False, True)
+            )
+            prompt = longer.removeprefix(shorter)
+        spans[i] = [span for k in at for span in text.span_of(k, prompt, pattern)]
+    if not any(spans):
         warnings.warn(
             "return_assistant_tokens_mask=True, but no {% generation %} in the chat template says what the assistant "
-            "wrote: the mask is 0 throughout",
+            "wrote, and no message of the role assistant is in the text: the mask is 0 throughout",
             stacklevel=3,
         )
-    marked = [
-        _unmarked(text) for text in _rendered(_compiled(template, True), conversations, False, variables)
-    ]
-    return [text for text, _ in marked], [spans for _, spans in marked]
-
-
-def _unmarked(marked: str) -> tuple[str, list[Span]]:
-    text, spans = "", []
-    begun: list[int] = []
-    for part in re.split(f"({_BEGIN}|{_END})", marked):
-        if part == _BEGIN:
-            begun.append(len(text))
-        elif part == _END:
-            spans.append((begun.pop(), len(text)))
-        else:
-            text += part
-    return text, sorted(spans)
+    return texts, spans
 
 
 def mask(offsets: Sequence[Span], spans: list[Span]) -> list[int]:
@@ -143,19 +151,23 @@ def _rendered(
     conversations: Sequence[Any],
     continue_final_message: bool | str,
     variables: dict[str, Any],
-) -> list[str]:
+    trusted: Mapping[str, Authored] | None = None,
+) -> list[Any]:
+    """Renders each conversation; trusted: variables of this kind, for a template that is compiled for authored text."""
     if continue_final_message and variables.get("add_generation_prompt"):
         raise ValueError(
             "add_generation_prompt begins a new message, continue_final_message continues the last one: pass one of them"
         )
     from gputok.pretrained.chat_limits import begin
 
-    variables = {name: _plain(value) for name, value in variables.items()}
+    variables = {**(trusted or {}), **{name: _plain(value) for name, value in variables.items()}}
     field = continue_final_message if isinstance(continue_final_message, str) else "content"
     texts = []
     for number, conversation in enumerate(conversations):
         messages = _messages(conversation, number)
         begin()
+        if trusted is not None:
+            messages = [owned(message, i) for i, message in enumerate(messages)]
         if not continue_final_message:
             with _explained():
                 texts.append(compiled.render(messages=messages, **variables))
@@ -163,7 +175,7 @@ def _rendered(
         last = _mark_end(messages[-1], field)
         with _explained():
             text = compiled.render(messages=messages, **variables)
-        texts.append(_until_mark(text, last))
+        texts.append(text[: len(_until_mark(text, last))])
     return texts
 
 
@@ -243,8 +255,9 @@ def _until_mark(text: str, last: str) -> str:
 
 
 @functools.lru_cache(maxsize=16)
-def _compiled(template: str, marked: bool) -> Any:
+def _compiled(template: str, authored: bool) -> Any:
     try:
+        import jinja2.compiler
         import jinja2.ext
         import jinja2.nodes
 
@@ -253,32 +266,46 @@ def _compiled(template: str, marked: bool) -> Any:
         raise ImportError("chat templates need Jinja: pip install 'jinja2>=3.1.6'") from None
 
     class Generation(jinja2.ext.Extension):
-        """`{% generation %}`, which marks what the assistant says: its text as it is, between marks if asked for."""
+        """`{% generation %}`, which marks what the assistant says."""
 
         tags = {"generation"}  # noqa: RUF012  # jinja2's own form
 
         def parse(self, parser: Any) -> Any:
             line = next(parser.stream).lineno
             body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-            if marked:
-                begin, end = (
-                    jinja2.nodes.Output([jinja2.nodes.TemplateData(mark)], lineno=line)
-                    for mark in (_BEGIN, _END)
-                )
-                body = [begin, *body, end]
+            if authored:
+                marking = jinja2.nodes.Filter(None, "generated", [], [], None, None, lineno=line)
+                return jinja2.nodes.FilterBlock(body, marking, lineno=line)
             return jinja2.nodes.Scope(body, lineno=line)
+
+    class Authoring(jinja2.compiler.CodeGenerator):
+        """Writes code in which the texts of the template are `Authored`."""
+
+        def _output_const_repr(self, group: Any) -> str:
+            return f"environment.authored({super()._output_const_repr(group)})"
+
+        def visit_Const(self, node: Any, frame: Any) -> None:
+            self.write("environment.authored(" if isinstance(node.value, str) else "(")
+            super().visit_Const(node, frame)
+            self.write(")")
 
     def raise_exception(message: str) -> None:
         raise jinja2.TemplateError(message)
 
     def tojson(value: Any, ensure_ascii: bool = False, **options: Any) -> str:  # Jinja's own escapes for HTML
-        return json.dumps(value, ensure_ascii=ensure_ascii, **options)
+        return dumped(value, ensure_ascii=ensure_ascii, **options)
 
-    environment = LimitedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, "jinja2.ext.loopcontrols"]
+    environment: Any = LimitedEnvironment(
+        Authored.joined if authored else "".join,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=[Generation, "jinja2.ext.loopcontrols"],
     )
-    environment.filters["tojson"] = tojson
+    environment.filters |= {"tojson": tojson, "generated": Authored.generated}
     environment.limit_filters()
+    if authored:
+        environment.code_generator_class = Authoring
+        environment.authored = functools.partial(Authored, origin=BY_TEMPLATE)
     environment.globals["raise_exception"] = raise_exception
     environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
     with _explained():

@@ -74,12 +74,6 @@ def _check_replace(text: str, old: str = "", new: str = "", *_: Any) -> None:
         _allow(len(text) + text.count(old) * (len(new) - len(old)))
 
 
-def _join(parts: Iterable[Any]) -> str:
-    texts = [*map(str, parts)]
-    _allow(sum(map(len, texts)))
-    return "".join(texts)
-
-
 def _counted(items: Iterable[Any]) -> Iterator[Any]:
     for item in items:
         _step()
@@ -110,19 +104,28 @@ def _of_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class LimitedEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
-    """The sandbox with limits; call `begin` before each rendering."""
+    """The sandbox with limits; call `begin` before each rendering.
+
+    joined: what joins the texts of a template.
+    """
 
     intercepted_binops = frozenset({"*", "**", "+", "%"})
-    concat = staticmethod(_join)
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, joined: Callable[[Iterable[str]], str], **options: Any) -> None:
         super().__init__(**options)
+        self._joined = joined
         self.globals.pop("lipsum", None)
+
+    def concat(self, parts: Iterable[Any]) -> str:  # type: ignore[override]  # Jinja has a function there
+        """Joins what `{{ }}`, `~` and the texts of a template give."""
+        texts = [*map(str, parts)]
+        _allow(sum(map(len, texts)))
+        return self._joined(texts)
 
     def limit_filters(self) -> None:
         """Makes the filters that there are now count and check."""
         self.filters = {name: _of_filter(name, function) for name, function in self.filters.items()}
-        self.filters |= {"_counted": _counted, "_concatenated": _join}
+        self.filters |= {"_counted": _counted, "_concatenated": self.concat}
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> jinja2.nodes.Template:
         tree = super()._parse(source, name, filename)

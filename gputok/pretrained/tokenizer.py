@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gputok.checks import several
-from gputok.pipeline.encode import stepwise
+from gputok.pipeline.encode import segments, stepwise
 from gputok.pipeline.encode.text import encode_all, texts_of
 from gputok.pipeline.limits import Padding, Truncation
 from gputok.pretrained import calls
+from gputok.pretrained.authored import Authored
 from gputok.pretrained.batch import BatchEncoding, pad_columns
 from gputok.pretrained.options import DEFAULTS, names_token
 from gputok.pretrained.special_tokens import NAMES, Token, as_token
@@ -361,8 +362,10 @@ class PreTrainedTokenizer(UpstreamNames):
         inputs, is_batch = calls.inputs(text, pair, is_split_into_words)
         split = self.split_special_tokens if split_special_tokens is None else split_special_tokens
         steps = self._limited(limits, stride, pad_to_multiple_of, padding_side, split)
-        whole = None if is_split_into_words else encode_all(texts_of(steps), inputs, add_special_tokens)
-        if whole is None:
+        if inputs and isinstance(inputs[0], Authored):
+            parts = [one.segments() for one in inputs]
+            whole = segments.encode(steps, parts, inputs[0].protect, add_special_tokens)
+        elif is_split_into_words or not (whole := encode_all(texts_of(steps), inputs, add_special_tokens)):
             checked = stepwise.check_inputs(inputs, is_split_into_words)
             whole = stepwise.encode(steps, checked, is_split_into_words, add_special_tokens, offsets=True)
         groups = [[one, *one.overflowing] if return_overflowing_tokens else [one] for one in whole]
@@ -550,6 +553,7 @@ class PreTrainedTokenizer(UpstreamNames):
         return_dict: bool = True,
         return_assistant_tokens_mask: bool = False,
         tokenizer_kwargs: Mapping[str, Any] | None = None,
+        protect: str | Sequence[str] | None = None,
         **variables: Any,
     ) -> Any:
         """Writes a conversation as the text that its model was trained on, and encodes this text; needs jinja2.
@@ -571,8 +575,14 @@ class PreTrainedTokenizer(UpstreamNames):
             return_tensors: as in a call.
             return_dict: False returns only the ids.
             return_assistant_tokens_mask: adds the column `assistant_masks`, 1 for each token that has characters between
-                `{% generation %}` and `{% endgeneration %}` of the template.
+                `{% generation %}` and `{% endgeneration %}` of the template. Of a template without these: from the
+                generation prompt to the special token that ends the turn, for each message of the role assistant whose
+                text the template writes, cut and joined at most.
             tokenizer_kwargs: more options of the call.
+            protect: which tokens only the template, and special tokens that are its variables, may contain: "special",
+                "added" or a list, as for `Tokenizer.encode_segments`. In messages, tools and documents they are ordinary
+                text, also in text of the template that it cuts or joins in unusual ways. A role of one word is trusted.
+                None: any text may contain them.
             variables: more variables for the template.
 
         Returns:
@@ -583,11 +593,13 @@ class PreTrainedTokenizer(UpstreamNames):
             TypeError: if `variables` has an option of a call, or a document is not a dict.
             ImportError: if jinja2 is missing.
         """
-        from gputok.pretrained.chat import mask, render, render_marked
+        from gputok.pretrained import chat
         from gputok.pretrained.tool_schemas import tool_schema
 
         template = self.get_chat_template(chat_template, tools)
         _check_variables(variables, template)
+        if protect is not None and not tokenize:
+            raise ValueError("protect= needs tokenize=True: text alone does not tell which parts are trusted")
         if return_assistant_tokens_mask and not (tokenize and return_dict):
             raise ValueError("return_assistant_tokens_mask=True needs tokenize=True and return_dict=True")
         if return_assistant_tokens_mask and continue_final_message:
@@ -604,15 +616,19 @@ class PreTrainedTokenizer(UpstreamNames):
         )
         conversations = conversation if is_batch else [conversation]
         given = {"add_generation_prompt": add_generation_prompt, "tools": schemas, "documents": documents}
-        variables = {**self.special_tokens_map, **variables, **given}
+        special = {name: token for name, token in self.special_tokens_map.items() if name not in variables}
+        variables = {**variables, **given, "continue_final_message": continue_final_message}
+        texts: list[str]
         spans: list[list[tuple[int, int]]] = []
         try:
-            if return_assistant_tokens_mask:
-                texts, spans = render_marked(template, conversations, **variables)
+            if return_assistant_tokens_mask or protect is not None:
+                ends = self._tokenizer.pipeline.added.special if return_assistant_tokens_mask else None
+                authored, spans = chat.render_authored(template, conversations, special, ends, **variables)
+                texts = [str.__str__(text) if protect is None else text for text in authored]
+                for text in authored:
+                    text.protect = protect
             else:
-                texts = render(
-                    template, conversations, continue_final_message=continue_final_message, **variables
-                )
+                texts = chat.render(template, conversations, **special, **variables)
         except ValueError as error:
             if not self.name_or_path or not str(error).startswith("the chat template"):
                 raise
@@ -632,7 +648,7 @@ class PreTrainedTokenizer(UpstreamNames):
             encodings = batch.encodings or []
             samples = batch.get("overflow_to_sample_mapping")
             texts_of = range(len(encodings)) if samples is None else samples
-            masks = [mask(one.offsets, spans[i]) for one, i in zip(encodings, texts_of, strict=True)]
+            masks = [chat.mask(one.offsets, spans[i]) for one, i in zip(encodings, texts_of, strict=True)]
             is_flat = not is_batch and return_tensors is None and samples is None
             batch["assistant_masks"] = masks[0] if is_flat else masks
             batch.convert_to_tensors(return_tensors)
@@ -798,7 +814,7 @@ def _check_variables(variables: Mapping[str, Any], template: str) -> None:
             raise TypeError(f"{name!r} is an option of a call: pass tokenizer_kwargs={{{name!r}: ...}}")
         if name == "sanitize_control_tokens" and variables[name]:
             raise TypeError(
-                "sanitize_control_tokens=True: gputok cannot encode control tokens in messages as text"
+                "sanitize_control_tokens=True: pass protect='special', 'added' or a list of tokens instead"
             )
 
 

@@ -1,0 +1,156 @@
+"""Text made by a chat template that knows who wrote each of its characters: the template, a message, or something else."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Iterable, Iterator
+
+    from gputok.types import Mask, Positions
+
+OTHER, BY_TEMPLATE, _STRING, _MESSAGE, _GENERATED = 0, 1, 1 << 30, 1 << 44, 1 << 62
+"""Origins of characters; those of string k of message i begin at _MESSAGE * (i + 1) + _STRING * k."""
+
+Span = tuple[int, int]
+
+
+class Authored(str):
+    """A string with the origin of each character, int64[n]. Methods that are not defined here give plain strings, OTHER.
+
+    >>> text = Authored("<", BY_TEMPLATE) + Authored(" hi ").strip() + ">"
+    >>> text, text.segments()
+    ('<hi>', [('<', True), ('hi>', False)])
+    """
+
+    _origin: Positions
+    protect: Any = None
+    """The tokens that only the template may contain, as for `Tokenizer.encode_segments`."""
+
+    def __new__(cls, text: str, origin: Any = OTHER) -> Authored:  # noqa: D102
+        made = super().__new__(cls, text)
+        made._origin = np.full(len(text), origin) if isinstance(origin, int) else origin
+        return made
+
+    @classmethod
+    def joined(cls, parts: Iterable[str]) -> Authored:
+        """Joins strings."""
+        parts = [part if isinstance(part, cls) else cls(part) for part in parts]
+        return cls("".join(parts), np.concatenate([np.zeros(0, np.int64), *(part._origin for part in parts)]))
+
+    def __str__(self) -> str:
+        return self
+
+    def __add__(self, other: Any) -> Any:
+        return self.joined([self, other]) if isinstance(other, str) else NotImplemented
+
+    def __radd__(self, other: Any) -> Any:
+        return self.joined([other, self]) if isinstance(other, str) else NotImplemented
+
+    def __getitem__(self, key: Any) -> Authored:
+        return Authored(super().__getitem__(key), np.atleast_1d(self._origin[key]))
+
+    def lstrip(self, chars: str | None = None) -> Authored:  # noqa: D102
+        return self[len(self) - len(super().lstrip(chars)) :]
+
+    def rstrip(self, chars: str | None = None) -> Authored:  # noqa: D102
+        return self[: len(super().rstrip(chars))]
+
+    def strip(self, chars: str | None = None) -> Authored:  # noqa: D102
+        return self.lstrip(chars).rstrip(chars)
+
+    def split(self, sep: str | None = None, maxsplit: Any = -1) -> list[Any]:  # noqa: D102
+        parts, at = [], 0
+        for part in super().split(sep, maxsplit):
+            at = self.index(part, at)
+            parts.append(self[at : at + len(part)])
+            at += len(part) + len(sep or "")
+        return parts
+
+    def generated(self) -> Authored:
+        """Returns the same text, within `{% generation %}`."""
+        return Authored(self, self._origin | _GENERATED)
+
+    def generated_spans(self) -> list[Span]:
+        """Returns the spans of characters within `{% generation %}`."""
+        return _runs(self._origin >= _GENERATED)
+
+    def segments(self) -> list[tuple[str, bool]]:
+        """Returns the text as `Tokenizer.encode_segments` takes it: what the template wrote is trusted."""
+        trusted = self._origin & ~_GENERATED == BY_TEMPLATE
+        cuts = [0, *(np.flatnonzero(np.diff(trusted)) + 1).tolist(), len(self)]
+        parts = [(a, b) for a, b in itertools.pairwise(cuts) if a < b]
+        return [(str.__getitem__(self, slice(a, b)), bool(trusted[a])) for a, b in parts]
+
+    def span_of(self, number: int, prompt: str, ends: re.Pattern[str]) -> list[Span]:
+        """Finds what a model writes in a message: from the end of the generation prompt to the token that ends the turn.
+
+        number: that of the message; prompt: what `add_generation_prompt` adds; ends: finds special tokens.
+        """
+        at = np.flatnonzero(self._origin // _MESSAGE == number + 1)
+        if not len(at):
+            return []
+        # A template may write the name of a function again, with its result
+        at = at[np.unique(self._origin[at], return_index=True)[1]]
+        first, last = int(at.min()), int(at.max()) + 1
+        given = np.flatnonzero(self._origin >= _MESSAGE)
+        before = int(given[np.searchsorted(given, first) - 1]) + 1 if given[0] < first else 0
+        # Its last lines may begin a thought, which a message need not have
+        for line in reversed([*itertools.accumulate(prompt.splitlines(keepends=True))]):
+            if (begin := self.rfind(line, before, first)) >= 0:
+                first = begin + len(line)
+                break
+        end = ends.search(self, last)
+        if end and (self._origin[last : end.end()] < _MESSAGE).all():
+            last = end.end()
+        return [(first, last)]
+
+
+def _runs(mask: Mask) -> list[Span]:
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]])))
+    return [*zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)]
+
+
+class _Object(dict):
+    """A dict of a message."""
+
+    origin: int
+
+
+def owned(message: dict[str, Any], number: int) -> dict[str, Any]:
+    """Returns a message whose strings know that they are its own; a role of one word is like text of the template."""
+    found, role = _owned(message, itertools.count(_MESSAGE * (number + 1), _STRING)), message.get("role")
+    if isinstance(role, str):
+        found["role"] = Authored(role, BY_TEMPLATE if role.isidentifier() else OTHER)
+    return found
+
+
+def _owned(value: Any, origins: Iterator[int]) -> Any:
+    if isinstance(value, str):
+        return Authored(value, next(origins) + np.arange(len(value)))
+    if isinstance(value, dict):
+        made = _Object({key: _owned(item, origins) for key, item in value.items()})
+        made.origin = next(origins)
+        return made
+    return type(value)(_owned(item, origins) for item in value) if isinstance(value, list | tuple) else value
+
+
+def dumped(value: Any, **options: Any) -> str:
+    """Returns the JSON form of a value, whose origin is that of the first part of a message in it."""
+    text, first = json.dumps(value, **options), next(_origins(value), None)
+    return text if first is None else Authored(text, first + np.arange(len(text)))
+
+
+def _origins(value: Any) -> Iterator[int]:
+    if isinstance(value, _Object):
+        yield value.origin
+    elif isinstance(value, Authored):
+        yield from (origin for origin in value._origin[:1].tolist() if origin >= _MESSAGE)
+    elif isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _origins(item)
