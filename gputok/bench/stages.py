@@ -25,7 +25,7 @@ from gputok.kernels.cpu.lines import lines as lines_on_cpu
 from gputok.kernels.cuda import count_words as words
 from gputok.kernels.cuda import encode_corpus as device_encode
 from gputok.kernels.cuda import encode_words, lines, split
-from gputok.kernels.cuda.device import SIZES, Device, indexes
+from gputok.kernels.cuda.device import SIZES, Device, indexes, number
 from gputok.pipeline.count.units import POSITIONS
 from gputok.pipeline.count.words import count_words
 from gputok.pipeline.encode.corpus import encode_corpus
@@ -161,12 +161,12 @@ def _encoding(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
     def encode(device: Device) -> list[Any]:
         with device.active():
             return [
-                device_encode.encode_on_device(device, data, offsets, token, automaton, model)[0]
+                device_encode.encode_on_device(device, data, offsets, token, automaton, model)
                 for data, offsets, token in texts
             ]
 
     with device.active():
-        ours = [device.download(ids) for ids in encode(device)]
+        ours = [device.download(ids[: number(device, ends)]) for ids, ends in encode(device)]
     theirs = [
         batch.ids
         for batch in encode_corpus(tokenizer.pipeline, batches, add_special_tokens=False, threads=job.threads)
