@@ -424,12 +424,13 @@ class _Lender:
         return _Loan(memory, {0: _event(self._cupy)})
 
     def _back(self, loan: _Loan) -> None:
-        try:
-            for stream, end in loan.ends.items():
-                if stream:
-                    end.record(self._cupy.cuda.ExternalStream(stream))
-        except self._cupy.cuda.runtime.CUDARuntimeError:  # the stream is no more, but its work may go on
-            self._cupy.cuda.Device(self._ordinal).synchronize()
+        with self._cupy.cuda.Device(self._ordinal) as device:  # each has a legacy stream
+            try:
+                for stream, end in loan.ends.items():
+                    if stream:
+                        end.record(self._cupy.cuda.ExternalStream(stream))
+            except self._cupy.cuda.runtime.CUDARuntimeError:  # the stream is no more, but its work may go on
+                device.synchronize()
         self._idle.append(loan)
         self._came_back()
 
@@ -518,21 +519,23 @@ class _Card:
                 return loaded
         return self._cupy.RawModule(code=(SOURCES / file).read_text(), options=self._options)
 
-    def _loaded(self, file: str, kernel: str) -> Any:
+    def _loaded(self, file: str, kernel: str) -> tuple[Any, int]:
+        """Returns a kernel, and how many of its threads the registers of a multiprocessor are for."""
         with _making:  # two lanes may want the same file at first use: it is loaded or compiled once
             if file not in self._modules:
                 self._modules[file] = self._module(file, kernel)
-            return self._modules[file].get_function(kernel)
+            found = self._modules[file].get_function(kernel)
+        return found.kernel, _REGISTERS // (8 * -(-found.num_regs // 8))
 
     def launch(
         self, file: str, kernel: str, n_blocks: int, n_threads: int, structs: tuple, together: bool = False
     ) -> None:
         values = tuple(packed(each) if isinstance(each, tuple) else each for each in structs)
-        run = self._function(file, kernel)
+        run, n_resident = self._function(file, kernel)
         # A block that has to wait for the registers of others would run when they have ended, and the device be half empty
-        resident = self._n_multiprocessors * (_REGISTERS // (8 * -(-run.num_regs // 8)) // n_threads)
+        n_blocks = min(n_blocks, self._n_multiprocessors * (n_resident // n_threads))
         # RawModule has an option for cooperative launches, but it links a library that our own barrier does not need
-        run.kernel((min(n_blocks, resident),), (n_threads,), values, enable_cooperative_groups=together)
+        run((n_blocks,), (n_threads,), values, enable_cooperative_groups=together)
 
     @contextlib.contextmanager
     def active(self, lane: _Lane | None = None, waits: bool = True) -> Iterator[_Lane]:

@@ -12,6 +12,7 @@ from gputok.kernels.cuda import encode_corpus, split
 import gputok
 from gputok import AddedToken, backend, models, normalizers, processors
 from gputok.pipeline.encode import on_device
+from gputok.text.pieces import TextBatch
 from tests.cuda.test_device_stages import byte_level
 from tests.emulation import stand_in
 from tests.emulation.devices import KINDS, device_of
@@ -236,6 +237,17 @@ def test_tables_go_with_the_tokenizer(card, monkeypatch):
     del found, ours
     gc.collect()
     assert not any(stand_in.faults.reserved.values()) and not any(stand_in.faults.used.values())
+
+
+def test_the_memory_for_a_corpus_goes_back_at_its_end(monkeypatch):
+    """All but what tables and lent ids take; not after each batch."""
+    with stand_in.installed(monkeypatch, cuda.Sizes(batch=300, kept=0)):
+        ours, made, card = tokenizer(), [], backend.choose("cuda").devices[0]
+        for _ in on_device.encode(ours.pipeline, [TextBatch.from_strings(DOCUMENTS)] * 9, card):
+            made.append((stand_in.faults.made, stand_in.faults.n_waits_for_all))
+        assert len(made) > 6 and made[-1][1] == 0
+        assert made[-1][0] - made[-3][0] <= 1
+        assert stand_in.faults.reserved[0] == stand_in.faults.used[0] < 100_000
 
 
 def test_tables_that_were_used_last_stay(monkeypatch):

@@ -116,15 +116,17 @@ def encode(
         ids, rows = encode_corpus.encode_documents(device, *arguments, tables.automaton, tables.model)
         return DeviceTokens(ids, rows, "cuda")
 
-    for unit in units:
-        if reason or _is_short(unit.data):
-            yield by_cpu(unit)
-            continue
-        try:
-            yield by_device(unit)
-        except (MemoryError, TooLong) as error:
-            warnings.warn(f"some text is encoded on the CPU: {error}", stacklevel=3)
-            yield by_cpu(unit)
+    with device.in_use():
+        for unit in units:
+            if reason or _is_short(unit.data):
+                yield by_cpu(unit)
+                continue
+            try:
+                found = by_device(unit)
+            except (MemoryError, TooLong) as error:
+                warnings.warn(f"some text is encoded on the CPU: {error}", stacklevel=3)
+                found = by_cpu(unit)
+            yield found
 
 
 def _is_short(text: Bytes) -> bool:
