@@ -86,15 +86,15 @@ class Tokenizer:
 
     _given: Pipeline
     """The components that the user set. They can be changed in place, so calls never use them, only `pipeline`."""
-    _frozen: tuple[object, list[dict[str, Any]], Pipeline]
-    """The last `pipeline` and what it was made of: the version of all components, and their states."""
+    _frozen: tuple[object, list[Any], Pipeline, Pipeline]
+    """What `pipeline` was made of last: the version of all components, the added tokens and states, the steps without limits."""
 
     _texts: tuple[object, Texts | None, int, Any] = object(), None, 0, None
     """What encodes texts, after the version of all components that it belongs to; then what machine code needs of it."""
 
     def __init__(self, model: Model) -> None:
         self._given = Pipeline(model)
-        self._frozen = object(), [], self._given
+        self._frozen = object(), [], self._given, self._given
 
     @staticmethod
     def of(pipeline: Pipeline) -> Tokenizer:
@@ -108,17 +108,21 @@ class Tokenizer:
     @property
     def pipeline(self) -> Pipeline:
         """A frozen copy of all steps as they are now. Setting a step, or a field of one, makes another pipeline."""
-        version, _, pipeline = self._frozen
-        return pipeline if version is components.versions[0] else self._pipeline_now()
+        version, _, _, pipeline = self._frozen
+        return pipeline if version is components.versions[0] else self._pipelines()[1]
 
-    def _pipeline_now(self) -> Pipeline:
-        _, known, pipeline = self._frozen
-        with components.exchanging:
-            version, states = components.versions[0], [vars(self._given), *self._given.states()]
-            if len(states) != len(known) or not all(map(operator.is_, states, known)):
-                pipeline = self._given.frozen()
-        self._frozen = version, states, pipeline
-        return pipeline
+    def _pipelines(self) -> tuple[Pipeline, Pipeline]:
+        """Returns the pipeline without limits, of which all with limits are made, and the pipeline."""
+        version, known, plain, pipeline = self._frozen
+        if version is not components.versions[0]:
+            with components.exchanging:
+                version, given = components.versions[0], self._given
+                states = [given.added, *given.states()]
+                if len(states) != len(known) or not all(map(operator.is_, states, known)):
+                    plain = dataclasses.replace(given.frozen(), truncation=None, padding=None)
+            pipeline = plain.limited(given.truncation, given.padding)
+            self._frozen = version, states, plain, pipeline
+        return plain, pipeline
 
     def _texts_now(self) -> Texts | None:
         """Returns what encodes texts now, and keeps it until a component changes."""
@@ -132,19 +136,17 @@ class Tokenizer:
 
     def _limited(self, padding: Limits, truncation: Limits) -> Pipeline:
         """Returns the pipeline for one call, with the limits of that call."""
-        pipeline = self.pipeline
         if padding is ... and truncation is ...:
-            return pipeline
+            return self.pipeline
         from gputok.pipeline.limits import Padding, Truncation
+
+        plain, pipeline = self._pipelines()
 
         pad = pipeline.padding if padding is ... else _options("padding", Padding, padding)
         cut = pipeline.truncation if truncation is ... else _options("truncation", Truncation, truncation)
-
-        def limited(given: Pipeline) -> Pipeline:
-            given = dataclasses.replace(given, padding=pad, truncation=None)
-            return given if cut is None else given.with_truncation(cut)
-
-        return pipeline.variant(("limits of a call", pad, cut), limited)
+        if isinstance(truncation, Mapping) and cut is not None:
+            plain.check_stride(cut)
+        return plain.limited(cut, pad)
 
     def _change(self, change: Callable[[Pipeline], Pipeline]) -> None:
         """Sets the steps that `change` returns; calls it again if another thread has set a step meanwhile."""
@@ -1762,7 +1764,12 @@ class Tokenizer:
         from gputok.pipeline.limits import Truncation
 
         truncation = Truncation(max_length, stride, strategy, direction)
-        self._change(lambda given: given.with_truncation(truncation))
+
+        def change(given: Pipeline) -> Pipeline:
+            given.check_stride(truncation)
+            return dataclasses.replace(given, truncation=truncation)
+
+        self._change(change)
 
     def no_truncation(self) -> None:
         """Stops truncating."""

@@ -150,8 +150,8 @@ class Model(Component):
         return self.encode_words(written.data, written.start, written.end, byte_level=False)
 
     @derived
-    def encoders(self) -> dict[Any, Any]:
-        """For each kind of units, the `Encoders` of `gputok.pipeline.encode.units`."""
+    def shared(self) -> dict[Any, Any]:
+        """What `gputok.pipeline.encode` made of the model alone: all pipelines with this model share it."""
         return {}
 
     @property

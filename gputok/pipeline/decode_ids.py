@@ -16,7 +16,7 @@ _MOST = 1 << 20  # the largest number of ids in a table
 
 def decode(pipeline: Pipeline, ids: Sequence[int], skip_special_tokens: bool) -> str:
     """Returns the text of ids, which must be whole numbers."""
-    skip, decodings = bool(skip_special_tokens), pipeline.kept.decodings
+    skip, decodings = bool(skip_special_tokens), pipeline.kept.engines.decodings
     try:
         decoding = decodings[skip]
     except KeyError:

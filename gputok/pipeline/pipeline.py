@@ -33,19 +33,25 @@ class _Once:
 
 
 class Engines(_Once):
-    """What encodes texts; pipelines that differ only in limits share it.
+    """What is made of all parts of a pipeline but its limits; pipelines that differ only in limits share it.
 
     Attributes:
+        way: see `Pipeline.way`; None: not known yet.
         corpus: encodes documents (`encode.units.Engine`); None: not made yet.
         texts: encodes a short text (`encode.handle.Engine`); None: not made yet; False: a handle can't hold the pipeline.
         tables: of each CUDA device, the tables that stay there (`encode.on_device`).
+        decodings: what decodes ids (`decode_ids`): True -> without special tokens, False -> with them.
+        frames: what `special_tokens.Frame.of` has returned, by its arguments.
     """
 
+    way: Way | None = None
     corpus: Any = None
     texts: Any = None
 
     def __init__(self) -> None:
         self.tables: dict[Any, Any] = {}
+        self.decodings: dict[bool, Any] = {}
+        self.frames: dict[Hashable, Any] = {}
 
 
 class Kept(_Once):
@@ -57,10 +63,9 @@ class Kept(_Once):
         bare_texts: the same, for encodings without offsets, words and texts of tokens.
         pairs: what encodes pairs and lists of words (`encode.pairs.Pairs`): True -> without offsets, words and texts of tokens,
             False -> with them; False: `encode.stepwise` encodes them.
-        engines: what encodes texts.
+        engines: what is made of all parts but limits.
         seams: finds the places at which a text may be cut (`encode.seams.Seams`); None: not made yet.
-        decodings: what decodes ids (`decode_ids`): True -> without special tokens, False -> with them.
-        variants: other pipelines that were made of this one, by what they differ in.
+        variants: other pipelines that were made of this one, by what they differ in; the last one was used last.
     """
 
     token_bytes: Any = None
@@ -71,11 +76,17 @@ class Kept(_Once):
     def __init__(self) -> None:
         self.engines = Engines()
         self.pairs: dict[bool, Any] = {}
-        self.decodings: dict[bool, Any] = {}
         self.variants: dict[Hashable, Any] = {}
 
+    def rest(self) -> None:
+        """Gives back the memory that texts are encoded in: encodings may need the rest for a long time."""
+        for one in (self.texts, self.bare_texts, *self.pairs.values()):
+            if one:
+                one.rest()
 
-_MOST_VARIANTS = 64
+
+_MOST_VARIANTS = 8
+"""Each may have memory of its own that texts are encoded in."""
 
 KINDS = {
     "model": "model",
@@ -151,15 +162,23 @@ class Pipeline:
         """Returns the pipeline without added tokens."""
         return dataclasses.replace(self, added=AddedVocabulary())
 
-    def with_truncation(self, truncation: Truncation) -> Pipeline:
-        """Returns the pipeline with a truncation; raises ValueError if its stride is too large for its length."""
+    def check_stride(self, truncation: Truncation) -> None:
+        """Raises ValueError if the stride of a truncation is too large for its length."""
         n_added = self.num_special_tokens_to_add(False)
         if 0 <= truncation.max_length - n_added < truncation.stride:
             raise ValueError(
                 f"tokenizer stride set to {truncation.stride}, which is greater than or equal to its effective max length of "
                 f"{truncation.max_length - n_added} (= {truncation.max_length} original max length - {n_added} added special tokens)"
             )
-        return dataclasses.replace(self, truncation=truncation)
+
+    def with_limits(self, **limits: Truncation | Padding | None) -> Pipeline:
+        """Returns a pipeline with another `truncation` or `padding`; without limits, a copy. Both share their engines.
+
+        What is kept in an engine, or is kept of a pipeline, may hold such a copy: the pipeline itself would keep it alive.
+        """
+        other = dataclasses.replace(self, **limits)
+        other.kept.engines = self.kept.engines
+        return other
 
     # -- text to words
 
@@ -185,10 +204,11 @@ class Pipeline:
         """Returns True if a text, without normalization, contains added tokens."""
         return self.added.apart(pieces, None).token is not None
 
-    @derived
+    @property
     def way(self) -> Way:
         """How the steps before the model take a text apart."""
-        return way_of(self.normalizer, self.pre_tokenizer, self.added)
+        engines = self.kept.engines
+        return engines.way or engines.once("way", way_of(self.normalizer, self.pre_tokenizer, self.added))
 
     # -- what engines keep
 
@@ -197,17 +217,20 @@ class Pipeline:
         """What is made of this pipeline at the first call that needs it, and kept for later calls."""
         return Kept()
 
+    def limited(self, truncation: Truncation | None, padding: Padding | None) -> Pipeline:
+        """Returns a pipeline without limits with these limits: like `variant`."""
+        if truncation is None and padding is None:
+            return self
+        limits = truncation, padding
+        return self.variant(limits, lambda steps: steps.with_limits(truncation=truncation, padding=padding))
+
     def variant(self, key: Hashable, make: Callable[[Pipeline], Pipeline]) -> Pipeline:
         """Returns what `make` makes of this pipeline: the same object each time, as long as not many keys are in use."""
         known = self.kept.variants
-        found = known.get(key)
-        if found is None:
-            found = make(self)
-            if found.added is self.added:  # the steps are the same
-                found.kept.engines = self.kept.engines
-            if len(known) >= _MOST_VARIANTS:
-                known.clear()
-            known[key] = found
+        found = known[key] = known.pop(key, None) or make(self)  # behind the others
+        for oldest in [*known][:-_MOST_VARIANTS]:
+            if (old := known.pop(oldest, None)) is not None:
+                old.kept.rest()
         return found
 
     # -- tokens

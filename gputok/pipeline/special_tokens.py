@@ -70,6 +70,13 @@ class Frame:
 
         type_ids: of each text, before the post-processor changes it; two for pairs.
         """
+        known, which = pipeline.kept.engines.frames, (add_special_tokens, type_ids)
+        if which not in known:
+            known[which] = cls._of(pipeline, add_special_tokens, type_ids)
+        return known[which]
+
+    @classmethod
+    def _of(cls, pipeline: Pipeline, add_special_tokens: bool, type_ids: tuple[int, ...]) -> Self | None:
         try:
             finished = _around_one_token(pipeline, add_special_tokens, type_ids)
         except ValueError:  # the post-processor refuses every text

@@ -397,15 +397,18 @@ class PreTrainedTokenizer(UpstreamNames):
         key = (
             limits,
             stride,
-            split_special_tokens,
             self.truncation_side if limits.truncation != "do_not_truncate" else None,
             padding if limits.padding != "do_not_pad" else None,
         )
-        return self._tokenizer.pipeline.variant(
-            key,
-            lambda steps: self._with_limits(
-                steps, limits, stride, pad_to_multiple_of, side, split_special_tokens
-            ),
+        steps, _ = self._tokenizer._pipelines()
+        if steps.added.encode_special_tokens != split_special_tokens:
+            added = steps.added.encoding_special_tokens
+            steps = steps.variant(
+                split_special_tokens,
+                lambda steps: dataclasses.replace(steps, added=added(split_special_tokens)),
+            )
+        return steps.variant(
+            key, lambda steps: self._with_limits(steps, limits, stride, pad_to_multiple_of, side)
         )
 
     def _with_limits(
@@ -415,12 +418,8 @@ class PreTrainedTokenizer(UpstreamNames):
         stride: int,
         pad_to_multiple_of: int | None,
         padding_side: str,
-        split_special_tokens: bool,
     ) -> Pipeline:
         """Returns the same steps with these limits."""
-        added = steps.added
-        if added.encode_special_tokens != split_special_tokens:
-            added = added.encoding_special_tokens(split_special_tokens)
         padded = None
         if limits.padding != "do_not_pad":
             padded = Padding(
@@ -431,11 +430,11 @@ class PreTrainedTokenizer(UpstreamNames):
                 length=limits.max_length if limits.padding == "max_length" else None,
                 pad_to_multiple_of=pad_to_multiple_of,
             )
-        steps = dataclasses.replace(steps, added=added, truncation=None, padding=padded)
-        if limits.truncation == "do_not_truncate" or limits.max_length is None:
-            return steps
-        cut = Truncation(limits.max_length, stride, limits.truncation, self.truncation_side)
-        return steps.with_truncation(cut)
+        cut = None
+        if limits.truncation != "do_not_truncate" and limits.max_length is not None:
+            cut = Truncation(limits.max_length, stride, limits.truncation, self.truncation_side)
+            steps.check_stride(cut)
+        return steps.with_limits(truncation=cut, padding=padded)
 
     def _warn_of_length(self, encodings: list[Encoding]) -> None:
         longest = max(map(len, encodings), default=0)

@@ -51,18 +51,23 @@ RENEWED_AFTER = 1 << 15
 
 
 class Call:
-    """A kernel, a handle with memory, and what `Engine.ids_of` takes instead of them: `given`."""
+    """A kernel, and a handle with memory."""
 
-    __slots__ = ("address", "given", "handle", "ids", "kept", "kernel", "longest")
+    __slots__ = ("_kept", "address", "handle", "ids", "kernel", "longest")
 
     def __init__(self, engine: Engine, kernel: Kernel, handle: Handle, ids: Array, longest: int) -> None:
         self.handle = handle  # which owns the memory at the address
         self.kernel, self.address, self.ids = kernel, handle.address, ids.data
         self.longest = min(engine.longest[0], longest), min(engine.longest[1], longest)
-        self.given: Any = self
+        self._kept: tuple[Any, Any] | None = None
         if engine.builtins is not None:
             entry = kernel.entry  # pyright: ignore[reportFunctionMemberAccess]
-            self.kept, self.given = new_call(entry, handle.address, self.longest, ids)
+            self._kept = new_call(entry, handle.address, self.longest, ids)
+
+    @property
+    def given(self) -> Any:
+        """What `Engine.ids_of` takes: a call of machine code, or this object."""
+        return self if self._kept is None else self._kept[1]
 
 
 class Units(NamedTuple):
@@ -78,7 +83,7 @@ class Units(NamedTuple):
 
 
 class Scratch:
-    """Copies of handles with their own memory, for one text at a time.
+    """Copies of handles with their own memory, for one text at a time. It has no reference to the engine, which keeps it.
 
     Attributes:
         steps: encodes a short text by all steps, and writes the positions and words of its tokens if they are asked for.
@@ -87,11 +92,12 @@ class Scratch:
     """
 
     __slots__ = (
-        "_engine",
         "_handle",
+        "_ids_of",
         "_n_bytes",
         "_positions",
         "_renewed_after",
+        "_walks",
         "begins",
         "cache",
         "call",
@@ -105,19 +111,19 @@ class Scratch:
         from gputok.kernels.cpu.encode_one import encode as short_text
         from gputok.kernels.cpu.encode_words import word_cache
 
-        self._engine, self._renewed_after = engine, renewed_after
+        self._ids_of, self._renewed_after = engine.ids_of, renewed_after
         handle = short_text.with_memory(engine.handle, word_cache(_CACHED_WORDS))
         self.steps = Call(engine, engine.kernel, handle, handle["ids"], short_text.LONGEST)
         self.call: Any = self.steps.given
         self._positions: Call | None = None
         self.cache, self.units = None, None
         if engine.units is not None:
-            self._cut_into_units(engine.units, handle)
+            self._cut_into_units(engine, engine.units, handle)
         self.begins: memoryview[int] = handle["begins"].data
         self.ends: memoryview[int] = handle["ends"].data
         self.words: memoryview[int] = handle["words"].data
 
-    def _cut_into_units(self, units: Units, handle: Handle) -> None:
+    def _cut_into_units(self, engine: Engine, units: Units, handle: Handle) -> None:
         from gputok.kernels.cpu.encode_corpus.cache import new_cache
         from gputok.kernels.cpu.encode_one import units as unit_kernels
 
@@ -126,7 +132,8 @@ class Scratch:
         self.cache, self._n_bytes = new_cache(4, _FIRST_LINES), 0
         self._handle = unit_kernels.with_memory(units.handle, inner, units.model)
         ids = self._handle["ids"]
-        self.units = Call(self._engine, unit_kernels.encode_units, self._handle, ids, unit_kernels.MOST_BYTES)
+        self._walks = units.walks
+        self.units = Call(engine, unit_kernels.encode_units, self._handle, ids, unit_kernels.MOST_BYTES)
         self.call = self.units.given
         self._renew(0)
 
@@ -135,25 +142,23 @@ class Scratch:
         from gputok.kernels.cpu.encode_corpus.cache import grown
         from gputok.pipeline.run import most_lines
 
-        units = self._engine.units
-        assert units is not None
         assert self.cache is not None
         self.cache = grown(self.cache, most_lines())
-        self._handle.put(cache=self.cache, walk=units.walks.of(self._n_bytes))
+        self._handle.put(cache=self.cache, walk=self._walks.of(self._n_bytes))
         self._n_bytes = n_bytes + self._renewed_after
         self._handle["left"][0] = self._n_bytes
 
-    def positions(self) -> Call:
+    def positions(self, engine: Engine) -> Call:
         """Returns the call that encodes a text and writes the positions of its tokens; it need not number their words."""
         if self._positions is None:
-            self._positions, lengths = self.steps, self._engine.lengths()
-            if lengths is not None and (units := self._engine.units) is not None:
+            self._positions, lengths = self.steps, engine.lengths()
+            if lengths is not None and (units := engine.units) is not None:
                 from gputok.kernels.cpu.encode_one.positions import encode_positions
                 from gputok.kernels.cpu.encode_one.units import MOST_BYTES
 
                 handle = self.steps.handle
                 handle.put(units=self._handle.address, lengths=lengths, by_byte=units.by_byte)
-                self._positions = Call(self._engine, encode_positions, handle, handle["ids"], MOST_BYTES)
+                self._positions = Call(engine, encode_positions, handle, handle["ids"], MOST_BYTES)
         return self._positions
 
     def expect(self, n_bytes: int) -> None:
@@ -166,8 +171,8 @@ class Scratch:
         ids: bytes | int = why
         if ids == RENEW:
             self._renew(len(text.encode()))
-            ids = self._engine.ids_of(self.call, text, flags)
-        return self._engine.ids_of(self.steps.given, text, flags) if isinstance(ids, int) else ids
+            ids = self._ids_of(self.call, text, flags)
+        return self._ids_of(self.steps.given, text, flags) if isinstance(ids, int) else ids
 
 
 class Engine:
@@ -213,7 +218,7 @@ class Engine:
         ]
         code = choose()
         self.builtins = code.builtins
-        self.ids_of, self.list_ids, self.measure = self._ids_by_kernel, _list_ids, _measure
+        self.ids_of, self.list_ids, self.measure = _ids_by_kernel, _list_ids, _measure
         if code.builtins:
             self.ids_of, self.list_ids = code.builtins.encode_ids, code.builtins.list_ids
             self.measure = code.builtins.measure
@@ -240,13 +245,6 @@ class Engine:
         handle.put(asks_origin=pipeline.way.at_start)
         return cls(pipeline, handle, kernel, _units(pipeline, found, kernel))
 
-    def _ids_by_kernel(self, call: Call, text: str, flags: int) -> bytes | int:
-        raw = text.encode()
-        if len(raw) > call.longest[flags & 1]:
-            return -1
-        n = call.kernel(call.address, id(raw) + HEAD, len(raw), flags)
-        return call.ids[:n].tobytes() if n >= 0 else n
-
     def columns(self, memory: Scratch) -> Columns:
         """Returns what machine code makes tokens and offsets with."""
         if self._spelling is None:
@@ -262,7 +260,7 @@ class Engine:
         before, after = zip(*sizes, strict=True)
         positions = memory.steps.handle["begins"], memory.steps.handle["ends"]
         trim = None if self.trims is None else self.trim.entry
-        return Columns(memory.positions().given, *positions, before, after, self._spelling, trim)
+        return Columns(memory.positions(self).given, *positions, before, after, self._spelling, trim)
 
     def lengths(self) -> Array | None:
         """Returns the lengths of tokens as `gputok.kernels.cpu.encode_one.positions` takes them; None: no positions follow."""
@@ -292,6 +290,14 @@ class Engine:
     def n_special(self) -> list[int]:
         """Returns how many special tokens come with a text: without and with `add_special_tokens`."""
         return [frame.n_special if frame else 0 for frame in self._frames]
+
+
+def _ids_by_kernel(call: Call, text: str, flags: int) -> bytes | int:
+    raw = text.encode()
+    if len(raw) > call.longest[flags & 1]:
+        return -1
+    n = call.kernel(call.address, id(raw) + HEAD, len(raw), flags)
+    return call.ids[:n].tobytes() if n >= 0 else n
 
 
 def _list_ids(ids: bytes) -> list[int]:

@@ -56,11 +56,8 @@ class Pairs(Attributes):
     def __init__(self, pipeline: Pipeline, texts: Texts, bare: bool) -> None:
         super().__init__(pipeline, texts.engine)
         # Without limits: a text is encoded as a whole, before an input is cut and padded
-        plain = dataclasses.replace(pipeline, truncation=None, padding=None)
-        plain.kept.engines = pipeline.kept.engines
-        self._texts = Texts(plain, texts.engine)
-        self._pipeline, self._bare = dataclasses.replace(pipeline), bare
-        self._pipeline.kept.engines = pipeline.kept.engines
+        self._texts = Texts(pipeline.with_limits(truncation=None, padding=None), texts.engine)
+        self._pipeline, self._bare = pipeline.with_limits(), bare
         self._frames = {
             (n, special): Frame.of(pipeline, bool(special), (0, 0 if bare else 1)[:n])
             for n, special in itertools.product((1, 2), (0, 1))
@@ -81,6 +78,10 @@ class Pairs(Attributes):
     def of(cls, pipeline: Pipeline, texts: Texts, bare: bool) -> Self | None:
         """Returns None if the post-processor adds tokens to each text, or leaves it out, also without special tokens."""
         return cls(pipeline, texts, bare) if texts.engine.longest[0] >= 0 else None
+
+    def rest(self) -> None:
+        """Gives memory back, see `Texts.rest`."""
+        self._texts.rest()
 
     @property
     def joins_two(self) -> bool:
@@ -182,7 +183,7 @@ class Pairs(Attributes):
         longest = max((len(one.ids) // ID for one in joined), default=0)
         other = copy.copy(self)
         other._padding = dataclasses.replace(padding, length=longest)
-        other._pipeline = dataclasses.replace(self._pipeline, padding=other._padding)
+        other._pipeline = self._pipeline.with_limits(padding=other._padding)
         return other
 
     # -- attributes of an encoding

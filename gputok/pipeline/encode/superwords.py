@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -35,10 +35,12 @@ class WordTokens:
     Args:
         pipeline: the parts of the tokenizer.
         words: finds the words that are looked up; any words give the same tokens.
-        model: a BPE model to use instead of the pipeline's.
+        model: a BPE model to use instead of the pipeline's; then with its `joints_of`.
     """
 
-    def __init__(self, pipeline: Pipeline, words: Automaton, model: BPE | None = None) -> None:
+    def __init__(
+        self, pipeline: Pipeline, words: Automaton, model: BPE | None = None, joints: Any = None
+    ) -> None:
         from gputok.kernels.cpu.walk import Walks
 
         self.model: Any = pipeline.model if model is None else model
@@ -46,7 +48,7 @@ class WordTokens:
         way = pipeline.way
         self.automaton = way.automaton if way.unit is Unit.WORD and way.byte_level else None
         self._pieces = None if self.automaton is None else Walks(self.automaton)
-        self._words, self._tables = Walks(words), joints_of(self.model)
+        self._words, self._tables = Walks(words), joints_of(self.model) if model is None else joints
         ids = self.model.vocabulary.ids
         added = max(pipeline.added.ids.values(), default=0)
         self.dtype = id_dtype(1 + max(int(ids.max(initial=0)), added))
@@ -167,30 +169,44 @@ _UTF8_LENGTHS = np.repeat(np.array([1, 0, 2, 3, 4, 0], np.uint8), [0x80, 0x42, 0
 """The bytes of a character, by its first byte; 0: no character begins with this byte."""
 
 
+class _Stages(NamedTuple):
+    """The merges of a model in two stages."""
+
+    first: BPE  # has only the merges of words
+    joints: Any  # see `joints_of`, of the first
+    others: Any  # the `run_tables` of the other merges
+
+
+def _stages_of(model: BPE) -> _Stages | None:
+    """Returns None if few merges span words, or the vocabulary isn't merged byte by byte."""
+    from gputok.kernels.cpu.superwords import run_tables
+
+    if (joints := joints_of(model)) is None:
+        return None
+    n = first_superword(joints.text, joints.begin[256:])
+    if not n:
+        return None
+    first = model.with_first_merges(n)
+    return _Stages(first, joints_of(first), run_tables(model.merges[n:], int(model.vocabulary.ids.max()) + 1))
+
+
 class BySuperwords:
-    """Encodes by the merges of words, and then by those that span words.
+    """Encodes by the merges of words, and then by those that span words."""
 
-    Args:
-        pipeline: the parts of the tokenizer.
-        model: its model.
-        n_first: how many merges to look words up for.
-    """
-
-    def __init__(self, pipeline: Pipeline, model: BPE, n_first: int) -> None:
-        from gputok.kernels.cpu.superwords import run_tables
-
-        self._tokens = WordTokens(pipeline, _words(), model.with_first_merges(n_first))
-        self._tables: Any = run_tables(model.merges[n_first:], int(model.vocabulary.ids.max()) + 1)
+    def __init__(self, pipeline: Pipeline, stages: _Stages) -> None:
+        self._tokens = WordTokens(pipeline, _words(), stages.first, stages.joints)
+        self._tables = stages.others
         self._known: list[Any] = []  # of threads that are done; pop and append of a list are atomic
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Self | None:
         """Makes the engine; returns None if few merges span words, or the vocabulary isn't merged byte by byte."""
         model = pipeline.model
-        if not isinstance(model, BPE) or (tables := joints_of(model)) is None:
+        if not isinstance(model, BPE):
             return None
-        first = first_superword(tables.text, tables.begin[256:])
-        return None if first is None or first == 0 else cls(pipeline, model, first)
+        if (stages := model.shared.get(_Stages)) is None:  # a tenth of a second for 128,000 tokens
+            stages = model.shared.setdefault(_Stages, _stages_of(model) or False)
+        return cls(pipeline, stages) if stages else None
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
         """Returns the ids and rows of documents."""

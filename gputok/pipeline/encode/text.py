@@ -259,9 +259,7 @@ class Texts(Attributes):
 
     def __init__(self, pipeline: Pipeline, engine: Engine) -> None:
         super().__init__(pipeline, engine)
-        # A copy without derived values: this object is one of these, and a reference to itself would keep it alive
-        self.pipeline, self.engine = dataclasses.replace(pipeline), engine
-        self.pipeline.kept.engines = pipeline.kept.engines
+        self.pipeline, self.engine = pipeline.with_limits(), engine
         self._free, self._ids_of, self._longest = engine.free, engine.ids_of, engine.longest
         self.measure = engine.measure
         self._cuts = [_Cut.of(pipeline, special) for special in (False, True)]
@@ -409,6 +407,18 @@ class Texts(Attributes):
                 maker = self._new_maker(own)
                 self._own, self._maker, self.address = own, maker, maker.address
 
+    def rest(self) -> None:
+        """Gives the memory of machine code to others: its maker is in use from now on, so that Python encodes."""
+        maker, own, builtins = self._maker, self._own, self._builtins
+        if (
+            maker is not None
+            and own is not None
+            and builtins is not None
+            and not builtins.claim(maker.address)
+        ):
+            self._own = None
+            self._free.append(own)
+
     def __del__(self) -> None:
         # The maker stays claimed: what is in a circle with this object can still encode, in a `__del__` that comes later
         if self._own is not None and self._builtins is not None and not self._builtins.claim(self.address):
@@ -419,9 +429,8 @@ class Texts(Attributes):
         maker, memory = self._maker, self._own
         if isinstance(found, int):
             assert maker is not None
-            assert memory is not None
             assert self._builtins is not None
-            if self._builtins.claim(maker.address):  # another thread uses it
+            if memory is None or self._builtins.claim(maker.address):  # another thread uses it
                 return self._encode_in_python(text, special)
             try:
                 found = memory.again(text, special, found)
@@ -580,7 +589,7 @@ class Texts(Attributes):
         other._maker = other._own = None  # it only makes attributes
         other.address = 0
         other._padding = dataclasses.replace(padding, length=longest)
-        other.pipeline = dataclasses.replace(self.pipeline, padding=other._padding)
+        other.pipeline = self.pipeline.with_limits(padding=other._padding)
         return other
 
     # -- attributes of an encoding
@@ -618,7 +627,7 @@ class Texts(Attributes):
         """
         _, ids, text, special, _, flags = made
         raw, memory, frame = text.encode(), self._memory(), self.engine.frame(special)
-        n, call = -1, memory.steps if words else memory.positions()
+        n, call = -1, memory.steps if words else memory.positions(self.engine)
         if len(raw) <= call.longest[special]:
             n = call.kernel(call.address, id(raw) + HEAD, len(raw), special | POSITIONS)
         cut = self._cuts[special] if flags & CUT else None

@@ -54,7 +54,7 @@ class Engine(Protocol):
 def engine_of(pipeline: Pipeline) -> Engine:
     """Returns what encodes the documents of a pipeline on the CPU; pipelines that differ only in limits share it."""
     engines = pipeline.kept.engines
-    # A copy without derived values: the engine is one of these, and a reference to itself would keep it alive
+    # A copy that does not share engines: the engine is one of these, and a reference to itself would keep it alive
     return engines.corpus or engines.once("corpus", _engine(dataclasses.replace(pipeline)))
 
 
@@ -180,13 +180,13 @@ class Walked:
         self.walks, self._steps, way = Walks(automaton), Stepped(pipeline), pipeline.way
         self.unit, model = way.unit, pipeline.model
         self._encoders = Encoders(dtype)
-        self._encode_new: EncodeNew = self._encode_parts
+        self._encode_new: EncodeNew = partial(_encode_parts, self._steps)
         if self.unit is Unit.WORD:
             self._encode_new = partial(model.encode_words, byte_level=way.byte_level)
-            self._encoders = model.encoders.setdefault((way.byte_level, dtype), self._encoders)
+            self._encoders = model.shared.setdefault((way.byte_level, dtype), self._encoders)
         elif self.unit is Unit.LINE:
             self._encode_new = model.encode_lines
-            self._encoders = model.encoders.setdefault(("lines", dtype), self._encoders)
+            self._encoders = model.shared.setdefault(("lines", dtype), self._encoders)
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
         """Returns the ids and rows of documents."""
@@ -230,10 +230,11 @@ class Walked:
         self._encoders.idle.append(encoder)
         return result
 
-    def _encode_parts(self, data: Array, start: Array, end: Array) -> tuple[Array, Array]:
-        from gputok.kernels.cpu.rewrite import gather
 
-        return self._steps.encode(TextBatch(*gather(data, start, end)), added=False)
+def _encode_parts(steps: Stepped, data: Array, start: Array, end: Array) -> tuple[Array, Array]:
+    from gputok.kernels.cpu.rewrite import gather
+
+    return steps.encode(TextBatch(*gather(data, start, end)), added=False)
 
 
 def _with_spaces(pieces: Pieces, before: Before) -> Pieces:
