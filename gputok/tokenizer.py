@@ -532,7 +532,8 @@ class Tokenizer:
         word_counts = word_counts.at_least(checked("min_count", integer(0, SIZE), min_count))
         needed = None
         if run.memory is not None:
-            needed = trainer.check_memory(word_counts, run.memory.n_bytes, thread_count(run.threads))
+            room = run.memory.beside(*word_counts.columns()[:3])
+            needed = trainer.check_memory(word_counts, room, thread_count(run.threads))
         devices = run.devices
         if devices and (reason := trainer.why_not_on_device()):
             warnings.warn(f"the CPU does the work of training: {reason}", stacklevel=3)
@@ -786,8 +787,8 @@ class Tokenizer:
             errors: as for `train`.
             column: as for `train`.
             separator: as for `train`.
-            memory_limit: the memory that tables of words and the text being read may take, besides the program itself:
-                bytes, or text like "4GB". Words that do not fit go to temporary files, and so does the result, of which
+            memory_limit: what the process may grow by, libraries included, but not what it maps of your files (as Arrow's
+                datasets are): bytes, or text like "4GB". A quarter more, at worst; if that can't be kept, the least limit is said. Words that do not fit go to temporary files, and so does the result, of which
                 memory holds what is in use. The counts are the same. None: no limit.
             temporary: the folder of these files, by default that of the operating system; it should be on a disk. The
                 files have no names there, and are gone when the process ends, also by a kill.
@@ -808,7 +809,7 @@ class Tokenizer:
         Raises:
             FileNotFoundError: a name matches no file.
             ValueError: a file is broken or not UTF-8; the message names the file and the line. Or the limit is not a
-                number of bytes, or below 32 MB; or the work folder is of another corpus, tokenizer or options, or holds something
+                number of bytes, or too small for what is read (32 MB at least); or the work folder is of another corpus, tokenizer or options, or holds something
                 else.
             OSError: the folder for temporary files is full.
             TypeError: an item is no string.

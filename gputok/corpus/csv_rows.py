@@ -14,7 +14,7 @@ from gputok.checks import short, shortened
 from gputok.corpus.column_names import choose_column
 from gputok.corpus.packing import checked
 from gputok.corpus.streams import fill
-from gputok.text.pieces import TextBatch
+from gputok.text.pieces import LONGEST, TextBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,11 +39,17 @@ def read_stream(file: File, stream: BinaryIO, options: Options) -> Iterator[Text
         n_before += n
         return bytes(buffer[:n])
 
-    yield from rows(read, str(file), options.column, options.errors, options.batch_bytes)
+    by_arrow = options.longest == LONGEST  # else memory is limited, and Arrow reads 32 blocks ahead
+    yield from rows(read, str(file), options.column, options.errors, options.batch_bytes, by_arrow)
 
 
 def rows(
-    read: Callable[[int], bytes], where: str, column: str | None, errors: Errors, batch_bytes: int
+    read: Callable[[int], bytes],
+    where: str,
+    column: str | None,
+    errors: Errors,
+    batch_bytes: int,
+    by_arrow: bool = True,
 ) -> Iterator[TextBatch]:
     """Yields the fields of a column as documents.
 
@@ -54,6 +60,7 @@ def rows(
             whose first field is not a number.
         errors: "strict" or "replace", for fields that are not UTF-8.
         batch_bytes: about the size of a batch, in bytes.
+        by_arrow: PyArrow reads the rows, if it is installed; else Python's own module, in little memory.
 
     Raises:
         ValueError: if no such column exists, or a row has more or fewer fields than the first line.
@@ -68,7 +75,7 @@ def rows(
     of_strings = [name for name, field in zip(names, first, strict=False) if not _is_number(field)]
     column = choose_column(names, of_strings if first else names, column, where)
     shown = f"{where}, column {short(column)}"
-    if importlib.util.find_spec("pyarrow") is None:
+    if not by_arrow or importlib.util.find_spec("pyarrow") is None:
         yield from _by_python(_HeadFirst(head, read), column, where, shown, errors, batch_bytes)
     else:
         yield from _by_arrow(_HeadFirst(head, read), column, where, shown, errors, batch_bytes)
@@ -106,7 +113,7 @@ def _by_arrow(
 def _by_python(
     file: _HeadFirst, column: str, where: str, shown: str, errors: Errors, batch_bytes: int
 ) -> Iterator[TextBatch]:
-    """The fields of a column, read by Python's module: the same batches of text where PyArrow is not installed."""
+    """The fields of a column, read by Python's module: the same batches of text, more slowly."""
     csv.field_size_limit(max(csv.field_size_limit(), _BLOCK_BYTES))
     text = io.TextIOWrapper(io.BufferedReader(file, _HEAD_BYTES), "utf-8-sig", "surrogateescape", newline="")
     rows = csv.reader(text)

@@ -14,6 +14,7 @@ from gputok.corpus.column_names import choose_column
 from gputok.corpus.documents import checked_documents, split_documents
 from gputok.corpus.packing import packed
 from gputok.corpus.streams import document_batches
+from gputok.text.pieces import LONGEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,7 +76,7 @@ def _row_batches(
     column = column_of(file, lines)
     if column is None:
         return
-    array = _arrow_column(lines, column)
+    array = _arrow_column(lines, column, options.longest < LONGEST)
     if array is None:
         yield _python_column(file, lines, column, n_before, options)
         return
@@ -145,8 +146,11 @@ class _LinesBefore:
         )
 
 
-def _arrow_column(lines: TextBatch, column: str) -> Any | None:
-    """One column, parsed by Arrow: a pyarrow.ChunkedArray; None if Arrow finds a fault, or is not installed."""
+def _arrow_column(lines: TextBatch, column: str, is_limited: bool) -> Any | None:
+    """One column, parsed by Arrow: a pyarrow.ChunkedArray; None if Arrow finds a fault, or is not installed.
+
+    is_limited: memory is. Arrow's own memory pool would keep as much as all its threads once had.
+    """
     try:
         import pyarrow as pa
         from pyarrow import json as arrow_json
@@ -157,8 +161,9 @@ def _arrow_column(lines: TextBatch, column: str) -> Any | None:
         table = arrow_json.read_json(
             pa.BufferReader(pa.py_buffer(lines.data)),
             # Arrow needs each row within two blocks.
-            arrow_json.ReadOptions(block_size=max(1 << 20, longest + 1)),
+            arrow_json.ReadOptions(not is_limited, block_size=max(1 << 20, longest + 1)),
             arrow_json.ParseOptions(pa.schema([(column, pa.string())]), unexpected_field_behavior="ignore"),
+            pa.system_memory_pool() if is_limited else None,
         )
     except pa.ArrowException:
         return None

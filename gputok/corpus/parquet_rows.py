@@ -12,6 +12,7 @@ from gputok.corpus.readers import Task
 from gputok.corpus.streams import unpacked
 from gputok.files.locations import File, OpenFile
 from gputok.files.parquet import readable_parquet
+from gputok.text.pieces import LONGEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -114,6 +115,13 @@ def _row_group_batches(
             for batch in text_batches(array, options.errors, where, options.batch_bytes, n_before):
                 yield refuse_long(batch, options.longest, lambda i, n=n_before: f"{where}, row {n + i}")
                 n_before += batch.n_documents
+            if (
+                options.longest < LONGEST
+            ):  # memory is limited, and Arrow would keep what this thread has freed
+                import pyarrow as pa
+
+                del table, array
+                pa.default_memory_pool().release_unused()
 
 
 def _open_parquet(file: File, opened: Any, metadata: Any = None) -> Any:

@@ -35,6 +35,10 @@ _REMOTE_READERS = 8  # threads at least, if a file is remote: these threads most
 _FEW_THREADS = 8
 # More threads read larger tasks if each has so many: what Python does for a task takes one thread at a time.
 _TASKS = 16
+# With a limit on memory, a batch of text is smaller than a part of the limit.
+_BATCHES = 128
+# One of so many bytes of the limit are for a thread that reads: PyArrow keeps memory for each.
+_READER_BYTES = 64_000_000
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Source:
         ahead_bytes: how many bytes of compressed files and Parquet are unpacked before their turn, at most.
         storage_options: options for the file system of a URL; see `gputok.files.locations`.
         sizes: how much text is read together.
+        readers: how many threads read files, at most.
 
     >>> source = Source.of(iter(["one", ["two", "three"]]))
     >>> [batch.offsets.tolist() for batch in source.read()]
@@ -66,6 +71,7 @@ class Source:
     ahead_bytes: int = 1 << 62
     storage_options: StorageOptions = field(default=None, repr=False)
     sizes: Sizes = SIZES
+    readers: int = 1 << 10
 
     @classmethod
     def of(cls, given: Any, *, storage_options: StorageOptions = None, **reading: Any) -> Self:
@@ -89,7 +95,12 @@ class Source:
         if memory is None:
             return self
         # A document takes five times its bytes while it is read and its words are found. Each thread may have one.
-        return dataclasses.replace(self, ahead_bytes=memory.n_bytes // 8, longest=memory.n_bytes // 24)
+        # So does a batch, of which each thread has one or two.
+        n, sizes = memory.n_bytes, self.sizes
+        most = max(n // _BATCHES, 1)
+        sizes = sizes._replace(batch=min(sizes.batch, most), small=min(sizes.small, most))
+        readers = max(1, n // _READER_BYTES)
+        return dataclasses.replace(self, ahead_bytes=n // 16, longest=n // 24, sizes=sizes, readers=readers)
 
     def other(self, given: Any) -> Self:
         """Returns another corpus, which is read in the same way."""
@@ -238,7 +249,7 @@ class Source:
         from gputok.corpus import files, readers
 
         is_remote = any(place.file.is_remote for place in self.content)
-        n_readers = max(threads, _REMOTE_READERS if is_remote else 1)
+        n_readers = min(max(threads, _REMOTE_READERS if is_remote else 1), self.readers)
         ahead_bytes = min(
             self.ahead_bytes, (n_readers - 1) * min(_AHEAD_BATCHES * batch_bytes, _MOST_AHEAD_BYTES)
         )

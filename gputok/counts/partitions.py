@@ -45,6 +45,8 @@ _SLOTS = 1 << 16  # a new table has so many slots; with the words it takes 3.5 M
 _RESULTS_SHARE = 0.25  # partitions that wait for their turn get this share of the memory limit
 _WORD_BYTES = 32  # a word of a source takes roughly so many bytes
 _SPILLED_WORDS = 1 << 18  # so many words are dealt at a time, in 20 MB
+_LEAST_SPILLED = 1 << 12
+_BYTES_A_WORD = 512  # and so many words less, as a table has less bytes
 _FEW_WORDS = 1 << 17  # so many words are read together to see whether they are in the order of their keys
 
 
@@ -63,7 +65,7 @@ class Source(Protocol):
 
 def table_budget(memory: MemoryLimit, threads: int) -> tuple[int, int]:
     """How many threads have room for a table each, and how many bytes a table may have."""
-    share = int(memory.n_bytes * _TABLES_SHARE)
+    share = int(max(memory.left, memory.n_bytes // 4) * _TABLES_SHARE)
     threads = max(1, min(threads, share // memory.least_table))
     return threads, share // threads
 
@@ -233,15 +235,13 @@ class Tally:
         from gputok.kernels.cpu.word_table import N_WORDS, clear, enlarged, n_bytes_of, wanted
 
         is_empty = table.state[N_WORDS] == 0  # a word larger than the budget must find room
-        if (
-            self._memory is None
-            or self._budget is None
-            or is_empty
-            or n_bytes_of(*wanted(table)) <= self._budget
-        ):
+        if self._memory is None or self._budget is None or is_empty:
+            return enlarged(table)
+        n_bytes = n_bytes_of(*wanted(table))
+        if n_bytes <= self._budget and n_bytes <= self._memory.left:  # beside the old table
             return enlarged(table)
         self._spill(table, self._memory)
-        if n_bytes_of(len(table.slots), len(table.arena)) > self._budget:
+        if n_bytes_of(len(table.slots), len(table.arena)) > self._budget or self._memory.left < 0:
             return self._new_table()
         clear(table)
         return table
@@ -267,7 +267,8 @@ class Tally:
 
     def _spill(self, table: WordTable, memory: MemoryLimit) -> Spilled:
         self.spilled = self.spilled or Spilled(memory.file(), self.byte_level, self._skip)
-        for words in self._some(table, _SPILLED_WORDS):
+        most = _SPILLED_WORDS if self._budget is None else self._budget // _BYTES_A_WORD
+        for words in self._some(table, max(_LEAST_SPILLED, min(most, _SPILLED_WORDS))):
             self.spilled.write(words)
         return self.spilled
 

@@ -12,6 +12,7 @@ import mmap
 import os
 import pathlib
 import re
+import sys
 import threading
 from typing import Any, NamedTuple, cast
 
@@ -23,6 +24,8 @@ _UNITS = {"": 1, "B": 1} | {
     for kind, size in (("", 1000), ("B", 1000), ("IB", 1024))
 }
 _LEAST_BYTES = 32_000_000  # one thread needs so many bytes for tables, batches of text and buffers
+_LEAST_LEFT = 24_000_000  # so many of them for tables, and for writing them to files
+_ARROW = 12_000_000  # and so many more if PyArrow is in use, whose threads keep memory of their own
 
 
 class MemoryLimit(NamedTuple):
@@ -32,20 +35,22 @@ class MemoryLimit(NamedTuple):
         n_bytes: how much memory may be used.
         folder: where files for the rest are made.
         least_table: fewer threads have a table of words each if a table would have less than so many bytes.
+        start: `resident` when the limit was set; None: what the process has meanwhile is not looked at.
     """
 
     n_bytes: int
     folder: str
     least_table: int = 8_000_000
+    start: tuple[int, int] | None = None
 
     @classmethod
     def of(
-        cls, limit: int | str | None, temporary: str | os.PathLike[str] | None = None
+        cls, limit: int | str | MemoryLimit | None, temporary: str | os.PathLike[str] | None = None
     ) -> MemoryLimit | None:
         """Reads the arguments `memory_limit` and `temporary` of public functions.
 
         Args:
-            limit: bytes, as a number or as text like "400MB", "1.5 GiB"; None: no limit.
+            limit: bytes, as a number or as text like "400MB", "1.5 GiB"; None: no limit. Or what this function has returned.
             temporary: an existing folder, by default the folder of the operating system for temporary files.
 
         Raises:
@@ -58,15 +63,55 @@ class MemoryLimit(NamedTuple):
         """
         if temporary is not None and not pathlib.Path(temporary).is_dir():
             raise NotADirectoryError(f"temporary={os.fspath(temporary)!r}: expected an existing folder")
-        if limit is None:
-            return None
+        if limit is None or isinstance(limit, MemoryLimit):
+            return limit
         import tempfile  # imported late: it takes some milliseconds
 
-        return cls(_limit(limit), tempfile.gettempdir() if temporary is None else os.fspath(temporary))
+        folder = tempfile.gettempdir() if temporary is None else os.fspath(temporary)
+        return cls(_limit(limit), folder, start=resident())
+
+    @property
+    def left(self) -> int:
+        """By how many bytes the process may grow still."""
+        return self.n_bytes if self.start is None else self.n_bytes - max(0, resident()[0] - self.start[0])
+
+    def beside(self, *arrays: np.ndarray) -> int:
+        """By how many bytes the process may grow at worst, beside arrays; those in temporary files will be in memory then."""
+        mapped = sum(array.nbytes for array in arrays if isinstance(array, np.memmap))
+        if self.start is not None:
+            mapped = max(mapped, resident()[1] - self.start[1])
+        return max(0, self.left + self.n_bytes // 4 - mapped)
+
+    def after(self, what: str) -> MemoryLimit:
+        """Returns the limit without what libraries have taken meanwhile; they are mapped, as a corpus may be later.
+
+        Raises:
+            ValueError: too little is left after `what`.
+        """
+        if self.start is None:
+            return self
+        rest = self._replace(n_bytes=self.n_bytes - max(0, resident()[1] - self.start[1]))
+        least = min(_LEAST_LEFT + ("pyarrow" in sys.modules) * _ARROW, 3 * self.n_bytes // 4)
+        if rest.left < least:
+            taken = self.n_bytes - rest.left
+            raise ValueError(
+                f"memory_limit={self.n_bytes // 10**6} MB: {what} took {taken // 10**6} MB, libraries included, and the rest "
+                f"needs {least // 10**6}; the least limit is {-(-(taken + least) // 10**6)} MB"
+            )
+        return rest
 
     def file(self) -> TemporaryFile:
         """A new temporary file."""
         return TemporaryFile(self.folder)
+
+
+def resident() -> tuple[int, int]:
+    """Returns how many bytes this process has in memory: its own, and those of mapped files; 0 if the system does not say."""
+    try:
+        _, pages, mapped, *_ = map(int, pathlib.Path("/proc/self/statm").read_text().split())
+    except OSError:
+        return 0, 0
+    return (pages - mapped) * mmap.PAGESIZE, mapped * mmap.PAGESIZE
 
 
 def n_bytes_of(name: str, size: int | str) -> int:

@@ -132,7 +132,7 @@ class Trainer(CheckedOptions):
             f"{n_words[found]:,} of them"
         )
         raise MemoryError(
-            f"training on {len(words):,} distinct words takes about {needed / 1e6:,.0f} MB, and memory_limit is "
+            f"training on {len(words):,} distinct words takes about {needed / 1e6:,.0f} MB, and memory_limit leaves "
             f"{limit / 1e6:,.0f} MB: {advice}"
         )
 

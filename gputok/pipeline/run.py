@@ -56,7 +56,7 @@ class Run(NamedTuple):
     def limits(self) -> dict[str, Any]:
         """The arguments `threads`, `memory_limit` and `temporary` of `WordCounts.load` and `merge`."""
         memory = self.memory
-        limits = {} if memory is None else {"memory_limit": memory.n_bytes, "temporary": memory.folder}
+        limits = {} if memory is None else {"memory_limit": memory}
         return {"threads": self.threads, **limits}
 
 

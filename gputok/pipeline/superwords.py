@@ -96,13 +96,16 @@ class Cells:
         self._locks: list[Lock] = []
 
     @classmethod
-    def for_text(cls, n_bytes: int | None) -> Cells:
-        """Makes counters for a corpus of so many bytes; None: the number is not known."""
-        if n_bytes is None:
-            return cls(CELL_BITS)
-        return cls(
-            _MANY_CELLS if n_bytes > _MUCH_TEXT else min(CELL_BITS, max(_FEW_CELLS, n_bytes.bit_length() - 1))
-        )
+    def for_text(cls, n_bytes: int | None, memory: MemoryLimit | None = None) -> Cells:
+        """Makes counters for a corpus of so many bytes; None: the number is not known. They take an eighth of the memory."""
+        bits = CELL_BITS
+        if n_bytes is not None:
+            bits = (
+                _MANY_CELLS if n_bytes > _MUCH_TEXT else min(bits, max(_FEW_CELLS, n_bytes.bit_length() - 1))
+            )
+        if memory is not None:
+            bits = min(bits, max(_FEW_CELLS, (memory.n_bytes // 32).bit_length() - 1))
+        return cls(bits)
 
     @classmethod
     def of(cls, counts: WordCounts) -> Cells:
@@ -306,7 +309,7 @@ class Streamed(NamedTuple):
     def cells(self, stage: SecondStage, report: Report) -> Cells:
         """Counts neighbouring tokens."""
         total = self.read.n_bytes or self.total
-        cells = Cells.for_text(total)
+        cells = Cells.for_text(total, self.memory)
         stage.count_pairs(self.read(), cells, self.threads, report, total)
         return cells
 
@@ -339,7 +342,7 @@ def learn(
         del cells  # most of the memory; a threshold is rarely too high
         runs = passes.runs(stage, frequent, threshold, report)
         if memory is not None:
-            stage.trainer.check_memory(runs, memory.n_bytes, thread_count(threads))
+            stage.trainer.check_memory(runs, memory.beside(*runs.columns()[:3]), thread_count(threads))
         learned = stage.learn(runs, threshold, report, threads)
         if learned is not None:
             return learned
@@ -380,7 +383,7 @@ def first_stage(
         return SecondStage(pipeline, first, trainer, stage1.pipeline.pre_tokenizer, devices)
     counts = stage1 if isinstance(stage1, WordCounts) else count(stage1)
     if memory is not None:
-        trainer.check_first_memory(counts, memory.n_bytes, thread_count(threads))
+        trainer.check_first_memory(counts, memory.beside(*counts.columns()[:3]), thread_count(threads))
     first = trainer.first_stage().train(counts, threads=threads, progress=report, devices=devices)
     trainer.check_first_stage(len(first.vocabulary))
     return SecondStage(pipeline, first, trainer, pipeline.pre_tokenizer, devices)
@@ -510,7 +513,7 @@ def learn_from_runs(
     stage, cells = second_stage(pipeline, trainer), Cells.of(pairs)
     threshold = stage.threshold(cells) if threshold is None else max(threshold, trainer.least)
     if run.memory is not None:
-        trainer.check_memory(runs, run.memory.n_bytes, thread_count(run.threads))
+        trainer.check_memory(runs, run.memory.beside(*runs.columns()[:3]), thread_count(run.threads))
     with reporting(run.progress) as report:
         learned = stage.learn(runs, threshold, report, run.threads)
     if learned is None:

@@ -56,10 +56,10 @@ def test_sizes_double_and_counts_are_compared(in_process, monkeypatch):
     write = partitions.Spilled.write
     monkeypatch.setattr(partitions, "_TABLES_SHARE", 0.05)
     monkeypatch.setattr(partitions.Spilled, "write", lambda *given: spilled.append(0) or write(*given))
-    found = scale.scale("1.2MB", memory_limit="32MB", threads=2, progress=False)
+    found = scale.scale("1.2MB", memory_limit="80MB", threads=2, progress=False)
     assert [row.n_bytes for row in found.rows] == [300_000] * 5 + [600_000] * 5 + [1_200_000] * 5
     assert [row.task for row in found.rows] == TASKS * 3
-    assert [row.memory_limit for row in found.rows] == [32_000_000, None, None, 32_000_000, None] * 3
+    assert [row.memory_limit for row in found.rows] == [80_000_000, None, None, 80_000_000, None] * 3
     assert len({(row.n_words, row.n_distinct) for row in found.rows}) == 3
     assert all(row.seconds > 0 and row.file_bytes > 0 for row in found.rows) and found.skipped == []
     assert len(spilled) > 6
@@ -76,7 +76,7 @@ def test_sizes_double_and_counts_are_compared(in_process, monkeypatch):
 
 def test_without_a_clock_nothing_is_predicted(in_process, monkeypatch):
     monkeypatch.setattr(scale, "_predicted_seconds", lambda words, threads: 0.0)
-    assert scale.scale("300kB", memory_limit="32MB", progress=False).predictions == []
+    assert scale.scale("300kB", memory_limit="80MB", progress=False).predictions == []
 
 
 def test_phases_are_those_of_the_same_merges():
@@ -187,7 +187,7 @@ def test_a_process_measures_itself(tmp_path):
 
 def test_the_command(in_process, monkeypatch, capsys):
     with pytest.raises(SystemExit):
-        app(["scale", "--size", "300kB", "--memory-limit", "32MB", "--json"])
+        app(["scale", "--size", "300kB", "--memory-limit", "80MB", "--json"])
     assert len(json.loads(capsys.readouterr().out)["rows"]) == 5
     with pytest.raises(ValueError, match="size='1 apple': expected a number of bytes"):
         app(["scale", "--size", "1 apple"])

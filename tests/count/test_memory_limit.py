@@ -2,7 +2,9 @@
 
 import contextlib
 import errno
+import gzip
 import itertools
+import lzma
 import os
 import pathlib
 import pickle
@@ -251,7 +253,7 @@ def test_a_word_larger_than_the_limit_is_counted(tmp_path):
 def test_public_calls_take_the_limit(tmp_path):
     documents = texts(n=500)
     tokenizer, unlimited = byte_level(), byte_level()
-    options = {"memory_limit": "40MB", "temporary": tmp_path}
+    options = {"memory_limit": "80MB", "temporary": tmp_path}
     counts = tokenizer.count_words(iter(documents), **options)
     assert counts == tokenizer.count_words(iter(documents))
     assert pickle.loads(pickle.dumps(counts)) == counts
@@ -274,7 +276,7 @@ def test_the_command_line_takes_the_limit(tmp_path, monkeypatch, capsys):
             cli.main(arguments)
         return status.value.code
 
-    limits = ["--memory-limit", "40MB", "--temporary", "spill"]
+    limits = ["--memory-limit", "80MB", "--temporary", "spill"]
     assert (
         run("count", "text.txt", "-o", "a.parquet")
         == run("count", "text.txt", "-o", "b.parquet", *limits)
@@ -294,7 +296,9 @@ def test_training_says_what_it_takes_and_what_would_fit():
     trainer, tokenizer = trainers.BpeTrainer(vocab_size=300), byte_level()
     needed = trainer.memory_needed(len(counts), len(counts.data))
     assert trainer.check_memory(counts, needed) == needed
-    with pytest.raises(MemoryError, match=r"distinct words takes about .* MB, and memory_limit is") as error:
+    with pytest.raises(
+        MemoryError, match=r"distinct words takes about .* MB, and memory_limit leaves"
+    ) as error:
         trainer.check_memory(counts, needed // 2)
     min_count, kept = re.search(r"min_count=(\d+) .* keeps ([\d,]+) of them", str(error.value)).groups()
     fewer = counts.at_least(int(min_count))
@@ -375,7 +379,7 @@ def test_a_full_disk_is_one_clear_error(monkeypatch, tmp_path):
     ("arguments", "said"),
     [
         (
-            ("--memory-limit", "32MB", "--temporary", "work"),
+            ("--memory-limit", "80MB", "--temporary", "work"),
             r"gputok: work: no room for more than [\d,]+ bytes in a temporary file; .*--memory-limit\)",
         ),
         (("--resume", "work"), r"gputok: \S*work/part-000000\.parquet: File too large"),
@@ -626,3 +630,92 @@ def test_twenty_gigabytes_are_counted_in_less_than_one(tmp_path):
     assert peak < 1000
     assert n_words > n_bytes / 400 and n_occurrences > n_bytes / 6
     assert os.listdir(tmp_path) == ["counts.parquet"]
+
+
+# -- what the process grows by
+
+GROWN = """
+import sys
+from gputok import Tokenizer
+from gputok.recipes import recipe
+
+def memory(name):
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(name)) * 1024
+
+path, limit, work = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+tokenizer, _ = recipe("bpe")
+source = (line for line in open(path)) if work == "iterator" else path
+with open("/proc/self/clear_refs", "w") as file:
+    file.write("5")
+before = memory("VmRSS")
+try:
+    if work == "extend":
+        Tokenizer.from_file(sys.argv[4]).extend(source, 20, memory_limit=limit, threads=2, progress=False)
+    else:
+        print(len(tokenizer.count_words(source, memory_limit=limit, threads=2, progress=False)))
+except (ValueError, MemoryError) as error:
+    print(error)
+print(memory("VmHWM") - before)
+"""
+
+
+@pytest.fixture(scope="module")
+def many_words(tmp_path_factory):
+    """A text of 24 MB in all kinds of files: most of it are words that occur once."""
+    folder = tmp_path_factory.mktemp("words")
+    numbers = np.random.default_rng(0).integers(0, 36**7, 2_400_000)
+    letters = str.maketrans("0123456789", "ghijklmnop")
+    words = [f"{n:x}".translate(letters) for n in numbers.tolist()]
+    lines = [" ".join(words[i : i + 12]) for i in range(0, len(words), 12)]
+    (folder / "a.txt").write_text("\n".join(lines) + "\n")
+    raw = (folder / "a.txt").read_bytes()
+    (folder / "a.txt.gz").write_bytes(gzip.compress(raw, 1))
+    (folder / "a.txt.xz").write_bytes(lzma.compress(raw, preset=0))
+    with pa.CompressedOutputStream(str(folder / "a.txt.zst"), "zstd") as file:
+        file.write(raw)
+    (folder / "a.jsonl").write_text("".join(f'{{"n": 1, "text": "{line}"}}\n' for line in lines))
+    (folder / "a.csv").write_text("n,text\n" + "".join(f'1,"{line}"\n' for line in lines))
+    pyarrow.parquet.write_table(pa.table({"text": lines}), folder / "a.parquet", row_group_size=20_000)
+    return folder, len({*words})
+
+
+def grown(path, limit: int, *work: str) -> tuple[str, int]:
+    """What the process says, and by how many bytes it grew."""
+    command = [sys.executable, "-c", GROWN, str(path), str(limit), *work]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    said, n_bytes = done.stdout.splitlines()
+    return said, int(n_bytes)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks /proc what the process had")
+@pytest.mark.parametrize(
+    "name", ["txt", "txt.gz", "txt.xz", "txt.zst", "jsonl", "csv", "parquet", "iterator"]
+)
+def test_a_process_grows_by_the_limit(name, many_words):
+    """By a quarter more at worst; or the least limit is said, and that one is kept."""
+    folder, n_words = many_words
+    path, work = (
+        folder / ("a.txt" if name == "iterator" else f"a.{name}"),
+        name if name == "iterator" else "count",
+    )
+    for limit in (60_000_000, 120_000_000):
+        said, n_bytes = grown(path, limit, work)
+        if least := re.search(r"the least limit is (\d+) MB$", said):
+            assert limit < 120_000_000
+            limit = 10**6 * int(least[1]) + 2_000_000  # what is in memory differs a little from run to run
+            said, n_bytes = grown(path, limit, work)
+        assert int(said) >= n_words
+        assert n_bytes <= 1.25 * limit
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks /proc what the process had")
+def test_extending_says_what_it_takes(many_words, tmp_path):
+    tokenizer = byte_level()
+    tokenizer.train_from_iterator(texts(), trainers.BpeTrainer(vocab_size=400, show_progress=False))
+    tokenizer.save(str(tmp_path / "base.json"))
+    said, n_bytes = grown(many_words[0] / "a.txt", 100_000_000, "extend", str(tmp_path / "base.json"))
+    assert "distinct words takes about" in said and "memory_limit leaves" in said
+    assert n_bytes <= 125_000_000

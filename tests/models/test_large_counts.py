@@ -21,7 +21,7 @@ def counts(**numbers):
 SHARDS = [counts(a=HALF, b=1), counts(a=HALF - 1, c=1)]  # the sum of a is 2**63 - 1
 
 
-@pytest.mark.parametrize("limit", [None, "50MB"])
+@pytest.mark.parametrize("limit", [None, "80MB"])
 def test_merging(limit):
     with pytest.raises(ValueError, match=TOO_LARGE):
         WordCounts.merge(SHARDS, memory_limit=limit)
@@ -64,7 +64,7 @@ def test_files(tmp_path):
     with pytest.raises(ValueError, match=TOO_LARGE):
         WordCounts.load(tmp_path)
     with pytest.raises(ValueError, match=TOO_LARGE):
-        WordCounts.load(tmp_path, memory_limit="50MB")
+        WordCounts.load(tmp_path, memory_limit="80MB")
     assert WordCounts.load(tmp_path / "0.parquet") == SHARDS[0]
 
 

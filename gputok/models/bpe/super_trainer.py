@@ -261,8 +261,8 @@ def _within(needed: int, limit: int, what: str) -> int:
     """Returns `needed`; raises MemoryError if that is more than the limit."""
     if needed > limit:
         raise MemoryError(
-            f"training on {what} takes about {needed / 1e6:,.0f} MB, and memory_limit is {limit / 1e6:,.0f} MB: raise the "
-            "limit, or give less text"
+            f"training on {what} takes about {needed / 1e6:,.0f} MB, and memory_limit leaves {limit / 1e6:,.0f} MB: "
+            "raise the limit, or give less text"
         )
     return needed
 

@@ -265,10 +265,11 @@ def count_by(
         As `count_words`.
     """
     budget = None
-    if memory is not None:
+    first, is_short, texts = _peek(iter(batches))
+    if memory is not None:  # after the first batch, for which readers have imported what they need
+        memory = memory.after("reading the first text")
         n_threads, budget = table_budget(memory, n_threads)
         budget //= n_tables
-    first, is_short, texts = _peek(iter(batches))
     tallies = [Tallies(memory, budget) for _ in range(1 if is_short else n_threads)]
 
     if isinstance(first, Task):
