@@ -788,8 +788,8 @@ class Tokenizer:
             column: as for `train`.
             separator: as for `train`.
             memory_limit: what the process may grow by, libraries included, but not what it maps of your files (as Arrow's
-                datasets are): bytes, or text like "4GB". A quarter more, at worst; if that can't be kept, the least limit is said. Words that do not fit go to temporary files, and so does the result, of which
-                memory holds what is in use. The counts are the same. None: no limit.
+                datasets are): bytes, or text like "4GB". A quarter more, at worst; if that can't be kept, the least limit is said.
+                Words that do not fit go to temporary files, and so does the result, of which memory holds what is in use. The counts are the same. None: no limit.
             temporary: the folder of these files, by default that of the operating system; it should be on a disk. The
                 files have no names there, and are gone when the process ends, also by a kill.
             resume: a work folder, new or of an earlier run that was broken off. The counts of each part of the corpus are

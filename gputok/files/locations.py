@@ -23,7 +23,6 @@ import pathlib
 import stat
 import threading
 import weakref
-from collections import deque
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -39,6 +38,7 @@ from gputok.files.file_systems import StorageOptions as StorageOptions
 from gputok.files.remote_errors import ExplainedStream, explained
 from gputok.files.remote_errors import RemoteError as RemoteError
 from gputok.files.url_globs import glob_pattern, split_glob
+from gputok.pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -108,18 +108,16 @@ class Lender:
     """
 
     def __init__(self) -> None:
-        self._spare: deque[np.ndarray] = deque(maxlen=_SPARE)
+        self._spare = Pool(_new_memory, _SPARE)
 
     def lend(self, n_bytes: int) -> np.ndarray:
         """Returns memory for so many bytes, at least one, with anything in it: uint8[n_bytes]."""
-        memory = None
-        with contextlib.suppress(IndexError):
-            memory = self._spare.pop()  # the one that came back last is most likely still in a cache
-        if memory is None or len(memory) < n_bytes:
+        memory = self._spare.take(n_bytes)
+        if len(memory) < n_bytes:
             memory = None  # before there is another one
             memory = _new_memory(n_bytes)
         lent = (ctypes.c_uint8 * n_bytes).from_buffer(memory.data)
-        weakref.finalize(lent, self._spare.append, memory).atexit = False
+        weakref.finalize(lent, self._spare.give, memory).atexit = False
         return np.frombuffer(memoryview(lent), np.uint8)
 
 

@@ -165,7 +165,7 @@ def test_flat_memory(kind):
     assert grown < 200_000
     assert len(gc.get_objects()) - n_objects < 2000
     if texts := texts_of(tokenizer.pipeline):
-        assert len(texts.engine.free) < 20
+        assert len(texts.engine.scratch.free) < 20
 
 
 def test_kept_encodings_keep_no_memory_for_texts():

@@ -93,10 +93,10 @@ def small_cache(tokenizer, monkeypatch):
         patch.setattr("gputok.kernels.cpu.encode_corpus.cache.new_cache", lambda *_: small)
         scratch = handle.Scratch(texts.engine, renewed_after=100)
     texts._maker, texts._own, texts.address = None, None, 0
-    texts._free[:] = [scratch]
+    texts._scratch.give(scratch)
     tokenizer._texts_now()  # it keeps the address of the maker, so it is told each time
     yield scratch
-    texts._free.clear()
+    texts._scratch.free.clear()
     texts._maker, texts._own, texts.address = kept
     tokenizer._texts_now()
 

@@ -453,7 +453,7 @@ def test_texts_that_a_builtin_encodes(shared_tokenizer):
     in_threads(16, encode)
     assert not wrong
     engine = texts_of(tokenizer.pipeline).engine
-    memory = engine.free[-1]
+    memory = engine.scratch.free[-1]
     assert engine.ids_of(memory.steps.given, texts[-1], 0) == -1
     with pytest.raises(UnicodeEncodeError, match="surrogates not allowed"):
         tokenizer.encode("a\ud800")

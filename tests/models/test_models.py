@@ -564,7 +564,7 @@ def test_memory_of_the_cache_is_flat():
     for _ in range(2):
         tokens = model.tokenize_pieces(*words, byte_level=False)
         assert np.diff(tokens.rows).tolist() == [len(f"a{i}b") for i in range(100_000)]
-    assert [cache.shape for cache in model._caches[False]] == [(1024, 8)]
+    assert [cache.shape for cache in model._caches[False].free] == [(1024, 8)]
 
 
 def test_long_words():

@@ -29,6 +29,7 @@ from gputok.files.json_text import deeper, rows
 from gputok.models import base
 from gputok.models.base import Model, Tokens
 from gputok.models.bpe.merges import PackedMerges
+from gputok.pool import Pool
 from gputok.text.pieces import check_lengths
 from gputok.tokens.vocabulary import Vocabulary, pack, packed_tokens
 
@@ -313,23 +314,20 @@ class BPE(Model):
 
     def tokenize_pieces(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> Tokens:
         """Tokenizes the pieces data[start[i]:end[i]]; see `Model.tokenize_pieces`."""
-        from gputok.kernels.cpu.encode_words import encode_words, word_cache
+        from gputok.kernels.cpu.encode_words import encode_words
 
         tables = self.tables(byte_level)
         if tables is None:
             return base.tokenize_byte_level(self, data, start, end)
-        caches = self._caches[byte_level]  # shared by threads: pop and append of a list are atomic
-        try:
-            cache = caches.pop()
-        except IndexError:
-            cache = word_cache(self.cache_capacity)
+        caches = self._caches[byte_level]
+        cache = caches.take(self.cache_capacity)
         parts: list[Tokens] = []
         for first, last in base.slices(start, end):
             words = data, start[first:last], end[first:last]
             found: Any = encode_words(*words, tables, cache, self._random())
             parts.append(Tokens(*found))
             self._check_known(parts[-1].ids)
-        caches.append(cache)
+        caches.give(cache)
         return base.concat_tokens(parts)
 
     def encode_words(
@@ -411,9 +409,11 @@ class BPE(Model):
         return line_words(self._tables)
 
     @derived
-    def _caches(self) -> tuple[list[Any], list[Any]]:
+    def _caches(self) -> tuple[Pool[Any], Pool[Any]]:
         """Encoded words as text, and as bytes that stand for ByteLevel characters."""
-        return [], []
+        from gputok.kernels.cpu.encode_words import word_cache
+
+        return Pool(word_cache), Pool(word_cache)
 
     @derived
     def _common_tables(self) -> BpeTables:

@@ -17,6 +17,7 @@ from gputok.kernels.cpu.primitives.handle import Handle
 from gputok.kernels.native import choose
 from gputok.kernels.native.objects import Columns, Spelling, new_call, new_texts
 from gputok.pipeline.special_tokens import Frame
+from gputok.pool import Pool
 from gputok.pre_tokenizers.base import cut_rule
 from gputok.text.pieces import byte_table
 from gputok.text.unicode_maps import character_map, compositions, grapheme_classes, normalization_form
@@ -181,7 +182,7 @@ class Engine:
     Attributes:
         handle: the tables of the model and the steps before the model.
         kernel: encodes a text.
-        free: memory that no call uses now. A list, because its `pop` and `append` are atomic.
+        scratch: memory that no call uses now; `take` it with this engine, to which it has no reference.
         longest: the largest number of bytes of a text without and with special tokens; -1: no text.
         trims: see `_trims`.
         trim: kernel(address of a handle, first, last): trims the positions of tokens; below 0 if it must `learn` their ids first.
@@ -196,7 +197,7 @@ class Engine:
         from gputok.kernels.cpu.encode_one import encode as short_text
 
         self.handle, self.kernel, self.units = handle, kernel, units
-        self.free: list[Scratch] = []
+        self.scratch = Pool(Scratch)
         plain, special = Frame.of(pipeline, False), Frame.of(pipeline, True)
         self._frames = plain, special
         self.trims = _trims(pipeline)

@@ -17,6 +17,7 @@ from gputok.models.bpe.model import BPE
 from gputok.pipeline.encode.stepwise import tokenize
 from gputok.pipeline.run import most_lines
 from gputok.pipeline.way import Cut, Sliced, cut_for_threads, offsets_of, packed
+from gputok.pool import Pool
 from gputok.text.pieces import Pieces, TextBatch
 from gputok.text.way import Unit
 from gputok.token_files.batches import id_dtype
@@ -52,7 +53,7 @@ class WordTokens:
         ids = self.model.vocabulary.ids
         added = max(pipeline.added.ids.values(), default=0)
         self.dtype = id_dtype(1 + max(int(ids.max(initial=0)), added))
-        self._memory: list[Any] = []  # of threads that are done; pop and append of a list are atomic
+        self._memory = Pool(_new_memory)
 
     def cut(self, batch: TextBatch) -> list[int]:
         """Returns the bytes at which slices of a batch begin, and the byte at which the last slice ends."""
@@ -126,19 +127,23 @@ class WordTokens:
     ) -> tuple[Array, Positions, Bytes]:
         """Returns the ids of texts, where those of each text end, and their marks."""
         from gputok.kernels.cpu.encode_corpus import rounds
-        from gputok.kernels.cpu.superwords import fit_tokens, new_memory
+        from gputok.kernels.cpu.superwords import fit_tokens
 
-        try:
-            encoder, known = self._memory.pop()
-        except IndexError:
-            encoder, known = rounds.Encoder(self.dtype, most_lines(), marked=True), new_memory()
+        encoder, known = self._memory.take(self.dtype)
         n_bytes = int(offsets[-1] - offsets[0])
         walk, inside = self._words.of(n_bytes), self._tables.inside
         encode_words = partial(self.model.encode_words, byte_level=True)
         found = rounds.encode_marked(data, offsets, token, walk, cuts, inside, encode_words, encoder)
         found = fit_tokens(*found, n_bytes, self._tables, known)
-        self._memory.append((encoder, known))  # not after an exception, which may leave words without ids
+        self._memory.give((encoder, known))  # not after an exception, which may leave words without ids
         return found
+
+
+def _new_memory(dtype: Any) -> tuple[Any, Any]:
+    from gputok.kernels.cpu.encode_corpus import rounds
+    from gputok.kernels.cpu.superwords import new_memory
+
+    return rounds.Encoder(dtype, most_lines(), marked=True), new_memory()
 
 
 def joints_of(model: Any) -> Any:
@@ -194,9 +199,11 @@ class BySuperwords:
     """Encodes by the merges of words, and then by those that span words."""
 
     def __init__(self, pipeline: Pipeline, stages: _Stages) -> None:
+        from gputok.kernels.cpu.superwords import new_runs
+
         self._tokens = WordTokens(pipeline, _words(), stages.first, stages.joints)
         self._tables = stages.others
-        self._known: list[Any] = []  # of threads that are done; pop and append of a list are atomic
+        self._known = Pool(new_runs)
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Self | None:
@@ -210,14 +217,11 @@ class BySuperwords:
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
         """Returns the ids and rows of documents."""
-        from gputok.kernels.cpu.superwords import merge_runs, new_runs
+        from gputok.kernels.cpu.superwords import merge_runs
 
-        try:
-            known = self._known.pop()
-        except IndexError:
-            known = new_runs()
+        known = self._known.take()
         found = merge_runs(*self._tokens.encode(unit), self._tables, known)
-        self._known.append(known)
+        self._known.give(known)
         return found
 
     def sliced(self, unit: TextBatch, n_bytes: int) -> Sliced | None:

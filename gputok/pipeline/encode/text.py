@@ -260,7 +260,7 @@ class Texts(Attributes):
     def __init__(self, pipeline: Pipeline, engine: Engine) -> None:
         super().__init__(pipeline, engine)
         self.pipeline, self.engine = pipeline.with_limits(), engine
-        self._free, self._ids_of, self._longest = engine.free, engine.ids_of, engine.longest
+        self._scratch, self._ids_of, self._longest = engine.scratch, engine.ids_of, engine.longest
         self.measure = engine.measure
         self._cuts = [_Cut.of(pipeline, special) for special in (False, True)]
         if (builtins := engine.builtins) is not None:
@@ -348,14 +348,14 @@ class Texts(Attributes):
         size = max(len(texts) * aim // n_characters, 1)
 
         def work(chunks: Iterator[int]) -> dict[int, list[Any] | tuple[list[Any]]]:
-            memory = self._memory()
+            memory = self._scratch.take(self.engine)
             maker = new(memory)
             made: dict[int, list[Any] | tuple[list[Any]]] = {}
             for first in chunks:
                 some = texts[first : first + size]
                 memory.expect(_MOST_BYTES_A_CHARACTER * self.measure(some))
                 made[first] = self._encode_each(maker.address, some, len(some), special, locked)
-            self._free.append(memory)
+            self._scratch.give(memory)
             return made
 
         firsts = range(0, len(texts), size)
@@ -380,13 +380,6 @@ class Texts(Attributes):
                     return None
         return some
 
-    def _memory(self) -> Scratch:
-        """Returns memory that no other thread uses."""
-        try:
-            return self._free.pop()
-        except IndexError:
-            return Scratch(self.engine)
-
     def _new_maker(self, memory: Scratch) -> Maker:
         most = self._most or [_ANY, _ANY]
         columns = self.engine.columns(memory) if self._positions_kept else None
@@ -403,7 +396,7 @@ class Texts(Attributes):
             return
         with _PREPARING:  # of two threads, the second one would free what the first one works with
             if self._maker is None:
-                own = self._memory()
+                own = self._scratch.take(self.engine)
                 maker = self._new_maker(own)
                 self._own, self._maker, self.address = own, maker, maker.address
 
@@ -417,12 +410,12 @@ class Texts(Attributes):
             and not builtins.claim(maker.address)
         ):
             self._own = None
-            self._free.append(own)
+            self._scratch.give(own)
 
     def __del__(self) -> None:
         # The maker stays claimed: what is in a circle with this object can still encode, in a `__del__` that comes later
         if self._own is not None and self._builtins is not None and not self._builtins.claim(self.address):
-            self._free.append(self._own)
+            self._scratch.give(self._own)
 
     def finish(self, found: bytes | int, text: str, special: int) -> Encoding | None:
         """Returns the encoding of a text for which `encode_one` has given none, but ids or a negative number."""
@@ -441,11 +434,11 @@ class Texts(Attributes):
         return self._encoding_of(found, text, special)
 
     def _encode_in_python(self, text: str, special: int) -> Encoding | None:
-        memory = self._memory()
+        memory = self._scratch.take(self.engine)
         ids = self._ids_of(memory.call, text, special)
         if isinstance(ids, int):
             ids = memory.again(text, special, ids)
-        self._free.append(memory)
+        self._scratch.give(memory)
         if isinstance(ids, int):
             return self._encode_long(text, text.encode(), special)
         return self._encoding_of(ids, text, special)
@@ -490,7 +483,7 @@ class Texts(Attributes):
         some: list[bytes | int] = []
         if many:
             some = self._by_threads(texts, n_characters, 0, threads, self._no_maker)
-        memory = self._memory()
+        memory = self._scratch.take(self.engine)
         if not many:
             memory.expect(_MOST_BYTES_A_CHARACTER * n_characters)
             some = [*map(self._ids_of, itertools.repeat(memory.call), texts, itertools.repeat(0))]
@@ -498,7 +491,7 @@ class Texts(Attributes):
         for ids, text in zip(some, texts, strict=True):
             again = memory.again(text, 0, ids) if isinstance(ids, int) else ids
             found.append(self._ids_by_corpora([text], threads, None)[0] if isinstance(again, int) else again)
-        self._free.append(memory)
+        self._scratch.give(memory)
         if counts is None:
             return found
         each = iter(found)
@@ -626,7 +619,7 @@ class Texts(Attributes):
         None: the text is too long for a handle, or the text of a token that is trimmed depends on more than its id.
         """
         _, ids, text, special, _, flags = made
-        raw, memory, frame = text.encode(), self._memory(), self.engine.frame(special)
+        raw, memory, frame = text.encode(), self._scratch.take(self.engine), self.engine.frame(special)
         n, call = -1, memory.steps if words else memory.positions(self.engine)
         if len(raw) <= call.longest[special]:
             n = call.kernel(call.address, id(raw) + HEAD, len(raw), special | POSITIONS)
@@ -641,7 +634,7 @@ class Texts(Attributes):
                     n = -1
         columns = (memory.words,) if words else (memory.begins, memory.ends)
         found = [column[: max(n, 0)].tolist() for column in columns]
-        self._free.append(memory)
+        self._scratch.give(memory)
         if n < 0:
             return None
         if cut is not None:

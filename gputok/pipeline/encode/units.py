@@ -20,6 +20,7 @@ from gputok.pipeline.encode.stepwise import tokenize
 from gputok.pipeline.run import most_lines
 from gputok.pipeline.special_tokens import ids_around
 from gputok.pipeline.way import Sliced, cut_for_threads, offsets_of, packed, walk_of
+from gputok.pool import Pool
 from gputok.text.pieces import Pieces, TextBatch, rewrite, spell_out, starts_with
 from gputok.text.way import Before, Unit
 from gputok.token_files.batches import id_dtype
@@ -141,27 +142,12 @@ class Stepped:
         """Returns None: nothing tells where to cut."""
 
 
-class Encoders:
-    """The encoders of a model, one for each thread, which later calls use again.
+def _encoders(dtype: np.dtype[Any]) -> Pool[Any]:
+    """Returns the encoders of a model, one for each thread, which learn from each other. dtype: the type of the ids."""
+    from gputok.kernels.cpu.encode_corpus import Encoder, Learning
 
-    Args:
-        dtype: the type of the ids.
-    """
-
-    def __init__(self, dtype: np.dtype[Any]) -> None:
-        from gputok.kernels.cpu.encode_corpus import Learning
-
-        self._dtype, self._learning = dtype, Learning()
-        self.idle: list[Any] = []  # pop and append of a list are atomic
-
-    def take(self) -> Any:
-        """Returns an encoder that no thread uses."""
-        from gputok.kernels.cpu.encode_corpus import Encoder
-
-        try:
-            return self.idle.pop()
-        except IndexError:
-            return Encoder(self._dtype, most_lines(), learning=self._learning)
+    learning = Learning()
+    return Pool(lambda: Encoder(dtype, most_lines(), learning=learning))
 
 
 class Walked:
@@ -179,7 +165,7 @@ class Walked:
         self._pipeline, self._automaton, self._dtype = pipeline, automaton, dtype
         self.walks, self._steps, way = Walks(automaton), Stepped(pipeline), pipeline.way
         self.unit, model = way.unit, pipeline.model
-        self._encoders = Encoders(dtype)
+        self._encoders = _encoders(dtype)
         self._encode_new: EncodeNew = partial(_encode_parts, self._steps)
         if self.unit is Unit.WORD:
             self._encode_new = partial(model.encode_words, byte_level=way.byte_level)
@@ -227,7 +213,7 @@ class Walked:
         walk = self.walks.of(int(offsets[-1] - offsets[0]))
         result = rounds.encode_corpus(pieces.data, offsets, pieces.token, walk, self._encode_new, encoder)
         # Not after an exception, which may leave units without ids in the cache
-        self._encoders.idle.append(encoder)
+        self._encoders.give(encoder)
         return result
 
 
