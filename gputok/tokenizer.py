@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from gputok.models.bpe.super_trainer import SuperBpeTrainer
     from gputok.normalizers import Normalizer
     from gputok.pipeline.arrow import CorpusEncoder, WordCounter
+    from gputok.pipeline.encode.arrays import TokenArrays
     from gputok.pipeline.encode.on_device import DeviceTokens
     from gputok.pipeline.encode.text import Texts
     from gputok.pipeline.run import Run
@@ -1280,6 +1281,55 @@ class Tokenizer:
             return found
         return stepwise.encode(
             pipeline, inputs, is_pretokenized, add_special_tokens, offsets=False, threads=threads
+        )
+
+    def encode_to_numpy(
+        self,
+        input: Sequence[Any],
+        is_pretokenized: bool = False,
+        add_special_tokens: bool = True,
+        *,
+        threads: int | None = None,
+        padding: Limits = ...,
+        truncation: Limits = ...,
+    ) -> TokenArrays:
+        """Encodes like `encode_batch`, into arrays, without a Python object for each token.
+
+        Args:
+            input: as for `encode_batch`.
+            is_pretokenized: as for `encode_batch`.
+            add_special_tokens: as for `encode_batch`.
+            threads: as for `encode_batch`.
+            padding: as for `encode`.
+            truncation: as for `encode`.
+
+        Returns:
+            `ids`, `type_ids` and `attention_mask`: uint32[n_tokens] and, if padding is enabled, uint32[n_texts, length]; and
+            `rows`, int64[n_texts + 1]: text i has ids[rows[i]:rows[i + 1]] or, with padding, ids[i].
+
+        Raises:
+            TypeError: an input is no text and no pair.
+            ValueError: a text has more tokens than the length that padding asks for.
+
+        Example:
+            >>> from gputok import models, pre_tokenizers
+            >>> tokenizer = Tokenizer(models.WordLevel({"so": 0, "it": 1, "goes": 2}))
+            >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+            >>> flat = tokenizer.encode_to_numpy(["so it goes", "so"])
+            >>> flat.ids.tolist(), flat.rows.tolist()
+            ([0, 1, 2, 0], [0, 3, 4])
+            >>> tokenizer.encode_to_numpy(["so it goes", "so"], padding={"pad_id": 9}).ids.tolist()
+            [[0, 1, 2], [0, 9, 9]]
+        """
+        from gputok.pipeline.encode.arrays import encode_arrays
+
+        limits: dict[str, Any] = {"threads": threads, "padding": None, "truncation": truncation}
+        return encode_arrays(
+            self._limited(padding, truncation),
+            None if is_pretokenized else input,
+            add_special_tokens,
+            threads,
+            lambda: self.encode_batch_fast(input, is_pretokenized, add_special_tokens, **limits),
         )
 
     def incremental(self, add_special_tokens: bool = False) -> Incremental:

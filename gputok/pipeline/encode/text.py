@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gputok.encoding.columns import Column
     from gputok.pipeline.pipeline import Pipeline
     from gputok.pipeline.special_tokens import Frame
-    from gputok.types import Array, Positions
+    from gputok.types import Array, Ids, Positions
 
 ID = 4  # bytes of an id in `Made`
 CUT, PADDED = 1, 2
@@ -538,9 +538,62 @@ class Texts(Attributes):
     def _encode_packed(
         self, texts: Sequence[str], batch: TextBatch, special: int, threads: int | None
     ) -> list[Encoding] | None:
+        packed = self._pack(batch, special, threads)
+        if packed is None:
+            return None
+        maker, given = (
+            self._padded_to(max(int((rows[1:] - rows[:-1]).max(initial=0)) for _, rows, _ in packed)),
+            iter(texts),
+        )
+        found: list[Encoding] = []
+        packed.reverse()
+        while packed:
+            some, rows, are_cut = packed.pop()
+            ids, edges = some.astype(np.uint32, copy=False).tobytes(), (ID * rows).tolist()
+            for first, last, is_cut in zip(edges, edges[1:], are_cut):  # noqa: B905, edges is longer by one
+                encoding = _new(Encoding)
+                made: Made = maker, ids[first:last], next(given), special, None, self._flags + is_cut
+                encoding._later = made  # pyright: ignore[reportPrivateUsage]
+                found.append(encoding)
+        return found
+
+    def encode_packed(
+        self, given: Any, add_special_tokens: bool, threads: int | None
+    ) -> tuple[Ids, Positions] | None:
+        """Encodes texts without padding; returns their ids one after the other, and rows.
+
+        None: they are not all str, or a special token has a type id, or `encode.stepwise` must encode them.
+        """
+        special = 1 if add_special_tokens else 0
+        if not isinstance(given, list | tuple) or self._longest[special] < 0:
+            return None
+        texts: list[Any] = [*given]
+        frame = self.engine.frame(special)
+        types = [*frame.before["type_ids"], frame.texts[0]["type_ids"], *frame.after["type_ids"]]
+        if (n_characters := self.measure(texts)) < 0 or any(types):
+            return None
+        if n_characters <= (_FEW_FOR_THREADS if self._by_units else _FEW):
+            found = self.encode_each(texts, n_characters, add_special_tokens, threads)
+            made = [encoding._later for encoding in found or ()]  # pyright: ignore[reportPrivateUsage]
+            if found is None or None in made:
+                return None
+            each = [one[1] for one in made if one is not None]
+            ids = np.frombuffer(bytearray().join(each), np.uint32)  # which may be written
+            lengths = np.array([*map(len, each)], np.int64) // ID
+        else:
+            packed = self._pack(TextBatch.from_strings(texts), special, threads)
+            if packed is None:
+                return None
+            ids = np.concatenate([ids for ids, _, _ in packed], dtype=np.uint32)
+            lengths = np.concatenate([np.diff(rows) for _, rows, _ in packed])
+        return ids, np.concatenate([[0], np.cumsum(lengths)])
+
+    def _pack(
+        self, batch: TextBatch, special: int, threads: int | None
+    ) -> list[tuple[Array, Positions, list[bool]]] | None:
+        """Returns the ids and rows of some texts at a time, and which truncation has cut; None: `encode.stepwise` must do that."""
         frame, cut = self.engine.frame(special), self._cuts[special]
-        finished: list[tuple[bytes, list[int], list[bool]]] = []
-        longest = 0
+        finished: list[tuple[Array, Positions, list[bool]]] = []
         for ids, rows in self._by_corpora(batch, threads):
             lengths = rows[1:] - rows[:-1]
             are_cut = [False] * len(lengths)
@@ -551,17 +604,8 @@ class Texts(Attributes):
                 ids, rows = cut.rows(ids, rows)
             if frame.n_special:
                 ids, rows = surrounded(ids, rows, [frame.before["ids"], frame.after["ids"]])
-            longest = max(longest, int((rows[1:] - rows[:-1]).max(initial=0)))
-            finished.append((ids.astype(np.uint32, copy=False).tobytes(), (ID * rows).tolist(), are_cut))
-        maker, given = self._padded_to(longest), iter(texts)
-        found: list[Encoding] = []
-        for ids, edges, are_cut in finished:
-            for first, last, is_cut in zip(edges, edges[1:], are_cut):  # noqa: B905, edges is longer by one
-                encoding = _new(Encoding)
-                made: Made = maker, ids[first:last], next(given), special, None, self._flags + is_cut
-                encoding._later = made  # pyright: ignore[reportPrivateUsage]
-                found.append(encoding)
-        return found
+            finished.append((ids, rows, are_cut))
+        return finished
 
     def padded_to_longest(self, encodings: list[Encoding]) -> list[Encoding]:
         """Returns the encodings of a batch, padded to the longest if padding asks for that."""
