@@ -424,6 +424,45 @@ def test_marked_text_is_encoded(seed):
         assert all(map(np.array_equal, found, expected))
 
 
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
+@pytest.mark.parametrize("seed", range(4))
+def test_text_of_many_rounds_is_encoded(seed, dtype):
+    """Pieces without text lie between rounds, too; with `seed` 1 and 3, texts of added tokens are left out of the rounds."""
+    rng = np.random.default_rng(seed)
+    tables = random_model(rng)._byte_tables
+    documents = random_documents(rng, 2500)
+    repeated = documents.offsets[np.sort(rng.integers(0, documents.n_documents + 1, 6000))]
+    offsets = np.concatenate([[0, 0], repeated, np.full(3, len(documents.data))])
+    token = None
+    if seed % 2:
+        is_added = (np.diff(offsets) > 0) & (rng.random(len(offsets) - 1) < 0.2)
+        token = np.where(is_added, 1000 + np.arange(len(offsets) - 1), -1)
+
+    def model(*word: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = reference.encode_words(*word, tables)
+        return found[0], found[3]
+
+    encoder = encode.Encoder(dtype, n_ids=1 << 10, n_events=1 << 9)
+    expected = reference.encode_corpus(documents.data, offsets, token, GPT2, model)
+    for first in (0, 0, 1000):  # the second time, the encoder knows all words
+        part, tokens = offsets[first:], None if token is None else token[first:]
+        ids, ends = encode.encode_corpus(documents.data, part, tokens, walk.prepare(GPT2), model, encoder)
+        assert ids.dtype == dtype and ends.dtype == np.int64
+        assert ids.tolist() == expected[0][expected[1][first] :].tolist()
+        assert ends.tolist() == (expected[1][first:] - expected[1][first]).tolist()
+
+
+def test_known_text_has_no_events(monkeypatch):
+    """The ends of documents are known words, so that ids are not put together a second time."""
+    model = random_model(np.random.default_rng(0))
+    batch = TextBatch.from_strings(["the the", "", "a the\n", "b"] * 500)
+    encode_words = functools.partial(model.encode_words, byte_level=True)
+    arguments = walk.prepare(GPT2), encode_words, encode.Encoder()
+    first = encode.encode_corpus(*batch, None, *arguments)
+    monkeypatch.setattr(encode, "_put_together", None)
+    assert_equal(encode.encode_corpus(*batch, None, *arguments), first)
+
+
 @compiled_versions
 def test_no_text_is_encoded(version):
     tables, no_token = random_model(np.random.default_rng(0))._byte_tables, np.full(2, -1, np.int64)

@@ -55,9 +55,11 @@ BYTES_A_LINE = 64 + RING_BYTES_A_LINE
 MAX_KEPT_BYTES = 1 << 10  # a longer word is not kept
 
 MOST_INLINE = 4  # ids in a slot
-# Parts of a value: the number of these ids, or 0; else what it is
+# Parts of a value: the number of these ids, or 0; else what it is, a bit of its own
 N_INLINE, KIND = np.uint64(7), np.uint64(255)
-RUN, END, NEW = np.uint64(8), np.uint64(16), np.uint64(24)
+RUN, END, NEW = np.uint64(8), np.uint64(16), np.uint64(32)
+END_BIT = U4
+IN_SLOT = N_INLINE | END  # all that there is to know stands in the slot
 SHORT = np.uint64(15)  # bytes of a word that is its own key
 LONG = np.uint64(16)  # stands in the top byte of a long word, instead of the length
 VALUE, MORE = U2, U3  # indices in a slot

@@ -1,9 +1,9 @@
 """Encoding raw text in rounds: the model encodes each word once, and after that a cache gives the ids of the word.
 
-A round takes the words of a text in order. The ids of known words are appended to one row; for each new word, and for each
-end of a piece of text, an *event* notes the number of ids in the row. The model then encodes all new words of the round
-together, and the row is copied to the result, with the ids of the events inserted. So the loop over the text knows no model,
-and the model sees many words at a time.
+A round takes the words of a text in order. The ids of known words are appended to one row; the end of a piece of text is a known
+word without ids. A new word gets one place in the row, which an *event* notes. The model then encodes all new words of the round
+together, and the row is copied to the result, with the ids of the new words at their places. So the loop over the text knows no
+model, and the model sees many words at a time. Where a text has no new words, there are no events.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.encode_corpus.cache import (
     END,
+    END_BIT,
+    IN_SLOT,
     KIND,
     MORE,
     MOST_LINES,
@@ -76,11 +78,10 @@ ASKED_AHEAD = np.uint64(512)  # bytes of ids that are on the way while others ar
 class _Round(NamedTuple):
     """The output of a round; the memory is used again for the next round."""
 
-    ids: U8s  # uint8[width * n], of words that were known
+    ids: U8s  # uint8[width * n], of words that were known, and a place for each new word
     marks: U8s  # uint8[n], of each of these ids, if pieces are marked
-    at: I64s  # int64[n_events], bytes of `ids` before each
-    what: U64s  # uint64[n_events], mark << MARK | number of a new word + 1; or 0: the end of a piece
-    piece: I64s  # int64[], of each END
+    at: I64s  # int64[n_events], the byte of `ids` where the place of a new word begins
+    what: U64s  # uint64[n_events], mark << MARK | number of the new word + 1
     begin: I64s  # int64[n_new], of each new word in the text
     end: I64s  # int64[n_new]
     lines: U64s  # uint64[n_new], where each is entered in the cache
@@ -93,7 +94,7 @@ class Encoder:
         dtype: of the ids, uint32 or uint16, large enough for all ids.
         most_lines: the largest size of the cache; a line, for two words, has 64 bytes of slots and 64 of ring.
         n_ids: how many ids of known words the memory of a round holds; it grows if one block of text has more.
-        n_events: likewise, how many new words and ends of pieces.
+        n_events: likewise, how many new words, each time that one occurs.
         marked: for `encode_marked`.
         learning: of other encoders for the same model, with which it shares what it learns; None: of no others.
         sizes: arguments of `new_cache`.
@@ -120,7 +121,7 @@ class Encoder:
 
 
 def _new_round(n_bytes: int, n_events: int, n_marks: int) -> _Round:
-    kinds = np.int64, np.uint64, np.int64, np.int64, np.int64, np.uint64
+    kinds = np.int64, np.uint64, np.int64, np.int64, np.uint64
     events = (np.empty(n_events, kind) for kind in kinds)
     return _Round(np.empty(n_bytes, np.uint8), np.empty(n_marks, np.uint8), *events)
 
@@ -177,33 +178,34 @@ def _encoded(
     encoder.member.take(encoder.cache)
     cache, work, marked = encoder.cache, encoder.work, len(how) > 1
     look_up, put_together = (_look_up_marked, _put_marked) if marked else (_look_up, _put_together)
-    start, stop = int(offsets[0]), int(offsets[-1])
+    start, stop, piece = int(offsets[0]), int(offsets[-1]), 0
     token = np.empty(0, np.int64) if token is None else np.ascontiguousarray(token, np.int64)
     dtype, ends, n_ids = np.dtype(f"u{cache.width}"), np.zeros(len(offsets), np.int64), 0
+    n_left_out = 0 if marked else len(token)  # else marks would have to know which text is left out
     parts: list[np.ndarray] = []
     marks: list[np.ndarray] = []
     while start < stop:
-        piece = np.searchsorted(offsets, start, "right") - 1
-        n_tokens = 0 if marked else len(token)  # else marks would have to know which text is left out
-        text = pointer(data), pointer(offsets), pointer(token), n_tokens, piece
-        start, n_bytes, n_events, n_new = look_up(text, start, stop, *how, cache, work)
-        if n_events == 0:  # a single block is too much for the memory
+        text = pointer(data), pointer(offsets), pointer(token), n_left_out, piece, pointer(ends), n_ids
+        stopped, first, piece, n_bytes, n_events, n_new = look_up(text, start, stop, *how, cache, work)
+        if stopped == start:  # a single block is too much for the memory
             work = _new_round(2 * len(work.ids), 2 * len(work.at), 2 * len(work.marks))
             continue
+        start = stopped
         ids, rows = np.empty(0, np.uint32), np.zeros(1, np.int64)
         if n_new:
             begin, end = work.begin[:n_new], work.end[:n_new]
             ids, rows = model(data, begin, end)
             keep(cache, work.lines[:n_new], begin, end, ids, rows)
             encoder.member.give(data, begin, end, ids, rows)
-        sizes = n_bytes, n_events, n_ids
-        put = put_together(work, sizes, ids, rows, token, ends, cache.width)
-        if marked:
-            put, put_marks = put
-            marks.append(put_marks)
+        if n_events or len(token):
+            sizes = n_bytes, n_events, n_ids
+            put, put_marks = put_together(work, sizes, (first, piece), ids, rows, token, ends, cache.width)
+        else:
+            put, put_marks = work.ids[:n_bytes].copy(), work.marks[: n_bytes // cache.width].copy()
         parts.append(put.view(dtype))
+        marks.append(put_marks)
         n_ids += len(parts[-1])
-    np.maximum.accumulate(ends, out=ends)  # a piece without words ends where the piece before ended
+    ends[piece + 1 :] = n_ids  # pieces without text at the end
     return _joined(parts, dtype), ends, _joined(marks, np.dtype(np.uint8))
 
 
@@ -211,13 +213,13 @@ def _joined(parts: list[np.ndarray], dtype: np.dtype[Any]) -> np.ndarray:
     return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, dtype), *parts])
 
 
-@kernel((i64, i64, i64, i64, i64), i64, i64, Walk, WordCache, _Round)
+@kernel((i64, i64, i64, i64, i64, i64, i64), i64, i64, Walk, WordCache, _Round)
 def _look_up(text, start, stop, walk, cache, work):
     """A round without marks."""
     return _do_round(text, start, stop, walk, cache, work, work.marks, work.what, 0, False)
 
 
-@kernel((i64, i64, i64, i64, i64), i64, i64, Walk, u8[:], u64[:], i64, WordCache, _Round)
+@kernel((i64, i64, i64, i64, i64, i64, i64), i64, i64, Walk, u8[:], u64[:], i64, WordCache, _Round)
 def _look_up_marked(text, start, stop, walk, cuts, inside, first, cache, work):
     """A round with marks; first: the byte of the first bit of `cuts`."""
     return _do_round(text, start, stop, walk, cache, work, cuts, inside, first, True)
@@ -227,26 +229,34 @@ def _look_up_marked(text, start, stop, walk, cuts, inside, first, cache, work):
 def _do_round(text, start, stop, walk, cache, work, cuts, inside, first, marked):
     """Does a round, until `stop`, or until an array may have too little room.
 
-    text: the addresses of the text, of its pieces' offsets and tokens, the number of tokens (of all pieces, or 0), and the
-    piece in which `start` is. The text of a piece with a token is left out: the model may not know its words. cuts, inside: of
+    text: the addresses of the text, of its pieces' offsets and tokens, the number of tokens (of all pieces, or 0), a
+    piece that begins at `start` or before, the address of `ends`, int64[pieces + 1], and the number of ids of the rounds before.
+    The text of a piece with a token is left out: the model may not know its words. ends[i + 1] becomes the number of ids up to the end
+    of piece i, as far as the round goes, with one id for each new word, and none for a token. cuts, inside: of
     `encode_marked`. marked: a constant, so that LLVM leaves out what isn't needed.
-    -> the byte where the round stopped, and the numbers of bytes of `work.ids`, of events, and of new words.
+    -> the byte where the round stopped, its first and its last piece, and the numbers of bytes of `work.ids`, of events, and of
+    new words.
     """
     data, offsets, piece = view(text[0], np.uint8), view(text[1], np.int64), text[4]
-    # `token` has one item for each piece, so what bounds `piece` bounds its index too
+    # `token` and `ends` have an item for each piece, so what bounds `piece` bounds their index too
     token, has_tokens = (view(text[2], np.int64), text[3] > 0)
+    ends, n_before = view(text[5], np.int64), text[6]
     n_block, views_of_walk = BLOCK_BYTES + MARGIN, as_views(walk)
     block, codes, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint8), scratch(n_block, np.uint32)
+    rows = scratch(n_block, np.uint64)
     masks, keys = scratch(N_MASKS, np.uint64), scratch(4 * N_KEYS, np.uint64)
     put_masks(masks)
     known, narrow = as_views(cache), cache.width == 2
     ids_shift, room = (U1, np.uint64(len(work.ids) >> 1)) if narrow else (U2, np.uint64(len(work.ids) >> 2))
     ids, at, what = view(work.ids), view(work.at), view(work.what)
-    pieces = view(work.piece)
     new_words = view(work.begin), view(work.end), view(work.lines)
-    out, n_events, n_ends, n_new = U0, U0, 0, U0
+    out, n_events, n_new = U0, U0, U0
     marks, cuts, sides = view(work.marks), view(cuts), view(inside)
     united, mark_of = _room_for_marks(n_block if marked else 0)
+    while offsets[piece + 1] <= start:  # `start` is before the last offset
+        ends[piece + 1] = n_before
+        piece += 1
+    first_piece = piece
     while start < stop:
         copied, n, _ = fill_block(
             data, offsets, piece, start, stop, views_of_walk, block, n_block, token, has_tokens
@@ -258,6 +268,7 @@ def _do_round(text, start, stop, walk, cache, work, cuts, inside, first, marked)
                 scratch(n_block, np.uint8),
                 scratch(n_block, np.uint32),
             )
+            rows = scratch(n_block, np.uint64)
             united, mark_of = _room_for_marks(n_block if marked else 0)
             continue
         n_words = walk_block(block, np.uint64(n), views_of_walk, bounds, codes)
@@ -269,18 +280,16 @@ def _do_round(text, start, stop, walk, cache, work, cuts, inside, first, marked)
         needed = (out >> ids_shift) + most_ids(n_words, np.uint64(n)) + U16
         if needed > room or n_events + n_words > np.uint64(len(work.at)):
             break
-        # `shift` takes an index in the block to one in the text; `ended` is the piece of the next END
-        shift, ended = (start, n_ends)
-        piece, n_ends = _note_pieces(offsets, piece, start, start + copied, pieces, n_ends)
-        start += copied
+        # One row for each END; one more is overwritten, and a block has MARGIN bytes more than words
+        row, n_known, before = U0, n_new, out
         for done in range(U0, n_words, np.uint64(N_KEYS)):
             m, begins = min(n_words - done, np.uint64(N_KEYS)), tail(bounds, done)
             marking = tail(mark_of, done if marked else U0), marks
             find_keys(known, block, begins, m, masks, keys)
             i = U0
             while True:
-                i, slot, value, out = next_event(
-                    known, block, begins, keys, i, m, ids, out, ids_shift, marking, marked
+                i, slot, value, out, row = next_event(
+                    known, block, begins, keys, i, m, ids, out, ids_shift, marking, marked, rows, row, True
                 )
                 if i == m:
                     break
@@ -290,24 +299,26 @@ def _do_round(text, start, stop, walk, cache, work, cuts, inside, first, marked)
                     value = END if is_end else (n_new + U1) << U8 | NEW
                     line = give_value(known, slot, keys, i, block, begin, length, value)
                     if not is_end:
-                        note_new(new_words, n_new, shift + np.int64(begin), length, line)
+                        # In the text, no byte is between pieces
+                        note_new(new_words, n_new, start + np.int64(begin - row), length, line)
                         n_new += U1
                 if value == END:
-                    shift -= 1
-                    if (
-                        has_tokens
-                    ):  # one END was counted for each piece of the block by _note_pieces, in order
-                        ended_piece = pieces[ended]
-                        ended += 1
-                        if token[ended_piece] >= 0:
-                            shift += offsets[ended_piece + 1] - offsets[ended_piece]
-                at[n_events] = out
-                what[n_events] = value >> U8
-                if marked and value != END:
-                    what[n_events] = value >> U8 | np.uint64(marking[0][i]) << MARK
-                n_events += U1
+                    rows[row] = out
+                    row += U1
+                else:
+                    at[n_events] = out
+                    what[n_events] = value >> U8
+                    if marked:
+                        what[n_events] = value >> U8 | np.uint64(marking[0][i]) << MARK
+                    n_events += U1
+                    out += U1 << ids_shift
                 i += U1
-    return start, np.int64(out), np.int64(n_events), np.int64(n_new)
+        if has_tokens:
+            _pass_tokens(offsets, piece, start, start + copied, token, new_words, n_known, n_new)
+        n_ids = n_before + np.int64(before >> ids_shift)
+        piece = _note_ends(offsets, piece, start, start + copied, rows, ids_shift, n_before, n_ids, ends)
+        start += copied
+    return start, first_piece, piece, np.int64(out), np.int64(n_events), np.int64(n_new)
 
 
 @kernel(inline=True)
@@ -325,15 +336,18 @@ def _mark_run(marks, out, n, mark):
 
 
 @kernel(inline=True)
-def next_event(known, block, begins, keys, i, n, ids, out, ids_shift, marking, marked):
+def next_event(known, block, begins, keys, i, n, ids, out, ids_shift, marking, marked, rows, row, has_ends):
     """Appends the ids of words from i on, until the cache has no ids of a word, whose number is returned; n if there is none.
 
-    Also returns the slot of that word, or NOWHERE; its value there, or 0; and where the ids end. keys: of `find_keys`.
+    Also returns the slot of that word, or NOWHERE; its value there, or 0; and where the ids and the rows end. keys: of `find_keys`.
+    rows: uint64[], gets the byte of `ids` at each END; has_ends: a constant, False: there are none, and `rows` is not written.
     """
     while True:
-        i, out = _known_words(known.slots, keys, i, n, ids, out, ids_shift, marking, marked)
+        i, out, row = _known_words(
+            known.slots, keys, i, n, ids, out, ids_shift, marking, marked, rows, row, has_ends
+        )
         if i == n:
-            return i, NOWHERE, U0, out
+            return i, NOWHERE, U0, out, row
         slot = find(known, keys[U4 * i], keys[U4 * i + U1], keys[U4 * i + U2], block, np.uint64(begins[i]))
         value = known.slots[slot + VALUE] if slot != NOWHERE else U0
         if value & N_INLINE:  # `_known_words` has stored the mark
@@ -341,13 +355,13 @@ def next_event(known, block, begins, keys, i, n, ids, out, ids_shift, marking, m
         elif value & KIND == RUN:
             run = run_of(known, value)
             if run == NOWHERE:
-                return i, slot, U0, out
+                return i, slot, U0, out, row
             if marked:
                 n_ids = np.uint64(load_u32(known.ring, run))
                 _mark_run(marking[1], out >> ids_shift, n_ids, np.uint64(marking[0][i]))
             out = _copy_run(known.ring, run, ids, out, U1 << ids_shift)
         else:
-            return i, slot, value, out
+            return i, slot, value, out, row
         i += U1
 
 
@@ -362,11 +376,12 @@ def give_value(known, slot, keys, i, block, begin, length, value):
 
 
 @kernel(inline=True)
-def _known_words(slots, keys, i, n, ids, out, ids_shift, marking, marked):
+def _known_words(slots, keys, i, n, ids, out, ids_shift, marking, marked, rows, row, has_ends):
     """Appends the ids of the words from i on, until a word is not in the first slot of its line, or has more than a few ids.
 
-    Returns the number of that word, or n, and where the ids end. Second slots are not looked at: only one or two
-    words of a hundred are there, and all others would take longer.
+    Returns the number of that word, or n, and where the ids and the rows end. Second slots are not looked at: only one or two
+    words of a hundred are there, and all others would take longer. For the same reason each word writes a row, which the next one
+    overwrites, but not after END.
     """
     while i < n:
         slot = tail(slots, keys[U4 * i])
@@ -375,11 +390,14 @@ def _known_words(slots, keys, i, n, ids, out, ids_shift, marking, marked):
             store_u32(marking[1], out >> ids_shift, np.uint32(marking[0][i]))
         end = _store_ids(ids, out, value, slot[MORE], ids_shift)
         other = (slot[U0] ^ keys[U4 * i + U1]) | (slot[U1] ^ keys[U4 * i + U2])
-        if not likely((other == U0) & (value & N_INLINE != U0)):
+        if not likely((other == U0) & (value & IN_SLOT != U0)):
             break
+        if has_ends:
+            rows[row] = out
+            row += value >> END_BIT & U1
         out = end
         i += U1
-    return i, out
+    return i, out, row
 
 
 @kernel(inline=True)
@@ -394,15 +412,38 @@ def _store_ids(ids, out, value, more, ids_shift):
 
 
 @kernel(inline=True)
-def _note_pieces(offsets, piece, start, stop, pieces, n_ends):
-    """Notes the pieces of which a part lies in start:stop; the last of them, and the number of all pieces noted."""
+def _note_ends(offsets, piece, start, stop, rows, ids_shift, n_before, n_ids, ends):
+    """ends[i + 1] of the pieces of which a part lies in the block start:stop, and of those without text; returns the last of them.
+
+    rows: of the block; n_before: ids of the rounds before; n_ids: of these, and of this round before the block.
+    """
+    row = 0
     while start < stop:
         while offsets[piece + 1] <= start:
+            ends[piece + 1] = n_ids
             piece += 1
         start = min(offsets[piece + 1], stop)
-        pieces[n_ends] = piece
-        n_ends += 1
-    return piece, n_ends
+        n_ids = n_before + np.int64(rows[row] >> ids_shift)
+        ends[piece + 1] = n_ids  # if only a part of the piece lies in the block, a later one writes it again
+        row += 1
+    return piece
+
+
+@kernel(inline=True)
+def _pass_tokens(offsets, piece, start, stop, token, new_words, n_known, n_new):
+    """Adds to the places of a block's new words, from n_known on, the text of tokens before them, which the block start:stop lacks."""
+    begins, ends, _ = new_words
+    left_out = 0
+    while n_known < n_new:  # they end before `stop`, and so before the last piece does
+        while offsets[piece + 1] <= start:
+            piece += 1
+        if token[piece] >= 0:
+            left_out += offsets[piece + 1] - start
+        start = min(offsets[piece + 1], stop)
+        while n_known < n_new and begins[n_known] + left_out < start:
+            begins[n_known] += left_out
+            ends[n_known] += left_out
+            n_known += U1
 
 
 @kernel(inline=True)
@@ -423,16 +464,16 @@ def _copy_run(ring, run, ids, out, width):
     return out
 
 
-@kernel(_Round, (i64, i64, i64), u32[:], i64[:], i64[:], i64[:], i64)
-def _put_together(work, sizes, ids, rows, token, ends, width):
-    """The ids of a round without marks."""
-    return _put(work, sizes, ids, rows, token, ends, width, False)[0]
+@kernel(_Round, (i64, i64, i64), (i64, i64), u32[:], i64[:], i64[:], i64[:], i64)
+def _put_together(work, sizes, pieces, ids, rows, token, ends, width):
+    """The ids of a round without marks, and no marks."""
+    return _put(work, sizes, pieces, ids, rows, token, ends, width, False)
 
 
-@kernel(_Round, (i64, i64, i64), u32[:], i64[:], i64[:], i64[:], i64)
-def _put_marked(work, sizes, ids, rows, token, ends, width):
+@kernel(_Round, (i64, i64, i64), (i64, i64), u32[:], i64[:], i64[:], i64[:], i64)
+def _put_marked(work, sizes, pieces, ids, rows, token, ends, width):
     """The ids of a round, and their marks."""
-    return _put(work, sizes, ids, rows, token, ends, width, True)
+    return _put(work, sizes, pieces, ids, rows, token, ends, width, True)
 
 
 @kernel(inline=True)
@@ -444,12 +485,13 @@ def _copy_wide(target, out, source, at, size):
 
 
 @kernel(inline=True)
-def _put(work, sizes, ids, rows, token, ends, width, marked):
-    """Puts together all ids of a round, uint8[width * n]; ends[piece + 1] becomes the number of ids up to the piece's end.
+def _put(work, sizes, pieces, ids, rows, token, ends, width, marked):
+    """Puts together all ids of a round, uint8[width * n]; `ends` then tells the true number of ids.
 
-    sizes: bytes of `work.ids`, events, and ids of the rounds before; ids, rows: of the new words. Four bytes are stored for
-    each id; if ids have two bytes, the next id overwrites the upper two. Ids of known words are copied 32 bytes at a time: up
-    to 31 bytes too many, which `work.ids` has, and for which `joined` has room. Marks, uint8[n], are copied likewise.
+    sizes: bytes of `work.ids`, events, and ids of the rounds before; pieces: the first and the last of the round; ids, rows: of the
+    new words. Four bytes are stored for each id; if ids have two bytes, the next id overwrites the upper two. Ids of known words are
+    copied 32 bytes at a time: up to 31 bytes too many, which `work.ids` has, and for which `joined` has room. Marks, uint8[n], are
+    copied likewise.
     """
     n_bytes, n_events, n_before = sizes
     source, learnt, step = view(work.ids), view(ids), np.uint64(width)
@@ -457,38 +499,44 @@ def _put(work, sizes, ids, rows, token, ends, width, marked):
     n_new = 0
     for i in range(n_events):
         what = work.what[i] & number
-        n_new += 1 if what == U0 else rows[what] - rows[what - U1]  # a token may stand for a piece
+        n_new += rows[what] - rows[what - U1]
+    for piece in range(pieces[0], pieces[1] + 1 if len(token) else 0):
+        n_new += 1 if token[piece] >= 0 else 0
     joined = np.empty(n_bytes + width * n_new + 32, np.uint8)
     joined_marks = np.empty((n_bytes + width * n_new >> np.int64(shift)) + 32 if marked else 0, np.uint8)
     target, target_marks = owned(joined), owned(joined_marks)
-    out, begin, done, n_ends = U0, U0, U0, 0
-    for i in range(n_events):
-        what, size = work.what[i] & number, np.uint64(work.at[i]) - done
-        for k in (U0, U64):
-            prefetch(source, done + ASKED_AHEAD + k)
-            prefetch(target, out + ASKED_AHEAD + k)
-        _copy_wide(target, out, source, done, size)  # a piece is short
-        if marked:
-            _copy_wide(target_marks, out >> shift, marks, done >> shift, size >> shift)
-        out += size
-        done += size
-        if what != U0:
+    out, begin, done, event = U0, U0, U0, 0
+    for piece in range(pieces[0], pieces[1] + 1):
+        stop = np.uint64(ends[piece + 1] - n_before) << shift
+        while True:
+            is_new = event < n_events and np.uint64(work.at[event]) < stop
+            size = (np.uint64(work.at[event]) if is_new else stop) - done
+            for k in (U0, U64):
+                prefetch(source, done + ASKED_AHEAD + k)
+                prefetch(target, out + ASKED_AHEAD + k)
+            _copy_wide(target, out, source, done, size)  # a piece is short
+            if marked:
+                _copy_wide(target_marks, out >> shift, marks, done >> shift, size >> shift)
+            out += size
+            done += size
+            if not is_new:
+                break
+            what = work.what[event] & number
             if marked:
                 n = np.uint64(rows[what] - rows[what - U1])
-                _mark_run(target_marks, out >> shift, n, work.what[i] >> MARK)
+                _mark_run(target_marks, out >> shift, n, work.what[event] >> MARK)
             for k in range(rows[what - U1], rows[what]):
                 store_u32(target, out, learnt[k])
                 out += step
-        else:
-            piece = work.piece[n_ends]
-            n_ends += 1
-            if len(token) and token[piece] >= 0:  # whatever its text would have been
-                store_u32(target, begin, np.uint32(token[piece]))
-                if marked:
-                    target_marks[begin >> shift] = CUT
-                out = begin + step
-            ends[piece + 1] = n_before + np.int64(out // step)
-            begin = out
+            done += step
+            event += 1
+        if len(token) and token[piece] >= 0:  # whatever its text would have been
+            store_u32(target, begin, np.uint32(token[piece]))
+            if marked:
+                target_marks[begin >> shift] = CUT
+            out = begin + step
+        ends[piece + 1] = n_before + np.int64(out >> shift)
+        begin = out
     return joined[:out], joined_marks[: out >> shift]
 
 

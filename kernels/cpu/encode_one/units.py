@@ -367,8 +367,8 @@ def _look_up(handle, n_words, out):
         find_keys(known, block, begins, m, masks, keys)
         i = U0
         while True:
-            i, slot, value, out = next_event(
-                known, block, begins, keys, i, m, ids, out, U2, (keys, ids), False
+            i, slot, value, out, _ = next_event(
+                known, block, begins, keys, i, m, ids, out, U2, (keys, ids), False, keys, U0, False
             )
             if i == m:
                 break
