@@ -40,6 +40,11 @@ _OF_UNIGRAM = "one step of a larger algorithm; the tests compare the seeds and t
 STEPS = (
     Step("utf8", "finding invalid UTF-8", (Stage("find_invalid_utf8"),)),
     Step("lines", "finding lines", (Stage("lines", _ALL, ("memory",), ("begins",)), Stage("is_utf8"))),
+    Step(
+        "texts",
+        "packing texts as UTF-8",
+        (Stage("pack_texts", _CPU, no_reference="`str.encode` of Python gives the same bytes"),),
+    ),
     Step("documents", "cutting at separators", (Stage("documents", cpu_only=("in_place",)),)),
     Step(
         "json_tables",

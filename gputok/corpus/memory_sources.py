@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 # the modules that define the classes of `datasets`
 _DATASETS = ("datasets.arrow_dataset", "datasets.iterable_dataset", "datasets.dataset_dict")
 
-_TOGETHER = 1 << 14  # characters of texts that follow each other
+_MOST_TOGETHER = 1 << 6  # texts that follow each other
+_LONG = 1 << 14  # characters of a text, after which no other text is read ahead
 
 
 def is_columnar(source: Any) -> bool:
@@ -119,18 +120,14 @@ def _runs(items: Iterator[Any]) -> Iterator[Sequence[Any]]:
 
 
 def _following(items: Iterator[Any]) -> list[Any]:
-    """The next texts, of _TOGETHER characters or a little more; or fewer, and the first item that is not a str.
+    """The next texts, up to a long one or an item that is not a str.
 
     A short loop: to look at each text in `_runs` would take longer than to encode a line.
     """
     some: list[Any] = []
-    left = _TOGETHER
-    for item in items:
+    for item in itertools.islice(items, _MOST_TOGETHER):
         some.append(item)
-        if type(item) is not str:
-            break
-        left -= len(item) + 1
-        if left <= 0:
+        if type(item) is not str or len(item) > _LONG:
             break
     return some
 

@@ -75,7 +75,12 @@ class TextBatch(NamedTuple):
         Raises:
             UnicodeEncodeError: if a string contains a lone surrogate, which UTF-8 cannot encode.
         """
+        from gputok.kernels.cpu.texts import pack_texts
+
+        # Another thread may change the list of the caller, but not this one
         texts = list(texts)
+        if (packed := pack_texts(texts)) is not None:
+            return cls(*packed)
         whole = "".join(texts)
         if whole.isascii():  # as many bytes as characters
             parts, data = texts, bytearray(whole, "ascii")
