@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from gputok.kernels import Automaton
     from gputok.pipeline.pipeline import Pipeline
-    from gputok.types import Array
+    from gputok.types import Array, Positions
 
 UNIT_BYTES = 1 << 20
 """A thread encodes documents of about so many bytes at a time."""
@@ -165,6 +165,12 @@ class Walked:
         self._pipeline, self._automaton, self._dtype = pipeline, automaton, dtype
         self.walks, self._steps, way = Walks(automaton), Stepped(pipeline), pipeline.way
         self.unit, model = way.unit, pipeline.model
+        # Text without added tokens is walked as it is. For other units, `encode_new` normalizes
+        self._is_plain = (
+            way.before is Before.NONE
+            if way.unit is Unit.LINE
+            else way.unit is not Unit.WORD or pipeline.normalizer is None
+        )
         self._encoders = _encoders(dtype)
         self._encode_new: EncodeNew = partial(_encode_parts, self._steps)
         if self.unit is Unit.WORD:
@@ -176,10 +182,13 @@ class Walked:
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
         """Returns the ids and rows of documents."""
+        data, offsets = unit
+        if self._is_plain and not self._pipeline.added.may_occur(data[offsets[0] : offsets[-1]]):
+            return self._walk(data, np.ascontiguousarray(offsets), None)
         pieces = self._pieces(unit)
         if pieces is None:
             return self._steps.encode(unit)
-        ids, ends = self._walk(pieces)
+        ids, ends = self._walk_pieces(pieces)
         return ids, ends[pieces.rows]
 
     def sliced(self, unit: TextBatch, n_bytes: int) -> Sliced | None:
@@ -190,7 +199,7 @@ class Walked:
         pieces = self._pieces(unit)
         if pieces is None or not pieces.n_pieces:
             return None
-        return Sliced(cut_for_threads(pieces, self._automaton, n_bytes), self._walk)
+        return Sliced(cut_for_threads(pieces, self._automaton, n_bytes), self._walk_pieces)
 
     def _pieces(self, unit: TextBatch) -> Pieces | None:
         """Returns the text that is walked, with added tokens as pieces of their own; None: documents must take the steps."""
@@ -204,14 +213,16 @@ class Walked:
             pieces = _with_spaces(pieces, pipeline.way.before)
         return packed(spell_out(pieces))
 
-    def _walk(self, pieces: Pieces) -> tuple[Array, Array]:
+    def _walk_pieces(self, pieces: Pieces) -> tuple[Array, Array]:
+        return self._walk(pieces.data, offsets_of(pieces), pieces.token)
+
+    def _walk(self, data: Array, offsets: Positions, token: Positions | None) -> tuple[Array, Array]:
         """Returns the ids, and the rows of the pieces in them."""
         from gputok.kernels.cpu.encode_corpus import rounds
 
         encoder = self._encoders.take()
-        offsets = offsets_of(pieces)
         walk = self.walks.of(int(offsets[-1] - offsets[0]))
-        result = rounds.encode_corpus(pieces.data, offsets, pieces.token, walk, self._encode_new, encoder)
+        result = rounds.encode_corpus(data, offsets, token, walk, self._encode_new, encoder)
         # Not after an exception, which may leave units without ids in the cache
         self._encoders.give(encoder)
         return result
