@@ -15,7 +15,7 @@ import numpy as np
 from gputok import pre_tokenizers
 from gputok.kernels.cpu.primitives.handle import Handle
 from gputok.pipeline.encode import stepwise, units
-from gputok.pipeline.encode.handle import HEAD, Scratch, extract_step
+from gputok.pipeline.encode.handle import HEAD, extract_step
 from gputok.pipeline.encode.text import texts_of
 from gputok.text.pieces import TextBatch
 from gputok.text.way import Before, Unit
@@ -107,10 +107,7 @@ class Seams:
             return b""
         if self._texts is not None:
             engine, ids = self._texts.engine, None
-            try:
-                memory = engine.free.pop()
-            except IndexError:
-                memory = Scratch(engine)
+            memory = engine.scratch.take(engine)
             memory.expect(n)
             for call in (memory.units, memory.steps):
                 if call is not None and n <= call.longest[0]:
@@ -118,7 +115,7 @@ class Seams:
                     if found >= 0:
                         ids = call.ids[:found].tobytes()
                         break
-            engine.free.append(memory)
+            engine.scratch.give(memory)
             if ids is not None:
                 return ids
         batch = TextBatch(np.frombuffer(data, np.uint8, n, begin), np.array([0, n], np.int64))
