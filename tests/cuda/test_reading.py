@@ -110,7 +110,7 @@ def around_added(tokenizer, paths, device, monkeypatch) -> tuple:
         sizes.append(int(batch.offsets[-1] - batch.offsets[0]))
         return whole(pipeline, batch)
 
-    monkeypatch.setattr(corpus, "around_added", around)
+    monkeypatch.setattr(counting, "around_added", around)
     return count(tokenizer, paths, device, threads=3), sizes.copy()
 
 
