@@ -126,7 +126,9 @@ if __name__ == "__main__":
         device = backend.choose("cuda:0").devices[0]
     else:
         device = emulated_device(1, sanitizer=name)
-    sizes = Sizes(tile=16, slots=16, rounds_per_look=2, pair_slots=256, candidates=300, candidate_room=310)
+    sizes = Sizes(
+        tile=16, slots=16, rounds_per_look=2, pair_slots=256, candidates=300, candidate_room=310, bounded=0
+    )
     device = device._replace(sizes=sizes)
     found = results(in_cuda(device), pickle.loads(path.read_bytes()), names)
     path.write_bytes(pickle.dumps(found))
