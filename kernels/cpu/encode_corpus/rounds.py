@@ -315,8 +315,8 @@ def _do_round(text, start, stop, walk, cache, work, cuts, inside, first, marked)
                 i += U1
         if has_tokens:
             _pass_tokens(offsets, piece, start, start + copied, token, new_words, n_known, n_new)
-        n_ids = n_before + np.int64(before >> ids_shift)
-        piece = _note_ends(offsets, piece, start, start + copied, rows, ids_shift, n_before, n_ids, ends)
+        found = rows, row, before, out, ids_shift
+        piece = _note_ends(offsets, piece, start, start + copied, found, n_before, ends)
         start += copied
     return start, first_piece, piece, np.int64(out), np.int64(n_events), np.int64(n_new)
 
@@ -412,20 +412,22 @@ def _store_ids(ids, out, value, more, ids_shift):
 
 
 @kernel(inline=True)
-def _note_ends(offsets, piece, start, stop, rows, ids_shift, n_before, n_ids, ends):
+def _note_ends(offsets, piece, start, stop, found, n_before, ends):
     """ends[i + 1] of the pieces of which a part lies in the block start:stop, and of those without text; returns the last of them.
 
-    rows: of the block; n_before: ids of the rounds before; n_ids: of these, and of this round before the block.
+    found: the rows of the block, their number, where the ids of the round end before and after it, and the shift of ids; n_before: ids
+    of the rounds before. If a walk ever took an END into another word, there would be too few rows, but none would be read.
     """
-    row = 0
+    rows, n_rows, before, after, ids_shift = found
+    row, n_ids = U0, n_before + np.int64(before >> ids_shift)
     while start < stop:
         while offsets[piece + 1] <= start:
             ends[piece + 1] = n_ids
             piece += 1
         start = min(offsets[piece + 1], stop)
-        n_ids = n_before + np.int64(rows[row] >> ids_shift)
+        n_ids = n_before + np.int64((rows[row] if row < n_rows else after) >> ids_shift)
         ends[piece + 1] = n_ids  # if only a part of the piece lies in the block, a later one writes it again
-        row += 1
+        row += U1
     return piece
 
 
