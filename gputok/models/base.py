@@ -338,11 +338,14 @@ def _tokenize_byte_level(model: Model, data: Bytes, start: Positions, end: Posit
     found = model.tokenize_pieces(pieces.data, pieces.start, pieces.end, byte_level=False)
     if not len(found.ids):
         return found
-    last = len(pieces.data) - 1  # as in tokenizers, the byte tokens of an affix end after their word
+    word = np.repeat(np.arange(len(start)), np.diff(found.rows))
+    last = len(pieces.data) - 1
     first_byte, last_byte = np.minimum(found.start, last), np.minimum(found.end - 1, last)
+    # As in tokenizers, the bytes of an affix that end after the word count on in the bytes of the written word.
+    beyond, ahead = found.end > pieces.end[word], start[word] - pieces.start[word]
     return found._replace(
-        start=origin.start[first_byte].astype(np.int64) + first,
-        end=origin.end[last_byte].astype(np.int64) + first,
+        start=np.where(beyond, found.start + ahead, origin.start[first_byte]) + first,
+        end=np.where(beyond, found.end + ahead, origin.end[last_byte]) + first,
     )
 
 

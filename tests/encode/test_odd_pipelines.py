@@ -143,13 +143,24 @@ def view(encoding):
 def test_offsets_of_affixes_that_become_bytes(prefix, suffix):
     texts = ["é", "aé", "éa", "é中b", "中", "aéb", "éé b", "ab é", "a", "é é", "aaé", "ab 中 é b 😀 a", ""]
     rng = random.Random(1)
-    for _ in range(12):
-        step = rng.choice([pre_tokenizers.Whitespace(), pre_tokenizers.Split(Regex(" "), "isolated")])
+    steps = [
+        pre_tokenizers.Whitespace(),
+        pre_tokenizers.Split(Regex(" "), "isolated"),
+        pre_tokenizers.ByteLevel(),
+        pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.ByteLevel(False)]),
+        pre_tokenizers.Sequence([pre_tokenizers.ByteLevel(False), pre_tokenizers.Punctuation()]),
+    ]
+    for step, added, _ in itertools.product(steps, [False, True], range(6)):
         ours, theirs = both(fallback(rng, prefix, suffix), step)
+        if added:
+            ours.add_tokens(["é b", "aa"])
+            theirs.add_tokens(["é b", "aa"])
         for text in texts:
             assert view(ours.encode(text)) == view(theirs.encode(text)), text
-        for one, other in zip(ours.encode_batch(texts), theirs.encode_batch(texts), strict=True):
-            assert view(one) == view(other)
+        lists = [text.split(" ") for text in texts]
+        for given, are_lists in ((texts, False), (lists, True)):
+            found = [one.encode_batch(given, is_pretokenized=are_lists) for one in (ours, theirs)]
+            assert list(map(view, found[0])) == list(map(view, found[1]))
 
 
 @pytest.mark.parametrize("size", [0, 3, 200, 255, 256])
