@@ -22,7 +22,8 @@ class Prepend(Normalizer):
     """Inserts a string before the text, unless the text is empty.
 
     Args:
-        prepend: the string.
+        prepend: the string. The empty string changes no text, but gives the first character an empty range of offsets,
+            as in `tokenizers`.
 
     Example:
         >>> Prepend("▁").normalize_str("hello")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gputok.text.pieces import Alignment, Pieces
+from gputok.text.pieces import Alignment, Pieces, first_characters
 from gputok.text.unicode_maps import character_map, compositions, normalization_form
 
 if TYPE_CHECKING:
@@ -58,9 +58,27 @@ def strip(pieces: Pieces, left: bool, right: bool) -> Pieces:
 def prepend(pieces: Pieces, text: str) -> Pieces:
     """Puts a string before each piece that is not empty."""
     changed = _changeable(pieces)
+    if not text:
+        return _begun_by_nothing(pieces, changed)
     at, rows = pieces.start[changed], np.zeros(pieces.n_pieces + 1, np.int64)
     changed.cumsum(out=rows[1:])
     return splice(pieces, at, at, rows, text, at)
+
+
+def _begun_by_nothing(pieces: Pieces, changed: Mask) -> Pieces:
+    """Aligns the first character of pieces with no text before them, as Prepend("") of tokenizers does."""
+    if pieces.alignment is None:
+        return pieces
+    start, end = (each.copy() for each in pieces.alignment)
+    # A normalizer's piece begins where its document does, or where the added token before it ends.
+    begin = np.zeros(pieces.n_pieces + 1, np.int32)
+    full = np.flatnonzero(pieces.start < pieces.end)
+    begin[full + 1] = end[pieces.end[full] - 1]
+    begin[pieces.rows] = 0
+    at = np.sort(first_characters(pieces.data, pieces.start[changed], pieces.end[changed]))
+    piece = np.cumsum((pieces.data[at] & 0xC0) != 0x80) - 1
+    start[at] = end[at] = begin[:-1][changed][piece]
+    return pieces._replace(alignment=Alignment(start, end))
 
 
 def replace(pieces: Pieces, pattern: str | Regex, content: str) -> Pieces:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tokenizers
 
-from gputok import Regex, Tokenizer, models, pre_tokenizers, processors
+from gputok import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
 VOCABULARY = {"a": 0, "b": 1, "ab": 2, "[CLS]": 3, "[SEP]": 4, "<s>": 5}
 BERT = processors.BertProcessing(("[SEP]", 4), ("[CLS]", 3))
@@ -161,6 +161,46 @@ def test_offsets_of_affixes_that_become_bytes(prefix, suffix):
         for given, are_lists in ((texts, False), (lists, True)):
             found = [one.encode_batch(given, is_pretokenized=are_lists) for one in (ours, theirs)]
             assert list(map(view, found[0])) == list(map(view, found[1]))
+
+
+STEPS = {
+    "lowercase": normalizers.Lowercase(),
+    "decompose": normalizers.NFD(),
+    "nothing": normalizers.Prepend(""),
+    "text": normalizers.Prepend("xé"),
+    "strip": normalizers.Strip(),
+    "replace": normalizers.Replace("a", "é"),
+    "remove": normalizers.Replace("b", ""),
+}
+
+
+@pytest.mark.parametrize(
+    "before",
+    [(), *itertools.product(STEPS), *itertools.permutations(["decompose", "text", "strip", "remove"], 2)],
+)
+def test_nothing_is_prepended(before):
+    """The same offsets, where tokenizers gives a result: it panics, or repeats text, if later steps change all of the text."""
+    texts = ["", "ab", "éa", "é", " a", "É[X]b a", "b", "日本[X][X]é", " [X] éb", ["ab", "é"], [" a", "b"]]
+    asked = 0
+    for after, step in itertools.product(
+        [(), ("text",), ("replace",)], [None, pre_tokenizers.Split(Regex("."), "isolated")]
+    ):
+        ours = Tokenizer(models.WordLevel({"a": 0, "u": 1}, "u"))
+        ours.normalizer = normalizers.Sequence([STEPS[name] for name in (*before, "nothing", *after)])
+        ours.pre_tokenizer = step
+        ours.add_tokens([AddedToken("[X]", normalized=False)])
+        theirs = tokenizers.Tokenizer.from_str(ours.to_str())
+        for text in texts:
+            words = isinstance(text, list)
+            expected = result(
+                lambda one=theirs, text=text, words=words: view(one.encode(text, is_pretokenized=words))
+            )
+            found = view(ours.encode(text, is_pretokenized=words))
+            assert view(ours.encode_batch([text], is_pretokenized=words)[0]) == found
+            if isinstance(expected, tuple):
+                assert found == expected, (after, text)
+                asked += 1
+    assert asked > 5
 
 
 @pytest.mark.parametrize("size", [0, 3, 200, 255, 256])

@@ -500,7 +500,7 @@ def _changes(normalizer: Normalizer | None) -> list[Handle]:
             return [_form(*name) if isinstance(name, tuple) else _map(name) for name in normalizer.maps()]
         case normalizers.Precompiled():
             return [_precompiled(normalizer)]
-        case normalizers.Prepend() if len(normalizer.prepend.encode()) <= _WIDEST:
+        case normalizers.Prepend() if 0 < len(normalizer.prepend.encode()) <= _WIDEST:
             return [_spaces({}, normalizer.prepend.encode(), short_steps.IF_ANY)]
         case normalizers.Replace():
             return [_replace(normalizer)]
