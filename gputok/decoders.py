@@ -17,10 +17,12 @@ from gputok.checks import (
     SIZE,
     WrongValue,
     character,
+    checked,
     choice,
     instances,
     integer,
     needed,
+    optional,
     per_field,
     string,
     switch,
@@ -471,7 +473,7 @@ class DecodeStream:
 
     Args:
         ids: the ids before the first step, such as a prompt. They are the context, and their text is not returned.
-        skip_special_tokens: leave special tokens out.
+        skip_special_tokens: leave special tokens out; None: False.
 
     Example:
         >>> from gputok import Tokenizer, models
@@ -484,9 +486,11 @@ class DecodeStream:
         (None, b'\xc3', '�')
     """
 
-    def __init__(self, ids: list[int] | None = None, skip_special_tokens: bool = False) -> None:
+    def __init__(self, ids: list[int] | None = None, skip_special_tokens: bool | None = False) -> None:
         self._ids: list[int] = list(ids or [])
-        self._skip_special_tokens = bool(skip_special_tokens)
+        self._skip_special_tokens = checked(
+            "skip_special_tokens", optional(switch, False), skip_special_tokens
+        )
         self._prefix = ""  # the text of `_ids[:_n_given]`
         self._n_given = 0
 

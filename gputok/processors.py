@@ -52,6 +52,9 @@ class PostProcessor(Component):
 
     def num_special_tokens_to_add(self, is_pair: bool) -> int:
         """Returns how many tokens are added to one text or, if `is_pair`, to a pair."""
+        return self._n_added(checked("is_pair", switch, is_pair))
+
+    def _n_added(self, is_pair: bool) -> int:
         return 0
 
     def parts(self, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False) -> list[Rows]:
@@ -176,8 +179,7 @@ class BertProcessing(PostProcessor):
         """Returns the post-processor with other ids of its tokens."""
         return type(self)((self.sep[0], new_id(self.sep[1])), (self.cls[0], new_id(self.cls[1])))
 
-    def num_special_tokens_to_add(self, is_pair: bool) -> int:
-        """Returns how many tokens are added to one text or, if `is_pair`, to a pair."""
+    def _n_added(self, is_pair: bool) -> int:
         return 3 if is_pair else 2
 
     def parts(self, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False) -> list[Rows]:
@@ -238,8 +240,7 @@ class RobertaProcessing(PostProcessor):
         tokens = (self.sep[0], new_id(self.sep[1])), (self.cls[0], new_id(self.cls[1]))
         return type(self)(*tokens, self.trim_offsets, self.add_prefix_space)
 
-    def num_special_tokens_to_add(self, is_pair: bool) -> int:
-        """Returns how many tokens are added to one text or, if `is_pair`, to a pair."""
+    def _n_added(self, is_pair: bool) -> int:
         return 4 if is_pair else 2
 
     def parts(self, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False) -> list[Rows]:
@@ -452,8 +453,7 @@ class TemplateProcessing(PostProcessor):
         }
         return type(self).from_dict(form)
 
-    def num_special_tokens_to_add(self, is_pair: bool) -> int:
-        """Returns how many tokens are added to one text or, if `is_pair`, to a pair."""
+    def _n_added(self, is_pair: bool) -> int:
         pieces = self._pair if is_pair else self._single
         return sum(len(self._special_tokens[piece.id]["ids"]) for piece in pieces if piece.special)
 
@@ -554,8 +554,7 @@ class Sequence(PostProcessor):
         """Returns the post-processor with other ids of its tokens."""
         return type(self)([processor.renumbered(new_id) for processor in self.processors])
 
-    def num_special_tokens_to_add(self, is_pair: bool) -> int:
-        """Returns how many tokens are added to one text or, if `is_pair`, to a pair."""
+    def _n_added(self, is_pair: bool) -> int:
         return sum(processor.num_special_tokens_to_add(is_pair) for processor in self.processors)
 
     def parts(self, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False) -> list[Rows]:

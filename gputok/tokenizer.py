@@ -1124,6 +1124,7 @@ class Tokenizer:
         """
         from gputok.pipeline.arrow import corpus_encoder
 
+        _switches(add_special_tokens=add_special_tokens)
         return corpus_encoder(self.pipeline, bos, eos, column, add_special_tokens, errors, threads, device)
 
     def encode(
@@ -1464,6 +1465,7 @@ class Tokenizer:
         from gputok.pipeline.encode import on_device
         from gputok.text.pieces import TextBatch
 
+        _switches(add_special_tokens=add_special_tokens)
         batches = [TextBatch.from_strings(texts)]
         card = on_device.card(device)
         (found,) = on_device.encode(self.pipeline, batches, card, add_special_tokens=add_special_tokens)
@@ -1677,6 +1679,7 @@ class Tokenizer:
         from gputok.pipeline.encode import write
         from gputok.pipeline.run import Run
 
+        _switches(add_special_tokens=add_special_tokens)
         run = Run.of(device, threads, progress)
         found = _source(source, _reading(column, separator, errors, storage_options))
         options = {
@@ -2081,6 +2084,7 @@ class Tokenizer:
 
     @encode_special_tokens.setter
     def encode_special_tokens(self, value: bool) -> None:
+        value = checked("encode_special_tokens", switch, value)
         self._change(
             lambda given: dataclasses.replace(given, added=given.added.encoding_special_tokens(value))
         )

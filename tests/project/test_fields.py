@@ -439,6 +439,17 @@ def calls(module):
         "size": lambda value: tokenizer.get_vocab_size(with_added_tokens=value),
         "to_str": lambda value: tokenizer.to_str(pretty=value),
         "process": lambda value: step.process(encoding, None, value),
+        "set": lambda value: setattr(tokenizer, "encode_special_tokens", value),
+        "number of ByteLevel": step.num_special_tokens_to_add,
+        "number of Bert": module.processors.BertProcessing(("a", 0), ("a", 0)).num_special_tokens_to_add,
+        "number of Roberta": module.processors.RobertaProcessing(
+            ("a", 0), ("a", 0)
+        ).num_special_tokens_to_add,
+        "number of templates": module.processors.TemplateProcessing(
+            "$A", "$A $B", []
+        ).num_special_tokens_to_add,
+        "number of none": module.processors.Sequence([]).num_special_tokens_to_add,
+        "number of several": module.processors.Sequence([step]).num_special_tokens_to_add,
     }
 
 
@@ -452,6 +463,27 @@ def test_arguments_that_are_true_or_false(name):
     for value in (True, False, np.True_):
         if name != "words":
             ours(value), theirs(value)
+
+
+def test_a_stream_that_skips_special_tokens():
+    for module in (decoders, tokenizers.decoders):
+        for value in (5, 0, 1.0, "a", []):
+            with pytest.raises(TypeError):
+                module.DecodeStream(skip_special_tokens=value)
+        module.DecodeStream(skip_special_tokens=None), module.DecodeStream(skip_special_tokens=True)
+
+
+def test_whether_a_corpus_gets_special_tokens():
+    """Like `encode` (see above), what gputok alone has."""
+    tokenizer = Tokenizer(models.WordLevel({"a": 0, "u": 1}, "u"))
+    for call in (
+        lambda value: tokenizer.encode_corpus(iter(["a"]), add_special_tokens=value),
+        lambda value: tokenizer.corpus_encoder(add_special_tokens=value),
+    ):
+        for value in (5, 0, None, "a"):
+            with pytest.raises(TypeError, match="add_special_tokens"):
+                call(value)
+        call(True), call(np.False_)
 
 
 @pytest.mark.parametrize(
