@@ -486,6 +486,8 @@ class DecodeStream:
         (None, b'\xc3', '�')
     """
 
+    __slots__ = ("_ids", "_n_given", "_prefix", "_skip_special_tokens")
+
     def __init__(self, ids: list[int] | None = None, skip_special_tokens: bool | None = False) -> None:
         self._ids: list[int] = list(ids or [])
         self._skip_special_tokens = checked(

@@ -97,6 +97,16 @@ class Tokenizer:
         self._given = Pipeline(model)
         self._frozen = object(), [], self._given, self._given
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Programs give tokenizers attributes of their own, such as `pad_id`. But a step under another name is a mistake.
+        is_step = isinstance(value, components.Component)
+        if is_step and not hasattr(type(self), name) and not components.users_own(self):
+            steps = [
+                name for name, found in vars(Tokenizer).items() if isinstance(found, property) and found.fset
+            ]
+            raise components.no_attribute(self, name, steps)
+        super().__setattr__(name, value)
+
     @staticmethod
     def of(pipeline: Pipeline) -> Tokenizer:
         """Makes a tokenizer from a pipeline."""

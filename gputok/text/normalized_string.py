@@ -44,6 +44,8 @@ class NormalizedString:
     `tokenizers` the later change raises an error.
     """
 
+    __slots__ = ("_original", "_original_shift", "_pieces")
+
     def __init__(self, sequence: str) -> None:
         batch = TextBatch.from_strings([sequence])
         check_lengths(batch.offsets[:-1], batch.offsets[1:])

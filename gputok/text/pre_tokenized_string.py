@@ -82,6 +82,8 @@ class PreTokenizedString:
         [('ONE', (0, 3), [3]), ('TWO', (4, 7), [3])]
     """
 
+    __slots__ = ("_original", "_splits")
+
     def __init__(self, sequence: str) -> None:
         self._original = sequence
         self._splits: list[_Split] = [_Split(NormalizedString(sequence))]

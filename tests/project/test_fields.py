@@ -414,6 +414,49 @@ def test_models_and_trainers_refuse_names_in_tokenizers_as_well():
         assert all(refuses(value, name) for name in NAMES)
 
 
+@pytest.mark.parametrize("make", ["NormalizedString", "PreTokenizedString"])
+def test_texts_have_no_other_attributes(make):
+    for module in (gputok, tokenizers):
+        assert all(refuses(getattr(module, make)("a"), name) for name in [*NAMES, "_foo", "original"])
+
+
+def test_streams_have_no_other_attributes():
+    for module in (decoders, tokenizers.decoders):
+        assert all(refuses(module.DecodeStream(), name) for name in [*NAMES, "_foo", "ids"])
+
+
+def test_tokenizers_and_encodings_take_other_attributes_but_no_steps():
+    """Programs keep `pad_token_id` and the like in tokenizers. A step that no text would pass through is refused."""
+    for module in (gputok, tokenizers):
+        tokenizer = module.Tokenizer(module.models.WordLevel({"a": 0}, "a"))
+        for value in (tokenizer, tokenizer.encode("a")):
+            value.pad_token_id, value._own = 5, "x"
+            assert (value.pad_token_id, value._own) == (5, "x")
+        assert all(refuses(tokenizer, name) for name in ("padding", "truncation"))
+        assert all(
+            refuses(tokenizer.encode("a"), name) for name in ("ids", "tokens", "offsets", "overflowing")
+        )
+    ours = Tokenizer(models.WordLevel({"a": 0}, "a"))
+    for name, step in (
+        ("pretokenizer", pre_tokenizers.Whitespace()),
+        ("normaliser", normalizers.NFC()),
+        ("postprocessor", processors.ByteLevel()),
+        ("decoders", decoders.ByteLevel()),
+        ("models", models.BPE()),
+    ):
+        with pytest.raises(
+            AttributeError, match=rf"no attribute '{name}'; it has decoder, .*normalizer, .*pre_tokenizer"
+        ):
+            setattr(ours, name, step)
+
+    class Mine(Tokenizer):
+        pass
+
+    mine = Mine(models.BPE())
+    mine.second_model = models.BPE()
+    assert isinstance(mine.second_model, models.BPE)
+
+
 def test_the_error_names_what_there_is():
     with pytest.raises(
         AttributeError, match=r"gputok.models.BPE' object has no attribute 'fuse_unknown'; .*fuse_unk"
