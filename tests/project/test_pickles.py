@@ -223,6 +223,9 @@ def state(value: Any) -> Any:
     if isinstance(value, gputok.Token):
         return value.as_tuple()
     kept = value.__getstate__() if type(value).__module__.startswith("gputok") else value
+    # A class with __slots__ gives (None, its attributes)
+    if isinstance(kept, tuple) and isinstance(kept[-1], dict):
+        kept = kept[-1]
     if isinstance(kept, dict) and not isinstance(value, enum.Enum):
         kept = state({key: item for key, item in kept.items() if key not in DERIVED})
     return type(value), kept
