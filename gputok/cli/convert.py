@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from gputok.cli.options import (
     AsJson,
     Column,
-    Errors,
-    Inputs,
     Pattern,
     Progress,
     Separator,
     StorageOption,
     Threads,
-    TokenizerFile,
     check_standard_input,
     load_tokenizer,
     output_file,
     sources,
     storage_options,
-    sum_up,
 )
-
-if TYPE_CHECKING:
-    from gputok.tokenizer import Tokenizer
 
 
 def convert(
@@ -85,49 +79,78 @@ def convert(
 
 
 def tokens(
-    inputs: Inputs,
-    tokenizer: TokenizerFile,
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Files as for train, folders (without what .gitignore names), or - for standard input.",
+            metavar="PATH...",
+            show_default=False,
+        ),
+    ],
+    tokenizer: Annotated[
+        list[str],
+        typer.Option(
+            "--tokenizer",
+            "-t",
+            help="As for encode; can be repeated, to compare.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ],
+    by: Annotated[
+        str, typer.Option(help="The rows of the table.", metavar="file|ending|language")
+    ] = "ending",
+    price: Annotated[
+        float | None,
+        typer.Option(help="Of a million tokens: says what all of them cost.", metavar="NUMBER", min=0),
+    ] = None,
+    lines: Annotated[
+        bool,
+        typer.Option(
+            "--lines", help="Each line of a text file is a document. [default: each file, up to 64 MB]"
+        ),
+    ] = False,
+    gitignore: Annotated[
+        bool, typer.Option("--gitignore/--no-gitignore", help="Leave out what .gitignore names.")
+    ] = True,
     column: Column = None,
     separator: Separator = None,
-    errors: Errors = "strict",
+    errors: Annotated[
+        str,
+        typer.Option(
+            help="Files that are not UTF-8 are left out (strict), or get U+FFFD (replace).", metavar="KIND"
+        ),
+    ] = "strict",
     threads: Threads = None,
     progress: Progress = None,
     as_json: AsJson = False,
     storage_option: StorageOption = None,
 ) -> None:
-    """Count the tokens of text, without special tokens around each document."""
+    """Count the tokens of files, folders and repositories, without special tokens around each document."""
+    from gputok.cli.report import short_names
+    from gputok.report import count_files
+
     storage = storage_options(storage_option)
-    check_standard_input([*inputs, tokenizer])
-    loaded = load_tokenizer(tokenizer, storage)
-    n_documents, n_tokens, n_bytes = _tally(
-        loaded,
+    check_standard_input([*inputs, *tokenizer])
+    if by not in ("file", "ending", "language"):
+        raise ValueError(f"--by {by}: expected file, ending or language")
+    if len({*tokenizer}) < len(tokenizer):
+        raise ValueError(f"--tokenizer {max(tokenizer, key=tokenizer.count)}: is given twice")
+    names = short_names(tokenizer)
+    found = count_files(
         sources(inputs, column),
-        progress,
+        {name: load_tokenizer(path, storage) for name, path in zip(names, tokenizer, strict=True)},
         column=column,
         separator=separator,
-        errors=errors,
+        errors=errors,  # type: ignore[arg-type]  # the reader names what is wrong
+        lines=lines,
+        gitignore=gitignore,
         threads=threads,
+        progress=progress,
         storage_options=storage,
     )
-    each = f", {n_bytes / n_tokens:.2f} bytes a token" if n_tokens else ""
-    line = f"{n_tokens:,} tokens in {n_documents:,} documents, {n_bytes:,} bytes{each}"
-    sum_up(line, {"tokens": n_tokens, "documents": n_documents, "bytes": n_bytes}, output="", as_json=as_json)
-
-
-def _tally(
-    tokenizer: Tokenizer, source: list[Any], progress: bool | None, **options: Any
-) -> tuple[int, int, int]:
-    """The numbers of documents, tokens and bytes of text."""
-    from gputok.progress import reporting
-
-    n_documents = n_tokens = n_bytes = 0
-    with reporting(progress) as report:
-
-        def counted(stage: str, done: int, total: int | None) -> None:
-            nonlocal n_bytes
-            n_bytes = done
-            report(stage, done, total)
-
-        for batch in tokenizer.encode_corpus(source, add_special_tokens=False, progress=counted, **options):
-            n_documents, n_tokens = n_documents + batch.n_documents, n_tokens + len(batch.ids)
-    return n_documents, n_tokens, n_bytes
+    rows: Any = by
+    if as_json:
+        print(json.dumps(found.to_dict(rows, price), indent=2, ensure_ascii=False))
+    else:
+        print(found.to_str(rows, price))

@@ -103,7 +103,13 @@ _add(
     encode.split,
     "gputok split book.txt -t tokenizer.json --max-tokens 512 --overlap 64 > parts.jsonl",
 )
-_add(app, "tokens", convert.tokens, "gputok tokens books/*.txt -t tokenizer.json")
+_add(
+    app,
+    "tokens",
+    convert.tokens,
+    "gputok tokens my-repository -t tokenizer.json --by language",
+    "gputok tokens README.md docs -t o200k.json -t llama-3.json --price 2.50",
+)
 _add(
     app,
     "convert",

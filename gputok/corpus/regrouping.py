@@ -29,7 +29,7 @@ def regroup(batches: Iterable[TextBatch | RawLines], batch_bytes: int) -> Iterat
     for batch in batches:
         if isinstance(batch, RawLines):
             if held:
-                yield _joined(held)
+                yield joined(held)
                 held, size = [], 0
             yield batch
             continue
@@ -37,10 +37,10 @@ def regroup(batches: Iterable[TextBatch | RawLines], batch_bytes: int) -> Iterat
             held.append(part)
             size += len(part.data)
             if 2 * size >= batch_bytes:
-                yield _joined(held)
+                yield joined(held)
                 held, size = [], 0
     if held:
-        yield _joined(held)
+        yield joined(held)
 
 
 def _slices(batch: TextBatch, batch_bytes: int) -> Iterator[TextBatch]:
@@ -51,7 +51,8 @@ def _slices(batch: TextBatch, batch_bytes: int) -> Iterator[TextBatch]:
         yield TextBatch(data[start:stop], offsets[first : last + 1] - start if first else offsets[: last + 1])
 
 
-def _joined(batches: list[TextBatch]) -> TextBatch:
+def joined(batches: list[TextBatch]) -> TextBatch:
+    """Puts the documents of some batches, of one at least, into one."""
     if len(batches) == 1:
         return batches[0]
     starts = np.cumsum([0, *(len(batch.data) for batch in batches)])

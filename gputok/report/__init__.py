@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import datetime
 import pathlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
-from gputok.pipeline.pipeline import Pipeline
-from gputok.pipeline.serialize import read_pipeline
+from gputok.files.repositories import LeftOut
 from gputok.report.curves import CompressionCurve
+from gputok.report.file_tokens import Counted, FileCounts, count_files
 from gputok.report.sizes import SizeMeasures, Sizes
 from gputok.report.values import COLUMNS, Findings, Made, Measures, Text
 from gputok.version import __version__
@@ -36,13 +36,17 @@ if TYPE_CHECKING:
 __all__ = [
     "COLUMNS",
     "CompressionCurve",
+    "Counted",
+    "FileCounts",
     "Findings",
+    "LeftOut",
     "Made",
     "Measures",
     "Report",
     "SizeMeasures",
     "Sizes",
     "Text",
+    "count_files",
     "report",
 ]
 
@@ -135,13 +139,13 @@ def report(
     """
     from gputok.corpus import Source
     from gputok.progress import reporting
-    from gputok.report.measures import measure
+    from gputok.report.measures import measure, own_pipeline
 
     if samples < 0:
         raise ValueError(f"samples={samples}: must be at least 0")
     if others and name in others:
         raise ValueError(f"two tokenizers are called {name!r}: pass another name=, or rename one in others=")
-    tokenizers = {key: _own(key, one) for key, one in {name: tokenizer, **(others or {})}.items()}
+    tokenizers = {key: own_pipeline(key, one) for key, one in {name: tokenizer, **(others or {})}.items()}
     source = Source.of(
         corpus, column=column, separator=separator, errors=errors, storage_options=storage_options
     )
@@ -166,15 +170,3 @@ def _names(source: Source) -> str:
     ]
     more = len(names) - _MOST_NAMED
     return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more files" if more > 0 else "")
-
-
-def _own(name: str, tokenizer: Any) -> Pipeline:
-    """Returns the pipeline of a tokenizer, of one that it wraps, or of another package's by its JSON form."""
-    inner = getattr(tokenizer, "backend_tokenizer", tokenizer)
-    if isinstance(pipeline := getattr(inner, "pipeline", None), Pipeline):
-        return pipeline
-    if not hasattr(inner, "to_str"):
-        raise TypeError(f"{name!r} is {type(tokenizer).__name__}, not a tokenizer")
-    read = read_pipeline(inner.to_str(), name)
-    given = getattr(inner, "encode_special_tokens", False)  # no JSON form holds it
-    return replace(read, added=read.added.encoding_special_tokens(given))

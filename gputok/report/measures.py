@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ from gputok.automaton.unicode_tables import property_set
 from gputok.encoding.encoding import views
 from gputok.pipeline.encode.corpus import encode_corpus
 from gputok.pipeline.encode.stepwise import encode_documents
+from gputok.pipeline.pipeline import Pipeline
+from gputok.pipeline.serialize import read_pipeline
 from gputok.pipeline.token_bytes import speller
 from gputok.report.values import Measures, Sample, Text
 from gputok.text.pieces import TextBatch
@@ -19,7 +22,6 @@ from gputok.text.pieces import TextBatch
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from gputok.pipeline.pipeline import Pipeline
     from gputok.types import Array
 
 SAMPLE_BYTES = 1000  # lines are joined to samples of about this size
@@ -351,3 +353,15 @@ def _script_of() -> Array:
         for first, last in property_set(name).runs():
             script[first:last] = i
     return script
+
+
+def own_pipeline(name: str, tokenizer: Any) -> Pipeline:
+    """Returns the pipeline of a tokenizer, of one that it wraps, or of another package's by its JSON form."""
+    inner = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    if isinstance(pipeline := getattr(inner, "pipeline", None), Pipeline):
+        return pipeline
+    if not hasattr(inner, "to_str"):
+        raise TypeError(f"{name!r} is {type(tokenizer).__name__}, not a tokenizer")
+    read = read_pipeline(inner.to_str(), name)
+    given = getattr(inner, "encode_special_tokens", False)  # no JSON form holds it
+    return dataclasses.replace(read, added=read.added.encoding_special_tokens(given))

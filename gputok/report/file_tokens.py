@@ -1,0 +1,431 @@
+"""How many tokens files have: those of a list, or of a folder as its repository has them."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import itertools
+import os
+import pathlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+
+import numpy as np
+
+from gputok.corpus import Source
+from gputok.corpus.document_kinds import file_kind, refuse_binary
+from gputok.corpus.packing import checked
+from gputok.corpus.parts import Place
+from gputok.corpus.regrouping import joined
+from gputok.files.file_systems import local_path
+from gputok.files.locations import LocalFile, OpenFile, find
+from gputok.files.repositories import LeftOut, walk
+from gputok.pipeline.encode.corpus import encode_corpus
+from gputok.progress import reporting
+from gputok.text.pieces import TextBatch
+from gputok.types import public
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import BinaryIO
+
+    from gputok.files.locations import File
+    from gputok.pipeline.pipeline import Pipeline
+
+By = Literal["file", "ending", "language"]
+"""What the rows of a table stand for."""
+
+# A text file of up to so many bytes is one document. Of larger ones, each line is, so that memory holds batches alone
+WHOLE_BYTES = 64 << 20
+_TOGETHER = 16 << 20  # files are encoded together until they have so many bytes
+_LOOKED_AT = 8000  # a null among so many bytes at the start: git, too, calls such a file binary
+_LARGEST = 10  # so many files are shown below the table
+_MILLION = 1_000_000
+
+
+@public("gputok.report")
+class Counted(NamedTuple):
+    """The tokens of a file, or of several.
+
+    Attributes:
+        name: the path of the file; or an ending or a language.
+        n_files: files.
+        n_documents: documents.
+        n_bytes: bytes of text.
+        n_tokens: tokens, by each tokenizer.
+    """
+
+    name: str
+    n_files: int
+    n_documents: int
+    n_bytes: int
+    n_tokens: tuple[int, ...]
+
+
+@public("gputok.report")
+@dataclass(frozen=True, eq=False, repr=False)
+class FileCounts:
+    """How many tokens files have.
+
+    Attributes:
+        tokenizers: the names of the tokenizers.
+        files: each file, in the order in which they were found.
+        left_out: the files and folders that were not read (`name`), and the reason of each (`why`, `detail`).
+    """
+
+    tokenizers: tuple[str, ...]
+    files: tuple[Counted, ...]
+    left_out: tuple[LeftOut, ...]
+
+    @property
+    def total(self) -> Counted:
+        """The tokens of all files together."""
+        return _sum("total", self.files, len(self.tokenizers))
+
+    def by(self, what: By) -> list[Counted]:
+        """Adds files up.
+
+        Args:
+            what: "ending", "language" (told by the name of a file, as Pygments does), or "file".
+
+        Returns:
+            A row for each, those with most tokens of the first tokenizer first.
+
+        Raises:
+            ValueError: `what` is none of these.
+            ImportError: for languages, and Pygments is missing.
+        """
+        if what not in get_args(By):
+            raise ValueError(f"by={what!r}: expected one of {', '.join(get_args(By))}")
+        groups: dict[str, list[Counted]] = {}
+        name_of = {"file": str, "ending": _ending, "language": _language}[what]
+        for file in self.files:
+            groups.setdefault(name_of(file.name), []).append(file)
+        rows = [_sum(name, files, len(self.tokenizers)) for name, files in groups.items()]
+        return sorted(rows, key=lambda row: (-row.n_tokens[0], row.name))
+
+    def cost(self, price: float) -> tuple[float, ...]:
+        """What the tokens cost, by each tokenizer; price: of a million tokens."""
+        if not 0 <= price < float("inf"):
+            raise ValueError(f"price={price}: expected a number of 0 or more, for a million tokens")
+        return tuple(n_tokens * price / _MILLION for n_tokens in self.total.n_tokens)
+
+    def to_dict(self, by: By = "ending", price: float | None = None) -> dict[str, Any]:
+        """Returns the numbers for JSON: of all files, the rows of `by`, what was left out, and the cost if there is a price."""
+        whole = self._facts(self.total)
+        del whole["name"]
+        facts = {**whole, f"by_{by}": [self._facts(row) for row in self.by(by)]}
+        facts["left_out"] = [one._asdict() for one in self.left_out]
+        return facts if price is None else facts | {"cost": self._named(self.cost(price))}
+
+    def _facts(self, row: Counted) -> dict[str, Any]:
+        numbers = {"files": row.n_files, "documents": row.n_documents, "bytes": row.n_bytes}
+        return {"name": row.name, **numbers, "tokens": self._named(row.n_tokens)}
+
+    def _named(self, values: Sequence[Any]) -> dict[str, Any]:
+        return dict(zip(self.tokenizers, values, strict=True))
+
+    def to_str(self, by: By = "ending", price: float | None = None) -> str:
+        """Shows a table by ending, language or file, the largest files, the sum with its cost, and what was left out."""
+        parts, rows, files = [], self.by(by), self.by("file")
+        if len(files) > 1:
+            if by != "file":
+                parts.append(self._table(by, rows))
+            parts.append(
+                self._table("file", files) if by == "file" else self._table("largest files", files[:_LARGEST])
+            )
+        parts.append("\n".join([*self._sums(price), *self._why()]))
+        return "\n\n".join(parts)
+
+    def __str__(self) -> str:
+        return self.to_str()
+
+    def __repr__(self) -> str:
+        return f"<FileCounts: {', '.join(self.tokenizers)} on {len(self.files):,} files>"
+
+    def _table(self, heading: str, rows: list[Counted]) -> str:
+        heads = [f"tokens, {name}" for name in self.tokenizers] if len(self.tokenizers) > 1 else ["tokens"]
+        each = [] if "file" in heading else ["files"]  # a row of a file needs no number of files
+        table = [[heading, *each, "bytes", *heads, "share"]]
+        most = self.total.n_tokens[0]
+        for row in rows:
+            share = f"{row.n_tokens[0] / most:.1%}" if most else ""
+            numbers = [row.n_files, row.n_bytes, *row.n_tokens][1 - len(each) :]
+            table.append([row.name, *(f"{n:,}" for n in numbers), share])
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in table)
+        return "\n".join("  ".join(line) for line in lines)
+
+    def _sums(self, price: float | None) -> list[str]:
+        """A line for each tokenizer."""
+        total = self.total
+        costs = [""] * len(self.tokenizers)
+        if price is not None:
+            costs = [f"; {_money(cost)} at {price:,.2f} a million" for cost in self.cost(price)]
+        where = (
+            f"{_many(total.n_files, 'file')}, {_many(total.n_documents, 'document')}, {total.n_bytes:,} bytes"
+        )
+        lines = []
+        for name, n_tokens, cost in zip(self.tokenizers, total.n_tokens, costs, strict=True):
+            before = f"{name}: " if len(self.tokenizers) > 1 else ""
+            each = f", {total.n_bytes / n_tokens:.2f} bytes a token" if n_tokens else ""
+            lines.append(f"{before}{n_tokens:,} tokens in {where}{each}{cost}")
+        return lines
+
+    def _why(self) -> list[str]:
+        reasons: dict[str, int] = {}
+        for one in self.left_out:
+            reasons[one.why] = reasons.get(one.why, 0) + 1
+        found = ", ".join(f"{n:,} {why}" for why, n in sorted(reasons.items(), key=lambda item: -item[1]))
+        n = len(self.left_out)
+        return [f"{_many(n, 'file')} or folder{'' if n == 1 else 's'} left out: {found}"] if n else []
+
+
+def count_files(
+    paths: Any,
+    tokenizers: Any,
+    *,
+    column: str | None = None,
+    separator: str | None = None,
+    errors: Literal["strict", "replace"] = "strict",
+    lines: bool = False,
+    gitignore: bool = True,
+    threads: int | None = None,
+    progress: Any = None,
+    storage_options: Any = None,
+) -> FileCounts:
+    r"""Counts the tokens of files, without special tokens around each document.
+
+    A folder is read as a repository: hidden files too, but not `.git`, links, and what `.gitignore` names. Binary files
+    (a null among the first 8,000 bytes, or the first bytes of a known kind) and those that are not UTF-8 are left out.
+
+    A text file is one document, as if it were pasted into a prompt; so is `.json`, `.jsonl` or `.csv` without a column
+    of text. Files with such a column and Parquet have a document for each row, and compressed files and those of more
+    than 64 MB one for each line, as for `Tokenizer.train`.
+
+    Args:
+        paths: a file, a folder, a glob, a URL or an open file, or a list of these.
+        tokenizers: a tokenizer of gputok, `tokenizers` or `transformers`, or several by their names.
+        column: the column of JSON Lines, CSV and Parquet files, which they must have.
+        separator: cuts text files into documents.
+        errors: "replace" puts U+FFFD for bytes that are not UTF-8, instead of leaving the file out.
+        lines: each line of a text file is a document.
+        gitignore: False: what `.gitignore` names is read, too.
+        threads: how many threads encode; None: GPUTOK_NUM_THREADS, or all cores.
+        progress: see `gputok.progress`.
+        storage_options: of the file systems of URLs, see `gputok.files.locations`.
+
+    Returns:
+        The numbers of each file, which `print` shows by ending.
+
+    Raises:
+        FileNotFoundError: a path or glob names no file.
+        ValueError: no file could be read; or a file with more than 64 MB is broken or not UTF-8.
+        ImportError: a package is missing, which the message names.
+
+    Example:
+        >>> import tempfile
+        >>> from gputok import Tokenizer, models, pre_tokenizers
+        >>> tokenizer = Tokenizer(models.WordLevel({"so": 0, "it": 1, "goes": 2}))
+        >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> _ = (folder / "a.txt").write_text("so it\ngoes"), (folder / "b.png").write_bytes(b"\x89PNG\0")
+        >>> print(count_files(folder, tokenizer))
+        3 tokens in 1 file, 1 document, 10 bytes, 3.33 bytes a token
+        1 file or folder left out: 1 binary
+    """
+    from gputok.report.measures import own_pipeline
+
+    given: Mapping[str, Any] = tokenizers if isinstance(tokenizers, dict) else {"tokenizer": tokenizers}
+    pipelines = {name: own_pipeline(name, one) for name, one in given.items()}
+    if not pipelines:
+        raise ValueError("tokenizers: name one at least")
+    reading = Source([], True, column, separator, errors, storage_options=storage_options)
+    counting = _Counting(pipelines, threads)
+    left_out: list[LeftOut] = []
+    with reporting(progress) as report:
+        for file in _found(paths, gitignore, storage_options):
+            if not isinstance(file, LeftOut):
+                file = counting.add(str(file), _texts(file, reading, lines, threads))
+                report("encode", counting.n_bytes, None)
+            if file is not None:
+                left_out.append(file)
+        counting.flush()
+    if not counting.names and left_out:
+        one = left_out[0]
+        raise ValueError(f"{one.name}: no text to count: {one.detail or one.why}; {len(left_out):,} left out")
+    return FileCounts(tuple(pipelines), counting.counted(), tuple(left_out))
+
+
+def _found(paths: Any, gitignore: bool, storage_options: Any) -> Iterator[File | LeftOut]:
+    """Yields each file once, and what is left out of folders."""
+    seen: set[str] = set()
+    for given in paths if isinstance(paths, list | tuple) else [paths]:
+        name = local_path(os.fspath(given)) if isinstance(given, str | os.PathLike) else None
+        if name is not None and pathlib.Path(name).is_dir():
+            found = walk(pathlib.Path(name), gitignore=gitignore)
+            files = (LocalFile(one) if isinstance(one, pathlib.Path) else one for one in found)
+        else:
+            files = find(given, storage_options)
+        for file in files:
+            shown = file.name if isinstance(file, LeftOut) else str(file)
+            if shown not in seen or isinstance(file, OpenFile):
+                seen.add(shown)
+                yield file
+
+
+class _Counting:
+    """Encodes files together, and counts the tokens of each."""
+
+    def __init__(self, pipelines: Mapping[str, Pipeline], threads: int | None) -> None:
+        self.names: list[str] = []
+        self.n_bytes = 0
+        self._pipelines, self._threads = pipelines, threads
+        self._documents: list[int] = []
+        self._bytes: list[int] = []
+        self._tokens: list[list[int]] = []
+        self._held: list[tuple[int, TextBatch]] = []  # the number of a file, and some of its documents
+        self._size = 0  # bytes that are held
+
+    def add(self, name: str, texts: Iterator[TextBatch] | LeftOut) -> LeftOut | None:
+        """Takes the documents of a file; returns a reason for leaving it out."""
+        if isinstance(texts, LeftOut):
+            return texts
+        number = len(self.names)
+        self.names.append(name)
+        self._documents.append(0)
+        self._bytes.append(0)
+        self._tokens.append([0] * len(self._pipelines))
+        for batch in texts:
+            n_bytes = int(batch.offsets[-1] - batch.offsets[0])
+            self._documents[number] += batch.n_documents
+            self._bytes[number] += n_bytes
+            self.n_bytes += n_bytes
+            self._held.append((number, batch))
+            self._size += n_bytes
+            if self._size >= _TOGETHER:
+                self.flush()
+        return None
+
+    def flush(self) -> None:
+        """Encodes what is held."""
+        if not self._held:
+            return
+        batch = joined([batch for _, batch in self._held])
+        ends = np.cumsum([0, *(batch.n_documents for _, batch in self._held)])
+        for which, pipeline in enumerate(self._pipelines.values()):
+            made = encode_corpus(pipeline, [batch], add_special_tokens=False, threads=self._threads)
+            before, n = np.zeros(batch.n_documents + 1, np.int64), 0
+            for tokens in made:
+                before[n + 1 : n + 1 + tokens.n_documents] = before[n] + tokens.rows[1:]
+                n += tokens.n_documents
+            for (number, _), n_tokens in zip(self._held, np.diff(before[ends]).tolist(), strict=True):
+                self._tokens[number][which] += n_tokens
+        self._held, self._size = [], 0
+
+    def counted(self) -> tuple[Counted, ...]:
+        rows = zip(self.names, self._documents, self._bytes, self._tokens, strict=True)
+        return tuple(Counted(name, 1, n, n_bytes, tuple(tokens)) for name, n, n_bytes, tokens in rows)
+
+
+def _texts(file: File, reading: Source, lines: bool, threads: int | None) -> Iterator[TextBatch] | LeftOut:
+    """The documents of a file; or why it has none."""
+    kind, compression = file_kind(file)
+    size = file.size
+    is_small = size is not None and size <= WHOLE_BYTES
+    if kind:
+        column = "text" if kind == ".json" and reading.column is None else reading.column
+        source = dataclasses.replace(reading, content=[Place(file)], column=column, separator=None)
+        if not is_small or reading.column is not None:
+            return source.read(threads)
+        try:
+            return iter([*source.read(threads)])
+        except (ValueError, ImportError) as error:
+            if kind == ".parquet" or compression:
+                return LeftOut(str(file), "not readable", str(error))
+    source = dataclasses.replace(reading, content=[Place(file)], column=None)
+    if compression or (size is not None and not is_small) or lines or reading.separator is not None:
+        return _of_lines(file, source, threads)
+    stream = io.BufferedReader(file.open())  # type: ignore[arg-type]  # it reads until it has all that is asked for
+    head = stream.read(WHOLE_BYTES + 1)
+    if len(head) <= WHOLE_BYTES:
+        stream.close()
+        return _whole(file, head, reading)
+    rest = OpenFile(_Rest(head, stream), name=file.name, shown=str(file))
+    return _of_lines(rest, dataclasses.replace(source, content=[Place(rest)]), threads)
+
+
+class _Rest:
+    """A stream, of which the start was read."""
+
+    def __init__(self, head: bytes, stream: BinaryIO) -> None:
+        self._head, self._stream = io.BytesIO(head), stream
+
+    def read(self, n: int) -> bytes:
+        return self._head.read(n) or self._stream.read(n)
+
+
+def _whole(file: File, data: bytes, reading: Source) -> Iterator[TextBatch] | LeftOut:
+    """A file as one document."""
+    try:
+        refuse_binary(str(file), data)
+    except ValueError as error:
+        return LeftOut(str(file), "binary", str(error))
+    if b"\0" in data[:_LOOKED_AT]:
+        return LeftOut(str(file), "binary")
+    batch = TextBatch(np.frombuffer(data, np.uint8), np.array([0, len(data)]))
+    try:
+        return iter([checked(batch, reading.errors, lambda byte: f"{file}, byte {byte}", lines=False)])
+    except ValueError as error:
+        return LeftOut(str(file), "not UTF-8", str(error))
+
+
+def _of_lines(file: File, source: Source, threads: int | None) -> Iterator[TextBatch] | LeftOut:
+    """A file as documents of text."""
+    batches = source.read(threads)
+    try:
+        first = [*itertools.islice(batches, 1)]
+    except (ValueError, ImportError) as error:
+        return LeftOut(str(file), "binary or not UTF-8", str(error))
+    if first and not first[0].data[:_LOOKED_AT].all():
+        return LeftOut(str(file), "binary")
+    return itertools.chain(first, batches)
+
+
+def _sum(name: str, files: Sequence[Counted], n_tokenizers: int) -> Counted:
+    tokens = tuple(sum(file.n_tokens[i] for file in files) for i in range(n_tokenizers))
+    n_documents, n_bytes = sum(file.n_documents for file in files), sum(file.n_bytes for file in files)
+    return Counted(name, sum(file.n_files for file in files), n_documents, n_bytes, tokens)
+
+
+def _ending(name: str) -> str:
+    """The ending of a name, of a compressed file with that before.
+
+    >>> _ending("src/A.PY"), _ending("books.txt.gz"), _ending("Makefile")
+    ('.py', '.txt.gz', 'no ending')
+    """
+    path = pathlib.PurePath(name.lower())
+    _, compression = file_kind(LocalFile(pathlib.Path(path)))
+    return "".join(path.suffixes[-2:] if compression else path.suffixes[-1:]) or "no ending"
+
+
+def _language(name: str) -> str:
+    try:
+        from pygments.lexers import find_lexer_class_for_filename
+    except ModuleNotFoundError:
+        raise ImportError("by='language' needs Pygments: pip install 'gputok[repository]'") from None
+    lexer = find_lexer_class_for_filename(pathlib.PurePath(name).name)
+    return "other" if lexer is None else lexer.name
+
+
+def _many(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def _money(cost: float) -> str:
+    """A cost with two decimals, or two digits if it is small.
+
+    >>> _money(1234.5), _money(0.0123), _money(0)
+    ('1,234.50', '0.012', '0.00')
+    """
+    return f"{cost:,.2f}" if cost >= 1 or not cost else f"{cost:.2g}"
