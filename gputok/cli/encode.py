@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,6 +35,7 @@ from gputok.cli.options import (
     Threads,
     TokenizerFile,
     amount,
+    as_text,
     check_standard_input,
     load_tokenizer,
     output_file,
@@ -55,7 +57,11 @@ def encode(
     tokenizer: TokenizerFile,
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(help="As for train. [default: standard input]", metavar="FILE...", show_default=False),
+        typer.Argument(
+            help="A text, to print its ids; or files as for train. [default: standard input]",
+            metavar="FILE or TEXT...",
+            show_default=False,
+        ),
     ] = None,
     output: Annotated[
         str | None,
@@ -112,7 +118,7 @@ def encode(
         for option, value in files.items():
             if value is not None:
                 raise ValueError(f"--{option.replace('_', '-')} {value}: is for files; name one by --output")
-        n_documents, n_ids, n_unknown = _print_ids(loaded, names, progress or False, options)
+        n_documents, n_ids, n_unknown = _print_ids(loaded, _given(names, column), progress or False, options)
         facts: dict[str, Any] = {"documents": n_documents, "ids": n_ids, "unknown": n_unknown}
         before = ""
     else:
@@ -168,13 +174,26 @@ def _note_missing_ends(loaded: Tokenizer, path: str, format: str, sequence_lengt
         )
 
 
+def _given(names: list[str], column: str | None) -> Any:
+    """The corpus: texts, each a document, or files."""
+    texts = [as_text(name) for name in names]
+    written = [text for text in texts if text is not None]
+    if not written:
+        return sources(names, column)
+    if len(written) < len(names):
+        raise ValueError(
+            f"{names[texts.index(written[0])]}: no such file or folder; texts can't stand beside files"
+        )
+    return iter(written)
+
+
 def _print_ids(
-    tokenizer: Tokenizer, names: list[str], progress: bool, options: dict[str, Any]
+    tokenizer: Tokenizer, source: Any, progress: bool, options: dict[str, Any]
 ) -> tuple[int, int, int]:
     """Prints the ids of each document as a line; returns the numbers of documents, ids and unknown ids."""
     unknown = tokenizer.pipeline.unknown_id
     n_documents = n_ids = n_unknown = 0
-    for batch in tokenizer.encode_corpus(sources(names, options["column"]), progress=progress, **options):
+    for batch in tokenizer.encode_corpus(source, progress=progress, **options):
         ids, ends = batch.ids.tolist(), batch.rows.tolist()
         for first, last in itertools.pairwise(ends):
             print(*ids[first:last])
@@ -193,12 +212,12 @@ def _warn_of_unknown(tokenizer: Tokenizer, n_unknown: int, n_ids: int) -> None:
 
 def decode(
     tokenizer: TokenizerFile,
-    file: Annotated[
-        str | None,
+    inputs: Annotated[
+        list[str] | None,
         typer.Argument(
-            help="Output of `gputok encode`, files of ids of any of its formats, or ids as text, a line for each document. "
-            "[default: -, standard input]",
-            metavar="FILE",
+            help="Output of `gputok encode`, files of ids of any of its formats, or ids as text, a line for each document; "
+            "or ids: 1 2 3. [default: -, standard input]",
+            metavar="FILE or ID...",
             show_default=False,
         ),
     ] = None,
@@ -206,13 +225,32 @@ def decode(
 ) -> None:
     """Turn ids back into text; special tokens are left out."""
     storage = storage_options(storage_option)
-    file = STANDARD if file is None else file
+    file, *more = inputs or [STANDARD]
     check_standard_input([file, tokenizer])
+    typed = _typed_ids(inputs or [])
+    if more and typed is None:
+        raise ValueError(f"{' '.join([file, *more])[:50]}: expected one file, or ids such as 1 2 3")
     loaded = load_tokenizer(tokenizer, storage)
     known = np.array([*loaded.get_vocab().values()], np.int64)
+    if typed is not None:
+        _check_ids([typed], known, "decode")
+        print(loaded.decode(typed))
+        return
     for documents in _ids(file, storage):
         _check_ids(documents, known, "standard input" if file == STANDARD else file)
         sys.stdout.writelines(loaded.decode_batch(documents))
+
+
+def _typed_ids(words: list[str]) -> list[int] | None:
+    """The ids that the arguments are, also as a list is written in Python; None: they are none, or name a file.
+
+    >>> _typed_ids(["1", "2"]), _typed_ids(["[1, 2]"]), _typed_ids(["ids.npy"])
+    ([1, 2], [1, 2], None)
+    """
+    numbers = " ".join(words).replace("[", " ").replace("]", " ").replace(",", " ").split()
+    if not numbers or not all(map(str.isdecimal, numbers)) or (len(words) == 1 and os.path.exists(words[0])):
+        return None
+    return [*map(int, numbers)]
 
 
 def _check_ids(documents: list[Any], known: Positions, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import warnings
@@ -88,14 +89,14 @@ _add(
     encode.encode,
     "gputok encode -t tokenizer.json books/*.txt -o ids.npy",
     "gputok encode -t tokenizer.json web/*.parquet --format megatron --eos auto -o web_text_document",
-    "echo Hello | gputok encode -t tokenizer.json",
+    "gputok encode 'Hello, you!' -t tokenizer.json",
 )
 _add(
     app,
     "decode",
     encode.decode,
     "gputok decode -t tokenizer.json ids.npy > text.txt",
-    "echo Hello | gputok encode -t tokenizer.json | gputok decode -t tokenizer.json",
+    "gputok decode 15496 11 345 -t tokenizer.json",
 )
 _add(
     app,
@@ -156,7 +157,14 @@ _add(
     "gputok show books.txt -t tokenizer.json",
 )
 _add(app, "demo", info.demo, "gputok demo")
-_add(app, "info", info.info, "gputok info --json", "gputok info web_text_document")
+_add(
+    app,
+    "info",
+    info.info,
+    "gputok info --json",
+    "gputok info tokenizer.json",
+    "gputok info web_text_document",
+)
 _add(
     app,
     "compile",
@@ -218,8 +226,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             code = getattr(error, "exit_code", 1)  # 2 for usage errors of typer
             print(f"gputok: {_one_line(error)}", file=sys.stderr)
     if code == 130:
-        if _resumes(words):
-            print("gputok: stopped; the same command goes on from here", file=sys.stderr)
+        if said := _kept(words):
+            print(f"gputok: stopped; {said}", file=sys.stderr)
         sys.stderr.flush()
         # Temporary files are removed by now. Freeing the memory, object by object, would take as long as the work before
         os._exit(code)
@@ -265,6 +273,20 @@ def _resumes(words: Sequence[str]) -> bool:
     return bool(words) and words[0] in ("count", "train") and "--resume" in given
 
 
+def _kept(words: Sequence[str]) -> str:
+    """What an interrupted command leaves, for people; empty if it writes nothing that lasts."""
+    if _resumes(words):
+        return "the same command goes on from here"
+    if not words or words[0] not in ("train", "count", "extend", "prune"):
+        return ""
+    counts = words[0] in ("train", "count") and not any(
+        word in ("--from-counts", "pairs", "runs") or word.endswith(("sentencepiece-bpe", "=pairs", "=runs"))
+        for word in words
+    )
+    said = "nothing is kept, and the output is as it was"
+    return said + ("; with --resume FOLDER, what is counted would be kept" if counts else "")
+
+
 # Errors with a message for the user: bad input, or missing devices, packages, files or memory.
 _KNOWN = (ValueError, OSError, ImportError, MemoryError, NotImplementedError, RuntimeError)
 
@@ -278,8 +300,28 @@ def _one_line(error: Exception) -> str:
         return f"{_joined(message())} See `{command} --help`."
     if isinstance(error, OSError) and error.filename is not None and error.strerror is not None:
         return f"{_joined(str(error.filename))}: {error.strerror}"
-    text = _joined(str(error)) or type(error).__name__
+    text = _for_the_shell(_joined(str(error))) or type(error).__name__
     return text if isinstance(error, _KNOWN) else f"unexpected {type(error).__name__}: {text}"
+
+
+def _for_the_shell(text: str) -> str:
+    """Writes the arguments of Python in a message as the options that they are here.
+
+    >>> _for_the_shell("a.csv has the columns 'a' and 'b': name the one to read by column=")
+    "a.csv has the columns 'a' and 'b': name the one to read by --column"
+    >>> _for_the_shell("cut it by separator= (--separator); errors='replace' puts U+FFFD there")
+    'cut it by --separator; --errors replace puts U+FFFD there'
+    """
+    text = re.sub(r"\b\w+= \((--[\w-]+)\)", r"\1", text)
+    return _ARGUMENT.sub(
+        lambda found: f"--{found[1].replace('_', '-')}{f' {found[3]}' if found[3] else ''}", text
+    )
+
+
+_ARGUMENT = re.compile(
+    r"(?<![\w/.-])(column|separator|errors|threads|device|memory_limit|min_count|min_frequency|weights|temperature|resume|"
+    r"format|eos|bos|shard_tokens|shuffle|dtype|sequence_length|pattern|vocab_size|price)=(['\"]?)([\w.:%+-]*)\2"
+)
 
 
 def _joined(text: str) -> str:

@@ -7,19 +7,24 @@ import json
 import pathlib
 import sys
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gputok.cli import options  # noqa: TC001  # typer reads the annotations
+from gputok.checks import short
+from gputok.cli import options
+
+if TYPE_CHECKING:
+    from gputok.pipeline.pipeline import Pipeline
 
 
 def info(
     folder: Annotated[
         str | None,
         typer.Argument(
-            help="Output of `gputok encode`, or a folder with some: show what it is, and check the files.",
-            metavar="FOLDER",
+            help="A tokenizer: show what it is; or output of `gputok encode`, or a folder with some: show what it is, and "
+            "check the files.",
+            metavar="PATH",
             show_default=False,
         ),
     ] = None,
@@ -33,20 +38,63 @@ def info(
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show versions, device, threads and the cache of compiled code; or what files of ids are."""
-    found = facts() if folder is None else about_files(folder)
+    """Show versions, device, threads and the cache of compiled code; or what a tokenizer is, or files of ids are."""
+    if folder is not None and _is_tokenizer(folder):
+        found = about_tokenizer(folder)
+    else:
+        found = facts() if folder is None else about_files(folder)
     if tokenizer is not None:
         from gputok import Tokenizer
-        from gputok.pipeline.explain import device_work, ways
+        from gputok.pipeline.explain import device_work
 
         pipeline = Tokenizer.from_file(tokenizer).pipeline
-        found |= {f'device="cpu", {texts}': way for texts, way in ways(pipeline).items()}
+        found |= _ways(pipeline)
         found |= {f'device="cuda", {stage}': where for stage, where in device_work(pipeline).items()}
     if as_json:
         print(json.dumps(found, indent=2))
     else:
         width = max(map(len, found))
-        print(*(f"{name:<{width}}  {fact}" for name, fact in found.items()), sep="\n")
+        print(*(f"{name:<{width}}  {_line(fact)}" for name, fact in found.items()), sep="\n")
+
+
+_MOST_SHOWN = 8  # so many added tokens are shown, if --json does not ask for all
+
+
+def _line(fact: Any) -> str:
+    """A fact as one line: a list or a table with its first members and how many there are."""
+    if fact is None or fact in ({}, []):
+        return "none"
+    if isinstance(fact, dict):
+        shown = [f"{short(token)} {number}" for token, number in [*fact.items()][:_MOST_SHOWN]]
+        return f"{len(fact):,}: {', '.join(shown)}{', …' if len(fact) > _MOST_SHOWN else ''}"
+    if isinstance(fact, list):
+        return "; ".join(fact)
+    return f"{fact:,}" if isinstance(fact, int) else str(fact)
+
+
+def _is_tokenizer(path: str) -> bool:
+    """Is it the name of a file or a folder of a tokenizer, and not of files of ids?"""
+    from gputok.token_files.token_files import is_output
+
+    found = pathlib.Path(path)
+    if found.is_dir():
+        names = ("tokenizer.json", "tokenizer_config.json", "tekken.json", "tokenizer.model", "vocab.json")
+        return any((found / name).is_file() for name in names)
+    return found.is_file() and not path.endswith(".manifest.json") and not is_output(path)
+
+
+def about_tokenizer(path: str) -> dict[str, Any]:
+    """What a tokenizer is (`gputok.pipeline.explain.facts`), and which way its texts take: name -> text, number or list."""
+    from gputok.pipeline.explain import facts as facts_of
+
+    pipeline = options.load_tokenizer(path, {}).pipeline
+    return {"tokenizer": path, **facts_of(pipeline), **_ways(pipeline)}
+
+
+def _ways(pipeline: Pipeline) -> dict[str, str]:
+    from gputok.pipeline.explain import ways
+
+    return {f'device="cpu", {texts}': way for texts, way in ways(pipeline).items()}
 
 
 def facts() -> dict[str, Any]:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
+import glob
 import json
+import os
 import pathlib
+import re
 import shutil
 import sys
 import tempfile
@@ -112,7 +116,25 @@ TokenizerFile = Annotated[
         show_default=False,
     ),
 ]
-VocabSize = Annotated[int, typer.Option(help="Number of tokens.", min=0)]
+
+
+def whole_number(text: Any) -> int:
+    """Reads a number of tokens, such as 32000, 32k or 1.5M.
+
+    >>> whole_number("32k"), whole_number("1.5M"), whole_number("32_000")
+    (32000, 1500000, 32000)
+    """
+    found = re.fullmatch(r"(\d+)(?:\.(\d+))?([kKmM]?)", str(text).strip().replace("_", "").replace(",", ""))
+    whole, part, unit = found.groups() if found else ("", None, "")
+    zeros = {"": 0, "k": 3, "m": 6}[unit.lower()]
+    if not whole or len(part or "") > zeros:
+        raise typer.BadParameter(
+            f"expected a number such as 32000 or 32k (k: thousand, M: million), not {text!r}"
+        )
+    return int(whole + (part or "").ljust(zeros, "0"))
+
+
+VocabSize = Annotated[int, typer.Option(help="Number of tokens, such as 32000 or 32k.", parser=whole_number)]
 StorageOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -203,6 +225,60 @@ Temperature = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")]
+
+
+_LONGEST_NAME = 255
+_NEAR = 0.8  # of 1 for the same name
+
+
+def as_text(given: str) -> str | None:
+    """Returns an argument that is a text, not the name of a file, a glob or a URL; None for these.
+
+    Raises:
+        FileNotFoundError: it seems to be the name of a file that does not exist.
+    """
+    from gputok.files.file_systems import is_url
+
+    if given == STANDARD or is_url(given) or os.path.exists(given):
+        return None
+    if not _is_name(given):
+        # The bytes of the argument are UTF-8, whatever the locale made of them
+        return os.fsencode(given).decode(errors="replace")
+    if glob.has_magic(given):
+        return None
+    meant = _near(given)
+    raise FileNotFoundError(
+        f"{given}: no such file or folder{f'; is it {meant[0]}?' if meant else ''} (to use this as a text, "
+        "give it on standard input, as -)"
+    )
+
+
+def _is_name(given: str) -> bool:
+    """Is an argument that names no file meant as a name, or a glob, and not as a text?
+
+    A name has no white space, and has the ending of a kind of files with documents, lies in a folder that exists, or looks
+    like the name of a file beside it.
+    """
+    from gputok.corpus.document_kinds import file_kind
+    from gputok.files.locations import LocalFile
+
+    path = pathlib.Path(given)
+    if not path.name or len(given) > _LONGEST_NAME or any(character.isspace() for character in given):
+        return False
+    is_of_documents = path.suffix.lower() == ".txt" or any(file_kind(LocalFile(path)))
+    if is_of_documents and path.stem.strip("."):
+        return True
+    in_folder = path.parent != pathlib.Path() and path.parent.is_dir()
+    return in_folder or (bool(path.suffix) and bool(glob.glob(given) or _near(given)))
+
+
+def _near(name: str) -> list[str]:
+    """The name of a file or folder beside a missing one that looks like it; none, or one."""
+    folder, last = os.path.split(name)
+    if not os.path.isdir(folder or "."):
+        return []
+    found = difflib.get_close_matches(last, os.listdir(folder or "."), 1, _NEAR)
+    return [os.path.join(folder, one) for one in found]
 
 
 def storage_options(given: list[str] | None) -> dict[str, Any]:
@@ -365,17 +441,20 @@ def amount(n_bytes: float) -> str:
     """
     if n_bytes < 1000:
         return f"{n_bytes:.0f} bytes"
-    return f"{n_bytes / 1e3:.1f} kB" if n_bytes < 1e6 else f"{n_bytes / 1e6:.1f} MB"
+    for size, unit in ((1e6, "kB"), (1e9, "MB"), (1e12, "GB")):
+        if n_bytes < size:
+            return f"{n_bytes / size * 1e3:.1f} {unit}"
+    return f"{n_bytes / 1e12:,.1f} TB"
 
 
 def speed(n_bytes: float, seconds: float) -> str:
     """Bytes per second for people.
 
-    >>> speed(5e8, 2.0), speed(50_000, 2.0)
-    ('250 MB/s', '25.0 kB/s')
+    >>> speed(5e8, 2.0), speed(50_000, 2.0), speed(5e9, 2.0)
+    ('250 MB/s', '25.0 kB/s', '2.5 GB/s')
     """
     each = n_bytes / seconds
-    return f"{each / 1e6:.0f} MB/s" if each >= 1e6 else f"{amount(each)}/s"
+    return f"{each / 1e6:.0f} MB/s" if 1e6 <= each < 1e9 else f"{amount(each)}/s"
 
 
 def shown_output(output: str) -> str:

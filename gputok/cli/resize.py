@@ -28,6 +28,7 @@ from gputok.cli.options import (
     sources,
     storage_options,
     sum_up,
+    whole_number,
 )
 
 if TYPE_CHECKING:
@@ -52,7 +53,10 @@ Change = Annotated[
 Left = Annotated[
     int,
     typer.Option(
-        "--vocab-size", help="How many tokens are left, special ones included.", min=0, show_default=False
+        "--vocab-size",
+        help="How many tokens are left, special ones included, such as 32k.",
+        parser=whole_number,
+        show_default=False,
     ),
 ]
 FromCounts = Annotated[
@@ -68,7 +72,10 @@ def extend(
     inputs: Inputs,
     tokenizer: TokenizerFile,
     output: Output,
-    tokens: Annotated[int, typer.Option(help="How many tokens to add.", min=0, show_default=False)],
+    tokens: Annotated[
+        int,
+        typer.Option(help="How many tokens to add, such as 10k.", parser=whole_number, show_default=False),
+    ],
     min_frequency: Annotated[
         int, typer.Option(help="Pairs seen less often do not become tokens.", min=0)
     ] = 0,

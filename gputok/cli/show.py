@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
-import glob
 import itertools
 import os
-import pathlib
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gputok.cli.options import (
-    STANDARD,
     Column,
     Errors,
     Separator,
     StorageOption,
     TokenizerFile,
+    as_text,
     check_standard_input,
     load_tokenizer,
     sources,
@@ -30,8 +27,6 @@ if TYPE_CHECKING:
 
 
 _AT_ONCE = 100  # so many documents are encoded together
-_LONGEST_NAME = 255
-_NEAR = 0.8  # of 1 for the same name
 
 
 def show(
@@ -50,6 +45,7 @@ def show(
     lines: Annotated[
         int, typer.Option("--lines", "-n", help="The most documents to show; 0: all.", min=0)
     ] = 100,
+    ids: Annotated[bool, typer.Option("--ids", help="Show the ids below each document.")] = False,
     storage_option: StorageOption = None,
 ) -> None:
     """Show text with its tokens in colours; without a terminal, or if NO_COLOR is set, with bars between them."""
@@ -70,6 +66,8 @@ def show(
         for text, encoding in zip(texts, loaded.encode_batch(texts, add_special_tokens=False), strict=True):
             shown, number = colored(text, encoding.offsets, color=color, first=number)
             sys.stdout.write(shown if shown.endswith("\n") else shown + "\n")
+            if ids:
+                print(*encoding.ids)
             n_tokens, n_bytes = n_tokens + len(encoding), n_bytes + len(text.encode())
     sys.stdout.flush()
     if sys.stderr.isatty():
@@ -83,53 +81,16 @@ def _texts(inputs: list[str], options: dict[str, Any]) -> Iterator[list[str]]:
     Raises FileNotFoundError for what seems to be the name of a file that does not exist.
     """
     from gputok import corpus
-    from gputok.files.file_systems import is_url
 
     for name in inputs:
-        if name != STANDARD and not is_url(name) and not os.path.exists(name):
-            if not _is_name(name):
-                # The bytes of the argument are UTF-8, whatever the locale made of them
-                yield [os.fsencode(name).decode(errors="replace")]
-                continue
-            if not glob.has_magic(name):
-                meant = _near(name)
-                raise FileNotFoundError(
-                    f"{name}: no such file or folder{f'; is it {meant[0]}?' if meant else ''} (to show this as a text, "
-                    "give it on standard input, as -)"
-                )
+        if (text := as_text(name)) is not None:
+            yield [text]
+            continue
         (source,) = sources([name], options["column"])
         for batch in corpus.read(source, **options):
             texts = batch.strings()
             while some := [*itertools.islice(texts, _AT_ONCE)]:
                 yield some
-
-
-def _is_name(given: str) -> bool:
-    """Is an argument that names no file meant as a name, or a glob, and not as a text?
-
-    A name has no white space, and has the ending of a kind of files with documents, lies in a folder that exists, or looks
-    like the name of a file beside it.
-    """
-    from gputok.corpus.document_kinds import file_kind
-    from gputok.files.locations import LocalFile
-
-    path = pathlib.Path(given)
-    if not path.name or len(given) > _LONGEST_NAME or any(character.isspace() for character in given):
-        return False
-    is_of_documents = path.suffix.lower() == ".txt" or any(file_kind(LocalFile(path)))
-    if is_of_documents and path.stem.strip("."):
-        return True
-    in_folder = path.parent != pathlib.Path() and path.parent.is_dir()
-    return in_folder or (bool(path.suffix) and bool(glob.glob(given) or _near(given)))
-
-
-def _near(name: str) -> list[str]:
-    """The name of a file or folder beside a missing one that looks like it; none, or one."""
-    folder, last = os.path.split(name)
-    if not os.path.isdir(folder or "."):
-        return []
-    found = difflib.get_close_matches(last, os.listdir(folder or "."), 1, _NEAR)
-    return [os.path.join(folder, one) for one in found]
 
 
 def _has_colors() -> bool:

@@ -25,6 +25,7 @@ from gputok.cli.options import (
     output_file,
     sources,
     storage_options,
+    whole_number,
 )
 from gputok.recipes import recipe
 
@@ -103,8 +104,10 @@ def _numbers(text: str) -> list[int]:
     """Reads numbers such as 8k,16000."""
     found = []
     for item in text.split(","):
-        digits, thousand = item.strip().removesuffix("k"), item.strip().endswith("k")
-        if not digits.isdecimal() or not int(digits):
+        try:
+            found.append(whole_number(item))
+        except typer.BadParameter as error:
+            raise ValueError(f"--vocab-sizes {text}: {error}") from None
+        if not found[-1]:
             raise ValueError(f"--vocab-sizes {text}: expected numbers such as 8k,16000, not {item!r}")
-        found.append(int(digits) * (1000 if thousand else 1))
     return found

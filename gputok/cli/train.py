@@ -39,6 +39,7 @@ from gputok.cli.options import (
     storage_options,
     sum_up,
     weights_of,
+    whole_number,
 )
 from gputok.cli.sentencepiece import (
     ByteFallback,
@@ -85,9 +86,7 @@ def train(
     ] = 0,
     min_count: Annotated[
         int,
-        typer.Option(
-            help="Leave out words seen less often, an approximation that saves memory. [default: none]", min=0
-        ),
+        typer.Option(help="Leave out words seen less often, an approximation that saves memory.", min=0),
     ] = 0,
     transition: Transition = None,
     superword_pattern: SuperwordPattern = None,
@@ -277,7 +276,9 @@ def count(
     ] = "words",
     vocab_size: Annotated[
         int | None,
-        typer.Option(help="For superbpe, pairs and runs: size of the vocabulary. [default: 32000]"),
+        typer.Option(
+            help="For superbpe, pairs and runs: size of the vocabulary. [default: 32000]", parser=whole_number
+        ),
     ] = None,
     transition: Transition = None,
     superword_pattern: SuperwordPattern = None,

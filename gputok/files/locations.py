@@ -369,9 +369,10 @@ def find(source: Any, storage_options: StorageOptions = None) -> list[File]:
     try:
         return [file for item in source for file in _find_one(item, storage_options, filesystems)]
     except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"{error} (for texts instead of paths, give an iterator: iter(texts))"
-        ) from None
+        error.add_note(
+            "for texts instead of paths, give an iterator: iter(texts)"
+        )  # the command line shows none
+        raise
 
 
 def locate(path: str | os.PathLike[str], storage_options: StorageOptions = None) -> File:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
+from gputok.automaton import PATTERNS
 from gputok.pipeline.count.words import NOT_BY_DEVICES
 from gputok.pipeline.encode.devices import ByDevice
 from gputok.pipeline.encode.pairs import pairs_of
 from gputok.pipeline.encode.superwords import BySuperwords
 from gputok.pipeline.encode.text import texts_of
 from gputok.pipeline.encode.units import Walked, engine_of
+from gputok.pipeline.serialize import state_of
 from gputok.text.way import Apart, Spaces, Unit
 
 if TYPE_CHECKING:
@@ -38,6 +41,55 @@ def ways(pipeline: Pipeline) -> dict[str, str]:
         'steps: no pre-tokenizer cuts the text'
     """
     return {"short texts": _short(pipeline), "other texts": _other(pipeline), "count words": _count(pipeline)}
+
+
+def facts(pipeline: Pipeline) -> dict[str, Any]:
+    """Says what a tokenizer is.
+
+    Args:
+        pipeline: the parts of the tokenizer (`Tokenizer.pipeline`).
+
+    Returns:
+        Name -> text, number or list: the model, its tokens and merges, special and other added tokens, the normalizer, the
+        pre-tokenizer and the patterns that it cuts by, post-processor, decoder, and the SHA-256 that manifests have.
+
+    Example:
+        >>> from gputok import Tokenizer, models
+        >>> facts(Tokenizer(models.WordLevel({"a": 0})).pipeline)["tokens"]
+        1
+    """
+    model: Any = pipeline.model
+    added = [*pipeline.added.tokens.items()]
+    known = {pattern: name for name, pattern in PATTERNS.items()}
+    patterns = [
+        str(getattr(step.pattern, "pattern", step.pattern)) for step in _splits(pipeline.pre_tokenizer)
+    ]
+    merges = getattr(model, "merges", None)
+    return {
+        "model": type(model).__name__,
+        "tokens": pipeline.get_vocab_size(),
+        "tokens of the model": model.get_vocab_size(),
+        **({} if merges is None else {"merges": len(merges)}),
+        "special tokens": {token.content: number for number, token in added if token.special},
+        "added tokens": {token.content: number for number, token in added if not token.special},
+        "unknown token": getattr(model, "unk_token", None),
+        "normalizer": _shown(pipeline.normalizer),
+        "pre-tokenizer": _shown(pipeline.pre_tokenizer),
+        "pattern": [f"{known[one]}: {one}" if one in known else one for one in patterns],
+        "post-processor": _shown(pipeline.post_processor),
+        "decoder": _shown(pipeline.decoder),
+        "sha256": hashlib.sha256(state_of(pipeline)).hexdigest(),
+    }
+
+
+def _splits(step: Any) -> list[Any]:
+    """The steps of a pre-tokenizer that cut by a pattern."""
+    steps = getattr(step, "pretokenizers", [step])
+    return [one for one in steps if hasattr(one, "pattern")]
+
+
+def _shown(component: Any) -> str | None:
+    return None if component is None else repr(component)
 
 
 def _short(pipeline: Pipeline) -> str:

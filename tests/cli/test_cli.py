@@ -240,7 +240,7 @@ def test_what_standard_input_cannot_be(folder, gputok, stdin):
         "train - -": "-: standard input can be read only once",
         "encode -t - -": "-: standard input can be read only once",
         "encode -t -": "-: standard input can be read only once",
-        "train - --separator x --column y": "standard input: separator= cuts plain text",
+        "train - --separator x --column y": "standard input: --separator cuts plain text",
         "train --from-counts -": "standard input: expected a Parquet file",
         "encode -t - text.txt": "standard input: ",
         "decode -t t.json -": "standard input, line 1: not ids",
@@ -403,9 +403,7 @@ def test_show_takes_no_mistyped_name_for_a_text(folder, gputok, stdin):
     for name, meant in missing.items():
         for names in ([name], ["text.txt", name]):
             status, _, err = gputok("show", *names, "-t", "t.json", "-n", "0")
-            assert status == 1 and f"{name}: no such file or folder{meant} (to show this as a text" in err, (
-                err
-            )
+            assert status == 1 and f"{name}: no such file or folder{meant} (to use this as a text" in err, err
     status, _, err = gputok("show", "data/*.txt", "-t", "t.json")
     assert status == 1 and "data/*.txt" in err
     status, out, _ = gputok("show", "da*/*.md", "-t", "t.json")

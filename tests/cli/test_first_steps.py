@@ -1,7 +1,9 @@
 """What a newcomer does first: commands on a small file, a mistyped name, an interruption, another locale."""
 
+import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -10,11 +12,13 @@ import time
 import pytest
 import tiktoken
 import tiktoken.load
+import tokenizers
 
 import gputok
 from gputok import Tokenizer, cli, models, pre_tokenizers, save_tiktoken
+from gputok.automaton import PATTERNS
 from gputok.cli import entry
-from gputok.cli.options import amount, speed
+from gputok.cli.options import amount, speed, whole_number
 from gputok.formats.tiktoken import from_tiktoken
 
 LINES = [f"line {i}: so it goes, so it goes\n" for i in range(500)]
@@ -64,6 +68,9 @@ def test_small_amounts_are_not_zero(run):
         *("0 bytes", "999 bytes", "1.0 kB", "999.9 kB", "1.0 MB", "34.0 MB")
     ]
     assert [speed(n, 2.0) for n in (500, 50_000, 3e6)] == ["250 bytes/s", "25.0 kB/s", "2 MB/s"]
+    assert [amount(n) for n in (999e6, 1.5e9, 2e12)] == ["999.0 MB", "1.5 GB", "2.0 TB"] and speed(
+        5e9, 2
+    ) == "2.5 GB/s"
     pathlib.Path("small.txt").write_text("so it goes\n")
     out = run("encode", "small.txt", "-t", "t.json", "-o", "ids.npy")[1]
     assert "11 bytes" in out and " 0.0 MB" not in out and " 0 MB/s" not in out
@@ -112,6 +119,111 @@ def test_completion_is_shown_without_a_shell(run, shell, monkeypatch):
     assert status == 0 and "_GPUTOK_COMPLETE" in out
     status, out, err = run("--show-completion", shell + "y")
     assert status == 1 and not out and f"{shell}y: expected one of bash, zsh, fish" in err
+
+
+def test_a_text_is_encoded_and_ids_are_decoded_without_a_file(run):
+    assert run("encode", "so it goes", "-t", "t.json") == (0, "0 1 2\n", "")
+    assert run("encode", "so it\ngoes", "it", "-t", "t.json") == (
+        0,
+        "0 1 2\n1\n",
+        "",
+    )  # a text is one document
+    for ids in (("0", "1", "2"), ("[0, 1, 2]",), ("0,1,2",)):
+        assert run("decode", *ids, "-t", "t.json") == (0, "so it goes\n", "")
+    assert "the id 3 is not in the vocabulary" in run("decode", "0", "3", "-t", "t.json")[2]
+    assert run("decode", "0", "x", "-t", "t.json")[::2] == (
+        1,
+        "gputok: 0 x: expected one file, or ids such as 1 2 3\n",
+    )
+    assert "so it: no such file or folder" in run("encode", "so it", "text.txt", "-t", "t.json")[2]
+    assert "txet.txt: no such file or folder; is it text.txt?" in run("encode", "txet.txt", "-t", "t.json")[2]
+    # With an output, a mistyped name is no text
+    status, _, err = run("encode", "so", "-t", "t.json", "-o", "none.npy")
+    assert (status, err) == (1, "gputok: so: no such file or folder\n") and not os.path.exists("none.npy")
+    pathlib.Path("7").write_text("0 1\n")
+    assert run("decode", "7", "-t", "t.json")[1] == "so it"
+
+
+def test_ids_are_shown_below_each_document(run):
+    assert run("show", "--ids", "so it goes", "-t", "t.json")[1] == "so│ │it│ │goes\n0 1 2\n"
+
+
+def test_info_says_what_a_tokenizer_is(run):
+    theirs = tokenizers.Tokenizer.from_file("t.json")
+    theirs.add_special_tokens(["<s>"])
+    theirs.add_tokens(["plus"])
+    theirs.pre_tokenizer = tokenizers.pre_tokenizers.Split(tokenizers.Regex(PATTERNS["o200k"]), "isolated")
+    theirs.normalizer = tokenizers.normalizers.NFC()
+    os.makedirs("model", exist_ok=True)
+    theirs.save("model/tokenizer.json")
+    facts = json.loads(run("info", "model/tokenizer.json", "--json")[1])
+    assert json.loads(run("info", "model", "--json")[1]) == facts | {"tokenizer": "model"}
+    assert facts["model"] == type(theirs.model).__name__ and facts["tokens"] == theirs.get_vocab_size()
+    assert facts["tokens of the model"] == theirs.get_vocab_size(with_added_tokens=False)
+    added = {token.content: number for number, token in theirs.get_added_tokens_decoder().items()}
+    assert facts["special tokens"] | facts["added tokens"] == added and [*facts["added tokens"]] == ["plus"]
+    assert facts["pattern"] == [f"o200k: {PATTERNS['o200k']}"] and facts["normalizer"] == "NFC()"
+    run("encode", "text.txt", "-t", "model/tokenizer.json", "-o", "some.npy")
+    assert json.loads(run("info", "some.npy", "--json")[1])["tokenizer sha256"] == facts["sha256"]
+    out = run("info", "model")[1]
+    assert f"1: '<s>' {theirs.token_to_id('<s>')}\n" in out and 'device="cpu", short texts' in out
+    assert run("info", "text.txt")[0] == 1
+
+
+def test_numbers_of_tokens_have_a_unit(run):
+    for given, size in {"0.3k": 300, "300": 300, "0.27k": 270, "3_00": 300}.items():
+        assert run("train", "text.txt", "--vocab-size", given, "-o", "n.json")[0] == 0
+        assert Tokenizer.from_file("n.json").get_vocab_size() <= size
+    assert [whole_number(text) for text in ("32k", "1.5M", "128K", "32,000")] == [
+        32_000,
+        1_500_000,
+        128_000,
+        32_000,
+    ]
+    for wrong in ("32x", "k", "-1", "1.5", "0.0005k", "", "1e5"):
+        status, _, err = run("train", "text.txt", f"--vocab-size={wrong}", "-o", "n.json")
+        assert status == 2 and "expected a number such as 32000 or 32k" in err
+    assert run("truncate", "-t", "n.json", "--vocab-size", "0.26k", "-o", "less.json")[0] == 0
+
+
+def test_errors_have_no_hint_for_python(run):
+    pathlib.Path("columns.csv").write_text("a,b\n1,2\n")
+    said = run("encode", "columns.csv", "-t", "t.json", "-o", "none.npy")[2]
+    assert "--column" in said and "column=" not in said
+    assert run("train", "nope.txt")[2] == "gputok: nope.txt: no such file or folder\n"
+    with pytest.raises(FileNotFoundError) as raised:
+        Tokenizer.from_file("t.json").encode_corpus(["nope.txt"])
+    assert "iter(texts)" in raised.value.__notes__[0]
+
+
+def test_no_help_says_a_default_twice(run):
+    for command in (
+        "train",
+        "count",
+        "encode",
+        "tokens",
+        "extend",
+        "prune",
+        "sizes",
+        "report",
+        "show",
+        "bench train",
+    ):
+        out = " ".join(run(*command.split(), "--help")[1].split())
+        assert not re.search(r"\[default[^]]*\] \[default", out), command
+
+
+def test_an_interrupted_training_says_what_is_kept():
+    assert entry._kept(["train", "a", "--resume", "work"]) == "the same command goes on from here"
+    resume = "; with --resume FOLDER, what is counted would be kept"
+    assert entry._kept(["train", "a"]) == "nothing is kept, and the output is as it was" + resume
+    for words in (
+        ["train", "a", "--from-counts"],
+        ["train", "a", "--model=sentencepiece-bpe"],
+        ["prune", "a"],
+    ):
+        assert entry._kept(words) == "nothing is kept, and the output is as it was"
+    assert entry._kept(["show", "a"]) == entry._kept([]) == ""
 
 
 def test_which_commands_go_on():
