@@ -127,6 +127,7 @@ def encode(
         n_before = made.n_documents - made.n_new_documents
         facts = {"documents": made.n_documents, "stored": made.n_stored, "ids": n_ids, "unknown": n_unknown}
         facts["bytes"] = made.n_bytes
+        facts["seconds_of"] = {name: round(value, 3) for name, value in made.seconds._asdict().items()}
         facts |= {"documents_of_an_earlier_run": n_before} if n_before else {}
         before = f" (after {n_before:,} documents of an earlier run)" if n_before else ""
     seconds = time.perf_counter() - preparation.seconds - start
@@ -140,7 +141,8 @@ def encode(
         text += f" ({facts['stored']:,} stored: the format keeps none without ids)"
     if "bytes" in facts:
         text += f", {amount(facts['bytes'])}"
-    line = f"{name}: {n_ids:,} ids{before} from {text} in {seconds:.2f} s"
+    parts = ", ".join(f"{what} {value:.2f}" for what, value in facts.get("seconds_of", {}).items())
+    line = f"{name}: {n_ids:,} ids{before} from {text} in {seconds:.2f} s{f' ({parts})' if parts else ''}"
     if "bytes" in facts and not before:
         line += f", {speed(facts['bytes'], seconds)}"
     facts = {"output": name, **facts, "seconds": round(seconds, 3)}

@@ -53,6 +53,21 @@ _ROWS_AT_ONCE = 1 << 13  # so many documents are read together
 _IDS_AT_ONCE = 1 << 22
 
 
+class Seconds(NamedTuple):
+    """What the time of a run went to.
+
+    Attributes:
+        reading: seconds that encoding waited for text; where the threads that encode also read, their seconds of reading
+            divided by the number of threads.
+        encoding: the rest.
+        writing: seconds of putting ids into files.
+    """
+
+    reading: float = 0.0
+    encoding: float = 0.0
+    writing: float = 0.0
+
+
 class Written(NamedTuple):
     """What a run wrote to a file of ids.
 
@@ -64,6 +79,7 @@ class Written(NamedTuple):
         n_bytes: UTF-8 of all documents, or 0 if an earlier run had encoded all of them.
         n_stored: documents in the files, or blocks of `sequence_length` ids. Fewer than `n_documents` if some have no ids,
             and the format keeps none of these (mds).
+        seconds: what the time went to.
     """
 
     n_documents: int
@@ -72,6 +88,7 @@ class Written(NamedTuple):
     n_unknown: int
     n_bytes: int
     n_stored: int
+    seconds: Seconds = Seconds()
 
 
 def layout_of(

@@ -144,6 +144,40 @@ def test_a_text_is_encoded_and_ids_are_decoded_without_a_file(run):
     assert run("decode", "7", "-t", "t.json")[1] == "so it"
 
 
+def test_encode_says_what_its_time_went_to(run):
+    facts = json.loads(run("encode", "text.txt", "-t", "t.json", "-o", "timed.npy", "--json")[1])
+    assert [*facts["seconds_of"]] == ["reading", "encoding", "writing"]
+    assert 0 < sum(facts["seconds_of"].values()) <= facts["seconds"] + 0.05
+    pathlib.Path("long.txt").write_text("so it goes\n" * 300_000)  # threads read it themselves
+    slow = json.loads(run("encode", "long.txt", "-t", "t.json", "-o", "l.npy", "--json", "--threads", "2")[1])
+    assert min(slow["seconds_of"].values()) > 0
+    out = run("encode", "text.txt", "-t", "t.json", "-o", "timed2.npy")[1]
+    assert re.search(r" s \(reading \d+\.\d\d, encoding \d+\.\d\d, writing \d+\.\d\d\), ", out)
+
+
+def test_a_slow_source_is_reading_and_a_slow_disk_writing(tmp_path, monkeypatch):
+    tokenizer = Tokenizer(models.WordLevel({"so": 0}, unk_token="so"))
+
+    def slowly():
+        time.sleep(0.3)
+        yield "so"
+
+    reading, encoding, writing = tokenizer.encode_corpus(slowly(), str(tmp_path / "a.npy")).seconds
+    assert reading >= 0.29 > max(encoding, writing)
+    from gputok.pipeline.encode import write
+
+    tallied = write._EncodedCorpus.tallied
+
+    def kept(self, skip):
+        for batch in tallied(self, skip):
+            yield batch
+            time.sleep(0.3)
+
+    monkeypatch.setattr(write._EncodedCorpus, "tallied", kept)
+    reading, encoding, writing = tokenizer.encode_corpus(iter(["so"]), str(tmp_path / "b.npy")).seconds
+    assert writing >= 0.29 > max(encoding, reading)
+
+
 def test_ids_are_shown_below_each_document(run):
     assert run("show", "--ids", "so it goes", "-t", "t.json")[1] == "so│ │it│ │goes\n0 1 2\n"
 

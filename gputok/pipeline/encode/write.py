@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gputok import corpus
+from gputok.corpus.readers import Task
+from gputok.kernels.threads import thread_count
 from gputok.pipeline import serialize
 from gputok.pipeline.encode import on_device
 from gputok.pipeline.encode.corpus import encode_corpus
@@ -18,7 +23,7 @@ from gputok.token_files import token_files
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from gputok.corpus import Source
     from gputok.pipeline.encode.on_device import DeviceTokens
@@ -46,12 +51,16 @@ class _EncodedCorpus:
         # Both raise their errors now, not when the first batch is asked for
         self._total, self._devices = source.total_bytes, run.devices
         self.n_new = self.n_ids = self.n_unknown = self.n_bytes = 0
+        self._waited = 0.0  # seconds for ids
+        self._reading: list[float] = []  # seconds, by several threads
+        self._readers = 1  # how many threads read and encode
 
     def batches(self, skip: int = 0) -> Iterator[TokenBatch]:
         """Yields the ids of the documents after the first `skip`."""
         run = self._run
         apart = not skip and not self._devices
         texts = self._source.read_apart(run.threads) if apart else self._source.read(run.threads)
+        texts = self._timed(texts)
         with reporting(run.progress) as report:
 
             def counted(stage: str, done: int, total: int | None) -> None:
@@ -73,11 +82,42 @@ class _EncodedCorpus:
     def tallied(self, skip: int) -> Iterator[TokenBatch]:
         """Yields the same, and counts documents and ids."""
         unknown = self._pipeline.unknown_id
-        for batch in self.batches(skip):
+        for batch in _timed(self.batches(skip), self._wait):
             self.n_new, self.n_ids = self.n_new + batch.n_documents, self.n_ids + len(batch.ids)
             if unknown is not None:
                 self.n_unknown += int(np.count_nonzero(batch.ids == unknown))
             yield batch
+
+    def _wait(self, seconds: float) -> None:
+        self._waited += seconds
+
+    def _timed(self, texts: Any) -> Iterator[Any]:
+        """Yields batches, or tasks that threads read, and notes the seconds of reading."""
+        for item in _timed(texts, self._reading.append):
+            if isinstance(item, Task):
+                self._readers = thread_count(self._run.threads)
+                item = item._replace(read=partial(self._timed_task, item))
+            yield item
+
+    def _timed_task(self, task: Task) -> Iterator[Any]:
+        return _timed(task.read(), self._reading.append)
+
+    def seconds(self, whole: float) -> token_files.Seconds:
+        """Divides the seconds of the whole run."""
+        reading = min(sum(self._reading) / self._readers, self._waited)
+        return token_files.Seconds(reading, self._waited - reading, max(whole - self._waited, 0.0))
+
+
+def _timed(items: Iterable[Any], note: Callable[[float], None]) -> Iterator[Any]:
+    """Yields items, and notes how long each took to come; the time for which the caller keeps it does not count."""
+    items = iter(items)
+    while True:
+        start = time.perf_counter()
+        found = [*itertools.islice(items, 1)]
+        note(time.perf_counter() - start)
+        if not found:
+            return
+        yield found.pop()
 
 
 def encode(
@@ -112,6 +152,7 @@ def encode(
     for name in token_files.names(output, layout):
         corpus.refuse_output(name, source, source.storage_options)
     state = add_special_tokens, source.column, source.separator, source.errors, first, last
+    start = time.perf_counter()
     n_documents, n_stored = token_files.write(
         output,
         encoding.tallied,
@@ -121,9 +162,8 @@ def encode(
         tokenizer=describe(pipeline, vocab_size, tokens),
         n_bytes=lambda: encoding.n_bytes,
     )
-    return token_files.Written(
-        n_documents, encoding.n_new, encoding.n_ids, encoding.n_unknown, encoding.n_bytes, n_stored
-    )
+    numbers = encoding.n_new, encoding.n_ids, encoding.n_unknown, encoding.n_bytes, n_stored
+    return token_files.Written(n_documents, *numbers, encoding.seconds(time.perf_counter() - start))
 
 
 def describe(
