@@ -10,13 +10,14 @@ from gputok.kernels.cpu.walk.windows import READY, digest, window_tables
 
 from gputok.automaton import compile_pattern
 from gputok.text.pieces import IDEOGRAPHS, PUNCTUATION, SPACE_PREFIXED_RUN, cuts_beside
+from gputok.text.way import Way
 from tests.text.test_split_plans import WALKS, ours_of
 
 
 def automata() -> list[Automaton]:
     """The automata of well-known pre-tokenizers, and of the cuts between parts of text."""
     cuts = SPACE_PREFIXED_RUN, cuts_beside(PUNCTUATION), cuts_beside(PUNCTUATION + IDEOGRAPHS)
-    return [ours_of(form).plan().automaton for form in WALKS.values()] + [
+    return [ours_of(form).way(Way()).automaton for form in WALKS.values()] + [
         compile_pattern(cut) for cut in cuts
     ]
 

@@ -6,6 +6,7 @@ from gputok.kernels.cpu.encode_one import steps as kinds
 from gputok import models, pre_tokenizers
 from gputok.automaton import PATTERNS, compile_pattern
 from gputok.pipeline.encode.handle import Frame, steps_of
+from gputok.text.way import Way
 from tests.reference import edits, encode_one, normalize, split
 
 ENCODERS = {
@@ -39,8 +40,8 @@ def automata(cut):
     """The automata of the walks of a pre-tokenizer."""
     if cut is None:
         return []
-    if (plan := cut.plan()) is not None:
-        return [plan.automaton]
+    if (automaton := cut.way(Way()).automaton) is not None:
+        return [automaton]
     if isinstance(cut, pre_tokenizers.Sequence):
         return [automaton for part in cut.pretokenizers for automaton in automata(part)]
     is_byte_level = isinstance(cut, pre_tokenizers.ByteLevel) and cut.use_regex

@@ -31,11 +31,11 @@ from gputok.pipeline.count.words import count_words
 from gputok.pipeline.encode.corpus import encode_corpus
 from gputok.pipeline.encode.devices import ByDevice
 from gputok.recipes import recipe
+from gputok.text.way import Way
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from gputok.pre_tokenizers import SplitPlan
     from gputok.text.pieces import TextBatch
 
 _MOST_BYTES = 1 << 30  # the largest size of the text in the memory of the device
@@ -101,7 +101,7 @@ def _timed_launches(device: Device) -> Iterator[tuple[Device, dict[str, float]]]
 
 def _training(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
     tokenizer, trainer = recipe(job.model, vocab_size=job.vocab_size)
-    plan: SplitPlan = tokenizer.pre_tokenizer.plan()
+    plan: Any = tokenizer.pipeline.way
     batches = _head(corpus.read(job.text, batch_bytes=SIZES.batch))
     n_bytes, tables = sum(batch.data.nbytes for batch in batches), split.upload(device, plan.automaton)
     texts = _resident(device, [(batch.data, indexes(batch.offsets)) for batch in batches])
@@ -152,7 +152,7 @@ def _encoding(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
     if ByDevice.why_not(tokenizer.pipeline):
         return
     pre_tokenizer: Any = tokenizer.pre_tokenizer
-    plan, tables = pre_tokenizer.plan(), tokenizer.model.byte_tables
+    plan, tables = pre_tokenizer.way(Way()), tokenizer.model.byte_tables
     batches = _head(corpus.read(job.text, separator=END, batch_bytes=SIZES.batch))
     automaton, model = split.upload(device, plan.automaton), encode_words.upload(device, tables)
     with device.active():

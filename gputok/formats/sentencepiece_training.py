@@ -12,7 +12,6 @@ from gputok.checks import short
 from gputok.files.sentencepiece_proto import BPE, NORMAL, protobuf
 from gputok.models.bpe.sentencepiece_trainer import SentencePieceBpeTrainer, TrainedPiece
 from gputok.normalizers import Precompiled
-from gputok.pre_tokenizers import SplitPlan
 from gputok.pre_tokenizers.base import cut_pieces
 from gputok.progress import reporting
 from gputok.text.pieces import TextBatch, regroup, rewrite
@@ -112,7 +111,7 @@ def train_model(
     with reporting(progress) as report:
         words = count_words(
             _short(source.read(threads), max_sentence_length),
-            SplitPlan(automaton_of(Apart.SPACES), byte_level=False) if in_parts else words_of,
+            Way(automaton=automaton_of(Apart.SPACES)) if in_parts else words_of,
             threads=threads,
             report=report,
             total=source.total_bytes,

@@ -21,7 +21,7 @@ class Run(NamedTuple):
         progress: how progress is shown; see `gputok.progress`.
         memory: the memory limit, or None.
 
-    >>> Run.of(threads=2, memory_limit="1 GB").limits["memory_limit"]
+    >>> Run.of(threads=2, memory_limit="1 GB").limits["memory_limit"].n_bytes
     1000000000
     """
 

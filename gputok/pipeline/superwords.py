@@ -27,6 +27,7 @@ from gputok.pipeline.count.units import count_by
 from gputok.pipeline.encode.superwords import WordTokens
 from gputok.pre_tokenizers import ByteLevel, Sequence, Split
 from gputok.progress import reporting
+from gputok.text.way import Way
 
 if TYPE_CHECKING:
     import os
@@ -391,8 +392,8 @@ def first_stage(
 
 def automaton_of_words(pre_tokenizer: PreTokenizer | None) -> Automaton:
     """Returns the automaton that finds the words of a pre-tokenizer; if it is no walk, words of another one."""
-    plan = None if pre_tokenizer is None else pre_tokenizer.plan()
-    automaton = compile_pattern(PATTERNS["cl100k"]) if plan is None else plan.automaton
+    automaton = None if pre_tokenizer is None else pre_tokenizer.way(Way()).automaton
+    automaton = automaton or compile_pattern(PATTERNS["cl100k"])
     assert isinstance(automaton, tuple)  # this pattern never needs backtracking
     return automaton
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gputok.lazy import attach
 
 if TYPE_CHECKING:  # for type checkers and editors; the table below has the same names
-    from gputok.pre_tokenizers.base import PreTokenizer, SplitPlan
+    from gputok.pre_tokenizers.base import PreTokenizer
     from gputok.pre_tokenizers.byte_level import ByteLevel
     from gputok.pre_tokenizers.metaspace import FixedLength, Metaspace
     from gputok.pre_tokenizers.sequence import Sequence
@@ -37,7 +37,6 @@ __all__ = [
     "Punctuation",
     "Sequence",
     "Split",
-    "SplitPlan",
     "UnicodeScripts",
     "Whitespace",
     "WhitespaceSplit",
@@ -59,7 +58,6 @@ if not TYPE_CHECKING:  # else type checkers would take any name
             "Punctuation": "pre_tokenizers.splits",
             "Sequence": "pre_tokenizers.sequence",
             "Split": "pre_tokenizers.splits",
-            "SplitPlan": "pre_tokenizers.base",
             "UnicodeScripts": "pre_tokenizers.splits",
             "Whitespace": "pre_tokenizers.splits",
             "WhitespaceSplit": "pre_tokenizers.splits",

@@ -13,7 +13,6 @@ from gputok.checks import checked, choice
 from gputok.components import Component, call_custom
 from gputok.text.pieces import Alignment, Pieces, TextBatch, regroup, spell_out
 from gputok.text.way import Way
-from gputok.types import public
 
 if TYPE_CHECKING:
     from gputok.automaton import Backtracking
@@ -34,19 +33,6 @@ BEHAVIORS = {name: name.title().replace("_", "") for name in _CUTS}
 """Behavior -> the word for it in JSON and in a `repr`."""
 
 _FIELDS_WITH_DEFAULT_IN_JSON = {"use_regex", "prepend_scheme", "split", "length"}
-
-
-@public("gputok.pre_tokenizers")
-class SplitPlan(NamedTuple):
-    """A pre-tokenizer as the fused kernels run it: one walk over the raw text, in which each match is a word.
-
-    Attributes:
-        automaton: finds the matches.
-        byte_level: True if the bytes of a word stand for characters of the ByteLevel alphabet.
-    """
-
-    automaton: Automaton
-    byte_level: bool
 
 
 class Cut(NamedTuple):
@@ -124,14 +110,6 @@ class PreTokenizer(Component):
             after: how the steps before it do.
         """
         return after.cut_by(None)
-
-    def plan(self) -> SplitPlan | None:
-        """Returns what the fused kernels need to get the same words from raw text in one walk.
-
-        None: one walk does not suffice for this pre-tokenizer.
-        """
-        way = self.way(Way())
-        return None if way.automaton is None else SplitPlan(way.automaton, way.byte_level)
 
     def pre_tokenize_str(self, sequence: str) -> list[tuple[str, tuple[int, int]]]:
         """Cuts a string into pieces.

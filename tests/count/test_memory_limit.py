@@ -34,6 +34,7 @@ from gputok.pipeline.count.units import Slices
 from gputok.pipeline.count.words import count_corpus, count_words
 from gputok.pipeline.run import Run
 from gputok.text.pieces import TextBatch
+from gputok.text.way import Way
 from tests import reference
 
 
@@ -148,7 +149,7 @@ def test_words_with_one_key_are_in_the_order_of_their_bytes(monkeypatch, tmp_pat
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("n_bytes", [30_000, 10_000_000])
 def test_the_same_counts_and_bytes_whatever_the_limit(n_bytes, threads, tmp_path):
-    documents, plan = texts(), byte_level().pipeline.pre_tokenizer.plan()
+    documents, plan = texts(), byte_level().pipeline.pre_tokenizer.way(Way())
     unlimited = count_words(batches(documents), plan)
     memory = limit_of(n_bytes, tmp_path)
     limited = count_words(batches(documents, 3), plan, threads=threads, memory=memory, slices=SMALL)
@@ -169,7 +170,7 @@ def test_a_partition_that_is_too_large_is_parted_again(tmp_path, monkeypatch):
         skipped.add(tally._skip)
 
     monkeypatch.setattr(partitions.Tally, "__init__", recorded)
-    documents, plan = texts(), byte_level().pipeline.pre_tokenizer.plan()
+    documents, plan = texts(), byte_level().pipeline.pre_tokenizer.way(Way())
     limited = count_words(batches(documents), plan, memory=limit_of(12_000, tmp_path), slices=SMALL)
     assert skipped >= {0, 6, 12}
     assert limited == count_words(batches(documents), plan)
@@ -222,7 +223,7 @@ def test_devices_count_a_part_of_the_corpus_at_a_time(tmp_path, monkeypatch):
         return packed, offsets, word_kernels.counts(table)[kept], table.position[:n][kept]
 
     monkeypatch.setattr("gputok.kernels.cuda.count_words.count_batches", count_on)
-    documents, plan, calls = texts(), byte_level().pipeline.pre_tokenizer.plan(), []
+    documents, plan, calls = texts(), byte_level().pipeline.pre_tokenizer.way(Way()), []
     total = sum(len(document.encode()) for document in documents)
 
     def counted(memory):
@@ -243,7 +244,7 @@ def test_a_word_larger_than_the_limit_is_counted(tmp_path):
     documents = ["a" * 300_000, "b", "a" * 300_000, "c" * 200_000] * 2
     limited = count_words(
         batches(documents),
-        byte_level().pipeline.pre_tokenizer.plan(),
+        byte_level().pipeline.pre_tokenizer.way(Way()),
         memory=limit_of(1000, tmp_path),
         slices=SMALL,
     )
@@ -370,7 +371,9 @@ def test_a_full_disk_is_one_clear_error(monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.TemporaryFile", lambda **options: open("/dev/full", "r+b", buffering=0))
     memory = limit_of(60_000, tmp_path)
     with pytest.raises(OSError, match=r"no room for more than 0 bytes .*--temporary") as error:
-        count_words(batches(texts()), byte_level().pipeline.pre_tokenizer.plan(), memory=memory, slices=SMALL)
+        count_words(
+            batches(texts()), byte_level().pipeline.pre_tokenizer.way(Way()), memory=memory, slices=SMALL
+        )
     assert error.value.errno == errno.ENOSPC and str(tmp_path) in str(error.value)
 
 
@@ -409,7 +412,7 @@ def test_an_error_while_reading_is_raised_and_nothing_stays(tmp_path):
     with pytest.raises(OSError, match="the network is gone"):
         count_words(
             broken(),
-            byte_level().pipeline.pre_tokenizer.plan(),
+            byte_level().pipeline.pre_tokenizer.way(Way()),
             memory=limit_of(60_000, tmp_path),
             slices=SMALL,
         )
@@ -424,13 +427,14 @@ from gputok.files.temporary import MemoryLimit
 from gputok.pipeline.count.words import count_words
 from gputok.pre_tokenizers import ByteLevel
 from gputok.text.pieces import TextBatch
+from gputok.text.way import Way
 
 def batches():
     for i in itertools.count():
         if i == 5:
             print("begun", flush=True)
         yield TextBatch.from_strings([" ".join(map(str, range(50_000 * i, 50_000 * (i + 1))))])
-count_words(batches(), ByteLevel(add_prefix_space=False).plan(), threads=2, memory=MemoryLimit(4_000_000, sys.argv[1], 1))
+count_words(batches(), ByteLevel(add_prefix_space=False).way(Way()), threads=2, memory=MemoryLimit(4_000_000, sys.argv[1], 1))
 """
     command = [sys.executable, "-c", script, str(tmp_path)]
     with child(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as counting:

@@ -454,9 +454,10 @@ import itertools
 from gputok.pipeline.count.words import count_words
 from gputok.pre_tokenizers import ByteLevel
 from gputok.text.pieces import TextBatch
+from gputok.text.way import Way
 
 batch = TextBatch.from_strings(["some words and more of them"] * 100_000)
-plan = ByteLevel(add_prefix_space=False).plan()
+plan = ByteLevel(add_prefix_space=False).way(Way())
 count_words([batch], plan)
 print("begun", flush=True)
 count_words(itertools.repeat(batch), plan, threads=2)

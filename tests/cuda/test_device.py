@@ -33,9 +33,9 @@ from gputok.pipeline.count.words import count_corpus
 from gputok.pipeline.count.words import count_words as count_on_cpu
 from gputok.pipeline.encode.corpus import encode_corpus as encode
 from gputok.pipeline.run import Run
-from gputok.pre_tokenizers import SplitPlan
 from gputok.recipes import recipe
 from gputok.text.pieces import TextBatch
+from gputok.text.way import Way
 from tests.bench import device as probes
 from tests.emulation import signatures, stand_in
 from tests.emulation.emulator import emulated_device
@@ -88,7 +88,7 @@ def test_a_batch_is_copied_while_the_one_before_is_counted(device):
     batches = [TextBatch.from_strings([f"batch {i}", " of some words" * i]) for i in range(5)]
     watched = device._replace(launch=launch, upload=upload)
     data, _, counts, _ = words.count_batches(watched, numbered(batches), GPT2)
-    expected = count_on_cpu(batches, SplitPlan(GPT2, False), threads=1)
+    expected = count_on_cpu(batches, Way(automaton=GPT2), threads=1)
     assert np.array_equal(data, expected.data) and np.array_equal(counts, expected.counts)
     assert pending == [2, 2, 2, 2]  # text and offsets of the next batch
 

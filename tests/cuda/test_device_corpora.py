@@ -22,9 +22,9 @@ from gputok.automaton.patterns import PATTERNS
 from gputok.pipeline.count.words import count_words as count_on_cpu
 from gputok.pipeline.encode import corpus as bulk
 from gputok.pipeline.encode.devices import ByDevice
-from gputok.pre_tokenizers import SplitPlan
 from gputok.recipes import recipe
 from gputok.text.pieces import TextBatch
+from gputok.text.way import Way
 from tests.emulation.devices import KINDS, cuda_device, device_of
 from tests.emulation.emulator import emulated_device
 from tests.emulation.sanitized import agree, results
@@ -77,7 +77,7 @@ def test_ids_of_a_corpus(name, ignore_merges, text, device):
     tokenizer, trainer = recipe("bpe", vocab_size=8000, pattern=PATTERN_OF[name])
     tokenizer.train_from_iterator([text[: len(text) // 2]], trainer, device="cpu", progress=False)
     tokenizer.model.ignore_merges = ignore_merges
-    batch, automaton = in_lines(text), tokenizer.pre_tokenizer.plan().automaton
+    batch, automaton = in_lines(text), tokenizer.pre_tokenizer.way(Way()).automaton
     arguments = batch, np.full(batch.n_documents, -1, np.int64), automaton, tokenizer.model._byte_tables
     ours, theirs = in_cuda(device).encode_corpus(*arguments), on_cpu().encode_corpus(*arguments)
     assert all(map(np.array_equal, ours, theirs))
@@ -107,7 +107,7 @@ def test_merges_of_a_corpus(kind, name, text, device):
     device = device._replace(sizes=device.sizes._replace(pair_slots=1 << 12))
     part = text if kind == "cuda" else text[: len(text) // 4]
     automaton = compile_pattern(PATTERNS[PATTERN_OF[name]])
-    words = count_on_cpu([in_lines(part)], SplitPlan(automaton, False), threads=1)
+    words = count_on_cpu([in_lines(part)], Way(automaton=automaton), threads=1)
     tokens = np.arange(256, dtype=np.uint8), np.arange(257)
     corpus = words.data.astype(np.uint16), words.offsets, words.counts, *tokens, BpeLimits(256 + 300)
     ours, theirs = bpe.train_bpe(device, *corpus), train_on_cpu(*corpus)
@@ -123,7 +123,7 @@ def test_a_round_reads_few_candidates(corpus_sample, monkeypatch):
     trainings, rounds = [], bpe._rounds
     monkeypatch.setattr(bpe, "_rounds", lambda *a: trainings.append(a[1]) or rounds(*a))
     automaton = compile_pattern(PATTERNS["gpt2"])
-    words = count_on_cpu([in_lines(corpus_sample("en", 2_000_000))], SplitPlan(automaton, False), threads=1)
+    words = count_on_cpu([in_lines(corpus_sample("en", 2_000_000))], Way(automaton=automaton), threads=1)
     tokens = np.arange(256, dtype=np.uint8), np.arange(257)
     corpus = words.data.astype(np.uint16), words.offsets, words.counts, *tokens, BpeLimits(256 + 6000)
     found = bpe.train_bpe(emulated_device(0, 1, 1), *corpus)

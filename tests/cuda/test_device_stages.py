@@ -35,11 +35,10 @@ from gputok.pipeline.encode.units import Walked
 from gputok.pipeline.explain import device_work
 from gputok.pipeline.run import Run
 from gputok.pipeline.way import walk_of
-from gputok.pre_tokenizers import SplitPlan
 from gputok.recipes import recipe
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.text.pieces import TextBatch
-from gputok.text.way import Unit
+from gputok.text.way import Unit, Way
 from tests import reference
 from tests.emulation.devices import device_of
 from tests.emulation.emulator import emulated_device
@@ -62,7 +61,7 @@ def test_the_table_grows_without_loss():
     """From a table of 64 slots, whose words the first launches have no room for."""
     numbers = [f" {i * 7919 % 1000}" for i in range(3000)]
     batches = [TextBatch.from_strings(numbers[:1000]), TextBatch.from_strings(numbers[1000:])]
-    expected = count_on_cpu(batches, SplitPlan(GPT2, False), threads=1)
+    expected = count_on_cpu(batches, Way(automaton=GPT2), threads=1)
     for seed in range(4):
         data, _, counts, _ = words.count_batches(
             device_of("emulated", seed), numbered(batches), GPT2, capacity=64
@@ -93,7 +92,7 @@ def test_a_batch_that_does_not_fit_is_counted_in_halves(alone, scarce):
     data, _, counts, first = words.count_batches(
         device_of("emulated", 0), iter([numbered_at(batch, 7)]), GPT2
     )
-    expected = count_on_cpu([batch], SplitPlan(GPT2, False), threads=1)
+    expected = count_on_cpu([batch], Way(automaton=GPT2), threads=1)
     assert first[0] == 7 and (np.diff(first) > 0).all()
     assert max(scarce) > 1000 and (data == expected.data).all() and (counts == expected.counts).all()
 
@@ -111,7 +110,7 @@ def test_memory_for_one_batch_at_a_time():
 
     batches = [random_documents(np.random.default_rng(seed), 20) for seed in range(4)]
     data, _, counts, _ = words.count_batches(device._replace(upload=upload), numbered(batches), GPT2)
-    expected = count_on_cpu(batches, SplitPlan(GPT2, False), threads=1)
+    expected = count_on_cpu(batches, Way(automaton=GPT2), threads=1)
     assert (
         sorted(ahead) == [False] * 4 + [True] * 4
         and (data == expected.data).all()
@@ -239,7 +238,9 @@ def counted(tokenizer, batches, devices=(), **more):
     apart = pipeline.way.unit is Unit.PART
     words = functools.partial(pipeline.words, added=False) if apart else pipeline.words
     plan = (
-        pipeline.pre_tokenizer.plan() if pipeline.way.unit is Unit.WORD and not pipeline.normalizer else words
+        pipeline.pre_tokenizer.way(Way())
+        if pipeline.way.unit is Unit.WORD and not pipeline.normalizer
+        else words
     )
     options = {
         "parts": walk_of(pipeline.way) if apart else None,

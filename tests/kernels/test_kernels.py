@@ -25,10 +25,10 @@ from gputok import models
 from gputok.automaton import compile_pattern
 from gputok.automaton.patterns import PATTERNS
 from gputok.pipeline.count.words import count_words
-from gputok.pre_tokenizers import SplitPlan
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.text.edit import inert_in
 from gputok.text.pieces import TextBatch
+from gputok.text.way import Way
 from tests import reference
 from tests.emulation.devices import KINDS, device_of
 from tests.emulation.sanitized import Inputs
@@ -96,7 +96,7 @@ def on_cpu() -> Stages:
 
     return Stages(
         lambda *arguments: spans(split_on_cpu.split_words, *arguments),
-        lambda batch, automaton: [*count_words([batch], SplitPlan(automaton, False), threads=1).items()],
+        lambda batch, automaton: [*count_words([batch], Way(automaton=automaton), threads=1).items()],
         bpe.train_bpe,
         encode_words,
         encode_corpus,

@@ -27,6 +27,7 @@ from gputok.automaton import compile_pattern
 from gputok.models.bpe.cuts import safe_cuts
 from gputok.pipeline.way import walk_of
 from gputok.text.pieces import TextBatch
+from gputok.text.way import Way
 from gputok.tokens.vocabulary import pack
 from tests.emulation.devices import device_of
 from tests.text.test_split_plans import PARTS, WALKS, ours_of
@@ -41,7 +42,7 @@ MADE_UP = {  # undecided for long, and for characters of several bytes
 
 
 def _automata():
-    found = {name: ours_of(form).plan().automaton for name, form in WALKS.items()}
+    found = {name: ours_of(form).way(Way()).automaton for name, form in WALKS.items()}
     for name, form in PARTS.items():
         tokenizer = Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = ours_of(form)

@@ -16,18 +16,21 @@ from splitting import words
 
 from gputok.automaton import PATTERNS, compile_pattern
 from gputok.text.pieces import SPACE_PREFIXED_RUN, TextBatch
+from gputok.text.way import Way
 from tests.text.test_split_plans import WALKS, ours_of
 
 pytestmark = pytest.mark.skipif(not windows.CAN_SHUFFLE, reason="the processor has no fast shuffle")
 
 TABLES = {
-    form: made for form in WALKS if len(made := windows.window_tables(ours_of(WALKS[form]).plan().automaton))
+    form: made
+    for form in WALKS
+    if len(made := windows.window_tables(ours_of(WALKS[form]).way(Way()).automaton))
 }
 SOME = [*b" \n\r\t'/aAsSlLvVrReEtTdDmM0.-\"\x00\x0b\x1f\x7f"]
 
 
 def automaton_of(form):
-    return ours_of(WALKS[form]).plan().automaton
+    return ours_of(WALKS[form]).way(Way()).automaton
 
 
 def lengths(texts, automaton, tables=windows.NO_TABLES):

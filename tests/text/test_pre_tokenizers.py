@@ -312,7 +312,7 @@ def test_pieces_do_not_depend_on_the_alignment(name):
 def test_plans_do_the_same_as_apply():
     """A plan is one automaton whose words are the pieces; everything else has none."""
     texts = random_texts(3, 200)
-    planned = {name for name in MAKERS if pair(name)[0].plan()}
+    planned = {name for name in MAKERS if pair(name)[0].way(Way()).automaton}
     assert {"byte level, no prefix", "llama 3", "qwen", "deepseek", "digits, each"} <= planned
     assert not planned & {
         "byte level",
@@ -323,7 +323,7 @@ def test_plans_do_the_same_as_apply():
     }
     for name in planned:
         mine, _ = pair(name)
-        automaton, byte_level = mine.plan()
+        _, automaton, byte_level, *_ = mine.way(Way())
         split = ours.base.cut_pieces(Pieces.from_batch(TextBatch.from_strings(texts)), automaton, "isolated")
         assert (
             ours.spell_out(split._replace(byte_level=byte_level)).strings()

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, cast
 from gputok.kernels.threads import thread_count
 from gputok.pipeline.count.units import SLICES, Slices, StepCounter, WalkCounter, count_by
 from gputok.pipeline.way import walk_of
-from gputok.pre_tokenizers import SplitPlan
 from gputok.progress import reporting
 from gputok.text.pieces import Pieces, TextBatch
 from gputok.text.way import Unit
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from gputok.pipeline.run import Run
     from gputok.progress import Report
     from gputok.text.pieces import RawLines
+    from gputok.text.way import Way
 
 NOT_BY_DEVICES = "words are neither those of one walk over the text, nor the same if text is cut at spaces"
 _DEVICE_SHARE = 8
@@ -36,7 +36,7 @@ _DEVICE_SHARE = 8
 
 def count_words(
     batches: Iterable[TextBatch | RawLines] | Iterable[Task],
-    pipeline: SplitPlan | Callable[[Pieces], Pieces],
+    pipeline: Way | Callable[[Pieces], Pieces],
     *,
     parts: Automaton | None = None,
     fallback_for: Fallback | None = None,
@@ -61,7 +61,7 @@ def count_words(
     Args:
         batches: the documents; RawLines are for devices only. Or tasks, which the threads that count read themselves
             (`corpus.Source.read_apart`): not with devices or a limit.
-        pipeline: the plan of a pre-tokenizer (one walk over the raw text, the fast way), or any function that maps
+        pipeline: the way of a pre-tokenizer that is one walk over the raw text (the fast way), or any function that maps
             documents to their words.
         parts: finds parts of documents that may be handled alone, with the same result; then the function gets each different
             part of a slice only once. None: it gets whole documents.
@@ -83,6 +83,7 @@ def count_words(
     n_threads = thread_count(threads)
     usual: Counter
     if not callable(pipeline):
+        assert pipeline.automaton is not None
         usual = WalkCounter.of_words(pipeline.automaton, pipeline.byte_level, n_threads, total, slices.walk)
     else:
         by_steps = StepCounter(pipeline, slice_bytes=slices.steps)
@@ -153,7 +154,7 @@ def count_corpus(
     changing = None if pipeline.normalizer is None else pipeline.normalizer.inert
     plan, parts, words = None, None, pipeline.words
     if way.unit is Unit.WORD and way.automaton and (pipeline.normalizer is None or changing is not None):
-        plan = SplitPlan(way.automaton, way.byte_level)
+        plan = way
     elif way.unit is Unit.PART:
         # Parts of documents have no added tokens: documents with added tokens go to `fallback_for`
         parts, words = walk_of(way), partial(pipeline.words, added=False)
