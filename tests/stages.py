@@ -74,7 +74,7 @@ STEPS = (
     Step(
         "split",
         "cutting text into words",
-        (Stage("split_words"), Stage("find_words", _ALL), Stage("find_cuts")),
+        (Stage("split_words"), Stage("find_words", _ALL, cuda_only=("most",)), Stage("find_cuts")),
         ("rule_of", "cut_bits"),
     ),
     Step(
@@ -99,7 +99,7 @@ STEPS = (
             Stage("word_keys"),
             Stage("merged_words"),
         ),
-        ("counts", "joined_counts", "woven_words"),
+        ("counts",),
     ),
     Step("word_table", "", tables=("new_table", "clear", "enlarged", "n_bytes_of", "wanted")),
     Step(
@@ -116,7 +116,7 @@ STEPS = (
                 "train_bpe_of_parts", _CPU, no_reference="it is `train_bpe` for words that arrive in parts"
             ),
         ),
-        ("token_traits", "phases"),
+        ("token_traits",),
     ),
     Step(
         "superwords",
@@ -164,7 +164,7 @@ STEPS = (
     Step(
         "encode_words",
         "encoding words by BPE",
-        (Stage("encode_words", _ALL, ("cache", "random", "positions")), Stage("encode_short_words")),
+        (Stage("encode_words", cpu_only=("cache", "random", "positions")), Stage("encode_short_words")),
         ("byte_words", "character_tables", "line_words", "word_cache"),
     ),
     Step(

@@ -289,7 +289,7 @@ def test_the_command_line_takes_the_limit(tmp_path, monkeypatch, capsys):
     assert run("train", "--from-counts", "a.parquet", "--vocab-size", "400", "-o", "c.json", *limits) == 0
     assert len({(tmp_path / name).read_bytes() for name in ("a.json", "b.json", "c.json")}) == 1
     assert run("count", "text.txt", "--memory-limit", "much") == 1
-    assert "memory_limit='much': expected a number of bytes" in capsys.readouterr().err
+    assert "--memory-limit much: expected a number of bytes" in capsys.readouterr().err
 
 
 def test_training_says_what_it_takes_and_what_would_fit():

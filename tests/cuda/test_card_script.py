@@ -102,7 +102,9 @@ def test_each_call_has_limits_and_says_what_it_decides():
         (body,) = re.findall(rf"^{call}\(\) {{\n(.*?)^}}", text, re.MULTILINE | re.DOTALL)
         limits = [int(n) for n in re.findall(r"\b(?:limit|gputok|bench) (\d+) ", body)]
         assert limits and max(limits) <= 200 and "decides " in body
-        commands = re.findall(r"^ *(?:\"\$python\"|ncu|nvidia-smi|dd|gputok [a-z]|bench [a-z])", body, re.MULTILINE)
+        commands = re.findall(
+            r"^ *(?:\"\$python\"|ncu|nvidia-smi|dd|gputok [a-z]|bench [a-z])", body, re.MULTILINE
+        )
         assert not [command for command in commands if command.strip() != "dd"]  # each has a limit
 
 

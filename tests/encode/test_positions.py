@@ -91,9 +91,10 @@ def columns(memory, call, text, special):
 
 
 def test_the_same_as_all_steps(tokenizer):
-    memory = Scratch(Engine.of(tokenizer.pipeline))
-    call = memory.positions()
-    assert call is not memory.steps and memory.positions() is call
+    engine = Engine.of(tokenizer.pipeline)
+    memory = Scratch(engine)
+    call = memory.positions(engine)
+    assert call is not memory.steps and memory.positions(engine) is call
     for text in texts(random.Random(1), 400):
         for special in (0, 1):
             wanted = columns(memory, memory.steps, text, special)
@@ -112,11 +113,12 @@ def test_long_texts(tokenizer):
     theirs, rng = tokenizers.Tokenizer.from_str(tokenizer.to_str()), random.Random(3)
     # No added tokens
     plain = "".join(rng.choices(CHARACTERS, k=60_000)).replace("éa", "éb").replace("cab", "cbb")
-    memory, engine = Scratch(Engine.of(tokenizer.pipeline)), texts_of(tokenizer.pipeline).engine
+    engine = texts_of(tokenizer.pipeline).engine
+    memory = Scratch(engine)
     assert 65_536 < len(plain.encode()) < 131_072
     assert columns(memory, memory.steps, plain[:10_000], 1) != -1
     memory.expect(1 << 20)
-    ids, begins, ends = columns(memory, memory.positions(), plain, 1)
+    ids, begins, ends = columns(memory, memory.positions(engine), plain, 1)
     for text in (plain, plain + "<l>", plain + "<x y>" + plain):
         wanted = theirs.encode(text)
         found = tokenizer.encode(text)
@@ -125,7 +127,7 @@ def test_long_texts(tokenizer):
             assert ids == wanted.ids
             if not engine.trims:
                 assert list(zip(begins, ends, strict=True)) == wanted.offsets
-    assert columns(memory, memory.positions(), plain + " <l>", 1) == -1  # it covers more than its text
+    assert columns(memory, memory.positions(engine), plain + " <l>", 1) == -1  # it covers more than its text
 
 
 def test_the_lengths_of_tokens():
@@ -150,8 +152,9 @@ def test_other_pipelines_take_all_steps():
     pieces = Tokenizer(models.WordPiece({"[UNK]": 0, "a": 1, "##b": 2}, unk_token="[UNK]"))
     pieces.pre_tokenizer = pre_tokenizers.Whitespace()
     for one in (changed, pieces):
-        memory = Scratch(Engine.of(one.pipeline))
-        assert memory.positions() is memory.steps
+        engine = Engine.of(one.pipeline)
+        memory = Scratch(engine)
+        assert memory.positions(engine) is memory.steps
         theirs = tokenizers.Tokenizer.from_str(one.to_str())
         for text in ("ABAB ab", "a ab b"):
             assert one.encode(text).offsets == theirs.encode(text).offsets

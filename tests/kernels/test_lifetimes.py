@@ -253,7 +253,7 @@ from gputok.pipeline.encode.text import texts_of
 tokenizer = made()
 wanted = [tokenizer.encode(text).ids for _ in range(9)][0]
 texts = texts_of(tokenizer.pipeline)
-own, free = texts._own, texts.engine.free
+own, free = texts._own, texts.engine.scratch.free
 assert own is not None and own not in free
 texts.__del__()
 assert free.count(own) == 1 and choose().builtins.claim(texts.address)

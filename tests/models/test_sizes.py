@@ -144,4 +144,4 @@ def test_command(tmp_path, monkeypatch, capsys):
     )
     assert "<svg" in (tmp_path / "sizes.svg").read_text()
     status, _, err = gputok("sizes", "a.txt", "--vocab-sizes", "8k,x")
-    assert status == 1 and "expected numbers such as 8k,16000, not 'x'" in err
+    assert status == 1 and "expected a number such as 32000 or 32k (k: thousand, M: million), not 'x'" in err
