@@ -18,13 +18,7 @@ import sys
 
 FOLDER = pathlib.Path(__file__).parents[1] / ".github" / "images"
 THEMES = {
-    "light": {
-        "text": "#1f2328",
-        "soft": "#59636e",
-        "line": "#d1d9e0",
-        "ours": "#0969da",
-        "others": "#afb8c1",
-    },
+    "light": {"text": "#1f2328", "soft": "#59636e", "line": "#d1d9e0", "ours": "#0969da", "others": "#afb8c1"},
     "dark": {"text": "#f0f6fc", "soft": "#9198a1", "line": "#3d444d", "ours": "#4493f8", "others": "#656c76"},
 }
 TITLES = {"train": "Train: byte-level BPE, 32,000 tokens", "encode": "Encode: text to arrays of ids"}

@@ -96,9 +96,7 @@ def _look() -> _Found:
         extra = "cuda13" if driver >= 13 else "cuda12"
         return _Found(why_not=f"there is an NVIDIA driver but no CuPy: pip install 'gputok[{extra}]'")
     try:
-        properties = [
-            cupy.cuda.runtime.getDeviceProperties(i) for i in range(cupy.cuda.runtime.getDeviceCount())
-        ]
+        properties = [cupy.cuda.runtime.getDeviceProperties(i) for i in range(cupy.cuda.runtime.getDeviceCount())]
     except cupy.cuda.runtime.CUDARuntimeError as error:
         return _Found(why_not=f"CUDA does not start: {error}")
     if not properties:
@@ -134,9 +132,7 @@ def _unusable(ordinal: int, card: dict[str, Any], compiler: int | None) -> str:
     if compiler is None:
         return f"{name} needs CUDA's compiler, NVRTC, which is missing: pip install 'gputok[cuda13]'"
     if capability < _LEAST_OF_COMPILER.get(compiler, LEAST_CAPABILITY):
-        return (
-            f"{name} is not served by the compiler of CUDA {compiler}: pip install 'gputok[cuda12]' instead"
-        )
+        return f"{name} is not served by the compiler of CUDA {compiler}: pip install 'gputok[cuda12]' instead"
     return ""
 
 

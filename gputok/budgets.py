@@ -120,9 +120,7 @@ def split(
     if not all(isinstance(one, str) and one for one in separators):
         raise ValueError(f"at={at!r}: must be texts to split after, none of them empty")
     if not 0 <= overlap < most:
-        raise ValueError(
-            f"max_tokens={most}, overlap={overlap}: the overlap must be smaller, and not negative"
-        )
+        raise ValueError(f"max_tokens={most}, overlap={overlap}: the overlap must be smaller, and not negative")
     # A part ends half a step too early on average, which is a hundredth of the part
     counts = Counts(pipeline, text, max(most // 16, 1))
     splitter = _Splitter(counts, most, overlap, separators if counts.at_words else [*separators, " "])
@@ -172,9 +170,7 @@ class _Splitter(NamedTuple):
         n = bisect.bisect_right(stops, most, key=lambda stop: counts.between(start, stop))
         if not n:
             n = counts.between(start, start + 1)
-            raise ValueError(
-                f"max_tokens={most}: the character {counts.text[start]!r} at {start} alone has {n} tokens"
-            )
+            raise ValueError(f"max_tokens={most}: the character {counts.text[start]!r} at {start} alone has {n} tokens")
         return Part(start, stops[n - 1], counts.between(start, stops[n - 1]))
 
     def at_separator(self, part: Part, done: int) -> Part:

@@ -96,9 +96,7 @@ def users_own(value: Any) -> bool:
 def no_attribute(owner: Any, name: str, names: Iterable[str]) -> AttributeError:
     """The error for setting an attribute that an object doesn't have; names: those that it has."""
     kind, known = type(owner), several(one for one in sorted(names) if not one.startswith("_"))
-    return AttributeError(
-        f"'{kind.__module__}.{kind.__name__}' object has no attribute {name!r}; it has {known}"
-    )
+    return AttributeError(f"'{kind.__module__}.{kind.__name__}' object has no attribute {name!r}; it has {known}")
 
 
 _MODULES = {
@@ -138,9 +136,7 @@ class Component:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        annotated = {
-            name for name, kind in inspect.get_annotations(cls).items() if "ClassVar" not in str(kind)
-        }
+        annotated = {name for name, kind in inspect.get_annotations(cls).items() if "ClassVar" not in str(kind)}
         cls._settable = cls._settable | annotated | cls.checks.keys()
         if cls.__module__.startswith("gputok."):
             cls.__module__ = cls.home
@@ -337,9 +333,7 @@ class Component:
 
     def unsaved_fields(self) -> dict[str, Any]:
         """Returns the fields that the JSON form lacks, as in `tokenizers`, if they differ from what it is read as."""
-        return {
-            name: getattr(self, name) for name, read in self.unsaved.items() if getattr(self, name) != read
-        }
+        return {name: getattr(self, name) for name, read in self.unsaved.items() if getattr(self, name) != read}
 
     def __getstate__(self) -> bytes:
         form = self.to_dict() | self.unsaved_fields()

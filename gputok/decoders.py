@@ -283,9 +283,7 @@ class Metaspace(Decoder):
         """Makes a decoder from its JSON form."""
         if value.get("add_prefix_space") is False and value.get("prepend_scheme") != "never":
             raise WrongValue("is false, which does not match prepend_scheme", "add_prefix_space")
-        return super().from_dict(
-            {name: item for name, item in value.items() if (name, item) != ("split", None)}
-        )
+        return super().from_dict({name: item for name, item in value.items() if (name, item) != ("split", None)})
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
         """Turns tokens into parts of the text."""
@@ -394,8 +392,7 @@ class WordPiece(Decoder):
     def decode_chain(self, tokens: list[str]) -> list[str]:
         """Turns tokens into parts of the text."""
         joined = tokens[:1] + [
-            token[len(self.prefix) :] if token.startswith(self.prefix) else f" {token}"
-            for token in tokens[1:]
+            token[len(self.prefix) :] if token.startswith(self.prefix) else f" {token}" for token in tokens[1:]
         ]
         return [cleanup(part) for part in joined] if self.cleanup else joined
 
@@ -490,9 +487,7 @@ class DecodeStream:
 
     def __init__(self, ids: list[int] | None = None, skip_special_tokens: bool | None = False) -> None:
         self._ids: list[int] = list(ids or [])
-        self._skip_special_tokens = checked(
-            "skip_special_tokens", optional(switch, False), skip_special_tokens
-        )
+        self._skip_special_tokens = checked("skip_special_tokens", optional(switch, False), skip_special_tokens)
         self._prefix = ""  # the text of `_ids[:_n_given]`
         self._n_given = 0
 

@@ -123,10 +123,7 @@ def count_words(
         while len(results) > most:
             groups = _groups(results)
             results = submit(_merged, groups, [n_shares if len(groups) <= most else 1] * len(groups))
-        shares = [
-            submit(operator.getitem, results, [slice(i, None, n_shares)] * len(results))
-            for i in range(n_shares)
-        ]
+        shares = [submit(operator.getitem, results, [slice(i, None, n_shares)] * len(results)) for i in range(n_shares)]
         while len(shares[0]) > _MERGED_AT_ONCE:
             shares = [submit(_merged, _groups(share), [1] * len(_groups(share))) for share in shares]
         return _end_to_end(client.gather(submit(_merged, shares, [1] * n_shares)))
@@ -167,9 +164,7 @@ def _tasks(
     edges = np.array(_guided(max(1, -(-int(begins[-1]) // least_bytes)), threads)) * least_bytes
     tasks = (np.searchsorted(edges[:-1], begins[:-1], "right") - 1).tolist()  # where each part begins
     numbered = zip(tasks, (part for part, _ in sized), strict=True)
-    return [
-        _joined(part for _, part in some) for _, some in itertools.groupby(numbered, operator.itemgetter(0))
-    ]
+    return [_joined(part for _, part in some) for _, some in itertools.groupby(numbered, operator.itemgetter(0))]
 
 
 def _joined(parts: Iterable[Part]) -> list[Part]:

@@ -99,8 +99,7 @@ class PrefixCache:
         """Begins anew with another pipeline."""
         found = [Frame.of(pipeline, special) for special in (False, True)]
         around = [
-            None if frame is None else (_packed(frame.before["ids"]), _packed(frame.after["ids"]))
-            for frame in found
+            None if frame is None else (_packed(frame.before["ids"]), _packed(frame.after["ids"])) for frame in found
         ]
         known = _Known(pipeline, Seams.of(pipeline), around)
         self._root = _Node((None, b""), b"", b"", 0, 0)

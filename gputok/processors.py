@@ -75,9 +75,7 @@ class PostProcessor(Component):
         """
         raise NotImplementedError(f"{type(self).__name__} may hold ids, and does not say which")
 
-    def process(
-        self, encoding: Encoding, pair: Encoding | None = None, add_special_tokens: bool = True
-    ) -> Encoding:
+    def process(self, encoding: Encoding, pair: Encoding | None = None, add_special_tokens: bool = True) -> Encoding:
         """Processes one encoding, or a pair of encodings.
 
         Args:
@@ -187,8 +185,7 @@ class BertProcessing(PostProcessor):
         if not add_special_tokens:
             return sequences
         return [
-            _around(None if i else self.cls, rows, self.sep, min(i, 1), min(i, 1))
-            for i, rows in enumerate(sequences)
+            _around(None if i else self.cls, rows, self.sep, min(i, 1), min(i, 1)) for i, rows in enumerate(sequences)
         ]
 
 
@@ -212,19 +209,10 @@ class RobertaProcessing(PostProcessor):
     trim_offsets: bool
     add_prefix_space: bool
 
-    checks = per_field(
-        sep=_special_token,
-        cls=_special_token,
-        trim_offsets=switch,
-        add_prefix_space=switch,
-    )
+    checks = per_field(sep=_special_token, cls=_special_token, trim_offsets=switch, add_prefix_space=switch)
 
     def __init__(
-        self,
-        sep: SpecialToken,
-        cls_token: SpecialToken,
-        trim_offsets: bool = True,
-        add_prefix_space: bool = True,
+        self, sep: SpecialToken, cls_token: SpecialToken, trim_offsets: bool = True, add_prefix_space: bool = True
     ) -> None:
         self.sep, self.cls = sep, cls_token
         self.trim_offsets, self.add_prefix_space = trim_offsets, add_prefix_space
@@ -252,20 +240,14 @@ class RobertaProcessing(PostProcessor):
             sequences = [rows.replace(type_ids=0) for rows in sequences]
         if not add_special_tokens:
             return sequences
-        return [
-            _around(self.sep if i else self.cls, rows, self.sep, min(i, 1), 0)
-            for i, rows in enumerate(sequences)
-        ]
+        return [_around(self.sep if i else self.cls, rows, self.sep, min(i, 1), 0) for i, rows in enumerate(sequences)]
 
 
-def _around(
-    before: SpecialToken | None, rows: Rows, after: SpecialToken, sequence: int, type_id: int
-) -> Rows:
+def _around(before: SpecialToken | None, rows: Rows, after: SpecialToken, sequence: int, type_id: int) -> Rows:
     """Puts special tokens around a text. The tokens of the text count as text: neither special nor padding."""
     plain = rows.replace(special=0, attention=1)._replace(ranges={}).with_sequence(sequence)
     specials = [
-        token and named_rows([token[1]], [token[0]], len(rows.first), type_id=type_id)
-        for token in (before, after)
+        token and named_rows([token[1]], [token[0]], len(rows.first), type_id=type_id) for token in (before, after)
     ]
     whole = merge([part for part in (specials[0], plain, specials[1]) if part is not None])
     return whole._replace(sequence=rows.sequence)
@@ -310,9 +292,7 @@ class Piece(NamedTuple):
             return cls._checked(name, type_id or 0, True)
         number = name[1:].lstrip("+")
         implied = number if number.isdigit() else 0
-        return cls._checked(
-            "B" if name in ("$B", "$b") else "A", implied if type_id is None else type_id, False
-        )
+        return cls._checked("B" if name in ("$B", "$b") else "A", implied if type_id is None else type_id, False)
 
     @classmethod
     def _checked(cls, name: str, type_id: str | int, special: bool) -> Piece:
@@ -377,9 +357,7 @@ class TemplateProcessing(PostProcessor):
         self._single = checked("single", _template, "$A" if single is None else single)
         self._pair = checked("pair", _template, "$A:0 $B:1" if pair is None else pair)
         named = listed(_named_special_token)
-        self._special_tokens = dict(
-            checked("special_tokens", named, [] if special_tokens is None else special_tokens)
-        )
+        self._special_tokens = dict(checked("special_tokens", named, [] if special_tokens is None else special_tokens))
         if not {"A", "B"} <= {piece.id for piece in self._pair if not piece.special}:
             raise ValueError("Template for `pair` must use both sequences: $A and $B")
         self._check_known([*self._single, *self._pair])
@@ -421,8 +399,7 @@ class TemplateProcessing(PostProcessor):
         if not isinstance(special_tokens, dict):
             raise WrongValue(f"must be an object, not {brief(special_tokens)}", "special_tokens")
         template._special_tokens = dict(
-            reading(f"special_tokens.{name}", _named_special_token, token)
-            for name, token in special_tokens.items()
+            reading(f"special_tokens.{name}", _named_special_token, token) for name, token in special_tokens.items()
         )
         template._check_known([*template._single, *template._pair])
         return template
@@ -469,9 +446,7 @@ class TemplateProcessing(PostProcessor):
                     parts.append(named_rows(token["ids"], token["tokens"], n_rows, type_id=piece.type_id))
                 continue
             if piece.id == "B" and len(sequences) == 1:
-                raise ValueError(
-                    f"the template {short(self.single)} for one text uses $B, which only a pair has"
-                )
+                raise ValueError(f"the template {short(self.single)} for one text uses $B, which only a pair has")
             i = 1 if piece.id == "B" else 0
             # The parts that truncation cut off keep the type ids that they have, as in tokenizers.
             rows = sequences[i] if overflow else sequences[i].replace(type_ids=piece.type_id)
@@ -495,15 +470,11 @@ def _named_special_token(value: Any) -> tuple[str, dict[str, Any]]:
         token = {name: checked(name, check, value[name]) for name, check in _NAMED.items()}
         if len(token["ids"]) != len(token["tokens"]):
             raise WrongValue(f"ids and tokens must be of the same length: {brief(value)}")
-        return token["id"], {
-            name: [*item] if isinstance(item, tuple) else item for name, item in token.items()
-        }
+        return token["id"], {name: [*item] if isinstance(item, tuple) else item for name, item in token.items()}
     if isinstance(value, tuple | list) and {type(item) for item in value} == {str, int} and len(value) == 2:
         text, number = _special_token(tuple(value) if isinstance(value[0], str) else tuple(value[::-1]))
         return text, {"id": text, "ids": [number], "tokens": [text]}
-    raise WrongType(
-        f"Expected Union[Tuple[str, int], Tuple[int, str], dict] as a special token, not {brief(value)}"
-    )
+    raise WrongType(f"Expected Union[Tuple[str, int], Tuple[int, str], dict] as a special token, not {brief(value)}")
 
 
 _NAMED = {"id": string, "ids": listed(_number), "tokens": listed(string)}
@@ -538,9 +509,7 @@ class Sequence(PostProcessor):
 
     def __getitem__(self, index: int) -> PostProcessor:
         if not 0 <= index < len(self.processors):
-            raise IndexError(
-                f"there is no post-processor {index}: there are {len(self.processors)}, counted from 0"
-            )
+            raise IndexError(f"there is no post-processor {index}: there are {len(self.processors)}, counted from 0")
         return self.processors[index]
 
     def __setitem__(self, index: int, value: PostProcessor) -> None:

@@ -79,13 +79,7 @@ def _bars(open_bar: contextlib.ExitStack) -> Report:
             open_bar.close()
             in_bytes = name in _STAGES_IN_BYTES
             unit = "B" if in_bytes else " " + _UNITS.get(name, "steps")
-            bar = tqdm(
-                desc=name,
-                total=total,
-                unit=unit,
-                unit_scale=in_bytes or (total or 0) >= 1000,
-                file=sys.stderr,
-            )
+            bar = tqdm(desc=name, total=total, unit=unit, unit_scale=in_bytes or (total or 0) >= 1000, file=sys.stderr)
             open_bar.callback(bar.close)
             shown, ready = name, preparation.seconds
         spent, ready = preparation.seconds - ready, preparation.seconds

@@ -119,9 +119,7 @@ def _expression(pattern: str | None, regex: str | None) -> str | None:
     if pattern is None:
         return regex
     if regex is not None:
-        raise ValueError(
-            f"pattern {pattern!r} and regex {regex!r} both say how to split text: pass one of them"
-        )
+        raise ValueError(f"pattern {pattern!r} and regex {regex!r} both say how to split text: pass one of them")
     if pattern not in PATTERNS:
         import difflib
 

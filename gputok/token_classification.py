@@ -67,9 +67,7 @@ def group_entities(
     if strategy not in STRATEGIES:
         raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}, not {strategy!r}")
     if strategy != "simple" and is_subword is None:
-        raise ValueError(
-            f"strategy {strategy!r} needs is_subword: which tokens continue a word (see word_ids)"
-        )
+        raise ValueError(f"strategy {strategy!r} needs is_subword: which tokens continue a word (see word_ids)")
     single = isinstance(text, str)
     texts = [text] if single else list(text)
     labels = [id2label[i] for i in range(len(id2label))]
@@ -80,9 +78,7 @@ def group_entities(
             raise ValueError(f"there are {len(texts)} texts, but arrays for {len(values)}")
         return values
 
-    parts = zip(
-        texts, rows(offsets), rows(probabilities), rows(is_subword), rows(special_tokens_mask), strict=True
-    )
+    parts = zip(texts, rows(offsets), rows(probabilities), rows(is_subword), rows(special_tokens_mask), strict=True)
     tokens = _joined([_checked(i, *part, len(labels)) for i, part in enumerate(parts)])
     entities: list[list[dict[str, Any]]] = [[] for _ in texts]
     if len(tokens.row):
@@ -111,9 +107,7 @@ def _checked(
     is_subword = np.zeros(n, bool) if is_subword is None else np.asarray(is_subword, bool)
     for name, array in (("special_tokens_mask", keep), ("is_subword", is_subword)):
         if array.shape != (n,):
-            raise ValueError(
-                f"text {row}: {name} must have one value for each of {n} tokens, not {array.shape}"
-            )
+            raise ValueError(f"text {row}: {name} must have one value for each of {n} tokens, not {array.shape}")
     wrong = np.flatnonzero(keep & ((start < 0) | (end < start) | (end > len(text))))
     if len(wrong):
         token = int(wrong[0])
@@ -151,9 +145,7 @@ def _words(tokens: _Tokens, strategy: str) -> _Tokens:
         probabilities = tokens.probabilities[order[first]]
     else:
         probabilities = tokens.probabilities[first]
-    return _Tokens(
-        tokens.row[first], tokens.start[first], tokens.end[last], probabilities, tokens.is_subword[first]
-    )
+    return _Tokens(tokens.row[first], tokens.start[first], tokens.end[last], probabilities, tokens.is_subword[first])
 
 
 def _groups(tokens: _Tokens, texts: Sequence[str], labels: Sequence[str]) -> Any:

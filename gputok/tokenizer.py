@@ -101,9 +101,7 @@ class Tokenizer:
         # Programs give tokenizers attributes of their own, such as `pad_id`. But a step under another name is a mistake.
         is_step = isinstance(value, components.Component)
         if is_step and not hasattr(type(self), name) and not components.users_own(self):
-            steps = [
-                name for name, found in vars(Tokenizer).items() if isinstance(found, property) and found.fset
-            ]
+            steps = [name for name, found in vars(Tokenizer).items() if isinstance(found, property) and found.fset]
             raise components.no_attribute(self, name, steps)
         super().__setattr__(name, value)
 
@@ -305,9 +303,7 @@ class Tokenizer:
             from huggingface_hub import hf_hub_download
         except ImportError:
             raise ImportError("from_pretrained needs huggingface_hub: pip install 'gputok[hub]'") from None
-        return Tokenizer.from_file(
-            hf_hub_download(identifier, "tokenizer.json", revision=revision, token=token)
-        )
+        return Tokenizer.from_file(hf_hub_download(identifier, "tokenizer.json", revision=revision, token=token))
 
     def to_str(self, pretty: bool = False) -> str:
         """Returns the text of a tokenizer.json, with the same bytes as `tokenizers` writes.
@@ -356,9 +352,7 @@ class Tokenizer:
         try:
             from transformers import PreTrainedTokenizerFast
         except ImportError:
-            raise ImportError(
-                "to_transformers needs transformers: pip install 'gputok[transformers]'"
-            ) from None
+            raise ImportError("to_transformers needs transformers: pip install 'gputok[transformers]'") from None
         return PreTrainedTokenizerFast(tokenizer_object=self, **options)
 
     # -- training
@@ -418,9 +412,7 @@ class Tokenizer:
         reading = _reading(column, separator, errors, storage_options)
         if _is_of_superwords(trainer):
             if weights is not None or temperature is not None:
-                raise ValueError(
-                    "weights= and temperature=: superwords are learned from one corpus, without weights"
-                )
+                raise ValueError("weights= and temperature=: superwords are learned from one corpus, without weights")
             source = _source(files, reading)
             self._learn_superwords(source, trainer, min_count, run, temporary, resume, keep=source.is_open)
             return
@@ -617,9 +609,7 @@ class Tokenizer:
             return count_corpus(self.pipeline, texts, own, source.total_bytes)
 
         with reporting(run.progress) as report:
-            stage = superwords.first_stage(
-                self.pipeline, trainer, count, run.threads, report, run.devices, run.memory
-            )
+            stage = superwords.first_stage(self.pipeline, trainer, count, run.threads, report, run.devices, run.memory)
             learned = superwords.learn(stage, passes, report, run.memory, run.threads)
         self._set_superwords(learned, trainer, stage.steps)
 
@@ -667,9 +657,7 @@ class Tokenizer:
         from gputok.pipeline.run import Run
 
         found = _source(source, _reading(column, separator, errors, storage_options))
-        return superwords.count_pairs(
-            self.pipeline, trainer, found, Run.of(threads=threads, progress=progress)
-        )
+        return superwords.count_pairs(self.pipeline, trainer, found, Run.of(threads=threads, progress=progress))
 
     def count_runs(
         self,
@@ -857,9 +845,7 @@ class Tokenizer:
             from gputok.counts.word_counts import of_sources
 
             if resume is not None:
-                raise ValueError(
-                    "resume counts one source: count each into its own folder, then merge with weights"
-                )
+                raise ValueError("resume counts one source: count each into its own folder, then merge with weights")
 
             def count(one: Any) -> WordCounts:
                 return count_corpus(self.pipeline, _source(one, reading), run)
@@ -1246,9 +1232,7 @@ class Tokenizer:
         inputs = stepwise.check_inputs(input, is_pretokenized)
         if (pairs := pairs_of(pipeline)) and (found := pairs.encode(inputs, add_special_tokens, threads)):
             return found
-        return stepwise.encode(
-            pipeline, inputs, is_pretokenized, add_special_tokens, offsets=True, threads=threads
-        )
+        return stepwise.encode(pipeline, inputs, is_pretokenized, add_special_tokens, offsets=True, threads=threads)
 
     def encode_batch_fast(
         self,
@@ -1290,9 +1274,7 @@ class Tokenizer:
         pairs = pairs_of(pipeline, bare=True)
         if pairs and (found := pairs.encode(inputs, add_special_tokens, threads)):
             return found
-        return stepwise.encode(
-            pipeline, inputs, is_pretokenized, add_special_tokens, offsets=False, threads=threads
-        )
+        return stepwise.encode(pipeline, inputs, is_pretokenized, add_special_tokens, offsets=False, threads=threads)
 
     def encode_to_numpy(
         self,
@@ -1405,11 +1387,7 @@ class Tokenizer:
         self, text: Sequence[str], max_tokens: int, overlap: int = 0, at: str | Sequence[str] | None = None
     ) -> list[list[Part]]: ...
     def split(
-        self,
-        text: str | Sequence[str],
-        max_tokens: int,
-        overlap: int = 0,
-        at: str | Sequence[str] | None = None,
+        self, text: str | Sequence[str], max_tokens: int, overlap: int = 0, at: str | Sequence[str] | None = None
     ) -> list[Part] | list[list[Part]]:
         r"""Splits a text into parts of at most `max_tokens` tokens, counted exactly, without special tokens.
 
@@ -1899,9 +1877,7 @@ class Tokenizer:
         _switches(skip_special_tokens=skip_special_tokens)
         return decode_ids.decode(self.pipeline, _id_list(ids), skip_special_tokens)
 
-    def decode_tokens(
-        self, ids: Encoding | Sequence[int] | np.ndarray, skip_special_tokens: bool = False
-    ) -> list[str]:
+    def decode_tokens(self, ids: Encoding | Sequence[int] | np.ndarray, skip_special_tokens: bool = False) -> list[str]:
         """Turns ids into the texts of their tokens, without the decoder, as `tokenizers` 1.0 does.
 
         Args:
@@ -1936,9 +1912,7 @@ class Tokenizer:
         """
         return [self.decode(ids, skip_special_tokens) for ids in sequences]
 
-    async def async_decode_batch(
-        self, sequences: Iterable[Any], skip_special_tokens: bool = True
-    ) -> list[str]:
+    async def async_decode_batch(self, sequences: Iterable[Any], skip_special_tokens: bool = True) -> list[str]:
         """Runs `decode_batch` on another thread, with the same arguments."""
         import asyncio
 
@@ -2055,9 +2029,7 @@ class Tokenizer:
             >>> tokenizer.add_tokens(["b", AddedToken("c", lstrip=True), "b"])
             2
         """
-        return self._add(
-            [AddedToken(token) if isinstance(token, str) else token for token in _token_list(tokens)]
-        )
+        return self._add([AddedToken(token) if isinstance(token, str) else token for token in _token_list(tokens)])
 
     def add_special_tokens(self, tokens: list[str | AddedToken]) -> int:
         """Adds special tokens, which `decode` leaves out. A token that the vocabulary has becomes special.
@@ -2072,9 +2044,7 @@ class Tokenizer:
             TypeError: `tokens` is no list of these.
         """
         given = _token_list(tokens, special=True)
-        return self._add(
-            [AddedToken(token, special=True) if isinstance(token, str) else token for token in given]
-        )
+        return self._add([AddedToken(token, special=True) if isinstance(token, str) else token for token in given])
 
     def _add(self, tokens: list[AddedToken]) -> int:
         n_added = 0
@@ -2095,9 +2065,7 @@ class Tokenizer:
     @encode_special_tokens.setter
     def encode_special_tokens(self, value: bool) -> None:
         value = checked("encode_special_tokens", switch, value)
-        self._change(
-            lambda given: dataclasses.replace(given, added=given.added.encoding_special_tokens(value))
-        )
+        self._change(lambda given: dataclasses.replace(given, added=given.added.encoding_special_tokens(value)))
 
     def __getstate__(self) -> bytes:
         return serialize.state_of(self.pipeline)
@@ -2177,9 +2145,7 @@ def _id_list(ids: Any) -> Sequence[int]:
         return [*map(int, ids)] if bool in kinds else ids
     array = np.asarray(ids)
     if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise TypeError(
-            f"ids must be a list or an array of whole numbers, not {type(ids).__name__} of {array.dtype}"
-        )
+        raise TypeError(f"ids must be a list or an array of whole numbers, not {type(ids).__name__} of {array.dtype}")
     return array.tolist()
 
 

@@ -58,8 +58,7 @@ def install_as_tokenizers() -> None:
             {
                 name.partition(".")[0]
                 for name, module in [*sys.modules.items()]
-                if name.partition(".")[0] not in (NAME, "gputok", "__main__", "__mp_main__")
-                and _uses(module, imported)
+                if name.partition(".")[0] not in (NAME, "gputok", "__main__", "__mp_main__") and _uses(module, imported)
             }
         )
         by = f" (it is in use by {', '.join(users)})" if users else ""

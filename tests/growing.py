@@ -64,12 +64,8 @@ def lines(normalizer=None, pre_tokenizer=None, added=TOKENS, **options) -> gputo
         if "".join(pair) not in tokens and not ("▁" in pair[1] and pair[0].strip("▁")):
             merges.append(pair)
             tokens.append("".join(pair))
-    vocabulary = {
-        one: i for i, one in enumerate(["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), *tokens])
-    }
-    made = gputok.Tokenizer(
-        models.BPE(vocabulary, merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True)
-    )
+    vocabulary = {one: i for i, one in enumerate(["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), *tokens])}
+    made = gputok.Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True))
     made.normalizer, made.pre_tokenizer = normalizer, pre_tokenizer
     options.setdefault("normalized", False)
     made.add_tokens([AddedToken(one, **options) for one in added])

@@ -40,35 +40,8 @@ _LONG = "long" * 25_000
 ODD: list[Any] = [
     *(None, True, False, 0, 1, -1, 2, 0.5, -0.0, 1e-320, 1e308, float("inf"), float("nan")),
     *(2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**53 + 1, 2**63, 2**64, 10**30, -(2**31), -(2**63) - 1),
-    *(
-        "",
-        " ",
-        "a",
-        "0",
-        "\x00",
-        "\ud800",
-        "a\udfff",
-        "字",
-        "\U0010ffff",
-        "Always",
-        "first",
-        "Right",
-        "(",
-        "[a",
-        _LONG,
-    ),
-    *(
-        [],
-        [[]],
-        [None],
-        ["a"],
-        ["a", 0],
-        [0, 1, 2],
-        {},
-        {"a": 1},
-        {"type": "Sequence"},
-        {"Regex": "(a|aa)+$"},
-    ),
+    *("", " ", "a", "0", "\x00", "\ud800", "a\udfff", "字", "\U0010ffff", "Always", "first", "Right", "(", "[a", _LONG),
+    *([], [[]], [None], ["a"], ["a", 0], [0, 1, 2], {}, {"a": 1}, {"type": "Sequence"}, {"Regex": "(a|aa)+$"}),
     *({"String": ""}, {"String": " "}, {"Fixed": 5}, _DEEP),
 ]
 
@@ -144,15 +117,11 @@ class Mutator(random.Random):
         if isinstance(value, bool):
             return self.choice([not value, int(value), str(value)])
         if isinstance(value, int):
-            return self.choice(
-                [value + 1, value - 1, -value, value * 1000, float(value), str(value), value + 2**32]
-            )
+            return self.choice([value + 1, value - 1, -value, value * 1000, float(value), str(value), value + 2**32])
         if isinstance(value, float):
             return self.choice([-value, value * 1e300, int(value) if abs(value) < 1e18 else 0, str(value)])
         if isinstance(value, str):
-            return self.choice(
-                [value.swapcase(), value + value, value[1:], [value], value + "\ud83d", value * 1000]
-            )
+            return self.choice([value.swapcase(), value + value, value[1:], [value], value + "\ud83d", value * 1000])
         return self.choice([[], {}, "", [value], {"a": value}])
 
     def of_bytes(self, data: bytes) -> bytes:
@@ -168,11 +137,7 @@ class Mutator(random.Random):
         if kind == 3:
             return data[:at] + self.randbytes(stop - at) + data[stop:]
         if kind == 4:
-            return (
-                data[:at]
-                + self.choice(['"', "\\", "{", "]", ",", "-", "e9", "\0", "\\ud800"]).encode()
-                + data[at:]
-            )
+            return data[:at] + self.choice(['"', "\\", "{", "]", ",", "-", "e9", "\0", "\\ud800"]).encode() + data[at:]
         changed = bytearray(data)
         for _ in range(self.choice([1, 1, 4])):
             changed[self.randrange(len(data))] ^= 1 << self.randrange(8)

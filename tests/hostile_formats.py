@@ -95,21 +95,8 @@ def gguf_metadata(model: str) -> list[tuple[str, Any, Any]]:
 GGUF_ODD: list[tuple[Any, Any]] = [
     *((STRING, text) for text in ("", "a", "hug", b"\xff", "gpt2", "t5", "x" * 100_000)),
     *(("I", n) for n in (0, 1, 5, 2**32 - 1)),
-    *(
-        ("i", -1),
-        ("q", -(2**63)),
-        ("Q", 2**64 - 1),
-        ("f", float("nan")),
-        ("d", 1e308),
-        ("?", True),
-        ("b", -1),
-    ),
-    *(
-        ((ARRAY, "i"), [1, 2]),
-        ((ARRAY, "f"), [float("nan")] * 3),
-        ((ARRAY, STRING), []),
-        ((ARRAY, STRING), ["a", "a"]),
-    ),
+    *(("i", -1), ("q", -(2**63)), ("Q", 2**64 - 1), ("f", float("nan")), ("d", 1e308), ("?", True), ("b", -1)),
+    *(((ARRAY, "i"), [1, 2]), ((ARRAY, "f"), [float("nan")] * 3), ((ARRAY, STRING), []), ((ARRAY, STRING), ["a", "a"])),
     *(((ARRAY, (ARRAY, "B")), [[1], [2]]), ((ARRAY, "?"), [True, False]), ((ARRAY, "B"), [])),
 ]
 
@@ -199,9 +186,7 @@ def sentencepiece_damaged(mutator: hostile.Mutator, data: bytes) -> bytes:
             proto.trainer_spec.model_type = mutator.randrange(1, 5)
             proto.trainer_spec.byte_fallback = mutator.random() < 0.5
         elif how == 4:
-            proto.normalizer_spec.precompiled_charsmap = mutator.randbytes(
-                mutator.choice([0, 1, 3, 4, 8, 400])
-            )
+            proto.normalizer_spec.precompiled_charsmap = mutator.randbytes(mutator.choice([0, 1, 3, 4, 8, 400]))
         elif how == 5:
             proto.normalizer_spec.remove_extra_whitespaces = mutator.random() < 0.5
             proto.normalizer_spec.escape_whitespaces = mutator.random() < 0.5
@@ -224,9 +209,7 @@ def try_sentencepiece(path: pathlib.Path) -> None:
 
 
 def ranks() -> list[tuple[bytes, int]]:
-    return [
-        (token, i) for i, token in enumerate([*(bytes([byte]) for byte in range(256)), b"hu", b"hug", b"pu"])
-    ]
+    return [(token, i) for i, token in enumerate([*(bytes([byte]) for byte in range(256)), b"hu", b"hug", b"pu"])]
 
 
 def tiktoken() -> bytes:
@@ -282,9 +265,7 @@ def tekken() -> bytes:
             {"rank": rank, "token_bytes": base64.b64encode(token).decode(), "token_str": None}
             for token, rank in ranks()
         ],
-        "special_tokens": [
-            {"rank": i, "token_str": token, "is_control": True} for i, token in enumerate(special)
-        ],
+        "special_tokens": [{"rank": i, "token_str": token, "is_control": True} for i, token in enumerate(special)],
     }
     return json.dumps(value).encode()
 
@@ -301,9 +282,7 @@ def try_tekken(path: pathlib.Path) -> None:
 def tokenizer_json() -> str:
     from gputok import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-    vocabulary = {
-        token: i for i, token in enumerate(dict.fromkeys(["<unk>", "<s>", "</s>", "<pad>", *LETTERS, "hu"]))
-    }
+    vocabulary = {token: i for i, token in enumerate(dict.fromkeys(["<unk>", "<s>", "</s>", "<pad>", *LETTERS, "hu"]))}
     tokenizer = Tokenizer(models.BPE(vocabulary, [("h", "u")], unk_token="<unk>"))
     tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
     tokenizer.add_special_tokens([AddedToken(token, special=True) for token in ("<s>", "</s>", "<pad>")])
@@ -320,22 +299,13 @@ BERT_TOKENS = {
 CONFIG = {
     "tokenizer_class": "PreTrainedTokenizerFast",
     "bos_token": "<s>",
-    "eos_token": {
-        "content": "</s>",
-        "lstrip": False,
-        "normalized": True,
-        "rstrip": False,
-        "single_word": False,
-    },
+    "eos_token": {"content": "</s>", "lstrip": False, "normalized": True, "rstrip": False, "single_word": False},
     "pad_token": "<pad>",
     "unk_token": "<unk>",
     "add_bos_token": False,
     "add_prefix_space": False,
     "additional_special_tokens": ["<s>"],
-    "added_tokens_decoder": {
-        "1": {"content": "<s>", "special": True},
-        "2": {"content": "</s>", "special": True},
-    },
+    "added_tokens_decoder": {"1": {"content": "<s>", "special": True}, "2": {"content": "</s>", "special": True}},
     "chat_template": "{% for m in messages %}{{ m.role }}: {{ m.content }}{% endfor %}",
     "clean_up_tokenization_spaces": False,
     "model_input_names": ["input_ids", "attention_mask"],
@@ -359,8 +329,7 @@ CONFIG = {
     "trim_offsets": False,
 }
 AFTER_RANKS = {
-    str(len(ranks()) + i): {"content": token, "special": True}
-    for i, token in enumerate(["<s>", "</s>", "<pad>"])
+    str(len(ranks()) + i): {"content": token, "special": True} for i, token in enumerate(["<s>", "</s>", "<pad>"])
 }
 
 
@@ -373,9 +342,7 @@ def folder_of_fast(folder: pathlib.Path) -> None:
 
 
 def folder_of_bert(folder: pathlib.Path) -> None:
-    (folder / "vocab.txt").write_text(
-        "\n".join(["[UNK]", "[CLS]", "[SEP]", "<s>", "</s>", "<pad>", *"abchgu"]) + "\n"
-    )
+    (folder / "vocab.txt").write_text("\n".join(["[UNK]", "[CLS]", "[SEP]", "<s>", "</s>", "<pad>", *"abchgu"]) + "\n")
 
 
 def folder_of_gpt2(folder: pathlib.Path) -> None:
@@ -405,9 +372,7 @@ def try_folder(path: pathlib.Path) -> None:
         tokenizer.apply_chat_template([{"role": "user", "content": "some words"}], tokenize=False)
 
 
-def with_config(
-    make: Callable[[pathlib.Path], None], config: dict[str, Any]
-) -> Callable[[pathlib.Path], None]:
+def with_config(make: Callable[[pathlib.Path], None], config: dict[str, Any]) -> Callable[[pathlib.Path], None]:
     def beside(folder: pathlib.Path) -> None:
         make(folder)
         (folder / "tokenizer_config.json").write_text(json.dumps(config))
@@ -416,21 +381,13 @@ def with_config(
 
 
 def template() -> bytes:
-    return b"{% for m in messages %}{% if m.role == 'user' %}{{ m.content | trim }}{% endif %}{{ bos_token }}{% endfor %}"
+    return (
+        b"{% for m in messages %}{% if m.role == 'user' %}{{ m.content | trim }}{% endif %}{{ bos_token }}{% endfor %}"
+    )
 
 
 def template_damaged(mutator: hostile.Mutator, data: bytes) -> bytes:
-    odd = [
-        "{{",
-        "}}",
-        "{%",
-        "%}",
-        "{% endfor %}",
-        "{{ 1 / 0 }}",
-        "{{ messages[9].x.y }}",
-        "{{ m['a'] + 1 }}",
-        "|nope",
-    ]
+    odd = ["{{", "}}", "{%", "%}", "{% endfor %}", "{{ 1 / 0 }}", "{{ messages[9].x.y }}", "{{ m['a'] + 1 }}", "|nope"]
     odd += [
         "{{ raise_exception('no') }}",
         "{{ ''.__class__ }}",
@@ -543,9 +500,7 @@ def try_ids(name: str) -> Callable[[pathlib.Path], None]:
         for batch in token_files.read(path.with_name(name)):
             assert batch.ids.dtype.kind in "iu" and batch.rows.dtype == np.int64
             rows = [row.tolist() for row in np.split(batch.ids, batch.rows[1:-1])]
-            assert (
-                batch.rows[0] == 0 and batch.rows[-1] == len(batch.ids) and (np.diff(batch.rows) >= 0).all()
-            )
+            assert batch.rows[0] == 0 and batch.rows[-1] == len(batch.ids) and (np.diff(batch.rows) >= 0).all()
             if not len(batch.ids) or 0 <= batch.ids.min() <= batch.ids.max() < 2**32 - 1:
                 tokenizer.decode_batch(rows)
 
@@ -573,9 +528,7 @@ def resumed(name: str, mutate: Callable[[hostile.Mutator, bytes], bytes]) -> For
         if seed:
             file.write_bytes(mutate(hostile.Mutator(seed), file.read_bytes()))
         tokenizer, corpus = recipe("bpe")[0], str(path.parent.parent / "corpus.txt")
-        assert tokenizer.count_words(corpus, resume=path.parent) == tokenizer.count_words(corpus), (
-            "other counts"
-        )
+        assert tokenizer.count_words(corpus, resume=path.parent) == tokenizer.count_words(corpus), "other counts"
 
     return Format("seed", lambda: b"", go_on, lambda mutator, _: str(mutator.random()).encode(), begin)
 
@@ -589,18 +542,10 @@ FORMATS: dict[str, Format] = {
     "tiktoken": Format("a.tiktoken", tiktoken, try_tiktoken, lines_damaged),
     "tekken": Format("tekken.json", tekken, try_tekken, json_damaged),
     "tokenizer_config.json": Format(
-        "tokenizer_config.json",
-        config_of("PreTrainedTokenizerFast"),
-        try_folder,
-        json_damaged,
-        folder_of_fast,
+        "tokenizer_config.json", config_of("PreTrainedTokenizerFast"), try_folder, json_damaged, folder_of_fast
     ),
     "tokenizer_config.json of BERT": Format(
-        "tokenizer_config.json",
-        config_of("BertTokenizer", **BERT_TOKENS),
-        try_folder,
-        json_damaged,
-        folder_of_bert,
+        "tokenizer_config.json", config_of("BertTokenizer", **BERT_TOKENS), try_folder, json_damaged, folder_of_bert
     ),
     "tokenizer_config.json of GPT-2": Format(
         "tokenizer_config.json", config_of("GPT2Tokenizer"), try_folder, json_damaged, folder_of_gpt2
@@ -631,9 +576,7 @@ FORMATS: dict[str, Format] = {
         json_damaged,
         with_config(folder_of_fast, {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>"}),
     ),
-    "config.json": Format(
-        "config.json", lambda: b'{"model_type": "bert"}', try_folder, json_damaged, folder_of_bert
-    ),
+    "config.json": Format("config.json", lambda: b'{"model_type": "bert"}', try_folder, json_damaged, folder_of_bert),
     "chat_template.jinja": Format(
         "chat_template.jinja",
         template,

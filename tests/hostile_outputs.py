@@ -57,9 +57,7 @@ def text_damaged(mutator: hostile.Mutator, data: bytes) -> bytes:
     if mutator.random() < 0.5:
         return mutator.of_bytes(data)
     lines = data.splitlines()
-    lines[mutator.randrange(len(lines))] = mutator.choice(
-        [b"", b"x" * 9999, b"\xff", b"a|9", b"TOKENIZER|9", b"-1"]
-    )
+    lines[mutator.randrange(len(lines))] = mutator.choice([b"", b"x" * 9999, b"\xff", b"a|9", b"TOKENIZER|9", b"-1"])
     return b"\n".join(lines)
 
 
@@ -73,9 +71,7 @@ def output(kind: str) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         tokenizer.encode_corpus(iter(TEXTS), folder / "ids", format=kind)
-        return {
-            str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()
-        }
+        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def put(folder: pathlib.Path, kind: str, manifest: bool) -> None:
@@ -103,9 +99,7 @@ def try_output(kind: str, named: str | None, path: pathlib.Path) -> None:
         tokens.manifest.check()
 
 
-def of_output(
-    kind: str, file: str, damage: Callable[[hostile.Mutator, bytes], bytes], manifest: bool
-) -> Format:
+def of_output(kind: str, file: str, damage: Callable[[hostile.Mutator, bytes], bytes], manifest: bool) -> Format:
     return Format(
         file,
         lambda: output(kind)[file],
@@ -186,9 +180,7 @@ def run_damaged(mutator: hostile.Mutator, data: bytes) -> bytes:
     """Also with a checksum that is right."""
     if mutator.random() < 0.5:
         return mutator.of_bytes(data)
-    text = json.dumps(
-        json.loads(data.partition(b"\n")[2]) | {mutator.choice(["fingerprint", "more"]): "a"}
-    ).encode()
+    text = json.dumps(json.loads(data.partition(b"\n")[2]) | {mutator.choice(["fingerprint", "more"]): "a"}).encode()
     return hashlib.sha256(text).hexdigest().encode() + b"\n" + text
 
 
@@ -262,9 +254,7 @@ CORPORA: dict[str, tuple[Callable[[], bytes], Callable[[hostile.Mutator, bytes],
 
 FORMATS: dict[str, Format] = {
     **{
-        f"work folder: {name}": Format(
-            f".c.part/{name}", lambda name=name: work()[name], try_work, damage, put_work
-        )
+        f"work folder: {name}": Format(f".c.part/{name}", lambda name=name: work()[name], try_work, damage, put_work)
         for name, damage in WORK
     },
     **{
@@ -273,8 +263,5 @@ FORMATS: dict[str, Format] = {
         for manifest in (True, False)
         if manifest or "manifest" not in file
     },
-    **{
-        name: Format(name, functools.cache(whole), try_corpus, damage)
-        for name, (whole, damage) in CORPORA.items()
-    },
+    **{name: Format(name, functools.cache(whole), try_corpus, damage) for name, (whole, damage) in CORPORA.items()},
 }

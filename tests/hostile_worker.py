@@ -100,9 +100,7 @@ def main() -> None:
                 outcome = tries(data)
             except Exception as error:
                 steps = traceback.extract_tb(error.__traceback__)
-                lines = " < ".join(
-                    f"{os.path.basename(step.filename)}:{step.name}" for step in steps[::-1][:4]
-                )
+                lines = " < ".join(f"{os.path.basename(step.filename)}:{step.name}" for step in steps[::-1][:4])
                 outcome = f"fails: {type(error).__name__}: {str(error)[:300]} ({lines})"
             print(json.dumps(outcome), file=answers, flush=True)
 

@@ -103,12 +103,7 @@ def forms() -> dict[str, dict[str, np.ndarray]]:
             "to": np.array([ord(pairs[pair]) for pair in sorted(pairs)], np.uint32),
         }
     }
-    for name, form, decompose in (
-        ("nfd", nfd, nfd),
-        ("nfc", nfc, nfd),
-        ("nfkd", nfkd, nfkd),
-        ("nfkc", nfkc, nfkd),
-    ):
+    for name, form, decompose in (("nfd", nfd, nfd), ("nfc", nfc, nfd), ("nfkd", nfkd, nfkd), ("nfkc", nfkc, nfkd)):
         kinds: dict[tuple, list[int]] = {(False, 0, ""): []}
         for code in CODES:
             character = chr(code)
@@ -162,25 +157,9 @@ def compositions() -> dict[tuple[str, str], str]:
 
 # ---- grapheme clusters, as far as Precompiled lets them be seen
 
-(
-    ANY,
-    CONTROL,
-    CR,
-    LF,
-    EXTEND,
-    ZWJ,
-    SPACING,
-    PREPEND,
-    L,
-    V,
-    T,
-    LV,
-    LVT,
-    PICTURE,
-    CONSONANT,
-    LINKER,
-    INCB_EXTEND,
-) = range(17)
+(ANY, CONTROL, CR, LF, EXTEND, ZWJ, SPACING, PREPEND, L, V, T, LV, LVT, PICTURE, CONSONANT, LINKER, INCB_EXTEND) = (
+    range(17)
+)
 
 
 def charsmap(characters: Iterable[str]) -> bytes:
@@ -212,10 +191,7 @@ def charsmap(characters: Iterable[str]) -> bytes:
 
 def precompiled(blob: bytes) -> Callable[[str], str]:
     tokenizer = json.loads(Tokenizer(models.BPE()).to_str())
-    tokenizer["normalizer"] = {
-        "type": "Precompiled",
-        "precompiled_charsmap": base64.b64encode(blob).decode(),
-    }
+    tokenizer["normalizer"] = {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(blob).decode()}
     return Tokenizer.from_str(json.dumps(tokenizer)).normalizer.normalize_str
 
 

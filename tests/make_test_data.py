@@ -116,9 +116,7 @@ def corpus(name: str) -> bytes:
         if size > MOST_BYTES:
             break
     if size < LEAST_BYTES[name]:
-        raise SystemExit(
-            f"{name}: found only {size:,} bytes; install more packages (see the workflow nightly.yml)"
-        )
+        raise SystemExit(f"{name}: found only {size:,} bytes; install more packages (see the workflow nightly.yml)")
     return b"".join(parts)
 
 
@@ -177,10 +175,7 @@ def llama2(lines: list[str]) -> Any:
 def llama3(lines: list[str]) -> Any:
     begin, end = "<|begin_of_text|>", "<|end_of_text|>"
     tokenizer = byte_level(
-        lines,
-        LLAMA3,
-        [begin, end, *(f"<|reserved_special_token_{i}|>" for i in range(20))],
-        ignore_merges=True,
+        lines, LLAMA3, [begin, end, *(f"<|reserved_special_token_{i}|>" for i in range(20))], ignore_merges=True
     )
     number = tokenizer.token_to_id(begin)
     tokenizer.post_processor = processors.Sequence(
@@ -220,10 +215,7 @@ def claude(lines: list[str]) -> Any:
 
 def minilm_bert(lines: list[str]) -> Any:
     tokenizer = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer, tokenizer.pre_tokenizer = (
-        normalizers.BertNormalizer(),
-        pre_tokenizers.BertPreTokenizer(),
-    )
+    tokenizer.normalizer, tokenizer.pre_tokenizer = (normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer())
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     trainer = trainers.WordPieceTrainer(
         vocab_size=20_000, special_tokens=special, limit_alphabet=1000, show_progress=False
@@ -238,13 +230,7 @@ def minilm_bert(lines: list[str]) -> Any:
     return tokenizer
 
 
-TOKENIZERS = {
-    "llama2": llama2,
-    "llama3": llama3,
-    "qwen3": qwen3,
-    "claude": claude,
-    "minilm-bert": minilm_bert,
-}
+TOKENIZERS = {"llama2": llama2, "llama3": llama3, "qwen3": qwen3, "claude": claude, "minilm-bert": minilm_bert}
 
 
 def main(folder: str) -> None:
@@ -259,9 +245,7 @@ def main(folder: str) -> None:
         print(f"{name}: {len(content):,} bytes", flush=True)
     for name, make in TOKENIZERS.items():
         tokenizer = make(sample)
-        (root / "tokenizers" / f"{name}.json.xz").write_bytes(
-            lzma.compress(tokenizer.to_str().encode(), preset=1)
-        )
+        (root / "tokenizers" / f"{name}.json.xz").write_bytes(lzma.compress(tokenizer.to_str().encode(), preset=1))
         print(f"{name}: {tokenizer.get_vocab_size():,} tokens", flush=True)
 
 

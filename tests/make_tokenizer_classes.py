@@ -29,9 +29,7 @@ def ask() -> dict[str, Any]:
         except Exception:  # TokenizersBackend itself, and classes that lack an optional package
             continue
         name = name.removesuffix("Fast")
-        options = {
-            key: _token(made._special_tokens_map[key]) for key in NAMES if made._special_tokens_map[key]
-        }
+        options = {key: _token(made._special_tokens_map[key]) for key in NAMES if made._special_tokens_map[key]}
         if made.model_input_names != ["input_ids", "attention_mask"]:
             options["model_input_names"] = made.model_input_names
         if made.padding_side != "right":

@@ -163,8 +163,7 @@ def pack(sets: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def main() -> None:
     one, several = case_folds()
     folds = {
-        name: np.frombuffer("\n".join(lines).encode(), np.uint8)
-        for name, lines in [("one", one), ("several", several)]
+        name: np.frombuffer("\n".join(lines).encode(), np.uint8) for name, lines in [("one", one), ("several", several)]
     }
     with open(TABLES, "wb") as file:
         for table in (pack(all_sets()) | folds).values():

@@ -17,9 +17,7 @@ from tests.text.test_split_plans import WALKS, ours_of
 def automata() -> list[Automaton]:
     """The automata of well-known pre-tokenizers, and of the cuts between parts of text."""
     cuts = SPACE_PREFIXED_RUN, cuts_beside(PUNCTUATION), cuts_beside(PUNCTUATION + IDEOGRAPHS)
-    return [ours_of(form).way(Way()).automaton for form in WALKS.values()] + [
-        compile_pattern(cut) for cut in cuts
-    ]
+    return [ours_of(form).way(Way()).automaton for form in WALKS.values()] + [compile_pattern(cut) for cut in cuts]
 
 
 def rows() -> np.ndarray:

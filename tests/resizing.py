@@ -17,13 +17,7 @@ def some_lines(seed: int, n: int = 200, letters: str = LETTERS, beyond: str = "Ã
     """Lines of words of which some are far more frequent than others, with numbers, marks and other scripts."""
     r = random.Random(seed)
     words = ["".join(r.choices(letters, k=r.randint(1, 8))) for _ in range(60)]
-    words += ["".join(r.choices(beyond, k=r.randint(1, 3))) for _ in range(8)] + [
-        "12",
-        "345",
-        ";",
-        "()",
-        "  ",
-    ]
+    words += ["".join(r.choices(beyond, k=r.randint(1, 3))) for _ in range(8)] + ["12", "345", ";", "()", "  "]
     weights = [1 / rank for rank in range(1, len(words) + 1)]
     return [" ".join(r.choices(words, weights, k=r.randint(1, 12))) + "\n" for _ in range(n)]
 

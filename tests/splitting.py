@@ -44,9 +44,7 @@ def upstream_words(split: pre_tokenizers.PreTokenizer, texts: list[str]) -> list
     return [[piece for piece, _ in split.pre_tokenize_str(text)] for text in texts]
 
 
-def differences(
-    pattern: str, texts: list[str], *, other: pre_tokenizers.PreTokenizer | None = None
-) -> list[tuple]:
+def differences(pattern: str, texts: list[str], *, other: pre_tokenizers.PreTokenizer | None = None) -> list[tuple]:
     """Texts that gputok and `tokenizers` split otherwise: (text, ours, theirs)."""
     ours = compile_pattern(pattern)
     split = words if isinstance(ours, Automaton) else regex_words
@@ -87,16 +85,9 @@ def random_texts(seed: int, n_texts: int) -> list[str]:
         kind = rng.random()
         if kind < 0.5:
             return rng.choice(ODD)
-        c = (
-            rng.randrange(0x3000)
-            if kind < 0.75
-            else rng.randrange(0x32000)
-            if kind < 0.95
-            else rng.randrange(0x110000)
-        )
+        c = rng.randrange(0x3000) if kind < 0.75 else rng.randrange(0x32000) if kind < 0.95 else rng.randrange(0x110000)
         return chr(c) if unicodedata.category(chr(c)) != "Cs" else " "
 
     return [
-        "".join(character() * rng.choice([1, 1, 1, 2, 3, 7]) for _ in range(rng.randrange(12)))
-        for _ in range(n_texts)
+        "".join(character() * rng.choice([1, 1, 1, 2, 3, 7]) for _ in range(rng.randrange(12))) for _ in range(n_texts)
     ]

@@ -35,7 +35,9 @@ class Step(NamedTuple):
 
 
 _ALL, _CPU = ("reference", "cpu", "cuda"), ("cpu",)
-_OF_UNIGRAM = "one step of a larger algorithm; the tests compare the seeds and the expected counts of all steps with plain Python"
+_OF_UNIGRAM = (
+    "one step of a larger algorithm; the tests compare the seeds and the expected counts of all steps with plain Python"
+)
 
 STEPS = (
     Step("utf8", "finding invalid UTF-8", (Stage("find_invalid_utf8"),)),
@@ -103,18 +105,14 @@ STEPS = (
     ),
     Step("word_table", "", tables=("new_table", "clear", "enlarged", "n_bytes_of", "wanted")),
     Step(
-        "spell_words",
-        "words as symbols",
-        (Stage("count_characters"), Stage("spell_words"), Stage("spell_cut_words")),
+        "spell_words", "words as symbols", (Stage("count_characters"), Stage("spell_words"), Stage("spell_cut_words"))
     ),
     Step(
         "train_bpe",
         "training BPE",
         (
             Stage("train_bpe", _ALL, ("sizes", "threads")),
-            Stage(
-                "train_bpe_of_parts", _CPU, no_reference="it is `train_bpe` for words that arrive in parts"
-            ),
+            Stage("train_bpe_of_parts", _CPU, no_reference="it is `train_bpe` for words that arrive in parts"),
         ),
         ("token_traits",),
     ),
@@ -130,11 +128,7 @@ STEPS = (
         ),
         ("frequent_cells", "joints", "new_memory", "new_runs", "run_tables"),
     ),
-    Step(
-        "train_parity_bpe",
-        "training parity-aware BPE",
-        (Stage("train_parity_bpe", cpu_only=("slice_length",)),),
-    ),
+    Step("train_parity_bpe", "training parity-aware BPE", (Stage("train_parity_bpe", cpu_only=("slice_length",)),)),
     Step(
         "train_unigram",
         "training Unigram",
@@ -142,22 +136,8 @@ STEPS = (
             Stage(name, _CPU, no_reference=_OF_UNIGRAM)
             for name in (
                 *("best_spellings", "expect", "fill_trie", "renumber"),
-                *(
-                    "bucket_cuts",
-                    "bucket_sizes",
-                    "character_counts",
-                    "count_suffixes",
-                    "deal_suffixes",
-                    "deal_words",
-                ),
-                *(
-                    "decode_words",
-                    "least_score",
-                    "place_pieces",
-                    "seed_candidates",
-                    "sort_suffixes",
-                    "spread_arcs",
-                ),
+                *("bucket_cuts", "bucket_sizes", "character_counts", "count_suffixes", "deal_suffixes", "deal_words"),
+                *("decode_words", "least_score", "place_pieces", "seed_candidates", "sort_suffixes", "spread_arcs"),
             )
         ),
     ),
@@ -183,9 +163,7 @@ STEPS = (
         (
             *(Stage(f"encode_{model}") for model in ("bpe", "unigram", "wordlevel", "wordpiece")),
             *(
-                Stage(
-                    name, _CPU, no_reference="its ids are those of the stages above; tests ask `tokenizers`"
-                )
+                Stage(name, _CPU, no_reference="its ids are those of the stages above; tests ask `tokenizers`")
                 for name in ("encode_units", "encode_positions")
             ),
             *(
@@ -196,9 +174,7 @@ STEPS = (
                 )
                 for name in ("last_seam", "all_seams")
             ),
-            Stage(
-                "trim", _CPU, no_reference="the tests compare with `Rows.trim_offsets`, and ask `tokenizers`"
-            ),
+            Stage("trim", _CPU, no_reference="the tests compare with `Rows.trim_offsets`, and ask `tokenizers`"),
         ),
         ("new_handle", "put_steps", "with_memory"),
     ),
@@ -208,11 +184,7 @@ STEPS = (
         "encoding words by Unigram",
         (
             Stage("viterbi"),
-            Stage(
-                "sample_paths",
-                _CPU,
-                no_reference="it is random; the tests compare distributions with `tokenizers`",
-            ),
+            Stage("sample_paths", _CPU, no_reference="it is random; the tests compare distributions with `tokenizers`"),
         ),
     ),
     Step("trie", "", tables=("build_trie", "prefixes")),
@@ -221,14 +193,7 @@ STEPS = (
         "encoding words by WordLevel",
         (Stage("find_strings", _CPU, no_reference="a dictionary of Python finds the same"),),
         (
-            *(
-                "index_pairs",
-                "index_strings",
-                "join_pairs",
-                "pair_ranks",
-                "side_by_side",
-                "single_characters",
-            ),
+            *("index_pairs", "index_strings", "join_pairs", "pair_ranks", "side_by_side", "single_characters"),
             *("spell_bytes", "split_at_space"),
         ),
     ),

@@ -7,8 +7,10 @@ import warnings
 from gputok import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 rng = random.Random(0)
-STEMS = "the of and a naïve façade 漢字 東京 한국어 नमस्ते 😀 👩‍👩‍👧 ﬁ Å e\u0301 don't 3.14 return self . , ( ) \n \t".split(
-    " "
+STEMS = (
+    "the of and a naïve façade 漢字 東京 한국어 नमस्ते 😀 👩‍👩‍👧 ﬁ Å e\u0301 don't 3.14 return self . , ( ) \n \t".split(
+        " "
+    )
 )
 TEXTS = ["".join(rng.choices([*STEMS, " ", "  "], k=rng.randrange(1, 200))) for _ in range(300)]
 TEXTS += ["", " ", "a" * 2000, "é" * 700, "ab" * 700, "<s>and</s>", "x" * 40_000]

@@ -63,10 +63,7 @@ GUIDE = ["how_to", "serving", "install", "formats", "clusters", "gpu", "benchmar
 MARKDOWN = {"fenced-code-blocks": {"cssclass": "highlight"}, "tables": None, "header-ids": None}
 """The extensions of Markdown that the pages use."""
 
-SHOWN = {
-    "gputok.files.locations": ["StorageOptions", "RemoteError"],
-    "gputok.token_files.token_files": ["TokenBatch"],
-}
+SHOWN = {"gputok.files.locations": ["StorageOptions", "RemoteError"], "gputok.token_files.token_files": ["TokenBatch"]}
 """Of modules that are more than their public part: the names to show."""
 
 
@@ -102,9 +99,7 @@ def name_sources() -> None:
 def write_reference(folder: pathlib.Path, documented: dict[str, pdoc.doc.Module]) -> None:
     """A page for each module."""
     pdoc.render.configure(
-        docformat="google",
-        show_source=False,
-        template_directory=pathlib.Path(__file__).parent / "pdoc",
+        docformat="google", show_source=False, template_directory=pathlib.Path(__file__).parent / "pdoc"
     )
     for name, module in documented.items():
         page = folder / f"{name.replace('.', '/')}.html"
@@ -116,10 +111,7 @@ def without_dead_names(page: str) -> str:
     """Takes out the links that pdoc makes of names in docstrings which it does not show."""
     anchors = set(re.findall(r'\bid="([^"]+)"', page))
     return re.sub(
-        r'<a href="#([^"]+)">(.*?)</a>',
-        lambda link: link[0] if link[1] in anchors else link[2],
-        page,
-        flags=re.S,
+        r'<a href="#([^"]+)">(.*?)</a>', lambda link: link[0] if link[1] in anchors else link[2], page, flags=re.S
     )
 
 
@@ -187,9 +179,7 @@ def write_index(folder: pathlib.Path, pages: list[GuidePage]) -> None:
     (folder / "index.html").write_text(page_of("gputok", readme + "".join(lists), "index"), encoding="utf-8")
 
 
-def write_search(
-    folder: pathlib.Path, documented: dict[str, pdoc.doc.Module], pages: list[GuidePage]
-) -> None:
+def write_search(folder: pathlib.Path, documented: dict[str, pdoc.doc.Module], pages: list[GuidePage]) -> None:
     """The index of pdoc's search, over the reference and the sections of the guide."""
     environment = pdoc.render.env
     found = pdoc.search.make_index(documented, shown, "google")
@@ -200,13 +190,7 @@ def write_search(
             name = f"{page.title}: {heading}" if heading else page.title
             doc = without_links(text)
             found.append(
-                {
-                    "fullname": name,
-                    "modulename": f"guide.{page.name}",
-                    "qualname": anchor,
-                    "kind": "guide",
-                    "doc": doc,
-                }
+                {"fullname": name, "modulename": f"guide.{page.name}", "qualname": anchor, "kind": "guide", "doc": doc}
             )
     compiled = pdoc.search.precompile_index(
         found, pathlib.Path(pdoc.__file__).parent / "templates" / "build-search-index.js"
@@ -222,9 +206,7 @@ def shown(member: pdoc.doc.Doc) -> bool:
 
 def without_links(text: str) -> str:
     """HTML without pictures and with the texts of links: a result of a search may stand on any page."""
-    return re.sub(
-        r"</?a\b[^>]*>|<img[^>]*>|<h1.*?</h1>|<style.*?</style>|<svg.*?</svg>", "", text, flags=re.S
-    )[:4000]
+    return re.sub(r"</?a\b[^>]*>|<img[^>]*>|<h1.*?</h1>|<style.*?</style>|<svg.*?</svg>", "", text, flags=re.S)[:4000]
 
 
 def page_of(title: str, body: str, module: str) -> str:
@@ -237,9 +219,7 @@ def page_of(title: str, body: str, module: str) -> str:
     """
     style = (pathlib.Path(__file__).parent / "guide.css").read_text(encoding="utf-8")
     to_root = "../" * module.count(".")
-    search = pdoc.render.env.get_template("search.html.jinja2").render(
-        module=types.SimpleNamespace(modulename=module)
-    )
+    search = pdoc.render.env.get_template("search.html.jinja2").render(module=types.SimpleNamespace(modulename=module))
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{style}</style></head><body>'

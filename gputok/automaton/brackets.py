@@ -96,9 +96,7 @@ class Bracket(NamedTuple):
             return self.stored()
         if self.ranges:
             return ~self.stored()
-        return ~self.stored() - CharSet.of(
-            *(_led_by(byte) for byte in range(0xC2, 0xF5) if self.bits >> byte & 1)
-        )
+        return ~self.stored() - CharSet.of(*(_led_by(byte) for byte in range(0xC2, 0xF5) if self.bits >> byte & 1))
 
 
 def _run_of_bits(start: int, stop: int) -> int:

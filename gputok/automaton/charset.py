@@ -114,9 +114,7 @@ def partition(sets: list[CharSet]) -> tuple[Positions, Mask]:
     column is for END. Surrogates, which no text contains, get no class of their own.
     """
     # with indices, NumPy does not import numpy.ma for it: 20 ms of a short process
-    points, _ = np.unique(
-        np.concatenate([[0, 0xD800, 0xE000, END], *(s.edges for s in sets)]), return_index=True
-    )
+    points, _ = np.unique(np.concatenate([[0, 0xD800, 0xE000, END], *(s.edges for s in sets)]), return_index=True)
     points = points[points <= END]
     inside = np.array([s.has(points) for s in sets]).reshape(len(sets), len(points))
     surrogates = (points >= 0xD800) & (points < 0xE000)

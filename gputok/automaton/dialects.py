@@ -76,9 +76,7 @@ def _translated(pattern: str, source: type[Parser], target: type[Parser], with_g
     node = _canonical(parser.parse())
     if can_be_empty(node):
         raise ValueError(f"pattern {shortened(pattern)!r} can match the empty text, at which tiktoken fails")
-    for (
-        start
-    ) in parser.empty_loops:  # some engines end the loop after an empty match, others try what is left
+    for start in parser.empty_loops:  # some engines end the loop after an empty match, others try what is left
         parser.fail("a repetition of a body that can be empty, which gputok cannot translate,", start)
     if with_gaps:
         if any(isinstance(inner, Backref) for inner in inside(node)):
@@ -128,8 +126,7 @@ class _Spelling:
 
 def _set_text(chars: CharSet) -> str:
     ends = [
-        f"{_character(a)}{'-' if b > a + 2 else ''}{_character(b - 1) if b > a + 1 else ''}"
-        for a, b in chars.runs()
+        f"{_character(a)}{'-' if b > a + 2 else ''}{_character(b - 1) if b > a + 1 else ''}" for a, b in chars.runs()
     ]
     return ends[0] if len(chars) == 1 else f"[{''.join(ends)}]" if ends else r"[^\s\S]"
 
@@ -150,18 +147,10 @@ def _canonical(node: Node) -> Node:
                 return Chars(chars | _SURROGATES)
             case Sequence(items):
                 return sequence(
-                    [
-                        p
-                        for item in map(same, items)
-                        for p in (item.items if isinstance(item, Sequence) else [item])
-                    ]
+                    [p for item in map(same, items) for p in (item.items if isinstance(item, Sequence) else [item])]
                 )
             case Choice(options):
-                flat = [
-                    p
-                    for one in map(same, options)
-                    for p in (one.options if isinstance(one, Choice) else [one])
-                ]
+                flat = [p for one in map(same, options) for p in (one.options if isinstance(one, Choice) else [one])]
                 return flat[0] if len(flat) == 1 else Choice(tuple(flat))
             case Group(body, number):
                 if number not in referred:

@@ -445,9 +445,7 @@ class Parser:
             if c == "-":
                 on = False
             elif c in self.option_letters:
-                self.options = (self.options - {self.option_letters[c]}) | (
-                    {self.option_letters[c]} if on else set()
-                )
+                self.options = (self.options - {self.option_letters[c]}) | ({self.option_letters[c]} if on else set())
             else:
                 self.fail(f"the unknown option {c!r}", start)
             c = self.next("inside the options of a group")

@@ -109,13 +109,7 @@ def _matches(pattern: Backtracking, text: str, deadline: float) -> Iterator[tupl
 
 
 def split_words(
-    data: Bytes,
-    start: Positions,
-    end: Positions,
-    frozen: Mask | None,
-    pattern: Backtracking,
-    cut: Mask,
-    drop: Mask,
+    data: Bytes, start: Positions, end: Positions, frozen: Mask | None, pattern: Backtracking, cut: Mask, drop: Mask
 ) -> tuple[Positions, Positions, Positions]:
     """Like the kernel of the same name in kernels/cpu/split.py, for a backtracking pattern instead of an automaton."""
     words: list[tuple[int, int]] = []

@@ -94,11 +94,7 @@ class RustParser(Parser):
         if self.peek("?P=") or self.peek("?P>"):
             self.unsupported("a reference (?P...)", start)
         node = self.named_capture("<", start) if self.take("?P<") else super().group(start)
-        if (
-            isinstance(node, Look)
-            and not node.ahead
-            and any(isinstance(each, Atomic) for each in inside(node))
-        ):
+        if isinstance(node, Look) and not node.ahead and any(isinstance(each, Atomic) for each in inside(node)):
             self.unsupported("an atomic group or possessive quantifier in a look-behind", start)
         return node
 

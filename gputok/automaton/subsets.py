@@ -15,18 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gputok.automaton.charset import EVERYTHING, NOTHING, NOTHING_BUT_END, CharSet, partition
-from gputok.automaton.syntax import (
-    Atomic,
-    Backref,
-    Chars,
-    Choice,
-    Group,
-    Look,
-    Node,
-    Repeat,
-    Sequence,
-    can_be_empty,
-)
+from gputok.automaton.syntax import Atomic, Backref, Chars, Choice, Group, Look, Node, Repeat, Sequence, can_be_empty
 from gputok.kernels import DEAD, Automaton
 
 if TYPE_CHECKING:
@@ -89,9 +78,7 @@ class _Program:
                 chars = look_set(body, ahead)
                 if chars is None:
                     raise OutsideError("a look-around at more than one character")
-                return self.add(
-                    "ahead" if ahead else "behind", then, chars=chars.negated_look() if negative else chars
-                )
+                return self.add("ahead" if ahead else "behind", then, chars=chars.negated_look() if negative else chars)
             case Repeat(body, least, most, greedy):
                 return self.repeat(body, least, most, greedy, then, then)
             case Atomic(body):
@@ -321,9 +308,7 @@ def _subsets(program: _Program, member: Mask) -> tuple[Positions, Mask]:
             reached, accepted[column] = follow(threads, before, column)
             if column == n_columns - 1:
                 break
-            after = tuple(
-                dict.fromkeys(steps[at].first for at in reached if column in members[steps[at].chars])
-            )
+            after = tuple(dict.fromkeys(steps[at].first for at in reached if column in members[steps[at].chars]))
             if after:
                 state = (after, column if looks_behind else -1)
                 if state not in states:
@@ -344,9 +329,7 @@ def _minimize(delta: Positions, accept: Mask) -> tuple[Transitions, Bytes]:
     rows = np.vstack([accept, np.zeros(accept.shape[1], bool)])
     _, block = np.unique(rows, axis=0, return_inverse=True)
     while True:
-        _, finer = np.unique(
-            np.column_stack([block.ravel(), block.ravel()[target]]), axis=0, return_inverse=True
-        )
+        _, finer = np.unique(np.column_stack([block.ravel(), block.ravel()[target]]), axis=0, return_inverse=True)
         if finer.max() == block.max():
             break
         block = finer

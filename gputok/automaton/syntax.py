@@ -196,10 +196,7 @@ def can_be_empty(node: Node) -> bool:
 def is_anchor(node: Node) -> bool:
     """True if Oniguruma rejects a quantifier after the node."""
     words = property_set(r"\w")
-    if isinstance(node, Look) or node in (
-        LINE_START,
-        *(word_boundary(words, negated) for negated in (False, True)),
-    ):
+    if isinstance(node, Look) or node in (LINE_START, *(word_boundary(words, negated) for negated in (False, True))):
         return True
     return isinstance(node, Choice) and any(map(is_anchor, node.options))
 

@@ -71,9 +71,7 @@ def script_runs() -> Automaton:
     """Makes the automaton of runs of one script, with the characters of no script after them."""
     scripts = script_sets()
     any_script = ~union(*scripts)
-    return compile_node(
-        Choice(tuple(Sequence((Chars(script), _run(script | any_script, 0))) for script in scripts))
-    )
+    return compile_node(Choice(tuple(Sequence((Chars(script), _run(script | any_script, 0))) for script in scripts)))
 
 
 def _run(chars: CharSet, least: int = 1) -> Repeat:

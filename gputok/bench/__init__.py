@@ -90,9 +90,7 @@ class Stage(NamedTuple):
     def line(self) -> str:
         """Describes the stage in one line."""
         device, kernels = statistics.median(self.device_seconds), sum(self.kernel_seconds.values())
-        rates = [
-            f"{self.n_bytes / 1e9 / seconds:.3g} GB/s" if seconds else "-" for seconds in (device, kernels)
-        ]
+        rates = [f"{self.n_bytes / 1e9 / seconds:.3g} GB/s" if seconds else "-" for seconds in (device, kernels)]
         each = ", ".join(f"{kernel} {seconds:.3g}" for kernel, seconds in self.kernel_seconds.items())
         return (
             f"{self.card}, {self.stage}: device {_spread(self.device_seconds, '{:.3g}')} s, {rates[0]}; "
@@ -171,9 +169,7 @@ class Comparison(NamedTuple):
         if not starts:
             return []
         imports, first = (statistics.median(seconds) for seconds in zip(*starts[0], strict=True))
-        return [
-            f"gputok's start: {imports:.2f} s of imports, {first:.2f} s for the first KB (loading compiled code)"
-        ]
+        return [f"gputok's start: {imports:.2f} s of imports, {first:.2f} s for the first KB (loading compiled code)"]
 
     def _line(self, row: Row) -> list[str]:
         name = f"{row.peer} {row.version}"
@@ -195,10 +191,7 @@ class Comparison(NamedTuple):
     def _speed(self, row: Row, of: str) -> list[str]:
         """Returns MB/s and the ratio to gputok's time, by the field `seconds` or `later_seconds`."""
         rate, ratio = self.n_bytes / 1e6 / statistics.median(getattr(row, of)), self._ratio(row, of)
-        return [
-            f"{rate:.0f}" if rate >= 20 else f"{rate:.1f}",
-            "-" if ratio is None else f"{ratio:.1f}",
-        ]
+        return [f"{rate:.0f}" if rate >= 20 else f"{rate:.1f}", "-" if ratio is None else f"{ratio:.1f}"]
 
     def _ratio(self, row: Row, of: str = "seconds") -> float | None:
         """Returns the median time of a peer divided by gputok's."""
@@ -268,9 +261,7 @@ def train(
             verified = f"{n:,} of {len(theirs):,} {results} equal those of tokenizers on the first MB"
         rows = _take_turns(peers, job, runs, report)
         ours = result("gputok") if not rows[0].failure else None
-        rows = [
-            row if row.failure else row._replace(**_agreement(ours, result(row.peer), model)) for row in rows
-        ]
+        rows = [row if row.failure else row._replace(**_agreement(ours, result(row.peer), model)) for row in rows]
         stages = _stages(job("gputok"), runs) if model == "bpe" else []
         n_bytes = plain.stat().st_size
         where = _on_device(device, lambda: recipe(model)[0], "count words", "merge")
@@ -343,9 +334,7 @@ def encode(
 
         def job(peer: str, text: pathlib.Path = documents, keep_ids: bool = False) -> Job:
             paths = str(text), str(warm), str(pathlib.Path(folder, f"{peer}.ids"))
-            return Job(
-                "encode", peer, *paths, threads, device=device, tokenizer=str(tokenizer), keep_ids=keep_ids
-            )
+            return Job("encode", peer, *paths, threads, device=device, tokenizer=str(tokenizer), keep_ids=keep_ids)
 
         ids: dict[str, Any] = {}
         for peer in peers:
@@ -376,19 +365,7 @@ def encode(
         model, vocab_size = type(read.model).__name__.lower(), read.get_vocab_size()
     unit = "lines" if lines else "documents of about 4 kB"
     return Comparison(
-        "encode",
-        str(text),
-        n_bytes,
-        model,
-        vocab_size,
-        threads,
-        device,
-        verified,
-        rows,
-        skipped,
-        stages,
-        unit,
-        where,
+        "encode", str(text), n_bytes, model, vocab_size, threads, device, verified, rows, skipped, stages, unit, where
     )
 
 

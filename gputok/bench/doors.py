@@ -66,10 +66,7 @@ def doors(tokenizers: Sequence[str], text: str, peers: Sequence[str] = ()) -> li
     for path in tokenizers:
         ids: dict[str, str] = {}
         kinds = [*_KINDS, *(["gigatoken"] if importlib.util.find_spec("gigatoken") else [])]
-        for python, kind in [
-            *((sys.executable, kind) for kind in kinds),
-            *((one, "tokenizers") for one in peers),
-        ]:
+        for python, kind in [*((sys.executable, kind) for kind in kinds), *((one, "tokenizers") for one in peers)]:
             if (timed := _process(python, kind, path, text)) is None:
                 continue
             name, checked, figures = timed
@@ -139,9 +136,7 @@ class _Text:
     def take(self, n: int) -> str:
         self._at += n
         if self._at > len(self._text):
-            raise SystemExit(
-                f"the text has {len(self._text):,} characters, and at least 10,000,000 are needed"
-            )
+            raise SystemExit(f"the text has {len(self._text):,} characters, and at least 10,000,000 are needed")
         return self._text[self._at - n : self._at]
 
     def lines(self) -> list[str]:

@@ -55,10 +55,7 @@ class Row(NamedTuple):
 
 
 def latency(
-    tokenizers: Sequence[str | os.PathLike[str]],
-    *,
-    text: str | os.PathLike[str] | None = None,
-    runs: int = 21,
+    tokenizers: Sequence[str | os.PathLike[str]], *, text: str | os.PathLike[str] | None = None, runs: int = 21
 ) -> list[Row]:
     """Times each kind of text with each tokenizer, with its padding and truncation turned off.
 
@@ -89,19 +86,14 @@ def latency(
             raise ValueError(
                 f"{text} has {len(lines):,} different lines of 20 to 70 characters, but {least:,} are needed"
             )
-        for line in [
-            *texts.values(),
-            *lines[:_LINES],
-        ]:  # from here on, caches contain these lines and their words
+        for line in [*texts.values(), *lines[:_LINES]]:  # from here on, caches contain these lines and their words
             _verify(path, line, *both)
         for asked, ask in _ASKED.items():
             for name, line in texts.items():
                 rows.append(Row(path.stem, name, asked, *_medians(both, line, ask, runs)))
         new = [lines[first : first + _LINES] for first in range(_LINES, len(lines), _LINES)]
         for i, (asked, ask) in enumerate(_ASKED.items()):
-            seconds = [
-                [_seconds(one, part, ask) / len(part) for one in both] for part in new[i :: len(_ASKED)]
-            ]
+            seconds = [[_seconds(one, part, ask) / len(part) for one in both] for part in new[i :: len(_ASKED)]]
             ours, theirs = (1e6 * statistics.median(column) for column in zip(*seconds, strict=True))
             rows.append(Row(path.stem, "new lines, each once", asked, ours, theirs))
     return rows
@@ -112,9 +104,7 @@ def table(rows: Sequence[Row]) -> str:
     from gputok.kernels.native import choose
 
     head = f"{'tokenizer':16} {'text':24} {'asked':22}{'gputok':>9}{'tokenizers':>12}{'ratio':>8}"
-    return "\n".join(
-        [f"microseconds for a text; kernels: {choose().reason}", head, *(row.line() for row in rows)]
-    )
+    return "\n".join([f"microseconds for a text; kernels: {choose().reason}", head, *(row.line() for row in rows)])
 
 
 def to_json(rows: Sequence[Row]) -> str:
@@ -153,9 +143,7 @@ def _verify(path: pathlib.Path, text: str, ours: Any, theirs: Any) -> None:
     ask = _ASKED["ids, tokens, offsets"]
     found, wanted = ask(ours.encode(text)), ask(theirs.encode(text))
     if found != wanted:
-        raise ValueError(
-            f"not timed: with {path}, gputok gives {found} for {text!r}, and tokenizers {wanted}"
-        )
+        raise ValueError(f"not timed: with {path}, gputok gives {found} for {text!r}, and tokenizers {wanted}")
 
 
 def _medians(both: Sequence[Any], text: str, ask: Callable[[Any], Any], runs: int) -> tuple[float, float]:

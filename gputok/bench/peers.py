@@ -78,12 +78,7 @@ def train_gigabpe(job: Job) -> Train:
 
     def train(text: str, output: str) -> None:
         gigabpe.train_tokenizer(
-            [text],
-            job.vocab_size,
-            output,
-            special_tokens=[END],
-            pretokenizer="bytelevel",
-            threads=job.threads,
+            [text], job.vocab_size, output, special_tokens=[END], pretokenizer="bytelevel", threads=job.threads
         )
 
     return train
@@ -101,8 +96,7 @@ def train_rustbpe(job: Job) -> Train:
             tokenizer.train_from_iterator(lines, job.vocab_size - 1, pattern=PATTERNS["gpt2"])
         with open(output, "w") as file:
             file.writelines(
-                f"{base64.b64encode(token).decode()} {rank}\n"
-                for token, rank in tokenizer.get_mergeable_ranks()
+                f"{base64.b64encode(token).decode()} {rank}\n" for token, rank in tokenizer.get_mergeable_ranks()
             )
 
     return train
@@ -171,9 +165,7 @@ def learned(peer: str, model: str, output: str) -> list[tuple[str, ...]] | None:
         return [(pieces.id_to_piece(i),) for i in range(pieces.get_piece_size())]
     form = json.loads(pathlib.Path(output).read_text())["model"]
     if model == "bpe":
-        return [
-            tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in form["merges"]
-        ]
+        return [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in form["merges"]]
     return [(piece[0],) if model == "unigram" else (piece,) for piece in form["vocab"]]
 
 
@@ -195,12 +187,7 @@ def encode_gputok(job: Job) -> tuple[Encode, Flat]:
 
     def encode(text: str) -> list[Any]:
         batches = tokenizer.encode_corpus(
-            text,
-            separator=END,
-            add_special_tokens=False,
-            threads=job.threads,
-            device=_device(job),
-            progress=False,
+            text, separator=END, add_special_tokens=False, threads=job.threads, device=_device(job), progress=False
         )
         return list(batches)
 
@@ -238,13 +225,8 @@ def encode_tiktoken(job: Job) -> tuple[Encode, Flat]:
         raise ValueError("it is compared for tokenizers like GPT-2's only")
     end = vocab.pop(END)
     ranks = {bytes(map(BYTE_CHARACTERS.index, token)): rank for token, rank in vocab.items()}
-    encoding = tiktoken.Encoding(
-        "bench", pat_str=PATTERNS["gpt2"], mergeable_ranks=ranks, special_tokens={END: end}
-    )
-    return (
-        lambda text: encoding.encode_ordinary_batch(documents(text), num_threads=job.threads),
-        _flat,
-    )
+    encoding = tiktoken.Encoding("bench", pat_str=PATTERNS["gpt2"], mergeable_ranks=ranks, special_tokens={END: end})
+    return (lambda text: encoding.encode_ordinary_batch(documents(text), num_threads=job.threads), _flat)
 
 
 def encode_gigatoken(job: Job) -> tuple[Encode, Flat]:
@@ -254,9 +236,7 @@ def encode_gigatoken(job: Job) -> tuple[Encode, Flat]:
 
     tokenizer = gigatoken.Tokenizer(job.tokenizer)
     return (
-        lambda text: tokenizer.encode_files(
-            gigatoken.TextFileSource([text], separator=END), parallel=job.threads > 1
-        ),
+        lambda text: tokenizer.encode_files(gigatoken.TextFileSource([text], separator=END), parallel=job.threads > 1),
         lambda ids: awkward.to_numpy(awkward.flatten(ids)),
     )
 

@@ -168,8 +168,7 @@ def _encoding(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
     with device.active():
         ours = [device.download(ids[: number(device, ends)]) for ids, ends in encode(device)]
     theirs = [
-        batch.ids
-        for batch in encode_corpus(tokenizer.pipeline, batches, add_special_tokens=False, threads=job.threads)
+        batch.ids for batch in encode_corpus(tokenizer.pipeline, batches, add_special_tokens=False, threads=job.threads)
     ]
     _verify("encode_corpus", np.array_equal(np.concatenate(ours), np.concatenate(theirs)))
     yield "encode_corpus", sum(batch.data.nbytes for batch in batches), encode

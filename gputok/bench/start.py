@@ -142,9 +142,6 @@ def _median(processes: Sequence[Process]) -> Process:
 def to_json(rows: Sequence[Start]) -> str:
     """Returns the rows as JSON."""
     return json.dumps(
-        [
-            {"task": row.task, **{name: getattr(row, name)._asdict() for name in row._fields[1:]}}
-            for row in rows
-        ],
+        [{"task": row.task, **{name: getattr(row, name)._asdict() for name in row._fields[1:]}} for row in rows],
         indent=2,
     )

@@ -29,9 +29,7 @@ BenchDevice = Annotated[str, typer.Option(help="Where gputok runs: cpu, cuda or 
 Corpus = Annotated[
     str,
     typer.Argument(
-        help="A text file (also .gz, .xz, .zst), or - for standard input.",
-        metavar="CORPUS",
-        show_default=False,
+        help="A text file (also .gz, .xz, .zst), or - for standard input.", metavar="CORPUS", show_default=False
     ),
 ]
 
@@ -114,9 +112,7 @@ def encode(
 def start(
     tokenizers: Annotated[
         list[str] | None,
-        typer.Argument(
-            help="tokenizer.json files to load, or - for standard input.", metavar="[TOKENIZER...]"
-        ),
+        typer.Argument(help="tokenizer.json files to load, or - for standard input.", metavar="[TOKENIZER...]"),
     ] = None,
     runs: Annotated[int, typer.Option(help="Processes of each kind, taking turns.", min=1)] = 9,
     as_json: AsJson = False,
@@ -136,8 +132,7 @@ def latency(
         list[str], typer.Argument(help="tokenizer.json files.", metavar="TOKENIZER...", show_default=False)
     ],
     text: Annotated[
-        str | None,
-        typer.Option(help="A text file, each line of which is encoded once. [default: made-up words]"),
+        str | None, typer.Option(help="A text file, each line of which is encoded once. [default: made-up words]")
     ] = None,
     runs: Annotated[int, typer.Option(help="Measurements of each text, taking turns.", min=1)] = 21,
     peer: Annotated[

@@ -90,25 +90,15 @@ def tokens(
     tokenizer: Annotated[
         list[str],
         typer.Option(
-            "--tokenizer",
-            "-t",
-            help="As for encode; can be repeated, to compare.",
-            metavar="FILE",
-            show_default=False,
+            "--tokenizer", "-t", help="As for encode; can be repeated, to compare.", metavar="FILE", show_default=False
         ),
     ],
-    by: Annotated[
-        str, typer.Option(help="The rows of the table.", metavar="file|ending|language")
-    ] = "ending",
+    by: Annotated[str, typer.Option(help="The rows of the table.", metavar="file|ending|language")] = "ending",
     price: Annotated[
-        float | None,
-        typer.Option(help="Of a million tokens: says what all of them cost.", metavar="NUMBER", min=0),
+        float | None, typer.Option(help="Of a million tokens: says what all of them cost.", metavar="NUMBER", min=0)
     ] = None,
     lines: Annotated[
-        bool,
-        typer.Option(
-            "--lines", help="Each line of a text file is a document. [default: each file, up to 64 MB]"
-        ),
+        bool, typer.Option("--lines", help="Each line of a text file is a document. [default: each file, up to 64 MB]")
     ] = False,
     gitignore: Annotated[
         bool, typer.Option("--gitignore/--no-gitignore", help="Leave out what .gitignore names.")
@@ -117,9 +107,7 @@ def tokens(
     separator: Separator = None,
     errors: Annotated[
         str,
-        typer.Option(
-            help="Files that are not UTF-8 are left out (strict), or get U+FFFD (replace).", metavar="KIND"
-        ),
+        typer.Option(help="Files that are not UTF-8 are left out (strict), or get U+FFFD (replace).", metavar="KIND"),
     ] = "strict",
     threads: Threads = None,
     progress: Progress = None,

@@ -163,9 +163,7 @@ def _note_missing_ends(loaded: Tokenizer, path: str, format: str, sequence_lengt
     tokens = own_tokens(loaded.pipeline, "eos") if named is True else [str(named)]
     ids = {token_id for token in tokens if (token_id := loaded.token_to_id(token)) is not None}
     around: list[list[int]] = []
-    with contextlib.suppress(
-        ValueError
-    ):  # post-processors that take no text together with special tokens give none
+    with contextlib.suppress(ValueError):  # post-processors that take no text together with special tokens give none
         around = ids_around(loaded.pipeline, True)
     if ids and ids.isdisjoint(itertools.chain(*around)):
         have, value = " and ".join(map(short, tokens)), "auto" if len(tokens) == 1 else tokens[0]
@@ -183,15 +181,11 @@ def _given(names: list[str], column: str | None) -> Any:
     if not written:
         return sources(names, column)
     if len(written) < len(names):
-        raise ValueError(
-            f"{names[texts.index(written[0])]}: no such file or folder; texts can't stand beside files"
-        )
+        raise ValueError(f"{names[texts.index(written[0])]}: no such file or folder; texts can't stand beside files")
     return iter(written)
 
 
-def _print_ids(
-    tokenizer: Tokenizer, source: Any, progress: bool, options: dict[str, Any]
-) -> tuple[int, int, int]:
+def _print_ids(tokenizer: Tokenizer, source: Any, progress: bool, options: dict[str, Any]) -> tuple[int, int, int]:
     """Prints the ids of each document as a line; returns the numbers of documents, ids and unknown ids."""
     unknown = tokenizer.pipeline.unknown_id
     n_documents = n_ids = n_unknown = 0
@@ -297,9 +291,7 @@ def merge_tokens(
     ],
     output: Annotated[
         str,
-        typer.Option(
-            "--output", "-o", help="As for encode. [default format: that of the inputs]", show_default=False
-        ),
+        typer.Option("--output", "-o", help="As for encode. [default format: that of the inputs]", show_default=False),
     ],
     format: Format = None,
     shard_tokens: ShardTokens = None,
@@ -353,9 +345,7 @@ def split(
     column: Column = None,
     separator: Annotated[
         str | None,
-        typer.Option(
-            help="The text between two documents of a text file. [default: each file is a document]"
-        ),
+        typer.Option(help="The text between two documents of a text file. [default: each file is a document]"),
     ] = None,
     errors: Errors = "strict",
     storage_option: StorageOption = None,

@@ -24,9 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 bench_app = typer.Typer(
-    name="bench",
-    help="Compare gputok with what you would use instead, on your text.",
-    rich_markup_mode=None,
+    name="bench", help="Compare gputok with what you would use instead, on your text.", rich_markup_mode=None
 )
 
 
@@ -39,8 +37,7 @@ def _show_version(asked: bool) -> None:
 
 
 Version = Annotated[
-    bool,
-    typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True),
+    bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
 ]
 
 
@@ -98,12 +95,7 @@ _add(
     "gputok decode -t tokenizer.json ids.npy > text.txt",
     "gputok decode 15496 11 345 -t tokenizer.json",
 )
-_add(
-    app,
-    "split",
-    encode.split,
-    "gputok split book.txt -t tokenizer.json --max-tokens 512 --overlap 64 > parts.jsonl",
-)
+_add(app, "split", encode.split, "gputok split book.txt -t tokenizer.json --max-tokens 512 --overlap 64 > parts.jsonl")
 _add(
     app,
     "tokens",
@@ -143,34 +135,11 @@ _add(
     sizes.sizes,
     "gputok sizes en.txt code.txt --vocab-sizes 8k,16k,32k,64k --held-out test.txt --chart sizes.svg",
 )
-_add(
-    app,
-    "report",
-    report.report,
-    "gputok report books/*.txt -t tokenizer.json --beside gpt2.json -o report.html",
-)
-_add(
-    app,
-    "show",
-    show.show,
-    "gputok show 'Hello, you!' -t tokenizer.json",
-    "gputok show books.txt -t tokenizer.json",
-)
+_add(app, "report", report.report, "gputok report books/*.txt -t tokenizer.json --beside gpt2.json -o report.html")
+_add(app, "show", show.show, "gputok show 'Hello, you!' -t tokenizer.json", "gputok show books.txt -t tokenizer.json")
 _add(app, "demo", info.demo, "gputok demo")
-_add(
-    app,
-    "info",
-    info.info,
-    "gputok info --json",
-    "gputok info tokenizer.json",
-    "gputok info web_text_document",
-)
-_add(
-    app,
-    "compile",
-    info.compile_kernels,
-    "RUN pip install gputok && gputok compile    # in a Dockerfile",
-)
+_add(app, "info", info.info, "gputok info --json", "gputok info tokenizer.json", "gputok info web_text_document")
+_add(app, "compile", info.compile_kernels, "RUN pip install gputok && gputok compile    # in a Dockerfile")
 app.add_typer(bench_app)
 _add(
     bench_app,
@@ -178,12 +147,7 @@ _add(
     bench.train,
     "gputok bench train en.txt --vocab-size 32000 --against tokenizers gigabpe rustbpe sentencepiece",
 )
-_add(
-    bench_app,
-    "encode",
-    bench.encode,
-    "gputok bench encode en.txt --against tokenizers tiktoken gigatoken --json",
-)
+_add(bench_app, "encode", bench.encode, "gputok bench encode en.txt --against tokenizers tiktoken gigatoken --json")
 _add(bench_app, "start", bench.start, "gputok bench start llama-3.json bert.json --runs 21")
 _add(bench_app, "latency", bench.latency, "gputok bench latency llama-3.json bert.json --text books.txt")
 
@@ -256,9 +220,7 @@ def _complete(words: Sequence[str]) -> None:
     if words[1] not in (known := [shell.value for shell in shells.Shells]):
         raise ValueError(f"{words[0]} {words[1]}: expected one of {', '.join(known)}")
     if words[0] == "--show-completion":
-        print(
-            shells.get_completion_script(prog_name="gputok", complete_var="_GPUTOK_COMPLETE", shell=words[1])
-        )
+        print(shells.get_completion_script(prog_name="gputok", complete_var="_GPUTOK_COMPLETE", shell=words[1]))
     else:
         shell, path = shells.install(shell=words[1], prog_name="gputok", complete_var="_GPUTOK_COMPLETE")
         print(f"completion for {shell} is in {path}; start the shell anew")
@@ -313,9 +275,7 @@ def _for_the_shell(text: str) -> str:
     'cut it by --separator; --errors replace puts U+FFFD there'
     """
     text = re.sub(r"\b\w+= \((--[\w-]+)\)", r"\1", text)
-    return _ARGUMENT.sub(
-        lambda found: f"--{found[1].replace('_', '-')}{f' {found[3]}' if found[3] else ''}", text
-    )
+    return _ARGUMENT.sub(lambda found: f"--{found[1].replace('_', '-')}{f' {found[3]}' if found[3] else ''}", text)
 
 
 _ARGUMENT = re.compile(

@@ -31,9 +31,7 @@ def info(
     tokenizer: Annotated[
         str | None,
         typer.Option(
-            "--tokenizer",
-            "-t",
-            help="Also show which way the texts of this tokenizer take, and which work a GPU does.",
+            "--tokenizer", "-t", help="Also show which way the texts of this tokenizer take, and which work a GPU does."
         ),
     ] = None,
     as_json: options.AsJson = False,

@@ -85,8 +85,7 @@ Column = Annotated[
     ),
 ]
 Separator = Annotated[
-    str | None,
-    typer.Option(help="The text between two documents of a text file. [default: each line is a document]"),
+    str | None, typer.Option(help="The text between two documents of a text file. [default: each line is a document]")
 ]
 Errors = Annotated[
     str,
@@ -99,9 +98,7 @@ Threads = Annotated[int | None, typer.Option(help="[default: GPUTOK_NUM_THREADS,
 Device = Annotated[
     str,
     typer.Option(
-        help="auto, cpu, cuda or cuda:N.",
-        envvar="GPUTOK_DEVICE",
-        autocompletion=_one_of("auto", "cpu", "cuda"),
+        help="auto, cpu, cuda or cuda:N.", envvar="GPUTOK_DEVICE", autocompletion=_one_of("auto", "cpu", "cuda")
     ),
 ]
 Progress = Annotated[
@@ -128,9 +125,7 @@ def whole_number(text: Any) -> int:
     whole, part, unit = found.groups() if found else ("", None, "")
     zeros = {"": 0, "k": 3, "m": 6}[unit.lower()]
     if not whole or len(part or "") > zeros:
-        raise typer.BadParameter(
-            f"expected a number such as 32000 or 32k (k: thousand, M: million), not {text!r}"
-        )
+        raise typer.BadParameter(f"expected a number such as 32000 or 32k (k: thousand, M: million), not {text!r}")
     return int(whole + (part or "").ljust(zeros, "0"))
 
 
@@ -152,8 +147,7 @@ MemoryLimit = Annotated[
 Resume = Annotated[
     str | None,
     typer.Option(
-        help="Work folder: an interrupted run resumes if it is started again with the same folder.",
-        metavar="FOLDER",
+        help="Work folder: an interrupted run resumes if it is started again with the same folder.", metavar="FOLDER"
     ),
 ]
 Temporary = Annotated[
@@ -182,23 +176,18 @@ Format = Annotated[
 Eos = Annotated[
     str | None,
     typer.Option(
-        help="End token for each document, where the format wants it; auto: the tokenizer's own.",
-        metavar="TOKEN",
+        help="End token for each document, where the format wants it; auto: the tokenizer's own.", metavar="TOKEN"
     ),
 ]
 Bos = Annotated[
-    str | None,
-    typer.Option(help="Begin token for each document; auto: the tokenizer's own.", metavar="TOKEN"),
+    str | None, typer.Option(help="Begin token for each document; auto: the tokenizer's own.", metavar="TOKEN")
 ]
 ShardTokens = Annotated[
     int | None,
-    typer.Option(
-        help="Ids of a file, in whole documents. [default: one file; 64 MB for mds and litdata]", min=1
-    ),
+    typer.Option(help="Ids of a file, in whole documents. [default: one file; 64 MB for mds and litdata]", min=1),
 ]
 Shuffle = Annotated[
-    int | None,
-    typer.Option(help="Shuffle the documents of each file, by this seed.", metavar="SEED", min=0),
+    int | None, typer.Option(help="Shuffle the documents of each file, by this seed.", metavar="SEED", min=0)
 ]
 Dtype = Annotated[
     str | None,
@@ -207,8 +196,7 @@ Dtype = Annotated[
     ),
 ]
 SequenceLength = Annotated[
-    int | None,
-    typer.Option(help="Join documents and cut blocks of so many ids (mds).", metavar="LENGTH", min=1),
+    int | None, typer.Option(help="Join documents and cut blocks of so many ids (mds).", metavar="LENGTH", min=1)
 ]
 Weight = Annotated[
     list[str] | None,
@@ -220,8 +208,7 @@ Weight = Annotated[
 Temperature = Annotated[
     str | None,
     typer.Option(
-        help="From 0 to 1: an input with the share p of the text counts as the share p ** NUMBER.",
-        metavar="NUMBER",
+        help="From 0 to 1: an input with the share p of the text counts as the share p ** NUMBER.", metavar="NUMBER"
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")]
@@ -317,10 +304,7 @@ def sources(names: Sequence[str], column: str | None = None) -> list[Any]:
 
     check_standard_input(names)
     name = "lines.jsonl" if column is not None else "text"
-    return [
-        OpenFile(sys.stdin.buffer, name=name, shown="standard input") if one == STANDARD else one
-        for one in names
-    ]
+    return [OpenFile(sys.stdin.buffer, name=name, shown="standard input") if one == STANDARD else one for one in names]
 
 
 def load_tokenizer(path: str, storage: Mapping[str, Any], *, pattern: str | None = None) -> Tokenizer:

@@ -66,11 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--append-eod", action="store_true", help="put the end token after each document")
     add("--output-prefix", required=True, help="files are called PREFIX_KEY_document.bin and .idx")
     add("--workers", type=int, help="threads; default: all cores")
-    add(
-        "--keep-sequential-samples",
-        action="store_true",
-        help="documents keep their order; here they always do",
-    )
+    add("--keep-sequential-samples", action="store_true", help="documents keep their order; here they always do")
     return parser
 
 

@@ -38,10 +38,7 @@ if TYPE_CHECKING:
     from gputok.tokenizer import Tokenizer
 
 Output = Annotated[
-    str,
-    typer.Option(
-        "--output", "-o", help="tokenizer.json to write, or - for standard output.", show_default=False
-    ),
+    str, typer.Option("--output", "-o", help="tokenizer.json to write, or - for standard output.", show_default=False)
 ]
 Change = Annotated[
     str | None,
@@ -62,8 +59,7 @@ Left = Annotated[
 FromCounts = Annotated[
     bool,
     typer.Option(
-        "--from-counts",
-        help="The inputs are word counts, written by `gputok count` for a tokenizer that splits alike.",
+        "--from-counts", help="The inputs are word counts, written by `gputok count` for a tokenizer that splits alike."
     ),
 ]
 
@@ -73,12 +69,9 @@ def extend(
     tokenizer: TokenizerFile,
     output: Output,
     tokens: Annotated[
-        int,
-        typer.Option(help="How many tokens to add, such as 10k.", parser=whole_number, show_default=False),
+        int, typer.Option(help="How many tokens to add, such as 10k.", parser=whole_number, show_default=False)
     ],
-    min_frequency: Annotated[
-        int, typer.Option(help="Pairs seen less often do not become tokens.", min=0)
-    ] = 0,
+    min_frequency: Annotated[int, typer.Option(help="Pairs seen less often do not become tokens.", min=0)] = 0,
     change: Change = None,
     from_counts: FromCounts = False,
     column: Column = None,

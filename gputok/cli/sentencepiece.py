@@ -9,20 +9,15 @@ import typer
 
 from gputok.cli.options import output_file, shown_output, sources, sum_up
 
-ByteFallback = Annotated[
-    bool, typer.Option("--byte-fallback", help="For sentencepiece-bpe: a token for each byte.")
-]
+ByteFallback = Annotated[bool, typer.Option("--byte-fallback", help="For sentencepiece-bpe: a token for each byte.")]
 Coverage = Annotated[
     float | None,
-    typer.Option(
-        help="For sentencepiece-bpe: the share of characters to cover. [default: 0.9995]", metavar="SHARE"
-    ),
+    typer.Option(help="For sentencepiece-bpe: the share of characters to cover. [default: 0.9995]", metavar="SHARE"),
 ]
 Normalization = Annotated[
     str | None,
     typer.Option(
-        help="For sentencepiece-bpe: SentencePiece's rule, such as identity. [default: nmt_nfkc]",
-        metavar="NAME",
+        help="For sentencepiece-bpe: SentencePiece's rule, such as identity. [default: nmt_nfkc]", metavar="NAME"
     ),
 ]
 SentencePieceOption = Annotated[
@@ -66,9 +61,7 @@ def options_of(given: list[str]) -> dict[str, Any]:
     for option in given:
         name, equals, text = option.removeprefix("--").partition("=")
         if not equals or name not in known:
-            raise ValueError(
-                f"--sentencepiece-option {option}: expected NAME=VALUE, with one of {', '.join(known)}"
-            )
+            raise ValueError(f"--sentencepiece-option {option}: expected NAME=VALUE, with one of {', '.join(known)}")
         try:
             found[name] = _value_of(text, known[name])
         except ValueError as error:
@@ -92,18 +85,10 @@ def train_sentencepiece(
 
     start = time.perf_counter()
     given = options_of(others) | named
-    reading = {
-        name: given.pop(name) for name in ("normalization_rule_name", "max_sentence_length") if name in given
-    }
+    reading = {name: given.pop(name) for name in ("normalization_rule_name", "max_sentence_length") if name in given}
     trainer = SentencePieceBpeTrainer(vocab_size=vocab_size, **given)
     with output_file(output, storage, inputs) as written:
-        proto = train_model(
-            sources(inputs),
-            trainer,
-            **reading,
-            storage_options=storage,
-            **options,
-        )
+        proto = train_model(sources(inputs), trainer, **reading, storage_options=storage, **options)
         if output.endswith(".model"):
             written.write_bytes(proto.SerializeToString())
         else:

@@ -42,9 +42,7 @@ def show(
     column: Column = None,
     separator: Separator = None,
     errors: Errors = "strict",
-    lines: Annotated[
-        int, typer.Option("--lines", "-n", help="The most documents to show; 0: all.", min=0)
-    ] = 100,
+    lines: Annotated[int, typer.Option("--lines", "-n", help="The most documents to show; 0: all.", min=0)] = 100,
     ids: Annotated[bool, typer.Option("--ids", help="Show the ids below each document.")] = False,
     storage_option: StorageOption = None,
 ) -> None:

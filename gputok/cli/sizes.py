@@ -70,16 +70,10 @@ def sizes(
     options: dict[str, Any] = {"column": column, "separator": separator, "errors": errors, **limits}
 
     def counted(name: str) -> WordCounts:
-        return tokenizer.count_words(
-            sources([name], column), progress=progress, storage_options=storage, **options
-        )
+        return tokenizer.count_words(sources([name], column), progress=progress, storage_options=storage, **options)
 
     of_inputs = {name: counted(name) for name in dict.fromkeys(inputs)}
-    training = (
-        next(iter(of_inputs.values()))
-        if len(of_inputs) == 1
-        else WordCounts.merge(of_inputs.values(), **limits)
-    )
+    training = next(iter(of_inputs.values())) if len(of_inputs) == 1 else WordCounts.merge(of_inputs.values(), **limits)
     tokenizer.train_from_word_counts(training, trainer, threads=threads, progress=progress)
     texts = {"training": training}
     if held_out:

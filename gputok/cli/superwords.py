@@ -17,16 +17,14 @@ Transition = Annotated[
 SuperwordPattern = Annotated[
     str | None,
     typer.Option(
-        help="For superbpe: the expression that cuts text into pieces of words. [default: SuperBPE's]",
-        metavar="REGEX",
+        help="For superbpe: the expression that cuts text into pieces of words. [default: SuperBPE's]", metavar="REGEX"
     ),
 ]
 MaxWords = Annotated[
     int | None, typer.Option(help="For superbpe: most words of a token; 0: any number. [default: 4]", min=0)
 ]
 ColonSpace = Annotated[
-    bool,
-    typer.Option("--colon-space", help='For superbpe: a token may have ": " inside, as in "Answer: yes".'),
+    bool, typer.Option("--colon-space", help='For superbpe: a token may have ": " inside, as in "Answer: yes".')
 ]
 Stage1 = Annotated[
     str | None,
@@ -45,8 +43,7 @@ Pairs = Annotated[
 Threshold = Annotated[
     int | None,
     typer.Option(
-        help="For superbpe, runs of shards: how often neighbours must occur. [default: found by the pairs]",
-        min=1,
+        help="For superbpe, runs of shards: how often neighbours must occur. [default: found by the pairs]", min=1
     ),
 ]
 

@@ -41,13 +41,7 @@ from gputok.cli.options import (
     weights_of,
     whole_number,
 )
-from gputok.cli.sentencepiece import (
-    ByteFallback,
-    Coverage,
-    Normalization,
-    SentencePieceOption,
-    train_sentencepiece,
-)
+from gputok.cli.sentencepiece import ByteFallback, Coverage, Normalization, SentencePieceOption, train_sentencepiece
 from gputok.cli.superwords import (
     ColonSpace,
     MaxWords,
@@ -77,16 +71,11 @@ def train(
     regex: Expression = None,
     special_token: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Can be repeated. [default: <|endoftext|> for bpe, the usual ones for other models]"
-        ),
+        typer.Option(help="Can be repeated. [default: <|endoftext|> for bpe, the usual ones for other models]"),
     ] = None,
-    min_frequency: Annotated[
-        int, typer.Option(help="Pairs and words seen less often are not learnt.", min=0)
-    ] = 0,
+    min_frequency: Annotated[int, typer.Option(help="Pairs and words seen less often are not learnt.", min=0)] = 0,
     min_count: Annotated[
-        int,
-        typer.Option(help="Leave out words seen less often, an approximation that saves memory.", min=0),
+        int, typer.Option(help="Leave out words seen less often, an approximation that saves memory.", min=0)
     ] = 0,
     transition: Transition = None,
     superword_pattern: SuperwordPattern = None,
@@ -149,12 +138,7 @@ def train(
         if normalization is not None:
             named["normalization_rule_name"] = normalization
         given = (named, sentencepiece_option or [])
-        limits = {
-            "threads": threads,
-            "progress": progress,
-            "memory_limit": memory_limit,
-            "temporary": temporary,
-        }
+        limits = {"threads": threads, "progress": progress, "memory_limit": memory_limit, "temporary": temporary}
         train_sentencepiece(inputs, output, vocab_size, *given, storage, as_json, limits)
         return
     only = {
@@ -202,12 +186,7 @@ def train(
         _remove_work(resume)
         seconds = time.perf_counter() - preparation.seconds - start
         size = tokenizer.get_vocab_size()
-        facts = {
-            "output": shown_output(output),
-            "vocab_size": size,
-            "model": model,
-            "seconds": round(seconds, 3),
-        }
+        facts = {"output": shown_output(output), "vocab_size": size, "model": model, "seconds": round(seconds, 3)}
         line = f"{shown_output(output)}: {size:,} tokens in {seconds:.2f} s"
         sum_up(line, facts, output=output, as_json=as_json)
         _note_size(size, vocab_size)
@@ -398,12 +377,7 @@ def merged_counts(
 
 
 def _count(
-    tokenizer: Tokenizer,
-    inputs: list[str],
-    device: str,
-    progress: bool | None,
-    storage: dict[str, Any],
-    **options: Any,
+    tokenizer: Tokenizer, inputs: list[str], device: str, progress: bool | None, storage: dict[str, Any], **options: Any
 ) -> WordCounts:
     """Counts the words of the inputs; options: those of `Tokenizer.count_words`."""
     if options["resume"] is not None and "-" in inputs:

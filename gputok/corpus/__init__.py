@@ -48,17 +48,7 @@ if TYPE_CHECKING:
     from gputok.files.locations import StorageOptions
     from gputok.types import Array
 
-__all__ = [
-    "BATCH_BYTES",
-    "Part",
-    "Source",
-    "parts",
-    "read",
-    "read_texts",
-    "refuse_output",
-    "state",
-    "total_bytes",
-]
+__all__ = ["BATCH_BYTES", "Part", "Source", "parts", "read", "read_texts", "refuse_output", "state", "total_bytes"]
 
 
 def read(
@@ -186,9 +176,7 @@ def read_texts(
     return Source(texts, False, column=column, errors=errors, longest=longest).read(batch_bytes=batch_bytes)
 
 
-def refuse_output(
-    output: str | os.PathLike[str], source: Any, storage_options: StorageOptions = None
-) -> None:
+def refuse_output(output: str | os.PathLike[str], source: Any, storage_options: StorageOptions = None) -> None:
     """Raises ValueError if an output is one of the files of a source, which it would replace.
 
     Args:
@@ -207,11 +195,7 @@ def refuse_output(
 
 
 def parts(
-    source: Any,
-    *,
-    part_bytes: int = PART_BYTES,
-    separator: str | None = None,
-    storage_options: StorageOptions = None,
+    source: Any, *, part_bytes: int = PART_BYTES, separator: str | None = None, storage_options: StorageOptions = None
 ) -> list[Part]:
     r"""Cuts files into parts, which can be read alone, in any order and in any process.
 
@@ -264,9 +248,7 @@ def sized_parts(
     return Source.of(source, separator=separator, storage_options=storage_options).parts(part_bytes)
 
 
-def total_bytes(
-    source: Any, *, column: str | None = None, storage_options: StorageOptions = None
-) -> int | None:
+def total_bytes(source: Any, *, column: str | None = None, storage_options: StorageOptions = None) -> int | None:
     """Returns the number of bytes of text that `read` will give.
 
     Args:

@@ -78,10 +78,7 @@ def whole_documents(
         ValueError: if the file has become shorter than `size`, or the last document is too long.
     """
     first = max(0, start - len(mark))  # a document begins where a mark ends
-    data, longest = (
-        _exactly(file, first, min(stop + options.sizes.slack, size), size, memory),
-        options.longest,
-    )
+    data, longest = (_exactly(file, first, min(stop + options.sizes.slack, size), size, memory), options.longest)
     search = _pattern(mark).search
     begin = 0
     if start > 0:
@@ -99,9 +96,7 @@ def whole_documents(
         if first + len(data) - stop > longest:
             last = data.data[begin : stop - first].tobytes().rfind(mark)
             at = begin if last < 0 else begin + last + len(mark)
-            raise too_long(
-                f"{file}, byte {first + at}", data[at : at + 80].tobytes().decode(errors="replace"), longest
-            )
+            raise too_long(f"{file}, byte {first + at}", data[at : at + 80].tobytes().decode(errors="replace"), longest)
         # The last document goes on. Each step reads twice as much, so that a very long document takes linear time.
         looked_at = max(begin, len(data) - len(mark) + 1)
         more = _exactly(file, first + len(data), min(first + 2 * len(data), size, stop + longest + 1), size)
@@ -114,9 +109,7 @@ def _pattern(mark: bytes) -> re.Pattern[bytes]:
     return re.compile(re.escape(mark))
 
 
-def _exactly(
-    file: File, start: int, stop: int, size: int, memory: Callable[[int], Array] | None = None
-) -> Array:
+def _exactly(file: File, start: int, stop: int, size: int, memory: Callable[[int], Array] | None = None) -> Array:
     if memory is not None and isinstance(file, LocalFile):
         data = file.read_into(memory(stop - start), start)
     else:

@@ -19,11 +19,7 @@ if TYPE_CHECKING:
 
 
 def split_documents(
-    data: Array,
-    separator: bytes | None,
-    is_last: bool,
-    in_place: bool = False,
-    lender: Lender | None = None,
+    data: Array, separator: bytes | None, is_last: bool, in_place: bool = False, lender: Lender | None = None
 ) -> tuple[TextBatch, int, bool]:
     """Cuts documents from the start of some bytes.
 
@@ -81,15 +77,11 @@ def refuse_long(batch: TextBatch, longest: int, where: Callable[[int], str]) -> 
         sizes = np.diff(offsets)
         i = int(sizes.argmax())
         if sizes[i] > longest:
-            raise too_long(
-                where(i), data[offsets[i] : offsets[i] + 80].tobytes().decode(errors="replace"), longest
-            )
+            raise too_long(where(i), data[offsets[i] : offsets[i] + 80].tobytes().decode(errors="replace"), longest)
     return batch
 
 
-def checked_documents(
-    file: File, batch: TextBatch, position: int, options: Options, is_valid: bool
-) -> TextBatch:
+def checked_documents(file: File, batch: TextBatch, position: int, options: Options, is_valid: bool) -> TextBatch:
     """Checks that documents are UTF-8, and none is too long.
 
     Args:
@@ -106,9 +98,7 @@ def checked_documents(
         ValueError: if bytes are not UTF-8 and `options.errors` is "strict", or a document is longer than `options.longest`.
     """
     n_separator = len((options.separator or "").encode())
-    refuse_long(
-        batch, options.longest, lambda i: f"{file}, byte {position + batch.offsets[i] + n_separator * i}"
-    )
+    refuse_long(batch, options.longest, lambda i: f"{file}, byte {position + batch.offsets[i] + n_separator * i}")
     if is_valid:
         return batch
     if position == 0:

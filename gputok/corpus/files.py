@@ -128,9 +128,7 @@ def _tasks_of(place: Place, options: Options) -> Iterator[Task]:
     if not kind and options.column is not None:
         raise ValueError(f"{file}: plain text has no column {short(options.column)}; leave column= out")
     if kind and options.separator is not None:
-        raise ValueError(
-            f"{file}: separator= cuts plain text; the rows of a {kind} file are documents already"
-        )
+        raise ValueError(f"{file}: separator= cuts plain text; the rows of a {kind} file are documents already")
     if kind == ".parquet" and not compression and not isinstance(file, OpenFile):
         yield from parquet_rows.tasks(place, options)
     elif not can_be_cut(file, options.separator):

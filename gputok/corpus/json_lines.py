@@ -106,9 +106,7 @@ class JsonColumn:
                 n_before = 0
                 with self._file.open() as stream:
                     for head, position, is_valid in document_batches(self._file, stream, self._options):
-                        self._look(
-                            file, checked_documents(file, head, position, self._options, is_valid), n_before
-                        )
+                        self._look(file, checked_documents(file, head, position, self._options, is_valid), n_before)
                         n_before += head.n_documents
                         if self._is_known:
                             break
@@ -117,11 +115,7 @@ class JsonColumn:
 
     def _look(self, file: File, lines: TextBatch, n_before: int) -> None:
         column = self._options.column
-        rows = (
-            _row(file, lambda i=i: n_before + i, line)
-            for i, line in enumerate(lines.strings(), 1)
-            if line.strip()
-        )
+        rows = (_row(file, lambda i=i: n_before + i, line) for i, line in enumerate(lines.strings(), 1) if line.strip())
         first = next(rows, None)
         if first is None:
             return

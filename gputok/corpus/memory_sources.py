@@ -65,13 +65,9 @@ def check_batch(batch: TextBatch) -> None:
     data, offsets = batch
     for name, array, dtype in (("data", data, np.uint8), ("offsets", offsets, np.int64)):
         if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
-            raise TypeError(
-                f"the TextBatch: {name} must be an array of {np.dtype(dtype)}, not {brief(array)}"
-            )
+            raise TypeError(f"the TextBatch: {name} must be an array of {np.dtype(dtype)}, not {brief(array)}")
     if not len(offsets):
-        raise ValueError(
-            "the TextBatch: offsets must have one number more than there are documents, not none"
-        )
+        raise ValueError("the TextBatch: offsets must have one number more than there are documents, not none")
     check_offsets(offsets, len(data), "the TextBatch")
 
 
@@ -86,9 +82,7 @@ def _of_caller(batch: TextBatch, errors: Errors) -> TextBatch:
     )
 
 
-def _from_python(
-    items: Iterable[Any], column: str | None, errors: Errors, batch_bytes: int
-) -> Iterator[TextBatch]:
+def _from_python(items: Iterable[Any], column: str | None, errors: Errors, batch_bytes: int) -> Iterator[TextBatch]:
     """The documents of an iterable of strings, lists, batches or Arrow data. Only strings cost a Python loop."""
     items = iter(items)
     first = list(itertools.islice(items, 1))

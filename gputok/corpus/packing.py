@@ -39,9 +39,7 @@ def cuts(offsets: Array, batch_bytes: int) -> list[int]:
     return sorted({0, *np.searchsorted(offsets, aims).tolist(), len(offsets) - 1})
 
 
-def checked(
-    batch: TextBatch, errors: Errors, location: Callable[[int], str], *, lines: bool = False
-) -> TextBatch:
+def checked(batch: TextBatch, errors: Errors, location: Callable[[int], str], *, lines: bool = False) -> TextBatch:
     """Checks that each document is UTF-8.
 
     Args:

@@ -60,9 +60,7 @@ def read_stream(file: File, stream: BinaryIO, compression: str, options: Options
             seekable = opened.enter_context(unpacked(file, stream, options.batch_bytes))
         metadata = _open_parquet(file, seekable).metadata
         groups = range(metadata.num_row_groups)
-        yield from _row_group_batches(
-            file, lambda: contextlib.nullcontext(seekable), metadata, groups, options
-        )
+        yield from _row_group_batches(file, lambda: contextlib.nullcontext(seekable), metadata, groups, options)
 
 
 def metadata_of(file: File) -> Any:
@@ -115,9 +113,7 @@ def _row_group_batches(
             for batch in text_batches(array, options.errors, where, options.batch_bytes, n_before):
                 yield refuse_long(batch, options.longest, lambda i, n=n_before: f"{where}, row {n + i}")
                 n_before += batch.n_documents
-            if (
-                options.longest < LONGEST
-            ):  # memory is limited, and Arrow would keep what this thread has freed
+            if options.longest < LONGEST:  # memory is limited, and Arrow would keep what this thread has freed
                 import pyarrow as pa
 
                 del table, array

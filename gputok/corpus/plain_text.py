@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from gputok.types import Array
 
 
-def read_range(
-    file: File, start: int, stop: int, size: int, options: Options
-) -> Iterator[TextBatch | RawLines]:
+def read_range(file: File, start: int, stop: int, size: int, options: Options) -> Iterator[TextBatch | RawLines]:
     """Reads the documents that begin in a range of a file.
 
     Args:

@@ -57,6 +57,4 @@ def joined(batches: list[TextBatch]) -> TextBatch:
         return batches[0]
     starts = np.cumsum([0, *(len(batch.data) for batch in batches)])
     offsets = [batch.offsets[1:] + start for batch, start in zip(batches, starts[:-1], strict=True)]
-    return TextBatch(
-        np.concatenate([batch.data for batch in batches]), np.concatenate([starts[:1], *offsets])
-    )
+    return TextBatch(np.concatenate([batch.data for batch in batches]), np.concatenate([starts[:1], *offsets]))

@@ -220,9 +220,7 @@ class Source:
         if self.errors not in ("strict", "replace"):
             raise ValueError(f"errors={self.errors!r}: must be 'strict' or 'replace'")
         if self.separator == "":
-            raise ValueError(
-                "separator='' cuts nothing; use one that does not occur to take each file as one document"
-            )
+            raise ValueError("separator='' cuts nothing; use one that does not occur to take each file as one document")
         if batch_bytes < 1:
             raise ValueError(f"batch_bytes={batch_bytes}: must be at least 1")
 
@@ -250,9 +248,7 @@ class Source:
 
         is_remote = any(place.file.is_remote for place in self.content)
         n_readers = min(max(threads, _REMOTE_READERS if is_remote else 1), self.readers)
-        ahead_bytes = min(
-            self.ahead_bytes, (n_readers - 1) * min(_AHEAD_BATCHES * batch_bytes, _MOST_AHEAD_BYTES)
-        )
+        ahead_bytes = min(self.ahead_bytes, (n_readers - 1) * min(_AHEAD_BATCHES * batch_bytes, _MOST_AHEAD_BYTES))
         options = self._options(threads, batch_bytes, memory, ahead_bytes)
         batches = readers.in_order(files.tasks(self.content, options), n_readers, ahead_bytes)
         batches = regroup(_bounded(batches, self.longest, "the corpus"), batch_bytes)
@@ -308,9 +304,7 @@ def _places(given: Any, storage_options: StorageOptions) -> list[Place]:
     return places
 
 
-def _bounded(
-    batches: Iterator[TextBatch | RawLines], longest: int, what: str
-) -> Iterator[TextBatch | RawLines]:
+def _bounded(batches: Iterator[TextBatch | RawLines], longest: int, what: str) -> Iterator[TextBatch | RawLines]:
     """Yields the batches; raises ValueError for a document of more than `longest` bytes."""
     n_before = 0
     for batch in batches:
@@ -320,9 +314,7 @@ def _bounded(
         yield batch
 
 
-def _then_warned(
-    batches: Iterator[TextBatch | RawLines], missing: MissingRows
-) -> Iterator[TextBatch | RawLines]:
+def _then_warned(batches: Iterator[TextBatch | RawLines], missing: MissingRows) -> Iterator[TextBatch | RawLines]:
     """Yields the batches; after the last one, warns if rows had no text."""
     yield from batches
     missing.warn()

@@ -240,9 +240,7 @@ class CountFile:
         with readable_parquet(self.file), self.file.open_for_arrow() as opened:
             reader = parquet.ParquetFile(opened, metadata=self._metadata, page_checksum_verification=True)
             n_before = 0
-            for batch in reader.iter_batches(
-                _ROWS_AT_ONCE, row_groups=groups, columns=names, use_threads=False
-            ):
+            for batch in reader.iter_batches(_ROWS_AT_ONCE, row_groups=groups, columns=names, use_threads=False):
                 yield from_arrow(batch, self.byte_level, self._columns, str(self.file), n_before)
                 n_before += len(batch)
 
@@ -309,9 +307,7 @@ def check_arrays(words: WordColumns, where: str) -> None:
             )
     checked(f"{where}: byte_level", switch, words.byte_level)
     if len(words.offsets) != len(words.counts) + 1:
-        raise ValueError(
-            f"{where}: {len(words.counts)} counts need one offset more, not {len(words.offsets)}"
-        )
+        raise ValueError(f"{where}: {len(words.counts)} counts need one offset more, not {len(words.offsets)}")
     check_offsets(words.offsets, len(words.data), where)
     check(words, where)
 
@@ -349,9 +345,7 @@ def check(words: WordColumns, where: str, n_before: int = 0) -> None:
     if at >= 0:
         i = int(np.searchsorted(offsets, at, "right")) - 1
         word = data[offsets[i] : offsets[i + 1]].tobytes()
-        raise ValueError(
-            f"{where}: word {n_before + i}, {short(word)}, is not UTF-8 (are the words byte-level?)"
-        )
+        raise ValueError(f"{where}: word {n_before + i}, {short(word)}, is not UTF-8 (are the words byte-level?)")
 
 
 def _cast(column: Any, kind: Any, where: str) -> Any:

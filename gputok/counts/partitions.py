@@ -97,9 +97,7 @@ def in_key_order(words: WordColumns) -> WordColumns:
     order = np.argsort(keys)
     in_order = keys[order]
     same = in_order[1:] == in_order[:-1]
-    if np.any(
-        same
-    ):  # only words with equal keys are looked at: sorting all of them took 13 times the time of a merge
+    if np.any(same):  # only words with equal keys are looked at: sorting all of them took 13 times the time of a merge
         edges = np.flatnonzero(np.diff(np.concatenate([[False], same, [False]]).astype(np.int8)))
         for first, last in edges.reshape(-1, 2).tolist():
             order[first : last + 1] = sorted(order[first : last + 1].tolist(), key=words.word)
@@ -224,9 +222,7 @@ class Tally:
         from gputok.kernels.cpu.word_table import n_bytes_of, new_table
 
         capacity = _SLOTS
-        while (
-            self._budget is not None and n_bytes_of(capacity, 8 * capacity) > self._budget and capacity > 64
-        ):
+        while self._budget is not None and n_bytes_of(capacity, 8 * capacity) > self._budget and capacity > 64:
             capacity //= 2
         return new_table(capacity, 8 * capacity)
 
@@ -330,9 +326,7 @@ class Spilled:
             if len(part.counts):
                 sections.append((self._file.n_bytes, len(part.counts), len(part.data)))
                 lengths = np.diff(part.offsets).astype(np.uint32)
-                self._file.append(
-                    np.concatenate([part.counts.view(np.uint8), lengths.view(np.uint8), part.data])
-                )
+                self._file.append(np.concatenate([part.counts.view(np.uint8), lengths.view(np.uint8), part.data]))
         self.n_words += len(words.counts)
 
     def partition(self, number: int) -> Iterator[WordColumns]:
@@ -341,17 +335,11 @@ class Spilled:
             section = self._file.read(start, 12 * n_words + n_bytes)
             offsets = np.zeros(n_words + 1, np.int64)
             np.cumsum(section[8 * n_words : 12 * n_words].view(np.uint32), out=offsets[1:])
-            yield WordColumns(
-                section[12 * n_words :], offsets, section[: 8 * n_words].view(np.int64), self._byte_level
-            )
+            yield WordColumns(section[12 * n_words :], offsets, section[: 8 * n_words].view(np.int64), self._byte_level)
 
 
 def added_up(
-    sources: Sequence[Source],
-    byte_level: bool,
-    memory: MemoryLimit | None,
-    threads: int,
-    report: Report | None = None,
+    sources: Sequence[Source], byte_level: bool, memory: MemoryLimit | None, threads: int, report: Report | None = None
 ) -> Iterator[WordColumns]:
     """The words of all sources, each once, with the sum of its counts, in the order of the keys.
 
@@ -413,9 +401,7 @@ def collected(parts: Iterable[WordColumns], byte_level: bool, memory: MemoryLimi
         counts.append(part.counts)
         total += exact_sum(part.counts)
         check_total(total, _ADDED_UP)
-    words, ends, n = (
-        array.mapped(dtype) for array, dtype in zip((data, offsets, counts), _DTYPES, strict=True)
-    )
+    words, ends, n = (array.mapped(dtype) for array, dtype in zip((data, offsets, counts), _DTYPES, strict=True))
     return WordColumns(words, ends, n, byte_level)
 
 

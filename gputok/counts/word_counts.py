@@ -161,10 +161,7 @@ class WordCounts:
         """The bytes of all occurrences of all words, which may need more than 64 bits."""
         total = 0
         for first in range(0, len(self), _SOME):
-            sizes, counts = (
-                np.diff(self.offsets[first : first + _SOME + 1]),
-                self.counts[first : first + _SOME],
-            )
+            sizes, counts = (np.diff(self.offsets[first : first + _SOME + 1]), self.counts[first : first + _SOME])
             total += (int(sizes @ (counts >> 32)) << 32) + int(sizes @ (counts & 0xFFFFFFFF))
         return total
 
@@ -470,9 +467,7 @@ def of_sources(
     from gputok.counts.weights import temperature_weights, whole_weights
 
     if not isinstance(sources, Mapping):
-        raise TypeError(
-            f"with weights or a temperature, sources must be a mapping of names, not {brief(sources)}"
-        )
+        raise TypeError(f"with weights or a temperature, sources must be a mapping of names, not {brief(sources)}")
     by_source = cast("Mapping[str, Any]", sources)
     if unknown := (weights or {}).keys() - by_source.keys():
         names = ", ".join(map(str, by_source))

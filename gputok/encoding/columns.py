@@ -67,9 +67,7 @@ class Columns:
     attention: Ids  # uint32[n], 0: padding
     text: Positions32  # int32[n], -1: the vocabulary has the text of the id; else an index into Rows.texts
 
-    def __init__(
-        self, n: int, source: Source | None = None, /, **columns: Column | int | Callable[[], Column]
-    ) -> None:
+    def __init__(self, n: int, source: Source | None = None, /, **columns: Column | int | Callable[[], Column]) -> None:
         self._n, self._source, self._columns = n, source, columns
 
     def __len__(self) -> int:
@@ -81,9 +79,7 @@ class Columns:
         value = self._columns.get(name)
         if value is None:
             if self._source is None:
-                raise AttributeError(
-                    f"Columns has neither the column {name!r} nor a source that computes the column"
-                )
+                raise AttributeError(f"Columns has neither the column {name!r} nor a source that computes the column")
             value = self._source.column(name)
         elif isinstance(value, int):
             value = constant(DTYPES[name](value), self._n)

@@ -59,9 +59,7 @@ class Encoding:
         self._set(_EMPTY, 0, (), None)
 
     @classmethod
-    def of(
-        cls, rows: Rows, row: int = 0, overflowing: Sequence[Encoding] = (), shown: Any = None
-    ) -> Encoding:
+    def of(cls, rows: Rows, row: int = 0, overflowing: Sequence[Encoding] = (), shown: Any = None) -> Encoding:
         """Makes a view of one row.
 
         Args:
@@ -215,9 +213,7 @@ class Encoding:
             [(0, 2), (2, 3)]
         """
         if (texts := self.texts) is None:
-            raise ValueError(
-                "this encoding no longer has its text, since it was pickled or merged: encode it again"
-            )
+            raise ValueError("this encoding no longer has its text, since it was pickled or merged: encode it again")
         found = np.stack([self.column("start"), self.column("end")], 1)
         for sequence, text in enumerate(texts):
             a, b = self._range(sequence)
@@ -366,12 +362,7 @@ class Encoding:
         return None if token is None else self.token_to_word(token)
 
     def pad(
-        self,
-        length: int,
-        direction: str = "right",
-        pad_id: int = 0,
-        pad_type_id: int = 0,
-        pad_token: str = "[PAD]",
+        self, length: int, direction: str = "right", pad_id: int = 0, pad_type_id: int = 0, pad_token: str = "[PAD]"
     ) -> None:
         """Fills up this encoding, and its overflowing parts, to `length` tokens; longer ones stay as they are.
 
@@ -518,9 +509,7 @@ def views(
     n = len(rows.first)
     shown = [None] * n if texts is None else texts
     parts: Sequence[Sequence[Encoding]] = [()] * n if overflowing is None else overflowing
-    return [
-        Encoding.of(rows, row, part, text) for row, (part, text) in enumerate(zip(parts, shown, strict=True))
-    ]
+    return [Encoding.of(rows, row, part, text) for row, (part, text) in enumerate(zip(parts, shown, strict=True))]
 
 
 def from_dict(value: dict[str, Any]) -> Encoding:

@@ -82,9 +82,7 @@ def encoding_html(encoding: _Encoded, inputs: Sequence[str | Sequence[str]] | No
             parts.append(_special(tokens[at]) if special[at] else _span(tokens[at], [at], ""))
             at += 1
             continue
-        last = next(
-            (i for i in range(at, len(tokens)) if sequences[i] != sequence or special[i]), len(tokens)
-        )
+        last = next((i for i in range(at, len(tokens)) if sequences[i] != sequence or special[i]), len(tokens))
         text, offsets = inputs[sequence], encoding.offsets[at:last]
         if not isinstance(text, str):  # a list of words: offsets count from the start of each word
             starts = list(itertools.accumulate((len(word) + 1 for word in text), initial=0))
@@ -111,9 +109,7 @@ def text_html(
     """
     first_token, n_tokens = _layers(len(text), [(index, a, b) for index, (a, b) in reversed(spans)])
     note, _ = _layers(len(text), [(i, note.start, note.end) for i, note in enumerate(annotations)])
-    changes = (
-        np.flatnonzero((np.diff(first_token) != 0) | (np.diff(note) != 0) | (np.diff(n_tokens > 1) != 0)) + 1
-    )
+    changes = np.flatnonzero((np.diff(first_token) != 0) | (np.diff(note) != 0) | (np.diff(n_tokens > 1) != 0)) + 1
     parts: list[str] = []
     groups = itertools.pairwise([0, *changes.tolist(), len(text)]) if text else ()
     for mark, inside in itertools.groupby(groups, key=lambda group: int(note[group[0]])):
@@ -121,9 +117,7 @@ def text_html(
         for a, b in inside:
             token = int(first_token[a])
             classes = "multi-token" if n_tokens[a] > 1 else ""
-            pieces.append(
-                _span(text[a:b], [token] if token >= 0 else [], classes, tokens[token] if token >= 0 else "")
-            )
+            pieces.append(_span(text[a:b], [token] if token >= 0 else [], classes, tokens[token] if token >= 0 else ""))
         if mark >= 0:
             label = annotations[mark].label
             color = (colors or {}).get(label, "inherit")

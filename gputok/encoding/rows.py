@@ -213,9 +213,7 @@ def _columns_of_none(n: int, **columns: Column | int) -> Columns:
     return Columns(n, start=0, end=0, words=-1, special=1, **columns)
 
 
-def padded(
-    parts: list[Rows], length: int, direction: str, pad_id: int, pad_type_id: int, pad_token: str
-) -> list[Rows]:
+def padded(parts: list[Rows], length: int, direction: str, pad_id: int, pad_type_id: int, pad_token: str) -> list[Rows]:
     """Adds a part of padding to the parts of rows, so that each row has at least `length` tokens."""
     missing: Positions = np.maximum(length - sum(part.lengths for part in parts), 0)
     if not np.count_nonzero(missing):

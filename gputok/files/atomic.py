@@ -142,9 +142,7 @@ def _create_locked(path: str | os.PathLike[str], target: pathlib.Path) -> tuple[
             descriptor = os.open(temporary, _NEW | _NO_LINK, 0o666)
         try:
             with contextlib.suppress(FileNotFoundError):
-                if _lock(descriptor) is not False and os.path.samestat(
-                    os.fstat(descriptor), os.lstat(temporary)
-                ):
+                if _lock(descriptor) is not False and os.path.samestat(os.fstat(descriptor), os.lstat(temporary)):
                     return temporary, descriptor
         except BaseException:
             os.close(descriptor)

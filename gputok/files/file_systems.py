@@ -66,9 +66,7 @@ def local_path(name: str) -> str | None:
     return urllib.parse.unquote(path)
 
 
-def open_filesystem(
-    url: str, storage_options: StorageOptions, known: dict[str, Any] | None = None
-) -> tuple[Any, str]:
+def open_filesystem(url: str, storage_options: StorageOptions, known: dict[str, Any] | None = None) -> tuple[Any, str]:
     """Opens the pyarrow.fs.FileSystem of a URL; returns it and the path. known: open file systems by scheme and host."""
     known = {} if known is None else known
     scheme = scheme_of(url)
@@ -78,9 +76,7 @@ def open_filesystem(
         return _open_native(url, scheme, storage_options, known)
 
 
-def _open_native(
-    url: str, scheme: str, storage_options: StorageOptions, known: dict[str, Any]
-) -> tuple[Any, str]:
+def _open_native(url: str, scheme: str, storage_options: StorageOptions, known: dict[str, Any]) -> tuple[Any, str]:
 
     parsed = urllib.parse.urlsplit(f"{scheme}://" + url.split("://", 1)[1])
     bucket, key = parsed.netloc.rpartition("@")[2], parsed.path
@@ -101,9 +97,7 @@ def _native(scheme: str, parsed: urllib.parse.SplitResult, storage_options: Stor
 
     given = dict(storage_options or {})
     if not hasattr(fs, NATIVE[scheme]):
-        raise ImportError(
-            f"this pyarrow was built without {NATIVE[scheme]}; install the one of PyPI or conda-forge"
-        )
+        raise ImportError(f"this pyarrow was built without {NATIVE[scheme]}; install the one of PyPI or conda-forge")
     if scheme != "s3" and not given:
         return fs.FileSystem.from_uri(urllib.parse.urlunsplit(parsed._replace(path="/")))[0]
     if NATIVE[scheme] == "AzureFileSystem" and parsed.username:
@@ -132,9 +126,7 @@ def _s3_options(parsed: urllib.parse.SplitResult, given: dict[str, Any]) -> dict
         given.setdefault("access_key", urllib.parse.unquote(parsed.username))
         given.setdefault("secret_key", urllib.parse.unquote(parsed.password))
     endpoint = (
-        given.get("endpoint_override")
-        or os.environ.get("AWS_ENDPOINT_URL_S3")
-        or os.environ.get("AWS_ENDPOINT_URL")
+        given.get("endpoint_override") or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     )
     if endpoint:
         scheme, separator, host = endpoint.rpartition("://")
@@ -146,9 +138,7 @@ def _s3_options(parsed: urllib.parse.SplitResult, given: dict[str, Any]) -> dict
     return given
 
 
-def _open_fsspec(
-    url: str, scheme: str, storage_options: StorageOptions, known: dict[str, Any]
-) -> tuple[Any, str]:
+def _open_fsspec(url: str, scheme: str, storage_options: StorageOptions, known: dict[str, Any]) -> tuple[Any, str]:
     try:
         import fsspec
     except ImportError:

@@ -27,13 +27,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, cast
 
 import numpy as np
 
-from gputok.files.file_systems import (
-    UPLOAD_BYTES,
-    check_bucket,
-    fsspec_of,
-    local_path,
-    open_filesystem,
-)
+from gputok.files.file_systems import UPLOAD_BYTES, check_bucket, fsspec_of, local_path, open_filesystem
 from gputok.files.file_systems import StorageOptions as StorageOptions
 from gputok.files.remote_errors import ExplainedStream, explained
 from gputok.files.remote_errors import RemoteError as RemoteError
@@ -247,9 +241,7 @@ class RemoteFile:
             if inner is not None:
                 file = _own(inner.open(self.path, "rb"))
             else:
-                file = self.filesystem.open_input_stream(
-                    self.path, compression=None, buffer_size=UPLOAD_BYTES
-                )
+                file = self.filesystem.open_input_stream(self.path, compression=None, buffer_size=UPLOAD_BYTES)
         return cast("BinaryIO", io.BufferedReader(ExplainedStream(self.url, file), 1 << 20))
 
     def open_for_arrow(self) -> Any:
@@ -335,12 +327,7 @@ class OpenFile:
         """Returns True if the file object reads the file that has that state, as `< FILE` of a shell opens it."""
         try:
             return os.path.samestat(os.fstat(self._file.fileno()), state)
-        except (
-            AttributeError,
-            OSError,
-            TypeError,
-            ValueError,
-        ):  # in memory, closed, or no file of the system
+        except (AttributeError, OSError, TypeError, ValueError):  # in memory, closed, or no file of the system
             return False
 
 
@@ -369,9 +356,7 @@ def find(source: Any, storage_options: StorageOptions = None) -> list[File]:
     try:
         return [file for item in source for file in _find_one(item, storage_options, filesystems)]
     except FileNotFoundError as error:
-        error.add_note(
-            "for texts instead of paths, give an iterator: iter(texts)"
-        )  # the command line shows none
+        error.add_note("for texts instead of paths, give an iterator: iter(texts)")  # the command line shows none
         raise
 
 
@@ -415,9 +400,7 @@ def downloaded(
 # -- finding
 
 
-def _find_one(
-    item: Any, storage_options: StorageOptions, filesystems: dict[str, Any] | None = None
-) -> list[File]:
+def _find_one(item: Any, storage_options: StorageOptions, filesystems: dict[str, Any] | None = None) -> list[File]:
     if isinstance(item, LocalFile | RemoteFile | OpenFile):
         return [item]
     if _is_of_fsspec(item):
@@ -440,16 +423,12 @@ def _find_local(name: str) -> list[pathlib.Path]:
     # False for a text that can't be a path, because it is too long or contains a null; pathlib would raise an error
     if os.path.isdir(name):
         found = sorted(
-            item
-            for item in path.rglob("*")
-            if item.is_file() and not _is_hidden(item.relative_to(path).parts)
+            item for item in path.rglob("*") if item.is_file() and not _is_hidden(item.relative_to(path).parts)
         )
     elif os.path.exists(name):
         return [path]
     elif glob.has_magic(name):
-        found = sorted(
-            path for match in glob.glob(name, recursive=True) if (path := pathlib.Path(match)).is_file()
-        )
+        found = sorted(path for match in glob.glob(name, recursive=True) if (path := pathlib.Path(match)).is_file())
     else:
         raise FileNotFoundError(f"{shown}: no such file or folder")
     if not found:

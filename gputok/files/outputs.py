@@ -91,9 +91,7 @@ def refuse_inputs(
         if stat.S_ISREG(state.st_mode):
             same = next((file for file in inputs if file.is_same(state)), None)
     if same is not None:
-        raise ValueError(
-            f"{name}: is an input as well ({same}), which the output would replace; name another output"
-        )
+        raise ValueError(f"{name}: is an input as well ({same}), which the output would replace; name another output")
 
 
 class Target:

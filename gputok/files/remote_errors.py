@@ -27,9 +27,7 @@ def explained(url: str, doing: str = "") -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         text = str(error)
-        raise FileNotFoundError(
-            text if url in text else f"{url}: {doing}no such file ({_first_line(error)})"
-        ) from None
+        raise FileNotFoundError(text if url in text else f"{url}: {doing}no such file ({_first_line(error)})") from None
     except Exception as error:
         raise _explanation(url, doing, error) from error
 

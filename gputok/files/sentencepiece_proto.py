@@ -60,7 +60,5 @@ def protobuf() -> Any:
     try:
         from sentencepiece import sentencepiece_model_pb2
     except ImportError as error:
-        raise ImportError(
-            f"SentencePiece files need an extra: pip install gputok[sentencepiece] ({error})"
-        ) from None
+        raise ImportError(f"SentencePiece files need an extra: pip install gputok[sentencepiece] ({error})") from None
     return sentencepiece_model_pb2

@@ -129,15 +129,8 @@ def n_bytes_of(name: str, size: int | str) -> int:
         20000
     """
     number = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", str(size))
-    if (
-        not isinstance(size, int | str)
-        or isinstance(size, bool)
-        or number is None
-        or number[2].upper() not in _UNITS
-    ):
-        raise ValueError(
-            f"{name}={size!r}: expected a number of bytes, or text such as '400MB', '4GB' or '1.5GiB'"
-        )
+    if not isinstance(size, int | str) or isinstance(size, bool) or number is None or number[2].upper() not in _UNITS:
+        raise ValueError(f"{name}={size!r}: expected a number of bytes, or text such as '400MB', '4GB' or '1.5GiB'")
     return int(float(number[1]) * _UNITS[number[2].upper()])
 
 

@@ -40,9 +40,7 @@ def _part_pattern(part: str) -> str:
         if piece.startswith("*"):
             text += "[^/]*"
         elif piece.startswith("[") and len(piece) > 1:
-            text += (
-                "[" + piece[1:-1].replace("\\", r"\\").replace("!", "^", 1 if piece[1] == "!" else 0) + "]"
-            )
+            text += "[" + piece[1:-1].replace("\\", r"\\").replace("!", "^", 1 if piece[1] == "!" else 0) + "]"
         else:
             text += re.escape(piece)
     return text

@@ -48,8 +48,7 @@ _FAMILIES: dict[tuple[str, ...], str] = {
         "jina-es jina-de jina-v1-en jina-v2-es jina-v2-de jina-v2-code roberta-bpe"
     ),
     (PATTERNS["llama3"],): (
-        "llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano "
-        "dbrx smaug-bpe glm4 chatglm-bpe"
+        "llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano dbrx smaug-bpe glm4 chatglm-bpe"
     ),
     (PATTERNS["qwen2"],): ("qwen2 deepseek-r1-qwen kormo f2llmv2 megrez stablelm2 hunyuan solar-open grok-2"),
     (_QWEN35,): "qwen35",
@@ -66,9 +65,7 @@ _FAMILIES: dict[tuple[str, ...], str] = {
 They are the patterns of the models' own tokenizers. llama.cpp writes some in another way, if its engine lacks a feature.
 """
 
-SPLITS: dict[str, tuple[str, ...]] = {
-    name: patterns for patterns, names in _FAMILIES.items() for name in names.split()
-}
+SPLITS: dict[str, tuple[str, ...]] = {name: patterns for patterns, names in _FAMILIES.items() for name in names.split()}
 """Value of `tokenizer.ggml.pre` -> the patterns that cut text."""
 
 _WHOLE_WORDS = frozenset(
@@ -108,9 +105,7 @@ def from_gguf(path: str | os.PathLike[str], *, pattern: str | None = None) -> To
     return read_gguf(path, pattern=pattern)[0]
 
 
-def read_gguf(
-    path: str | os.PathLike[str], *, pattern: str | None = None
-) -> tuple[Tokenizer, dict[str, Any]]:
+def read_gguf(path: str | os.PathLike[str], *, pattern: str | None = None) -> tuple[Tokenizer, dict[str, Any]]:
     """Reads the tokenizer and its options: the special tokens by role, and the chat template; see `from_gguf`."""
     name = os.fspath(path)
     metadata = read_metadata(name)
@@ -146,9 +141,7 @@ def _numbers(*kinds: str) -> Check:
 
     def check(value: Any) -> Any:
         if not isinstance(value, np.ndarray) or value.dtype.kind not in kinds:
-            raise WrongType(
-                f"must be an array of {'integers' if 'f' not in kinds else 'numbers'}, not {short(value)}"
-            )
+            raise WrongType(f"must be an array of {'integers' if 'f' not in kinds else 'numbers'}, not {short(value)}")
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise WrongValue("must be finite numbers")
         return value
@@ -280,9 +273,7 @@ def _sentencepiece(values: _Values, kind: int) -> Tokenizer:
     pieces = Pieces(values.tokens, np.array(values.column("scores", 0.0), np.float32), kinds)
     charsmap = values.get("precompiled_charsmap")
     proto = SimpleNamespace(
-        trainer_spec=SimpleNamespace(
-            model_type=kind, byte_fallback=BYTE in kinds, treat_whitespace_as_suffix=False
-        ),
+        trainer_spec=SimpleNamespace(model_type=kind, byte_fallback=BYTE in kinds, treat_whitespace_as_suffix=False),
         normalizer_spec=SimpleNamespace(
             name="identity" if charsmap is None else "nmt_nfkc",
             precompiled_charsmap=b"" if charsmap is None else np.asarray(charsmap).astype(np.uint8).tobytes(),
@@ -351,9 +342,7 @@ def _add_ends(tokenizer: Tokenizer, values: _Values, *, bos: bool = False, eos: 
     before, after = ([end[0]] if end else [] for end in (first, last))
     single = " ".join([*before, "$A", *after])
     pair = " ".join(f"{part}:1" for part in [*before, "$B", *after])
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single, f"{single} {pair}", [*dict.fromkeys(tokens)]
-    )
+    tokenizer.post_processor = processors.TemplateProcessing(single, f"{single} {pair}", [*dict.fromkeys(tokens)])
 
 
 def _end(values: _Values, name: str, default: bool) -> tuple[str, int] | None:
@@ -428,9 +417,7 @@ class _Reader:
         """Reads bytes."""
         start, end = self.at, self.at + n_bytes
         if end > len(self.data):
-            raise _CutShort(
-                f"{n_bytes} bytes should follow byte {start}, but the file ends at {len(self.data)}"
-            )
+            raise _CutShort(f"{n_bytes} bytes should follow byte {start}, but the file ends at {len(self.data)}")
         self.at = end
         return self.data[start:end]
 

@@ -44,9 +44,7 @@ def merges_by_rank(vocabulary: Vocabulary, ranks: npt.NDArray[np.integer[Any]]) 
     inside = (cut > offsets[token]) & (ranks[token] >= 0)
     cut, token = cut[inside], token[inside]
     left = prefixes(data, offsets)[cut]
-    right = prefixes(data[::-1], len(data) - offsets[::-1])[
-        len(data) - cut
-    ]  # of the tokens from the last to the first
+    right = prefixes(data[::-1], len(data) - offsets[::-1])[len(data) - cut]  # of the tokens from the last to the first
     both = (left >= 0) & (right >= 0)
     left, right, token = left[both], len(offsets) - 2 - right[both], token[both]
     pairs = np.stack([left, right, token], axis=1)[np.lexsort((ranks[right], ranks[left], ranks[token]))]

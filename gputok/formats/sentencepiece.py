@@ -416,23 +416,15 @@ def sentencepiece_bytes(tokenizer: Tokenizer) -> bytes:
     kinds = _kinds(tokenizer, model, tokens, unknown)
     if USER_DEFINED in kinds and (normalization.add_dummy_prefix or isinstance(model, models.Unigram)):
         token = tokens[kinds.index(USER_DEFINED)]
-        raise _impossible(
-            f"it encodes what lies before and after the added token {short(token)} as two texts"
-        )
+        raise _impossible(f"it encodes what lies before and after the added token {short(token)} as two texts")
     for token_id in symbols:
         kinds[token_id] = USER_DEFINED
     if normalization.splits:
         inner, side = (slice(-1), "after") if normalization.as_suffix else (slice(1, None), "before")
         for token, kind in zip(tokens, kinds, strict=True):
             if SPACE in token[inner] and kind == NORMAL:
-                raise _impossible(
-                    f"its words end {side} each {SPACE}, but the token {short(token)} contains one"
-                )
-    scores = (
-        _scores_of_unigram(model, kinds)
-        if isinstance(model, models.Unigram)
-        else _scores_of_bpe(model, kinds)
-    )
+                raise _impossible(f"its words end {side} each {SPACE}, but the token {short(token)} contains one")
+    scores = _scores_of_unigram(model, kinds) if isinstance(model, models.Unigram) else _scores_of_bpe(model, kinds)
     for token, score, kind in zip(tokens, scores, kinds, strict=True):
         piece = proto.pieces.add(piece=token, score=score)
         if kind != NORMAL:
@@ -474,9 +466,7 @@ def _tokens(tokenizer: Tokenizer, model: models.BPE | models.Unigram) -> tuple[l
     return [names[i] for i in range(len(names))], unknown
 
 
-def _kinds(
-    tokenizer: Tokenizer, model: models.BPE | models.Unigram, tokens: list[str], unknown: int
-) -> list[int]:
+def _kinds(tokenizer: Tokenizer, model: models.BPE | models.Unigram, tokens: list[str], unknown: int) -> list[int]:
     hidden = (model.sentencepiece or []) if isinstance(model, models.Unigram) else []
     kinds = [NORMAL] * len(tokens)
     for token_id in hidden:
@@ -492,9 +482,7 @@ def _kinds(
                 raise _impossible(f"byte_fallback needs all byte tokens, but '<0x{byte:02X}>' is missing")
             kinds[token_id] = BYTE
     elif isinstance(model, models.BPE) and not model.fuse_unk:
-        raise _impossible(
-            "it gives each unknown character a token (fuse_unk=False), but SentencePiece joins them"
-        )
+        raise _impossible("it gives each unknown character a token (fuse_unk=False), but SentencePiece joins them")
     kinds[unknown] = UNKNOWN
     return kinds
 
@@ -509,9 +497,7 @@ def _symbols(model: models.BPE | models.Unigram, pre_tokenizer: Any) -> list[int
         is_symbol[np.array(model.sentencepiece, np.int64)] = False
         return np.flatnonzero(is_symbol).tolist()
     form = pre_tokenizer and pre_tokenizer.to_dict()
-    pattern, *others = [
-        str(step.get("pattern", {}).get("Regex")) for step in _flat(form, "pretokenizers")
-    ] or [""]
+    pattern, *others = [str(step.get("pattern", {}).get("Regex")) for step in _flat(form, "pretokenizers")] or [""]
     if not (model.sentencepiece and model.ignore_merges and others):
         return []
     escaped = re.findall(r"(?:\\.|[^|])+", pattern, re.DOTALL)
@@ -556,14 +542,9 @@ def _scores_of_bpe(model: models.BPE, kinds: list[int]) -> list[float]:
     if model.ignore_merges:
         without_merges = [vocabulary.tokens[i] for i in tokens_without_merges(model, ranks).tolist()]
         if longer := [token for token in without_merges if len(token) > 1]:
-            raise _impossible(
-                f"the word {short(longer[0])} is a token, but merges don't make it (ignore_merges)"
-            )
+            raise _impossible(f"the word {short(longer[0])} is a token, but merges don't make it (ignore_merges)")
     by_id = dict(zip(vocabulary.ids.tolist(), ranks.tolist(), strict=True))
-    return [
-        -float(max(by_id.get(token_id, 0), 0)) if kind == NORMAL else 0.0
-        for token_id, kind in enumerate(kinds)
-    ]
+    return [-float(max(by_id.get(token_id, 0), 0)) if kind == NORMAL else 0.0 for token_id, kind in enumerate(kinds)]
 
 
 def _normalization(tokenizer: Tokenizer, pre_tokenizer: Any) -> Normalization:
@@ -653,13 +634,9 @@ class _Spaces:
         if self.space and not (self.collapse and self.prefix):
             raise _impossible(f"it puts a space in front of a text, which is not the only {SPACE} there")
         if self.all_white_space_by and (kept := _white_space_kept(charsmap)):
-            raise _impossible(
-                f"{self.all_white_space_by} removes {short(kept)}, but SentencePiece removes only spaces"
-            )
+            raise _impossible(f"{self.all_white_space_by} removes {short(kept)}, but SentencePiece removes only spaces")
         if not self.escape:
-            raise _impossible(
-                f"spaces don't become {SPACE}: neither by Replace(' ', '{SPACE}') nor by Metaspace"
-            )
+            raise _impossible(f"spaces don't become {SPACE}: neither by Replace(' ', '{SPACE}') nor by Metaspace")
 
 
 def _white_space_kept(charsmap: bytes) -> str | None:
@@ -672,11 +649,7 @@ def _flat(form: dict[str, Any] | None, inner: str) -> list[dict[str, Any]]:
     """Returns the JSON forms of the steps of a component; inner: the key of the elements of a Sequence."""
     if form is None:
         return []
-    return (
-        [step for part in form[inner] for step in _flat(part, inner)]
-        if form["type"] == "Sequence"
-        else [form]
-    )
+    return [step for part in form[inner] for step in _flat(part, inner)] if form["type"] == "Sequence" else [form]
 
 
 def _impossible(reason: str) -> ValueError:

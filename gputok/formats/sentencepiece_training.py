@@ -149,9 +149,7 @@ def _words(pieces: Pieces, normalizer: Precompiled | None, *, as_suffix: bool) -
         pieces = pieces._replace(data=data, start=pieces.start + len(_MARK), end=pieces.end + len(_MARK))
     if not has_mark:
         return pieces
-    return cut_pieces(
-        pieces, compile_literal("▁"), "merged_with_previous" if as_suffix else "merged_with_next"
-    )
+    return cut_pieces(pieces, compile_literal("▁"), "merged_with_previous" if as_suffix else "merged_with_next")
 
 
 def _short(batches: Iterator[TextBatch], most: int) -> Iterator[TextBatch]:
@@ -175,9 +173,7 @@ def _normalizer_spec(name: str) -> Any:
     try:
         made = sentencepiece.SentencePieceNormalizer(rule_name=name)
     except Exception as error:  # RuntimeError, or what an older version raises
-        raise ValueError(
-            f"normalization_rule_name={short(name)} is no rule of SentencePiece: {error}"
-        ) from None
+        raise ValueError(f"normalization_rule_name={short(name)} is no rule of SentencePiece: {error}") from None
     proto = messages.ModelProto()
     proto.ParseFromString(made.serialized_model_proto())
     spec = proto.normalizer_spec

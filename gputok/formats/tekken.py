@@ -11,19 +11,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from gputok.checks import (
-    ID,
-    WrongValue,
-    checked,
-    in_file,
-    integer,
-    listed,
-    needed,
-    optional,
-    reading,
-    short,
-    string,
-)
+from gputok.checks import ID, WrongValue, checked, in_file, integer, listed, needed, optional, reading, short, string
 from gputok.files.atomic import replacing
 from gputok.formats.tiktoken import by_ranks, tiktoken_parts
 
@@ -31,26 +19,8 @@ if TYPE_CHECKING:
     from gputok.tokenizer import Tokenizer
 
 _OLD_SPECIAL_TOKENS = (
-    *(
-        "<unk>",
-        "<s>",
-        "</s>",
-        "[INST]",
-        "[/INST]",
-        "[AVAILABLE_TOOLS]",
-        "[/AVAILABLE_TOOLS]",
-        "[TOOL_RESULTS]",
-    ),
-    *(
-        "[/TOOL_RESULTS]",
-        "[TOOL_CALLS]",
-        "[IMG]",
-        "<pad>",
-        "[IMG_BREAK]",
-        "[IMG_END]",
-        "[PREFIX]",
-        "[MIDDLE]",
-    ),
+    *("<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_RESULTS]"),
+    *("[/TOOL_RESULTS]", "[TOOL_CALLS]", "[IMG]", "<pad>", "[IMG_BREAK]", "[IMG_END]", "[PREFIX]", "[MIDDLE]"),
     *("[SUFFIX]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[TOOL_CONTENT]"),
 )
 """The special tokens of files that don't list them: those before version 11."""
@@ -103,10 +73,7 @@ def _config(config: Any) -> tuple[str, int, int]:
     pattern = checked("pattern", string, needed(config, "pattern"))
     n_special, size = (
         checked(name, integer(least, most), needed(config, name))
-        for name, least, most in (
-            ("default_num_special_tokens", 0, _MOST_SPECIAL),
-            ("default_vocab_size", 0, ID),
-        )
+        for name, least, most in (("default_num_special_tokens", 0, _MOST_SPECIAL), ("default_vocab_size", 0, ID))
     )
     checked("version", optional(string), config.get("version"))
     if size < n_special:
@@ -146,14 +113,10 @@ def _special_tokens(value: dict[str, Any], n_special: int, name: str) -> dict[st
     given = value.get("special_tokens")
     version = value["config"].get("version")
     if given is None and version not in _VERSIONS_WITHOUT_LIST:
-        raise ValueError(
-            f"{name}: special_tokens is missing, which files of version {short(version)} must contain"
-        )
+        raise ValueError(f"{name}: special_tokens is missing, which files of version {short(version)} must contain")
     names = dict(enumerate(_OLD_SPECIAL_TOKENS)) if given is None else dict(map(_special_token, given))
     if not names.keys() <= set(range(n_special)) or len(set(names.values())) < len(given or names):
-        raise ValueError(
-            f"{name}: special_tokens must contain different texts of ranks from 0 to {n_special - 1}"
-        )
+        raise ValueError(f"{name}: special_tokens must contain different texts of ranks from 0 to {n_special - 1}")
     return {names.get(rank, f"<SPECIAL_{rank}>"): rank for rank in range(n_special)}
 
 
@@ -172,9 +135,7 @@ def save_tekken(tokenizer: Tokenizer, path: str | os.PathLike[str], *, version: 
     ranks, options = tiktoken_parts(tokenizer)
     special = sorted(options["special_tokens"].items(), key=lambda item: item[1])
     n = len(special)
-    if [token_id for _, token_id in special] != [*range(n)] or [*ranks.values()] != [
-        *range(n, n + len(ranks))
-    ]:
+    if [token_id for _, token_id in special] != [*range(n)] or [*ranks.values()] != [*range(n, n + len(ranks))]:
         raise ValueError(
             f"a tekken.json numbers its {n} special tokens from 0, and the other tokens after them without gaps; this "
             f"tokenizer has the special tokens {short(dict(special[:3]))}, ..., and the other tokens from "

@@ -31,17 +31,12 @@ if TYPE_CHECKING:
 
 _CHARACTERS = dict(enumerate(BYTE_CHARACTERS))
 """Byte -> the character of the ByteLevel alphabet that stands for it."""
-_BYTES = dict.fromkeys(range(256), "\uffff") | {
-    ord(character): chr(byte) for byte, character in _CHARACTERS.items()
-}
+_BYTES = dict.fromkeys(range(256), "\uffff") | {ord(character): chr(byte) for byte, character in _CHARACTERS.items()}
 """Character of the ByteLevel alphabet -> the Latin-1 character of its byte; other Latin-1 characters -> U+FFFF."""
 
 
 def from_tiktoken(
-    source: Any,
-    *,
-    pattern: str | None = None,
-    special_tokens: Mapping[str, int] | None = None,
+    source: Any, *, pattern: str | None = None, special_tokens: Mapping[str, int] | None = None
 ) -> Tokenizer:
     r"""Reads a tiktoken file, or converts a `tiktoken.Encoding`, to a tokenizer that gives the same ids.
 
@@ -84,9 +79,7 @@ def from_tiktoken(
     return by_ranks(ranks, pattern, special_tokens or {}, name)
 
 
-def by_ranks(
-    ranks: Mapping[bytes, int], pattern: str, special_tokens: Mapping[str, int], name: str
-) -> Tokenizer:
+def by_ranks(ranks: Mapping[bytes, int], pattern: str, special_tokens: Mapping[str, int], name: str) -> Tokenizer:
     """Makes a tokenizer from byte-level tokens and their ranks, which are their ids; errors begin with `name`."""
     missing = [byte for byte in range(256) if bytes([byte]) not in ranks]
     if missing:
@@ -207,10 +200,7 @@ def tiktoken_parts(tokenizer: Tokenizer) -> tuple[dict[bytes, int], dict[str, An
     if not model.ignore_merges and len(without_merges := tokens_without_merges(model, ordinary)):
         token = tokens[without_merges[0]]
         raise _impossible(f"no merges make {short(token)}, but tiktoken makes it a token if it is a word")
-    return dict(sorted(ranks.items(), key=lambda item: item[1])), {
-        "pat_str": pattern,
-        "special_tokens": special,
-    }
+    return dict(sorted(ranks.items(), key=lambda item: item[1])), {"pat_str": pattern, "special_tokens": special}
 
 
 def pattern_of(tokenizer: Tokenizer) -> str:

@@ -69,9 +69,7 @@ class ByteLevelBPETokenizer(BaseTokenizer):
     ) -> None:
         if vocab is not None and merges is not None:
             prefix, suffix = continuing_subword_prefix or "", end_of_word_suffix or ""
-            model = BPE(
-                vocab, merges, dropout=dropout, continuing_subword_prefix=prefix, end_of_word_suffix=suffix
-            )
+            model = BPE(vocab, merges, dropout=dropout, continuing_subword_prefix=prefix, end_of_word_suffix=suffix)
             tokenizer = Tokenizer(model)
         else:
             tokenizer = Tokenizer(BPE())

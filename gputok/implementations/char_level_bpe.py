@@ -75,9 +75,7 @@ class CharBPETokenizer(BaseTokenizer):
     ) -> None:
         if vocab is None or merges is None:
             vocab = merges = None
-        tokenizer = Tokenizer(
-            BPE(vocab, merges, dropout=dropout, unk_token=str(unk_token), end_of_word_suffix=suffix)
-        )
+        tokenizer = Tokenizer(BPE(vocab, merges, dropout=dropout, unk_token=str(unk_token), end_of_word_suffix=suffix))
         if tokenizer.token_to_id(str(unk_token)) is not None:
             tokenizer.add_special_tokens([str(unk_token)])
         normalizers = [unicode_normalizer_from_str(unicode_normalizer)] if unicode_normalizer else []

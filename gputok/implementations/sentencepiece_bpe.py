@@ -69,9 +69,7 @@ class SentencePieceBPETokenizer(BaseTokenizer):
     ) -> None:
         if vocab is None or merges is None:
             vocab = merges = None
-        tokenizer = Tokenizer(
-            BPE(vocab, merges, dropout=dropout, unk_token=str(unk_token), fuse_unk=fuse_unk)
-        )
+        tokenizer = Tokenizer(BPE(vocab, merges, dropout=dropout, unk_token=str(unk_token), fuse_unk=fuse_unk))
         if tokenizer.token_to_id(str(unk_token)) is not None:
             tokenizer.add_special_tokens([str(unk_token)])
         tokenizer.normalizer = NFKC()

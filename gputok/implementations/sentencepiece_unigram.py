@@ -54,19 +54,12 @@ class SentencePieceUnigramTokenizer(BaseTokenizer):
     """
 
     def __init__(
-        self,
-        vocab: list[tuple[str, float]] | None = None,
-        replacement: str = "▁",
-        add_prefix_space: bool = True,
+        self, vocab: list[tuple[str, float]] | None = None, replacement: str = "▁", add_prefix_space: bool = True
     ) -> None:
         tokenizer = Tokenizer(Unigram(vocab) if vocab is not None else Unigram())
         tokenizer.normalizer = Normalizers([Nmt(), NFKC(), Replace(Regex(" {2,}"), " ")])
         _mark_spaces(tokenizer, replacement, "always" if add_prefix_space else "never")
-        parameters = {
-            "model": "SentencePieceUnigram",
-            "replacement": replacement,
-            "add_prefix_space": add_prefix_space,
-        }
+        parameters = {"model": "SentencePieceUnigram", "replacement": replacement, "add_prefix_space": add_prefix_space}
         super().__init__(tokenizer, parameters)
 
     @staticmethod
@@ -95,9 +88,7 @@ class SentencePieceUnigramTokenizer(BaseTokenizer):
         with open(filename, "rb") as file:
             proto.ParseFromString(file.read())
         if proto.trainer_spec.model_type != 1:
-            raise ValueError(
-                f"{filename} expected a Unigram model; this one was trained with another algorithm"
-            )
+            raise ValueError(f"{filename} expected a Unigram model; this one was trained with another algorithm")
         vocab = [(piece.piece, piece.score) for piece in proto.pieces]
         spec = proto.trainer_spec
         tokenizer = Tokenizer(Unigram(vocab, spec.unk_id, spec.byte_fallback))

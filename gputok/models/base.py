@@ -98,9 +98,7 @@ class Model(Component):
         if not isinstance(sequence, str):
             raise TypeError(f"expected a string to tokenize, got {type(sequence).__name__}")
         data, model = np.frombuffer(sequence.encode(), np.uint8), self.frozen()
-        found = model.tokenize_pieces(
-            data, np.zeros(1, np.int64), np.array([len(data)], np.int64), byte_level=False
-        )
+        found = model.tokenize_pieces(data, np.zeros(1, np.int64), np.array([len(data)], np.int64), byte_level=False)
         spans = zip(found.start.tolist(), found.end.tolist(), strict=True)
         from gputok.text.pre_tokenized_string import Token
 
@@ -130,9 +128,7 @@ class Model(Component):
         """
         raise NotImplementedError
 
-    def encode_words(
-        self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool
-    ) -> tuple[Ids, Positions]:
+    def encode_words(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> tuple[Ids, Positions]:
         """Like `tokenize_pieces`, but returns only ids and rows and bypasses the word cache.
 
         For callers that pass each word once.
@@ -207,10 +203,7 @@ class Model(Component):
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON form, `type` first."""
-        return {
-            name: value.plain() if isinstance(value, Packed) else value
-            for name, value in self.fields().items()
-        }
+        return {name: value.plain() if isinstance(value, Packed) else value for name, value in self.fields().items()}
 
     def token_to_id(self, tokens: str) -> int | None:
         """Returns the id of a token, or None if the vocabulary lacks the token."""
@@ -278,9 +271,7 @@ def require(value: dict[str, Any], kind: str, *names: str) -> None:
     """Raises ValueError if a JSON form lacks one of these fields, or if its vocabulary is null."""
     missing = [name for name in names if name not in value or (name == "vocab" and value[name] is None)]
     if missing:
-        raise WrongValue(
-            f"a {kind} model needs the fields {', '.join(names)}, but has no {', '.join(missing)}"
-        )
+        raise WrongValue(f"a {kind} model needs the fields {', '.join(names)}, but has no {', '.join(missing)}")
 
 
 def slices(start: Positions, end: Positions, n_bytes: int = 1 << 20) -> list[tuple[int, int]]:
@@ -306,9 +297,7 @@ def concat_tokens(parts: list[Tokens]) -> Tokens:
     if len(parts) == 1:
         return parts[0]
     if not parts:
-        return Tokens(
-            np.empty(0, np.uint32), np.empty(0, np.int64), np.empty(0, np.int64), np.zeros(1, np.int64)
-        )
+        return Tokens(np.empty(0, np.uint32), np.empty(0, np.int64), np.empty(0, np.int64), np.zeros(1, np.int64))
     ids, start, end = (np.concatenate(column) for column in list(zip(*parts, strict=True))[:3])
     base = np.cumsum([0, *(len(part.ids) for part in parts)])
     rows = [part.rows[:-1] + first for part, first in zip(parts, base[:-1].tolist(), strict=True)]
@@ -373,8 +362,4 @@ def read_json_vocabulary(path: str) -> dict[str, Any]:
             raise ValueError(f"{path}: expected a JSON file: {error}") from None
     if not isinstance(vocabulary, dict):
         raise ValueError(f"{path}: expected a JSON object of tokens and ids, got {type(vocabulary).__name__}")
-    return {
-        token: id
-        for token, id in vocabulary.items()
-        if isinstance(id, int | float) and not isinstance(id, bool)
-    }
+    return {token: id for token, id in vocabulary.items() if isinstance(id, int | float) and not isinstance(id, bool)}

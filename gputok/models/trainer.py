@@ -116,9 +116,7 @@ class Trainer(CheckedOptions):
         needed = self.memory_needed(len(words), len(words.data), threads)
         if needed is None or needed <= limit:
             return needed
-        n_words, n_bytes = (
-            np.cumsum(sizes[::-1])[::-1].tolist() for sizes in words.sizes_by_count(_MOST_COUNT)
-        )
+        n_words, n_bytes = (np.cumsum(sizes[::-1])[::-1].tolist() for sizes in words.sizes_by_count(_MOST_COUNT))
         fits = (
             count
             for count in range(1, _MOST_COUNT + 1)

@@ -16,15 +16,7 @@ if TYPE_CHECKING:  # for type checkers and editors; the table below has the same
     from gputok.normalizers.base import Normalizer
     from gputok.normalizers.characters import BertNormalizer, ByteLevel, Lowercase, Nmt, StripAccents
     from gputok.normalizers.edits import Prepend, Replace, Strip
-    from gputok.normalizers.forms import (
-        NFC,
-        NFD,
-        NFKC,
-        NFKD,
-        NORMALIZERS,
-        Precompiled,
-        unicode_normalizer_from_str,
-    )
+    from gputok.normalizers.forms import NFC, NFD, NFKC, NFKD, NORMALIZERS, Precompiled, unicode_normalizer_from_str
     from gputok.normalizers.sequence import Sequence
 
 __all__ = [

@@ -83,12 +83,7 @@ class BertNormalizer(Normalizer):
     strip_accents: bool | None = None
     lowercase: bool = True
 
-    checks = per_field(
-        clean_text=switch,
-        handle_chinese_chars=switch,
-        strip_accents=optional(switch),
-        lowercase=switch,
-    )
+    checks = per_field(clean_text=switch, handle_chinese_chars=switch, strip_accents=optional(switch), lowercase=switch)
 
     def way(self, after: Way) -> Way:
         """Returns how this normalizer and the steps before it take a text apart: also beside marks.
@@ -101,9 +96,7 @@ class BertNormalizer(Normalizer):
 
     def _apply(self, pieces: Pieces) -> Pieces:
         for name in self.maps():
-            pieces = (
-                normalize_form(pieces, name[0]) if isinstance(name, tuple) else map_characters(pieces, name)
-            )
+            pieces = normalize_form(pieces, name[0]) if isinstance(name, tuple) else map_characters(pieces, name)
         return pieces
 
     def maps(self) -> list[str | tuple[str, bool]]:

@@ -140,9 +140,7 @@ class Precompiled(Normalizer):
     def from_dict(cls, value: dict[str, Any]) -> Self:
         """Makes a normalizer from its JSON form."""
         name = "precompiled_charsmap"
-        return cls(
-            reading(name, lambda text: base64.b64decode(string(text), validate=True), needed(value, name))
-        )
+        return cls(reading(name, lambda text: base64.b64decode(string(text), validate=True), needed(value, name)))
 
     def _apply(self, pieces: Pieces) -> Pieces:
         from gputok.kernels.cpu.precompiled import normalize_precompiled
@@ -162,9 +160,7 @@ def _parsed(blob: bytes) -> tuple[npt.NDArray[np.uint32], Bytes]:
     """Returns the double array, uint32[n_units], of a map, and the strings, uint8[n_bytes], each ended by a NUL."""
     n_bytes = int.from_bytes(blob[:4], "little")
     if len(blob) < 4 + n_bytes or len(blob) < 4:
-        raise WrongValue(
-            f"says that {n_bytes} bytes of a double array follow, but ends after {len(blob)} bytes"
-        )
+        raise WrongValue(f"says that {n_bytes} bytes of a double array follow, but ends after {len(blob)} bytes")
     texts = blob[4 + n_bytes // 4 * 4 :]
     try:
         texts.decode()
@@ -197,7 +193,5 @@ def unicode_normalizer_from_str(normalizer: str) -> Normalizer:
         'fi'
     """
     if normalizer not in NORMALIZERS:
-        raise ValueError(
-            f"{normalizer} is not a known unicode normalizer. Available are {NORMALIZERS.keys()}"
-        )
+        raise ValueError(f"{normalizer} is not a known unicode normalizer. Available are {NORMALIZERS.keys()}")
     return NORMALIZERS[normalizer]()

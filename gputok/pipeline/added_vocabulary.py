@@ -185,14 +185,7 @@ class AddedVocabulary:
         return any(finder is not None and finder.finds_any(text) for finder in finders)
 
     def _finder(self, normalized: bool, encode_special_tokens: bool) -> _Finder | None:
-        from gputok.kernels.cpu.find_tokens import (
-            IGNORED,
-            LSTRIP,
-            RSTRIP,
-            SINGLE_WORD,
-            build_trie,
-            first_bytes,
-        )
+        from gputok.kernels.cpu.find_tokens import IGNORED, LSTRIP, RSTRIP, SINGLE_WORD, build_trie, first_bytes
 
         chosen = {
             token_id: (self.pattern(token_id), token)

@@ -153,9 +153,7 @@ def word_counter(pipeline: Pipeline, *options: Any) -> WordCounter:
     return WordCounter(byte_level, serialize.state_of(pipeline), *options)
 
 
-def corpus_encoder(
-    pipeline: Pipeline, bos: bool | str | None, eos: bool | str | None, *options: Any
-) -> CorpusEncoder:
+def corpus_encoder(pipeline: Pipeline, bos: bool | str | None, eos: bool | str | None, *options: Any) -> CorpusEncoder:
     """Makes an encoder with the steps of a pipeline. options: the fields of CorpusEncoder from `_column` to `_device`."""
     from gputok.pipeline.special_tokens import end_token
 

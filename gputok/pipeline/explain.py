@@ -61,9 +61,7 @@ def facts(pipeline: Pipeline) -> dict[str, Any]:
     model: Any = pipeline.model
     added = [*pipeline.added.tokens.items()]
     known = {pattern: name for name, pattern in PATTERNS.items()}
-    patterns = [
-        str(getattr(step.pattern, "pattern", step.pattern)) for step in _splits(pipeline.pre_tokenizer)
-    ]
+    patterns = [str(getattr(step.pattern, "pattern", step.pattern)) for step in _splits(pipeline.pre_tokenizer)]
     merges = getattr(model, "merges", None)
     return {
         "model": type(model).__name__,
@@ -101,9 +99,13 @@ def _short(pipeline: Pipeline) -> str:
         return "steps: a component, or what the post-processor adds, is not written as a step of the kernel for short texts"
     found, pairs = f"handle: for texts of up to {longest:,} bytes", pairs_of(pipeline)
     if pairs is None:
-        found += "; pairs and lists of words take the steps, since the post-processor adds tokens even if none are wanted"
+        found += (
+            "; pairs and lists of words take the steps, since the post-processor adds tokens even if none are wanted"
+        )
     elif not pairs.joins_two:
-        found += ", also in lists of words; pairs take the steps, since the post-processor does not put both texts in order"
+        found += (
+            ", also in lists of words; pairs take the steps, since the post-processor does not put both texts in order"
+        )
     else:
         found += ", also in pairs and lists of words"
     return f"{found}; the parts that truncation cuts off take the steps"
@@ -125,9 +127,7 @@ def _other(pipeline: Pipeline) -> str:
         return "walk: cuts where no token reaches across, and the model encodes each different line once"
     found = f"walk: cuts {_APART[way.apart]}, and each different part takes the steps once"
     if way.at_start and pipeline.added.tokens:
-        found += (
-            "; documents with added tokens take the steps, since their start is not like that of other pieces"
-        )
+        found += "; documents with added tokens take the steps, since their start is not like that of other pieces"
     return found
 
 

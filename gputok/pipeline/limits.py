@@ -42,10 +42,7 @@ class Truncation:
     direction: str = "right"
 
     checks: ClassVar[Mapping[str, Check]] = per_field(
-        max_length=_size,
-        stride=_size,
-        strategy=choice(*_STRATEGIES.values()),
-        direction=choice(*_DIRECTIONS.values()),
+        max_length=_size, stride=_size, strategy=choice(*_STRATEGIES.values()), direction=choice(*_DIRECTIONS.values())
     )
 
     def __post_init__(self) -> None:

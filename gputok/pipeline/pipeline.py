@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gputok.components import Component, derived
 from gputok.pipeline.added_vocabulary import AddedVocabulary, Names
 from gputok.pipeline.way import way_of
-from gputok.text.pieces import (
-    Pieces,
-    mark_starts,
-)
+from gputok.text.pieces import Pieces, mark_starts
 from gputok.tokens.added_token import AddedToken
 
 if TYPE_CHECKING:
@@ -275,9 +272,7 @@ class Pipeline:
 
     def get_added_tokens_decoder(self) -> dict[int, AddedToken]:
         """Returns copies of the added tokens by id, in the order of the ids."""
-        return {
-            token_id: AddedToken(**token.to_dict()) for token_id, token in sorted(self.added.tokens.items())
-        }
+        return {token_id: AddedToken(**token.to_dict()) for token_id, token in sorted(self.added.tokens.items())}
 
     @property
     def unknown_id(self) -> int | None:

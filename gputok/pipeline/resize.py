@@ -17,15 +17,7 @@ from gputok.kernels.threads import thread_count
 from gputok.models.bpe.extend import Sequences, Symbols
 from gputok.models.bpe.extend import extend as extend_model
 from gputok.models.bpe.model import BPE
-from gputok.models.bpe.prune import (
-    alphabet,
-    first_merged,
-    leaves_pruned,
-    plain,
-    splits,
-    with_tokens,
-    without_dropout,
-)
+from gputok.models.bpe.prune import alphabet, first_merged, leaves_pruned, plain, splits, with_tokens, without_dropout
 from gputok.pipeline.count.words import count_corpus
 from gputok.progress import reporting
 from gputok.tokens.vocabulary_change import VocabularyChange
@@ -95,17 +87,13 @@ def extend(
             sequences = _joined(_encoded(sure, found, run.threads, report, sequences_of))
         else:
             shards = (
-                WordCounts(
-                    some.view(np.uint8), 4 * offsets, np.ones(len(offsets) - 1, np.int64), byte_level=True
-                )
+                WordCounts(some.view(np.uint8), 4 * offsets, np.ones(len(offsets) - 1, np.int64), byte_level=True)
                 for ids, rows in _documents(pipeline, sure, found, run, report)
                 for some, offsets, _ in [symbols.cut(ids, rows)]
             )
             merged = WordCounts.merge(shards, **run.limits)
             _check_memory(merged, len(merged.data) // 4, run)
-            sequences = Sequences(
-                np.ascontiguousarray(merged.data).view(np.uint32), merged.offsets // 4, merged.counts
-            )
+            sequences = Sequences(np.ascontiguousarray(merged.data).view(np.uint32), merged.offsets // 4, merged.counts)
         taken = {pipeline.added.tokens[id].content: id for id in _outside(pipeline)}
         extended = extend_model(
             model,
@@ -247,9 +235,7 @@ def _n_ids(pipeline: Pipeline) -> int:
 def _identity(pipeline: Pipeline, n: int) -> Positions:
     """Returns int64[n]: each id itself, -1 if no token has it."""
     same = np.full(n, -1, np.int64)
-    ids = np.append(
-        pipeline.model.vocabulary.ids.astype(np.int64), np.array([*pipeline.added.tokens], np.int64)
-    )
+    ids = np.append(pipeline.model.vocabulary.ids.astype(np.int64), np.array([*pipeline.added.tokens], np.int64))
     same[ids] = ids
     return same
 
@@ -283,11 +269,7 @@ def _read(pipeline: Pipeline, source: Source | WordCounts, run: Run) -> WordCoun
 
 
 def _encoded(
-    model: BPE,
-    words: WordCounts,
-    threads: int | None,
-    report: Report,
-    then: Callable[[Ids, Positions, Counts], T],
+    model: BPE, words: WordCounts, threads: int | None, report: Report, then: Callable[[Ids, Positions, Counts], T]
 ) -> Iterator[T]:
     """Encodes some words at a time, and yields what `then` makes of their ids, the rows in them, and the counts of the words."""
 
@@ -303,9 +285,7 @@ def _encoded(
         report("encode", done, len(words.data))
 
 
-def _documents(
-    pipeline: Pipeline, model: BPE, source: Source, run: Run, report: Report
-) -> Iterator[TokenBatch]:
+def _documents(pipeline: Pipeline, model: BPE, source: Source, run: Run, report: Report) -> Iterator[TokenBatch]:
     """Yields the ids of documents, as the model alone gives them."""
     from gputok.pipeline.encode.corpus import encode_corpus
 

@@ -73,9 +73,7 @@ def _check_depth(value: Any, source: str) -> None:
     depth = 0
     while level:
         if (depth := depth + 1) > _MAX_DEPTH:
-            raise ValueError(
-                f"{source}: is nested more than {_MAX_DEPTH} deep, too deeply for a tokenizer.json"
-            )
+            raise ValueError(f"{source}: is nested more than {_MAX_DEPTH} deep, too deeply for a tokenizer.json")
         level = [inner for item in level if type(item) in _CONTAINERS for inner in _inside(item)]
 
 
@@ -181,9 +179,7 @@ def pipeline_of(value: dict[str, Any], source: str) -> Pipeline:
     from gputok.processors import PostProcessor
 
     if value.get("version", VERSION) != VERSION:
-        raise ValueError(
-            f"{source}: Unknown tokenizer version {short(value['version'])}, expected '{VERSION}'"
-        )
+        raise ValueError(f"{source}: Unknown tokenizer version {short(value['version'])}, expected '{VERSION}'")
     if value.get("model") is None:
         raise ValueError(f'{source}: is not a tokenizer.json: Model missing: the key "model" is missing')
     read = _Reader(value, source)
@@ -245,9 +241,7 @@ def shown(pipeline: Pipeline, *, brief: bool) -> str:
         return Verbatim(described(name, words))
 
     def added(fields: dict[str, Any]) -> Verbatim:
-        items = [
-            f'"{key}":' + (f'"{item}"' if key == "content" else str(item)) for key, item in fields.items()
-        ]
+        items = [f'"{key}":' + (f'"{item}"' if key == "content" else str(item)) for key, item in fields.items()]
         return Verbatim("{" + ", ".join([*items[:n_items], "..."] if len(items) > n_items else items) + "}")
 
     parts = {

@@ -63,9 +63,7 @@ class Frame:
         self.n_special = sum(len(some["ids"]) for some in around)
 
     @classmethod
-    def of(
-        cls, pipeline: Pipeline, add_special_tokens: bool, type_ids: tuple[int, ...] = (0,)
-    ) -> Self | None:
+    def of(cls, pipeline: Pipeline, add_special_tokens: bool, type_ids: tuple[int, ...] = (0,)) -> Self | None:
         """Returns None if a template leaves a text out, has it several times, or has the second text first.
 
         type_ids: of each text, before the post-processor changes it; two for pairs.
@@ -109,9 +107,7 @@ def ids_around(pipeline: Pipeline, add_special_tokens: bool) -> list[list[int]]:
     return around
 
 
-def _around_one_token(
-    pipeline: Pipeline, add_special_tokens: bool, type_ids: tuple[int, ...] = (0,)
-) -> Encoding:
+def _around_one_token(pipeline: Pipeline, add_special_tokens: bool, type_ids: tuple[int, ...] = (0,)) -> Encoding:
     """Returns what the post-processor makes of texts of one token, which stands for all tokens of a text.
 
     Only these tokens have words, which no post-processor changes: the number of the text.
@@ -155,16 +151,7 @@ def surrounded_unless_empty(ids: Array, rows: Array, around: list[list[int]]) ->
 
 # The end and begin tokens of pretraining of GPT-2 and its heirs, SentencePiece, Llama 3, Gemma, DeepSeek, and others.
 _OWN = {
-    "eos": (
-        "<|endoftext|>",
-        "</s>",
-        "<|end_of_text|>",
-        "<eos>",
-        "<|eos|>",
-        "<｜end▁of▁sentence｜>",
-        "[EOS]",
-        "<EOS>",
-    ),
+    "eos": ("<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>", "<|eos|>", "<｜end▁of▁sentence｜>", "[EOS]", "<EOS>"),
     "bos": ("<s>", "<|begin_of_text|>", "<bos>", "<|bos|>", "<｜begin▁of▁sentence｜>", "[BOS]", "<BOS>"),
 }
 

@@ -78,9 +78,7 @@ def superword_steps(pre_tokenizer: PreTokenizer | None, pattern: str) -> PreToke
             f"False), or to a Sequence that ends with one; it is {pre_tokenizer!r}"
         )
     if last.add_prefix_space:
-        raise ValueError(
-            "superwords need ByteLevel(add_prefix_space=False): no space may be inserted before a piece"
-        )
+        raise ValueError("superwords need ByteLevel(add_prefix_space=False): no space may be inserted before a piece")
     return Sequence([Split(Regex(pattern), "isolated"), ByteLevel(add_prefix_space=False, use_regex=False)])
 
 
@@ -101,9 +99,7 @@ class Cells:
         """Makes counters for a corpus of so many bytes; None: the number is not known. They take an eighth of the memory."""
         bits = CELL_BITS
         if n_bytes is not None:
-            bits = (
-                _MANY_CELLS if n_bytes > _MUCH_TEXT else min(bits, max(_FEW_CELLS, n_bytes.bit_length() - 1))
-            )
+            bits = _MANY_CELLS if n_bytes > _MUCH_TEXT else min(bits, max(_FEW_CELLS, n_bytes.bit_length() - 1))
         if memory is not None:
             bits = min(bits, max(_FEW_CELLS, (memory.n_bytes // 32).bit_length() - 1))
         return cls(bits)
@@ -113,9 +109,7 @@ class Cells:
         """Makes counters of what `as_counts` has made of other ones, or of the sum of several such counts."""
         cells = cls(CELL_BITS)
         if len(counts) and not (np.diff(counts.offsets) == 4).all():
-            raise ValueError(
-                "expected counts of neighbouring tokens, of Tokenizer.count_pairs, got counts of words"
-            )
+            raise ValueError("expected counts of neighbouring tokens, of Tokenizer.count_pairs, got counts of words")
         at = np.ascontiguousarray(counts.data).view(np.uint32)
         if at.max(initial=0) >= len(cells.counts):
             raise ValueError(f"expected counts of {len(cells.counts):,} cells, of Tokenizer.count_pairs")
@@ -199,9 +193,7 @@ class _RunCounter:
         ids, size = ids.astype(self._dtype, copy=False), self._dtype.itemsize
         data: Bytes = ids.view(np.uint8)
         tally, ones = tallies[True], np.ones(len(begin), np.int64)
-        tally.table = count_pieces(
-            data, size * begin, size * end, ones, position, tally.table, tally.make_room
-        )
+        tally.table = count_pieces(data, size * begin, size * end, ones, position, tally.table, tally.make_room)
 
 
 class SecondStage:
@@ -235,18 +227,11 @@ class SecondStage:
         self._traits = token_traits(first.vocabulary.data, first.vocabulary.offsets, self._veto)
 
     def count_pairs(
-        self,
-        batches: Iterator[TextBatch],
-        cells: Cells,
-        threads: int | None,
-        report: Report | None,
-        total: int | None,
+        self, batches: Iterator[TextBatch], cells: Cells, threads: int | None, report: Report | None, total: int | None
     ) -> None:
         """Counts neighbouring tokens of a corpus, or of a part of one."""
         counter = _PairCounter(self.tokens, self._traits, self._veto, cells)
-        count_by(
-            lambda _: counter, batches, thread_count(threads), _named(report, "count pairs"), total, None
-        )
+        count_by(lambda _: counter, batches, thread_count(threads), _named(report, "count pairs"), total, None)
 
     def threshold(self, cells: Cells, wanted: float = 0, below: int | None = None) -> int:
         """Returns how often neighbours must stand side by side.
@@ -268,9 +253,7 @@ class SecondStage:
     ) -> WordCounts:
         """Counts the runs of tokens between rare neighbours; frequent: of `Cells.reaching`."""
         counter = _RunCounter(self.tokens, self._traits, self._veto, frequent)
-        return count_by(
-            lambda _: counter, batches, thread_count(threads), _named(report, "count runs"), total, memory
-        )
+        return count_by(lambda _: counter, batches, thread_count(threads), _named(report, "count runs"), total, memory)
 
     def learn(
         self, runs: WordCounts, threshold: int, report: Report | None, threads: int | None = None
@@ -280,9 +263,7 @@ class SecondStage:
         Returns:
             Both stages; None if a lower threshold might give more merges.
         """
-        learned = self.trainer.second_stage(
-            self.first, runs, threshold, report, devices=self._devices, threads=threads
-        )
+        learned = self.trainer.second_stage(self.first, runs, threshold, report, devices=self._devices, threads=threads)
         is_all = len(learned.vocabulary) >= self.trainer.vocab_size or threshold <= self.trainer.least
         return learned if is_all else None
 
@@ -432,12 +413,7 @@ class Saved:
         return self._counted(stage, f"runs-{threshold}", count, report, [threshold, digest])
 
     def _counted(
-        self,
-        stage: SecondStage,
-        name: str,
-        count: Callable[[Source, Run], WordCounts],
-        report: Report,
-        also: list[Any],
+        self, stage: SecondStage, name: str, count: Callable[[Source, Run], WordCounts], report: Report, also: list[Any]
     ) -> WordCounts:
         run = self._run._replace(progress=report)
         pipeline = stage.tokens.pipeline
@@ -449,9 +425,7 @@ def pairs_of(stage: SecondStage, source: Source, run: Run) -> WordCounts:
     """Counts neighbouring tokens of a corpus, as words."""
     cells = Cells(CELL_BITS)
     with reporting(run.progress) as report:
-        stage.count_pairs(
-            source.within(run.memory).read(run.threads), cells, run.threads, report, source.total_bytes
-        )
+        stage.count_pairs(source.within(run.memory).read(run.threads), cells, run.threads, report, source.total_bytes)
     return cells.as_counts()
 
 
@@ -484,12 +458,7 @@ def count_pairs(pipeline: Pipeline, trainer: SuperBpeTrainer, source: Source, ru
 
 
 def count_runs(
-    pipeline: Pipeline,
-    trainer: SuperBpeTrainer,
-    source: Source,
-    pairs: WordCounts,
-    threshold: int | None,
-    run: Run,
+    pipeline: Pipeline, trainer: SuperBpeTrainer, source: Source, pairs: WordCounts, threshold: int | None, run: Run
 ) -> WordCounts:
     """Counts runs of tokens of a shard."""
     stage, cells = second_stage(pipeline, trainer), Cells.of(pairs)
@@ -499,12 +468,7 @@ def count_runs(
 
 
 def learn_from_runs(
-    pipeline: Pipeline,
-    trainer: SuperBpeTrainer,
-    runs: WordCounts,
-    pairs: WordCounts,
-    threshold: int | None,
-    run: Run,
+    pipeline: Pipeline, trainer: SuperBpeTrainer, runs: WordCounts, pairs: WordCounts, threshold: int | None, run: Run
 ) -> tuple[TrainedBpe, SecondStage]:
     """Learns superwords from the runs of all shards.
 

@@ -126,9 +126,7 @@ def _without_inserted(pipeline: Pipeline, ids: Sequence[int]) -> list[bytes]:
     tokens, added = spelled_out(pipeline, ids), pipeline.added
     if _PREPEND not in [leaf.to_dict() for leaf in _leaves(pipeline.normalizer)]:
         return tokens
-    for i in np.flatnonzero(
-        np.isin(ids, [id for id, token in added.tokens.items() if token.normalized])
-    ).tolist():
+    for i in np.flatnonzero(np.isin(ids, [id for id, token in added.tokens.items() if token.normalized])).tolist():
         tokens[i] = added.pattern(ids[i]).replace("▁", " ").encode()
     is_raw = np.isin(ids, [id for id, token in added.tokens.items() if not token.normalized])
     for i in np.flatnonzero(np.append(True, is_raw[:-1])[: len(ids)] & ~is_raw).tolist():

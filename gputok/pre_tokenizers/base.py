@@ -213,9 +213,7 @@ class Custom(PreTokenizer):
         )
 
 
-def _composed(
-    pieces: Pieces, origin: Alignment, offsets: Positions, start: Positions, end: Positions
-) -> Alignment:
+def _composed(pieces: Pieces, origin: Alignment, offsets: Positions, start: Positions, end: Positions) -> Alignment:
     """Returns the origin of the bytes start[i]:end[i] (int64[n]) of the packed pieces.
 
     origin: of the bytes of the pieces; offsets: int64[n_pieces + 1] of the packed pieces. An empty range has an empty
@@ -262,9 +260,7 @@ def one_walk(matcher: Automaton | Backtracking, behavior: str, invert: bool = Fa
     return completed(matcher) if apart else None
 
 
-def cut_pieces(
-    pieces: Pieces, matcher: Automaton | Backtracking, behavior: str, invert: bool = False
-) -> Pieces:
+def cut_pieces(pieces: Pieces, matcher: Automaton | Backtracking, behavior: str, invert: bool = False) -> Pieces:
     """Cuts each piece at the matches of a pattern: of an automaton, or, in rare cases, of a backtracking pattern.
 
     behavior: the treatment of matches; invert: exchanges matches and the text between them.

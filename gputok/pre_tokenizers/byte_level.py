@@ -40,11 +40,7 @@ class ByteLevel(PreTokenizer):
     checks = per_field(add_prefix_space=switch, trim_offsets=switch, use_regex=switch)
 
     def __init__(
-        self,
-        add_prefix_space: bool = True,
-        trim_offsets: bool = True,
-        use_regex: bool = True,
-        **_kwargs: Any,
+        self, add_prefix_space: bool = True, trim_offsets: bool = True, use_regex: bool = True, **_kwargs: Any
     ) -> None:
         self.add_prefix_space, self.trim_offsets, self.use_regex = add_prefix_space, trim_offsets, use_regex
 

@@ -48,9 +48,7 @@ class Metaspace(PreTokenizer):
         """Makes a pre-tokenizer from its JSON form; older files also contain `add_prefix_space` and `str_rep`."""
         if value.get("add_prefix_space") is False and value.get("prepend_scheme") != "never":
             raise WrongValue("is false, which does not match prepend_scheme", "add_prefix_space")
-        return super().from_dict(
-            {name: item for name, item in value.items() if (name, item) != ("split", None)}
-        )
+        return super().from_dict({name: item for name, item in value.items() if (name, item) != ("split", None)})
 
     def way(self, after: Way) -> Way:
         """Returns how this pre-tokenizer and the steps before it take a text apart.

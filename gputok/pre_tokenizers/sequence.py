@@ -55,9 +55,7 @@ class Sequence(PreTokenizer):
         try:
             return self.pretokenizers[index]
         except IndexError:
-            raise IndexError(
-                f"Index not found: {index} of {len(self.pretokenizers)} pre-tokenizers"
-            ) from None
+            raise IndexError(f"Index not found: {index} of {len(self.pretokenizers)} pre-tokenizers") from None
 
     def __setitem__(self, index: int, value: PreTokenizer) -> None:
         self[index]  # raises IndexError

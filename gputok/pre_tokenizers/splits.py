@@ -12,13 +12,7 @@ from gputok.automaton.pattern import Regex, matcher
 from gputok.automaton.ready import BERT_WORDS, named
 from gputok.checks import character, choice, needed, per_field, switch
 from gputok.components import derived
-from gputok.pre_tokenizers.base import (
-    BEHAVIORS,
-    Cut,
-    PreTokenizer,
-    one_walk,
-    read_behavior,
-)
+from gputok.pre_tokenizers.base import BEHAVIORS, Cut, PreTokenizer, one_walk, read_behavior
 from gputok.text.patterns import pattern_field, pattern_form, read_pattern, shown_pattern
 from gputok.text.way import Apart, Spaces
 
@@ -177,9 +171,7 @@ class Punctuation(PreTokenizer):
         from gputok.automaton import words
 
         contiguous = self.behavior == "contiguous"
-        return after.cut_by(
-            words.punctuation_runs() if contiguous else one_walk(words.punctuation(), self.behavior)
-        )
+        return after.cut_by(words.punctuation_runs() if contiguous else one_walk(words.punctuation(), self.behavior))
 
 
 @dataclass(eq=False, repr=False)

@@ -213,9 +213,7 @@ def _converter(tensor_type: Any) -> Callable[[str, Any], Any]:
         except ImportError:
             raise ImportError('return_tensors="pt" needs PyTorch: pip install torch') from None
 
-        return lambda name, column: (
-            column if torch.is_tensor(column) else torch.as_tensor(_array(name, column))
-        )
+        return lambda name, column: column if torch.is_tensor(column) else torch.as_tensor(_array(name, column))
     if kind == "cupy":
         try:
             import cupy

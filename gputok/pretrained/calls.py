@@ -35,11 +35,7 @@ class Limits(NamedTuple):
 
 
 def limits(
-    padding: Any,
-    truncation: Any,
-    max_length: int | None,
-    model_max_length: int,
-    pad_to_multiple_of: int | None = None,
+    padding: Any, truncation: Any, max_length: int | None, model_max_length: int, pad_to_multiple_of: int | None = None
 ) -> Limits:
     """Finds the limits that the arguments of a call mean together, as in `transformers`.
 
@@ -73,9 +69,7 @@ def _chosen(name: str, value: Any, meanings: dict[Any, str], *others: str) -> st
     return value
 
 
-def columns(
-    names: Sequence[str], arrays: bool, **wanted: bool | None
-) -> dict[str, Callable[[Encoding], Any]]:
+def columns(names: Sequence[str], arrays: bool, **wanted: bool | None) -> dict[str, Callable[[Encoding], Any]]:
     """Chooses the columns of the result: name -> function that reads the column from an encoding.
 
     Args:

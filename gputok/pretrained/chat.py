@@ -25,19 +25,11 @@ TEMPLATE = "chat_template.jinja"
 MORE_TEMPLATES = "additional_chat_templates"
 _MARK = "CONTINUE_FINAL_MESSAGE_TAG "
 # Fields of a message for what a model has thought
-_REASONING = (
-    "reasoning_content",
-    "thinking",
-    "reasoning",
-)
+_REASONING = ("reasoning_content", "thinking", "reasoning")
 
 
 def render(
-    template: str,
-    conversations: Sequence[Any],
-    *,
-    continue_final_message: bool | str = False,
-    **variables: Any,
+    template: str, conversations: Sequence[Any], *, continue_final_message: bool | str = False, **variables: Any
 ) -> list[str]:
     """Renders the text of each conversation.
 
@@ -88,9 +80,7 @@ def render_authored(
         prompt, before = "", messages[: at[0]] if at else []
         if before:
             shorter, longer = (
-                render(template, [before], **special_tokens, **variables | {"add_generation_prompt": asked})[
-                    0
-                ]
+                render(template, [before], **special_tokens, **variables | {"add_generation_prompt": asked})[0]
                 for asked in (False, True)
             )
             prompt = longer.removeprefix(shorter)
@@ -247,9 +237,7 @@ def _mark_end(message: dict[str, Any], field: str) -> str:
 def _until_mark(text: str, last: str) -> str:
     before, mark, after = text.rpartition(_MARK.strip())
     if not mark or last.strip() not in text:
-        raise ValueError(
-            "continue_final_message: the last message is not in the text that the template makes"
-        )
+        raise ValueError("continue_final_message: the last message is not in the text that the template makes")
     # If the space of the mark is missing, the template trims messages.
     return before if after.startswith(" ") else before.rstrip()
 
@@ -312,9 +300,7 @@ def _compiled(template: str, authored: bool) -> Any:
         return environment.from_string(template)
 
 
-def write_templates(
-    folder: pathlib.Path, templates: str | Mapping[str, str], filename_prefix: str | None
-) -> list[str]:
+def write_templates(folder: pathlib.Path, templates: str | Mapping[str, str], filename_prefix: str | None) -> list[str]:
     """Writes chat templates as files of a folder, and returns their paths; templates: by name, or the only one.
 
     Raises:

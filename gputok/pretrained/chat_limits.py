@@ -41,16 +41,12 @@ def begin() -> None:
 def _step(n: int = 1) -> None:
     _state.steps = steps = getattr(_state, "steps", 0) + n
     if steps > MOST_STEPS:
-        raise jinja2.TemplateError(
-            f"takes more than {MOST_STEPS:,} steps (a turn of a loop is one, a call {_OF_CALL})"
-        )
+        raise jinja2.TemplateError(f"takes more than {MOST_STEPS:,} steps (a turn of a loop is one, a call {_OF_CALL})")
 
 
 def _allow(length: int) -> None:
     if length > MOST_CHARACTERS:
-        raise jinja2.TemplateError(
-            f"makes a text or list of length {length:,}, more than {MOST_CHARACTERS:,}"
-        )
+        raise jinja2.TemplateError(f"makes a text or list of length {length:,}, more than {MOST_CHARACTERS:,}")
 
 
 def _length(value: Any) -> int:
@@ -88,9 +84,7 @@ def _of_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         given = given[1:] if hasattr(function, "jinja_pass_arg") else given
         if name in _WIDE_FILTERS:
             # `indent` and `tojson` repeat the width for each line
-            per_line = (
-                str(given[0]).count("\n") + 1 if name == "indent" else 1 << 20 if name == "tojson" else 1
-            )
+            per_line = str(given[0]).count("\n") + 1 if name == "indent" else 1 << 20 if name == "tojson" else 1
             _check_widths([value * per_line for value in given[1:] if isinstance(value, int)])
         elif name == "format":
             _check_format(given[0], given[1:])
@@ -167,9 +161,7 @@ class LimitedEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
         elif operator == "+":
             _allow(_length(left) + _length(right))
         elif isinstance(left, int) and isinstance(right, int) and operator in ("*", "**"):
-            bits = (
-                left.bit_length() * abs(right) if operator == "**" else left.bit_length() + right.bit_length()
-            )
+            bits = left.bit_length() * abs(right) if operator == "**" else left.bit_length() + right.bit_length()
             if bits > _MOST_BITS:
                 raise jinja2.TemplateError(f"makes a number of {bits:,} bits, more than {_MOST_BITS:,}")
         elif operator == "*":

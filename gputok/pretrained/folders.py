@@ -68,14 +68,7 @@ _OF_SENTENCEPIECE = ("LlamaTokenizer", "GemmaTokenizer", "PreTrainedTokenizer", 
 
 _DROPPED = (  # settings that do not describe a saved tokenizer.json
     *("tokenizer_class", "auto_map", "trust_remote_code", "backend", "files_loaded", "init_inputs"),
-    *(
-        "name_or_path",
-        "is_local",
-        "local_files_only",
-        "added_tokens_decoder",
-        "add_bos_token",
-        "add_eos_token",
-    ),
+    *("name_or_path", "is_local", "local_files_only", "added_tokens_decoder", "add_bos_token", "add_eos_token"),
 )
 
 
@@ -226,21 +219,13 @@ def _load_file(make: Callable[..., Made], path: pathlib.Path, options: dict[str,
     return make(tokenizer, name_or_path=str(path), **{**found, **options})
 
 
-def _load_folder(
-    make: Callable[..., Made], folder: pathlib.Path, name_or_path: str, options: dict[str, Any]
-) -> Made:
+def _load_folder(make: Callable[..., Made], folder: pathlib.Path, name_or_path: str, options: dict[str, Any]) -> Made:
     """Loads the files that `save_pretrained` writes, or older ones."""
     config = _settings(folder / CONFIG)
-    name = config.get("tokenizer_class") or _class_of_model(
-        _settings(folder / "config.json").get("model_type")
-    )
+    name = config.get("tokenizer_class") or _class_of_model(_settings(folder / "config.json").get("model_type"))
     name = (name or SAVED_CLASS).removesuffix("Fast")
     tokenizer = _open(folder, name, {**config, **options})
-    if (
-        name == "LlamaTokenizer"
-        and (folder / TOKENIZER).is_file()
-        and "ByteLevel" in repr(tokenizer.pre_tokenizer)
-    ):
+    if name == "LlamaTokenizer" and (folder / TOKENIZER).is_file() and "ByteLevel" in repr(tokenizer.pre_tokenizer):
         name = SAVED_CLASS  # as in transformers: a wrong name that many byte-level tokenizers have
 
     old = _settings(folder / SPECIAL_TOKENS) if "added_tokens_decoder" not in config else {}
@@ -272,9 +257,7 @@ def _open(folder: pathlib.Path, name: str, config: dict[str, Any]) -> Tokenizer:
     if "vocab.txt" in there:
         return _bert(there["vocab.txt"], config)
     if {"vocab.json", "merges.txt"} <= there.keys():
-        return _gpt2(
-            there["vocab.json"], there["merges.txt"], config, roberta="Roberta" in name or "Bart" in name
-        )
+        return _gpt2(there["vocab.json"], there["merges.txt"], config, roberta="Roberta" in name or "Bart" in name)
     if "tekken.json" in there:
         from gputok.formats.tekken import from_tekken
 
@@ -283,11 +266,7 @@ def _open(folder: pathlib.Path, name: str, config: dict[str, Any]) -> Tokenizer:
         if file in there:
             data = pathlib.Path(there[file]).read_bytes()
             tiktoken = tokenizer_kinds.kind_of(data) == "tiktoken"
-            return (
-                _tiktoken(data, there[file], config)
-                if tiktoken
-                else _sentencepiece(there[file], name, config)
-            )
+            return _tiktoken(data, there[file], config) if tiktoken else _sentencepiece(there[file], name, config)
     listed = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
     raise OSError(
         f"{folder} holds no tokenizer.json, and no vocab.txt, vocab.json with merges.txt, SentencePiece model, tiktoken "
@@ -308,9 +287,7 @@ def _bert(vocab: str, config: dict[str, Any]) -> Tokenizer:
     )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    ids = [
-        (token, token_id) for token in (cls, sep) if (token_id := tokenizer.token_to_id(token)) is not None
-    ]
+    ids = [(token, token_id) for token in (cls, sep) if (token_id := tokenizer.token_to_id(token)) is not None]
     if len(ids) == 2:
         single = f"{cls}:0 $A:0 {sep}:0"
         tokenizer.post_processor = processors.TemplateProcessing(single, f"{single} $B:1 {sep}:1", ids)
@@ -344,9 +321,7 @@ def _tiktoken(data: bytes, path: str, config: dict[str, Any]) -> Tokenizer:
 
     ranks = read_ranks(data, path)
     decoder = config.get("added_tokens_decoder") or {}
-    named = {
-        int(token_id): str(as_token(token, "added_tokens_decoder")) for token_id, token in decoder.items()
-    }
+    named = {int(token_id): str(as_token(token, "added_tokens_decoder")) for token_id, token in decoder.items()}
     n_tokens = 1 + max(ranks.values())
     if (last := max(named, default=-1)) >= n_tokens + _MOST_RESERVED:
         raise ValueError(
@@ -355,9 +330,7 @@ def _tiktoken(data: bytes, path: str, config: dict[str, Any]) -> Tokenizer:
         )
     special = [named.get(i, f"<|reserved_token_{i}|>") for i in range(n_tokens, 1 + last)]
     extra = config.get("extra_special_tokens") or config.get("additional_special_tokens") or ()
-    texts = (
-        () if isinstance(extra, dict) else (str(as_token(token, "extra_special_tokens")) for token in extra)
-    )
+    texts = () if isinstance(extra, dict) else (str(as_token(token, "extra_special_tokens")) for token in extra)
     special += [token for token in dict.fromkeys(texts) if token not in special]
     return by_ranks(ranks, "llama3", {token: n_tokens + i for i, token in enumerate(special)}, path)
 
@@ -425,9 +398,7 @@ def _added_tokens(folder: pathlib.Path, settings: dict[str, Any]) -> list[AddedT
     """Lists the added tokens of files other than tokenizer.json, by rising id."""
     if decoder := settings.get("added_tokens_decoder"):
         return [as_token(decoder[key], "added_tokens_decoder") for key in sorted(decoder, key=int)]
-    names = {
-        str(value) for key, value in settings.items() if key.endswith("_token") and isinstance(value, str)
-    }
+    names = {str(value) for key, value in settings.items() if key.endswith("_token") and isinstance(value, str)}
     ids = _read(folder / "added_tokens.json")
     with in_file(folder / "added_tokens.json"):
         for text, token_id in ids.items():

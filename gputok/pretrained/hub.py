@@ -83,9 +83,5 @@ def upload(
     with tempfile.TemporaryDirectory() as folder:
         save(folder)
         return hub.upload_folder(
-            repo_id=repo_id,
-            folder_path=folder,
-            commit_message=commit_message,
-            revision=revision,
-            create_pr=create_pr,
+            repo_id=repo_id, folder_path=folder, commit_message=commit_message, revision=revision, create_pr=create_pr
         )

@@ -78,10 +78,7 @@ class TokenIds(SpecialTokens):
         return " ".join(tokens) if decoder is None else decoder.decode(list(tokens))
 
     def decode(
-        self,
-        token_ids: Any,
-        skip_special_tokens: bool = False,
-        clean_up_tokenization_spaces: bool | None = None,
+        self, token_ids: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
     ) -> Any:
         """Converts ids to text.
 
@@ -99,23 +96,17 @@ class TokenIds(SpecialTokens):
             return [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in ids]
         text = self._tokenizer.decode(ids if isinstance(ids, list | tuple) else [ids], skip_special_tokens)
         clean = (
-            self.clean_up_tokenization_spaces
-            if clean_up_tokenization_spaces is None
-            else clean_up_tokenization_spaces
+            self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
         )
         is_bpe = type(self._tokenizer.model).__name__ == "BPE"
         if clean_up_tokenization_spaces and is_bpe:
             warnings.warn(
-                "clean_up_tokenization_spaces=True does nothing for BPE: its spaces are the text's",
-                stacklevel=2,
+                "clean_up_tokenization_spaces=True does nothing for BPE: its spaces are the text's", stacklevel=2
             )
         return without_spaces(text) if clean and not is_bpe else text
 
     def batch_decode(
-        self,
-        sequences: Any,
-        skip_special_tokens: bool = False,
-        clean_up_tokenization_spaces: bool | None = None,
+        self, sequences: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
     ) -> list[str]:
         """Converts several lists of ids, or the rows of an array, to texts; the options are those of `decode`."""
         return [self.decode(ids, skip_special_tokens, clean_up_tokenization_spaces) for ids in sequences]

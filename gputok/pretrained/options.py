@@ -20,12 +20,7 @@ DEFAULTS: dict[str, Any] = {
 }
 """Name -> default of the options that are attributes."""
 
-_MORE = (
-    "extra_special_tokens",
-    "additional_special_tokens",
-    "model_specific_special_tokens",
-    "chat_template",
-)
+_MORE = ("extra_special_tokens", "additional_special_tokens", "model_specific_special_tokens", "chat_template")
 
 
 def is_known(key: str, value: Any) -> bool:
@@ -41,6 +36,4 @@ def names_token(key: str, value: Any) -> bool:
     if key in NAMES:
         return True
     marked = isinstance(value, Mapping) and value.get("__type") == "AddedToken"
-    return key.endswith("_token") and (
-        marked or isinstance(value, str) or type(value).__name__ == "AddedToken"
-    )
+    return key.endswith("_token") and (marked or isinstance(value, str) or type(value).__name__ == "AddedToken")

@@ -105,9 +105,7 @@ def retrain(
     special += [as_token(token, "new_special_tokens") for token in new_special_tokens]
     n_pieces = len(set(old.byte_pieces) - {token.content for token in special})
     if vocab_size < n_pieces:
-        raise ValueError(
-            f"vocab_size={vocab_size} is less than the {n_pieces} byte pieces that this tokenizer keeps"
-        )
+        raise ValueError(f"vocab_size={vocab_size} is less than the {n_pieces} byte pieces that this tokenizer keeps")
 
     trainer = tokenizer.model.get_trainer()
     options = {"vocab_size": vocab_size - n_pieces, "special_tokens": special, **_affixes(model)}
@@ -121,14 +119,7 @@ def retrain(
     for name, value in trainer_options.items():
         setattr(trainer, name, value)
     tokenizer.train_from_iterator(
-        corpus,
-        trainer,
-        length,
-        column=column,
-        device=device,
-        threads=threads,
-        progress=progress,
-        errors=errors,
+        corpus, trainer, length, column=column, device=device, threads=threads, progress=progress, errors=errors
     )
 
     first = [tokenizer.token_to_id(token) for token in (*map(str, special), options.get("unk_token") or "")]
@@ -178,9 +169,7 @@ def _renamed_token(token: dict[str, Any], renamed: Mapping[str, str]) -> AddedTo
     return AddedToken(**{**options, "content": renamed.get(token["content"], token["content"])})
 
 
-def _renumbered(
-    processor: dict[str, Any], renamed: Mapping[str, str], tokenizer: Tokenizer
-) -> dict[str, Any]:
+def _renumbered(processor: dict[str, Any], renamed: Mapping[str, str], tokenizer: Tokenizer) -> dict[str, Any]:
     """Writes a post-processor's JSON form with the new texts and ids of its tokens, at any depth."""
 
     def named(token: str) -> tuple[str, int]:
@@ -211,14 +200,10 @@ def same_class(tokenizer: Any, trained: Tokenizer, new: list[Token], renamed: Ma
     # with their flags, if they have some
     full = {name: tokenizer._special_tokens_map[name] for name in names}
     options |= {name: _renamed_foreign(token, renamed) for name, token in full.items()}
-    own = {
-        name: options[name] for name in options.get("model_specific_special_tokens") or () if name in options
-    }
+    own = {name: options[name] for name in options.get("model_specific_special_tokens") or () if name in options}
     if own:
         options["model_specific_special_tokens"] = own
-    extra = [renamed.get(token, token) for token in tokenizer.extra_special_tokens] + [
-        str(token) for token in new
-    ]
+    extra = [renamed.get(token, token) for token in tokenizer.extra_special_tokens] + [str(token) for token in new]
     if extra:
         options["extra_special_tokens"] = extra
     try:

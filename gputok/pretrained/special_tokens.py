@@ -58,14 +58,10 @@ class SpecialTokens:
 
     def _name_tokens(self, named: Mapping[str, Token | None], extra: Iterable[Token]) -> None:
         """Sets all special tokens, and adds those that the vocabulary lacks."""
-        self._named = {
-            name: None if token is None else as_token(token, name) for name, token in named.items()
-        }
+        self._named = {name: None if token is None else as_token(token, name) for name, token in named.items()}
         self._extra = [as_token(token, "extra_special_tokens") for token in extra]
         known = {token.content for token in self._tokenizer.get_added_tokens_decoder().values()}
-        tokens = [
-            token for token in (*self._named.values(), *self._extra) if token and str(token) not in known
-        ]
+        tokens = [token for token in (*self._named.values(), *self._extra) if token and str(token) not in known]
         self._tokenizer.add_special_tokens([*dict.fromkeys(tokens)])
 
     def __getattr__(self, name: str) -> Any:
@@ -159,10 +155,7 @@ class SpecialTokens:
         )
 
     def get_special_tokens_mask(
-        self,
-        token_ids_0: list[int],
-        token_ids_1: list[int] | None = None,
-        already_has_special_tokens: bool = False,
+        self, token_ids_0: list[int], token_ids_1: list[int] | None = None, already_has_special_tokens: bool = False
     ) -> list[int]:
         """Marks ids of special tokens by 1, and others by 0.
 
@@ -191,7 +184,5 @@ def as_token(value: Any, name: str) -> AddedToken:
     if isinstance(value, AddedToken):
         return value
     if isinstance(value, Mapping) and "content" in value:
-        return AddedToken(
-            **{"special": True, **{key: item for key, item in value.items() if key != "__type"}}
-        )
+        return AddedToken(**{"special": True, **{key: item for key, item in value.items() if key != "__type"}})
     raise TypeError(f"{name} must be a string or an AddedToken, not {value!r}")

@@ -101,9 +101,7 @@ def _without(form: Form | None, unwanted: list[Form]) -> Form | None:
 
 
 def _named(forms: dict[str, Form | None]) -> str:
-    names = [
-        part["type"] for form in forms.values() for part in _all_parts(form) if part["type"] != "Sequence"
-    ]
+    names = [part["type"] for form in forms.values() for part in _all_parts(form) if part["type"] != "Sequence"]
     return ", ".join(dict.fromkeys(names)) or "none"
 
 
@@ -154,9 +152,7 @@ def _legacy(forms: dict[str, Form | None], value: bool) -> bool:
     """Puts ▁ before each text between special tokens (True), or only before the first one (False)."""
     prepends = [part for part in _parts(forms["normalizer"], "Prepend") if part["prepend"] == _SPACE]
     if prepends and not value and forms["pre_tokenizer"] is None and _spells_spaces(forms["normalizer"]):
-        replaced = [
-            part for part in _parts(forms["normalizer"], "Replace") if part["pattern"] == {"String": " "}
-        ]
+        replaced = [part for part in _parts(forms["normalizer"], "Replace") if part["pattern"] == {"String": " "}]
         left = _without(forms["normalizer"], prepends + replaced)
         forms["normalizer"] = left if list(_all_parts(left))[1:] else None
         metaspace = {"type": "Metaspace", "replacement": _SPACE, "prepend_scheme": "first", "split": False}

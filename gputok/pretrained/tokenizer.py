@@ -165,9 +165,7 @@ class PreTrainedTokenizer(UpstreamNames):
     def _add_ends(self, bos: bool, eos: bool) -> None:
         for name, wanted in (("bos_token", bos), ("eos_token", eos)):
             if wanted and getattr(self, f"{name}_id") is None:
-                raise ValueError(
-                    f"add_{name}=True: this tokenizer has no {name} in its vocabulary; set {name} first"
-                )
+                raise ValueError(f"add_{name}=True: this tokenizer has no {name} in its vocabulary; set {name} first")
         self._add_bos_token, self._add_eos_token = bos, eos
         self.update_post_processor()
 
@@ -181,8 +179,7 @@ class PreTrainedTokenizer(UpstreamNames):
         before = [self.bos_token] if self._add_bos_token else []
         after = [self.eos_token] if self._add_eos_token else []
         single, second = (
-            " ".join(f"{piece}:{i}" for piece in (*before, text, *after))
-            for i, text in enumerate(("$A", "$B"))
+            " ".join(f"{piece}:{i}" for piece in (*before, text, *after)) for i, text in enumerate(("$A", "$B"))
         )
         ids = [(token, self.convert_tokens_to_ids(token)) for token in (*before, *after)]
         self._tokenizer.post_processor = TemplateProcessing(single, f"{single} {second}", ids)
@@ -289,10 +286,7 @@ class PreTrainedTokenizer(UpstreamNames):
         """
         if text is None and text_target is None:
             raise ValueError("pass a text, a list of texts, or text_target=")
-        for name, second, first in (
-            ("text", text_pair, text),
-            ("text_target", text_pair_target, text_target),
-        ):
+        for name, second, first in (("text", text_pair, text), ("text_target", text_pair_target, text_target)):
             if second is not None and first is None:
                 raise ValueError(
                     f"{name.replace('text', 'text_pair', 1)} is the second text of a pair: pass {name} as well"
@@ -404,20 +398,12 @@ class PreTrainedTokenizer(UpstreamNames):
         if steps.added.encode_special_tokens != split_special_tokens:
             added = steps.added.encoding_special_tokens
             steps = steps.variant(
-                split_special_tokens,
-                lambda steps: dataclasses.replace(steps, added=added(split_special_tokens)),
+                split_special_tokens, lambda steps: dataclasses.replace(steps, added=added(split_special_tokens))
             )
-        return steps.variant(
-            key, lambda steps: self._with_limits(steps, limits, stride, pad_to_multiple_of, side)
-        )
+        return steps.variant(key, lambda steps: self._with_limits(steps, limits, stride, pad_to_multiple_of, side))
 
     def _with_limits(
-        self,
-        steps: Pipeline,
-        limits: calls.Limits,
-        stride: int,
-        pad_to_multiple_of: int | None,
-        padding_side: str,
+        self, steps: Pipeline, limits: calls.Limits, stride: int, pad_to_multiple_of: int | None, padding_side: str
     ) -> Pipeline:
         """Returns the same steps with these limits."""
         padded = None
@@ -452,9 +438,7 @@ class PreTrainedTokenizer(UpstreamNames):
         """Returns the tokens of a text, or of a pair, as strings; options are those of a call."""
         return self(text, pair, add_special_tokens=add_special_tokens, **options).tokens()
 
-    def encode(
-        self, text: Any, text_pair: Any = None, add_special_tokens: bool = True, **options: Any
-    ) -> list[int]:
+    def encode(self, text: Any, text_pair: Any = None, add_special_tokens: bool = True, **options: Any) -> list[int]:
         """Returns the ids of a text; options are those of a call."""
         return self(text, text_pair, add_special_tokens=add_special_tokens, **options)["input_ids"]
 
@@ -489,11 +473,7 @@ class PreTrainedTokenizer(UpstreamNames):
         Raises:
             ValueError: if `input_ids` is missing, columns have different numbers of texts, or there is no `pad_token`.
         """
-        if (
-            isinstance(encoded_inputs, list | tuple)
-            and encoded_inputs
-            and isinstance(encoded_inputs[0], Mapping)
-        ):
+        if isinstance(encoded_inputs, list | tuple) and encoded_inputs and isinstance(encoded_inputs[0], Mapping):
             encoded_inputs = {key: [one[key] for one in encoded_inputs] for key in encoded_inputs[0]}
         columns = dict(encoded_inputs)
         main = self.model_input_names[0]
@@ -506,17 +486,13 @@ class PreTrainedTokenizer(UpstreamNames):
         is_batch = isinstance(columns[main][0], list | tuple)
         if not is_batch:
             columns = {name: [column] for name, column in columns.items()}
-        if wrong := {
-            name: len(column) for name, column in columns.items() if len(column) != len(columns[main])
-        }:
+        if wrong := {name: len(column) for name, column in columns.items() if len(column) != len(columns[main])}:
             raise ValueError(f"{main!r} has {len(columns[main])} texts, but other columns have {wrong}")
 
         _check_side(padding_side)
         limits = self._limits(padding, None if padding else False, max_length)
         lengths = [len(row) for row in columns[main]]
-        if return_attention_mask or (
-            return_attention_mask is None and "attention_mask" in self.model_input_names
-        ):
+        if return_attention_mask or (return_attention_mask is None and "attention_mask" in self.model_input_names):
             columns.setdefault("attention_mask", [[1] * n for n in lengths])
         if limits.padding != "do_not_pad":
             length = max(lengths)
@@ -524,11 +500,7 @@ class PreTrainedTokenizer(UpstreamNames):
                 length = limits.max_length
             length += -length % (pad_to_multiple_of or 1)
             masked = {"attention_mask": 0} if return_attention_mask is not False else {}
-            fill = {
-                main: self.pad_token_id,
-                "token_type_ids": self.pad_token_type_id,
-                "special_tokens_mask": 1,
-            }
+            fill = {main: self.pad_token_id, "token_type_ids": self.pad_token_type_id, "special_tokens_mask": 1}
             pad_columns(columns, lengths, length, padding_side or self.padding_side, fill | masked)
         if not is_batch:
             columns = {name: column[0] for name, column in columns.items()}
@@ -602,17 +574,13 @@ class PreTrainedTokenizer(UpstreamNames):
         if return_assistant_tokens_mask and not (tokenize and return_dict):
             raise ValueError("return_assistant_tokens_mask=True needs tokenize=True and return_dict=True")
         if return_assistant_tokens_mask and continue_final_message:
-            raise ValueError(
-                "return_assistant_tokens_mask=True and continue_final_message cannot be combined"
-            )
+            raise ValueError("return_assistant_tokens_mask=True and continue_final_message cannot be combined")
         schemas = None if tools is None else [*map(tool_schema, tools)]
         if wrong := next((one for one in documents or () if not isinstance(one, Mapping)), None):
             raise TypeError(f"documents must be dicts with a title and a text, not {wrong!r}")
 
         is_batch = isinstance(conversation, list | tuple) and bool(conversation)
-        is_batch = is_batch and (
-            isinstance(conversation[0], list | tuple) or hasattr(conversation[0], "messages")
-        )
+        is_batch = is_batch and (isinstance(conversation[0], list | tuple) or hasattr(conversation[0], "messages"))
         conversations = conversation if is_batch else [conversation]
         given = {"add_generation_prompt": add_generation_prompt, "tools": schemas, "documents": documents}
         special = {name: token for name, token in self.special_tokens_map.items() if name not in variables}
@@ -692,9 +660,7 @@ class PreTrainedTokenizer(UpstreamNames):
         trained = retrain(old, text_iterator, vocab_size, new, renamed, length=length, **options)
 
         def current(token: Any) -> Any:
-            return token and as_token(
-                {**token.to_dict(), "content": renamed.get(str(token), str(token))}, "token"
-            )
+            return token and as_token({**token.to_dict(), "content": renamed.get(str(token), str(token))}, "token")
 
         special = {name: current(token) for name, token in self._named.items() if name in NAMES}
         own = {name: current(token) for name, token in self._named.items() if name not in NAMES}
@@ -812,22 +778,12 @@ def _check_variables(variables: Mapping[str, Any], template: str) -> None:
         if name in options and name not in template:
             raise TypeError(f"{name!r} is an option of a call: pass tokenizer_kwargs={{{name!r}: ...}}")
         if name == "sanitize_control_tokens" and variables[name]:
-            raise TypeError(
-                "sanitize_control_tokens=True: pass protect='special', 'added' or a list of tokens instead"
-            )
+            raise TypeError("sanitize_control_tokens=True: pass protect='special', 'added' or a list of tokens instead")
 
 
 def unknown_option(name: str) -> str:
     """Makes the message about an option that is not known."""
-    known = [
-        *NAMES,
-        *DEFAULTS,
-        *STEPS,
-        "add_bos_token",
-        "add_eos_token",
-        "extra_special_tokens",
-        "chat_template",
-    ]
+    known = [*NAMES, *DEFAULTS, *STEPS, "add_bos_token", "add_eos_token", "extra_special_tokens", "chat_template"]
     if name in inspect.signature(PreTrainedTokenizer.__call__).parameters:
         return f"{name!r} is an option of a call: tokenizer(text, {name}=...)"
     close = difflib.get_close_matches(name, known, n=1)

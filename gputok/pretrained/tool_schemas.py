@@ -74,15 +74,11 @@ def tool_schema(tool: Any) -> dict[str, Any]:
     described = _arguments(sections.get("Args", ""))
     for name, schema in parameters["properties"].items():
         if name not in described:
-            raise ValueError(
-                f"the docstring of the tool {tool.__name__} does not describe its argument {name!r}"
-            )
+            raise ValueError(f"the docstring of the tool {tool.__name__} does not describe its argument {name!r}")
         schema.update(_described(described[name]))
     function = {"name": tool.__name__, "description": sections[""], "parameters": parameters}
     if returned is not None:
-        function["return"] = returned | (
-            {"description": sections["Returns"]} if "Returns" in sections else {}
-        )
+        function["return"] = returned | ({"description": sections["Returns"]} if "Returns" in sections else {})
     return {"type": "function", "function": function}
 
 
@@ -119,9 +115,7 @@ def _type(hint: Any) -> dict[str, Any]:
         try:
             return dict(_SIMPLE[hint])
         except (KeyError, TypeError):
-            raise ValueError(
-                f"the type hint {hint!r} has no JSON schema; pass a schema as the tool"
-            ) from None
+            raise ValueError(f"the type hint {hint!r} has no JSON schema; pass a schema as the tool") from None
     if origin in (typing.Union, types.UnionType):
         return _union(inside)
     if origin is typing.Literal:
@@ -151,9 +145,7 @@ def _union(inside: tuple[Any, ...]) -> dict[str, Any]:
 
 def _choices(values: list[Any], hint: Any) -> dict[str, Any]:
     if not values or any(type(value) not in _SCALARS for value in values):
-        raise ValueError(
-            f"the type hint {hint!r} must have values, all of them numbers, strings, bool or None"
-        )
+        raise ValueError(f"the type hint {hint!r} must have values, all of them numbers, strings, bool or None")
     kinds = list(dict.fromkeys(_SIMPLE[type(value)]["type"] for value in values))
     return {"type": kinds[0] if len(kinds) == 1 else kinds, "enum": values}
 
@@ -165,9 +157,7 @@ def _sections(text: str) -> dict[str, str]:
         found.setdefault(name, text[at : heading.start()])
         name, at = heading[1], heading.end()
     found.setdefault(name, text[at:])
-    return {
-        name: part.strip("\n").rstrip() if name == "Args" else part.strip() for name, part in found.items()
-    }
+    return {name: part.strip("\n").rstrip() if name == "Args" else part.strip() for name, part in found.items()}
 
 
 def _arguments(text: str) -> dict[str, str]:

@@ -58,11 +58,7 @@ def train_new_from_iterator(
     """
     if isinstance(tokenizer, PreTrainedTokenizer):
         return tokenizer.train_new_from_iterator(
-            corpus,
-            vocab_size,
-            new_special_tokens=new_special_tokens,
-            special_tokens_map=special_tokens_map,
-            **options,
+            corpus, vocab_size, new_special_tokens=new_special_tokens, special_tokens_map=special_tokens_map, **options
         )
     if not isinstance(tokenizer, Tokenizer) and not hasattr(tokenizer, "backend_tokenizer"):
         raise TypeError(

@@ -24,10 +24,7 @@ class UpstreamNames(TokenIds):
     """Attributes and methods under the names of `transformers` that few programs need."""
 
     SPECIAL_TOKENS_ATTRIBUTES: tuple[str, ...] = NAMES
-    vocab_files_names: Mapping[str, str] = {
-        "tokenizer_file": "tokenizer.json",
-        "vocab_file": "tokenizer.model",
-    }
+    vocab_files_names: Mapping[str, str] = {"tokenizer_file": "tokenizer.json", "vocab_file": "tokenizer.model"}
     pretrained_vocab_files_map: Mapping[str, Mapping[str, str]] = {}
     slow_tokenizer_class = None
     model = None
@@ -238,10 +235,7 @@ class UpstreamNames(TokenIds):
     pad_token_type_id: int
 
     def encode_message_with_chat_template(
-        self,
-        message: dict[str, Any],
-        conversation_history: list[dict[str, Any]] | None = None,
-        **options: Any,
+        self, message: dict[str, Any], conversation_history: list[dict[str, Any]] | None = None, **options: Any
     ) -> list[int]:
         """The ids that a message adds to a conversation: all from the first id that differs without the message.
 
@@ -293,13 +287,10 @@ class UpstreamNames(TokenIds):
         prefixes, has_many = self._texts(prefix)
         prefixes = prefixes if has_many and prefixes else (prefixes or [""]) * len(responses)
         if len(prefixes) != len(responses):
-            raise ValueError(
-                f"{len(responses)} responses, but {len(prefixes)} prefixes: pass one, or one for each"
-            )
+            raise ValueError(f"{len(responses)} responses, but {len(prefixes)} prefixes: pass one, or one for each")
         parse = _chat_parsing().parse_response
         parsed = [
-            parse(text, template, prefix=before, tools=tools)
-            for text, before in zip(responses, prefixes, strict=True)
+            parse(text, template, prefix=before, tools=tools) for text, before in zip(responses, prefixes, strict=True)
         ]
         return parsed if is_batch else parsed[0]
 
@@ -338,7 +329,5 @@ def _chat_parsing() -> Any:
     try:
         from transformers.utils import chat_parsing
     except ImportError:
-        raise ImportError(
-            "reading responses needs transformers: pip install 'gputok[transformers]'"
-        ) from None
+        raise ImportError("reading responses needs transformers: pip install 'gputok[transformers]'") from None
     return chat_parsing

@@ -146,9 +146,7 @@ def report(
     if others and name in others:
         raise ValueError(f"two tokenizers are called {name!r}: pass another name=, or rename one in others=")
     tokenizers = {key: own_pipeline(key, one) for key, one in {name: tokenizer, **(others or {})}.items()}
-    source = Source.of(
-        corpus, column=column, separator=separator, errors=errors, storage_options=storage_options
-    )
+    source = Source.of(corpus, column=column, separator=separator, errors=errors, storage_options=storage_options)
     batches, total = source.read(threads), source.total_bytes
     with reporting(progress) as on_progress:
         text, measures, texts = measure(
@@ -165,8 +163,6 @@ def _names(source: Source) -> str:
     files = [place.file for place in source.content] if source.is_files else []
     names = [pathlib.PurePath(str(file)).name if isinstance(file, OpenFile) else file.name for file in files]
     # The query of a URL can be a key.
-    names = [
-        name.partition("?")[0] if file.is_remote else name for name, file in zip(names, files, strict=True)
-    ]
+    names = [name.partition("?")[0] if file.is_remote else name for name, file in zip(names, files, strict=True)]
     more = len(names) - _MOST_NAMED
     return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more files" if more > 0 else "")

@@ -35,9 +35,7 @@ class CompressionCurve(NamedTuple):
         """Returns the bytes of the text for each token, with a vocabulary of this size."""
         at = int(np.searchsorted(self.vocab_sizes, vocab_size))
         if at == len(self.vocab_sizes) or self.vocab_sizes[at] != vocab_size:
-            raise ValueError(
-                f"{vocab_size:,} is not a size from {self.vocab_sizes[0]:,} to {self.vocab_sizes[-1]:,}"
-            )
+            raise ValueError(f"{vocab_size:,} is not a size from {self.vocab_sizes[0]:,} to {self.vocab_sizes[-1]:,}")
         return self.n_bytes / max(int(self.n_tokens[at]), 1)
 
 
@@ -74,9 +72,7 @@ def compression(sizes: np.ndarray, n_tokens: np.ndarray, n_bytes: int) -> list[l
     [[2, 1], [3, 1.6], [4, 2]]
     """
     n = len(sizes)
-    at = np.unique(
-        np.searchsorted(sizes, np.geomspace(max(sizes[0], 1), max(sizes[-1], 1), _POINTS)).clip(0, n - 1)
-    )
+    at = np.unique(np.searchsorted(sizes, np.geomspace(max(sizes[0], 1), max(sizes[-1], 1), _POINTS)).clip(0, n - 1))
     each = n_bytes / np.maximum(n_tokens[at], 1)
     return [[size, _short(value)] for size, value in zip(sizes[at].tolist(), each.tolist(), strict=True)]
 

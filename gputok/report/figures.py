@@ -103,9 +103,7 @@ def _lengths(report: Findings, figure: Any) -> None:
         for one in report.tokenizers:
             counts = one.length_histogram()[which]
             shares = 100 * counts / max(counts.sum(), 1)
-            axes.plot(
-                np.arange(len(counts))[:_LONGEST], shares[:_LONGEST], color=colours[one.name], label=one.name
-            )
+            axes.plot(np.arange(len(counts))[:_LONGEST], shares[:_LONGEST], color=colours[one.name], label=one.name)
         axes.set(title=f"tokens of the {title}", xlabel="bytes", ylabel="%", ylim=0)
     _legend(report, figure.axes[0])
 
@@ -124,9 +122,7 @@ def _scripts(report: Findings, figure: Any) -> None:
     rows = np.arange(len(report.text.scripts))[::-1]
     for i, one in enumerate(report.tokenizers):
         shares = 100 * one.script_covered / report.text.script_characters
-        axes.barh(
-            rows - (i - (n - 1) / 2) * 0.8 / n, shares, 0.8 / n, color=colours[one.name], label=one.name
-        )
+        axes.barh(rows - (i - (n - 1) / 2) * 0.8 / n, shares, 0.8 / n, color=colours[one.name], label=one.name)
     axes.set_yticks(rows, report.text.scripts)
     axes.set(xlabel="% of the characters that are one token by themselves", xlim=(0, 100))
     _legend(report, axes)

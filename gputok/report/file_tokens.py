@@ -131,9 +131,7 @@ class FileCounts:
         if len(files) > 1:
             if by != "file":
                 parts.append(self._table(by, rows))
-            parts.append(
-                self._table("file", files) if by == "file" else self._table("largest files", files[:_LARGEST])
-            )
+            parts.append(self._table("file", files) if by == "file" else self._table("largest files", files[:_LARGEST]))
         parts.append("\n".join([*self._sums(price), *self._why()]))
         return "\n\n".join(parts)
 
@@ -162,9 +160,7 @@ class FileCounts:
         costs = [""] * len(self.tokenizers)
         if price is not None:
             costs = [f"; {_money(cost)} at {price:,.2f} a million" for cost in self.cost(price)]
-        where = (
-            f"{_many(total.n_files, 'file')}, {_many(total.n_documents, 'document')}, {total.n_bytes:,} bytes"
-        )
+        where = f"{_many(total.n_files, 'file')}, {_many(total.n_documents, 'document')}, {total.n_bytes:,} bytes"
         lines = []
         for name, n_tokens, cost in zip(self.tokenizers, total.n_tokens, costs, strict=True):
             before = f"{name}: " if len(self.tokenizers) > 1 else ""

@@ -217,9 +217,7 @@ def _measures(
     spelled = [*map(speller(tokenizer), vocabulary, vocabulary.values())]
     tokens = [one.decode(errors="replace") for one in spelled]
     unknown = tokenizer.unknown_id
-    covered = np.bincount(
-        _script_of(), weights=_covered(tokenizer, histogram, unknown), minlength=len(SCRIPTS)
-    )
+    covered = np.bincount(_script_of(), weights=_covered(tokenizer, histogram, unknown), minlength=len(SCRIPTS))
     return Measures(
         name=name,
         text=text,
@@ -242,8 +240,7 @@ def _encoded(tokenizer: Pipeline, passages: list[list[str]]) -> tuple[Sample, ..
     texts = [text for documents in passages for text in documents]
     found = iter(views(encode_documents(tokenizer, TextBatch.from_strings(texts), offsets=True), texts))
     return tuple(
-        tuple((len(text), encoding) for text, encoding in zip(documents, found, strict=False))
-        for documents in passages
+        tuple((len(text), encoding) for text, encoding in zip(documents, found, strict=False)) for documents in passages
     )
 
 

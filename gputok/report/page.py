@@ -83,8 +83,7 @@ def _tokenizer(measures: Measures) -> dict[str, Any]:
         "scriptCovered": measures.script_covered.tolist(),
         "samples": shown,
         "tokens": {
-            id: [measures.tokens[at], int(measures.usage[at])]
-            for id, at in zip(used, position.tolist(), strict=True)
+            id: [measures.tokens[at], int(measures.usage[at])] for id, at in zip(used, position.tolist(), strict=True)
         },
         "kit": kit,
         "whyNot": why_not,

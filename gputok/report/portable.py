@@ -68,9 +68,7 @@ def _added(pipeline: Pipeline) -> list[list[Any]]:
     added = pipeline.added
     verbatim = added.special if added.encode_special_tokens else set[str]()
     if 0 < len(verbatim & {*added.ids}) < len(added.ids):
-        raise NotPortable(
-            "it encodes special tokens as text, and has other added tokens, which these may hide"
-        )
+        raise NotPortable("it encodes special tokens as text, and has other added tokens, which these may hide")
     for token_id, token in added.tokens.items():
         if token.content in verbatim:
             continue
@@ -110,11 +108,7 @@ def _normalizer(step: Normalizer | None) -> list[Step]:
 
 def _bert(step: Any) -> list[Step]:
     strip_accents = step.lowercase if step.strip_accents is None else step.strip_accents
-    first = [
-        name
-        for name in ("clean", "chinese")
-        if (step.clean_text, step.handle_chinese_chars)[name == "chinese"]
-    ]
+    first = [name for name in ("clean", "chinese") if (step.clean_text, step.handle_chinese_chars)[name == "chinese"]]
     steps = [_character_map("_".join(["bert", *first]))] if first else []
     if strip_accents:
         marks = _character_map("bert_marks_lowercase" if step.lowercase else "bert_marks")

@@ -78,11 +78,7 @@ class Sizes:
         """Returns a row of headings and a row of formatted numbers for each size and text."""
         styles = ("{:,}", "{:.3f}", "{:.3f}", "{:.1%}", "{:.3f}", "{:,}", "{:,}")
         rows = [
-            (
-                f"{row.vocab_size:,}",
-                row.text,
-                *(s.format(value) for s, value in zip(styles, row[2:], strict=True)),
-            )
+            (f"{row.vocab_size:,}", row.text, *(s.format(value) for s, value in zip(styles, row[2:], strict=True)))
             for row in self.rows
         ]
         return [("size", "text", *COLUMNS), *rows]
@@ -102,22 +98,15 @@ class Sizes:
         table = self.table()
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = [
-            "  ".join(
-                [row[0].rjust(widths[0]), row[1].ljust(widths[1]), *map(str.rjust, row[2:], widths[2:])]
-            )
+            "  ".join([row[0].rjust(widths[0]), row[1].ljust(widths[1]), *map(str.rjust, row[2:], widths[2:])])
             for row in table
         ]
-        lines += [
-            f"{size:,}: parity {self.parity[size]:.3f}, Gini {self.gini[size]:.3f}" for size in self.parity
-        ]
+        lines += [f"{size:,}: parity {self.parity[size]:.3f}, Gini {self.gini[size]:.3f}" for size in self.parity]
         return "\n".join(lines)
 
 
 def measure_sizes(
-    pipeline: Pipeline,
-    vocab_sizes: Sequence[int],
-    texts: Mapping[str, WordCounts],
-    sources: Sequence[str] = (),
+    pipeline: Pipeline, vocab_sizes: Sequence[int], texts: Mapping[str, WordCounts], sources: Sequence[str] = ()
 ) -> Sizes:
     """Measures a BPE tokenizer at several sizes.
 
@@ -179,9 +168,7 @@ def measure_sizes(
                 usage[right] += count
                 n_tokens.append(n_tokens[-1] + int(count))
                 stays -= int(single[order[k - 1]])
-        curves[name] = CompressionCurve(
-            n_fixed + np.arange(len(order) + 1), np.array(n_tokens[::-1]), n_bytes
-        )
+        curves[name] = CompressionCurve(n_fixed + np.arange(len(order) + 1), np.array(n_tokens[::-1]), n_bytes)
     costs = {
         size: [1 / row.bytes_per_token for row in found if row.text in sources and row.bytes_per_token]
         for size, found in rows.items()
@@ -238,9 +225,7 @@ def _usage(model: BPE, words: WordCounts) -> tuple[Counts, Counts]:
     """Returns how often each token occurs in a text, and how often it is a whole word: int64[n] each."""
     usage, single = np.zeros((2, len(model.vocabulary)), np.int64)
     for some in words.slices(1 << 18):
-        ids, rows = model.encode_words(
-            some.data, some.offsets[:-1], some.offsets[1:], byte_level=some.byte_level
-        )
+        ids, rows = model.encode_words(some.data, some.offsets[:-1], some.offsets[1:], byte_level=some.byte_level)
         tokens, lengths = model.vocabulary.positions(ids.astype(np.int64)), np.diff(rows)
         np.add.at(usage, tokens, np.repeat(some.counts, lengths))
         alone = lengths == 1

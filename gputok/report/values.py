@@ -221,7 +221,9 @@ class Findings:
         return "\n".join("  ".join(line) for line in lines)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {', '.join(one.name for one in self.tokenizers)} on {self.text.n_bytes:,} bytes>"
+        return (
+            f"<{type(self).__name__}: {', '.join(one.name for one in self.tokenizers)} on {self.text.n_bytes:,} bytes>"
+        )
 
     def _repr_html_(self) -> str:
         import html

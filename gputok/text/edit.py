@@ -161,9 +161,7 @@ def splice(
     )
 
 
-def rewritten(
-    pieces: Pieces, kernel: Callable[..., tuple[Bytes, Positions, Positions]], *arguments: Any
-) -> Pieces:
+def rewritten(pieces: Pieces, kernel: Callable[..., tuple[Bytes, Positions, Positions]], *arguments: Any) -> Pieces:
     """Applies a kernel that rewrites the bytes of pieces, and updates the alignment."""
     aligned = pieces.alignment is not None
     edited = kernel(pieces.data, pieces.start, pieces.end, pieces.frozen, *arguments, aligned)

@@ -187,8 +187,7 @@ class NormalizedString:
         added, (start, end) = s.encode(), self.alignment()
         last = (start[-1:], end[-1:]) if len(start) else (np.zeros(1, np.int32), np.zeros(1, np.int32))
         new_start, new_end = (
-            np.append(side, np.repeat(value, len(added)))
-            for side, value in zip((start, end), last, strict=True)
+            np.append(side, np.repeat(value, len(added))) for side, value in zip((start, end), last, strict=True)
         )
         self._rebuild(self.normalized_bytes().tobytes() + added, new_start, new_end)
 
@@ -259,9 +258,7 @@ class NormalizedString:
     def _part(self, start: int, end: int) -> NormalizedString:
         """Cuts out the bytes start:end of the normalized string."""
         alignment = self.alignment()
-        low, high = (
-            (start, end) if start == end else (int(alignment.start[start]), int(alignment.end[end - 1]))
-        )
+        low, high = (start, end) if start == end else (int(alignment.start[start]), int(alignment.end[end - 1]))
         original = self._original.encode()[low:high].decode(errors="ignore")
         sides = ((side[start:end] - low).astype(np.int32) for side in alignment)
         data = self.normalized_bytes()[start:end].copy()

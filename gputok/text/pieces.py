@@ -234,9 +234,7 @@ def mark_starts(pieces: Pieces) -> Pieces:
     return pieces._replace(alignment=Alignment(is_later, is_later))
 
 
-def rewrite(
-    pieces: Pieces, replacements: dict[int, bytes], prefix: bytes = b"", before: Mask | None = None
-) -> Pieces:
+def rewrite(pieces: Pieces, replacements: dict[int, bytes], prefix: bytes = b"", before: Mask | None = None) -> Pieces:
     """Replaces bytes of the text, and puts `prefix` before each piece for which `before` (bool[n_pieces]) is True.
 
     replacements: byte -> 1 to 4 bytes. Added tokens stay as they are.
@@ -250,9 +248,7 @@ def rewrite(
     frozen = pieces.frozen
     if frozen is not None:
         mode[frozen] = 0
-    data, offsets, alignment = rewrite_bytes(
-        pieces.data, pieces.start, pieces.end, mode, table, pieces.alignment
-    )
+    data, offsets, alignment = rewrite_bytes(pieces.data, pieces.start, pieces.end, mode, table, pieces.alignment)
     alignment = alignment and Alignment(*alignment)
     return pieces._replace(data=data, start=offsets[:-1], end=offsets[1:], alignment=alignment)
 

@@ -135,9 +135,7 @@ class PreTokenizedString:
         """Gives each split the tokens that `func(text)` returns."""
         _check_callable(func, "tokenize", "(text: str) -> list[Token]")
         self._splits = [
-            split
-            if split.tokens is not None
-            else split._replace(tokens=list(func(split.normalized.normalized)))
+            split if split.tokens is not None else split._replace(tokens=list(func(split.normalized.normalized)))
             for split in self._splits
         ]
 
@@ -169,9 +167,7 @@ class PreTokenizedString:
             if offset_referential == "original":
                 start, n_bytes = normalized.original_shift, len(normalized.original.encode())
             offsets = start, start + n_bytes
-            found.append(
-                (text, _in_characters(offsets, characters) if offset_type == "char" else offsets, tokens)
-            )
+            found.append((text, _in_characters(offsets, characters) if offset_type == "char" else offsets, tokens))
         return found
 
     def to_encoding(self, type_id: int = 0, word_idx: int | None = None) -> Encoding:
@@ -198,9 +194,7 @@ class PreTokenizedString:
                 "type_ids": [type_id] * len(tokens),
                 "tokens": [token.value for *_, token in tokens],
                 "words": [i if word_idx is None else word_idx for i, *_ in tokens],
-                "offsets": [
-                    _in_characters(_origin(part, *token.offsets), characters) for _, part, token in tokens
-                ],
+                "offsets": [_in_characters(_origin(part, *token.offsets), characters) for _, part, token in tokens],
                 "special_tokens_mask": [0] * len(tokens),
                 "attention_mask": [1] * len(tokens),
                 "overflowing": [],
@@ -217,14 +211,10 @@ class PreTokenizedString:
                 normalization removed. False: with the part that its own bytes come from.
         """
         splits = [split.normalized for split in self._splits if split.tokens is None]
-        original = (
-            [(split.original_shift, len(split.original.encode())) for split in splits] if whole else None
-        )
+        original = [(split.original_shift, len(split.original.encode())) for split in splits] if whole else None
         parts = iter(_parts(self._original.encode(), spell_out(apply(_pieces(splits))), original))
         self._splits = [
-            new
-            for split in self._splits
-            for new in ([split] if split.tokens is not None else map(_Split, next(parts)))
+            new for split in self._splits for new in ([split] if split.tokens is not None else map(_Split, next(parts)))
         ]
 
 
@@ -239,9 +229,7 @@ def _pieces(splits: list[NormalizedString]) -> Pieces:
     return Pieces(packed, offsets[:-1], offsets[1:], rows, None, Alignment(start, end))
 
 
-def _parts(
-    original: bytes, pieces: Pieces, whole: list[tuple[int, int]] | None
-) -> list[list[NormalizedString]]:
+def _parts(original: bytes, pieces: Pieces, whole: list[tuple[int, int]] | None) -> list[list[NormalizedString]]:
     """The pieces of each row as NormalizedStrings.
 
     whole: for each row, the (first byte, length) of the original that its pieces are aligned with; None: each piece is

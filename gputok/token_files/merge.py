@@ -96,9 +96,7 @@ def merge_tokens(
     for name in names(output, layout):
         refuse_inputs(name, sources, storage_options)
     tally = _Tally(opened)
-    state = repr(
-        [(paths[i], [file.state() for file in find([*files.paths])]) for i, files in enumerate(opened)]
-    )
+    state = repr([(paths[i], [file.state() for file in find([*files.paths])]) for i, files in enumerate(opened)])
     n_bytes = [files.manifest.content["bytes_in"] if files.manifest else 0 for files in opened]
     known = sum(n_bytes) if all(n_bytes) else 0
     n_documents, n_stored = write(
@@ -123,10 +121,7 @@ class _Tally:
         """Yields all documents after the first `skip`."""
         for files in self._opened:
             for batch in files.batches(skip):
-                self.n_documents, self.n_ids = (
-                    self.n_documents + batch.n_documents,
-                    self.n_ids + len(batch.ids),
-                )
+                self.n_documents, self.n_ids = (self.n_documents + batch.n_documents, self.n_ids + len(batch.ids))
                 yield batch
             skip = max(skip - len(files), 0)
 

@@ -37,17 +37,7 @@ if TYPE_CHECKING:
     from gputok.token_files.formats.base import OpenShard, TokenFormat
     from gputok.types import Array
 
-__all__ = [
-    "KINDS",
-    "Layout",
-    "TokenBatch",
-    "TokenFiles",
-    "Written",
-    "layout_of",
-    "open_tokens",
-    "read",
-    "write",
-]
+__all__ = ["KINDS", "Layout", "TokenBatch", "TokenFiles", "Written", "layout_of", "open_tokens", "read", "write"]
 
 _ROWS_AT_ONCE = 1 << 13  # so many documents are read together
 _IDS_AT_ONCE = 1 << 22
@@ -265,9 +255,7 @@ class TokenFiles(Sequence["Array"]):
         paths: the files of ids.
     """
 
-    def __init__(
-        self, form: TokenFormat, paths: Iterable[pathlib.Path], manifest: Manifest | None = None
-    ) -> None:
+    def __init__(self, form: TokenFormat, paths: Iterable[pathlib.Path], manifest: Manifest | None = None) -> None:
         self.format, self.manifest = form.name, manifest
         self.paths = [*paths]
         self._shards: list[OpenShard] = [shard for path in self.paths for shard in form.open(path)]
@@ -391,12 +379,7 @@ def is_output(path: str) -> bool:
     if local is None:
         return path.endswith(KINDS)
     found = pathlib.Path(local)
-    return (
-        local.endswith(KINDS)
-        or found.is_dir()
-        or _manifest_of(found) is not None
-        or _guessed(found) is not None
-    )
+    return local.endswith(KINDS) or found.is_dir() or _manifest_of(found) is not None or _guessed(found) is not None
 
 
 def _open_local(path: pathlib.Path, name: str, format: str | None) -> TokenFiles:
@@ -461,9 +444,7 @@ def _manifest_of(path: pathlib.Path) -> pathlib.Path | None:
     return None
 
 
-def _download(
-    url: str, folder: pathlib.Path, format: str | None, storage_options: StorageOptions
-) -> pathlib.Path:
+def _download(url: str, folder: pathlib.Path, format: str | None, storage_options: StorageOptions) -> pathlib.Path:
     """Copies an output to a folder; returns the path to open there."""
 
     def fetch(name: str) -> pathlib.Path:

@@ -104,9 +104,7 @@ class Output:
             # A link to the only file of ids: the file that the link points to is replaced
             self._base = real_target(path.with_name(self.name))
         else:
-            self._base = (
-                self.folder if self.is_folder else pathlib.Path(os.path.realpath(path.parent), self.name)
-            )
+            self._base = self.folder if self.is_folder else pathlib.Path(os.path.realpath(path.parent), self.name)
         if not self._base.parent.is_dir():
             raise FileNotFoundError(f"{path}: the folder {self._base.parent} does not exist; create it first")
         self.work = self._base.with_name(f".{self._base.name}.part")
@@ -169,12 +167,7 @@ class Work:
         self._output, self._layout, self._form = output, output.layout, output.layout.format
         self._folder, self._tokenizer = output.work, tokenizer
         self._about = About(tokenizer.get("name", "gputok"), self._layout.dtype, self._layout.sequence_length)
-        self._new: dict[str, Any] = {
-            "fingerprint": fingerprint,
-            "complete": False,
-            "bytes_in": 0,
-            "shards": [],
-        }
+        self._new: dict[str, Any] = {"fingerprint": fingerprint, "complete": False, "bytes_in": 0, "shards": []}
         found = self._read_run()
         self._run: dict[str, Any] = self._new if found is None else found
         if found is None:
@@ -288,9 +281,7 @@ class Work:
         rest = self._folder / f"rest-{len(self._shards):05d}"
         before = rest.read_bytes() if self._shards and self._shards[-1]["rest"] else b""
         space = self._form.space(self._layout.dtype)
-        return _Part(
-            self._folder, len(self._shards), self.n_documents, bytes(space) + before, self._layout.dtype
-        )
+        return _Part(self._folder, len(self._shards), self.n_documents, bytes(space) + before, self._layout.dtype)
 
     def _finish(self, part: _Part) -> None:
         """Makes the files of a shard and records them."""
@@ -317,8 +308,7 @@ class Work:
                 "stored": facts.documents,
                 "rest": n_rest,
                 "files": [
-                    {**FileFacts.of(self._folder / work, name)._asdict(), "work": work}
-                    for name, work in files.items()
+                    {**FileFacts.of(self._folder / work, name)._asdict(), "work": work} for name, work in files.items()
                 ],
             }
         )
@@ -385,11 +375,7 @@ class Work:
         names = [file["name"] for file in written]
         index: dict[str, Any] | None = None
         if output.is_folder:
-            facts = [
-                ShardFacts(s["name"], s["stored"], s["tokens"], s["n_bytes"])
-                for s in self._shards
-                if s["files"]
-            ]
+            facts = [ShardFacts(s["name"], s["stored"], s["tokens"], s["n_bytes"]) for s in self._shards if s["files"]]
             path = self._folder / self._form.index
             write_file(path, self._form.index_of(facts, self._about))
             index = FileFacts.of(path, self._form.index)._asdict()
@@ -534,9 +520,7 @@ def opened(output: Output, fingerprint: str, tokenizer: dict[str, Any]) -> Itera
     with contextlib.suppress(FileExistsError):
         folder.mkdir()
     if not stat.S_ISDIR(folder.lstat().st_mode):
-        raise NotADirectoryError(
-            f"{folder}: is not a folder, but this is the name of gputok's work folder; remove it"
-        )
+        raise NotADirectoryError(f"{folder}: is not a folder, but this is the name of gputok's work folder; remove it")
     with locked(folder):
         yield Work(output, fingerprint, tokenizer)
 

@@ -116,9 +116,7 @@ class AddedToken:
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
         """Makes a token from its options by name; raises WrongValue if one is missing or wrong."""
-        options: dict[str, Any] = {
-            name: reading(name, check, needed(value, name)) for name, check in _IN_FILES.items()
-        }
+        options: dict[str, Any] = {name: reading(name, check, needed(value, name)) for name, check in _IN_FILES.items()}
         return cls(**options)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -211,9 +211,7 @@ class Vocabulary:
             return np.empty(0, np.int64)
         ids = self.ids[self.listing]
         same = ids[1:] == ids[:-1]
-        return (
-            self.listing[np.append(same, False) | np.append(False, same)] if same.any() else self.listing[:0]
-        )
+        return self.listing[np.append(same, False) | np.append(False, same)] if same.any() else self.listing[:0]
 
     def require_own_ids(self, what: str) -> None:
         """Raises ValueError if two tokens have one id, so that they can't be told apart; what: what needs to do so."""

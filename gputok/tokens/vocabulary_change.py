@@ -77,9 +77,7 @@ class VocabularyChange:
     def without_new(cls, old_to_new: Positions) -> Self:
         """Makes a change that adds no token."""
         nothing = np.empty(0, np.int64)
-        return cls(
-            old_to_new, 1 + int(old_to_new.max(initial=-1)), [], nothing, nothing, np.zeros(1, np.int64)
-        )
+        return cls(old_to_new, 1 + int(old_to_new.max(initial=-1)), [], nothing, nothing, np.zeros(1, np.int64))
 
     def __repr__(self) -> str:
         n_kept = int(np.count_nonzero(self.old_to_new >= 0))
@@ -137,9 +135,7 @@ class VocabularyChange:
             change = cls(size=size, new_tokens=tokens, **arrays)
             change._check()
         except Exception as error:  # whatever zipfile, zlib, NumPy and json raise for damaged files
-            raise ValueError(
-                f"{os.fspath(path)}: is no VocabularyChange that gputok wrote: {error}"
-            ) from None
+            raise ValueError(f"{os.fspath(path)}: is no VocabularyChange that gputok wrote: {error}") from None
         return change
 
     def _check(self) -> None:

@@ -12,9 +12,7 @@ _BACKGROUNDS = (153, 223, 158, 183, 229)  # light colours among the 256 of termi
 _BAR = "│"  # stands between tokens if there are no colours
 
 
-def colored(
-    text: str, offsets: Sequence[tuple[int, int]], *, color: bool = True, first: int = 0
-) -> tuple[str, int]:
+def colored(text: str, offsets: Sequence[tuple[int, int]], *, color: bool = True, first: int = 0) -> tuple[str, int]:
     r"""Shows the tokens of a text by backgrounds, or by bars between them.
 
     Characters that several tokens share (bytes of a letter) are shown as one token, underlined. Control characters are
@@ -72,7 +70,5 @@ def _groups(offsets: Sequence[tuple[int, int]], length: int) -> Iterator[tuple[i
 
 
 def _visible(text: str, *, marks_lines: bool) -> str:
-    shown = "".join(
-        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
-    )
+    shown = "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
     return shown.replace("\n", "↵\n") if marks_lines else shown

@@ -16,24 +16,8 @@ from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U3, U4, U32, U64
 from gputok.kernels.cpu.primitives.handle import Handle
 from gputok.kernels.cpu.primitives.hashing import same_bytes
-from gputok.kernels.cpu.primitives.memory import (
-    as_views,
-    copy,
-    leading_zeros,
-    prefetch,
-    record_at,
-    scratch,
-    tail,
-    view,
-)
-from gputok.kernels.cpu.walk import (
-    BLOCK_BYTES,
-    END_OF_TEXT,
-    MARGIN,
-    Walk,
-    fill_block,
-    walk_block,
-)
+from gputok.kernels.cpu.primitives.memory import as_views, copy, leading_zeros, prefetch, record_at, scratch, tail, view
+from gputok.kernels.cpu.walk import BLOCK_BYTES, END_OF_TEXT, MARGIN, Walk, fill_block, walk_block
 from gputok.kernels.cpu.word_table import (
     N_KEY_MASKS,
     N_KEYS,
@@ -104,9 +88,7 @@ def count_words(
     stop = len(data) if stop is None else stop
     while True:
         document = np.searchsorted(offsets, start, "right") - 1
-        start = _count_words(
-            pointer(data), pointer(offsets), document, start, stop, position, automaton, table
-        )
+        start = _count_words(pointer(data), pointer(offsets), document, start, stop, position, automaton, table)
         if start == stop:
             return table
         table = make_room(table)
@@ -129,11 +111,7 @@ def _count_words(data, offsets, document, start, stop, position, walk, table):
         )
         if copied == 0:
             n_block *= 2
-            text, codes, bounds = (
-                scratch(n_block, np.uint8),
-                scratch(n_block, np.uint8),
-                scratch(n_block, np.uint32),
-            )
+            text, codes, bounds = (scratch(n_block, np.uint8), scratch(n_block, np.uint8), scratch(n_block, np.uint32))
             continue
         n_words = walk_block(text, np.uint64(n), views_of_walk, bounds, codes)
         if not has_room(where, np.int64(n_words), n):
@@ -173,9 +151,7 @@ def count_pieces(
     pieces = [np.ascontiguousarray(column, np.int64) for column in (start, end, count)]
     at = 0
     while True:
-        at = _count_pieces(
-            pointer(data), len(data), tuple(map(pointer, pieces)), len(start), at, position, table
-        )
+        at = _count_pieces(pointer(data), len(data), tuple(map(pointer, pieces)), len(start), at, position, table)
         if at == len(start):
             return table
         table = make_room(table)
@@ -206,11 +182,7 @@ def _count_pieces(text, text_bytes, pieces, n_pieces, at, position, table):
             begin, end = starts[at + i], ends[at + i]
             if begin < end:
                 word, length = np.uint64(begin), np.uint64(end - begin)
-                key, slot, readable = (
-                    (keys[3 * i], keys[3 * i + 1]),
-                    keys[3 * i + 2],
-                    np.uint64(text_bytes - begin),
-                )
+                key, slot, readable = ((keys[3 * i], keys[3 * i + 1]), keys[3 * i + 2], np.uint64(text_bytes - begin))
                 slot = find_or_enter(where, key, slot, text, word, length, readable, position + at + i)
                 add(where, slot, count[at + i])
         at += m
@@ -278,9 +250,7 @@ def merged_words(
 
 def _records(of: type, tables: Iterable[NamedTuple]) -> np.ndarray:
     """The numbers of a `Handle` for each table of a class, one row each; the caller keeps the arrays alive."""
-    return np.array([Handle.holding(table).slots for table in tables], np.uint64).reshape(
-        -1, Handle(of).slots.size
-    )
+    return np.array([Handle.holding(table).slots for table in tables], np.uint64).reshape(-1, Handle(of).slots.size)
 
 
 @kernel(u64[:, :], u8[:], i64[:], i64[:])
@@ -354,9 +324,7 @@ def _order(rows, a, i, b, j):
     return -1 if n < m else 1
 
 
-def distinct_words(
-    tables: Sequence[WordTable], n_threads: int = 1
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def distinct_words(tables: Sequence[WordTable], n_threads: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The words of several tables, each once, by position: data uint8[], offsets int64[n + 1], counts int64[n].
 
     No table of all words is built: a word stays in the table that saw it first, and its other counts move there. Slots are
@@ -400,9 +368,7 @@ def woven_words(
     n_words, n_bytes = starts[-1].tolist()
     data, offsets = np.empty(n_bytes, np.uint8), np.zeros(n_words + 1, np.int64)
     counts = np.empty(n_words, np.int64)
-    work = (
-        (*some, *start, data, offsets, counts) for some, start in zip(ranges, starts.tolist(), strict=False)
-    )
+    work = ((*some, *start, data, offsets, counts) for some, start in zip(ranges, starts.tolist(), strict=False))
     results(_weave, work, n_threads)
     return data, offsets, counts
 
@@ -526,9 +492,7 @@ def _meet(rows, own, met, size, bits):
 def _is_counted(table, counts, word):
     """Whether a word stays in its table, and is not the end of a document."""
     begin = table.offsets[word]
-    return counts[word] != 0 and not (
-        table.offsets[word + 1] - begin == 1 and table.arena[begin] == END_OF_TEXT
-    )
+    return counts[word] != 0 and not (table.offsets[word + 1] - begin == 1 and table.arena[begin] == END_OF_TEXT)
 
 
 @kernel(u64[:, :], i64[:], i64[:])

@@ -66,9 +66,7 @@ def splice_pieces(data, pieces, cuts, content, width, aligned):
     return new, offsets, source
 
 
-def find_literal(
-    data: np.ndarray, start: np.ndarray, end: np.ndarray, frozen: np.ndarray | None, literal: np.ndarray
-):
+def find_literal(data: np.ndarray, start: np.ndarray, end: np.ndarray, frozen: np.ndarray | None, literal: np.ndarray):
     """Finds `literal` (uint8[k], k > 0) in each piece, from left to right without overlap.
 
     -> where it begins int64[n], rows int64[n_pieces + 1].

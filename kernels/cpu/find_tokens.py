@@ -113,9 +113,7 @@ def has_token(data: np.ndarray, trie: Trie, first: tuple[np.ndarray, np.ndarray]
 
 @kernel(i64, i64, (u8[:], i32[:, :], i32[:]), u8[:], u8[:], u8[:])
 def _has_token(data, n, trie, begins, few, options):
-    finder = _views(
-        trie, begins, few, options, options
-    )  # without options no bits of characters are looked at
+    finder = _views(trie, begins, few, options, options)  # without options no bits of characters are looked at
     return next_token(view(data, np.uint8), 0, n, 0, 0, 0, finder)[0] >= 0
 
 

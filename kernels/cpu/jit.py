@@ -23,12 +23,7 @@ with preparation.going_on():
     from numba.core.cpu import CPUContext
     from numba.misc.appdirs import AppDirs
 
-_FLAGS: dict[str, Any] = {
-    "nogil": True,
-    "error_model": "numpy",
-    "boundscheck": CHECKED,
-    "no_cfunc_wrapper": True,
-}
+_FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": CHECKED, "no_cfunc_wrapper": True}
 
 
 @functools.cache
@@ -166,14 +161,10 @@ def nothing_to_call(context: Any, library: Any, fndesc: Any, env: Any) -> Any:
 codegen.JITCodeLibrary._optimize_final_module = _except_inner(
     codegen.JITCodeLibrary._optimize_final_module, lambda _: None
 )
-codegen.JITCodeLibrary._finalize_specific = _except_inner(
-    codegen.JITCodeLibrary._finalize_specific, lambda _: None
-)
+codegen.JITCodeLibrary._finalize_specific = _except_inner(codegen.JITCodeLibrary._finalize_specific, lambda _: None)
 codegen.JITCPUCodegen._add_module = _except_inner(codegen.JITCPUCodegen._add_module, lambda *_: None)
 _simplifier = codegen.JITCPUCodegen._function_pass_manager
-codegen.JITCPUCodegen._function_pass_manager = _except_inner(
-    _simplifier, functools.partial(_simplifier, opt=1)
-)
+codegen.JITCPUCodegen._function_pass_manager = _except_inner(_simplifier, functools.partial(_simplifier, opt=1))
 CPUContext.get_executable = _except_inner(CPUContext.get_executable, nothing_to_call)
 
 
@@ -228,9 +219,7 @@ def _as_declared(made: Any) -> Callable:
     def compiling(signature: Any) -> Any:
         given = tuple(map(_writable, signature))
         if given not in declared():
-            raise TypeError(
-                f"{made.py_func.__name__}: expected {' or '.join(map(str, declared()))}, got {signature}"
-            )
+            raise TypeError(f"{made.py_func.__name__}: expected {' or '.join(map(str, declared()))}, got {signature}")
         entry = compile(given)
         if given != tuple(signature):
             made._insert([kind._code for kind in signature], entry, False)

@@ -257,9 +257,7 @@ def write_rows(columns: Sequence[Column], *, escaped: bool = False, part: int = 
         else:
             kind, of = _STRINGS, [*column]
         kinds.append(kind)
-        arrays.append(
-            [np.ascontiguousarray(array, np.int64 if i else np.uint8) for i, array in enumerate(of)]
-        )
+        arrays.append([np.ascontiguousarray(array, np.int64 if i else np.uint8) for i, array in enumerate(of)])
     lengths = {len(of[2]) for of in arrays if len(of) == 3}
     if len(lengths) != 1:
         raise ValueError(f"the columns of a table must have the same number of rows, not {sorted(lengths)}")

@@ -13,14 +13,7 @@ import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U3, U62, U63
-from gputok.kernels.cpu.primitives.memory import (
-    bytes_at_least,
-    count_ones,
-    equal_bytes,
-    prefetch,
-    trailing_zeros,
-    view,
-)
+from gputok.kernels.cpu.primitives.memory import bytes_at_least, count_ones, equal_bytes, prefetch, trailing_zeros, view
 from gputok.kernels.signatures import i64, u64
 
 _BLOCK = 64  # a vector has so many bytes
@@ -62,10 +55,7 @@ def is_utf8(data: np.ndarray) -> bool:
 
 
 def _starts(
-    data: np.ndarray,
-    n_expected: int,
-    mark: int,
-    memory: Callable[[int], np.ndarray] | None = None,
+    data: np.ndarray, n_expected: int, mark: int, memory: Callable[[int], np.ndarray] | None = None
 ) -> tuple[np.ndarray, bool]:
     n_whole = len(data) // _BLOCK * _BLOCK
     rest = np.zeros(_BLOCK, np.uint8)  # the last block; its zeros are ASCII, so that a cut character is found

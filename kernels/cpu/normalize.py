@@ -346,9 +346,7 @@ def normalize_pieces(data, pieces, tables, pairs, n_bytes, aligned):
     piece, n, i = 0, 0, start[0] if n_pieces else np.int64(0)
     kept = i
     while True:
-        piece, i, last = pass_inert(
-            data, start, end, frozen, n_pieces, piece, i, tables, leads, offsets, n - kept
-        )
+        piece, i, last = pass_inert(data, start, end, frozen, n_pieces, piece, i, tables, leads, offsets, n - kept)
         if last >= 0:  # the next character may change the last inert character, but nothing before it
             i = last
         new, source = more(new, source, n, i - kept, aligned)
@@ -367,11 +365,7 @@ def normalize_pieces(data, pieces, tables, pairs, n_bytes, aligned):
             if i >= 0:
                 break
             size *= 4
-            codes, ranks, changes = (
-                scratch(size, np.uint32),
-                scratch(size, np.uint8),
-                scratch(size, np.int64),
-            )
+            codes, ranks, changes = (scratch(size, np.uint32), scratch(size, np.uint8), scratch(size, np.int64))
         low, high = next_marks(ranks, 0, m)
         while low < m:
             sort_marks(codes, ranks, changes, low, high)

@@ -30,9 +30,7 @@ def normalize_precompiled(data, start, end, frozen, trie, texts, graphemes, alig
     plain, longest = measured(trie, texts)
     tables = pointer(trie), len(trie), pointer(texts), len(texts), *map(pointer, graphemes)
     tables = *tables, pointer(plain), longest
-    return normalize_precompiled_pieces(
-        pointer(data), pieces, tables, int((end - start).sum()), bool(aligned)
-    )
+    return normalize_precompiled_pieces(pointer(data), pieces, tables, int((end - start).sum()), bool(aligned))
 
 
 def measured(trie: np.ndarray, texts: np.ndarray) -> tuple[np.ndarray, int]:
@@ -60,12 +58,7 @@ def normalize_precompiled_pieces(data, pieces, tables, n_bytes, aligned):
     """`normalize_precompiled`, with the addresses of `arrays.pointer`; n_bytes: of all pieces."""
     data = view(data, np.uint8)
     start, end, frozen, n_pieces = views_of(pieces)
-    trie, n_units, texts, n_texts = (
-        view(tables[0], np.uint32),
-        tables[1],
-        view(tables[2], np.uint8),
-        tables[3],
-    )
+    trie, n_units, texts, n_texts = (view(tables[0], np.uint32), tables[1], view(tables[2], np.uint8), tables[3])
     page, member = view(tables[4], np.uint16), view(tables[5], np.uint16)
     plain, longest = view(tables[6], np.uint8), tables[7]
     tables = trie, n_units, texts, n_texts, page, member, plain

@@ -8,14 +8,7 @@ from __future__ import annotations
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import pointer
-from gputok.kernels.cpu.primitives.memory import (
-    copy,
-    is_given,
-    owned,
-    store_u32,
-    tail,
-    view,
-)
+from gputok.kernels.cpu.primitives.memory import copy, is_given, owned, store_u32, tail, view
 from gputok.kernels.signatures import i64
 
 PREFIX = 256  # row of a byte table: the bytes of the prefix

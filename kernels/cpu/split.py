@@ -11,14 +11,7 @@ from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import U1, U3, U7
 from gputok.kernels.cpu.primitives.memory import as_array, as_views, grown, is_given, scratch, view
 from gputok.kernels.cpu.primitives.utf8 import decode_wide, width
-from gputok.kernels.cpu.walk import (
-    BLOCK_BYTES,
-    END_OF_TEXT,
-    MARGIN,
-    Walk,
-    fill_block,
-    walk_block,
-)
+from gputok.kernels.cpu.walk import BLOCK_BYTES, END_OF_TEXT, MARGIN, Walk, fill_block, walk_block
 from gputok.kernels.signatures import i64, u8
 
 
@@ -99,11 +92,7 @@ def _find_cuts(data, offsets, document, start, stop, walk, cuts):
         )
         if copied == 0:
             n_block *= 2
-            text, codes, bounds = (
-                scratch(n_block, np.uint8),
-                scratch(n_block, np.uint8),
-                scratch(n_block, np.uint32),
-            )
+            text, codes, bounds = (scratch(n_block, np.uint8), scratch(n_block, np.uint8), scratch(n_block, np.uint32))
             continue
         n_words = walk_block(text, np.uint64(n_bytes), views_of_walk, bounds, codes)
         # From an index in the block to one in the text, which has no ends of documents

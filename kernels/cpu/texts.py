@@ -16,15 +16,7 @@ import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import NO_ASCII, U0, U1, U2, U4, U6, U8, U16, U63
-from gputok.kernels.cpu.primitives.memory import (
-    copy,
-    load_u32,
-    load_u64,
-    prefetch,
-    store_u32,
-    store_u64,
-    view,
-)
+from gputok.kernels.cpu.primitives.memory import copy, load_u32, load_u64, prefetch, store_u32, store_u64, view
 from gputok.kernels.signatures import i64
 
 _WIDTH, _COMPACT, _ASCII = (

@@ -25,13 +25,7 @@ def _utf8_steps() -> np.ndarray:
     """
     start, one, two, three, after_e0, after_ed, after_f0, after_f4 = range(0, 48, 6)
     steps = [dict.fromkeys(range(0, 54, 6), ERROR) for _ in range(256)]
-    leads = [
-        (0x00, 0x7F, start),
-        (0xC2, 0xDF, one),
-        (0xE0, 0xE0, after_e0),
-        (0xE1, 0xEC, two),
-        (0xED, 0xED, after_ed),
-    ]
+    leads = [(0x00, 0x7F, start), (0xC2, 0xDF, one), (0xE0, 0xE0, after_e0), (0xE1, 0xEC, two), (0xED, 0xED, after_ed)]
     leads += [(0xEE, 0xEF, two), (0xF0, 0xF0, after_f0), (0xF1, 0xF3, three), (0xF4, 0xF4, after_f4)]
     followers = [(one, 0x80, 0xBF, start), (two, 0x80, 0xBF, one), (three, 0x80, 0xBF, two)]
     followers += [(after_e0, 0xA0, 0xBF, one), (after_ed, 0x80, 0x9F, one)]

@@ -59,9 +59,7 @@ def find_traits(text, text_end, n_tokens, space, traits):
             while k < np.uint64(len(space)) and at + k < end and text[at + k] == space[k]:
                 k += ONE
             if k == np.uint64(len(space)):
-                flags |= (_BEGINS_SPACE if first else np.uint64(0)) | (
-                    _COLON_SPACE if after_colon else np.uint64(0)
-                )
+                flags |= (_BEGINS_SPACE if first else np.uint64(0)) | (_COLON_SPACE if after_colon else np.uint64(0))
                 in_word = after_colon = False
                 characters += ONE
                 at += k

@@ -351,9 +351,7 @@ def same_word(a, slot, b, other):
     word, other_word = a.slots[slot + U2], b.slots[other + U2]
     begin, there = a.offsets[word], b.offsets[other_word]
     length = a.offsets[word + U1] - begin
-    return b.offsets[other_word + U1] - there == length and same_long(
-        a.arena, begin, b.arena, there, np.uint64(length)
-    )
+    return b.offsets[other_word + U1] - there == length and same_long(a.arena, begin, b.arena, there, np.uint64(length))
 
 
 @kernel(inline=True)

@@ -52,9 +52,7 @@ def offsets_of(device: Device, sizes: Any, wide: bool = False) -> Any:
     """
     xp, n = device.xp, len(sizes)
     offsets = xp.empty(n + 1, xp.uint64 if wide else xp.uint32)
-    struct = Sizes(
-        sizes, xp.empty(_tiles(n) + 1, xp.uint64), None if wide else offsets, offsets if wide else None, n
-    )
+    struct = Sizes(sizes, xp.empty(_tiles(n) + 1, xp.uint64), None if wide else offsets, offsets if wide else None, n)
     _launch(device, "sum_sizes", struct)
     _scan(device, struct)
     _launch(device, "write_offsets", struct)
@@ -81,7 +79,5 @@ def _launch(device: Device, kernel: str, struct: Bits | Sizes) -> None:
     # Kernels access four numbers at a time
     for array in (struct[0], struct[2]):
         if array is not None and address(array) % 16:
-            raise ValueError(
-                f"{kernel}: an array must begin at a multiple of 16 bytes, not at {address(array):#x}"
-            )
+            raise ValueError(f"{kernel}: an array must begin at a multiple of 16 bytes, not at {address(array):#x}")
     device.launch("bits.cu", kernel, max(1, min(device.blocks, _tiles(struct.n))), _BLOCK, (struct,))

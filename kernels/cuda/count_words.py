@@ -351,9 +351,7 @@ def _enlarged(
     return work.claimed, n_new, counts
 
 
-def _ordered(
-    device: Device, counts: Counts, slots: Any, n: int, n_offsets: int, unit: int
-) -> tuple[Any, Any]:
+def _ordered(device: Device, counts: Counts, slots: Any, n: int, n_offsets: int, unit: int) -> tuple[Any, Any]:
     """Puts words in the order of their offsets, which are less than n_offsets.
 
     slots: uint32[n], of the words, or None: all words of the table.
@@ -363,9 +361,7 @@ def _ordered(
     xp = device.xp
     bits = xp.zeros(n_offsets // 32 + 1, xp.uint32)
     n_slots = len(counts.keys) if slots is None else n
-    struct = Order(
-        counts.keys, slots, bits, None, xp.empty(n, xp.uint32), xp.empty(n, xp.uint32), n_slots, unit
-    )
+    struct = Order(counts.keys, slots, bits, None, xp.empty(n, xp.uint32), xp.empty(n, xp.uint32), n_slots, unit)
     launch(device, "count_words.cu", "mark_words", struct)
     struct = struct._replace(ranks=ranked(device, bits)[0])
     launch(device, "count_words.cu", "order_words", struct)
@@ -379,9 +375,7 @@ def _kept(device: Device, text: Any, position: int, slots: Any, counts: Counts) 
     offsets = offsets_of(device, sizes)
     end, n_words = begin + number(device, offsets), counts.n_words + n
     if end >= _MOST_EIGHTS:
-        raise NoRoom(
-            "the distinct words of this corpus need more than 16 GiB: count it in shards and merge them"
-        )
+        raise NoRoom("the distinct words of this corpus need more than 16 GiB: count it in shards and merge them")
     arena, first = counts.arena, counts.first
     if end * _EIGHT > len(arena):
         arena = device.longer(arena, 2 * end * _EIGHT)
@@ -428,11 +422,7 @@ def merged(device: Device, parts: Sequence[Sequence[np.ndarray]]) -> tuple[np.nd
     with device.active():
         arrays = data, [*starts, indexes(begins[-1:])], counts, first
         text, starts, values, positions = device.upload(arrays)()
-        xp, table, lowest = (
-            device.xp,
-            no_words(device, capacity, 1),
-            device.all_ones(capacity, device.xp.uint64),
-        )
+        xp, table, lowest = (device.xp, no_words(device, capacity, 1), device.all_ones(capacity, device.xp.uint64))
         claimed, n_claimed = xp.empty(capacity // 2, xp.uint32), xp.zeros(1, xp.uint32)
         fields = table.arena, text, table.keys, table.counts, table.tags, table.used, claimed, n_claimed
         counting = Counting(*fields, None, None, None, capacity - 1)

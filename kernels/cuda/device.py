@@ -146,9 +146,7 @@ def packed(struct: tuple) -> np.ndarray:
     The array has one element, void[8 * fields], since CuPy passes only arrays of one element by value. The caller keeps the
     arrays of the struct until a kernel is launched with it.
     """
-    numbers = [
-        0 if field is None else field if isinstance(field, int) else address(field) for field in struct
-    ]
+    numbers = [0 if field is None else field if isinstance(field, int) else address(field) for field in struct]
     return np.array(numbers, np.uint64).view(np.dtype((np.void, 8 * len(numbers))))
 
 
@@ -459,9 +457,7 @@ def cubin_for(file: str, major: int, minor: int) -> pathlib.Path | None:
     A device runs the code of its own major version, up to its own minor version.
     """
     stem = pathlib.Path(file).stem
-    found = {
-        int(path.name.split(".")[-2].removeprefix("sm_")): path for path in CUBINS.glob(f"{stem}.sm_*.cubin")
-    }
+    found = {int(path.name.split(".")[-2].removeprefix("sm_")): path for path in CUBINS.glob(f"{stem}.sm_*.cubin")}
     fitting = [each for each in found if each // 10 == major and each % 10 <= minor]
     return found[max(fitting)] if fitting else None
 
@@ -511,9 +507,7 @@ class _Card:
     def _module(self, file: str, kernel: str) -> Any:
         cubin = cubin_for(file, self._properties["major"], self._properties["minor"])
         if cubin is not None:
-            with contextlib.suppress(
-                self._cupy.cuda.driver.CUDADriverError
-            ):  # the driver is older than the code
+            with contextlib.suppress(self._cupy.cuda.driver.CUDADriverError):  # the driver is older than the code
                 loaded = self._cupy.RawModule(path=str(cubin))
                 loaded.get_function(kernel)  # loads it
                 return loaded

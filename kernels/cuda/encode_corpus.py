@@ -65,9 +65,7 @@ def encode_corpus(
             raise MemoryError(f"{len(data):,} bytes of text are too many for the memory of the GPU") from None
     middle = len(token) // 2
     ids, ends = encode_corpus(device, data, offsets[: middle + 1], token[:middle], automaton, model, dtype)
-    more_ids, more_ends = encode_corpus(
-        device, data, offsets[middle:], token[middle:], automaton, model, dtype
-    )
+    more_ids, more_ends = encode_corpus(device, data, offsets[middle:], token[middle:], automaton, model, dtype)
     return np.concatenate([ids, more_ids]), np.concatenate([ends, more_ends[1:] + ends[-1]])
 
 
@@ -137,9 +135,7 @@ def encode_documents(
     """
     token = np.full(len(offsets) - 1, -1) if token is None else np.asarray(token)
     if offsets[-1] - offsets[0] > split.MAX_BYTES:
-        raise MemoryError(
-            f"{offsets[-1] - offsets[0]:,} bytes of text are too many for a GPU: encode fewer at a time"
-        )
+        raise MemoryError(f"{offsets[-1] - offsets[0]:,} bytes of text are too many for a GPU: encode fewer at a time")
     xp, n_documents, n_around = device.xp, len(rows) - 1, sum(map(len, around))
     with device.active(waits=False):
         fixed = np.array([*around[0], *around[1]], np.uint32)

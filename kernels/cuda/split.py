@@ -39,16 +39,16 @@ class Tables(NamedTuple):
     ascii_class: Any  # uint8[128]
     page: Any  # uint16[0x110000 >> 7]
     member: Any  # uint8[pages, 128]
-    entries: Any  # uint32[states, classes + 1], the row of the next state << 1 | 1 if a match may end before the character
+    entries: (
+        Any  # uint32[states, classes + 1], the row of the next state << 1 | 1 if a match may end before the character
+    )
     strong: Any  # uint8[classes, classes]
 
 
 def upload(device: Device, automaton: Automaton) -> Tables:
     """Copies the tables of a gapless automaton to the device."""
     if not automaton.gapless:
-        raise ValueError(
-            "only a gapless automaton can be walked in tiles: this one leaves characters unmatched"
-        )
+        raise ValueError("only a gapless automaton can be walked in tiles: this one leaves characters unmatched")
     width, is_dead = automaton.delta.shape[1], automaton.delta == DEAD
     rows = np.where(is_dead, _DEAD, automaton.delta * np.uint32(width)).astype(np.uint32)
     entries = rows << np.uint32(1) | automaton.accept
@@ -133,8 +133,6 @@ def _walk(text: Any, documents: Any, tables: Tables) -> Any:
 def _find_cuts(device: Device, walk: Walk, tile_bytes: int) -> Split:
     """Finds the first cut in each tile of a text, or _NO_CUT."""
     n_tiles = -(-walk.n_bytes // tile_bytes)
-    split = Split(
-        device.xp.empty(n_tiles, device.xp.uint32), None, None, tile_bytes, device.sizes.longest_run
-    )
+    split = Split(device.xp.empty(n_tiles, device.xp.uint32), None, None, tile_bytes, device.sizes.longest_run)
     launch(device, "split.cu", "find_cuts", walk, split, n=n_tiles)
     return split

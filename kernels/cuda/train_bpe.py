@@ -112,8 +112,7 @@ def _trained(
             state = device.download(training.state)
             done, n_merges = int(state[_DONE]), int(state[_N_MERGES])
             names.add(
-                device.download(training.log[n_seen:n_merges]),
-                device.download(training.log_counts[n_seen:n_merges]),
+                device.download(training.log[n_seen:n_merges]), device.download(training.log_counts[n_seen:n_merges])
             )
             n_seen = n_merges
             if progress is not None:
@@ -173,18 +172,11 @@ def _rounds(device: Device, training: Training) -> Callable[[], None]:
 
 
 def _started(
-    device: Device,
-    symbols: np.ndarray,
-    offsets: np.ndarray,
-    counts: np.ndarray,
-    n_tokens: int,
-    limits: BpeLimits,
+    device: Device, symbols: np.ndarray, offsets: np.ndarray, counts: np.ndarray, n_tokens: int, limits: BpeLimits
 ) -> Training:
     """Lays out the words; no pairs are counted yet. `state` is on the host."""
     xp, vocab_size = device.xp, max(limits.vocab_size, n_tokens)
-    laid_out, begin, weight = _laid_out(
-        device, symbols[offsets[0] : offsets[-1]], offsets - offsets[0], counts
-    )
+    laid_out, begin, weight = _laid_out(device, symbols[offsets[0] : offsets[-1]], offsets - offsets[0], counts)
     state = np.zeros(_STATE_SIZE, np.int64)
     state[_N_TOKENS] = n_tokens
     ones = np.zeros(vocab_size, np.uint32)
@@ -251,9 +243,7 @@ def _counted(device: Device, training: Training) -> Training:
         capacity *= 4
 
 
-def _laid_out(
-    device: Device, symbols: np.ndarray, offsets: np.ndarray, counts: np.ndarray
-) -> tuple[Any, Any, Any]:
+def _laid_out(device: Device, symbols: np.ndarray, offsets: np.ndarray, counts: np.ndarray) -> tuple[Any, Any, Any]:
     """Lays out the words that have pairs, with END before, between and after them.
 
     Returns the symbols, uint32[symbols], where each word begins, uint32[words], and how often it occurs, int64[words].
@@ -265,10 +255,7 @@ def _laid_out(
             "out rare words"
         )
     is_narrow = symbols.dtype.itemsize <= 2
-    arrays = (
-        symbols.astype(np.uint16 if is_narrow else np.uint32, copy=False),
-        np.asarray(offsets).astype(np.uint32),
-    )
+    arrays = (symbols.astype(np.uint16 if is_narrow else np.uint32, copy=False), np.asarray(offsets).astype(np.uint32))
     given, starts, weight = device.upload((*arrays, np.asarray(counts, np.int64)))()
     corpus = Corpus(
         narrow=given if is_narrow else None,

@@ -61,11 +61,7 @@ def _chosen() -> Code:
         library = ctypes.CDLL(str(path))
     except OSError as error:
         return Code(None, f"compiled here by Numba: {error}")
-    fitting = [
-        level
-        for number, level in LEVELS.items()
-        if number <= library.gputok_level() and level in calls.LEVELS
-    ]
+    fitting = [level for number, level in LEVELS.items() if number <= library.gputok_level() and level in calls.LEVELS]
     if not fitting:
         return Code(
             None,

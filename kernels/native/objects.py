@@ -276,9 +276,7 @@ def offset_of(kind: type, slot: str) -> int:
     return [*words].index(id(value)) * ctypes.sizeof(ctypes.c_void_p)
 
 
-def new_call(
-    entry: Any, handle: int, longest: tuple[int, int], ids: np.ndarray
-) -> tuple[ctypes.Structure, Any]:
+def new_call(entry: Any, handle: int, longest: tuple[int, int], ids: np.ndarray) -> tuple[ctypes.Structure, Any]:
     """Memory, which the caller keeps as long as the call, and the call: what `encode_ids` takes, and a `Maker`.
 
     entry: the C function of a kernel of short texts; handle: the address of a handle; longest: the bytes of a text, without and

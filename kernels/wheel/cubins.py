@@ -92,8 +92,4 @@ def build(folder: pathlib.Path, architectures: Sequence[int] = ARCHITECTURES) ->
 if __name__ == "__main__":
     written = build(pathlib.Path(sys.argv[1]))
     n_bytes = sum(path.stat().st_size for path in written)
-    print(
-        f"{len(written)} cubins, {n_bytes / 1e6:.1f} MB"
-        if written
-        else "no cubins: nvidia-cuda-nvrtc is missing"
-    )
+    print(f"{len(written)} cubins, {n_bytes / 1e6:.1f} MB" if written else "no cubins: nvidia-cuda-nvrtc is missing")

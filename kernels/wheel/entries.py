@@ -80,9 +80,7 @@ def _bitcode(module: str) -> tuple[bytes, list[Kernel]]:
             signature = tuple(map(numba_type, arguments))
             compiled.compile(signature)
             result = compiled.overloads[signature]
-            kernel = Kernel(
-                entry_name(compiled.py_func), version, parameters, arguments, result.signature.return_type
-            )
+            kernel = Kernel(entry_name(compiled.py_func), version, parameters, arguments, result.signature.return_type)
             kernels.append(kernel)
             merged.link_in(_entry(kernel, result))
             merged.link_in(result.library._get_module_for_linking(), preserve=True)
@@ -106,9 +104,7 @@ def _entry(kernel: Kernel, compiled: CompileResult) -> Any:
     builder = ir.IRBuilder(entry.append_basic_block("entry"))
     slots = _Slots(context, builder, entry.args[0])
     arguments = [slots.read(kind) for kind in kernel.arguments]
-    status, result = context.call_conv.call_function(
-        builder, called, about.restype, about.argtypes, arguments
-    )
+    status, result = context.call_conv.call_function(builder, called, about.restype, about.argtypes, arguments)
     with builder.if_then(status.is_error, likely=False):
         builder.store(builder.ptrtoint(status.excinfoptr, I64), builder.gep(entry.args[0], [I64(0)]))
         builder.ret(status.code)
@@ -125,9 +121,7 @@ class _Slots:
         self._context, self._builder, self._slots = context, builder, slots
         self.at = self._leaf = 0
         module = builder.module
-        self._head, self._array = (
-            ir.GlobalVariable(module, I64, name) for name in ("gputok_head", "gputok_array")
-        )
+        self._head, self._array = (ir.GlobalVariable(module, I64, name) for name in ("gputok_head", "gputok_array"))
 
     def read(self, kind: Type) -> ir.Value:
         """Reads an argument of this type."""
@@ -208,9 +202,7 @@ class _Slots:
         """Writes a result of this type."""
         context, builder = self._context, self._builder
         if isinstance(kind, types.BaseTuple):
-            for item, part in zip(
-                kind.types, cgutils.unpack_tuple(builder, value, len(kind.types)), strict=True
-            ):
+            for item, part in zip(kind.types, cgutils.unpack_tuple(builder, value, len(kind.types)), strict=True):
                 self.write(item, part)
         elif isinstance(kind, types.Array):
             if kind.layout != "C":
@@ -224,9 +216,7 @@ class _Slots:
         elif isinstance(kind, types.Boolean):
             builder.store(builder.zext(value, I64), self._next())
         elif isinstance(kind, types.Integer):
-            wide = (
-                value if kind.bitwidth == 64 else (builder.sext if kind.signed else builder.zext)(value, I64)
-            )
+            wide = value if kind.bitwidth == 64 else (builder.sext if kind.signed else builder.zext)(value, I64)
             builder.store(wide, self._next())
         elif kind == types.float64:
             builder.store(builder.bitcast(value, I64), self._next())
@@ -237,9 +227,5 @@ class _Slots:
 def _type_numbers(code: str) -> list[int]:
     """NumPy's numbers of a type: for some integers, C has two names."""
     return sorted(
-        {
-            np.dtype(name).num
-            for name in np.typecodes["AllInteger"] + "?fd"
-            if np.dtype(name) == np.dtype(code)
-        }
+        {np.dtype(name).num for name in np.typecodes["AllInteger"] + "?fd" if np.dtype(name) == np.dtype(code)}
     )

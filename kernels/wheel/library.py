@@ -41,9 +41,7 @@ def _link(command: list[str] | None, objects: list[pathlib.Path], library: pathl
 
         compiler: Any = new_compiler()
         compiler.initialize()
-        compiler.link_shared_object(
-            [*map(str, objects)], str(library), libraries=["msvcrt", "ucrt", "vcruntime"]
-        )
+        compiler.link_shared_object([*map(str, objects)], str(library), libraries=["msvcrt", "ucrt", "vcruntime"])
 
 
 def _groups(modules: list[str]) -> list[list[str]]:

@@ -113,9 +113,7 @@ def _object(of: str, module: Any, cpu: str) -> bytes:
     made = codegen.AOTCPUCodegen("gputok", cpu).create_library("kernels")
     made._final_module.link_in(module)  # without Numba's passes over each function: they ran before
     made.finalize()
-    asked = {
-        f.name for f in made._final_module.functions if f.is_declaration and not f.name.startswith("llvm.")
-    }
+    asked = {f.name for f in made._final_module.functions if f.is_declaration and not f.name.startswith("llvm.")}
     if asked - ALLOWED:
         raise SystemError(f"{of} asks for {', '.join(sorted(asked - ALLOWED))}, which the C library lacks")
     return made.emit_native_object()

@@ -31,13 +31,7 @@ def scale(
     """
     from tests.bench import scale as sizes
 
-    simulation = sizes.scale(
-        size,
-        memory_limit=memory_limit,
-        minutes=minutes,
-        threads=threads,
-        progress=progress,
-    )
+    simulation = sizes.scale(size, memory_limit=memory_limit, minutes=minutes, threads=threads, progress=progress)
     print(simulation.to_json() if as_json else simulation.table())
 
 
@@ -74,9 +68,7 @@ def device(
         if len(cards) > 1:
             raise ValueError(f"--model measures one GPU: --device cuda:0, not {device}")
         work, on_cpu = device_model.of_file(model, vocab_size, threads)
-        of_cards = {
-            card.name: device_model.measured(model, vocab_size, threads, card, device) for card in cards
-        }
+        of_cards = {card.name: device_model.measured(model, vocab_size, threads, card, device) for card in cards}
         show = device_model.to_json if as_json else device_model.table
         print(show(work, on_cpu, of_cards, why_not))
         return

@@ -87,11 +87,7 @@ def whole(read: Speed, speeds: list[Speed], i: int) -> tuple[float, str]:
     seconds = {speed.stage: 1 / speed.rates[i] for speed in stages}
     adding = seconds.pop("add up")
     shared = sum(seconds[speed.stage] for speed in stages if speed.is_shared and speed.stage in seconds)
-    alone = {
-        speed.stage: seconds[speed.stage]
-        for speed in stages
-        if not speed.is_shared and speed.stage in seconds
-    }
+    alone = {speed.stage: seconds[speed.stage] for speed in stages if not speed.is_shared and speed.stage in seconds}
     slowest = max(alone, key=lambda stage: alone[stage], default="")
     before = max(shared, alone.get(slowest, 0.0))
     if adding > before:
@@ -129,11 +125,7 @@ def speeds(texts: Iterable[str], folder: pathlib.Path, automaton: Automaton) -> 
         *found,
         speed("cut", text.cut),
         speed("hand out", text.hand_out),
-        speed(
-            "count",
-            lambda threads: counting.get(threads, counting[1] / threads),
-            True,
-        ),
+        speed("count", lambda threads: counting.get(threads, counting[1] / threads), True),
         speed("add up", text.add_up),
     ]
 
@@ -156,9 +148,7 @@ def _files(texts: Iterable[str], folder: pathlib.Path) -> dict[str, pathlib.Path
         return files
     files |= {"Parquet": folder / "text.parquet", ".zst, one frame": folder / "text.txt.zst"}
     files[".zst, frames"] = folder / "frames.txt.zst"
-    pq.write_table(
-        pa.table({"text": lines}), files["Parquet"], row_group_size=_ROW_GROUP, compression="snappy"
-    )
+    pq.write_table(pa.table({"text": lines}), files["Parquet"], row_group_size=_ROW_GROUP, compression="snappy")
     with pa.CompressedOutputStream(str(files[".zst, one frame"]), "zstd") as stream:
         stream.write(text)
     frames = (pa.Codec("zstd").compress(text[at : at + _FRAME]) for at in range(0, len(text), _FRAME))
@@ -233,9 +223,7 @@ class _Text:
     def _tables(self, threads: int) -> tuple[list[Tallies], Callable[[int], None]]:
         """Makes a tally for each thread, and the function that counts all slices of a thread."""
         counter, tallies = self._counter(WalkCounter, threads), [Tallies(None, None) for _ in range(threads)]
-        slices = [
-            (batch, *ends) for batch in self._batches for ends in itertools.pairwise(counter.cut(batch))
-        ]
+        slices = [(batch, *ends) for batch in self._batches for ends in itertools.pairwise(counter.cut(batch))]
 
         def count(number: int) -> None:
             for i in range(number, len(slices), threads):

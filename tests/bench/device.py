@@ -87,9 +87,7 @@ def _steps(device: Device, sizes: Sizes) -> Iterator[Figure]:
         run()
         done = device.download(given.values) - values
         sums = int(values.sum()) * sizes.steps + n * sizes.steps * (sizes.steps + 1) // 2
-        right = int(device.download(given.total)[0]) - int(total[0]) == sums and bool(
-            (done == sizes.steps).all()
-        )
+        right = int(device.download(given.total)[0]) - int(total[0]) == sums and bool((done == sizes.steps).all())
         return _figure(device, name, run, right, sizes.steps, "step")
 
     def launches(given: Probe, times: int) -> None:
@@ -151,8 +149,7 @@ def to_json(found: dict[Device, list[Figure]], code: str = "") -> str:
     code: what the machine code has, as a sentence.
     """
     cards = [
-        {"card": device.name, "figures": [figure._asdict() for figure in figures]}
-        for device, figures in found.items()
+        {"card": device.name, "figures": [figure._asdict() for figure in figures]} for device, figures in found.items()
     ]
     return json.dumps({"date": f"{datetime.date.today()}", "machine code": code, "cards": cards}, indent=2)
 

@@ -85,32 +85,10 @@ class Card(NamedTuple):
 
 
 CARDS = (
+    Card("T4", 320e9, Range(12e9, 6e9), Range(25e9, 12e9), Range(20e9, 10e9), Range(4e9, 2e9), Range(2.5e9, 1.5e9)),
+    Card("A100", 1.9e12, Range(25e9, 20e9), Range(130e9, 80e9), Range(90e9, 50e9), Range(15e9, 9e9), Range(6e9, 4e9)),
     Card(
-        "T4",
-        320e9,
-        Range(12e9, 6e9),
-        Range(25e9, 12e9),
-        Range(20e9, 10e9),
-        Range(4e9, 2e9),
-        Range(2.5e9, 1.5e9),
-    ),
-    Card(
-        "A100",
-        1.9e12,
-        Range(25e9, 20e9),
-        Range(130e9, 80e9),
-        Range(90e9, 50e9),
-        Range(15e9, 9e9),
-        Range(6e9, 4e9),
-    ),
-    Card(
-        "H100",
-        3.3e12,
-        Range(50e9, 25e9),
-        Range(250e9, 150e9),
-        Range(130e9, 60e9),
-        Range(25e9, 15e9),
-        Range(8e9, 5e9),
+        "H100", 3.3e12, Range(50e9, 25e9), Range(250e9, 150e9), Range(130e9, 60e9), Range(25e9, 15e9), Range(8e9, 5e9)
     ),
 )
 
@@ -127,9 +105,7 @@ class Work(NamedTuple):
     n_readers: int  # threads
 
     @classmethod
-    def of(
-        cls, n_bytes: int, words: WordCounts, merges: Iterable[Sequence[int]], n_tokens: int, readers: int
-    ) -> Work:
+    def of(cls, n_bytes: int, words: WordCounts, merges: Iterable[Sequence[int]], n_tokens: int, readers: int) -> Work:
         """Computes the work of counting words and learning merges.
 
         Args:
@@ -143,9 +119,7 @@ class Work(NamedTuple):
         lengths = np.diff(words.offsets)
         n_symbols = int(lengths[lengths > 1].sum())
         # An assumption: merges shorten words to about a third
-        return cls(
-            n_bytes, len(lengths), n_symbols, n_symbols // 3, len(pairs), rounds_of(pairs, n_tokens), readers
-        )
+        return cls(n_bytes, len(lengths), n_symbols, n_symbols // 3, len(pairs), rounds_of(pairs, n_tokens), readers)
 
 
 def rounds_of(merges: Sequence[tuple[int, int]], n_tokens: int) -> int:
@@ -223,21 +197,17 @@ def of_file(path: str, vocab_size: int, threads: int | None) -> tuple[Work, dict
     tokenizer, trainer = recipe("bpe", vocab_size=vocab_size)
     tokenizer.count_words(iter(["a word"]), device="cpu", progress=False)  # loads or compiles kernels
     words = timed(
-        "end to end, count",
-        lambda: tokenizer.count_words(path, device="cpu", threads=threads, progress=False),
+        "end to end, count", lambda: tokenizer.count_words(path, device="cpu", threads=threads, progress=False)
     )
     learned = timed("merge", lambda: trainer.train(words, threads=threads))
     on_cpu["end to end, train"] = on_cpu["end to end, count"] + on_cpu["merge"]
     tokenizer.train_from_word_counts(words, trainer, threads=threads, device="cpu", progress=False)
-    for _ in tokenizer.encode_corpus(
-        iter(["a word"]), device="cpu", progress=False
-    ):  # loads or compiles kernels
+    for _ in tokenizer.encode_corpus(iter(["a word"]), device="cpu", progress=False):  # loads or compiles kernels
         pass
     timed(
         "end to end, encode",
         lambda: [
-            len(batch.ids)
-            for batch in tokenizer.encode_corpus(path, device="cpu", threads=threads, progress=False)
+            len(batch.ids) for batch in tokenizer.encode_corpus(path, device="cpu", threads=threads, progress=False)
         ],
     )
     n_bytes = corpus.total_bytes(path) or sum(len(batch.data) for batch in corpus.read(path))
@@ -268,10 +238,7 @@ def measured(path: str, vocab_size: int, threads: int | None, card: Device, devi
     from gputok.recipes import recipe
 
     n_threads, n_bytes = thread_count(threads), pathlib.Path(path).stat().st_size
-    found = {
-        "read": _best(lambda: _read(path, threads, card)),
-        "copy to the GPU": _copied(path, threads, card),
-    }
+    found = {"read": _best(lambda: _read(path, threads, card)), "copy to the GPU": _copied(path, threads, card)}
     ends: list[tuple[float, float]] = []  # when words were counted, and when merges were learnt
     for _ in range(_RUNS):
         tokenizer, trainer = recipe("bpe", vocab_size=vocab_size)
@@ -293,8 +260,7 @@ def measured(path: str, vocab_size: int, threads: int | None, card: Device, devi
     found["end to end, count"], found["end to end, train"] = map(min, zip(*ends, strict=True))
     found["end to end, encode"] = _best(
         lambda: [
-            len(batch.ids)
-            for batch in tokenizer.encode_corpus(path, threads=threads, device=device, progress=False)
+            len(batch.ids) for batch in tokenizer.encode_corpus(path, threads=threads, device=device, progress=False)
         ]
     )
     return found
@@ -334,9 +300,7 @@ def _best(work: Callable[[], object]) -> float:
     return min(seconds)
 
 
-def to_json(
-    work: Work, on_cpu: dict[str, float], of_cards: dict[str, dict[str, float]], why_not: str = ""
-) -> str:
+def to_json(work: Work, on_cpu: dict[str, float], of_cards: dict[str, dict[str, float]], why_not: str = "") -> str:
     """Writes the counted work and the seconds of each stage as JSON: by the model (fast, slow), and as measured."""
     by_model = {card.name: seconds(work, card) for card in CARDS}
     found = {
@@ -349,9 +313,7 @@ def to_json(
     return json.dumps({"date": f"{datetime.date.today()}", **found}, indent=2)
 
 
-def table(
-    work: Work, on_cpu: dict[str, float], of_cards: dict[str, dict[str, float]], why_not: str = ""
-) -> str:
+def table(work: Work, on_cpu: dict[str, float], of_cards: dict[str, dict[str, float]], why_not: str = "") -> str:
     """Formats the counted work, and the seconds of each stage: on this CPU, on each card by the model, and as measured.
 
     Args:
@@ -366,10 +328,7 @@ def table(
     rows = [
         ["stage, seconds", *columns],
         ["---"] * (1 + len(columns)),
-        *(
-            [stage, *(_cell(column.get(stage)) for column in columns.values())]
-            for stage in seconds(work, CARDS[0])
-        ),
+        *([stage, *(_cell(column.get(stage)) for column in columns.values())] for stage in seconds(work, CARDS[0])),
     ]
     source = "columns of a model are no measurements"
     if not of_cards:

@@ -66,9 +66,7 @@ def read(cubin: bytes) -> dict[str, Code]:
             jumps = instruction[2].startswith("BRA") and target is not None
             # A branch may have a predicate as its operand, too
             conditional = bool(instruction[1]) or re.match(r"\s*!?P\d", instruction[3]) is not None
-            code.instructions.append(
-                Instruction(instruction[2], conditional, target[1] if jumps and target else "")
-            )
+            code.instructions.append(Instruction(instruction[2], conditional, target[1] if jumps and target else ""))
     return found
 
 
@@ -78,9 +76,7 @@ def _nvdisasm() -> str:
     except ImportError:
         paths: list[str] = []
     else:
-        paths = [
-            str(path) for root in nvidia.__path__ for path in pathlib.Path(root).glob("**/bin/nvdisasm*")
-        ]
+        paths = [str(path) for root in nvidia.__path__ for path in pathlib.Path(root).glob("**/bin/nvdisasm*")]
     if not paths:
         raise RuntimeError("machine code is read by nvdisasm: pip install nvidia-cuda-nvdisasm")
     return min(paths)

@@ -407,9 +407,7 @@ def _measured(job: Job) -> tuple[Row, str]:
     files = [*shards.iterdir()] if job.task in ("save shards", "add up") else [saved]
     n_file_bytes = sum(file.stat().st_size for file in files)
     of_text = job.n_bytes, int(counts.counts.sum()), len(counts)
-    return Row(
-        job.task, *of_text, job.memory_limit, seconds, cpu_seconds, peak, runtime, n_file_bytes
-    ), digest
+    return Row(job.task, *of_text, job.memory_limit, seconds, cpu_seconds, peak, runtime, n_file_bytes), digest
 
 
 def _predicted_seconds(words: WordCounts, threads: int) -> float:

@@ -134,9 +134,7 @@ def test_training_on_a_device_is_compared(text, emulated):
     kernels = [{*stage.kernel_seconds} for stage in found.stages]
     assert "find_lines" in kernels[0] and "find_cuts" in kernels[1] and "count_words" in kernels[2]
     assert "choose_batch" in kernels[3] and kernels[3] == kernels[4]
-    assert (
-        f"\n{found.stages[2].line()}" in found.table() and "a stand-in, count_words: device " in found.table()
-    )
+    assert f"\n{found.stages[2].line()}" in found.table() and "a stand-in, count_words: device " in found.table()
     assert json.loads(found.to_json())["stages"][3]["stage"] == "train_bpe"
 
 
@@ -160,9 +158,7 @@ def test_a_stage_that_differs_on_a_device_is_not_timed(text, tmp_path, monkeypat
 
 def test_a_difference_is_not_timed(text, monkeypatch):
     learned = bench.learned
-    monkeypatch.setattr(
-        bench, "learned", lambda peer, *rest: learned(peer, *rest)[: 9 if peer == "gputok" else None]
-    )
+    monkeypatch.setattr(bench, "learned", lambda peer, *rest: learned(peer, *rest)[: 9 if peer == "gputok" else None])
     monkeypatch.setattr(bench, "_take_turns", None)
     with pytest.raises(ValueError, match=r"not timed: .* learn the same 9 of 63 and then differ"):
         bench.train(text, vocab_size=320)
@@ -175,9 +171,7 @@ def test_peers_that_cannot_run_are_named(monkeypatch):
         ["gputok", "tokenizers"],
         {"gigabpe": "does not train unigram", "rustbpe": "does not train unigram"},
     )
-    assert bench._installed(["gigabpe"], peers.TRAIN, "bpe")[1] == {
-        "gigabpe": "not installed: pip install gigabpe"
-    }
+    assert bench._installed(["gigabpe"], peers.TRAIN, "bpe")[1] == {"gigabpe": "not installed: pip install gigabpe"}
     with pytest.raises(ValueError, match=r"expected a peer of tokenizers, gigabpe.*; got 'tiktoken'"):
         bench._installed(["tiktoken"], peers.TRAIN, "bpe")
 
@@ -244,9 +238,7 @@ def test_a_workers_process_imports_nothing_heavy_of_its_own():
 def test_probes_of_a_card(kind):
     """Each probe is compared with NumPy before it is timed; steps of all kinds, also with a barrier of the grid."""
     card = device_of(kind, 2)
-    figures = device.measure(
-        card, device.Sizes(steps=12, steps_in_graph=4, values=700, keys=5000, distinct=2000)
-    )
+    figures = device.measure(card, device.Sizes(steps=12, steps_in_graph=4, values=700, keys=5000, distinct=2000))
     assert [figure.unit for figure in figures] == ["step"] * 3 + ["addition"] * 3
     lines = device.table(card, figures).split("\n")
     assert len({line.count("|") for line in lines}) == 1 and f"| {card.name} | " in lines[2]
@@ -325,9 +317,7 @@ def test_what_was_measured_stands_beside_the_model(text, monkeypatch, capsys):
     lines = device_model.table(work, found["this CPU"], found["measured"]).split("\n")
     assert lines[2].endswith("| H100, model | a stand-in, measured |")
     (merge,) = (line for line in lines if line.startswith("| merge "))
-    assert (
-        merge.endswith(f"| {measured['merge']:.3g} |") and len({line.count("|") for line in lines[2:]}) == 1
-    )
+    assert merge.endswith(f"| {measured['merge']:.3g} |") and len({line.count("|") for line in lines[2:]}) == 1
 
 
 def test_the_time_model_grows_with_the_work():

@@ -14,9 +14,7 @@ def test_doors_need_much_text(tmp_path):
     tokenizer = Tokenizer(models.WordLevel({"a": 0, "?": 1}, unk_token="?"))
     tokenizer.save(str(path))
     text.write_text("a few words\n" * 100)
-    with pytest.raises(
-        ValueError, match=r"the text has 1,200 characters, and at least 10,000,000 are needed"
-    ):
+    with pytest.raises(ValueError, match=r"the text has 1,200 characters, and at least 10,000,000 are needed"):
         doors.doors([str(path)], str(text))
     with pytest.raises(ValueError, match=r"--peer /no/python can't be run: No such file"):
         doors._process("/no/python", "tokenizers", str(path), str(text))
@@ -25,10 +23,7 @@ def test_doors_need_much_text(tmp_path):
 def test_table_of_doors():
     from gputok.bench.doors import Door, table
 
-    rows = [
-        Door("t", "11 characters, us", "gputok", 0.5),
-        Door("t", "11 characters, us", "tokenizers 1.0", 1.0),
-    ]
+    rows = [Door("t", "11 characters, us", "gputok", 0.5), Door("t", "11 characters, us", "tokenizers 1.0", 1.0)]
     lines = table([*rows, Door("t", "first, s", "tokenizers 1.0", 0.25)]).splitlines()
     assert lines[0] == "t: (1) gputok, (2) tokenizers 1.0"
     assert lines[1].split() == ["11", "characters,", "us", "0.5", "1"]

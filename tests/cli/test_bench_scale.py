@@ -24,9 +24,7 @@ def test_a_longer_text_begins_with_a_shorter_one():
 
 
 def test_each_rank_has_a_word_of_its_own():
-    ranks = np.concatenate(
-        [np.arange(1, 5000), 8 ** np.arange(1, 15), 8 ** np.arange(1, 15) - 1, [2**44 + 1]]
-    )
+    ranks = np.concatenate([np.arange(1, 5000), 8 ** np.arange(1, 15), 8 ** np.arange(1, 15) - 1, [2**44 + 1]])
     words = scale._spelled(ranks.astype(np.uint64)).decode().split(" ")
     digits = [np.base_repr(rank, 8)[::-1] for rank in ranks.tolist()]
     assert words == ["".join("etaoinsh"[int(digit)] for digit in number) for number in digits] + [""]
@@ -69,9 +67,7 @@ def test_sizes_double_and_counts_are_compared(in_process, monkeypatch):
     assert len(found.predictions) == (3 if platform.machine() in ("x86_64", "AMD64") else 0)
     for row, line, threads in zip(found.predictions, table[17:], (4, 16, 64), strict=False):
         assert row.n_bytes == 1_200_000 and 0 < row.seconds < 60
-        assert line.startswith(
-            f"predicted, not measured: training on {threads} threads takes {row.seconds:.2f} s ("
-        )
+        assert line.startswith(f"predicted, not measured: training on {threads} threads takes {row.seconds:.2f} s (")
 
 
 def test_without_a_clock_nothing_is_predicted(in_process, monkeypatch):
@@ -111,18 +107,13 @@ def test_stages_of_counting_are_timed_alone(tmp_path):
         assert len(speed.rates) == len(count_stages.THREADS) and min(speed.rates) > 0
         one, two, *predicted = speed.rates
         if speed.stage.endswith("frames"):
-            assert predicted == [
-                pytest.approx(min(threads * one, found[0].rates[0])) for threads in (4, 16, 64)
-            ]
+            assert predicted == [pytest.approx(min(threads * one, found[0].rates[0])) for threads in (4, 16, 64)]
         elif speed.is_shared:
             assert predicted == [pytest.approx(threads * one) for threads in (4, 16, 64)]
         elif speed.stage.startswith("read"):
             assert predicted == [max(one, two)] * 3
     table = scale.Simulation(2, [], [], [], found).table().splitlines()
-    assert (
-        "1 and 2 measured, the others predicted, not measured" in table[2]
-        and len(table) == 3 + 1 + 10 + 1 + 6
-    )
+    assert "1 and 2 measured, the others predicted, not measured" in table[2] and len(table) == 3 + 1 + 10 + 1 + 6
 
 
 @pytest.mark.parametrize(
@@ -154,11 +145,7 @@ def test_different_counts_are_not_reported(in_process, monkeypatch):
     ("minutes", "kept", "why"),
     [
         (2.5, [], "count with the limit, from 1 MB of text on: about 44 s more are not left"),
-        (
-            10,
-            ["count"],
-            "count, from 1 MB of text on: about 2.2 GB are more than a third of the memory",
-        ),
+        (10, ["count"], "count, from 1 MB of text on: about 2.2 GB are more than a third of the memory"),
     ],
 )
 def test_what_would_take_too_much_is_left_out(minutes, kept, why, in_process, monkeypatch):

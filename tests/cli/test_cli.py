@@ -76,29 +76,14 @@ def test_train_writes_what_tokenizers_would(folder, gputok):
 
 def test_train_takes_columns_separators_and_patterns(folder, gputok):
     documents = ["".join(LINES[i : i + 20]) for i in range(0, 400, 20)]
-    (folder / "a.jsonl").write_text(
-        "".join(json.dumps({"id": "x", "body": text}) + "\n" for text in documents)
-    )
+    (folder / "a.jsonl").write_text("".join(json.dumps({"id": "x", "body": text}) + "\n" for text in documents))
     (folder / "a.txt").write_text("<|>".join(documents))
-    options = [
-        "--vocab-size",
-        350,
-        "--pattern",
-        "llama3",
-        "--special-token",
-        "<s>",
-        "--special-token",
-        "</s>",
-    ]
+    options = ["--vocab-size", 350, "--pattern", "llama3", "--special-token", "<s>", "--special-token", "</s>"]
     assert gputok("train", "a.jsonl", "--column", "body", *options, "-o", "a.json")[0] == 0
     assert gputok("train", "a.txt", "--separator", "<|>", *options, "-o", "b.json")[0] == 0
     assert (folder / "a.json").read_bytes() == (folder / "b.json").read_bytes()
     read = tokenizers.Tokenizer.from_file("a.json")
-    assert (
-        read.token_to_id("<s>") == 0
-        and read.token_to_id("</s>") == 1
-        and read.token_to_id("<|endoftext|>") is None
-    )
+    assert read.token_to_id("<s>") == 0 and read.token_to_id("</s>") == 1 and read.token_to_id("<|endoftext|>") is None
     assert [word for word, _ in read.pre_tokenizer.pre_tokenize_str("a1234")] == ["a", "123", "4"]
 
 
@@ -108,12 +93,7 @@ def test_counts_of_shards_train_the_same(folder, gputok):
     status, out, _ = gputok("count", "a.txt", "-o", "a.parquet")
     assert status == 0 and "distinct words" in out
     gputok("count", "b.txt", "-o", "b.parquet")
-    assert (
-        gputok("train", "--from-counts", "b.parquet", "a.parquet", "--vocab-size", 400, "-o", "shards.json")[
-            0
-        ]
-        == 0
-    )
+    assert gputok("train", "--from-counts", "b.parquet", "a.parquet", "--vocab-size", 400, "-o", "shards.json")[0] == 0
     gputok("train", "text.txt", "--vocab-size", 400, "-o", "whole.json")
     assert (folder / "shards.json").read_bytes() == (folder / "whole.json").read_bytes()
 
@@ -177,9 +157,7 @@ def test_encode_to_files_and_decode_them(folder, gputok, kind):
     status, out, err = gputok("encode", "-t", "t.json", "text.txt", "-o", f"ids{kind}")
     n_ids = sum(len(e.ids) for e in upstream().encode_batch(LINES))
     assert (status, err) == (0, "")
-    assert out.startswith(f"ids{kind}: {n_ids:,} ids from 400 documents, 14.8 kB in ") and out.endswith(
-        "B/s\n"
-    )
+    assert out.startswith(f"ids{kind}: {n_ids:,} ids from 400 documents, 14.8 kB in ") and out.endswith("B/s\n")
     assert gputok("decode", "-t", "t.json", f"ids{kind}") == (0, "".join(LINES), "")
     if kind == ".npy":
         assert np.load("ids.npy").tolist() == [i for e in upstream().encode_batch(LINES) for i in e.ids]
@@ -252,10 +230,7 @@ def test_what_standard_input_cannot_be(folder, gputok, stdin):
 
 def test_counts_pass_through_a_pipe(folder):
     """`-o -` writes bytes, not text."""
-    with (
-        open("c.parquet", "wb") as out,
-        start("count", "text.txt", "-o", "-", stdout=out) as process,
-    ):
+    with open("c.parquet", "wb") as out, start("count", "text.txt", "-o", "-", stdout=out) as process:
         _, err = process.communicate()
     assert process.returncode == 0 and "standard output: " in err
     assert WordCounts.load("c.parquet").counts.sum() > 1000
@@ -279,11 +254,7 @@ def test_summaries_as_json(folder, gputok):
         "word_bytes": sum(len(line.encode()) for line in LINES),
     }
     facts = json.loads(gputok("count", "text.txt", "--json")[1])
-    assert facts == {
-        "output": "counts.parquet",
-        "distinct_words": len(words),
-        "words": int(words.counts.sum()),
-    }
+    assert facts == {"output": "counts.parquet", "distinct_words": len(words), "words": int(words.counts.sum())}
     facts = json.loads(gputok("encode", "-t", "t.json", "text.txt", "-o", "ids.npy", "--json")[1])
     assert facts["documents"] == 400 and facts["ids"] == len(np.load("ids.npy"))
     assert facts["bytes"] == sum(len(line.encode()) for line in LINES) and facts["unknown"] == 0
@@ -408,18 +379,7 @@ def test_show_takes_no_mistyped_name_for_a_text(folder, gputok, stdin):
     assert status == 1 and "data/*.txt" in err
     status, out, _ = gputok("show", "da*/*.md", "-t", "t.json")
     assert status == 0 and out.replace("│", "") == "so it goes↵\n"
-    texts = [
-        "so it goes.txt",
-        "and/or",
-        "e.g.",
-        "Hello.World",
-        "text",
-        "tent",
-        ".txt",
-        "3.5",
-        "x" * 300 + ".txt",
-        "*",
-    ]
+    texts = ["so it goes.txt", "and/or", "e.g.", "Hello.World", "text", "tent", ".txt", "3.5", "x" * 300 + ".txt", "*"]
     for text in texts:
         status, out, err = gputok("show", text, "-t", "t.json")
         assert (status, out.replace("│", ""), err) == (0, f"{text}\n", "")
@@ -646,9 +606,7 @@ def test_an_internal_error_is_reported_as_a_fault_of_gputok(gputok, monkeypatch)
 
 @pytest.mark.slow
 def test_a_full_disk(folder):
-    with start(
-        "train", "text.txt", "--vocab-size", "400", "-o", "/dev/full", stdout=subprocess.PIPE
-    ) as process:
+    with start("train", "text.txt", "--vocab-size", "400", "-o", "/dev/full", stdout=subprocess.PIPE) as process:
         _, err = process.communicate()
     assert (process.returncode, said(err)) == (1, "gputok: /dev/full: No space left on device\n")
 
@@ -799,10 +757,7 @@ def test_train_superwords(folder, gputok, monkeypatch):
     assert not (folder / "work").exists()
     more = ["--transition", "320", "--stage1", "a.json"]
     assert gputok("train", *options, *more, "text.txt", "-o", "d.json")[0] == 0
-    assert (
-        gputok("train", *options, "--max-words", "0", "--transition", "320", "text.txt", "-o", "e.json")[0]
-        == 0
-    )
+    assert gputok("train", *options, "--max-words", "0", "--transition", "320", "text.txt", "-o", "e.json")[0] == 0
     a, b, c, d, e = ((folder / f"{name}.json").read_bytes() for name in "abcde")
     assert a == b == c == d != e
     assert "transition= is for model 'superbpe'" in gputok("train", "text.txt", "--transition", "0.5")[2]
@@ -846,12 +801,8 @@ def test_superwords_of_shards(folder, gputok):
     assert "--transition is for --model superbpe, with" in error("count", "one.txt", "--transition", 0.5)
     assert "--what all: expected words, pairs or runs" in error("count", "one.txt", "--what", "all")
     assert "--what runs is for --model superbpe alone" in error("count", "one.txt", "--what", "runs")
-    assert "--resume is for --what words" in error(
-        "count", "one.txt", *options, "--what", "pairs", "--resume", "w"
-    )
-    assert "not for --what pairs" in error(
-        "count", "one.txt", *options, "--what", "pairs", "--memory-limit", "1GB"
-    )
+    assert "--resume is for --what words" in error("count", "one.txt", *options, "--what", "pairs", "--resume", "w")
+    assert "not for --what pairs" in error("count", "one.txt", *options, "--what", "pairs", "--memory-limit", "1GB")
     assert "expected counts of neighbouring tokens" in error(
         "count", "one.txt", *options, "--what", "runs", "--pairs", "one.words"
     )

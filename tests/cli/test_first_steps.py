@@ -68,9 +68,7 @@ def test_small_amounts_are_not_zero(run):
         *("0 bytes", "999 bytes", "1.0 kB", "999.9 kB", "1.0 MB", "34.0 MB")
     ]
     assert [speed(n, 2.0) for n in (500, 50_000, 3e6)] == ["250 bytes/s", "25.0 kB/s", "2 MB/s"]
-    assert [amount(n) for n in (999e6, 1.5e9, 2e12)] == ["999.0 MB", "1.5 GB", "2.0 TB"] and speed(
-        5e9, 2
-    ) == "2.5 GB/s"
+    assert [amount(n) for n in (999e6, 1.5e9, 2e12)] == ["999.0 MB", "1.5 GB", "2.0 TB"] and speed(5e9, 2) == "2.5 GB/s"
     pathlib.Path("small.txt").write_text("so it goes\n")
     out = run("encode", "small.txt", "-t", "t.json", "-o", "ids.npy")[1]
     assert "11 bytes" in out and " 0.0 MB" not in out and " 0 MB/s" not in out
@@ -99,8 +97,7 @@ def test_a_missing_file_is_named_as_it_was_typed(run):
 
 
 @pytest.mark.parametrize(
-    "variables",
-    [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}],
+    "variables", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}]
 )
 def test_any_locale_prints_any_text(trained, variables, monkeypatch):
     monkeypatch.chdir(trained)
@@ -123,18 +120,11 @@ def test_completion_is_shown_without_a_shell(run, shell, monkeypatch):
 
 def test_a_text_is_encoded_and_ids_are_decoded_without_a_file(run):
     assert run("encode", "so it goes", "-t", "t.json") == (0, "0 1 2\n", "")
-    assert run("encode", "so it\ngoes", "it", "-t", "t.json") == (
-        0,
-        "0 1 2\n1\n",
-        "",
-    )  # a text is one document
+    assert run("encode", "so it\ngoes", "it", "-t", "t.json") == (0, "0 1 2\n1\n", "")  # a text is one document
     for ids in (("0", "1", "2"), ("[0, 1, 2]",), ("0,1,2",)):
         assert run("decode", *ids, "-t", "t.json") == (0, "so it goes\n", "")
     assert "the id 3 is not in the vocabulary" in run("decode", "0", "3", "-t", "t.json")[2]
-    assert run("decode", "0", "x", "-t", "t.json")[::2] == (
-        1,
-        "gputok: 0 x: expected one file, or ids such as 1 2 3\n",
-    )
+    assert run("decode", "0", "x", "-t", "t.json")[::2] == (1, "gputok: 0 x: expected one file, or ids such as 1 2 3\n")
     assert "so it: no such file or folder" in run("encode", "so it", "text.txt", "-t", "t.json")[2]
     assert "txet.txt: no such file or folder; is it text.txt?" in run("encode", "txet.txt", "-t", "t.json")[2]
     # With an output, a mistyped name is no text
@@ -208,12 +198,7 @@ def test_numbers_of_tokens_have_a_unit(run):
     for given, size in {"0.3k": 300, "300": 300, "0.27k": 270, "3_00": 300}.items():
         assert run("train", "text.txt", "--vocab-size", given, "-o", "n.json")[0] == 0
         assert Tokenizer.from_file("n.json").get_vocab_size() <= size
-    assert [whole_number(text) for text in ("32k", "1.5M", "128K", "32,000")] == [
-        32_000,
-        1_500_000,
-        128_000,
-        32_000,
-    ]
+    assert [whole_number(text) for text in ("32k", "1.5M", "128K", "32,000")] == [32_000, 1_500_000, 128_000, 32_000]
     for wrong in ("32x", "k", "-1", "1.5", "0.0005k", "", "1e5"):
         status, _, err = run("train", "text.txt", f"--vocab-size={wrong}", "-o", "n.json")
         assert status == 2 and "expected a number such as 32000 or 32k" in err
@@ -231,18 +216,7 @@ def test_errors_have_no_hint_for_python(run):
 
 
 def test_no_help_says_a_default_twice(run):
-    for command in (
-        "train",
-        "count",
-        "encode",
-        "tokens",
-        "extend",
-        "prune",
-        "sizes",
-        "report",
-        "show",
-        "bench train",
-    ):
+    for command in ("train", "count", "encode", "tokens", "extend", "prune", "sizes", "report", "show", "bench train"):
         out = " ".join(run(*command.split(), "--help")[1].split())
         assert not re.search(r"\[default[^]]*\] \[default", out), command
 
@@ -251,11 +225,7 @@ def test_an_interrupted_training_says_what_is_kept():
     assert entry._kept(["train", "a", "--resume", "work"]) == "the same command goes on from here"
     resume = "; with --resume FOLDER, what is counted would be kept"
     assert entry._kept(["train", "a"]) == "nothing is kept, and the output is as it was" + resume
-    for words in (
-        ["train", "a", "--from-counts"],
-        ["train", "a", "--model=sentencepiece-bpe"],
-        ["prune", "a"],
-    ):
+    for words in (["train", "a", "--from-counts"], ["train", "a", "--model=sentencepiece-bpe"], ["prune", "a"]):
         assert entry._kept(words) == "nothing is kept, and the output is as it was"
     assert entry._kept(["show", "a"]) == entry._kept([]) == ""
 
@@ -264,37 +234,21 @@ def test_which_commands_go_on():
     resumes = entry._resumes
     assert resumes(["encode", "a", "-o", "ids.npy"]) and resumes(["count", "a", "--resume=work"])
     assert resumes(["train", "a", "--resume", "work"]) and resumes(["encode", "a", "--output=ids.npy"])
-    assert not any(
-        map(resumes, ([], ["encode", "a"], ["encode", "a", "-o", "-"], ["train", "a"], ["show", "a"]))
-    )
+    assert not any(map(resumes, ([], ["encode", "a"], ["encode", "a", "-o", "-"], ["train", "a"], ["show", "a"])))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
 def test_an_interrupted_command_says_that_it_goes_on(trained, tmp_path):
     (tmp_path / "long.txt").write_text("so it goes\n" * 3_000_000)
-    command = [
-        sys.executable,
-        "-m",
-        "gputok",
-        "encode",
-        "long.txt",
-        "-t",
-        str(trained / "t.json"),
-        "-o",
-        "ids.npy",
-    ]
+    command = [sys.executable, "-m", "gputok", "encode", "long.txt", "-t", str(trained / "t.json"), "-o", "ids.npy"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as started:
         until = time.monotonic() + 200
-        while time.monotonic() < until and not any(
-            name.startswith(".ids.npy") for name in os.listdir(tmp_path)
-        ):
+        while time.monotonic() < until and not any(name.startswith(".ids.npy") for name in os.listdir(tmp_path)):
             time.sleep(0.02)
         started.send_signal(signal.SIGINT)
         _, errors = started.communicate(timeout=200)
     if started.returncode != 0:  # it was not done yet
-        assert started.returncode == 130 and errors.endswith(
-            "gputok: stopped; the same command goes on from here\n"
-        )
+        assert started.returncode == 130 and errors.endswith("gputok: stopped; the same command goes on from here\n")
 
 
 def test_the_demo_shows_no_folder():
@@ -313,10 +267,7 @@ def test_gpt_4os_own_tokenizer_becomes_a_tiktoken_file(tmp_path):
     """Its Split removes what is between matches, which are words."""
     pattern = r"[^\s]+|\s+"
     encoding = tiktoken.Encoding(
-        "mine",
-        pat_str=pattern,
-        mergeable_ranks={bytes([i]): i for i in range(256)},
-        special_tokens={"<end>": 256},
+        "mine", pat_str=pattern, mergeable_ranks={bytes([i]): i for i in range(256)}, special_tokens={"<end>": 256}
     )
     tokenizer = from_tiktoken(encoding)
     own = pre_tokenizers.Split(gputok.Regex(pattern), "removed", invert=True)
@@ -327,8 +278,6 @@ def test_gpt_4os_own_tokenizer_becomes_a_tiktoken_file(tmp_path):
     again = tiktoken.Encoding("again", mergeable_ranks=ranks, **options)
     for text in ("so it  goes", "漢 <end>é"):
         assert again.encode(text, allowed_special="all") == tokenizer.encode(text).ids
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(gputok.Regex(" "), "removed"), byte_level]
-    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(gputok.Regex(" "), "removed"), byte_level])
     with pytest.raises(ValueError, match="removed and inverted"):
         save_tiktoken(tokenizer, tmp_path / "other.tiktoken")

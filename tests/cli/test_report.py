@@ -11,16 +11,7 @@ import pytest
 import tokenizers
 
 import gputok
-from gputok import (
-    AddedToken,
-    PreTrainedTokenizer,
-    Regex,
-    Tokenizer,
-    models,
-    normalizers,
-    pre_tokenizers,
-    trainers,
-)
+from gputok import AddedToken, PreTrainedTokenizer, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from gputok.automaton import PATTERNS
 from gputok.cli.report import short_names
 from gputok.recipes import recipe
@@ -33,13 +24,10 @@ from gputok.text.pieces import TextBatch
 rng = random.Random(7)
 WORDS = ["".join(rng.choices("etaoin shréßИя漢字🙂", k=rng.randrange(1, 8))) for _ in range(400)]
 TEXTS = [" ".join(rng.choices(WORDS, k=rng.randrange(30))) for _ in range(300)]
-HOSTILE = (
-    "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>\u2028&amp;\u2029<!--"
-)
+HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>\u2028&amp;\u2029<!--"
 
 SEVERAL_WAYS = models.BPE(
-    {"a": 0, "b": 1, "c": 2, "ab": 3, "bc": 4, "abc": 5},
-    [("a", "b"), ("b", "c"), ("ab", "c"), ("a", "bc")],
+    {"a": 0, "b": 1, "c": 2, "ab": 3, "bc": 4, "abc": 5}, [("a", "b"), ("b", "c"), ("ab", "c"), ("a", "bc")]
 )
 
 
@@ -59,9 +47,7 @@ def bpe():
 
 def test_a_text_counted_by_hand():
     tokenizer = Tokenizer(
-        models.BPE(
-            {"<unk>": 0, "a": 1, "b": 2, "ab": 3, "aab": 4}, [("a", "b"), ("a", "ab")], unk_token="<unk>"
-        )
+        models.BPE({"<unk>": 0, "a": 1, "b": 2, "ab": 3, "aab": 4}, [("a", "b"), ("a", "ab")], unk_token="<unk>")
     )
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     measured = report(tokenizer, iter(["aab ab", "", "é b"]), samples=2)
@@ -141,12 +127,7 @@ def test_coverage_by_script(bpe):
     by_character = trained("wordlevel", [" ".join(text) for text in TEXTS])
     measured = report(bpe, iter(TEXTS), others={"characters": by_character})
     ours, characters = measured.tokenizers
-    assert measured.text.scripts[0] == "Latin" and set(measured.text.scripts) == {
-        "Latin",
-        "Han",
-        "Cyrillic",
-        "Common",
-    }
+    assert measured.text.scripts[0] == "Latin" and set(measured.text.scripts) == {"Latin", "Han", "Cyrillic", "Common"}
     assert measured.text.script_characters.sum() == sum(len("".join(text.split())) for text in TEXTS)
     assert characters.script_covered.tolist() == measured.text.script_characters.tolist()
     ascii_letters = sum(c.isascii() and c.isalpha() for text in TEXTS for c in text)
@@ -295,10 +276,7 @@ def test_one_sentence_says_the_result(bpe):
     n, other = (one.n_tokens for one in measured.tokenizers[:2])
     share = f"{abs(n / other - 1):.1%} {'more' if n > other else 'fewer'} than words"
     size = f"{measured.text.n_bytes / n:.2f}"
-    assert (
-        measured.summary()
-        == f"ours makes {n:,} tokens of this text, {size} bytes each, {share}, as many as same."
-    )
+    assert measured.summary() == f"ours makes {n:,} tokens of this text, {size} bytes each, {share}, as many as same."
     assert page.embedded(measured.summary()) in measured.to_html()
     assert report(bpe, iter([])).summary() == "tokenizer makes 0 tokens of this text, 0.00 bytes each."
 
@@ -408,10 +386,7 @@ def test_a_narrow_page(browser, tmp_path):
     assert opened.evaluate(outside) == 0
     assert opened.evaluate("document.documentElement.scrollWidth") == 390
     assert opened.locator("code").first.bounding_box()["height"] > 40  # on several lines
-    assert (
-        opened.locator(".sideways").all_text_contents()
-        == ["Scroll the table sideways to see all of it. →"] * 2
-    )
+    assert opened.locator(".sideways").all_text_contents() == ["Scroll the table sideways to see all of it. →"] * 2
     assert opened.locator(".sideways").first.is_visible()
     opened.set_viewport_size({"width": 1600, "height": 800})
     # The page hears of its new size a moment later
@@ -476,9 +451,7 @@ def carried():
     )
     return {
         **by_pattern,
-        "gpt2 with a space": lambda: trained_in_parts(
-            None, p.ByteLevel(True), trainers.BpeTrainer(**byte_trainer)
-        ),
+        "gpt2 with a space": lambda: trained_in_parts(None, p.ByteLevel(True), trainers.BpeTrainer(**byte_trainer)),
         "llama2": with_bytes,
         "unknown": lambda: trained_in_parts(None, p.Metaspace(prepend_scheme="first"), unk_token="<unk>"),
         "fused": lambda: trained_in_parts(
@@ -545,12 +518,8 @@ def test_the_page_tokenizes_as_real_tokenizers_do(name, browser, shared_tokenize
     script = importlib.resources.files("gputok.report").joinpath("tokenizer.js").read_text()
     opened.add_script_tag(content=script)
     texts = list(strings(200))
-    found = opened.evaluate(
-        "([kit, texts]) => texts.map(tokenizer(kit))", [portable(one.pipeline, 10**9), texts]
-    )
-    for text, (ids, *_), encoding in zip(
-        texts, found, one.encode_batch(texts, add_special_tokens=False), strict=True
-    ):
+    found = opened.evaluate("([kit, texts]) => texts.map(tokenizer(kit))", [portable(one.pipeline, 10**9), texts])
+    for text, (ids, *_), encoding in zip(texts, found, one.encode_batch(texts, add_special_tokens=False), strict=True):
         assert ids == encoding.ids, text
 
 

@@ -72,8 +72,7 @@ def test_each_text_file_is_one_document(folder, oracle):
     found = count_files(folder, Tokenizer.from_file(path))
     of_files = {file.name: (file.n_tokens, file.n_bytes, file.n_documents) for file in found.files}
     assert of_files == {
-        str(folder / name): ((expected(tokenizer, text),), len(text.encode()), 1)
-        for name, text in TEXTS.items()
+        str(folder / name): ((expected(tokenizer, text),), len(text.encode()), 1) for name, text in TEXTS.items()
     }
     assert found.left_out == () and found.total.n_tokens == (sum(n for (n,), *_ in of_files.values()),)
     assert count_files(folder, tokenizer).files == found.files  # the tokenizer of the other package
@@ -99,11 +98,7 @@ def test_rows_and_lines_are_documents_where_they_are_for_training(folder, oracle
     ours = Tokenizer.from_file(path)
     of_rows, of_packed, of_text = count_files(inputs, ours).files
     by_line = sum(expected(tokenizer, line) for line in lines)
-    assert of_rows[2:] == (
-        3,
-        len("".join(ROWS).encode()),
-        (sum(expected(tokenizer, row) for row in ROWS),),
-    )
+    assert of_rows[2:] == (3, len("".join(ROWS).encode()), (sum(expected(tokenizer, row) for row in ROWS),))
     assert of_packed.n_documents == len(lines) and of_packed.n_tokens == (by_line,)
     assert by_line != of_text.n_tokens[0]  # else this tests nothing
     assert count_files(inputs[2], ours, lines=True).files[0].n_tokens == (by_line,)
@@ -168,16 +163,9 @@ def test_the_table_and_the_price(folder, oracle, gputok):
     tables = out.split("\n\n")
     assert status == 0 and tables[0].split("\n")[0].split() == ["ending", "files", "bytes", "tokens", "share"]
     assert tables[1].startswith("largest files") and len(tables[1].splitlines()) == 11
-    assert (
-        f"{total * 2.5e-6:.2g} at 2.50 a million" in tables[2]
-        and f"{total:,} tokens in 10 files" in tables[2]
-    )
+    assert f"{total * 2.5e-6:.2g} at 2.50 a million" in tables[2] and f"{total:,} tokens in 10 files" in tables[2]
     row = next(line for line in tables[0].splitlines() if line.startswith(".md"))
-    assert row.split()[1:4] == [
-        "2",
-        str(len(TEXTS["docs/b.md"])),
-        str(expected(tokenizer, TEXTS["docs/b.md"])),
-    ]
+    assert row.split()[1:4] == ["2", str(len(TEXTS["docs/b.md"])), str(expected(tokenizer, TEXTS["docs/b.md"]))]
     (folder.parent / "other.json").write_bytes(pathlib.Path(path).read_bytes())
     status, out, _ = gputok("tokens", "src", "-t", path, "-t", "other.json", "--by", "file")
     assert "tokens, t.json  tokens, other.json" in out and f"\nother.json: {total:,} tokens" in out

@@ -29,9 +29,7 @@ OFFSETS = {
 }
 
 
-def array(
-    kind: pa.DataType, width: type, n_rows: int, bitmap: bytes | None = None
-) -> tuple[pa.Array, np.ndarray]:
+def array(kind: pa.DataType, width: type, n_rows: int, bitmap: bytes | None = None) -> tuple[pa.Array, np.ndarray]:
     """A whole column of the bytes "hello", and its offsets, which can be overwritten after Arrow has looked at them."""
     ends = np.linspace(0, 5, n_rows + 1).astype(width)
     buffers = [None if bitmap is None else pa.py_buffer(bitmap), pa.py_buffer(ends), pa.py_buffer(b"hello")]
@@ -64,12 +62,8 @@ def broken() -> dict[str, Broken]:
     found["dictionary of broken words"] = Broken(column, ends, [0, FAR, 5])
     for what, number, begin in (("of another buffer", 7, 0), ("beyond its buffer", 0, FAR)):
         views = np.zeros((2, 4), np.int32)  # size, first bytes, number of the buffer, where in it
-        column = pa.Array.from_buffers(
-            pa.string_view(), 2, [None, pa.py_buffer(views), pa.py_buffer(b"hello" * 40)]
-        )
-        found[f"view {what}"] = Broken(
-            column, views, [[100, int.from_bytes(b"hell", "little"), number, begin]]
-        )
+        column = pa.Array.from_buffers(pa.string_view(), 2, [None, pa.py_buffer(views), pa.py_buffer(b"hello" * 40)])
+        found[f"view {what}"] = Broken(column, views, [[100, int.from_bytes(b"hell", "little"), number, begin]])
     return found
 
 

@@ -53,9 +53,7 @@ def write(path: pathlib.Path, texts: list[str]) -> pathlib.Path:
     if path.suffix == ".jsonl":
         path.write_text("".join(json.dumps({"id": i, "text": text}) + "\n" for i, text in enumerate(texts)))
     elif path.suffix == ".parquet":
-        pq.write_table(
-            pa.table({"id": range(len(texts)), "text": texts}), path, row_group_size=len(texts) // 3 + 1
-        )
+        pq.write_table(pa.table({"id": range(len(texts)), "text": texts}), path, row_group_size=len(texts) // 3 + 1)
     else:
         path.write_bytes("".join(texts).encode())
     return path
@@ -275,9 +273,7 @@ def test_truncated_and_corrupt_archives(tmp_path, compression):
     path = compress(write(tmp_path / "a.txt", [f"{i * i * i}\n" for i in range(20_000)]), compression)
     raw = path.read_bytes()
     path.write_bytes(raw[: len(raw) // 2])
-    with pytest.raises(
-        ValueError, match=r"a\.txt\.\w+: broken off in the middle of its compressed data, after \d+"
-    ):
+    with pytest.raises(ValueError, match=r"a\.txt\.\w+: broken off in the middle of its compressed data, after \d+"):
         documents(path)
     path.write_bytes(raw + raw)  # members may follow each other
     assert len(documents(path)) == 40_000
@@ -368,11 +364,7 @@ def test_a_column_that_holds_no_strings_is_named_with_its_type(tmp_path, kind, n
     for more, hint in (({}, ""), ({"title": ["x", "y"]}, "; title would do, by column=")):
         table = pa.table({name: NO_STRINGS[kind], **more})
         pq.write_table(table, path)
-        for source, where in (
-            (path, str(path)),
-            (table, "the Table"),
-            (table.to_reader(), "the RecordBatchReader"),
-        ):
+        for source, where in ((path, str(path)), (table, "the Table"), (table.to_reader(), "the RecordBatchReader")):
             # The rest has names of the file's
             begin = re.escape(f"{where}, column {name!r} holds {kind.partition('<')[0]}")
             with pytest.raises(ValueError, match=rf"^{begin}[^,]*(, [^,]*)?, not strings{hint}$"):
@@ -468,9 +460,7 @@ def test_long_texts_are_made_when_they_are_asked_for():
 
 
 def test_lone_surrogates():
-    with pytest.raises(
-        ValueError, match=r"text 1 of the iterator: character 2 is the lone surrogate U\+DC80"
-    ):
+    with pytest.raises(ValueError, match=r"text 1 of the iterator: character 2 is the lone surrogate U\+DC80"):
         documents(iter(["a", "😀b\udc80"]))
     assert documents(iter(["a", "😀b\udc80"]), errors="replace") == ["a", "😀b\ufffd"]
 
@@ -478,9 +468,7 @@ def test_lone_surrogates():
 # -- Arrow
 
 
-@pytest.mark.parametrize(
-    "kind", [pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary()]
-)
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary()])
 def test_arrow_arrays_of_every_layout(kind):
     texts = [*TEXTS, None, "😀" * 20]
     expected = [*TEXTS, "", "😀" * 20]  # a null is an empty document, so that rows keep step
@@ -546,9 +534,7 @@ def dataset():
 
 def test_datasets_as_they_are_and_rearranged(dataset):
     texts = dataset["text"][:]
-    assert (
-        documents(dataset) == documents(dataset["text"]) == documents(dataset.with_format("numpy")) == texts
-    )
+    assert documents(dataset) == documents(dataset["text"]) == documents(dataset.with_format("numpy")) == texts
     assert documents(dataset.select(range(10, 20))) == texts[10:20]
     assert documents(dataset.select([5, 3, 3])) == [texts[5], texts[3], texts[3]]
     shuffled = dataset.shuffle(seed=1)
@@ -571,9 +557,7 @@ def test_streams(dataset):
     assert documents(dataset.to_iterable_dataset()["text"]) == texts
     generated = datasets.IterableDataset.from_generator(lambda: iter({"text": text} for text in texts))
     assert documents(generated) == documents(generated, column="text") == texts
-    assert documents(generated.map(lambda row: {"text": row["text"] + "!"}).take(3)) == [
-        t + "!" for t in texts[:3]
-    ]
+    assert documents(generated.map(lambda row: {"text": row["text"] + "!"}).take(3)) == [t + "!" for t in texts[:3]]
 
 
 def test_the_generator_of_the_hugging_face_course(dataset):
@@ -605,10 +589,5 @@ def test_total_bytes_where_they_are_known(tmp_path, dataset):
     assert corpus.total_bytes(pa.array(TEXTS)) == corpus.total_bytes(TextBatch.from_strings(TEXTS)) == n
     assert corpus.total_bytes(pa.array(["x", *TEXTS])[1:]) == n
     assert corpus.total_bytes(dataset) == sum(len(text.encode()) for text in dataset["text"])
-    for source in [
-        compress(path, ".gz"),
-        iter(TEXTS),
-        dataset.shuffle(seed=0),
-        pa.array(TEXTS).dictionary_encode(),
-    ]:
+    for source in [compress(path, ".gz"), iter(TEXTS), dataset.shuffle(seed=0), pa.array(TEXTS).dictionary_encode()]:
         assert corpus.total_bytes(source) is None

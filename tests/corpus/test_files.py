@@ -114,10 +114,7 @@ def test_an_interrupted_run_through_a_link_resumes(tmp_path):
         token_files.write(tmp_path / "ids.npy", lambda n: batches(n, True), np.dtype(np.uint16), "run")
     begun = []
     token_files.write(
-        tmp_path / "disk" / "ids.npy",
-        lambda n: begun.append(n) or batches(n),
-        np.dtype(np.uint16),
-        "run",
+        tmp_path / "disk" / "ids.npy", lambda n: begun.append(n) or batches(n), np.dtype(np.uint16), "run"
     )
     assert begun == [5] and np.load(tmp_path / "ids.npy").tolist() == [*range(9)]
 
@@ -192,10 +189,7 @@ def test_no_trap_in_a_resume_folder_is_followed(tmp_path, victim, part, trap):
 @pytest.mark.parametrize("format", ["npy", "mds", "litdata", "datatrove", "megatron"])
 def test_a_planted_manifest_removes_no_file_of_others(tmp_path, format):
     """Files of an older run that a new one does not replace are removed; a manifest can name any file as such."""
-    words, path = (
-        Tokenizer(models.WordLevel({"a b": 0})),
-        tmp_path / ("ids.npy" if format == "npy" else "ids"),
-    )
+    words, path = (Tokenizer(models.WordLevel({"a b": 0})), tmp_path / ("ids.npy" if format == "npy" else "ids"))
     for mine in ("letters.txt", "ids.txt", "ids_1.npy.txt"):
         words.encode_corpus(iter(["a b"] * 9), path, format=format, shard_tokens=2)
         manifest = open_tokens(path).manifest

@@ -23,16 +23,7 @@ from gputok.corpus.options import Sizes
 from gputok.files import locations, outputs
 from gputok.token_files import token_files
 
-NAMES = [
-    "b.txt",
-    "a.txt",
-    "a10.txt",
-    ".hidden.txt",
-    "sub/c.txt",
-    "sub/deep/d.txt",
-    ".dark/e.txt",
-    "sub/odd[1].txt",
-]
+NAMES = ["b.txt", "a.txt", "a10.txt", ".hidden.txt", "sub/c.txt", "sub/deep/d.txt", ".dark/e.txt", "sub/odd[1].txt"]
 
 
 def documents(source, **options) -> list[str]:
@@ -77,9 +68,7 @@ def test_folders_and_globs_are_those_of_paths(tmp_path, memory, end):
         return
     assert documents(f"memory://bucket{end}") == documents(f"file://{tmp_path}{end}") == expected
     assert sorted(expected) == sorted(
-        pathlib.Path(path).read_text()
-        for path in glob.glob(f"{tmp_path}{end}", recursive=True)
-        if os.path.isfile(path)
+        pathlib.Path(path).read_text() for path in glob.glob(f"{tmp_path}{end}", recursive=True) if os.path.isfile(path)
     ) or end in ("", "/")
 
 
@@ -133,9 +122,7 @@ def test_file_objects_that_unpack_and_those_that_do_not(tmp_path):
     path.write_bytes(gzip.compress(b"one\ntwo\n"))
     with gzip.open(path) as unpacked, open(path, "rb") as packed:
         assert documents(unpacked) == documents(packed) == ["one\n", "two\n"]
-    assert (
-        documents(io.BytesIO(b"one\ntwo\n")) == documents(io.BytesIO(path.read_bytes())) == ["one\n", "two\n"]
-    )
+    assert documents(io.BytesIO(b"one\ntwo\n")) == documents(io.BytesIO(path.read_bytes())) == ["one\n", "two\n"]
     with fsspec.open(str(path), compression="infer") as file:
         assert documents(file) == ["one\n", "two\n"]
     assert documents(fsspec.open(str(path), compression="gzip")) == ["one\n", "two\n"]
@@ -228,9 +215,7 @@ def test_an_output_is_seen_when_it_is_whole(memory, monkeypatch):
         raise OSError("the network is gone")
 
     monkeypatch.setattr(type(memory), "put_file", break_off)
-    with pytest.raises(
-        locations.RemoteError, match=r"memory://d/x: could not be written: the network is gone"
-    ):
+    with pytest.raises(locations.RemoteError, match=r"memory://d/x: could not be written: the network is gone"):
         WordCounts.from_dict({"a": 1}).save("memory://d/x")
     assert seen != ["/d/x"] and memory.cat("/d/x") == b"after"
     assert memory.ls("/d", detail=False) == ["/d/x"]
@@ -291,22 +276,12 @@ def test_the_command_line(memory, capsys):
     memory.pipe("/d/a.txt", b"a cab in a cab\n" * 200)
     assert run("count", "memory://d/*.txt", "-o", "memory://out/counts.parquet") == 0
     assert (
-        run(
-            "train",
-            "memory://out/counts.parquet",
-            "--from-counts",
-            "-o",
-            "memory://out/t.json",
-            "--vocab-size",
-            "270",
-        )
+        run("train", "memory://out/counts.parquet", "--from-counts", "-o", "memory://out/t.json", "--vocab-size", "270")
         == 0
     )
     assert run("train", "memory://d", "-o", "memory://out/t2.json", "--vocab-size", "270") == 0
     assert memory.cat("/out/t.json") == memory.cat("/out/t2.json")
-    assert (
-        run("encode", "-t", "memory://out/t.json", "memory://d/a.txt", "-o", "memory://out/ids.parquet") == 0
-    )
+    assert run("encode", "-t", "memory://out/t.json", "memory://d/a.txt", "-o", "memory://out/ids.parquet") == 0
     assert run("report", "memory://d/a.txt", "-t", "memory://out/t.json", "-o", "memory://out/r.html") == 0
     capsys.readouterr()
     assert run("decode", "-t", "memory://out/t.json", "memory://out/ids.parquet") == 0
@@ -336,13 +311,9 @@ def test_options_reach_the_file_system(memory):
     fsspec.register_implementation("strict", Strict, clobber=True)
     memory.pipe("/d/a.txt", b"x\n")
     assert documents("strict://d/a.txt", storage_options={"key": "secret"}) == ["x\n"]
-    with pytest.raises(
-        PermissionError, match=r"strict://d/a.txt: access is denied; pass credentials by .* \(who are"
-    ):
+    with pytest.raises(PermissionError, match=r"strict://d/a.txt: access is denied; pass credentials by .* \(who are"):
         documents("strict://d/a.txt")
-    with pytest.raises(
-        ValueError, match=r"strict://d/a.txt: storage_options: .* unexpected keyword argument 'foo'"
-    ):
+    with pytest.raises(ValueError, match=r"strict://d/a.txt: storage_options: .* unexpected keyword argument 'foo'"):
         documents("strict://d/a.txt", storage_options={"key": "secret", "foo": 1})
 
 

@@ -54,9 +54,7 @@ def test_a_document_that_the_limit_does_not_hold_is_named(way, tmp_path):
     source, where = sources(tmp_path)[way]
     options = {"separator": "<|no|>"} if way == "separator" else {}
     for resume in (None, tmp_path / "work") if isinstance(source, str) else (None,):
-        with pytest.raises(
-            ValueError, match=f"a document of more than {LONGEST:,} bytes begins here"
-        ) as error:
+        with pytest.raises(ValueError, match=f"a document of more than {LONGEST:,} bytes begins here") as error:
             counter().count_words(source, memory_limit=LIMIT, threads=2, resume=resume, **options)
         assert where in str(error.value) and "raise memory_limit=" in str(error.value)
 

@@ -80,8 +80,7 @@ def is_replaced(command: str, way: str) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("command", "way"),
-    [(command, way) for command in COMMANDS for way in WAYS if not is_replaced(command, way)],
+    ("command", "way"), [(command, way) for command in COMMANDS for way in WAYS if not is_replaced(command, way)]
 )
 def test_an_output_that_is_an_input_is_refused(command, way, folder, capsys):
     name = NAMES.get(command, "corpus")
@@ -119,9 +118,7 @@ def test_standard_input_is_compared(folder):
 def test_other_outputs_are_written(folder, capsys):
     os.mkdir("in")
     shutil.copy("text.txt", "in/text.txt")
-    for i, output in enumerate(
-        ("a.json", "in/a.json", "a.json")
-    ):  # new, new in the folder of the input, and once more
+    for i, output in enumerate(("a.json", "in/a.json", "a.json")):  # new, new in the folder of the input, and once more
         status, error = run(f"train {'in' if i < 2 else 'text.txt'} -o {output} --vocab-size 270", capsys)
         assert status == 0, error
     assert run("train in -o in/a.json --vocab-size 270", capsys)[0] == 1  # where it is an input by now
@@ -134,9 +131,7 @@ def test_urls(folder):
     files.pipe("/bucket/b.npy", TEXT.encode())
     tokenizer = Tokenizer.from_file("tokenizer.json")
     for source in ("memory://bucket/a.npy", "memory://bucket/*.npy", ["text.txt", "memory://bucket"]):
-        with pytest.raises(
-            ValueError, match=r"memory://bucket/a\.npy: is an input as well \(memory://bucket/a\.npy\)"
-        ):
+        with pytest.raises(ValueError, match=r"memory://bucket/a\.npy: is an input as well \(memory://bucket/a\.npy\)"):
             tokenizer.encode_corpus(source, "memory://bucket/a.npy")
     assert files.cat("/bucket/a.npy") == TEXT.encode()
     refuse_inputs("memory://bucket/c.npy", find("memory://bucket/*"))

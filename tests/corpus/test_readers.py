@@ -113,10 +113,7 @@ def test_the_queue_is_bounded_and_threads_end_with_their_reader():
             yield batch("x" * 10)
 
     before = threading.active_count()
-    for n, most in [
-        (1, 4 + 1 + 1),
-        (50, 2 + 1 + 3 * (3 + 1) + 1),
-    ]:  # tasks of a batch; of many, 30 bytes ahead
+    for n, most in [(1, 4 + 1 + 1), (50, 2 + 1 + 3 * (3 + 1) + 1)]:  # tasks of a batch; of many, 30 bytes ahead
         made = 0
         batches = in_order((Task(lambda n=n: read(n), n > 1) for _ in range(100)), 4, 30)
         next(batches)
@@ -149,9 +146,7 @@ def test_parts_that_were_read_ahead_come_in_order():
 def test_ranges_hold_the_documents_that_begin_in_them(tmp_path, separator):
     rng = random.Random(0)
     for _ in range(6):
-        text = "".join(
-            rng.choices(["a", "é", "漢", "😀", "\n", "<|>", "<", "|", "x" * 20], k=rng.randrange(300))
-        )
+        text = "".join(rng.choices(["a", "é", "漢", "😀", "\n", "<|>", "<", "|", "x" * 20], k=rng.randrange(300)))
         path = tmp_path / "a.txt"
         path.write_bytes(text.encode())
         expected = in_small_ranges(path, separator=separator, threads=1, batch_bytes=10**6)
@@ -175,19 +170,11 @@ def test_files_of_all_kinds_by_any_number_of_threads(tmp_path, threads):
     (tmp_path / "5.txt").write_text("")
     (tmp_path / "6.txt").write_text("tail")
     whole = lines.splitlines(keepends=True)
-    assert in_small_ranges(tmp_path, batch_bytes=50, threads=threads) == [
-        *whole,
-        *whole,
-        *texts,
-        *texts,
-        "tail",
-    ]
+    assert in_small_ranges(tmp_path, batch_bytes=50, threads=threads) == [*whole, *whole, *texts, *texts, "tail"]
     parts = corpus.parts(tmp_path, part_bytes=400)
     assert len({part.file for part in parts}) == 6 and len(parts) > 100
     assert in_small_ranges(parts, threads=threads) == in_small_ranges(tmp_path)
-    assert corpus.parts(tmp_path / "4.parquet", part_bytes=1)[3] == corpus.Part(
-        str(tmp_path / "4.parquet"), 3, 4
-    )
+    assert corpus.parts(tmp_path / "4.parquet", part_bytes=1)[3] == corpus.Part(str(tmp_path / "4.parquet"), 3, 4)
 
 
 @pytest.mark.parametrize("threads", [1, 4])
@@ -314,10 +301,7 @@ def binary_files(folder) -> dict[str, bytes]:
     table, found = pa.table({"text": [f"so it goes {i}" for i in range(9000)]}), {}
     with pa.OSFile(str(folder / "made.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
-    with (
-        pa.OSFile(str(folder / "made.arrows"), "wb") as sink,
-        pa.ipc.new_stream(sink, table.schema) as writer,
-    ):
+    with pa.OSFile(str(folder / "made.arrows"), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     orc.write_table(table, str(folder / "made.orc"))
     pq.write_table(table, folder / "made.pq")
@@ -330,10 +314,7 @@ def binary_files(folder) -> dict[str, bytes]:
         file.unlink()
     packed = {"bz2": bz2.compress(text), "gzip": gzip.compress(text), "lzma": lzma.compress(text)}
     packed |= {"zstd": pa.compress(text, "zstd", asbytes=True), "lz4": pa.compress(text, "lz4", asbytes=True)}
-    packed |= {
-        "utf16": "\ufeffso it goes\n".encode("utf-16-le") * 9,
-        "utf16be": "\ufeffé\n".encode("utf-16-be"),
-    }
+    packed |= {"utf16": "\ufeffso it goes\n".encode("utf-16-le") * 9, "utf16be": "\ufeffé\n".encode("utf-16-be")}
     return found | {f"made.{name}": data for name, data in packed.items()}
 
 

@@ -14,15 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gputok import (
-    Tokenizer,
-    WordCounts,
-    cli,
-    corpus,
-    decoders,
-    models,
-    pre_tokenizers,
-)
+from gputok import Tokenizer, WordCounts, cli, corpus, decoders, models, pre_tokenizers
 from gputok.corpus.options import Sizes
 from gputok.files import locations, outputs
 from gputok.token_files import token_files
@@ -138,11 +130,7 @@ def test_options_under_the_names_of_fsspec_and_in_the_environment(s3, monkeypatc
     url, endpoint = put(s3, "a.txt", b"x\n", ACL="public-read"), s3.options["endpoint_override"]
     for options in [
         {"key": "me", "secret": "secret", "endpoint_url": endpoint},
-        {
-            "key": "me",
-            "secret": "secret",
-            "client_kwargs": {"endpoint_url": endpoint, "region_name": "eu-west-1"},
-        },
+        {"key": "me", "secret": "secret", "client_kwargs": {"endpoint_url": endpoint, "region_name": "eu-west-1"}},
         {"anon": True, "endpoint_url": endpoint},
     ]:
         assert documents(url, storage_options=options) == ["x\n"]
@@ -264,9 +252,7 @@ def strict_server():
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
     environment = {**os.environ, "INITIAL_NO_AUTH_ACTION_COUNT": "2"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", SERVER, str(port)], env=environment, stderr=subprocess.DEVNULL
-    )
+    process = subprocess.Popen([sys.executable, "-c", SERVER, str(port)], env=environment, stderr=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}"
     for _ in range(300):
         try:
@@ -284,24 +270,16 @@ def test_credentials_that_are_missing_or_wrong(strict_server):
     import boto3
 
     client = boto3.client(
-        "s3",
-        endpoint_url=strict_server,
-        aws_access_key_id="me",
-        aws_secret_access_key="x",
-        region_name="us-east-1",
+        "s3", endpoint_url=strict_server, aws_access_key_id="me", aws_secret_access_key="x", region_name="us-east-1"
     )
     client.create_bucket(Bucket="books")
     client.put_object(Bucket="books", Key="a.txt", Body=b"x\n")
     common = {"endpoint_override": strict_server, "region": "us-east-1"}
     for options in [{"access_key": "you", "secret_key": "wrong"}, {"anonymous": True}, {}]:
-        with pytest.raises(
-            PermissionError, match=r"s3://books/a\.txt: .*access is denied; pass credentials by"
-        ):
+        with pytest.raises(PermissionError, match=r"s3://books/a\.txt: .*access is denied; pass credentials by"):
             documents("s3://books/a.txt", storage_options={**common, **options})
     with pytest.raises(OSError, match=r"s3://books/c\.parquet: could not be written: "):
-        WordCounts.from_dict({"a": 1}).save(
-            "s3://books/c.parquet", storage_options={**common, "anonymous": True}
-        )
+        WordCounts.from_dict({"a": 1}).save("s3://books/c.parquet", storage_options={**common, "anonymous": True})
 
 
 def test_an_interrupted_upload_leaves_no_object(s3, monkeypatch):

@@ -63,9 +63,7 @@ def test_leaving_early_drops_waiting_tasks():
     assert len(begun) <= 7
 
 
-@pytest.mark.parametrize(
-    ("threads", "ahead", "works"), [(1, 1, True), (3, 3, True), (3, 2, False), (1, 0, False)]
-)
+@pytest.mark.parametrize(("threads", "ahead", "works"), [(1, 1, True), (3, 3, True), (3, 2, False), (1, 0, False)])
 def test_who_waits_for_results_works_if_enough_tasks_wait(threads, ahead, works):
     def work(n):
         time.sleep(0.002)
@@ -98,9 +96,7 @@ batches = iter({begin})
 next(batches)
 print("the end")
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True)
     assert (done.stdout, done.stderr) == ("the end\n", "")
 
 
@@ -144,9 +140,9 @@ def test_threads_share_items_and_results_keep_the_order(threads):
     found = share(work, range(50), threads)
     assert sorted(n for _, taken in found for n in taken) == [*range(50)]
     assert len(found) == threads and threading.get_ident() in {ident for ident, _ in found}
-    assert results(
-        lambda a, b: time.sleep(0.001 * (a % 3)) or a - b, ((n, 1) for n in range(20)), threads
-    ) == [*range(-1, 19)]
+    assert results(lambda a, b: time.sleep(0.001 * (a % 3)) or a - b, ((n, 1) for n in range(20)), threads) == [
+        *range(-1, 19)
+    ]
     assert share(list, [], threads) == [[]] and results(int, [], threads) == []
 
 

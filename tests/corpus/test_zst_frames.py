@@ -42,9 +42,7 @@ def read(packed: bytes, threads: int = 3, ahead_bytes: int = 1 << 26, step: int 
 def some_bytes(rng: np.random.Generator, n: int) -> bytes:
     """Bytes of blocks of all kinds: packed, repeated and as they are."""
     kinds = rng.integers(0, 3, n // 5000 + 1)
-    parts = [
-        (rng.integers(0, 256, 5000), np.full(5000, 7), rng.integers(65, 70, 5000))[kind] for kind in kinds
-    ]
+    parts = [(rng.integers(0, 256, 5000), np.full(5000, 7), rng.integers(65, 70, 5000))[kind] for kind in kinds]
     return np.concatenate(parts)[:n].astype(np.uint8).tobytes()
 
 
@@ -141,7 +139,5 @@ def test_a_damaged_frame_is_named(tmp_path):
     damaged[40_000:41_000] = bytes(1000)
     path = write(tmp_path / "a.txt.zst", first + bytes(damaged) + first)
     wanted = f"{path}: not a valid .zst file (ZSTD decompress failed: "
-    with pytest.raises(
-        ValueError, match=re.escape(wanted) + rf".*, between its bytes {len(first)} and \d+\)"
-    ):
+    with pytest.raises(ValueError, match=re.escape(wanted) + rf".*, between its bytes {len(first)} and \d+\)"):
         list(corpus.read(path, threads=2))

@@ -80,10 +80,7 @@ def test_a_counter_gives_the_counts(corpus, expected):
     assert WordCounts.from_arrow(words, byte_level=True) == expected
     of_tables = [counter.of_table(table) for table in tables(corpus)]
     assert WordCounts.from_arrow(of_tables, byte_level=True) == expected
-    assert (
-        list(counter(iter([]))) == []
-        and counter.of_table(pa.table({"text": pa.array([], "str")})).num_rows == 0
-    )
+    assert list(counter(iter([]))) == [] and counter.of_table(pa.table({"text": pa.array([], "str")})).num_rows == 0
 
 
 @pytest.mark.parametrize(
@@ -176,12 +173,7 @@ def run_script(text: str, folder: pathlib.Path) -> str:
         "PYSPARK_PYTHON": sys.executable,
     }
     done = subprocess.run(
-        [sys.executable, script.name],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=500,
+        [sys.executable, script.name], cwd=folder, env=environment, capture_output=True, text=True, timeout=500
     )
     assert done.returncode == 0, done.stderr[-5000:]
     return done.stdout
@@ -232,11 +224,7 @@ rows = ray.data.read_parquet("corpus/0.parquet").map_batches(encoder.of_table, b
 rows.write_parquet("ids")
 """
     run_script(script, folder)
-    ids = [
-        row
-        for path in sorted((folder / "ids").glob("*"))
-        for row in pa.parquet.read_table(path)["ids"].to_pylist()
-    ]
+    ids = [row for path in sorted((folder / "ids").glob("*")) for row in pa.parquet.read_table(path)["ids"].to_pylist()]
     assert sorted(ids) == sorted(trained.encode(text).ids for text in TEXTS[0::4])
 
 
@@ -365,9 +353,7 @@ def test_a_dask_cluster_counts_words_of_two_kinds(client, tmp_path):
     """Added tokens turn the words of their parts into characters that stand for bytes; equal words must still meet."""
     tokenizer = make_tokenizer()
     for i in range(4):
-        (tmp_path / f"{i}.txt").write_text(
-            "the house, naïve <x> the end\n" if i == 2 else "the house, naïve\n"
-        )
+        (tmp_path / f"{i}.txt").write_text("the house, naïve <x> the end\n" if i == 2 else "the house, naïve\n")
     plain = gputok.distributed.count_words(tokenizer, str(tmp_path), client, part_bytes=10)
     assert plain.byte_level and plain == tokenizer.count_words(str(tmp_path), progress=False)
     tokenizer.add_tokens(["<x>"])
@@ -386,9 +372,7 @@ def same_arrays(a, b):
 def test_counts_of_dask_are_in_the_order_of_merged_counts(memory_limit, client, tmp_path):
     """For any number of tasks, with and without rounds of adding up before the words are shared out."""
     rng = random.Random(7)
-    (tmp_path / "a.txt").write_text(
-        "".join(f"{rng.randrange(3000)} né {rng.random()}\n" for _ in range(4000))
-    )
+    (tmp_path / "a.txt").write_text("".join(f"{rng.randrange(3000)} né {rng.random()}\n" for _ in range(4000)))
     tokenizer = make_tokenizer()
     merged = WordCounts.merge([tokenizer.count_words(str(tmp_path), progress=False)])
     for part_bytes in (None, 4000, 1000):

@@ -27,26 +27,9 @@ COMMANDS = {
     "ids.bin": ("encode", "-t", "given.json", "text.txt", "-o", "ids.bin"),
     "ids.arrow": ("encode", "-t", "given.json", "text.txt", "-o", "ids.arrow"),
     "ids.parquet": ("encode", "-t", "given.json", "text.txt", "-o", "ids.parquet"),
-    "made.bin": (
-        "encode",
-        "-t",
-        "given.json",
-        "text.txt",
-        "-o",
-        "made.bin",
-        "--format=megatron",
-        "--shuffle=1",
-    ),
+    "made.bin": ("encode", "-t", "given.json", "text.txt", "-o", "made.bin", "--format=megatron", "--shuffle=1"),
     "made.npy": ("encode", "-t", "given.json", "text.txt", "-o", "made.npy", "--format=olmo"),
-    "super.json": (
-        "train",
-        "text.txt",
-        "--model=superbpe",
-        "--vocab-size=2000",
-        "--resume=work",
-        "-o",
-        "super.json",
-    ),
+    "super.json": ("train", "text.txt", "--model=superbpe", "--vocab-size=2000", "--resume=work", "-o", "super.json"),
 }
 OLD = b"what had the name before"
 

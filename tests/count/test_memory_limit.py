@@ -44,9 +44,7 @@ def texts(seed: int = 0, n: int = 4000) -> list[str]:
     frequent = ["the", "house", "12", "é", "日本語", "x" * 16, "y" * 17, "z" * 40, "\n", "  "]
     return [
         " ".join(
-            rng.choice(frequent)
-            if rng.random() < 0.6
-            else f"{rng.randrange(10**7):x}" * rng.choice([1, 1, 3])
+            rng.choice(frequent) if rng.random() < 0.6 else f"{rng.randrange(10**7):x}" * rng.choice([1, 1, 3])
             for _ in range(rng.choice([0, 1, 20]))
         )
         for _ in range(n)
@@ -136,9 +134,7 @@ def test_only_words_with_equal_keys_are_sorted_by_their_bytes(monkeypatch):
 
 
 def test_words_with_one_key_are_in_the_order_of_their_bytes(monkeypatch, tmp_path):
-    monkeypatch.setattr(
-        word_kernels, "word_keys", lambda data, offsets: np.zeros(len(offsets) - 1, np.uint64)
-    )
+    monkeypatch.setattr(word_kernels, "word_keys", lambda data, offsets: np.zeros(len(offsets) - 1, np.uint64))
     counts = WordCounts.from_dict({"b": 1, "a": 2, "": 3, "ab": 4})
     assert [word for word, _ in WordCounts.merge([counts]).items()] == [b"a", b"ab", b"b"]
 
@@ -229,9 +225,7 @@ def test_devices_count_a_part_of_the_corpus_at_a_time(tmp_path, monkeypatch):
     def counted(memory):
         report = None if memory is None else lambda *call: calls.append(call)
         devices = [SimpleNamespace(name=name, in_use=contextlib.nullcontext, sizes=SIZES) for name in "ab"]
-        return count_words(
-            batches(documents, 30), plan, devices=devices, memory=memory, report=report, total=total
-        )
+        return count_words(batches(documents, 30), plan, devices=devices, memory=memory, report=report, total=total)
 
     limited = counted(limit_of(100_000, tmp_path))
     assert len(rounds) > 4 and max(rounds) < total / 3 and sum(rounds) == total
@@ -278,11 +272,7 @@ def test_the_command_line_takes_the_limit(tmp_path, monkeypatch, capsys):
         return status.value.code
 
     limits = ["--memory-limit", "80MB", "--temporary", "spill"]
-    assert (
-        run("count", "text.txt", "-o", "a.parquet")
-        == run("count", "text.txt", "-o", "b.parquet", *limits)
-        == 0
-    )
+    assert run("count", "text.txt", "-o", "a.parquet") == run("count", "text.txt", "-o", "b.parquet", *limits) == 0
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
     assert run("train", "text.txt", "--vocab-size", "400", "-o", "a.json") == 0
     assert run("train", "text.txt", "--vocab-size", "400", "-o", "b.json", *limits) == 0
@@ -297,9 +287,7 @@ def test_training_says_what_it_takes_and_what_would_fit():
     trainer, tokenizer = trainers.BpeTrainer(vocab_size=300), byte_level()
     needed = trainer.memory_needed(len(counts), len(counts.data))
     assert trainer.check_memory(counts, needed) == needed
-    with pytest.raises(
-        MemoryError, match=r"distinct words takes about .* MB, and memory_limit leaves"
-    ) as error:
+    with pytest.raises(MemoryError, match=r"distinct words takes about .* MB, and memory_limit leaves") as error:
         trainer.check_memory(counts, needed // 2)
     min_count, kept = re.search(r"min_count=(\d+) .* keeps ([\d,]+) of them", str(error.value)).groups()
     fewer = counts.at_least(int(min_count))
@@ -307,19 +295,14 @@ def test_training_says_what_it_takes_and_what_would_fit():
     assert trainer.memory_needed(len(fewer), len(fewer.data)) <= needed // 2
     assert (
         trainer.memory_needed(
-            *map(
-                sum,
-                zip(*((1, len(word)) for word, n in counts.items() if n >= int(min_count) - 1), strict=True),
-            )
+            *map(sum, zip(*((1, len(word)) for word, n in counts.items() if n >= int(min_count) - 1), strict=True))
         )
         > needed // 2
     )
     with pytest.raises(MemoryError, match=r"raise the limit$"):
         trainer.check_memory(counts, 1)
     calls = []
-    tokenizer.train_from_word_counts(
-        counts, trainer, memory_limit="1GB", progress=lambda *call: calls.append(call)
-    )
+    tokenizer.train_from_word_counts(counts, trainer, memory_limit="1GB", progress=lambda *call: calls.append(call))
     assert calls[0] == (f"merge: about {needed / 1e6:,.0f} MB", 0, None)
 
 
@@ -347,13 +330,7 @@ def test_what_is_no_limit_is_refused(limit):
 
 
 def test_a_limit_is_read_as_people_write_it():
-    sizes = {
-        "400MB": 400_000_000,
-        "1.5 GiB": 1_610_612_736,
-        "40000kB": 40_000_000,
-        " 2g ": 2_000_000_000,
-        10**9: 10**9,
-    }
+    sizes = {"400MB": 400_000_000, "1.5 GiB": 1_610_612_736, "40000kB": 40_000_000, " 2g ": 2_000_000_000, 10**9: 10**9}
     for text, n_bytes in sizes.items():
         assert MemoryLimit.of(text).n_bytes == n_bytes
     assert MemoryLimit.of(None) is None
@@ -371,9 +348,7 @@ def test_a_full_disk_is_one_clear_error(monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.TemporaryFile", lambda **options: open("/dev/full", "r+b", buffering=0))
     memory = limit_of(60_000, tmp_path)
     with pytest.raises(OSError, match=r"no room for more than 0 bytes .*--temporary") as error:
-        count_words(
-            batches(texts()), byte_level().pipeline.pre_tokenizer.way(Way()), memory=memory, slices=SMALL
-        )
+        count_words(batches(texts()), byte_level().pipeline.pre_tokenizer.way(Way()), memory=memory, slices=SMALL)
     assert error.value.errno == errno.ENOSPC and str(tmp_path) in str(error.value)
 
 
@@ -411,10 +386,7 @@ def test_an_error_while_reading_is_raised_and_nothing_stays(tmp_path):
 
     with pytest.raises(OSError, match="the network is gone"):
         count_words(
-            broken(),
-            byte_level().pipeline.pre_tokenizer.way(Way()),
-            memory=limit_of(60_000, tmp_path),
-            slices=SMALL,
+            broken(), byte_level().pipeline.pre_tokenizer.way(Way()), memory=limit_of(60_000, tmp_path), slices=SMALL
         )
     assert os.listdir(tmp_path) == []
 
@@ -555,9 +527,7 @@ def test_a_file_that_another_program_changed(tmp_path):
 # -- what engines write
 
 
-@pytest.mark.parametrize(
-    "kind", [pa.int8(), pa.uint8(), pa.int32(), pa.uint64(), pa.float64(), pa.decimal128(38, 0)]
-)
+@pytest.mark.parametrize("kind", [pa.int8(), pa.uint8(), pa.int32(), pa.uint64(), pa.float64(), pa.decimal128(38, 0)])
 @pytest.mark.parametrize("words", [pa.binary(), pa.large_binary(), pa.string(), pa.large_string()])
 def test_any_type_that_holds_words_and_counts_is_read(kind, words, tmp_path):
     table = pa.table(
@@ -565,10 +535,7 @@ def test_any_type_that_holds_words_and_counts_is_read(kind, words, tmp_path):
     )
     pa.parquet.write_table(table, tmp_path / "part-0.snappy.parquet")
     names = {"word_column": "w", "count_column": "sum(count)"}
-    for given in (
-        WordCounts.load(tmp_path, byte_level=False, **names),
-        WordCounts.from_arrow(table, **names),
-    ):
+    for given in (WordCounts.load(tmp_path, byte_level=False, **names), WordCounts.from_arrow(table, **names)):
         assert dict(given.items()) == {b"a": 4, b"b": 2} and not given.byte_level
     for source in (table.to_batches()[0], table.to_reader(), table.to_batches(1), iter(table.to_batches(2))):
         assert WordCounts.from_arrow(source, **names) == given
@@ -580,9 +547,7 @@ def test_what_an_engine_wrote_wrongly_is_named(tmp_path):
         pa.parquet.write_table(pa.table(table), tmp_path / "a.parquet")
         for load in (
             lambda: WordCounts.load(tmp_path / "a.parquet", **{"byte_level": False, **options}),
-            lambda: WordCounts.from_arrow(
-                pa.table(table), **{k: v for k, v in options.items() if k != "byte_level"}
-            ),
+            lambda: WordCounts.from_arrow(pa.table(table), **{k: v for k, v in options.items() if k != "byte_level"}),
         ):
             with pytest.raises(ValueError, match=message):
                 load()
@@ -694,16 +659,11 @@ def grown(path, limit: int, *work: str) -> tuple[str, int]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks /proc what the process had")
-@pytest.mark.parametrize(
-    "name", ["txt", "txt.gz", "txt.xz", "txt.zst", "jsonl", "csv", "parquet", "iterator"]
-)
+@pytest.mark.parametrize("name", ["txt", "txt.gz", "txt.xz", "txt.zst", "jsonl", "csv", "parquet", "iterator"])
 def test_a_process_grows_by_the_limit(name, many_words):
     """By a quarter more at worst; or the least limit is said, and that one is kept."""
     folder, n_words = many_words
-    path, work = (
-        folder / ("a.txt" if name == "iterator" else f"a.{name}"),
-        name if name == "iterator" else "count",
-    )
+    path, work = (folder / ("a.txt" if name == "iterator" else f"a.{name}"), name if name == "iterator" else "count")
     for limit in (60_000_000, 120_000_000):
         said, n_bytes = grown(path, limit, work)
         if least := re.search(r"the least limit is (\d+) MB$", said):

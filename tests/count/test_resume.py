@@ -26,9 +26,7 @@ def folder(tmp_path) -> pathlib.Path:
     lines = [f"the {i} house of {i % 7}, naïve {i * i}\n" for i in range(3000)]
     (tmp_path / "corpus" / "a.txt").write_text("".join(lines), encoding="utf-8")
     for i in range(30):
-        (tmp_path / "corpus" / f"b{i:02}.txt").write_text(
-            "".join(lines[i * 50 : i * 50 + 50]), encoding="utf-8"
-        )
+        (tmp_path / "corpus" / f"b{i:02}.txt").write_text("".join(lines[i * 50 : i * 50 + 50]), encoding="utf-8")
     return tmp_path
 
 
@@ -115,8 +113,7 @@ def test_what_is_no_work_folder_is_refused(folder):
     (folder / "work").mkdir()
     (folder / "work" / "thesis.doc").touch()
     with pytest.raises(
-        ValueError,
-        match=r"work: expected an empty folder or a work folder of gputok, but it contains thesis\.doc",
+        ValueError, match=r"work: expected an empty folder or a work folder of gputok, but it contains thesis\.doc"
     ):
         count(folder)
     (folder / "work" / "run.json").write_text("{")
@@ -132,10 +129,7 @@ def test_what_is_no_work_folder_is_refused(folder):
 
 def test_two_processes_do_not_share_a_folder(folder):
     count(folder)
-    with (
-        locked(folder / "work" / "run.json"),
-        pytest.raises(BlockingIOError, match="another process works there"),
-    ):
+    with locked(folder / "work" / "run.json"), pytest.raises(BlockingIOError, match="another process works there"):
         count(folder)
 
 
@@ -148,9 +142,7 @@ def run(*arguments: str) -> int:
 def test_the_command_line_removes_what_is_done(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     assert (
-        run("count", "corpus", "-o", "a.parquet")
-        == run("count", "corpus", "-o", "b.parquet", "--resume", "work")
-        == 0
+        run("count", "corpus", "-o", "a.parquet") == run("count", "corpus", "-o", "b.parquet", "--resume", "work") == 0
     )
     assert (folder / "a.parquet").read_bytes() == (folder / "b.parquet").read_bytes()
     assert run("train", "corpus", "--vocab-size", "400", "-o", "a.json") == 0
@@ -168,9 +160,7 @@ def test_kills_in_a_work_folder(how, tmp_path):
     """A process that is killed again and again at some moment ends with the bytes of a run that nothing disturbed."""
     with open(tmp_path / "text.txt", "w") as file:
         for i in range(60):
-            file.writelines(
-                f"{j:x} {j * j:x} of the {j % 100}\n" for j in range(i * 200_000, (i + 1) * 200_000)
-            )
+            file.writelines(f"{j:x} {j * j:x} of the {j % 100}\n" for j in range(i * 200_000, (i + 1) * 200_000))
     script = """
 import sys
 from gputok.corpus import Source
@@ -192,9 +182,7 @@ else:
 
     def begin(*arguments):
         command = [sys.executable, "-c", script, *arguments]
-        return child(
-            command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
+        return child(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
     def finished(*arguments):
         with begin(*arguments) as process:

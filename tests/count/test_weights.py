@@ -18,9 +18,7 @@ from gputok.counts.weights import temperature_weights, whole_weights
 
 def counted(seed):
     r = random.Random(seed)
-    return WordCounts.from_dict(
-        {"".join(r.choices("abc", k=r.randint(1, 4))): r.randint(1, 99) for _ in range(40)}
-    )
+    return WordCounts.from_dict({"".join(r.choices("abc", k=r.randint(1, 4))): r.randint(1, 99) for _ in range(40)})
 
 
 def test_whole_weights():
@@ -66,9 +64,7 @@ def test_weighted_counts_are_exact_and_the_same_for_any_shards(seed):
         for word, count in source.items()
     ]
     random.Random(seed).shuffle(shards)
-    again = WordCounts.merge(
-        (one for one, _ in shards), weights=[weight for _, weight in shards], memory_limit="64MB"
-    )
+    again = WordCounts.merge((one for one, _ in shards), weights=[weight for _, weight in shards], memory_limit="64MB")
     assert again == merged
     parts = [WordCounts.merge([one, *sources[1:]], weights=weights) for one in (sources[0], counted(77))]
     assert WordCounts.merge(parts).scale == 10
@@ -108,9 +104,7 @@ def of_spaces():
 def test_training_is_that_of_repeated_text():
     """A source of weight 1.5 beside one of 2: three times and four times the text; thresholds count in whole weights."""
     r = random.Random(5)
-    one, two = (
-        [" ".join("".join(r.choices("abcd", k=5)) for _ in range(30)) for _ in range(9)] for _ in range(2)
-    )
+    one, two = ([" ".join("".join(r.choices("abcd", k=5)) for _ in range(30)) for _ in range(9)] for _ in range(2))
     weighted, repeated = of_spaces(), of_spaces()
     weights = {"one": "1.5", "two": 2}
     options = {"vocab_size": 90, "show_progress": False}
@@ -124,9 +118,7 @@ def test_training_is_that_of_repeated_text():
     weighted.train_from_word_counts(counts, trainer, min_count=2)
     assert trainer.min_frequency == 3
     repeated.train_from_word_counts(
-        repeated.count_words(iter(one * 3 + two * 4)),
-        trainers.BpeTrainer(min_frequency=6, **options),
-        min_count=4,
+        repeated.count_words(iter(one * 3 + two * 4)), trainers.BpeTrainer(min_frequency=6, **options), min_count=4
     )
     assert weighted.to_str() == repeated.to_str()
 
@@ -152,17 +144,11 @@ def test_one_unit_of_thresholds_for_all_trainers(kind, weights, times):
     """Nothing is left out by default; `min_frequency` and `min_count` count occurrences in a source of weight 1."""
     r = random.Random(7)
     sources = [
-        WordCounts.from_dict(
-            {"".join(r.choices("abcde", k=4)): min(9, int(1 / r.random())) for _ in range(n)}
-        )
+        WordCounts.from_dict({"".join(r.choices("abcde", k=4)): min(9, int(1 / r.random())) for _ in range(n)})
         for n in (60, 150)
     ]
-    counts = WordCounts.merge(
-        sources, **({"temperature": "0.6"} if weights is None else {"weights": weights})
-    )
-    assert counts.scale == {"0.5": 2, "0.25": 20, "3": Fraction(2, 3)}.get(
-        weights and weights[0], counts.scale
-    )
+    counts = WordCounts.merge(sources, **({"temperature": "0.6"} if weights is None else {"weights": weights}))
+    assert counts.scale == {"0.5": 2, "0.25": 20, "3": Fraction(2, 3)}.get(weights and weights[0], counts.scale)
     assert counts.scale == counts.threshold(1) or weights == ["3", "1.5"]
     given = {} if kind == "Unigram" else {"min_frequency": times}
     least = {} if kind == "Unigram" else {"min_frequency": counts.threshold(times)}
@@ -194,14 +180,10 @@ def test_one_unit_of_thresholds_for_all_trainers(kind, weights, times):
 def test_extend_counts_in_the_same_unit(weights):
     r = random.Random(3)
     sources = [
-        WordCounts.from_dict(
-            {"".join(r.choices("abcde", k=5)): min(9, int(1 / r.random())) for _ in range(n)}
-        )
+        WordCounts.from_dict({"".join(r.choices("abcde", k=5)): min(9, int(1 / r.random())) for _ in range(n)})
         for n in (60, 150)
     ]
-    counts = WordCounts.merge(
-        sources, **({"temperature": "0.6"} if weights is None else {"weights": weights})
-    )
+    counts = WordCounts.merge(sources, **({"temperature": "0.6"} if weights is None else {"weights": weights}))
     weighted, repeated = of_spaces(), of_spaces()
     for tokenizer in (weighted, repeated):
         tokenizer.train_from_iterator(["abc ace"], trainers.BpeTrainer(vocab_size=8, show_progress=False))
@@ -219,10 +201,7 @@ def test_extend_counts_in_the_same_unit(weights):
 
 def test_parity_training_counts_in_the_same_unit():
     r = random.Random(3)
-    sources = [
-        WordCounts.from_dict({"".join(r.choices("abcde", k=5)): 1 + i % 4 for i in range(80)})
-        for _ in range(4)
-    ]
+    sources = [WordCounts.from_dict({"".join(r.choices("abcde", k=5)): 1 + i % 4 for i in range(80)}) for _ in range(4)]
     languages = [WordCounts.merge(sources[i : i + 2], weights=["0.5", "1"]) for i in (0, 2)]
     options = {"num_merges": 60, "ratio": [1.0, 1.0], "show_progress": False}
     weighted, repeated = of_spaces(), of_spaces()
@@ -234,9 +213,7 @@ def test_parity_training_counts_in_the_same_unit():
 
 def test_the_proposed_min_count_is_in_the_same_unit():
     words = {f"{i:06}" * 9: 1 + i % 5 for i in range(20_000)}
-    counts = WordCounts.merge(
-        [WordCounts.from_dict(words), WordCounts.from_dict({"x": 1})], weights=["1", "0.1"]
-    )
+    counts = WordCounts.merge([WordCounts.from_dict(words), WordCounts.from_dict({"x": 1})], weights=["1", "0.1"])
     assert counts.scale == 10
     trainer = trainers.BpeTrainer(vocab_size=99)
     with pytest.raises(MemoryError, match="min_count=") as raised:
@@ -279,18 +256,9 @@ def test_commands(tmp_path, monkeypatch, capsys):
     size = "--vocab-size", "265", "-o"
     assert run("train", "a.txt", "b.txt", *weights, *size, "1.json")[0] == 0
     assert run("train", "both.parquet", "--from-counts", *size, "2.json")[0] == 0
-    assert (
-        run("train", "a.parquet", "b.parquet", "--weight", "b.parquet=2.5", "--from-counts", *size, "3.json")[
-            0
-        ]
-        == 0
-    )
+    assert run("train", "a.parquet", "b.parquet", "--weight", "b.parquet=2.5", "--from-counts", *size, "3.json")[0] == 0
     first = json.loads((tmp_path / "1.json").read_text())
-    assert (
-        first
-        == json.loads((tmp_path / "2.json").read_text())
-        == json.loads((tmp_path / "3.json").read_text())
-    )
+    assert first == json.loads((tmp_path / "2.json").read_text()) == json.loads((tmp_path / "3.json").read_text())
     assert run("train", "a.txt", "b.txt", "--temperature", "0", *size, "4.json")[0] == 0
     assert run("train", "a.txt", "b.txt", "--min-count", "0", *size, "5.json")[0] == 0
     assert run("train", "a.txt", "b.txt", "--min-count", "-1", *size, "6.json")[0] == 2

@@ -275,9 +275,7 @@ def test_a_pipeline_of_any_kind_is_counted():
 
     texts = ["", "hello", "", "world", ""] * 2000
     counts = count_words(batches(texts, 4), characters, threads=2, slices=Slices(steps=1 << 10))
-    assert list(counts.items()) == [
-        (bytes([c]), n) for c, n in collections.Counter(b"HELLOWORLD" * 2000).items()
-    ]
+    assert list(counts.items()) == [(bytes([c]), n) for c, n in collections.Counter(b"HELLOWORLD" * 2000).items()]
 
 
 def charsmap_of(rule: str) -> normalizers.Precompiled:
@@ -346,10 +344,7 @@ def test_parts_cut_before_spaces_give_the_words_of_the_whole(normalizer, pre_tok
         (normalizers.Replace("a b", "c"), pre_tokenizers.Whitespace()),
         (None, pre_tokenizers.Metaspace(split=False)),
         (None, pre_tokenizers.Punctuation()),
-        (
-            None,
-            pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.Metaspace("_", "first")]),
-        ),
+        (None, pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.Metaspace("_", "first")])),
         (None, pre_tokenizers.Sequence([])),
         (None, None),
     ],
@@ -551,17 +546,7 @@ def test_invalid_words_are_refused():
 # ------------------------------------------------------------------------------------- what the file says of itself
 
 WHOLE = {"version": 2, "byte_level": False, "hash": "word_key/2", "partitions": [1, *[0] * 63]}
-NO_SIZES = (
-    [1] * 63,
-    [1] * 65,
-    [-1, *[0] * 63],
-    [0.5, *[0] * 63],
-    [True, *[0] * 63],
-    ["1", *[0] * 63],
-    1,
-    {},
-    None,
-)
+NO_SIZES = ([1] * 63, [1] * 65, [-1, *[0] * 63], [0.5, *[0] * 63], [True, *[0] * 63], ["1", *[0] * 63], 1, {}, None)
 
 
 def described(path, description: object) -> None:
@@ -573,17 +558,11 @@ def described(path, description: object) -> None:
 @pytest.mark.parametrize(
     "description",
     [
-        *(
-            {**WHOLE, "byte_level": value}
-            for value in (2, 1, 0, 256, "no", "", None, [], [0], {}, 1.5, 2**70)
-        ),
+        *({**WHOLE, "byte_level": value} for value in (2, 1, 0, 256, "no", "", None, [], [0], {}, 1.5, 2**70)),
         *({**WHOLE, "version": value} for value in (0, 3, "2", None, 2.0, True, [2], 2**70)),
         *({**WHOLE, "hash": value} for value in ("word_key/1", None, 1, [])),
         *({**WHOLE, "partitions": sizes} for sizes in NO_SIZES),
-        *(
-            {name: WHOLE[name] for name in WHOLE if name != lost}
-            for lost in ("version", "byte_level", "hash")
-        ),
+        *({name: WHOLE[name] for name in WHOLE if name != lost} for lost in ("version", "byte_level", "hash")),
         *([], None, 5, "", b"", b"{", b"[" * 100_000, b"\xff", b'{"version": 1e999}'),
     ],
     ids=lambda description: repr(description)[:60],

@@ -90,9 +90,7 @@ def test_without_a_compiler_only_devices_with_machine_code_can_be_used(machine, 
     missing = r"cuda:0 \(T4, .* 7\.5\) needs CUDA's compiler, NVRTC, which is missing: pip install 'gputok\[cuda13\]'"
     with pytest.raises(RuntimeError, match=missing):
         choose("cuda")
-    monkeypatch.setattr(
-        device, "cubin_for", lambda file, major, minor: "lines.sm_90.cubin" if major == 9 else None
-    )
+    monkeypatch.setattr(device, "cubin_for", lambda file, major, minor: "lines.sm_90.cubin" if major == 9 else None)
     assert choose("cuda").devices == (1,)
     with pytest.raises(RuntimeError, match=missing):
         choose("cuda:0")

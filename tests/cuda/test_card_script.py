@@ -48,9 +48,7 @@ def machine(tmp_path) -> dict[str, str]:
     for folder in (data, tests, bin, site):
         folder.mkdir()
     for name in ("en", "code", "multi", "zh"):
-        (data / f"{name}.txt.xz").write_bytes(
-            lzma.compress(f"a few words of {name}, the words\n".encode() * 50)
-        )
+        (data / f"{name}.txt.xz").write_bytes(lzma.compress(f"a few words of {name}, the words\n".encode() * 50))
     for path in ("kernels/test_some.py", "cuda/test_device_corpora.py", "cli/test_bench.py"):
         (tests / path).parent.mkdir(exist_ok=True)
         (tests / path).write_text(TEST)
@@ -79,9 +77,7 @@ def test_each_call_runs_on_a_stand_in(call, n_ok, n_same, machine, tmp_path):
     """Results are compared, and what fails (a test, above; a tree has no cubins) is logged and does not end the call."""
     done = run(call, **machine)
     log = (tmp_path / "out" / call / "log").read_text()
-    assert log.count(" ok  ") == n_ok and log.count("same: ") == n_same and "decides: " in log, (
-        log + done.stderr
-    )
+    assert log.count(" ok  ") == n_ok and log.count("same: ") == n_same and "decides: " in log, log + done.stderr
     assert log.count("FAILED (1)") == 1 + (call in ("smoke", "why")), log
     assert "no machine code in this wheel" in log
     for path in (tmp_path / "out" / call).glob("*.json"):
@@ -102,9 +98,7 @@ def test_each_call_has_limits_and_says_what_it_decides():
         (body,) = re.findall(rf"^{call}\(\) {{\n(.*?)^}}", text, re.MULTILINE | re.DOTALL)
         limits = [int(n) for n in re.findall(r"\b(?:limit|gputok|bench) (\d+) ", body)]
         assert limits and max(limits) <= 200 and "decides " in body
-        commands = re.findall(
-            r"^ *(?:\"\$python\"|ncu|nvidia-smi|dd|gputok [a-z]|bench [a-z])", body, re.MULTILINE
-        )
+        commands = re.findall(r"^ *(?:\"\$python\"|ncu|nvidia-smi|dd|gputok [a-z]|bench [a-z])", body, re.MULTILINE)
         assert not [command for command in commands if command.strip() != "dd"]  # each has a limit
 
 
@@ -130,17 +124,6 @@ def test_it_collects_all_that_needs_a_gpu_and_nothing_else():
     assert with_gpu - {pathlib.Path(__file__)} <= inside
     block = "import sys; sys.modules['datasets'] = None; import pytest; sys.exit(pytest.main(sys.argv[1:]))"
     paths = [str(ROOT / "tests" / name) for name in sorted(named)]
-    command = [
-        sys.executable,
-        "-c",
-        block,
-        "-q",
-        "-m",
-        "gpu",
-        "--collect-only",
-        "-p",
-        "no:cacheprovider",
-        *paths,
-    ]
+    command = [sys.executable, "-c", block, "-q", "-m", "gpu", "--collect-only", "-p", "no:cacheprovider", *paths]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and re.search(r"\d{3}/\d+ tests collected", done.stdout), done.stdout

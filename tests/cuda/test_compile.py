@@ -83,10 +83,7 @@ def test_ways_round_a_loop_are_counted():
         [machine_code.Instruction(n, t == ".L_out", t) for n, t in zip(names, targets, strict=True)],
         {".L_top": 1, ".L_out": 5},
     )
-    assert machine_code.turns(code) == [
-        ["LDG.E.U8", "BRA", "LDG.E", "BRA"],
-        ["LDG.E.U8", "BRA", "IADD", "BRA"],
-    ]
+    assert machine_code.turns(code) == [["LDG.E.U8", "BRA", "LDG.E", "BRA"], ["LDG.E.U8", "BRA", "IADD", "BRA"]]
     assert code.n_loads == 2
 
 

@@ -64,9 +64,7 @@ def bound(path: pathlib.Path) -> list[str]:
         there = functools.reduce(getattr, name.split("."), cupy)
         if call is None or name in UNREADABLE:
             continue
-        assert not any(isinstance(part, ast.Starred) for part in call.args), (
-            f"{name}: which arguments can't be seen"
-        )
+        assert not any(isinstance(part, ast.Starred) for part in call.args), f"{name}: which arguments can't be seen"
         takes = inspect.signature(there)
         takes.bind(*call.args, **{keyword.arg: keyword.value for keyword in call.keywords})
         fitting.append(name)

@@ -151,9 +151,7 @@ def test_merges_that_do_not_fit_say_what_to_do(device):
     names = np.arange(250, dtype=np.uint8), np.arange(251)
     for number in (0, 7, 20):
         stand_in.faults.fails_at = {stand_in.faults.allocations + number}
-        with pytest.raises(
-            MemoryError, match=r"60,000 symbols of 10,000 distinct words .*: use device='cpu'"
-        ):
+        with pytest.raises(MemoryError, match=r"60,000 symbols of 10,000 distinct words .*: use device='cpu'"):
             bpe.train_bpe(device, *corpus, *names, BpeLimits(300))
     gc.collect()
     assert stand_in.faults.used[0] == 0
@@ -424,9 +422,7 @@ def test_a_launch_fills_the_device(threads, blocks, monkeypatch):
 @pytest.mark.parametrize(("registers", "blocks"), [(20, 32), (32, 32), (33, 24), (64, 16)])
 def test_no_block_waits_for_the_registers_of_others(registers, blocks, device, monkeypatch):
     monkeypatch.setattr(stand_in.Device, "registers", registers)
-    monkeypatch.setattr(
-        stand_in.Device, "attributes", {"MultiProcessorCount": 2, "MaxThreadsPerMultiProcessor": 2048}
-    )
+    monkeypatch.setattr(stand_in.Device, "attributes", {"MultiProcessorCount": 2, "MaxThreadsPerMultiProcessor": 2048})
     cuda._made.cache_clear()
     monkeypatch.setattr(stand_in, "accepted", lambda grid, *_: grids.append(grid))
     device, grids = cuda.cupy_device(), []
@@ -450,6 +446,4 @@ def test_the_tests_for_a_device_are_rehearsed(test_data):
     command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "tests.emulation.rehearsal"]
     files = ["tests/cuda/test_device_corpora.py", "tests/kernels/test_kernels.py", "tests/cli/test_bench.py"]
     done = subprocess.run([*command, "-k", chosen, *files], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0 and re.search(r"\b11 passed, \d+ deselected", done.stdout), done.stdout[
-        -5000:
-    ]
+    assert done.returncode == 0 and re.search(r"\b11 passed, \d+ deselected", done.stdout), done.stdout[-5000:]

@@ -48,11 +48,7 @@ def device(kind):
 @pytest.fixture
 def text(kind, name, device, corpus_sample) -> str:
     """Verse has the longest words, which are slow in the emulator, so its sample is smaller by default."""
-    n_bytes = {
-        "emulated": 100_000 if name == "zh" else 2_000_000,
-        "emulated, more": 4_000_000,
-        "cuda": WHOLE,
-    }[kind]
+    n_bytes = {"emulated": 100_000 if name == "zh" else 2_000_000, "emulated, more": 4_000_000, "cuda": WHOLE}[kind]
     return corpus_sample(name, n_bytes)
 
 

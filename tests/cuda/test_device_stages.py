@@ -63,9 +63,7 @@ def test_the_table_grows_without_loss():
     batches = [TextBatch.from_strings(numbers[:1000]), TextBatch.from_strings(numbers[1000:])]
     expected = count_on_cpu(batches, Way(automaton=GPT2), threads=1)
     for seed in range(4):
-        data, _, counts, _ = words.count_batches(
-            device_of("emulated", seed), numbered(batches), GPT2, capacity=64
-        )
+        data, _, counts, _ = words.count_batches(device_of("emulated", seed), numbered(batches), GPT2, capacity=64)
         assert (data == expected.data).all() and (counts == expected.counts).all()
 
 
@@ -89,9 +87,7 @@ def test_a_batch_that_does_not_fit_is_counted_in_halves(alone, scarce):
     batch = random_documents(np.random.default_rng(0), 200)
     if alone:
         batch = TextBatch.from_strings(["".join(batch.strings())])
-    data, _, counts, first = words.count_batches(
-        device_of("emulated", 0), iter([numbered_at(batch, 7)]), GPT2
-    )
+    data, _, counts, first = words.count_batches(device_of("emulated", 0), iter([numbered_at(batch, 7)]), GPT2)
     expected = count_on_cpu([batch], Way(automaton=GPT2), threads=1)
     assert first[0] == 7 and (np.diff(first) > 0).all()
     assert max(scarce) > 1000 and (data == expected.data).all() and (counts == expected.counts).all()
@@ -202,9 +198,7 @@ def test_the_whole_path_on_two_devices_is_the_cpus(on_devices):
         tokenizer.train_from_word_counts(counts, trainer, progress=False)
         batches = [*bulk.encode_corpus(tokenizer.pipeline, source.read(), devices=devices)]
         assert not devices or len(batches) > 3
-        ids, lengths = (
-            np.concatenate(part) for part in zip(*((b.ids, np.diff(b.rows)) for b in batches), strict=True)
-        )
+        ids, lengths = (np.concatenate(part) for part in zip(*((b.ids, np.diff(b.rows)) for b in batches), strict=True))
         return [counts.data, counts.counts, ids, lengths], tokenizer.to_str()
 
     sizes = cuda.Sizes(batch=1000, rounds_per_look=3)
@@ -237,11 +231,7 @@ def counted(tokenizer, batches, devices=(), **more):
 
     apart = pipeline.way.unit is Unit.PART
     words = functools.partial(pipeline.words, added=False) if apart else pipeline.words
-    plan = (
-        pipeline.pre_tokenizer.way(Way())
-        if pipeline.way.unit is Unit.WORD and not pipeline.normalizer
-        else words
-    )
+    plan = pipeline.pre_tokenizer.way(Way()) if pipeline.way.unit is Unit.WORD and not pipeline.normalizer else words
     options = {
         "parts": walk_of(pipeline.way) if apart else None,
         "fallback_for": instead,
@@ -297,18 +287,14 @@ def test_runs_that_can_not_be_cut_are_counted_on_the_cpu():
     tokenizer = byte_level(models.BPE())
     usual = random_documents(np.random.default_rng(1), 30)
     batches = [usual, TextBatch.from_strings(["a word", "b" * 601 + " word", "more"]), usual]
-    with pytest.warns(
-        UserWarning, match="some text is counted on the CPU: a run of 601 bytes, more than 300"
-    ):
+    with pytest.warns(UserWarning, match="some text is counted on the CPU: a run of 601 bytes, more than 300"):
         ours, _ = counted(tokenizer, batches, [device_of("emulated", 1, cuda.Sizes(longest_run=300))])
     assert ours == counted(tokenizer, batches)[0]
 
 
 def test_text_that_does_not_fit_is_counted_on_the_cpu(monkeypatch, scarce):
     tokenizer = byte_level(models.BPE())
-    long = TextBatch.from_strings(
-        ["a" * 1500, "the end", *random_documents(np.random.default_rng(1), 40).strings()]
-    )
+    long = TextBatch.from_strings(["a" * 1500, "the end", *random_documents(np.random.default_rng(1), 40).strings()])
     with pytest.warns(UserWarning, match="some text is counted on the CPU"):
         ours, _ = counted(tokenizer, [long], [emulated_device(1)])
     assert ours == counted(tokenizer, [long])[0] and min(scarce) < 1000
@@ -420,9 +406,7 @@ def test_of_a_group_only_the_document_with_a_long_run_is_encoded_on_the_cpu(monk
         documents[at] = f"<s>the {'b' * n} end<s>"
     batch = TextBatch.from_strings(documents)
     expected, sizes, whole = flat(bulk.encode_corpus(tokenizer.pipeline, [batch])), [], Walked.encode
-    monkeypatch.setattr(
-        Walked, "encode", lambda engine, unit: sizes.append(len(unit.data)) or whole(engine, unit)
-    )
+    monkeypatch.setattr(Walked, "encode", lambda engine, unit: sizes.append(len(unit.data)) or whole(engine, unit))
     with pytest.warns(UserWarning, match="some text is encoded on the CPU: a run of"):
         device = device_of("emulated", sizes=cuda.Sizes(longest_run=600))
         found = flat(bulk.encode_corpus(tokenizer.pipeline, [batch], devices=[device]))
@@ -438,9 +422,7 @@ def test_the_cpus_work_is_said_with_the_reason(on_devices):
     tokenizer, trainer = recipe("wordpiece", vocab_size=30)
     with pytest.warns(UserWarning, match="the CPU does the work of training: tokens have a prefix"):
         tokenizer.train_from_iterator(iter(documents), trainer, progress=False)
-    with pytest.warns(
-        UserWarning, match="the CPU encodes the corpus: the pre-tokenizer is more than one walk"
-    ):
+    with pytest.warns(UserWarning, match="the CPU encodes the corpus: the pre-tokenizer is more than one walk"):
         ids_of(tokenizer, documents)
     tokenizer, trainer = recipe("unigram", vocab_size=30)
     with pytest.warns(UserWarning, match="the CPU does the work of training: only BPE is trained on a GPU"):

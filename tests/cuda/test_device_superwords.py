@@ -33,9 +33,7 @@ def pieces(rng: np.random.Generator, space: str, n: int = 40, longest: int = 60)
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("space", [" ", "Ġ"])
-@pytest.mark.parametrize(
-    "veto", [None, Veto(), Veto(2), Veto(3, 6, False), Veto(colons=False), Veto(1, 4), Veto(0)]
-)
+@pytest.mark.parametrize("veto", [None, Veto(), Veto(2), Veto(3, 6, False), Veto(colons=False), Veto(1, 4), Veto(0)])
 def test_the_veto_is_that_of_the_reference(veto, space, kind):
     limit = 80
     n_on_device = 0

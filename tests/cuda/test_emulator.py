@@ -43,9 +43,7 @@ def test_a_missing_barrier_gives_wrong_sums():
 
 
 def test_a_barrier_that_half_a_block_reaches_is_an_error():
-    with pytest.raises(
-        EmulationError, match=r"half_a_barrier: .* a thread ended while others wait at the barrier"
-    ):
+    with pytest.raises(EmulationError, match=r"half_a_barrier: .* a thread ended while others wait at the barrier"):
         run("half_a_barrier", np.zeros(10, np.uint64))
 
 

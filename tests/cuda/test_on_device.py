@@ -135,13 +135,7 @@ def test_other_tokenizers_are_encoded_by_the_cpu_with_a_warning(parts, device):
 
 
 def test_names_of_devices():
-    assert [*map(on_device.is_device, ("cuda", "cuda:3", "cuda.npy", "cpu", None))] == [
-        True,
-        True,
-        False,
-        False,
-        False,
-    ]
+    assert [*map(on_device.is_device, ("cuda", "cuda:3", "cuda.npy", "cpu", None))] == [True, True, False, False, False]
     with pytest.raises(ValueError, match='ids stay on "cuda" or "cuda:N", not on device='):
         tokenizer().encode_on_device(["a"], device="cpu")
 

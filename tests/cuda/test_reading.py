@@ -79,9 +79,7 @@ def counted(paths, device, **options) -> WordCounts:
 def test_lines_of_files_are_found_on_the_device(device, threads, tmp_path, found):
     """Files that end with a newline and without, and a line longer than a block; no block is lost."""
     long = text(1).replace(b"\n", b" ") + b"\n" + text(2)
-    paths = written(
-        tmp_path, a_txt=text(3), b_txt=long, c_txt=text(4) + b"end", d_txt=b"the\n", e_txt=text(5)
-    )
+    paths = written(tmp_path, a_txt=text(3), b_txt=long, c_txt=text(4) + b"end", d_txt=b"the\n", e_txt=text(5))
     assert counted(paths, device, threads=threads) == counted(paths, "cpu", threads=threads)
     assert len(found) > 3 and all(found)
     gc.collect()
@@ -93,9 +91,7 @@ def test_lines_of_files_are_found_on_the_device(device, threads, tmp_path, found
 def test_other_sources_come_as_before(tmp_path, found):
     """JSON, compressed and small files among others; separators; tokenizers that need more than kernels."""
     json = b'{"text": "the naive\\nword"}\n' * 20
-    paths = written(
-        tmp_path, a_txt=text(1), b_jsonl=json, c_txt=text(2), d_gz=gzip.compress(text(3)), e_txt=b"x\ny"
-    )
+    paths = written(tmp_path, a_txt=text(1), b_jsonl=json, c_txt=text(2), d_gz=gzip.compress(text(3)), e_txt=b"x\ny")
     assert counted(paths, "cuda") == counted(paths, "cpu") and len(found) >= 2
     found.clear()
     assert counted(paths[0], "cuda", separator="the") == counted(paths[0], "cpu", separator="the")
@@ -167,9 +163,7 @@ def test_text_that_a_form_leaves_as_it_is_is_walked_raw(token, form, device, tmp
         assert ours == count(tokenizer, paths, "cpu")
     if token is None and form in ("NFC", "NFKC"):
         assert 0 < n_asked <= 4
-    assert device_work(tokenizer.pipeline)["count words"].startswith(
-        "on the GPU; on the CPU, text that the normalizer"
-    )
+    assert device_work(tokenizer.pipeline)["count words"].startswith("on the GPU; on the CPU, text that the normalizer")
 
 
 def test_added_tokens_in_repaired_text(tmp_path, found, monkeypatch):
@@ -323,9 +317,7 @@ def test_a_long_run_in_a_file_is_counted_on_the_cpu(tmp_path, monkeypatch, found
     device_thread, left = [], devices._Devices._count_on
     monkeypatch.setattr(units.WalkCounter, "count", count)
     monkeypatch.setattr(
-        devices._Devices,
-        "_count_on",
-        lambda *a: device_thread.append(threading.get_ident()) or left(*a),
+        devices._Devices, "_count_on", lambda *a: device_thread.append(threading.get_ident()) or left(*a)
     )
     with pytest.warns(UserWarning, match="some text is counted on the CPU"):
         ours = counted(paths, "cuda:0", threads=2)

@@ -27,12 +27,7 @@ HERE = pathlib.Path(__file__).parent
 # With the address sanitizer as for sm_75, which lacks some instructions
 SANITIZERS = {
     "": ("-O2", "-D__CUDA_ARCH__=900"),
-    "address": (
-        "-O1",
-        "-D__CUDA_ARCH__=750",
-        "-fsanitize=address,undefined",
-        "-fno-sanitize-recover=undefined",
-    ),
+    "address": ("-O1", "-D__CUDA_ARCH__=750", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"),
     "thread": ("-O1", "-D__CUDA_ARCH__=900", "-fsanitize=thread"),
 }
 
@@ -70,16 +65,8 @@ def entries(source: pathlib.Path) -> str:
 
 def build(source: pathlib.Path, sanitizer: str = "") -> pathlib.Path:
     """The library of a .cu file, built anew when a source changes."""
-    parts = [
-        source,
-        HERE / "emulate.cpp",
-        HERE / "emulate.hpp",
-        HERE / "emulator.py",
-        *sorted(SOURCES.glob("*.cuh")),
-    ]
-    digest = hashlib.sha256(b"".join(part.read_bytes() for part in parts) + sanitizer.encode()).hexdigest()[
-        :16
-    ]
+    parts = [source, HERE / "emulate.cpp", HERE / "emulate.hpp", HERE / "emulator.py", *sorted(SOURCES.glob("*.cuh"))]
+    digest = hashlib.sha256(b"".join(part.read_bytes() for part in parts) + sanitizer.encode()).hexdigest()[:16]
     folder = pathlib.Path(tempfile.gettempdir()) / f"gputok-emulator-{digest}"
     library = folder / f"{source.stem}.so"
     if not library.exists():
@@ -107,15 +94,7 @@ def build(source: pathlib.Path, sanitizer: str = "") -> pathlib.Path:
             with kernels.open("a") as file:
                 file.write(entries(source))
             subprocess.run([*compiler, *watched, "-c", str(HERE / "emulate.cpp"), "-o", machine], check=True)
-            flags = [
-                *compiler,
-                "-Wno-unused-variable",
-                *SANITIZERS[sanitizer],
-                "-shared",
-                machine,
-                "-x",
-                "c++",
-            ]
+            flags = [*compiler, "-Wno-unused-variable", *SANITIZERS[sanitizer], "-shared", machine, "-x", "c++"]
             subprocess.run([*flags, str(kernels), "-o", made], check=True)
             pathlib.Path(made).rename(library)
     return library
@@ -191,9 +170,7 @@ def emulated_device(seed: int = 0, blocks: int = 3, at_once: int = 2, sanitizer:
     """A device of NumPy arrays; every launch gets a schedule of its own, derived from the seed."""
     turn = iter(range(1, 1 << 62))
 
-    def run(
-        file: str, kernel: str, n_blocks: int, n_threads: int, structs: tuple, together: bool = False
-    ) -> None:
+    def run(file: str, kernel: str, n_blocks: int, n_threads: int, structs: tuple, together: bool = False) -> None:
         each = (seed << 32) + next(turn) if seed else 0
         resident = n_blocks if together else at_once
         launch(SOURCES / file, kernel, n_blocks, n_threads, structs, resident, each, sanitizer)

@@ -62,9 +62,7 @@ def results(stages: Any, given: Inputs, names: Iterable[str] = tuple(FILES)) -> 
         "count_words": lambda: stages.count_words(given.batch, given.automaton),
         "train_bpe": lambda: sum((tuple(stages.train_bpe(*corpus)) for corpus in given.corpora), ()),
         "encode_words": lambda: operator.itemgetter(0, -1)(stages.encode_words(*given.words, given.tables)),
-        "encode_corpus": lambda: stages.encode_corpus(
-            given.batch, given.token, given.automaton, given.tables
-        ),
+        "encode_corpus": lambda: stages.encode_corpus(given.batch, given.token, given.automaton, given.tables),
     }
     return {name: work[name]() for name in names}
 
@@ -80,11 +78,7 @@ def command(sanitizer: str, *arguments: str) -> subprocess.CompletedProcess:
     """Runs Python under a sanitizer's runtime."""
     runtime = {"address": "libasan.so", "thread": "libtsan.so"}[sanitizer]
     found = subprocess.run(["g++", f"-print-file-name={runtime}"], capture_output=True, text=True)
-    settings = {
-        "LD_PRELOAD": found.stdout.strip(),
-        "ASAN_OPTIONS": "detect_leaks=0",
-        "TSAN_OPTIONS": "exitcode=66",
-    }
+    settings = {"LD_PRELOAD": found.stdout.strip(), "ASAN_OPTIONS": "detect_leaks=0", "TSAN_OPTIONS": "exitcode=66"}
     # The thread sanitizer needs an address space laid out as it expects.
     prefix = ["setarch", "-R"] if sanitizer == "thread" else []
     return subprocess.run(
@@ -108,9 +102,7 @@ def sanitized(
 def refuses_long_runs(device: Any) -> bool:
     runs = TextBatch.from_strings(["a" * 200 + " b", "c" * 200])
     try:
-        in_cuda(device._replace(sizes=Sizes(longest_run=64))).split_words(
-            runs, compile_pattern("[a-z]+|[^a-z]+")
-        )
+        in_cuda(device._replace(sizes=Sizes(longest_run=64))).split_words(runs, compile_pattern("[a-z]+|[^a-z]+"))
     except split.TooLong:
         return True
     return False
@@ -126,9 +118,7 @@ if __name__ == "__main__":
         device = backend.choose("cuda:0").devices[0]
     else:
         device = emulated_device(1, sanitizer=name)
-    sizes = Sizes(
-        tile=16, slots=16, rounds_per_look=2, pair_slots=256, candidates=300, candidate_room=310, bounded=0
-    )
+    sizes = Sizes(tile=16, slots=16, rounds_per_look=2, pair_slots=256, candidates=300, candidate_room=310, bounded=0)
     device = device._replace(sizes=sizes)
     found = results(in_cuda(device), pickle.loads(path.read_bytes()), names)
     path.write_bytes(pickle.dumps(found))

@@ -45,9 +45,7 @@ def _field(text: str) -> Field:
     found = re.fullmatch(r"(?:const |(alignas\(8\)) )?(\w+)(\*?) (\w+)", " ".join(text.split()))
     assert found, f"not read: {text!r}"
     aligned, kind, star, name = found.groups()
-    assert star or kind == ("u32" if aligned else "i64"), (
-        f"{name}: a field is a pointer, alignas(8) u32 or i64"
-    )
+    assert star or kind == ("u32" if aligned else "i64"), f"{name}: a field is a pointer, alignas(8) u32 or i64"
     return Field(name, kind, bool(star))
 
 

@@ -25,13 +25,9 @@ class Stages(NamedTuple):
     count_words: Any  # (TextBatch, Automaton) -> [(word, count)], in order of first occurrence
     train_bpe: Any  # as in kernels.reference
     encode_words: Any  # (data, start, end, BpeTables) -> ids, rows; not on a device: ids, start, end, rows
-    encode_corpus: (
-        Any  # (TextBatch, token, Automaton, BpeTables) -> ids, and where those of each document end
-    )
+    encode_corpus: Any  # (TextBatch, token, Automaton, BpeTables) -> ids, and where those of each document end
     lines: Any  # bytes -> where each line begins, and whether they are UTF-8
-    texts_with: (
-        Any  # (TextBatch, strings) -> the texts with one of the strings, and those that NFC may change
-    )
+    texts_with: Any  # (TextBatch, strings) -> the texts with one of the strings, and those that NFC may change
 
 
 def in_cuda(device: Device) -> Stages:

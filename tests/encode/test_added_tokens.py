@@ -47,8 +47,7 @@ def tokens(rng: random.Random) -> list[tuple[str, dict[str, bool]]]:
     contents = sorted({"".join(rng.choices(LETTERS, k=rng.randint(1, 3))) for _ in range(rng.randint(2, 7))})
     made = [(content, {switch: rng.random() < 0.4 for switch in SWITCHES}) for content in contents]
     return [
-        (content, switches | {"lstrip": switches["lstrip"] and not is_blank(content)})
-        for content, switches in made
+        (content, switches | {"lstrip": switches["lstrip"] and not is_blank(content)}) for content, switches in made
     ]
 
 
@@ -56,9 +55,7 @@ def told_apart(added, normalizer):
     """Leaves out tokens that are normalized to the text of another token: tokenizers finds either of them, by chance."""
     found = {}
     for content, switches in added:
-        normal = (
-            content if normalizer is None or not switches["normalized"] else normalizer.normalize_str(content)
-        )
+        normal = content if normalizer is None or not switches["normalized"] else normalizer.normalize_str(content)
         if normal:
             found.setdefault((switches["normalized"], normal), (content, switches))
     return list(found.values())
@@ -138,10 +135,7 @@ def test_a_token_that_a_longer_token_overlaps():
 
 def test_nothing_is_left_of_a_token():
     """If nothing is left of a token, gputok leaves it out; tokenizers panics."""
-    added = [
-        ("<x>", {"rstrip": True, "normalized": False}),
-        ("\n", {"lstrip": True, "normalized": False}),
-    ]
+    added = [("<x>", {"rstrip": True, "normalized": False}), ("\n", {"lstrip": True, "normalized": False})]
     ours, theirs = (pipeline(package, "nothing", "words", added) for package in (gputok, tokenizers))
     with pytest.raises(BaseException, match="bad split"):
         theirs.encode("<x> \n  b")
@@ -186,18 +180,11 @@ def test_counts_of_documents_do_not_depend_on_those_beside_them():
 
 def test_parts_of_a_document_are_not_looked_through():
     """A corpus is cut at spaces, and the parts lack the neighbours of a token, so added tokens are not looked for in parts."""
-    added = [
-        (" a", {"single_word": True}),
-        (" b", {"single_word": True}),
-        ("b é", {"special": True}),
-        (" é", {}),
-    ]
+    added = [(" a", {"single_word": True}), (" b", {"single_word": True}), ("b é", {"special": True}), (" é", {})]
     ours, theirs = (pipeline(package, "lower", "words", []) for package in (gputok, tokenizers))
     texts = ["a a a", "a b b", "b é", "bb a b", "a\nb"]  # in none of them is a token
     for tokenizer, package in ((ours, gputok), (theirs, tokenizers)):
-        tokenizer.add_tokens(
-            [package.AddedToken(content, normalized=False, **switches) for content, switches in added]
-        )
+        tokenizer.add_tokens([package.AddedToken(content, normalized=False, **switches) for content, switches in added])
         tokenizer.encode_special_tokens = True
     same_in_every_way(ours, theirs, texts)
     words = ours.count_words(iter(texts))
@@ -238,7 +225,5 @@ def test_the_heap_stays_whole():
                 assert ids == [0] + n * [1], ids
     """
     checked = {**os.environ, "MALLOC_PERTURB_": "85", "MALLOC_CHECK_": "3"}
-    ran = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], env=checked, capture_output=True, text=True
-    )
+    ran = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], env=checked, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr

@@ -29,14 +29,10 @@ def tokenizer(request) -> gputok.Tokenizer:
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     special = ["<s>", "</s>", "<pad>"]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = BpeTrainer(
-        vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False
-    )
+    trainer = BpeTrainer(vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
     made.train_from_iterator(FEW, trainer)
     made.post_processor = processors.TemplateProcessing(
-        single=f"<s> $A </s>:{request.param}",
-        pair="<s> $A </s> $B:1 </s>:1",
-        special_tokens=[("<s>", 0), ("</s>", 1)],
+        single=f"<s> $A </s>:{request.param}", pair="<s> $A </s> $B:1 </s>:1", special_tokens=[("<s>", 0), ("</s>", 1)]
     )
     return made
 

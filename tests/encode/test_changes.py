@@ -99,9 +99,7 @@ def changes(tokenizer, maker, rng):
     number = rng.randrange(2, 6)
     found = [
         lambda: tokenizer.add_tokens([AddedToken("<x>", normalized=False), "<y>"]),
-        lambda: tokenizer.add_tokens(
-            [AddedToken(f"low{'er' * (number % 2)}", single_word=True, lstrip=True)]
-        ),
+        lambda: tokenizer.add_tokens([AddedToken(f"low{'er' * (number % 2)}", single_word=True, lstrip=True)]),
         lambda: tokenizer.add_special_tokens(["[MASK]", "<s>"]),
         lambda: setattr(tokenizer, "encode_special_tokens", not tokenizer.encode_special_tokens),
         lambda: tokenizer.enable_truncation(number + 3, stride=1),
@@ -117,11 +115,7 @@ def changes(tokenizer, maker, rng):
         lambda: setattr(tokenizer, "decoder", decoders.Fuse()),
         lambda: setattr(tokenizer, "model", Tokenizer.from_str(trained(maker)).model),
     ]
-    normalizer, pre_tokenizer, processor = (
-        tokenizer.normalizer,
-        tokenizer.pre_tokenizer,
-        tokenizer.post_processor,
-    )
+    normalizer, pre_tokenizer, processor = (tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.post_processor)
     if maker is byte_level:
         # Added tokens have neither "q" nor "k": in tokenizers as well, what they are looked for as stays when a field of
         # the normalizer changes, until the normalizer is set.
@@ -163,9 +157,7 @@ CALLS = [
     lambda t: [seen(t.encode(text, TEXTS[0])) for text in TEXTS[1:2]],
     lambda t: [seen(encoding) for encoding in t.encode_batch(TEXTS)],
     lambda t: [encoding.ids for encoding in t.encode_batch_fast(TEXTS)],
-    lambda t: [
-        (batch.ids.tolist(), batch.rows.tolist()) for batch in t.encode_corpus(iter(TEXTS), threads=1)
-    ],
+    lambda t: [(batch.ids.tolist(), batch.rows.tolist()) for batch in t.encode_corpus(iter(TEXTS), threads=1)],
     lambda t: t.decode([*range(300)]),
     lambda t: t.decode([*range(30)], False),
     lambda t: t.token_to_id("<x>"),
@@ -294,9 +286,7 @@ def test_two_threads_change_one_tokenizer(impatient):
     for _ in range(20):
         tokenizer = Tokenizer.from_str(trained(byte_level))
         size, begin = tokenizer.get_vocab_size(), threading.Barrier(3)
-        fields = [
-            (tokenizer.pre_tokenizer[1], name) for name in ("add_prefix_space", "trim_offsets", "use_regex")
-        ]
+        fields = [(tokenizer.pre_tokenizer[1], name) for name in ("add_prefix_space", "trim_offsets", "use_regex")]
 
         def add(prefix, field, tokenizer=tokenizer, begin=begin):
             begin.wait()
@@ -345,9 +335,7 @@ def test_forks_while_threads_use_it(n, impatient):
     try:
         for _ in range(n):
             receiver, sender = context.Pipe(duplex=False)
-            child = context.Process(
-                target=lambda sender=sender: sender.send(used_in_a_child(tokenizer, TEXTS))
-            )
+            child = context.Process(target=lambda sender=sender: sender.send(used_in_a_child(tokenizer, TEXTS)))
             child.start()
             try:
                 assert receiver.poll(60), "the child hangs"

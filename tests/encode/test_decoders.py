@@ -134,9 +134,7 @@ def test_what_a_stream_holds_back(shared_tokenizer):
             for text in ("naïve 👩🏽‍🚀", "x\ufffd", "", "日本<|eot_id|>語"):
                 ids = expected.encode(text, add_special_tokens=False).ids
                 ids = (
-                    ids[: rng.randint(0, len(ids))]
-                    if rng.random() < 0.5
-                    else [*ids, *rng.choices(range(128_010), k=9)]
+                    ids[: rng.randint(0, len(ids))] if rng.random() < 0.5 else [*ids, *rng.choices(range(128_010), k=9)]
                 )
                 stream, given = mine.DecodeStream(start, skip), ""
                 assert stream.held_bytes(found) == b""
@@ -144,14 +142,12 @@ def test_what_a_stream_holds_back(shared_tokenizer):
                     given += stream.step(found, token_id) or ""
                     whole = found.decode_bytes([*start, *ids[:n]], skip)
                     assert (prompt + given).encode() + stream.held_bytes(found) == whole or "\ufffd" in given
-                    assert (
-                        prompt + given + stream.held_bytes(found).decode(errors="replace")
-                    ) == expected.decode([*start, *ids[:n]], skip)
+                    assert (prompt + given + stream.held_bytes(found).decode(errors="replace")) == expected.decode(
+                        [*start, *ids[:n]], skip
+                    )
                 assert prompt + given + (stream.flush(found) or "") == expected.decode([*start, *ids], skip)
                 assert stream.flush(found) is None and stream.held_bytes(found) == b""
-                assert (
-                    stream.step(found, 15339) == mine.DecodeStream(None, skip).step(found, 15339) == "hello"
-                )
+                assert stream.step(found, 15339) == mine.DecodeStream(None, skip).step(found, 15339) == "hello"
 
 
 def test_a_prompt_that_ends_within_a_character(shared_tokenizer):

@@ -31,22 +31,7 @@ from tests.text.test_split_plans import WALKS
 
 def random_texts(seed: int, n: int) -> list[str]:
     rng = random.Random(seed)
-    stems = [
-        "the",
-        " house",
-        "'s",
-        "12345",
-        "über",
-        "日本語",
-        "😀",
-        "\r\n",
-        "\n\n",
-        "  ",
-        "\t",
-        "x" * 17,
-        " low",
-        "er",
-    ]
+    stems = ["the", " house", "'s", "12345", "über", "日本語", "😀", "\r\n", "\n\n", "  ", "\t", "x" * 17, " low", "er"]
     stems += ["<|endoftext|>", "<s>", " ", "\u3000", "w" * 100]
     return ["".join(rng.choices(stems, k=rng.choice([0, 1, 5, 40]))) for _ in range(n)]
 
@@ -117,9 +102,7 @@ def test_tokens_of_the_post_processor_surround_each_document(byte_level):
 def test_normalized_text_is_walked_too(byte_level, normalizer):
     tokenizer = gputok.Tokenizer.from_str(byte_level.to_str())
     tokenizer.normalizer = normalizer
-    tokenizer.add_tokens(
-        [gputok.AddedToken("house", normalized=True), gputok.AddedToken("er", normalized=False)]
-    )
+    tokenizer.add_tokens([gputok.AddedToken("house", normalized=True), gputok.AddedToken("er", normalized=False)])
     texts = random_texts(8, 500)
     assert flat(tokenizer.encode_corpus(iter(texts))) == expected(tokenizer, texts)
 
@@ -144,9 +127,7 @@ def test_real_tokenizers(shared_tokenizer, corpus_sample, name):
 
 @pytest.mark.full
 @pytest.mark.parametrize("corpus", ["en", "code", "multi", "zh"])
-@pytest.mark.parametrize(
-    "name", ["llama2", "gemma", "llama3", "qwen3", "gpt-4o", "deepseek-v3", "minilm-bert"]
-)
+@pytest.mark.parametrize("name", ["llama2", "gemma", "llama3", "qwen3", "gpt-4o", "deepseek-v3", "minilm-bert"])
 def test_whole_corpora(shared_tokenizer, corpus_sample, name, corpus):
     """Gemma's, GPT-4o's and DeepSeek V3's steps stand around vocabularies of others."""
     file = {"gemma": "llama2", "gpt-4o": "qwen3", "deepseek-v3": "llama3"}.get(name, name)
@@ -209,9 +190,7 @@ def test_each_mark_is_a_word_of_its_own():
     assert len(ideographs) > 20_000 and spread == " " + " a ".join(ideographs) + " "
 
 
-@pytest.mark.parametrize(
-    "options", [*itertools.product([True, False], repeat=4)], ids=lambda o: f"{sum(o)} of 4"
-)
+@pytest.mark.parametrize("options", [*itertools.product([True, False], repeat=4)], ids=lambda o: f"{sum(o)} of 4")
 def test_parts_beside_marks(options):
     names = "clean_text", "handle_chinese_chars", "strip_accents", "lowercase"
     pieces = [*"aEΣé\u0301\u0338 \t\r\n\u3000\x00\xad\ufffd!.-=<'、。＄＜漢字龥㐀豈가かが"]
@@ -424,9 +403,7 @@ def test_the_model_gets_each_word_once(byte_level):
 def test_caches_learn_from_each_other(byte_level, dtype):
     """A word that one has learned, the others need not: short and long ones, with few ids and with many."""
     rng = random.Random(21)
-    words = sorted(
-        {"".join(rng.choices("abcdefxyz", k=rng.choice([2, 5, 14, 15, 16, 17, 60]))) for _ in range(600)}
-    )
+    words = sorted({"".join(rng.choices("abcdefxyz", k=rng.choice([2, 5, 14, 15, 16, 17, 60]))) for _ in range(600)})
     tables, learning, asked = walk.prepare(compile_pattern(r"\s?\S+|\s")), encode.Learning(), []
 
     def encode_words(data, start, end):
@@ -459,9 +436,7 @@ def test_no_thread_waits_to_learn(byte_level):
         return byte_level.model.encode_words(data, start, end, byte_level=True)
 
     def ids(encoder, texts):
-        return encode.encode_corpus(*TextBatch.from_strings(texts), None, tables, encode_words, encoder)[
-            0
-        ].tolist()
+        return encode.encode_corpus(*TextBatch.from_strings(texts), None, tables, encode_words, encoder)[0].tolist()
 
     one, two = (encode.Encoder(np.uint32, learning=learning) for _ in range(2))
     texts = ["some words", "other words"]
@@ -477,9 +452,7 @@ def test_no_thread_waits_to_learn(byte_level):
 def test_words_of_others_push_none_out(byte_level):
     """A small cache takes words of others as long as it has room, in its lines and in its ring."""
     rng = random.Random(22)
-    words = sorted(
-        {"".join(rng.choices("abcdefxyz", k=rng.choice([3, 5, 20, 40, 1100]))) for _ in range(900)}
-    )
+    words = sorted({"".join(rng.choices("abcdefxyz", k=rng.choice([3, 5, 20, 40, 1100]))) for _ in range(900)})
     tables, learning, asked = walk.prepare(compile_pattern(r"\s?\S+|\s")), encode.Learning(), []
 
     def encode_words(data, start, end):
@@ -490,15 +463,9 @@ def test_words_of_others_push_none_out(byte_level):
     one, two = (encode.Encoder(np.uint32, learning=learning, **small) for _ in range(2))
     own = [word for word in words if len(word) < 16][:40]
     for _ in range(5):
-        for encoder, texts in (
-            (one, own),
-            (two, rng.choices(words, k=300)),
-            (two, rng.choices(words, k=300)),
-        ):
+        for encoder, texts in ((one, own), (two, rng.choices(words, k=300)), (two, rng.choices(words, k=300))):
             asked.clear()
-            ids, rows = encode.encode_corpus(
-                *TextBatch.from_strings(texts), None, tables, encode_words, encoder
-            )
+            ids, rows = encode.encode_corpus(*TextBatch.from_strings(texts), None, tables, encode_words, encoder)
             assert (ids.tolist(), np.diff(rows).tolist()) == expected(byte_level, texts)
         used = int((one.cache.slots[:, 1] != 0).sum())
         assert used > len(own) and one.cache.head[0] <= 1 << 12
@@ -544,9 +511,7 @@ _TOKENS = [("<s>", 0), ("</s>", 1)]
             ],
             id="four",
         ),
-        pytest.param(
-            [processors.TemplateProcessing("<s> $A </s> $A <s> <s>", "$A $B", _TOKENS)], id="text twice"
-        ),
+        pytest.param([processors.TemplateProcessing("<s> $A </s> $A <s> <s>", "$A $B", _TOKENS)], id="text twice"),
         pytest.param(
             [
                 processors.TemplateProcessing("$A $A", "$A $B", _TOKENS),
@@ -600,9 +565,7 @@ def test_the_first_documents_can_be_left_out(byte_level):
     texts = random_texts(5, 100)
     batches = [TextBatch.from_strings(texts[i : i + 30]) for i in range(0, 100, 30)]
     for skip in (0, 1, 30, 47, 100):
-        assert flat(bulk.encode_corpus(byte_level.pipeline, batches, skip=skip)) == expected(
-            byte_level, texts[skip:]
-        )
+        assert flat(bulk.encode_corpus(byte_level.pipeline, batches, skip=skip)) == expected(byte_level, texts[skip:])
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -697,9 +660,7 @@ def test_the_text_of_added_tokens_is_not_walked():
     tokenizer.add_tokens([gputok.AddedToken(f"no{i} such word{'s' * i}", normalized=False) for i in range(9)])
     asked = []
     vars(tokenizer.model)["tokenize_pieces"] = watched(tokenizer.model.tokenize_pieces, asked)
-    texts = [
-        " ".join(f"low no{i} such word{'s' * i}low" for i in some) for some in ((), (1, 2, 8), (8,) * 20_000)
-    ]
+    texts = [" ".join(f"low no{i} such word{'s' * i}low" for i in some) for some in ((), (1, 2, 8), (8,) * 20_000)]
     ids, _ = flat(tokenizer.encode_corpus(iter(texts), threads=1))
     assert sum(asked) == 2
     del vars(tokenizer.model)["tokenize_pieces"]
@@ -728,16 +689,13 @@ def test_long_documents_of_every_way_are_cut_for_threads(normalizer, pre_tokeniz
     tokenizer.add_tokens([gputok.AddedToken("<b a e>", normalized=False, rstrip=True)])
     rng = random.Random(3)
     texts = [
-        "".join(rng.choices(["ab", "a ", " b", "<b a e>", "  ", "e\u0301", ".\n"], k=n))
-        for n in (900, 0, 5, 2000)
+        "".join(rng.choices(["ab", "a ", " b", "<b a e>", "  ", "e\u0301", ".\n"], k=n)) for n in (900, 0, 5, 2000)
     ]
     for some in (texts, [text.replace("<b a e>", "") for text in texts]):
         cut = engine_of(tokenizer.pipeline).sliced(TextBatch.from_strings(some), 100)
         with_tokens = some is texts and getattr(pre_tokenizer, "split", False) is True
         assert (cut is not None and len(cut.cut.slices) > 20) == (slices and not with_tokens)
-        ours = bulk.encode_corpus(
-            tokenizer.pipeline, [TextBatch.from_strings(some)], threads=2, unit_bytes=100
-        )
+        ours = bulk.encode_corpus(tokenizer.pipeline, [TextBatch.from_strings(some)], threads=2, unit_bytes=100)
         assert flat(ours) == expected(tokenizer, some)
         found = encode_batch(tokenizer.pipeline, TextBatch.from_strings(some), 20, 100)
         assert [i for ids, _ in found for i in ids.tolist()] == expected(tokenizer, some)[0]

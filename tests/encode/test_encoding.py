@@ -71,18 +71,13 @@ def test_attributes_and_look_ups(theirs):
         assert len(encoding) == len(expected)
         for name in ATTRIBUTES:
             assert getattr(encoding, name) == getattr(expected, name), name
-        assert [state(part) for part in encoding.overflowing] == [
-            state(part) for part in expected.overflowing
-        ]
+        assert [state(part) for part in encoding.overflowing] == [state(part) for part in expected.overflowing]
         for i in range(14):
             for name in ("token_to_sequence", "token_to_chars", "token_to_word"):
                 assert getattr(encoding, name)(i) == getattr(expected, name)(i), (name, i)
             for name in ("char_to_token", "char_to_word", "word_to_tokens", "word_to_chars"):
                 for sequence in (0, 1):
-                    assert getattr(encoding, name)(i, sequence) == getattr(expected, name)(i, sequence), (
-                        name,
-                        i,
-                    )
+                    assert getattr(encoding, name)(i, sequence) == getattr(expected, name)(i, sequence), (name, i)
 
 
 def test_words_is_deprecated(theirs):
@@ -159,9 +154,7 @@ def test_errors(theirs):
 def in_bytes(expected: tokenizers.Encoding, texts: tuple) -> list[tuple[int, int]]:
     """The offsets of `tokenizers` in bytes; those of special tokens and padding are (0, 0)."""
     found = []
-    for (start, end), sequence, word in zip(
-        expected.offsets, expected.sequence_ids, expected.word_ids, strict=True
-    ):
+    for (start, end), sequence, word in zip(expected.offsets, expected.sequence_ids, expected.word_ids, strict=True):
         text = "" if sequence is None else texts[sequence]
         if isinstance(text, tuple):
             text = "" if word is None else text[word]

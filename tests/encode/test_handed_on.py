@@ -69,9 +69,7 @@ def alike(library):
     tokenizer = plain(library)
     tokenizer.normalizer = library.normalizers.Lowercase()
     tokenizer.add_tokens(["<X>", "<x>", "A"])
-    tokenizer.add_tokens(
-        [library.AddedToken("ab", normalized=True), library.AddedToken("AB", normalized=True)]
-    )
+    tokenizer.add_tokens([library.AddedToken("ab", normalized=True), library.AddedToken("AB", normalized=True)])
     return tokenizer
 
 

@@ -147,9 +147,7 @@ def test_the_cost_depends_on_the_new_text(made, monkeypatch):
     grown.append("the ab Hello " * 20_000)
     asked = []
     encode = Seams.ids
-    monkeypatch.setattr(
-        Seams, "ids", lambda self, data, *span: asked.append(len(data)) or encode(self, data, *span)
-    )
+    monkeypatch.setattr(Seams, "ids", lambda self, data, *span: asked.append(len(data)) or encode(self, data, *span))
     grown.append("hello")
     grown.append(" the")
     assert sum(asked) < 100
@@ -160,17 +158,7 @@ def test_the_cost_depends_on_the_new_text(made, monkeypatch):
 
 def test_inside_a_word_nothing_stays():
     """One letter more changes all tokens of a word."""
-    pairs = [
-        ("i", "j"),
-        ("h", "i"),
-        ("g", "h"),
-        ("f", "g"),
-        ("e", "f"),
-        ("d", "e"),
-        ("c", "d"),
-        ("b", "c"),
-        ("a", "b"),
-    ]
+    pairs = [("i", "j"), ("h", "i"), ("g", "h"), ("f", "g"), ("e", "f"), ("d", "e"), ("c", "d"), ("b", "c"), ("a", "b")]
     tokens = [*"abcdefghij", *("".join(pair) for pair in pairs)]
     tokenizer = gputok.Tokenizer(models.BPE({one: i for i, one in enumerate(tokens)}, pairs))
     tokenizer.pre_tokenizer = growing.BYTES

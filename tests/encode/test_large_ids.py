@@ -63,9 +63,7 @@ SCRIPT = """
 """
 
 
-@pytest.mark.skipif(
-    not os.path.exists("/proc/self/statm"), reason="limits its memory by what Linux says it uses"
-)
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="limits its memory by what Linux says it uses")
 def test_one_large_id():
     """Everything that is kept for tokens fits in 2 GiB more than what the process used before."""
     command = [sys.executable, "-c", textwrap.dedent(SCRIPT), *map(str, LARGE)]

@@ -50,11 +50,7 @@ def test_a_word_of_two_billion_bytes(name, byte_level):
 
 def test_strings(monkeypatch):
     monkeypatch.setattr(text, "LONGEST", 9)
-    for ask in (
-        NormalizedString,
-        pre_tokenizers.Whitespace().pre_tokenize_str,
-        models.BPE({"a": 0}, []).tokenize,
-    ):
+    for ask in (NormalizedString, pre_tokenizers.Whitespace().pre_tokenize_str, models.BPE({"a": 0}, []).tokenize):
         ask("ä" * 4)
         with pytest.raises(ValueError, match=r"0 has 10 bytes, more than the 9 "):
             ask("ä" * 5)

@@ -52,18 +52,11 @@ def test_truncation_below_the_number_of_special_tokens(processor, strategy):
             tokenizer.no_truncation()
 
             def encoded(
-                tokenizer=tokenizer,
-                length=length,
-                stride=stride,
-                direction=direction,
-                special=special,
-                text=text,
+                tokenizer=tokenizer, length=length, stride=stride, direction=direction, special=special, text=text
             ):
                 tokenizer.enable_truncation(length, stride=stride, strategy=strategy, direction=direction)
                 one = tokenizer.encode(*text, add_special_tokens=special)
-                (other,) = tokenizer.encode_batch(
-                    [text if len(text) > 1 else text[0]], add_special_tokens=special
-                )
+                (other,) = tokenizer.encode_batch([text if len(text) > 1 else text[0]], add_special_tokens=special)
                 assert parts(other) == parts(one)
                 return parts(one)
 
@@ -175,8 +168,7 @@ STEPS = {
 
 
 @pytest.mark.parametrize(
-    "before",
-    [(), *itertools.product(STEPS), *itertools.permutations(["decompose", "text", "strip", "remove"], 2)],
+    "before", [(), *itertools.product(STEPS), *itertools.permutations(["decompose", "text", "strip", "remove"], 2)]
 )
 def test_nothing_is_prepended(before):
     """The same offsets, where tokenizers gives a result: it panics, or repeats text, if later steps change all of the text."""
@@ -192,9 +184,7 @@ def test_nothing_is_prepended(before):
         theirs = tokenizers.Tokenizer.from_str(ours.to_str())
         for text in texts:
             words = isinstance(text, list)
-            expected = result(
-                lambda one=theirs, text=text, words=words: view(one.encode(text, is_pretokenized=words))
-            )
+            expected = result(lambda one=theirs, text=text, words=words: view(one.encode(text, is_pretokenized=words)))
             found = view(ours.encode(text, is_pretokenized=words))
             assert view(ours.encode_batch([text], is_pretokenized=words)[0]) == found
             if isinstance(expected, tuple):
@@ -209,10 +199,7 @@ def test_models_without_all_bytes(size):
     rng = random.Random(size)
     texts = ["", "ab é", "中\n", "b a", "a" * 40, "x" * 3000]
     for unknown in (None, "<unk>"):
-        tokens = [
-            *rng.sample(sorted(pre_tokenizers.ByteLevel.alphabet()), size),
-            *([unknown] if unknown else []),
-        ]
+        tokens = [*rng.sample(sorted(pre_tokenizers.ByteLevel.alphabet()), size), *([unknown] if unknown else [])]
         model = models.BPE({token: i for i, token in enumerate(tokens)}, [], unk_token=unknown)
         ours, theirs = both(model, pre_tokenizers.ByteLevel(add_prefix_space=False))
         expected = [one.ids for one in theirs.encode_batch_fast(texts)]

@@ -14,9 +14,7 @@ TEXT = "The quick brown fox naïvely jumps over 1234 lazy dogs; doesn't it? 漢�
 
 
 def attributes(encoding):
-    return [getattr(encoding, name) for name in FIELDS] + [
-        [attributes(part) for part in encoding.overflowing]
-    ]
+    return [getattr(encoding, name) for name in FIELDS] + [[attributes(part) for part in encoding.overflowing]]
 
 
 @pytest.fixture(scope="module", params=["minilm-bert", "llama3", "llama2"])

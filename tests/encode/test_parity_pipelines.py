@@ -213,8 +213,7 @@ def check(seed: int) -> None:
     for one in [*inputs, *pairs]:
         given = one if isinstance(one, tuple) else (one,)
         found, expected = (
-            answer(lambda *a, t=t: view(t.encode(*a, add_special_tokens=special)), *given)
-            for t in (ours, theirs)
+            answer(lambda *a, t=t: view(t.encode(*a, add_special_tokens=special)), *given) for t in (ours, theirs)
         )
         assert found == expected, (where, one)
         if found == "fails":
@@ -224,9 +223,7 @@ def check(seed: int) -> None:
             if decoded != "fails":  # where tokenizers panics, an answer is better
                 assert ours.decode(found["ids"], skip_special_tokens=skip) == decoded, (where, one)
     for batch in (inputs, pairs, [*inputs, *pairs]):
-        found, expected = (
-            answer(lambda b, t=t: list(map(view, t.encode_batch(b))), batch) for t in (ours, theirs)
-        )
+        found, expected = (answer(lambda b, t=t: list(map(view, t.encode_batch(b))), batch) for t in (ours, theirs))
         assert found == expected, (where, "a batch")
     words = [text.split(" ") for text in inputs]
     of_words = [*zip(words[::2], words[1::2], strict=True)]
@@ -245,9 +242,7 @@ def check(seed: int) -> None:
             )
             assert found == expected, (where, method, batch)
     if ours.truncation is None and ours.padding is None:
-        expected = answer(
-            lambda: [theirs.encode(one, add_special_tokens=special).ids for one in inputs],
-        )
+        expected = answer(lambda: [theirs.encode(one, add_special_tokens=special).ids for one in inputs])
         if expected != "fails":
             batches = ours.encode_corpus(iter(inputs), add_special_tokens=special)
             rows = [row.tolist() for batch in batches for row in np.split(batch.ids, batch.rows[1:-1])]

@@ -34,16 +34,7 @@ def of_bytes(**options):
 
 def of_lines(normalizer=None, pre_tokenizer=None):
     tokens = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), *"▁abcdéж串🙂"]
-    merges = [
-        ("▁", "a"),
-        ("a", "b"),
-        ("ab", "c"),
-        ("▁a", "b"),
-        ("c", "ab"),
-        ("é", "ж"),
-        ("▁", "▁"),
-        ("🙂", "a"),
-    ]
+    merges = [("▁", "a"), ("a", "b"), ("ab", "c"), ("▁a", "b"), ("c", "ab"), ("é", "ж"), ("▁", "▁"), ("🙂", "a")]
     tokens += dict.fromkeys(left + right for left, right in merges)
     ids = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
     tokenizer = Tokenizer(models.BPE(ids, merges, byte_fallback=True, fuse_unk=True, unk_token="<unk>"))
@@ -61,9 +52,7 @@ KINDS = {
     "lines": lambda: of_lines(marks()),
     "lines after a mark": lambda: of_lines(normalizers.Sequence([normalizers.Prepend("▁"), marks()])),
     "metaspace": lambda: of_lines(None, pre_tokenizers.Metaspace(prepend_scheme="first", split=False)),
-    "metaspace, always": lambda: of_lines(
-        None, pre_tokenizers.Metaspace(prepend_scheme="always", split=False)
-    ),
+    "metaspace, always": lambda: of_lines(None, pre_tokenizers.Metaspace(prepend_scheme="always", split=False)),
 }
 
 
@@ -73,11 +62,7 @@ def tokenizer(request):
     made.add_special_tokens(["<s>", "<x y>"])
     made.add_tokens([*PLAIN, *STRIPPING])
     if "bytes" not in request.param:
-        template = {
-            "single": "<s> $A <s>",
-            "pair": "<s> $A $B",
-            "special_tokens": [("<s>", made.token_to_id("<s>"))],
-        }
+        template = {"single": "<s> $A <s>", "pair": "<s> $A $B", "special_tokens": [("<s>", made.token_to_id("<s>"))]}
         made.post_processor = processors.TemplateProcessing(**template)
     return made
 

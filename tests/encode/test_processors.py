@@ -82,8 +82,7 @@ def test_settable():
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [("[CLS] $0",), (None, "$A [SEP]", SPECIAL), ("a:b",), ("$C",), ("$A:-1",), ("$A:1:2",), ("$A:",)],
+    "arguments", [("[CLS] $0",), (None, "$A [SEP]", SPECIAL), ("a:b",), ("$C",), ("$A:-1",), ("$A:1:2",), ("$A:",)]
 )
 def test_template_errors(arguments):
     with pytest.raises(ValueError, match=r"."):

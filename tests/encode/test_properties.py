@@ -57,52 +57,9 @@ def holds(scale: int = 1, **strategies: st.SearchStrategy) -> Callable[[Callable
 
 # ---- texts and pipelines
 
-CONTENTS = [
-    "<s>",
-    "</s>",
-    "[UNK]",
-    "[MASK]",
-    "xyz",
-    "a b",
-    "ab",
-    "字",
-    "The",
-    "\n",
-    "\n a",
-    " ",
-    " \u3000",
-    "0",
-    " 0",
-]
-SPACES = [
-    " ",
-    "  ",
-    "\t",
-    "\n",
-    "\r\n",
-    "\x85",
-    "\xa0",
-    "\u2003",
-    "\u2028",
-    "\u3000",
-    "\u200b",
-    "\ufeff",
-    "\v",
-    "\x1c",
-]
-MARKS = [
-    "\u0301",
-    "\u0323",
-    "\u0345",
-    "\u0334",
-    "\u200d",
-    "\u094d",
-    "\ufe0f",
-    "\u0ed8",
-    "\u1161",
-    "\u11a8",
-    "\u3099",
-]
+CONTENTS = ["<s>", "</s>", "[UNK]", "[MASK]", "xyz", "a b", "ab", "字", "The", "\n", "\n a", " ", " \u3000", "0", " 0"]
+SPACES = [" ", "  ", "\t", "\n", "\r\n", "\x85", "\xa0", "\u2003", "\u2028", "\u3000", "\u200b", "\ufeff", "\v", "\x1c"]
+MARKS = ["\u0301", "\u0323", "\u0345", "\u0334", "\u200d", "\u094d", "\ufe0f", "\u0ed8", "\u1161", "\u11a8", "\u3099"]
 CHARACTERS = st.characters(exclude_categories=["Cs"])
 PARTS = st.one_of(
     st.sampled_from(parity.PARTS),
@@ -157,35 +114,12 @@ def encodable(tokenizer: Tokenizer, texts: list[str]) -> list[str]:
 
 # ---- decode of encode
 
-PLAIN = [
-    "<s>",
-    "</s>",
-    "[UNK]",
-    "ab",
-    "字",
-    "\n",
-    "\n a",
-    "a b",
-    "xyz",
-    "  ",
-]  # ByteLevel decodes them as they are
+PLAIN = ["<s>", "</s>", "[UNK]", "ab", "字", "\n", "\n a", "a b", "xyz", "  "]  # ByteLevel decodes them as they are
 KEPT = st.builds(
-    AddedToken,
-    st.sampled_from(PLAIN),
-    **dict.fromkeys(["single_word", "normalized", "special"], st.booleans()),
+    AddedToken, st.sampled_from(PLAIN), **dict.fromkeys(["single_word", "normalized", "special"], st.booleans())
 )
 ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
-PAIRS = [
-    ("a", "b"),
-    ("t", "h"),
-    ("th", "e"),
-    ("Ġ", "the"),
-    ("Ġ", "Ġ"),
-    ("å", "Ń"),
-    ("åŃ", "Ĺ"),
-    ("Ì", "ģ"),
-    ("x", "y"),
-]
+PAIRS = [("a", "b"), ("t", "h"), ("th", "e"), ("Ġ", "the"), ("Ġ", "Ġ"), ("å", "Ń"), ("åŃ", "Ĺ"), ("Ì", "ģ"), ("x", "y")]
 STEPS = {
     "words": lambda: pre_tokenizers.ByteLevel(add_prefix_space=False),
     "whole": lambda: pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
@@ -218,17 +152,12 @@ def byte_level(draw: st.DrawFn) -> Tokenizer:
 def byte_fallback(draw: st.DrawFn) -> Tokenizer:
     """Of some characters, and a token for each byte of all others."""
     characters = draw(st.lists(CHARACTERS, max_size=8, unique=True))
-    tokens = [
-        *(f"<0x{byte:02X}>" for byte in range(256)),
-        *dict.fromkeys(["a", "b", "字", *characters, "ab"]),
-    ]
+    tokens = [*(f"<0x{byte:02X}>" for byte in range(256)), *dict.fromkeys(["a", "b", "字", *characters, "ab"])]
     vocabulary = {token: i for i, token in enumerate(tokens)}
     if draw(st.booleans()):
         model = models.BPE(vocabulary, [("a", "b")], byte_fallback=True)
     else:
-        model = models.Unigram(
-            [(token, -1.0 - i / 300) for i, token in enumerate(tokens)], 0, byte_fallback=True
-        )
+        model = models.Unigram([(token, -1.0 - i / 300) for i, token in enumerate(tokens)], 0, byte_fallback=True)
     tokenizer = Tokenizer(model)
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
     return tokenizer
@@ -292,9 +221,7 @@ def corpus_rows(
 ) -> list[list[int]]:
     """Row by row, of texts that come in these batches."""
     given = [TextBatch.from_strings(batch) for batch in batches if batch]
-    found = encode_corpus(
-        tokenizer.pipeline, given, add_special_tokens=special, threads=threads, unit_bytes=unit
-    )
+    found = encode_corpus(tokenizer.pipeline, given, add_special_tokens=special, threads=threads, unit_bytes=unit)
     return [row.tolist() for batch in found for row in np.split(batch.ids, batch.rows[1:-1])]
 
 
@@ -328,10 +255,7 @@ def plain(rows: Rows) -> list[list[tuple]]:
     """Each row as a list of tokens: all columns but `text`, of which the text itself."""
     values = [getattr(rows.columns, name).tolist() for name in NAMES if name != "text"]
     return [
-        [
-            (*(column[at] for column in values), text)
-            for at, text in zip(range(a, b), rows.token_texts(i), strict=True)
-        ]
+        [(*(column[at] for column in values), text) for at, text in zip(range(a, b), rows.token_texts(i), strict=True)]
         for i, (a, b) in enumerate(zip(rows.first.tolist(), rows.last.tolist(), strict=True))
     ]
 
@@ -416,9 +340,7 @@ def test_rows_are_truncated_as_lists_are(rows, data, stride, side):
     kept, more, owner = rows.truncate(np.array(width, np.int64), stride, side)
     invariants.check_columns(kept)
     invariants.check_columns(more)
-    parts = [
-        [row[a:b] for a, b in windows(len(row), w, stride, side)] for w, row in zip(width, lists, strict=True)
-    ]
+    parts = [[row[a:b] for a, b in windows(len(row), w, stride, side)] for w, row in zip(width, lists, strict=True)]
     assert plain(kept) == [part[0] for part in parts]
     assert plain(more) == [window for part in parts for window in part[1:]]
     assert owner.tolist() == [i for i, part in enumerate(parts) for _ in part[1:]]

@@ -14,16 +14,7 @@ from test_added_tokens import LETTERS, NORMALIZERS, PRE_TOKENIZERS, pipeline, to
 import gputok
 from gputok import AddedToken, models
 
-COLUMNS = (
-    "ids",
-    "tokens",
-    "offsets",
-    "word_ids",
-    "type_ids",
-    "special_tokens_mask",
-    "attention_mask",
-    "sequence_ids",
-)
+COLUMNS = ("ids", "tokens", "offsets", "word_ids", "type_ids", "special_tokens_mask", "attention_mask", "sequence_ids")
 REAL = ("llama3", "llama2", "qwen3", "claude", "minilm-bert")
 PIECES = ("a", " ", "  ", "\n", "é", "e", "\u0301", "12", "<", "|>", "tok", "ﬁ")
 
@@ -93,9 +84,7 @@ def expected_ids(theirs, segments, protected):
                     text, at = "", end
         text += run[at:]
     parts.append(text)
-    return [
-        id for part in parts for id in ([part] if isinstance(part, int) else ids_as_text(theirs, part).ids)
-    ]
+    return [id for part in parts for id in ([part] if isinstance(part, int) else ids_as_text(theirs, part).ids)]
 
 
 def all_special(theirs, contents):
@@ -139,9 +128,7 @@ def test_tokens_of_all_kinds(normalizer, pre_tokenizer):
     part = NORMALIZERS[normalizer](tokenizers.normalizers)
     for _ in range(7):
         added = told_apart(tokens(rng), part)
-        ours, theirs = (
-            pipeline(package, normalizer, pre_tokenizer, added) for package in (gputok, tokenizers)
-        )
+        ours, theirs = (pipeline(package, normalizer, pre_tokenizer, added) for package in (gputok, tokenizers))
         # Without those that the model gives as well
         of_model = {*theirs.get_vocab(with_added_tokens=False).values()}
         special = {id for id, token in theirs.get_added_tokens_decoder().items() if token.special} - of_model
@@ -152,9 +139,9 @@ def test_tokens_of_all_kinds(normalizer, pre_tokenizer):
             assert ours.encode_segments([(text, False)]).ids == ids_as_text(theirs, text).ids
             alone = [theirs.encode(run).ids if trusted else [] for run, trusted in runs_of(segments)]
             found = ours.encode_segments(segments)
-            assert [id for id in found.ids if id in special] == [
-                id for ids in alone for id in ids if id in special
-            ], segments
+            assert [id for id in found.ids if id in special] == [id for ids in alone for id in ids if id in special], (
+                segments
+            )
 
 
 def small(*special, plain=()):

@@ -30,12 +30,7 @@ LIMITS = [
     {"max_length": 15, "stride": 1, "strategy": "only_first"},
     None,
 ]
-PADS = [
-    None,
-    {"length": 20, "pad_id": 1, "pad_token": "</s>"},
-    {"direction": "left"},
-    {"pad_to_multiple_of": 7},
-]
+PADS = [None, {"length": 20, "pad_id": 1, "pad_token": "</s>"}, {"direction": "left"}, {"pad_to_multiple_of": 7}]
 
 
 def set_limits(tokenizer, truncation, padding):

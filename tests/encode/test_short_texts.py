@@ -98,11 +98,7 @@ def template():
 
 def made(model, normalizer=None, pre_tokenizer=None, processor=None):
     tokenizer = Tokenizer(model)
-    tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.post_processor = (
-        normalizer,
-        pre_tokenizer,
-        processor,
-    )
+    tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.post_processor = (normalizer, pre_tokenizer, processor)
     add_tokens(tokenizer)
     return tokenizer
 
@@ -130,36 +126,19 @@ WORDS = [
 
 
 def wordpiece():
-    tokens = [
-        "[UNK]",
-        *WORDS,
-        *(f"##{word}" for word in WORDS),
-        *"fjodvz;'?.,!",
-        "##q",
-        "##w",
-        "##o",
-        "##s",
-        "##t",
-    ]
+    tokens = ["[UNK]", *WORDS, *(f"##{word}" for word in WORDS), *"fjodvz;'?.,!", "##q", "##w", "##o", "##s", "##t"]
     return models.WordPiece({token: i for i, token in enumerate(tokens)}, unk_token="[UNK]")
 
 
 def unigram(byte_fallback=False):
-    tokens = [
-        ("<unk>", 0.0),
-        *((word, -1.0 - i / 7) for i, word in enumerate(WORDS)),
-        ("▁", -3.0),
-        ("▁low", -2.5),
-    ]
+    tokens = [("<unk>", 0.0), *((word, -1.0 - i / 7) for i, word in enumerate(WORDS)), ("▁", -3.0), ("▁low", -2.5)]
     tokens += [("▁the", -2.0), ("qu", -4.0), ("ick", -4.5), (" ", -5.0), ("é", -6.0)]
     tokens += [(f"<0x{byte:02X}>", -9.0) for byte in range(256)] * byte_fallback
     return models.Unigram(tokens, unk_id=0, byte_fallback=byte_fallback)
 
 
 def wordlevel():
-    return models.WordLevel(
-        {word: i for i, word in enumerate(["<unk>", *WORDS, "▁low", "Ġlow"])}, unk_token="<unk>"
-    )
+    return models.WordLevel({word: i for i, word in enumerate(["<unk>", *WORDS, "▁low", "Ġlow"])}, unk_token="<unk>")
 
 
 def by_characters(byte_fallback=True, fuse_unk=True, **options):
@@ -178,9 +157,7 @@ def by_characters(byte_fallback=True, fuse_unk=True, **options):
     tokens = ["<unk>", *"abcdefghijklmnopqrstuvwxyzT▁1234,;é漢", *("".join(pair) for pair in merges)]
     tokens += [f"<0x{byte:02X}>" for byte in range(256)] * byte_fallback
     vocabulary = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
-    return models.BPE(
-        vocabulary, merges, unk_token="<unk>", byte_fallback=byte_fallback, fuse_unk=fuse_unk, **options
-    )
+    return models.BPE(vocabulary, merges, unk_token="<unk>", byte_fallback=byte_fallback, fuse_unk=fuse_unk, **options)
 
 
 def llama():
@@ -189,24 +166,18 @@ def llama():
 
 
 def gemma():
-    return made(
-        by_characters(), normalizers.Replace(" ", "▁"), pre_tokenizers.Split(" ", "merged_with_previous")
-    )
+    return made(by_characters(), normalizers.Replace(" ", "▁"), pre_tokenizers.Split(" ", "merged_with_previous"))
 
 
 def t5():
-    squeezed = normalizers.Sequence(
-        [normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " "), normalizers.Strip()]
-    )
+    squeezed = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " "), normalizers.Strip()])
     cuts = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
     return made(unigram(), squeezed, cuts, template())
 
 
 def bert(**options):
     processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    return made(
-        wordpiece(), normalizers.BertNormalizer(**options), pre_tokenizers.BertPreTokenizer(), processor
-    )
+    return made(wordpiece(), normalizers.BertNormalizer(**options), pre_tokenizers.BertPreTokenizer(), processor)
 
 
 KINDS = {
@@ -220,20 +191,12 @@ KINDS = {
     "cased": lambda: bert(lowercase=False, strip_accents=True, clean_text=False),
     "llama": llama,
     "gemma": gemma,
-    "mistral": lambda: made(
-        by_characters(), None, pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
-    ),
-    "unknown": lambda: made(
-        by_characters(False, False), normalizers.Lowercase(), pre_tokenizers.Whitespace()
-    ),
-    "suffix": lambda: made(
-        by_characters(False, end_of_word_suffix="e"), None, pre_tokenizers.WhitespaceSplit()
-    ),
+    "mistral": lambda: made(by_characters(), None, pre_tokenizers.Metaspace(prepend_scheme="first", split=False)),
+    "unknown": lambda: made(by_characters(False, False), normalizers.Lowercase(), pre_tokenizers.Whitespace()),
+    "suffix": lambda: made(by_characters(False, end_of_word_suffix="e"), None, pre_tokenizers.WhitespaceSplit()),
     "t5": t5,
     "fallback": lambda: made(unigram(True), None, pre_tokenizers.Metaspace()),
-    "level": lambda: made(
-        wordlevel(), normalizers.StripAccents(), pre_tokenizers.Punctuation("merged_with_next")
-    ),
+    "level": lambda: made(wordlevel(), normalizers.StripAccents(), pre_tokenizers.Punctuation("merged_with_next")),
 }
 
 
@@ -244,9 +207,7 @@ def prefixed():
     return tokenizer
 
 
-KINDS |= {
-    "prefixed": prefixed,
-}
+KINDS |= {"prefixed": prefixed}
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -321,10 +282,7 @@ def test_trim(kind, first, last):
         column[:200] = values
     if engine.trims and last > first:
         assert engine.trim(memory.steps.address, first, last) < 0  # nothing is known, and nothing is changed
-        assert [column[:200].tolist() for column in columns[1:]] == [
-            start.tolist(),
-            (start + lengths).tolist(),
-        ]
+        assert [column[:200].tolist() for column in columns[1:]] == [start.tolist(), (start + lengths).tolist()]
     engine.learn(ids[first:last].tolist())
     assert engine.trim(memory.steps.address, first, last) == last
     values = {"ids": ids, "start": start, "end": start + lengths, "text": -1}
@@ -338,9 +296,7 @@ def test_trim(kind, first, last):
 
 
 ANYTHING = st.text(max_size=40) | st.lists(
-    st.sampled_from(
-        [*"ab é\u0301", "<s>", "</s>", "<mask>", "<right>", "<word>", "low", "\u1100\u1161", "  "]
-    )
+    st.sampled_from([*"ab é\u0301", "<s>", "</s>", "<mask>", "<right>", "<word>", "low", "\u1100\u1161", "  "])
 ).map("".join)
 
 

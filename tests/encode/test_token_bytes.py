@@ -13,24 +13,7 @@ import gputok
 from gputok import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 BYTE_LEVEL = ("llama3", "qwen3", "claude")
-ATOMS = (
-    "a",
-    " ",
-    "  ",
-    "\n",
-    "é",
-    "e\u0301",
-    "12",
-    "hello",
-    " world",
-    "漢",
-    "😀",
-    "\u0600",
-    "½",
-    "ﬁ",
-    "'s",
-    "▁",
-)
+ATOMS = ("a", " ", "  ", "\n", "é", "e\u0301", "12", "hello", " world", "漢", "😀", "\u0600", "½", "ﬁ", "'s", "▁")
 
 
 @pytest.fixture(scope="module")
@@ -213,28 +196,19 @@ def test_ids_that_go_on(opened, name):
 
 UNIGRAM = [
     ("<unk>", 0.0),
-    *(
-        (token, -i / 2)
-        for i, token in enumerate(["▁a", "▁", "a", "b", "ab", "▁b", "é", "▁▁", "<", "n", ">"], 1)
-    ),
+    *((token, -i / 2) for i, token in enumerate(["▁a", "▁", "a", "b", "ab", "▁b", "é", "▁▁", "<", "n", ">"], 1)),
 ]
 KINDS = {
     "always": (models.Unigram(UNIGRAM, 0), None, pre_tokenizers.Metaspace()),
     "first": (models.Unigram(UNIGRAM, 0), None, pre_tokenizers.Metaspace(prepend_scheme="first")),
-    "never": (
-        models.Unigram(UNIGRAM, 0),
-        None,
-        pre_tokenizers.Metaspace(prepend_scheme="never", split=False),
-    ),
+    "never": (models.Unigram(UNIGRAM, 0), None, pre_tokenizers.Metaspace(prepend_scheme="never", split=False)),
     "prepend": (
         models.Unigram(UNIGRAM, 0),
         normalizers.Sequence([normalizers.NFC(), normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]),
         None,
     ),
     "prefix space": (
-        models.BPE(
-            {token: i for i, token in enumerate(["Ġ", "a", "b", "Ã", "©", "Ġa", "âĸģ", *"âĸģ"])}, [("Ġ", "a")]
-        ),
+        models.BPE({token: i for i, token in enumerate(["Ġ", "a", "b", "Ã", "©", "Ġa", "âĸģ", *"âĸģ"])}, [("Ġ", "a")]),
         None,
         pre_tokenizers.Sequence([pre_tokenizers.Digits(), pre_tokenizers.ByteLevel()]),
     ),
@@ -280,11 +254,7 @@ def test_ids_that_do_not_tell_their_text(opened):
         with pytest.raises(ValueError, match=r"the normalizer .* changes text"):
             plain.canonical([0])
     plain.normalizer = None
-    for wrong in (
-        pre_tokenizers.Whitespace(),
-        pre_tokenizers.Split(" ", "removed"),
-        pre_tokenizers.UnicodeScripts(),
-    ):
+    for wrong in (pre_tokenizers.Whitespace(), pre_tokenizers.Split(" ", "removed"), pre_tokenizers.UnicodeScripts()):
         plain.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(), wrong])
         with pytest.raises(ValueError, match=r"the pre-tokenizer .* may remove text"):
             plain.canonical([0])
@@ -339,8 +309,4 @@ def test_align_ignores_limits(opened):
     other = Tokenizer.from_str(ours.to_str())
     other.enable_truncation(1)
     other.enable_padding(length=9)
-    assert [each.tolist() for each in gputok.align(ours, other, "so it goes")] == [
-        [2, 5, 10],
-        [1, 2, 3],
-        [1, 2, 3],
-    ]
+    assert [each.tolist() for each in gputok.align(ours, other, "so it goes")] == [[2, 5, 10], [1, 2, 3], [1, 2, 3]]

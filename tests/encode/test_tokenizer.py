@@ -60,14 +60,7 @@ def random_text(rng: random.Random, spice: list[str]) -> str:
             return chr(point) if not 0xD800 <= point < 0xE000 else "\ufffd"
         if kind == 3:
             return chr(
-                rng.choice(
-                    [
-                        *range(0xA0, 0x250),
-                        *range(0x300, 0x370),
-                        *range(0x4E00, 0x4E20),
-                        *range(0xAC00, 0xAC20),
-                    ]
-                )
+                rng.choice([*range(0xA0, 0x250), *range(0x300, 0x370), *range(0x4E00, 0x4E20), *range(0xAC00, 0xAC20)])
             )
         return "".join(rng.choices(string.ascii_letters + string.digits, k=rng.randrange(1, 6)))
 
@@ -87,11 +80,7 @@ def pipelines(package):
 
     def made(model, trainer, normalizer, pre_tokenizer, processor, decoder):
         tokenizer = package.Tokenizer(model)
-        tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.post_processor = (
-            normalizer,
-            pre_tokenizer,
-            processor,
-        )
+        tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.post_processor = (normalizer, pre_tokenizer, processor)
         tokenizer.decoder = decoder
         return tokenizer, trainer
 
@@ -151,9 +140,7 @@ def test_encodes_alike(pair):
     pairs = [(a, b) if i % 3 else a for i, (a, b) in enumerate(zip(texts, reversed(texts), strict=True))]
     same_batches(ours, theirs, pairs)
     words = [text.split(" ") for text in texts]
-    same_batches(
-        ours, theirs, [one if len(one) != 2 else (one, words[3]) for one in words], is_pretokenized=True
-    )
+    same_batches(ours, theirs, [one if len(one) != 2 else (one, words[3]) for one in words], is_pretokenized=True)
     for text in texts[:40]:
         same(ours.encode(text), theirs.encode(text))
         same(ours.encode(text, "a b"), theirs.encode(text, "a b"))
@@ -191,16 +178,13 @@ def test_truncates_and_pads_alike(pair, length, stride, strategy, direction):
     texts = [random_text(rng, SPICE) for _ in range(70)]
     if strategy == "longest_first":
         inputs = [
-            (a, b) if i % 2 and not stride else a
-            for i, (a, b) in enumerate(zip(texts, texts[::-1], strict=True))
+            (a, b) if i % 2 and not stride else a for i, (a, b) in enumerate(zip(texts, texts[::-1], strict=True))
         ]
     else:
         inputs = [*texts] if strategy == "only_first" else [("a", text * 9) for text in texts]
     for tokenizer in pair:
         tokenizer.enable_truncation(length, stride=stride, strategy=strategy, direction=direction)
-        tokenizer.enable_padding(
-            direction=direction, pad_to_multiple_of=4, pad_id=1, pad_type_id=2, pad_token="[P]"
-        )
+        tokenizer.enable_padding(direction=direction, pad_to_multiple_of=4, pad_id=1, pad_type_id=2, pad_token="[P]")
     ours, theirs = pair
     try:
         assert ours.truncation == theirs.truncation and ours.padding == theirs.padding
@@ -304,18 +288,13 @@ def test_added_tokens_alike(seed):
     given = [
         (
             content,
-            {
-                option: rng.random() < 0.4
-                for option in ("single_word", "lstrip", "rstrip", "normalized", "special")
-            },
+            {option: rng.random() < 0.4 for option in ("single_word", "lstrip", "rstrip", "normalized", "special")},
         )
         for content in sorted(contents)
     ]
     pair = []
     for package in (gputok, tokenizers):
-        tokenizer = package.Tokenizer(
-            package.models.WordLevel({"[UNK]": 0, "a": 1, "b": 2}, unk_token="[UNK]")
-        )
+        tokenizer = package.Tokenizer(package.models.WordLevel({"[UNK]": 0, "a": 1, "b": 2}, unk_token="[UNK]"))
         tokenizer.normalizer = [None, package.normalizers.Lowercase(), package.normalizers.NFC()][seed % 3]
         tokenizer.pre_tokenizer = package.pre_tokenizers.WhitespaceSplit() if seed % 2 else None
         made = [package.AddedToken(content, **options) for content, options in given]
@@ -569,9 +548,7 @@ def nested(inner: str, depth: int) -> Raw:
 def test_hostile_files(change, message, tmp_path):
     """A hostile file raises one error that names the field, in bounded time and memory."""
     path = tmp_path / "tokenizer.json"
-    text = json.dumps(
-        good() | {part: "@" if isinstance(value, Raw) else value for part, value in change.items()}
-    )
+    text = json.dumps(good() | {part: "@" if isinstance(value, Raw) else value for part, value in change.items()})
     path.write_text(text.replace('"@"', next(iter(change.values()))) if '"@"' in text else text)
     with pytest.raises(ValueError, match=message) as caught:
         Tokenizer.from_file(str(path))
@@ -580,18 +557,7 @@ def test_hostile_files(change, message, tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "",
-        "{",
-        "[]",
-        "null",
-        '"x"',
-        '{"version": NaN}',
-        "[" * 100_000,
-        '{"a":' * 100_000,
-        '{"version": "1.0"}',
-        "{} x",
-    ],
+    ["", "{", "[]", "null", '"x"', '{"version": NaN}', "[" * 100_000, '{"a":' * 100_000, '{"version": "1.0"}', "{} x"],
 )
 def test_files_that_are_not_tokenizers(text):
     with pytest.raises(ValueError, match=r"not a tokenizer\.json|too deeply|deep"):
@@ -607,8 +573,7 @@ def test_a_save_that_fails_leaves_the_file(tmp_path, monkeypatch):
     before = path.read_text()
     tokenizer.add_tokens(["new"])
     monkeypatch.setattr(
-        "gputok.tokens.vocabulary.rows",
-        lambda *given: (_ for _ in ()).throw(OSError("No space left on device")),
+        "gputok.tokens.vocabulary.rows", lambda *given: (_ for _ in ()).throw(OSError("No space left on device"))
     )
     with pytest.raises(OSError, match="No space"):
         tokenizer.save(str(path))
@@ -631,14 +596,10 @@ ODD_TOKENS = ["?", '"', "\\", '\\"', "\n", "\x00", "\x1f\x7f", "\u2028", "é\t�
 @pytest.mark.parametrize(
     "make",
     [
-        lambda models: models.BPE(
-            {t: 7 * i for i, t in enumerate(["", *ODD_TOKENS[:-2], '?"', "a"])}, [("?", '"')]
-        ),
+        lambda models: models.BPE({t: 7 * i for i, t in enumerate(["", *ODD_TOKENS[:-2], '?"', "a"])}, [("?", '"')]),
         lambda models: models.BPE({}, []),
         lambda models: models.BPE(dict(zip(ODD_TOKENS, range(11)[::-1], strict=True)), [], dropout=1e-7),
-        lambda models: models.WordPiece(
-            dict(zip(ODD_TOKENS, [8, 3, 5, 4, 1, 0, 2, 70, 6, 9, 10], strict=True))
-        ),
+        lambda models: models.WordPiece(dict(zip(ODD_TOKENS, [8, 3, 5, 4, 1, 0, 2, 70, 6, 9, 10], strict=True))),
         lambda models: models.WordLevel({token: i for i, token in enumerate(ODD_TOKENS)}, unk_token="\\"),
         lambda models: models.Unigram([(token, -i / 3) for i, token in enumerate(ODD_TOKENS)], 0),
     ],
@@ -685,9 +646,9 @@ def test_ready_made_tokenizers(tmp_path):
         assert found == expected, name
         files = ours.save_model(str(tmp_path))
         again = getattr(gputok, name).from_file(*files)
-        assert again.encode("lower").ids == ours.encode(
-            "lower", add_special_tokens=name != "X"
-        ).ids or name.startswith("Bert")
+        assert again.encode("lower").ids == ours.encode("lower", add_special_tokens=name != "X").ids or name.startswith(
+            "Bert"
+        )
     unigram = gputok.SentencePieceUnigramTokenizer()
     unigram.train_from_iterator(["low lower lowest"] * 5, vocab_size=20, show_progress=False)
     assert unigram.decode(unigram.encode("low lower").ids) == "low lower"
@@ -712,9 +673,7 @@ def test_real_files(name, shared_tokenizer, corpus_sample):
         same(one, other)
     ids = [one.ids for one in expected]
     assert ours.decode_batch(ids) == theirs.decode_batch(ids)
-    assert ours.decode_batch(ids, skip_special_tokens=False) == theirs.decode_batch(
-        ids, skip_special_tokens=False
-    )
+    assert ours.decode_batch(ids, skip_special_tokens=False) == theirs.decode_batch(ids, skip_special_tokens=False)
     assert ours.to_str(True) == theirs.to_str(True)
     for tokenizer in (ours, theirs):
         tokenizer.enable_truncation(20, stride=4)
@@ -740,18 +699,9 @@ def test_a_long_text_on_many_threads():
 
     def encode(inputs, threads=None):
         inputs = batching.check_inputs(inputs, False)
-        return batching.encode(
-            ours.pipeline, inputs, False, True, offsets=True, threads=threads, slice_size=64
-        )
+        return batching.encode(ours.pipeline, inputs, False, True, offsets=True, threads=threads, slice_size=64)
 
-    texts = [
-        "short",
-        "",
-        "\n".join(CORPUS),
-        "no added token, ünd: " * 40,
-        "with <s> inside " * 60,
-        "   " * 300,
-    ]
+    texts = ["short", "", "\n".join(CORPUS), "no added token, ünd: " * 40, "with <s> inside " * 60, "   " * 300]
     for one, other in zip(encode(texts, threads=3), theirs.encode_batch(texts), strict=True):
         same(one, other)
     same(encode([(texts[2], texts[3])])[0], theirs.encode(texts[2], texts[3]))

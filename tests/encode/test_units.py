@@ -37,9 +37,7 @@ def text_of(seed, n_characters, tokens=()):
     draw, found, size = random.Random(seed), [], 0
     while size < n_characters:
         word = (
-            draw.choice(WORDS)
-            if draw.random() < 0.7
-            else "".join(draw.choices("abcdelowtrsé", k=draw.randint(1, 14)))
+            draw.choice(WORDS) if draw.random() < 0.7 else "".join(draw.choices("abcdelowtrsé", k=draw.randint(1, 14)))
         )
         found.append(draw.choice(tokens) if tokens and draw.random() < 0.05 else word)
         size += len(found[-1]) + 1

@@ -52,9 +52,7 @@ def check(tokenizer, upstream, texts, rng):
             "encode_batch": [one.ids for one in tokenizer.encode_batch(texts, add_special_tokens=special)],
             "encode_batch_fast": [
                 one.ids
-                for one in tokenizer.encode_batch_fast(
-                    texts, add_special_tokens=special, threads=rng.randrange(1, 4)
-                )
+                for one in tokenizer.encode_batch_fast(texts, add_special_tokens=special, threads=rng.randrange(1, 4))
             ],
             "encode_corpus": [
                 row.tolist()

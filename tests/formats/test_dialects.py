@@ -42,9 +42,7 @@ def encoding(pattern, ranks=BYTES, **special):
 
 def rust_words(pattern, texts):
     asked = encoding(pattern, ranks_of(texts))
-    return [
-        [asked.decode_single_token_bytes(i).decode() for i in asked.encode_ordinary(text)] for text in texts
-    ]
+    return [[asked.decode_single_token_bytes(i).decode() for i in asked.encode_ordinary(text)] for text in texts]
 
 
 def is_gapless(pattern):
@@ -130,10 +128,7 @@ def test_named_patterns_stay(pattern):
         (r"\p{In_Arabic}", "property 'In_Arabic' at position 0"),
         (r"\p{sc=Greek}", "property 'sc=Greek'"),
         ("a**", "more than 1 quantifiers"),
-        (
-            "b(?:a?|b)+",
-            "repetition of a body that can be empty, which gputok cannot translate, at position 1",
-        ),
+        ("b(?:a?|b)+", "repetition of a body that can be empty, which gputok cannot translate, at position 1"),
         ("a{2,1}", "empty repetition"),
         (r"x|\d*", "can match the empty text, at which tiktoken fails"),
         (r"(?<=(?=a).)b", "can't be written for .*Oniguruma: .* a look-ahead in a look-behind"),
@@ -145,9 +140,7 @@ def test_no_translation_from_rust(pattern, said):
 
 
 def test_no_translation_to_rust():
-    with pytest.raises(
-        ValueError, match=r"can.t be written for tiktoken.s fancy-regex: .* in a look-behind, which"
-    ):
+    with pytest.raises(ValueError, match=r"can.t be written for tiktoken.s fancy-regex: .* in a look-behind, which"):
         to_rust("(?<=a++)b")
     with pytest.raises(ValueError, match="can match the empty text"):
         to_rust("a*")
@@ -164,9 +157,7 @@ def test_the_empty_text_fails_in_tiktoken():
 @pytest.fixture(scope="module")
 def edges():
     """The characters where a property of Oniguruma begins or ends."""
-    points = {
-        at + d for name in property_names() for at in property_set(name).edges.tolist() for d in (-1, 0)
-    }
+    points = {at + d for name in property_names() for at in property_set(name).edges.tolist() for d in (-1, 0)}
     return [at for at in sorted(points | {*range(0x300)}) if 0 <= at < 0x110000 and not 0xD800 <= at < 0xE000]
 
 
@@ -195,10 +186,7 @@ def test_cases_of_rust():
     """Simple case folding of both is the same; Oniguruma's other kind (ß is ss) is never asked."""
     candidates = (property_set("Cased") | property_set("M")).runs()
     cased = [
-        chr(at)
-        for start, end in candidates
-        for at in range(start, end)
-        if len(any_case(CharSet.chars(chr(at)))) > 1
+        chr(at) for start, end in candidates for at in range(start, end) if len(any_case(CharSet.chars(chr(at)))) > 1
     ]
     text = "".join(cased)
     assert len(cased) > 2800
@@ -294,18 +282,11 @@ def test_text_that_no_alternative_matches():
     ours = gputok.from_tiktoken(theirs)
     expected = [theirs.encode(text) for text in texts]
     saved = tokenizers.Tokenizer.from_str(ours.to_str())
-    assert (
-        [one.ids for one in ours.encode_batch(texts)]
-        == [saved.encode(text).ids for text in texts]
-        == expected
-    )
+    assert [one.ids for one in ours.encode_batch(texts)] == [saved.encode(text).ids for text in texts] == expected
     back = tiktoken.Encoding("y", mergeable_ranks=ranks, **tiktoken_parts(ours)[1])
     assert [back.encode(text) for text in texts] == expected
     ours.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(gputok.Regex(r"\w+"), "isolated"),
-            pre_tokenizers.ByteLevel(False, use_regex=False),
-        ]
+        [pre_tokenizers.Split(gputok.Regex(r"\w+"), "isolated"), pre_tokenizers.ByteLevel(False, use_regex=False)]
     )
     expected = [one.ids for one in tokenizers.Tokenizer.from_str(ours.to_str()).encode_batch(texts)]
     back = tiktoken.Encoding("z", mergeable_ranks=ranks, **tiktoken_parts(ours)[1])
@@ -317,10 +298,6 @@ def test_errors_name_the_construct(tmp_path):
         by_ranks(BYTES, r"a\Q.\E", {}, "x")
     tokenizer = by_ranks(BYTES, "gpt2", {}, "x")
     split = pre_tokenizers.Split(gputok.Regex("(?<=a++)b|.|\n"), "isolated")
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [split, pre_tokenizers.ByteLevel(False, use_regex=False)]
-    )
-    with pytest.raises(
-        ValueError, match=r"tiktoken can.t encode as this tokenizer does: .* in a look-behind"
-    ):
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(False, use_regex=False)])
+    with pytest.raises(ValueError, match=r"tiktoken can.t encode as this tokenizer does: .* in a look-behind"):
         gputok.save_tiktoken(tokenizer, tmp_path / "x")

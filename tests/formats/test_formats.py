@@ -92,9 +92,7 @@ def test_tiktoken_files(pattern, tmp_path):
     original.add_special_tokens(["<|end|>", "<|begin|>"])
     options = gputok.save_tiktoken(original, tmp_path / "x.tiktoken")
     theirs = encoding_of(tmp_path / "x.tiktoken", options)
-    again = gputok.from_tiktoken(
-        tmp_path / "x.tiktoken", pattern=pattern, special_tokens=options["special_tokens"]
-    )
+    again = gputok.from_tiktoken(tmp_path / "x.tiktoken", pattern=pattern, special_tokens=options["special_tokens"])
     texts = [*texts_of(1), "a<|end|>b<|begin|>", "<|end"]
     expected = [theirs.encode(text, allowed_special="all") for text in texts]
     assert ids(original, texts) == ids(again, texts) == expected
@@ -115,11 +113,7 @@ def random_ranks(seed: int) -> dict[bytes, int]:
     r.shuffle(tokens)
     known = [token for token in tokens if token in b"ab c"]
     while len(tokens) < 256 + 60:
-        token = (
-            r.choice(known) + r.choice(known)
-            if r.random() < 0.8
-            else bytes(r.choices(b"abc", k=r.randint(3, 6)))
-        )
+        token = r.choice(known) + r.choice(known) if r.random() < 0.8 else bytes(r.choices(b"abc", k=r.randint(3, 6)))
         if token not in tokens and len(token) < 12:
             tokens.append(token)
             known.append(token)
@@ -135,14 +129,11 @@ def test_any_ranks_give_the_ids_of_tiktoken():
     for seed in range(60):
         ranks = random_ranks(seed)
         special = {"<x>": 2000, "<y>": 1500}
-        theirs = tiktoken.Encoding(
-            "x", pat_str=r"\s?\w+|\s+|.", mergeable_ranks=ranks, special_tokens=special
-        )
+        theirs = tiktoken.Encoding("x", pat_str=r"\s?\w+|\s+|.", mergeable_ranks=ranks, special_tokens=special)
         ours = gputok.from_tiktoken(theirs)
         r = random.Random(seed)
         texts = [
-            "".join(r.choices(["a", "b", "c", " ", "<x>", "<y>", "é"], [9, 9, 9, 2, 1, 1, 1], k=40))
-            for _ in range(40)
+            "".join(r.choices(["a", "b", "c", " ", "<x>", "<y>", "é"], [9, 9, 9, 2, 1, 1, 1], k=40)) for _ in range(40)
         ]
         expected = [theirs.encode(text, allowed_special="all") for text in texts]
         assert ids(ours, texts) == expected, seed
@@ -208,15 +199,12 @@ def test_tokenizers_that_tiktoken_cannot_express(tmp_path):
     refused("ByteLevel", pre_tokenizer=pre_tokenizers.Whitespace())
     refused("add_prefix_space", pre_tokenizer=pre_tokenizers.ByteLevel())
     refused(
-        "one pattern",
-        pre_tokenizer=pre_tokenizers.Sequence([pre_tokenizers.Digits(), pre_tokenizers.ByteLevel(False)]),
+        "one pattern", pre_tokenizer=pre_tokenizers.Sequence([pre_tokenizers.Digits(), pre_tokenizers.ByteLevel(False)])
     )
     refused("WordLevel, not a BPE", model=models.WordLevel({"a": 0}))
     refused("dropout", model=models.BPE(vocab, merges, dropout=0.1))
     refused("another order", model=models.BPE(vocab, merges[::-1]))
-    refused(
-        f"no merge for {last!r}|which tokens of its vocabulary form", model=models.BPE(vocab, merges[:-1])
-    )
+    refused(f"no merge for {last!r}|which tokens of its vocabulary form", model=models.BPE(vocab, merges[:-1]))
     refused("no merges make 'zzzz'", model=models.BPE({**vocab, "zzzz": 999}, merges))
     refused("does not consist of", model=models.BPE({**vocab, "日": 999}, merges))
     refused("the byte 0x41", model=models.BPE({t: i for t, i in vocab.items() if "A" not in t}, []))
@@ -317,12 +305,7 @@ def test_sentencepiece_models_come_back(kind, options, tmp_path):
     assert gputok.from_sentencepiece(written).to_str() == tokenizer.to_str()
     before, after = (sentencepiece_model_pb2.ModelProto.FromString(data) for data in (model, written))
     assert list(after.pieces) == list(before.pieces)
-    for name in (
-        "precompiled_charsmap",
-        "add_dummy_prefix",
-        "remove_extra_whitespaces",
-        "escape_whitespaces",
-    ):
+    for name in ("precompiled_charsmap", "add_dummy_prefix", "remove_extra_whitespaces", "escape_whitespaces"):
         assert getattr(after.normalizer_spec, name) == getattr(before.normalizer_spec, name), name
     for name in ("model_type", "byte_fallback", "unk_id", "bos_id", "eos_id", "pad_id", "unk_piece"):
         assert getattr(after.trainer_spec, name) == getattr(before.trainer_spec, name), name
@@ -340,16 +323,11 @@ def test_a_tokenizer_trained_here_as_a_sentencepiece_model(kind, tmp_path):
     if kind == "bpe":
         tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
         tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-        trainer = trainers.BpeTrainer(
-            vocab_size=500, special_tokens=special, show_progress=False, max_token_length=12
-        )
+        trainer = trainers.BpeTrainer(vocab_size=500, special_tokens=special, show_progress=False, max_token_length=12)
     else:
         tokenizer = Tokenizer(models.Unigram())
         tokenizer.normalizer = normalizers.Sequence(
-            [
-                normalizers.Replace(gputok.Regex(r"\A +| +\z"), ""),
-                normalizers.Replace(gputok.Regex(" {2,}"), " "),
-            ]
+            [normalizers.Replace(gputok.Regex(r"\A +| +\z"), ""), normalizers.Replace(gputok.Regex(" {2,}"), " ")]
         )
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
         trainer = trainers.UnigramTrainer(
@@ -431,16 +409,12 @@ def test_tokenizers_that_sentencepiece_cannot_express(tmp_path):
     refused("dropout", bpe(dropout=0.5))
     refused("byte_fallback", bpe(byte_fallback=True))
     refused("no merge for", bpe(merges=[("a", "b")]))
+    refused("no token has the id 6", bpe(vocab={"<unk>": 0, "▁": 1, "a": 2, "b": 3, "ab": 4, "▁ab": 5, "c": 9}))
     refused(
-        "no token has the id 6", bpe(vocab={"<unk>": 0, "▁": 1, "a": 2, "b": 3, "ab": 4, "▁ab": 5, "c": 9})
+        "but the token 'a▁' contains one", bpe(vocab={"<unk>": 0, "▁": 1, "a": 2, "b": 3, "ab": 4, "▁ab": 5, "a▁": 6})
     )
     refused(
-        "but the token 'a▁' contains one",
-        bpe(vocab={"<unk>": 0, "▁": 1, "a": 2, "b": 3, "ab": 4, "▁ab": 5, "a▁": 6}),
-    )
-    refused(
-        "ignore_merges",
-        bpe(vocab={"<unk>": 0, "▁": 1, "a": 2, "b": 3, "ab": 4, "▁ab": 5, "zz": 6}, ignore_merges=True),
+        "ignore_merges", bpe(vocab={"<unk>": 0, "▁": 1, "a": 2, "b": 3, "ab": 4, "▁ab": 5, "zz": 6}, ignore_merges=True)
     )
     added = bpe()
     added.add_tokens([AddedToken("<x>", single_word=True)])
@@ -480,9 +454,7 @@ def test_tekken_files(tmp_path):
     folder = AutoTokenizer.from_pretrained(tmp_path, pad_token="<pad>")
     assert folder("a b")["input_ids"] == again.encode("a b").ids and folder.pad_token_id == 4
 
-    common = pytest.importorskip(
-        "mistral_common.tokens.tokenizers.tekken", reason="mistral_common isn't installed"
-    )
+    common = pytest.importorskip("mistral_common.tokens.tokenizers.tekken", reason="mistral_common isn't installed")
     asked = common.Tekkenizer.from_file(path)
     assert ids(again, texts) == [asked.encode(text, bos=False, eos=False) for text in texts]
 
@@ -495,10 +467,7 @@ def test_tekken_files_without_a_list_of_special_tokens(tmp_path):
     assert tokenizer.token_to_id("[INST]") == 3 and tokenizer.token_to_id("<SPECIAL_24>") == 24
     assert tokenizer.get_vocab_size() == 425  # further entries are for other sizes of the model
     for change, said in (
-        (
-            {"special_tokens": None, "config": {**value["config"], "version": "v11"}},
-            "special_tokens is missing",
-        ),
+        ({"special_tokens": None, "config": {**value["config"], "version": "v11"}}, "special_tokens is missing"),
         ({"vocab": value["vocab"][:300]}, "each rank from 0"),
         ({"config": {}}, "expected a tekken.json"),
         ({"vocab": [{"rank": 0}]}, "expected a tekken.json"),
@@ -511,9 +480,7 @@ def test_tekken_files_without_a_list_of_special_tokens(tmp_path):
             gputok.from_tekken(data)
     assert tokenizer_kinds.kind_of(b'{"a":' * 100_000) is None
     with pytest.raises(ValueError, match="from 0"):
-        gputok.save_tekken(
-            by_ranks({bytes([i]): i for i in range(256)}, "gpt2", {"<s>": 256}, "x"), tmp_path / "x"
-        )
+        gputok.save_tekken(by_ranks({bytes([i]): i for i in range(256)}, "gpt2", {"<s>": 256}, "x"), tmp_path / "x")
     with pytest.raises(ValueError, match="256 bytes in order"):
         gputok.save_tekken(byte_level(special=("<s>",)), tmp_path / "x")
 
@@ -540,9 +507,7 @@ def convert(folder: pathlib.Path, path: pathlib.Path, pre: str | None = None) ->
     writer.add_token_list(tokens)
     writer.add_token_scores(scores)
     writer.add_token_types(types)
-    gguf.SpecialVocab(folder, load_merges=pre is not None, n_vocab=len(tokens)).add_to_gguf(
-        writer, quiet=True
-    )
+    gguf.SpecialVocab(folder, load_merges=pre is not None, n_vocab=len(tokens)).add_to_gguf(writer, quiet=True)
     return _closed(writer, path)
 
 
@@ -555,13 +520,7 @@ def _closed(writer, path: pathlib.Path) -> pathlib.Path:
 
 
 TEMPLATE = "{% for m in messages %}{{ m.content }}{% endfor %}"
-BYTE_LEVEL = [
-    ("gpt-2", "gpt2"),
-    ("llama-bpe", "llama3"),
-    ("qwen2", "qwen3"),
-    ("gpt-4o", "o200k"),
-    ("tekken", "tekken"),
-]
+BYTE_LEVEL = [("gpt-2", "gpt2"), ("llama-bpe", "llama3"), ("qwen2", "qwen3"), ("gpt-4o", "o200k"), ("tekken", "tekken")]
 """The pre-tokenizers by llama.cpp's names, and here."""
 
 
@@ -572,9 +531,9 @@ def byte_level_gguf(pre: str, pattern: str, folder: pathlib.Path) -> tuple[Token
     original.post_processor = processors.TemplateProcessing(
         "<s> $A", special_tokens=[("<s>", original.token_to_id("<s>"))]
     )
-    gputok.PreTrainedTokenizer(
-        original, bos_token="<s>", eos_token="</s>", chat_template=TEMPLATE
-    ).save_pretrained(folder)
+    gputok.PreTrainedTokenizer(original, bos_token="<s>", eos_token="</s>", chat_template=TEMPLATE).save_pretrained(
+        folder
+    )
     return original, convert(folder, folder / "x.gguf", pre)
 
 
@@ -649,9 +608,7 @@ def test_gguf_of_unigram(options, tmp_path):
     }
     if spec.precompiled_charsmap:
         values["precompiled_charsmap"] = spec.precompiled_charsmap
-    tokenizer = gputok.from_gguf(
-        written(tmp_path / "x.gguf", "t5", [p.piece for p in proto.pieces], **values)
-    )
+    tokenizer = gputok.from_gguf(written(tmp_path / "x.gguf", "t5", [p.piece for p in proto.pieces], **values))
     processor = spm.SentencePieceProcessor(model_proto=model)
     # Precompiled takes clusters of characters otherwise
     texts = [text for text in texts_of(9, 0) if "👩" not in text]
@@ -680,9 +637,7 @@ def test_gguf_of_wordpiece(tmp_path):
     texts = texts_of(10)
     assert [e.ids for e in tokenizer.encode_batch(texts)] == [e.ids for e in original.encode_batch(texts)]
     pairs = [*itertools.pairwise(texts)]
-    assert [e.type_ids for e in tokenizer.encode_batch(pairs)] == [
-        e.type_ids for e in original.encode_batch(pairs)
-    ]
+    assert [e.type_ids for e in tokenizer.encode_batch(pairs)] == [e.type_ids for e in original.encode_batch(pairs)]
     assert options == {"unk_token": "[UNK]", "bos_token": "[CLS]", "cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]"}  # fmt: skip
     cased = {"normalizer.lowercase": False, "token_type": types, **ids_of}
     assert written(tmp_path / "y.gguf", "bert", phantom, **cased)
@@ -750,11 +705,7 @@ def test_broken_gguf(tmp_path):
             assert isinstance(read_metadata(tmp_path / "cut.gguf"), dict)
         except ValueError as error:
             assert "broken GGUF" in str(error)
-    for wrong in (
-        b"GGUF" + struct.pack("<IQQ", 1, 0, 0),
-        b"GGUF" + struct.pack("<IQQ", 3, 0, 1 << 60),
-        b"GGML",
-    ):
+    for wrong in (b"GGUF" + struct.pack("<IQQ", 1, 0, 0), b"GGUF" + struct.pack("<IQQ", 3, 0, 1 << 60), b"GGML"):
         (tmp_path / "wrong.gguf").write_bytes(wrong)
         with pytest.raises(ValueError, match=r"wrong\.gguf: (is a broken|expected a) GGUF"):
             gputok.from_gguf(tmp_path / "wrong.gguf")
@@ -766,11 +717,7 @@ def test_broken_gguf(tmp_path):
         (["a", "a"], {"pre": "gpt-2"}, "occur twice"),
         (["a"], {"pre": "gpt-2"}, "needs merges"),
         (["a"], {"pre": "gpt-2", "merges": ["a b"]}, "isn't in the vocabulary"),
-        (
-            ["aa", "a"],
-            {"pre": "gpt-2", "merges": ["a a"], "eos_token_id": 9, "add_eos_token": True},
-            "is 9, but",
-        ),
+        (["aa", "a"], {"pre": "gpt-2", "merges": ["a a"], "eos_token_id": 9, "add_eos_token": True}, "is 9, but"),
         (["aa", "a"], {"pre": "gpt-2", "merges": ["a a"], "add_eos_token": True}, "eos_token_id is missing"),
         (["a"], {"pre": "gpt-2", "merges": ["a a"], "token_type": [1, 1]}, "2 values for 1 tokens"),
     ):
@@ -788,15 +735,7 @@ def test_metadata_of_gguf_is_that_of_the_gguf_package(tmp_path):
     """Every type of value, in both orders of bytes."""
     for order in (gguf.GGUFEndian.LITTLE, gguf.GGUFEndian.BIG):
         writer = gguf.GGUFWriter(str(tmp_path / "x.gguf"), "x", endianess=order)
-        values = {
-            "uint8": 7,
-            "int8": -7,
-            "uint16": 700,
-            "int16": -700,
-            "uint32": 1 << 31,
-            "int32": -5,
-            "float32": 0.5,
-        }
+        values = {"uint8": 7, "int8": -7, "uint16": 700, "int16": -700, "uint32": 1 << 31, "int32": -5, "float32": 0.5}
         values |= {"uint64": 1 << 60, "int64": -(1 << 60), "float64": 1e-300, "bool": True, "string": "é\n"}
         for name, value in values.items():
             getattr(writer, f"add_{name}")(f"one.{name}", value)
@@ -824,11 +763,7 @@ def test_real_tokenizers_as_gguf(shared_tokenizer, corpus_sample, tmp_path):
 # -- the table of formats
 
 ROUND_TRIPS = {
-    "tokenizer.json": (
-        lambda: byte_level(),
-        lambda t, p: t.save(str(p)),
-        lambda p: Tokenizer.from_file(str(p)),
-    ),
+    "tokenizer.json": (lambda: byte_level(), lambda t, p: t.save(str(p)), lambda p: Tokenizer.from_file(str(p))),
     "tiktoken": (
         lambda: gputok.from_tiktoken(_tiktoken_bytes(), pattern="o200k"),
         gputok.save_tiktoken,
@@ -879,25 +814,13 @@ def test_a_round_trip_of_each_format(name, tmp_path):
 
 OTHERS = {
     "gguf": ("x.gguf", lambda p: written(p, "gpt2", ["a"]), "gputok.from_gguf"),
-    "sentencepiece": (
-        "tokenizer.model",
-        lambda p: p.write_bytes(spm_model("bpe")),
-        "gputok.from_sentencepiece",
-    ),
+    "sentencepiece": ("tokenizer.model", lambda p: p.write_bytes(spm_model("bpe")), "gputok.from_sentencepiece"),
     "tiktoken": ("tokenizer.model", lambda p: p.write_bytes(_tiktoken_bytes()), "gputok.from_tiktoken"),
     "tekken": ("tekken.json", lambda p: gputok.save_tekken(tekken(), p), "gputok.from_tekken"),
-    "vocabulary": (
-        "vocab.json",
-        lambda p: p.write_text('{"a": 0, "model": 1}'),
-        "gputok.models.BPE.from_file",
-    ),
+    "vocabulary": ("vocab.json", lambda p: p.write_text('{"a": 0, "model": 1}'), "gputok.models.BPE.from_file"),
     "merges": ("merges.txt", lambda p: p.write_text("#version: 0.2\na b\n"), "gputok.models.BPE.from_file"),
     "tokens": ("vocab.txt", lambda p: p.write_text("[UNK]\nthe\n"), "gputok.models.WordPiece.from_file"),
-    "settings": (
-        "tokenizer_config.json",
-        lambda p: p.write_text('{"tokenizer_class": "X"}'),
-        "AutoTokenizer",
-    ),
+    "settings": ("tokenizer_config.json", lambda p: p.write_text('{"tokenizer_class": "X"}'), "AutoTokenizer"),
 }
 
 

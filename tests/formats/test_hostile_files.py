@@ -39,10 +39,7 @@ COMPONENTS = {
     ],
     "pre_tokenizer": [
         *(pre_tokenizers.ByteLevel(), pre_tokenizers.Metaspace(), pre_tokenizers.FixedLength(3)),
-        *(
-            pre_tokenizers.Split(Regex(r"\w+|\s+(?!\S)"), "isolated", True),
-            pre_tokenizers.Split(" ", "removed"),
-        ),
+        *(pre_tokenizers.Split(Regex(r"\w+|\s+(?!\S)"), "isolated", True), pre_tokenizers.Split(" ", "removed")),
         *(pre_tokenizers.CharDelimiterSplit("a"), pre_tokenizers.Digits(True), pre_tokenizers.Punctuation()),
         *(pre_tokenizers.Whitespace(), pre_tokenizers.WhitespaceSplit(), pre_tokenizers.BertPreTokenizer()),
         *(
@@ -56,33 +53,18 @@ COMPONENTS = {
         processors.Sequence([processors.ByteLevel(), TEMPLATE]),
     ],
     "decoder": [
-        *(
-            decoders.BPEDecoder(),
-            decoders.ByteFallback(),
-            decoders.ByteLevel(),
-            decoders.CTC(),
-            decoders.Fuse(),
-        ),
+        *(decoders.BPEDecoder(), decoders.ByteFallback(), decoders.ByteLevel(), decoders.CTC(), decoders.Fuse()),
         *(decoders.Metaspace(), decoders.Replace("▁", " "), decoders.Replace(Regex("a+"), "b")),
-        *(
-            decoders.Strip(" ", 1, 2),
-            decoders.WordPiece(),
-            decoders.Sequence([decoders.Fuse(), decoders.Strip()]),
-        ),
+        *(decoders.Strip(" ", 1, 2), decoders.WordPiece(), decoders.Sequence([decoders.Fuse(), decoders.Strip()])),
     ],
 }
 LETTERS = ["<s>", *"abcdehlorw ,.!", *pre_tokenizers.ByteLevel.alphabet()[:20], "▁", "字"]
-VOCABULARY = {
-    token: i for i, token in enumerate([*dict.fromkeys(LETTERS), "he", "ll", "hell", "##o", "<0xE5>"])
-}
+VOCABULARY = {token: i for i, token in enumerate([*dict.fromkeys(LETTERS), "he", "ll", "hell", "##o", "<0xE5>"])}
 MERGES = [("h", "e"), ("l", "l"), ("he", "ll")]
 MODELS = {
     "BPE": lambda: models.BPE(VOCABULARY, MERGES, unk_token="<s>", fuse_unk=True, byte_fallback=True),
     "BPE with affixes": lambda: models.BPE(
-        {**VOCABULARY, "a</w>": len(VOCABULARY)},
-        [],
-        continuing_subword_prefix="##",
-        end_of_word_suffix="</w>",
+        {**VOCABULARY, "a</w>": len(VOCABULARY)}, [], continuing_subword_prefix="##", end_of_word_suffix="</w>"
     ),
     "Unigram": lambda: models.Unigram([(token, -float(i)) for token, i in VOCABULARY.items()], 0, True),
     "WordLevel": lambda: models.WordLevel(VOCABULARY, "<s>"),
@@ -184,9 +166,7 @@ def test_every_component_has_a_file():
 
 
 def test_whole_files_work(worker):
-    assert {name: worker.try_file(text.encode()) for name, text in SMALL.items()} == dict.fromkeys(
-        SMALL, "works"
-    )
+    assert {name: worker.try_file(text.encode()) for name, text in SMALL.items()} == dict.fromkeys(SMALL, "works")
 
 
 def test_a_file_that_ends_the_process_is_named(worker, failures, monkeypatch):

@@ -98,9 +98,7 @@ def test_a_dictionary_is_no_word_counts():
 def test_ten_million_special_tokens_are_refused():
     value = json.loads(FORMATS["tekken"].whole())
     value["config"]["default_num_special_tokens"] = 10_000_000
-    with pytest.raises(
-        ValueError, match=r"config\.default_num_special_tokens: must be a whole number from 0 to"
-    ):
+    with pytest.raises(ValueError, match=r"config\.default_num_special_tokens: must be a whole number from 0 to"):
         from_tekken(json.dumps(value).encode())
 
 
@@ -121,9 +119,7 @@ def test_four_billion_reserved_tokens_are_refused(tmp_path):
 
 def test_an_error_of_a_chat_template_is_jinjas_and_a_value_error():
     """Programs written for `transformers` catch Jinja's."""
-    tokenizer = PreTrainedTokenizer(
-        recipe("bpe")[0], chat_template="a\n{{ raise_exception('no system prompt') }}"
-    )
+    tokenizer = PreTrainedTokenizer(recipe("bpe")[0], chat_template="a\n{{ raise_exception('no system prompt') }}")
     for kind in (ValueError, jinja2.TemplateError):
         with pytest.raises(kind, match="the chat template, line 2: no system prompt"):
             tokenizer.apply_chat_template([{"role": "user", "content": "a"}])
@@ -143,17 +139,9 @@ def json_with(kind: str, keys: list, value) -> bytes:
     ("kind", "data", "message"),
     [
         ("gguf gpt2", lambda: gguf_of_pre("x" * 100_000), "the unknown pattern 'xxx"),
-        (
-            "tekken",
-            lambda: json_with("tekken", ["config", "default_vocab_size"], 2**31),
-            "each rank from 0 to",
-        ),
+        ("tekken", lambda: json_with("tekken", ["config", "default_vocab_size"], 2**31), "each rank from 0 to"),
         ("tekken", lambda: json_with("tekken", ["config"], 5), "tekken.json: config: must be an object"),
-        (
-            "tekken",
-            lambda: json_with("tekken", ["config"], {}),
-            "tekken.json: config: missing field 'pattern'",
-        ),
+        ("tekken", lambda: json_with("tekken", ["config"], {}), "tekken.json: config: missing field 'pattern'"),
         ("corpus.csv", lambda: b"a" * 200_000 + b",b\n1,2\n", "corpus.csv: not readable as CSV"),
         ("corpus.csv", lambda: b"long" * 9999 + b",b\nx,y\n", "corpus.csv has the columns longlong"),
         ("added_tokens.json", lambda: json.dumps({"long" * 9999: -1}).encode(), "must be a whole number"),
@@ -191,9 +179,7 @@ def test_settings_that_no_file_can_hold_as_they_are(kind, tmp_path):
     saved = json.loads((tmp_path / "work" / "again" / "tokenizer_config.json").read_text(encoding="utf-8"))
     assert saved["mine"] == {"\ud800": "a\udfff"}
     for name in ("../a", "a/b", "/a", "a\0b", "\ud800", "x" * 250):
-        outcome = Tried(tmp_path).attempt(
-            kind.encode() + b"\0" + json_with(kind, ["chat_template"], {name: "a"})
-        )
+        outcome = Tried(tmp_path).attempt(kind.encode() + b"\0" + json_with(kind, ["chat_template"], {name: "a"}))
         assert re.match("refused: .*chat.template", outcome), outcome
 
 
@@ -204,9 +190,7 @@ def test_null_is_as_if_a_setting_were_not_there(kind, name, tmp_path):
 
 
 def gguf_of_pre(pre: str) -> bytes:
-    metadata = [
-        (key, kind, pre if key.endswith(".pre") else value) for key, kind, value in gguf_metadata("gpt2")
-    ]
+    metadata = [(key, kind, pre if key.endswith(".pre") else value) for key, kind, value in gguf_metadata("gpt2")]
     return gguf(metadata)
 
 

@@ -182,13 +182,7 @@ def test_tables_of_another_object_stay_lists():
 
 @pytest.mark.parametrize(
     ("vocab", "merges"),
-    [
-        ('{"a": -1}', "[]"),
-        ('{"a": 0}', '["a b"]'),
-        ('{"a": 0}', '["ab"]'),
-        ('{"a": 0}', '[["a"]]'),
-        ('{"a": 0}', "{}"),
-    ],
+    [('{"a": -1}', "[]"), ('{"a": 0}', '["a b"]'), ('{"a": 0}', '["ab"]'), ('{"a": 0}', '[["a"]]'), ('{"a": 0}', "{}")],
 )
 def test_errors_are_those_of_a_short_file(vocab, merges):
     text = file_of(vocab, merges)

@@ -58,9 +58,7 @@ def test_gpt2_files(folder):
     )
     found = gputok.open_tokens("web_text_document")
     assert [ids.tolist() for ids in found] == upstream(TEXTS, None)
-    assert np.fromfile("web_text_document.bin", "<u2").tolist() == [
-        i for ids in upstream(TEXTS, None) for i in ids
-    ]
+    assert np.fromfile("web_text_document.bin", "<u2").tolist() == [i for ids in upstream(TEXTS, None) for i in ids]
 
 
 def test_errors(folder, capsys):

@@ -37,9 +37,7 @@ def trained(lines: list[str], **options) -> bytes:
 
 def assert_same_ids(tokenizer, model: bytes, texts: list[str]) -> None:
     processor = spm.SentencePieceProcessor(model_proto=model)
-    for text, ids, encoding in zip(
-        texts, processor.encode(texts), tokenizer.encode_batch(texts), strict=True
-    ):
+    for text, ids, encoding in zip(texts, processor.encode(texts), tokenizer.encode_batch(texts), strict=True):
         assert encoding.ids == ids, text
 
 
@@ -75,9 +73,7 @@ def test_reading(kind, options, tmp_path):
         # beginning becomes; SentencePiece takes the longest, and goes on after it.
         random_texts = [text for text in random_texts if text.isascii()]
     assert_same_ids(
-        tokenizer,
-        model,
-        ["", " ", "  ", "  a", "nooooo wwww", "a <s> b</s>", *NEXT_LINES, *lines, *random_texts],
+        tokenizer, model, ["", " ", "  ", "  a", "nooooo wwww", "a <s> b</s>", *NEXT_LINES, *lines, *random_texts]
     )
     assert tokenizer.get_vocab_size() == spm.SentencePieceProcessor(model_proto=model).get_piece_size()
     again = gputok.Tokenizer.from_str(tokenizer.to_str())
@@ -91,9 +87,7 @@ def test_reading(kind, options, tmp_path):
 @pytest.mark.parametrize("kind", ["unigram", "bpe"])
 def test_reading_on_real_text(kind, corpus_sample):
     lines = lines_of(corpus_sample("multi", 1_500_000))
-    model = trained(
-        lines[::5], model_type=kind, vocab_size=4000, byte_fallback=True, character_coverage=0.995
-    )
+    model = trained(lines[::5], model_type=kind, vocab_size=4000, byte_fallback=True, character_coverage=0.995)
     assert_same_ids(gputok.from_sentencepiece(model), model, lines)
 
 
@@ -113,9 +107,7 @@ def in_parts(lines: list[str], n_bytes: int = 4_000_000):
 @pytest.mark.parametrize("kind", ["unigram", "bpe"])
 def test_reading_over_a_whole_corpus(kind, corpus_sample):
     lines = lines_of(corpus_sample("multi", -1))
-    model = trained(
-        lines[::20], model_type=kind, vocab_size=16_000, byte_fallback=True, character_coverage=0.9995
-    )
+    model = trained(lines[::20], model_type=kind, vocab_size=16_000, byte_fallback=True, character_coverage=0.9995)
     tokenizer = gputok.from_sentencepiece(model)
     for part in in_parts(lines):
         assert_same_ids(tokenizer, model, part)
@@ -139,9 +131,7 @@ def test_decoding():
     model = trained(lines_of(OWN_TEXT), model_type="unigram", vocab_size=700, byte_fallback=True)
     tokenizer, processor = gputok.from_sentencepiece(model), spm.SentencePieceProcessor(model_proto=model)
     for text in ["the lazy dog 😀", "Dès l'aube"]:
-        assert (
-            tokenizer.decode(tokenizer.encode(text).ids) == processor.decode(processor.encode(text)) == text
-        )
+        assert tokenizer.decode(tokenizer.encode(text).ids) == processor.decode(processor.encode(text)) == text
 
 
 def test_user_defined_symbols_are_added_tokens():
@@ -260,9 +250,7 @@ def test_own_rules_of_normalization(tmp_path):
         ("a b\tc\n", "ab abc", False),
         ("a 301\tc\n", "a\u0301b", True),
     ):
-        codes = [
-            " ".join(c if c == "301" else f"{ord(c):x}" for c in side.split()) for side in rule.split("\t")
-        ]
+        codes = [" ".join(c if c == "301" else f"{ord(c):x}" for c in side.split()) for side in rule.split("\t")]
         (tmp_path / "rules.tsv").write_text("\t".join(codes) + "\n")
         own = {"normalization_rule_tsv": str(tmp_path / "rules.tsv")}
         model = trained(["ab abc ca"] * 9, model_type="bpe", vocab_size=8, **own)
@@ -289,22 +277,11 @@ def test_user_defined_symbols(kind, add_dummy_prefix, remove_extra_whitespaces):
         add_dummy_prefix=add_dummy_prefix,
         remove_extra_whitespaces=remove_extra_whitespaces,
     )
-    texts = [
-        "the<sep>house",
-        "<sep>",
-        " <sep><x> the",
-        "x house",
-        "the <sep>  ",
-        "<sep><unk>",
-        "<s<x>se",
-        "x▁h x",
-    ]
+    texts = ["the<sep>house", "<sep>", " <sep><x> the", "x house", "the <sep>  ", "<sep><unk>", "<s<x>se", "x▁h x"]
     tokenizer = gputok.from_sentencepiece(model)
     assert_same_ids(tokenizer, model, texts)
     assert_same_ids(
-        tokenizers.Tokenizer.from_str(tokenizer.to_str()),
-        model,
-        [text for text in texts if "unk" not in text],
+        tokenizers.Tokenizer.from_str(tokenizer.to_str()), model, [text for text in texts if "unk" not in text]
     )
 
 

@@ -19,24 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:pattern .* has a look-behind whe
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 LETTERS = "abcé漢<s>▁▁"
-SYMBOLS = [
-    "<sep>",
-    "<x>",
-    "ab",
-    "b",
-    "▁",
-    "▁▁",
-    "a▁b",
-    "<s",
-    "é",
-    "[M]",
-    "a|b",
-    "ＡＢ",
-    "<SEP>",
-    "-",
-    "\\",
-    "\n",
-]
+SYMBOLS = ["<sep>", "<x>", "ab", "b", "▁", "▁▁", "a▁b", "<s", "é", "[M]", "a|b", "ＡＢ", "<SEP>", "-", "\\", "\n"]
 RULES = ["nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf"]
 
 
@@ -96,24 +79,10 @@ def damage(r: random.Random, proto) -> None:
     trainer, normalizer = proto.trainer_spec, proto.normalizer_spec
     match r.randrange(9):
         case 0:
-            values = (
-                0.0,
-                -0.0,
-                -1.0,
-                5.0,
-                1e9,
-                -1e9,
-                float("nan"),
-                float("inf"),
-                other.score,
-                -1e-40,
-                123456.0,
-            )
+            values = (0.0, -0.0, -1.0, 5.0, 1e9, -1e9, float("nan"), float("inf"), other.score, -1e-40, 123456.0)
             piece.score = r.choice(values)
         case 1:
-            piece.piece = r.choice(
-                [other.piece, some_piece(r), "", "a\0b", "\0", "a b", " ", "<0x41>", "▁▁▁"]
-            )
+            piece.piece = r.choice([other.piece, some_piece(r), "", "a\0b", "\0", "a b", " ", "<0x41>", "▁▁▁"])
         case 2:
             piece.type = r.randrange(1, 7)
         case 3:
@@ -135,19 +104,7 @@ def damage(r: random.Random, proto) -> None:
 def some_texts(r: random.Random, proto, n: int = 30) -> list[str]:
     names = [piece.piece for piece in proto.pieces if piece.type != BYTE and "\0" not in piece.piece]
     symbols = [piece.piece for piece in proto.pieces if piece.type == USER_DEFINED]
-    units = [
-        *LETTERS,
-        " ",
-        "  ",
-        "x",
-        "z",
-        "<s>",
-        "<unk>",
-        "<0x41>",
-        "😀",
-        *r.choices(names, k=20),
-        *symbols * 5,
-    ]
+    units = [*LETTERS, " ", "  ", "x", "z", "<s>", "<unk>", "<0x41>", "😀", *r.choices(names, k=20), *symbols * 5]
     random_texts = ["".join(r.choices(units, k=r.randrange(1, 9))) for _ in range(n)]
     return ["", " ", "  ", "▁", *symbols, *(" " + symbol for symbol in symbols), *random_texts]
 

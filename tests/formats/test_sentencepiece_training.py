@@ -56,10 +56,7 @@ def mixed_lines(seed):
     """Several scripts, digits of two widths, kana, punctuation, and what NFKC changes, beside ASCII."""
     r = random.Random(seed)
     letters = ["abcde", "абвг", "漢字語", "かなカナー", "١٢٣", "ابت", "éﬁ", "0123４５", ".,;()", "한글"]
-    words = [
-        "".join(r.choices("".join(r.choices(letters, k=r.randint(1, 2))), k=r.randint(1, 7)))
-        for _ in range(150)
-    ]
+    words = ["".join(r.choices("".join(r.choices(letters, k=r.randint(1, 2))), k=r.randint(1, 7))) for _ in range(150)]
     return [" ".join(r.choices(words, k=r.randint(1, 9))) + "\n" for _ in range(400)]
 
 
@@ -128,9 +125,7 @@ def test_user_defined_symbols_lines_that_are_too_long_and_symbols_in_text(tmp_pa
     path.write_text("".join(lines), newline="", encoding="utf-8")
     options = {"vocab_size": 120, "user_defined_symbols": ["<sep>", "ta"]}
     expected = theirs(path, "identity", **options)
-    _, found = train_sentencepiece(
-        [str(path)], SentencePieceBpeTrainer(**options), normalization_rule_name="identity"
-    )
+    _, found = train_sentencepiece([str(path)], SentencePieceBpeTrainer(**options), normalization_rule_name="identity")
     assert pieces(found) == pieces(expected)
     assert "x" not in {piece for piece, _, _ in pieces(found)}
 
@@ -166,9 +161,7 @@ def test_refused(tmp_path):
         train(control_symbols=["<s>"])
     with pytest.raises(ValueError, match="split_by_whitespace=False is not supported: whole lines"):
         train(split_by_whitespace=False)
-    with pytest.raises(
-        ValueError, match="user_defined_symbols and treat_whitespace_as_suffix don't go together"
-    ):
+    with pytest.raises(ValueError, match="user_defined_symbols and treat_whitespace_as_suffix don't go together"):
         train(treat_whitespace_as_suffix=True, user_defined_symbols=["<sep>"])
     with pytest.raises(TypeError, match="split_digits"):
         train(split_digits="false")
@@ -192,29 +185,13 @@ def test_command(tmp_path, monkeypatch, capsys):
             cli.main([*arguments])
         return (exit.value.code, *capsys.readouterr())
 
-    command = (
-        "train",
-        "text.txt",
-        "--model",
-        "sentencepiece-bpe",
-        "--vocab-size",
-        "370",
-        "--byte-fallback",
-        "-o",
-    )
+    command = ("train", "text.txt", "--model", "sentencepiece-bpe", "--vocab-size", "370", "--byte-fallback", "-o")
     status, out, err = gputok(*command, "x.model")
     assert status == 0 and out.startswith("x.model: 370 pieces in "), err
     expected = theirs("text.txt", "nmt_nfkc", vocab_size=370, byte_fallback=True)
     assert pieces((tmp_path / "x.model").read_bytes()) == pieces(expected)
     one = "--sentencepiece-option"
-    more = [
-        one,
-        "split_digits=true",
-        one,
-        "user_defined_symbols=<a>,<b>",
-        one,
-        "normalization_rule_name=nfkc",
-    ]
+    more = [one, "split_digits=true", one, "user_defined_symbols=<a>,<b>", one, "normalization_rule_name=nfkc"]
     assert gputok(*command, "z.model", *more)[0] == 0
     options = {"vocab_size": 370, "byte_fallback": True, "split_digits": True}
     expected = theirs("text.txt", "nfkc", **options, user_defined_symbols=["<a>", "<b>"])
@@ -268,27 +245,10 @@ def test_spaces_of_all_kinds_and_the_mark_of_words_in_text(rule, as_suffix, tmp_
     options = {"vocab_size": 40, "treat_whitespace_as_suffix": as_suffix}
     for seed in range(8):
         r = random.Random(seed)
-        units = [
-            "a",
-            "b",
-            "ab",
-            "d",
-            "▁",
-            " ",
-            "  ",
-            "\u3000",
-            "c¨",
-            "\u00a0",
-            "\t",
-            "\u200b",
-            "\u00b4",
-            "\ufb01",
-        ]
+        units = ["a", "b", "ab", "d", "▁", " ", "  ", "\u3000", "c¨", "\u00a0", "\t", "\u200b", "\u00b4", "\ufb01"]
         lines = ["".join(r.choices(units, k=r.randint(0, 9))) + "\n" for _ in range(300)]
         path = tmp_path / "text.txt"
         path.write_text("".join(lines), newline="", encoding="utf-8")
         expected = theirs(path, rule, **options)
-        _, found = train_sentencepiece(
-            [str(path)], SentencePieceBpeTrainer(**options), normalization_rule_name=rule
-        )
+        _, found = train_sentencepiece([str(path)], SentencePieceBpeTrainer(**options), normalization_rule_name=rule)
         assert pieces(found) == pieces(expected), seed

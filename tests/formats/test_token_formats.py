@@ -47,11 +47,7 @@ def expected(words) -> list[list[int]]:
 
 def written(folder) -> dict[str, bytes]:
     """All files below a folder."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 # -- readers, each written from the description of its format, that know nothing of gputok
@@ -157,9 +153,7 @@ def test_datatrove(words, expected, tmp_path):
 
 def test_nanogpt_and_llmc(words, expected, tmp_path):
     words.encode_corpus(iter(TEXTS), tmp_path / "gpt.bin", format="nanogpt", eos=True)
-    assert np.fromfile(tmp_path / "gpt.bin", "<u2").tolist() == [
-        *itertools.chain(*([*i, EOS] for i in expected))
-    ]
+    assert np.fromfile(tmp_path / "gpt.bin", "<u2").tolist() == [*itertools.chain(*([*i, EOS] for i in expected))]
     words.encode_corpus(iter(TEXTS), tmp_path / "c.bin", format="llmc", eos=True)
     assert llmc(tmp_path / "c.bin") == [*itertools.chain(*([EOS, *ids] for ids in expected))]
     words.encode_corpus(iter(TEXTS), tmp_path / "wide.bin", format="llmc", eos=True, dtype="uint32")
@@ -208,9 +202,7 @@ def test_olmo(words, expected, tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_format_is_read_back(words, expected, tmp_path, name, shard_tokens, shuffle):
     output = tmp_path / "corpus"
-    made = words.encode_corpus(
-        iter(TEXTS), output, format=name, eos=True, shard_tokens=shard_tokens, shuffle=shuffle
-    )
+    made = words.encode_corpus(iter(TEXTS), output, format=name, eos=True, shard_tokens=shard_tokens, shuffle=shuffle)
     form = FORMATS[name]
     ended = [[EOS, *ids] if form.end_first else [*ids, EOS] for ids in expected]
     if not form.ends_empty:
@@ -286,9 +278,7 @@ def test_the_same_bytes_for_any_threads_and_batches(words, tmp_path, name, threa
 
 def test_tokens_that_the_post_processor_adds_too_stand_once(words, tmp_path):
     tokenizer = Tokenizer.from_str(words.to_str())
-    tokenizer.post_processor = processors.TemplateProcessing(
-        "<s> $A </s>", None, [("<s>", BOS), ("</s>", EOS)]
-    )
+    tokenizer.post_processor = processors.TemplateProcessing("<s> $A </s>", None, [("<s>", BOS), ("</s>", EOS)])
     for name in ("bos", "eos"):
         tokenizer.encode_corpus(iter(["a b", ""]), tmp_path / name, format="megatron", **{name: True})
         assert megatron(tmp_path / name) == [[BOS, 0, 1, EOS], [BOS, EOS]]
@@ -308,12 +298,8 @@ def test_options_that_do_not_fit(words, tmp_path):
     for message, ask in {
         r"c: cannot write ids as a file without ending; use \.npy, .*megatron": asked,
         r"format='parket': expected one of npy, .*olmo": lambda: asked(format="parket"),
-        r"c\.npy: ends like a file of the format npy, but format='megatron'": lambda: asked(
-            "c.npy", format="megatron"
-        ),
-        r"eos: the tokenizer has none of": lambda: large.encode_corpus(
-            iter("a"), tmp_path / "c.npy", eos=True
-        ),
+        r"c\.npy: ends like a file of the format npy, but format='megatron'": lambda: asked("c.npy", format="megatron"),
+        r"eos: the tokenizer has none of": lambda: large.encode_corpus(iter("a"), tmp_path / "c.npy", eos=True),
         r"eos='<end>': the tokenizer has no such token": lambda: asked(format="mds", eos="<end>"),
         r"sequence_length=5: the format npy stores whole documents; .* by mds": lambda: asked(
             "c.npy", sequence_length=5
@@ -323,19 +309,15 @@ def test_options_that_do_not_fit(words, tmp_path):
         r"shard_tokens=3,000,000,000: the format llmc stores at most": lambda: asked(
             format="llmc", shard_tokens=3 * 10**9
         ),
-        r"dtype=int64: the format megatron stores uint16 or int32": lambda: asked(
-            format="megatron", dtype="int64"
-        ),
+        r"dtype=int64: the format megatron stores uint16 or int32": lambda: asked(format="megatron", dtype="int64"),
         r"dtype='halves': expected one of": lambda: asked("c.bin", dtype="halves"),
-        r"format nanogpt: the largest id .* 70,000, .* uint16; choose another format": lambda: (
-            large.encode_corpus(iter("a"), tmp_path / "c.bin", format="nanogpt")
+        r"format nanogpt: the largest id .* 70,000, .* uint16; choose another format": lambda: large.encode_corpus(
+            iter("a"), tmp_path / "c.bin", format="nanogpt"
         ),
         r"format bin: .* 70,000, .* uint16; choose another dtype": lambda: large.encode_corpus(
             iter("a"), tmp_path / "c.bin", dtype="uint16"
         ),
-        r"shard_tokens=5: is for files; name an output": lambda: words.encode_corpus(
-            iter("a"), shard_tokens=5
-        ),
+        r"shard_tokens=5: is for files; name an output": lambda: words.encode_corpus(iter("a"), shard_tokens=5),
     }.items():
         with pytest.raises(ValueError, match=message):
             ask()
@@ -357,9 +339,7 @@ def test_dtypes_by_the_rules_of_the_formats():
 def test_a_document_that_megatron_cannot_store(tmp_path):
     rows = np.array([0, 3, 3 + (1 << 31)])
     batch = TokenBatch(np.zeros(3, np.uint16), rows)
-    with pytest.raises(
-        ValueError, match=r"corpus: document 1 has 2,147,483,648 ids; .* at most 2,147,483,647"
-    ):
+    with pytest.raises(ValueError, match=r"corpus: document 1 has 2,147,483,648 ids; .* at most 2,147,483,647"):
         layout = layout_of("corpus", 300, format="megatron")
         token_files.write(tmp_path / "corpus", lambda n: [batch], layout, "run")
 
@@ -470,9 +450,7 @@ def test_a_run_of_another_kind_replaces_all_files_of_the_older_one(words, tmp_pa
         tokens = gputok.open_tokens(tmp_path / name)
         files = {file.name for file in tokens.manifest.files} | {tokens.manifest.path.name}
         folder = tokens.manifest.path.parent
-        assert {
-            path.name for path in folder.iterdir() if path.is_file() and path.name.split(".")[0]
-        } - files == set()
+        assert {path.name for path in folder.iterdir() if path.is_file() and path.name.split(".")[0]} - files == set()
 
 
 def test_a_folder_with_files_of_others_is_left_alone(words, tmp_path):
@@ -689,18 +667,7 @@ def test_documents_of_the_corpus_and_of_the_files(name, length, texts, words, tm
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     blocks = ["--sequence-length", str(length)] if length else []
-    arguments = [
-        "text.jsonl",
-        "-t",
-        "words.json",
-        "-o",
-        "again",
-        "--format",
-        name,
-        "--shard-tokens",
-        "2",
-        *blocks,
-    ]
+    arguments = ["text.jsonl", "-t", "words.json", "-o", "again", "--format", name, "--shard-tokens", "2", *blocks]
     with pytest.raises(SystemExit):
         cli.main(["encode", *arguments])
     said = "".join(capsys.readouterr())

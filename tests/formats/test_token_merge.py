@@ -86,9 +86,7 @@ def test_inputs_that_do_not_fit_together(words, text, tmp_path):
     words.encode_corpus(iter(["a"]), tmp_path / "b", format="megatron")
     other.encode_corpus(iter(["a"]), tmp_path / "c", format="megatron", eos=True)
     for name, field in (("b", "eos"), ("c", "eos|name|sha256")):
-        with pytest.raises(
-            ValueError, match=rf"{name}: tokenizer\.({field}): .* only ids of the same tokenizer"
-        ):
+        with pytest.raises(ValueError, match=rf"{name}: tokenizer\.({field}): .* only ids of the same tokenizer"):
             gputok.merge_tokens([tmp_path / "a", tmp_path / name], tmp_path / "d", format="megatron")
     with pytest.raises(ValueError, match=r"a\.bin: is an input as well"):
         gputok.merge_tokens([tmp_path / "a"], tmp_path / "a", format="megatron")
@@ -113,20 +111,7 @@ def test_commands(words, text, tmp_path, capsys, monkeypatch):
         return out
 
     encode = ["encode", "-t", "t.json", "text.txt", "--format"]
-    call(
-        *encode,
-        "megatron",
-        "--eos",
-        "auto",
-        "-o",
-        "m",
-        "--shard-tokens",
-        "3000",
-        "--shuffle",
-        1,
-        "--dtype",
-        "int32",
-    )
+    call(*encode, "megatron", "--eos", "auto", "-o", "m", "--shard-tokens", "3000", "--shuffle", 1, "--dtype", "int32")
     call(*encode, "mds", "--eos", "</s>", "--bos", "a", "-o", "s", "--sequence-length", 10)
     assert "megatron" in call("info", "m") and "all with the size and checksum" in call("info", "s")
     facts = json.loads(call("info", "m", "--json"))
@@ -134,16 +119,10 @@ def test_commands(words, text, tmp_path, capsys, monkeypatch):
     assert len(gputok.open_tokens("s")[0]) == 10
     shards = [f"m_0000{i}.bin" for i in range(2)]
     n = sum(len(gputok.open_tokens(shard)) for shard in shards)
-    assert f"n: {n} documents of 2 inputs" in call(
-        "merge-tokens", *shards, "-o", "n", "--format", "datatrove"
-    )
+    assert f"n: {n} documents of 2 inputs" in call("merge-tokens", *shards, "-o", "n", "--format", "datatrove")
     call("merge-tokens", "m", "-o", "n.parquet")
     expected = [words.decode(ids.tolist()) for ids in gputok.open_tokens("n.parquet")]
-    assert (
-        call("decode", "-t", "t.json", "m")
-        == call("decode", "-t", "t.json", "n.parquet")
-        == "".join(expected)
-    )
+    assert call("decode", "-t", "t.json", "m") == call("decode", "-t", "t.json", "n.parquet") == "".join(expected)
     # A tokenizer_config.json beside the tokenizer says which token is its own
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": {"content": "h"}}))
     call(*encode, "npy", "--eos", "auto", "-o", "h.npy")

@@ -33,9 +33,7 @@ def words() -> Tokenizer:
 def expected() -> list[list[int]]:
     """The ids of each document, by `tokenizers`."""
     tokenizers = pytest.importorskip("tokenizers")
-    upstream = tokenizers.Tokenizer(
-        tokenizers.models.WordLevel({token: i for i, token in enumerate("abcdefgh")})
-    )
+    upstream = tokenizers.Tokenizer(tokenizers.models.WordLevel({token: i for i, token in enumerate("abcdefgh")}))
     upstream.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     return [encoding.ids for encoding in upstream.encode_batch(TEXTS)]
 
@@ -85,8 +83,7 @@ def test_datatrove(words, documents, expected, tmp_path):
         for ending in ("", ".index"):
             assert (tmp_path / f"{mine}{ending}").read_bytes() == (theirs / f"{name}{ending}").read_bytes()
         metadata = [
-            path.read_text().split("\n")
-            for path in (tmp_path / f"{mine}.metadata", theirs / f"{name}.metadata")
+            path.read_text().split("\n") for path in (tmp_path / f"{mine}.metadata", theirs / f"{name}.metadata")
         ]
         assert metadata[0][1:] == metadata[1][1:]
         assert [lines[0].rpartition("|")[2] for lines in metadata] == ["2", "2"]
@@ -101,9 +98,7 @@ def test_the_megatron_files_of_datatrove(words, documents, tmp_path):
     steps.MegatronDocumentTokenizer(str(tmp_path), "theirs", str(tmp_path / "t.json"), "</s>").run(
         iter(document for document in documents if document.text)
     )
-    words.encode_corpus(
-        iter([text for text in TEXTS if text]), tmp_path / "ours", format="megatron", eos=True
-    )
+    words.encode_corpus(iter([text for text in TEXTS if text]), tmp_path / "ours", format="megatron", eos=True)
     for ending in (".bin", ".idx"):
         theirs = (tmp_path / f"theirs_00000_tokens{ending}").read_bytes()
         assert (tmp_path / f"ours{ending}").read_bytes() == theirs
@@ -162,9 +157,7 @@ def test_litdata(words, expected, tmp_path, dtype):
         writer.add_item(i, torch.tensor([*ids, EOS], dtype=getattr(torch, dtype)))
     writer.done()
     writer.merge()
-    assert (tmp_path / "ours" / "chunk-0-0.bin").read_bytes() == (
-        tmp_path / "theirs" / "chunk-0-0.bin"
-    ).read_bytes()
+    assert (tmp_path / "ours" / "chunk-0-0.bin").read_bytes() == (tmp_path / "theirs" / "chunk-0-0.bin").read_bytes()
     ours, theirs = (json.loads((tmp_path / name / "index.json").read_text()) for name in ("ours", "theirs"))
     assert ours["chunks"] == theirs["chunks"]
     assert ours["config"] == {key: theirs["config"][key] for key in ours["config"]}
@@ -174,6 +167,4 @@ def test_litdata(words, expected, tmp_path, dtype):
     assert [dataset[i].tolist() for i in range(0, len(dataset), 7)] == [
         flat[32 * i : 32 * i + 32] for i in range(0, len(dataset), 7)
     ]
-    assert [ids.tolist() for ids in gputok.open_tokens(tmp_path / "theirs")] == [
-        [*ids, EOS] for ids in expected
-    ]
+    assert [ids.tolist() for ids in gputok.open_tokens(tmp_path / "theirs")] == [[*ids, EOS] for ids in expected]

@@ -29,19 +29,7 @@ def check(raw: bytes, separator: bytes) -> None:
 def test_random_texts(separator):
     rng = random.Random(separator)
     mark = separator.encode()
-    parts = [
-        mark,
-        mark,
-        mark[:-1],
-        mark[1:],
-        b"a",
-        b"b",
-        b"|",
-        b"<|e",
-        b"x" * 50,
-        "é漢😀".encode(),
-        b"\xe6\xbc",
-    ]
+    parts = [mark, mark, mark[:-1], mark[1:], b"a", b"b", b"|", b"<|e", b"x" * 50, "é漢😀".encode(), b"\xe6\xbc"]
     for _ in range(1500):
         check(b"".join(rng.choices(parts, k=rng.choice([3, 12, 40]))), mark)
 
@@ -58,12 +46,7 @@ def test_separators_across_the_edges_of_vectors_and_windows(separator):
 def test_what_a_cut_character_does():
     """It is invalid where the text ends, also after the last separator; and where a separator begins."""
     for n in (0, 1, 62, 63, 64, 65, 8191, 8192):
-        for raw in (
-            b"a" * n + b"||" + b"\xe6",
-            b"a" * n + b"\xe6||",
-            b"\xe6" + b"a" * n,
-            b"a" * n + b"||\xa9",
-        ):
+        for raw in (b"a" * n + b"||" + b"\xe6", b"a" * n + b"\xe6||", b"\xe6" + b"a" * n, b"a" * n + b"||\xa9"):
             check(raw, b"||")
 
 

@@ -72,9 +72,7 @@ def found_in_one(text, trie) -> int:
     """The number of strings in all documents as one text."""
     one, end = np.zeros(1, np.int64), text.offsets[-1:]
     options, nothing = np.zeros(99, np.uint8), np.zeros(0, np.uint8)
-    return np.count_nonzero(
-        added.find_tokens(text.data, one, end, np.zeros(1, bool), trie, options, nothing)[2] >= 0
-    )
+    return np.count_nonzero(added.find_tokens(text.data, one, end, np.zeros(1, bool), trie, options, nothing)[2] >= 0)
 
 
 @pytest.mark.parametrize("names", [["ab"], ["a", "a", "a"], ["<a", "b", "[c", "(d", "{e"]])
@@ -96,13 +94,7 @@ def test_many_tokens_in_one_piece():
     trie = added.build_trie(names.data.copy(), names.offsets)
     nothing = np.zeros(0, np.uint8)
     start, end, string, rows = added.find_tokens(
-        text.data,
-        text.offsets[:-1],
-        text.offsets[1:],
-        np.zeros(1, bool),
-        trie,
-        np.zeros(1, np.uint8),
-        nothing,
+        text.data, text.offsets[:-1], text.offsets[1:], np.zeros(1, bool), trie, np.zeros(1, np.uint8), nothing
     )
     assert rows.tolist() == [0, 10_000]
     assert (np.diff(start) == np.tile([2, 1], 5000)[:-1]).all() and (start[1:] == end[:-1]).all()

@@ -76,9 +76,7 @@ def test_changed_helpers_compile_anew(tmp_path):
     as a helper in another file has changed; nor may the checked build.
     """
     kernels = tmp_path / "kernels"
-    shutil.copytree(
-        pathlib.Path(gputok.kernels.__file__).parent, kernels, ignore=shutil.ignore_patterns("*cache*")
-    )
+    shutil.copytree(pathlib.Path(gputok.kernels.__file__).parent, kernels, ignore=shutil.ignore_patterns("*cache*"))
 
     def hits_and_misses(**more: str) -> str:
         environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "GPUTOK_CHECK": ""} | more
@@ -131,11 +129,7 @@ def test_without_a_folder_to_write_code_is_compiled_in_memory(tmp_path):
 
     def told(**more):
         done = subprocess.run(
-            [sys.executable, "-c", NO_FOLDER],
-            cwd=tmp_path,
-            env=environment | more,
-            capture_output=True,
-            text=True,
+            [sys.executable, "-c", NO_FOLDER], cwd=tmp_path, env=environment | more, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)

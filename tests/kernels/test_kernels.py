@@ -43,9 +43,7 @@ GAPLESS = sorted(name for name in PATTERNS if compile_pattern(PATTERNS[name]).ga
 
 def spans(split_words: Any, batch: TextBatch, automaton: Automaton) -> list[int]:
     isolated = np.ones((2, 2), np.bool_), np.zeros(2, np.bool_)
-    return split_words(batch.data, batch.offsets[:-1], batch.offsets[1:], None, automaton, *isolated)[
-        0
-    ].tolist()
+    return split_words(batch.data, batch.offsets[:-1], batch.offsets[1:], None, automaton, *isolated)[0].tolist()
 
 
 def texts_with(is_inert: Any, batch: TextBatch, strings: list[bytes]) -> list[list[int]]:
@@ -259,24 +257,10 @@ def random_model(rng: np.random.Generator, learnt: bool = True, **options: Any) 
 
 def random_words(rng: np.random.Generator) -> list[bytes]:
     """Short, middle and long ones, and chains that reach over several tiles of a long one."""
-    sizes = [
-        *rng.integers(0, 17, 30),
-        *rng.integers(16, 34, 15),
-        *rng.integers(33, 129, 9),
-        *rng.integers(129, 200, 2),
-    ]
+    sizes = [*rng.integers(0, 17, 30), *rng.integers(16, 34, 15), *rng.integers(33, 129, 9), *rng.integers(129, 200, 2)]
     sizes += [15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 260]
     drawn = ["".join(rng.choice([*"aabbcd é"], size)).encode()[:size] for size in sizes]
-    return [
-        *drawn,
-        b"a" * 130,
-        b"ab" * 70 + b"aab" * 10,
-        b"a" * 128,
-        b"a" * 64,
-        b"a" * 32,
-        b"a" * 16,
-        b"\xff\x00",
-    ]
+    return [*drawn, b"a" * 130, b"ab" * 70 + b"aab" * 10, b"a" * 128, b"a" * 64, b"a" * 32, b"a" * 16, b"\xff\x00"]
 
 
 def corpus_of_births() -> tuple:
@@ -323,18 +307,9 @@ def inputs_of_all_stages() -> Inputs:
     corpora = [(symbols, offsets, counts, *tokens, BpeLimits(400, 0, 6)), corpus_of_births()]
     raw = rng.choice(np.frombuffer("a\n \xff".encode("latin-1"), np.uint8), 400)
     # Several threads find the same text
-    watched = TextBatch.from_strings(
-        ["of " * 40, "", "the" * 60, "é a漢\n" * 20, "e\u0301" * 40, "\u1112\u1161" * 9]
-    )
+    watched = TextBatch.from_strings(["of " * 40, "", "the" * 60, "é a漢\n" * 20, "e\u0301" * 40, "\u1112\u1161" * 9])
     return Inputs(
-        batch,
-        GPT2,
-        corpora,
-        (data, ends[:-1], ends[1:]),
-        token,
-        tables,
-        raw,
-        (watched, [b"f ", b"the", b"\n"]),
+        batch, GPT2, corpora, (data, ends[:-1], ends[1:]), token, tables, raw, (watched, [b"f ", b"the", b"\n"])
     )
 
 
@@ -367,9 +342,7 @@ def test_words_that_are_tokens_stay_whole(version):
     vocabulary = {name: i for i, name in enumerate([*BYTE_CHARACTERS, *names])}
     tables = models.BPE(vocabulary, [], ignore_merges=True)._byte_tables
     words = [name.encode() for name in names]
-    words += [
-        word[:at] + b"Z" + word[at + 1 :] for word in words for at in (0, len(word) // 2, len(word) - 1)
-    ]
+    words += [word[:at] + b"Z" + word[at + 1 :] for word in words for at in (0, len(word) // 2, len(word) - 1)]
     data, offsets = packed(words)
     arguments = data, offsets[:-1], offsets[1:], tables
     found = stages_of(version).encode_words(*arguments)

@@ -161,9 +161,7 @@ for _ in range(100):
     run(code, **memory_of(byte))
 
 
-@pytest.mark.parametrize(
-    "module", ["kernels.native.objects", "kernels.native", "pipeline.encode.text", "tokenizer"]
-)
+@pytest.mark.parametrize("module", ["kernels.native.objects", "kernels.native", "pipeline.encode.text", "tokenizer"])
 def test_modules_that_are_loaded_again(module):
     code = f"""
 import gc, importlib

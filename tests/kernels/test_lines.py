@@ -73,9 +73,7 @@ def test_lines_on_a_device(kind):
     agree_on_a_device(kind, b"", b"\n", b"a", "é".encode()[:1], b"a" * 31 + b"\n", b"a" * 32 + b"\n")
     for _ in range(200):
         prefix = rng.choice([b"", b"a" * rng.randrange(70), "é漢😀\n".encode() * rng.randrange(7)])
-        agree_on_a_device(
-            kind, prefix + bytes(rng.choices(EDGES, k=rng.randrange(8))) + b"x" * rng.choice([0, 0, 40])
-        )
+        agree_on_a_device(kind, prefix + bytes(rng.choices(EDGES, k=rng.randrange(8))) + b"x" * rng.choice([0, 0, 40]))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -23,9 +23,7 @@ from gputok.kernels.signatures import Either, Elements, I64s, Number, U8s, f64, 
 
 NEWLINE = np.frombuffer(b"\n", np.uint8)
 IN_LIBRARY = choose().calls is not None
-needs_library = pytest.mark.skipif(
-    not IN_LIBRARY, reason="the kernels are compiled here, not those of a wheel"
-)
+needs_library = pytest.mark.skipif(not IN_LIBRARY, reason="the kernels are compiled here, not those of a wheel")
 needs_compiler = pytest.mark.skipif(IN_LIBRARY, reason="the kernels are a wheel's machine code")
 
 
@@ -49,9 +47,7 @@ def declared() -> set[str]:
 
 
 def run(code: str, **variables: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | variables, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | variables, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -69,9 +65,7 @@ def test_only_what_is_declared_is_compiled():
     from gputok.kernels.native.all import kernels_of, modules
     from gputok.kernels.signatures import numba_type
 
-    kernels = {
-        f"{module}.{name}": kernel for module in modules() for name, kernel in kernels_of(module).items()
-    }
+    kernels = {f"{module}.{name}": kernel for module in modules() for name, kernel in kernels_of(module).items()}
     assert {name.removeprefix("gputok.kernels.") for name in kernels} == declared()
     for name, kernel in kernels.items():
         wanted = {tuple(map(numba_type, arguments)) for arguments in versions(kernel.declared)}
@@ -303,10 +297,7 @@ def test_the_hash_of_sources_changes_with_each_of_them():
     from gputok.kernels.native import sources
 
     assert sources.digest(sources.LIBRARY) == sources.digest(sources.LIBRARY)
-    hashes = {
-        sources.digest(globs)
-        for globs in (sources.KERNELS, sources.LIBRARY, ("cpu/*.py",), ("cpu/lines.py",))
-    }
+    hashes = {sources.digest(globs) for globs in (sources.KERNELS, sources.LIBRARY, ("cpu/*.py",), ("cpu/lines.py",))}
     assert len(hashes) == 4 and sources.digest(sources.KERNELS, b"checked") not in hashes
 
 
@@ -336,8 +327,7 @@ print(preparation.compiled, preparation.seconds > 0)
 """
     variables = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     done = [
-        subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True)
-        for _ in range(2)
+        subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True) for _ in range(2)
     ]
     assert [one.stdout.split() for one in done] == [["2", "True"], ["0", "True"]]
     assert done[0].stderr.count("compiling kernels for this machine") == 1 and done[1].stderr == ""
@@ -358,9 +348,7 @@ def test_builtins_name_what_they_read():
     assert {name for name in known if not name.endswith(".n")} - second - {
         "Texts.texts"
     } <= named  # nothing is left over
-    assert (
-        all(known[name] == known[name.removesuffix("_special")] + 1 for name in second) and len(second) == 5
-    )
+    assert all(known[name] == known[name.removesuffix("_special")] + 1 for name in second) and len(second) == 5
     first = r"@(?:python|of_classes)\(|_in_python\(.*, |@put_shared\(.*, |ptr @gputok_\w+, |ptr %(?:maker|call|later|state), "
     assert not re.findall(rf"(?:{first})i64 \d|add i64 %special, \d", code)
 
@@ -471,9 +459,7 @@ def test_the_methods_of_machine_code(shared_tokenizer):
     tokenizer.no_padding()
     assert type(tokenizer.encode).__name__ == "builtin_function_or_method"
     found = inspect.signature(gputok.Tokenizer.encode)
-    assert str(found).startswith(
-        "(self, /, sequence, pair=None, is_pretokenized=False, add_special_tokens=True"
-    )
+    assert str(found).startswith("(self, /, sequence, pair=None, is_pretokenized=False, add_special_tokens=True")
     assert found.parameters["truncation"].default is ...
     assert gputok.Tokenizer.encode.__doc__.startswith("Encodes one text")
     assert gputok.Encoding.ids.__doc__.startswith("The ids of the tokens")
@@ -499,10 +485,7 @@ def test_the_methods_of_machine_code(shared_tokenizer):
         assert tokenizer.encode(Text("Low, lower.")).ids == special
         assert tokenizer.encode(["Low", ",", "lower", "."], is_pretokenized=True).ids == special
         assert tokenizer.encode("Low", "lower").type_ids[-1] == 1
-        assert tokenizer.encode("Low, lower.", truncation={"max_length": 3}).ids == [
-            *special[:2],
-            special[-1],
-        ]
+        assert tokenizer.encode("Low, lower.", truncation={"max_length": 3}).ids == [*special[:2], special[-1]]
         encoding = tokenizer.encode("Low, lower.")
         assert encoding.offsets[1] == (0, 3) and encoding.ids is not encoding.ids
     tokenizer.enable_truncation(5)
@@ -568,11 +551,7 @@ def test_the_attributes_of_machine_code(shared_tokenizer, name):
     for _ in range(1000):
         encoding.tokens, encoding.offsets  # noqa: B018
     assert before == (sys.getrefcount(text), sys.getrefcount(encoding._later))
-    for attribute in (
-        "ids",
-        "tokens",
-        "offsets",
-    ):  # machine code reads the memory of the object that it is given
+    for attribute in ("ids", "tokens", "offsets"):  # machine code reads the memory of the object that it is given
         with pytest.raises(TypeError):
             vars(gputok.Encoding)[attribute].__get__(object())
         with pytest.raises(AttributeError):
@@ -586,9 +565,7 @@ def test_the_attributes_of_machine_code(shared_tokenizer, name):
         other.encode("a")
     offsets = encoding.offsets
     assert {gc.is_tracked(offset) for offset in offsets} == {False}
-    alone = gputok.Tokenizer.from_str(tokenizer.to_str()).encode_batch(
-        [texts[2]] * 9, add_special_tokens=False
-    )[8]
+    alone = gputok.Tokenizer.from_str(tokenizer.to_str()).encode_batch([texts[2]] * 9, add_special_tokens=False)[8]
     gc.collect()
     assert (alone.tokens, alone.offsets) == wanted[2] and alone.tokens[1] is alone.tokens[1]
 

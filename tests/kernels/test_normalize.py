@@ -32,16 +32,10 @@ def same(one, two) -> None:
 
 
 @pytest.mark.parametrize("aligned", [False, True])
-@pytest.mark.parametrize(
-    "name", ["lowercase", "uppercase", "nmt", "bert_clean_chinese", "bert_marks_lowercase"]
-)
+@pytest.mark.parametrize("name", ["lowercase", "uppercase", "nmt", "bert_clean_chinese", "bert_marks_lowercase"])
 def test_map_characters(name, aligned):
     text, table = pieces(1), unicode_maps.character_map(name)
-    same_text(
-        text[0],
-        normalize.map_characters(*text, table, aligned),
-        reference.map_characters(*text, table, aligned),
-    )
+    same_text(text[0], normalize.map_characters(*text, table, aligned), reference.map_characters(*text, table, aligned))
 
 
 @pytest.mark.parametrize("aligned", [False, True])
@@ -62,15 +56,10 @@ def test_pieces_without_gaps_that_hardly_change(name):
     rng = np.random.default_rng(7)
     strings = [
         "",
-        *rng.choice(
-            ["", "the ", "é", "漢字", "\u0301a", "e\u0301", "\ufb01"], 400, p=[0.1, *[0.29] * 3, *[0.01] * 3]
-        ),
+        *rng.choice(["", "the ", "é", "漢字", "\u0301a", "e\u0301", "\ufb01"], 400, p=[0.1, *[0.29] * 3, *[0.01] * 3]),
     ]
     data, offsets = TextBatch.from_strings(strings)
-    form, pairs = (
-        unicode_maps.normalization_form(name),
-        unicode_maps.compositions() if name == "nfc" else None,
-    )
+    form, pairs = (unicode_maps.normalization_form(name), unicode_maps.compositions() if name == "nfc" else None)
     for first, last in ((0, len(strings)), (5, 390), (9, 9)):
         for frozen in (None, rng.random(last - first) < 0.1):
             text = data, offsets[first:last], offsets[first + 1 : last + 1], frozen
@@ -140,9 +129,7 @@ def test_find_and_splice(literal):
     same((found, rows), reference.find_literal(*text, literal))
     edit = rows, found, found + len(literal), np.frombuffer("<é>".encode(), np.uint8), ~found
     for aligned in (False, True):
-        same_text(
-            text[0], edits.splice(*text[:3], *edit, aligned), reference.splice(*text[:3], *edit, aligned)
-        )
+        same_text(text[0], edits.splice(*text[:3], *edit, aligned), reference.splice(*text[:3], *edit, aligned))
 
 
 @pytest.mark.parametrize(("left", "right"), [(True, True), (True, False), (False, True)])
@@ -154,8 +141,5 @@ def test_strip(left, right):
 def test_follow():
     source = np.array([0, 2, ~2, ~0, 1])
     start, end = np.array([5, 6, 7], np.int32), np.array([6, 7, 9], np.int32)
-    assert [side.tolist() for side in normalize.follow(source, start, end)] == [
-        [5, 7, 7, 5, 6],
-        [6, 9, 7, 5, 7],
-    ]
+    assert [side.tolist() for side in normalize.follow(source, start, end)] == [[5, 7, 7, 5, 6], [6, 9, 7, 5, 7]]
     same(normalize.follow(source, start, end), reference.follow(source, start, end))

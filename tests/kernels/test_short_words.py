@@ -82,9 +82,7 @@ def test_characters_that_begin_as_one_symbol(seed):
     order = range(len(merges)) if seed % 2 else rng.permutation(len(merges))
     model = byte_model([tuple(merges[i]) for i in order])
     words = ["".join(rng.choice(characters, rng.integers(1, 25))) for _ in range(200)]
-    encoded(
-        [word for word in (word.encode() for word in words) if len(word) <= short_words.MOST_BYTES], model
-    )
+    encoded([word for word in (word.encode() for word in words) if len(word) <= short_words.MOST_BYTES], model)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -162,11 +160,7 @@ def test_side_by_side_when_the_table_of_pairs_is_full():
     pairs = tables.pairs._replace(slots=crowded)
     rank_bits = 64 - 2 * pairs.bits
     keys, mask = slots >> np.uint64(rank_bits), (1 << rank_bits) - 1
-    columns = [
-        keys >> np.uint64(pairs.bits),
-        keys & np.uint64((1 << pairs.bits) - 1),
-        slots & np.uint64(mask),
-    ]
+    columns = [keys >> np.uint64(pairs.bits), keys & np.uint64((1 << pairs.bits) - 1), slots & np.uint64(mask)]
     lookup._index_pairs(*(column.astype(np.uint32) for column in columns), pairs)
     words = random_words(np.random.default_rng(5)) * 3
     data, ends = packed([word for word in words if len(word) <= short_words.MOST_BYTES])

@@ -38,9 +38,7 @@ def random_tables(rng: np.random.Generator) -> Tables:
 
 
 def random_pieces(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    texts = [
-        "".join(rng.choice(list(ALPHABET), rng.integers(0, 12))).encode() for _ in range(rng.integers(0, 6))
-    ]
+    texts = ["".join(rng.choice(list(ALPHABET), rng.integers(0, 12))).encode() for _ in range(rng.integers(0, 6))]
     offsets = np.cumsum([0, *map(len, texts)], dtype=np.int64)
     keep = rng.random(len(texts)) < 0.8  # pieces may leave gaps in the text
     return np.frombuffer(b"".join(texts), np.uint8), offsets[:-1][keep], offsets[1:][keep]

@@ -61,9 +61,7 @@ def test_every_function_that_the_package_calls_is_listed():
     for path in (ROOT / "gputok").rglob("*.py"):
         tree, aliases = ast.parse(path.read_text()), {}
         for node in ast.walk(tree):
-            if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith(
-                "gputok.kernels.cpu"
-            ):
+            if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("gputok.kernels.cpu"):
                 continue
             for alias in node.names:
                 if alias.name == "jit":  # which needs Numba, and holds no stage
@@ -75,11 +73,7 @@ def test_every_function_that_the_package_calls_is_listed():
                 else:
                     called[node.module, alias.name] = value
         for node in ast.walk(tree):
-            if (
-                isinstance(node, ast.Attribute)
-                and isinstance(node.value, ast.Name)
-                and node.value.id in aliases
-            ):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in aliases:
                 owner = aliases[node.value.id]
                 called[owner.__name__, node.attr] = getattr(owner, node.attr)
     functions = {
@@ -95,6 +89,4 @@ def test_the_guide_says_what_runs_where():
     first = lines.index("| step | on a GPU | on the CPU |") + 2
     rows = [line.strip("| ").split(" | ") for line in lines[first : lines.index("", first)]]
     told = {step: gpu not in ("", "-") for steps, gpu, _ in rows for step in steps.split(", ")}
-    assert told == {
-        step.does: any("cuda" in s.versions for s in step.stages) for step in STEPS if step.stages
-    }
+    assert told == {step.does: any("cuda" in s.versions for s in step.stages) for step in STEPS if step.stages}

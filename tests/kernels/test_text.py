@@ -50,10 +50,7 @@ def test_random_bytes_equal_the_reference():
 def test_characters_side_by_side(ascii):
     """In strings that may begin and end within a character, more pairs than a table has room for at first; one string is long."""
     rng = np.random.default_rng(7)
-    characters = [
-        *"abc \n",
-        *map(chr, [*range(0xE0, 0x180), *range(0x6F00, 0x6F80), *range(0x1F600, 0x1F640)]),
-    ]
+    characters = [*"abc \n", *map(chr, [*range(0xE0, 0x180), *range(0x6F00, 0x6F80), *range(0x1F600, 0x1F640)])]
     strings = []
     for n in [*rng.integers(1, 9, 2000), 3000]:
         raw = "".join(rng.choice(characters, n)).encode()

@@ -38,8 +38,7 @@ def test_equals_encode(n_points, share):
     for n in (1, 2, 9, 300):
         texts = [
             "".join(
-                chr(rng.choice(POINTS[:n_points]) if rng.random() < share else 0x61)
-                for _ in range(rng.choice(LENGTHS))
+                chr(rng.choice(POINTS[:n_points]) if rng.random() < share else 0x61) for _ in range(rng.choice(LENGTHS))
             )
             for _ in range(n)
         ]

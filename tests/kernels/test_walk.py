@@ -49,9 +49,7 @@ def _automata():
         found[name] = walk_of(tokenizer.pipeline.way)
     found["Llama 2, Gemma, Mistral"] = safe_cuts(*pack(TOKENS), "▁")
     found |= {name: compile_pattern(pattern) for pattern, name in MADE_UP.items()}
-    by_tables = {
-        automaton.delta.tobytes() + automaton.accept.tobytes(): name for name, automaton in found.items()
-    }
+    by_tables = {automaton.delta.tobytes() + automaton.accept.tobytes(): name for name, automaton in found.items()}
     return {name: found[name] for name in by_tables.values()}  # equal automata once
 
 
@@ -159,11 +157,7 @@ def middles(name, most=None, seed=1):
         found = rng.sample(found, most)
     for way, a, b in found:
         for left, right in itertools.product(characters(name)[a], characters(name)[b]):
-            if (
-                not most
-                or (left, right) == (characters(name)[a][0], characters(name)[b][0])
-                or rng.random() < 0.3
-            ):
+            if not most or (left, right) == (characters(name)[a][0], characters(name)[b][0]) or rng.random() < 0.3:
                 for shift in range(4):
                     yield around(spell(name, way, rng) + left, right, shift)
 
@@ -225,8 +219,7 @@ def check_parts(name, texts):
     ]
     whole = words(automaton, [text for text, _ in pairs])
     left, right = (
-        words(automaton, [each for text, at in pairs for each in [text[:at], text[at:]][k : k + 1]])
-        for k in (0, 1)
+        words(automaton, [each for text, at in pairs for each in [text[:at], text[at:]][k : k + 1]]) for k in (0, 1)
     )
     for pair, of_whole, of_left, of_right in zip(pairs, whole, left, right, strict=True):
         assert of_whole == of_left + of_right, pair
@@ -236,9 +229,7 @@ def check_parts(name, texts):
 @each_automaton
 def test_a_strong_cut_leaves_the_words_of_both_sides(name):
     rng = random.Random(3)
-    texts = [
-        spell(name, (*way, a, b), rng) + more for way, a, b in strong_pairs(name) for more in ("", "a", "é1")
-    ]
+    texts = [spell(name, (*way, a, b), rng) + more for way, a, b in strong_pairs(name) for more in ("", "a", "é1")]
     assert check_parts(name, texts) > 0
 
 
@@ -317,8 +308,7 @@ def test_tiles_of_a_gpu(name):
     rng = random.Random(6)
     found = list(strong_pairs(name))
     texts = [
-        spell(name, (*way, a, b), rng) + "a" * rng.randrange(9)
-        for way, a, b in rng.sample(found, min(300, len(found)))
+        spell(name, (*way, a, b), rng) + "a" * rng.randrange(9) for way, a, b in rng.sample(found, min(300, len(found)))
     ]
     texts += [random_text(name, n, n) for n in (*range(20), 500)]
     batch = TextBatch.from_strings(texts)

@@ -21,11 +21,7 @@ from tests.text.test_split_plans import WALKS, ours_of
 
 pytestmark = pytest.mark.skipif(not windows.CAN_SHUFFLE, reason="the processor has no fast shuffle")
 
-TABLES = {
-    form: made
-    for form in WALKS
-    if len(made := windows.window_tables(ours_of(WALKS[form]).way(Way()).automaton))
-}
+TABLES = {form: made for form in WALKS if len(made := windows.window_tables(ours_of(WALKS[form]).way(Way()).automaton))}
 SOME = [*b" \n\r\t'/aAsSlLvVrReEtTdDmM0.-\"\x00\x0b\x1f\x7f"]
 
 
@@ -88,9 +84,7 @@ def test_documents_of_all_lengths_and_other_characters(form):
     some = random_ascii(8, 3000)
     texts = [some[at : at + rng.randrange(400)] for at in range(0, 2500, 7)]
     for other in "é中\u00a0😀’٣":
-        texts += [
-            "".join(rng.choice([*some[:200], other]) if rng.random() < 0.02 else "a " for _ in range(3000))
-        ]
+        texts += ["".join(rng.choice([*some[:200], other]) if rng.random() < 0.02 else "a " for _ in range(3000))]
     texts += ["é" * 3000, some + "é" * 3000, "", "0123456789" * 4000 + some, (some + "012345678\n" * 400) * 3]
     assert same(texts, automaton_of(form), TABLES[form])
 
@@ -126,8 +120,7 @@ def test_characters_of_several_bytes(form):
     for c in {len(c.encode()): c for c in clear}.values():  # on both sides of the edges of 64 bytes
         assert all(same(["a" * n + c + " b1 " * 40], automaton, tables) for n in range(60, 68))
     plain = "".join(
-        rng.choice(clear) * rng.choice([1, 2, 9]) + rng.choice([*" " * 20, " 12 ", " -- "])
-        for _ in range(5000)
+        rng.choice(clear) * rng.choice([1, 2, 9]) + rng.choice([*" " * 20, " 12 ", " -- "]) for _ in range(5000)
     )
     broken = tables.copy()
     broken[windows.TERM_SETS : windows.FORM] = 0
@@ -155,29 +148,15 @@ def test_short_documents(form):
 @pytest.mark.parametrize("form", TABLES)
 def test_words_and_gaps_longer_than_a_block(form):
     texts = [c * n for c in "a 1.\n" for n in (63, 64, 65, 127, 128, 129, 40_000)]
-    texts += ["a" * n + " " * n + "x" for n in (60, 64, 33_000)] + [
-        " " * n + "\n" + " " * n for n in (64, 33_000)
-    ]
+    texts += ["a" * n + " " * n + "x" for n in (60, 64, 33_000)] + [" " * n + "\n" + " " * n for n in (64, 33_000)]
     assert same(texts, automaton_of(form), TABLES[form])
 
 
 def test_patterns_of_all_kinds():
     """Also words that end where the walk has gone further: only some windows are known."""
     patterns = [
-        *(
-            r"\s?\p{L}+|[\s\S]",
-            r"[a-z]+|[^a-z]+",
-            r"\p{L}+\p{N}|[\s\S]",
-            "a|ab1|[^c]|c",
-            "[0-9]{3}|[^0-9]|[0-9]",
-        ),
-        *(
-            r"\n+|[^\n]+",
-            "'s|'t|[a-z]+|[^a-z]",
-            r"\w+|\s+(?!\S)|\s+|[^\w\s]",
-            "(?:ab)+|[\\s\\S]",
-            SPACE_PREFIXED_RUN,
-        ),
+        *(r"\s?\p{L}+|[\s\S]", r"[a-z]+|[^a-z]+", r"\p{L}+\p{N}|[\s\S]", "a|ab1|[^c]|c", "[0-9]{3}|[^0-9]|[0-9]"),
+        *(r"\n+|[^\n]+", "'s|'t|[a-z]+|[^a-z]", r"\w+|\s+(?!\S)|\s+|[^\w\s]", "(?:ab)+|[\\s\\S]", SPACE_PREFIXED_RUN),
     ]
     automata = [compile_pattern(pattern) for pattern in patterns]
     texts = [random_ascii(9, 30_000, alphabet) for alphabet in (SOME, [*b"ab1c \n"], range(128))]
@@ -199,10 +178,7 @@ def test_patterns_with_too_many_classes(form):
     """Rare classes are one class of windows: these tell the words of prose with contractions and capitals, too."""
     automaton, tables = automaton_of(form), TABLES[form]
     assert len(np.unique(automaton.ascii_class)) >= windows.MOST_CLASSES > tables[:128].max()
-    prose = (
-        "It's what they'll say, and I don't know. \"We've HELD it,\" said McDuff; he'd gone by 10/1984.\n"
-        * 50
-    )
+    prose = "It's what they'll say, and I don't know. \"We've HELD it,\" said McDuff; he'd gone by 10/1984.\n" * 50
     assert same([prose, prose.upper(), prose.lower()], automaton, tables)
     broken = tables.copy()
     broken[windows.TERM_SETS : windows.FORM] = 0

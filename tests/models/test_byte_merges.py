@@ -56,9 +56,7 @@ def theirs(model: models.BPE, texts: list[bytes]) -> list[tuple[list[int], list[
 def test_random_merges(letters):
     rng = random.Random(letters)
     for _ in range(15):
-        merges = random_merges(
-            rng, letters, min(rng.choice([1, 3, 10, 60]), 5 * len(letters) ** 2), twice=False
-        )
+        merges = random_merges(rng, letters, min(rng.choice([1, 3, 10, 60]), 5 * len(letters) ** 2), twice=False)
         model = models.BPE(vocabulary(merges), merges, cache_capacity=0)
         texts = words(rng, letters, 100)
         assert encoded(model, texts) == theirs(model, texts), merges

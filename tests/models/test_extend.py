@@ -10,26 +10,9 @@ import numpy as np
 import pytest
 import tokenizers
 from gputok.kernels.native.preparation import preparation
-from resizing import (
-    LETTERS,
-    boundaries,
-    byte_fallback,
-    byte_level,
-    check_like_tokenizers,
-    some_lines,
-    unreachable,
-)
+from resizing import LETTERS, boundaries, byte_fallback, byte_level, check_like_tokenizers, some_lines, unreachable
 
-from gputok import (
-    AddedToken,
-    Tokenizer,
-    VocabularyChange,
-    WordCounts,
-    cli,
-    models,
-    normalizers,
-    pre_tokenizers,
-)
+from gputok import AddedToken, Tokenizer, VocabularyChange, WordCounts, cli, models, normalizers, pre_tokenizers
 from gputok import trainers as our_trainers
 from gputok.models.bpe import extend
 
@@ -83,9 +66,7 @@ def test_tokenizers_learns_the_same_from_the_tokens_as_characters(seed):
     texts = []
     for word, count in words.items():
         data = np.frombuffer(word, np.uint8)
-        ids, _ = tokenizer.model.encode_words(
-            data, np.zeros(1, np.int64), np.array([len(data)]), byte_level=True
-        )
+        ids, _ = tokenizer.model.encode_words(data, np.zeros(1, np.int64), np.array([len(data)]), byte_level=True)
         texts += ["".join(chr(0xE000 + id) for id in ids.tolist())] * count
     theirs = tokenizers.Tokenizer(tokenizers.models.BPE())
     n_characters = len({*"".join(texts)})
@@ -216,10 +197,7 @@ def test_special_tokens_keep_their_ids_in_both_libraries():
     assert {content: theirs.token_to_id(content) for content in ids} == ids
     assert theirs.encode("a<|2|>").ids[0] == ids["<|0|>"] and theirs.encode("a<|2|>").ids[-1] == ids["<|2|>"]
     assert theirs.padding["pad_id"] == ids["<|1|>"]
-    assert (
-        theirs.decode([ids["<|2|>"]]) == ""
-        and theirs.decode([ids["<|2|>"]], skip_special_tokens=False) == "<|2|>"
-    )
+    assert theirs.decode([ids["<|2|>"]]) == "" and theirs.decode([ids["<|2|>"]], skip_special_tokens=False) == "<|2|>"
 
 
 @KINDS
@@ -245,9 +223,7 @@ def test_threads_merge(threads, monkeypatch):
     from gputok.kernels.cpu import train_bpe as stage
 
     tokenizer, given, train = byte_level(some_lines(0)), [], stage.train_bpe
-    monkeypatch.setattr(
-        stage, "train_bpe", lambda *a, threads=1, **o: given.append(threads) or train(*a, **o)
-    )
+    monkeypatch.setattr(stage, "train_bpe", lambda *a, threads=1, **o: given.append(threads) or train(*a, **o))
     tokenizer.extend(iter(some_lines(3)), 5, threads=threads)
     assert given == [threads]
 
@@ -257,10 +233,7 @@ def test_again_and_again():
     lines = some_lines(2)
     once, twice = byte_level(some_lines(0)), byte_level(some_lines(0))
     change = once.extend(iter(lines), 40)
-    assert [
-        *twice.extend(iter(lines), 15).new_tokens,
-        *twice.extend(iter(lines), 25).new_tokens,
-    ] == change.new_tokens
+    assert [*twice.extend(iter(lines), 15).new_tokens, *twice.extend(iter(lines), 25).new_tokens] == change.new_tokens
     assert once.to_str() == twice.to_str()
 
 
@@ -310,9 +283,7 @@ def test_what_is_refused():
         (models.WordLevel({"a": 0}, unk_token="a"), "whole words"),
     ):
         tokenizer = Tokenizer(model)
-        with pytest.raises(
-            ValueError, match=f"extend needs a BPE model, not {type(model).__name__}: .*{reason}"
-        ):
+        with pytest.raises(ValueError, match=f"extend needs a BPE model, not {type(model).__name__}: .*{reason}"):
             tokenizer.extend(iter(["a"]), 1)
     tokenizer = byte_level(some_lines(0))
     before = tokenizer.to_str()
@@ -384,9 +355,7 @@ def test_command(tmp_path, monkeypatch, gputok):
     assert (tmp_path / "same.json").read_bytes() == (tmp_path / "new.json").read_bytes()
     status, out, err = gputok("extend", "no.txt", "-t", "t.json", "--tokens", 3, "-o", "x.json")
     assert status == 1 and "no.txt" in err and not (tmp_path / "x.json").exists()
-    status, out, err = gputok(
-        "extend", "text.txt", "-t", "t.json", "--tokens", 3, "-o", "x.json", "--change", "c.txt"
-    )
+    status, out, err = gputok("extend", "text.txt", "-t", "t.json", "--tokens", 3, "-o", "x.json", "--change", "c.txt")
     assert status == 1 and "c.txt: expected a file that ends in .npz or .json" in err
     assert not (tmp_path / "x.json").exists()
 
@@ -410,9 +379,7 @@ def test_save_and_load(tmp_path):
         (tmp_path / name).write_bytes(data[: len(data) // 2])
         with pytest.raises(ValueError, match="is no VocabularyChange"):
             VocabularyChange.load(tmp_path / name)
-    form = json.loads(
-        json.dumps({"type": "gputok.VocabularyChange", "version": 1, "size": 1, "new_tokens": ["a"]})
-    )
+    form = json.loads(json.dumps({"type": "gputok.VocabularyChange", "version": 1, "size": 1, "new_tokens": ["a"]}))
     form |= {"old_to_new": [0], "new_ids": [5], "parts": [0], "rows": [0, 1]}
     (tmp_path / "wrong.json").write_text(json.dumps(form))
     with pytest.raises(ValueError, match="new_ids has a number that is not an id"):

@@ -40,9 +40,7 @@ def test_many_words():
     shards += [WordCounts.from_dict({word: (1 << 63) // len(words) - 2 for word in words})]
     with pytest.raises(ValueError, match=TOO_LARGE):
         WordCounts.merge(shards)
-    expected = {
-        word: sum(found) for word, *found in zip(words, *(s.counts.tolist() for s in shards[:2]), strict=True)
-    }
+    expected = {word: sum(found) for word, *found in zip(words, *(s.counts.tolist() for s in shards[:2]), strict=True)}
     assert dict(WordCounts.merge(shards[:2]).items()) == {word.encode(): n for word, n in expected.items()}
 
 
@@ -79,10 +77,7 @@ def test_lists_of_words():
 TRAINERS = {
     "BPE": (models.BPE, lambda: trainers.BpeTrainer(vocab_size=40, show_progress=False)),
     "WordPiece": (lambda: models.WordPiece(unk_token="?"), lambda: trainers.WordPieceTrainer(vocab_size=40)),
-    "Unigram": (
-        models.Unigram,
-        lambda: trainers.UnigramTrainer(vocab_size=20, unk_token="?", special_tokens=["?"]),
-    ),
+    "Unigram": (models.Unigram, lambda: trainers.UnigramTrainer(vocab_size=20, unk_token="?", special_tokens=["?"])),
 }
 
 
@@ -115,9 +110,7 @@ def test_large_counts_give_what_small_counts_give(name):
     model, trainer = TRAINERS[name]
     for seed in range(8):
         rng = random.Random(seed)
-        words = {
-            "".join(rng.choices("abcd", k=rng.randrange(1, 9))): rng.randrange(1, 1000) for _ in range(60)
-        }
+        words = {"".join(rng.choices("abcd", k=rng.randrange(1, 9))): rng.randrange(1, 1000) for _ in range(60)}
         most = sum(len(word) * n for word, n in words.items())
         shift = 63 - most.bit_length()
         found = []
@@ -133,7 +126,5 @@ def test_large_counts_give_what_small_counts_give(name):
 def test_sums_are_exact():
     from gputok.counts.files import exact_sum
 
-    for numbers in itertools.combinations_with_replacement(
-        (2**63 - 1, -(2**63), -1, 0, 1, 2**32, -(2**32) - 1), 4
-    ):
+    for numbers in itertools.combinations_with_replacement((2**63 - 1, -(2**63), -1, 0, 1, 2**32, -(2**32) - 1), 4):
         assert exact_sum(np.array(numbers)) == sum(numbers)

@@ -185,10 +185,7 @@ def test_byte_level(seed):
     tokens.update(dict.fromkeys(letter + (suffix or "") for letter in letters))
     merges = []
     for _ in range(40):
-        pair = (
-            rng.choice([token for token in tokens if token in letters or len(token) > 1]),
-            rng.choice(letters),
-        )
+        pair = (rng.choice([token for token in tokens if token in letters or len(token) > 1]), rng.choice(letters))
         if pair[1] in tokens:
             tokens["".join(pair)] = None
             merges.append(pair)
@@ -215,9 +212,7 @@ def test_words_are_cut_only_where_no_token_reaches(seed):
             merges.append((left, right))
             pool.append(left + right)
     arguments = {"vocab": {token: id for id, token in enumerate(tokens)}, "merges": merges}
-    ours, theirs = (
-        kind(**arguments, ignore_merges=seed % 3 == 0) for kind in (models.BPE, tokenizers.models.BPE)
-    )
+    ours, theirs = (kind(**arguments, ignore_merges=seed % 3 == 0) for kind in (models.BPE, tokenizers.models.BPE))
     assert ours._byte_tables.divisible
     texts = ["".join(rng.choices("é漢字語😀ab", k=rng.randrange(1, 40))) for _ in range(20)]
     for text in [*texts, *texts]:  # the second time out of the cache
@@ -282,9 +277,7 @@ def test_merging_is_linear_in_the_word(letters):
     tokens = list(dict.fromkeys(letters))
     merges = []
     for _ in range(12):
-        left, right = (
-            (tokens[-1], tokens[-1]) if len(tokens) > 2 or len(letters) < 2 else (tokens[0], tokens[1])
-        )
+        left, right = (tokens[-1], tokens[-1]) if len(tokens) > 2 or len(letters) < 2 else (tokens[0], tokens[1])
         merges.append((left, right))
         tokens.append(left + right)
     model = models.BPE({token: i for i, token in enumerate(dict.fromkeys(tokens))}, merges)
@@ -296,10 +289,7 @@ def test_merging_is_linear_in_the_word(letters):
         symbols = [model.token_to_id(letter) for letter in letters] * (n // len(letters))
         calls = []
         reference.merge_symbols(
-            symbols,
-            lengths,
-            lambda pair, r=ranks, c=calls: c.append(1) or r.get(pair),
-            model.merges[:, 2].tolist(),
+            symbols, lengths, lambda pair, r=ranks, c=calls: c.append(1) or r.get(pair), model.merges[:, 2].tolist()
         )
         assert fast[0].tolist() == symbols
         asked.append(len(calls))
@@ -337,15 +327,7 @@ def test_dropout_has_the_distribution_of_tokenizers():
 @pytest.mark.parametrize("nbest_size", [None, 0, 1, 2, 4])
 @pytest.mark.parametrize("alpha", [0.1, 0.7, 1.5])
 def test_unigram_sampling_has_the_distribution_of_tokenizers(alpha, nbest_size):
-    vocab = [
-        ("<unk>", 0.0),
-        ("a", -1.0),
-        ("b", -1.3),
-        ("ab", -2.1),
-        ("ba", -1.9),
-        ("aba", -2.5),
-        ("b<unk>", -3.0),
-    ]
+    vocab = [("<unk>", 0.0), ("a", -1.0), ("b", -1.3), ("ab", -2.1), ("ba", -1.9), ("aba", -2.5), ("b<unk>", -3.0)]
     options = {"alpha": alpha, "nbest_size": nbest_size}
     ours, theirs = (kind(vocab, 0, False, **options) for kind in (models.Unigram, tokenizers.models.Unigram))
     seen = frequencies(ours, "ababazz", 10_000)
@@ -400,9 +382,7 @@ def test_files(tmp_path):
             assert [path.read_bytes() for path in ours] == [path.read_bytes() for path in theirs]
             if name != "Unigram":
                 paths = [str(path) for path in theirs]
-                assert getattr(models, name).read_file(*paths) == getattr(tokenizers.models, name).read_file(
-                    *paths
-                )
+                assert getattr(models, name).read_file(*paths) == getattr(tokenizers.models, name).read_file(*paths)
                 read, expected = (getattr(m, name).from_file(*paths) for m in (models, tokenizers.models))
                 assert repr(read) == repr(expected)
                 assert repr(getattr(models, name)(*paths)) == repr(expected)
@@ -410,9 +390,7 @@ def test_files(tmp_path):
 
 def in_tokenizers(form: dict):
     """A model's JSON form, loaded by tokenizers; None if that fails."""
-    empty = dict.fromkeys(
-        ["truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder"]
-    )
+    empty = dict.fromkeys(["truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder"])
     try:
         return tokenizers.Tokenizer.from_str(
             json.dumps({"version": "1.0", "added_tokens": [], **empty, "model": form})
@@ -557,9 +535,7 @@ def test_an_empty_vocabulary_gives_tokens_or_a_clear_error(name):
 
 def test_memory_of_the_cache_is_flat():
     """100,000 distinct words leave it as large as it was."""
-    model = models.BPE(
-        {letter: i for i, letter in enumerate("abcdefghij0123456789")}, [], cache_capacity=1000
-    )
+    model = models.BPE({letter: i for i, letter in enumerate("abcdefghij0123456789")}, [], cache_capacity=1000)
     words = packed([f"a{i}b" for i in range(100_000)])
     for _ in range(2):
         tokens = model.tokenize_pieces(*words, byte_level=False)

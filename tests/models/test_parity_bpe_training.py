@@ -65,9 +65,7 @@ def random_words(r: random.Random) -> dict[str, int]:
 
 def spelt_characters(words: dict[str, int], prefix: str, suffix: str) -> set[str]:
     """The characters of the words with their affixes."""
-    return {
-        prefix * (i > 0) + c + suffix * (i == len(word) - 1) for word in words for i, c in enumerate(word)
-    }
+    return {prefix * (i > 0) + c + suffix * (i == len(word) - 1) for word in words for i, c in enumerate(word)}
 
 
 def has_two_spellings(words: dict[str, int], merges: list[tuple[str, str]], prefix: str, suffix: str) -> bool:
@@ -79,9 +77,7 @@ def has_two_spellings(words: dict[str, int], merges: list[tuple[str, str]], pref
 def equal_in_one_order_of_theirs(words: dict[str, int], options: dict, tries: int = 60) -> Trained | None:
     """The answer of tokenizers that ours equals, given its order of the initial tokens; it may have several answers."""
     prefix, suffix = (options.get(name, "") for name in ("continuing_subword_prefix", "end_of_word_suffix"))
-    characters = {c for word in words for c in word} | {
-        s[0] for s in options.get("initial_alphabet", []) if s
-    }
+    characters = {c for word in words for c in word} | {s[0] for s in options.get("initial_alphabet", []) if s}
     initial = {*options.get("special_tokens", []), *characters, *spelt_characters(words, prefix, suffix)}
     for _ in range(tries):
         answer = theirs(words, **options)
@@ -157,9 +153,7 @@ def test_tokenizers_has_two_answers():
 def test_byte_level_words(seed):
     """Words as raw bytes that stand for characters: tokenizers writes them out first."""
     r = random.Random(seed)
-    words = {
-        "".join(r.choices("a é日\n\x00\U0001f600", k=r.randint(1, 9))): r.randint(1, 4) for _ in range(25)
-    }
+    words = {"".join(r.choices("a é日\n\x00\U0001f600", k=r.randint(1, 9))): r.randint(1, 4) for _ in range(25)}
     options = {"vocab_size": r.choice([20, 300]), "special_tokens": ["<s>", "Ġa"]}
     if r.random() < 0.5:
         options["initial_alphabet"] = tokenizers.pre_tokenizers.ByteLevel.alphabet()

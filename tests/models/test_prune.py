@@ -45,10 +45,7 @@ def test_splits_are_those_of_plain_merging(seed):
     form = json.loads(tokenizer.to_str())["model"]
     names, known = [*form["vocab"]], {*form["vocab"]}
     merges = [
-        (token[:i], token[i:])
-        for token in names[256:]
-        for i in range(1, len(token))
-        if {token[:i], token[i:]} <= known
+        (token[:i], token[i:]) for token in names[256:] for i in range(1, len(token)) if {token[:i], token[i:]} <= known
     ]
     merges = merges[seed:]
     model = models.BPE(form["vocab"], merges)
@@ -141,20 +138,15 @@ def test_counts_and_files_give_the_same(tmp_path):
 
 
 def trained(vocab_size, **options):
-    tokenizer = Tokenizer(
-        models.BPE(unk_token="?", **{k: v for k, v in options.items() if k != "limit_alphabet"})
-    )
+    tokenizer = Tokenizer(models.BPE(unk_token="?", **{k: v for k, v in options.items() if k != "limit_alphabet"}))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size, special_tokens=["?", "<s>"], show_progress=False, **options
-    )
+    trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=["?", "<s>"], show_progress=False, **options)
     tokenizer.train_from_iterator(some_lines(0), trainer)
     return tokenizer
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{}, {"limit_alphabet": 9}, {"continuing_subword_prefix": "##"}, {"end_of_word_suffix": "</w>"}],
+    "options", [{}, {"limit_alphabet": 9}, {"continuing_subword_prefix": "##"}, {"end_of_word_suffix": "</w>"}]
 )
 @pytest.mark.parametrize("vocab_size", [60, 80, 119])
 def test_truncate_is_training_with_a_smaller_size(vocab_size, options):
@@ -225,11 +217,7 @@ def test_tokens_of_steps_stay_though_they_are_not_special():
 def test_what_is_refused():
     tokenizer = byte_level(some_lines(0), 360)
     before = tokenizer.to_str()
-    for n_tokens, message in (
-        (364, "the tokenizer has 363"),
-        (258, "of which 259 must stay"),
-        (-1, "at least 0"),
-    ):
+    for n_tokens, message in ((364, "the tokenizer has 363"), (258, "of which 259 must stay"), (-1, "at least 0")):
         with pytest.raises(ValueError, match=message):
             tokenizer.truncate(n_tokens)
         with pytest.raises(ValueError, match=message):
@@ -295,9 +283,7 @@ def test_real_tokenizers(name, corpus, most, shared_tokenizer, corpus_sample):
     old, tokenizer = (Tokenizer.from_file(str(shared_tokenizer(name))) for _ in range(2))
     lines = corpus_sample(corpus, -1).splitlines(keepends=True)
     held_out = lines[::5]
-    change = tokenizer.prune(
-        16_000 if name == "llama2" else 32_000, (line for i, line in enumerate(lines) if i % 5)
-    )
+    change = tokenizer.prune(16_000 if name == "llama2" else 32_000, (line for i, line in enumerate(lines) if i % 5))
 
     def ids_of(tokenizer):
         found = tokenizer.encode_corpus(iter(held_out), add_special_tokens=False)
@@ -315,9 +301,7 @@ def test_real_tokenizers(name, corpus, most, shared_tokenizer, corpus_sample):
         if (found >= 0).all():
             assert found.tolist() == new_ids
     theirs, text = tokenizers.Tokenizer.from_str(tokenizer.to_str()), "".join(held_out)[:400_000]
-    assert (
-        tokenizer.encode(text).ids == theirs.encode(text).ids and tokenizer.get_vocab() == theirs.get_vocab()
-    )
+    assert tokenizer.encode(text).ids == theirs.encode(text).ids and tokenizer.get_vocab() == theirs.get_vocab()
     split = prune.splits(tokenizer.model)
     added = [tokenizer.token_to_id(token.content) for token in tokenizer.get_added_tokens_decoder().values()]
     unreached = np.setdiff1d(np.flatnonzero(split[:, 0] < 0), added)

@@ -25,16 +25,12 @@ def with_steps(tokenizer: Tokenizer, r: random.Random) -> Tokenizer:
         [
             template,
             processors.BertProcessing(("[SEP]", last), ("[CLS]", first)),
-            processors.RobertaProcessing(
-                ("[SEP]", last), ("[CLS]", first), trim_offsets=False, add_prefix_space=False
-            ),
+            processors.RobertaProcessing(("[SEP]", last), ("[CLS]", first), trim_offsets=False, add_prefix_space=False),
             processors.Sequence([processors.ByteLevel(trim_offsets=False), template]),
         ]
     )
     pad = r.choice(["[PAD]", in_model[0]])
-    tokenizer.enable_padding(
-        direction=r.choice(["left", "right"]), pad_id=tokenizer.token_to_id(pad), pad_token=pad
-    )
+    tokenizer.enable_padding(direction=r.choice(["left", "right"]), pad_id=tokenizer.token_to_id(pad), pad_token=pad)
     tokenizer.enable_truncation(r.choice([12, 40]), stride=2, direction=r.choice(["left", "right"]))
     return tokenizer
 
@@ -57,10 +53,7 @@ def test_operations_in_any_order(make, seed):
     tokenizer = with_steps(make(lines, vocab_size=r.choice([340, 420])), r)
     others = some_lines(seed + 100, 60, letters="qjxkvbyw", beyond="чжя語")
     marks = ["<new>", "zz", "[SEP]", " [PAD] ", "a<new> b", "xzzy"]
-    texts = [
-        "".join([*r.choices(marks, k=2), line.rstrip("\n"), r.choice(marks)])
-        for line in (lines + others)[::8]
-    ]
+    texts = ["".join([*r.choices(marks, k=2), line.rstrip("\n"), r.choice(marks)]) for line in (lines + others)[::8]]
     for _ in range(3):
         before = Tokenizer.from_str(tokenizer.to_str())
         old = [before.encode(text).ids for text in texts]

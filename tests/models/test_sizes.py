@@ -27,9 +27,7 @@ def test_each_size_is_that_of_a_truncated_tokenizer(seed):
         one = n_tokens = 0
         for word, count in words.items():
             data = np.frombuffer(word, np.uint8)
-            ids, _ = small.model.encode_words(
-                data, np.zeros(1, np.int64), np.array([len(data)]), byte_level=True
-            )
+            ids, _ = small.model.encode_words(data, np.zeros(1, np.int64), np.array([len(data)]), byte_level=True)
             for id in ids.tolist():
                 usage[id] += count
             one += count * (len(ids) == 1)
@@ -42,9 +40,7 @@ def test_each_size_is_that_of_a_truncated_tokenizer(seed):
         assert row.renyi == pytest.approx(renyi_efficiency(np.array([*usage.values()])))
     curve = tokenizer.compression_curve(words)
     assert curve.vocab_sizes.tolist() == [*range(259, 334)] and (np.diff(curve.n_tokens) <= 0).all()
-    assert [curve.bytes_per_token(row.vocab_size) for row in found.rows] == [
-        row.bytes_per_token for row in found.rows
-    ]
+    assert [curve.bytes_per_token(row.vocab_size) for row in found.rows] == [row.bytes_per_token for row in found.rows]
     with pytest.raises(ValueError, match="9 is not a size from 259 to 333"):
         curve.bytes_per_token(9)
 
@@ -76,9 +72,7 @@ def test_renyi_efficiency_is_that_of_tokenization_scorer():
     usage = np.bincount(tokens)
     text = [" ".join(map(str, line)) for line in tokens.reshape(-1, 50).tolist()]
     assert renyi_efficiency(usage) == pytest.approx(scorer.score(text, metric="renyi", power=2.5), rel=1e-12)
-    assert renyi_efficiency(usage, 3.0) == pytest.approx(
-        scorer.score(text, metric="renyi", power=3.0), rel=1e-12
-    )
+    assert renyi_efficiency(usage, 3.0) == pytest.approx(scorer.score(text, metric="renyi", power=3.0), rel=1e-12)
 
 
 def test_parity_and_gini_compare_the_sources():
@@ -98,9 +92,7 @@ def test_unreachable_tokens_are_counted():
     words = WordCounts.from_dict({"ab": 2})
     rows = measure_sizes(Tokenizer(model).pipeline, [3, 5], {"": words}).rows
     assert [row.unreachable for row in rows] == [0, 0]
-    model = models.BPE(
-        {"a": 0, "b": 1, "c": 2, "ab": 3, "bc": 4, "abc": 5}, [("a", "b"), ("b", "c"), ("a", "bc")]
-    )
+    model = models.BPE({"a": 0, "b": 1, "c": 2, "ab": 3, "bc": 4, "abc": 5}, [("a", "b"), ("b", "c"), ("a", "bc")])
     tokenizer = Tokenizer(model)
     assert measure_sizes(tokenizer.pipeline, [6], {"": words}).rows[0].unreachable == 1
     tokenizer.add_special_tokens(["abc"])
@@ -138,10 +130,7 @@ def test_command(tmp_path, monkeypatch, capsys):
     pytest.importorskip("matplotlib")
     status, out, _ = gputok(*command, "--json", "--chart", "sizes.svg")
     found = json.loads(out)
-    assert (
-        status == 0
-        and [row["text"] for row in found["sizes"]] == ["training", "held out", "a.txt", "b.txt"] * 2
-    )
+    assert status == 0 and [row["text"] for row in found["sizes"]] == ["training", "held out", "a.txt", "b.txt"] * 2
     assert "<svg" in (tmp_path / "sizes.svg").read_text()
     status, _, err = gputok("sizes", "a.txt", "--vocab-sizes", "8k,x")
     assert status == 1 and "expected a number such as 32000 or 32k (k: thousand, M: million), not 'x'" in err

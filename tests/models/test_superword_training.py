@@ -18,20 +18,7 @@ from tests import reference
 
 def veto_input(r: random.Random, space: str, n_words: int = 60) -> tuple[np.ndarray, ...]:
     """What `train_bpe` takes, for tokens with spaces, colons and characters of several bytes."""
-    tokens = [
-        "<s>",
-        "a",
-        "b",
-        ":",
-        space,
-        "é",
-        f"{space}a",
-        f"b:{space}c",
-        "日本",
-        f"{space}{space}",
-        "a:",
-        "ab",
-    ]
+    tokens = ["<s>", "a", "b", ":", space, "é", f"{space}a", f"b:{space}c", "日本", f"{space}{space}", "a:", "ab"]
     words = [r.choices(range(1, len(tokens)), k=r.randint(1, 14)) for _ in range(n_words)]
     names = [token.encode() for token in tokens]
     return (
@@ -45,9 +32,7 @@ def veto_input(r: random.Random, space: str, n_words: int = 60) -> tuple[np.ndar
 
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("space", [" ", "Ġ"])
-@pytest.mark.parametrize(
-    "veto", [Veto(), Veto(2), Veto(3, 6, False), Veto(4, 9, True), Veto(colons=False), Veto(0)]
-)
+@pytest.mark.parametrize("veto", [Veto(), Veto(2), Veto(3, 6, False), Veto(4, 9, True), Veto(colons=False), Veto(0)])
 def test_the_veto_of_all_versions(seed, space, veto):
     arguments = veto_input(random.Random(seed), space)
     limits = BpeLimits(90, veto=veto._replace(space=space.encode()))
@@ -56,9 +41,7 @@ def test_the_veto_of_all_versions(seed, space, veto):
         found = bpe.train_bpe(*arguments, limits, sizes=bpe.Sizes(few_tokens=few_tokens))
         for name, a, b in zip(expected._fields, found, expected, strict=True):
             assert np.array_equal(a, b), name
-    for name, a, b in zip(
-        expected._fields, bpe_queue.train_bpe_queued(*arguments, limits), expected, strict=True
-    ):
+    for name, a, b in zip(expected._fields, bpe_queue.train_bpe_queued(*arguments, limits), expected, strict=True):
         assert np.array_equal(a, b), name
     names = [
         expected.tokens[a:b].tobytes().decode().replace("Ġ", " ")
@@ -96,9 +79,7 @@ def vocabulary(r: random.Random, letters: bytes, n: int) -> tuple[np.ndarray, np
     return symbols, np.array(merges, np.uint32), by_id
 
 
-def random_pieces(
-    r: random.Random, ids: list[int], n_pieces: int, dtype
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def random_pieces(r: random.Random, ids: list[int], n_pieces: int, dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ids, the ends of texts, and marks of pieces; a text has some pieces, or none."""
     pieces = [r.choices(ids, k=r.choice([1, 1, 2, 5, 30])) for _ in range(n_pieces)]
     at = np.cumsum([0, *map(len, pieces)], dtype=np.int64)
@@ -156,12 +137,7 @@ def alone(word: list[int], symbols: np.ndarray, tables, dtype) -> np.ndarray:
 def test_vocabularies_without_joints():
     """A token that two merges make; one that is merged before it is made; a part that nothing makes."""
     symbols = np.arange(256, dtype=np.uint32)
-    for merges in (
-        [(97, 98, 256), (98, 97, 256)],
-        [(97, 257, 256), (97, 98, 257)],
-        [(97, 299, 256)],
-        [(97, 98, 99)],
-    ):
+    for merges in ([(97, 98, 256), (98, 97, 256)], [(97, 257, 256), (97, 98, 257)], [(97, 299, 256)], [(97, 98, 99)]):
         assert superwords.joints(symbols, np.array(merges, np.uint32), 300) is None
     assert superwords.joints(symbols, np.zeros((0, 3), np.uint32), 300) is not None
 
@@ -176,9 +152,7 @@ def test_pairs_and_runs(veto, dtype):
     ids, _, marks = random_pieces(r, [97, 98, *range(300, 360)], 200, dtype)
     bits = 8
     dealt, starts = superwords.deal_pairs(ids, marks, traits, veto, bits)
-    for found, expected in zip(
-        (dealt, starts), reference.deal_pairs(ids, marks, traits, veto, bits), strict=True
-    ):
+    for found, expected in zip((dealt, starts), reference.deal_pairs(ids, marks, traits, veto, bits), strict=True):
         assert np.array_equal(found, expected)
     cells, others = np.full((2, 1 << bits), 2**32 - 2, np.uint32)
     cells[:200] = others[:200] = 0

@@ -29,22 +29,8 @@ from gputok.trainers import BpeTrainer, SuperBpeTrainer
 from tests.reference.train_superwords import encoded, train_superwords
 
 PHRASES = [
-    *(
-        "in the middle of the night",
-        "on the other hand",
-        "as well as",
-        "the answer: yes",
-        "one of the few",
-        "a lot of",
-    ),
-    *(
-        "if (x == 0) {",
-        "return x;",
-        "    for i in range(10):",
-        "\ttab\t\tstops",
-        "1,234,567 of 89",
-        "...and so on!!",
-    ),
+    *("in the middle of the night", "on the other hand", "as well as", "the answer: yes", "one of the few", "a lot of"),
+    *("if (x == 0) {", "return x;", "    for i in range(10):", "\ttab\t\tstops", "1,234,567 of 89", "...and so on!!"),
     *("  two  spaces", "中文没有空格", "これはテストです", "a, b, c, d", "e.g. this: that", "x+=1"),
 ]
 
@@ -92,9 +78,7 @@ def plain(lines: list[str], trainer: SuperBpeTrainer, pattern: str = "cl100k"):
     pieces = pieces_of(steps(trainer.superword_pattern), lines)
     most = 2**28 - 1
     veto = Veto(trainer.max_words or most, most, trainer.allow_colon_space)
-    limits = BpeLimits(
-        trainer.vocab_size, trainer.min_frequency, trainer.max_token_length or 2**62, veto=veto
-    )
+    limits = BpeLimits(trainer.vocab_size, trainer.min_frequency, trainer.max_token_length or 2**62, veto=veto)
     return train_superwords(words, pieces, map(raw, sorted(BYTE_CHARACTERS)), trainer.n_words, limits)
 
 
@@ -137,9 +121,7 @@ def test_the_veto_changes_merges():
 def test_equal_to_tokenizers_on_mapped_text(seed):
     """The tokens of the first stage become characters, and stock BPE learns their merges."""
     lines, n_first, vocab_size = texts(seed, 600), 300, 420
-    trainer = SuperBpeTrainer(
-        vocab_size=vocab_size, transition=n_first, max_words=None, allow_colon_space=True
-    )
+    trainer = SuperBpeTrainer(vocab_size=vocab_size, transition=n_first, max_words=None, allow_colon_space=True)
     tokenizer = untrained()
     tokenizer.train_from_iterator(lines, trainer)
     tokens, merges = learned(tokenizer)
@@ -155,8 +137,7 @@ def test_equal_to_tokenizers_on_mapped_text(seed):
     stock = tokenizers.Tokenizer(tokenizers.models.BPE())
     n_symbols = len({*"".join(mapped)})
     stock.train_from_iterator(
-        mapped,
-        tokenizers.trainers.BpeTrainer(vocab_size=n_symbols + vocab_size - n_first, show_progress=False),
+        mapped, tokenizers.trainers.BpeTrainer(vocab_size=n_symbols + vocab_size - n_first, show_progress=False)
     )
     theirs = json.loads(stock.to_str())["model"]["merges"]
     spelled = [tuple(b"".join(tokens[ord(c) - 0x4E00] for c in side) for side in merge) for merge in theirs]
@@ -166,9 +147,7 @@ def test_equal_to_tokenizers_on_mapped_text(seed):
 def test_other_libraries_open_the_result(tmp_path):
     lines = texts(6)
     tokenizer = untrained()
-    tokenizer.train_from_iterator(
-        lines, SuperBpeTrainer(vocab_size=420, special_tokens=["<s>", AddedToken("</s>")])
-    )
+    tokenizer.train_from_iterator(lines, SuperBpeTrainer(vocab_size=420, special_tokens=["<s>", AddedToken("</s>")]))
     path = tmp_path / "tokenizer.json"
     tokenizer.save(str(path))
     theirs = tokenizers.Tokenizer.from_file(str(path))
@@ -186,9 +165,7 @@ def test_other_libraries_open_the_result(tmp_path):
 
 def result(lines, threads=1, **options) -> str:
     tokenizer = untrained()
-    tokenizer.train_from_iterator(
-        lines, SuperBpeTrainer(vocab_size=420, transition=300), threads=threads, **options
-    )
+    tokenizer.train_from_iterator(lines, SuperBpeTrainer(vocab_size=420, transition=300), threads=threads, **options)
     return tokenizer.to_str()
 
 
@@ -225,9 +202,7 @@ def test_a_threshold_that_was_too_high_is_lowered(wanted, bits, monkeypatch):
     monkeypatch.setattr(superwords.SecondStage, "threshold", threshold)
     monkeypatch.setattr(superwords.Cells, "for_text", lambda n_bytes: superwords.Cells(bits))
     assert result(lines) == expected
-    assert thresholds == sorted({*thresholds}, reverse=True) and (
-        wanted > 0.25 or bits == 7 or len(thresholds) > 1
-    )
+    assert thresholds == sorted({*thresholds}, reverse=True) and (wanted > 0.25 or bits == 7 or len(thresholds) > 1)
 
 
 def test_memory_and_threads_of_both_stages(tmp_path, monkeypatch):
@@ -245,15 +220,10 @@ def test_memory_and_threads_of_both_stages(tmp_path, monkeypatch):
     asked: list[tuple[str, int, int]] = []
     for name in ("check_memory", "check_first_memory"):
         monkeypatch.setattr(
-            SuperBpeTrainer,
-            name,
-            lambda self, words, limit, threads=1, name=name: asked.append((name, limit, threads)),
+            SuperBpeTrainer, name, lambda self, words, limit, threads=1, name=name: asked.append((name, limit, threads))
         )
     result(texts(3), threads=3, memory_limit="80MB", temporary=tmp_path)
-    assert [(name, threads) for name, _, threads in asked[:2]] == [
-        ("check_first_memory", 3),
-        ("check_memory", 3),
-    ]
+    assert [(name, threads) for name, _, threads in asked[:2]] == [("check_first_memory", 3), ("check_memory", 3)]
     assert all(0 < room <= 100_000_000 for _, room, _ in asked)  # a quarter more than the limit, at worst
 
 
@@ -522,9 +492,7 @@ def test_corpora_are_encoded_as_by_tokenizers(pattern, monkeypatch):
     """Words first, then phrases: also around added tokens, in long runs, and where words don't fit together."""
     lines = texts(20, 600)
     tokenizer = untrained(pattern)
-    tokenizer.train_from_iterator(
-        lines, SuperBpeTrainer(vocab_size=500, transition=330, special_tokens=["<s>"])
-    )
+    tokenizer.train_from_iterator(lines, SuperBpeTrainer(vocab_size=500, transition=330, special_tokens=["<s>"]))
     theirs = tokenizers.Tokenizer.from_str(tokenizer.to_str())
     assert isinstance(units.engine_of(tokenizer.pipeline), encode_superwords.BySuperwords)
     r = random.Random(21)

@@ -99,10 +99,7 @@ def test_the_example_of_the_paper():
 
 def test_overlaps_merge_from_left_to_right():
     """a a a a a -> aa aa a, where (aa, a) precedes (aa, aa) by its smaller right id."""
-    assert learnt({"aaaaa": 1}, vocab_size=9) == (
-        ["a", "aa", "aaa", "aaaaa"],
-        [("a", "a"), ("aa", "a"), ("aa", "aaa")],
-    )
+    assert learnt({"aaaaa": 1}, vocab_size=9) == (["a", "aa", "aaa", "aaaaa"], [("a", "a"), ("aa", "a"), ("aa", "aaa")])
 
 
 def test_the_neighbours_of_a_dropped_character_can_merge():
@@ -168,9 +165,7 @@ def test_counts_times_a_million():
     large = {word: 1_000_000 * n for word, n in words.items()}
     for n in (1, 2, 3):
         options = {"vocab_size": 300}
-        assert learnt(words, min_frequency=n, **options) == learnt(
-            large, min_frequency=1_000_000 * n, **options
-        )
+        assert learnt(words, min_frequency=n, **options) == learnt(large, min_frequency=1_000_000 * n, **options)
 
 
 @pytest.mark.parametrize("factor", [2**28, 2**31, 2**32 - 1, 2**40, 2**52])
@@ -216,9 +211,7 @@ def test_runs_of_every_length(train_bpe, pattern):
 @pytest.mark.parametrize("seed", range(40))
 def test_random_words(train_bpe, seed):
     r = random.Random(seed)
-    words = random_words(
-        r, r.choice(["ab", "abcde", "aé日\U0001f600"]), r.randint(1, 60), r.choice([2, 8, 40])
-    )
+    words = random_words(r, r.choice(["ab", "abcde", "aé日\U0001f600"]), r.randint(1, 60), r.choice([2, 8, 40]))
     limits = BpeLimits(r.choice([5, 30, 1000]), r.choice([0, 2, 4]), r.choice([2**62, 2, 4, 7]))
     arguments = *stage_input(words), limits
     assert_equal(train_bpe(*arguments), reference.train_bpe(*arguments))
@@ -373,9 +366,7 @@ def test_a_small_corpus_has_one_thread():
     words = stage_input(random_words(random.Random(3), "abcd", 300, 12))
     n_symbols = len(words[0])
     for threads, part, expected in ((4, 500_000, 1), (4, n_symbols // 3, 3), (2, 1, 2), (1, 1, 1)):
-        training = bpe._Training(
-            lambda **_: [words[:3]], *words[3:], BpeLimits(50), bpe.Sizes(part=part), threads
-        )
+        training = bpe._Training(lambda **_: [words[:3]], *words[3:], BpeLimits(50), bpe.Sizes(part=part), threads)
         assert (training.n_parts, training._threads) == (expected, expected)
 
 
@@ -453,9 +444,7 @@ def test_words_are_spelled_some_at_a_time(monkeypatch, options):
 
 @pytest.mark.parametrize("byte_level", [False, True])
 @pytest.mark.parametrize("n_roles", [1, 4])
-@pytest.mark.parametrize(
-    "highest", ["", "é\x80߿", "日ࠀ\uffff", "日\U0001f600\U00010000", "\U0003ffff", "\U0010ffff"]
-)
+@pytest.mark.parametrize("highest", ["", "é\x80߿", "日ࠀ\uffff", "日\U0001f600\U00010000", "\U0003ffff", "\U0010ffff"])
 def test_characters_and_spelling(byte_level, n_roles, highest):
     r = random.Random(7)
     words = [*random_words(r, "ab \x00\x7f" + highest, 200, 6), ""]

@@ -28,9 +28,7 @@ Corpus = list[list[str]]  # a list of texts for each language
 
 def theirs(train: Corpus, dev: Corpus | None = None, ratio=None, *, set_up=None, **options):
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
-    tokenizer.pre_tokenizer = (
-        tokenizers.pre_tokenizers.WhitespaceSplit() if set_up is None else set_up(tokenizers)
-    )
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit() if set_up is None else set_up(tokenizers)
     trainer = tokenizers.trainers.ParityBpeTrainer(show_progress=False, **options)
     trainer.train_from_iterator(tokenizer, train, dev, ratio)
     return json.loads(tokenizer.to_str())
@@ -114,9 +112,7 @@ def random_texts(r: random.Random, n: int, letters: str | None = None) -> Corpus
     alphabets = [letters or r.choice(["ab", "abc", "abcdef", "aé日", "a\U0001f600b#"]) for _ in range(n)]
     return [
         [
-            " ".join(
-                "".join(r.choices(letters, k=r.randint(1, r.choice([2, 9])))) for _ in range(r.randint(1, 6))
-            )
+            " ".join("".join(r.choices(letters, k=r.randint(1, r.choice([2, 9])))) for _ in range(r.randint(1, 6)))
             for _ in range(r.choice([0, 1, 8, 20]))
         ]
         for letters in alphabets
@@ -187,9 +183,7 @@ def random_options(r: random.Random) -> dict:
     return options
 
 
-def balance(
-    r: random.Random, train: Corpus, letters: str | None = None
-) -> tuple[Corpus | None, list[float] | None]:
+def balance(r: random.Random, train: Corpus, letters: str | None = None) -> tuple[Corpus | None, list[float] | None]:
     """(dev, ratio): neither, one of them, or both; with a ratio a language without text makes tokenizers loop."""
     n = len(train)
     dev = random_texts(r, n, letters) if r.random() < 0.4 else None

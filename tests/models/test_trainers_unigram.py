@@ -50,11 +50,7 @@ def names(text, candidates):
     characters = [chr(point) for point in text.code_points]
     n = len(characters)
     longer = zip(candidates.at[n:].tolist(), candidates.length[n:].tolist(), strict=True)
-    return [
-        "",
-        *characters[1:],
-        *("".join(characters[i] for i in text.ids[at : at + n].tolist()) for at, n in longer),
-    ]
+    return ["", *characters[1:], *("".join(characters[i] for i in text.ids[at : at + n].tolist()) for at, n in longer)]
 
 
 def scores(text, candidates):
@@ -126,9 +122,7 @@ def test_the_best_seeds_are_taken(n_seeds, factor, monkeypatch):
     high is given up.
     """
     tries, candidates = [], seeds._candidates
-    monkeypatch.setattr(
-        seeds, "_candidates", lambda *a, **options: tries.append(options) or candidates(*a, **options)
-    )
+    monkeypatch.setattr(seeds, "_candidates", lambda *a, **options: tries.append(options) or candidates(*a, **options))
     words = random_words(np.random.default_rng(3), 400, "abcdefghijkl漢😀")
     expected = plain_seeds(words, LONGEST)
     text, best, _ = prepared(words, n_seeds=n_seeds, least_group=1, caution=factor)
@@ -194,16 +188,7 @@ def test_words_sort_as_their_codes_do(backwards):
 
 @pytest.mark.parametrize(
     "weights",
-    [
-        [1],
-        [0, 1],
-        [5, 5],
-        [1, 1, 1],
-        [1 << 40, 1, 0],
-        [*range(1000)],
-        [2**i for i in range(40)],
-        [1] * 70_000,
-    ],
+    [[1], [0, 1], [5, 5], [1, 1, 1], [1 << 40, 1, 0], [*range(1000)], [2**i for i in range(40)], [1] * 70_000],
     ids=lambda weights: f"{len(weights)} from {weights[0]}",
 )
 def test_codes_keep_order_and_are_not_prefixes_of_each_other(weights):
@@ -435,18 +420,14 @@ def test_pieces_are_ordered_by_score_then_by_code_points():
 
 def test_tokenizers_reads_scores_to_the_bit():
     words = WordCounts.from_dict(corpus_words())
-    learnt = trainers.UnigramTrainer(vocab_size=500, unk_token="<unk>", initial_alphabet=["ß", "ü"]).train(
-        words
-    )
+    learnt = trainers.UnigramTrainer(vocab_size=500, unk_token="<unk>", initial_alphabet=["ß", "ü"]).train(words)
     tokenizer = Tokenizer(models.Unigram(learnt.vocab, learnt.unk_id))
     assert read_json(tokenizers.Tokenizer.from_str(tokenizer.to_str()).to_str()) == learnt.vocab
 
 
 def test_progress_shows_pieces_and_objective():
     seen = []
-    train_unigram(
-        WordCounts.from_dict(corpus_words(500)), vocab_size=80, progress=lambda *report: seen.append(report)
-    )
+    train_unigram(WordCounts.from_dict(corpus_words(500)), vocab_size=80, progress=lambda *report: seen.append(report))
     assert ("sorting suffixes", 1, 1) in seen
     iterations = [report for report in seen if report[0].startswith("EM: ")]
     shown = [re.fullmatch(r"EM: (\d+) pieces, objective (-\d+\.\d{4})", stage) for stage, _, _ in iterations]
@@ -503,9 +484,7 @@ def test_a_vocabulary_below_the_characters_is_one_clear_error():
     """Where tokenizers panics."""
     upstream = tokenizers.Tokenizer(tokenizers.models.Unigram())
     with pytest.raises(BaseException, match="vocabulary is not large enough"):
-        upstream.train_from_iterator(
-            ["abcd"], tokenizers.trainers.UnigramTrainer(vocab_size=3, show_progress=False)
-        )
+        upstream.train_from_iterator(["abcd"], tokenizers.trainers.UnigramTrainer(vocab_size=3, show_progress=False))
     with pytest.raises(ValueError, match="vocab_size=3 is smaller than the 4 different characters"):
         train_unigram(WordCounts.from_dict({"abcd": 1}), vocab_size=3)
 
@@ -552,9 +531,7 @@ def measured(pieces, text, alphabet):
     ruler.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
     lines = text.split("\n")
     n_tokens = sum(len(encoding.ids) for encoding in ruler.encode_batch_fast(lines))
-    words = collections.Counter(
-        word for line in lines for word, _ in ruler.pre_tokenizer.pre_tokenize_str(line)
-    )
+    words = collections.Counter(word for line in lines for word, _ in ruler.pre_tokenizer.pre_tokenize_str(line))
     words = {word: count for word, count in words.items() if alphabet.issuperset(word)}
     chances = {piece: math.exp(score) for piece, score in pieces[1:]}
     total = math.fsum(chances.values())

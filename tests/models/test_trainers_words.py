@@ -61,9 +61,7 @@ def test_wordlevel_is_equal(special_tokens):
             "special_tokens": special_tokens,
             "show_progress": False,
         }
-        expected = theirs(
-            tokenizers.models.WordLevel(), tokenizers.trainers.WordLevelTrainer(**options), counts
-        )
+        expected = theirs(tokenizers.models.WordLevel(), tokenizers.trainers.WordLevelTrainer(**options), counts)
         assert ours(trainers.WordLevelTrainer(**options), counts) == expected, (seed, options)
 
 
@@ -112,9 +110,7 @@ def spelt_twice(counts: dict[str, int], options: dict) -> bool:
     """Returns True if two merges make one string, which needs a prefix made of characters of the text."""
     names = ("vocab_size", "min_frequency", "special_tokens", "initial_alphabet")
     names += ("continuing_subword_prefix", "end_of_word_suffix")
-    bpe = trainers.BpeTrainer(
-        **{"continuing_subword_prefix": "##"} | {k: options[k] for k in names if k in options}
-    )
+    bpe = trainers.BpeTrainer(**{"continuing_subword_prefix": "##"} | {k: options[k] for k in names if k in options})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         learnt = bpe.train(WordCounts.from_dict(counts))
@@ -254,18 +250,10 @@ def test_pickle_and_copy(kind):
         assert twin.special_tokens[0].lstrip and twin.special_tokens[0].special
 
 
-WRONG = {
-    "vocab_size": -1,
-    "min_frequency": 1.5,
-    "show_progress": 1,
-    "special_tokens": ("a",),
-    "limit_alphabet": "a",
-}
+WRONG = {"vocab_size": -1, "min_frequency": 1.5, "show_progress": 1, "special_tokens": ("a",), "limit_alphabet": "a"}
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"), [(kind, name) for kind in KINDS for name in WRONG if name in KINDS[kind]]
-)
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in KINDS for name in WRONG if name in KINDS[kind]])
 def test_wrong_values_are_refused_where_tokenizers_refuses_them(kind, name):
     errors = (TypeError, OverflowError)
     with pytest.raises(errors):

@@ -67,8 +67,7 @@ def test_each_whole_corpus(name, corpus_sample, tmp_path):
 def lines():
     """Text of many words, as every machine has it."""
     source = "".join(
-        pathlib.Path(module.__file__).read_text(encoding="utf-8")
-        for module in (subprocess, warnings, tokenizers)
+        pathlib.Path(module.__file__).read_text(encoding="utf-8") for module in (subprocess, warnings, tokenizers)
     )
     return source.splitlines(keepends=True)
 
@@ -97,9 +96,7 @@ def test_the_seed_of_hashes_changes_nothing(lines, tmp_path):
             "PYTHONHASHSEED": seed,
             "PYTHONPATH": str(pathlib.Path(gputok.__file__).parents[1]),
         }
-        subprocess.run(
-            [*command, f"{seed}.json"], cwd=tmp_path, env=environment, check=True, capture_output=True
-        )
+        subprocess.run([*command, f"{seed}.json"], cwd=tmp_path, env=environment, check=True, capture_output=True)
     assert len({(tmp_path / f"{seed}.json").read_bytes() for seed in ("0", "12345")}) == 1
 
 
@@ -169,9 +166,7 @@ tokenizer, trainer = recipe("bpe")
 tokenizer.train(["{tmp_path / name}"], trainer, progress=False)
 print(peak_memory() - before)
 """
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
-        )
+        done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
         peaks[name] = int(done.stdout)
     print(
         f"peak beyond the runtime's: {peaks['1.txt'] / 1e6:.0f} MB, of ten times the text {peaks['10.txt'] / 1e6:.0f} MB"

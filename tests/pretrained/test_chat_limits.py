@@ -8,12 +8,7 @@ from gputok.pretrained.chat import render
 MESSAGES = [[{"role": "user", "content": "hi"}, {"role": "me", "content": "you"}]]
 DOUBLED = "{{% set ns = namespace(s='a') %}}{{% for i in range(60) %}}{} {{% endfor %}}"
 TOO_LARGE = [
-    *(
-        "{{ 'a'.ljust(3000000000) }}",
-        "{{ 'a' * 10 ** 10 }}",
-        "{{ [1] * 10 ** 10 }}",
-        "{{ 'a'|center(3000000000) }}",
-    ),
+    *("{{ 'a'.ljust(3000000000) }}", "{{ 'a' * 10 ** 10 }}", "{{ [1] * 10 ** 10 }}", "{{ 'a'|center(3000000000) }}"),
     *("{{ '%3000000000d' % 1 }}", "{{ '%*d' % (3000000000, 1) }}", "{{ '%3000000000d'|format(1) }}"),
     *("{{ '{:>3000000000}'.format(1) }}", "{{ '{:>{}}'.format(1, 3000000000) }}", "{{ 9 ** (9 ** 9) }}"),
     DOUBLED.format("{% set ns.s = ns.s ~ ns.s %}"),

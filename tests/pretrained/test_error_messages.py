@@ -89,9 +89,7 @@ def test_byte_level_takes_its_json_form_as_arguments(module):
         theirs, ours = (getattr(package, module).ByteLevel for package in (tokenizers, gputok))
         state = json.loads(ours(**options).__getstate__())
         assert state == json.loads(theirs(**options).__getstate__())
-        assert (
-            ours(**state).__getstate__() == theirs(**state).__getstate__() == ours(**options).__getstate__()
-        )
+        assert ours(**state).__getstate__() == theirs(**state).__getstate__() == ours(**options).__getstate__()
     if module == "processors":
         with pytest.raises(ValueError, match="'Fuse'"):
             ours(type="Fuse")

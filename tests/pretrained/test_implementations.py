@@ -17,16 +17,8 @@ TEXTS = [*CORPUS[:4], "  a fox\tand Ünknown 字 letters ", "", "dog [MASK] </s>
 
 # The class, how it is made, how it is trained: where tokenizers gives one answer in all its runs.
 CASES = {
-    "byte level": (
-        "ByteLevelBPETokenizer",
-        {"lowercase": True},
-        {"vocab_size": 320, "special_tokens": ["</s>"]},
-    ),
-    "byte level, plain": (
-        "ByteLevelBPETokenizer",
-        {"add_prefix_space": True, "unicode_normalizer": "nfkc"},
-        {},
-    ),
+    "byte level": ("ByteLevelBPETokenizer", {"lowercase": True}, {"vocab_size": 320, "special_tokens": ["</s>"]}),
+    "byte level, plain": ("ByteLevelBPETokenizer", {"add_prefix_space": True, "unicode_normalizer": "nfkc"}, {}),
     "SentencePiece": ("SentencePieceBPETokenizer", {"add_prefix_space": False}, {"vocab_size": 150}),
     "SentencePiece, few": ("SentencePieceBPETokenizer", {"fuse_unk": True}, {"initial_alphabet": ["z", "ø"]}),
 }

@@ -49,25 +49,19 @@ def old_tokenizer(style):
     elif style == "llama":
         tokenizer = tokenizers.Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
         tokenizer.normalizer = norm.Sequence([norm.Prepend("▁"), norm.Replace(" ", "▁")])
-        tokenizer.decoder = dec.Sequence(
-            [dec.Replace("▁", " "), dec.ByteFallback(), dec.Fuse(), dec.Strip(" ", 1, 0)]
-        )
+        tokenizer.decoder = dec.Sequence([dec.Replace("▁", " "), dec.ByteFallback(), dec.Fuse(), dec.Strip(" ", 1, 0)])
         trainer = train.BpeTrainer(special_tokens=["<unk>", "<s>", "</s>"], **options)
     elif style == "bert":
         tokenizer = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
         tokenizer.normalizer = norm.BertNormalizer()
         tokenizer.pre_tokenizer = pre.BertPreTokenizer()
         tokenizer.decoder = dec.WordPiece()
-        trainer = train.WordPieceTrainer(
-            special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], **options
-        )
+        trainer = train.WordPieceTrainer(special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], **options)
     elif style == "unigram":
         tokenizer = tokenizers.Tokenizer(models.Unigram())
         tokenizer.pre_tokenizer = pre.Metaspace()
         tokenizer.decoder = dec.Metaspace()
-        trainer = train.UnigramTrainer(
-            special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>", **options
-        )
+        trainer = train.UnigramTrainer(special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>", **options)
     else:
         tokenizer = tokenizers.Tokenizer(models.WordLevel(unk_token="[UNK]"))
         tokenizer.pre_tokenizer = pre.WhitespaceSplit()
@@ -118,10 +112,7 @@ def pair(tmp_path_factory):
                 tokenizer_object=old_tokenizer(style), model_max_length=48, **SPECIAL[style]
             )
             theirs.save_pretrained(folder)
-            made[style] = (
-                gputok.AutoTokenizer.from_pretrained(folder),
-                hf.AutoTokenizer.from_pretrained(folder),
-            )
+            made[style] = (gputok.AutoTokenizer.from_pretrained(folder), hf.AutoTokenizer.from_pretrained(folder))
         return made[style]
 
     return opened
@@ -173,10 +164,7 @@ def test_chat_templates_are_kept_and_applied(pair, tmp_path):
         ours.chat_template = theirs.chat_template = given
         ours.save_pretrained(tmp_path)
         theirs.save_pretrained(tmp_path / "theirs")
-        for opened in (
-            hf.AutoTokenizer.from_pretrained(str(tmp_path)),
-            gputok.AutoTokenizer.from_pretrained(tmp_path),
-        ):
+        for opened in (hf.AutoTokenizer.from_pretrained(str(tmp_path)), gputok.AutoTokenizer.from_pretrained(tmp_path)):
             assert opened.chat_template == given
         assert gputok.AutoTokenizer.from_pretrained(tmp_path / "theirs").chat_template == given
         for options in (
@@ -184,17 +172,11 @@ def test_chat_templates_are_kept_and_applied(pair, tmp_path):
             {"return_dict": False},
             {"padding": "max_length", "max_length": 60},
         ):
-            assert ours.apply_chat_template(chat, **options) == theirs.apply_chat_template(chat, **options), (
-                options
-            )
+            assert ours.apply_chat_template(chat, **options) == theirs.apply_chat_template(chat, **options), options
             both = [chat, chat[:1]]
-            assert ours.apply_chat_template(both, **options) == theirs.apply_chat_template(both, **options), (
-                options
-            )
+            assert ours.apply_chat_template(both, **options) == theirs.apply_chat_template(both, **options), options
     plain = {"chat_template": "plain", "tokenize": False, "continue_final_message": True}
-    assert (
-        ours.apply_chat_template(chat, **plain) == theirs.apply_chat_template(chat, **plain) == "Hi & <bye>é"
-    )
+    assert ours.apply_chat_template(chat, **plain) == theirs.apply_chat_template(chat, **plain) == "Hi & <bye>é"
     ours.chat_template = theirs.chat_template = None
     with pytest.raises(ValueError, match="no chat_template"):
         ours.apply_chat_template(chat)
@@ -215,15 +197,9 @@ def test_older_folders_open(tmp_path):
     write = lambda name, value: (tmp_path / name).write_text(json.dumps(value))  # noqa: E731
     mask = {"content": "[MASK]", "lstrip": True, "normalized": False, "rstrip": False, "single_word": False}
     write("tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 12})
-    write(
-        "special_tokens_map.json",
-        {"mask_token": mask, "pad_token": "[PAD]", "additional_special_tokens": ["<x>"]},
-    )
+    write("special_tokens_map.json", {"mask_token": mask, "pad_token": "[PAD]", "additional_special_tokens": ["<x>"]})
     write("added_tokens.json", {"<x>": 500, "plain": 501})
-    ours, theirs = (
-        gputok.AutoTokenizer.from_pretrained(tmp_path),
-        hf.AutoTokenizer.from_pretrained(str(tmp_path)),
-    )
+    ours, theirs = (gputok.AutoTokenizer.from_pretrained(tmp_path), hf.AutoTokenizer.from_pretrained(str(tmp_path)))
     assert ours.get_vocab() == theirs.get_vocab() and ours.special_tokens_map == theirs.special_tokens_map
     assert ours.extra_special_tokens == theirs.extra_special_tokens == ["<x>"]
     assert str(ours.added_tokens_decoder) == str(theirs.added_tokens_decoder)
@@ -241,10 +217,7 @@ def test_older_folders_open(tmp_path):
         "special": False,
     }
     write("tokenizer_config.json", {**config, "added_tokens_decoder": {"500": token}, "image_token": "<img>"})
-    ours, theirs = (
-        gputok.AutoTokenizer.from_pretrained(tmp_path),
-        hf.AutoTokenizer.from_pretrained(str(tmp_path)),
-    )
+    ours, theirs = (gputok.AutoTokenizer.from_pretrained(tmp_path), hf.AutoTokenizer.from_pretrained(str(tmp_path)))
     assert str(ours.added_tokens_decoder) == str(theirs.added_tokens_decoder)
     assert ours.image_token == theirs.image_token == "<img>" and ours.image_token_id == theirs.image_token_id
     ours = ours.train_new_from_iterator(CORPUS, 300, special_tokens_map={"<img>": "<picture>"})
@@ -289,13 +262,8 @@ def test_vocabulary_files_open(tmp_path):
             state["model"]["vocab"] = {token: token_id for token_id, token in enumerate(vocab)}
             tokenizer = tokenizers.Tokenizer.from_str(json.dumps(state))
         tokenizer.model.save(str(folder))
-        (folder / "tokenizer_config.json").write_text(
-            json.dumps({"tokenizer_class": kind, "model_max_length": 99})
-        )
-        ours, theirs = (
-            gputok.AutoTokenizer.from_pretrained(folder),
-            hf.AutoTokenizer.from_pretrained(str(folder)),
-        )
+        (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind, "model_max_length": 99}))
+        ours, theirs = (gputok.AutoTokenizer.from_pretrained(folder), hf.AutoTokenizer.from_pretrained(str(folder)))
         assert ours.get_vocab() == theirs.get_vocab() and ours.special_tokens_map == theirs.special_tokens_map
         assert dict(ours(TEXTS, TEXTS[::-1])) == dict(theirs(TEXTS, TEXTS[::-1])), kind
     (tmp_path / "empty").mkdir()
@@ -313,16 +281,11 @@ def test_sentencepiece_models_open(tmp_path):
     for added in ({}, {"add_bos_token": True}, {"add_bos_token": True, "add_eos_token": True}):
         config = {"tokenizer_class": "LlamaTokenizer", "legacy": False, **added}
         (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
-        ours, theirs = (
-            gputok.AutoTokenizer.from_pretrained(tmp_path),
-            hf.AutoTokenizer.from_pretrained(str(tmp_path)),
-        )
+        ours, theirs = (gputok.AutoTokenizer.from_pretrained(tmp_path), hf.AutoTokenizer.from_pretrained(str(tmp_path)))
         assert ours.get_vocab() == theirs.get_vocab() and ours.special_tokens_map == theirs.special_tokens_map
         assert ours.padding_side == theirs.padding_side == "left"
         for text in ("def parse(self, args):", "naïve 東京", "two  spaces"):
-            assert ours(text, "x", return_token_type_ids=True) == dict(
-                theirs(text, "x", return_token_type_ids=True)
-            )
+            assert ours(text, "x", return_token_type_ids=True) == dict(theirs(text, "x", return_token_type_ids=True))
             assert ours.decode(ours.encode(text)) == theirs.decode(theirs.encode(text))
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "XLMRobertaTokenizer"}')
     with pytest.raises(ValueError, match="a XLMRobertaTokenizer has other ids"):
@@ -354,18 +317,9 @@ def test_steps_of_a_class_replace_those_of_a_sentencepiece_model(tmp_path, name,
         "a<s> b",
         "ﬁ\u3000x",
     ]
-    for settings in (
-        {},
-        {"legacy": True},
-        {"legacy": False},
-        {"add_prefix_space": False},
-        {"add_prefix_space": True},
-    ):
+    for settings in ({}, {"legacy": True}, {"legacy": False}, {"add_prefix_space": False}, {"add_prefix_space": True}):
         (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": name, **settings}))
-        ours, theirs = (
-            gputok.AutoTokenizer.from_pretrained(tmp_path),
-            hf.AutoTokenizer.from_pretrained(str(tmp_path)),
-        )
+        ours, theirs = (gputok.AutoTokenizer.from_pretrained(tmp_path), hf.AutoTokenizer.from_pretrained(str(tmp_path)))
         for text in texts:
             ids = theirs(text)["input_ids"]
             assert ours(text)["input_ids"] == ids, (settings, text)
@@ -387,10 +341,7 @@ def test_model_types_supply_what_the_folder_lacks(tmp_path):
     old_tokenizer("gpt2").save(str(tmp_path / "tokenizer.json"))
     (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
     (tmp_path / "tokenizer_config.json").write_text('{"model_max_length": 1024}')
-    ours, theirs = (
-        gputok.AutoTokenizer.from_pretrained(tmp_path),
-        hf.AutoTokenizer.from_pretrained(str(tmp_path)),
-    )
+    ours, theirs = (gputok.AutoTokenizer.from_pretrained(tmp_path), hf.AutoTokenizer.from_pretrained(str(tmp_path)))
     assert type(theirs).__name__ == "GPT2Tokenizer"
     assert (
         ours.special_tokens_map
@@ -404,9 +355,7 @@ def test_model_types_supply_what_the_folder_lacks(tmp_path):
 def test_the_table_of_classes_is_that_of_transformers():
     import make_tokenizer_classes
 
-    assert make_tokenizer_classes.PATH.read_text() == make_tokenizer_classes.written(
-        make_tokenizer_classes.ask()
-    )
+    assert make_tokenizer_classes.PATH.read_text() == make_tokenizer_classes.written(make_tokenizer_classes.ask())
 
 
 def test_hub_names_open_from_the_cache(pair, tmp_path):
@@ -438,12 +387,7 @@ def test_hub_names_open_from_the_cache(pair, tmp_path):
         [str(pathlib.Path(gputok.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     )
     done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
     )
     learnt = hf.AutoTokenizer.from_pretrained(tmp_path / "code-search-net-tokenizer")
     assert done.stdout.strip() == f"{learnt.tokenize('def f')} True"
@@ -463,21 +407,13 @@ def opened_by_both(tmp_path_factory):
         folder = tmp_path_factory.mktemp(style)
         (folder / "tokenizer.json").write_text(made[style])
         (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind, **(config or {})}))
-        return tuple(
-            one.from_pretrained(str(folder), **options) for one in (gputok.AutoTokenizer, hf.AutoTokenizer)
-        )
+        return tuple(one.from_pretrained(str(folder), **options) for one in (gputok.AutoTokenizer, hf.AutoTokenizer))
 
     return opened
 
 
 KINDS = {"gpt2": "GPT2Tokenizer", "llama": "LlamaTokenizer", "bert": "BertTokenizer"}
-OPTION_TEXTS = [
-    "Hello there",
-    "a Bé Çafé 東京x",
-    "def f(X): Return",
-    "x <|endoftext|> y",
-    "one </s> Two [SEP] three",
-]
+OPTION_TEXTS = ["Hello there", "a Bé Çafé 東京x", "def f(X): Return", "x <|endoftext|> y", "one </s> Two [SEP] three"]
 SWITCHES = ("add_prefix_space", "do_lower_case", "strip_accents", "tokenize_chinese_chars")
 ENDS = [
     {f"add_{end}_token": value for end, value in (("bos", bos), ("eos", eos)) if value is not None}
@@ -490,9 +426,7 @@ def same_ids(ours, theirs):
     for text in OPTION_TEXTS:
         assert ours(text)["input_ids"] == theirs(text)["input_ids"], text
         assert ours(text, "second")["input_ids"] == theirs(text, "second")["input_ids"], text
-        assert ours(text, "b", return_token_type_ids=True) == dict(
-            theirs(text, "b", return_token_type_ids=True)
-        )
+        assert ours(text, "b", return_token_type_ids=True) == dict(theirs(text, "b", return_token_type_ids=True))
         ids = theirs(text, add_special_tokens=False)["input_ids"]
         assert ours.decode(ids) == theirs.decode(ids), text
 
@@ -549,9 +483,7 @@ def test_ends_are_added_as_in_transformers(opened_by_both, style):
         same_ids(ours, theirs)
     new = ours.train_new_from_iterator(CORPUS, 600)
     assert new.add_bos_token and new("a")["input_ids"][0] == new.bos_token_id
-    ours, theirs = opened_by_both(
-        style, KINDS[style], {"add_bos_token": True, "add_eos_token": True}, **same_prefix
-    )
+    ours, theirs = opened_by_both(style, KINDS[style], {"add_bos_token": True, "add_eos_token": True}, **same_prefix)
     same_ids(ours, theirs)  # where tokenizer.json is, its post-processor counts
 
 
@@ -613,15 +545,7 @@ def test_impossible_options_are_refused(opened_by_both, pair):
         opened_by_both("gpt2", "GPT2Tokenizer", **{name: 64 if name == "max_len" else False})
     made = PreTrainedTokenizer(backend, init_kwargs={"do_lower_case": True, "own": 1})
     assert made("Ab") == ours("Ab") and made.init_kwargs["own"] == 1
-    for method in (
-        made.encode,
-        made.tokenize,
-        made,
-        made.decode,
-        made.batch_decode,
-        made.pad,
-        made.save_pretrained,
-    ):
+    for method in (made.encode, made.tokenize, made, made.decode, made.batch_decode, made.pad, made.save_pretrained):
         with pytest.raises(TypeError):
             method("x", colour="red")
 
@@ -653,10 +577,7 @@ def test_the_mask_of_the_assistants_tokens(pair, style):
                 {"truncation": True, "max_length": 14},
                 {"padding": "max_length", "max_length": 60},
                 {"padding": True, "return_tensors": "np"},
-                {
-                    "padding": True,
-                    "tokenizer_kwargs": {"padding_side": "left", "return_offsets_mapping": True},
-                },
+                {"padding": True, "tokenizer_kwargs": {"padding_side": "left", "return_offsets_mapping": True}},
                 {"add_generation_prompt": True},
             ):
                 given = {"chat_template": template, "return_assistant_tokens_mask": True, **options}
@@ -675,9 +596,7 @@ def test_a_mask_that_cannot_be_made(pair):
     for options in ({"tokenize": False}, {"return_dict": False}, {"continue_final_message": True}):
         for one in (ours, theirs):
             with pytest.raises(ValueError, match="return_assistant_tokens_mask"):
-                one.apply_chat_template(
-                    CHAT, chat_template=MARKED, return_assistant_tokens_mask=True, **options
-                )
+                one.apply_chat_template(CHAT, chat_template=MARKED, return_assistant_tokens_mask=True, **options)
     with pytest.warns(UserWarning, match="no {% generation %} in the chat template"):
         plain = ours.apply_chat_template(
             CHAT, chat_template="{{ messages[0].content }}", return_assistant_tokens_mask=True
@@ -720,11 +639,7 @@ def test_options_of_chats(pair):
 def calls(rng):
     """Arguments of a call, at random."""
     texts = [
-        "".join(
-            rng.choices(
-                ["the ", "a", "ï", "東", " \n", "return ", "x_1", "'s ", "[SEP]"], k=rng.randint(0, 30)
-            )
-        )
+        "".join(rng.choices(["the ", "a", "ï", "東", " \n", "return ", "x_1", "'s ", "[SEP]"], k=rng.randint(0, 30)))
         for _ in range(rng.randint(1, 5))
     ]
     pairs = [text[::-1] for text in texts] if rng.random() < 0.4 else None
@@ -743,12 +658,7 @@ def calls(rng):
         options["return_overflowing_tokens"] = rng.random() < 0.5
     if rng.random() < 0.5:
         options["max_length"] = rng.choice([12, 20, 64])
-    for name in (
-        "return_offsets_mapping",
-        "return_special_tokens_mask",
-        "return_length",
-        "return_token_type_ids",
-    ):
+    for name in ("return_offsets_mapping", "return_special_tokens_mask", "return_length", "return_token_type_ids"):
         if rng.random() < 0.3:
             options[name] = True
     if rng.random() < 0.2:
@@ -772,9 +682,9 @@ def result(tokenizer, text, pair, options):
         if isinstance(error, KeyboardInterrupt):
             raise
         return "an error"
-    return {
-        name: column.tolist() if hasattr(column, "tolist") else column for name, column in batch.items()
-    }, [[batch.tokens(i), batch.word_ids(i), batch.sequence_ids(i)] for i in range(len(batch.encodings))]
+    return {name: column.tolist() if hasattr(column, "tolist") else column for name, column in batch.items()}, [
+        [batch.tokens(i), batch.word_ids(i), batch.sequence_ids(i)] for i in range(len(batch.encodings))
+    ]
 
 
 @pytest.mark.slow
@@ -837,9 +747,7 @@ def test_ids_tokens_and_text(pair, style):
 
 def test_a_report_is_that_of_the_tokenizer_inside(pair):
     ours, _ = pair("bert")
-    reports = [
-        one.report(iter(LINES[:50]), samples=1, progress=False) for one in (ours, ours.backend_tokenizer)
-    ]
+    reports = [one.report(iter(LINES[:50]), samples=1, progress=False) for one in (ours, ours.backend_tokenizer)]
     assert repr(reports[0]) == repr(reports[1])
 
 
@@ -869,13 +777,11 @@ def test_as_the_tokenizer_of_data_collators(pair):
     assert all((padded[0][name] == padded[1][name]).all() for name in padded[1])
     labelled = lambda one: [{**f, "labels": f["input_ids"]} for f in features(one)]  # noqa: E731
     collated = [
-        hf.DataCollatorForTokenClassification(one, return_tensors="np")(labelled(one))
-        for one in (ours, theirs)
+        hf.DataCollatorForTokenClassification(one, return_tensors="np")(labelled(one)) for one in (ours, theirs)
     ]
     assert (collated[0]["labels"] == collated[1]["labels"]).all()
     masked = [
-        hf.DataCollatorForLanguageModeling(one, return_tensors="np", seed=3)(features(one))
-        for one in (ours, theirs)
+        hf.DataCollatorForLanguageModeling(one, return_tensors="np", seed=3)(features(one)) for one in (ours, theirs)
     ]
     assert all((masked[0][name] == masked[1][name]).all() for name in masked[1])
 
@@ -892,15 +798,12 @@ def test_tensors(pair):
 
 def test_special_tokens_can_be_set(pair):
     ours, theirs = (
-        pickle.loads(pickle.dumps(one)) if one.__module__.startswith("gputok") else one
-        for one in pair("words")
+        pickle.loads(pickle.dumps(one)) if one.__module__.startswith("gputok") else one for one in pair("words")
     )
     theirs = hf.PreTrainedTokenizerFast(tokenizer_object=theirs.backend_tokenizer, **SPECIAL["words"])
     for one in (ours, theirs):
         assert one.add_special_tokens({"sep_token": "[SEP]", "extra_special_tokens": ["<a>", "<b>"]}) == 3
-        assert (
-            one.add_special_tokens({"extra_special_tokens": ["<c>"]}, replace_extra_special_tokens=False) == 1
-        )
+        assert one.add_special_tokens({"extra_special_tokens": ["<c>"]}, replace_extra_special_tokens=False) == 1
         assert one.add_tokens(["plain", "plain"]) == 1
         one.cls_token = "[SEP]"
         one.bos_token_id = one.sep_token_id
@@ -930,20 +833,12 @@ def test_error_messages_contain_a_remedy(pair):
         (lambda: ours("a", padding="most"), ValueError, "padding='most'"),
         (lambda: ours("a", padding_side="top"), ValueError, "padding_side='top'"),
         (lambda: ours.pad({"input_ids": [1]}, padding_side="top"), ValueError, "padding_side='top'"),
-        (
-            lambda: ours("a", text_pair_target="b"),
-            ValueError,
-            "text_pair_target is the second text of a pair",
-        ),
+        (lambda: ours("a", text_pair_target="b"), ValueError, "text_pair_target is the second text of a pair"),
         (lambda: ours(text_target="a", text_pair="b"), ValueError, "text_pair is the second text of a pair"),
         (lambda: ours("a", return_tensors="tf"), ValueError, "'tf': must be"),
         (lambda: ours.pad({"labels": [1]}), ValueError, "column 'input_ids'"),
         (lambda: PreTrainedTokenizer(), TypeError, "tokenizer_file="),
-        (
-            lambda: PreTrainedTokenizer(ours.backend_tokenizer, padding_side="top"),
-            ValueError,
-            "padding_side='top'",
-        ),
+        (lambda: PreTrainedTokenizer(ours.backend_tokenizer, padding_side="top"), ValueError, "padding_side='top'"),
         (lambda: BatchEncoding({"a": [1]}).tokens(), ValueError, "encodings"),
     ):
         with pytest.raises(error, match=words):
@@ -983,9 +878,7 @@ def test_train_new_from_iterator_equals_transformers(pair, style):
         for one in (new, same):
             state, wanted = state_of(one), state_of(expected)
             # There, the token that got another name comes back as one more token.
-            wanted["added_tokens"] = [
-                token for token in wanted["added_tokens"] if not given or token["content"] != old
-            ]
+            wanted["added_tokens"] = [token for token in wanted["added_tokens"] if not given or token["content"] != old]
             assert state == wanted
             assert one.special_tokens_map == expected.special_tokens_map
             assert one.extra_special_tokens == expected.extra_special_tokens
@@ -999,10 +892,7 @@ def test_train_new_from_iterator_equals_transformers(pair, style):
 def test_byte_pieces_are_kept(pair):
     ours, theirs = pair("llama")
     expected = theirs.train_new_from_iterator(CORPUS, 600)
-    for new in (
-        ours.train_new_from_iterator(CORPUS, 600),
-        gputok.train_new_from_iterator(theirs, CORPUS, 600),
-    ):
+    for new in (ours.train_new_from_iterator(CORPUS, 600), gputok.train_new_from_iterator(theirs, CORPUS, 600)):
         pieces = [f"<0x{byte:02X}>" for byte in range(256)]
         assert vocabulary(new)[:259] == ["<unk>", "<s>", "</s>", *pieces] and len(new) == 600
         merges, all_merges = (state_of(one)["model"]["merges"] for one in (new, expected))
@@ -1017,10 +907,7 @@ def test_wordpiece_and_unigram_stay_wordpiece_and_unigram(pair):
     for style, special in (("bert", 5), ("unigram", 3)):
         ours, theirs = pair(style)
         expected = theirs.train_new_from_iterator(CORPUS, 400)
-        new, same = (
-            ours.train_new_from_iterator(CORPUS, 400),
-            gputok.train_new_from_iterator(theirs, CORPUS, 400),
-        )
+        new, same = (ours.train_new_from_iterator(CORPUS, 400), gputok.train_new_from_iterator(theirs, CORPUS, 400))
         # The scores may differ by a bit, which tokenizers' JSON loses.
         assert vocabulary(new) == vocabulary(same)
         assert vocabulary(new)[:special] == vocabulary(expected)[:special]
@@ -1063,14 +950,9 @@ def test_every_id_is_assigned_anew():
 
 def test_a_class_of_transformers_stays(tmp_path):
     old_tokenizer("gpt2").save(str(tmp_path / "tokenizer.json"))
-    (tmp_path / "tokenizer_config.json").write_text(
-        '{"tokenizer_class": "GPT2Tokenizer", "model_max_length": 7}'
-    )
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "GPT2Tokenizer", "model_max_length": 7}')
     theirs = hf.AutoTokenizer.from_pretrained(str(tmp_path))
-    new, expected = (
-        gputok.train_new_from_iterator(theirs, CORPUS, 400),
-        theirs.train_new_from_iterator(CORPUS, 400),
-    )
+    new, expected = (gputok.train_new_from_iterator(theirs, CORPUS, 400), theirs.train_new_from_iterator(CORPUS, 400))
     assert type(new).__name__ == "GPT2Tokenizer" and new.model_max_length == 7
     assert state_of(new) == state_of(expected) and repr(new) == repr(expected)
 

@@ -204,11 +204,7 @@ CHATS = {
         {"role": "tool", "content": '{"sum": 4}'},
         PLAIN[1],
     ],
-    "no arguments": [
-        *PLAIN[:1],
-        {"role": "assistant", "tool_calls": call()},
-        {"role": "tool", "content": "4"},
-    ],
+    "no arguments": [*PLAIN[:1], {"role": "assistant", "tool_calls": call()}, {"role": "tool", "content": "4"}],
 }
 CASES = [
     (name, chat)
@@ -254,8 +250,7 @@ def test_masks_of_templates_without_generation(pair, name, chat):
         b = theirs.apply_chat_template(CHATS[chat], chat_template=tagged(name), **options)
         assert a["input_ids"] == b["input_ids"]
         assert a["assistant_masks"] == b["assistant_masks"], [
-            [*zip(ours.convert_ids_to_tokens(a["input_ids"]), one["assistant_masks"], strict=True)]
-            for one in (a, b)
+            [*zip(ours.convert_ids_to_tokens(a["input_ids"]), one["assistant_masks"], strict=True)] for one in (a, b)
         ]
         c = ours.apply_chat_template(CHATS[chat], chat_template=tagged(name), **options)
         assert c["assistant_masks"] == b["assistant_masks"]
@@ -298,10 +293,7 @@ def test_messages_can_not_forge_tokens(pair, name, protect):
         {"role": "assistant", "content": f"{bad} yes", "thinking": bad},
         {"role": "user", "content": f"no {bad}"},
     ]
-    marked = [
-        {key: f"\ue000{value}\ue001" if key != "role" else value for key, value in one.items()}
-        for one in chat
-    ]
+    marked = [{key: f"\ue000{value}\ue001" if key != "role" else value for key, value in one.items()} for one in chat]
     options = {"chat_template": untagged(name), **VARIABLES}
     text = theirs.apply_chat_template(marked, tokenize=False, **options)
     found = ours.apply_chat_template(chat, protect=protect, return_assistant_tokens_mask=True, **options)

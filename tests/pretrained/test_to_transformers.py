@@ -37,9 +37,7 @@ def trained() -> dict[str, tokenizers.Tokenizer]:
         found[name].pre_tokenizer = pre_tokenizer
         found[name].train_from_iterator(CORPUS, trainer)
     # tokenizers reads a score of many digits as another one, if only by the last bit
-    pieces = [
-        (token, round(score, 3)) for token, score in json.loads(found["Unigram"].to_str())["model"]["vocab"]
-    ]
+    pieces = [(token, round(score, 3)) for token, score in json.loads(found["Unigram"].to_str())["model"]["vocab"]]
     found["Unigram"].model = models.Unigram(pieces, 0)
     return found
 
@@ -76,11 +74,7 @@ def test_every_class_takes_a_tokenizer(kind, trained):
             outer.add_special_tokens({"additional_special_tokens": [tokenizers.AddedToken("<new>")]})
             try:
                 columns = outer(TEXTS).data
-            except (
-                ValueError,
-                IndexError,
-                TypeError,
-            ) as error:  # a class that wants boxes or pages rather than texts
+            except (ValueError, IndexError, TypeError) as error:  # a class that wants boxes or pages rather than texts
                 columns = type(error)
         assert type(outer.backend_tokenizer) is type(tokenizer)
         return json.loads(outer.backend_tokenizer.to_str()), columns, outer.special_tokens_map, len(outer)
@@ -125,23 +119,14 @@ def test_a_pretrained_tokenizer_keeps_its_options(trained):
     }
     ours = PreTrainedTokenizer(Tokenizer.from_str(trained["BPE"].to_str()), **options)
     outer = ours.to_transformers()
-    for name in (
-        "special_tokens_map",
-        "all_special_tokens",
-        "model_max_length",
-        "padding_side",
-        "model_input_names",
-    ):
+    for name in ("special_tokens_map", "all_special_tokens", "model_max_length", "padding_side", "model_input_names"):
         assert getattr(outer, name) == getattr(ours, name), name
     assert outer.image_token == "<image>"
     call = {"padding": "max_length", "truncation": True}
     assert outer(TEXTS, **call).data == ours(TEXTS, **call).data
     chat = [{"role": "user", "content": "the dog"}]
     assert outer.apply_chat_template(chat).data == ours.apply_chat_template(chat).data
-    assert (
-        outer.backend_tokenizer.get_added_tokens_decoder()
-        == ours.backend_tokenizer.get_added_tokens_decoder()
-    )
+    assert outer.backend_tokenizer.get_added_tokens_decoder() == ours.backend_tokenizer.get_added_tokens_decoder()
 
 
 def test_the_same_after_a_folder(trained, tmp_path):
@@ -173,10 +158,7 @@ def test_components_and_added_tokens_of_tokenizers():
     ]
     for sequence in inside:
         theirs = getattr(hf, type(sequence).__module__.split(".")[1]).Sequence
-        assert (
-            sequence.__getstate__()
-            == type(sequence).from_dict(json.loads(sequence.__getstate__())).__getstate__()
-        )
+        assert sequence.__getstate__() == type(sequence).from_dict(json.loads(sequence.__getstate__())).__getstate__()
         assert theirs is not type(sequence)
     inside[0][0] = hf.normalizers.Strip()
     inside[1][0] = hf.pre_tokenizers.Punctuation()

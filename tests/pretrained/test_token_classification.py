@@ -32,14 +32,7 @@ def pipeline_entities(text, offsets, is_subword, scores, special, strategy):
     pipeline.model = types.SimpleNamespace(config=types.SimpleNamespace(id2label=dict(enumerate(LABELS))))
     pipeline.tokenizer = types.SimpleNamespace(convert_tokens_to_string="".join)
     tokens = [
-        {
-            "word": "",
-            "scores": scores[i],
-            "start": int(a),
-            "end": int(b),
-            "index": i,
-            "is_subword": bool(is_subword[i]),
-        }
+        {"word": "", "scores": scores[i], "start": int(a), "end": int(b), "index": i, "is_subword": bool(is_subword[i])}
         for i, (a, b) in enumerate(offsets)
         if not special[i]
     ]

@@ -59,18 +59,12 @@ def test_a_library_gives_the_same(scenario, tmp_path):
 def test_installing_after_an_import_is_an_error(tmp_path):
     """The error names the package that imported `tokenizers` before."""
     script = tmp_path / "late.py"
-    script.write_text(
-        "import tokenizers\nfrom gputok import install_as_tokenizers\ninstall_as_tokenizers()\n"
-    )
+    script.write_text("import tokenizers\nfrom gputok import install_as_tokenizers\ninstall_as_tokenizers()\n")
     assert "tokenizers was imported before: call" in run([str(script)], tmp_path).stderr
     # In a process that multiprocessing started, the script has a second name
-    script.write_text(
-        "import sys\nsys.modules['__mp_main__'] = sys.modules['__main__']\n" + script.read_text()
-    )
+    script.write_text("import sys\nsys.modules['__mp_main__'] = sys.modules['__main__']\n" + script.read_text())
     assert "tokenizers was imported before: call" in run([str(script)], tmp_path).stderr
-    script.write_text(
-        "import transformers.tokenization_utils_tokenizers, gputok\ngputok.install_as_tokenizers()\n"
-    )
+    script.write_text("import transformers.tokenization_utils_tokenizers, gputok\ngputok.install_as_tokenizers()\n")
     assert "it is in use by transformers" in run([str(script)], tmp_path).stderr
 
 

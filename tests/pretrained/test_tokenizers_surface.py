@@ -42,9 +42,7 @@ OTHER_SIGNATURE = {
     "ParityBpeTrainer.train_from_iterator": "has further arguments of ours",
 }
 # Readable there and not settable in the same way here, or the reverse.
-OTHER_VALUE = {
-    "TemplateProcessing.single": "reads as a template that can be set again, not as Rust's debugging text",
-}
+OTHER_VALUE = {"TemplateProcessing.single": "reads as a template that can be set again, not as Rust's debugging text"}
 
 
 def members(package: types.ModuleType, module: str):
@@ -205,8 +203,7 @@ def test_instances(module, name, arguments):
     """`repr`, `str`, pickle form and every readable and settable attribute of an instance."""
     dotted = "." + module if module else ""
     theirs, ours = (
-        getattr(importlib.import_module(package + dotted), name)(*arguments)
-        for package in ("tokenizers", "gputok")
+        getattr(importlib.import_module(package + dotted), name)(*arguments) for package in ("tokenizers", "gputok")
     )
     assert repr(ours) == repr(theirs)
     assert str(ours) == str(theirs)
@@ -214,10 +211,7 @@ def test_instances(module, name, arguments):
     assert pickle.loads(pickle.dumps(ours)).__getstate__() == theirs.__getstate__()
     kinds = [kind for kind in type(theirs).__mro__ if kind.__module__.startswith("tokenizers")]
     attributes = [
-        attribute
-        for kind in kinds
-        for attribute, value in vars(kind).items()
-        if inspect.isgetsetdescriptor(value)
+        attribute for kind in kinds for attribute, value in vars(kind).items() if inspect.isgetsetdescriptor(value)
     ]
     for attribute in attributes:
         if attribute.startswith("__") or f"{name}.{attribute}" in OTHER_VALUE or attribute == "words":

@@ -33,10 +33,7 @@ def pair():
     import tokenizers
 
     theirs = tokenizers.Tokenizer.from_str(ours.to_str())
-    return (
-        PreTrainedTokenizer(ours, **named),
-        hf.PreTrainedTokenizerFast(tokenizer_object=theirs, **named),
-    )
+    return (PreTrainedTokenizer(ours, **named), hf.PreTrainedTokenizerFast(tokenizer_object=theirs, **named))
 
 
 def test_each_public_name_is_here(pair):
@@ -65,9 +62,7 @@ def test_the_name_of_transformers():
 
 def test_settings_of_responses_are_kept(tmp_path):
     tokenizer = PreTrainedTokenizer(
-        Tokenizer(models.WordLevel({"a": 0, "<x>": 1})),
-        response_template={"a": 1},
-        chat_control_tokens=["<x>"],
+        Tokenizer(models.WordLevel({"a": 0, "<x>": 1})), response_template={"a": 1}, chat_control_tokens=["<x>"]
     )
     tokenizer.save_pretrained(tmp_path)
     again = gputok.AutoTokenizer.from_pretrained(tmp_path)
@@ -99,16 +94,12 @@ def test_one_warning_for_long_texts(pair):
 def test_save_vocabulary(tmp_path):
     bpe = Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")]))
     paths = PreTrainedTokenizer(bpe).save_vocabulary(str(tmp_path / "new"), "mine")
-    assert [*map(str, paths)] == [
-        str(tmp_path / "new" / f"mine-{name}") for name in ("vocab.json", "merges.txt")
-    ]
+    assert [*map(str, paths)] == [str(tmp_path / "new" / f"mine-{name}") for name in ("vocab.json", "merges.txt")]
     assert [token.value for token in models.BPE.from_file(*paths).tokenize("abb")] == ["ab", "b"]
 
 
 @pytest.mark.parametrize("as_files", [False, True])
-@pytest.mark.parametrize(
-    "template", [None, "{{ messages }}", {"default": "{{ a }}", "tool_use": "{{ b }}"}], ids=type
-)
+@pytest.mark.parametrize("template", [None, "{{ messages }}", {"default": "{{ a }}", "tool_use": "{{ b }}"}], ids=type)
 def test_save_chat_templates(template, as_files, tmp_path):
     """The settings and the files are those of `transformers`."""
     ours = Tokenizer(models.WordLevel({"so": 0}))
@@ -164,9 +155,7 @@ def test_limits_of_the_backend(pair):
             ours, theirs = (one.backend_tokenizer for one in pair)
             assert (ours.padding, ours.truncation) == (theirs.padding, theirs.truncation)
     for one in pair:
-        one.set_truncation_and_padding(
-            PaddingStrategy.DO_NOT_PAD, TruncationStrategy.DO_NOT_TRUNCATE, 5, 0, None, None
-        )
+        one.set_truncation_and_padding(PaddingStrategy.DO_NOT_PAD, TruncationStrategy.DO_NOT_TRUNCATE, 5, 0, None, None)
         assert one.backend_tokenizer.padding is one.backend_tokenizer.truncation is None
 
 
@@ -189,9 +178,7 @@ def no_arguments():
     """Does nothing."""
 
 
-def weather(
-    city: str, days: int = 1, unit: Unit = Unit.celsius, *, exact: bool | None = None
-) -> dict[str, float]:
+def weather(city: str, days: int = 1, unit: Unit = Unit.celsius, *, exact: bool | None = None) -> dict[str, float]:
     """
     Tells the weather.
 
@@ -335,10 +322,7 @@ class Conversation:
 CHATS = [
     [{"role": "user", "content": "so"}, {"role": "assistant", "content": " it goes "}],
     [{"role": "user", "content": [{"type": "text", "text": "so"}, {"type": "image"}, {"text": "it"}]}],
-    [
-        {"role": "user", "content": None, "tool_calls": None},
-        {"role": "assistant", "reasoning": "hm", "content": "so"},
-    ],
+    [{"role": "user", "content": None, "tool_calls": None}, {"role": "assistant", "reasoning": "hm", "content": "so"}],
     [Message("user", "so"), Message("assistant", "it", "thinks")],
     [{"role": "assistant", "thinking": "a", "reasoning": "b", "content": "so"}],
 ]
@@ -391,15 +375,11 @@ def test_what_a_template_sees_is_plain(pair):
 
 def test_a_message_by_itself(pair):
     pytest.importorskip("jinja2")
-    template = (
-        "{% for m in messages %}<s> {{ m.content }} .{% endfor %}{% if messages | length > 1 %} ,{% endif %}"
-    )
+    template = "{% for m in messages %}<s> {{ m.content }} .{% endfor %}{% if messages | length > 1 %} ,{% endif %}"
     history = [{"role": "user", "content": "so it"}]
     message = {"role": "assistant", "content": "goes ,"}
     for before in (None, [], history, history * 2):
-        ours, theirs = (
-            one.encode_message_with_chat_template(message, before, chat_template=template) for one in pair
-        )
+        ours, theirs = (one.encode_message_with_chat_template(message, before, chat_template=template) for one in pair)
         assert ours == theirs and ours
     with pytest.raises(ValueError, match="add_generation_prompt"):
         pair[0].encode_message_with_chat_template(message, add_generation_prompt=True)

@@ -37,13 +37,9 @@ def tokenizer_of(kind: str) -> Tokenizer:
         alphabet = pre_tokenizers.ByteLevel.alphabet()
         trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=SPECIAL, initial_alphabet=alphabet)
     elif kind == "wordpiece":  # tokenizers numbers the pieces that it learns in another order in each run
-        letters = sorted(
-            {character for text in TEXT for character in text.lower() if not character.isspace()}
-        )
+        letters = sorted({character for text in TEXT for character in text.lower() if not character.isspace()})
         tokens = [*BERT, *letters, *(f"##{letter}" for letter in letters), "the", "token", "##izer", "##en"]
-        tokenizer = Tokenizer(
-            models.WordPiece({token: i for i, token in enumerate(tokens)}, unk_token="[UNK]")
-        )
+        tokenizer = Tokenizer(models.WordPiece({token: i for i, token in enumerate(tokens)}, unk_token="[UNK]"))
         tokenizer.normalizer = normalizers.BertNormalizer()
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         tokenizer.decoder = decoders.WordPiece()
@@ -53,12 +49,8 @@ def tokenizer_of(kind: str) -> Tokenizer:
         tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
         trainer = trainers.WordLevelTrainer(special_tokens=SPECIAL)
     else:
-        pieces = sorted(
-            {c for text in TEXT for c in text.replace(" ", "▁") + "▁"} | {"▁the", "▁a", "tok", "en"}
-        )
-        scored = [(token, 0.0) for token in SPECIAL] + [
-            (p, -1.0 - len(p) % 3 - i / 1000) for i, p in enumerate(pieces)
-        ]
+        pieces = sorted({c for text in TEXT for c in text.replace(" ", "▁") + "▁"} | {"▁the", "▁a", "tok", "en"})
+        scored = [(token, 0.0) for token in SPECIAL] + [(p, -1.0 - len(p) % 3 - i / 1000) for i, p in enumerate(pieces)]
         tokenizer = Tokenizer(models.Unigram(scored, 0))
         tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace("--", "-")])
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -119,10 +111,7 @@ def auto(kind: str, folder: pathlib.Path):
     yield tokenizer(TEXT, TEXT[::-1], return_special_tokens_mask=True).data
     yield tokenizer(TEXT[0].split(), is_split_into_words=True).word_ids()
     yield tokenizer.tokenize(TEXT[1]), tokenizer.decode(tokenizer.encode(TEXT[0])), tokenizer.get_vocab()
-    yield (
-        tokenizer.add_tokens(["brown fox"]),
-        tokenizer.add_special_tokens({"additional_special_tokens": ["<new>"]}),
-    )
+    yield (tokenizer.add_tokens(["brown fox"]), tokenizer.add_special_tokens({"additional_special_tokens": ["<new>"]}))
     yield tokenizer("a brown fox <new> x").tokens()
     chat = [{"role": "user", "content": "Hi there"}, {"role": "assistant", "content": "Yes?"}]
     yield (
@@ -147,10 +136,7 @@ def datasets(folder: pathlib.Path):
     data = Dataset.from_dict({"text": TEXT})
     for n in (None, 2):
         yield data.map(
-            lambda rows: tokenizer(rows["text"], truncation=True, max_length=9),
-            batched=True,
-            batch_size=5,
-            num_proc=n,
+            lambda rows: tokenizer(rows["text"], truncation=True, max_length=9), batched=True, batch_size=5, num_proc=n
         )[:]
 
 
@@ -195,9 +181,7 @@ def sentence_transformers(folder: pathlib.Path):
     tokenizer.save_pretrained(folder / "bert")
     _bert(tokenizer, "BertModel").save_pretrained(folder / "bert")
     words = parts.Transformer(str(folder / "bert"))
-    model = SentenceTransformer(
-        modules=[words, parts.Pooling(words.get_word_embedding_dimension())], device="cpu"
-    )
+    model = SentenceTransformer(modules=[words, parts.Pooling(words.get_word_embedding_dimension())], device="cpu")
     model.save(str(folder / "sentences"))
     yield SentenceTransformer(str(folder / "sentences"), device="cpu").encode(TEXT).tolist()
     yield model.tokenize(TEXT)["input_ids"].tolist()
@@ -210,13 +194,10 @@ def trl(folder: pathlib.Path):
     from trl.data_utils import maybe_apply_chat_template
 
     tokenizer = fast("bpe", chat_template=TEMPLATE)
-    turns = [
-        [{"role": "user", "content": text or "?"}, {"role": "assistant", "content": "Yes."}] for text in TEXT
-    ]
+    turns = [[{"role": "user", "content": text or "?"}, {"role": "assistant", "content": "Yes."}] for text in TEXT]
     yield [maybe_apply_chat_template({"messages": messages}, tokenizer) for messages in turns]
     yield [
-        maybe_apply_chat_template({"prompt": messages[:1], "completion": messages[1:]}, tokenizer)
-        for messages in turns
+        maybe_apply_chat_template({"prompt": messages[:1], "completion": messages[1:]}, tokenizer) for messages in turns
     ]
     import torch
     import transformers

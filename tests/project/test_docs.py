@@ -10,9 +10,7 @@ import pytest
 from gputok import Tokenizer, models, pre_tokenizers
 
 for package in ("nbformat", "pdoc", "nbconvert", "markdown2"):
-    if (
-        importlib.util.find_spec(package) is None
-    ):  # they are imported by the tests: nbformat takes a second and more
+    if importlib.util.find_spec(package) is None:  # they are imported by the tests: nbformat takes a second and more
         pytest.skip("documentation needs the extra: pip install 'gputok[docs]'", allow_module_level=True)
 
 BUILD = pathlib.Path(__file__).resolve().parents[2] / ".ci" / "docs" / "build.py"
@@ -31,21 +29,15 @@ def build():
 def test_nothing_is_wrong_with_the_documentation(build, tmp_path):
     assert build.main(tmp_path) == []
     pages = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.html"))
-    assert {
-        "index.html",
-        "gputok.html",
-        "gputok/models.html",
-        "guide/01_new_from_old.html",
-        "guide/how_to.html",
-    } <= {*pages}
+    assert {"index.html", "gputok.html", "gputok/models.html", "guide/01_new_from_old.html", "guide/how_to.html"} <= {
+        *pages
+    }
     assert "from_file" in (tmp_path / "gputok.html").read_text(encoding="utf-8")
 
 
 def test_broken_links_are_found(build, tmp_path):
     (tmp_path / "a.html").write_text('<a href="b.html#x">1</a><a href="b.html#y">2</a><a href="c.html">3</a>')
-    (tmp_path / "b.html").write_text(
-        '<h2 id="x"></h2><a href="https://elsewhere.org/no">4</a><img src="no.svg">'
-    )
+    (tmp_path / "b.html").write_text('<h2 id="x"></h2><a href="https://elsewhere.org/no">4</a><img src="no.svg">')
     assert build.broken_links(tmp_path) == [
         "a.html: the link b.html#y leads nowhere",
         "a.html: the link c.html leads nowhere",

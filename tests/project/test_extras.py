@@ -18,9 +18,7 @@ ROWS = [{"text": "one two\nthree"}, {"text": None}, {"text": "vier \u00fcber \U0
 BLOCK = "import sys\nsys.modules.update(dict.fromkeys({blocked!r}))\nimport gputok\n"
 
 
-def run(
-    code: str, folder: pathlib.Path, *blocked: str, **environment: str
-) -> subprocess.CompletedProcess[str]:
+def run(code: str, folder: pathlib.Path, *blocked: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Runs Python code in a process that can't import some packages."""
     paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.run(
@@ -99,9 +97,7 @@ def test_without_pyarrow(folder):
     with_pyarrow = []
     for name in ("d.csv", "e.csv", "f.csv", "g.csv"):
         try:
-            with_pyarrow.append(
-                repr(sorted(tokenizer.count_words(str(folder / name), progress=False).items()))
-            )
+            with_pyarrow.append(repr(sorted(tokenizer.count_words(str(folder / name), progress=False).items())))
         except ValueError as error:
             with_pyarrow.append(str(error).partition("(")[0].replace(f"{folder}{os.sep}", ""))
     assert of_csv == with_pyarrow and "not readable" in of_csv[2] and "row 1, byte 3" in of_csv[3]

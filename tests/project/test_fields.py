@@ -14,17 +14,7 @@ import pytest
 import tokenizers
 
 import gputok
-from gputok import (
-    AddedToken,
-    Tokenizer,
-    checks,
-    decoders,
-    models,
-    normalizers,
-    pre_tokenizers,
-    processors,
-    trainers,
-)
+from gputok import AddedToken, Tokenizer, checks, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from gputok.pipeline.limits import Padding, Truncation
 
 # the value, and how a file writes it
@@ -60,14 +50,7 @@ PAIR_PIECES = [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B",
 NAMED = {"c": {"id": "c", "ids": [1], "tokens": ["c"]}}
 LIMIT = {"direction": "Right", "max_length": 5, "strategy": "LongestFirst", "stride": 0}
 PADDING = {"direction": "Right", "pad_to_multiple_of": None, "pad_id": 0, "pad_type_id": 0, "pad_token": "p"}
-TOKEN = {
-    "content": "x",
-    "single_word": False,
-    "lstrip": False,
-    "rstrip": False,
-    "normalized": True,
-    "special": False,
-}
+TOKEN = {"content": "x", "single_word": False, "lstrip": False, "rstrip": False, "normalized": True, "special": False}
 
 FORMS = [
     ("model", {"type": "WordPiece", **AFFIXES, "max_input_chars_per_word": 9, "vocab": {"u": 0, "x": 7}}),
@@ -190,14 +173,9 @@ def test_all_components_and_fields_are_here():
         assert {field.name for field in dataclasses.fields(kind)} == kind.checks.keys()
 
 
-@pytest.mark.parametrize(
-    ("part", "form"), FORMS, ids=lambda value: value if isinstance(value, str) else name_of(value)
-)
+@pytest.mark.parametrize(("part", "form"), FORMS, ids=lambda value: value if isinstance(value, str) else name_of(value))
 def test_wrong_values_in_files(part, form):
-    assert (
-        Tokenizer.from_str(whole(part, form)).to_str()
-        == tokenizers.Tokenizer.from_str(whole(part, form)).to_str()
-    )
+    assert Tokenizer.from_str(whole(part, form)).to_str() == tokenizers.Tokenizer.from_str(whole(part, form)).to_str()
     for place, (_, literal) in itertools.product(places(form), WRONG):
         text = whole(part, changed(form, place, "@")).replace('"@"', literal)
         case, theirs = f"{written(part, place)} = {literal}", read_by_tokenizers(text)
@@ -244,16 +222,12 @@ def test_wrong_values_that_are_set(part, form):
             assert tokenizer.to_str() == before
             continue
         saved = tokenizer.to_str()
-        assert Tokenizer.from_str(saved).to_str() == saved and read_by_tokenizers(saved) is not None, (
-            name,
-            value,
-        )
+        assert Tokenizer.from_str(saved).to_str() == saved and read_by_tokenizers(saved) is not None, (name, value)
         step._set(**{name: [*old] if isinstance(old, tuple) and name == step.elements else old})
 
 
 @pytest.mark.parametrize(
-    ("kind", "good"),
-    [(Truncation, {"max_length": 5}), (Padding, {"pad_token": "p"}), (AddedToken, {"content": "x"})],
+    ("kind", "good"), [(Truncation, {"max_length": 5}), (Padding, {"pad_token": "p"}), (AddedToken, {"content": "x"})]
 )
 def test_wrong_options(kind, good):
     names = kind.checks if kind is not AddedToken else TOKEN
@@ -264,9 +238,7 @@ def test_wrong_options(kind, good):
             assert str(error).startswith(f"{name}: "), error
         else:
             assert value is None or getattr(made, name) == value
-            assert type(made) is not AddedToken or all(
-                type(made.to_dict()[key]) is type(TOKEN[key]) for key in TOKEN
-            )
+            assert type(made) is not AddedToken or all(type(made.to_dict()[key]) is type(TOKEN[key]) for key in TOKEN)
 
 
 def test_wrong_arguments_of_template_processing():
@@ -278,9 +250,7 @@ def test_wrong_arguments_of_template_processing():
                 assert name in str(error) or "SpecialToken" in str(error) or "pair" in str(error), error
             else:
                 assert processors.PostProcessor.from_dict(made.to_dict()).to_dict() == made.to_dict()
-    with pytest.raises(
-        ValueError, match=r"single\[0\]\.type_id: must be a whole number from 0 to 2\*\*32 - 1"
-    ):
+    with pytest.raises(ValueError, match=r"single\[0\]\.type_id: must be a whole number from 0 to 2\*\*32 - 1"):
         processors.TemplateProcessing("$A:4294967296")
     with pytest.raises(ValueError, match="type_id"):
         processors.TemplateProcessing("$A:" + "9" * 10_000)
@@ -291,10 +261,7 @@ def test_wrong_arguments_of_template_processing():
 
 
 def test_places_go_down_to_the_field():
-    inner = {
-        "type": "Sequence",
-        "pretokenizers": [{"type": "Whitespace"}, {"type": "FixedLength", "length": -1}],
-    }
+    inner = {"type": "Sequence", "pretokenizers": [{"type": "Whitespace"}, {"type": "FixedLength", "length": -1}]}
     outer = {"type": "Sequence", "pretokenizers": [inner]}
     message = (
         r"^this string: in pre_tokenizer\.pretokenizers\[0\]\.pretokenizers\[1\]\.length: "
@@ -387,12 +354,7 @@ def refuses(value, name):
 
 @pytest.mark.parametrize(
     "value",
-    [
-        *(component(part, form) for part, form in COMPONENTS),
-        AddedToken("a"),
-        trainers.BpeTrainer(),
-        gputok.Regex("a"),
-    ],
+    [*(component(part, form) for part, form in COMPONENTS), AddedToken("a"), trainers.BpeTrainer(), gputok.Regex("a")],
     ids=lambda value: type(value).__name__,
 )
 def test_attributes_that_do_not_exist(value):
@@ -433,9 +395,7 @@ def test_tokenizers_and_encodings_take_other_attributes_but_no_steps():
             value.pad_token_id, value._own = 5, "x"
             assert (value.pad_token_id, value._own) == (5, "x")
         assert all(refuses(tokenizer, name) for name in ("padding", "truncation"))
-        assert all(
-            refuses(tokenizer.encode("a"), name) for name in ("ids", "tokens", "offsets", "overflowing")
-        )
+        assert all(refuses(tokenizer.encode("a"), name) for name in ("ids", "tokens", "offsets", "overflowing"))
     ours = Tokenizer(models.WordLevel({"a": 0}, "a"))
     for name, step in (
         ("pretokenizer", pre_tokenizers.Whitespace()),
@@ -458,9 +418,7 @@ def test_tokenizers_and_encodings_take_other_attributes_but_no_steps():
 
 
 def test_the_error_names_what_there_is():
-    with pytest.raises(
-        AttributeError, match=r"gputok.models.BPE' object has no attribute 'fuse_unknown'; .*fuse_unk"
-    ):
+    with pytest.raises(AttributeError, match=r"gputok.models.BPE' object has no attribute 'fuse_unknown'; .*fuse_unk"):
         models.BPE().fuse_unknown = True
     with pytest.raises(AttributeError, match="no attribute 'vocab'"):
         models.BPE().vocab = {}
@@ -485,12 +443,8 @@ def calls(module):
         "set": lambda value: setattr(tokenizer, "encode_special_tokens", value),
         "number of ByteLevel": step.num_special_tokens_to_add,
         "number of Bert": module.processors.BertProcessing(("a", 0), ("a", 0)).num_special_tokens_to_add,
-        "number of Roberta": module.processors.RobertaProcessing(
-            ("a", 0), ("a", 0)
-        ).num_special_tokens_to_add,
-        "number of templates": module.processors.TemplateProcessing(
-            "$A", "$A $B", []
-        ).num_special_tokens_to_add,
+        "number of Roberta": module.processors.RobertaProcessing(("a", 0), ("a", 0)).num_special_tokens_to_add,
+        "number of templates": module.processors.TemplateProcessing("$A", "$A $B", []).num_special_tokens_to_add,
         "number of none": module.processors.Sequence([]).num_special_tokens_to_add,
         "number of several": module.processors.Sequence([step]).num_special_tokens_to_add,
     }
@@ -529,9 +483,7 @@ def test_whether_a_corpus_gets_special_tokens():
         call(True), call(np.False_)
 
 
-@pytest.mark.parametrize(
-    "ids", [[True], [False, True], (True,), [True, 1], [np.True_], np.array([True]), [1.0]]
-)
+@pytest.mark.parametrize("ids", [[True], [False, True], (True,), [True, 1], [np.True_], np.array([True]), [1.0]])
 def test_ids_that_are_truth_values(ids):
     found = []
     for module in (gputok, tokenizers):

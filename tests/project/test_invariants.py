@@ -39,10 +39,7 @@ def test_valid_objects():
         (PIECES._replace(token=np.array([-1, -1, -2])), "negative"),
         (PIECES._replace(token=np.array([-1, -1, 5], np.int32)), "int32"),
         (PIECES._replace(start=PIECES.start.astype(np.int32)), "int32"),
-        (
-            PIECES._replace(alignment=Alignment(PIECES.alignment.end, PIECES.alignment.start)),
-            "ends before",
-        ),
+        (PIECES._replace(alignment=Alignment(PIECES.alignment.end, PIECES.alignment.start)), "ends before"),
         (LONG._replace(alignment=Alignment(*(np.roll(side, 5) for side in LONG.alignment))), "out of order"),
         (PIECES._replace(alignment=Alignment(*(side[:-1] for side in PIECES.alignment))), "another text"),
     ],

@@ -15,11 +15,7 @@ TEXTS = ["", "Some words, and 1234 more", "  é 漢字 😀\n\nit's", "unseen �
 def test_every_name_of_the_fixtures_is_made():
     names = (pathlib.Path(__file__).parents[1] / "conftest.py").read_text()
     corpora, listed = re.findall(r"Names: ([^.]*)\.", names)
-    assert (
-        set(re.findall(r"(\w+) \(", corpora))
-        == make_test_data.CORPORA.keys()
-        == make_test_data.LEAST_BYTES.keys()
-    )
+    assert set(re.findall(r"(\w+) \(", corpora)) == make_test_data.CORPORA.keys() == make_test_data.LEAST_BYTES.keys()
     assert set(listed.split(", ")) == make_test_data.TOKENIZERS.keys()
 
 

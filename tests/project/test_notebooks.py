@@ -14,9 +14,7 @@ REPEATABLE = ("02_inside_the_pipeline",)  # prints no times and no floating-poin
 def printed(notebook):
     """The text that each cell gives."""
     return [
-        "".join(
-            output.get("text", "") or output.get("data", {}).get("text/plain", "") for output in cell.outputs
-        )
+        "".join(output.get("text", "") or output.get("data", {}).get("text/plain", "") for output in cell.outputs)
         for cell in notebook.cells
         if cell.cell_type == "code"
     ]
@@ -39,13 +37,7 @@ def test_outputs_are_those_of_a_warm_start():
     ids=lambda path: path.stem,
 )
 def test_runs_as_committed(path, tmp_path, monkeypatch):
-    needed = (
-        "nbformat",
-        "nbclient",
-        "ipykernel",
-        "matplotlib",
-        *(["torch"] if "torch" in path.read_text() else []),
-    )
+    needed = ("nbformat", "nbclient", "ipykernel", "matplotlib", *(["torch"] if "torch" in path.read_text() else []))
     for package in needed:
         pytest.importorskip(package, reason="notebooks need the extra: pip install 'gputok[notebooks]'")
     import nbclient
@@ -54,9 +46,7 @@ def test_runs_as_committed(path, tmp_path, monkeypatch):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1)), (
-        "run it from top to bottom"
-    )
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1)), "run it from top to bottom"
     committed = printed(notebook)
 
     monkeypatch.setenv("PYTHONPATH", str(pathlib.Path(gputok.__file__).parents[1]))

@@ -48,9 +48,7 @@ def wheel(tmp_path_factory):
     if os.environ.get("GPUTOK_WHEEL"):
         return pathlib.Path(os.environ["GPUTOK_WHEEL"])
     source = tmp_path_factory.mktemp("source")
-    tracked = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, tracked.split("\0")):
         if (ROOT / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
@@ -90,9 +88,7 @@ def test_the_wheel_needs_neither_numba_nor_pyarrow(wheel):
     archive = zipfile.ZipFile(wheel)
     (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
     lines = archive.read(metadata).decode().splitlines()
-    needs = [
-        line.split()[1] for line in lines if line.startswith("Requires-Dist: ") and "extra ==" not in line
-    ]
+    needs = [line.split()[1] for line in lines if line.startswith("Requires-Dist: ") and "extra ==" not in line]
     assert {re.split(r"\W", name)[0] for name in needs} == {"numpy", "regex", "tqdm", "typer"}
 
 
@@ -190,9 +186,7 @@ def test_every_dependency_is_declared():
     ]
     names = {re.split(r"[<>=!\[; ]", line)[0].lower().replace("-", "_") for line in declared}
     # Modules of cupy-cuda13x, protobuf and nvidia-cuda-nvrtc have other names
-    names |= (
-        {"cupy", "google", "nvidia"} | {*sys.stdlib_module_names} | {"gputok", "llvmlite", "torch", "ipython"}
-    )
+    names |= {"cupy", "google", "nvidia"} | {*sys.stdlib_module_names} | {"gputok", "llvmlite", "torch", "ipython"}
     found = set()
     for path in [*(ROOT / "gputok").rglob("*.py"), *(ROOT / "kernels").rglob("*.py")]:
         # what the bench compares with is each user's to install; wheels are built where setuptools is
@@ -211,18 +205,14 @@ def test_a_changed_helper_is_not_answered_from_the_cache(tmp_path):
     for folder in ("gputok", "kernels"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     folder = tmp_path / "kernels" / "cpu"
-    (folder / "helper.py").write_text(
-        "from . import kernel\n\n@kernel(inline=True)\ndef twice(x):\n    return 2 * x\n"
-    )
+    (folder / "helper.py").write_text("from . import kernel\n\n@kernel(inline=True)\ndef twice(x):\n    return 2 * x\n")
     (folder / "caller.py").write_text(
         "from . import kernel\nfrom .helper import twice\n\n@kernel\ndef f(x):\n    return twice(x)\n"
     )
     code = "from gputok.kernels.cpu.caller import f; print(f(21), sum(f.stats.cache_hits.values()))"
 
     def answer():
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
-        )
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
         return done.stdout.split()
 
     assert answer() == ["42", "0"]

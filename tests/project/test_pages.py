@@ -26,8 +26,7 @@ from gputok.recipes import recipe
 HERE = pathlib.Path(__file__).parents[2]
 README = (HERE / "README.md").read_text(encoding="utf-8")
 PAGES = {"README": README} | {
-    path.stem: path.read_text(encoding="utf-8")
-    for path in sorted((HERE / "notebooks" / "guide").glob("*.md"))
+    path.stem: path.read_text(encoding="utf-8") for path in sorted((HERE / "notebooks" / "guide").glob("*.md"))
 }
 COMMIT = "0" * 40
 GIVEN = """
@@ -38,14 +37,7 @@ dataset = datasets.Dataset.from_parquet('shard-1.parquet')
 # of `pip install`: gigabytes, or peers of the bench
 LARGE = ("cuda12", "cuda13", "notebooks", "spark", "ray", "tokenizers gigabpe")
 NEEDS_GPU = ("cuda", "tests.bench", "-m gpu")
-ROUND_TRIPS = [
-    "Hello world\n",
-    "",
-    "  \t\n",
-    "naïve 漢字 🙂",
-    "def f(x):\n    return x\n",
-    "\0\x80",
-]
+ROUND_TRIPS = ["Hello world\n", "", "  \t\n", "naïve 漢字 🙂", "def f(x):\n    return x\n", "\0\x80"]
 
 
 def blocks(language: str, page: str = README) -> list[str]:
@@ -81,11 +73,7 @@ def folder(tmp_path_factory) -> pathlib.Path:
     (repo / "snapshots" / COMMIT).mkdir(parents=True)
     (repo / "refs").mkdir()
     (repo / "refs" / "main").write_text(COMMIT)
-    for path in (
-        repo / "snapshots" / COMMIT / "tokenizer.json",
-        folder / "gpt2.json",
-        folder / "tokenizer.json",
-    ):
+    for path in (repo / "snapshots" / COMMIT / "tokenizer.json", folder / "gpt2.json", folder / "tokenizer.json"):
         old.save(str(path))
     return folder
 

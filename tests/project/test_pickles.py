@@ -31,10 +31,7 @@ from gputok import (
 # The modules that users import from, and those whose names pickles hold besides.
 PUBLIC = {
     "gputok",
-    *(
-        f"gputok.{name}"
-        for name in ("decoders", "implementations", "models", "normalizers", "pre_tokenizers")
-    ),
+    *(f"gputok.{name}" for name in ("decoders", "implementations", "models", "normalizers", "pre_tokenizers")),
     *(f"gputok.{name}" for name in ("pretrained", "processors", "report", "text", "tools", "trainers")),
 }
 INSIDE = {"gputok.text.pre_tokenized_string", "gputok.token_files.token_files", "gputok.token_files.batches"}
@@ -231,13 +228,7 @@ def state(value: Any) -> Any:
     return type(value), kept
 
 
-DERIVED = {
-    "mapping",
-    "tokens",
-    "names",
-    "order",
-    "strings",
-}  # a Vocabulary makes these when they are first used
+DERIVED = {"mapping", "tokens", "names", "order", "strings"}  # a Vocabulary makes these when they are first used
 
 
 def test_pickled():

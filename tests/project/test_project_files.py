@@ -32,9 +32,7 @@ def test_a_workflow_parses_and_checks_the_repository_out(path):
 
 
 def test_the_workflows_call_what_the_readme_and_ci_run():
-    commands = [
-        step["run"] for path in WORKFLOWS for step in steps(yaml.safe_load(path.read_text())) if "run" in step
-    ]
+    commands = [step["run"] for path in WORKFLOWS for step in steps(yaml.safe_load(path.read_text())) if "run" in step]
     assert "bash .ci/run" in commands
     assert (ROOT / ".ci" / "run").exists()
     tests = re.search(r"python3 -m venv .*pytest", (ROOT / "README.md").read_text()).group()
@@ -42,9 +40,7 @@ def test_the_workflows_call_what_the_readme_and_ci_run():
 
 
 def test_each_python_version_that_is_allowed_is_tested():
-    matrix = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["tests"]["strategy"][
-        "matrix"
-    ]
+    matrix = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["tests"]["strategy"]["matrix"]
     lowest, above = re.fullmatch(r">=3\.(\d+),<3\.(\d+)", PROJECT["project"]["requires-python"]).groups()
     assert matrix["python"] == [f"3.{minor}" for minor in range(int(lowest), int(above))]
 
@@ -71,8 +67,6 @@ def test_the_changelog_has_this_version():
     changelog = (ROOT / ".github" / "CHANGELOG.md").read_text()
     assert f"## {gputok.__version__}" in changelog
     (oracle,) = (
-        name
-        for name in PROJECT["project"]["optional-dependencies"]["test"]
-        if name.startswith("tokenizers==")
+        name for name in PROJECT["project"]["optional-dependencies"]["test"] if name.startswith("tokenizers==")
     )
     assert f"Equals `tokenizers` {oracle.split('==')[1]}" in changelog

@@ -52,10 +52,7 @@ def test_type_checkers_see_the_same():
 def test_a_name_in_a_fresh_process():
     code = "import gputok; print(gputok.Tokenizer, gputok.AddedToken, gputok.types.Offsets)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (
-        done.stdout.split()
-        == "<class 'gputok.Tokenizer'> <class 'gputok.AddedToken'> tuple[int, int]".split()
-    )
+    assert done.stdout.split() == "<class 'gputok.Tokenizer'> <class 'gputok.AddedToken'> tuple[int, int]".split()
 
 
 MODULES = sorted(

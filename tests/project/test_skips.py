@@ -42,9 +42,7 @@ def run(pytester, monkeypatch):
 def test_skips_are_counted_with_their_reasons(run):
     done = run()
     assert done.ret == 0
-    done.stdout.fnmatch_lines(
-        ["*6 tests skipped*", "*3  no corpora here", "*2  no browser here", "*1  not at all"]
-    )
+    done.stdout.fnmatch_lines(["*6 tests skipped*", "*3  no corpora here", "*2  no browser here", "*1  not at all"])
 
 
 @pytest.mark.slow

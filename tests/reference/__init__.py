@@ -1,22 +1,10 @@
 """The stages in plain Python: the shortest correct versions, and the oracle of the tests. Begin to read here."""
 
-from tests.reference.count_words import (
-    count_pieces,
-    count_words,
-    distinct_words,
-    merged_words,
-    word_keys,
-    words_of,
-)
+from tests.reference.count_words import count_pieces, count_words, distinct_words, merged_words, word_keys, words_of
 from tests.reference.documents import documents
 from tests.reference.edits import find_literal, splice, strip
 from tests.reference.encode_corpus import encode_corpus, encode_marked
-from tests.reference.encode_one import (
-    encode_bpe,
-    encode_unigram,
-    encode_wordlevel,
-    encode_wordpiece,
-)
+from tests.reference.encode_one import encode_bpe, encode_unigram, encode_wordlevel, encode_wordpiece
 from tests.reference.encode_words import encode_short_words, encode_words, merge_symbols
 from tests.reference.find_tokens import find_tokens
 from tests.reference.lines import is_utf8, lines

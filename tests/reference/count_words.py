@@ -12,9 +12,7 @@ Table = dict[bytes, tuple[int, int]]
 
 def words_of(text: str, automaton: Automaton) -> list[str]:
     """The words of a document, by a gapless `Automaton`: leftmost-first matches, one after the other."""
-    classes = [int(automaton.member[automaton.page[ord(c) >> 7], ord(c) & 127]) for c in text] + [
-        automaton.n_classes
-    ]
+    classes = [int(automaton.member[automaton.page[ord(c) >> 7], ord(c) & 127]) for c in text] + [automaton.n_classes]
     words, start = [], 0
     while start < len(text):
         state, end, p = 0, start, start
@@ -27,9 +25,7 @@ def words_of(text: str, automaton: Automaton) -> list[str]:
     return words
 
 
-def count_words(
-    data: np.ndarray, offsets: np.ndarray, position: int, automaton: Automaton, table: Table
-) -> Table:
+def count_words(data: np.ndarray, offsets: np.ndarray, position: int, automaton: Automaton, table: Table) -> Table:
     """The table with the words of documents data[offsets[i]:offsets[i + 1]] added; position: that of the first byte."""
     for begin, end in itertools.pairwise(offsets.tolist()):
         for word in words_of(data[begin:end].tobytes().decode(), automaton):
@@ -65,9 +61,7 @@ def distinct_words(tables: list[Table]) -> tuple[np.ndarray, np.ndarray, np.ndar
     return np.frombuffer(b"".join(words), np.uint8), offsets, counts
 
 
-def merged_words(
-    lists: list[tuple[np.ndarray, np.ndarray, np.ndarray]],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def merged_words(lists: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Adds up the words of lists (data, offsets, counts); they come in the order of their keys, and of their bytes."""
     total: dict[bytes, int] = {}
     for data, offsets, counts in lists:

@@ -7,9 +7,7 @@ import numpy as np
 from tests.reference.utf8 import find_invalid_utf8
 
 
-def documents(
-    data: np.ndarray, separator: np.ndarray, is_last: bool
-) -> tuple[np.ndarray, np.ndarray, int, bool]:
+def documents(data: np.ndarray, separator: np.ndarray, is_last: bool) -> tuple[np.ndarray, np.ndarray, int, bool]:
     """Packs the documents of a text (uint8[n]) without their separators.
 
     The last document may end without a separator if `is_last`. Returns the documents; their offsets; how many bytes of `data`

@@ -55,17 +55,11 @@ def encode_marked(
         words = words_of(data[begin:end].tobytes().decode(), automaton)
         own = {*itertools.accumulate((len(word.encode()) for word in words), initial=begin)}
         first = int(offsets[0])
-        edges = np.array(
-            sorted({*own, *(begin + np.flatnonzero(begins[begin - first : end - first])).tolist()})
-        )
+        edges = np.array(sorted({*own, *(begin + np.flatnonzero(begins[begin - first : end - first])).tolist()}))
         ids, word_rows = model(data, edges[:-1], edges[1:])
         rows.append(ids.tolist())
         for at, n in zip(edges[:-1].tolist(), np.diff(word_rows).tolist(), strict=True):
             pair = int(data[at - 1]) | int(data[at]) << 8
             is_inside = int(inside[pair >> 6]) >> (pair & 63) & 1
             marks += [1 if begins[at - first] else 2 * is_inside, *([0] * (n - 1))]
-    return (
-        np.array([*itertools.chain(*rows)], np.uint32),
-        np.cumsum([0, *map(len, rows)]),
-        np.array(marks, np.uint8),
-    )
+    return (np.array([*itertools.chain(*rows)], np.uint32), np.cumsum([0, *map(len, rows)]), np.array(marks, np.uint8))

@@ -84,11 +84,7 @@ def merge_symbols(symbols: list[int], lengths: list[int], rank_of: Callable, mer
     heap: list[tuple[int, int]] = []
 
     def offer(left: int) -> None:
-        if (
-            left >= 0
-            and after[left] < n
-            and (rank := rank_of((symbols[left], symbols[after[left]]))) is not None
-        ):
+        if left >= 0 and after[left] < n and (rank := rank_of((symbols[left], symbols[after[left]]))) is not None:
             heapq.heappush(heap, (rank, left))
 
     for i in range(n):
@@ -107,10 +103,7 @@ def merge_symbols(symbols: list[int], lengths: list[int], rank_of: Callable, mer
         before[after[at]] = at
         offer(before[at])
         offer(at)
-    symbols[:], lengths[:] = (
-        [s for s, n in zip(symbols, lengths, strict=True) if n],
-        [n for n in lengths if n],
-    )
+    symbols[:], lengths[:] = ([s for s, n in zip(symbols, lengths, strict=True) if n], [n for n in lengths if n])
 
 
 def _first_symbols(word: bytes, tables) -> tuple[list[int], list[int]]:

@@ -18,9 +18,7 @@ def find_tokens(data, start, end, skip, trie, options, word_bits):
             i, first, last = strings[match[0]], match.start(), match.end()
             before, after = piece[:first].decode(), piece[last:].decode()
             beside = [ord(character) for character in before[-1:] + after[:1]]
-            inside_word = (
-                any(word_bits[code >> 3] >> (code & 7) & 1 for code in beside) if options[i] & 1 else False
-            )
+            inside_word = any(word_bits[code >> 3] >> (code & 7) & 1 for code in beside) if options[i] & 1 else False
             if options[i] & 8 or inside_word:
                 continue
             if options[i] & 2:

@@ -35,9 +35,7 @@ def edit(data, start, end, frozen, aligned, normalize):
 def is_inert(data, start, end, frozen, page, member, n_inert=1):
     """Whether all characters have a kind below n_inert."""
     live = [i for i in range(len(start)) if frozen is None or not frozen[i]]
-    return all(
-        kind_of(page, member, c) < n_inert for i in live for c, _ in characters_of(data, start[i], end[i])
-    )
+    return all(kind_of(page, member, c) < n_inert for i in live for c, _ in characters_of(data, start[i], end[i]))
 
 
 def follow(source, start, end):
@@ -75,9 +73,7 @@ def placed(changes, characters, first):
 def normalize_form(data, start, end, frozen, form, compositions, aligned):
     """Decomposition, canonical ordering and composition, by Unicode Standard Annex #15."""
     page, member, _, ranks, offsets, parts, parts_rank = form
-    pairs = (
-        {} if compositions is None else dict(zip(*(column.tolist() for column in compositions), strict=True))
-    )
+    pairs = {} if compositions is None else dict(zip(*(column.tolist() for column in compositions), strict=True))
 
     def decomposed(c):
         kind, syllable = kind_of(page, member, c), ord(c) - 0xAC00
@@ -85,9 +81,7 @@ def normalize_form(data, start, end, frozen, form, compositions, aligned):
             jamo = (0x1100 + syllable // 588, 0x1161 + syllable // 28 % 21, 0x11A7 + syllable % 28)
             return [(chr(j), 0) for j in jamo if j != 0x11A7]
         part = slice(offsets[kind], offsets[kind + 1])
-        return list(zip(map(chr, parts[part]), parts_rank[part].tolist(), strict=True)) or [
-            (c, int(ranks[kind]))
-        ]
+        return list(zip(map(chr, parts[part]), parts_rank[part].tolist(), strict=True)) or [(c, int(ranks[kind]))]
 
     def composed(a, b):
         lead, vowel, syllable, trail = ord(a) - 0x1100, ord(b) - 0x1161, ord(a) - 0xAC00, ord(b) - 0x11A7
@@ -98,9 +92,7 @@ def normalize_form(data, start, end, frozen, form, compositions, aligned):
         return chr(pairs.get(ord(a) << 32 | ord(b), 0))
 
     def normalize(characters, first):
-        run = [
-            (part, rank, int(k > 0)) for c, _ in characters for k, (part, rank) in enumerate(decomposed(c))
-        ]
+        run = [(part, rank, int(k > 0)) for c, _ in characters for k, (part, rank) in enumerate(decomposed(c))]
         starters = [k for k, (_, rank, _) in enumerate(run) if rank == 0]
         for a, b in itertools.pairwise([-1, *starters, len(run)]):
             run[a + 1 : b] = sorted(run[a + 1 : b], key=lambda part: part[1])

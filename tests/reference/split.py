@@ -22,9 +22,7 @@ def split_words(data, start, end, frozen, automaton, cut, drop, keep_empty=False
         word = 0
         for k, (_, stop, flag) in enumerate(spans):
             if k + 1 == len(spans) or cut[int(flag), int(spans[k + 1][2])]:
-                if (word < stop + (flag and keep_empty) and not drop[int(flag)]) or (
-                    frozen is not None and frozen[i]
-                ):
+                if (word < stop + (flag and keep_empty) and not drop[int(flag)]) or (frozen is not None and frozen[i]):
                     words.append((offset[word], offset[stop]))
                 word = stop
         rows.append(len(words))

@@ -32,9 +32,7 @@ def trie_strings(edges) -> dict[bytes, int]:
 
 def tokens_of(found, start):
     """Turns the tokens of each word, (id, first, last + 1), to columns with positions in the text."""
-    flat = [
-        (id, at + a, at + b) for word, at in zip(found, start.tolist(), strict=False) for id, a, b in word
-    ]
+    flat = [(id, at + a, at + b) for word, at in zip(found, start.tolist(), strict=False) for id, a, b in word]
     ids, begins, stops = np.array(flat, np.int64).reshape(-1, 3).T
     rows = np.cumsum([0, *map(len, found)])
     return ids.astype(np.uint32), begins.copy(), stops.copy(), rows

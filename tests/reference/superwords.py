@@ -124,9 +124,7 @@ def cut_runs(
     return start, stop
 
 
-def merge_runs(
-    ids: np.ndarray, ends: np.ndarray, marks: np.ndarray, tables: Any
-) -> tuple[np.ndarray, np.ndarray]:
+def merge_runs(ids: np.ndarray, ends: np.ndarray, marks: np.ndarray, tables: Any) -> tuple[np.ndarray, np.ndarray]:
     """Merges the tokens of pieces, the lowest rank first; tables: of `kernels.cpu.superwords.run_tables`."""
     ranks, merged_ids, merged_ends = _ranks(tables.pairs), [], [0]
     for a, b in itertools.pairwise(ends.tolist()):
@@ -144,6 +142,4 @@ def _ranks(pairs: Pairs) -> dict[tuple[int, ...], int]:
     bits, free = pairs.bits, 2**64 - 1
     slots = [slot for slot in pairs.slots.tolist() if slot != free]
     low = (1 << bits) - 1
-    return {
-        (slot >> 64 - bits, slot >> 64 - 2 * bits & low): slot & ((1 << 64 - 2 * bits) - 1) for slot in slots
-    }
+    return {(slot >> 64 - bits, slot >> 64 - 2 * bits & low): slot & ((1 << 64 - 2 * bits) - 1) for slot in slots}

@@ -64,9 +64,7 @@ def train_bpe_in_batches(
     names = [tokens[a:b].tobytes() for a, b in itertools.pairwise(token_offsets)]
     ids = {name: token for token, name in enumerate(names)}
     weights = counts.tolist()
-    words: list[Word] = [
-        [(token, 1) for token in symbols[a:b].tolist()] for a, b in itertools.pairwise(offsets)
-    ]
+    words: list[Word] = [[(token, 1) for token in symbols[a:b].tolist()] for a, b in itertools.pairwise(offsets)]
     merges: list[tuple[int, int, int]] = []
     merge_counts: list[int] = []
     lengths = [1] * len(names)  # in initial symbols
@@ -103,9 +101,7 @@ def train_bpe_in_batches(
             sizes.append(len(batch))
     columns = np.array(merges, np.uint32).reshape(-1, 3).T
     text = np.frombuffer(b"".join(names), np.uint8)
-    return BpeMerges(
-        *columns, np.array(merge_counts, np.int64), text, np.cumsum([0, *map(len, names)], dtype=np.int64)
-    )
+    return BpeMerges(*columns, np.array(merge_counts, np.int64), text, np.cumsum([0, *map(len, names)], dtype=np.int64))
 
 
 def count_pairs(words: list[Word], weights: list[int], max_length: int) -> Counter[tuple[int, int]]:

@@ -97,9 +97,7 @@ def train_parity_bpe(
 
     columns = np.array(merges, np.uint32).reshape(-1, 3).T
     text = np.frombuffer(b"".join(names), np.uint8)
-    return BpeMerges(
-        *columns, np.array(merge_counts, np.int64), text, np.cumsum([0, *map(len, names)], dtype=np.int64)
-    )
+    return BpeMerges(*columns, np.array(merge_counts, np.int64), text, np.cumsum([0, *map(len, names)], dtype=np.int64))
 
 
 def choose_language(urgency: list[float], recent: deque[int], limits: ParityLimits) -> int:

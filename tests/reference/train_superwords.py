@@ -14,11 +14,7 @@ Merge = tuple[bytes, bytes]
 
 
 def train_superwords(
-    words: Mapping[bytes, int],
-    pieces: Mapping[bytes, int],
-    tokens: Iterable[bytes],
-    n_first: int,
-    limits: BpeLimits,
+    words: Mapping[bytes, int], pieces: Mapping[bytes, int], tokens: Iterable[bytes], n_first: int, limits: BpeLimits
 ) -> tuple[list[bytes], list[Merge]]:
     """Learns merges in words until there are `n_first` tokens, then in pieces until there are `limits.vocab_size`.
 
@@ -44,9 +40,7 @@ def _learn(texts: Mapping[bytes, int], tokens: list[bytes], merges: list[Merge],
         count: Counter[Merge] = Counter()
         for text, weight in texts.items():
             for left, right in itertools.pairwise(spelled[text]):
-                if may_merge(left, right, limits.veto) and len(left + right) < max(
-                    3, limits.max_token_length
-                ):
+                if may_merge(left, right, limits.veto) and len(left + right) < max(3, limits.max_token_length):
                     count[left, right] += weight
         if not count:
             return

@@ -23,9 +23,7 @@ def viterbi(data, start, end, tables):
         for i, p in enumerate(edges[:-1]):
             if tables.single and abs(offset := best[p][0]) > RESET:
                 best |= {
-                    q: (float(np.float32(score - offset)), *origin)
-                    for q, (score, *origin) in best.items()
-                    if q >= p
+                    q: (float(np.float32(score - offset)), *origin) for q, (score, *origin) in best.items() if q >= p
                 }
             arcs = [(q, longest[word[p:q]]) for q in edges[i + 1 :] if word[p:q] in longest]
             scored = [(q, tables.scores[token], token) for q, token in arcs]
@@ -48,9 +46,7 @@ def viterbi(data, start, end, tables):
             q = p
         found.append([])
         for token, p, q in reversed(path):
-            byte_tokens = (
-                [int(tables.fallback[byte]) for byte in word[p:q]] if len(tables.fallback) else [2**32 - 1]
-            )
+            byte_tokens = [int(tables.fallback[byte]) for byte in word[p:q]] if len(tables.fallback) else [2**32 - 1]
             if token == tables.unk and not tables.single:
                 token = longest.get(word[p:q], token)  # several unknown characters may form a known token
             if token == tables.unk and word[p:q] not in longest and 2**32 - 1 not in byte_tokens:

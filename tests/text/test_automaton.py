@@ -21,16 +21,7 @@ from splitting import (
     words,
 )
 
-from gputok.automaton import (
-    PATTERNS,
-    CharSet,
-    compile_literal,
-    compile_pattern,
-    one_of,
-    property_set,
-    runs,
-    subsets,
-)
+from gputok.automaton import PATTERNS, CharSet, compile_literal, compile_pattern, one_of, property_set, runs, subsets
 from gputok.automaton.parser import parse
 from gputok.automaton.ready import FILE, ready
 from gputok.automaton.subsets import compile_node
@@ -59,11 +50,7 @@ def test_the_tables_of_a_pattern():
     """`ab?`: START -a-> 1 -b-> 2, and a match may end in 1 before anything but b, in 2 before anything."""
     automaton = compile_pattern("ab?")
     other, a, b = (automaton.ascii_class[ord(c)] for c in "-ab")
-    assert automaton.delta[:, [a, b, other]].tolist() == [
-        [1, DEAD, DEAD],
-        [DEAD, 2, DEAD],
-        [DEAD, DEAD, DEAD],
-    ]
+    assert automaton.delta[:, [a, b, other]].tolist() == [[1, DEAD, DEAD], [DEAD, 2, DEAD], [DEAD, DEAD, DEAD]]
     end = automaton.n_classes
     assert automaton.accept[1, [a, b, other, end]].tolist() == [1, 1, 1, 1]
     assert automaton.accept[0].tolist() == [0, 0, 0, 0]
@@ -83,9 +70,7 @@ def test_words():
 
 def test_sizes():
     """The numbers of states and classes of the named patterns, so that larger tables are noticed."""
-    sizes = {
-        name: (a.n_states, a.n_classes) for name, a in ((n, compile_pattern(p)) for n, p in PATTERNS.items())
-    }
+    sizes = {name: (a.n_states, a.n_classes) for name, a in ((n, compile_pattern(p)) for n, p in PATTERNS.items())}
     assert sizes["gpt2"] <= (12, 10) and sizes["llama3"] <= (17, 11) and sizes["o200k"] <= (20, 19)
     assert sizes["deepseek-v3"] <= (19, 12)
 
@@ -249,9 +234,7 @@ def random_pattern(rng: random.Random, depth: int, looks: float) -> str:
                 branch += group + random_pattern(rng, depth - 1, looks) + ")"
             else:
                 branch += rng.choice(ATOMS)
-            branch += rng.choice(QUANTIFIERS) * (rng.random() < 0.45) + rng.choice(QUANTIFIERS) * (
-                rng.random() < 0.1
-            )
+            branch += rng.choice(QUANTIFIERS) * (rng.random() < 0.45) + rng.choice(QUANTIFIERS) * (rng.random() < 0.1)
         branches.append(branch)
     return "|".join(branches)
 
@@ -315,9 +298,7 @@ def plant(monkeypatch, fault: str) -> None:
         monkeypatch.setattr(parser, "property_set", lambda name: older if name == "L" else property_set(name))
 
 
-@pytest.mark.parametrize(
-    "fault", ["alternatives in the wrong order", "look-ahead ignored", "another Unicode version"]
-)
+@pytest.mark.parametrize("fault", ["alternatives in the wrong order", "look-ahead ignored", "another Unicode version"])
 def test_planted_faults_are_found(fault, monkeypatch):
     texts = random_texts(1, 3000)
     expected = upstream_words(upstream(PATTERNS["gpt2"]), texts)
@@ -365,13 +346,7 @@ def test_well_known_patterns_have_many_strong_pairs():
 
 @pytest.mark.parametrize(
     ("pattern", "gapless"),
-    [
-        (r"\s+|\S+", True),
-        (r"\s+|\w+", False),
-        (r"a*[^a]|a+", True),
-        ("a*b|[^a]", False),
-        ("(?=a)|.|\n", False),
-    ],
+    [(r"\s+|\S+", True), (r"\s+|\w+", False), (r"a*[^a]|a+", True), ("a*b|[^a]", False), ("(?=a)|.|\n", False)],
 )
 def test_gapless(pattern, gapless):
     automaton = compile_pattern(pattern)
@@ -384,9 +359,7 @@ def test_gapless(pattern, gapless):
 def walk_steps(automaton: Automaton, text: str) -> int:
     """Counts the characters that a plain walk of the text reads."""
     classes = [
-        automaton.member[automaton.page[ord(c) >> 7], ord(c) & 127]
-        if c > "\x7f"
-        else automaton.ascii_class[ord(c)]
+        automaton.member[automaton.page[ord(c) >> 7], ord(c) & 127] if c > "\x7f" else automaton.ascii_class[ord(c)]
         for c in text
     ]
     columns = [*map(int, classes), automaton.n_classes]
@@ -427,17 +400,12 @@ def test_properties(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("escape", ["w", "d", "s", "h"])
 def test_escapes(escape):
-    assert (
-        property_set(f"\\{escape}").edges.tolist()
-        == make_unicode_tables.members(rf"\{escape.upper()}+").tolist()
-    )
+    assert property_set(f"\\{escape}").edges.tolist() == make_unicode_tables.members(rf"\{escape.upper()}+").tolist()
 
 
 def test_case_folds():
     """Every cased character matches the same characters as in tokenizers."""
-    cased = "\n".join(
-        chr(c) for a, b in (property_set("Cased") | property_set("CWCM")).runs() for c in range(a, b)
-    )
+    cased = "\n".join(chr(c) for a, b in (property_set("Cased") | property_set("CWCM")).runs() for c in range(a, b))
     rng = random.Random(0)
     for c in rng.sample(cased.split("\n"), 150):
         same = {chr(d) for a, b in any_case(CharSet.chars(c)).runs() for d in range(a, b)}

@@ -26,97 +26,22 @@ POOLS = [
     [chr(c) for c in range(0x20, 0x7F)],
     list("aAbBeEiIoOuUkKsStT .,"),
     [chr(c) for c in (*range(0x20), 0x7F, *range(0x80, 0xA1), 0xAD)],
-    [
-        chr(c)
-        for c in (
-            0x1680,
-            *range(0x2000, 0x2010),
-            *range(0x2028, 0x2030),
-            0x205F,
-            0x3000,
-            0xFEFF,
-            0xFFFD,
-            0x2581,
-        )
-    ],
-    [
-        chr(c)
-        for c in (
-            *range(0x300, 0x370),
-            0x1AB0,
-            0x1DC0,
-            0x20D0,
-            0x20DD,
-            0x302A,
-            0x302E,
-            0x3099,
-            0x309A,
-            0x1D165,
-        )
-    ],
+    [chr(c) for c in (0x1680, *range(0x2000, 0x2010), *range(0x2028, 0x2030), 0x205F, 0x3000, 0xFEFF, 0xFFFD, 0x2581)],
+    [chr(c) for c in (*range(0x300, 0x370), 0x1AB0, 0x1DC0, 0x20D0, 0x20DD, 0x302A, 0x302E, 0x3099, 0x309A, 0x1D165)],
     [chr(c) for c in (*range(0xC0, 0x250), *range(0x1E00, 0x2000))],
-    [
-        chr(c)
-        for c in (*range(0x370, 0x400), 0x130, 0x131, 0x17F, 0x1E9E, 0x212A, 0x212B, 0xFB00, 0xFB01, 0xFB06)
-    ],
+    [chr(c) for c in (*range(0x370, 0x400), 0x130, 0x131, 0x17F, 0x1E9E, 0x212A, 0x212B, 0xFB00, 0xFB01, 0xFB06)],
     [chr(c) for c in (*range(0x1100, 0x1200), *range(0xA960, 0xA97D), *range(0xD7B0, 0xD7FC))],
     [chr(c) for c in range(0xAC00, 0xD7A4, 7)],
-    [
-        chr(c)
-        for c in (*range(0x4E00, 0x4E40), *range(0xF900, 0xFA20), *range(0x2F800, 0x2F820), 0x3400, 0x2B920)
-    ],
+    [chr(c) for c in (*range(0x4E00, 0x4E40), *range(0xF900, 0xFA20), *range(0x2F800, 0x2F820), 0x3400, 0x2B920)],
     [chr(c) for c in (*range(0x3040, 0x3100), *range(0xFF00, 0xFFEF), *range(0x3200, 0x3400))],
+    [chr(c) for c in (*range(0x900, 0x980), 0x9BE, 0x9C7, 0xB47, 0xB56, 0xBD7, *range(0xD00, 0xD80), 0xDDC, 0x1025)],
+    [chr(c) for c in (*range(0x5B0, 0x5F0), *range(0x600, 0x660), 0x6DD, 0x70F, 0xFB1D, 0xFDFA, 0xFDFB, 0xFEF5)],
+    [chr(c) for c in (0x200D, 0xFE0F, 0x1F469, 0x1F466, 0x2764, 0xA9, 0xAE, 0x1F1E6, 0x1F1FF, 0x1F3FB, 0xE0061)],
     [
         chr(c)
-        for c in (
-            *range(0x900, 0x980),
-            0x9BE,
-            0x9C7,
-            0xB47,
-            0xB56,
-            0xBD7,
-            *range(0xD00, 0xD80),
-            0xDDC,
-            0x1025,
-        )
+        for c in (*range(0xE00, 0xE80), *range(0xF40, 0xFC0), 0x1103C, 0x110BA, 0x11131, 0x1D15E, 0x16D63, 0x16D67)
     ],
-    [
-        chr(c)
-        for c in (*range(0x5B0, 0x5F0), *range(0x600, 0x660), 0x6DD, 0x70F, 0xFB1D, 0xFDFA, 0xFDFB, 0xFEF5)
-    ],
-    [
-        chr(c)
-        for c in (0x200D, 0xFE0F, 0x1F469, 0x1F466, 0x2764, 0xA9, 0xAE, 0x1F1E6, 0x1F1FF, 0x1F3FB, 0xE0061)
-    ],
-    [
-        chr(c)
-        for c in (
-            *range(0xE00, 0xE80),
-            *range(0xF40, 0xFC0),
-            0x1103C,
-            0x110BA,
-            0x11131,
-            0x1D15E,
-            0x16D63,
-            0x16D67,
-        )
-    ],
-    [
-        chr(c)
-        for c in (
-            0xE000,
-            0xF8FF,
-            0xFFFF,
-            0x10FFFF,
-            0x378,
-            0x1D400,
-            0x1D7CE,
-            0x10400,
-            0x1E900,
-            0x1FBF0,
-            0x13430,
-        )
-    ],
+    [chr(c) for c in (0xE000, 0xF8FF, 0xFFFF, 0x10FFFF, 0x378, 0x1D400, 0x1D7CE, 0x10400, 0x1E900, 0x1FBF0, 0x13430)],
 ]
 
 
@@ -197,10 +122,7 @@ PIPELINES: dict[str, list[dict]] = {
     "Replace long": [{"type": "Replace", "pattern": {"String": "e\u0301"}, "content": "éé"}],
     "Replace Regex": [{"type": "Replace", "pattern": {"Regex": r"\s{2,}|[aeiou]+"}, "content": "<>"}],
     "Replace between": [{"type": "Replace", "pattern": {"Regex": r"(?=[A-Z])"}, "content": "|"}],
-    "Llama": [
-        {"type": "Prepend", "prepend": "▁"},
-        {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
-    ],
+    "Llama": [{"type": "Prepend", "prepend": "▁"}, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}],
     "ALBERT": [
         {"type": "Replace", "pattern": {"String": "``"}, "content": '"'},
         {"type": "Replace", "pattern": {"String": "''"}, "content": '"'},
@@ -243,9 +165,7 @@ PIPELINES: dict[str, list[dict]] = {
 
 
 def check(form: dict, strings: list[str]) -> None:
-    for string, got, expected in zip(
-        strings, our_answers(form, strings), their_answers(form, strings), strict=True
-    ):
+    for string, got, expected in zip(strings, our_answers(form, strings), their_answers(form, strings), strict=True):
         assert got == expected, f"{string!r} = {string.encode('unicode-escape')!r}"
 
 
@@ -367,9 +287,7 @@ def in_context(codes) -> list[str]:
 
 
 SINGLES = [
-    name
-    for name, forms in PIPELINES.items()
-    if len(forms) == 1 and forms[0]["type"] not in ("Prepend", "Replace")
+    name for name, forms in PIPELINES.items() if len(forms) == 1 and forms[0]["type"] not in ("Prepend", "Replace")
 ]
 
 
@@ -391,12 +309,8 @@ def test_every_character(name):
 @pytest.mark.parametrize("name", ["NFC", "NFKC"])
 def test_every_pair_that_may_compose(name):
     codes = [c for c in range(0x30000) if not 0xD800 <= c < 0xE000]
-    atoms = [
-        chr(c) for c in codes if len(theirs.NFD().normalize_str(chr(c))) > 1 and not 0xAC00 <= c < 0xD7A4
-    ]
-    parts = sorted(
-        {part for atom in atoms for part in theirs.NFD().normalize_str(atom)} | {"\u1161", "\u11a8"}
-    )
+    atoms = [chr(c) for c in codes if len(theirs.NFD().normalize_str(chr(c))) > 1 and not 0xAC00 <= c < 0xD7A4]
+    parts = sorted({part for atom in atoms for part in theirs.NFD().normalize_str(atom)} | {"\u1161", "\u11a8"})
     for first in sorted({*parts, *atoms, *map(chr, range(0xAC00, 0xD7A4, 97))}):
         check_text(PIPELINES[name][0], [first + second for second in parts])
 
@@ -419,9 +333,7 @@ def test_corpora(corpus, corpus_sample):
         check(form, lines)
 
 
-@pytest.mark.parametrize(
-    "name", ["NFKC", "Lowercase", "Bert 11None1", "Replace", "Replace between", "everything"]
-)
+@pytest.mark.parametrize("name", ["NFKC", "Lowercase", "Bert 11None1", "Replace", "Replace between", "everything"])
 def test_text_that_grows(name):
     """The kernels' output outgrows the space that they begin with, again and again."""
     form = {"type": "Sequence", "normalizers": PIPELINES[name]}
@@ -463,9 +375,7 @@ def both(build):
         lambda module, regex: module.Strip(left=False),
         lambda module, regex: module.StripAccents(),
         lambda module, regex: module.Sequence([]),
-        lambda module, regex: module.Sequence(
-            [module.NFC(), module.Sequence([module.Strip(), module.NFD()])]
-        ),
+        lambda module, regex: module.Sequence([module.NFC(), module.Sequence([module.Strip(), module.NFD()])]),
         lambda module, regex: module.unicode_normalizer_from_str("nfkc"),
     ],
 )
@@ -474,21 +384,13 @@ def test_shown_and_saved_as_in_tokenizers(build):
     assert repr(mine) == repr(yours)
     assert str(mine) == str(yours) or isinstance(mine, ours.Precompiled)  # which is cut short there
     assert mine.__getstate__() == yours.__getstate__()
-    for copy in (
-        pickle.loads(pickle.dumps(mine)),
-        ours.Normalizer.from_dict(json.loads(yours.__getstate__())),
-    ):
+    for copy in (pickle.loads(pickle.dumps(mine)), ours.Normalizer.from_dict(json.loads(yours.__getstate__()))):
         assert type(copy) is type(mine)
         assert repr(copy) == repr(mine)
 
 
 def test_a_changed_setting_takes_effect():
-    strip, bert, prepend, replace = (
-        ours.Strip(),
-        ours.BertNormalizer(),
-        ours.Prepend("_"),
-        ours.Replace("a", "b"),
-    )
+    strip, bert, prepend, replace = (ours.Strip(), ours.BertNormalizer(), ours.Prepend("_"), ours.Replace("a", "b"))
     sequence = ours.Sequence([strip, bert, prepend, replace])
     assert sequence.normalize_str(" Á ") == "_b"
     strip.left = bert.lowercase = False
@@ -626,20 +528,13 @@ def test_normalized_string_methods():
             assert repr(mine) == repr(yours), (ascii(string), done)
             n = len(yours.normalized)
             cuts = [0, *(sorted(choose.choices(range(n + 1), k=3))), n]
-            for key in (
-                0,
-                n,
-                slice(0, 1),
-                *(slice(a, b) for a, b in itertools.pairwise(cuts) if a <= b),
-            ):
+            for key in (0, n, slice(0, 1), *(slice(a, b) for a, b in itertools.pairwise(cuts) if a <= b)):
                 one, two = mine[key], yours[key]
                 assert (one is None) == (two is None), (ascii(string), done, key)
                 assert one is None or repr(one) == repr(two), (ascii(string), done, key)
 
 
-@pytest.mark.parametrize(
-    "behavior", ["removed", "isolated", "merged_with_previous", "merged_with_next", "contiguous"]
-)
+@pytest.mark.parametrize("behavior", ["removed", "isolated", "merged_with_previous", "merged_with_next", "contiguous"])
 def test_normalized_string_split(behavior):
     for string in ["the-final--countdown", "--", "", "a", *random_strings(13, 300)]:
         for pattern in ("-", " ", "aa", "", r"[^a-z]", r"\s+|e", r"(?=a)"):

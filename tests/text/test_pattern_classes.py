@@ -17,23 +17,11 @@ from gputok.automaton.syntax import Choice
 from gputok.automaton.unicode_tables import property_names, property_set
 
 POINTS = np.r_[0:0xD800, 0xE000:0x110000]  # all but the surrogates, which no text contains
-SOME = np.unique(
-    np.r_[0:0x250, 0x250:0xD800:37, 0xE000:0x110000:1237, 0x660, 0x2028, 0x212A, 0x4E2D, 0xFB06, 0x10FFFF]
-)
+SOME = np.unique(np.r_[0:0x250, 0x250:0xD800:37, 0xE000:0x110000:1237, 0x660, 0x2028, 0x212A, 0x4E2D, 0xFB06, 0x10FFFF])
 POSIX = "alnum alpha ascii blank cntrl digit graph lower print punct space upper word xdigit".split()
 ESCAPES = [rf"\{c}" for c in "wWdDsShH"]
 BRACKETED = [f"[:{name}:]" for name in POSIX] + [f"[:^{name}:]" for name in POSIX]
-INSIDE = (
-    "[{}]",
-    "[^{}]",
-    "[a{}]",
-    "[^[^{}]]",
-    "[{}&&[^b]]",
-    "[^{}&&[^b]]",
-    "[{}&&\\w]",
-    "(?i:[{}])",
-    "(?i:[^{}])",
-)
+INSIDE = ("[{}]", "[^{}]", "[a{}]", "[^[^{}]]", "[{}&&[^b]]", "[^{}&&[^b]]", "[{}&&\\w]", "(?i:[{}])", "(?i:[^{}])")
 
 
 @functools.cache
@@ -104,25 +92,11 @@ def test_some_properties():
         r"[^[^\p{{{}}}]]",
         r"[\p{{{}}}&&[^\w]]",
     )
-    assert (
-        differing([form.format(name) for name in [*names, "Word", "Any", "ASCII"] for form in forms], SOME)
-        == []
-    )
+    assert differing([form.format(name) for name in [*names, "Word", "Any", "ASCII"] for form in forms], SOME) == []
 
 
 ATOMS = [
-    *(
-        "a",
-        "é",
-        "中",
-        "a-z",
-        "a-é",
-        "a-中",
-        r"\x{0}-é",
-        r"\x{80}-\x{10ffff}",
-        r"\x{0}-\x{7f}",
-        r"\x{100}-\x{10ffff}",
-    ),
+    *("a", "é", "中", "a-z", "a-é", "a-中", r"\x{0}-é", r"\x{80}-\x{10ffff}", r"\x{0}-\x{7f}", r"\x{100}-\x{10ffff}"),
     *(
         *ESCAPES,
         *BRACKETED,
@@ -202,8 +176,7 @@ def test_classes_in_brackets_over_all_code_points(item):
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    "form",
-    [r"\p{{{}}}", r"\P{{{}}}", r"[\p{{{}}}]", r"[^\P{{{}}}]", r"[\p{{{}}}&&[^\w]]", r"(?i:[\p{{{}}}])"],
+    "form", [r"\p{{{}}}", r"\P{{{}}}", r"[\p{{{}}}]", r"[^\P{{{}}}]", r"[\p{{{}}}&&[^\w]]", r"(?i:[\p{{{}}}])"]
 )
 def test_all_properties_over_all_code_points(form):
     assert differing([form.format(name) for name in properties()], POINTS) == []

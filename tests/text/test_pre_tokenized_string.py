@@ -24,10 +24,7 @@ def splits(text):
         return (token.id, token.value, token.offsets)
 
     return [
-        [
-            (part, offsets, tokens and [shown(t) for t in tokens])
-            for part, offsets, tokens in text.get_splits(*how)
-        ]
+        [(part, offsets, tokens and [shown(t) for t in tokens]) for part, offsets, tokens in text.get_splits(*how)]
         for how in REFERENTIALS
     ]
 
@@ -49,12 +46,7 @@ def tokenize(token):
     def tokens(part):
         half = part[: len(part) // 2]
         at, n = len(half.encode()), len(part.encode())
-        return [
-            token(0, half, (0, at)),
-            token(1, part, (at, n)),
-            token(2, "", (n, n)),
-            token(3, "?", (0, n + 9)),
-        ]
+        return [token(0, half, (0, at)), token(1, part, (at, n)), token(2, "", (n, n)), token(3, "?", (0, n + 9))]
 
     return lambda text: text.tokenize(tokens)
 
@@ -90,15 +82,7 @@ def test_tokens_and_encodings(text):
         assert splits(mine) == splits(upstream)
         for arguments in ({}, {"type_id": 3}, {"word_idx": 5}):
             a, b = mine.to_encoding(**arguments), upstream.to_encoding(**arguments)
-            for name in (
-                "ids",
-                "type_ids",
-                "tokens",
-                "offsets",
-                "word_ids",
-                "attention_mask",
-                "special_tokens_mask",
-            ):
+            for name in ("ids", "type_ids", "tokens", "offsets", "word_ids", "attention_mask", "special_tokens_mask"):
                 assert getattr(a, name) == getattr(b, name), name
 
 
@@ -173,9 +157,7 @@ def test_components_in_python_on_arrays():
         def pre_tokenize(self, pretok):
             pretok.tokenize(lambda part: [gputok.Token(ord(c), c, (i, i + 1)) for i, c in enumerate(part)])
 
-    cut = ours.PreTokenizer.custom(Letters()).apply(
-        Pieces.from_batch(TextBatch.from_strings(["ab", "", "c"]))
-    )
+    cut = ours.PreTokenizer.custom(Letters()).apply(Pieces.from_batch(TextBatch.from_strings(["ab", "", "c"])))
     assert (cut.strings(), cut.token.tolist()) == (["a", "b", "c"], [97, 98, 99])
     assert cut.rows.tolist() == [0, 2, 2, 3]
 
@@ -195,8 +177,4 @@ def test_errors():
         with pytest.raises(Exception, match="has not been tokenized"):
             text.to_encoding()
     token = gputok.Token(1, "a", (0, 1))
-    assert (
-        token.as_tuple()
-        == (token.id, token.value, token.offsets)
-        == tokenizers.Token(1, "a", (0, 1)).as_tuple()
-    )
+    assert token.as_tuple() == (token.id, token.value, token.offsets) == tokenizers.Token(1, "a", (0, 1)).as_tuple()

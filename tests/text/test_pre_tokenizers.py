@@ -66,11 +66,7 @@ MAKERS = {
     "deepseek, digits and Chinese": split_then_bytes(*DEEPSEEK[:2]),
     "deepseek, all but digits": split_then_bytes(*DEEPSEEK[1:]),
     "deepseek, and more": lambda p, Regex: p.Sequence(
-        [
-            p.Punctuation(),
-            *(p.Split(Regex(x.replace(r"\n", "\n")), "isolated") for x in DEEPSEEK),
-            p.FixedLength(2),
-        ]
+        [p.Punctuation(), *(p.Split(Regex(x.replace(r"\n", "\n")), "isolated") for x in DEEPSEEK), p.FixedLength(2)]
     ),
     "empty sequence": lambda p, _: p.Sequence([]),
     "bytes twice": lambda p, _: p.Sequence([p.ByteLevel(), p.ByteLevel(use_regex=False)]),
@@ -82,9 +78,7 @@ MAKERS = {
     "empty string": lambda p, _: p.Split("", "isolated"),
     **{f"punctuation, {b}": lambda p, _, b=b: p.Punctuation(b) for b in BEHAVIORS},
     **{
-        f"split, {b}{', inverted' * invert}": lambda p, Regex, b=b, i=invert: p.Split(
-            Regex(r"\s|[ae]+"), b, i
-        )
+        f"split, {b}{', inverted' * invert}": lambda p, Regex, b=b, i=invert: p.Split(Regex(r"\s|[ae]+"), b, i)
         for b in BEHAVIORS
         for invert in (False, True)
     },
@@ -104,23 +98,7 @@ WORDS = [
     *"aeZé,.!?'\"-_$+<|~^ \t\n\r09½²Ⅷ٣०〇一龥あーアﾊ가กאبяΣßſKIıİ",
     *"\u0301\u0345\u200d\u20e3\ufe0f\u00ad\ufeff\u200b\u0085\u00a0\u1680\u2003\u2028\u2029\u202f\u205f\u3000\x0b\x1c\x1f\0",
     *"▁Ġ😀👍🏽‿⁀々〆ⓐ€\u0378\ue000\U000e0100\U0001e900\U0001f9ff\U0003134f\U0010ffff\U00016d40\u1c89",
-    *[
-        "'s",
-        "'RE",
-        "'ſ",
-        "n't",
-        "  ",
-        "   ",
-        "\r\n",
-        "\n\n",
-        "12345",
-        "a.",
-        "aa",
-        "中文",
-        "word",
-        " word",
-        "👨‍👩‍👧",
-    ],
+    *["'s", "'RE", "'ſ", "n't", "  ", "   ", "\r\n", "\n\n", "12345", "a.", "aa", "中文", "word", " word", "👨‍👩‍👧"],
 ]
 
 
@@ -226,16 +204,12 @@ def test_a_hostile_pattern_ends_in_an_error(pattern, monkeypatch):
         lambda text: gputok.decoders.Replace(gputok.Regex(pattern), "x").decode([text]),
     ):
         began = time.process_time()
-        with pytest.raises(
-            ValueError, match=r"took more than 0\.3 s for a text of 6[12] characters"
-        ) as raised:
+        with pytest.raises(ValueError, match=r"took more than 0\.3 s for a text of 6[12] characters") as raised:
             split(text)
         assert time.process_time() - began < 2
         assert repr(pattern) in str(raised.value)
         assert f"at character {text.index('é')}, before 'éaaaaa" in str(raised.value)
-    assert [word for word, _ in ours.Split(gputok.Regex(pattern), "isolated").pre_tokenize_str("xyz")] == [
-        "xyz"
-    ]
+    assert [word for word, _ in ours.Split(gputok.Regex(pattern), "isolated").pre_tokenize_str("xyz")] == ["xyz"]
 
 
 @pytest.mark.filterwarnings("ignore:pattern")
@@ -314,13 +288,7 @@ def test_plans_do_the_same_as_apply():
     texts = random_texts(3, 200)
     planned = {name for name in MAKERS if pair(name)[0].way(Way()).automaton}
     assert {"byte level, no prefix", "llama 3", "qwen", "deepseek", "digits, each"} <= planned
-    assert not planned & {
-        "byte level",
-        "metaspace",
-        "bytes twice",
-        "split, removed",
-        "empty sequence",
-    }
+    assert not planned & {"byte level", "metaspace", "bytes twice", "split, removed", "empty sequence"}
     for name in planned:
         mine, _ = pair(name)
         _, automaton, byte_level, *_ = mine.way(Way())
@@ -396,10 +364,7 @@ def test_json_forms_of_files():
         text = json.dumps(file | {"pre_tokenizer": value})
         return repr(tokenizers.Tokenizer.from_str(text).pre_tokenizer)
 
-    nested = {
-        "type": "Sequence",
-        "pretokenizers": [{"type": "Sequence", "pretokenizers": []}, {"type": "Whitespace"}],
-    }
+    nested = {"type": "Sequence", "pretokenizers": [{"type": "Sequence", "pretokenizers": []}, {"type": "Whitespace"}]}
     for value in (
         nested,
         {"type": "Punctuation"},
@@ -468,10 +433,7 @@ def test_a_sequence_contains_the_objects_that_were_passed():
         assert repr(sequence) == "Sequence(pretokenizers=[Digits(individual_digits=True), Whitespace()])"
         sequence[1] = p.WhitespaceSplit()
         assert repr(sequence[1]) == "WhitespaceSplit()"
-        assert [repr(element) for element in sequence] == [
-            "Digits(individual_digits=True)",
-            "WhitespaceSplit()",
-        ]
+        assert [repr(element) for element in sequence] == ["Digits(individual_digits=True)", "WhitespaceSplit()"]
         with pytest.raises(IndexError, match="Index not found"):
             sequence[2]
         with pytest.raises(Exception, match=r"a [sS]equence"):

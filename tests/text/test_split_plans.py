@@ -93,12 +93,7 @@ NEITHER = {
     ),
     "RoBERTa with a prefix": byte_level(add_prefix_space=True),
     "Mistral 7B v0.3, Phi-3": metaspace("first", split=False),
-    "Gemma 2 and 3": {
-        "type": "Split",
-        "pattern": {"String": " "},
-        "behavior": "MergedWithPrevious",
-        "invert": False,
-    },
+    "Gemma 2 and 3": {"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": False},
 }
 
 
@@ -136,10 +131,7 @@ def test_parts_between_spaces(form):
 
 @pytest.mark.parametrize("form", NEITHER.values(), ids=NEITHER)
 def test_no_plan(form):
-    assert ours_of(form).way(Way()).automaton is None and ours_of(form).way(Way()).unit in (
-        Unit.DOCUMENT,
-        Unit.UNCUT,
-    )
+    assert ours_of(form).way(Way()).automaton is None and ours_of(form).way(Way()).unit in (Unit.DOCUMENT, Unit.UNCUT)
 
 
 @functools.cache
@@ -191,10 +183,7 @@ def random_step(rng):
     if kind == "digits":
         return DIGITS | {"individual_digits": rng.random() < 0.5}
     if kind == "punctuation":
-        return {
-            "type": "Punctuation",
-            "behavior": rng.choice(["Isolated", "Contiguous", "MergedWithPrevious"]),
-        }
+        return {"type": "Punctuation", "behavior": rng.choice(["Isolated", "Contiguous", "MergedWithPrevious"])}
     behaviors = ["Isolated", "Isolated", "Isolated", "Removed", "MergedWithNext", "Contiguous"]
     return split(rng.choice(patterns), rng.choice(behaviors), rng.random() < 0.3)
 
@@ -262,11 +251,7 @@ def test_gaps_that_several_characters_decide_about(pattern):
     matcher = compile_pattern(pattern)
     automaton = completed(matcher)
     r = random.Random(pattern)
-    texts = [
-        "".join(r.choices(letters, k=r.randint(0, 12)))
-        for letters in ("abcd ", " ,\n1x/")
-        for _ in range(3000)
-    ]
+    texts = ["".join(r.choices(letters, k=r.randint(0, 12))) for letters in ("abcd ", " ,\n1x/") for _ in range(3000)]
     pieces = Pieces.from_batch(TextBatch.from_strings(texts))
     expected = cut_pieces(pieces, matcher, "isolated").strings()
     assert cut_pieces(pieces, automaton, "isolated").strings() == expected

@@ -195,16 +195,10 @@ class _Learner:
             self._cut_at(np.union1d(at, at + 1))
         self._symbols = symbols.astype(np.uint16 if len(every) < 0xFFFF else np.uint32, copy=False)
         # A model of SentencePiece merges each pair that spells a token already; a later merge would get an early rank
-        self._reserved = (
-            np.arange(len(self._ids)) if model.sentencepiece else np.searchsorted(self._ids, reserved)
-        )
+        self._reserved = np.arange(len(self._ids)) if model.sentencepiece else np.searchsorted(self._ids, reserved)
 
     def learnt(
-        self,
-        n_tokens: int,
-        min_frequency: int,
-        progress: Callable[[int, int], None] | None,
-        threads: int | None,
+        self, n_tokens: int, min_frequency: int, progress: Callable[[int, int], None] | None, threads: int | None
     ) -> tuple[BpeMerges, Positions, Positions]:
         """Returns the merges, and what of them becomes new, in order: a character, or else a merge (int64[n] each, or -1).
 

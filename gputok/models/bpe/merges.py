@@ -18,7 +18,6 @@ class PackedMerges(NamedTuple):
     def pair(self, i: int) -> tuple[str, str]:
         """The two tokens of merge i."""
         left, right = (
-            bytes(self.data[start:end]).decode()
-            for start, end in zip(self.start[:, i], self.end[:, i], strict=True)
+            bytes(self.data[start:end]).decode() for start, end in zip(self.start[:, i], self.end[:, i], strict=True)
         )
         return left, right

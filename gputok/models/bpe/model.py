@@ -330,9 +330,7 @@ class BPE(Model):
         caches.give(cache)
         return base.concat_tokens(parts)
 
-    def encode_words(
-        self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool
-    ) -> tuple[Ids, Positions]:
+    def encode_words(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> tuple[Ids, Positions]:
         """Like `tokenize_pieces`, but returns only ids and rows and bypasses the word cache."""
         tables = self.tables(byte_level)
         if tables is None:
@@ -349,9 +347,7 @@ class BPE(Model):
         check_lengths(start, end, "word")
         return _by_length(data, start, end, self.line_words, super().encode_lines)
 
-    def _merged_words(
-        self, data: Bytes, start: Positions, end: Positions, tables: Any
-    ) -> tuple[Ids, Positions]:
+    def _merged_words(self, data: Bytes, start: Positions, end: Positions, tables: Any) -> tuple[Ids, Positions]:
         from gputok.kernels.cpu.encode_words import encode_words, word_cache
 
         words = data, start, end, tables, word_cache(0), self._random()
@@ -469,17 +465,13 @@ def _pairs(vocabulary: Vocabulary, merges: Sequence[Any] | PackedMerges) -> Posi
     if not isinstance(merges, PackedMerges):
         merges = _packed(merges)
     columns = zip(merges.start, merges.end, strict=True)
-    found = np.stack(
-        [lookup.find_strings(vocabulary.strings, merges.data, *column) for column in columns], axis=1
-    )
+    found = np.stack([lookup.find_strings(vocabulary.strings, merges.data, *column) for column in columns], axis=1)
     missing = np.flatnonzero((found < 0).any(axis=1))
     if len(missing):
         first = int(missing[0])
         pair = merges.pair(first)
         token = pair[0] if found[first, 0] < 0 else pair[1]
-        raise ValueError(
-            f"merge {first} is {short(pair)}, but the token {short(token)} isn't in the vocabulary"
-        )
+        raise ValueError(f"merge {first} is {short(pair)}, but the token {short(token)} isn't in the vocabulary")
     return found
 
 
@@ -536,10 +528,7 @@ def _with_new_tokens(
         made = lookup.join_pairs(vocabulary.strings, pairs[:, 0], pairs[:, 1], len((prefix or "").encode()))
     if (made < 0).any():
         rank = int(np.argmax(made < 0))
-        a, b = (
-            bytes(vocabulary.data[vocabulary.offsets[i] : vocabulary.offsets[i + 1]]).decode()
-            for i in pairs[rank]
-        )
+        a, b = (bytes(vocabulary.data[vocabulary.offsets[i] : vocabulary.offsets[i + 1]]).decode() for i in pairs[rank])
         raise ValueError(f"merge {rank} is {(a, b)}, but the token that they form isn't in the vocabulary")
     merges = np.column_stack([vocabulary.ids[column] for column in (*pairs.T, made)])
     named = np.asarray(pairs, np.int64) if len(vocabulary.shared) else None

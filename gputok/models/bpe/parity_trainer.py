@@ -220,23 +220,17 @@ class ParityBpeTrainer(CheckedOptions):
             self.end_of_word_suffix,
         )
 
-    def _check_languages(
-        self, train: Sequence[Any], dev: Sequence[Any] | None, ratio: Sequence[float] | None
-    ) -> None:
+    def _check_languages(self, train: Sequence[Any], dev: Sequence[Any] | None, ratio: Sequence[float] | None) -> None:
         """Raises ValueError if the numbers of languages differ, or a number is not allowed."""
         n = len(train)
         if n == 0:
             raise ValueError("expected at least one language to train on, got none")
         if dev is not None and len(dev) != n:
-            raise ValueError(
-                f"{n} languages to train on, but {len(dev)} development texts: give one for each language"
-            )
+            raise ValueError(f"{n} languages to train on, but {len(dev)} development texts: give one for each language")
         ratio = self.ratio if ratio is None else ratio
         if dev is None and ratio is not None:
             if len(ratio) != n:
-                raise ValueError(
-                    f"{n} languages to train on, but {len(ratio)} ratios: give one for each language"
-                )
+                raise ValueError(f"{n} languages to train on, but {len(ratio)} ratios: give one for each language")
             if wrong := [value for value in ratio if not 0 < value < math.inf]:
                 raise ValueError(f"ratio must contain positive finite numbers, not {wrong[0]!r}")
         if self.variant == "window" and self.window_size == 0:

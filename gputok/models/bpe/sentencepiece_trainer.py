@@ -94,9 +94,7 @@ class SentencePieceBpeTrainer(CheckedOptions):
                 f"character_coverage must be from 0.98 to 1, as in SentencePiece, not {self.character_coverage}"
             )
         if not 1 <= self.max_sentencepiece_length <= 512:
-            raise ValueError(
-                f"max_sentencepiece_length must be from 1 to 512, not {self.max_sentencepiece_length}"
-            )
+            raise ValueError(f"max_sentencepiece_length must be from 1 to 512, not {self.max_sentencepiece_length}")
         names = [piece.piece for piece in self.meta_pieces()]
         twice = [name for i, name in enumerate(names) if name in names[:i]]
         if twice or not all(names):
@@ -113,9 +111,7 @@ class SentencePieceBpeTrainer(CheckedOptions):
             )
         for symbol in self.user_defined_symbols:
             if any(character.isspace() or character == "▁" for character in symbol):
-                raise ValueError(
-                    f"user_defined_symbols: {symbol!r} contains a space, which gputok's words end at"
-                )
+                raise ValueError(f"user_defined_symbols: {symbol!r} contains a space, which gputok's words end at")
 
     def meta_pieces(self) -> list[TrainedPiece]:
         """The pieces that are not learnt, in the order of their ids."""
@@ -126,11 +122,7 @@ class SentencePieceBpeTrainer(CheckedOptions):
         return [TrainedPiece(name, 0.0, kind) for name, kind in kinds]
 
     def train(
-        self,
-        words: WordCounts,
-        *,
-        threads: int | None = None,
-        progress: Callable[[str, int, int], None] | None = None,
+        self, words: WordCounts, *, threads: int | None = None, progress: Callable[[str, int, int], None] | None = None
     ) -> list[TrainedPiece]:
         """Learns pieces.
 
@@ -158,9 +150,7 @@ class SentencePieceBpeTrainer(CheckedOptions):
         data = _without(words, [piece.piece for piece in meta])
         totals = count_characters(data, words.offsets, words.counts, byte_level=False, n_roles=1)[:, 0]
         if len(totals) > _UNKNOWN and totals[_UNKNOWN]:
-            raise ValueError(
-                "the text has the character U+2585, which SentencePiece keeps for itself: replace it"
-            )
+            raise ValueError("the text has the character U+2585, which SentencePiece keeps for itself: replace it")
         characters = self._alphabet(totals)
         n_merges = self.vocab_size - len(meta) - len(characters)
         if n_merges < 0:

@@ -207,9 +207,7 @@ class SuperBpeTrainer(Trainer):
         Raises:
             MemoryError: more is needed than the limit allows.
         """
-        return _within(
-            self.memory_needed(len(words), len(words.data), threads), limit, f"{len(words):,} runs of words"
-        )
+        return _within(self.memory_needed(len(words), len(words.data), threads), limit, f"{len(words):,} runs of words")
 
     def check_first_memory(self, words: WordCounts, limit: int, threads: int = 1) -> int:
         """Returns how many bytes of memory the first stage takes, besides the words themselves.
@@ -250,9 +248,7 @@ class SuperBpeTrainer(Trainer):
         stage1 = self.stage1
         if stage1 is not None and not isinstance(stage1, str | list):
             if not hasattr(stage1, "to_str"):
-                raise TypeError(
-                    f"stage1={type(stage1).__name__} has no JSON form: give file names, or a Tokenizer"
-                )
+                raise TypeError(f"stage1={type(stage1).__name__} has no JSON form: give file names, or a Tokenizer")
             stage1 = {"tokenizer": stage1.to_str()}
         return {**super().to_dict(), "stage1": stage1}
 
@@ -284,9 +280,7 @@ def first_tokens(model: Any, added: dict[int, AddedToken], trainer: SuperBpeTrai
         ValueError: if ids have gaps, a merge needs a token with a later id, or a special token is missing.
     """
     n = trainer.n_words
-    options = {
-        name: getattr(model, name) for name in ("continuing_subword_prefix", "end_of_word_suffix", "dropout")
-    }
+    options = {name: getattr(model, name) for name in ("continuing_subword_prefix", "end_of_word_suffix", "dropout")}
     for name, value in options.items():
         if value:
             raise ValueError(f"stage1 has {name}={value!r}, which superwords can't go on from")

@@ -128,9 +128,7 @@ def _find(vocabulary: Vocabulary, names: list[str]) -> Ids:
     return np.where(found < 0, lookup.NONE, found).astype(np.uint32)
 
 
-def _with_cuts(
-    model: BpeOptions, tables: BpeTables, data: Bytes, offsets: Positions, *, ascii: bool
-) -> BpeTables:
+def _with_cuts(model: BpeOptions, tables: BpeTables, data: Bytes, offsets: Positions, *, ascii: bool) -> BpeTables:
     """Adds the tables by which words may be cut between two characters that no merged token contains side by side.
 
     data, offsets: the tokens as bytes of text. ascii: words may also be cut beside ASCII. If the model has affixes or dropout, words are not cut, since these depend

@@ -138,8 +138,7 @@ class BpeTrainer(Trainer):
         vocab, ids = self._alphabet(words)
         if len(words.counts) == 0:
             warnings.warn(
-                "the corpus has no words: the vocabulary has only special tokens and the initial alphabet",
-                stacklevel=2,
+                "the corpus has no words: the vocabulary has only special tokens and the initial alphabet", stacklevel=2
             )
         elif len(vocab) > self.vocab_size:
             warnings.warn(
@@ -217,9 +216,7 @@ class BpeTrainer(Trainer):
         more = min(threads, slots // PLACES_PER_THREAD) - 1
         return slots * (symbol + 6) + max(0, more) * min(800 * self.vocab_size, slots)
 
-    def _alphabet(
-        self, words: WordCounts, others: WordCounts | None = None
-    ) -> tuple[dict[str, int], Positions32]:
+    def _alphabet(self, words: WordCounts, others: WordCounts | None = None) -> tuple[dict[str, int], Positions32]:
         """Returns the tokens that exist before the first merge, and the ids of characters.
 
         The ids are int32[characters, roles]; -1: none. A role is 1 if the character does not begin its word, plus 2 if it
@@ -263,9 +260,7 @@ class BpeTrainer(Trainer):
         from gputok.kernels.cpu.spell_words import count_characters
 
         def count(some: WordCounts, n_roles: int) -> Counts:
-            return count_characters(
-                some.data, some.offsets, some.counts, byte_level=some.byte_level, n_roles=n_roles
-            )
+            return count_characters(some.data, some.offsets, some.counts, byte_level=some.byte_level, n_roles=n_roles)
 
         has_affixes = bool(self.continuing_subword_prefix or self.end_of_word_suffix)
         keeps_all = self.limit_alphabet is None and set(BYTE_CHARACTERS) <= set(self.initial_alphabet)

@@ -64,9 +64,7 @@ def expect(words: Words, p: Scores, threads: int) -> tuple[Scores, list[tuple[Tr
         table = np.zeros(2 * len(p))  # for each piece, a probability and (as int64) a count
         table[::2] = p
         counts = table.view(np.int64)
-        return counts[1::2], [
-            (trie, *kernels.expect(trie, table, counts, words.shift, scale)) for trie in tries
-        ]
+        return counts[1::2], [(trie, *kernels.expect(trie, table, counts, words.shift, scale)) for trie in tries]
 
     tables, spelt = zip(*pool.share(work, words.tries, threads), strict=True)
     return functools.reduce(np.add, tables) / scale, list(itertools.chain(*spelt))
@@ -101,15 +99,7 @@ def maximize(counts: Scores, n_characters: int, threads: int, task_size: int = S
     return p
 
 
-def prune(
-    text: Text,
-    seeds: Seeds,
-    numbers: Positions,
-    p: Scores,
-    counts: Scores,
-    target: int,
-    threads: int,
-) -> Scores:
+def prune(text: Text, seeds: Seeds, numbers: Positions, p: Scores, counts: Scores, target: int, threads: int) -> Scores:
     """Returns the probabilities, float64[k], with 0 for all but about `target` pieces; these cost the least likelihood.
 
     The cost of dropping a piece is its share of all words, times the difference between the logarithm of its probability

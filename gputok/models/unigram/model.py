@@ -8,18 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from gputok.checks import (
-    ID,
-    WrongType,
-    WrongValue,
-    brief,
-    checked,
-    integer,
-    listed,
-    optional,
-    per_field,
-    switch,
-)
+from gputok.checks import ID, WrongType, WrongValue, brief, checked, integer, listed, optional, per_field, switch
 from gputok.checks import number as finite
 from gputok.components import derived, described
 from gputok.files.atomic import replacing
@@ -208,11 +197,7 @@ class Unigram(Model):
         return values
 
     def save_sentencepiece(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        add_dummy_prefix: bool = True,
-        remove_extra_whitespaces: bool = False,
+        self, path: str | os.PathLike[str], *, add_dummy_prefix: bool = True, remove_extra_whitespaces: bool = False
     ) -> None:
         """Writes a SentencePiece `.model` file, with which SentencePiece finds the same tokens.
 
@@ -260,18 +245,9 @@ def _packed(pairs: Any) -> tuple[Vocabulary, Scores]:
         # Not by zip(*pairs), which makes an iterator for each pair and so starts the garbage collector, for 0.05 s.
         tokens, given = [token for token, _ in pairs], [score for _, score in pairs]
     except (TypeError, ValueError):
-        wrong = next(
-            (i for i, pair in enumerate(pairs) if not isinstance(pair, list | tuple) or len(pair) != 2), 0
-        )
-        raise WrongValue(
-            f"must be a list of (token, score) pairs, not {brief(pairs[wrong])}", f"[{wrong}]"
-        ) from None
+        wrong = next((i for i, pair in enumerate(pairs) if not isinstance(pair, list | tuple) or len(pair) != 2), 0)
+        raise WrongValue(f"must be a list of (token, score) pairs, not {brief(pairs[wrong])}", f"[{wrong}]") from None
     scores = plain_array(given) if given else np.empty(0)
-    if (
-        scores.ndim != 1
-        or scores.dtype.kind not in "fiu"
-        or not np.isfinite(scores).all()
-        or switches(scores, given)
-    ):
+    if scores.ndim != 1 or scores.dtype.kind not in "fiu" or not np.isfinite(scores).all() or switches(scores, given):
         scores = np.array([checked(f"[{i}][1]", finite(), score) for i, score in enumerate(given)])
     return Vocabulary(*packed_tokens(tokens)), scores.astype(np.float64)

@@ -137,9 +137,7 @@ def make_text(data: Bytes, offsets: Positions, counts: Counts, threads: int, siz
 
     def count(thread: int) -> int:
         of_words = data, offsets, counts
-        return max(
-            suffixes.character_counts(*of_words, a, b, n_chars, histograms[thread]) for a, b in shares[thread]
-        )
+        return max(suffixes.character_counts(*of_words, a, b, n_chars, histograms[thread]) for a, b in shares[thread])
 
     greatest = max(pool.results(count, ((i,) for i in range(len(shares))), threads), default=0)
     histogram = histograms[:, : greatest + 1].sum(axis=0)  # memory after that is never touched
@@ -240,9 +238,7 @@ def _deal(
     return Groups(order, cache, weight, [slice(a, b) for a, b in itertools.pairwise(edges)])
 
 
-def sort_group(
-    text: Text, groups: Groups, group: slice, limit: int, heavy: int = 0, step: int = 1
-) -> Positions32:
+def sort_group(text: Text, groups: Groups, group: slice, limit: int, heavy: int = 0, step: int = 1) -> Positions32:
     """Sorts a group by the `limit` characters from each position on (backwards, if step is -1).
 
     Suffixes that occur fewer than `heavy` times are not sorted. Returns int32[n], the number of characters in common with
@@ -331,9 +327,7 @@ def _candidates(
         bound = least
         lcp = sort_group(text, groups, group, longest + 1, -(-bound // max(1, longest)))
         of_group = groups.order[group], groups.weight[group]
-        candidates, of_classes = suffixes.seed_candidates(
-            text.ids, *of_group, lcp, group.start, longest, bound
-        )
+        candidates, of_classes = suffixes.seed_candidates(text.ids, *of_group, lcp, group.start, longest, bound)
         with lock:
             np.add(classes, of_classes, out=classes)
             least = max(least, _reached(classes, size))
@@ -344,11 +338,7 @@ def _candidates(
 
     def collect_all(some: list[slice]) -> None:
         found.update(
-            zip(
-                map(parts.index, some),
-                pool.results(collect, ((part,) for part in some), threads),
-                strict=True,
-            )
+            zip(map(parts.index, some), pool.results(collect, ((part,) for part in some), threads), strict=True)
         )
 
     if guess:

@@ -70,9 +70,7 @@ def train_unigram(
 
     # 1. The characters, all of which become pieces
     text = seeds.make_text(words.data, words.offsets, words.counts, threads, sizes)
-    alphabet = {chr(point) for point in text.code_points[1:]} | {
-        string[0] for string in initial_alphabet if string
-    }
+    alphabet = {chr(point) for point in text.code_points[1:]} | {string[0] for string in initial_alphabet if string}
     if len(alphabet) > vocab_size:
         raise ValueError(
             f"vocab_size={vocab_size} is smaller than the {len(alphabet)} different characters of the corpus, which "

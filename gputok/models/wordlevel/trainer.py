@@ -87,9 +87,7 @@ class WordLevelTrainer(Trainer):
             warnings.warn("the corpus has no words: the vocabulary has only the special tokens", stacklevel=2)
         specials = contents(self.special_tokens)
         wanted = max(0, self.vocab_size - len(specials))
-        tokens = (specials + _most_frequent(words, words.threshold(self.min_frequency), wanted))[
-            : self.vocab_size
-        ]
+        tokens = (specials + _most_frequent(words, words.threshold(self.min_frequency), wanted))[: self.vocab_size]
         # As in tokenizers, a word that is also a special token gets the id of the word.
         ids = {token: id for id, token in enumerate(tokens)}
         return TrainedWordLevel(dict(sorted(ids.items(), key=lambda item: item[1])))
@@ -101,7 +99,5 @@ def _most_frequent(words: WordCounts, least: int, n: int) -> list[str]:
     if 0 < n < len(counts):
         least = max(least, int(np.partition(counts, len(counts) - n)[len(counts) - n]))
     raw, offsets = words.data.tobytes(), words.offsets
-    candidates = [
-        (-int(counts[i]), raw[offsets[i] : offsets[i + 1]]) for i in np.flatnonzero(counts >= least)
-    ]
+    candidates = [(-int(counts[i]), raw[offsets[i] : offsets[i + 1]]) for i in np.flatnonzero(counts >= least)]
     return [word.decode() for _, word in sorted(candidates)[:n]]

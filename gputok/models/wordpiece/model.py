@@ -43,11 +43,7 @@ class WordPiece(Model):
     """
 
     turn = 1
-    checks = per_field(
-        unk_token=string,
-        continuing_subword_prefix=string,
-        max_input_chars_per_word=integer(0, SIZE),
-    )
+    checks = per_field(unk_token=string, continuing_subword_prefix=string, max_input_chars_per_word=integer(0, SIZE))
 
     def __init__(
         self,

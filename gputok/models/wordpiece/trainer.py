@@ -94,9 +94,7 @@ class WordPieceTrainer(Trainer):
         Returns:
             What was learned; `into(model)` writes it into a WordPiece model.
         """
-        learned = self._bpe_trainer().train(
-            words.spelled_out(), threads=threads, progress=progress, devices=devices
-        )
+        learned = self._bpe_trainer().train(words.spelled_out(), threads=threads, progress=progress, devices=devices)
         prefix = self.continuing_subword_prefix
         return TrainedWordPiece(learned.vocabulary.plain(), "##" if prefix is None else prefix)
 

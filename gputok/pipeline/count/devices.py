@@ -58,9 +58,7 @@ def by_devices(
         return _in_order(found, counter, [*workers.tallies, *tallies], n_threads)
 
 
-def _then(
-    batches: Iterable[TextBatch | RawLines], finish: Callable[[], object]
-) -> Iterator[TextBatch | RawLines]:
+def _then(batches: Iterable[TextBatch | RawLines], finish: Callable[[], object]) -> Iterator[TextBatch | RawLines]:
     """The batches. If the next one can't be read, those before it come first: they may have an error of their own."""
     failed = None
     try:
@@ -101,9 +99,7 @@ def in_turns(
 
     while not is_last:
         before = done
-        words = count(
-            some(), report and (lambda stage, n, total, before=before: report(stage, before + n, total))
-        )
+        words = count(some(), report and (lambda stage, n, total, before=before: report(stage, before + n, total)))
         if len(words) or not tallies:  # counts without words are of no kind
             columns = WordColumns(words.data, words.offsets, words.counts, words.byte_level)
             tallies[words.byte_level].add(columns)
@@ -122,9 +118,7 @@ class _Found(NamedTuple):
         """Returns the matches start:stop, with offsets from 0."""
         offsets, each = self.offsets[start : stop + 1], slice(start, stop)
         data = self.data[offsets[0] : offsets[-1]]
-        return self._replace(
-            data=data, offsets=offsets - offsets[0], counts=self.counts[each], first=self.first[each]
-        )
+        return self._replace(data=data, offsets=offsets - offsets[0], counts=self.counts[each], first=self.first[each])
 
 
 class _Devices:
@@ -135,12 +129,7 @@ class _Devices:
     """
 
     def __init__(
-        self,
-        devices: Sequence[Any],
-        counter: WalkCounter,
-        workers: Workers,
-        fallback_for: Fallback | None,
-        left: Left,
+        self, devices: Sequence[Any], counter: WalkCounter, workers: Workers, fallback_for: Fallback | None, left: Left
     ) -> None:
         self._counter, self._workers, self._n = counter, workers, len(devices)
         self._group_bytes = devices[0].sizes.batch
@@ -192,8 +181,7 @@ class _Devices:
                 raise
 
         offsets = [
-            np.array([0, len(batch.data)]) if isinstance(batch, RawLines) else batch.offsets
-            for batch in batches
+            np.array([0, len(batch.data)]) if isinstance(batch, RawLines) else batch.offsets for batch in batches
         ]
         text = [batch.data[of[0] : of[-1]] for batch, of in zip(batches, offsets, strict=True)]
         begin = np.cumsum([0, *map(len, text)])
@@ -279,9 +267,7 @@ def _merged(found: list[_Found], device: Any) -> list[_Found]:
         return found
 
 
-def _in_order(
-    found: list[_Found], counter: WalkCounter, tallies: list[Tallies], n_threads: int
-) -> WordCounts:
+def _in_order(found: list[_Found], counter: WalkCounter, tallies: list[Tallies], n_threads: int) -> WordCounts:
     """Adds up the words of devices and of threads, in order of first occurrence."""
     if counter.words_are_units and len(found) == 1 and not any(tallies):
         return WordCounts(found[0].data, found[0].offsets, found[0].counts, counter.byte_level)

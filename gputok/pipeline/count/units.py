@@ -85,9 +85,7 @@ class Tallies(dict[bool, Tally]):
         from gputok.kernels.cpu.count_words import count_pieces
 
         tally = self[words.byte_level]
-        tally.table = count_pieces(
-            words.data, words.start, words.end, counts, position, tally.table, tally.make_room
-        )
+        tally.table = count_pieces(words.data, words.start, words.end, counts, position, tally.table, tally.make_room)
 
 
 Job = Callable[[Tallies], object]
@@ -140,11 +138,7 @@ class WalkCounter:
     """
 
     def __init__(
-        self,
-        automaton: Automaton,
-        byte_level: bool,
-        slice_bytes: int,
-        words: Callable[[Pieces], Pieces] | None = None,
+        self, automaton: Automaton, byte_level: bool, slice_bytes: int, words: Callable[[Pieces], Pieces] | None = None
     ) -> None:
         from gputok.kernels.cpu.walk import Walks
 
@@ -167,9 +161,7 @@ class WalkCounter:
         return cls(automaton, byte_level, max(slice_bytes // min(n_threads, _WALK_THREADS), large))
 
     @classmethod
-    def of_parts(
-        cls, automaton: Automaton, words: Callable[[Pieces], Pieces], slice_bytes: int = SLICES.parts
-    ) -> Self:
+    def of_parts(cls, automaton: Automaton, words: Callable[[Pieces], Pieces], slice_bytes: int = SLICES.parts) -> Self:
         """Makes a counter of the words of the parts that a walk finds."""
         return cls(automaton, False, slice_bytes, words)
 
@@ -215,10 +207,7 @@ class StepCounter:
     """
 
     def __init__(
-        self,
-        pipeline: Callable[[Pieces], Pieces],
-        counts: Counts | None = None,
-        slice_bytes: int = SLICES.steps,
+        self, pipeline: Callable[[Pieces], Pieces], counts: Counts | None = None, slice_bytes: int = SLICES.steps
     ) -> None:
         self._pipeline, self._counts, self._slice_bytes = pipeline, counts, slice_bytes
 
@@ -385,9 +374,7 @@ def _slices(counter: Counter, batch: TextBatch, number: int) -> list[tuple[int, 
     """Returns the slices of the batch of a task: where each begins and ends, and the position of its first word."""
     slices = [*itertools.pairwise(counter.cut(batch))]
     n_positions = _TASK_POSITIONS // max(len(slices), 1)
-    return [
-        (start, stop, number * _TASK_POSITIONS + i * n_positions) for i, (start, stop) in enumerate(slices)
-    ]
+    return [(start, stop, number * _TASK_POSITIONS + i * n_positions) for i, (start, stop) in enumerate(slices)]
 
 
 class Workers:
@@ -398,18 +385,14 @@ class Workers:
         done: the bytes of the slices handed out.
     """
 
-    def __init__(
-        self, tallies: list[Tallies], report: Report | None, total: int | None, done: int = 0
-    ) -> None:
+    def __init__(self, tallies: list[Tallies], report: Report | None, total: int | None, done: int = 0) -> None:
         self.tallies, self.done = tallies, done
         self._report, self._total = report, total
         self._jobs: SimpleQueue[tuple[int, Job] | None] = SimpleQueue()
         self._taken = Semaphore(1)  # batches without waiting slices, plus one: memory holds two batches
         self._number, self._n_jobs = itertools.count(), itertools.count()
         self._errors: list[tuple[int, BaseException]] = []  # with the number of the job
-        self._threads = [
-            Thread(target=self._work, args=(of_thread,), name="gputok-counter") for of_thread in tallies
-        ]
+        self._threads = [Thread(target=self._work, args=(of_thread,), name="gputok-counter") for of_thread in tallies]
         try:
             for thread in self._threads:
                 thread.start()

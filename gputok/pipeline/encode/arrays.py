@@ -34,11 +34,7 @@ class TokenArrays(NamedTuple):
 
 
 def encode_arrays(
-    pipeline: Pipeline,
-    given: Any,
-    add_special_tokens: bool,
-    threads: int | None,
-    encode: Callable[[], list[Encoding]],
+    pipeline: Pipeline, given: Any, add_special_tokens: bool, threads: int | None, encode: Callable[[], list[Encoding]]
 ) -> TokenArrays:
     """Encodes texts; the arguments are those of `Tokenizer.encode_to_numpy`.
 

@@ -152,9 +152,7 @@ def encode_corpus(
         for n_bytes, group in grouped(kept(), devices[0].sizes.batch):
             yield n_bytes, partial(begin_group, on_device, group)
 
-    def begin_group(
-        on_device: ByDevice, group: list[TextBatch], submit: Submit
-    ) -> Callable[[], list[TokenBatch]]:
+    def begin_group(on_device: ByDevice, group: list[TextBatch], submit: Submit) -> Callable[[], list[TokenBatch]]:
         return submit(lambda: [finished(on_device.encode(joined(group)))]).result
 
     done = 0  # bytes encoded so far, in this run or an earlier one; of tasks, their result tells the bytes

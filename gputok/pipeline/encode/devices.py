@@ -26,9 +26,7 @@ _NORMALIZING = 4  # how many threads prepare text for devices
 class ByDevice:
     """Encodes large batches, each on the CUDA device that is free; `on_cpu` encodes batches that no device can encode."""
 
-    def __init__(
-        self, pipeline: Pipeline, devices: Sequence[Any], on_cpu: Engine, dtype: np.dtype[Any]
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, devices: Sequence[Any], on_cpu: Engine, dtype: np.dtype[Any]) -> None:
         from gputok.kernels.cuda import encode_words, split
         from gputok.kernels.cuda.device import LANES
 
@@ -127,9 +125,7 @@ class ByDevice:
         return self._on_cpu.encode(TextBatch(unit.data[start:stop], unit.offsets[first : last + 1] - start))
 
 
-def grouped(
-    batches: Iterable[tuple[int, TextBatch]], group_bytes: int
-) -> Iterator[tuple[int, list[TextBatch]]]:
+def grouped(batches: Iterable[tuple[int, TextBatch]], group_bytes: int) -> Iterator[tuple[int, list[TextBatch]]]:
     """Yields groups of batches of about so many bytes, each with its bytes and those left out before it."""
     group: list[TextBatch] = []
     n_bytes, n_before = 0, 0

@@ -255,9 +255,7 @@ class Engine:
                 rows[: len(by_id)] = by_id[:n]
             rows[[token_id for token_id in self._odd if token_id < n]] = -1
             self._spelling = Spelling(new_texts(n), rows, vocabulary.data, vocabulary.offsets)
-        sizes = [
-            (frame.n_before, frame.n_special - frame.n_before) if frame else (0, 0) for frame in self._frames
-        ]
+        sizes = [(frame.n_before, frame.n_special - frame.n_before) if frame else (0, 0) for frame in self._frames]
         before, after = zip(*sizes, strict=True)
         positions = memory.steps.handle["begins"], memory.steps.handle["ends"]
         trim = None if self.trims is None else self.trim.entry
@@ -479,11 +477,7 @@ _FORMS = {
     normalizers.NFKC: ("nfkc", True),
     normalizers.NFKD: ("nfkd", False),
 }
-_MAPS = {
-    normalizers.Lowercase: "lowercase",
-    normalizers.StripAccents: "strip_accents",
-    normalizers.Nmt: "nmt",
-}
+_MAPS = {normalizers.Lowercase: "lowercase", normalizers.StripAccents: "strip_accents", normalizers.Nmt: "nmt"}
 
 
 def _changes(normalizer: Normalizer | None) -> list[Handle]:
@@ -530,9 +524,7 @@ def _precompiled(normalizer: normalizers.Precompiled) -> Handle:
 
     units, texts = normalizer.tables
     classes = grapheme_classes()
-    return _step(
-        short_steps.Precompiled, short_steps.PRECOMPILED, units, texts, *classes, *measured(units, texts)
-    )
+    return _step(short_steps.Precompiled, short_steps.PRECOMPILED, units, texts, *classes, *measured(units, texts))
 
 
 def _replace(normalizer: normalizers.Replace) -> Handle:
@@ -595,11 +587,7 @@ def _metaspace(pre_tokenizer: pre_tokenizers.Metaspace) -> Steps:
 
 
 def _split(
-    automaton: Automaton,
-    cut: np.ndarray,
-    drop: np.ndarray,
-    kind: int = short_steps.SPLIT,
-    content: bytes = b"",
+    automaton: Automaton, cut: np.ndarray, drop: np.ndarray, kind: int = short_steps.SPLIT, content: bytes = b""
 ) -> Handle:
     from gputok.kernels.cpu.split import rule_of
 

@@ -164,9 +164,7 @@ _users: dict[Device, list[weakref.ref[Engines]]] = {}
 def _tables_of(pipeline: Pipeline, device: Device) -> _Tables:
     """Returns the tables of a tokenizer on a device, where they stay: of all tokenizers, `Sizes.kept` bytes."""
     engines, users = pipeline.kept.engines, _users.setdefault(device, [])
-    found: _Tables = engines.tables.get(device) or engines.tables.setdefault(
-        device, _Tables(pipeline, device)
-    )
+    found: _Tables = engines.tables.get(device) or engines.tables.setdefault(device, _Tables(pipeline, device))
     # Slices of lists are atomic: a thread that comes between makes tables anew, or keeps some for longer
     others = [each for each in users if each() not in (None, engines)]
     users[:] = [*others, weakref.ref(engines)]

@@ -33,9 +33,7 @@ def pairs_of(pipeline: Pipeline, *, bare: bool = False) -> Pairs | None:
     kept = pipeline.kept
     if (found := kept.pairs.get(bare)) is None:
         texts = bare_texts_of(pipeline) if bare else texts_of(pipeline)
-        found = kept.pairs.setdefault(
-            bare, (None if texts is None else Pairs.of(pipeline, texts, bare)) or False
-        )
+        found = kept.pairs.setdefault(bare, (None if texts is None else Pairs.of(pipeline, texts, bare)) or False)
     return found or None
 
 
@@ -140,11 +138,7 @@ class Pairs(Attributes):
         joined: list[_Joined] = []
         for some, target, before in zip(parts, targets, lengths, strict=True):
             first, *after = self._around[len(some), special]
-            pieces = (
-                [first, some[0], after[0]]
-                if len(some) == 1
-                else [first, some[0], after[0], some[1], after[1]]
-            )
+            pieces = [first, some[0], after[0]] if len(some) == 1 else [first, some[0], after[0], some[1], after[1]]
             joined.append(_Joined(b"".join(pieces), target, target is not before))
         return joined
 

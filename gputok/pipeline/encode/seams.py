@@ -60,9 +60,7 @@ class Seams:
         self._texts, self._last, self._all = texts_of(self.pipeline), last_seam, all_seams
         way, added, normalizer = pipeline.way, pipeline.added, pipeline.normalizer
         raw, other = added.finder(False), added.finder(True)
-        hidden = (
-            normalizer is not None and other is not None
-        )  # those tokens are found in normalized text only
+        hidden = normalizer is not None and other is not None  # those tokens are found in normalized text only
         finders = [False] * (raw is not None) + [True] * (other is not None and not hidden)
         self.kind = "tokens" if finders else "whole"
         self._handle = Handle(kernels.SeamTables)

@@ -65,16 +65,12 @@ def _runs(segments: Iterable[tuple[str, bool]]) -> list[tuple[str, bool]]:
             case (str(text), bool() | np.bool_() as trusted):
                 checked.append((text, bool(trusted)))
             case _:
-                raise TypeError(
-                    f"a segment must be (text, trusted), a string and True or False, not {segment!r}"
-                )
+                raise TypeError(f"a segment must be (text, trusted), a string and True or False, not {segment!r}")
     groups = itertools.groupby(checked, key=lambda segment: segment[1])
     return [("".join(text for text, _ in group), trusted) for trusted, group in groups]
 
 
-def _cut_at_tokens(
-    pipeline: Pipeline, whole: Pieces, runs: list[tuple[str, bool]], contents: frozenset[str]
-) -> Pieces:
+def _cut_at_tokens(pipeline: Pipeline, whole: Pieces, runs: list[tuple[str, bool]], contents: frozenset[str]) -> Pieces:
     """Makes the protected tokens that trusted runs have alone pieces of their own; whole: the text as one piece.
 
     A token that a normalizer made of a part of a character takes the whole character. As where tokens are found, those that

@@ -34,28 +34,20 @@ def tokenize(pipeline: Pipeline, pieces: Pieces) -> Tokens:
     if pieces.token is None:
         return model.tokenize_pieces(pieces.data, pieces.start, pieces.end, byte_level=byte_level)
     added = pieces.token >= 0
-    found = model.tokenize_pieces(
-        pieces.data, pieces.start[~added], pieces.end[~added], byte_level=byte_level
-    )
+    found = model.tokenize_pieces(pieces.data, pieces.start[~added], pieces.end[~added], byte_level=byte_level)
     n_tokens = np.ones(pieces.n_pieces, np.int64)
     n_tokens[~added] = np.diff(found.rows)
     rows = np.concatenate([[0], np.cumsum(n_tokens)])
     from_model = np.ones(rows[-1], bool)
     from_model[rows[:-1][added]] = False
-    ids, start, end = (
-        np.empty(rows[-1], np.uint32),
-        np.empty(rows[-1], np.int64),
-        np.empty(rows[-1], np.int64),
-    )
+    ids, start, end = (np.empty(rows[-1], np.uint32), np.empty(rows[-1], np.int64), np.empty(rows[-1], np.int64))
     ids[from_model], ids[~from_model] = found.ids, pieces.token[added]
     start[from_model], start[~from_model] = found.start, pieces.start[added]
     end[from_model], end[~from_model] = found.end, pieces.end[added]
     return Tokens(ids, start, end, rows)
 
 
-def _cut_long(
-    pipeline: Pipeline, batch: TextBatch, threads: int, n_bytes: int
-) -> tuple[Pieces, Tokens] | None:
+def _cut_long(pipeline: Pipeline, batch: TextBatch, threads: int, n_bytes: int) -> tuple[Pieces, Tokens] | None:
     """Tokenizes a long text in slices of about `n_bytes`, cut between words, by several threads.
 
     Returns None if the pre-tokenizer is not one walk over the text: then nothing tells where to cut.
@@ -189,9 +181,7 @@ def _beyond_words(
     return np.where(start < size, character_of(start), start), np.where(start < size, last, end)
 
 
-def _verbatim_texts(
-    pipeline: Pipeline, pieces: Pieces, tokens: Tokens
-) -> tuple[Positions32 | int, tuple[str, ...]]:
+def _verbatim_texts(pipeline: Pipeline, pieces: Pieces, tokens: Tokens) -> tuple[Positions32 | int, tuple[str, ...]]:
     """Finds the tokens that are shown as the text that they cover: some added tokens, and Unigram's unknown tokens.
 
     Returns the column `text` (int32[n_tokens], an index into the texts or -1; or -1 for all tokens), and the texts.
@@ -230,12 +220,8 @@ def check_sequence(sequence: Any, is_pretokenized: bool) -> str | list[str]:
         return sequence
     words = _without_array(sequence)
     # Most lists are of str itself, which takes a quarter of the time to see
-    if not is_list(words) or not (
-        {*map(type, words)} <= {str} or all(isinstance(word, str) for word in words)
-    ):
-        raise TypeError(
-            "PreTokenizedInputSequence must be Union[List[str], Tuple[str]]: with is_pretokenized=True"
-        )
+    if not is_list(words) or not ({*map(type, words)} <= {str} or all(isinstance(word, str) for word in words)):
+        raise TypeError("PreTokenizedInputSequence must be Union[List[str], Tuple[str]]: with is_pretokenized=True")
     return list(words)
 
 
@@ -456,17 +442,12 @@ def targets(lengths: list[Positions], room: int, strategy: str) -> list[Position
         short, long = np.where(halved, room // 2, short), np.where(halved, room // 2 + room % 2, long)
         swapped = lengths[0] > lengths[1]
         first, second = np.where(swapped, long, short), np.where(swapped, short, long)
-        return [
-            np.where(excess > 0, target, length)
-            for target, length in zip((first, second), lengths, strict=True)
-        ]
+        return [np.where(excess > 0, target, length) for target, length in zip((first, second), lengths, strict=True)]
     chosen = 0 if strategy == "only_first" else 1
     if chosen >= len(lengths):
         raise ValueError("Truncation error: Second sequence not provided, but the strategy is `only_second`")
     if (lengths[chosen] <= excess)[excess > 0].any():
-        raise ValueError(
-            "Truncation error: Sequence to truncate too short to respect the provided max_length"
-        )
+        raise ValueError("Truncation error: Sequence to truncate too short to respect the provided max_length")
     return [length - excess if i == chosen else length for i, length in enumerate(lengths)]
 
 
@@ -511,9 +492,7 @@ def post_process(
     return [*finished.values()]
 
 
-def _processed(
-    pipeline: Pipeline, encoding: Encoding, pair: Encoding | None, add_special_tokens: bool
-) -> Encoding:
+def _processed(pipeline: Pipeline, encoding: Encoding, pair: Encoding | None, add_special_tokens: bool) -> Encoding:
     first, second = encoding.__copy__(), None if pair is None else pair.__copy__()
     if (truncation := pipeline.truncation) is not None:
         n_added = pipeline.num_special_tokens_to_add(pair is not None) if add_special_tokens else 0

@@ -39,9 +39,7 @@ class WordTokens:
         model: a BPE model to use instead of the pipeline's; then with its `joints_of`.
     """
 
-    def __init__(
-        self, pipeline: Pipeline, words: Automaton, model: BPE | None = None, joints: Any = None
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, words: Automaton, model: BPE | None = None, joints: Any = None) -> None:
         from gputok.kernels.cpu.walk import Walks
 
         self.model: Any = pipeline.model if model is None else model

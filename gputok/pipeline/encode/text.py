@@ -330,12 +330,7 @@ class Texts(Attributes):
         return self._finished(some, texts, special)
 
     def _by_threads(
-        self,
-        texts: list[str],
-        n_characters: int,
-        special: int,
-        threads: int | None,
-        new: Callable[[Scratch], Maker],
+        self, texts: list[str], n_characters: int, special: int, threads: int | None, new: Callable[[Scratch], Maker]
     ) -> list[Any]:
         """Returns what `encode_each` finds for each text; new: makes a maker for the memory of a thread.
 
@@ -366,9 +361,7 @@ class Texts(Attributes):
             found += some[0] if isinstance(some, tuple) else some
         return found
 
-    def _finished(
-        self, found: list[Any] | tuple[list[Any]], texts: list[str], special: int
-    ) -> list[Encoding] | None:
+    def _finished(self, found: list[Any] | tuple[list[Any]], texts: list[str], special: int) -> list[Encoding] | None:
         """Returns what `encode_each` found, with encodings also for texts for which machine code has given none."""
         if isinstance(found, list):
             return found
@@ -403,12 +396,7 @@ class Texts(Attributes):
     def rest(self) -> None:
         """Gives the memory of machine code to others: its maker is in use from now on, so that Python encodes."""
         maker, own, builtins = self._maker, self._own, self._builtins
-        if (
-            maker is not None
-            and own is not None
-            and builtins is not None
-            and not builtins.claim(maker.address)
-        ):
+        if maker is not None and own is not None and builtins is not None and not builtins.claim(maker.address):
             self._own = None
             self._scratch.give(own)
 
@@ -557,9 +545,7 @@ class Texts(Attributes):
                 found.append(encoding)
         return found
 
-    def encode_packed(
-        self, given: Any, add_special_tokens: bool, threads: int | None
-    ) -> tuple[Ids, Positions] | None:
+    def encode_packed(self, given: Any, add_special_tokens: bool, threads: int | None) -> tuple[Ids, Positions] | None:
         """Encodes texts without padding; returns their ids one after the other, and rows.
 
         None: they are not all str, or a special token has a type id, or `encode.stepwise` must encode them.

@@ -43,9 +43,7 @@ class _EncodedCorpus:
         ends: the ids around each document.
     """
 
-    def __init__(
-        self, pipeline: Pipeline, source: Source, run: Run, add_special_tokens: bool, ends: Ends
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, source: Source, run: Run, add_special_tokens: bool, ends: Ends) -> None:
         self._pipeline, self._source, self._run = pipeline, source, run
         self._special, self._ends = add_special_tokens, ends
         # Both raise their errors now, not when the first batch is asked for
@@ -166,9 +164,7 @@ def encode(
     return token_files.Written(n_documents, *numbers, encoding.seconds(time.perf_counter() - start))
 
 
-def describe(
-    pipeline: Pipeline, vocab_size: int, tokens: dict[str, tuple[int, str] | None]
-) -> dict[str, Any]:
+def describe(pipeline: Pipeline, vocab_size: int, tokens: dict[str, tuple[int, str] | None]) -> dict[str, Any]:
     """Returns what a manifest says of a tokenizer.
 
     Args:
@@ -176,8 +172,6 @@ def describe(
         vocab_size: the largest id plus 1.
         tokens: bos, eos: id and text of the token around each document.
     """
-    shown = {
-        role: None if token is None else {"id": token[0], "token": token[1]} for role, token in tokens.items()
-    }
+    shown = {role: None if token is None else {"id": token[0], "token": token[1]} for role, token in tokens.items()}
     sha256 = hashlib.sha256(serialize.state_of(pipeline)).hexdigest()
     return {"name": f"gputok-{sha256[:12]}", "sha256": sha256, "vocab_size": vocab_size, **shown}

@@ -35,19 +35,7 @@ if TYPE_CHECKING:
 # The first four are also chosen by the ending of a name. An output without a manifest is of the first that knows it.
 FORMATS: dict[str, TokenFormat] = {
     form.name: form
-    for form in (
-        Npy(),
-        LlmC(),
-        Bin(),
-        Arrow(),
-        Parquet(),
-        Megatron(),
-        Datatrove(),
-        NanoGPT(),
-        Mds(),
-        LitData(),
-        Olmo(),
-    )
+    for form in (Npy(), LlmC(), Bin(), Arrow(), Parquet(), Megatron(), Datatrove(), NanoGPT(), Mds(), LitData(), Olmo())
 }
 KINDS = (".npy", ".bin", ".arrow", ".parquet")
 """The endings that choose a format by themselves: that of the same name."""
@@ -79,7 +67,5 @@ def chosen(output: str, name: str | None) -> TokenFormat:
         raise ValueError(f"format={name!r}: expected one of {', '.join(FORMATS)}")
     form = FORMATS[name]
     if suffix in KINDS and suffix != form.suffix:
-        raise ValueError(
-            f"{output}: ends like a file of the format {suffix[1:]}, but format={name!r} is asked for"
-        )
+        raise ValueError(f"{output}: ends like a file of the format {suffix[1:]}, but format={name!r} is asked for")
     return form

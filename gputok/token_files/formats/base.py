@@ -351,9 +351,7 @@ def array_header(dtype: np.dtype[Any], n: int) -> bytes:
 
 
 # As NumPy writes it; its own reader takes more forms, and answers damaged ones with all kinds of errors
-_HEADER = re.compile(
-    rb"\{'descr': '([<|>][iuf][1248])', 'fortran_order': False, 'shape': \((\d{1,18}),\), \} *\n"
-)
+_HEADER = re.compile(rb"\{'descr': '([<|>][iuf][1248])', 'fortran_order': False, 'shape': \((\d{1,18}),\), \} *\n")
 
 
 def read_array(path: pathlib.Path, dtypes: tuple[str, ...], field: str) -> Array:
@@ -369,9 +367,7 @@ def read_array(path: pathlib.Path, dtypes: tuple[str, ...], field: str) -> Array
     dtype = np.dtype(found[1].decode()) if found else None
     if found is None or dtype is None or dtype.name not in dtypes:
         kind = "another or a damaged file" if dtype is None else f"one of {dtype}"
-        raise ValueError(
-            f"{path}: {field}: expected a .npy file of {' or '.join(dtypes)} with one axis, got {kind}"
-        )
+        raise ValueError(f"{path}: {field}: expected a .npy file of {' or '.join(dtypes)} with one axis, got {kind}")
     n, offset = int(found[2]), 10 + len(header)
     array = mapped(path, dtype, offset)
     if len(array) != n:

@@ -13,15 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gputok.token_files.formats.base import (
-    Contiguous,
-    Name,
-    Shard,
-    TokenFormat,
-    checked_rows,
-    mapped,
-    write_file,
-)
+from gputok.token_files.formats.base import Contiguous, Name, Shard, TokenFormat, checked_rows, mapped, write_file
 
 if TYPE_CHECKING:
     import pathlib

@@ -16,24 +16,8 @@ import numpy as np
 
 from gputok.checks import WrongValue, file_name, in_file, is_list, listed, needed, short
 from gputok.files.atomic import created
-from gputok.token_files.formats.base import (
-    About,
-    Contiguous,
-    Name,
-    Shard,
-    ShardFacts,
-    copy_bytes,
-    mapped,
-    write_all,
-)
-from gputok.token_files.formats.folders import (
-    SHARD_BYTES,
-    FolderFormat,
-    check_size,
-    field,
-    read_index,
-    read_offsets,
-)
+from gputok.token_files.formats.base import About, Contiguous, Name, Shard, ShardFacts, copy_bytes, mapped, write_all
+from gputok.token_files.formats.folders import SHARD_BYTES, FolderFormat, check_size, field, read_index, read_offsets
 
 if TYPE_CHECKING:
     import pathlib
@@ -81,12 +65,7 @@ class LitData(FolderFormat):
             "item_loader": "TokensLoader",
         }
         entries = [
-            {
-                "chunk_bytes": shard.n_bytes,
-                "chunk_size": shard.documents,
-                "dim": shard.tokens,
-                "filename": shard.name,
-            }
+            {"chunk_bytes": shard.n_bytes, "chunk_size": shard.documents, "dim": shard.tokens, "filename": shard.name}
             for shard in shards
         ]
         return json.dumps({"chunks": entries, "config": config}, sort_keys=True).encode()
@@ -107,9 +86,7 @@ class LitData(FolderFormat):
         dtype = np.dtype(_READ[number])
         _, offsets = read_offsets(path, "items")
         if offsets[0] != 4 * (len(offsets) + 1):
-            raise ValueError(
-                f"{path}: offsets: begin at {offsets[0]:,}, but the items at {4 * (len(offsets) + 1):,}"
-            )
+            raise ValueError(f"{path}: offsets: begin at {offsets[0]:,}, but the items at {4 * (len(offsets) + 1):,}")
         rows, rest = np.divmod(offsets - offsets[0], dtype.itemsize)
         if rest.any():
             raise ValueError(f"{path}: offsets: item {int(rest.argmax()) - 1} has no whole number of ids")

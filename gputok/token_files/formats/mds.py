@@ -41,14 +41,7 @@ from gputok.token_files.formats.base import (
     read_all,
     write_all,
 )
-from gputok.token_files.formats.folders import (
-    SHARD_BYTES,
-    FolderFormat,
-    check_size,
-    field,
-    read_index,
-    read_offsets,
-)
+from gputok.token_files.formats.folders import SHARD_BYTES, FolderFormat, check_size, field, read_index, read_offsets
 
 if TYPE_CHECKING:
     import pathlib

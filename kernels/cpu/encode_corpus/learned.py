@@ -76,9 +76,7 @@ class Member:
         self._number = next(learning.numbers)
         learning.n_members = max(learning.n_members, self._number + 1)
 
-    def give(
-        self, data: np.ndarray, begin: np.ndarray, end: np.ndarray, ids: np.ndarray, rows: np.ndarray
-    ) -> None:
+    def give(self, data: np.ndarray, begin: np.ndarray, end: np.ndarray, ids: np.ndarray, rows: np.ndarray) -> None:
         """Offers the words data[begin[i]:end[i]], with ids[rows[i]:rows[i + 1]], to the others."""
         self._credit += len(begin)
         if self._learning.n_members > 1 and (end - begin).sum() <= MOST_BYTES:

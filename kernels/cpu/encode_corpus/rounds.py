@@ -53,14 +53,7 @@ from gputok.kernels.cpu.primitives.memory import (
     tail,
     view,
 )
-from gputok.kernels.cpu.walk import (
-    BLOCK_BYTES,
-    END_OF_TEXT,
-    MARGIN,
-    Walk,
-    fill_block,
-    walk_block,
-)
+from gputok.kernels.cpu.walk import BLOCK_BYTES, END_OF_TEXT, MARGIN, Walk, fill_block, walk_block
 from gputok.kernels.cpu.word_table import N_MASKS, put_masks
 from gputok.kernels.signatures import I64s, U8s, U64s, i64, u8, u32, u64
 
@@ -258,16 +251,10 @@ def _do_round(text, start, stop, walk, cache, work, cuts, inside, first, marked)
         piece += 1
     first_piece = piece
     while start < stop:
-        copied, n, _ = fill_block(
-            data, offsets, piece, start, stop, views_of_walk, block, n_block, token, has_tokens
-        )
+        copied, n, _ = fill_block(data, offsets, piece, start, stop, views_of_walk, block, n_block, token, has_tokens)
         if copied == 0:
             n_block *= 2
-            block, codes, bounds = (
-                scratch(n_block, np.uint8),
-                scratch(n_block, np.uint8),
-                scratch(n_block, np.uint32),
-            )
+            block, codes, bounds = (scratch(n_block, np.uint8), scratch(n_block, np.uint8), scratch(n_block, np.uint32))
             rows = scratch(n_block, np.uint64)
             united, mark_of = _room_for_marks(n_block if marked else 0)
             continue
@@ -343,9 +330,7 @@ def next_event(known, block, begins, keys, i, n, ids, out, ids_shift, marking, m
     rows: uint64[], gets the byte of `ids` at each END; has_ends: a constant, False: there are none, and `rows` is not written.
     """
     while True:
-        i, out, row = _known_words(
-            known.slots, keys, i, n, ids, out, ids_shift, marking, marked, rows, row, has_ends
-        )
+        i, out, row = _known_words(known.slots, keys, i, n, ids, out, ids_shift, marking, marked, rows, row, has_ends)
         if i == n:
             return i, NOWHERE, U0, out, row
         slot = find(known, keys[U4 * i], keys[U4 * i + U1], keys[U4 * i + U2], block, np.uint64(begins[i]))
@@ -542,9 +527,7 @@ def _put(work, sizes, pieces, ids, rows, token, ends, width, marked):
     return joined[:out], joined_marks[: out >> shift]
 
 
-def surround(
-    ids: np.ndarray, rows: np.ndarray, before: np.ndarray, after: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def surround(ids: np.ndarray, rows: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Puts `before` and `after` around each row ids[rows[i]:rows[i + 1]]; returns the new ids and rows.
 
     All arrays are uint32, but rows int64[n + 1].

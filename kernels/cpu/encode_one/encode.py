@@ -18,23 +18,8 @@ from typing import NamedTuple
 import numpy as np
 from gputok.kernels import BpeTables, Strings, UnigramTables, WordPieceTables
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.encode_one.steps import (
-    MARGIN,
-    MAX_PIECES,
-    TEXT_BYTES,
-    TOO_MUCH,
-    ShortText,
-    words_of,
-)
-from gputok.kernels.cpu.encode_words.cache import (
-    MAX_CACHED,
-    NOWHERE,
-    holds,
-    keep,
-    key_words,
-    record_of,
-    replay,
-)
+from gputok.kernels.cpu.encode_one.steps import MARGIN, MAX_PIECES, TEXT_BYTES, TOO_MUCH, ShortText, words_of
+from gputok.kernels.cpu.encode_words.cache import MAX_CACHED, NOWHERE, holds, keep, key_words, record_of, replay
 from gputok.kernels.cpu.encode_words.encode import encode_word
 from gputok.kernels.cpu.encode_words.merge import SHORT
 from gputok.kernels.cpu.lookup import find_string
@@ -77,16 +62,7 @@ def with_memory(handle: Handle, cache: np.ndarray) -> Handle:
     for name in ("start", "end", "token", "new_start", "new_end", "new_token", "mode"):
         own.make(name, MAX_PIECES)
     own.make("rows", MAX_PIECES + 1)
-    for name in (
-        "text",
-        "origin",
-        "until",
-        "bounds",
-        "symbols",
-        "symbol_offsets",
-        "links_before",
-        "links_after",
-    ):
+    for name in ("text", "origin", "until", "bounds", "symbols", "symbol_offsets", "links_before", "links_after"):
         own.make(name, TEXT_BYTES + MARGIN)
     own.make("keys", SHORT + 2)
     for name in ("ids", "begins", "ends", "words"):

@@ -40,10 +40,7 @@ def encode_positions(address, text, n_bytes, flags):
 @kernel
 def _put_positions(handle, text, n_bytes, n, special):
     """Writes the n ids of a text that `encode_units` has encoded, and their positions; returns False if these are not known."""
-    units, given = (
-        record_at(handle.units, TextInUnits),
-        view((np.uint64(text), np.uint64(n_bytes)), np.uint8),
-    )
+    units, given = (record_at(handle.units, TextInUnits), view((np.uint64(text), np.uint64(n_bytes)), np.uint8))
     found, ids, begins, ends = units.ids, handle.ids, handle.begins, handle.ends
     first, last = np.int64(0), n
     if special:

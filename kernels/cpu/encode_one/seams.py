@@ -18,15 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.encode_one.steps import Extract, finder_of, step_of
-from gputok.kernels.cpu.find_tokens import (
-    IGNORED,
-    LSTRIP,
-    RSTRIP,
-    SINGLE_WORD,
-    is_space,
-    longest_token,
-    reaches,
-)
+from gputok.kernels.cpu.find_tokens import IGNORED, LSTRIP, RSTRIP, SINGLE_WORD, is_space, longest_token, reaches
 from gputok.kernels.cpu.normalize import kind_of
 from gputok.kernels.cpu.primitives.memory import as_views, record_at, view
 from gputok.kernels.cpu.primitives.utf8 import character, character_before, width

@@ -378,9 +378,7 @@ def _matches(handle, step, n, n_bytes):
     )
     n_classes = np.int64(of.delta.columns) - 1
     capacity = n + n_bytes // 4 + 16
-    return split_pieces(
-        pointer_to_all(handle.text), _pieces(handle, n), tables, n_classes, split.rule, capacity
-    )
+    return split_pieces(pointer_to_all(handle.text), _pieces(handle, n), tables, n_classes, split.rule, capacity)
 
 
 # ---- changing the text
@@ -540,11 +538,7 @@ def _spell_spaces(handle, step, n, n_given, aligned, n_changed):
         mode[i] = replaces | np.uint8(PREPEND if wanted else 0)
     if aligned:
         _begin_following(handle, n_given, n_changed)
-    origin = (
-        (pointer_to_all(handle.origin), pointer_to_all(handle.until))
-        if aligned
-        else (no_pointer(), no_pointer())
-    )
+    origin = (pointer_to_all(handle.origin), pointer_to_all(handle.until)) if aligned else (no_pointer(), no_pointer())
     new, offsets, new_begins, new_ends = rewrite_pieces(
         pointer_to_all(handle.text), _pieces(handle, n), pointer_to_all(spaces.table), origin
     )

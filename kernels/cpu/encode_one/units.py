@@ -57,35 +57,13 @@ from gputok.kernels.cpu.encode_one.steps import (
     step_of,
 )
 from gputok.kernels.cpu.encode_words import short_words
-from gputok.kernels.cpu.encode_words.short_words import (
-    BATCH,
-    STATE,
-    WORK,
-    ShortWords,
-    merge_words,
-    pack_ids,
-)
+from gputok.kernels.cpu.encode_words.short_words import BATCH, STATE, WORK, ShortWords, merge_words, pack_ids
 from gputok.kernels.cpu.find_tokens import next_token
 from gputok.kernels.cpu.normalize import inert_run
 from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U4, U8
 from gputok.kernels.cpu.primitives.handle import Handle
-from gputok.kernels.cpu.primitives.memory import (
-    address_of,
-    as_views,
-    record_at,
-    store_u32,
-    tail,
-    view,
-)
-from gputok.kernels.cpu.walk import (
-    BLOCK_BYTES,
-    MARGIN,
-    Walk,
-    fill_block,
-    steps_of,
-    walk_block,
-    walk_rest,
-)
+from gputok.kernels.cpu.primitives.memory import address_of, as_views, record_at, store_u32, tail, view
+from gputok.kernels.cpu.walk import BLOCK_BYTES, MARGIN, Walk, fill_block, steps_of, walk_block, walk_rest
 from gputok.kernels.cpu.word_table import N_MASKS
 from gputok.kernels.signatures import I64s, U8s, U32s, U64s, i64
 
@@ -277,13 +255,7 @@ def _encode_piece(handle, given, begin, end, at_start, out):
 
     at_start: the piece is the first one of its text.
     """
-    walk, block, codes, bounds, edges = (
-        as_views(handle.walk),
-        handle.block,
-        handle.codes,
-        handle.bounds,
-        handle.edges,
-    )
+    walk, block, codes, bounds, edges = (as_views(handle.walk), handle.block, handle.codes, handle.bounds, handle.edges)
     edges[U0] = begin
     edges[U1] = end
     start, n_room = begin, BLOCK_BYTES + MARGIN
@@ -291,16 +263,7 @@ def _encode_piece(handle, given, begin, end, at_start, out):
     while start < end:
         block[U0] = 0x20  # kept if `n_before` is 1
         copied, n, _ = fill_block(
-            given,
-            edges,
-            np.int64(0),
-            start,
-            end,
-            walk,
-            tail(block, n_before),
-            n_room - n_before,
-            edges,
-            False,
+            given, edges, np.int64(0), start, end, walk, tail(block, n_before), n_room - n_before, edges, False
         )
         if copied == 0:
             return np.int64(TOO_MUCH)

@@ -11,15 +11,7 @@ from __future__ import annotations
 import numpy as np
 from gputok.kernels import BpeTables
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.encode_words.cache import (
-    MAX_CACHED,
-    NOWHERE,
-    holds,
-    keep,
-    key_words,
-    record_of,
-    replay,
-)
+from gputok.kernels.cpu.encode_words.cache import MAX_CACHED, NOWHERE, holds, keep, key_words, record_of, replay
 from gputok.kernels.cpu.encode_words.cuts import all_known, is_ascii, next_cut
 from gputok.kernels.cpu.encode_words.merge import SHORT, merge_by_heap, merge_by_scan
 from gputok.kernels.cpu.encode_words.symbols import bytes_as_symbols, characters_as_symbols, first_symbols

@@ -50,9 +50,7 @@ STRIDE = 64
 KEYS = np.uint64(STRIDE)
 # And the number of its first symbols (0: there is no word), and a bit for the position of each symbol that it still has; where
 # its ids go and its number; which ranks were asked for (0: none), of which pairs, and where these are; the lowest key
-SIZE, ALIVE, TARGET, NUMBER, ASKED, KEY_LEFT, KEY_RIGHT, AT_LEFT, AT_RIGHT, LEAST = (
-    np.uint64(i) for i in range(10)
-)
+SIZE, ALIVE, TARGET, NUMBER, ASKED, KEY_LEFT, KEY_RIGHT, AT_LEFT, AT_RIGHT, LEAST = (np.uint64(i) for i in range(10))
 N_FIELDS = 16
 # A word's fields are at i of `state`, its symbols at i * SYMBOLS_OF of `work`
 SYMBOLS_OF = np.uint64(2 * STRIDE // N_FIELDS)
@@ -129,9 +127,7 @@ def encode_short_words(data, start, end, model, longer=NO_WORDS):
     lengths = end - start
     n_longer = np.count_nonzero(lengths > MOST_BYTES)
     if n_longer != len(longer[1]) - 1:  # the kernel would read rows that do not exist
-        raise ValueError(
-            f"{n_longer} words have more than {MOST_BYTES} bytes, but `longer` has {len(longer[1]) - 1}"
-        )
+        raise ValueError(f"{n_longer} words have more than {MOST_BYTES} bytes, but `longer` has {len(longer[1]) - 1}")
     ids = np.empty(int(lengths.sum()) + 4, np.uint32)  # four more are read at most, and never written
     rows = np.empty(len(start) + 1, np.int64)
     _encode((pointer(data), pointer(start), pointer(end)), model, longer, ids, rows)
@@ -441,6 +437,4 @@ def _find_whole(strings, text, starts, ends, first, last, hashes, found):
         if slot and slot >> U32 == h >> U32:
             prefetch(data, offsets[(slot & LOW32) - U1])
     for i in range(first, last):
-        found[i] = np.uint64(
-            find_hashed(strings, hashes[i - first], text, starts[i], ends[i] - starts[i]) + 1
-        )
+        found[i] = np.uint64(find_hashed(strings, hashes[i - first], text, starts[i], ends[i] - starts[i]) + 1)

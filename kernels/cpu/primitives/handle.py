@@ -53,9 +53,7 @@ class Handle:
             is_array = isinstance(value, np.ndarray)
             fits = is_array and any(value.dtype == one.code and value.ndim == one.ndim for one in kinds)
             if not fits or not value.flags.c_contiguous:
-                raise TypeError(
-                    f"{name} of a handle: expected a contiguous array of {kind}, got {value!r:.60}"
-                )
+                raise TypeError(f"{name} of a handle: expected a contiguous array of {kind}, got {value!r:.60}")
             slot[:] = value.__array_interface__["data"][0], value.size, value.shape[-1]
         elif kind.code == "f8":
             slot.view(np.float64)[0] = value

@@ -31,13 +31,7 @@ if choose().calls is None:
             window_masks,
             window_masks_of_24,
         )
-        from gputok.kernels.cpu.primitives.tables import (
-            address_of,
-            as_views,
-            no_pointer,
-            pointer_to_all,
-            record_at,
-        )
+        from gputok.kernels.cpu.primitives.tables import address_of, as_views, no_pointer, pointer_to_all, record_at
         from gputok.kernels.cpu.primitives.vectors import (
             bytes_at_least,
             copy_64,
@@ -83,7 +77,5 @@ else:
     is_given = of_four = folded_product = four_differ = put_key = None
     atomic_add = atomic_claim = atomic_load = atomic_or = atomic_store = pause = ticks = None
     leading_zeros = leads_in = least_of = lend_views = likely = load_u16 = load_u32 = load_u64 = owned = None
-    prefetch = put_classes = put_positions = scratch = store_u32 = store_u64 = tail = trailing_zeros = (
-        view
-    ) = None
+    prefetch = put_classes = put_positions = scratch = store_u32 = store_u64 = tail = trailing_zeros = view = None
     wide_window_masks = window_masks = window_masks_of_24 = None

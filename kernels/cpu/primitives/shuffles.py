@@ -11,15 +11,7 @@ import platform
 
 import llvmlite.binding as llvm
 from gputok.kernels.cpu.primitives.vectors import spread
-from gputok.kernels.cpu.primitives.views import (
-    I32,
-    I64,
-    View,
-    check_bounds,
-    must_be_bytes,
-    pointer_to,
-    struct_of,
-)
+from gputok.kernels.cpu.primitives.views import I32, I64, View, check_bounds, must_be_bytes, pointer_to, struct_of
 from llvmlite import ir
 from numba.core import cgutils, config, types
 from numba.core.errors import TypingError
@@ -70,9 +62,7 @@ def _shuffled_16(builder, table, indices):
     for i in range(16):
         index = builder.extract_element(indices, ir.Constant(I32, i))
         value = builder.extract_element(table, builder.and_(index, ir.Constant(_I8, 15)))
-        value = builder.select(
-            builder.icmp_signed("<", index, ir.Constant(_I8, 0)), ir.Constant(_I8, 0), value
-        )
+        value = builder.select(builder.icmp_signed("<", index, ir.Constant(_I8, 0)), ir.Constant(_I8, 0), value)
         found = builder.insert_element(found, value, ir.Constant(I32, i))
     return found
 
@@ -100,15 +90,9 @@ def put_classes(typingctx, text, index, classes, at, tables):
 
     def codegen(context, builder, signature, args):
         text, classes, tables = (struct_of(context, builder, signature.args[i], args[i]) for i in (0, 2, 4))
-        for view, first, count in (
-            (text, args[1], 64),
-            (classes, args[3], 64),
-            (tables, I64(0), 16 * _ROWS),
-        ):
+        for view, first, count in ((text, args[1], 64), (classes, args[3], 64), (tables, I64(0), 16 * _ROWS)):
             check_bounds(context, builder, view, first, I64(count))
-        add = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(_64, [_64, _64]), "llvm.uadd.sat.v64i8"
-        )
+        add = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_64, [_64, _64]), "llvm.uadd.sat.v64i8")
         loaded = _load(builder, text, args[1], _64)
         is_end = builder.icmp_unsigned("==", loaded, _splat(_END))
         several = builder.and_(builder.icmp_signed("<", loaded, _splat(0)), builder.not_(is_end))
@@ -167,15 +151,12 @@ def _window_masks(n_bytes, n_sets):
             terms = []
             for eight in range(n_sets):
                 found = [
-                    _shuffled(
-                        builder, _load(builder, tables, table_at(16 * (_WIDTH * eight + i)), _16), indices
-                    )
+                    _shuffled(builder, _load(builder, tables, table_at(16 * (_WIDTH * eight + i)), _16), indices)
                     for i, indices in enumerate(bytes_)
                 ]
                 terms.append(functools.reduce(builder.and_, found))
             of_begin, of_unknown = (
-                spread(builder, _load(builder, tables, table_at(3 * 16 * _WIDTH + i), _I8), 64)
-                for i in range(2)
+                spread(builder, _load(builder, tables, table_at(3 * 16 * _WIDTH + i), _I8), 64) for i in range(2)
             )
             begins = builder.or_(terms[0], builder.and_(terms[1], of_begin))
             of_unknown = functools.reduce(builder.or_, [builder.and_(terms[1], of_unknown), *terms[2:]])

@@ -5,15 +5,7 @@ Vectors need not be aligned to their own size. In the checked build, each access
 
 from __future__ import annotations
 
-from gputok.kernels.cpu.primitives.views import (
-    I32,
-    I64,
-    View,
-    check_bounds,
-    must_be_bytes,
-    pointer_to,
-    struct_of,
-)
+from gputok.kernels.cpu.primitives.views import I32, I64, View, check_bounds, must_be_bytes, pointer_to, struct_of
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.errors import TypingError

@@ -63,9 +63,7 @@ class View(types.Type):
     def __init__(self, dtype: types.Type, owning: bool = False, dimensions: int = 0) -> None:
         self.dtype, self.owning, self.dimensions = dtype, owning, dimensions
         self.size = dtype.bitwidth // 8
-        super().__init__(
-            f"{'Owning' if owning else ''}View({dtype}){f'[{dimensions}]' if dimensions else ''}"
-        )
+        super().__init__(f"{'Owning' if owning else ''}View({dtype}){f'[{dimensions}]' if dimensions else ''}")
 
 
 @register_model(View)
@@ -118,8 +116,7 @@ def check_bounds(context, builder, view, first, count, size=1):
         return
     length = builder.mul(view.length, ir.Constant(I64, size))
     outside = builder.or_(
-        builder.icmp_unsigned(">", count, length),
-        builder.icmp_unsigned(">", first, builder.sub(length, count)),
+        builder.icmp_unsigned(">", count, length), builder.icmp_unsigned(">", first, builder.sub(length, count))
     )
     with builder.if_then(outside, likely=False):
         message = f"an access outside of its memory, in {_readable(builder.function.name)}"
@@ -415,9 +412,7 @@ def lend_views(kernel) -> None:
         borrowed = tuple(map(_borrowed, args))
         found = template_for(borrowed, kws)
         if borrowed != tuple(args) and _has_view(kernel.overloads[borrowed].signature.return_type):
-            raise TypingError(
-                f"{kernel.__name__} may return a view of memory that the function has only borrowed"
-            )
+            raise TypingError(f"{kernel.__name__} may return a view of memory that the function has only borrowed")
         return found
 
     kernel.get_call_template = borrowing

@@ -43,9 +43,7 @@ class Joints(NamedTuple):
 
     age: U32s  # uint32[ids], the age of each id, or NONE
     id: U32s  # uint32[n], the id of each age
-    parts: (
-        U32s  # uint32[2 * n], the ages of the two tokens that each age was merged from; a byte: itself, twice
-    )
+    parts: U32s  # uint32[2 * n], the ages of the two tokens that each age was merged from; a byte: itself, twice
     text: U8s  # the bytes of all ages, one after the other
     begin: I64s  # int64[n + 1], where those of each age begin in `text`
     pairs: Pairs  # of ages; the rank of a pair + 256 is the age that it becomes
@@ -273,8 +271,7 @@ def _fit_tokens(ids, ends, marks, tables, known, much_work, out, out_marks, out_
                 key = (x << U32 | y) + U1
                 both = tail(anew, key * GOLDEN >> np.uint64(64 - ANEW_BITS) << U2)
                 if both[U0] == key and (
-                    fitting_marks[first] & CUT
-                    or _fits(s, known, np.uint64(fitting[first - U1]), both[U1] & LOW32)
+                    fitting_marks[first] & CUT or _fits(s, known, np.uint64(fitting[first - U1]), both[U1] & LOW32)
                 ):
                     n = put_few(fitting, first, both[U1], both[U2])
                     for k in range(first + U1, n):
@@ -311,9 +308,7 @@ def _fit_tokens(ids, ends, marks, tables, known, much_work, out, out_marks, out_
                     if kept == before and next == of_both and n - kept <= FEW:
                         both[U0] = key
                         both[U1], both[U2] = few_ids(fitting, kept, n - kept)
-                    if kept == first or _fits(
-                        s, known, np.uint64(fitting[kept - U1]), np.uint64(fitting[kept])
-                    ):
+                    if kept == first or _fits(s, known, np.uint64(fitting[kept - U1]), np.uint64(fitting[kept])):
                         break
                 for k in range(kept, n):
                     fitting_marks[k] = 0

@@ -15,21 +15,7 @@ from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.encode_corpus.marks import CUT, MOST_BITS
 from gputok.kernels.cpu.encode_words.merge import SHORT, merge_by_heap, merge_by_scan
 from gputok.kernels.cpu.lookup import NONE, index_pairs
-from gputok.kernels.cpu.primitives.constants import (
-    ALL,
-    GOLDEN,
-    U0,
-    U1,
-    U2,
-    U3,
-    U4,
-    U6,
-    U7,
-    U8,
-    U32,
-    U63,
-    U64,
-)
+from gputok.kernels.cpu.primitives.constants import ALL, GOLDEN, U0, U1, U2, U3, U4, U6, U7, U8, U32, U63, U64
 from gputok.kernels.cpu.primitives.memory import (
     as_views,
     leading_zeros,
@@ -158,11 +144,7 @@ def _merge_runs(ids, ends, marks, tables, known, merged_ids, merged_ends):
         scratch(SHORT + 2, np.uint32),
         scratch(SHORT + 2, np.uint32),
     )
-    slots, bits_of, known_shift = (
-        view(known),
-        view(joined, np.uint8),
-        leading_zeros(np.uint64(len(known))) + U2 + U1,
-    )
+    slots, bits_of, known_shift = (view(known), view(joined, np.uint8), leading_zeros(np.uint64(len(known))) + U2 + U1)
     at, n, text, n_texts, text_end = U0, U0, U1, np.uint64(len(ends)), view(ends, np.uint64)
     while at < n_ids:
         joint = at + U1

@@ -406,9 +406,7 @@ def _all_applied(s):
         if part_of(s, p).at[APPLIED] != s.at[BATCH]:
             return False
     for m in range(np.uint64(s.at[N_BATCH])):
-        s.pairs[2 * s.batch[THREE * m + ONE] + 1] = (
-            0  # all merged; until now, moving lists had to keep theirs
-        )
+        s.pairs[2 * s.batch[THREE * m + ONE] + 1] = 0  # all merged; until now, moving lists had to keep theirs
     return True
 
 

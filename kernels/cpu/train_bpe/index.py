@@ -81,11 +81,7 @@ def lay_out(words, about, to, ends):
         ends: int64[3], where the next word of each class of `measure` goes; they are moved on. `measure` of all words
             bounds them. Other threads should not write to the same cache line.
     """
-    (symbols, table, offsets, counts), (sentinel, number, n_parts), (own, weight, small, length) = (
-        words,
-        about,
-        to,
-    )
+    (symbols, table, offsets, counts), (sentinel, number, n_parts), (own, weight, small, length) = (words, about, to)
     is_mapped = len(table) > 0
     for block in range(number, (len(counts) + BLOCK - 1) // BLOCK, n_parts):
         for i in range(block * BLOCK, min(len(counts), (block + 1) * BLOCK)):

@@ -16,13 +16,7 @@ from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.constants import GOLDEN, U1, U32
 from gputok.kernels.cpu.primitives.heap import pop, push
 from gputok.kernels.cpu.primitives.memory import owned, view
-from gputok.kernels.cpu.primitives.token_strings import (
-    index_names,
-    merged_token,
-    power_of_two,
-    resized,
-    room,
-)
+from gputok.kernels.cpu.primitives.token_strings import index_names, merged_token, power_of_two, resized, room
 from gputok.kernels.cpu.veto import find_traits, may_merge, merged_traits, veto_limits
 from gputok.kernels.signatures import I64s, U8s, U32s, U64s, i64
 
@@ -214,14 +208,7 @@ def _merge_queued(state, work):
         # Merge in the words that the entry knows; the changes of a word count once for each occurrence of the word
         n_births, scalars = 0, view(at)
         n_traits, trait, bounds = np.uint64(len(traits)), view(traits), view(veto)
-        tables = (
-            owned(pairs),
-            np.uint64(len(pairs) - 1),
-            owned(count),
-            owned(found),
-            owned(visit),
-            owned(births),
-        )
+        tables = (owned(pairs), np.uint64(len(pairs) - 1), owned(count), owned(found), owned(visit), owned(births))
         for i in range(known, known_end):
             word = np.int64(i) if counting else pool[i]
             at[_VISITS] += 1
@@ -236,17 +223,13 @@ def _merge_queued(state, work):
                         x = np.uint64(symbols[kept - 1])
                         if may_merge(n_traits, trait, bounds, x, a):
                             lost_left = np.int64(x) << 32 | np.int64(a)
-                        if length[kept - 1] + merged_length < max_length and may_merge(
-                            n_traits, trait, bounds, x, new
-                        ):
+                        if length[kept - 1] + merged_length < max_length and may_merge(n_traits, trait, bounds, x, new):
                             won_left = np.int64(symbols[kept - 1]) << 32 | np.int64(new)
                     if p + 2 < stop:
                         x = np.uint64(symbols[p + 2])
                         if may_merge(n_traits, trait, bounds, b, x):
                             lost_right = np.int64(b) << 32 | np.int64(x)
-                        if length[p + 2] + merged_length < max_length and may_merge(
-                            n_traits, trait, bounds, new, x
-                        ):
+                        if length[p + 2] + merged_length < max_length and may_merge(n_traits, trait, bounds, new, x):
                             won_right = np.int64(new) << 32 | np.int64(symbols[p + 2])
                     symbols[kept], length[kept] = new, merged_length
                     p += 2
@@ -254,9 +237,7 @@ def _merge_queued(state, work):
                     if (
                         counting
                         and p + 1 < stop
-                        and may_merge(
-                            n_traits, trait, bounds, np.uint64(symbols[p]), np.uint64(symbols[p + 1])
-                        )
+                        and may_merge(n_traits, trait, bounds, np.uint64(symbols[p]), np.uint64(symbols[p + 1]))
                     ):
                         won_right = np.int64(symbols[p]) << 32 | np.int64(symbols[p + 1])
                     symbols[kept], length[kept] = symbols[p], length[p]

@@ -67,9 +67,7 @@ class State(NamedTuple):
     prefix: U8s  # uint8[k], continuing_subword_prefix
     symbols: U16orU32  # uint16|uint32[n], the symbols of the first part: their type is that of all parts
     table: U64s  # uint64[parts * N_FIELDS * WORDS], the numbers of a `Handle` for each `Part`
-    length: (
-        U32s  # uint32[ids + 1], in positions; 0: the words don't contain the symbol. The sentinel is id `ids`
-    )
+    length: U32s  # uint32[ids + 1], in positions; 0: the words don't contain the symbol. The sentinel is id `ids`
     merges: U32s  # uint32[3 * m], rows of left, right, merged
     merge_counts: I64s  # int64[m], of each pair when it was merged
     text: U8s  # uint8[bytes], the tokens' strings one after the other
@@ -91,7 +89,9 @@ class Part(NamedTuple):
     at: I64s  # [N_PART_SCALARS]
     symbols: U16orU32  # [n], the `S` of train.py
     weight: I64s  # [1 + positions], of each position of the words of weight 256 and more, which stand first
-    small: U8s  # [positions], of each position of the words of weight 2 to 255, which follow; then come those of weight 1
+    small: (
+        U8s  # [positions], of each position of the words of weight 2 to 255, which follow; then come those of weight 1
+    )
     pool: U32s  # [entries]; a list is the row of its pair, the number of its entries, and the entries
     lists: I64s  # [pairs], where the list of each pair begins in the pool; 0: the part has none
     records: U32s  # [3 * n / 2], position, left and right neighbour of each occurrence of the batch

@@ -130,9 +130,7 @@ def train_bpe(
         OverflowError: if the words have 2**32 symbols or more.
     """
     parts = [(symbols, offsets, counts)]
-    return train_bpe_of_parts(
-        lambda *, measured: parts, tokens, token_offsets, limits, progress, sizes, threads
-    )
+    return train_bpe_of_parts(lambda *, measured: parts, tokens, token_offsets, limits, progress, sizes, threads)
 
 
 def train_bpe_of_parts(
@@ -161,9 +159,7 @@ def train_bpe_of_parts(
     if training.is_merged(limits, progress):
         return training.merges()
     if limits.shorter_first:
-        raise NotImplementedError(
-            "two merges spell one string, which SentencePiece's rule for ties leaves open"
-        )
+        raise NotImplementedError("two merges spell one string, which SentencePiece's rule for ties leaves open")
     words = _joined(parts(measured=False))
     return train_bpe_queued(*words, tokens, token_offsets, limits, progress)
 
@@ -269,9 +265,7 @@ class _Training:
         self._n_places = n_places
         # On real text, a merge makes 2 to 4 pairs that reach the threshold, and 12 of Chinese. Room for as many as there may be
         # would spread the arrays over twice the huge pages
-        room = min(
-            self._most_pairs(threshold), max(4 * ids + n_places // 64, self._n_of_table(n_tokens) // 2)
-        )
+        room = min(self._most_pairs(threshold), max(4 * ids + n_places // 64, self._n_of_table(n_tokens) // 2))
         specs: dict[str, tuple[int, Any]] = {
             "at": (N_SCALARS, np.int64),
             "shared": (CLAIMS + LINE * self.n_parts, np.int64),
@@ -383,15 +377,7 @@ class _Training:
         part, state = self._parts[0], self.state
         all_of = part["symbols"], part["weight"], part["small"]
         most_of = [part["pool"][: 3 * len(part["symbols"]) // 2]]
-        first = (
-            part["lists"],
-            part["records"],
-            part["left"],
-            part["right"],
-            state.pairs,
-            state.chain,
-            state.heap,
-        )
+        first = (part["lists"], part["records"], part["left"], part["right"], state.pairs, state.chain, state.heap)
         for array in (*all_of, *most_of, *(array[:_FEW_PLACES] for array in first), state.slots):
             touch(array.view(np.uint8))
 

@@ -441,12 +441,7 @@ def seed_candidates(text, order, weight, lcp, first, longest, least):
             value = own * to_end
             if depth < to_end <= longest and to_end > 1 and value >= least:
                 at -= 1
-                found[0, at], found[1, at], found[2, at], found[3, at] = (
-                    first + i,
-                    first + i + 1,
-                    to_end,
-                    value,
-                )
+                found[0, at], found[1, at], found[2, at], found[3, at] = (first + i, first + i + 1, to_end, value)
         end, end_sum = i + 1, after
         while top and stack_depth[top - 1] > left:
             top -= 1

@@ -13,15 +13,7 @@ Helpers take views: an array as argument is reference-counted, up and down, by a
 from gputok.kernels.cpu.walk.blocks import BLOCK_BYTES, MARGIN, fill_block, walk_block
 from gputok.kernels.cpu.walk.by_pairs import walk_rest
 from gputok.kernels.cpu.walk.matches import slice_text
-from gputok.kernels.cpu.walk.tables import (
-    END_OF_TEXT,
-    MUCH_TEXT,
-    SOME_TEXT,
-    Walk,
-    Walks,
-    prepare,
-    steps_of,
-)
+from gputok.kernels.cpu.walk.tables import END_OF_TEXT, MUCH_TEXT, SOME_TEXT, Walk, Walks, prepare, steps_of
 
 __all__ = [
     "BLOCK_BYTES",

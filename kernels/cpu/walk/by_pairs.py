@@ -26,15 +26,7 @@ from gputok.kernels.cpu.primitives.memory import (
 )
 from gputok.kernels.cpu.primitives.utf8 import character_before, decode_wide
 from gputok.kernels.cpu.walk.matches import classify, last_strong_cut, match_end
-from gputok.kernels.cpu.walk.tables import (
-    BACK,
-    BACK_ONE,
-    CLASS_CODE,
-    END_OF_TEXT,
-    PAIR_CODES,
-    PAIR_SECOND,
-    RARE,
-)
+from gputok.kernels.cpu.walk.tables import BACK, BACK_ONE, CLASS_CODE, END_OF_TEXT, PAIR_CODES, PAIR_SECOND, RARE
 
 
 @kernel(inline=True)

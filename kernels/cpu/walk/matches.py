@@ -41,13 +41,7 @@ def match_end(text, p, tables):
 @kernel(inline=True)
 def strong_cut_before(text, begin, end, walk):
     """The last position in (begin, end] of text with a strong cut at it, or `begin`; a character begins at `end`."""
-    klass, page, member, strong, width = (
-        walk.klass,
-        walk.page,
-        walk.member,
-        walk.strong,
-        np.uint64(walk.width),
-    )
+    klass, page, member, strong, width = (walk.klass, walk.page, walk.member, walk.strong, np.uint64(walk.width))
     if end <= begin:
         return begin
     right, _ = classify(text, end, klass, page, member)

@@ -92,9 +92,7 @@ class Walks:
 def prepare(automaton: Automaton, windows: np.ndarray = NO_TABLES) -> Walk:
     """The fused tables of a gapless `gputok.kernels.Automaton` (about a millisecond); windows: of `window_tables`."""
     if not automaton.gapless:
-        raise ValueError(
-            "only a gapless automaton can be walked in blocks: this one leaves characters unmatched"
-        )
+        raise ValueError("only a gapless automaton can be walked in blocks: this one leaves characters unmatched")
     n, width = automaton.delta.shape
     end, fresh = width - 1, n
     accepts = automaton.accept.astype(bool)
@@ -138,11 +136,7 @@ def _fuse_pairs(step: np.ndarray, accepts: np.ndarray, klass: np.ndarray) -> np.
     of_code = index.copy()
     of_code[128:CLASS_CODE], of_code[CLASS_CODE : CLASS_CODE + width] = k - 2, np.arange(width)
     of_code[END_OF_TEXT] = klass[END_OF_TEXT]
-    if (
-        n_states > MAX_PAIR_STATES
-        or k * k * n_states * 2 > MAX_PAIR_BYTES
-        or CLASS_CODE + width > END_OF_TEXT
-    ):
+    if n_states > MAX_PAIR_STATES or k * k * n_states * 2 > MAX_PAIR_BYTES or CLASS_CODE + width > END_OF_TEXT:
         nothing = np.zeros(256, np.int64)  # single steps everywhere
         return _joined(nothing, nothing, np.full(n_states, RARE), n_states)
 

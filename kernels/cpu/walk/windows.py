@@ -190,9 +190,7 @@ def _united(ways: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return ways
 
 
-def _known_windows(
-    automaton: Automaton, used: np.ndarray, groups: np.ndarray, width: int
-) -> np.ndarray | None:
+def _known_windows(automaton: Automaton, used: np.ndarray, groups: np.ndarray, width: int) -> np.ndarray | None:
     """What is known of each window of groups of ASCII classes and, the last of each axis, that of END_OF_TEXT.
 
     uint8[groups, ...] of `width` axes; None: there are too many.
@@ -236,11 +234,7 @@ def _ways(automaton: Automaton, used: np.ndarray, n_later: int) -> tuple[np.ndar
     classes: may the word go on; likewise: may another word begin; uint64, likewise: the set of states after the character, a bit
     for each. The last state is that after END_OF_TEXT, the last class END_OF_TEXT.
     """
-    n, delta, accepts = (
-        automaton.n_states,
-        automaton.delta[:, used].astype(np.int64),
-        automaton.accept[:, used],
-    )
+    n, delta, accepts = (automaton.n_states, automaton.delta[:, used].astype(np.int64), automaton.accept[:, used])
     accepts, alive = accepts.astype(bool), delta != DEAD
     then = np.where(alive, delta, 0)
     # From each state: does the walk surely accept, and may it, as far as so many characters tell. All columns have a say in
@@ -328,10 +322,7 @@ def _terms(known: np.ndarray) -> tuple[list[Term], list[Term]] | None:
     if max(map(len, boxes)) > MOST_BOXES:
         return None
     of_begin, of_unknown = (
-        [
-            [[c for i in some for c in those[i]] for some, those in zip(box, alike, strict=True)]
-            for box in boxes_of_kind
-        ]
+        [[[c for i in some for c in those[i]] for some, those in zip(box, alike, strict=True)] for box in boxes_of_kind]
         for boxes_of_kind in boxes
     )
     return of_begin, of_unknown
@@ -360,9 +351,7 @@ def _joined(terms: list[Term], share: Callable[[Term], float]) -> list[Term]:
         return [sorted({*x, *y}) for x, y in zip(a, b, strict=True)]
 
     pairs = itertools.combinations(range(len(terms)), 2)
-    i, j = min(
-        pairs, key=lambda pair: share(around(*(terms[k] for k in pair))) - sum(share(terms[k]) for k in pair)
-    )
+    i, j = min(pairs, key=lambda pair: share(around(*(terms[k] for k in pair))) - sum(share(terms[k]) for k in pair))
     return [term for k, term in enumerate(terms) if k not in (i, j)] + [around(terms[i], terms[j])]
 
 
@@ -400,9 +389,7 @@ class _Space:
             boxes.append(max(grown, key=lambda box: (box[1] & rest).bit_count()))
             rest &= ~boxes[-1][1]
         for i in reversed(range(len(boxes))):  # what later boxes contain as well
-            others = functools.reduce(
-                operator.or_, (inside for _, inside in boxes[:i] + boxes[i + 1 :]), rest
-            )
+            others = functools.reduce(operator.or_, (inside for _, inside in boxes[:i] + boxes[i + 1 :]), rest)
             if windows & ~others == 0:
                 del boxes[i]
         return [box for box, _ in boxes]
