@@ -22,7 +22,13 @@ def printed(notebook):
 
 def test_all_are_here():
     names = ["01_new_from_old", "02_inside_the_pipeline", "03_entities", "04_training_time"]
-    assert [path.stem for path in NOTEBOOKS] == [*names, "05_block_by_block", "06_any_size", "07_superwords"]
+    assert [path.stem for path in NOTEBOOKS] == [
+        *names,
+        "05_block_by_block",
+        "06_any_size",
+        "07_superwords",
+        "08_text_that_grows",
+    ]
 
 
 def test_outputs_are_those_of_a_warm_start():
