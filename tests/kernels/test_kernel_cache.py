@@ -61,12 +61,12 @@ import numpy as np
 import gputok.kernels
 
 gputok.kernels.__path__[:] = [sys.argv[1]]
-from gputok.kernels.cpu import utf8
+from gputok.kernels.cpu import utf8 as stage
 from gputok.kernels.cpu.primitives import utf8
 
-utf8.find_invalid_utf8(np.frombuffer("né".encode(), np.uint8))
+stage.find_invalid_utf8(np.frombuffer("né".encode(), np.uint8))
 assert utf8.__file__.startswith(sys.argv[1])
-stats = utf8._find_invalid_utf8.stats
+stats = stage._find_invalid_utf8.stats
 print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 """
 
