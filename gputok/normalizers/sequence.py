@@ -72,9 +72,19 @@ class Sequence(Normalizer):
         return ([],)
 
     def _apply(self, pieces: Pieces) -> Pieces:
-        for normalizer in self.normalizers:
+        most = _LARGE + _MOST_TIMES * len(pieces.data)
+        for number, normalizer in enumerate(self.normalizers):
             pieces = normalizer.apply(pieces)
+            if len(pieces.data) > most:  # 40 times "a" -> "aa" would take a terabyte for one letter
+                raise ValueError(
+                    f"normalizers[{number}], {normalizer!r}: a text became more than {_MOST_TIMES:,} times as long, and has "
+                    f"{len(pieces.data):,} bytes; leave out steps that make text longer"
+                )
         return pieces
+
+
+# No file may ask for any amount of memory: a text of a Sequence may grow to so many times its bytes, and so many more
+_MOST_TIMES, _LARGE = 1000, 1 << 20
 
 
 def _checked_index(index: int, n: int) -> int:

@@ -565,3 +565,20 @@ def test_normalized_string_refuses():
         text.filter(3)
     with pytest.raises(ValueError, match="bigger than max len"):
         text[-4]
+
+
+def test_a_sequence_cannot_ask_for_any_memory():
+    """Forty doublings of a letter, in a file of 3 kB: for a text, and for an added token when the file is opened."""
+    tokenizer = gputok.Tokenizer(gputok.models.WordLevel({"a": 0}))
+    double = ours.Replace("a", "aa")
+    tokenizer.normalizer = ours.Sequence([double] * 40)
+    for encode in (lambda: tokenizer.encode("a"), lambda: [*tokenizer.encode_corpus(iter(["a"]), progress=False)]):
+        with pytest.raises(ValueError, match=r"normalizers\[20\], Replace.*more than 1,000 times as long"):
+            encode()
+    token = {"id": 1, "content": "a", "special": False, "normalized": True}
+    token |= {"single_word": False, "lstrip": False, "rstrip": False}
+    file = json.loads(tokenizer.to_str()) | {"added_tokens": [token]}
+    with pytest.raises(ValueError, match="more than 1,000 times as long"):
+        gputok.Tokenizer.from_str(json.dumps(file))
+    tokenizer.normalizer = ours.Sequence([double] * 10)
+    assert tokenizer.normalizer.normalize_str("a") == "a" * 1024
