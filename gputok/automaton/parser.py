@@ -206,7 +206,7 @@ class Parser:
                 self.fail("a quantifier on an anchor or look-around", start)
             least, most, greedy, possessive = quantifier
             repeated = repeat(node, least, most, greedy)
-            if isinstance(repeated, Repeat) and repeated.most != 1 and can_be_empty(repeated.body):
+            if isinstance(repeated, Repeat) and repeated.most not in (0, 1) and can_be_empty(repeated.body):
                 if repeated.most is not None:
                     # Whether Oniguruma leaves such a loop early depends on the size of its compiled code.
                     self.unsupported("a counted repetition of a body that can be empty", start)

@@ -435,8 +435,8 @@ def test_a_column_of_a_csv_file(folder, gputok):
     for arguments, message in {
         "train a.csv --column title": "a.csv has no column 'title'; it has id, body",
         "train bad.csv": "bad.csv: not readable as CSV (",
-        "train two.csv": "two.csv has the columns title, body: name the one to read by column=",
-        "train a.csv --separator x": "a.csv: separator= cuts plain text",
+        "train two.csv": "two.csv has the columns title, body: name the one to read by --column",
+        "train a.csv --separator x": "a.csv: --separator cuts plain text",
         "train latin.csv": "latin.csv, column 'body', row 1, byte 3: 0xe9 is not UTF-8",
     }.items():
         status, _, err = gputok(*arguments.split())
@@ -489,7 +489,7 @@ def test_rows_without_the_column_are_counted(folder, gputok):
         ("train text.txt --model unigram --regex a", "regex= splits text for a byte-level BPE"),
         ("train text.txt --model bert", "model 'bert': must be one of bpe"),
         ("train text.txt -o none/t.json", "none/t.json: the folder"),
-        ("train text.txt --errors ignore", "errors='ignore': must be"),
+        ("train text.txt --errors ignore", "--errors ignore: must be"),
         ("train --from-counts text.txt", "text.txt"),
         ("encode -t text.txt text.txt", "text.txt"),
         ("encode -t none.json text.txt", "none.json"),

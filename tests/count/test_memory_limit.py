@@ -652,12 +652,13 @@ def many_words(tmp_path_factory):
 def grown(path, limit: int, *work: str) -> tuple[str, int]:
     """What the process says, and by how many bytes it grew."""
     command = [sys.executable, "-c", GROWN, str(path), str(limit), *work]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    plain = {name: value for name, value in os.environ.items() if name != "MALLOC_PERTURB_"}  # it writes to all memory
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=plain)
     said, n_bytes = done.stdout.splitlines()
     return said, int(n_bytes)
 
 
-@pytest.mark.slow
+@pytest.mark.full  # what else the machine does tells, too
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks /proc what the process had")
 @pytest.mark.parametrize("name", ["txt", "txt.gz", "txt.xz", "txt.zst", "jsonl", "csv", "parquet", "iterator"])
 def test_a_process_grows_by_the_limit(name, many_words):
@@ -668,13 +669,13 @@ def test_a_process_grows_by_the_limit(name, many_words):
         said, n_bytes = grown(path, limit, work)
         if least := re.search(r"the least limit is (\d+) MB$", said):
             assert limit < 120_000_000
-            limit = 10**6 * int(least[1]) + 2_000_000  # what is in memory differs a little from run to run
+            limit = 10**6 * int(least[1]) + 10_000_000  # what is in memory differs from run to run
             said, n_bytes = grown(path, limit, work)
         assert int(said) >= n_words
         assert n_bytes <= 1.25 * limit
 
 
-@pytest.mark.slow
+@pytest.mark.full  # what else the machine does tells, too
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks /proc what the process had")
 def test_extending_says_what_it_takes(many_words, tmp_path):
     tokenizer = byte_level()

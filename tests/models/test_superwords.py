@@ -200,7 +200,7 @@ def test_a_threshold_that_was_too_high_is_lowered(wanted, bits, monkeypatch):
         return thresholds[-1]
 
     monkeypatch.setattr(superwords.SecondStage, "threshold", threshold)
-    monkeypatch.setattr(superwords.Cells, "for_text", lambda n_bytes: superwords.Cells(bits))
+    monkeypatch.setattr(superwords.Cells, "for_text", lambda n_bytes, memory: superwords.Cells(bits))
     assert result(lines) == expected
     assert thresholds == sorted({*thresholds}, reverse=True) and (wanted > 0.25 or bits == 7 or len(thresholds) > 1)
 
