@@ -127,9 +127,8 @@ class Component:
     checks: ClassVar[Mapping[str, Check]] = {}  # what each field may hold (see gputok.checks)
     unsaved: ClassVar[Mapping[str, Any]] = {}  # fields that the JSON form lacks, and what a file is read as
 
-    _settable: ClassVar[frozenset[str]] = (
-        frozenset()
-    )  # the attributes that a class, or a base of it, annotates or checks
+    # The attributes that a class, or a base of it, annotates or checks
+    _settable: ClassVar[frozenset[str]] = frozenset()
 
     home: ClassVar[str]  # the module from which users import the components of this kind
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]  # every subclass is a dataclass

@@ -19,11 +19,8 @@ from gputok.kernels.cpu.primitives.constants import NO_ASCII, U0, U1, U2, U4, U6
 from gputok.kernels.cpu.primitives.memory import copy, load_u32, load_u64, prefetch, store_u32, store_u64, view
 from gputok.kernels.signatures import i64
 
-_WIDTH, _COMPACT, _ASCII = (
-    np.uint64(7),
-    np.uint64(8),
-    np.uint64(16),
-)  # of the state of a str, without what stands below
+# Bits of the state of a str, when it is shifted by `Layout.shift`
+_WIDTH, _COMPACT, _ASCII = (np.uint64(7), np.uint64(8), np.uint64(16))
 _AHEAD = 8  # texts whose headers are on the way
 _ABOVE_ASCII_OF_4 = np.uint64(0xFF80FF80FF80FF80)
 _U12, _U18, _U128 = np.uint64(12), np.uint64(18), np.uint64(128)

@@ -669,7 +669,7 @@ def test_a_process_grows_by_the_limit(name, many_words):
         said, n_bytes = grown(path, limit, work)
         if least := re.search(r"the least limit is (\d+) MB$", said):
             assert limit < 120_000_000
-            limit = 10**6 * int(least[1]) + 10_000_000  # what is in memory differs from run to run
+            limit = 10**6 * int(least[1]) + 2_000_000  # what is in memory differs a little from run to run
             said, n_bytes = grown(path, limit, work)
         assert int(said) >= n_words
         assert n_bytes <= 1.25 * limit

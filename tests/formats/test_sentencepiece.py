@@ -237,9 +237,8 @@ def test_what_no_tokenizer_json_expresses_is_refused():
     ):
         with pytest.raises(ValueError, match=f"these bytes: .*{message}"):
             gputok.from_sentencepiece(small_model("bpe", pieces, symbols))
-    equal = small_model(
-        "bpe", [("ab", -1.0), ("▁b", -2.0), ("ba", -2.0), *letters]
-    )  # of which the order doesn't matter
+    # Of which the order doesn't matter
+    equal = small_model("bpe", [("ab", -1.0), ("▁b", -2.0), ("ba", -2.0), *letters])
     assert_same_ids(gputok.from_sentencepiece(equal), equal, ["abab", "bab", "ba b", "bbaab"])
 
 

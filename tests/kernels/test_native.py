@@ -345,9 +345,8 @@ def test_builtins_name_what_they_read():
     named = set(re.findall(r"(?<!@)\b[A-Z]\w*\.\w+", code))
     second = {name for name in known if name.removesuffix("_special") in known.keys() - {name}}
     assert named <= set(known) and "Python.PyList_New" in named
-    assert {name for name in known if not name.endswith(".n")} - second - {
-        "Texts.texts"
-    } <= named  # nothing is left over
+    # Nothing is left over
+    assert {name for name in known if not name.endswith(".n")} - second - {"Texts.texts"} <= named
     assert all(known[name] == known[name.removesuffix("_special")] + 1 for name in second) and len(second) == 5
     first = r"@(?:python|of_classes)\(|_in_python\(.*, |@put_shared\(.*, |ptr @gputok_\w+, |ptr %(?:maker|call|later|state), "
     assert not re.findall(rf"(?:{first})i64 \d|add i64 %special, \d", code)
