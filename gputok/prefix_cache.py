@@ -105,8 +105,8 @@ class PrefixCache:
         self._root = _Node((None, b""), b"", b"", 0, 0)
         # The least recently used first. A path is used from its end to the root, so no node comes before those after it
         self._nodes: collections.OrderedDict[Any, _Node] = collections.OrderedDict()
-        # Where a text ends in the tree -> the text, how many of its characters the tree has, and the bytes of the text
-        self._heads: dict[_Node, tuple[str, int, int]] = {}
+        # Where a text ends in the tree -> the text up to there
+        self._heads: dict[_Node, str] = {}
         self._in_nodes = self._in_heads = 0
         return known
 
@@ -169,31 +169,32 @@ class PrefixCache:
                 while path and _goes_on(data, at):  # a text can't be cut there
                     path.pop()
                     at -= BLOCK
-                if path and at >= 0 and not text.isascii():
-                    self._put_head(head, path[-1], text, len(text) - len(data[at:].decode()))
+                if path and path[-1] is not head and not text.isascii():
+                    self._put_head(head, path[-1], text[: len(text) - len(data[at:].decode())])
                 self._drop()
         return np.frombuffer(ids, np.uint32)
 
     def _head(self, text: str) -> tuple[_Node, int]:
-        """Returns the longest text that was kept as it came and that this text begins with, and its characters."""
-        best, n_best = self._root, 0
-        for node, (head, n_chars, _) in self._heads.items():
-            if n_chars > n_best and text.startswith(head):
-                best, n_best = node, n_chars
-        return best, n_best
+        """Returns the end of the longest text that was kept as it came and that this text begins with, and its characters."""
+        node, head = max(
+            ((node, head) for node, head in self._heads.items() if text.startswith(head)),
+            key=lambda found: len(found[1]),
+            default=(self._root, ""),
+        )
+        return node, len(head)
 
-    def _put_head(self, old: _Node, node: _Node, text: str, n_chars: int) -> None:
-        """Keeps a text as it came, in place of one that it begins with."""
+    def _put_head(self, old: _Node, node: _Node, text: str) -> None:
+        """Keeps a text that the tree has as it came, in place of one that it begins with."""
         self._drop_head(old)
         self._drop_head(node)
-        self._heads[node] = text, n_chars, sys.getsizeof(text)
-        self._in_heads += self._heads[node][2]
+        self._heads[node] = text
+        self._in_heads += sys.getsizeof(text)
         while len(self._heads) > HEADS or self._in_heads > self.max_bytes // 8:
             self._drop_head(next(iter(self._heads)))
 
     def _drop_head(self, node: _Node) -> None:
         if (head := self._heads.pop(node, None)) is not None:
-            self._in_heads -= head[2]
+            self._in_heads -= sys.getsizeof(head)
 
     def _end(self, node: _Node, data: bytes) -> tuple[_Node, int]:
         """Returns the last node of a text that goes on after a node, and the bytes up to there."""

@@ -73,12 +73,12 @@ def test_a_long_word_is_not_kept_again_and_again():
 def test_texts_share_what_they_have_in_common():
     tokenizer = growing.KINDS["cl100k"][1]()
     cache = gputok.PrefixCache(tokenizer)
-    system = "the ab Hello " * 5000
-    sizes = []
-    for i in range(3):
-        cache.encode(system + f"user {i} " * 10)
-        sizes.append(cache.used)
-    assert sizes[0] == sizes[2]
+    for system in ("the ab Hello " * 5000, "the ab Hello 中文 " * 5000):
+        sizes = []
+        for i in range(3):
+            cache.encode(system + f"user {i} " * (10 + i))
+            sizes.append(cache.used)
+        assert sizes[0] == sizes[2]
 
 
 def test_a_changed_tokenizer_begins_anew():
