@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gputok.cli.options import AsJson, Model, Progress, Threads, VocabSize, check_standard_input, local_file
+from gputok.cli import options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,12 +21,22 @@ def _peers(incomplete: str) -> list[str]:
     return [name for name in dict.fromkeys([*TRAIN, *ENCODE]) if name.startswith(incomplete)]
 
 
-Against = Annotated[
-    list[str] | None,
-    typer.Option(help="Peers, one or more. [default: tokenizers]", metavar="PEER...", autocompletion=_peers),
-]
-Runs = Annotated[int, typer.Option(help="Runs of each, taking turns.", min=1)]
-BenchDevice = Annotated[str, typer.Option(help="Where gputok runs: cpu, cuda or cuda:N.")]
+@dataclass(frozen=True)
+class _Comparing(options.Running):
+    """What gputok is compared with, and how."""
+
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="Peers, one or more. [default: tokenizers]", metavar="PEER...", autocompletion=_peers),
+    ] = None
+    device: Annotated[str, typer.Option(help="Where gputok runs: cpu, cuda or cuda:N.")] = "cpu"
+    runs: Annotated[int, typer.Option(help="Runs of each, taking turns.", min=1)] = 3
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        return super().options | {"against": self.against or ["tokenizers"]}
+
+
 Corpus = Annotated[
     str,
     typer.Argument(
@@ -36,14 +47,11 @@ Corpus = Annotated[
 
 def train(
     corpus: Corpus,
-    vocab_size: VocabSize = 32_000,
-    against: Against = None,
-    model: Model = "bpe",
-    threads: Threads = None,
-    device: BenchDevice = "cpu",
-    runs: Runs = 3,
-    as_json: AsJson = False,
-    progress: Progress = None,
+    vocab_size: options.VocabSize = 32_000,
+    model: options.Model = "bpe",
+    *,
+    comparing: _Comparing,
+    as_json: options.AsJson = False,
 ) -> None:
     """Learn the same vocabulary with each peer and compare time, memory and result.
 
@@ -51,16 +59,12 @@ def train(
     """
     from gputok import bench
 
-    with local_file(corpus) as text:
+    with options.local_file(corpus) as text:
         comparison = bench.train(
             text,
             vocab_size=vocab_size,
             model=model,  # type: ignore[arg-type]  # bench names what is wrong
-            against=against or ["tokenizers"],
-            threads=threads,
-            device=device,
-            runs=runs,
-            progress=progress,
+            **comparing.options,
         )
     print(comparison.to_json() if as_json else comparison.table())
 
@@ -75,16 +79,13 @@ def encode(
             help="Any tokenizer.json, or - for standard input. [default: one like GPT-2's, trained on the text]",
         ),
     ] = None,
-    vocab_size: VocabSize = 32_000,
+    vocab_size: options.VocabSize = 32_000,
     lines: Annotated[
         bool, typer.Option("--lines", help="Encode each line alone. [default: documents of about 4 kB]")
     ] = False,
-    against: Against = None,
-    threads: Threads = None,
-    device: BenchDevice = "cpu",
-    runs: Runs = 3,
-    as_json: AsJson = False,
-    progress: Progress = None,
+    *,
+    comparing: _Comparing,
+    as_json: options.AsJson = False,
 ) -> None:
     """Encode the same documents with each peer and compare time, memory and ids.
 
@@ -93,18 +94,14 @@ def encode(
     """
     from gputok import bench
 
-    check_standard_input([corpus, tokenizer])
-    with local_file(corpus) as text, local_file(tokenizer or "") as path:
+    options.check_standard_input([corpus, tokenizer])
+    with options.local_file(corpus) as text, options.local_file(tokenizer or "") as path:
         comparison = bench.encode(
             text,
             tokenizer=path or None,
             vocab_size=vocab_size,
             lines=lines,
-            against=against or ["tokenizers"],
-            threads=threads,
-            device=device,
-            runs=runs,
-            progress=progress,
+            **comparing.options,
         )
     print(comparison.to_json() if as_json else comparison.table())
 
@@ -115,14 +112,14 @@ def start(
         typer.Argument(help="tokenizer.json files to load, or - for standard input.", metavar="[TOKENIZER...]"),
     ] = None,
     runs: Annotated[int, typer.Option(help="Processes of each kind, taking turns.", min=1)] = 9,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Time whole processes with little work: the first on a machine, later ones, and those of tokenizers."""
     from gputok.bench import start as processes
 
-    check_standard_input(tokenizers or [])
+    options.check_standard_input(tokenizers or [])
     with contextlib.ExitStack() as opened:
-        paths = [opened.enter_context(local_file(path, "standard input.json")) for path in tokenizers or []]
+        paths = [opened.enter_context(options.local_file(path, "standard input.json")) for path in tokenizers or []]
         rows = processes.start(paths, runs=runs)
     print(processes.to_json(rows) if as_json else processes.table(rows))
 
@@ -150,7 +147,7 @@ def latency(
             help="Time prompts, batches and first texts, without a peer too; also of gigatoken, if installed.",
         ),
     ] = False,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Time the encoding of one short text (repeated, new, not ASCII, with special tokens), and compare with tokenizers."""
     if peer or doors:

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import json
 import pathlib
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
-from gputok.cli.options import (
-    AsJson,
-    Column,
-    Pattern,
-    Progress,
-    Separator,
-    StorageOption,
-    Threads,
-    check_standard_input,
-    load_tokenizer,
-    output_file,
-    sources,
-    storage_options,
-)
+from gputok.cli import options
+
+
+@dataclass(frozen=True)
+class _ReadingFiles(options.Reading):
+    errors: Annotated[
+        str,
+        typer.Option(help="Files that are not UTF-8 are left out (strict), or get U+FFFD (replace).", metavar="KIND"),
+    ] = "strict"
 
 
 def convert(
@@ -42,38 +38,38 @@ def convert(
             show_default=False,
         ),
     ],
-    pattern: Pattern = None,
-    storage_option: StorageOption = None,
+    pattern: options.Pattern = None,
+    storage_option: options.StorageOption = None,
 ) -> None:
     """Write a tokenizer in another format. A format in which ids would differ is refused, with the reason."""
     from gputok import save_sentencepiece, save_tekken, save_tiktoken
 
-    storage = storage_options(storage_option)
+    storage = options.storage_options(storage_option)
     suffix = pathlib.PurePath(output).suffix
     if suffix not in ("", ".json", ".model", ".tiktoken"):
         raise ValueError(
             f"{output}: the name must end in .json, .model or .tiktoken, or have no ending for a folder, not {suffix!r}"
         )
-    tokenizer = load_tokenizer(source, storage, pattern=pattern)
+    tokenizer = options.load_tokenizer(source, storage, pattern=pattern)
     if not suffix:
         from gputok.pretrained import PreTrainedTokenizer
 
         PreTrainedTokenizer(tokenizer).save_pretrained(output)
         print(f"{output}: a folder that transformers opens")
         return
-    options: dict[str, Any] = {}
-    with output_file(output, storage, [source]) as written:
+    asked: dict[str, Any] = {}
+    with options.output_file(output, storage, [source]) as written:
         if suffix == ".model":
             save_sentencepiece(tokenizer, written)
         elif suffix == ".tiktoken":
-            options = save_tiktoken(tokenizer, written)
+            asked = save_tiktoken(tokenizer, written)
         elif pathlib.PurePath(output).name == "tekken.json":
             save_tekken(tokenizer, written)
         else:
             written.write_text(tokenizer.to_str(pretty=True), encoding="utf-8", newline="\n")
     print(f"{output}: {tokenizer.get_vocab_size():,} tokens")
-    if options:
-        given = ", ".join(f"{name}={value!r}" for name, value in options.items())
+    if asked:
+        given = ", ".join(f"{name}={value!r}" for name, value in asked.items())
         ranks = f"mergeable_ranks=tiktoken.load.load_tiktoken_bpe({output!r})"
         print(f"to open it: tiktoken.Encoding('mine', {ranks}, {given})")
 
@@ -103,39 +99,28 @@ def tokens(
     gitignore: Annotated[
         bool, typer.Option("--gitignore/--no-gitignore", help="Leave out what .gitignore names.")
     ] = True,
-    column: Column = None,
-    separator: Separator = None,
-    errors: Annotated[
-        str,
-        typer.Option(help="Files that are not UTF-8 are left out (strict), or get U+FFFD (replace).", metavar="KIND"),
-    ] = "strict",
-    threads: Threads = None,
-    progress: Progress = None,
-    as_json: AsJson = False,
-    storage_option: StorageOption = None,
+    *,
+    reading: _ReadingFiles,
+    running: options.Running,
+    as_json: options.AsJson = False,
 ) -> None:
     """Count the tokens of files, folders and repositories, without special tokens around each document."""
     from gputok.cli.report import short_names
     from gputok.report import count_files
 
-    storage = storage_options(storage_option)
-    check_standard_input([*inputs, *tokenizer])
+    options.check_standard_input([*inputs, *tokenizer])
     if by not in ("file", "ending", "language"):
         raise ValueError(f"--by {by}: expected file, ending or language")
     if len({*tokenizer}) < len(tokenizer):
         raise ValueError(f"--tokenizer {max(tokenizer, key=tokenizer.count)}: is given twice")
     names = short_names(tokenizer)
     found = count_files(
-        sources(inputs, column),
-        {name: load_tokenizer(path, storage) for name, path in zip(names, tokenizer, strict=True)},
-        column=column,
-        separator=separator,
-        errors=errors,  # type: ignore[arg-type]  # the reader names what is wrong
+        reading.sources(inputs),
+        {name: options.load_tokenizer(path, reading.storage) for name, path in zip(names, tokenizer, strict=True)},
         lines=lines,
         gitignore=gitignore,
-        threads=threads,
-        progress=progress,
-        storage_options=storage,
+        **reading.options,
+        **running.options,
     )
     rows: Any = by
     if as_json:

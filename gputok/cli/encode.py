@@ -15,36 +15,7 @@ import numpy as np
 import typer
 
 from gputok.checks import short
-from gputok.cli.options import (
-    STANDARD,
-    AsJson,
-    Bos,
-    Column,
-    Device,
-    Dtype,
-    Eos,
-    Errors,
-    Format,
-    Inputs,
-    Progress,
-    Separator,
-    SequenceLength,
-    ShardTokens,
-    Shuffle,
-    StorageOption,
-    Threads,
-    TokenizerFile,
-    amount,
-    as_text,
-    check_standard_input,
-    load_tokenizer,
-    output_file,
-    own_token,
-    sources,
-    speed,
-    storage_options,
-    sum_up,
-)
+from gputok.cli import options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def encode(
-    tokenizer: TokenizerFile,
+    tokenizer: options.TokenizerFile,
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
@@ -72,57 +43,34 @@ def encode(
             "for each document; - is the same, summed up on standard error]",
         ),
     ] = None,
-    format: Format = None,
-    eos: Eos = None,
-    bos: Bos = None,
-    shard_tokens: ShardTokens = None,
-    shuffle: Shuffle = None,
-    dtype: Dtype = None,
-    sequence_length: SequenceLength = None,
-    column: Column = None,
-    separator: Separator = None,
-    errors: Errors = "strict",
-    threads: Threads = None,
-    device: Device = "auto",
-    progress: Progress = None,
-    as_json: AsJson = False,
-    storage_option: StorageOption = None,
+    *,
+    files: options.TokenFiles,
+    eos: options.Eos = None,
+    bos: options.Bos = None,
+    reading: options.Reading,
+    device: options.Device = "auto",
+    running: options.Running,
+    as_json: options.AsJson = False,
 ) -> None:
     """Turn text into ids. An interrupted run resumes."""
     from gputok.kernels.native.preparation import preparation
 
-    storage, names = storage_options(storage_option), inputs or [STANDARD]
-    check_standard_input([*names, tokenizer])
-    loaded = load_tokenizer(tokenizer, storage)
-    options = {
-        "storage_options": storage,
-        "column": column,
-        "separator": separator,
-        "errors": errors,
-        "threads": threads,
-        "device": device,
-        "eos": own_token(tokenizer, "eos", eos),
-        "bos": own_token(tokenizer, "bos", bos),
-    }
-    files = {
-        "format": format,
-        "shard_tokens": shard_tokens,
-        "shuffle": shuffle,
-        "dtype": dtype,
-        "sequence_length": sequence_length,
-    }
-    if eos is None and format is not None:
-        _note_missing_ends(loaded, tokenizer, format, sequence_length)
+    names = inputs or [options.STANDARD]
+    options.check_standard_input([*names, tokenizer])
+    loaded = options.load_tokenizer(tokenizer, reading.storage)
+    asked = {**reading.options, "threads": running.threads, "device": device}
+    asked |= {"eos": options.own_token(tokenizer, "eos", eos), "bos": options.own_token(tokenizer, "bos", bos)}
+    if eos is None and files.format is not None:
+        _note_missing_ends(loaded, tokenizer, files.format, files.sequence_length)
     start = time.perf_counter() - preparation.seconds
-    if output in (None, STANDARD):
-        for option, value in files.items():
-            if value is not None:
-                raise ValueError(f"--{option.replace('_', '-')} {value}: is for files; name one by --output")
-        n_documents, n_ids, n_unknown = _print_ids(loaded, _given(names, column), progress or False, options)
+    if output in (None, options.STANDARD):
+        for option, value in files.given.items():
+            raise ValueError(f"--{option.replace('_', '-')} {value}: is for files; name one by --output")
+        n_documents, n_ids, n_unknown = _print_ids(loaded, _given(names, reading), running.progress or False, asked)
         facts: dict[str, Any] = {"documents": n_documents, "ids": n_ids, "unknown": n_unknown}
         before = ""
     else:
-        made = loaded.encode_corpus(sources(names, column), output, progress=progress, **options, **files)
+        made = loaded.encode_corpus(reading.sources(names), output, progress=running.progress, **asked, **files.options)
         n_unknown, n_ids = made.n_unknown, made.n_ids
         n_before = made.n_documents - made.n_new_documents
         facts = {"documents": made.n_documents, "stored": made.n_stored, "ids": n_ids, "unknown": n_unknown}
@@ -134,19 +82,19 @@ def encode(
     _warn_of_unknown(loaded, n_unknown, n_ids)
     if output is None and not as_json:
         return
-    shown = STANDARD if output is None else output
-    name = "standard output" if shown == STANDARD else shown
+    shown = options.STANDARD if output is None else output
+    name = "standard output" if shown == options.STANDARD else shown
     text = f"{facts['documents']:,} documents"
-    if sequence_length is None and facts["documents"] != facts.get("stored", facts["documents"]):
+    if files.sequence_length is None and facts["documents"] != facts.get("stored", facts["documents"]):
         text += f" ({facts['stored']:,} stored: the format keeps none without ids)"
     if "bytes" in facts:
-        text += f", {amount(facts['bytes'])}"
+        text += f", {options.amount(facts['bytes'])}"
     parts = ", ".join(f"{what} {value:.2f}" for what, value in facts.get("seconds_of", {}).items())
     line = f"{name}: {n_ids:,} ids{before} from {text} in {seconds:.2f} s{f' ({parts})' if parts else ''}"
     if "bytes" in facts and not before:
-        line += f", {speed(facts['bytes'], seconds)}"
+        line += f", {options.speed(facts['bytes'], seconds)}"
     facts = {"output": name, **facts, "seconds": round(seconds, 3)}
-    sum_up(line, facts, output=shown, as_json=as_json)
+    options.sum_up(line, facts, output=shown, as_json=as_json)
 
 
 def _note_missing_ends(loaded: Tokenizer, path: str, format: str, sequence_length: int | None) -> None:
@@ -159,7 +107,7 @@ def _note_missing_ends(loaded: Tokenizer, path: str, format: str, sequence_lengt
         return
     named: str | bool | None = True
     with contextlib.suppress(ValueError, OSError):  # only --eos auto needs the file beside the tokenizer
-        named = own_token(path, "eos", "auto")
+        named = options.own_token(path, "eos", "auto")
     tokens = own_tokens(loaded.pipeline, "eos") if named is True else [str(named)]
     ids = {token_id for token in tokens if (token_id := loaded.token_to_id(token)) is not None}
     around: list[list[int]] = []
@@ -174,22 +122,22 @@ def _note_missing_ends(loaded: Tokenizer, path: str, format: str, sequence_lengt
         )
 
 
-def _given(names: list[str], column: str | None) -> Any:
+def _given(names: list[str], reading: options.Reading) -> Any:
     """The corpus: texts, each a document, or files."""
-    texts = [as_text(name) for name in names]
+    texts = [options.as_text(name) for name in names]
     written = [text for text in texts if text is not None]
     if not written:
-        return sources(names, column)
+        return reading.sources(names)
     if len(written) < len(names):
         raise ValueError(f"{names[texts.index(written[0])]}: no such file or folder; texts can't stand beside files")
     return iter(written)
 
 
-def _print_ids(tokenizer: Tokenizer, source: Any, progress: bool, options: dict[str, Any]) -> tuple[int, int, int]:
+def _print_ids(tokenizer: Tokenizer, source: Any, progress: bool, asked: dict[str, Any]) -> tuple[int, int, int]:
     """Prints the ids of each document as a line; returns the numbers of documents, ids and unknown ids."""
     unknown = tokenizer.pipeline.unknown_id
     n_documents = n_ids = n_unknown = 0
-    for batch in tokenizer.encode_corpus(source, progress=progress, **options):
+    for batch in tokenizer.encode_corpus(source, progress=progress, **asked):
         ids, ends = batch.ids.tolist(), batch.rows.tolist()
         for first, last in itertools.pairwise(ends):
             print(*ids[first:last])
@@ -207,7 +155,7 @@ def _warn_of_unknown(tokenizer: Tokenizer, n_unknown: int, n_ids: int) -> None:
 
 
 def decode(
-    tokenizer: TokenizerFile,
+    tokenizer: options.TokenizerFile,
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
@@ -217,23 +165,23 @@ def decode(
             show_default=False,
         ),
     ] = None,
-    storage_option: StorageOption = None,
+    storage_option: options.StorageOption = None,
 ) -> None:
     """Turn ids back into text; special tokens are left out."""
-    storage = storage_options(storage_option)
-    file, *more = inputs or [STANDARD]
-    check_standard_input([file, tokenizer])
+    storage = options.storage_options(storage_option)
+    file, *more = inputs or [options.STANDARD]
+    options.check_standard_input([file, tokenizer])
     typed = _typed_ids(inputs or [])
     if more and typed is None:
         raise ValueError(f"{' '.join([file, *more])[:50]}: expected one file, or ids such as 1 2 3")
-    loaded = load_tokenizer(tokenizer, storage)
+    loaded = options.load_tokenizer(tokenizer, storage)
     known = np.array([*loaded.get_vocab().values()], np.int64)
     if typed is not None:
         _check_ids([typed], known, "decode")
         print(loaded.decode(typed))
         return
     for documents in _ids(file, storage):
-        _check_ids(documents, known, "standard input" if file == STANDARD else file)
+        _check_ids(documents, known, "standard input" if file == options.STANDARD else file)
         sys.stdout.writelines(loaded.decode_batch(documents))
 
 
@@ -265,12 +213,12 @@ def _ids(file: str, storage: dict[str, Any]) -> Iterator[list[Any]]:
     from gputok.files.locations import downloaded
     from gputok.token_files import token_files
 
-    if file != STANDARD and token_files.is_output(file):
+    if file != options.STANDARD and token_files.is_output(file):
         for ids, rows in token_files.read(file, storage):
             yield [ids[first:last] for first, last in itertools.pairwise(rows.tolist())]
         return
     with contextlib.ExitStack() as opened:
-        if file == STANDARD:
+        if file == options.STANDARD:
             lines, name = sys.stdin, "standard input"
         else:
             local = opened.enter_context(downloaded(file, storage_options=storage))
@@ -293,28 +241,15 @@ def merge_tokens(
         str,
         typer.Option("--output", "-o", help="As for encode. [default format: that of the inputs]", show_default=False),
     ],
-    format: Format = None,
-    shard_tokens: ShardTokens = None,
-    shuffle: Shuffle = None,
-    dtype: Dtype = None,
-    sequence_length: SequenceLength = None,
-    as_json: AsJson = False,
-    storage_option: StorageOption = None,
+    files: options.TokenFiles,
+    as_json: options.AsJson = False,
+    storage_option: options.StorageOption = None,
 ) -> None:
     """Join files of ids that several processes wrote, in any formats. An interrupted run resumes."""
     from gputok.token_files.merge import merge_tokens as merge
 
     start = time.perf_counter()
-    made = merge(
-        inputs,
-        output,
-        format=format,
-        shard_tokens=shard_tokens,
-        shuffle=shuffle,
-        dtype=dtype,
-        sequence_length=sequence_length,
-        storage_options=storage_options(storage_option),
-    )
+    made = merge(inputs, output, storage_options=options.storage_options(storage_option), **files.options)
     seconds = time.perf_counter() - start
     line = f"{output}: {made.n_documents:,} documents of {len(inputs):,} inputs in {seconds:.2f} s"
     facts = {
@@ -324,15 +259,23 @@ def merge_tokens(
         "inputs": len(inputs),
         "seconds": round(seconds, 3),
     }
-    sum_up(line, facts, output=output, as_json=as_json)
+    options.sum_up(line, facts, output=output, as_json=as_json)
 
 
 _WHOLE = "\0gputok: no file has this text\0"
 
 
+@dataclasses.dataclass(frozen=True)
+class _ReadingFiles(options.Reading):
+    separator: Annotated[
+        str | None,
+        typer.Option(help="The text between two documents of a text file. [default: each file is a document]"),
+    ] = None
+
+
 def split(
-    inputs: Inputs,
-    tokenizer: TokenizerFile,
+    inputs: options.Inputs,
+    tokenizer: options.TokenizerFile,
     max_tokens: Annotated[int, typer.Option(help="The most tokens of a part.", min=1, show_default=False)],
     overlap: Annotated[int, typer.Option(help="The most tokens shared with the part before.", min=0)] = 0,
     at: Annotated[
@@ -341,32 +284,25 @@ def split(
             help="Text to end parts after, such as '\\n\\n'; can be repeated, the best first.", metavar="TEXT"
         ),
     ] = None,
-    output: Annotated[str, typer.Option("--output", "-o", help="A .jsonl file.", metavar="FILE")] = STANDARD,
-    column: Column = None,
-    separator: Annotated[
-        str | None,
-        typer.Option(help="The text between two documents of a text file. [default: each file is a document]"),
-    ] = None,
-    errors: Errors = "strict",
-    storage_option: StorageOption = None,
+    output: Annotated[str, typer.Option("--output", "-o", help="A .jsonl file.", metavar="FILE")] = options.STANDARD,
+    *,
+    reading: _ReadingFiles,
 ) -> None:
     """Split documents into parts of so many tokens: JSON Lines of document, start, stop (characters), tokens and text."""
     from gputok.corpus.document_kinds import file_kind
     from gputok.corpus.source import Source
 
-    storage = storage_options(storage_option)
-    check_standard_input([*inputs, tokenizer])
-    loaded = load_tokenizer(tokenizer, storage)
+    options.check_standard_input([*inputs, tokenizer])
+    loaded = options.load_tokenizer(tokenizer, reading.storage)
     after = [one.encode("latin-1", "backslashreplace").decode("unicode_escape") for one in at or []]
-    reading = {"column": column, "separator": separator, "errors": errors, "storage_options": storage}
-    found, document = Source.of(sources(inputs, column), **reading), 0
+    found, document = Source.of(reading.sources(inputs), **reading.options), 0
     with contextlib.ExitStack() as opened:
         file = sys.stdout
-        if output != STANDARD:
-            path = opened.enter_context(output_file(output, storage, inputs))
+        if output != options.STANDARD:
+            path = opened.enter_context(options.output_file(output, reading.storage, inputs))
             file = opened.enter_context(open(path, "w", encoding="utf-8"))
         for place in found.content:
-            cut_at = separator if separator is not None or file_kind(place.file)[0] else _WHOLE
+            cut_at = reading.separator if reading.separator is not None or file_kind(place.file)[0] else _WHOLE
             batches = dataclasses.replace(found, content=[place], separator=cut_at).read()
             for text in itertools.chain.from_iterable(batch.strings() for batch in batches):
                 for start, stop, n in loaded.split(text, max_tokens, overlap=overlap, at=after):

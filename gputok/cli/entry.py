@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand
 
 from gputok.cli import bench, convert, encode, info, report, resize, show, sizes, train
+from gputok.cli.options import grouped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -70,7 +71,7 @@ class _Command(TyperCommand):
 def _add(to: typer.Typer, name: str, command: Callable[..., None], *examples: str) -> None:
     """Adds a command whose help ends with examples."""
     head = "Examples:" if len(examples) > 1 else "Example:"
-    to.command(name, cls=_Command, epilog="\n  ".join(["\b\n" + head, *examples]))(command)
+    to.command(name, cls=_Command, epilog="\n  ".join(["\b\n" + head, *examples]))(grouped(command))
 
 
 _add(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import difflib
+import functools
 import glob
+import inspect
 import json
 import os
 import pathlib
@@ -12,7 +15,8 @@ import re
 import shutil
 import sys
 import tempfile
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -212,6 +216,122 @@ Temperature = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Options that several commands have: `grouped` makes an option of each field."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The values by the names of the fields, which are those of the methods of Tokenizer."""
+        return {**vars(self)}
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The values that are not the default ones."""
+        defaults = {one.name: one.default for one in dataclasses.fields(self)}
+        return {name: value for name, value in vars(self).items() if value not in (defaults[name], [])}
+
+
+@dataclass(frozen=True)
+class Reading(Group):
+    """How files of text are read."""
+
+    column: Column = None
+    separator: Separator = None
+    errors: Errors = "strict"
+    storage_option: StorageOption = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The attributes of `gputok.corpus.Source`."""
+        given = vars(self) | {"storage_options": self.storage}
+        return {name: value for name, value in given.items() if name != "storage_option"}
+
+    @property
+    def storage(self) -> dict[str, Any]:
+        """The values of --storage-option by their names."""
+        return storage_options(self.storage_option)
+
+    def sources(self, names: Sequence[str]) -> list[Any]:
+        """Converts inputs for `corpus.read`: `-` becomes the open standard input, as JSON Lines if a column is given."""
+        return sources(names, self.column)
+
+
+@dataclass(frozen=True)
+class Running(Group):
+    """How a command runs."""
+
+    threads: Threads = None
+    progress: Progress = None
+
+
+@dataclass(frozen=True)
+class Counting(Running):
+    """How a command that counts words runs."""
+
+    memory_limit: MemoryLimit = None
+    temporary: Temporary = None
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """The options of `WordCounts.load` and `WordCounts.merge`."""
+        return {name: value for name, value in vars(self).items() if name != "progress"}
+
+
+@dataclass(frozen=True)
+class Weighting(Group):
+    """What inputs count for, and where their counts are kept."""
+
+    resume: Resume = None
+    weight: Weight = None
+    temperature: Temperature = None
+
+
+@dataclass(frozen=True)
+class TokenFiles(Group):
+    """What files of ids are like."""
+
+    format: Format = None
+    shard_tokens: ShardTokens = None
+    shuffle: Shuffle = None
+    dtype: Dtype = None
+    sequence_length: SequenceLength = None
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """Makes each parameter of a command that is a `Group` into the options of the group, in the place of the parameter."""
+    groups: dict[str, type[Group]] = {}
+    parameters: list[inspect.Parameter] = []
+    for name, kind in get_type_hints(command, include_extras=True).items():
+        if inspect.isclass(kind) and issubclass(kind, Group):
+            groups[name] = kind
+            own, kinds = inspect.signature(kind).parameters, get_type_hints(kind, include_extras=True)
+            parameters += [one.replace(annotation=kinds[one.name]) for one in own.values()]
+        elif name != "return":
+            parameters.append(inspect.signature(command).parameters[name].replace(annotation=kind))
+    # typer calls by names, so options without a default may stand anywhere
+    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters]
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        for name, kind in groups.items():
+            given[name] = kind(**{one.name: given.pop(one.name) for one in dataclasses.fields(kind)})
+        command(**given)
+
+    del run.__wrapped__
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # which typer reads
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    return run
+
+
+def refuse(why: str, *groups: Group, **values: Any) -> None:
+    """Raises ValueError for the first option of the groups, or of the values, that is given."""
+    given = [name for name, value in values.items() if value not in (None, False, 0, [])]
+    given += [name for group in groups for name in group.given]
+    if given:
+        raise ValueError(f"--{given[0].replace('_', '-')} {why}")
 
 
 _LONGEST_NAME = 255

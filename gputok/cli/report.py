@@ -8,29 +8,12 @@ from typing import Annotated
 
 import typer
 
-from gputok.cli.options import (
-    STANDARD,
-    AsJson,
-    Column,
-    Errors,
-    Inputs,
-    Progress,
-    Separator,
-    StorageOption,
-    Threads,
-    TokenizerFile,
-    check_standard_input,
-    load_tokenizer,
-    output_file,
-    sources,
-    storage_options,
-    sum_up,
-)
+from gputok.cli import options
 
 
 def report(
-    inputs: Inputs,
-    tokenizer: TokenizerFile,
+    inputs: options.Inputs,
+    tokenizer: options.TokenizerFile,
     beside: Annotated[
         list[str] | None, typer.Option(help="Another tokenizer.json to compare with; can be repeated.")
     ] = None,
@@ -39,38 +22,31 @@ def report(
     ] = "report.html",
     samples: Annotated[int, typer.Option(help="How many passages of the text the page shows.", min=0)] = 100,
     title: Annotated[str, typer.Option(help="Title of the page.")] = "Tokenizer report",
-    column: Column = None,
-    separator: Separator = None,
-    errors: Errors = "strict",
-    threads: Threads = None,
-    progress: Progress = None,
-    as_json: AsJson = False,
-    storage_option: StorageOption = None,
+    *,
+    reading: options.Reading,
+    running: options.Running,
+    as_json: options.AsJson = False,
 ) -> None:
     """Measure how tokenizers suit a text, and write a page to look at it coloured by token."""
-    storage, paths = storage_options(storage_option), [tokenizer, *(beside or [])]
-    check_standard_input([*inputs, *paths])
-    first, *others = (load_tokenizer(path, storage) for path in paths)
+    paths = [tokenizer, *(beside or [])]
+    options.check_standard_input([*inputs, *paths])
+    first, *others = (options.load_tokenizer(path, reading.storage) for path in paths)
     short = short_names(paths)
-    command = _command(inputs, short, output, title, samples, column, separator, errors)
-    names = ["standard input" if name == STANDARD else name for name in short]
-    with output_file(output, storage, [*inputs, *paths]) as page:
+    command = _command(inputs, short, output, title, samples, reading)
+    names = ["standard input" if name == options.STANDARD else name for name in short]
+    with options.output_file(output, reading.storage, [*inputs, *paths]) as page:
         measured = first.report(
-            sources(inputs, column),
+            reading.sources(inputs),
             name=names[0],
             others=dict(zip(names[1:], others, strict=True)),
             title=title,
             command=command,
             samples=samples,
-            column=column,
-            separator=separator,
-            errors=errors,
-            threads=threads,
-            progress=progress,
-            storage_options=storage,
+            **reading.options,
+            **running.options,
         )
         page.write_text(measured.to_html(), encoding="utf-8", newline="\n")
-    sum_up(str(measured), measured.to_dict(), output=output, as_json=as_json)
+    options.sum_up(str(measured), measured.to_dict(), output=output, as_json=as_json)
 
 
 def short_names(paths: list[str]) -> list[str]:
@@ -99,19 +75,12 @@ def _without_secrets(path: str) -> str:
 
 
 def _command(
-    inputs: list[str],
-    tokenizers: list[str],
-    output: str,
-    title: str,
-    samples: int,
-    column: str | None,
-    separator: str | None,
-    errors: str,
+    inputs: list[str], tokenizers: list[str], output: str, title: str, samples: int, reading: options.Reading
 ) -> str:
     """The command for the header of the page: the arguments that the result depends on, with short names of files."""
-    named = {"--column": column, "--separator": separator}
+    named = {"--column": reading.column, "--separator": reading.separator}
     named |= {"--samples": str(samples)} if samples != 100 else {}
-    named |= {"--errors": errors} if errors != "strict" else {}
+    named |= {"--errors": reading.errors} if reading.errors != "strict" else {}
     named |= {"--title": title} if title != "Tokenizer report" else {}
     first, *others = tokenizers
     words = ["gputok", "report", *short_names(inputs), "-t", first]

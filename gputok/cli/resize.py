@@ -7,29 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gputok.cli.options import (
-    STANDARD,
-    AsJson,
-    Column,
-    Device,
-    Errors,
-    Inputs,
-    MemoryLimit,
-    Progress,
-    Separator,
-    StorageOption,
-    Temporary,
-    Threads,
-    TokenizerFile,
-    check_standard_input,
-    load_tokenizer,
-    output_file,
-    shown_output,
-    sources,
-    storage_options,
-    sum_up,
-    whole_number,
-)
+from gputok.cli import options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +30,7 @@ Left = Annotated[
     typer.Option(
         "--vocab-size",
         help="How many tokens are left, special ones included, such as 32k.",
-        parser=whole_number,
+        parser=options.whole_number,
         show_default=False,
     ),
 ]
@@ -65,107 +43,73 @@ FromCounts = Annotated[
 
 
 def extend(
-    inputs: Inputs,
-    tokenizer: TokenizerFile,
+    inputs: options.Inputs,
+    tokenizer: options.TokenizerFile,
     output: Output,
     tokens: Annotated[
-        int, typer.Option(help="How many tokens to add, such as 10k.", parser=whole_number, show_default=False)
+        int, typer.Option(help="How many tokens to add, such as 10k.", parser=options.whole_number, show_default=False)
     ],
     min_frequency: Annotated[int, typer.Option(help="Pairs seen less often do not become tokens.", min=0)] = 0,
     change: Change = None,
     from_counts: FromCounts = False,
-    column: Column = None,
-    separator: Separator = None,
-    errors: Errors = "strict",
-    threads: Threads = None,
-    device: Device = "auto",
-    progress: Progress = None,
-    memory_limit: MemoryLimit = None,
-    temporary: Temporary = None,
-    as_json: AsJson = False,
-    storage_option: StorageOption = None,
+    *,
+    reading: options.Reading,
+    device: options.Device = "auto",
+    running: options.Counting,
+    as_json: options.AsJson = False,
 ) -> None:
     """Add tokens that suit a text to a tokenizer; all old tokens keep their ids."""
-    storage = storage_options(storage_option)
-    check_standard_input([*inputs, tokenizer])
-    limits = {"threads": threads, "memory_limit": memory_limit, "temporary": temporary}
-    options: dict[str, Any] = {
-        "device": device,
-        "progress": progress,
-        "column": column,
-        "separator": separator,
-        "errors": errors,
-        "storage_options": storage,
-        **limits,
-    }
 
     def change_it(loaded: Tokenizer) -> VocabularyChange:
-        source = _source(inputs, column, from_counts, storage, limits)
-        return loaded.extend(source, tokens, min_frequency=min_frequency, **options)
+        source = _source(inputs, from_counts, reading, running)
+        asked = {**reading.options, **running.options}
+        return loaded.extend(source, tokens, min_frequency=min_frequency, device=device, **asked)
 
-    _change(tokenizer, output, change, inputs, storage, as_json, change_it)
+    _change(tokenizer, output, change, inputs, reading.storage, as_json, change_it)
 
 
 def prune(
-    inputs: Inputs,
-    tokenizer: TokenizerFile,
+    inputs: options.Inputs,
+    tokenizer: options.TokenizerFile,
     output: Output,
     vocab_size: Left,
     change: Change = None,
     from_counts: FromCounts = False,
-    column: Column = None,
-    separator: Separator = None,
-    errors: Errors = "strict",
-    threads: Threads = None,
-    device: Device = "auto",
-    progress: Progress = None,
-    memory_limit: MemoryLimit = None,
-    temporary: Temporary = None,
-    as_json: AsJson = False,
-    storage_option: StorageOption = None,
+    *,
+    reading: options.Reading,
+    device: options.Device = "auto",
+    running: options.Counting,
+    as_json: options.AsJson = False,
 ) -> None:
     """Take the tokens out of a tokenizer that a text misses least; ids are renumbered."""
-    storage = storage_options(storage_option)
-    check_standard_input([*inputs, tokenizer])
-    limits = {"threads": threads, "memory_limit": memory_limit, "temporary": temporary}
-    options: dict[str, Any] = {
-        "device": device,
-        "progress": progress,
-        "column": column,
-        "separator": separator,
-        "errors": errors,
-        "storage_options": storage,
-        **limits,
-    }
 
     def change_it(loaded: Tokenizer) -> VocabularyChange:
-        return loaded.prune(vocab_size, _source(inputs, column, from_counts, storage, limits), **options)
+        source = _source(inputs, from_counts, reading, running)
+        return loaded.prune(vocab_size, source, device=device, **reading.options, **running.options)
 
-    _change(tokenizer, output, change, inputs, storage, as_json, change_it)
+    _change(tokenizer, output, change, inputs, reading.storage, as_json, change_it)
 
 
 def truncate(
-    tokenizer: TokenizerFile,
+    tokenizer: options.TokenizerFile,
     output: Output,
     vocab_size: Left,
     change: Change = None,
-    as_json: AsJson = False,
-    storage_option: StorageOption = None,
+    as_json: options.AsJson = False,
+    storage_option: options.StorageOption = None,
 ) -> None:
     """Cut a tokenizer to a smaller vocabulary, as if its training had ended sooner; ids are renumbered."""
-    storage = storage_options(storage_option)
+    storage = options.storage_options(storage_option)
     _change(tokenizer, output, change, [], storage, as_json, lambda loaded: loaded.truncate(vocab_size))
 
 
-def _source(
-    inputs: list[str], column: str | None, from_counts: bool, storage: dict[str, Any], limits: dict[str, Any]
-) -> Any:
+def _source(inputs: list[str], from_counts: bool, reading: options.Reading, running: options.Counting) -> Any:
     """Returns the inputs as the methods of Tokenizer take them: files, or word counts."""
     if not from_counts:
-        return sources(inputs, column)
+        return reading.sources(inputs)
     from gputok.cli.train import merged_counts
 
-    return merged_counts(inputs, storage, **limits)
+    return merged_counts(inputs, reading.storage, **running.limits)
 
 
 def _change(
@@ -178,24 +122,25 @@ def _change(
     change_it: Callable[[Tokenizer], VocabularyChange],
 ) -> None:
     """Loads a tokenizer, changes it, and writes it and the change; sums up."""
-    if change_file is not None and (change_file == STANDARD or not change_file.endswith((".npz", ".json"))):
+    if change_file is not None and (change_file == options.STANDARD or not change_file.endswith((".npz", ".json"))):
         raise ValueError(f"--change {change_file}: expected a file that ends in .npz or .json")
+    options.check_standard_input([*inputs, tokenizer])
     start = time.perf_counter()
-    loaded = load_tokenizer(tokenizer, storage)
+    loaded = options.load_tokenizer(tokenizer, storage)
     before = loaded.get_vocab_size()
-    with output_file(output, storage, [*inputs, tokenizer]) as written:
+    with options.output_file(output, storage, [*inputs, tokenizer]) as written:
         change = change_it(loaded)
         written.write_text(loaded.to_str(pretty=True), encoding="utf-8", newline="\n")
         if change_file is not None:
             change.save(change_file, storage_options=storage)
     size, seconds = loaded.get_vocab_size(), time.perf_counter() - start
     facts = {
-        "output": shown_output(output),
+        "output": options.shown_output(output),
         "vocab_size": size,
         "vocab_size_before": before,
         "new": len(change.new_ids),
         "rows_of_embeddings": change.size,
         "seconds": round(seconds, 3),
     }
-    line = f"{shown_output(output)}: {size:,} tokens, {before:,} before, in {seconds:.2f} s"
-    sum_up(line, facts, output=output, as_json=as_json)
+    line = f"{options.shown_output(output)}: {size:,} tokens, {before:,} before, in {seconds:.2f} s"
+    options.sum_up(line, facts, output=output, as_json=as_json)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
-from gputok.cli.options import output_file, shown_output, sources, sum_up
+from gputok.cli import options
 
 ByteFallback = Annotated[bool, typer.Option("--byte-fallback", help="For sentencepiece-bpe: a token for each byte.")]
 Coverage = Annotated[
@@ -69,26 +70,38 @@ def options_of(given: list[str]) -> dict[str, Any]:
     return found
 
 
+@dataclass(frozen=True)
+class SentencePiece(options.Group):
+    """How a model of SentencePiece is learnt."""
+
+    byte_fallback: ByteFallback = False
+    character_coverage: Coverage = None
+    normalization: Normalization = None
+    sentencepiece_option: SentencePieceOption = None
+
+
 def train_sentencepiece(
     inputs: list[str],
     output: str,
     vocab_size: int,
-    named: dict[str, Any],
-    others: list[str],
+    asked: SentencePiece,
     storage: dict[str, Any],
     as_json: bool,
-    options: dict[str, Any],
+    running: options.Counting,
 ) -> None:
     """Trains as SentencePiece does, and writes a .model or a tokenizer.json."""
     from gputok.formats.sentencepiece_training import train_model
     from gputok.trainers import SentencePieceBpeTrainer
 
     start = time.perf_counter()
-    given = options_of(others) | named
+    named = asked.given
+    given = options_of(named.pop("sentencepiece_option", [])) | named
+    if "normalization" in given:
+        given["normalization_rule_name"] = given.pop("normalization")
     reading = {name: given.pop(name) for name in ("normalization_rule_name", "max_sentence_length") if name in given}
     trainer = SentencePieceBpeTrainer(vocab_size=vocab_size, **given)
-    with output_file(output, storage, inputs) as written:
-        proto = train_model(sources(inputs), trainer, **reading, storage_options=storage, **options)
+    with options.output_file(output, storage, inputs) as written:
+        proto = train_model(options.sources(inputs), trainer, **reading, storage_options=storage, **running.options)
         if output.endswith(".model"):
             written.write_bytes(proto.SerializeToString())
         else:
@@ -97,6 +110,6 @@ def train_sentencepiece(
 
             written.write_text(tokenizer_of(proto).to_str(pretty=True), encoding="utf-8", newline="\n")
     size, seconds = len(proto.pieces), time.perf_counter() - start
-    shown = shown_output(output)
+    shown = options.shown_output(output)
     facts = {"output": shown, "vocab_size": size, "model": "sentencepiece-bpe", "seconds": round(seconds, 3)}
-    sum_up(f"{shown}: {size:,} pieces in {seconds:.2f} s", facts, output=output, as_json=as_json)
+    options.sum_up(f"{shown}: {size:,} pieces in {seconds:.2f} s", facts, output=output, as_json=as_json)

@@ -5,22 +5,11 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gputok.cli.options import (
-    Column,
-    Errors,
-    Separator,
-    StorageOption,
-    TokenizerFile,
-    as_text,
-    check_standard_input,
-    load_tokenizer,
-    sources,
-    storage_options,
-)
+from gputok.cli import options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,24 +27,20 @@ def show(
             show_default=False,
         ),
     ],
-    tokenizer: TokenizerFile,
-    column: Column = None,
-    separator: Separator = None,
-    errors: Errors = "strict",
+    tokenizer: options.TokenizerFile,
+    *,
+    reading: options.Reading,
     lines: Annotated[int, typer.Option("--lines", "-n", help="The most documents to show; 0: all.", min=0)] = 100,
     ids: Annotated[bool, typer.Option("--ids", help="Show the ids below each document.")] = False,
-    storage_option: StorageOption = None,
 ) -> None:
     """Show text with its tokens in colours; without a terminal, or if NO_COLOR is set, with bars between them."""
     from gputok.tools.terminal import colored
 
-    storage = storage_options(storage_option)
-    check_standard_input([*inputs, tokenizer])
-    loaded = load_tokenizer(tokenizer, storage)
-    options = {"column": column, "separator": separator, "errors": errors, "storage_options": storage}
+    options.check_standard_input([*inputs, tokenizer])
+    loaded = options.load_tokenizer(tokenizer, reading.storage)
     color, number = _has_colors(), 0
     n_tokens = n_bytes = n_texts = 0
-    for texts in _texts(inputs, options):
+    for texts in _texts(inputs, reading):
         if lines and n_texts == lines:
             print(f"gputok: these are the first {lines:,} documents; --lines 0 shows all", file=sys.stderr)
             break
@@ -73,7 +58,7 @@ def show(
         print(f"{n_tokens:,} tokens{each}", file=sys.stderr)
 
 
-def _texts(inputs: list[str], options: dict[str, Any]) -> Iterator[list[str]]:
+def _texts(inputs: list[str], reading: options.Reading) -> Iterator[list[str]]:
     """Yields lists of documents: those of a file, or an argument that is not the name of a file.
 
     Raises FileNotFoundError for what seems to be the name of a file that does not exist.
@@ -81,11 +66,11 @@ def _texts(inputs: list[str], options: dict[str, Any]) -> Iterator[list[str]]:
     from gputok import corpus
 
     for name in inputs:
-        if (text := as_text(name)) is not None:
+        if (text := options.as_text(name)) is not None:
             yield [text]
             continue
-        (source,) = sources([name], options["column"])
-        for batch in corpus.read(source, **options):
+        (source,) = reading.sources([name])
+        for batch in corpus.read(source, **reading.options):
             texts = batch.strings()
             while some := [*itertools.islice(texts, _AT_ONCE)]:
                 yield some

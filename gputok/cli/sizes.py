@@ -4,29 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gputok.cli.options import (
-    AsJson,
-    Column,
-    Errors,
-    Expression,
-    Inputs,
-    MemoryLimit,
-    Pattern,
-    Progress,
-    Separator,
-    StorageOption,
-    Temporary,
-    Threads,
-    check_standard_input,
-    output_file,
-    sources,
-    storage_options,
-    whole_number,
-)
+from gputok.cli import options
 from gputok.recipes import recipe
 
 if TYPE_CHECKING:
@@ -34,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def sizes(
-    inputs: Inputs,
+    inputs: options.Inputs,
     vocab_sizes: Annotated[
         str, typer.Option(help="Numbers of tokens, such as 8k,16k,32k (k: thousand).", metavar="N,N,...")
     ] = "8k,16k,32k,64k",
@@ -44,17 +27,12 @@ def sizes(
     chart: Annotated[
         str | None, typer.Option(help="Chart to write, by its ending .svg, .png or .pdf.", metavar="FILE")
     ] = None,
-    pattern: Pattern = None,
-    regex: Expression = None,
-    column: Column = None,
-    separator: Separator = None,
-    errors: Errors = "strict",
-    threads: Threads = None,
-    progress: Progress = None,
-    memory_limit: MemoryLimit = None,
-    temporary: Temporary = None,
-    as_json: AsJson = False,
-    storage_option: StorageOption = None,
+    pattern: options.Pattern = None,
+    regex: options.Expression = None,
+    *,
+    reading: options.Reading,
+    running: options.Counting,
+    as_json: options.AsJson = False,
 ) -> None:
     """Learn the largest vocabulary, and measure it and the smaller ones, which are its beginnings.
 
@@ -63,21 +41,20 @@ def sizes(
     from gputok import WordCounts
     from gputok.report.sizes import measure_sizes
 
-    wanted, storage = _numbers(vocab_sizes), storage_options(storage_option)
-    check_standard_input([*inputs, *(held_out or [])])
+    wanted = _numbers(vocab_sizes)
+    options.check_standard_input([*inputs, *(held_out or [])])
     tokenizer, trainer = recipe("bpe", vocab_size=max(wanted), pattern=pattern, regex=regex)
-    limits: dict[str, Any] = {"memory_limit": memory_limit, "temporary": temporary, "threads": threads}
-    options: dict[str, Any] = {"column": column, "separator": separator, "errors": errors, **limits}
 
     def counted(name: str) -> WordCounts:
-        return tokenizer.count_words(sources([name], column), progress=progress, storage_options=storage, **options)
+        return tokenizer.count_words(reading.sources([name]), **reading.options, **running.options)
 
     of_inputs = {name: counted(name) for name in dict.fromkeys(inputs)}
-    training = next(iter(of_inputs.values())) if len(of_inputs) == 1 else WordCounts.merge(of_inputs.values(), **limits)
-    tokenizer.train_from_word_counts(training, trainer, threads=threads, progress=progress)
+    merge = partial(WordCounts.merge, **running.limits)
+    training = next(iter(of_inputs.values())) if len(of_inputs) == 1 else merge(of_inputs.values())
+    tokenizer.train_from_word_counts(training, trainer, threads=running.threads, progress=running.progress)
     texts = {"training": training}
     if held_out:
-        texts["held out"] = WordCounts.merge(map(counted, held_out), **limits)
+        texts["held out"] = merge(map(counted, held_out))
     if len(of_inputs) > 1:
         texts |= of_inputs
     most = tokenizer.get_vocab_size()
@@ -89,7 +66,7 @@ def sizes(
     reached = sorted({min(size, most) for size in wanted})
     measured = measure_sizes(tokenizer.pipeline, reached, texts, [*of_inputs])
     if chart is not None:
-        with output_file(chart, storage, [*inputs, *(held_out or [])]) as written:
+        with options.output_file(chart, reading.storage, [*inputs, *(held_out or [])]) as written:
             measured.figure().savefig(written, format=chart.rpartition(".")[2])
     print(json.dumps(measured.to_dict(), indent=2, ensure_ascii=False) if as_json else measured)
 
@@ -99,7 +76,7 @@ def _numbers(text: str) -> list[int]:
     found = []
     for item in text.split(","):
         try:
-            found.append(whole_number(item))
+            found.append(options.whole_number(item))
         except typer.BadParameter as error:
             raise ValueError(f"--vocab-sizes {text}: {error}") from None
         if not found[-1]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
-from gputok.cli.options import load_tokenizer
+from gputok.cli import options
 
 Transition = Annotated[
     float | None,
@@ -48,24 +49,33 @@ Threshold = Annotated[
 ]
 
 
-def superword_options(
-    transition: float | None,
-    superword_pattern: str | None,
-    max_words: int | None,
-    colon_space: bool,
-    stage1: str | None,
-    storage: dict[str, Any],
-) -> dict[str, Any]:
-    """Returns the options of `SuperBpeTrainer` that were given."""
-    options: dict[str, Any] = {}
-    if transition is not None:
-        options["transition"] = int(transition) if transition >= 1 else transition
-    if superword_pattern is not None:
-        options["superword_pattern"] = superword_pattern
-    if max_words is not None:
-        options["max_words"] = max_words or None
-    if colon_space:
-        options["allow_colon_space"] = True
-    if stage1 is not None:
-        options["stage1"] = load_tokenizer(stage1, storage)
-    return options
+@dataclass(frozen=True)
+class Superwords(options.Group):
+    """How superwords are learnt."""
+
+    transition: Transition = None
+    superword_pattern: SuperwordPattern = None
+    max_words: MaxWords = None
+    colon_space: ColonSpace = False
+    stage1: Stage1 = None
+
+    def given_to_trainer(self, storage: dict[str, Any]) -> dict[str, Any]:
+        """Returns the options of `SuperBpeTrainer` that were given."""
+        asked = self.given
+        if (transition := asked.get("transition")) is not None and transition >= 1:
+            asked["transition"] = int(transition)
+        if "max_words" in asked:
+            asked["max_words"] = self.max_words or None
+        if asked.pop("colon_space", False):
+            asked["allow_colon_space"] = True
+        if self.stage1 is not None:
+            asked["stage1"] = options.load_tokenizer(self.stage1, storage)
+        return asked
+
+
+@dataclass(frozen=True)
+class Cuts(options.Group):
+    """How runs of shards are cut."""
+
+    pairs: Pairs = None
+    threshold: Threshold = None

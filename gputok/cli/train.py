@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 import time
 from functools import partial
@@ -10,48 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gputok.cli.options import (
-    AsJson,
-    Column,
-    Device,
-    Errors,
-    Expression,
-    Inputs,
-    MemoryLimit,
-    Model,
-    Pattern,
-    Progress,
-    Resume,
-    Separator,
-    StorageOption,
-    Temperature,
-    Temporary,
-    Threads,
-    VocabSize,
-    Weight,
-    amount,
-    check_standard_input,
-    local_file,
-    output_file,
-    shown_output,
-    sources,
-    speed,
-    storage_options,
-    sum_up,
-    weights_of,
-    whole_number,
-)
-from gputok.cli.sentencepiece import ByteFallback, Coverage, Normalization, SentencePieceOption, train_sentencepiece
-from gputok.cli.superwords import (
-    ColonSpace,
-    MaxWords,
-    Pairs,
-    Stage1,
-    SuperwordPattern,
-    Threshold,
-    Transition,
-    superword_options,
-)
+from gputok.cli import options
+from gputok.cli.sentencepiece import SentencePiece, train_sentencepiece
+from gputok.cli.superwords import Cuts, Superwords  # noqa: TC001  # typer reads annotations
 from gputok.files.arrow import needed_for
 from gputok.recipes import recipe
 
@@ -61,14 +23,14 @@ if TYPE_CHECKING:
 
 
 def train(
-    inputs: Inputs,
+    inputs: options.Inputs,
     output: Annotated[
         str, typer.Option("--output", "-o", help="File to write, or - for standard output.")
     ] = "tokenizer.json",
-    model: Model = "bpe",
-    vocab_size: VocabSize = 32_000,
-    pattern: Pattern = None,
-    regex: Expression = None,
+    model: options.Model = "bpe",
+    vocab_size: options.VocabSize = 32_000,
+    pattern: options.Pattern = None,
+    regex: options.Expression = None,
     special_token: Annotated[
         list[str] | None,
         typer.Option(help="Can be repeated. [default: <|endoftext|> for bpe, the usual ones for other models]"),
@@ -77,77 +39,30 @@ def train(
     min_count: Annotated[
         int, typer.Option(help="Leave out words seen less often, an approximation that saves memory.", min=0)
     ] = 0,
-    transition: Transition = None,
-    superword_pattern: SuperwordPattern = None,
-    max_words: MaxWords = None,
-    colon_space: ColonSpace = False,
-    stage1: Stage1 = None,
-    pairs: Pairs = None,
-    threshold: Threshold = None,
+    *,
+    superwords: Superwords,
+    cuts: Cuts,
     from_counts: Annotated[
         bool, typer.Option("--from-counts", help="The inputs are word counts, written by `gputok count`.")
     ] = False,
-    column: Column = None,
-    separator: Separator = None,
-    errors: Errors = "strict",
-    threads: Threads = None,
-    device: Device = "auto",
-    progress: Progress = None,
-    memory_limit: MemoryLimit = None,
-    temporary: Temporary = None,
-    resume: Resume = None,
-    weight: Weight = None,
-    temperature: Temperature = None,
-    byte_fallback: ByteFallback = False,
-    character_coverage: Coverage = None,
-    normalization: Normalization = None,
-    sentencepiece_option: SentencePieceOption = None,
-    as_json: AsJson = False,
-    storage_option: StorageOption = None,
+    reading: options.Reading,
+    device: options.Device = "auto",
+    running: options.Counting,
+    weighting: options.Weighting,
+    sentencepiece: SentencePiece,
+    as_json: options.AsJson = False,
 ) -> None:
     """Learn a vocabulary from text and write it as a tokenizer.json."""
     from gputok.kernels.native.preparation import preparation
 
-    storage = storage_options(storage_option)
     if model == "sentencepiece-bpe":
-        others = {
-            "--pattern": pattern,
-            "--regex": regex,
-            "--special-token": special_token or None,
-            "--min-frequency": min_frequency or None,
-            "--min-count": min_count if min_count > 1 else None,
-            "--from-counts": from_counts or None,
-            "--column": column,
-            "--separator": separator,
-            "--errors": None if errors == "strict" else errors,
-            "--resume": resume,
-            "--weight": weight or None,
-            "--temperature": temperature,
-            "--transition": transition,
-            "--superword-pattern": superword_pattern,
-            "--max-words": max_words,
-            "--colon-space": colon_space or None,
-            "--stage1": stage1,
-            "--pairs": pairs or None,
-            "--threshold": threshold,
-        }
-        _refuse(others, "is not for --model sentencepiece-bpe")
-        named: dict[str, Any] = {"byte_fallback": True} if byte_fallback else {}
-        if character_coverage is not None:
-            named["character_coverage"] = character_coverage
-        if normalization is not None:
-            named["normalization_rule_name"] = normalization
-        given = (named, sentencepiece_option or [])
-        limits = {"threads": threads, "progress": progress, "memory_limit": memory_limit, "temporary": temporary}
-        train_sentencepiece(inputs, output, vocab_size, *given, storage, as_json, limits)
+        learning = {"pattern": pattern, "regex": regex, "special_token": special_token, "min_frequency": min_frequency}
+        learning |= {"min_count": max(min_count, 1) - 1, "from_counts": from_counts}
+        read = dataclasses.replace(reading, storage_option=None)
+        options.refuse("is not for --model sentencepiece-bpe", read, weighting, superwords, cuts, **learning)
+        train_sentencepiece(inputs, output, vocab_size, sentencepiece, reading.storage, as_json, running)
         return
-    only = {
-        "--byte-fallback": byte_fallback or None,
-        "--character-coverage": character_coverage,
-        "--normalization": normalization,
-        "--sentencepiece-option": sentencepiece_option or None,
-    }
-    _refuse(only, "is for --model sentencepiece-bpe alone")
+    options.refuse("is for --model sentencepiece-bpe alone", sentencepiece)
     tokenizer, trainer = recipe(
         model,  # type: ignore[arg-type]  # recipe names what is wrong
         vocab_size=vocab_size,
@@ -155,10 +70,10 @@ def train(
         pattern=pattern,
         regex=regex,
         special_tokens=special_token or None,
-        superwords=superword_options(transition, superword_pattern, max_words, colon_space, stage1, storage),
+        superwords=superwords.given_to_trainer(reading.storage),
     )
     if not (model == "superbpe" and from_counts):
-        _refuse({"--pairs": pairs or None, "--threshold": threshold}, "is for --model superbpe --from-counts")
+        options.refuse("is for --model superbpe --from-counts", cuts)
     with preparation.going_on():  # loads the code that counts
         tokenizer.count_words(iter(["word"]), progress=False)
     start = time.perf_counter() - preparation.seconds
@@ -167,118 +82,78 @@ def train(
         raise ValueError(
             f"--vocab-size {vocab_size} leaves no room for a merge: {fixed} tokens are special tokens and single bytes"
         )
-    limits = {"memory_limit": memory_limit, "temporary": temporary, "threads": threads}
-    weights = weights_of(weight, inputs)
-    if from_counts and resume is not None:
+    if from_counts and weighting.resume is not None:
         raise ValueError("--resume is for counting; with --from-counts the words are counted already")
-    if model == "superbpe":
-        options = {"column": column, "separator": separator, "errors": errors, "device": device, **limits}
-        options |= {"progress": progress, "min_count": min_count, "storage_options": storage}
-        with output_file(output, storage, inputs) as written:
-            if from_counts:
-                runs, all_pairs = merged_counts(inputs, storage, **limits), pairs_of(pairs, storage, **limits)
-                given = {"threshold": threshold, "progress": progress, "memory_limit": memory_limit}
-                given |= {"threads": threads}
-                tokenizer.train_from_runs(runs, all_pairs, trainer, **given)
-            else:
-                tokenizer.train(sources(inputs, column), trainer, resume=resume, **options)
-            written.write_text(tokenizer.to_str(pretty=True), encoding="utf-8", newline="\n")
-        _remove_work(resume)
-        seconds = time.perf_counter() - preparation.seconds - start
-        size = tokenizer.get_vocab_size()
-        facts = {"output": shown_output(output), "vocab_size": size, "model": model, "seconds": round(seconds, 3)}
-        line = f"{shown_output(output)}: {size:,} tokens in {seconds:.2f} s"
-        sum_up(line, facts, output=output, as_json=as_json)
-        _note_size(size, vocab_size)
-        return
-    with output_file(output, storage, inputs) as written:
-        if from_counts:
-            words = merged_counts(inputs, storage, weights, temperature, **limits)
+    words = None
+    with options.output_file(output, reading.storage, inputs) as written:
+        if model == "superbpe" and from_counts:
+            runs, pairs = merged_counts(inputs, reading.storage, **running.limits), pairs_of(cuts, reading, running)
+            given = {"threads": running.threads, "progress": running.progress, "memory_limit": running.memory_limit}
+            tokenizer.train_from_runs(runs, pairs, trainer, threshold=cuts.threshold, **given)
+        elif model == "superbpe":
+            asked = {**reading.options, **running.options, "resume": weighting.resume, "device": device}
+            tokenizer.train(reading.sources(inputs), trainer, min_count=min_count, **asked)
         else:
-            options = {"column": column, "separator": separator, "errors": errors, "resume": resume, **limits}
-            options |= {"weights": weights, "temperature": temperature}
-            words = _count(tokenizer, inputs, device, progress, storage, **options)
-        tokenizer.train_from_word_counts(
-            words,
-            trainer,
-            threads=threads,
-            device=device,
-            progress=progress,
-            min_count=min_count,
-            memory_limit=memory_limit,
-        )
+            if from_counts:
+                weights = options.weights_of(weighting.weight, inputs)
+                words = merged_counts(inputs, reading.storage, weights, weighting.temperature, **running.limits)
+            else:
+                words = _count(tokenizer, inputs, device, reading, running, weighting)
+            asked = {name: value for name, value in vars(running).items() if name != "temporary"}
+            tokenizer.train_from_word_counts(words, trainer, device=device, min_count=min_count, **asked)
         written.write_text(tokenizer.to_str(pretty=True), encoding="utf-8", newline="\n")
-    _remove_work(resume)
+    _remove_work(weighting.resume)
     seconds = time.perf_counter() - preparation.seconds - start
-    n_bytes = int(words.n_bytes_of_text() / words.scale)
-    size = tokenizer.get_vocab_size()
-    work = f"{amount(n_bytes)} of words in {seconds:.2f} s, {speed(n_bytes, seconds)}"
-    facts = {
-        "output": shown_output(output),
-        "vocab_size": size,
-        "model": model,
-        "distinct_words": len(words),
-        "words": int(int(words.counts.sum()) / words.scale),
-        "word_bytes": n_bytes,
-        "seconds": round(seconds, 3),
-    }
-    sum_up(f"{shown_output(output)}: {size:,} tokens from {work}", facts, output=output, as_json=as_json)
-    _note_size(size, vocab_size)
-
-
-def _note_size(size: int, vocab_size: int) -> None:
-    """Says that the vocabulary is smaller than was asked for."""
-    if size < vocab_size:
+    _sum_up(tokenizer, words, seconds, model, output, as_json)
+    if (size := tokenizer.get_vocab_size()) < vocab_size:
         print(
             f"gputok: note: {size:,} tokens, not the {vocab_size:,} of --vocab-size: the text gives no more",
             file=sys.stderr,
         )
 
 
-def _refuse(options: dict[str, Any], why: str) -> None:
-    """Raises ValueError for the first of the options that is given."""
-    for name, value in options.items():
-        if value is not None:
-            raise ValueError(f"{name} {why}")
+def _sum_up(
+    tokenizer: Tokenizer, words: WordCounts | None, seconds: float, model: str, output: str, as_json: bool
+) -> None:
+    """Prints what a training did; words: those that it learnt from, if it counted words."""
+    shown, size = options.shown_output(output), tokenizer.get_vocab_size()
+    facts: dict[str, Any] = {"output": shown, "vocab_size": size, "model": model}
+    line = f"{shown}: {size:,} tokens"
+    if words is not None:
+        n_bytes = int(words.n_bytes_of_text() / words.scale)
+        facts |= {"distinct_words": len(words), "words": int(int(words.counts.sum()) / words.scale)}
+        facts["word_bytes"] = n_bytes
+        line += f" from {options.amount(n_bytes)} of words in {seconds:.2f} s, {options.speed(n_bytes, seconds)}"
+    else:
+        line += f" in {seconds:.2f} s"
+    options.sum_up(line, {**facts, "seconds": round(seconds, 3)}, output=output, as_json=as_json)
 
 
 def count(
-    inputs: Inputs,
+    inputs: options.Inputs,
     output: Annotated[
         str, typer.Option("--output", "-o", help="Parquet file to write, or - for standard output.")
     ] = "counts.parquet",
-    model: Model = "bpe",
-    pattern: Pattern = None,
-    regex: Expression = None,
+    model: options.Model = "bpe",
+    pattern: options.Pattern = None,
+    regex: options.Expression = None,
     what: Annotated[
         str, typer.Option(help="For superbpe: count words, pairs or runs.", metavar="words|pairs|runs")
     ] = "words",
     vocab_size: Annotated[
         int | None,
         typer.Option(
-            help="For superbpe, pairs and runs: size of the vocabulary. [default: 32000]", parser=whole_number
+            help="For superbpe, pairs and runs: size of the vocabulary. [default: 32000]", parser=options.whole_number
         ),
     ] = None,
-    transition: Transition = None,
-    superword_pattern: SuperwordPattern = None,
-    max_words: MaxWords = None,
-    colon_space: ColonSpace = False,
-    stage1: Stage1 = None,
-    pairs: Pairs = None,
-    threshold: Threshold = None,
-    column: Column = None,
-    separator: Separator = None,
-    errors: Errors = "strict",
-    threads: Threads = None,
-    device: Device = "auto",
-    progress: Progress = None,
-    memory_limit: MemoryLimit = None,
-    temporary: Temporary = None,
-    resume: Resume = None,
-    weight: Weight = None,
-    temperature: Temperature = None,
-    as_json: AsJson = False,
-    storage_option: StorageOption = None,
+    *,
+    superwords: Superwords,
+    cuts: Cuts,
+    reading: options.Reading,
+    device: options.Device = "auto",
+    running: options.Counting,
+    weighting: options.Weighting,
+    as_json: options.AsJson = False,
 ) -> None:
     """Count words and save them.
 
@@ -288,64 +163,47 @@ def count(
     Superwords take three rounds: words, from which `gputok train --from-counts --model bpe` makes the tokenizer for --stage1;
     then --model superbpe --what pairs; then --what runs, with --pairs of all shards.
     """
-    storage = storage_options(storage_option)
-    limits = {"memory_limit": memory_limit, "temporary": temporary, "threads": threads}
-    reading = {"column": column, "separator": separator, "errors": errors}
     if what not in ("words", "pairs", "runs"):
         raise ValueError(f"--what {what}: expected words, pairs or runs")
     if what != "words" and model != "superbpe":
         raise ValueError(f"--what {what} is for --model superbpe alone")
-    chosen: dict[str, Any] = {
-        "--vocab-size": vocab_size,
-        "--transition": transition,
-        "--superword-pattern": superword_pattern,
-        "--max-words": max_words,
-        "--colon-space": colon_space or None,
-        "--stage1": stage1,
-    }
-    cuts = {"--pairs": pairs or None, "--threshold": threshold}
-    words_only = {"--resume": resume, "--weight": weight or None, "--temperature": temperature}
-    words_only["--device"] = None if device == "auto" else device
+    given: dict[str, Any] = {}
     if what == "words":
-        _refuse(chosen | cuts, "is for --model superbpe, with --what pairs or runs")
-        given: dict[str, Any] = {}
+        why = "is for --model superbpe, with --what pairs or runs"
+        options.refuse(why, superwords, cuts, vocab_size=vocab_size)
     else:
-        _refuse(words_only, "is for --what words")
-        superwords = superword_options(transition, superword_pattern, max_words, colon_space, stage1, storage)
-        given = {"superwords": superwords, "vocab_size": vocab_size or 32_000}
+        options.refuse("is for --what words", weighting, device=device != "auto")
+        given = {"superwords": superwords.given_to_trainer(reading.storage), "vocab_size": vocab_size or 32_000}
     if what == "pairs":
-        _refuse({**cuts, "--memory-limit": memory_limit, "--temporary": temporary}, "is not for --what pairs")
+        options.refuse("is not for --what pairs", cuts, memory_limit=running.memory_limit, temporary=running.temporary)
     tokenizer, trainer = recipe(model, pattern=pattern, regex=regex, **given)  # type: ignore[arg-type]
-    with needed_for(f"{shown_output(output)}: writing counts"):  # now, not after the work
+    with needed_for(f"{options.shown_output(output)}: writing counts"):  # now, not after the work
         import pyarrow as pa  # noqa: F401
-    with output_file(output, storage, inputs) as written:
+    options.check_standard_input(inputs)
+    with options.output_file(output, reading.storage, inputs) as written:
         if what == "words":
-            options = {**reading, "resume": resume, **limits}
-            options |= {"weights": weights_of(weight, inputs), "temperature": temperature}
-            words = _count(tokenizer, inputs, device, progress, storage, **options)
+            words = _count(tokenizer, inputs, device, reading, running, weighting)
+        elif what == "pairs":
+            asked = {**reading.options, "threads": running.threads, "progress": running.progress}
+            words = tokenizer.count_pairs(reading.sources(inputs), trainer, **asked)
         else:
-            check_standard_input(inputs)
-            found = sources(inputs, column)
-            options = {**reading, "threads": threads, "progress": progress, "storage_options": storage}
-            if what == "pairs":
-                words = tokenizer.count_pairs(found, trainer, **options)
-            else:
-                options |= {"threshold": threshold, "memory_limit": memory_limit, "temporary": temporary}
-                words = tokenizer.count_runs(found, trainer, pairs_of(pairs, storage, **limits), **options)
+            asked = {**reading.options, **running.options, "threshold": cuts.threshold}
+            pairs = pairs_of(cuts, reading, running)
+            words = tokenizer.count_runs(reading.sources(inputs), trainer, pairs, **asked)
         words.save(written)
-    _remove_work(resume)
+    _remove_work(weighting.resume)
     n_words = int(words.counts.sum())
     kind = {"words": "words", "pairs": "pairs of tokens", "runs": "runs of tokens"}[what]
-    facts = {"output": shown_output(output), f"distinct_{what}": len(words), what: n_words}
-    line = f"{shown_output(output)}: {len(words):,} distinct {kind}, {n_words:,} in all"
-    sum_up(line, facts, output=output, as_json=as_json)
+    facts = {"output": options.shown_output(output), f"distinct_{what}": len(words), what: n_words}
+    line = f"{options.shown_output(output)}: {len(words):,} distinct {kind}, {n_words:,} in all"
+    options.sum_up(line, facts, output=output, as_json=as_json)
 
 
-def pairs_of(pairs: list[str] | None, storage: dict[str, Any], **options: Any) -> WordCounts:
+def pairs_of(cuts: Cuts, reading: options.Reading, running: options.Counting) -> WordCounts:
     """Adds up the pairs of all shards."""
-    if not pairs:
+    if not cuts.pairs:
         raise ValueError("runs are cut by the pairs of all shards: give them, as --pairs FILE for each shard")
-    return merged_counts(pairs, storage, **options)
+    return merged_counts(cuts.pairs, reading.storage, **running.limits)
 
 
 def _remove_work(folder: str | None) -> None:
@@ -361,35 +219,42 @@ def merged_counts(
     storage: dict[str, Any],
     weights: dict[str, str] | None = None,
     temperature: str | None = None,
-    **options: Any,
+    **limits: Any,
 ) -> WordCounts:
-    """Adds up the word counts of all files, by their weights; options: those of `WordCounts.load`."""
+    """Adds up the word counts of all files, by their weights; limits: those of `WordCounts.load`."""
     from gputok import WordCounts
     from gputok.counts.word_counts import of_sources
 
-    check_standard_input(inputs)
+    options.check_standard_input(inputs)
     with contextlib.ExitStack() as opened:
-        files = [opened.enter_context(local_file(path, "counts.parquet")) for path in inputs]
-        load = partial(WordCounts.load, storage_options=storage, **options)
+        files = [opened.enter_context(options.local_file(path, "counts.parquet")) for path in inputs]
+        load = partial(WordCounts.load, storage_options=storage, **limits)
         if weights is None and temperature is None:
             return load(files)
-        return of_sources(load, dict(zip(inputs, files, strict=True)), weights, temperature, **options)
+        return of_sources(load, dict(zip(inputs, files, strict=True)), weights, temperature, **limits)
 
 
 def _count(
-    tokenizer: Tokenizer, inputs: list[str], device: str, progress: bool | None, storage: dict[str, Any], **options: Any
+    tokenizer: Tokenizer,
+    inputs: list[str],
+    device: str,
+    reading: options.Reading,
+    running: options.Counting,
+    weighting: options.Weighting,
 ) -> WordCounts:
-    """Counts the words of the inputs; options: those of `Tokenizer.count_words`."""
-    if options["resume"] is not None and "-" in inputs:
+    """Counts the words of the inputs."""
+    if weighting.resume is not None and "-" in inputs:
         raise ValueError("--resume: standard input can't be read again; save it to a file first")
-    found = sources(inputs, options["column"])
-    weighted = options["weights"] is not None or options["temperature"] is not None
+    found, weights = reading.sources(inputs), options.weights_of(weighting.weight, inputs)
+    weighted = weights is not None or weighting.temperature is not None
     words = tokenizer.count_words(
         dict(zip(inputs, ([one] for one in found), strict=True)) if weighted else found,
         device=device,
-        progress=progress,
-        storage_options=storage,
-        **options,
+        resume=weighting.resume,
+        weights=weights,
+        temperature=weighting.temperature,
+        **reading.options,
+        **running.options,
     )
     if not len(words):
         names = ", ".join("standard input" if name == "-" else name for name in inputs)

@@ -10,8 +10,7 @@ from typing import Annotated
 
 import typer
 
-from gputok.cli.bench import BenchDevice
-from gputok.cli.options import AsJson, Progress, Threads, VocabSize
+from gputok.cli.options import AsJson, Device, Progress, Threads, VocabSize
 
 app = typer.Typer()
 
@@ -37,7 +36,7 @@ def scale(
 
 @app.command()
 def device(
-    device: BenchDevice = "cuda:0",
+    device: Device = "cuda:0",
     model: Annotated[
         str | None,
         typer.Option(
