@@ -92,16 +92,8 @@ def count_words(
     """
     threads = max(1, sum(client.nthreads().values()))  # 0: workers are yet to come
     tasks = _tasks(files, part_bytes, threads, separator, storage_options)
-    options = {
-        "column": column,
-        "separator": separator,
-        "errors": errors,
-        "device": device,
-        "memory_limit": memory_limit,
-        "storage_options": storage_options,
-        "threads": 1,
-        "progress": False,
-    }
+    options = {"column": column, "separator": separator, "errors": errors, "storage_options": storage_options}
+    options |= {"device": device, "memory_limit": memory_limit, "threads": 1, "progress": False}
     everything: list[Any] = []
 
     def submit(function: Callable[..., Any], *columns: Sequence[Any]) -> list[Any]:

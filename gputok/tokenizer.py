@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import EllipsisType
+    from typing import Unpack
 
     from gputok.budgets import Counts, Part
     from gputok.corpus import Source
@@ -40,13 +41,14 @@ if TYPE_CHECKING:
     from gputok.pipeline.encode.arrays import TokenArrays
     from gputok.pipeline.encode.on_device import DeviceTokens
     from gputok.pipeline.encode.text import Texts
-    from gputok.pipeline.run import Run
-    from gputok.pipeline.superwords import Passes
+    from gputok.pipeline.encode.write import WriteOptions
+    from gputok.pipeline.run import CountOptions, DeviceOptions, Run, RunOptions
     from gputok.pre_tokenizers import PreTokenizer
     from gputok.processors import PostProcessor
     from gputok.progress import Progress
     from gputok.report import Report
     from gputok.report.curves import CompressionCurve
+    from gputok.superwords import Superwords
     from gputok.token_files.token_files import TokenBatch, Written
     from gputok.tokens.vocabulary_change import VocabularyChange
     from gputok.trainers import Trainer
@@ -362,19 +364,11 @@ class Tokenizer:
         files: Sequence[str] | Mapping[str, Any],
         trainer: Trainer | None = None,
         *,
-        device: str | None = None,
-        threads: int | None = None,
-        progress: Progress = None,
-        errors: Errors = "strict",
-        column: str | None = None,
-        separator: str | None = None,
-        memory_limit: int | str | None = None,
-        temporary: str | os.PathLike[str] | None = None,
         min_count: int = 0,
         weights: Mapping[str, str | float] | None = None,
         temperature: str | float | None = None,
         resume: str | os.PathLike[str] | None = None,
-        storage_options: StorageOptions = None,
+        **options: Unpack[CountOptions],
     ) -> None:
         """Trains the model on files: text, JSON Lines or Parquet, each also compressed.
 
@@ -382,22 +376,11 @@ class Tokenizer:
             files: paths, folders, globs or URLs. Each line of a text file is a document, with its line ending. With
                 weights or a temperature, name -> files of the source of this name.
             trainer: the trainer; None: `model.get_trainer()`.
-            device: "auto", "cpu", "cuda" (all devices) or "cuda:N"; None: GPUTOK_DEVICE, or "auto"
-                (`gputok.backend.choose`).
-            threads: how many threads read and count; None: GPUTOK_NUM_THREADS, or all cores.
-            progress: None: bars if stderr is a terminal or a notebook; True, False, "json" or a function: see
-                `gputok.progress`.
-            errors: "strict" raises an error for bytes that are not UTF-8; "replace" puts U+FFFD instead.
-            column: the column of JSON Lines and Parquet; None: "text", or the only column of strings.
-            separator: cut text files here instead of after each line; the separators are left out. A separator that
-                occurs nowhere makes each file one document.
-            memory_limit: as for `count_words`.
-            temporary: as for `count_words`.
             min_count: as for `train_from_word_counts`.
             weights: as for `count_words`.
             temperature: as for `count_words`.
             resume: as for `count_words`; superwords save the counts of all passes there.
-            storage_options: options of the file systems of URLs (`gputok.files.locations`).
+            options: how files are read, and how the work is done (`gputok.pipeline.run.CountOptions`).
 
         Raises:
             FileNotFoundError: a name matches no file.
@@ -405,16 +388,16 @@ class Tokenizer:
                 unchanged.
             TypeError: the trainer trains another kind of model.
         """
-        from gputok.pipeline.run import Run
+        from gputok.pipeline.run import CountOptions, Run
 
         trainer = self._trainer(trainer)
-        run = Run.of(device, threads, _asked_of(trainer, progress), memory_limit, temporary)
-        reading = _reading(column, separator, errors, storage_options)
+        run, reading = Run.asked(options, CountOptions)
+        run = run._replace(progress=_asked_of(trainer, run.progress))
         if _is_of_superwords(trainer):
             if weights is not None or temperature is not None:
                 raise ValueError("weights= and temperature=: superwords are learned from one corpus, without weights")
             source = _source(files, reading)
-            self._learn_superwords(source, trainer, min_count, run, temporary, resume, keep=source.is_open)
+            self.superwords.learn(source, trainer, min_count, run, options, resume, keep=source.is_open)
             return
         counts = self._counted(files, reading, run, resume, weights, temperature)
         self._learn_words(counts, trainer, min_count, run)
@@ -425,14 +408,8 @@ class Tokenizer:
         trainer: Trainer | None = None,
         length: int | None = None,
         *,
-        device: str | None = None,
-        threads: int | None = None,
-        progress: Progress = None,
-        errors: Errors = "strict",
-        column: str | None = None,
-        memory_limit: int | str | None = None,
-        temporary: str | os.PathLike[str] | None = None,
         min_count: int = 0,
+        **options: Unpack[CountOptions],
     ) -> None:
         """Trains the model on texts in memory, or from any generator.
 
@@ -442,14 +419,8 @@ class Tokenizer:
             iterator: an iterable of strings or of lists of strings, Arrow data, or a `datasets.Dataset`.
             trainer: the trainer; None: `model.get_trainer()`.
             length: the number of texts. Accepted as `tokenizers` does; the result does not depend on it.
-            device: as for `train`.
-            threads: as for `train`.
-            progress: as for `train`.
-            errors: as for `train`, for lone surrogates in strings and for Arrow data that is not UTF-8.
-            column: the column of tables and datasets; None: "text", or the only column of strings.
-            memory_limit: as for `count_words`.
-            temporary: as for `count_words`.
             min_count: as for `train_from_word_counts`.
+            options: as for `train`; `errors` is also for lone surrogates in strings.
 
         Raises:
             TypeError: an item is no string; the message names its number. Or the trainer trains another kind of model.
@@ -467,14 +438,14 @@ class Tokenizer:
         from gputok.corpus import Source
         from gputok.corpus.rereading import is_one_shot
         from gputok.pipeline.count.words import count_corpus
-        from gputok.pipeline.run import Run
+        from gputok.pipeline.run import CountOptions, Run
 
         trainer = self._trainer(trainer)
-        run = Run.of(device, threads, _asked_of(trainer, progress), memory_limit, temporary)
-        source = Source(iterator, False, column=column, errors=errors)
+        run, reading = Run.asked(options, CountOptions)
+        run = run._replace(progress=_asked_of(trainer, run.progress))
+        source = Source(iterator, False, **reading)
         if _is_of_superwords(trainer):
-            keep = is_one_shot(iterator)
-            self._learn_superwords(source, trainer, min_count, run, temporary, keep=keep)
+            self.superwords.learn(source, trainer, min_count, run, options, keep=is_one_shot(iterator))
             return
         self._learn_words(count_corpus(self.pipeline, source, run), trainer, min_count, run)
 
@@ -544,10 +515,7 @@ class Tokenizer:
             if needed is not None:
                 report(f"merge: about {needed / 1e6:,.0f} MB", 0, None)
             learnt = trainer.train(word_counts, threads=run.threads, progress=report, devices=devices)
-        # all of them are: the trainer's own check has made AddedTokens of strings
-        special_tokens = [token for token in trainer.special_tokens if isinstance(token, AddedToken)]
-        while not self._learn(learnt, special_tokens):
-            pass
+        self.learn(learnt, trainer.special_tokens)
 
     def _trainer(self, trainer: Trainer | None) -> Trainer:
         """Returns the trainer or the model's default; raises TypeError if it can't train this kind of model."""
@@ -567,186 +535,33 @@ class Tokenizer:
             )
         return trainer
 
-    def _learn_superwords(
-        self,
-        source: Source,
-        trainer: SuperBpeTrainer,
-        min_count: int,
-        run: Run,
-        temporary: str | os.PathLike[str] | None,
-        resume: str | os.PathLike[str] | None = None,
-        *,
-        keep: bool,
-    ) -> None:
-        """Trains superwords, and sets the model, the added tokens and the pre-tokenizer.
+    @property
+    def superwords(self) -> Superwords:
+        """What learns superwords from shards of a corpus on many machines."""
+        from gputok.superwords import Superwords
 
-        keep: the corpus can be read only once, so that a temporary file keeps the texts.
-        """
-        from gputok.corpus import Source
-        from gputok.corpus.rereading import Reread
-        from gputok.pipeline import superwords
-        from gputok.pipeline.count.resume import count_words
-        from gputok.pipeline.count.words import count_corpus
-        from gputok.progress import reporting
+        return Superwords(self)
 
-        if checked("min_count", integer(0, SIZE), min_count) > 1:
-            raise ValueError(
-                f"min_count={min_count}: superwords are learned from all text; min_frequency leaves rare pairs out"
-            )
-        reread = Reread(partial(source.within(run.memory).read, run.threads), keep=keep, temporary=temporary)
-        passes: Passes = superwords.Streamed(reread, source.total_bytes, run.threads, run.memory)
-        if resume is not None:
-            passes = superwords.Saved(source, resume, run)
-
-        def count(other: Any) -> WordCounts:
-            """Counts the words of another corpus; of None, those of this one."""
-            own = run._replace(progress=report)
-            if other is not None:
-                return count_corpus(self.pipeline, source.other(other), own)
-            if resume is not None:
-                return count_words(self.pipeline, source, f"{resume}/words", own)
-            texts = Source(reread(), False) if keep else source
-            return count_corpus(self.pipeline, texts, own, source.total_bytes)
-
-        with reporting(run.progress) as report:
-            stage = superwords.first_stage(self.pipeline, trainer, count, run.threads, report, run.devices, run.memory)
-            learned = superwords.learn(stage, passes, report, run.memory, run.threads)
-        self._set_superwords(learned, trainer, stage.steps)
-
-    def _set_superwords(self, learned: Any, trainer: SuperBpeTrainer, steps: PreTokenizer) -> None:
-        special_tokens = [token for token in trainer.special_tokens if isinstance(token, AddedToken)]
-        while not self._learn(learned, special_tokens, pre_tokenizer=steps):
-            pass
-
-    def count_pairs(
-        self,
-        source: Any,
-        trainer: SuperBpeTrainer,
-        *,
-        threads: int | None = None,
-        progress: Progress = None,
-        errors: Errors = "strict",
-        column: str | None = None,
-        separator: str | None = None,
-        storage_options: StorageOptions = None,
-    ) -> WordCounts:
-        """Counts neighbouring tokens of a shard of a corpus, for superwords.
-
-        A corpus on many machines is learned from in three rounds. Each round counts shards, saves the counts, and adds them
-        up by `WordCounts.load`: words (`count_words`), from which an ordinary BPE of `trainer.n_words` tokens is trained; then
-        pairs; then, with the sum of the pairs, runs (`count_runs`). `train_from_runs` gives the tokenizer that
-        `train` gives, byte for byte.
+    def learn(self, learnt: Any, special_tokens: Iterable[str | AddedToken], **parts: Any) -> None:
+        """Sets what was learnt: model, added tokens and other parts together, also if other threads change them meanwhile.
 
         Args:
-            source: as for `count_words`.
-            trainer: its `stage1` is the tokenizer of the first round.
-            threads: as for `count_words`.
-            progress: as for `count_words`.
-            errors: as for `count_words`.
-            column: as for `count_words`.
-            separator: as for `count_words`.
-            storage_options: as for `count_words`.
-
-        Returns:
-            How often hashes of neighbours occur, as words of four bytes.
-
-        Raises:
-            ValueError: if `stage1` is not a tokenizer.
+            learnt: what `Trainer.train` returns.
+            special_tokens: those of the trainer, whose own check has made AddedTokens of strings.
+            parts: other steps, such as `pre_tokenizer`.
         """
-        from gputok.pipeline import superwords
-        from gputok.pipeline.run import Run
-
-        found = _source(source, _reading(column, separator, errors, storage_options))
-        return superwords.count_pairs(self.pipeline, trainer, found, Run.of(threads=threads, progress=progress))
-
-    def count_runs(
-        self,
-        source: Any,
-        trainer: SuperBpeTrainer,
-        pairs: WordCounts,
-        *,
-        threshold: int | None = None,
-        threads: int | None = None,
-        progress: Progress = None,
-        errors: Errors = "strict",
-        column: str | None = None,
-        separator: str | None = None,
-        memory_limit: int | str | None = None,
-        temporary: str | os.PathLike[str] | None = None,
-        storage_options: StorageOptions = None,
-    ) -> WordCounts:
-        """Counts runs of tokens of a shard of a corpus, for superwords; see `count_pairs`.
-
-        Args:
-            source: as for `count_words`.
-            trainer: as for `count_pairs`.
-            pairs: the pairs of all shards.
-            threshold: where text is cut, for all shards alike; None: as the pairs suggest.
-            threads: as for `count_words`.
-            progress: as for `count_words`.
-            errors: as for `count_words`.
-            column: as for `count_words`.
-            separator: as for `count_words`.
-            memory_limit: as for `count_words`.
-            temporary: as for `count_words`.
-            storage_options: as for `count_words`.
-
-        Returns:
-            The runs, as words whose bytes are ids.
-
-        Raises:
-            ValueError: if `stage1` is not a tokenizer, or `pairs` are something else.
-        """
-        from gputok.pipeline import superwords
-        from gputok.pipeline.run import Run
-
-        run = Run.of(None, threads, progress, memory_limit, temporary)
-        found = _source(source, _reading(column, separator, errors, storage_options))
-        return superwords.count_runs(self.pipeline, trainer, found, pairs, threshold, run)
-
-    def train_from_runs(
-        self,
-        runs: WordCounts,
-        pairs: WordCounts,
-        trainer: SuperBpeTrainer,
-        *,
-        threshold: int | None = None,
-        threads: int | None = None,
-        progress: Progress = None,
-        memory_limit: int | str | None = None,
-    ) -> None:
-        """Trains superwords from the counts of all shards; see `count_pairs`.
-
-        Args:
-            runs: the runs of all shards.
-            pairs: the pairs of all shards.
-            trainer: as for `count_pairs`.
-            threshold: as for `count_runs`.
-            threads: how many threads merge; None: GPUTOK_NUM_THREADS, or all cores.
-            progress: as for `train`.
-            memory_limit: as for `train_from_word_counts`.
-
-        Raises:
-            ValueError: if the runs were cut by a threshold that was too high; the message gives the threshold to count them by.
-        """
-        from gputok.pipeline import superwords
-        from gputok.pipeline.run import Run
-
-        run = Run.of(None, threads, progress, memory_limit)
-        learned, stage = superwords.learn_from_runs(self.pipeline, trainer, runs, pairs, threshold, run)
-        self._set_superwords(learned, trainer, stage.steps)
-
-    def _learn(self, learnt: Any, special_tokens: list[AddedToken], **parts: Any) -> bool:
-        """Sets model, added tokens and other parts together; False if another thread has changed one of them meanwhile."""
-        given = self._given
-        before = vars(given.model)
-        model = components.view(given.model, before)
-        learnt.into(model)
-        added, _ = given.added.with_tokens(special_tokens, model, given.normalizer)
-        return components.exchange(
-            (given.model, "__dict__", before, vars(model)),
-            (self, "_given", given, dataclasses.replace(given, added=added, **parts)),
-        )
+        added_tokens = [token for token in special_tokens if isinstance(token, AddedToken)]
+        while True:
+            given = self._given
+            before = vars(given.model)
+            model = components.view(given.model, before)
+            learnt.into(model)
+            added, _ = given.added.with_tokens(added_tokens, model, given.normalizer)
+            if components.exchange(
+                (given.model, "__dict__", before, vars(model)),
+                (self, "_given", given, dataclasses.replace(given, added=added, **parts)),
+            ):
+                return
 
     def replace_model(self, model: Model, special_tokens: list[AddedToken]) -> None:
         """Sets a model and adds special tokens to it, in one step for other threads.
@@ -761,18 +576,10 @@ class Tokenizer:
         self,
         source: Any,
         *,
-        device: str | None = None,
-        threads: int | None = None,
-        progress: Progress = None,
-        errors: Errors = "strict",
-        column: str | None = None,
-        separator: str | None = None,
-        memory_limit: int | str | None = None,
-        temporary: str | os.PathLike[str] | None = None,
         resume: str | os.PathLike[str] | None = None,
         weights: Mapping[str, str | float] | None = None,
         temperature: str | float | None = None,
-        storage_options: StorageOptions = None,
+        **options: Unpack[CountOptions],
     ) -> WordCounts:
         """Counts the words of a corpus: what the normalizer and the pre-tokenizer make of it.
 
@@ -780,17 +587,6 @@ class Tokenizer:
 
         Args:
             source: files as for `train`, parts of files (`gputok.corpus.parts`), or an iterable of texts.
-            device: as for `train`.
-            threads: as for `train`.
-            progress: as for `train`.
-            errors: as for `train`.
-            column: as for `train`.
-            separator: as for `train`.
-            memory_limit: what the process may grow by, libraries included, but not what it maps of your files (as Arrow's
-                datasets are): bytes, or text like "4GB". A quarter more, at worst; if that can't be kept, the least limit is said.
-                Words that do not fit go to temporary files, and so does the result, of which memory holds what is in use. The counts are the same. None: no limit.
-            temporary: the folder of these files, by default that of the operating system; it should be on a disk. The
-                files have no names there, and are gone when the process ends, also by a kill.
             resume: a work folder, new or of an earlier run that was broken off. The counts of each part of the corpus are
                 saved there, and a part whose counts are there is not counted again. The folder is
                 not deleted. You can delete it once you have used the result.
@@ -799,7 +595,7 @@ class Tokenizer:
                 the counts are exact.
             temperature: instead of weights, from 0 to 1: a source with the share p of the text counts as the share
                 p ** temperature, as `WordCounts.merge` says.
-            storage_options: as for `train`.
+            options: as for `train`.
 
         Returns:
             The distinct words and their counts, in the order of their first occurrence; with a limit, in an order that
@@ -823,10 +619,9 @@ class Tokenizer:
             >>> dict(sorted(tokenizer.count_words(sources, weights={"code": "2.5"}).items()))
             {b'goes': 2, b'if': 5, b'it': 2, b'so': 7}
         """
-        from gputok.pipeline.run import Run
+        from gputok.pipeline.run import CountOptions, Run
 
-        run = Run.of(device, threads, progress, memory_limit, temporary)
-        reading = _reading(column, separator, errors, storage_options)
+        run, reading = Run.asked(options, CountOptions)
         return self._counted(source, reading, run, resume, weights, temperature)
 
     def _counted(
@@ -887,15 +682,7 @@ class Tokenizer:
         n_tokens: int,
         *,
         min_frequency: int = 0,
-        device: str | None = None,
-        threads: int | None = None,
-        progress: Progress = None,
-        errors: Errors = "strict",
-        column: str | None = None,
-        separator: str | None = None,
-        memory_limit: int | str | None = None,
-        temporary: str | os.PathLike[str] | None = None,
-        storage_options: StorageOptions = None,
+        **options: Unpack[CountOptions],
     ) -> VocabularyChange:
         """Adds tokens that suit a corpus, by BPE that goes on where the training of the model ended.
 
@@ -910,15 +697,7 @@ class Tokenizer:
             n_tokens: how many tokens to add; a warning says if the corpus has not enough for so many.
             min_frequency: pairs and characters that occur less often do not become tokens. For weighted counts, see
                 `gputok.counts.weights`.
-            device: as for `train`; a device counts the words.
-            threads: as for `train`.
-            progress: as for `train`.
-            errors: as for `train`.
-            column: as for `train`.
-            separator: as for `train`.
-            memory_limit: as for `count_words`.
-            temporary: as for `count_words`.
-            storage_options: as for `train`.
+            options: as for `train`; a device counts the words.
 
         Returns:
             What has changed, for resizing the embeddings of a model.
@@ -940,26 +719,17 @@ class Tokenizer:
             (['er', 'lower'], ['lower', 'Ġ', 's', 'lower'])
         """
         from gputok.pipeline import resize
-        from gputok.pipeline.run import Run
+        from gputok.pipeline.run import CountOptions, Run
 
-        run = Run.of(device, threads, progress, memory_limit, temporary)
-        given = _counts_or_source(source, _reading(column, separator, errors, storage_options))
+        run, reading = Run.asked(options, CountOptions)
+        given = _counts_or_source(source, reading)
         return self._resize(partial(resize.extend, self.pipeline, given, n_tokens, min_frequency, run))
 
     def prune(
         self,
         n_tokens: int,
         source: Any,
-        *,
-        device: str | None = None,
-        threads: int | None = None,
-        progress: Progress = None,
-        errors: Errors = "strict",
-        column: str | None = None,
-        separator: str | None = None,
-        memory_limit: int | str | None = None,
-        temporary: str | os.PathLike[str] | None = None,
-        storage_options: StorageOptions = None,
+        **options: Unpack[CountOptions],
     ) -> VocabularyChange:
         """Takes the tokens out of the vocabulary that a corpus misses least, by leaf pruning (`gputok.models.bpe.prune`).
 
@@ -970,15 +740,7 @@ class Tokenizer:
         Args:
             n_tokens: how many tokens are left, special ones included.
             source: as for `extend`.
-            device: as for `extend`.
-            threads: as for `train`.
-            progress: as for `train`.
-            errors: as for `train`.
-            column: as for `train`.
-            separator: as for `train`.
-            memory_limit: as for `count_words`.
-            temporary: as for `count_words`.
-            storage_options: as for `train`.
+            options: as for `train`; a device counts the words.
 
         Returns:
             What has changed, for resizing the embeddings of a model.
@@ -997,10 +759,10 @@ class Tokenizer:
             ([0, 1, 2, -1, 3], {'a': 0, 'b': 1, 'ab': 2, 'aba': 3})
         """
         from gputok.pipeline import resize
-        from gputok.pipeline.run import Run
+        from gputok.pipeline.run import CountOptions, Run
 
-        run = Run.of(device, threads, progress, memory_limit, temporary)
-        given = _counts_or_source(source, _reading(column, separator, errors, storage_options))
+        run, reading = Run.asked(options, CountOptions)
+        given = _counts_or_source(source, reading)
         return self._resize(partial(resize.prune, self.pipeline, given, n_tokens, run))
 
     def truncate(self, vocab_size: int) -> VocabularyChange:
@@ -1544,13 +1306,7 @@ class Tokenizer:
         eos: bool | str | None = None,
         bos: bool | str | None = None,
         add_special_tokens: bool = True,
-        device: str | None = None,
-        threads: int | None = None,
-        progress: Progress = None,
-        errors: Errors = "strict",
-        column: str | None = None,
-        separator: str | None = None,
-        storage_options: StorageOptions = None,
+        **options: Unpack[DeviceOptions],
     ) -> Iterator[TokenBatch]: ...
 
     @overload
@@ -1562,11 +1318,7 @@ class Tokenizer:
         eos: bool | str | None = None,
         bos: bool | str | None = None,
         add_special_tokens: bool = True,
-        threads: int | None = None,
-        errors: Errors = "strict",
-        column: str | None = None,
-        separator: str | None = None,
-        storage_options: StorageOptions = None,
+        **options: Unpack[RunOptions],
     ) -> Iterator[DeviceTokens]: ...
 
     @overload
@@ -1575,21 +1327,10 @@ class Tokenizer:
         source: Any,
         output: str | os.PathLike[str],
         *,
-        format: str | None = None,
         eos: bool | str | None = None,
         bos: bool | str | None = None,
-        shard_tokens: int | None = None,
-        shuffle: int | None = None,
-        dtype: str | np.dtype[Any] | type | None = None,
-        sequence_length: int | None = None,
         add_special_tokens: bool = True,
-        device: str | None = None,
-        threads: int | None = None,
-        progress: Progress = None,
-        errors: Errors = "strict",
-        column: str | None = None,
-        separator: str | None = None,
-        storage_options: StorageOptions = None,
+        **options: Unpack[WriteOptions],
     ) -> Written: ...
 
     def encode_corpus(
@@ -1597,21 +1338,10 @@ class Tokenizer:
         source: Any,
         output: str | os.PathLike[str] | None = None,
         *,
-        format: str | None = None,
         eos: bool | str | None = None,
         bos: bool | str | None = None,
-        shard_tokens: int | None = None,
-        shuffle: int | None = None,
-        dtype: str | np.dtype[Any] | type | None = None,
-        sequence_length: int | None = None,
         add_special_tokens: bool = True,
-        device: str | None = None,
-        threads: int | None = None,
-        progress: Progress = None,
-        errors: Errors = "strict",
-        column: str | None = None,
-        separator: str | None = None,
-        storage_options: StorageOptions = None,
+        **options: Any,
     ) -> Iterator[TokenBatch] | Iterator[DeviceTokens] | Written:
         """Encodes a corpus of any size into arrays of ids, without a Python object for each token.
 
@@ -1621,27 +1351,13 @@ class Tokenizer:
         Args:
             source: files as for `train`, or an iterable of texts.
             output: the path or URL to write to; None: yield batches; "cuda" or "cuda:N": yield batches that stay on that GPU.
-            format: what to write: "npy", "bin", "arrow", "parquet", "megatron", "datatrove", "nanogpt", "llmc", "mds",
-                "litdata" or "olmo" (`gputok.token_files.formats` describes the files); None: the ending of `output`
-                decides, .npy, .bin, .arrow or .parquet.
             eos: a token to put at the end of each document; True: the tokenizer's own. Where a format wants the end token
                 before a document ("llmc"), it stands there; where a format wants none for an empty document ("megatron"),
                 that has none. If the post-processor adds the same token there, there is only one.
             bos: a token to put before each document; True: the tokenizer's own.
-            shard_tokens: how many ids a file has at most, in whole documents (more if one document has more); None: one
-                file, or for "mds" and "litdata" files of 64 MB.
-            shuffle: the seed of the order of the documents in each file, `numpy.random.default_rng(seed).permutation`;
-                None: the order of the corpus.
-            dtype: the dtype of the ids; None: by the format's own rule.
-            sequence_length: store blocks of so many ids instead of documents ("mds"): documents are joined, and cut.
             add_special_tokens: let the post-processor add its tokens.
-            device: as for `train`.
-            threads: as for `train`.
-            progress: as for `train`.
-            errors: as for `train`.
-            column: as for `train`.
-            separator: as for `train`.
-            storage_options: as for `train`, for source and output.
+            options: how files are read, how the work is done, and what is written: `format`, `shard_tokens`, `shuffle`,
+                `dtype` and `sequence_length` (`gputok.pipeline.encode.write.WriteOptions`).
 
         Returns:
             Without `output`, an iterator of a `TokenBatch` for about each megabyte of text (64 MB on a GPU): `ids`,
@@ -1668,16 +1384,9 @@ class Tokenizer:
         from gputok.pipeline.run import Run
 
         _switches(add_special_tokens=add_special_tokens)
-        run = Run.of(device, threads, progress)
-        found = _source(source, _reading(column, separator, errors, storage_options))
-        options = {
-            "format": format,
-            "shard_tokens": shard_tokens,
-            "shuffle": shuffle,
-            "dtype": dtype,
-            "sequence_length": sequence_length,
-        }
-        return write.encode(self.pipeline, found, run, add_special_tokens, output, bos, eos, options)
+        files = {name: options.pop(name, None) for name in write.FileOptions.__annotations__}
+        run, reading = Run.asked(options, write.DeviceOptions)
+        return write.encode(self.pipeline, _source(source, reading), run, add_special_tokens, output, bos, eos, files)
 
     def report(self, corpus: Any, **options: Any) -> Report:
         """Measures how this tokenizer suits a corpus, alone or compared with others.
@@ -2089,15 +1798,8 @@ def _options(name: str, kind: Callable[..., Any], given: Limits) -> Any:
     return kind(**given)
 
 
-def _reading(
-    column: str | None, separator: str | None, errors: Errors, storage_options: StorageOptions
-) -> dict[str, Any]:
-    """Returns the arguments of `Source.of` besides the corpus."""
-    return {"column": column, "separator": separator, "errors": errors, "storage_options": storage_options}
-
-
 def _source(given: Any, reading: dict[str, Any]) -> Source:
-    """Looks up the files of a corpus; reading: what `_reading` returns."""
+    """Looks up the files of a corpus; reading: the arguments of `Source.of`."""
     from gputok.corpus import Source
 
     return Source.of(given, **reading)

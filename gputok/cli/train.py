@@ -89,7 +89,7 @@ def train(
         if model == "superbpe" and from_counts:
             runs, pairs = merged_counts(inputs, reading.storage, **running.limits), pairs_of(cuts, reading, running)
             given = {"threads": running.threads, "progress": running.progress, "memory_limit": running.memory_limit}
-            tokenizer.train_from_runs(runs, pairs, trainer, threshold=cuts.threshold, **given)
+            tokenizer.superwords.train_from_runs(runs, pairs, trainer, threshold=cuts.threshold, **given)
         elif model == "superbpe":
             asked = {**reading.options, **running.options, "resume": weighting.resume, "device": device}
             tokenizer.train(reading.sources(inputs), trainer, min_count=min_count, **asked)
@@ -185,11 +185,11 @@ def count(
             words = _count(tokenizer, inputs, device, reading, running, weighting)
         elif what == "pairs":
             asked = {**reading.options, "threads": running.threads, "progress": running.progress}
-            words = tokenizer.count_pairs(reading.sources(inputs), trainer, **asked)
+            words = tokenizer.superwords.count_pairs(reading.sources(inputs), trainer, **asked)
         else:
             asked = {**reading.options, **running.options, "threshold": cuts.threshold}
             pairs = pairs_of(cuts, reading, running)
-            words = tokenizer.count_runs(reading.sources(inputs), trainer, pairs, **asked)
+            words = tokenizer.superwords.count_runs(reading.sources(inputs), trainer, pairs, **asked)
         words.save(written)
     _remove_work(weighting.resume)
     n_words = int(words.counts.sum())

@@ -35,7 +35,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gputok.corpus.options import BATCH_BYTES, PART_BYTES, SIZES, Sizes
+from gputok.corpus.options import BATCH_BYTES, PART_BYTES, SIZES, ReadOptions, Sizes
 from gputok.corpus.parts import Part
 from gputok.corpus.source import Source
 from gputok.text.pieces import LONGEST, RawLines, TextBatch
@@ -43,43 +43,48 @@ from gputok.text.pieces import LONGEST, RawLines, TextBatch
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator
+    from typing import Unpack
 
     from gputok.corpus.packing import Errors
     from gputok.files.locations import StorageOptions
     from gputok.types import Array
 
-__all__ = ["BATCH_BYTES", "Part", "Source", "parts", "read", "read_texts", "refuse_output", "state", "total_bytes"]
+__all__ = [
+    "BATCH_BYTES",
+    "Part",
+    "ReadOptions",
+    "Source",
+    "parts",
+    "read",
+    "read_texts",
+    "refuse_output",
+    "state",
+    "total_bytes",
+]
 
 
 def read(
     source: Any,
     *,
-    column: str | None = None,
-    separator: str | None = None,
-    errors: Errors = "strict",
     batch_bytes: int | None = None,
     threads: int | None = None,
     ahead_bytes: int = 1 << 62,
     longest: int = LONGEST,
-    storage_options: StorageOptions = None,
     sizes: Sizes = SIZES,
+    **options: Unpack[ReadOptions],
 ) -> Iterator[TextBatch]:
     r"""Reads the documents of a source in batches.
 
     Args:
         source: A string, a path, or a list of them names files, folders, globs or URLs. Every other iterable yields
             texts. The table above lists all sources.
-        column: The column or field that holds the documents. None: "text", or the only column that holds strings.
-        separator: Cuts plain text at this string instead of after `\n`, and leaves the string out.
-        errors: "strict" raises an error for bytes that are not UTF-8; "replace" puts U+FFFD there, as `bytes.decode`
-            does.
         batch_bytes: About the size of a batch, in bytes; None: BATCH_BYTES. A batch holds whole documents, so it can be
             larger.
         threads: How many threads read files. None: GPUTOK_NUM_THREADS, or else the number of cores.
         ahead_bytes: How many bytes of compressed files and Parquet are unpacked before their turn, at most.
         longest: How many bytes a document, or a line of JSON Lines, may have, at most.
-        storage_options: Options for the file system of a URL; see `gputok.files.locations`.
         sizes: How much text is read together.
+        options: How text is read: `ReadOptions`.
 
     Returns:
         An iterator of batches, in the order of the source. The `offsets` of a batch begin at 0 and end at `len(data)`;
@@ -95,16 +100,7 @@ def read(
     >>> batch.offsets.tolist()
     [0, 3, 6, 11]
     """
-    found = Source.of(
-        source,
-        column=column,
-        separator=separator,
-        errors=errors,
-        longest=longest,
-        ahead_bytes=ahead_bytes,
-        storage_options=storage_options,
-        sizes=sizes,
-    )
+    found = Source.of(source, longest=longest, ahead_bytes=ahead_bytes, sizes=sizes, **options)
     return found.read(threads, batch_bytes)
 
 

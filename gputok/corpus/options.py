@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from gputok.text.pieces import LONGEST
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from gputok.corpus.missing_rows import MissingRows
     from gputok.corpus.packing import Errors
-    from gputok.files.locations import Lender
+    from gputok.files.locations import Lender, StorageOptions
     from gputok.types import Array
 
 
@@ -21,6 +21,23 @@ that malloc uses the same memory again (measured: reading takes a fifth of the t
 
 PART_BYTES = 256 << 20
 """The default size of a part: some seconds of work; a corpus of terabytes has few enough parts for a list."""
+
+
+class ReadOptions(TypedDict, total=False):
+    """How a corpus is read: keyword arguments of all that reads one. All may be left out.
+
+    Attributes:
+        errors: "strict" raises an error for bytes that are not UTF-8, and for lone surrogates; "replace" puts U+FFFD there.
+        column: the column of JSON Lines, CSV, Parquet, tables and datasets; None: "text", or the only column of strings.
+        separator: cut text files here instead of after each line; the separators are left out. A separator that occurs
+            nowhere makes each file one document.
+        storage_options: options of the file systems of URLs (`gputok.files.locations`).
+    """
+
+    errors: Errors
+    column: str | None
+    separator: str | None
+    storage_options: StorageOptions
 
 
 class Sizes(NamedTuple):

@@ -79,13 +79,15 @@ class Source:
 
         Args:
             given: a string, a path, or a list of them names files, folders, globs or URLs; parts of files. Every other
-                iterable yields texts.
+                iterable yields texts. A `Source` stays as it is, apart from the attributes that are given.
             storage_options: options for the file system of a URL.
             reading: the other attributes.
 
         Raises:
             FileNotFoundError: if no file has that path, or matches that glob.
         """
+        if isinstance(given, cls):
+            return dataclasses.replace(given, **reading) if reading else given
         if not is_files(given):
             return cls(given, False, storage_options=storage_options, **reading)
         return cls(_places(given, storage_options), True, storage_options=storage_options, **reading)

@@ -6,10 +6,51 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gputok import backend
+from gputok.corpus.options import ReadOptions
 from gputok.files.temporary import MemoryLimit
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gputok.progress import Progress
+
+
+class RunOptions(ReadOptions, total=False):
+    """Keyword arguments of all that goes through a corpus, besides those of `ReadOptions`. All may be left out.
+
+    Attributes:
+        threads: how many threads read and work; None: GPUTOK_NUM_THREADS, or all cores.
+        progress: None: bars if stderr is a terminal or a notebook; True, False, "json" or a function: see `gputok.progress`.
+    """
+
+    threads: int | None
+    progress: Progress
+
+
+class DeviceOptions(RunOptions, total=False):
+    """Keyword arguments of what a GPU can do, besides those of `RunOptions`. All may be left out.
+
+    Attributes:
+        device: "auto", "cpu", "cuda" (all devices) or "cuda:N"; None: GPUTOK_DEVICE, or "auto" (`gputok.backend.choose`).
+    """
+
+    device: str | None
+
+
+class CountOptions(DeviceOptions, total=False):
+    """Keyword arguments of all that counts words, besides those of `DeviceOptions`. All may be left out.
+
+    Attributes:
+        memory_limit: what the process may grow by, libraries included, but not what it maps of your files (as Arrow's
+            datasets are): bytes, or text like "4GB". A quarter more, at worst; if that can't be kept, the least limit is
+            said. Words that do not fit go to temporary files, and so does the result, of which memory holds what is in use.
+            The counts are the same. None: no limit.
+        temporary: the folder of these files, by default that of the operating system; it should be on a disk. The files
+            have no names there, and are gone when the process ends, also by a kill.
+    """
+
+    memory_limit: int | str | None
+    temporary: str | os.PathLike[str] | None
 
 
 class Run(NamedTuple):
@@ -46,6 +87,18 @@ class Run(NamedTuple):
             NotADirectoryError: if `temporary` is not a folder.
         """
         return cls(device, threads, progress, MemoryLimit.of(memory_limit, temporary))
+
+    @classmethod
+    def asked(cls, options: Mapping[str, Any], known: type[RunOptions]) -> tuple[Run, dict[str, Any]]:
+        """Takes the keyword arguments of a public function apart; returns how it works, and how it reads (`Source.of`).
+
+        Raises:
+            TypeError: if the function has no such argument.
+        """
+        if unknown := [name for name in options if name not in known.__annotations__]:
+            raise TypeError(f"unexpected argument {unknown[0]}=; expected one of {', '.join(known.__annotations__)}")
+        reading = {name: value for name, value in options.items() if name in ReadOptions.__annotations__}
+        return cls.of(**{name: value for name, value in options.items() if name not in reading}), reading
 
     @property
     def devices(self) -> tuple[Any, ...]:

@@ -25,13 +25,12 @@ from gputok.version import __version__
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
+    from typing import Unpack
 
     from matplotlib.figure import Figure
 
     from gputok.corpus import Source
-    from gputok.corpus.packing import Errors
-    from gputok.files.locations import StorageOptions
-    from gputok.progress import Progress
+    from gputok.pipeline.run import RunOptions
 
 __all__ = [
     "COLUMNS",
@@ -105,12 +104,7 @@ def report(
     title: str = "Tokenizer report",
     command: str = "",
     samples: int = 100,
-    threads: int | None = None,
-    progress: Progress = None,
-    errors: Errors = "strict",
-    column: str | None = None,
-    separator: str | None = None,
-    storage_options: StorageOptions = None,
+    **options: Unpack[RunOptions],
 ) -> Report:
     """Encodes a corpus by one or several tokenizers and measures the results.
 
@@ -122,12 +116,7 @@ def report(
         title: the title of the page.
         command: the command that makes the report, for the header of the page.
         samples: how many passages of the text, of about 1 kB, the page shows.
-        threads: how many threads encode; None: GPUTOK_NUM_THREADS, or all cores.
-        progress: see `gputok.progress`.
-        errors: "strict", or "replace" to put U+FFFD for bytes that are not UTF-8.
-        column: the column of JSON Lines, CSV and Parquet files.
-        separator: cuts plain text into documents; None: each line is a document.
-        storage_options: of the file systems of URLs, see `gputok.files.locations`.
+        options: how the corpus is read, and with how many threads (`gputok.pipeline.run.RunOptions`).
 
     Returns:
         The measurements.
@@ -138,6 +127,7 @@ def report(
         FileNotFoundError: if a path or glob names no file.
     """
     from gputok.corpus import Source
+    from gputok.pipeline.run import Run, RunOptions
     from gputok.progress import reporting
     from gputok.report.measures import measure, own_pipeline
 
@@ -146,11 +136,12 @@ def report(
     if others and name in others:
         raise ValueError(f"two tokenizers are called {name!r}: pass another name=, or rename one in others=")
     tokenizers = {key: own_pipeline(key, one) for key, one in {name: tokenizer, **(others or {})}.items()}
-    source = Source.of(corpus, column=column, separator=separator, errors=errors, storage_options=storage_options)
-    batches, total = source.read(threads), source.total_bytes
-    with reporting(progress) as on_progress:
+    run, reading = Run.asked(options, RunOptions)
+    source = Source.of(corpus, **reading)
+    batches, total = source.read(run.threads), source.total_bytes
+    with reporting(run.progress) as on_progress:
         text, measures, texts = measure(
-            tokenizers, batches, samples, threads, lambda done: on_progress("encode", done, total)
+            tokenizers, batches, samples, run.threads, lambda done: on_progress("encode", done, total)
         )
     made = Made(title, _names(source), datetime.date.today().isoformat(), __version__, command)
     return Report(text, measures, texts, made)

@@ -21,13 +21,14 @@ from gputok.files.file_systems import local_path
 from gputok.files.locations import LocalFile, OpenFile, find
 from gputok.files.repositories import LeftOut, walk
 from gputok.pipeline.encode.corpus import encode_corpus
+from gputok.pipeline.run import Run, RunOptions
 from gputok.progress import reporting
 from gputok.text.pieces import TextBatch
 from gputok.types import public
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from typing import BinaryIO
+    from typing import BinaryIO, Unpack
 
     from gputok.files.locations import File
     from gputok.pipeline.pipeline import Pipeline
@@ -181,14 +182,9 @@ def count_files(
     paths: Any,
     tokenizers: Any,
     *,
-    column: str | None = None,
-    separator: str | None = None,
-    errors: Literal["strict", "replace"] = "strict",
     lines: bool = False,
     gitignore: bool = True,
-    threads: int | None = None,
-    progress: Any = None,
-    storage_options: Any = None,
+    **options: Unpack[RunOptions],
 ) -> FileCounts:
     r"""Counts the tokens of files, without special tokens around each document.
 
@@ -202,14 +198,10 @@ def count_files(
     Args:
         paths: a file, a folder, a glob, a URL or an open file, or a list of these.
         tokenizers: a tokenizer of gputok, `tokenizers` or `transformers`, or several by their names.
-        column: the column of JSON Lines, CSV and Parquet files, which they must have.
-        separator: cuts text files into documents.
-        errors: "replace" puts U+FFFD for bytes that are not UTF-8, instead of leaving the file out.
         lines: each line of a text file is a document.
         gitignore: False: what `.gitignore` names is read, too.
-        threads: how many threads encode; None: GPUTOK_NUM_THREADS, or all cores.
-        progress: see `gputok.progress`.
-        storage_options: of the file systems of URLs, see `gputok.files.locations`.
+        options: how files are read, and with how many threads (`gputok.pipeline.run.RunOptions`). With a column, JSON Lines,
+            CSV and Parquet files must have it. Files that are not UTF-8 are not left out if `errors` is "replace".
 
     Returns:
         The numbers of each file, which `print` shows by ending.
@@ -236,13 +228,14 @@ def count_files(
     pipelines = {name: own_pipeline(name, one) for name, one in given.items()}
     if not pipelines:
         raise ValueError("tokenizers: name one at least")
-    reading = Source([], True, column, separator, errors, storage_options=storage_options)
-    counting = _Counting(pipelines, threads)
+    run, reading = Run.asked(options, RunOptions)
+    empty = Source([], True, **reading)
+    counting = _Counting(pipelines, run.threads)
     left_out: list[LeftOut] = []
-    with reporting(progress) as report:
-        for file in _found(paths, gitignore, storage_options):
+    with reporting(run.progress) as report:
+        for file in _found(paths, gitignore, empty.storage_options):
             if not isinstance(file, LeftOut):
-                file = counting.add(str(file), _texts(file, reading, lines, threads))
+                file = counting.add(str(file), _texts(file, empty, lines, run.threads))
                 report("encode", counting.n_bytes, None)
             if file is not None:
                 left_out.append(file)

@@ -14,23 +14,19 @@ from gputok.token_files.token_files import TokenFiles, Written, layout_of, names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    import numpy as np
+    from typing import Unpack
 
     from gputok.files.locations import StorageOptions
     from gputok.token_files.batches import TokenBatch
+    from gputok.token_files.token_files import FileOptions
 
 
 def merge_tokens(
     inputs: Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],
     *,
-    format: str | None = None,
-    shard_tokens: int | None = None,
-    shuffle: int | None = None,
-    dtype: str | np.dtype[Any] | type | None = None,
-    sequence_length: int | None = None,
     storage_options: StorageOptions = None,
+    **options: Unpack[FileOptions],
 ) -> Written:
     """Joins files of ids of any format into one output, in the order of the inputs; ids are copied, not decoded.
 
@@ -41,13 +37,9 @@ def merge_tokens(
     Args:
         inputs: outputs of `Tokenizer.encode_corpus`, or what else `open_tokens` opens.
         output: the path or URL to write to.
-        format: as for `Tokenizer.encode_corpus`; None: the ending of `output` decides or, if it has none that does, the
-            format of the inputs.
-        shard_tokens: as for `Tokenizer.encode_corpus`.
-        shuffle: as for `Tokenizer.encode_corpus`; documents are shuffled in each new file.
-        dtype: as for `Tokenizer.encode_corpus`.
-        sequence_length: as for `Tokenizer.encode_corpus`; None: as the inputs have it.
         storage_options: of the file system of URLs, see `gputok.files.locations`.
+        options: what the files are like (`FileOptions`). If neither `format` nor the ending of `output` names a format, it
+            is that of the inputs; so is the length of blocks. Documents are shuffled in each new file.
 
     Returns:
         How many documents and ids there are, and how many bytes of text they were made of (0: not known).
@@ -75,23 +67,15 @@ def merge_tokens(
         raise ValueError("no files of ids to join: name at least one")
     opened = [open_tokens(path, storage_options=storage_options) for path in paths]
     tokenizer = _same_tokenizer(paths, opened)
-    format = _format(os.fspath(output), format, opened)
+    options["format"] = _format(os.fspath(output), options.get("format"), opened)
     lengths = {files.manifest.content.get("sequence_length") if files.manifest else None for files in opened}
-    if sequence_length is None and len(lengths) == 1 and FORMATS[format].takes_blocks:
-        sequence_length = lengths.pop()
+    if options.get("sequence_length") is None and len(lengths) == 1 and FORMATS[options["format"]].takes_blocks:
+        options["sequence_length"] = lengths.pop()
     # Without manifests, the ids themselves tell how large they are
     vocab_size = tokenizer.get("vocab_size")
     if not isinstance(vocab_size, int):
         vocab_size = 1 + max((_largest(files) for files in opened), default=0)
-    layout = layout_of(
-        output,
-        vocab_size,
-        format=format,
-        dtype=dtype,
-        shard_tokens=shard_tokens,
-        shuffle=shuffle,
-        sequence_length=sequence_length,
-    )
+    layout = layout_of(output, vocab_size, **options)
     sources = find([path for files in opened for path in files.paths])
     for name in names(output, layout):
         refuse_inputs(name, sources, storage_options)

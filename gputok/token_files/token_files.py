@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import numpy as np
 
@@ -81,6 +81,28 @@ class Written(NamedTuple):
     seconds: Seconds = Seconds()
 
 
+class FileOptions(TypedDict, total=False):
+    """What files of ids are like: keyword arguments of all that writes them. All may be left out.
+
+    Attributes:
+        format: what to write: "npy", "bin", "arrow", "parquet", "megatron", "datatrove", "nanogpt", "llmc", "mds", "litdata"
+            or "olmo" (`gputok.token_files.formats` describes the files); None: the ending of the output decides, .npy, .bin,
+            .arrow or .parquet.
+        shard_tokens: how many ids a file has at most, in whole documents (more if one document has more); None: one file, or
+            for "mds" and "litdata" files of 64 MB.
+        shuffle: the seed of the order of the documents in each file, `numpy.random.default_rng(seed).permutation`; None: the
+            order of the corpus.
+        dtype: the dtype of the ids; None: by the format's own rule.
+        sequence_length: store blocks of so many ids instead of documents ("mds"): documents are joined, and cut.
+    """
+
+    format: str | None
+    shard_tokens: int | None
+    shuffle: int | None
+    dtype: str | np.dtype[Any] | type | None
+    sequence_length: int | None
+
+
 def layout_of(
     output: str | os.PathLike[str],
     vocab_size: int,
@@ -96,11 +118,11 @@ def layout_of(
     Args:
         output: a path or URL.
         vocab_size: the largest id plus 1.
-        format: the name of a format; None: the ending of `output` decides.
-        dtype: the dtype of the ids; None: by the format's own rule.
-        shard_tokens: about how many ids a file has.
-        shuffle: the seed of the order of documents in each file.
-        sequence_length: the number of ids of each block.
+        format: as `FileOptions` describes it, and so are the others.
+        dtype: of the ids.
+        shard_tokens: ids of a file.
+        shuffle: the seed.
+        sequence_length: ids of a block.
 
     Raises:
         ValueError: if a format doesn't exist or can't store this, or an id doesn't fit in the dtype.

@@ -334,18 +334,18 @@ def test_shards():
     words = WordCounts.merge(tokenizer.count_words(iter(shard)) for shard in shards)
     first.train_from_word_counts(words, trainer.first_stage())
     with pytest.raises(ValueError, match="pass stage1=tokenizer"):
-        tokenizer.count_pairs(iter(lines), trainer)
+        tokenizer.superwords.count_pairs(iter(lines), trainer)
     trainer.stage1 = first
-    pairs = WordCounts.merge(tokenizer.count_pairs(iter(shard), trainer) for shard in shards)
-    runs = WordCounts.merge(tokenizer.count_runs(iter(shard), trainer, pairs) for shard in shards)
-    tokenizer.train_from_runs(runs, pairs, trainer)
+    pairs = WordCounts.merge(tokenizer.superwords.count_pairs(iter(shard), trainer) for shard in shards)
+    runs = WordCounts.merge(tokenizer.superwords.count_runs(iter(shard), trainer, pairs) for shard in shards)
+    tokenizer.superwords.train_from_runs(runs, pairs, trainer)
     assert tokenizer.to_str() == expected.to_str()
     high = max(pairs.counts) + 1
-    few = tokenizer.count_runs(iter(lines), trainer, pairs, threshold=high)
+    few = tokenizer.superwords.count_runs(iter(lines), trainer, pairs, threshold=high)
     with pytest.raises(ValueError, match=r"count the runs of all shards again with threshold=\d+"):
-        untrained().train_from_runs(few, pairs, trainer, threshold=high)
+        untrained().superwords.train_from_runs(few, pairs, trainer, threshold=high)
     with pytest.raises(ValueError, match="counts of neighbouring tokens"):
-        tokenizer.count_runs(iter(lines), trainer, words)
+        tokenizer.superwords.count_runs(iter(lines), trainer, words)
 
 
 # ---- the first stage

@@ -17,9 +17,11 @@ from gputok.pipeline import serialize
 from gputok.pipeline.encode import on_device
 from gputok.pipeline.encode.corpus import encode_corpus
 from gputok.pipeline.encode.units import largest_id
+from gputok.pipeline.run import DeviceOptions
 from gputok.pipeline.special_tokens import Ends, end_token
 from gputok.progress import reporting
 from gputok.token_files import token_files
+from gputok.token_files.token_files import FileOptions
 
 if TYPE_CHECKING:
     import os
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
     from gputok.pipeline.pipeline import Pipeline
     from gputok.pipeline.run import Run
     from gputok.token_files.token_files import TokenBatch, Written
+
+
+class WriteOptions(DeviceOptions, FileOptions, total=False):
+    """How a corpus is read and encoded, and what its files of ids are like."""
 
 
 class _EncodedCorpus:

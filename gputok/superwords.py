@@ -1,0 +1,165 @@
+"""Superwords of a corpus on many machines: each shard is counted alone, and the counts are added up."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from gputok.checks import SIZE, checked, integer
+from gputok.corpus import Source
+from gputok.corpus.rereading import Reread
+from gputok.pipeline import superwords
+from gputok.pipeline.count.resume import count_words
+from gputok.pipeline.count.words import count_corpus
+from gputok.pipeline.run import CountOptions, Run, RunOptions
+from gputok.progress import reporting
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+    from typing import Unpack
+
+    from gputok.counts.word_counts import WordCounts
+    from gputok.models.bpe.super_trainer import SuperBpeTrainer
+    from gputok.pipeline.superwords import Passes
+    from gputok.progress import Progress
+
+
+class Superwords:
+    """Learns superwords for a tokenizer; `Tokenizer.superwords` makes it.
+
+    A corpus on many machines is learned from in three rounds. Each round counts shards, saves the counts, and adds them up
+    by `WordCounts.load`: words (`Tokenizer.count_words`), from which an ordinary BPE of `trainer.n_words` tokens is trained;
+    then pairs; then, with the sum of the pairs, runs. `train_from_runs` gives the tokenizer that `Tokenizer.train` gives, byte
+    for byte.
+
+    Args:
+        tokenizer: the tokenizer, which is trained in place.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+
+    def count_pairs(self, source: Any, trainer: SuperBpeTrainer, **options: Unpack[RunOptions]) -> WordCounts:
+        """Counts neighbouring tokens of a shard of a corpus.
+
+        Args:
+            source: as for `Tokenizer.count_words`.
+            trainer: its `stage1` is the tokenizer of the first round.
+            options: how the source is read (`gputok.pipeline.run.RunOptions`).
+
+        Returns:
+            How often hashes of neighbours occur, as words of four bytes.
+
+        Raises:
+            ValueError: if `stage1` is not a tokenizer.
+        """
+        run, reading = Run.asked(options, RunOptions)
+        return superwords.count_pairs(self._tokenizer.pipeline, trainer, Source.of(source, **reading), run)
+
+    def count_runs(
+        self,
+        source: Any,
+        trainer: SuperBpeTrainer,
+        pairs: WordCounts,
+        *,
+        threshold: int | None = None,
+        **options: Unpack[CountOptions],
+    ) -> WordCounts:
+        """Counts runs of tokens of a shard of a corpus, on the CPU.
+
+        Args:
+            source: as for `Tokenizer.count_words`.
+            trainer: as for `count_pairs`.
+            pairs: the pairs of all shards.
+            threshold: where text is cut, for all shards alike; None: as the pairs suggest.
+            options: how the source is read, and the work is done (`gputok.pipeline.run.CountOptions`), without `device`.
+
+        Returns:
+            The runs, as words whose bytes are ids.
+
+        Raises:
+            ValueError: if `stage1` is not a tokenizer, or `pairs` are something else.
+        """
+        if (device := options.get("device")) is not None:
+            raise ValueError(f"device={device!r}: the CPU counts runs of tokens; leave it out")
+        run, reading = Run.asked(options, CountOptions)
+        found = Source.of(source, **reading)
+        return superwords.count_runs(self._tokenizer.pipeline, trainer, found, pairs, threshold, run)
+
+    def train_from_runs(
+        self,
+        runs: WordCounts,
+        pairs: WordCounts,
+        trainer: SuperBpeTrainer,
+        *,
+        threshold: int | None = None,
+        threads: int | None = None,
+        progress: Progress = None,
+        memory_limit: int | str | None = None,
+    ) -> None:
+        """Trains superwords from the counts of all shards.
+
+        Args:
+            runs: the runs of all shards.
+            pairs: the pairs of all shards.
+            trainer: as for `count_pairs`.
+            threshold: as for `count_runs`.
+            threads: how many threads merge; None: GPUTOK_NUM_THREADS, or all cores.
+            progress: as for `Tokenizer.train`.
+            memory_limit: as for `Tokenizer.train_from_word_counts`.
+
+        Raises:
+            ValueError: if the runs were cut by a threshold that was too high; the message gives the threshold to count them by.
+        """
+        run = Run.of(None, threads, progress, memory_limit)
+        pipeline = self._tokenizer.pipeline
+        learned, stage = superwords.learn_from_runs(pipeline, trainer, runs, pairs, threshold, run)
+        self._tokenizer.learn(learned, trainer.special_tokens, pre_tokenizer=stage.steps)
+
+    def learn(
+        self,
+        source: Source,
+        trainer: SuperBpeTrainer,
+        min_count: int,
+        run: Run,
+        options: Mapping[str, Any],
+        resume: str | os.PathLike[str] | None = None,
+        *,
+        keep: bool,
+    ) -> None:
+        """Trains superwords from one corpus, and sets the model, the added tokens and the pre-tokenizer.
+
+        Args:
+            source: the corpus.
+            trainer: the options of superwords.
+            min_count: 0 or 1.
+            run: how the work is done.
+            options: `temporary` is used.
+            resume: the work folder, or None.
+            keep: the corpus can be read only once, so that a temporary file keeps the texts.
+        """
+        if checked("min_count", integer(0, SIZE), min_count) > 1:
+            raise ValueError(
+                f"min_count={min_count}: superwords are learned from all text; min_frequency leaves rare pairs out"
+            )
+        pipeline, read = self._tokenizer.pipeline, partial(source.within(run.memory).read, run.threads)
+        reread = Reread(read, keep=keep, temporary=options.get("temporary"))
+        passes: Passes = superwords.Streamed(reread, source.total_bytes, run.threads, run.memory)
+        if resume is not None:
+            passes = superwords.Saved(source, resume, run)
+
+        def count(other: Any) -> WordCounts:
+            """Counts the words of another corpus; of None, those of this one."""
+            own = run._replace(progress=report)
+            if other is not None:
+                return count_corpus(pipeline, source.other(other), own)
+            if resume is not None:
+                return count_words(pipeline, source, f"{resume}/words", own)
+            texts = Source(reread(), False) if keep else source
+            return count_corpus(pipeline, texts, own, source.total_bytes)
+
+        with reporting(run.progress) as report:
+            stage = superwords.first_stage(pipeline, trainer, count, run.threads, report, run.devices, run.memory)
+            learned = superwords.learn(stage, passes, report, run.memory, run.threads)
+        self._tokenizer.learn(learned, trainer.special_tokens, pre_tokenizer=stage.steps)
