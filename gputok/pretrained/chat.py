@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import datetime
 import functools
+import inspect
 import re
 import traceback
 import warnings
@@ -92,6 +93,31 @@ def render_authored(
             stacklevel=3,
         )
     return texts, spans
+
+
+def tool_schema(tool: Any) -> dict[str, Any]:
+    """Returns the JSON schema of a tool: a dict as it is; of a function, what `transformers` makes of it.
+
+    Raises:
+        ImportError: if the tool is a function, and `transformers` is missing.
+        ValueError: if the tool is neither, or lacks a docstring, a type hint or a description.
+    """
+    if isinstance(tool, dict):
+        return tool
+    if not (inspect.isfunction(tool) or inspect.ismethod(tool)):
+        raise ValueError(
+            f"tools must be JSON schemas (dicts), or functions with type hints and a docstring, not {tool!r}"
+        )
+    try:
+        from transformers.utils.chat_template_utils import get_json_schema
+    except ImportError:
+        raise ImportError(
+            "transformers makes JSON schemas of functions: pip install 'gputok[transformers]', or pass schemas as tools"
+        ) from None
+    try:
+        return get_json_schema(tool)
+    except Exception as error:
+        raise ValueError(f"the tool {tool.__name__}: {error}") from error
 
 
 def mask(offsets: Sequence[Span], spans: list[Span]) -> list[int]:

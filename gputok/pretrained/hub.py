@@ -63,16 +63,7 @@ def download(
     return pathlib.Path(folder)
 
 
-def upload(
-    save: Callable[[str], Any],
-    repo_id: str,
-    *,
-    commit_message: str,
-    private: bool | None,
-    token: str | bool | None,
-    revision: str | None,
-    create_pr: bool,
-) -> Any:
+def upload(save: Callable[[str], Any], repo_id: str, private: bool | None, token: Any, options: dict[str, Any]) -> Any:
     """See `PreTrainedTokenizer.push_to_hub`. `save` is called with a folder, and writes the files there."""
     try:
         from huggingface_hub import HfApi
@@ -82,6 +73,4 @@ def upload(
     repo_id = hub.create_repo(repo_id, private=private, exist_ok=True).repo_id
     with tempfile.TemporaryDirectory() as folder:
         save(folder)
-        return hub.upload_folder(
-            repo_id=repo_id, folder_path=folder, commit_message=commit_message, revision=revision, create_pr=create_pr
-        )
+        return hub.upload_folder(repo_id=repo_id, folder_path=folder, **options)

@@ -71,7 +71,10 @@ class SpecialTokens:
         if name.removesuffix("_id") in named:
             token = named[name.removesuffix("_id")]
             return None if token is None else self.convert_tokens_to_ids(str(token))
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        message = f"{type(self).__name__!r} object has no attribute {name!r}"
+        if not name.startswith("_"):
+            message += f"; if transformers has it, to_transformers().{name} is it, and runs on gputok"
+        raise AttributeError(message)
 
     @property
     def extra_special_tokens(self) -> list[str]:

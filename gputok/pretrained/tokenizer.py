@@ -18,10 +18,10 @@ from gputok.pipeline.limits import Padding, Truncation
 from gputok.pretrained import calls
 from gputok.pretrained.authored import Authored
 from gputok.pretrained.batch import BatchEncoding, pad_columns
+from gputok.pretrained.ids import TokenIds
 from gputok.pretrained.options import DEFAULTS, names_token
 from gputok.pretrained.special_tokens import NAMES, Token, as_token
 from gputok.pretrained.steps import STEPS, set_step
-from gputok.pretrained.upstream_names import UpstreamNames
 from gputok.tokenizer import Tokenizer
 from gputok.types import public
 
@@ -35,17 +35,20 @@ _TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
 
 
 @public("gputok")
-class PreTrainedTokenizer(UpstreamNames):
+class PreTrainedTokenizer(TokenIds):
     """A `Tokenizer` with named special tokens, the sides and limits of its model, and its chat template.
 
     The steps of the tokenizer.json stay as they are. `transformers` 5 instead builds the steps of some classes, such as
     `LlamaTokenizer`, from the vocabulary; folders that are saved here name a class that does not, so they work the same
     in both.
 
+    What programs rarely ask of the class of `transformers` is not here: `to_transformers()` is an object of that class, which
+    runs on gputok.
+
     Args:
         tokenizer_object: the tokenizer.
         tokenizer_file: the path of its tokenizer.json, instead of `tokenizer_object`.
-        name_or_path: where the tokenizer comes from, for errors and `vocab_file`.
+        name_or_path: where the tokenizer comes from, for errors.
         init_kwargs: other settings of a tokenizer_config.json, which are kept and saved, and change nothing.
         options: settings of a tokenizer_config.json. These are attributes, and can be set later as well:
 
@@ -78,6 +81,9 @@ class PreTrainedTokenizer(UpstreamNames):
     """
 
     pad_token_type_id = 0
+    padding_side: str
+    truncation_side: str
+    model_input_names: list[str]
     _add_bos_token = _add_eos_token = False
 
     def __init__(
@@ -532,8 +538,8 @@ class PreTrainedTokenizer(UpstreamNames):
         Args:
             conversation: a list of messages, or a list of conversations. A message is `{"role": ..., "content": ...}`, a
                 dataclass, or a model of pydantic.
-            tools: functions with type hints and a docstring of Google's style that describes their arguments, or JSON
-                schemas of functions.
+            tools: JSON schemas of functions; or functions with type hints and a docstring of Google's style that describes
+                their arguments, which need `transformers`.
             documents: for retrieval, each `{"title": ..., "text": ...}`.
             chat_template: a Jinja template, or the name of one of several; None: `self.chat_template`.
             add_generation_prompt: ends the text where the answer of the model begins.
@@ -565,7 +571,6 @@ class PreTrainedTokenizer(UpstreamNames):
             ImportError: if jinja2 is missing.
         """
         from gputok.pretrained import chat
-        from gputok.pretrained.tool_schemas import tool_schema
 
         template = self.get_chat_template(chat_template, tools)
         _check_variables(variables, template)
@@ -575,7 +580,7 @@ class PreTrainedTokenizer(UpstreamNames):
             raise ValueError("return_assistant_tokens_mask=True needs tokenize=True and return_dict=True")
         if return_assistant_tokens_mask and continue_final_message:
             raise ValueError("return_assistant_tokens_mask=True and continue_final_message cannot be combined")
-        schemas = None if tools is None else [*map(tool_schema, tools)]
+        schemas = None if tools is None else [*map(chat.tool_schema, tools)]
         if wrong := next((one for one in documents or () if not isinstance(one, Mapping)), None):
             raise TypeError(f"documents must be dicts with a title and a text, not {wrong!r}")
 
@@ -730,40 +735,21 @@ class PreTrainedTokenizer(UpstreamNames):
         """
         return self._tokenizer.to_transformers(**self._config(), chat_template=copy.copy(self.chat_template))
 
-    def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        commit_message: str = "Upload tokenizer",
-        private: bool | None = None,
-        token: str | bool | None = None,
-        revision: str | None = None,
-        create_pr: bool = False,
-    ) -> Any:
+    def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: Any = None, **options: Any) -> Any:
         """Uploads the files of `save_pretrained` to the Hugging Face Hub, as one commit; needs `huggingface_hub`.
 
         Args:
             repo_id: the repository, made if it does not exist; without a user name, it is one of yours.
-            commit_message: the message of the commit.
             private: makes a new repository private.
             token: of the user; None: as `huggingface_hub` finds it.
-            revision: the branch.
-            create_pr: opens a pull request instead.
+            options: of `HfApi.upload_folder`, such as `commit_message`, `revision` or `create_pr`.
 
         Returns:
             The `CommitInfo` of the commit.
         """
         from gputok.pretrained.hub import upload
 
-        return upload(
-            self.save_pretrained,
-            repo_id,
-            commit_message=commit_message,
-            private=private,
-            token=token,
-            revision=revision,
-            create_pr=create_pr,
-        )
+        return upload(self.save_pretrained, repo_id, private, token, {"commit_message": "Upload tokenizer", **options})
 
 
 def _check_side(side: Any, name: str = "padding_side") -> None:
