@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
+from gputok.models import BPE
+from gputok.tokenizer import Tokenizer
 from gputok.types import public
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from gputok.counts.word_counts import WordCounts
     from gputok.decoders import Decoder
     from gputok.encoding.encoding import Encoding
     from gputok.models import Model
@@ -18,10 +20,32 @@ if TYPE_CHECKING:
     from gputok.pipeline.pipeline import Pipeline
     from gputok.pre_tokenizers import PreTokenizer
     from gputok.processors import PostProcessor
-    from gputok.progress import Progress
-    from gputok.tokenizer import Tokenizer
     from gputok.tokens.added_token import AddedToken
     from gputok.trainers import Trainer
+
+_Given = ParamSpec("_Given")
+_Found = TypeVar("_Found")
+
+
+def _same(method: Callable[Concatenate[Tokenizer, _Given], _Found]) -> Callable[Concatenate[Any, _Given], _Found]:
+    """Makes a method that calls the one of the same name of the tokenizer inside."""
+    name = method.__name__
+
+    @functools.wraps(method)
+    def call(self: Any, *args: _Given.args, **options: _Given.kwargs) -> _Found:
+        return getattr(self._tokenizer, name)(*args, **options)
+
+    return call
+
+
+def _same_step(name: str) -> Any:
+    """Makes a property that is the one of this name of the tokenizer inside."""
+    of: property = vars(Tokenizer)[name]
+
+    def change(self: Any, value: Any) -> None:
+        setattr(self._tokenizer, name, value)
+
+    return property(lambda self: getattr(self._tokenizer, name), change if of.fset else None, doc=of.__doc__)
 
 
 @public("gputok.implementations")
@@ -41,21 +65,30 @@ class BaseTokenizer:
         parameters = ", ".join(f"{name}={value}" for name, value in self._parameters.items())
         return f"Tokenizer(vocabulary_size={self._tokenizer.get_vocab_size()}, {parameters})"
 
-    def num_special_tokens_to_add(self, is_pair: bool) -> int:
-        """Returns how many tokens the post-processor adds to one text or, if `is_pair`, to a pair."""
-        return self._tokenizer.num_special_tokens_to_add(is_pair)
+    pipeline: Pipeline = _same_step("pipeline")
+    model: Model = _same_step("model")
+    normalizer: Normalizer | None = _same_step("normalizer")
+    pre_tokenizer: PreTokenizer | None = _same_step("pre_tokenizer")
+    post_processor: PostProcessor | None = _same_step("post_processor")
+    decoder: Decoder | None = _same_step("decoder")
+    padding: dict[str, Any] | None = _same_step("padding")
+    truncation: dict[str, Any] | None = _same_step("truncation")
 
-    def get_vocab(self, with_added_tokens: bool = True) -> dict[str, int]:
-        """Returns the id of each token, in a new dictionary."""
-        return self._tokenizer.get_vocab(with_added_tokens)
-
-    def get_added_tokens_decoder(self) -> dict[int, AddedToken]:
-        """Returns the added tokens by their ids."""
-        return self._tokenizer.get_added_tokens_decoder()
-
-    def get_vocab_size(self, with_added_tokens: bool = True) -> int:
-        """Returns the number of tokens."""
-        return self._tokenizer.get_vocab_size(with_added_tokens)
+    num_special_tokens_to_add = _same(Tokenizer.num_special_tokens_to_add)
+    get_vocab = _same(Tokenizer.get_vocab)
+    get_added_tokens_decoder = _same(Tokenizer.get_added_tokens_decoder)
+    get_vocab_size = _same(Tokenizer.get_vocab_size)
+    no_padding = _same(Tokenizer.no_padding)
+    no_truncation = _same(Tokenizer.no_truncation)
+    add_tokens = _same(Tokenizer.add_tokens)
+    async_decode_batch = _same(Tokenizer.async_decode_batch)
+    token_to_id = _same(Tokenizer.token_to_id)
+    id_to_token = _same(Tokenizer.id_to_token)
+    save = _same(Tokenizer.save)
+    to_str = _same(Tokenizer.to_str)
+    post_process = _same(Tokenizer.post_process)
+    replace_model = _same(Tokenizer.replace_model)
+    count_without_added = _same(Tokenizer.count_without_added)
 
     def enable_padding(
         self,
@@ -72,35 +105,17 @@ class BaseTokenizer:
         """
         self._tokenizer.enable_padding(direction, pad_id, pad_type_id, pad_token, length, pad_to_multiple_of)
 
-    def no_padding(self) -> None:
-        """Stops padding."""
-        self._tokenizer.no_padding()
-
-    @property
-    def padding(self) -> dict[str, Any] | None:
-        """The options of `enable_padding`, or None."""
-        return self._tokenizer.padding
-
     def enable_truncation(self, max_length: int, stride: int = 0, strategy: str = "longest_first") -> None:
         """Cuts encodings to `max_length` tokens, as `gputok.Tokenizer.enable_truncation` does."""
         self._tokenizer.enable_truncation(max_length, stride, strategy)
 
-    def no_truncation(self) -> None:
-        """Stops truncating."""
-        self._tokenizer.no_truncation()
-
-    @property
-    def truncation(self) -> dict[str, Any] | None:
-        """The options of `enable_truncation`, or None."""
-        return self._tokenizer.truncation
-
-    def add_tokens(self, tokens: list[str | AddedToken]) -> int:
-        """Adds tokens that are found in the text before the model sees it, and returns how many are new."""
-        return self._tokenizer.add_tokens(tokens)
-
     def add_special_tokens(self, special_tokens: list[str | AddedToken]) -> int:
         """Adds special tokens, which `decode` leaves out, and returns how many are new."""
         return self._tokenizer.add_special_tokens(special_tokens)
+
+    def save_model(self, directory: str, prefix: str | None = None) -> list[str]:
+        """Writes the files of the model, such as vocab.json and merges.txt, into a folder; returns their paths."""
+        return self._tokenizer.model.save(directory, prefix)
 
     def normalize(self, sequence: str) -> str:
         """Returns the normalized text."""
@@ -155,113 +170,55 @@ class BaseTokenizer:
             raise ValueError("None input is not valid. Should be list of list of integers.")
         return self._tokenizer.decode_batch(sequences, skip_special_tokens)
 
-    async def async_decode_batch(
-        self, sequences: Sequence[Sequence[int]], skip_special_tokens: bool = True
-    ) -> list[str]:
-        """Runs `decode_batch` on another thread."""
-        return await self._tokenizer.async_decode_batch(sequences, skip_special_tokens)
 
-    def token_to_id(self, token: str) -> int | None:
-        """Returns the id of a token, or None if the vocabulary has no such token."""
-        return self._tokenizer.token_to_id(token)
+@classmethod
+def from_bpe_files(cls: Any, vocab_filename: str, merges_filename: str, **kwargs: Any) -> Any:
+    """Reads a vocab.json and a merges.txt.
 
-    def id_to_token(self, id: int) -> str | None:
-        """Returns the token of an id, or None if the vocabulary has no such id."""
-        return self._tokenizer.id_to_token(id)
+    Args:
+        cls: a class whose model is BPE.
+        vocab_filename: the path of vocab.json.
+        merges_filename: the path of merges.txt.
+        kwargs: further arguments of the class.
 
-    def save_model(self, directory: str, prefix: str | None = None) -> list[str]:
-        """Writes the files of the model, such as vocab.json and merges.txt, into a folder; returns their paths."""
-        return self._tokenizer.model.save(directory, prefix)
-
-    def save(self, path: str, pretty: bool = True) -> None:
-        """Writes a tokenizer.json atomically."""
-        self._tokenizer.save(path, pretty)
-
-    def to_str(self, pretty: bool = False) -> str:
-        """Returns the text of a tokenizer.json."""
-        return self._tokenizer.to_str(pretty)
-
-    def post_process(
-        self, encoding: Encoding, pair: Encoding | None = None, add_special_tokens: bool = True
-    ) -> Encoding:
-        """Applies truncation, the post-processor and padding to existing encodings."""
-        return self._tokenizer.post_process(encoding, pair, add_special_tokens)
-
-    @property
-    def pipeline(self) -> Pipeline:
-        """A frozen copy of all steps as they are now."""
-        return self._tokenizer.pipeline
-
-    def replace_model(self, model: Model, special_tokens: list[AddedToken]) -> None:
-        """Sets a model and adds special tokens to it, in one step for other threads."""
-        self._tokenizer.replace_model(model, special_tokens)
-
-    def count_without_added(
-        self, texts: Iterable[Any], device: str | None, threads: int | None, progress: Progress
-    ) -> WordCounts:
-        """Counts the words of texts in memory, without looking for added tokens."""
-        return self._tokenizer.count_without_added(texts, device, threads, progress)
-
-    @property
-    def model(self) -> Model:
-        """The step that cuts words into tokens."""
-        return self._tokenizer.model
-
-    @model.setter
-    def model(self, model: Model) -> None:
-        self._tokenizer.model = model
-
-    @property
-    def normalizer(self) -> Normalizer | None:
-        """The step that changes the text before it is cut into words, or None."""
-        return self._tokenizer.normalizer
-
-    @normalizer.setter
-    def normalizer(self, normalizer: Normalizer | None) -> None:
-        self._tokenizer.normalizer = normalizer
-
-    @property
-    def pre_tokenizer(self) -> PreTokenizer | None:
-        """The step that cuts the text into words, or None."""
-        return self._tokenizer.pre_tokenizer
-
-    @pre_tokenizer.setter
-    def pre_tokenizer(self, pre_tokenizer: PreTokenizer | None) -> None:
-        self._tokenizer.pre_tokenizer = pre_tokenizer
-
-    @property
-    def post_processor(self) -> PostProcessor | None:
-        """The step that adds special tokens, or None."""
-        return self._tokenizer.post_processor
-
-    @post_processor.setter
-    def post_processor(self, post_processor: PostProcessor | None) -> None:
-        self._tokenizer.post_processor = post_processor
-
-    @property
-    def decoder(self) -> Decoder | None:
-        """The step that joins tokens to text, or None."""
-        return self._tokenizer.decoder
-
-    @decoder.setter
-    def decoder(self, decoder: Decoder | None) -> None:
-        self._tokenizer.decoder = decoder
+    Returns:
+        The tokenizer.
+    """
+    return cls(*BPE.read_file(vocab_filename, merges_filename), **kwargs)
 
 
-def trained_by(make_trainer: Callable[..., Trainer]) -> tuple[Callable[..., None], Callable[..., None]]:
-    """Makes the methods `train` and `train_from_iterator` of a tokenizer, with the arguments of `make_trainer`."""
+def shown(model: str, arguments: Mapping[str, Any], *hidden: str) -> dict[str, Any]:
+    """Returns what `repr` shows of the arguments of a constructor, its `locals()`."""
+    hidden = ("self", "__class__", "vocab", *hidden)
+    return {"model": model, **{name: value for name, value in arguments.items() if name not in hidden}}
+
+
+def trained_by(
+    make_trainer: Callable[..., Trainer], **defaults: Any
+) -> tuple[Callable[..., None], Callable[..., None]]:
+    """Makes the methods `train` and `train_from_iterator` of a tokenizer.
+
+    Args:
+        make_trainer: makes the trainer, with the arguments `defaults` or what a call gives instead.
+        defaults: the arguments of both methods, in their order.
+    """
     either = inspect.Parameter.POSITIONAL_OR_KEYWORD
     own, files, iterator = (inspect.Parameter(name, either) for name in ("self", "files", "iterator"))
     length = inspect.Parameter("length", either, default=None, annotation="int | None")
-    options = [*inspect.signature(make_trainer).parameters.values()]
+    options = [inspect.Parameter(name, either, default=value) for name, value in defaults.items()]
     for_files = inspect.Signature([own, files, *options])
     for_texts = inspect.Signature([own, iterator, *options, length])
+
+    def trainer(options: dict[str, Any]) -> Trainer:
+        given = defaults | options
+        lists = {name: list(given[name] or ()) for name in ("special_tokens", "initial_alphabet") if name in given}
+        return make_trainer(**given | lists)
 
     def train(*given: Any, **named: Any) -> None:
         """Trains the model on files: a path, or a list of paths. The other arguments are those of the trainer."""
         options = _bound("train", for_files, given, named)
         self, files = options.pop("self"), options.pop("files")
-        self._tokenizer.train([files] if isinstance(files, str) else list(files), make_trainer(**options))
+        self._tokenizer.train([files] if isinstance(files, str) else list(files), trainer(options))
 
     def train_from_iterator(*given: Any, **named: Any) -> None:
         """Trains the model on texts. The other arguments are those of the trainer.
@@ -270,7 +227,7 @@ def trained_by(make_trainer: Callable[..., Trainer]) -> tuple[Callable[..., None
         """
         options = _bound("train_from_iterator", for_texts, given, named)
         self, texts, length = options.pop("self"), options.pop("iterator"), options.pop("length", None)
-        self._tokenizer.train_from_iterator(texts, make_trainer(**options), length)
+        self._tokenizer.train_from_iterator(texts, trainer(options), length)
 
     train.__signature__, train_from_iterator.__signature__ = for_files, for_texts
     return train, train_from_iterator

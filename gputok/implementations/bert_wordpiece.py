@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gputok import decoders
-from gputok.implementations.base_tokenizer import BaseTokenizer, trained_by
+from gputok.implementations.base_tokenizer import BaseTokenizer, shown, trained_by
 from gputok.models import WordPiece
 from gputok.normalizers import BertNormalizer
 from gputok.pre_tokenizers import BertPreTokenizer
@@ -15,31 +15,7 @@ from gputok.trainers import WordPieceTrainer
 from gputok.types import public
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from gputok.tokens.added_token import AddedToken
-
-_SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-
-
-def _trainer(
-    vocab_size: int = 30000,
-    min_frequency: int = 2,
-    limit_alphabet: int = 1000,
-    initial_alphabet: Sequence[str] = (),
-    special_tokens: Sequence[str | AddedToken] = _SPECIAL_TOKENS,
-    show_progress: bool = True,
-    wordpieces_prefix: str = "##",
-) -> WordPieceTrainer:
-    return WordPieceTrainer(
-        vocab_size=vocab_size,
-        min_frequency=min_frequency,
-        limit_alphabet=limit_alphabet,
-        initial_alphabet=list(initial_alphabet),
-        special_tokens=list(special_tokens),
-        show_progress=show_progress,
-        continuing_subword_prefix=wordpieces_prefix,
-    )
 
 
 @public("gputok.implementations")
@@ -83,6 +59,7 @@ class BertWordPieceTokenizer(BaseTokenizer):
         lowercase: bool = True,
         wordpieces_prefix: str = "##",
     ) -> None:
+        parameters = shown("BertWordPiece", locals())
         tokenizer = Tokenizer(WordPiece(vocab, unk_token=str(unk_token)))
         for token in map(str, (unk_token, sep_token, cls_token, pad_token, mask_token)):
             if tokenizer.token_to_id(token) is not None:
@@ -97,19 +74,6 @@ class BertWordPieceTokenizer(BaseTokenizer):
                 around.append((token, token_id))
             tokenizer.post_processor = BertProcessing(*around)
         tokenizer.decoder = decoders.WordPiece(prefix=wordpieces_prefix)
-        parameters = {
-            "model": "BertWordPiece",
-            "unk_token": unk_token,
-            "sep_token": sep_token,
-            "cls_token": cls_token,
-            "pad_token": pad_token,
-            "mask_token": mask_token,
-            "clean_text": clean_text,
-            "handle_chinese_chars": handle_chinese_chars,
-            "strip_accents": strip_accents,
-            "lowercase": lowercase,
-            "wordpieces_prefix": wordpieces_prefix,
-        }
         super().__init__(tokenizer, parameters)
 
     @staticmethod
@@ -125,4 +89,13 @@ class BertWordPieceTokenizer(BaseTokenizer):
         """
         return BertWordPieceTokenizer(WordPiece.read_file(vocab), **kwargs)
 
-    train, train_from_iterator = trained_by(_trainer)
+    train, train_from_iterator = trained_by(
+        lambda wordpieces_prefix, **options: WordPieceTrainer(continuing_subword_prefix=wordpieces_prefix, **options),
+        vocab_size=30000,
+        min_frequency=2,
+        limit_alphabet=1000,
+        initial_alphabet=[],
+        special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
+        show_progress=True,
+        wordpieces_prefix="##",
+    )

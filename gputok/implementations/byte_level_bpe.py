@@ -2,35 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from gputok import decoders, pre_tokenizers, processors
-from gputok.implementations.base_tokenizer import BaseTokenizer, chain_of, trained_by
+from gputok.implementations.base_tokenizer import BaseTokenizer, chain_of, from_bpe_files, shown, trained_by
 from gputok.models import BPE
 from gputok.normalizers import Lowercase, unicode_normalizer_from_str
 from gputok.tokenizer import Tokenizer
 from gputok.trainers import BpeTrainer
 from gputok.types import public
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from gputok.tokens.added_token import AddedToken
-
-
-def _trainer(
-    vocab_size: int = 30000,
-    min_frequency: int = 2,
-    show_progress: bool = True,
-    special_tokens: Sequence[str | AddedToken] = (),
-) -> BpeTrainer:
-    return BpeTrainer(
-        vocab_size=vocab_size,
-        min_frequency=min_frequency,
-        show_progress=show_progress,
-        special_tokens=list(special_tokens),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-    )
 
 
 @public("gputok.implementations")
@@ -67,6 +45,7 @@ class ByteLevelBPETokenizer(BaseTokenizer):
         end_of_word_suffix: str | None = None,
         trim_offsets: bool = False,
     ) -> None:
+        parameters = shown("ByteLevelBPE", locals(), "merges")
         if vocab is not None and merges is not None:
             prefix, suffix = continuing_subword_prefix or "", end_of_word_suffix or ""
             model = BPE(vocab, merges, dropout=dropout, continuing_subword_prefix=prefix, end_of_word_suffix=suffix)
@@ -78,30 +57,13 @@ class ByteLevelBPETokenizer(BaseTokenizer):
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=add_prefix_space)
         tokenizer.decoder = decoders.ByteLevel()
         tokenizer.post_processor = processors.ByteLevel(trim_offsets=trim_offsets)
-        parameters = {
-            "model": "ByteLevelBPE",
-            "add_prefix_space": add_prefix_space,
-            "lowercase": lowercase,
-            "dropout": dropout,
-            "unicode_normalizer": unicode_normalizer,
-            "continuing_subword_prefix": continuing_subword_prefix,
-            "end_of_word_suffix": end_of_word_suffix,
-            "trim_offsets": trim_offsets,
-        }
         super().__init__(tokenizer, parameters)
 
-    @staticmethod
-    def from_file(vocab_filename: str, merges_filename: str, **kwargs: Any) -> ByteLevelBPETokenizer:
-        """Reads a vocab.json and a merges.txt.
-
-        Args:
-            vocab_filename: the path of vocab.json.
-            merges_filename: the path of merges.txt.
-            kwargs: further arguments of the class.
-
-        Returns:
-            The tokenizer.
-        """
-        return ByteLevelBPETokenizer(*BPE.read_file(vocab_filename, merges_filename), **kwargs)
-
-    train, train_from_iterator = trained_by(_trainer)
+    from_file = from_bpe_files
+    train, train_from_iterator = trained_by(
+        lambda **options: BpeTrainer(initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), **options),
+        vocab_size=30000,
+        min_frequency=2,
+        show_progress=True,
+        special_tokens=[],
+    )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gputok import decoders
-from gputok.implementations.base_tokenizer import BaseTokenizer, chain_of, trained_by
+from gputok.implementations.base_tokenizer import BaseTokenizer, chain_of, from_bpe_files, shown, trained_by
 from gputok.models import BPE
 from gputok.normalizers import BertNormalizer, Lowercase, unicode_normalizer_from_str
 from gputok.pre_tokenizers import BertPreTokenizer, WhitespaceSplit
@@ -14,29 +14,7 @@ from gputok.trainers import BpeTrainer
 from gputok.types import public
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from gputok.tokens.added_token import AddedToken
-
-
-def _trainer(
-    vocab_size: int = 30000,
-    min_frequency: int = 2,
-    special_tokens: Sequence[str | AddedToken] = ("<unk>",),
-    limit_alphabet: int = 1000,
-    initial_alphabet: Sequence[str] = (),
-    suffix: str | None = "</w>",
-    show_progress: bool = True,
-) -> BpeTrainer:
-    return BpeTrainer(
-        vocab_size=vocab_size,
-        min_frequency=min_frequency,
-        special_tokens=list(special_tokens),
-        limit_alphabet=limit_alphabet,
-        initial_alphabet=list(initial_alphabet),
-        end_of_word_suffix=suffix,
-        show_progress=show_progress,
-    )
 
 
 @public("gputok.implementations")
@@ -73,6 +51,7 @@ class CharBPETokenizer(BaseTokenizer):
         bert_normalizer: bool = True,
         split_on_whitespace_only: bool = False,
     ) -> None:
+        parameters = shown("BPE", locals(), "merges")
         if vocab is None or merges is None:
             vocab = merges = None
         tokenizer = Tokenizer(BPE(vocab, merges, dropout=dropout, unk_token=str(unk_token), end_of_word_suffix=suffix))
@@ -83,30 +62,16 @@ class CharBPETokenizer(BaseTokenizer):
         tokenizer.normalizer = chain_of([*normalizers, Lowercase()] if lowercase else normalizers)
         tokenizer.pre_tokenizer = WhitespaceSplit() if split_on_whitespace_only else BertPreTokenizer()
         tokenizer.decoder = decoders.BPEDecoder(suffix=suffix)
-        parameters = {
-            "model": "BPE",
-            "unk_token": unk_token,
-            "suffix": suffix,
-            "dropout": dropout,
-            "lowercase": lowercase,
-            "unicode_normalizer": unicode_normalizer,
-            "bert_normalizer": bert_normalizer,
-            "split_on_whitespace_only": split_on_whitespace_only,
-        }
         super().__init__(tokenizer, parameters)
 
-    @staticmethod
-    def from_file(vocab_filename: str, merges_filename: str, **kwargs: Any) -> CharBPETokenizer:
-        """Reads a vocab.json and a merges.txt.
-
-        Args:
-            vocab_filename: the path of vocab.json.
-            merges_filename: the path of merges.txt.
-            kwargs: further arguments of the class.
-
-        Returns:
-            The tokenizer.
-        """
-        return CharBPETokenizer(*BPE.read_file(vocab_filename, merges_filename), **kwargs)
-
-    train, train_from_iterator = trained_by(_trainer)
+    from_file = from_bpe_files
+    train, train_from_iterator = trained_by(
+        lambda suffix, **options: BpeTrainer(end_of_word_suffix=suffix, **options),
+        vocab_size=30000,
+        min_frequency=2,
+        special_tokens=["<unk>"],
+        limit_alphabet=1000,
+        initial_alphabet=[],
+        suffix="</w>",
+        show_progress=True,
+    )

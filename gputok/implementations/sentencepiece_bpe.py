@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gputok import decoders
-from gputok.implementations.base_tokenizer import BaseTokenizer, trained_by
+from gputok.implementations.base_tokenizer import BaseTokenizer, from_bpe_files, shown, trained_by
 from gputok.models import BPE
 from gputok.normalizers import NFKC
 from gputok.pre_tokenizers import Metaspace
@@ -14,27 +14,7 @@ from gputok.trainers import BpeTrainer
 from gputok.types import public
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from gputok.tokens.added_token import AddedToken
-
-
-def _trainer(
-    vocab_size: int = 30000,
-    min_frequency: int = 2,
-    special_tokens: Sequence[str | AddedToken] = ("<unk>",),
-    limit_alphabet: int = 1000,
-    initial_alphabet: Sequence[str] = (),
-    show_progress: bool = True,
-) -> BpeTrainer:
-    return BpeTrainer(
-        vocab_size=vocab_size,
-        min_frequency=min_frequency,
-        special_tokens=list(special_tokens),
-        limit_alphabet=limit_alphabet,
-        initial_alphabet=list(initial_alphabet),
-        show_progress=show_progress,
-    )
 
 
 @public("gputok.implementations")
@@ -67,6 +47,7 @@ class SentencePieceBPETokenizer(BaseTokenizer):
         dropout: float | None = None,
         fuse_unk: bool | None = False,
     ) -> None:
+        parameters = shown("SentencePieceBPE", locals(), "merges", "fuse_unk")
         if vocab is None or merges is None:
             vocab = merges = None
         tokenizer = Tokenizer(BPE(vocab, merges, dropout=dropout, unk_token=str(unk_token), fuse_unk=fuse_unk))
@@ -76,27 +57,15 @@ class SentencePieceBPETokenizer(BaseTokenizer):
         scheme = "always" if add_prefix_space else "never"
         tokenizer.pre_tokenizer = Metaspace(replacement=replacement, prepend_scheme=scheme)
         tokenizer.decoder = decoders.Metaspace(replacement=replacement, prepend_scheme=scheme)
-        parameters = {
-            "model": "SentencePieceBPE",
-            "unk_token": unk_token,
-            "replacement": replacement,
-            "add_prefix_space": add_prefix_space,
-            "dropout": dropout,
-        }
         super().__init__(tokenizer, parameters)
 
-    @staticmethod
-    def from_file(vocab_filename: str, merges_filename: str, **kwargs: Any) -> SentencePieceBPETokenizer:
-        """Reads a vocab.json and a merges.txt.
-
-        Args:
-            vocab_filename: the path of vocab.json.
-            merges_filename: the path of merges.txt.
-            kwargs: further arguments of the class.
-
-        Returns:
-            The tokenizer.
-        """
-        return SentencePieceBPETokenizer(*BPE.read_file(vocab_filename, merges_filename), **kwargs)
-
-    train, train_from_iterator = trained_by(_trainer)
+    from_file = from_bpe_files
+    train, train_from_iterator = trained_by(
+        BpeTrainer,
+        vocab_size=30000,
+        min_frequency=2,
+        special_tokens=["<unk>"],
+        limit_alphabet=1000,
+        initial_alphabet=[],
+        show_progress=True,
+    )

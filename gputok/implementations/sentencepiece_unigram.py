@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gputok import decoders
 from gputok.automaton.pattern import Regex
@@ -14,27 +14,6 @@ from gputok.pre_tokenizers import Metaspace
 from gputok.tokenizer import Tokenizer
 from gputok.trainers import UnigramTrainer
 from gputok.types import public
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from gputok.tokens.added_token import AddedToken
-
-
-def _trainer(
-    vocab_size: int = 8000,
-    show_progress: bool = True,
-    special_tokens: Sequence[str | AddedToken] | None = None,
-    initial_alphabet: Sequence[str] | None = None,
-    unk_token: str | None = None,
-) -> UnigramTrainer:
-    return UnigramTrainer(
-        vocab_size=vocab_size,
-        special_tokens=list(special_tokens or []),
-        show_progress=show_progress,
-        initial_alphabet=list(initial_alphabet or []),
-        unk_token=unk_token,
-    )
 
 
 @public("gputok.implementations")
@@ -100,7 +79,14 @@ class SentencePieceUnigramTokenizer(BaseTokenizer):
         BaseTokenizer.__init__(made, tokenizer, {"model": "SentencePieceUnigram"})
         return made
 
-    train, train_from_iterator = trained_by(_trainer)
+    train, train_from_iterator = trained_by(
+        UnigramTrainer,
+        vocab_size=8000,
+        show_progress=True,
+        special_tokens=None,
+        initial_alphabet=None,
+        unk_token=None,
+    )
 
 
 def _mark_spaces(tokenizer: Tokenizer, replacement: str, scheme: str) -> None:

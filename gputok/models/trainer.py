@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 
@@ -50,6 +50,14 @@ class CheckedOptions:
         super().__setattr__(name, checked(name, _CHECKS[name], value) if name in _CHECKS else value)
 
 
+class How(NamedTuple):
+    """How a training runs: the arguments of `Trainer.train`."""
+
+    threads: int | None
+    progress: Callable[[str, int, int], None] | None
+    devices: Sequence[Any]
+
+
 class Trained(Protocol):
     """What a trainer has learned."""
 
@@ -77,19 +85,33 @@ class Trainer(CheckedOptions):
         threads: int | None = None,
         progress: Callable[[str, int, int], None] | None = None,
         devices: Sequence[Any] = (),
-    ) -> Trained:
+    ) -> Any:
         """Learns from counted words; the trainer itself does not change.
 
         Args:
             words: the words of the corpus, and how often each occurs.
-            threads: how many threads to use; None: all cores.
+            threads: how many threads to use, at most; None: all cores. What is learned is the same for any number.
             progress: called as progress(stage, done, total) a few times a second; an exception that it raises ends the
-                training.
-            devices: CUDA devices (`gputok.backend`) to train on; without any, or if the trainer has no CUDA kernels, the
-                CPU.
+                training. The stage of BPE and WordPiece is "merge"; WordLevel has none.
+            devices: CUDA devices (`gputok.backend`); the first one merges pairs, unless tokens have a prefix or suffix. The
+                CPU does all other work.
 
         Returns:
-            What was learned; `into(model)` writes it into a model.
+            What was learned (`Trained`); `into(model)` writes it into a model.
+
+        Raises:
+            ValueError: if the bytes of all occurrences of the words are more than 2**63 - 1, or a Unigram's `vocab_size` is
+                smaller than the number of special tokens and characters.
+            TypeError: if the trainer learns from text alone, as that of superwords.
+        """
+        return self.learn(words, How(threads, progress, devices))
+
+    def learn(self, words: WordCounts, how: How) -> Trained:
+        """Does what `train` says.
+
+        Args:
+            words: as for `train`.
+            how: the other arguments of `train`.
         """
         raise NotImplementedError
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 import numpy as np
 
 from gputok.models.bpe.trainer import BpeTrainer, TrainedBpe
-from gputok.models.trainer import Trainer, contents
+from gputok.models.trainer import How, Trainer, contents
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.tokens.vocabulary import Vocabulary
 from gputok.types import public
@@ -218,22 +218,8 @@ class SuperBpeTrainer(Trainer):
         needed = self.first_stage().memory_needed(len(words), len(words.data), threads)
         return _within(needed, limit, f"{len(words):,} distinct words")
 
-    def train(
-        self,
-        words: WordCounts,
-        *,
-        threads: int | None = None,
-        progress: Callable[[str, int, int], None] | None = None,
-        devices: Sequence[Any] = (),
-    ) -> NoReturn:
-        """Raises TypeError: superwords can't be learned from words.
-
-        Args:
-            words: as for other trainers.
-            threads: as for other trainers.
-            progress: as for other trainers.
-            devices: as for other trainers.
-        """
+    def learn(self, words: WordCounts, how: How) -> NoReturn:
+        """Raises TypeError: superwords can't be learned from words."""
         raise TypeError(
             "superwords are learned from text, of which word counts know nothing: call train or train_from_iterator; word "
             "counts can be the first stage alone: SuperBpeTrainer(stage1=word_counts)"

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from gputok.models.trainer import Trainer, contents
+from gputok.models.trainer import How, Trainer, contents
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.tokens.vocabulary import Vocabulary, pack
 from gputok.types import public
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from gputok.counts.word_counts import WordCounts
     from gputok.tokens.added_token import AddedToken
@@ -104,31 +104,8 @@ class BpeTrainer(Trainer):
     end_of_word_suffix: str | None = None
     max_token_length: int | None = None
 
-    def train(
-        self,
-        words: WordCounts,
-        *,
-        threads: int | None = None,
-        progress: Callable[[str, int, int], None] | None = None,
-        devices: Sequence[Any] = (),
-    ) -> TrainedBpe:
-        """Learns the vocabulary and the merges from counted words; the trainer itself does not change.
-
-        Args:
-            words: the words of the corpus, and how often each occurs.
-            threads: at most so many threads merge; None: all cores. A small corpus takes fewer, and the merges are the same
-                for any number.
-            progress: called as progress("merge", done, total) a few times a second; an exception that it raises ends the
-                training.
-            devices: CUDA devices (`gputok.backend`); the first one merges, unless tokens have a prefix or suffix. Without
-                any, the CPU merges.
-
-        Returns:
-            What was learned; `into(model)` writes it into a BPE model.
-
-        Raises:
-            ValueError: if the bytes of all occurrences of the words are more than 2**63 - 1.
-        """
+    def learn(self, words: WordCounts, how: How) -> TrainedBpe:
+        """Learns the vocabulary and the merges."""
         from gputok.kernels import BpeLimits
         from gputok.kernels.cpu import spell_words as alphabet
         from gputok.kernels.cpu.train_bpe import train_bpe_of_parts
@@ -173,14 +150,15 @@ class BpeTrainer(Trainer):
                 return ((part.data, part.offsets, part.counts, table) for part in some)
             return whole or map(spell, some)
 
+        progress = how.progress
         on_progress = None if progress is None else lambda done, total: progress("merge", done, total)
         others = *pack([*vocab]), limits, on_progress
-        if devices and not self.why_not_on_device():
+        if how.devices and not self.why_not_on_device():
             from gputok.kernels.cuda.train_bpe import train_bpe as train_on
 
-            learned = train_on(devices[0], *spell(words), *others)
+            learned = train_on(how.devices[0], *spell(words), *others)
         else:
-            learned = train_bpe_of_parts(parts, *others, threads=thread_count(threads))
+            learned = train_bpe_of_parts(parts, *others, threads=thread_count(how.threads))
         return TrainedBpe(
             Vocabulary(learned.tokens, learned.token_offsets),
             np.column_stack([learned.left, learned.right]),

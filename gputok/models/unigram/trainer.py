@@ -6,11 +6,11 @@ import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from gputok.models.trainer import Trainer, contents
+from gputok.models.trainer import How, Trainer, contents
 from gputok.types import public
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from gputok.counts.word_counts import WordCounts
     from gputok.tokens.added_token import AddedToken
@@ -75,29 +75,8 @@ class UnigramTrainer(Trainer):
     max_piece_length: int = 16
     seed_size: int = 1_000_000
 
-    def train(
-        self,
-        words: WordCounts,
-        *,
-        threads: int | None = None,
-        progress: Callable[[str, int, int], None] | None = None,
-        devices: Sequence[Any] = (),
-    ) -> TrainedUnigram:
-        """Learns the pieces from counted words; the trainer itself does not change.
-
-        Args:
-            words: the words of the corpus, and how often each occurs.
-            threads: how many threads to use; None: all cores.
-            progress: called as progress(stage, done, total) at each stage; an exception that it raises ends the training.
-            devices: without effect: the CPU does the work.
-
-        Returns:
-            What was learned; `into(model)` writes it into a Unigram model.
-
-        Raises:
-            ValueError: if vocab_size is smaller than the number of special tokens and characters of the words, or the bytes
-                of all occurrences of the words are more than 2**63 - 1.
-        """
+    def learn(self, words: WordCounts, how: How) -> TrainedUnigram:
+        """Learns the pieces."""
         from gputok.models.unigram.train import train_unigram
 
         words.check_symbols()
@@ -120,7 +99,7 @@ class UnigramTrainer(Trainer):
             n_sub_iterations=self.n_sub_iterations,
             seed_size=self.seed_size,
             taken=specials,
-            threads=threads,
-            progress=progress,
+            threads=how.threads,
+            progress=how.progress,
         )
         return TrainedUnigram([(token, 0.0) for token in specials] + pieces, unk_id)

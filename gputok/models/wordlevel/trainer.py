@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from gputok.models.trainer import Trainer, contents
+from gputok.models.trainer import How, Trainer, contents
 from gputok.types import public
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from gputok.counts.word_counts import WordCounts
     from gputok.tokens.added_token import AddedToken
@@ -63,25 +63,8 @@ class WordLevelTrainer(Trainer):
     show_progress: bool = True
     special_tokens: Sequence[str | AddedToken] = field(default_factory=list)
 
-    def train(
-        self,
-        words: WordCounts,
-        *,
-        threads: int | None = None,
-        progress: Callable[[str, int, int], None] | None = None,
-        devices: Sequence[Any] = (),
-    ) -> TrainedWordLevel:
-        """Makes the vocabulary from counted words; the trainer itself does not change.
-
-        Args:
-            words: the words of the corpus, and how often each occurs.
-            threads: without effect.
-            progress: not called.
-            devices: without effect: the CPU does the work.
-
-        Returns:
-            What was learned; `into(model)` writes it into a WordLevel model.
-        """
+    def learn(self, words: WordCounts, how: How) -> TrainedWordLevel:
+        """Makes the vocabulary."""
         words = words.spelled_out()
         if len(words) == 0:
             warnings.warn("the corpus has no words: the vocabulary has only the special tokens", stacklevel=2)

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from gputok.models.bpe.trainer import BpeTrainer
-from gputok.models.trainer import Trainer
+from gputok.models.trainer import How, Trainer
 from gputok.types import public
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from gputok.counts.word_counts import WordCounts
     from gputok.tokens.added_token import AddedToken
@@ -74,27 +74,11 @@ class WordPieceTrainer(Trainer):
     continuing_subword_prefix: str | None = "##"
     end_of_word_suffix: str | None = None
 
-    def train(
-        self,
-        words: WordCounts,
-        *,
-        threads: int | None = None,
-        progress: Callable[[str, int, int], None] | None = None,
-        devices: Sequence[Any] = (),
-    ) -> TrainedWordPiece:
-        """Learns the vocabulary from counted words; the trainer itself does not change.
-
-        Args:
-            words: the words of the corpus, and how often each occurs.
-            threads: as in `BpeTrainer.train`.
-            progress: called as progress("merge", done, total) a few times a second; an exception that it raises ends the
-                training.
-            devices: CUDA devices (`gputok.backend`); used only if tokens have neither prefix nor suffix.
-
-        Returns:
-            What was learned; `into(model)` writes it into a WordPiece model.
-        """
-        learned = self._bpe_trainer().train(words.spelled_out(), threads=threads, progress=progress, devices=devices)
+    def learn(self, words: WordCounts, how: How) -> TrainedWordPiece:
+        """Learns the vocabulary."""
+        learned = self._bpe_trainer().train(
+            words.spelled_out(), threads=how.threads, progress=how.progress, devices=how.devices
+        )
         prefix = self.continuing_subword_prefix
         return TrainedWordPiece(learned.vocabulary.plain(), "##" if prefix is None else prefix)
 
