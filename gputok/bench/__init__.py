@@ -373,7 +373,7 @@ def _on_device(device: str, tokenizer: Callable[[], Any], *stages: str) -> str:
     """Returns a line that says which stages a GPU does; None if no GPU is requested."""
     if device == "cpu":
         return ""
-    from gputok.pipeline.explain import device_work
+    from gputok.pipeline.about import device_work
 
     work = device_work(tokenizer().pipeline)
     return "; ".join(f"{stage}: {work[stage]}" for stage in stages)

@@ -43,7 +43,7 @@ def info(
         found = facts() if folder is None else about_files(folder)
     if tokenizer is not None:
         from gputok import Tokenizer
-        from gputok.pipeline.explain import device_work
+        from gputok.pipeline.about import device_work
 
         pipeline = Tokenizer.from_file(tokenizer).pipeline
         found |= _ways(pipeline)
@@ -82,15 +82,15 @@ def _is_tokenizer(path: str) -> bool:
 
 
 def about_tokenizer(path: str) -> dict[str, Any]:
-    """What a tokenizer is (`gputok.pipeline.explain.facts`), and which way its texts take: name -> text, number or list."""
-    from gputok.pipeline.explain import facts as facts_of
+    """What a tokenizer is (`gputok.pipeline.about.facts`), and which way its texts take: name -> text, number or list."""
+    from gputok.pipeline.about import facts as facts_of
 
     pipeline = options.load_tokenizer(path, {}).pipeline
     return {"tokenizer": path, **facts_of(pipeline), **_ways(pipeline)}
 
 
 def _ways(pipeline: Pipeline) -> dict[str, str]:
-    from gputok.pipeline.explain import ways
+    from gputok.pipeline.about import ways
 
     return {f'device="cpu", {texts}': way for texts, way in ways(pipeline).items()}
 

@@ -7,5 +7,5 @@
   (`encode.superwords`).
 - steps: each step runs for all texts before the next one begins, on packed arrays (`encode.stepwise`).
 
-`explain.ways` says which of them a tokenizer takes, and why.
+`about.ways` says which of them a tokenizer takes, and why.
 """

@@ -26,13 +26,13 @@ from gputok.automaton.patterns import PATTERNS
 from gputok.corpus import Source
 from gputok.corpus import options as corpus
 from gputok.files.temporary import MemoryLimit
+from gputok.pipeline.about import device_work
 from gputok.pipeline.count import devices as counting
 from gputok.pipeline.count.words import around_added, count_corpus
 from gputok.pipeline.count.words import count_words as count_on_cpu
 from gputok.pipeline.encode import corpus as bulk
 from gputok.pipeline.encode.devices import ByDevice
 from gputok.pipeline.encode.units import Walked
-from gputok.pipeline.explain import device_work
 from gputok.pipeline.run import Run
 from gputok.pipeline.way import walk_of
 from gputok.recipes import recipe

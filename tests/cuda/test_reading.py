@@ -18,9 +18,9 @@ from gputok.kernels.cuda import split
 from gputok import AddedToken, WordCounts, corpus, models, normalizers, pre_tokenizers
 from gputok.corpus import Source
 from gputok.corpus.options import Sizes
+from gputok.pipeline.about import device_work
 from gputok.pipeline.count import devices, units
 from gputok.pipeline.count import words as counting
-from gputok.pipeline.explain import device_work
 from gputok.pipeline.pipeline import Pipeline
 from gputok.pipeline.run import Run
 from gputok.recipes import recipe

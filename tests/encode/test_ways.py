@@ -6,10 +6,10 @@ import pytest
 
 import gputok
 from gputok import models, normalizers, pipeline, pre_tokenizers
+from gputok.pipeline.about import ways
 from gputok.pipeline.encode.superwords import BySuperwords
 from gputok.pipeline.encode.text import texts_of
 from gputok.pipeline.encode.units import Stepped, Walked, engine_of
-from gputok.pipeline.explain import ways
 from gputok.pipeline.way import walk_of
 from gputok.text.way import Apart, Before, Unit
 

@@ -1,4 +1,4 @@
-"""Explains which way the texts of a tokenizer take on the CPU, and why."""
+"""Says what a tokenizer is, and which way its texts take on the CPU and on a GPU, and why."""
 
 from __future__ import annotations
 
