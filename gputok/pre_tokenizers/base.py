@@ -95,9 +95,14 @@ class PreTokenizer(Component):
 
     def _apply(self, pieces: Pieces) -> Pieces:
         cut = self.cut()
-        if cut is None:
+        if cut is None and type(self).written is PreTokenizer.written:
             raise NotImplementedError
-        return cut_pieces(pieces, *cut)
+        pieces = self.written(pieces)
+        return pieces.without_empty() if cut is None else cut_pieces(pieces, *cut)
+
+    def written(self, pieces: Pieces) -> Pieces:
+        """Returns the text as it is cut at the matches of `cut`: a pre-tokenizer may change the text first."""
+        return pieces
 
     def cut(self) -> Cut | None:
         """Returns the one pattern at whose matches this pre-tokenizer cuts; None: it does something else, or more."""

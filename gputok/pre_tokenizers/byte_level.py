@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gputok.automaton import PATTERNS, compile_pattern
 from gputok.checks import per_field, switch
-from gputok.pre_tokenizers.base import Cut, PreTokenizer, cut_pieces
+from gputok.pre_tokenizers.base import Cut, PreTokenizer
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.text.pieces import rewrite, starts_with
 from gputok.text.way import Spaces, Unit
@@ -49,13 +49,12 @@ class ByteLevel(PreTokenizer):
         """Returns the 256 characters, in the order of the bytes that they stand for."""
         return list(BYTE_CHARACTERS)
 
-    def _apply(self, pieces: Pieces) -> Pieces:
+    def written(self, pieces: Pieces) -> Pieces:
+        """Returns the text with the spaces that are inserted; each byte stands for its character."""
         if self.add_prefix_space:
             bare = (pieces.start < pieces.end) & ~starts_with(pieces, b" ")
             if bare.any():
                 pieces = rewrite(pieces, {}, b" ", bare)
-        cut = self.cut()
-        pieces = pieces.without_empty() if cut is None else cut_pieces(pieces, *cut)
         return pieces._replace(byte_level=True)
 
     def cut(self) -> Cut | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from gputok.automaton import compile_literal
 from gputok.checks import SIZE, WrongValue, character, choice, integer, per_field, switch
-from gputok.pre_tokenizers.base import PreTokenizer, cut_pieces
+from gputok.pre_tokenizers.base import Cut, PreTokenizer
 from gputok.text.pieces import regroup, rewrite, starts_with
 from gputok.text.way import Before, Spaces
 
@@ -67,7 +67,8 @@ class Metaspace(PreTokenizer):
             found = after._replace(spaces=spaces, before=before, rewritten=True)
         return found._replace(at_start=after.at_start or at_start)
 
-    def _apply(self, pieces: Pieces) -> Pieces:
+    def written(self, pieces: Pieces) -> Pieces:
+        """Returns the text with `replacement` for each space, and before the pieces that get one."""
         meta = self.replacement.encode()
         bare = (pieces.start < pieces.end) & ~starts_with(pieces, b" ") & ~starts_with(pieces, meta)
         if self.prepend_scheme == "never":
@@ -78,12 +79,11 @@ class Metaspace(PreTokenizer):
             at_start = np.zeros_like(bare)
             at_start[pieces.rows[:-1][np.diff(pieces.rows) > 0]] = True
             bare &= at_start
-        pieces = rewrite(pieces, {ord(" "): meta}, meta, bare)
-        return (
-            cut_pieces(pieces, compile_literal(self.replacement), "merged_with_next")
-            if self.split
-            else pieces.without_empty()
-        )
+        return rewrite(pieces, {ord(" "): meta}, meta, bare)
+
+    def cut(self) -> Cut | None:
+        """Returns `replacement`, if the text is cut before it."""
+        return Cut(compile_literal(self.replacement), "merged_with_next") if self.split else None
 
 
 @dataclass(eq=False, repr=False)
