@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gputok.corpus.packing import Errors
     from gputok.counts.word_counts import WordCounts
     from gputok.decoders import Decoder
+    from gputok.explain import Explanation
     from gputok.files.locations import StorageOptions
     from gputok.incremental import Incremental
     from gputok.models import Model
@@ -1387,6 +1388,43 @@ class Tokenizer:
         files = {name: options.pop(name, None) for name in write.FileOptions.__annotations__}
         run, reading = Run.asked(options, write.DeviceOptions)
         return write.encode(self.pipeline, _source(source, reading), run, add_special_tokens, output, bos, eos, files)
+
+    def explain(self, text: str, add_special_tokens: bool = True) -> Explanation:
+        """Explains how a text becomes tokens, step by step: a slow twin of `encode`, whose ids it compares with its own.
+
+        It tells the added tokens, the normalized text, the words with the part of the pattern that cut them, and what the
+        model did in each: BPE's merges with their ranks, and what was not merged and why; WordPiece's longest matches;
+        Unigram's best path with its scores.
+
+        Args:
+            text: the text.
+            add_special_tokens: let the post-processor add its tokens.
+
+        Returns:
+            The explanation: `print` shows it, a notebook shows it as a table, `to_dict()` has it as JSON values.
+
+        Raises:
+            TypeError: the text is no string.
+            ValueError: the model draws tokens at random (BPE's dropout, Unigram's alpha).
+
+        Example:
+            >>> from gputok import models
+            >>> tokenizer = Tokenizer(models.BPE({"l": 0, "o": 1, "w": 2, "lo": 3, "ow": 4}, [("l", "o"), ("o", "w")]))
+            >>> print(tokenizer.explain("low"))
+            text  'low'
+            <BLANKLINE>
+            0  low  characters 0:3
+                rank 0  l + o → lo  lo│w
+                tokens  lo 3, w 2
+                not merged: o + w (rank 1): l + o (rank 0) has a lower rank
+                not merged: no such merge: lo + w
+            <BLANKLINE>
+            ids   3 2
+        """
+        from gputok.explain.explanation import explain
+
+        _switches(add_special_tokens=add_special_tokens)
+        return explain(self.pipeline, text, add_special_tokens)
 
     def report(self, corpus: Any, **options: Any) -> Report:
         """Measures how this tokenizer suits a corpus, alone or compared with others.

@@ -67,6 +67,23 @@ def parse(pattern: str) -> Node:
     return Parser(pattern).parse()
 
 
+def branches(pattern: str) -> list[tuple[str, Node]]:
+    r"""Returns the alternatives of a pattern at its outermost level: as it writes them, and as syntax trees.
+
+    >>> [text for text, _ in branches(r"a|(b|c)|[|\]]|\|d")]
+    ['a', '(b|c)', '[|\\]]', '\\|d']
+    """
+    parser = Parser(pattern)
+    found: list[tuple[str, Node]] = []
+    start = 0
+    while True:
+        node = fold_case(parser.branch(), behind=False)
+        found.append((pattern[start : parser.position], node))
+        if not parser.take("|"):
+            return found
+        start = parser.position
+
+
 class Parser:
     """Recursive descent over one pattern; a subclass reads another dialect."""
 

@@ -1,0 +1,267 @@
+"""Explanation: how a text became tokens, for people and for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import itertools
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gputok.explain.cuts import cut_apart
+from gputok.explain.words import Step, merges_of, name_of, tokens_of
+from gputok.models.bpe.model import BPE
+from gputok.pipeline.encode import stepwise
+from gputok.text.pieces import Pieces, TextBatch, spell_out
+from gputok.types import public
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gputok.encoding.encoding import Encoding
+    from gputok.pipeline.pipeline import Pipeline
+
+
+@public("gputok.explain")
+class Word(NamedTuple):
+    """A word, or an added token, and what became of it.
+
+    Attributes:
+        text: what the model reads: the normalized text; bytes are written as characters of ByteLevel.
+        added: the word is an added token, which no model takes apart.
+        cut_by: the steps of the pre-tokenizer that cut it, each with the part of its pattern that matched.
+        symbols: BPE: the tokens that it begins as, before any merge.
+        steps: what the model did, in order.
+        unmerged: BPE: which neighbours were not merged, and why.
+        ids: the ids of its tokens.
+        tokens: the texts of its tokens, as `Encoding.tokens` has them.
+        offsets: (first, last + 1) character of the text that they cover.
+    """
+
+    text: str
+    added: bool
+    cut_by: list[str]
+    symbols: list[str]
+    steps: list[Step]
+    unmerged: list[str]
+    ids: list[int]
+    tokens: list[str]
+    offsets: tuple[int, int]
+
+    def states(self) -> Iterator[tuple[Step, list[str]]]:
+        """Yields each step of BPE, and all tokens of the word after it."""
+        now: list[str] = [*self.symbols]
+        alive = [True] * len(now)
+        for step in self.steps:
+            if step.parts:
+                second = next(i for i in range(step.at + 1, len(now)) if alive[i])
+                alive[second], now[step.at] = False, step.token
+            yield step, [token for token, is_alive in zip(now, alive, strict=True) if is_alive]
+
+
+@public("gputok.explain")
+@dataclasses.dataclass(frozen=True, repr=False)
+class Explanation:
+    """How a text becomes tokens (`Tokenizer.explain`): `print` shows it, and so does a notebook.
+
+    Attributes:
+        text: the text.
+        normalized: (step, text) for each step of the normalizer that changed the text; `│` stands beside added tokens.
+        words: the words and added tokens in order.
+        special: (token, id, place) for each token of the post-processor, in order.
+        encoding: what `encode` returns, with the tokens of the post-processor, truncated and padded.
+    """
+
+    text: str
+    normalized: list[tuple[str, str]]
+    words: list[Word]
+    special: list[tuple[str, int, str]]
+    encoding: Encoding
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns all of it as JSON values."""
+        words = [word._asdict() | {"steps": [step._asdict() for step in word.steps]} for word in self.words]
+        listed = {"text": self.text, "normalized": self.normalized, "words": words, "special": self.special}
+        return {**listed, "ids": self.encoding.ids, "tokens": self.encoding.tokens}
+
+    def __str__(self) -> str:
+        lines = [f"text  {self.text!r}", *(f"      {text!r}  after {step}" for step, text in self.normalized)]
+        for number, word in enumerate(self.words):
+            lines += ["", f"{number}  {_visible(word.text)}  {_origin(word)}"]
+            lines += ["    " + "  ".join(row).rstrip() for row in _aligned(_rows(word))]
+            lines += [f"    not merged: {one}" for one in map(_visible, word.unmerged)]
+        ends = [f"{_visible(token)} {id} {place}" for token, id, place in self.special]
+        lines += ["", *([f"the post-processor adds {', '.join(ends)}"] if ends else [])]
+        n_cut = sum(map(len, self.encoding.overflowing))
+        lines += [f"truncation cuts off {n_cut} tokens"] if n_cut else []
+        ids = [id for id, is_text in zip(self.encoding.ids, self.encoding.attention_mask, strict=True) if is_text]
+        n_padding = len(self.encoding) - len(ids)
+        lines += [f"padding adds {n_padding} tokens"] if n_padding else []
+        return "\n".join([*lines, f"ids   {' '.join(map(str, ids))}"])
+
+    def __repr__(self) -> str:
+        return f"<Explanation: {len(self.words)} words, {len(self.encoding)} tokens>"
+
+    def _repr_html_(self) -> str:
+        def lines(texts: list[str]) -> str:
+            return "<br>".join(html.escape(_visible(text)) for text in texts)
+
+        head = "".join(f"<th>{name}</th>" for name in ("", "word", "cut by", "steps", "tokens", "not merged"))
+        rows = [f"<tr>{head}</tr>"]
+        for number, word in enumerate(self.words):
+            steps = ["  ".join(part for part in row if part) for row in _rows(word)[:-1]]
+            tokens = [f"{token} {id}" for token, id in zip(word.tokens, word.ids, strict=False)]
+            cells = [
+                [str(number)],
+                [word.text],
+                word.cut_by or ["added token"] * word.added,
+                steps,
+                tokens,
+                word.unmerged,
+            ]
+            rows.append(f"<tr>{''.join(f'<td>{lines(cell)}</td>' for cell in cells)}</tr>")
+        before = "".join(f"<p>after {html.escape(step)}: {html.escape(text)}</p>" for step, text in self.normalized)
+        return (
+            f'<style>{_STYLE}</style>{self.encoding._repr_html_()}<div class="gputok-steps">{before}'
+            f"<table>{''.join(rows)}</table></div>"
+        )
+
+
+_STYLE = """
+.gputok-steps { overflow-x: auto; }
+.gputok-steps table { border-collapse: collapse; font: 12px ui-monospace, monospace; }
+.gputok-steps th, .gputok-steps td { text-align: left; vertical-align: top; padding: 4px 10px; border-bottom: 1px solid #8886; white-space: pre-wrap; overflow-wrap: anywhere; }
+.gputok-steps td:first-child { overflow-wrap: normal; }
+"""
+_WIDEST = 60
+"""A line shows all tokens of a word after a merge if these have at most so many characters."""
+
+
+def _origin(word: Word) -> str:
+    where = f"characters {word.offsets[0]}:{word.offsets[1]}"
+    if word.added:
+        return f"an added token, {where}"
+    return ", ".join([where, *(f"cut by {step}" for step in word.cut_by)])
+
+
+def _rows(word: Word) -> list[tuple[str, ...]]:
+    """The steps of a word, and last its tokens, as rows of a table."""
+    rows: list[tuple[str, ...]] = []
+    for step, state in word.states():
+        if step.parts:
+            now = "│".join(state)
+            shown = (
+                f"rank {step.rank}",
+                f"{' + '.join(step.parts)} → {step.token}",
+                now if len(now) <= _WIDEST else "",
+            )
+        else:
+            shown = (step.token, "" if step.score is None else f"{step.score:.2f}", step.why)
+        rows.append((*map(_visible, shown),))
+    tokens = [f"{_visible(token)} {id}" for token, id in zip(word.tokens, word.ids, strict=False)]
+    return [*rows, ("tokens" if tokens else "no tokens", ", ".join(tokens), "")]
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
+    """Pads the cells of a table; the last row may be wider than the others."""
+    widths = [max((len(row[i]) for row in rows[:-1]), default=0) for i in range(3)]
+    return ((*(cell.ljust(width) for cell, width in zip(row, widths, strict=True)),) for row in rows)
+
+
+def _visible(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def explain(pipeline: Pipeline, text: str, add_special_tokens: bool = True) -> Explanation:
+    """Explains how a text becomes tokens; `Tokenizer.explain` says more.
+
+    Args:
+        pipeline: the parts of the tokenizer.
+        text: the text.
+        add_special_tokens: let the post-processor add its tokens.
+
+    Returns:
+        The explanation.
+    """
+    text = stepwise.check_sequence(text, False)  # pyright: ignore[reportAssignmentType]
+    model = pipeline.model
+    if model.is_random:
+        raise ValueError(
+            "the model draws tokens at random, so that no other call need give the same: set tokenizer.model."
+            f"{'dropout' if isinstance(model, BPE) else 'alpha'} = None, and explain again"
+        )
+    bare = pipeline.with_limits(truncation=None, padding=None)
+    encoding = stepwise.encode(bare, [(text,)], False, False, offsets=True)[0]
+    pieces, normalized = _normalized(pipeline, text)
+    pieces, reasons = _cut(pipeline, pieces)
+    words: list[Word] = []
+    at, names, offsets = 0, encoding.tokens, encoding.offsets
+    added = [-1] * pieces.n_pieces if pieces.token is None else pieces.token.tolist()
+    for word, token, cut_by in zip(pieces.strings(), added, reasons, strict=True):
+        if token >= 0:
+            ids, symbols, steps, unmerged = [token], [], [], []
+        else:
+            ids, symbols, steps, unmerged = tokens_of(model, word)
+        some = slice(at, at + len(ids))
+        span = (min(a for a, _ in offsets[some]), max(b for _, b in offsets[some])) if offsets[some] else (0, 0)
+        words.append(Word(word, token >= 0, cut_by, symbols, steps, unmerged, ids, names[some], span))
+        at += len(ids)
+    _check([id for word in words for id in word.ids], encoding.ids, text)
+    if isinstance(model, BPE):
+        _name_limits(model, words)
+    finished = stepwise.post_process(pipeline, [(encoding, None)], add_special_tokens)[0]
+    return Explanation(text, normalized, words, _special(pipeline, encoding, add_special_tokens), finished)
+
+
+def _check(found: list[int], ids: list[int], text: str) -> None:
+    if found != ids:
+        at = next(
+            (i for i, pair in enumerate(zip(found, ids, strict=False)) if pair[0] != pair[1]), min(len(found), len(ids))
+        )
+        raise RuntimeError(
+            f"this is a fault of gputok, please report it: for the text {text!r}, explain finds other ids than encode from "
+            f"token {at} on: {found[at : at + 8]}, not {ids[at : at + 8]}"
+        )
+
+
+def _normalized(pipeline: Pipeline, text: str) -> tuple[Pieces, list[tuple[str, str]]]:
+    """Finds the added tokens and normalizes the text, as `AddedVocabulary.apart` does, and tells what each step changed."""
+    pieces = pipeline.added.extract(Pieces.from_batch(TextBatch.from_strings([text]), aligned=True), normalized=False)
+    found: list[tuple[str, str]] = []
+    for step in [] if pipeline.normalizer is None else pipeline.normalizer.leaves():
+        before = spell_out(pieces).strings()
+        pieces = step.apply(pieces)
+        if (after := spell_out(pieces).strings()) != before:
+            found.append((repr(step), "│".join(after)))
+    return pipeline.added.extract(pieces, normalized=True), found
+
+
+def _cut(pipeline: Pipeline, pieces: Pieces) -> tuple[Pieces, list[list[str]]]:
+    """Cuts text into words, and tells what cut each."""
+    reasons: list[list[str]] = [[] for _ in range(pieces.n_pieces)]
+    for step in [] if pipeline.pre_tokenizer is None else pipeline.pre_tokenizer.leaves():
+        pieces, reasons = cut_apart(step, pieces.without_empty(), reasons)
+    return spell_out(pieces), reasons
+
+
+def _name_limits(model: BPE, words: list[Word]) -> None:
+    """Adds to `unmerged` the merges that words keep apart."""
+    merges = merges_of(model)
+    for one, other in itertools.pairwise(words):
+        if one.ids and other.ids and not (one.added or other.added):
+            pair = merges.get((one.ids[-1], other.ids[0]))
+            if pair is not None:
+                left, right = name_of(model, one.ids[-1]), name_of(model, other.ids[0])
+                one.unmerged.append(f"{left} + {right} (rank {pair[0]}): a limit of words lies between them")
+
+
+def _special(pipeline: Pipeline, encoding: Encoding, add_special_tokens: bool) -> list[tuple[str, int, str]]:
+    """The tokens that the post-processor adds, and where."""
+    bare = pipeline.with_limits(truncation=None, padding=None)
+    whole = stepwise.post_process(bare, [(encoding, None)], add_special_tokens)[0]
+    sequences, places = whole.sequence_ids, {True: "before the text", False: "after it"}
+    last = max((i for i, sequence in enumerate(sequences) if sequence is not None), default=-1)
+    return [
+        (token, id, places[i < last])
+        for i, (token, id, sequence) in enumerate(zip(whole.tokens, whole.ids, sequences, strict=True))
+        if sequence is None
+    ]
