@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from types import EllipsisType
     from typing import Unpack
 
+    from gputok.audit import Audit
     from gputok.budgets import Counts, Part
     from gputok.corpus import Source
     from gputok.corpus.packing import Errors
@@ -1425,6 +1426,37 @@ class Tokenizer:
 
         _switches(add_special_tokens=add_special_tokens)
         return explain(self.pipeline, text, add_special_tokens)
+
+    def audit(
+        self, embeddings: np.ndarray | str | os.PathLike[str] | None = None, *, tensor: str | None = None
+    ) -> Audit:
+        """Looks for what is odd in the vocabulary.
+
+        Tokens that no text gives (exactly, by the model's own merging) or that the steps before the model cut or change;
+        parts of characters; ordinary tokens that look like special tokens, and added tokens that do but are not `special`;
+        doubled tokens; tokens that the normalizer makes equal; long white space; ids without a token.
+
+        Args:
+            embeddings: the embeddings of a model, an array [n_rows, n_dimensions] or a .npy or .safetensors file: finds
+                tokens that its training never saw, too (Land and Bartolo 2024, arXiv 2405.05417).
+            tensor: which tensor of a .safetensors file; None: that of the usual name.
+
+        Returns:
+            What was found: `print` shows it, `ids()` gives the ids, `to_html()` a page, `to_dict()` JSON values.
+
+        Raises:
+            ValueError: the embeddings are of another form, or have fewer rows than the tokenizer has ids.
+
+        Example:
+            >>> from gputok import models
+            >>> tokenizer = Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2, "ba": 4}, [("a", "b")]))
+            >>> found = tokenizer.audit().found
+            >>> [(one.id, one.token, one.note) for one in found["unreachable"]], [one.id for one in found["gaps"]]
+            ([(4, 'ba', 'its text becomes b + a')], [3])
+        """
+        from gputok.audit import audit
+
+        return audit(self.pipeline, embeddings, tensor)
 
     def report(self, corpus: Any, **options: Any) -> Report:
         """Measures how this tokenizer suits a corpus, alone or compared with others.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from gputok.cli import bench, convert, encode, explain, info, report, resize, show, sizes, train
+from gputok.cli import audit, bench, convert, encode, explain, info, report, resize, show, sizes, train
 from gputok.cli.options import grouped
 
 if TYPE_CHECKING:
@@ -139,6 +139,13 @@ _add(
 _add(app, "report", report.report, "gputok report books/*.txt -t tokenizer.json --beside gpt2.json -o report.html")
 _add(app, "show", show.show, "gputok show 'Hello, you!' -t tokenizer.json", "gputok show books.txt -t tokenizer.json")
 _add(app, "explain", explain.explain, "gputok explain 'unbelievable' -t tokenizer.json")
+_add(
+    app,
+    "audit",
+    audit.audit,
+    "gputok audit tokenizer.json",
+    "gputok audit tokenizer.json --embeddings model.safetensors -o audit.html",
+)
 _add(app, "demo", info.demo, "gputok demo")
 _add(app, "info", info.info, "gputok info --json", "gputok info tokenizer.json", "gputok info web_text_document")
 _add(app, "compile", info.compile_kernels, "RUN pip install gputok && gputok compile    # in a Dockerfile")
