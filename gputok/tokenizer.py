@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard, overload
 import numpy as np
 
 from gputok import components
-from gputok.checks import SIZE, checked, integer, switch
+from gputok.checks import SIZE, checked, integer, optional, switch
 from gputok.encoding.encoding import Encoding
 from gputok.kernels.native import choose
 from gputok.pipeline import decode_ids, serialize
@@ -443,6 +443,7 @@ class Tokenizer:
         from gputok.pipeline.run import CountOptions, Run
 
         trainer = self._trainer(trainer)
+        checked("length", optional(integer(0, SIZE)), length)
         run, reading = Run.asked(options, CountOptions)
         run = run._replace(progress=_asked_of(trainer, run.progress))
         source = Source(iterator, False, **reading)

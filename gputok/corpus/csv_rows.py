@@ -12,6 +12,7 @@ import numpy as np
 
 from gputok.checks import short, shortened
 from gputok.corpus.column_names import choose_column
+from gputok.corpus.document_kinds import refuse_binary
 from gputok.corpus.packing import checked
 from gputok.corpus.streams import fill
 from gputok.text.pieces import LONGEST, TextBatch
@@ -63,11 +64,12 @@ def rows(
         by_arrow: PyArrow reads the rows, if it is installed; else Python's own module, in little memory.
 
     Raises:
-        ValueError: if no such column exists, or a row has more or fewer fields than the first line.
+        ValueError: if the file is of another kind, no such column exists, or a row has more or fewer fields than the first line.
     """
     head = read(_HEAD_BYTES)
     if not head.strip():
         return
+    refuse_binary(where, head)
     try:
         names, first = _first_rows(head)
     except csv.Error as error:

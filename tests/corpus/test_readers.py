@@ -331,6 +331,9 @@ def test_files_of_other_kinds_are_not_read_as_text(errors, tmp_path):
         for call in (tokenizer.count_words, tokenizer.encode_corpus):
             with pytest.raises(ValueError, match=rf"{name}: is "):
                 [*call([str(tmp_path / name)], errors=errors)]
+        (tmp_path / "again.csv").write_bytes(data)
+        with pytest.raises(ValueError, match=r"again\.csv: is .*(, not text in UTF-8: )"):
+            documents([tmp_path / "again.csv"], errors=errors)
         (tmp_path / "again.gz").write_bytes(gzip.compress(data))
         with pytest.raises(ValueError, match=r"again\.gz: is "):
             documents([tmp_path / "again.gz"], errors=errors)

@@ -257,6 +257,13 @@ def test_trains_alike(kind, tmp_path):
         assert json.loads(ours.to_str()) == json.loads(theirs.to_str()), way
 
 
+@pytest.mark.parametrize("length", ["a", -1, 1.5, 2**64])
+def test_a_length_that_is_none_is_refused(length):
+    for package, kinds in ((tokenizers, (TypeError, OverflowError)), (gputok, (TypeError, ValueError))):
+        with pytest.raises(kinds):
+            package.Tokenizer(package.models.BPE()).train_from_iterator(["a"], length=length)
+
+
 def test_trains_with_the_models_own_trainer():
     ours, theirs = (package.Tokenizer(package.models.WordLevel()) for package in (gputok, tokenizers))
     for tokenizer in (ours, theirs):
