@@ -51,7 +51,8 @@ def sizes(
     of_inputs = {name: counted(name) for name in dict.fromkeys(inputs)}
     merge = partial(WordCounts.merge, **running.limits)
     training = next(iter(of_inputs.values())) if len(of_inputs) == 1 else merge(of_inputs.values())
-    tokenizer.train_from_word_counts(training, trainer, threads=running.threads, progress=running.progress)
+    asked = {"threads": running.threads, "progress": running.progress, "memory_limit": running.memory_limit}
+    tokenizer.train_from_word_counts(training, trainer, **asked)
     texts = {"training": training}
     if held_out:
         texts["held out"] = merge(map(counted, held_out))

@@ -121,7 +121,7 @@ def _sum_up(
     line = f"{shown}: {size:,} tokens"
     if words is not None:
         n_bytes = int(words.n_bytes_of_text() / words.scale)
-        facts |= {"distinct_words": len(words), "words": int(int(words.counts.sum()) / words.scale)}
+        facts |= {"distinct_words": len(words), "words": int(words.n_occurrences() / words.scale)}
         facts["word_bytes"] = n_bytes
         line += f" from {options.amount(n_bytes)} of words in {seconds:.2f} s, {options.speed(n_bytes, seconds)}"
     else:
@@ -192,7 +192,7 @@ def count(
             words = tokenizer.superwords.count_runs(reading.sources(inputs), trainer, pairs, **asked)
         words.save(written)
     _remove_work(weighting.resume)
-    n_words = int(words.counts.sum())
+    n_words = words.n_occurrences()
     kind = {"words": "words", "pairs": "pairs of tokens", "runs": "runs of tokens"}[what]
     facts = {"output": options.shown_output(output), f"distinct_{what}": len(words), what: n_words}
     line = f"{options.shown_output(output)}: {len(words):,} distinct {kind}, {n_words:,} in all"

@@ -11,7 +11,7 @@ from gputok.corpus.documents import refuse_long
 from gputok.corpus.readers import Task
 from gputok.corpus.streams import unpacked
 from gputok.files.locations import File, OpenFile
-from gputok.files.parquet import readable_parquet
+from gputok.files.parquet import open_parquet, readable_parquet
 from gputok.text.pieces import LONGEST
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def read_stream(file: File, stream: BinaryIO, compression: str, options: Options
     with contextlib.ExitStack() as opened, readable_parquet(file):
         if compression or not seekable.seekable():  # reading Parquet begins at its end
             seekable = opened.enter_context(unpacked(file, stream, options.batch_bytes))
-        metadata = _open_parquet(file, seekable).metadata
+        metadata = open_parquet(file, seekable).metadata
         groups = range(metadata.num_row_groups)
         yield from _row_group_batches(file, lambda: contextlib.nullcontext(seekable), metadata, groups, options)
 
@@ -66,7 +66,7 @@ def read_stream(file: File, stream: BinaryIO, compression: str, options: Options
 def metadata_of(file: File) -> Any:
     """Returns the pyarrow.parquet.FileMetaData of a file; raises ValueError if the file is damaged."""
     with readable_parquet(file), file.open_for_arrow() as opened:
-        return _open_parquet(file, opened).metadata
+        return open_parquet(file, opened).metadata
 
 
 def row_groups(
@@ -102,7 +102,7 @@ def _row_group_batches(
     from gputok.corpus.columns import text_batches
 
     with readable_parquet(file), open_file() as opened:
-        parquet = _open_parquet(file, opened, metadata)
+        parquet = open_parquet(file, opened, metadata)
         column = _column_of(file, metadata, options)
         rows = _rows_of(metadata, column, options.batch_bytes)
         where = f"{file}, column {short(column)}"
@@ -118,15 +118,6 @@ def _row_group_batches(
 
                 del table, array
                 pa.default_memory_pool().release_unused()
-
-
-def _open_parquet(file: File, opened: Any, metadata: Any = None) -> Any:
-    from pyarrow import parquet as pq
-
-    # With a buffer, Arrow reads pages one after the other; without, the column of a whole row group at once. A network
-    # answers few large requests faster than many small ones.
-    buffer_size = 0 if file.is_remote else 1 << 20
-    return pq.ParquetFile(opened, metadata=metadata, buffer_size=buffer_size, pre_buffer=file.is_remote)
 
 
 def _column_of(file: File, metadata: Any, options: Options) -> str:

@@ -34,10 +34,10 @@ from gputok.checks import (
     string,
     switch,
 )
-from gputok.files.arrow import check_array, check_offsets, needed_for, text_offsets
+from gputok.files.arrow import check_array, check_offsets, from_numpy, needed_for, table_of, text_offsets, to_numpy
 from gputok.files.locations import find
 from gputok.files.outputs import writing
-from gputok.files.parquet import readable_parquet
+from gputok.files.parquet import open_parquet, readable_parquet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -134,11 +134,12 @@ def write(
     ):
         tables = (pa.table(_arrays(words), schema=schema) for words in partitions)
         if sum(sizes) < few_words:
-            writer.write_table(pa.concat_tables([*tables, schema.empty_table()]))
+            writer.write_table(pa.concat_tables([*tables, table_of([], schema)]))
             return
         for table in tables:
             if len(table):
                 writer.write_table(table)
+                pa.default_memory_pool().release_unused()
 
 
 def words_schema() -> Schema:
@@ -160,7 +161,7 @@ def _arrays(words: WordColumns) -> list[Any]:
     import pyarrow as pa
 
     buffers = [None, pa.py_buffer(np.ascontiguousarray(words.offsets)), pa.py_buffer(words.data)]
-    return [pa.Array.from_buffers(pa.large_binary(), len(words.counts), buffers), pa.array(words.counts)]
+    return [pa.Array.from_buffers(pa.large_binary(), len(words.counts), buffers), from_numpy(words.counts)]
 
 
 def find_files(source: Any, storage_options: StorageOptions = None) -> list[File]:
@@ -171,14 +172,20 @@ def find_files(source: Any, storage_options: StorageOptions = None) -> list[File
 
 
 class CountFile:
-    """A Parquet file of word counts, which is read in parts."""
+    """A Parquet file of word counts, which is read in parts.
 
-    def __init__(self, file: File, columns: Columns) -> None:
+    Args:
+        file: the file.
+        columns: what a file that another program wrote does not say.
+        is_limited: memory is: then Arrow gives back what it does not need after each batch.
+    """
+
+    def __init__(self, file: File, columns: Columns, *, is_limited: bool = False) -> None:
         """Reads the description. Raises ValueError if the file has none and `columns` does not stand for it."""
         with needed_for(f"{file}: reading word counts"):
             from pyarrow import parquet
 
-        self.file, self._columns = file, columns
+        self.file, self._columns, self._is_limited = file, columns, is_limited
         with readable_parquet(file), file.open_for_arrow() as opened:
             self._metadata = parquet.ParquetFile(opened).metadata
             schema = self._metadata.schema.to_arrow_schema()
@@ -232,17 +239,27 @@ class CountFile:
         yield from self._read(groups)
 
     def _read(self, groups: Sequence[int]) -> Iterator[WordColumns]:
-        from pyarrow import parquet
+        import pyarrow as pa
 
         if not groups:
             return
         names = [self._columns.word, self._columns.count]
         with readable_parquet(self.file), self.file.open_for_arrow() as opened:
-            reader = parquet.ParquetFile(opened, metadata=self._metadata, page_checksum_verification=True)
+            reader = open_parquet(self.file, opened, self._metadata, page_checksum_verification=True)
+            batches = reader.iter_batches(_ROWS_AT_ONCE, row_groups=groups, columns=names, use_threads=False)
             n_before = 0
-            for batch in reader.iter_batches(_ROWS_AT_ONCE, row_groups=groups, columns=names, use_threads=False):
-                yield from_arrow(batch, self.byte_level, self._columns, str(self.file), n_before)
-                n_before += len(batch)
+            del reader
+            try:
+                for batch in batches:
+                    yield from_arrow(batch, self.byte_level, self._columns, str(self.file), n_before)
+                    n_before += len(batch)
+                    del batch
+                    if self._is_limited:
+                        pa.default_memory_pool().release_unused()
+            finally:
+                del batches
+                if self._is_limited:
+                    pa.default_memory_pool().release_unused()
 
 
 def record_batches(table: Any) -> Iterator[Any]:
@@ -285,7 +302,7 @@ def from_arrow(table: Any, byte_level: bool, columns: Columns, where: str, n_bef
     packed = WordColumns(
         np.frombuffer(words.buffers()[2] or b"", np.uint8)[ends[0] : ends[-1]],
         ends - ends[0],
-        counts.to_numpy(),
+        to_numpy(counts),
         byte_level,
     )
     check(packed, where, n_before)

@@ -85,7 +85,7 @@ class WordCounts:
 
     def __repr__(self) -> str:
         kind = "byte-level words" if self.byte_level else "words"
-        return f"<WordCounts: {len(self):,} {kind}, {self.counts.sum():,} occurrences>"
+        return f"<WordCounts: {len(self):,} {kind}, {self.n_occurrences():,} occurrences>"
 
     def __eq__(self, other: object) -> bool:
         """True if both hold the same words with the same counts, in any order."""
@@ -157,11 +157,15 @@ class WordCounts:
             yield WordCounts._of(words, self.scale)
             partitions.let_go(self.columns())
 
+    def n_occurrences(self) -> int:
+        """The sum of all counts."""
+        return sum(int(some.counts.sum()) for some in self.slices(_SOME))
+
     def n_bytes_of_text(self) -> int:
         """The bytes of all occurrences of all words, which may need more than 64 bits."""
         total = 0
-        for first in range(0, len(self), _SOME):
-            sizes, counts = (np.diff(self.offsets[first : first + _SOME + 1]), self.counts[first : first + _SOME])
+        for some in self.slices(_SOME):
+            sizes, counts = np.diff(some.offsets), some.counts
             total += (int(sizes @ (counts >> 32)) << 32) + int(sizes @ (counts & 0xFFFFFFFF))
         return total
 
@@ -170,8 +174,8 @@ class WordCounts:
 
         A word has no more characters, and no more pairs, than bytes.
         """
-        most = int(self.counts.max(initial=0)) * len(self.data)  # a bound, found sooner than the exact sum
-        if most > count_files.MOST:
+        most = max((int(some.counts.max(initial=0)) for some in self.slices(_SOME)), default=0)
+        if most * len(self.data) > count_files.MOST:  # a bound, found sooner than the exact sum
             total = self.n_bytes_of_text()
             count_files.check_total(total, "training", "the bytes of all occurrences of words")
 
@@ -262,12 +266,9 @@ class WordCounts:
                     f"counts {scale}: merge the shards of all sources by one call, with a weight for each"
                 )
             scale = shard.scale
-            if factors is None:
-                tallies.add(shard.columns())
-                continue
-            for some in shard.slices(_SOME):
+            for some in shard.slices(_SOME) if len(shard) else [shard]:
                 words = some.columns()
-                tallies.add(words._replace(counts=words.counts * factors[i]))
+                tallies.add(words if factors is None else words._replace(counts=words.counts * factors[i]))
         merged = cls.of_tallies(tallies.all(), memory, thread_count(threads))
         return cls._of(merged.columns(), (scale or 1) * factor)
 
@@ -368,7 +369,8 @@ class WordCounts:
         """
         memory = MemoryLimit.of(memory_limit, temporary)
         columns = count_files.Columns.of(byte_level, word_column, count_column)
-        files = [CountFile(file, columns) for file in count_files.find_files(path, storage_options)]
+        found = count_files.find_files(path, storage_options)
+        files = [CountFile(file, columns, is_limited=memory is not None) for file in found]
         scale = files[0].scale if files else 1
         for file in files:
             if file.scale != scale:
@@ -381,6 +383,9 @@ class WordCounts:
         # The file of an empty corpus does not tell whether its words are bytes
         files = [file for file in files if file.n_words] or files
         all_byte_level = all(file.byte_level for file in files)
+        if memory is not None and files:
+            next(files[0].batches(), None)  # Arrow loads what it needs
+            memory = memory.after("opening the files")
         tallies = _Tallies(memory)
         parted: list[PartedFile] = []
         tallies.of(all_byte_level)

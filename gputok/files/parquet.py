@@ -11,6 +11,7 @@ from gputok.files.remote_errors import RemoteError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from gputok.files.locations import File
 
@@ -39,3 +40,13 @@ def readable_parquet(file: File) -> Iterator[None]:
         if file.is_remote and isinstance(error, OSError):
             raise RemoteError(f"{file}: {why}") from None
         raise ValueError(f"{file}: expected a Parquet file, got another or a damaged file ({why})") from None
+
+
+def open_parquet(file: File, opened: Any, metadata: Any = None, **options: Any) -> Any:
+    """Returns the pyarrow.parquet.ParquetFile of a file that is open; options: others of ParquetFile."""
+    from pyarrow import parquet
+
+    # With a buffer, Arrow reads pages one after the other; without, the column of a whole row group at once. A network
+    # answers few large requests faster than many small ones.
+    buffer_size = 0 if file.is_remote else 1 << 20
+    return parquet.ParquetFile(opened, metadata=metadata, buffer_size=buffer_size, pre_buffer=file.is_remote, **options)

@@ -209,6 +209,7 @@ class TemporaryFile:
 
 def let_go(array: np.ndarray) -> None:
     """Takes what was read of a mapped file out of this process's memory; the next look at the array reads again."""
-    mapping = getattr(array, "_mmap", None)
+    # What was written to a private mapping of the caller's would be lost
+    mapping = None if array.flags.writeable else getattr(array, "_mmap", None)
     if mapping is not None and hasattr(mapping, "madvise"):
         mapping.madvise(mmap.MADV_DONTNEED)

@@ -6,14 +6,14 @@ import dataclasses
 import itertools
 import operator
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from gputok.checks import SIZE, checked, integer
 from gputok.counts.word_counts import WordCounts
-from gputok.kernels import threads as pool
-from gputok.kernels.threads import thread_count
+from gputok.kernels.threads import in_order, thread_count
 from gputok.models.bpe.extend import Sequences, Symbols
 from gputok.models.bpe.extend import extend as extend_model
 from gputok.models.bpe.model import BPE
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from gputok.corpus import Source
+    from gputok.kernels.threads import Submit
     from gputok.pipeline.pipeline import Pipeline
     from gputok.pipeline.run import Run
     from gputok.progress import Report
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _WORDS_AT_ONCE = 1 << 16
+_BYTES_A_WORD = 4096  # of a limit on memory, for each word of those that are encoded at once
 _REFUSED = {
     "WordPiece": "a word is cut into the longest tokens from the left, so that a new token moves the boundaries of old ones",
     "Unigram": "a new token competes with all others, so that it changes how text without it is cut",
@@ -84,7 +86,7 @@ def extend(
                 return Sequences(some, offsets, counts[row])
 
             least = found.threshold(least)
-            sequences = _joined(_encoded(sure, found, run.threads, report, sequences_of))
+            sequences = _joined(_encoded(sure, found, run, report, sequences_of))
         else:
             shards = (
                 WordCounts(some.view(np.uint8), 4 * offsets, np.ones(len(offsets) - 1, np.int64), byte_level=True)
@@ -142,7 +144,7 @@ def prune(
             def weighed(ids: Ids, rows: Positions, counts: Counts) -> tuple[Ids, Counts]:
                 return ids, np.repeat(counts, np.diff(rows))
 
-            for ids, counts in _encoded(sure, found, run.threads, report, weighed):
+            for ids, counts in _encoded(sure, found, run, report, weighed):
                 np.add.at(usage, ids, counts)
         else:
             for ids, _ in _documents(pipeline, sure, found, run, report):
@@ -269,7 +271,7 @@ def _read(pipeline: Pipeline, source: Source | WordCounts, run: Run) -> WordCoun
 
 
 def _encoded(
-    model: BPE, words: WordCounts, threads: int | None, report: Report, then: Callable[[Ids, Positions, Counts], T]
+    model: BPE, words: WordCounts, run: Run, report: Report, then: Callable[[Ids, Positions, Counts], T]
 ) -> Iterator[T]:
     """Encodes some words at a time, and yields what `then` makes of their ids, the rows in them, and the counts of the words."""
 
@@ -277,9 +279,14 @@ def _encoded(
         starts, ends = some.offsets[:-1], some.offsets[1:]
         return then(*model.encode_words(some.data, starts, ends, byte_level=some.byte_level), some.counts)
 
-    slices, done = list(words.slices(_WORDS_AT_ONCE)), 0
-    found = pool.run(encoded, [(some,) for some in slices], thread_count(threads))
-    for some, made in zip(slices, found, strict=True):
+    def submitted(some: WordCounts, submit: Submit) -> Callable[[], T]:
+        return submit(encoded, some).result
+
+    n_threads, done, at_once = thread_count(run.threads), 0, _WORDS_AT_ONCE
+    if run.memory is not None:
+        at_once = min(at_once, max(1, run.memory.n_bytes // _BYTES_A_WORD))
+    tasks = ((some, partial(submitted, some)) for some in words.slices(at_once))
+    for some, made in in_order(tasks, n_threads, n_threads):
         yield made
         done += len(some.data)
         report("encode", done, len(words.data))
@@ -290,7 +297,7 @@ def _documents(pipeline: Pipeline, model: BPE, source: Source, run: Run, report:
     from gputok.pipeline.encode.corpus import encode_corpus
 
     pipeline = dataclasses.replace(pipeline, model=model, post_processor=None)
-    batches, total = source.read_apart(run.threads), source.total_bytes
+    batches, total = source.within(run.memory).read_apart(run.threads), source.total_bytes
     return encode_corpus(pipeline, batches, threads=run.threads, report=report, total=total)
 
 

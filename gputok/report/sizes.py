@@ -141,7 +141,7 @@ def measure_sizes(
     curves: dict[str, CompressionCurve] = {}
     for name, words in texts.items():
         usage, single = _usage(model, words)
-        n_bytes, n_words = words.n_bytes_of_text(), int(words.counts.sum())
+        n_bytes, n_words = words.n_bytes_of_text(), words.n_occurrences()
         n_tokens = [int(usage.sum())]
         stays = int(single.sum())
         for k in range(len(order), -1, -1):

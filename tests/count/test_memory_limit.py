@@ -29,7 +29,8 @@ from gputok import AddedToken, Tokenizer, WordCounts, cli, models, normalizers, 
 from gputok.corpus import Source
 from gputok.corpus.options import Sizes
 from gputok.counts import files, partitions
-from gputok.files.temporary import MemoryLimit, TemporaryFile
+from gputok.counts.files import WordColumns
+from gputok.files.temporary import MemoryLimit, TemporaryFile, resident
 from gputok.pipeline.count.units import Slices
 from gputok.pipeline.count.words import count_corpus, count_words
 from gputok.pipeline.run import Run
@@ -482,8 +483,7 @@ def save_with_row_groups(counts: WordCounts, path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize(("few", "limit"), [(True, None), (False, 80_000)])
-def test_files_are_loaded_together(limit, few, tmp_path, monkeypatch):
-    monkeypatch.setattr("gputok.files.temporary._LEAST_BYTES", 1)
+def test_files_are_loaded_together(limit, few, tmp_path):
     parts, whole = shards()
     folder = tmp_path / "shards"
     folder.mkdir()
@@ -492,7 +492,7 @@ def test_files_are_loaded_together(limit, few, tmp_path, monkeypatch):
         save(part, folder / f"{i}.parquet")
     assert pa.parquet.ParquetFile(folder / "0.parquet").num_row_groups == (1 if few else 64)
     (folder / "_SUCCESS").touch()
-    options = {"memory_limit": limit, "temporary": tmp_path}
+    options = {"memory_limit": limit and limit_of(limit, tmp_path)}
     expected = arrays(WordCounts.merge(parts))
     for source in (folder, str(folder / "*.parquet"), [str(folder / f"{i}.parquet") for i in range(9)]):
         assert arrays(WordCounts.load(source, **options)) == expected
@@ -605,7 +605,7 @@ def test_twenty_gigabytes_are_counted_in_less_than_one(tmp_path):
 
 GROWN = """
 import sys
-from gputok import Tokenizer
+from gputok import Tokenizer, WordCounts
 from gputok.recipes import recipe
 
 def memory(name):
@@ -614,15 +614,27 @@ def memory(name):
 
 path, limit, work = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 tokenizer, _ = recipe("bpe")
+if work in ("extend", "prune"):
+    tokenizer = Tokenizer.from_file(sys.argv[4])
 source = (line for line in open(path)) if work == "iterator" else path
+shards = [WordCounts.load(path)] * 2 if work == "merge" else []
 with open("/proc/self/clear_refs", "w") as file:
     file.write("5")
 before = memory("VmRSS")
 try:
-    if work == "extend":
-        Tokenizer.from_file(sys.argv[4]).extend(source, 20, memory_limit=limit, threads=2, progress=False)
-    else:
-        print(len(tokenizer.count_words(source, memory_limit=limit, threads=2, progress=False)))
+    limits = {"memory_limit": limit, "threads": 2}
+    match work:
+        case "extend":
+            print(tokenizer.extend(source, 20, progress=False, **limits))
+        case "prune":
+            tokenizer.prune(300, source, progress=False, **limits)
+            print(sys.argv[5])
+        case "load":
+            print(len(WordCounts.load([path, path], **limits)))
+        case "merge":
+            print(len(WordCounts.merge(shards, **limits)))
+        case _:
+            print(len(tokenizer.count_words(source, progress=False, **limits)))
 except (ValueError, MemoryError) as error:
     print(error)
 print(memory("VmHWM") - before)
@@ -646,6 +658,10 @@ def many_words(tmp_path_factory):
     (folder / "a.jsonl").write_text("".join(f'{{"n": 1, "text": "{line}"}}\n' for line in lines))
     (folder / "a.csv").write_text("n,text\n" + "".join(f'1,"{line}"\n' for line in lines))
     pyarrow.parquet.write_table(pa.table({"text": lines}), folder / "a.parquet", row_group_size=20_000)
+    WordCounts.from_dict(dict.fromkeys(words, 1), byte_level=True).save(folder / "counts.parquet")
+    base = byte_level()
+    base.train_from_iterator(texts(), trainers.BpeTrainer(vocab_size=400, show_progress=False))
+    base.save(str(folder / "base.json"))
     return folder, len({*words})
 
 
@@ -660,27 +676,100 @@ def grown(path, limit: int, *work: str) -> tuple[str, int]:
 
 @pytest.mark.full  # what else the machine does tells, too
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks /proc what the process had")
-@pytest.mark.parametrize("name", ["txt", "txt.gz", "txt.xz", "txt.zst", "jsonl", "csv", "parquet", "iterator"])
+@pytest.mark.parametrize(
+    "name", ["txt", "txt.gz", "txt.xz", "txt.zst", "jsonl", "csv", "parquet", "iterator", "load", "merge", "prune"]
+)
 def test_a_process_grows_by_the_limit(name, many_words):
     """By a quarter more at worst; or the least limit is said, and that one is kept."""
     folder, n_words = many_words
-    path, work = (folder / ("a.txt" if name == "iterator" else f"a.{name}"), name if name == "iterator" else "count")
+    path, work = folder / f"a.{name}", ("count",)
+    if name == "iterator":
+        path, work = folder / "a.txt", (name,)
+    elif name in ("load", "merge"):
+        path, work = folder / "counts.parquet", (name,)
+    elif name == "prune":
+        path, work = folder / "a.txt", (name, str(folder / "base.json"), str(n_words))
     for limit in (60_000_000, 120_000_000):
-        said, n_bytes = grown(path, limit, work)
+        said, n_bytes = grown(path, limit, *work)
         if least := re.search(r"the least limit is (\d+) MB$", said):
             assert limit < 120_000_000
             limit = 10**6 * int(least[1]) + 2_000_000  # what is in memory differs a little from run to run
-            said, n_bytes = grown(path, limit, work)
+            said, n_bytes = grown(path, limit, *work)
         assert int(said) >= n_words
         assert n_bytes <= 1.25 * limit
 
 
 @pytest.mark.full  # what else the machine does tells, too
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks /proc what the process had")
-def test_extending_says_what_it_takes(many_words, tmp_path):
-    tokenizer = byte_level()
-    tokenizer.train_from_iterator(texts(), trainers.BpeTrainer(vocab_size=400, show_progress=False))
-    tokenizer.save(str(tmp_path / "base.json"))
-    said, n_bytes = grown(many_words[0] / "a.txt", 100_000_000, "extend", str(tmp_path / "base.json"))
+def test_extending_says_what_it_takes(many_words):
+    folder, _ = many_words
+    said, n_bytes = grown(folder / "a.txt", 100_000_000, "extend", str(folder / "base.json"))
     assert "distinct words takes about" in said and "memory_limit leaves" in said
     assert n_bytes <= 125_000_000
+
+
+COMMAND = """
+import sys
+from gputok.cli import main
+
+try:
+    main(sys.argv[1:])
+finally:
+    with open("/proc/self/status") as file:
+        print(next(line.split()[1] for line in file if line.startswith("VmHWM")))
+"""
+
+
+@pytest.mark.full  # what else the machine does tells, too
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks /proc what the process had")
+@pytest.mark.parametrize("limit", [40, 80])
+def test_counting_as_a_command_grows_by_the_limit(limit, many_words, tmp_path):
+    """Also while it writes the counts and adds them up."""
+    folder, _ = many_words
+    (tmp_path / "tiny.txt").write_text("a house")
+    options = ["-o", str(tmp_path / "x.parquet"), "--threads", "2", "--memory-limit", f"{limit}MB"]
+
+    def peak(path: pathlib.Path) -> int:
+        command = [sys.executable, "-c", COMMAND, "count", str(path), *options]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1]) * 1024
+
+    assert peak(folder / "a.txt") - peak(tmp_path / "tiny.txt") <= 1.25e6 * limit
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks /proc what the process has")
+def test_sums_leave_temporary_files_on_the_disk(tmp_path):
+    """The sum of all counts, after the work, had a whole file of them in memory."""
+    n, memory = 1 << 20, limit_of(50_000_000, tmp_path)
+    words = WordColumns(np.full(n, ord("a"), np.uint8), np.arange(n + 1), np.full(n, 1 << 24), True)
+    counts = WordCounts._of(partitions.collected([words], True, memory))
+    before = resident()[1]
+    assert counts.n_occurrences() == counts.n_bytes_of_text() == n << 24
+    assert repr(counts).endswith(f"{n << 24:,} occurrences>")
+    counts.check_symbols()
+    assert resident()[1] - before < n
+
+
+def test_a_private_mapping_keeps_what_was_written_to_it(tmp_path):
+    np.arange(1, 4).tofile(tmp_path / "counts")
+    counts = np.memmap(tmp_path / "counts", np.int64, "c")
+    counts[:] = 7
+    words = WordCounts(np.frombuffer(b"abc", np.uint8), np.arange(4), counts)
+    assert words.n_occurrences() == words.n_occurrences() == 21 and counts.tolist() == [7, 7, 7]
+
+
+def test_counts_are_written_and_read_without_pandas(tmp_path):
+    """PyArrow imports it to convert numbers: 50 MB and half a second."""
+    pytest.importorskip("pandas")
+    script = """
+import sys
+from gputok import Tokenizer, WordCounts, models, open_tokens
+
+WordCounts.from_dict({"hug": 2}).save("counts.parquet")
+assert len(WordCounts.load("counts.parquet")) == 1
+tokenizer = Tokenizer(models.WordLevel({"a": 0}))
+tokenizer.encode_corpus(iter(["a", "a"]), "ids.parquet")
+assert open_tokens("ids.parquet")[1].tolist() == [0]
+print("pandas" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

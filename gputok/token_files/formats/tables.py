@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gputok.checks import shortened
-from gputok.files.arrow import broken, ids_batch, ids_schema, needed_for
+from gputok.files.arrow import broken, ids_batch, ids_schema, needed_for, to_numpy
 from gputok.token_files.formats.base import Contiguous, Shard, ShardFacts, TokenFormat
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _of_lists(lists: Any) -> Contiguous:
     chunks = getattr(lists, "chunks", None)
     if chunks is not None:
         lists = chunks[0]
-    return Contiguous(lists.values.to_numpy(), lists.offsets.to_numpy())
+    return Contiguous(to_numpy(lists.values), to_numpy(lists.offsets))
 
 
 def _ids_column(of: Any, path: pathlib.Path) -> Any:
