@@ -30,6 +30,9 @@ import pdoc.render
 import pdoc.search
 from nbconvert import HTMLExporter
 
+from gputok.recipes import recipe
+from gputok.report import playground
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -78,6 +81,7 @@ def main(folder: pathlib.Path) -> list[str]:
     write_reference(folder, documented)
     pages = guide_pages()
     write_guide(folder, pages)
+    write_playground(folder)
     write_index(folder, pages)
     write_search(folder, documented, pages)
     return [*undocumented(documented), *broken_links(folder)]
@@ -165,6 +169,15 @@ def write_guide(folder: pathlib.Path, pages: list[GuidePage]) -> None:
         (folder / "guide" / f"{page.name}.html").write_text(whole, encoding="utf-8")
 
 
+def write_playground(folder: pathlib.Path) -> None:
+    """A page to type in, with a small tokenizer that is trained on the guide."""
+    tokenizer, trainer = recipe("bpe", vocab_size=4000)
+    guide = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "notebooks" / "guide").glob("*.md"))]
+    tokenizer.train_from_iterator(guide, trainer, progress=False)
+    text = "Type here: the tokenizer was trained on this guide,\nand has 4,000 tokens. 你好 🙂"
+    playground({"4,000 tokens of the guide": tokenizer}, folder / "playground.html", text=text)
+
+
 def write_index(folder: pathlib.Path, pages: list[GuidePage]) -> None:
     """The first page: the README, with links to the guide and the reference."""
     shutil.copytree(ROOT / ".github", folder / ".github", dirs_exist_ok=True)
@@ -172,6 +185,7 @@ def write_index(folder: pathlib.Path, pages: list[GuidePage]) -> None:
     lists = [
         '<nav class="lists"><h2 id="guide">Guide</h2><ul>',
         *(f'<li><a href="guide/{page.name}.html">{html.escape(page.title)}</a></li>' for page in pages),
+        '<li><a href="playground.html">Playground: type a text, see its tokens</a></li>',
         '</ul><h2 id="reference">Reference</h2><ul>',
         *(f'<li><a href="{name.replace(".", "/")}.html">{name}</a></li>' for name in MODULES),
         "</ul></nav>",
@@ -224,7 +238,8 @@ def page_of(title: str, body: str, module: str) -> str:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{style}</style></head><body>'
         f'<nav class="pdoc top"><a href="{to_root}index.html">gputok</a> <a href="{to_root}index.html#guide">Guide</a> '
-        f'<a href="{to_root}gputok.html">Reference</a><input type="search" placeholder="Search..." aria-label="Search">'
+        f'<a href="{to_root}gputok.html">Reference</a> <a href="{to_root}playground.html">Playground</a>'
+        '<input type="search" placeholder="Search..." aria-label="Search">'
         f'</nav><main class="pdoc">{body}</main>{search}</body></html>\n'
     )
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from gputok.cli import audit, bench, convert, encode, explain, info, report, resize, show, sizes, train
+from gputok.cli import audit, bench, convert, encode, explain, info, playground, report, resize, show, sizes, train
 from gputok.cli.options import grouped
 
 if TYPE_CHECKING:
@@ -137,6 +137,13 @@ _add(
     "gputok sizes en.txt code.txt --vocab-sizes 8k,16k,32k,64k --held-out test.txt --chart sizes.svg",
 )
 _add(app, "report", report.report, "gputok report books/*.txt -t tokenizer.json --beside gpt2.json -o report.html")
+_add(
+    app,
+    "playground",
+    playground.playground,
+    "gputok playground -t tokenizer.json --open",
+    "gputok playground -t o200k.json -t llama-3.json -o page.html",
+)
 _add(app, "show", show.show, "gputok show 'Hello, you!' -t tokenizer.json", "gputok show books.txt -t tokenizer.json")
 _add(app, "explain", explain.explain, "gputok explain 'unbelievable' -t tokenizer.json")
 _add(

@@ -22,6 +22,12 @@ def report(
     ] = "report.html",
     samples: Annotated[int, typer.Option(help="How many passages of the text the page shows.", min=0)] = 100,
     title: Annotated[str, typer.Option(help="Title of the page.")] = "Tokenizer report",
+    most_bytes: Annotated[
+        int,
+        typer.Option(
+            help="Larger tokenizers don't tokenize what is typed in the page.", parser=options.whole_number
+        ),
+    ] = 5_000_000,
     *,
     reading: options.Reading,
     running: options.Running,
@@ -45,7 +51,7 @@ def report(
             **reading.options,
             **running.options,
         )
-        page.write_text(measured.to_html(), encoding="utf-8", newline="\n")
+        measured.to_html(page, most_bytes=most_bytes)
     options.sum_up(str(measured), measured.to_dict(), output=output, as_json=as_json)
 
 
@@ -61,7 +67,7 @@ def short_names(paths: list[str]) -> list[str]:
     def names() -> list[str]:
         return ["/".join(part[-count:]) for part, count in zip(parts, counts, strict=True)]
 
-    for _ in range(max(map(len, parts))):
+    for _ in range(max(map(len, parts), default=0)):
         shown = names()
         counts = [count + (shown.count(name) > 1) for count, name in zip(counts, shown, strict=True)]
     return names()

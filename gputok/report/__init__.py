@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, overload
 from gputok.files.repositories import LeftOut
 from gputok.report.curves import CompressionCurve
 from gputok.report.file_tokens import Counted, FileCounts, count_files
+from gputok.report.playground import playground
+from gputok.report.portable import MOST_BYTES
 from gputok.report.sizes import SizeMeasures, Sizes
 from gputok.report.values import COLUMNS, Findings, Made, Measures, Text
 from gputok.version import __version__
@@ -46,6 +48,7 @@ __all__ = [
     "Sizes",
     "Text",
     "count_files",
+    "playground",
     "report",
 ]
 
@@ -67,32 +70,27 @@ class Report(Findings):
         return draw(self)
 
     @overload
-    def to_html(self, path: None = None) -> str: ...
+    def to_html(self, path: None = None, *, most_bytes: int | None = MOST_BYTES) -> str: ...
 
     @overload
-    def to_html(self, path: str | os.PathLike[str]) -> None: ...
+    def to_html(self, path: str | os.PathLike[str], *, most_bytes: int | None = MOST_BYTES) -> None: ...
 
-    def to_html(self, path: str | os.PathLike[str] | None = None) -> str | None:
+    def to_html(self, path: str | os.PathLike[str] | None = None, *, most_bytes: int | None = MOST_BYTES) -> str | None:
         """Makes one HTML page with all measurements, which opens in any browser.
 
         The page loads nothing from the network, and no text in it can become markup. Text that is typed in the page is
-        tokenized there, by each tokenizer that takes up at most 5 MB.
+        tokenized there.
 
         Args:
             path: the file to write, atomically; None: the page is returned.
+            most_bytes: tokenizers that take up more bytes of the page tokenize no typed text; None: any size.
 
         Returns:
             The page, or None if it was written.
         """
-        from gputok.files.outputs import writing
-        from gputok.report.page import render
+        from gputok.report.page import render, returned
 
-        page = render(self)
-        if path is None:
-            return page
-        with writing(path) as temporary:
-            temporary.write_text(page, encoding="utf-8", newline="\n")
-        return None
+        return returned(render(self, most_bytes), path)
 
 
 def report(

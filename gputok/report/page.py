@@ -6,25 +6,44 @@ import html
 import importlib.resources
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gputok.files.outputs import writing
 from gputok.report.curves import compression, curve
-from gputok.report.portable import NotPortable, portable
+from gputok.report.portable import MOST_BYTES, NotPortable, portable
 from gputok.report.values import COLUMNS, Findings, Measures, Sample
 
+if TYPE_CHECKING:
+    import os
 
-def render(report: Findings) -> str:
+
+def render(report: Findings, most_bytes: int | None = MOST_BYTES) -> str:
     """Makes the whole page. The page contains the text of the corpus only as JSON, which its script turns into text nodes."""
+    return filled("page.html", report.made.title, _data(report, most_bytes))
+
+
+def filled(template: str, title: str, data: Any) -> str:
+    """Puts a title, data, and the style and the scripts of this folder into a page of this folder."""
     folder = importlib.resources.files("gputok.report")
-    parts = {
-        "TITLE": html.escape(report.made.title),
-        "TOKENIZER": folder.joinpath("tokenizer.js").read_text(encoding="utf-8"),
-        "DATA": embedded(_data(report)),
-    }
-    page = folder.joinpath("page.html").read_text(encoding="utf-8")
-    return re.sub(f"__({'|'.join(parts)})__", lambda found: parts[found[1]], page)
+    files = {"STYLE": "style.css", "TOKENIZER": "tokenizer.js", "TYPING": "typing.js", "OPENING": "opening.js"}
+    page = folder.joinpath(template).read_text(encoding="utf-8")
+    values = {"TITLE": html.escape(title), "DATA": embedded(data)}
+    return re.sub(
+        f"__({'|'.join([*values, *files])})__",
+        lambda found: values.get(found[1]) or folder.joinpath(files[found[1]]).read_text(encoding="utf-8"),
+        page,
+    )
+
+
+def returned(page: str, path: str | os.PathLike[str] | None) -> str | None:
+    """Writes a page to a file, atomically; returns it if there is no path."""
+    if path is None:
+        return page
+    with writing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8", newline="\n")
+    return None
 
 
 def embedded(value: Any) -> str:
@@ -37,7 +56,7 @@ def embedded(value: Any) -> str:
     return text.translate({ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"})
 
 
-def _data(report: Findings) -> dict[str, Any]:
+def _data(report: Findings, most_bytes: int | None) -> dict[str, Any]:
     text = report.text
     return {
         "text": [text.n_documents, text.n_bytes, text.n_characters, text.n_words],
@@ -58,18 +77,18 @@ def _data(report: Findings) -> dict[str, Any]:
             }.items()
             if value
         ],
-        "tokenizers": [_tokenizer(one) for one in report.tokenizers],
+        "tokenizers": [_tokenizer(one, most_bytes) for one in report.tokenizers],
     }
 
 
-def _tokenizer(measures: Measures) -> dict[str, Any]:
+def _tokenizer(measures: Measures, most_bytes: int | None) -> dict[str, Any]:
     shown = [_shown(sample) for sample in measures.encodings]
     used = sorted({id for ids, _, _ in shown for id in ids})
     position = np.searchsorted(measures.ids, used)
     of_vocabulary, of_text = measures.length_histogram()
     by_size = measures.compression_curve()
     try:
-        kit, why_not = portable(measures.tokenizer), None
+        kit, why_not = portable(measures.tokenizer, most_bytes), None
     except NotPortable as error:
         kit, why_not = None, str(error)
     return {

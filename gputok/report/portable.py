@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gputok import models, normalizers, pre_tokenizers
+from gputok.automaton import PATTERNS, compile_pattern
 from gputok.automaton.pattern import matcher
 from gputok.checks import short
-from gputok.pre_tokenizers.base import cut_rule
-from gputok.text.unicode_maps import SPACED, character_map
+from gputok.pre_tokenizers.base import BEHAVIORS, cut_rule
+from gputok.text.unicode_maps import SPACED, character_map, grapheme_classes
 
 if TYPE_CHECKING:
     from gputok.normalizers import Normalizer
@@ -28,6 +29,17 @@ if TYPE_CHECKING:
 MOST_BYTES = 5_000_000
 """A tokenizer whose JSON is longer stays out of the page."""
 
+_MAPS = ("lowercase", "strip_accents", "nmt", "bert_clean", "bert_chinese", "bert_clean_chinese", "bert_marks")
+_MAPS += ("bert_marks_lowercase",)
+_OTHER_PATTERNS = (
+    " {2,}",  # T5, XLM-RoBERTa
+    r"\p{N}{1,3}",  # DeepSeek V3 splits three times
+    "[一-龥぀-ゟ゠-ヿ]+",
+    r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~]"""
+    r"[A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+",
+)
+
 Step = list[Any]
 """The name of a step in tokenizer.js, and its arguments."""
 
@@ -36,12 +48,12 @@ class NotPortable(Exception):
     """Raised if a tokenizer cannot be in the page; the message says why."""
 
 
-def portable(pipeline: Pipeline, most_bytes: int = MOST_BYTES) -> dict[str, Any]:
+def portable(pipeline: Pipeline, most_bytes: int | None = MOST_BYTES) -> dict[str, Any]:
     """Makes the JSON form of a tokenizer for the page.
 
     Args:
         pipeline: the tokenizer. Post-processor, truncation and padding don't count: a report measures without them.
-        most_bytes: how many bytes the JSON form may have.
+        most_bytes: how many bytes the JSON form may have; None: any number.
 
     Returns:
         Added tokens that are looked for in raw and in normalized text, the steps of the normalizer and of the
@@ -57,9 +69,31 @@ def portable(pipeline: Pipeline, most_bytes: int = MOST_BYTES) -> dict[str, Any]
         "model": _model(pipeline.model),
     }
     size = len(json.dumps(kit, ensure_ascii=False, separators=(",", ":")).encode())
-    if size > most_bytes:
-        raise NotPortable(f"it takes {size / 1e6:.1f} MB, more than the {most_bytes / 1e6:.0f} MB for a page")
+    if most_bytes is not None and size > most_bytes:
+        raise NotPortable(
+            f"it takes {size / 1e6:.1f} MB, more than the {most_bytes / 1e6:.1f} MB of most_bytes= (--most-bytes)"
+        )
     return kit
+
+
+def parts() -> dict[str, Any]:
+    """Makes the steps that opening.js puts together for a tokenizer.json: maps, patterns of known files, rules of cuts."""
+    p = pre_tokenizers
+    words = {"Whitespace": p.Whitespace(), "WhitespaceSplit": p.WhitespaceSplit(), "Punctuation": p.Punctuation()}
+    words |= {"BertPreTokenizer": p.BertPreTokenizer(), "UnicodeScripts": p.UnicodeScripts()}
+    words |= {"Digits true": p.Digits(True), "Digits false": p.Digits(False)}
+    return {
+        "maps": {name: _character_map(name) for name in _MAPS},
+        "graphemes": [*map(_runs, grapheme_classes())],
+        "gpt2": PATTERNS["gpt2"],
+        "patterns": {text: _automaton(compile_pattern(text)) for text in (*PATTERNS.values(), *_OTHER_PATTERNS)},
+        "words": {name: _cut(step) for name, step in words.items()},
+        "rules": {
+            f"{name} {str(invert).lower()}": [part.astype(int).tolist() for part in cut_rule(behavior, invert)]
+            for behavior, name in BEHAVIORS.items()
+            for invert in (False, True)
+        },
+    }
 
 
 def _added(pipeline: Pipeline) -> list[list[Any]]:
@@ -103,6 +137,8 @@ def _normalizer(step: Normalizer | None) -> list[Step]:
             return [["replace", _automaton(matcher(step.pattern)), step.content]]
         case n.Strip():
             return [["strip", step.strip_left, step.strip_right]]
+        case n.Precompiled():
+            return [["precompiled", step.to_dict()["precompiled_charsmap"], *map(_runs, grapheme_classes())]]
     raise NotPortable(f"its normalizer has a {type(step).__name__}")
 
 

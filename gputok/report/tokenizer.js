@@ -20,8 +20,16 @@ function unpacked(runs) { // [length, value, length, value, ...]
 // -- cutting by an automaton: tests/reference/split.py
 
 function automaton(tables) {
+  if (tables.text !== undefined) return literal(codesOf(tables.text));
   const page = unpacked(tables.page), member = unpacked(tables.member), delta = unpacked(tables.delta), accept = unpacked(tables.accept);
   return {classOf: code => member[page[code >> 7] * 128 + (code & 127)], delta, accept, width: tables.classes + 1};
+}
+
+function literal(codes) { // finds a text
+  const letters = [...new Set(codes)], width = letters.length + 2, index = new Map(letters.map((code, i) => [code, i]));
+  const delta = new Array((codes.length + 1) * width).fill(0xffff), accept = delta.map((_, at) => at >= codes.length * width);
+  codes.forEach((code, i) => { delta[i * width + index.get(code)] = i + 1; });
+  return {classOf: code => index.get(code) ?? width - 2, delta, accept, width};
 }
 
 function* spans(piece, {classOf, delta, accept, width}) { // gaps and matches: [first, last + 1, is a match]
@@ -99,6 +107,46 @@ const NORMALIZERS = {
       return codes.map(code => [code, a, b]);
     });
   },
+  precompiled(base64, page, member) { // tests/reference/precompiled.py
+    const blob = Uint8Array.from(atob(base64), c => c.charCodeAt(0)), n = new DataView(blob.buffer).getUint32(0, true) >> 2;
+    const trie = Uint32Array.from({length: n}, (_, i) => new DataView(blob.buffer).getUint32(4 + 4 * i, true)), texts = blob.subarray(4 + 4 * n);
+    const step = unit => (unit >>> 10) << ((unit & 512) >>> 6);
+    const lookUp = text => {
+      let at = n ? step(trie[0]) : 0;
+      for (const byte of utf8.encode(text)) {
+        at ^= byte;
+        if (byte === 0 || at < 0 || at >= n || (trie[at] & 0x800000ff) !== byte) return null;
+        const leaf = trie[at] >> 8 & 1;
+        at ^= step(trie[at]);
+        if (leaf) {
+          const value = at >= 0 && at < n ? trie[at] & 0x7fffffff : texts.length;
+          if (value >= texts.length) return null;
+          const end = texts.indexOf(0, value);
+          return new TextDecoder().decode(texts.subarray(value, end < 0 ? texts.length : end));
+        }
+      }
+      return null;
+    };
+    const [pages, members] = [unpacked(page), unpacked(member)];
+    const kindOf = code => String.fromCharCode(97 + members[pages[code >> 7] * 128 + (code & 127)]);
+    const joined = (history, kind) => { // rules GB3 to GB9c and GB11 of UAX #29, for a cluster of these kinds
+      const step = history.at(-1) + kind;
+      return step === "cd" || (!/[bcd].|.[bcd]/.test(step) && (/i[ijlm]|[lj][jk]|[mk]k|.[efgpq]|h./.test(step) ||
+        (kind === "o" && /o[pqf]*p[pqf]*$/.test(history)) || (kind === "n" && /n[epq]*f$/.test(history))));
+    };
+    return piece => {
+      const result = [];
+      for (let i = 0, j; i < piece.length; i = j) {
+        let history = kindOf(piece[i][0]);
+        for (j = i + 1; j < piece.length && joined(history, kindOf(piece[j][0])); j++) history += kindOf(piece[j][0]);
+        const cluster = piece.slice(i, j), text = stringOf(cluster);
+        const whole = utf8.encode(text).length < 6 ? lookUp(text) : null;
+        if (whole !== null) result.push(...codesOf(whole).map((code, k) => [code, piece[Math.min(i + k, j - 1)][1], piece[Math.min(i + k, j - 1)][2]]));
+        else for (const [code, a, b] of cluster) result.push(...(codesOf(lookUp(String.fromCodePoint(code)) ?? String.fromCodePoint(code)).map(one => [one, a, b])));
+      }
+      return result;
+    };
+  },
   strip(left, right) {
     return piece => {
       let [a, b] = [0, piece.length];
@@ -139,6 +187,8 @@ function vocabulary(model) {
   return ids;
 }
 
+// A vocabulary can be larger than what a call takes as arguments, so that Math.max(...) fails
+const longestOf = model => model.tokens.reduce((most, token) => Math.max(most, Array.from(token).length), 0);
 const byteToken = byte => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`;
 
 const MODELS = {
@@ -219,8 +269,8 @@ const MODELS = {
     };
   },
   unigram(model) {
-    const ids = vocabulary(model), longest = Math.max(...model.tokens.map(token => Array.from(token).length));
-    const {scores, unk} = model, unkScore = Math.min(...scores) - 10;
+    const ids = vocabulary(model), longest = longestOf(model);
+    const {scores, unk} = model, unkScore = scores.reduce((a, b) => Math.min(a, b), Infinity) - 10;
     return piece => {
       const characters = piece.map(([code]) => String.fromCodePoint(code)), n = characters.length;
       const best = [[0, 0, -1]]; // score, where the last token begins, that token
@@ -250,7 +300,7 @@ const MODELS = {
     };
   },
   wordpiece(model) {
-    const ids = vocabulary(model), longest = Math.max(0, ...model.tokens.map(token => Array.from(token).length));
+    const ids = vocabulary(model), longest = longestOf(model);
     return piece => {
       const characters = piece.map(([code]) => String.fromCodePoint(code)), n = characters.length, tokens = [];
       for (let p = 0; p < n;) {
@@ -301,17 +351,22 @@ function finder(tokens) { // [text, id, lstrip, rstrip]: the leftmost one, of se
   };
 }
 
+function normalizing(steps) {
+  const changes = steps.map(([name, ...options]) => NORMALIZERS[name](...options));
+  return piece => changes.reduce((now, change) => change(now), piece);
+}
+
 // The function from a text to [ids, first, last + 1], the positions counted in code points of the text.
 function tokenizer(kit) {
   const [raw, normal] = kit.added.map(tokens => tokens.length ? finder(tokens) : piece => [{piece}]);
-  const normalizers = kit.normalizer.map(([name, ...options]) => NORMALIZERS[name](...options));
+  const normalize = normalizing(kit.normalizer);
   const splitters = kit.splits.map(([name, ...options]) => SPLITTERS[name](...options));
   const model = MODELS[kit.model.type](kit.model);
   const each = (pieces, change) => pieces.flatMap(one => one.id === undefined ? change(one.piece) : [one]);
   return text => {
     const whole = codesOf(text).map((code, i) => [code, i, i + 1]);
     let pieces = each([{piece: whole}], raw);
-    pieces = each(pieces, piece => [{piece: normalizers.reduce((now, change) => change(now), piece)}]);
+    pieces = each(pieces, piece => [{piece: normalize(piece)}]);
     pieces = each(pieces, normal);
     for (const split of splitters) pieces = each(pieces, piece => split(piece).map(one => ({piece: one})));
     const tokens = pieces.filter(({piece}) => piece.length).flatMap(({piece, id}) =>

@@ -1,40 +1,26 @@
 """Reports: the numbers equal those counted by hand, and the page works in a real browser."""
 
-import importlib.resources
 import itertools
 import json
-import random
-import shutil
 
 import numpy as np
 import pytest
 import tokenizers
+from pages import TEXTS, rng, trained
 
 import gputok
-from gputok import AddedToken, PreTrainedTokenizer, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
-from gputok.automaton import PATTERNS
+from gputok import PreTrainedTokenizer, Tokenizer, models, pre_tokenizers, trainers
 from gputok.cli.report import short_names
-from gputok.recipes import recipe
 from gputok.report import page, report
 from gputok.report.curves import compression, curve
 from gputok.report.measures import SAMPLE_BYTES, SAMPLE_CHARACTERS, Samples, merge_counts
-from gputok.report.portable import NotPortable, portable
 from gputok.text.pieces import TextBatch
 
-rng = random.Random(7)
-WORDS = ["".join(rng.choices("etaoin shréßИя漢字🙂", k=rng.randrange(1, 8))) for _ in range(400)]
-TEXTS = [" ".join(rng.choices(WORDS, k=rng.randrange(30))) for _ in range(300)]
 HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>\u2028&amp;\u2029<!--"
 
 SEVERAL_WAYS = models.BPE(
     {"a": 0, "b": 1, "c": 2, "ab": 3, "bc": 4, "abc": 5}, [("a", "b"), ("b", "c"), ("ab", "c"), ("a", "bc")]
 )
-
-
-def trained(model, texts=TEXTS, vocab_size=600):
-    tokenizer, trainer = recipe(model, vocab_size=vocab_size)
-    tokenizer.train_from_iterator(iter(texts), trainer, progress=False)
-    return tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -298,21 +284,6 @@ def test_a_page_refers_to_no_other_address(bpe):
     ]
 
 
-@pytest.fixture(scope="module")
-def browser():
-    """Debian's Chromium, headless."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="no browser is driven without playwright")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("there is no chromium here to open a report's page in")
-    quiet = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    flags = [*quiet.split(), "--disable-component-update", "--disable-sync"]
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
-        yield browser
-        browser.close()
-
-
 def test_page_in_a_browser(bpe, browser, tmp_path):
     words = trained("wordlevel")
     texts = [HOSTILE, "the first 🙂 text", "漢字 and more", *TEXTS[:20]]
@@ -391,167 +362,6 @@ def test_a_narrow_page(browser, tmp_path):
     opened.set_viewport_size({"width": 1600, "height": 800})
     # The page hears of its new size a moment later
     opened.locator(".sideways").first.wait_for(state="hidden")
-
-
-# -- tokenizers that travel in the page
-
-
-def pipeline(model, normalizer=None, pre_tokenizer=None, added=()):
-    tokenizer = Tokenizer(model)
-    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
-    tokenizer.add_tokens([*added])
-    return tokenizer
-
-
-def trained_in_parts(normalizer, pre_tokenizer, trainer=None, texts=TEXTS, added=(), **options):
-    tokenizer = pipeline(models.BPE(**options), normalizer, pre_tokenizer)
-    trainer = trainer or trainers.BpeTrainer(vocab_size=500, special_tokens=["<unk>"])
-    tokenizer.train_from_iterator(iter(texts), trainer, progress=False)
-    tokenizer.add_tokens([*added])
-    return tokenizer
-
-
-def carried():
-    """What trains a tokenizer of each kind that the page can have, by name."""
-    n, p = normalizers, pre_tokenizers
-    alphabet = p.ByteLevel.alphabet()
-    byte_trainer = {"vocab_size": 600, "initial_alphabet": alphabet, "special_tokens": ["<s>"]}
-    added = [
-        "漢字",
-        AddedToken("shr", normalized=False),
-        AddedToken(" a ", lstrip=True),
-        AddedToken("s.*", rstrip=True),
-    ]
-    by_pattern = {
-        name: lambda name=name: trained_in_parts(
-            n.NFC() if name in ("qwen2", "tekken") else None,
-            p.Sequence([p.Split(Regex(PATTERNS[name]), "isolated"), p.ByteLevel(False, use_regex=False)]),
-            trainers.BpeTrainer(**byte_trainer),
-            added=added if name == "o200k" else (),
-            ignore_merges=name == "llama3",
-        )
-        for name in PATTERNS
-    }
-
-    def with_bytes():
-        sentencepiece = trained_in_parts(
-            n.Sequence([n.Prepend("▁"), n.Replace(" ", "▁")]),
-            None,
-            unk_token="<unk>",
-            fuse_unk=True,
-            byte_fallback=True,
-        )
-        state = json.loads(sentencepiece.to_str())
-        for byte in range(256):
-            state["model"]["vocab"][f"<0x{byte:02X}>"] = len(state["model"]["vocab"])
-        return Tokenizer.from_str(json.dumps(state))
-
-    affixed = trainers.BpeTrainer(
-        vocab_size=400, continuing_subword_prefix="##", end_of_word_suffix="</w>", special_tokens=["<unk>"]
-    )
-    return {
-        **by_pattern,
-        "gpt2 with a space": lambda: trained_in_parts(None, p.ByteLevel(True), trainers.BpeTrainer(**byte_trainer)),
-        "llama2": with_bytes,
-        "unknown": lambda: trained_in_parts(None, p.Metaspace(prepend_scheme="first"), unk_token="<unk>"),
-        "fused": lambda: trained_in_parts(
-            n.Lowercase(), p.Metaspace(split=False), unk_token="<unk>", fuse_unk=True, added=added
-        ),
-        "affixes": lambda: trained_in_parts(n.NFKC(), p.WhitespaceSplit(), affixed, unk_token="<unk>"),
-        "stripped": lambda: trained_in_parts(
-            n.Sequence([n.NFD(), n.StripAccents(), n.Strip(), n.Replace(Regex("[aeiou]+"), "e")]),
-            p.Sequence([p.Digits(True), p.Punctuation(), p.Whitespace()]),
-            unk_token="<unk>",
-        ),
-        "halves": lambda: trained_in_parts(n.Nmt(), p.CharDelimiterSplit("e")),
-        "scripts": lambda: trained_in_parts(None, p.UnicodeScripts()),
-        "merged": lambda: trained_in_parts(None, p.Split(" ", "merged_with_next")),
-        **{model: lambda model=model: trained(model) for model in ("wordpiece", "wordlevel", "unigram")},
-    }
-
-
-def strings(n):
-    """Texts of many scripts, spaces, line breaks, digits, emoji and marks, and pieces of the corpus."""
-    letters = "abe 0123\n\t  '.,!?-_éßÅÅẹ́̇ﬁ①İΣ𝔘ﾊﾟ한글漢字かなжЯ🙂👩‍👩‍👧\u00ad\u200b\u3000\x85\x01\ufeff<|s>"
-    made = random.Random(3)
-    for i in range(n):
-        if i % 3:
-            yield "".join(made.choices(letters, k=made.randrange(40)))
-        else:
-            words = made.choices([*WORDS, " a ", "s.*", "shr", "漢字", "1234567", "don't", "I'LL"], k=8)
-            yield made.choice(["", " ", "\n"]) + made.choice([" ", "", "  "]).join(words)
-
-
-# Unknown characters vanish, and the offsets after them are those of other characters (as upstream), but not in the page.
-VANISHING = ("halves", "scripts", "merged")
-FEW = ("qwen3", "llama2", "stripped", "wordpiece")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("which", [FEW, pytest.param(None, marks=pytest.mark.full)], ids=["few", "all"])
-def test_the_page_tokenizes_as_python_does(browser, which):
-    """400 strings by each tokenizer, in a real browser."""
-    opened = browser.new_page()
-    script = importlib.resources.files("gputok.report").joinpath("tokenizer.js").read_text()
-    opened.add_script_tag(content=script)
-    texts = list(strings(400))
-    for name, make in carried().items():
-        if which is not None and name not in which:
-            continue
-        one = make()
-        kit = json.loads(page.embedded(portable(one.pipeline)))
-        found = opened.evaluate("([kit, texts]) => texts.map(tokenizer(kit))", [kit, texts])
-        expected = one.encode_batch(texts, add_special_tokens=False)
-        for text, (ids, starts, ends), encoding in zip(texts, found, expected, strict=True):
-            assert ids == encoding.ids, (name, text, encoding.tokens)
-            if one.normalizer is None and name not in VANISHING:
-                assert list(zip(starts, ends, strict=True)) == encoding.offsets, (name, text)
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("name", ["llama3", "qwen3", "llama2", "minilm-bert", "claude"])
-def test_the_page_tokenizes_as_real_tokenizers_do(name, browser, shared_tokenizer):
-    one = Tokenizer.from_file(str(shared_tokenizer(name)))
-    one.no_padding()
-    one.no_truncation()
-    opened = browser.new_page()
-    script = importlib.resources.files("gputok.report").joinpath("tokenizer.js").read_text()
-    opened.add_script_tag(content=script)
-    texts = list(strings(200))
-    found = opened.evaluate("([kit, texts]) => texts.map(tokenizer(kit))", [portable(one.pipeline, 10**9), texts])
-    for text, (ids, *_), encoding in zip(texts, found, one.encode_batch(texts, add_special_tokens=False), strict=True):
-        assert ids == encoding.ids, text
-
-
-def test_special_tokens_that_are_encoded_as_text():
-    one = trained("bpe")
-    one.add_special_tokens(["<|s>"])
-    one.encode_special_tokens = True
-    assert portable(one.pipeline)["added"] == [[], []]
-    one.add_tokens(["other"])
-    with pytest.raises(NotPortable, match="encodes special tokens as text"):
-        portable(one.pipeline)
-    one.encode_special_tokens = False
-    assert ["<|s>", one.token_to_id("<|s>"), False, False] in portable(one.pipeline)["added"][0]
-
-
-def test_what_cannot_travel_says_why(bpe):
-    word, precompiled = AddedToken("a", single_word=True), normalizers.Precompiled(bytes(4))
-    for tokenizer, message in {
-        pipeline(models.BPE(), added=[word]): "its added token 'a' is looked for as a whole word",
-        pipeline(models.BPE(), precompiled): "its normalizer has a Precompiled",
-        pipeline(models.BPE(), None, pre_tokenizers.FixedLength(3)): "its pre-tokenizer has a FixedLength",
-        pipeline(models.BPE(dropout=0.1)): "its dropout is random",
-        pipeline(models.WordLevel()): "its unknown token",
-    }.items():
-        with pytest.raises(NotPortable, match=message):
-            portable(tokenizer.pipeline)
-    with pytest.raises(NotPortable, match=r"it takes \d\.\d MB"):
-        portable(bpe.pipeline, 1000)
-    other = trained("bpe")
-    other.normalizer = normalizers.Precompiled(bytes(4))
-    html = report(other, iter(TEXTS)).to_html()
-    assert '"kit":null' in html and "its normalizer has a Precompiled" in html
 
 
 def test_command_line(bpe, tmp_path, monkeypatch, capsys):

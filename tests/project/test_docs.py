@@ -29,9 +29,14 @@ def build():
 def test_nothing_is_wrong_with_the_documentation(build, tmp_path):
     assert build.main(tmp_path) == []
     pages = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.html"))
-    assert {"index.html", "gputok.html", "gputok/models.html", "guide/01_new_from_old.html", "guide/how_to.html"} <= {
-        *pages
-    }
+    assert {
+        "index.html",
+        "gputok.html",
+        "playground.html",
+        "gputok/models.html",
+        "guide/01_new_from_old.html",
+        "guide/how_to.html",
+    } <= {*pages}
     assert "from_file" in (tmp_path / "gputok.html").read_text(encoding="utf-8")
 
 

@@ -67,7 +67,7 @@ def test_the_wheel_holds_every_module_and_table(wheel):
     for folder, place in (("gputok", "gputok"), ("kernels", "gputok/kernels")):
         for path in (ROOT / folder).rglob("*"):
             if (
-                path.suffix in {".py", ".npz", ".npy", ".bin", ".cu", ".cuh", ".html", ".js", ".json"}
+                path.suffix in {".py", ".npz", ".npy", ".bin", ".cu", ".cuh", ".html", ".css", ".js", ".json"}
                 and "__pycache__" not in path.parts
             ):
                 wanted.add(f"{place}/{path.relative_to(ROOT / folder).as_posix()}")

@@ -118,7 +118,8 @@ def test_the_snippets_run_one_after_the_other(folder, name):
     if name == "how_to":
         assert Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab_size() > 1000
         assert (folder / "my-tokenizer" / "tokenizer_config.json").exists()
-        assert "<html" in (folder / "report.html").read_text(encoding="utf-8")
+        for name in ("report.html", "playground.html"):
+            assert "<html" in (folder / name).read_text(encoding="utf-8")
         assert (folder / "ids.npy").exists()
 
 
