@@ -24,9 +24,7 @@ def report(
     title: Annotated[str, typer.Option(help="Title of the page.")] = "Tokenizer report",
     most_bytes: Annotated[
         int,
-        typer.Option(
-            help="Larger tokenizers don't tokenize what is typed in the page.", parser=options.whole_number
-        ),
+        typer.Option(help="Larger tokenizers don't tokenize what is typed in the page.", parser=options.whole_number),
     ] = 5_000_000,
     *,
     reading: options.Reading,
