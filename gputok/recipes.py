@@ -63,12 +63,7 @@ def recipe(
         >>> trainer.vocab_size, len(trainer.initial_alphabet)
         (1000, 256)
     """
-    if model not in MODELS:
-        raise ValueError(f"model {model!r}: must be one of {', '.join(MODELS)}")
-    if superwords and model != "superbpe":
-        raise ValueError(f"{min(superwords)}= is for model 'superbpe', not for {model!r}")
-    if model == "superbpe" and package != "gputok":
-        raise ValueError(f"model 'superbpe': {package} has no trainer of superwords")
+    _check(model, package, superwords)
     if (pattern, regex) != (None, None) and model not in ("bpe", "superbpe"):
         given = "regex" if pattern is None else "pattern"
         raise ValueError(f"{given}= splits text for a byte-level BPE; {model} has its own way")
@@ -90,10 +85,8 @@ def recipe(
         tokenizer.decoder = decoders.ByteLevel()
         alphabet = pre_tokenizers.ByteLevel.alphabet()
         options |= {"initial_alphabet": alphabet, "min_frequency": min_frequency}
-        if model == "bpe":
-            trainer = trainers.BpeTrainer(**options)
-        else:
-            trainer = trainers.SuperBpeTrainer(**options, **(superwords or {}))
+        kind = trainers.BpeTrainer if model == "bpe" else trainers.SuperBpeTrainer
+        trainer = kind(**options, **(superwords or {}))
     elif model == "wordpiece":
         tokenizer = hf.Tokenizer(models.WordPiece(unk_token=unknown))
         tokenizer.normalizer = normalizers.BertNormalizer()
@@ -110,6 +103,15 @@ def recipe(
         tokenizer.decoder = decoders.Metaspace()
         trainer = trainers.UnigramTrainer(unk_token=unknown, **options)
     return tokenizer, trainer
+
+
+def _check(model: str, package: str, superwords: Mapping[str, Any] | None) -> None:
+    if model not in MODELS:
+        raise ValueError(f"model {model!r}: must be one of {', '.join(MODELS)}")
+    if superwords and model != "superbpe":
+        raise ValueError(f"{min(superwords)}= is for model 'superbpe', not for {model!r}")
+    if model == "superbpe" and package != "gputok":
+        raise ValueError(f"model 'superbpe': {package} has no trainer of superwords")
 
 
 def _expression(pattern: str | None, regex: str | None) -> str | None:

@@ -341,32 +341,26 @@ def encode(
             report(f"verify: {peer}", len(ids), len(peers))
             try:
                 _run(job(peer, sample, keep_ids=True))
+                ids[peer] = np.fromfile(job(peer).output, np.uint32)
             except ChildProcessError as error:
                 if peer in ("gputok", "tokenizers"):
                     raise
                 skipped[peer] = str(error)
-                continue
-            ids[peer] = np.fromfile(job(peer).output, np.uint32)
-        peers = [*ids]
-        ours = ids["gputok"]
+        peers, ours = [*ids], ids["gputok"]
         equal = {peer: _n_leading(ours, theirs) for peer, theirs in ids.items()}
         if "tokenizers" in ids and not np.array_equal(ours, ids["tokenizers"]):
-            raise ValueError(
-                f"not timed: on the first MB of {text}, gputok {version('gputok')} and tokenizers "
-                f"{version('tokenizers')} give the same {equal['tokenizers']:,} of {len(ours):,} ids and then differ"
-            )
+            both = f"gputok {version('gputok')} and tokenizers {version('tokenizers')}"
+            same = f"{equal['tokenizers']:,} of {len(ours):,} ids"
+            raise ValueError(f"not timed: on the first MB of {text}, {both} give the same {same} and then differ")
         verified = f"{len(ours):,} ids of the first MB compared"
         rows = _take_turns(peers, job, runs, report)
         rows = [row._replace(n_equal=equal[row.peer], n_results=len(ours)) for row in rows]
         stages = _stages(job("gputok"), runs)
-        n_bytes = plain.stat().st_size
-        read = Tokenizer.from_file(str(tokenizer))
+        n_bytes, read = plain.stat().st_size, Tokenizer.from_file(str(tokenizer))
         where = _on_device(device, lambda: read, "encode")
         model, vocab_size = type(read.model).__name__.lower(), read.get_vocab_size()
-    unit = "lines" if lines else "documents of about 4 kB"
-    return Comparison(
-        "encode", str(text), n_bytes, model, vocab_size, threads, device, verified, rows, skipped, stages, unit, where
-    )
+    done = rows, skipped, stages, "lines" if lines else "documents of about 4 kB", where
+    return Comparison("encode", str(text), n_bytes, model, vocab_size, threads, device, verified, *done)
 
 
 def _on_device(device: str, tokenizer: Callable[[], Any], *stages: str) -> str:

@@ -77,18 +77,14 @@ def train(
     with preparation.going_on():  # loads the code that counts
         tokenizer.count_words(iter(["word"]), progress=False)
     start = time.perf_counter() - preparation.seconds
-    fixed = 256 + len(trainer.special_tokens)
-    if model in ("bpe", "superbpe") and vocab_size <= fixed:
-        raise ValueError(
-            f"--vocab-size {vocab_size} leaves no room for a merge: {fixed} tokens are special tokens and single bytes"
-        )
+    _check_room(model, vocab_size, 256 + len(trainer.special_tokens))
     if from_counts and weighting.resume is not None:
         raise ValueError("--resume is for counting; with --from-counts the words are counted already")
     words = None
     with options.output_file(output, reading.storage, inputs) as written:
+        given = {name: value for name, value in running.options.items() if name != "temporary"}
         if model == "superbpe" and from_counts:
             runs, pairs = merged_counts(inputs, reading.storage, **running.limits), pairs_of(cuts, reading, running)
-            given = {"threads": running.threads, "progress": running.progress, "memory_limit": running.memory_limit}
             tokenizer.superwords.train_from_runs(runs, pairs, trainer, threshold=cuts.threshold, **given)
         elif model == "superbpe":
             asked = {**reading.options, **running.options, "resume": weighting.resume, "device": device}
@@ -99,16 +95,19 @@ def train(
                 words = merged_counts(inputs, reading.storage, weights, weighting.temperature, **running.limits)
             else:
                 words = _count(tokenizer, inputs, device, reading, running, weighting)
-            asked = {name: value for name, value in vars(running).items() if name != "temporary"}
-            tokenizer.train_from_word_counts(words, trainer, device=device, min_count=min_count, **asked)
+            tokenizer.train_from_word_counts(words, trainer, device=device, min_count=min_count, **given)
         written.write_text(tokenizer.to_str(pretty=True), encoding="utf-8", newline="\n")
     _remove_work(weighting.resume)
-    seconds = time.perf_counter() - preparation.seconds - start
-    _sum_up(tokenizer, words, seconds, model, output, as_json)
+    _sum_up(tokenizer, words, time.perf_counter() - preparation.seconds - start, model, output, as_json)
     if (size := tokenizer.get_vocab_size()) < vocab_size:
-        print(
-            f"gputok: note: {size:,} tokens, not the {vocab_size:,} of --vocab-size: the text gives no more",
-            file=sys.stderr,
+        note = f"{size:,} tokens, not the {vocab_size:,} of --vocab-size: the text gives no more"
+        print(f"gputok: note: {note}", file=sys.stderr)
+
+
+def _check_room(model: str, vocab_size: int, fixed: int) -> None:
+    if model in ("bpe", "superbpe") and vocab_size <= fixed:
+        raise ValueError(
+            f"--vocab-size {vocab_size} leaves no room for a merge: {fixed} tokens are special tokens and single bytes"
         )
 
 

@@ -22,6 +22,8 @@ from gputok.pretrained.authored import BY_TEMPLATE, Authored, Span, dumped, owne
 if TYPE_CHECKING:
     import pathlib
 
+    from gputok.pretrained.batch import BatchEncoding
+
 TEMPLATE = "chat_template.jinja"
 MORE_TEMPLATES = "additional_chat_templates"
 _MARK = "CONTINUE_FINAL_MESSAGE_TAG "
@@ -131,6 +133,16 @@ def mask(offsets: Sequence[Span], spans: list[Span]) -> list[int]:
     for first, last in spans:
         marked |= (start < last) & (end > first)
     return marked.tolist()
+
+
+def add_masks(batch: BatchEncoding, spans: list[list[Span]], is_batch: bool, return_tensors: str | None) -> None:
+    """Adds the column `assistant_masks` to encoded texts; spans: of each text, what the assistant wrote."""
+    encodings, samples = batch.encodings or [], batch.get("overflow_to_sample_mapping")
+    texts_of = range(len(encodings)) if samples is None else samples
+    masks = [mask(one.offsets, spans[i]) for one, i in zip(encodings, texts_of, strict=True)]
+    is_flat = not is_batch and return_tensors is None and samples is None
+    batch["assistant_masks"] = masks[0] if is_flat else masks
+    batch.convert_to_tensors(return_tensors)
 
 
 @functools.cache

@@ -286,45 +286,25 @@ class PreTrainedTokenizer(TokenIds):
             The columns, with the encodings.
 
         Raises:
-            TypeError: if an input is not text.
-            ValueError: if an input is not text, if texts of different lengths are to be one array, or if there is no
+            TypeError, ValueError: an input is no text, texts of different lengths are to be one array, or there is no
                 `pad_token` for padding.
         """
-        if text is None and text_target is None:
-            raise ValueError("pass a text, a list of texts, or text_target=")
-        for name, second, first in (("text", text_pair, text), ("text_target", text_pair_target, text_target)):
-            if second is not None and first is None:
-                raise ValueError(
-                    f"{name.replace('text', 'text_pair', 1)} is the second text of a pair: pass {name} as well"
-                )
+        _check_texts(text, text_pair, text_target, text_pair_target)
         _check_side(padding_side)
         limits = self._limits(padding, truncation, max_length, pad_to_multiple_of)
-        options = {
-            "add_special_tokens": add_special_tokens,
-            "stride": stride,
-            "is_split_into_words": is_split_into_words,
-            "pad_to_multiple_of": pad_to_multiple_of,
-            "padding_side": padding_side,
-            "return_tensors": return_tensors,
-            "return_overflowing_tokens": return_overflowing_tokens,
-            "split_special_tokens": split_special_tokens,
-            "columns": calls.columns(
-                self.model_input_names,
-                return_tensors is not None,
-                token_type_ids=return_token_type_ids,
-                attention_mask=return_attention_mask,
-                special_tokens_mask=return_special_tokens_mask,
-                offset_mapping=return_offsets_mapping,
-                length=return_length,
-            ),
-            "verbose": verbose,
-        }
+        wanted = {"token_type_ids": return_token_type_ids, "attention_mask": return_attention_mask}
+        wanted |= {"special_tokens_mask": return_special_tokens_mask, "offset_mapping": return_offsets_mapping}
+        columns = calls.columns(self.model_input_names, return_tensors is not None, **wanted, length=return_length)
+        options: dict[str, Any] = {"stride": stride, "return_tensors": return_tensors, "columns": columns}
+        options |= {"add_special_tokens": add_special_tokens, "is_split_into_words": is_split_into_words}
+        options |= {"return_overflowing_tokens": return_overflowing_tokens, "padding_side": padding_side}
+        options |= {"split_special_tokens": split_special_tokens, "pad_to_multiple_of": pad_to_multiple_of}
         if text is not None:
-            batch = self._encode(text, text_pair, limits, **options)
+            batch = self._encode(text, text_pair, limits, verbose=verbose, **options)
         if text_target is not None:
             if max_target_length is not None:
                 limits = limits._replace(max_length=max_target_length)
-            target = self._encode(text_target, text_pair_target, limits, **options)
+            target = self._encode(text_target, text_pair_target, limits, verbose=verbose, **options)
             if text is None:
                 return target
             batch["labels"] = target["input_ids"]
@@ -553,13 +533,11 @@ class PreTrainedTokenizer(TokenIds):
             return_dict: False returns only the ids.
             return_assistant_tokens_mask: adds the column `assistant_masks`, 1 for each token that has characters between
                 `{% generation %}` and `{% endgeneration %}` of the template. Of a template without these: from the
-                generation prompt to the special token that ends the turn, for each message of the role assistant whose
-                text the template writes, cut and joined at most.
+                generation prompt to the special token that ends the turn, for each message of the assistant in the text.
             tokenizer_kwargs: more options of the call.
-            protect: which tokens only the template, and special tokens that are its variables, may contain: "special",
-                "added" or a list, as for `Tokenizer.encode_segments`. In messages, tools and documents they are ordinary
-                text, also in text of the template that it cuts or joins in unusual ways. A role of one word is trusted.
-                None: any text may contain them.
+            protect: tokens that only the template, and special tokens that are its variables, may contain: "special",
+                "added" or a list, as for `Tokenizer.encode_segments`. Elsewhere they are ordinary text, also where the
+                template cuts its text in unusual ways. A role of one word is trusted. None: any text may contain them.
             variables: more variables for the template.
 
         Returns:
@@ -576,55 +554,46 @@ class PreTrainedTokenizer(TokenIds):
         _check_variables(variables, template)
         if protect is not None and not tokenize:
             raise ValueError("protect= needs tokenize=True: text alone does not tell which parts are trusted")
-        if return_assistant_tokens_mask and not (tokenize and return_dict):
-            raise ValueError("return_assistant_tokens_mask=True needs tokenize=True and return_dict=True")
-        if return_assistant_tokens_mask and continue_final_message:
-            raise ValueError("return_assistant_tokens_mask=True and continue_final_message cannot be combined")
-        schemas = None if tools is None else [*map(chat.tool_schema, tools)]
+        if return_assistant_tokens_mask and (continue_final_message or not (tokenize and return_dict)):
+            needs = "tokenize=True and return_dict=True, and no continue_final_message"
+            raise ValueError(f"return_assistant_tokens_mask=True needs {needs}")
         if wrong := next((one for one in documents or () if not isinstance(one, Mapping)), None):
             raise TypeError(f"documents must be dicts with a title and a text, not {wrong!r}")
-
         is_batch = isinstance(conversation, list | tuple) and bool(conversation)
         is_batch = is_batch and (isinstance(conversation[0], list | tuple) or hasattr(conversation[0], "messages"))
         conversations = conversation if is_batch else [conversation]
-        given = {"add_generation_prompt": add_generation_prompt, "tools": schemas, "documents": documents}
+        variables |= {"add_generation_prompt": add_generation_prompt, "continue_final_message": continue_final_message}
+        variables |= {"tools": tools and [*map(chat.tool_schema, tools)], "documents": documents}
+        texts, spans = self._rendered(template, conversations, variables, return_assistant_tokens_mask, protect)
+        if not tokenize:
+            return texts if is_batch else texts[0]
+        options = {"padding": padding, "truncation": truncation, "max_length": max_length, **(tokenizer_kwargs or {})}
+        batch = self(
+            texts if is_batch else texts[0], add_special_tokens=False, return_tensors=return_tensors, **options
+        )
+        if return_assistant_tokens_mask:
+            chat.add_masks(batch, spans, is_batch, return_tensors)
+        return batch if return_dict else batch["input_ids"]
+
+    def _rendered(
+        self, template: str, conversations: Any, variables: dict[str, Any], masked: bool, protect: Any
+    ) -> tuple[list[str], list[list[tuple[int, int]]]]:
+        """Renders the text of each conversation; if `masked`, finds what the assistant wrote."""
+        from gputok.pretrained import chat
+
         special = {name: token for name, token in self.special_tokens_map.items() if name not in variables}
-        variables = {**variables, **given, "continue_final_message": continue_final_message}
-        texts: list[str]
-        spans: list[list[tuple[int, int]]] = []
         try:
-            if return_assistant_tokens_mask or protect is not None:
-                ends = self._tokenizer.pipeline.added.special if return_assistant_tokens_mask else None
-                authored, spans = chat.render_authored(template, conversations, special, ends, **variables)
-                texts = [str.__str__(text) if protect is None else text for text in authored]
-                for text in authored:
-                    text.protect = protect
-            else:
-                texts = chat.render(template, conversations, **special, **variables)
+            if not masked and protect is None:
+                return chat.render(template, conversations, **special, **variables), []
+            ends = self._tokenizer.pipeline.added.special if masked else None
+            texts, spans = chat.render_authored(template, conversations, special, ends, **variables)
         except ValueError as error:
             if not self.name_or_path or not str(error).startswith("the chat template"):
                 raise
             raise type(error)(f"{self.name_or_path}: {error}") from None
-        if not tokenize:
-            return texts if is_batch else texts[0]
-        batch = self(
-            texts if is_batch else texts[0],
-            add_special_tokens=False,
-            padding=padding,
-            truncation=truncation,
-            max_length=max_length,
-            return_tensors=return_tensors,
-            **(tokenizer_kwargs or {}),
-        )
-        if return_assistant_tokens_mask:
-            encodings = batch.encodings or []
-            samples = batch.get("overflow_to_sample_mapping")
-            texts_of = range(len(encodings)) if samples is None else samples
-            masks = [chat.mask(one.offsets, spans[i]) for one, i in zip(encodings, texts_of, strict=True)]
-            is_flat = not is_batch and return_tensors is None and samples is None
-            batch["assistant_masks"] = masks[0] if is_flat else masks
-            batch.convert_to_tensors(return_tensors)
-        return batch if return_dict else batch["input_ids"]
+        for text in texts:
+            text.protect = protect
+        return [str.__str__(text) if protect is None else text for text in texts], spans
 
     def get_chat_template(self, chat_template: str | None = None, tools: Any = None) -> str:
         """Returns the Jinja template that `apply_chat_template` uses for these arguments."""
@@ -750,6 +719,17 @@ class PreTrainedTokenizer(TokenIds):
         from gputok.pretrained.hub import upload
 
         return upload(self.save_pretrained, repo_id, private, token, {"commit_message": "Upload tokenizer", **options})
+
+
+def _check_texts(text: Any, pair: Any, target: Any, target_pair: Any) -> None:
+    """Raises ValueError if there is nothing to encode, or a second text without the first."""
+    if text is None and target is None:
+        raise ValueError("pass a text, a list of texts, or text_target=")
+    for name, second, first in (("text", pair, text), ("text_target", target_pair, target)):
+        if second is not None and first is None:
+            raise ValueError(
+                f"{name.replace('text', 'text_pair', 1)} is the second text of a pair: pass {name} as well"
+            )
 
 
 def _check_side(side: Any, name: str = "padding_side") -> None:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from gputok.types import Counts, Ids, Positions, Positions32
 
 
+_OF_ALPHABET = "special_tokens limit_alphabet initial_alphabet continuing_subword_prefix end_of_word_suffix".split()
+
+
 @public("gputok.trainers")
 @dataclass(eq=False, repr=False)
 class ParityBpeTrainer(CheckedOptions):
@@ -173,18 +176,9 @@ class ParityBpeTrainer(CheckedOptions):
         for words in (everything, *texts[n:]):
             words.check_symbols()
         if len(everything) == 0:
-            warnings.warn(
-                "the corpora have no words: the vocabulary has only special tokens and the initial alphabet",
-                stacklevel=2,
-            )
-        names = (
-            "special_tokens",
-            "limit_alphabet",
-            "initial_alphabet",
-            "continuing_subword_prefix",
-            "end_of_word_suffix",
-        )
-        options = {name: getattr(self, name) for name in names}
+            nothing = "the corpora have no words: the vocabulary has only special tokens and the initial alphabet"
+            warnings.warn(nothing, stacklevel=2)
+        options = {name: getattr(self, name) for name in _OF_ALPHABET}
         vocab, ids = BpeTrainer(**options)._alphabet(everything, WordCounts.merge(texts[n:]))
         symbols = [
             _to_symbols(words, ids) if i < n else _known_to_symbols(words, ids, len(vocab))

@@ -67,19 +67,12 @@ def train_unigram(
     """
     threads, words = thread_count(threads), words.spelled_out()
     report = progress or (lambda stage, done, total: None)
-
     # 1. The characters, all of which become pieces
     text = seeds.make_text(words.data, words.offsets, words.counts, threads, sizes)
     alphabet = {chr(point) for point in text.code_points[1:]} | {string[0] for string in initial_alphabet if string}
-    if len(alphabet) > vocab_size:
-        raise ValueError(
-            f"vocab_size={vocab_size} is smaller than the {len(alphabet)} different characters of the corpus, which "
-            "a Unigram vocabulary must hold: raise it, or normalize the text"
-        )
-
+    _check_room(vocab_size, len(alphabet))
     if len(words.data) == 0:
         return [(character, 0.0) for character in sorted(alphabet)]
-
     # 2. Seed pieces from sorted suffixes
     report("sorting suffixes", 0, 1)
     n_seeds = min(seed_size, _SEEDS_PER_PIECE * vocab_size)
@@ -88,7 +81,6 @@ def train_unigram(
     candidates = seeds.find_seeds(text, max_piece_length, n_seeds, threads)
     lattice = seeds.build_tries(text, candidates, max_piece_length, threads)
     report("sorting suffixes", 1, 1)
-
     # 3. EM and pruning in turn, until few enough pieces are left
     counts = candidates.score.astype(np.float64)
     numbers, p = np.arange(len(counts)), counts / max(1, counts.sum())
@@ -106,16 +98,20 @@ def train_unigram(
             break
         target = max(desired, int(shrinking_factor * np.count_nonzero(p)))
         p = em.prune(text, candidates, numbers, p, counts, target, threads)
-
     # 4. The alphabet, and the likeliest of the other pieces
     pieces = _finalize(text, candidates, numbers, p, sorted(alphabet), vocab_size, {*taken})
     if len(pieces) < vocab_size:
-        warnings.warn(
-            f"only {len(pieces)} pieces were learned, fewer than vocab_size={vocab_size}: no other repeated substring "
-            "makes the corpus more likely",
-            stacklevel=2,
-        )
+        few = f"only {len(pieces)} pieces were learned, fewer than vocab_size={vocab_size}"
+        warnings.warn(f"{few}: no other repeated substring makes the corpus more likely", stacklevel=2)
     return pieces
+
+
+def _check_room(vocab_size: int, n_characters: int) -> None:
+    if n_characters > vocab_size:
+        raise ValueError(
+            f"vocab_size={vocab_size} is smaller than the {n_characters} different characters of the corpus, which a "
+            "Unigram vocabulary must hold: raise it, or normalize the text"
+        )
 
 
 def _finalize(
