@@ -1,7 +1,6 @@
-"""Times whole processes with little work, from the start of Python to its end, as in a test, a worker or a shell.
+"""Times fresh processes with little work, as a shell, a worker, a serverless function or a test is one, by their parts.
 
-Each task runs with gputok and an empty cache of compiled code (without effect if the package contains machine code), then
-with gputok again and with tokenizers in turn. Medians are reported.
+A process imports a package, loads a tokenizer, encodes one text, and then all of a file. The packages take turns.
 """
 
 from __future__ import annotations
@@ -12,26 +11,69 @@ import pathlib
 import statistics
 import subprocess
 import sys
-import tempfile
-import time
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+PARTS = "numpy", "imports", "work", "load", "first text", "first pass", "process"
+"""`numpy` is the import of NumPy, `imports` that of all other modules, also of those that a later part imports; the next four are
+without imports; `process` is all of it, the start and the end of Python included."""
+_PRELUDE = """
+import importlib._bootstrap as bootstrap, json, time
+cpu, find, parts, imported, depth = time.process_time, bootstrap._find_and_load, {}, 0.0, 0
+def timed_import(*names):
+    global imported, depth
+    start, depth = cpu(), depth + 1
+    try:
+        return find(*names)
+    finally:
+        depth -= 1
+        imported += 0 if depth else cpu() - start
+def timed(name, work):
+    start, before = cpu(), imported
+    made = work()
+    parts[name] = cpu() - start - imported + before
+    return made
+bootstrap._find_and_load = timed_import
+if PACKAGE == "gputok":
+    import numpy
+parts["numpy"], imported = imported, 0.0
+"""
+_POSTLUDE = """
+parts["imports"] = imported
+print(json.dumps(parts))
+"""
 _TRAIN = """
-from PACKAGE import Tokenizer, models, pre_tokenizers, trainers
-tokenizer = Tokenizer(models.{model})
-tokenizer.pre_tokenizer = pre_tokenizers.{split}
-text = ["the quick brown fox jumps over the lazy dog", "pack my box with five dozen liquor jugs"] * 20
-tokenizer.train_from_iterator(text, trainers.{trainer}(vocab_size=60, show_progress=False{more}))
-encoding = tokenizer.encode("the lazy fox")
-assert tokenizer.decode(encoding.ids)
+def train():
+    module = __import__(PACKAGE, fromlist=["models", "pre_tokenizers", "trainers"])
+    tokenizer = module.Tokenizer(module.models.{model})
+    tokenizer.pre_tokenizer = module.pre_tokenizers.{split}
+    text = ["the quick brown fox jumps over the lazy dog", "pack my box with five dozen liquor jugs"] * 20
+    trainer = module.trainers.{trainer}(vocab_size=60, show_progress=False{more})
+    tokenizer.train_from_iterator(text, trainer)
+    assert tokenizer.decode(tokenizer.encode("the lazy fox").ids)
+timed("work", train)
 """
 _LOAD = """
-from PACKAGE import Tokenizer
-tokenizer = Tokenizer.from_file({path!r})
-assert tokenizer.encode("Hello world, this is a text of some words.").ids
+def load():
+    module = __import__(PACKAGE)
+    if PACKAGE != "gigatoken":
+        return module.Tokenizer.from_file({path!r})
+    try:
+        return module.Tokenizer({path!r})
+    except Exception:
+        raise SystemExit(CANNOT_LOAD) from None
+tokenizer = timed("load", load)
+first = timed("first text", lambda: tokenizer.encode("Hello world, this is a first text: it's 12 words, or so, naïve."))
+assert len(first if PACKAGE == "gigatoken" else first.ids)
+"""
+_PASS = """
+with open({text!r}, encoding="utf-8", errors="replace") as file:
+    read = file.read()
+documents = [read[at : at + 4096] for at in range(0, len(read), 4096)]
+batch = {{"gputok": "encode_batch_fast", "gigatoken": "encode_batch_list"}}.get(PACKAGE, "encode_batch")
+timed("first pass", lambda: getattr(tokenizer, batch)(documents))
 """
 _TASKS = {
     "train a small BPE, encode, decode": ("BPE()", "ByteLevel(add_prefix_space=False)", "BpeTrainer", ""),
@@ -50,98 +92,104 @@ _TASKS = {
 }
 
 
-class Process(NamedTuple):
-    """The seconds of one process."""
-
-    wall: float
-    cpu: float  # of all threads, in user and kernel mode
+_CANNOT_LOAD = 3
+"""The exit status of a process whose peer can't load the tokenizer."""
 
 
 class Start(NamedTuple):
-    """The processes of one task.
+    """The processes of one task by one package.
 
     Attributes:
         task: its name.
-        first: gputok with an empty cache of compiled code.
-        again: gputok, medians.
-        tokenizers: tokenizers, medians.
+        package: the package, and the Python if it is another one.
+        parts: name of a part (see `PARTS`) -> the median of its CPU time, in milliseconds.
     """
 
     task: str
-    first: Process
-    again: Process
-    tokenizers: Process
-
-    def line(self) -> str:
-        """Describes the task in one line of the table."""
-        numbers = (number for process in self[1:] for number in process)
-        return f"{self.task:36}" + "".join(f"{number:9.2f}" for number in numbers)
+    package: str
+    parts: dict[str, float]
 
 
-def start(tokenizers: Sequence[str | os.PathLike[str]] = (), *, runs: int = 9) -> list[Start]:
-    """Times each task: a training for each model, and loading a tokenizer.json for each of `tokenizers`.
+def start(
+    tokenizers: Sequence[str | os.PathLike[str]] = (),
+    *,
+    text: str | os.PathLike[str] | None = None,
+    peers: Sequence[str] = (),
+    runs: int = 9,
+) -> list[Start]:
+    """Times each task: loading each of `tokenizers` and encoding, or, without these, a small training for each model.
 
     Args:
         tokenizers: paths of tokenizer.json files.
-        runs: how many processes of gputok, and of tokenizers, run for each task.
+        text: a plain text file, which each process encodes last, in documents of 4,096 characters.
+        peers: the Python of each other environment that has a package `tokenizers` (1.0, say) or gigatoken.
+        runs: how many processes of each package run for each task.
 
     Returns:
-        One row for each task.
+        One row for each task and package. Peers are tokenizers and, if installed, gigatoken, which trains nothing and
+        can't load each tokenizer; then its row is left out.
+
+    Raises:
+        RuntimeError: if a process fails.
     """
-    return [_measured(task, code, runs) for task, code in _tasks(tokenizers).items()]
+    names = ("tokenizers", "gigatoken") if tokenizers else ("tokenizers",)
+    others = [(name, python) for python in (sys.executable, *peers) for name in names if _has(python, name)]
+    packages = [("gputok", sys.executable), *others]
+    rows: list[Start] = []
+    for task, code in _tasks(tokenizers, text).items():
+        runs_of = [[_run(code, *package) for package in packages] for _ in range(runs)]
+        for (package, python), found in zip(packages, zip(*runs_of, strict=True), strict=True):
+            parts = {name: statistics.median(one[name] for one in found) for name in PARTS if name in found[0]}
+            if parts:
+                rows.append(Start(task, package if python == sys.executable else f"{package} of {python}", parts))
+    return rows
 
 
 def table(rows: Sequence[Start]) -> str:
     """Returns the rows as a table."""
-    head = "seconds of a whole process, wall and CPU"
-    return "\n".join(
-        [
-            f"{'':36}{'gputok, first':>18}{'gputok':>18}{'tokenizers':>18}",
-            f"{head:36}" + f"{'wall':>9}{'CPU':>9}" * 3,
-            *(row.line() for row in rows),
-        ]
-    )
+    lines = [f"{'milliseconds of CPU time':36}" + "".join(f"{name:>12}" for name in PARTS)]
+    for task in dict.fromkeys(row.task for row in rows):
+        lines.append(task)
+        for row in (row for row in rows if row.task == task):
+            cells = (f"{row.parts[name]:12.1f}" if name in row.parts else f"{'-':>12}" for name in PARTS)
+            lines.append(f"  {row.package:34}" + "".join(cells))
+    return "\n".join(lines)
 
 
-def _tasks(tokenizers: Sequence[str | os.PathLike[str]]) -> dict[str, str]:
-    names = "model", "split", "trainer", "more"
-    tasks = {task: _TRAIN.format(**dict(zip(names, parts, strict=True))) for task, parts in _TASKS.items()}
-    for path in map(pathlib.Path, tokenizers):
-        tasks[f"load {path.stem}, encode"] = _LOAD.format(path=str(path.resolve()))
-    return tasks
+def _tasks(tokenizers: Sequence[str | os.PathLike[str]], text: str | os.PathLike[str] | None) -> dict[str, str]:
+    if not tokenizers:
+        names = "model", "split", "trainer", "more"
+        return {task: _TRAIN.format(**dict(zip(names, parts, strict=True))) for task, parts in _TASKS.items()}
+    encode = "" if text is None else _PASS.format(text=str(pathlib.Path(text).resolve()))
+    paths = {str(pathlib.Path(path).resolve()): pathlib.Path(path).name for path in tokenizers}
+    return {f"load {name}, encode": _LOAD.format(path=path) + encode for path, name in paths.items()}
 
 
-def _measured(task: str, code: str, runs: int) -> Start:
-    with tempfile.TemporaryDirectory() as empty:
-        first = _run(code, "gputok", {"NUMBA_CACHE_DIR": empty})
-        again, peer = [], []
-        for _ in range(runs):
-            again.append(_run(code, "gputok", {"NUMBA_CACHE_DIR": empty}))
-            peer.append(_run(code, "tokenizers", {}))
-    return Start(task, first, _median(again), _median(peer))
+def _has(python: str, package: str) -> bool:
+    found = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
+    return subprocess.run([python, "-c", found, package], check=False).returncode == 0
 
 
-def _run(code: str, package: str, variables: dict[str, str]) -> Process:
-    command = [sys.executable, "-c", code.replace("PACKAGE", package)]
-    start = time.perf_counter()
-    process = subprocess.Popen(command, env=os.environ | variables, stderr=subprocess.PIPE)
-    assert process.stderr is not None
-    errors = process.stderr.read().decode(errors="replace")
+def _run(code: str, package: str, python: str) -> dict[str, float]:
+    """Returns the milliseconds of CPU time of each part of one process, in all threads; none if a peer can't load."""
+    given = f"PACKAGE, CANNOT_LOAD = {package!r}, {_CANNOT_LOAD}\n"
+    command = [python, "-c", f"{given}{_PRELUDE}{code}{_POSTLUDE}"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, errors = process.stdout, process.stderr
+    assert out is not None
+    assert errors is not None
+    with out, errors:
+        printed, problem = out.read(), errors.read().decode(errors="replace")
     _, status, used = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode == _CANNOT_LOAD:
+        return {}
     if process.returncode:
-        raise RuntimeError(f"{package} failed:\n{errors}")
-    return Process(wall, used.ru_utime + used.ru_stime)
-
-
-def _median(processes: Sequence[Process]) -> Process:
-    return Process(*map(statistics.median, zip(*processes, strict=True)))
+        raise RuntimeError(f"{package} of {python} failed:\n{problem}")
+    parts: dict[str, float] = json.loads(printed) | {"process": used.ru_utime + used.ru_stime}
+    return {name: 1000 * seconds for name, seconds in parts.items()}
 
 
 def to_json(rows: Sequence[Start]) -> str:
     """Returns the rows as JSON."""
-    return json.dumps(
-        [{"task": row.task, **{name: getattr(row, name)._asdict() for name in row._fields[1:]}} for row in rows],
-        indent=2,
-    )
+    return json.dumps([row._asdict() for row in rows], indent=2)

@@ -109,18 +109,33 @@ def encode(
 def start(
     tokenizers: Annotated[
         list[str] | None,
-        typer.Argument(help="tokenizer.json files to load, or - for standard input.", metavar="[TOKENIZER...]"),
+        typer.Argument(
+            help="tokenizer.json files to load, or - for standard input. [default: train small tokenizers]",
+            metavar="[TOKENIZER...]",
+            show_default=False,
+        ),
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(help="A text file, which each process encodes last: the first pass.")
+    ] = None,
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The Python of another environment, whose packages tokenizers (1.0, say) and gigatoken are timed too.",
+            metavar="PYTHON",
+        ),
     ] = None,
     runs: Annotated[int, typer.Option(help="Processes of each kind, taking turns.", min=1)] = 9,
     as_json: options.AsJson = False,
 ) -> None:
-    """Time whole processes with little work: the first on a machine, later ones, and those of tokenizers."""
+    """Time fresh processes that import, load and encode one text, by their parts, and those of tokenizers and gigatoken."""
     from gputok.bench import start as processes
 
-    options.check_standard_input(tokenizers or [])
+    options.check_standard_input([*(tokenizers or []), text])
     with contextlib.ExitStack() as opened:
         paths = [opened.enter_context(options.local_file(path, "standard input.json")) for path in tokenizers or []]
-        rows = processes.start(paths, runs=runs)
+        plain = opened.enter_context(options.local_file(text or ""))
+        rows = processes.start(paths, text=plain or None, peers=peer or [], runs=runs)
     print(processes.to_json(rows) if as_json else processes.table(rows))
 
 

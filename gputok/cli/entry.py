@@ -164,7 +164,7 @@ _add(
     "gputok bench train en.txt --vocab-size 32000 --against tokenizers gigabpe rustbpe sentencepiece",
 )
 _add(bench_app, "encode", bench.encode, "gputok bench encode en.txt --against tokenizers tiktoken gigatoken --json")
-_add(bench_app, "start", bench.start, "gputok bench start llama-3.json bert.json --runs 21")
+_add(bench_app, "start", bench.start, "gputok bench start llama-3.json bert.json --text books.txt")
 _add(bench_app, "latency", bench.latency, "gputok bench latency llama-3.json bert.json --text books.txt")
 
 

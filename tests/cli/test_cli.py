@@ -699,11 +699,23 @@ def test_bench_start(tmp_path, gputok):
         pytest.skip("the kernels are compiled here: the first process of each row would take a minute")
     path = tmp_path / "words.json"
     Tokenizer(models.WordLevel({"Hello": 0, "[UNK]": 1}, unk_token="[UNK]")).save(str(path))
-    status, out, _ = gputok("bench", "start", path, "--runs", 1, "--json")
+    text = tmp_path / "text.txt"
+    text.write_text("Hello Hello\n" * 1000)
+    status, out, _ = gputok("bench", "start", path, "--text", text, "--peer", sys.executable, "--runs", 1, "--json")
     rows = json.loads(out)
-    assert status == 0 and len(rows) == 4 and rows[3]["task"] == "load words, encode"
-    kinds = "first", "again", "tokenizers"
-    assert all(row[kind]["cpu"] > 0 and row[kind]["wall"] > 0 for row in rows for kind in kinds)
+    own = [row for row in rows if row["package"] == "gputok"]
+    assert status == 0 and [row["package"] for row in rows[:2]] == ["gputok", "tokenizers"] and len(own) == 1
+    for row in rows:
+        parts = row["parts"]
+        named = {"numpy", "imports", "load", "first text", "first pass", "process"}
+        assert row["task"] == "load words.json, encode" and parts.keys() == named
+        # Parts are disjoint, and Python itself takes the rest
+        assert min(parts["imports"], parts["first text"]) > 0 and 2 * parts["process"] > sum(parts.values())
+    assert own[0]["parts"]["numpy"] > 10 * rows[1]["parts"]["numpy"]  # which imports none
+    status, out, _ = gputok("bench", "start", "--runs", 1)
+    assert status == 0 and out.count("gputok") == 3 and out.count("train a small ") == 3
+    status, _, error = gputok("bench", "start", tmp_path / "none.json", "--runs", 1)
+    assert status == 1 and "none.json" in error
 
 
 def test_bench_latency(tmp_path, gputok):
