@@ -37,190 +37,119 @@ from gputok.lazy import attach
 from gputok.version import __version__ as __version__
 
 if TYPE_CHECKING:  # for type checkers and editors; the tables below have the same names
-    from gputok import corpus as corpus
-    from gputok import decoders as decoders
-    from gputok import distributed as distributed
-    from gputok import implementations as implementations
-    from gputok import models as models
-    from gputok import normalizers as normalizers
-    from gputok import pre_tokenizers as pre_tokenizers
-    from gputok import processors as processors
-    from gputok import tools as tools
-    from gputok import trainers as trainers
-    from gputok.alignment import align as align
-    from gputok.automaton.pattern import Regex as Regex
-    from gputok.budgets import Counts as Counts
-    from gputok.budgets import Part as Part
-    from gputok.counts.word_counts import WordCounts as WordCounts
-    from gputok.encoding.encoding import Encoding as Encoding
-    from gputok.formats.gguf import from_gguf as from_gguf
-    from gputok.formats.sentencepiece import from_sentencepiece as from_sentencepiece
-    from gputok.formats.sentencepiece import save_sentencepiece as save_sentencepiece
-    from gputok.formats.sentencepiece_training import train_sentencepiece as train_sentencepiece
-    from gputok.formats.tekken import from_tekken as from_tekken
-    from gputok.formats.tekken import save_tekken as save_tekken
-    from gputok.formats.tiktoken import from_tiktoken as from_tiktoken
-    from gputok.formats.tiktoken import save_tiktoken as save_tiktoken
-    from gputok.implementations import BertWordPieceTokenizer as BertWordPieceTokenizer
-    from gputok.implementations import ByteLevelBPETokenizer as ByteLevelBPETokenizer
-    from gputok.implementations import CharBPETokenizer as CharBPETokenizer
-    from gputok.implementations import SentencePieceBPETokenizer as SentencePieceBPETokenizer
-    from gputok.implementations import SentencePieceUnigramTokenizer as SentencePieceUnigramTokenizer
-    from gputok.incremental import Incremental as Incremental
-    from gputok.pipeline.arrow import CorpusEncoder as CorpusEncoder
-    from gputok.pipeline.arrow import WordCounter as WordCounter
-    from gputok.prefix_cache import PrefixCache as PrefixCache
-    from gputok.pretrained import AutoTokenizer as AutoTokenizer
-    from gputok.pretrained import PreTrainedTokenizer as PreTrainedTokenizer
-    from gputok.pretrained import PreTrainedTokenizerFast as PreTrainedTokenizerFast
-    from gputok.pretrained import train_new_from_iterator as train_new_from_iterator
-    from gputok.text.normalized_string import NormalizedString as NormalizedString
-    from gputok.text.pieces import TextBatch as TextBatch
-    from gputok.text.pre_tokenized_string import PreTokenizedString as PreTokenizedString
-    from gputok.text.pre_tokenized_string import Token as Token
-    from gputok.token_files.merge import merge_tokens as merge_tokens
-    from gputok.token_files.token_files import TokenFiles as TokenFiles
-    from gputok.token_files.token_files import open_tokens as open_tokens
-    from gputok.tokenizer import Tokenizer as Tokenizer
-    from gputok.tokenizers import install_as_tokenizers as install_as_tokenizers
-    from gputok.tokens.added_token import AddedToken as AddedToken
-    from gputok.tokens.vocabulary_change import VocabularyChange as VocabularyChange
-    from gputok.types import EncodeInput as EncodeInput
-    from gputok.types import InputSequence as InputSequence
-    from gputok.types import OffsetReferential as OffsetReferential
-    from gputok.types import Offsets as Offsets
-    from gputok.types import OffsetType as OffsetType
-    from gputok.types import PreTokenizedEncodeInput as PreTokenizedEncodeInput
-    from gputok.types import PreTokenizedInputSequence as PreTokenizedInputSequence
-    from gputok.types import SplitDelimiterBehavior as SplitDelimiterBehavior
-    from gputok.types import TextEncodeInput as TextEncodeInput
-    from gputok.types import TextInputSequence as TextInputSequence
+    from gputok import (
+        corpus,
+        decoders,
+        distributed,
+        implementations,
+        models,
+        normalizers,
+        pre_tokenizers,
+        processors,
+        tools,
+        trainers,
+    )
+    from gputok.alignment import align
+    from gputok.automaton.pattern import Regex
+    from gputok.budgets import Counts, Part
+    from gputok.counts.word_counts import WordCounts
+    from gputok.encoding.encoding import Encoding
+    from gputok.formats.gguf import from_gguf
+    from gputok.formats.sentencepiece import from_sentencepiece, save_sentencepiece
+    from gputok.formats.sentencepiece_training import train_sentencepiece
+    from gputok.formats.tekken import from_tekken, save_tekken
+    from gputok.formats.tiktoken import from_tiktoken, save_tiktoken
+    from gputok.implementations import (
+        BertWordPieceTokenizer,
+        ByteLevelBPETokenizer,
+        CharBPETokenizer,
+        SentencePieceBPETokenizer,
+        SentencePieceUnigramTokenizer,
+    )
+    from gputok.incremental import Incremental
+    from gputok.pipeline.arrow import CorpusEncoder, WordCounter
+    from gputok.prefix_cache import PrefixCache
+    from gputok.pretrained import AutoTokenizer, PreTrainedTokenizer, PreTrainedTokenizerFast, train_new_from_iterator
+    from gputok.text.normalized_string import NormalizedString
+    from gputok.text.pieces import TextBatch
+    from gputok.text.pre_tokenized_string import PreTokenizedString, Token
+    from gputok.token_files.merge import merge_tokens
+    from gputok.token_files.token_files import TokenFiles, open_tokens
+    from gputok.tokenizer import Tokenizer
+    from gputok.tokenizers import install_as_tokenizers
+    from gputok.tokens.added_token import AddedToken
+    from gputok.tokens.vocabulary_change import VocabularyChange
+    from gputok.types import (
+        EncodeInput,
+        InputSequence,
+        OffsetReferential,
+        Offsets,
+        OffsetType,
+        PreTokenizedEncodeInput,
+        PreTokenizedInputSequence,
+        SplitDelimiterBehavior,
+        TextEncodeInput,
+        TextInputSequence,
+    )
 
-__all__ = [
-    "AddedToken",
-    "AutoTokenizer",
-    "BertWordPieceTokenizer",
-    "ByteLevelBPETokenizer",
-    "CharBPETokenizer",
-    "CorpusEncoder",
-    "Counts",
-    "EncodeInput",
-    "Encoding",
-    "Incremental",
-    "InputSequence",
-    "NormalizedString",
-    "OffsetReferential",
-    "OffsetType",
-    "Offsets",
-    "Part",
-    "PreTokenizedEncodeInput",
-    "PreTokenizedInputSequence",
-    "PreTokenizedString",
-    "PreTrainedTokenizer",
-    "PreTrainedTokenizerFast",
-    "PrefixCache",
-    "Regex",
-    "SentencePieceBPETokenizer",
-    "SentencePieceUnigramTokenizer",
-    "SplitDelimiterBehavior",
-    "TextBatch",
-    "TextEncodeInput",
-    "TextInputSequence",
-    "Token",
-    "TokenFiles",
-    "Tokenizer",
-    "VocabularyChange",
-    "WordCounter",
-    "WordCounts",
-    "align",
-    "corpus",
-    "decoders",
-    "distributed",
-    "from_gguf",
-    "from_sentencepiece",
-    "from_tekken",
-    "from_tiktoken",
-    "implementations",
-    "install_as_tokenizers",
-    "merge_tokens",
-    "models",
-    "normalizers",
-    "open_tokens",
-    "pre_tokenizers",
-    "processors",
-    "save_sentencepiece",
-    "save_tekken",
-    "save_tiktoken",
-    "tools",
-    "train_new_from_iterator",
-    "train_sentencepiece",
-    "trainers",
-]
+__all__ = ["AddedToken", "AutoTokenizer", "BertWordPieceTokenizer", "ByteLevelBPETokenizer", "CharBPETokenizer"]
+__all__ += ["CorpusEncoder", "Counts", "EncodeInput", "Encoding", "Incremental", "InputSequence", "NormalizedString"]
+__all__ += ["OffsetReferential", "OffsetType", "Offsets", "Part", "PreTokenizedEncodeInput"]
+__all__ += ["PreTokenizedInputSequence", "PreTokenizedString", "PreTrainedTokenizer", "PreTrainedTokenizerFast"]
+__all__ += ["PrefixCache", "Regex", "SentencePieceBPETokenizer", "SentencePieceUnigramTokenizer"]
+__all__ += ["SplitDelimiterBehavior", "TextBatch", "TextEncodeInput", "TextInputSequence", "Token", "TokenFiles"]
+__all__ += ["Tokenizer", "VocabularyChange", "WordCounter", "WordCounts", "align", "corpus", "decoders"]
+__all__ += ["distributed", "from_gguf", "from_sentencepiece", "from_tekken", "from_tiktoken", "implementations"]
+__all__ += ["install_as_tokenizers", "merge_tokens", "models", "normalizers", "open_tokens", "pre_tokenizers"]
+__all__ += ["processors", "save_sentencepiece", "save_tekken", "save_tiktoken", "tools", "train_new_from_iterator"]
+__all__ += ["train_sentencepiece", "trainers"]
 
 # In a source tree, kernels/ lies next to this folder, not inside as in the wheel. Either way its name is gputok.kernels.
 if not (pathlib.Path(__file__).parent / "kernels").is_dir():
     __path__.append(str(pathlib.Path(__file__).parents[1]))
 
-# Public name -> the module that defines it, or the module of this name
-_NAMES: dict[str, str] = {
-    "AddedToken": "tokens.added_token",
-    "AutoTokenizer": "pretrained",
-    "BertWordPieceTokenizer": "implementations",
-    "ByteLevelBPETokenizer": "implementations",
-    "CharBPETokenizer": "implementations",
-    "CorpusEncoder": "pipeline.arrow",
-    "Counts": "budgets",
-    "EncodeInput": "types",
-    "Encoding": "encoding",
-    "Incremental": "incremental",
-    "InputSequence": "types",
-    "Part": "budgets",
-    "PrefixCache": "prefix_cache",
-    "from_gguf": "formats.gguf",
-    "from_sentencepiece": "formats.sentencepiece",
-    "from_tekken": "formats.tekken",
-    "from_tiktoken": "formats.tiktoken",
-    "install_as_tokenizers": "tokenizers",
-    "merge_tokens": "token_files.merge",
-    "open_tokens": "token_files.token_files",
-    "NormalizedString": "text.normalized_string",
-    "OffsetReferential": "types",
-    "OffsetType": "types",
-    "Offsets": "types",
-    "PreTokenizedEncodeInput": "types",
-    "PreTokenizedInputSequence": "types",
-    "PreTokenizedString": "text.pre_tokenized_string",
-    "PreTrainedTokenizer": "pretrained",
-    "PreTrainedTokenizerFast": "pretrained",
-    "Regex": "automaton.pattern",
-    "SentencePieceBPETokenizer": "implementations",
-    "SentencePieceUnigramTokenizer": "implementations",
-    "SplitDelimiterBehavior": "types",
-    "TextBatch": "text",
-    "TextEncodeInput": "types",
-    "TextInputSequence": "types",
-    "Token": "text.pre_tokenized_string",
-    "TokenFiles": "token_files.token_files",
-    "Tokenizer": "tokenizer",
-    "VocabularyChange": "tokens.vocabulary_change",
-    "WordCounter": "pipeline.arrow",
-    "WordCounts": "counts.word_counts",
-    "save_sentencepiece": "formats.sentencepiece",
-    "save_tekken": "formats.tekken",
-    "save_tiktoken": "formats.tiktoken",
-    "train_new_from_iterator": "pretrained",
-    "train_sentencepiece": "formats.sentencepiece_training",
-    "align": "alignment",
+# Module -> the public names that it defines; its own name, if it is one
+_NAMES = {
+    "alignment": "align",
+    "automaton.pattern": "Regex",
+    "budgets": "Counts Part",
     "corpus": "corpus",
+    "counts.word_counts": "WordCounts",
     "decoders": "decoders",
     "distributed": "distributed",
-    "implementations": "implementations",
+    "encoding": "Encoding",
+    "formats.gguf": "from_gguf",
+    "formats.sentencepiece": "from_sentencepiece save_sentencepiece",
+    "formats.sentencepiece_training": "train_sentencepiece",
+    "formats.tekken": "from_tekken save_tekken",
+    "formats.tiktoken": "from_tiktoken save_tiktoken",
+    "implementations": (
+        "BertWordPieceTokenizer ByteLevelBPETokenizer CharBPETokenizer SentencePieceBPETokenizer "
+        "SentencePieceUnigramTokenizer implementations"
+    ),
+    "incremental": "Incremental",
     "models": "models",
     "normalizers": "normalizers",
+    "pipeline.arrow": "CorpusEncoder WordCounter",
     "pre_tokenizers": "pre_tokenizers",
+    "prefix_cache": "PrefixCache",
+    "pretrained": "AutoTokenizer PreTrainedTokenizer PreTrainedTokenizerFast train_new_from_iterator",
     "processors": "processors",
+    "text": "TextBatch",
+    "text.normalized_string": "NormalizedString",
+    "text.pre_tokenized_string": "PreTokenizedString Token",
+    "token_files.merge": "merge_tokens",
+    "token_files.token_files": "TokenFiles open_tokens",
+    "tokenizer": "Tokenizer",
+    "tokenizers": "install_as_tokenizers",
+    "tokens.added_token": "AddedToken",
+    "tokens.vocabulary_change": "VocabularyChange",
     "tools": "tools",
     "trainers": "trainers",
+    "types": (
+        "EncodeInput InputSequence OffsetReferential OffsetType Offsets PreTokenizedEncodeInput "
+        "PreTokenizedInputSequence SplitDelimiterBehavior TextEncodeInput TextInputSequence"
+    ),
 }
 
 if not TYPE_CHECKING:  # else type checkers would take any name

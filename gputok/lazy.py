@@ -13,18 +13,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-def attach(module: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+def attach(module: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Returns the `__getattr__` and the `__dir__` of a facade.
 
     Args:
         module: the facade's `__name__`.
-        homes: name -> the module within `gputok` that defines it, or that it names.
+        names: a module within `gputok` -> the names that it defines; its own name stands for itself.
 
     Example:
-        >>> find, names = attach("gputok", {"Tokenizer": "tokenizer", "models": "models"})
+        >>> find, names = attach("gputok", {"tokenizer": "Tokenizer", "models": "models"})
         >>> find("Tokenizer").__name__, find("models").__name__, "Tokenizer" in names()
         ('Tokenizer', 'gputok.models', True)
     """
+    homes = {name: home for home, defined in names.items() for name in defined.split()}
 
     def __getattr__(name: str) -> Any:
         if name not in homes:

@@ -14,36 +14,21 @@ if TYPE_CHECKING:  # for type checkers and editors; the table below has the same
     from gputok.models.wordlevel.trainer import TrainedWordLevel, WordLevelTrainer
     from gputok.models.wordpiece.trainer import TrainedWordPiece, WordPieceTrainer
 
-__all__ = [
-    "BpeTrainer",
-    "ParityBpeTrainer",
-    "SentencePieceBpeTrainer",
-    "SuperBpeTrainer",
-    "TrainedBpe",
-    "TrainedUnigram",
-    "TrainedWordLevel",
-    "TrainedWordPiece",
-    "Trainer",
-    "UnigramTrainer",
-    "WordLevelTrainer",
-    "WordPieceTrainer",
-]
+__all__ = ["BpeTrainer", "ParityBpeTrainer", "SentencePieceBpeTrainer", "SuperBpeTrainer", "TrainedBpe"]
+__all__ += ["TrainedUnigram", "TrainedWordLevel", "TrainedWordPiece", "Trainer", "UnigramTrainer", "WordLevelTrainer"]
+__all__ += ["WordPieceTrainer"]
 
 if not TYPE_CHECKING:  # else type checkers would take any name
     __getattr__, __dir__ = attach(
         __name__,
         {
-            "BpeTrainer": "models.bpe.trainer",
-            "ParityBpeTrainer": "models.bpe.parity_trainer",
-            "SentencePieceBpeTrainer": "models.bpe.sentencepiece_trainer",
-            "SuperBpeTrainer": "models.bpe.super_trainer",
-            "TrainedBpe": "models.bpe.trainer",
-            "TrainedUnigram": "models.unigram.trainer",
-            "TrainedWordLevel": "models.wordlevel.trainer",
-            "TrainedWordPiece": "models.wordpiece.trainer",
-            "Trainer": "models.trainer",
-            "UnigramTrainer": "models.unigram.trainer",
-            "WordLevelTrainer": "models.wordlevel.trainer",
-            "WordPieceTrainer": "models.wordpiece.trainer",
+            "models.bpe.parity_trainer": "ParityBpeTrainer",
+            "models.bpe.sentencepiece_trainer": "SentencePieceBpeTrainer",
+            "models.bpe.super_trainer": "SuperBpeTrainer",
+            "models.bpe.trainer": "BpeTrainer TrainedBpe",
+            "models.trainer": "Trainer",
+            "models.unigram.trainer": "TrainedUnigram UnigramTrainer",
+            "models.wordlevel.trainer": "TrainedWordLevel WordLevelTrainer",
+            "models.wordpiece.trainer": "TrainedWordPiece WordPieceTrainer",
         },
     )

@@ -25,28 +25,17 @@ if TYPE_CHECKING:
 
 _MOST_SHOWN = 200  # a message shows at most so many characters of a pattern
 
-__all__ = [
-    "PATTERNS",
-    "Backtracking",
-    "CharSet",
-    "compile_literal",
-    "compile_pattern",
-    "one_of",
-    "property_set",
-    "runs",
-    "script_sets",
-]
+__all__ = ["PATTERNS", "Backtracking", "CharSet", "compile_literal", "compile_pattern", "one_of", "property_set"]
+__all__ += ["runs", "script_sets"]
 
 if not TYPE_CHECKING:  # else type checkers would take any name
     __getattr__, __dir__ = attach(
         __name__,
         {
-            "Backtracking": "automaton.backtracking",
-            "CharSet": "automaton.charset",
-            "one_of": "automaton.words",
-            "property_set": "automaton.unicode_tables",
-            "runs": "automaton.words",
-            "script_sets": "automaton.unicode_tables",
+            "automaton.backtracking": "Backtracking",
+            "automaton.charset": "CharSet",
+            "automaton.unicode_tables": "property_set script_sets",
+            "automaton.words": "one_of runs",
         },
     )
 

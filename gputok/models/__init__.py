@@ -24,12 +24,11 @@ if not TYPE_CHECKING:  # else type checkers would take any name
     __getattr__, __dir__ = attach(
         __name__,
         {
-            "BPE": "models.bpe.model",
-            "Model": "models.base",
-            "Tokens": "models.base",
-            "Unigram": "models.unigram.model",
-            "Vocabulary": "tokens.vocabulary",
-            "WordLevel": "models.wordlevel.model",
-            "WordPiece": "models.wordpiece.model",
+            "models.base": "Model Tokens",
+            "models.bpe.model": "BPE",
+            "models.unigram.model": "Unigram",
+            "models.wordlevel.model": "WordLevel",
+            "models.wordpiece.model": "WordPiece",
+            "tokens.vocabulary": "Vocabulary",
         },
     )

@@ -19,46 +19,18 @@ if TYPE_CHECKING:  # for type checkers and editors; the table below has the same
     from gputok.normalizers.forms import NFC, NFD, NFKC, NFKD, NORMALIZERS, Precompiled, unicode_normalizer_from_str
     from gputok.normalizers.sequence import Sequence
 
-__all__ = [
-    "NFC",
-    "NFD",
-    "NFKC",
-    "NFKD",
-    "NORMALIZERS",
-    "BertNormalizer",
-    "ByteLevel",
-    "Lowercase",
-    "Nmt",
-    "Normalizer",
-    "Precompiled",
-    "Prepend",
-    "Replace",
-    "Sequence",
-    "Strip",
-    "StripAccents",
-    "unicode_normalizer_from_str",
-]
+__all__ = ["NFC", "NFD", "NFKC", "NFKD", "NORMALIZERS", "BertNormalizer", "ByteLevel", "Lowercase", "Nmt"]
+__all__ += ["Normalizer", "Precompiled", "Prepend", "Replace", "Sequence", "Strip", "StripAccents"]
+__all__ += ["unicode_normalizer_from_str"]
 
 if not TYPE_CHECKING:  # else type checkers would take any name
     __getattr__, __dir__ = attach(
         __name__,
         {
-            "BertNormalizer": "normalizers.characters",
-            "ByteLevel": "normalizers.characters",
-            "Lowercase": "normalizers.characters",
-            "NFC": "normalizers.forms",
-            "NFD": "normalizers.forms",
-            "NFKC": "normalizers.forms",
-            "NFKD": "normalizers.forms",
-            "NORMALIZERS": "normalizers.forms",
-            "Nmt": "normalizers.characters",
-            "Normalizer": "normalizers.base",
-            "Precompiled": "normalizers.forms",
-            "Prepend": "normalizers.edits",
-            "Replace": "normalizers.edits",
-            "Sequence": "normalizers.sequence",
-            "Strip": "normalizers.edits",
-            "StripAccents": "normalizers.characters",
-            "unicode_normalizer_from_str": "normalizers.forms",
+            "normalizers.base": "Normalizer",
+            "normalizers.characters": "BertNormalizer ByteLevel Lowercase Nmt StripAccents",
+            "normalizers.edits": "Prepend Replace Strip",
+            "normalizers.forms": "NFC NFD NFKC NFKD NORMALIZERS Precompiled unicode_normalizer_from_str",
+            "normalizers.sequence": "Sequence",
         },
     )

@@ -26,42 +26,21 @@ if TYPE_CHECKING:  # for type checkers and editors; the table below has the same
     )
     from gputok.text.pieces import mark_starts, spell_out
 
-__all__ = [
-    "BertPreTokenizer",
-    "ByteLevel",
-    "CharDelimiterSplit",
-    "Digits",
-    "FixedLength",
-    "Metaspace",
-    "PreTokenizer",
-    "Punctuation",
-    "Sequence",
-    "Split",
-    "UnicodeScripts",
-    "Whitespace",
-    "WhitespaceSplit",
-    "mark_starts",
-    "spell_out",
-]
+__all__ = ["BertPreTokenizer", "ByteLevel", "CharDelimiterSplit", "Digits", "FixedLength", "Metaspace"]
+__all__ += ["PreTokenizer", "Punctuation", "Sequence", "Split", "UnicodeScripts", "Whitespace", "WhitespaceSplit"]
+__all__ += ["mark_starts", "spell_out"]
 
 if not TYPE_CHECKING:  # else type checkers would take any name
     __getattr__, __dir__ = attach(
         __name__,
         {
-            "BertPreTokenizer": "pre_tokenizers.splits",
-            "ByteLevel": "pre_tokenizers.byte_level",
-            "CharDelimiterSplit": "pre_tokenizers.splits",
-            "Digits": "pre_tokenizers.splits",
-            "FixedLength": "pre_tokenizers.metaspace",
-            "Metaspace": "pre_tokenizers.metaspace",
-            "PreTokenizer": "pre_tokenizers.base",
-            "Punctuation": "pre_tokenizers.splits",
-            "Sequence": "pre_tokenizers.sequence",
-            "Split": "pre_tokenizers.splits",
-            "UnicodeScripts": "pre_tokenizers.splits",
-            "Whitespace": "pre_tokenizers.splits",
-            "WhitespaceSplit": "pre_tokenizers.splits",
-            "mark_starts": "text.pieces",
-            "spell_out": "text.pieces",
+            "pre_tokenizers.base": "PreTokenizer",
+            "pre_tokenizers.byte_level": "ByteLevel",
+            "pre_tokenizers.metaspace": "FixedLength Metaspace",
+            "pre_tokenizers.sequence": "Sequence",
+            "pre_tokenizers.splits": (
+                "BertPreTokenizer CharDelimiterSplit Digits Punctuation Split UnicodeScripts Whitespace WhitespaceSplit"
+            ),
+            "text.pieces": "mark_starts spell_out",
         },
     )
