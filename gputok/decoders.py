@@ -107,7 +107,6 @@ class Custom(Decoder):
         return f"Decoder.custom({self.decoder!r})"
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
-        """Turns tokens into parts of the text."""
         return call_custom(self.decoder, "decode_chain", tokens)
 
 
@@ -128,7 +127,6 @@ class BPEDecoder(Decoder):
     checks = per_field(suffix=string)
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
-        """Turns tokens into parts of the text."""
         return [token.replace(self.suffix, " ") for token in tokens[:-1]] + [
             token.replace(self.suffix, "") for token in tokens[-1:]
         ]
@@ -144,7 +142,6 @@ class ByteFallback(Decoder):
     """
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
-        """Turns tokens into parts of the text."""
         parts: list[str] = []
         for is_byte, group in itertools.groupby(tokens, is_byte_token):
             if not is_byte:
@@ -190,14 +187,12 @@ class ByteLevel(Decoder):
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        """Makes a decoder from its JSON form."""
         decoder = cls()
         given = {name: needed(value, name) for name in cls._required()}
         decoder._set(**given, use_regex=value.get("use_regex", True))
         return decoder
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
-        """Turns tokens into parts of the text."""
         return [b"".join(map(byte_level_bytes, tokens)).decode(errors="replace")]
 
 
@@ -236,7 +231,6 @@ class CTC(Decoder):
     checks = per_field(pad_token=string, word_delimiter_token=string, cleanup=switch)
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
-        """Turns tokens into parts of the text."""
         parts = [token.replace(self.pad_token, "") for token, _ in itertools.groupby(tokens)]
         if self.cleanup:
             parts = [cleanup(part).replace(self.word_delimiter_token, " ") for part in parts]
@@ -253,7 +247,6 @@ class Fuse(Decoder):
     """
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
-        """Turns tokens into parts of the text."""
         return ["".join(tokens)]
 
 
@@ -280,13 +273,11 @@ class Metaspace(Decoder):
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        """Makes a decoder from its JSON form."""
         if value.get("add_prefix_space") is False and value.get("prepend_scheme") != "never":
             raise WrongValue("is false, which does not match prepend_scheme", "add_prefix_space")
         return super().from_dict({name: item for name, item in value.items() if (name, item) != ("split", None)})
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
-        """Turns tokens into parts of the text."""
         opening = " " if self.prepend_scheme == "never" else ""
         return [token.replace(self.replacement, opening) for token in tokens[:1]] + [
             token.replace(self.replacement, " ") for token in tokens[1:]
@@ -312,16 +303,13 @@ class Replace(Decoder):
     checks = per_field(pattern=pattern_field, content=string)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the JSON form, `type` first."""
         return super().to_dict() | {"pattern": pattern_form(self.pattern)}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        """Makes a decoder from its JSON form."""
         return cls(read_pattern(value), needed(value, "content"))
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
-        """Turns tokens into parts of the text."""
         if isinstance(self.pattern, str) and self.pattern:
             return [token.replace(self.pattern, self.content) for token in tokens]
         return [self._normalizer.normalize_str(token) for token in tokens]
@@ -358,11 +346,9 @@ class Strip(Decoder):
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        """Makes a decoder from its JSON form."""
         return cls(needed(value, "content"), needed(value, "start"), needed(value, "stop"))
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
-        """Turns tokens into parts of the text."""
         return [self._strip(token) for token in tokens]
 
     def _strip(self, token: str) -> str:
@@ -390,7 +376,6 @@ class WordPiece(Decoder):
     checks = per_field(prefix=string, cleanup=switch)
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
-        """Turns tokens into parts of the text."""
         joined = tokens[:1] + [
             token[len(self.prefix) :] if token.startswith(self.prefix) else f" {token}" for token in tokens[1:]
         ]
@@ -443,11 +428,9 @@ class Sequence(Decoder):
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        """Makes a decoder from its JSON form."""
         return cls(cls._read_elements(value, Decoder))
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
-        """Turns tokens into parts of the text."""
         for decoder in self.decoders:
             tokens = decoder.decode_chain(tokens)
         return tokens

@@ -141,7 +141,6 @@ class ByteLevel(PostProcessor):
         return self
 
     def parts(self, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False) -> list[Rows]:
-        """Returns the parts of the result, in order."""
         if self.trim_offsets:
             sequences = [rows.trim_offsets(self.add_prefix_space) for rows in sequences]
         return sequences if overflow else [rows.with_sequence(i) for i, rows in enumerate(sequences)]
@@ -170,18 +169,15 @@ class BertProcessing(PostProcessor):
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        """Makes a post-processor from its JSON form."""
         return cls(_read_pair(value, "sep"), _read_pair(value, "cls"))
 
     def renumbered(self, new_id: Callable[[int], int]) -> Self:
-        """Returns the post-processor with other ids of its tokens."""
         return type(self)((self.sep[0], new_id(self.sep[1])), (self.cls[0], new_id(self.cls[1])))
 
     def _n_added(self, is_pair: bool) -> int:
         return 3 if is_pair else 2
 
     def parts(self, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False) -> list[Rows]:
-        """Returns the parts of the result, in order."""
         if not add_special_tokens:
             return sequences
         return [
@@ -219,12 +215,10 @@ class RobertaProcessing(PostProcessor):
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        """Makes a post-processor from its JSON form."""
         switches = needed(value, "trim_offsets"), needed(value, "add_prefix_space")
         return cls(_read_pair(value, "sep"), _read_pair(value, "cls"), *switches)
 
     def renumbered(self, new_id: Callable[[int], int]) -> Self:
-        """Returns the post-processor with other ids of its tokens."""
         tokens = (self.sep[0], new_id(self.sep[1])), (self.cls[0], new_id(self.cls[1]))
         return type(self)(*tokens, self.trim_offsets, self.add_prefix_space)
 
@@ -232,7 +226,6 @@ class RobertaProcessing(PostProcessor):
         return 4 if is_pair else 2
 
     def parts(self, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False) -> list[Rows]:
-        """Returns the parts of the result, in order."""
         if self.trim_offsets:
             sequences = [rows.trim_offsets(self.add_prefix_space) for rows in sequences]
         # without special tokens, the parts that truncation cut off keep their type ids, as in tokenizers
@@ -381,7 +374,6 @@ class TemplateProcessing(PostProcessor):
         self._single = pieces
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the JSON form, `type` first."""
         return {
             "type": "TemplateProcessing",
             "single": [piece.to_dict() for piece in self._single],
@@ -391,7 +383,6 @@ class TemplateProcessing(PostProcessor):
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        """Makes a post-processor from its JSON form."""
         template, pieces = cls.__new__(cls), listed(Piece.from_dict)
         template._single = reading("single", pieces, needed(value, "single"))
         template._pair = reading("pair", pieces, needed(value, "pair"))
@@ -422,7 +413,6 @@ class TemplateProcessing(PostProcessor):
         return f"TemplateProcessing(single=[{shown(self._single)}], pair=[{shown(self._pair)}], special_tokens={{{tokens}}})"
 
     def renumbered(self, new_id: Callable[[int], int]) -> Self:
-        """Returns the post-processor with other ids of its tokens."""
         form = self.to_dict()
         form["special_tokens"] = {
             name: {**token, "ids": [new_id(id) for id in token["ids"]]}
@@ -435,7 +425,6 @@ class TemplateProcessing(PostProcessor):
         return sum(len(self._special_tokens[piece.id]["ids"]) for piece in pieces if piece.special)
 
     def parts(self, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False) -> list[Rows]:
-        """Returns the parts of the result, in order."""
         if len(sequences) > 2:
             raise ValueError("TemplateProcessing cannot come after a post-processor that adds tokens")
         parts, n_rows = [], len(sequences[0].first)
@@ -504,7 +493,6 @@ class Sequence(PostProcessor):
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        """Makes a post-processor from its JSON form."""
         return cls(cls._read_elements(value, PostProcessor))
 
     def __getitem__(self, index: int) -> PostProcessor:
@@ -520,14 +508,12 @@ class Sequence(PostProcessor):
         self._set_element(index, value)
 
     def renumbered(self, new_id: Callable[[int], int]) -> Self:
-        """Returns the post-processor with other ids of its tokens."""
         return type(self)([processor.renumbered(new_id) for processor in self.processors])
 
     def _n_added(self, is_pair: bool) -> int:
         return sum(processor.num_special_tokens_to_add(is_pair) for processor in self.processors)
 
     def parts(self, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False) -> list[Rows]:
-        """Returns the parts of the result, in order."""
         for processor in self.processors:
             sequences = processor.parts(sequences, add_special_tokens, overflow)
         return sequences

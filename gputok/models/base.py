@@ -202,7 +202,6 @@ class Model(Component):
         raise NotImplementedError
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the JSON form, `type` first."""
         return {name: value.plain() if isinstance(value, Packed) else value for name, value in self.fields().items()}
 
     def token_to_id(self, tokens: str) -> int | None:

@@ -70,12 +70,10 @@ class Replace(Normalizer):
         return after.changed()
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the JSON form, `type` first."""
         return super().to_dict() | {"pattern": pattern_form(self.pattern)}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        """Makes a normalizer from its JSON form."""
         return cls(read_pattern(value), needed(value, "content"))
 
     def _apply(self, pieces: Pieces) -> Pieces:
@@ -123,7 +121,6 @@ class Strip(Normalizer):
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        """Makes a normalizer from its JSON form."""
         return cls(needed(value, "strip_left"), needed(value, "strip_right"))
 
     def _apply(self, pieces: Pieces) -> Pieces:

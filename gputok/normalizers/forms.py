@@ -36,7 +36,6 @@ class NFD(BetweenSpaces, Normalizer):
 
     @property
     def inert(self) -> tuple[Any, Any, int] | None:
-        """The characters of the form's quick check."""
         return inert_in("nfd")
 
 
@@ -53,7 +52,6 @@ class NFKD(BetweenSpaces, Normalizer):
 
     @property
     def inert(self) -> tuple[Any, Any, int] | None:
-        """The characters of the form's quick check."""
         return inert_in("nfkd")
 
 
@@ -70,7 +68,6 @@ class NFC(BetweenSpaces, Normalizer):
 
     @property
     def inert(self) -> tuple[Any, Any, int] | None:
-        """The characters of the form's quick check."""
         return inert_in("nfc")
 
 
@@ -87,7 +84,6 @@ class NFKC(BetweenSpaces, Normalizer):
 
     @property
     def inert(self) -> tuple[Any, Any, int] | None:
-        """The characters of the form's quick check."""
         return inert_in("nfkc")
 
 
@@ -138,7 +134,6 @@ class Precompiled(Normalizer):
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        """Makes a normalizer from its JSON form."""
         name = "precompiled_charsmap"
         return cls(reading(name, lambda text: base64.b64decode(string(text), validate=True), needed(value, name)))
 

@@ -62,7 +62,6 @@ class ByteLevel(PreTokenizer):
         return Cut(compile_pattern(PATTERNS["gpt2"]), "isolated") if self.use_regex else None
 
     def way(self, after: Way) -> Way:
-        """Returns how this pre-tokenizer and the steps before it take a text apart."""
         if self.use_regex:
             automaton = compile_pattern(PATTERNS["gpt2"])
             walk = automaton if isinstance(automaton, tuple) and not self.add_prefix_space else None

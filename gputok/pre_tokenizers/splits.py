@@ -57,13 +57,11 @@ class Split(PreTokenizer):
     checks = per_field(pattern=pattern_field, behavior=_behavior_field, invert=switch)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the JSON form, `type` first."""
         form = {"pattern": pattern_form(self.pattern), "behavior": BEHAVIORS[self.behavior]}
         return super().to_dict() | form
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        """Makes a pre-tokenizer from its JSON form."""
         pattern, behavior = read_pattern(value), read_behavior(needed(value, "behavior"))
         return super().from_dict(value | {"pattern": pattern, "behavior": behavior})
 
@@ -72,11 +70,9 @@ class Split(PreTokenizer):
         return matcher(self.pattern)
 
     def cut(self) -> Cut:
-        """Returns the pattern."""
         return Cut(self._matcher, self.behavior, self.invert)
 
     def way(self, after: Way) -> Way:
-        """Returns how this pre-tokenizer and the steps before it take a text apart."""
         all_removed = self.behavior == "removed" and self.invert
         if self.pattern == " " and after.spaces is Spaces.WRITTEN and after.keeps_whole and not all_removed:
             return after  # there are no spaces left to split at
@@ -100,7 +96,6 @@ class CharDelimiterSplit(PreTokenizer):
     checks = per_field(delimiter=character)
 
     def cut(self) -> Cut:
-        """Returns the pattern."""
         return Cut(compile_literal(self.delimiter), "removed")
 
 
@@ -121,11 +116,9 @@ class Digits(PreTokenizer):
     checks = per_field(individual_digits=switch)
 
     def cut(self) -> Cut:
-        """Returns the pattern."""
         return Cut(self._numbers, "isolated")
 
     def way(self, after: Way) -> Way:
-        """Returns how this pre-tokenizer and the steps before it take a text apart."""
         return after.cut_by(self._numbers)
 
     @property
@@ -152,22 +145,18 @@ class Punctuation(PreTokenizer):
     checks = per_field(behavior=_behavior_field)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the JSON form, `type` first."""
         return super().to_dict() | {"behavior": BEHAVIORS[self.behavior]}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        """Makes a pre-tokenizer from its JSON form."""
         return cls(read_behavior(value.get("behavior", "Isolated")))
 
     def cut(self) -> Cut:
-        """Returns the pattern."""
         from gputok.automaton import words
 
         return Cut(words.punctuation(), self.behavior)
 
     def way(self, after: Way) -> Way:
-        """Returns how this pre-tokenizer and the steps before it take a text apart."""
         from gputok.automaton import words
 
         contiguous = self.behavior == "contiguous"
@@ -187,7 +176,6 @@ class Whitespace(PreTokenizer):
         return after.cut_at_spaces()
 
     def cut(self) -> Cut:
-        """Returns the pattern."""
         from gputok.automaton import words
 
         return Cut(words.whitespace_words(), "removed", invert=True)
@@ -206,7 +194,6 @@ class WhitespaceSplit(PreTokenizer):
         return after.cut_at_spaces()
 
     def cut(self) -> Cut:
-        """Returns the pattern."""
         from gputok.automaton import words
 
         return Cut(words.between_spaces(), "removed", invert=True)
@@ -225,7 +212,6 @@ class BertPreTokenizer(PreTokenizer):
         return after.cut_at_spaces(Apart.IDEOGRAPHS)
 
     def cut(self) -> Cut:
-        """Returns the pattern."""
         return Cut(_bert_words(), "removed", invert=True)
 
 
@@ -241,7 +227,6 @@ class UnicodeScripts(PreTokenizer):
     """
 
     def cut(self) -> Cut:
-        """Returns the pattern."""
         from gputok.automaton import words
 
         return Cut(words.script_runs(), "removed", invert=True)

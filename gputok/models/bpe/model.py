@@ -245,7 +245,6 @@ class BPE(Model):
         return _Merges(self.vocabulary, pairs)
 
     def get_trainer(self) -> Any:
-        """Makes a BpeTrainer with default options."""
         from gputok.models.bpe.trainer import BpeTrainer
 
         return BpeTrainer()
@@ -300,7 +299,6 @@ class BPE(Model):
 
     @property
     def is_random(self) -> bool:
-        """True if the model may return other tokens for the same word the next time."""
         return bool(self.dropout)
 
     @property
@@ -313,7 +311,6 @@ class BPE(Model):
         return self._byte_tables if byte_level else self._tables
 
     def tokenize_pieces(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> Tokens:
-        """Tokenizes the pieces data[start[i]:end[i]]; see `Model.tokenize_pieces`."""
         from gputok.kernels.cpu.encode_words import encode_words
 
         tables = self.tables(byte_level)
@@ -331,7 +328,6 @@ class BPE(Model):
         return base.concat_tokens(parts)
 
     def encode_words(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> tuple[Ids, Positions]:
-        """Like `tokenize_pieces`, but returns only ids and rows and bypasses the word cache."""
         tables = self.tables(byte_level)
         if tables is None:
             return super().encode_words(data, start, end, byte_level=byte_level)
@@ -341,7 +337,6 @@ class BPE(Model):
         return _by_length(data, start, end, self.byte_words, partial(self._merged_words, tables=tables))
 
     def encode_lines(self, data: Bytes, start: Positions, end: Positions) -> tuple[Ids, Positions]:
-        """Like `encode_words`, for parts of lines in which a space stands for the character `▁`."""
         if self.line_words is None:
             return super().encode_lines(data, start, end)
         check_lengths(start, end, "word")

@@ -105,7 +105,6 @@ class BpeTrainer(Trainer):
     max_token_length: int | None = None
 
     def learn(self, words: WordCounts, how: How) -> TrainedBpe:
-        """Learns the vocabulary and the merges."""
         from gputok.kernels import BpeLimits
         from gputok.kernels.cpu import spell_words as alphabet
         from gputok.kernels.cpu.train_bpe import train_bpe_of_parts
@@ -168,7 +167,6 @@ class BpeTrainer(Trainer):
         )
 
     def why_not_on_device(self) -> str:
-        """Returns why a CUDA device can't merge, or "" if it can."""
         if self.continuing_subword_prefix or self.end_of_word_suffix:
             return "tokens have a prefix or a suffix"
         return ""

@@ -128,20 +128,17 @@ class Unigram(Model):
         return [base.write_json(folder, prefix, "unigram.json", self.to_dict(), indent=2)]
 
     def get_trainer(self) -> Any:
-        """Makes a UnigramTrainer with default options."""
         from gputok.models.unigram.trainer import UnigramTrainer
 
         return UnigramTrainer()
 
     def fields(self) -> dict[str, Any]:
-        """Returns the JSON form, in which the vocabulary is a `Packed` object."""
         form = {"type": "Unigram", "unk_id": self.unk_id, "vocab": _Scored(self.vocabulary, self.scores)}
         form["byte_fallback"] = self.byte_fallback
         return form if self.sentencepiece is None else form | {"sentencepiece": [*self.sentencepiece]}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        """Makes a model from its JSON form."""
         base.require(value, "Unigram", "vocab")
         model = cls(value["vocab"], value.get("unk_id"), value.get("byte_fallback"))
         model.sentencepiece = value.get("sentencepiece")
@@ -160,11 +157,9 @@ class Unigram(Model):
 
     @property
     def is_random(self) -> bool:
-        """True if the model may return other tokens for the same word the next time."""
         return bool(self.alpha or self.nbest_size)
 
     def tokenize_pieces(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> Tokens:
-        """Tokenizes the pieces data[start[i]:end[i]]; see `Model.tokenize_pieces`."""
         from gputok.kernels.cpu import viterbi as lattice
 
         if byte_level:

@@ -76,7 +76,6 @@ class UnigramTrainer(Trainer):
     seed_size: int = 1_000_000
 
     def learn(self, words: WordCounts, how: How) -> TrainedUnigram:
-        """Learns the pieces."""
         from gputok.models.unigram.train import train_unigram
 
         words.check_symbols()

@@ -69,23 +69,19 @@ class WordLevel(Model):
         return [base.write_json(folder, prefix, "vocab.json", self.vocabulary.plain())]
 
     def get_trainer(self) -> Any:
-        """Makes a WordLevelTrainer with default options."""
         from gputok.models.wordlevel.trainer import WordLevelTrainer
 
         return WordLevelTrainer()
 
     def fields(self) -> dict[str, Any]:
-        """Returns the JSON form, in which the vocabulary is a `Packed` object."""
         return {"type": "WordLevel", "vocab": self.vocabulary, "unk_token": self.unk_token}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        """Makes a model from its JSON form."""
         base.require(value, "WordLevel", "vocab", "unk_token")
         return cls(base.object_of(value, "vocab"), checked("unk_token", string, value["unk_token"]))
 
     def tokenize_pieces(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> Tokens:
-        """Tokenizes the pieces data[start[i]:end[i]]; see `Model.tokenize_pieces`."""
         from gputok.kernels.cpu import lookup
 
         if byte_level:

@@ -64,7 +64,6 @@ class WordLevelTrainer(Trainer):
     special_tokens: Sequence[str | AddedToken] = field(default_factory=list)
 
     def learn(self, words: WordCounts, how: How) -> TrainedWordLevel:
-        """Makes the vocabulary."""
         words = words.spelled_out()
         if len(words) == 0:
             warnings.warn("the corpus has no words: the vocabulary has only the special tokens", stacklevel=2)

@@ -95,13 +95,11 @@ class WordPiece(Model):
         return [str(path)]
 
     def get_trainer(self) -> Any:
-        """Makes a WordPieceTrainer with default options."""
         from gputok.models.wordpiece.trainer import WordPieceTrainer
 
         return WordPieceTrainer()
 
     def fields(self) -> dict[str, Any]:
-        """Returns the JSON form, in which the vocabulary is a `Packed` object."""
         return {
             "type": "WordPiece",
             "unk_token": self.unk_token,
@@ -112,14 +110,12 @@ class WordPiece(Model):
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        """Makes a model from its JSON form."""
         names = ("unk_token", "continuing_subword_prefix", "max_input_chars_per_word", "vocab")
         base.require(value, "WordPiece", *names)
         arguments: dict[str, Any] = {name: value[name] for name in names}
         return cls(**arguments | {"vocab": base.object_of(value, "vocab")})
 
     def tokenize_pieces(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> Tokens:
-        """Tokenizes the pieces data[start[i]:end[i]]; see `Model.tokenize_pieces`."""
         from gputok.kernels.cpu import lookup, match_longest
 
         if byte_level:

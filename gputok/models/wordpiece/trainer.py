@@ -75,7 +75,6 @@ class WordPieceTrainer(Trainer):
     end_of_word_suffix: str | None = None
 
     def learn(self, words: WordCounts, how: How) -> TrainedWordPiece:
-        """Learns the vocabulary."""
         learned = self._bpe_trainer().train(
             words.spelled_out(), threads=how.threads, progress=how.progress, devices=how.devices
         )
@@ -83,7 +82,6 @@ class WordPieceTrainer(Trainer):
         return TrainedWordPiece(learned.vocabulary.plain(), "##" if prefix is None else prefix)
 
     def why_not_on_device(self) -> str:
-        """Returns why a CUDA device can't merge, or "" if it can."""
         return self._bpe_trainer().why_not_on_device()
 
     def _bpe_trainer(self) -> BpeTrainer:
