@@ -1388,7 +1388,7 @@ class Tokenizer:
 
         _switches(add_special_tokens=add_special_tokens)
         files = {name: options.pop(name, None) for name in write.FileOptions.__annotations__}
-        run, reading = Run.asked(options, write.DeviceOptions)
+        run, reading = Run.asked(options, write.WriteOptions)
         return write.encode(self.pipeline, _source(source, reading), run, add_special_tokens, output, bos, eos, files)
 
     def explain(self, text: str, add_special_tokens: bool = True) -> Explanation:

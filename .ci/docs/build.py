@@ -56,6 +56,9 @@ MODULES = [
     "gputok.backend",
     "gputok.tools",
     "gputok.files.locations",
+    "gputok.pipeline.run",
+    "gputok.pipeline.encode.write",
+    "gputok.superwords",
     "gputok.token_files.token_files",
 ]
 """The modules that users import."""
@@ -66,7 +69,12 @@ GUIDE = ["how_to", "serving", "install", "formats", "clusters", "gpu", "benchmar
 MARKDOWN = {"fenced-code-blocks": {"cssclass": "highlight"}, "tables": None, "header-ids": None}
 """The extensions of Markdown that the pages use."""
 
-SHOWN = {"gputok.files.locations": ["StorageOptions", "RemoteError"], "gputok.token_files.token_files": ["TokenBatch"]}
+SHOWN = {
+    "gputok.files.locations": ["StorageOptions", "RemoteError"],
+    "gputok.pipeline.run": ["RunOptions", "DeviceOptions", "CountOptions"],
+    "gputok.pipeline.encode.write": ["WriteOptions"],
+    "gputok.token_files.token_files": ["TokenBatch", "FileOptions"],
+}
 """Of modules that are more than their public part: the names to show."""
 
 
