@@ -10,25 +10,6 @@ import typer
 
 from gputok.cli import options
 
-ByteFallback = Annotated[bool, typer.Option("--byte-fallback", help="For sentencepiece-bpe: a token for each byte.")]
-Coverage = Annotated[
-    float | None,
-    typer.Option(help="For sentencepiece-bpe: the share of characters to cover. [default: 0.9995]", metavar="SHARE"),
-]
-Normalization = Annotated[
-    str | None,
-    typer.Option(
-        help="For sentencepiece-bpe: SentencePiece's rule, such as identity. [default: nmt_nfkc]", metavar="NAME"
-    ),
-]
-SentencePieceOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="For sentencepiece-bpe, can be repeated: any option of SentencePieceBpeTrainer, named and written as "
-        "SentencePiece's, such as split_digits=true or user_defined_symbols=<a>,<b>.",
-        metavar="NAME=VALUE",
-    ),
-]
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -74,10 +55,29 @@ def options_of(given: list[str]) -> dict[str, Any]:
 class SentencePiece(options.Group):
     """How a model of SentencePiece is learnt."""
 
-    byte_fallback: ByteFallback = False
-    character_coverage: Coverage = None
-    normalization: Normalization = None
-    sentencepiece_option: SentencePieceOption = None
+    byte_fallback: Annotated[
+        bool, typer.Option("--byte-fallback", help="For sentencepiece-bpe: a token for each byte.")
+    ] = False
+    character_coverage: Annotated[
+        float | None,
+        typer.Option(
+            help="For sentencepiece-bpe: the share of characters to cover. [default: 0.9995]", metavar="SHARE"
+        ),
+    ] = None
+    normalization: Annotated[
+        str | None,
+        typer.Option(
+            help="For sentencepiece-bpe: SentencePiece's rule, such as identity. [default: nmt_nfkc]", metavar="NAME"
+        ),
+    ] = None
+    sentencepiece_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="For sentencepiece-bpe, can be repeated: any option of SentencePieceBpeTrainer, named and written as "
+            "SentencePiece's, such as split_digits=true or user_defined_symbols=<a>,<b>.",
+            metavar="NAME=VALUE",
+        ),
+    ] = None
 
 
 def train_sentencepiece(

@@ -9,55 +9,37 @@ import typer
 
 from gputok.cli import options
 
-Transition = Annotated[
-    float | None,
-    typer.Option(
-        help="For superbpe: where superwords begin, as a share of the vocabulary or a number of tokens. [default: 0.8]"
-    ),
-]
-SuperwordPattern = Annotated[
-    str | None,
-    typer.Option(
-        help="For superbpe: the expression that cuts text into pieces of words. [default: SuperBPE's]", metavar="REGEX"
-    ),
-]
-MaxWords = Annotated[
-    int | None, typer.Option(help="For superbpe: most words of a token; 0: any number. [default: 4]", min=0)
-]
-ColonSpace = Annotated[
-    bool, typer.Option("--colon-space", help='For superbpe: a token may have ": " inside, as in "Answer: yes".')
-]
-Stage1 = Annotated[
-    str | None,
-    typer.Option(
-        help="For superbpe: a byte-level BPE tokenizer whose tokens to go on from. [default: learned here]",
-        metavar="TOKENIZER",
-    ),
-]
-Pairs = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="For superbpe, runs of shards: pairs that `gputok count --what pairs` wrote; one for each shard.",
-        metavar="FILE",
-    ),
-]
-Threshold = Annotated[
-    int | None,
-    typer.Option(
-        help="For superbpe, runs of shards: how often neighbours must occur. [default: found by the pairs]", min=1
-    ),
-]
-
 
 @dataclass(frozen=True)
 class Superwords(options.Group):
     """How superwords are learnt."""
 
-    transition: Transition = None
-    superword_pattern: SuperwordPattern = None
-    max_words: MaxWords = None
-    colon_space: ColonSpace = False
-    stage1: Stage1 = None
+    transition: Annotated[
+        float | None,
+        typer.Option(
+            help="For superbpe: where superwords begin, as a share of the vocabulary or a number of tokens. [default: 0.8]"
+        ),
+    ] = None
+    superword_pattern: Annotated[
+        str | None,
+        typer.Option(
+            help="For superbpe: the expression that cuts text into pieces of words. [default: SuperBPE's]",
+            metavar="REGEX",
+        ),
+    ] = None
+    max_words: Annotated[
+        int | None, typer.Option(help="For superbpe: most words of a token; 0: any number. [default: 4]", min=0)
+    ] = None
+    colon_space: Annotated[
+        bool, typer.Option("--colon-space", help='For superbpe: a token may have ": " inside, as in "Answer: yes".')
+    ] = False
+    stage1: Annotated[
+        str | None,
+        typer.Option(
+            help="For superbpe: a byte-level BPE tokenizer whose tokens to go on from. [default: learned here]",
+            metavar="TOKENIZER",
+        ),
+    ] = None
 
     def given_to_trainer(self, storage: dict[str, Any]) -> dict[str, Any]:
         """Returns the options of `SuperBpeTrainer` that were given."""
@@ -77,5 +59,16 @@ class Superwords(options.Group):
 class Cuts(options.Group):
     """How runs of shards are cut."""
 
-    pairs: Pairs = None
-    threshold: Threshold = None
+    pairs: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="For superbpe, runs of shards: pairs that `gputok count --what pairs` wrote; one for each shard.",
+            metavar="FILE",
+        ),
+    ] = None
+    threshold: Annotated[
+        int | None,
+        typer.Option(
+            help="For superbpe, runs of shards: how often neighbours must occur. [default: found by the pairs]", min=1
+        ),
+    ] = None

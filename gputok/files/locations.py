@@ -146,11 +146,9 @@ class LocalFile:
         return state.st_size if stat.S_ISREG(state.st_mode) else None
 
     def open(self) -> BinaryIO:
-        """Opens the file for reading bytes."""
         return cast("BinaryIO", open(self.path, "rb", buffering=0))
 
     def open_for_arrow(self) -> Any:
-        """Opens the file as PyArrow reads it: several threads may read ranges."""
         import pyarrow as pa
 
         try:
@@ -160,7 +158,6 @@ class LocalFile:
             return self.open()
 
     def read_range(self, start: int, n_bytes: int) -> np.ndarray:
-        """Reads bytes from a position on: uint8[n], fewer than `n_bytes` at the end of the file."""
         return self.read_into(np.empty(n_bytes, np.uint8), start)
 
     def read_into(self, buffer: np.ndarray, start: int) -> np.ndarray:
@@ -168,11 +165,9 @@ class LocalFile:
         return self.held().read_into(buffer, start)
 
     def held(self, lender: Lender | None = None) -> LocalFile:
-        """Returns the file, opened once for many reads into memory of the lender."""
         return _HeldFile(self.path, lender or Lender())
 
     def state(self) -> tuple:
-        """Returns what changes if the file changes."""
         state = self.path.stat()
         return str(self.path), state.st_size, state.st_mtime_ns
 
@@ -235,7 +230,6 @@ class RemoteFile:
         return self.url
 
     def open(self) -> BinaryIO:
-        """Opens the file for reading bytes."""
         inner = fsspec_of(self.filesystem)
         with explained(self.url):
             if inner is not None:
@@ -245,7 +239,6 @@ class RemoteFile:
         return cast("BinaryIO", io.BufferedReader(ExplainedStream(self.url, file), 1 << 20))
 
     def open_for_arrow(self) -> Any:
-        """Opens the file as PyArrow reads it: several threads may read ranges."""
         with explained(self.url):
             if (inner := fsspec_of(self.filesystem)) is None:
                 return self.filesystem.open_input_file(self.path)
@@ -254,7 +247,6 @@ class RemoteFile:
             return pa.PythonFile(_own(inner.open(self.path, "rb")), mode="r")
 
     def read_range(self, start: int, n_bytes: int) -> np.ndarray:
-        """Reads bytes from a position on: uint8[n], fewer than `n_bytes` at the end of the file."""
         inner = fsspec_of(self.filesystem)
         with explained(self.url, f"at byte {start:,}: "):
             if inner is not None:
@@ -266,11 +258,9 @@ class RemoteFile:
         return np.frombuffer(raw, np.uint8)
 
     def held(self, lender: Lender | None = None) -> File:
-        """Returns the file, opened once for many reads."""
         return self
 
     def state(self) -> tuple:
-        """Returns what changes if the file changes."""
         return self.url, self.size, str(self._changed)
 
     def is_same(self, state: os.stat_result) -> bool:
@@ -303,24 +293,19 @@ class OpenFile:
         return self._shown
 
     def open(self) -> BinaryIO:
-        """Opens the file for reading bytes."""
         return cast("BinaryIO", io.BufferedReader(_NotClosed(self._file), 1 << 20))
 
     def open_for_arrow(self) -> Any:
-        """Opens the file as PyArrow reads it: several threads may read ranges."""
         seekable = getattr(self._file, "seekable", None)
         return self._file if seekable and seekable() else self.open()
 
     def read_range(self, start: int, n_bytes: int) -> np.ndarray:
-        """Reads bytes from a position on: uint8[n], fewer than `n_bytes` at the end of the file."""
         raise NotImplementedError(f"{self}: can be read only from its beginning")
 
     def held(self, lender: Lender | None = None) -> File:
-        """Returns the file, opened once for many reads."""
         return self
 
     def state(self) -> tuple:
-        """Returns what changes if the file changes."""
         return (os.urandom(16).hex(),)
 
     def is_same(self, state: os.stat_result) -> bool:

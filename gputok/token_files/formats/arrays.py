@@ -37,11 +37,9 @@ class WithRows(TokenFormat):
     """A format with `NAME.rows.npy` beside its file of ids."""
 
     def beside(self, name: Name) -> tuple[Name, ...]:
-        """Returns the name of the rows."""
         return (name + _ROWS,)
 
     def write_beside(self, shard: Shard, folder: pathlib.Path) -> None:
-        """Writes the rows."""
         rows = np.ascontiguousarray(shard.rows, "<i8")
         write_file(folder / (shard.name + _ROWS), array_header(rows.dtype, len(rows)), rows)
 
@@ -60,11 +58,9 @@ class Npy(WithRows):
     dtypes = ("uint16", "uint32", "int32", "int64", "uint64")
 
     def space(self, dtype: np.dtype[Any]) -> int:
-        """Returns the size of the header of a `.npy` file."""
         return len(array_header(dtype, 0))
 
     def header(self, shard: Shard) -> bytes:
-        """Returns the header of a `.npy` file."""
         return array_header(shard.about.dtype, shard.n_ids)
 
     def is_at(self, path: pathlib.Path) -> bool:
@@ -75,7 +71,6 @@ class Npy(WithRows):
             return file.read(6) == b"\x93NUMPY"
 
     def open(self, path: pathlib.Path) -> Iterable[OpenShard]:
-        """Opens ids and rows."""
         rows = self.rows_of(path)
         ids = read_array(path, self.dtypes, "ids")
         yield Contiguous(ids, checked_rows(rows, len(ids), path.with_name(path.name + _ROWS), "rows"))

@@ -35,11 +35,9 @@ class Datatrove(TokenFormat):
         return f"{stem}_{number or 0:05d}{_KINDS[shuffled]}"
 
     def beside(self, name: Name) -> tuple[Name, ...]:
-        """Returns the names of the index and the metadata."""
         return f"{name}.index", f"{name}.metadata"
 
     def write_beside(self, shard: Shard, folder: pathlib.Path) -> None:
-        """Writes the index and the metadata."""
         index, metadata = (folder / name for name in self.beside(shard.name))
         write_file(index, shard.rows[1:].astype("<u8"))
         size = shard.about.dtype.itemsize

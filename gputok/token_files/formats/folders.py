@@ -37,7 +37,6 @@ class FolderFormat(TokenFormat):
         return np.dtype(np.int32)
 
     def stem(self, output: Name) -> Name:
-        """Returns the name of the folder."""
         return output
 
     def is_at(self, path: pathlib.Path) -> bool:

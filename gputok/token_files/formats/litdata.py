@@ -39,11 +39,9 @@ class LitData(FolderFormat):
     joins_documents = True
 
     def data_name(self, stem: Name, number: int | None, shuffled: bool) -> Name:
-        """Returns the name of a chunk in the folder."""
         return f"chunk-0-{number or 0}.bin"
 
     def write(self, shard: Shard, ids: Array, path: pathlib.Path) -> ShardFacts:
-        """Writes a chunk."""
         head = 4 + 4 * len(shard.rows)
         offsets = head + shard.rows * shard.about.dtype.itemsize
         check_size(int(offsets[-1]), shard.name)
@@ -54,7 +52,6 @@ class LitData(FolderFormat):
         return ShardFacts(shard.name, shard.n_documents, shard.n_ids, int(offsets[-1]))
 
     def index_of(self, shards: list[ShardFacts], about: About) -> bytes:
-        """Returns `index.json`."""
         config = {
             "chunk_bytes": SHARD_BYTES,
             "chunk_size": None,
@@ -71,7 +68,6 @@ class LitData(FolderFormat):
         return json.dumps({"chunks": entries, "config": config}, sort_keys=True).encode()
 
     def data_paths(self, path: pathlib.Path) -> list[pathlib.Path]:
-        """Returns the chunks of a folder."""
         index = path / self.index
         with in_file(index):
             entries = listed(lambda entry: field(entry, "filename", file_name))

@@ -41,11 +41,9 @@ class LlmC(WithRows):
     most_ids = (1 << 31) - 1
 
     def space(self, dtype: np.dtype[Any]) -> int:
-        """Returns the size of the header."""
         return _HEADER_BYTES
 
     def header(self, shard: Shard) -> bytes:
-        """Returns the header."""
         header = np.zeros(256, "<i4")
         header[:3] = *_KINDS[shard.about.dtype.name], shard.n_ids
         return header.tobytes()
@@ -59,7 +57,6 @@ class LlmC(WithRows):
         return tuple(start.tolist()) in _KINDS.values()
 
     def open(self, path: pathlib.Path) -> Iterable[OpenShard]:
-        """Opens ids and rows."""
         with open(path, "rb") as file:
             start = file.read(_HEADER_BYTES)
         if len(start) < _HEADER_BYTES:

@@ -62,11 +62,9 @@ class Mds(FolderFormat):
     keeps_empty, takes_blocks = False, True
 
     def data_name(self, stem: Name, number: int | None, shuffled: bool) -> Name:
-        """Returns the name of a shard in the folder."""
         return f"shard.{number or 0:05d}.mds"
 
     def write(self, shard: Shard, ids: Array, path: pathlib.Path) -> ShardFacts:
-        """Writes a shard."""
         lengths = np.diff(shard.rows)
         kept = np.flatnonzero(lengths)
         fixed = shard.about.sequence_length is not None
@@ -89,7 +87,6 @@ class Mds(FolderFormat):
         return ShardFacts(shard.name, len(kept), shard.n_ids, int(offsets[-1]))
 
     def index_of(self, shards: list[ShardFacts], about: About) -> bytes:
-        """Returns `index.json`."""
         entries = [
             {
                 **_config(about),
@@ -102,7 +99,6 @@ class Mds(FolderFormat):
         return json.dumps({"shards": entries, "version": 2}, sort_keys=True).encode()
 
     def data_paths(self, path: pathlib.Path) -> list[pathlib.Path]:
-        """Returns the shards of a folder."""
         index = path / self.index
         return [path / name for name in _entries(index)]
 

@@ -63,11 +63,9 @@ class Megatron(TokenFormat):
         return np.dtype(np.uint16 if vocab_size < 65_500 else np.int32)
 
     def stem(self, output: Name) -> Name:
-        """Returns the prefix."""
         return output.removesuffix(".bin").removesuffix(".idx")
 
     def beside(self, name: Name) -> tuple[Name, ...]:
-        """Returns the name of the index."""
         return (name.removesuffix(".bin") + ".idx",)
 
     def check_rows(self, rows: Positions, first_document: int, path: str) -> None:
@@ -81,7 +79,6 @@ class Megatron(TokenFormat):
             )
 
     def write_beside(self, shard: Shard, folder: pathlib.Path) -> None:
-        """Writes the index."""
         dtype = shard.about.dtype
         code = next(code for code, name in _CODES.items() if np.dtype(name) == dtype)
         lengths = np.diff(shard.rows)
@@ -108,7 +105,6 @@ class Megatron(TokenFormat):
         return path.with_name(self.stem(path.name) + ".idx")
 
     def open(self, path: pathlib.Path) -> Iterable[OpenShard]:
-        """Opens the ids and the index."""
         index = self._index(path)
         data = mapped(index, "u1")
         if len(data) < _HEADER.size:

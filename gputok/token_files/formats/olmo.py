@@ -49,11 +49,9 @@ class Olmo(TokenFormat):
     joins_documents = True
 
     def beside(self, name: Name) -> tuple[Name, ...]:
-        """Returns the name of the rows."""
         return (name.removesuffix(".npy") + ".csv.gz",)
 
     def write_beside(self, shard: Shard, folder: pathlib.Path) -> None:
-        """Writes the rows."""
         path = folder / self.beside(shard.name)[0]
         write_file(path)
         with (

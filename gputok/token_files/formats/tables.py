@@ -25,11 +25,9 @@ class Table(TokenFormat):
     in_place = False
 
     def is_at(self, path: pathlib.Path) -> bool:
-        """Returns True for a file with the ending of the format."""
         return path.suffix == self.suffix
 
     def write(self, shard: Shard, ids: Array, path: pathlib.Path) -> ShardFacts:
-        """Writes all documents."""
         path.unlink(missing_ok=True)
         schema = ids_schema(shard.about.dtype)
         with self._writer(path, schema) as writer:
