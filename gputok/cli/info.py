@@ -55,7 +55,7 @@ def info(
         print(*(f"{name:<{width}}  {_line(fact)}" for name, fact in found.items()), sep="\n")
 
 
-_MOST_SHOWN = 8  # so many added tokens are shown, if --json does not ask for all
+_MOST_SHOWN = 8  # added tokens that are shown, if --json does not ask for all
 
 
 def _line(fact: Any) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-_AT_ONCE = 100  # so many documents are encoded together
+_AT_ONCE = 100  # documents that are encoded together
 
 
 def show(

@@ -23,7 +23,7 @@ with needed_for("reading Arrow data"):
     import pyarrow as pa
     import pyarrow.compute as pc
 
-_ROWS = 1 << 13  # so many rows are decoded together if a column is not stored as plain strings
+_ROWS = 1 << 13  # rows that are decoded together if a column is not stored as plain strings
 
 
 def read(source: Any, column: str | None, errors: Errors, batch_bytes: int) -> Iterator[TextBatch]:

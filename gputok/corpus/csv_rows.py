@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gputok.files.locations import File
 
 _HEAD_BYTES = 1 << 20  # the names of the columns and the first row must lie in so many bytes
-_BLOCK_BYTES = 32 << 20  # so many bytes are read at a time; Arrow refuses a longer row
+_BLOCK_BYTES = 32 << 20  # bytes that are read at a time; Arrow refuses a longer row
 _QUIET = 0.05  # seconds without a read after which the thread that reads ahead has ended
 
 

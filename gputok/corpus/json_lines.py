@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gputok.files.locations import File
     from gputok.text.pieces import TextBatch
 
-_COUNTED_BYTES = 1 << 20  # so many bytes are read at a time, to count the lines of a file
+_COUNTED_BYTES = 1 << 20  # bytes that are read at a time, to count the lines of a file
 
 
 def read_range(

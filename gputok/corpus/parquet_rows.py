@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gputok.corpus.parts import Place
     from gputok.text.pieces import TextBatch
 
-# At most so many rows are read together, even if they look small: a repeated value is stored only once
+# The most rows that are read together, even if they look small: a repeated value is stored only once
 _MOST_ROWS = 1 << 13
 
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from gputok.text.pieces import RawLines, TextBatch
 
-_TASKS_AHEAD = 1  # so many tasks may wait, besides one for each thread
-_BATCHES_WAITING = 2  # at most so many batches wait of the task whose turn it is
+_TASKS_AHEAD = 1  # tasks that may wait, besides one for each thread
+_BATCHES_WAITING = 2  # the most batches that wait of the task whose turn it is
 _JOIN_SECONDS = 1.0  # how long to wait for the end of a thread, which may itself wait for a network or a pipe
 
 

@@ -23,7 +23,7 @@ _BLOCK_BYTES = 1 << 17  # a block has at most so many unpacked bytes
 _RAW, _REPEATED = 0, 1  # of these kinds of blocks, the header tells the unpacked bytes
 _UNIT_BYTES = 1 << 20  # small frames are unpacked together until they may have so many bytes
 _READ_BYTES = 1 << 18
-_TASKS_AHEAD = 1  # so many units may wait for a thread, besides those that threads unpack
+_TASKS_AHEAD = 1  # units that may wait for a thread, besides those that threads unpack
 
 
 class Frames(io.RawIOBase):

@@ -44,10 +44,10 @@ _TABLES_SHARE = 0.6
 _SLOTS = 1 << 16  # a new table has so many slots; with the words it takes 3.5 MB
 _RESULTS_SHARE = 0.25  # partitions that wait for their turn get this share of the memory limit
 _WORD_BYTES = 32  # a word of a source takes roughly so many bytes
-_SPILLED_WORDS = 1 << 18  # so many words are dealt at a time, in 20 MB
+_SPILLED_WORDS = 1 << 18  # words that are dealt at a time, in 20 MB
 _LEAST_SPILLED = 1 << 12
 _BYTES_A_WORD = 512  # and so many words less, as a table has less bytes
-_FEW_WORDS = 1 << 17  # so many words are read together to see whether they are in the order of their keys
+_FEW_WORDS = 1 << 17  # words that are read together to see whether they are in the order of their keys
 
 
 class Source(Protocol):

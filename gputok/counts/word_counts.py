@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 _COUNT = integer(-(2**63), 2**63 - 1)
-_SOME = 1 << 18  # so many words are read together
+_SOME = 1 << 18  # words that are read together
 
 
 @public("gputok")

@@ -88,10 +88,10 @@ class File(Protocol):
         ...
 
 
-# So many bytes more are lent than asked for, since not all ranges of files have quite the same size
+# The bytes that are lent beyond those asked for, since not all ranges of files have quite the same size
 _ROOM = 1 << 12
 _HUGE_PAGE = 1 << 21  # a huge page has so many bytes
-_SPARE = 4  # at most so many buffers wait to be used again
+_SPARE = 4  # the most buffers that wait to be used again
 
 
 class Lender:

@@ -24,7 +24,7 @@ _UNITS = {"": 1, "B": 1} | {
     for kind, size in (("", 1000), ("B", 1000), ("IB", 1024))
 }
 _LEAST_BYTES = 32_000_000  # one thread needs so many bytes for tables, batches of text and buffers
-_LEAST_LEFT = 24_000_000  # so many of them for tables, and for writing them to files
+_LEAST_LEFT = 24_000_000  # those of them for tables, and for writing them to files
 _ARROW = 12_000_000  # and so many more if PyArrow is in use, whose threads keep memory of their own
 
 

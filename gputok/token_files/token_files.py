@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "Layout", "TokenBatch", "TokenFiles", "Written", "layout_of", "open_tokens", "read", "write"]
 
-_ROWS_AT_ONCE = 1 << 13  # so many documents are read together
+_ROWS_AT_ONCE = 1 << 13  # documents that are read together
 _IDS_AT_ONCE = 1 << 22
 
 

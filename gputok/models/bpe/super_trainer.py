@@ -25,7 +25,7 @@ SUPERWORDS = r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]{2,}[\r\n/]*| +(?!\S)"
 """The pattern of the second stage that SuperBPE's authors publish (github.com/PythonNut/superbpe): it keeps numbers, runs of
 marks, and spaces before other white space apart, and cuts nothing else."""
 
-_RUNS_AT_ONCE = 1 << 20  # so many runs are handed to the kernel
+_RUNS_AT_ONCE = 1 << 20  # runs that are handed to the kernel at a time
 
 
 @public("gputok.trainers")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gputok.types import Counts, Ids, Positions, Positions32
 
 
-_WORDS_AT_ONCE = 1 << 20  # so many words are spelled as symbols; only the trainer's own copy stays
+_WORDS_AT_ONCE = 1 << 20  # words that are spelled as symbols at a time; only the trainer's own copy stays
 
 
 @public("gputok.trainers")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _GROUPS = 256  # suffixes are sorted in about this many groups
 _SAMPLE = 16  # one group in this many is sorted first, to guess the score that a seed needs
-_SHARES = 64  # at most so many tasks distribute positions to buckets, since each counts all buckets
+_SHARES = 64  # the most tasks that distribute positions to buckets, since each counts all buckets
 
 
 class Sizes(NamedTuple):
