@@ -88,11 +88,6 @@ class SpecialTokens:
     additional_special_tokens = extra_special_tokens  # the name in older versions of transformers
 
     @property
-    def extra_special_tokens_ids(self) -> list[int | None]:
-        """The ids of the special tokens without a name."""
-        return self.convert_tokens_to_ids(self.extra_special_tokens)
-
-    @property
     def special_tokens_map(self) -> dict[str, str]:
         """Name -> special token, for the names that are set."""
         return {name: str(token) for name, token in self._named.items() if token is not None}

@@ -209,16 +209,6 @@ class PreTrainedTokenizer(TokenIds):
         """Returns how many special tokens are added to a text, or to a pair of texts."""
         return self._tokenizer.num_special_tokens_to_add(pair)
 
-    @property
-    def max_len_single_sentence(self) -> int:
-        """The largest number of tokens of a text for the model, without special tokens."""
-        return self.model_max_length - self.num_special_tokens_to_add(pair=False)
-
-    @property
-    def max_len_sentences_pair(self) -> int:
-        """The largest number of tokens of both texts of a pair for the model, without special tokens."""
-        return self.model_max_length - self.num_special_tokens_to_add(pair=True)
-
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}(name_or_path={self.name_or_path!r}, vocab_size={self.vocab_size}, "
