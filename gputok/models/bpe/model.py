@@ -224,15 +224,7 @@ class BPE(Model):
             return cls(*read, **kwargs)
 
     def save(self, folder: str, prefix: str | None = None) -> list[str]:
-        """Writes `[prefix-]vocab.json` and `[prefix-]merges.txt` into a folder.
-
-        Args:
-            folder: an existing folder.
-            prefix: None, or the start of the names of the files.
-
-        Returns:
-            The paths of the two files.
-        """
+        """Writes `[prefix-]vocab.json` and `[prefix-]merges.txt` into a folder."""
         vocab, merges = base.target(folder, prefix, "vocab.json"), base.target(folder, prefix, "merges.txt")
         with replacing(vocab) as temporary:
             temporary.write_bytes(b"".join(self.vocabulary.json("")))

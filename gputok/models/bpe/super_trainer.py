@@ -191,13 +191,7 @@ class SuperBpeTrainer(Trainer):
         return TrainedBpe(Vocabulary(learned.tokens, learned.token_offsets), merges)
 
     def memory_needed(self, n_words: int, n_bytes: int, threads: int = 1) -> int:
-        """About how many bytes of memory the second stage takes, besides the runs themselves.
-
-        Args:
-            n_words: the number of distinct runs.
-            n_bytes: of their ids.
-            threads: that may merge; each one beyond the first needs memory of its own.
-        """
+        """About how many bytes of memory the second stage takes, for so many runs of ids with so many bytes."""
         trainer = BpeTrainer(vocab_size=self.vocab_size)
         return trainer.memory_needed(n_words, n_bytes // run_type(self.n_words).itemsize, threads)
 

@@ -172,12 +172,7 @@ class BpeTrainer(Trainer):
         return ""
 
     def memory_needed(self, n_words: int, n_bytes: int, threads: int = 1) -> int:
-        """About how many bytes of memory training takes, besides the words themselves.
-
-        Args:
-            n_words: the number of distinct words.
-            n_bytes: of all distinct words.
-            threads: that may merge; each one beyond the first needs memory of its own.
+        """About how many bytes of memory training takes; each thread beyond the first needs memory of its own.
 
         Example:
             >>> BpeTrainer().memory_needed(n_words=1_000_000, n_bytes=18_000_000)  # of such words, 139 MB were measured

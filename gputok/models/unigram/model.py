@@ -116,15 +116,7 @@ class Unigram(Model):
             raise WrongValue(f"must hold ids below {n_tokens}, the size of the vocabulary", "sentencepiece")
 
     def save(self, folder: str, prefix: str | None = None) -> list[str]:
-        """Writes `[prefix-]unigram.json` into a folder.
-
-        Args:
-            folder: an existing folder.
-            prefix: None, or the start of the name of the file.
-
-        Returns:
-            The path of the file, in a list.
-        """
+        """Writes `[prefix-]unigram.json` into a folder."""
         return [base.write_json(folder, prefix, "unigram.json", self.to_dict(), indent=2)]
 
     def get_trainer(self) -> Any:

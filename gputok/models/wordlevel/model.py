@@ -57,15 +57,7 @@ class WordLevel(Model):
             return cls(cls.read_file(vocab), unk_token)
 
     def save(self, folder: str, prefix: str | None = None) -> list[str]:
-        """Writes `[prefix-]vocab.json` into a folder.
-
-        Args:
-            folder: an existing folder.
-            prefix: None, or the start of the name of the file.
-
-        Returns:
-            The path of the file, in a list.
-        """
+        """Writes `[prefix-]vocab.json` into a folder."""
         return [base.write_json(folder, prefix, "vocab.json", self.vocabulary.plain())]
 
     def get_trainer(self) -> Any:

@@ -77,13 +77,6 @@ class WordPiece(Model):
     def save(self, folder: str, prefix: str | None = None) -> list[str]:
         """Writes `[prefix-]vocab.txt` into a folder.
 
-        Args:
-            folder: an existing folder.
-            prefix: None, or the start of the name of the file.
-
-        Returns:
-            The path of the file, in a list.
-
         Raises:
             ValueError: if two tokens have the same id.
         """
