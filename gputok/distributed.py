@@ -148,10 +148,10 @@ def _tasks(
     Raises:
         What `corpus.parts` does.
     """
+    source = corpus.Source.of(files, separator=separator, storage_options=storage_options)
     if part_bytes is not None:
-        sized = corpus.sized_parts(files, part_bytes, separator, storage_options)
-        return [[part] for part, _ in sized]
-    sized = [*corpus.sized_parts(files, least_bytes, separator, storage_options)]
+        return [[part] for part, _ in source.parts(part_bytes)]
+    sized = [*source.parts(least_bytes)]
     begins = np.cumsum([0, *(n_bytes for _, n_bytes in sized)])
     edges = np.array(_guided(max(1, -(-int(begins[-1]) // least_bytes)), threads)) * least_bytes
     tasks = (np.searchsorted(edges[:-1], begins[:-1], "right") - 1).tolist()  # where each part begins

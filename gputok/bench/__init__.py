@@ -444,7 +444,7 @@ def _plain(text: str | os.PathLike[str], target: pathlib.Path) -> pathlib.Path:
     """Returns the text as a plain file, which all peers can read; `target` is written if necessary."""
     from gputok import corpus
 
-    if corpus.total_bytes(text) is not None and pathlib.Path(text).is_file():
+    if corpus.Source.of(text).total_bytes is not None and pathlib.Path(text).is_file():
         return pathlib.Path(text)
     with open(target, "wb") as file:
         for batch in corpus.read(text):

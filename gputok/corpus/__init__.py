@@ -1,11 +1,9 @@
 r"""Reads every source of text as batches of limited size: packed UTF-8 bytes, and offsets of whole documents.
 
     read(source)        files, folders, globs, URLs, Arrow data, datasets, iterators of strings -> TextBatch, ...
-    read_raw(source, memory)  like `read`, into the caller's memory; does not find or check the lines of large files
     read_texts(texts)   like `read`, for an iterable whose strings are documents, never paths
-    total_bytes(source) the number of bytes to read, if that is known before reading
     parts(source)       cuts files into a list of parts; any process can read any part alone, because a part is a source
-    Source.of(source)   looks files up once, for reading and for their number of bytes
+    Source.of(source)   looks files up once, for reading, for their number of bytes, parts and states
 
 | source                                     | one document is                                                      |
 |--------------------------------------------|----------------------------------------------------------------------|
@@ -38,16 +36,15 @@ from typing import TYPE_CHECKING, Any
 from gputok.corpus.options import BATCH_BYTES, PART_BYTES, SIZES, ReadOptions, Sizes
 from gputok.corpus.parts import Part
 from gputok.corpus.source import Source
-from gputok.text.pieces import LONGEST, RawLines, TextBatch
+from gputok.text.pieces import LONGEST, TextBatch
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Unpack
 
     from gputok.corpus.packing import Errors
     from gputok.files.locations import StorageOptions
-    from gputok.types import Array
 
 __all__ = [
     "BATCH_BYTES",
@@ -58,8 +55,6 @@ __all__ = [
     "read",
     "read_texts",
     "refuse_output",
-    "state",
-    "total_bytes",
 ]
 
 
@@ -102,44 +97,6 @@ def read(
     """
     found = Source.of(source, longest=longest, ahead_bytes=ahead_bytes, sizes=sizes, **options)
     return found.read(threads, batch_bytes)
-
-
-def read_raw(
-    source: Any,
-    memory: Callable[[int], Array],
-    *,
-    batch_bytes: int | None = None,
-    threads: int | None = None,
-    **options: Any,
-) -> Iterator[TextBatch | RawLines]:
-    r"""Reads like `read`, but leaves it to the caller to find the lines of large local text files and to check UTF-8.
-
-    Args:
-        source: As for `read`.
-        memory: A function that takes a number of bytes, mostly `batch_bytes` at most, and returns memory to read into,
-            uint8[n]. As soon as the caller drops a batch, the caller may use its memory again.
-        batch_bytes: As for `read`.
-        threads: As for `read`.
-        options: The other options of `read`.
-
-    Returns:
-        An iterator of batches, in order. Text that `read` would cut into lines, if it is a range of a large local file,
-        comes as RawLines.
-
-    Raises:
-        FileNotFoundError: As for `read`.
-        ValueError: As for `read`; for RawLines, `checked()` raises it if the text is not UTF-8.
-        TypeError: As for `read`.
-
-    >>> import pathlib, tempfile
-    >>> import numpy as np
-    >>> path = pathlib.Path(tempfile.mkdtemp(), "a.txt")
-    >>> _ = path.write_text("line\n" * 300_000)
-    >>> batch, = read_raw(path, lambda n_bytes: np.empty(n_bytes, np.uint8))
-    >>> len(batch.data), batch.checked().n_documents
-    (1500000, 300000)
-    """
-    return Source.of(source, **options).read_raw(memory, threads, batch_bytes)
 
 
 def read_texts(
@@ -219,61 +176,5 @@ def parts(
     >>> [[*batch.strings()] for part in parts(path, part_bytes=6) for batch in read(part)]
     [['one\n', 'two\n'], ['three\n']]
     """
-    return [part for part, _ in sized_parts(source, part_bytes, separator, storage_options)]
-
-
-def sized_parts(
-    source: Any, part_bytes: int, separator: str | None, storage_options: StorageOptions = None
-) -> Iterator[tuple[Part, int]]:
-    """Cuts files into parts, as `parts` does.
-
-    Args:
-        source: As for `parts`.
-        part_bytes: As for `parts`.
-        separator: As for `parts`.
-        storage_options: As for `parts`.
-
-    Returns:
-        The parts, in the order of the source, and about how many bytes each has.
-
-    Raises:
-        TypeError: As for `parts`.
-        ValueError: As for `parts`.
-        FileNotFoundError: As for `parts`.
-    """
-    return Source.of(source, separator=separator, storage_options=storage_options).parts(part_bytes)
-
-
-def total_bytes(source: Any, *, column: str | None = None, storage_options: StorageOptions = None) -> int | None:
-    """Returns the number of bytes of text that `read` will give.
-
-    Args:
-        source: As for `read`.
-        column: As for `read`.
-        storage_options: As for `read`.
-
-    Returns:
-        The number of bytes; None if only reading can tell it (iterators, compressed files, ...). If the source is read
-        with a `separator`, the number is an upper bound, because separators are left out.
-
-    Raises:
-        FileNotFoundError: if no file has that path, or matches that glob.
-        ValueError: if the column does not exist.
-    """
-    return Source.of(source, column=column, storage_options=storage_options).total_bytes
-
-
-def state(source: Any, storage_options: StorageOptions = None) -> list[tuple[Any, ...]] | None:
-    """Returns values that change if the files of a source change.
-
-    Args:
-        source: As for `read`.
-        storage_options: As for `read`.
-
-    Returns:
-        For each file or part, its state, and where the part starts and stops; None if the source does not name files.
-
-    Raises:
-        FileNotFoundError: if no file has that path, or matches that glob.
-    """
-    return Source.of(source, storage_options=storage_options).state
+    found = Source.of(source, separator=separator, storage_options=storage_options)
+    return [part for part, _ in found.parts(part_bytes)]

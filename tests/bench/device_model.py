@@ -210,7 +210,7 @@ def of_file(path: str, vocab_size: int, threads: int | None) -> tuple[Work, dict
             len(batch.ids) for batch in tokenizer.encode_corpus(path, device="cpu", threads=threads, progress=False)
         ],
     )
-    n_bytes = corpus.total_bytes(path) or sum(len(batch.data) for batch in corpus.read(path))
+    n_bytes = corpus.Source.of(path).total_bytes or sum(len(batch.data) for batch in corpus.read(path))
     n_tokens = len(learned.vocabulary.ids) - len(learned.merges)
     work = Work.of(n_bytes, words, learned.merges.tolist(), n_tokens, thread_count(threads))
     return work, on_cpu
@@ -269,7 +269,7 @@ def measured(path: str, vocab_size: int, threads: int | None, card: Device, devi
 def _read(path: str, threads: int | None, card: Device) -> None:
     from gputok import corpus
 
-    for _ in corpus.read_raw(path, card.host_memory, threads=threads):
+    for _ in corpus.Source.of(path).read_raw(card.host_memory, threads):
         pass
 
 
@@ -278,7 +278,7 @@ def _copied(path: str, threads: int | None, card: Device) -> float:
     from gputok import corpus
 
     parts: list[Bytes] = []
-    for batch in corpus.read_raw(path, card.host_memory, threads=threads):
+    for batch in corpus.Source.of(path).read_raw(card.host_memory, threads):
         parts.append(batch.data)
         if sum(map(len, parts)) >= _BATCH:
             break

@@ -585,9 +585,13 @@ def test_errors_list_the_columns_of_a_dataset(dataset):
 def test_total_bytes_where_they_are_known(tmp_path, dataset):
     path = write(tmp_path / "a.txt", TEXTS)
     n = len("".join(TEXTS).encode())
-    assert corpus.total_bytes(path) == corpus.total_bytes([path]) == n
-    assert corpus.total_bytes(pa.array(TEXTS)) == corpus.total_bytes(TextBatch.from_strings(TEXTS)) == n
-    assert corpus.total_bytes(pa.array(["x", *TEXTS])[1:]) == n
-    assert corpus.total_bytes(dataset) == sum(len(text.encode()) for text in dataset["text"])
+    assert corpus.Source.of(path).total_bytes == corpus.Source.of([path]).total_bytes == n
+    assert (
+        corpus.Source.of(pa.array(TEXTS)).total_bytes
+        == corpus.Source.of(TextBatch.from_strings(TEXTS)).total_bytes
+        == n
+    )
+    assert corpus.Source.of(pa.array(["x", *TEXTS])[1:]).total_bytes == n
+    assert corpus.Source.of(dataset).total_bytes == sum(len(text.encode()) for text in dataset["text"])
     for source in [compress(path, ".gz"), iter(TEXTS), dataset.shuffle(seed=0), pa.array(TEXTS).dictionary_encode()]:
-        assert corpus.total_bytes(source) is None
+        assert corpus.Source.of(source).total_bytes is None

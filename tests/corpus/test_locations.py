@@ -94,7 +94,7 @@ def test_every_kind_of_file(tmp_path, memory, ending):
         assert not file.closed and not other.closed
         if ending == ".txt":  # a file of Arrow's has no name
             assert documents(native) == texts
-    assert corpus.total_bytes(url) == corpus.total_bytes(path)
+    assert corpus.Source.of(url).total_bytes == corpus.Source.of(path).total_bytes
 
 
 @pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
@@ -145,7 +145,7 @@ def test_arrow_datasets(tmp_path):
     ]
     with pytest.raises(ValueError, match="the FileSystemDataset has no column 'x'; it has n, text"):
         documents(dataset, column="x")
-    assert corpus.total_bytes(dataset) is None
+    assert corpus.Source.of(dataset).total_bytes is None
 
 
 def test_names_with_odd_characters(tmp_path, memory):
@@ -159,11 +159,11 @@ def test_names_with_odd_characters(tmp_path, memory):
 
 def test_total_bytes_and_state(memory):
     memory.pipe("/d/a.txt", b"one\n")
-    assert corpus.total_bytes("memory://d") == 4
-    before = corpus.state("memory://d/a.txt")
-    assert before == corpus.state("memory://d/a.txt")
+    assert corpus.Source.of("memory://d").total_bytes == 4
+    before = corpus.Source.of("memory://d/a.txt").state
+    assert before == corpus.Source.of("memory://d/a.txt").state
     memory.pipe("/d/a.txt", b"two\n")
-    assert before != corpus.state("memory://d/a.txt")
+    assert before != corpus.Source.of("memory://d/a.txt").state
 
 
 # -- outputs

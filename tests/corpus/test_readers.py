@@ -248,8 +248,8 @@ def test_invalid_parts(tmp_path):
 def test_totals_of_parts(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"x\n" * 500)
     parts = corpus.parts(tmp_path / "a.txt", part_bytes=300)
-    assert [corpus.total_bytes(part) for part in parts] == [300, 300, 300, 100]
-    assert corpus.total_bytes(parts) == corpus.total_bytes(tmp_path / "a.txt") == 1000
+    assert [corpus.Source.of(part).total_bytes for part in parts] == [300, 300, 300, 100]
+    assert corpus.Source.of(parts).total_bytes == corpus.Source.of(tmp_path / "a.txt").total_bytes == 1000
 
 
 def test_real_text_in_parts(corpus_sample, tmp_path):

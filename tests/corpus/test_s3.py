@@ -123,7 +123,7 @@ def test_reading_files_of_every_kind(s3, tmp_path):
     parts = corpus.parts("s3://books/shelf/a.txt", part_bytes=100_000, **options)
     assert len(parts) == len(TEXT.encode()) // 100_000 + 1
     assert documents(parts[3:] + parts[:3], **options)[-1] == documents(parts[2], **options)[-1]
-    assert corpus.total_bytes("s3://books/shelf/a.txt", **options) == len(TEXT.encode())
+    assert corpus.Source.of("s3://books/shelf/a.txt", **options).total_bytes == len(TEXT.encode())
 
 
 def test_options_under_the_names_of_fsspec_and_in_the_environment(s3, monkeypatch):
