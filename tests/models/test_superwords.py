@@ -289,7 +289,7 @@ def test_resuming(tmp_path):
     source, stages = Source.of(paths, sizes=Sizes(part=20_000)), []
 
     def learn(tokenizer, progress):
-        tokenizer._learn_superwords(source, trainer, 1, Run(progress=progress), None, folder, keep=False)
+        tokenizer.superwords.learn(source, trainer, 1, Run(progress=progress), {}, folder, keep=False)
 
     def stop(stage, done, total):
         stages.append(stage)

@@ -114,13 +114,13 @@ class BpeTrainer(Trainer):
         vocab, ids = self._alphabet(words)
         if len(words.counts) == 0:
             warnings.warn(
-                "the corpus has no words: the vocabulary has only special tokens and the initial alphabet", stacklevel=2
+                "the corpus has no words: the vocabulary has only special tokens and the initial alphabet", stacklevel=3
             )
         elif len(vocab) > self.vocab_size:
             warnings.warn(
                 f"vocab_size={self.vocab_size} is smaller than the {len(vocab)} special tokens and characters, which are"
                 " all kept, so no merge is learned: raise vocab_size, or set limit_alphabet",
-                stacklevel=2,
+                stacklevel=3,
             )
 
         # 16 bits halve the memory traffic
@@ -198,7 +198,7 @@ class BpeTrainer(Trainer):
         for content in contents(self.special_tokens):
             vocab.setdefault(content, len(vocab))
         if len(vocab) < len(self.special_tokens):
-            warnings.warn("special_tokens contains a token more than once; it gets one id", stacklevel=3)
+            warnings.warn("special_tokens contains a token more than once; it gets one id", stacklevel=4)
 
         totals, seen = self._count_characters(words, others)
         rows = np.flatnonzero(seen).tolist()

@@ -87,7 +87,7 @@ class UnigramTrainer(Trainer):
             unk_id = specials.index(self.unk_token)
         if len(words.data) == 0:
             warnings.warn(
-                "the corpus has no words: the vocabulary has only special tokens and the initial alphabet", stacklevel=2
+                "the corpus has no words: the vocabulary has only special tokens and the initial alphabet", stacklevel=3
             )
         pieces = train_unigram(
             words,

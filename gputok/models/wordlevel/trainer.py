@@ -66,7 +66,7 @@ class WordLevelTrainer(Trainer):
     def learn(self, words: WordCounts, how: How) -> TrainedWordLevel:
         words = words.spelled_out()
         if len(words) == 0:
-            warnings.warn("the corpus has no words: the vocabulary has only the special tokens", stacklevel=2)
+            warnings.warn("the corpus has no words: the vocabulary has only the special tokens", stacklevel=3)
         specials = contents(self.special_tokens)
         wanted = max(0, self.vocab_size - len(specials))
         tokens = (specials + _most_frequent(words, words.threshold(self.min_frequency), wanted))[: self.vocab_size]

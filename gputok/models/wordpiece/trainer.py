@@ -75,9 +75,7 @@ class WordPieceTrainer(Trainer):
     end_of_word_suffix: str | None = None
 
     def learn(self, words: WordCounts, how: How) -> TrainedWordPiece:
-        learned = self._bpe_trainer().train(
-            words.spelled_out(), threads=how.threads, progress=how.progress, devices=how.devices
-        )
+        learned = self._bpe_trainer().learn(words.spelled_out(), how)
         prefix = self.continuing_subword_prefix
         return TrainedWordPiece(learned.vocabulary.plain(), "##" if prefix is None else prefix)
 
