@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import dataclasses
 import gzip
 import importlib.metadata
 import io
@@ -17,6 +18,7 @@ import time
 import numpy as np
 import pytest
 import tokenizers
+import typer
 from children import child, end
 from gputok.kernels.native import choose
 from gputok.kernels.native.preparation import preparation
@@ -25,6 +27,9 @@ from gputok import Tokenizer, WordCounts, cli, models, pre_tokenizers, processor
 from gputok.automaton import PATTERNS
 from gputok.cli import bench as cli_bench
 from gputok.cli import info as cli_info
+from gputok.cli.entry import app
+from gputok.cli.options import Counting, Reading, TokenFiles, Weighting, refuse
+from gputok.cli.superwords import Superwords
 
 rng = random.Random(0)
 WORDS = ["".join(rng.choices("etaoinshré漢", k=rng.randrange(1, 9))) for _ in range(300)]
@@ -818,3 +823,25 @@ def test_superwords_of_shards(folder, gputok):
     assert "expected counts of neighbouring tokens" in error(
         "count", "one.txt", *options, "--what", "runs", "--pairs", "one.words"
     )
+
+
+def test_options_of_a_group_come_together():
+    """A command that reads text, counts words or writes ids has all options for that."""
+    found = {group: set() for group in (Reading, Counting, TokenFiles)}
+    for name, command in typer.main.get_command(app).commands.items():
+        options = {option.name for option in command.params}
+        for group, names in found.items():
+            fields = {field.name for field in dataclasses.fields(group)}
+            assert fields <= options or not fields - {"threads", "progress", "storage_option"} & options, name
+            names |= {name} if fields <= options else set()
+    assert found[Reading] >= {"train", "count", "encode", "split", "tokens", "report", "show", "sizes", "extend"}
+    assert found[Counting] >= {"train", "count", "extend", "prune", "sizes"}
+    assert found[TokenFiles] >= {"encode", "merge-tokens"}
+
+
+def test_zero_is_a_value_that_is_given():
+    with pytest.raises(ValueError, match="--max-words is for --model superbpe"):
+        refuse("is for --model superbpe", Superwords(max_words=0))
+    with pytest.raises(ValueError, match="--weight is no"):
+        refuse("is no", Weighting(weight=["a=1"]))
+    refuse("never", Superwords(), Weighting(weight=[]), pattern=None, min_count=0)

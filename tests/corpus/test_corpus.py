@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gputok import TextBatch, corpus
+from gputok import TextBatch, Tokenizer, corpus, models
 from gputok.corpus import streams
 from gputok.corpus.options import Sizes
 from gputok.files import locations
@@ -595,3 +595,22 @@ def test_total_bytes_where_they_are_known(tmp_path, dataset):
     assert corpus.Source.of(dataset).total_bytes == sum(len(text.encode()) for text in dataset["text"])
     for source in [compress(path, ".gz"), iter(TEXTS), dataset.shuffle(seed=0), pa.array(TEXTS).dictionary_encode()]:
         assert corpus.Source.of(source).total_bytes is None
+
+
+def test_a_source_is_a_corpus(tmp_path):
+    """It stays as it is, apart from what is given besides."""
+    (tmp_path / "a.jsonl").write_text('{"a": "one", "b": "two"}\n')
+    source = corpus.Source.of(tmp_path / "a.jsonl", column="a")
+    assert corpus.Source.of(source) is source
+    assert [[*batch.strings()] for batch in corpus.read(source)] == [["one"]]
+    assert [[*batch.strings()] for batch in corpus.read(source, column="b")] == [["two"]]
+
+
+@pytest.mark.parametrize("method", ["train", "train_from_iterator", "count_words", "encode_corpus", "extend", "prune"])
+def test_an_unknown_option_of_a_corpus(method):
+    tokenizer = Tokenizer(models.BPE())
+    given = {"extend": (iter([]), 1), "prune": (1, iter([]))}.get(method, (iter([]),))
+    with pytest.raises(TypeError, match="unexpected argument colum=; expected one of errors, column"):
+        getattr(tokenizer, method)(*given, colum="text")
+    with pytest.raises(TypeError, match="unexpected argument longest="):
+        tokenizer.count_words(iter([]), longest=1)
