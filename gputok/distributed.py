@@ -17,15 +17,16 @@ from gputok.counts.files import WordColumns
 from gputok.counts.partitions import N_PARTITIONS
 from gputok.counts.word_counts import WordCounts
 from gputok.models import BPE
+from gputok.pipeline.run import CountOptions, Run
 from gputok.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from typing import Unpack
 
     import numpy.typing as npt
 
     from gputok.corpus import Part
-    from gputok.files.locations import StorageOptions
     from gputok.types import Bytes, Counts
 
 _Words: TypeAlias = "tuple[Bytes, npt.NDArray[Any], npt.NDArray[Any], bool]"
@@ -47,13 +48,8 @@ def count_words(
     files: Any,
     client: Any,
     *,
-    column: str | None = None,
-    separator: str | None = None,
-    errors: str = "strict",
-    device: str | None = "cpu",
     part_bytes: int | None = None,
-    memory_limit: int | str | None = None,
-    storage_options: StorageOptions = None,
+    **options: Unpack[CountOptions],
 ) -> WordCounts:
     """Counts the words of files on a Dask cluster, as `Tokenizer.count_words` does on one machine.
 
@@ -69,15 +65,12 @@ def count_words(
         tokenizer: its normalizer, pre-tokenizer and added tokens cut the text into words.
         files: paths, folders, globs or URLs, which all workers see under the same names.
         client: a `distributed.Client`.
-        column: of JSON Lines and Parquet.
-        separator: as in `Tokenizer.train`.
-        errors: "strict" or "replace", for what is not UTF-8.
-        device: "cpu", or "auto" if each worker process has a GPU of its own, as those of `dask-cuda`.
         part_bytes: how many bytes of a file a task reads; see `corpus.parts`. None: a task reads up to 1 GB at the start, of
             several files if they are smaller, and down to 32 MB at the end, so that most words are counted in few tasks and
             no thread is without work for long.
-        memory_limit: the limit of each task, as in `Tokenizer.count_words`.
-        storage_options: of the file systems of URLs.
+        options: as for `Tokenizer.count_words` (`gputok.pipeline.run.CountOptions`), but not `threads`, `progress` and
+            `temporary`. `memory_limit` is that of each task. `device` is "cpu", or "auto" if each worker process has a GPU
+            of its own, as those of `dask-cuda`.
 
     Returns:
         The counts, equal to those of `tokenizer.count_words(files)`, in the order of `WordCounts.merge`.
@@ -90,10 +83,13 @@ def count_words(
         with distributed.Client("tcp://scheduler:8786") as client:
             words = gputok.distributed.count_words(tokenizer, "s3://bucket/corpus/*.parquet", client)
     """
+    if alone := {"threads", "progress", "temporary"} & options.keys():
+        raise TypeError(f"{min(alone)}= is for one machine: a task on a worker has one thread, and shows nothing")
     threads = max(1, sum(client.nthreads().values()))  # 0: workers are yet to come
-    tasks = _tasks(files, part_bytes, threads, separator, storage_options)
-    options = {"column": column, "separator": separator, "errors": errors, "storage_options": storage_options}
-    options |= {"device": device, "memory_limit": memory_limit, "threads": 1, "progress": False}
+    _, reading = Run.asked(options, CountOptions)
+    source = corpus.Source.of(files, separator=reading.get("separator"), storage_options=reading.get("storage_options"))
+    tasks = _tasks(source, part_bytes, threads)
+    counting = {"device": "cpu", **options, "threads": 1, "progress": False}
     everything: list[Any] = []
 
     def submit(function: Callable[..., Any], *columns: Sequence[Any]) -> list[Any]:
@@ -111,7 +107,7 @@ def count_words(
         most, n_shares = _MERGED_AT_ONCE * threads, min(threads, N_PARTITIONS)
         n = len(tasks)
         # All at once, so that Dask sees many tasks alike: it gives each thread the next one in this order.
-        results = submit(_count, [steps] * n, tasks, [options] * n, [n_shares if n <= most else 1] * n)
+        results = submit(_count, [steps] * n, tasks, [counting] * n, [n_shares if n <= most else 1] * n)
         while len(results) > most:
             groups = _groups(results)
             results = submit(_merged, groups, [n_shares if len(groups) <= most else 1] * len(groups))
@@ -124,22 +120,14 @@ def count_words(
 
 
 def _tasks(
-    files: Any,
-    part_bytes: int | None,
-    threads: int,
-    separator: str | None = None,
-    storage_options: StorageOptions = None,
-    *,
-    least_bytes: int = _LEAST_TASK_BYTES,
+    files: Any, part_bytes: int | None, threads: int, *, least_bytes: int = _LEAST_TASK_BYTES
 ) -> list[list[Part]]:
     """Deals files to tasks.
 
     Args:
-        files: as for `count_words`.
+        files: as for `corpus.parts`, or a `Source`.
         part_bytes: how many bytes each task reads; None: sizes that become smaller towards the end.
         threads: how many tasks run at a time.
-        separator: as for `count_words`.
-        storage_options: as for `count_words`.
         least_bytes: the size of the smallest tasks, if files can be cut.
 
     Returns:
@@ -148,7 +136,7 @@ def _tasks(
     Raises:
         What `corpus.parts` does.
     """
-    source = corpus.Source.of(files, separator=separator, storage_options=storage_options)
+    source = corpus.Source.of(files)
     if part_bytes is not None:
         return [[part] for part, _ in source.parts(part_bytes)]
     sized = [*source.parts(least_bytes)]
@@ -215,7 +203,7 @@ def _given(steps: bytes) -> bytes:
 def _count(steps: bytes, parts: list[Part], options: dict[str, Any], n_shares: int) -> list[_Words]:
     """The words of parts."""
     words = _tokenizer(steps).count_words(parts, **options).columns()
-    is_ordered = options["memory_limit"] is not None
+    is_ordered = options.get("memory_limit") is not None
     return _shares(words if is_ordered else partitions.in_key_order(words), n_shares)
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -454,3 +455,9 @@ def test_the_snippet_for_dask(folder, expected):
     pytest.importorskip("distributed", reason="the engine is in the package distributed")
     run_snippet("Dask", folder)
     assert WordCounts.load(folder / "dask.parquet") == expected
+
+
+@pytest.mark.parametrize("name", ["threads", "progress", "temporary"])
+def test_what_is_for_one_machine_is_refused(name):
+    with pytest.raises(TypeError, match=f"{name}= is for one machine"):
+        gputok.distributed.count_words(Tokenizer(models.BPE()), [], mock.Mock(), **{name: None})
