@@ -12,7 +12,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from gputok.cli import audit, bench, convert, encode, explain, info, playground, report, resize, show, sizes, train
+from gputok.cli import (
+    audit,
+    bench,
+    convert,
+    encode,
+    explain,
+    info,
+    playground,
+    report,
+    resize,
+    show,
+    sizes,
+    train,
+    verify,
+)
 from gputok.cli.options import grouped
 
 if TYPE_CHECKING:
@@ -153,6 +167,7 @@ _add(
     "gputok audit tokenizer.json",
     "gputok audit tokenizer.json --embeddings model.safetensors -o audit.html",
 )
+_add(app, "verify", verify.verify, "gputok verify books.txt -t tokenizer.json --package tokenizers --package tiktoken")
 _add(app, "demo", info.demo, "gputok demo")
 _add(app, "info", info.info, "gputok info --json", "gputok info tokenizer.json", "gputok info web_text_document")
 _add(app, "compile", info.compile_kernels, "RUN pip install gputok && gputok compile    # in a Dockerfile")
