@@ -15,7 +15,7 @@ import itertools
 import json
 import os
 import threading
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVar, overload
 
 import numpy as np
 
@@ -97,6 +97,26 @@ def no_attribute(owner: Any, name: str, names: Iterable[str]) -> AttributeError:
     """The error for setting an attribute that an object doesn't have; names: those that it has."""
     kind, known = type(owner), several(one for one in sorted(names) if not one.startswith("_"))
     return AttributeError(f"'{kind.__module__}.{kind.__name__}' object has no attribute {name!r}; it has {known}")
+
+
+class _Hint:
+    """An attribute that a class lacks, of a name that people look for."""
+
+    def __init__(self, name: str, hint: str) -> None:
+        self._name, self._hint = name, hint
+
+    def __get__(self, instance: object, owner: type) -> NoReturn:
+        whose = f"type object {owner.__name__!r}" if instance is None else f"{owner.__name__!r} object"
+        raise AttributeError(f"{whose} has no attribute {self._name!r}: {self._hint}", name=self._name, obj=instance)
+
+
+def give_hints(owner: type, hints: Mapping[str, str]) -> None:
+    """Makes AttributeError tell what to use instead, for names that a class lacks.
+
+    `__getattr__` would do the same, but then Python looks up each attribute more slowly.
+    """
+    for name, hint in hints.items():
+        setattr(owner, name, _Hint(name, hint))
 
 
 _MODULES = {

@@ -1922,5 +1922,19 @@ def _id_list(ids: Any) -> Sequence[int]:
     return array.tolist()
 
 
+_OF_TRANSFORMERS = ("eos_token", "bos_token", "pad_token", "apply_chat_template", "save_pretrained")
+components.give_hints(
+    Tokenizer,
+    {
+        "vocab_size": "call `get_vocab_size()`",
+        "vocab": "call `get_vocab()`",
+        "input_ids": "call `encode(text).ids`",
+        "convert_tokens_to_ids": "call `token_to_id(token)`",
+        "convert_ids_to_tokens": "call `id_to_token(id)` or `decode_tokens(ids)`",
+        "batch_decode": "call `decode_batch(lists)`",
+        **dict.fromkeys(_OF_TRANSFORMERS, "`gputok.AutoTokenizer` and `Tokenizer.to_transformers()` have it"),
+    },
+)
+
 if (_builtins := choose().builtins) is not None:
     _builtins.take_over(Tokenizer, Encoding, components.versions)

@@ -80,6 +80,18 @@ def install_as_tokenizers() -> None:
         setattr(top, name, module)
     top.tokenizers = top
     sys.modules.update(modules)
+    # Programs look for "tokenizers" in type(tokenizer)
+    for name in dir(importlib.import_module(NAME)):
+        kind = getattr(top, name)
+        if isinstance(kind, type) and kind.__module__.partition(".")[0] == "gputok":
+            kind.__module__ = __name__
+
+
+def __getattr__(name: str) -> Any:
+    """Returns the classes of gputok: after `install_as_tokenizers`, their pickles name this module."""
+    if name.startswith("_") or name not in (found := importlib.import_module("gputok")).__all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(found, name)
 
 
 class _Tokenizers(types.ModuleType):

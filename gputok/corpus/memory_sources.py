@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,8 @@ def _of_caller(batch: TextBatch, errors: Errors) -> TextBatch:
 
 def _from_python(items: Iterable[Any], column: str | None, errors: Errors, batch_bytes: int) -> Iterator[TextBatch]:
     """The documents of an iterable of strings, lists, batches or Arrow data. Only strings cost a Python loop."""
+    if isinstance(items, str):
+        warnings.warn("one string: each of its characters is a text; pass a list of texts, [text]", stacklevel=2)
     items = iter(items)
     first = list(itertools.islice(items, 1))
     items = itertools.chain(first, items)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import numpy as np
 
+from gputok.components import give_hints
 from gputok.encoding.columns import Columns
 from gputok.encoding.rows import NO_SPELLING, Rows, merge, named_rows
 from gputok.types import public
@@ -444,6 +445,9 @@ class Encoding:
         from gputok.encoding.html import encoding_html
 
         return encoding_html(self, self.texts)
+
+
+give_hints(Encoding, {"input_ids": "use `ids`", "token_type_ids": "use `type_ids`", "offset_mapping": "use `offsets`"})
 
 
 class Later(Protocol):

@@ -780,3 +780,26 @@ def test_an_encoding_stays_what_it_was():
     tokenizer.pre_tokenizer, tokenizer.post_processor = gputok.pre_tokenizers.Whitespace(), None
     for one, other in zip(before, Tokenizer.from_str(known).encode_batch(texts), strict=True):
         same(one, other)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("vocab_size", "get_vocab_size"), ("eos_token", "AutoTokenizer"), ("convert_ids_to_tokens", "id_to_token")],
+)
+def test_names_of_transformers_get_a_hint(name, hint):
+    """No library that asks for them sees them, and programs may set attributes of their own."""
+    tokenizer = Tokenizer(models.WordLevel({"a": 0}, unk_token="a"))
+    with pytest.raises(AttributeError, match=f"no attribute '{name}': .*{hint}"):
+        getattr(tokenizer, name)
+    assert not hasattr(tokenizer, name) and not hasattr(Tokenizer, name) and not callable(tokenizer)
+    setattr(tokenizer, name, 3)
+    assert getattr(tokenizer, name) == 3
+    with pytest.raises(AttributeError, match="no attribute 'input_ids': use `ids`"):
+        tokenizer.encode("a").input_ids  # noqa: B018 # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_one_string_as_an_iterator_of_texts_is_warned_of():
+    tokenizer = Tokenizer(models.WordLevel({"a": 0}, unk_token="a"))
+    with pytest.warns(UserWarning, match=r"each of its characters is a text; pass a list of texts, \[text\]"):
+        tokenizer.train_from_iterator("ab")
+    assert tokenizer.get_vocab_size() == 2

@@ -1,5 +1,6 @@
 """gputok instead of `tokenizers`: unchanged libraries that import `tokenizers` give the same results."""
 
+import importlib
 import importlib.util
 import json
 import os
@@ -11,6 +12,8 @@ import sys
 
 import pytest
 import tokenizers
+
+import gputok
 
 SCRIPT = pathlib.Path(__file__).with_name("under_libraries.py")
 
@@ -50,7 +53,7 @@ def test_a_library_gives_the_same(scenario, tmp_path):
     script = [str(SCRIPT), scenario]
     their_module, theirs = results([*script, "work"], tmp_path / "theirs")
     our_module, ours = results(["-m", "gputok.tokenizers", *script, "work"], tmp_path / "ours")
-    assert (their_module, our_module) == ("tokenizers", "gputok")
+    assert (their_module, our_module) == ("tokenizers", "gputok.tokenizers")
     assert len(ours) == len(theirs)
     for number, (our, their) in enumerate(zip(ours, theirs, strict=True)):
         assert our == their, number
@@ -100,6 +103,31 @@ except AttributeError as error:
     assert finished.returncode == 0, finished.stderr
 
 
+def test_types_say_tokenizers_and_their_pickles_open_without_it(tmp_path):
+    """chonkie, for one, looks for "tokenizers" in `type(tokenizer)`."""
+    script = tmp_path / "kinds.py"
+    script.write_text(
+        """
+import pickle, sys, gputok
+gputok.install_as_tokenizers()
+import tokenizers
+tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0}, unk_token="a"))
+found = [tokenizer, tokenizer.encode("a"), tokenizers.AddedToken("x"), tokenizers.Regex("a")]
+assert all("tokenizers." in str(type(one)) for one in found), found
+try:
+    tokenizer.wrong = tokenizer.model
+except AttributeError:
+    sys.stdout.buffer.write(pickle.dumps(found))
+"""
+    )
+    program = [sys.executable, str(script)]
+    data = subprocess.run(program, capture_output=True, check=True).stdout
+    kinds = [gputok.Tokenizer, gputok.Encoding, gputok.AddedToken, gputok.Regex]
+    assert [type(one) for one in pickle.loads(data)] == kinds
+    with pytest.raises(AttributeError, match=r"'gputok.tokenizers' has no attribute 'Nothing'"):
+        _ = importlib.import_module("gputok.tokenizers").Nothing
+
+
 def test_scripts_and_modules_run_as_python_runs_them(tmp_path):
     (tmp_path / "beside.py").write_text("value = 7\n")
     (tmp_path / "script.py").write_text(
@@ -109,9 +137,9 @@ def test_scripts_and_modules_run_as_python_runs_them(tmp_path):
     elsewhere = tmp_path / "elsewhere"
     start = ["-m", "gputok.tokenizers"]
     finished = run([*start, "../script.py", "a", "--b"], elsewhere)
-    assert (finished.stdout, finished.returncode) == ("__main__ ['a', '--b'] 7 gputok\n", 3)
+    assert (finished.stdout, finished.returncode) == ("__main__ ['a', '--b'] 7 gputok.tokenizers\n", 3)
     finished = run([*start, "-m", "script", "x"], tmp_path)
-    assert (finished.stdout, finished.returncode) == ("__main__ ['x'] 7 gputok\n", 3)
+    assert (finished.stdout, finished.returncode) == ("__main__ ['x'] 7 gputok.tokenizers\n", 3)
     for arguments, said in ([], "usage"), (["nothing.py"], "nothing.py: no such file"), (["--what"], "usage"):
         finished = run([*start, *arguments], tmp_path)
         assert finished.returncode == 1 and said in finished.stderr
@@ -125,4 +153,4 @@ def test_notebooks_load_it(tmp_path):
         "from IPython.core.interactiveshell import InteractiveShell\nshell = InteractiveShell.instance()\n"
         "shell.run_line_magic('load_ext', 'gputok.tokenizers')\nimport tokenizers\nprint(tokenizers.Tokenizer.__module__)\n"
     )
-    assert IPython and run([str(script)], tmp_path).stdout.endswith("gputok\n")
+    assert IPython and run([str(script)], tmp_path).stdout.endswith("gputok.tokenizers\n")
