@@ -49,6 +49,10 @@ MODULES = [
     "gputok.pretrained",
     "gputok.corpus",
     "gputok.report",
+    "gputok.explain",
+    "gputok.audit",
+    "gputok.verify",
+    "gputok.tables",
     "gputok.distributed",
     "gputok.recipes",
     "gputok.token_classification",
@@ -63,7 +67,7 @@ MODULES = [
 ]
 """The modules that users import."""
 
-GUIDE = ["how_to", "serving", "install", "formats", "clusters", "gpu", "benchmarks"]
+GUIDE = ["how_to", "serving", "vllm_and_sglang", "install", "formats", "clusters", "gpu", "benchmarks"]
 """The pages of notebooks/guide, in this order."""
 
 MARKDOWN = {"fenced-code-blocks": {"cssclass": "highlight"}, "tables": None, "header-ids": None}

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import pathlib
 import random
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import pytest
 from gputok.kernels import BpeLimits
 from gputok.kernels.cuda.device import Sizes
 
-from gputok import bench
+import gputok
+from gputok import Tokenizer, bench, models
 from gputok.bench import peers, stages, worker
 from gputok.bench.peers import END, Job
 from gputok.recipes import recipe
@@ -326,3 +328,40 @@ def test_the_time_model_grows_with_the_work():
     for card in device_model.CARDS:
         less, more = (device_model.seconds(work, card) for work in (small, large))
         assert all(less[stage].slow < more[stage].slow for stage in less if not stage.startswith("start"))
+
+
+def test_the_engine_of_tokbench(tmp_path):
+    """A harness with the functions of tokbench's calls it; a folder without a tokenizer.json is unsupported."""
+    (tmp_path / "python").mkdir()
+    (tmp_path / "python" / "harness.py").write_text(
+        """
+import argparse, json, pathlib
+
+def args_parser():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", type=pathlib.Path)
+    parser.add_argument("--corpus", type=pathlib.Path)
+    return parser
+
+def unsupported(version, lang, why):
+    raise SystemExit(json.dumps([version, lang, why]))
+
+def run(name, version, lang, load, encode, args, also_computes="", internally_parallel=False):
+    print(json.dumps([name, version, lang, [*encode(load(), args.corpus.read_text())]]))
+"""
+    )
+    engine = tmp_path / "engines" / "gputok" / "run.py"
+    engine.parent.mkdir(parents=True)
+    engine.write_bytes((pathlib.Path(__file__).parents[1] / "bench" / "tokbench.py").read_bytes())
+    tokenizer = Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")]))
+    tokenizer.enable_truncation(1)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "text.txt").write_text("abba")
+
+    def run(model: pathlib.Path) -> subprocess.CompletedProcess:
+        arguments = ["--model", str(model), "--corpus", str(tmp_path / "text.txt")]
+        return subprocess.run([sys.executable, str(engine), *arguments], capture_output=True, text=True)
+
+    done = run(tmp_path)
+    assert json.loads(done.stdout) == ["gputok", f"gputok {gputok.__version__}", "python", [2, 1, 0]], done.stderr
+    assert "gputok reads a tokenizer.json" in run(tmp_path / "engines").stderr
