@@ -31,10 +31,8 @@ if TYPE_CHECKING:
 _AHEAD_BATCHES = 32
 _MOST_AHEAD_BYTES = 64 << 20
 _REMOTE_READERS = 8  # threads at least, if a file is remote: these threads mostly wait
-# Tasks for so many threads are small: text of a megabyte stays in a core's own cache.
-_FEW_THREADS = 8
-# More threads read larger tasks if each has so many: what Python does for a task takes one thread at a time.
-_TASKS = 16
+# Each thread has at least so many tasks, or they are the smallest: else some threads would wait for the last task.
+_TASKS = 8
 # With a limit on memory, a batch of text is smaller than a part of the limit.
 _BATCHES = 128
 # One of so many bytes of the limit are for a thread that reads: PyArrow keeps memory for each.
@@ -100,7 +98,7 @@ class Source:
         # So does a batch, of which each thread has one or two.
         n, sizes = memory.n_bytes, self.sizes
         most = max(n // _BATCHES, 1)
-        sizes = sizes._replace(batch=min(sizes.batch, most), small=min(sizes.small, most))
+        sizes = sizes._replace(batch=min(sizes.batch, most), small=min(sizes.small, most), task=min(sizes.task, most))
         readers = max(1, n // _READER_BYTES)
         return dataclasses.replace(self, ahead_bytes=n // 16, longest=n // 24, sizes=sizes, readers=readers)
 
@@ -202,10 +200,10 @@ class Source:
         Returns:
             An iterator of batches, in order; or of tasks, in order, each of which any thread may read, and gives at most one batch.
         """
-        n_threads = thread_count(threads)
-        if n_threads > 1 and self.is_files and self.column is None:
+        if self.is_files and self.column is None:
             from gputok.corpus import files
 
+            n_threads = thread_count(threads)
             options = self._options(n_threads, self._task_bytes(n_threads), None, 0)
             if files.are_plain_text(self.content, options):
                 self._check(options.batch_bytes)
@@ -214,9 +212,8 @@ class Source:
 
     def _task_bytes(self, n_threads: int) -> int:
         """Returns about how many bytes a thread reads, and works on, at a time."""
-        small, large = self.sizes.small, self.sizes.batch
-        is_long = n_threads > _FEW_THREADS and (self.total_bytes or 0) >= _TASKS * n_threads * large
-        return large if is_long else small
+        sizes = self.sizes
+        return max(sizes.small, min((self.total_bytes or 0) // (_TASKS * n_threads), sizes.task))
 
     def _check(self, batch_bytes: int) -> None:
         if self.errors not in ("strict", "replace"):

@@ -116,16 +116,17 @@ class Lender:
 
 
 def _new_memory(n_bytes: int) -> np.ndarray:
-    """Memory for so many bytes, uint8[]: a huge page for what nearly fills one.
+    """Memory for so many bytes, uint8[]: huge pages for what nearly fills one, or more.
 
     Reading into the 512 small pages of new memory took as long as copying the text.
     """
-    if n_bytes > _HUGE_PAGE or 2 * n_bytes < _HUGE_PAGE:
+    if 2 * n_bytes < _HUGE_PAGE:
         return np.empty(n_bytes + _ROOM, np.uint8)
-    # NumPy asks for huge pages; half of the memory is never touched
-    memory = np.empty(2 * _HUGE_PAGE, np.uint8)
+    size = -(-n_bytes // _HUGE_PAGE) * _HUGE_PAGE
+    # NumPy asks for huge pages; so many bytes as one of them has are never touched
+    memory = np.empty(size + _HUGE_PAGE, np.uint8)
     skip = -memory.ctypes.data % _HUGE_PAGE
-    return memory[skip : skip + _HUGE_PAGE]
+    return memory[skip : skip + size]
 
 
 class LocalFile:

@@ -20,7 +20,7 @@ from gputok.automaton import PATTERNS, compile_pattern
 from gputok.corpus import Sizes, readers
 from gputok.pipeline import run
 from gputok.pipeline.encode import corpus as bulk
-from gputok.pipeline.encode.units import encode_batch, engine_of
+from gputok.pipeline.encode.units import Walked, encode_batch, engine_of
 from gputok.recipes import recipe
 from gputok.text.pieces import IDEOGRAPHS, PUNCTUATION, TextBatch
 from gputok.text.way import Apart, Unit
@@ -590,7 +590,7 @@ def test_threads_read_large_files_themselves(byte_level, tmp_path, separator):
     paths = [tmp_path / "a.txt", tmp_path / "b.txt"]
     for path, some in zip(paths, (texts[:150], texts[150:]), strict=True):
         path.write_text("".join(text + end for text in some), newline="")
-    sizes = Sizes(batch=1 << 12, small=1 << 10, slack=1 << 6)
+    sizes = Sizes(batch=1 << 12, small=1 << 10, task=1 << 10, slack=1 << 6)
     source = corpus.Source.of([*map(str, paths)], separator=separator, sizes=sizes)
     tasks = [*source.read_apart(2)]
     assert len(tasks) > 20 and all(isinstance(task, readers.Task) for task in tasks)
@@ -603,19 +603,36 @@ def test_threads_read_large_files_themselves(byte_level, tmp_path, separator):
 
 
 def test_what_threads_do_not_read_themselves(tmp_path):
-    """Small and packed files, streams and rows; and with one thread, another reads meanwhile."""
+    """Small and packed files, streams and rows."""
     (tmp_path / "small.txt").write_text("a b\n")
     (tmp_path / "large.txt").write_text("a b\n" * 300_000)
     (tmp_path / "rows.jsonl").write_text('{"text": "a b"}\n' * 100_000)
     for names, threads in (
         (["small.txt"], 2),
         (["large.txt", "small.txt"], 2),
-        (["rows.jsonl"], 2),
-        (["large.txt"], 1),
+        (["rows.jsonl"], 1),
     ):
         source = corpus.Source.of([str(tmp_path / name) for name in names])
         assert isinstance(next(iter(source.read_apart(threads))), TextBatch), names
     assert isinstance(next(iter(corpus.Source.of(iter(["a"])).read_apart(2))), TextBatch)
+
+
+@pytest.mark.parametrize("normalizer", [None, normalizers.NFC()])
+def test_tasks_grow_with_the_corpus_and_each_is_walked_in_one_call(byte_level, normalizer, tmp_path, monkeypatch):
+    """What Python does for a task takes one thread at a time: it must not be done for each megabyte."""
+    path, line, asked = tmp_path / "a.txt", b"some words, and more of them\n", []
+    path.write_bytes(line * 1_000_000)
+    for threads in (1, 2, 3):
+        assert 8 * threads <= len([*corpus.Source.of(str(path)).read_apart(threads)]) <= 9 * threads
+    tokenizer = gputok.Tokenizer.from_str(byte_level.to_str())
+    tokenizer.normalizer = normalizer
+    walk = Walked._walk
+    monkeypatch.setattr(Walked, "_walk", lambda self, *text: asked.append(len(text[0])) or walk(self, *text))
+    ids, rows = zip(*tokenizer.encode_corpus(str(path), threads=1), strict=True)
+    assert len(asked) <= 9 and sum(asked) == 1_000_000 * len(line)
+    once = tokenizer.encode(line.decode()).ids
+    assert np.array_equal(np.concatenate(ids).reshape(-1, len(once)), [once] * 1_000_000)
+    assert all((np.diff(some) == len(once)).all() for some in rows)
 
 
 def test_an_error_of_a_range_comes_after_the_ids_before_it(byte_level, tmp_path):

@@ -43,7 +43,7 @@ POSITIONS = 1 << 36
 _TASK_POSITIONS = 1 << 40
 """All slices of what a thread reads have so many: of 4 GB, cut into megabytes, 250 words for each byte."""
 _WHOLE = 1 << 21
-"""A thread counts so many bytes that it has read without cutting them."""
+"""A thread counts so many bytes that it has read without cutting them, if a walk does not find the words."""
 LOOK_SECONDS = 0.2
 """The main thread looks for failed threads after so many seconds."""
 
@@ -93,7 +93,13 @@ Job = Callable[[Tallies], object]
 
 
 class Counter(Protocol):
-    """A way to count the words of a batch: in slices, each of which one thread counts."""
+    """A way to count the words of a batch: in slices, each of which one thread counts.
+
+    Attributes:
+        whole: a thread counts so many bytes that it has read without cutting them.
+    """
+
+    whole: int
 
     def cut(self, batch: TextBatch) -> list[int]:
         """Returns the bytes of the batch at which slices begin, and the byte at which the last slice ends."""
@@ -144,6 +150,7 @@ class WalkCounter:
 
         self.automaton, self.byte_level, self._slice_bytes = automaton, byte_level, slice_bytes
         self._walks, self._words = Walks(automaton), words
+        self.whole = SLICES.task if words is None else _WHOLE
 
     @classmethod
     def of_words(
@@ -205,6 +212,8 @@ class StepCounter:
         counts: int64[n_documents], how often each document of the batch occurs; None: once.
         slice_bytes: about how many bytes a slice has.
     """
+
+    whole = _WHOLE
 
     def __init__(
         self, pipeline: Callable[[Pieces], Pieces], counts: Counts | None = None, slice_bytes: int = SLICES.steps
@@ -322,7 +331,7 @@ def _count_tasks(
                 long.append((number, task))
                 return
             counter = counter_for(batch)
-            if len(batch.data) <= _WHOLE:
+            if len(batch.data) <= counter.whole:
                 start, stop = int(batch.offsets[0]), int(batch.offsets[-1])
                 counter.count(batch, start, stop, number * _TASK_POSITIONS, own)
             else:

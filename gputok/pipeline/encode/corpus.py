@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _Begin = Callable[[Submit], Callable[[], list[TokenBatch]]]
 
 _LONG = 4  # units of so many times the bytes of a slice have a long document
+_LONG_TASK = 16  # and so do tasks
 
 
 def encode_corpus(
@@ -67,7 +68,7 @@ def encode_corpus(
         unit_bytes: about how many bytes of documents a thread encodes at a time.
 
     Yields:
-        The ids of whole documents, in order, of about a megabyte of text at a time. The ids of a document are those of
+        The ids of whole documents, in order, of one to eight megabytes of text at a time. The ids of a document are those of
         `tokenizer.encode(document)` without truncation and padding.
 
     Example:
@@ -123,7 +124,7 @@ def encode_corpus(
         return lambda: [finished(sliced.joined([future.result() for future in work]))]
 
     def encoded(batch: TextBatch) -> list[TokenBatch]:
-        return [finished(engine.encode(unit)) for unit in units_of(batch, unit_bytes)]
+        return [finished(engine.encode(unit)) for unit in units_of(batch, engine.units_at_once * unit_bytes)]
 
     def begin_task(task: Task, submit: Submit) -> Callable[[], list[TokenBatch]]:
         """Starts reading and encoding a range of a file."""
@@ -145,7 +146,7 @@ def encode_corpus(
         if batch is None:  # no document begins in the range
             return 0, [], None
         n_bytes = len(batch.data)
-        return (n_bytes, encoded(batch), None) if n_bytes < _LONG * unit_bytes else (n_bytes, [], batch)
+        return (n_bytes, encoded(batch), None) if n_bytes < _LONG_TASK * unit_bytes else (n_bytes, [], batch)
 
     def groups(on_device: ByDevice) -> Iterator[tuple[int, _Begin]]:
         """Yields the same for a device, which encodes many batches at a time."""

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 UNIT_BYTES = 1 << 20
 """A thread encodes documents of about so many bytes at a time."""
+_AT_ONCE = 8
+"""So many units are walked in one call: what Python does for a call takes one thread at a time."""
+_IDS = 1 << 22
+"""The ids of so many units have room in one round. Memory that no id is written to costs nothing."""
 _LEAST_BYTES = 1 << 17
 """With less, a thread takes longer to begin than to encode."""
 EncodeNew = Callable[["Array", "Array", "Array"], "tuple[Array, Array]"]
@@ -41,7 +45,13 @@ EncodeNew = Callable[["Array", "Array", "Array"], "tuple[Array, Array]"]
 
 
 class Engine(Protocol):
-    """A way to encode documents."""
+    """A way to encode documents.
+
+    Attributes:
+        units_at_once: `encode` takes the documents of so many units.
+    """
+
+    units_at_once: int
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
         """Returns the ids, uint16 or uint32[n_ids], and the rows, int64[n_documents + 1], of documents."""
@@ -78,8 +88,8 @@ def units_of(batch: TextBatch, n_bytes: int) -> Iterator[TextBatch]:
     aims = np.arange(int(offsets[0]) + n_bytes, int(offsets[-1]), n_bytes)
     inner: list[int] = np.searchsorted(offsets, aims).tolist()
     for first, last in itertools.pairwise(dict.fromkeys([0, *inner, batch.n_documents])):
-        start, stop = offsets[first], offsets[last]
-        yield TextBatch(data[start:stop], offsets[first : last + 1] - start)
+        start, stop, part = offsets[first], offsets[last], offsets[first : last + 1]
+        yield TextBatch(data[start:stop], part - start if start else part)
 
 
 def encode_batch(
@@ -129,6 +139,8 @@ def _called(encode: Callable[[], tuple[Array, Array]]) -> tuple[Array, Array]:
 class Stepped:
     """Encodes by the steps of the pipeline, one after the other."""
 
+    units_at_once = 1
+
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
 
@@ -147,7 +159,7 @@ def _encoders(dtype: np.dtype[Any]) -> Pool[Any]:
     from gputok.kernels.cpu.encode_corpus import Encoder, Learning
 
     learning = Learning()
-    return Pool(lambda: Encoder(dtype, most_lines(), learning=learning))
+    return Pool(lambda: Encoder(dtype, most_lines(), _IDS, learning=learning))
 
 
 class Walked:
@@ -165,12 +177,13 @@ class Walked:
         self._pipeline, self._automaton, self._dtype = pipeline, automaton, dtype
         self.walks, self._steps, way = Walks(automaton), Stepped(pipeline), pipeline.way
         self.unit, model = way.unit, pipeline.model
-        # Text without added tokens is walked as it is. For other units, `encode_new` normalizes
-        self._is_plain = (
-            way.before is Before.NONE
-            if way.unit is Unit.LINE
-            else way.unit is not Unit.WORD or pipeline.normalizer is None
-        )
+        # Text without added tokens is walked as it is, if nothing changes it. For other units than words, `encode_new` normalizes
+        normalizer = pipeline.normalizer if way.unit is Unit.WORD else None
+        self._inert = None if normalizer is None else normalizer.inert
+        self._is_plain = normalizer is None or self._inert is not None
+        if way.unit is Unit.LINE:
+            self._is_plain = way.before is Before.NONE
+        self.units_at_once = _AT_ONCE if self._is_plain else 1
         self._encoders = _encoders(dtype)
         self._encode_new: EncodeNew = partial(_encode_parts, self._steps)
         if self.unit is Unit.WORD:
@@ -183,7 +196,7 @@ class Walked:
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
         """Returns the ids and rows of documents."""
         data, offsets = unit
-        if self._is_plain and not self._pipeline.added.may_occur(data[offsets[0] : offsets[-1]]):
+        if self._is_plain and self._stays(unit) and not self._pipeline.added.may_occur(data[offsets[0] : offsets[-1]]):
             return self._walk(data, np.ascontiguousarray(offsets), None)
         pieces = self._pieces(unit)
         if pieces is None:
@@ -200,6 +213,14 @@ class Walked:
         if pieces is None or not pieces.n_pieces:
             return None
         return Sliced(cut_for_threads(pieces, self._automaton, n_bytes), self._walk_pieces)
+
+    def _stays(self, unit: TextBatch) -> bool:
+        """Whether the normalizer leaves all text as it is."""
+        if self._inert is None:
+            return True
+        from gputok.kernels.cpu.normalize import is_inert
+
+        return bool(is_inert(unit.data, unit.offsets[:1], unit.offsets[-1:], None, *self._inert))
 
     def _pieces(self, unit: TextBatch) -> Pieces | None:
         """Returns the text that is walked, with added tokens as pieces of their own; None: documents must take the steps."""
