@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,14 +30,16 @@ def is_columnar(source: Any) -> bool:
     return exports_arrow or type(source).__module__ in (*_DATASETS, "pyarrow._dataset")
 
 
-def text_batches(source: Any, column: str | None, errors: Errors, batch_bytes: int) -> Iterator[TextBatch]:
+def text_batches(
+    source: Any, column: str | None, errors: Errors, batch_bytes: Callable[[int], int]
+) -> Iterator[TextBatch]:
     """Reads the documents of a source that does not name files.
 
     Args:
         source: a TextBatch, Arrow data, a dataset, or an iterable.
         column: the column to read; None: "text", or the only column that holds strings.
         errors: "strict" or "replace", for text that is not UTF-8.
-        batch_bytes: about the size of a batch, in bytes, if texts come one by one.
+        batch_bytes: about the size of a batch, in bytes, if texts come one by one, after so many bytes in others.
 
     Yields:
         Batches of any size, in order.
@@ -51,7 +53,7 @@ def text_batches(source: Any, column: str | None, errors: Errors, batch_bytes: i
     elif is_columnar(source):
         from gputok.corpus import columns
 
-        yield from columns.read(source, column, errors, batch_bytes)
+        yield from columns.read(source, column, errors, batch_bytes(0))
     else:
         yield from _from_python(source, column, errors, batch_bytes)
 
@@ -83,7 +85,9 @@ def _of_caller(batch: TextBatch, errors: Errors) -> TextBatch:
     )
 
 
-def _from_python(items: Iterable[Any], column: str | None, errors: Errors, batch_bytes: int) -> Iterator[TextBatch]:
+def _from_python(
+    items: Iterable[Any], column: str | None, errors: Errors, batch_bytes: Callable[[int], int]
+) -> Iterator[TextBatch]:
     """The documents of an iterable of strings, lists, batches or Arrow data. Only strings cost a Python loop."""
     if isinstance(items, str):
         warnings.warn("one string: each of its characters is a text; pass a list of texts, [text]", stacklevel=2)
@@ -94,10 +98,10 @@ def _from_python(items: Iterable[Any], column: str | None, errors: Errors, batch
         for item in items:
             yield from text_batches(item, column, errors, batch_bytes)
         return
-    runs, n_before = _runs(items), 0
-    while held := _take(runs, batch_bytes):
+    runs, n_before, n_bytes = _runs(items), 0, 0
+    while held := _take(runs, size := batch_bytes(n_bytes)):
         yield packed(held, lambda i, n=n_before: f"text {n + i} of the iterator", errors)
-        n_before += len(held)
+        n_before, n_bytes = n_before + len(held), n_bytes + size
 
 
 def _runs(items: Iterator[Any]) -> Iterator[Sequence[Any]]:

@@ -11,21 +11,23 @@ from gputok.corpus.packing import cuts
 from gputok.text.pieces import RawLines, TextBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 
-def regroup(batches: Iterable[TextBatch | RawLines], batch_bytes: int) -> Iterator[TextBatch | RawLines]:
+def regroup(
+    batches: Iterable[TextBatch | RawLines], batch_bytes: Callable[[int], int]
+) -> Iterator[TextBatch | RawLines]:
     """Cuts large batches and joins small ones (from a folder of small files, or from Arrow chunks of few rows).
 
     Args:
         batches: batches of any size.
-        batch_bytes: about the size of the batches to make, in bytes.
+        batch_bytes: about the size of the batch to make, in bytes, after so many bytes in others.
 
     Yields:
         Batches with the same documents in the same order; RawLines stay as they are.
     """
     held: list[TextBatch] = []
-    size = 0
+    size = n_before = 0
     for batch in batches:
         if isinstance(batch, RawLines):
             if held:
@@ -33,11 +35,13 @@ def regroup(batches: Iterable[TextBatch | RawLines], batch_bytes: int) -> Iterat
                 held, size = [], 0
             yield batch
             continue
-        for part in _slices(batch, batch_bytes):
+        most = batch_bytes(n_before)
+        for part in _slices(batch, most):
             held.append(part)
             size += len(part.data)
-            if 2 * size >= batch_bytes:
+            if 2 * size >= most:
                 yield joined(held)
+                n_before += size
                 held, size = [], 0
     if held:
         yield joined(held)

@@ -172,7 +172,7 @@ class Source:
                 suit the corpus. The message names the file, and the byte, line or row.
             TypeError: if an item is not a string. The message names the item.
         """
-        return cast("Iterator[TextBatch]", self._read(threads, batch_bytes, None))
+        return cast("Iterator[TextBatch]", self._read(threads, self._always(batch_bytes), None))
 
     def read_raw(
         self, memory: Callable[[int], Array], threads: int | None = None, batch_bytes: int | None = None
@@ -187,7 +187,7 @@ class Source:
         Returns:
             An iterator of batches, in order. A range of a large local text file comes as RawLines.
         """
-        return self._read(threads, batch_bytes, memory)
+        return self._read(threads, self._always(batch_bytes), memory)
 
     def read_apart(self, threads: int | None = None) -> Iterator[TextBatch] | Iterator[Task]:
         """Reads like `read`, but leaves reading to the caller's threads if the corpus is large files of plain text.
@@ -200,20 +200,22 @@ class Source:
         Returns:
             An iterator of batches, in order; or of tasks, in order, each of which any thread may read, and gives at most one batch.
         """
+        n_threads, sizes = thread_count(threads), self.sizes
+        n_bytes = (
+            sum((place.stop or place.file.size or 0) - place.start for place in self.content) if self.is_files else 0
+        )
         if self.is_files and self.column is None:
             from gputok.corpus import files
 
-            n_threads = thread_count(threads)
-            options = self._options(n_threads, self._task_bytes(n_threads), None, 0)
+            options = self._options(n_threads, max(sizes.small, task_bytes(n_bytes, n_threads, sizes)), None, 0)
             if files.are_plain_text(self.content, options):
                 self._check(options.batch_bytes)
                 return files.tasks(self.content, options)
-        return self.read(threads)
 
-    def _task_bytes(self, n_threads: int) -> int:
-        """Returns about how many bytes a thread reads, and works on, at a time."""
-        sizes = self.sizes
-        return max(sizes.small, min((self.total_bytes or 0) // (_TASKS * n_threads), sizes.task))
+        def batch_bytes(n_before: int) -> int:
+            return max(sizes.batch, task_bytes(n_bytes + n_before, n_threads, sizes))
+
+        return cast("Iterator[TextBatch]", self._read(threads, batch_bytes, None))
 
     def _check(self, batch_bytes: int) -> None:
         if self.errors not in ("strict", "replace"):
@@ -223,13 +225,17 @@ class Source:
         if batch_bytes < 1:
             raise ValueError(f"batch_bytes={batch_bytes}: must be at least 1")
 
+    def _always(self, batch_bytes: int | None) -> Callable[[int], int]:
+        n_bytes = self.sizes.batch if batch_bytes is None else batch_bytes
+        return lambda n_before: n_bytes
+
     def _read(
-        self, threads: int | None, batch_bytes: int | None, memory: Callable[[int], Array] | None
+        self, threads: int | None, batch_bytes: Callable[[int], int], memory: Callable[[int], Array] | None
     ) -> Iterator[TextBatch | RawLines]:
-        batch_bytes = self.sizes.batch if batch_bytes is None else batch_bytes
-        self._check(batch_bytes)
+        """batch_bytes: about the size of a batch, after so many bytes in others."""
+        self._check(batch_bytes(0))
         if self.is_files:
-            return self._read_files(thread_count(threads), batch_bytes, memory)
+            return self._read_files(thread_count(threads), batch_bytes(0), memory)
         if self.separator is not None:
             raise ValueError("separator= cuts plain text files; this source already has its documents apart")
         texts = self.content
@@ -250,7 +256,7 @@ class Source:
         ahead_bytes = min(self.ahead_bytes, (n_readers - 1) * min(_AHEAD_BATCHES * batch_bytes, _MOST_AHEAD_BYTES))
         options = self._options(threads, batch_bytes, memory, ahead_bytes)
         batches = readers.in_order(files.tasks(self.content, options), n_readers, ahead_bytes)
-        batches = regroup(_bounded(batches, self.longest, "the corpus"), batch_bytes)
+        batches = regroup(_bounded(batches, self.longest, "the corpus"), lambda n_before: batch_bytes)
         return _then_warned(batches, options.missing)
 
     def _options(
@@ -271,6 +277,11 @@ class Source:
             self.longest,
             self.sizes,
         )
+
+
+def task_bytes(n_bytes: int, n_threads: int, sizes: Sizes = SIZES) -> int:
+    """Returns how many bytes a thread works on at a time, at most, so that each gets some more pieces of n_bytes of text."""
+    return min(n_bytes // (_TASKS * n_threads), sizes.task)
 
 
 def is_files(given: Any) -> bool:

@@ -614,3 +614,18 @@ def test_an_unknown_option_of_a_corpus(method):
         getattr(tokenizer, method)(*given, colum="text")
     with pytest.raises(TypeError, match="unexpected argument longest="):
         tokenizer.count_words(iter([]), longest=1)
+
+
+def test_batches_grow_with_the_text_before_them(tmp_path):
+    """What Python does for a batch takes one thread at a time; but the first ones come soon, and each thread gets many."""
+    texts, path = ["some words " * 100] * 30_000, tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    for given in (iter(texts), str(path)):
+        source = corpus.Source.of(given)
+        found = [*source.read_apart(1)]
+        sizes = [len(batch.data) for batch in found]
+        assert sum(batch.n_documents for batch in found) == len(texts)
+        assert 5 << 19 < max(sizes) <= sum(sizes) // 7 and all(len(set(batch.strings())) == 1 for batch in found)
+        assert sizes[0] < 5 << 19 or isinstance(given, str)
+    sizes = [len(batch.data) for batch in corpus.Source.of(iter(texts)).read(1)]
+    assert max(sizes) < 5 << 19

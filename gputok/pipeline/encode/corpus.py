@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from gputok.corpus.readers import Task
+from gputok.corpus.source import task_bytes
 from gputok.kernels.threads import Submit, in_order, thread_count
 from gputok.pipeline.encode.devices import ByDevice, grouped, joined
 from gputok.pipeline.encode.units import UNIT_BYTES, engine_of, id_type, units_of
@@ -111,11 +112,13 @@ def encode_corpus(
 
     def units() -> Iterator[tuple[int, _Begin]]:
         """Yields for each unit its bytes, with those left out before it, and a function that starts encoding it."""
+        n_all = 0
         for n_before, batch in kept():
-            for unit in units_of(batch, unit_bytes):
-                sliced = _sliced(engine, unit, unit_bytes) if n_threads > 1 else None
+            n_bytes = max(unit_bytes, task_bytes(n_all, n_threads))
+            for unit in units_of(batch, n_bytes):
+                sliced = _sliced(engine, unit, n_bytes) if n_threads > 1 else None
                 yield n_before + unit.data.nbytes, partial(begin, unit, sliced)
-                n_before = 0
+                n_before, n_all = 0, n_all + unit.data.nbytes
 
     def begin(unit: TextBatch, sliced: Sliced | None, submit: Submit) -> Callable[[], list[TokenBatch]]:
         if sliced is None:
