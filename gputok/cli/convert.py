@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from gputok.cli import options
+from gputok.cli.report import GroupBy, GroupsFile, write_groups
 
 
 @dataclass(frozen=True)
@@ -99,14 +100,16 @@ def tokens(
     gitignore: Annotated[
         bool, typer.Option("--gitignore/--no-gitignore", help="Leave out what .gitignore names.")
     ] = True,
+    group_by: GroupBy = None,
+    csv: GroupsFile = None,
     *,
     reading: _ReadingFiles,
     running: options.Running,
     as_json: options.AsJson = False,
 ) -> None:
     """Count the tokens of files, folders and repositories, without special tokens around each document."""
-    from gputok.cli.report import short_names
-    from gputok.report import count_files
+    from gputok.report import count_files, report
+    from gputok.report.names import short_names
 
     options.check_standard_input([*inputs, *tokenizer])
     if by not in ("file", "ending", "language"):
@@ -114,15 +117,23 @@ def tokens(
     if len({*tokenizer}) < len(tokenizer):
         raise ValueError(f"--tokenizer {max(tokenizer, key=tokenizer.count)}: is given twice")
     names = short_names(tokenizer)
+    loaded = {name: options.load_tokenizer(path, reading.storage) for name, path in zip(names, tokenizer, strict=True)}
+    if group_by is not None:
+        if price is not None or lines:
+            raise ValueError("--group-by has rows for documents of a table: leave out --price and --lines")
+        (name, first), *others = loaded.items()
+        given: dict[str, Any] = {"group_by": group_by, **reading.options, **running.options}
+        groups = report(first, reading.sources(inputs), others=dict(others), name=name, samples=0, **given).groups
+        if csv is not None:
+            write_groups(groups, csv)
+        print(json.dumps(groups.to_dict(), indent=2, ensure_ascii=False) if as_json and groups else groups)
+        return
     found = count_files(
-        reading.sources(inputs),
-        {name: options.load_tokenizer(path, reading.storage) for name, path in zip(names, tokenizer, strict=True)},
-        lines=lines,
-        gitignore=gitignore,
-        **reading.options,
-        **running.options,
+        reading.sources(inputs), loaded, lines=lines, gitignore=gitignore, **reading.options, **running.options
     )
     rows: Any = by
+    if csv is not None:
+        found.groups(rows).to_csv(csv)
     if as_json:
         print(json.dumps(found.to_dict(rows, price), indent=2, ensure_ascii=False))
     else:

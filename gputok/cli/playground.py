@@ -35,8 +35,8 @@ def playground(
     storage_option: StorageOption = None,
 ) -> None:
     """Write a page that tokenizes what you type, without a network; it opens a tokenizer.json that you drop on it."""
-    from gputok.cli.report import short_names
     from gputok.report import playground as page_of
+    from gputok.report.names import short_names
 
     paths, storage = tokenizer or [], storage_options(storage_option)
     check_standard_input(paths)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import shlex
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gputok.cli import options
+from gputok.report.names import short_names
+
+if TYPE_CHECKING:
+    from gputok.report import Groups
+
+GroupBy = Annotated[
+    str | None, typer.Option(help="Column whose values are the rows, such as a language.", metavar="COLUMN")
+]
+GroupsFile = Annotated[str | None, typer.Option(help="CSV file to write, with all rows.", metavar="FILE")]
 
 
 def report(
@@ -26,6 +34,8 @@ def report(
         int,
         typer.Option(help="Larger tokenizers don't tokenize what is typed in the page.", parser=options.whole_number),
     ] = 5_000_000,
+    group_by: GroupBy = None,
+    csv: GroupsFile = None,
     *,
     reading: options.Reading,
     running: options.Running,
@@ -36,7 +46,7 @@ def report(
     options.check_standard_input([*inputs, *paths])
     first, *others = (options.load_tokenizer(path, reading.storage) for path in paths)
     short = short_names(paths)
-    command = _command(inputs, short, output, title, samples, reading)
+    command = _command(inputs, short, output, title, samples, group_by, reading)
     names = ["standard input" if name == options.STANDARD else name for name in short]
     with options.output_file(output, reading.storage, [*inputs, *paths]) as page:
         measured = first.report(
@@ -46,43 +56,34 @@ def report(
             title=title,
             command=command,
             samples=samples,
+            group_by=group_by,
             **reading.options,
             **running.options,
         )
         measured.to_html(page, most_bytes=most_bytes)
+        if csv is not None:
+            write_groups(measured.groups, csv)
     options.sum_up(str(measured), measured.to_dict(), output=output, as_json=as_json)
 
 
-def short_names(paths: list[str]) -> list[str]:
-    """Shortens paths to their last parts, as few as keep the names different.
-
-    >>> short_names(["models/a/tokenizer.json", "models/b/tokenizer.json", "http://me:word@host/gpt2.json?key=12"])
-    ['a/tokenizer.json', 'b/tokenizer.json', 'gpt2.json']
-    """
-    parts = [_without_secrets(path).rstrip("/").split("/") for path in paths]
-    counts = [1] * len(paths)
-
-    def names() -> list[str]:
-        return ["/".join(part[-count:]) for part, count in zip(parts, counts, strict=True)]
-
-    for _ in range(max(map(len, parts), default=0)):
-        shown = names()
-        counts = [count + (shown.count(name) > 1) for count, name in zip(counts, shown, strict=True)]
-    return names()
-
-
-def _without_secrets(path: str) -> str:
-    """Removes user, password and query from a URL; returns any other path unchanged."""
-    if "://" not in path:
-        return path
-    return re.sub("://[^/]*@", "://", path.partition("?")[0])
+def write_groups(groups: Groups | None, path: str) -> None:
+    """Writes the file of --csv."""
+    if groups is None:
+        raise ValueError(f"--csv {path}: there is one input, and so no rows: give several, or --group-by COLUMN")
+    groups.to_csv(path)
 
 
 def _command(
-    inputs: list[str], tokenizers: list[str], output: str, title: str, samples: int, reading: options.Reading
+    inputs: list[str],
+    tokenizers: list[str],
+    output: str,
+    title: str,
+    samples: int,
+    group_by: str | None,
+    reading: options.Reading,
 ) -> str:
     """The command for the header of the page: the arguments that the result depends on, with short names of files."""
-    named = {"--column": reading.column, "--separator": reading.separator}
+    named = {"--group-by": group_by, "--column": reading.column, "--separator": reading.separator}
     named |= {"--samples": str(samples)} if samples != 100 else {}
     named |= {"--errors": reading.errors} if reading.errors != "strict" else {}
     named |= {"--title": title} if title != "Tokenizer report" else {}

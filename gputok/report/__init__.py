@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, overload
 from gputok.files.repositories import LeftOut
 from gputok.report.curves import CompressionCurve
 from gputok.report.file_tokens import Counted, FileCounts, count_files
+from gputok.report.groups import GroupMeasures, Groups
 from gputok.report.playground import playground
 from gputok.report.portable import MOST_BYTES
 from gputok.report.sizes import SizeMeasures, Sizes
@@ -40,6 +41,8 @@ __all__ = [
     "Counted",
     "FileCounts",
     "Findings",
+    "GroupMeasures",
+    "Groups",
     "LeftOut",
     "Made",
     "Measures",
@@ -102,6 +105,7 @@ def report(
     title: str = "Tokenizer report",
     command: str = "",
     samples: int = 100,
+    group_by: str | None = None,
     **options: Unpack[RunOptions],
 ) -> Report:
     """Encodes a corpus by one or several tokenizers and measures the results.
@@ -114,6 +118,8 @@ def report(
         title: the title of the page.
         command: the command that makes the report, for the header of the page.
         samples: how many passages of the text, of about 1 kB, the page shows.
+        group_by: the column of JSON Lines, CSV, Parquet or Arrow whose values are the groups of `Report.groups`, such as a
+            language; None: each file is a group, if there are several.
         options: how the corpus is read, and with how many threads (`gputok.pipeline.run.RunOptions`).
 
     Returns:
@@ -121,12 +127,13 @@ def report(
 
     Raises:
         TypeError: if an argument is not a tokenizer.
-        ValueError: if two tokenizers have the same name, or the text cannot be read.
+        ValueError: if two tokenizers have the same name, the text cannot be read, or it has no column `group_by`.
         FileNotFoundError: if a path or glob names no file.
     """
     from gputok.corpus import Source
     from gputok.pipeline.run import Run, RunOptions
     from gputok.progress import reporting
+    from gputok.report.groups import Grouping
     from gputok.report.measures import measure, own_pipeline
 
     if samples < 0:
@@ -136,13 +143,13 @@ def report(
     tokenizers = {key: own_pipeline(key, one) for key, one in {name: tokenizer, **(others or {})}.items()}
     run, reading = Run.asked(options, RunOptions)
     source = Source.of(corpus, **reading)
-    batches, total = source.read(run.threads), source.total_bytes
+    grouping, total = Grouping(source, group_by, [*tokenizers]), source.total_bytes
     with reporting(run.progress) as on_progress:
         text, measures, texts = measure(
-            tokenizers, batches, samples, run.threads, lambda done: on_progress("encode", done, total)
+            tokenizers, grouping, samples, run.threads, lambda done: on_progress("encode", done, total)
         )
     made = Made(title, _names(source), datetime.date.today().isoformat(), __version__, command)
-    return Report(text, measures, texts, made)
+    return Report(text, measures, texts, made, grouping.groups())
 
 
 def _names(source: Source) -> str:

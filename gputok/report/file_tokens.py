@@ -23,6 +23,8 @@ from gputok.files.repositories import LeftOut, walk
 from gputok.pipeline.encode.corpus import encode_corpus
 from gputok.pipeline.run import Run, RunOptions
 from gputok.progress import reporting
+from gputok.report.groups import GroupMeasures, Groups
+from gputok.report.measures import code_points, own_pipeline, words_of
 from gputok.text.pieces import TextBatch
 from gputok.types import public
 
@@ -53,6 +55,7 @@ class Counted(NamedTuple):
         n_files: files.
         n_documents: documents.
         n_bytes: bytes of text.
+        n_words: runs of characters that are not white space.
         n_tokens: tokens, by each tokenizer.
     """
 
@@ -60,6 +63,7 @@ class Counted(NamedTuple):
     n_files: int
     n_documents: int
     n_bytes: int
+    n_words: int
     n_tokens: tuple[int, ...]
 
 
@@ -105,6 +109,17 @@ class FileCounts:
         rows = [_sum(name, files, len(self.tokenizers)) for name, files in groups.items()]
         return sorted(rows, key=lambda row: (-row.n_tokens[0], row.name))
 
+    def groups(self, what: By = "ending") -> Groups:
+        """Returns the rows of `by` with bytes a token, tokens a word, parity and Gini; for CSV and data frames, too."""
+        return Groups(
+            what,
+            tuple(
+                GroupMeasures(row.name, name, row.n_documents, row.n_bytes, row.n_words, n_tokens)
+                for row in self.by(what)
+                for name, n_tokens in zip(self.tokenizers, row.n_tokens, strict=True)
+            ),
+        )
+
     def cost(self, price: float) -> tuple[float, ...]:
         """What the tokens cost, by each tokenizer; price: of a million tokens."""
         if not 0 <= price < float("inf"):
@@ -120,7 +135,7 @@ class FileCounts:
         return facts if price is None else facts | {"cost": self._named(self.cost(price))}
 
     def _facts(self, row: Counted) -> dict[str, Any]:
-        numbers = {"files": row.n_files, "documents": row.n_documents, "bytes": row.n_bytes}
+        numbers = {"files": row.n_files, "documents": row.n_documents, "bytes": row.n_bytes, "words": row.n_words}
         return {"name": row.name, **numbers, "tokens": self._named(row.n_tokens)}
 
     def _named(self, values: Sequence[Any]) -> dict[str, Any]:
@@ -133,7 +148,7 @@ class FileCounts:
             if by != "file":
                 parts.append(self._table(by, rows))
             parts.append(self._table("file", files) if by == "file" else self._table("largest files", files[:_LARGEST]))
-        parts.append("\n".join([*self._sums(price), *self._why()]))
+        parts.append("\n".join([*self._sums(price), *self.groups(by).said(), *self._why()]))
         return "\n\n".join(parts)
 
     def __str__(self) -> str:
@@ -166,6 +181,7 @@ class FileCounts:
         for name, n_tokens, cost in zip(self.tokenizers, total.n_tokens, costs, strict=True):
             before = f"{name}: " if len(self.tokenizers) > 1 else ""
             each = f", {total.n_bytes / n_tokens:.2f} bytes a token" if n_tokens else ""
+            each += f", {n_tokens / total.n_words:.2f} tokens a word" if total.n_words else ""
             lines.append(f"{before}{n_tokens:,} tokens in {where}{each}{cost}")
         return lines
 
@@ -219,11 +235,9 @@ def count_files(
         >>> folder = pathlib.Path(tempfile.mkdtemp())
         >>> _ = (folder / "a.txt").write_text("so it\ngoes"), (folder / "b.png").write_bytes(b"\x89PNG\0")
         >>> print(count_files(folder, tokenizer))
-        3 tokens in 1 file, 1 document, 10 bytes, 3.33 bytes a token
+        3 tokens in 1 file, 1 document, 10 bytes, 3.33 bytes a token, 1.00 tokens a word
         1 file or folder left out: 1 binary
     """
-    from gputok.report.measures import own_pipeline
-
     given: Mapping[str, Any] = tokenizers if isinstance(tokenizers, dict) else {"tokenizer": tokenizers}
     pipelines = {name: own_pipeline(name, one) for name, one in given.items()}
     if not pipelines:
@@ -272,6 +286,7 @@ class _Counting:
         self._pipelines, self._threads = pipelines, threads
         self._documents: list[int] = []
         self._bytes: list[int] = []
+        self._words: list[int] = []
         self._tokens: list[list[int]] = []
         self._held: list[tuple[int, TextBatch]] = []  # the number of a file, and some of its documents
         self._size = 0  # bytes that are held
@@ -284,6 +299,7 @@ class _Counting:
         self.names.append(name)
         self._documents.append(0)
         self._bytes.append(0)
+        self._words.append(0)
         self._tokens.append([0] * len(self._pipelines))
         for batch in texts:
             n_bytes = int(batch.offsets[-1] - batch.offsets[0])
@@ -302,6 +318,9 @@ class _Counting:
             return
         batch = joined([batch for _, batch in self._held])
         ends = np.cumsum([0, *(batch.n_documents for _, batch in self._held)])
+        words = np.append(0, np.cumsum(words_of(code_points(batch), batch)))
+        for (number, _), n_words in zip(self._held, np.diff(words[ends]).tolist(), strict=True):
+            self._words[number] += n_words
         for which, pipeline in enumerate(self._pipelines.values()):
             made = encode_corpus(pipeline, [batch], add_special_tokens=False, threads=self._threads)
             before, n = np.zeros(batch.n_documents + 1, np.int64), 0
@@ -313,8 +332,8 @@ class _Counting:
         self._held, self._size = [], 0
 
     def counted(self) -> tuple[Counted, ...]:
-        rows = zip(self.names, self._documents, self._bytes, self._tokens, strict=True)
-        return tuple(Counted(name, 1, n, n_bytes, tuple(tokens)) for name, n, n_bytes, tokens in rows)
+        rows = zip(self.names, self._documents, self._bytes, self._words, self._tokens, strict=True)
+        return tuple(Counted(name, 1, *numbers, tuple(tokens)) for name, *numbers, tokens in rows)
 
 
 def _texts(file: File, reading: Source, lines: bool, threads: int | None) -> Iterator[TextBatch] | LeftOut:
@@ -383,8 +402,8 @@ def _of_lines(file: File, source: Source, threads: int | None) -> Iterator[TextB
 
 def _sum(name: str, files: Sequence[Counted], n_tokenizers: int) -> Counted:
     tokens = tuple(sum(file.n_tokens[i] for file in files) for i in range(n_tokenizers))
-    n_documents, n_bytes = sum(file.n_documents for file in files), sum(file.n_bytes for file in files)
-    return Counted(name, sum(file.n_files for file in files), n_documents, n_bytes, tokens)
+    sums = (sum(file[i] for file in files) for i in range(1, len(Counted._fields) - 1))
+    return Counted(name, *sums, tokens)
 
 
 def _ending(name: str) -> str:

@@ -20,8 +20,9 @@ from gputok.report.values import Measures, Sample, Text
 from gputok.text.pieces import TextBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
+    from gputok.report.groups import Grouping
     from gputok.types import Array
 
 SAMPLE_BYTES = 1000  # lines are joined to samples of about this size
@@ -71,7 +72,7 @@ SCRIPTS = (
 
 def measure(
     tokenizers: Mapping[str, Pipeline],
-    batches: Iterable[TextBatch],
+    grouping: Grouping,
     n_samples: int,
     threads: int | None,
     on_progress: Callable[[int], None],
@@ -80,7 +81,7 @@ def measure(
 
     Args:
         tokenizers: by name.
-        batches: the text.
+        grouping: the text, and what adds up the numbers of its groups.
         n_samples: how many passages to draw.
         threads: how many threads encode; None: GPUTOK_NUM_THREADS, or all cores.
         on_progress: called after each batch, with the number of bytes so far.
@@ -93,16 +94,22 @@ def measure(
     known = {name: _ids(tokenizer) for name, tokenizer in tokenizers.items()}
     usage = {name: np.zeros(len(ids), np.int64) for name, ids in known.items()}
     samples = Samples(n_samples)
-    for batch in batches:
-        codes = _code_points(batch)
+    for batch, group in grouping.read(threads):
+        codes = code_points(batch)
         histogram += np.bincount(codes, minlength=len(histogram))
-        n_words += _n_words(codes, batch)
+        words = words_of(codes, batch)
+        n_words += int(words.sum())
         n_documents += batch.n_documents
         n_bytes += int(batch.offsets[-1] - batch.offsets[0])
         samples.draw(batch)
-        for name, tokenizer in tokenizers.items():
-            for ids, _ in encode_corpus(tokenizer, [batch], add_special_tokens=False, threads=threads):
+        for what, values in enumerate((1, np.diff(batch.offsets), words)):
+            grouping.add(group, what, values)
+        for i, (name, tokenizer) in enumerate(tokenizers.items(), 3):
+            n = 0  # documents that are encoded
+            for ids, rows in encode_corpus(tokenizer, [batch], add_special_tokens=False, threads=threads):
                 usage[name] += _counts(known[name], ids)
+                grouping.add(group[n : n + len(rows) - 1], i, np.diff(rows))
+                n += len(rows) - 1
         on_progress(n_bytes)
 
     n_characters, histogram = int(histogram.sum()), np.where(_is_space(), 0, histogram)
@@ -291,22 +298,22 @@ def _counts(known: Array, ids: Array) -> Array:
     return counts
 
 
-def _code_points(batch: TextBatch) -> Array:
+def code_points(batch: TextBatch) -> Array:
     """Decodes a batch: uint32[n_characters]."""
     text = batch.data[batch.offsets[0] : batch.offsets[-1]].tobytes().decode()
     return np.frombuffer(text.encode("utf-32-le"), np.uint32)
 
 
-def _n_words(codes: Array, batch: TextBatch) -> int:
-    """Counts the runs of characters that are not white space; each document begins a new run."""
+def words_of(codes: Array, batch: TextBatch) -> Array:
+    """Counts the runs of characters that are not white space in each document, which begins a new run: int64[n_documents]."""
     inside = ~_is_space()[codes]
     begins = inside.copy()
     begins[1:] &= ~inside[:-1]
     first_byte = (batch.data[batch.offsets[0] : batch.offsets[-1]] & 0xC0) != 0x80
-    starts = batch.offsets[:-1][np.diff(batch.offsets) > 0] - batch.offsets[0]
-    first = np.cumsum(first_byte)[starts] - 1  # characters that begin a document
-    begins[first] = inside[first]
-    return int(np.count_nonzero(begins))
+    places = np.append(0, np.cumsum(first_byte))[batch.offsets - batch.offsets[0]]  # characters before each document
+    starts = places[:-1][np.diff(places) > 0]
+    begins[starts] = inside[starts]
+    return np.diff(np.append(0, np.cumsum(begins))[places])
 
 
 def _covered(tokenizer: Pipeline, histogram: Array, unknown: int | None) -> Array:

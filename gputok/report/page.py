@@ -63,6 +63,7 @@ def _data(report: Findings, most_bytes: int | None) -> dict[str, Any]:
         "summary": report.summary(),
         "columns": COLUMNS,
         "table": report.table()[1:],
+        "groups": None if report.groups is None else [report.groups.table(), report.groups.said()],
         "scripts": text.scripts,
         "characters": text.script_characters.tolist(),
         "samples": report.samples,

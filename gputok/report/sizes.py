@@ -15,6 +15,7 @@ import numpy as np
 from gputok.models.bpe.model import BPE
 from gputok.models.bpe.prune import plain, splits
 from gputok.report.curves import CompressionCurve, tokens_by_merge
+from gputok.report.evenness import evenness
 from gputok.types import public
 
 if TYPE_CHECKING:
@@ -174,10 +175,11 @@ def measure_sizes(
         for size, found in rows.items()
     }
     costs = {size: cost for size, cost in costs.items() if len(cost) > 1}
+    even = {size: evenness(cost) for size, cost in sorted(costs.items())}
     return Sizes(
         tuple(row for size in sorted(rows) for row in rows[size]),
-        {size: max(cost) / min(cost) for size, cost in sorted(costs.items())},
-        {size: gini(cost) for size, cost in sorted(costs.items())},
+        {size: parity for size, (parity, _) in even.items()},
+        {size: gini for size, (_, gini) in even.items()},
         curves,
     )
 
@@ -200,16 +202,6 @@ def renyi_efficiency(usage: Counts, power: float = _POWER) -> float:
         return 0.0
     share = found / found.sum()
     return float(np.log2(np.sum(share**power)) / (1 - power) / np.log2(len(found)))
-
-
-def gini(costs: Sequence[float]) -> float:
-    """Computes the Gini coefficient: the mean difference of two values, divided by twice their mean.
-
-    >>> gini([1.0, 1.0]), gini([1.0, 3.0])
-    (0.0, 0.25)
-    """
-    values = np.array(costs)
-    return float(np.abs(values[:, None] - values).mean() / (2 * values.mean()))
 
 
 def _merged_tokens(pipeline: Pipeline) -> tuple[BPE, Positions]:

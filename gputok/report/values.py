@@ -13,6 +13,7 @@ from gputok.types import public
 if TYPE_CHECKING:
     from gputok.pipeline.pipeline import Pipeline
     from gputok.report.curves import CompressionCurve
+    from gputok.report.groups import Groups
 
 COLUMNS = ("vocabulary", "tokens", "bytes/token", "tokens/word", "unused", "unknown")
 
@@ -176,12 +177,14 @@ class Findings:
         tokenizers: the measurements of each tokenizer.
         samples: passages of the text of about 1 kB, drawn at random: documents cut to that size, or several lines.
         made: where the report comes from.
+        groups: the numbers of each file, or of each value of a column; None for a single file without `group_by`.
     """
 
     text: Text
     tokenizers: tuple[Measures, ...]
     samples: tuple[str, ...]
     made: Made
+    groups: Groups | None = None
 
     def table(self) -> list[tuple[str, ...]]:
         """Returns a row of headings, and a row of formatted numbers for each tokenizer."""
@@ -212,13 +215,15 @@ class Findings:
             {"name": one.name, **dict(zip(COLUMNS, one.row(), strict=True)), "unknown tokens": one.n_unknown}
             for one in self.tokenizers
         ]
-        return {"text": text, "tokenizers": rows}
+        groups = {} if self.groups is None else {"groups": self.groups.to_dict()}
+        return {"text": text, "tokenizers": rows, **groups}
 
     def __str__(self) -> str:
         table = self.table()
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in table)
-        return "\n".join("  ".join(line) for line in lines)
+        whole = "\n".join("  ".join(line) for line in lines)
+        return whole if self.groups is None else f"{whole}\n\n{self.groups}"
 
     def __repr__(self) -> str:
         return (

@@ -79,7 +79,7 @@ def test_an_unknown_ending_is_refused_before_anything_is_read(run, tmp_path):
 def test_tokens_are_counted(folder, run):
     n = sum(len(Tokenizer.from_file("tokenizer.json").encode(line).ids) for line in TEXT.splitlines(True))
     n_bytes = len(TEXT.encode())
-    each = f"{n_bytes / n:.2f} bytes a token"
+    each = f"{n_bytes / n:.2f} bytes a token, {n / len(TEXT.split()):.2f} tokens a word"
     command = "tokens", "a.txt", "-t", "tokenizer.json", "--lines"
     assert run(*command)[1] == f"{n:,} tokens in 1 file, 2 documents, {n_bytes} bytes, {each}\n"
     assert f'"tokenizer.json": {n}' in run(*command, "--json")[1]

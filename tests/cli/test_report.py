@@ -10,10 +10,11 @@ from pages import TEXTS, rng, trained
 
 import gputok
 from gputok import PreTrainedTokenizer, Tokenizer, models, pre_tokenizers, trainers
-from gputok.cli.report import short_names
 from gputok.report import page, report
 from gputok.report.curves import compression, curve
+from gputok.report.evenness import gini
 from gputok.report.measures import SAMPLE_BYTES, SAMPLE_CHARACTERS, Samples, merge_counts
+from gputok.report.names import short_names
 from gputok.text.pieces import TextBatch
 
 HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>\u2028&amp;\u2029<!--"
@@ -357,7 +358,7 @@ def test_a_narrow_page(browser, tmp_path):
     assert opened.evaluate(outside) == 0
     assert opened.evaluate("document.documentElement.scrollWidth") == 390
     assert opened.locator("code").first.bounding_box()["height"] > 40  # on several lines
-    assert opened.locator(".sideways").all_text_contents() == ["Scroll the table sideways to see all of it. →"] * 2
+    assert opened.locator(".sideways").all_text_contents() == ["Scroll the table sideways to see all of it. →"] * 3
     assert opened.locator(".sideways").first.is_visible()
     opened.set_viewport_size({"width": 1600, "height": 800})
     # The page hears of its new size a moment later
@@ -383,3 +384,128 @@ def test_command_line(bpe, tmp_path, monkeypatch, capsys):
     command = "gputok report text.txt -t t.json --beside b.json --title 'Two of them' -o report.html"
     assert "<title>Two of them</title>" in html and command in html and str(tmp_path) not in html
     assert short_names(["x/a.json", "y/a.json", "b.json"]) == ["x/a.json", "y/a.json", "b.json"]
+
+
+# -- by source and by language
+
+
+def lines_of(rows):
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    """The same rows as JSON Lines, CSV and Parquet, and their languages."""
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    folder = tmp_path_factory.mktemp("tables")
+    languages = [rng.choice(["en", "de", "日本"]) for _ in TEXTS]
+    table = pa.table({"text": TEXTS, "language": languages})
+    (folder / "a.jsonl").write_text(lines_of(table.to_pylist()))
+    pa.csv.write_csv(table, folder / "a.csv")
+    pa.parquet.write_table(table, folder / "a.parquet", row_group_size=70)
+    return folder, table, languages
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet", "arrow"])
+def test_groups_are_reports_of_their_documents(bpe, tables, kind):
+    folder, table, languages = tables
+    words = trained("wordlevel")
+    corpus = table if kind == "arrow" else str(folder / f"a.{kind}")
+    groups = report(bpe, corpus, others={"words": words}, group_by="language", samples=0).groups
+    assert [(row.group, row.tokenizer) for row in groups.rows] == [
+        (name, tokenizer)
+        for name in sorted(
+            {*languages},
+            key=lambda name: (
+                -sum(len(text.encode()) for text, one in zip(TEXTS, languages, strict=True) if one == name)
+            ),
+        )
+        for tokenizer in ("tokenizer", "words")
+    ]
+    for row in groups.rows:
+        texts = [text for text, language in zip(TEXTS, languages, strict=True) if language == row.group]
+        alone = report(bpe if row.tokenizer == "tokenizer" else words, iter(texts), samples=0)
+        one, text = alone.tokenizers[0], alone.text
+        assert row[2:] == (text.n_documents, text.n_bytes, text.n_words, one.n_tokens)
+        assert (row.bytes_per_token, row.tokens_per_word) == (one.bytes_per_token, one.tokens_per_word)
+    costs = [row.n_tokens / row.n_bytes for row in groups.rows if row.tokenizer == "words"]
+    assert groups.evenness["words"] == pytest.approx((max(costs) / min(costs), gini(costs)))
+
+
+def test_rows_by_file_as_a_table_csv_and_data_frame(bpe, tables, tmp_path):
+    folder, *_ = tables
+    (tmp_path / "b.txt").write_text("漢字 a\n" * 3)
+    measured = bpe.report([folder / "a.csv", tmp_path / "b.txt"], samples=0)
+    groups = measured.groups
+    assert [row.group for row in groups.rows] == ["a.csv", "b.txt"] and str(groups) in str(measured)
+    assert sum(row.n_tokens for row in groups.rows) == measured.tokenizers[0].n_tokens
+    assert sum(row.n_words for row in groups.rows) == measured.text.n_words
+    frame = groups.to_pandas()
+    groups.to_csv(tmp_path / "rows.csv")
+    assert (tmp_path / "rows.csv").read_text() == groups.to_csv()
+    pd = pytest.importorskip("pandas")
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "rows.csv"), frame)
+    assert groups.to_dict()["rows"][1] == frame.iloc[1].to_dict()
+    assert report(bpe, [folder / "a.csv"]).groups is None and measured.to_dict()["groups"] == groups.to_dict()
+
+
+def test_columns_that_give_no_groups(bpe, tables, tmp_path):
+    folder, *_ = tables
+    (tmp_path / "b.txt").write_text("a\n")
+    (tmp_path / "many.jsonl").write_text(lines_of({"text": "a", "id": str(i)} for i in range(10_001)))
+    for corpus, column, message in [
+        ([folder / "a.csv", tmp_path / "b.txt"], "language", "b.txt is plain text, which has no columns"),
+        (iter(TEXTS), "language", "group_by='language': the corpus is read twice"),
+        (folder / "a.csv", "lang", "a.csv has .* 'lang'"),
+        (tmp_path / "many.jsonl", "id", "has more than 10,000 values"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            bpe.report(corpus, group_by=column)
+
+
+def test_groups_in_commands_and_in_the_page(bpe, tables, browser, tmp_path, monkeypatch, capsys):
+    from gputok import cli
+
+    folder, _, languages = tables
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    bpe.save("t.json")
+    (tmp_path / "b.txt").write_text("a\n" * 2000 + "漢")
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as exit:
+            cli.main([*arguments, "-t", "t.json", "--no-progress"])
+        return exit.value.code, "".join(capsys.readouterr())
+
+    path = str(folder / "a.parquet")
+    code, said = call("report", path, "--group-by", "language", "--csv", "rows.csv", "-o", "report.html")
+    assert code == 0 and len((tmp_path / "rows.csv").read_text().splitlines()) == 4
+    assert {line.split()[0] for line in said.splitlines()[4:7]} == {*languages}
+    groups = bpe.report(path, group_by="language", name="t.json").groups
+    assert call("tokens", path, "--group-by", "language") == (0, f"{groups}\n")
+    assert json.loads(call("tokens", path, "--group-by", "language", "--json")[1]) == groups.to_dict()
+    code, said = call("tokens", path, "b.txt", "--csv", "endings.csv")
+    assert (code == 0 and "t.json: parity " in said) or "tokenizer: parity" in said
+    assert [line.split(",")[0] for line in (tmp_path / "endings.csv").read_text().splitlines()] == [
+        "group",
+        ".parquet",
+        ".txt",
+    ]
+    assert call("report", "b.txt", "--csv", "x.csv", "-o", "x.html")[1].startswith(
+        "gputok: --csv x.csv: there is one input"
+    )
+    assert not (tmp_path / "x.html").exists()
+    assert call("tokens", path, "--group-by", "lang")[0] == 1
+
+    assert call("report", "b.txt", path, "-o", "report.html")[0] == 0
+    opened = browser.new_page()
+    opened.goto((tmp_path / "report.html").as_uri())
+    assert opened.locator("#groups tbody tr").count() == 2 and "parity" in opened.locator("#groupsNote").text_content()
+    assert call("report", "b.txt", "-o", "report.html")[0] == 0
+    opened.goto((tmp_path / "report.html").as_uri())
+    assert opened.locator("#groupsBox").is_hidden()
+    assert opened.locator("#scripts tbody tr").count() == 1
+    assert "Left out: 1 with less than 0.1% of the characters." in opened.locator("#rare").text_content()

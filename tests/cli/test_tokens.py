@@ -98,7 +98,8 @@ def test_rows_and_lines_are_documents_where_they_are_for_training(folder, oracle
     ours = Tokenizer.from_file(path)
     of_rows, of_packed, of_text = count_files(inputs, ours).files
     by_line = sum(expected(tokenizer, line) for line in lines)
-    assert of_rows[2:] == (3, len("".join(ROWS).encode()), (sum(expected(tokenizer, row) for row in ROWS),))
+    n_words = sum(len(row.split()) for row in ROWS)
+    assert of_rows[2:] == (3, len("".join(ROWS).encode()), n_words, (sum(expected(tokenizer, row) for row in ROWS),))
     assert of_packed.n_documents == len(lines) and of_packed.n_tokens == (by_line,)
     assert by_line != of_text.n_tokens[0]  # else this tests nothing
     assert count_files(inputs[2], ours, lines=True).files[0].n_tokens == (by_line,)

@@ -10,7 +10,8 @@ from resizing import byte_level, some_lines
 
 from gputok import Tokenizer, WordCounts, models
 from gputok.report import report, sizes, values
-from gputok.report.sizes import gini, measure_sizes, renyi_efficiency
+from gputok.report.evenness import gini
+from gputok.report.sizes import measure_sizes, renyi_efficiency
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -58,6 +58,7 @@ def folder(tmp_path_factory) -> pathlib.Path:
     texts = [source.read_text(encoding="utf-8") for source in sources]
     (folder / "books.txt").write_text("".join(texts), encoding="utf-8")
     (folder / "books.txt.gz").write_bytes(gzip.compress((folder / "books.txt").read_bytes()))
+    (folder / "chats.csv").write_text("text,language\nGood morning,en\nGuten Morgen,de\n", encoding="utf-8")
     rows = "".join(json.dumps({"text": text}) + "\n" for text in texts)
     with pa.output_stream(folder / "wiki.jsonl.zst", compression="zstd") as file:
         file.write(rows.encode())

@@ -1,0 +1,220 @@
+"""What tokenizers make of each source or language of a corpus: rows by file, or by the values of a column."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gputok.corpus.document_kinds import file_kind
+from gputok.corpus.memory_sources import is_columnar
+from gputok.report.evenness import evenness
+from gputok.report.names import short_names
+from gputok.types import public
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from gputok.corpus import Source
+    from gputok.text.pieces import TextBatch
+    from gputok.types import Array
+
+_MOST = 10_000  # more values than these are no groups
+_SHOWN = 30  # a table shows so many groups; `rows`, CSV and JSON have all
+_HEADS = ("tokenizer", "documents", "bytes", "tokens", "bytes/token", "tokens/word")
+
+
+@public("gputok.report")
+class GroupMeasures(NamedTuple):
+    """What one tokenizer makes of one group of documents.
+
+    Attributes:
+        group: the name of the file, or the value of the column; "" for rows without one.
+        tokenizer: the name of the tokenizer.
+        n_documents: documents.
+        n_bytes: bytes of UTF-8.
+        n_words: runs of characters that are not white space.
+        n_tokens: tokens.
+    """
+
+    group: str
+    tokenizer: str
+    n_documents: int
+    n_bytes: int
+    n_words: int
+    n_tokens: int
+
+    @property
+    def bytes_per_token(self) -> float:
+        """Compression: bytes of UTF-8 per token."""
+        return self.n_bytes / self.n_tokens if self.n_tokens else 0.0
+
+    @property
+    def tokens_per_word(self) -> float:
+        """Fertility: tokens per word, that is per run of characters that are not white space."""
+        return self.n_tokens / self.n_words if self.n_words else 0.0
+
+    def facts(self) -> dict[str, Any]:
+        """Returns all numbers by name."""
+        rates = {"bytes_per_token": self.bytes_per_token, "tokens_per_word": self.tokens_per_word}
+        return {**self._asdict(), **rates}
+
+
+@public("gputok.report")
+@dataclass(frozen=True, eq=False, repr=False)
+class Groups:
+    """What tokenizers make of each source or language.
+
+    Attributes:
+        by: "file", or the name of a column.
+        rows: a row for each group and tokenizer, the groups with most bytes first.
+    """
+
+    by: str
+    rows: tuple[GroupMeasures, ...]
+
+    @property
+    def evenness(self) -> dict[str, tuple[float, float]]:
+        """Tokenizer -> (parity, Gini), as in `Sizes`: of the tokens a byte of the groups; needs two groups with text."""
+        costs: dict[str, list[float]] = {}
+        for row in self.rows:
+            if row.n_bytes and row.n_tokens:
+                costs.setdefault(row.tokenizer, []).append(row.n_tokens / row.n_bytes)
+        return {name: evenness(cost) for name, cost in costs.items() if len(cost) > 1}
+
+    def table(self) -> list[tuple[str, ...]]:
+        """Returns a row of headings, and a row of formatted numbers for each group and tokenizer."""
+        styles = ("{:,}", "{:,}", "{:,}", "{:.3f}", "{:.3f}")
+        return [
+            (self.by, *_HEADS),
+            *(
+                (row.group or "(none)", row.tokenizer, *(s.format(n) for s, n in zip(styles, numbers, strict=True)))
+                for row in self.rows
+                for numbers in [(row.n_documents, row.n_bytes, row.n_tokens, row.bytes_per_token, row.tokens_per_word)]
+            ),
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the numbers for JSON."""
+        even = {name: {"parity": parity, "gini": gini} for name, (parity, gini) in self.evenness.items()}
+        return {"by": self.by, "rows": [row.facts() for row in self.rows], "evenness": even}
+
+    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str | None:
+        """Writes a table with all numbers; returns it if there is no path."""
+        from gputok.files.outputs import writing
+
+        written = io.StringIO()
+        table = csv.writer(written, lineterminator="\n")
+        for i, facts in enumerate(row.facts() for row in self.rows):
+            table.writerows([[*facts], [*facts.values()]] if not i else [[*facts.values()]])
+        if path is None:
+            return written.getvalue()
+        with writing(path) as temporary:
+            temporary.write_text(written.getvalue(), encoding="utf-8", newline="")
+        return None
+
+    def to_pandas(self) -> Any:
+        """Returns a pandas.DataFrame with a row for each group and tokenizer."""
+        import pandas as pd
+
+        return pd.DataFrame([row.facts() for row in self.rows])
+
+    def __str__(self) -> str:
+        groups = [*dict.fromkeys(row.group for row in self.rows)]
+        table = self.table()
+        shown = table[: 1 + _SHOWN * (len(self.rows) // max(1, len(groups)))]
+        widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+        lines = [
+            "  ".join([row[0].ljust(widths[0]), row[1].ljust(widths[1]), *map(str.rjust, row[2:], widths[2:])])
+            for row in shown
+        ]
+        lines += [f"and {len(groups) - _SHOWN:,} more"] if len(groups) > _SHOWN else []
+        return "\n".join([*lines, *self.said()])
+
+    def said(self) -> list[str]:
+        """Says the evenness of each tokenizer."""
+        return [f"{name}: parity {parity:.3f}, Gini {gini:.3f}" for name, (parity, gini) in self.evenness.items()]
+
+    def __repr__(self) -> str:
+        return f"<Groups by {self.by}: {len(self.rows):,} rows>"
+
+
+class Grouping:
+    """Reads a corpus with the group of each document, and adds up the numbers of each group."""
+
+    def __init__(self, source: Source, group_by: str | None, tokenizers: Sequence[str]) -> None:
+        """group_by: a column; None: each file is a group, if there are several."""
+        self._source, self._column, self._tokenizers = source, group_by, [*tokenizers]
+        self.by_file = group_by is None and source.is_files and len(source.content) > 1
+        self._numbers: dict[str, int] = {}
+        self._sums: list[Array] = []  # of each group: documents, bytes, words, and the tokens of each tokenizer
+        if group_by is not None:
+            self._check()
+
+    def _check(self) -> None:
+        source, column = self._source, self._column
+        if source.is_open or (not source.is_files and not is_columnar(source.content)):
+            raise ValueError(
+                f"group_by={column!r}: the corpus is read twice, for its text and for this column: give files or a table"
+            )
+        for place in source.content if source.is_files else []:
+            if not file_kind(place.file)[0]:
+                raise ValueError(f"group_by={column!r}: {place.file} is plain text, which has no columns")
+
+    def read(self, threads: int | None) -> Iterator[tuple[TextBatch, Array]]:
+        """Yields batches, and the number of the group of each document, int64[n_documents]."""
+        if self.by_file:
+            content = self._source.content
+            paths = [*dict.fromkeys(str(place.file) for place in content)]
+            names = dict(zip(paths, short_names(paths), strict=True))
+            for place in content:
+                number = self._number(names[str(place.file)])
+                for batch in dataclasses.replace(self._source, content=[place]).read(threads):
+                    yield batch, np.full(batch.n_documents, number)
+            return
+        labels: Iterator[bytes] = itertools.repeat(b"")
+        if self._column is not None:
+            source = dataclasses.replace(self._source, column=self._column)
+            labels = itertools.chain.from_iterable(map(_documents, source.read(threads)))
+        for batch in self._source.read(threads):
+            names = itertools.islice(labels, batch.n_documents)
+            yield batch, np.array([self._number(name.decode()) for name in names], np.int64)
+
+    def _number(self, name: str) -> int:
+        number = self._numbers.setdefault(name, len(self._sums))
+        if number == len(self._sums):
+            if number == _MOST and self._column is not None:
+                raise ValueError(f"group_by={self._column!r}: has more than {_MOST:,} values, too many for groups")
+            self._sums.append(np.zeros(3 + len(self._tokenizers), np.int64))
+        return number
+
+    def add(self, codes: Array, what: int, values: Iterable[int] | Array) -> None:
+        """Adds a number of each document; what: 0 documents, 1 bytes, 2 words, 3 + i tokens of tokenizer i."""
+        sums = np.zeros(len(self._sums), np.int64)
+        np.add.at(sums, codes, values)
+        for number in np.flatnonzero(sums).tolist():
+            self._sums[number][what] += sums[number]
+
+    def groups(self) -> Groups | None:
+        """The rows; None if there is one group, which is the whole corpus."""
+        if self._column is None and not self.by_file:
+            return None
+        order = sorted(self._numbers.items(), key=lambda item: (-self._sums[item[1]][1], item[0]))
+        rows = (
+            GroupMeasures(name, tokenizer, *sums[:3], sums[3 + i])
+            for name, number in order
+            for sums in [self._sums[number].tolist()]
+            for i, tokenizer in enumerate(self._tokenizers)
+        )
+        return Groups(self._column or "file", tuple(rows))
+
+
+def _documents(batch: TextBatch) -> Iterator[bytes]:
+    raw = batch.data.tobytes()
+    return (raw[a:b] for a, b in itertools.pairwise(batch.offsets.tolist()))
