@@ -10,6 +10,7 @@ import gc
 import lzma
 import os
 import pathlib
+import shutil
 from collections.abc import Callable
 
 import invariants
@@ -104,3 +105,18 @@ def shared_tokenizer(test_data, tmp_path_factory) -> Callable[[str], pathlib.Pat
         return path
 
     return unpacked
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Debian's Chromium, headless."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no browser is driven without playwright")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("there is no chromium here to open a report's page in")
+    quiet = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    flags = [*quiet.split(), "--disable-component-update", "--disable-sync"]
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
+        yield browser
+        browser.close()

@@ -86,10 +86,16 @@ def main(folder: pathlib.Path) -> list[str]:
     """Writes the pages and returns what is wrong with them."""
     folder.mkdir(parents=True, exist_ok=True)
     public = [importlib.import_module(name) for name in MODULES]
+    first, *_ = public
+    first.__all__ = [
+        "Tokenizer",
+        *(name for name in first.__all__ if name != "Tokenizer"),
+    ]  # it is what people look for
     for name, names in SHOWN.items():
         sys.modules[name].__all__ = names  # pdoc shows these, and ruff need not know
     name_sources()
     documented = {module.__name__: pdoc.doc.Module(module) for module in public}
+    shutil.copy(pathlib.Path(__file__).parent / "copy.js", folder)
     write_reference(folder, documented)
     pages = guide_pages()
     write_guide(folder, pages)
@@ -248,7 +254,8 @@ def page_of(title: str, body: str, module: str) -> str:
     search = pdoc.render.env.get_template("search.html.jinja2").render(module=types.SimpleNamespace(modulename=module))
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{style}</style></head><body>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{style}</style>'
+        f'<script src="{to_root}copy.js"></script></head><body>'
         f'<nav class="pdoc top"><a href="{to_root}index.html">gputok</a> <a href="{to_root}index.html#guide">Guide</a> '
         f'<a href="{to_root}gputok.html">Reference</a> <a href="{to_root}playground.html">Playground</a>'
         '<input type="search" placeholder="Search..." aria-label="Search">'

@@ -2,8 +2,10 @@
 
 import importlib.util
 import pathlib
+import re
 import sys
 import types
+import warnings
 
 import pytest
 
@@ -25,10 +27,18 @@ def build():
     return module
 
 
+@pytest.fixture(scope="module")
+def site(build, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning)  # of pdoc, about types
+        assert build.main(folder) == []
+    return folder
+
+
 @pytest.mark.full  # .ci/run builds it, too
-def test_nothing_is_wrong_with_the_documentation(build, tmp_path):
-    assert build.main(tmp_path) == []
-    pages = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.html"))
+def test_nothing_is_wrong_with_the_documentation(site):
+    pages = sorted(str(path.relative_to(site)) for path in site.rglob("*.html"))
     assert {
         "index.html",
         "gputok.html",
@@ -37,7 +47,38 @@ def test_nothing_is_wrong_with_the_documentation(build, tmp_path):
         "guide/01_new_from_old.html",
         "guide/how_to.html",
     } <= {*pages}
-    assert "from_file" in (tmp_path / "gputok.html").read_text(encoding="utf-8")
+    reference = (site / "gputok.html").read_text(encoding="utf-8")
+    assert "from_file" in reference and re.findall(r'<section id="(\w+)">', reference)[0] == "Tokenizer"
+
+
+@pytest.mark.full
+def test_search_finds_what_people_look_for_and_code_is_copied(site, browser):
+    opened = browser.new_context(color_scheme="dark", viewport={"width": 390, "height": 800}).new_page()
+    index = (site / "index.html").as_uri()
+    for word in ("chunk", "DataLoader", "vllm", "explain", "cost", "playground", "language"):
+        opened.goto(f"{index}?search={word}")
+        opened.locator(".search-result").first.wait_for()
+    for page in ("gputok.html", "guide/how_to.html", "guide/05_block_by_block.html", "index.html"):
+        opened.goto((site / page).as_uri())
+        assert opened.evaluate("document.documentElement.scrollWidth") == 390, page
+        box = opened.locator("input[type=search]").first
+        dark = box.evaluate(
+            "one => getComputedStyle(one).backgroundColor.match(/\\d+/g).slice(0, 3).every(part => part < 80)"
+        )
+        assert dark and opened.locator("button.copy").count() > 1, page
+        output = opened.locator(".jp-OutputArea pre, .output_area pre").first
+        if output.count():
+            assert output.evaluate("one => one.scrollWidth <= one.clientWidth + 1")
+
+
+def test_the_chart_is_that_of_the_tables():
+    spec = importlib.util.spec_from_file_location("speed_chart", BUILD.parents[1] / "speed_chart.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for path, picture in module.charts().items():
+        assert path.read_text(encoding="utf-8") == picture, "run python .ci/speed_chart.py"
+        assert "tokenizers 1.0rc3" in picture
 
 
 def test_broken_links_are_found(build, tmp_path):

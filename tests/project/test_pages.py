@@ -4,6 +4,7 @@ By default in this environment and without network; `pytest -m full` installs wh
 out are lines that need a GPU, and those whose packages are gigabytes.
 """
 
+import ast
 import gzip
 import json
 import os
@@ -30,7 +31,6 @@ PAGES = {"README": README} | {
 }
 COMMIT = "0" * 40
 GIVEN = """
-import pathlib
 import datasets
 dataset = datasets.Dataset.from_parquet('shard-1.parquet')
 """
@@ -132,6 +132,23 @@ def test_the_first_tokenizer_gives_back_what_it_was_given(folder):
 
 
 @pytest.mark.parametrize("name", PAGES)
+def test_a_recipe_imports_the_modules_that_it_uses(name):
+    """Else it works only below the recipes that stand before it."""
+    for section in re.split("^## ", PAGES[name], flags=re.M):
+        tree = ast.parse("\n".join(blocks("python", section) + blocks("py", section)))
+        names = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
+        imported = {
+            (alias.asname or alias.name).partition(".")[0]
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for alias in node.names
+        }
+        assert {*names} & (sys.stdlib_module_names | {"np", "pa", "pd", "torch"}) <= imported, section.partition("\n")[
+            0
+        ]
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_lines_are_short(name):
     lines = [line for line in PAGES[name].splitlines() if len(line) > 120]
     assert [line for line in lines if not line.startswith("|")] == []
@@ -143,7 +160,7 @@ def test_the_readme_is_short():
 
 def test_the_pictures_are_there():
     pictures = re.findall(r'(?:src|srcset)="([^"]+)"', README)
-    assert len(pictures) == 2
+    assert len(pictures) == 4
     for name in pictures:
         assert (HERE / name).read_text(encoding="utf-8").startswith("<svg ")
 
