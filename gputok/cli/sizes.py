@@ -25,7 +25,7 @@ def sizes(
         list[str] | None, typer.Option(help="Text that is measured and not learnt from; can be repeated.")
     ] = None,
     chart: Annotated[
-        str | None, typer.Option(help="Chart to write, by its ending .svg, .png or .pdf.", metavar="FILE")
+        str | None, typer.Option(help="Chart to write: .svg, or .png and .pdf by matplotlib.", metavar="FILE")
     ] = None,
     pattern: options.Pattern = None,
     regex: options.Expression = None,
@@ -68,7 +68,11 @@ def sizes(
     measured = measure_sizes(tokenizer.pipeline, reached, texts, [*of_inputs])
     if chart is not None:
         with options.output_file(chart, reading.storage, [*inputs, *(held_out or [])]) as written:
-            measured.figure().savefig(written, format=chart.rpartition(".")[2])
+            kind = chart.rpartition(".")[2].lower()
+            if kind == "svg":
+                written.write_text(measured.to_svg(), encoding="utf-8", newline="\n")
+            else:
+                measured.figure().savefig(written, format=kind)
     print(json.dumps(measured.to_dict(), indent=2, ensure_ascii=False) if as_json else measured)
 
 

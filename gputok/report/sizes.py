@@ -89,6 +89,12 @@ class Sizes:
         spread = {"parity": self.parity, "gini": self.gini}
         return {"sizes": [row._asdict() for row in self.rows], **spread}
 
+    def to_svg(self) -> str:
+        """Draws bytes a token by vocabulary size for each text, as the content of an SVG file."""
+        from gputok.report.svg import compression_by_size
+
+        return compression_by_size(self.curves)
+
     def figure(self) -> Any:
         """Draws bytes a token by vocabulary size for each text; needs matplotlib (`pip install 'gputok[plot]'`)."""
         from gputok.report.figures import compression_by_size

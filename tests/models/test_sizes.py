@@ -2,6 +2,9 @@
 
 import collections
 import json
+import re
+import sys
+import xml.etree.ElementTree
 
 import numpy as np
 import pytest
@@ -128,10 +131,16 @@ def test_command(tmp_path, monkeypatch, capsys):
     assert status == 0 and "held out" in out and "280: parity" in out
     status, out, err = gputok("sizes", "a.txt", "--vocab-sizes", "280,90k")
     assert status == 0 and "note: the text gives no more than " in err and "not the 90,000 " in err
-    pytest.importorskip("matplotlib")
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # it isn't needed
     status, out, _ = gputok(*command, "--json", "--chart", "sizes.svg")
     found = json.loads(out)
     assert status == 0 and [row["text"] for row in found["sizes"]] == ["training", "held out", "a.txt", "b.txt"] * 2
-    assert "<svg" in (tmp_path / "sizes.svg").read_text()
+    drawn = xml.etree.ElementTree.parse(tmp_path / "sizes.svg").getroot()
+    lines = [line.attrib["points"] for line in drawn.iter() if line.tag.endswith("polyline")]
+    places = [[float(number) for number in re.split("[ ,]", line)] for line in lines]
+    assert len(lines) == 4 and all(0 <= place <= 640 for line in places for place in line)
+    assert all(line[::2] == sorted(line[::2]) and line[1::2] == sorted(line[1::2])[::-1] for line in places)
+    status, _, err = gputok(*command, "--chart", "sizes.png")
+    assert status == 1 and "figures need matplotlib" in err
     status, _, err = gputok("sizes", "a.txt", "--vocab-sizes", "8k,x")
     assert status == 1 and "expected a number such as 32000 or 32k (k: thousand, M: million), not 'x'" in err
