@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import pathlib
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,11 +14,18 @@ from gputok.cli import options
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gputok import VocabularyChange
+    from gputok import PreTrainedTokenizer, VocabularyChange
     from gputok.tokenizer import Tokenizer
 
 Output = Annotated[
-    str, typer.Option("--output", "-o", help="tokenizer.json to write, or - for standard output.", show_default=False)
+    str,
+    typer.Option(
+        "--output",
+        "-o",
+        help="tokenizer.json to write, - for standard output, or a name without an ending: a folder for transformers, with "
+        "the configuration of the old one.",
+        show_default=False,
+    ),
 ]
 Change = Annotated[
     str | None,
@@ -126,11 +135,18 @@ def _change(
         raise ValueError(f"--change {change_file}: expected a file that ends in .npz or .json")
     options.check_standard_input([*inputs, tokenizer])
     start = time.perf_counter()
-    loaded = options.load_tokenizer(tokenizer, storage)
+    folder = None
+    if output != options.STANDARD and not pathlib.PurePath(output).suffix:
+        folder = _folder(tokenizer, output)
+    loaded = options.load_tokenizer(tokenizer, storage) if folder is None else folder.backend_tokenizer
     before = loaded.get_vocab_size()
-    with options.output_file(output, storage, [*inputs, tokenizer]) as written:
+    writing = options.output_file(output, storage, [*inputs, tokenizer]) if folder is None else contextlib.nullcontext()
+    with writing as written:
         change = change_it(loaded)
-        written.write_text(loaded.to_str(pretty=True), encoding="utf-8", newline="\n")
+        if folder is not None:
+            folder.save_pretrained(output)
+        elif written is not None:
+            written.write_text(loaded.to_str(pretty=True), encoding="utf-8", newline="\n")
         if change_file is not None:
             change.save(change_file, storage_options=storage)
     size, seconds = loaded.get_vocab_size(), time.perf_counter() - start
@@ -144,3 +160,16 @@ def _change(
     }
     line = f"{options.shown_output(output)}: {size:,} tokens, {before:,} before, in {seconds:.2f} s"
     options.sum_up(line, facts, output=output, as_json=as_json)
+
+
+def _folder(tokenizer: str, output: str) -> PreTrainedTokenizer:
+    """Opens a tokenizer with its configuration, for the folder that is written."""
+    from gputok import AutoTokenizer
+
+    path = pathlib.Path(output)
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{output}: is a file; name a folder, or a file that ends in .json")
+    if path.resolve() == pathlib.Path(tokenizer).resolve():
+        raise ValueError(f"{output}: is the tokenizer that is read; name another folder")
+    with options.local_file(tokenizer) as local:
+        return AutoTokenizer.from_pretrained(local)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gputok.encoding.encoding import Encoding
     from gputok.pipeline.pipeline import Pipeline
     from gputok.report import Report
+    from gputok.tokens.vocabulary_change import VocabularyChange
 
 # Programs that do not want the warning set this key of `deprecation_warnings`.
 _TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
@@ -641,6 +642,18 @@ class PreTrainedTokenizer(TokenIds):
         )
         new_tokenizer._add_bos_token, new_tokenizer._add_eos_token = self._add_bos_token, self._add_eos_token
         return new_tokenizer
+
+    def extend(self, source: Any, n_tokens: int, **options: Any) -> VocabularyChange:
+        """Adds tokens that suit a text; see `Tokenizer.extend`."""
+        return self._tokenizer.extend(source, n_tokens, **options)
+
+    def prune(self, n_tokens: int, source: Any, **options: Any) -> VocabularyChange:
+        """Keeps the tokens that a text uses most, and special tokens; see `Tokenizer.prune`."""
+        return self._tokenizer.prune(n_tokens, source, **options)
+
+    def truncate(self, vocab_size: int) -> VocabularyChange:
+        """Keeps the first tokens, and special tokens; see `Tokenizer.truncate`."""
+        return self._tokenizer.truncate(vocab_size)
 
     def report(self, corpus: Any, **options: Any) -> Report:
         """Measures how well the tokenizer, and others, suit a corpus; see `gputok.report.report`."""

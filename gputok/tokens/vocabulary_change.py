@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 
 from gputok.checks import short
 from gputok.files.locations import read_bytes
 from gputok.files.outputs import writing
+from gputok.tokens.transplant import pursue, spelled_by
 from gputok.types import public
 
 if TYPE_CHECKING:
     from gputok.files.locations import StorageOptions
-    from gputok.types import Positions
+    from gputok.types import Array, Positions
 
 _KIND, _VERSION = "gputok.VocabularyChange", 1
 _ARRAYS = ("old_to_new", "new_ids", "parts", "rows")
@@ -27,24 +29,8 @@ _ARRAYS = ("old_to_new", "new_ids", "parts", "rows")
 class VocabularyChange:
     """What `Tokenizer.extend`, `prune` and `truncate` have done to the ids of a tokenizer.
 
-    With it, the embeddings of a model are resized to the new vocabulary. `old` is the weight of an input or an output
-    embedding, with a row for each old id, and perhaps more rows to pad it. Tokens that stay keep their rows, and a new
-    token gets the mean of the rows of the tokens that it replaces (Hewitt 2021 and others begin so):
-
-        def resized(old, change, multiple=64):
-            n_rows = -(-change.size // multiple) * multiple
-            new = old.mean(0).repeat(n_rows, 1)  # padding gets the mean: no text reaches it, and no output prefers it
-            old_to_new = torch.from_numpy(change.old_to_new)
-            kept = old_to_new >= 0
-            new[old_to_new[kept]] = old[: len(kept)][kept]
-            if len(change.new_ids):
-                parts, rows = torch.from_numpy(change.parts), torch.from_numpy(change.rows)
-                new[torch.from_numpy(change.new_ids)] = functional.embedding_bag(parts, old, rows[:-1], mode="mean")
-            return new
-
-    Here `functional` is `torch.nn.functional`. With a model of `transformers`:
-    `model.resize_token_embeddings(n_rows)`, then copy `resized(...)` into `model.get_input_embeddings().weight` and, if it
-    is another matrix, into `model.get_output_embeddings().weight`.
+    `resize_embeddings` gives a model the new vocabulary: tokens that stay keep their rows, and a new token gets the mean of
+    the rows of the tokens that it replaces (Hewitt 2021 and others begin so). `between` compares two tokenizers.
 
     Attributes:
         old_to_new: int64[old ids], the new id of each old id; -1: the token is gone, or there was no such id.
@@ -89,6 +75,146 @@ class VocabularyChange:
             return NotImplemented
         same = (np.array_equal(getattr(self, name), getattr(other, name)) for name in _ARRAYS)
         return all(same) and (self.size, self.new_tokens) == (other.size, other.new_tokens)
+
+    @classmethod
+    def between(cls, old: Any, new: Any) -> Self:
+        """Compares two tokenizers, to give a model the tokenizer of another one.
+
+        Tokens are the same if they stand for the same bytes, and special tokens if their texts are the same. The parts of
+        each other token are the longest tokens of `old` that spell it.
+
+        Args:
+            old: the tokenizer of the model (`Tokenizer` or `AutoTokenizer`).
+            new: the tokenizer that it shall get.
+
+        Returns:
+            The change, whose `new_tokens` are those that `old` lacks.
+
+        Example:
+            >>> from gputok import Tokenizer, models
+            >>> old = Tokenizer(models.BPE({"a": 0, "b": 1, "x": 2}, []))
+            >>> new = Tokenizer(models.BPE({"b": 0, "a": 1, "ab": 2}, [("a", "b")]))
+            >>> change = VocabularyChange.between(old, new)
+            >>> change.old_to_new.tolist(), change.new_tokens, change.parts.tolist()
+            ([1, 0, -1], ['ab'], [0, 1])
+        """
+        first, second = _spelled(old), _spelled(new)
+        old_to_new = np.full(1 + max(first, default=-1), -1, np.int64)
+        ids = {spelling: id for id, (spelling, _) in reversed(first.items())}
+        new_tokens: list[str] = []
+        new_ids: list[int] = []
+        for id, (spelling, token) in second.items():
+            known = ids.get(spelling)
+            if known is not None and old_to_new[known] < 0:
+                old_to_new[known] = id
+            else:
+                new_tokens.append(token)
+                new_ids.append(id)
+        ordinary = {text: id for (is_special, text), id in ids.items() if not is_special and text}
+        parts = spelled_by([second[id][0][1] for id in new_ids], ordinary)
+        rows = np.cumsum([0, *map(len, parts)], dtype=np.int64)
+        flat = np.array([*itertools.chain.from_iterable(parts)], np.int64)
+        return cls(old_to_new, 1 + max(second, default=-1), new_tokens, np.array(new_ids, np.int64), flat, rows)
+
+    def resized(self, old: Array, n_rows: int | None = None, *, donor: Array | None = None, n_parts: int = 64) -> Array:
+        """Makes the weight of an embedding with a row for each new id.
+
+        Args:
+            old: float[rows, ...], with a row for each old id, and perhaps more to pad it; a bias has one number a row.
+            n_rows: the rows of the result; None: `size`. Rows without a token get the mean of all old ones: no text reaches
+                them, and no output prefers them.
+            donor: the weight of the same kind of a model that has the new vocabulary. The new tokens are sparse sums of
+                shared ones, by Orthogonal Matching Pursuit (arXiv 2506.06607); None: the means of their parts.
+            n_parts: how many shared tokens such a sum has.
+
+        Returns:
+            float32[n_rows, ...]
+
+        Raises:
+            ValueError: a weight has too few rows.
+
+        Example:
+            >>> change = VocabularyChange(np.array([1, -1, 0]), 3, ["ab"], np.array([2]), np.array([0, 1]), np.array([0, 2]))
+            >>> change.resized(np.array([[1.0, 0.0], [2.0, 4.0], [9.0, 9.0]])).tolist()
+            [[9.0, 9.0], [1.0, 0.0], [1.5, 2.0]]
+        """
+        old, n_old, n_rows = np.asarray(old, np.float32), len(self.old_to_new), self.size if n_rows is None else n_rows
+        for name, weight, least in (("old", old, n_old), ("donor", donor, self.size)):
+            if weight is not None and len(weight) < least:
+                raise ValueError(f"{name} has {len(weight):,} rows, fewer than the {least:,} ids of its tokenizer")
+        if n_rows < self.size:
+            raise ValueError(f"n_rows={n_rows:,}: the new tokenizer has {self.size:,} ids")
+        new = np.repeat(old[:n_old].mean(0, keepdims=True), n_rows, 0)
+        kept = np.flatnonzero(self.old_to_new >= 0)
+        new[self.old_to_new[kept]] = old[kept]
+        if donor is not None and old.ndim == 2:
+            donor = np.asarray(donor, np.float32)
+            chosen, weights = pursue(donor[self.new_ids], donor[self.old_to_new[kept]], n_parts)
+            for i, id in enumerate(self.new_ids.tolist()):
+                new[id] = weights[i] @ old[kept[chosen[i]]]
+            return new
+        lengths = np.diff(self.rows)
+        some = lengths > 0
+        if some.any():
+            sums = np.add.reduceat(old[self.parts], self.rows[:-1][some])
+            new[self.new_ids[some]] = sums / lengths[some].reshape(-1, *[1] * (old.ndim - 1))
+        return new
+
+    def resize_embeddings(
+        self, model: Any, *, donor: Any = None, n_parts: int = 64, multiple: int | None = None
+    ) -> None:
+        """Gives a model the new vocabulary, in place: input and output embeddings, and the ids in its configuration.
+
+        Tied embeddings stay tied, padded ones padded.
+
+        Args:
+            model: a model of `transformers`, or with its methods get_input_embeddings, get_output_embeddings and
+                resize_token_embeddings.
+            donor: a model that has the new tokenizer: new tokens become sparse sums of shared ones, see `resized`.
+            n_parts: how many shared tokens such a sum has.
+            multiple: pads the rows to a multiple; None: to the largest power of two that divides the old number of rows
+                (64 at most), if that is more than the number of old ids.
+
+        Raises:
+            TypeError: the model lacks such a method.
+            ValueError: the model has fewer rows than the old tokenizer has ids.
+        """
+        for name in ("get_input_embeddings", "get_output_embeddings", "resize_token_embeddings"):
+            for one in (model, *([] if donor is None else [donor])):
+                if not hasattr(one, name):
+                    raise TypeError(f"{type(one).__name__} has no {name}(): a model of transformers is expected")
+        old, given = _weights(model), {} if donor is None else _weights(donor)
+        n_old, embedding = len(old["input"]), model.get_input_embeddings()
+        if multiple is None:
+            multiple = min(64, n_old & -n_old) if n_old > len(self.old_to_new) else 1
+        n_rows = -(-self.size // multiple) * multiple
+        made: dict[str, Array] = {}
+        for name, weight in old.items():
+            # A donor with tied embeddings has no others for its output
+            other = given.get(name, given.get("input")) if name != "bias" else None
+            numbers = None if other is None else _numbers(other)
+            made[name] = self.resized(_numbers(weight), n_rows, donor=numbers, n_parts=n_parts)
+        padding = getattr(embedding, "padding_idx", None)
+        try:
+            model.resize_token_embeddings(n_rows, mean_resizing=False)
+        except TypeError:  # it has no such argument
+            model.resize_token_embeddings(n_rows)
+        for name, weight in _weights(model).items():
+            weight.data.copy_(weight.data.new_tensor(made[name]))
+        if padding is not None:
+            model.get_input_embeddings().padding_idx = self._new_id(padding)
+        for config in (getattr(model, name, None) for name in ("config", "generation_config")):
+            fields: dict[str, Any] = {} if config is None else dict(vars(config))
+            for name, value in fields.items():
+                if name.endswith("_token_id") and value is not None:
+                    setattr(config, name, self._new_id(value))
+
+    def _new_id(self, id: Any) -> Any:
+        """The new id of an old one, or of each in a list; None: the token is gone."""
+        if isinstance(id, list):
+            return [self._new_id(one) for one in cast("list[int]", id)]
+        found = int(self.old_to_new[id]) if 0 <= id < len(self.old_to_new) else -1
+        return None if found < 0 else found
 
     def save(self, path: str | os.PathLike[str], *, storage_options: StorageOptions = None) -> None:
         """Writes the change atomically.
@@ -149,6 +275,29 @@ class VocabularyChange:
             array = getattr(self, name)
             if len(array) and not (array.min() >= least and array.max() < n):
                 raise ValueError(f"{name} has a number that is not an id")
+
+
+def _spelled(tokenizer: Any) -> dict[int, tuple[tuple[bool, bytes], str]]:
+    """What each token stands for, by rising id: (is it an added token, its bytes), and the token."""
+    inner = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    added = inner.get_added_tokens_decoder()
+    tokens = sorted((id, token) for token, id in inner.get_vocab().items())
+    return {
+        id: ((True, added[id].content.encode()) if id in added else (False, inner.token_bytes(id) or b""), token)
+        for id, token in tokens
+    }
+
+
+def _weights(model: Any) -> dict[str, Any]:
+    """The weights that have a row for each id: input, output if it is another, and the bias of the output if there is one."""
+    first, last = model.get_input_embeddings().weight, model.get_output_embeddings()
+    weights = {"input": first} if last is None or last.weight is first else {"input": first, "output": last.weight}
+    bias = getattr(last, "bias", None)
+    return weights if bias is None else {**weights, "bias": bias}
+
+
+def _numbers(weight: Any) -> Array:
+    return weight.detach().float().cpu().numpy()
 
 
 def _is_json(path: str | os.PathLike[str]) -> bool:
