@@ -53,6 +53,7 @@ STEPS = (
         "reading and writing tables of tokenizer.json",
         (
             Stage("read_table", _CPU, no_reference="the module `json` of Python reads the same tables"),
+            Stage("read_merges", _CPU, no_reference="the module `json` of Python reads the same merges"),
             Stage("write_rows", _CPU, no_reference="the module `json` of Python writes the same tables"),
         ),
     ),

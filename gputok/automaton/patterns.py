@@ -41,3 +41,13 @@ PATTERNS: dict[str, str] = {
     "deepseek-v3": rf"\p{{N}}{{1,3}}|{_CJK_PIECES}|{_REST_PIECES}",
 }
 """The patterns of the `tokenizer.json` files; `deepseek-v3` is one pattern that splits like the three of that file."""
+
+SPLITS: tuple[tuple[str, ...], ...] = (
+    (
+        r"\p{N}{1,3}",
+        "[一-龥぀-ゟ゠-ヿ]+",
+        "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+"
+        "| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+",
+    ),
+)
+"""The patterns of the files that split several times, as in those of DeepSeek V3."""

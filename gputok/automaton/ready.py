@@ -35,8 +35,19 @@ def ready(pattern: str) -> Automaton | None:
     return named(pattern.encode(errors="surrogatepass"))
 
 
+@functools.cache
+def ready_splits(patterns: tuple[str, ...]) -> Automaton | None:
+    """Returns the automaton that makes each match of these patterns, one after the other, a word, if the file has it."""
+    return named(splits_key(patterns))
+
+
+def splits_key(patterns: tuple[str, ...]) -> bytes:
+    """Returns the key of `ready_splits`; no pattern has such a byte."""
+    return b"\xfe".join(pattern.encode(errors="surrogatepass") for pattern in patterns)
+
+
 def named(key: bytes) -> Automaton | None:
-    """Returns an automaton by its key in the file: a pattern in UTF-8, or BERT_WORDS."""
+    """Returns an automaton by its key in the file: a pattern in UTF-8, BERT_WORDS, or that of splits."""
     found = _ready().get(key)
     if found is None:
         return None

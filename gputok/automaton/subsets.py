@@ -210,7 +210,7 @@ def compile_node(node: Node) -> Automaton:
     return finished(*_subsets(program, member), class_of)
 
 
-def finished(delta: Positions, accept: Mask, class_of: Positions) -> Automaton:
+def finished(delta: Positions, accept: Mask, class_of: npt.NDArray[np.integer[Any]]) -> Automaton:
     """Makes an Automaton with as few states and classes as possible.
 
     Args:
@@ -240,7 +240,7 @@ def finished(delta: Positions, accept: Mask, class_of: Positions) -> Automaton:
     )
 
 
-def _pages(merged: Bytes, class_of: Positions) -> tuple[npt.NDArray[np.uint16], Bytes]:
+def _pages(merged: Bytes, class_of: npt.NDArray[np.integer[Any]]) -> tuple[npt.NDArray[np.uint16], Bytes]:
     """The classes of all code points by pages: the row of each page, and uint8[rows, 128], each row once.
 
     class_of: of each code point; merged: the class that stands for each class.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from gputok.components import Component
     from gputok.corpus import Source
-    from gputok.models.bpe.merges import PackedMerges
+    from gputok.models.bpe.merges import JoinedMerges
     from gputok.types import Bytes
 
 VERSION = "1.0"
@@ -271,34 +271,33 @@ _BRACKET = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*(?=[\[{])")
 
 
 def read_packed(text: bytes, loads: Callable[[bytes], Any]) -> Any:
-    """Reads a JSON text; `model.vocab` is then a Vocabulary and `model.merges` a PackedMerges.
+    """Reads a JSON text; `model.vocab` is then a Vocabulary and, of a BPE, `model.merges` a JoinedMerges.
 
-    A kernel reads the long tables, and a JSON parser reads the rest of the text.
+    Kernels read the long tables, and a JSON parser reads the rest of the text.
 
     Args:
         text: the bytes of a file.
         loads: the JSON parser.
 
     Returns:
-        The value of the text; None if the text is short, or if the kernel can read none of the tables. Then let a JSON
+        The value of the text; None if the text is short, or if the kernels can read none of the tables. Then let a JSON
         parser read the whole text: only the JSON parser can say what is wrong.
 
     Raises:
         ValueError: if the rest of the text is not JSON.
     """
-    if len(text) < _SMALL:
+    if len(text) < _SMALL or (begin := _table(text, "vocab", [])) < 0:
         return None
     data = np.frombuffer(text, np.uint8)
-    tables: dict[str, Any] = {}
-    spans: list[tuple[int, int, str]] = []
-    for name, make in (("vocab", _vocabulary), ("merges", _merges)):
-        begin = _table(text, name, spans)
-        found = make(data, begin) if begin >= 0 else None
-        if found is None or _table(text, name, [*spans, (begin, found[1], name)]) >= 0:  # several: which one?
-            continue
-        tables[name], end = found
-        spans.append((begin, end, name))
-    if not tables:
+    if (found := _vocabulary(data, begin)) is None:
+        return None
+    vocabulary, end = found
+    tables: dict[str, Any] = {"vocab": vocabulary}
+    spans = [(begin, end, "vocab")]
+    if (begin := _table(text, "merges", spans)) >= 0 and (merges := _merges(data, begin, vocabulary)) is not None:
+        tables["merges"], end = merges
+        spans.append((begin, end, "merges"))
+    if any(_table(text, name, spans) >= 0 for name in tables):  # several: which one?
         return None
     # A random mark, which no file contains by chance, replaces each table. The parsed value shows where the marks are, and
     # so whether the tables were those of the model.
@@ -337,7 +336,7 @@ def _vocabulary(data: Bytes, begin: int) -> tuple[Vocabulary, int] | None:
     from gputok.kernels.cpu import json_tables, lines
 
     table = json_tables.read_table(data, begin)
-    if table is None or table.shape != json_tables.MAPPING or not lines.is_utf8(data[begin : table.end]):
+    if table is None or not lines.is_utf8(data[begin : table.end]):
         return None
     vocabulary = Vocabulary(table.data, table.offsets, table.numbers)
     # If a key occurs twice, its last value counts, in the position of the first: then the kernel's table is wrong.
@@ -346,22 +345,12 @@ def _vocabulary(data: Bytes, begin: int) -> tuple[Vocabulary, int] | None:
     return vocabulary, table.end
 
 
-def _merges(data: Bytes, begin: int) -> tuple[PackedMerges, int] | None:
-    from gputok.kernels.cpu import json_tables, lines, lookup
-    from gputok.models.bpe.merges import PackedMerges
+def _merges(data: Bytes, begin: int, vocabulary: Vocabulary) -> tuple[JoinedMerges, int] | None:
+    from gputok.kernels.cpu import json_tables
+    from gputok.models.bpe.merges import JoinedMerges
 
-    table = json_tables.read_table(data, begin)
-    if table is None or table.shape == json_tables.MAPPING or not lines.is_utf8(data[begin : table.end]):
-        return None
-    offsets = table.offsets
-    if table.shape == json_tables.PAIRS:
-        start, end = offsets[:-1].reshape(-1, 2).T, offsets[1:].reshape(-1, 2).T
-        return PackedMerges(table.data, start, end), table.end
-    middle = lookup.split_at_space(table.data, offsets)
-    if (middle < 0).any() or b"#version" in table.data.tobytes():
-        return None
-    starts, ends = np.stack([offsets[:-1], middle + 1]), np.stack([middle, offsets[1:]])
-    return PackedMerges(table.data, starts, ends), table.end
+    found = json_tables.read_merges(data, begin, vocabulary.strings)
+    return None if found is None else (JoinedMerges(vocabulary, found[0]), found[1])
 
 
 def fingerprint(pipeline: Pipeline, source: Source, options: Any) -> str:

@@ -254,13 +254,13 @@ def one_walk(matcher: Automaton | Backtracking, behavior: str, invert: bool = Fa
 
     matcher, behavior, invert: as for `cut_pieces`.
     """
-    from gputok.automaton.combine import completed
-
     if not isinstance(matcher, tuple):
         return None
     cut, drop = cut_rule(behavior, invert)
     if matcher.gapless:
         return matcher if cut[1, 1] and not drop[1] else None
+    from gputok.automaton.combine import completed  # which imports the compiler of patterns
+
     apart = cut[0, 1] and cut[1, 0] and cut[1, 1] and not drop.any()
     return completed(matcher) if apart else None
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from gputok.automaton.pattern import Regex
+from gputok.automaton.patterns import SPLITS
+from gputok.automaton.ready import ready_splits
 from gputok.checks import instances, per_field, wrong_type
 from gputok.pre_tokenizers.base import PreTokenizer, cut_pieces
 from gputok.pre_tokenizers.byte_level import ByteLevel
+from gputok.pre_tokenizers.splits import Split
 from gputok.text.pieces import mark_starts, spell_out
 from gputok.text.way import Unit, Way
 
@@ -70,7 +74,12 @@ class Sequence(PreTokenizer):
 
     def way(self, after: Way) -> Way:
         """Returns how the pre-tokenizers and the steps before them take a text apart."""
-        for element in self.pretokenizers:
+        elements = [*self.pretokenizers]
+        for patterns in SPLITS:
+            n = len(patterns)
+            if tuple(map(_isolated, elements[:n])) == patterns:
+                after, elements = after.cut_by(ready_splits(patterns)), elements[n:]
+        for element in elements:
             after = element.way(after)
         return after
 
@@ -118,3 +127,10 @@ def _as_one(step: PreTokenizer | Automaton | None, element: PreTokenizer) -> Aut
         return None
     first = step.way(Way()) if isinstance(step, PreTokenizer) else Way().cut_by(step)
     return None if first.unit is not Unit.WORD else element.way(first).automaton
+
+
+def _isolated(element: PreTokenizer) -> str | None:
+    """Returns the pattern whose matches an element makes pieces of their own, or None."""
+    if not isinstance(element, Split) or element.behavior != "isolated" or element.invert:
+        return None
+    return element.pattern.pattern if isinstance(element.pattern, Regex) else None

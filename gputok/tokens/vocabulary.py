@@ -191,6 +191,11 @@ class Vocabulary:
         return dict(zip(self.tokens, self.ids.tolist(), strict=True))
 
     @derived
+    def in_order(self) -> bool:
+        """True if the id of each token is its position."""
+        return np.array_equal(self.ids, np.arange(len(self), dtype=np.uint32))
+
+    @derived
     def listing(self) -> Positions:
         """int64[n_tokens]: the positions of all tokens by rising id, as files list them."""
         if (self.ids[1:] > self.ids[:-1]).all():
@@ -206,6 +211,8 @@ class Vocabulary:
     @derived
     def shared(self) -> Positions:
         """int64[n]: the positions of all tokens whose id another token has, too; by rising id."""
+        if self.in_order:
+            return np.empty(0, np.int64)
         # Ten times sooner than sorting
         if self.by_id is not None and np.count_nonzero(self.by_id >= 0) == len(self):
             return np.empty(0, np.int64)
@@ -237,6 +244,8 @@ class Vocabulary:
 
     def positions(self, ids: npt.NDArray[np.integer[Any]]) -> Positions:
         """The positions in the arrays of the tokens with these ids. Each id must be in the vocabulary."""
+        if self.in_order:
+            return ids.astype(np.int64)
         if self.by_id is not None:
             return self.by_id[ids].astype(np.int64)
         return self.order[np.searchsorted(self.ids[self.order], ids)]

@@ -1,8 +1,8 @@
 """The long tables of a tokenizer.json, read straight into arrays, and written from them: its vocabulary and its merges.
 
 A JSON parser makes two Python objects of each token and three of each merge, which then are packed again: of loading a
-vocabulary of 128,000 tokens that took half of the time. The kernel that reads accepts strict JSON (RFC 8259) of two shapes
-only, and stops at anything else; the caller then asks a JSON parser, which knows what to say.
+vocabulary of 128,000 tokens that took half of the time. The kernels that read accept strict JSON (RFC 8259) of three shapes
+only, and stop at anything else; the caller then asks a JSON parser, which knows what to say.
 """
 
 from __future__ import annotations
@@ -11,13 +11,24 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from gputok.kernels import Strings
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.primitives.constants import ALL, NO_ASCII, U0, U1, U2, U3, U4, U8
-from gputok.kernels.cpu.primitives.memory import load_u64, store_u64, view
+from gputok.kernels.cpu.lookup import NONE, find_hashed
+from gputok.kernels.cpu.primitives.constants import ALL, LOW32, NO_ASCII, U0, U1, U2, U3, U4, U8
+from gputok.kernels.cpu.primitives.hashing import hash_bytes, same_bytes
+from gputok.kernels.cpu.primitives.memory import (
+    as_views,
+    copy,
+    load_u64,
+    prefetch,
+    scratch,
+    store_u64,
+    trailing_zeros,
+    view,
+)
 from gputok.kernels.cpu.primitives.utf8 import put
 from gputok.kernels.signatures import boolean, i64, u8, u32
 
-MAPPING, STRINGS, PAIRS = 0, 1, 2  # {"a": 1, ...}, ["a b", ...], [["a", "b"], ...]
 _MOST = (1 << 32) - 2  # the largest id
 _QUOTE, _BACKSLASH, _COMMA, _COLON = 34, 92, 44, 58
 _SAME, _NUMBERS, _STRINGS = range(3)  # what a column has: the same bytes in each row, numbers, strings
@@ -26,105 +37,224 @@ _DIGITS = np.uint64(20)  # of the largest number
 _LONGEST = np.uint64(6)  # bytes of an escape
 _TEN, _SPACE, _ZERO = (np.uint64(i) for i in (10, 32, 48))
 _ONES = np.uint64(0x0101010101010101)
+_GROUP = 64  # merges that are read together
+_SIDES = np.uint64(2 * _GROUP)
+_VERSION = np.uint64(int.from_bytes(b"#version", "little"))
 
 
 class Table(NamedTuple):
-    """What a JSON table holds; `end` is the byte of the text after it."""
+    """What a JSON object holds; `end` is the byte of the text after it."""
 
-    shape: int  # MAPPING, STRINGS or PAIRS
     data: np.ndarray  # uint8[n_bytes], the strings as UTF-8, one after the other
     offsets: np.ndarray  # int64[n + 1]; string i is data[offsets[i]:offsets[i + 1]]
-    numbers: np.ndarray  # uint32[n] of a MAPPING, else uint32[0]
+    numbers: np.ndarray  # uint32[n]
     end: int
 
 
 def read_table(text: np.ndarray, begin: int) -> Table | None:
-    r"""Reads the object or list that begins at a byte of a JSON text.
+    r"""Reads the object that begins at a byte of a JSON text.
 
     Args:
         text: uint8[n], contiguous; need not be valid UTF-8, and then neither is `data`.
         begin: the byte of its opening bracket.
 
     Returns:
-        The table; None if it is anything but a mapping from strings to integers from 0 to 2**32 - 2, a list of
-        strings, or a list of pairs of strings.
+        The table; None if it is anything but a mapping from strings to integers from 0 to 2**32 - 2.
 
     >>> table = read_table(np.frombuffer(b'{"a": 5, "\\u00e9": 0}', np.uint8), 0)
     >>> bytes(table.data).decode(), table.offsets.tolist(), table.numbers.tolist(), table.end
     ('aé', [0, 1, 3], [5, 0], 21)
     """
-    n_strings = (len(text) - begin) // 3 + 1  # at most: each has two quotes and a comma or a bracket
-    data, offsets = np.empty(len(text) - begin, np.uint8), np.zeros(n_strings + 1, np.int64)
-    numbers, found = np.empty(n_strings, np.uint32), np.zeros(2, np.int64)
+    n_strings = (len(text) - begin) // 5 + 1  # at most: each has two quotes, a colon, a digit, and a comma or a bracket
+    data, offsets = np.empty(len(text) - begin, np.uint8), np.empty(n_strings + 1, np.int64)
+    numbers, found = np.empty(n_strings, np.uint32), np.zeros(1, np.int64)
     end = _read_table(text, begin, data, offsets, numbers, found)
     if end < 0:
         return None
-    n, shape = found.tolist()
-    # Copies: these arrays have room for many more, and memory is used where it is written only
-    numbers = numbers[: n if shape == MAPPING else 0].copy()
-    return Table(shape, data[: offsets[n]].copy(), offsets[: n + 1].copy(), numbers, end)
+    n = int(found[0])
+    # In place: the arrays have room for many more, and memory is used where it is written only
+    data.resize(int(offsets[n]), refcheck=False)
+    offsets.resize(n + 1, refcheck=False)
+    numbers.resize(n, refcheck=False)
+    return Table(data, offsets, numbers, end)
 
 
 @kernel(u8[:], i64, u8[:], i64[:], u32[:], i64[:])
 def _read_table(text, begin, data, offsets, numbers, found):
-    """Fills the arrays, and found: how many strings, and the shape. -> the byte after the table, or -1.
+    """Fills the arrays, and found: how many strings. -> the byte after the table, or -1.
 
-    What bounds each index: a byte of the text is read only after `p < n`; a string takes three bytes of the text, and
-    `offsets` and `numbers` have an element for each three bytes; a string never has more bytes than it is written with.
+    What bounds each index: a byte of the text is read only after `p < n`; a string and its number take five bytes of the text,
+    and `numbers` has an element for each five bytes; a string never has more bytes than it is written with.
     """
     n, p = len(text), begin
-    if p >= n:
+    if p >= n or text[p] != 123:
         return -1
-    is_mapping = text[p] == 123
-    if not is_mapping and text[p] != 91:
-        return -1
-    closing, shape = (125, MAPPING) if is_mapping else (93, STRINGS)
     n_strings, n_bytes = 0, 0
+    offsets[0] = 0
     p = _space(text, p + 1)
-    if p < n and text[p] == closing:
-        found[0], found[1] = 0, shape
+    if p < n and text[p] == 125:
         return p + 1
-    if p < n and not is_mapping and text[p] == 91:
-        shape = PAIRS
     while True:
-        if shape == PAIRS:
-            if p >= n or text[p] != 91:
-                return -1
-            p = _space(text, p + 1)
         p, n_bytes = _string(text, p, data, n_bytes)
         if p < 0:
             return -1
+        p = _space(text, p)
+        if p >= n or text[p] != _COLON:
+            return -1
+        p, number = _number(text, _space(text, p + 1))
+        if p < 0:
+            return -1
+        numbers[n_strings] = number
         n_strings += 1
         offsets[n_strings] = n_bytes
         p = _space(text, p)
-        if shape == MAPPING:
-            if p >= n or text[p] != _COLON:
-                return -1
-            p, number = _number(text, _space(text, p + 1))
-            if p < 0:
-                return -1
-            numbers[n_strings - 1] = number
-            p = _space(text, p)
-        elif shape == PAIRS:
-            if p >= n or text[p] != _COMMA:
-                return -1
-            p, n_bytes = _string(text, _space(text, p + 1), data, n_bytes)
-            if p < 0:
-                return -1
-            n_strings += 1
-            offsets[n_strings] = n_bytes
-            p = _space(text, p)
-            if p >= n or text[p] != 93:
-                return -1
-            p = _space(text, p + 1)
         if p >= n:
             return -1
-        if text[p] == closing:
-            found[0], found[1] = n_strings, shape
+        if text[p] == 125:
+            found[0] = n_strings
             return p + 1
         if text[p] != _COMMA:
             return -1
         p = _space(text, p + 1)
+
+
+def read_merges(text: np.ndarray, begin: int, strings: Strings) -> tuple[np.ndarray, int] | None:
+    r"""Reads the list of merges that begins at a byte of a JSON text: `["a b", ...]` or `[["a", "b"], ...]`.
+
+    Args:
+        text: uint8[n], contiguous.
+        begin: the byte of its opening bracket.
+        strings: the tokens, each of which occurs once.
+
+    Returns:
+        uint32[m, 3], the indices of the left and the right token of each merge, and of the token that they form, or NONE; and
+        the byte of the text after the list. None if it is no such list, if a left or right token is unknown, or if the list
+        has a line "#version".
+
+    >>> from gputok.kernels.cpu.lookup import index_strings
+    >>> strings = index_strings(np.frombuffer(b"abab", np.uint8), np.array([0, 1, 2, 4]))
+    >>> merges, end = read_merges(np.frombuffer(b'["a b"]', np.uint8), 0, strings)
+    >>> merges.tolist(), end
+    ([[0, 1, 2]], 7)
+    """
+    merges = np.empty(((len(text) - begin) // 4 + 1, 3), np.uint32)  # at most: each has two quotes, a space and a comma
+    found = np.zeros(1, np.int64)
+    end = _read_merges(text, begin, strings, merges, found)
+    if end < 0:
+        return None
+    merges.resize((int(found[0]), 3), refcheck=False)
+    return merges, end
+
+
+@kernel(u8[:], i64, Strings, u32[:, :], i64[:])
+def _read_merges(text, begin, strings, merges, found):
+    """Fills the rows of `merges`, and found: how many. -> the byte after the list, or -1.
+
+    Merges are read _GROUP at a time, so that the memory of the table of tokens is on its way while others are read.
+
+    What bounds each index: a byte of the text is read only after `p < n`; a merge takes four bytes of the text, and `merges`
+    has a row for each four bytes. A group ends once its bytes are more than half of `spelled`; of the other half, `_string` is
+    given as much as two tokens and a space can have.
+    """
+    n, p = len(text), begin
+    if p >= n or text[p] != 91:
+        return -1
+    p = _space(text, p + 1)
+    if p < n and text[p] == 93:
+        return p + 1
+    slots, data, offsets = as_views(strings)
+    mask, n_strings, longest = np.uint64(len(slots) - 1), len(offsets) - 1, 0
+    for i in range(n_strings):
+        longest = max(longest, offsets[i + 1] - offsets[i])
+    room = max(2 * longest + 16, 1 << 13)
+    spelled, joined = np.empty(2 * room, np.uint8), scratch(2 * longest + 1, np.uint8)
+    words = view(spelled)
+    # Of each left and right token of the group: where its bytes begin and how many they are; its hash
+    first, size, hashes = scratch(_SIDES, np.uint64), scratch(_SIDES, np.uint64), scratch(_SIDES, np.uint64)
+    row, last, are_pairs, ends = 0, np.int64(-1), text[p] == 91, False
+    while not ends:
+        count, n_bytes = U0, 0
+        while count < _SIDES and n_bytes < room and not ends:
+            at = n_bytes
+            if are_pairs:
+                if p >= n or text[p] != 91:
+                    return -1
+                p = _space(text, p + 1)
+            p, n_bytes = _string(text, p, spelled, n_bytes)
+            if p < 0:
+                return -1
+            p = _space(text, p)
+            middle = n_bytes
+            if are_pairs:
+                if p >= n or text[p] != _COMMA:
+                    return -1
+                p, n_bytes = _string(text, _space(text, p + 1), spelled, n_bytes)
+                if p < 0:
+                    return -1
+                p = _space(text, p)
+                if p >= n or text[p] != 93:
+                    return -1
+                p = _space(text, p + 1)
+                begin_right = middle
+            else:
+                middle = _only_space(words, np.uint64(at), np.uint64(n_bytes))
+                if middle < 0 or (n_bytes - at >= 8 and load_u64(words, np.uint64(at)) == _VERSION):
+                    return -1
+                begin_right = middle + 1
+            first[count], size[count] = np.uint64(at), np.uint64(middle - at)
+            first[count + U1], size[count + U1] = np.uint64(begin_right), np.uint64(n_bytes - begin_right)
+            count += U2
+            if p >= n or (text[p] != 93 and text[p] != _COMMA):
+                return -1
+            ends = text[p] == 93
+            p = p + 1 if ends else _space(text, p + 1)
+        for i in range(count):
+            hashes[i] = hash_bytes(words, first[i], size[i])
+            prefetch(slots, hashes[i] & mask)
+        for i in range(count):
+            prefetch(offsets, ((slots[hashes[i] & mask] & LOW32) - U1) & mask)
+        for i in range(count):
+            slot = slots[hashes[i] & mask]
+            if slot != U0:
+                prefetch(data, np.uint64(offsets[(slot & LOW32) - U1]))
+        for i in range(U0, count, U2):
+            left = find_hashed((slots, data, offsets), hashes[i], words, first[i], size[i])
+            right = find_hashed((slots, data, offsets), hashes[i + U1], words, first[i + U1], size[i + U1])
+            if left < 0 or right < 0:
+                return -1
+            n_left, n_right, new = size[i], size[i + U1], np.int64(-1)
+            # Most merges make the token after that of the merge before, or the same token once more
+            for guess in (last + 1, last):
+                if new < 0 and 0 <= guess < n_strings:
+                    start = np.uint64(offsets[guess])
+                    if np.uint64(offsets[guess + 1]) - start == n_left + n_right:
+                        if same_bytes(data, start, words, first[i], n_left):
+                            if same_bytes(data, start + n_left, words, first[i + U1], n_right):
+                                new = guess
+            if new < 0:
+                copy(joined, U0, words, first[i], n_left)
+                copy(joined, n_left, words, first[i + U1], n_right)
+                new = find_hashed(
+                    (slots, data, offsets), hash_bytes(joined, U0, n_left + n_right), joined, U0, n_left + n_right
+                )
+            merges[row, 0], merges[row, 1] = left, right
+            merges[row, 2] = NONE if new < 0 else np.uint32(new)
+            last = new
+            row += 1
+    found[0] = row
+    return p
+
+
+@kernel(inline=True)
+def _only_space(words, at, end):
+    """The position of the only space in words[at:end], or -1."""
+    middle = np.int64(-1)
+    for i in range(at, end):
+        if words[i] == 32:
+            if middle >= 0:
+                return np.int64(-1)
+            middle = np.int64(i)
+    return middle
 
 
 @kernel(inline=True)
@@ -152,15 +282,28 @@ def _number(text, p):
 
 @kernel
 def _string(text, p, data, n_bytes):
-    """Appends the string that begins at p to data. -> (the byte after it, the bytes of data); (-1, 0): it is wrong."""
+    """Appends the string that begins at p to data. -> (the byte after it, the bytes of data).
+
+    (-1, 0): the string is wrong, or longer than the data has room for.
+    """
     if p >= len(text) or text[p] != _QUOTE:
         return -1, 0
     p += 1
     while p < len(text):
+        if p + 8 <= len(text) and n_bytes + 8 <= len(data):
+            eight = load_u64(view(text), np.uint64(p))
+            store_u64(view(data), np.uint64(n_bytes), eight)
+            ends = _has_escape(eight)
+            # Of these bits, the lowest is exact
+            plain = np.int64(trailing_zeros(ends) >> U3) if ends else 8
+            p += plain
+            n_bytes += plain
+            if plain == 8:
+                continue
         byte = text[p]
         if byte == _QUOTE:
             return p + 1, n_bytes
-        if byte < 32:
+        if byte < 32 or n_bytes + 4 > len(data):
             return -1, 0
         if byte != _BACKSLASH:
             data[n_bytes] = byte
@@ -337,7 +480,7 @@ def _put(out, at, data, size, first, last, escaped):
             eight = load_u64(data, first)
             # Bytes after data[last - 1] are not written, and must not look like escapes
             others = ALL << U1 << ((n << U3) - U1)
-            if not escaped or not _has_escape(eight | others):
+            if not escaped or _has_escape(eight | others) == U0:
                 store_u64(out, at, eight)
                 at += n
                 first += n
@@ -354,10 +497,10 @@ def _put(out, at, data, size, first, last, escaped):
 
 @kernel(inline=True)
 def _has_escape(eight):
-    """Whether one of eight bytes is a quote, a backslash or below 32."""
+    """Not 0 if one of eight bytes is a quote, a backslash or below 32; the lowest bit then tells the first of these."""
     quotes, backslashes = eight ^ (_ONES * np.uint64(_QUOTE)), eight ^ (_ONES * np.uint64(_BACKSLASH))
     found = (quotes - _ONES) & ~quotes | (backslashes - _ONES) & ~backslashes
-    return (found | (eight - _ONES * _SPACE) & ~eight) & NO_ASCII != U0
+    return (found | (eight - _ONES * _SPACE) & ~eight) & NO_ASCII
 
 
 @kernel

@@ -11,13 +11,14 @@ from gputok.kernels import Pairs, Strings
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.constants import LOW32, U0, U1, U32
 from gputok.kernels.cpu.primitives.hashing import hash_bytes, hash_pair, same_bytes
-from gputok.kernels.cpu.primitives.memory import as_views, scratch, view
+from gputok.kernels.cpu.primitives.memory import as_views, prefetch, scratch, view
 from gputok.kernels.cpu.primitives.utf8 import decode, width
 from gputok.kernels.signatures import boolean, i16, i64, u8, u32
 
 NONE = np.uint32(0xFFFFFFFF)  # stands for "no id": no vocabulary can have so many tokens
 CODE_BITS = 21  # a code point has so many bits
 FREE = np.uint64(0xFFFFFFFFFFFFFFFF)  # an empty slot of a table of pairs
+_AHEAD = 16  # the memory of so many pairs or strings is asked for before they are looked at
 
 
 def plain(array: np.ndarray, dtype: type) -> np.ndarray:
@@ -65,11 +66,19 @@ def index_strings(data: np.ndarray, offsets: np.ndarray) -> Strings:
 @kernel(Strings)
 def _index_strings(strings):
     slots, data, offsets = as_views(strings)
-    mask = np.uint64(len(slots) - 1)
-    for i in range(len(offsets) - 1):
+    mask, n_strings = np.uint64(len(slots) - 1), len(offsets) - 1
+    hashes = scratch(_AHEAD, np.uint64)  # of the strings i to i + _AHEAD - 1, each at its number modulo _AHEAD
+    for i in range(-_AHEAD, n_strings):
+        ahead = i + _AHEAD
+        h = hashes[i & _AHEAD - 1] if i >= 0 else U0
+        if ahead < n_strings:
+            start = np.uint64(offsets[ahead])
+            hashes[ahead & _AHEAD - 1] = hash_bytes(data, start, np.uint64(offsets[ahead + 1]) - start)
+            prefetch(slots, hashes[ahead & _AHEAD - 1] & mask)
+        if i < 0:
+            continue
         first = np.uint64(offsets[i])
         n = np.uint64(offsets[i + 1]) - first
-        h = hash_bytes(data, first, n)
         at = h & mask
         while True:
             slot = slots[at]
@@ -175,10 +184,12 @@ def index_pairs(left, right, rank, n):
 
 @kernel(u32[:], u32[:], u32[:], Pairs)
 def _index_pairs(left, right, rank, pairs):
-    mask, bits = np.uint64(len(pairs.slots) - 1), np.uint64(pairs.bits)
+    mask, bits, n = np.uint64(len(pairs.slots) - 1), np.uint64(pairs.bits), len(left)
     rank_bits = np.uint64(64) - bits - bits
     slots = view(pairs.slots)
-    for i in range(len(left)):
+    for i in range(n):
+        ahead = min(i + _AHEAD, n - 1)
+        prefetch(slots, hash_pair(np.uint64(left[ahead]) << bits | np.uint64(right[ahead])) & mask)
         key = np.uint64(left[i]) << bits | np.uint64(right[i])
         slots[free_slot(slots, mask, rank_bits, key)] = key << rank_bits | np.uint64(rank[i])
 

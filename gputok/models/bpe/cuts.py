@@ -8,7 +8,7 @@ document, which is one word for a model without a pre-tokenizer, becomes many sh
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from gputok.automaton.subsets import finished
 from gputok.kernels import DEAD, Automaton
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from gputok.types import Bytes, Mask, Positions
 
 SPACE, ALONE, LETTER, OTHER, ASCII = 0, 1, 2, 3, 4
@@ -42,31 +44,32 @@ def safe_cuts(data: Bytes, offsets: Positions, space: str) -> Automaton | None:
         >>> base.cut_pieces(Pieces.from_batch(TextBatch.from_strings(["the  the"])), automaton, "isolated").strings()
         ['the', '  the']
     """
-    codes = np.frombuffer(data.tobytes().decode().encode("utf-32-le"), np.uint32).astype(np.int64)
-    first = np.zeros(len(codes) + 1, bool)
-    n_before = np.concatenate([[0], np.cumsum((data & 0xC0) != 0x80)])
-    first[n_before[offsets]] = True
-    inside = ~first[1:-1]  # between two characters of a token
+    codes = np.frombuffer(data.tobytes().decode().encode("utf-32-le"), np.uint32)
+    inside = np.ones(len(codes) + 1, bool)
+    n_before = np.append(np.int32(0), np.cumsum((data & 0xC0) != 0x80, dtype=np.int32))
+    inside[n_before[offsets]] = False
+    inside = inside[1:-1]  # between two characters of a token
     left, right = codes[:-1][inside], codes[1:][inside]
 
-    class_of = np.full(0x110000, ALONE, np.int64)
-    class_of[np.concatenate([left, right])] = OTHER
+    class_of = np.full(0x110000, ALONE, np.uint8)
+    class_of[left] = class_of[right] = OTHER
     ascii_codes = np.flatnonzero(class_of[:128] == OTHER)
     class_of[ascii_codes] = ASCII + ascii_codes
     letters = np.array([code for code in ascii_codes if chr(code).isalpha()], np.int64)
     class_of[letters] = LETTER
     class_of[[ord(" "), ord(space)]] = SPACE
 
-    side_by_side = _relation(class_of, left, right, ASCII + 128)
+    side_by_side = _relation(class_of[left], class_of[right], ASCII + 128)
     # Characters with like relations to the first classes and to digits share a class: the tables stay small.
     rows = np.hstack([side_by_side[:, :ASCII], side_by_side[:ASCII].T])
     digits = np.arange(ASCII + 128)[:, None] - ASCII
     rows = np.hstack([rows, (digits >= ord("0")) & (digits <= ord("9"))])
     rows[:ASCII] = False
     kinds, shared = np.unique(rows[ASCII:], axis=0, return_inverse=True)
-    number = np.concatenate([np.arange(ASCII), ASCII + shared.ravel()])
-    class_of, n_classes = number[class_of], ASCII + len(kinds)
-    side_by_side = _relation(class_of, left, right, n_classes)
+    number = np.concatenate([np.arange(ASCII), ASCII + shared.ravel()]).astype(np.uint8)
+    n_classes = ASCII + len(kinds)
+    left, right = number[np.argwhere(side_by_side).T]
+    side_by_side = _relation(left, right, n_classes)
     if side_by_side[LETTER, SPACE]:
         return None
 
@@ -76,11 +79,11 @@ def safe_cuts(data: Bytes, offsets: Positions, space: str) -> Automaton | None:
     delta[1:, :-1] = np.where(side_by_side, np.arange(1, n_classes + 1), DEAD)
     accept = delta == DEAD
     accept[0] = False
-    return finished(delta, accept, class_of)
+    return finished(delta, accept, number[class_of])
 
 
-def _relation(class_of: Positions, left: Positions, right: Positions, n_classes: int) -> Mask:
-    """bool[n_classes, n_classes]: True for classes of which two characters are side by side in a token."""
+def _relation(left: npt.NDArray[np.integer[Any]], right: npt.NDArray[np.integer[Any]], n_classes: int) -> Mask:
+    """bool[n_classes, n_classes]: True for the classes left[i] and right[i] of characters side by side in a token."""
     found = np.zeros((n_classes, n_classes), bool)
-    found[class_of[left], class_of[right]] = True
+    found.ravel()[left.astype(np.int32) * np.int32(n_classes) + right] = True
     return found

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from gputok.types import Bytes, Positions
+    from gputok.tokens.vocabulary import Vocabulary
+    from gputok.types import Bytes, Ids, Positions
 
 
 class PackedMerges(NamedTuple):
@@ -21,3 +22,11 @@ class PackedMerges(NamedTuple):
             bytes(self.data[start:end]).decode() for start, end in zip(self.start[:, i], self.end[:, i], strict=True)
         )
         return left, right
+
+
+class JoinedMerges(NamedTuple):
+    """Merges of a vocabulary whose tokens are known, by rising rank."""
+
+    vocabulary: Vocabulary
+    # uint32[m, 3], the positions of the left and the right token, and of both side by side, or NONE
+    positions: Ids

@@ -28,7 +28,7 @@ from gputok.files.atomic import replacing
 from gputok.files.json_text import deeper, rows
 from gputok.models import base
 from gputok.models.base import Model, Tokens
-from gputok.models.bpe.merges import PackedMerges
+from gputok.models.bpe.merges import JoinedMerges, PackedMerges
 from gputok.pool import Pool
 from gputok.text.pieces import check_lengths
 from gputok.tokens.vocabulary import Vocabulary, pack, packed_tokens
@@ -111,6 +111,9 @@ class BPE(Model):
     turn = 0
     merges: Any  # int64[n, 3], the ids of each pair and of what it becomes, by rank
     sentencepiece: bool
+    # See `_numbered`
+    _named: Any
+    _ranked: Any
     checks = per_field(
         dropout=optional(lambda value: float(np.float32(_probability(value)))),
         unk_token=optional(string),
@@ -152,8 +155,15 @@ class BPE(Model):
         self.cache_capacity = 10_000 if cache_capacity is None else cache_capacity
         self.sentencepiece = False
         self.vocabulary = base.vocabulary_of(vocab)
-        pairs = _pairs(self.vocabulary, [] if merges is None else merges)
-        self.merges, self._named = _with_new_tokens(self.vocabulary, pairs, continuing_subword_prefix)
+        if not isinstance(merges, JoinedMerges):
+            joined = _joined(
+                self.vocabulary, _pairs(self.vocabulary, [] if merges is None else merges), continuing_subword_prefix
+            )
+        elif continuing_subword_prefix:
+            joined = _joined(self.vocabulary, merges.positions[:, :2], continuing_subword_prefix)
+        else:
+            joined = merges.positions
+        self._set(**_numbered(self.vocabulary, joined))
 
     def set_vocabulary(
         self,
@@ -171,14 +181,15 @@ class BPE(Model):
             affixes: `continuing_subword_prefix` and `end_of_word_suffix`, if they change as well.
         """
         prefix = affixes.get("continuing_subword_prefix", self.continuing_subword_prefix)
-        complete, named = _with_new_tokens(vocabulary, merges, prefix, made)
-        self._set(vocabulary=vocabulary, merges=complete, _named=named, **affixes)
+        joined = _joined(vocabulary, merges, prefix, made)
+        self._set(vocabulary=vocabulary, **_numbered(vocabulary, joined), **affixes)
 
     def with_first_merges(self, n: int) -> BPE:
         """Returns a model of the same tokens with the first n merges only, and with default options."""
         model = BPE()
         named = None if self._named is None else self._named[:n]
-        model._set(vocabulary=self.vocabulary, merges=np.ascontiguousarray(self.merges[:n]), _named=named)
+        merges = np.ascontiguousarray(self.merges[:n])
+        model._set(vocabulary=self.vocabulary, merges=merges, _named=named, _ranked=None)
         return model
 
     @staticmethod
@@ -273,7 +284,8 @@ class BPE(Model):
         )
         options = {name: value[name] for name in names if value.get(name) is not None}
         model = cls(base.object_of(value, "vocab"), _list_of(value["merges"]), **options)
-        model.sentencepiece = value.get("sentencepiece", False)
+        if "sentencepiece" in value:
+            model.sentencepiece = value["sentencepiece"]
         return model
 
     def _described(self, n_items: int, n_bytes: int | None) -> str:
@@ -301,6 +313,10 @@ class BPE(Model):
     def tables(self, byte_level: bool) -> BpeTables | None:
         """Returns the tables for text, or for bytes that stand for ByteLevel characters (None: one isn't a token)."""
         return self._byte_tables if byte_level else self._tables
+
+    def first_tables(self, byte_level: bool) -> BpeTables | None:
+        """Like `tables`, with the same tokens: made sooner, but words beyond ASCII take longer."""
+        return self._first_byte_tables if byte_level else self._common_tables
 
     def tokenize_pieces(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> Tokens:
         from gputok.kernels.cpu.encode_words import encode_words
@@ -365,14 +381,13 @@ class BPE(Model):
         In the text, a space stands for the character ▁, and is encoded like it.
         """
         from gputok.models.bpe.cuts import safe_cuts
-        from gputok.models.bpe.tables import positions
+        from gputok.models.bpe.tables import made
 
-        tables = self._tables
+        tables = self._common_tables
         # A text that is a token as a whole, or has unknown characters side by side, is more than its parts.
         if not tables.divisible or not tables.harmless or self.ignore_merges:
             return None
-        made = np.unique(positions(self)[2], return_index=True)[0]
-        return safe_cuts(*self.vocabulary.packed(made), "▁")
+        return safe_cuts(*self.vocabulary.packed(np.flatnonzero(made(self))), "▁")
 
     @derived
     def byte_words(self) -> Any:
@@ -389,7 +404,7 @@ class BPE(Model):
         """
         from gputok.kernels.cpu.encode_words.short_words import line_words
 
-        return line_words(self._tables)
+        return line_words(self._common_tables)
 
     @derived
     def _caches(self) -> tuple[Pool[Any], Pool[Any]]:
@@ -409,14 +424,21 @@ class BPE(Model):
         """The tables for text whose characters are those of the tokens."""
         from gputok.models.bpe import tables
 
-        return tables.for_characters(self, self._common_tables)
+        return tables.with_neighbours(self, self._common_tables, self.vocabulary.data, self.vocabulary.offsets)
+
+    @derived
+    def _first_byte_tables(self) -> BpeTables | None:
+        from gputok.models.bpe import tables
+
+        return tables.for_bytes(self, self._common_tables)
 
     @derived
     def _byte_tables(self) -> BpeTables | None:
         """The tables for bytes that stand for ByteLevel characters, or None if such a character isn't a token."""
         from gputok.models.bpe import tables
 
-        return tables.for_bytes(self, self._common_tables)
+        first = self._first_byte_tables
+        return None if first is None else tables.with_byte_neighbours(self, first)
 
 
 _FEW = 48  # words, which one kernel encodes sooner than two kernels, one for short and one for long words
@@ -440,17 +462,16 @@ def _by_length(
 
 def _list_of(merges: Any) -> Any:
     """Returns the merges of a JSON form: a list, or merges that a kernel has read; else raises WrongValue."""
-    if not isinstance(merges, list | PackedMerges):
+    if not isinstance(merges, list | JoinedMerges):
         raise WrongValue(f"must be a list, not {brief(merges)}", "merges")
     return merges
 
 
-def _pairs(vocabulary: Vocabulary, merges: Sequence[Any] | PackedMerges) -> Positions:
+def _pairs(vocabulary: Vocabulary, given: Sequence[Any]) -> Positions:
     """Returns int64[m, 2]: the positions in the vocabulary of the two tokens of each merge."""
     from gputok.kernels.cpu import lookup
 
-    if not isinstance(merges, PackedMerges):
-        merges = _packed(merges)
+    merges = _packed(given)
     columns = zip(merges.start, merges.end, strict=True)
     found = np.stack([lookup.find_strings(vocabulary.strings, merges.data, *column) for column in columns], axis=1)
     missing = np.flatnonzero((found < 0).any(axis=1))
@@ -494,36 +515,48 @@ def _lines(merges: Sequence[str]) -> PackedMerges:
     return PackedMerges(data, np.stack([offsets[:-1], middle + 1]), np.stack([middle, offsets[1:]]))
 
 
-def _with_new_tokens(
+def _joined(
     vocabulary: Vocabulary,
     pairs: npt.NDArray[np.integer[Any]],
     prefix: str | None,
     made: npt.NDArray[np.integer[Any]] | None = None,
-) -> tuple[Ids, Positions | None]:
-    """Returns uint32[m, 3]: the ids of the left, the right and the new token of each merge.
+) -> Ids:
+    """Returns uint32[m, 3]: the positions in the vocabulary of the left, the right and the new token of each merge, or NONE.
 
-    And, if tokens share ids, int64[m, 2]: the positions of the left and the right token, which ids don't tell then.
-
-    pairs: int[m, 2], positions in the vocabulary. If a pair occurs twice, its last rank counts. made: int[m], the positions
-    of the new tokens; None: they are looked up.
+    pairs: int[m, 2], of the left and the right token. made: int[m], of the new tokens; None: they are looked up.
     """
     from gputok.kernels.cpu import lookup
 
-    if not len(pairs):
-        return np.empty((0, 3), np.uint32), None
     if made is None:
         made = lookup.join_pairs(vocabulary.strings, pairs[:, 0], pairs[:, 1], len((prefix or "").encode()))
-    if (made < 0).any():
-        rank = int(np.argmax(made < 0))
-        a, b = (bytes(vocabulary.data[vocabulary.offsets[i] : vocabulary.offsets[i + 1]]).decode() for i in pairs[rank])
+    return np.column_stack([pairs, made]).astype(np.uint32)
+
+
+def _numbered(vocabulary: Vocabulary, joined: Ids) -> dict[str, Any]:
+    """Returns the fields of a model that its merges need; joined: of `_joined`.
+
+    merges: uint32[m, 3], the ids of the tokens. If a pair occurs twice, its last rank counts.
+    _named: if tokens share ids, int64[m, 2], the positions of the left and the right token, which ids don't tell then.
+    _ranked: None, or these merges and the table of their pairs of positions, which encoding needs, too.
+    """
+    from gputok.kernels.cpu import lookup
+
+    left, right, made = joined.T
+    if (made == lookup.NONE).any():
+        rank = int(np.argmax(made == lookup.NONE))
+        a, b = (
+            bytes(vocabulary.data[vocabulary.offsets[i] : vocabulary.offsets[i + 1]]).decode() for i in joined[rank, :2]
+        )
         raise ValueError(f"merge {rank} is {(a, b)}, but the token that they form isn't in the vocabulary")
-    merges = np.column_stack([vocabulary.ids[column] for column in (*pairs.T, made)])
-    named = np.asarray(pairs, np.int64) if len(vocabulary.shared) else None
-    if named is None and (made[1:] > made[:-1]).all():  # as after training: each merge makes another token
-        return merges, None
+    merges = joined if vocabulary.in_order else vocabulary.ids[joined]
+    if not len(vocabulary.shared):
+        if (made[1:] > made[:-1]).all():  # as after training: each merge makes another token
+            return {"merges": merges, "_named": None, "_ranked": None}
+        ranked = lookup.index_pairs(left, right, np.arange(len(made), dtype=np.uint32), len(vocabulary))
+        if np.count_nonzero(ranked.slots != lookup.FREE) == len(made):
+            return {"merges": merges, "_named": None, "_ranked": (merges, ranked)}
     keys = merges[:, 0].astype(np.uint64) << np.uint64(32) | merges[:, 1]
-    if (np.diff(np.sort(keys)) > 0).all():
-        return merges, named
     last = np.unique(keys[::-1], return_index=True)[1]
     kept = np.sort(len(merges) - 1 - last)
-    return merges[kept], None if named is None else named[kept]
+    named = joined[kept, :2].astype(np.int64) if len(vocabulary.shared) else None
+    return {"merges": merges[kept], "_named": named, "_ranked": None}

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from gputok.kernels import BpeTables, Pairs
 from gputok.kernels.cpu import lookup
-from gputok.kernels.cpu.encode_words.characters import character_tables
+from gputok.kernels.cpu.encode_words.characters import NO_CHARACTERS, NO_EDGES, character_tables
 from gputok.kernels.cpu.encode_words.merge import POSITION_BITS
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.tokens.vocabulary import Vocabulary, pack
 
 if TYPE_CHECKING:
-    from gputok.types import Bytes, Ids, Positions
+    import numpy.typing as npt
+
+    from gputok.types import Bytes, Ids, Mask, Positions
 
 
 class BpeOptions(Protocol):
@@ -22,6 +24,7 @@ class BpeOptions(Protocol):
 
     vocabulary: Vocabulary
     merges: Ids  # uint32[m, 3], the ids of the left, the right and the new token
+    _ranked: Any  # None, or merges and the table of their pairs of positions
     dropout: float | None
     unk_token: str | None
     continuing_subword_prefix: str | None
@@ -33,7 +36,13 @@ class BpeOptions(Protocol):
 
 
 def common(model: BpeOptions) -> BpeTables:
-    """Makes tables that `for_characters` and `for_bytes` complete. By these tables, words are merged, and never cut."""
+    """Makes the tables for text whose characters are those of the tokens. By these tables, words are merged, and never cut.
+
+    Words may be cut between two characters that no merged token contains side by side; `with_neighbours` says which these
+    are. If the model has affixes or dropout, words are not cut, since these depend on the whole word; nor if a merge makes the
+    unknown token or a byte token, whose names are not the text that they cover; nor if two tokens have one id, since a merge
+    then joins text that no token has.
+    """
     vocabulary, strings = model.vocabulary, model.vocabulary.strings
     prefix, suffix = (
         np.frombuffer((affix or "").encode(), np.uint8).copy()
@@ -57,15 +66,24 @@ def common(model: BpeOptions) -> BpeTables:
             found[found != lookup.NONE] = one[found[found != lookup.NONE]]
 
     left, right, merged = positions(model)
+    merges = np.zeros(len(vocabulary), bool)
+    merges[left] = merges[right] = merges[merged] = True
+    special = np.concatenate([fallback, unk])
+    special = special[special != lookup.NONE]
+    is_cut = not (len(prefix) or len(suffix) or model.dropout or len(vocabulary.shared) or merges[special].any())
     ranks = np.arange(len(merged))
     if model.sentencepiece:  # all merges that make the same token have the rank of the first of them
         _, first, same = np.unique(merged, return_index=True, return_inverse=True)
         ranks, merged = np.argsort(np.argsort(first))[same], merged[np.sort(first)]
+    if not model.sentencepiece and model._ranked is not None and model._ranked[0] is model.merges:
+        pairs = model._ranked[1]
+    else:
+        pairs = lookup.index_pairs(left, right, ranks, len(vocabulary))
 
     empty = lookup.index_strings(nothing, np.zeros(1, np.int64))
     return BpeTables(
         ids=vocabulary.ids,
-        pairs=lookup.index_pairs(left, right, ranks, len(vocabulary)),
+        pairs=pairs,
         merged=merged.astype(np.uint32),
         byte_ranks=np.empty((0, 256), np.uint32),
         symbols=symbols,
@@ -79,46 +97,59 @@ def common(model: BpeOptions) -> BpeTables:
         unk=unk,
         fuse_unk=model.fuse_unk,
         dropout=model.dropout or 0.0,
-        divisible=False,
+        divisible=is_cut,
         inside=Pairs(np.full(1, lookup.FREE), lookup.CODE_BITS),
-        crossing=np.zeros((256, 256), np.uint8),
-        harmless=False,
+        crossing=np.ones((256, 256), np.uint8),
+        harmless=is_cut and len(fallback) > 0 and bool((fallback != lookup.NONE).all()),
         ordered=len(prefix) > 0 or len(merged) >> 32 - POSITION_BITS > 0,
     )
-
-
-def for_characters(model: BpeOptions, tables: BpeTables) -> BpeTables:
-    """Returns the tables for text whose characters are those of the tokens; tables: those of `common`."""
-    return _with_cuts(model, tables, model.vocabulary.data, model.vocabulary.offsets, ascii=True)
 
 
 def for_bytes(model: BpeOptions, tables: BpeTables) -> BpeTables | None:
     """Returns the tables for bytes that stand for ByteLevel characters, or None if such a character isn't a token.
 
-    tables: those of `common`.
+    tables: those of `common`. By these tables, each character begins as its bytes; see `with_byte_neighbours`.
     """
     codes = np.array([ord(character) for character in BYTE_CHARACTERS])
     symbols = np.ascontiguousarray(tables.symbols[:, codes])
     if not symbols.all():
         return None
-    byte_of = np.full(512, -1, np.int16)
-    byte_of[codes] = np.arange(256)
-    raw = lookup.spell_bytes(model.vocabulary.data, model.vocabulary.offsets, byte_of)
-    tables = _with_cuts(model, tables._replace(symbols=symbols), *raw, ascii=False)
+    tables = tables._replace(symbols=symbols)
     if model.ignore_merges:
-        tables = tables._replace(whole=lookup.index_strings(*raw))
+        tables = tables._replace(whole=lookup.index_strings(*_bytes_of(model.vocabulary)))
     if len(symbols) > 1:
         return tables
     tables = tables._replace(byte_ranks=lookup.pair_ranks(tables.pairs, symbols[0] - 1))
-    if tables.ordered:
+    return tables if tables.ordered else tables._replace(characters=NO_CHARACTERS, edges=NO_EDGES)
+
+
+def with_byte_neighbours(model: BpeOptions, tables: BpeTables) -> BpeTables:
+    """Adds to the tables of `for_bytes` what `with_neighbours` adds, and the symbols that characters begin as."""
+    if tables.divisible:
+        tables = with_neighbours(model, tables, *_bytes_of(model.vocabulary), ascii=False)
+    if not len(tables.characters):
         return tables
     characters, edges = character_tables(tables)
     return tables._replace(characters=characters, edges=edges)
 
 
-def positions(model: BpeOptions) -> Positions:
-    """Returns int64[3, m]: the positions in the vocabulary of the left, the right and the new token of each merge."""
-    return model.vocabulary.positions(model.merges.T)
+def _bytes_of(vocabulary: Vocabulary) -> tuple[Bytes, Positions]:
+    """Returns the bytes that each token stands for: uint8[n_bytes], int64[n + 1]."""
+    byte_of = np.full(512, -1, np.int16)
+    byte_of[[ord(character) for character in BYTE_CHARACTERS]] = np.arange(256)
+    return lookup.spell_bytes(vocabulary.data, vocabulary.offsets, byte_of)
+
+
+def positions(model: BpeOptions) -> npt.NDArray[np.integer[Any]]:
+    """Returns int[3, m]: the positions in the vocabulary of the left, the right and the new token of each merge."""
+    return model.merges.T if model.vocabulary.in_order else model.vocabulary.positions(model.merges.T)
+
+
+def made(model: BpeOptions) -> Mask:
+    """Returns bool[n], by the positions in the vocabulary: whether a merge makes the token."""
+    found = np.zeros(len(model.vocabulary), bool)
+    found[positions(model)[2]] = True
+    return found
 
 
 def _find(vocabulary: Vocabulary, names: list[str]) -> Ids:
@@ -128,20 +159,14 @@ def _find(vocabulary: Vocabulary, names: list[str]) -> Ids:
     return np.where(found < 0, lookup.NONE, found).astype(np.uint32)
 
 
-def _with_cuts(model: BpeOptions, tables: BpeTables, data: Bytes, offsets: Positions, *, ascii: bool) -> BpeTables:
-    """Adds the tables by which words may be cut between two characters that no merged token contains side by side.
+def with_neighbours(
+    model: BpeOptions, tables: BpeTables, data: Bytes, offsets: Positions, *, ascii: bool = True
+) -> BpeTables:
+    """Adds which characters are side by side in tokens: words are cut between others.
 
-    data, offsets: the tokens as bytes of text. ascii: words may also be cut beside ASCII. If the model has affixes or dropout, words are not cut, since these depend
-    on the whole word; nor if a merge makes the unknown token or a byte token, whose names are not the text that they
-    cover; nor if two tokens have one id, since a merge then joins text that no token has.
+    data, offsets: the tokens as bytes of text. ascii: words may also be cut beside ASCII.
     """
-    merges = positions(model)
-    special = np.concatenate([tables.fallback, tables.unk])
-    affixes = model.continuing_subword_prefix or model.end_of_word_suffix
-    if affixes or tables.dropout or len(model.vocabulary.shared) or np.isin(merges, special).any():
+    if not tables.divisible:
         return tables
-    made = np.zeros(len(model.vocabulary), bool)
-    made[merges[2]] = True
-    inside, crossing = lookup.side_by_side(data, offsets, made, ascii=ascii)
-    harmless = len(tables.fallback) > 0 and bool((tables.fallback != lookup.NONE).all())
-    return tables._replace(divisible=True, inside=inside, crossing=crossing, harmless=harmless)
+    inside, crossing = lookup.side_by_side(data, offsets, made(model), ascii=ascii)
+    return tables._replace(inside=inside, crossing=crossing)

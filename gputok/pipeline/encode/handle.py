@@ -11,11 +11,13 @@ import numpy as np
 from gputok import normalizers, pre_tokenizers
 from gputok.automaton import PATTERNS, compile_literal, compile_pattern
 from gputok.automaton.pattern import matcher
+from gputok.components import derived
 from gputok.encoding.rows import margin
 from gputok.kernels.cpu.encode_one import steps as short_steps
 from gputok.kernels.cpu.primitives.handle import Handle
 from gputok.kernels.native import choose
 from gputok.kernels.native.objects import Columns, Spelling, new_call, new_texts
+from gputok.models.bpe.model import BPE
 from gputok.pipeline.special_tokens import Frame
 from gputok.pool import Pool
 from gputok.pre_tokenizers.base import cut_rule
@@ -80,7 +82,22 @@ class Units(NamedTuple):
     model: int
     words: Any  # the ShortWords of the model, whose tokens side by side are the text; None: it has none
     by_byte: bool  # the bytes of words stand for characters of the ByteLevel alphabet
+    faster: Faster | None  # the tables of the model for much text; None: they are the same
     is_led: bool  # a space may be put before the parts of a text beside added tokens
+
+
+class Faster:
+    """The tables of a BPE that encode faster than those of a first text, and take longer to make."""
+
+    def __init__(self, model: BPE, byte_level: bool) -> None:
+        self._model, self._byte_level = model, byte_level
+
+    @derived
+    def fields(self) -> tuple[Handle, Any]:
+        """The tables, and the ShortWords of bytes or None."""
+        return Handle.holding(
+            self._model.tables(self._byte_level)
+        ), self._model.byte_words if self._byte_level else None
 
 
 class Scratch:
@@ -93,8 +110,10 @@ class Scratch:
     """
 
     __slots__ = (
+        "_faster",
         "_handle",
         "_ids_of",
+        "_inner",
         "_n_bytes",
         "_positions",
         "_renewed_after",
@@ -133,17 +152,26 @@ class Scratch:
         self.cache, self._n_bytes = new_cache(4, _FIRST_LINES), 0
         self._handle = unit_kernels.with_memory(units.handle, inner, units.model)
         ids = self._handle["ids"]
-        self._walks = units.walks
+        self._walks, self._faster, self._inner = units.walks, units.faster, inner
         self.units = Call(engine, unit_kernels.encode_units, self._handle, ids, unit_kernels.MOST_BYTES)
         self.call = self.units.given
         self._renew(0)
 
     def _renew(self, n_bytes: int) -> None:
-        """Looks at the size of the cache and at the tables of the walk; n_bytes: of the next text."""
+        """Looks at the size of the cache and at the tables of the walk and of the model; n_bytes: of the next text."""
         from gputok.kernels.cpu.encode_corpus.cache import grown
         from gputok.pipeline.run import most_lines
 
         assert self.cache is not None
+        # At first, n_bytes is 0
+        if self._faster is not None and (n_bytes or "fields" in self._faster.__dict__):
+            tables, words = self._faster.fields
+            for handle in (self._inner, self.steps.handle):
+                handle.put(model=tables.address)
+                handle.keep(tables)
+            if words is not None and self._handle["grouped"]:
+                self._handle.put(words=words)
+            self._faster = None
         self.cache = grown(self.cache, most_lines())
         self._handle.put(cache=self.cache, walk=self._walks.of(self._n_bytes))
         self._n_bytes = n_bytes + self._renewed_after
@@ -241,10 +269,13 @@ class Engine:
         kernel, tables = _model(pipeline.model, found.byte_level)
         if kernel is None:
             return None
+        units = _units(pipeline, found, kernel, tables)
+        if units is None and isinstance(pipeline.model, BPE):  # nothing tells that much text has been encoded
+            tables: Any = pipeline.model.tables(found.byte_level)
         handle = short_text.new_handle(tables)
         short_steps.put_steps(handle, found.steps)
         handle.put(asks_origin=pipeline.way.at_start)
-        return cls(pipeline, handle, kernel, _units(pipeline, found, kernel))
+        return cls(pipeline, handle, kernel, units)
 
     def columns(self, memory: Scratch) -> Columns:
         """Returns what machine code makes tokens and offsets with."""
@@ -307,9 +338,10 @@ def _measure(texts: list[Any]) -> int:
     return sum(map(len, texts)) if set(map(type, texts)) <= {str} else -1
 
 
-def _units(pipeline: Pipeline, steps: Steps, kernel: Kernel) -> Units | None:
+def _units(pipeline: Pipeline, steps: Steps, kernel: Kernel, tables: Any) -> Units | None:
     from gputok.kernels.cpu.encode_one import encode as short_text
     from gputok.kernels.cpu.encode_one import units as unit_kernels
+    from gputok.kernels.cpu.encode_words.short_words import byte_words
     from gputok.pipeline.encode.units import Walked, engine_of
     from gputok.text.way import Before, Unit
 
@@ -335,11 +367,12 @@ def _units(pipeline: Pipeline, steps: Steps, kernel: Kernel) -> Units | None:
     if way.unit is Unit.LINE:
         words = model.line_words
     elif steps.byte_level and not found.inside:
-        words = model.byte_words
+        words = byte_words(tables)
+    faster = Faster(model, steps.byte_level) if isinstance(model, BPE) else None
     if words is not None:
         handle.put(grouped=True, words=words)
     is_led = space != short_steps.NEVER
-    return Units(handle, found.inside, engine.walks, models.index(kernel), words, steps.byte_level, is_led)
+    return Units(handle, found.inside, engine.walks, models.index(kernel), words, steps.byte_level, faster, is_led)
 
 
 def _model(model: Model, byte_level: bool) -> tuple[Kernel | None, Any]:
@@ -349,8 +382,8 @@ def _model(model: Model, byte_level: bool) -> tuple[Kernel | None, Any]:
     from gputok.kernels.cpu.lookup import NONE
 
     match model:
-        case models.BPE():
-            tables = model.tables(byte_level)
+        case BPE():
+            tables = model.first_tables(byte_level)
             if tables is None or (len(tables.unk) and tables.unk[0] == NONE):
                 return None, None
             if len(tables.fallback) and len(tables.prefix) + len(tables.suffix):
@@ -471,13 +504,9 @@ def extract_step(pipeline: Pipeline, normalized: bool) -> Handle:
 
 # -- normalizers
 
-_FORMS = {
-    normalizers.NFC: ("nfc", True),
-    normalizers.NFD: ("nfd", False),
-    normalizers.NFKC: ("nfkc", True),
-    normalizers.NFKD: ("nfkd", False),
-}
-_MAPS = {normalizers.Lowercase: "lowercase", normalizers.StripAccents: "strip_accents", normalizers.Nmt: "nmt"}
+# By the names of classes, which most tokenizers need none of, and which are imported at their first use
+_FORMS = {"NFC": ("nfc", True), "NFD": ("nfd", False), "NFKC": ("nfkc", True), "NFKD": ("nfkd", False)}
+_MAPS = {"Lowercase": "lowercase", "StripAccents": "strip_accents", "Nmt": "nmt"}
 
 
 def _changes(normalizer: Normalizer | None) -> list[Handle]:
@@ -487,9 +516,9 @@ def _changes(normalizer: Normalizer | None) -> list[Handle]:
         case normalizers.Sequence():
             return [step for part in normalizer.normalizers for step in _changes(part)]
         case normalizers.NFC() | normalizers.NFD() | normalizers.NFKC() | normalizers.NFKD():
-            return [_form(*_FORMS[type(normalizer)])]
+            return [_form(*_FORMS[type(normalizer).__name__])]
         case normalizers.Lowercase() | normalizers.StripAccents() | normalizers.Nmt():
-            return [_map(_MAPS[type(normalizer)])]
+            return [_map(_MAPS[type(normalizer).__name__])]
         case normalizers.BertNormalizer():
             return [_form(*name) if isinstance(name, tuple) else _map(name) for name in normalizer.maps()]
         case normalizers.Precompiled():

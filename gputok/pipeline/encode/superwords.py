@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from gputok.automaton import PATTERNS, compile_pattern
+from gputok.automaton.patterns import SPLITS
+from gputok.automaton.ready import ready_splits
 from gputok.models.bpe.model import BPE
 from gputok.pipeline.encode.stepwise import tokenize
 from gputok.pipeline.run import most_lines
@@ -207,9 +209,13 @@ class BySuperwords:
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Self | None:
-        """Makes the engine; returns None if few merges span words, or the vocabulary isn't merged byte by byte."""
-        model = pipeline.model
-        if not isinstance(model, BPE):
+        """Makes the engine.
+
+        Returns None if few merges span words, if the vocabulary isn't merged byte by byte, or if the pieces of the text are
+        words themselves, by a well-known pattern.
+        """
+        model, way = pipeline.model, pipeline.way
+        if not isinstance(model, BPE) or (way.unit is Unit.WORD and _finds_words(way.automaton)):
             return None
         if (stages := model.shared.get(_Stages)) is None:  # a tenth of a second for 128,000 tokens
             stages = model.shared.setdefault(_Stages, _stages_of(model) or False)
@@ -231,6 +237,12 @@ class BySuperwords:
 
     def _encode_pieces(self, pieces: Pieces) -> tuple[Array, Array]:
         return self.encode(TextBatch(pieces.data, offsets_of(pieces)))
+
+
+def _finds_words(automaton: Automaton | None) -> bool:
+    """Returns True for the automata of well-known patterns."""
+    known = *map(compile_pattern, dict.fromkeys(PATTERNS.values())), *map(ready_splits, SPLITS)
+    return any(one is automaton for one in known)
 
 
 def _words() -> Automaton:

@@ -32,6 +32,10 @@ FIELDS = 4
 _FIRST, _LAST, _LENGTH, _CONTINUES = range(4)
 
 
+# Of tables by which each character begins as its bytes
+NO_CHARACTERS, NO_EDGES = np.zeros(FIELDS * int(N_CODES), np.uint32), np.zeros(256 * 256, np.uint32)
+
+
 def character_tables(tables: BpeTables) -> tuple[np.ndarray, np.ndarray]:
     """Makes the tables of the characters of a byte-level vocabulary (10 milliseconds for 280,000 merges).
 

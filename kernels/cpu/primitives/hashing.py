@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.primitives.constants import GOLDEN, U0, U1, U8, U16, U32
+from gputok.kernels.cpu.primitives.constants import GOLDEN, U0, U1, U4, U8, U16, U32
 from gputok.kernels.cpu.primitives.memory import load_u32, load_u64
 
 
@@ -33,8 +33,8 @@ def hash_bytes(text, begin, n):
             i += U8
         if i < n:
             h = mix(h ^ load_u64(text, begin + n - U8))
-    elif n >= np.uint64(4):
-        low, high = np.uint64(load_u32(text, begin)), np.uint64(load_u32(text, begin + n - np.uint64(4)))
+    elif n >= U4:
+        low, high = np.uint64(load_u32(text, begin)), np.uint64(load_u32(text, begin + n - U4))
         h = mix(h ^ (low | high << U32))
     elif n > U0:
         first, middle = np.uint64(text[begin]), np.uint64(text[begin + (n >> U1)])
@@ -44,17 +44,20 @@ def hash_bytes(text, begin, n):
 
 @kernel(inline=True)
 def same_bytes(a, i, b, j, n):
-    """Returns True if the n bytes from a[i] on equal the n bytes from b[j] on."""
-    k = U0
-    while k + U8 <= n:
-        if load_u64(a, i + k) != load_u64(b, j + k):
-            return False
-        k += U8
-    while k < n:
-        if a[i + k] != b[j + k]:
-            return False
-        k += U1
-    return True
+    """Returns True if the n bytes from a[i] on equal the n bytes from b[j] on; as in `hash_bytes`, parts may overlap."""
+    if n >= U8:
+        k = U0
+        while k + U8 < n:
+            if load_u64(a, i + k) != load_u64(b, j + k):
+                return False
+            k += U8
+        return load_u64(a, i + n - U8) == load_u64(b, j + n - U8)
+    if n >= U4:
+        return load_u32(a, i) == load_u32(b, j) and load_u32(a, i + n - U4) == load_u32(b, j + n - U4)
+    if n == U0:
+        return True
+    middle = n >> U1
+    return a[i] == b[j] and a[i + middle] == b[j + middle] and a[i + n - U1] == b[j + n - U1]
 
 
 @kernel(inline=True)
