@@ -18,7 +18,7 @@ from gputok.encoding.encoding import Encoding
 from gputok.kernels.native import choose
 from gputok.pipeline import decode_ids, serialize
 from gputok.pipeline.pipeline import Pipeline
-from gputok.tokens.added_token import AddedToken
+from gputok.tokens.added_token import AddedToken, tokens_of
 from gputok.types import public
 
 if TYPE_CHECKING:
@@ -553,7 +553,7 @@ class Tokenizer:
             special_tokens: those of the trainer, whose own check has made AddedTokens of strings.
             parts: other steps, such as `pre_tokenizer`.
         """
-        added_tokens = [token for token in special_tokens if isinstance(token, AddedToken)]
+        added_tokens = [token.copied() for token in special_tokens if isinstance(token, AddedToken)]
         while True:
             given = self._given
             before = vars(given.model)
@@ -573,7 +573,8 @@ class Tokenizer:
             model: the new model.
             special_tokens: the tokens to add; a token that the model has keeps its id there.
         """
-        self._change(lambda given: dataclasses.replace(given, model=model).with_added(special_tokens)[0])
+        added = [token.copied() for token in special_tokens]
+        self._change(lambda given: dataclasses.replace(given, model=model).with_added(added)[0])
 
     def count_words(
         self,
@@ -1809,7 +1810,7 @@ class Tokenizer:
             >>> tokenizer.add_tokens(["b", AddedToken("c", lstrip=True), "b"])
             2
         """
-        return self._add([AddedToken(token) if isinstance(token, str) else token for token in _token_list(tokens)])
+        return self._add(tokens_of(_token_list(tokens), special=False))
 
     def add_special_tokens(self, tokens: list[str | AddedToken]) -> int:
         """Adds special tokens, which `decode` leaves out. A token that the vocabulary has becomes special.
@@ -1823,8 +1824,7 @@ class Tokenizer:
         Raises:
             TypeError: `tokens` is no list of these.
         """
-        given = _token_list(tokens, special=True)
-        return self._add([AddedToken(token, special=True) if isinstance(token, str) else token for token in given])
+        return self._add(tokens_of(_token_list(tokens, special=True), special=True))
 
     def _add(self, tokens: list[AddedToken]) -> int:
         n_added = 0

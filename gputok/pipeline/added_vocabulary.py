@@ -10,7 +10,7 @@ import numpy as np
 
 from gputok.components import derived
 from gputok.encoding.rows import Spelling
-from gputok.text.pieces import TextBatch, spell_out
+from gputok.text.pieces import Pieces, TextBatch, spell_out
 from gputok.tokens.added_token import AddedToken
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from gputok.models import Model
     from gputok.normalizers import Normalizer
-    from gputok.text.pieces import Pieces
     from gputok.tokens.vocabulary import Vocabulary
     from gputok.types import Bytes
 
@@ -33,6 +32,7 @@ class AddedVocabulary:
         ids: the ids by content.
         special: the contents of the special tokens.
         encode_special_tokens: True: special tokens are not looked for in text.
+        normalized: the normalized contents by id, of tokens with `normalized` whose content that changes.
         names: the texts of ids that `Pipeline.names` last made with these tokens.
     """
 
@@ -43,7 +43,7 @@ class AddedVocabulary:
         self.ids: dict[str, int] = {}
         self.special: set[str] = set()
         self.encode_special_tokens = False
-        self._normalized: dict[int, str] = {}  # normalized contents that differ from the contents
+        self.normalized: dict[int, str] = {}
         self._finders: dict[tuple[bool, bool], _Finder | None] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class AddedVocabulary:
             "tokens": [[token_id, token.to_dict()] for token_id, token in sorted(self.tokens.items())],
             "ids": sorted(self.ids.items()),
             "special": sorted(self.special),
-            "normalized": sorted(self._normalized.items()),
+            "normalized": sorted(self.normalized.items()),
             # tokens in the order in which they were added: of those with the same text, one is found
             "order": [*self.tokens] if len({*map(self.pattern, self.tokens)}) < len(self.tokens) else None,
         }
@@ -69,23 +69,21 @@ class AddedVocabulary:
         tokens = {token_id: AddedToken(**options) for token_id, options in state["tokens"]}
         new.tokens = tokens if state["order"] is None else {id: tokens[id] for id in state["order"]}
         new.ids, new.special = dict(state["ids"]), set(state["special"])
-        new.encode_special_tokens, new._normalized = state["encode_special_tokens"], dict(state["normalized"])
+        new.encode_special_tokens, new.normalized = state["encode_special_tokens"], dict(state["normalized"])
         return new
 
     def with_tokens(
-        self, tokens: Iterable[AddedToken], model: Model, normalizer: Normalizer | None = None
+        self, tokens: list[AddedToken], model: Model, normalizer: Normalizer | None = None
     ) -> tuple[AddedVocabulary, int]:
-        """Adds tokens; a token gets the id that its content has in the model, or else the next free id.
+        """Adds tokens, which nothing else changes; a token gets the id of its content in the model, or else the next free id.
 
         Returns the new vocabulary, and how many of the tokens did not exist before with the same options. Tokens without
         content are left out.
         """
-        new, n_added, size = self._copy(), 0, model.get_vocab_size()
-        next_id = max(size, max(self.tokens, default=-1) + 1)
-        # The caller may change its objects later
-        copies = [AddedToken(**token.to_dict()) for token in tokens]
-        in_model = model.vocabulary.find([token.content for token in copies])
-        for token, model_id in zip(copies, in_model, strict=True):
+        new, changed, size = self._copy(), dict[int, None](), model.get_vocab_size()
+        next_id, n_added = max(size, max(self.tokens, default=-1) + 1), 0
+        in_model = model.vocabulary.find([token.content for token in tokens])
+        for token, model_id in zip(tokens, in_model, strict=True):
             old_id = new.ids.get(token.content)
             if not token.content or (old_id is not None and new.tokens.get(old_id) == token):
                 continue
@@ -96,16 +94,16 @@ class AddedVocabulary:
             new.tokens[token_id] = token
             if token.special:
                 new.special.add(token.content)
-            new._normalize(token_id, normalizer)
+            changed[token_id] = None
             n_added += 1
+        new._normalize(changed, normalizer)
         return (new, n_added) if n_added else (self, 0)
 
     def renormalized(self, normalizer: Normalizer | None) -> AddedVocabulary:
         """Returns the same tokens, whose contents another normalizer normalizes."""
         new = self._copy()
-        new._normalized = {}
-        for token_id in new.tokens:
-            new._normalize(token_id, normalizer)
+        new.normalized = {}
+        new._normalize(new.tokens, normalizer)
         return new
 
     def renumbered(self, new_ids: dict[int, int]) -> AddedVocabulary:
@@ -113,7 +111,7 @@ class AddedVocabulary:
         new = self._copy()
         new.tokens = {new_ids[id]: token for id, token in self.tokens.items()}
         new.ids = {content: new_ids[id] for content, id in self.ids.items()}
-        new._normalized = {new_ids[id]: text for id, text in self._normalized.items()}
+        new.normalized = {new_ids[id]: text for id, text in self.normalized.items()}
         return new
 
     def encoding_special_tokens(self, value: bool) -> AddedVocabulary:
@@ -132,26 +130,31 @@ class AddedVocabulary:
     def _copy(self) -> AddedVocabulary:
         new = AddedVocabulary()
         new.tokens, new.ids, new.special = dict(self.tokens), dict(self.ids), set(self.special)
-        new.encode_special_tokens, new._normalized = self.encode_special_tokens, dict(self._normalized)
+        new.encode_special_tokens, new.normalized = self.encode_special_tokens, dict(self.normalized)
         return new
 
-    def _normalize(self, token_id: int, normalizer: Normalizer | None) -> None:
-        token = self.tokens[token_id]
-        self._normalized.pop(token_id, None)  # the token may have had other options
-        if token.normalized and normalizer is not None:
-            text = normalizer.normalize_str(token.content)
-            if text != token.content:
-                self._normalized[token_id] = text
+    def _normalize(self, token_ids: Iterable[int], normalizer: Normalizer | None) -> None:
+        """Normalizes the contents of these tokens, which are new or have other options."""
+        for token_id in self.normalized.keys() & token_ids if self.normalized else ():
+            del self.normalized[token_id]
+        wanted = [] if normalizer is None else [id for id in token_ids if self.tokens[id].normalized]
+        if normalizer is None or not wanted:
+            return
+        contents = [self.tokens[token_id].content for token_id in wanted]
+        pieces = normalizer.frozen().apply(Pieces.from_batch(TextBatch.from_strings(contents)))
+        for token_id, content, text in zip(wanted, contents, spell_out(pieces).strings(), strict=True):
+            if text != content:
+                self.normalized[token_id] = text
 
     def text(self, token_id: int) -> str | None:
         """Returns the text of an id for decoding (the normalized content, if the token has `normalized`), or None."""
         token = self.tokens.get(token_id)
-        return None if token is None else self._normalized.get(token_id, token.content)
+        return None if token is None else self.normalized.get(token_id, token.content)
 
     def pattern(self, token_id: int) -> str:
         """Returns the text by which a token is found: its content, normalized if the token has `normalized`."""
         token = self.tokens[token_id]
-        return self._normalized.get(token_id, token.content) if token.normalized else token.content
+        return self.normalized.get(token_id, token.content) if token.normalized else token.content
 
     def finder(self, normalized: bool) -> _Finder | None:
         """Returns what finds the tokens that are looked for in raw or in normalized text; None: no such tokens."""
@@ -187,26 +190,28 @@ class AddedVocabulary:
     def _finder(self, normalized: bool, encode_special_tokens: bool) -> _Finder | None:
         from gputok.kernels.cpu.find_tokens import IGNORED, LSTRIP, RSTRIP, SINGLE_WORD, build_trie, first_bytes
 
-        chosen = {
-            token_id: (self.pattern(token_id), token)
+        changed = self.normalized if normalized else {}
+        every = [
+            (token_id, changed.get(token_id, token.content), token)
             for token_id, token in self.tokens.items()
             if token.normalized == normalized
-        }
-        chosen = {token_id: (text, token) for token_id, (text, token) in chosen.items() if text}
+        ]
+        chosen = [one for one in every if one[1]]
         if not chosen:
             return None
+        ids, texts, tokens = zip(*chosen, strict=True)
+        batch = TextBatch.from_strings(texts)
+        special = self.special if encode_special_tokens else ()
         options = [
             token.single_word * SINGLE_WORD
             | token.lstrip * LSTRIP
             | token.rstrip * RSTRIP
-            | (encode_special_tokens and token.content in self.special) * IGNORED
-            for _, token in chosen.values()
+            | (token.content in special) * IGNORED
+            for token in tokens
         ]
-        batch = TextBatch.from_strings(text for text, _ in chosen.values())
         trie = build_trie(batch.data.copy(), batch.offsets)
         bits = word_bits() if any(option & SINGLE_WORD for option in options) else np.zeros(0, np.uint8)
-        ids = np.array([*chosen], np.int64)
-        return _Finder(ids, np.array(options, np.uint8), bits, trie, first_bytes(trie))
+        return _Finder(np.array(ids, np.int64), np.array(options, np.uint8), bits, trie, first_bytes(trie))
 
 
 _MANY_PIECES = 64  # so many pieces are looked through as one text before each is
@@ -284,39 +289,45 @@ class Names:
 
     def __init__(self, vocabulary: Vocabulary, added: AddedVocabulary) -> None:
         self.vocabulary = vocabulary
-        contents = {token_id: token.content for token_id, token in added.tokens.items()}
-        decoded = {token_id: added.text(token_id) for token_id in added.tokens}
+        # Not `added`, which keeps these names
+        tokens, normalized = self._tokens, self._normalized = added.tokens, added.normalized
 
         def in_encodings(token_id: int) -> str | None:
             text = vocabulary.name(token_id)
-            return contents.get(token_id) if text is None else text
+            return tokens[token_id].content if text is None and token_id in tokens else text
 
         def when_decoded(token_id: int) -> str | None:
-            text = decoded.get(token_id)
-            return vocabulary.name(token_id) if text is None else text
+            if token_id in tokens:
+                return normalized.get(token_id, tokens[token_id].content)
+            return vocabulary.name(token_id)
 
         self.spelling = Spelling(in_encodings)
         """Id -> text as `Encoding.tokens` shows it."""
         self.texts: dict[int, str | None] = _Texts(when_decoded)
         """Id -> text for decoding, or None if no token has the id."""
-        self._patterns = {
-            token_id: None if token.lstrip or token.rstrip else added.pattern(token_id)
-            for token_id, token in added.tokens.items()
-        }
 
     @derived
     def n_ids(self) -> int:
         """The largest id + 1, but at most _MOST_INTEGERS: so many objects of numbers may be kept."""
-        largest = max([int(self.vocabulary.ids.max(initial=0)), *self._patterns])
+        largest = max(int(self.vocabulary.ids.max(initial=0)), max(self._tokens, default=0))
         return min(largest + 1, _MOST_INTEGERS)
 
     @derived
     def shown_verbatim(self) -> list[int]:
         """The ids of added tokens that `Encoding.tokens` shows as the text that they cover, not by `spelling`.
 
-        These are the tokens that may cover white space, or whose normalized content differs from the content.
+        These are the tokens that may cover white space, or whose normalized content differs from the content; and those whose
+        id has another text in the vocabulary.
         """
-        return [id for id, pattern in self._patterns.items() if pattern != self.spelling[id]]
+        largest = int(self.vocabulary.ids.max(initial=0))
+        return [
+            id
+            for id, token in self._tokens.items()
+            if token.lstrip
+            or token.rstrip
+            or (id in self._normalized and token.normalized)
+            or (id <= largest and self.spelling[id] != token.content)
+        ]
 
 
 class _Texts(dict[int, str | None]):

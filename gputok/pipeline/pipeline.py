@@ -12,7 +12,7 @@ from gputok.text.pieces import Pieces, mark_starts
 from gputok.tokens.added_token import AddedToken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Callable, Hashable
 
     from gputok.decoders import Decoder
     from gputok.models import Model
@@ -150,8 +150,8 @@ class Pipeline:
         changed = dataclasses.replace(self, normalizer=normalizer)  # checks the normalizer
         return dataclasses.replace(changed, added=self.added.renormalized(changed.normalizer))
 
-    def with_added(self, tokens: Iterable[AddedToken]) -> tuple[Pipeline, int]:
-        """Returns the pipeline with more added tokens, and how many of them are new."""
+    def with_added(self, tokens: list[AddedToken]) -> tuple[Pipeline, int]:
+        """Returns the pipeline with more added tokens, which nothing else changes, and how many of them are new."""
         added, n_added = self.added.with_tokens(tokens, self.model, self.normalizer)
         return dataclasses.replace(self, added=added), n_added
 

@@ -17,7 +17,7 @@ from gputok.components import Verbatim, described
 from gputok.files import json_text
 from gputok.pipeline.added_vocabulary import AddedVocabulary
 from gputok.pipeline.pipeline import Pipeline
-from gputok.tokens.added_token import AddedToken
+from gputok.tokens.added_token import AddedToken, tokens_of_forms
 from gputok.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def pipeline_of(value: dict[str, Any], source: str) -> Pipeline:
         truncation=read("truncation", lambda given: _limits().Truncation.from_dict(given)),
         padding=read("padding", lambda given: _limits().Padding.from_dict(given)),
     )
-    return read("added_tokens", lambda given: pipeline.with_added(listed(_added_token)(given))[0]) or pipeline
+    return read("added_tokens", lambda given: pipeline.with_added(_added_tokens(given))[0]) or pipeline
 
 
 def _limits() -> Any:
@@ -217,6 +217,15 @@ class _Reader:
             raise ValueError(f"{self.source}: {name} is nested too deeply") from None
         except WrongValue as error:
             raise ValueError(f"{self.source}: in {error}") from None
+
+
+def _added_tokens(forms: Any) -> list[AddedToken]:
+    """Makes added tokens from their JSON form; errors name the token, and what is wrong with it."""
+    if (made := tokens_of_forms(forms)) is not None:
+        ids: list[Any] = [form.get("id") for form in forms]
+        if all(type(id) is int and 0 <= id <= WORD for id in ids):
+            return made
+    return [*listed(_added_token)(forms)]
 
 
 def _added_token(value: dict[str, Any]) -> AddedToken:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from gputok.checks import checked, needed, optional, reading, string, switch
 from gputok.components import no_attribute, users_own
 from gputok.types import public
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _IN_FILES = {
     "content": string,
@@ -58,6 +61,28 @@ class AddedToken:
         self._single_word, self._lstrip, self._rstrip = single_word, lstrip, rstrip
         self._normalized = normalized
         self.special = special
+
+    @classmethod
+    def of_checked(
+        cls, content: str, single_word: bool, lstrip: bool, rstrip: bool, normalized: bool, special: bool
+    ) -> Self:
+        """Makes a token of values that were checked."""
+        token = object.__new__(cls)
+        state = {
+            "content": content,
+            "_single_word": single_word,
+            "_lstrip": lstrip,
+            "_rstrip": rstrip,
+            "_normalized": normalized,
+            "special": special,
+        }
+        object.__setattr__(token, "__dict__", state)
+        return token
+
+    def copied(self) -> AddedToken:
+        """Returns a token with the same options, as they are now."""
+        options = self.single_word, self.lstrip, self.rstrip, self.normalized, self.special
+        return AddedToken.of_checked(self.content, *options)
 
     @classmethod
     def adopt(cls, value: Any, *, special: bool = False) -> Any:
@@ -139,3 +164,46 @@ class AddedToken:
 
     def __hash__(self) -> int:
         return hash(self.content)
+
+
+def tokens_of(given: Iterable[str | AddedToken], *, special: bool) -> list[AddedToken]:
+    """Makes tokens of strings, and copies others, which their owners may change later.
+
+    Args:
+        given: strings and AddedTokens.
+        special: whether tokens made of strings are special.
+
+    Raises:
+        ValueError: if a string holds half of a surrogate pair.
+    """
+    given = [*given]
+    if not _are_texts([token for token in given if isinstance(token, str)]):
+        return [AddedToken(token, special=special) if isinstance(token, str) else token.copied() for token in given]
+    made = AddedToken.of_checked
+    return [
+        made(str(token), False, False, False, not special, special) if isinstance(token, str) else token.copied()
+        for token in given
+    ]
+
+
+def tokens_of_forms(forms: Any) -> list[AddedToken] | None:
+    """Makes tokens of their options by name, as in the list of a tokenizer.json; None: one is missing or wrong."""
+    if type(forms) not in (list, tuple):
+        return None
+    try:
+        rows: list[list[Any]] = [[form[name] for name in _IN_FILES] for form in forms]
+    except (KeyError, TypeError, IndexError):
+        return None
+    contents, *switches = zip(*rows, strict=True) if rows else [()]
+    if {*map(type, contents)} - {str} or any({*map(type, column)} != {bool} for column in switches):
+        return None
+    return [AddedToken.of_checked(*row) for row in rows] if _are_texts(contents) else None
+
+
+def _are_texts(strings: Iterable[str]) -> bool:
+    """Returns False if one of them holds half of a surrogate pair, which no text in UTF-8 can."""
+    try:
+        "".join(strings).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
