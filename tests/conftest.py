@@ -1,7 +1,8 @@
 """Real text and real tokenizers for the tests, found through GPUTOK_TEST_DATA (a folder with data/ and tokenizers/).
 
 Where the variable is not set, tests that use these fixtures skip; smaller data of the tests' own covers the same paths.
-How many were skipped, and why, is said at the end of each run; `--max-skips=N` fails it above N.
+How many were skipped, and why, is said at the end of each run; `--max-skips=N` fails it if more than N were skipped for
+other reasons. Tests that can't show anything of these kernels, by their markers in pyproject.toml, are left out.
 """
 
 import collections
@@ -15,6 +16,11 @@ from collections.abc import Callable
 
 import invariants
 import pytest
+from gputok.kernels.native import choose
+
+import gputok
+
+_NO_DATA = "GPUTOK_TEST_DATA is not set: no corpora and tokenizers of real size here"
 
 # What is imported stays until the end: looking through it for garbage, again and again, took a third of the collection of tests.
 gc.disable()
@@ -27,8 +33,23 @@ def pytest_collection_finish():
     gc.enable()
 
 
+def pytest_collection_modifyitems(config, items):
+    there = {
+        "jit_only": choose().calls is None,
+        "wheel_only": choose().calls is not None,
+        "source_tree": pathlib.Path(gputok.__file__).parents[1] == pathlib.Path(__file__).parents[1],
+        "unchecked": os.environ.get("GPUTOK_CHECK", "0") in ("", "0"),
+    }
+    left_out = [item for item in items if not all(there.get(mark.name, True) for mark in item.iter_markers())]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
 def pytest_addoption(parser):
-    parser.addoption("--max-skips", type=int, metavar="N", help="fail if more than N tests are skipped")
+    parser.addoption(
+        "--max-skips", type=int, metavar="N", help="fail if more than N tests that need no data are skipped"
+    )
 
 
 def _skipped(config) -> list[str]:
@@ -40,7 +61,7 @@ def _skipped(config) -> list[str]:
 
 def _too_many(config) -> bool:
     most = config.getoption("--max-skips")
-    return most is not None and len(_skipped(config)) > most
+    return most is not None and sum(reason != _NO_DATA for reason in _skipped(config)) > most
 
 
 def pytest_sessionfinish(session, exitstatus):
@@ -71,7 +92,7 @@ def checked_steps():
 def test_data() -> pathlib.Path:
     """The folder with data/*.txt.xz and tokenizers/*.json.xz."""
     if "GPUTOK_TEST_DATA" not in os.environ:
-        pytest.skip("GPUTOK_TEST_DATA is not set: no corpora and tokenizers of real size here")
+        pytest.skip(_NO_DATA)
     return pathlib.Path(os.environ["GPUTOK_TEST_DATA"])
 
 

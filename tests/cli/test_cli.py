@@ -692,16 +692,14 @@ def test_info_says_what_of_a_tokenizer_runs_where(gputok, tmp_path):
     }
 
 
+@pytest.mark.wheel_only
 def test_nothing_is_compiled_if_the_wheel_has_machine_code(gputok):
-    if choose().calls is None:
-        pytest.skip("the kernels are compiled here")
     assert gputok("compile") == (0, f"nothing to compile: {choose().reason}\n", "")
 
 
 @pytest.mark.slow
+@pytest.mark.wheel_only  # the first process of each row would compile for a minute
 def test_bench_start(tmp_path, gputok):
-    if choose().calls is None:
-        pytest.skip("the kernels are compiled here: the first process of each row would take a minute")
     path = tmp_path / "words.json"
     Tokenizer(models.WordLevel({"Hello": 0, "[UNK]": 1}, unk_token="[UNK]")).save(str(path))
     text = tmp_path / "text.txt"

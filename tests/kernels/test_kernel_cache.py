@@ -19,6 +19,7 @@ from gputok.kernels.native import choose
 numba = pytest.importorskip("numba")
 if choose().calls is not None:
     pytest.skip("the kernels are a wheel's machine code", allow_module_level=True)
+pytestmark = [pytest.mark.jit_only, pytest.mark.unchecked]
 
 SOURCE = """
 from gputok.kernels.cpu import kernel

@@ -8,10 +8,6 @@ import sys
 import pytest
 from gputok.kernels.native import choose
 
-needs_library = pytest.mark.skipif(
-    choose().builtins is None, reason="the kernels are compiled here, not those of a wheel"
-)
-
 START = """
 import os, sys
 import numpy as np
@@ -183,7 +179,7 @@ print(all(found() == before[0] for _ in range(9)))
 WRONG = "x", 0, -1, 1, 12345, 2**70, 1.5, None, b"gputok maker", [], True
 
 
-@needs_library
+@pytest.mark.wheel_only
 def test_what_is_no_address_is_refused():
     """Machine code took the -1 of a failed conversion for an address, and any number."""
     code = f"""
@@ -243,7 +239,7 @@ print("refused")
     assert run(code).split() == ["refused"]
 
 
-@needs_library
+@pytest.mark.wheel_only
 def test_a_maker_whose_texts_are_finalized_is_not_used_again():
     """In a circle, `Texts.__del__` may come before another object's that encodes: its memory is another's then."""
     code = """
@@ -265,7 +261,7 @@ print("done")
 
 
 @pytest.mark.full
-@needs_library
+@pytest.mark.wheel_only
 @pytest.mark.skipif(not shutil.which("valgrind"), reason="needs valgrind (apt-get install valgrind)")
 def test_valgrind_finds_no_wrong_access(tmp_path):
     """24 invalid reads in each process that had encoded a text, before definitions of builtin functions were kept for ever."""

@@ -40,6 +40,8 @@ if choose().calls is not None:
 from numba.core.errors import TypingError
 from numba.core.runtime import rtsys
 
+pytestmark = pytest.mark.jit_only
+
 HERE = pathlib.Path(__file__).parents[1]
 DATA = np.arange(256).astype(np.uint8)
 

@@ -22,9 +22,7 @@ from gputok.kernels.native import choose
 from gputok.kernels.signatures import Either, Elements, I64s, Number, U8s, f64, i64, u8, u16, u32, versions
 
 NEWLINE = np.frombuffer(b"\n", np.uint8)
-IN_LIBRARY = choose().calls is not None
-needs_library = pytest.mark.skipif(not IN_LIBRARY, reason="the kernels are compiled here, not those of a wheel")
-needs_compiler = pytest.mark.skipif(IN_LIBRARY, reason="the kernels are a wheel's machine code")
+pytestmark = pytest.mark.unchecked
 
 
 def starts_of_lines(data: np.ndarray) -> np.ndarray:
@@ -55,12 +53,12 @@ def run(code: str, **variables: str) -> str:
 # ---------------------------------------------------------------------------------------------------- what is declared
 
 
-@needs_library
+@pytest.mark.wheel_only
 def test_every_kernel_is_in_the_library():
     assert declared() == set(choose().calls)
 
 
-@needs_compiler
+@pytest.mark.jit_only
 def test_only_what_is_declared_is_compiled():
     from gputok.kernels.native.all import kernels_of, modules
     from gputok.kernels.signatures import numba_type
@@ -118,7 +116,7 @@ def test_values_that_are_not_true_or_false_are_refused(value):
         )
 
 
-@needs_compiler
+@pytest.mark.jit_only
 @pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler, cc")
 def test_a_library_refuses_numbers_that_do_not_fit(tmp_path):
     """The calls of a library, of which a wheel has one for all kernels."""
@@ -247,7 +245,7 @@ if __name__ == "__main__":
 # ------------------------------------------------------------------------------------------------------------ the choice
 
 
-@needs_compiler
+@pytest.mark.jit_only
 def test_a_kernel_that_others_call_first_gets_its_entry():
     """In the process that builds the library, a kernel of another module may have compiled it before its own module's turn."""
     code = """
@@ -272,7 +270,7 @@ def test_switches_force_the_compiler(switch):
     assert run(code, **{switch: "1"}) == f"True compiled here by Numba: {switch} is set"
 
 
-@needs_compiler
+@pytest.mark.jit_only
 def test_a_source_tree_uses_an_installed_wheel_of_the_same_kernels(tmp_path):
     """As after `pip install .` in a clone, whose folder Python looks into first. Here, the library is an empty file."""
     from gputok.kernels.native import LIBRARY, sources
@@ -301,7 +299,7 @@ def test_the_hash_of_sources_changes_with_each_of_them():
     assert len(hashes) == 4 and sources.digest(sources.KERNELS, b"checked") not in hashes
 
 
-@needs_library
+@pytest.mark.wheel_only
 def test_the_library_needs_no_compiler():
     code = """
 import sys
@@ -315,7 +313,7 @@ print(sorted({"numba", "llvmlite", "asyncio"} & set(sys.modules)))
     assert run(code) == "[]"
 
 
-@needs_compiler
+@pytest.mark.jit_only
 def test_compiling_is_announced_once(tmp_path):
     code = """
 import numpy as np
@@ -361,7 +359,7 @@ def in_threads(n, work):
         thread.join()
 
 
-@needs_library
+@pytest.mark.wheel_only
 def test_lists_of_ids():
     """Shared objects, and new objects for larger ids; each list owns its items."""
     code = choose().builtins
@@ -383,7 +381,7 @@ def test_lists_of_ids():
         code.list_ids([1])
 
 
-@needs_library
+@pytest.mark.wheel_only
 def test_a_vocabulary_that_grows_makes_few_tables(monkeypatch):
     """A table is kept for ever: a token that is added must not bring one of all ids."""
     from gputok.kernels.native import objects
@@ -398,14 +396,14 @@ def test_a_vocabulary_that_grows_makes_few_tables(monkeypatch):
     assert code.list_ids(ids.tobytes()) == ids.tolist()
 
 
-@needs_library
+@pytest.mark.wheel_only
 def test_the_length_of_texts():
     measure = choose().builtins.measure
     assert measure([]) == 0 and measure(["", "é漢🙂", "a" * 1000]) == 1003
     assert measure(["a", b"a"]) == measure(["a", None]) == measure([type("S", (str,), {})("a")]) == -1
 
 
-@needs_library
+@pytest.mark.wheel_only
 def test_texts_that_a_builtin_encodes(shared_tokenizer):
     """From 16 threads, at the length from which the GIL is released, and at the longest; and what is no text."""
     from gputok.kernels.cpu.encode_one.encode import LONGEST
@@ -448,7 +446,7 @@ def test_texts_that_a_builtin_encodes(shared_tokenizer):
         engine.ids_of(memory.call, b"a", 0)
 
 
-@needs_library
+@pytest.mark.wheel_only
 def test_the_methods_of_machine_code(shared_tokenizer):
     """`Tokenizer.encode` and `Encoding.ids` are machine code, and give what the methods in Python give."""
     import gputok
@@ -515,7 +513,7 @@ def test_the_methods_of_machine_code(shared_tokenizer):
         tokenizer.encode("a\ud800")
 
 
-@needs_library
+@pytest.mark.wheel_only
 @pytest.mark.parametrize("name", ["llama3", "llama2", "minilm-bert"])
 def test_the_attributes_of_machine_code(shared_tokenizer, name):
     """Lists of tokens and offsets are those of the properties in Python, in many threads, and they own what they hold."""
@@ -569,7 +567,7 @@ def test_the_attributes_of_machine_code(shared_tokenizer, name):
     assert (alone.tokens, alone.offsets) == wanted[2] and alone.tokens[1] is alone.tokens[1]
 
 
-@needs_library
+@pytest.mark.wheel_only
 def test_special_tokens_with_texts_of_their_own():
     """A template can show a text for its special tokens that the vocabulary has not; and tokens come after the first texts."""
     from gputok import Tokenizer, models, pre_tokenizers, processors
@@ -588,7 +586,7 @@ def test_special_tokens_with_texts_of_their_own():
         assert tokenizer.encode("so new").tokens == ["<start>", "so", "so", "new"]
 
 
-@needs_library
+@pytest.mark.wheel_only
 def test_the_collector_sees_no_list_with_empty_items(shared_tokenizer):
     """Python code that asks the garbage collector for all objects can run while machine code fills a list (before 3.12)."""
     import gputok
@@ -616,7 +614,7 @@ def test_the_collector_sees_no_list_with_empty_items(shared_tokenizer):
     assert len(seen) > 10
 
 
-@needs_library
+@pytest.mark.wheel_only
 def test_machine_code_takes_over_once():
     code = """
 import importlib
@@ -635,7 +633,7 @@ for kind in (first, gputok.tokenizer.Tokenizer):
     assert done.returncode == 0, done.stderr
 
 
-@needs_library
+@pytest.mark.wheel_only
 def test_threads_that_make_the_first_encodings():
     """Of two threads that prepare machine code at the same time, the second one must not free what the first one uses."""
     from gputok import Tokenizer, models

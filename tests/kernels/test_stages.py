@@ -10,6 +10,7 @@ import pytest
 from tests.stages import STEPS, Stage, Step
 
 ROOT = pathlib.Path(__file__).parents[2]
+pytestmark = pytest.mark.unchecked
 VERSIONS = ("reference", "cpu", "cuda")
 STAGES = [pytest.param(step, stage, id=stage.name) for step in STEPS for stage in step.stages]
 

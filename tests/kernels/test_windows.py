@@ -11,7 +11,6 @@ import pytest
 from gputok.kernels.cpu import walk
 from gputok.kernels.cpu.encode_corpus import Encoder, encode_corpus
 from gputok.kernels.cpu.walk import windows
-from gputok.kernels.native import choose
 from splitting import words
 
 from gputok.automaton import PATTERNS, compile_pattern
@@ -207,7 +206,7 @@ def test_each_term_matters(form):
         assert not same(texts, automaton, tables)
 
 
-@pytest.mark.skipif(choose().calls is not None, reason="needs the compiler for another processor")
+@pytest.mark.jit_only
 def test_a_processor_without_a_shuffle(tmp_path):
     """As on other machines than x86-64, one byte is looked up after the other."""
     processor = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}

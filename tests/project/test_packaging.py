@@ -15,6 +15,7 @@ import zipfile
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
+pytestmark = pytest.mark.source_tree
 SMOKE = """
 import json, pathlib, sys, time
 start = time.perf_counter()

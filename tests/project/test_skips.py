@@ -2,8 +2,10 @@
 
 import os
 import pathlib
+import sys
 
 import pytest
+from gputok.kernels.native import choose
 
 pytest_plugins = ["pytester"]
 
@@ -83,10 +85,34 @@ def test_data_that_is_missing_is_no_skip_where_a_folder_is_named(pytester, monke
         monkeypatch.setenv("GPUTOK_TEST_DATA", str(pytester.path))
     pytester.makeconftest((pathlib.Path(__file__).parents[1] / "conftest.py").read_text())
     pytester.makepyfile(test_some=DATA)
-    outcomes = pytester.runpytest_subprocess().parseoutcomes()
+    outcomes = pytester.runpytest_subprocess("--max-skips", "0").parseoutcomes()  # which tell what needs no data
     assert outcomes == ({"failed": 2} if is_set else {"skipped": 2})
 
 
 def test_the_nightly_run_names_a_folder():
     workflow = (pathlib.Path(__file__).parents[2] / ".github" / "workflows" / "nightly.yml").read_text()
     assert "GPUTOK_TEST_DATA: " in workflow.partition("-m full")[2]
+
+
+MARKED = """
+import pytest
+
+@pytest.mark.{name}
+def test_marked():
+    pass
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("checked", [False, True])
+def test_what_shows_nothing_of_these_kernels_is_left_out(pytester, monkeypatch, checked):
+    """Not skipped: `.ci/run` needs no list of files to ignore, and no number of such tests."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(pathlib.Path(__file__).parents[1]), *sys.path]))
+    monkeypatch.setenv("GPUTOK_CHECK", str(int(checked)))
+    pytester.makeconftest((pathlib.Path(__file__).parents[1] / "conftest.py").read_text())
+    names = "jit_only", "wheel_only", "source_tree", "unchecked"
+    pytester.makepyfile(**{f"test_{name}": MARKED.format(name=name) for name in names})
+    done = pytester.runpytest_subprocess("-v", "-W", "ignore::pytest.PytestUnknownMarkWarning")
+    is_compiled = checked or choose().calls is None
+    left_out = {"wheel_only" if is_compiled else "jit_only", "source_tree", *(["unchecked"] if checked else [])}
+    assert {name for name in names if f"test_{name}.py::test_marked PASSED" in done.stdout.str()} == {*names} - left_out
