@@ -658,3 +658,15 @@ def test_threads_that_make_the_first_encodings():
             assert len(memory) == 30 and len(found) == len({texts for texts, _ in found})
     finally:
         sys.setswitchinterval(before)
+
+
+@pytest.mark.wheel_only
+@pytest.mark.skipif(sys.platform != "linux" or not shutil.which("nm"), reason="reads a library of Linux by nm")
+def test_the_library_needs_nothing_but_common_functions_of_c():
+    """The workflow gives musl the same file, whose functions have no versions."""
+    from gputok.kernels.native import _library
+
+    command = ["nm", "--dynamic", "--undefined-only", str(_library()[1])]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    needed = {line.split()[-1].partition("@")[0] for line in lines if " U " in line}
+    assert needed <= {"exp", "free", "log", "malloc", "memcpy", "memmove", "memset"}

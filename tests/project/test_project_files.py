@@ -39,10 +39,21 @@ def test_the_workflows_call_what_the_readme_and_ci_run():
     assert all(any(part in command for command in commands) for part in tests.split(" && "))
 
 
-def test_each_python_version_that_is_allowed_is_tested():
-    matrix = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["tests"]["strategy"]["matrix"]
-    lowest, above = re.fullmatch(r">=3\.(\d+),<3\.(\d+)", PROJECT["project"]["requires-python"]).groups()
-    assert matrix["python"] == [f"3.{minor}" for minor in range(int(lowest), int(above))]
+def test_each_python_version_from_the_lowest_on_is_tested():
+    ci, wheels = (
+        yaml.safe_load((ROOT / f".github/workflows/{name}.yml").read_text())["jobs"] for name in ("ci", "wheels")
+    )
+    lowest = int(re.fullmatch(r">=3\.(\d+)", PROJECT["project"]["requires-python"])[1])
+    for matrix in (ci["tests"]["strategy"]["matrix"], wheels["test"]["strategy"]["matrix"]):
+        versions = [each for each in matrix["python"] if each[-1].isdecimal()]
+        assert versions == [f"3.{minor}" for minor in range(lowest, lowest + len(versions))]
+
+
+def test_wheels_are_made_where_the_tests_run():
+    ci, wheels = (
+        yaml.safe_load((ROOT / f".github/workflows/{name}.yml").read_text())["jobs"] for name in ("ci", "wheels")
+    )
+    assert ci["tests"]["strategy"]["matrix"]["os"] == wheels["wheel"]["strategy"]["matrix"]["os"]
 
 
 def test_pre_commit_uses_the_linter_that_ci_uses():
