@@ -355,7 +355,8 @@ def test_which_machine_code_fits_a_device(cubins_of_the_wheel):
 def test_wrong_structs_are_errors():
     """Names, order, elements and number of fields; of a packed struct, its size."""
     device = emulated_device(1)
-    right = Bits(np.zeros(2, np.uint32), np.zeros(2, np.uint64), np.zeros(1, np.uint32), 2, 1, 0)
+    zeros = device.xp.zeros
+    right = Bits(zeros(2, np.uint32), zeros(2, np.uint64), zeros(1, np.uint32), 2, 1, 0)
 
     def launch(*structs):
         device.launch("bits.cu", "list_bits", 1, 128, structs)

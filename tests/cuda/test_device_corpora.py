@@ -169,7 +169,7 @@ def test_compute_sanitizer_finds_nothing(tool, tmp_path):
         pytest.skip("compute-sanitizer, which comes with the CUDA toolkit, is not on the path")
     given, path = inputs_of_all_stages(), tmp_path / "stages.pickle"
     path.write_bytes(pickle.dumps(given))
-    program = sys.executable, "-m", "tests.emulation.sanitized", "cuda", str(path)
+    program = sys.executable, "-m", "tests.emulation.sanitized", str(path)
     done = subprocess.run(
         [watch, "--tool", tool, "--error-exitcode", "9", *program],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},

@@ -1,116 +1,111 @@
-"""Faults that are planted in the CUDA kernels, one at a time: the emulator finds each of them when it runs all stages.
+"""Faults that are planted in the PTX of the kernels, one at a time: the emulator finds each when it runs the stages.
 
-A fault removes a barrier, or replaces an atomic operation (an addition, exchange, compare-and-swap, minimum, maximum, bit, or
-load of what other threads write) by an ordinary one. It must be found by ThreadSanitizer, which sees each fiber, by the error
-for a barrier that not all threads reach, by a wrong result, or because the stages don't end (without a fault they take some
-seconds). Fences have faults of their own (test_emulator.py).
+A fault removes a barrier, or makes an atomic operation or a load of what other threads write an ordinary one, in all
+instructions that come from one line of a source. It must be found as a race, by another error, or by a wrong result.
+Fences have faults of their own (test_emulator.py).
 """
 
-import pathlib
-import pickle
 import re
-import shutil
-import subprocess
-import sys
 from collections import Counter
 from typing import NamedTuple
 
 import pytest
 from gputok.kernels.cuda.device import SOURCES
 
-from tests.emulation.sanitized import agree, results, sanitized
+from tests.emulation import emulator, ptx
+from tests.emulation.emulator import emulated_device
+from tests.emulation.sanitized import FILES, SMALL, agree, refuses_long_runs, results
+from tests.emulation.stages import in_cuda
 from tests.kernels.test_kernels import in_python, inputs_of_all_stages
 
-ROOT = pathlib.Path(__file__).parents[2]
-STAGES = {  # the stages whose tests find the faults of a file
-    "common.cuh": ["split_words", "train_bpe", "encode_corpus"],
-    "lines.cu": ["lines", "texts_with"],
-    "split.cu": ["split_words"],
-    "count_words.cu": ["count_words"],
-    "train_bpe.cu": ["train_bpe"],
-    "encode_words.cu": ["encode_words", "encode_corpus"],
-    "table.cuh": ["count_words", "encode_corpus"],
-}
-BARRIER = re.compile(r"^ *(__syncthreads\(\);)")
-ATOMIC = re.compile(r"\b(atomic(?:Add|CAS|Min|Max|Or|Exch)|load_shared_word)\(")
-# What nothing can find: every thread that stores there stores the same.
-SPARED = ("atomicMax(&t.state[OVERFLOWED]", "atomicMax(&t.state[DONE]")
+FILES_OF_STAGES = sorted({file for files in FILES.values() for file in files})
+KINDS = re.compile(r"(bar\.sync|(atom|red|ld\.volatile)\..*)")
 
 
 class Mutant(NamedTuple):
-    """A line of a source, and what replaces it."""
+    """Instructions of a source that become others."""
 
     file: str
-    line: int
-    column: int
-    before: str
-    after: str
+    # "table.cuh:12", also where it is inlined
+    place: str
+    # "bar", "atom" or "ld"
+    kind: str
 
 
-def mutants() -> list[Mutant]:
-    found = []
-    for file in STAGES:
-        for number, line in enumerate((SOURCES / file).read_text().splitlines()):
-            # The last barrier of sum_before is for a block with several tiles, which no input of the stages has
-            if (barrier := BARRIER.match(line)) and "may be written again" not in line:
-                found.append(Mutant(file, number, barrier.start(1), barrier[1], ""))
-            if line.startswith("__device__"):  # the head of a function
-                continue
-            for atomic in ATOMIC.finditer(line.split("//")[0]):
-                if not line[atomic.start() :].startswith(SPARED):
-                    name = atomic[1].removeprefix("atomic")
-                    plain = "plain::load" if name.startswith("load") else f"plain::{name}"
-                    found.append(Mutant(file, number, atomic.start(1), atomic[1], plain))
-    return found
+def mutant_of(file: str, code: ptx.Code, each: ptx.Instruction | str) -> Mutant | None:
+    """The mutant that an instruction belongs to."""
+    if isinstance(each, str) or not KINDS.fullmatch(".".join(each.op)):
+        return None
+    inlined = code.lines[each.line].split(" in ")
+    # All that others write is loaded by one line
+    place = inlined[-1 if each.op[0] == "ld" else 0]
+    name, line = place.split(":")
+    # The last barrier of sum_before is for a block with several tiles, which no input of the stages has
+    if "may be written again" in (SOURCES / name).read_text().splitlines()[int(line) - 1]:
+        return None
+    return Mutant(file, place, each.op[0])
 
 
-PROGRAM = """
-import pathlib, pickle, resource, sys
-resource.setrlimit(resource.RLIMIT_CPU, (100, 100))  # of each process, in seconds
-from tests.emulation.sanitized import agree, sanitized
-given, expected = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes())
-agree(sanitized("thread", given, pathlib.Path(sys.argv[2]), sys.argv[3:]), expected)
-"""
+def mutants(file: str) -> list[Mutant]:
+    code = emulator.code_of(SOURCES / f"{file}.cu")
+    found = {mutant_of(file, code, each) for kernel in code.kernels.values() for each in kernel.body}
+    return sorted(found - {None})
 
 
-def survives(mutant: Mutant, case: pathlib.Path, folder: pathlib.Path) -> bool:
-    """Returns True if the stages give correct results without any message, so the fault was not found."""
-    for part in ("gputok", "kernels", "tests"):
-        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-    path = folder / "kernels" / "cuda" / mutant.file
-    lines = path.read_text().splitlines()
-    line, stop = lines[mutant.line], mutant.column + len(mutant.before)
-    assert line[mutant.column : stop] == mutant.before
-    lines[mutant.line] = f"{line[: mutant.column]}{mutant.after}{line[stop:]}"
-    path.write_text("\n".join(lines) + "\n")
-    command = [sys.executable, "-c", PROGRAM, str(case), str(folder), *STAGES[mutant.file]]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert "CalledProcessError" not in done.stderr, "it does not compile"
-    return done.returncode == 0
+def planted(code: ptx.Code, mutant: Mutant) -> ptx.Code:
+    """The code with a fault."""
+
+    def changed(each):
+        if mutant_of(mutant.file, code, each) != mutant:
+            return each
+        if mutant.kind == "bar":
+            return None
+        if mutant.kind == "ld":
+            return each._replace(op=[part for part in each.op if part != "volatile"])
+        return each._replace(op=[each.op[0], "plain", *each.op[1:]])
+
+    def of(kernel):
+        return kernel._replace(body=[new for each in kernel.body if (new := changed(each)) is not None])
+
+    return code._replace(kernels={name: of(kernel) for name, kernel in code.kernels.items()})
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory) -> pathlib.Path:
-    """The inputs of all stages and their results, on disk."""
-    folder = tmp_path_factory.mktemp("case")
+def case():
+    """The inputs of all stages and their results."""
     given = inputs_of_all_stages()
-    expected = results(in_python(), given)
-    agree(sanitized("thread", given, folder), expected)  # without a fault
-    path = folder / "case.pickle"
-    path.write_bytes(pickle.dumps((given, expected)))
-    return path
+    return given, results(in_python(), given)
 
 
 def test_faults_to_plant_exist():
-    found = Counter(mutant.before for mutant in mutants())
-    assert found["__syncthreads();"] >= 20 and found["atomicAdd"] >= 12 and found["load_shared_word"] >= 8
-    assert min(found[f"atomic{name}"] for name in ("CAS", "Min", "Or", "Exch")) >= 2
-    assert {mutant.file for mutant in mutants()} == {*STAGES}
+    found = Counter(mutant.kind for file in FILES_OF_STAGES for mutant in mutants(file))
+    assert found["bar"] >= 20 and found["atom"] >= 40 and found["ld"] >= 8
+
+
+def survives(mutant: Mutant, case: tuple, monkeypatch) -> bool:
+    """Returns True if the stages give correct results without any error, so the fault was not found."""
+    path, code_of = SOURCES / f"{mutant.file}.cu", emulator.code_of
+    faulty = planted(code_of(path), mutant)
+    given, expected = case
+    names = [name for name, files in FILES.items() if mutant.file in files]
+    with monkeypatch.context() as patched:
+        patched.setattr(emulator, "code_of", lambda source, *_: faulty if source == path else code_of(source))
+        emulator.load.cache_clear()
+        try:
+            for seed in range(1, 4):
+                device = emulated_device(seed, races=True)
+                agree(results(in_cuda(device._replace(sizes=SMALL)), given, names), expected)
+                agree(results(in_cuda(device), given, names), expected)
+                assert refuses_long_runs(device)
+        except Exception:  # also what follows from wrong numbers
+            return False
+        finally:
+            emulator.load.cache_clear()
+    return True
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(
-    "mutant", mutants(), ids=lambda mutant: f"{mutant.file}:{mutant.line + 1}:{mutant.before.strip('_();')}"
-)
-def test_a_planted_fault_is_found(mutant, case, tmp_path):
-    assert not survives(mutant, case, tmp_path)
+@pytest.mark.parametrize("file", FILES_OF_STAGES)
+def test_planted_faults_are_found(file, case, monkeypatch):
+    alive = [mutant for mutant in mutants(file) if survives(mutant, case, monkeypatch)]
+    assert not alive

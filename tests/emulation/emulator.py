@@ -1,7 +1,4 @@
-"""A `Device` whose kernels are the very .cu files, built by g++ and run on fibers (see emulate.cpp).
-
-CUDA's keywords and functions are defined in emulate.hpp. Only what has no like in C++ is replaced in the text (`in_cpp`).
-"""
+"""A `Device` whose kernels are the PTX that NVRTC makes of .cu files, in C++ (translate.py) on fibers (machine.cpp)."""
 
 from __future__ import annotations
 
@@ -9,27 +6,23 @@ import contextlib
 import ctypes
 import functools
 import hashlib
-import itertools
 import pathlib
 import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from gputok.kernels.cuda.device import PADDING_BYTES, SOURCES, Device, address, packed, parts_of
 
-from tests.emulation import signatures
+from tests.emulation import ptx, signatures, translate
+from tests.emulation.memory import MEMORY, SIZE
 
 HERE = pathlib.Path(__file__).parent
-# With the address sanitizer as for sm_75, which lacks some instructions
-SANITIZERS = {
-    "": ("-O2", "-D__CUDA_ARCH__=900"),
-    "address": ("-O1", "-D__CUDA_ARCH__=750", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"),
-    "thread": ("-O1", "-D__CUDA_ARCH__=900", "-fsanitize=thread"),
-}
+HEADER, MACHINE = HERE / "machine.hpp", HERE / "machine.cpp"
+COUNTS = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_void_p, ctypes.c_uint64)
 
 
 class EmulationError(RuntimeError):
@@ -37,83 +30,50 @@ class EmulationError(RuntimeError):
 
 
 @functools.cache
-def load(source: pathlib.Path, sanitizer: str = "") -> ctypes.CDLL:
-    """The kernels of a .cu file. A sanitizer's runtime must have been loaded before Python (LD_PRELOAD)."""
-    return ctypes.CDLL(str(build(source, sanitizer)))
+def code_of(source: pathlib.Path, architecture: int = 90) -> ptx.Code:
+    """The PTX of a source; EmulationError: it has faults that are seen without a run."""
+    code = ptx.read(ptx.ptx_of(source, architecture))
+    if found := ptx.faults(code):
+        raise EmulationError("\n".join(found))
+    return code
 
 
-def in_cpp(text: str, numbers: Iterator[int]) -> str:
-    """The text of a source with calls instead of declarations of shared memory and of volatile loads; lines stay."""
-
-    def shared(found: re.Match) -> str:
-        kind, name, size = found.groups()
-        memory = f"emulate::shared({next(numbers)}, sizeof({kind}) * ({size or 1}))"
-        return f"{kind}* {name} = ({kind}*){memory};" if size else f"{kind}& {name} = *({kind}*){memory};"
-
-    text = re.sub(r"__shared__ (\w+) (\w+)(?:\[(.+)\])?;", shared, text)
-    return re.sub(r"\*\(const volatile (\w+)\*\)(\w+)", r"emulate::load((const \1*)\2)", text)
-
-
-def entries(source: pathlib.Path) -> str:
-    """For each kernel a function that gets the addresses of its structs in an array."""
-    found = []
-    for name, structs in signatures.kernels(source).items():
-        given = (f"*(const {struct}*)a[{i}]" for i, struct in enumerate(structs))
-        found.append(f'extern "C" void enter_{name}(const u64* a) {{ {name}({", ".join(given)}); }}')
-    return "\n".join(found)
-
-
-def build(source: pathlib.Path, sanitizer: str = "") -> pathlib.Path:
-    """The library of a .cu file, built anew when a source changes."""
-    parts = [source, HERE / "emulate.cpp", HERE / "emulate.hpp", HERE / "emulator.py", *sorted(SOURCES.glob("*.cuh"))]
-    digest = hashlib.sha256(b"".join(part.read_bytes() for part in parts) + sanitizer.encode()).hexdigest()[:16]
-    folder = pathlib.Path(tempfile.gettempdir()) / f"gputok-emulator-{digest}"
-    library = folder / f"{source.stem}.so"
+@functools.cache
+def load(source: pathlib.Path, architecture: int = 90) -> ctypes.CDLL:
+    """The kernels of a .cu file, built anew when a source changes."""
+    text = translate.translated(code_of(source, architecture))
+    machine = _compiled(MACHINE.read_text(), "-O2")
+    kernels = _compiled(text)
+    library = kernels.with_suffix(f".{machine.stem[-16:]}.so")
     if not library.exists():
-        folder.mkdir(exist_ok=True)
-        compiler = [
-            "g++",
-            "-std=c++17",
-            "-g",
-            "-fPIC",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-            "-Wno-unused-function",
-            "-Wno-unused-parameter",
-            "-fno-strict-aliasing",  # text is read by words of 8 bytes
-        ]
-        compiler += [f"-I{HERE}", "-include", "emulate.hpp"]
-        # The scheduler itself is not watched for races: its fibers take turns on one thread.
-        watched = SANITIZERS[sanitizer] if sanitizer != "thread" else ("-O1", "-DGPUTOK_RACES")
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            machine, made = f"{scratch}/emulate.o", f"{scratch}/{library.name}"
-            numbers, kernels = itertools.count(), pathlib.Path(scratch, source.name)
-            for path in (*SOURCES.glob("*.cuh"), source):
-                pathlib.Path(scratch, path.name).write_text(in_cpp(path.read_text(), numbers))
-            with kernels.open("a") as file:
-                file.write(entries(source))
-            subprocess.run([*compiler, *watched, "-c", str(HERE / "emulate.cpp"), "-o", machine], check=True)
-            flags = [*compiler, "-Wno-unused-variable", *SANITIZERS[sanitizer], "-shared", machine, "-x", "c++"]
-            subprocess.run([*flags, str(kernels), "-o", made], check=True)
-            pathlib.Path(made).rename(library)
-    return library
+        _run("-shared", str(kernels), str(machine), "-o", to=library)
+    return ctypes.CDLL(str(library))
 
 
-def launch(
-    source: pathlib.Path,
-    kernel: str,
-    blocks: int,
-    threads: int,
-    structs: tuple,
-    at_once: int,
-    seed: int,
-    sanitizer: str = "",
-) -> None:
-    """Runs one launch under the schedule of a seed (0: threads in order). TypeError: the kernel takes other structs."""
+def _compiled(text: str, *flags: str) -> pathlib.Path:
+    """An object file, which is kept as long as the text is the same."""
+    digest = hashlib.sha256("".join([text, HEADER.read_text(), *flags]).encode()).hexdigest()[:16]
+    path = pathlib.Path(tempfile.gettempdir(), f"gputok-emulator-{digest}.o")
+    if not path.exists():
+        # A register may be set and never used, and an immediate operand has more bits than it
+        warnings = "-Wall", "-Wextra", "-Werror", "-Wno-unused", "-Wno-overflow"
+        given = "-std=c++17", "-g1", "-O1", "-fPIC", "-fwrapv", *warnings, f"-I{HERE}", *flags
+        _run(*given, "-c", "-x", "c++", "-", "-o", to=path, text=text)
+    return path
+
+
+def _run(*arguments: str, to: pathlib.Path, text: str = "") -> None:
+    """Runs g++; another process may do the same."""
+    with tempfile.NamedTemporaryFile(dir=to.parent, delete=False) as made:
+        subprocess.run(["g++", *arguments, made.name], input=text.encode(), check=True)
+    pathlib.Path(made.name).rename(to)
+
+
+def launch(source: pathlib.Path, kernel: str, blocks: int, threads: int, structs: tuple, **options: Any) -> None:
+    """Runs one launch. TypeError: the kernel takes other structs. The options are those of `launch_raw`."""
     signatures.check(source, kernel, structs)
     kept = [packed(each) if isinstance(each, tuple) else each for each in structs]
-    launch_raw(source, kernel, blocks, threads, kept, at_once, seed, sanitizer)
+    launch_raw(source, kernel, blocks, threads, kept, **options)
 
 
 def launch_raw(
@@ -122,22 +82,41 @@ def launch_raw(
     blocks: int,
     threads: int,
     structs: list[np.ndarray],
+    *,
     at_once: int,
     seed: int,
-    sanitizer: str = "",
+    races: bool = False,
+    architecture: int = 90,
+    counts: Callable[..., None] | None = None,
 ) -> None:
-    """The same for packed structs that were checked; the caller holds what they point at."""
-    library, message = load(source, sanitizer), ctypes.create_string_buffer(300)
-    failed = library.emulate_launch(
-        ctypes.cast(getattr(library, f"enter_{kernel}"), ctypes.c_void_p),
-        (ctypes.c_uint64 * len(structs))(*map(address, structs)),
-        *(ctypes.c_int64(n) for n in (blocks, threads, at_once)),
+    """Runs a launch with packed structs that were checked; the caller holds what they point at.
+
+    Args:
+        at_once: Blocks that are resident at a time.
+        seed: Of the schedule; 0: threads in order.
+        races: Whether data races are looked for, which takes longer.
+        counts: Takes the requests and visits of the launch (tests/bench/device_counts.py).
+    """
+    library, message = load(source, architecture), ctypes.create_string_buffer(300)
+    failed = library.ptx_launch(
+        kernel.encode(),
+        *(ctypes.c_uint32(n) for n in (blocks, threads, at_once)),
         ctypes.c_uint64(seed),
+        ctypes.c_int(races),
+        (ctypes.c_uint64 * len(structs))(*map(address, structs)),
+        (ctypes.c_uint32 * len(structs))(*(each.nbytes for each in structs)),
+        ctypes.c_uint32(len(structs)),
+        ctypes.c_void_p(MEMORY.base),
+        ctypes.c_void_p(MEMORY.shadow),
+        ctypes.c_uint64(SIZE),
+        COUNTS(counts or 0),
         message,
-        ctypes.c_int64(len(message)),
+        ctypes.c_uint64(len(message)),
     )
     if failed:
-        raise EmulationError(f"{kernel}: {message.value.decode()}")
+        lines = code_of(source, architecture).lines
+        text = re.sub(r"\bline (\d+)", lambda found: lines[int(found[1])], message.value.decode())
+        raise EmulationError(f"{kernel}: {text}")
 
 
 def _again(launches: Callable[[], None]) -> Callable[[], None]:
@@ -150,41 +129,46 @@ def _uploaded(arrays: tuple) -> Callable[[], tuple]:
 
     def copy(array: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
         whole = np.concatenate(parts_of(array))
-        return np.concatenate([whole, np.zeros(PADDING_BYTES // whole.itemsize, whole.dtype)])[: len(whole)]
+        padding = np.zeros(PADDING_BYTES // whole.itemsize, whole.dtype)
+        return MEMORY.asarray(np.concatenate([whole, padding]))[: len(whole)]
 
     copies = tuple(map(copy, arrays))
     return lambda: copies
 
 
-def _all_ones(n: int, dtype: Any) -> np.ndarray:
-    return np.full(n, np.iinfo(dtype).max, dtype)
-
-
 def _longer(array: np.ndarray, n: int) -> np.ndarray:
-    copy = np.empty(n, array.dtype)
-    copy[: len(array)] = array
+    copy = MEMORY.empty(n, array.dtype)
+    MEMORY.copied(copy[: len(array)], array)
     return copy
 
 
-def emulated_device(seed: int = 0, blocks: int = 3, at_once: int = 2, sanitizer: str = "") -> Device:
-    """A device of NumPy arrays; every launch gets a schedule of its own, derived from the seed."""
+class Arrays:
+    """What launchers use of an array module."""
+
+    empty, zeros, asarray = MEMORY.empty, MEMORY.zeros, MEMORY.asarray
+    uint8, uint16, uint32, uint64, int32, int64 = np.uint8, np.uint16, np.uint32, np.uint64, np.int32, np.int64
+
+
+def emulated_device(seed: int = 0, blocks: int = 3, at_once: int = 2, **options: Any) -> Device:
+    """A device; each launch has a schedule of its own, derived from the seed. The options are those of `launch_raw`."""
     turn = iter(range(1, 1 << 62))
 
     def run(file: str, kernel: str, n_blocks: int, n_threads: int, structs: tuple, together: bool = False) -> None:
         each = (seed << 32) + next(turn) if seed else 0
         resident = n_blocks if together else at_once
-        launch(SOURCES / file, kernel, n_blocks, n_threads, structs, resident, each, sanitizer)
+        launch(SOURCES / file, kernel, n_blocks, n_threads, structs, at_once=resident, seed=each, **options)
 
     return Device(
         "emulated",
-        np,
+        Arrays,
         run,
         blocks,
         active=lambda lane=None, waits=True: contextlib.nullcontext(lane),
         upload=_uploaded,
-        download=np.copy,
-        all_ones=_all_ones,
+        download=MEMORY.on_host,
+        all_ones=lambda n, dtype: MEMORY.written(MEMORY.empty(n, dtype), np.iinfo(dtype).max),
         longer=_longer,
+        lasting=lambda *arrays: [_longer(array, len(array)) for array in arrays],
         record=time.perf_counter,
         seconds=lambda first, last: last - first,
         graph=_again,

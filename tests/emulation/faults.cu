@@ -49,6 +49,47 @@ extern "C" __global__ void read_past_the_end(const __grid_constant__ Given g) {
   if (global_index() <= g.n) atomicAdd(g.sums, g.values[global_index()]);
 }
 
+// The last thread reads beyond what all of them wrote.
+extern "C" __global__ void read_what_nobody_wrote(const __grid_constant__ Given g) {
+  __shared__ u64 passed[128];
+  passed[threadIdx.x] = g.values[0];
+  __syncthreads();
+  g.sums[0] = passed[threadIdx.x + 1];
+}
+
+extern "C" __global__ void read_between_words(const __grid_constant__ Given g) {
+  g.sums[0] = *(const u64*)((const u8*)g.values + 4);
+}
+
+extern "C" __global__ void mask_of_others(const __grid_constant__ Given g) {
+  if (threadIdx.x == 1) atomicAdd(g.sums, (u64)__ballot_sync(1, g.values[0] == 0));
+}
+
+extern "C" __global__ void two_masks(const __grid_constant__ Given g) {
+  atomicAdd(g.sums, (u64)__ballot_sync(threadIdx.x % 2 ? ALL_LANES : 0x55555555, g.values[0] == 0));
+}
+
+// A lane writes what another one reads after a shuffle, which orders nothing.
+template <bool ORDER>
+__device__ inline void pass_in_a_warp(const u64* values, u64* sums) {
+  __shared__ u64 passed[64];
+  passed[threadIdx.x] = values[global_index()];
+  u32 lane = __shfl_sync(ALL_LANES, threadIdx.x, (int)((threadIdx.x + 1) % 32));
+  if (ORDER) __syncwarp();
+  atomicAdd(&sums[blockIdx.x], passed[lane]);
+}
+extern "C" __global__ void pass_after_syncwarp(const __grid_constant__ Given g) {
+  pass_in_a_warp<true>(g.values, g.sums);
+}
+extern "C" __global__ void pass_after_a_shuffle(const __grid_constant__ Given g) {
+  pass_in_a_warp<false>(g.values, g.sums);
+}
+
+// A thread writes on and on, and no other one looks.
+extern "C" __global__ void never_ends(const __grid_constant__ Given g) {
+  while (load_shared_word(&g.values[0]) == 0) atomicAdd(g.sums, (u64)1);
+}
+
 extern "C" __global__ void half_a_barrier(const __grid_constant__ Given g) {
   if (threadIdx.x < 32) __syncthreads();
   if (threadIdx.x == 0) g.sums[blockIdx.x] = g.values[0];

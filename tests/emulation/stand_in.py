@@ -44,6 +44,7 @@ try:
 except ImportError:
     real = Function = None
 from tests.emulation.emulator import launch_raw
+from tests.emulation.memory import MEMORY, OWNED, WRITTEN
 
 own = threading.local()  # devices and streams that are current are those of a thread
 lock = threading.RLock()  # one thread at a time does what was queued, or takes memory
@@ -112,11 +113,20 @@ class Block:
             self.faults = faults
             if free[self.home]:
                 self.memory = free[self.home].pop()
+                self._forget(stream)
                 faults.given_again += 1
             else:
-                self.memory = np.full(self.n_bytes, 0xA5, np.uint8)
+                self.memory = MEMORY.empty(self.n_bytes, np.uint8)
                 faults.reserved[self.device] += self.n_bytes
                 faults.made += 1
+
+    def _forget(self, stream: Stream | None) -> None:
+        """What was written there is nothing to the new owner, but what is queued may still read it."""
+        state = MEMORY.state(self.memory)
+        if stream is None:
+            state[...] = OWNED
+        else:
+            stream.add("forget", lambda: state.fill(OWNED))
 
     def __del__(self) -> None:
         if hasattr(self, "memory"):
@@ -195,11 +205,21 @@ class Pointer(NamedTuple):
 
     def memset_async(self, value: int, size: int, stream: Stream) -> None:
         """Queues setting bytes."""
-        stream.add("set", lambda: ctypes.memset(self.ptr, value, size))
+
+        def work() -> None:
+            ctypes.memset(self.ptr, value, size)
+            MEMORY.state_at(self.ptr, size)[...] = WRITTEN
+
+        stream.add("set", work)
 
     def copy_from_device_async(self, source: Pointer, size: int, stream: Stream) -> None:
         """Queues a copy within the device."""
-        stream.add("copy", lambda: ctypes.memmove(self.ptr, source.ptr, size))
+
+        def copy() -> None:
+            ctypes.memmove(self.ptr, source.ptr, size)
+            MEMORY.state_at(self.ptr, size)[...] = MEMORY.state_at(source.ptr, size)
+
+        stream.add("copy", copy)
 
 
 def _array_in(shape: tuple[int], dtype: Any, memptr: tuple[UnownedMemory, int]) -> ndarray:
@@ -220,8 +240,7 @@ class ndarray:
             block = Block(array.nbytes)
             catch_up()  # this comes after what still uses the memory
             copy = block.memory[: array.nbytes].view(array.dtype).reshape(array.shape)
-            copy[...] = array
-            array = copy
+            array = MEMORY.written(copy, array)
         self._block, self._array = block, array
         self.device = block.device
 
@@ -281,6 +300,7 @@ class ndarray:
 
         def copy() -> None:
             ctypes.memmove(target.ctypes.data, source, target.nbytes)
+            MEMORY.state(target)[...] = WRITTEN
 
         stream.add("copy", copy)
 
@@ -289,7 +309,7 @@ class ndarray:
         source = self._array
 
         def copy() -> None:
-            out[...] = source
+            out[...] = MEMORY.on_host(source)
 
         stream.add("copy", copy)
 
@@ -503,7 +523,7 @@ class RawModule:
             structs = [value.copy() for value in values]
 
             def run() -> None:
-                launch_raw(self.source, name, blocks, threads, structs, at_once, next(self.turn))
+                launch_raw(self.source, name, blocks, threads, structs, at_once=at_once, seed=next(self.turn))
 
             stream = _current("streams")[-1]
             if stream.captured is None:

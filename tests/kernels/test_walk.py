@@ -315,7 +315,7 @@ def test_tiles_of_a_gpu(name):
     begins = np.cumsum([0, *(len(word.encode()) for word in plain(AUTOMATA[name], texts))])
     for n_bytes in (1, 2, 3, 7, 16, 256):
         tiled = device._replace(sizes=Sizes(tile=n_bytes))
-        found = split.find_words(tiled, batch.data, indexes(batch.offsets), tables)
+        found = split.find_words(tiled, *device.upload((batch.data, indexes(batch.offsets)))(), tables)
         assert np.array_equal(found, begins), n_bytes
 
 
