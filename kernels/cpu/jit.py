@@ -200,7 +200,7 @@ def compiled(function: Callable, arguments: tuple[Any, ...]) -> Any:
     made, within = njit(**_FLAGS)(function), inner(function, inline=False)
     made._cache = _kept(function)
     made.compile = _prepared(made.compile)
-    made.get_call_template, made.get_overload = within.get_call_template, within.get_overload
+    made.get_call_template, made.get_overload, made.within = within.get_call_template, within.get_overload, within
     if arguments:
         made.declared = arguments
         if not CHECKED:  # the checked build passes memory with its length

@@ -17,6 +17,7 @@ from __future__ import annotations
 import functools
 import gc
 import inspect
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -54,11 +55,11 @@ class Kernel(NamedTuple):
         return f"{self.name.replace('.', '_')}_{self.version}"
 
 
-def bitcode(modules: Sequence[str]) -> list[tuple[str, bytes, list[Kernel]]]:
-    """Compiles the kernels of each module as far as LLVM's bitcode, which is for any level; also returns these kernels."""
+def bitcode(parts: Sequence[Sequence[str]]) -> list[tuple[bytes, list[Kernel]]]:
+    """Compiles the kernels of each part, some modules, as far as LLVM's bitcode, which is for any level; also returns these kernels."""
     _prepare_numba()
     gc.disable()  # the collector would walk again and again through all that the compiler makes and keeps
-    return [(module, *_bitcode(module)) for module in modules]
+    return [_bitcode(modules) for modules in parts]
 
 
 @functools.cache
@@ -71,15 +72,15 @@ def _prepare_numba() -> None:
 
 
 @global_compiler_lock
-def _bitcode(module: str) -> tuple[bytes, list[Kernel]]:
+def _bitcode(modules: Sequence[str]) -> tuple[bytes, list[Kernel]]:
     merged: Any = llvm.parse_assembly("")
     kernels: list[Kernel] = []
-    for compiled in kernels_of(module).values():
+    for compiled in itertools.chain.from_iterable(kernels_of(module).values() for module in modules):
         parameters = tuple(inspect.signature(compiled.py_func).parameters)
         for version, arguments in enumerate(versions(compiled.declared)):
             signature = tuple(map(numba_type, arguments))
-            compiled.compile(signature)
-            result = compiled.overloads[signature]
+            compiled.within.compile(signature)  # the code that other kernels call
+            result = compiled.within.overloads[signature]
             kernel = Kernel(entry_name(compiled.py_func), version, parameters, arguments, result.signature.return_type)
             kernels.append(kernel)
             merged.link_in(_entry(kernel, result))

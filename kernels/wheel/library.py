@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import itertools
 import multiprocessing
 import os
 import pathlib
@@ -44,17 +43,22 @@ def _link(command: list[str] | None, objects: list[pathlib.Path], library: pathl
         compiler.link_shared_object([*map(str, objects)], str(library), libraries=["msvcrt", "ucrt", "vcruntime"])
 
 
-def _groups(modules: list[str]) -> list[list[str]]:
-    """Groups of modules, the largest first; one process compiles a group, and the functions that its modules share only once.
+_PARTS = {"encode_one": "texts", "encode_corpus": "walks", "count_words": "walks", "split": "walks"}
+"""Modules, and folders of modules, that share much -> the name of their part."""
 
-    Training shares little with the rest, nor do the models' trainers with each other.
+
+def _groups(modules: list[str]) -> list[list[list[str]]]:
+    """Groups of parts of modules, the largest first.
+
+    One process compiles a group, and the functions that its modules share only once. A part becomes one object file, which has
+    once what its modules share. Training shares little with the rest, nor do the models' trainers with each other.
     """
-
-    def group(module: str) -> str:
+    parts = dict[str, list[str]]()
+    for module in modules:
         first = module.removeprefix("gputok.kernels.cpu.").split(".")[0]
-        return first if first.startswith("train") else ""
-
-    return [list(found) for _, found in itertools.groupby(sorted(modules, key=group), group)]
+        parts.setdefault(first if first.startswith("train") else _PARTS.get(first, "others"), []).append(module)
+    together = [parts.pop(name) for name in ("texts", "walks", "others")]
+    return [together, *([part] for part in parts.values())]
 
 
 def build(folder: pathlib.Path, say: Any = print) -> None:
@@ -80,10 +84,10 @@ def build(folder: pathlib.Path, say: Any = print) -> None:
         code = {}
         compiled = [pool.submit(entries.bitcode, group) for group in _groups(all_modules)]
         for group in concurrent.futures.as_completed(compiled):
-            for module, bitcode, found in group.result():
+            for bitcode, found in group.result():
                 kernels += found
-                for level in levels if found else ():
-                    code[module, level] = pool.submit(object_files.machine_code, module, bitcode, level)
+                for level in levels:
+                    code[found[0].symbol, level] = pool.submit(object_files.machine_code, found[0].name, bitcode, level)
         objects += [code[name].result() for name in sorted(code)]
     kernels.sort(key=lambda kernel: kernel[:2])
     folder.mkdir(parents=True, exist_ok=True)
