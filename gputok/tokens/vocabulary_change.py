@@ -203,9 +203,10 @@ class VocabularyChange:
             weight.data.copy_(weight.data.new_tensor(made[name]))
         if padding is not None:
             model.get_input_embeddings().padding_idx = self._new_id(padding)
-        for config in (getattr(model, name, None) for name in ("config", "generation_config")):
-            fields: dict[str, Any] = {} if config is None else dict(vars(config))
-            for name, value in fields.items():
+        for configuration in ("config", "generation_config"):
+            config: Any = getattr(model, configuration, None)
+            fields: dict[str, Any] = getattr(config, "__dict__", {})
+            for name, value in [*fields.items()]:
                 if name.endswith("_token_id") and value is not None:
                     setattr(config, name, self._new_id(value))
 
