@@ -28,10 +28,13 @@ class Handle:
 
     def __init__(self, of: type, room: int = 0, **values: Any) -> None:
         self.of, (self._leaves, self._first) = of, _layout(of)
-        self.slots = np.zeros((max(len(self._leaves), room), WORDS), np.uint64)
+        self._hold(np.zeros((max(len(self._leaves), room), WORDS), np.uint64))
         self._values: dict[str, Any] = {}  # which keeps arrays alive
         self._kept: list[Handle] = []
         self.put(**values)
+
+    def _hold(self, slots: np.ndarray) -> None:
+        self.slots, self._numbers = slots, slots.reshape(-1).view(np.int64).data
 
     @classmethod
     def holding(cls, table: Any) -> Handle:
@@ -47,22 +50,21 @@ class Handle:
                 self._values[name] = value
 
     def _put(self, name: str, field: int, value: np.ndarray | float) -> None:
-        kind, slot = self._leaves[field], self.slots[field]
-        if isinstance(kind, Elements | Either):
-            kinds = kind.types if isinstance(kind, Either) else (kind,)
+        (kind, arrays), first = self._leaves[field], WORDS * field
+        if arrays:
             is_array = isinstance(value, np.ndarray)
-            fits = is_array and any(value.dtype == one.code and value.ndim == one.ndim for one in kinds)
-            if not fits or not value.flags.c_contiguous:
+            if not is_array or (value.dtype, value.ndim) not in arrays or not value.flags.c_contiguous:
                 raise TypeError(f"{name} of a handle: expected a contiguous array of {kind}, got {value!r:.60}")
-            slot[:] = value.__array_interface__["data"][0], value.size, value.shape[-1]
+            self._numbers[first] = value.__array_interface__["data"][0]
+            self._numbers[first + 1], self._numbers[first + 2] = value.size, value.shape[-1]
         elif kind.code == "f8":
-            slot.view(np.float64)[0] = value
+            self.slots[field].view(np.float64)[0] = value
         else:
-            slot.view(np.int64)[0] = int(value)
+            self._numbers[first] = int(value)
 
     def make(self, name: str, n: int) -> None:
         """Gives a field a new array of n elements, not initialised."""
-        self.put(**{name: np.empty(n, self._leaves[self._first[name]].code)})
+        self.put(**{name: np.empty(n, self._leaves[self._first[name]][0].code)})
 
     def __getitem__(self, name: str) -> Any:
         """What was written to a field."""
@@ -75,7 +77,8 @@ class Handle:
     def copy(self) -> Handle:
         """Returns a handle with the same numbers and arrays; changing its fields does not change this handle."""
         other = Handle(self.of)
-        other.slots, other._values, other._kept = self.slots.copy(), dict(self._values), self._kept
+        other._hold(self.slots.copy())
+        other._values, other._kept = dict(self._values), self._kept
         return other
 
     @property
@@ -86,7 +89,10 @@ class Handle:
 
 @functools.cache
 def _layout(of: Any) -> tuple[list[Any], dict[str, int]]:
-    """The types of the arrays and numbers of a NamedTuple class, and the index of the first one of each field."""
+    """The arrays and numbers of a NamedTuple class, and the index of the first one of each field.
+
+    Of each: its type, and the type of elements and the dimensions that an array can have; none for a number.
+    """
     kind, leaves, first = type_of(of), [], {}
     assert isinstance(kind, Group)
     for name, item in zip(of._fields, kind.items, strict=True):
@@ -100,7 +106,8 @@ def _leaves(kind: Type) -> Iterator[Any]:
         for item in kind.items:
             yield from _leaves(item)
     else:
-        yield kind
+        some = kind.types if isinstance(kind, Either) else (kind,) if isinstance(kind, Elements) else ()
+        yield kind, [(np.dtype(one.code), one.ndim) for one in some]
 
 
 def _items(value: Any) -> Iterator[Any]:
