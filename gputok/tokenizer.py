@@ -1936,5 +1936,14 @@ components.give_hints(
     },
 )
 
-if (_builtins := choose().builtins) is not None:
-    _builtins.take_over(Tokenizer, Encoding, components.versions)
+
+def _take_over() -> None:
+    """Lets machine code do what it can do, if there is any: nothing is compiled."""
+    if choose().has_builtins:
+        from gputok.kernels.builtins import builtin_functions
+
+        if (functions := builtin_functions()) is not None:
+            functions.take_over(Tokenizer, Encoding, components.versions)
+
+
+_take_over()

@@ -37,6 +37,7 @@ def pytest_collection_modifyitems(config, items):
     there = {
         "jit_only": choose().calls is None,
         "wheel_only": choose().calls is not None,
+        "builtins": choose().has_builtins,
         "source_tree": pathlib.Path(gputok.__file__).parents[1] == pathlib.Path(__file__).parents[1],
         "unchecked": os.environ.get("GPUTOK_CHECK", "0") in ("", "0"),
     }

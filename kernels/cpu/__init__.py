@@ -9,24 +9,25 @@ from typing import Any
 from gputok.kernels.native import choose, entry_name
 
 
-def kernel(*arguments: Any, inline: bool = False) -> Any:
+def kernel(*arguments: Any, inline: bool = False, c: bool = False) -> Any:
     """Makes a kernel of a function: takes machine code from the library of this package, or compiles at the first call.
 
     `@kernel(u8[:], i64[:], Walk)` declares the types of the arguments, by names of `gputok.kernels.signatures`. A function
-    under a bare `@kernel` is called by other kernels only; with `inline=True`, LLVM inlines the function there.
+    under a bare `@kernel` is called by other kernels only; with `inline=True`, LLVM inlines the function there. With `c=True`,
+    the kernel is a C function, of int64 with a result of int64, which only `gputok.kernels.builtins` gives to Python.
 
     Compiled code runs without the GIL, and is kept on disk until a file of this folder changes. `error_model="numpy"` drops
     a check at each division. Fast-math and fused multiply-add are off: results have the same bits everywhere.
     """
     if len(arguments) == 1 and isinstance(arguments[0], FunctionType):
-        return _kernel(arguments[0], (), inline)
-    return lambda function: _kernel(function, arguments, inline)
+        return _kernel(arguments[0], (), inline, c)
+    return lambda function: _kernel(function, arguments, inline, c)
 
 
-def _kernel(function: Callable, arguments: tuple[Any, ...], inline: bool) -> Any:
+def _kernel(function: Callable, arguments: tuple[Any, ...], inline: bool, c: bool) -> Any:
     calls = choose().calls
     if calls is not None:
         return calls[entry_name(function)] if arguments else function
     from gputok.kernels.cpu import jit
 
-    return jit.inner(function) if inline else jit.compiled(function, arguments)
+    return jit.inner(function) if inline else jit.compiled(function, arguments, c)

@@ -10,8 +10,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gputok.kernels.cpu.primitives.memory import CHECKED, lend_views
-from gputok.kernels.native import sources
+from gputok.kernels.cpu.primitives.memory import lend_views
+from gputok.kernels.native import CHECKED, sources
 from gputok.kernels.native.preparation import preparation
 from gputok.kernels.signatures import numba_type, versions
 
@@ -19,6 +19,7 @@ with preparation.going_on():
     from numba import _dynfunc, njit
     from numba.core import codegen, config, types
     from numba.core.caching import FunctionCache, NullCache
+    from numba.core.ccallback import CFunc
     from numba.core.compiler_lock import global_compiler_lock
     from numba.core.cpu import CPUContext
     from numba.misc.appdirs import AppDirs
@@ -192,20 +193,30 @@ def _as_inner(compile: Callable) -> Callable:
     return compiling
 
 
-def compiled(function: Callable, arguments: tuple[Any, ...]) -> Any:
+def compiled(function: Callable, arguments: tuple[Any, ...], c: bool = False) -> Any:
     """A kernel, compiled at its first call; only for the declared types of arguments, if types are declared.
 
-    A kernel that calls it has its code as that of an inner function.
+    A kernel that calls it has its code as that of an inner function. c: it is a C function, see `c_function`.
     """
     made, within = njit(**_FLAGS)(function), inner(function, inline=False)
     made._cache = _kept(function)
     made.compile = _prepared(made.compile)
     made.get_call_template, made.get_overload, made.within = within.get_call_template, within.get_overload, within
     if arguments:
-        made.declared = arguments
+        made.declared, made.is_c = arguments, c
         if not CHECKED:  # the checked build passes memory with its length
             made.compile = _as_declared(made)
     return made
+
+
+def c_function(made: Any) -> Any:
+    """A kernel that is a C function, compiled, with its `address`; the caller keeps it alive."""
+    kinds = [numba_type(kind) for kind in made.declared]
+    function = CFunc(made.py_func, (kinds, types.int64), {}, {k: _FLAGS[k] for k in ("error_model", "boundscheck")})
+    function._cache = _kept(made.py_func)
+    with preparation.going_on():
+        function.compile()
+    return function
 
 
 def _as_declared(made: Any) -> Callable:

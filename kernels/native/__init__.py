@@ -14,15 +14,13 @@ import os
 import pathlib
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from gputok.kernels.native.preparation import preparation
 
-if TYPE_CHECKING:
-    from gputok.kernels.native.objects import Builtins
-
 _HERE = pathlib.Path(__file__).resolve().parent
 LIBRARY = {"win32": "kernels.dll"}.get(sys.platform, "kernels.so")
+CHECKED = os.environ.get("GPUTOK_CHECK", "0") not in ("", "0")  # each access of a kernel is checked
 LEVELS = {1: "baseline", 2: "v2", 3: "v3"}  # number from the library -> level of the processor
 
 
@@ -31,7 +29,12 @@ class Code(NamedTuple):
 
     calls: dict[str, Callable[..., Any]] | None  # each kernel by its name; None: Numba compiles them
     reason: str  # a sentence for the user
-    builtins: Builtins | None = None  # of the library
+    library: ctypes.CDLL | None = None
+
+    @property
+    def has_builtins(self) -> bool:
+        """Whether there are the functions of kernels/builtins.py: in a wheel, and in the checked build."""
+        return self.library is not None or CHECKED
 
 
 def entry_name(function: Callable[..., Any]) -> str:
@@ -55,7 +58,6 @@ def _chosen() -> Code:
         return Code(None, f"compiled here by Numba: {found}")
     calls, path = found
     from gputok.kernels.native.call import suits
-    from gputok.kernels.native.objects import builtins
 
     try:
         library = ctypes.CDLL(str(path))
@@ -72,7 +74,7 @@ def _chosen() -> Code:
     level = fitting[-1]
     found = calls.calls(lambda name: library[f"{level}_{name}"], library)
     of = "the package" if path.parent == _HERE else "an installed package of the same kernels"
-    return Code(found, f"machine code ({level}) that came with {of}", builtins(library))
+    return Code(found, f"machine code ({level}) that came with {of}", library)
 
 
 def _library() -> tuple[Any, pathlib.Path] | str:

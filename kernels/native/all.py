@@ -39,7 +39,8 @@ def _compile(module: str) -> int:
     from gputok.kernels.signatures import numba_type, versions
 
     preparation.announced = True  # the caller announces it
-    wanted = [(f, arguments) for f in kernels_of(module).values() for arguments in versions(f.declared)]
+    called = [f for f in kernels_of(module).values() if not f.is_c]
+    wanted = [(f, arguments) for f in called for arguments in versions(f.declared)]
     for function, arguments in wanted:
         function.compile(tuple(map(numba_type, arguments)))
     return len(wanted)

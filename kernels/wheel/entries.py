@@ -6,7 +6,7 @@ the *entry* of a kernel is a C function
     int32 entry(int64 *slots)
 
 that reads its arguments from slots of eight bytes (an array by the address of its object, with the fields of
-`PyArrayObject_fields` of NumPy's C interface), overwrites the slots with its result, and returns 0 or an error code.
+`PyArrayObject_fields` of NumPy's C interface), overwrites the slots with its result, and returns 0 or an error code. Of a kernel that is a C function, the entry has the same arguments.
 `object_files` makes machine code of it, `write_calls` the Python functions that fill the slots.
 
 This module uses internal names of the release of Numba that backend.py requires.
@@ -48,6 +48,7 @@ class Kernel(NamedTuple):
     parameters: tuple[str, ...]
     arguments: tuple[Type, ...]
     result: Any  # Numba's type
+    is_c: bool = False  # a C function of int64: the entry has these arguments and the result, or 0
 
     @property
     def symbol(self) -> str:
@@ -81,7 +82,8 @@ def _bitcode(modules: Sequence[str]) -> tuple[bytes, list[Kernel]]:
             signature = tuple(map(numba_type, arguments))
             compiled.within.compile(signature)  # the code that other kernels call
             result = compiled.within.overloads[signature]
-            kernel = Kernel(entry_name(compiled.py_func), version, parameters, arguments, result.signature.return_type)
+            about = entry_name(compiled.py_func), version, parameters, arguments
+            kernel = Kernel(*about, result.signature.return_type, compiled.is_c)
             kernels.append(kernel)
             merged.link_in(_entry(kernel, result))
             merged.link_in(result.library._get_module_for_linking(), preserve=True)
@@ -101,6 +103,8 @@ def _entry(kernel: Kernel, compiled: CompileResult) -> Any:
     module = context.create_module("entry")
     kind = context.call_conv.get_function_type(about.restype, about.argtypes)
     called = ir.Function(module, kind, about.llvm_func_name)
+    if kernel.is_c:
+        return _c_entry(kernel, context, called, about)
     entry = ir.Function(module, ir.FunctionType(I32, [I64.as_pointer()]), kernel.symbol)
     builder = ir.IRBuilder(entry.append_basic_block("entry"))
     slots = _Slots(context, builder, entry.args[0])
@@ -113,6 +117,19 @@ def _entry(kernel: Kernel, compiled: CompileResult) -> Any:
     slots.write(about.restype, result)
     builder.ret(I32(0))
     return llvm.parse_assembly(str(module))
+
+
+def _c_entry(kernel: Kernel, context: Any, called: ir.Function, about: Any) -> Any:
+    """The entry of a kernel that is a C function."""
+    if about.restype != types.int64:
+        raise TypeError(f"{kernel.name}: a C function returns int64, not {about.restype}")
+    kind = ir.FunctionType(I64, [I64] * len(kernel.arguments))
+    entry = ir.Function(called.module, kind, kernel.symbol)
+    builder = ir.IRBuilder(entry.append_basic_block("entry"))
+    call = context.call_conv.call_function
+    status, result = call(builder, called, about.restype, about.argtypes, entry.args)
+    builder.ret(builder.select(status.is_error, I64(0), result))
+    return llvm.parse_assembly(str(called.module))
 
 
 class _Slots:

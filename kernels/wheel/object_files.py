@@ -1,7 +1,7 @@
 """From LLVM's bitcode to object files, one for each part of the kernels and level of the processor, and one for what all of them share.
 
 The code of that is LLVM's intermediate code in the files `*.ll` beside this module: `runtime.ll` (memory of arrays),
-`level_x86.ll` (what the processor can do), `builtins.ll` (builtin functions of Python).
+`level_x86.ll` (what the processor can do).
 
 This module uses internal names of the release of Numba that backend.py requires.
 """
@@ -16,7 +16,6 @@ import sys
 from typing import Any
 
 import llvmlite.binding as llvm
-from gputok.kernels.native.objects import EXPORTED, TABLES, numbers
 from numba.core import codegen
 from numba.core.compiler_lock import global_compiler_lock
 
@@ -85,10 +84,9 @@ def runtime() -> bytes:
         module.link_in(_parsed("level_x86", X86_FEATURES))
     else:
         module.link_in(llvm.parse_assembly("define i32 @gputok_level() {\n  ret i32 1\n}"))
-    module.link_in(_parsed("builtins", numbers()))
-    for name in ("gputok_level", "gputok_release", "gputok_take", *EXPORTED):
+    for name in ("gputok_level", "gputok_release", "gputok_take"):
         _export(module.get_function(name))
-    for name in ("gputok_head", "gputok_array", *TABLES):
+    for name in ("gputok_head", "gputok_array", "gputok_known"):
         _export(module.get_global_variable(name))
     for name in ("NRT_MemInfo_alloc_aligned", "NRT_MemInfo_call_dtor"):
         module.get_function(name).visibility = "hidden"

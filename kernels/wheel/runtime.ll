@@ -1,10 +1,11 @@
-; What all kernels share: the memory of arrays that they return.
+; What all kernels share: the memory of arrays that they return, and a variable (see kernels/cpu/primitives/calls.py).
 ; A block of memory is a header (`NRT_MemInfo` of Numba, with a reference count) and the elements.
 
 declare ptr @malloc(i64)
 declare void @free(ptr)
 @gputok_head = global i64 16
 @gputok_array = global i64 0
+@gputok_known = global i64 0
 
 define noalias ptr @NRT_MemInfo_alloc_aligned(i64 %size, i32 %align) {
   %a = zext i32 %align to i64

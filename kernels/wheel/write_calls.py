@@ -37,6 +37,8 @@ def calls(entry, library):
 def call(versions: list[Kernel]) -> str:
     """The source of the Python function that calls a kernel."""
     kernel = versions[0]
+    if kernel.is_c:
+        return f"    found[{kernel.name!r}] = entry({kernel.symbol!r})"
     tag = kernel.symbol.removesuffix("_0")
     leaves, unpacking = _leaves(kernel)
     if any(version.result != kernel.result for version in versions):

@@ -6,14 +6,17 @@ import subprocess
 import sys
 
 import pytest
+from gputok.kernels.builtins import builtin_functions
 from gputok.kernels.native import choose
+
+IN_LIBRARY = choose().library is not None
 
 START = """
 import os, sys
 import numpy as np
 import gputok
 from gputok import Tokenizer, models, normalizers, pre_tokenizers, processors
-from gputok.kernels.native import choose
+from gputok.kernels.builtins import builtin_functions
 
 def made():
     tokens = ["<s>", "?", "low", "er", "lower", "est", "é", "ab", "a", "b", *map(str, range(40))]
@@ -36,7 +39,7 @@ class Work:
     "Calls of all kinds, which need no global name of this module."
 
     def __init__(self, place):
-        self.place, tokenizer, code = place, made(), choose().builtins
+        self.place, tokenizer, code = place, made(), builtin_functions()
         for _ in range(9):
             encoding = of(tokenizer.encode(text))
         self.folder = tempfile.mkdtemp(dir=sys.argv[1])
@@ -111,7 +114,7 @@ def run(code: str, *arguments: object, under: tuple[str, ...] = (), **variables:
         env=os.environ | variables,
         capture_output=True,
         text=True,
-        timeout=60 if choose().builtins and not under else 600,
+        timeout=60 if IN_LIBRARY and not under else 600,
     )
     assert done.returncode == 0, (done.returncode, done.stdout[-2000:], done.stderr[-4000:])
     return done.stdout
@@ -126,13 +129,13 @@ def memory_of(byte: int) -> dict[str, str]:
 def test_objects_that_encode_while_python_ends(byte, tmp_path):
     """Modules are empty then, so Python code may fail; machine code may not, and nothing may give a wrong result or crash."""
     said = run(LATE, tmp_path, **memory_of(byte)).splitlines()
-    calls = [*CALLS, *(["list_ids, measure"] if choose().builtins else [])]
+    calls = [*CALLS, *(["list_ids, measure"] if builtin_functions() else [])]
     for place in PLACES:
         for call in calls:
             found = [one.split(": ", 2)[2] for one in said if one.startswith(f"{place}: {call}: ")]
             assert len(found) == 2 and found[0] == "right"
             assert found[1] == "right" or (found[1].startswith("error") and place != "atexit"), (place, call)
-            if choose().builtins and call in ("builtins", "kept", "list_ids, measure"):
+            if IN_LIBRARY and call in ("builtins", "kept", "list_ids, measure"):
                 assert found[1] == "right", (place, call)
 
 
@@ -157,7 +160,7 @@ for _ in range(100):
     run(code, **memory_of(byte))
 
 
-@pytest.mark.parametrize("module", ["kernels.native.objects", "kernels.native", "pipeline.encode.text", "tokenizer"])
+@pytest.mark.parametrize("module", ["kernels.builtins", "kernels.native", "pipeline.encode.text", "tokenizer"])
 def test_modules_that_are_loaded_again(module):
     code = f"""
 import gc, importlib
@@ -179,7 +182,7 @@ print(all(found() == before[0] for _ in range(9)))
 WRONG = "x", 0, -1, 1, 12345, 2**70, 1.5, None, b"gputok maker", [], True
 
 
-@pytest.mark.wheel_only
+@pytest.mark.builtins
 def test_what_is_no_address_is_refused():
     """Machine code took the -1 of a failed conversion for an address, and any number."""
     code = f"""
@@ -202,7 +205,7 @@ tokenizer = made()
 for _ in range(9):
     encoding = tokenizer.encode(text)
 owner, ids, given, special, *rest = encoding._later
-wanted, code = (encoding.tokens, encoding.offsets), choose().builtins
+wanted, code = (encoding.tokens, encoding.offsets), builtin_functions()
 call = owner._own.call
 for wrong in (*{WRONG!r}, call, object()):
     encoding._later = Owner(wrong), ids, given, special, *rest
@@ -239,7 +242,7 @@ print("refused")
     assert run(code).split() == ["refused"]
 
 
-@pytest.mark.wheel_only
+@pytest.mark.builtins
 def test_a_maker_whose_texts_are_finalized_is_not_used_again():
     """In a circle, `Texts.__del__` may come before another object's that encodes: its memory is another's then."""
     code = """
@@ -250,7 +253,7 @@ texts = texts_of(tokenizer.pipeline)
 own, free = texts._own, texts.engine.scratch.free
 assert own is not None and own not in free
 texts.__del__()
-assert free.count(own) == 1 and choose().builtins.claim(texts.address)
+assert free.count(own) == 1 and builtin_functions().claim(texts.address)
 assert [tokenizer.encode(text).ids for _ in range(9)] == [wanted] * 9
 assert [one.offsets[1] for one in tokenizer.encode_batch([text] * 9)] == [(0, 3)] * 9
 del texts, tokenizer

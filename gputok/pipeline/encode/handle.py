@@ -13,10 +13,9 @@ from gputok.automaton import PATTERNS, compile_literal, compile_pattern
 from gputok.automaton.pattern import matcher
 from gputok.components import derived
 from gputok.encoding.rows import margin
+from gputok.kernels.builtins import Columns, Spelling, builtin_functions, new_call, new_texts
 from gputok.kernels.cpu.encode_one import steps as short_steps
 from gputok.kernels.cpu.primitives.handle import Handle
-from gputok.kernels.native import choose
-from gputok.kernels.native.objects import Columns, Spelling, new_call, new_texts
 from gputok.models.bpe.model import BPE
 from gputok.pipeline.special_tokens import Frame
 from gputok.pool import Pool
@@ -64,8 +63,7 @@ class Call:
         self.longest = min(engine.longest[0], longest), min(engine.longest[1], longest)
         self._kept: tuple[Any, Any] | None = None
         if engine.builtins is not None:
-            entry = kernel.entry  # pyright: ignore[reportFunctionMemberAccess]
-            self._kept = new_call(entry, handle.address, self.longest, ids)
+            self._kept = new_call(kernel, handle.address, self.longest, ids)
 
     @property
     def given(self) -> Any:
@@ -245,13 +243,11 @@ class Engine:
             most if plain is not None and not plain.n_special else -1,
             most if special is not None and special.n_special <= short_text.MAX_SPECIAL else -1,
         ]
-        code = choose()
-        self.builtins = code.builtins
+        self.builtins = code = builtin_functions()
         self.ids_of, self.list_ids, self.measure = _ids_by_kernel, _list_ids, _measure
-        if code.builtins:
-            self.ids_of, self.list_ids = code.builtins.encode_ids, code.builtins.list_ids
-            self.measure = code.builtins.measure
-            code.builtins.share_integers(self._names.n_ids)
+        if code is not None:
+            self.ids_of, self.list_ids, self.measure = code.encode_ids, code.list_ids, code.measure
+            code.share_integers(self._names.n_ids)
         if special is not None:
             before, after = (np.array(side["ids"], np.uint32) for side in (special.before, special.after))
             for each in (handle,) if units is None else (handle, units.handle):
@@ -289,7 +285,7 @@ class Engine:
         sizes = [(frame.n_before, frame.n_special - frame.n_before) if frame else (0, 0) for frame in self._frames]
         before, after = zip(*sizes, strict=True)
         positions = memory.steps.handle["begins"], memory.steps.handle["ends"]
-        trim = None if self.trims is None else self.trim.entry
+        trim = None if self.trims is None else self.trim
         return Columns(memory.positions(self).given, *positions, before, after, self._spelling, trim)
 
     def lengths(self) -> Array | None:

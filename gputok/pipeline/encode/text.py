@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 import numpy as np
 
 from gputok.encoding.encoding import Encoding
-from gputok.kernels.native.objects import Maker
+from gputok.kernels.builtins import Maker
 from gputok.kernels.threads import share, thread_count
 from gputok.pipeline.encode import stepwise
 from gputok.pipeline.encode.handle import HEAD, POSITIONS, Engine, Scratch

@@ -6,7 +6,7 @@ import ctypes
 
 import numpy as np
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.primitives.memory import CHECKED
+from gputok.kernels.native import CHECKED
 
 
 def pointer(array: np.ndarray | None) -> int | tuple[int, int]:

@@ -1,6 +1,6 @@
 """Memory that several threads change: each function is one indivisible access to an element of a view.
 
-All are sequentially consistent: what a thread wrote before such an access is seen by each thread that finds the result of
+All but `atomic_release` are sequentially consistent: what a thread wrote before such an access is seen by each thread that finds the result of
 the access. The views must be aligned to their elements, as arrays of NumPy are.
 """
 
@@ -61,6 +61,18 @@ def atomic_load(typingctx, view, index):
         return builder.load_atomic(where, _ORDER, signature.args[0].size)
 
     return view.dtype(view, types.uint64), codegen
+
+
+@intrinsic
+def atomic_release(typingctx, view, index, value):
+    """Stores an element: a thread that finds it there finds all that this thread wrote before. It is cheaper than `atomic_store`."""
+
+    def codegen(context, builder, signature, args):
+        where = _pointer(context, builder, signature.args[0], args)
+        builder.store_atomic(args[2], where, "release", signature.args[0].size)
+        return context.get_dummy_value()
+
+    return types.void(view, types.uint64, view.dtype), codegen
 
 
 @intrinsic

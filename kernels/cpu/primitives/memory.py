@@ -6,11 +6,7 @@ imported, which would take a third of a second.
 
 from __future__ import annotations
 
-import os
-
 from gputok.kernels.native import choose
-
-CHECKED = os.environ.get("GPUTOK_CHECK", "0") not in ("", "0")
 
 if choose().calls is None:
     try:
@@ -19,10 +15,12 @@ if choose().calls is None:
             atomic_claim,
             atomic_load,
             atomic_or,
+            atomic_release,
             atomic_store,
             pause,
             ticks,
         )
+        from gputok.kernels.cpu.primitives.calls import call, known_address, places
         from gputok.kernels.cpu.primitives.shuffles import (
             leads_in,
             put_classes,
@@ -73,9 +71,9 @@ if choose().calls is None:
         ) from None
 else:
     View = as_array = bytes_at_least = copy = copy_64 = count_ones = equal_bytes = grown = has_ones = None
-    address_of = as_views = no_pointer = pointer_to_all = record_at = None
+    address_of = as_views = call = known_address = no_pointer = places = pointer_to_all = record_at = None
     is_given = of_four = folded_product = four_differ = put_key = None
-    atomic_add = atomic_claim = atomic_load = atomic_or = atomic_store = pause = ticks = None
+    atomic_add = atomic_claim = atomic_load = atomic_or = atomic_release = atomic_store = pause = ticks = None
     leading_zeros = leads_in = least_of = lend_views = likely = load_u16 = load_u32 = load_u64 = owned = None
     prefetch = put_classes = put_positions = scratch = store_u32 = store_u64 = tail = trailing_zeros = view = None
     wide_window_masks = window_masks = window_masks_of_24 = None

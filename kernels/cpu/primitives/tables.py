@@ -156,13 +156,13 @@ def as_views(typingctx, table):
 
 
 @intrinsic
-def address_of(typingctx, view):
-    """The address of a view, int64."""
+def address_of(typingctx, some):
+    """The address of a view or of a record, int64."""
 
     def codegen(context, builder, signature, args):
-        return struct_of(context, builder, view, args[0]).base
+        return args[0] if isinstance(some, Record) else struct_of(context, builder, some, args[0]).base
 
-    return types.int64(view), codegen
+    return types.int64(some), codegen
 
 
 @intrinsic

@@ -27,10 +27,10 @@ raises IndexError. Without that, nothing is checked: the author of a kernel show
 from __future__ import annotations
 
 import operator
-import os
 import re
 
 import numpy as np
+from gputok.kernels.native import CHECKED
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.errors import TypingError
@@ -47,8 +47,6 @@ from numba.extending import (
 )
 from numba.np.arrayobj import make_array, populate_array
 from numba.np.numpy_support import as_dtype
-
-CHECKED = os.environ.get("GPUTOK_CHECK", "0") not in ("", "0")
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 _BYTES = ir.IntType(8).as_pointer()

@@ -11,13 +11,14 @@
 Ids are uint32 in a bytes object: it is made by one copy, and holds no object that Python's garbage collector must count. Only the
 list that a user asks for has an object for each id.
 
-kernels/wheel/builtins.ll is their code. It calls functions of Python's stable interface, whose addresses `builtins` writes into
-the library, so one library serves every version of Python. Only a wheel has it.
+kernels/cpu/objects.py is their code. It calls functions of Python's stable interface, whose addresses
+`builtin_functions` tells the library, so one library serves every version of Python. A wheel has them, and the checked build.
 """
 
 from __future__ import annotations
 
 import ctypes
+import functools
 import inspect
 import sys
 import threading
@@ -25,60 +26,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from gputok.kernels.cpu import objects as code
+from gputok.kernels.cpu.objects import Call, Known
+from gputok.kernels.cpu.primitives.handle import WORDS, Handle
+from gputok.kernels.native import choose
 
 _Object = TypeVar("_Object")
-_CALLED = tuple(f"gputok_{name}" for name in ("encode_ids", "encode_one", "encode_each", "claim"))
-_CALLED_WITH_ONE = "gputok_list_ids", "gputok_measure"
 _PROPERTIES = "ids", "tokens", "offsets"
-EXPORTED = *_CALLED, *_CALLED_WITH_ONE, "gputok_encode", *(f"gputok_{name}" for name in _PROPERTIES)
-
-
-def _memory(*fields: str) -> Any:
-    """A class of memory that machine code reads, int64 by int64. builtins.ll names the fields, too: see `numbers`."""
-    return type("Memory", (ctypes.Structure,), {"_fields_": [(name, ctypes.c_int64) for name in fields]})
-
-
-# The addresses of Python's functions
-Python = _memory(
-    *("PyUnicode_AsUTF8AndSize", "PyList_New", "Py_IncRef", "PyLong_AsLongLong"),
-    *("PyLong_FromLongLong", "PyEval_SaveThread", "PyEval_RestoreThread", "Py_DecRef"),
-    *("PyTuple_New", "PyTuple_SetItem", "PyBytes_FromStringAndSize"),
-    *("PyList_GetItem", "PyTuple_Size", "PyObject_GetAttr", "PyObject_Vectorcall"),
-    *("PyBytes_AsStringAndSize", "PyObject_GC_UnTrack", "PyUnicode_GetLength"),
-    *("PyList_Size", "PyErr_Clear", "PyUnicode_FromStringAndSize", "PyObject_GC_Track", "PyTuple_GetItem"),
-    "PyCapsule_GetPointer",
-)
-# Addresses of the objects that `Builtins.take_over` is about; and the offset of `_later` in an encoding
-Classes = _memory(
-    *("texts", "add_special_tokens", "true", "false", "string", "versions", "encode"),
-    *("none", "offset", "address", "zero", "ids", "tokens", "offsets"),
-)
-# The address of the objects of the first ids, and their number; then where a list has the address of its items, a tuple
-# its items, and any object the address of its class
-Integers = _memory("shared", "n_shared", "items_of_list", "items_of_tuple", "kind")
-TABLES = {"gputok_python": Python, "gputok_classes": Classes, "gputok_integers": Integers}
-# Of `new_call` and of `Maker`. The second of two fields with nearly one name is for texts with special tokens
-_Call = _memory("entry", "handle", "longest", "longest_special", "ids")
-_Maker = _memory(
-    *("busy", "call", "kind", "allocate", "offset", "owner", "flag", "flag_special", "none", "flags"),
-    *("most", "most_special", "gathered", "room", "positions", "begins", "ends"),
-    *("n_before", "n_before_special", "n_after", "n_after_special"),
-    *("texts", "rows", "data", "offsets", "trim"),
-)
-# Tuples; see `Builtins.take_over`
-_LATER = "owner", "ids", "text", "special", "more", "flags"
-_TEXTS = "version", "texts", "address", "finish"
-
-
-def numbers() -> dict[str, int]:
-    """What each name in builtins.ll stands for: the number of a field or an item; `.n`: how many there are."""
-    memory = {"Python": Python, "Classes": Classes, "Integers": Integers, "Call": _Call, "Maker": _Maker}
-    names = {of: [name for name, _ in kind._fields_] for of, kind in memory.items()}
-    names |= {"Later": [*_LATER], "Texts": [*_TEXTS]}
-    return {f"{of}.{name}": at for of, some in names.items() for at, name in enumerate(some)} | {
-        f"{of}.n": len(some) for of, some in names.items()
-    }
-
 
 _FASTCALL = 0x80  # METH_FASTCALL: f(self, arguments, their number)
 _KEYWORDS = 0x02  # METH_KEYWORDS: and the names of the last arguments
@@ -97,14 +51,14 @@ def _for_ever(one: _Object) -> _Object:
     return one
 
 
-_CALL, _MAKER = _for_ever(b"gputok call"), _for_ever(b"gputok maker")  # the same as in builtins.ll
+_CALL, _MAKER = _for_ever(b"gputok call"), _for_ever(b"gputok maker")
 
 
-def _capsule(memory: ctypes.Structure, name: bytes) -> Any:
-    """The address of memory, in an object of Python that nothing else can pass for; the caller keeps the memory alive."""
+def _capsule(handle: Handle, name: bytes) -> Any:
+    """The address of a handle, in an object of Python that nothing else can pass for; the caller keeps the handle alive."""
     new = ctypes.pythonapi.PyCapsule_New
     new.argtypes, new.restype = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p], ctypes.py_object
-    return new(ctypes.addressof(memory), name, None)
+    return new(handle.address, name, None)
 
 
 def _inside(capsule: Any, name: bytes) -> int:
@@ -154,24 +108,23 @@ class Builtins(NamedTuple):
     """The ids in a bytes object, as a list."""
     measure: Callable[[list[Any]], int]
     """The number of characters of the texts in a list; -1 if not all are str."""
-    library: ctypes.CDLL
+    variable: ctypes.c_int64
+    """The address of what machine code knows, a `Known`."""
 
     def share_integers(self, n: int) -> None:
         """From now on, lists of ids share the objects of the numbers below n: each is made when it is first needed, and kept.
 
         Tables double, since those before are kept: a vocabulary that grows by a token at a time makes few of them.
         """
-        table = _table(self.library, "gputok_integers")
-        with _SHARING:  # two threads could leave the smaller table with the larger number
-            if (known := table.n_shared) >= n:
+        with _SHARING:  # two threads could leave the smaller table
+            numbers = _numbers_at(_of_known(self.variable, "numbers").value)
+            if (known := int(numbers[0])) >= n:
                 return
             n = 1 << (n - 1).bit_length()
-            objects = _for_ever(np.zeros(n, np.int64))
-            if known:
-                objects[:known] = np.ctypeslib.as_array((ctypes.c_int64 * known).from_address(table.shared))
-            # In this order: another thread may read the number, then the address. It may still use the table before
-            table.shared = _where(objects)
-            table.n_shared = n
+            larger = _for_ever(np.zeros(1 + n, np.int64))
+            larger[0], larger[1 : 1 + known] = n, numbers[1:]
+            # Another thread may still use the table before
+            _of_known(self.variable, "numbers").value = _where(larger)
 
     def take_over(self, tokenizer: type, encoding: type, versions: list[object]) -> None:
         """Replaces a method and some properties by machine code, which calls what it replaces if it can't go on.
@@ -186,17 +139,12 @@ class Builtins(NamedTuple):
         if not inspect.isfunction(encode) or not all(isinstance(found, property) for found in properties):
             return  # it is done, and a module was imported again
         objects: dict[str, Any] = {"texts": sys.intern("_texts"), "address": sys.intern("address")}
-        objects |= {"add_special_tokens": sys.intern("add_special_tokens"), "versions": versions}
-        objects |= {"encode": encode, "true": True, "false": False, "none": None, "zero": 0}
+        objects |= {"add_special_tokens": sys.intern("add_special_tokens"), "versions": versions, "encode": encode}
         objects |= {name: found.fget for name, found in zip(_PROPERTIES, properties, strict=True)}
         _for_ever(objects)
-        table = _table(self.library, "gputok_classes")
-        for name, one in objects.items():
-            setattr(table, name, id(one))
-        table.offset = offset_of(encoding, "_later")
-        code = address_of(self.library["gputok_encode"])
+        _know(self.variable, later=offset_of(encoding, "_later"), **{name: id(one) for name, one in objects.items()})
         about = f"encode{_signature(encode)}\n--\n\n{inspect.getdoc(encode)}"
-        definition = _for_ever(_Definition(b"encode", code, _FASTCALL | _KEYWORDS, about.encode()))
+        definition = _for_ever(_Definition(b"encode", _address(code.encode), _FASTCALL | _KEYWORDS, about.encode()))
         new = ctypes.pythonapi.PyDescr_NewMethod
         new.argtypes, new.restype = [ctypes.py_object, ctypes.POINTER(_Definition)], ctypes.py_object
         setattr(tokenizer, encode.__name__, new(tokenizer, ctypes.byref(definition)))
@@ -205,14 +153,26 @@ class Builtins(NamedTuple):
         new = ctypes.pythonapi.PyDescr_NewGetSet
         new.argtypes, new.restype = [ctypes.py_object, ctypes.POINTER(_Attribute)], ctypes.py_object
         for name, found in zip(_PROPERTIES, properties, strict=True):
-            get = address_of(self.library[f"gputok_{name}"])
+            get = _address(getattr(code, name))
             about = inspect.getdoc(found) or ""
             attribute = _for_ever(_Attribute(name.encode(), get, None, about.encode(), None))
             setattr(encoding, name, new(encoding, ctypes.byref(attribute)))
 
 
-def _table(library: ctypes.CDLL, name: str) -> Any:
-    return TABLES[name].in_dll(library, name)
+def _of_known(variable: ctypes.c_int64, name: str) -> ctypes.c_int64:
+    """A number that machine code knows; one of 64 bits is written at once."""
+    return ctypes.c_int64.from_address(variable.value + 8 * WORDS * Known._fields.index(name))
+
+
+def _know(variable: ctypes.c_int64, **values: int) -> None:
+    for name, value in values.items():
+        _of_known(variable, name).value = value
+
+
+def _numbers_at(address: int) -> np.ndarray:
+    """The table of shared numbers: how many, and the address of the object of each, or 0."""
+    n = ctypes.c_int64.from_address(address).value
+    return np.ctypeslib.as_array((ctypes.c_int64 * (1 + n)).from_address(address))
 
 
 def _finds_items() -> bool:
@@ -236,27 +196,67 @@ def _signature(function: Callable[..., Any]) -> str:
     return bare.replace("(self", "($self").replace("=Ellipsis", "=...")
 
 
-def _builtin(library: ctypes.CDLL, name: str, flags: int) -> Any:
+def _builtin(function: Any, flags: int) -> Any:
     new = ctypes.pythonapi.PyCFunction_NewEx
     new.argtypes = [ctypes.POINTER(_Definition), ctypes.c_void_p, ctypes.c_void_p]
     new.restype = ctypes.py_object
-    short = name.removeprefix("gputok_").encode()
-    definition = _for_ever(_Definition(short, address_of(library[name]), flags, None))
+    definition = _for_ever(_Definition(function.__name__.encode(), _address(function), flags, None))
     return new(ctypes.byref(definition), None, None)
 
 
-def builtins(library: ctypes.CDLL) -> Builtins | None:
-    """Makes the builtin functions of a library; None: Python keeps items, or classes, elsewhere than all versions so far."""
-    if not _finds_items():
+@functools.cache
+def builtin_functions() -> Builtins | None:
+    """The builtin functions, of the library or of the checked build.
+
+    None: Numba compiles the kernels, or Python keeps items, or classes, elsewhere than all versions so far.
+    """
+    if not choose().has_builtins or not _finds_items():
         return None
-    table, of_objects = _table(library, "gputok_python"), _table(library, "gputok_integers")
-    for name, _ in Python._fields_:
-        setattr(table, name, address_of(getattr(ctypes.pythonapi, name)))
-    _table(library, "gputok_classes").string = id(str)
-    of_objects.items_of_list = object.__basicsize__ + ctypes.sizeof(ctypes.c_ssize_t)
-    of_objects.items_of_tuple, of_objects.kind = tuple.__basicsize__, _CLASS
-    several = (_builtin(library, name, _FASTCALL) for name in _CALLED)
-    return Builtins(*several, *(_builtin(library, name, _ONE) for name in _CALLED_WITH_ONE), library)
+    if (library := choose().library) is None:
+        from gputok.kernels.cpu.primitives.calls import VARIABLE as variable
+    else:
+        variable = ctypes.c_int64.in_dll(library, "gputok_known")
+    if not variable.value:
+        variable.value = _where(_for_ever(np.zeros((len(Known._fields), WORDS), np.int64)))
+        _know(variable, numbers=_where(_for_ever(np.zeros(1, np.int64))))
+    functions = {name: getattr(ctypes.pythonapi, name) for name in Known._fields if name.startswith("Py")}
+    _know(variable, **{name: address_of(function) for name, function in functions.items()})
+    constants = {"true": True, "false": False, "none": None, "zero": 0, "string": str}
+    _know(variable, **{name: id(one) for name, one in constants.items()})
+    _know(variable, call_name=address_of(ctypes.c_char_p(_CALL)), maker_name=address_of(ctypes.c_char_p(_MAKER)))
+    items_of_list = object.__basicsize__ + ctypes.sizeof(ctypes.c_ssize_t)
+    _know(variable, items_of_list=items_of_list, items_of_tuple=tuple.__basicsize__, kind=_CLASS)
+    several = (code.encode_ids, code.encode_one, code.encode_each, code.claim)
+    with_one = (code.list_ids, code.measure)
+    made = [*(_builtin(one, _FASTCALL) for one in several), *(_builtin(one, _ONE) for one in with_one)]
+    return Builtins(*made, variable)
+
+
+def _address(function: Any) -> int:
+    """The address of a kernel that is a C function."""
+    if choose().library is not None:
+        return address_of(function)
+    from gputok.kernels.cpu.jit import c_function
+
+    return _for_ever(c_function(function)).address
+
+
+@functools.cache
+def _entry(kernel: Any) -> int:
+    """The address of the entry of a kernel of numbers."""
+    if choose().library is not None:
+        return address_of(kernel.entry)
+
+    n = len(kernel.declared)
+
+    @ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.POINTER(ctypes.c_int64))
+    def entry(slots: Any) -> int:  # the names of this module are gone when Python ends
+        given = slots[:n]
+        slots[0] = -1  # if the kernel raises an error
+        slots[0] = kernel(*given)
+        return 0
+
+    return address_of(_for_ever(entry))
 
 
 _SHARING = threading.Lock()
@@ -276,13 +276,13 @@ def offset_of(kind: type, slot: str) -> int:
     return [*words].index(id(value)) * ctypes.sizeof(ctypes.c_void_p)
 
 
-def new_call(entry: Any, handle: int, longest: tuple[int, int], ids: np.ndarray) -> tuple[ctypes.Structure, Any]:
+def new_call(kernel: Any, handle: int, longest: tuple[int, int], ids: np.ndarray) -> tuple[Handle, Any]:
     """Memory, which the caller keeps as long as the call, and the call: what `encode_ids` takes, and a `Maker`.
 
-    entry: the C function of a kernel of short texts; handle: the address of a handle; longest: the bytes of a text, without and
-    with special tokens; ids: where the handle's kernel writes. The caller keeps all of them alive.
+    kernel: of short texts; handle: the address of a handle, which the caller keeps alive; longest: the bytes of a text, without
+    and with special tokens; ids: where the handle's kernel writes.
     """
-    memory = _Call(address_of(entry), handle, *longest, _where(ids))
+    memory = Handle(Call, entry=_entry(kernel), handle=handle, longest=longest, ids=ids)
     return memory, _capsule(memory, _CALL)
 
 
@@ -339,40 +339,41 @@ class Maker:
         slot = ctypes.pythonapi.PyType_GetSlot
         slot.argtypes, slot.restype = [ctypes.py_object, ctypes.c_int], ctypes.c_void_p
         # The owner keeps this object alive, and the others are kept here: a reference to the owner would keep it alive for ever
-        gathered = np.empty(_GATHERED, np.uint32)  # of several texts, for `encode_each`
-        self._kept = kind, flags, gathered, columns
-        self.fields = _Maker(
+        self._kept = kind, flags, columns
+        self.fields = Handle(
+            code.Maker,
             call=_inside(call, _CALL),
             kind=id(kind),
             allocate=slot(kind, _ALLOCATE),
             offset=offset_of(kind, attribute),
             owner=id(owner),
-            flag=id(0),
-            flag_special=id(1),
+            flag=(id(0), id(1)),
             none=id(None),
             flags=id(flags),
-            most=most[0],
-            most_special=most[1],
-            gathered=_where(gathered),
-            room=_GATHERED,
+            most=most,
+            gathered=np.empty(_GATHERED, np.uint32),  # of several texts, for `encode_each`
+            starts=np.empty(code.GROUP, np.int64),
+            sizes=np.empty(code.GROUP, np.int64),
         )
         if columns is not None:
-            self._put(columns)
+            spelling = columns.spelling
+            self.fields.put(
+                positions=_inside(columns.call, _CALL),
+                begins=columns.begins,
+                ends=columns.ends,
+                n_before=columns.before,
+                n_after=columns.after,
+                texts=id(spelling.texts),
+                rows=spelling.rows,
+                data=spelling.data,
+                offsets=spelling.offsets,
+                trim=0 if columns.trim is None else _entry(columns.trim),
+            )
         self.address: Any = _capsule(self.fields, _MAKER)
-
-    def _put(self, columns: Columns) -> None:
-        fields, spelling = self.fields, columns.spelling
-        fields.positions = _inside(columns.call, _CALL)
-        fields.begins, fields.ends = _where(columns.begins), _where(columns.ends)
-        fields.n_before, fields.n_before_special = columns.before
-        fields.n_after, fields.n_after_special = columns.after
-        fields.texts, fields.rows = id(spelling.texts), _where(spelling.rows)
-        fields.data, fields.offsets = _where(spelling.data), _where(spelling.offsets)
-        fields.trim = 0 if columns.trim is None else address_of(columns.trim)
 
     def release(self) -> None:
         """Lets others use a maker that was claimed."""
-        self.fields.busy = 0
+        self.fields.slots[0, 0] = 0
 
 
 _ALLOCATE = 47  # Py_tp_alloc of typeslots.h
