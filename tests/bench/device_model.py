@@ -1,15 +1,15 @@
-"""Estimates how long a GPU would take: bytes, launches and rounds of each stage, multiplied by the rates of cards.
+"""Estimates how long a GPU would take, from counts of what its kernels do with a text, and from the rates of cards.
 
-`python -m tests.bench device --model CORPUS` counts, on the CPU, the work of each stage for that corpus, and multiplies. **This is a
-model: gputok has measured none of its rates on a GPU.** Each constant has a fast and a slow value, and each result is a
-range. Bandwidths are those of the cards' data sheets, less what kernels usually miss of them; rates of kernels are
-estimates from the instructions of their machine code (`machine_code`), and from counts in an emulator (see
-kernels/cuda/NOTES.md); rates of the host were measured on two cores. Beside the model stand this machine's CPU, measured
-for the same text, and on a machine with a GPU the same stages as measured there.
+`python -m tests.bench device --model CORPUS` counts, in the emulator, the instructions of warps, the sectors that
+their requests touch, and the memory that is touched at all, of each kernel, for the beginning of that corpus; on the
+CPU, the work of training. A kernel takes as long as the slowest of the three. **This is a model: gputok has measured
+none of its rates on a GPU.** Each constant has a fast and a slow value, and each result is a range: of the fast one
+all sectors come from L1, of the slow one none. Beside the model stand this machine's CPU, measured for the same text,
+and on a machine with a GPU the same stages as measured there. `UNKNOWN` is what the model can't know.
 
-The number of rounds is a lower bound: a round has consecutive merges that share no token with each other, and use no token
-that the round itself makes. On 6 MB of English, 8,000 merges took 498 rounds, and the bound is 383; on 20 MB, 31,744 merges
-took 1,182 rounds, and the bound is 949.
+The number of rounds is a lower bound: a round has consecutive merges that share no token with each other, and use no
+token that the round itself makes. On 6 MB of English, 8,000 merges took 498 rounds, and the bound is 383; on 20 MB,
+31,744 merges took 1,182 rounds, and the bound is 949.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from __future__ import annotations
 import datetime
 import json
 import pathlib
+import subprocess
+import sys
 import tempfile
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,8 +30,10 @@ if TYPE_CHECKING:
 
     from gputok.kernels.cuda.device import Device
 
+    from gputok import Tokenizer
     from gputok.counts.word_counts import WordCounts
     from gputok.types import Bytes
+    from tests.bench.device_counts import Counts
 
 
 class Range(NamedTuple):
@@ -45,11 +49,8 @@ class Range(NamedTuple):
 # Bytes a second that one thread reads from the page cache into pinned memory (measured, in ordinary memory), and that all
 # threads read together: memory, and Python's lock, 75 us for each block of 2 MiB
 _READ, _READ_TOGETHER = Range(3.1e9, 2.0e9), Range(28e9, 15e9)
-_START_WARM = Range(1.5, 2.5)  # seconds: importing CuPy, a context, 256 MiB of pinned memory
-# Seconds for compiling at first use: none with the cubins of a wheel; seven sources without. CuPy compiles no kernel of its own
-_COMPILING = Range(0.0, 6.0)
-# Bytes of memory traffic for each byte of text whose lines are found: the text, bits, and where lines begin
-_LINES_BYTES = 2
+# Seconds for a context and 256 MiB of pinned memory
+_CONTEXT = Range(0.4, 1.5)
 _LAUNCH = Range(2.2e-6, 3.5e-6)  # seconds from one small kernel to the next in a stream
 # Seconds of Python for a batch: 21 launches, 40 arrays, 6 looks at the device
 _HOST_A_BATCH = Range(0.4e-3, 0.8e-3)
@@ -72,24 +73,38 @@ _STAGES = {
 }
 
 
+# Of the slots for instructions of warps, the share that kernels use: they wait for memory, and their lanes go other ways
+_ISSUED = Range(0.6, 0.2)
+# Instructions of a card for one of PTX: split_words has 0.35, whose PTX has not been put in order yet, and others more
+_OF_PTX = Range(0.7, 1.2)
+_SECTOR = 32
+# Bytes of text for which the emulator counts
+_SAMPLE = 30_000
+
+UNKNOWN = (
+    "not known to the model: how often L1 and L2 have a sector (its ranges are always and never), how long warps wait for "
+    "memory and for atomics at one address, how many new words the rest of the text has, clocks under load, the driver's "
+    "time for a context, links that others use"
+)
+
+
 class Card(NamedTuple):
-    """Rates of a GPU, in bytes a second."""
+    """Rates of a GPU, in bytes a second: those of data sheets, and of L2 also as others measured it."""
 
     name: str
-    memory: float  # of its memory, by the data sheet
+    multiprocessors: int
+    clock: Range  # a second
+    l1: int  # bytes of a multiprocessor in a clock
+    l2: Range
+    memory: float
     link: Range  # from pinned memory
-    split: Range  # of text cut into words
-    count: Range  # of text, of words that are counted
-    encode: Range  # of text, from and to the memory of the device
     host_copies: Range  # of text that is encoded: two copies on the host, and the ids that come back
 
 
 CARDS = (
-    Card("T4", 320e9, Range(12e9, 6e9), Range(25e9, 12e9), Range(20e9, 10e9), Range(4e9, 2e9), Range(2.5e9, 1.5e9)),
-    Card("A100", 1.9e12, Range(25e9, 20e9), Range(130e9, 80e9), Range(90e9, 50e9), Range(15e9, 9e9), Range(6e9, 4e9)),
-    Card(
-        "H100", 3.3e12, Range(50e9, 25e9), Range(250e9, 150e9), Range(130e9, 60e9), Range(25e9, 15e9), Range(8e9, 5e9)
-    ),
+    Card("T4", 40, Range(1.5e9, 0.9e9), 64, Range(1.3e12, 1.0e12), 320e9, Range(12e9, 6e9), Range(2.5e9, 1.5e9)),
+    Card("A100", 108, Range(1.4e9, 1.2e9), 128, Range(7.2e12, 3.5e12), 1.9e12, Range(25e9, 20e9), Range(6e9, 4e9)),
+    Card("H100", 132, Range(1.8e9, 1.4e9), 128, Range(9.0e12, 5.5e12), 3.3e12, Range(50e9, 25e9), Range(8e9, 5e9)),
 )
 
 
@@ -103,9 +118,22 @@ class Work(NamedTuple):
     n_merges: int
     n_rounds: int  # at least
     n_readers: int  # threads
+    # A stage -> a kernel -> instructions of warps, sectors of requests and sectors of memory, for a byte of text
+    kernels: dict[str, dict[str, Sequence[float]]]
+    # Seconds of this machine's CPU: importing CuPy, and compiling all kernels, which a wheel with cubins saves
+    importing: float
+    compiling: float
 
     @classmethod
-    def of(cls, n_bytes: int, words: WordCounts, merges: Iterable[Sequence[int]], n_tokens: int, readers: int) -> Work:
+    def of(
+        cls,
+        n_bytes: int,
+        words: WordCounts,
+        merges: Iterable[Sequence[int]],
+        n_tokens: int,
+        readers: int,
+        kernels: dict[str, dict[str, Sequence[float]]],
+    ) -> Work:
         """Computes the work of counting words and learning merges.
 
         Args:
@@ -114,12 +142,60 @@ class Work(NamedTuple):
             merges: Pairs of ids, in the order in which they were learned; the first makes the token n_tokens.
             n_tokens: Tokens before the first merge.
             readers: Threads that read.
+            kernels: The result of `of_kernels`.
         """
         pairs = [(int(a), int(b)) for a, b in merges]
         lengths = np.diff(words.offsets)
         n_symbols = int(lengths[lengths > 1].sum())
         # An assumption: merges shorten words to about a third
-        return cls(n_bytes, len(lengths), n_symbols, n_symbols // 3, len(pairs), rounds_of(pairs, n_tokens), readers)
+        rounds, start = rounds_of(pairs, n_tokens), (_importing(), _compiling())
+        return cls(n_bytes, len(lengths), n_symbols, n_symbols // 3, len(pairs), rounds, readers, kernels, *start)
+
+
+def _importing() -> float:
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", "import cupy"], capture_output=True)
+    return time.perf_counter() - began if done.returncode == 0 else 0.0
+
+
+def _compiling() -> float:
+    from gputok.kernels.wheel import cubins
+
+    nvrtc, began = cubins.library(), time.perf_counter()
+    for source in cubins.SOURCES.glob("*.cu") if nvrtc else ():
+        cubins.compiled(nvrtc, source, 90)
+    return time.perf_counter() - began
+
+
+def of_kernels(data: bytes, tokenizer: Tokenizer) -> dict[str, dict[str, Sequence[float]]]:
+    """Counts what the kernels of each stage do with a text, for each of its bytes.
+
+    Args:
+        data: UTF-8, some kilobytes.
+        tokenizer: A trained one, of byte-level BPE.
+    """
+    from gputok.kernels.cuda.count_words import Batch, count_batches
+
+    from gputok.text.pieces import TextBatch
+    from gputok.text.way import Way
+    from tests.bench.device_counts import counted
+    from tests.emulation.stages import in_cuda
+
+    batch = TextBatch.from_strings(data.decode(errors="ignore").splitlines(keepends=True))
+    automaton, tables = tokenizer.pre_tokenizer.way(Way()).automaton, tokenizer.model._byte_tables
+    none = np.full(batch.n_documents, -1, np.int64)
+    stages: dict[str, Callable[[Device], Any]] = {
+        "find lines": lambda device: in_cuda(device).lines(np.array(batch.data)),
+        "split and count": lambda device: count_batches(
+            device, iter([Batch([batch.data], batch.offsets, 0)]), automaton
+        ),
+        "encode": lambda device: in_cuda(device).encode_corpus(batch, none, automaton, tables),
+    }
+
+    def of_byte(counts: Counts) -> list[float]:
+        return [n / len(batch.data) for n in (counts.instructions, counts.sectors, counts.touched)]
+
+    return {stage: {name: of_byte(each) for name, each in counted(run).items()} for stage, run in stages.items()}
 
 
 def rounds_of(merges: Sequence[tuple[int, int]], n_tokens: int) -> int:
@@ -141,7 +217,7 @@ def rounds_of(merges: Sequence[tuple[int, int]], n_tokens: int) -> int:
 def seconds(work: Work, card: Card) -> dict[str, Range]:
     """The time of each stage by the model; in "end to end, count", reading, copying and counting overlap.
 
-    >>> nothing = Work(0, 0, 0, 0, 0, 0, 1)
+    >>> nothing = Work(0, 0, 0, 0, 0, 0, 1, {}, 0.0, 0.0)
     >>> max(found.slow for stage, found in seconds(nothing, CARDS[0]).items() if not stage.startswith("start"))
     0.0
     """
@@ -155,14 +231,25 @@ def _seconds(work: Work, card: Card, slow: bool) -> dict[str, float]:
 
     host = -(-work.n_bytes // _BATCH) * of(_HOST_A_BATCH)
     memory = card.memory * of(_MEMORY)
+    # Four instructions of warps in a clock. Sectors come from L1, and if all is slow from L2
+    issued = 4 * card.multiprocessors * of(card.clock) * of(_ISSUED)
+    caches = card.multiprocessors * of(card.clock) * card.l1 * of(_MEMORY) if not slow else of(card.l2) * of(_MEMORY)
+
+    def kernels(stage: str) -> float:
+        seconds = (
+            max(instructions * of(_OF_PTX) / issued, sectors * _SECTOR / caches, touched * _SECTOR / memory)
+            for instructions, sectors, touched in work.kernels.get(stage, {}).values()
+        )
+        return work.n_bytes * sum(seconds)
+
     found = {
-        "start, warm": of(_START_WARM),
-        "start, first": of(_START_WARM) + of(_COMPILING),
+        "start, warm": work.importing + of(_CONTEXT),
+        "start, first": work.importing + of(_CONTEXT) + slow * work.compiling,
         "read": work.n_bytes / min(of(_READ) * work.n_readers, of(_READ_TOGETHER)),
         "copy to the GPU": work.n_bytes / of(card.link),
-        "find lines": work.n_bytes * _LINES_BYTES / memory,
-        "split and count": work.n_bytes / of(card.split) + work.n_bytes / of(card.count) + host,
-        "encode": work.n_bytes / of(card.encode) + host,
+        "find lines": kernels("find lines"),
+        "split and count": kernels("split and count") + host,
+        "encode": kernels("encode") + host,
     }
     first_bytes = 4 * (work.n_symbols + work.n_words)  # bytes that the first round reads ...
     last_bytes = 4 * (work.n_symbols_left + work.n_words)  # ... and the last round
@@ -210,9 +297,11 @@ def of_file(path: str, vocab_size: int, threads: int | None) -> tuple[Work, dict
             len(batch.ids) for batch in tokenizer.encode_corpus(path, device="cpu", threads=threads, progress=False)
         ],
     )
+    timed("read", lambda: _read(path, threads, lambda n_bytes: np.empty(n_bytes, np.uint8)))
     n_bytes = corpus.Source.of(path).total_bytes or sum(len(batch.data) for batch in corpus.read(path))
     n_tokens = len(learned.vocabulary.ids) - len(learned.merges)
-    work = Work.of(n_bytes, words, learned.merges.tolist(), n_tokens, thread_count(threads))
+    kernels = of_kernels(next(iter(corpus.read(path))).data[:_SAMPLE].tobytes(), tokenizer)
+    work = Work.of(n_bytes, words, learned.merges.tolist(), n_tokens, thread_count(threads), kernels)
     return work, on_cpu
 
 
@@ -238,7 +327,10 @@ def measured(path: str, vocab_size: int, threads: int | None, card: Device, devi
     from gputok.recipes import recipe
 
     n_threads, n_bytes = thread_count(threads), pathlib.Path(path).stat().st_size
-    found = {"read": _best(lambda: _read(path, threads, card)), "copy to the GPU": _copied(path, threads, card)}
+    found = {
+        "read": _best(lambda: _read(path, threads, card.host_memory)),
+        "copy to the GPU": _copied(path, threads, card),
+    }
     ends: list[tuple[float, float]] = []  # when words were counted, and when merges were learnt
     for _ in range(_RUNS):
         tokenizer, trainer = recipe("bpe", vocab_size=vocab_size)
@@ -266,10 +358,10 @@ def measured(path: str, vocab_size: int, threads: int | None, card: Device, devi
     return found
 
 
-def _read(path: str, threads: int | None, card: Device) -> None:
+def _read(path: str, threads: int | None, memory: Callable[[int], Bytes]) -> None:
     from gputok import corpus
 
-    for _ in corpus.Source.of(path).read_raw(card.host_memory, threads):
+    for _ in corpus.Source.of(path).read_raw(memory, threads):
         pass
 
 
@@ -338,6 +430,7 @@ def table(work: Work, on_cpu: dict[str, float], of_cards: dict[str, dict[str, fl
             f"{work.n_bytes:,} bytes of text, {work.n_words:,} distinct words of {work.n_symbols:,} symbols, "
             f"{work.n_merges:,} merges in at least {work.n_rounds:,} rounds, {work.n_readers} readers",
             f"{source}; a process on a GPU also takes its start",
+            UNKNOWN,
             *(f"| {' | '.join(row)} |" for row in rows),
         ]
     )

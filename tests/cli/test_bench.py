@@ -283,7 +283,8 @@ def test_the_time_model_counts_rounds_from_below():
     assert len(sizes) / 2 < device_model.rounds_of(pairs, 40) <= len(sizes)
 
 
-def test_the_time_model_of_a_file(text, capsys):
+def test_the_time_model_of_a_file(text, capsys, monkeypatch):
+    monkeypatch.setattr(device_model, "_compiling", lambda: 12.0)  # which takes as long
     developers.device(model=str(text), vocab_size=300, threads=2)
     out = capsys.readouterr().out
     assert f"{text.stat().st_size:,} bytes of text" in out and "a model, not a measurement" in out
@@ -292,11 +293,15 @@ def test_the_time_model_of_a_file(text, capsys):
     head, merge, start = rows["stage, seconds"], rows["merge"].split(" | "), rows["start, first"].split(" | ")
     assert head.startswith("| stage, seconds | this CPU, 2 threads | T4, model | ")
     assert float(merge[1]) > 0 and " to " in merge[2] and start[1].strip() == ""
+    assert float(rows["read"].split(" | ")[1]) > 0 and "not known to the model: how often L1" in out
+
+
+KERNELS = {stage: {"a_kernel": (1.0, 0.5, 0.1)} for stage in ("find lines", "split and count", "encode")}
 
 
 def test_a_result_is_a_range():
     """Of a fast and a slow value; all that does not start a process grows with the text, and reading has a roof."""
-    work = device_model.Work(10**9, 10**6, 10**7, 3 * 10**6, 31_743, 1000, 64)
+    work = device_model.Work(10**9, 10**6, 10**7, 3 * 10**6, 31_743, 1000, 64, KERNELS, 1.0, 5.0)
     for card in device_model.CARDS:
         found = device_model.seconds(work, card)
         assert all(0 < each.fast < each.slow for each in found.values())
@@ -308,6 +313,7 @@ def test_a_result_is_a_range():
 def test_what_was_measured_stands_beside_the_model(text, monkeypatch, capsys):
     """A column of the card after those of the model, and in JSON both."""
     with stand_in.installed(monkeypatch, Sizes(rounds_per_look=2, pair_slots=1024)):
+        monkeypatch.setattr(device_model, "_compiling", lambda: 12.0)
         developers.device(model=str(text), vocab_size=300, threads=2, device="cuda:1", as_json=True)
         found = json.loads(capsys.readouterr().out)
         with pytest.raises(ValueError, match="--model measures one GPU"):
@@ -321,13 +327,25 @@ def test_what_was_measured_stands_beside_the_model(text, monkeypatch, capsys):
     assert measured["end to end, count"] < measured["end to end, train"]
     work = device_model.Work(**found["work"])
     lines = device_model.table(work, found["this CPU"], found["measured"]).split("\n")
-    assert lines[2].endswith("| H100, model | a stand-in, measured |")
+    assert lines[3].endswith("| H100, model | a stand-in, measured |")
     (merge,) = (line for line in lines if line.startswith("| merge "))
-    assert merge.endswith(f"| {measured['merge']:.3g} |") and len({line.count("|") for line in lines[2:]}) == 1
+    assert merge.endswith(f"| {measured['merge']:.3g} |") and len({line.count("|") for line in lines[3:]}) == 1
+
+
+@pytest.mark.parametrize(("kernel", "fast", "slow"), [
+    ((1.0, 0.0, 0.0), 0.7 / (4 * 132 * 1.8e9 * 0.6), 1.2 / (4 * 132 * 1.4e9 * 0.2)),
+    ((0.0, 1.0, 0.0), 32 / (132 * 1.8e9 * 128 * 0.9), 32 / (5.5e12 * 0.6)),
+    ((0.0, 0.0, 1.0), 32 / (3.3e12 * 0.9), 32 / (3.3e12 * 0.6)),
+], ids=["instructions", "sectors", "memory"])  # fmt: skip
+def test_a_kernel_takes_as_long_as_the_slowest_of_what_it_does(kernel, fast, slow):
+    """The second one has half of each; times of kernels are added up."""
+    kernels = {"find lines": {"one": kernel, "two": [n / 2 for n in kernel]}}
+    work = device_model.Work(10**9, 10**6, 10**7, 3 * 10**6, 31_743, 1000, 2, kernels, 1.0, 5.0)
+    assert np.allclose(device_model.seconds(work, device_model.CARDS[2])["find lines"], [1.5e9 * fast, 1.5e9 * slow])
 
 
 def test_the_time_model_grows_with_the_work():
-    small = device_model.Work(10**9, 10**6, 10**7, 3 * 10**6, 31_743, 1000, 2)
+    small = device_model.Work(10**9, 10**6, 10**7, 3 * 10**6, 31_743, 1000, 2, KERNELS, 1.0, 5.0)
     large = small._replace(n_bytes=10**10, n_symbols=10**8)
     for card in device_model.CARDS:
         less, more = (device_model.seconds(work, card) for work in (small, large))
