@@ -54,7 +54,7 @@ def encoded(device: Device, words: Words, n_bytes: int, model: Any, looks: bool 
     counts = xp.zeros(_USED_TILES + 1, xp.uint32)
     todo = Todo(xp.empty(3 * n, xp.uint32), counts, *[None] * 6, n)
     launch(device, "encode_words.cu", "sort_words", words, todo, n=n)
-    # A long word has more than 32 bytes, and a tile for each 64
+    # A long word has more than 128 bytes, and a tile for each 64 that it begins
     found = device.download(counts).tolist() if looks else [1, 1, 1, n_bytes, n_bytes // 32 + 1]
     for kind, kernel in enumerate(("encode_short", "encode_middle", "encode_long")):
         if kind == _LONG_WORDS:
