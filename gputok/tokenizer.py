@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from types import EllipsisType
     from typing import Unpack
 
+    from transformers import PreTrainedTokenizerFast
+
     from gputok.audit import Audit
     from gputok.budgets import Counts, Part
     from gputok.corpus import Source
@@ -48,12 +50,13 @@ if TYPE_CHECKING:
     from gputok.pre_tokenizers import PreTokenizer
     from gputok.processors import PostProcessor
     from gputok.progress import Progress
-    from gputok.report import Report
+    from gputok.report import Report, ReportOptions
     from gputok.report.curves import CompressionCurve
     from gputok.superwords import Superwords
     from gputok.token_files.token_files import TokenBatch, Written
     from gputok.tokens.vocabulary_change import VocabularyChange
     from gputok.trainers import Trainer
+    from gputok.types import Device, Direction, Strategy
 
 
 Limits: TypeAlias = "Mapping[str, Any] | EllipsisType | None"
@@ -332,7 +335,7 @@ class Tokenizer:
         with writing(path, storage_options) as temporary, open(temporary, "wb") as file:
             file.writelines(serialize.tokenizer_json(self.pipeline, pretty))
 
-    def to_transformers(self, **options: Any) -> Any:
+    def to_transformers(self, **options: Any) -> PreTrainedTokenizerFast:
         """Returns a `transformers.PreTrainedTokenizerFast` that contains a copy of this tokenizer.
 
         gputok encodes the texts that it is called with. The files that it saves open without gputok.
@@ -457,7 +460,7 @@ class Tokenizer:
         word_counts: WordCounts,
         trainer: Trainer | None = None,
         *,
-        device: str | None = None,
+        device: Device | None = None,
         threads: int | None = None,
         progress: Progress = None,
         min_count: int = 0,
@@ -658,7 +661,7 @@ class Tokenizer:
         return count_corpus(self.pipeline, found, run)
 
     def count_without_added(
-        self, texts: Iterable[Any], device: str | None, threads: int | None, progress: Progress
+        self, texts: Iterable[Any], device: Device | None, threads: int | None, progress: Progress
     ) -> WordCounts:
         """Counts the words of texts in memory, as `count_words` does, without looking for added tokens.
 
@@ -813,7 +816,7 @@ class Tokenizer:
         *,
         errors: Errors = "strict",
         threads: int = 1,
-        device: str | None = "cpu",
+        device: Device | None = "cpu",
         memory_limit: int | str | None = "1GB",
         temporary: str | os.PathLike[str] | None = None,
     ) -> WordCounter:
@@ -857,7 +860,7 @@ class Tokenizer:
         add_special_tokens: bool = True,
         errors: Errors = "strict",
         threads: int = 1,
-        device: str | None = "cpu",
+        device: Device | None = "cpu",
     ) -> CorpusEncoder:
         """Makes a function for Spark, Ray, Dask and other engines, which encodes Arrow batches.
 
@@ -1188,7 +1191,7 @@ class Tokenizer:
         return [split(self.pipeline, one, max_tokens, overlap, at) for one in text]
 
     def encode_on_device(
-        self, texts: Iterable[str], *, device: str = "cuda", add_special_tokens: bool = True
+        self, texts: Iterable[str], *, device: Device = "cuda", add_special_tokens: bool = True
     ) -> DeviceTokens:
         """Encodes texts, and leaves the ids in the memory of a GPU.
 
@@ -1460,12 +1463,12 @@ class Tokenizer:
 
         return audit(self.pipeline, embeddings, tensor)
 
-    def report(self, corpus: Any, **options: Any) -> Report:
+    def report(self, corpus: Any, **options: Unpack[ReportOptions]) -> Report:
         """Measures how this tokenizer suits a corpus, alone or compared with others.
 
         Args:
             corpus: files as for `train`, or an iterable of texts.
-            options: the other arguments of `gputok.report.report`, such as `others={"gpt2": tokenizer}`.
+            options: what is compared and how it is read (`gputok.report.ReportOptions`), such as `others={"gpt2": tokenizer}`.
 
         Returns:
             The report: `print` shows a table, `figures()` gives figures of matplotlib, `to_html(path)` writes a page.
@@ -1474,12 +1477,12 @@ class Tokenizer:
 
         return report(self, corpus, **options)
 
-    def compression_curve(self, source: Any, **options: Any) -> CompressionCurve:
+    def compression_curve(self, source: Any, **options: Unpack[CountOptions]) -> CompressionCurve:
         """Measures how many tokens a text has with each smaller vocabulary, from one encoding of it.
 
         Args:
             source: files as for `train`, an iterable of texts, or `WordCounts` of this tokenizer's `count_words`.
-            options: other arguments of `count_words`.
+            options: how the words are counted, as for `count_words`.
 
         Returns:
             The tokens of the text by vocabulary size, from the alphabet to the whole vocabulary (`truncate` gives such a
@@ -1562,7 +1565,7 @@ class Tokenizer:
         return self.pipeline.num_special_tokens_to_add(is_pair)
 
     def enable_truncation(
-        self, max_length: int, stride: int = 0, strategy: str = "longest_first", direction: str = "right"
+        self, max_length: int, stride: int = 0, strategy: Strategy = "longest_first", direction: Direction = "right"
     ) -> None:
         """Cuts encodings to `max_length` tokens; the tokens that are cut off are in `Encoding.overflowing`.
 
@@ -1606,7 +1609,7 @@ class Tokenizer:
 
     def enable_padding(
         self,
-        direction: str = "right",
+        direction: Direction = "right",
         pad_id: int = 0,
         pad_type_id: int = 0,
         pad_token: str = "[PAD]",

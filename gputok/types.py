@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +40,23 @@ Scores: TypeAlias = "npt.NDArray[np.float64]"
 
 CodePoints: TypeAlias = "npt.NDArray[np.uint32]"
 """Characters of Unicode."""
+
+Direction: TypeAlias = Literal["left", "right"]
+"""The side of an encoding that is filled or cut off."""
+
+Strategy: TypeAlias = Literal["longest_first", "only_first", "only_second"]
+"""Which text of a pair is cut."""
+
+Behavior: TypeAlias = Literal["removed", "isolated", "merged_with_previous", "merged_with_next", "contiguous"]
+"""The treatment of the text that a pattern matches."""
+
+Device: TypeAlias = Literal["auto", "cpu", "cuda"] | str
+"""A device: one of these words, or "cuda:N"."""
+
+FileFormat: TypeAlias = Literal[
+    "npy", "llmc", "bin", "arrow", "parquet", "megatron", "datatrove", "nanogpt", "mds", "litdata", "olmo"
+]
+"""The format of files of ids."""
 
 Public = TypeVar("Public")
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gputok.encoding.columns import Column
-    from gputok.types import Ids
+    from gputok.types import Direction, Ids
 
 
 class _Whole(NamedTuple):
@@ -363,7 +363,12 @@ class Encoding:
         return None if token is None else self.token_to_word(token)
 
     def pad(
-        self, length: int, direction: str = "right", pad_id: int = 0, pad_type_id: int = 0, pad_token: str = "[PAD]"
+        self,
+        length: int,
+        direction: Direction = "right",
+        pad_id: int = 0,
+        pad_type_id: int = 0,
+        pad_token: str = "[PAD]",
     ) -> None:
         """Fills up this encoding, and its overflowing parts, to `length` tokens; longer ones stay as they are.
 
@@ -385,7 +390,7 @@ class Encoding:
         row = self.row().pad(_unsigned(length), direction, pad_id, pad_type_id, pad_token)
         self._set(row, 0, parts, self._made().shown)
 
-    def truncate(self, max_length: int, stride: int = 0, direction: str = "right") -> None:
+    def truncate(self, max_length: int, stride: int = 0, direction: Direction = "right") -> None:
         """Cuts this encoding to `max_length` tokens and puts the rest into `overflowing`.
 
         Args:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gputok.processors import PostProcessor
     from gputok.tokens.added_token import AddedToken
     from gputok.trainers import Trainer
+    from gputok.types import Direction, Strategy
 
 _Given = ParamSpec("_Given")
 _Found = TypeVar("_Found")
@@ -100,7 +101,7 @@ class BaseTokenizer:
 
     def enable_padding(
         self,
-        direction: str = "right",
+        direction: Direction = "right",
         pad_to_multiple_of: int | None = None,
         pad_id: int = 0,
         pad_type_id: int = 0,
@@ -113,7 +114,7 @@ class BaseTokenizer:
         """
         self._tokenizer.enable_padding(direction, pad_id, pad_type_id, pad_token, length, pad_to_multiple_of)
 
-    def enable_truncation(self, max_length: int, stride: int = 0, strategy: str = "longest_first") -> None:
+    def enable_truncation(self, max_length: int, stride: int = 0, strategy: Strategy = "longest_first") -> None:
         """Cuts encodings to `max_length` tokens, as `gputok.Tokenizer.enable_truncation` does."""
         self._tokenizer.enable_truncation(max_length, stride, strategy)
 

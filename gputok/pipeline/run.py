@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gputok.progress import Progress
+    from gputok.types import Device
 
 
 class RunOptions(ReadOptions, total=False):
@@ -34,7 +35,7 @@ class DeviceOptions(RunOptions, total=False):
         device: "auto", "cpu", "cuda" (all devices) or "cuda:N"; None: GPUTOK_DEVICE, or "auto" (`gputok.backend.choose`).
     """
 
-    device: str | None
+    device: Device | None
 
 
 class CountOptions(DeviceOptions, total=False):

@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from gputok.automaton import Backtracking
     from gputok.kernels import Automaton
     from gputok.text.pre_tokenized_string import PreTokenizedString
-    from gputok.types import Mask, Positions
+    from gputok.types import Behavior, Mask, Positions
 
 # A pattern divides a text into spans: its matches, and the text between them. _CUTS[behavior][i][j] is 1 if the text
 # is cut between two neighbouring spans, where i and j are 1 if the first and the second span, respectively, is a match.
-_CUTS = {
+_CUTS: dict[Behavior, Any] = {
     "removed": ((1, 1), (1, 1)),
     "isolated": ((1, 1), (1, 1)),
     "merged_with_previous": ((1, 0), (1, 1)),
     "merged_with_next": ((1, 1), (0, 1)),
     "contiguous": ((0, 1), (1, 0)),
 }
-BEHAVIORS = {name: name.title().replace("_", "") for name in _CUTS}
+BEHAVIORS: dict[Behavior, str] = {name: name.title().replace("_", "") for name in _CUTS}
 """Behavior -> the word for it in JSON and in a `repr`."""
 
 _FIELDS_WITH_DEFAULT_IN_JSON = {"use_regex", "prepend_scheme", "split", "length"}
@@ -45,7 +45,7 @@ class Cut(NamedTuple):
     """
 
     matcher: Automaton | Backtracking
-    behavior: str
+    behavior: Behavior
     invert: bool = False
 
 
@@ -232,14 +232,14 @@ def _composed(pieces: Pieces, origin: Alignment, offsets: Positions, start: Posi
     return Alignment(first, np.where(start < end, from_end[np.maximum(end, 1) - 1], first))
 
 
-def read_behavior(word: Any) -> str:
+def read_behavior(word: Any) -> Behavior:
     """Returns the behavior that a word in JSON stands for; raises WrongType or WrongValue for another word."""
-    names = {name: behavior for behavior, name in BEHAVIORS.items()}
+    names: dict[Any, Behavior] = {name: behavior for behavior, name in BEHAVIORS.items()}
     return names[checked("behavior", choice(*names), word)]
 
 
 @functools.cache
-def cut_rule(behavior: str, invert: bool = False) -> tuple[Mask, Mask]:
+def cut_rule(behavior: Behavior, invert: bool = False) -> tuple[Mask, Mask]:
     """Returns a behavior as the kernels read it: (cut, drop).
 
     cut: bool[2, 2], see `_CUTS`; drop: bool[2], drop[1] if matches are removed, drop[0] if the text between them is.
@@ -249,7 +249,7 @@ def cut_rule(behavior: str, invert: bool = False) -> tuple[Mask, Mask]:
     return (cut[::-1, ::-1], drop[::-1]) if invert else (cut, drop)
 
 
-def one_walk(matcher: Automaton | Backtracking, behavior: str, invert: bool = False) -> Automaton | None:
+def one_walk(matcher: Automaton | Backtracking, behavior: Behavior, invert: bool = False) -> Automaton | None:
     """Returns the automaton whose matches are what a pattern cuts text into, or None if one walk does not suffice.
 
     matcher, behavior, invert: as for `cut_pieces`.
@@ -265,7 +265,7 @@ def one_walk(matcher: Automaton | Backtracking, behavior: str, invert: bool = Fa
     return completed(matcher) if apart else None
 
 
-def cut_pieces(pieces: Pieces, matcher: Automaton | Backtracking, behavior: str, invert: bool = False) -> Pieces:
+def cut_pieces(pieces: Pieces, matcher: Automaton | Backtracking, behavior: Behavior, invert: bool = False) -> Pieces:
     """Cuts each piece at the matches of a pattern: of an automaton, or, in rare cases, of a backtracking pattern.
 
     behavior: the treatment of matches; invert: exchanges matches and the text between them.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
@@ -20,12 +19,10 @@ if TYPE_CHECKING:
     from gputok.automaton import Backtracking
     from gputok.kernels import Automaton
     from gputok.text.way import Way
+    from gputok.types import Behavior
 
 
-def _behavior(default: Any = dataclasses.MISSING) -> Any:
-    return field(default=default, metadata={"shown": BEHAVIORS.__getitem__})
-
-
+_SHOWN = {"shown": BEHAVIORS.__getitem__}
 _behavior_field = choice(*BEHAVIORS)
 
 
@@ -51,7 +48,7 @@ class Split(PreTokenizer):
     """
 
     pattern: str | Regex = field(metadata={"shown": shown_pattern})
-    behavior: str = _behavior()
+    behavior: Behavior = field(metadata=_SHOWN)
     invert: bool = False
 
     checks = per_field(pattern=pattern_field, behavior=_behavior_field, invert=switch)
@@ -140,7 +137,7 @@ class Punctuation(PreTokenizer):
         [('Hey', (0, 3)), (',', (3, 4)), (' you', (4, 8)), ('?', (8, 9)), ('!', (9, 10))]
     """
 
-    behavior: str = _behavior(default="isolated")
+    behavior: Behavior = field(default="isolated", metadata=_SHOWN)
 
     checks = per_field(behavior=_behavior_field)
 

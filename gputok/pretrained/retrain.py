@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from gputok.corpus.packing import Errors
+    from gputok.types import Device
 
 BYTE_PIECES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 """The tokens that stand for bytes if `byte_fallback` is set."""
@@ -85,7 +86,7 @@ def retrain(
     *,
     length: int | None = None,
     column: str | None = None,
-    device: str | None = None,
+    device: Device | None = None,
     threads: int | None = None,
     progress: Any = None,
     errors: Errors = "strict",

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 from gputok.files.repositories import LeftOut
+from gputok.pipeline.run import RunOptions
 from gputok.report.curves import CompressionCurve
 from gputok.report.file_tokens import Counted, FileCounts, count_files
 from gputok.report.groups import GroupMeasures, Groups
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from gputok.corpus import Source
-    from gputok.pipeline.run import RunOptions
 
 __all__ = [
     "COLUMNS",
@@ -47,6 +47,7 @@ __all__ = [
     "Made",
     "Measures",
     "Report",
+    "ReportOptions",
     "SizeMeasures",
     "Sizes",
     "Text",
@@ -96,6 +97,16 @@ class Report(Findings):
         return returned(render(self, most_bytes), path)
 
 
+class ReportOptions(RunOptions, total=False):
+    """Keyword arguments of `Tokenizer.report`, besides those of `RunOptions`; `report` explains them. All may be left out."""
+
+    others: Mapping[str, Any] | None
+    name: str
+    title: str
+    command: str
+    samples: int
+
+
 def report(
     tokenizer: Any,
     corpus: Any,
@@ -131,7 +142,7 @@ def report(
         FileNotFoundError: if a path or glob names no file.
     """
     from gputok.corpus import Source
-    from gputok.pipeline.run import Run, RunOptions
+    from gputok.pipeline.run import Run
     from gputok.progress import reporting
     from gputok.report.groups import Grouping
     from gputok.report.measures import measure, own_pipeline

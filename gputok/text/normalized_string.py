@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gputok.automaton.pattern import Regex
-    from gputok.types import Bytes, Positions32
+    from gputok.types import Behavior, Bytes, Positions32
 
 _BEHAVIORS = ("removed", "isolated", "merged_with_previous", "merged_with_next", "contiguous")
 
@@ -264,7 +264,7 @@ class NormalizedString:
         data = self.normalized_bytes()[start:end].copy()
         return NormalizedString.of(original, self._original_shift + low, data, Alignment(*sides))
 
-    def split(self, pattern: str | Regex, behavior: str) -> list[NormalizedString]:
+    def split(self, pattern: str | Regex, behavior: Behavior) -> list[NormalizedString]:
         """Cuts the string at the matches of the pattern.
 
         Args:

@@ -110,7 +110,8 @@ class _Tally:
             skip = max(skip - len(files), 0)
 
 
-def _format(output: str, format: str | None, opened: list[TokenFiles]) -> str:
+def _format(output: str, format: str | None, opened: list[TokenFiles]) -> Any:
+    """Returns the name of the format."""
     if format is not None:
         return chosen(output, format).name
     try:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from gputok.files.locations import StorageOptions
     from gputok.token_files.formats.base import OpenShard, TokenFormat
-    from gputok.types import Array
+    from gputok.types import Array, FileFormat
 
 __all__ = ["KINDS", "Layout", "TokenBatch", "TokenFiles", "Written", "layout_of", "open_tokens", "read", "write"]
 
@@ -96,7 +96,7 @@ class FileOptions(TypedDict, total=False):
         sequence_length: store blocks of so many ids instead of documents ("mds"): documents are joined, and cut.
     """
 
-    format: str | None
+    format: FileFormat | None
     shard_tokens: int | None
     shuffle: int | None
     dtype: str | np.dtype[Any] | type | None
@@ -329,7 +329,7 @@ class TokenFiles(Sequence["Array"]):
 
 
 def open_tokens(
-    path: str | os.PathLike[str], format: str | None = None, *, storage_options: StorageOptions = None
+    path: str | os.PathLike[str], format: FileFormat | None = None, *, storage_options: StorageOptions = None
 ) -> TokenFiles:
     """Opens files of ids of any format, document by document, without reading them into memory.
 

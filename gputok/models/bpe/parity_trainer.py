@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gputok.counts.word_counts import WordCounts
     from gputok.progress import Progress
     from gputok.tokens.added_token import AddedToken
-    from gputok.types import Counts, Ids, Positions, Positions32
+    from gputok.types import Counts, Device, Ids, Positions, Positions32
 
 
 _OF_ALPHABET = "special_tokens limit_alphabet initial_alphabet continuing_subword_prefix end_of_word_suffix".split()
@@ -102,7 +102,7 @@ class ParityBpeTrainer(CheckedOptions):
         ratio: Sequence[float] | None = None,
         *,
         threads: int | None = None,
-        device: str | None = None,
+        device: Device | None = None,
         progress: Progress = None,
     ) -> None:
         """Trains a new BPE model and replaces the model of a tokenizer by it.

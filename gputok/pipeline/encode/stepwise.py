@@ -498,9 +498,10 @@ def _processed(pipeline: Pipeline, encoding: Encoding, pair: Encoding | None, ad
         n_added = pipeline.num_special_tokens_to_add(pair is not None) if add_special_tokens else 0
         copies = [first] if second is None else [first, second]
         lengths = [np.array([len(copy)]) for copy in copies]
+        direction: Any = truncation.direction
         aims = targets(lengths, truncation.room(n_added), truncation.strategy)
         for copy, target in zip(copies, aims, strict=True):
-            copy.truncate(int(target[0]), truncation.stride, truncation.direction)
+            copy.truncate(int(target[0]), truncation.stride, direction)
     finished = process_one(pipeline.post_processor, first, second, add_special_tokens)
     texts = (first.texts or (None,)) + (() if second is None else second.texts or (None,))
     return finished.with_texts(None if None in texts else texts)
