@@ -19,7 +19,7 @@ from gputok.corpus.readers import Task
 from gputok.corpus.source import task_bytes
 from gputok.kernels.threads import Submit, in_order, thread_count
 from gputok.pipeline.encode.devices import ByDevice, grouped, joined
-from gputok.pipeline.encode.units import UNIT_BYTES, engine_of, id_type, units_of
+from gputok.pipeline.encode.units import UNIT_BYTES, Walked, engine_of, id_type, units_of
 from gputok.pipeline.special_tokens import ids_around, surrounded, surrounded_unless_empty
 from gputok.text.pieces import TextBatch
 from gputok.token_files.batches import TokenBatch
@@ -127,7 +127,9 @@ def encode_corpus(
         return lambda: [finished(sliced.joined([future.result() for future in work]))]
 
     def encoded(batch: TextBatch) -> list[TokenBatch]:
-        return [finished(engine.encode(unit)) for unit in units_of(batch, engine.units_at_once * unit_bytes)]
+        # What Python does for a unit takes one thread at a time; but arrays of the steps should stay small
+        as_is = engine.as_is(batch) if isinstance(engine, Walked) else None
+        return [*map(finished, map(engine.encode, units_of(batch, unit_bytes)) if as_is is None else [as_is])]
 
     def begin_task(task: Task, submit: Submit) -> Callable[[], list[TokenBatch]]:
         """Starts reading and encoding a range of a file."""

@@ -198,8 +198,6 @@ def _stages_of(model: BPE) -> _Stages | None:
 class BySuperwords:
     """Encodes by the merges of words, and then by those that span words."""
 
-    units_at_once = 1
-
     def __init__(self, pipeline: Pipeline, stages: _Stages) -> None:
         from gputok.kernels.cpu.superwords import new_runs
 

@@ -34,10 +34,8 @@ if TYPE_CHECKING:
 
 UNIT_BYTES = 1 << 20
 """A thread encodes documents of about so many bytes at a time."""
-_AT_ONCE = 8
-"""So many units are walked in one call: what Python does for a call takes one thread at a time."""
 _IDS = 1 << 22
-"""The ids of so many units have room in one round. Memory that no id is written to costs nothing."""
+"""The ids of a task have room in one round. Memory that no id is written to costs nothing."""
 _LEAST_BYTES = 1 << 17
 """With less, a thread takes longer to begin than to encode."""
 EncodeNew = Callable[["Array", "Array", "Array"], "tuple[Array, Array]"]
@@ -45,13 +43,7 @@ EncodeNew = Callable[["Array", "Array", "Array"], "tuple[Array, Array]"]
 
 
 class Engine(Protocol):
-    """A way to encode documents.
-
-    Attributes:
-        units_at_once: `encode` takes the documents of so many units.
-    """
-
-    units_at_once: int
+    """A way to encode documents."""
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
         """Returns the ids, uint16 or uint32[n_ids], and the rows, int64[n_documents + 1], of documents."""
@@ -139,8 +131,6 @@ def _called(encode: Callable[[], tuple[Array, Array]]) -> tuple[Array, Array]:
 class Stepped:
     """Encodes by the steps of the pipeline, one after the other."""
 
-    units_at_once = 1
-
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
 
@@ -183,7 +173,6 @@ class Walked:
         self._is_plain = normalizer is None or self._inert is not None
         if way.unit is Unit.LINE:
             self._is_plain = way.before is Before.NONE
-        self.units_at_once = _AT_ONCE if self._is_plain else 1
         self._encoders = _encoders(dtype)
         self._encode_new: EncodeNew = partial(_encode_parts, self._steps)
         if self.unit is Unit.WORD:
@@ -195,9 +184,20 @@ class Walked:
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
         """Returns the ids and rows of documents."""
+        return self.as_is(unit) or self._encode(unit)
+
+    def as_is(self, unit: TextBatch) -> tuple[Array, Array] | None:
+        """Returns the same; None: a step before the walk may change the text, or take an added token out of it."""
         data, offsets = unit
-        if self._is_plain and self._stays(unit) and not self._pipeline.added.may_occur(data[offsets[0] : offsets[-1]]):
-            return self._walk(data, np.ascontiguousarray(offsets), None)
+        if (
+            not self._is_plain
+            or not self._stays(unit)
+            or self._pipeline.added.may_occur(data[offsets[0] : offsets[-1]])
+        ):
+            return None
+        return self._walk(data, np.ascontiguousarray(offsets), None)
+
+    def _encode(self, unit: TextBatch) -> tuple[Array, Array]:
         pieces = self._pieces(unit)
         if pieces is None:
             return self._steps.encode(unit)
