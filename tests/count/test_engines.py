@@ -340,6 +340,7 @@ def test_tasks_for_dask_join_small_files(tmp_path):
     assert gputok.distributed._tasks(files[:1], None, 4) == [gputok.corpus.parts(files[0])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["parquet", pytest.param("txt", marks=pytest.mark.full)])
 def test_a_dask_cluster_counts(kind, client, corpus, expected, trained):
     files = str(corpus / f"*.{kind}")
@@ -350,6 +351,7 @@ def test_a_dask_cluster_counts(kind, client, corpus, expected, trained):
         check_trains_the_same(counts, expected, trained)
 
 
+@pytest.mark.slow
 def test_a_dask_cluster_counts_words_of_two_kinds(client, tmp_path):
     """Added tokens turn the words of their parts into characters that stand for bytes; equal words must still meet."""
     tokenizer = make_tokenizer()
@@ -369,6 +371,7 @@ def same_arrays(a, b):
     return a.byte_level == b.byte_level and all(map(np.array_equal, a.columns()[:3], b.columns()[:3]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory_limit", [None, "64MB"])
 def test_counts_of_dask_are_in_the_order_of_merged_counts(memory_limit, client, tmp_path):
     """For any number of tasks, with and without rounds of adding up before the words are shared out."""
@@ -415,6 +418,7 @@ def test_bags_and_frames_of_dask(client, corpus, expected):
     assert WordCounts.from_arrow(pa.Table.from_pandas(words), byte_level=True) == expected
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_changes_nothing(client, cluster, corpus, monkeypatch):
     """One is killed while both count; Dask starts another, and what was lost is counted again."""
     tokenizer, files = make_tokenizer(), [str(corpus / "0.txt")] * 200
@@ -440,6 +444,7 @@ def test_a_worker_that_dies_changes_nothing(client, cluster, corpus, monkeypatch
     assert victim not in {worker.process.pid for worker in cluster.workers.values()}
 
 
+@pytest.mark.slow
 def test_what_a_worker_cannot_read_is_named(client, tmp_path):
     (tmp_path / "good.txt").write_text("fine\n")
     (tmp_path / "bad.txt").write_bytes(b"fine\n\xff\n")

@@ -115,6 +115,7 @@ def test_it_ends_in_time(machine, tmp_path):
 GPU = re.compile(r"pytest\.mark\.gpu\b|from tests\.emulation\.devices import")
 
 
+@pytest.mark.slow
 def test_it_collects_all_that_needs_a_gpu_and_nothing_else():
     """Where `datasets` is not installed, as on a machine with a card, or does not import."""
     named = {*re.findall(r"\$tests/((?:cuda|kernels|cli)[\w./]*)", SCRIPT.read_text())}

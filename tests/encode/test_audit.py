@@ -52,7 +52,7 @@ def random_unigram(rng: random.Random) -> models.Unigram:
 @pytest.mark.parametrize("make", [random_bpe, random_wordpiece, random_unigram])
 def test_what_no_text_gives_is_exact(make):
     some = 0
-    for seed in range(60):
+    for seed in range(25):
         model = make(random.Random(seed))
         given = {token.id for word in words("abc", 6) for token in model.tokenize(word)}
         found = {*checks(Tokenizer(model))["unreachable"]}
@@ -60,7 +60,7 @@ def test_what_no_text_gives_is_exact(make):
         lost = {*model.vocabulary.names} - given - unknown
         assert found == lost, seed
         some += len(lost)
-    assert some > 20
+    assert some > 10
 
 
 def test_bytes_that_utf8_does_not_have():

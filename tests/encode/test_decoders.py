@@ -8,7 +8,7 @@ import tokenizers
 import tokenizers.decoders as theirs
 
 import gputok.decoders as mine
-from gputok import Regex
+from gputok import Regex, Tokenizer
 
 MAKERS = {
     "bpe": lambda kind, regex: kind.BPEDecoder(),
@@ -105,12 +105,16 @@ def test_errors():
         mine.Sequence((mine.Fuse(),))
 
 
-def test_stream(shared_tokenizer):
-    """Step by step, with special tokens and broken characters between."""
-    from gputok import Tokenizer
-
+@pytest.fixture(scope="module")
+def llama3(shared_tokenizer):
+    """In gputok and in tokenizers."""
     path = str(shared_tokenizer("llama3"))
-    found, expected = Tokenizer.from_file(path), tokenizers.Tokenizer.from_file(path)
+    return Tokenizer.from_file(path), tokenizers.Tokenizer.from_file(path)
+
+
+def test_stream(llama3):
+    """Step by step, with special tokens and broken characters between."""
+    found, expected = llama3
     rng = random.Random(5)
     for skip in (True, False):
         for start in (None, expected.encode("What is 本?").ids):
@@ -121,12 +125,9 @@ def test_stream(shared_tokenizer):
             assert a.step(found, ids[:7]) == b.step(expected, ids[:7])
 
 
-def test_what_a_stream_holds_back(shared_tokenizer):
+def test_what_a_stream_holds_back(llama3):
     """All steps and `flush` give what `tokenizers` decodes; between them, `held_bytes` are what is missing."""
-    from gputok import Tokenizer
-
-    path = str(shared_tokenizer("llama3"))
-    found, expected = Tokenizer.from_file(path), tokenizers.Tokenizer.from_file(path)
+    found, expected = llama3
     rng = random.Random(6)
     for skip in (True, False):
         for start in ([], expected.encode("What is 本?").ids):
@@ -150,12 +151,9 @@ def test_what_a_stream_holds_back(shared_tokenizer):
                 assert stream.step(found, 15339) == mine.DecodeStream(None, skip).step(found, 15339) == "hello"
 
 
-def test_a_prompt_that_ends_within_a_character(shared_tokenizer):
+def test_a_prompt_that_ends_within_a_character(llama3):
     """As in `tokenizers`, the text of such a prompt is held back, and given with the rest of the character."""
-    from gputok import Tokenizer
-
-    path = str(shared_tokenizer("llama3"))
-    found, expected = Tokenizer.from_file(path), tokenizers.Tokenizer.from_file(path)
+    found, expected = llama3
     first, *rest = expected.encode("🧑", add_special_tokens=False).ids
     a, b = mine.DecodeStream([first]), theirs.DecodeStream([first])
     assert a.held_bytes(found) == found.token_bytes(first)

@@ -177,7 +177,7 @@ def test_offsets_in_bytes(shared_tokenizer, name):
             if limited:
                 one.enable_truncation(7, stride=1)
                 one.enable_padding(length=12)
-        for _ in range(60):
+        for _ in range(20):
             given = (text(), text())
             words = tuple(text() for _ in range(3))
             for texts, pretokenized in ((given, False), (given[:1], False), ((words,), True)):

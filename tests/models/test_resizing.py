@@ -53,7 +53,7 @@ def test_operations_in_any_order(make, seed):
     tokenizer = with_steps(make(lines, vocab_size=r.choice([340, 420])), r)
     others = some_lines(seed + 100, 60, letters="qjxkvbyw", beyond="чжя語")
     marks = ["<new>", "zz", "[SEP]", " [PAD] ", "a<new> b", "xzzy"]
-    texts = ["".join([*r.choices(marks, k=2), line.rstrip("\n"), r.choice(marks)]) for line in (lines + others)[::8]]
+    texts = ["".join([*r.choices(marks, k=2), line.rstrip("\n"), r.choice(marks)]) for line in (lines + others)[::12]]
     for _ in range(3):
         before = Tokenizer.from_str(tokenizer.to_str())
         old = [before.encode(text).ids for text in texts]

@@ -228,10 +228,10 @@ def stuck(monkeypatch):
     return answer
 
 
-@pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=pytest.mark.full) for part in (1, 2, 3))])
+@pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=pytest.mark.full) for part in range(1, 8))])
 def test_random_corpora(part, stuck):
     compared = learnt = 0
-    for seed in range(part, 400, 4):
+    for seed in range(part, 400, 8):
         r = random.Random(seed)
         train = random_texts(r, r.randint(1, 4))
         options, (dev, ratio) = random_options(r), balance(r, train)
@@ -241,13 +241,13 @@ def test_random_corpora(part, stuck):
         assert_equal(mine, theirs(train, dev, ratio, **options), (seed, train, dev, ratio, options))
         compared += 1
         learnt += len(mine["model"]["merges"])
-    assert compared > 60 and learnt > 1000
+    assert compared > 30 and learnt > 500
 
 
 def test_two_merges_that_make_one_string(stuck):
     """With a prefix made of characters of the text, but without development words, which tokenizers can lose then."""
     twice = 0
-    for seed in range(100):
+    for seed in range(50):
         r = random.Random(seed)
         train = random_texts(r, r.randint(1, 3), "ab")
         options = random_options(r) | {"continuing_subword_prefix": r.choice(["a", "b", "ab"])}
@@ -260,7 +260,7 @@ def test_two_merges_that_make_one_string(stuck):
         prefix = options["continuing_subword_prefix"]
         made = [a + b.removeprefix(prefix) for a, b in upstream["model"]["merges"]]
         twice += len({*made}) < len(made)
-    assert twice > 20
+    assert twice > 10
 
 
 @pytest.mark.parametrize("limit", [0, 1, 3])
@@ -280,7 +280,7 @@ def byte_level(package):
 @pytest.mark.parametrize("variant", ["base", "window"])
 def test_real_text(variant, corpus_sample):
     """Four corpora as languages, one of them the development text's half."""
-    texts = [corpus_sample(name, 40_000).splitlines(keepends=True) for name in ("en", "code", "multi", "zh")]
+    texts = [corpus_sample(name, 20_000).splitlines(keepends=True) for name in ("en", "code", "multi", "zh")]
     train, dev = [lines[::2] for lines in texts], [lines[1::2] for lines in texts]
     options = {"num_merges": 800, "variant": variant, "special_tokens": ["<s>"], "set_up": byte_level}
     alphabet = pre_tokenizers.ByteLevel.alphabet()
