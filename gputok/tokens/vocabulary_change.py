@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from gputok.files.locations import StorageOptions
     from gputok.types import Array, Positions
 
+# More parts fit the donor's embedding better and ours worse: with 64 numbers an embedding, 4 to 8 parts are best
+_MOST_PARTS, _SIZE_OF_A_PART = 64, 8
 _KIND, _VERSION = "gputok.VocabularyChange", 1
 _ARRAYS = ("old_to_new", "new_ids", "parts", "rows")
 
@@ -116,7 +118,9 @@ class VocabularyChange:
         flat = np.array([*itertools.chain.from_iterable(parts)], np.int64)
         return cls(old_to_new, 1 + max(second, default=-1), new_tokens, np.array(new_ids, np.int64), flat, rows)
 
-    def resized(self, old: Array, n_rows: int | None = None, *, donor: Array | None = None, n_parts: int = 64) -> Array:
+    def resized(
+        self, old: Array, n_rows: int | None = None, *, donor: Array | None = None, n_parts: int | None = None
+    ) -> Array:
         """Makes the weight of an embedding with a row for each new id.
 
         Args:
@@ -125,7 +129,7 @@ class VocabularyChange:
                 them, and no output prefers them.
             donor: the weight of the same kind of a model that has the new vocabulary. The new tokens are sparse sums of
                 shared ones, by Orthogonal Matching Pursuit (arXiv 2506.06607); None: the means of their parts.
-            n_parts: how many shared tokens such a sum has.
+            n_parts: how many shared tokens such a sum has; None: an eighth of the size of an embedding, 64 at most.
 
         Returns:
             float32[n_rows, ...]
@@ -149,7 +153,8 @@ class VocabularyChange:
         new[self.old_to_new[kept]] = old[kept]
         if donor is not None and old.ndim == 2:
             donor = np.asarray(donor, np.float32)
-            chosen, weights = pursue(donor[self.new_ids], donor[self.old_to_new[kept]], n_parts)
+            most = max(1, min(_MOST_PARTS, donor.shape[1] // _SIZE_OF_A_PART)) if n_parts is None else n_parts
+            chosen, weights = pursue(donor[self.new_ids], donor[self.old_to_new[kept]], most)
             for i, id in enumerate(self.new_ids.tolist()):
                 new[id] = weights[i] @ old[kept[chosen[i]]]
             return new
@@ -161,7 +166,7 @@ class VocabularyChange:
         return new
 
     def resize_embeddings(
-        self, model: Any, *, donor: Any = None, n_parts: int = 64, multiple: int | None = None
+        self, model: Any, *, donor: Any = None, n_parts: int | None = None, multiple: int | None = None
     ) -> None:
         """Gives a model the new vocabulary, in place: input and output embeddings, and the ids in its configuration.
 
@@ -171,7 +176,7 @@ class VocabularyChange:
             model: a model of `transformers`, or with its methods get_input_embeddings, get_output_embeddings and
                 resize_token_embeddings.
             donor: a model that has the new tokenizer: new tokens become sparse sums of shared ones, see `resized`.
-            n_parts: how many shared tokens such a sum has.
+            n_parts: how many shared tokens such a sum has, see `resized`.
             multiple: pads the rows to a multiple; None: to the largest power of two that divides the old number of rows
                 (64 at most), if that is more than the number of old ids.
 

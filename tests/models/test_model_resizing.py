@@ -132,6 +132,7 @@ def test_the_tokenizer_of_another_model():
         whole[id] = made.uniform(1, 2, 2) @ ours[made.choice(kept, 2, replace=False)]
     assert np.allclose(change.resized(ours, donor=whole @ turn, n_parts=8), whole, atol=1e-3)
 
+    assert np.array_equal(change.resized(ours, donor=whole), change.resized(ours, donor=whole, n_parts=32 // 8))
     model, donor = gpt2(old, N_PADDED), gpt2(new, new.get_vocab_size(), tied=False)
     change.resize_embeddings(model, donor=donor, n_parts=4)
     assert len(model.get_input_embeddings().weight) == -(-change.size // 64) * 64
