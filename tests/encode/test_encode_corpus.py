@@ -633,6 +633,12 @@ def test_tasks_grow_with_the_corpus_and_each_is_walked_in_one_call(byte_level, n
     once = tokenizer.encode(line.decode()).ids
     assert np.array_equal(np.concatenate(ids).reshape(-1, len(once)), [once] * 1_000_000)
     assert all((np.diff(some) == len(once)).all() for some in rows)
+    # A character that a step changes: the task is cut into units of a megabyte, and one of them takes the steps
+    asked.clear()
+    path.write_bytes(b"e\xcc\x81\n" + line * 1_000_000)
+    changed, _ = zip(*tokenizer.encode_corpus(str(path), threads=1), strict=True)
+    assert np.array_equal(np.concatenate(changed), [*tokenizer.encode("e\u0301\n").ids, *np.concatenate(ids)])
+    assert len(asked) <= 13 and (asked[0] < 1 << 21) == (normalizer is not None)
 
 
 def test_an_error_of_a_range_comes_after_the_ids_before_it(byte_level, tmp_path):
