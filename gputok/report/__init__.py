@@ -105,6 +105,7 @@ class ReportOptions(RunOptions, total=False):
     title: str
     command: str
     samples: int
+    group_by: str | None
 
 
 def report(
