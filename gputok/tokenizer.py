@@ -1902,6 +1902,8 @@ def _is_of_superwords(trainer: Trainer) -> TypeGuard[SuperBpeTrainer]:
 
 
 def _token_list(tokens: Any, *, special: bool = False) -> list[str | AddedToken]:
+    if isinstance(tokens, list) and {*map(type, tokens)} == {str}:
+        return tokens
     if isinstance(tokens, list):
         tokens = [AddedToken.adopt(token, special=special) for token in tokens]
     if not isinstance(tokens, list) or not all(isinstance(token, str | AddedToken) for token in tokens):

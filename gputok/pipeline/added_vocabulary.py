@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gputok.components import derived
+from gputok.components import derived, without_collection
 from gputok.encoding.rows import Spelling
 from gputok.text.pieces import Pieces, TextBatch, spell_out
-from gputok.tokens.added_token import AddedToken
+from gputok.tokens.added_token import AddedToken, options_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -72,6 +72,7 @@ class AddedVocabulary:
         new.encode_special_tokens, new.normalized = state["encode_special_tokens"], dict(state["normalized"])
         return new
 
+    @without_collection()
     def with_tokens(
         self, tokens: list[AddedToken], model: Model, normalizer: Normalizer | None = None
     ) -> tuple[AddedVocabulary, int]:
@@ -187,31 +188,28 @@ class AddedVocabulary:
         finders = (self.finder(normalized) for normalized in (False, True))
         return any(finder is not None and finder.finds_any(text) for finder in finders)
 
+    @without_collection()
     def _finder(self, normalized: bool, encode_special_tokens: bool) -> _Finder | None:
         from gputok.kernels.cpu.find_tokens import IGNORED, LSTRIP, RSTRIP, SINGLE_WORD, build_trie, first_bytes
 
         changed = self.normalized if normalized else {}
+        rows = zip(self.tokens, map(options_of, self.tokens.values()), strict=True)
         every = [
-            (token_id, changed.get(token_id, token.content), token)
-            for token_id, token in self.tokens.items()
-            if token.normalized == normalized
+            (token_id, changed.get(token_id, content), content, *options)
+            for token_id, (content, is_normalized, *options) in rows
+            if is_normalized == normalized
         ]
         chosen = [one for one in every if one[1]]
         if not chosen:
             return None
-        ids, texts, tokens = zip(*chosen, strict=True)
+        ids, texts, contents, *options = zip(*chosen, strict=True)
+        single_word, lstrip, rstrip = np.array(options, np.uint8)
+        ignored = np.array([content in self.special for content in contents]) if encode_special_tokens else np.uint8(0)
+        bits = single_word * SINGLE_WORD | lstrip * LSTRIP | rstrip * RSTRIP | ignored * IGNORED
         batch = TextBatch.from_strings(texts)
-        special = self.special if encode_special_tokens else ()
-        options = [
-            token.single_word * SINGLE_WORD
-            | token.lstrip * LSTRIP
-            | token.rstrip * RSTRIP
-            | (token.content in special) * IGNORED
-            for token in tokens
-        ]
         trie = build_trie(batch.data.copy(), batch.offsets)
-        bits = word_bits() if any(option & SINGLE_WORD for option in options) else np.zeros(0, np.uint8)
-        return _Finder(np.array(ids, np.int64), np.array(options, np.uint8), bits, trie, first_bytes(trie))
+        of_words = word_bits() if single_word.any() else np.zeros(0, np.uint8)
+        return _Finder(np.array(ids, np.int64), bits.astype(np.uint8), of_words, trie, first_bytes(trie))
 
 
 _MANY_PIECES = 64  # so many pieces are looked through as one text before each is
@@ -320,13 +318,11 @@ class Names:
         id has another text in the vocabulary.
         """
         largest = int(self.vocabulary.ids.max(initial=0))
+        changed, rows = self._normalized, zip(self._tokens, map(options_of, self._tokens.values()), strict=True)
         return [
             id
-            for id, token in self._tokens.items()
-            if token.lstrip
-            or token.rstrip
-            or (id in self._normalized and token.normalized)
-            or (id <= largest and self.spelling[id] != token.content)
+            for id, (content, is_normalized, _, lstrip, rstrip) in rows
+            if lstrip or rstrip or (id in changed and is_normalized) or (id <= largest and self.spelling[id] != content)
         ]
 
 

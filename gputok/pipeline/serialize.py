@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import gc
 import json
 import os
 import re
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gputok.checks import WORD, WrongValue, integer, is_object, listed, needed, reading, short
-from gputok.components import Verbatim, described
+from gputok.components import Verbatim, described, without_collection
 from gputok.files import json_text
 from gputok.pipeline.added_vocabulary import AddedVocabulary
 from gputok.pipeline.pipeline import Pipeline
@@ -21,7 +20,7 @@ from gputok.tokens.added_token import AddedToken, tokens_of_forms
 from gputok.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from gputok.components import Component
     from gputok.corpus import Source
@@ -46,21 +45,6 @@ def read_json(text: str | bytes, source: str) -> dict[str, Any]:
         raise ValueError(f"{source}: is not a tokenizer.json: expected an object, not {type(value).__name__}")
     _check_depth({key: item for key, item in value.items() if key != "model"}, source)
     return value
-
-
-@contextlib.contextmanager
-def without_collection() -> Generator[None, None, None]:
-    """Switches the garbage collector off while a block runs.
-
-    Reading and writing a tokenizer make no garbage, and looking for some among 150,000 merges takes longer than both.
-    """
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def _no_constant(name: str) -> None:
@@ -152,6 +136,7 @@ def read_pipeline(text: str | bytes, source: str) -> Pipeline:
     return _read(text, source, pipeline_of)
 
 
+@without_collection()
 def _read(text: str | bytes, source: str, make: Callable[[dict[str, Any], str], Pipeline]) -> Pipeline:
     if (value := _packed(text)) is not None:
         # If the file is wrong, the plain form below finds out why.

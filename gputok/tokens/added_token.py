@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any, Self
 
 from gputok.checks import checked, needed, optional, reading, string, switch
-from gputok.components import no_attribute, users_own
+from gputok.components import no_attribute, users_own, without_collection
 from gputok.types import public
 
 if TYPE_CHECKING:
@@ -166,6 +167,11 @@ class AddedToken:
         return hash(self.content)
 
 
+options_of = operator.attrgetter("content", "_normalized", "_single_word", "_lstrip", "_rstrip")
+"""The content and options of a token; much sooner than its properties, and only of copies, whose `normalized` is known."""
+
+
+@without_collection()
 def tokens_of(given: Iterable[str | AddedToken], *, special: bool) -> list[AddedToken]:
     """Makes tokens of strings, and copies others, which their owners may change later.
 
@@ -186,6 +192,7 @@ def tokens_of(given: Iterable[str | AddedToken], *, special: bool) -> list[Added
     ]
 
 
+@without_collection()
 def tokens_of_forms(forms: Any) -> list[AddedToken] | None:
     """Makes tokens of their options by name, as in the list of a tokenizer.json; None: one is missing or wrong."""
     if type(forms) not in (list, tuple):
