@@ -79,7 +79,7 @@ def test_tokenizer(shared_tokenizer):
 @pytest.mark.parametrize("is_set", [False, True])
 def test_data_that_is_missing_is_no_skip_where_a_folder_is_named(pytester, monkeypatch, is_set):
     """So the nightly run needs no number: it names a folder."""
-    monkeypatch.setenv("PYTHONPATH", str(pathlib.Path(__file__).parents[1]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(pathlib.Path(__file__).parents[1]), *sys.path]))
     monkeypatch.delenv("GPUTOK_TEST_DATA", raising=False)
     if is_set:
         monkeypatch.setenv("GPUTOK_TEST_DATA", str(pytester.path))
