@@ -164,13 +164,7 @@ def test_type_checkers_see_the_existing_names():
         for node in ast.parse(pathlib.Path(gputok.__file__).read_text()).body
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
     ]
-    imported = {
-        alias.asname: node.module
-        for node in seen.body
-        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "gputok"
-        for alias in node.names
-        if alias.asname
-    }
+    imported = {alias.name: node.module for node in seen.body for alias in node.names}
     assert imported.keys() == {name for name in gputok.__all__ if not name.startswith("__")}
     for name, module in imported.items():
         seen_by_checkers = importlib.import_module(f"gputok.{name}" if module == "gputok" else module)
