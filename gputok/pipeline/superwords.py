@@ -23,7 +23,7 @@ from gputok.kernels.threads import thread_count
 from gputok.models.bpe.model import BPE
 from gputok.models.bpe.super_trainer import SuperBpeTrainer, first_tokens, run_type
 from gputok.pipeline.count import resume
-from gputok.pipeline.count.units import count_by
+from gputok.pipeline.count.units import WHOLE, count_by
 from gputok.pipeline.encode.superwords import WordTokens
 from gputok.pre_tokenizers import ByteLevel, Sequence, Split
 from gputok.progress import reporting
@@ -156,6 +156,8 @@ class Cells:
 class _PairCounter:
     """Counts neighbouring tokens; what `count_words` calls a counter, without words."""
 
+    whole = WHOLE
+
     def __init__(self, tokens: WordTokens, traits: Array, veto: Veto, cells: Cells) -> None:
         self._tokens, self._rule, self._cells = tokens, (traits, veto), cells
         self._lock = Lock()
@@ -174,6 +176,8 @@ class _PairCounter:
 
 class _RunCounter:
     """Counts runs of tokens, as words whose bytes are ids."""
+
+    whole = WHOLE
 
     def __init__(self, tokens: WordTokens, traits: Array, veto: Veto, frequent: Bytes) -> None:
         self._tokens, self._rule = tokens, (traits, veto, frequent)

@@ -333,7 +333,7 @@ class _Counting:
 
     def counted(self) -> tuple[Counted, ...]:
         rows = zip(self.names, self._documents, self._bytes, self._words, self._tokens, strict=True)
-        return tuple(Counted(name, 1, *numbers, tuple(tokens)) for name, *numbers, tokens in rows)
+        return tuple(Counted(name, 1, n, n_bytes, words, tuple(tokens)) for name, n, n_bytes, words, tokens in rows)
 
 
 def _texts(file: File, reading: Source, lines: bool, threads: int | None) -> Iterator[TextBatch] | LeftOut:
@@ -401,9 +401,14 @@ def _of_lines(file: File, source: Source, threads: int | None) -> Iterator[TextB
 
 
 def _sum(name: str, files: Sequence[Counted], n_tokenizers: int) -> Counted:
-    tokens = tuple(sum(file.n_tokens[i] for file in files) for i in range(n_tokenizers))
-    sums = (sum(file[i] for file in files) for i in range(1, len(Counted._fields) - 1))
-    return Counted(name, *sums, tokens)
+    return Counted(
+        name,
+        sum(file.n_files for file in files),
+        sum(file.n_documents for file in files),
+        sum(file.n_bytes for file in files),
+        sum(file.n_words for file in files),
+        tuple(sum(file.n_tokens[i] for file in files) for i in range(n_tokenizers)),
+    )
 
 
 def _ending(name: str) -> str:

@@ -19,7 +19,7 @@ from gputok.types import public
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from gputok.corpus import Source
     from gputok.text.pieces import TextBatch
@@ -120,9 +120,11 @@ class Groups:
         return None
 
     def to_pandas(self) -> Any:
-        """Returns a pandas.DataFrame with a row for each group and tokenizer."""
-        import pandas as pd
-
+        """Returns a pandas.DataFrame with a row for each group and tokenizer; needs pandas (`pip install 'gputok[pandas]'`)."""
+        try:
+            import pandas as pd
+        except ModuleNotFoundError:
+            raise ImportError("a data frame needs pandas: pip install 'gputok[pandas]'") from None
         return pd.DataFrame([row.facts() for row in self.rows])
 
     def __str__(self) -> str:
@@ -194,7 +196,7 @@ class Grouping:
             self._sums.append(np.zeros(3 + len(self._tokenizers), np.int64))
         return number
 
-    def add(self, codes: Array, what: int, values: Iterable[int] | Array) -> None:
+    def add(self, codes: Array, what: int, values: Array | int) -> None:
         """Adds a number of each document; what: 0 documents, 1 bytes, 2 words, 3 + i tokens of tokenizer i."""
         sums = np.zeros(len(self._sums), np.int64)
         np.add.at(sums, codes, values)
@@ -207,9 +209,9 @@ class Grouping:
             return None
         order = sorted(self._numbers.items(), key=lambda item: (-self._sums[item[1]][1], item[0]))
         rows = (
-            GroupMeasures(name, tokenizer, *sums[:3], sums[3 + i])
+            GroupMeasures(name, tokenizer, n_documents, n_bytes, n_words, n_tokens[i])
             for name, number in order
-            for sums in [self._sums[number].tolist()]
+            for n_documents, n_bytes, n_words, *n_tokens in [self._sums[number].tolist()]
             for i, tokenizer in enumerate(self._tokenizers)
         )
         return Groups(self._column or "file", tuple(rows))

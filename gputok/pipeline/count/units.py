@@ -42,7 +42,7 @@ POSITIONS = 1 << 36
 """A slice has so many positions for its words."""
 _TASK_POSITIONS = 1 << 40
 """All slices of what a thread reads have so many: of 4 GB, cut into megabytes, 250 words for each byte."""
-_WHOLE = 1 << 21
+WHOLE = 1 << 21
 """A thread counts so many bytes that it has read without cutting them, if a walk does not find the words."""
 LOOK_SECONDS = 0.2
 """The main thread looks for failed threads after so many seconds."""
@@ -150,7 +150,7 @@ class WalkCounter:
 
         self.automaton, self.byte_level, self._slice_bytes = automaton, byte_level, slice_bytes
         self._walks, self._words = Walks(automaton), words
-        self.whole = SLICES.task if words is None else _WHOLE
+        self.whole = SLICES.task if words is None else WHOLE
 
     @classmethod
     def of_words(
@@ -213,7 +213,7 @@ class StepCounter:
         slice_bytes: about how many bytes a slice has.
     """
 
-    whole = _WHOLE
+    whole = WHOLE
 
     def __init__(
         self, pipeline: Callable[[Pieces], Pieces], counts: Counts | None = None, slice_bytes: int = SLICES.steps
