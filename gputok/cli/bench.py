@@ -33,7 +33,7 @@ class _Comparing(options.Running):
     runs: Annotated[int, typer.Option(help="Runs of each, taking turns.", min=1)] = 3
 
     @property
-    def asked(self) -> dict[str, Any]:
+    def options(self) -> dict[str, Any]:
         return super().options | {"against": self.against or ["tokenizers"]}
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gputok.cli import options
-from gputok.report.names import short_names
 
 if TYPE_CHECKING:
     from gputok.report import Groups
@@ -42,6 +41,8 @@ def report(
     as_json: options.AsJson = False,
 ) -> None:
     """Measure how tokenizers suit a text, and write a page to look at it coloured by token."""
+    from gputok.report.names import short_names
+
     paths = [tokenizer, *(beside or [])]
     options.check_standard_input([*inputs, *paths])
     first, *others = (options.load_tokenizer(path, reading.storage) for path in paths)
@@ -83,6 +84,8 @@ def _command(
     reading: options.Reading,
 ) -> str:
     """The command for the header of the page: the arguments that the result depends on, with short names of files."""
+    from gputok.report.names import short_names
+
     named = {"--group-by": group_by, "--column": reading.column, "--separator": reading.separator}
     named |= {"--samples": str(samples)} if samples != 100 else {}
     named |= {"--errors": reading.errors} if reading.errors != "strict" else {}

@@ -386,34 +386,6 @@ def test_save_and_load(tmp_path):
         VocabularyChange.load(tmp_path / "wrong.json")
 
 
-def recipe() -> str:
-    """The function in the docstring of VocabularyChange."""
-    lines = VocabularyChange.__doc__.splitlines()
-    first = next(i for i, line in enumerate(lines) if line.strip().startswith("def resized"))
-    indent = len(lines[first]) - len(lines[first].lstrip())
-    block = itertools.takewhile(lambda line: not line or line.startswith(" " * indent), lines[first:])
-    return "\n".join(line[indent:] for line in block)
-
-
-def test_the_recipe_for_embeddings():
-    """Rows of tokens that stay are kept, new ones get the mean of their parts; the old weight is padded, and the new one."""
-    torch = pytest.importorskip("torch")
-    tokenizer = byte_level(some_lines(0))
-    n_old = tokenizer.get_vocab_size()
-    change = tokenizer.extend(iter(some_lines(1)), 30)
-    names: dict = {"torch": torch, "functional": torch.nn.functional}
-    exec(recipe(), names)
-    old = torch.randn(320, 5)
-    assert n_old < 320
-    new = names["resized"](old, change)
-    assert new.shape == (384, 5)
-    assert torch.equal(new[:n_old], old[:n_old])
-    for i, id in enumerate(change.new_ids.tolist()):
-        parts = change.parts[change.rows[i] : change.rows[i + 1]].tolist()
-        assert torch.allclose(new[id], old[parts].mean(0), atol=1e-6)
-    assert torch.allclose(new[change.size :], old.mean(0), atol=1e-6)
-
-
 # ---- real tokenizers and corpora
 
 SAVED = {
