@@ -207,6 +207,7 @@ def test_each_term_matters(form):
 
 
 @pytest.mark.jit_only
+@pytest.mark.unchecked
 def test_a_processor_without_a_shuffle(tmp_path):
     """As on other machines than x86-64, one byte is looked up after the other."""
     processor = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
