@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import html
 import itertools
+import pathlib
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -96,12 +97,15 @@ class Audit:
         return f"<Audit: {', '.join(f'{name} {len(found):,}' for name, found in self.found.items())}>"
 
     def to_html(self) -> str:
-        """Returns a page with all that was found."""
-        style = "body{color-scheme:light dark;font:15px system-ui;max-width:60em;margin:2em auto;padding:0 1em}"
+        """Returns a page with all that was found, in the style of reports."""
+        style = (pathlib.Path(__file__).parents[1] / "report" / "style.css").read_text(encoding="utf-8")
+        style += "th, td { text-align: left; overflow-wrap: break-word; } summary { padding: 4px 0; cursor: pointer; }"
         head = (
-            '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+            '<!doctype html><html lang="en"><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width, initial-scale=1"><title>Audit of a tokenizer</title>'
         )
-        return f"{head}<title>Audit of a tokenizer</title><style>{style}</style>{self._repr_html_()}</html>\n"
+        body = f"<main><h1>Audit of a tokenizer</h1><section>{self._repr_html_()}</section></main>"
+        return f"{head}<style>{style}</style>{body}</html>\n"
 
     def _repr_html_(self) -> str:
         parts: list[str] = []
