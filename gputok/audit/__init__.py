@@ -99,7 +99,8 @@ class Audit:
     def to_html(self) -> str:
         """Returns a page with all that was found, in the style of reports."""
         style = (pathlib.Path(__file__).parents[1] / "report" / "style.css").read_text(encoding="utf-8")
-        style += "th, td { text-align: left; overflow-wrap: break-word; } td code { overflow-wrap: break-word; } summary { padding: 4px 0; cursor: pointer; }"
+        style += "th, td, td code { overflow-wrap: break-word; } th, td { text-align: left; }"
+        style += "summary { padding: 4px 0; cursor: pointer; }"
         head = (
             '<!doctype html><html lang="en"><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width, initial-scale=1"><title>Audit of a tokenizer</title>'
