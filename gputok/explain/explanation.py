@@ -208,7 +208,7 @@ def explain(pipeline: Pipeline, text: str, add_special_tokens: bool = True) -> E
     _check([id for word in words for id in word.ids], encoding.ids, text)
     if isinstance(model, BPE):
         _name_limits(model, words)
-    finished = stepwise.post_process(pipeline, [(encoding, None)], add_special_tokens)[0]
+    finished = stepwise.encode(pipeline, [(text,)], False, add_special_tokens, offsets=True)[0]
     return Explanation(text, normalized, words, _special(pipeline, encoding, add_special_tokens), finished)
 
 
