@@ -345,6 +345,8 @@ def _check_merges(vocabulary: Vocabulary, merges: Positions, ranks: Positions, s
     """
     tokens, known = vocabulary.tokens, vocabulary.mapping
     normal = {token for token, rank in zip(tokens, ranks.tolist(), strict=True) if rank >= 0}
+    if "" in normal:
+        raise ValueError("a piece is empty")
     for token in normal:
         for letter, rest in ((token[0], token[1:]), (token[-1], token[:-1])):
             if rest and letter not in known and (rest in normal or len(rest) == 1):
