@@ -281,6 +281,9 @@ def _check_pieces(pieces: Pieces, source: bytes, *, is_bpe: bool) -> None:
         sentencepiece.SentencePieceProcessor(model_proto=source)
     except Exception as error:  # does not always name the piece
         refusal = f"SentencePiece refuses this model: {error}"
+    for i, name in enumerate(names):
+        if not isinstance(name, str):  # protobuf gives bytes
+            raise ValueError(f"piece {i}, {name!r}: is no UTF-8")
     wrong = [i for i, name in enumerate(names) if not name or "\0" in name]
     wrong += [*np.flatnonzero(~np.isfinite(scores)).tolist(), *pieces.ids(UNKNOWN).tolist()[1:]]
     # A BPE would find it in text
