@@ -64,7 +64,7 @@ def splits(model: BPE) -> Positions:
     if model.sentencepiece:  # all merges that make the same token have the rank of the first of them
         _, first, same = np.unique(made, return_index=True, return_inverse=True)
         ranks = first[same]
-    keys = left.astype(np.int64) << 32 | right
+    keys = left << 32 | right
     order = np.argsort(keys)
     keys, ranks, made = keys[order], ranks[order], made[order]
     if not len(keys):

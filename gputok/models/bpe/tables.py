@@ -14,8 +14,6 @@ from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.tokens.vocabulary import Vocabulary, pack
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from gputok.types import Bytes, Ids, Mask, Positions
 
 
@@ -140,9 +138,9 @@ def _bytes_of(vocabulary: Vocabulary) -> tuple[Bytes, Positions]:
     return lookup.spell_bytes(vocabulary.data, vocabulary.offsets, byte_of)
 
 
-def positions(model: BpeOptions) -> npt.NDArray[np.integer[Any]]:
-    """Returns int[3, m]: the positions in the vocabulary of the left, the right and the new token of each merge."""
-    return model.merges.T if model.vocabulary.in_order else model.vocabulary.positions(model.merges.T)
+def positions(model: BpeOptions) -> Positions:
+    """Returns int64[3, m]: the positions in the vocabulary of the left, the right and the new token of each merge."""
+    return model.vocabulary.positions(model.merges.T)
 
 
 def made(model: BpeOptions) -> Mask:
