@@ -43,29 +43,24 @@ def hash_bytes(text, begin, n):
 
 
 @kernel(inline=True)
-def same_bytes(a, i, b, j, n):
-    """Returns True if the n bytes from a[i] on equal the n bytes from b[j] on; as in `hash_bytes`, parts may overlap."""
-    if n >= U8:
-        k = U0
-        while k + U8 < n:
-            if load_u64(a, i + k) != load_u64(b, j + k):
-                return False
-            k += U8
-        return load_u64(a, i + n - U8) == load_u64(b, j + n - U8)
-    if n >= U4:
-        return load_u32(a, i) == load_u32(b, j) and load_u32(a, i + n - U4) == load_u32(b, j + n - U4)
-    if n == U0:
-        return True
-    middle = n >> U1
-    return a[i] == b[j] and a[i + middle] == b[j + middle] and a[i + n - U1] == b[j + n - U1]
-
-
-@kernel(inline=True)
 def same_long(a, i, b, j, n):
-    """`same_bytes` for more than 8 bytes; the last eight may overlap the bytes before."""
+    """`same_bytes` for at least 8 bytes; the last eight may overlap the bytes before."""
     k = U0
     while k + U8 < n:
         if load_u64(a, i + k) != load_u64(b, j + k):
             return False
         k += U8
     return load_u64(a, i + n - U8) == load_u64(b, j + n - U8)
+
+
+@kernel(inline=True)
+def same_bytes(a, i, b, j, n):
+    """Returns True if the n bytes from a[i] on equal the n bytes from b[j] on; as in `hash_bytes`, parts may overlap."""
+    if n >= U8:
+        return same_long(a, i, b, j, n)
+    if n >= U4:
+        return load_u32(a, i) == load_u32(b, j) and load_u32(a, i + n - U4) == load_u32(b, j + n - U4)
+    if n == U0:
+        return True
+    middle = n >> U1
+    return a[i] == b[j] and a[i + middle] == b[j + middle] and a[i + n - U1] == b[j + n - U1]
