@@ -571,7 +571,7 @@ def test_the_first_documents_can_be_left_out(byte_level):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_long_document_is_cut_for_all_threads(byte_level, threads, monkeypatch):
     cut = []
-    monkeypatch.setattr(bulk, "_sliced", lambda *given, f=bulk._sliced: cut.append(f(*given)) or cut[-1])
+    monkeypatch.setattr(Walked, "sliced", lambda *given, f=Walked.sliced: cut.append(f(*given)) or cut[-1])
     plain = [text.replace("<|endoftext|>", "").replace("<s>", "") for text in random_texts(11, 300)]
     texts = ["", "".join(plain), "", "low", "".join(plain[:150]), "<s>".join(plain), "w" * 20_000, ""]
     for some in (texts, texts[:5], texts[6:]):
@@ -660,6 +660,9 @@ def test_progress_counts_what_was_done_before(byte_level):
     report = lambda *call: calls.append(call)  # noqa: E731
     list(bulk.encode_corpus(byte_level.pipeline, batches, skip=47, report=report, total=1000))
     assert calls[0] == ("encode", 600, 1000) and calls[-1] == ("encode", 1000, 1000)
+    calls.clear()
+    assert list(bulk.encode_corpus(byte_level.pipeline, batches, skip=100, report=report, total=1000)) == []
+    assert calls == [("encode", 1000, 1000)]
 
 
 def test_progress_ends_at_the_whole(byte_level):

@@ -11,7 +11,7 @@ import itertools
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,21 +20,20 @@ from gputok.corpus.source import task_bytes
 from gputok.kernels.threads import Submit, in_order, thread_count
 from gputok.pipeline.encode.devices import ByDevice, grouped, joined
 from gputok.pipeline.encode.units import UNIT_BYTES, Walked, engine_of, id_type, units_of
-from gputok.pipeline.special_tokens import ids_around, surrounded, surrounded_unless_empty
+from gputok.pipeline.special_tokens import Ends, ids_around, surrounded, surrounded_unless_empty
 from gputok.text.pieces import TextBatch
 from gputok.token_files.batches import TokenBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from gputok.pipeline.encode.units import Engine, Sliced
+    from gputok.pipeline.encode.units import Engine
     from gputok.pipeline.pipeline import Pipeline
-    from gputok.pipeline.special_tokens import Ends
     from gputok.progress import Report
     from gputok.types import Array
 
-# Hands work to the threads, and returns a function that waits for the ids
-_Begin = Callable[[Submit], Callable[[], list[TokenBatch]]]
+# Waits for the bytes of text that were read, and their ids
+_Waits = Callable[[], tuple[int, list[TokenBatch]]]
 
 _LONG = 4  # units of so many times the bytes of a slice have a long document
 _LONG_TASK = 16  # and so do tasks
@@ -79,107 +78,110 @@ def encode_corpus(
         >>> ids.tolist(), rows.tolist()
         ([2, 1, 1], [0, 2, 2, 3])
     """
-    n_threads = thread_count(threads)
-    dtype = id_type(pipeline)
-    engine = engine_of(pipeline)
-    reason = ByDevice.why_not(pipeline) if devices else ""
-    if reason:
+    n_threads, engine, done = thread_count(threads), engine_of(pipeline), 0
+    work = _Work(pipeline, engine, ids_around(pipeline, add_special_tokens), ends or Ends(), n_threads, unit_bytes)
+    if devices and (reason := ByDevice.why_not(pipeline)):
         warnings.warn(f"the CPU encodes the corpus: {reason}", stacklevel=2)
-    on_device = ByDevice(pipeline, devices, engine, dtype) if devices and not reason else None
-    around = ids_around(pipeline, add_special_tokens)
-    skips_empty = False
-    if ends is not None:
-        # A document without ids stays without, unless the post-processor adds some
-        skips_empty = ends.skips_empty and not any(around)
-        around = ends.around(around)
-    n_skipped = 0  # bytes of documents at the end of those that are left out
-
-    def finished(found: tuple[Array, Array]) -> TokenBatch:
-        ids, rows = found
-        if around != [[], []]:
-            put = surrounded_unless_empty if skips_empty else surrounded
-            ids, rows = put(ids, rows, around)
-        return TokenBatch(ids.astype(dtype, copy=False), rows)
-
-    def kept() -> Iterator[tuple[int, TextBatch]]:
-        """Yields the batches to encode, each with the bytes of the documents left out before it."""
-        nonlocal n_skipped
-        for n_before, batch in _after(cast("Iterable[TextBatch]", texts), skip):
-            if batch.n_documents:
-                yield n_before, batch
-            else:
-                n_skipped = n_before
-
-    def units() -> Iterator[tuple[int, _Begin]]:
-        """Yields for each unit its bytes, with those left out before it, and a function that starts encoding it."""
-        n_all = 0
-        for n_before, batch in kept():
-            n_bytes = max(unit_bytes, task_bytes(n_all, n_threads))
-            for unit in units_of(batch, n_bytes):
-                sliced = _sliced(engine, unit, n_bytes) if n_threads > 1 else None
-                yield n_before + unit.data.nbytes, partial(begin, unit, sliced)
-                n_before, n_all = 0, n_all + unit.data.nbytes
-
-    def begin(unit: TextBatch, sliced: Sliced | None, submit: Submit) -> Callable[[], list[TokenBatch]]:
-        if sliced is None:
-            return submit(encoded, unit).result
-        work = [submit(sliced.encode, pieces) for pieces in sliced.cut.slices]
-        return lambda: [finished(sliced.joined([future.result() for future in work]))]
-
-    def encoded(batch: TextBatch) -> list[TokenBatch]:
-        # What Python does for a unit takes one thread at a time; but arrays of the steps should stay small
-        as_is = engine.as_is(batch) if isinstance(engine, Walked) else None
-        return [*map(finished, map(engine.encode, units_of(batch, unit_bytes)) if as_is is None else [as_is])]
-
-    def begin_task(task: Task, submit: Submit) -> Callable[[], list[TokenBatch]]:
-        """Starts reading and encoding a range of a file."""
-        reading = submit(read, task)
-
-        def ids() -> list[TokenBatch]:
-            nonlocal done
-            n_bytes, made, long = reading.result()
-            done += n_bytes
-            for unit in () if long is None else units_of(long, unit_bytes):
-                made += begin(unit, _sliced(engine, unit, unit_bytes), submit)()
-            return made
-
-        return ids
-
-    def read(task: Task) -> tuple[int, list[TokenBatch], TextBatch | None]:
-        """Returns the bytes that a task reads, and their ids; or the text, if it has a document for all threads together."""
-        batch = next(iter(cast("Iterable[TextBatch]", task.read())), None)
-        if batch is None:  # no document begins in the range
-            return 0, [], None
-        n_bytes = len(batch.data)
-        return (n_bytes, encoded(batch), None) if n_bytes < _LONG_TASK * unit_bytes else (n_bytes, [], batch)
-
-    def groups(on_device: ByDevice) -> Iterator[tuple[int, _Begin]]:
-        """Yields the same for a device, which encodes many batches at a time."""
-        for n_bytes, group in grouped(kept(), devices[0].sizes.batch):
-            yield n_bytes, partial(begin_group, on_device, group)
-
-    def begin_group(on_device: ByDevice, group: list[TextBatch], submit: Submit) -> Callable[[], list[TokenBatch]]:
-        return submit(lambda: [finished(on_device.encode(joined(group)))]).result
-
-    done = 0  # bytes encoded so far, in this run or an earlier one; of tasks, their result tells the bytes
+        devices = ()
     first, texts = _first_of(batches)
-    if isinstance(first, Task):
-        begun = in_order(((0, partial(begin_task, task)) for task in texts), n_threads, n_threads)
-    elif on_device:
-        begun = in_order(groups(on_device), on_device.n_threads(n_threads), 0)
-    else:
-        begun = in_order(units(), n_threads, n_threads)
     with contextlib.ExitStack() as stack:
-        if on_device:
-            stack.callback(on_device.close)
+        if isinstance(first, Task):
+            tasks, ahead = (partial(work.task, task) for task in texts), n_threads
+        elif devices:
+            device = stack.enter_context(contextlib.closing(ByDevice(pipeline, devices, engine, work.dtype)))
+            groups = grouped(_after(texts, skip), devices[0].sizes.batch)
+            tasks, ahead = (partial(work.group, device, *each) for each in groups), 0
+            n_threads = device.n_threads(n_threads)
+        else:
+            tasks, ahead = work.units(_after(texts, skip)), n_threads
+        begun = in_order(((None, begin) for begin in tasks), n_threads, ahead)
         stack.callback(begun.close)  # before the devices are closed, no thread waits for one
-        for n_bytes, made in begun:
+        for _, (n_bytes, made) in begun:
             yield from made
             done += n_bytes
             if report:
                 report("encode", done, total)
-    if n_skipped and report:
-        report("encode", done + n_skipped, total)
+
+
+class _Work:
+    """Hands the work for a corpus to threads, by `submit`; each method returns a function that waits for it.
+
+    Args:
+        pipeline: the parts of the tokenizer.
+        engine: encodes documents on the CPU.
+        around: what `ids_around` returns.
+        ends: more ids around each document.
+        n_threads: how many threads there are.
+        unit_bytes: about how many bytes of documents a thread encodes at a time.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, engine: Engine, around: list[list[int]], ends: Ends, n_threads: int, unit_bytes: int
+    ) -> None:
+        self.dtype, self._engine, self._n_threads, self._unit_bytes = id_type(pipeline), engine, n_threads, unit_bytes
+        # A document without ids stays without, unless the post-processor adds some
+        self._put = surrounded_unless_empty if ends.skips_empty and not any(around) else surrounded
+        self._around = ends.around(around)
+
+    def _finished(self, ids: Array, rows: Array) -> TokenBatch:
+        if self._around != [[], []]:
+            ids, rows = self._put(ids, rows, self._around)
+        return TokenBatch(ids.astype(self.dtype, copy=False), rows)
+
+    def units(self, batches: Iterable[tuple[int, TextBatch]]) -> Iterator[Callable[[Submit], _Waits]]:
+        """Yields for each unit of the batches what begins it; its bytes are also those left out before it."""
+        n_all = 0
+        for n_before, batch in batches:
+            if not batch.n_documents:  # the last one, if the rest is left out
+                yield lambda submit, n=n_before: lambda: (n, [])
+            size = max(self._unit_bytes, task_bytes(n_all, self._n_threads))
+            for unit in units_of(batch, size):
+                yield partial(self._unit, n_before + unit.data.nbytes, unit, size)
+                n_before, n_all = 0, n_all + unit.data.nbytes
+
+    def _unit(self, n_bytes: int, unit: TextBatch, size: int, submit: Submit) -> _Waits:
+        is_long = self._n_threads > 1 and len(unit.data) >= _LONG * size
+        sliced = self._engine.sliced(unit, size) if is_long else None
+        if sliced is None:
+            return submit(self._encoded, n_bytes, unit).result
+        work = [submit(sliced.encode, pieces) for pieces in sliced.cut.slices]
+        return lambda: (n_bytes, [self._finished(*sliced.joined([future.result() for future in work]))])
+
+    def _encoded(self, n_bytes: int, batch: TextBatch) -> tuple[int, list[TokenBatch]]:
+        # What Python does for a unit takes one thread at a time; but arrays of the steps should stay small
+        as_is = self._engine.as_is(batch) if isinstance(self._engine, Walked) else None
+        found = map(self._engine.encode, units_of(batch, self._unit_bytes)) if as_is is None else [as_is]
+        return n_bytes, [*itertools.starmap(self._finished, found)]
+
+    def task(self, task: Task, submit: Submit) -> _Waits:
+        """Reads and encodes a range of a file."""
+        reading = submit(self._read, task)
+
+        def found() -> tuple[int, list[TokenBatch]]:
+            n_bytes, made, long = reading.result()
+            for unit in () if long is None else units_of(long, self._unit_bytes):
+                made += self._unit(0, unit, self._unit_bytes, submit)()[1]
+            return n_bytes, made
+
+        return found
+
+    def _read(self, task: Task) -> tuple[int, list[TokenBatch], TextBatch | None]:
+        """Returns the bytes that a task reads, and their ids; or the text, if it has a document for all threads together."""
+        batch: Any = next(iter(task.read()), None)
+        if batch is None:  # no document begins in the range
+            return 0, [], None
+        n_bytes = len(batch.data)
+        is_long = n_bytes >= _LONG_TASK * self._unit_bytes
+        return (n_bytes, [], batch) if is_long else (*self._encoded(n_bytes, batch), None)
+
+    def group(self, device: ByDevice, n_bytes: int, batches: list[TextBatch], submit: Submit) -> _Waits:
+        """Encodes many batches at a time on a device."""
+
+        def encoded() -> tuple[int, list[TokenBatch]]:
+            batch = joined(batches)
+            return n_bytes, [self._finished(*device.encode(batch))] if batch.n_documents else []
+
+        return submit(encoded).result
 
 
 def _first_of(items: Iterable[Any]) -> tuple[Any, Iterator[Any]]:
@@ -187,11 +189,6 @@ def _first_of(items: Iterable[Any]) -> tuple[Any, Iterator[Any]]:
     items = iter(items)
     first = [*itertools.islice(items, 1)]
     return first[0] if first else None, itertools.chain(first, items)
-
-
-def _sliced(engine: Engine, unit: TextBatch, n_bytes: int) -> Sliced | None:
-    """Cuts a unit with a long document for several threads; None: the unit is not long, or can't be cut."""
-    return None if len(unit.data) < _LONG * n_bytes else engine.sliced(unit, n_bytes)
 
 
 def _after(batches: Iterable[TextBatch], skip: int) -> Iterator[tuple[int, TextBatch]]:
