@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from gputok.audit import Audit
     from gputok.budgets import Counts, Part
     from gputok.corpus import Source
-    from gputok.corpus.packing import Errors
+    from gputok.corpus.options import Errors
     from gputok.counts.word_counts import WordCounts
     from gputok.decoders import Decoder
     from gputok.explain import Explanation

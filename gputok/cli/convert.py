@@ -109,7 +109,7 @@ def tokens(
 ) -> None:
     """Count the tokens of files, folders and repositories, without special tokens around each document."""
     from gputok.report import count_files, report
-    from gputok.report.names import short_names
+    from gputok.report.groups import short_names
 
     options.check_standard_input([*inputs, *tokenizer])
     if by not in ("file", "ending", "language"):

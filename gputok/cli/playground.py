@@ -36,7 +36,7 @@ def playground(
 ) -> None:
     """Write a page that tokenizes what you type, without a network; it opens a tokenizer.json that you drop on it."""
     from gputok.report import playground as page_of
-    from gputok.report.names import short_names
+    from gputok.report.groups import short_names
 
     paths, storage = tokenizer or [], storage_options(storage_option)
     check_standard_input(paths)

@@ -41,7 +41,7 @@ def report(
     as_json: options.AsJson = False,
 ) -> None:
     """Measure how tokenizers suit a text, and write a page to look at it coloured by token."""
-    from gputok.report.names import short_names
+    from gputok.report.groups import short_names
 
     paths = [tokenizer, *(beside or [])]
     options.check_standard_input([*inputs, *paths])
@@ -84,7 +84,7 @@ def _command(
     reading: options.Reading,
 ) -> str:
     """The command for the header of the page: the arguments that the result depends on, with short names of files."""
-    from gputok.report.names import short_names
+    from gputok.report.groups import short_names
 
     named = {"--group-by": group_by, "--column": reading.column, "--separator": reading.separator}
     named |= {"--samples": str(samples)} if samples != 100 else {}

@@ -33,8 +33,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gputok.corpus.options import BATCH_BYTES, PART_BYTES, SIZES, ReadOptions, Sizes
-from gputok.corpus.parts import Part
+from gputok.corpus.options import BATCH_BYTES, PART_BYTES, SIZES, Part, ReadOptions, Sizes
 from gputok.corpus.source import Source
 from gputok.text.pieces import LONGEST, TextBatch
 
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Unpack
 
-    from gputok.corpus.packing import Errors
+    from gputok.corpus.options import Errors
     from gputok.files.locations import StorageOptions
 
 __all__ = [

@@ -7,14 +7,15 @@ after the range to the end of the range's last document. Therefore a file may be
 from __future__ import annotations
 
 import functools
+import os
 import re
+import stat
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gputok.corpus.document_kinds import file_kind
-from gputok.corpus.documents import too_long
-from gputok.corpus.shrunk_files import shrunk
+from gputok.corpus.packing import too_long
 from gputok.files.locations import File, LocalFile, OpenFile
 
 if TYPE_CHECKING:
@@ -60,19 +61,10 @@ def whole_documents(
     options: Options,
     memory: Callable[[int], Array] | None = None,
 ) -> tuple[int, Array]:
-    """Reads the documents that begin in a range.
+    """Reads the documents that begin in a range; returns the position of the first one in the file, and their bytes.
 
-    Args:
-        file: the file to read.
-        start: the first byte of the range.
-        stop: the last byte of the range + 1.
-        size: the size of the file in bytes.
-        mark: the bytes that end a document; they must not overlap with themselves.
-        options: the options of the read. The last document may have `longest` bytes beyond the range, at most.
-        memory: returns memory for a number of bytes; a local file is read into it.
-
-    Returns:
-        The position in the file of the first document, and the bytes of all documents, uint8[n].
+    The last document may have `options.longest` bytes beyond the range, at most. mark: the bytes that end a document,
+    which must not overlap with themselves. memory: returns memory for a number of bytes; a local file is read into it.
 
     Raises:
         ValueError: if the file has become shorter than `size`, or the last document is too long.
@@ -117,3 +109,27 @@ def _exactly(file: File, start: int, stop: int, size: int, memory: Callable[[int
     if len(data) < stop - start:
         raise shrunk(file, size, min(start + len(data), file.size or 0))
     return data
+
+
+def refuse_shrunk(file: File, opened: os.stat_result | None) -> None:
+    """Raises ValueError if a local file has become shorter since it was opened.
+
+    Reading alone cannot tell: an end that comes too early looks like any other end, even in a compressed file, if that
+    file has several parts.
+    """
+    if opened is None or not isinstance(file, LocalFile):
+        return
+    try:
+        now = file.path.stat()
+    except OSError:  # the file was removed: the open file is still read to its end
+        return
+    if stat.S_ISREG(now.st_mode) and os.path.samestat(opened, now) and now.st_size < opened.st_size:
+        raise shrunk(file, opened.st_size, now.st_size)
+
+
+def shrunk(file: File, before: int, now: int) -> ValueError:
+    """Returns the error for a file that had `before` bytes and now has only `now` bytes."""
+    return ValueError(
+        f"{file}: shrank from {before} to {now} bytes while it was read, so the end of its text is lost; read it again "
+        "when nothing writes to it"
+    )

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gputok.checks import several, short, shortened
-from gputok.corpus.column_names import choose_column
-from gputok.corpus.packing import Errors, checked, cuts, packed
+from gputok.corpus.options import choose_column
+from gputok.corpus.packing import checked, cuts, packed
 from gputok.files.arrow import check_array, is_plain, needed_for, text_offsets
 from gputok.text.pieces import TextBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gputok.corpus.options import Errors
     from gputok.types import Positions
 
 
@@ -27,16 +28,7 @@ _ROWS = 1 << 13  # rows that are decoded together if a column is not stored as p
 
 
 def read(source: Any, column: str | None, errors: Errors, batch_bytes: int) -> Iterator[TextBatch]:
-    """Reads an Arrow array, table or stream, or a dataset; plain strings are not copied.
-
-    Args:
-        source: the data, or an object that exports Arrow data.
-        column: the column to read; None: "text", or the only column that holds strings.
-        errors: "strict" or "replace", for text that is not UTF-8.
-        batch_bytes: about the size of a batch, in bytes.
-
-    Yields:
-        Batches, in order.
+    """Reads an Arrow array, table or stream, a dataset, or what exports Arrow data; plain strings are not copied.
 
     Raises:
         ValueError: if no such column exists, it does not hold strings, or text is not UTF-8.
@@ -60,16 +52,7 @@ def text_batches(
 ) -> Iterator[TextBatch]:
     """Cuts a string or binary array of any layout into batches; null becomes an empty document.
 
-    Args:
-        array: the documents.
-        errors: "strict" or "replace", for text that is not UTF-8.
-        where: the name of the file or table, for errors.
-        batch_bytes: about the size of a batch, in bytes.
-        n_before: the number of rows before the array, for errors.
-        trusted: True if the array is known to be UTF-8.
-
-    Yields:
-        Batches, in order.
+    where: the name of the file or table, for errors; n_before: rows before the array, for errors; trusted: it is UTF-8.
 
     Raises:
         ValueError: if the array does not hold text, is broken, or text is not UTF-8.
@@ -107,19 +90,7 @@ def _parts(array: pa.Array, where: str, batch_bytes: int) -> Iterator[pa.Array]:
 
 
 def schema_column(schema: pa.Schema, column: str | None, where: str) -> str:
-    """Chooses the column of a table, like `choose_column`, and checks that it holds strings.
-
-    Args:
-        schema: the columns of the table.
-        column: the column that the caller wants; None: "text", or the only column that holds strings.
-        where: the name of the file or table, for errors.
-
-    Returns:
-        The name of the column.
-
-    Raises:
-        ValueError: if no such column exists, or it does not hold strings.
-    """
+    """Chooses the column of a table, like `choose_column`, and checks that it holds strings; ValueError if it does not."""
     of_strings = [field.name for field in schema if _is_text(field.type)]
     column = choose_column(schema.names, of_strings, column, where)
     if column not in of_strings:

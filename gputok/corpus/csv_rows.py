@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from gputok.checks import short, shortened
-from gputok.corpus.column_names import choose_column
 from gputok.corpus.document_kinds import refuse_binary
+from gputok.corpus.options import choose_column
 from gputok.corpus.packing import checked
 from gputok.corpus.streams import fill
 from gputok.text.pieces import LONGEST, TextBatch
@@ -20,8 +20,7 @@ from gputok.text.pieces import LONGEST, TextBatch
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gputok.corpus.options import Options
-    from gputok.corpus.packing import Errors
+    from gputok.corpus.options import Errors, Options
     from gputok.files.locations import File
 
 _HEAD_BYTES = 1 << 20  # the names of the columns and the first row must lie in so many bytes
@@ -54,14 +53,9 @@ def rows(
 ) -> Iterator[TextBatch]:
     """Yields the fields of a column as documents.
 
-    Args:
-        read: takes a number of bytes and returns the next bytes of the file; fewer only at the end of the file.
-        where: the name of the file, for errors.
-        column: the name of the column in the first line; None: `text`, or the only column
-            whose first field is not a number.
-        errors: "strict" or "replace", for fields that are not UTF-8.
-        batch_bytes: about the size of a batch, in bytes.
-        by_arrow: PyArrow reads the rows, if it is installed; else Python's own module, in little memory.
+    read: takes a number of bytes and returns the next bytes of the file; fewer only at its end. column: None: `text`,
+    or the only column whose first field is not a number. by_arrow: PyArrow reads, if it is installed; else Python's
+    module, in little memory.
 
     Raises:
         ValueError: if the file is of another kind, no such column exists, or a row has more or fewer fields than the first line.
@@ -165,9 +159,9 @@ def _is_number(field: str) -> bool:
 class _HeadFirst(io.RawIOBase):
     """A file whose first bytes, `head`, have been read already; it gives them once more.
 
-    PyArrow reads ahead in a thread of its own, which needs Python's lock for each read. If that thread runs when the reader
-    is removed, which waits for the thread and keeps the lock, both wait for ever; if it runs at the end of the process,
-    Python aborts. So `end` is called before.
+    PyArrow reads ahead in a thread of its own, which needs Python's lock for each read. If that thread runs when the
+    reader is removed, which waits for the thread and keeps the lock, both wait for ever; if it runs at the end of the
+    process, Python aborts. So `end` is called before.
     """
 
     def __init__(self, head: bytes, read: Callable[[int], bytes]) -> None:

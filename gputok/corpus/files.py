@@ -14,7 +14,7 @@ from gputok.checks import short
 from gputok.corpus import json_lines, parquet_rows, plain_text
 from gputok.corpus.byte_ranges import can_be_cut, range_bytes, ranges
 from gputok.corpus.document_kinds import file_kind
-from gputok.corpus.parts import Part, Place
+from gputok.corpus.options import Part, Place
 from gputok.corpus.readers import Task
 from gputok.corpus.streams import open_stream
 from gputok.files.locations import File, LocalFile, OpenFile
@@ -27,18 +27,10 @@ if TYPE_CHECKING:
 
 
 def parts(place: Place, part_bytes: int, separator: str | None) -> Iterator[tuple[Part, int]]:
-    """Cuts a file into parts.
+    """Cuts a file into parts, and tells about the size of each; a place that is a part already stays as it is.
 
-    Args:
-        place: the file; if it is a part already, it stays as it is.
-        part_bytes: about the size of a part, in bytes of the file; for Parquet, in unpacked bytes of all columns.
-        separator: the string that ends a document of plain text; None: a newline.
-
-    Yields:
-        The parts, in order, and about the size of each; `part_bytes` if the size of a file is not known.
-
-    Raises:
-        ValueError: if a Parquet file is damaged.
+    part_bytes: about the size of a part, in bytes of the file; for Parquet, in unpacked bytes of all columns. It is
+    also the size that is told of a file of unknown size.
     """
     file, first, last = place
     name, kind = str(file), file_kind(file)
@@ -72,13 +64,6 @@ def tasks(files: Iterable[Place], options: Options) -> Iterator[Task]:
     """Cuts files into tasks for several threads: about a batch each, if a file can be cut.
 
     Small files share a task. Such a task counts as long, because the unpacked size of its files is unknown.
-
-    Args:
-        files: the files, and where their parts start and stop.
-        options: the options of the read.
-
-    Yields:
-        Tasks, in order.
 
     Raises:
         ValueError: if `column` or `separator` does not suit a kind of file, a file can't be read in parts but a part of

@@ -10,9 +10,8 @@ import numpy as np
 
 from gputok.checks import short
 from gputok.corpus.byte_ranges import ranges, whole_documents
-from gputok.corpus.column_names import choose_column
-from gputok.corpus.documents import checked_documents, split_documents
-from gputok.corpus.packing import packed
+from gputok.corpus.options import choose_column
+from gputok.corpus.packing import checked_documents, packed, split_documents
 from gputok.corpus.streams import document_batches
 from gputok.text.pieces import LONGEST
 
@@ -29,18 +28,7 @@ _COUNTED_BYTES = 1 << 20  # bytes that are read at a time, to count the lines of
 def read_range(
     file: File, start: int, stop: int, size: int, options: Options, column: JsonColumn
 ) -> Iterator[TextBatch]:
-    """Reads the rows that begin in a range of a file.
-
-    Args:
-        file: the file.
-        start: the first byte of the range.
-        stop: the last byte of the range + 1.
-        size: the size of the file in bytes.
-        options: the options of the read.
-        column: finds the column to read; all ranges of the file share it.
-
-    Yields:
-        Batches, in order.
+    """Reads the rows that begin in a range of a file; column: finds the column, for all ranges of the file.
 
     Raises:
         ValueError: if a line is not a JSON object, its field is not a string, no such column exists, the text is not

@@ -15,7 +15,7 @@ from gputok.files.arrow import check_offsets
 from gputok.text.pieces import TextBatch
 
 if TYPE_CHECKING:
-    from gputok.corpus.packing import Errors
+    from gputok.corpus.options import Errors
 
 # the modules that define the classes of `datasets`
 _DATASETS = ("datasets.arrow_dataset", "datasets.iterable_dataset", "datasets.dataset_dict")
@@ -33,16 +33,9 @@ def is_columnar(source: Any) -> bool:
 def text_batches(
     source: Any, column: str | None, errors: Errors, batch_bytes: Callable[[int], int]
 ) -> Iterator[TextBatch]:
-    """Reads the documents of a source that does not name files.
+    """Reads the documents of a TextBatch, of Arrow data, of a dataset or of an iterable, in batches of any size.
 
-    Args:
-        source: a TextBatch, Arrow data, a dataset, or an iterable.
-        column: the column to read; None: "text", or the only column that holds strings.
-        errors: "strict" or "replace", for text that is not UTF-8.
-        batch_bytes: about the size of a batch, in bytes, if texts come one by one, after so many bytes in others.
-
-    Yields:
-        Batches of any size, in order.
+    batch_bytes: about the size of a batch, if texts come one by one, after so many bytes in others.
 
     Raises:
         TypeError: if an item is not a string.
@@ -59,12 +52,7 @@ def text_batches(
 
 
 def check_batch(batch: TextBatch) -> None:
-    """Checks the arrays of a batch that the user made, because kernels read the documents at its offsets.
-
-    Raises:
-        TypeError: if one is no array, or of another dtype.
-        ValueError: if the offsets do not rise within the data.
-    """
+    """Checks the arrays of a batch that the user made, because kernels read the documents at its offsets."""
     data, offsets = batch
     for name, array, dtype in (("data", data, np.uint8), ("offsets", offsets, np.int64)):
         if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:

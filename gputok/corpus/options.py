@@ -1,18 +1,42 @@
-"""The options of a read, which every reader of files gets."""
+"""What a read of a corpus is told: places in files, options, the column to read; and what it tells: rows without text."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+import collections
+import threading
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict
 
+from gputok.checks import several, short
 from gputok.text.pieces import LONGEST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from gputok.corpus.missing_rows import MissingRows
-    from gputok.corpus.packing import Errors
-    from gputok.files.locations import Lender, StorageOptions
+    from gputok.files.locations import File, Lender, StorageOptions
     from gputok.types import Array
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a file: the documents that begin in it. Any process on any machine can read it alone.
+
+    >>> Part("books/a.txt", 0, 1_000_000) == Part("books/a.txt", 0, 1_000_000)
+    True
+    """
+
+    file: str  # a path or URL
+    start: int = 0  # the first byte of text or JSON Lines; the first row group of Parquet
+    stop: int | None = None  # the last one + 1; None: to the end of the file
+
+
+class Place(NamedTuple):
+    """A part of a file that was looked up already."""
+
+    file: File
+    start: int = 0
+    stop: int | None = None
 
 
 BATCH_BYTES = 1 << 21
@@ -21,6 +45,9 @@ that malloc uses the same memory again (measured: reading takes a fifth of the t
 
 PART_BYTES = 256 << 20
 """The default size of a part: some seconds of work; a corpus of terabytes has few enough parts for a list."""
+
+
+Errors = Literal["strict", "replace"]
 
 
 class ReadOptions(TypedDict, total=False):
@@ -81,3 +108,62 @@ class Options(NamedTuple):
     ahead_bytes: int = 0  # how many bytes of frames they may unpack before their turn
     longest: int = LONGEST  # the most bytes that one document, or one line of JSON, may have
     sizes: Sizes = SIZES
+
+
+_MOST_NAMED = 3  # a warning names at most so many files
+
+
+class MissingRows:
+    """Counts the rows of files whose field is missing or null, while several threads read.
+
+    >>> missing = MissingRows()
+    >>> missing.add("a.jsonl", "text", 2)
+    >>> missing.message()
+    "2 rows of a.jsonl have no 'text'; they count as empty documents"
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: collections.Counter[tuple[str, str]] = collections.Counter()
+
+    def add(self, file: str, column: str, n_rows: int) -> None:
+        """Adds a number of rows of a file that have no `column`."""
+        if n_rows:
+            with self._lock:
+                self._counts[file, column] += n_rows
+
+    def message(self) -> str:
+        """Returns how many rows were counted, the same text for any number of threads; "" if no row was counted."""
+        if not self._counts:
+            return ""
+        files = sorted({file for file, _ in self._counts})
+        columns = sorted({column for _, column in self._counts})
+        n_rows, more = sum(self._counts.values()), len(files) - _MOST_NAMED
+        named = ", ".join(files[:_MOST_NAMED]) + (f" and {more} more files" if more > 0 else "")
+        have, they = ("row", "has"), "it counts as an empty document"
+        if n_rows != 1:
+            have, they = ("rows", "have"), "they count as empty documents"
+        return f"{n_rows:,} {have[0]} of {named} {have[1]} no {' or '.join(map(repr, columns))}; {they}"
+
+    def warn(self) -> None:
+        """Issues the message as a warning, unless it is empty."""
+        if message := self.message():
+            warnings.warn(message, stacklevel=3)
+
+
+def choose_column(names: Sequence[str], of_strings: Sequence[str], column: str | None, where: str) -> str:
+    """Chooses the column to read: `column` or, if that is None, "text" or the only column that holds strings.
+
+    Raises:
+        ValueError: if `column` does not exist, or if it is None and several columns could be meant, or none.
+
+    >>> choose_column(["id", "text"], [], None, "a.csv")
+    'text'
+    """
+    if column is None:
+        column = "text" if "text" in names else of_strings[0] if len(of_strings) == 1 else None
+        if column is None:
+            raise ValueError(f"{where} has the columns {several(names)}: name the one to read by column=")
+    elif column not in names:
+        raise ValueError(f"{where} has no column {short(column)}; it has {several(names)}")
+    return column

@@ -1,33 +1,30 @@
-"""Packs documents into arrays, cuts arrays of documents, and reports or replaces text that is not Unicode."""
+"""Makes batches of documents: cuts bytes and arrays, joins small batches, checks UTF-8, reports or replaces what is no Unicode."""
 
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gputok.text.pieces import TextBatch
+from gputok.corpus.document_kinds import refuse_binary
+from gputok.text.pieces import LONGEST, RawLines, TextBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from gputok.corpus.options import Errors, Options
+    from gputok.files.locations import File, Lender
     from gputok.types import Array
 
-Errors = Literal["strict", "replace"]
 
 _ADVICE = 'convert it to UTF-8, or pass errors="replace" (--errors replace) to put U+FFFD there'
 
 
 def cuts(offsets: Array, batch_bytes: int) -> list[int]:
-    """Chooses where to cut documents into parts of about equal size.
+    """Chooses where to cut documents into parts of about `batch_bytes` bytes: the first document of each, and the number of all.
 
-    Args:
-        offsets: integers[n_documents + 1], rising: where each document begins, and where the last one ends.
-        batch_bytes: about the size of a part, in bytes.
-
-    Returns:
-        The number of the first document of each part, and the number of documents; no number twice.
+    No number stands there twice.
 
     >>> cuts([0, 3, 6, 9, 12], 6)
     [0, 2, 4]
@@ -40,19 +37,10 @@ def cuts(offsets: Array, batch_bytes: int) -> list[int]:
 
 
 def checked(batch: TextBatch, errors: Errors, location: Callable[[int], str], *, lines: bool = False) -> TextBatch:
-    """Checks that each document is UTF-8.
+    """Returns a batch of UTF-8; errors="replace" gives a copy with U+FFFD instead of other bytes, "strict" raises ValueError.
 
-    Args:
-        batch: the documents.
-        errors: "strict" raises an error; "replace" puts U+FFFD instead of bytes that are not UTF-8.
-        location: returns the file and the line of a byte of the batch, for errors.
-        lines: True if all documents but the last end in ASCII, so that no document can begin inside a character.
-
-    Returns:
-        The batch, or a repaired copy.
-
-    Raises:
-        ValueError: if a document is not UTF-8, and `errors` is "strict".
+    location: the file and the line of a byte, for errors; lines: all documents but the last end in ASCII, so that none
+    can begin inside a character.
     """
     from gputok.kernels.cpu.lines import is_utf8
     from gputok.kernels.cpu.utf8 import find_invalid_utf8
@@ -74,19 +62,9 @@ def checked(batch: TextBatch, errors: Errors, location: Callable[[int], str], *,
 
 
 def packed(texts: Sequence[str], name: Callable[[int], str], errors: Errors) -> TextBatch:
-    """Packs strings into a batch.
+    """Packs strings; errors="replace" puts U+FFFD instead of a lone surrogate, "strict" raises ValueError.
 
-    Args:
-        texts: the documents.
-        name: returns the name of text i, for errors.
-        errors: "strict" raises an error for a lone surrogate, which has no UTF-8; "replace" puts U+FFFD there.
-
-    Returns:
-        The batch.
-
-    Raises:
-        TypeError: if a text is not a string.
-        ValueError: if a text has a lone surrogate, and `errors` is "strict".
+    name: the name of text i, for errors. Raises TypeError if a text is not a string.
     """
     try:
         return TextBatch.from_strings(texts)
@@ -108,3 +86,123 @@ def _unicode(text: str, name: str, errors: Errors) -> str:
                 f'can hold; errors="replace" puts U+FFFD there'
             ) from None
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def regroup(
+    batches: Iterable[TextBatch | RawLines], batch_bytes: Callable[[int], int]
+) -> Iterator[TextBatch | RawLines]:
+    """Cuts large batches and joins small ones (from a folder of small files, or from Arrow chunks of few rows).
+
+    batch_bytes: about the size of the batch to make, after so many bytes in others. RawLines stay as they are.
+    """
+    held: list[TextBatch] = []
+    size = n_before = 0
+    for batch in batches:
+        if isinstance(batch, RawLines):
+            if held:
+                yield joined(held)
+                held, size = [], 0
+            yield batch
+            continue
+        most = batch_bytes(n_before)
+        for part in _slices(batch, most):
+            held.append(part)
+            size += len(part.data)
+            if 2 * size >= most:
+                yield joined(held)
+                n_before += size
+                held, size = [], 0
+    if held:
+        yield joined(held)
+
+
+def _slices(batch: TextBatch, batch_bytes: int) -> Iterator[TextBatch]:
+    """Cuts a batch between documents into views of about equal size, none of which is empty."""
+    data, offsets = batch
+    for first, last in itertools.pairwise(cuts(offsets, batch_bytes)):
+        start, stop = offsets[first], offsets[last]
+        yield TextBatch(data[start:stop], offsets[first : last + 1] - start if first else offsets[: last + 1])
+
+
+def joined(batches: list[TextBatch]) -> TextBatch:
+    """Puts the documents of some batches, of one at least, into one."""
+    if len(batches) == 1:
+        return batches[0]
+    starts = np.cumsum([0, *(len(batch.data) for batch in batches)])
+    offsets = [batch.offsets[1:] + start for batch, start in zip(batches, starts[:-1], strict=True)]
+    return TextBatch(np.concatenate([batch.data for batch in batches]), np.concatenate([starts[:1], *offsets]))
+
+
+def split_documents(
+    data: Array, separator: bytes | None, is_last: bool, in_place: bool = False, lender: Lender | None = None
+) -> tuple[TextBatch, int, bool]:
+    """Cuts documents from the start of some bytes.
+
+    Args:
+        data: uint8[n].
+        separator: the bytes that end a document, which are left out; None: a newline, which is kept.
+        is_last: the file ends with `data`, so that the last document may end without a separator.
+        in_place: only the caller needs `data`: documents move inside it to close the gaps of separators.
+        lender: lends memory for the starts of lines; None: they take new memory.
+
+    Returns:
+        The documents; the bytes of `data` that they take, with separators; True if they are known to be UTF-8.
+    """
+    if separator is None:
+        from gputok.kernels.cpu.lines import lines
+
+        offsets, is_valid = lines(data, lender.lend if lender else None)
+        n_used = int(offsets[-1])
+        if is_last and n_used < len(data):
+            offsets, n_used = np.append(offsets, len(data)), len(data)
+        return TextBatch(data[:n_used], offsets), n_used, is_valid
+    from gputok.kernels.cpu.documents import documents
+
+    mark = np.frombuffer(separator, np.uint8)
+    packed, offsets, n_used, is_valid = documents(data, mark, is_last, in_place=in_place)
+    return TextBatch(packed, offsets), n_used, is_valid
+
+
+def too_long(where: str, start: str, longest: int) -> ValueError:
+    """Returns the error for a document that is longer than memory, or 32 bits, allow; start: its first characters."""
+    why = (
+        "which can be numbered in 32 bits"
+        if longest >= LONGEST
+        else "which fit in the limit on memory along with the rest"
+    )
+    remedy = "cut it by separator= (--separator)" + (
+        "" if longest >= LONGEST else ", or raise memory_limit= (--memory-limit)"
+    )
+    return ValueError(
+        f"{where}: a document of more than {longest:,} bytes begins here ({start[:20]!r}...), {why}; {remedy}"
+    )
+
+
+def refuse_long(batch: TextBatch, longest: int, where: Callable[[int], str]) -> TextBatch:
+    """Returns the batch; raises ValueError if a document has more than `longest` bytes. where: names document i."""
+    data, offsets = batch
+    if len(data) > longest:
+        sizes = np.diff(offsets)
+        i = int(sizes.argmax())
+        if sizes[i] > longest:
+            raise too_long(where(i), data[offsets[i] : offsets[i] + 80].tobytes().decode(errors="replace"), longest)
+    return batch
+
+
+def checked_documents(file: File, batch: TextBatch, position: int, options: Options, is_valid: bool) -> TextBatch:
+    """Checks that documents are UTF-8, as `checked` does, unless `is_valid`; and none is longer than `options.longest`.
+
+    position: of the first document in the file, in bytes.
+    """
+    n_separator = len((options.separator or "").encode())
+    refuse_long(batch, options.longest, lambda i: f"{file}, byte {position + batch.offsets[i] + n_separator * i}")
+    if is_valid:
+        return batch
+    if position == 0:
+        refuse_binary(str(file), batch.data[:16].tobytes())
+
+    def location(byte: int) -> str:
+        n_separators = int(np.searchsorted(batch.offsets, byte, "right")) - 1
+        return f"{file}, byte {position + byte + n_separator * n_separators}"
+
+    return checked(batch, options.errors, location, lines=options.separator is None)

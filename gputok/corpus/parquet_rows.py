@@ -7,7 +7,7 @@ import functools
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from gputok.checks import short
-from gputok.corpus.documents import refuse_long
+from gputok.corpus.packing import refuse_long
 from gputok.corpus.readers import Task
 from gputok.corpus.streams import unpacked
 from gputok.files.locations import File, OpenFile
@@ -17,8 +17,7 @@ from gputok.text.pieces import LONGEST
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gputok.corpus.options import Options
-    from gputok.corpus.parts import Place
+    from gputok.corpus.options import Options, Place
     from gputok.text.pieces import TextBatch
 
 # The most rows that are read together, even if they look small: a repeated value is stored only once
@@ -27,13 +26,6 @@ _MOST_ROWS = 1 << 13
 
 def tasks(place: Place, options: Options) -> Iterator[Task]:
     """Cuts a Parquet file into tasks: row groups that together have about a batch of the column.
-
-    Args:
-        place: the file, and the first and the last + 1 of the row groups to read.
-        options: the options of the read.
-
-    Yields:
-        Tasks, in order.
 
     Raises:
         ImportError: if PyArrow is not installed.
@@ -72,14 +64,7 @@ def metadata_of(file: File) -> Any:
 def row_groups(
     metadata: Any, column: str | None, n_bytes: int, start: int = 0, stop: int | None = None
 ) -> Iterator[tuple[int, int]]:
-    """Joins neighbouring row groups until they have about `n_bytes` bytes.
-
-    Args:
-        metadata: a pyarrow.parquet.FileMetaData.
-        column: the column whose unpacked bytes count; None: all columns.
-        n_bytes: about the size of what is joined.
-        start: the first row group.
-        stop: the last row group + 1; None: to the end of the file.
+    """Joins neighbouring row groups until they have about `n_bytes` unpacked bytes of a column (None: of all columns).
 
     Yields:
         The first row group and the last + 1, in order.

@@ -6,7 +6,7 @@ import functools
 from typing import TYPE_CHECKING, BinaryIO
 
 from gputok.corpus.byte_ranges import whole_documents
-from gputok.corpus.documents import checked_documents, split_documents
+from gputok.corpus.packing import checked_documents, split_documents
 from gputok.corpus.streams import document_batches
 from gputok.files.locations import File, LocalFile
 from gputok.text.pieces import RawLines, TextBatch
@@ -19,20 +19,10 @@ if TYPE_CHECKING:
 
 
 def read_range(file: File, start: int, stop: int, size: int, options: Options) -> Iterator[TextBatch | RawLines]:
-    """Reads the documents that begin in a range of a file.
+    """Reads the documents that begin in a range of a file: one batch, or none if no document begins there.
 
-    Args:
-        file: the file.
-        start: the first byte of the range.
-        stop: the last byte of the range + 1.
-        size: the size of the file in bytes.
-        options: the options of the read. If they have `memory`, lines of a local file come as RawLines.
-
-    Yields:
-        One batch, or none if no document begins in the range.
-
-    Raises:
-        ValueError: if the text is not UTF-8, or the file has become shorter.
+    If the options have `memory`, lines of a local file come as RawLines. Raises ValueError if the text is not UTF-8, or
+    the file has become shorter.
     """
     separator = None if options.separator is None else options.separator.encode()
     is_raw = separator is None and isinstance(file, LocalFile)

@@ -41,15 +41,12 @@ class _Taken:
 
 
 def in_order(tasks: Iterable[Task], threads: int, ahead_bytes: int) -> Iterator[TextBatch | RawLines]:
-    """Reads tasks with several threads.
+    """Reads tasks with several threads; yields their batches in the order of the tasks.
 
     Args:
         tasks: an iterator, from which one thread at a time takes the next task when it is ready to read it.
-        threads: the number of threads. The caller's thread reads if the number is 1, or if only one task exists.
+        threads: the caller's thread reads if the number is 1, or if only one task exists.
         ahead_bytes: how many bytes of long tasks may wait for their turn.
-
-    Yields:
-        The batches of all tasks, in the order of the tasks.
 
     Raises:
         Exception: the error of a task, or of taking the next task, after the batches that come before it.

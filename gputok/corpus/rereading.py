@@ -26,10 +26,7 @@ def is_one_shot(source: Any) -> bool:
 class Reread:
     """Reads the batches of a corpus, each time it is called.
 
-    Args:
-        read: returns the batches.
-        keep: keeps the texts of the first reading in a temporary file, and reads that file later.
-        temporary: the folder for this file; None: that of the operating system.
+    keep: keeps the texts of the first reading in a temporary file, and reads that file later; temporary: its folder.
     """
 
     def __init__(
@@ -54,14 +51,7 @@ class Reread:
         return None if self._first is None else self._first[1]
 
     def __call__(self) -> Iterator[TextBatch]:
-        """Reads the corpus.
-
-        Yields:
-            The batches; the documents are the same each time.
-
-        Raises:
-            ValueError: at the end, if the documents differ from those of the first reading.
-        """
+        """Yields the batches; raises ValueError, at the end, if the documents differ from those of the first reading."""
         import hashlib  # imported late: it takes some milliseconds
 
         if self.keeps and self._first is not None:

@@ -8,12 +8,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
-from gputok.corpus.documents import refuse_long
 from gputok.corpus.memory_sources import check_batch, is_columnar, text_batches
-from gputok.corpus.missing_rows import MissingRows
-from gputok.corpus.options import SIZES, Options, Sizes
-from gputok.corpus.parts import Part, Place
-from gputok.corpus.regrouping import regroup
+from gputok.corpus.options import SIZES, MissingRows, Options, Part, Place, Sizes
+from gputok.corpus.packing import refuse_long, regroup
 from gputok.files.locations import Lender, OpenFile, StorageOptions, find, is_location, locate
 from gputok.kernels.threads import thread_count
 from gputok.text.pieces import LONGEST, RawLines, TextBatch
@@ -22,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Self
 
-    from gputok.corpus.packing import Errors
+    from gputok.corpus.options import Errors
     from gputok.corpus.readers import Task
     from gputok.files.temporary import MemoryLimit
     from gputok.types import Array
@@ -136,18 +133,7 @@ class Source:
         return None
 
     def parts(self, part_bytes: int) -> Iterator[tuple[Part, int]]:
-        """Cuts files into parts, as `gputok.corpus.parts` does.
-
-        Args:
-            part_bytes: about the size of a part, in bytes of the file; for Parquet, in unpacked bytes of all columns.
-
-        Yields:
-            The parts, in order, and about how many bytes each has.
-
-        Raises:
-            TypeError: if the corpus does not consist of files.
-            ValueError: if `part_bytes` is less than 1, or a Parquet file is damaged.
-        """
+        """Cuts files into parts, as `gputok.corpus.parts` does, and tells about how many bytes each has."""
         from gputok.corpus import files
 
         if not self.is_files:
@@ -158,19 +144,9 @@ class Source:
             yield from files.parts(place, part_bytes, self.separator)
 
     def read(self, threads: int | None = None, batch_bytes: int | None = None) -> Iterator[TextBatch]:
-        """Reads the documents in batches.
+        """Reads the documents in batches, in order; `gputok.corpus.read` tells the errors.
 
-        Args:
-            threads: how many threads read files. None: GPUTOK_NUM_THREADS, or else the number of cores.
-            batch_bytes: about the size of a batch, in bytes; None: `sizes.batch`.
-
-        Returns:
-            An iterator of batches, in order.
-
-        Raises:
-            ValueError: if text is not UTF-8, a column does not exist, a file is truncated or damaged, or an option does not
-                suit the corpus. The message names the file, and the byte, line or row.
-            TypeError: if an item is not a string. The message names the item.
+        threads: None: GPUTOK_NUM_THREADS, or else the number of cores. batch_bytes: None: `sizes.batch`.
         """
         return cast("Iterator[TextBatch]", self._read(threads, self._always(batch_bytes), None))
 
@@ -179,26 +155,16 @@ class Source:
     ) -> Iterator[TextBatch | RawLines]:
         """Reads like `read`, but leaves it to the caller to find the lines of large local files and to check UTF-8.
 
-        Args:
-            memory: takes a number of bytes, mostly `batch_bytes` at most, and returns memory to read into, uint8[n].
-            threads: as for `read`.
-            batch_bytes: as for `read`.
-
-        Returns:
-            An iterator of batches, in order. A range of a large local text file comes as RawLines.
+        A range of such a file comes as RawLines. memory: returns memory to read into, uint8[n], mostly of `batch_bytes`
+        at most.
         """
         return self._read(threads, self._always(batch_bytes), memory)
 
     def read_apart(self, threads: int | None = None) -> Iterator[TextBatch] | Iterator[Task]:
         """Reads like `read`, but leaves reading to the caller's threads if the corpus is large files of plain text.
 
-        A thread that reads a range and then works on it finds the text in its own cache, and in the memory of the range before.
-
-        Args:
-            threads: as for `read`.
-
-        Returns:
-            An iterator of batches, in order; or of tasks, in order, each of which any thread may read, and gives at most one batch.
+        A thread that reads a range and then works on it finds the text in its own cache, and in the memory of the range
+        before. Then these are tasks, in order, each of which any thread may read, and gives at most one batch.
         """
         n_threads, sizes = thread_count(threads), self.sizes
         n_bytes = (

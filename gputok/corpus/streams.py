@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 
+from gputok.corpus.byte_ranges import refuse_shrunk
 from gputok.corpus.document_kinds import MAGIC
-from gputok.corpus.documents import split_documents, too_long
-from gputok.corpus.shrunk_files import refuse_shrunk
+from gputok.corpus.packing import split_documents, too_long
 from gputok.files.arrow import needed_for
 from gputok.files.locations import File, LocalFile, OpenFile, RemoteError
 
@@ -24,15 +24,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def open_stream(file: File, compression: str, options: Options) -> Iterator[BinaryIO]:
-    """Opens a file for reading its unpacked bytes.
-
-    Args:
-        file: the file. If the caller opened it, its first bytes tell the compression, not its name.
-        compression: ".gz", ".xz", ".zst" or "".
-        options: how many threads may unpack the frames of a .zst file, and how many bytes of them before their turn.
-
-    Yields:
-        A stream. The stream and the file are closed after the `with` block.
+    """Opens a file for reading its unpacked bytes; if the caller opened it, its first bytes tell the compression.
 
     Raises:
         ImportError: if the file is a .zst file and PyArrow is not installed.
@@ -67,16 +59,7 @@ def _unpacking(file: File, packed: BinaryIO, compression: str, options: Options)
 
 
 def fill(file: File, stream: BinaryIO, buffer: memoryview, n_before: int) -> int:
-    """Reads until a buffer is full or the file ends.
-
-    Args:
-        file: the file, for errors.
-        stream: the stream.
-        buffer: what to read into.
-        n_before: the number of bytes that were read before, for errors.
-
-    Returns:
-        The number of bytes that were read.
+    """Reads until a buffer is full or the file ends; returns the number of bytes. n_before: bytes read before, for errors.
 
     Raises:
         ValueError: if compressed data is truncated or damaged.
@@ -103,11 +86,6 @@ def fill(file: File, stream: BinaryIO, buffer: memoryview, n_before: int) -> int
 
 def document_batches(file: File, stream: BinaryIO, options: Options) -> Iterator[tuple[TextBatch, int, bool]]:
     """Reads a stream in batches of whole documents.
-
-    Args:
-        file: the file, for errors.
-        stream: the stream.
-        options: the separator, and the size of a batch.
 
     Yields:
         A batch; the position of its first byte in the unpacked file; and True if the batch is known to be UTF-8.
@@ -146,19 +124,7 @@ def document_batches(file: File, stream: BinaryIO, options: Options) -> Iterator
 
 
 def unpacked(file: File, stream: BinaryIO, batch_bytes: int) -> BinaryIO:
-    """Writes a stream to a temporary file.
-
-    Args:
-        file: the file, for errors.
-        stream: the stream.
-        batch_bytes: how many bytes are read at a time.
-
-    Returns:
-        The temporary file, open; the system removes it when it is closed.
-
-    Raises:
-        ValueError: if compressed data is truncated or damaged.
-    """
+    """Writes a stream to a temporary file, which the system removes when it is closed, and returns that."""
     buffer, n = memoryview(bytearray(batch_bytes)), 0
     import tempfile
 

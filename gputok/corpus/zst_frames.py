@@ -27,13 +27,10 @@ _TASKS_AHEAD = 1  # units that may wait for a thread, besides those that threads
 
 
 class Frames(io.RawIOBase):
-    """The unpacked bytes of a .zst file.
+    """The unpacked bytes of a .zst file; closing this stream does not close the file.
 
-    Args:
-        packed: the file; closing this stream does not close it.
-        threads: how many threads unpack.
-        ahead_bytes: about how many bytes may be unpacked before their turn. From the first frame that is too large for its
-            share on, the rest of the file is unpacked as it is read.
+    ahead_bytes: about how many bytes may be unpacked before their turn. From the first frame that is too large for its
+    share on, the rest of the file is unpacked as it is read.
     """
 
     def __init__(self, packed: BinaryIO, threads: int, ahead_bytes: int) -> None:

@@ -25,13 +25,7 @@ Schema: TypeAlias = Any
 
 @contextlib.contextmanager
 def needed_for(what: str) -> Iterator[None]:
-    """Around imports of PyArrow: if it is missing, the error says what needs it and how to install it.
-
-    Args:
-        what: the start of the message, such as "reading Parquet".
-
-    Raises:
-        ImportError: if PyArrow is not installed.
+    """Around imports of PyArrow: if it is missing, the error says what (such as "reading Parquet") needs it.
 
     Example:
         >>> with needed_for("reading Parquet"):
@@ -65,12 +59,9 @@ def is_plain(kind: Any) -> bool:
 def check_array(array: Any, where: str) -> None:
     """Raises ValueError if the buffers of an Arrow array don't hold what its type and its length say.
 
-    Arrow and kernels would read other memory. Whether texts are UTF-8 is only looked at where Arrow's own check does so: in columns
-    that are not plain texts, and in no struct, whose columns are checked when they are read.
-
-    Args:
-        array: a pyarrow.Array or ChunkedArray.
-        where: the name of the data, for the error.
+    Arrow and kernels would read other memory. Whether texts are UTF-8 is only looked at where Arrow's own check does
+    so: in columns that are not plain texts, and in no struct, whose columns are checked when they are read. where: the
+    name of the data.
     """
     import pyarrow as pa
 
@@ -98,12 +89,7 @@ def text_offsets(array: Any) -> npt.NDArray[np.int32 | np.int64]:
 
 
 def check_offsets(offsets: Any, n_bytes: int, where: str) -> None:
-    """Raises ValueError if offsets do not rise from 0 or more to `n_bytes` or less.
-
-    Args:
-        offsets: integers[n + 1]; text i is data[offsets[i]:offsets[i + 1]].
-        n_bytes: the size of the data.
-        where: the name of the data, for the error.
+    """Raises ValueError if offsets, integers[n + 1], do not rise from 0 or more to `n_bytes` or less; where: names the data.
 
     Example:
         >>> import numpy as np

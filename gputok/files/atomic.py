@@ -33,12 +33,7 @@ _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 def real_target(path: str | os.PathLike[str], *, follow: bool = True) -> pathlib.Path:
     """Resolves symbolic links, so that writing replaces the file that a link points to, and keeps the link.
 
-    Args:
-        path: the name under which to write.
-        follow: False if `path` itself is not to be resolved, only the folder that it is in.
-
-    Returns:
-        The file to write. It need not exist.
+    follow: False: `path` itself is not resolved, only the folder that it is in. The file need not exist.
 
     Raises:
         IsADirectoryError: if `path` is a folder.
@@ -65,9 +60,6 @@ def replacing(path: str | os.PathLike[str], *, follow: bool = True) -> Iterator[
         path: the final name.
         follow: True if the user chose the name: a symbolic link stays, and the file that it points to is replaced. False
             for files that gputok names itself: a link of that name is replaced, and what it points to stays.
-
-    Yields:
-        The path to write to.
 
     Raises:
         IsADirectoryError: if `path` is a folder; before the block runs.
@@ -106,13 +98,6 @@ def replacing(path: str | os.PathLike[str], *, follow: bool = True) -> Iterator[
 @contextlib.contextmanager
 def naming(path: str | os.PathLike[str], *temporaries: pathlib.Path) -> Iterator[None]:
     """Makes errors of the system about temporary files, and about a full disk, name the file that the user asked for.
-
-    Args:
-        path: the name to give.
-        temporaries: the names to replace.
-
-    Raises:
-        OSError: the error of the block, of its own class, with `path` as its `filename`.
 
     Example:
         >>> with naming("ids.npy"):
@@ -168,9 +153,7 @@ def created(path: pathlib.Path) -> BinaryIO:
 def reopened(path: pathlib.Path) -> BinaryIO | None:
     """Opens a file that an interrupted run created, for reading and writing.
 
-    Returns:
-        The open file. None if none is there, or what is there may be another file too: a symbolic link, a second name of a
-        file, a pipe.
+    None if none is there, or what is there may be another file too: a symbolic link, a second name of a file, a pipe.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0) | _NO_LINK)

@@ -1,16 +1,90 @@
-"""Opens file systems by URL, through pyarrow.fs or fsspec; `locations.py` says which of them opens which URL."""
+"""Opens file systems by URL, through pyarrow.fs or fsspec, and says what failed; `locations.py` says which opens which URL."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import urllib.parse
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gputok.files.arrow import needed_for
-from gputok.files.remote_errors import explained
+from gputok.types import public
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@public("gputok.files.locations")
+class RemoteError(OSError):
+    """An error of a file on another machine; the message has the URL and the reason."""
+
+
+@contextlib.contextmanager
+def explained(url: str, doing: str = "") -> Iterator[None]:
+    """Raises the errors of the block, which differ between file systems, with the URL and a hint for the user."""
+    try:
+        yield
+    except (RemoteError, KeyboardInterrupt, ImportError, NotImplementedError, MemoryError):
+        raise
+    except FileNotFoundError as error:
+        text = str(error)
+        raise FileNotFoundError(text if url in text else f"{url}: {doing}no such file ({_first_line(error)})") from None
+    except Exception as error:
+        raise _explanation(url, doing, error) from error
+
+
+def _explanation(url: str, doing: str, error: Exception) -> Exception:
+    text = _first_line(error)
+    if url in text:
+        return error if isinstance(error, OSError | ValueError) else RemoteError(text)
+    denied = isinstance(error, PermissionError) or re.search(
+        r"ACCESS_DENIED|Forbidden|\b40[13]\b|[Cc]redentials|INVALID_ACCESS_KEY|SIGNATURE", text
+    )
+    if denied:
+        return PermissionError(
+            f"{url}: {doing}access is denied; pass credentials by storage_options= (--storage-option), or set them in "
+            f"the environment ({text})"
+        )
+    if re.search(r"NO_SUCH_BUCKET|NoSuchBucket|[Bb]ucket .*(not found|does not exist)", text):
+        return FileNotFoundError(f"{url}: {doing}no such bucket ({text})")
+    if isinstance(error, ValueError) and not isinstance(error, OSError):
+        return ValueError(f"{url}: {doing}{text}")
+    return RemoteError(f"{url}: {doing}{text}")
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0]
+
+
+class ExplainedStream(io.RawIOBase):
+    """A stream whose errors name its URL."""
+
+    def __init__(self, url: str, file: Any) -> None:
+        self._url, self._inner, self._n = url, file, 0
+
+    def readable(self) -> bool:
+        """Returns True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fills a buffer; returns the number of bytes."""
+        with explained(self._url, f"failed after {self._n:,} bytes: "):
+            raw = self._inner.read(len(buffer))
+        buffer[: len(raw)] = raw
+        self._n += len(raw)
+        return len(raw)
+
+    def close(self) -> None:
+        """Closes the file."""
+        if not self.closed:
+            with contextlib.suppress(Exception):
+                self._inner.close()
+        super().close()
+
 
 StorageOptions = Mapping[str, Any] | None
 
@@ -185,3 +259,42 @@ def check_bucket(url: str, filesystem: Any, path: str) -> None:
             kind = filesystem.get_file_info(bucket).type
     if kind == fs.FileType.NotFound:
         raise FileNotFoundError(f"{url}: no bucket is called {bucket!r}")
+
+
+def split_glob(url: str) -> tuple[str, str]:
+    """Splits a URL into the folder before its first wildcard, and the pattern; the pattern is "" if the URL is no glob."""
+    scheme = scheme_of(url)
+    if scheme in ("http", "https") or "::" in url or not re.search(r"[*\[]", url):
+        return url, ""
+    start = url.index("://") + 3
+    parts = url[start:].split("/")
+    first = next(i for i, part in enumerate(parts) if re.search(r"[*\[]", part))
+    if first == 0 and scheme in NATIVE:
+        raise ValueError(f"{url}: name the bucket; a glob can only stand for names in a bucket")
+    return url[:start] + "/".join(parts[:first]), "/".join(parts[first:])
+
+
+def glob_pattern(magic: str) -> re.Pattern[str]:
+    """Compiles a pattern with the rules of Python's glob: `*` matches in one folder, `**` any number of folders.
+
+    Hidden names are left out.
+    """
+    *folders, name = magic.split("/")
+    text = ""
+    for part in folders:
+        text += r"(?:[^/.][^/]*/)*" if part == "**" else _part_pattern(part) + "/"
+    text += r"(?:[^/.][^/]*/)*[^/.][^/]*" if name == "**" else _part_pattern(name)
+    return re.compile(text)
+
+
+def _part_pattern(part: str) -> str:
+    pieces = re.findall(r"\*+|\[!?[^\]]+\]|.", part)
+    text = "" if part.startswith(".") else r"(?!\.)"
+    for piece in pieces:
+        if piece.startswith("*"):
+            text += "[^/]*"
+        elif piece.startswith("[") and len(piece) > 1:
+            text += "[" + piece[1:-1].replace("\\", r"\\").replace("!", "^", 1 if piece[1] == "!" else 0) + "]"
+        else:
+            text += re.escape(piece)
+    return text

@@ -33,14 +33,9 @@ class Packed(Protocol):
 
 
 def parts(value: Any, pretty: bool = False) -> Iterator[Buffer]:
-    r"""Writes a value as JSON, in parts, so that the whole text is never in memory.
+    r"""Writes a value as JSON, in parts of UTF-8, so that the whole text is never in memory.
 
-    Args:
-        value: None, bool, int, float, str, list, tuple, dict or Packed, nested in any way.
-        pretty: True: one item per line, indented by two spaces per level; False: everything in one line.
-
-    Yields:
-        Parts of the text, as UTF-8.
+    value: None, bool, int, float, str, list, tuple, dict or Packed, nested in any way; pretty: one item per line.
 
     Example:
         >>> b"".join(parts({"rate": 1e-07, "tokens": ["a", 'é"']}))
@@ -93,15 +88,7 @@ def number(value: float) -> str:
 
 
 def rows(columns: Sequence[Column], newline: str, brackets: str) -> Iterator[Buffer]:
-    r"""Writes a table as a JSON object or list, in parts.
-
-    Args:
-        columns: what each row has, with the comma and the indentation before it; see `kernels.cpu.json_tables.write_rows`.
-        newline: a line feed and the indentation of the value, or "".
-        brackets: the opening and the closing one.
-
-    Yields:
-        Parts of the text.
+    r"""Writes a table as a JSON object or list, in parts; columns: see `kernels.cpu.json_tables.write_rows`.
 
     >>> import numpy as np
     >>> b"".join(rows([b",", np.array([7, 10])], "", "[]"))

@@ -27,11 +27,19 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, cast
 
 import numpy as np
 
-from gputok.files.file_systems import UPLOAD_BYTES, check_bucket, fsspec_of, local_path, open_filesystem
+from gputok.files.file_systems import (
+    UPLOAD_BYTES,
+    ExplainedStream,
+    check_bucket,
+    explained,
+    fsspec_of,
+    glob_pattern,
+    local_path,
+    open_filesystem,
+    split_glob,
+)
+from gputok.files.file_systems import RemoteError as RemoteError
 from gputok.files.file_systems import StorageOptions as StorageOptions
-from gputok.files.remote_errors import ExplainedStream, explained
-from gputok.files.remote_errors import RemoteError as RemoteError
-from gputok.files.url_globs import glob_pattern, split_glob
 from gputok.pool import Pool
 
 if TYPE_CHECKING:
@@ -97,8 +105,8 @@ _SPARE = 4  # the most buffers that wait to be used again
 class Lender:
     """Lends memory that comes back when no array looks at it any longer; any thread may borrow.
 
-    To the operating system new memory costs as much as reading does, if the allocator gives memory back at once, as Dask
-    has it do.
+    To the operating system new memory costs as much as reading does, if the allocator gives memory back at once, as
+    Dask has it do.
     """
 
     def __init__(self) -> None:

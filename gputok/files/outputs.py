@@ -19,13 +19,13 @@ from gputok.files.file_systems import (
     UPLOAD_BYTES,
     StorageOptions,
     check_bucket,
+    explained,
     fsspec_of,
     local_path,
     open_filesystem,
     scheme_of,
 )
 from gputok.files.locations import RemoteFile
-from gputok.files.remote_errors import explained
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -65,10 +65,7 @@ def refuse_inputs(
 ) -> None:
     """Raises ValueError if an output is one of the files that it is made from, which it would replace.
 
-    Args:
-        output: a path, which may be a symbolic link or another name of an input, or a URL.
-        inputs: the files that are read.
-        storage_options: of the file system of a URL.
+    The output is a path, which may be a symbolic link or another name of an input, or a URL.
 
     Example:
         >>> from gputok.files.locations import find
@@ -121,7 +118,8 @@ class Target:
     def upload(self, local: pathlib.Path) -> None:
         """Uploads a local file: readers see all of it or, if the upload fails, nothing.
 
-        Arrow cannot cancel an upload (closing it would show a part of the file), so Ctrl-C takes effect after the upload.
+        Arrow cannot cancel an upload (closing it would show a part of the file), so Ctrl-C takes effect after the
+        upload.
         """
         path = self._path
         if self._scheme not in OBJECT_STORES:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gputok.checks import shortened
 from gputok.files.arrow import broken, needed_for
-from gputok.files.remote_errors import RemoteError
+from gputok.files.file_systems import RemoteError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,14 +20,10 @@ if TYPE_CHECKING:
 def readable_parquet(file: File) -> Iterator[None]:
     """Around reading of Parquet: PyArrow's errors become errors that name the file.
 
-    Args:
-        file: the file.
-
     Raises:
         ImportError: if PyArrow is not installed.
         RemoteError: if a network did not give the file.
         ValueError: if the file is damaged, or not a Parquet file.
-        OSError: if the file can't be read.
     """
     with needed_for(f"{file}: reading Parquet"):
         kinds = broken()

@@ -51,11 +51,9 @@ class _Rules(NamedTuple):
 
 
 def walk(folder: pathlib.Path, *, gitignore: bool = True) -> Iterator[pathlib.Path | LeftOut]:
-    """Yields the files below a folder in sorted order, hidden ones too, and what is left out.
+    """Yields the files below a folder in sorted order, hidden ones too, and what is left out: what .gitignore names.
 
-    Args:
-        folder: the folder. The .gitignore of folders above it count as far as its repository reaches.
-        gitignore: leave out what .gitignore names.
+    The .gitignore of folders above it count as far as its repository reaches.
 
     Raises:
         ImportError: a .gitignore is to be read, and pathspec is missing.

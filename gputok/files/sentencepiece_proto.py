@@ -11,15 +11,10 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # SentencePi
 
 
 def unigram_bytes(model: Any, *, add_dummy_prefix: bool, remove_extra_whitespaces: bool) -> bytes:
-    """Writes a Unigram model as the bytes of a `.model` file.
+    """Writes a `gputok.models.Unigram` as the bytes of a `.model` file.
 
-    Args:
-        model: a `gputok.models.Unigram`.
-        add_dummy_prefix: True: encoders put a space before the text.
-        remove_extra_whitespaces: True: encoders shorten runs of spaces to one space.
-
-    Returns:
-        The content of the file.
+    add_dummy_prefix: encoders put a space before the text; remove_extra_whitespaces: they shorten runs of spaces to one
+    space.
 
     Raises:
         ValueError: if the model has no unknown token, or uses `byte_fallback` without all 256 byte tokens.

@@ -115,14 +115,7 @@ def resident() -> tuple[int, int]:
 
 
 def n_bytes_of(name: str, size: int | str) -> int:
-    """Reads a size: a number of bytes, or text like "400MB", "1.5 GiB".
-
-    Args:
-        name: what the size is called in the message of an error.
-        size: the size.
-
-    Raises:
-        ValueError: if it is not one.
+    """Reads a size: a number of bytes, or text like "400MB", "1.5 GiB"; name: what errors call it.
 
     Example:
         >>> n_bytes_of("size", "20 kB")

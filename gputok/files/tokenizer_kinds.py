@@ -33,12 +33,7 @@ OPENED_BY = {
 def kind_of(data: bytes, name: str = "") -> str | None:
     r"""The kind of a file, a key of OPENED_BY; None for any other, a tokenizer.json included.
 
-    Args:
-        data: What the file holds.
-        name: Its name, which counts where the contents can't tell.
-
-    Returns:
-        The kind, or None.
+    name: the name of the file, which counts where its data can't tell.
 
     >>> kind_of(b"IQ== 0\nIg== 1\n"), kind_of(b'{"version": "1.0", "model": {}}')
     ('tiktoken', None)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator
 
-    from gputok.corpus.packing import Errors
+    from gputok.corpus.options import Errors
     from gputok.counts.word_counts import WordCounts
     from gputok.files.arrow import RecordBatch, Schema, Table
     from gputok.pipeline.pipeline import Pipeline

@@ -21,7 +21,7 @@ from gputok.tokens.vocabulary import Vocabulary, pack
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gputok.corpus.packing import Errors
+    from gputok.corpus.options import Errors
     from gputok.types import Device
 
 BYTE_PIECES = tuple(f"<0x{byte:02X}>" for byte in range(256))

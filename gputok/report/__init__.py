@@ -20,7 +20,7 @@ from gputok.pipeline.run import RunOptions
 from gputok.report.curves import CompressionCurve
 from gputok.report.file_tokens import Counted, FileCounts, count_files
 from gputok.report.groups import GroupMeasures, Groups
-from gputok.report.playground import playground
+from gputok.report.page import playground
 from gputok.report.portable import MOST_BYTES
 from gputok.report.sizes import SizeMeasures, Sizes
 from gputok.report.values import COLUMNS, Findings, Made, Measures, Text

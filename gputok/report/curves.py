@@ -1,4 +1,4 @@
-"""Curves: compression by vocabulary size, and long series of numbers as few points, for logarithmic scales."""
+"""Curves: compression by vocabulary size, and long series of numbers as few points; and tables as text."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from gputok.models.bpe.tables import positions
 from gputok.types import public
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gputok.models.bpe.model import BPE
     from gputok.types import Counts, Positions
 
@@ -49,8 +51,9 @@ def tokens_by_merge(model: BPE) -> tuple[Positions, Positions]:
 def curve(values: np.ndarray) -> list[list[float]]:
     """Smooths a series to about a hundred points [number, mean value]; the values are numbered from 1.
 
-    Points are spaced evenly on a logarithmic scale; each point has the mean of the values from its number up to the next
-    point. On such a scale, ten thousand merges share a few millimetres of the chart, and their differences are noise.
+    Points are spaced evenly on a logarithmic scale; each point has the mean of the values from its number up to the
+    next point. On such a scale, ten thousand merges share a few millimetres of the chart, and their differences are
+    noise.
 
     >>> curve(np.array([9, 5, 4]))
     [[1, 9], [2, 5], [3, 4]]
@@ -80,3 +83,14 @@ def compression(sizes: np.ndarray, n_tokens: np.ndarray, n_bytes: int) -> list[l
 def _short(value: float) -> float:
     """Converts a whole number to int, and rounds any other number to five digits."""
     return int(value) if value.is_integer() else float(f"{value:.5g}")
+
+
+def aligned(rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> list[str]:
+    """Makes a line of each row of a table, with its columns under each other; left: the columns that begin at the left.
+
+    >>> aligned([("name", "n"), ("a", "12")])
+    ['name   n', 'a     12']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    sides = [str.ljust if i in left else str.rjust for i in range(len(widths))]
+    return ["  ".join(side(cell, n) for side, cell, n in zip(sides, row, widths, strict=True)) for row in rows]

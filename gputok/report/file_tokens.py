@@ -14,15 +14,15 @@ import numpy as np
 
 from gputok.corpus import Source
 from gputok.corpus.document_kinds import file_kind, refuse_binary
-from gputok.corpus.packing import checked
-from gputok.corpus.parts import Place
-from gputok.corpus.regrouping import joined
+from gputok.corpus.options import Place
+from gputok.corpus.packing import checked, joined
 from gputok.files.file_systems import local_path
 from gputok.files.locations import LocalFile, OpenFile, find
 from gputok.files.repositories import LeftOut, walk
 from gputok.pipeline.encode.corpus import encode_corpus
 from gputok.pipeline.run import Run, RunOptions
 from gputok.progress import reporting
+from gputok.report.curves import aligned
 from gputok.report.groups import GroupMeasures, Groups
 from gputok.report.measures import code_points, own_pipeline, words_of
 from gputok.text.pieces import TextBatch
@@ -166,9 +166,7 @@ class FileCounts:
             share = f"{row.n_tokens[0] / most:.1%}" if most else ""
             numbers = [row.n_files, row.n_bytes, *row.n_tokens][1 - len(each) :]
             table.append([row.name, *(f"{n:,}" for n in numbers), share])
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in table)
-        return "\n".join("  ".join(line) for line in lines)
+        return "\n".join(aligned(table))
 
     def _sums(self, price: float | None) -> list[str]:
         """A line for each tokenizer."""
@@ -284,10 +282,7 @@ class _Counting:
         self.names: list[str] = []
         self.n_bytes = 0
         self._pipelines, self._threads = pipelines, threads
-        self._documents: list[int] = []
-        self._bytes: list[int] = []
-        self._words: list[int] = []
-        self._tokens: list[list[int]] = []
+        self._sums: list[list[int]] = []  # of each file: documents, bytes, words, and the tokens of each tokenizer
         self._held: list[tuple[int, TextBatch]] = []  # the number of a file, and some of its documents
         self._size = 0  # bytes that are held
 
@@ -297,14 +292,11 @@ class _Counting:
             return texts
         number = len(self.names)
         self.names.append(name)
-        self._documents.append(0)
-        self._bytes.append(0)
-        self._words.append(0)
-        self._tokens.append([0] * len(self._pipelines))
+        self._sums.append([0] * (3 + len(self._pipelines)))
         for batch in texts:
             n_bytes = int(batch.offsets[-1] - batch.offsets[0])
-            self._documents[number] += batch.n_documents
-            self._bytes[number] += n_bytes
+            self._sums[number][0] += batch.n_documents
+            self._sums[number][1] += n_bytes
             self.n_bytes += n_bytes
             self._held.append((number, batch))
             self._size += n_bytes
@@ -320,20 +312,20 @@ class _Counting:
         ends = np.cumsum([0, *(batch.n_documents for _, batch in self._held)])
         words = np.append(0, np.cumsum(words_of(code_points(batch), batch)))
         for (number, _), n_words in zip(self._held, np.diff(words[ends]).tolist(), strict=True):
-            self._words[number] += n_words
-        for which, pipeline in enumerate(self._pipelines.values()):
+            self._sums[number][2] += n_words
+        for which, pipeline in enumerate(self._pipelines.values(), 3):
             made = encode_corpus(pipeline, [batch], add_special_tokens=False, threads=self._threads)
             before, n = np.zeros(batch.n_documents + 1, np.int64), 0
             for tokens in made:
                 before[n + 1 : n + 1 + tokens.n_documents] = before[n] + tokens.rows[1:]
                 n += tokens.n_documents
             for (number, _), n_tokens in zip(self._held, np.diff(before[ends]).tolist(), strict=True):
-                self._tokens[number][which] += n_tokens
+                self._sums[number][which] += n_tokens
         self._held, self._size = [], 0
 
     def counted(self) -> tuple[Counted, ...]:
-        rows = zip(self.names, self._documents, self._bytes, self._words, self._tokens, strict=True)
-        return tuple(Counted(name, 1, n, n_bytes, words, tuple(tokens)) for name, n, n_bytes, words, tokens in rows)
+        rows = zip(self.names, self._sums, strict=True)
+        return tuple(Counted(name, 1, *sums[:3], tuple(sums[3:])) for name, sums in rows)
 
 
 def _texts(file: File, reading: Source, lines: bool, threads: int | None) -> Iterator[TextBatch] | LeftOut:
@@ -401,14 +393,9 @@ def _of_lines(file: File, source: Source, threads: int | None) -> Iterator[TextB
 
 
 def _sum(name: str, files: Sequence[Counted], n_tokenizers: int) -> Counted:
-    return Counted(
-        name,
-        sum(file.n_files for file in files),
-        sum(file.n_documents for file in files),
-        sum(file.n_bytes for file in files),
-        sum(file.n_words for file in files),
-        tuple(sum(file.n_tokens[i] for file in files) for i in range(n_tokenizers)),
-    )
+    n_files, n_documents, n_bytes, n_words = (sum(file[i] for file in files) for i in range(1, 5))
+    n_tokens = tuple(sum(file.n_tokens[i] for file in files) for i in range(n_tokenizers))
+    return Counted(name, n_files, n_documents, n_bytes, n_words, n_tokens)
 
 
 def _ending(name: str) -> str:

@@ -6,6 +6,8 @@ import csv
 import dataclasses
 import io
 import itertools
+import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,8 +15,7 @@ import numpy as np
 
 from gputok.corpus.document_kinds import file_kind
 from gputok.corpus.memory_sources import is_columnar
-from gputok.report.evenness import evenness
-from gputok.report.names import short_names
+from gputok.report.curves import aligned
 from gputok.types import public
 
 if TYPE_CHECKING:
@@ -24,6 +25,51 @@ if TYPE_CHECKING:
     from gputok.corpus import Source
     from gputok.text.pieces import TextBatch
     from gputok.types import Array
+
+
+def short_names(paths: list[str]) -> list[str]:
+    """Shortens paths to their last parts, as few as keep the names different.
+
+    >>> short_names(["models/a/tokenizer.json", "models/b/tokenizer.json", "http://me:word@host/gpt2.json?key=12"])
+    ['a/tokenizer.json', 'b/tokenizer.json', 'gpt2.json']
+    """
+    parts = [_without_secrets(path).rstrip("/").split("/") for path in paths]
+    counts = [1] * len(paths)
+
+    def names() -> list[str]:
+        return ["/".join(part[-count:]) for part, count in zip(parts, counts, strict=True)]
+
+    for _ in range(max(map(len, parts), default=0)):
+        times = Counter(shown := names())
+        counts = [count + (times[name] > 1) for count, name in zip(counts, shown, strict=True)]
+    return names()
+
+
+def _without_secrets(path: str) -> str:
+    """Removes user, password and query from a URL; returns any other path unchanged."""
+    if "://" not in path:
+        return path
+    return re.sub("://[^/]*@", "://", path.partition("?")[0])
+
+
+def evenness(costs: Sequence[float]) -> tuple[float, float]:
+    """Computes how evenly texts are treated: parity, the highest cost divided by the lowest, and the Gini coefficient.
+
+    >>> evenness([1.0, 3.0])
+    (3.0, 0.25)
+    """
+    return max(costs) / min(costs), gini(costs)
+
+
+def gini(costs: Sequence[float]) -> float:
+    """Computes the Gini coefficient: the mean difference of two values, divided by twice their mean.
+
+    >>> gini([1.0, 1.0]), gini([1.0, 3.0])
+    (0.0, 0.25)
+    """
+    values = np.array(costs)
+    return float(np.abs(values[:, None] - values).mean() / (2 * values.mean()))
+
 
 _MOST = 10_000  # more values than these are no groups
 _SHOWN = 30  # a table shows so many groups; `rows`, CSV and JSON have all
@@ -129,13 +175,7 @@ class Groups:
 
     def __str__(self) -> str:
         groups = [*dict.fromkeys(row.group for row in self.rows)]
-        table = self.table()
-        shown = table[: 1 + _SHOWN * (len(self.rows) // max(1, len(groups)))]
-        widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
-        lines = [
-            "  ".join([row[0].ljust(widths[0]), row[1].ljust(widths[1]), *map(str.rjust, row[2:], widths[2:])])
-            for row in shown
-        ]
+        lines = aligned(self.table()[: 1 + _SHOWN * (len(self.rows) // max(1, len(groups)))], (0, 1))
         lines += [f"and {len(groups) - _SHOWN:,} more"] if len(groups) > _SHOWN else []
         return "\n".join([*lines, *self.said()])
 

@@ -31,41 +31,11 @@ _SMALL = 1 << 20  # ids below this number are counted in an array with a number 
 _MARKS = ("▁", "Ġ")  # tokens for a space, which some tokenizers put before a text
 
 # Scripts of living languages, by their names in Unicode; all other scripts are counted as one.
+# "Common" has digits, punctuation and symbols, "Inherited" marks that join any script
 SCRIPTS = (
-    "Common",  # digits, punctuation, symbols
-    "Inherited",  # marks that join any script
-    "Latin",
-    "Greek",
-    "Cyrillic",
-    "Armenian",
-    "Georgian",
-    "Hebrew",
-    "Arabic",
-    "Syriac",
-    "Thaana",
-    "Devanagari",
-    "Bengali",
-    "Gurmukhi",
-    "Gujarati",
-    "Oriya",
-    "Tamil",
-    "Telugu",
-    "Kannada",
-    "Malayalam",
-    "Sinhala",
-    "Thai",
-    "Lao",
-    "Tibetan",
-    "Myanmar",
-    "Khmer",
-    "Ethiopic",
-    "Cherokee",
-    "Mongolian",
-    "Hangul",
-    "Hiragana",
-    "Katakana",
-    "Bopomofo",
-    "Han",
+    *"Common Inherited Latin Greek Cyrillic Armenian Georgian Hebrew Arabic Syriac Thaana Devanagari Bengali".split(),
+    *"Gurmukhi Gujarati Oriya Tamil Telugu Kannada Malayalam Sinhala Thai Lao Tibetan Myanmar Khmer Ethiopic".split(),
+    *"Cherokee Mongolian Hangul Hiragana Katakana Bopomofo Han".split(),
     "other scripts",
 )
 
@@ -77,18 +47,7 @@ def measure(
     threads: int | None,
     on_progress: Callable[[int], None],
 ) -> tuple[Text, tuple[Measures, ...], tuple[str, ...]]:
-    """Measures a text and tokenizers on it, and draws samples.
-
-    Args:
-        tokenizers: by name.
-        grouping: the text, and what adds up the numbers of its groups.
-        n_samples: how many passages to draw.
-        threads: how many threads encode; None: GPUTOK_NUM_THREADS, or all cores.
-        on_progress: called after each batch, with the number of bytes so far.
-
-    Returns:
-        The numbers of the text, those of each tokenizer, and the samples.
-    """
+    """Measures a text and tokenizers on it, and draws samples; on_progress: gets the bytes so far, after each batch."""
     histogram = np.zeros(0x110000, np.int64)  # of code points
     n_documents = n_bytes = n_words = 0
     known = {name: _ids(tokenizer) for name, tokenizer in tokenizers.items()}
@@ -254,16 +213,9 @@ def _encoded(tokenizer: Pipeline, passages: list[list[str]]) -> tuple[Sample, ..
 def merge_counts(model: Any, ids: Array, usage: Array) -> Array | None:
     """Computes how often each merge of a BPE model was applied, from how often each token occurs in the result.
 
-    A token that occurs n times was made n times by its merge, which used up each of its two parts n times. Computed from
-    the last merge to the first, this gives all counts without a second pass over the text.
-
-    Args:
-        model: the model.
-        ids: int64[tokens], the ids in rising order.
-        usage: int64[tokens], how often each id occurs.
-
-    Returns:
-        int64[merges], or None if the model does not merge.
+    A token that occurs n times was made n times by its merge, which used up each of its two parts n times. Computed
+    from the last merge to the first, this gives all counts without a second pass over the text: int64[merges], or None
+    if the model does not merge. ids: in rising order; usage: how often each occurs.
 
     >>> from gputok import models
     >>> bpe = models.BPE({"a": 0, "b": 1, "ab": 2, "abb": 3}, [("a", "b"), ("ab", "b")])

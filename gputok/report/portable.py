@@ -49,18 +49,10 @@ class NotPortable(Exception):
 
 
 def portable(pipeline: Pipeline, most_bytes: int | None = MOST_BYTES) -> dict[str, Any]:
-    """Makes the JSON form of a tokenizer for the page.
-
-    Args:
-        pipeline: the tokenizer. Post-processor, truncation and padding don't count: a report measures without them.
-        most_bytes: how many bytes the JSON form may have; None: any number.
-
-    Returns:
-        Added tokens that are looked for in raw and in normalized text, the steps of the normalizer and of the
-        pre-tokenizer, and the model.
+    """Makes the JSON form of a tokenizer for the page, without post-processor, truncation and padding.
 
     Raises:
-        NotPortable: if the page has no such step, or the tokenizer is too large; the message says which.
+        NotPortable: if the page has no such step, or the JSON form has more than `most_bytes` bytes; the message says which.
     """
     kit = {
         "added": _added(pipeline),
@@ -219,19 +211,11 @@ def _model(model: Any) -> dict[str, Any]:
             if model.unk_id is None:
                 raise NotPortable("it has no unknown token")
             scores = np.asarray(model.scores, np.float64).tolist()
-            return tokens | {
-                "type": "unigram",
-                "scores": scores,
-                "unk": model.unk_id,
-                "byteFallback": model.byte_fallback,
-            }
+            fallback = {"byteFallback": model.byte_fallback}
+            return tokens | {"type": "unigram", "scores": scores, "unk": model.unk_id} | fallback
         case models.WordPiece():
-            return tokens | {
-                "type": "wordpiece",
-                "prefix": model.continuing_subword_prefix,
-                "unk": _known(model),
-                "maxChars": model.max_input_chars_per_word,
-            }
+            limits = {"maxChars": model.max_input_chars_per_word, "unk": _known(model)}
+            return tokens | {"type": "wordpiece", "prefix": model.continuing_subword_prefix} | limits
         case models.WordLevel():
             return tokens | {"type": "wordlevel", "unk": _known(model)}
     raise NotPortable(f"its model is a {type(model).__name__}")

@@ -14,8 +14,8 @@ import numpy as np
 
 from gputok.models.bpe.model import BPE
 from gputok.models.bpe.prune import plain, splits
-from gputok.report.curves import CompressionCurve, tokens_by_merge
-from gputok.report.evenness import evenness
+from gputok.report.curves import CompressionCurve, aligned, tokens_by_merge
+from gputok.report.groups import evenness
 from gputok.types import public
 
 if TYPE_CHECKING:
@@ -91,9 +91,9 @@ class Sizes:
 
     def to_svg(self) -> str:
         """Draws bytes a token by vocabulary size for each text, as the content of an SVG file."""
-        from gputok.report.svg import compression_by_size
+        from gputok.report.figures import compression_svg
 
-        return compression_by_size(self.curves)
+        return compression_svg(self.curves)
 
     def figure(self) -> Any:
         """Draws bytes a token by vocabulary size for each text; needs matplotlib (`pip install 'gputok[plot]'`)."""
@@ -102,12 +102,7 @@ class Sizes:
         return compression_by_size(self.curves)
 
     def __str__(self) -> str:
-        table = self.table()
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines = [
-            "  ".join([row[0].rjust(widths[0]), row[1].ljust(widths[1]), *map(str.rjust, row[2:], widths[2:])])
-            for row in table
-        ]
+        lines = aligned(self.table(), (1,))
         lines += [f"{size:,}: parity {self.parity[size]:.3f}, Gini {self.gini[size]:.3f}" for size in self.parity]
         return "\n".join(lines)
 
@@ -193,12 +188,8 @@ def measure_sizes(
 def renyi_efficiency(usage: Counts, power: float = _POWER) -> float:
     """Computes the Rényi efficiency of tokens (Zouhar et al. 2023) as their package `tokenization-scorer` does.
 
-    Args:
-        usage: int64[n], how often each token occurs.
-        power: the order of the entropy.
-
-    Returns:
-        The entropy, divided by the logarithm of the number of tokens that occur; 0 for fewer than two such tokens.
+    This is the entropy of the order `power`, divided by the logarithm of the number of tokens that occur; 0 for fewer
+    than two.
 
     >>> round(renyi_efficiency(np.array([1, 1, 0, 1])), 6), round(renyi_efficiency(np.array([8, 1, 1])), 3)
     (1.0, 0.332)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from gputok.encoding.encoding import Encoding
+from gputok.report.curves import CompressionCurve, aligned, tokens_by_merge
 from gputok.types import public
 
 if TYPE_CHECKING:
     from gputok.pipeline.pipeline import Pipeline
-    from gputok.report.curves import CompressionCurve
     from gputok.report.groups import Groups
 
 COLUMNS = ("vocabulary", "tokens", "bytes/token", "tokens/word", "unused", "unknown")
@@ -141,7 +141,6 @@ class Measures:
     def compression_curve(self) -> CompressionCurve | None:
         """Returns the tokens of the text by vocabulary size, from the size without merges; None for models that do not merge."""
         from gputok.models.bpe.model import BPE
-        from gputok.report.curves import CompressionCurve, tokens_by_merge
 
         model = self.tokenizer.model
         if self.merge_counts is None or not isinstance(model, BPE):
@@ -219,10 +218,7 @@ class Findings:
         return {"text": text, "tokenizers": rows, **groups}
 
     def __str__(self) -> str:
-        table = self.table()
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in table)
-        whole = "\n".join("  ".join(line) for line in lines)
+        whole = "\n".join(aligned(self.table()))
         return whole if self.groups is None else f"{whole}\n\n{self.groups}"
 
     def __repr__(self) -> str:

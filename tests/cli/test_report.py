@@ -12,9 +12,8 @@ import gputok
 from gputok import PreTrainedTokenizer, Tokenizer, models, pre_tokenizers, trainers
 from gputok.report import page, report
 from gputok.report.curves import compression, curve
-from gputok.report.evenness import gini
+from gputok.report.groups import gini, short_names
 from gputok.report.measures import SAMPLE_BYTES, SAMPLE_CHARACTERS, Samples, merge_counts
-from gputok.report.names import short_names
 from gputok.text.pieces import TextBatch
 
 HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>\u2028&amp;\u2029<!--"

@@ -13,7 +13,7 @@ from resizing import byte_level, some_lines
 
 from gputok import Tokenizer, WordCounts, models
 from gputok.report import report, sizes, values
-from gputok.report.evenness import gini
+from gputok.report.groups import gini
 from gputok.report.sizes import measure_sizes, renyi_efficiency
 
 
