@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any
 
 from gputok.automaton import PATTERNS
@@ -12,7 +11,7 @@ from gputok.pipeline.encode.pairs import pairs_of
 from gputok.pipeline.encode.superwords import BySuperwords
 from gputok.pipeline.encode.text import texts_of
 from gputok.pipeline.encode.units import Walked, engine_of
-from gputok.pipeline.serialize import state_of
+from gputok.pipeline.serialize import sha256_of
 from gputok.text.way import Apart, Spaces, Unit
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def facts(pipeline: Pipeline) -> dict[str, Any]:
         "pattern": [f"{known[one]}: {one}" if one in known else one for one in patterns],
         "post-processor": _shown(pipeline.post_processor),
         "decoder": _shown(pipeline.decoder),
-        "sha256": hashlib.sha256(state_of(pipeline)).hexdigest(),
+        "sha256": sha256_of(pipeline),
     }
 
 

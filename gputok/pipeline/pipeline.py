@@ -62,6 +62,7 @@ class Kept(_Once):
             False -> with them; False: `encode.stepwise` encodes them.
         engines: what is made of all parts but limits.
         seams: finds the places at which a text may be cut (`encode.seams.Seams`); None: not made yet.
+        sha256: see `serialize.sha256_of`; None: not made yet.
         variants: other pipelines that were made of this one, by what they differ in; the last one was used last.
     """
 
@@ -69,6 +70,7 @@ class Kept(_Once):
     texts: Any = None
     bare_texts: Any = None
     seams: Any = None
+    sha256: str | None = None
 
     def __init__(self) -> None:
         self.engines = Engines()

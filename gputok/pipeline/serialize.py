@@ -117,6 +117,14 @@ def state_of(pipeline: Pipeline) -> bytes:
     return b'%b,"state":%b}' % (form.removesuffix(b"}"), state)
 
 
+def sha256_of(pipeline: Pipeline) -> str:
+    """Returns the SHA-256 of the state, in hexadecimal digits."""
+    import hashlib  # imported late: it takes some milliseconds
+
+    kept = pipeline.kept
+    return kept.sha256 or kept.once("sha256", hashlib.sha256(state_of(pipeline)).hexdigest())
+
+
 def read_state(state: bytes) -> Pipeline:
     """Reads the parts of a tokenizer from what `state_of` returns."""
     return _read(state, "this state", _pipeline_of_state)
@@ -353,10 +361,9 @@ def fingerprint(pipeline: Pipeline, source: Source, options: Any) -> str:
     An interrupted run may resume only if the hash is unchanged. Of files, it includes names, sizes and times (or the
     versions that a server reports); the contents of any other source can't be known, so each hash for it is different.
     """
-    import hashlib  # imported late: it takes some milliseconds
+    import hashlib
 
     state = source.state
     if state is None:
         return os.urandom(16).hex()
-    form = state_of(pipeline).decode()
-    return hashlib.sha256(repr((form, state, options)).encode()).hexdigest()
+    return hashlib.sha256(repr((sha256_of(pipeline), state, options)).encode()).hexdigest()

@@ -4,6 +4,7 @@
 """
 
 import copy
+import hashlib
 import json
 import multiprocessing
 import os
@@ -167,11 +168,16 @@ def test_the_cache_of_datasets_tells_them_apart():
 def test_corpora_name_different_tokenizers(tmp_path):
     names = set()
     for make in MAKERS[:2]:
-        tokenizer, name = make(gputok), tmp_path / make.__name__
-        tokenizer.encode_corpus(iter(TEXTS), name, format="megatron")
-        manifest = json.loads((tmp_path / f"{make.__name__}.manifest.json").read_text())
-        names.add(manifest["tokenizer"]["sha256"])
-    assert len(names) == 2
+        tokenizer = make(gputok)
+        for changed in (False, True):  # the hash is kept, but not when the tokenizer changes
+            if changed:
+                tokenizer.add_tokens(["one more"])
+            name = tmp_path / f"{make.__name__}{changed}"
+            tokenizer.encode_corpus(iter(TEXTS), name, format="megatron")
+            sha256 = json.loads(name.with_suffix(".manifest.json").read_text())["tokenizer"]["sha256"]
+            assert sha256 == hashlib.sha256(state_of(tokenizer.pipeline)).hexdigest()
+            names.add(sha256)
+    assert len(names) == 4
 
 
 def test_others_take_over_what_a_file_lacks():

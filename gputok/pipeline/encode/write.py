@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import time
 from functools import partial
@@ -179,5 +178,5 @@ def describe(pipeline: Pipeline, vocab_size: int, tokens: dict[str, tuple[int, s
         tokens: bos, eos: id and text of the token around each document.
     """
     shown = {role: None if token is None else {"id": token[0], "token": token[1]} for role, token in tokens.items()}
-    sha256 = hashlib.sha256(serialize.state_of(pipeline)).hexdigest()
+    sha256 = serialize.sha256_of(pipeline)
     return {"name": f"gputok-{sha256[:12]}", "sha256": sha256, "vocab_size": vocab_size, **shown}
