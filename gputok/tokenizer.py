@@ -1742,7 +1742,7 @@ class Tokenizer:
             The index of the id, or the number of ids if their text has more; None: these are the ids of their text.
 
         Raises:
-            ValueError: ids do not tell the text that they came from, since a step removes or changes text.
+            ValueError: ids do not tell the text that they came from, since a step removes, changes or inserts text.
 
         Example:
             >>> from gputok import models

@@ -19,6 +19,7 @@ from gputok.models.bpe.model import BPE
 from gputok.models.unigram.model import Unigram
 from gputok.models.wordpiece.model import WordPiece
 from gputok.pipeline.encode.units import engine_of
+from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.text.pieces import TextBatch
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ def not_made(pipeline: Pipeline, data: dict[int, bytes]) -> dict[int, str]:
     model: Any = pipeline.model
     found: dict[int, str] = {}
     asked: dict[int, str] = {}
+    # Where a model removes bytes that are no tokens, others meet that are apart in each text
+    removes = isinstance(model, BPE) and model.unk_token is None
+    removes = removes and any(model.token_to_id(byte) is None for byte in BYTE_CHARACTERS)
     for id, token in model.vocabulary.names.items():
         if id in pipeline.added.tokens or id == pipeline.unknown_id:
             continue
@@ -48,7 +52,7 @@ def not_made(pipeline: Pipeline, data: dict[int, bytes]) -> dict[int, str]:
                 found[id] = "no text in UTF-8 has this byte"
             elif character.isascii() and model.token_to_id(character) is not None:
                 found[id] = f"the character {character!r} is a token itself"
-        elif not can_be_text(data[id]):
+        elif not all(map(can_be_text, [bytes([byte]) for byte in data[id]] if removes else [data[id]])):
             found[id] = "no text in UTF-8 has these bytes"
         else:
             asked[id] = token

@@ -110,7 +110,9 @@ def _check_kept(pipeline: Pipeline, ids: Sequence[int]) -> None:
     for leaf in _leaves(pipeline.normalizer):
         if not isinstance(leaf, _FORMS) and leaf.to_dict() not in (_PREPEND, _REPLACE):
             reason = f"the normalizer {leaf} changes text"
-    for leaf in _leaves(pipeline.pre_tokenizer):
+    for i, leaf in enumerate(_leaves(pipeline.pre_tokenizer)):
+        if i and (getattr(leaf, "add_prefix_space", False) or getattr(leaf, "prepend_scheme", "") == "always"):
+            reason = f"the pre-tokenizer {leaf} inserts spaces within the text"
         cut = leaf.cut()
         all_matches = cut and cut.invert and getattr(cut.matcher, "gapless", False)
         if not leaf.in_files or (cut and cut.behavior == "removed" and not all_matches):

@@ -71,6 +71,14 @@ def test_bytes_that_utf8_does_not_have():
     assert found["partial"] == [*range(0x80, 0xC0), *range(0xC2, 0xF5)]
 
 
+def test_bytes_that_meet_where_others_are_removed():
+    """Without 0xA9, "éé" is 0xC3 0xC3, which no text has."""
+    tokenizer = Tokenizer(models.BPE({"Ã": 0, "ÃÃ": 1, "ÃÀ": 2, "À": 3}, [("Ã", "Ã"), ("Ã", "À")]))
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(False), decoders.ByteLevel()
+    assert tokenizer.encode("éé").ids == [1]
+    assert checks(tokenizer)["unreachable"] == [2, 3]
+
+
 def test_byte_tokens_of_characters_that_are_tokens():
     tokens = ["a", *(f"<0x{byte:02X}>" for byte in range(256))]
     found = checks(Tokenizer(models.BPE({one: i for i, one in enumerate(tokens)}, [], byte_fallback=True)))
