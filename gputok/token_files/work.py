@@ -41,6 +41,7 @@ from gputok.token_files.formats.base import (
     checked_rows,
     gathered,
     mapped,
+    read_all,
     write_all,
     write_file,
 )
@@ -246,8 +247,7 @@ class Work:
 
     def _add(self, part: _Part, batch: TokenBatch) -> _Part:
         """Adds documents to the shard, and to new ones when it is full; returns the last one."""
-        rows = batch.rows - batch.rows[0]
-        dtype = self._layout.dtype
+        rows, dtype = batch.rows, self._layout.dtype
         ids = batch.ids.view(dtype) if batch.ids.dtype.itemsize == dtype.itemsize else batch.ids.astype(dtype)
         first, most = 0, self._layout.shard_tokens or self._form.shard_tokens
         n = batch.n_documents
@@ -259,9 +259,9 @@ class Work:
                 last = int(np.searchsorted(rows[first + 1 :], rows[first] + room, "right")) + first
                 last = max(last, first + (part.n_documents == 0))
             if last > first:
-                ends = rows[first : last + 1]
-                self._form.check_rows(ends, part.first_document + part.n_documents, str(self._output.path))
-                part.add(ids[ends[0] : ends[-1]], ends[1:] - ends[0])
+                added = rows[first : last + 1]
+                self._form.check_rows(added, part.first_document + part.n_documents, str(self._output.path))
+                part.add(ids, added)
                 self._check_size(part)
             if last < n:
                 self._finish(part)
@@ -488,18 +488,21 @@ class _Part:
         self._ids.seek(0, os.SEEK_END)
         return n_documents, n_ids
 
-    def add(self, ids: Array, ends: Positions) -> None:
-        """Adds documents: their ids, and where each ends in these."""
+    def add(self, ids: Array, rows: Positions) -> None:
+        """Adds the documents ids[rows[i]:rows[i + 1]]."""
+        ends = rows[1:] + (self.n_ids - rows[0])
         # The ids before the ends, so that a recorded end always has its ids
-        write_all(self._ids, np.ascontiguousarray(ids))
+        write_all(self._ids, np.ascontiguousarray(ids[rows[0] : rows[-1]]))
         self._ids.flush()
-        write_all(self._ends, np.ascontiguousarray(ends + self.n_ids, np.int64))
+        write_all(self._ends, ends)
         self._ends.flush()
-        self.n_documents, self.n_ids = self.n_documents + len(ends), self.n_ids + len(ids)
+        self.n_documents, self.n_ids = self.n_documents + len(ends), int(ends[-1])
 
     def rows(self) -> Positions:
         """Returns the rows of all documents: int64[n_documents + 1]."""
-        rows = np.concatenate([[0], np.fromfile(self._ends_path, np.int64)])
+        rows = np.zeros(self.n_documents + 1, np.int64)
+        self._ends.seek(0)
+        read_all(self._ends, rows[1:].view(np.uint8))
         return checked_rows(rows, self.n_ids, self._ends_path, "ends")
 
     def close(self) -> None:

@@ -326,6 +326,14 @@ def test_options_that_do_not_fit(words, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_megatron_refuses_a_document_that_its_index_can_not_hold():
+    megatron, length = FORMATS["megatron"], 2**31
+    megatron.check_rows(np.array([3, 2 + length]), 0, "c")
+    megatron.check_rows(np.array([0, length - 1, 2 * length - 2]), 0, "c")
+    with pytest.raises(ValueError, match=r"c: document 8 has 2,147,483,648 ids"):
+        megatron.check_rows(np.array([0, 5, 5 + length]), 7, "c")
+
+
 def test_dtypes_by_the_rules_of_the_formats():
     def dtype(name, vocab_size):
         return layout_of("c", vocab_size, format=name).dtype.name

@@ -70,9 +70,11 @@ class Megatron(TokenFormat):
 
     def check_rows(self, rows: Positions, first_document: int, path: str) -> None:
         """Raises ValueError for a document of more than 2^31 - 1 ids."""
+        if rows[-1] - rows[0] <= _MOST_IN_SEQUENCE:
+            return
         lengths = np.diff(rows)
-        if len(lengths) and lengths.max() > _MOST_IN_SEQUENCE:
-            i = int(lengths.argmax())
+        i = int(lengths.argmax())
+        if lengths[i] > _MOST_IN_SEQUENCE:
             raise ValueError(
                 f"{path}: document {first_document + i:,} has {int(lengths[i]):,} ids; format='megatron' stores at most "
                 f"{_MOST_IN_SEQUENCE:,} in a document: cut it"
