@@ -15,7 +15,6 @@ from the environment. In a URL, `*`, `**` and `[...]` are globs; `?` begins a qu
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import glob
 import io
 import os
@@ -118,9 +117,10 @@ class Lender:
         if len(memory) < n_bytes:
             memory = None  # before there is another one
             memory = _new_memory(n_bytes)
-        lent = (ctypes.c_uint8 * n_bytes).from_buffer(memory.data)
+        lent = memory[:n_bytes]
         weakref.finalize(lent, self._spare.give, memory).atexit = False
-        return np.frombuffer(memoryview(lent), np.uint8)
+        # By a buffer: views of `lent` itself would only keep `memory` alive
+        return np.frombuffer(lent.data, np.uint8)
 
 
 def _new_memory(n_bytes: int) -> np.ndarray:
