@@ -1,4 +1,4 @@
-"""What developers measure: `python -m tests.bench scale` and `python -m tests.bench device`, in a clone.
+"""What developers measure: `python -m tests.bench scale`, `cores` and `device`, in a clone.
 
 What users compare, `gputok bench`, is in the package.
 """
@@ -32,6 +32,20 @@ def scale(
 
     simulation = sizes.scale(size, memory_limit=memory_limit, minutes=minutes, threads=threads, progress=progress)
     print(simulation.to_json() if as_json else simulation.table())
+
+
+@app.command()
+def cores(
+    text: Annotated[str, typer.Argument(help="A file of plain text.")],
+    tokenizer: Annotated[str, typer.Option("--tokenizer", "-t", help="A tokenizer.json.")],
+    bandwidth: Annotated[float, typer.Option(help="Of the memory of the machine to predict for, GB/s.", min=1)] = 300,
+    as_json: AsJson = False,
+) -> None:
+    """Predict counting and encoding on 16, 64 and 144 threads, and say what ends the growth. Needs `perf`."""
+    from tests.bench import cores as works
+
+    found, table = works.cores(text, tokenizer, bandwidth * 1e9)
+    print(works.to_json(found, bandwidth * 1e9) if as_json else table)
 
 
 @app.command()
