@@ -74,8 +74,8 @@ class WordCounts:
         count_files.check_arrays(self.columns(), "the word counts")
 
     @classmethod
-    def _of(cls, words: WordColumns, scale: Fraction | int = 1) -> Self:
-        """Word counts of arrays that were made, or checked, here."""
+    def of_checked(cls, words: WordColumns, scale: Fraction | int = 1) -> Self:
+        """Word counts of arrays that were made, or checked, here: of large ones, checks take a twentieth of training."""
         made = object.__new__(cls)
         made.__dict__.update(words._asdict(), scale=scale)
         return made
@@ -94,7 +94,7 @@ class WordCounts:
         if (len(self), self.byte_level, self.scale) != (len(other), other.byte_level, other.scale):
             return False
         negated = other.columns()._replace(counts=-other.counts)
-        difference = WordCounts.merge([self, WordCounts._of(negated, other.scale)])
+        difference = WordCounts.merge([self, WordCounts.of_checked(negated, other.scale)])
         return len(difference) == 0  # a word whose counts add up to 0 is left out
 
     def threshold(self, times: int) -> int:
@@ -122,7 +122,7 @@ class WordCounts:
         least = self.threshold(min_count)
         if least <= 1:
             return self
-        return WordCounts._of(partitions.collected(self._frequent(least), self.byte_level, None), self.scale)
+        return WordCounts.of_checked(partitions.collected(self._frequent(least), self.byte_level, None), self.scale)
 
     def _frequent(self, least: int) -> Iterator[WordColumns]:
         from gputok.kernels.cpu.rewrite import gather
@@ -154,7 +154,7 @@ class WordCounts:
             ends = self.offsets[first : first + n_words + 1]
             counts = self.counts[first : first + n_words]
             words = WordColumns(self.data[ends[0] : ends[-1]], ends - ends[0], counts, self.byte_level)
-            yield WordCounts._of(words, self.scale)
+            yield WordCounts.of_checked(words, self.scale)
             partitions.let_go(self.columns())
 
     def n_occurrences(self) -> int:
@@ -208,7 +208,7 @@ class WordCounts:
         packed = np.frombuffer(b"".join(words), np.uint8)
         columns = WordColumns(packed, offsets, np.array(numbers, np.int64), byte_level)
         count_files.check_arrays(columns, "the dictionary")
-        return cls._of(columns)
+        return cls.of_checked(columns)
 
     @classmethod
     def merge(
@@ -270,7 +270,7 @@ class WordCounts:
                 words = some.columns()
                 tallies.add(words if factors is None else words._replace(counts=words.counts * factors[i]))
         merged = cls.of_tallies(tallies.all(), memory, thread_count(threads))
-        return cls._of(merged.columns(), (scale or 1) * factor)
+        return cls.of_checked(merged.columns(), (scale or 1) * factor)
 
     @classmethod
     def of_tallies(
@@ -290,13 +290,13 @@ class WordCounts:
         for other in tallies:
             if other.byte_level != byte_level:
                 for words in other.words():
-                    same[0].add(cls._of(words).spelled_out().columns())
+                    same[0].add(cls.of_checked(words).spelled_out().columns())
         if len(same) == 1 and not files and same[0].spilled is None:
             parts = same[0].words()
         else:
             sources = [*run(Tally.source, [(tally,) for tally in same], threads), *files]
             parts = partitions.added_up(sources, byte_level, memory, threads, report)
-        return cls._of(partitions.collected(parts, byte_level, memory))
+        return cls.of_checked(partitions.collected(parts, byte_level, memory))
 
     def columns(self) -> WordColumns:
         """The arrays, as the functions of the rooms below take them."""
@@ -311,7 +311,7 @@ class WordCounts:
         rows = np.array([0, len(self)], np.int64)
         spelled = spell_out(Pieces(self.data, self.offsets[:-1], self.offsets[1:], rows, byte_level=True))
         offsets = np.append(spelled.start, spelled.end[-1:])
-        return WordCounts._of(WordColumns(spelled.data, offsets, self.counts, False), self.scale)
+        return WordCounts.of_checked(WordColumns(spelled.data, offsets, self.counts, False), self.scale)
 
     def save(self, path: str | os.PathLike[str], *, storage_options: StorageOptions = None) -> None:
         """Writes a Parquet file of two columns, `word` (binary) and `count` (int64), atomically.
@@ -379,7 +379,7 @@ class WordCounts:
                     f"it counts {scale}: their counts can't be added up"
                 )
         if len(files) == 1 and files[0].is_distinct and memory is None:
-            return cls._of(partitions.collected(files[0].batches(), files[0].byte_level, None), scale)
+            return cls.of_checked(partitions.collected(files[0].batches(), files[0].byte_level, None), scale)
         # The file of an empty corpus does not tell whether its words are bytes
         files = [file for file in files if file.n_words] or files
         all_byte_level = all(file.byte_level for file in files)
@@ -395,7 +395,7 @@ class WordCounts:
             else:
                 for words in file.batches():
                     tallies.add(words)
-        return cls._of(cls.of_tallies(tallies.all(), memory, thread_count(threads), parted).columns(), scale)
+        return cls.of_checked(cls.of_tallies(tallies.all(), memory, thread_count(threads), parted).columns(), scale)
 
     @classmethod
     def from_arrow(

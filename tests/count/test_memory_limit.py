@@ -741,7 +741,7 @@ def test_sums_leave_temporary_files_on_the_disk(tmp_path):
     """The sum of all counts, after the work, had a whole file of them in memory."""
     n, memory = 1 << 20, limit_of(50_000_000, tmp_path)
     words = WordColumns(np.full(n, ord("a"), np.uint8), np.arange(n + 1), np.full(n, 1 << 24), True)
-    counts = WordCounts._of(partitions.collected([words], True, memory))
+    counts = WordCounts.of_checked(partitions.collected([words], True, memory))
     before = resident()[1]
     assert counts.n_occurrences() == counts.n_bytes_of_text() == n << 24
     assert repr(counts).endswith(f"{n << 24:,} occurrences>")

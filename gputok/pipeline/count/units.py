@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 import numpy as np
 
 from gputok.corpus.readers import Task, in_order
+from gputok.counts.files import WordColumns
 from gputok.counts.partitions import Tally, table_budget
 from gputok.counts.word_counts import WordCounts
 from gputok.kernels.threads import share
@@ -510,5 +511,5 @@ def collected(tallies: list[Tallies]) -> WordCounts:
     for kind in kinds:
         tables = [of_thread[kind].table for of_thread in tallies if kind in of_thread]
         n_threads = 1 if sum(int(table.state[N_WORDS]) for table in tables) < _FEW_WORDS else len(tallies)
-        counts.append(WordCounts(*distinct_words(tables, n_threads), kind))
+        counts.append(WordCounts.of_checked(WordColumns(*distinct_words(tables, n_threads), kind)))
     return counts[0] if len(counts) == 1 else WordCounts.merge(counts)
