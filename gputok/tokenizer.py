@@ -42,9 +42,8 @@ if TYPE_CHECKING:
     from gputok.models.bpe.super_trainer import SuperBpeTrainer
     from gputok.normalizers import Normalizer
     from gputok.pipeline.arrow import CorpusEncoder, WordCounter
-    from gputok.pipeline.encode.arrays import TokenArrays
     from gputok.pipeline.encode.on_device import DeviceTokens
-    from gputok.pipeline.encode.text import Texts
+    from gputok.pipeline.encode.text import Texts, TokenArrays
     from gputok.pipeline.encode.write import WriteOptions
     from gputok.pipeline.run import CountOptions, DeviceOptions, Run, RunOptions
     from gputok.pre_tokenizers import PreTokenizer
@@ -945,15 +944,12 @@ class Tokenizer:
             found = texts.encode(sequence, add_special_tokens)
             if found is not None:
                 return found
-        from gputok.pipeline.encode import stepwise
-        from gputok.pipeline.encode.pairs import pairs_of
+        from gputok.pipeline.encode.stepwise import check_sequence
+        from gputok.pipeline.encode.text import encode_inputs
 
         given = [sequence] if pair is None else [sequence, pair]
-        given = tuple(stepwise.check_sequence(one, is_pretokenized) for one in given)
-        pipeline = self._limited(padding, truncation)
-        if (pairs := pairs_of(pipeline)) and (encodings := pairs.encode([given], add_special_tokens)):
-            return encodings[0]
-        return stepwise.encode(pipeline, [given], is_pretokenized, add_special_tokens, offsets=True)[0]
+        given = tuple(check_sequence(one, is_pretokenized) for one in given)
+        return encode_inputs(self._limited(padding, truncation), [given], is_pretokenized, add_special_tokens)[0]
 
     def encode_batch(
         self,
@@ -988,20 +984,11 @@ class Tokenizer:
             >>> [encoding.ids for encoding in tokenizer.encode_batch(["so it goes", ("so", "it")])]
             [[0, 1, 2], [0, 1]]
         """
-        from gputok.pipeline.encode import stepwise
-        from gputok.pipeline.encode.pairs import pairs_of
-        from gputok.pipeline.encode.text import encode_all, texts_of
+        from gputok.pipeline.encode.text import encode_batch
 
         _switches(is_pretokenized=is_pretokenized, add_special_tokens=add_special_tokens)
         pipeline = self._limited(padding, truncation)
-        if not is_pretokenized:
-            found = encode_all(texts_of(pipeline), input, add_special_tokens, threads)
-            if found is not None:
-                return found
-        inputs = stepwise.check_inputs(input, is_pretokenized)
-        if (pairs := pairs_of(pipeline)) and (found := pairs.encode(inputs, add_special_tokens, threads)):
-            return found
-        return stepwise.encode(pipeline, inputs, is_pretokenized, add_special_tokens, offsets=True, threads=threads)
+        return encode_batch(pipeline, input, is_pretokenized, add_special_tokens, threads)
 
     def encode_batch_fast(
         self,
@@ -1029,21 +1016,11 @@ class Tokenizer:
         Raises:
             TypeError: an input is no text and no pair; the message names its number.
         """
-        from gputok.pipeline.encode import stepwise
-        from gputok.pipeline.encode.pairs import pairs_of
-        from gputok.pipeline.encode.text import bare_texts_of, encode_all
+        from gputok.pipeline.encode.text import encode_batch
 
         _switches(is_pretokenized=is_pretokenized, add_special_tokens=add_special_tokens)
         pipeline = self._limited(padding, truncation)
-        if not is_pretokenized:
-            found = encode_all(bare_texts_of(pipeline), input, add_special_tokens, threads)
-            if found is not None:
-                return found
-        inputs = stepwise.check_inputs(input, is_pretokenized)
-        pairs = pairs_of(pipeline, bare=True)
-        if pairs and (found := pairs.encode(inputs, add_special_tokens, threads)):
-            return found
-        return stepwise.encode(pipeline, inputs, is_pretokenized, add_special_tokens, offsets=False, threads=threads)
+        return encode_batch(pipeline, input, is_pretokenized, add_special_tokens, threads, bare=True)
 
     def encode_to_numpy(
         self,
@@ -1083,16 +1060,11 @@ class Tokenizer:
             >>> tokenizer.encode_to_numpy(["so it goes", "so"], padding={"pad_id": 9}).ids.tolist()
             [[0, 1, 2], [0, 9, 9]]
         """
-        from gputok.pipeline.encode.arrays import encode_arrays
+        from gputok.pipeline.encode.text import encode_arrays
 
-        limits: dict[str, Any] = {"threads": threads, "padding": None, "truncation": truncation}
-        return encode_arrays(
-            self._limited(padding, truncation),
-            None if is_pretokenized else input,
-            add_special_tokens,
-            threads,
-            lambda: self.encode_batch_fast(input, is_pretokenized, add_special_tokens, **limits),
-        )
+        _switches(is_pretokenized=is_pretokenized, add_special_tokens=add_special_tokens)
+        both = self._limited(padding, truncation), self._limited(None, truncation)
+        return encode_arrays(*both, input, is_pretokenized, add_special_tokens, threads)
 
     def incremental(self, add_special_tokens: bool = False) -> Incremental:
         """Makes a text that grows, and keeps its ids: `append` costs what the new text costs, however long the text is.
@@ -1537,9 +1509,9 @@ class Tokenizer:
             >>> tokenizer.encode_segments([("<s>", True), ("<s>", False)]).ids
             [3, 0, 1, 2]
         """
-        from gputok.pipeline.encode.segments import encode
+        from gputok.pipeline.encode.stepwise import encode_segments
 
-        return encode(self.pipeline, [segments], protect, add_special_tokens)[0]
+        return encode_segments(self.pipeline, [segments], protect, add_special_tokens)[0]
 
     def post_process(
         self, encoding: Encoding, pair: Encoding | None = None, add_special_tokens: bool = True
@@ -1709,9 +1681,7 @@ class Tokenizer:
             ids: a list or an array of ids. Ids that are not in the vocabulary are left out.
             skip_special_tokens: leave special tokens out.
         """
-        from gputok.pipeline import token_bytes
-
-        return b"".join(token_bytes.spelled_out(self.pipeline, _id_list(ids), skip_special_tokens))
+        return b"".join(decode_ids.spelled_out(self.pipeline, _id_list(ids), skip_special_tokens))
 
     def byte_ends(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
         r"""Returns where each token ends in `decode_bytes(ids)`: int64[n_ids], in bytes.
@@ -1725,9 +1695,7 @@ class Tokenizer:
             >>> tokenizer.token_bytes(0), tokenizer.decode_bytes([2, 0, 1]).decode(), tokenizer.byte_ends([2, 0, 1]).tolist()
             (b'\xc3', 'té', [1, 2, 3])
         """
-        from gputok.pipeline import token_bytes
-
-        return token_bytes.byte_ends(token_bytes.spelled_out(self.pipeline, _id_list(ids)))
+        return decode_ids.byte_ends(decode_ids.spelled_out(self.pipeline, _id_list(ids)))
 
     def canonical(self, ids: Sequence[int] | np.ndarray, final: bool = True) -> int | None:
         """Finds the first id that `encode` would not have given for the text of these ids, as models may sample them.
@@ -1750,9 +1718,7 @@ class Tokenizer:
             >>> tokenizer.canonical([0, 2]), tokenizer.canonical([0, 0, 1])
             (None, 1)
         """
-        from gputok.pipeline import token_bytes
-
-        return token_bytes.canonical(self.pipeline, _id_list(ids), final)
+        return decode_ids.canonical(self.pipeline, _id_list(ids), final)
 
     # -- tokens
 
@@ -1761,7 +1727,7 @@ class Tokenizer:
 
         Tokens for bytes give their bytes, `▁` a space, `##x` an x, and added tokens their content.
         """
-        from gputok.pipeline.token_bytes import bytes_by_id
+        from gputok.pipeline.decode_ids import bytes_by_id
 
         return bytes_by_id(self.pipeline)[operator.index(id)]
 

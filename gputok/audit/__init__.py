@@ -14,7 +14,7 @@ from gputok import normalizers
 from gputok.audit.embeddings import read_embeddings, unseen
 from gputok.audit.unreachable import encoded, not_made
 from gputok.checks import short
-from gputok.pipeline.token_bytes import bytes_by_id
+from gputok.pipeline.decode_ids import bytes_by_id
 from gputok.text.pieces import Pieces, TextBatch, spell_out
 from gputok.types import public
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from gputok.automaton import PATTERNS
 from gputok.pipeline.count.words import NOT_BY_DEVICES
 from gputok.pipeline.encode.devices import ByDevice
-from gputok.pipeline.encode.pairs import pairs_of
 from gputok.pipeline.encode.superwords import BySuperwords
 from gputok.pipeline.encode.text import texts_of
 from gputok.pipeline.encode.units import Walked, engine_of
@@ -96,12 +95,12 @@ def _short(pipeline: Pipeline) -> str:
     longest = -1 if texts is None else texts.longest
     if longest < 0:
         return "steps: a component, or what the post-processor adds, is not written as a step of the kernel for short texts"
-    found, pairs = f"handle: for texts of up to {longest:,} bytes", pairs_of(pipeline)
-    if pairs is None:
+    found, joins = f"handle: for texts of up to {longest:,} bytes", texts.joins if texts else 0
+    if not joins:
         found += (
             "; pairs and lists of words take the steps, since the post-processor adds tokens even if none are wanted"
         )
-    elif not pairs.joins_two:
+    elif joins < 2:
         found += (
             ", also in lists of words; pairs take the steps, since the post-processor does not put both texts in order"
         )

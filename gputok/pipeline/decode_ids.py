@@ -1,15 +1,22 @@
-"""Decodes ids to text. If a decoder treats each token alone, the text of each id is computed once and then looked up."""
+"""Decodes ids to text and to the bytes that tokens stand for, and what follows from these: where tokens end, and canonical ids.
+
+If a decoder treats each token alone, the text of each id is computed once and then looked up.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gputok import decoders
+    from gputok.components import Component
     from gputok.decoders import Decoder
     from gputok.pipeline.pipeline import Pipeline
+    from gputok.types import Ids, Positions
 
 _MOST = 1 << 20  # the largest number of ids in a table
 
@@ -152,3 +159,135 @@ def _joined(
         return "".join(texts)
 
     return decode
+
+
+# -- bytes
+
+_FORMS = {"NFC", "NFD", "NFKC", "NFKD", "ByteLevel"}
+_PREPEND = {"type": "Prepend", "prepend": "▁"}
+_REPLACE = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
+
+
+def speller(pipeline: Pipeline) -> Callable[[int, str], bytes]:
+    """Returns a function: the id of a token and its name -> its bytes, without marks of its position such as `##`.
+
+    >>> from gputok import Tokenizer, models
+    >>> speller(Tokenizer(models.WordPiece({"##ing": 0}, unk_token="##ing")).pipeline)(0, "##ing")
+    b'ing'
+    """
+    from gputok.decoders import byte_level_bytes, is_byte_token
+
+    model, added = pipeline.model, pipeline.added.tokens
+    prefix = getattr(model, "continuing_subword_prefix", None) or ""
+    suffix = getattr(model, "end_of_word_suffix", None) or ""
+    leaves = _leaves(pipeline.normalizer, pipeline.pre_tokenizer, pipeline.decoder)
+    names = {type(leaf).__name__ for leaf in leaves}
+    of_bytes = "ByteFallback" in names or getattr(model, "byte_fallback", False)
+    spaces = {leaf.replacement for leaf in leaves if type(leaf).__name__ == "Metaspace"}
+    replaced = [(leaf.pattern, leaf.content) for leaf in leaves if type(leaf).__name__ == "Replace"]
+    if ("▁", " ") in replaced or (" ", "▁") in replaced:
+        spaces.add("▁")
+
+    def spelled(id: int, token: str) -> bytes:
+        if id in added:
+            return added[id].content.encode()
+        token = token.removeprefix(prefix).removesuffix(suffix) or token
+        if of_bytes and is_byte_token(token):
+            return bytes.fromhex(token[3:5])
+        if "ByteLevel" in names:
+            return byte_level_bytes(token)
+        for mark in spaces:
+            token = token.replace(mark, " ")
+        return token.encode()
+
+    return spelled
+
+
+def bytes_by_id(pipeline: Pipeline) -> dict[int, bytes | None]:
+    """Returns the bytes of each token, made at the first access to its id; None: no token has the id."""
+    if (found := pipeline.kept.token_bytes) is None:
+        spelled, texts = speller(pipeline), pipeline.names.texts
+        table = Table(lambda id: None if (text := texts[id]) is None else spelled(id, text))
+        found = pipeline.kept.once("token_bytes", table)
+    return found
+
+
+def spelled_out(pipeline: Pipeline, ids: Sequence[int], skip_special_tokens: bool = False) -> list[bytes]:
+    """Returns the bytes of each token; those of an id without a token, or of one that is left out, are empty."""
+    special: set[str] = pipeline.added.special if skip_special_tokens else set()
+    left_out = {pipeline.added.ids[content] for content in special}
+    table = bytes_by_id(pipeline)
+    return [(b"" if id in left_out else table[id]) or b"" for id in ids]
+
+
+def byte_ends(tokens: Sequence[bytes]) -> Positions:
+    """Returns where each token ends in all bytes together: int64[n_tokens]."""
+    return np.cumsum(np.fromiter(map(len, tokens), np.int64, len(tokens)))
+
+
+def canonical(pipeline: Pipeline, ids: Sequence[int], final: bool) -> int | None:
+    """Returns the first of some ids that differs from those of their text; `Tokenizer.canonical` says how."""
+    _check_kept(pipeline, ids)
+    array, tokens = np.array(ids, np.int64), _without_inserted(pipeline, ids)
+    data, wrong = b"".join(tokens), len(ids)
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        data, is_cut = data[: error.start], error.reason == "unexpected end of data"
+        if final or not is_cut:
+            wrong = int(np.searchsorted(byte_ends(tokens), len(data), "right"))
+    found = _encoded(pipeline, data)
+    n = min(len(found), len(array))
+    first = int(np.append(np.flatnonzero(found[:n] != array[:n]), n)[0])
+    if not final:
+        from gputok.pipeline.encode.seams import Seams
+
+        stays = first < len(_encoded(pipeline, data[: Seams.of(pipeline).last(data)]))
+        first = first if stays else len(ids)
+        return min(first, wrong) if min(first, wrong) < len(ids) else None
+    return None if first == len(found) == len(array) == wrong else min(first, wrong)
+
+
+def _check_kept(pipeline: Pipeline, ids: Sequence[int]) -> None:
+    """Raises ValueError if ids do not tell the text that they came from."""
+    reason, unknown = "", pipeline.unknown_id
+    if unknown is not None and unknown in ids and unknown not in pipeline.added.tokens:
+        reason = f"id {unknown} stands for unknown text"
+    for leaf in _leaves(pipeline.normalizer):
+        if type(leaf).__name__ not in _FORMS and leaf.to_dict() not in (_PREPEND, _REPLACE):
+            reason = f"the normalizer {leaf} changes text"
+    for i, leaf in enumerate(_leaves(pipeline.pre_tokenizer)):
+        if i and (getattr(leaf, "add_prefix_space", False) or getattr(leaf, "prepend_scheme", "") == "always"):
+            reason = f"the pre-tokenizer {leaf} inserts spaces within the text"
+        cut = leaf.cut()
+        all_matches = cut and cut.invert and getattr(cut.matcher, "gapless", False)
+        if not leaf.in_files or (cut and cut.behavior == "removed" and not all_matches):
+            reason = f"the pre-tokenizer {leaf} may remove text"
+    if pipeline.model.is_random:
+        reason = "the model draws random tokens (dropout)"
+    if reason:
+        raise ValueError(f"ids do not tell the text that they came from: {reason}")
+
+
+def _without_inserted(pipeline: Pipeline, ids: Sequence[int]) -> list[bytes]:
+    """Returns the bytes of tokens, without the `▁` that Prepend inserts at the start and after added tokens."""
+    tokens, added = spelled_out(pipeline, ids), pipeline.added
+    if _PREPEND not in [leaf.to_dict() for leaf in _leaves(pipeline.normalizer)]:
+        return tokens
+    for i in np.flatnonzero(np.isin(ids, [id for id, token in added.tokens.items() if token.normalized])).tolist():
+        tokens[i] = added.pattern(ids[i]).replace("▁", " ").encode()
+    is_raw = np.isin(ids, [id for id, token in added.tokens.items() if not token.normalized])
+    for i in np.flatnonzero(np.append(True, is_raw[:-1])[: len(ids)] & ~is_raw).tolist():
+        tokens[i] = tokens[i].removeprefix(b" ")
+    return tokens
+
+
+def _leaves(*steps: Component | None) -> list[Any]:
+    return [leaf for step in steps if step is not None for leaf in step.leaves()]
+
+
+def _encoded(pipeline: Pipeline, data: bytes) -> Ids:
+    from gputok.pipeline.encode.units import engine_of
+    from gputok.text.pieces import TextBatch
+
+    return engine_of(pipeline).encode(TextBatch(np.frombuffer(data, np.uint8), np.array([0, len(data)])))[0]

@@ -55,11 +55,9 @@ class Kept(_Once):
     """What is kept of one pipeline.
 
     Attributes:
-        token_bytes: the bytes of each token (`token_bytes.bytes_by_id`); None: not made yet.
-        texts: makes encodings (`encode.text.Texts`); None: not made yet; False: a handle can't hold the pipeline.
-        bare_texts: the same, for encodings without offsets, words and texts of tokens.
-        pairs: what encodes pairs and lists of words (`encode.pairs.Pairs`): True -> without offsets, words and texts of tokens,
-            False -> with them; False: `encode.stepwise` encodes them.
+        token_bytes: the bytes of each token (`decode_ids.bytes_by_id`); None: not made yet.
+        texts: what makes encodings (`encode.text.Texts`): True -> without offsets, words and texts of tokens, False -> with them;
+            False: a handle can't hold the pipeline.
         engines: what is made of all parts but limits.
         seams: finds the places at which a text may be cut (`encode.seams.Seams`); None: not made yet.
         sha256: see `serialize.sha256_of`; None: not made yet.
@@ -67,19 +65,17 @@ class Kept(_Once):
     """
 
     token_bytes: Any = None
-    texts: Any = None
-    bare_texts: Any = None
     seams: Any = None
     sha256: str | None = None
 
     def __init__(self) -> None:
         self.engines = Engines()
-        self.pairs: dict[bool, Any] = {}
+        self.texts: dict[bool, Any] = {}
         self.variants: dict[Hashable, Any] = {}
 
     def rest(self) -> None:
         """Gives back the memory that texts are encoded in: encodings may need the rest for a long time."""
-        for one in (self.texts, self.bare_texts, *self.pairs.values()):
+        for one in self.texts.values():
             if one:
                 one.rest()
 

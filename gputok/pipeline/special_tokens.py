@@ -54,6 +54,7 @@ class Frame:
         around: attribute of `Encoding` -> its values for the special tokens before the first text, then those after each text.
         texts: of each text, attribute -> the value of each token.
         n_special: the number of special tokens.
+        packed: the ids of `around`, each as uint32 in bytes.
     """
 
     def __init__(self, around: list[dict[str, list[Any]]], texts: list[dict[str, Any]]) -> None:
@@ -61,6 +62,7 @@ class Frame:
         self.before, self.after = around[0], around[-1]
         self.n_before = len(self.before["ids"])
         self.n_special = sum(len(some["ids"]) for some in around)
+        self.packed = [np.array(some["ids"], np.uint32).tobytes() for some in around]
 
     @classmethod
     def of(cls, pipeline: Pipeline, add_special_tokens: bool, type_ids: tuple[int, ...] = (0,)) -> Self | None:

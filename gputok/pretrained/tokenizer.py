@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gputok.checks import several
-from gputok.pipeline.encode import segments, stepwise
-from gputok.pipeline.encode.text import encode_all, texts_of
+from gputok.pipeline.encode.stepwise import encode_segments
+from gputok.pipeline.encode.text import encode_batch
 from gputok.pipeline.limits import Padding, Truncation
 from gputok.pretrained import calls
 from gputok.pretrained.authored import Authored
@@ -335,10 +335,9 @@ class PreTrainedTokenizer(TokenIds):
         steps = self._limited(limits, stride, pad_to_multiple_of, padding_side, split)
         if inputs and isinstance(inputs[0], Authored):
             parts = [one.segments() for one in inputs]
-            whole = segments.encode(steps, parts, inputs[0].protect, add_special_tokens)
-        elif is_split_into_words or not (whole := encode_all(texts_of(steps), inputs, add_special_tokens)):
-            checked = stepwise.check_inputs(inputs, is_split_into_words)
-            whole = stepwise.encode(steps, checked, is_split_into_words, add_special_tokens, offsets=True)
+            whole = encode_segments(steps, parts, inputs[0].protect, add_special_tokens)
+        else:
+            whole = encode_batch(steps, inputs, is_split_into_words, add_special_tokens)
         groups = [[one, *one.overflowing] if return_overflowing_tokens else [one] for one in whole]
         encodings = [encoding for group in groups for encoding in group]
         if verbose and limits.max_length is None:

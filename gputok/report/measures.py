@@ -11,11 +11,11 @@ import numpy as np
 
 from gputok.automaton.unicode_tables import property_set
 from gputok.encoding.encoding import views
+from gputok.pipeline.decode_ids import speller
 from gputok.pipeline.encode.corpus import encode_corpus
 from gputok.pipeline.encode.stepwise import encode_documents
 from gputok.pipeline.pipeline import Pipeline
 from gputok.pipeline.serialize import read_pipeline
-from gputok.pipeline.token_bytes import speller
 from gputok.report.values import Measures, Sample, Text
 from gputok.text.pieces import TextBatch
 

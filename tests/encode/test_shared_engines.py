@@ -199,7 +199,7 @@ def test_nothing_waits_for_the_garbage_collector(kind):
             stepwise.encode(tokenizer.pipeline, [(TEXT,)], False, True, offsets=True)
             pipeline = tokenizer.pipeline
             engines = pipeline.kept.engines
-            some = [pipeline, pipeline.kept, engines, engines.corpus, engines.texts, pipeline.kept.texts]
+            some = [pipeline, pipeline.kept, engines, engines.corpus, engines.texts, *pipeline.kept.texts.values()]
             dead.append([weakref.ref(one) for one in some if one])
         del some, engines, pipeline, encodings
         for one in itertools.chain(*dead[:3]):  # of other steps

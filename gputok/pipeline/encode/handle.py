@@ -307,12 +307,6 @@ class Engine:
             if self._spelling is not None and token_id < len(self._spelling.texts):
                 self._spelling.texts[token_id] = text
 
-    def frame(self, special: int) -> Frame:
-        """Returns the frame of texts without (0) or with (1) special tokens; only called for texts that were encoded."""
-        frame = self._frames[special]
-        assert frame is not None
-        return frame
-
     def n_special(self) -> list[int]:
         """Returns how many special tokens come with a text: without and with `add_special_tokens`."""
         return [frame.n_special if frame else 0 for frame in self._frames]
