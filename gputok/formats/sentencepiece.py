@@ -225,19 +225,20 @@ def _apart(model: models.BPE, symbols: list[str]) -> pre_tokenizers.Sequence:
 
     Added tokens would not do: before a text that begins with one, SentencePiece has a `▁`, for which there is no word.
     `ignore_merges` is for the symbols alone: a word that is the name of another piece is cut where merges leave an edge.
+    What is left of a name may be a shorter name, so the longest are cut first.
     """
     others = sorted({*model.vocabulary.tokens} - {*symbols})
     data, offsets = pack(others)
     ids, rows = model.encode_words(data, offsets[:-1], offsets[1:], byte_level=False)
-    cuts: dict[str, list[str]] = {}
+    cuts: dict[tuple[int, str], list[str]] = {}
     for i, name in enumerate(others):
         if ids[rows[i] : rows[i + 1]].tolist() != [model.token_to_id(name)]:
             first = name.encode()[: model.tokenize(name)[0].offsets[1]].decode()
             if first == name:
                 raise _not_expressed(f"all characters of {short(name)} unknown, and user-defined symbols")
-            cuts.setdefault(first, []).append(name)
+            cuts.setdefault((-len(name), first), []).append(name)
     patterns = ["|".join(map(re.escape, sorted(symbols, key=len, reverse=True)))]
-    patterns += [rf"{_all_but(['', *names])}\z|{re.escape(first)}" for first, names in cuts.items()]
+    patterns += [rf"{_all_but(['', *names])}\z|{re.escape(first)}" for (_, first), names in sorted(cuts.items())]
     return pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(each), "isolated") for each in patterns])
 
 

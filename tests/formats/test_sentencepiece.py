@@ -284,6 +284,13 @@ def test_user_defined_symbols(kind, add_dummy_prefix, remove_extra_whitespaces):
     )
 
 
+def test_what_is_left_of_a_name_that_no_merge_makes():
+    """Neither "abc" nor "▁abc" is ever merged; of the second, cut behind "▁", the first is left."""
+    pieces = [(name, -float(i)) for i, name in enumerate([*"▁abc", "abc", "▁abc"], 1)]
+    model = small_model("bpe", pieces, ["x"])
+    assert_same_ids(gputok.from_sentencepiece(model), model, ["abcx▁abc", "xabc", "abc", "x abcxabcabc"])
+
+
 def test_a_long_text_of_a_unigram():
     """SentencePiece subtracts a sum that is large from all sums, so that their rounding stays small."""
     lines = lines_of(OWN_TEXT)
