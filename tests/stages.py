@@ -188,6 +188,14 @@ STEPS = (
             Stage("sample_paths", _CPU, no_reference="it is random; the tests compare distributions with `tokenizers`"),
         ),
     ),
+    Step(
+        "compiled",
+        "checking compiled tokenizers",
+        tuple(
+            Stage(name, _CPU, no_reference="the tests change each table, and open it")
+            for name in ("checksum", "wrong_merge", "free_slots")
+        ),
+    ),
     Step("trie", "", tables=("build_trie", "prefixes")),
     Step(
         "lookup",

@@ -25,7 +25,7 @@ def convert(
     source: Annotated[
         str,
         typer.Argument(
-            help="A tokenizer.json, .model, .tiktoken, tekken.json or .gguf file, a folder, or a name on the hub.",
+            help="A tokenizer.json, .gputok, .model, .tiktoken, tekken.json or .gguf file, a folder, or a name on the hub.",
             metavar="IN",
             show_default=False,
         ),
@@ -33,8 +33,8 @@ def convert(
     output: Annotated[
         str,
         typer.Argument(
-            help="What to write, by its name: tekken.json, another .json (tokenizer.json), .model (SentencePiece), "
-            ".tiktoken, or a name without an ending: a folder for transformers.",
+            help="What to write, by its name: tekken.json, another .json (tokenizer.json), .gputok (compiled: opens at once), "
+            ".model (SentencePiece), .tiktoken, or a name without an ending: a folder for transformers.",
             metavar="OUT",
             show_default=False,
         ),
@@ -47,9 +47,9 @@ def convert(
 
     storage = options.storage_options(storage_option)
     suffix = pathlib.PurePath(output).suffix
-    if suffix not in ("", ".json", ".model", ".tiktoken"):
+    if suffix not in ("", ".json", ".gputok", ".model", ".tiktoken"):
         raise ValueError(
-            f"{output}: the name must end in .json, .model or .tiktoken, or have no ending for a folder, not {suffix!r}"
+            f"{output}: the name must end in .json, .gputok, .model or .tiktoken, or have no ending for a folder, not {suffix!r}"
         )
     tokenizer = options.load_tokenizer(source, storage, pattern=pattern)
     if not suffix:
@@ -66,6 +66,10 @@ def convert(
             asked = save_tiktoken(tokenizer, written)
         elif pathlib.PurePath(output).name == "tekken.json":
             save_tekken(tokenizer, written)
+        elif suffix == ".gputok":
+            from gputok.pipeline import compiled
+
+            compiled.packed(tokenizer.pipeline).tofile(written)
         else:
             written.write_text(tokenizer.to_str(pretty=True), encoding="utf-8", newline="\n")
     print(f"{output}: {tokenizer.get_vocab_size():,} tokens")

@@ -365,6 +365,16 @@ def locate(path: str | os.PathLike[str], storage_options: StorageOptions = None)
     return file
 
 
+def begins_with(path: str | os.PathLike[str], beginning: bytes) -> bool:
+    """Whether a local file begins with these bytes; False for a URL, and for what is no file or can't be read."""
+    local = local_path(os.fspath(path))
+    if local is None or not os.path.isfile(local):
+        return False
+    with contextlib.suppress(OSError), open(local, "rb") as file:
+        return file.read(len(beginning)) == beginning
+    return False
+
+
 def read_bytes(path: str | os.PathLike[str], storage_options: StorageOptions = None) -> bytes:
     """Reads a whole file, which must be small."""
     with locate(path, storage_options).open() as file:

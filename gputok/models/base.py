@@ -50,6 +50,9 @@ class Model(Component):
     turn: ClassVar[int]
     """When `from_dict` tries the class if a JSON form has no `type`: classes are tried in the order of this number."""
 
+    stored: ClassVar[tuple[str, ...]] = ()
+    """The derived values that a compiled tokenizer keeps (`gputok.pipeline.compiled`)."""
+
     vocabulary: Vocabulary
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from gputok.types import Bytes
 
 VERSION = "1.0"
+COMPILED = b"\x89gputok compiled"
+"""The first bytes of a compiled tokenizer (`gputok.pipeline.compiled`), which no text has."""
 _MAX_DEPTH = 128  # the largest number of nested brackets, as in the JSON parser of tokenizers
 _CONTAINERS = (dict, list)
 
@@ -68,15 +70,16 @@ def _inside(container: Any) -> Iterable[Any]:
 
 def tokenizer_json(pipeline: Pipeline, pretty: bool) -> Iterator[json_text.Buffer]:
     """Returns a tokenizer.json in parts, byte for byte as `tokenizers` writes it; pretty: with indentation."""
-    return json_text.parts(_form(pipeline, pipeline.model.fields()), pretty)
+    return json_text.parts(form_of(pipeline, pipeline.model.fields()), pretty)
 
 
 def tokenizer_dict(pipeline: Pipeline) -> dict[str, Any]:
     """Returns the JSON form of a pipeline, with the keys in the order of the file."""
-    return _form(pipeline, pipeline.model.to_dict())
+    return form_of(pipeline, pipeline.model.to_dict())
 
 
-def _form(pipeline: Pipeline, model: dict[str, Any]) -> dict[str, Any]:
+def form_of(pipeline: Pipeline, model: dict[str, Any]) -> dict[str, Any]:
+    """Returns the JSON form of a pipeline; model: that of its model."""
     truncation, padding = pipeline.truncation, pipeline.padding
     return {
         "version": VERSION,

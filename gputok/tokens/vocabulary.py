@@ -116,6 +116,9 @@ class Vocabulary:
         ValueError: if an array has another shape or type, or offsets do not rise or end after the data.
     """
 
+    stored = ("strings",)
+    """The derived values that a compiled tokenizer keeps."""
+
     def __init__(self, data: Bytes, offsets: Positions, ids: Ids | None = None) -> None:
         self.data, self.offsets = _array("data", data, np.uint8), _array("offsets", offsets, np.int64)
         n = len(self.offsets) - 1

@@ -71,7 +71,7 @@ def test_a_sentencepiece_model_is_opened_and_written(folder, run, kind):
 
 def test_an_unknown_ending_is_refused_before_anything_is_read(run, tmp_path):
     code, _, error = run("convert", "nothing.json", tmp_path / "x.bin")
-    assert code == 1 and ".json, .model or .tiktoken" in error
+    assert code == 1 and ".json, .gputok, .model or .tiktoken" in error
     code, _, error = run("convert", "nothing.json", tmp_path / "x.json")
     assert code == 1 and "nothing.json" in error and not (tmp_path / "x.json").exists()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from gputok.kernels import Pairs
     from gputok.tokens.vocabulary import Vocabulary
     from gputok.types import Bytes, Ids, Positions
 
@@ -30,3 +31,5 @@ class JoinedMerges(NamedTuple):
     vocabulary: Vocabulary
     # uint32[m, 3], the positions of the left and the right token, and of both side by side, or NONE
     positions: Ids
+    # The table of these pairs, which all differ, by rank; None: it is to be made
+    pairs: Pairs | None = None

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from gputok.files.json_text import Buffer
-    from gputok.kernels import Automaton, BpeTables
-    from gputok.types import Bytes, Ids, Positions
+    from gputok.kernels import Automaton, BpeTables, Pairs, Strings
+    from gputok.types import Array, Bytes, Ids, Positions
 
 
 class _Merges(NamedTuple):
@@ -109,6 +109,7 @@ class BPE(Model):
     """
 
     turn = 0
+    stored = ("byte_strings", "byte_ranks", "cuts")
     merges: Any  # int64[n, 3], the ids of each pair and of what it becomes, by rank
     sentencepiece: bool
     # See `_numbered`
@@ -163,7 +164,8 @@ class BPE(Model):
             joined = _joined(self.vocabulary, merges.positions[:, :2], continuing_subword_prefix)
         else:
             joined = merges.positions
-        self._set(**_numbered(self.vocabulary, joined))
+        pairs = merges.pairs if isinstance(merges, JoinedMerges) else None
+        self._set(**_numbered(self.vocabulary, joined, pairs))
 
     def set_vocabulary(
         self,
@@ -246,6 +248,13 @@ class BPE(Model):
     def _named_merges(self) -> _Merges:
         pairs = self.vocabulary.positions(self.merges[:, :2]) if self._named is None else self._named
         return _Merges(self.vocabulary, pairs)
+
+    def joined_merges(self) -> JoinedMerges:
+        """Returns the merges, with the table of their pairs if encoding has needed it."""
+        tables, pairs = vars(self).get("_common_tables"), None
+        if tables is not None and not self.sentencepiece and not len(self.vocabulary.shared):
+            pairs = tables.pairs
+        return JoinedMerges(self.vocabulary, _joined(self.vocabulary, self._named_merges().pairs, None), pairs)
 
     def get_trainer(self) -> Any:
         from gputok.models.bpe.trainer import BpeTrainer
@@ -407,6 +416,21 @@ class BPE(Model):
         return line_words(self._common_tables)
 
     @derived
+    def byte_strings(self) -> Strings:
+        """A hash table that finds tokens by the bytes that their ByteLevel characters stand for."""
+        from gputok.kernels.cpu import lookup
+        from gputok.models.bpe.tables import bytes_of
+
+        return lookup.index_strings(*bytes_of(self.vocabulary))
+
+    @derived
+    def byte_ranks(self) -> Array:
+        """uint32[256, 256]: the rank of the pair of the ByteLevel characters that stand for two bytes, or NONE."""
+        from gputok.models.bpe import tables
+
+        return tables.byte_ranks(self._common_tables)
+
+    @derived
     def _caches(self) -> tuple[Pool[Any], Pool[Any]]:
         """Encoded words as text, and as bytes that stand for ByteLevel characters."""
         from gputok.kernels.cpu.encode_words import word_cache
@@ -532,8 +556,8 @@ def _joined(
     return np.column_stack([pairs, made]).astype(np.uint32)
 
 
-def _numbered(vocabulary: Vocabulary, joined: Ids) -> dict[str, Any]:
-    """Returns the fields of a model that its merges need; joined: of `_joined`.
+def _numbered(vocabulary: Vocabulary, joined: Ids, pairs: Pairs | None = None) -> dict[str, Any]:
+    """Returns the fields of a model that its merges need; joined: of `_joined`; pairs: of `JoinedMerges`.
 
     merges: uint32[m, 3], the ids of the tokens. If a pair occurs twice, its last rank counts.
     _named: if tokens share ids, int64[m, 2], the positions of the left and the right token, which ids don't tell then.
@@ -550,6 +574,8 @@ def _numbered(vocabulary: Vocabulary, joined: Ids) -> dict[str, Any]:
         raise ValueError(f"merge {rank} is {(a, b)}, but the token that they form isn't in the vocabulary")
     merges = joined if vocabulary.in_order else vocabulary.ids[joined]
     if not len(vocabulary.shared):
+        if pairs is not None:
+            return {"merges": merges, "_named": None, "_ranked": (merges, pairs)}
         if (made[1:] > made[:-1]).all():  # as after training: each merge makes another token
             return {"merges": merges, "_named": None, "_ranked": None}
         ranked = lookup.index_pairs(left, right, np.arange(len(made), dtype=np.uint32), len(vocabulary))

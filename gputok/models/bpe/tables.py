@@ -14,7 +14,7 @@ from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.tokens.vocabulary import Vocabulary, pack
 
 if TYPE_CHECKING:
-    from gputok.types import Bytes, Ids, Mask, Positions
+    from gputok.types import Array, Bytes, Ids, Mask, Positions
 
 
 class BpeOptions(Protocol):
@@ -31,6 +31,8 @@ class BpeOptions(Protocol):
     byte_fallback: bool
     ignore_merges: bool
     sentencepiece: bool
+    byte_strings: Any  # Strings, of the bytes that tokens stand for
+    byte_ranks: Any  # uint32[256, 256], see `byte_ranks`
 
 
 def common(model: BpeOptions) -> BpeTables:
@@ -63,19 +65,21 @@ def common(model: BpeOptions) -> BpeTables:
         for found in (unk, fallback):
             found[found != lookup.NONE] = one[found[found != lookup.NONE]]
 
-    left, right, merged = positions(model)
-    merges = np.zeros(len(vocabulary), bool)
-    merges[left] = merges[right] = merges[merged] = True
     special = np.concatenate([fallback, unk])
     special = special[special != lookup.NONE]
-    is_cut = not (len(prefix) or len(suffix) or model.dropout or len(vocabulary.shared) or merges[special].any())
-    ranks = np.arange(len(merged))
-    if model.sentencepiece:  # all merges that make the same token have the rank of the first of them
-        _, first, same = np.unique(merged, return_index=True, return_inverse=True)
-        ranks, merged = np.argsort(np.argsort(first))[same], merged[np.sort(first)]
+    of_merges = np.zeros(len(vocabulary), bool)
+    if len(special):
+        of_merges[positions(model)] = True
+    is_cut = not (len(prefix) or len(suffix) or model.dropout or len(vocabulary.shared) or of_merges[special].any())
+    merged = positions(model, 2)
     if not model.sentencepiece and model._ranked is not None and model._ranked[0] is model.merges:
         pairs = model._ranked[1]
     else:
+        ranks = np.arange(len(merged))
+        if model.sentencepiece:  # all merges that make the same token have the rank of the first of them
+            _, first, same = np.unique(merged, return_index=True, return_inverse=True)
+            ranks, merged = np.argsort(np.argsort(first))[same], merged[np.sort(first)]
+        left, right = positions(model, slice(2))
         pairs = lookup.index_pairs(left, right, ranks, len(vocabulary))
 
     empty = lookup.index_strings(nothing, np.zeros(1, np.int64))
@@ -108,45 +112,57 @@ def for_bytes(model: BpeOptions, tables: BpeTables) -> BpeTables | None:
 
     tables: those of `common`. By these tables, each character begins as its bytes; see `with_byte_neighbours`.
     """
-    codes = np.array([ord(character) for character in BYTE_CHARACTERS])
-    symbols = np.ascontiguousarray(tables.symbols[:, codes])
+    symbols = _byte_symbols(tables)
     if not symbols.all():
         return None
     tables = tables._replace(symbols=symbols)
     if model.ignore_merges:
-        tables = tables._replace(whole=lookup.index_strings(*_bytes_of(model.vocabulary)))
+        tables = tables._replace(whole=model.byte_strings)
     if len(symbols) > 1:
         return tables
-    tables = tables._replace(byte_ranks=lookup.pair_ranks(tables.pairs, symbols[0] - 1))
+    tables = tables._replace(byte_ranks=model.byte_ranks)
     return tables if tables.ordered else tables._replace(characters=NO_CHARACTERS, edges=NO_EDGES)
+
+
+def byte_ranks(tables: BpeTables) -> Array:
+    """Returns the `byte_ranks` of `for_bytes`; tables: those of `common`."""
+    return lookup.pair_ranks(tables.pairs, _byte_symbols(tables)[0] - 1)
+
+
+def _byte_symbols(tables: BpeTables) -> Array:
+    codes = np.array([ord(character) for character in BYTE_CHARACTERS])
+    return np.ascontiguousarray(tables.symbols[:, codes])
 
 
 def with_byte_neighbours(model: BpeOptions, tables: BpeTables) -> BpeTables:
     """Adds to the tables of `for_bytes` what `with_neighbours` adds, and the symbols that characters begin as."""
     if tables.divisible:
-        tables = with_neighbours(model, tables, *_bytes_of(model.vocabulary), ascii=False)
+        tables = with_neighbours(model, tables, *bytes_of(model.vocabulary), ascii=False)
     if not len(tables.characters):
         return tables
     characters, edges = character_tables(tables)
     return tables._replace(characters=characters, edges=edges)
 
 
-def _bytes_of(vocabulary: Vocabulary) -> tuple[Bytes, Positions]:
+def bytes_of(vocabulary: Vocabulary) -> tuple[Bytes, Positions]:
     """Returns the bytes that each token stands for: uint8[n_bytes], int64[n + 1]."""
     byte_of = np.full(512, -1, np.int16)
     byte_of[[ord(character) for character in BYTE_CHARACTERS]] = np.arange(256)
     return lookup.spell_bytes(vocabulary.data, vocabulary.offsets, byte_of)
 
 
-def positions(model: BpeOptions) -> Positions:
-    """Returns int64[3, m]: the positions in the vocabulary of the left, the right and the new token of each merge."""
-    return model.vocabulary.positions(model.merges.T)
+def positions(model: BpeOptions, of: int | slice = slice(3)) -> Positions:
+    """Returns int64[3, m]: the positions in the vocabulary of the left, the right and the new token of each merge.
+
+    of: one of these rows, or some.
+    """
+    return model.vocabulary.positions(model.merges.T[of])
 
 
 def made(model: BpeOptions) -> Mask:
     """Returns bool[n], by the positions in the vocabulary: whether a merge makes the token."""
     found = np.zeros(len(model.vocabulary), bool)
-    found[positions(model)[2]] = True
+    found[positions(model, 2)] = True
     return found
 
 

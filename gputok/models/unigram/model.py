@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
     from gputok.files.json_text import Buffer
     from gputok.kernels import UnigramTables
-    from gputok.types import Bytes, Positions, Scores
+    from gputok.types import Array, Bytes, Ids, Positions, Scores
 
 UNK_PENALTY = 10.0
 """The score of an unknown character is the lowest score of all tokens minus this."""
 
 
-class _Scored(NamedTuple):
+class Scored(NamedTuple):
     """The vocabulary of a model with its scores, in the form of `gputok.files.json_text.Packed`."""
 
     vocabulary: Vocabulary
@@ -78,6 +78,7 @@ class Unigram(Model):
     """
 
     turn = 3
+    stored = ("edges",)
     unsaved: ClassVar[Mapping[str, Any]] = {"alpha": None, "nbest_size": None}
     scores: Any  # float64[n_tokens]
     sentencepiece: Sequence[int] | None
@@ -125,7 +126,7 @@ class Unigram(Model):
         return UnigramTrainer()
 
     def fields(self) -> dict[str, Any]:
-        form = {"type": "Unigram", "unk_id": self.unk_id, "vocab": _Scored(self.vocabulary, self.scores)}
+        form = {"type": "Unigram", "unk_id": self.unk_id, "vocab": Scored(self.vocabulary, self.scores)}
         form["byte_fallback"] = self.byte_fallback
         return form if self.sentencepiece is None else form | {"sentencepiece": [*self.sentencepiece]}
 
@@ -203,19 +204,30 @@ class Unigram(Model):
             temporary.write_bytes(unigram_bytes(self, **spaces))
 
     @derived
+    def _found(self) -> Ids:
+        """The ids of the pieces that are found in text: uint32[n]."""
+        return np.delete(self.vocabulary.ids, [*(self.sentencepiece or ())])
+
+    @derived
+    def edges(self) -> Array:
+        """The trie of these pieces, as `gputok.kernels.UnigramTables` has it."""
+        from gputok.kernels.cpu import trie
+
+        return trie.build_trie(*self.vocabulary.packed(self._found), self._found)
+
+    @derived
     def tables(self) -> UnigramTables:
         """The model as the kernels take it."""
         from gputok.kernels import UnigramTables
-        from gputok.kernels.cpu import lookup, trie
+        from gputok.kernels.cpu import lookup
 
-        vocabulary, find = self.vocabulary, self.vocabulary.mapping.get
-        fallback = [find(f"<0x{b:02X}>", lookup.NONE) for b in range(256)] if self.byte_fallback else []
+        byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)] if self.byte_fallback else []
+        fallback = [lookup.NONE if id is None else id for id in self.vocabulary.find(byte_tokens)]
         single = self.sentencepiece is not None
         scores = self.scores.astype(np.float32).astype(np.float64) if single else self.scores
-        text = np.delete(vocabulary.ids, [*(self.sentencepiece or ())])
-        worst = scores[text].min(initial=np.inf)
+        worst = scores[self._found].min(initial=np.inf)
         return UnigramTables(
-            edges=trie.build_trie(*vocabulary.packed(text), text),
+            edges=self.edges,
             scores=scores,
             unk=-1 if self.unk_id is None else self.unk_id,
             unk_score=float(np.float32(worst - UNK_PENALTY) if single else worst - UNK_PENALTY),
@@ -226,6 +238,8 @@ class Unigram(Model):
 
 def _packed(pairs: Any) -> tuple[Vocabulary, Scores]:
     """Packs (token, score) pairs: the tokens, and the scores, float64[n]; raises a FieldError that names a wrong pair."""
+    if isinstance(pairs, Scored):
+        return pairs
     if isinstance(pairs, str) or not isinstance(pairs, Sequence):
         raise WrongType(f"must be a list of (token, score) pairs, not {brief(pairs)}")
     try:

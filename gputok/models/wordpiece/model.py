@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gputok.kernels import WordPieceTables
-    from gputok.types import Bytes, Positions
+    from gputok.types import Array, Bytes, Positions
 
 _LONGEST = 2**31 - 1  # no word has more characters
 
@@ -43,6 +43,7 @@ class WordPiece(Model):
     """
 
     turn = 1
+    stored = ("edges",)
     checks = per_field(unk_token=string, continuing_subword_prefix=string, max_input_chars_per_word=integer(0, SIZE))
 
     def __init__(
@@ -124,15 +125,22 @@ class WordPiece(Model):
         return base.concat_tokens(parts)
 
     @derived
+    def edges(self) -> Array:
+        """The trie of the tokens, as `gputok.kernels.WordPieceTables` has it."""
+        from gputok.kernels.cpu import trie
+
+        return trie.build_trie(self.vocabulary.data, self.vocabulary.offsets, self.vocabulary.ids)
+
+    @derived
     def tables(self) -> WordPieceTables:
         """The model as the kernels take it."""
         from gputok.kernels import WordPieceTables
-        from gputok.kernels.cpu import lookup, trie
+        from gputok.kernels.cpu import lookup
 
         vocabulary = self.vocabulary
         unk = vocabulary.find([self.unk_token])[0]  # one name: `mapping` makes all of them
         return WordPieceTables(
-            edges=trie.build_trie(vocabulary.data, vocabulary.offsets, vocabulary.ids),
+            edges=self.edges,
             prefix=np.frombuffer(self.continuing_subword_prefix.encode(), np.uint8).copy(),
             unk=int(lookup.NONE) if unk is None else unk,
             max_chars=min(self.max_input_chars_per_word, _LONGEST),
