@@ -199,6 +199,7 @@ def write(
     *,
     tokenizer: dict[str, Any] | None = None,
     n_bytes: Callable[[], int] = lambda: 0,
+    threads: int | None = None,
 ) -> tuple[int, int]:
     """Writes the ids of a corpus, batch by batch.
 
@@ -218,6 +219,7 @@ def write(
         storage_options: of the file system of a URL, see `gputok.files.locations`.
         tokenizer: what the manifest says of the tokenizer.
         n_bytes: called at the end; tells how many bytes of text the documents had.
+        threads: how many threads work, this one among them; None: all cores.
 
     Returns:
         The number of documents, and that of documents or blocks in the files; see `Written`.
@@ -237,7 +239,7 @@ def write(
     def write_local(local: pathlib.Path) -> tuple[tuple[int, int], list[pathlib.Path]]:
         output = Output(local, layout)
         with naming(local, output.work), opened(output, fingerprint, tokenizer or {}) as work:
-            work.write(batches, n_bytes)
+            work.write(batches, n_bytes, threads)
             return (work.n_documents, work.n_stored), work.publish()
 
     local = local_path(name)

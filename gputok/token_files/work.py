@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import numpy as np
 
 from gputok.files.atomic import created, is_plain, locked, real_target, reopened, replacing
+from gputok.kernels.threads import Call, Pool, thread_count
 from gputok.token_files.formats import FORMATS
 from gputok.token_files.formats.base import (
     About,
@@ -171,6 +172,7 @@ class Work:
         self._new: dict[str, Any] = {"fingerprint": fingerprint, "complete": False, "bytes_in": 0, "shards": []}
         found = self._read_run()
         self._run: dict[str, Any] = self._new if found is None else found
+        self._sums: list[Call] = []  # of files of finished shards
         if found is None:
             output.check_free()
             _empty(self._folder)
@@ -229,18 +231,27 @@ class Work:
 
     # -- writing
 
-    def write(self, batches: Callable[[int], Iterable[TokenBatch]], n_bytes: Callable[[], int]) -> None:
-        """Writes all documents, unless that is done; n_bytes tells at the end how many bytes the documents had."""
+    def write(
+        self, batches: Callable[[int], Iterable[TokenBatch]], n_bytes: Callable[[], int], threads: int | None
+    ) -> None:
+        """Writes all documents, unless that is done; n_bytes tells at the end how many bytes the documents had.
+
+        Other threads make the checksums of finished shards, while this one writes the next shard.
+        """
         if self._run["complete"]:
             return
-        part = self._open_part()
+        part, self._pool = self._open_part(), Pool(thread_count(threads), helps=True)
         try:
+            self._sum_later(file for shard in self._shards for file in shard["files"] if not file["sha256"])
             for batch in batches(part.first_document + part.n_documents):
                 part = self._add(part, batch)
             # No documents are a shard too, if there is no other
             if part.n_documents or not self._shards:
                 self._finish(part)
+            for call in self._sums:
+                call.result()
         finally:
+            self._pool.stop()
             part.close()
         self._run.update(complete=True, bytes_in=n_bytes())
         self._save()
@@ -308,12 +319,21 @@ class Work:
                 "stored": facts.documents,
                 "rest": n_rest,
                 "files": [
-                    {**FileFacts.of(self._folder / work, name)._asdict(), "work": work} for name, work in files.items()
+                    {"name": name, "bytes": (self._folder / work).stat().st_size, "sha256": "", "work": work}
+                    for name, work in files.items()
                 ],
             }
         )
         self._save()
         self._remove_leftovers()
+        self._sum_later(self._shards[-1]["files"])
+
+    def _sum_later(self, files: Iterable[dict[str, Any]]) -> None:
+        """Lets threads make the checksums of files; an interrupted run has "" for those that are not made."""
+        self._sums += [self._pool.submit(self._sum, file) for file in files]
+
+    def _sum(self, file: dict[str, Any]) -> None:
+        file["sha256"] = FileFacts.of(self._folder / file["work"], file["name"]).sha256
 
     def _make(self, shard: Shard, ids: Array) -> tuple[ShardFacts, dict[str, str]]:
         """Makes the files of a shard; returns the facts, and final name -> name in the work folder."""

@@ -452,6 +452,30 @@ def test_an_interrupted_run_does_not_begin_again(words, tmp_path):
     assert done == [*range(300)] and len(gputok.open_tokens(tmp_path / "c")) == 300
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_checksums_that_an_interrupted_run_has_not_made(tmp_path, monkeypatch, threads):
+    layout, asked = layout_of("c", 300, format="megatron", shard_tokens=20), []
+
+    def write():
+        def batches(n):
+            asked.append(n)
+            yield from (TokenBatch(np.full(7, i, np.uint16), np.array([0, 7])) for i in range(n, 30))
+
+        token_files.write(tmp_path / "c", batches, layout, "run", threads=threads)
+
+    def broken(path, name):
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="Input/output error"):
+        patched.setattr(work.FileFacts, "of", broken)
+        write()
+    assert [path.name for path in tmp_path.iterdir()] == [".c.part"]
+    write()
+    tokens = gputok.open_tokens(tmp_path / "c")
+    tokens.manifest.check()
+    assert asked == [0, 30] and [ids.tolist() for ids in tokens] == [[i] * 7 for i in range(30)]
+
+
 def test_a_run_of_another_kind_replaces_all_files_of_the_older_one(words, tmp_path):
     for name, shard_tokens in (("megatron", 500), ("megatron", 2000), ("mds", 500), ("mds", None)):
         words.encode_corpus(iter(TEXTS), tmp_path / name, format=name, shard_tokens=shard_tokens)

@@ -164,6 +164,7 @@ def encode(
         source.storage_options,
         tokenizer=describe(pipeline, vocab_size, tokens),
         n_bytes=lambda: encoding.n_bytes,
+        threads=run.threads,
     )
     numbers = encoding.n_new, encoding.n_ids, encoding.n_unknown, encoding.n_bytes, n_stored
     return token_files.Written(n_documents, *numbers, encoding.seconds(time.perf_counter() - start))
