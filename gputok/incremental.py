@@ -139,6 +139,11 @@ class Incremental:
         """
         mark, known = self._measured
         data = bytes(self._text)
+        head = data[mark.seam : mark.seam + 4].decode(errors="ignore")[:1]
+        if self._seams.kind == "tokens" and (head.isspace() or head == "Ġ"):
+            # An added token that begins with white space: it is trimmed in another way if it is the first one
+            mark = self._marks[0]
+            known = known[: mark.n_ids]
         # What is trimmed from a token can depend on whether it is the first one
         first, n_led = self._seams.after(data, mark.seam, led=True)
         n_before = mark.n_chars - len(data[first : mark.n_bytes].decode())

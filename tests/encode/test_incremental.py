@@ -36,6 +36,19 @@ def test_it_is_as_the_whole_text(made, name, special):
     growing.grow(growing.surroundings(tokenizer) if special else tokenizer, 1, 100, special)
 
 
+@pytest.mark.parametrize("token", [" ", "\n a", "Ġ"])
+def test_offsets_of_added_tokens_that_begin_with_white_space(token):
+    """The post-processor trims the first token of a text in another way."""
+    made = growing.tokenizer("bpe", normalizers.Lowercase(), growing.BYTES, [token])
+    made.post_processor = processors.ByteLevel(trim_offsets=True)
+    theirs = tokenizers.Tokenizer.from_str(made.to_str())
+    grown, text = made.incremental(), ""
+    for part in ["a", token, "b", token, token, "the", token]:
+        text += part
+        grown.append(part)
+        assert [*map(tuple, grown.offsets.tolist())] == theirs.encode(text, add_special_tokens=False).offsets
+
+
 REAL = ("llama3", "qwen3", "llama2", "claude", "minilm-bert", "gemma", "gpt-4o", "deepseek-v3", "gpt2")
 
 
