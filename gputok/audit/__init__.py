@@ -148,6 +148,8 @@ def audit(pipeline: Pipeline, embeddings: Any = None, tensor: str | None = None)
     names |= {id: token.content for id, token in added.items()}
     raw = bytes_by_id(pipeline)
     data = {id: raw[id] or b"" for id in sorted(names)}
+    if embeddings is None and tensor is not None:
+        raise ValueError(f"tensor={tensor!r}: give embeddings, the file with this tensor")
     matrix = None if embeddings is None else read_embeddings(embeddings, tensor, max(names, default=-1) + 1)
 
     def found(ids: Iterable[int], note: Callable[[int], Any] = lambda _: "") -> list[Found]:

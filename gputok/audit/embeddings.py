@@ -33,6 +33,8 @@ def read_embeddings(given: Any, tensor: str | None, n_ids: int) -> Any:
         ValueError: the array, or the file, is of another kind, or has fewer rows than there are ids.
     """
     shown = str(given) if isinstance(given, str | os.PathLike) else "embeddings"
+    if tensor is not None and not shown.endswith(".safetensors"):
+        raise ValueError(f"tensor={tensor!r}: only a .safetensors file has tensors with names, not {shown}")
     if isinstance(given, str | os.PathLike):
         path = pathlib.Path(given)
         found = _safetensors(path, tensor) if path.suffix == ".safetensors" else _npy(path)

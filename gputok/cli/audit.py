@@ -36,6 +36,6 @@ def audit(
     storage = options.storage_options(storage_option)
     found = options.load_tokenizer(tokenizer, storage).audit(embeddings, tensor=tensor)
     if output is not None:
-        with options.output_file(output, storage, [tokenizer]) as page:
+        with options.output_file(output, storage, [tokenizer, *([embeddings] if embeddings else [])]) as page:
             page.write_text(found.to_html(), encoding="utf-8")
     options.sum_up(str(found), found.to_dict(), output=output or "", as_json=as_json)

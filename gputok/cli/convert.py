@@ -51,6 +51,8 @@ def convert(
         raise ValueError(
             f"{output}: the name must end in .json, .gputok, .model or .tiktoken, or have no ending for a folder, not {suffix!r}"
         )
+    if pattern is not None and pathlib.Path(source).is_dir():
+        raise ValueError(f"--pattern {pattern}: is for tiktoken and GGUF files, not for the folder {source}")
     tokenizer = options.load_tokenizer(source, storage, pattern=pattern)
     if not suffix:
         from gputok.pretrained import PreTrainedTokenizer
@@ -120,11 +122,12 @@ def tokens(
         raise ValueError(f"--by {by}: expected file, ending or language")
     if len({*tokenizer}) < len(tokenizer):
         raise ValueError(f"--tokenizer {max(tokenizer, key=tokenizer.count)}: is given twice")
+    options.check_second("csv", csv, "", reading.storage, [*inputs, *tokenizer])
     names = short_names(tokenizer)
     loaded = {name: options.load_tokenizer(path, reading.storage) for name, path in zip(names, tokenizer, strict=True)}
     if group_by is not None:
-        if price is not None or lines:
-            raise ValueError("--group-by has rows for documents of a table: leave out --price and --lines")
+        leave_out = "is not for --group-by, whose rows are the documents of a table"
+        options.refuse(leave_out, price=price, lines=lines, by=by != "ending", no_gitignore=not gitignore)
         (name, first), *others = loaded.items()
         given: dict[str, Any] = {"group_by": group_by, **reading.options, **running.options}
         groups = report(first, reading.sources(inputs), others=dict(others), name=name, samples=0, **given).groups

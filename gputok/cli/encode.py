@@ -128,6 +128,7 @@ def _given(names: list[str], reading: options.Reading) -> Any:
     written = [text for text in texts if text is not None]
     if not written:
         return reading.sources(names)
+    options.refuse("is for files, and not for a text", column=reading.column)
     if len(written) < len(names):
         raise ValueError(f"{names[texts.index(written[0])]}: no such file or folder; texts can't stand beside files")
     return iter(written)
@@ -269,7 +270,10 @@ _WHOLE = "\0gputok: no file has this text\0"
 class _ReadingFiles(options.Reading):
     separator: Annotated[
         str | None,
-        typer.Option(help="The text between two documents of a text file. [default: each file is a document]"),
+        typer.Option(
+            help="The text between two documents of a text file, such as '\\n\\n'. [default: each file is a document]",
+            parser=options.unescaped,
+        ),
     ] = None
 
 
@@ -281,7 +285,9 @@ def split(
     at: Annotated[
         list[str] | None,
         typer.Option(
-            help="Text to end parts after, such as '\\n\\n'; can be repeated, the best first.", metavar="TEXT"
+            help="Text to end parts after, such as '\\n\\n'; can be repeated, the best first.",
+            metavar="TEXT",
+            parser=options.unescaped,
         ),
     ] = None,
     output: Annotated[str, typer.Option("--output", "-o", help="A .jsonl file.", metavar="FILE")] = options.STANDARD,
@@ -294,7 +300,6 @@ def split(
 
     options.check_standard_input([*inputs, tokenizer])
     loaded = options.load_tokenizer(tokenizer, reading.storage)
-    after = [one.encode("latin-1", "backslashreplace").decode("unicode_escape") for one in at or []]
     found, document = Source.of(reading.sources(inputs), **reading.options), 0
     with contextlib.ExitStack() as opened:
         file = sys.stdout
@@ -305,7 +310,7 @@ def split(
             cut_at = reading.separator if reading.separator is not None or file_kind(place.file)[0] else _WHOLE
             batches = dataclasses.replace(found, content=[place], separator=cut_at).read()
             for text in itertools.chain.from_iterable(batch.strings() for batch in batches):
-                for start, stop, n in loaded.split(text, max_tokens, overlap=overlap, at=after):
+                for start, stop, n in loaded.split(text, max_tokens, overlap=overlap, at=at or []):
                     facts = {"document": document, "start": start, "stop": stop, "tokens": n}
                     print(json.dumps({**facts, "text": text[start:stop]}, ensure_ascii=False), file=file)
                 document += 1

@@ -311,7 +311,7 @@ def _for_the_shell(text: str) -> str:
 
 _ARGUMENT = re.compile(
     r"(?<![\w/.-])(column|separator|errors|threads|device|memory_limit|min_count|min_frequency|weights|temperature|resume|"
-    r"format|eos|bos|shard_tokens|shuffle|dtype|sequence_length|pattern|vocab_size|price)=(['\"]?)([\w.:%+-]*)\2"
+    r"format|eos|bos|shard_tokens|shuffle|dtype|sequence_length|pattern|vocab_size|price)=(['\"]?)([\w.:%+</>-]*)\2"
 )
 
 

@@ -81,6 +81,19 @@ Expression = Annotated[
         show_default=False,
     ),
 ]
+
+
+def unescaped(text: str) -> str:
+    r"""Reads a text with line ends and the like as the shell can't easily write them.
+
+    >>> unescaped(r"\n\n"), unescaped("§"), unescaped(r"\page")
+    ('\n\n', '§', '\\page')
+    """
+    return re.sub(r"\\[nrt0\\]", lambda found: _ESCAPED[found[0][1]], text)
+
+
+_ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "0": "\0", "\\": "\\"}
+
 Column = Annotated[
     str | None,
     typer.Option(
@@ -89,7 +102,11 @@ Column = Annotated[
     ),
 ]
 Separator = Annotated[
-    str | None, typer.Option(help="The text between two documents of a text file. [default: each line is a document]")
+    str | None,
+    typer.Option(
+        help="The text between two documents of a text file, such as '\\n\\n'. [default: each line is a document]",
+        parser=unescaped,
+    ),
 ]
 Errors = Annotated[
     str,
@@ -253,6 +270,12 @@ class Reading(Group):
     def storage(self) -> dict[str, Any]:
         """The values of --storage-option by their names."""
         return storage_options(self.storage_option)
+
+    def refuse_from_counts(self) -> None:
+        """Raises ValueError for an option that reads text, where --from-counts reads counts."""
+        refuse(
+            "reads text: with --from-counts, words are counted already", dataclasses.replace(self, storage_option=None)
+        )
 
     def sources(self, names: Sequence[str]) -> list[Any]:
         """Converts inputs for `corpus.read`: `-` becomes the open standard input, as JSON Lines if a column is given."""
@@ -492,6 +515,17 @@ def _called(path: str, shown: str) -> Iterator[None]:
         if path not in str(error):
             raise
         raise ValueError(str(error).replace(path, shown)) from error
+
+
+def check_second(name: str, path: str | None, output: str, storage: Mapping[str, Any], inputs: Sequence[str]) -> None:
+    """Raises ValueError if a second output, the value of an option, can't be written, or is an input or the first output."""
+    from gputok import corpus
+
+    if path is None:
+        return
+    if path == STANDARD or os.path.abspath(path) == os.path.abspath(output):
+        raise ValueError(f"--{name} {path}: name another file than that of --output, and not standard output")
+    corpus.refuse_output(path, sources(inputs), storage)
 
 
 @contextlib.contextmanager

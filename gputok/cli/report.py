@@ -45,6 +45,7 @@ def report(
 
     paths = [tokenizer, *(beside or [])]
     options.check_standard_input([*inputs, *paths])
+    options.check_second("csv", csv, output, reading.storage, [*inputs, *paths])
     first, *others = (options.load_tokenizer(path, reading.storage) for path in paths)
     short = short_names(paths)
     command = _command(inputs, short, output, title, samples, group_by, reading)

@@ -118,6 +118,7 @@ def _source(inputs: list[str], from_counts: bool, reading: options.Reading, runn
         return reading.sources(inputs)
     from gputok.cli.train import merged_counts
 
+    reading.refuse_from_counts()
     return merged_counts(inputs, reading.storage, **running.limits)
 
 
@@ -134,6 +135,7 @@ def _change(
     if change_file is not None and (change_file == options.STANDARD or not change_file.endswith((".npz", ".json"))):
         raise ValueError(f"--change {change_file}: expected a file that ends in .npz or .json")
     options.check_standard_input([*inputs, tokenizer])
+    options.check_second("change", change_file, output, storage, [*inputs, tokenizer])
     start = time.perf_counter()
     folder = None
     if output != options.STANDARD and not pathlib.PurePath(output).suffix:

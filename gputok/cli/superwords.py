@@ -45,6 +45,8 @@ class Superwords(options.Group):
         """Returns the options of `SuperBpeTrainer` that were given."""
         asked = self.given
         if (transition := asked.get("transition")) is not None and transition >= 1:
+            if not transition.is_integer():
+                raise ValueError(f"--transition {transition}: expected a share below 1, or a whole number of tokens")
             asked["transition"] = int(transition)
         if "max_words" in asked:
             asked["max_words"] = self.max_words or None

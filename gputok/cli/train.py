@@ -78,8 +78,12 @@ def train(
         tokenizer.count_words(iter(["word"]), progress=False)
     start = time.perf_counter() - preparation.seconds
     _check_room(model, vocab_size, 256 + len(trainer.special_tokens))
-    if from_counts and weighting.resume is not None:
-        raise ValueError("--resume is for counting; with --from-counts the words are counted already")
+    if from_counts:
+        reading.refuse_from_counts()
+        options.refuse("is for counting; with --from-counts the words are counted already", resume=weighting.resume)
+    if model == "superbpe":
+        why = "is not for --model superbpe: superwords are learned from one corpus, without weights"
+        options.refuse(why, weight=weighting.weight, temperature=weighting.temperature)
     words = None
     with options.output_file(output, reading.storage, inputs) as written:
         given = {name: value for name, value in running.options.items() if name != "temporary"}

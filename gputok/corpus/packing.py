@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gputok.types import Array
 
 
-_ADVICE = 'convert it to UTF-8, or pass errors="replace" (--errors replace) to put U+FFFD there'
+_ADVICE = 'convert it to UTF-8, or pass errors="replace" to put U+FFFD there'
 
 
 def cuts(offsets: Array, batch_bytes: int) -> list[int]:

@@ -198,6 +198,8 @@ def _load_file(make: Callable[..., Made], path: pathlib.Path, options: dict[str,
         # A GGUF file may have gigabytes of weights
         kind = tokenizer_kinds.kind_of(file.read(_HEAD), path.name)
     pattern, found = options.pop("pattern", None), {}
+    if pattern is not None and kind not in ("gguf", "tiktoken"):
+        raise ValueError(f"pattern={pattern!r}: is for tiktoken and GGUF files; {path} says itself how it cuts text")
     if kind == "gguf":
         from gputok.formats.gguf import read_gguf
 

@@ -517,6 +517,65 @@ def test_failures_are_reported_in_one_line(folder, gputok, arguments, message):
     assert sorted(os.listdir()) == before
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("tokens text.txt -t t.json --csv text.txt", "text.txt: is an input as well"),
+        ("tokens a.jsonl -t t.json --group-by text --csv t.json", "t.json: is an input as well"),
+        ("tokens text.txt -t t.json --csv -", "--csv -: name another file"),
+        ("report a.jsonl -t t.json --group-by text --csv a.jsonl", "a.jsonl: is an input as well"),
+        ("report a.jsonl -t t.json --group-by text --csv ./r -o r", "--csv ./r: name another file than"),
+        ("extend text.txt -t t.json --tokens 1 -o e.json --change e.json", "--change e.json: name another file"),
+        ("extend text.txt -t t.json --tokens 1 -o e.json --change t.json", "t.json: is an input as well"),
+        ("audit t.json --embeddings e.npy -o e.npy", "e.npy: is an input as well"),
+    ],
+)
+def test_no_output_replaces_an_input(folder, gputok, arguments, message):
+    upstream().save("t.json")
+    (folder / "a.jsonl").write_text('{"text": "x"}\n')
+    np.save("e.npy", np.random.default_rng(0).normal(size=(400, 8)))
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    status, _, err = gputok(*arguments.split())
+    assert status == 1 and message in err
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("train c.parquet --from-counts --separator x", "--separator reads text"),
+        ("extend c.parquet --from-counts -t t.json --tokens 1 -o e.json --errors replace", "--errors reads text"),
+        ("train text.txt --model superbpe --weight text.txt=2", "--weight is not for --model superbpe"),
+        ("train text.txt --model superbpe --temperature 0.5", "--temperature is not for --model superbpe"),
+        ("train text.txt --model superbpe --transition 1.5", "--transition 1.5: expected a share below 1, or"),
+        ("train text.txt --model superbpe --stage1 w.json", "stage1 has the model WordLevel"),
+        ("encode -t t.json --column text a,text", "--column is for files"),
+        ("tokens a.jsonl -t t.json --group-by text --by file", "--by is not for --group-by"),
+        ("audit t.json --tensor x", "tensor='x': give embeddings"),
+        ("audit t.json --tensor x --embeddings e.npy", "tensor='x': only a .safetensors file"),
+        ("convert t.json u.json --pattern cl100k", "--pattern cl100k: is for tiktoken and GGUF files; t.json says"),
+    ],
+)
+def test_options_that_say_nothing_are_errors(folder, gputok, arguments, message):
+    upstream().save("t.json")
+    Tokenizer(models.WordLevel({"a": 0})).save("w.json")
+    (folder / "a.jsonl").write_text('{"text": "x"}\n')
+    np.save("e.npy", np.zeros((400, 8)))
+    gputok("count", "text.txt", "-o", "c.parquet")
+    status, _, err = gputok(*arguments.split())
+    assert status == 1 and message in err
+
+
+def test_separators_have_line_ends(folder, gputok):
+    r"""A shell gives \n as two characters; so do documents and parts."""
+    upstream().save("t.json")
+    (folder / "a.txt").write_text("one\n\ntwo\n\nthree")
+    status, out, _ = gputok("tokens", "a.txt", "-t", "t.json", "--json", "--separator", r"\n\n")
+    assert status == 0 and json.loads(out)["documents"] == 3
+    status, out, _ = gputok("split", "a.txt", "-t", "t.json", "--max-tokens", 50, "--separator", r"\n\n")
+    assert [json.loads(line)["text"] for line in out.splitlines()] == ["one", "two", "three"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "command"),

@@ -260,6 +260,8 @@ def first_tokens(model: Any, added: dict[int, AddedToken], trainer: SuperBpeTrai
         ValueError: if ids have gaps, a merge needs a token with a later id, or a special token is missing.
     """
     n = trainer.n_words
+    if not hasattr(model, "merges"):
+        raise ValueError(f"stage1 has the model {type(model).__name__}: superwords go on from a byte-level BPE")
     options = {name: getattr(model, name) for name in ("continuing_subword_prefix", "end_of_word_suffix", "dropout")}
     for name, value in options.items():
         if value:
