@@ -77,6 +77,26 @@ def test_cut_pairs(both, strategy, direction, is_pretokenized):
             tokenizer.no_padding()
 
 
+@pytest.mark.parametrize("trim_offsets", [False, True])
+@pytest.mark.parametrize("direction", ["left", "right"])
+def test_the_first_token_that_is_kept_keeps_its_space(direction, trim_offsets):
+    """Post-processors that trim offsets come after truncation: of each text of a pair, too."""
+    made = []
+    for package in (gputok, tokenizers):
+        letters = sorted(package.pre_tokenizers.ByteLevel.alphabet())
+        vocabulary = {letter: i for i, letter in enumerate(letters)} | {"Ġa": 256}
+        tokenizer = package.Tokenizer(package.models.BPE(vocabulary, [("Ġ", "a")]))
+        tokenizer.pre_tokenizer = package.pre_tokenizers.ByteLevel(add_prefix_space=True)
+        tokenizer.post_processor = package.processors.ByteLevel(trim_offsets=trim_offsets, add_prefix_space=True)
+        made.append(tokenizer)
+    ours, theirs = made
+    for length in range(1, 14):
+        for tokenizer in made:
+            tokenizer.enable_truncation(length, direction=direction)
+        for given in (("b a a a a b", "a a b a a a"), ("a a", "b b b a"), ("b a a a a b",)):
+            assert attributes(ours.encode(*given)) == attributes(theirs.encode(*given)), (length, given)
+
+
 def test_long_texts_and_threads(both):
     """Texts that are too long for one call, and so many that threads encode them."""
     ours, theirs = both

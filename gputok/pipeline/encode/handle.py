@@ -55,12 +55,12 @@ RENEWED_AFTER = 1 << 15
 class Call:
     """A kernel, and a handle with memory."""
 
-    __slots__ = ("_kept", "address", "handle", "ids", "kernel", "longest")
+    __slots__ = ("_kept", "address", "handle", "ids", "kernel", "longest", "most")
 
     def __init__(self, engine: Engine, kernel: Kernel, handle: Handle, ids: Array, longest: int) -> None:
         self.handle = handle  # which owns the memory at the address
         self.kernel, self.address, self.ids = kernel, handle.address, ids.data
-        self.longest = min(engine.longest[0], longest), min(engine.longest[1], longest)
+        self.longest, self.most = (min(engine.longest[0], longest), min(engine.longest[1], longest)), longest
         self._kept: tuple[Any, Any] | None = None
         if engine.builtins is not None:
             self._kept = new_call(kernel, handle.address, self.longest, ids)

@@ -22,7 +22,7 @@ from gputok.encoding.encoding import Encoding
 from gputok.kernels.builtins import Maker
 from gputok.kernels.threads import share, thread_count
 from gputok.pipeline.encode import stepwise
-from gputok.pipeline.encode.handle import HEAD, POSITIONS, Engine, Scratch
+from gputok.pipeline.encode.handle import HEAD, POSITIONS, Call, Engine, Scratch
 from gputok.pipeline.special_tokens import Frame, surrounded
 from gputok.text.pieces import TextBatch, check_lengths
 
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from gputok.types import Array, Ids, Positions
 
 ID = 4  # bytes of an id in `Made`
-CUT, PADDED = 1, 2
+CUT, PADDED, SEVERAL = 1, 2, 4
 
 Made = tuple[Any, bytes, Any, int, Any, int]
 """The contents of a new Encoding: the `Texts` that makes its attributes; its ids (uint32); the text, or a tuple of one or two texts or
 lists of words; 1 if special tokens were added; of a tuple, how many tokens each of its items has, else None; and the sum of CUT, if
-truncation cut tokens off, and PADDED."""
+truncation cut tokens off, PADDED, and SEVERAL for a tuple. If the sum is 0, machine code may make attributes."""
 
 _Values = TypeVar("_Values", list[Any], bytes)
 
@@ -138,10 +138,10 @@ class Texts:
         if (builtins := engine.builtins) is not None:
             self._encode_one, self._encode_each = builtins.encode_one, builtins.encode_each
         self._builtins = builtins
-        self._maker = self._own = self._apart = None
+        self._maker = self._own = self._unlimited = None
         self._until_later = _LATER
         self._by_units = engine.builtins is not None and engine.units is not None
-        self._frames: dict[tuple[int, int], Frame | None] = {}
+        self._frames: dict[int, list[Frame | None]] = {}  # by the number of texts: without and with special tokens
         # Tokens that an input of 1 or 2 texts may keep, without or with special tokens; and the tokens of an encoding that is not cut
         self._rooms, self._most, cut = {}, (_ANY, _ANY), pipeline.truncation
         if cut is not None:
@@ -150,6 +150,9 @@ class Texts:
             sizes = enumerate(engine.n_special())
             most = [room + n if (room := self._rooms[1, special]) > 0 else -1 for special, n in sizes]
             self._most = most[0], most[1]
+        if cut or pipeline.padding:
+            self._unlimited = Texts(pipeline.with_limits(truncation=None, padding=None), engine, bare)
+        self._frame_of(1, 0)
         self._from_left = cut is not None and cut.direction == "left"
 
     @classmethod
@@ -163,11 +166,12 @@ class Texts:
             engines.once("texts", Engine.of(pipeline) or False)
         return cls(pipeline, engines.texts, bare) if engines.texts else None
 
-    def _frame_of(self, n: int, special: int) -> Frame | None:
-        """The special tokens around n texts; None: the post-processor does not put the texts in order."""
-        if (n, special) not in self._frames:
-            self._frames[n, special] = Frame.of(self.pipeline, bool(special), (0, 0 if self._bare else 1)[:n])
-        return self._frames[n, special]
+    def _frame_of(self, n: int, special: int) -> Any:
+        """The Frame of n texts; None: the post-processor does not put the texts in order."""
+        if n not in self._frames:
+            type_ids = (0, 0 if self._bare else 1)[:n]
+            self._frames[n] = [Frame.of(self.pipeline, bool(special), type_ids) for special in (0, 1)]
+        return self._frames[n][special]
 
     @property
     def joins(self) -> int:
@@ -285,6 +289,8 @@ class Texts:
 
     def rest(self) -> None:
         """Gives the memory of machine code to others: its maker is in use from now on, so that Python encodes."""
+        if self._unlimited is not None:
+            self._unlimited.rest()
         maker, own, builtins = self._maker, self._own, self._builtins
         if maker is not None and own is not None and builtins is not None and not builtins.claim(maker.address):
             self._own = None
@@ -327,7 +333,6 @@ class Texts:
             if not self._may_cut(special):
                 return None
             frame = self._frame_of(1, special)
-            assert frame is not None
             ids = self._cut(ids, self._rooms[1, special], frame.n_before, frame.n_special - frame.n_before)
             flags |= CUT
         return _encoding(self, ids, text, special, None, flags)
@@ -447,7 +452,6 @@ class Texts:
             return None
         texts: list[Any] = [*given]
         frame = self._frame_of(1, special)
-        assert frame is not None
         types = [*frame.before["type_ids"], frame.texts[0]["type_ids"], *frame.after["type_ids"]]
         if (n_characters := self.measure(texts)) < 0 or any(types):
             return None
@@ -472,7 +476,6 @@ class Texts:
     ) -> list[tuple[Array, Positions, list[bool]]] | None:
         """Returns the ids and rows of some texts at a time, and which truncation has cut; None: `encode.stepwise` must do that."""
         frame, room = self._frame_of(1, special), self._rooms.get((1, special), _ANY)
-        assert frame is not None
         finished: list[tuple[Array, Positions, list[bool]]] = []
         for ids, rows in self._by_corpora(batch, threads):
             lengths = rows[1:] - rows[:-1]
@@ -502,8 +505,7 @@ class Texts:
         threads: None: one thread for few texts, else all cores.
         """
         special = 1 if add_special_tokens else 0
-        frames = {n: self._frame_of(n, special) for n in {*map(len, inputs)}}
-        if self._longest[0] < 0 or None in frames.values():
+        if self._longest[0] < 0 or not all(self._frame_of(n, special) for n in {*map(len, inputs)}):
             return None
         sequences: list[Any] = [sequence for given in inputs for sequence in given]
         if sequences and not isinstance(sequences[0], str):
@@ -516,25 +518,21 @@ class Texts:
         each = iter(found)
         parts = [[*itertools.islice(each, len(one))] for one in inputs]
         lengths = [tuple(len(ids) // ID for ids in some) for some in parts]
-        targets = self._targets(lengths, special)
+        targets = self._targets(lengths, special) if self._rooms else lengths
         if targets is None:
             return None
-        joined: list[tuple[bytes, int]] = []
-        for some, target, before in zip(parts, targets, lengths, strict=True):
-            frame = frames[len(some)]
-            assert frame is not None
-            is_cut = target is not before
-            pieces = [*map(self._cut, some, target)] if is_cut else some
-            around = zip(pieces, frame.packed[1:], strict=True)
-            joined.append((b"".join((frame.packed[0], *itertools.chain(*around))), CUT if is_cut else 0))
-        maker = self._padded_to(max((len(ids) // ID for ids, _ in joined), default=0), apart=True)
-        return [
-            _encoding(maker, ids, given, special, n, self._flags + cut)
-            for (ids, cut), given, n in zip(joined, inputs, targets, strict=True)
-        ]
+        encodings: list[Encoding] = []
+        for given, some, target, before in zip(inputs, parts, targets, lengths, strict=True):
+            flags = self._flags + SEVERAL
+            if target is not before:
+                some, flags = [*map(self._cut, some, target)], flags + CUT
+            first, *after = self._frame_of(len(some), special).packed
+            pieces = [first, some[0], after[0]] if len(some) == 1 else [first, some[0], after[0], some[1], after[1]]
+            encodings.append(_encoding(self, b"".join(pieces), given, special, target, flags))
+        return self.padded_to_longest(encodings)
 
     def _targets(self, lengths: list[tuple[int, ...]], special: int) -> list[tuple[int, ...]] | None:
-        """Returns how many of its tokens each text of some inputs keeps; the same tuples for inputs that are not cut.
+        """Returns how many of its tokens each text of some inputs keeps; the same tuple for an input that is not cut.
 
         None: a cut raises an error, or a text keeps less than the stride, which `encode.stepwise` must tell.
         """
@@ -565,43 +563,30 @@ class Texts:
                 encoding._later = maker, *made[1:]  # pyright: ignore[reportPrivateUsage]
         return encodings
 
-    def _padded_to(self, longest: int, apart: bool = False) -> Texts:
-        """Returns what makes the attributes of a batch whose longest encoding has so many tokens.
-
-        apart: machine code makes none of them, since it knows only encodings of one text.
-        """
+    def _padded_to(self, longest: int) -> Texts:
+        """Returns what makes the attributes of a batch whose longest encoding has so many tokens."""
         padding = self._padding
-        padding = (
-            None if padding is None or padding.length is not None else dataclasses.replace(padding, length=longest)
-        )
-        if padding is None and (self._apart or not apart):
-            return self._apart or self
+        if padding is None or padding.length is not None:
+            return self
         other = copy.copy(self)
         other._maker = other._own = None  # it only makes attributes
         other.address = 0
-        if padding is None:
-            self._apart = other
-        else:
-            other._padding, other.pipeline = padding, self.pipeline.with_limits(padding=padding)
+        other._padding = dataclasses.replace(padding, length=longest)
+        other.pipeline = self.pipeline.with_limits(padding=other._padding)
         return other
 
     # -- attributes of an encoding
 
     def encoding(self, made: Made) -> Encoding:
         """Returns the same encoding, made by `encode.stepwise`."""
-        given = _inputs(made)
+        given = (made[2],) if isinstance(made[2], str) else made[2]
         of_words = not isinstance(given[0], str)
         return stepwise.encode(self.pipeline, [given], of_words, bool(made[3]), offsets=not self._bare)[0]
 
-    def _frame(self, made: Made) -> Frame:
-        """The special tokens around the texts."""
-        frame = self._frame_of(len(_inputs(made)), made[3])
-        assert frame is not None
-        return frame
-
-    def _lengths(self, made: Made) -> Sequence[int]:
-        """The number of tokens of each text."""
-        return made[4] or (len(made[1]) // ID - self._frame(made).n_special,)
+    def _frame(self, made: Made) -> tuple[Frame, Sequence[int]]:
+        """The special tokens around the texts, and the number of tokens of each text."""
+        frame: Any = self._frames[1 if isinstance(made[2], str) else len(made[2])][made[3]]
+        return frame, made[4] or (len(made[1]) // ID - frame.n_special,)
 
     def overflows(self, made: Made) -> bool:
         """Returns True if truncation cut tokens off."""
@@ -632,9 +617,9 @@ class Texts:
 
     def _packed(self, made: Made, name: str) -> bytes:
         """The same as `_column`, without padding, uint32 in bytes."""
-        frame = self._frame(made)
+        frame, lengths = self._frame(made)
         parts = [_pack(*frame.before[name])]
-        for text, n, after in zip(frame.texts, self._lengths(made), frame.around[1:], strict=True):
+        for text, n, after in zip(frame.texts, lengths, frame.around[1:], strict=True):
             parts += _pack(text[name]) * n, _pack(*after[name])
         return b"".join(parts)
 
@@ -664,10 +649,10 @@ class Texts:
             return None
         if self.address and not made[5]:  # machine code will make them the next time
             self.engine.learn(ids)
-        frame = self._frame(made)
+        frame, lengths = self._frame(made)
         at = frame.n_before
         found: list[str] = [*frame.before["tokens"]]
-        for n, after in zip(self._lengths(made), frame.around[1:], strict=True):
+        for n, after in zip(lengths, frame.around[1:], strict=True):
             found += map(self._spell, ids[at : at + n])
             found += after["tokens"]
             at += n + len(after["ids"])
@@ -675,9 +660,9 @@ class Texts:
 
     def _column(self, made: Made, name: str, filler: Any, of_text: Any = None) -> list[Any]:
         """A column in which all tokens of a text have one value; of_text: the value, if the frame has another one."""
-        frame = self._frame(made)
+        frame, lengths = self._frame(made)
         found = [*frame.before[name]]
-        for text, n, after in zip(frame.texts, self._lengths(made), frame.around[1:], strict=True):
+        for text, n, after in zip(frame.texts, lengths, frame.around[1:], strict=True):
             found += [text[name] if of_text is None else of_text] * n
             found += after[name]
         return self._padded(found, filler)
@@ -702,18 +687,20 @@ class Texts:
         """Makes `Encoding.offsets`; None if they depend on more than the ids and the positions."""
         if self._bare:
             return [(0, 0)] * self.length(made)
-        return None if self.engine.trims is None else self._by_text(made, self._offsets_of, (0, 0))
+        if self.engine.trims is None:
+            return None
+        return self._by_text(made, self._positions if isinstance(made[2], str) else self._offsets_of, (0, 0))
 
     def _offsets_of(self, given: str | list[str], n: int) -> list[tuple[int, int]] | None:
+        """The offsets of one of several texts, by machine code if it is not cut."""
+        encode = (self._unlimited or self).encode
         if isinstance(given, str):
-            found = self._positions(given, n)
-            return None if found is None else list(zip(*found, strict=True))
+            whole = encode(given, False)
+            return whole.offsets if whole is not None and len(whole) == n else self._positions(given, n)
         if self.engine.trims:  # by the start of the list
             return None
-        each = [self._positions(word) for word in given]
-        if None in each:
-            return None
-        return self._cut([pair for found in each if found for pair in zip(*found, strict=True)], n)
+        each = [encode(word, False) for word in given]
+        return None if None in each else self._cut([pair for one in each if one for pair in one.offsets], n)
 
     def word_ids(self, made: Made) -> list[int | None] | None:
         """Makes `Encoding.word_ids`: for lists of words, the index in the list; None for a long text."""
@@ -722,10 +709,13 @@ class Texts:
             return nothing * self.length(made)
         return self._by_text(made, self._words_of, None)
 
-    def _words_of(self, given: str | list[str], n: int) -> list[int | None] | None:
+    def _words_of(self, given: str | list[str], n: int) -> list[int] | None:
         if isinstance(given, str):
-            found = self._positions(given, n, words=True)
-            return None if found is None else [None if word < 0 else word for word in found[0]]
+            memory = self._scratch.take(self.engine)
+            first, last = self._encode_again(memory.steps, given, n)
+            found = memory.words[first:last].tolist() if last >= 0 else None
+            self._scratch.give(memory)
+            return found
         each = self.ids_of_each(given, 1)
         if each is None:
             return None
@@ -733,40 +723,37 @@ class Texts:
 
     def _by_text(self, made: Made, of_text: Callable[[Any, int], list[Any] | None], filler: Any) -> list[Any] | None:
         """A column of the values that `of_text` gives for n tokens of each text; filler: the value of special tokens."""
-        first, *others = self._frame(made).around
-        found = [filler] * len(first["ids"])
-        for given, n, after in zip(_inputs(made), self._lengths(made), others, strict=True):
-            if (some := of_text(given, n)) is None:
+        (frame, lengths), given = self._frame(made), made[2]
+        found = [filler] * frame.n_before
+        texts = (given,) if isinstance(given, str) else given
+        for text, n, after in zip(texts, lengths, frame.around[1:], strict=True):
+            if (some := of_text(text, n)) is None:
                 return None
             found += some
             found += [filler] * len(after["ids"])
         return self._padded(found, filler)
 
-    def _positions(self, text: str, n: int | None = None, words: bool = False) -> tuple[list[int], ...] | None:
-        """The positions at which each token begins and ends, in characters; or the number of its word, or -1.
+    def _positions(self, text: str, n: int) -> list[tuple[int, int]] | None:
+        """The characters of the n tokens that truncation has kept of a text.
 
-        n: how many tokens truncation has kept; None: all. None is returned if the text is too long for a handle, or if the text of a
-        token that is trimmed depends on more than its id.
+        None: the text is too long for a handle, or the text of a token that is trimmed depends on more than its id.
         """
-        raw, memory = text.encode(), self._scratch.take(self.engine)
-        found, call = -1, memory.steps if words else memory.positions(self.engine)
-        if len(raw) <= max(call.longest):
-            found = call.kernel(call.address, id(raw) + HEAD, len(raw), POSITIONS)
-        n = found if n is None else n
-        first = max(found - n, 0) if self._from_left else 0
-        if found >= 0 and not words and self.engine.trim(call.address, first, first + n) < 0:
-            self.engine.learn(call.ids[:found].tolist())
-            if self.engine.trim(call.address, first, first + n) < 0:
-                found = -1
-        columns = (memory.words,) if words else (memory.begins, memory.ends)
-        made = tuple(column[first : first + n].tolist() for column in columns) if found >= 0 else None
+        memory = self._scratch.take(self.engine)
+        call, trim = memory.positions(self.engine), self.engine.trim
+        first, last = self._encode_again(call, text, n)
+        if last >= 0 and trim(call.address, first, last) < 0:
+            self.engine.learn(call.ids[first:last].tolist())
+            last = trim(call.address, first, last)
+        columns = (memory.begins[first:last].tolist(), memory.ends[first:last].tolist()) if last >= 0 else None
         self._scratch.give(memory)
-        return made
+        return None if columns is None else list(zip(*columns, strict=True))
 
-
-def _inputs(made: Made) -> tuple[Any, ...]:
-    """The texts of an encoding, or its lists of words."""
-    return (made[2],) if isinstance(made[2], str) else made[2]
+    def _encode_again(self, call: Call, text: str, n: int) -> tuple[int, int]:
+        """Encodes a text with positions. -> the first of the n tokens that are kept, and the one after them; -1: it is too long."""
+        raw = text.encode()
+        found = call.kernel(call.address, id(raw) + HEAD, len(raw), POSITIONS) if len(raw) <= call.most else -1
+        first = max(found - n, 0) if self._from_left else 0
+        return first, min(first + n, found)
 
 
 def _encoding(*made: Any) -> Encoding:
