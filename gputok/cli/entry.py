@@ -12,21 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from gputok.cli import (
-    audit,
-    bench,
-    convert,
-    encode,
-    explain,
-    info,
-    playground,
-    report,
-    resize,
-    show,
-    sizes,
-    train,
-    verify,
-)
+from gputok.cli import bench, convert, encode, info, report, resize, show, train
 from gputok.cli.options import grouped
 
 if TYPE_CHECKING:
@@ -82,105 +68,61 @@ class _Command(TyperCommand):
         return params
 
 
-def _add(to: typer.Typer, name: str, command: Callable[..., None], *examples: str) -> None:
-    """Adds a command whose help ends with examples."""
-    head = "Examples:" if len(examples) > 1 else "Example:"
-    to.command(name, cls=_Command, epilog="\n  ".join(["\b\n" + head, *examples]))(grouped(command))
+_EXAMPLES = """
+gputok train books/*.txt.xz --vocab-size 32000 --special-token '<|endoftext|>' -o tokenizer.json
+gputok count shard-07.parquet --column text -o counts-07.parquet
+gputok encode -t tokenizer.json books/*.txt -o ids.npy
+gputok encode -t tokenizer.json web/*.parquet --format megatron --eos auto -o web_text_document
+gputok encode 'Hello, you!' -t tokenizer.json
+gputok decode -t tokenizer.json ids.npy > text.txt
+gputok decode 15496 11 345 -t tokenizer.json
+gputok split book.txt -t tokenizer.json --max-tokens 512 --overlap 64 > parts.jsonl
+gputok tokens my-repository -t tokenizer.json --by language
+gputok tokens README.md docs -t o200k.json -t llama-3.json --price 2.50
+gputok convert tokenizer.model tokenizer.json
+gputok convert cl100k_base.tiktoken my-tokenizer --pattern cl100k
+gputok extend chinese/*.txt -t llama-3.json --tokens 10000 -o extended.json --change change.npz
+gputok prune code/*.jsonl -t llama-3.json --vocab-size 32000 -o pruned.json --change change.npz
+gputok truncate -t mine-64k.json --vocab-size 32000 -o mine-32k.json
+gputok merge-tokens part-*.manifest.json -o web_text_document --format megatron
+gputok sizes en.txt code.txt --vocab-sizes 8k,16k,32k,64k --held-out test.txt --chart sizes.svg
+gputok report books/*.txt -t tokenizer.json --beside gpt2.json -o report.html
+gputok playground -t tokenizer.json --open
+gputok playground -t o200k.json -t llama-3.json -o page.html
+gputok show 'Hello, you!' -t tokenizer.json
+gputok show books.txt -t tokenizer.json
+gputok explain 'unbelievable' -t tokenizer.json
+gputok audit tokenizer.json
+gputok audit tokenizer.json --embeddings model.safetensors -o audit.html
+gputok verify books.txt -t tokenizer.json --package tokenizers --package tiktoken
+gputok demo
+gputok info --json
+gputok info tokenizer.json
+gputok info web_text_document
+RUN pip install gputok && gputok compile    # in a Dockerfile
+gputok bench train en.txt --vocab-size 32000 --against tokenizers gigabpe rustbpe sentencepiece
+gputok bench encode en.txt --against tokenizers tiktoken gigatoken --json
+gputok bench start llama-3.json bert.json --text books.txt
+gputok bench latency llama-3.json bert.json --text books.txt
+""".strip().splitlines()
 
 
-_add(
-    app,
-    "train",
-    train.train,
-    "gputok train books/*.txt.xz --vocab-size 32000 --special-token '<|endoftext|>' -o tokenizer.json",
-)
-_add(app, "count", train.count, "gputok count shard-07.parquet --column text -o counts-07.parquet")
-_add(
-    app,
-    "encode",
-    encode.encode,
-    "gputok encode -t tokenizer.json books/*.txt -o ids.npy",
-    "gputok encode -t tokenizer.json web/*.parquet --format megatron --eos auto -o web_text_document",
-    "gputok encode 'Hello, you!' -t tokenizer.json",
-)
-_add(
-    app,
-    "decode",
-    encode.decode,
-    "gputok decode -t tokenizer.json ids.npy > text.txt",
-    "gputok decode 15496 11 345 -t tokenizer.json",
-)
-_add(app, "split", encode.split, "gputok split book.txt -t tokenizer.json --max-tokens 512 --overlap 64 > parts.jsonl")
-_add(
-    app,
-    "tokens",
-    convert.tokens,
-    "gputok tokens my-repository -t tokenizer.json --by language",
-    "gputok tokens README.md docs -t o200k.json -t llama-3.json --price 2.50",
-)
-_add(
-    app,
-    "convert",
-    convert.convert,
-    "gputok convert tokenizer.model tokenizer.json",
-    "gputok convert cl100k_base.tiktoken my-tokenizer --pattern cl100k",
-)
-_add(
-    app,
-    "extend",
-    resize.extend,
-    "gputok extend chinese/*.txt -t llama-3.json --tokens 10000 -o extended.json --change change.npz",
-)
-_add(
-    app,
-    "prune",
-    resize.prune,
-    "gputok prune code/*.jsonl -t llama-3.json --vocab-size 32000 -o pruned.json --change change.npz",
-)
-_add(app, "truncate", resize.truncate, "gputok truncate -t mine-64k.json --vocab-size 32000 -o mine-32k.json")
-_add(
-    app,
-    "merge-tokens",
-    encode.merge_tokens,
-    "gputok merge-tokens part-*.manifest.json -o web_text_document --format megatron",
-)
-_add(
-    app,
-    "sizes",
-    sizes.sizes,
-    "gputok sizes en.txt code.txt --vocab-sizes 8k,16k,32k,64k --held-out test.txt --chart sizes.svg",
-)
-_add(app, "report", report.report, "gputok report books/*.txt -t tokenizer.json --beside gpt2.json -o report.html")
-_add(
-    app,
-    "playground",
-    playground.playground,
-    "gputok playground -t tokenizer.json --open",
-    "gputok playground -t o200k.json -t llama-3.json -o page.html",
-)
-_add(app, "show", show.show, "gputok show 'Hello, you!' -t tokenizer.json", "gputok show books.txt -t tokenizer.json")
-_add(app, "explain", explain.explain, "gputok explain 'unbelievable' -t tokenizer.json")
-_add(
-    app,
-    "audit",
-    audit.audit,
-    "gputok audit tokenizer.json",
-    "gputok audit tokenizer.json --embeddings model.safetensors -o audit.html",
-)
-_add(app, "verify", verify.verify, "gputok verify books.txt -t tokenizer.json --package tokenizers --package tiktoken")
-_add(app, "demo", info.demo, "gputok demo")
-_add(app, "info", info.info, "gputok info --json", "gputok info tokenizer.json", "gputok info web_text_document")
-_add(app, "compile", info.compile_kernels, "RUN pip install gputok && gputok compile    # in a Dockerfile")
+def _add(to: typer.Typer, group: str, *commands: Callable[..., None]) -> None:
+    """Adds commands whose help ends with examples."""
+    for command in commands:
+        name = _NAMES.get(command.__name__, command.__name__)
+        examples = [line for line in _EXAMPLES if re.search(rf"\b{group} {name}( |$)", line)]
+        head = "Examples:" if len(examples) > 1 else "Example:"
+        to.command(name, cls=_Command, epilog="\n  ".join(["\b\n" + head, *examples]))(grouped(command))
+
+
+_NAMES = {"merge_tokens": "merge-tokens", "compile_kernels": "compile"}
+_add(app, "gputok", train.train, train.count, encode.encode, encode.decode, encode.split, convert.tokens)
+_add(app, "gputok", convert.convert, resize.extend, resize.prune, resize.truncate, encode.merge_tokens, report.sizes)
+_add(app, "gputok", report.report, show.playground, show.show, show.explain, show.audit, show.verify)
+_add(app, "gputok", info.demo, info.info, info.compile_kernels)
 app.add_typer(bench_app)
-_add(
-    bench_app,
-    "train",
-    bench.train,
-    "gputok bench train en.txt --vocab-size 32000 --against tokenizers gigabpe rustbpe sentencepiece",
-)
-_add(bench_app, "encode", bench.encode, "gputok bench encode en.txt --against tokenizers tiktoken gigatoken --json")
-_add(bench_app, "start", bench.start, "gputok bench start llama-3.json bert.json --text books.txt")
-_add(bench_app, "latency", bench.latency, "gputok bench latency llama-3.json bert.json --text books.txt")
+_add(bench_app, "bench", bench.train, bench.encode, bench.start, bench.latency)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,10 +1,13 @@
-"""`gputok show`: text coloured by token, in the terminal."""
+"""`gputok show`, `explain`, `audit`, `verify` and `playground`: look at a text in tokens, or at a tokenizer."""
 
 from __future__ import annotations
 
 import itertools
+import json
 import os
+import pathlib
 import sys
+import webbrowser
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -79,3 +82,120 @@ def _texts(inputs: list[str], reading: options.Reading) -> Iterator[list[str]]:
 def _has_colors() -> bool:
     """Returns True if standard output is a terminal with colours, and NO_COLOR (https://no-color.org) is not set."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def explain(
+    text: Annotated[str, typer.Argument(help="The text, or - for standard input.", metavar="TEXT", show_default=False)],
+    tokenizer: options.TokenizerFile,
+    add_special_tokens: Annotated[
+        bool, typer.Option("--special-tokens/--no-special-tokens", help="With the tokens of the post-processor.")
+    ] = True,
+    as_json: options.AsJson = False,
+    storage_option: options.StorageOption = None,
+) -> None:
+    """Explain how a text becomes tokens: its words and what cut them, merges with their ranks, what was not merged and why."""
+    options.check_standard_input([text, tokenizer])
+    given = sys.stdin.buffer.read().decode(errors="replace") if text == options.STANDARD else options.as_text(text)
+    if given is None:
+        raise ValueError(
+            f"{text} is a file, and explain shows each step of a text: head -c 200 {text} | gputok explain - ..."
+        )
+    found = options.load_tokenizer(tokenizer, options.storage_options(storage_option)).explain(
+        given, add_special_tokens
+    )
+    print(json.dumps(found.to_dict(), indent=2, ensure_ascii=False) if as_json else found)
+
+
+def audit(
+    tokenizer: Annotated[
+        str,
+        typer.Argument(
+            help="A tokenizer.json, .model, tekken.json or .gguf file, a folder, a name on the hub, or - for standard input.",
+            metavar="TOKENIZER",
+            show_default=False,
+        ),
+    ],
+    embeddings: Annotated[
+        str | None,
+        typer.Option(
+            help="Embeddings of a model, .npy or .safetensors: also finds tokens that training never saw.",
+            metavar="FILE",
+        ),
+    ] = None,
+    tensor: Annotated[
+        str | None, typer.Option(help="Tensor of the .safetensors file. [default: by its usual name]", metavar="NAME")
+    ] = None,
+    output: Annotated[str | None, typer.Option("--output", "-o", help="Also write a page with all of it.")] = None,
+    as_json: options.AsJson = False,
+    storage_option: options.StorageOption = None,
+) -> None:
+    """Look for tokens that no text gives, special tokens that aren't special, doubled tokens, ids without a token and more."""
+    storage = options.storage_options(storage_option)
+    found = options.load_tokenizer(tokenizer, storage).audit(embeddings, tensor=tensor)
+    if output is not None:
+        with options.output_file(output, storage, [tokenizer, *([embeddings] if embeddings else [])]) as page:
+            page.write_text(found.to_html(), encoding="utf-8")
+    options.sum_up(str(found), found.to_dict(), output=output or "", as_json=as_json)
+
+
+def verify(
+    file: Annotated[
+        str,
+        typer.Argument(help="A file, a folder or a glob, or - for standard input.", metavar="FILE", show_default=False),
+    ],
+    tokenizer: options.TokenizerFile,
+    *,
+    reading: options.Reading,
+    package: Annotated[
+        list[str] | None,
+        typer.Option(help="Compare with this one; can be repeated. [default: all that are installed]", metavar="NAME"),
+    ] = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Compare the ids of gputok with those of tokenizers, transformers, tiktoken, sentencepiece and gigatoken on a file.
+
+    The exit status is 1 if one of them gives other ids, or none can be compared.
+    """
+    from gputok.verify import verify as compare
+
+    options.check_standard_input([file, tokenizer])
+    loaded = options.load_tokenizer(tokenizer, reading.storage)
+    with options.local_file(file) as path:
+        found = compare(path, loaded, path=tokenizer, packages=package, **reading.options)
+    options.sum_up(str(found), found.to_dict(), output="", as_json=as_json)
+    if not found.equal:
+        raise typer.Exit(1)
+
+
+def playground(
+    tokenizer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tokenizer", "-t", help="As for encode; can be repeated, to compare.", metavar="FILE", show_default=False
+        ),
+    ] = None,
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="Page to write, or - for standard output.")
+    ] = "playground.html",
+    text: Annotated[str, typer.Option(help="Text that the box has at first.", metavar="TEXT")] = "",
+    title: Annotated[str, typer.Option(help="Title of the page.")] = "Tokenizer playground",
+    open_it: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    storage_option: options.StorageOption = None,
+) -> None:
+    """Write a page that tokenizes what you type, without a network; it opens a tokenizer.json that you drop on it."""
+    from gputok.report import playground as page_of
+    from gputok.report.groups import short_names
+
+    paths, storage = tokenizer or [], options.storage_options(storage_option)
+    options.check_standard_input(paths)
+    if len({*paths}) < len(paths):
+        raise ValueError(f"--tokenizer {max(paths, key=paths.count)}: is given twice")
+    if open_it and output == options.STANDARD:
+        raise ValueError("--open: a page on standard output can't be opened; give a file by --output")
+    named = zip(short_names(paths), (options.load_tokenizer(path, storage) for path in paths), strict=True)
+    with options.output_file(output, storage, paths) as page:
+        page_of(dict(named), page, text=text, title=title)
+    if output != options.STANDARD:
+        print(f"{options.shown_output(output)}: a page with {len(paths)} tokenizer{'' if len(paths) == 1 else 's'}")
+    if open_it:
+        webbrowser.open(pathlib.Path(output).resolve().as_uri())

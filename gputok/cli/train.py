@@ -6,20 +6,190 @@ import contextlib
 import dataclasses
 import sys
 import time
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gputok.cli import options
-from gputok.cli.sentencepiece import SentencePiece, train_sentencepiece
-from gputok.cli.superwords import Cuts, Superwords  # noqa: TC001  # typer reads annotations
 from gputok.files.arrow import needed_for
 from gputok.recipes import recipe
 
 if TYPE_CHECKING:
     from gputok.counts.word_counts import WordCounts
     from gputok.tokenizer import Tokenizer
+
+
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+
+
+def _value_of(text: str, default: Any) -> Any:
+    """Reads a value of the kind of `default`; raises ValueError if it is none."""
+    if isinstance(default, bool):
+        if text.lower() not in _BOOLEANS:
+            raise ValueError("expected true or false")
+        return _BOOLEANS[text.lower()]
+    if isinstance(default, list | tuple):
+        return [item for item in text.split(",") if item]
+    try:
+        return type(default)(text)
+    except ValueError:
+        kind = "a whole number" if isinstance(default, int) else "a number"
+        raise ValueError(f"expected {kind}") from None
+
+
+def options_of(given: list[str]) -> dict[str, Any]:
+    """Reads options of the form NAME=VALUE.
+
+    Raises:
+        ValueError: there is no such option, or its value is of another kind.
+    """
+    from gputok.trainers import SentencePieceBpeTrainer
+
+    known: dict[str, Any] = vars(SentencePieceBpeTrainer())
+    known = {name: value for name, value in known.items() if name != "vocab_size"}
+    known |= {"normalization_rule_name": "nmt_nfkc", "max_sentence_length": 4192}
+    found: dict[str, Any] = {}
+    for option in given:
+        name, equals, text = option.removeprefix("--").partition("=")
+        if not equals or name not in known:
+            raise ValueError(f"--sentencepiece-option {option}: expected NAME=VALUE, with one of {', '.join(known)}")
+        try:
+            found[name] = _value_of(text, known[name])
+        except ValueError as error:
+            raise ValueError(f"--sentencepiece-option {option}: {error}") from None
+    return found
+
+
+@dataclass(frozen=True)
+class SentencePiece(options.Group):
+    """How a model of SentencePiece is learnt."""
+
+    byte_fallback: Annotated[
+        bool, typer.Option("--byte-fallback", help="For sentencepiece-bpe: a token for each byte.")
+    ] = False
+    character_coverage: Annotated[
+        float | None,
+        typer.Option(
+            help="For sentencepiece-bpe: the share of characters to cover. [default: 0.9995]", metavar="SHARE"
+        ),
+    ] = None
+    normalization: Annotated[
+        str | None,
+        typer.Option(
+            help="For sentencepiece-bpe: SentencePiece's rule, such as identity. [default: nmt_nfkc]", metavar="NAME"
+        ),
+    ] = None
+    sentencepiece_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="For sentencepiece-bpe, can be repeated: any option of SentencePieceBpeTrainer, named and written as "
+            "SentencePiece's, such as split_digits=true or user_defined_symbols=<a>,<b>.",
+            metavar="NAME=VALUE",
+        ),
+    ] = None
+
+
+def train_sentencepiece(
+    inputs: list[str],
+    output: str,
+    vocab_size: int,
+    asked: SentencePiece,
+    storage: dict[str, Any],
+    as_json: bool,
+    running: options.Counting,
+) -> None:
+    """Trains as SentencePiece does, and writes a .model or a tokenizer.json."""
+    from gputok.formats.sentencepiece_training import train_model
+    from gputok.trainers import SentencePieceBpeTrainer
+
+    start = time.perf_counter()
+    named = asked.given
+    given = options_of(named.pop("sentencepiece_option", [])) | named
+    if "normalization" in given:
+        given["normalization_rule_name"] = given.pop("normalization")
+    reading = {name: given.pop(name) for name in ("normalization_rule_name", "max_sentence_length") if name in given}
+    trainer = SentencePieceBpeTrainer(vocab_size=vocab_size, **given)
+    with options.output_file(output, storage, inputs) as written:
+        proto = train_model(options.sources(inputs), trainer, **reading, storage_options=storage, **running.options)
+        if output.endswith(".model"):
+            written.write_bytes(proto.SerializeToString())
+        else:
+            # A .model needs no Tokenizer, whose import takes 40 ms
+            from gputok.formats.sentencepiece import tokenizer_of
+
+            written.write_text(tokenizer_of(proto).to_str(pretty=True), encoding="utf-8", newline="\n")
+    size, seconds = len(proto.pieces), time.perf_counter() - start
+    shown = options.shown_output(output)
+    facts = {"output": shown, "vocab_size": size, "model": "sentencepiece-bpe", "seconds": round(seconds, 3)}
+    options.sum_up(f"{shown}: {size:,} pieces in {seconds:.2f} s", facts, output=output, as_json=as_json)
+
+
+@dataclass(frozen=True)
+class Superwords(options.Group):
+    """How superwords are learnt."""
+
+    transition: Annotated[
+        float | None,
+        typer.Option(
+            help="For superbpe: where superwords begin, as a share of the vocabulary or a number of tokens. [default: 0.8]"
+        ),
+    ] = None
+    superword_pattern: Annotated[
+        str | None,
+        typer.Option(
+            help="For superbpe: the expression that cuts text into pieces of words. [default: SuperBPE's]",
+            metavar="REGEX",
+        ),
+    ] = None
+    max_words: Annotated[
+        int | None, typer.Option(help="For superbpe: most words of a token; 0: any number. [default: 4]", min=0)
+    ] = None
+    colon_space: Annotated[
+        bool, typer.Option("--colon-space", help='For superbpe: a token may have ": " inside, as in "Answer: yes".')
+    ] = False
+    stage1: Annotated[
+        str | None,
+        typer.Option(
+            help="For superbpe: a byte-level BPE tokenizer whose tokens to go on from. [default: learned here]",
+            metavar="TOKENIZER",
+        ),
+    ] = None
+
+    def given_to_trainer(self, storage: dict[str, Any]) -> dict[str, Any]:
+        """Returns the options of `SuperBpeTrainer` that were given."""
+        asked = self.given
+        if (transition := asked.get("transition")) is not None and transition >= 1:
+            if not transition.is_integer():
+                raise ValueError(f"--transition {transition}: expected a share below 1, or a whole number of tokens")
+            asked["transition"] = int(transition)
+        if "max_words" in asked:
+            asked["max_words"] = self.max_words or None
+        if asked.pop("colon_space", False):
+            asked["allow_colon_space"] = True
+        if self.stage1 is not None:
+            asked["stage1"] = options.load_tokenizer(self.stage1, storage)
+        return asked
+
+
+@dataclass(frozen=True)
+class Cuts(options.Group):
+    """How runs of shards are cut."""
+
+    pairs: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="For superbpe, runs of shards: pairs that `gputok count --what pairs` wrote; one for each shard.",
+            metavar="FILE",
+        ),
+    ] = None
+    threshold: Annotated[
+        int | None,
+        typer.Option(
+            help="For superbpe, runs of shards: how often neighbours must occur. [default: found by the pairs]", min=1
+        ),
+    ] = None
 
 
 def train(

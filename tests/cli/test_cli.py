@@ -29,7 +29,7 @@ from gputok.cli import bench as cli_bench
 from gputok.cli import info as cli_info
 from gputok.cli.entry import app
 from gputok.cli.options import Counting, Reading, TokenFiles, Weighting, refuse
-from gputok.cli.superwords import Superwords
+from gputok.cli.train import Superwords
 
 rng = random.Random(0)
 WORDS = ["".join(rng.choices("etaoinshré漢", k=rng.randrange(1, 9))) for _ in range(300)]
