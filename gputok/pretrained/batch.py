@@ -241,14 +241,9 @@ def _array(name: str, column: Any) -> np.ndarray:
 def pad_columns(
     columns: dict[str, Any], lengths: Sequence[int], length: int, side: str, fill: Mapping[str, int]
 ) -> None:
-    """Lengthens the rows of columns, in place.
+    """Lengthens the rows of columns to `length`, in place; longer rows stay as they are.
 
-    Args:
-        columns: name -> rows.
-        lengths: the lengths of the rows.
-        length: the length to reach; longer rows stay as they are.
-        side: "right" or "left".
-        fill: the columns to change, and the number to fill each one with.
+    lengths: those of the rows; fill: the columns to change, and the number to fill each one with.
 
     >>> columns = {"input_ids": [[7], [8, 9]]}
     >>> pad_columns(columns, [1, 2], 3, "left", {"input_ids": 0})

@@ -27,11 +27,15 @@ class Limits(NamedTuple):
         padding: "longest", "max_length" or "do_not_pad".
         truncation: "longest_first", "only_first", "only_second" or "do_not_truncate".
         max_length: tokens.
+        pad_to_multiple_of, stride, padding_side: as for a call.
     """
 
     padding: str
     truncation: str
     max_length: int | None
+    pad_to_multiple_of: int | None = None
+    stride: int = 0
+    padding_side: str = "right"
 
 
 def limits(
@@ -39,8 +43,8 @@ def limits(
 ) -> Limits:
     """Finds the limits that the arguments of a call mean together, as in `transformers`.
 
-    >>> limits(True, True, None, 512)
-    Limits(padding='longest', truncation='longest_first', max_length=512)
+    >>> limits(True, True, None, 512)[:3]
+    ('longest', 'longest_first', 512)
     >>> limits(False, None, 8, 512).truncation  # max_length alone cuts
     'longest_first'
     """
@@ -58,7 +62,7 @@ def limits(
         raise ValueError(
             f"texts cannot be cut to {max_length} tokens and be padded to a multiple of {pad_to_multiple_of} at once"
         )
-    return Limits(padding, truncation, max_length)
+    return Limits(padding, truncation, max_length, pad_to_multiple_of)
 
 
 def _chosen(name: str, value: Any, meanings: dict[Any, str], *others: str) -> str:
@@ -72,10 +76,7 @@ def _chosen(name: str, value: Any, meanings: dict[Any, str], *others: str) -> st
 def columns(names: Sequence[str], arrays: bool, **wanted: bool | None) -> dict[str, Callable[[Encoding], Any]]:
     """Chooses the columns of the result: name -> function that reads the column from an encoding.
 
-    Args:
-        names: the input names of the model, which decide about columns that are None in `wanted`.
-        arrays: the functions return arrays, so that no lists are made.
-        wanted: name of a column -> True, False or None.
+    names: the input names of the model, which decide about columns that are None in `wanted`; arrays: arrays instead of lists.
     """
     known = _ARRAYS if arrays else _LISTS
     chosen = [name for name, choice in wanted.items() if (name in names if choice is None else choice)]

@@ -34,13 +34,9 @@ _REASONING = ("reasoning_content", "thinking", "reasoning")
 def render(
     template: str, conversations: Sequence[Any], *, continue_final_message: bool | str = False, **variables: Any
 ) -> list[str]:
-    """Renders the text of each conversation.
+    """Renders the text of each conversation, a list of messages.
 
-    Args:
-        template: a Jinja template.
-        conversations: lists of messages.
-        continue_final_message: ends the text where the `content` of the last message ends, or its field of this name.
-        variables: for the template.
+    continue_final_message: ends the text where the `content` of the last message ends, or its field of this name.
 
     Raises:
         ImportError: if jinja2 is missing.

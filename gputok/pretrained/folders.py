@@ -30,8 +30,7 @@ from gputok.files import tokenizer_kinds
 from gputok.files.atomic import replacing
 from gputok.pretrained import hub
 from gputok.pretrained.chat import MORE_TEMPLATES, TEMPLATE, write_templates
-from gputok.pretrained.options import is_known, names_token
-from gputok.pretrained.special_tokens import NAMES, as_token
+from gputok.pretrained.special_tokens import NAMES, as_token, is_known, names_token
 from gputok.pretrained.steps import OF_CLASSES, set_step
 from gputok.tokenizer import Tokenizer
 from gputok.tokens.added_token import AddedToken

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gputok.corpus.options import Errors
     from gputok.types import Device
 
+
 BYTE_PIECES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 """The tokens that stand for bytes if `byte_fallback` is set."""
 

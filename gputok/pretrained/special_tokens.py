@@ -1,18 +1,26 @@
-"""Special tokens by the names of their meanings for a model: `eos_token`, `pad_token_id`, ..."""
+"""The special tokens of a tokenizer by the names of their meanings (`eos_token`, `pad_token_id`, ...), its vocabulary, and ids to text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
+from gputok.pretrained import calls
 from gputok.tokens.added_token import AddedToken
 
 if TYPE_CHECKING:
     from gputok.tokenizer import Tokenizer
 
+
 NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 Token = str | AddedToken
+
+_SPACED = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
+"""Texts whose spaces are removed when a text is cleaned up."""
 
 
 class _Token:
@@ -55,6 +63,7 @@ class SpecialTokens:
     pad_token_id, cls_token_id, mask_token_id = (_TokenId() for _ in range(3))
 
     _tokenizer: Tokenizer
+    clean_up_tokenization_spaces: bool
 
     def _name_tokens(self, named: Mapping[str, Token | None], extra: Iterable[Token]) -> None:
         """Sets all special tokens, and adds those that the vocabulary lacks."""
@@ -173,6 +182,96 @@ class SpecialTokens:
         special = set(self.all_special_ids)
         return [int(token_id in special) for token_id in map(int, token_ids_0)]
 
+    # -- ids and text
+
+    @property
+    def vocab_size(self) -> int:
+        """The size of the model's vocabulary, without added tokens."""
+        return self._tokenizer.get_vocab_size(with_added_tokens=False)
+
+    def __len__(self) -> int:
+        return self._tokenizer.get_vocab_size()
+
+    def get_vocab(self) -> dict[str, int]:
+        """Returns token -> id, including added tokens."""
+        return self._tokenizer.get_vocab()
+
+    @property
+    def vocab(self) -> dict[str, int]:
+        """`get_vocab()`."""
+        return self.get_vocab()
+
+    @property
+    def added_tokens_decoder(self) -> dict[int, AddedToken]:
+        """Id -> AddedToken."""
+        return self._tokenizer.get_added_tokens_decoder()
+
+    @property
+    def added_tokens_encoder(self) -> dict[str, int]:
+        """Added token -> id, by rising id."""
+        return {token.content: token_id for token_id, token in self.added_tokens_decoder.items()}
+
+    def get_added_vocab(self) -> dict[str, int]:
+        """Returns `added_tokens_encoder`."""
+        return self.added_tokens_encoder
+
+    def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
+        """Converts a token to its id, or several tokens to a list of ids.
+
+        A token that the vocabulary lacks has the id of `unk_token`, or None if that is not set.
+        """
+        if isinstance(tokens, str):
+            token_id = self._tokenizer.token_to_id(tokens)
+            unknown = self._named.get("unk_token")
+            return self._tokenizer.token_to_id(str(unknown)) if token_id is None and unknown else token_id
+        return [self.convert_tokens_to_ids(token) for token in tokens]
+
+    def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
+        """Converts an id to its token, or several ids to a list of tokens; ids that do not exist become None."""
+        if isinstance(ids, int | np.integer):
+            return self._tokenizer.id_to_token(int(ids))
+        skipped = set(self.all_special_ids) if skip_special_tokens else ()
+        return [self._tokenizer.id_to_token(i) for i in map(int, ids) if i not in skipped]
+
+    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
+        """Converts tokens to text, by the decoder."""
+        decoder = self._tokenizer.decoder
+        return " ".join(tokens) if decoder is None else decoder.decode(list(tokens))
+
+    def decode(
+        self, token_ids: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
+    ) -> Any:
+        """Converts ids to text.
+
+        Args:
+            token_ids: one id, or a list, an array or a tensor of ids; or several lists or rows of ids.
+            skip_special_tokens: leaves out special tokens.
+            clean_up_tokenization_spaces: removes spaces before punctuation and English contractions; None: as the
+                attribute says. Does nothing for BPE, whose spaces are those of the text.
+
+        Returns:
+            The text, or a list of texts for several lists.
+        """
+        ids = calls.plain(token_ids["input_ids"] if isinstance(token_ids, Mapping) else token_ids)
+        if isinstance(ids, list | tuple) and ids and isinstance(ids[0], list | tuple):
+            return [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in ids]
+        text = self._tokenizer.decode(ids if isinstance(ids, list | tuple) else [ids], skip_special_tokens)
+        clean = (
+            self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
+        )
+        is_bpe = type(self._tokenizer.model).__name__ == "BPE"
+        if clean_up_tokenization_spaces and is_bpe:
+            warnings.warn(
+                "clean_up_tokenization_spaces=True does nothing for BPE: its spaces are the text's", stacklevel=2
+            )
+        return without_spaces(text) if clean and not is_bpe else text
+
+    def batch_decode(
+        self, sequences: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
+    ) -> list[str]:
+        """Converts several lists of ids, or the rows of an array, to texts; the options are those of `decode`."""
+        return [self.decode(ids, skip_special_tokens, clean_up_tokenization_spaces) for ids in sequences]
+
 
 def as_token(value: Any, name: str) -> AddedToken:
     """Makes an AddedToken of a string, of its JSON form, or of an AddedToken of `tokenizers`."""
@@ -184,3 +283,41 @@ def as_token(value: Any, name: str) -> AddedToken:
     if isinstance(value, Mapping) and "content" in value:
         return AddedToken(**{"special": True, **{key: item for key, item in value.items() if key != "__type"}})
     raise TypeError(f"{name} must be a string or an AddedToken, not {value!r}")
+
+
+def without_spaces(text: str) -> str:
+    """Removes the spaces before punctuation and English contractions."""
+    for spaced in _SPACED:
+        text = text.replace(spaced, spaced.strip())
+    return text
+
+
+DEFAULTS: dict[str, Any] = {
+    "model_max_length": calls.UNLIMITED,
+    "padding_side": "right",
+    "truncation_side": "right",
+    "model_input_names": ["input_ids", "attention_mask"],
+    "clean_up_tokenization_spaces": False,
+    "split_special_tokens": False,
+    "response_template": None,
+    "chat_control_tokens": None,
+}
+"""Name -> default of the options that are attributes."""
+
+_MORE = ("extra_special_tokens", "additional_special_tokens", "model_specific_special_tokens", "chat_template")
+
+
+def is_known(key: str, value: Any) -> bool:
+    """Says whether the constructor takes a setting of a tokenizer_config.json that changes no step."""
+    return key in DEFAULTS or key in _MORE or names_token(key, value)
+
+
+def names_token(key: str, value: Any) -> bool:
+    """Says whether an option names a special token; None counts for the seven common names.
+
+    As in `transformers`, a mapping under another name is a token if its `__type` says so, else a setting.
+    """
+    if key in NAMES:
+        return True
+    marked = isinstance(value, Mapping) and value.get("__type") == "AddedToken"
+    return key.endswith("_token") and (marked or isinstance(value, str) or type(value).__name__ == "AddedToken")

@@ -17,61 +17,35 @@ _SPACE = "▁"  # stands for a space in the tokens of SentencePiece
 def set_step(tokenizer: Tokenizer, name: str, value: Any, *, needed: bool = True) -> None:
     """Sets an option of `STEPS` in all steps that have this option, as the classes of `transformers` do.
 
-    Args:
-        tokenizer: the tokenizer to change.
-        name: the option.
-        value: True or False.
-        needed: raises ValueError if no step can do what the option asks.
-
     Raises:
         TypeError: if the value is not a bool.
-        ValueError: see `needed`.
+        ValueError: if it is `needed` that a step can do what the option asks, and none can.
     """
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, not {value!r}")
-    forms = {kind: getattr(tokenizer, kind) for kind in _KINDS}
-    forms = {kind: step and step.to_dict() for kind, step in forms.items()}
+    from gputok.decoders import Decoder
+    from gputok.normalizers import Normalizer
+    from gputok.pre_tokenizers import PreTokenizer
+    from gputok.processors import PostProcessor
+
+    bases = {
+        "normalizer": Normalizer,
+        "pre_tokenizer": PreTokenizer,
+        "post_processor": PostProcessor,
+        "decoder": Decoder,
+    }
+    steps = {kind: getattr(tokenizer, kind) for kind in bases}
+    forms = {kind: step and step.to_dict() for kind, step in steps.items()}
     if not STEPS[name](forms, value) and needed and value is not _WITHOUT[name]:
         raise ValueError(
             f"{name}={value}: no step of this tokenizer can do that (its steps are {_named(forms)}); change the steps of "
             "tokenizer.backend_tokenizer instead"
         )
     for kind, form in forms.items():
-        step = getattr(tokenizer, kind)
-        if form != (step and step.to_dict()):
-            setattr(tokenizer, kind, form and _KINDS[kind]().from_dict(form))
+        if form != (steps[kind] and steps[kind].to_dict()):
+            setattr(tokenizer, kind, form and bases[kind].from_dict(form))
 
 
-def _normalizer() -> Any:
-    from gputok.normalizers import Normalizer
-
-    return Normalizer
-
-
-def _pre_tokenizer() -> Any:
-    from gputok.pre_tokenizers import PreTokenizer
-
-    return PreTokenizer
-
-
-def _post_processor() -> Any:
-    from gputok.processors import PostProcessor
-
-    return PostProcessor
-
-
-def _decoder() -> Any:
-    from gputok.decoders import Decoder
-
-    return Decoder
-
-
-_KINDS: dict[str, Callable[[], Any]] = {
-    "normalizer": _normalizer,
-    "pre_tokenizer": _pre_tokenizer,
-    "post_processor": _post_processor,
-    "decoder": _decoder,
-}
 _LISTS = ("normalizers", "pretokenizers", "processors", "decoders")  # the fields of a Sequence of each kind
 
 

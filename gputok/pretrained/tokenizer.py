@@ -18,9 +18,7 @@ from gputok.pipeline.limits import Padding, Truncation
 from gputok.pretrained import calls
 from gputok.pretrained.authored import Authored
 from gputok.pretrained.batch import BatchEncoding, pad_columns
-from gputok.pretrained.ids import TokenIds
-from gputok.pretrained.options import DEFAULTS, names_token
-from gputok.pretrained.special_tokens import NAMES, Token, as_token
+from gputok.pretrained.special_tokens import DEFAULTS, NAMES, SpecialTokens, Token, as_token, names_token
 from gputok.pretrained.steps import STEPS, set_step
 from gputok.tokenizer import Tokenizer
 from gputok.types import public
@@ -36,7 +34,7 @@ _TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
 
 
 @public("gputok")
-class PreTrainedTokenizer(TokenIds):
+class PreTrainedTokenizer(SpecialTokens):
     """A `Tokenizer` with named special tokens, the sides and limits of its model, and its chat template.
 
     The steps of the tokenizer.json stay as they are. `transformers` 5 instead builds the steps of some classes, such as
@@ -283,19 +281,25 @@ class PreTrainedTokenizer(TokenIds):
         _check_texts(text, text_pair, text_target, text_pair_target)
         _check_side(padding_side)
         limits = self._limits(padding, truncation, max_length, pad_to_multiple_of)
+        limits = limits._replace(stride=stride, padding_side=padding_side or self.padding_side)
         wanted = {"token_type_ids": return_token_type_ids, "attention_mask": return_attention_mask}
         wanted |= {"special_tokens_mask": return_special_tokens_mask, "offset_mapping": return_offsets_mapping}
         columns = calls.columns(self.model_input_names, return_tensors is not None, **wanted, length=return_length)
-        options: dict[str, Any] = {"stride": stride, "return_tensors": return_tensors, "columns": columns}
+        split = self.split_special_tokens if split_special_tokens is None else split_special_tokens
+        options: dict[str, Any] = {
+            "columns": columns,
+            "return_tensors": return_tensors,
+            "split": split,
+            "verbose": verbose,
+        }
         options |= {"add_special_tokens": add_special_tokens, "is_split_into_words": is_split_into_words}
-        options |= {"return_overflowing_tokens": return_overflowing_tokens, "padding_side": padding_side}
-        options |= {"split_special_tokens": split_special_tokens, "pad_to_multiple_of": pad_to_multiple_of}
+        options |= {"return_overflowing_tokens": return_overflowing_tokens}
         if text is not None:
-            batch = self._encode(text, text_pair, limits, verbose=verbose, **options)
+            batch = self._encode(text, text_pair, limits, **options)
         if text_target is not None:
             if max_target_length is not None:
                 limits = limits._replace(max_length=max_target_length)
-            target = self._encode(text_target, text_pair_target, limits, verbose=verbose, **options)
+            target = self._encode(text_target, text_pair_target, limits, **options)
             if text is None:
                 return target
             batch["labels"] = target["input_ids"]
@@ -320,19 +324,15 @@ class PreTrainedTokenizer(TokenIds):
         limits: calls.Limits,
         *,
         add_special_tokens: bool,
-        stride: int,
         is_split_into_words: bool,
-        pad_to_multiple_of: int | None,
-        padding_side: str | None,
         return_tensors: str | None,
         return_overflowing_tokens: bool,
-        split_special_tokens: bool | None,
+        split: bool,
         columns: dict[str, Any],
         verbose: bool,
     ) -> BatchEncoding:
         inputs, is_batch = calls.inputs(text, pair, is_split_into_words)
-        split = self.split_special_tokens if split_special_tokens is None else split_special_tokens
-        steps = self._limited(limits, stride, pad_to_multiple_of, padding_side, split)
+        steps = self._limited(limits, split)
         if inputs and isinstance(inputs[0], Authored):
             parts = [one.segments() for one in inputs]
             whole = encode_segments(steps, parts, inputs[0].protect, add_special_tokens)
@@ -350,51 +350,32 @@ class PreTrainedTokenizer(TokenIds):
             data = {name: column if name == "length" else column[0] for name, column in data.items()}
         return BatchEncoding(data, encodings, return_tensors)
 
-    def _limited(
-        self,
-        limits: calls.Limits,
-        stride: int,
-        pad_to_multiple_of: int | None,
-        padding_side: str | None,
-        split_special_tokens: bool,
-    ) -> Pipeline:
-        """Makes the pipeline for one call, with its limits.
+    def _limited(self, limits: calls.Limits, split: bool) -> Pipeline:
+        """Makes the pipeline for one call, with its limits; split: special tokens in the text are ordinary text.
 
         The tokenizer itself stays as it is, so calls on several threads do not affect each other, nor what is saved.
         """
-        side = padding_side or self.padding_side
-        padding = self.pad_token_id, self.pad_token_type_id, self.pad_token, side, pad_to_multiple_of
-        key = (
-            limits,
-            stride,
-            self.truncation_side if limits.truncation != "do_not_truncate" else None,
-            padding if limits.padding != "do_not_pad" else None,
-        )
         steps, _ = self._tokenizer._pipelines()
-        if steps.added.encode_special_tokens != split_special_tokens:
+        if steps.added.encode_special_tokens != split:
             added = steps.added.encoding_special_tokens
-            steps = steps.variant(
-                split_special_tokens, lambda steps: dataclasses.replace(steps, added=added(split_special_tokens))
-            )
-        return steps.variant(key, lambda steps: self._with_limits(steps, limits, stride, pad_to_multiple_of, side))
+            steps = steps.variant(split, lambda steps: dataclasses.replace(steps, added=added(split)))
+        key = limits, self.truncation_side, self.pad_token_id, self.pad_token_type_id, self.pad_token
+        return steps.variant(key, lambda steps: self._with_limits(steps, limits))
 
-    def _with_limits(
-        self, steps: Pipeline, limits: calls.Limits, stride: int, pad_to_multiple_of: int | None, padding_side: str
-    ) -> Pipeline:
+    def _with_limits(self, steps: Pipeline, limits: calls.Limits) -> Pipeline:
         """Returns the same steps with these limits."""
-        padded = None
+        padded = cut = None
         if limits.padding != "do_not_pad":
             padded = Padding(
-                direction=padding_side,
+                direction=limits.padding_side,
                 pad_id=self.pad_token_id,
                 pad_type_id=self.pad_token_type_id,
                 pad_token=self.pad_token,
                 length=limits.max_length if limits.padding == "max_length" else None,
-                pad_to_multiple_of=pad_to_multiple_of,
+                pad_to_multiple_of=limits.pad_to_multiple_of,
             )
-        cut = None
         if limits.truncation != "do_not_truncate" and limits.max_length is not None:
-            cut = Truncation(limits.max_length, stride, limits.truncation, self.truncation_side)
+            cut = Truncation(limits.max_length, limits.stride, limits.truncation, self.truncation_side)
             steps.check_stride(cut)
         return steps.with_limits(truncation=cut, padding=padded)
 
