@@ -1,0 +1,587 @@
+"""Ready-made tokenizers, each with the steps of a well-known model."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+from gputok import decoders, pre_tokenizers, processors
+from gputok.automaton.pattern import Regex
+from gputok.files.sentencepiece_proto import UNIGRAM, protobuf
+from gputok.models import BPE, Unigram, WordPiece
+from gputok.normalizers import NFKC, BertNormalizer, Lowercase, Nmt, Precompiled, Replace, unicode_normalizer_from_str
+from gputok.normalizers import Sequence as Normalizers
+from gputok.pre_tokenizers import BertPreTokenizer, Metaspace, WhitespaceSplit
+from gputok.processors import BertProcessing
+from gputok.tokenizer import Tokenizer
+from gputok.trainers import BpeTrainer, UnigramTrainer, WordPieceTrainer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from gputok.decoders import Decoder
+    from gputok.encoding.encoding import Encoding
+    from gputok.models import Model
+    from gputok.normalizers import Normalizer
+    from gputok.pipeline.pipeline import Pipeline
+    from gputok.pre_tokenizers import PreTokenizer
+    from gputok.processors import PostProcessor
+    from gputok.tokens.added_token import AddedToken
+    from gputok.trainers import Trainer
+    from gputok.types import Direction, Strategy
+
+
+__all__ = ["BaseTokenizer", "BertWordPieceTokenizer", "ByteLevelBPETokenizer", "CharBPETokenizer"]
+__all__ += ["SentencePieceBPETokenizer", "SentencePieceUnigramTokenizer"]
+
+_Given = ParamSpec("_Given")
+_Found = TypeVar("_Found")
+
+
+def _same(method: Callable[Concatenate[Tokenizer, _Given], _Found]) -> Callable[Concatenate[Any, _Given], _Found]:
+    """Makes a method that calls the one of the same name of the tokenizer inside."""
+    name = method.__name__
+
+    @functools.wraps(method)
+    def call(self: Any, *args: _Given.args, **options: _Given.kwargs) -> _Found:
+        return getattr(self._tokenizer, name)(*args, **options)
+
+    return call
+
+
+def _same_step(name: str) -> Any:
+    """Makes a property that is the one of this name of the tokenizer inside."""
+    of: property = vars(Tokenizer)[name]
+
+    def change(self: Any, value: Any) -> None:
+        setattr(self._tokenizer, name, value)
+
+    return property(lambda self: getattr(self._tokenizer, name), change if of.fset else None, doc=of.__doc__)
+
+
+class BaseTokenizer:
+    """A tokenizer and its parameters. Its methods call those of `gputok.Tokenizer`, with the same arguments.
+
+    Args:
+        tokenizer: the tokenizer.
+        parameters: what `repr` shows besides the size of the vocabulary.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, parameters: dict[str, Any] | None = None) -> None:
+        self._tokenizer = tokenizer
+        self._parameters = parameters if parameters is not None else {}
+
+    def __repr__(self) -> str:
+        parameters = ", ".join(f"{name}={value}" for name, value in self._parameters.items())
+        return f"Tokenizer(vocabulary_size={self._tokenizer.get_vocab_size()}, {parameters})"
+
+    pipeline: Pipeline = _same_step("pipeline")
+    """A frozen copy of all steps as they are now."""
+    model: Model = _same_step("model")
+    """The step that cuts words into tokens."""
+    normalizer: Normalizer | None = _same_step("normalizer")
+    """The step that changes the text before it is cut into words, or None."""
+    pre_tokenizer: PreTokenizer | None = _same_step("pre_tokenizer")
+    """The step that cuts the text into words, or None."""
+    post_processor: PostProcessor | None = _same_step("post_processor")
+    """The step that adds special tokens, or None."""
+    decoder: Decoder | None = _same_step("decoder")
+    """The step that joins tokens to text, or None."""
+    padding: dict[str, Any] | None = _same_step("padding")
+    """The options of `enable_padding`, or None."""
+    truncation: dict[str, Any] | None = _same_step("truncation")
+    """The options of `enable_truncation`, or None."""
+
+    num_special_tokens_to_add = _same(Tokenizer.num_special_tokens_to_add)
+    get_vocab = _same(Tokenizer.get_vocab)
+    get_added_tokens_decoder = _same(Tokenizer.get_added_tokens_decoder)
+    get_vocab_size = _same(Tokenizer.get_vocab_size)
+    no_padding = _same(Tokenizer.no_padding)
+    no_truncation = _same(Tokenizer.no_truncation)
+    add_tokens = _same(Tokenizer.add_tokens)
+    async_decode_batch = _same(Tokenizer.async_decode_batch)
+    token_to_id = _same(Tokenizer.token_to_id)
+    id_to_token = _same(Tokenizer.id_to_token)
+    save = _same(Tokenizer.save)
+    to_str = _same(Tokenizer.to_str)
+    post_process = _same(Tokenizer.post_process)
+    replace_model = _same(Tokenizer.replace_model)
+    count_without_added = _same(Tokenizer.count_without_added)
+
+    def enable_padding(
+        self,
+        direction: Direction = "right",
+        pad_to_multiple_of: int | None = None,
+        pad_id: int = 0,
+        pad_type_id: int = 0,
+        pad_token: str = "[PAD]",
+        length: int | None = None,
+    ) -> None:
+        """Fills the encodings of a batch to the same length, as `gputok.Tokenizer.enable_padding` does.
+
+        The order of the arguments is that of `tokenizers`' ready-made tokenizers.
+        """
+        self._tokenizer.enable_padding(direction, pad_id, pad_type_id, pad_token, length, pad_to_multiple_of)
+
+    def enable_truncation(self, max_length: int, stride: int = 0, strategy: Strategy = "longest_first") -> None:
+        """Cuts encodings to `max_length` tokens, as `gputok.Tokenizer.enable_truncation` does."""
+        self._tokenizer.enable_truncation(max_length, stride, strategy)
+
+    def add_special_tokens(self, special_tokens: list[str | AddedToken]) -> int:
+        """Adds special tokens, which `decode` leaves out, and returns how many are new."""
+        return self._tokenizer.add_special_tokens(special_tokens)
+
+    def save_model(self, directory: str, prefix: str | None = None) -> list[str]:
+        """Writes the files of the model, such as vocab.json and merges.txt, into a folder; returns their paths."""
+        return self._tokenizer.model.save(directory, prefix)
+
+    def normalize(self, sequence: str) -> str:
+        """Returns the normalized text."""
+        normalizer = self._tokenizer.normalizer
+        return sequence if normalizer is None else normalizer.normalize_str(sequence)
+
+    def encode(
+        self,
+        sequence: str | Sequence[str],
+        pair: str | Sequence[str] | None = None,
+        is_pretokenized: bool = False,
+        add_special_tokens: bool = True,
+    ) -> Encoding:
+        """Encodes one text, or a pair of texts; raises ValueError for None."""
+        if sequence is None:
+            raise ValueError("encode: `sequence` can't be `None`")
+        return self._tokenizer.encode(sequence, pair, is_pretokenized, add_special_tokens)
+
+    def encode_batch(
+        self, inputs: Sequence[Any], is_pretokenized: bool = False, add_special_tokens: bool = True
+    ) -> list[Encoding]:
+        """Encodes many texts, or pairs of texts, on all cores; raises ValueError for None."""
+        if inputs is None:
+            raise ValueError("encode_batch: `inputs` can't be `None`")
+        return self._tokenizer.encode_batch(inputs, is_pretokenized, add_special_tokens)
+
+    async def async_encode_batch(
+        self, inputs: Sequence[Any], is_pretokenized: bool = False, add_special_tokens: bool = True
+    ) -> list[Encoding]:
+        """Runs `encode_batch` on another thread."""
+        if inputs is None:
+            raise ValueError("encode_batch: `inputs` can't be `None`")
+        return await self._tokenizer.async_encode_batch(inputs, is_pretokenized, add_special_tokens)
+
+    async def async_encode_batch_fast(
+        self, inputs: Sequence[Any], is_pretokenized: bool = False, add_special_tokens: bool = True
+    ) -> list[Encoding]:
+        """Runs `encode_batch_fast` of the tokenizer, which gives no offsets, on another thread."""
+        if inputs is None:
+            raise ValueError("encode_batch_fast: `inputs` can't be `None`")
+        return await self._tokenizer.async_encode_batch_fast(inputs, is_pretokenized, add_special_tokens)
+
+    def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
+        """Turns ids into text; raises ValueError for None."""
+        if ids is None:
+            raise ValueError("None input is not valid. Should be a list of integers.")
+        return self._tokenizer.decode(ids, skip_special_tokens)
+
+    def decode_batch(self, sequences: Sequence[Sequence[int]], skip_special_tokens: bool = True) -> list[str]:
+        """Turns many lists of ids into texts; raises ValueError for None."""
+        if sequences is None:
+            raise ValueError("None input is not valid. Should be list of list of integers.")
+        return self._tokenizer.decode_batch(sequences, skip_special_tokens)
+
+
+@classmethod
+def from_bpe_files(cls: Any, vocab_filename: str, merges_filename: str, **kwargs: Any) -> Any:
+    """Reads a vocab.json and a merges.txt.
+
+    Args:
+        cls: a class whose model is BPE.
+        vocab_filename: the path of vocab.json.
+        merges_filename: the path of merges.txt.
+        kwargs: further arguments of the class.
+
+    Returns:
+        The tokenizer.
+    """
+    return cls(*BPE.read_file(vocab_filename, merges_filename), **kwargs)
+
+
+def shown(model: str, arguments: Mapping[str, Any], *hidden: str) -> dict[str, Any]:
+    """Returns what `repr` shows of the arguments of a constructor, its `locals()`."""
+    hidden = ("self", "__class__", "vocab", *hidden)
+    return {"model": model, **{name: value for name, value in arguments.items() if name not in hidden}}
+
+
+def trained_by(
+    make_trainer: Callable[..., Trainer], **defaults: Any
+) -> tuple[Callable[..., None], Callable[..., None]]:
+    """Makes the methods `train` and `train_from_iterator` of a tokenizer.
+
+    Args:
+        make_trainer: makes the trainer, with the arguments `defaults` or what a call gives instead.
+        defaults: the arguments of both methods, in their order.
+    """
+    either = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    own, files, iterator = (inspect.Parameter(name, either) for name in ("self", "files", "iterator"))
+    length = inspect.Parameter("length", either, default=None, annotation="int | None")
+    options = [inspect.Parameter(name, either, default=value) for name, value in defaults.items()]
+    for_files = inspect.Signature([own, files, *options])
+    for_texts = inspect.Signature([own, iterator, *options, length])
+
+    def trainer(options: dict[str, Any]) -> Trainer:
+        given = defaults | options
+        lists = {name: list(given[name] or ()) for name in ("special_tokens", "initial_alphabet") if name in given}
+        return make_trainer(**given | lists)
+
+    def train(*given: Any, **named: Any) -> None:
+        """Trains the model on files: a path, or a list of paths. The other arguments are those of the trainer."""
+        options = _bound("train", for_files, given, named)
+        self, files = options.pop("self"), options.pop("files")
+        self._tokenizer.train([files] if isinstance(files, str) else list(files), trainer(options))
+
+    def train_from_iterator(*given: Any, **named: Any) -> None:
+        """Trains the model on texts. The other arguments are those of the trainer.
+
+        `length`, the number of texts, is accepted as in `tokenizers`; the result does not depend on it.
+        """
+        options = _bound("train_from_iterator", for_texts, given, named)
+        self, texts, length = options.pop("self"), options.pop("iterator"), options.pop("length", None)
+        self._tokenizer.train_from_iterator(texts, trainer(options), length)
+
+    train.__signature__, train_from_iterator.__signature__ = for_files, for_texts
+    return train, train_from_iterator
+
+
+def _bound(name: str, signature: inspect.Signature, given: tuple, named: dict[str, Any]) -> dict[str, Any]:
+    """Returns the arguments of a call by name; raises TypeError if they don't fit the signature."""
+    try:
+        return dict(signature.bind(*given, **named).arguments)
+    except TypeError as error:
+        raise TypeError(f"{name}() {error}") from None
+
+
+def chain_of(normalizers: list[Normalizer]) -> Normalizer | None:
+    """Returns one normalizer that calls these one after the other; None for an empty list."""
+    return Normalizers(normalizers) if len(normalizers) > 1 else (normalizers or [None])[0]
+
+
+class ByteLevelBPETokenizer(BaseTokenizer):
+    """GPT-2's tokenizer: byte-level BPE.
+
+    Args:
+        vocab: token -> id, or the path of a vocab.json; None: to be trained.
+        merges: the merges, or the path of a merges.txt; None: to be trained.
+        add_prefix_space: insert a space before the text, so that its first word is like the others.
+        lowercase: write the text in lower case.
+        dropout: the probability that a merge is skipped (BPE-dropout); None: none is.
+        unicode_normalizer: "nfc", "nfd", "nfkc" or "nfkd"; None: no normalization.
+        continuing_subword_prefix: the prefix of tokens that continue a word.
+        end_of_word_suffix: the suffix of tokens that end a word.
+        trim_offsets: exclude the white space of tokens from their offsets.
+
+    Example:
+        >>> tokenizer = ByteLevelBPETokenizer()
+        >>> tokenizer.train_from_iterator(["so it goes"] * 2, vocab_size=270, show_progress=False)
+        >>> tokenizer.decode(tokenizer.encode("so it goes é").ids)
+        'so it goes é'
+    """
+
+    def __init__(
+        self,
+        vocab: str | dict[str, int] | None = None,
+        merges: str | list[tuple[str, str]] | None = None,
+        add_prefix_space: bool = False,
+        lowercase: bool = False,
+        dropout: float | None = None,
+        unicode_normalizer: str | None = None,
+        continuing_subword_prefix: str | None = None,
+        end_of_word_suffix: str | None = None,
+        trim_offsets: bool = False,
+    ) -> None:
+        parameters = shown("ByteLevelBPE", locals(), "merges")
+        if vocab is not None and merges is not None:
+            prefix, suffix = continuing_subword_prefix or "", end_of_word_suffix or ""
+            model = BPE(vocab, merges, dropout=dropout, continuing_subword_prefix=prefix, end_of_word_suffix=suffix)
+            tokenizer = Tokenizer(model)
+        else:
+            tokenizer = Tokenizer(BPE())
+        normalizers = [unicode_normalizer_from_str(unicode_normalizer)] if unicode_normalizer else []
+        tokenizer.normalizer = chain_of([*normalizers, Lowercase()] if lowercase else normalizers)
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=add_prefix_space)
+        tokenizer.decoder = decoders.ByteLevel()
+        tokenizer.post_processor = processors.ByteLevel(trim_offsets=trim_offsets)
+        super().__init__(tokenizer, parameters)
+
+    from_file = from_bpe_files
+    train, train_from_iterator = trained_by(
+        lambda **options: BpeTrainer(initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), **options),
+        vocab_size=30000,
+        min_frequency=2,
+        show_progress=True,
+        special_tokens=[],
+    )
+
+
+class CharBPETokenizer(BaseTokenizer):
+    """The tokenizer of the first GPT: BPE over characters, with a suffix at the ends of words (Sennrich et al. 2016).
+
+    Args:
+        vocab: token -> id, or the path of a vocab.json; None: to be trained.
+        merges: the merges, or the path of a merges.txt; None: to be trained.
+        unk_token: the token for unknown characters.
+        suffix: the suffix of tokens that end a word.
+        dropout: the probability that a merge is skipped (BPE-dropout); None: none is.
+        lowercase: write the text in lower case.
+        unicode_normalizer: "nfc", "nfd", "nfkc" or "nfkd"; None: no normalization.
+        bert_normalizer: clean the text as BERT does, without changing its case.
+        split_on_whitespace_only: do not cut the text at punctuation.
+
+    Example:
+        >>> tokenizer = CharBPETokenizer()
+        >>> tokenizer.train_from_iterator(["so it goes"] * 2, vocab_size=40, show_progress=False)
+        >>> tokenizer.encode("so it goes").tokens
+        ['so</w>', 'it</w>', 'goes</w>']
+    """
+
+    def __init__(
+        self,
+        vocab: str | dict[str, int] | None = None,
+        merges: str | list[tuple[str, str]] | None = None,
+        unk_token: str | AddedToken = "<unk>",
+        suffix: str = "</w>",
+        dropout: float | None = None,
+        lowercase: bool = False,
+        unicode_normalizer: str | None = None,
+        bert_normalizer: bool = True,
+        split_on_whitespace_only: bool = False,
+    ) -> None:
+        parameters = shown("BPE", locals(), "merges")
+        if vocab is None or merges is None:
+            vocab = merges = None
+        tokenizer = Tokenizer(BPE(vocab, merges, dropout=dropout, unk_token=str(unk_token), end_of_word_suffix=suffix))
+        if tokenizer.token_to_id(str(unk_token)) is not None:
+            tokenizer.add_special_tokens([str(unk_token)])
+        normalizers = [unicode_normalizer_from_str(unicode_normalizer)] if unicode_normalizer else []
+        normalizers += [BertNormalizer(lowercase=False)] if bert_normalizer else []
+        tokenizer.normalizer = chain_of([*normalizers, Lowercase()] if lowercase else normalizers)
+        tokenizer.pre_tokenizer = WhitespaceSplit() if split_on_whitespace_only else BertPreTokenizer()
+        tokenizer.decoder = decoders.BPEDecoder(suffix=suffix)
+        super().__init__(tokenizer, parameters)
+
+    from_file = from_bpe_files
+    train, train_from_iterator = trained_by(
+        lambda suffix, **options: BpeTrainer(end_of_word_suffix=suffix, **options),
+        vocab_size=30000,
+        min_frequency=2,
+        special_tokens=["<unk>"],
+        limit_alphabet=1000,
+        initial_alphabet=[],
+        suffix="</w>",
+        show_progress=True,
+    )
+
+
+class SentencePieceBPETokenizer(BaseTokenizer):
+    """BPE over characters, with spaces marked as SentencePiece does.
+
+    Args:
+        vocab: token -> id, or the path of a vocab.json; None: to be trained.
+        merges: the merges, or the path of a merges.txt; None: to be trained.
+        unk_token: the token for unknown characters.
+        replacement: the character that stands for a space.
+        add_prefix_space: insert a space before the text, so that its first word is like the others.
+        dropout: the probability that a merge is skipped (BPE-dropout); None: none is.
+        fuse_unk: make one unknown token of neighbouring unknown characters.
+
+    Example:
+        >>> tokenizer = SentencePieceBPETokenizer()
+        >>> tokenizer.train_from_iterator(["so it goes"] * 2, vocab_size=40, show_progress=False)
+        >>> tokenizer.encode("so it goes").tokens
+        ['▁so', '▁it', '▁goes']
+    """
+
+    def __init__(
+        self,
+        vocab: str | dict[str, int] | None = None,
+        merges: str | list[tuple[str, str]] | None = None,
+        unk_token: str | AddedToken = "<unk>",
+        replacement: str = "▁",
+        add_prefix_space: bool = True,
+        dropout: float | None = None,
+        fuse_unk: bool | None = False,
+    ) -> None:
+        parameters = shown("SentencePieceBPE", locals(), "merges", "fuse_unk")
+        if vocab is None or merges is None:
+            vocab = merges = None
+        tokenizer = Tokenizer(BPE(vocab, merges, dropout=dropout, unk_token=str(unk_token), fuse_unk=fuse_unk))
+        if tokenizer.token_to_id(str(unk_token)) is not None:
+            tokenizer.add_special_tokens([str(unk_token)])
+        tokenizer.normalizer = NFKC()
+        scheme = "always" if add_prefix_space else "never"
+        tokenizer.pre_tokenizer = Metaspace(replacement=replacement, prepend_scheme=scheme)
+        tokenizer.decoder = decoders.Metaspace(replacement=replacement, prepend_scheme=scheme)
+        super().__init__(tokenizer, parameters)
+
+    from_file = from_bpe_files
+    train, train_from_iterator = trained_by(
+        BpeTrainer,
+        vocab_size=30000,
+        min_frequency=2,
+        special_tokens=["<unk>"],
+        limit_alphabet=1000,
+        initial_alphabet=[],
+        show_progress=True,
+    )
+
+
+class SentencePieceUnigramTokenizer(BaseTokenizer):
+    """Unigram, with SentencePiece's normalizer, and spaces marked as SentencePiece does.
+
+    Args:
+        vocab: (token, score) pairs, the score being the logarithm of a probability; None: to be trained.
+        replacement: the character that stands for a space.
+        add_prefix_space: insert a space before the text, so that its first word is like the others.
+
+    Example:
+        >>> tokenizer = SentencePieceUnigramTokenizer()
+        >>> tokenizer.train_from_iterator(["so it goes"] * 9, vocab_size=10, show_progress=False)
+        >>> tokenizer.encode("so").tokens
+        ['▁so']
+    """
+
+    def __init__(
+        self, vocab: list[tuple[str, float]] | None = None, replacement: str = "▁", add_prefix_space: bool = True
+    ) -> None:
+        tokenizer = Tokenizer(Unigram(vocab))
+        tokenizer.normalizer = Normalizers([Nmt(), NFKC(), Replace(Regex(" {2,}"), " ")])
+        _mark_spaces(tokenizer, replacement, "always" if add_prefix_space else "never")
+        parameters = {"model": "SentencePieceUnigram", "replacement": replacement, "add_prefix_space": add_prefix_space}
+        super().__init__(tokenizer, parameters)
+
+    @staticmethod
+    def from_spm(filename: str) -> SentencePieceUnigramTokenizer:
+        """Reads a .model file of SentencePiece, with the steps that `tokenizers` gives it.
+
+        `gputok.from_sentencepiece` reads BPE models as well, and takes all steps from the file.
+
+        Args:
+            filename: the path of the file.
+
+        Returns:
+            The tokenizer.
+
+        Raises:
+            ImportError: `sentencepiece` is not installed.
+            ValueError: the model is no Unigram model.
+        """
+        proto = protobuf().ModelProto()
+        with open(filename, "rb") as file:
+            proto.ParseFromString(file.read())
+        if proto.trainer_spec.model_type != UNIGRAM:
+            raise ValueError(f"{filename} expected a Unigram model; this one was trained with another algorithm")
+        vocab = [(piece.piece, piece.score) for piece in proto.pieces]
+        spec = proto.trainer_spec
+        tokenizer = Tokenizer(Unigram(vocab, spec.unk_id, spec.byte_fallback))
+        charsmap = proto.normalizer_spec.precompiled_charsmap
+        first = [Precompiled(charsmap)] if charsmap else []
+        tokenizer.normalizer = Normalizers([*first, Replace(Regex(" {2,}"), " ")])
+        _mark_spaces(tokenizer, "▁", "always")
+        made = SentencePieceUnigramTokenizer.__new__(SentencePieceUnigramTokenizer)
+        BaseTokenizer.__init__(made, tokenizer, {"model": "SentencePieceUnigram"})
+        return made
+
+    train, train_from_iterator = trained_by(
+        UnigramTrainer,
+        vocab_size=8000,
+        show_progress=True,
+        special_tokens=None,
+        initial_alphabet=None,
+        unk_token=None,
+    )
+
+
+def _mark_spaces(tokenizer: Tokenizer, replacement: str, scheme: str) -> None:
+    tokenizer.pre_tokenizer = Metaspace(replacement=replacement, prepend_scheme=scheme)
+    tokenizer.decoder = decoders.Metaspace(replacement=replacement, prepend_scheme=scheme)
+
+
+class BertWordPieceTokenizer(BaseTokenizer):
+    """BERT's tokenizer: WordPiece with BERT's normalizer, pre-tokenizer and special tokens.
+
+    Args:
+        vocab: token -> id, or the path of a vocab.txt; None: to be trained.
+        unk_token: the token for unknown words.
+        sep_token: the token after each text.
+        cls_token: the token before the first text.
+        pad_token: the token for padding.
+        mask_token: the token that hides a word.
+        clean_text: remove control characters, and write all white space as spaces.
+        handle_chinese_chars: make each Chinese character a word.
+        strip_accents: remove accents; None: if `lowercase`.
+        lowercase: write the text in lower case.
+        wordpieces_prefix: the prefix of tokens that continue a word.
+
+    Raises:
+        TypeError: a vocabulary lacks `sep_token` or `cls_token`.
+
+    Example:
+        >>> tokenizer = BertWordPieceTokenizer()
+        >>> tokenizer.train_from_iterator(["so it goes"] * 2, vocab_size=40, show_progress=False)
+        >>> tokenizer.encode("So it goes").tokens
+        ['so', 'it', 'goes']
+    """
+
+    def __init__(
+        self,
+        vocab: str | dict[str, int] | None = None,
+        unk_token: str | AddedToken = "[UNK]",
+        sep_token: str | AddedToken = "[SEP]",
+        cls_token: str | AddedToken = "[CLS]",
+        pad_token: str | AddedToken = "[PAD]",
+        mask_token: str | AddedToken = "[MASK]",
+        clean_text: bool = True,
+        handle_chinese_chars: bool = True,
+        strip_accents: bool | None = None,
+        lowercase: bool = True,
+        wordpieces_prefix: str = "##",
+    ) -> None:
+        parameters = shown("BertWordPiece", locals())
+        tokenizer = Tokenizer(WordPiece(vocab, unk_token=str(unk_token)))
+        for token in map(str, (unk_token, sep_token, cls_token, pad_token, mask_token)):
+            if tokenizer.token_to_id(token) is not None:
+                tokenizer.add_special_tokens([token])
+        tokenizer.normalizer = BertNormalizer(clean_text, handle_chinese_chars, strip_accents, lowercase)
+        tokenizer.pre_tokenizer = BertPreTokenizer()
+        if vocab is not None:
+            around = []
+            for name, token in (("sep_token", str(sep_token)), ("cls_token", str(cls_token))):
+                if (token_id := tokenizer.token_to_id(token)) is None:
+                    raise TypeError(f"{name} not found in the vocabulary: {token!r}")
+                around.append((token, token_id))
+            tokenizer.post_processor = BertProcessing(*around)
+        tokenizer.decoder = decoders.WordPiece(prefix=wordpieces_prefix)
+        super().__init__(tokenizer, parameters)
+
+    @staticmethod
+    def from_file(vocab: str, **kwargs: Any) -> BertWordPieceTokenizer:
+        """Reads a vocab.txt.
+
+        Args:
+            vocab: the path of the file, with one token per line.
+            kwargs: further arguments of the class.
+
+        Returns:
+            The tokenizer.
+        """
+        return BertWordPieceTokenizer(WordPiece.read_file(vocab), **kwargs)
+
+    train, train_from_iterator = trained_by(
+        lambda wordpieces_prefix, **options: WordPieceTrainer(continuing_subword_prefix=wordpieces_prefix, **options),
+        vocab_size=30000,
+        min_frequency=2,
+        limit_alphabet=1000,
+        initial_alphabet=[],
+        special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
+        show_progress=True,
+        wordpieces_prefix="##",
+    )
