@@ -578,12 +578,7 @@ class Tokenizer:
                 return
 
     def replace_model(self, model: Model, special_tokens: list[AddedToken]) -> None:
-        """Sets a model and adds special tokens to it, in one step for other threads.
-
-        Args:
-            model: the new model.
-            special_tokens: the tokens to add; a token that the model has keeps its id there.
-        """
+        """Sets a model and adds special tokens, in one step for other threads; a token of the model keeps its id there."""
         added = [token.copied() for token in special_tokens]
         self._change(lambda given: dataclasses.replace(given, model=model).with_added(added)[0])
 
@@ -640,13 +635,7 @@ class Tokenizer:
         return self._counted(source, reading, run, resume, weights, temperature)
 
     def _counted(
-        self,
-        source: Any,
-        reading: dict[str, Any],
-        run: Run,
-        resume: str | os.PathLike[str] | None = None,
-        weights: Mapping[str, str | float] | None = None,
-        temperature: str | float | None = None,
+        self, source: Any, reading: dict[str, Any], run: Run, resume: Any, weights: Any, temperature: Any
     ) -> WordCounts:
         """Counts the words of a corpus; reading: the arguments of `Source.of`."""
         from gputok.pipeline.count.words import count_corpus
@@ -671,17 +660,7 @@ class Tokenizer:
     def count_without_added(
         self, texts: Iterable[Any], device: Device | None, threads: int | None, progress: Progress
     ) -> WordCounts:
-        """Counts the words of texts in memory, as `count_words` does, without looking for added tokens.
-
-        Args:
-            texts: as for `train_from_iterator`.
-            device: as for `train`.
-            threads: as for `train`.
-            progress: as for `train`.
-
-        Returns:
-            The distinct words and their counts.
-        """
+        """Counts the words of texts in memory, as `count_words` does, without looking for added tokens."""
         from gputok.corpus import Source
         from gputok.pipeline.count.words import count_corpus
         from gputok.pipeline.run import Run
@@ -1011,19 +990,7 @@ class Tokenizer:
     ) -> list[Encoding]:
         """Encodes like `encode_batch`, without offsets, words and texts of tokens: these are (0, 0), None and ''.
 
-        Args:
-            input: as for `encode_batch`.
-            is_pretokenized: as for `encode_batch`.
-            add_special_tokens: as for `encode_batch`.
-            threads: as for `encode_batch`.
-            padding: as for `encode`.
-            truncation: as for `encode`.
-
-        Returns:
-            An encoding for each input, in order.
-
-        Raises:
-            TypeError: an input is no text and no pair; the message names its number.
+        Arguments, result and errors are those of `encode_batch`.
         """
         from gputok.pipeline.encode.text import encode_batch
 
@@ -1041,15 +1008,7 @@ class Tokenizer:
         padding: Limits = ...,
         truncation: Limits = ...,
     ) -> TokenArrays:
-        """Encodes like `encode_batch`, into arrays, without a Python object for each token.
-
-        Args:
-            input: as for `encode_batch`.
-            is_pretokenized: as for `encode_batch`.
-            add_special_tokens: as for `encode_batch`.
-            threads: as for `encode_batch`.
-            padding: as for `encode`.
-            truncation: as for `encode`.
+        """Encodes like `encode_batch`, with the same arguments, into arrays, without a Python object for each token.
 
         Returns:
             `ids`, `type_ids` and `attention_mask`: uint32[n_tokens] and, if padding is enabled, uint32[n_texts, length]; and
@@ -1221,19 +1180,10 @@ class Tokenizer:
     ) -> list[str]:
         """Encodes one text or a pair of texts, and returns the text of each token, as `tokenizers` 1.0 does.
 
-        Args:
-            sequence: as for `encode`.
-            pair: as for `encode`.
-            is_pretokenized: as for `encode`.
-            add_special_tokens: as for `encode`.
-            padding: as for `encode`.
-            truncation: as for `encode`.
+        Arguments and errors are those of `encode`.
 
         Returns:
             The tokens: `decode_tokens` of the ids.
-
-        Raises:
-            TypeError: a text is no string, or no list of strings if `is_pretokenized`.
 
         Example:
             >>> from gputok import models, pre_tokenizers
@@ -1252,18 +1202,9 @@ class Tokenizer:
         is_pretokenized: bool = False,
         add_special_tokens: bool = True,
     ) -> Encoding:
-        """Runs `encode` on another thread.
+        """Runs `encode` on another thread, with the same arguments.
 
         Offsets are in characters, as those of `encode`; `async_encode` of `tokenizers` gives them in bytes.
-
-        Args:
-            sequence: as for `encode`.
-            pair: as for `encode`.
-            is_pretokenized: as for `encode`.
-            add_special_tokens: as for `encode`.
-
-        Returns:
-            The encoding.
         """
         import asyncio
 
