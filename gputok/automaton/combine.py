@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gputok.automaton.subsets import OutsideError, finished
+from gputok.automaton.subsets import OutsideError, failing, finished
 from gputok.kernels import DEAD, Automaton
 
 if TYPE_CHECKING:
@@ -60,22 +60,10 @@ class _Rule(NamedTuple):
 
 def _rule(automaton: Automaton) -> _Rule:
     delta, accept = automaton.delta.astype(np.int64), automaton.accept.astype(bool)
-    fails = _failing(delta, accept)
+    fails = failing(delta, accept)
     class_of = np.asarray(automaton.member)[automaton.page].ravel().astype(np.int64)
     needed = (delta == DEAD) | fails[np.where(delta == DEAD, 0, delta)]
     return _Rule(delta, accept & needed, fails, class_of)
-
-
-def _failing(delta: Positions, accept: Mask) -> Mask:
-    """bool[n_states]: True if a walk from this state can end without another accepted position."""
-    dead = delta == DEAD
-    following = np.where(dead, 0, delta)
-    fails: Mask = (~accept & dead).any(axis=1)
-    while True:
-        wider: Mask = fails | (~accept & ~dead & fails[following]).any(axis=1)
-        if (wider == fails).all():
-            return fails
-        fails = wider
 
 
 class _Same(NamedTuple):
@@ -101,13 +89,8 @@ def _made(make: Callable[..., Automaton], of: _Same) -> Automaton | None:
 def completed(automaton: Automaton) -> Automaton | None:
     """Makes the gapless automaton that also matches each run of characters that `automaton` leaves out.
 
-    Args:
-        automaton: any automaton.
-
-    Returns:
-        An automaton with the same words, and with one word for each gap; the given one if it has no gaps. None if the
-        pattern matches no characters, or if a match may begin within a span that may be another match, and one of
-        them can fail without the other.
+    Its words are the same, and one for each gap. None if the pattern matches no characters, or if a match may begin within a span
+    that may be another match, and one of them can fail without the other.
 
     Example:
         >>> from gputok.automaton import compile_pattern
@@ -207,14 +190,9 @@ class _Completed:
 
 
 def refined(outer: Automaton, inner: Automaton) -> Automaton | None:
-    r"""Makes the automaton whose words are those of `inner` within each word of `outer`.
+    r"""Makes the automaton whose words are those of `inner` within each word of `outer`; None if there is none.
 
-    Args:
-        outer: a gapless automaton.
-        inner: another one.
-
-    Returns:
-        The automaton, without gaps; None if there is none.
+    All three are gapless.
 
     Example:
         >>> from gputok.automaton import compile_pattern
@@ -253,7 +231,7 @@ class _Within:
 
     def check(self, states: list[Hashable], delta: Positions, accept: Mask) -> None:
         """Raises OutsideError if `inner` can end a word where `outer` doesn't, and could not start anew."""
-        fails = _failing(delta, accept)
+        fails = failing(delta, accept)
         dead = delta == DEAD
         may_end = accept & (dead | fails[np.where(dead, 0, delta)])
         for i, column in np.argwhere(may_end).tolist():

@@ -56,14 +56,9 @@ def from_rust(pattern: str) -> str:
 
 
 def to_rust(pattern: str, *, with_gaps: bool = False) -> str:
-    r"""Translates a pattern of Oniguruma's Ruby syntax to that of `fancy-regex`.
+    r"""Translates a pattern of Oniguruma's Ruby syntax to that of `fancy-regex`; raises ValueError as `from_rust`.
 
-    Args:
-        pattern: the pattern.
-        with_gaps: the result also matches each text between matches.
-
-    Raises:
-        ValueError: as `from_rust`.
+    with_gaps: the result also matches each text between matches.
 
     >>> to_rust(r"\h+|x{1,3}+"), to_rust(r"\d", with_gaps=True)
     ('\\h+|(?:x{1,3})+', '\\d|(?:(?!\\d)[\\s\\S])+')

@@ -211,16 +211,10 @@ def compile_node(node: Node) -> Automaton:
 
 
 def finished(delta: Positions, accept: Mask, class_of: npt.NDArray[np.integer[Any]]) -> Automaton:
-    """Makes an Automaton with as few states and classes as possible.
+    """Makes an Automaton with as few states and classes as possible; all states must be reachable from state 0.
 
-    Args:
-        delta: int64[n_states, n_classes + 1], the next state or DEAD; the last column is END. Every state must be
-            reachable from state 0.
-        accept: bool of the same shape.
-        class_of: integers[0x110000], the class of each code point.
-
-    Raises:
-        OutsideError: if more than 255 classes remain.
+    delta: int64[n_states, n_classes + 1], the next state or DEAD; the last column is END. accept: bool of the same shape.
+    class_of: integers[0x110000], of each code point. Raises OutsideError if more than 255 classes remain.
     """
     narrow, accepted = _minimize(delta, accept)
     narrow, accepted, merged = _merge_classes(narrow, accepted)
@@ -361,18 +355,23 @@ def _merge_classes(delta: Transitions, accept: Bytes) -> tuple[Transitions, Byte
 def _may_be_gap(delta: Transitions, accept: Bytes) -> Mask:
     """bool[n_classes]: True if a walk that begins with a character of the class can die or end without a match."""
     n_classes = delta.shape[1] - 1
-    going_on = (accept == 0) & (delta != DEAD)
-    # with the column of END, after which no character follows
-    fails: Mask = ((accept == 0) & (delta == DEAD)).any(axis=1)
-    while True:  # a state also fails if it can go to a failing state without accepting
-        wider: Mask = fails | (going_on & fails[np.where(delta == DEAD, 0, delta)]).any(axis=1)
-        if (wider == fails).all():
-            break
-        fails = wider
     if accept[0].any():
         return np.ones(n_classes, bool)
-    first = delta[0, :n_classes]
+    fails, first = failing(delta, accept != 0), delta[0, :n_classes]
     return np.where(first == DEAD, True, fails[np.where(first == DEAD, 0, first)])
+
+
+def failing(delta: npt.NDArray[np.integer[Any]], accept: Mask) -> Mask:
+    """bool[n_states]: True if a walk from this state can end without another accepted position."""
+    dead = delta == DEAD
+    following = np.where(dead, 0, delta)
+    # with the column of END, after which no character follows
+    fails: Mask = (~accept & dead).any(axis=1)
+    while True:  # a state also fails if it can go to a failing state without accepting
+        wider: Mask = fails | (~accept & ~dead & fails[following]).any(axis=1)
+        if (wider == fails).all():
+            return fails
+        fails = wider
 
 
 def _strong(delta: Transitions, accept: Bytes, gaps: Mask) -> Bytes:

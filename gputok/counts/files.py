@@ -98,15 +98,9 @@ def write(
 ) -> None:
     """Writes a file, or what has a URL, atomically.
 
-    Args:
-        path: the file or URL.
-        partitions: the words of each partition, in the order of their keys.
-        sizes: the number of words of each partition.
-        byte_level: as in WordColumns.
-        storage_options: of the file system of a URL.
-        few_words: a file of fewer words has one row group, any other file one for each partition with words.
-        scale: what a word of weight 1 counts for.
-        part: of which part of which corpus the words are, for a file in the work folder of a run.
+    partitions: the words of each partition, in the order of their keys, and `sizes` words in each. few_words: a file of fewer
+    words has one row group, any other file one for each partition with words. scale: what a word of weight 1 counts for. part: of
+    which part of which corpus the words are, for a file in the work folder of a run.
     """
     with needed_for(f"{os.fspath(path)}: writing word counts"):
         import pyarrow as pa
@@ -174,10 +168,8 @@ def find_files(source: Any, storage_options: StorageOptions = None) -> list[File
 class CountFile:
     """A Parquet file of word counts, which is read in parts.
 
-    Args:
-        file: the file.
-        columns: what a file that another program wrote does not say.
-        is_limited: memory is: then Arrow gives back what it does not need after each batch.
+    columns: what a file that another program wrote does not say. is_limited: memory is, so Arrow gives back what it does not
+    need after each batch.
     """
 
     def __init__(self, file: File, columns: Columns, *, is_limited: bool = False) -> None:

@@ -25,16 +25,10 @@ _DIGITS = 50
 
 
 def whole_weights(weights: Sequence[Any]) -> tuple[list[int], Fraction]:
-    """Brings weights to whole numbers without a common factor.
+    """Brings weights to whole numbers without a common factor; returns also what a weight of 1 became.
 
-    Args:
-        weights: decimals as strings ("0.3"), or numbers, which are read as Python shows them.
-
-    Returns:
-        The whole weights, and what a weight of 1 became.
-
-    Raises:
-        ValueError: a weight is not a number above 0.
+    Weights are decimals as strings ("0.3"), or numbers, which are read as Python shows them. Raises ValueError if one is not a
+    number above 0.
 
     Example:
         >>> whole_weights(["0.3", 1.7, 12.5])
@@ -62,18 +56,11 @@ def temperature_weights(sizes: Sequence[int], temperature: float | str) -> tuple
     """The whole weights by which sources have the shares p ** temperature, instead of the shares p of their sizes.
 
     Of all whole weights whose ratios are within 1 % of the wanted ones, the smallest are taken: large weights would cost
-    memory in training. The numbers are computed by `decimal`, so they are the same on each machine.
+    memory in training. The numbers are computed by `decimal`, so they are the same on each machine. The last of the results is the
+    weight of the source of the most text, whose weight is 1.
 
-    Args:
-        sizes: the size of each source, such as the bytes of its text.
-        temperature: from 0 (all sources count alike) to 1 (each counts by its size); 0.5 and 0.3 are usual (Conneau et al.
-            2020 call it alpha).
-
-    Returns:
-        The whole weights, and that of the source of the most text, whose weight is 1.
-
-    Raises:
-        ValueError: the temperature is not a number from 0 to 1.
+    A temperature of 0 counts all sources alike, 1 each by its size; 0.5 and 0.3 are usual (Conneau et al. 2020 call it alpha).
+    Raises ValueError if it is not a number from 0 to 1.
 
     Example:
         >>> temperature_weights([9_000_000, 1_000_000], 0.5)

@@ -456,14 +456,9 @@ def of_sources(
     temperature: str | float | None,
     **limits: Any,
 ) -> WordCounts:
-    """Counts sources one after the other, and adds them up by their weights.
+    """Counts sources (name -> source) one after the other, and adds them up by their weights.
 
-    Args:
-        count: counts the words of one source.
-        sources: name -> source.
-        weights: name -> weight; 1 for a source that is not named.
-        temperature: as for `WordCounts.merge`.
-        limits: the other arguments of `WordCounts.merge`.
+    weights: name -> weight; 1 for a source that is not named. limits: the other arguments of `WordCounts.merge`.
 
     Raises:
         TypeError: `sources` is not a mapping.

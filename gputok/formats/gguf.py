@@ -364,13 +364,7 @@ _MOST_KEYS = 1 << 20
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Reads the metadata of a GGUF file.
-
-    Args:
-        path: the file.
-
-    Returns:
-        The values by key: numbers, booleans, strings, lists of strings, and arrays of numbers.
+    """Reads the metadata of a GGUF file, by key: numbers, booleans, strings, lists of strings, and arrays of numbers.
 
     Raises:
         ValueError: if the file is not a GGUF file, has a version before 2, or ends too early.

@@ -28,13 +28,8 @@ beyond ASCII. Other ASCII characters have class ASCII + code, until those with l
 def safe_cuts(data: Bytes, offsets: Positions, space: str) -> Automaton | None:
     """Makes the automaton whose words end where no token reaches across.
 
-    Args:
-        data: uint8[n_bytes], the tokens that merges make, as UTF-8.
-        offsets: int64[n_tokens + 1].
-        space: the character that stands for a space in these tokens; in the text, it and a space are the same.
-
-    Returns:
-        A gapless automaton. None if text can't be cut between a letter and a space, which would leave long words.
+    data, offsets: the tokens that merges make, as UTF-8. space: the character that stands for a space in these tokens; in the text,
+    it and a space are the same. None if text can't be cut between a letter and a space, which would leave long words.
 
     Example:
         >>> from gputok.tokens.vocabulary import pack

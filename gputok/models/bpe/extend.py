@@ -87,14 +87,9 @@ class Symbols:
         return np.flatnonzero(self._alone)
 
     def cut(self, ids: PackedIds, rows: Positions) -> tuple[Ids, Positions, Positions]:
-        """Cuts rows of ids into sequences.
+        """Cuts rows of ids (row i is ids[rows[i]:rows[i + 1]]) into sequences.
 
-        Args:
-            ids: of all rows.
-            rows: int64[n_rows + 1]; row i is ids[rows[i]:rows[i + 1]].
-
-        Returns:
-            The symbols uint32[n], the offsets of the sequences int64[n_sequences + 1], and the row of each sequence.
+        Returns the symbols uint32[n], the offsets of the sequences int64[n_sequences + 1], and the row of each sequence.
         """
         symbols = ids.astype(np.uint32, copy=False)
         if not self._alone[ids].any() and not self._begins[ids].any() and (rows[1:] > rows[:-1]).all():
@@ -149,7 +144,7 @@ def extend(
     progress: Callable[[int, int], None] | None = None,
     threads: int | None = None,
 ) -> Extended:
-    """Adds tokens to a model.
+    """Adds tokens to a model, fewer than `n_tokens` if no pair of tokens is left that may be merged.
 
     Args:
         model: the model.
@@ -162,9 +157,6 @@ def extend(
         min_frequency: merges and characters that occur less often are not added.
         progress: called as progress(done, total).
         threads: at most so many threads merge; None: all cores. The merges are the same for any number.
-
-    Returns:
-        The new model. It has fewer new tokens if no pair of tokens is left that may be merged.
     """
     known = _with_tokens(model.vocabulary, *pack(list(taken)), np.array([*taken.values()], np.int64))
     learner = _Learner(model, known, sequences, first_character, np.union1d(reserved, [*taken.values()]))

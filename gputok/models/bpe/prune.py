@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from gputok.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from gputok.models.bpe.model import BPE
-    from gputok.types import Bytes, Counts, Mask, Positions
+    from gputok.types import Counts, Mask, Positions
 
 _NO_RANK = 1 << 38  # no model has so many merges; with 24 bits for a position in a token it fits 63 bits
 _POSITION_BITS = 24
@@ -28,29 +28,26 @@ _POSITION_BITS = 24
 
 def without_dropout(model: BPE) -> BPE:
     """Returns the model without dropout."""
-    if not model.dropout:
-        return model
-    other = view(model, vars(model))
-    other.dropout = None
-    return other
+    return _changed(model, dropout=None) if model.dropout else model
 
 
 def plain(model: BPE) -> BPE:
     """Returns the model without dropout and `ignore_merges`: tokens are what merges lead to."""
     model = without_dropout(model)
-    if not model.ignore_merges:
-        return model
+    return _changed(model, ignore_merges=False) if model.ignore_merges else model
+
+
+def _changed(model: BPE, **options: Any) -> BPE:
     other = view(model, vars(model))
-    other.ignore_merges = False
+    for name, value in options.items():
+        setattr(other, name, value)
     return other
 
 
 def splits(model: BPE) -> Positions:
-    """Finds the last merge that leads to each token.
+    """Finds the last merge that leads to each token: int64[n, 2], the positions in the vocabulary of its two tokens.
 
-    Returns:
-        int64[n, 2], the positions in the vocabulary of the two tokens that are merged last when the text of the token is
-        encoded. -1: no merge leads to the token. A token that is one character is its own left part, and -1 on the right.
+    -1: no merge leads to the token. A token that is one character is its own left part, and -1 on the right.
     """
     symbols, rows = _characters(model)
     n = len(model.vocabulary)
@@ -137,17 +134,10 @@ def alphabet(model: BPE, split: Positions) -> Mask:
 
 
 def leaves_pruned(frequency: Counts, split: Positions, fixed: Mask, ids: Positions, n_kept: int) -> Mask:
-    """Chooses the tokens that stay, by leaf pruning.
+    """Chooses the tokens that stay, by leaf pruning: bool[n].
 
-    Args:
-        frequency: int64[n], how often each token occurs in the text (`plain`).
-        split: of `splits`.
-        fixed: bool[n], tokens that stay in any case.
-        ids: int64[n]; among equally frequent leaves, the one with the larger id goes first.
-        n_kept: how many tokens stay; at least as many as are fixed.
-
-    Returns:
-        bool[n].
+    frequency: how often each token occurs in the text (`plain`). fixed: bool[n], tokens that stay in any case. ids: among equally
+    frequent leaves, the one with the larger id goes first. n_kept: at least as many as are fixed.
 
     Example:
         >>> split = np.array([[0, -1], [1, -1], [0, 1], [2, 2]])  # a, b, ab, abab
@@ -199,14 +189,8 @@ def with_tokens(model: BPE, chosen: Positions) -> BPE:
     """
     new = np.full(len(model.vocabulary), -1, np.int64)
     new[chosen] = np.arange(len(chosen))
-    data, offsets = _gathered(model.vocabulary, chosen)
+    data, offsets = model.vocabulary.packed(chosen)
     merges = new[positions(model)]
     other = view(model, vars(model))
     other.set_vocabulary(Vocabulary(data, offsets), merges[:2, (merges >= 0).all(axis=0)].T)
     return other
-
-
-def _gathered(vocabulary: Vocabulary, chosen: Positions) -> tuple[Bytes, Positions]:
-    from gputok.kernels.cpu.rewrite import gather
-
-    return gather(vocabulary.data, vocabulary.offsets[chosen], vocabulary.offsets[chosen + 1])
