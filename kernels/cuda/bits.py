@@ -13,16 +13,9 @@ Bits, Sizes, Sums = structs_of("bits.cu", "Bits Sizes Sums")
 
 
 def listed(device: Device, bits: Any, end: int, most: int | None = None) -> Any:
-    """Lists the bits that are set in uint32[n].
+    """Lists the bits that are set in uint32[n]: uint32[bits + 1], or uint32[most + 1]: their indexes, in order, then `end`.
 
-    Args:
-        device: Where the bits are.
-        bits: The bits.
-        end: What comes after them.
-        most: There are not more bits. None: the host looks how many there are.
-
-    Returns:
-        uint32[bits + 1], or uint32[most + 1]: their indexes, in order, and then `end`.
+    most: there are not more bits. None: the host looks how many there are.
     """
     struct = _summed(device, bits)
     room = 1 + (number(device, struct.sums) if most is None else most)
@@ -40,15 +33,9 @@ def ranked(device: Device, bits: Any) -> tuple[Any, Any]:
 
 
 def offsets_of(device: Device, sizes: Any, wide: bool = False) -> Any:
-    """Finds where items begin if they follow each other.
+    """Finds where items of some sizes, uint32[n], begin if they follow each other, and the sum of all sizes.
 
-    Args:
-        device: Where the sizes are.
-        sizes: uint32[n], of each item.
-        wide: The sum may have more than 32 bits.
-
-    Returns:
-        uint32[n + 1], or uint64[n + 1] if `wide`: where each item begins, and the sum of all sizes.
+    wide: uint64[n + 1], since the sum may have more than 32 bits; else uint32[n + 1].
     """
     xp, n = device.xp, len(sizes)
     offsets = xp.empty(n + 1, xp.uint64 if wide else xp.uint32)

@@ -116,22 +116,14 @@ def encode_documents(
 ) -> tuple[Any, Any]:
     """Encodes documents, and leaves the ids on the device, in memory that other libraries may use.
 
-    Args:
-        device: As for `encode_corpus`, and so are `data`, `offsets`, `token`, `automaton` and `model`.
-        data: The text.
-        offsets: Of its pieces.
-        token: The ids of pieces that are added tokens.
-        rows: int64[documents + 1], the first piece of each document, and the number of pieces.
-        around: The ids before and after each document.
-        automaton: Splits text into words.
-        model: Encodes words.
+    The arguments are those of `encode_corpus`, and so is TooLong; rows: int64[documents + 1], the first piece of each document, and
+    the number of pieces; around: the ids before and after each document.
 
     Returns:
         int32[ids] and int32[documents + 1]: where the ids of each document begin.
 
     Raises:
         MemoryError: The device does not have the memory.
-        split.TooLong: As for `encode_corpus`.
     """
     token = np.full(len(offsets) - 1, -1) if token is None else np.asarray(token)
     if offsets[-1] - offsets[0] > split.MAX_BYTES:

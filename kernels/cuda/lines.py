@@ -16,12 +16,8 @@ Lines, Searched, Wanted, Inert = structs_of("lines.cu", "Lines Searched Wanted I
 def lines(device: Device, data: Any, begins: Any = None) -> tuple[Any, bool]:
     """Finds where the lines of a text begin, and whether the text is UTF-8, as kernels.cpu.lines does.
 
-    Args:
-        device: Where the text is.
-        data: uint8[n], n < 2**31.
-        begins: uint32[texts + 1] from 0 to n: where each of several texts begins, and n. Lines begin there, too, so the result
-            ends with n. The texts are checked like one text: a character that begins at the end of a text may go on in the
-            next one.
+    begins: uint32[texts + 1] from 0 to n: where each of several texts begins, and n. Lines begin there, too, so the result ends
+    with n. The texts are checked like one text: a character that begins at the end of a text may go on in the next one.
 
     Returns:
         uint32[lines]: 0, and the offset after each newline; and True if the text is UTF-8.
@@ -74,16 +70,10 @@ class Watched(NamedTuple):
 
 
 def texts_with(device: Device, data: Any, begins: np.ndarray, watched: Watched) -> list[int]:
-    """Finds the texts in which what is watched begins.
+    """Finds the texts in which what is watched begins: their numbers, in order.
 
-    Args:
-        device: Where the texts are.
-        data: uint8[n]: the texts, one after the other; UTF-8.
-        begins: int64[texts + 1], from 0 to n, on the host.
-        watched: What is looked for. A string that reaches into the next text is found, too.
-
-    Returns:
-        The numbers of these texts, in order.
+    data: uint8[n]: the texts, one after the other; UTF-8. begins: int64[texts + 1], from 0 to n, on the host. A string that
+    reaches into the next text is found, too.
     """
     strings, inert = watched
     n, n_texts = len(data) // 32 + 1, len(begins) - 1

@@ -58,17 +58,10 @@ def upload(device: Device, automaton: Automaton) -> Tables:
 
 
 def find_words(device: Device, data: Any, offsets: Any, automaton: Tables, most: int | None = None) -> Any:
-    """Finds where the words of documents begin.
+    """Finds where the words of documents begin: uint32[words + 1], or uint32[most + 1]: where each word begins, then n.
 
-    Args:
-        device: Where the text is.
-        data: uint8[n], n <= MAX_BYTES.
-        offsets: uint32[documents + 1], from 0 to n.
-        automaton: Splits documents into words.
-        most: There are not more words. None: the host looks how many there are.
-
-    Returns:
-        uint32[words + 1], or uint32[most + 1]: where each word begins, then n.
+    data: uint8[n], n <= MAX_BYTES. offsets: uint32[documents + 1], from 0 to n. most: there are not more words; None: the host
+    looks how many there are.
 
     Raises:
         TooLong: The text has a run of more than `sizes.longest_run` bytes between two offsets at which it can be cut.
