@@ -163,19 +163,12 @@ def next_token(data, first, stop, at, text, blank, finder):
     tokens, the first of these and their number, options and word bits, as views.
     -> the string of the token, or -1 if there is no more token; its begin and end; and the next `at`, `text` and `blank`.
     """
-    (class_of, child, n_classes, name), can_begin, (few, n_few), options, word_bits = finder
+    trie, can_begin, (few, n_few), options, word_bits = finder
     while True:
         at = _scan(data, at, stop, can_begin, few, n_few)
         if at == stop:
             return np.int64(-1), stop, stop, stop, text, blank
-        node, match, match_end, p = np.uint64(0), np.int64(-1), at, at
-        while p < stop:
-            node = np.uint64(child[node * n_classes + class_of[data[p]]])
-            if node == 0:
-                break
-            p += 1
-            if name[node] >= 0:
-                match, match_end = np.int64(name[node]), p
+        match, match_end, _ = _longest(data, at, stop, trie)
         if match < 0:
             at += 1
             continue
@@ -211,18 +204,26 @@ def next_token(data, first, stop, at, text, blank, finder):
 @kernel(inline=True)
 def longest_token(data, at, stop, finder):
     """The string of the longest token at byte `at`, or -1; and for how many bytes from there on a token may go on."""
-    (class_of, child, n_classes, name), can_begin, _, _, _ = finder
-    match, node, p = np.int64(-1), np.uint64(0), at
+    trie, can_begin, _, _, _ = finder
     if not can_begin[data[at]]:
-        return match, np.int64(0)
+        return np.int64(-1), np.int64(0)
+    match, _, p = _longest(data, at, stop, trie)
+    return match, np.int64(p - at)
+
+
+@kernel(inline=True)
+def _longest(data, at, stop, trie):
+    """The string of the longest token at byte `at`, or -1; its end; and the end of the walk, up to where a token may go on."""
+    class_of, child, n_classes, name = trie
+    node, match, match_end, p = np.uint64(0), np.int64(-1), at, at
     while p < stop:
         node = np.uint64(child[node * n_classes + class_of[data[p]]])
         if node == 0:
             break
         p += 1
         if name[node] >= 0:
-            match = np.int64(name[node])
-    return match, np.int64(p - at)
+            match, match_end = np.int64(name[node]), p
+    return match, match_end, p
 
 
 @kernel(inline=True)

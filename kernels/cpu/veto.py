@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from gputok.kernels import Veto
 from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.primitives.constants import U1
 from gputok.kernels.signatures import i64, u8, u64
 
-ONE = np.uint64(1)
 # Fields of a trait: 28 bits for the number of words, 28 for the number of characters, then five flags
 COUNT_BITS = 28
 _BITS = np.uint64(COUNT_BITS)
@@ -57,19 +57,19 @@ def find_traits(text, text_end, n_tokens, space, traits):
         while at < end:
             k = np.uint64(0)
             while k < np.uint64(len(space)) and at + k < end and text[at + k] == space[k]:
-                k += ONE
+                k += U1
             if k == np.uint64(len(space)):
                 flags |= (_BEGINS_SPACE if first else np.uint64(0)) | (_COLON_SPACE if after_colon else np.uint64(0))
                 in_word = after_colon = False
-                characters += ONE
+                characters += U1
                 at += k
             else:
                 flags |= _BEGINS_WORD if first else np.uint64(0)
-                words += np.uint64(0) if in_word else ONE
+                words += np.uint64(0) if in_word else U1
                 in_word = True
                 after_colon = text[at] == _COLON
-                characters += ONE if text[at] & _KIND != _CONTINUES else np.uint64(0)
-                at += ONE
+                characters += U1 if text[at] & _KIND != _CONTINUES else np.uint64(0)
+                at += U1
             first = False
         flags |= (_ENDS_WORD if in_word else np.uint64(0)) | (_ENDS_COLON if after_colon else np.uint64(0))
         traits[token] = flags | min(characters, _MOST) << _BITS | min(words, _MOST)
@@ -79,7 +79,7 @@ def find_traits(text, text_end, n_tokens, space, traits):
 def _words(left, right):
     """The number of words of two tokens together, by their traits."""
     joined = left & _ENDS_WORD != 0 and right & _BEGINS_WORD != 0
-    return (left & _MOST) + (right & _MOST) - (ONE if joined else np.uint64(0))
+    return (left & _MOST) + (right & _MOST) - (U1 if joined else np.uint64(0))
 
 
 @kernel(inline=True)

@@ -15,8 +15,8 @@ from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.lookup import NONE
 from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import U1
+from gputok.kernels.cpu.primitives.hashing import next_random
 from gputok.kernels.cpu.primitives.memory import as_views, scratch, view
-from gputok.kernels.cpu.primitives.random_numbers import next_random
 from gputok.kernels.cpu.primitives.utf8 import width
 from gputok.kernels.cpu.trie import ROOT, follow
 from gputok.kernels.signatures import f64, i64, u32, u64

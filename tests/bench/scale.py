@@ -29,6 +29,10 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
+from gputok.kernels import BpeLimits
+from gputok.kernels.cpu.train_bpe import layout
+from gputok.kernels.cpu.train_bpe.batches import clock
+from gputok.kernels.cpu.train_bpe.train import SIZES, Training
 from gputok.kernels.threads import thread_count
 
 from gputok.bench.worker import peak_memory
@@ -39,7 +43,9 @@ from tests.bench import count_stages
 from tests.bench.count_stages import Speed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    from gputok.kernels.cpu.train_bpe.train import Words
 
     from gputok.counts.word_counts import WordCounts
     from gputok.progress import Progress
@@ -415,9 +421,6 @@ def _predicted_seconds(words: WordCounts, threads: int) -> float:
 
     words: byte-level words, whose bytes are the first tokens.
     """
-    from gputok.kernels import BpeLimits
-    from gputok.kernels.cpu.train_bpe import phases
-
     parts = [(words.data.astype(np.uint16), words.offsets, words.counts)]
     tokens = np.arange(256, dtype=np.uint8), np.arange(257)
     found = phases(lambda *, measured: parts, *tokens, BpeLimits(_VOCAB_SIZE), threads)
@@ -425,6 +428,44 @@ def _predicted_seconds(words: WordCounts, threads: int) -> float:
         return 0.0
     alone, steps = found.set_up / threads + found.pick, found.apply + found.settle
     return alone + steps + 2 * found.batches * threads * _BARRIER
+
+
+class Phases(NamedTuple):
+    """What training took, in seconds, if each part is merged by a core of its own; see `phases`."""
+
+    set_up: float  # of all parts
+    pick: float  # also queueing, what the first thread does alone
+    apply: float
+    settle: float
+    batches: int
+
+
+def phases(
+    parts: Callable[..., Iterable[Words]],
+    tokens: np.ndarray,
+    token_offsets: np.ndarray,
+    limits: BpeLimits,
+    n_parts: int,
+) -> Phases | None:
+    """Merges n_parts parts in turn on one thread, and times each phase of merging.
+
+    A step of a batch takes as long as its slowest part. What cores share (memory, the last cache) is not in these times, nor
+    what threads wait for each other. The arguments are those of `train_bpe_of_parts`; n_parts is at least 2.
+
+    Returns:
+        The times; None if the clock of this processor can't be read, or a merge spells the string of an initial token.
+    """
+    start = time.perf_counter()
+    training = Training(parts, tokens, token_offsets, limits, SIZES._replace(parts=n_parts), 1)
+    set_up = time.perf_counter() - start
+    first, start = clock(training.state), time.perf_counter()
+    is_merged, seconds = training.is_merged(limits, None), time.perf_counter() - start
+    n_ticks = clock(training.state) - first
+    if not is_merged or n_ticks <= 0:
+        return None
+    at = training.state.at.tolist()
+    taken = (at[phase] * seconds / n_ticks for phase in (layout.PICK_TICKS, layout.APPLY_TICKS, layout.SETTLE_TICKS))
+    return Phases(set_up, *taken, at[layout.BATCHES])
 
 
 class _Drawing:

@@ -9,7 +9,6 @@ from collections import Counter
 import numpy as np
 import pytest
 from gputok.kernels import BpeLimits
-from gputok.kernels.cpu.train_bpe import phases
 
 from gputok.counts import partitions
 from tests.bench import count_stages, scale
@@ -82,7 +81,7 @@ def test_phases_are_those_of_the_same_merges():
     parts = [(np.frombuffer(data, np.uint8).astype(np.uint16), offsets, np.array([*words.values()]))]
     tokens = np.arange(256, dtype=np.uint8), np.arange(257)
     start = time.perf_counter()
-    found = phases(lambda *, measured: parts, *tokens, BpeLimits(1000), 3)
+    found = scale.phases(lambda *, measured: parts, *tokens, BpeLimits(1000), 3)
     whole = time.perf_counter() - start
     if platform.machine() not in ("x86_64", "AMD64"):
         assert found is None

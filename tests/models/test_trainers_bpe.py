@@ -14,7 +14,7 @@ from gputok.kernels import BpeLimits, Veto
 from gputok.kernels.cpu import spell_words as alphabet
 from gputok.kernels.cpu.train_bpe import queue as bpe_queue
 from gputok.kernels.cpu.train_bpe import train as bpe
-from gputok.kernels.cpu.train_bpe.state import APPLYING, CLAIMS, LINE, MERGES, MOVED, PHASE, STEP
+from gputok.kernels.cpu.train_bpe.layout import APPLYING, CLAIMS, LINE, MERGES, MOVED, PHASE, STEP
 
 from gputok import AddedToken, Tokenizer, models, pre_tokenizers, trainers
 from gputok.counts.word_counts import WordCounts

@@ -1,9 +1,9 @@
 """The stage `encode_words`: byte-pair encoding of many words, one after the other.
 
 A word that is a token as a whole, or that is in the cache, is done. Any other word is cut at edges that no token can cross
-(cuts.py): each part is encoded on its own, with the same result, and parts occur again far more often than words (in Chinese
+(symbols.py): each part is encoded on its own, with the same result, and parts occur again far more often than words (in Chinese
 that takes two thirds less time; for a model without a pre-tokenizer, a whole document is one word). A part is encoded by merges
-of its symbols (symbols.py, characters.py, merge.py).
+of its symbols (characters.py, merge.py).
 """
 
 from __future__ import annotations
@@ -12,9 +12,15 @@ import numpy as np
 from gputok.kernels import BpeTables
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.encode_words.cache import MAX_CACHED, NOWHERE, holds, keep, key_words, record_of, replay
-from gputok.kernels.cpu.encode_words.cuts import all_known, is_ascii, next_cut
 from gputok.kernels.cpu.encode_words.merge import SHORT, merge_by_heap, merge_by_scan
-from gputok.kernels.cpu.encode_words.symbols import bytes_as_symbols, characters_as_symbols, first_symbols
+from gputok.kernels.cpu.encode_words.symbols import (
+    all_known,
+    bytes_as_symbols,
+    characters_as_symbols,
+    first_symbols,
+    is_ascii,
+    next_cut,
+)
 from gputok.kernels.cpu.lookup import NONE, find_string
 from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import U0, U1

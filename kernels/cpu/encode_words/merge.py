@@ -15,9 +15,9 @@ import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.lookup import NONE, rank_of
 from gputok.kernels.cpu.primitives.constants import LOW32, U0, U1, U8, U32
+from gputok.kernels.cpu.primitives.hashing import next_random
 from gputok.kernels.cpu.primitives.heap import less, pop, push
 from gputok.kernels.cpu.primitives.memory import scratch
-from gputok.kernels.cpu.primitives.random_numbers import next_random
 
 SHORT = 64  # symbols; up to here scanning is faster than a heap
 POSITION_BITS = 6  # a position in a short word has so many bits

@@ -1,4 +1,4 @@
-"""Hashes words and pairs, and compares bytes."""
+"""Hashes words and pairs, compares bytes, and draws random numbers."""
 
 from __future__ import annotations
 
@@ -64,3 +64,14 @@ def same_bytes(a, i, b, j, n):
         return True
     middle = n >> U1
     return a[i] == b[j] and a[i + middle] == b[j + middle] and a[i + n - U1] == b[j + n - U1]
+
+
+@kernel(inline=True)
+def next_random(random):
+    """The next random number by xorshift64*, float64 in [0, 1); random: the state, uint64[1]."""
+    x = random[0]
+    x ^= x >> np.uint64(12)
+    x ^= x << np.uint64(25)
+    x ^= x >> np.uint64(27)
+    random[0] = x
+    return np.float64((x * np.uint64(0x2545F4914F6CDD1D)) >> np.uint64(40)) / 16777216.0

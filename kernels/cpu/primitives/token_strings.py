@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import longer
+from gputok.kernels.cpu.primitives.constants import U1
 from gputok.kernels.cpu.primitives.memory import owned, view
 from gputok.kernels.signatures import i64, u8, u32
 
-ONE = np.uint64(1)
-
-
-# The helpers take views (text uint8, text_end int64, names uint32): see train_bpe/state.py
+# The helpers take views (text uint8, text_end int64, names uint32): see train_bpe/layout.py
 
 
 @kernel(inline=True)
@@ -23,15 +21,15 @@ def name_slot(text, text_end, names, mask, start, end):
         h = (h ^ np.uint64(text[start + i])) * np.uint64(0x100000001B3)
     at = (h ^ (h >> np.uint64(29))) & mask
     while names[at] != 0:
-        token = np.uint64(names[at]) - ONE
+        token = np.uint64(names[at]) - U1
         other = np.uint64(text_end[token])
-        if np.uint64(text_end[token + ONE]) - other == length:
+        if np.uint64(text_end[token + U1]) - other == length:
             k = np.uint64(0)
             while k < length and text[other + k] == text[start + k]:
-                k += ONE
+                k += U1
             if k == length:
                 break
-        at = (at + ONE) & mask
+        at = (at + U1) & mask
     return at
 
 
@@ -49,19 +47,19 @@ def index_names(text, text_end, n_tokens, names):
 def spell_merged(text, text_end, prefix, n_prefix, a, b, end):
     """Writes the string of a merge to text[end:], b without the prefix, and returns the end of the string."""
     end = np.uint64(end)
-    for i in range(np.uint64(text_end[a]), np.uint64(text_end[a + ONE])):
+    for i in range(np.uint64(text_end[a]), np.uint64(text_end[a + U1])):
         text[end] = text[i]
-        end += ONE
-    i, stop = np.uint64(text_end[b]), np.uint64(text_end[b + ONE])
+        end += U1
+    i, stop = np.uint64(text_end[b]), np.uint64(text_end[b + U1])
     k = np.uint64(0)
     while k < min(n_prefix, stop - i) and text[i + k] == prefix[k]:
-        k += ONE
+        k += U1
     if k == n_prefix:
         i += k
     while i < stop:
         text[end] = text[i]
-        end += ONE
-        i += ONE
+        end += U1
+        i += U1
     return np.int64(end)
 
 
@@ -80,7 +78,7 @@ def merged_token(n_tokens, prefix, text, text_end, names, a, b):
     If no token has the joined string, the token is n_tokens, and its string is added.
     """
     begin = text_end[n_tokens]
-    text = room(text, begin + text_end[a + ONE] - text_end[a] + text_end[b + ONE] - text_end[b])
+    text = room(text, begin + text_end[a + U1] - text_end[a] + text_end[b + U1] - text_end[b])
     strings, ends, all_names = owned(text), view(text_end), view(names)
     end = spell_merged(strings, ends, view(prefix), np.uint64(len(prefix)), a, b, begin)
     slot = name_slot(strings, ends, all_names, np.uint64(len(names) - 1), begin, end)

@@ -25,7 +25,7 @@ from gputok.kernels.cpu.encode_words.merge import SHORT, merge_by_heap, merge_by
 from gputok.kernels.cpu.lookup import NONE, index_pairs, rank_of
 from gputok.kernels.cpu.primitives.constants import ALL, GOLDEN, LOW32, U0, U1, U2, U6, U8, U32, U63, U64
 from gputok.kernels.cpu.primitives.memory import as_views, copy, load_u64, scratch, tail, view
-from gputok.kernels.cpu.superwords.few import FEW, few_ids, put_few
+from gputok.kernels.cpu.superwords.runs import FEW, few_ids, put_few
 from gputok.kernels.signatures import I64s, U8s, U16orU32, U16s, U32s, U64s, i64, u8, u32, u64
 
 BYTES = np.uint64(256)

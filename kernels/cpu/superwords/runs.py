@@ -15,7 +15,7 @@ from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.encode_corpus.marks import CUT, MOST_BITS
 from gputok.kernels.cpu.encode_words.merge import SHORT, merge_by_heap, merge_by_scan
 from gputok.kernels.cpu.lookup import NONE, index_pairs
-from gputok.kernels.cpu.primitives.constants import ALL, GOLDEN, U0, U1, U2, U3, U4, U6, U7, U8, U32, U63, U64
+from gputok.kernels.cpu.primitives.constants import ALL, GOLDEN, LOW32, U0, U1, U2, U3, U4, U6, U7, U8, U32, U63, U64
 from gputok.kernels.cpu.primitives.memory import (
     as_views,
     leading_zeros,
@@ -26,8 +26,29 @@ from gputok.kernels.cpu.primitives.memory import (
     trailing_zeros,
     view,
 )
-from gputok.kernels.cpu.superwords.few import few_ids, put_few
 from gputok.kernels.signatures import U16orU32, U32s, U64s, i64, u8, u32, u64
+
+FEW = U4  # ids that two numbers hold, which is how results are remembered
+
+
+@kernel(inline=True)
+def few_ids(ids, at, n):
+    """ids[at:at + n] as two numbers, with NONE (all bits) instead of those that are missing; n: at most FEW."""
+    second = np.uint64(ids[at + (U1 if n > U1 else U0)])
+    third = np.uint64(ids[at + (U2 if n > U2 else U0)])
+    fourth = np.uint64(ids[at + (U3 if n > U3 else U0)])
+    low = np.uint64(ids[at]) | (second if n > U1 else LOW32) << U32
+    high = (third if n > U2 else LOW32) | (fourth if n > U3 else LOW32) << U32
+    return low, high
+
+
+@kernel(inline=True)
+def put_few(out, n, low, high):
+    """Writes the ids of `few_ids` to out[n:n + FEW], whatever their number, and returns where they end."""
+    second, third, fourth = low >> U32, high & LOW32, high >> U32
+    out[n], out[n + U1], out[n + U2], out[n + U3] = low, second, third, fourth
+    return n + U1 + np.uint64(second != LOW32) + np.uint64(third != LOW32) + np.uint64(fourth != LOW32)
+
 
 _KNOWN_BITS = 14
 """Bits of the number of runs that are remembered: 512 KiB, which stay in a cache of the second level."""

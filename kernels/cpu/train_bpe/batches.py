@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import numpy as np
 from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.primitives.constants import U1, U2, U3
 from gputok.kernels.cpu.primitives.memory import (
     as_views,
     atomic_add,
@@ -31,8 +32,10 @@ from gputok.kernels.cpu.primitives.memory import (
     prefetch,
     ticks,
 )
+from gputok.kernels.cpu.train_bpe import layout
 from gputok.kernels.cpu.train_bpe.candidates import enqueue, first_pair, heap_pop
 from gputok.kernels.cpu.train_bpe.index import begin_list, pool_has_room
+from gputok.kernels.cpu.train_bpe.layout import State, n_parts_of, part_of, sentinel_of
 from gputok.kernels.cpu.train_bpe.merge import (
     deal_records,
     has_rows,
@@ -43,57 +46,6 @@ from gputok.kernels.cpu.train_bpe.merge import (
     take_merge,
 )
 from gputok.kernels.cpu.train_bpe.settle import settle, shard_of, take_late
-from gputok.kernels.cpu.train_bpe.state import (
-    APPLIED,
-    APPLY_TICKS,
-    APPLYING,
-    BATCH,
-    BATCHES,
-    BUCKET,
-    CLAIMS,
-    DONE,
-    DRY,
-    GROW,
-    HEAP,
-    KIND,
-    LINE,
-    MOST_BORN,
-    N_BATCH,
-    N_BORN,
-    N_RECORDS,
-    NEED_BORN,
-    NEED_SETTLED,
-    OLD_TOKENS,
-    ONE,
-    PAIRS,
-    PAUSED,
-    PENDING,
-    PHASE,
-    PICK,
-    PICK_TICKS,
-    POOL,
-    QUEUED,
-    READY,
-    RESPELLED,
-    RESPELT,
-    SETTLE_TICKS,
-    SETTLING,
-    STEP,
-    STOP,
-    STORED,
-    THREE,
-    TO_APPLY,
-    TO_SETTLE,
-    TOKENS,
-    TWO,
-    UNIT_TICKS,
-    WAITING,
-    WORK,
-    State,
-    n_parts_of,
-    part_of,
-    sentinel_of,
-)
 from gputok.kernels.signatures import i64
 
 _OWN = 100  # looks at the step until a thread takes over units of others, some microseconds
@@ -107,48 +59,48 @@ _32, _SIDES = np.uint64(32), np.uint64(2)
 @kernel(inline=True)
 def _deal(s, part, number):
     """Deals the occurrences of the last batch to the lists of their new pairs; False if the pool has no room."""
-    n_merges = np.uint64(part.at[PENDING])
-    n_born, n_records = part.at[N_BORN], part.at[N_RECORDS] // 3
+    n_merges = np.uint64(part.at[layout.PENDING])
+    n_born, n_records = part.at[layout.N_BORN], part.at[layout.N_RECORDS] // 3
     # Two entries for each list, one for each side of each record, and as many after them for neighbours without a pair
     if not pool_has_room(s, part, number, 2 * n_born + 3 * n_records):
         return False
-    waste = part.at[POOL] + 2 * n_born + 2 * n_records
-    shards = n_parts_of(s) + ONE
+    waste = part.at[layout.POOL] + 2 * n_born + 2 * n_records
+    shards = n_parts_of(s) + U1
     for shard in range(n_parts_of(s)):
         part.shards[shards + shard] = part.shards[shard]
     born = first = np.uint64(0)
-    used = part.at[POOL]
+    used = part.at[layout.POOL]
     for m in range(n_merges):
         before, any_new = born, False
         for side in range(_SIDES):
             gathered = part.left if side == 0 else part.right
             gathered[sentinel_of(s) + sentinel_of(s)] = waste
-            stop = np.uint64(part.ends[THREE * m + ONE + side])
+            stop = np.uint64(part.ends[U3 * m + U1 + side])
             while born < stop:
                 x = part.born_keys[born] & np.uint64(0xFFFFFFFF)
                 at = shards + shard_of(x, n_parts_of(s))
                 k = np.uint64(part.shards[at])
-                part.shards[at] = k + ONE
-                row = np.int64(part.sorted[k + k + ONE]) - 1
+                part.shards[at] = k + U1
+                row = np.int64(part.sorted[k + k + U1]) - 1
                 if row >= 0:
                     gathered[x + x], used = begin_list(part, row, used, np.int64(part.born_numbers[born]))
                     any_new = True
                 else:
                     gathered[x + x] = waste
-                born += ONE
-        stop = np.uint64(part.ends[THREE * m])
+                born += U1
+        stop = np.uint64(part.ends[U3 * m])
         if any_new:
             deal_records(s, part, first, stop)
         first = stop
         for side in range(_SIDES):
             gathered = part.left if side == 0 else part.right
             gathered[sentinel_of(s) + sentinel_of(s)] = 0
-            stop = np.uint64(part.ends[THREE * m + ONE + side])
+            stop = np.uint64(part.ends[U3 * m + U1 + side])
             while before < stop:
                 x = part.born_keys[before] & np.uint64(0xFFFFFFFF)
                 gathered[x + x] = 0
-                before += ONE
-    part.at[POOL] = used
+                before += U1
+    part.at[layout.POOL] = used
     return True
 
 
@@ -157,16 +109,16 @@ def _note(s, part, touched, gathered, n, key, born):
     """Notes what was gathered of the neighbours on one side, and clears it; returns the number of all notes."""
     for i in range(n):
         x = np.uint64(touched[i])
-        number = gathered[x + x + ONE]
+        number = gathered[x + x + U1]
         if x != sentinel_of(s):
             part.born_keys[born] = key | x
             part.born_weights[born] = gathered[x + x] + number
             part.born_numbers[born] = number
             shard = shard_of(x, n_parts_of(s))
-            part.shards[shard + ONE] += 1
-            born += ONE
+            part.shards[shard + U1] += 1
+            born += U1
         gathered[x + x] = 0
-        gathered[x + x + ONE] = 0
+        gathered[x + x + U1] = 0
     return born
 
 
@@ -174,69 +126,69 @@ def _note(s, part, touched, gathered, n, key, born):
 def _sort(s, part, n_born):
     """Sorts the notes by shard; part.shards: how many each has, then where each begins."""
     for shard in range(n_parts_of(s)):
-        part.shards[shard + ONE] += part.shards[shard]
-    shards = n_parts_of(s) + ONE
+        part.shards[shard + U1] += part.shards[shard]
+    shards = n_parts_of(s) + U1
     for shard in range(n_parts_of(s)):
         part.shards[shards + shard] = part.shards[shard]
     for i in range(n_born):
         key = part.born_keys[i]
         at = shards + shard_of(key & np.uint64(0xFFFFFFFF), n_parts_of(s))
         k = np.uint64(part.shards[at])
-        part.shards[at] = k + ONE
+        part.shards[at] = k + U1
         part.sorted[k + k] = key
-        part.sorted[k + k + ONE] = part.born_weights[i]
+        part.sorted[k + k + U1] = part.born_weights[i]
 
 
 @kernel(inline=True)
 def _replace_all(s, part, n_batch):
     """Merges the batch in the words of a part."""
-    for shard in range(n_parts_of(s) + ONE):
+    for shard in range(n_parts_of(s) + U1):
         part.shards[shard] = 0
     born = n_records = np.uint64(0)
     start, stop = list_of(part, s.batch[1])
     prefetch_places(part, start, stop)
     for m in range(n_batch):
-        pair, new = np.uint64(s.batch[THREE * m]), np.uint64(s.batch[THREE * m + TWO])
+        pair, new = np.uint64(s.batch[U3 * m]), np.uint64(s.batch[U3 * m + U2])
         a, b = pair >> _32, pair & np.uint64(0xFFFFFFFF)
         n_left, n_right, n_records = replace(s, part, a, b, new, start, stop, n_records)
-        if m + ONE < n_batch:
-            start, stop = list_of(part, s.batch[THREE * m + THREE + ONE])
+        if m + U1 < n_batch:
+            start, stop = list_of(part, s.batch[U3 * m + U3 + U1])
             prefetch_places(part, start, stop)
         key = m << np.uint64(33)
-        part.ends[THREE * m] = n_records
+        part.ends[U3 * m] = n_records
         born = _note(s, part, part.touched_left, part.left, n_left, key, born)
-        part.ends[THREE * m + ONE] = born
-        key |= ONE << _32
+        part.ends[U3 * m + U1] = born
+        key |= U1 << _32
         born = _note(s, part, part.touched_right, part.right, n_right, key, born)
-        part.ends[THREE * m + TWO] = born
-    part.at[N_RECORDS], part.at[N_BORN] = n_records, born
+        part.ends[U3 * m + U2] = born
+    part.at[layout.N_RECORDS], part.at[layout.N_BORN] = n_records, born
     return born
 
 
 @kernel
 def _apply(s, number):
     """A unit of the step that applies a batch. If an array of the part must grow, sets what it needs, and does the rest later."""
-    part, n_batch = part_of(s, number), np.uint64(s.at[N_BATCH])
-    if part.at[APPLIED] == s.at[BATCH]:
+    part, n_batch = part_of(s, number), np.uint64(s.at[layout.N_BATCH])
+    if part.at[layout.APPLIED] == s.at[layout.BATCH]:
         return
     for m in range(n_batch):
-        prefetch(part.lists, s.batch[THREE * m + ONE])
-    if part.at[PENDING] > 0:
+        prefetch(part.lists, s.batch[U3 * m + U1])
+    if part.at[layout.PENDING] > 0:
         if not _deal(s, part, number):
             return
-        part.at[PENDING] = 0
+        part.at[layout.PENDING] = 0
     most, distinct = 0, np.int64(sentinel_of(s)) + 1
     for m in range(n_batch):
-        start, stop = list_of(part, s.batch[THREE * m + ONE])
+        start, stop = list_of(part, s.batch[U3 * m + U1])
         prefetch(part.pool, start)
         most += 2 * min(np.int64(stop - start), distinct)
     if most > len(part.born_keys):
-        part.at[NEED_BORN] = most
+        part.at[layout.NEED_BORN] = most
         return
     n_born = _replace_all(s, part, n_batch)
     _sort(s, part, n_born)
-    part.at[PENDING] = n_batch
-    part.at[APPLIED] = s.at[BATCH]
+    part.at[layout.PENDING] = n_batch
+    part.at[layout.APPLIED] = s.at[layout.BATCH]
 
 
 # ---- steps
@@ -246,17 +198,17 @@ def _apply(s, number):
 def _do(s, unit):
     """Does a unit of the step, which this thread has claimed."""
     start = ticks()
-    if s.at[KIND] == APPLYING:
+    if s.at[layout.KIND] == layout.APPLYING:
         _apply(s, unit)
     else:
         settle(s, unit)
-    part_of(s, unit).at[UNIT_TICKS] += ticks() - start
-    atomic_add(s.shared, READY, np.int64(1))
+    part_of(s, unit).at[layout.UNIT_TICKS] += ticks() - start
+    atomic_add(s.shared, layout.READY, np.int64(1))
 
 
 @kernel(inline=True)
 def _claim(s, unit, step):
-    return atomic_claim(s.shared, CLAIMS + np.int64(unit) * LINE, step - 1, step)
+    return atomic_claim(s.shared, layout.CLAIMS + np.int64(unit) * layout.LINE, step - 1, step)
 
 
 @kernel(inline=True)
@@ -270,19 +222,19 @@ def _do_others(s, step):
 @kernel(inline=True)
 def _open_step(s, kind):
     """Opens a step for all threads; a thread that sees its number sees what was written before."""
-    s.at[KIND] = kind
-    atomic_store(s.shared, READY, np.int64(0))
-    atomic_add(s.shared, STEP, np.int64(1))
+    s.at[layout.KIND] = kind
+    atomic_store(s.shared, layout.READY, np.int64(0))
+    atomic_add(s.shared, layout.STEP, np.int64(1))
 
 
 @kernel(inline=True)
 def _is_ready(s):
     """Works on the open step; returns whether it is ready, False after a long wait."""
-    step = atomic_load(s.shared, STEP)
+    step = atomic_load(s.shared, layout.STEP)
     if _claim(s, 0, step):
         _do(s, 0)
     for look in range(_WAIT):
-        if atomic_load(s.shared, READY) == np.int64(n_parts_of(s)):
+        if atomic_load(s.shared, layout.READY) == np.int64(n_parts_of(s)):
             return True
         if look == _OWN:
             _do_others(s, step)
@@ -304,9 +256,9 @@ def assist(state, number, seen):
     """
     s, looks = as_views(state), 0
     while looks < _WAIT:
-        if atomic_load(s.shared, STOP) != 0:
+        if atomic_load(s.shared, layout.STOP) != 0:
             return np.int64(-1)
-        step = atomic_load(s.shared, STEP)
+        step = atomic_load(s.shared, layout.STEP)
         if step != seen:
             if _claim(s, number, step):
                 _do(s, np.uint64(number))
@@ -324,8 +276,8 @@ def _take_ticks(s, phase):
     slowest = np.int64(0)
     for p in range(n_parts_of(s)):
         part = part_of(s, p)
-        slowest = max(slowest, part.at[UNIT_TICKS])
-        part.at[UNIT_TICKS] = 0
+        slowest = max(slowest, part.at[layout.UNIT_TICKS])
+        part.at[layout.UNIT_TICKS] = 0
     s.at[phase] += slowest
 
 
@@ -335,51 +287,55 @@ def _take_ticks(s, phase):
 @kernel(inline=True)
 def _meets(s, a, b, batch):
     """Whether a pair has an id that is on the other side of a pair of the batch, or twice the same id."""
-    return a == b or np.int64(s.sides[b + b]) == batch or np.int64(s.sides[a + a + ONE]) == batch
+    return a == b or np.int64(s.sides[b + b]) == batch or np.int64(s.sides[a + a + U1]) == batch
 
 
 @kernel(inline=True)
 def _pick(s, most):
     """Takes the next batch from the queue, at most `most` pairs: DONE if there is one, or why there is none."""
-    hand, n_heap = s.at[BUCKET], s.at[HEAP]
-    batch = (s.at[BATCH] + 1) & np.int64(0xFFFFFFFF)
-    n, n_born, outcome, is_new = np.uint64(0), np.int64(0), DONE, True
-    s.at[OLD_TOKENS], s.at[RESPELT] = s.at[TOKENS], -1
-    while np.int64(n) < most and s.at[TOKENS] < s.vocab_size and is_new:
+    hand, n_heap = s.at[layout.BUCKET], s.at[layout.HEAP]
+    batch = (s.at[layout.BATCH] + 1) & np.int64(0xFFFFFFFF)
+    n, n_born, outcome, is_new = np.uint64(0), np.int64(0), layout.DONE, True
+    s.at[layout.OLD_TOKENS], s.at[layout.RESPELT] = s.at[layout.TOKENS], -1
+    while np.int64(n) < most and s.at[layout.TOKENS] < s.vocab_size and is_new:
         row, hand, n_heap = first_pair(s, hand, n_heap)
         if row < 0:
-            outcome = DRY
+            outcome = layout.DRY
             break
         key, count = s.pairs[2 * row], s.pairs[2 * row + 1]
         a, b = np.uint64(key) >> _32, np.uint64(key) & np.uint64(0xFFFFFFFF)
         if n > 0 and _meets(s, a, b, batch):
             break
         if not has_text(s, a, b):
-            outcome = GROW
+            outcome = layout.GROW
             break
         merged = take_merge(s, a, b, count)
         if merged < 0:
-            outcome = RESPELLED
+            outcome = layout.RESPELLED
             break
-        if merged < s.at[OLD_TOKENS]:
-            s.at[RESPELT], is_new = merged, False
+        if merged < s.at[layout.OLD_TOKENS]:
+            s.at[layout.RESPELT], is_new = merged, False
         heap_pop(s, n_heap)
         n_heap -= 1
         if n_heap > 2:  # the next pairs that may come first
             for i in range(3):
                 prefetch(s.pairs, 2 * s.heap[3 * i + 2])
-        s.batch[THREE * n], s.batch[THREE * n + ONE], s.batch[THREE * n + TWO] = key, row, merged
-        n += ONE
+        s.batch[U3 * n], s.batch[U3 * n + U1], s.batch[U3 * n + U2] = (
+            key,
+            row,
+            merged,
+        )
+        n += U1
         s.sides[a + a] = batch
-        s.sides[b + b + ONE] = batch
+        s.sides[b + b + U1] = batch
         n_born += 2 * (count // s.threshold)  # each new pair reaches the threshold
         if a == b:
             break
-    s.at[BUCKET], s.at[HEAP] = hand, n_heap
-    s.at[N_BATCH] = n
-    if n > 0 and outcome != RESPELLED:
-        s.at[BATCH], s.at[MOST_BORN] = batch, n_born
-        return DONE
+    s.at[layout.BUCKET], s.at[layout.HEAP] = hand, n_heap
+    s.at[layout.N_BATCH] = n
+    if n > 0 and outcome != layout.RESPELLED:
+        s.at[layout.BATCH], s.at[layout.MOST_BORN] = batch, n_born
+        return layout.DONE
     return outcome
 
 
@@ -391,35 +347,35 @@ def _may_settle(s):
         n = 0
         for p in range(n_parts_of(s)):
             part = part_of(s, p)
-            n += part.shards[shard + ONE] - part.shards[shard]
+            n += part.shards[shard + U1] - part.shards[shard]
         n_all += n
         if n > len(part_of(s, shard).settled_keys):
-            part_of(s, shard).at[NEED_SETTLED] = n
+            part_of(s, shard).at[layout.NEED_SETTLED] = n
             ready = False
-    return has_rows(s, min(n_all, s.at[MOST_BORN])) and ready
+    return has_rows(s, min(n_all, s.at[layout.MOST_BORN])) and ready
 
 
 @kernel(inline=True)
 def _all_applied(s):
     """Whether each part has applied the batch; if not, a part has set what it needs."""
     for p in range(n_parts_of(s)):
-        if part_of(s, p).at[APPLIED] != s.at[BATCH]:
+        if part_of(s, p).at[layout.APPLIED] != s.at[layout.BATCH]:
             return False
-    for m in range(np.uint64(s.at[N_BATCH])):
-        s.pairs[2 * s.batch[THREE * m + ONE] + 1] = 0  # all merged; until now, moving lists had to keep theirs
+    for m in range(np.uint64(s.at[layout.N_BATCH])):
+        s.pairs[2 * s.batch[U3 * m + U1] + 1] = 0  # all merged; until now, moving lists had to keep theirs
     return True
 
 
 @kernel(inline=True)
 def _queue_new(s):
     """Queues the pairs that the batch has made."""
-    hand, n_heap = s.at[BUCKET], s.at[HEAP]
-    for row in range(s.at[QUEUED], s.at[PAIRS]):
+    hand, n_heap = s.at[layout.BUCKET], s.at[layout.HEAP]
+    for row in range(s.at[layout.QUEUED], s.at[layout.PAIRS]):
         count = s.pairs[2 * row + 1]
         if count >= s.threshold:
             n_heap = enqueue(s, hand, n_heap, row, s.pairs[2 * row], count)
-    s.at[STORED] += s.at[PAIRS] - s.at[QUEUED]
-    s.at[QUEUED], s.at[HEAP] = s.at[PAIRS], n_heap
+    s.at[layout.STORED] += s.at[layout.PAIRS] - s.at[layout.QUEUED]
+    s.at[layout.QUEUED], s.at[layout.HEAP] = s.at[layout.PAIRS], n_heap
 
 
 @kernel(State)
@@ -435,44 +391,44 @@ def merge_in_batches(state, work, most):
     most: pairs of a batch, at most MOST.
     """
     s = as_views(state)
-    before = s.at[WORK]
+    before = s.at[layout.WORK]
     while True:
-        if s.at[PHASE] == PICK:
-            if s.at[TOKENS] >= s.vocab_size:
-                return DONE
-            if s.at[WORK] - before >= work:
-                return PAUSED
+        if s.at[layout.PHASE] == layout.PICK:
+            if s.at[layout.TOKENS] >= s.vocab_size:
+                return layout.DONE
+            if s.at[layout.WORK] - before >= work:
+                return layout.PAUSED
             start = ticks()
             outcome = _pick(s, most)
-            s.at[PICK_TICKS] += ticks() - start
-            if outcome != DONE:
+            s.at[layout.PICK_TICKS] += ticks() - start
+            if outcome != layout.DONE:
                 return outcome
-            s.at[PHASE] = TO_APPLY
-        if s.at[PHASE] == TO_APPLY:
-            _open_step(s, APPLYING)
-            s.at[PHASE] = APPLYING
-        if s.at[PHASE] == APPLYING:
+            s.at[layout.PHASE] = layout.TO_APPLY
+        if s.at[layout.PHASE] == layout.TO_APPLY:
+            _open_step(s, layout.APPLYING)
+            s.at[layout.PHASE] = layout.APPLYING
+        if s.at[layout.PHASE] == layout.APPLYING:
             if not _is_ready(s):
-                return WAITING
+                return layout.WAITING
             if not _all_applied(s):
-                s.at[PHASE] = TO_APPLY
-                return GROW
-            _take_ticks(s, APPLY_TICKS)
-            s.at[PHASE] = TO_SETTLE
-        if s.at[PHASE] == TO_SETTLE:
+                s.at[layout.PHASE] = layout.TO_APPLY
+                return layout.GROW
+            _take_ticks(s, layout.APPLY_TICKS)
+            s.at[layout.PHASE] = layout.TO_SETTLE
+        if s.at[layout.PHASE] == layout.TO_SETTLE:
             if not _may_settle(s):
-                return GROW
-            _open_step(s, SETTLING)
-            s.at[PHASE] = SETTLING
+                return layout.GROW
+            _open_step(s, layout.SETTLING)
+            s.at[layout.PHASE] = layout.SETTLING
         if not _is_ready(s):
-            return WAITING
-        _take_ticks(s, SETTLE_TICKS)
+            return layout.WAITING
+        _take_ticks(s, layout.SETTLE_TICKS)
         start = ticks()
         take_late(s)
         _queue_new(s)
-        s.at[PICK_TICKS] += ticks() - start
-        s.at[BATCHES] += 1
-        s.at[WORK] += 100 * s.at[N_BATCH]
+        s.at[layout.PICK_TICKS] += ticks() - start
+        s.at[layout.BATCHES] += 1
+        s.at[layout.WORK] += 100 * s.at[layout.N_BATCH]
         for p in range(n_parts_of(s)):
-            s.at[WORK] += part_of(s, p).at[N_RECORDS] // 3
-        s.at[PHASE] = PICK
+            s.at[layout.WORK] += part_of(s, p).at[layout.N_RECORDS] // 3
+        s.at[layout.PHASE] = layout.PICK

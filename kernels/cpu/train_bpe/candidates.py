@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.train_bpe.state import ONE, add_to_bucket, bucket_of
+from gputok.kernels.cpu.primitives.constants import U1
+from gputok.kernels.cpu.train_bpe.layout import add_to_bucket, bucket_of
 
 
 @kernel(inline=True)
@@ -14,8 +15,8 @@ def _before(s, i, j):
     if s.heap[i] != s.heap[j]:
         return s.heap[i] > s.heap[j]
     if s.shorter_first:
-        return _spelled_before(s, np.uint64(s.heap[i + ONE]), np.uint64(s.heap[j + ONE]))
-    return s.heap[i + ONE] < s.heap[j + ONE]
+        return _spelled_before(s, np.uint64(s.heap[i + U1]), np.uint64(s.heap[j + U1]))
+    return s.heap[i + U1] < s.heap[j + U1]
 
 
 @kernel
@@ -30,13 +31,13 @@ def _spelled_before(s, key, other_key):
     n, m = s.length[a] + s.length[b], s.length[c] + s.length[d]
     if n != m:
         return n < m
-    p, p_end, in_left = s.text_end[a], s.text_end[a + ONE], True
-    q, q_end, in_other_left = s.text_end[c], s.text_end[c + ONE], True
+    p, p_end, in_left = s.text_end[a], s.text_end[a + U1], True
+    q, q_end, in_other_left = s.text_end[c], s.text_end[c + U1], True
     while True:
         if p == p_end and in_left:
-            p, p_end, in_left = s.text_end[b], s.text_end[b + ONE], False
+            p, p_end, in_left = s.text_end[b], s.text_end[b + U1], False
         if q == q_end and in_other_left:
-            q, q_end, in_other_left = s.text_end[d], s.text_end[d + ONE], False
+            q, q_end, in_other_left = s.text_end[d], s.text_end[d + U1], False
         if p == p_end or q == q_end:
             return q != q_end or (p == p_end and key < other_key)
         one, other = s.text[np.uint64(p)], s.text[np.uint64(q)]

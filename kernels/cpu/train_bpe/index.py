@@ -4,22 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.primitives.constants import U1
 from gputok.kernels.cpu.primitives.memory import as_views, atomic_claim, prefetch, view
-from gputok.kernels.cpu.train_bpe.state import (
-    AHEAD,
-    BUCKET,
-    FULL,
-    HEAP,
-    LARGEST,
-    MOVED,
-    N_HEAVY,
-    N_SMALL,
-    NEED_POOL,
-    ONE,
-    PAIRS,
-    POOL,
-    SPARE,
-    TOKENS,
+from gputok.kernels.cpu.train_bpe import layout
+from gputok.kernels.cpu.train_bpe.layout import (
     State,
     add_pair,
     add_to_bucket,
@@ -101,9 +89,9 @@ def lay_out(words, about, to, ends):
                     weight[at] = counts[i]
                 elif kind == 1:
                     small[at - np.uint64(len(weight))] = counts[i]
-                at += ONE
+                at += U1
             own[at] = sentinel
-            ends[kind] = at + ONE
+            ends[kind] = at + U1
 
 
 @kernel(u8[:])
@@ -126,15 +114,15 @@ def count_characters(state, number, table):
     """
     s = as_views(state)
     part = part_of(s, number)
-    n, few = np.uint64(len(part.symbols)), np.uint64(state.at[TOKENS])
-    first_small = np.uint64(part.at[N_HEAVY])
-    first_single = first_small + np.uint64(part.at[N_SMALL])
+    n, few = np.uint64(len(part.symbols)), np.uint64(state.at[layout.TOKENS])
+    first_small = np.uint64(part.at[layout.N_HEAVY])
+    first_single = first_small + np.uint64(part.at[layout.N_SMALL])
     # The sentinel counts as symbol `few`: then no position is a special case
     b = few
-    for p in range(ONE, n):
+    for p in range(U1, n):
         a, b = b, min(np.uint64(part.symbols[p]), few)
-        pair = (a * (few + ONE) + b) << ONE
-        table[pair + ONE] += 1
+        pair = (a * (few + U1) + b) << U1
+        table[pair + U1] += 1
         if p < first_single and b != few:
             table[pair] += weight_at(part.weight, first_small, part.small, first_single, p) - 1
 
@@ -147,7 +135,7 @@ def choose_characters(state, sums, rows):
     """
     s = as_views(state)
     state.bucket[:] = 0
-    n_pairs, highest, few = 0, 0, s.at[TOKENS]
+    n_pairs, highest, few = 0, 0, s.at[layout.TOKENS]
     rows[:] = -1
     for a in range(few):
         for b in range(few):
@@ -156,7 +144,7 @@ def choose_characters(state, sums, rows):
             if count > 0 and may_be_born(s, np.uint64(a), np.uint64(b), count):
                 rows[pair] = n_pairs
                 n_pairs, highest = _store(s, a << 32 | b, count, n_pairs, highest)
-    s.at[PAIRS], s.at[HEAP], s.at[BUCKET] = n_pairs, 0, highest
+    s.at[layout.PAIRS], s.at[layout.HEAP], s.at[layout.BUCKET] = n_pairs, 0, highest
 
 
 @kernel(inline=True)
@@ -175,7 +163,7 @@ def deal_characters(state, number, table, rows):
     The pool has room: a list takes two entries more than the pair has occurrences, and the pair has at least one position.
     """
     s = as_views(state)
-    part, few = part_of(s, number), np.uint64(state.at[TOKENS])
+    part, few = part_of(s, number), np.uint64(state.at[layout.TOKENS])
     n = np.uint64(len(part.symbols))
     used, largest = np.int64(1), np.int64(0)
     for pair in range(len(rows)):
@@ -185,13 +173,13 @@ def deal_characters(state, number, table, rows):
             table[2 * pair], used = begin_list(part, rows[pair], used, found)
             largest = max(largest, found)
     b = few
-    for p in range(ONE, n):
+    for p in range(U1, n):
         a, b = b, min(np.uint64(part.symbols[p]), few)
-        pair = (a * (few + ONE) + b) << ONE
+        pair = (a * (few + U1) + b) << U1
         if table[pair] > 0:
-            part.pool[np.uint64(table[pair])] = p - ONE
+            part.pool[np.uint64(table[pair])] = p - U1
             table[pair] += 1
-    part.at[POOL], part.at[LARGEST] = used, largest
+    part.at[layout.POOL], part.at[layout.LARGEST] = used, largest
 
 
 # ---- all other pairs
@@ -208,14 +196,14 @@ def order_places(state, number, order, start):
     n = np.uint64(len(part.symbols))
     length = view(state.length)
     for dealing in range(2):
-        p = ONE
+        p = U1
         while p < n:
             a = np.uint64(part.symbols[p])
             if a == sentinel:
-                p += ONE
+                p += U1
                 continue
             if dealing == 0:
-                start[a + ONE] += 1
+                start[a + U1] += 1
             else:
                 order[np.uint64(start[a])] = p
                 start[a] += 1
@@ -236,11 +224,11 @@ def index_pairs(state, order, start, begin):
     s = as_views(state)
     first = part_of(s, 0)
     state.bucket[:] = 0
-    ids = sentinel_of(s) + ONE
+    ids = sentinel_of(s) + U1
     n_pairs, highest = 0, 0
     for number in range(n_parts_of(s)):
         part = part_of(s, number)
-        part.at[POOL], part.at[LARGEST] = 1, 0
+        part.at[layout.POOL], part.at[layout.LARGEST] = 1, 0
     for a in range(sentinel_of(s)):
         n_touched = np.uint64(0)
         step = np.uint64(s.length[a])
@@ -260,8 +248,8 @@ def index_pairs(state, order, start, begin):
         for i in range(n_touched):
             b = np.uint64(first.touched_left[i])
             first.left[b + b] = 0
-            first.left[b + b + ONE] = 0
-    s.at[PAIRS], s.at[HEAP], s.at[BUCKET] = n_pairs, 0, highest
+            first.left[b + b + U1] = 0
+    s.at[layout.PAIRS], s.at[layout.HEAP], s.at[layout.BUCKET] = n_pairs, 0, highest
 
 
 @kernel(inline=True)
@@ -270,32 +258,32 @@ def _places_of(start, begin, number, ids, a):
     offset, ends = np.uint64(begin[number]), number * ids
     low = offset
     if a > np.uint64(0):
-        low += np.uint64(start[ends + a - ONE])
+        low += np.uint64(start[ends + a - U1])
     return low, offset + np.uint64(start[ends + a])
 
 
 @kernel(inline=True)
 def _gather_right(s, part, first, order, low, high, step, n_touched):
     """Adds up weights by right neighbour in first.left, and numbers in part.right; returns the number of distinct neighbours."""
-    first_small = np.uint64(part.at[N_HEAVY])
-    first_single = first_small + np.uint64(part.at[N_SMALL])
+    first_small = np.uint64(part.at[layout.N_HEAVY])
+    first_single = first_small + np.uint64(part.at[layout.N_SMALL])
     for i in range(low, high):
-        if i + np.uint64(AHEAD) < high:
-            prefetch(part.symbols, np.uint64(order[i + np.uint64(AHEAD)]) + step)
+        if i + np.uint64(layout.AHEAD) < high:
+            prefetch(part.symbols, np.uint64(order[i + np.uint64(layout.AHEAD)]) + step)
         p = np.uint64(order[i])
         b = np.uint64(part.symbols[p + step])
         first.touched_left[n_touched] = b
-        n_touched += np.uint64(first.left[ONE + b + b] == 0)
+        n_touched += np.uint64(first.left[U1 + b + b] == 0)
         first.left[b + b] += weight_at(part.weight, first_small, part.small, first_single, p)
-        first.left[ONE + b + b] = 1
-        part.right[ONE + b + b] += 1
+        first.left[U1 + b + b] = 1
+        part.right[U1 + b + b] += 1
     return n_touched
 
 
 @kernel(inline=True)
 def _deal_right(part, first, order, low, high, step):
     """Makes the lists of the pairs of one left symbol, whose rows (or -1) are in first.left."""
-    used, largest = part.at[POOL], part.at[LARGEST]
+    used, largest = part.at[layout.POOL], part.at[layout.LARGEST]
     for i in range(low, high):
         p = np.uint64(order[i])
         b = np.uint64(part.symbols[p + step])
@@ -303,7 +291,7 @@ def _deal_right(part, first, order, low, high, step):
         if row < 0:
             continue
         if part.right[b + b] == 0:
-            number = part.right[ONE + b + b]
+            number = part.right[U1 + b + b]
             part.right[b + b], used = begin_list(part, row, used, number)
             largest = max(largest, number)
         part.pool[np.uint64(part.right[b + b])] = p
@@ -311,8 +299,8 @@ def _deal_right(part, first, order, low, high, step):
     for i in range(low, high):
         b = np.uint64(part.symbols[np.uint64(order[i]) + step])
         part.right[b + b] = 0
-        part.right[ONE + b + b] = 0
-    part.at[POOL], part.at[LARGEST] = used, largest
+        part.right[U1 + b + b] = 0
+    part.at[layout.POOL], part.at[layout.LARGEST] = used, largest
 
 
 # ---- the pool, and the hash table
@@ -330,21 +318,21 @@ def begin_list(part, row, used, number):
 @kernel
 def _compact(s, part):
     """Moves the lists together that may still be needed: those of pairs that reach the threshold."""
-    i, end, used = np.uint64(1), np.uint64(part.at[POOL]), np.uint64(1)
+    i, end, used = np.uint64(1), np.uint64(part.at[layout.POOL]), np.uint64(1)
     while i < end:
         row = np.uint64(part.pool[i])
-        stop = i + np.uint64(2) + np.uint64(part.pool[i + ONE])
-        if s.pairs[row + row + ONE] < s.threshold:
+        stop = i + np.uint64(2) + np.uint64(part.pool[i + U1])
+        if s.pairs[row + row + U1] < s.threshold:
             part.lists[row] = 0
             i = stop
             continue
         part.lists[row] = used
         while i < stop:
             part.pool[used] = part.pool[i]
-            used += ONE
-            i += ONE
-    part.at[POOL] = used
-    part.at[MOVED] += 1
+            used += U1
+            i += U1
+    part.at[layout.POOL] = used
+    part.at[layout.MOVED] += 1
 
 
 @kernel(inline=True)
@@ -353,15 +341,15 @@ def pool_has_room(s, part, number, need):
 
     Sets NEED_POOL if it has not. Memory beyond at[FULL] stays untouched as long as moving lists makes room.
     """
-    if part.at[POOL] + need <= part.at[FULL]:
+    if part.at[layout.POOL] + need <= part.at[layout.FULL]:
         return True
     _compact(s, part)
-    used = part.at[POOL] + need
-    wanted = used + used // s.at[SPARE]
-    part.at[FULL] = max(part.at[FULL], min(wanted, np.int64(len(part.pool))))
-    if used <= part.at[FULL]:
+    used = part.at[layout.POOL] + need
+    wanted = used + used // s.at[layout.SPARE]
+    part.at[layout.FULL] = max(part.at[layout.FULL], min(wanted, np.int64(len(part.pool))))
+    if used <= part.at[layout.FULL]:
         return True
-    part.at[NEED_POOL] = wanted
+    part.at[layout.NEED_POOL] = wanted
     return False
 
 

@@ -7,33 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.primitives.constants import U1, U2, U3
 from gputok.kernels.cpu.primitives.memory import as_views, prefetch
 from gputok.kernels.cpu.primitives.token_strings import name_slot, spell_merged
+from gputok.kernels.cpu.train_bpe import layout
 from gputok.kernels.cpu.train_bpe.candidates import enqueue, first_pair, heap_pop
 from gputok.kernels.cpu.train_bpe.index import begin_list, pool_has_room
-from gputok.kernels.cpu.train_bpe.state import (
-    AHEAD,
-    AHEAD_PAIRS,
-    BUCKET,
-    DONE,
-    DRY,
-    GROW,
-    HEAP,
-    MERGES,
-    N_HEAVY,
-    N_SMALL,
-    NEED_PAIRS,
-    NEED_STORED,
-    NEED_TEXT,
-    ONE,
-    PAIRS,
-    PAUSED,
-    POOL,
-    RESPELLED,
-    STORED,
-    THREE,
-    TOKENS,
-    TWO,
+from gputok.kernels.cpu.train_bpe.layout import (
     State,
     add_pair,
     filter_bit,
@@ -54,10 +34,10 @@ from gputok.kernels.signatures import i64
 def has_text(s, a, b):
     """Whether the string of a merge has room; sets NEED_TEXT if not."""
     text_end = s.text_end
-    longest = text_end[a + ONE] - text_end[a] + text_end[b + ONE] - text_end[b]
-    need = text_end[s.at[TOKENS]] + longest
+    longest = text_end[a + U1] - text_end[a] + text_end[b + U1] - text_end[b]
+    need = text_end[s.at[layout.TOKENS]] + longest
     if need > len(s.text):
-        s.at[NEED_TEXT] = need
+        s.at[layout.NEED_TEXT] = need
         return False
     return True
 
@@ -65,10 +45,10 @@ def has_text(s, a, b):
 @kernel(inline=True)
 def has_rows(s, n_born):
     """Whether so many new pairs have room; sets NEED_PAIRS and NEED_STORED if not."""
-    n_pairs, n_stored = s.at[PAIRS] + n_born, s.at[STORED] + n_born
+    n_pairs, n_stored = s.at[layout.PAIRS] + n_born, s.at[layout.STORED] + n_born
     if n_pairs <= len(s.chain) and 3 * n_stored <= 2 * len(s.slots):
         return True
-    s.at[NEED_PAIRS], s.at[NEED_STORED] = n_pairs, n_stored
+    s.at[layout.NEED_PAIRS], s.at[layout.NEED_STORED] = n_pairs, n_stored
     return False
 
 
@@ -78,24 +58,24 @@ def take_merge(s, a, b, count):
 
     -1 if that token occurs in words already.
     """
-    n_text = s.text_end[s.at[TOKENS]]
+    n_text = s.text_end[s.at[layout.TOKENS]]
     end = spell_merged(s.text, s.text_end, s.prefix, np.uint64(len(s.prefix)), a, b, n_text)
     slot = name_slot(s.text, s.text_end, s.names, np.uint64(len(s.names) - 1), n_text, end)
     merged = np.int64(s.names[slot]) - 1
     if merged < 0:
-        merged = s.at[TOKENS]
+        merged = s.at[layout.TOKENS]
         s.names[slot] = merged + 1
-        s.at[TOKENS] = merged + 1
+        s.at[layout.TOKENS] = merged + 1
         s.text_end[merged + 1] = end
     elif s.length[merged] > 0:
         return np.int64(-1)
     s.length[merged] = s.length[a] + s.length[b]
     if len(s.traits) > 0:
         s.traits[merged] = merged_traits(s.traits[a], s.traits[b])
-    n = 3 * s.at[MERGES]
+    n = 3 * s.at[layout.MERGES]
     s.merges[n], s.merges[n + 1], s.merges[n + 2] = a, b, merged
-    s.merge_counts[s.at[MERGES]] = count
-    s.at[MERGES] += 1
+    s.merge_counts[s.at[layout.MERGES]] = count
+    s.at[layout.MERGES] += 1
     return merged
 
 
@@ -104,9 +84,9 @@ def _gather(gathered, touched, n, neighbour, extra):
     """Adds an occurrence to what was gathered of a neighbour; returns the number of distinct neighbours."""
     row = neighbour + neighbour
     touched[n] = neighbour
-    n += np.uint64(gathered[ONE + row] == 0)
+    n += np.uint64(gathered[U1 + row] == 0)
     gathered[row] += extra
-    gathered[ONE + row] += 1
+    gathered[U1 + row] += 1
     return n
 
 
@@ -116,20 +96,20 @@ def list_of(part, row):
     start = np.uint64(part.lists[row])
     if start == np.uint64(0):
         return start, start
-    return start + TWO, start + TWO + np.uint64(part.pool[start + ONE])
+    return start + U2, start + U2 + np.uint64(part.pool[start + U1])
 
 
 @kernel(inline=True)
 def replace(s, part, a, b, new, start, stop, n_records):
     """Merges at the positions pool[start:stop]: (distinct left neighbours, distinct right ones, end of the records)."""
     length_a, length_ab = np.uint64(s.length[a]), np.uint64(s.length[new])
-    first_small = np.uint64(part.at[N_HEAVY])
-    first_single = first_small + np.uint64(part.at[N_SMALL])
-    invalid = sentinel_of(s) + ONE
+    first_small = np.uint64(part.at[layout.N_HEAVY])
+    first_single = first_small + np.uint64(part.at[layout.N_SMALL])
+    invalid = sentinel_of(s) + U1
     n_left = n_right = np.uint64(0)
     for i in range(start, stop):
-        if i + np.uint64(AHEAD) < stop:
-            p = np.uint64(part.pool[i + np.uint64(AHEAD)])
+        if i + np.uint64(layout.AHEAD) < stop:
+            p = np.uint64(part.pool[i + np.uint64(layout.AHEAD)])
             prefetch(part.symbols, p)
             if p < first_small:
                 prefetch(part.weight, p)
@@ -140,24 +120,24 @@ def replace(s, part, a, b, new, start, stop, n_records):
         if np.uint64(part.symbols[p]) != a or np.uint64(part.symbols[q]) != b:
             continue
         e = p + length_ab
-        L, R = np.uint64(part.symbols[p - ONE]), np.uint64(part.symbols[e])
+        L, R = np.uint64(part.symbols[p - U1]), np.uint64(part.symbols[e])
         part.symbols[q] = invalid
         part.symbols[p] = new
-        part.symbols[e - ONE] = new
+        part.symbols[e - U1] = new
         extra = weight_at(part.weight, first_small, part.small, first_single, p) - 1
         n_left = _gather(part.left, part.touched_left, n_left, L, extra)
         n_right = _gather(part.right, part.touched_right, n_right, R, extra)
         part.records[n_records] = p
-        part.records[n_records + ONE] = L
-        part.records[n_records + TWO] = R
-        n_records += THREE
+        part.records[n_records + U1] = L
+        part.records[n_records + U2] = R
+        n_records += U3
     return n_left, n_right, n_records
 
 
 @kernel(inline=True)
 def prefetch_places(part, start, stop):
     """Asks for what a merge at the positions pool[start:stop] will touch first."""
-    for i in range(start, min(stop, start + np.uint64(AHEAD))):
+    for i in range(start, min(stop, start + np.uint64(layout.AHEAD))):
         prefetch(part.symbols, part.pool[i])
 
 
@@ -168,7 +148,7 @@ def prefetch_pair(s, later, sooner):
         prefetch(s.slots, home(s.slots, later))
     if may_be_stored(s.filter, sooner):
         stored = np.uint64(s.slots[home(s.slots, sooner)])  # the row + 1
-        prefetch(s.pairs, (stored - ONE) << ONE)
+        prefetch(s.pairs, (stored - U1) << U1)
 
 
 @kernel(inline=True)
@@ -184,8 +164,8 @@ def _move_weight(s, part, a, b, new, n_left, n_right, waste, hand, n_heap):
 
     Of each neighbour, `gathered` then says where the list of its new pair begins; `waste` if it has none.
     """
-    overlaps = part.left[new + new] + part.left[ONE + new + new]  # weight of the new token beside itself
-    n_pairs, used = s.at[PAIRS], part.at[POOL]
+    overlaps = part.left[new + new] + part.left[U1 + new + new]  # weight of the new token beside itself
+    n_pairs, used = s.at[layout.PAIRS], part.at[layout.POOL]
     for side in range(2):
         touched = part.touched_left if side == 0 else part.touched_right
         gathered = part.left if side == 0 else part.right
@@ -195,14 +175,14 @@ def _move_weight(s, part, a, b, new, n_left, n_right, waste, hand, n_heap):
         old_key = a if side == 0 else b << np.uint64(32)
         new_key = new if side == 0 else new << np.uint64(32)
         for i in range(n_touched):
-            if i + np.uint64(2 * AHEAD_PAIRS) < n_touched:
+            if i + np.uint64(2 * layout.AHEAD_PAIRS) < n_touched:
                 prefetch_pair(
                     s,
-                    old_key | np.uint64(touched[i + np.uint64(2 * AHEAD_PAIRS)]) << shift,
-                    old_key | np.uint64(touched[i + np.uint64(AHEAD_PAIRS)]) << shift,
+                    old_key | np.uint64(touched[i + np.uint64(2 * layout.AHEAD_PAIRS)]) << shift,
+                    old_key | np.uint64(touched[i + np.uint64(layout.AHEAD_PAIRS)]) << shift,
                 )
             x = np.uint64(touched[i])
-            number = gathered[x + x + ONE]
+            number = gathered[x + x + U1]
             count = gathered[x + x] + number
             gathered[x + x] = waste
             if x == sentinel_of(s):
@@ -221,9 +201,9 @@ def _move_weight(s, part, a, b, new, n_left, n_right, waste, hand, n_heap):
                 gathered[x + x] = first
                 n_heap = enqueue(s, hand, n_heap, n_pairs, key, count)
                 n_pairs += 1
-    any_new = n_pairs > s.at[PAIRS]
-    s.at[STORED] += n_pairs - s.at[PAIRS]
-    s.at[PAIRS], part.at[POOL] = n_pairs, used
+    any_new = n_pairs > s.at[layout.PAIRS]
+    s.at[layout.STORED] += n_pairs - s.at[layout.PAIRS]
+    s.at[layout.PAIRS], part.at[layout.POOL] = n_pairs, used
     return n_heap, any_new
 
 
@@ -233,10 +213,10 @@ def deal_records(s, part, first, stop):
 
     Neighbours without a new pair write after all of them: that is cheaper than a branch that is hard to foresee.
     """
-    for i in range(first, stop, THREE):
+    for i in range(first, stop, U3):
         p = np.uint64(part.records[i])
-        left = np.uint64(part.records[i + ONE])
-        right = np.uint64(part.records[i + TWO])
+        left = np.uint64(part.records[i + U1])
+        right = np.uint64(part.records[i + U2])
         part.pool[np.uint64(part.left[left + left])] = p - np.uint64(s.length[left])
         part.left[left + left] += 1
         part.pool[np.uint64(part.right[right + right])] = p
@@ -248,7 +228,7 @@ def _clear(gathered, touched, n):
     for i in range(n):
         x = np.uint64(touched[i])
         gathered[x + x] = 0
-        gathered[ONE + x + x] = 0
+        gathered[U1 + x + x] = 0
 
 
 @kernel(State, i64)
@@ -259,15 +239,15 @@ def merge_alone(state, work):
     """
     s = as_views(state)
     part = part_of(s, 0)
-    hand, n_heap = s.at[BUCKET], s.at[HEAP]
-    outcome = DONE
-    while s.at[TOKENS] < s.vocab_size:
+    hand, n_heap = s.at[layout.BUCKET], s.at[layout.HEAP]
+    outcome = layout.DONE
+    while s.at[layout.TOKENS] < s.vocab_size:
         if work <= 0:
-            outcome = PAUSED
+            outcome = layout.PAUSED
             break
         row, hand, n_heap = first_pair(s, hand, n_heap)
         if row < 0:
-            outcome = DRY
+            outcome = layout.DRY
             break
         key, count = s.pairs[2 * row], s.pairs[2 * row + 1]
         a, b = np.uint64(key) >> np.uint64(32), np.uint64(key) & np.uint64(0xFFFFFFFF)
@@ -277,12 +257,12 @@ def merge_alone(state, work):
         born = 2 * min(number, np.int64(sentinel_of(s)) + 1, count // s.threshold)
         room = 2 * born + 3 * number
         if not (has_text(s, a, b) and has_rows(s, born) and pool_has_room(s, part, 0, room)):
-            outcome = GROW
+            outcome = layout.GROW
             break
         start, stop = list_of(part, row)  # lists may have been moved together
         merged = take_merge(s, a, b, count)
         if merged < 0:
-            return RESPELLED
+            return layout.RESPELLED
         new = np.uint64(merged)
         heap_pop(s, n_heap)
         n_heap -= 1
@@ -298,11 +278,11 @@ def merge_alone(state, work):
             next_start, next_stop = list_of(part, s.heap[2])
             prefetch_places(part, next_start, next_stop)
         # After all lists that may be made
-        waste = part.at[POOL] + 2 * born + 2 * np.int64(n_records // THREE)
+        waste = part.at[layout.POOL] + 2 * born + 2 * np.int64(n_records // U3)
         n_heap, any_new = _move_weight(s, part, a, b, new, n_left, n_right, waste, hand, n_heap)
         if any_new:
             deal_records(s, part, np.uint64(0), n_records)
         _clear(part.left, part.touched_left, n_left)
         _clear(part.right, part.touched_right, n_right)
-    s.at[BUCKET], s.at[HEAP] = hand, n_heap
+    s.at[layout.BUCKET], s.at[layout.HEAP] = hand, n_heap
     return outcome

@@ -9,16 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.primitives.constants import GOLDEN
+from gputok.kernels.cpu.primitives.constants import GOLDEN, U1
 from gputok.kernels.cpu.primitives.memory import atomic_add, prefetch
-from gputok.kernels.cpu.train_bpe.merge import prefetch_insert, prefetch_pair
-from gputok.kernels.cpu.train_bpe.state import (
-    AHEAD_PAIRS,
-    N_LATE,
-    OLD_TOKENS,
-    ONE,
-    PAIRS,
-    RESPELT,
+from gputok.kernels.cpu.train_bpe import layout
+from gputok.kernels.cpu.train_bpe.layout import (
     add_pair,
     insert_shared,
     lower,
@@ -28,6 +22,7 @@ from gputok.kernels.cpu.train_bpe.state import (
     n_parts_of,
     part_of,
 )
+from gputok.kernels.cpu.train_bpe.merge import prefetch_insert, prefetch_pair
 
 _SIDE, _ID = np.uint64(1 << 32), np.uint64(0xFFFFFFFF)
 _M33, _32 = np.uint64(33), np.uint64(32)
@@ -67,35 +62,35 @@ def _slot_of(key, mask):
 def _add_up(s, own, shard, n_all):
     """Adds up the weights of the distinct keys of a shard, and replaces the weights by their numbers. -> how many keys there are."""
     slots, keys, sums = own.settled_slots, own.settled_keys, own.settled_sums
-    capacity = ONE
+    capacity = U1
     while capacity < n_all + n_all:
         capacity += capacity
-    mask = capacity - ONE
+    mask = capacity - U1
     for i in range(capacity):
         slots[i] = 0
     n = np.uint64(0)
     for p in range(n_parts_of(s)):
         part = part_of(s, p)
-        for i in range(np.uint64(part.shards[shard]), np.uint64(part.shards[shard + ONE])):
+        for i in range(np.uint64(part.shards[shard]), np.uint64(part.shards[shard + U1])):
             key = part.sorted[i + i]
             at = _slot_of(key, mask)
-            while slots[at] != 0 and keys[np.uint64(slots[at]) - ONE] != key:
-                at = (at + ONE) & mask
+            while slots[at] != 0 and keys[np.uint64(slots[at]) - U1] != key:
+                at = (at + U1) & mask
             if slots[at] == 0:
                 keys[n] = key
                 sums[n] = 0
-                n += ONE
+                n += U1
                 slots[at] = n
-            k = np.uint64(slots[at]) - ONE
-            sums[k] += np.int64(part.sorted[i + i + ONE])
-            part.sorted[i + i + ONE] = k
+            k = np.uint64(slots[at]) - U1
+            sums[k] += np.int64(part.sorted[i + i + U1])
+            part.sorted[i + i + U1] = k
     return n
 
 
 @kernel(inline=True)
 def _take_from_old(s, own, n):
     """Lowers the old pairs of a shard; the sums of keys that don't become pairs become 0. Returns how many do."""
-    keys, sums, ahead = own.settled_keys, own.settled_sums, np.uint64(AHEAD_PAIRS)
+    keys, sums, ahead = own.settled_keys, own.settled_sums, np.uint64(layout.AHEAD_PAIRS)
     n_born, n_late = 0, np.uint64(0)
     for i in range(n):
         if i + ahead + ahead < n:
@@ -103,9 +98,9 @@ def _take_from_old(s, own, n):
         key, count = keys[i], sums[i]
         x = key & _ID
         old = np.int64(_old_key(s, key))
-        if x >= np.uint64(s.at[OLD_TOKENS]) or np.int64(x) == s.at[RESPELT]:
+        if x >= np.uint64(s.at[layout.OLD_TOKENS]) or np.int64(x) == s.at[layout.RESPELT]:
             own.late[n_late] = old
-            own.late[n_late + ONE] = count
+            own.late[n_late + U1] = count
             n_late += np.uint64(2)
         elif may_be_stored(s.filter, old):
             lower_shared(s.pairs, s.slots, old, count)
@@ -115,14 +110,14 @@ def _take_from_old(s, own, n):
             n_born += 1
         else:
             sums[i] = 0
-    own.at[N_LATE] = n_late
+    own.at[layout.N_LATE] = n_late
     return n_born
 
 
 @kernel(inline=True)
 def _give_to_new(s, own, n, row):
     """Stores the new pairs of a shard from `row` on; sums become rows + 1, or 0."""
-    keys, sums, ahead = own.settled_keys, own.settled_sums, np.uint64(AHEAD_PAIRS)
+    keys, sums, ahead = own.settled_keys, own.settled_sums, np.uint64(layout.AHEAD_PAIRS)
     for i in range(n):
         if i + ahead < n and sums[i + ahead] != 0:
             prefetch_insert(s, _new_key(s, keys[i + ahead]))
@@ -146,17 +141,17 @@ def settle(s, shard):
     n_all = np.uint64(0)
     for p in range(n_parts_of(s)):
         part = part_of(s, p)
-        first, stop = np.uint64(part.shards[shard]), np.uint64(part.shards[shard + ONE])
+        first, stop = np.uint64(part.shards[shard]), np.uint64(part.shards[shard + U1])
         n_all += stop - first
         prefetch(part.sorted, first + first)
     n = _add_up(s, own, shard, n_all)
     n_born = _take_from_old(s, own, n)
     if n_born > 0:
-        _give_to_new(s, own, n, atomic_add(s.at, PAIRS, np.int64(n_born)))
+        _give_to_new(s, own, n, atomic_add(s.at, layout.PAIRS, np.int64(n_born)))
     for p in range(n_parts_of(s)):
         part = part_of(s, p)
-        for i in range(np.uint64(part.shards[shard]), np.uint64(part.shards[shard + ONE])):
-            part.sorted[i + i + ONE] = own.settled_sums[part.sorted[i + i + ONE]]
+        for i in range(np.uint64(part.shards[shard]), np.uint64(part.shards[shard + U1])):
+            part.sorted[i + i + U1] = own.settled_sums[part.sorted[i + i + U1]]
 
 
 @kernel(inline=True)
@@ -164,7 +159,7 @@ def take_late(s):
     """Subtracts the late losses of all shards."""
     for p in range(n_parts_of(s)):
         part = part_of(s, p)
-        for i in range(np.uint64(0), np.uint64(part.at[N_LATE]), np.uint64(2)):
+        for i in range(np.uint64(0), np.uint64(part.at[layout.N_LATE]), np.uint64(2)):
             key = part.late[i]
             if may_be_stored(s.filter, key):
-                lower(s.pairs, s.slots, key, part.late[i + ONE])
+                lower(s.pairs, s.slots, key, part.late[i + U1])

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -30,7 +29,8 @@ import numpy as np
 from gputok.kernels import BpeLimits, BpeMerges
 from gputok.kernels.cpu.primitives.handle import Handle
 from gputok.kernels.cpu.primitives.token_strings import index_names, power_of_two, resized
-from gputok.kernels.cpu.train_bpe.batches import assist, clock, merge_in_batches
+from gputok.kernels.cpu.train_bpe import layout
+from gputok.kernels.cpu.train_bpe.batches import assist, merge_in_batches
 from gputok.kernels.cpu.train_bpe.index import (
     BLOCK,
     choose_characters,
@@ -43,50 +43,9 @@ from gputok.kernels.cpu.train_bpe.index import (
     order_places,
     touch,
 )
+from gputok.kernels.cpu.train_bpe.layout import Part, State
 from gputok.kernels.cpu.train_bpe.merge import merge_alone
 from gputok.kernels.cpu.train_bpe.queue import train_bpe_queued
-from gputok.kernels.cpu.train_bpe.state import (
-    APPLY_TICKS,
-    BATCHES,
-    BUCKETS,
-    CLAIMS,
-    DONE,
-    DRY,
-    FILTER_BITS,
-    FULL,
-    GROW,
-    LARGEST,
-    LINE,
-    MERGES,
-    MOST,
-    N_HEAVY,
-    N_PART_SCALARS,
-    N_SCALARS,
-    N_SMALL,
-    NEED_BORN,
-    NEED_PAIRS,
-    NEED_POOL,
-    NEED_SETTLED,
-    NEED_STORED,
-    NEED_TEXT,
-    PAIRS,
-    PAUSED,
-    PENDING,
-    PHASE,
-    PICK,
-    PICK_TICKS,
-    POOL,
-    QUEUED,
-    RESPELLED,
-    SETTLE_TICKS,
-    SPARE,
-    STOP,
-    STORED,
-    TOKENS,
-    WAITING,
-    Part,
-    State,
-)
 from gputok.kernels.cpu.veto import N_VETO, find_traits, veto_limits
 from gputok.kernels.threads import PLACES_PER_THREAD, Pool, results, yield_core
 
@@ -106,7 +65,7 @@ class Sizes(NamedTuple):
     few_tokens: int = 1500  # the pairs of fewer tokens are counted in one table, of at most 36 MB
     part: int = PLACES_PER_THREAD
     parts: int = 0  # how many parts the words have; 0: by `part` and the number of threads
-    batch: int = MOST  # merges of a batch, at most MOST
+    batch: int = layout.MOST  # merges of a batch, at most MOST
     born: int = 1 << 12  # room for neighbours of a batch
 
 
@@ -155,58 +114,13 @@ def train_bpe_of_parts(
         sizes: as in `train_bpe`.
         threads: at most so many threads merge; a small corpus takes fewer.
     """
-    training = _Training(parts, tokens, token_offsets, limits, sizes, threads)
+    training = Training(parts, tokens, token_offsets, limits, sizes, threads)
     if training.is_merged(limits, progress):
         return training.merges()
     if limits.shorter_first:
         raise NotImplementedError("two merges spell one string, which SentencePiece's rule for ties leaves open")
     words = _joined(parts(measured=False))
     return train_bpe_queued(*words, tokens, token_offsets, limits, progress)
-
-
-class Phases(NamedTuple):
-    """What training took, in seconds, if each part is merged by a core of its own; see `phases`."""
-
-    set_up: float  # of all parts
-    pick: float  # also queueing, what the first thread does alone
-    apply: float
-    settle: float
-    batches: int
-
-
-def phases(
-    parts: Callable[..., Iterable[Words]],
-    tokens: np.ndarray,
-    token_offsets: np.ndarray,
-    limits: BpeLimits,
-    n_parts: int,
-) -> Phases | None:
-    """Merges n_parts parts in turn on one thread, and times each phase of merging.
-
-    A step of a batch takes as long as its slowest part. What cores share (memory, the last cache) is not in these times, nor
-    what threads wait for each other.
-
-    Args:
-        parts: as in `train_bpe_of_parts`.
-        tokens: as in `train_bpe`.
-        token_offsets: as in `train_bpe`.
-        limits: as in `train_bpe`.
-        n_parts: at least 2.
-
-    Returns:
-        The times; None if the clock of this processor can't be read, or a merge spells the string of an initial token.
-    """
-    start = time.perf_counter()
-    training = _Training(parts, tokens, token_offsets, limits, SIZES._replace(parts=n_parts), 1)
-    set_up = time.perf_counter() - start
-    first, start = clock(training.state), time.perf_counter()
-    is_merged, seconds = training.is_merged(limits, None), time.perf_counter() - start
-    n_ticks = clock(training.state) - first
-    if not is_merged or n_ticks <= 0:
-        return None
-    at = training.state.at.tolist()
-    taken = (at[phase] * seconds / n_ticks for phase in (PICK_TICKS, APPLY_TICKS, SETTLE_TICKS))
-    return Phases(set_up, *taken, at[BATCHES])
 
 
 def _joined(parts: Iterable[Words]) -> Words:
@@ -237,7 +151,7 @@ def _arrays(*specs: dict[str, tuple[int, Any]]) -> list[dict[str, np.ndarray]]:
     return arrays
 
 
-class _Training:
+class Training:
     """The state of a training, and the arrays of its parts."""
 
     def __init__(
@@ -267,8 +181,8 @@ class _Training:
         # would spread the arrays over twice the huge pages
         room = min(self._most_pairs(threshold), max(4 * ids + n_places // 64, self._n_of_table(n_tokens) // 2))
         specs: dict[str, tuple[int, Any]] = {
-            "at": (N_SCALARS, np.int64),
-            "shared": (CLAIMS + LINE * self.n_parts, np.int64),
+            "at": (layout.N_SCALARS, np.int64),
+            "shared": (layout.CLAIMS + layout.LINE * self.n_parts, np.int64),
             "veto": (N_VETO, np.int64),
             "traits": (0 if limits.veto is None else ids + 1, np.uint64),
             "prefix": (len(limits.prefix), np.uint8),
@@ -280,17 +194,17 @@ class _Training:
             "names": (power_of_two(2 * ids), np.uint32),
             "pairs": (2 * room, np.int64),
             "chain": (room, np.uint32),
-            "bucket": (BUCKETS, np.uint32),
+            "bucket": (layout.BUCKETS, np.uint32),
             "heap": (3 * room, np.int64),
             "slots": (4 * sizes.room, np.uint32),
-            "filter": ((1 << FILTER_BITS) // 64, np.uint64),
-            "batch": (3 * MOST, np.int64),
+            "filter": ((1 << layout.FILTER_BITS) // 64, np.uint64),
+            "batch": (3 * layout.MOST, np.int64),
             "sides": (2 * (ids + 2), np.uint32),
         }
         specs_of_parts = [self._part_specs(n, ids, room) for n in n_of_weight.tolist()]
         shared, *self._parts = _arrays(specs, *specs_of_parts)
         for part, (n_heavy, n_small, _) in zip(self._parts, n_of_weight.tolist(), strict=True):
-            part["at"][N_HEAVY], part["at"][N_SMALL] = 1 + n_heavy, n_small
+            part["at"][layout.N_HEAVY], part["at"][layout.N_SMALL] = 1 + n_heavy, n_small
             part["symbols"][0] = ids
         self.state = State(
             threshold=threshold,
@@ -305,7 +219,7 @@ class _Training:
         state.prefix[:] = np.frombuffer(limits.prefix, np.uint8)
         state.text[: len(tokens)] = tokens
         state.text_end[: n_tokens + 1] = token_offsets
-        state.at[TOKENS], state.at[SPARE] = n_tokens, sizes.spare
+        state.at[layout.TOKENS], state.at[layout.SPARE] = n_tokens, sizes.spare
         if limits.veto is not None:
             state.veto[:] = veto_limits(limits.veto)
             space = np.frombuffer(limits.veto.space, np.uint8)
@@ -343,7 +257,7 @@ class _Training:
         born = self._sizes.born if self.n_parts > 1 else 0
         # Memory that is never touched costs nothing
         return dict(
-            at=(N_PART_SCALARS, np.int64),
+            at=(layout.N_PART_SCALARS, np.int64),
             symbols=(n, np.uint16 if ids + 1 < 1 << 16 else np.uint32),
             weight=(1 + n_heavy, np.int64),
             small=(n_small, np.uint8),
@@ -354,7 +268,7 @@ class _Training:
             right=(2 * (ids + 2), np.int64),
             touched_left=(ids + 2, np.uint32),
             touched_right=(ids + 2, np.uint32),
-            ends=(3 * MOST, np.int64),
+            ends=(3 * layout.MOST, np.int64),
             shards=(2 * (self.n_parts + 1), np.int64),
             **_born_arrays(born),
             **_settled_arrays(born),
@@ -413,26 +327,26 @@ class _Training:
         """Stores all pairs that reach the threshold, and makes their lists."""
         state, sizes = self.state, self._sizes
         at = state.at
-        at[PHASE] = PICK
-        size = self._n_of_table(int(at[TOKENS])) if at[MERGES] == 0 else 0
+        at[layout.PHASE] = layout.PICK
+        size = self._n_of_table(int(at[layout.TOKENS])) if at[layout.MERGES] == 0 else 0
         most = self._most_pairs(state.threshold)
         self._make_room_for_pairs(min(most, size // 2) if size else most)
         for part in self._parts:
-            part["at"][PENDING] = 0
-            part["lists"][: at[PAIRS]] = 0
+            part["at"][layout.PENDING] = 0
+            part["lists"][: at[layout.PAIRS]] = 0
         if size:
             self._index_characters(size)
         else:
             self._index_all()
-        at[QUEUED] = at[PAIRS]
+        at[layout.QUEUED] = at[layout.PAIRS]
         for part in self._parts:
             of = part["at"]
             # A large pool gets as much as its lists take, and some room; a small one gets all of it
-            n = int(of[POOL] + 3 * of[LARGEST])
+            n = int(of[layout.POOL] + 3 * of[layout.LARGEST])
             n += n // sizes.spare
             all_of_it = len(part["pool"])
-            of[FULL] = all_of_it if all_of_it < sizes.large_pool else min(n, all_of_it)
-        self._make_slots(2 * int(at[PAIRS]) + sizes.room)
+            of[layout.FULL] = all_of_it if all_of_it < sizes.large_pool else min(n, all_of_it)
+        self._make_slots(2 * int(at[layout.PAIRS]) + sizes.room)
 
     def _index_characters(self, size: int) -> None:
         """`_index` for words of few distinct symbols, before any merge."""
@@ -456,7 +370,7 @@ class _Training:
         state, n = self.state, power_of_two(n)
         slots = state.slots[:n] if n <= len(state.slots) else np.empty(n, np.uint32)
         at = state.at
-        at[STORED] = index_slots(state.pairs, at[PAIRS], state.threshold, slots, state.filter)
+        at[layout.STORED] = index_slots(state.pairs, at[layout.PAIRS], state.threshold, slots, state.filter)
         self.state = state._replace(slots=slots)
 
     def _make_room_for_pairs(self, n: int) -> None:
@@ -475,21 +389,21 @@ class _Training:
     def grow(self) -> None:
         """Makes room for the next step: each array that is too short at least doubles. Only the pool grows less."""
         at = self.state.at
-        if at[NEED_PAIRS] > len(self.state.chain):
-            self._make_room_for_pairs(2 * int(at[NEED_PAIRS]))
-        if 3 * at[NEED_STORED] > 2 * len(self.state.slots):
-            self._make_slots(2 * int(at[NEED_STORED]))
-        if at[NEED_TEXT] > len(self.state.text):
-            self.state = self.state._replace(text=resized(self.state.text, 2 * int(at[NEED_TEXT])))
+        if at[layout.NEED_PAIRS] > len(self.state.chain):
+            self._make_room_for_pairs(2 * int(at[layout.NEED_PAIRS]))
+        if 3 * at[layout.NEED_STORED] > 2 * len(self.state.slots):
+            self._make_slots(2 * int(at[layout.NEED_STORED]))
+        if at[layout.NEED_TEXT] > len(self.state.text):
+            self.state = self.state._replace(text=resized(self.state.text, 2 * int(at[layout.NEED_TEXT])))
         for number, part in enumerate(self._parts):
             of = part["at"]
-            if of[NEED_POOL] > len(part["pool"]):
-                of[FULL] = of[NEED_POOL]
-                self._replace(number, pool=resized(part["pool"], int(of[NEED_POOL])))
-            if of[NEED_BORN] > len(part["born_keys"]):
-                self._replace(number, **_empty(_born_arrays(2 * int(of[NEED_BORN]))))
-            if of[NEED_SETTLED] > len(part["settled_keys"]):
-                self._replace(number, **_empty(_settled_arrays(2 * int(of[NEED_SETTLED]))))
+            if of[layout.NEED_POOL] > len(part["pool"]):
+                of[layout.FULL] = of[layout.NEED_POOL]
+                self._replace(number, pool=resized(part["pool"], int(of[layout.NEED_POOL])))
+            if of[layout.NEED_BORN] > len(part["born_keys"]):
+                self._replace(number, **_empty(_born_arrays(2 * int(of[layout.NEED_BORN]))))
+            if of[layout.NEED_SETTLED] > len(part["settled_keys"]):
+                self._replace(number, **_empty(_settled_arrays(2 * int(of[layout.NEED_SETTLED]))))
 
     def lower_threshold(self) -> bool:
         """Lowers the threshold, and indexes the pairs again; False if it can't be lower."""
@@ -502,33 +416,33 @@ class _Training:
 
     def is_merged(self, limits: BpeLimits, progress: Callable[[int, int], None] | None) -> bool:
         """Merges until done; False: a merge spells the string of an initial token."""
-        n_tokens, outcome = int(self.state.at[TOKENS]), PAUSED
-        while outcome not in (DONE, RESPELLED):
+        n_tokens, outcome = int(self.state.at[layout.TOKENS]), layout.PAUSED
+        while outcome not in (layout.DONE, layout.RESPELLED):
             outcome = self._turn()
             if progress is not None:
-                progress(int(self.state.at[TOKENS]) - n_tokens, limits.vocab_size - n_tokens)
-            if outcome == GROW:
+                progress(int(self.state.at[layout.TOKENS]) - n_tokens, limits.vocab_size - n_tokens)
+            if outcome == layout.GROW:
                 self.grow()
-            elif outcome == DRY:
-                outcome = PAUSED if self.lower_threshold() else DONE
-        return outcome == DONE
+            elif outcome == layout.DRY:
+                outcome = layout.PAUSED if self.lower_threshold() else layout.DONE
+        return outcome == layout.DONE
 
     def _turn(self) -> int:
         """Merges for a while, and returns how that ended."""
         if self.n_parts == 1:
             return merge_alone(self.state, self._sizes.slice)
         shared, work = self.state.shared, self._sizes.slice * self._threads
-        most = max(1, min(self._sizes.batch, MOST))
-        shared[STOP] = 0
+        most = max(1, min(self._sizes.batch, layout.MOST))
+        shared[layout.STOP] = 0
         pool = Pool(self._threads - 1)
         try:
             helping = [pool.submit(self._assist, number) for number in range(1, self._threads)]
-            while (outcome := merge_in_batches(self.state, work, most)) == WAITING:
+            while (outcome := merge_in_batches(self.state, work, most)) == layout.WAITING:
                 if any(call.is_made for call in helping):  # it failed
                     break
                 yield_core()
         finally:
-            shared[STOP] = 1
+            shared[layout.STOP] = 1
             pool.stop()
         for call in helping:
             if call.is_made:  # else no thread had begun
@@ -544,7 +458,7 @@ class _Training:
     def merges(self) -> BpeMerges:
         """What has been learnt."""
         state = self.state
-        n_tokens, n_merges = int(state.at[TOKENS]), int(state.at[MERGES])
+        n_tokens, n_merges = int(state.at[layout.TOKENS]), int(state.at[layout.MERGES])
         token_offsets = state.text_end[: n_tokens + 1].copy()
         merges = state.merges[: 3 * n_merges].reshape(-1, 3).T.copy()
         counts = state.merge_counts[:n_merges].copy()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.primitives.constants import GOLDEN
+from gputok.kernels.cpu.primitives.constants import GOLDEN, U1, U2
 from gputok.kernels.cpu.primitives.handle import WORDS
 from gputok.kernels.cpu.primitives.memory import (
     as_views,
@@ -21,7 +21,6 @@ from gputok.kernels.cpu.primitives.memory import (
 from gputok.kernels.cpu.veto import may_merge
 from gputok.kernels.signatures import I64s, U8s, U16orU32, U32s, U64s
 
-ONE, TWO, THREE = np.uint64(1), np.uint64(2), np.uint64(3)
 AHEAD = 24  # list entries between a prefetch and its use
 # Look-ups between the prefetch of a pair and its use; the slot of the pair is prefetched as many look-ups before
 AHEAD_PAIRS = 8
@@ -164,7 +163,7 @@ def may_be_born(s, a, b, count):
     if count < s.threshold:
         return False
     length = np.uint64(s.length[a]) + np.uint64(s.length[b])
-    return (length < np.uint64(s.max_length) or length == TWO) and may_merge(
+    return (length < np.uint64(s.max_length) or length == U2) and may_merge(
         np.uint64(len(s.traits)), s.traits, s.veto, a, b
     )
 
@@ -188,7 +187,7 @@ def filter_bit(key):
 def may_be_stored(filter, key):
     """Whether the bit of a pair is set; if not, the pair is not stored."""
     bit = filter_bit(key)
-    return (filter[bit >> np.uint64(6)] >> (bit & np.uint64(63))) & ONE != 0
+    return (filter[bit >> np.uint64(6)] >> (bit & np.uint64(63))) & U1 != 0
 
 
 @kernel(inline=True)
@@ -196,10 +195,10 @@ def insert(slots, filter, key, row):
     """Adds a pair to the hash table and to the bit set; the table must not contain the pair."""
     bit = filter_bit(key)
     word = bit >> np.uint64(6)
-    filter[word] = filter[word] | ONE << (bit & np.uint64(63))
+    filter[word] = filter[word] | U1 << (bit & np.uint64(63))
     slot = home(slots, key)
     while slots[slot] != 0:
-        slot = (slot + ONE) & np.uint64(len(slots) - 1)
+        slot = (slot + U1) & np.uint64(len(slots) - 1)
     slots[slot] = row + 1
 
 
@@ -207,10 +206,10 @@ def insert(slots, filter, key, row):
 def insert_shared(slots, filter, key, row):
     """`insert`, while other threads insert other pairs; the row must have been written."""
     bit = filter_bit(key)
-    atomic_or(filter, bit >> np.uint64(6), ONE << (bit & np.uint64(63)))
+    atomic_or(filter, bit >> np.uint64(6), U1 << (bit & np.uint64(63)))
     slot = home(slots, key)
     while not atomic_claim(slots, slot, np.uint32(0), np.uint32(row + 1)):
-        slot = (slot + ONE) & np.uint64(len(slots) - 1)
+        slot = (slot + U1) & np.uint64(len(slots) - 1)
 
 
 @kernel(inline=True)
@@ -218,11 +217,11 @@ def lower(pairs, slots, key, count):
     """Subtracts from the count of a pair, if the pair is stored."""
     slot = home(slots, key)
     while slots[slot] != 0:
-        at = (np.uint64(slots[slot]) - ONE) << ONE
+        at = (np.uint64(slots[slot]) - U1) << U1
         if pairs[at] == key:
-            pairs[at + ONE] = pairs[at + ONE] - count
+            pairs[at + U1] = pairs[at + U1] - count
             return
-        slot = (slot + ONE) & np.uint64(len(slots) - 1)
+        slot = (slot + U1) & np.uint64(len(slots) - 1)
 
 
 @kernel(inline=True)
@@ -233,19 +232,19 @@ def lower_shared(pairs, slots, key, count):
         row = np.uint64(atomic_load(slots, slot))
         if row == np.uint64(0):
             return
-        at = (row - ONE) << ONE
+        at = (row - U1) << U1
         if pairs[at] == key:
-            atomic_add(pairs, at + ONE, -count)
+            atomic_add(pairs, at + U1, -count)
             return
-        slot = (slot + ONE) & np.uint64(len(slots) - 1)
+        slot = (slot + U1) & np.uint64(len(slots) - 1)
 
 
 @kernel(inline=True)
 def add_pair(pairs, row, key, count):
     """Writes a row of `pairs`."""
-    at = np.uint64(row) << ONE
+    at = np.uint64(row) << U1
     pairs[at] = key
-    pairs[at + ONE] = count
+    pairs[at + U1] = count
 
 
 @kernel(inline=True)
