@@ -14,7 +14,7 @@ from gputok.cli.report import GroupBy, GroupsFile, write_groups
 
 
 @dataclass(frozen=True)
-class _ReadingFiles(options.Reading):
+class _IdsReading(options.Reading):
     errors: Annotated[
         str,
         typer.Option(help="Files that are not UTF-8 are left out (strict), or get U+FFFD (replace).", metavar="KIND"),
@@ -109,7 +109,7 @@ def tokens(
     group_by: GroupBy = None,
     csv: GroupsFile = None,
     *,
-    reading: _ReadingFiles,
+    reading: _IdsReading,
     running: options.Running,
     as_json: options.AsJson = False,
 ) -> None:

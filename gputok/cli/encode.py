@@ -44,7 +44,7 @@ def encode(
         ),
     ] = None,
     *,
-    files: options.TokenFiles,
+    files: options.TokenFileOptions,
     eos: options.Eos = None,
     bos: options.Bos = None,
     reading: options.Reading,
@@ -242,7 +242,7 @@ def merge_tokens(
         str,
         typer.Option("--output", "-o", help="As for encode. [default format: that of the inputs]", show_default=False),
     ],
-    files: options.TokenFiles,
+    files: options.TokenFileOptions,
     as_json: options.AsJson = False,
     storage_option: options.StorageOption = None,
 ) -> None:
@@ -267,7 +267,7 @@ _WHOLE = "\0gputok: no file has this text\0"
 
 
 @dataclasses.dataclass(frozen=True)
-class _ReadingFiles(options.Reading):
+class _SplitReading(options.Reading):
     separator: Annotated[
         str | None,
         typer.Option(
@@ -292,7 +292,7 @@ def split(
     ] = None,
     output: Annotated[str, typer.Option("--output", "-o", help="A .jsonl file.", metavar="FILE")] = options.STANDARD,
     *,
-    reading: _ReadingFiles,
+    reading: _SplitReading,
 ) -> None:
     """Split documents into parts of so many tokens: JSON Lines of document, start, stop (characters), tokens and text."""
     from gputok.corpus.document_kinds import file_kind

@@ -313,7 +313,7 @@ class Weighting(Group):
 
 
 @dataclass(frozen=True)
-class TokenFiles(Group):
+class TokenFileOptions(Group):
     """What files of ids are like."""
 
     format: Format = None

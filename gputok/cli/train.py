@@ -127,7 +127,7 @@ def train_sentencepiece(
 
 
 @dataclass(frozen=True)
-class Superwords(options.Group):
+class SuperwordOptions(options.Group):
     """How superwords are learnt."""
 
     transition: Annotated[
@@ -210,7 +210,7 @@ def train(
         int, typer.Option(help="Leave out words seen less often, an approximation that saves memory.", min=0)
     ] = 0,
     *,
-    superwords: Superwords,
+    superwords: SuperwordOptions,
     cuts: Cuts,
     from_counts: Annotated[
         bool, typer.Option("--from-counts", help="The inputs are word counts, written by `gputok count`.")
@@ -320,7 +320,7 @@ def count(
         ),
     ] = None,
     *,
-    superwords: Superwords,
+    superwords: SuperwordOptions,
     cuts: Cuts,
     reading: options.Reading,
     device: options.Device = "auto",

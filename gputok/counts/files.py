@@ -69,7 +69,7 @@ class WordColumns(NamedTuple):
         return self.data[self.offsets[i] : self.offsets[i + 1]].tobytes()
 
 
-class Columns(NamedTuple):
+class ColumnNames(NamedTuple):
     """What a file that another program wrote does not say."""
 
     byte_level: bool | None = None  # None: gputok wrote the file
@@ -77,7 +77,7 @@ class Columns(NamedTuple):
     count: str = "count"
 
     @classmethod
-    def of(cls, byte_level: Any, word: Any, count: Any) -> Columns:
+    def of(cls, byte_level: Any, word: Any, count: Any) -> ColumnNames:
         """Checks the arguments of public functions."""
         return cls(
             checked("byte_level", optional(switch), byte_level),
@@ -172,7 +172,7 @@ class CountFile:
     need after each batch.
     """
 
-    def __init__(self, file: File, columns: Columns, *, is_limited: bool = False) -> None:
+    def __init__(self, file: File, columns: ColumnNames, *, is_limited: bool = False) -> None:
         """Reads the description. Raises ValueError if the file has none and `columns` does not stand for it."""
         with needed_for(f"{file}: reading word counts"):
             from pyarrow import parquet
@@ -271,7 +271,7 @@ def record_batches(table: Any) -> Iterator[Any]:
         raise TypeError(f"expected Arrow data of words and counts, got {type(table).__name__}")
 
 
-def from_arrow(table: Any, byte_level: bool, columns: Columns, where: str, n_before: int = 0) -> WordColumns:
+def from_arrow(table: Any, byte_level: bool, columns: ColumnNames, where: str, n_before: int = 0) -> WordColumns:
     """The words and counts of a pyarrow.Table or RecordBatch, row by row.
 
     `where` and the number of rows before these name the origin in messages.
@@ -380,7 +380,7 @@ def _cast(column: Any, kind: Any, where: str) -> Any:
     raise ValueError(f"{where}: expected {wanted}, got {shortened(str(given))}")
 
 
-def _given_byte_level(file: File, columns: Columns) -> bool:
+def _given_byte_level(file: File, columns: ColumnNames) -> bool:
     if columns.byte_level is None:
         raise ValueError(
             f"{file}: holds no word counts of gputok (`gputok count`, WordCounts.save); if another program wrote "

@@ -50,7 +50,7 @@ _BYTES_A_WORD = 512  # and so many words less, as a table has less bytes
 _FEW_WORDS = 1 << 17  # words that are read together to see whether they are in the order of their keys
 
 
-class Source(Protocol):
+class WordSource(Protocol):
     """Words that can be read by partition; a word may be there several times."""
 
     def partition(self, number: int) -> Iterator[WordColumns]:
@@ -255,7 +255,7 @@ class Tally:
         start, end = words.offsets[:-1], words.offsets[1:]
         self.table = count_pieces(words.data, start, end, words.counts, 0, self.table, self.make_room)
 
-    def source(self) -> Source:
+    def source(self) -> WordSource:
         """All words by partition, on disk if there is a limit; the table is given up."""
         table = self.table
         del self.table
@@ -339,7 +339,11 @@ class Spilled:
 
 
 def added_up(
-    sources: Sequence[Source], byte_level: bool, memory: MemoryLimit | None, threads: int, report: Report | None = None
+    sources: Sequence[WordSource],
+    byte_level: bool,
+    memory: MemoryLimit | None,
+    threads: int,
+    report: Report | None = None,
 ) -> Iterator[WordColumns]:
     """The words of all sources, each once, with the sum of its counts, in the order of the keys.
 

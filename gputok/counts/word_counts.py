@@ -368,7 +368,7 @@ class WordCounts:
                 be a word or a count.
         """
         memory = MemoryLimit.of(memory_limit, temporary)
-        columns = count_files.Columns.of(byte_level, word_column, count_column)
+        columns = count_files.ColumnNames.of(byte_level, word_column, count_column)
         found = count_files.find_files(path, storage_options)
         files = [CountFile(file, columns, is_limited=memory is not None) for file in found]
         scale = files[0].scale if files else 1
@@ -432,7 +432,7 @@ class WordCounts:
             [(b'hug', 11), (b'pug', 5)]
         """
         memory = MemoryLimit.of(memory_limit, temporary)
-        columns = count_files.Columns.of(checked("byte_level", switch, byte_level), word_column, count_column)
+        columns = count_files.ColumnNames.of(checked("byte_level", switch, byte_level), word_column, count_column)
         tallies, n_rows = _Tallies(memory), 0
         tallies.of(byte_level)
         for batch in count_files.record_batches(table):

@@ -27,7 +27,7 @@ from gputok.files.sentencepiece_proto import (  # tokenizer.ggml.token_type uses
     UNKNOWN,
     USER_DEFINED,
 )
-from gputok.formats.sentencepiece import SPACE, Pieces, tokenizer_of
+from gputok.formats.sentencepiece import SPACE, PieceTable, tokenizer_of
 from gputok.tokenizer import Tokenizer
 from gputok.tokens.added_token import AddedToken
 
@@ -270,7 +270,7 @@ def _sentencepiece(values: _Values, kind: int) -> Tokenizer:
     kinds[~np.isin(kinds, (NORMAL, UNKNOWN, BYTE))] = CONTROL
     if UNKNOWN not in kinds and 0 <= unknown < len(kinds):
         kinds[unknown] = UNKNOWN
-    pieces = Pieces(values.tokens, np.array(values.column("scores", 0.0), np.float32), kinds)
+    pieces = PieceTable(values.tokens, np.array(values.column("scores", 0.0), np.float32), kinds)
     charsmap = values.get("precompiled_charsmap")
     proto = SimpleNamespace(
         trainer_spec=SimpleNamespace(model_type=kind, byte_fallback=BYTE in kinds, treat_whitespace_as_suffix=False),

@@ -90,12 +90,12 @@ def from_sentencepiece(source: str | os.PathLike[str] | bytes) -> Tokenizer:
     except Exception as error:
         raise ValueError(f"{name}: expected a SentencePiece model: {error}") from None
     with in_file(name):
-        pieces = Pieces.of(proto)
+        pieces = PieceTable.of(proto)
         _check_pieces(pieces, source, is_bpe=proto.trainer_spec.model_type == BPE)
         return tokenizer_of(proto, pieces)
 
 
-class Pieces(NamedTuple):
+class PieceTable(NamedTuple):
     """The pieces of a model by id: their names, scores float32[n], and kinds int64[n]."""
 
     names: list[str]
@@ -103,7 +103,7 @@ class Pieces(NamedTuple):
     kinds: Positions
 
     @classmethod
-    def of(cls, proto: Any) -> Pieces:
+    def of(cls, proto: Any) -> PieceTable:
         """Reads the pieces of a ModelProto."""
         names = [piece.piece for piece in proto.pieces]
         scores = np.array([piece.score for piece in proto.pieces], np.float32)
@@ -118,12 +118,12 @@ class Pieces(NamedTuple):
         return [self.names[i] for i in self.ids(kind).tolist()]
 
 
-def tokenizer_of(proto: Any, pieces: Pieces | None = None, *, added: bool = True) -> Tokenizer:
+def tokenizer_of(proto: Any, pieces: PieceTable | None = None, *, added: bool = True) -> Tokenizer:
     """Makes a tokenizer from a ModelProto or an object with the same attributes; see `from_sentencepiece`.
 
     pieces: those of the ModelProto, if they are at hand; added: adds the control and user-defined symbols as added tokens.
     """
-    pieces = Pieces.of(proto) if pieces is None else pieces
+    pieces = PieceTable.of(proto) if pieces is None else pieces
     _check(proto, pieces)
     trainer, spec, symbols = proto.trainer_spec, proto.normalizer_spec, pieces.of_kind(USER_DEFINED)
     as_suffix, is_bpe = trainer.treat_whitespace_as_suffix, trainer.model_type == BPE
@@ -256,7 +256,7 @@ def _not_expressed(feature: str) -> ValueError:
     return ValueError(f"gputok can't express a SentencePiece model with {feature}")
 
 
-def _check(proto: Any, pieces: Pieces) -> None:
+def _check(proto: Any, pieces: PieceTable) -> None:
     """Raises ValueError for what no tokenizer.json can express."""
     trainer, kinds = proto.trainer_spec, set(pieces.kinds.tolist())
     unsupported = {
@@ -273,7 +273,7 @@ def _check(proto: Any, pieces: Pieces) -> None:
             raise _not_expressed(feature)
 
 
-def _check_pieces(pieces: Pieces, source: bytes, *, is_bpe: bool) -> None:
+def _check_pieces(pieces: PieceTable, source: bytes, *, is_bpe: bool) -> None:
     """Raises ValueError if SentencePiece refuses a model, or it has pieces that can't be expressed; source: its bytes."""
     import sentencepiece
 
@@ -308,7 +308,7 @@ def _check_symbols(symbols: list[str], steps: list[Any]) -> None:
             )
 
 
-def _unigram(pieces: Pieces, byte_fallback: bool) -> models.Unigram:
+def _unigram(pieces: PieceTable, byte_fallback: bool) -> models.Unigram:
     """Makes a Unigram, in which user-defined symbols have the scores that SentencePiece gives them, and so nearly always win."""
     symbols, scores = pieces.ids(USER_DEFINED), pieces.scores.copy()
     scores[symbols] = _symbol_scores([len(pieces.names[i].encode()) for i in symbols.tolist()])
@@ -321,7 +321,7 @@ def _unigram(pieces: Pieces, byte_fallback: bool) -> models.Unigram:
     return model
 
 
-def _bpe(pieces: Pieces, byte_fallback: bool) -> models.BPE:
+def _bpe(pieces: PieceTable, byte_fallback: bool) -> models.BPE:
     """Makes a BPE with a merge for each pair of pieces that form a piece.
 
     SentencePiece merges any two neighbours that form a piece, the piece with the highest score first. So all pairs that

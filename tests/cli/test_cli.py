@@ -28,8 +28,8 @@ from gputok.automaton import PATTERNS
 from gputok.cli import bench as cli_bench
 from gputok.cli import info as cli_info
 from gputok.cli.entry import app
-from gputok.cli.options import Counting, Reading, TokenFiles, Weighting, refuse
-from gputok.cli.train import Superwords
+from gputok.cli.options import Counting, Reading, TokenFileOptions, Weighting, refuse
+from gputok.cli.train import SuperwordOptions
 
 rng = random.Random(0)
 WORDS = ["".join(rng.choices("etaoinshré漢", k=rng.randrange(1, 9))) for _ in range(300)]
@@ -884,7 +884,7 @@ def test_superwords_of_shards(folder, gputok):
 
 def test_options_of_a_group_come_together():
     """A command that reads text, counts words or writes ids has all options for that."""
-    found = {group: set() for group in (Reading, Counting, TokenFiles)}
+    found = {group: set() for group in (Reading, Counting, TokenFileOptions)}
     for name, command in typer.main.get_command(app).commands.items():
         options = {option.name for option in command.params}
         for group, names in found.items():
@@ -893,12 +893,12 @@ def test_options_of_a_group_come_together():
             names |= {name} if fields <= options else set()
     assert found[Reading] >= {"train", "count", "encode", "split", "tokens", "report", "show", "sizes", "extend"}
     assert found[Counting] >= {"train", "count", "extend", "prune", "sizes"}
-    assert found[TokenFiles] >= {"encode", "merge-tokens"}
+    assert found[TokenFileOptions] >= {"encode", "merge-tokens"}
 
 
 def test_zero_is_a_value_that_is_given():
     with pytest.raises(ValueError, match="--max-words is for --model superbpe"):
-        refuse("is for --model superbpe", Superwords(max_words=0))
+        refuse("is for --model superbpe", SuperwordOptions(max_words=0))
     with pytest.raises(ValueError, match="--weight is no"):
         refuse("is no", Weighting(weight=["a=1"]))
-    refuse("never", Superwords(), Weighting(weight=[]), pattern=None, min_count=0)
+    refuse("never", SuperwordOptions(), Weighting(weight=[]), pattern=None, min_count=0)

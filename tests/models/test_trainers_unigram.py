@@ -35,7 +35,7 @@ def random_words(rng, n=60, alphabet="abcdé漢😀"):
 
 def text_of(words, threads=1, **sizes):
     counts = WordCounts.from_dict(words)
-    return seeds.make_text(counts.data, counts.offsets, counts.counts, threads, seeds.Sizes(**sizes))
+    return seeds.make_text(counts.data, counts.offsets, counts.counts, threads, seeds.SeedSizes(**sizes))
 
 
 def prepared(words, n_seeds=100, threads=1, longest=LONGEST, **sizes):
@@ -367,7 +367,7 @@ def corpus_words(n=3000, seed=0):
     return words
 
 
-SMALL_TASKS = seeds.Sizes(part=500, share=100, least_group=1, batch=1000, pieces=100)
+SMALL_TASKS = seeds.SeedSizes(part=500, share=100, least_group=1, batch=1000, pieces=100)
 """With these, a few thousand words make as many tasks as millions do."""
 
 

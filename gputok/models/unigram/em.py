@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from gputok.kernels.cpu.train_unigram.tries import Trie
-    from gputok.models.unigram.seeds import Seeds, Text, Words
+    from gputok.models.unigram.seeds import Seeds, Words, WordText
     from gputok.types import Counts, Positions, Positions32, Scores
 
 _LEAST_EXPECTED = 0.5  # a piece that is expected to occur less often is dropped
@@ -99,7 +99,9 @@ def maximize(counts: Scores, n_characters: int, threads: int, task_size: int = S
     return p
 
 
-def prune(text: Text, seeds: Seeds, numbers: Positions, p: Scores, counts: Scores, target: int, threads: int) -> Scores:
+def prune(
+    text: WordText, seeds: Seeds, numbers: Positions, p: Scores, counts: Scores, target: int, threads: int
+) -> Scores:
     """Returns the probabilities, float64[k], with 0 for all but about `target` pieces; these cost the least likelihood.
 
     The cost of dropping a piece is its share of all words, times the difference between the logarithm of its probability

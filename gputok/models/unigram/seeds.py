@@ -27,7 +27,7 @@ _SAMPLE = 16  # one group in this many is sorted first, to guess the score that 
 _SHARES = 64  # the most tasks that distribute positions to buckets, since each counts all buckets
 
 
-class Sizes(NamedTuple):
+class SeedSizes(NamedTuple):
     """Sizes of tasks and of numbers, and how cautious a guess is. No result depends on them."""
 
     part: int = 1 << 20  # bytes of words that one task decodes
@@ -39,10 +39,10 @@ class Sizes(NamedTuple):
     caution: float = 1.5  # the guessed score lets this many times the expected number of candidates pass
 
 
-SIZES = Sizes()
+SIZES = SeedSizes()
 
 
-class Text(NamedTuple):
+class WordText(NamedTuple):
     """The unique words as dense ids of characters: a 0, then each word followed by 0. The most frequent character is 1."""
 
     ids: npt.NDArray[np.uint16 | np.uint32]  # uint16[n], or uint32[n] if 16 bits are too few
@@ -52,7 +52,7 @@ class Text(NamedTuple):
     code_points: CodePoints  # uint32[n_characters + 1], of each dense id; [0] is unused
     occurrences: Counts  # int64[n_characters + 1], of each dense id
     code: Code  # a binary code of the ids, of which the keys of suffixes consist
-    sizes: Sizes  # of the tasks that work on this text
+    sizes: SeedSizes  # of the tasks that work on this text
 
     @property
     def number_type(self) -> type[np.uint32 | np.int64]:
@@ -60,13 +60,13 @@ class Text(NamedTuple):
         return np.uint32 if max(len(self.ids), int(self.counts.sum())) < self.sizes.narrow else np.int64
 
 
-class Groups(NamedTuple):
+class SuffixGroups(NamedTuple):
     """Positions in a text, distributed to groups by the first characters of their suffixes; a task works on one group."""
 
-    # Text.number_type[m], positions; sorted by suffix once a group is sorted
+    # WordText.number_type[m], positions; sorted by suffix once a group is sorted
     order: npt.NDArray[np.uint32 | np.int64]
     cache: npt.NDArray[np.uint64]  # uint64[m], the keys of suffixes, until their group is sorted
-    weight: npt.NDArray[np.uint32 | np.int64]  # Text.number_type[m], a number that moves with each position
+    weight: npt.NDArray[np.uint32 | np.int64]  # WordText.number_type[m], a number that moves with each position
     # The groups, as slices of these arrays. The suffixes of two groups share at most one character
     parts: list[slice]
 
@@ -125,7 +125,7 @@ def _ranges(ends: Positions, size: int) -> list[tuple[int, int]]:
     return list(itertools.pairwise(edges))
 
 
-def make_text(data: Bytes, offsets: Positions, counts: Counts, threads: int, sizes: Sizes = SIZES) -> Text:
+def make_text(data: Bytes, offsets: Positions, counts: Counts, threads: int, sizes: SeedSizes = SIZES) -> WordText:
     """Decodes words and numbers their characters by falling count, then by code point.
 
     data: uint8[n_bytes]; offsets: int64[n_words + 1]; counts: int64[n_words], how often each word occurs.
@@ -155,10 +155,10 @@ def make_text(data: Bytes, offsets: Positions, counts: Counts, threads: int, siz
     pool.results(suffixes.decode_words, tasks, threads)
     code_points = np.concatenate([[0], found]).astype(np.uint32)
     code = make_code(np.append(len(counts), occurrences))
-    return Text(ids, words[:-1], counts, n_chars, code_points, np.append(0, occurrences), code, sizes)
+    return WordText(ids, words[:-1], counts, n_chars, code_points, np.append(0, occurrences), code, sizes)
 
 
-def deal_words(text: Text, at: Positions, step: int, threads: int) -> Groups:
+def deal_words(text: WordText, at: Positions, step: int, threads: int) -> SuffixGroups:
     """Distributes words to groups whose order is the sorted order; the weight of a word is its number.
 
     at: int64[n_words], the first character of each word (step: 1), or the last to sort words by their ends (step: -1).
@@ -175,7 +175,7 @@ def deal_words(text: Text, at: Positions, step: int, threads: int) -> Groups:
     return _deal(text, shares, count, deal, np.ones(suffixes.BUCKETS, bool), threads)
 
 
-def deal_suffixes(text: Text, words: SortedWords, threads: int) -> Groups:
+def deal_suffixes(text: WordText, words: SortedWords, threads: int) -> SuffixGroups:
     """Distributes the suffixes of all words to groups; the weight of a suffix is how often it occurs.
 
     words: sorted from their ends, so that words with common suffixes are neighbours. Each suffix is distributed once, or
@@ -205,13 +205,13 @@ def _shares(ends: Positions, total: int, size: int) -> list[tuple[int, int]]:
 
 
 def _deal(
-    text: Text,
+    text: WordText,
     shares: list[tuple[int, int]],
     count: Callable[..., None],
     deal: Callable[..., None],
     cuts: Mask,
     threads: int,
-) -> Groups:
+) -> SuffixGroups:
     """Distributes positions to groups, in two passes over each share (one task for each share and pass).
 
     The passes call count(share, buckets) and deal(share, group_of, at, order, cache, weight). cuts: bool[BUCKETS], True
@@ -235,10 +235,12 @@ def _deal(
     order, cache, weight = np.empty(n, number_type), np.empty(n, np.uint64), np.empty(n, number_type)
     tasks = ((share, group_of, at[i], order, cache, weight) for i, share in enumerate(shares))
     pool.results(deal, tasks, threads)
-    return Groups(order, cache, weight, [slice(a, b) for a, b in itertools.pairwise(edges)])
+    return SuffixGroups(order, cache, weight, [slice(a, b) for a, b in itertools.pairwise(edges)])
 
 
-def sort_group(text: Text, groups: Groups, group: slice, limit: int, heavy: int = 0, step: int = 1) -> Positions32:
+def sort_group(
+    text: WordText, groups: SuffixGroups, group: slice, limit: int, heavy: int = 0, step: int = 1
+) -> Positions32:
     """Sorts a group by the `limit` characters from each position on (backwards, if step is -1).
 
     Suffixes that occur fewer than `heavy` times are not sorted. Returns int32[n], the number of characters in common with
@@ -248,7 +250,7 @@ def sort_group(text: Text, groups: Groups, group: slice, limit: int, heavy: int 
     return suffixes.sort_suffixes(text.ids, *of_group, limit, step, text.code, heavy)
 
 
-def sorted_words(text: Text, threads: int, *, backwards: bool = False) -> SortedWords:
+def sorted_words(text: WordText, threads: int, *, backwards: bool = False) -> SortedWords:
     """Sorts the words. If backwards, they are sorted from their ends, and `at` has their last characters."""
     at, step = (text.words + text.n_chars - 1, -1) if backwards else (text.words, 1)
     groups = deal_words(text, at, step, threads)
@@ -263,7 +265,7 @@ def sorted_words(text: Text, threads: int, *, backwards: bool = False) -> Sorted
     return SortedWords(at[groups.weight], text.counts[groups.weight], lcp, n_chars, batches)
 
 
-def find_seeds(text: Text, longest: int, size: int, threads: int) -> Seeds:
+def find_seeds(text: WordText, longest: int, size: int, threads: int) -> Seeds:
     """Returns the `size` candidates with the highest scores; of equal ones, the first in sorted order, then the shorter.
 
     They are numbered by falling class of score, so that the entries of frequent pieces lie close together in memory.
@@ -309,7 +311,7 @@ def find_seeds(text: Text, longest: int, size: int, threads: int) -> Seeds:
 
 
 def _candidates(
-    text: Text, backwards: SortedWords, longest: int, size: int, threads: int, guess: bool = True
+    text: WordText, backwards: SortedWords, longest: int, size: int, threads: int, guess: bool = True
 ) -> tuple[npt.NDArray[np.uint32 | np.int64], list[slice], Positions]:
     """Finds the `size` best candidates.
 
@@ -363,7 +365,7 @@ def _reached(classes: Counts, size: float) -> int:
     return suffixes.least_score(int(enough[-1])) if len(enough) else 0
 
 
-def build_tries(text: Text, seeds: Seeds, longest: int, threads: int) -> Words:
+def build_tries(text: WordText, seeds: Seeds, longest: int, threads: int) -> Words:
     """Sorts the words and makes their tries, with the pieces that end at each node; longest: characters of a piece."""
     words = sorted_words(text, threads)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gputok.counts.word_counts import WordCounts
-    from gputok.models.unigram.seeds import Seeds, Sizes, Text
+    from gputok.models.unigram.seeds import Seeds, SeedSizes, WordText
     from gputok.types import Positions, Scores
 
 # With more seeds than this for each piece of the vocabulary, held-out text got more tokens
@@ -36,7 +36,7 @@ def train_unigram(
     taken: Sequence[str] = (),
     threads: int | None = None,
     progress: Callable[[str, int, int], None] | None = None,
-    sizes: Sizes = seeds.SIZES,
+    sizes: SeedSizes = seeds.SIZES,
 ) -> list[tuple[str, float]]:
     """Learns `vocab_size` pieces and their scores that make the words as likely as possible.
 
@@ -115,7 +115,7 @@ def _check_room(vocab_size: int, n_characters: int) -> None:
 
 
 def _finalize(
-    text: Text,
+    text: WordText,
     candidates: Seeds,
     numbers: Positions,
     p: Scores,
@@ -158,7 +158,7 @@ def _falling(names: Sequence[str], scores: Scores) -> list[int]:
     return order
 
 
-def _strings(text: Text, candidates: Seeds, pieces: Positions) -> list[str]:
+def _strings(text: WordText, candidates: Seeds, pieces: Positions) -> list[str]:
     """Returns the texts of seed pieces; pieces: int64[k], their numbers."""
     ends = np.cumsum(candidates.length[pieces])
     starts = ends - candidates.length[pieces]
