@@ -451,15 +451,9 @@ def sources(names: Sequence[str], column: str | None = None) -> list[Any]:
 
 
 def load_tokenizer(path: str, storage: Mapping[str, Any], *, pattern: str | None = None) -> Tokenizer:
-    """Opens a tokenizer.
+    """Opens a file of any format, a folder, a name on the hub, the URL of a tokenizer.json, or `-`, standard input.
 
-    Args:
-        path: a file of any format, a folder, a name on the hub, the URL of a tokenizer.json, or `-` for standard input.
-        storage: options of the file system of a URL.
-        pattern: the pattern of a tiktoken file.
-
-    Returns:
-        The tokenizer.
+    pattern: that of a tiktoken file.
     """
     from gputok import Tokenizer
     from gputok.files.file_systems import is_url
@@ -473,12 +467,9 @@ def load_tokenizer(path: str, storage: Mapping[str, Any], *, pattern: str | None
 
 
 def own_token(path: str, role: str, given: str | None) -> str | bool | None:
-    """Returns a token at an end of documents, for `Tokenizer.encode_corpus`.
+    """Returns the end ("eos") or begin token ("bos") of documents, for `Tokenizer.encode_corpus`.
 
-    Args:
-        path: the tokenizer.json. A tokenizer_config.json beside it says which token is meant by `auto`.
-        role: "eos" or "bos".
-        given: the value of the option.
+    A tokenizer_config.json beside the tokenizer.json at `path` says which token is meant by `auto`.
     """
     if given != "auto":
         return given
@@ -489,12 +480,7 @@ def own_token(path: str, role: str, given: str | None) -> str | bool | None:
 
 @contextlib.contextmanager
 def local_file(path: str, name: str = "standard input") -> Iterator[str]:
-    """Yields `path`, or for `-` the path of a file with all of standard input.
-
-    Args:
-        path: the name of an input.
-        name: the name of the file for standard input, in a temporary folder.
-    """
+    """Yields `path`, or for `-` the path of a temporary file of this name with all of standard input."""
     if path != STANDARD:
         yield path
         return
@@ -530,15 +516,9 @@ def check_second(name: str, path: str | None, output: str, storage: Mapping[str,
 
 @contextlib.contextmanager
 def output_file(path: str, storage: Mapping[str, Any], inputs: Sequence[str]) -> Iterator[pathlib.Path]:
-    """Yields a local path to write to; its content becomes `path` when the block ends without exception.
+    """Yields a local path to write to; its content becomes `path`, if the block ends without exception.
 
-    Args:
-        path: a path, a URL, or `-` for standard output.
-        storage: options of the file system of a URL.
-        inputs: the names of the files, folders and globs that are read.
-
-    Raises:
-        ValueError: if the output is one of the inputs.
+    Raises ValueError if the output is one of the inputs, which are names of files, folders and globs.
     """
     from gputok import corpus
     from gputok.files.outputs import writing
@@ -558,15 +538,7 @@ def output_file(path: str, storage: Mapping[str, Any], inputs: Sequence[str]) ->
 
 
 def sum_up(line: str, facts: Mapping[str, Any], *, output: str, as_json: bool) -> None:
-    """Prints what a command did, as a line or as JSON.
-
-    Args:
-        line: the summary for people.
-        facts: the same for programs.
-        output: the output of the command. If it is `-`, standard output has the result, and the summary goes to standard
-            error.
-        as_json: prints `facts` instead of `line`.
-    """
+    """Prints what was done, for people or as JSON; to standard error if standard output has the result."""
     file = sys.stderr if output == STANDARD else sys.stdout
     print(json.dumps(facts, indent=2, ensure_ascii=False) if as_json else line, file=file)
 

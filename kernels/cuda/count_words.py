@@ -110,22 +110,19 @@ def count_batches(
         automaton: Splits documents into words; it must be gapless.
         leave: Is called with a batch, or a part of a batch, that the device can't count, and with the reason. None: the
             reason is raised.
-        watched: What no walk can count: added tokens, and characters that a normalizer changes. Documents with one of them go
-            to `leave`, with the reason `Added`; with `checked`, whole texts.
+        watched: What no walk can count: added tokens, and characters that a normalizer changes. Documents with one of
+            them go to `leave`, with the reason `Added`; with `checked`, whole texts.
         report: Is called with the number of bytes of each batch that was counted.
         stop: Is called if counting fails. It makes `batches` end, for which another thread may wait.
-        capacity: How many words the table has room for at first, times two; a power of two. None: 2 ** 16.
+        capacity: Words that the table has room for at first, times two; a power of two. None: 2 ** 16.
 
     Returns:
         The distinct words, in the order of their first occurrences, on the host: data (uint8[bytes]), offsets
-        (int64[words + 1]), counts (int64[words]) and first (int64[words]), the position of the byte at which each word
-        occurs first.
+        (int64[words + 1]), counts (int64[words]) and first (int64[words]), the byte at which each word occurs first.
 
     Raises:
-        MemoryError: The distinct words don't fit into the memory of the device; or, without `leave`, a document that can't
-            be cut does not fit.
-        split.TooLong: Without `leave`: a run of text that can't be cut is too long for one thread.
-        Added: Without `leave`: a text has what is watched.
+        MemoryError: The distinct words don't fit into the device; or, without `leave`, an uncut document does not fit.
+        split.TooLong, Added: Without `leave`: a run of text is too long for one thread; a text has what is watched.
         ValueError: Text is not UTF-8 (`Batch.checked` raises it).
     """
     tables = split.upload(device, automaton)

@@ -51,26 +51,13 @@ def train_bpe(
     limits: BpeLimits,
     progress: Callable[[int, int], None] | None = None,
 ) -> BpeMerges:
-    """Learns the merges of the words symbols[offsets[i]:offsets[i + 1]], those that `reference.train_bpe` learns.
+    """Learns the merges that `reference.train_bpe` learns, of the same arguments.
 
     A word may be any text: a document or a run of words, if tokens may span words (`limits.veto`), or Chinese.
 
-    If a merge spells a token that exists already (a special token), the CPU learns all merges, with a warning: such a merge
-    makes a token whose id is smaller than others, which the proof of batches excludes. So it does with a prefix, or if
-    shorter pairs come first.
-
-    Args:
-        device: Where merges are learned.
-        symbols: As for `reference.train_bpe`, and so are the arguments up to `progress`.
-        offsets: int64[words + 1], into `symbols`.
-        counts: int64[words].
-        tokens: uint8[bytes], the tokens that exist already, one after the other.
-        token_offsets: int64[tokens + 1], into `tokens`.
-        limits: Where learning stops.
-        progress: Is called with the number of merges, and with the number wanted.
-
-    Raises:
-        MemoryError: The device does not have the memory.
+    If a merge spells a token that exists already (a special token), the CPU learns all merges, with a warning: such a
+    merge makes a token whose id is smaller than others, which the proof of batches excludes. So it does with a prefix,
+    or if shorter pairs come first.
     """
     try:
         if limits.prefix or limits.shorter_first:

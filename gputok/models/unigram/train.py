@@ -45,25 +45,11 @@ def train_unigram(
     single repeated word can be a seed; at most ten seeds for each piece of the vocabulary are used; and the cost of
     dropping a piece is computed from expected counts, of which characters contribute a quarter.
 
-    Args:
-        words: the words of the corpus, and how often each occurs.
-        vocab_size: how many pieces to learn, with the characters.
-        initial_alphabet: strings whose first characters are kept even if they don't occur.
-        shrinking_factor: the share of pieces that a pruning keeps.
-        max_piece_length: the largest number of characters of a piece.
-        n_sub_iterations: how many rounds of EM precede each pruning.
-        seed_size: the largest number of pieces to start with.
-        taken: texts that must not be pieces of more than one character, since they are special tokens.
-        threads: how many threads to use; None: all cores. The result does not depend on it.
-        progress: called as progress(stage, done, total) at each stage.
-        sizes: of the tasks that threads take. The result does not depend on them.
+    The options are those of `UnigramTrainer`; the result does not depend on `threads`, nor on `sizes` of tasks. `taken` are
+    special tokens, which must not be pieces, unless they are a character.
 
-    Returns:
-        (piece, logarithm of its probability), by falling score, then by code points. All characters of the words and of
-        the initial alphabet are pieces. The result is the same, bit for bit, for any order of the words.
-
-    Raises:
-        ValueError: if vocab_size is smaller than the number of characters.
+    Returns (piece, logarithm of its probability), by falling score, then by code points. All characters of the words and
+    of the initial alphabet are pieces; ValueError: more than `vocab_size`. The order of the words changes no bit.
     """
     threads, words = thread_count(threads), words.spelled_out()
     report = progress or (lambda stage, done, total: None)
