@@ -45,16 +45,7 @@ if TYPE_CHECKING:
     from gputok.corpus.options import Errors
     from gputok.files.locations import StorageOptions
 
-__all__ = [
-    "BATCH_BYTES",
-    "Part",
-    "ReadOptions",
-    "Source",
-    "parts",
-    "read",
-    "read_texts",
-    "refuse_output",
-]
+__all__ = ["BATCH_BYTES", "Part", "ReadOptions", "Source", "parts", "read", "read_texts", "refuse_output"]
 
 
 def read(

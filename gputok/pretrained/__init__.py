@@ -22,15 +22,8 @@ if TYPE_CHECKING:
 
     from gputok.pretrained.special_tokens import Token
 
-__all__ = [
-    "AutoTokenizer",
-    "BatchEncoding",
-    "CharSpan",
-    "PreTrainedTokenizer",
-    "PreTrainedTokenizerFast",
-    "TokenSpan",
-    "train_new_from_iterator",
-]
+__all__ = ["AutoTokenizer", "BatchEncoding", "CharSpan", "PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenSpan"]
+__all__ += ["train_new_from_iterator"]
 
 PreTrainedTokenizerFast = PreTrainedTokenizer
 """The name that `transformers` has for it."""
