@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import pathlib
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -317,12 +318,17 @@ class Names:
         These are the tokens that may cover white space, or whose normalized content differs from the content; and those whose
         id has another text in the vocabulary.
         """
-        largest = int(self.vocabulary.ids.max(initial=0))
-        changed, rows = self._normalized, zip(self._tokens, map(options_of, self._tokens.values()), strict=True)
+        largest, changed = int(self.vocabulary.ids.max(initial=0)), self._normalized
+        options = [*map(options_of, self._tokens.values())]
+        # All at once, where the vocabulary has another text for no id
+        found = self.vocabulary.find([] if len(self.vocabulary.shared) else [content for content, *_ in options])
         return [
             id
-            for id, (content, is_normalized, _, lstrip, rstrip) in rows
-            if lstrip or rstrip or (id in changed and is_normalized) or (id <= largest and self.spelling[id] != content)
+            for id, same, (content, is_normalized, _, lstrip, rstrip) in zip_longest(self._tokens, found, options)
+            if lstrip
+            or rstrip
+            or (id in changed and is_normalized)
+            or (id != same and id <= largest and self.spelling[id] != content)
         ]
 
 

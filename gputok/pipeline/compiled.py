@@ -26,16 +26,17 @@ from gputok.kernels import DEAD, Automaton, Pairs, Strings
 from gputok.kernels.cpu import compiled, lines, lookup, trie
 from gputok.models.bpe.merges import JoinedMerges
 from gputok.models.bpe.model import BPE
-from gputok.models.unigram.model import Scored, Unigram
 from gputok.pipeline import serialize
 from gputok.pipeline.encode.text import texts_of
+from gputok.tokens.added_token import tokens_of_columns
 from gputok.tokens.vocabulary import Vocabulary, pack
 from gputok.version import __version__
 
 if TYPE_CHECKING:
     from gputok.models import Model
     from gputok.pipeline.pipeline import Pipeline
-    from gputok.types import Array, Bytes, Positions
+    from gputok.tokens.added_token import AddedToken
+    from gputok.types import Array, Bytes, Ids, Positions
 
 _lookup: Any = lookup
 _trie: Any = trie
@@ -44,31 +45,26 @@ _STAMP, _SUM, _SIZE, _OBJECT = 16, 64, 72, 80
 """Where the parts of a file begin."""
 _ALIGNED = 64
 _OTHERS_WRITE = 0o022
-_FORMS = {"data": "u1", "offsets": "i8", "ids": "u4", "merges": "u4 3", "pairs": "u8", "scores": "f8"}
-"""Of the arrays that each file has or may have: the type and, if there are two dimensions, the length of a row."""
+_LEAST_SLOTS = 4
+"""So many slots of pairs are read together."""
 
 
 def packed(pipeline: Pipeline) -> Bytes:
     """Returns the bytes of the compiled tokenizer: uint8[n_bytes]. They depend on nothing but the tokenizer.json."""
     text = b"".join(serialize.tokenizer_json(pipeline, pretty=False))
     pipeline = serialize.read_pipeline(text, "this tokenizer")
-    if texts := texts_of(pipeline):  # now its tables are those that a first text needs
-        texts.encode("", add_special_tokens=False)
-    form, model = serialize.form_of(pipeline, pipeline.model.fields()), pipeline.model
-    form["model"] = {name: item for name, item in form["model"].items() if not isinstance(item, Packed)}
-    places: dict[str, tuple[str, tuple[int, ...], int]] = {}
-    n_bytes, arrays = 0, _arrays_of(model)
-    for name, array in arrays.items():
-        places[name] = array.dtype.str[1:], array.shape, n_bytes
-        n_bytes += _aligned(array.nbytes)
+    texts_of(pipeline)  # which makes the tables that a first text needs
+    tables, model = _tables_of(pipeline), pipeline.model.fields()
+    form = serialize.form_of(pipeline, {key: item for key, item in model.items() if not isinstance(item, Packed)})
+    form["added_tokens"] = [token["content"] for token in form["added_tokens"]]
+    places: dict[str, list[Any]] = {name: [] for name in tables}
+    body = bytearray()
+    for name, array in ((name, array) for name, arrays in tables.items() for array in arrays):
+        places[name].append((array.dtype.str[1:], array.shape, len(body)))
+        body += array.tobytes().ljust(_aligned(array.nbytes), b"\0")
     written = json.dumps({"tokenizer": form, "arrays": places}, ensure_ascii=False, separators=(",", ":")).encode()
-    first = _aligned(_OBJECT + len(written))
-    memory = np.zeros(first + n_bytes, np.uint8)
-    memory[:_SUM] = np.frombuffer(serialize.COMPILED + _stamp(), np.uint8)
-    memory[_OBJECT : _OBJECT + len(written)] = np.frombuffer(written, np.uint8)
-    for name, (_, _, at) in places.items():
-        memory[first + at :][: arrays[name].nbytes] = np.frombuffer(np.ascontiguousarray(arrays[name]), np.uint8)
-    memory[_SIZE:_OBJECT].view(np.uint64)[0] = len(written)
+    head = b"".join([serialize.COMPILED, _stamp(), bytes(8), len(written).to_bytes(8, sys.byteorder), written])
+    memory = np.frombuffer(bytearray(head.ljust(_aligned(len(head)), b"\0") + body), np.uint8)
     memory[_SUM:_SIZE].view(np.uint64)[0] = compiled.checksum(memory[_SIZE:].view(np.uint64))
     return memory
 
@@ -90,7 +86,7 @@ def read(memory: Bytes, source: str) -> Pipeline:
     """Reads what `packed` has written.
 
     Args:
-        memory: uint8[n_bytes]; the pipeline keeps it, and may use it until the pipeline is gone.
+        memory: uint8[n_bytes], which may be written to; the pipeline keeps it.
         source: the file, with which errors begin.
 
     Raises:
@@ -117,16 +113,17 @@ def _read(memory: Bytes, source: str) -> Pipeline:
     form = value.get("tokenizer")
     if not is_object(form) or not is_object(form.get("model")):
         raise WrongValue("it holds no tokenizer")
-    take = _Arrays(memory[_aligned(_OBJECT + size) :], value.get("arrays"))
-    vocabulary = _vocabulary(take)
-    form["model"] |= {"vocab": vocabulary}
-    if (scores := take("scores", _FORMS["scores"])) is not None:
-        form["model"]["vocab"] = _scored(vocabulary, scores)
-    if (merges := take("merges", _FORMS["merges"])) is not None:
-        form["model"]["merges"] = _merges(vocabulary, merges, take("pairs", _FORMS["pairs"]))
-    take.stored(vocabulary)
-    pipeline = serialize.pipeline_of(form, source)
-    take.stored(pipeline.model)
+    tables = _Tables(memory[_aligned(_OBJECT + size) :], value.get("arrays"))
+    vocabulary = _vocabulary(*(tables["vocabulary"] or [None] * 3))
+    tables.give(vocabulary)
+    form["model"]["vocab"] = vocabulary
+    if scores := tables["scores"]:
+        form["model"]["vocab"] = _scored(vocabulary, *scores)
+    if merges := tables["merges"]:
+        form["model"]["merges"] = _merges(vocabulary, *merges, *(tables["pairs"] or []))
+    added = _added(form.pop("added_tokens", None), *(tables["added"] or [None]))
+    pipeline = serialize.pipeline_of(form, source).with_added(added)[0]
+    tables.give(pipeline.model)
     return pipeline
 
 
@@ -146,86 +143,106 @@ def _stamp() -> bytes:
     return stamp[: _SUM - _STAMP].ljust(_SUM - _STAMP)
 
 
-# -- arrays
+# -- tables, each of some arrays
 
 
-def _arrays_of(model: Model) -> dict[str, Array]:
-    vocabulary = model.vocabulary
-    found = {"data": vocabulary.data, "offsets": vocabulary.offsets}
-    if not vocabulary.in_order:
-        found["ids"] = vocabulary.ids
-    if isinstance(model, Unigram):
-        found["scores"] = model.scores
+def _tables_of(pipeline: Pipeline) -> dict[str, list[Array]]:
+    model, vocabulary = pipeline.model, pipeline.model.vocabulary
+    found: dict[str, list[Array]] = {"vocabulary": [vocabulary.data, vocabulary.offsets, vocabulary.ids]}
+    if (scores := getattr(model, "scores", None)) is not None:
+        found["scores"] = [scores]
     if isinstance(model, BPE):
-        _, found["merges"], pairs = model.joined_merges()
-        if pairs is not None:
-            found["pairs"] = pairs.slots
+        _, merges, pairs = model.joined_merges()
+        found |= {"merges": [merges], "pairs": [] if pairs is None else [pairs.slots]}
+    options = [[*token.to_dict().values()][1:] for _, token in sorted(pipeline.added.tokens.items())]
+    found["added"] = [np.array(options, np.uint8).reshape(-1, 5)]
     for owner in (vocabulary, model):
         for name in owner.stored:
             table: Any = vars(owner).get(name)
             if table is not None:
-                check, *forms = _STORED[name]
-                parts: list[Array] = [table] if hasattr(table, "dtype") else [*table[: len(forms)]]
-                with contextlib.suppress(WrongValue):  # of other classes of automata
-                    check(owner, *parts)
-                    found |= {f"{name} {i}": part for i, part in enumerate(parts)}
+                parts = [table] if hasattr(table, "dtype") else [*table[: len(_FORMS[name])]]
+                with contextlib.suppress(WrongValue):  # an automaton of another kind
+                    _CHECKS[name](owner, *parts)
+                    found[name] = parts
     return found
 
 
-class _Arrays:
-    """The arrays of a file, by name."""
+class _Tables:
+    """The tables of a file."""
 
     def __init__(self, memory: Bytes, places: Any) -> None:
         self._memory, self._places = memory, places if is_object(places) else {}
 
-    def __call__(self, name: str, form: str) -> Array | None:
-        """Returns an array, which must have this form of _FORMS, or None if the file has none of this name."""
-        place = self._places.get(name)
-        if place is None:
+    def __getitem__(self, name: str) -> list[Array] | None:
+        """Returns the arrays of a table, in their forms; None: the file has none of this name."""
+        places = self._places.get(name)
+        if not places:
             return None
-        code, *columns = form.split()
-        try:
-            given, shape, at = place
-            n_bytes = math.prod(shape) * np.dtype(code).itemsize
-            fits = given == code and len(shape) == 1 + len(columns) and at % _ALIGNED == 0
-            fits = fits and all(n == int(column) for n, column in zip(shape[1:], columns, strict=True) if column != "*")
-            if fits and min(*shape, at) >= 0 and len(part := self._memory[at : at + n_bytes]) == n_bytes:
-                return part.view(code).reshape(shape)
-        except (TypeError, ValueError):
-            pass
-        raise WrongValue(f"it has no place for the array {name!r}")
+        with contextlib.suppress(TypeError, ValueError):
+            return [self._array(form, *place) for form, place in zip(_FORMS[name], places, strict=True)]
+        raise WrongValue(f"it has no place for {name!r}")
 
-    def stored(self, owner: Vocabulary | Model) -> None:
+    def _array(self, form: str, code: Any, shape: Any, at: Any) -> Array:
+        wanted, *columns = form.split()
+        n_bytes = math.prod(shape) * np.dtype(wanted).itemsize
+        part = self._memory[at : at + n_bytes]
+        fits = code == wanted and len(shape) == 1 + len(columns) and min(*shape, at) >= 0 and at % _ALIGNED == 0
+        fits = fits and all(by in ("*", str(n)) for n, by in zip(shape[1:], columns, strict=True))
+        if not fits or len(part) != n_bytes:
+            raise ValueError
+        return part.view(wanted).reshape(shape)
+
+    def give(self, owner: Vocabulary | Model) -> None:
         """Gives an object its derived values that the file has, after a check."""
         for name in owner.stored:
-            check, *forms = _STORED[name]
-            parts = [self(f"{name} {i}", form) for i, form in enumerate(forms)]
-            if all(part is not None for part in parts):
-                vars(owner)[name] = check(owner, *parts)
+            if arrays := self[name]:
+                vars(owner)[name] = _CHECKS[name](owner, *arrays)
+
+
+_FORMS = {
+    "vocabulary": ("u1", "i8", "u4"),
+    "scores": ("f8",),
+    "merges": ("u4 3",),
+    "pairs": ("u8",),
+    "added": ("u1 5",),
+    "strings": ("u8",),
+    "byte_strings": ("u8", "u1", "i8"),
+    "byte_ranks": ("u4 256",),
+    "cuts": ("u1", "u2", "u1 128", "u2 *", "u1 *", "u1 *"),
+    "edges": ("u8 2",),
+}
+"""Of the arrays of each table: the type and, if there are two dimensions, the length of a row (*: any)."""
 
 
 # -- checks
 
 
-def _vocabulary(take: _Arrays) -> Vocabulary:
-    data, offsets, ids = (take(name, _FORMS[name]) for name in ("data", "offsets", "ids"))
-    if data is None or offsets is None:
+def _vocabulary(data: Bytes | None, offsets: Positions | None, ids: Ids | None) -> Vocabulary:
+    if data is None or offsets is None or ids is None or ids.max(initial=0) > ID:
         raise WrongValue("it has no vocabulary")
     vocabulary = Vocabulary(data, offsets, ids)
-    if ids is not None and ids.max(initial=0) > ID:
-        raise WrongValue("an id is too large")
     if not lines.is_utf8(data) or (data[offsets[offsets < len(data)]] & 0xC0 == 0x80).any():
         raise WrongValue("a token is no UTF-8")
     return vocabulary
 
 
-def _scored(vocabulary: Vocabulary, scores: Array) -> Scored:
+def _added(contents: Any, switches: Array | None) -> list[AddedToken]:
+    with contextlib.suppress(TypeError, ValueError):  # other columns than contents
+        made = None if switches is None else tokens_of_columns(contents, *(switches > 0).T.tolist())
+        if made is not None:
+            return made
+    raise WrongValue("it has wrong added tokens")
+
+
+def _scored(vocabulary: Vocabulary, scores: Array) -> Any:
+    from gputok.models.unigram.model import Scored
+
     if not vocabulary.in_order or len(scores) != len(vocabulary) or not np.isfinite(scores).all():
         raise WrongValue("its tokens have no scores")
     return Scored(vocabulary, scores)
 
 
-def _merges(vocabulary: Vocabulary, merges: Array, slots: Array | None) -> JoinedMerges:
+def _merges(vocabulary: Vocabulary, merges: Array, slots: Array | None = None) -> JoinedMerges:
     if (wrong := compiled.wrong_merge(vocabulary.data, vocabulary.offsets, merges)) >= 0:
         raise WrongValue(f"merge {wrong} joins other tokens than it makes")
     if slots is None:
@@ -247,16 +264,14 @@ def _check_table(slots: Array, *numbers: Any) -> int:
     return n_free
 
 
-_LEAST_SLOTS = 4
-"""So many slots of pairs are read together."""
-
-
 def _strings(vocabulary: Vocabulary, slots: Array) -> Strings:
     _check_table(slots, 0, 0, 32, range(1, len(vocabulary) + 1))
     return Strings(slots, vocabulary.data, vocabulary.offsets)
 
 
 def _byte_strings(model: Model, slots: Array, data: Bytes, offsets: Positions) -> Strings:
+    if len(offsets) != len(model.vocabulary.offsets):
+        raise WrongValue("its tokens have no bytes")
     return _strings(Vocabulary(data, offsets), slots)
 
 
@@ -300,11 +315,11 @@ def _cuts(
     return Automaton(ascii_class, page, member, delta, accept, strong, gapless=True)
 
 
-_STORED: dict[str, Any] = {
-    "strings": (_strings, "u8"),
-    "byte_strings": (_byte_strings, "u8", "u1", "i8"),
-    "byte_ranks": (_byte_ranks, "u4 256"),
-    "cuts": (_cuts, "u1", "u2", "u1 128", "u2 *", "u1 *", "u1 *"),
-    "edges": (_edges, "u8 2"),
+_CHECKS: dict[str, Any] = {
+    "strings": _strings,
+    "byte_strings": _byte_strings,
+    "byte_ranks": _byte_ranks,
+    "cuts": _cuts,
+    "edges": _edges,
 }
-"""Of each derived value that is kept: the check, which gets its owner and arrays, and the forms of its first arrays."""
+"""Of each derived value that is kept: what makes it, of its owner and its arrays, after a check."""

@@ -44,7 +44,7 @@ def way_of(normalizer: Any, pre_tokenizer: Any, added: AddedVocabulary) -> Way:
     for step in (normalizer, pre_tokenizer):
         way = way if step is None else step.way(way)
     # A token that is looked for in the normalized text may occur there, but not in the raw text
-    hidden = normalizer is not None and any(token.normalized for token in added.tokens.values())
+    hidden = normalizer is not None and added.finder(True) is not None
     if way.unit is Unit.UNCUT:
         is_line = way.spaces is Spaces.WRITTEN and not hidden
         return way._replace(unit=Unit.LINE if is_line else Unit.DOCUMENT)

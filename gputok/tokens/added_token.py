@@ -10,7 +10,7 @@ from gputok.components import no_attribute, users_own, without_collection
 from gputok.types import public
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 _IN_FILES = {
     "content": string,
@@ -201,10 +201,16 @@ def tokens_of_forms(forms: Any) -> list[AddedToken] | None:
         rows: list[list[Any]] = [[form[name] for name in _IN_FILES] for form in forms]
     except (KeyError, TypeError, IndexError):
         return None
-    contents, *switches = zip(*rows, strict=True) if rows else [()]
-    if {*map(type, contents)} - {str} or any({*map(type, column)} != {bool} for column in switches):
+    return tokens_of_columns(*zip(*rows, strict=True)) if rows else []
+
+
+def tokens_of_columns(contents: Sequence[Any], *switches: Sequence[Any]) -> list[AddedToken] | None:
+    """Makes tokens of their contents, and of each further option in the order of a tokenizer.json; None: one is wrong."""
+    if {*map(type, contents)} - {str} or any({*map(type, column)} - {bool} for column in switches):
         return None
-    return [AddedToken.of_checked(*row) for row in rows] if _are_texts(contents) else None
+    if not _are_texts(contents):
+        return None
+    return [AddedToken.of_checked(*row) for row in zip(contents, *switches, strict=True)]
 
 
 def _are_texts(strings: Iterable[str]) -> bool:

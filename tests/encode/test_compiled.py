@@ -143,7 +143,10 @@ def error_of(path, data):
 
 @pytest.fixture(scope="module")
 def files():
-    return {kind: compiled.packed(growing.KINDS[kind][1]().pipeline).tobytes() for kind in MODELS}
+    made = {kind: growing.KINDS[kind][1]() for kind in MODELS}
+    made["whole"] = growing.KINDS["gpt2"][1]()
+    made["whole"].model.ignore_merges = True
+    return {kind: compiled.packed(tokenizer.pipeline).tobytes() for kind, tokenizer in made.items()}
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -222,15 +225,16 @@ def test_damage_with_the_right_checksum_is_an_error_or_gives_ids(kind, n, files,
 
 
 def arrays(data):
-    """Name -> an array of the memory of a file, which can be changed, and the memory."""
+    """Name of a table, number -> an array of the memory of a file, which can be changed; and the memory."""
     memory = np.frombuffer(bytearray(data), np.uint8)
     (size,) = struct.unpack_from("Q", data, 72)
     form = compiled.json.loads(memory[OBJECT : OBJECT + size].tobytes())
     area = memory[-(-(OBJECT + size) // 64) * 64 :]
     found = {}
-    for name, (code, shape, at) in form["arrays"].items():
-        n_bytes = int(np.prod(shape)) * np.dtype(code).itemsize
-        found[name] = area[at : at + n_bytes].view(code).reshape(shape)
+    for name, places in form["arrays"].items():
+        for i, (code, shape, at) in enumerate(places):
+            n_bytes = int(np.prod(shape)) * np.dtype(code).itemsize
+            found[name, i] = area[at : at + n_bytes].view(code).reshape(shape)
     return found, memory
 
 
@@ -238,25 +242,31 @@ def largest(array):
     return array.dtype.type(np.iinfo(array.dtype).max)
 
 
-@pytest.mark.parametrize(("kind", "name", "change"), [
-    *((kind, "offsets", lambda a: a.__setitem__(3, 1 << 40)) for kind in MODELS),
-    ("gpt2", "offsets", lambda a: a.__setitem__(0, -1)),
-    ("gpt2", "data", lambda a: a.__setitem__(slice(None), 0x80)),
-    ("Llama 2", "data", lambda a: a.__setitem__(-1, 0xF0)),
-    ("gpt2", "merges", lambda a: a.__setitem__((0, 0), len(a) * 9)),
-    ("gpt2", "merges", lambda a: a.__setitem__((1, 1), a[0, 0])),
-    ("gpt2", "merges", lambda a: a.__setitem__((2, 2), a[3, 2])),
-    ("gpt2", "pairs", lambda a: a.__setitem__(a == largest(a), 1)),
-    ("gpt2", "pairs", lambda a: a.__setitem__(a != largest(a), a[a != largest(a)] + np.uint64(1 << 20))),
-    *((kind, "strings 0", lambda a: a.__setitem__(a == 0, 1)) for kind in ("gpt2", "words")),
-    *((kind, "strings 0", lambda a: a.__setitem__(a != 0, a[a != 0] + np.uint64(1 << 20))) for kind in ("gpt2", "words")),
-    *((kind, "edges 0", lambda a: a.__setitem__(a[:, 0] == 0, 1)) for kind in ("BERT", "T5")),
-    *((kind, "edges 0", lambda a: a.__setitem__(a[:, 0] > 0, a[a[:, 0] > 0] + np.uint64(1 << 52))) for kind in ("BERT", "T5")),
-    ("T5", "scores", lambda a: a.__setitem__(0, np.nan)),
+@pytest.mark.parametrize(("kind", "name", "i", "change"), [
+    *((kind, "vocabulary", 1, lambda a: a.__setitem__(3, 1 << 40)) for kind in MODELS),
+    ("gpt2", "vocabulary", 1, lambda a: a.__setitem__(0, -1)),
+    ("gpt2", "vocabulary", 2, lambda a: a.__setitem__(0, 2**32 - 1)),
+    ("gpt2", "vocabulary", 0, lambda a: a.__setitem__(slice(None), 0x80)),
+    ("Llama 2", "vocabulary", 0, lambda a: a.__setitem__(-1, 0xF0)),
+    ("gpt2", "merges", 0, lambda a: a.__setitem__((0, 0), len(a) * 9)),
+    ("gpt2", "merges", 0, lambda a: a.__setitem__((1, 1), a[0, 0])),
+    ("gpt2", "merges", 0, lambda a: a.__setitem__((2, 2), a[3, 2])),
+    ("gpt2", "pairs", 0, lambda a: a.__setitem__(a == largest(a), 1)),
+    ("gpt2", "pairs", 0, lambda a: a.__setitem__(a != largest(a), a[a != largest(a)] + np.uint64(1 << 20))),
+    *((kind, "strings", 0, lambda a: a.__setitem__(a == 0, 1)) for kind in ("gpt2", "words")),
+    *((kind, "strings", 0, lambda a: a.__setitem__(a != 0, a[a != 0] + np.uint64(1 << 20))) for kind in ("gpt2", "words")),
+    *((kind, "edges", 0, lambda a: a.__setitem__(a[:, 0] == 0, 1)) for kind in ("BERT", "T5")),
+    *((kind, "edges", 0, lambda a: a.__setitem__(a[:, 0] > 0, a[a[:, 0] > 0] + np.uint64(1 << 52))) for kind in ("BERT", "T5")),
+    ("whole", "byte_strings", 0, lambda a: a.__setitem__(a == 0, 1)),
+    ("whole", "byte_strings", 2, lambda a: a.__setitem__(-1, 1 << 40)),
+    ("gpt2", "byte_ranks", 0, lambda a: a.__setitem__((3, 4), 1 << 20)),
+    *(("Llama 2", "cuts", i, lambda a: a.__setitem__(..., 200)) for i in (0, 1, 2, 3)),
+    ("Llama 2", "cuts", 4, lambda a: a.__setitem__((1, 0), 1 - a[1, 0])),
+    ("T5", "scores", 0, lambda a: a.__setitem__(0, np.nan)),
 ])  # fmt: skip
-def test_tables_that_kernels_could_not_trust(kind, name, change, files, tmp_path):
+def test_tables_that_kernels_could_not_trust(kind, name, i, change, files, tmp_path):
     found, memory = arrays(files[kind])
-    change(found[name])
+    change(found[name, i])
     assert "is damaged" in error_of(tmp_path / "a.gputok", sealed(memory))
 
 
@@ -273,16 +283,31 @@ def test_places_outside_of_the_file_and_other_forms_are_errors(kind, files, tmp_
         return sealed(head.ljust(-(-len(head) // 64) * 64, b"\0") + area)
 
     assert Tokenizer.from_buffer(with_object(form)).to_str() == Tokenizer.from_buffer(data).to_str()
-    for name, (code, shape, at) in form["arrays"].items():
+    each = [(name, i) for name, places in form["arrays"].items() for i in range(len(places))]
+    for name, i in each:
+        code, shape, at = form["arrays"][name][i]
         n = shape[0]
         for place in (
             [code, shape, 1 << 40], [code, shape, at + 1], [code, shape, -64], [code, [1 << 61, *shape[1:]], at], [code, [-1, *shape[1:]], at],
             ["i2", shape, at], ["O", shape, at], [code, [n, 1, 1], at], [code, n, at], [code, [n + 1e9], at], "x", 3, [], {}, [code, [None], at],
             [code, [n // 2 + 1, *shape[1:]], at],
         ):  # fmt: skip
-            path.write_bytes(with_object(form | {"arrays": form["arrays"] | {name: place}}))
+            places = [*form["arrays"][name]]
+            places[i] = place
+            path.write_bytes(with_object(form | {"arrays": form["arrays"] | {name: places}}))
             assert not use(path) or place[1:2] == [[n // 2 + 1, *shape[1:]]], (name, place)
-    for value in ({}, [], {"tokenizer": 3}, {"tokenizer": {"model": []}}, form | {"arrays": {}}, form | {"arrays": 5}):
+    for name in form["arrays"]:
+        for places in (3, "x", [], {}, {"x": 1}, None, form["arrays"][name] * 2):
+            path.write_bytes(with_object(form | {"arrays": form["arrays"] | {name: places}}))
+            use(path)
+    tokens = form["tokenizer"]["added_tokens"]
+    for value in (
+        *({}, [], {"tokenizer": 3}, {"tokenizer": {"model": []}}, form | {"arrays": {}}, form | {"arrays": 5}),
+        *(
+            form | {"tokenizer": form["tokenizer"] | {"added_tokens": some}}
+            for some in (None, tokens * 2, [3] * len(tokens))
+        ),
+    ):
         path.write_bytes(with_object(value))
         assert not use(path)
 
@@ -295,9 +320,12 @@ def test_only_files_that_no_other_can_write_are_mapped(mode, is_mapped, files, t
     path.chmod(mode)
     opened = Tokenizer.from_file(str(path))
     wanted = opened.encode(TEXTS[0]).ids
-    if os.path.exists("/proc/self/maps"):
-        with open("/proc/self/maps") as maps:
-            assert (str(path) in maps.read()) == is_mapped
+    if os.path.exists("/proc/self/smaps"):
+        with open("/proc/self/smaps") as maps:
+            _, name, found = maps.read().partition(str(path))
+            assert bool(name) == is_mapped
+        if is_mapped:  # all pages are shared: none was written to
+            assert "Anonymous:             0 kB" in found[: found.index("VmFlags")]
     if not is_mapped:
         os.truncate(path, 0)
     else:
