@@ -58,6 +58,15 @@ def test_properties(make, seed):
     assert n_after < 0.9 * n_before
 
 
+@pytest.mark.parametrize("names", [*itertools.permutations(["a", "b", "c", "ab"])])
+def test_the_vocabulary_may_be_in_any_order(names):
+    ids = {"a": 0, "b": 1, "c": 2, "ab": 3}
+    tokenizer = Tokenizer(models.BPE({name: ids[name] for name in names}, [("a", "b")]))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    change = tokenizer.extend(iter(["abc abc cab abca bcab c ca"]), 5)
+    assert change.new_tokens == ["abc", "cab", "bcab", "ca", "abca"]
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_tokenizers_learns_the_same_from_the_tokens_as_characters(seed):
     """`tokenizers` trains on the ids that the old tokenizer gives, each written as a character of private use."""
