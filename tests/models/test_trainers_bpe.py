@@ -14,7 +14,7 @@ from gputok.kernels import BpeLimits, Veto
 from gputok.kernels.cpu import spell_words as alphabet
 from gputok.kernels.cpu.train_bpe import queue as bpe_queue
 from gputok.kernels.cpu.train_bpe import train as bpe
-from gputok.kernels.cpu.train_bpe.layout import APPLYING, CLAIMS, LINE, MERGES, MOVED, PHASE, STEP
+from gputok.kernels.cpu.train_bpe.layout import APPLYING, CLAIMS, LINE, MERGES, MOVED, PHASE, STEP, WAITING
 
 from gputok import AddedToken, Tokenizer, models, pre_tokenizers, trainers
 from gputok.counts.word_counts import WordCounts
@@ -289,8 +289,8 @@ def test_weights_of_every_size(seed):
 @pytest.mark.parametrize("few_tokens", [0, 1500])
 def test_lists_move_together_when_their_memory_is_full(monkeypatch, few_tokens, parts):
     trainings = []
-    merges = bpe._Training.merges
-    monkeypatch.setattr(bpe._Training, "merges", lambda self: trainings.append(self) or merges(self))
+    merges = bpe.Training.merges
+    monkeypatch.setattr(bpe.Training, "merges", lambda self: trainings.append(self) or merges(self))
     words = random_words(random.Random(8), "abcdef", 400, 15)
     arguments = *stage_input(words), BpeLimits(600)
     sizes = bpe.Sizes(large_pool=0, spare=1 << 40, few_tokens=few_tokens, parts=parts)
@@ -366,7 +366,7 @@ def test_a_small_corpus_has_one_thread():
     words = stage_input(random_words(random.Random(3), "abcd", 300, 12))
     n_symbols = len(words[0])
     for threads, part, expected in ((4, 500_000, 1), (4, n_symbols // 3, 3), (2, 1, 2), (1, 1, 1)):
-        training = bpe._Training(lambda **_: [words[:3]], *words[3:], BpeLimits(50), bpe.Sizes(part=part), threads)
+        training = bpe.Training(lambda **_: [words[:3]], *words[3:], BpeLimits(50), bpe.Sizes(part=part), threads)
         assert (training.n_parts, training._threads) == (expected, expected)
 
 
@@ -407,7 +407,7 @@ def test_an_error_of_a_thread_ends_the_training(monkeypatch):
             state.at[PHASE] = APPLYING
             while state.shared[CLAIMS + LINE] == 0:  # else the first thread takes the other part over
                 time.sleep(0.001)
-            return bpe.WAITING
+            return WAITING
         return merge(state, work, most)
 
     monkeypatch.setattr(bpe, "assist", claiming)

@@ -155,13 +155,13 @@ def _is_whole(file: pathlib.Path, part: str) -> bool:
 
     After a crash of the machine, the file may be empty; and a copy of another part would be counted twice.
     """
-    from gputok.counts.files import Columns, CountFile
+    from gputok.counts.files import ColumnNames, CountFile
     from gputok.files.locations import LocalFile
 
     if not is_plain(file):  # not there, or a link or pipe of another program, which is replaced
         return False
     try:
-        found = CountFile(LocalFile(file), Columns())
+        found = CountFile(LocalFile(file), ColumnNames())
         return found.part == f"{part} {found.byte_level}"
     except (FileNotFoundError, ValueError):
         return False
