@@ -247,21 +247,17 @@ def _merges(vocabulary: Vocabulary, merges: Array, slots: Array | None = None) -
         raise WrongValue(f"merge {wrong} joins other tokens than it makes")
     if slots is None:
         return JoinedMerges(vocabulary, merges)
-    none = np.empty(0, np.uint32)
+    none, n, m = np.empty(0, np.uint32), len(slots), len(merges)
     bits = _lookup.index_pairs(none, none, none, len(vocabulary)).bits
-    n_free = _check_table(slots, lookup.FREE, 0, 64 - 2 * bits, range(len(merges)))
-    if len(slots) - n_free != len(merges):
-        raise WrongValue("a merge is missing in their table")
+    if not _LEAST_SLOTS <= n > m or n & n - 1 or compiled.count_pairs(slots, bits, merges) != m:
+        raise WrongValue("the table of its merges is wrong")
     return JoinedMerges(vocabulary, merges, Pairs(slots, bits))
 
 
-def _check_table(slots: Array, *numbers: Any) -> int:
-    """Returns how many slots of a hash table are free, at least one; numbers: see `free_slots`."""
-    n = len(slots)
-    n_free = compiled.free_slots(slots, *numbers) if n >= _LEAST_SLOTS and not n & n - 1 else 0
-    if n_free < 1:
+def _check_table(slots: Array, *numbers: Any) -> None:
+    """Checks that some slot of a hash table is free, and what `free_slots` checks; numbers: its arguments."""
+    if not len(slots) or len(slots) & len(slots) - 1 or compiled.free_slots(slots, *numbers) < 1:
         raise WrongValue("it has a wrong hash table")
-    return n_free
 
 
 def _strings(vocabulary: Vocabulary, slots: Array) -> Strings:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.lookup import NONE
-from gputok.kernels.cpu.primitives.constants import ALL, U0, U1, U2, U3, U4, U8
+from gputok.kernels.cpu.lookup import FREE, NONE
+from gputok.kernels.cpu.primitives.constants import ALL, U0, U1, U2, U3, U4, U8, U64
 from gputok.kernels.cpu.primitives.hashing import mix, same_bytes
 from gputok.kernels.cpu.primitives.memory import likely, load_u64, prefetch, view
 from gputok.kernels.signatures import i64, u8, u32, u64
@@ -81,6 +81,35 @@ def _same(text, i, j, n, room):
     if likely((n - U1 < U8) & (i < room) & (j < room)):
         return (load_u64(text, i) ^ load_u64(text, j)) & (ALL >> (U8 - n << U3)) == U0
     return same_bytes(text, i, text, j, n)
+
+
+def count_pairs(slots: np.ndarray, bits: int, merges: np.ndarray) -> int:
+    """How many slots of Pairs (uint64[capacity], bits) have the rank and the pair of one of `merges`, uint32[m, 3]; -1: one has not.
+
+    >>> from gputok.kernels.cpu.lookup import index_pairs
+    >>> merges = np.array([[0, 1, 2], [2, 0, 3]], np.uint32)
+    >>> pairs = index_pairs(*merges.T[:2], np.arange(2), 4)
+    >>> count_pairs(*pairs, merges), count_pairs(*pairs, merges[:1])
+    (2, -1)
+    """
+    return int(_count_pairs(slots, bits, merges))
+
+
+@kernel(u64[:], i64, u32[:, :])
+def _count_pairs(slots, bits, merges):
+    given, pairs, m = view(slots), view(merges), np.uint64(len(merges))
+    shift, n_pairs = np.uint64(bits), np.int64(0)
+    rank_bits = U64 - shift - shift
+    for i in range(len(slots)):
+        slot = given[i]
+        if slot == FREE:
+            continue
+        rank = slot & ((U1 << rank_bits) - U1)
+        # Elements 3 * rank and 3 * rank + 1 of 3 * m
+        if rank >= m or slot >> rank_bits != np.uint64(pairs[U3 * rank]) << shift | np.uint64(pairs[U3 * rank + U1]):
+            return np.int64(-1)
+        n_pairs += 1
+    return n_pairs
 
 
 def free_slots(slots: np.ndarray, free: int, shift: int, bits: int, numbers: range) -> int:

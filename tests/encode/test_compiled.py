@@ -194,7 +194,7 @@ def use(path):
     except ValueError as error:
         assert str(path) in str(error)
         return False
-    for text in TEXTS:
+    for text in [*TEXTS, TEXTS[-1] * 40]:  # the last makes the tables for much text
         try:
             tokenizer.decode(tokenizer.encode(text).ids), tokenizer.encode(text).offsets
         except ValueError as error:  # an unknown token is needed
@@ -253,6 +253,10 @@ def largest(array):
     ("gpt2", "merges", 0, lambda a: a.__setitem__((2, 2), a[3, 2])),
     ("gpt2", "pairs", 0, lambda a: a.__setitem__(a == largest(a), 1)),
     ("gpt2", "pairs", 0, lambda a: a.__setitem__(a != largest(a), a[a != largest(a)] + np.uint64(1 << 20))),
+    # A right rank, of a pair of other tokens: of any, or of none
+    ("gpt2", "pairs", 0, lambda a: a.__setitem__(a != largest(a), a[a != largest(a)] ^ np.uint64(1 << 60))),
+    ("gpt2", "pairs", 0, lambda a: a.__setitem__(a != largest(a), a[a != largest(a)] ^ np.uint64(1 << 50))),
+    ("gpt2", "pairs", 0, lambda a: a.__setitem__(np.argmax(a != largest(a)), largest(a))),
     *((kind, "strings", 0, lambda a: a.__setitem__(a == 0, 1)) for kind in ("gpt2", "words")),
     *((kind, "strings", 0, lambda a: a.__setitem__(a != 0, a[a != 0] + np.uint64(1 << 20))) for kind in ("gpt2", "words")),
     *((kind, "edges", 0, lambda a: a.__setitem__(a[:, 0] == 0, 1)) for kind in ("BERT", "T5")),
