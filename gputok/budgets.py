@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import bisect
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gputok.checks import SIZE, checked, integer
 from gputok.pipeline.encode import units
 from gputok.pipeline.encode.seams import ID, Seams
 from gputok.pipeline.encode.text import texts_of
@@ -45,6 +46,7 @@ class Counts:
         if not isinstance(text, str):
             raise TypeError(f"text: '{type(text).__name__}' object is not an instance of 'str'")
         self.text, self._seams, data = text, Seams.of(pipeline), text.encode()
+        self._step = step
         self.at_words = self._seams.kind == "pairs"
         at, sums = self._seams.counted(data, step)
         if len(data) > len(text):  # characters instead of bytes
@@ -55,6 +57,9 @@ class Counts:
         self.sums: list[int] = sums.tolist()
         """The tokens before each of them, and all."""
         self._begun = 0, 0, 0  # the last part text[start:stop] that `before` has counted, and its tokens
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Counts, (self._seams.pipeline, self.text, self._step)
 
     def between(self, start: int = 0, stop: int | None = None) -> int:
         """Returns the number of tokens of `text[start:stop]` alone, without special tokens.
@@ -116,7 +121,8 @@ def split(
     pipeline: Pipeline, text: str, most: int, overlap: int = 0, at: str | Sequence[str] | None = None
 ) -> list[Part]:
     """Splits a text; see `Tokenizer.split`."""
-    separators = [at] if isinstance(at, str) else [*(at or ())]
+    most, overlap = checked("max_tokens", integer(0, SIZE), most), checked("overlap", integer(0, SIZE), overlap)
+    separators: list[Any] = [*at] if isinstance(at, list | tuple) else [] if at is None else [at]
     if not all(isinstance(one, str) and one for one in separators):
         raise ValueError(f"at={at!r}: must be texts to split after, none of them empty")
     if not 0 <= overlap < most:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gputok.checks import SIZE, checked, integer, switch
 from gputok.pipeline.encode.seams import ID, Seams
 from gputok.pipeline.special_tokens import Frame
 from gputok.types import public
@@ -63,8 +64,8 @@ class PrefixCache:
     """Encodes texts, and keeps the ids of their beginnings: of a text that begins like one before it, the rest is encoded.
 
     The ids are always those of `tokenizer.encode`. The key is the text itself, not a hash. What was used longest ago is
-    dropped. Threads may share it. If the tokenizer changes (`add_tokens`), the cache begins anew. For one chat,
-    `Tokenizer.incremental` is faster.
+    dropped. Threads may share it; a copy, also by `pickle`, begins empty. If the tokenizer changes (`add_tokens`), the cache
+    begins anew. For one chat, `Tokenizer.incremental` is faster.
 
     Args:
         tokenizer: a `Tokenizer`, also one that changes, or a `PreTrainedTokenizer`.
@@ -89,8 +90,7 @@ class PrefixCache:
     """
 
     def __init__(self, tokenizer: Any, max_bytes: int = 256 << 20) -> None:
-        if max_bytes < 0:
-            raise ValueError(f"max_bytes={max_bytes}: must not be negative")
+        checked("max_bytes", integer(0, SIZE), max_bytes)
         self._tokenizer = getattr(tokenizer, "backend_tokenizer", tokenizer)
         self.max_bytes, self._lock, self.hits, self.misses = max_bytes, threading.Lock(), 0, 0
         self._known = self._begin(self._tokenizer.pipeline)
@@ -109,6 +109,10 @@ class PrefixCache:
         self._heads: dict[_Node, str] = {}
         self._in_nodes = self._in_heads = 0
         return known
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Returns what makes an empty cache for the same tokenizer."""
+        return PrefixCache, (self._tokenizer, self.max_bytes)
 
     @property
     def used(self) -> int:
@@ -131,6 +135,7 @@ class PrefixCache:
         """
         if not isinstance(text, str):
             raise TypeError(f"text: '{type(text).__name__}' object is not an instance of 'str'")
+        checked("add_special_tokens", switch, add_special_tokens)
         pipeline = self._tokenizer.pipeline
         if pipeline.truncation is not None:
             raise ValueError("a PrefixCache truncates no text: call no_truncation(), and cut the ids")

@@ -62,6 +62,9 @@ Limits: TypeAlias = "Mapping[str, Any] | EllipsisType | None"
 """The options of padding or truncation for one call; None: none; ...: those of the tokenizer."""
 
 
+_THREADS = optional(integer(1, SIZE))
+
+
 @public("gputok")
 class Tokenizer:
     """Turns text into tokens, and tokens into text, in steps that can be set one by one.
@@ -975,6 +978,7 @@ class Tokenizer:
         from gputok.pipeline.encode.text import encode_batch
 
         _switches(is_pretokenized=is_pretokenized, add_special_tokens=add_special_tokens)
+        checked("threads", _THREADS, threads)
         pipeline = self._limited(padding, truncation)
         return encode_batch(pipeline, input, is_pretokenized, add_special_tokens, threads)
 
@@ -995,6 +999,7 @@ class Tokenizer:
         from gputok.pipeline.encode.text import encode_batch
 
         _switches(is_pretokenized=is_pretokenized, add_special_tokens=add_special_tokens)
+        checked("threads", _THREADS, threads)
         pipeline = self._limited(padding, truncation)
         return encode_batch(pipeline, input, is_pretokenized, add_special_tokens, threads, bare=True)
 
@@ -1031,6 +1036,7 @@ class Tokenizer:
         from gputok.pipeline.encode.text import encode_arrays
 
         _switches(is_pretokenized=is_pretokenized, add_special_tokens=add_special_tokens)
+        checked("threads", _THREADS, threads)
         both = self._limited(padding, truncation), self._limited(None, truncation)
         return encode_arrays(*both, input, is_pretokenized, add_special_tokens, threads)
 
@@ -1056,6 +1062,7 @@ class Tokenizer:
         """
         from gputok.incremental import Incremental
 
+        _switches(add_special_tokens=add_special_tokens)
         return Incremental(self.pipeline, add_special_tokens)
 
     @overload
@@ -1461,6 +1468,7 @@ class Tokenizer:
         """
         from gputok.pipeline.encode.stepwise import encode_segments
 
+        _switches(add_special_tokens=add_special_tokens)
         return encode_segments(self.pipeline, [segments], protect, add_special_tokens)[0]
 
     def post_process(
@@ -1631,6 +1639,7 @@ class Tokenizer:
             ids: a list or an array of ids. Ids that are not in the vocabulary are left out.
             skip_special_tokens: leave special tokens out.
         """
+        _switches(skip_special_tokens=skip_special_tokens)
         return b"".join(decode_ids.spelled_out(self.pipeline, _id_list(ids), skip_special_tokens))
 
     def byte_ends(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -1668,6 +1677,7 @@ class Tokenizer:
             >>> tokenizer.canonical([0, 2]), tokenizer.canonical([0, 0, 1])
             (None, 1)
         """
+        _switches(final=final)
         return decode_ids.canonical(self.pipeline, _id_list(ids), final)
 
     # -- tokens

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gputok.automaton import compile_literal, compile_pattern
+from gputok.checks import checked, string
 from gputok.types import public
 
 if TYPE_CHECKING:
@@ -47,8 +48,7 @@ class Regex:
     __slots__ = ("pattern",)
 
     def __init__(self, pattern: str) -> None:
-        if not isinstance(pattern, str):
-            raise TypeError(f"pattern: '{type(pattern).__name__}' object is not an instance of 'str'")
+        checked("pattern", string, pattern)
         compile_pattern(pattern)  # for its errors; the result is cached
         self.pattern = pattern
 

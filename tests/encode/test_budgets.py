@@ -1,7 +1,9 @@
 """Counts of any part of a text, and parts within a budget, are those of `encode`."""
 
+import copy
 import itertools
 import json
+import pickle
 import random
 
 import growing
@@ -107,12 +109,18 @@ def test_texts_and_wrong_arguments():
     assert tokenizer.split("", 5) == [] == tokenizer.split([], 5)
     assert tokenizer.split(["the", ""], 5) == [[Part(0, 3, n_tokens(tokenizer, "the"))], []]
     for wrong in ({"max_tokens": 0}, {"max_tokens": 5, "overlap": 5}, {"max_tokens": 5, "overlap": -1}):
-        with pytest.raises(ValueError, match="max_tokens"):
+        with pytest.raises(ValueError, match=r"max_tokens|overlap"):
             tokenizer.split("the", **wrong)
     with pytest.raises(ValueError, match="at="):
         tokenizer.split("the", 5, at=["a", ""])
     with pytest.raises(TypeError, match="text"):
         tokenizer.counts(b"the")
+
+
+def test_copies_of_counts(tokenizer):
+    counts = tokenizer.counts(text := "so it goes, so it goes" * 20)
+    for other in (pickle.loads(pickle.dumps(counts)), copy.copy(counts), copy.deepcopy(counts)):
+        assert [other.between(3, i) for i in range(3, len(text))] == [counts.between(3, i) for i in range(3, len(text))]
 
 
 def test_the_command_writes_parts_as_json_lines(tmp_path):

@@ -1,6 +1,7 @@
 """A cache of prefixes gives the ids of `encode`, whatever it has kept or dropped."""
 
 import copy
+import pickle
 import random
 import threading
 
@@ -124,7 +125,7 @@ def test_it_takes_the_tokenizers_of_transformers():
 
 def test_wrong_use():
     tokenizer = copy.deepcopy(growing.KINDS["gpt2"][1]())
-    with pytest.raises(ValueError, match="max_bytes=-1"):
+    with pytest.raises(ValueError, match="max_bytes: must be a whole number from 0"):
         gputok.PrefixCache(tokenizer, max_bytes=-1)
     cache = gputok.PrefixCache(tokenizer)
     with pytest.raises(TypeError, match="'bytes' object"):
@@ -134,3 +135,13 @@ def test_wrong_use():
         cache.encode("a")
     tokenizer.no_truncation()
     assert np.array_equal(cache.encode("the"), tokenizer.encode("the").ids_array)
+
+
+def test_copies_begin_empty():
+    """A copy that shared nodes with its original would count them twice."""
+    tokenizer = growing.tokenizer("bpe", None, growing.BYTES)
+    cache, text = gputok.PrefixCache(tokenizer, max_bytes=1 << 20), "the a " * 2000
+    cache.encode(text)
+    for other in (pickle.loads(pickle.dumps(cache)), copy.copy(cache), copy.deepcopy(cache)):
+        assert (other.used, other.max_bytes) == (0, 1 << 20) and cache.used > 0
+        assert np.array_equal(other.encode(text), cache.encode(text)) and other.used == cache.used

@@ -7,6 +7,7 @@ import random
 import string
 import threading
 
+import growing
 import numpy as np
 import pytest
 import tokenizers
@@ -803,3 +804,26 @@ def test_one_string_as_an_iterator_of_texts_is_warned_of():
     with pytest.warns(UserWarning, match=r"each of its characters is a text; pass a list of texts, \[text\]"):
         tokenizer.train_from_iterator("ab")
     assert tokenizer.get_vocab_size() == 2
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda one: one.encode_batch(["a"], threads=0), "threads: must be a whole number from 1"),
+        (lambda one: one.encode_batch_fast(["a"], threads="2"), "threads: 'str' object"),
+        (lambda one: one.encode_to_numpy(["a"], threads=-1), "threads: must be a whole number from 1"),
+        (lambda one: one.incremental(5), "add_special_tokens: 'int' object"),
+        (lambda one: one.encode_segments([("a", True)], 3), "add_special_tokens: 'int' object"),
+        (lambda one: gputok.PrefixCache(one).encode("a", 5), "add_special_tokens: 'int' object"),
+        (lambda one: gputok.PrefixCache(one, 1.5), "max_bytes: 'float' object"),
+        (lambda one: one.decode_bytes([1], 5), "skip_special_tokens: 'int' object"),
+        (lambda one: one.canonical([1], final=None), "final: 'NoneType' object"),
+        (lambda one: one.split("a b", 2.5), "max_tokens: 'float' object"),
+        (lambda one: one.split("a b", 3, overlap=1.5), "overlap: 'float' object"),
+        (lambda one: one.split("a b", 3, at=5), "at=5: must be texts"),
+        (lambda one: gputok.Regex("\ud800"), "pattern: holds half of a surrogate pair"),
+    ],
+)
+def test_values_of_a_wrong_kind_are_errors(call, error):
+    with pytest.raises((TypeError, ValueError), match=error):
+        call(growing.tokenizer("bpe", None, growing.BYTES))
