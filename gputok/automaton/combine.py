@@ -66,20 +66,20 @@ def _rule(automaton: Automaton) -> _Rule:
     return _Rule(delta, accept & needed, fails, class_of)
 
 
-class _Same(NamedTuple):
+class Same(NamedTuple):
     """Automata as keys of a cache: equal if they are the same objects."""
 
     automata: tuple[Automaton, ...]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and list(map(id, self.automata)) == list(map(id, other.automata))
+        return isinstance(other, Same) and list(map(id, self.automata)) == list(map(id, other.automata))
 
     def __hash__(self) -> int:
         return hash(tuple(map(id, self.automata)))
 
 
 @functools.lru_cache(maxsize=256)
-def _made(make: Callable[..., Automaton], of: _Same) -> Automaton | None:
+def _made(make: Callable[..., Automaton], of: Same) -> Automaton | None:
     try:
         return make(*of.automata)
     except OutsideError:
@@ -98,7 +98,7 @@ def completed(automaton: Automaton) -> Automaton | None:
         >>> numbers.gapless, completed(numbers).gapless
         (False, True)
     """
-    return automaton if automaton.gapless else _made(_completed, _Same((automaton,)))
+    return automaton if automaton.gapless else _made(_completed, Same((automaton,)))
 
 
 def _completed(automaton: Automaton) -> Automaton:
@@ -202,7 +202,7 @@ def refined(outer: Automaton, inner: Automaton) -> Automaton | None:
     """
     if not (outer.gapless and inner.gapless):
         raise ValueError("refined() takes gapless automata: call completed() first")
-    return _made(_refined, _Same((outer, inner)))
+    return _made(_refined, Same((outer, inner)))
 
 
 def _refined(outer: Automaton, inner: Automaton) -> Automaton:

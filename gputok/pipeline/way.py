@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from gputok.automaton import compile_pattern
+from gputok.automaton.combine import Same
 from gputok.text.pieces import IDEOGRAPHS, PUNCTUATION, SPACE_PREFIXED_RUN, Pieces, cuts_beside
 from gputok.text.way import Apart, Spaces, Unit, Way
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gputok.kernels import Automaton
+    from gputok.kernels.cpu.walk import Walks
     from gputok.pipeline.added_vocabulary import AddedVocabulary
     from gputok.types import Array, Positions
 
@@ -59,6 +62,18 @@ def walk_of(way: Way) -> Automaton | None:
     That of parts is compiled at the first call, which takes 13 ms: a first short text needs none.
     """
     return automaton_of(way.apart) if way.unit is Unit.PART else way.automaton
+
+
+def walks_of(automaton: Automaton) -> Walks:
+    """Returns the tables for walks, which take 3 ms of Python: encoding and each count share them."""
+    return _walks(Same((automaton,)))
+
+
+@functools.lru_cache(maxsize=16)
+def _walks(of: Same) -> Walks:
+    from gputok.kernels.cpu.walk import Walks
+
+    return Walks(*of.automata)
 
 
 def automaton_of(apart: Apart) -> Automaton:

@@ -6,6 +6,7 @@ import tracemalloc
 import weakref
 
 import pytest
+from gputok.kernels.cpu.walk import tables
 
 from gputok import PreTrainedTokenizer, models, normalizers, pre_tokenizers
 from gputok.pipeline import pipeline as pipelines
@@ -221,3 +222,15 @@ def test_as_transformers_calls(made):
         tokenizer.enable_truncation(6) if i % 2 else tokenizer.no_truncation()
         assert len(tokenizer.encode_batch([TEXT])[0].ids) == 6 or i % 2 == 0
     assert made == once
+
+
+def test_counts_and_encoding_share_the_tables_of_walks(monkeypatch):
+    made, prepare = [], tables.prepare
+    monkeypatch.setattr(tables, "prepare", lambda automaton: made.append(automaton) or prepare(automaton))
+    tokenizer, other = walk(), walk()
+    other.pre_tokenizer = pre_tokenizers.Split("[a-q]+", "isolated")  # that no other test walks
+    for _ in range(2):
+        other.count_words(iter([TEXT]))
+        assert len([*other.encode_corpus(iter([TEXT]))]) == 1
+        tokenizer.count_words(iter([TEXT]))
+    assert len(made) <= 2 and sum(automaton is other.pipeline.way.automaton for automaton in made) == 1

@@ -18,6 +18,7 @@ from gputok.counts.files import WordColumns
 from gputok.counts.partitions import Tally, table_budget
 from gputok.counts.word_counts import WordCounts
 from gputok.kernels.threads import share
+from gputok.pipeline.way import walks_of
 from gputok.text.pieces import Pieces, RawLines, TextBatch
 
 if TYPE_CHECKING:
@@ -147,10 +148,8 @@ class WalkCounter:
     def __init__(
         self, automaton: Automaton, byte_level: bool, slice_bytes: int, words: Callable[[Pieces], Pieces] | None = None
     ) -> None:
-        from gputok.kernels.cpu.walk import Walks
-
         self.automaton, self.byte_level, self._slice_bytes = automaton, byte_level, slice_bytes
-        self._walks, self._words = Walks(automaton), words
+        self._walks, self._words = walks_of(automaton), words
         self.whole = SLICES.task if words is None else WHOLE
 
     @classmethod

@@ -19,7 +19,7 @@ from gputok.kernels.threads import run, thread_count
 from gputok.pipeline.encode.stepwise import tokenize
 from gputok.pipeline.run import most_lines
 from gputok.pipeline.special_tokens import ids_around
-from gputok.pipeline.way import Sliced, cut_for_threads, offsets_of, packed, walk_of
+from gputok.pipeline.way import Sliced, cut_for_threads, offsets_of, packed, walk_of, walks_of
 from gputok.pool import Pool
 from gputok.text.pieces import Pieces, TextBatch, rewrite, spell_out, starts_with
 from gputok.text.way import Before, Unit
@@ -162,10 +162,8 @@ class Walked:
     """
 
     def __init__(self, pipeline: Pipeline, automaton: Automaton, dtype: np.dtype[Any]) -> None:
-        from gputok.kernels.cpu.walk import Walks
-
         self._pipeline, self._automaton, self._dtype = pipeline, automaton, dtype
-        self.walks, self._steps, way = Walks(automaton), Stepped(pipeline), pipeline.way
+        self.walks, self._steps, way = walks_of(automaton), Stepped(pipeline), pipeline.way
         self.unit, model = way.unit, pipeline.model
         # Text without added tokens is walked as it is, if nothing changes it. For other units than words, `encode_new` normalizes
         normalizer = pipeline.normalizer if way.unit is Unit.WORD else None
