@@ -150,6 +150,8 @@ class Texts:
             sizes = enumerate(engine.n_special())
             most = [room + n if (room := self._rooms[1, special]) > 0 else -1 for special, n in sizes]
             self._most = most[0], most[1]
+            # Whether truncation leaves enough of a text, and raises no error
+            self._may_cut = [self._rooms[1, i] > cut.stride and cut.strategy != "only_second" for i in (0, 1)]
         if cut or pipeline.padding:
             self._unlimited = Texts(pipeline.with_limits(truncation=None, padding=None), engine, bare)
         self._frame_of(1, 0)
@@ -330,17 +332,12 @@ class Texts:
     def _encoding_of(self, ids: bytes, text: str, special: int) -> Encoding | None:
         flags = self._flags
         if len(ids) // ID > self._most[special]:
-            if not self._may_cut(special):
+            if not self._may_cut[special]:
                 return None
-            frame = self._frame_of(1, special)
+            frame: Any = self._frames[1][special]
             ids = self._cut(ids, self._rooms[1, special], frame.n_before, frame.n_special - frame.n_before)
             flags |= CUT
         return _encoding(self, ids, text, special, None, flags)
-
-    def _may_cut(self, special: int) -> bool:
-        """Whether truncation leaves enough of a text, and raises no error."""
-        cut = self.pipeline.truncation
-        return cut is not None and self._rooms[1, special] > cut.stride and cut.strategy != "only_second"
 
     def _cut(self, values: _Values, n: int, before: int = 0, after: int = 0) -> _Values:
         """Keeps n tokens of a text, and special tokens around it; values: ids, or a list with an item for each token."""
@@ -481,7 +478,7 @@ class Texts:
             lengths = rows[1:] - rows[:-1]
             are_cut = [False] * len(lengths)
             if (too_long := lengths > room).any():
-                if not self._may_cut(special):
+                if not self._may_cut[special]:
                     return None
                 are_cut = too_long.tolist()
                 ids, rows = self._cut_rows(ids, rows, room)
