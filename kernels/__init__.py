@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from gputok.kernels.signatures import F64s, I64s, U8s, U8x2, U16s, U16x2, U32s, U32x2, U64s, U64x2
+from gputok.kernels.signatures import F64s, I32s, I64s, U8s, U8x2, U16s, U16x2, U32s, U32x2, U64s, U64x2
 
 Array = Any  # numpy.ndarray or cupy.ndarray; a comment beside each name gives dtype and shape
 DEAD = 0xFFFF  # a transition of an Automaton that can't lead to a match
@@ -106,6 +106,51 @@ class Automaton(NamedTuple):
         return self.delta.shape[1] - 1
 
 
+class CharacterMap(NamedTuple):
+    """The replacement of each character, which does not depend on its neighbours."""
+
+    page: U16s  # uint16[8704]
+    member: U16x2  # uint16[pages, 128]: the rule of a code point, see `cpu/normalize.py`
+    ascii: U8s  # uint8[128]: the ASCII character that replaces an ASCII character; 255: look at its rule
+    text: U8s  # uint8[n], all replacements
+    offsets: I32s  # int32[rules + 1]; rule r >= 3 puts text[offsets[r]:offsets[r + 1]]
+
+
+class NormalizationForm(NamedTuple):
+    """Decompositions of characters, and the order of combining marks.
+
+    An inert character never changes, whatever stands before or after it. Only the order of canonical combining classes
+    matters, so `rank` numbers them: 0 for a starter, then 1, 2, ... by rising class. Hangul syllables are not in the
+    tables; kernels compute their decomposition.
+    """
+
+    page: U16s  # uint16[8704]
+    member: U16x2  # uint16[pages, 128]: the kind of a code point
+    n_inert: int  # kinds below this one are inert
+    rank: U8s  # uint8[kinds]
+    offsets: I32s  # int32[kinds + 1]; kind k becomes parts[offsets[k]:offsets[k + 1]]; empty: it stays
+    parts: U32s  # uint32[n]
+    parts_rank: U8s  # uint8[n]
+
+
+class Compositions(NamedTuple):
+    """Pairs of characters that compose. Kernels compute the compositions of Hangul."""
+
+    pair: U64s  # uint64[n], sorted: first << 32 | second; empty: no characters compose
+    to: U32s  # uint32[n]: the character that replaces the pair
+
+
+class Charsmap(NamedTuple):
+    """SentencePiece's precompiled character map, and the classes of graphemes."""
+
+    units: U32s  # uint32[t]: a double array (darts-clone) over bytes, whose values are offsets in `texts`
+    texts: U8s  # uint8[n]: strings that end with a NUL
+    page: U16s  # uint16[8704]
+    member: U16x2  # uint16[pages, 128]: the classes of `cpu/precompiled.py`
+    plain: U8s  # uint8[256], 1 for printable ASCII that the map leaves alone, else 0
+    longest: int  # bytes of the longest replacement
+
+
 class Strings(NamedTuple):
     """Distinct byte strings that can be found by their bytes."""
 
@@ -159,6 +204,14 @@ class WordPieceTables(NamedTuple):
     prefix: U8s  # uint8[n]: continuing_subword_prefix
     unk: int  # id of the unknown token, or NONE
     max_chars: int  # a longer word is unknown
+
+
+class WordLevelTables(NamedTuple):
+    """A WordLevel model as arrays."""
+
+    strings: Strings  # the tokens
+    ids: U32s  # of each
+    unk: int  # id of the unknown token, or -1
 
 
 class UnigramTables(NamedTuple):

@@ -9,13 +9,6 @@ from gputok.pipeline.encode.handle import Frame, steps_of
 from gputok.text.way import Way
 from tests.reference import edits, encode_one, normalize, split
 
-ENCODERS = {
-    models.BPE: encode_one.encode_bpe,
-    models.WordPiece: encode_one.encode_wordpiece,
-    models.Unigram: encode_one.encode_unigram,
-    models.WordLevel: encode_one.encode_wordlevel,
-}
-
 
 def plain_encoder(tokenizer, flags):
     """A function from a text to [id, first character, last + 1, number of the word], by plain Python alone."""
@@ -32,8 +25,7 @@ def plain_encoder(tokenizer, flags):
     else:
         tables = model.tables
     handle = encode_one.Handle(steps, tables, frame.before["ids"], frame.after["ids"])
-    encode = ENCODERS[type(model)]
-    return lambda text: encode(handle, text.encode(), len(text.encode()), flags)
+    return lambda text: encode_one.encode_text(handle, text.encode(), len(text.encode()), flags)
 
 
 def automata(cut):
@@ -66,13 +58,10 @@ def plain_step(step, walks, finders):
             space, sides = (step["page"], step["member"]), (step["left"], step["right"])
             return encode_one.cut_at(edits.strip, space, *sides)
         case kinds.FORM:
-            fields = "page", "member", "n_inert", "rank", "offsets", "parts", "parts_rank"
-            pairs = step["pair_keys"], step["pair_values"]
-            form = [*map(step.__getitem__, fields)]
-            return encode_one.changed_by(normalize.normalize_form, form, pairs if len(pairs[0]) else None)
+            pairs = step["pairs"]
+            return encode_one.changed_by(normalize.normalize_form, step["form"], pairs if len(pairs.pair) else None)
         case kinds.MAP:
-            fields = "page", "member", "ascii", "text", "offsets"
-            return encode_one.changed_by(normalize.map_characters, [*map(step.__getitem__, fields)])
+            return encode_one.changed_by(normalize.map_characters, step["table"])
         case kinds.REPLACE:
             return encode_one.replaced(automaton_of(step), step["content"].tobytes())
         case kinds.SPACES:

@@ -20,6 +20,8 @@ from gputok.tokens.vocabulary import Vocabulary
 from gputok.types import public
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gputok.kernels import Automaton
     from gputok.text.pre_tokenized_string import Token
     from gputok.types import Bytes, Ids, Positions
@@ -47,6 +49,8 @@ class Model(Component):
 
     kind: ClassVar[str] = "model"
     home: ClassVar[str] = "gputok.models"
+    fixed: ClassVar[str] = "it has no merges"
+    """Why `extend` can't add tokens to a model of the class, unless it is BPE."""
     turn: ClassVar[int]
     """When `from_dict` tries the class if a JSON form has no `type`: classes are tried in the order of this number."""
 
@@ -147,6 +151,17 @@ class Model(Component):
         lines = Pieces(gathered, offsets[:-1], offsets[1:], np.array([0, len(start)]))
         written = rewrite(lines, {ord(" "): "▁".encode()})
         return self.encode_words(written.data, written.start, written.end, byte_level=False)
+
+    def handle(self, byte_level: bool) -> tuple[Any, Callable[[], Any] | None] | None:
+        """Returns the tables that `kernels.cpu.encode_one` takes of the model; None: `tokenize_pieces` encodes short texts.
+
+        Args:
+            byte_level: words are bytes that stand for ByteLevel characters.
+
+        Returns:
+            Tables, and a function that makes tables by which much text is encoded faster, or None.
+        """
+        return None
 
     @derived
     def shared(self) -> dict[Any, Any]:

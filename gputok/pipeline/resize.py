@@ -37,11 +37,6 @@ T = TypeVar("T")
 
 _WORDS_AT_ONCE = 1 << 16
 _BYTES_A_WORD = 4096  # of a limit on memory, for each word of those that are encoded at once
-_REFUSED = {
-    "WordPiece": "a word is cut into the longest tokens from the left, so that a new token moves the boundaries of old ones",
-    "Unigram": "a new token competes with all others, so that it changes how text without it is cut",
-    "WordLevel": "its tokens are whole words, without merges: add words by `add_tokens`",
-}
 
 
 def check(pipeline: Pipeline, operation: str, n_tokens: int) -> BPE:
@@ -60,10 +55,8 @@ def bpe_of(pipeline: Pipeline, operation: str) -> BPE:
     """Returns the model, if it is BPE; raises ValueError if not, with the reason."""
     model = pipeline.model
     if not isinstance(model, BPE):
-        name, reason = type(model).__name__, "it has no merges to take back"
-        if operation == "extend":
-            reason = _REFUSED.get(name, "it has no merges")
-        raise ValueError(f"{operation} needs a BPE model, not {name}: {reason}")
+        reason = model.fixed if operation == "extend" else "it has no merges to take back"
+        raise ValueError(f"{operation} needs a BPE model, not {type(model).__name__}: {reason}")
     model.vocabulary.require_own_ids(operation)
     return model
 

@@ -13,14 +13,14 @@ import json
 import math
 import pathlib
 import zlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gputok.kernels import CharacterMap, Compositions, NormalizationForm
+
 if TYPE_CHECKING:
     import numpy.typing as npt
-
-    from gputok.types import Bytes, CodePoints, Positions32
 
     Table = npt.NDArray[np.uint16]
 
@@ -28,40 +28,6 @@ FILE = "unicode_maps.bin"
 
 # Rules of a character map: keep the character, remove it, or put spaces around it. Rules from 3 on are replacements.
 STAYS, VANISHES, SPACED = 0, 1, 2
-
-
-class CharacterMap(NamedTuple):
-    """The replacement of each character, which does not depend on its neighbours."""
-
-    page: Table  # uint16[8704]
-    member: Table  # uint16[pages, 128]: the rule of a code point
-    ascii: Bytes  # uint8[128]: the ASCII character that replaces an ASCII character; 255: look at its rule
-    text: Bytes  # uint8[n], all replacements
-    offsets: Positions32  # int32[rules + 1]; rule r >= 3 puts text[offsets[r]:offsets[r + 1]]
-
-
-class NormalizationForm(NamedTuple):
-    """Decompositions of characters, and the order of combining marks.
-
-    An inert character never changes, whatever stands before or after it. Only the order of canonical combining classes
-    matters, so `rank` numbers them: 0 for a starter, then 1, 2, ... by rising class. Hangul syllables are not in the
-    tables; kernels compute their decomposition.
-    """
-
-    page: Table  # uint16[8704]
-    member: Table  # uint16[pages, 128]: the kind of a code point
-    n_inert: int  # kinds below this one are inert
-    rank: Bytes  # uint8[kinds]
-    offsets: Positions32  # int32[kinds + 1]; kind k becomes parts[offsets[k]:offsets[k + 1]]; empty: it stays
-    parts: CodePoints  # uint32[n]
-    parts_rank: Bytes  # uint8[n]
-
-
-class Compositions(NamedTuple):
-    """Pairs of characters that compose. Kernels compute the compositions of Hangul."""
-
-    pair: npt.NDArray[np.uint64]  # uint64[n], sorted: first << 32 | second
-    to: CodePoints  # uint32[n]: the character that replaces the pair
 
 
 @functools.cache

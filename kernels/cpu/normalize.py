@@ -13,13 +13,13 @@ last old character that was used up.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from gputok.kernels import CharacterMap, Compositions, NormalizationForm
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import longer, pointer
 from gputok.kernels.cpu.primitives.constants import NO_ASCII, U0, U1
 from gputok.kernels.cpu.primitives.memory import (
+    as_views,
     copy,
     is_given,
     leads_in,
@@ -232,20 +232,18 @@ def map_characters(
     start: np.ndarray,
     end: np.ndarray,
     frozen: np.ndarray | None,
-    table: tuple[np.ndarray, ...],
+    table: CharacterMap,
     aligned: bool,
 ):
-    """Maps each character by `table` (CharacterMap of gputok/text/unicode_maps.py), whatever its neighbours are."""
+    """Maps each character, whatever its neighbours are."""
     pieces, _keep = pieces_of(start, end, frozen)
-    n_bytes = int((end - start).sum())
-    return map_pieces(pointer(data), pieces, tuple(map(pointer, table)), n_bytes, bool(aligned))
+    return map_pieces(pointer(data), pieces, table, int((end - start).sum()), bool(aligned))
 
 
-@kernel(i64, (i64, i64, i64, i64), (i64, i64, i64, i64, i64), i64, boolean)
+@kernel(i64, (i64, i64, i64, i64), CharacterMap, i64, boolean)
 def map_pieces(data, pieces, table, n_bytes, aligned):
     """`map_characters`, with the addresses of `arrays.pointer`; n_bytes: of all pieces."""
-    data, page, member = view(data, np.uint8), view(table[0], np.uint16), view(table[1], np.uint16)
-    table = page, member, view(table[2], np.uint8), view(table[3], np.uint8), view(table[4], np.uint32)
+    data, table = view(data, np.uint8), as_views(table)
     start, end, frozen, n_pieces = views_of(pieces)
     offsets = np.zeros(n_pieces + 1, np.int64)
     new, source = room(n_bytes, aligned)
@@ -308,33 +306,26 @@ def normalize_form(
     start: np.ndarray,
     end: np.ndarray,
     frozen: np.ndarray | None,
-    form: Any,
-    compositions: Any,
+    form: NormalizationForm,
+    compositions: Compositions | None,
     aligned: bool,
 ):
-    """Normalizes to NFD or NFKD, or with `compositions` to NFC or NFKC (tables: gputok/text/unicode_maps.py).
+    """Normalizes to NFD or NFKD, or with `compositions` to NFC or NFKC.
 
     Inert text is copied. A character that isn't inert goes through decomposition, canonical ordering and composition
     (Unicode Standard Annex #15), together with the inert character before it and all characters up to the next inert one.
     """
     pieces, _keep = pieces_of(start, end, frozen)
-    page, member, n_inert, rank, offsets, parts, parts_rank = form
-    tables = *map(pointer, (page, member, rank, offsets, parts, parts_rank)), n_inert
-    keys, values = (None, None) if compositions is None else compositions
-    pairs = pointer(keys), pointer(values), 0 if keys is None else len(keys)
-    return normalize_pieces(pointer(data), pieces, tables, pairs, int((end - start).sum()), bool(aligned))
+    pairs = compositions or Compositions(np.empty(0, np.uint64), np.empty(0, np.uint32))
+    return normalize_pieces(pointer(data), pieces, form, pairs, int((end - start).sum()), bool(aligned))
 
 
-@kernel(i64, (i64, i64, i64, i64), (i64, i64, i64, i64, i64, i64, i64), (i64, i64, i64), i64, boolean)
-def normalize_pieces(data, pieces, tables, pairs, n_bytes, aligned):
+@kernel(i64, (i64, i64, i64, i64), NormalizationForm, Compositions, i64, boolean)
+def normalize_pieces(data, pieces, form, pairs, n_bytes, aligned):
     """`normalize_form`, with the addresses of `arrays.pointer`; n_bytes: of all pieces."""
-    data, page, member = view(data, np.uint8), view(tables[0], np.uint16), view(tables[1], np.uint16)
+    data, form, pairs = view(data, np.uint8), as_views(form), as_views(pairs)
     start, end, frozen, n_pieces = views_of(pieces)
-    ranks_of, part_offsets = view(tables[2], np.uint8), view(tables[3], np.uint32)
-    parts, parts_rank, n_inert = view(tables[4], np.uint32), view(tables[5], np.uint8), tables[6]
-    tables = page, member, ranks_of, part_offsets, parts, parts_rank, n_inert
-    pairs = view(pairs[0], np.uint64), view(pairs[1], np.uint32), pairs[2]
-    leads = find_leads(n_bytes, page, member, n_inert)
+    leads = find_leads(n_bytes, form.page, form.member, form.n_inert)
     offsets = np.zeros(n_pieces + 1, np.int64)
     new, source = room(n_bytes, aligned)
     # The run in work: code points, their ranks, and how many characters each of them adds: 1 for a part of a
@@ -346,7 +337,7 @@ def normalize_pieces(data, pieces, tables, pairs, n_bytes, aligned):
     piece, n, i = 0, 0, start[0] if n_pieces else np.int64(0)
     kept = i
     while True:
-        piece, i, last = pass_inert(data, start, end, frozen, n_pieces, piece, i, tables, leads, offsets, n - kept)
+        piece, i, last = pass_inert(data, start, end, frozen, n_pieces, piece, i, form, leads, offsets, n - kept)
         if last >= 0:  # the next character may change the last inert character, but nothing before it
             i = last
         new, source = more(new, source, n, i - kept, aligned)
@@ -361,7 +352,7 @@ def normalize_pieces(data, pieces, tables, pairs, n_bytes, aligned):
             continue
         old = i  # the next old character that is not used up
         while True:  # up to the next inert character; the longest decomposition has 18 parts
-            i, m = decompose(data, old, stop, tables, codes, ranks, changes, size - 18)
+            i, m = decompose(data, old, stop, form, codes, ranks, changes, size - 18)
             if i >= 0:
                 break
             size *= 4
@@ -370,7 +361,7 @@ def normalize_pieces(data, pieces, tables, pairs, n_bytes, aligned):
         while low < m:
             sort_marks(codes, ranks, changes, low, high)
             low, high = next_marks(ranks, high, m)
-        if pairs[2]:
+        if len(pairs.pair):
             m = compose(codes, ranks, changes, m, pairs)
         if n + 4 * m > limit:
             new, source = more(new, source, n, 4 * m, aligned)
@@ -391,7 +382,7 @@ def normalize_pieces(data, pieces, tables, pairs, n_bytes, aligned):
 
 
 @kernel(inline=True)
-def pass_inert(data, start, end, frozen, n_pieces, piece, i, tables, leads, offsets, moved):
+def pass_inert(data, start, end, frozen, n_pieces, piece, i, form, leads, offsets, moved):
     """Passes text from byte i of a piece on, up to a character that isn't inert, or up to a gap between two pieces.
 
     Stores where the pieces that it passes end in the new text, which is `moved` bytes after their end in the old text.
@@ -399,7 +390,7 @@ def pass_inert(data, start, end, frozen, n_pieces, piece, i, tables, leads, offs
     -> the piece and the byte of the character, and the inert character before it in the piece (-1: none); or the piece after
     the gap (n_pieces: none), the byte at which the gap begins, and GAP.
     """
-    page, member, n_inert = tables[0], tables[1], tables[6]
+    page, member, n_inert = form.page, form.member, form.n_inert
     while piece < n_pieces:
         stop = end[piece]
         if not (is_given(frozen) and frozen[piece]):
@@ -415,12 +406,12 @@ def pass_inert(data, start, end, frozen, n_pieces, piece, i, tables, leads, offs
 
 
 @kernel(inline=True)
-def decompose(data, i, stop, tables, code, rank, change, limit):
+def decompose(data, i, stop, form, code, rank, change, limit):
     """Decomposes the character at byte i and all up to the next inert one. -> where that begins, and the number of parts.
 
     The first result is -1 if there are more than `limit` parts.
     """
-    page, member, ranks, part_offsets, parts, parts_rank, n_inert = tables
+    page, member, n_inert, ranks, part_offsets, parts, parts_rank = form
     begin, m = i, 0
     while i < stop:
         c, size = character(data, i)
@@ -496,7 +487,7 @@ def composed(pairs, a, b):
         return HANGUL + ((a - LEADING) * N_VOWELS + vowel) * N_TRAILING
     if 0 <= a - HANGUL < N_HANGUL and (a - HANGUL) % N_TRAILING == 0 and 0 < trailing < N_TRAILING:
         return a + trailing
-    keys, values, n_pairs = pairs
+    keys, n_pairs = pairs.pair, len(pairs.pair)
     key, low, high = np.uint64(a << 32 | b), 0, n_pairs
     while low < high:
         middle = (low + high) >> 1
@@ -505,7 +496,7 @@ def composed(pairs, a, b):
         else:
             high = middle
     if low < n_pairs and keys[low] == key:
-        return np.int64(values[low])
+        return np.int64(pairs.to[low])
     return 0
 
 

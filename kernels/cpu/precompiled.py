@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from gputok.kernels import Charsmap
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.normalize import ROOM, copy_run, kind_of, more, pieces_of, room, views_of
 from gputok.kernels.cpu.primitives.arrays import pointer
-from gputok.kernels.cpu.primitives.memory import is_given, owned, scratch, view
+from gputok.kernels.cpu.primitives.memory import as_views, is_given, owned, scratch, view
 from gputok.kernels.cpu.primitives.utf8 import character, put, skip, width
 from gputok.kernels.signatures import boolean, i64, u8
 
@@ -27,16 +28,15 @@ def normalize_precompiled(data, start, end, frozen, trie, texts, graphemes, alig
     the trie decides for the whole cluster, and text removed at the very beginning shifts the origins of what follows.
     """
     pieces, _keep = pieces_of(start, end, frozen)
-    plain, longest = measured(trie, texts)
-    tables = pointer(trie), len(trie), pointer(texts), len(texts), *map(pointer, graphemes)
-    tables = *tables, pointer(plain), longest
-    return normalize_precompiled_pieces(pointer(data), pieces, tables, int((end - start).sum()), bool(aligned))
+    charsmap, n_bytes = measured(trie, texts, *graphemes), int((end - start).sum())
+    return normalize_precompiled_pieces(pointer(data), pieces, charsmap, n_bytes, bool(aligned))
 
 
-def measured(trie: np.ndarray, texts: np.ndarray) -> tuple[np.ndarray, int]:
-    """uint8[256], 1 for printable ASCII that the map leaves alone, else 0; and the bytes of the longest replacement."""
+def measured(trie: np.ndarray, texts: np.ndarray, page: np.ndarray, member: np.ndarray) -> Charsmap:
+    """The tables as the kernel takes them."""
     plain = np.empty(256, np.uint8)
-    return plain, _measure(pointer(trie), len(trie), pointer(texts), len(texts), plain)
+    longest = _measure(pointer(trie), len(trie), pointer(texts), len(texts), plain)
+    return Charsmap(trie, texts, page, member, plain, longest)
 
 
 @kernel(i64, i64, i64, i64, u8[:])
@@ -53,15 +53,12 @@ def _measure(trie, n_units, texts, n_texts, plain):
     return longest
 
 
-@kernel(i64, (i64, i64, i64, i64), (i64, i64, i64, i64, i64, i64, i64, i64), i64, boolean)
-def normalize_precompiled_pieces(data, pieces, tables, n_bytes, aligned):
+@kernel(i64, (i64, i64, i64, i64), Charsmap, i64, boolean)
+def normalize_precompiled_pieces(data, pieces, charsmap, n_bytes, aligned):
     """`normalize_precompiled`, with the addresses of `arrays.pointer`; n_bytes: of all pieces."""
-    data = view(data, np.uint8)
+    data, charsmap = view(data, np.uint8), as_views(charsmap)
     start, end, frozen, n_pieces = views_of(pieces)
-    trie, n_units, texts, n_texts = (view(tables[0], np.uint32), tables[1], view(tables[2], np.uint8), tables[3])
-    page, member = view(tables[4], np.uint16), view(tables[5], np.uint16)
-    plain, longest = view(tables[6], np.uint8), tables[7]
-    tables = trie, n_units, texts, n_texts, page, member, plain
+    longest = charsmap.longest
     offsets = np.zeros(n_pieces + 1, np.int64)
     new, source = room(n_bytes, aligned)
     n = 0
@@ -79,7 +76,7 @@ def normalize_precompiled_pieces(data, pieces, tables, n_bytes, aligned):
         while i < stop:
             new, source = more(new, source, n, stop - i + longest, aligned)
             out, sources, limit = owned(new), owned(source), len(new) - ROOM - longest
-            i, n, state = replace_run(data, first, i, stop, tables, out, n, limit, sources, aligned, state)
+            i, n, state = replace_run(data, first, i, stop, charsmap, out, n, limit, sources, aligned, state)
         new, source = more(new, source, n, 4, aligned)
         out, sources = owned(new), owned(source)
         _, old, held, change = state
@@ -89,9 +86,10 @@ def normalize_precompiled_pieces(data, pieces, tables, n_bytes, aligned):
 
 
 @kernel(inline=True)
-def replace_run(data, first, i, stop, tables, out, n, limit, sources, aligned, state):
+def replace_run(data, first, i, stop, charsmap, out, n, limit, sources, aligned, state):
     """Replaces clusters from byte i on, until `limit` bytes are written; returns the next i, n and state."""
-    trie, n_units, texts, n_texts, page, member, plain = tables
+    trie, texts, page, member, plain, _ = charsmap
+    n_units, n_texts = len(trie), len(texts)
     cluster, old, held, change = state
     while i < stop and n <= limit:
         if i == cluster:

@@ -38,12 +38,10 @@ def split_words(
     """
     start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
     pieces = pointer(start), pointer(end), pointer(frozen), len(start)
-    tables = tuple(pointer(table) for table in automaton[:5])
-    n_classes = automaton.delta.shape[1] - 1
     rule = rule_of(cut, drop, keep_empty)
     between = int(end[-1] - start[0]) if len(start) else 0  # a guess: the kernel makes more room
     capacity = len(start) + max(between, 0) // 4 + 16
-    return split_pieces(pointer(data), pieces, tables, n_classes, rule, capacity)
+    return split_pieces(pointer(data), pieces, automaton, rule, capacity)
 
 
 def find_words(data: np.ndarray, offsets: np.ndarray, automaton: Walk) -> np.ndarray:
@@ -166,14 +164,18 @@ def _add_word(starts, ends, n, begin, end, flag, rule):
     return n
 
 
-@kernel(i64, (i64, i64, i64, i64), (i64, i64, i64, i64, i64), i64, i64, i64)
-def split_pieces(data, pieces, tables, n_classes, rule, capacity):
+@kernel(i64, (i64, i64, i64, i64), Automaton, i64, i64)
+def split_pieces(data, pieces, automaton, rule, capacity):
     """`split_words`, with the addresses of `arrays.pointer`; capacity: of the lists at first."""
     data, n_pieces = view(data, np.uint8), pieces[3]
     start, end, frozen = view(pieces[0], np.int64), view(pieces[1], np.int64), view(pieces[2], np.uint8)
-    classes = view(tables[0], np.uint8), view(tables[1], np.uint16), view(tables[2], np.uint8)
-    delta, accept = view(tables[3], np.uint16), view(tables[4], np.uint8)
-    columns = n_classes + 1
+    of = as_views(automaton)
+    classes, delta, accept, columns = (
+        (of.ascii_class, of.page, of.member),
+        of.delta,
+        of.accept,
+        np.int64(of.delta.columns),
+    )
     starts, ends = scratch(capacity, np.int64), scratch(capacity, np.int64)
     rows = np.zeros(n_pieces + 1, np.int64)
     n = 0

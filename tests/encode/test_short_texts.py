@@ -261,7 +261,7 @@ def test_plain_version(tokenizer):
         plain = plain_encoder(tokenizer, flags)
         for text in [*TEXTS[:3], *(text for text in TEXTS[3:] if len(text) <= 100)]:
             raw = text.encode()
-            n = engine.kernel(memory.steps.address, id(raw) + HEAD, len(raw), flags)
+            n = memory.steps.kernel(memory.steps.address, id(raw) + HEAD, len(raw), flags)
             assert list(zip(*(column[:n].tolist() for column in columns), strict=True)) == plain(text), text
 
 

@@ -4,7 +4,7 @@ from tests.reference.count_words import count_pieces, count_words, distinct_word
 from tests.reference.documents import documents
 from tests.reference.edits import find_literal, splice, strip
 from tests.reference.encode_corpus import encode_corpus, encode_marked
-from tests.reference.encode_one import encode_bpe, encode_unigram, encode_wordlevel, encode_wordpiece
+from tests.reference.encode_one import encode_text
 from tests.reference.encode_words import encode_short_words, encode_words, merge_symbols
 from tests.reference.find_tokens import find_tokens
 from tests.reference.lines import is_utf8, lines
@@ -32,13 +32,10 @@ __all__ = [
     "deal_pairs",
     "distinct_words",
     "documents",
-    "encode_bpe",
     "encode_corpus",
     "encode_marked",
     "encode_short_words",
-    "encode_unigram",
-    "encode_wordlevel",
-    "encode_wordpiece",
+    "encode_text",
     "encode_words",
     "find_cuts",
     "find_invalid_utf8",

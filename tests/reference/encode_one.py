@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from gputok.kernels import BpeTables, UnigramTables, WordPieceTables
 
 from tests.reference.edits import splice
 from tests.reference.encode_words import encode_words
@@ -49,34 +50,20 @@ class Handle(NamedTuple):
     after: list[int]  # and after it
 
 
-def encode_bpe(address: Handle, text: bytes, n_bytes: int, flags: int) -> list[Token] | int:
-    """Encodes a text by a BPE model. Returns the tokens, or TOO_MUCH."""
-    return _encode(address, text[:n_bytes], flags, encode_words)
+def encode_text(address: Handle, text: bytes, n_bytes: int, flags: int) -> list[Token] | int:
+    """Encodes a text. Returns the tokens, or TOO_MUCH if a word or a character is unknown and the model has no token for that."""
+    encoders = {BpeTables: encode_words, WordPieceTables: match_longest, UnigramTables: _best_paths, dict: _look_up}
+    return _encode(address, text[:n_bytes], flags, encoders[type(address.model)])
 
 
-def encode_wordpiece(address: Handle, text: bytes, n_bytes: int, flags: int) -> list[Token] | int:
-    """Encodes a text by a WordPiece model. Returns the tokens, or TOO_MUCH."""
-    return _encode(address, text[:n_bytes], flags, match_longest)
+def _best_paths(*words):
+    n, *tokens = viterbi(*words)
+    return tokens if n >= 0 else None
 
 
-def encode_unigram(address: Handle, text: bytes, n_bytes: int, flags: int) -> list[Token] | int:
-    """Encodes a text by a Unigram model. Returns the tokens, or TOO_MUCH for an unknown character without a token."""
-
-    def best_paths(*words):
-        n, *tokens = viterbi(*words)
-        return tokens if n >= 0 else None
-
-    return _encode(address, text[:n_bytes], flags, best_paths)
-
-
-def encode_wordlevel(address: Handle, text: bytes, n_bytes: int, flags: int) -> list[Token] | int:
-    """Encodes a text by a WordLevel model. Returns the tokens, or TOO_MUCH for an unknown word without a token."""
-
-    def look_up(data, start, end, ids):
-        found = [ids.get(word, ids[None]) for word in byte_strings(data, start, end)]
-        return None if None in found else (found, start, end, range(len(found) + 1))
-
-    return _encode(address, text[:n_bytes], flags, look_up)
+def _look_up(data, start, end, ids):
+    found = [ids.get(word, ids[None]) for word in byte_strings(data, start, end)]
+    return None if None in found else (found, start, end, range(len(found) + 1))
 
 
 def _encode(handle: Handle, text: bytes, flags: int, model: Callable) -> list[Token] | int:

@@ -327,6 +327,16 @@ class BPE(Model):
         """Like `tables`, with the same tokens: made sooner, but words beyond ASCII take longer."""
         return self._first_byte_tables if byte_level else self._common_tables
 
+    def handle(self, byte_level: bool) -> tuple[Any, Any] | None:
+        from gputok.kernels.cpu.lookup import NONE
+
+        tables = self.first_tables(byte_level)
+        if tables is None or NONE in tables.unk:
+            return None
+        if len(tables.fallback) and len(tables.prefix) + len(tables.suffix):
+            return None  # a character can become more tokens than it has bytes
+        return tables, partial(self.tables, byte_level)
+
     def tokenize_pieces(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> Tokens:
         from gputok.kernels.cpu.encode_words import encode_words
 

@@ -77,6 +77,7 @@ class Unigram(Model):
         ['ab', 'b']
     """
 
+    fixed = "a new token competes with all others, so that it changes how text without it is cut"
     turn = 3
     stored = ("edges",)
     unsaved: ClassVar[Mapping[str, Any]] = {"alpha": None, "nbest_size": None}
@@ -151,6 +152,9 @@ class Unigram(Model):
     @property
     def is_random(self) -> bool:
         return bool(self.alpha or self.nbest_size)
+
+    def handle(self, byte_level: bool) -> tuple[Any, Any] | None:
+        return None if byte_level else (self.tables, None)
 
     def tokenize_pieces(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> Tokens:
         from gputok.kernels.cpu import viterbi as lattice

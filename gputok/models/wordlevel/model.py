@@ -33,6 +33,7 @@ class WordLevel(Model):
         [(1, '<unk>', (0, 3))]
     """
 
+    fixed = "its tokens are whole words, without merges: add words by `add_tokens`"
     turn = 2
     checks = per_field(unk_token=string)
 
@@ -72,6 +73,12 @@ class WordLevel(Model):
     def from_dict(cls, value: dict[str, Any]) -> Self:
         base.require(value, "WordLevel", "vocab", "unk_token")
         return cls(base.object_of(value, "vocab"), checked("unk_token", string, value["unk_token"]))
+
+    def handle(self, byte_level: bool) -> tuple[Any, Any] | None:
+        from gputok.kernels import WordLevelTables
+
+        unk, names = self.vocabulary.find([self.unk_token])[0], self.vocabulary
+        return None if byte_level else (WordLevelTables(names.strings, names.ids, -1 if unk is None else unk), None)
 
     def tokenize_pieces(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> Tokens:
         from gputok.kernels.cpu import lookup

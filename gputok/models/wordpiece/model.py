@@ -42,6 +42,7 @@ class WordPiece(Model):
         ['un', '##able']
     """
 
+    fixed = "a word is cut into the longest tokens from the left, so that a new token moves the boundaries of old ones"
     turn = 1
     stored = ("edges",)
     checks = per_field(unk_token=string, continuing_subword_prefix=string, max_input_chars_per_word=integer(0, SIZE))
@@ -108,6 +109,11 @@ class WordPiece(Model):
         base.require(value, "WordPiece", *names)
         arguments: dict[str, Any] = {name: value[name] for name in names}
         return cls(**arguments | {"vocab": base.object_of(value, "vocab")})
+
+    def handle(self, byte_level: bool) -> tuple[Any, Any] | None:
+        from gputok.kernels.cpu.lookup import NONE
+
+        return None if byte_level or self.tables.unk == NONE else (self.tables, None)
 
     def tokenize_pieces(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> Tokens:
         from gputok.kernels.cpu import lookup, match_longest

@@ -13,16 +13,25 @@ from gputok.automaton import PATTERNS, compile_literal, compile_pattern
 from gputok.automaton.pattern import matcher
 from gputok.components import derived
 from gputok.encoding.rows import margin
+from gputok.kernels import Compositions
 from gputok.kernels.builtins import Columns, Spelling, builtin_functions, new_call, new_texts
+from gputok.kernels.cpu.encode_corpus.cache import grown, new_cache
+from gputok.kernels.cpu.encode_one import encode as short_text
+from gputok.kernels.cpu.encode_one import positions
 from gputok.kernels.cpu.encode_one import steps as short_steps
+from gputok.kernels.cpu.encode_one import units as unit_kernels
+from gputok.kernels.cpu.encode_words import word_cache
+from gputok.kernels.cpu.encode_words.short_words import byte_words
+from gputok.kernels.cpu.precompiled import measured
 from gputok.kernels.cpu.primitives.handle import Handle
-from gputok.models.bpe.model import BPE
+from gputok.pipeline.encode.units import Walked, engine_of
+from gputok.pipeline.run import most_lines
 from gputok.pipeline.special_tokens import Frame
 from gputok.pool import Pool
 from gputok.pre_tokenizers.base import cut_rule
 from gputok.text.pieces import byte_table
 from gputok.text.unicode_maps import character_map, compositions, grapheme_classes, normalization_form
-from gputok.text.way import Unit, Way
+from gputok.text.way import Before, Unit, Way
 
 if TYPE_CHECKING:
     from gputok.kernels import Automaton
@@ -77,7 +86,6 @@ class Units(NamedTuple):
     handle: Handle
     inside: list[Handle]  # the steps for each unit
     walks: Any  # a `Walks`
-    model: int
     words: Any  # the ShortWords of the model, whose tokens side by side are the text; None: it has none
     by_byte: bool  # the bytes of words stand for characters of the ByteLevel alphabet
     faster: Faster | None  # the tables of the model for much text; None: they are the same
@@ -85,17 +93,15 @@ class Units(NamedTuple):
 
 
 class Faster:
-    """The tables of a BPE that encode faster than those of a first text, and take longer to make."""
+    """The tables of a model that encode faster than those of a first text, and take longer to make."""
 
-    def __init__(self, model: BPE, byte_level: bool) -> None:
-        self._model, self._byte_level = model, byte_level
+    def __init__(self, model: Model, make: Callable[[], Any], byte_level: bool) -> None:
+        self._model, self._make, self._byte_level = model, make, byte_level
 
     @derived
     def fields(self) -> tuple[Handle, Any]:
         """The tables, and the ShortWords of bytes or None."""
-        return Handle.holding(
-            self._model.tables(self._byte_level)
-        ), self._model.byte_words if self._byte_level else None
+        return Handle.holding(self._make()), self._model.byte_words if self._byte_level else None
 
 
 class Scratch:
@@ -107,31 +113,10 @@ class Scratch:
         call: what `Engine.ids_of` takes to encode a text without positions.
     """
 
-    __slots__ = (
-        "_faster",
-        "_handle",
-        "_ids_of",
-        "_inner",
-        "_n_bytes",
-        "_positions",
-        "_renewed_after",
-        "_walks",
-        "begins",
-        "cache",
-        "call",
-        "ends",
-        "steps",
-        "units",
-        "words",
-    )
-
     def __init__(self, engine: Engine, renewed_after: int = RENEWED_AFTER) -> None:
-        from gputok.kernels.cpu.encode_one import encode as short_text
-        from gputok.kernels.cpu.encode_words import word_cache
-
         self._ids_of, self._renewed_after = engine.ids_of, renewed_after
         handle = short_text.with_memory(engine.handle, word_cache(_CACHED_WORDS))
-        self.steps = Call(engine, engine.kernel, handle, handle["ids"], short_text.LONGEST)
+        self.steps = Call(engine, short_text.encode_text, handle, handle["ids"], short_text.LONGEST)
         self.call: Any = self.steps.given
         self._positions: Call | None = None
         self.cache, self.units = None, None
@@ -142,13 +127,10 @@ class Scratch:
         self.words: memoryview[int] = handle["words"].data
 
     def _cut_into_units(self, engine: Engine, units: Units, handle: Handle) -> None:
-        from gputok.kernels.cpu.encode_corpus.cache import new_cache
-        from gputok.kernels.cpu.encode_one import units as unit_kernels
-
         inner = handle.copy()
         short_steps.put_steps(inner, units.inside)
         self.cache, self._n_bytes = new_cache(4, _FIRST_LINES), 0
-        self._handle = unit_kernels.with_memory(units.handle, inner, units.model)
+        self._handle = unit_kernels.with_memory(units.handle, inner)
         ids = self._handle["ids"]
         self._walks, self._faster, self._inner = units.walks, units.faster, inner
         self.units = Call(engine, unit_kernels.encode_units, self._handle, ids, unit_kernels.MOST_BYTES)
@@ -157,9 +139,6 @@ class Scratch:
 
     def _renew(self, n_bytes: int) -> None:
         """Looks at the size of the cache and at the tables of the walk and of the model; n_bytes: of the next text."""
-        from gputok.kernels.cpu.encode_corpus.cache import grown
-        from gputok.pipeline.run import most_lines
-
         assert self.cache is not None
         # At first, n_bytes is 0
         if self._faster is not None and (n_bytes or "fields" in self._faster.__dict__):
@@ -180,12 +159,10 @@ class Scratch:
         if self._positions is None:
             self._positions, lengths = self.steps, engine.lengths()
             if lengths is not None and (units := engine.units) is not None:
-                from gputok.kernels.cpu.encode_one.positions import encode_positions
-                from gputok.kernels.cpu.encode_one.units import MOST_BYTES
-
                 handle = self.steps.handle
                 handle.put(units=self._handle.address, lengths=lengths, by_byte=units.by_byte)
-                self._positions = Call(engine, encode_positions, handle, handle["ids"], MOST_BYTES)
+                kernel, longest = positions.encode_positions, unit_kernels.MOST_BYTES
+                self._positions = Call(engine, kernel, handle, handle["ids"], longest)
         return self._positions
 
     def expect(self, n_bytes: int) -> None:
@@ -207,7 +184,6 @@ class Engine:
 
     Attributes:
         handle: the tables of the model and the steps before the model.
-        kernel: encodes a text.
         scratch: memory that no call uses now; `take` it with this engine, to which it has no reference.
         longest: the largest number of bytes of a text without and with special tokens; -1: no text.
         trims: see `_trims`.
@@ -219,10 +195,8 @@ class Engine:
         units: how texts are cut into units; None: all steps are done for the whole text.
     """
 
-    def __init__(self, pipeline: Pipeline, handle: Handle, kernel: Kernel, units: Units | None) -> None:
-        from gputok.kernels.cpu.encode_one import encode as short_text
-
-        self.handle, self.kernel, self.units = handle, kernel, units
+    def __init__(self, pipeline: Pipeline, handle: Handle, units: Units | None) -> None:
+        self.handle, self.units = handle, units
         self.scratch = Pool(Scratch)
         plain, special = Frame.of(pipeline, False), Frame.of(pipeline, True)
         self._frames = plain, special
@@ -258,20 +232,18 @@ class Engine:
         """Returns None if a handle can't hold the steps or the model of the pipeline."""
         if ctypes.string_at(id(_PROBE) + HEAD, len(_PROBE) + 1) != _PROBE + b"\0":
             return None  # not CPython
-        if pipeline.model.is_random or (found := steps_of(pipeline)) is None:
+        if pipeline.model.is_random or (steps := steps_of(pipeline)) is None:
             return None
-        from gputok.kernels.cpu.encode_one import encode as short_text
-
-        kernel, tables = _model(pipeline.model, found.byte_level)
-        if kernel is None:
+        if (found := pipeline.model.handle(steps.byte_level)) is None:
             return None
-        units = _units(pipeline, found, kernel, tables)
-        if units is None and isinstance(pipeline.model, BPE):  # nothing tells that much text has been encoded
-            tables: Any = pipeline.model.tables(found.byte_level)
+        tables, make_faster = found
+        units = _units(pipeline, steps, tables, make_faster)
+        if units is None and make_faster:  # nothing tells that much text has been encoded
+            tables = make_faster()
         handle = short_text.new_handle(tables)
-        short_steps.put_steps(handle, found.steps)
+        short_steps.put_steps(handle, steps.steps)
         handle.put(asks_origin=pipeline.way.at_start)
-        return cls(pipeline, handle, kernel, units)
+        return cls(pipeline, handle, units)
 
     def columns(self, memory: Scratch) -> Columns:
         """Returns what machine code makes tokens and offsets with."""
@@ -284,9 +256,9 @@ class Engine:
             self._spelling = Spelling(new_texts(n), rows, vocabulary.data, vocabulary.offsets)
         sizes = [(frame.n_before, frame.n_special - frame.n_before) if frame else (0, 0) for frame in self._frames]
         before, after = zip(*sizes, strict=True)
-        positions = memory.steps.handle["begins"], memory.steps.handle["ends"]
+        where = memory.steps.handle["begins"], memory.steps.handle["ends"]
         trim = None if self.trims is None else self.trim
-        return Columns(memory.positions(self).given, *positions, before, after, self._spelling, trim)
+        return Columns(memory.positions(self).given, *where, before, after, self._spelling, trim)
 
     def lengths(self) -> Array | None:
         """Returns the lengths of tokens as `gputok.kernels.cpu.encode_one.positions` takes them; None: no positions follow."""
@@ -328,88 +300,48 @@ def _measure(texts: list[Any]) -> int:
     return sum(map(len, texts)) if set(map(type, texts)) <= {str} else -1
 
 
-def _units(pipeline: Pipeline, steps: Steps, kernel: Kernel, tables: Any) -> Units | None:
-    from gputok.kernels.cpu.encode_one import encode as short_text
-    from gputok.kernels.cpu.encode_one import units as unit_kernels
-    from gputok.kernels.cpu.encode_words.short_words import byte_words
-    from gputok.pipeline.encode.units import Walked, engine_of
-    from gputok.text.way import Before, Unit
+_SPACES = {
+    Before.NONE: short_steps.NEVER,
+    Before.ANY: short_steps.IF_ANY,
+    Before.BARE: short_steps.IF_BARE,
+    Before.FIRST: short_steps.AT_START,
+}
 
-    engine, way = engine_of(pipeline), pipeline.way
-    found = unit_steps(pipeline, steps) if isinstance(engine, Walked) else None
-    if found is None or not isinstance(engine, Walked):
+
+def _units(pipeline: Pipeline, steps: Steps, tables: Any, make_faster: Callable[[], Any] | None) -> Units | None:
+    engine, way, model = engine_of(pipeline), pipeline.way, pipeline.model
+    cut = unit_steps(pipeline, steps) if isinstance(engine, Walked) else None
+    if cut is None or not isinstance(engine, Walked):
         return None
-    spaces = {
-        Before.NONE: short_steps.NEVER,
-        Before.ANY: short_steps.IF_ANY,
-        Before.BARE: short_steps.IF_BARE,
-        Before.FIRST: short_steps.AT_START,
-    }
-    space = spaces[way.before] if way.unit is Unit.LINE else short_steps.NEVER
-    models = [
-        short_text.encode_bpe,
-        short_text.encode_wordpiece,
-        short_text.encode_unigram,
-        short_text.encode_wordlevel,
-    ]
-    handle = unit_kernels.new_handle(found.before, found.alone, space)
-    words, model = None, pipeline.model
+    space = _SPACES[way.before] if way.unit is Unit.LINE else short_steps.NEVER
+    handle = unit_kernels.new_handle(cut.before, cut.alone, space)
+    words = None
     if way.unit is Unit.LINE:
         words = model.line_words
-    elif steps.byte_level and not found.inside:
+    elif steps.byte_level and not cut.inside:
         words = byte_words(tables)
-    faster = Faster(model, steps.byte_level) if isinstance(model, BPE) else None
+    faster = Faster(model, make_faster, steps.byte_level) if make_faster else None
     if words is not None:
         handle.put(grouped=True, words=words)
-    is_led = space != short_steps.NEVER
-    return Units(handle, found.inside, engine.walks, models.index(kernel), words, steps.byte_level, faster, is_led)
-
-
-def _model(model: Model, byte_level: bool) -> tuple[Kernel | None, Any]:
-    """Returns the kernel for a model, and the tables that it takes; None: a handle can't hold the model."""
-    from gputok import models
-    from gputok.kernels.cpu.encode_one import encode as short_text
-    from gputok.kernels.cpu.lookup import NONE
-
-    match model:
-        case BPE():
-            tables = model.first_tables(byte_level)
-            if tables is None or (len(tables.unk) and tables.unk[0] == NONE):
-                return None, None
-            if len(tables.fallback) and len(tables.prefix) + len(tables.suffix):
-                return None, None  # a character can become more tokens than it has bytes
-            return short_text.encode_bpe, tables
-        case models.WordPiece() if not byte_level:
-            known = model.tables.unk != NONE
-            return short_text.encode_wordpiece if known else None, model.tables
-        case models.Unigram() if not byte_level:
-            return short_text.encode_unigram, model.tables
-        case models.WordLevel() if not byte_level:
-            unk = model.vocabulary.find([model.unk_token])[0]
-            names = model.vocabulary.strings, model.vocabulary.ids
-            return short_text.encode_wordlevel, short_text.WordLevelTables(*names, -1 if unk is None else unk)
-        case _:
-            return None, None
+    return Units(handle, cut.inside, engine.walks, words, steps.byte_level, faster, space != short_steps.NEVER)
 
 
 def _lengths(names: Names, added: AddedVocabulary, units: Units) -> Array:
     """Returns int32[names.n_ids]; see `Engine.lengths`."""
-    from gputok.kernels.cpu.encode_one.positions import FIRST_BYTE, NEXT_BYTE, UNKNOWN
-
     vocabulary, n = names.vocabulary, names.n_ids
-    lengths = np.full(n, UNKNOWN, np.int32)
+    lengths = np.full(n, positions.UNKNOWN, np.int32)
     begun = np.cumsum(vocabulary.data & 0xC0 != 0x80, dtype=np.int32)  # characters, up to and with each byte
     n_characters = np.diff(np.append(np.int32(0), begun)[vocabulary.offsets])
     known = vocabulary.ids < n
     lengths[vocabulary.ids[known]] = n_characters[known]
     for byte, position in enumerate([] if units.by_byte else units.words.symbols.tolist()):
         if (token_id := vocabulary.ids[position]) < n and (byte >= 0x80 or n_characters[position] > 1):
-            lengths[token_id] = NEXT_BYTE if byte & 0xC0 == 0x80 else FIRST_BYTE
+            lengths[token_id] = positions.NEXT_BYTE if byte & 0xC0 == 0x80 else positions.FIRST_BYTE
     odd = {*names.shown_verbatim}
     for token_id, token in added.tokens.items():
         if token_id < n:
             size = len(token.content.encode() if units.by_byte else token.content)
-            lengths[token_id] = UNKNOWN if token_id in odd or units.is_led else size
+            lengths[token_id] = positions.UNKNOWN if token_id in odd or units.is_led else size
     return lengths
 
 
@@ -512,7 +444,8 @@ def _changes(normalizer: Normalizer | None) -> list[Handle]:
         case normalizers.BertNormalizer():
             return [_form(*name) if isinstance(name, tuple) else _map(name) for name in normalizer.maps()]
         case normalizers.Precompiled():
-            return [_precompiled(normalizer)]
+            table = measured(*normalizer.tables, *grapheme_classes())
+            return [_step(short_steps.Precompiled, short_steps.PRECOMPILED, table)]
         case normalizers.Prepend() if 0 < len(normalizer.prepend.encode()) <= _WIDEST:
             return [_spaces({}, normalizer.prepend.encode(), short_steps.IF_ANY)]
         case normalizers.Replace():
@@ -529,21 +462,12 @@ _WIDEST = 4  # the largest number of bytes that can replace one byte
 
 
 def _form(name: str, compose: bool) -> Handle:
-    form = normalization_form(name)
-    pairs = compositions() if compose else (np.empty(0, np.uint64), np.empty(0, np.uint32))
-    return _step(short_steps.Form, short_steps.FORM, *form, *pairs)
+    pairs = compositions() if compose else Compositions(np.empty(0, np.uint64), np.empty(0, np.uint32))
+    return _step(short_steps.Form, short_steps.FORM, normalization_form(name), pairs)
 
 
 def _map(name: str) -> Handle:
-    return _step(short_steps.Map, short_steps.MAP, *character_map(name))
-
-
-def _precompiled(normalizer: normalizers.Precompiled) -> Handle:
-    from gputok.kernels.cpu.precompiled import measured
-
-    units, texts = normalizer.tables
-    classes = grapheme_classes()
-    return _step(short_steps.Precompiled, short_steps.PRECOMPILED, units, texts, *classes, *measured(units, texts))
+    return _step(short_steps.Map, short_steps.MAP, character_map(name))
 
 
 def _replace(normalizer: normalizers.Replace) -> Handle:

@@ -13,10 +13,8 @@ text has bytes.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
-from gputok.kernels import BpeTables, Strings, UnigramTables, WordPieceTables
+from gputok.kernels import BpeTables, UnigramTables, WordLevelTables, WordPieceTables
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.encode_one.steps import MARGIN, MAX_PIECES, TEXT_BYTES, TOO_MUCH, ShortText, words_of
 from gputok.kernels.cpu.encode_words.cache import MAX_CACHED, NOWHERE, holds, keep, key_words, record_of, replay
@@ -28,7 +26,7 @@ from gputok.kernels.cpu.primitives.constants import U0
 from gputok.kernels.cpu.primitives.handle import Handle
 from gputok.kernels.cpu.primitives.memory import as_views, record_at, view
 from gputok.kernels.cpu.viterbi import best_tokens, options_of
-from gputok.kernels.signatures import U32s, i64
+from gputok.kernels.signatures import i64
 
 # A text has at most so many bytes. Other stages encode longer ones, on packed arrays, and take 1.5 times as long for a
 # character; for a text of 9,000 characters, 1.9 to 3 times
@@ -39,18 +37,14 @@ MAX_SPECIAL = 64  # special tokens around a text
 SPECIAL, POSITIONS = 1, 2  # flags: put special tokens around the text; write the position of each token
 
 
-class WordLevelTables(NamedTuple):
-    """A WordLevel model as arrays."""
-
-    strings: Strings  # the tokens
-    ids: U32s  # of each
-    unk: int  # id of the unknown token, or -1
+# The tables of each kind of model; `kind` is the number of one of them
+KINDS = BpeTables, WordPieceTables, UnigramTables, WordLevelTables
 
 
 def new_handle(tables: BpeTables | WordPieceTables | UnigramTables | WordLevelTables) -> Handle:
     """Makes a handle for a model (without dropout); the caller puts steps and special tokens into its fields."""
     model = Handle.holding(tables)
-    handle = Handle(ShortText, model=model.address)
+    handle = Handle(ShortText, model=model.address, kind=KINDS.index(type(tables)))
     handle.keep(model)
     return handle
 
@@ -70,114 +64,110 @@ def with_memory(handle: Handle, cache: np.ndarray) -> Handle:
     return own
 
 
-# ---- BPE
+# ---- models
 
 
 @kernel(i64, i64, i64, i64)
-def encode_bpe(address, text, n_bytes, flags):
-    """Encodes a text by a BPE model. text: its address; n_bytes: at most LONGEST. -> the number of tokens, or TOO_MUCH."""
+def encode_text(address, text, n_bytes, flags):
+    """Encodes a text. text: its address; n_bytes: at most LONGEST. -> the number of tokens, or TOO_MUCH."""
     handle, given = record_at(address, ShortText), _given(text, n_bytes)
     n, n_changed = words_of(handle, given, n_bytes, flags & POSITIONS != 0)
-    text, start, end, token = handle.text, handle.start, handle.end, handle.token
-    model, kept, tokens = as_views(record_at(handle.model, BpeTables)), _cache(handle), _tokens(handle)
+    kind = handle.kind
+    if kind == 0:
+        t = _encode(handle, n, flags, _merging(handle), _by_merges)
+    elif kind == 1:
+        t = _encode(handle, n, flags, _matching(handle), _by_longest_match)
+    elif kind == 2:
+        t = _encode(handle, n, flags, _scoring(handle), _by_best_path)
+    else:
+        t = _encode(handle, n, flags, as_views(record_at(handle.model, WordLevelTables)), _by_name)
+    if n < 0 or t < 0:
+        return np.int64(TOO_MUCH)
+    if flags & POSITIONS:
+        _convert_positions(handle, given, n_bytes, n_changed, _n_before(handle, flags), t)
+    return _surround(handle, t) if flags & SPECIAL else t
+
+
+@kernel(inline=True)
+def _encode(handle, n, flags, model, encode):
+    """Writes the tokens of n words. -> their number, with the special tokens before the text, or TOO_MUCH.
+
+    encode(handle, model, begin, end, t): writes the tokens of a word. -> the number of all tokens now, or TOO_MUCH.
+    """
+    start, end, token = handle.start, handle.end, handle.token
+    t = _n_before(handle, flags)
+    for i in range(n):
+        before = t
+        if t + end[i] - start[i] >= MAX_TOKENS:
+            return np.int64(TOO_MUCH)
+        if token[i] >= 0:
+            t = _put(_tokens(handle), t, token[i], start[i], end[i])
+        else:
+            t = encode(handle, model, start[i], end[i], t)
+        if t < 0:
+            break
+        if flags & POSITIONS:
+            words = handle.words
+            for k in range(before, t):
+                words[k] = i
+    return t
+
+
+@kernel(inline=True)
+def _merging(handle):
     links = handle.links_before, handle.links_after
     work = handle.symbols, handle.symbol_offsets, *links, handle.keys, handle.random
-    out = (*tokens, True)
-    t = np.uint64(_n_before(handle, flags))
-    for i in range(n):
-        before = np.int64(t)
-        if before + end[i] - start[i] >= MAX_TOKENS:
-            return np.int64(TOO_MUCH)
-        if token[i] >= 0:
-            t = np.uint64(_put(tokens, before, token[i], start[i], end[i]))
-        else:
-            word = np.uint64(start[i]), np.uint64(end[i])
-            t = encode_word(text, *word, model, 0.0, kept, True, work, out, t)
-        if flags & POSITIONS:
-            _number_words(handle, before, np.int64(t), i)
-    return _finish(handle, given, n_bytes, n, n_changed, np.int64(t), flags)
+    return handle.text, as_views(record_at(handle.model, BpeTables)), _cache(handle), work, (*_tokens(handle), True)
 
 
-# ---- WordPiece, Unigram and WordLevel
+@kernel(inline=True)
+def _by_merges(handle, model, begin, end, t):
+    text, tables, kept, work, out = model
+    word = np.uint64(begin), np.uint64(end)
+    return np.int64(encode_word(text, *word, tables, 0.0, kept, True, work, out, np.uint64(t)))
 
 
-@kernel(i64, i64, i64, i64)
-def encode_wordpiece(address, text, n_bytes, flags):
-    """Encodes a text by a WordPiece model; arguments and result are those of `encode_bpe`."""
-    handle, given = record_at(address, ShortText), _given(text, n_bytes)
-    n, n_changed = words_of(handle, given, n_bytes, flags & POSITIONS != 0)
-    text, start, end, token = handle.text, handle.start, handle.end, handle.token
-    kept, tokens = _cache(handle), _tokens(handle)
+@kernel(inline=True)
+def _matching(handle):
     pieces = word_pieces(as_views(record_at(handle.model, WordPieceTables)))
-    t = _n_before(handle, flags)
-    for i in range(n):
-        before = t
-        if t + end[i] - start[i] >= MAX_TOKENS:
-            return np.int64(TOO_MUCH)
-        if token[i] >= 0:
-            t = _put(tokens, t, token[i], start[i], end[i])
-        else:
-            t, record, key = _recall(text, start[i], end[i], kept, tokens, t)
-            if t == before:
-                t = match_word(text, start[i], end[i], pieces, tokens, t)
-                _remember(start[i], end[i], kept, record, key, tokens, before, t)
-        if flags & POSITIONS:
-            _number_words(handle, before, t, i)
-    return _finish(handle, given, n_bytes, n, n_changed, t, flags)
+    return handle.text, pieces, _cache(handle), _tokens(handle)
 
 
-@kernel(i64, i64, i64, i64)
-def encode_unigram(address, text, n_bytes, flags):
-    """Encodes a text by a Unigram model; arguments and result are those of `encode_bpe`."""
-    handle, given = record_at(address, ShortText), _given(text, n_bytes)
-    n, n_changed = words_of(handle, given, n_bytes, flags & POSITIONS != 0)
-    text, start, end, token = handle.text, handle.start, handle.end, handle.token
-    kept, tokens = _cache(handle), _tokens(handle)
-    tables = as_views(record_at(handle.model, UnigramTables))
-    model = options_of(tables), tables.scores, tables.unk_score
-    best = view(handle.symbol_offsets, np.float64)
+@kernel(inline=True)
+def _by_longest_match(handle, model, begin, end, t):
+    text, pieces, kept, tokens = model
+    found, record, key = _recall(text, begin, end, kept, tokens, t)
+    if found == t:
+        found = match_word(text, begin, end, pieces, tokens, t)
+        _remember(begin, end, kept, record, key, tokens, t, found)
+    return found
+
+
+@kernel(inline=True)
+def _scoring(handle):
+    tables, best = as_views(record_at(handle.model, UnigramTables)), view(handle.symbol_offsets, np.float64)
     best[0] = 0.0
     path = view(handle.links_before, np.int32), handle.symbols, view(handle.links_after, np.int32)
-    t = _n_before(handle, flags)
-    for i in range(n):
-        before = t
-        if t + end[i] - start[i] >= MAX_TOKENS:
-            return np.int64(TOO_MUCH)
-        if token[i] >= 0:
-            t = _put(tokens, t, token[i], start[i], end[i])
-        else:
-            t, record, key = _recall(text, start[i], end[i], kept, tokens, t)
-            if t == before:
-                t = best_tokens(text, start[i], end[i] - start[i], model, best, path, tokens, t)
-                if t < 0:
-                    return np.int64(TOO_MUCH)
-                _remember(start[i], end[i], kept, record, key, tokens, before, t)
-        if flags & POSITIONS:
-            _number_words(handle, before, t, i)
-    return _finish(handle, given, n_bytes, n, n_changed, t, flags)
+    options = options_of(tables), tables.scores, tables.unk_score
+    return handle.text, options, best, path, _cache(handle), _tokens(handle)
 
 
-@kernel(i64, i64, i64, i64)
-def encode_wordlevel(address, text, n_bytes, flags):
-    """Encodes a text by a WordLevel model; arguments and result are those of `encode_bpe`."""
-    handle, given = record_at(address, ShortText), _given(text, n_bytes)
-    n, n_changed = words_of(handle, given, n_bytes, flags & POSITIONS != 0)
-    text, start, end, token = handle.text, handle.start, handle.end, handle.token
-    tokens, model = _tokens(handle), as_views(record_at(handle.model, WordLevelTables))
-    t = _n_before(handle, flags)
-    for i in range(n):
-        if t + 1 >= MAX_TOKENS:
-            return np.int64(TOO_MUCH)
-        id = token[i]
-        if id < 0:
-            found = find_string(model.strings, text, np.uint64(start[i]), np.uint64(end[i] - start[i]))
-            id = np.int64(model.ids[found]) if found >= 0 else model.unk
-        if id < 0:
-            return np.int64(TOO_MUCH)
-        t = _put(tokens, t, id, start[i], end[i])
-        if flags & POSITIONS:
-            _number_words(handle, t - 1, t, i)
-    return _finish(handle, given, n_bytes, n, n_changed, t, flags)
+@kernel(inline=True)
+def _by_best_path(handle, model, begin, end, t):
+    text, options, best, path, kept, tokens = model
+    found, record, key = _recall(text, begin, end, kept, tokens, t)
+    if found == t:
+        found = best_tokens(text, begin, end - begin, options, best, path, tokens, t)
+        if found >= 0:
+            _remember(begin, end, kept, record, key, tokens, t, found)
+    return found
+
+
+@kernel(inline=True)
+def _by_name(handle, model, begin, end, t):
+    found = find_string(model.strings, handle.text, np.uint64(begin), np.uint64(end - begin))
+    id = np.int64(model.ids[found]) if found >= 0 else model.unk
+    return _put(_tokens(handle), t, id, begin, end) if id >= 0 else np.int64(TOO_MUCH)
 
 
 @kernel(inline=True)
@@ -272,25 +262,6 @@ def _put(tokens, t, id, begin, end):
     begins[t] = begin
     ends[t] = end
     return t + 1
-
-
-@kernel(inline=True)
-def _number_words(handle, first, last, word):
-    words = handle.words
-    for k in range(first, last):
-        words[k] = word
-
-
-@kernel(inline=True)
-def _finish(handle, given, n_bytes, n, n_changed, t, flags):
-    """Converts positions, and adds special tokens to the t tokens of n words. -> the number of tokens; n if n is TOO_MUCH."""
-    if n < 0:
-        return n
-    if flags & POSITIONS:
-        _convert_positions(handle, given, n_bytes, n_changed, _n_before(handle, flags), t)
-    if flags & SPECIAL:
-        t = _surround(handle, t)
-    return t
 
 
 @kernel

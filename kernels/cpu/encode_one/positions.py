@@ -2,7 +2,7 @@
 
 That holds for a BPE model whose steps before it leave the text as it is, or write a mark for each space. Then the ids, which the
 cache of `units.py` has, tell all positions, and no word is merged again. If a token has no length, or the lengths don't end where the text
-ends, `encode_bpe` finds the positions with the ids.
+ends, `encode_text` finds the positions with the ids.
 
 Bounds: `ids`, `begins` and `ends` have MAX_TOKENS elements and MAX_SPECIAL more, and at most MAX_TOKENS ids are taken; an id has
 a length if it is below the number of lengths; no byte of the text is read after its end.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.encode_one.encode import LONGEST, MAX_TOKENS, SPECIAL, encode_bpe
+from gputok.kernels.cpu.encode_one.encode import LONGEST, MAX_TOKENS, SPECIAL, encode_text
 from gputok.kernels.cpu.encode_one.steps import TOO_MUCH, ShortText
 from gputok.kernels.cpu.encode_one.units import TextInUnits, encode_units, wants_space
 from gputok.kernels.cpu.primitives.memory import record_at, view
@@ -24,9 +24,9 @@ FIRST_BYTE, NEXT_BYTE, UNKNOWN = -1, -2, 0
 
 @kernel(i64, i64, i64, i64)
 def encode_positions(address, text, n_bytes, flags):
-    """Encodes a text by a BPE model, with positions; the result is that of `encode_bpe`.
+    """Encodes a text by a BPE model, with positions; the result is that of `encode_text`.
 
-    address: of a `ShortText` with `units` and `lengths`; n_bytes: at most MOST_BYTES of units.py; text, flags: see `encode_bpe`.
+    address: of a `ShortText` with `units` and `lengths`; n_bytes: at most MOST_BYTES of units.py; text, flags: see `encode_text`.
     """
     handle = record_at(address, ShortText)
     left = record_at(handle.units, TextInUnits).left
@@ -34,7 +34,7 @@ def encode_positions(address, text, n_bytes, flags):
     n = encode_units(handle.units, text, n_bytes, flags & SPECIAL)
     if 0 <= n <= MAX_TOKENS and _put_positions(handle, text, n_bytes, n, flags & SPECIAL != 0):
         return n
-    return encode_bpe(address, text, n_bytes, flags) if n_bytes <= LONGEST else np.int64(TOO_MUCH)
+    return encode_text(address, text, n_bytes, flags) if n_bytes <= LONGEST else np.int64(TOO_MUCH)
 
 
 @kernel

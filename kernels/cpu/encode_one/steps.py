@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from gputok.kernels import Automaton
+from gputok.kernels import Automaton, CharacterMap, Charsmap, Compositions, NormalizationForm
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.edits import splice_pieces, strip_pieces
 from gputok.kernels.cpu.find_tokens import next_token
@@ -93,6 +93,7 @@ class ShortText(NamedTuple):
     keys: U32s
     random: U64s
     model: int  # the address of the handle of the model's tables
+    kind: int  # of the model, see `encode.KINDS`
     units: int  # the address of a handle of units.py, for positions.py
     # int32[n_ids]: the number of characters, or bytes, of each token, or what positions.py says
     lengths: I32s
@@ -136,41 +137,25 @@ class Split(NamedTuple):
 
 
 class Form(NamedTuple):
-    """A normalization form; the arrays are those of `normalize.normalize_form`."""
+    """A normalization form."""
 
     kind: int
-    page: U16s
-    member: U16x2
-    n_inert: int
-    rank: U8s
-    offsets: I32s
-    parts: U32s
-    parts_rank: U8s
-    pair_keys: U64s  # empty: it does not compose
-    pair_values: U32s
+    form: NormalizationForm
+    pairs: Compositions
 
 
 class Map(NamedTuple):
-    """Replaces characters; the arrays are those of `normalize.map_characters`."""
+    """Replaces characters."""
 
     kind: int
-    page: U16s
-    member: U16x2
-    ascii: U8s
-    text: U8s
-    offsets: I32s
+    table: CharacterMap
 
 
 class Precompiled(NamedTuple):
-    """The arrays of `precompiled.normalize_precompiled`."""
+    """SentencePiece's character map."""
 
     kind: int
-    units: U32s
-    texts: U8s
-    page: U16s
-    member: U16x2
-    plain: U8s
-    longest: int
+    table: Charsmap
 
 
 class Strip(NamedTuple):
@@ -367,18 +352,8 @@ def _split(handle, step, n):
 @kernel(inline=True)
 def _matches(handle, step, n, n_bytes):
     """The spans that a split step cuts the pieces into; call `_as_stages_take_them` first."""
-    split = record_at(step, Split)
-    of = split.automaton
-    tables = (
-        pointer_to_all(of.ascii_class),
-        pointer_to_all(of.page),
-        pointer_to_all(of.member),
-        pointer_to_all(of.delta),
-        pointer_to_all(of.accept),
-    )
-    n_classes = np.int64(of.delta.columns) - 1
-    capacity = n + n_bytes // 4 + 16
-    return split_pieces(pointer_to_all(handle.text), _pieces(handle, n), tables, n_classes, split.rule, capacity)
+    split, capacity = record_at(step, Split), n + n_bytes // 4 + 16
+    return split_pieces(pointer_to_all(handle.text), _pieces(handle, n), split.automaton, split.rule, capacity)
 
 
 # ---- changing the text
@@ -405,7 +380,7 @@ def _pieces(handle, n):
 def _stays(handle, step, n):
     """Returns True if all characters of the pieces are inert, so that normalization changes nothing."""
     text, start, end, token = handle.text, handle.start, handle.end, handle.token
-    form = record_at(step, Form)
+    form = record_at(step, Form).form
     page, member = form.page, form.member
     for i in range(n):
         if token[i] < 0:
@@ -432,41 +407,13 @@ def _change(handle, step, n, n_given, aligned, n_changed):
     n_bytes, kind = _as_stages_take_them(handle, n), record_at(step, Step).kind
     data, pieces = pointer_to_all(handle.text), _pieces(handle, n)
     if kind == MAP:
-        maps = record_at(step, Map)
-        table = (
-            pointer_to_all(maps.page),
-            pointer_to_all(maps.member),
-            pointer_to_all(maps.ascii),
-            pointer_to_all(maps.text),
-            pointer_to_all(maps.offsets),
-        )
-        new, offsets, source = map_pieces(data, pieces, table, n_bytes, aligned)
+        new, offsets, source = map_pieces(data, pieces, record_at(step, Map).table, n_bytes, aligned)
     elif kind == FORM:
-        form = record_at(step, Form)
-        tables = (
-            pointer_to_all(form.page),
-            pointer_to_all(form.member),
-            pointer_to_all(form.rank),
-            pointer_to_all(form.offsets),
-            pointer_to_all(form.parts),
-            pointer_to_all(form.parts_rank),
-            form.n_inert,
-        )
-        pairs = pointer_to_all(form.pair_keys), pointer_to_all(form.pair_values), len(form.pair_keys)
-        new, offsets, source = normalize_pieces(data, pieces, tables, pairs, n_bytes, aligned)
+        of = record_at(step, Form)
+        new, offsets, source = normalize_pieces(data, pieces, of.form, of.pairs, n_bytes, aligned)
     elif kind == PRECOMPILED:
-        of = record_at(step, Precompiled)
-        trie = (
-            pointer_to_all(of.units),
-            len(of.units),
-            pointer_to_all(of.texts),
-            len(of.texts),
-            pointer_to_all(of.page),
-            pointer_to_all(of.member),
-            pointer_to_all(of.plain),
-            of.longest,
-        )
-        new, offsets, source = normalize_precompiled_pieces(data, pieces, trie, n_bytes, aligned)
+        table = record_at(step, Precompiled).table
+        new, offsets, source = normalize_precompiled_pieces(data, pieces, table, n_bytes, aligned)
     else:
         starts, ends, rows = _matches(handle, step, n, n_bytes)
         if len(starts) > MAX_PIECES:

@@ -36,15 +36,7 @@ from gputok.kernels.cpu.encode_corpus.cache import (
     write_run,
 )
 from gputok.kernels.cpu.encode_corpus.rounds import N_KEYS, give_value, next_event, note_new
-from gputok.kernels.cpu.encode_one.encode import (
-    LONGEST,
-    MAX_SPECIAL,
-    SPECIAL,
-    encode_bpe,
-    encode_unigram,
-    encode_wordlevel,
-    encode_wordpiece,
-)
+from gputok.kernels.cpu.encode_one.encode import LONGEST, MAX_SPECIAL, SPECIAL, encode_text
 from gputok.kernels.cpu.encode_one.steps import (
     AT_START,
     IF_ANY,
@@ -77,8 +69,6 @@ MOST_BYTES_OF_WORD = short_words.MOST_BYTES
 SLACK = 64 + 4 * MAX_SPECIAL
 _GROUP_BYTES = 4 * MOST_INLINE * N_KEYS + SLACK
 
-BPE, WORDPIECE, UNIGRAM, WORDLEVEL = range(4)  # values of `model`
-
 
 class TextInUnits(NamedTuple):
     """The fields of a handle."""
@@ -90,7 +80,6 @@ class TextInUnits(NamedTuple):
     walk: Walk
     cache: WordCache  # for ids of four bytes
     inner: int  # the address of the handle that encodes units
-    model: int  # BPE, WORDPIECE, ...
     unit_ids: U32s  # where that handle's kernel writes ids
     before: U32s  # uint32[at most MAX_SPECIAL], special tokens
     after: U32s
@@ -126,16 +115,16 @@ def new_handle(steps_before: Sequence[Handle], alone: bool, space: int) -> Handl
     return handle
 
 
-def with_memory(handle: Handle, inner: Handle, model: int) -> Handle:
+def with_memory(handle: Handle, inner: Handle) -> Handle:
     """Copies a handle and gives the copy its own memory, for one text at a time.
 
-    inner: a handle with memory for the same thread, which encodes units by the kernel `model` (BPE, WORDPIECE, ...).
+    inner: a handle with memory for the same thread, which encodes units.
     """
     own = handle.copy()
     # As `word_table.put_masks` writes them
     lengths = [(min(n, 8), max(n - 8, 0)) for n in range(N_MASKS // 2)]
     masks = np.array([(1 << 8 * n) - 1 for pair in lengths for n in pair], np.uint64)
-    own.put(inner=inner.address, model=model, unit_ids=inner["ids"], masks=masks, left=np.zeros(1, np.int64))
+    own.put(inner=inner.address, unit_ids=inner["ids"], masks=masks, left=np.zeros(1, np.int64))
     own.keep(inner)
     sizes = {"edges": 2, "keys": 4 * N_KEYS, "ids": MOST_BYTES + 2 * MAX_SPECIAL + _GROUP_BYTES // 4}
     n = BLOCK_BYTES + MARGIN
@@ -159,7 +148,7 @@ def encode_units(address, text, n_bytes, flags):
         return np.int64(RENEW)
     n_steps = handle.n_steps
     for i in range(1, n_steps - 1):
-        if not _is_inert(record_at(step_of(handle, i), Form), given, n_bytes):
+        if not _is_inert(record_at(step_of(handle, i), Form).form, given, n_bytes):
             return np.int64(TOO_MUCH)
     out = np.int64(0)
     if flags & SPECIAL:
@@ -397,14 +386,7 @@ def _encode_unit(handle, begin, length):
     """Encodes a unit of `block`. -> the number of its ids in `unit_ids`, or TOO_MUCH."""
     if length > LONGEST:
         return np.int64(TOO_MUCH)
-    inner, model, text = handle.inner, handle.model, address_of(handle.block) + np.int64(begin)
-    if model == BPE:
-        return encode_bpe(inner, text, length, np.int64(0))
-    if model == WORDPIECE:
-        return encode_wordpiece(inner, text, length, np.int64(0))
-    if model == UNIGRAM:
-        return encode_unigram(inner, text, length, np.int64(0))
-    return encode_wordlevel(inner, text, length, np.int64(0))
+    return encode_text(handle.inner, address_of(handle.block) + np.int64(begin), length, np.int64(0))
 
 
 @kernel(inline=True)
