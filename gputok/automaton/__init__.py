@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gputok.automaton.patterns import PATTERNS
 from gputok.lazy import attach
@@ -38,6 +38,18 @@ if not TYPE_CHECKING:  # else type checkers would take any name
             "automaton.words": "one_of runs",
         },
     )
+
+
+class Same(NamedTuple):
+    """Automata as keys of a cache: equal if they are the same objects."""
+
+    automata: tuple[Automaton, ...]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and list(map(id, self.automata)) == list(map(id, other.automata))
+
+    def __hash__(self) -> int:
+        return hash(tuple(map(id, self.automata)))
 
 
 @functools.lru_cache(maxsize=256)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gputok.automaton import Same
 from gputok.automaton.subsets import OutsideError, failing, finished
 from gputok.kernels import DEAD, Automaton
 
@@ -64,18 +65,6 @@ def _rule(automaton: Automaton) -> _Rule:
     class_of = np.asarray(automaton.member)[automaton.page].ravel().astype(np.int64)
     needed = (delta == DEAD) | fails[np.where(delta == DEAD, 0, delta)]
     return _Rule(delta, accept & needed, fails, class_of)
-
-
-class Same(NamedTuple):
-    """Automata as keys of a cache: equal if they are the same objects."""
-
-    automata: tuple[Automaton, ...]
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Same) and list(map(id, self.automata)) == list(map(id, other.automata))
-
-    def __hash__(self) -> int:
-        return hash(tuple(map(id, self.automata)))
 
 
 @functools.lru_cache(maxsize=256)

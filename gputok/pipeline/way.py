@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gputok.automaton import compile_pattern
-from gputok.automaton.combine import Same
+from gputok.automaton import Same, compile_pattern
 from gputok.text.pieces import IDEOGRAPHS, PUNCTUATION, SPACE_PREFIXED_RUN, Pieces, cuts_beside
 from gputok.text.way import Apart, Spaces, Unit, Way
 
