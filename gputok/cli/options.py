@@ -503,15 +503,22 @@ def _called(path: str, shown: str) -> Iterator[None]:
         raise ValueError(str(error).replace(path, shown)) from error
 
 
+def _refuse_inputs(path: str, inputs: Sequence[str], storage: Mapping[str, Any]) -> None:
+    """Raises ValueError if an output is an input, which it would replace. A name on the hub is no file."""
+    from gputok import corpus
+    from gputok.pretrained import hub
+
+    files = [one for one in inputs if pathlib.Path(one).exists() or not hub.could_be_name(one)]
+    corpus.refuse_output(path, sources(files), storage)
+
+
 def check_second(name: str, path: str | None, output: str, storage: Mapping[str, Any], inputs: Sequence[str]) -> None:
     """Raises ValueError if a second output, the value of an option, can't be written, or is an input or the first output."""
-    from gputok import corpus
-
     if path is None:
         return
     if path == STANDARD or os.path.abspath(path) == os.path.abspath(output):
         raise ValueError(f"--{name} {path}: name another file than that of --output, and not standard output")
-    corpus.refuse_output(path, sources(inputs), storage)
+    _refuse_inputs(path, inputs, storage)
 
 
 @contextlib.contextmanager
@@ -520,11 +527,10 @@ def output_file(path: str, storage: Mapping[str, Any], inputs: Sequence[str]) ->
 
     Raises ValueError if the output is one of the inputs, which are names of files, folders and globs.
     """
-    from gputok import corpus
     from gputok.files.outputs import writing
 
     if path != STANDARD:
-        corpus.refuse_output(path, sources(inputs), storage)
+        _refuse_inputs(path, inputs, storage)
         with writing(path, storage) as temporary:  # fails before the work if the output can't be written
             yield temporary
         return

@@ -325,7 +325,7 @@ class _Counting:
 
     def counted(self) -> tuple[Counted, ...]:
         rows = zip(self.names, self._sums, strict=True)
-        return tuple(Counted(name, 1, *sums[:3], tuple(sums[3:])) for name, sums in rows)
+        return tuple(Counted(name, 1, n, n_bytes, words, tuple(tokens)) for name, (n, n_bytes, words, *tokens) in rows)
 
 
 def _texts(file: File, reading: Source, lines: bool, threads: int | None) -> Iterator[TextBatch] | LeftOut:
@@ -393,7 +393,8 @@ def _of_lines(file: File, source: Source, threads: int | None) -> Iterator[TextB
 
 
 def _sum(name: str, files: Sequence[Counted], n_tokenizers: int) -> Counted:
-    n_files, n_documents, n_bytes, n_words = (sum(file[i] for file in files) for i in range(1, 5))
+    numbers = [(file.n_files, file.n_documents, file.n_bytes, file.n_words) for file in files]
+    n_files, n_documents, n_bytes, n_words = map(sum, zip((0,) * 4, *numbers, strict=True))
     n_tokens = tuple(sum(file.n_tokens[i] for file in files) for i in range(n_tokenizers))
     return Counted(name, n_files, n_documents, n_bytes, n_words, n_tokens)
 

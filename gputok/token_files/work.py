@@ -248,11 +248,14 @@ class Work:
             # No documents are a shard too, if there is no other
             if part.n_documents or not self._shards:
                 self._finish(part)
-            for call in self._sums:
-                call.result()
         finally:
-            self._pool.stop()
             part.close()
+            try:
+                for call in self._sums:  # also if the run is interrupted: the next one notices a shard that was changed
+                    call.result()
+                self._save()
+            finally:
+                self._pool.stop()
         self._run.update(complete=True, bytes_in=n_bytes())
         self._save()
 

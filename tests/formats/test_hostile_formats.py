@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections
 import gzip
 import json
+import pathlib
 import random
 import re
 import shutil
@@ -44,8 +45,9 @@ def failures(worker, kind: str, folder, seed: str, n: int) -> dict[str, int]:
         outcomes[outcome.split(":")[0]] += 1
         if not outcome.startswith(("works", "refused")):
             if outcome not in found:
-                (folder / f"{i}-{FORMATS[kind].name}").write_bytes(data)
-                print(f"{folder}/{i}-{FORMATS[kind].name} (seed {seed!r}): {outcome}")
+                path = folder / f"{i}-{pathlib.PurePath(FORMATS[kind].name).name}"
+                path.write_bytes(data)
+                print(f"{path} (seed {seed!r}): {outcome}")
             found[outcome] += 1
     print(dict(outcomes))
     return dict(found)

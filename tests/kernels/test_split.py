@@ -1,9 +1,8 @@
 """The cutting of pieces, and the packing and rewriting of their bytes, against the plain versions."""
 
-from typing import NamedTuple
-
 import numpy as np
 import pytest
+from gputok.kernels import Automaton
 from gputok.kernels.cpu import rewrite as ragged
 from gputok.kernels.cpu import split
 
@@ -18,15 +17,7 @@ CUTS = {  # cut[a, b]: between a span and the next, 1 being a match
 }
 
 
-class Tables(NamedTuple):
-    ascii_class: np.ndarray
-    page: np.ndarray
-    member: np.ndarray
-    delta: np.ndarray
-    accept: np.ndarray
-
-
-def random_tables(rng: np.random.Generator) -> Tables:
+def random_tables(rng: np.random.Generator) -> Automaton:
     """Any automaton: the kernel must not rely on what a compiler of patterns would make."""
     n_states, n_classes = rng.integers(1, 5, 2)
     member = rng.integers(0, n_classes, (3, 128), np.uint8)
@@ -34,7 +25,8 @@ def random_tables(rng: np.random.Generator) -> Tables:
     delta[rng.random(delta.shape) < 0.4] = 0xFFFF
     delta[:, -1] = 0xFFFF
     accept = (rng.random(delta.shape) < 0.4).astype(np.uint8)
-    return Tables(member[0], rng.integers(0, 3, 0x110000 >> 7).astype(np.uint16), member, delta, accept)
+    page, strong = rng.integers(0, 3, 0x110000 >> 7).astype(np.uint16), np.zeros((n_classes, n_classes), np.uint8)
+    return Automaton(member[0], page, member, delta, accept, strong, gapless=False)
 
 
 def random_pieces(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -61,12 +53,14 @@ def test_split_words_equals_its_plain_version(behavior):
 def test_words_are_as_many_as_characters():
     """The room for words grows as they are found; the other pieces keep theirs."""
     one = np.zeros((1, 128), np.uint8)
-    each = Tables(
+    each = Automaton(
         one[0],
         np.zeros(0x110000 >> 7, np.uint16),
         one,
         np.array([[1, 0xFFFF], [0xFFFF, 0xFFFF]], np.uint16),
         np.array([[0, 0], [1, 1]], np.uint8),
+        one[:, :1],
+        gapless=False,
     )
     data = np.full(10_000, ord("x"), np.uint8)
     bounds = np.array([0, 9_000, 9_000, 10_000])
