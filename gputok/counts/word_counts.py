@@ -288,7 +288,7 @@ class WordCounts:
         byte_level = bool(tallies) and all(tally.byte_level for tally in tallies)
         same = [tally for tally in tallies if tally.byte_level == byte_level]
         for other in tallies:
-            if other.byte_level != byte_level:
+            if other.byte_level != byte_level:  # beside words as text, byte-level words become text, too
                 for words in other.words():
                     same[0].add(cls.of_checked(words).spelled_out().columns())
         if len(same) == 1 and not files and same[0].spilled is None:
