@@ -1050,8 +1050,8 @@ def test_real_tokenizers_on_real_corpora(corpus_sample, shared_tokenizer, name, 
     lines = corpus_sample(corpus, 20_000_000 if name != "llama2" else 2_000_000).splitlines(keepends=True)
     batches = [lines[i : i + 1000] for i in range(0, len(lines), 1000)]
     theirs = hf.PreTrainedTokenizerFast(tokenizer_file=str(shared_tokenizer(name)))
-    expected = theirs.train_new_from_iterator(batches, 8000)
-    new = gputok.train_new_from_iterator(theirs, batches, 8000)
+    n = 12_000 if (name, corpus) == ("minilm-bert", "zh") else 8000  # it has 10,242 characters
+    expected, new = theirs.train_new_from_iterator(batches, n), gputok.train_new_from_iterator(theirs, batches, n)
     if name == "llama3":
         assert state_of(new) == state_of(expected)
     elif name == "llama2":
