@@ -506,9 +506,12 @@ def _called(path: str, shown: str) -> Iterator[None]:
 def _refuse_inputs(path: str, inputs: Sequence[str], storage: Mapping[str, Any]) -> None:
     """Raises ValueError if an output is an input, which it would replace. A name on the hub is no file."""
     from gputok import corpus
-    from gputok.pretrained import hub
 
-    files = [one for one in inputs if pathlib.Path(one).exists() or not hub.could_be_name(one)]
+    files = [one for one in inputs if os.path.exists(one)]
+    if len(files) < len(inputs):
+        from gputok.pretrained import hub  # slow to import
+
+        files = [one for one in inputs if os.path.exists(one) or not hub.could_be_name(one)]
     corpus.refuse_output(path, sources(files), storage)
 
 

@@ -249,11 +249,12 @@ class Work:
             if part.n_documents or not self._shards:
                 self._finish(part)
         finally:
-            part.close()
             try:
+                part.close()
                 for call in self._sums:  # also if the run is interrupted: the next one notices a shard that was changed
                     call.result()
-                self._save()
+                if self._sums:
+                    self._save()
             finally:
                 self._pool.stop()
         self._run.update(complete=True, bytes_in=n_bytes())

@@ -540,6 +540,14 @@ def test_no_output_replaces_an_input(folder, gputok, arguments, message):
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
+@pytest.mark.parametrize("arguments", ["convert org/name o.json", "report text.txt -t org/name -o o.html"])
+def test_a_name_on_the_hub_is_no_missing_file(folder, gputok, monkeypatch, arguments):
+    """It gets as far as the hub, which is out of reach."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    status, _, err = gputok(*arguments.split())
+    assert status == 1 and "org/name" in err and "no such file" not in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
