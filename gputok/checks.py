@@ -313,3 +313,11 @@ def instances(kind: Any) -> Check:
         return listed(lambda item: _typed(kind.adopt(item), kind))(_typed(value, list))
 
     return check
+
+
+def unwrapped(tokenizer: Any) -> Any:
+    """Returns a `Tokenizer`, or the one that a `PreTrainedTokenizer` wraps; TypeError for anything else."""
+    inner = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    if not hasattr(inner, "pipeline"):
+        raise wrong_type(tokenizer, "Tokenizer")
+    return inner

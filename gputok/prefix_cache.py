@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gputok.checks import SIZE, checked, integer, switch
+from gputok.checks import SIZE, checked, integer, switch, unwrapped
 from gputok.pipeline.encode.seams import ID, Seams
 from gputok.pipeline.special_tokens import Frame
 from gputok.types import public
@@ -91,7 +91,7 @@ class PrefixCache:
 
     def __init__(self, tokenizer: Any, max_bytes: int = 256 << 20) -> None:
         checked("max_bytes", integer(0, SIZE), max_bytes)
-        self._tokenizer = getattr(tokenizer, "backend_tokenizer", tokenizer)
+        self._tokenizer = unwrapped(tokenizer)
         self.max_bytes, self._lock, self.hits, self.misses = max_bytes, threading.Lock(), 0, 0
         self._known = self._begin(self._tokenizer.pipeline)
 

@@ -18,7 +18,7 @@ import pathlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gputok.checks import short
+from gputok.checks import short, unwrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,7 +132,7 @@ def verify(
 
     if unknown := [name for name in packages or () if name not in PACKAGES]:
         raise ValueError(f"packages: {unknown[0]!r} is none of {', '.join(PACKAGES)}")
-    given: Any = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    given: Any = unwrapped(tokenizer)
     used = given.of(dataclasses.replace(given.pipeline, truncation=None, padding=None))
     found: list[tuple[Compared, Encode]] = []
     results: list[Compared] = []

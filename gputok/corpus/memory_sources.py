@@ -86,6 +86,8 @@ def _from_python(
         for item in items:
             yield from text_batches(item, column, errors, batch_bytes)
         return
+    if column is not None and first:
+        raise ValueError(f"column={column!r} chooses a column of rows; these are texts, without columns")
     runs, n_before, n_bytes = _runs(items), 0, 0
     while held := _take(runs, size := batch_bytes(n_bytes)):
         yield packed(held, lambda i, n=n_before: f"text {n + i} of the iterator", errors)

@@ -16,7 +16,7 @@ import numpy as np
 
 from gputok import decoders, models, normalizers, pre_tokenizers
 from gputok.automaton.pattern import Regex
-from gputok.checks import in_file, short
+from gputok.checks import in_file, short, unwrapped
 from gputok.files.atomic import replacing
 from gputok.files.sentencepiece_proto import (
     BPE,
@@ -409,7 +409,7 @@ def save_sentencepiece(tokenizer: Tokenizer, path: str | os.PathLike[str]) -> No
 
 def sentencepiece_bytes(tokenizer: Tokenizer) -> bytes:
     """Returns the bytes of a `.model` file; see `save_sentencepiece`."""
-    tokenizer = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    tokenizer = unwrapped(tokenizer)
     model = tokenizer.model
     if not isinstance(model, models.BPE | models.Unigram):
         raise _impossible(f"its model is a {type(model).__name__}, neither a BPE nor a Unigram")

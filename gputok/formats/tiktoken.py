@@ -16,7 +16,7 @@ import numpy as np
 from gputok import decoders, pre_tokenizers
 from gputok.automaton import PATTERNS, compile_pattern
 from gputok.automaton.pattern import Regex
-from gputok.checks import short
+from gputok.checks import short, unwrapped
 from gputok.files.atomic import replacing
 from gputok.formats.ranks import bpe_of, difference_to_ranks, merges_by_rank, tokens_without_merges
 from gputok.kernels import Automaton
@@ -171,7 +171,7 @@ def save_tiktoken(tokenizer: Tokenizer, path: str | os.PathLike[str]) -> dict[st
 
 def tiktoken_parts(tokenizer: Tokenizer) -> tuple[dict[bytes, int], dict[str, Any]]:
     """Returns the tokens and their ranks, by rising rank, and the options that `save_tiktoken` returns."""
-    tokenizer = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    tokenizer = unwrapped(tokenizer)
     model = tokenizer.model
     if not isinstance(model, BPE):
         raise _impossible(f"its model is a {type(model).__name__}, not a BPE")

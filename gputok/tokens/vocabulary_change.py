@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 
-from gputok.checks import short
+from gputok.checks import short, unwrapped
 from gputok.files.locations import read_bytes
 from gputok.files.outputs import writing
 from gputok.tokens.transplant import pursue, spelled_by
@@ -285,7 +285,7 @@ class VocabularyChange:
 
 def _spelled(tokenizer: Any) -> dict[int, tuple[tuple[bool, bytes], str]]:
     """What each token stands for, by rising id: (is it an added token, its bytes), and the token."""
-    inner = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    inner = unwrapped(tokenizer)
     added = inner.get_added_tokens_decoder()
     tokens = sorted((id, token) for token, id in inner.get_vocab().items())
     return {

@@ -371,6 +371,11 @@ def test_a_column_that_holds_no_strings_is_named_with_its_type(tmp_path, kind, n
                 list(corpus.read(source, column=name))
 
 
+def test_texts_have_no_columns():
+    with pytest.raises(ValueError, match="column='title' chooses a column of rows; these are texts"):
+        list(corpus.read(iter(["a", "b"]), column="title"))
+
+
 def test_sources_that_do_not_exist(tmp_path):
     (tmp_path / "empty").mkdir()
     for name in ["none.txt", "empty", "*.csv"]:

@@ -127,6 +127,9 @@ def test_wrong_use():
     tokenizer = copy.deepcopy(growing.KINDS["gpt2"][1]())
     with pytest.raises(ValueError, match="max_bytes: must be a whole number from 0"):
         gputok.PrefixCache(tokenizer, max_bytes=-1)
+    for wrong in (lambda: gputok.PrefixCache(5), lambda: gputok.align(tokenizer, 5, "a")):
+        with pytest.raises(TypeError, match="'int' object is not an instance of 'Tokenizer': 5"):
+            wrong()
     cache = gputok.PrefixCache(tokenizer)
     with pytest.raises(TypeError, match="'bytes' object"):
         cache.encode(b"a")
