@@ -135,7 +135,7 @@ def test_a_stride_that_other_steps_make_too_large():
 def test_flat_memory(kind):
     tokenizer = KINDS[kind]()
     tokenizer.encode_batch([TEXT] * 9)
-    kept, n = [], 250 if kind == "stepped" else 1000  # the steps take thirty times as long
+    kept, n = [], 120 if kind == "stepped" else 1000  # the steps take thirty times as long
 
     def changes(numbers):
         for i in numbers:

@@ -263,7 +263,7 @@ def check_random(seed, n):
 
 @pytest.mark.slow
 def test_random_patterns():
-    assert min(check_random(1, 300)) > 100
+    assert min(check_random(1, 180)) > 60
 
 
 @pytest.mark.full
