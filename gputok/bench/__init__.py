@@ -9,7 +9,7 @@ text again: a tokenizer that caches words is faster than in the first pass, whos
 of the work is the peak of the process, minus its peak before the clock started; the latter is shown as the memory of the
 runtime. The peers take turns, so that a noisy minute affects all of them. Before the first run, the results are compared
 on a sample.
-On a GPU, gputok on the CPU is one of the peers, and the times of the stages on the device follow (`bench.stages`).
+On a GPU, gputok on the CPU is one of the peers.
 """
 
 from __future__ import annotations
@@ -70,34 +70,6 @@ class Row(NamedTuple):
     failure: str = ""
 
 
-class Stage(NamedTuple):
-    """The times of one stage on a GPU.
-
-    Attributes:
-        stage: its name.
-        card: the name of the GPU.
-        n_bytes: the size of the text.
-        device_seconds: for each run, the time on the device.
-        kernel_seconds: the time of each of gputok's kernels, longest first.
-    """
-
-    stage: str
-    card: str
-    n_bytes: int
-    device_seconds: list[float]
-    kernel_seconds: dict[str, float]
-
-    def line(self) -> str:
-        """Describes the stage in one line."""
-        device, kernels = statistics.median(self.device_seconds), sum(self.kernel_seconds.values())
-        rates = [f"{self.n_bytes / 1e9 / seconds:.3g} GB/s" if seconds else "-" for seconds in (device, kernels)]
-        each = ", ".join(f"{kernel} {seconds:.3g}" for kernel, seconds in self.kernel_seconds.items())
-        return (
-            f"{self.card}, {self.stage}: device {_spread(self.device_seconds, '{:.3g}')} s, {rates[0]}; "
-            f"kernels {kernels:.3g} s, {rates[1]} ({each})"
-        )
-
-
 class Comparison(NamedTuple):
     """The results of a benchmark; `table()` shows them to a person, `to_json()` writes them for programs.
 
@@ -112,7 +84,6 @@ class Comparison(NamedTuple):
         verified: the result of the comparison on the sample, as a sentence.
         rows: the peers, gputok first.
         skipped: the peers that did not run, and why.
-        stages: on a GPU, the times of the stages.
         documents: for "encode", the kind of documents.
         on_device: on a GPU, the parts of the work that the GPU does.
     """
@@ -127,15 +98,13 @@ class Comparison(NamedTuple):
     verified: str
     rows: list[Row]
     skipped: dict[str, str]  # peer -> why
-    stages: Sequence[Stage] = ()  # on a GPU
     documents: str = ""  # for encode: the kind of documents
     on_device: str = ""  # the parts of the work that a GPU does
 
     def to_json(self) -> str:
         """Returns the results as JSON; each row also has `ratio`, its median time divided by gputok's."""
         rows = [{**row._asdict(), "ratio": self._ratio(row)} for row in self.rows]
-        stages = [stage._asdict() for stage in self.stages]
-        return json.dumps({**self._asdict(), "rows": rows, "stages": stages}, indent=2)
+        return json.dumps({**self._asdict(), "rows": rows}, indent=2)
 
     def table(self) -> str:
         """Returns a table with one line for each peer: medians with (minimum to maximum)."""
@@ -158,7 +127,6 @@ class Comparison(NamedTuple):
                 ),
                 *self._start(),
                 *filter(None, [self.on_device]),
-                *(stage.line() for stage in self.stages),
                 *(f"skipped: {peer} ({why})" for peer, why in self.skipped.items()),
             ]
         )
@@ -179,12 +147,12 @@ class Comparison(NamedTuple):
         again = self._speed(row, "later_seconds") if self.task == "encode" else []
         return [
             name,
-            _spread(row.seconds, "{:.2f}"),
+            spread(row.seconds, "{:.2f}"),
             *self._speed(row, "seconds"),
             *again,
-            _spread([n / 1e6 for n in row.peak_bytes], "{:.0f}"),
+            spread([n / 1e6 for n in row.peak_bytes], "{:.0f}"),
             f"{statistics.median(row.runtime_bytes) / 1e6:.0f}",
-            _spread(row.process_seconds, "{:.2f}"),
+            spread(row.process_seconds, "{:.2f}"),
             equal,
         ]
 
@@ -262,23 +230,10 @@ def train(
         rows = _take_turns(peers, job, runs, report)
         ours = result("gputok") if not rows[0].failure else None
         rows = [row if row.failure else row._replace(**_agreement(ours, result(row.peer), model)) for row in rows]
-        stages = _stages(job("gputok"), runs) if model == "bpe" else []
         n_bytes = plain.stat().st_size
         where = _on_device(device, lambda: recipe(model)[0], "count words", "merge")
-    return Comparison(
-        "train",
-        str(text),
-        n_bytes,
-        model,
-        vocab_size,
-        threads,
-        device,
-        verified,
-        rows,
-        skipped,
-        stages,
-        on_device=where,
-    )
+    done = threads, device, verified, rows, skipped
+    return Comparison("train", str(text), n_bytes, model, vocab_size, *done, on_device=where)
 
 
 def encode(
@@ -355,12 +310,11 @@ def encode(
         verified = f"{len(ours):,} ids of the first MB compared"
         rows = _take_turns(peers, job, runs, report)
         rows = [row._replace(n_equal=equal[row.peer], n_results=len(ours)) for row in rows]
-        stages = _stages(job("gputok"), runs)
         n_bytes, read = plain.stat().st_size, Tokenizer.from_file(str(tokenizer))
         where = _on_device(device, lambda: read, "encode")
         model, vocab_size = type(read.model).__name__.lower(), read.get_vocab_size()
-    done = rows, skipped, stages, "lines" if lines else "documents of about 4 kB", where
-    return Comparison("encode", str(text), n_bytes, model, vocab_size, threads, device, verified, *done)
+    done = threads, device, verified, rows, skipped, "lines" if lines else "documents of about 4 kB", where
+    return Comparison("encode", str(text), n_bytes, model, vocab_size, *done)
 
 
 def _on_device(device: str, tokenizer: Callable[[], Any], *stages: str) -> str:
@@ -376,10 +330,6 @@ def _on_device(device: str, tokenizer: Callable[[], Any], *stages: str) -> str:
 def _with_cpu(against: Sequence[str], device: str) -> Sequence[str]:
     """On a GPU, adds gputok on the CPU to the peers."""
     return against if device == "cpu" else [ON_CPU, *against]
-
-
-def _stages(job: Job, runs: int) -> list[Stage]:
-    return [] if job.device == "cpu" else [Stage(**found) for found in _run(job, "stages", str(runs))[0]]
 
 
 def _installed(against: Sequence[str], known: dict[str, Any], model: str) -> tuple[list[str], dict[str, str]]:
@@ -419,7 +369,7 @@ def _take_turns(peers: Sequence[str], job: Callable[[str], Job], runs: int, repo
     return list(rows.values())
 
 
-def _run(job: Job, module: str = "worker", *arguments: str) -> tuple[Any, float]:
+def _run(job: Job) -> tuple[Any, float]:
     """Runs a process; returns what it measured and its wall time. Raises ChildProcessError if it fails."""
     threads = str(job.threads)
     source = str(pathlib.Path(__file__).parents[2])
@@ -430,7 +380,7 @@ def _run(job: Job, module: str = "worker", *arguments: str) -> tuple[Any, float]
         "GPUTOK_NUM_THREADS": threads,
         "TOKENIZERS_PARALLELISM": "true",
     }
-    command = [sys.executable, "-m", f"gputok.bench.{module}", json.dumps(job._asdict()), *arguments]
+    command = [sys.executable, "-m", "gputok.bench.worker", json.dumps(job._asdict())]
     start = time.perf_counter()
     process = subprocess.run(command, env=environment, capture_output=True, text=True)
     seconds = time.perf_counter() - start
@@ -492,7 +442,7 @@ def _n_leading(ours: Sequence[Any], theirs: Sequence[Any]) -> int:
     return next((i for i, (a, b) in pairs if a != b), min(len(ours), len(theirs)))
 
 
-def _spread(values: Sequence[float], form: str) -> str:
+def spread(values: Sequence[float], form: str) -> str:
     """Formats the median, the minimum and the maximum."""
     low, middle, high = (form.format(f(values)) for f in (min, statistics.median, max))
     return f"{middle} ({low} to {high})"

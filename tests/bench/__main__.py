@@ -1,4 +1,4 @@
-"""What developers measure: `python -m tests.bench scale`, `cores` and `device`, in a clone.
+"""What developers measure: `python -m tests.bench scale`, `cores`, `device` and `stages`, in a clone.
 
 What users compare, `gputok bench`, is in the package.
 """
@@ -6,6 +6,7 @@ What users compare, `gputok bench`, is in the package.
 from __future__ import annotations
 
 import itertools
+import json
 from typing import Annotated
 
 import typer
@@ -96,6 +97,25 @@ def device(
         print(probes.to_json(found, code))
     else:
         print(*itertools.starmap(probes.table, found.items()), sep="\n")
+
+
+@app.command()
+def stages(
+    text: Annotated[str, typer.Argument(help="A file of plain text.")],
+    device: Device = "cuda:0",
+    vocab_size: VocabSize = 32_000,
+    threads: Threads = None,
+    runs: Annotated[int, typer.Option(help="Of each stage.", min=1)] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Time the stages of training and encoding on a GPU, and each kernel; each result is compared with the CPU's."""
+    from gputok.kernels.threads import thread_count
+
+    from gputok.backend import choose
+    from tests.bench import stages as timed
+
+    found = timed.of_file(text, vocab_size, thread_count(threads), choose(device).devices[0], runs)
+    print(json.dumps([one._asdict() for one in found], indent=2) if as_json else "\n".join(one.line() for one in found))
 
 
 if __name__ == "__main__":

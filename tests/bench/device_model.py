@@ -64,7 +64,7 @@ _LOOK_AT_MERGES = Range(200e-6, 400e-6)
 _MEMORY = Range(0.9, 0.6)  # kernels reach this share of the bandwidth in the data sheet
 
 _RUNS = 3  # each measurement is made so many times
-# As `bench.stages` calls them
+# As `stages` calls them
 _STAGES = {
     "find_lines": "find lines",
     "count_words": "split and count",
@@ -322,9 +322,9 @@ def measured(path: str, vocab_size: int, threads: int | None, card: Device, devi
     """
     from gputok.kernels.threads import thread_count
 
-    from gputok.bench import stages
     from gputok.bench.peers import Job
     from gputok.recipes import recipe
+    from tests.bench import stages
 
     n_threads, n_bytes = thread_count(threads), pathlib.Path(path).stat().st_size
     found = {

@@ -1,4 +1,4 @@
-"""Times the stages on a GPU: `python -m gputok.bench.stages JOB RUNS`, with the Job as JSON; prints Stages as JSON.
+"""Times the stages of training and encoding on a GPU, and each kernel: `python -m tests.bench stages TEXT`.
 
 The device seconds of a stage are measured by two CUDA events around the stage; the text is in the memory of the device
 before, and the result after. The kernel seconds are measured by events around each launch of gputok's kernels, in a
@@ -9,23 +9,24 @@ result is compared with the CPU's before it is timed.
 from __future__ import annotations
 
 import contextlib
-import json
-import sys
+import pathlib
+import statistics
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-
-from gputok import Tokenizer, backend, corpus
-from gputok.bench import Stage
-from gputok.bench.peers import END, Job
-from gputok.counts.word_counts import WordCounts
 from gputok.kernels.cpu.lines import lines as lines_on_cpu
 from gputok.kernels.cuda import count_words as words
 from gputok.kernels.cuda import encode_corpus as device_encode
 from gputok.kernels.cuda import encode_words, lines, split
 from gputok.kernels.cuda.device import SIZES, Device, indexes, number
+
+from gputok import Tokenizer, corpus
+from gputok.bench import spread
+from gputok.bench.peers import END, Job
+from gputok.counts.word_counts import WordCounts
 from gputok.pipeline.count.units import POSITIONS
 from gputok.pipeline.count.words import count_words
 from gputok.pipeline.encode.corpus import encode_corpus
@@ -44,6 +45,46 @@ _EVENTS_AT_A_TIME = 4096
 
 Work = Callable[[Device], Any]
 """A stage; it uses the device inside `device.active()`."""
+
+
+class Stage(NamedTuple):
+    """The times of one stage on a GPU.
+
+    Attributes:
+        stage: its name.
+        card: the name of the GPU.
+        n_bytes: the size of the text.
+        device_seconds: for each run, the time on the device.
+        kernel_seconds: the time of each of gputok's kernels, longest first.
+    """
+
+    stage: str
+    card: str
+    n_bytes: int
+    device_seconds: list[float]
+    kernel_seconds: dict[str, float]
+
+    def line(self) -> str:
+        """Describes the stage in one line."""
+        device, kernels = statistics.median(self.device_seconds), sum(self.kernel_seconds.values())
+        rates = [f"{self.n_bytes / 1e9 / seconds:.3g} GB/s" if seconds else "-" for seconds in (device, kernels)]
+        each = ", ".join(f"{kernel} {seconds:.3g}" for kernel, seconds in self.kernel_seconds.items())
+        return (
+            f"{self.card}, {self.stage}: device {spread(self.device_seconds, '{:.3g}')} s, {rates[0]}; "
+            f"kernels {kernels:.3g} s, {rates[1]} ({each})"
+        )
+
+
+def of_file(text: str, vocab_size: int, threads: int, device: Device, runs: int) -> list[Stage]:
+    """Times the stages of training byte-level BPE on a text file, and of encoding the file by what was learnt."""
+    with tempfile.TemporaryDirectory() as folder:
+        saved = str(pathlib.Path(folder, "tokenizer.json"))
+        tokenizer, trainer = recipe("bpe", vocab_size=vocab_size)
+        tokenizer.train([text], trainer, threads=threads, progress=False)
+        tokenizer.save(saved)
+        job = Job("train", "gputok", text, "", "", threads, "bpe", vocab_size)
+        jobs = job, job._replace(task="encode", tokenizer=saved)
+        return [stage for one in jobs for stage in measure(one, device, runs)]
 
 
 def measure(job: Job, device: Device, runs: int) -> list[Stage]:
@@ -194,9 +235,3 @@ def _resident(device: Device, arrays: Sequence[tuple[Any, ...]]) -> list[Any]:
 def _verify(stage: str, equal: bool) -> None:
     if not equal:
         raise ValueError(f"not timed: {stage} gives another result on the GPU than on the CPU")
-
-
-if __name__ == "__main__":
-    job = Job(**json.loads(sys.argv[1]))
-    device = backend.choose(job.device).devices[0]
-    print(json.dumps([stage._asdict() for stage in measure(job, device, int(sys.argv[2]))]))
