@@ -18,10 +18,9 @@ from gputok.tokenizer import Tokenizer
 from gputok.trainers import BpeTrainer, UnigramTrainer, WordPieceTrainer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from gputok.decoders import Decoder
-    from gputok.encoding.encoding import Encoding
     from gputok.models import Model
     from gputok.normalizers import Normalizer
     from gputok.pipeline.pipeline import Pipeline
@@ -39,14 +38,27 @@ _Given = ParamSpec("_Given")
 _Found = TypeVar("_Found")
 
 
-def _same(method: Callable[Concatenate[Tokenizer, _Given], _Found]) -> Callable[Concatenate[Any, _Given], _Found]:
-    """Makes a method that calls the one of the same name of the tokenizer inside."""
-    name = method.__name__
+def _same(
+    method: Callable[Concatenate[Tokenizer, _Given], _Found], first: str = "", none: str = ""
+) -> Callable[Concatenate[Any, _Given], _Found]:
+    """Makes a method that calls the one of the same name of the tokenizer inside.
+
+    first: the name of its first argument here, if it is another one; none: what the ValueError says if this argument is None.
+    """
+    name, signature = method.__name__, inspect.signature(method)
+    if first:
+        own, renamed, *others = signature.parameters.values()
+        signature = signature.replace(parameters=[own, renamed.replace(name=first), *others])
 
     @functools.wraps(method)
-    def call(self: Any, *args: _Given.args, **options: _Given.kwargs) -> _Found:
+    def call(self: Any, *args: Any, **options: Any) -> _Found:
+        if first in options:
+            args = (options.pop(first), *args)
+        if none and args and args[0] is None:
+            raise ValueError(none)
         return getattr(self._tokenizer, name)(*args, **options)
 
+    call.__signature__ = signature  # type: ignore[attr-defined]  # which `inspect.signature` reads
     return call
 
 
@@ -108,6 +120,17 @@ class BaseTokenizer:
     post_process = _same(Tokenizer.post_process)
     replace_model = _same(Tokenizer.replace_model)
     count_without_added = _same(Tokenizer.count_without_added)
+    add_special_tokens = _same(Tokenizer.add_special_tokens, "special_tokens")
+    encode = _same(Tokenizer.encode, "sequence", "encode: `sequence` can't be `None`")
+    encode_batch = _same(Tokenizer.encode_batch, "inputs", "encode_batch: `inputs` can't be `None`")
+    async_encode_batch = _same(Tokenizer.async_encode_batch, "inputs", "encode_batch: `inputs` can't be `None`")
+    async_encode_batch_fast = _same(
+        Tokenizer.async_encode_batch_fast, "inputs", "encode_batch_fast: `inputs` can't be `None`"
+    )
+    decode = _same(Tokenizer.decode, "ids", "None input is not valid. Should be a list of integers.")
+    decode_batch = _same(
+        Tokenizer.decode_batch, "sequences", "None input is not valid. Should be list of list of integers."
+    )
 
     def enable_padding(
         self,
@@ -128,10 +151,6 @@ class BaseTokenizer:
         """Cuts encodings to `max_length` tokens, as `gputok.Tokenizer.enable_truncation` does."""
         self._tokenizer.enable_truncation(max_length, stride, strategy)
 
-    def add_special_tokens(self, special_tokens: list[str | AddedToken]) -> int:
-        """Adds special tokens, which `decode` leaves out, and returns how many are new."""
-        return self._tokenizer.add_special_tokens(special_tokens)
-
     def save_model(self, directory: str, prefix: str | None = None) -> list[str]:
         """Writes the files of the model, such as vocab.json and merges.txt, into a folder; returns their paths."""
         return self._tokenizer.model.save(directory, prefix)
@@ -140,54 +159,6 @@ class BaseTokenizer:
         """Returns the normalized text."""
         normalizer = self._tokenizer.normalizer
         return sequence if normalizer is None else normalizer.normalize_str(sequence)
-
-    def encode(
-        self,
-        sequence: str | Sequence[str],
-        pair: str | Sequence[str] | None = None,
-        is_pretokenized: bool = False,
-        add_special_tokens: bool = True,
-    ) -> Encoding:
-        """Encodes one text, or a pair of texts; raises ValueError for None."""
-        if sequence is None:
-            raise ValueError("encode: `sequence` can't be `None`")
-        return self._tokenizer.encode(sequence, pair, is_pretokenized, add_special_tokens)
-
-    def encode_batch(
-        self, inputs: Sequence[Any], is_pretokenized: bool = False, add_special_tokens: bool = True
-    ) -> list[Encoding]:
-        """Encodes many texts, or pairs of texts, on all cores; raises ValueError for None."""
-        if inputs is None:
-            raise ValueError("encode_batch: `inputs` can't be `None`")
-        return self._tokenizer.encode_batch(inputs, is_pretokenized, add_special_tokens)
-
-    async def async_encode_batch(
-        self, inputs: Sequence[Any], is_pretokenized: bool = False, add_special_tokens: bool = True
-    ) -> list[Encoding]:
-        """Runs `encode_batch` on another thread."""
-        if inputs is None:
-            raise ValueError("encode_batch: `inputs` can't be `None`")
-        return await self._tokenizer.async_encode_batch(inputs, is_pretokenized, add_special_tokens)
-
-    async def async_encode_batch_fast(
-        self, inputs: Sequence[Any], is_pretokenized: bool = False, add_special_tokens: bool = True
-    ) -> list[Encoding]:
-        """Runs `encode_batch_fast` of the tokenizer, which gives no offsets, on another thread."""
-        if inputs is None:
-            raise ValueError("encode_batch_fast: `inputs` can't be `None`")
-        return await self._tokenizer.async_encode_batch_fast(inputs, is_pretokenized, add_special_tokens)
-
-    def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
-        """Turns ids into text; raises ValueError for None."""
-        if ids is None:
-            raise ValueError("None input is not valid. Should be a list of integers.")
-        return self._tokenizer.decode(ids, skip_special_tokens)
-
-    def decode_batch(self, sequences: Sequence[Sequence[int]], skip_special_tokens: bool = True) -> list[str]:
-        """Turns many lists of ids into texts; raises ValueError for None."""
-        if sequences is None:
-            raise ValueError("None input is not valid. Should be list of list of integers.")
-        return self._tokenizer.decode_batch(sequences, skip_special_tokens)
 
 
 @classmethod
@@ -258,6 +229,19 @@ def _bound(name: str, signature: inspect.Signature, given: tuple, named: dict[st
         return dict(signature.bind(*given, **named).arguments)
     except TypeError as error:
         raise TypeError(f"{name}() {error}") from None
+
+
+def _bpe(vocab: Any, merges: Any, unk_token: str, **options: Any) -> Tokenizer:
+    """Makes a tokenizer of a vocabulary and merges, if both are there; its unknown token is special."""
+    if vocab is None or merges is None:
+        vocab = merges = None
+    tokenizer = Tokenizer(BPE(vocab, merges, unk_token=unk_token, **options))
+    _add_known(tokenizer, unk_token)
+    return tokenizer
+
+
+def _add_known(tokenizer: Tokenizer, *tokens: str) -> None:
+    tokenizer.add_special_tokens([token for token in tokens if tokenizer.token_to_id(token) is not None])
 
 
 def chain_of(normalizers: list[Normalizer]) -> Normalizer | None:
@@ -356,11 +340,7 @@ class CharBPETokenizer(BaseTokenizer):
         split_on_whitespace_only: bool = False,
     ) -> None:
         parameters = shown("BPE", locals(), "merges")
-        if vocab is None or merges is None:
-            vocab = merges = None
-        tokenizer = Tokenizer(BPE(vocab, merges, dropout=dropout, unk_token=str(unk_token), end_of_word_suffix=suffix))
-        if tokenizer.token_to_id(str(unk_token)) is not None:
-            tokenizer.add_special_tokens([str(unk_token)])
+        tokenizer = _bpe(vocab, merges, str(unk_token), dropout=dropout, end_of_word_suffix=suffix)
         normalizers = [unicode_normalizer_from_str(unicode_normalizer)] if unicode_normalizer else []
         normalizers += [BertNormalizer(lowercase=False)] if bert_normalizer else []
         tokenizer.normalizer = chain_of([*normalizers, Lowercase()] if lowercase else normalizers)
@@ -411,15 +391,9 @@ class SentencePieceBPETokenizer(BaseTokenizer):
         fuse_unk: bool | None = False,
     ) -> None:
         parameters = shown("SentencePieceBPE", locals(), "merges", "fuse_unk")
-        if vocab is None or merges is None:
-            vocab = merges = None
-        tokenizer = Tokenizer(BPE(vocab, merges, dropout=dropout, unk_token=str(unk_token), fuse_unk=fuse_unk))
-        if tokenizer.token_to_id(str(unk_token)) is not None:
-            tokenizer.add_special_tokens([str(unk_token)])
+        tokenizer = _bpe(vocab, merges, str(unk_token), dropout=dropout, fuse_unk=fuse_unk)
         tokenizer.normalizer = NFKC()
-        scheme = "always" if add_prefix_space else "never"
-        tokenizer.pre_tokenizer = Metaspace(replacement=replacement, prepend_scheme=scheme)
-        tokenizer.decoder = decoders.Metaspace(replacement=replacement, prepend_scheme=scheme)
+        _mark_spaces(tokenizer, replacement, "always" if add_prefix_space else "never")
         super().__init__(tokenizer, parameters)
 
     from_file = from_bpe_files
@@ -547,9 +521,7 @@ class BertWordPieceTokenizer(BaseTokenizer):
     ) -> None:
         parameters = shown("BertWordPiece", locals())
         tokenizer = Tokenizer(WordPiece(vocab, unk_token=str(unk_token)))
-        for token in map(str, (unk_token, sep_token, cls_token, pad_token, mask_token)):
-            if tokenizer.token_to_id(token) is not None:
-                tokenizer.add_special_tokens([token])
+        _add_known(tokenizer, *map(str, (unk_token, sep_token, cls_token, pad_token, mask_token)))
         tokenizer.normalizer = BertNormalizer(clean_text, handle_chinese_chars, strip_accents, lowercase)
         tokenizer.pre_tokenizer = BertPreTokenizer()
         if vocab is not None:
