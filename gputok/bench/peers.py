@@ -254,6 +254,7 @@ ENCODE: dict[str, Callable[[Job], tuple[Encode, Flat]]] = {
     "tiktoken": encode_tiktoken,
     "gigatoken": encode_gigatoken,
 }
+PEERS = tuple(dict.fromkeys([*TRAIN, *ENCODE]))
 
 
 def version(peer: str) -> str | None:

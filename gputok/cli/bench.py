@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -15,43 +15,26 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def _peers(incomplete: str) -> list[str]:
-    from gputok.bench.peers import ENCODE, TRAIN
-
-    return [name for name in dict.fromkeys([*TRAIN, *ENCODE]) if name.startswith(incomplete)]
-
-
 @dataclass(frozen=True)
 class _Comparing(options.Running):
     """What gputok is compared with, and how."""
 
-    against: Annotated[
-        list[str] | None,
-        typer.Option(help="Peers, one or more. [default: tokenizers]", metavar="PEER...", autocompletion=_peers),
-    ] = None
-    device: Annotated[str, typer.Option(help="Where gputok runs: cpu, cuda or cuda:N.")] = "cpu"
-    runs: Annotated[int, typer.Option(help="Runs of each, taking turns.", min=1)] = 3
+    against: list[str] | None = None
+    device: str = "cpu"
+    runs: int = 3
 
     @property
     def options(self) -> dict[str, Any]:
         return super().options | {"against": self.against or ["tokenizers"]}
 
 
-Corpus = Annotated[
-    str,
-    typer.Argument(
-        help="A text file (also .gz, .xz, .zst), or - for standard input.", metavar="CORPUS", show_default=False
-    ),
-]
-
-
 def train(
-    corpus: Corpus,
-    vocab_size: options.VocabSize = 32_000,
-    model: options.Model = "bpe",
+    corpus: str,
+    vocab_size: int = 32_000,
+    model: str = "bpe",
     *,
     comparing: _Comparing,
-    as_json: options.AsJson = False,
+    as_json: bool = False,
 ) -> None:
     """Learn the same vocabulary with each peer and compare time, memory and result.
 
@@ -70,22 +53,13 @@ def train(
 
 
 def encode(
-    corpus: Corpus,
-    tokenizer: Annotated[
-        str | None,
-        typer.Option(
-            "--tokenizer",
-            "-t",
-            help="Any tokenizer.json, or - for standard input. [default: one like GPT-2's, trained on the text]",
-        ),
-    ] = None,
-    vocab_size: options.VocabSize = 32_000,
-    lines: Annotated[
-        bool, typer.Option("--lines", help="Encode each line alone. [default: documents of about 4 kB]")
-    ] = False,
+    corpus: str,
+    tokenizer: str | None = None,
+    vocab_size: int = 32_000,
+    lines: bool = False,
     *,
     comparing: _Comparing,
-    as_json: options.AsJson = False,
+    as_json: bool = False,
 ) -> None:
     """Encode the same documents with each peer and compare time, memory and ids.
 
@@ -107,26 +81,11 @@ def encode(
 
 
 def start(
-    tokenizers: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="tokenizer.json files to load, or - for standard input. [default: train small tokenizers]",
-            metavar="[TOKENIZER...]",
-            show_default=False,
-        ),
-    ] = None,
-    text: Annotated[
-        str | None, typer.Option(help="A text file, which each process encodes last: the first pass.")
-    ] = None,
-    peer: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="The Python of another environment, whose packages tokenizers (1.0, say) and gigatoken are timed too.",
-            metavar="PYTHON",
-        ),
-    ] = None,
-    runs: Annotated[int, typer.Option(help="Processes of each kind, taking turns.", min=1)] = 9,
-    as_json: options.AsJson = False,
+    tokenizers: list[str] | None = None,
+    text: str | None = None,
+    peer: list[str] | None = None,
+    runs: int = 9,
+    as_json: bool = False,
 ) -> None:
     """Time fresh processes that import, load and encode one text, by their parts, and those of tokenizers and gigatoken."""
     from gputok.bench import start as processes
@@ -140,29 +99,12 @@ def start(
 
 
 def latency(
-    tokenizers: Annotated[
-        list[str], typer.Argument(help="tokenizer.json files.", metavar="TOKENIZER...", show_default=False)
-    ],
-    text: Annotated[
-        str | None, typer.Option(help="A text file, each line of which is encoded once. [default: made-up words]")
-    ] = None,
-    runs: Annotated[int, typer.Option(help="Measurements of each text, taking turns.", min=1)] = 21,
-    peer: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="The Python of another environment, whose package tokenizers (1.0, say) is timed too. For prompts, batches "
-            "and first texts, in processes of their own; --text must have 10 MB.",
-            metavar="PYTHON",
-        ),
-    ] = None,
-    doors: Annotated[
-        bool,
-        typer.Option(
-            "--doors",
-            help="Time prompts, batches and first texts, without a peer too; also of gigatoken, if installed.",
-        ),
-    ] = False,
-    as_json: options.AsJson = False,
+    tokenizers: list[str],
+    text: str | None = None,
+    runs: int = 21,
+    peer: list[str] | None = None,
+    doors: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Time the encoding of one short text (repeated, new, not ASCII, with special tokens), and compare with tokenizers."""
     if peer or doors:
@@ -183,12 +125,11 @@ def repeat_option(arguments: Sequence[str]) -> list[str]:
     """Writes `--against a b` as `--against a --against b`, which the parser of options understands."""
     if "--against" not in arguments:
         return [*arguments]  # importing the peers takes 50 ms
-    from gputok.bench.peers import ENCODE, TRAIN
+    from gputok.bench.peers import PEERS
 
-    peers = {*TRAIN, *ENCODE}
     result: list[str] = []
     for argument in arguments:
-        if argument in peers and result[-2:-1] == ["--against"] and result[-1] in peers:
+        if argument in PEERS and result[-2:-1] == ["--against"] and result[-1] in PEERS:
             result.append("--against")
         result.append(argument)
     return result

@@ -4,43 +4,17 @@ from __future__ import annotations
 
 import json
 import pathlib
-from dataclasses import dataclass
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from gputok.cli import options
-from gputok.cli.report import GroupBy, GroupsFile, write_groups
-
-
-@dataclass(frozen=True)
-class _IdsReading(options.Reading):
-    errors: Annotated[
-        str,
-        typer.Option(help="Files that are not UTF-8 are left out (strict), or get U+FFFD (replace).", metavar="KIND"),
-    ] = "strict"
+from gputok.cli.report import write_groups
 
 
 def convert(
-    source: Annotated[
-        str,
-        typer.Argument(
-            help="A tokenizer.json, .gputok, .model, .tiktoken, tekken.json or .gguf file, a folder, or a name on the hub.",
-            metavar="IN",
-            show_default=False,
-        ),
-    ],
-    output: Annotated[
-        str,
-        typer.Argument(
-            help="What to write, by its name: tekken.json, another .json (tokenizer.json), .gputok (compiled: opens at once), "
-            ".model (SentencePiece), .tiktoken, or a name without an ending: a folder for transformers.",
-            metavar="OUT",
-            show_default=False,
-        ),
-    ],
-    pattern: options.Pattern = None,
-    storage_option: options.StorageOption = None,
+    source: str,
+    output: str,
+    pattern: str | None = None,
+    storage_option: list[str] | None = None,
 ) -> None:
     """Write a tokenizer in another format. A format in which ids would differ is refused, with the reason."""
     from gputok import save_sentencepiece, save_tekken, save_tiktoken
@@ -82,36 +56,18 @@ def convert(
 
 
 def tokens(
-    inputs: Annotated[
-        list[str],
-        typer.Argument(
-            help="Files as for train, folders (without what .gitignore names), or - for standard input.",
-            metavar="PATH...",
-            show_default=False,
-        ),
-    ],
-    tokenizer: Annotated[
-        list[str],
-        typer.Option(
-            "--tokenizer", "-t", help="As for encode; can be repeated, to compare.", metavar="FILE", show_default=False
-        ),
-    ],
-    by: Annotated[str, typer.Option(help="The rows of the table.", metavar="file|ending|language")] = "ending",
-    price: Annotated[
-        float | None, typer.Option(help="Of a million tokens: says what all of them cost.", metavar="NUMBER", min=0)
-    ] = None,
-    lines: Annotated[
-        bool, typer.Option("--lines", help="Each line of a text file is a document. [default: each file, up to 64 MB]")
-    ] = False,
-    gitignore: Annotated[
-        bool, typer.Option("--gitignore/--no-gitignore", help="Leave out what .gitignore names.")
-    ] = True,
-    group_by: GroupBy = None,
-    csv: GroupsFile = None,
+    inputs: list[str],
+    tokenizer: list[str],
+    by: str = "ending",
+    price: float | None = None,
+    lines: bool = False,
+    gitignore: bool = True,
+    group_by: str | None = None,
+    csv: str | None = None,
     *,
-    reading: _IdsReading,
+    reading: options.Reading,
     running: options.Running,
-    as_json: options.AsJson = False,
+    as_json: bool = False,
 ) -> None:
     """Count the tokens of files, folders and repositories, without special tokens around each document."""
     from gputok.report import count_files, report

@@ -9,10 +9,9 @@ import json
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import typer
 
 from gputok.checks import short
 from gputok.cli import options
@@ -25,32 +24,17 @@ if TYPE_CHECKING:
 
 
 def encode(
-    tokenizer: options.TokenizerFile,
-    inputs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="A text, to print its ids; or files as for train. [default: standard input]",
-            metavar="FILE or TEXT...",
-            show_default=False,
-        ),
-    ] = None,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help=".npy, .bin, .arrow or .parquet, or what --format wants. [default: ids as text on standard output, a line "
-            "for each document; - is the same, summed up on standard error]",
-        ),
-    ] = None,
+    tokenizer: str,
+    inputs: list[str] | None = None,
+    output: str | None = None,
     *,
     files: options.TokenFileOptions,
-    eos: options.Eos = None,
-    bos: options.Bos = None,
+    eos: str | None = None,
+    bos: str | None = None,
     reading: options.Reading,
-    device: options.Device = "auto",
+    device: str = "auto",
     running: options.Running,
-    as_json: options.AsJson = False,
+    as_json: bool = False,
 ) -> None:
     """Turn text into ids. An interrupted run resumes."""
     from gputok.kernels.native.preparation import preparation
@@ -156,17 +140,9 @@ def _warn_of_unknown(tokenizer: Tokenizer, n_unknown: int, n_ids: int) -> None:
 
 
 def decode(
-    tokenizer: options.TokenizerFile,
-    inputs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Output of `gputok encode`, files of ids of any of its formats, or ids as text, a line for each document; "
-            "or ids: 1 2 3. [default: -, standard input]",
-            metavar="FILE or ID...",
-            show_default=False,
-        ),
-    ] = None,
-    storage_option: options.StorageOption = None,
+    tokenizer: str,
+    inputs: list[str] | None = None,
+    storage_option: list[str] | None = None,
 ) -> None:
     """Turn ids back into text; special tokens are left out."""
     storage = options.storage_options(storage_option)
@@ -232,19 +208,11 @@ def _ids(file: str, storage: dict[str, Any]) -> Iterator[list[Any]]:
 
 
 def merge_tokens(
-    inputs: Annotated[
-        list[str],
-        typer.Argument(
-            help="Outputs of `gputok encode`, or other files of ids.", metavar="INPUT...", show_default=False
-        ),
-    ],
-    output: Annotated[
-        str,
-        typer.Option("--output", "-o", help="As for encode. [default format: that of the inputs]", show_default=False),
-    ],
+    inputs: list[str],
+    output: str,
     files: options.TokenFileOptions,
-    as_json: options.AsJson = False,
-    storage_option: options.StorageOption = None,
+    as_json: bool = False,
+    storage_option: list[str] | None = None,
 ) -> None:
     """Join files of ids that several processes wrote, in any formats. An interrupted run resumes."""
     from gputok.token_files.merge import merge_tokens as merge
@@ -266,33 +234,15 @@ def merge_tokens(
 _WHOLE = "\0gputok: no file has this text\0"
 
 
-@dataclasses.dataclass(frozen=True)
-class _SplitReading(options.Reading):
-    separator: Annotated[
-        str | None,
-        typer.Option(
-            help="The text between two documents of a text file, such as '\\n\\n'. [default: each file is a document]",
-            parser=options.unescaped,
-        ),
-    ] = None
-
-
 def split(
-    inputs: options.Inputs,
-    tokenizer: options.TokenizerFile,
-    max_tokens: Annotated[int, typer.Option(help="The most tokens of a part.", min=1, show_default=False)],
-    overlap: Annotated[int, typer.Option(help="The most tokens shared with the part before.", min=0)] = 0,
-    at: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Text to end parts after, such as '\\n\\n'; can be repeated, the best first.",
-            metavar="TEXT",
-            parser=options.unescaped,
-        ),
-    ] = None,
-    output: Annotated[str, typer.Option("--output", "-o", help="A .jsonl file.", metavar="FILE")] = options.STANDARD,
+    inputs: list[str],
+    tokenizer: str,
+    max_tokens: int,
+    overlap: int = 0,
+    at: list[str] | None = None,
+    output: str = options.STANDARD,
     *,
-    reading: _SplitReading,
+    reading: options.Reading,
 ) -> None:
     """Split documents into parts of so many tokens: JSON Lines of document, start, stop (characters), tokens and text."""
     from gputok.corpus.document_kinds import file_kind

@@ -47,24 +47,15 @@ def _gputok(version: Version = False) -> None:
     """Has the options of `gputok` itself."""
 
 
-_METAVARS = {
-    **{"held_out": "FILE", "dtype": "KIND", "others": "FILE", "change": "FILE"},
-    **{"tokenizer": "FILE", "output": "FILE", "column": "NAME", "separator": "TEXT", "errors": "KIND"},
-    **{"device": "NAME", "special_token": "TOKEN", "title": "TEXT", "beside": "FILE", "text": "FILE"},
-}
-
-
 class _Command(TyperCommand):
-    """A command whose help names values for people, not types of Python."""
+    """A command whose help names arguments for people, without types of Python."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Gives each option a word for its value."""
+        """Takes the types of arguments out of the help."""
         params: list[Any] = super().get_params(ctx)
         for param in params:
             if param.param_type_name == "argument":
                 param.display_type_rich = lambda **_: ""
-            elif param.metavar is None and not getattr(param, "is_flag", False):
-                param.metavar = _METAVARS.get(param.name, "N")
         return params
 
 
@@ -113,7 +104,9 @@ def _add(to: typer.Typer, group: str, *commands: Callable[..., None]) -> None:
         name = _NAMES.get(command.__name__, command.__name__)
         examples = [line for line in _EXAMPLES if re.search(rf"\b{group} {name}( |$)", line)]
         head = "Examples:" if len(examples) > 1 else "Example:"
-        to.command(name, cls=_Command, epilog="\n  ".join(["\b\n" + head, *examples]))(grouped(command))
+        to.command(name, cls=_Command, epilog="\n  ".join(["\b\n" + head, *examples]))(
+            grouped(command, name if group == "gputok" else f"{group} {name}")
+        )
 
 
 _NAMES = {"merge_tokens": "merge-tokens", "compile_kernels": "compile"}

@@ -7,9 +7,7 @@ import json
 import pathlib
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from gputok.checks import short
 from gputok.cli import options
@@ -19,22 +17,9 @@ if TYPE_CHECKING:
 
 
 def info(
-    folder: Annotated[
-        str | None,
-        typer.Argument(
-            help="A tokenizer: show what it is; or output of `gputok encode`, or a folder with some: show what it is, and "
-            "check the files.",
-            metavar="PATH",
-            show_default=False,
-        ),
-    ] = None,
-    tokenizer: Annotated[
-        str | None,
-        typer.Option(
-            "--tokenizer", "-t", help="Also show which way the texts of this tokenizer take, and which work a GPU does."
-        ),
-    ] = None,
-    as_json: options.AsJson = False,
+    folder: str | None = None,
+    tokenizer: str | None = None,
+    as_json: bool = False,
 ) -> None:
     """Show versions, device, threads and the cache of compiled code; or what a tokenizer is, or files of ids are."""
     if folder is not None and _is_tokenizer(folder):
@@ -171,7 +156,7 @@ def _jit_cache() -> str:
     return f"{folder}: {len(sizes)} files, {sum(sizes) / 1e6:.1f} MB"
 
 
-def compile_kernels(threads: options.Threads = None) -> None:
+def compile_kernels(threads: int | None = None) -> None:
     """Compile every kernel now and keep it on disk, if no machine code came with the package."""
     from gputok.kernels.native import choose
     from gputok.kernels.threads import thread_count
@@ -188,7 +173,7 @@ def compile_kernels(threads: options.Threads = None) -> None:
     print(f"{count} kernels in {time.perf_counter() - start:.0f} s; they are in {_jit_cache()}")
 
 
-def demo(threads: options.Threads = None) -> None:
+def demo(threads: int | None = None) -> None:
     """Train on the source of Python's standard library and show what was learnt."""
     from gputok.demo import run
 

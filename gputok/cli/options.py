@@ -11,16 +11,13 @@ import inspect
 import json
 import os
 import pathlib
-import re
 import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
-import typer
-
-from gputok.recipes import MODELS
+from gputok.cli.help import declaration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,210 +26,6 @@ if TYPE_CHECKING:
 
 STANDARD = "-"
 """The name of standard input, or of standard output."""
-
-
-def _one_of(*names: str) -> Callable[[str], list[str]]:
-    """Completes one of a few names in the shell."""
-
-    def complete(incomplete: str) -> list[str]:
-        return [name for name in names if name.startswith(incomplete)]
-
-    return complete
-
-
-def _patterns(incomplete: str) -> list[str]:
-    from gputok.automaton import PATTERNS
-
-    return _one_of(*PATTERNS)(incomplete)
-
-
-Inputs = Annotated[
-    list[str],
-    typer.Argument(
-        help="Text, .jsonl, .csv or .parquet files (also .gz, .xz, .zst), folders, globs, URLs (s3://, hf:// and so on), "
-        "or - for standard input.",
-        metavar="FILE...",
-        show_default=False,
-    ),
-]
-Model = Annotated[
-    str,
-    typer.Option(
-        help=f"Kind of model: {', '.join(MODELS)}; train also knows sentencepiece-bpe.",
-        metavar="KIND",
-        autocompletion=_one_of(*MODELS),
-    ),
-]
-Pattern = Annotated[
-    str | None,
-    typer.Option(
-        help="How byte-level BPE splits text: as gpt2, cl100k, llama3, qwen2, qwen3, o200k, tekken or deepseek-v3. "
-        "[default: gpt2]",
-        metavar="NAME",
-        autocompletion=_patterns,
-    ),
-]
-Expression = Annotated[
-    str | None,
-    typer.Option(
-        "--regex",
-        help="Split by a regular expression of your own instead, in the syntax of tokenizer.json files.",
-        metavar="REGEX",
-        show_default=False,
-    ),
-]
-
-
-def unescaped(text: str) -> str:
-    r"""Reads a text with line ends and the like as the shell can't easily write them.
-
-    >>> unescaped(r"\n\n"), unescaped("§"), unescaped(r"\page")
-    ('\n\n', '§', '\\page')
-    """
-    return re.sub(r"\\[nrt0\\]", lambda found: _ESCAPED[found[0][1]], text)
-
-
-_ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "0": "\0", "\\": "\\"}
-
-Column = Annotated[
-    str | None,
-    typer.Option(
-        help="Column of .jsonl, .csv and .parquet files. Makes standard input JSON Lines. "
-        "[default: text, or the only column of strings]"
-    ),
-]
-Separator = Annotated[
-    str | None,
-    typer.Option(
-        help="The text between two documents of a text file, such as '\\n\\n'. [default: each line is a document]",
-        parser=unescaped,
-    ),
-]
-Errors = Annotated[
-    str,
-    typer.Option(
-        help="Bytes that are not UTF-8 are an error (strict) or become U+FFFD (replace).",
-        autocompletion=_one_of("strict", "replace"),
-    ),
-]
-Threads = Annotated[int | None, typer.Option(help="[default: GPUTOK_NUM_THREADS, or all cores]", min=1)]
-Device = Annotated[
-    str,
-    typer.Option(
-        help="auto, cpu, cuda or cuda:N.", envvar="GPUTOK_DEVICE", autocompletion=_one_of("auto", "cpu", "cuda")
-    ),
-]
-Progress = Annotated[
-    bool | None, typer.Option("--progress/--no-progress", help="Progress bars. [default: in a terminal]")
-]
-TokenizerFile = Annotated[
-    str,
-    typer.Option(
-        "--tokenizer",
-        "-t",
-        help="A tokenizer.json, .model, tekken.json or .gguf file, a folder, a name on the hub, or - for standard input.",
-        show_default=False,
-    ),
-]
-
-
-def whole_number(text: Any) -> int:
-    """Reads a number of tokens, such as 32000, 32k or 1.5M.
-
-    >>> whole_number("32k"), whole_number("1.5M"), whole_number("32_000")
-    (32000, 1500000, 32000)
-    """
-    found = re.fullmatch(r"(\d+)(?:\.(\d+))?([kKmM]?)", str(text).strip().replace("_", "").replace(",", ""))
-    whole, part, unit = found.groups() if found else ("", None, "")
-    zeros = {"": 0, "k": 3, "m": 6}[unit.lower()]
-    if not whole or len(part or "") > zeros:
-        raise typer.BadParameter(f"expected a number such as 32000 or 32k (k: thousand, M: million), not {text!r}")
-    return int(whole + (part or "").ljust(zeros, "0"))
-
-
-VocabSize = Annotated[int, typer.Option(help="Number of tokens, such as 32000 or 32k.", parser=whole_number)]
-StorageOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="Option of the file system of URLs, such as endpoint_url=http://localhost:9000; can be repeated.",
-        metavar="NAME=VALUE",
-    ),
-]
-MemoryLimit = Annotated[
-    str | None,
-    typer.Option(
-        help="Memory for counting, such as 400MB or 4GB; words beyond it go to temporary files. [default: no limit]",
-        metavar="SIZE",
-    ),
-]
-Resume = Annotated[
-    str | None,
-    typer.Option(
-        help="Work folder: an interrupted run resumes if it is started again with the same folder.", metavar="FOLDER"
-    ),
-]
-Temporary = Annotated[
-    str | None,
-    typer.Option(
-        help="Folder of temporary files, on a disk. [default: that of the operating system]", metavar="FOLDER"
-    ),
-]
-
-
-def _formats(incomplete: str) -> list[str]:
-    from gputok.token_files.formats import FORMATS
-
-    return _one_of(*FORMATS)(incomplete)
-
-
-Format = Annotated[
-    str | None,
-    typer.Option(
-        help="What to write: npy, bin, arrow, parquet, megatron (OUTPUT.bin, .idx), datatrove (OUTPUT_00000_unshuffled.ds), "
-        "nanogpt, llmc, mds, litdata (folders) or olmo. [default: as the name of the output ends]",
-        metavar="NAME",
-        autocompletion=_formats,
-    ),
-]
-Eos = Annotated[
-    str | None,
-    typer.Option(
-        help="End token for each document, where the format wants it; auto: the tokenizer's own.", metavar="TOKEN"
-    ),
-]
-Bos = Annotated[
-    str | None, typer.Option(help="Begin token for each document; auto: the tokenizer's own.", metavar="TOKEN")
-]
-ShardTokens = Annotated[
-    int | None,
-    typer.Option(help="Ids of a file, in whole documents. [default: one file; 64 MB for mds and litdata]", min=1),
-]
-Shuffle = Annotated[
-    int | None, typer.Option(help="Shuffle the documents of each file, by this seed.", metavar="SEED", min=0)
-]
-Dtype = Annotated[
-    str | None,
-    typer.Option(
-        help="uint16, uint32, int32 or int64, of those that the format stores. [default: by the format's own rule]"
-    ),
-]
-SequenceLength = Annotated[
-    int | None, typer.Option(help="Join documents and cut blocks of so many ids (mds).", metavar="LENGTH", min=1)
-]
-Weight = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="What each word of an input counts for, such as code.txt=2.5; 1 for other inputs. Can be repeated.",
-        metavar="FILE=NUMBER",
-    ),
-]
-Temperature = Annotated[
-    str | None,
-    typer.Option(
-        help="From 0 to 1: an input with the share p of the text counts as the share p ** NUMBER.", metavar="NUMBER"
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")]
 
 
 @dataclass(frozen=True)
@@ -255,10 +48,10 @@ class Group:
 class Reading(Group):
     """How files of text are read."""
 
-    column: Column = None
-    separator: Separator = None
-    errors: Errors = "strict"
-    storage_option: StorageOption = None
+    column: str | None = None
+    separator: str | None = None
+    errors: str = "strict"
+    storage_option: list[str] | None = None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -286,16 +79,16 @@ class Reading(Group):
 class Running(Group):
     """How a command runs."""
 
-    threads: Threads = None
-    progress: Progress = None
+    threads: int | None = None
+    progress: bool | None = None
 
 
 @dataclass(frozen=True)
 class Counting(Running):
     """How a command that counts words runs."""
 
-    memory_limit: MemoryLimit = None
-    temporary: Temporary = None
+    memory_limit: str | None = None
+    temporary: str | None = None
 
     @property
     def limits(self) -> dict[str, Any]:
@@ -307,35 +100,43 @@ class Counting(Running):
 class Weighting(Group):
     """What inputs count for, and where their counts are kept."""
 
-    resume: Resume = None
-    weight: Weight = None
-    temperature: Temperature = None
+    resume: str | None = None
+    weight: list[str] | None = None
+    temperature: str | None = None
 
 
 @dataclass(frozen=True)
 class TokenFileOptions(Group):
     """What files of ids are like."""
 
-    format: Format = None
-    shard_tokens: ShardTokens = None
-    shuffle: Shuffle = None
-    dtype: Dtype = None
-    sequence_length: SequenceLength = None
+    format: str | None = None
+    shard_tokens: int | None = None
+    shuffle: int | None = None
+    dtype: str | None = None
+    sequence_length: int | None = None
 
 
-def grouped(command: Callable[..., None]) -> Callable[..., None]:
-    """Makes each parameter of a command that is a `Group` into the options of the group, in the place of the parameter."""
+def grouped(command: Callable[..., None], words: str) -> Callable[..., None]:
+    """Makes each parameter of a command that is a `Group` into the options of the group, in the place of the parameter.
+
+    words: those of the command in the shell; they choose its entries in the table of help.
+    """
     groups: dict[str, type[Group]] = {}
     parameters: list[inspect.Parameter] = []
-    for name, kind in get_type_hints(command, include_extras=True).items():
+    for name, kind in get_type_hints(command).items():
         if inspect.isclass(kind) and issubclass(kind, Group):
             groups[name] = kind
-            own, kinds = inspect.signature(kind).parameters, get_type_hints(kind, include_extras=True)
+            own, kinds = inspect.signature(kind).parameters, get_type_hints(kind)
             parameters += [one.replace(annotation=kinds[one.name]) for one in own.values()]
         elif name != "return":
             parameters.append(inspect.signature(command).parameters[name].replace(annotation=kind))
-    # typer calls by names, so options without a default may stand anywhere
-    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters]
+    parameters = [
+        # typer calls by names, so options without a default may stand anywhere
+        one.replace(
+            annotation=Annotated[one.annotation, declaration(words, one.name)], kind=inspect.Parameter.KEYWORD_ONLY
+        )
+        for one in parameters
+    ]
 
     @functools.wraps(command)
     def run(**given: Any) -> None:

@@ -6,11 +6,12 @@ import json
 import shlex
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from gputok.cli import options
+from gputok.cli.help import whole_number
 from gputok.recipes import recipe
 
 if TYPE_CHECKING:
@@ -18,33 +19,20 @@ if TYPE_CHECKING:
     from gputok.report import Groups
 
 
-GroupBy = Annotated[
-    str | None, typer.Option(help="Column whose values are the rows, such as a language.", metavar="COLUMN")
-]
-GroupsFile = Annotated[str | None, typer.Option(help="CSV file to write, with all rows.", metavar="FILE")]
-
-
 def report(
-    inputs: options.Inputs,
-    tokenizer: options.TokenizerFile,
-    beside: Annotated[
-        list[str] | None, typer.Option(help="Another tokenizer.json to compare with; can be repeated.")
-    ] = None,
-    output: Annotated[
-        str, typer.Option("--output", "-o", help="Page to write, or - for standard output.")
-    ] = "report.html",
-    samples: Annotated[int, typer.Option(help="How many passages of the text the page shows.", min=0)] = 100,
-    title: Annotated[str, typer.Option(help="Title of the page.")] = "Tokenizer report",
-    most_bytes: Annotated[
-        int,
-        typer.Option(help="Larger tokenizers don't tokenize what is typed in the page.", parser=options.whole_number),
-    ] = 5_000_000,
-    group_by: GroupBy = None,
-    csv: GroupsFile = None,
+    inputs: list[str],
+    tokenizer: str,
+    beside: list[str] | None = None,
+    output: str = "report.html",
+    samples: int = 100,
+    title: str = "Tokenizer report",
+    most_bytes: int = 5_000_000,
+    group_by: str | None = None,
+    csv: str | None = None,
     *,
     reading: options.Reading,
     running: options.Running,
-    as_json: options.AsJson = False,
+    as_json: bool = False,
 ) -> None:
     """Measure how tokenizers suit a text, and write a page to look at it coloured by token."""
     from gputok.report.groups import short_names
@@ -105,22 +93,16 @@ def _command(
 
 
 def sizes(
-    inputs: options.Inputs,
-    vocab_sizes: Annotated[
-        str, typer.Option(help="Numbers of tokens, such as 8k,16k,32k (k: thousand).", metavar="N,N,...")
-    ] = "8k,16k,32k,64k",
-    held_out: Annotated[
-        list[str] | None, typer.Option(help="Text that is measured and not learnt from; can be repeated.")
-    ] = None,
-    chart: Annotated[
-        str | None, typer.Option(help="Chart to write: .svg, or .png and .pdf by matplotlib.", metavar="FILE")
-    ] = None,
-    pattern: options.Pattern = None,
-    regex: options.Expression = None,
+    inputs: list[str],
+    vocab_sizes: str = "8k,16k,32k,64k",
+    held_out: list[str] | None = None,
+    chart: str | None = None,
+    pattern: str | None = None,
+    regex: str | None = None,
     *,
     reading: options.Reading,
     running: options.Counting,
-    as_json: options.AsJson = False,
+    as_json: bool = False,
 ) -> None:
     """Learn the largest vocabulary, and measure it and the smaller ones, which are its beginnings.
 
@@ -169,7 +151,7 @@ def _numbers(text: str) -> list[int]:
     found = []
     for item in text.split(","):
         try:
-            found.append(options.whole_number(item))
+            found.append(whole_number(item))
         except typer.BadParameter as error:
             raise ValueError(f"--vocab-sizes {text}: {error}") from None
         if not found[-1]:

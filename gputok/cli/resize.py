@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import time
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from gputok.cli import options
 
@@ -17,55 +15,20 @@ if TYPE_CHECKING:
     from gputok import PreTrainedTokenizer, VocabularyChange
     from gputok.tokenizer import Tokenizer
 
-Output = Annotated[
-    str,
-    typer.Option(
-        "--output",
-        "-o",
-        help="tokenizer.json to write, - for standard output, or a name without an ending: a folder for transformers, with "
-        "the configuration of the old one.",
-        show_default=False,
-    ),
-]
-Change = Annotated[
-    str | None,
-    typer.Option(
-        help="Also write which ids have changed, for resizing embeddings: a file that ends in .npz or .json.",
-        metavar="FILE",
-    ),
-]
-Left = Annotated[
-    int,
-    typer.Option(
-        "--vocab-size",
-        help="How many tokens are left, special ones included, such as 32k.",
-        parser=options.whole_number,
-        show_default=False,
-    ),
-]
-FromCounts = Annotated[
-    bool,
-    typer.Option(
-        "--from-counts", help="The inputs are word counts, written by `gputok count` for a tokenizer that splits alike."
-    ),
-]
-
 
 def extend(
-    inputs: options.Inputs,
-    tokenizer: options.TokenizerFile,
-    output: Output,
-    tokens: Annotated[
-        int, typer.Option(help="How many tokens to add, such as 10k.", parser=options.whole_number, show_default=False)
-    ],
-    min_frequency: Annotated[int, typer.Option(help="Pairs seen less often do not become tokens.", min=0)] = 0,
-    change: Change = None,
-    from_counts: FromCounts = False,
+    inputs: list[str],
+    tokenizer: str,
+    output: str,
+    tokens: int,
+    min_frequency: int = 0,
+    change: str | None = None,
+    from_counts: bool = False,
     *,
     reading: options.Reading,
-    device: options.Device = "auto",
+    device: str = "auto",
     running: options.Counting,
-    as_json: options.AsJson = False,
+    as_json: bool = False,
 ) -> None:
     """Add tokens that suit a text to a tokenizer; all old tokens keep their ids."""
 
@@ -78,17 +41,17 @@ def extend(
 
 
 def prune(
-    inputs: options.Inputs,
-    tokenizer: options.TokenizerFile,
-    output: Output,
-    vocab_size: Left,
-    change: Change = None,
-    from_counts: FromCounts = False,
+    inputs: list[str],
+    tokenizer: str,
+    output: str,
+    vocab_size: int,
+    change: str | None = None,
+    from_counts: bool = False,
     *,
     reading: options.Reading,
-    device: options.Device = "auto",
+    device: str = "auto",
     running: options.Counting,
-    as_json: options.AsJson = False,
+    as_json: bool = False,
 ) -> None:
     """Take the tokens out of a tokenizer that a text misses least; ids are renumbered."""
 
@@ -100,12 +63,12 @@ def prune(
 
 
 def truncate(
-    tokenizer: options.TokenizerFile,
-    output: Output,
-    vocab_size: Left,
-    change: Change = None,
-    as_json: options.AsJson = False,
-    storage_option: options.StorageOption = None,
+    tokenizer: str,
+    output: str,
+    vocab_size: int,
+    change: str | None = None,
+    as_json: bool = False,
+    storage_option: list[str] | None = None,
 ) -> None:
     """Cut a tokenizer to a smaller vocabulary, as if its training had ended sooner; ids are renumbered."""
     storage = options.storage_options(storage_option)

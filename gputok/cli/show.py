@@ -8,7 +8,7 @@ import os
 import pathlib
 import sys
 import webbrowser
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -22,19 +22,12 @@ _AT_ONCE = 100  # documents that are encoded together
 
 
 def show(
-    inputs: Annotated[
-        list[str],
-        typer.Argument(
-            help="A text, or a file as for train, or - for standard input.",
-            metavar="FILE or TEXT...",
-            show_default=False,
-        ),
-    ],
-    tokenizer: options.TokenizerFile,
+    inputs: list[str],
+    tokenizer: str,
     *,
     reading: options.Reading,
-    lines: Annotated[int, typer.Option("--lines", "-n", help="The most documents to show; 0: all.", min=0)] = 100,
-    ids: Annotated[bool, typer.Option("--ids", help="Show the ids below each document.")] = False,
+    lines: int = 100,
+    ids: bool = False,
 ) -> None:
     """Show text with its tokens in colours; without a terminal, or if NO_COLOR is set, with bars between them."""
     from gputok.tools.terminal import colored
@@ -85,13 +78,11 @@ def _has_colors() -> bool:
 
 
 def explain(
-    text: Annotated[str, typer.Argument(help="The text, or - for standard input.", metavar="TEXT", show_default=False)],
-    tokenizer: options.TokenizerFile,
-    add_special_tokens: Annotated[
-        bool, typer.Option("--special-tokens/--no-special-tokens", help="With the tokens of the post-processor.")
-    ] = True,
-    as_json: options.AsJson = False,
-    storage_option: options.StorageOption = None,
+    text: str,
+    tokenizer: str,
+    add_special_tokens: bool = True,
+    as_json: bool = False,
+    storage_option: list[str] | None = None,
 ) -> None:
     """Explain how a text becomes tokens: its words and what cut them, merges with their ranks, what was not merged and why."""
     options.check_standard_input([text, tokenizer])
@@ -107,27 +98,12 @@ def explain(
 
 
 def audit(
-    tokenizer: Annotated[
-        str,
-        typer.Argument(
-            help="A tokenizer.json, .model, tekken.json or .gguf file, a folder, a name on the hub, or - for standard input.",
-            metavar="TOKENIZER",
-            show_default=False,
-        ),
-    ],
-    embeddings: Annotated[
-        str | None,
-        typer.Option(
-            help="Embeddings of a model, .npy or .safetensors: also finds tokens that training never saw.",
-            metavar="FILE",
-        ),
-    ] = None,
-    tensor: Annotated[
-        str | None, typer.Option(help="Tensor of the .safetensors file. [default: by its usual name]", metavar="NAME")
-    ] = None,
-    output: Annotated[str | None, typer.Option("--output", "-o", help="Also write a page with all of it.")] = None,
-    as_json: options.AsJson = False,
-    storage_option: options.StorageOption = None,
+    tokenizer: str,
+    embeddings: str | None = None,
+    tensor: str | None = None,
+    output: str | None = None,
+    as_json: bool = False,
+    storage_option: list[str] | None = None,
 ) -> None:
     """Look for tokens that no text gives, special tokens that aren't special, doubled tokens, ids without a token and more."""
     storage = options.storage_options(storage_option)
@@ -139,18 +115,12 @@ def audit(
 
 
 def verify(
-    file: Annotated[
-        str,
-        typer.Argument(help="A file, a folder or a glob, or - for standard input.", metavar="FILE", show_default=False),
-    ],
-    tokenizer: options.TokenizerFile,
+    file: str,
+    tokenizer: str,
     *,
     reading: options.Reading,
-    package: Annotated[
-        list[str] | None,
-        typer.Option(help="Compare with this one; can be repeated. [default: all that are installed]", metavar="NAME"),
-    ] = None,
-    as_json: options.AsJson = False,
+    package: list[str] | None = None,
+    as_json: bool = False,
 ) -> None:
     """Compare the ids of gputok with those of tokenizers, transformers, tiktoken, sentencepiece and gigatoken on a file.
 
@@ -168,19 +138,12 @@ def verify(
 
 
 def playground(
-    tokenizer: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--tokenizer", "-t", help="As for encode; can be repeated, to compare.", metavar="FILE", show_default=False
-        ),
-    ] = None,
-    output: Annotated[
-        str, typer.Option("--output", "-o", help="Page to write, or - for standard output.")
-    ] = "playground.html",
-    text: Annotated[str, typer.Option(help="Text that the box has at first.", metavar="TEXT")] = "",
-    title: Annotated[str, typer.Option(help="Title of the page.")] = "Tokenizer playground",
-    open_it: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
-    storage_option: options.StorageOption = None,
+    tokenizer: list[str] | None = None,
+    output: str = "playground.html",
+    text: str = "",
+    title: str = "Tokenizer playground",
+    open_it: bool = False,
+    storage_option: list[str] | None = None,
 ) -> None:
     """Write a page that tokenizes what you type, without a network; it opens a tokenizer.json that you drop on it."""
     from gputok.report import playground as page_of

@@ -8,9 +8,7 @@ import sys
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from gputok.cli import options
 from gputok.files.arrow import needed_for
@@ -66,29 +64,10 @@ def options_of(given: list[str]) -> dict[str, Any]:
 class SentencePiece(options.Group):
     """How a model of SentencePiece is learnt."""
 
-    byte_fallback: Annotated[
-        bool, typer.Option("--byte-fallback", help="For sentencepiece-bpe: a token for each byte.")
-    ] = False
-    character_coverage: Annotated[
-        float | None,
-        typer.Option(
-            help="For sentencepiece-bpe: the share of characters to cover. [default: 0.9995]", metavar="SHARE"
-        ),
-    ] = None
-    normalization: Annotated[
-        str | None,
-        typer.Option(
-            help="For sentencepiece-bpe: SentencePiece's rule, such as identity. [default: nmt_nfkc]", metavar="NAME"
-        ),
-    ] = None
-    sentencepiece_option: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="For sentencepiece-bpe, can be repeated: any option of SentencePieceBpeTrainer, named and written as "
-            "SentencePiece's, such as split_digits=true or user_defined_symbols=<a>,<b>.",
-            metavar="NAME=VALUE",
-        ),
-    ] = None
+    byte_fallback: bool = False
+    character_coverage: float | None = None
+    normalization: str | None = None
+    sentencepiece_option: list[str] | None = None
 
 
 def train_sentencepiece(
@@ -130,32 +109,11 @@ def train_sentencepiece(
 class SuperwordOptions(options.Group):
     """How superwords are learnt."""
 
-    transition: Annotated[
-        float | None,
-        typer.Option(
-            help="For superbpe: where superwords begin, as a share of the vocabulary or a number of tokens. [default: 0.8]"
-        ),
-    ] = None
-    superword_pattern: Annotated[
-        str | None,
-        typer.Option(
-            help="For superbpe: the expression that cuts text into pieces of words. [default: SuperBPE's]",
-            metavar="REGEX",
-        ),
-    ] = None
-    max_words: Annotated[
-        int | None, typer.Option(help="For superbpe: most words of a token; 0: any number. [default: 4]", min=0)
-    ] = None
-    colon_space: Annotated[
-        bool, typer.Option("--colon-space", help='For superbpe: a token may have ": " inside, as in "Answer: yes".')
-    ] = False
-    stage1: Annotated[
-        str | None,
-        typer.Option(
-            help="For superbpe: a byte-level BPE tokenizer whose tokens to go on from. [default: learned here]",
-            metavar="TOKENIZER",
-        ),
-    ] = None
+    transition: float | None = None
+    superword_pattern: str | None = None
+    max_words: int | None = None
+    colon_space: bool = False
+    stage1: str | None = None
 
     def given_to_trainer(self, storage: dict[str, Any]) -> dict[str, Any]:
         """Returns the options of `SuperBpeTrainer` that were given."""
@@ -177,50 +135,30 @@ class SuperwordOptions(options.Group):
 class Cuts(options.Group):
     """How runs of shards are cut."""
 
-    pairs: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="For superbpe, runs of shards: pairs that `gputok count --what pairs` wrote; one for each shard.",
-            metavar="FILE",
-        ),
-    ] = None
-    threshold: Annotated[
-        int | None,
-        typer.Option(
-            help="For superbpe, runs of shards: how often neighbours must occur. [default: found by the pairs]", min=1
-        ),
-    ] = None
+    pairs: list[str] | None = None
+    threshold: int | None = None
 
 
 def train(
-    inputs: options.Inputs,
-    output: Annotated[
-        str, typer.Option("--output", "-o", help="File to write, or - for standard output.")
-    ] = "tokenizer.json",
-    model: options.Model = "bpe",
-    vocab_size: options.VocabSize = 32_000,
-    pattern: options.Pattern = None,
-    regex: options.Expression = None,
-    special_token: Annotated[
-        list[str] | None,
-        typer.Option(help="Can be repeated. [default: <|endoftext|> for bpe, the usual ones for other models]"),
-    ] = None,
-    min_frequency: Annotated[int, typer.Option(help="Pairs and words seen less often are not learnt.", min=0)] = 0,
-    min_count: Annotated[
-        int, typer.Option(help="Leave out words seen less often, an approximation that saves memory.", min=0)
-    ] = 0,
+    inputs: list[str],
+    output: str = "tokenizer.json",
+    model: str = "bpe",
+    vocab_size: int = 32_000,
+    pattern: str | None = None,
+    regex: str | None = None,
+    special_token: list[str] | None = None,
+    min_frequency: int = 0,
+    min_count: int = 0,
     *,
     superwords: SuperwordOptions,
     cuts: Cuts,
-    from_counts: Annotated[
-        bool, typer.Option("--from-counts", help="The inputs are word counts, written by `gputok count`.")
-    ] = False,
+    from_counts: bool = False,
     reading: options.Reading,
-    device: options.Device = "auto",
+    device: str = "auto",
     running: options.Counting,
     weighting: options.Weighting,
     sentencepiece: SentencePiece,
-    as_json: options.AsJson = False,
+    as_json: bool = False,
 ) -> None:
     """Learn a vocabulary from text and write it as a tokenizer.json."""
     from gputok.kernels.native.preparation import preparation
@@ -303,30 +241,21 @@ def _sum_up(
 
 
 def count(
-    inputs: options.Inputs,
-    output: Annotated[
-        str, typer.Option("--output", "-o", help="Parquet file to write, or - for standard output.")
-    ] = "counts.parquet",
-    model: options.Model = "bpe",
-    pattern: options.Pattern = None,
-    regex: options.Expression = None,
-    what: Annotated[
-        str, typer.Option(help="For superbpe: count words, pairs or runs.", metavar="words|pairs|runs")
-    ] = "words",
-    vocab_size: Annotated[
-        int | None,
-        typer.Option(
-            help="For superbpe, pairs and runs: size of the vocabulary. [default: 32000]", parser=options.whole_number
-        ),
-    ] = None,
+    inputs: list[str],
+    output: str = "counts.parquet",
+    model: str = "bpe",
+    pattern: str | None = None,
+    regex: str | None = None,
+    what: str = "words",
+    vocab_size: int | None = None,
     *,
     superwords: SuperwordOptions,
     cuts: Cuts,
     reading: options.Reading,
-    device: options.Device = "auto",
+    device: str = "auto",
     running: options.Counting,
     weighting: options.Weighting,
-    as_json: options.AsJson = False,
+    as_json: bool = False,
 ) -> None:
     """Count words and save them.
 

@@ -11,7 +11,13 @@ from typing import Annotated
 
 import typer
 
-from gputok.cli.options import AsJson, Device, Progress, Threads, VocabSize
+from gputok.cli.help import declaration
+
+AsJson = Annotated[bool, declaration("bench", "as_json")]
+Device = Annotated[str, declaration("", "device")]
+Progress = Annotated[bool | None, declaration("bench", "progress")]
+Threads = Annotated[int | None, declaration("bench", "threads")]
+VocabSize = Annotated[int, declaration("bench", "vocab_size")]
 
 app = typer.Typer()
 

@@ -18,7 +18,8 @@ import gputok
 from gputok import Tokenizer, cli, models, pre_tokenizers, save_tiktoken
 from gputok.automaton import PATTERNS
 from gputok.cli import entry
-from gputok.cli.options import amount, speed, whole_number
+from gputok.cli.help import whole_number
+from gputok.cli.options import amount, speed
 from gputok.formats.tiktoken import from_tiktoken
 
 LINES = [f"line {i}: so it goes, so it goes\n" for i in range(500)]
