@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from gputok import decoders, pre_tokenizers, processors
 from gputok.automaton.pattern import Regex
@@ -16,6 +15,7 @@ from gputok.pre_tokenizers import BertPreTokenizer, Metaspace, WhitespaceSplit
 from gputok.processors import BertProcessing
 from gputok.tokenizer import Tokenizer
 from gputok.trainers import BpeTrainer, UnigramTrainer, WordPieceTrainer
+from gputok.types import same_method
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,33 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BaseTokenizer", "BertWordPieceTokenizer", "ByteLevelBPETokenizer", "CharBPETokenizer"]
 __all__ += ["SentencePieceBPETokenizer", "SentencePieceUnigramTokenizer"]
-
-_Given = ParamSpec("_Given")
-_Found = TypeVar("_Found")
-
-
-def _same(
-    method: Callable[Concatenate[Tokenizer, _Given], _Found], first: str = "", none: str = ""
-) -> Callable[Concatenate[Any, _Given], _Found]:
-    """Makes a method that calls the one of the same name of the tokenizer inside.
-
-    first: the name of its first argument here, if it is another one; none: what the ValueError says if this argument is None.
-    """
-    name, signature = method.__name__, inspect.signature(method)
-    if first:
-        own, renamed, *others = signature.parameters.values()
-        signature = signature.replace(parameters=[own, renamed.replace(name=first), *others])
-
-    @functools.wraps(method)
-    def call(self: Any, *args: Any, **options: Any) -> _Found:
-        if first in options:
-            args = (options.pop(first), *args)
-        if none and args and args[0] is None:
-            raise ValueError(none)
-        return getattr(self._tokenizer, name)(*args, **options)
-
-    call.__signature__ = signature  # type: ignore[attr-defined]  # which `inspect.signature` reads
-    return call
 
 
 def _same_step(name: str) -> Any:
@@ -105,30 +78,30 @@ class BaseTokenizer:
     truncation: dict[str, Any] | None = _same_step("truncation")
     """The options of `enable_truncation`, or None."""
 
-    num_special_tokens_to_add = _same(Tokenizer.num_special_tokens_to_add)
-    get_vocab = _same(Tokenizer.get_vocab)
-    get_added_tokens_decoder = _same(Tokenizer.get_added_tokens_decoder)
-    get_vocab_size = _same(Tokenizer.get_vocab_size)
-    no_padding = _same(Tokenizer.no_padding)
-    no_truncation = _same(Tokenizer.no_truncation)
-    add_tokens = _same(Tokenizer.add_tokens)
-    async_decode_batch = _same(Tokenizer.async_decode_batch)
-    token_to_id = _same(Tokenizer.token_to_id)
-    id_to_token = _same(Tokenizer.id_to_token)
-    save = _same(Tokenizer.save)
-    to_str = _same(Tokenizer.to_str)
-    post_process = _same(Tokenizer.post_process)
-    replace_model = _same(Tokenizer.replace_model)
-    count_without_added = _same(Tokenizer.count_without_added)
-    add_special_tokens = _same(Tokenizer.add_special_tokens, "special_tokens")
-    encode = _same(Tokenizer.encode, "sequence", "encode: `sequence` can't be `None`")
-    encode_batch = _same(Tokenizer.encode_batch, "inputs", "encode_batch: `inputs` can't be `None`")
-    async_encode_batch = _same(Tokenizer.async_encode_batch, "inputs", "encode_batch: `inputs` can't be `None`")
-    async_encode_batch_fast = _same(
+    num_special_tokens_to_add = same_method(Tokenizer.num_special_tokens_to_add)
+    get_vocab = same_method(Tokenizer.get_vocab)
+    get_added_tokens_decoder = same_method(Tokenizer.get_added_tokens_decoder)
+    get_vocab_size = same_method(Tokenizer.get_vocab_size)
+    no_padding = same_method(Tokenizer.no_padding)
+    no_truncation = same_method(Tokenizer.no_truncation)
+    add_tokens = same_method(Tokenizer.add_tokens)
+    async_decode_batch = same_method(Tokenizer.async_decode_batch)
+    token_to_id = same_method(Tokenizer.token_to_id)
+    id_to_token = same_method(Tokenizer.id_to_token)
+    save = same_method(Tokenizer.save)
+    to_str = same_method(Tokenizer.to_str)
+    post_process = same_method(Tokenizer.post_process)
+    replace_model = same_method(Tokenizer.replace_model)
+    count_without_added = same_method(Tokenizer.count_without_added)
+    add_special_tokens = same_method(Tokenizer.add_special_tokens, "special_tokens")
+    encode = same_method(Tokenizer.encode, "sequence", "encode: `sequence` can't be `None`")
+    encode_batch = same_method(Tokenizer.encode_batch, "inputs", "encode_batch: `inputs` can't be `None`")
+    async_encode_batch = same_method(Tokenizer.async_encode_batch, "inputs", "encode_batch: `inputs` can't be `None`")
+    async_encode_batch_fast = same_method(
         Tokenizer.async_encode_batch_fast, "inputs", "encode_batch_fast: `inputs` can't be `None`"
     )
-    decode = _same(Tokenizer.decode, "ids", "None input is not valid. Should be a list of integers.")
-    decode_batch = _same(
+    decode = same_method(Tokenizer.decode, "ids", "None input is not valid. Should be a list of integers.")
+    decode_batch = same_method(
         Tokenizer.decode_batch, "sequences", "None input is not valid. Should be list of list of integers."
     )
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,6 +75,37 @@ def public(module: str) -> Callable[[Public], Public]:
         return value
 
     return name
+
+
+_Given = ParamSpec("_Given")
+_Found = TypeVar("_Found")
+
+
+def same_method(
+    method: Callable[Concatenate[Any, _Given], _Found], first: str = "", none: str = ""
+) -> Callable[Concatenate[Any, _Given], _Found]:
+    """Makes a method that calls the one of the same name of `_tokenizer`, the tokenizer inside.
+
+    first: the name of its first argument here, if it is another one; none: what the ValueError says if this argument is None.
+    """
+    name = method.__name__
+
+    @functools.wraps(method)
+    def call(self: Any, *args: Any, **options: Any) -> _Found:
+        if first in options:
+            args = (options.pop(first), *args)
+        if none and args and args[0] is None:
+            raise ValueError(none)
+        return getattr(self._tokenizer, name)(*args, **options)
+
+    if first:
+        import inspect
+
+        signature = inspect.signature(method)
+        own, renamed, *others = signature.parameters.values()
+        parameters = [own, renamed.replace(name=first), *others]
+        call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # which `signature` reads
+    return call
 
 
 Offsets = tuple[int, int]

@@ -8,11 +8,10 @@ train_new_from_iterator  trains a new vocabulary for the steps of a tokenizer, a
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from gputok.pretrained.batch import BatchEncoding, CharSpan, TokenSpan
-from gputok.pretrained.retrain import old_json, old_tokenizer, retrain, same_class
+from gputok.pretrained.retrain import old_tokenizer, retrain, same_class
 from gputok.pretrained.tokenizer import PreTrainedTokenizer
 from gputok.tokenizer import Tokenizer
 
@@ -116,5 +115,5 @@ def train_new_from_iterator(
         trained = retrain(old_tokenizer(tokenizer), corpus, vocab_size, new, renamed, **options)
         trained.encode_special_tokens = tokenizer.encode_special_tokens
         return trained
-    old = old_json(json.loads(tokenizer.backend_tokenizer.to_str()))
+    old = old_tokenizer(Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()))
     return same_class(tokenizer, retrain(old, corpus, vocab_size, new, renamed, **options), new, renamed)

@@ -78,27 +78,22 @@ def columns(names: Sequence[str], arrays: bool, **wanted: bool | None) -> dict[s
 
     names: the input names of the model, which decide about columns that are None in `wanted`; arrays: arrays instead of lists.
     """
-    known = _ARRAYS if arrays else _LISTS
     chosen = [name for name, choice in wanted.items() if (name in names if choice is None else choice)]
-    return {name: known[name] for name in ("input_ids", *chosen)}
+    return {name: _COLUMNS[name][arrays] for name in ("input_ids", *chosen)}
 
 
-_LISTS: dict[str, Callable[[Encoding], Any]] = {
-    "input_ids": lambda encoding: encoding.ids,
-    "token_type_ids": lambda encoding: encoding.type_ids,
-    "attention_mask": lambda encoding: encoding.attention_mask,
-    "special_tokens_mask": lambda encoding: encoding.special_tokens_mask,
-    "offset_mapping": lambda encoding: encoding.offsets,
-    "length": len,
+_COLUMNS: dict[str, tuple[Callable[[Encoding], Any], Callable[[Encoding], Any]]] = {
+    "input_ids": (lambda encoding: encoding.ids, lambda encoding: encoding.column("ids")),
+    "token_type_ids": (lambda encoding: encoding.type_ids, lambda encoding: encoding.column("type_ids")),
+    "attention_mask": (lambda encoding: encoding.attention_mask, lambda encoding: encoding.column("attention")),
+    "special_tokens_mask": (lambda encoding: encoding.special_tokens_mask, lambda encoding: encoding.column("special")),
+    "offset_mapping": (
+        lambda encoding: encoding.offsets,
+        lambda encoding: np.stack([encoding.column("start"), encoding.column("end")], 1),
+    ),
+    "length": (len, len),
 }
-_ARRAYS: dict[str, Callable[[Encoding], Any]] = {
-    "input_ids": lambda encoding: encoding.column("ids"),
-    "token_type_ids": lambda encoding: encoding.column("type_ids"),
-    "attention_mask": lambda encoding: encoding.column("attention"),
-    "special_tokens_mask": lambda encoding: encoding.column("special"),
-    "offset_mapping": lambda encoding: np.stack([encoding.column("start"), encoding.column("end")], 1),
-    "length": len,
-}
+"""Name of a column -> what reads it from an encoding, as a list and as an array."""
 
 
 def inputs(text: Any, pair: Any, is_split_into_words: bool) -> tuple[list[Any], bool]:

@@ -158,12 +158,7 @@ def load(
     make: Callable[..., Made],
     name_or_path: str | os.PathLike[str],
     *,
-    revision: str | None = None,
     subfolder: str = "",
-    token: str | bool | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
-    local_files_only: bool = False,
-    force_download: bool = False,
     use_fast: bool = True,
     trust_remote_code: bool = False,
     **options: Any,
@@ -173,21 +168,15 @@ def load(
         raise ValueError("use_fast=False: gputok has only fast tokenizers; leave use_fast out")
     if max_length := options.pop("max_len", None):  # an old name
         options.setdefault("model_max_length", max_length)
+    of_hub = {name: options.pop(name) for name in hub.OPTIONS if name in options}
     options = {name: value for name, value in options.items() if value is not None or name in NAMES}
     path = pathlib.Path(name_or_path)
     if path.is_file():
         return _load_file(make, path, options)
     if not path.is_dir():
         files = (TOKENIZER, CONFIG, "config.json", TEMPLATE, f"{MORE_TEMPLATES}/*", *OLD_FILES, *VOCABULARIES)
-        path = hub.download(
-            str(name_or_path),
-            [f"{subfolder}/{file}" if subfolder else file for file in files],
-            revision=revision,
-            token=token,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            force_download=force_download,
-        )
+        wanted = [f"{subfolder}/{file}" if subfolder else file for file in files]
+        path = hub.download(str(name_or_path), wanted, of_hub)
     return _load_folder(make, path / subfolder, str(name_or_path), options)
 
 

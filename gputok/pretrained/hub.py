@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import re
 import tempfile
@@ -26,16 +25,11 @@ def could_be_name(path: str) -> bool:
     return _NAME.fullmatch(path) is not None and not path.endswith(_ENDINGS)
 
 
-def download(
-    name: str,
-    files: list[str],
-    *,
-    revision: str | None,
-    token: str | bool | None,
-    cache_dir: str | os.PathLike[str] | None,
-    local_files_only: bool,
-    force_download: bool,
-) -> pathlib.Path:
+OPTIONS = ("revision", "token", "cache_dir", "local_files_only", "force_download")
+"""The options of `snapshot_download` that programs give."""
+
+
+def download(name: str, files: list[str], options: dict[str, Any]) -> pathlib.Path:
     """Downloads files by their names or globs, and returns their folder in the cache of the hub."""
     instead = "pass the path of a folder or of a tokenizer.json"
     try:
@@ -46,15 +40,7 @@ def download(
             f"pip install 'gputok[hub]', or {instead}"
         ) from None
     try:
-        folder = snapshot_download(
-            name,
-            revision=revision,
-            token=token,
-            cache_dir=None if cache_dir is None else os.fspath(cache_dir),
-            local_files_only=local_files_only,
-            force_download=force_download,
-            allow_patterns=files,
-        )
+        folder = snapshot_download(name, allow_patterns=files, **options)
     except (OSError, ValueError) as error:
         raise OSError(
             f"{name!r} is not a file or folder here, and the Hugging Face Hub did not give it ({type(error).__name__}); "

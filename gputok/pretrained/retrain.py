@@ -58,20 +58,6 @@ def old_tokenizer(tokenizer: Tokenizer) -> OldTokenizer:
     return OldTokenizer(serialize.tokenizer_dict(bare), unknown, pieces)
 
 
-def old_json(state: dict[str, Any]) -> OldTokenizer:
-    """Reads the parts from the JSON form of a tokenizer."""
-    model = state["model"]
-    if unigram := model["type"] == "Unigram":
-        unknown = None if model["unk_id"] is None else model["vocab"][model["unk_id"]][0]
-    else:
-        unknown = model.get("unk_token")
-    pieces = {}
-    if model.get("byte_fallback"):
-        scores = dict(model["vocab"]) if unigram else dict.fromkeys(model["vocab"], 0.0)
-        pieces = {piece: scores[piece] for piece in BYTE_PIECES if piece in scores}
-    return OldTokenizer({**state, "model": {**model, **_no_vocabulary(model["type"])}}, unknown, pieces)
-
-
 def _no_vocabulary(kind: str) -> dict[str, Any]:
     if kind == "Unigram":
         return {"vocab": [], "unk_id": None}

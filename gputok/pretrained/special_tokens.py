@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 
 from gputok.pretrained import calls
+from gputok.tokenizer import Tokenizer
 from gputok.tokens.added_token import AddedToken
-
-if TYPE_CHECKING:
-    from gputok.tokenizer import Tokenizer
-
+from gputok.types import same_method
 
 NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
@@ -23,44 +21,11 @@ _SPACED = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
 """Texts whose spaces are removed when a text is cleaned up."""
 
 
-class _Token:
-    """An attribute such as `eos_token`: the text of the token, or None."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, holder: SpecialTokens | None, owner: type) -> Any:
-        if holder is None:
-            return self
-        token = holder._named.get(self.name)
-        return None if token is None else str(token)
-
-    def __set__(self, holder: SpecialTokens, token: Token | None) -> None:
-        holder._named[self.name] = None if token is None else as_token(token, self.name)
-
-
-class _TokenId(_Token):
-    """An attribute such as `eos_token_id`: the id of the token, or None."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name.removesuffix("_id")
-
-    def __get__(self, holder: SpecialTokens | None, owner: type) -> Any:
-        if holder is None:
-            return self
-        token = super().__get__(holder, owner)
-        return None if token is None else holder.convert_tokens_to_ids(token)
-
-    def __set__(self, holder: SpecialTokens, token_id: int | None) -> None:
-        super().__set__(holder, None if token_id is None else holder.convert_ids_to_tokens(token_id))
-
-
 class SpecialTokens:
-    """The special tokens of a tokenizer: seven with names, others with names of the model's own, and some without a name."""
+    """The special tokens of a tokenizer: seven with names, others with names of the model's own, and some without a name.
 
-    bos_token, eos_token, unk_token, sep_token, pad_token, cls_token, mask_token = (_Token() for _ in NAMES)
-    bos_token_id, eos_token_id, unk_token_id, sep_token_id = (_TokenId() for _ in range(4))
-    pad_token_id, cls_token_id, mask_token_id = (_TokenId() for _ in range(3))
+    Each name is an attribute, the text of the token or None, and so is each name with `_id`, the id of the token or None.
+    """
 
     _tokenizer: Tokenizer
     clean_up_tokenization_spaces: bool
@@ -75,15 +40,25 @@ class SpecialTokens:
 
     def __getattr__(self, name: str) -> Any:
         named = self.__dict__.get("_named", {})
-        if name in named:
-            return None if named[name] is None else str(named[name])
-        if name.removesuffix("_id") in named:
-            token = named[name.removesuffix("_id")]
-            return None if token is None else self.convert_tokens_to_ids(str(token))
+        if (of := name.removesuffix("_id")) in named:
+            token = None if named[of] is None else str(named[of])
+            return token if of == name or token is None else self.convert_tokens_to_ids(token)
         message = f"{type(self).__name__!r} object has no attribute {name!r}"
         if not name.startswith("_"):
             message += f"; if transformers has it, to_transformers().{name} is it, and runs on gputok"
         raise AttributeError(message)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        named = self.__dict__.get("_named", {})
+        if (of := name.removesuffix("_id")) not in named:
+            super().__setattr__(name, value)
+            return
+        if of != name and value is not None:
+            value = self.convert_ids_to_tokens(value)
+        named[of] = None if value is None else as_token(value, of)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self._named, *(f"{name}_id" for name in self._named)]
 
     @property
     def extra_special_tokens(self) -> list[str]:
@@ -192,9 +167,7 @@ class SpecialTokens:
     def __len__(self) -> int:
         return self._tokenizer.get_vocab_size()
 
-    def get_vocab(self) -> dict[str, int]:
-        """Returns token -> id, including added tokens."""
-        return self._tokenizer.get_vocab()
+    get_vocab = same_method(Tokenizer.get_vocab)
 
     @property
     def vocab(self) -> dict[str, int]:

@@ -139,33 +139,25 @@ def _legacy(forms: dict[str, Form | None], value: bool) -> bool:
     return bool(metaspaces or (prepends and value))
 
 
-def _removable(kind: str, field: str) -> Callable[[dict[str, Form | None], bool], bool]:
-    """Makes a setter for an option of BertNormalizer that is a normalizer of its own in other tokenizers."""
+def _field(step: str, field: str, *kinds: str, alone: str = "") -> Callable[[dict[str, Form | None], bool], bool]:
+    """Makes a setter for a field of a step, of these kinds; alone: a normalizer that does the same in other tokenizers."""
 
     def change(forms: dict[str, Form | None], value: bool) -> bool:
-        found = _set(_parts(forms["normalizer"], "BertNormalizer"), field, value)
-        alone = _parts(forms["normalizer"], kind)
-        if alone and not value:
-            forms["normalizer"] = _without(forms["normalizer"], alone)
-        return found or bool(alone)
+        found = _set(_parts(forms[step], *kinds), field, value)
+        others = _parts(forms[step], alone)
+        if others and not value:
+            forms[step] = _without(forms[step], others)
+        return found or bool(others)
 
     return change
 
 
-def _chinese(forms: dict[str, Form | None], value: bool) -> bool:
-    return _set(_parts(forms["normalizer"], "BertNormalizer"), "handle_chinese_chars", value)
-
-
-def _trim_offsets(forms: dict[str, Form | None], value: bool) -> bool:
-    return _set(_parts(forms["post_processor"], "RobertaProcessing", "ByteLevel"), "trim_offsets", value)
-
-
 STEPS: dict[str, Callable[[dict[str, Form | None], bool], bool]] = {
     "add_prefix_space": _add_prefix_space,
-    "do_lower_case": _removable("Lowercase", "lowercase"),
-    "strip_accents": _removable("StripAccents", "strip_accents"),
-    "tokenize_chinese_chars": _chinese,
-    "trim_offsets": _trim_offsets,
+    "do_lower_case": _field("normalizer", "lowercase", "BertNormalizer", alone="Lowercase"),
+    "strip_accents": _field("normalizer", "strip_accents", "BertNormalizer", alone="StripAccents"),
+    "tokenize_chinese_chars": _field("normalizer", "handle_chinese_chars", "BertNormalizer"),
+    "trim_offsets": _field("post_processor", "trim_offsets", "RobertaProcessing", "ByteLevel"),
     "legacy": _legacy,
 }
 """Name -> function that sets the option in the JSON forms of the steps, and says whether a step has this option."""

@@ -21,16 +21,15 @@ from gputok.pretrained.batch import BatchEncoding, pad_columns
 from gputok.pretrained.special_tokens import DEFAULTS, NAMES, SpecialTokens, Token, as_token, names_token
 from gputok.pretrained.steps import STEPS, set_step
 from gputok.tokenizer import Tokenizer
-from gputok.types import public
+from gputok.types import public, same_method
 
 if TYPE_CHECKING:
     from gputok.encoding.encoding import Encoding
     from gputok.pipeline.pipeline import Pipeline
-    from gputok.report import Report
-    from gputok.tokens.vocabulary_change import VocabularyChange
 
 # Programs that do not want the warning set this key of `deprecation_warnings`.
 _TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
+_ENDS = ("add_bos_token", "add_eos_token")
 
 
 @public("gputok")
@@ -83,7 +82,11 @@ class PreTrainedTokenizer(SpecialTokens):
     padding_side: str
     truncation_side: str
     model_input_names: list[str]
-    _add_bos_token = _add_eos_token = False
+    add_bos_token = add_eos_token = False
+    """Whether `update_post_processor`, which setting these calls, puts `bos_token` before and `eos_token` after each text.
+
+    As in `transformers`, False if the post-processor of the tokenizer.json adds the token.
+    """
 
     def __init__(
         self,
@@ -129,49 +132,29 @@ class PreTrainedTokenizer(SpecialTokens):
         self._set_steps(options)
 
     def _set_steps(self, options: dict[str, Any]) -> None:
-        known = (*STEPS, "add_bos_token", "add_eos_token")
-        if unknown := next((name for name in options if name not in known), None):
+        if unknown := next((name for name in options if name not in (*STEPS, *_ENDS)), None):
             raise TypeError(unknown_option(unknown))
         for name in STEPS:
             if options.get(name) is not None:
                 setattr(self, name, options[name])
-        if any(options.get(name) is not None for name in ("add_bos_token", "add_eos_token")):
-            self._add_ends(bool(options.get("add_bos_token")), bool(options.get("add_eos_token")))
+        if any(options.get(name) is not None for name in _ENDS):
+            self._set_ends({name: bool(options.get(name)) for name in _ENDS})
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name in _ENDS:
+            self._set_ends({name: bool(value)})
+            return
         if name in STEPS:
             set_step(self._tokenizer, name, value)
             self.init_kwargs[name] = value
-            if isinstance(getattr(type(self), name, None), property):  # which asks the steps
-                return
         super().__setattr__(name, value)
 
-    @property
-    def add_bos_token(self) -> bool:
-        """Whether `update_post_processor`, which setting this attribute calls, puts `bos_token` before each text.
-
-        As in `transformers`, False if the post-processor of the tokenizer.json adds the token.
-        """
-        return self._add_bos_token
-
-    @add_bos_token.setter
-    def add_bos_token(self, value: bool) -> None:
-        self._add_ends(bool(value), self._add_eos_token)
-
-    @property
-    def add_eos_token(self) -> bool:
-        """Whether `update_post_processor`, which setting this attribute calls, puts `eos_token` after each text."""
-        return self._add_eos_token
-
-    @add_eos_token.setter
-    def add_eos_token(self, value: bool) -> None:
-        self._add_ends(self._add_bos_token, bool(value))
-
-    def _add_ends(self, bos: bool, eos: bool) -> None:
-        for name, wanted in (("bos_token", bos), ("eos_token", eos)):
-            if wanted and getattr(self, f"{name}_id") is None:
-                raise ValueError(f"add_{name}=True: this tokenizer has no {name} in its vocabulary; set {name} first")
-        self._add_bos_token, self._add_eos_token = bos, eos
+    def _set_ends(self, ends: dict[str, bool]) -> None:
+        for name, wanted in ends.items():
+            end = name.removeprefix("add_")
+            if wanted and getattr(self, f"{end}_id") is None:
+                raise ValueError(f"{name}=True: this tokenizer has no {end} in its vocabulary; set {end} first")
+        vars(self).update(ends)
         self.update_post_processor()
 
     def update_post_processor(self) -> None:
@@ -181,8 +164,8 @@ class PreTrainedTokenizer(SpecialTokens):
         """
         from gputok.processors import TemplateProcessing
 
-        before = [self.bos_token] if self._add_bos_token else []
-        after = [self.eos_token] if self._add_eos_token else []
+        before = [self.bos_token] if self.add_bos_token else []
+        after = [self.eos_token] if self.add_eos_token else []
         single, second = (
             " ".join(f"{piece}:{i}" for piece in (*before, text, *after)) for i, text in enumerate(("$A", "$B"))
         )
@@ -204,9 +187,7 @@ class PreTrainedTokenizer(SpecialTokens):
     def __bool__(self) -> bool:
         return True  # even with an empty vocabulary
 
-    def num_special_tokens_to_add(self, pair: bool = False) -> int:
-        """Returns how many special tokens are added to a text, or to a pair of texts."""
-        return self._tokenizer.num_special_tokens_to_add(pair)
+    num_special_tokens_to_add = same_method(Tokenizer.num_special_tokens_to_add, "pair")
 
     def __repr__(self) -> str:
         return (
@@ -359,7 +340,8 @@ class PreTrainedTokenizer(SpecialTokens):
         if steps.added.encode_special_tokens != split:
             added = steps.added.encoding_special_tokens
             steps = steps.variant(split, lambda steps: dataclasses.replace(steps, added=added(split)))
-        key = limits, self.truncation_side, self.pad_token_id, self.pad_token_type_id, self.pad_token
+        tokens = (self._named["pad_token"], self._named["unk_token"])  # of which the id of padding is
+        key = limits, self.truncation_side, self.pad_token_type_id, *(token and token.content for token in tokens)
         return steps.variant(key, lambda steps: self._with_limits(steps, limits))
 
     def _with_limits(self, steps: Pipeline, limits: calls.Limits) -> Pipeline:
@@ -620,24 +602,11 @@ class PreTrainedTokenizer(SpecialTokens):
             **attributes,
             **special,
         )
-        new_tokenizer._add_bos_token, new_tokenizer._add_eos_token = self._add_bos_token, self._add_eos_token
+        vars(new_tokenizer).update({name: getattr(self, name) for name in _ENDS})
         return new_tokenizer
 
-    def extend(self, source: Any, n_tokens: int, **options: Any) -> VocabularyChange:
-        """Adds tokens that suit a text; see `Tokenizer.extend`."""
-        return self._tokenizer.extend(source, n_tokens, **options)
-
-    def prune(self, n_tokens: int, source: Any, **options: Any) -> VocabularyChange:
-        """Keeps the tokens that a text uses most, and special tokens; see `Tokenizer.prune`."""
-        return self._tokenizer.prune(n_tokens, source, **options)
-
-    def truncate(self, vocab_size: int) -> VocabularyChange:
-        """Keeps the first tokens, and special tokens; see `Tokenizer.truncate`."""
-        return self._tokenizer.truncate(vocab_size)
-
-    def report(self, corpus: Any, **options: Any) -> Report:
-        """Measures how well the tokenizer, and others, suit a corpus; see `gputok.report.report`."""
-        return self._tokenizer.report(corpus, **options)
+    extend, prune = same_method(Tokenizer.extend), same_method(Tokenizer.prune)
+    truncate, report = same_method(Tokenizer.truncate), same_method(Tokenizer.report)
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | os.PathLike[str], **options: Any) -> PreTrainedTokenizer:
@@ -732,7 +701,7 @@ def _check_variables(variables: Mapping[str, Any], template: str) -> None:
 
 def unknown_option(name: str) -> str:
     """Makes the message about an option that is not known."""
-    known = [*NAMES, *DEFAULTS, *STEPS, "add_bos_token", "add_eos_token", "extra_special_tokens", "chat_template"]
+    known = [*NAMES, *DEFAULTS, *STEPS, *_ENDS, "extra_special_tokens", "chat_template"]
     if name in inspect.signature(PreTrainedTokenizer.__call__).parameters:
         return f"{name!r} is an option of a call: tokenizer(text, {name}=...)"
     close = difflib.get_close_matches(name, known, n=1)
