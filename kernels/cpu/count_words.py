@@ -17,7 +17,7 @@ from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U3, U4, U32, U64
 from gputok.kernels.cpu.primitives.handle import Handle
 from gputok.kernels.cpu.primitives.hashing import same_bytes
 from gputok.kernels.cpu.primitives.memory import as_views, copy, leading_zeros, prefetch, record_at, scratch, tail, view
-from gputok.kernels.cpu.walk import BLOCK_BYTES, END_OF_TEXT, MARGIN, Walk, fill_block, walk_block
+from gputok.kernels.cpu.walk import END_OF_TEXT, Walk, block_room, next_block
 from gputok.kernels.cpu.word_table import (
     N_KEY_MASKS,
     N_KEYS,
@@ -98,22 +98,19 @@ def count_words(
 def _count_words(data, offsets, document, start, stop, position, walk, table):
     """Returns `stop`, or the byte where the table had too little room."""
     data, offsets = view(data, np.uint8), view(offsets, np.int64)
-    n_block, views_of_walk = BLOCK_BYTES + MARGIN, as_views(walk)
-    text, codes, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint8), scratch(n_block, np.uint32)
+    views_of_walk, (n_block, text, codes, bounds) = as_views(walk), block_room()
     masks, keys = scratch(N_KEY_MASKS, np.uint64), scratch(2 * N_KEYS, np.uint64)
     homes, missing = scratch(N_KEYS, np.uint64), scratch(N_KEYS, np.uint64)
     longs = scratch(N_KEYS, np.uint64)
     put_key_masks(masks)
     where = as_views(table)
     while start < stop:
-        copied, n, document = fill_block(
-            data, offsets, document, start, stop, views_of_walk, text, n_block, offsets, False
+        copied, n, document, n_words = next_block(
+            data, offsets, document, start, stop, views_of_walk, (n_block, text, codes, bounds), offsets, False
         )
         if copied == 0:
-            n_block *= 2
-            text, codes, bounds = (scratch(n_block, np.uint8), scratch(n_block, np.uint8), scratch(n_block, np.uint32))
+            n_block, text, codes, bounds = block_room(2 * n_block)
             continue
-        n_words = walk_block(text, np.uint64(n), views_of_walk, bounds, codes)
         if not has_room(where, np.int64(n_words), n):
             return start
         done = U0

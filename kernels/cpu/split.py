@@ -11,7 +11,7 @@ from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import U1, U3, U7
 from gputok.kernels.cpu.primitives.memory import as_array, as_views, grown, is_given, scratch, view
 from gputok.kernels.cpu.primitives.utf8 import decode_wide, width
-from gputok.kernels.cpu.walk import BLOCK_BYTES, END_OF_TEXT, MARGIN, Walk, fill_block, walk_block
+from gputok.kernels.cpu.walk import END_OF_TEXT, Walk, block_room, next_block
 from gputok.kernels.signatures import i64, u8
 
 
@@ -82,17 +82,14 @@ def _cut_bytes(n_bytes: int) -> int:
 def _find_cuts(data, offsets, document, start, stop, walk, cuts):
     """Sets the bits of `cuts`, which has room for those of the bytes start:stop."""
     data, offsets, bits, first = view(data, np.uint8), view(offsets, np.int64), view(cuts), start
-    n_block, views_of_walk = BLOCK_BYTES + MARGIN, as_views(walk)
-    text, codes, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint8), scratch(n_block, np.uint32)
+    views_of_walk, (n_block, text, codes, bounds) = as_views(walk), block_room()
     while start < stop:
-        copied, n_bytes, document = fill_block(
-            data, offsets, document, start, stop, views_of_walk, text, n_block, offsets, False
+        copied, _, document, n_words = next_block(
+            data, offsets, document, start, stop, views_of_walk, (n_block, text, codes, bounds), offsets, False
         )
         if copied == 0:
-            n_block *= 2
-            text, codes, bounds = (scratch(n_block, np.uint8), scratch(n_block, np.uint8), scratch(n_block, np.uint32))
+            n_block, text, codes, bounds = block_room(2 * n_block)
             continue
-        n_words = walk_block(text, np.uint64(n_bytes), views_of_walk, bounds, codes)
         # From an index in the block to one in the text, which has no ends of documents
         shift = np.uint64(start - first)
         for i in range(n_words):

@@ -53,7 +53,7 @@ from gputok.kernels.cpu.primitives.memory import (
     tail,
     view,
 )
-from gputok.kernels.cpu.walk import BLOCK_BYTES, END_OF_TEXT, MARGIN, Walk, fill_block, walk_block
+from gputok.kernels.cpu.walk import END_OF_TEXT, Walk, block_room, next_block
 from gputok.kernels.cpu.word_table import N_MASKS, put_masks
 from gputok.kernels.signatures import I64s, U8s, U64s, i64, u8, u32, u64
 
@@ -234,8 +234,7 @@ def _do_round(text, start, stop, walk, cache, work, cuts, inside, first, marked)
     # `token` and `ends` have an item for each piece, so what bounds `piece` bounds their index too
     token, has_tokens = (view(text[2], np.int64), text[3] > 0)
     ends, n_before = view(text[5], np.int64), text[6]
-    n_block, views_of_walk = BLOCK_BYTES + MARGIN, as_views(walk)
-    block, codes, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint8), scratch(n_block, np.uint32)
+    views_of_walk, (n_block, block, codes, bounds) = as_views(walk), block_room()
     rows = scratch(n_block, np.uint64)
     masks, keys = scratch(N_MASKS, np.uint64), scratch(4 * N_KEYS, np.uint64)
     put_masks(masks)
@@ -251,14 +250,14 @@ def _do_round(text, start, stop, walk, cache, work, cuts, inside, first, marked)
         piece += 1
     first_piece = piece
     while start < stop:
-        copied, n, _ = fill_block(data, offsets, piece, start, stop, views_of_walk, block, n_block, token, has_tokens)
+        copied, n, _, n_words = next_block(
+            data, offsets, piece, start, stop, views_of_walk, (n_block, block, codes, bounds), token, has_tokens
+        )
         if copied == 0:
-            n_block *= 2
-            block, codes, bounds = (scratch(n_block, np.uint8), scratch(n_block, np.uint8), scratch(n_block, np.uint32))
+            n_block, block, codes, bounds = block_room(2 * n_block)
             rows = scratch(n_block, np.uint64)
             united, mark_of = _room_for_marks(n_block if marked else 0)
             continue
-        n_words = walk_block(block, np.uint64(n), views_of_walk, bounds, codes)
         if marked:
             here = data[start - 1] if start > 0 else np.uint8(0), start - first
             n_words = mark_words(block, bounds, n_words, here, cuts, sides, mark_of, united)

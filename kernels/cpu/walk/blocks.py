@@ -6,8 +6,10 @@ word of its own.
 
 from __future__ import annotations
 
+import numpy as np
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.primitives.memory import copy, copy_64
+from gputok.kernels.cpu.primitives.constants import U0
+from gputok.kernels.cpu.primitives.memory import copy, copy_64, scratch
 from gputok.kernels.cpu.walk.by_pairs import walk_pairs
 from gputok.kernels.cpu.walk.by_windows import walk_windows
 from gputok.kernels.cpu.walk.matches import last_strong_cut
@@ -61,6 +63,21 @@ def fill_block(data, offsets, document, begin, stop, walk, block, n_block, token
         at = end
     block[n] = END_OF_TEXT
     return at - begin, n, document
+
+
+@kernel(inline=True)
+def block_room(n=BLOCK_BYTES + MARGIN):
+    """Memory for blocks of n bytes, MARGIN of them unused: n, and `block`, `codes` and `bounds` of `walk_block`."""
+    return np.int64(n), scratch(n, np.uint8), scratch(n, np.uint8), scratch(n, np.uint32)
+
+
+@kernel(inline=True)
+def next_block(data, offsets, document, start, stop, walk, room, token, has_tokens):
+    """Fills a block and walks it; room: of `block_room`. Returns what `fill_block` does, and the number of words."""
+    n_block, block, codes, bounds = room
+    copied, n, document = fill_block(data, offsets, document, start, stop, walk, block, n_block, token, has_tokens)
+    n_words = walk_block(block, np.uint64(n), walk, bounds, codes) if copied else U0
+    return copied, n, document, n_words
 
 
 @kernel(inline=True)
