@@ -52,6 +52,7 @@ MOST = 2**63 - 1
 """The largest sum of the counts of all words: then no sum of some of them needs more than 64 bits."""
 _METADATA, _VERSIONS = b"gputok.word_counts", (1, 2)
 _HASH, _PARTITIONS = "word_key/2", 64  # how words are dealt to partitions, and how many these are
+_KEY_SHIFT = np.uint64(64 - 6)  # the upper bits of a word's key number its partition
 _FEW_WORDS = 1 << 16  # a file of fewer words has one row group
 _ROWS_AT_ONCE = 1 << 16
 
@@ -84,6 +85,15 @@ class ColumnNames(NamedTuple):
             checked("word_column", string, word),
             checked("count_column", string, count),
         )
+
+    def check(self, names: Sequence[str], where: str) -> None:
+        """Raises ValueError if a table with columns of these names lacks one."""
+        for name in (self.word, self.count):
+            if name not in names:
+                raise ValueError(
+                    f"{where}: has no column {short(name)}; it has {several(names)}. Name the columns of words and of counts "
+                    "by word_column= and count_column="
+                )
 
 
 def write(
@@ -197,12 +207,7 @@ class CountFile:
                 )
         self.part: str | None = None if description is None else description.get("part")
         self.is_distinct = description is not None  # no word is there twice
-        for name in (columns.word, columns.count):
-            if name not in schema.names:
-                raise ValueError(
-                    f"{file}: has no column {short(name)}; it has {several(schema.names)}. Name the columns of words and "
-                    "of counts by word_column= and count_column="
-                )
+        columns.check(schema.names, str(file))
 
     @property
     def n_words(self) -> int:
@@ -219,7 +224,9 @@ class CountFile:
         yield from self._read(range(self._metadata.num_row_groups))
 
     def partition(self, number: int) -> Iterator[WordColumns]:
-        """The words of one partition."""
+        """The words of one partition. Raises ValueError if they belong to another one."""
+        from gputok.kernels.cpu.count_words import word_keys
+
         assert self._sizes is not None
         first = sum(self._sizes[:number])
         last, at, groups = first + self._sizes[number], 0, []
@@ -228,7 +235,13 @@ class CountFile:
             if at < last and first < at + n_rows:
                 groups.append(i)
             at += n_rows
-        yield from self._read(groups)
+        for words in self._read(groups):
+            if np.any(word_keys(words.data, words.offsets) >> _KEY_SHIFT != number):
+                raise ValueError(
+                    f"{self.file}: its words are not in the order that its description says, so another program has changed "
+                    "the file; load it alone and save it again"
+                )
+            yield words
 
     def _read(self, groups: Sequence[int]) -> Iterator[WordColumns]:
         import pyarrow as pa
@@ -282,12 +295,7 @@ def from_arrow(table: Any, byte_level: bool, columns: ColumnNames, where: str, n
     """
     import pyarrow as pa
 
-    for name in (columns.word, columns.count):
-        if name not in table.schema.names:
-            raise ValueError(
-                f"{where}: has no column {short(name)}; it has {several(table.schema.names)}. Name the columns of words "
-                "and of counts by word_column= and count_column="
-            )
+    columns.check(table.schema.names, where)
     words = _cast(table.column(columns.word), pa.large_binary(), f"{where}, column {short(columns.word)}")
     counts = _cast(table.column(columns.count), pa.int64(), f"{where}, column {short(columns.count)}")
     ends = text_offsets(words)

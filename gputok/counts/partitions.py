@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from gputok.counts.files import CountFile
     from gputok.files.temporary import MemoryLimit, TemporaryFile
     from gputok.kernels.cpu.word_table import WordTable
     from gputok.progress import Report
@@ -161,25 +160,6 @@ def let_go(words: WordColumns) -> None:
     """Takes words in temporary files, which can be read again, out of this process's memory."""
     for array in words[:3]:
         temporary.let_go(array)
-
-
-class PartedFile:
-    """A file that gputok wrote, read by partition."""
-
-    def __init__(self, file: CountFile) -> None:
-        self._file, self.n_words = file, file.n_words
-
-    def partition(self, number: int) -> Iterator[WordColumns]:
-        """The words of one partition. Raises ValueError if they belong to another one."""
-        from gputok.kernels.cpu.count_words import word_keys
-
-        for words in self._file.partition(number):
-            if np.any(word_keys(words.data, words.offsets) >> np.uint64(64 - BITS) != number):
-                raise ValueError(
-                    f"{self._file.file}: its words are not in the order that its description says, so another program "
-                    "has changed the file; load it alone and save it again"
-                )
-            yield words
 
 
 class InMemory:

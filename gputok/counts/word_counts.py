@@ -13,7 +13,7 @@ from gputok.checks import brief, checked, integer, short, switch
 from gputok.counts import files as count_files
 from gputok.counts import partitions
 from gputok.counts.files import CountFile, WordColumns
-from gputok.counts.partitions import PartedFile, Tally
+from gputok.counts.partitions import Tally
 from gputok.files.temporary import MemoryLimit
 from gputok.kernels.threads import run, thread_count
 from gputok.types import public
@@ -278,7 +278,7 @@ class WordCounts:
         tallies: Sequence[Tally],
         memory: MemoryLimit | None,
         threads: int,
-        files: Sequence[PartedFile] = (),
+        files: Sequence[CountFile] = (),
         report: Report | None = None,
     ) -> WordCounts:
         """The words of all tallies, which are given up, and of files; with a limit, in temporary files.
@@ -387,11 +387,11 @@ class WordCounts:
             next(files[0].batches(), None)  # Arrow loads what it needs
             memory = memory.after("opening the files")
         tallies = _Tallies(memory)
-        parted: list[PartedFile] = []
+        parted: list[CountFile] = []
         tallies.of(all_byte_level)
         for file in files:
             if file.is_partitioned and file.byte_level == all_byte_level:
-                parted.append(PartedFile(file))
+                parted.append(file)
             else:
                 for words in file.batches():
                     tallies.add(words)
