@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gputok.automaton import Same
-from gputok.automaton.subsets import OutsideError, failing, finished
+from gputok.automaton.subsets import OutsideError, explored, failing, finished
 from gputok.kernels import DEAD, Automaton
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gputok.types import Mask, Positions
 
 _MOST_STATES = 1024
-_STOP = -1  # a next state: the word ends at the last accepted position
+_STOP = None  # a next state: the word ends at the last accepted position
 
 
 class _Rule(NamedTuple):
@@ -110,7 +110,8 @@ class _Completed:
             raise OutsideError("a match of no characters")
 
     def made(self) -> Automaton:
-        made = _built("start", self.end + 1, self._step, self.class_of)
+        _, delta, accept = explored("start", self.end + 1, self._step, _MOST_STATES)
+        made = finished(delta, accept, self.class_of)
         if not made.gapless:
             raise OutsideError("gaps that the next characters don't decide about")
         return made
@@ -198,7 +199,9 @@ def _refined(outer: Automaton, inner: Automaton) -> Automaton:
     a, b = _rule(outer), _rule(inner)
     class_of, classes = _joint_classes(a, b)
     within = _Within(a, b, classes) if a.is_prompt() else _Across(a, b, classes)
-    made = _built((0, 0), len(classes) + 1, within.step, class_of, within.check)
+    states, delta, accept = explored((0, 0), len(classes) + 1, within.step, _MOST_STATES)
+    within.check(states, delta, accept)
+    made = finished(delta, accept, class_of)
     if not made.gapless:
         raise OutsideError("gaps")
     return made
@@ -262,34 +265,3 @@ def _joint_classes(a: _Rule, b: _Rule) -> tuple[Positions, list[tuple[int, int]]
     number = np.zeros(256 * 256, np.int64)
     number[present] = np.arange(len(present))
     return number[pairs], [divmod(pair, 256) for pair in present.tolist()]
-
-
-def _built(
-    start: Hashable,
-    width: int,
-    step: Callable[[Hashable, int], tuple[Hashable, bool]],
-    class_of: Positions,
-    check: Callable[[list[Hashable], Positions, Mask], None] | None = None,
-) -> Automaton:
-    """Makes an automaton of all states that `step` reaches from `start`."""
-    numbers: dict[Hashable, int] = {start: 0}
-    queue = [start]
-    delta: list[list[int]] = []
-    accept: list[list[bool]] = []
-    for state in queue:  # the loop appends to the queue
-        row, accepted = [DEAD] * width, [False] * width
-        for column in range(width):
-            following, accepted[column] = step(state, column)
-            if following == _STOP or column == width - 1:
-                continue
-            if following not in numbers:
-                numbers[following] = len(numbers)
-                queue.append(following)
-            row[column] = numbers[following]
-        if len(numbers) > _MOST_STATES:
-            raise OutsideError(f"an automaton of more than {_MOST_STATES} states")
-        delta.append(row)
-        accept.append(accepted)
-    if check is not None:
-        check(queue, np.array(delta), np.array(accept))
-    return finished(np.array(delta), np.array(accept), class_of)

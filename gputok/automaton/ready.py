@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from gputok.types import Bytes
 
 FILE = pathlib.Path(__file__).with_name("ready.npy")
-"""Uint8[n], keys (patterns) and their automata, one after the other, as `packed` writes them; of `tests/make_automata.py`."""
+"""Uint8[n], keys (patterns) and their automata, one after the other; `tests/make_automata.py` writes them."""
 BERT_WORDS = b"\xffBertPreTokenizer"
-"""The key of `gputok.automaton.words.bert_words`; no pattern has such a byte."""
-# Numbers of 64 bits: the bytes of all that follows, the bytes of the key, and what _forms needs
+"""The key of the words of BertPreTokenizer; no pattern has such a byte."""
+# Numbers of 64 bits: the bytes of all that follows, the bytes of the key, and what `forms` needs
 _HEAD = 6
 
 
@@ -53,21 +53,11 @@ def named(key: bytes) -> Automaton | None:
         return None
     head, data = found
     arrays, at = [], 0
-    for dtype, shape in _forms(head):
+    for dtype, shape in forms(head):
         n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
         arrays.append(data[at : at + n_bytes].view(dtype).reshape(shape))
-        at += _rounded(n_bytes)
+        at += rounded(n_bytes)
     return Automaton(*arrays, gapless=bool(head[-1]))
-
-
-def packed(key: bytes, automaton: Automaton) -> bytes:
-    """Returns the bytes of a key and its automaton in the file."""
-    head = [len(key), automaton.n_states, automaton.n_classes, len(automaton.member), automaton.gapless]
-    arrays = [np.frombuffer(key, np.uint8), *automaton[:-1]]
-    for array, (dtype, shape) in zip(automaton[:-1], _forms(head), strict=True):
-        assert (array.dtype, array.shape) == (dtype, shape)
-    body = b"".join(array.tobytes().ljust(_rounded(array.nbytes), b"\0") for array in arrays)
-    return np.array([len(body), *head], np.int64).tobytes() + body
 
 
 @functools.cache
@@ -78,12 +68,12 @@ def _ready() -> dict[bytes, tuple[list[int], Bytes]]:
         n_bytes, *head = data[at : at + 8 * _HEAD].view(np.int64).tolist()
         at += 8 * _HEAD
         key = data[at : at + head[0]].tobytes()
-        found[key] = head, data[at + _rounded(head[0]) : at + n_bytes]
+        found[key] = head, data[at + rounded(head[0]) : at + n_bytes]
         at += n_bytes
     return found
 
 
-def _forms(head: list[int]) -> list[tuple[Any, tuple[int, ...]]]:
+def forms(head: list[int]) -> list[tuple[Any, tuple[int, ...]]]:
     """The dtype and the shape of each array of an automaton."""
     _, n_states, n_classes, n_pages, _ = head
     by_state = n_states, n_classes + 1
@@ -97,6 +87,6 @@ def _forms(head: list[int]) -> list[tuple[Any, tuple[int, ...]]]:
     ]
 
 
-def _rounded(n_bytes: int) -> int:
+def rounded(n_bytes: int) -> int:
     """Each array begins at a multiple of 8 bytes."""
     return -(-n_bytes // 8) * 8

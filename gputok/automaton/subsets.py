@@ -19,6 +19,7 @@ from gputok.automaton.syntax import Atomic, Backref, Chars, Choice, Group, Look,
 from gputok.kernels import DEAD, Automaton
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from collections.abc import Sequence as Items
 
     import numpy.typing as npt
@@ -257,15 +258,19 @@ def _subsets(program: _Program, member: Mask) -> tuple[Positions, Mask]:
     steps = program.steps
     looks_behind = any(step.kind == "behind" for step in steps)
     members = [frozenset(np.flatnonzero(row).tolist()) for row in member]
-    n_columns = member.shape[1]
     budget = MAX_STEPS
+
+    def spend(n_steps: int) -> None:
+        nonlocal budget
+        budget -= n_steps
+        if budget < 0:
+            raise OutsideError(f"an automaton that takes more than {MAX_STEPS:,} steps to make")
 
     def follow(threads: tuple[int, ...], before: int, column: int) -> tuple[list[int], bool]:
         """Follows the threads before a character of class `column`.
 
         Returns the "char" instructions that they reach, and True if a thread reaches the end of the pattern.
         """
-        nonlocal budget
         seen: set[int] = set()
         reached: list[int] = []
         for thread in threads:
@@ -277,7 +282,7 @@ def _subsets(program: _Program, member: Mask) -> tuple[Positions, Mask]:
                 seen.add(at)
                 kind, first, second, chars = steps[at]
                 if kind == "match":
-                    budget -= len(seen)
+                    spend(len(seen))
                     return reached, True
                 if kind == "char":
                     reached.append(at)
@@ -288,32 +293,43 @@ def _subsets(program: _Program, member: Mask) -> tuple[Positions, Mask]:
                         raise OutsideError("a look-behind where a match begins")
                     if (column if kind == "ahead" else before) in members[chars]:
                         stack.append(first)
-        budget -= len(seen)
+        spend(len(seen))
         return reached, False
 
-    start = ((program.start,), -1)
-    states: dict[tuple[tuple[int, ...], int], int] = {start: 0}
-    queue: list[tuple[tuple[int, ...], int]] = [start]
+    def step(state: tuple[tuple[int, ...], int], column: int) -> tuple[tuple[tuple[int, ...], int] | None, bool]:
+        reached, accepted = follow(*state, column)
+        after = tuple(dict.fromkeys(steps[at].first for at in reached if column in members[steps[at].chars]))
+        return (after, column if looks_behind else -1) if after else None, accepted
+
+    return explored(((program.start,), -1), member.shape[1], step, MAX_STATES)[1:]
+
+
+def explored(
+    start: Any, width: int, step: Callable[[Any, int], tuple[Any, bool]], most: int
+) -> tuple[list[Any], Positions, Mask]:
+    """Finds all states that are reached from `start`: the states, and delta and accept, each of `width` columns.
+
+    step(state, column) -> (the next state, or None; whether the state accepts before a character of this class). The last
+    column is END. Raises OutsideError if there are more than `most` states.
+    """
+    numbers, queue = {start: 0}, [start]
     delta: list[list[int]] = []
     accept: list[list[bool]] = []
-    for threads, before in queue:  # the loop appends to the queue
-        row, accepted = [DEAD] * n_columns, [False] * n_columns
-        for column in range(n_columns):
-            reached, accepted[column] = follow(threads, before, column)
-            if column == n_columns - 1:
-                break
-            after = tuple(dict.fromkeys(steps[at].first for at in reached if column in members[steps[at].chars]))
-            if after:
-                state = (after, column if looks_behind else -1)
-                if state not in states:
-                    states[state] = len(states)
-                    queue.append(state)
-                row[column] = states[state]
-            if len(states) > MAX_STATES or budget < 0:
-                raise OutsideError(f"an automaton of more than {min(len(states), MAX_STATES)} states")
+    for state in queue:  # the loop appends to the queue
+        row, accepted = [DEAD] * width, [False] * width
+        for column in range(width):
+            following, accepted[column] = step(state, column)
+            if following is None or column == width - 1:
+                continue
+            if following not in numbers:
+                if len(numbers) == most:
+                    raise OutsideError(f"an automaton of more than {most} states")
+                numbers[following] = len(numbers)
+                queue.append(following)
+            row[column] = numbers[following]
         delta.append(row)
         accept.append(accepted)
-    return np.array(delta), np.array(accept)
+    return queue, np.array(delta), np.array(accept)
 
 
 def _minimize(delta: Positions, accept: Mask) -> tuple[Transitions, Bytes]:

@@ -28,14 +28,10 @@ def _tables() -> dict[str, npt.NDArray[Any]]:
 
 
 @functools.cache
-def _line_of_name() -> dict[str, int]:
+def property_names() -> dict[str, int]:
+    """All names that `property_set` knows, and the line of each in the tables."""
     lines = _tables()["names"].tobytes().decode().split("\n")
     return {name: i for i, line in enumerate(lines) for name in line.split(" ")}
-
-
-def property_names() -> list[str]:
-    """All names that `property_set` knows."""
-    return sorted(_line_of_name())
 
 
 @functools.cache
@@ -51,7 +47,7 @@ def property_set(name: str) -> CharSet:
     (141028, True)
     """
     key = name.lower().translate({ord(c): None for c in " -_"}) if name[:1] not in "[\\" else name
-    line = _line_of_name()[key]
+    line = property_names()[key]
     tables = _tables()
     start, end = tables["offsets"][line : line + 2]
     return CharSet(np.cumsum(tables["steps"][start:end]))
@@ -59,7 +55,7 @@ def property_set(name: str) -> CharSet:
 
 def script_sets() -> list[CharSet]:
     """The scripts that the pre-tokenizer UnicodeScripts knows. Characters outside of all sets join any script."""
-    names = [name for name in _line_of_name() if name.startswith("rust:script:")]
+    names = [name for name in property_names() if name.startswith("rust:script:")]
     return [property_set(name) for name in names]
 
 

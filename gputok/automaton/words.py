@@ -60,12 +60,6 @@ def whitespace_words() -> Automaton:
     return runs(~(space | other), other)
 
 
-def bert_words() -> Automaton:
-    """Makes the automaton of punctuation marks, and of runs of other characters except white space; `ready` has it."""
-    space, mark = property_set("rust:space"), property_set("rust:punctuation")
-    return compile_node(Choice((_run(~(space | mark)), Chars(mark - space))))
-
-
 @functools.cache
 def script_runs() -> Automaton:
     """Makes the automaton of runs of one script, with the characters of no script after them."""

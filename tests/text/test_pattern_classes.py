@@ -52,7 +52,7 @@ def differing(patterns, points):
 
 def properties():
     """A name for each set that a property can have."""
-    named = {property_set(name).edges.tobytes(): name for name in property_names() if not {*name} & {*":\\"}}
+    named = {property_set(name).edges.tobytes(): name for name in sorted(property_names()) if not {*name} & {*":\\"}}
     return sorted(named.values())
 
 
