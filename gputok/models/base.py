@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import itertools
 import json
@@ -53,6 +54,9 @@ class Model(Component):
     """Why `extend` can't add tokens to a model of the class, unless it is BPE."""
     turn: ClassVar[int]
     """When `from_dict` tries the class if a JSON form has no `type`: classes are tried in the order of this number."""
+
+    trainer: ClassVar[str]
+    """The folder in this one, and the name, of the class of trainers that `get_trainer` takes."""
 
     stored: ClassVar[tuple[str, ...]] = ()
     """The derived values that a compiled tokenizer keeps (`gputok.pipeline.compiled`)."""
@@ -254,7 +258,8 @@ class Model(Component):
 
     def get_trainer(self) -> Any:
         """Makes a trainer for this class of models, with default options."""
-        raise NotImplementedError
+        folder, name = self.trainer.split(".")
+        return getattr(importlib.import_module(f"gputok.models.{folder}.trainer"), name)()
 
     def _described(self, n_items: int, n_bytes: int | None) -> str:
         fields = self.to_dict()

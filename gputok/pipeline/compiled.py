@@ -24,8 +24,7 @@ from gputok.files.json_text import Packed
 from gputok.files.locations import locate
 from gputok.kernels import DEAD, Automaton, Pairs, Strings
 from gputok.kernels.cpu import compiled, lines, lookup, trie
-from gputok.models.bpe.merges import JoinedMerges
-from gputok.models.bpe.model import BPE
+from gputok.models.bpe.model import BPE, JoinedMerges
 from gputok.pipeline import serialize
 from gputok.pipeline.encode.text import texts_of
 from gputok.tokens.added_token import tokens_of_columns

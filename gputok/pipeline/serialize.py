@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from gputok.components import Component
     from gputok.corpus import Source
-    from gputok.models.bpe.merges import JoinedMerges
+    from gputok.models.bpe.model import JoinedMerges
     from gputok.types import Bytes
 
 VERSION = "1.0"
@@ -352,7 +352,7 @@ def _vocabulary(data: Bytes, begin: int) -> tuple[Vocabulary, int] | None:
 
 def _merges(data: Bytes, begin: int, vocabulary: Vocabulary) -> tuple[JoinedMerges, int] | None:
     from gputok.kernels.cpu import json_tables
-    from gputok.models.bpe.merges import JoinedMerges
+    from gputok.models.bpe.model import JoinedMerges
 
     found = json_tables.read_merges(data, begin, vocabulary.strings)
     return None if found is None else (JoinedMerges(vocabulary, found[0]), found[1])

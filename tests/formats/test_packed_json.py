@@ -11,7 +11,7 @@ import pytest
 from gputok.kernels.cpu import json_tables, lookup
 
 from gputok import Tokenizer, models
-from gputok.models.bpe.merges import JoinedMerges
+from gputok.models.bpe.model import JoinedMerges
 from gputok.pipeline import serialize
 from gputok.tokens.vocabulary import Vocabulary
 

@@ -16,7 +16,6 @@ from gputok.kernels.cpu.train_unigram import tries as kernels
 
 from gputok import Tokenizer, WordCounts, models, trainers
 from gputok.models.unigram import em, seeds
-from gputok.models.unigram.alphabet_code import make_code
 from gputok.models.unigram.train import train_unigram
 from gputok.recipes import recipe
 
@@ -193,7 +192,7 @@ def test_words_sort_as_their_codes_do(backwards):
 )
 def test_codes_keep_order_and_are_not_prefixes_of_each_other(weights):
     weights = np.array(weights, np.int64)
-    code = make_code(weights)
+    code = seeds.make_code(weights)
     lengths = (code.words & np.uint64(63)).astype(np.int64)
     order = np.argsort(lengths, kind="stable")  # by (length, id)
     assert (np.diff(lengths[np.argsort(-weights, kind="stable")]) >= 0).all()

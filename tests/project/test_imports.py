@@ -36,7 +36,7 @@ def test_imports_run_down_only(tree):
 
 UP = [  # a module, what it imports, and what is said of it
     ("text.pieces", "pipeline.pipeline", "Pipeline", "gputok.text.pieces -> gputok.pipeline.pipeline (l."),
-    ("models.bpe.trainer", "models.bpe.model", "BPE", "- .trainer -> .model"),
+    ("models.bpe.tables", "models.bpe.model", "BPE", "- .tables -> .model"),
     ("encoding.rows", "encoding.encoding", "Encoding", "- .rows -> .encoding"),
     ("kernels.cpu.count_words", "types", "Array", "gputok.kernels.cpu.count_words -> gputok.types (l."),
     ("kernels.cpu.lookup", "tokenizer", "Tokenizer", "gputok.kernels.cpu.lookup -> gputok.tokenizer (l."),

@@ -28,7 +28,6 @@ from gputok.files.atomic import replacing
 from gputok.files.json_text import deeper, rows
 from gputok.models import base
 from gputok.models.base import Model, Tokens
-from gputok.models.bpe.merges import JoinedMerges, PackedMerges
 from gputok.pool import Pool
 from gputok.text.pieces import check_lengths
 from gputok.tokens.vocabulary import Vocabulary, pack, packed_tokens
@@ -41,6 +40,31 @@ if TYPE_CHECKING:
     from gputok.files.json_text import Buffer
     from gputok.kernels import Automaton, BpeTables, Pairs, Strings
     from gputok.types import Array, Bytes, Ids, Positions
+
+
+class _PackedMerges(NamedTuple):
+    """Pairs of tokens, by rising rank: token `side` of merge i is data[start[side, i]:end[side, i]]."""
+
+    data: Bytes  # uint8[n_bytes], the tokens as UTF-8
+    start: Positions  # int64[2, m]
+    end: Positions  # int64[2, m]
+
+    def pair(self, i: int) -> tuple[str, str]:
+        """The two tokens of merge i."""
+        left, right = (
+            bytes(self.data[start:end]).decode() for start, end in zip(self.start[:, i], self.end[:, i], strict=True)
+        )
+        return left, right
+
+
+class JoinedMerges(NamedTuple):
+    """Merges of a vocabulary whose tokens are known, by rising rank."""
+
+    vocabulary: Vocabulary
+    # uint32[m, 3], the positions of the left and the right token, and of both side by side, or NONE
+    positions: Ids
+    # The table of these pairs, which all differ, by rank; None: it is to be made
+    pairs: Pairs | None = None
 
 
 class _Merges(NamedTuple):
@@ -109,6 +133,7 @@ class BPE(Model):
     """
 
     turn = 0
+    trainer = "bpe.BpeTrainer"
     stored = ("byte_strings", "byte_ranks", "cuts")
     merges: Any  # int64[n, 3], the ids of each pair and of what it becomes, by rank
     sentencepiece: bool
@@ -256,11 +281,6 @@ class BPE(Model):
             pairs = tables.pairs
         return JoinedMerges(self.vocabulary, _joined(self.vocabulary, self._named_merges().pairs, None), pairs)
 
-    def get_trainer(self) -> Any:
-        from gputok.models.bpe.trainer import BpeTrainer
-
-        return BpeTrainer()
-
     def fields(self) -> dict[str, Any]:
         """Returns the JSON form, in which the vocabulary and the merges are `Packed` objects."""
         dropout = self.dropout  # of single precision: written by the fewest decimals that distinguish it
@@ -282,15 +302,7 @@ class BPE(Model):
     def from_dict(cls, value: dict[str, Any]) -> Self:
         """Makes a model from its JSON form, whose merges are pairs of tokens, or, in older files, `"left right"`."""
         base.require(value, "BPE", "vocab", "merges")
-        names = (
-            "dropout",
-            "unk_token",
-            "continuing_subword_prefix",
-            "end_of_word_suffix",
-            "fuse_unk",
-            "byte_fallback",
-            "ignore_merges",
-        )
+        names = cls.checks.keys() - {"sentencepiece", "cache_capacity"}
         options = {name: value[name] for name in names if value.get(name) is not None}
         model = cls(base.object_of(value, "vocab"), _list_of(value["merges"]), **options)
         if "sentencepiece" in value:
@@ -517,7 +529,7 @@ def _pairs(vocabulary: Vocabulary, given: Sequence[Any]) -> Positions:
     return found
 
 
-def _packed(merges: Sequence[Any]) -> PackedMerges:
+def _packed(merges: Sequence[Any]) -> _PackedMerges:
     """Packs merges that are pairs of tokens, or two tokens with a space between."""
     if isinstance(merges, str) or not isinstance(merges, Sequence):
         raise TypeError(f"merges must be a list, not {type(merges).__name__}")
@@ -529,10 +541,10 @@ def _packed(merges: Sequence[Any]) -> PackedMerges:
         )
         raise WrongValue(f"a merge must be a pair of tokens, not {brief(wrong)}", f"merges[{at}]")
     data, offsets = checked("merges", packed_tokens, list(itertools.chain.from_iterable(merges)))
-    return PackedMerges(data, offsets[:-1].reshape(-1, 2).T, offsets[1:].reshape(-1, 2).T)
+    return _PackedMerges(data, offsets[:-1].reshape(-1, 2).T, offsets[1:].reshape(-1, 2).T)
 
 
-def _lines(merges: Sequence[str]) -> PackedMerges:
+def _lines(merges: Sequence[str]) -> _PackedMerges:
     """Packs merges written as "left right"; a "#version" line is left out."""
     from gputok.kernels.cpu import lookup
 
@@ -546,7 +558,7 @@ def _lines(merges: Sequence[str]) -> PackedMerges:
         raise WrongValue(
             f"a merge must be two tokens with a space between, not {brief(merges[first])}", f"merges[{first}]"
         )
-    return PackedMerges(data, np.stack([offsets[:-1], middle + 1]), np.stack([middle, offsets[1:]]))
+    return _PackedMerges(data, np.stack([offsets[:-1], middle + 1]), np.stack([middle, offsets[1:]]))
 
 
 def _joined(

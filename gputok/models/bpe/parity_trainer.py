@@ -6,12 +6,12 @@ import dataclasses
 import math
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gputok.models import BPE
-from gputok.models.bpe.trainer import BpeTrainer, TrainedBpe
+from gputok.models.bpe.trainer import BpeTrainer, TrainedBpe, spelled
 from gputok.models.trainer import CheckedOptions, contents
 from gputok.tokens.vocabulary import Vocabulary, pack
 from gputok.types import public
@@ -180,12 +180,11 @@ class ParityBpeTrainer(CheckedOptions):
             warnings.warn(nothing, stacklevel=2)
         options = {name: getattr(self, name) for name in _OF_ALPHABET}
         vocab, ids = BpeTrainer(**options)._alphabet(everything, WordCounts.merge(texts[n:]))
-        symbols = [
-            _to_symbols(words, ids) if i < n else _known_to_symbols(words, ids, len(vocab))
-            for i, words in enumerate(texts)
-        ]
-        ends = np.cumsum([0, *(len(part.symbols) for part in symbols)])
-        offsets = [part.offsets[1:] + end for part, end in zip(symbols, ends[:-1], strict=True)]
+        of_train = [spelled(words, ids, np.uint32) for words in texts[:n]]
+        parts = [*of_train, *(_known_symbols(words, ids, len(vocab)) for words in texts[n:])]
+        symbols, offsets, counts = zip(*parts, strict=True)
+        ends = np.cumsum([0, *map(len, symbols)])
+        offsets = [part[1:] + end for part, end in zip(offsets, ends[:-1], strict=True)]
         limits = ParityLimits(
             n,
             min(max(0, self.num_merges - len(vocab) * self.total_symbols), 2**62),
@@ -199,10 +198,10 @@ class ParityBpeTrainer(CheckedOptions):
             self.alpha / n,
         )
         learned = parity_bpe.train_parity_bpe(
-            np.concatenate([part.symbols for part in symbols]),
+            np.concatenate(symbols),
             np.concatenate([[0], *offsets]),
-            np.concatenate([part.counts for part in symbols]),
-            np.repeat(np.arange(len(symbols)), [len(part.counts) for part in symbols]),
+            np.concatenate(counts),
+            np.repeat(np.arange(len(counts)), [*map(len, counts)]),
             *pack([*vocab]),
             limits,
             None if progress is None else lambda done, total: progress("merge", done, total),
@@ -253,32 +252,14 @@ class ParityBpeTrainer(CheckedOptions):
         self.__init__(**state)
 
 
-class _Symbols(NamedTuple):
-    """Words as symbols (ids of characters)."""
-
-    symbols: Ids  # uint32[m]
-    offsets: Positions  # int64[n_words + 1]
-    counts: Counts  # int64[n_words]
-
-
-def _to_symbols(words: WordCounts, ids: Positions32) -> _Symbols:
-    """Translates words to symbols; a character without an id (ids: int32[characters, roles]) is left out."""
-    from gputok.kernels.cpu import spell_words as alphabet
-
-    symbols, offsets = alphabet.spell_words(
-        words.data, words.offsets, ids, byte_level=words.byte_level, dtype=np.uint32
-    )
-    return _Symbols(symbols, offsets, words.counts)
-
-
-def _known_to_symbols(words: WordCounts, ids: Positions32, unknown: int) -> _Symbols:
-    """Translates words to symbols; a word that contains a character without an id is left out.
+def _known_symbols(words: WordCounts, ids: Positions32, unknown: int) -> tuple[Ids, Positions, Counts]:
+    """Returns what `spelled` returns, without the words that contain a character without an id.
 
     unknown: a number that is not an id.
     """
-    symbols, offsets, counts = _to_symbols(words, np.where(ids < 0, np.int32(unknown), ids))
+    symbols, offsets, counts = spelled(words, np.where(ids < 0, np.int32(unknown), ids), np.uint32)
     sizes = np.diff(offsets)
     before = np.concatenate([[0], np.cumsum(symbols == unknown)])[offsets]
     known = before[1:] == before[:-1]
     ends = np.concatenate([[0], np.cumsum(sizes[known])])
-    return _Symbols(symbols[np.repeat(known, sizes)], ends, counts[known])
+    return symbols[np.repeat(known, sizes)], ends, counts[known]

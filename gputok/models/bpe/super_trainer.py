@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 
-from gputok.models.bpe.trainer import BpeTrainer, TrainedBpe
+from gputok.models.bpe.trainer import BpeTrainer, TrainedBpe, learned_merges
 from gputok.models.trainer import How, Trainer, contents
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.tokens.vocabulary import Vocabulary
@@ -163,16 +163,16 @@ class SuperBpeTrainer(Trainer):
             The vocabulary and merges of both stages. There are fewer than `vocab_size` tokens if no pair of that count is left.
         """
         from gputok.kernels import BpeLimits
-        from gputok.kernels.cpu.train_bpe import train_bpe_of_parts
-        from gputok.kernels.threads import thread_count
 
         if not len(runs):
             return first
         dtype = run_type(len(first.vocabulary))
 
+        def symbols(some: WordCounts) -> tuple[Array, Positions, Counts]:
+            return np.ascontiguousarray(some.data).view(dtype), some.offsets // dtype.itemsize, some.counts
+
         def parts(*, measured: bool) -> Iterable[tuple[Array, Positions, Counts]]:
-            for some in runs.slices(_RUNS_AT_ONCE):
-                yield np.ascontiguousarray(some.data).view(dtype), some.offsets // dtype.itemsize, some.counts
+            return map(symbols, runs.slices(_RUNS_AT_ONCE))
 
         others = (
             first.vocabulary.data,
@@ -180,13 +180,7 @@ class SuperBpeTrainer(Trainer):
             BpeLimits(min(self.vocab_size, 2**62), max(threshold, self.least), veto=self.veto()),
             None if progress is None else lambda done, total: progress("merge superwords", done, total),
         )
-        if devices:
-            from gputok.kernels.cuda.train_bpe import train_bpe as train_on
-
-            ids = np.ascontiguousarray(runs.data).view(dtype)
-            learned = train_on(devices[0], ids, runs.offsets // dtype.itemsize, runs.counts, *others)
-        else:
-            learned = train_bpe_of_parts(parts, *others, threads=thread_count(threads))
+        learned = learned_merges(parts, lambda: symbols(runs), others, devices, threads)
         merges = np.concatenate([first.merges, np.column_stack([learned.left, learned.right])])
         return TrainedBpe(Vocabulary(learned.tokens, learned.token_offsets), merges)
 

@@ -14,9 +14,10 @@ from gputok.tokens.vocabulary import Vocabulary, pack
 from gputok.types import public
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from gputok.counts.word_counts import WordCounts
+    from gputok.kernels import BpeMerges
     from gputok.tokens.added_token import AddedToken
     from gputok.types import Counts, Ids, Positions, Positions32
 
@@ -106,9 +107,6 @@ class BpeTrainer(Trainer):
 
     def learn(self, words: WordCounts, how: How) -> TrainedBpe:
         from gputok.kernels import BpeLimits
-        from gputok.kernels.cpu import spell_words as alphabet
-        from gputok.kernels.cpu.train_bpe import train_bpe_of_parts
-        from gputok.kernels.threads import thread_count
 
         words.check_symbols()
         vocab, ids = self._alphabet(words)
@@ -126,12 +124,6 @@ class BpeTrainer(Trainer):
         # 16 bits halve the memory traffic
         dtype = np.uint16 if max(self.vocab_size, len(vocab)) < 0xFFFF else np.uint32
 
-        def spell(some: WordCounts) -> tuple[Any, Positions, Counts]:
-            symbols, offsets = alphabet.spell_words(
-                some.data, some.offsets, ids, byte_level=some.byte_level, dtype=dtype
-            )
-            return symbols, offsets, some.counts
-
         limits = BpeLimits(
             min(self.vocab_size, 2**62),
             words.threshold(self.min_frequency),
@@ -141,23 +133,19 @@ class BpeTrainer(Trainer):
 
         is_mapped = words.byte_level and ids.shape[1] == 1 and ids.min() >= 0  # a symbol for each byte
         table = ids[:, 0].astype(np.uint32)
-        whole = [spell(words)] if len(words) <= _WORDS_AT_ONCE and not is_mapped else []
+        whole = [spelled(words, ids, dtype)] if len(words) <= _WORDS_AT_ONCE and not is_mapped else []
 
         def parts(*, measured: bool) -> Iterable[tuple[Any, ...]]:
             some = words.slices(_WORDS_AT_ONCE)
             if is_mapped:
                 return ((part.data, part.offsets, part.counts, table) for part in some)
-            return whole or map(spell, some)
+            return whole or (spelled(part, ids, dtype) for part in some)
 
         progress = how.progress
         on_progress = None if progress is None else lambda done, total: progress("merge", done, total)
         others = *pack([*vocab]), limits, on_progress
-        if how.devices and not self.why_not_on_device():
-            from gputok.kernels.cuda.train_bpe import train_bpe as train_on
-
-            learned = train_on(how.devices[0], *spell(words), *others)
-        else:
-            learned = train_bpe_of_parts(parts, *others, threads=thread_count(how.threads))
+        devices = () if self.why_not_on_device() else how.devices
+        learned = learned_merges(parts, lambda: spelled(words, ids, dtype), others, devices, how.threads)
         return TrainedBpe(
             Vocabulary(learned.tokens, learned.token_offsets),
             np.column_stack([learned.left, learned.right]),
@@ -255,3 +243,35 @@ class BpeTrainer(Trainer):
     def _affixed_order(self, counts: dict[str, int]) -> list[str]:
         """Returns the characters with prefix or suffix in the order of their ids; counts: how often each occurs."""
         return sorted(counts, key=lambda name: (-counts[name], name))
+
+
+def learned_merges(
+    parts: Callable[..., Iterable[tuple[Any, ...]]],
+    whole: Callable[[], tuple[Any, ...]],
+    others: tuple[Any, ...],
+    devices: Sequence[Any],
+    threads: int | None,
+) -> BpeMerges:
+    """Learns merges on the first of some devices, from all words, or else by threads, from parts of the words.
+
+    parts, others: arguments of `kernels.cpu.train_bpe.train_bpe_of_parts`; whole: makes all words, as `spelled` does.
+    """
+    if devices:
+        from gputok.kernels.cuda.train_bpe import train_bpe
+
+        return train_bpe(devices[0], *whole(), *others)
+    from gputok.kernels.cpu.train_bpe import train_bpe_of_parts
+    from gputok.kernels.threads import thread_count
+
+    return train_bpe_of_parts(parts, *others, threads=thread_count(threads))
+
+
+def spelled(words: WordCounts, ids: Positions32, dtype: type[Any]) -> tuple[Any, Positions, Counts]:
+    """Returns words as symbols: dtype[m], their offsets, int64[n_words + 1], and counts, int64[n_words].
+
+    ids: int32[characters, roles], of `BpeTrainer._alphabet`; a character without an id is left out.
+    """
+    from gputok.kernels.cpu.spell_words import spell_words
+
+    symbols, offsets = spell_words(words.data, words.offsets, ids, byte_level=words.byte_level, dtype=dtype)
+    return symbols, offsets, words.counts

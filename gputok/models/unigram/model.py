@@ -79,6 +79,7 @@ class Unigram(Model):
 
     fixed = "a new token competes with all others, so that it changes how text without it is cut"
     turn = 3
+    trainer = "unigram.UnigramTrainer"
     stored = ("edges",)
     unsaved: ClassVar[Mapping[str, Any]] = {"alpha": None, "nbest_size": None}
     scores: Any  # float64[n_tokens]
@@ -120,11 +121,6 @@ class Unigram(Model):
     def save(self, folder: str, prefix: str | None = None) -> list[str]:
         """Writes `[prefix-]unigram.json` into a folder."""
         return [base.write_json(folder, prefix, "unigram.json", self.to_dict(), indent=2)]
-
-    def get_trainer(self) -> Any:
-        from gputok.models.unigram.trainer import UnigramTrainer
-
-        return UnigramTrainer()
 
     def fields(self) -> dict[str, Any]:
         form = {"type": "Unigram", "unk_id": self.unk_id, "vocab": Scored(self.vocabulary, self.scores)}

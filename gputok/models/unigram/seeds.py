@@ -12,7 +12,6 @@ from gputok.kernels import threads as pool
 from gputok.kernels.cpu.train_unigram import suffixes
 from gputok.kernels.cpu.train_unigram import tries as unigram
 from gputok.kernels.cpu.train_unigram.tries import Trie
-from gputok.models.unigram.alphabet_code import make_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -378,3 +377,47 @@ def build_tries(text: WordText, seeds: Seeds, longest: int, threads: int) -> Wor
     tries = pool.results(trie, words.batches, threads)
     n_characters = int((words.counts * words.n_chars).sum())
     return Words(tries, seeds.shift, int(text.counts.sum()), n_characters)
+
+
+def make_code(weights: Counts) -> Code:
+    """Makes a binary code of characters that preserves their order, of which a dozen fit into 64 bits.
+
+    Frequent characters get few bits. This is a canonical prefix code (Schwartz and Kallick, 1964): no code is the start of
+    another code, and codes increase with (length, id). So the concatenated codes of two texts, compared bit by bit, give an
+    order of texts. The lengths are Shannon's, rounded so that the code uses as much of the code space as possible.
+
+    weights: int64[k], how often each of the ids 0 to k - 1 occurs; k is at least 1.
+
+    >>> code = make_code(np.array([2, 8, 5, 1]))
+    >>> [f"{int(word) >> 64 - (int(word) & 63):0{int(word) & 63}b}" for word in code.words]
+    ['110', '0', '10', '111']
+    """
+    lengths = _code_lengths(weights)
+    order = np.argsort(lengths, kind="stable")
+    # A shorter code takes the space of so many codes of the greatest length
+    shares = 1 << (suffixes.LONGEST_CODE - lengths[order])
+    ends = np.cumsum(shares)
+    words = np.empty(len(weights), np.uint64)
+    words[order] = (ends - shares).astype(np.uint64) << np.uint64(64 - suffixes.LONGEST_CODE)
+    words |= lengths.astype(np.uint64)
+
+    # longer[n]: the start of the codes that are longer than n bits
+    n_shorter = np.searchsorted(lengths[order], np.arange(suffixes.LONGEST_CODE + 1), side="right")
+    longer = np.append(0, ends)[n_shorter]
+    longer[-1] = 1 << suffixes.LONGEST_CODE
+    starts = np.arange(1 << suffixes.TABLE_BITS) << suffixes.LONGEST_CODE - suffixes.TABLE_BITS
+    table = np.searchsorted(longer, starts, side="right")
+    table[table > suffixes.TABLE_BITS] = 0
+    return suffixes.Code(words, table.astype(np.uint8), longer)
+
+
+def _code_lengths(weights: Counts) -> Positions:
+    """Returns the number of bits of each code, at most suffixes.LONGEST_CODE: a larger weight never gets more bits."""
+    total = int(weights.sum())
+    for rounding in range(64, 257, 4):
+        # The fewest bits n with weight >= total / 2**n * rounding / 128; by integers, so the same on all machines
+        least = np.array([total * rounding >> 7 + n for n in range(suffixes.LONGEST_CODE - 1, 0, -1)])
+        lengths = suffixes.LONGEST_CODE - np.searchsorted(least, weights, side="right")
+        if (1 << suffixes.LONGEST_CODE - lengths).sum() <= 1 << suffixes.LONGEST_CODE:
+            break
+    return lengths

@@ -35,6 +35,7 @@ class WordLevel(Model):
 
     fixed = "its tokens are whole words, without merges: add words by `add_tokens`"
     turn = 2
+    trainer = "wordlevel.WordLevelTrainer"
     checks = per_field(unk_token=string)
 
     def __init__(self, vocab: Mapping[str, int] | str | None = None, unk_token: str | None = None) -> None:
@@ -60,11 +61,6 @@ class WordLevel(Model):
     def save(self, folder: str, prefix: str | None = None) -> list[str]:
         """Writes `[prefix-]vocab.json` into a folder."""
         return [base.write_json(folder, prefix, "vocab.json", self.vocabulary.plain())]
-
-    def get_trainer(self) -> Any:
-        from gputok.models.wordlevel.trainer import WordLevelTrainer
-
-        return WordLevelTrainer()
 
     def fields(self) -> dict[str, Any]:
         return {"type": "WordLevel", "vocab": self.vocabulary, "unk_token": self.unk_token}

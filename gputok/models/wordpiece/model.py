@@ -44,6 +44,7 @@ class WordPiece(Model):
 
     fixed = "a word is cut into the longest tokens from the left, so that a new token moves the boundaries of old ones"
     turn = 1
+    trainer = "wordpiece.WordPieceTrainer"
     stored = ("edges",)
     checks = per_field(unk_token=string, continuing_subword_prefix=string, max_input_chars_per_word=integer(0, SIZE))
 
@@ -88,11 +89,6 @@ class WordPiece(Model):
         with replacing(path) as temporary:
             temporary.write_text(lines, encoding="utf-8", newline="\n")
         return [str(path)]
-
-    def get_trainer(self) -> Any:
-        from gputok.models.wordpiece.trainer import WordPieceTrainer
-
-        return WordPieceTrainer()
 
     def fields(self) -> dict[str, Any]:
         return {
