@@ -4,6 +4,7 @@
     encode_one(maker, text, special)                 the `Encoding` of a text
     encode_each(maker, texts, n, special, least)     the encodings of a list of n texts
     measure(texts)                                   the number of characters of a list of texts
+    take(iterator, list, n)                          more texts of an iterator, in a list
     list_ids(ids)                                    a list of ids
     Tokenizer.encode                                 of the classes themselves, see `Builtins.take_over`
     Encoding.ids, Encoding.tokens, Encoding.offsets
@@ -22,7 +23,7 @@ import functools
 import inspect
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -91,7 +92,7 @@ class _Attribute(ctypes.Structure):
 
 
 class Builtins(NamedTuple):
-    """The builtin functions. Only `gputok.pipeline` calls them, and keeps the memory of the calls and makers alive."""
+    """The builtin functions. Only `gputok.corpus` and `gputok.pipeline` call them, and keep the memory of the calls and makers alive."""
 
     encode_ids: Callable[[Any, str, int], bytes | int]
     """(call of `new_call`, text, flags) -> the ids; or the negative result of the kernel, -1 for a text that is too long."""
@@ -108,6 +109,9 @@ class Builtins(NamedTuple):
     """The ids in a bytes object, as a list."""
     measure: Callable[[list[Any]], int]
     """The number of characters of the texts in a list; -1 if not all are str."""
+    take: Callable[[Iterator[Any], list[Any], int], int]
+    """(iterator, list, n) -> what is left of n. Appends the next items of what `iter` gave; a text takes one more than its
+    characters of n. Until n is used up, an item is no str (or of a subclass: it takes nothing of n), or no item is left."""
     variable: ctypes.c_int64
     """The address of what machine code knows, a `Known`."""
 
@@ -226,9 +230,9 @@ def builtin_functions() -> Builtins | None:
     _know(variable, call_name=address_of(ctypes.c_char_p(_CALL)), maker_name=address_of(ctypes.c_char_p(_MAKER)))
     items_of_list = object.__basicsize__ + ctypes.sizeof(ctypes.c_ssize_t)
     _know(variable, items_of_list=items_of_list, items_of_tuple=tuple.__basicsize__, kind=_CLASS)
-    several = (code.encode_ids, code.encode_one, code.encode_each, code.claim)
-    with_one = (code.list_ids, code.measure)
+    several, with_one = (code.encode_ids, code.encode_one, code.encode_each, code.claim), (code.list_ids, code.measure)
     made = [*(_builtin(one, _FASTCALL) for one in several), *(_builtin(one, _ONE) for one in with_one)]
+    made.append(_builtin(code.take, _FASTCALL))
     return Builtins(*made, variable)
 
 

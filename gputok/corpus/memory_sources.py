@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 # the modules that define the classes of `datasets`
 _DATASETS = ("datasets.arrow_dataset", "datasets.iterable_dataset", "datasets.dataset_dict")
-
-_MOST_TOGETHER = 1 << 6  # texts that follow each other
-_LONG = 1 << 14  # characters of a text, after which no other text is read ahead
 
 
 def is_columnar(source: Any) -> bool:
@@ -88,50 +85,52 @@ def _from_python(
         return
     if column is not None and first:
         raise ValueError(f"column={column!r} chooses a column of rows; these are texts, without columns")
-    runs, n_before, n_bytes = _runs(items), 0, 0
-    while held := _take(runs, size := batch_bytes(n_bytes)):
-        yield packed(held, lambda i, n=n_before: f"text {n + i} of the iterator", errors)
-        n_before, n_bytes = n_before + len(held), n_bytes + size
+    texts, n_before, n_bytes = _Texts(items), 0, 0
+    while held := texts.take(size := batch_bytes(n_bytes)):
+        n, batch = len(held), packed(held, lambda i, n=n_before: f"text {n + i} of the iterator", errors)
+        del held  # the texts, which are not needed any more
+        yield batch
+        n_before, n_bytes = n_before + n, n_bytes + size
 
 
-def _runs(items: Iterator[Any]) -> Iterator[Sequence[Any]]:
-    """The texts, many at a time: those of a list, or some that follow each other. `packed` reports items that are not strings."""
-    while some := _following(items):
-        item = some[-1]
-        if type(item) is str:
-            yield some
-            continue
-        yield some[:-1]
-        if isinstance(item, list | tuple):
-            yield from (item[i : i + 1024] for i in range(0, len(item), 1024))
-        elif isinstance(item, str | bytes | dict) or not isinstance(item, Iterable):
-            yield (item,)
-        else:
-            yield from ((text,) for text in item)
+class _Texts:
+    """The texts of an iterator of texts, or of lists and other iterables of texts."""
+
+    def __init__(self, items: Iterator[Any]) -> None:
+        from gputok.kernels.builtins import builtin_functions
+
+        self._outer = self._items = items
+        builtins = builtin_functions()
+        self._take = builtins.take if builtins else _taken
+
+    def take(self, n_chars: int) -> list[Any]:
+        """The next texts, which have about `n_chars` characters together. The last one may be no text, which `packed` reports."""
+        held: list[Any] = []
+        while n_chars > 0:
+            n_before = len(held)
+            n_chars = self._take(self._items, held, n_chars)
+            if len(held) == n_before:
+                if self._items is self._outer:
+                    break
+                self._items = self._outer
+            elif type(item := held[-1]) is str:
+                continue
+            elif isinstance(item, str):
+                n_chars -= 1 + len(item)
+            elif self._items is self._outer and isinstance(item, Iterable) and not isinstance(item, bytes | dict):
+                self._items = iter(held.pop())
+            else:
+                break
+        return held
 
 
-def _following(items: Iterator[Any]) -> list[Any]:
-    """The next texts, up to a long one or an item that is not a str.
-
-    A short loop: to look at each text in `_runs` would take longer than to encode a line.
-    """
-    some: list[Any] = []
-    for item in itertools.islice(items, _MOST_TOGETHER):
-        some.append(item)
-        if type(item) is not str or len(item) > _LONG:
+def _taken(items: Iterator[Any], held: list[Any], n_chars: int) -> int:
+    """What `take` of kernels/builtins.py does, where it is not there."""
+    for item in items:
+        held.append(item)
+        if type(item) is not str:
             break
-    return some
-
-
-def _take(runs: Iterator[Sequence[Any]], n_chars: int) -> list[Any]:
-    """The next texts, which have about `n_chars` characters together."""
-    held: list[Any] = []
-    for run in runs:
-        held += run
-        try:
-            n_chars -= sum(map(len, run)) + len(run)
-        except TypeError:
-            n_chars -= len(run)
+        n_chars -= 1 + len(item)
         if n_chars <= 0:
             break
-    return held
+    return n_chars

@@ -11,7 +11,7 @@ from gputok.corpus.document_kinds import refuse_binary
 from gputok.text.pieces import LONGEST, RawLines, TextBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from gputok.corpus.options import Errors, Options
     from gputok.files.locations import File, Lender
@@ -61,11 +61,15 @@ def checked(batch: TextBatch, errors: Errors, location: Callable[[int], str], *,
     return TextBatch.from_strings(raw[a:b].decode(errors="replace") for a, b in itertools.pairwise(ends))
 
 
-def packed(texts: Sequence[str], name: Callable[[int], str], errors: Errors) -> TextBatch:
-    """Packs strings; errors="replace" puts U+FFFD instead of a lone surrogate, "strict" raises ValueError.
+def packed(texts: list[str], name: Callable[[int], str], errors: Errors) -> TextBatch:
+    """Packs strings of a list that no other thread knows; errors="replace" puts U+FFFD instead of a lone surrogate, "strict" raises ValueError.
 
     name: the name of text i, for errors. Raises TypeError if a text is not a string.
     """
+    from gputok.kernels.cpu.texts import pack_texts
+
+    if (found := pack_texts(texts)) is not None:
+        return TextBatch(*found)
     try:
         return TextBatch.from_strings(texts)
     except (AttributeError, TypeError, UnicodeEncodeError):
@@ -105,7 +109,7 @@ def regroup(
             yield batch
             continue
         most = batch_bytes(n_before)
-        for part in _slices(batch, most):
+        for part in units_of(batch, most):
             held.append(part)
             size += len(part.data)
             if 2 * size >= most:
@@ -116,12 +120,12 @@ def regroup(
         yield joined(held)
 
 
-def _slices(batch: TextBatch, batch_bytes: int) -> Iterator[TextBatch]:
-    """Cuts a batch between documents into views of about equal size, none of which is empty."""
+def units_of(batch: TextBatch, n_bytes: int) -> Iterator[TextBatch]:
+    """Yields views of a batch: whole documents of about `n_bytes`, one at least, with offsets from 0."""
     data, offsets = batch
-    for first, last in itertools.pairwise(cuts(offsets, batch_bytes)):
-        start, stop = offsets[first], offsets[last]
-        yield TextBatch(data[start:stop], offsets[first : last + 1] - start if first else offsets[: last + 1])
+    for first, last in itertools.pairwise(cuts(offsets, n_bytes)):
+        start, stop, part = offsets[first], offsets[last], offsets[first : last + 1]
+        yield TextBatch(data[start:stop], part - start if start else part)
 
 
 def joined(batches: list[TextBatch]) -> TextBatch:

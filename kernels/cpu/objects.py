@@ -56,6 +56,7 @@ _KNOWN = (
     *("PyErr_Clear", "PyEval_RestoreThread", "PyEval_SaveThread", "PyList_GetItem", "PyList_Size", "PyLong_AsLongLong"),
     *("PyObject_GC_Track", "PyObject_Vectorcall", "PyTuple_SetItem", "PyTuple_Size", "PyUnicode_FromStringAndSize"),
     *("PyUnicode_GetLength", "add_special_tokens", "true", "false", "call_name"),
+    *("PyErr_Occurred", "PyIter_Next", "PyList_Append"),
     *("encode", "ids", "tokens", "offsets"),  # what Python has in place of functions below
 )
 Known = NamedTuple("Known", [(name, int) for name in _KNOWN])
@@ -260,6 +261,28 @@ def measure(_self, texts):
             break
         sum += call(known.PyUnicode_GetLength, text)
     return call(known.PyLong_FromLongLong, sum)
+
+
+@kernel(i64, i64, i64, c=True)
+def take(_self, arguments, _count):
+    """Appends items of an iterator to a list, until they fill so much or one is no str: (iterator, list, n) -> what is left of n."""
+    known, given = _known(), _words(arguments, 3)
+    items, taken, left = given[0], given[1], _number_of(known, given[2])
+    is_str = True
+    while is_str and left > 0:
+        item = call(known.PyIter_Next, items)
+        if item == 0:
+            if call(known.PyErr_Occurred) != 0:
+                return 0
+            break
+        is_str = _is_str(known, item)
+        if is_str:
+            left -= 1 + call(known.PyUnicode_GetLength, item)
+        failed = np.int32(call(known.PyList_Append, taken, item)) != 0
+        call(known.Py_DecRef, item)
+        if failed:
+            return 0
+    return call(known.PyLong_FromLongLong, left)
 
 
 # ---- arguments

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from gputok.kernels import builtins
 
 from gputok import TextBatch, Tokenizer, corpus, models
 from gputok.corpus import streams
@@ -419,6 +420,13 @@ def test_iterators_of_strings_and_of_lists_of_strings():
     assert next(corpus.read_texts(["a.txt", "b"])).n_documents == 2  # not files
 
 
+@pytest.fixture(params=["builtin", "Python"])
+def taker(request, monkeypatch):
+    """Texts are taken by a builtin function, where there is one, or by Python."""
+    if request.param == "Python":
+        monkeypatch.setattr(builtins, "builtin_functions", lambda: None)
+
+
 def test_an_endless_iterator_is_read_as_far_as_it_is_used():
     def endless():
         while True:
@@ -439,17 +447,35 @@ def test_an_item_that_is_not_a_string_is_named_with_its_position(bad):
         documents(bad)
 
 
+@pytest.mark.usefixtures("taker")
 @pytest.mark.parametrize("at", [0, 1, 2, *range(1745, 1755), 3099, 3100])
 def test_any_item_may_come_after_any_number_of_texts(at):
     """Some 16,000 characters are taken together; a list, an iterator or a wrong item may be among them anywhere."""
     texts = [f"text {i}" for i in range(3100)]
     for item in (["one", "two"], ("one", "two"), iter(["one", "two"]), (text for text in ("one", "two"))):
         given = [*texts[:at], item, *texts[at:]]
-        assert documents(iter(given)) == [*texts[:at], "one", "two", *texts[at:]]
+        assert documents(iter(given), batch_bytes=16_000) == [*texts[:at], "one", "two", *texts[at:]]
+    for inner in ([["a"], "b"], (np.array(["a"]), "b")):
+        with pytest.raises(TypeError, match=f"text {at} of the iterator is {type(inner[0]).__name__}, not str"):
+            documents(iter([*texts[:at], inner, *texts[at:]]))
     with pytest.raises(TypeError, match=f"text {at} of the iterator is int, not str"):
         documents(iter([*texts[:at], 5, *texts[at:]]))
 
 
+@pytest.mark.usefixtures("taker")
+def test_the_error_of_an_iterator_comes_after_the_batches_before():
+    def texts():
+        yield from ["a" * 99] * 30
+        raise KeyError("broken")
+
+    for source in texts(), iter([iter(["a" * 99] * 20), texts()]):
+        found = corpus.read(source, batch_bytes=1000)
+        assert next(found).strings().__next__() == "a" * 99 and next(found).n_documents == 10
+        with pytest.raises(KeyError, match="broken"):
+            list(found)
+
+
+@pytest.mark.usefixtures("taker")
 def test_long_texts_are_made_when_they_are_asked_for():
     made = []
 

@@ -12,6 +12,8 @@ import pytest
 from gputok.kernels import builtins
 from gputok.kernels.builtins import builtin_functions
 
+from gputok.corpus import memory_sources
+
 pytestmark = pytest.mark.builtins
 
 
@@ -61,6 +63,40 @@ def test_the_length_of_texts():
     measure = builtin_functions().measure
     assert measure([]) == 0 and measure(["", "é漢🙂", "a" * 1000]) == 1003
     assert measure(["a", b"a"]) == measure(["a", None]) == measure([type("S", (str,), {})("a")]) == -1
+
+
+class _Text(str):
+    __slots__ = ()
+
+
+@pytest.mark.parametrize("n", [1, 5, 6, 7, 1000, 2**62])
+@pytest.mark.parametrize(
+    "items", [[], ["a"], ["four", "", "é漢🙂", "a" * 1000], ["a", "b", None, "c"], [_Text("a"), "b"]]
+)
+def test_texts_that_are_taken_from_an_iterator(items, n):
+    """As Python takes them, with the same rest in the iterator, and without a reference that is left or lacks."""
+    rests, text = [], "fresh" * (n + 3 & 15)
+    items = [text, *items]
+    count = sys.getrefcount(text)
+    for take in builtin_functions().take, memory_sources._taken:
+        iterator, held = iter([*items, *items]), ["before"]
+        left = [take(iterator, held, n), take(iterator, held, n)]
+        rests.append((left, held, [*iterator]))
+        del held, left, iterator
+    assert rests[0] == rests[1]
+    rests.clear()
+    assert sys.getrefcount(text) == count
+
+
+def test_an_error_while_texts_are_taken():
+    def texts():
+        yield from ("one", "two")
+        raise KeyError("three")
+
+    held = []
+    with pytest.raises(KeyError, match="three"):
+        builtin_functions().take(texts(), held, 1000)
+    assert held == ["one", "two"]
 
 
 def test_texts_that_a_builtin_encodes(shared_tokenizer):

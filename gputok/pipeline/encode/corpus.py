@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gputok.corpus.packing import units_of
 from gputok.corpus.readers import Task
 from gputok.corpus.source import task_bytes
 from gputok.kernels.threads import Submit, in_order, thread_count
 from gputok.pipeline.encode.devices import ByDevice, grouped, joined
-from gputok.pipeline.encode.units import UNIT_BYTES, Walked, engine_of, id_type, units_of
+from gputok.pipeline.encode.units import UNIT_BYTES, Walked, engine_of, id_type
 from gputok.pipeline.special_tokens import Ends, ids_around, surrounded, surrounded_unless_empty
 from gputok.text.pieces import TextBatch
 from gputok.token_files.batches import TokenBatch
@@ -134,7 +135,7 @@ class _Work:
         for n_before, batch in batches:
             if not batch.n_documents:  # the last one, if the rest is left out
                 yield lambda submit, n=n_before: lambda: (n, [])
-            size = max(self._unit_bytes, task_bytes(n_all, self._n_threads))
+            size = max(2 * self._unit_bytes, task_bytes(n_all, self._n_threads))
             for unit in units_of(batch, size):
                 yield partial(self._unit, n_before + unit.data.nbytes, unit, size)
                 n_before, n_all = 0, n_all + unit.data.nbytes

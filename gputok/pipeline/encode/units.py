@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from gputok import models
+from gputok.corpus.packing import units_of
 from gputok.kernels.threads import run, thread_count
 from gputok.pipeline.encode.stepwise import tokenize
 from gputok.pipeline.run import most_lines
@@ -72,16 +73,6 @@ def _engine(pipeline: Pipeline) -> Engine:
     if model.is_random or automaton is None:
         return Stepped(pipeline)
     return Walked(pipeline, automaton, id_type(pipeline))
-
-
-def units_of(batch: TextBatch, n_bytes: int) -> Iterator[TextBatch]:
-    """Yields units of a batch: whole documents of about `n_bytes`, with offsets from 0."""
-    data, offsets = batch
-    aims = np.arange(int(offsets[0]) + n_bytes, int(offsets[-1]), n_bytes)
-    inner: list[int] = np.searchsorted(offsets, aims).tolist()
-    for first, last in itertools.pairwise(dict.fromkeys([0, *inner, batch.n_documents])):
-        start, stop, part = offsets[first], offsets[last], offsets[first : last + 1]
-        yield TextBatch(data[start:stop], part - start if start else part)
 
 
 def encode_batch(
