@@ -124,7 +124,7 @@ class Device(NamedTuple):
     in_use: Callable[..., AbstractContextManager[Any]] = contextlib.nullcontext
     # Copies arrays for others, who take them by DLPack and use them on any stream and for any time.
     lasting: Callable[..., list[Any]] = lambda *arrays: [np.copy(array) for array in arrays]
-    # True: launches that are repeated become one CUDA graph (NOTES.md).
+    # True: launches that are repeated become one CUDA graph (tests/cuda/NOTES.md).
     by_graph: bool = False
     sizes: Sizes = SIZES
 

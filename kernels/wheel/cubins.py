@@ -39,7 +39,7 @@ def compiled(
     wanted = [
         "--std=c++17",
         f"--gpu-architecture=sm_{architecture}",
-        f"--include-path={source.parent}",
+        f"--include-path={SOURCES}",
         "--device-as-default-execution-space",  # as CuPy adds it
         *options,
     ]

@@ -1,6 +1,6 @@
 """Measures the properties of a GPU that the design of the CUDA kernels depends on: kernel launches and 64-bit atomics.
 
-`python -m tests.bench device` prints a row for the table in kernels/cuda/NOTES.md. Each result is compared with NumPy's before
+`python -m tests.bench device` prints a row for the table in tests/cuda/NOTES.md. Each result is compared with NumPy's before
 it is timed; times are between CUDA events, the best of several runs.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import functools
 import json
+import pathlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from gputok.kernels.cuda.device import Device
 
+PROBE = str(pathlib.Path(__file__).with_name("probe.cu"))
+"""The kernels that are measured; no stage runs them."""
 # A block has so many threads, as in probe.cu.
 _BLOCK = 128
 _RUNS = 5
@@ -92,8 +95,8 @@ def _steps(device: Device, sizes: Sizes) -> Iterator[Figure]:
 
     def launches(given: Probe, times: int) -> None:
         for _ in range(times):
-            device.launch("probe.cu", "add_one", device.blocks, _BLOCK, (given,))
-            device.launch("probe.cu", "add_up", 1, _BLOCK, (given,))
+            device.launch(PROBE, "add_one", device.blocks, _BLOCK, (given,))
+            device.launch(PROBE, "add_up", 1, _BLOCK, (given,))
 
     def from_graph(given: Probe) -> Callable[[], None]:
         graph = device.graph(lambda: launches(given, sizes.steps_in_graph))
@@ -105,7 +108,7 @@ def _steps(device: Device, sizes: Sizes) -> Iterator[Figure]:
         return run
 
     def together(given: Probe) -> Callable[[], None]:
-        return lambda: device.launch("probe.cu", "take_steps", device.blocks, _BLOCK, (given,), together=True)
+        return lambda: device.launch(PROBE, "take_steps", device.blocks, _BLOCK, (given,), together=True)
 
     yield probe("plain launches", lambda given: lambda: launches(given, sizes.steps))
     yield probe("a graph", from_graph)
@@ -126,7 +129,7 @@ def _atomics(device: Device, sizes: Sizes) -> Iterator[Figure]:
     ):
         counts = xp.zeros(sizes.distinct, xp.uint64)
         given = _NOTHING._replace(counts=counts, keys=keys, n=len(keys), times=times)
-        run = functools.partial(device.launch, "probe.cu", kernel, device.blocks, _BLOCK, (given,))
+        run = functools.partial(device.launch, PROBE, kernel, device.blocks, _BLOCK, (given,))
         run()
         right = np.array_equal(device.download(counts), expected)
         yield _figure(device, name, run, right, int(expected.sum()), "addition")

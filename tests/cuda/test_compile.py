@@ -4,6 +4,7 @@ NVRTC comes from the package nvidia-cuda-nvrtc. A table below limits the registe
 `pytest -rP tests/cuda/test_compile.py` prints what each kernel uses.
 """
 
+import pathlib
 import re
 
 import pytest
@@ -11,8 +12,9 @@ from gputok.kernels.wheel import cubins
 from gputok.kernels.wheel.cubins import ARCHITECTURES, SOURCES
 
 from tests.bench import machine_code
+from tests.bench.device import PROBE
 
-FILES = ("bits.cu", "lines.cu", "split.cu", "count_words.cu", "train_bpe.cu", "encode_words.cu", "probe.cu")
+FILES = ("bits.cu", "lines.cu", "split.cu", "count_words.cu", "train_bpe.cu", "encode_words.cu")
 
 
 def test_every_kind_of_source_is_tested():
@@ -26,7 +28,7 @@ def nvrtc():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", [*FILES, PROBE])
 def test_compiles_within_its_bounds(nvrtc, file, architecture):
     options = "--ptxas-options=-v", "--ptxas-options=--warning-as-error"
     cubin, log = cubins.compiled(nvrtc, SOURCES / file, architecture, options)
@@ -46,7 +48,7 @@ def test_compiles_within_its_bounds(nvrtc, file, architecture):
         shared = int(found[1]) if (found := re.search(r"(\d+) bytes smem", section)) else 0
         spilled = int(re.search(r"(\d+) bytes spill stores", section)[1])
         used = f"{registers:3} registers {spilled:3} bytes spilled {shared:5} bytes shared"
-        print(f"sm_{architecture:<3} {file:9} {name:27} {used}")
+        print(f"sm_{architecture:<3} {pathlib.Path(file).name:9} {name:27} {used}")
         assert spilled == 0
         assert registers <= bounds[name][0] and shared <= bounds[name][1]
 
@@ -58,7 +60,7 @@ SLOW = re.compile(r"(LD|ST|ATOM|QSPC)(\.|$)|ATOMS\.CAST\.SPIN")
 
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", [75, 90, 100, 120])
-@pytest.mark.parametrize("file", [file for file in FILES if file != "probe.cu"])
+@pytest.mark.parametrize("file", FILES)
 def test_no_access_to_memory_is_generic(nvrtc, file, architecture):
     codes = machine_code.read(cubins.compiled(nvrtc, SOURCES / file, architecture)[0])
     operations = [each.name for code in codes.values() for each in code.instructions]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gputok.kernels.cuda.device import SOURCES
 
-from tests.bench.device import Probe
+from tests.bench.device import PROBE, Probe
 from tests.emulation import ptx, translate
 from tests.emulation.emulator import EmulationError, code_of, launch
 from tests.emulation.memory import MEMORY
@@ -110,11 +110,11 @@ def test_waiting_for_a_block_that_has_not_started_is_an_error():
     for seed in range(8):
         values, total, arrived = (MEMORY.zeros(n, np.uint64) for n in (300, 1, 1))
         probe = Probe(values, total, arrived, None, None, len(values), times=3)
-        launch(SOURCES / "probe.cu", "take_steps", 4, 128, (probe,), at_once=4, seed=seed, races=True)
+        launch(pathlib.Path(PROBE), "take_steps", 4, 128, (probe,), at_once=4, seed=seed, races=True)
         assert total[0] == 300 * (1 + 2 + 3)
     arrived[:] = 0
     with pytest.raises(EmulationError, match=r"take_steps: .*deadlock: threads wait for what no thread writes"):
-        launch(SOURCES / "probe.cu", "take_steps", 4, 128, (probe,), at_once=3, seed=1)
+        launch(pathlib.Path(PROBE), "take_steps", 4, 128, (probe,), at_once=3, seed=1)
 
 
 def test_memory_is_watched_byte_by_byte():
@@ -135,7 +135,7 @@ def test_memory_is_watched_byte_by_byte():
 
 
 @pytest.mark.parametrize("architecture", [75, 90, 120])
-@pytest.mark.parametrize("path", sorted(SOURCES.glob("*.cu")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*sorted(SOURCES.glob("*.cu")), pathlib.Path(PROBE)], ids=lambda path: path.stem)
 def test_the_ptx_of_all_kernels_is_known_and_without_faults(path, architecture):
     """No access of any address space, no register that is unset on a path, no instruction that is not known."""
     code = code_of(path, architecture)

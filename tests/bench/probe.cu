@@ -1,5 +1,5 @@
 // Measures what the design depends on and only hardware tells: the time of a step of two kernels, and of 64-bit atomics.
-// `gputok bench device` runs these kernels; no stage runs them.
+// `python -m tests.bench device` runs these kernels; no stage runs them.
 //
 //   add_one, add_up             a step in two launches: all values grow by one, then a block adds their sum to a total
 //   take_steps                  the same steps in one launch, with a barrier of the whole grid after each half of a step
