@@ -124,7 +124,7 @@ class Cells:
 
     def add(self, dealt: Ids, starts: Array) -> None:
         """Adds the neighbours that `deal_pairs` dealt."""
-        from gputok.kernels.cpu.superwords import add_pairs
+        from gputok.kernels.cpu.superwords.pairs import add_pairs
 
         self._locks = self._locks or [Lock() for _ in starts[1:]]
         for number in np.flatnonzero(np.diff(starts)).tolist():
@@ -133,7 +133,7 @@ class Cells:
 
     def reaching(self, threshold: int) -> Bytes:
         """Returns which counters reach a threshold, a bit for each."""
-        from gputok.kernels.cpu.superwords import frequent_cells
+        from gputok.kernels.cpu.superwords.pairs import frequent_cells
 
         return frequent_cells(self.counts, threshold)
 
@@ -168,7 +168,7 @@ class _PairCounter:
 
     def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
         """Adds the neighbours of a slice to the cells."""
-        from gputok.kernels.cpu.superwords import deal_pairs
+        from gputok.kernels.cpu.superwords.pairs import deal_pairs
 
         ids, marks = self._tokens.of_slice(batch, start, stop)
         self._cells.add(*deal_pairs(ids, marks, *self._rule, self._cells.bits))
@@ -190,7 +190,7 @@ class _RunCounter:
     def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
         """Adds the runs of a slice to the tallies of a thread."""
         from gputok.kernels.cpu.count_words import count_pieces
-        from gputok.kernels.cpu.superwords import cut_runs
+        from gputok.kernels.cpu.superwords.pairs import cut_runs
 
         ids, marks = self._tokens.of_slice(batch, start, stop)
         begin, end = cut_runs(ids, marks, *self._rule)

@@ -8,7 +8,7 @@ import growing
 import numpy as np
 import pytest
 import tokenizers
-from gputok.kernels.cpu.encode_one import all_seams
+from gputok.kernels.cpu.encode_one.seams import all_seams
 from splitting import representatives, strings_over, words
 
 import gputok

@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 from gputok.kernels import BpeLimits, Veto
-from gputok.kernels.cpu import superwords
+from gputok.kernels.cpu.superwords import joints, pairs, runs
 from gputok.kernels.cpu.train_bpe import queue as bpe_queue
 from gputok.kernels.cpu.train_bpe import token_traits
 from gputok.kernels.cpu.train_bpe import train as bpe
@@ -102,8 +102,8 @@ def test_tokens_of_words_become_those_of_pieces(seed, dtype, much_work):
     r = random.Random(seed)
     letters = b"ab" if seed % 2 else b"abc d"
     symbols, merges, _ = vocabulary(r, letters, 40)
-    tables = superwords.joints(symbols, merges, 341)
-    known, seen = superwords.new_memory(), 0
+    tables = joints.joints(symbols, merges, 341)
+    known, seen = joints.new_memory(), 0
     for _ in range(20):
         pieces = [bytes(r.choices(letters, k=r.choice([1, 2, 3, 9, 200]))) for _ in range(9)]
         cuts = [sorted({0, len(text), *r.choices(range(len(text)), k=r.randint(0, 9))}) for text in pieces]
@@ -118,13 +118,13 @@ def test_tokens_of_words_become_those_of_pieces(seed, dtype, much_work):
         ends = of_piece[[0, 0, 2, 3, 3, 7, 9]]
         n_bytes = sum(map(len, pieces))
         expected = reference.fit_tokens(ids, ends, marks, n_bytes, tables)
-        found = superwords.fit_tokens(ids, ends, marks, n_bytes, tables, known, much_work)
+        found = joints.fit_tokens(ids, ends, marks, n_bytes, tables, known, much_work)
         assert all(map(np.array_equal, found[:2], expected[:2]))
         assert np.array_equal(found[2] & 1, expected[2])
         seen += not np.array_equal(found[0], ids)
     assert seen
     cut = np.array([0, 1]), np.ones(1, np.uint8), 0
-    assert superwords.fit_tokens(np.array([340], dtype), *cut, tables)[0].tolist() == [340]
+    assert joints.fit_tokens(np.array([340], dtype), *cut, tables)[0].tolist() == [340]
 
 
 def alone(word: list[int], symbols: np.ndarray, tables, dtype) -> np.ndarray:
@@ -138,8 +138,8 @@ def test_vocabularies_without_joints():
     """A token that two merges make; one that is merged before it is made; a part that nothing makes."""
     symbols = np.arange(256, dtype=np.uint32)
     for merges in ([(97, 98, 256), (98, 97, 256)], [(97, 257, 256), (97, 98, 257)], [(97, 299, 256)], [(97, 98, 99)]):
-        assert superwords.joints(symbols, np.array(merges, np.uint32), 300) is None
-    assert superwords.joints(symbols, np.zeros((0, 3), np.uint32), 300) is not None
+        assert joints.joints(symbols, np.array(merges, np.uint32), 300) is None
+    assert joints.joints(symbols, np.zeros((0, 3), np.uint32), 300) is not None
 
 
 @pytest.mark.parametrize("veto", [None, Veto(2, 6, False), Veto(4), Veto(colons=False)])
@@ -151,18 +151,18 @@ def test_pairs_and_runs(veto, dtype):
     traits = token_traits(text, ends, veto)
     ids, _, marks = random_pieces(r, [97, 98, *range(300, 360)], 200, dtype)
     bits = 8
-    dealt, starts = superwords.deal_pairs(ids, marks, traits, veto, bits)
+    dealt, starts = pairs.deal_pairs(ids, marks, traits, veto, bits)
     for found, expected in zip((dealt, starts), reference.deal_pairs(ids, marks, traits, veto, bits), strict=True):
         assert np.array_equal(found, expected)
     cells, others = np.full((2, 1 << bits), 2**32 - 2, np.uint32)
     cells[:200] = others[:200] = 0
-    superwords.add_pairs(cells, dealt)
+    pairs.add_pairs(cells, dealt)
     reference.add_pairs(others, dealt)
     assert np.array_equal(cells, others) and cells.max() == 2**32 - 1
     for threshold in (1, 5, 9, 2**32 - 1):
-        frequent = superwords.frequent_cells(cells, threshold)
+        frequent = pairs.frequent_cells(cells, threshold)
         assert np.array_equal(np.unpackbits(frequent, bitorder="little"), cells >= threshold)
-        found = superwords.cut_runs(ids, marks, traits, veto, frequent)
+        found = pairs.cut_runs(ids, marks, traits, veto, frequent)
         expected = reference.cut_runs(ids, marks, traits, veto, frequent)
         assert all(map(np.array_equal, found, expected))
 
@@ -173,13 +173,13 @@ def test_runs_are_merged(seed, dtype):
     """Also runs of more than 64 tokens, which a heap merges."""
     r = random.Random(seed)
     _, merges, _ = vocabulary(r, b"ab" if seed % 2 else b"abcdefghijk", 50)
-    tables = superwords.run_tables(merges, 350)
+    tables = runs.run_tables(merges, 350)
     letters = np.unique(merges[:, :2][merges[:, :2] < 300]).tolist()  # tokens that none of the merges makes
     pieces = random_pieces(r, [*letters, 299], 60, dtype)
     ids, ends, marks = pieces
     long = np.append(ids, r.choices(letters[:2], k=300)).astype(dtype)
     with_long = long, np.append(ends, len(long)), np.append(marks, [1, *[0] * 299]).astype(np.uint8)
     for ids, ends, marks in (pieces, with_long):
-        found = superwords.merge_runs(ids, ends, marks, tables)
+        found = runs.merge_runs(ids, ends, marks, tables)
         expected = reference.merge_runs(ids, ends, marks, tables)
         assert all(map(np.array_equal, found, expected)) and len(found[0]) < len(ids)

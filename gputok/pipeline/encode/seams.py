@@ -46,7 +46,6 @@ class Seams:
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
-        from gputok.kernels.cpu.encode_one import all_seams, last_seam
         from gputok.kernels.cpu.encode_one import seams as kernels
         from gputok.kernels.cpu.encode_one import steps as short_steps
 
@@ -57,7 +56,7 @@ class Seams:
         # A copy: this object is kept by the pipeline, which a reference would keep alive
         self.pipeline = dataclasses.replace(pipeline, truncation=None, padding=None)
         self.pipeline.kept.engines = pipeline.kept.engines
-        self._texts, self._last, self._all = texts_of(self.pipeline), last_seam, all_seams
+        self._texts, self._last, self._all = texts_of(self.pipeline), kernels.last_seam, kernels.all_seams
         way, added, normalizer = pipeline.way, pipeline.added, pipeline.normalizer
         raw, other = added.finder(False), added.finder(True)
         hidden = normalizer is not None and other is not None  # those tokens are found in normalized text only

@@ -127,7 +127,7 @@ class WordTokens:
     ) -> tuple[Array, Positions, Bytes]:
         """Returns the ids of texts, where those of each text end, and their marks."""
         from gputok.kernels.cpu.encode_corpus import rounds
-        from gputok.kernels.cpu.superwords import fit_tokens
+        from gputok.kernels.cpu.superwords.joints import fit_tokens
 
         encoder, known = self._memory.take(self.dtype)
         n_bytes = int(offsets[-1] - offsets[0])
@@ -141,7 +141,7 @@ class WordTokens:
 
 def _new_memory(dtype: Any) -> tuple[Any, Any]:
     from gputok.kernels.cpu.encode_corpus import rounds
-    from gputok.kernels.cpu.superwords import new_memory
+    from gputok.kernels.cpu.superwords.joints import new_memory
 
     return rounds.Encoder(dtype, most_lines(), marked=True), new_memory()
 
@@ -160,7 +160,7 @@ def joints_of(model: Any) -> Any:
         return None
     if model.continuing_subword_prefix or model.end_of_word_suffix:
         return None
-    from gputok.kernels.cpu.superwords import joints
+    from gputok.kernels.cpu.superwords.joints import joints
 
     symbols = tables.ids[tables.symbols[0].astype(np.int64) - 1]
     return joints(symbols, model.merges, int(model.vocabulary.ids.max()) + 1)
@@ -184,7 +184,7 @@ class _Stages(NamedTuple):
 
 def _stages_of(model: BPE) -> _Stages | None:
     """Returns None if few merges span words, or the vocabulary isn't merged byte by byte."""
-    from gputok.kernels.cpu.superwords import run_tables
+    from gputok.kernels.cpu.superwords.runs import run_tables
 
     if (joints := joints_of(model)) is None:
         return None
@@ -199,7 +199,7 @@ class BySuperwords:
     """Encodes by the merges of words, and then by those that span words."""
 
     def __init__(self, pipeline: Pipeline, stages: _Stages) -> None:
-        from gputok.kernels.cpu.superwords import new_runs
+        from gputok.kernels.cpu.superwords.runs import new_runs
 
         self._tokens = WordTokens(pipeline, _words(), stages.first, stages.joints)
         self._tables = stages.others
@@ -224,7 +224,7 @@ class BySuperwords:
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
         """Returns the ids and rows of documents."""
-        from gputok.kernels.cpu.superwords import merge_runs
+        from gputok.kernels.cpu.superwords.runs import merge_runs
 
         known = self._known.take()
         found = merge_runs(*self._tokens.encode(unit), self._tables, known)
