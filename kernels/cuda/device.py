@@ -130,14 +130,18 @@ class Device(NamedTuple):
 
 
 def structs_of(file: str, names: str) -> list[Any]:
-    """Returns NamedTuples with the fields of structs of a .cu file, in its order; the file says what they are.
+    """Returns NamedTuples with the fields of structs of a .cu file, in its order; the file says what they are. By default, pointers are None and numbers 0.
 
     >>> structs_of("bits.cu", "Sums")[0]._fields
     ('sums', 'n')
     """
     text = re.sub("//.*", "", (SOURCES / file).read_text())
     fields = dict(re.findall(r"^struct (\w+) {\n(.*?)^};", text, re.MULTILINE | re.DOTALL))
-    return [collections.namedtuple(name, re.findall(r"(\w+);", fields[name])) for name in names.split()]
+    found = {name: dict(map(reversed, re.findall(r"(\*?) (\w+);", fields[name]))) for name in names.split()}
+    return [
+        collections.namedtuple(name, its, defaults=[None if star else 0 for star in its.values()])
+        for name, its in found.items()
+    ]
 
 
 def packed(struct: tuple) -> np.ndarray:

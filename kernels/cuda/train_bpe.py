@@ -62,8 +62,8 @@ def train_bpe(
     try:
         if limits.prefix or limits.shorter_first:
             raise _ByCpu("tokens have a prefix" if limits.prefix else "shorter pairs come first")
-        with device.in_use():
-            return _trained(device, symbols, offsets, counts, tokens, token_offsets, limits, progress)
+        with device.in_use(), device.active():
+            return _trained(device, (symbols, offsets, counts), tokens, token_offsets, limits, progress)
     except MemoryError as error:
         raise MemoryError(
             f"the memory of {device.name} does not hold the {len(symbols):,} symbols of {len(counts):,} distinct words and "
@@ -78,9 +78,7 @@ def train_bpe(
 
 def _trained(
     device: Device,
-    symbols: np.ndarray,
-    offsets: np.ndarray,
-    counts: np.ndarray,
+    words: tuple[np.ndarray, ...],
     tokens: np.ndarray,
     token_offsets: np.ndarray,
     limits: BpeLimits,
@@ -88,35 +86,32 @@ def _trained(
 ) -> BpeMerges:
     names = _Names([tokens[a:b].tobytes() for a, b in itertools.pairwise(token_offsets)])
     n_tokens = len(token_offsets) - 1
-    with device.active():
-        training = _started(device, symbols, offsets, counts, n_tokens, limits)
-        training = _with_veto(device, training, tokens, token_offsets, limits.veto)
-        training = _counted(device, training)
-        training = _with_candidates(device, training)
-        rounds, n_seen = _rounds(device, training), 0
-        while True:
-            rounds()
-            state = device.download(training.state)
-            done, n_merges = int(state[_DONE]), int(state[_N_MERGES])
-            names.add(
-                device.download(training.log[n_seen:n_merges]), device.download(training.log_counts[n_seen:n_merges])
-            )
-            n_seen = n_merges
-            if progress is not None:
-                progress(n_merges, max(limits.vocab_size, n_tokens) - n_tokens)
-            if done == _TRAINED:
-                return names.merges(n_tokens)
-            before = training
-            if done == _FULL:
-                training = _enlarged(device, training)
-                for kernel in ("change_counts", "write_tokens"):  # the rest of the round
-                    launch(device, "train_bpe.cu", kernel, training)
-            elif done:
-                training = _with_candidates(device, training)
-            elif 4 * int(state[_N_GONE]) > training.n_symbols:
-                training = _closed(device, training)
-            if training is not before:
-                rounds = _rounds(device, training)
+    training = _started(device, words, n_tokens, limits)
+    training = _with_veto(device, training, tokens, token_offsets, limits.veto)
+    training = _counted(device, training)
+    training = _with_candidates(device, training)
+    rounds, n_seen = _rounds(device, training), 0
+    while True:
+        rounds()
+        state = device.download(training.state)
+        done, n_merges = int(state[_DONE]), int(state[_N_MERGES])
+        names.add(device.download(training.log[n_seen:n_merges]), device.download(training.log_counts[n_seen:n_merges]))
+        n_seen = n_merges
+        if progress is not None:
+            progress(n_merges, max(limits.vocab_size, n_tokens) - n_tokens)
+        if done == _TRAINED:
+            return names.merges(n_tokens)
+        before = training
+        if done == _FULL:
+            training = _enlarged(device, training)
+            for kernel in ("change_counts", "write_tokens"):  # the rest of the round
+                launch(device, "train_bpe.cu", kernel, training)
+        elif done:
+            training = _with_candidates(device, training)
+        elif 4 * int(state[_N_GONE]) > training.n_symbols:
+            training = _closed(device, training)
+        if training is not before:
+            rounds = _rounds(device, training)
 
 
 class _Names:
@@ -158,11 +153,10 @@ def _rounds(device: Device, training: Training) -> Callable[[], None]:
     return device.graph(rounds) if device.by_graph else rounds
 
 
-def _started(
-    device: Device, symbols: np.ndarray, offsets: np.ndarray, counts: np.ndarray, n_tokens: int, limits: BpeLimits
-) -> Training:
+def _started(device: Device, words: tuple[np.ndarray, ...], n_tokens: int, limits: BpeLimits) -> Training:
     """Lays out the words; no pairs are counted yet. `state` is on the host."""
     xp, vocab_size = device.xp, max(limits.vocab_size, n_tokens)
+    symbols, offsets, counts = words
     laid_out, begin, weight = _laid_out(device, symbols[offsets[0] : offsets[-1]], offsets - offsets[0], counts)
     state = np.zeros(_STATE_SIZE, np.int64)
     state[_N_TOKENS] = n_tokens
@@ -176,9 +170,6 @@ def _started(
         first_word=_first_words(device, begin, len(begin), len(laid_out)),
         length=xp.asarray(ones),
         width=xp.asarray(ones.copy()),
-        keys=None,
-        counts=None,
-        born=None,
         candidates=xp.empty(2 * device.sizes.candidate_room, xp.uint32),
         matches=xp.empty(len(laid_out) // 2 + 1, xp.uint32),
         is_left=xp.zeros(bits, xp.uint32),
@@ -187,19 +178,13 @@ def _started(
         batch_tokens=xp.empty(_SLOTS, xp.uint32),
         log=xp.empty(vocab_size, xp.uint64),
         log_counts=xp.empty(vocab_size, xp.int64),
-        traits=None,
         state=state,
         n_words=len(begin),
         n_symbols=len(laid_out),
-        mask=0,
         room=device.sizes.candidate_room,
         vocab_size=limits.vocab_size,
         least=max(1, limits.min_frequency),
         max_length=limits.max_token_length,
-        has_veto=0,
-        max_words=0,
-        max_characters=0,
-        colons=0,
     )
 
 
@@ -245,18 +230,12 @@ def _laid_out(device: Device, symbols: np.ndarray, offsets: np.ndarray, counts: 
     arrays = (symbols.astype(np.uint16 if is_narrow else np.uint32, copy=False), np.asarray(offsets).astype(np.uint32))
     given, starts, weight = device.upload((*arrays, np.asarray(counts, np.int64)))()
     corpus = Corpus(
-        narrow=given if is_narrow else None,
-        wide=None if is_narrow else given,
+        **{"narrow" if is_narrow else "wide": given},
         offsets=starts,
         counts=weight,
         sizes=xp.empty(n_words, xp.uint32),
         kept=xp.zeros(n_words // 32 + 1, xp.uint32),
-        to=None,
-        ranks=None,
         first_word=_first_words(device, starts, n_words, n),
-        symbols=None,
-        begin=None,
-        weight=None,
         n=n,
         n_words=n_words,
     )
