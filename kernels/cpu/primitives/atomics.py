@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 
-from gputok.kernels.cpu.primitives.views import View, check_bounds, llvm_element, pointer_to, struct_of
+from gputok.kernels.cpu.primitives.views import View, place
 from llvmlite import ir
 from numba.core import types
 from numba.core.errors import TypingError
@@ -30,9 +30,7 @@ def _pointer(context, builder, view, args):
     """The address of element args[1] of the view args[0]."""
     if not isinstance(view, View):
         raise TypingError(f"expected a view, got {view}")
-    of = struct_of(context, builder, view, args[0])
-    check_bounds(context, builder, of, args[1], ir.Constant(ir.IntType(64), 1))
-    return pointer_to(builder, of, args[1], llvm_element(view))
+    return place(context, builder, view, *args[:2])
 
 
 def _change(operation: str):

@@ -11,7 +11,7 @@ import platform
 
 import llvmlite.binding as llvm
 from gputok.kernels.cpu.primitives.vectors import spread
-from gputok.kernels.cpu.primitives.views import I32, I64, View, check_bounds, must_be_bytes, pointer_to, struct_of
+from gputok.kernels.cpu.primitives.views import I32, I64, View, check_bounds, load, must_be_bytes, place, struct_of
 from llvmlite import ir
 from numba.core import cgutils, config, types
 from numba.core.errors import TypingError
@@ -28,9 +28,13 @@ def _splat(value: int) -> ir.Constant:
     return ir.Constant(_64, [value] * 64)
 
 
-def _load(builder, view, index, vector):
-    loaded = builder.load(builder.bitcast(pointer_to(builder, view, index, _I8), vector.as_pointer()))
-    loaded.align = 1
+def _loader(context, builder, signature, args):
+    """load(k, index, vector): the bytes from `index` on of the view args[k]."""
+
+    def loaded(k, index, vector=_64):
+        count = 1 if vector is _I8 else vector.count
+        return load(builder, place(context, builder, signature.args[k], args[k], index, vector, count))
+
     return loaded
 
 
@@ -89,21 +93,17 @@ def put_classes(typingctx, text, index, classes, at, tables):
         must_be_bytes(view)
 
     def codegen(context, builder, signature, args):
-        text, classes, tables = (struct_of(context, builder, signature.args[i], args[i]) for i in (0, 2, 4))
-        for view, first, count in ((text, args[1], 64), (classes, args[3], 64), (tables, I64(0), 16 * _ROWS)):
-            check_bounds(context, builder, view, first, I64(count))
+        of = _loader(context, builder, signature, args)
         add = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_64, [_64, _64]), "llvm.uadd.sat.v64i8")
-        loaded = _load(builder, text, args[1], _64)
+        loaded = of(0, args[1])
         is_end = builder.icmp_unsigned("==", loaded, _splat(_END))
         several = builder.and_(builder.icmp_signed("<", loaded, _splat(0)), builder.not_(is_end))
         found = builder.select(is_end, _splat(_CLASS_OF_END), builder.and_(loaded, _splat(0x80)))
         for row in range(_ROWS):
             # the bytes of this row become 0x70 to 0x7F; all others have the upper bit, for which a shuffle gives 0
             indices = builder.call(add, [builder.xor(loaded, _splat(row << 4)), _splat(0x70)])
-            table = _load(builder, tables, I64(16 * row), _16)
-            found = builder.or_(found, _shuffled(builder, table, indices))
-        where = builder.bitcast(pointer_to(builder, classes, args[3], _I8), _64.as_pointer())
-        builder.store(found, where).align = 1
+            found = builder.or_(found, _shuffled(builder, of(4, I64(16 * row), _16), indices))
+        builder.store(found, place(context, builder, classes, args[2], args[3], _64, 64)).align = 1
         return _bits(builder, several)
 
     return types.uint64(text, types.uint64, classes, types.uint64, tables), codegen
@@ -119,12 +119,10 @@ def leads_in(typingctx, text, index, rows):
     must_be_bytes(rows)
 
     def codegen(context, builder, signature, args):
-        text, rows = (struct_of(context, builder, signature.args[i], args[i]) for i in (0, 2))
-        for view, first, count in ((text, args[1], 64), (rows, I64(0), 16)):
-            check_bounds(context, builder, view, first, I64(count))
-        loaded = _load(builder, text, args[1], _64)
+        of = _loader(context, builder, signature, args)
+        loaded = of(0, args[1])
         columns = ir.Constant(_16, [0] * 12 + [1, 2, 4, 8])
-        of_row = _shuffled(builder, _load(builder, rows, I64(0), _16), builder.and_(loaded, _splat(15)))
+        of_row = _shuffled(builder, of(2, I64(0), _16), builder.and_(loaded, _splat(15)))
         of_column = _shuffled(builder, columns, builder.lshr(loaded, _splat(4)))
         return _bits(builder, builder.icmp_unsigned("!=", builder.and_(of_row, of_column), _splat(0)))
 
@@ -132,32 +130,36 @@ def leads_in(typingctx, text, index, rows):
 
 
 def _window_masks(n_bytes, n_sets):
-    """`window_masks` for windows of so many bytes, and the first two or all three sets of eight terms."""
+    """An instruction for windows of five or six bytes, and the first two or all three sets of eight terms."""
 
+    @intrinsic
     def masks_of(typingctx, classes, index, tables, at):
+        """Two numbers with a bit for each of 64 windows, of which the first begins at classes[index].
+
+        tables[at:]: uint8[3, 6, 16], then two bytes. Each byte of a window is looked up in the table of its index; the
+        `and` of what was found has a bit for each of 16 terms that the window belongs to. Bit i of the first number: window i
+        belongs to one of the first eight terms, or to one of the second eight that is in the first of the two bytes. Bit i of
+        the second number: it belongs to one of the second eight that is in the second byte, to one of the third eight, or
+        contains a class of 0x80 or more. Both views are of uint8.
+        """
         must_be_bytes(classes)
         must_be_bytes(tables)
 
         def codegen(context, builder, signature, args):
-            classes, tables = (struct_of(context, builder, signature.args[i], args[i]) for i in (0, 2))
-            check_bounds(context, builder, classes, args[1], I64(64 + n_bytes - 1))
-            check_bounds(context, builder, tables, args[3], I64(3 * 16 * _WIDTH + 2))
+            of = _loader(context, builder, signature, args)
 
-            def table_at(offset):
-                return builder.add(args[3], I64(offset))
+            def table_at(offset, vector=_16):
+                return of(2, builder.add(args[3], I64(offset)), vector)
 
-            bytes_ = [_load(builder, classes, builder.add(args[1], I64(i)), _64) for i in range(n_bytes)]
+            bytes_ = [of(0, builder.add(args[1], I64(i))) for i in range(n_bytes)]
             seen = functools.reduce(builder.or_, bytes_)
             terms = []
             for eight in range(n_sets):
                 found = [
-                    _shuffled(builder, _load(builder, tables, table_at(16 * (_WIDTH * eight + i)), _16), indices)
-                    for i, indices in enumerate(bytes_)
+                    _shuffled(builder, table_at(16 * (_WIDTH * eight + i)), indices) for i, indices in enumerate(bytes_)
                 ]
                 terms.append(functools.reduce(builder.and_, found))
-            of_begin, of_unknown = (
-                spread(builder, _load(builder, tables, table_at(3 * 16 * _WIDTH + i), _I8), 64) for i in range(2)
-            )
+            of_begin, of_unknown = (spread(builder, table_at(3 * 16 * _WIDTH + i, _I8), 64) for i in range(2))
             begins = builder.or_(terms[0], builder.and_(terms[1], of_begin))
             of_unknown = functools.reduce(builder.or_, [builder.and_(terms[1], of_unknown), *terms[2:]])
             unknown = builder.icmp_signed("!=", of_unknown, _splat(0))
@@ -170,29 +172,8 @@ def _window_masks(n_bytes, n_sets):
     return masks_of
 
 
-@intrinsic
-def window_masks(typingctx, classes, index, tables, at):
-    """Two numbers with a bit for each of 64 windows of five bytes, of which the first begins at classes[index].
-
-    tables[at:]: uint8[3, 6, 16], then two bytes. Each byte of a window is looked up in the table of its index; the
-    `and` of what was found has a bit for each of 16 terms that the window belongs to. Bit i of the first number: window i belongs
-    to one of the first eight terms, or to one of the second eight that is in the first of the two bytes. Bit i of the second
-    number: it belongs to one of the second eight that is in the second byte, or contains a class of 0x80 or more. Both views
-    are of uint8.
-    """
-    return _window_masks(_WIDTH - 1, 2)(typingctx, classes, index, tables, at)
-
-
-@intrinsic
-def wide_window_masks(typingctx, classes, index, tables, at):
-    """`window_masks` for windows of six bytes."""
-    return _window_masks(_WIDTH, 2)(typingctx, classes, index, tables, at)
-
-
-@intrinsic
-def window_masks_of_24(typingctx, classes, index, tables, at):
-    """`window_masks` with 24 terms: the bit of the second number is also set for windows of the third eight."""
-    return _window_masks(_WIDTH - 1, 3)(typingctx, classes, index, tables, at)
+window_masks, wide_window_masks = _window_masks(_WIDTH - 1, 2), _window_masks(_WIDTH, 2)
+window_masks_of_24 = _window_masks(_WIDTH - 1, 3)
 
 
 # The positions of the bits of each byte
@@ -223,10 +204,8 @@ def put_positions(typingctx, bits, first, indices, at):
         for _ in range(8):
             byte = builder.and_(bits, I64(255))
             found = builder.bitcast(builder.gep(table, [I64(0), byte]), ir.VectorType(_I8, 8).as_pointer())
-            found = builder.load(found)
-            found.align = 1
-            where = builder.bitcast(pointer_to(builder, indices, at, I32), eight.as_pointer())
-            builder.store(builder.add(builder.zext(found, eight), base), where).align = 1
+            where = place(context, builder, signature.args[2], args[2], at, eight, 0)
+            builder.store(builder.add(builder.zext(load(builder, found), eight), base), where).align = 1
             at = builder.add(at, builder.call(count, [byte]))
             bits = builder.lshr(bits, I64(8))
             base = builder.add(base, ir.Constant(eight, [8] * 8))

@@ -5,11 +5,13 @@ Vectors need not be aligned to their own size. In the checked build, each access
 
 from __future__ import annotations
 
-from gputok.kernels.cpu.primitives.views import I32, I64, View, check_bounds, must_be_bytes, pointer_to, struct_of
+from gputok.kernels.cpu.primitives.views import I32, I64, View, load, must_be_bytes, place
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
+
+_BYTES, _TWO = ir.VectorType(ir.IntType(8), 64), ir.VectorType(I64, 2)
 
 
 @intrinsic
@@ -19,33 +21,12 @@ def copy_64(typingctx, target, to, source, first):
     must_be_bytes(source)
 
     def codegen(context, builder, signature, args):
-        vector, pointers = ir.VectorType(ir.IntType(8), 64), []
-        for i in (0, 2):
-            view = struct_of(context, builder, signature.args[i], args[i])
-            check_bounds(context, builder, view, args[i + 1], ir.Constant(I64, 64))
-            where = pointer_to(builder, view, args[i + 1], ir.IntType(8))
-            pointers.append(builder.bitcast(where, vector.as_pointer()))
-        loaded = builder.load(pointers[1])
-        loaded.align = 1
-        builder.store(loaded, pointers[0]).align = 1
+        to, first = (place(context, builder, signature.args[i], *args[i : i + 2], _BYTES, 64) for i in (0, 2))
+        builder.store(load(builder, first), to).align = 1
         return context.get_dummy_value()
 
     u64 = types.uint64
     return types.void(target, u64, source, u64), codegen
-
-
-_TWO = ir.VectorType(I64, 2)
-
-
-def _two(builder, view, index):
-    """A pointer to two elements of 64 bits."""
-    return builder.bitcast(pointer_to(builder, view, index, I64), _TWO.as_pointer())
-
-
-def _load_two(builder, pointer):
-    loaded = builder.load(pointer)
-    loaded.align = 1
-    return loaded
 
 
 @intrinsic
@@ -54,13 +35,17 @@ def put_key(typingctx, keys, i, text, begin, masks, row):
     must_be_bytes(text)
 
     def codegen(context, builder, signature, args):
-        keys, text, masks = (struct_of(context, builder, signature.args[k], args[k]) for k in (0, 2, 4))
-        for view, first, count in ((keys, args[1], 2), (text, args[3], 16), (masks, args[5], 4)):
-            check_bounds(context, builder, view, first, I64(count))
-        where = builder.bitcast(pointer_to(builder, text, args[3], ir.IntType(8)), _TWO.as_pointer())
-        of_word = builder.and_(_load_two(builder, where), _load_two(builder, _two(builder, masks, args[5])))
-        top = _load_two(builder, _two(builder, masks, builder.add(args[5], I64(2))))
-        builder.store(builder.or_(of_word, top), _two(builder, keys, args[1])).align = 1
+        to, word, mask, top = (
+            place(context, builder, signature.args[k], args[k], index, _TWO, count)
+            for k, index, count in (
+                (0, args[1], 2),
+                (2, args[3], 16),
+                (4, args[5], 2),
+                (4, builder.add(args[5], I64(2)), 2),
+            )
+        )
+        of_word = builder.and_(load(builder, word), load(builder, mask))
+        builder.store(builder.or_(of_word, load(builder, top)), to).align = 1
         return context.get_dummy_value()
 
     u64 = types.uint64
@@ -72,16 +57,14 @@ def four_differ(typingctx, keys, i, slots, at, k):
     """0 if keys[i:i + 8] are the first two elements of the slots at[k], ..., at[k + 3]; else another number."""
 
     def codegen(context, builder, signature, args):
-        keys, slots, at = (struct_of(context, builder, signature.args[n], args[n]) for n in (0, 2, 3))
-        check_bounds(context, builder, keys, args[1], I64(8))
-        check_bounds(context, builder, at, args[4], I64(4))
+        def two(k, index):
+            return load(builder, place(context, builder, signature.args[k], args[k], index, _TWO, 2))
+
         differs = ir.Constant(_TWO, [0, 0])
         for n in range(4):
-            slot = builder.load(pointer_to(builder, at, builder.add(args[4], I64(n)), I64))
-            check_bounds(context, builder, slots, slot, I64(2))
-            key = _load_two(builder, _two(builder, keys, builder.add(args[1], I64(2 * n))))
-            other = builder.xor(key, _load_two(builder, _two(builder, slots, slot)))
-            differs = builder.or_(differs, other)
+            slot = builder.load(place(context, builder, at, args[3], builder.add(args[4], I64(n))))
+            key = two(0, builder.add(args[1], I64(2 * n)))
+            differs = builder.or_(differs, builder.xor(key, two(2, slot)))
         halves = (builder.extract_element(differs, ir.Constant(I32, n)) for n in range(2))
         return builder.or_(*halves)
 
@@ -117,12 +100,7 @@ def _compare_bytes(predicate: str):
         must_be_bytes(view)
 
         def codegen(context, builder, signature, args):
-            vector = ir.VectorType(ir.IntType(8), 64)
-            of = struct_of(context, builder, signature.args[0], args[0])
-            check_bounds(context, builder, of, args[1], ir.Constant(I64, 64))
-            where = pointer_to(builder, of, args[1], ir.IntType(8))
-            loaded = builder.load(builder.bitcast(where, vector.as_pointer()))
-            loaded.align = 1
+            loaded = load(builder, place(context, builder, view, *args[:2], _BYTES, 64))
             same = builder.icmp_unsigned(predicate, loaded, spread(builder, args[2], 64))
             return builder.bitcast(same, I64)
 
@@ -154,16 +132,9 @@ def least_of(typingctx, view, index):
         raise TypingError(f"expected a View(uint32), got {view}")
 
     def codegen(context, builder, signature, args):
-        vector = ir.VectorType(I32, 16)
-        of = struct_of(context, builder, signature.args[0], args[0])
-        check_bounds(context, builder, of, args[1], ir.Constant(I64, 16))
-        where = pointer_to(builder, of, args[1], I32)
-        loaded = builder.load(builder.bitcast(where, vector.as_pointer()))
-        loaded.align = 1
-        least = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(I32, [vector]), "llvm.vector.reduce.umin.v16i32"
-        )
-        return builder.call(least, [loaded])
+        vector, name = ir.VectorType(I32, 16), "llvm.vector.reduce.umin.v16i32"
+        least = cgutils.get_or_insert_function(builder.module, ir.FunctionType(I32, [vector]), name)
+        return builder.call(least, [load(builder, place(context, builder, view, *args, vector, 16))])
 
     return types.uint32(view, types.uint64), codegen
 
@@ -179,9 +150,7 @@ def _is_words(view) -> None:
 
 def _load_four(context, builder, signature, args):
     """The 4 elements from args[1] on of the view args[0], in one register."""
-    of = struct_of(context, builder, signature.args[0], args[0])
-    check_bounds(context, builder, of, args[1], ir.Constant(I64, 4))
-    loaded = builder.load(builder.bitcast(pointer_to(builder, of, args[1], I64), _FOUR.as_pointer()))
+    loaded = builder.load(place(context, builder, signature.args[0], *args[:2], _FOUR, 4))
     loaded.align = 8
     return loaded
 

@@ -108,14 +108,12 @@ def _readable(symbol):
     return ".".join(names) or symbol
 
 
-def check_bounds(context, builder, view, first, count, size=1):
-    """In the checked build: raises IndexError if first:first + count, in units of 1/`size` element, is outside of a view."""
+def check_bounds(context, builder, view, first, count):
+    """In the checked build: raises IndexError if the elements first:first + count are outside of a view."""
     if not CHECKED:
         return
-    length = builder.mul(view.length, ir.Constant(I64, size))
-    outside = builder.or_(
-        builder.icmp_unsigned(">", count, length), builder.icmp_unsigned(">", first, builder.sub(length, count))
-    )
+    outside = builder.icmp_unsigned(">", count, view.length)
+    outside = builder.or_(outside, builder.icmp_unsigned(">", first, builder.sub(view.length, count)))
     with builder.if_then(outside, likely=False):
         message = f"an access outside of its memory, in {_readable(builder.function.name)}"
         context.call_conv.return_user_exc(builder, IndexError, (message,))
@@ -126,12 +124,26 @@ def pointer_to(builder, view, index, llvm_type):
     return builder.gep(builder.inttoptr(view.base, llvm_type.as_pointer()), [index])
 
 
-# ---- indexing
-
-
 def llvm_element(view_type):
     """LLVM's type of the elements of a view."""
     return ir.DoubleType() if view_type.dtype is types.float64 else ir.IntType(8 * view_type.size)
+
+
+def place(context, builder, view_type, view, index, kind=None, count=1):
+    """A pointer to a value of an LLVM type, by default an element, at an index of a view that has `count` elements from there on."""
+    of, element = struct_of(context, builder, view_type, view), llvm_element(view_type)
+    check_bounds(context, builder, of, index, I64(count))
+    return builder.bitcast(pointer_to(builder, of, index, element), (kind or element).as_pointer())
+
+
+def load(builder, pointer):
+    """What is at a pointer, which need not be aligned."""
+    loaded = builder.load(pointer)
+    loaded.align = 1
+    return loaded
+
+
+# ---- indexing
 
 
 @infer_global(operator.getitem)
@@ -152,18 +164,12 @@ class _SetItem(AbstractTemplate):
 
 @lower_builtin(operator.getitem, View, types.uint64)
 def _load_element(context, builder, sig, args):
-    view = struct_of(context, builder, sig.args[0], args[0])
-    check_bounds(context, builder, view, args[1], ir.Constant(I64, 1))
-    value = builder.load(pointer_to(builder, view, args[1], llvm_element(sig.args[0])))
-    value.align = 1
-    return value
+    return load(builder, place(context, builder, sig.args[0], *args))
 
 
 @lower_builtin(operator.setitem, View, types.uint64, types.Any)
 def _store_element(context, builder, sig, args):
-    view = struct_of(context, builder, sig.args[0], args[0])
-    check_bounds(context, builder, view, args[1], ir.Constant(I64, 1))
-    builder.store(args[2], pointer_to(builder, view, args[1], llvm_element(sig.args[0]))).align = 1
+    builder.store(args[2], place(context, builder, sig.args[0], *args[:2])).align = 1
     return context.get_dummy_value()
 
 
@@ -175,21 +181,16 @@ def must_be_bytes(view):
 
 def _wide_load(bits: int, result: types.Integer):
     @intrinsic
-    def load(typingctx, view, index):
+    def wide_load(typingctx, view, index):
         """Loads a number of several bytes, the lowest first, that begins at byte `index` of a view of bytes."""
         must_be_bytes(view)
 
         def codegen(context, builder, signature, args):
-            view = struct_of(context, builder, signature.args[0], args[0])
-            check_bounds(context, builder, view, args[1], ir.Constant(I64, bits // 8))
-            where = pointer_to(builder, view, args[1], ir.IntType(8))
-            value = builder.load(builder.bitcast(where, ir.IntType(bits).as_pointer()))
-            value.align = 1
-            return value
+            return load(builder, place(context, builder, view, *args, ir.IntType(bits), bits // 8))
 
         return result(view, types.uint64), codegen
 
-    return load
+    return wide_load
 
 
 def _wide_store(bits: int, element: types.Integer):
@@ -199,10 +200,7 @@ def _wide_store(bits: int, element: types.Integer):
         must_be_bytes(view)
 
         def codegen(context, builder, signature, args):
-            view = struct_of(context, builder, signature.args[0], args[0])
-            check_bounds(context, builder, view, args[1], ir.Constant(I64, bits // 8))
-            where = pointer_to(builder, view, args[1], ir.IntType(8))
-            builder.store(args[2], builder.bitcast(where, ir.IntType(bits).as_pointer())).align = 1
+            builder.store(args[2], place(context, builder, view, *args[:2], ir.IntType(bits), bits // 8)).align = 1
             return context.get_dummy_value()
 
         return types.void(view, types.uint64, element), codegen
@@ -210,11 +208,7 @@ def _wide_store(bits: int, element: types.Integer):
     return store
 
 
-load_u16, load_u32, load_u64 = (
-    _wide_load(16, types.uint16),
-    _wide_load(32, types.uint32),
-    _wide_load(64, types.uint64),
-)
+load_u16, load_u32, load_u64 = (_wide_load(n, getattr(types, f"uint{n}")) for n in (16, 32, 64))
 store_u32, store_u64 = _wide_store(32, types.uint32), _wide_store(64, types.uint64)
 
 

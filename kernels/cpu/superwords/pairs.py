@@ -79,16 +79,12 @@ def deal_pairs(
     return dealt[: starts[-1]], starts
 
 
-def add_pairs(cells: np.ndarray, dealt: np.ndarray) -> None:
+@kernel(u32[:], u32[:])
+def add_pairs(cells, dealt):
     """Adds 1 to cells[i] for each i of `dealt`, up to 2**32 - 1.
 
     cells: uint32[n]; dealt: uint32[m], each below n, as `deal_pairs` makes them.
     """
-    _add_pairs(cells, dealt)
-
-
-@kernel(u32[:], u32[:])
-def _add_pairs(cells, dealt):
     counters, numbers = view(cells), view(dealt)
     for i in range(len(dealt)):
         at = np.uint64(numbers[i])
