@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.normalize import copy_run, kind_of, pieces_of, views_of
-from gputok.kernels.cpu.primitives.arrays import longer, pointer
+from gputok.kernels.cpu.normalize import copy_run, kind_of
+from gputok.kernels.cpu.primitives.arrays import longer, of_pieces, pointer, views_of
 from gputok.kernels.cpu.primitives.memory import copy, is_given, owned, view
 from gputok.kernels.cpu.primitives.utf8 import character
 from gputok.kernels.signatures import boolean, i64
@@ -27,9 +27,8 @@ def splice(
     rows int64[n_pieces + 1]: the spans of piece i are rows[i]:rows[i + 1], in order, without overlap;
     origin int64[n_spans]: the source of all bytes that replace span j.
     """
-    pieces, _keep = pieces_of(start, end, None)
     cuts = pointer(rows), pointer(cut_start), pointer(cut_end), pointer(origin)
-    return splice_pieces(pointer(data), pieces, cuts, pointer(content), len(content), bool(aligned))
+    return of_pieces(splice_pieces, data, start, end, None, cuts, pointer(content), len(content), bool(aligned))
 
 
 @kernel(i64, (i64, i64, i64, i64), (i64, i64, i64, i64), i64, i64, boolean)
@@ -71,8 +70,7 @@ def find_literal(data: np.ndarray, start: np.ndarray, end: np.ndarray, frozen: n
 
     -> where it begins int64[n], rows int64[n_pieces + 1].
     """
-    pieces, _keep = pieces_of(start, end, frozen)
-    return _find_literal(pointer(data), pieces, pointer(literal), len(literal))
+    return of_pieces(_find_literal, data, start, end, frozen, pointer(literal), len(literal))
 
 
 @kernel(i64, (i64, i64, i64, i64), i64, i64)
@@ -123,8 +121,8 @@ def strip(
 
     -> start, end int64[n_pieces]; a piece of nothing but space becomes empty, at its end.
     """
-    pieces, _keep = pieces_of(start, end, frozen)
-    return strip_pieces(pointer(data), pieces, pointer(space[0]), pointer(space[1]), bool(left), bool(right))
+    characters = pointer(space[0]), pointer(space[1])
+    return of_pieces(strip_pieces, data, start, end, frozen, *characters, bool(left), bool(right))
 
 
 @kernel(i64, (i64, i64, i64, i64), i64, i64, boolean, boolean)

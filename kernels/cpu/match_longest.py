@@ -18,12 +18,17 @@ def match_longest(data, start, end, tables):
     A word that can't be cut in this way, or has too many characters, becomes one unknown token.
     data uint8[n]; start, end int64[n_words] -> ids uint32[t], start int64[t], end int64[t], rows int64[n_words + 1].
     """
+    return tokens_of_words(_match_longest, data, start, end, tables)[1:]
+
+
+def tokens_of_words(kernel, data, start, end, tables, *options):
+    """Calls a kernel that writes the tokens of words; returns its result, which is their number, the tokens, and their rows."""
     start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
     n = int((end - start).sum())
     tokens = np.empty(n, np.uint32), np.empty(n, np.int64), np.empty(n, np.int64)
     rows = np.empty(len(start) + 1, np.int64)
-    t = _match_longest((pointer(data), pointer(start), pointer(end)), tables, tokens, rows)
-    return *(column[:t] for column in tokens), rows
+    t = kernel((pointer(data), pointer(start), pointer(end)), tables, *options, tokens, rows)
+    return t, *(column[: max(t, 0)] for column in tokens), rows
 
 
 @kernel((i64, i64, i64), WordPieceTables, (u32[:], i64[:], i64[:]), i64[:])

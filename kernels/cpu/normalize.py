@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 from gputok.kernels import CharacterMap, Compositions, NormalizationForm
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.primitives.arrays import longer, pointer
+from gputok.kernels.cpu.primitives.arrays import longer, of_pieces, pointer, views_of
 from gputok.kernels.cpu.primitives.constants import NO_ASCII, U0, U1
 from gputok.kernels.cpu.primitives.memory import (
     as_views,
@@ -42,18 +42,6 @@ ROOM = 64  # bytes; no single character becomes more
 HANGUL, N_HANGUL = 0xAC00, 11172  # arithmetic of Hangul syllables: The Unicode Standard, section 3.12
 LEADING, VOWEL, TRAILING = 0x1100, 0x1161, 0x11A7
 N_VOWELS, N_TRAILING = 21, 28
-
-
-def pieces_of(start, end, frozen):
-    """The pieces as a kernel takes them, and the arrays that must outlive the call."""
-    start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
-    return (pointer(start), pointer(end), pointer(frozen), len(start)), (start, end)
-
-
-@kernel(inline=True)
-def views_of(pieces):
-    """Views of start, end and frozen, and the number of pieces, from the result of `pieces_of`."""
-    return view(pieces[0], np.int64), view(pieces[1], np.int64), view(pieces[2], np.uint8), pieces[3]
 
 
 @kernel(inline=True)
@@ -129,8 +117,7 @@ def is_inert(
     n_inert: int = 1,
 ):
     """Whether all characters have a kind below n_inert, so that the pieces don't change."""
-    pieces, _keep = pieces_of(start, end, frozen)
-    return _is_inert(pointer(data), pieces, pointer(page), pointer(member), n_inert)
+    return of_pieces(_is_inert, data, start, end, frozen, pointer(page), pointer(member), n_inert)
 
 
 @kernel(i64, (i64, i64, i64, i64), i64, i64, i64)
@@ -236,8 +223,7 @@ def map_characters(
     aligned: bool,
 ):
     """Maps each character, whatever its neighbours are."""
-    pieces, _keep = pieces_of(start, end, frozen)
-    return map_pieces(pointer(data), pieces, table, int((end - start).sum()), bool(aligned))
+    return of_pieces(map_pieces, data, start, end, frozen, table, int((end - start).sum()), bool(aligned))
 
 
 @kernel(i64, (i64, i64, i64, i64), CharacterMap, i64, boolean)
@@ -315,9 +301,11 @@ def normalize_form(
     Inert text is copied. A character that isn't inert goes through decomposition, canonical ordering and composition
     (Unicode Standard Annex #15), together with the inert character before it and all characters up to the next inert one.
     """
-    pieces, _keep = pieces_of(start, end, frozen)
-    pairs = compositions or Compositions(np.empty(0, np.uint64), np.empty(0, np.uint32))
-    return normalize_pieces(pointer(data), pieces, form, pairs, int((end - start).sum()), bool(aligned))
+    pairs, n_bytes = (
+        compositions or Compositions(np.empty(0, np.uint64), np.empty(0, np.uint32)),
+        int((end - start).sum()),
+    )
+    return of_pieces(normalize_pieces, data, start, end, frozen, form, pairs, n_bytes, bool(aligned))
 
 
 @kernel(i64, (i64, i64, i64, i64), NormalizationForm, Compositions, i64, boolean)
@@ -367,18 +355,27 @@ def normalize_pieces(data, pieces, form, pairs, n_bytes, aligned):
             new, source = more(new, source, n, 4 * m, aligned)
             out, sources, limit = owned(new), owned(source), len(new) - ROOM
         for k in range(m):
-            before = n
-            n = put(out, n, np.int64(codes[k]))
-            if aligned:
-                where = old
-                if changes[k] > 0:
-                    where = old - 1 if old > first else ~old
-                else:
-                    old = skip(data, old, stop, 1 - changes[k])
-                for b in range(before, n):
-                    sources[b] = where
+            n, old = write(data, first, stop, old, np.int64(codes[k]), changes[k], out, n, sources, aligned)
         kept = i
     return new[:n], offsets, source[: n if aligned else 0]
+
+
+@kernel(inline=True)
+def write(data, first, stop, old, c, change, out, n, sources, aligned):
+    """Writes the new character c (-1: none yet) at n, with its origin. -> the next n and `old`."""
+    if c < 0:
+        return n, old
+    before = n
+    n = put(out, n, c)
+    if aligned:
+        where = old
+        if change > 0:
+            where = old - 1 if old > first else ~old
+        else:
+            old = skip(data, old, stop, 1 - change)
+        for k in range(before, n):
+            sources[k] = where
+    return n, old
 
 
 @kernel(inline=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from gputok.kernels import Charsmap
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.normalize import ROOM, copy_run, kind_of, more, pieces_of, room, views_of
-from gputok.kernels.cpu.primitives.arrays import pointer
+from gputok.kernels.cpu.normalize import ROOM, copy_run, kind_of, more, room, write
+from gputok.kernels.cpu.primitives.arrays import of_pieces, pointer, views_of
 from gputok.kernels.cpu.primitives.memory import as_views, is_given, owned, scratch, view
-from gputok.kernels.cpu.primitives.utf8 import character, put, skip, width
+from gputok.kernels.cpu.primitives.utf8 import character, width
 from gputok.kernels.signatures import boolean, i64, u8
 
 # Grapheme classes of Unicode Standard Annex #29; an INCB_EXTEND is an Extend too.
@@ -27,9 +27,8 @@ def normalize_precompiled(data, start, end, frozen, trie, texts, graphemes, alig
     The other arguments and the result are those of kernels/cpu/normalize.py. As in `tokenizers`, the shortest prefix in
     the trie decides for the whole cluster, and text removed at the very beginning shifts the origins of what follows.
     """
-    pieces, _keep = pieces_of(start, end, frozen)
     charsmap, n_bytes = measured(trie, texts, *graphemes), int((end - start).sum())
-    return normalize_precompiled_pieces(pointer(data), pieces, charsmap, n_bytes, bool(aligned))
+    return of_pieces(normalize_precompiled_pieces, data, start, end, frozen, charsmap, n_bytes, bool(aligned))
 
 
 def measured(trie: np.ndarray, texts: np.ndarray, page: np.ndarray, member: np.ndarray) -> Charsmap:
@@ -131,24 +130,6 @@ def replace_run(data, first, i, stop, charsmap, out, n, limit, sources, aligned,
         if held >= 0 and surplus < 0:
             change += surplus
     return i, n, (cluster, old, held, change)
-
-
-@kernel(inline=True)
-def write(data, first, stop, old, c, change, out, n, sources, aligned):
-    """Writes the new character c (-1: none yet) at n, with its origin. -> the next n and `old`."""
-    if c < 0:
-        return n, old
-    before = n
-    n = put(out, n, c)
-    if aligned:
-        where = old
-        if change > 0:
-            where = old - 1 if old > first else ~old
-        else:
-            old = skip(data, old, stop, 1 - change)
-        for k in range(before, n):
-            sources[k] = where
-    return n, old
 
 
 @kernel(inline=True)

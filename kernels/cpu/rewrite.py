@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.primitives.arrays import pointer
+from gputok.kernels.cpu.primitives.arrays import of_pieces, pointer, views_of
 from gputok.kernels.cpu.primitives.memory import copy, is_given, owned, store_u32, tail, view
 from gputok.kernels.signatures import i64
 
@@ -52,18 +52,15 @@ def rewrite_bytes(
     -> uint8[total], offsets int64[n_pieces + 1], alignment or None: a replacement has the origin of its byte, and a
     prefix has the origin of the first byte of its piece.
     """
-    start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
-    pieces = pointer(start), pointer(end), pointer(mode), len(start)
-    origin = (pointer(None),) * 2 if alignment is None else (pointer(alignment[0]), pointer(alignment[1]))
-    out, offsets, *aligned = rewrite_pieces(pointer(data), pieces, pointer(table), origin)
+    origin = tuple(map(pointer, alignment or (None, None)))
+    out, offsets, *aligned = of_pieces(rewrite_pieces, data, start, end, mode, pointer(table), origin)
     return out, offsets, None if alignment is None else tuple(aligned)
 
 
 @kernel(i64, (i64, i64, i64, i64), i64, (i64, i64))
 def rewrite_pieces(data, pieces, table, origin):
     """`rewrite_bytes`, with the addresses of `arrays.pointer`."""
-    data, n_pieces = view(data, np.uint8), pieces[3]
-    start, end, mode = view(pieces[0], np.int64), view(pieces[1], np.int64), view(pieces[2], np.uint8)
+    data, (start, end, mode, n_pieces) = view(data, np.uint8), views_of(pieces)
     old_start, old_end = view(origin[0], np.int32), view(origin[1], np.int32)
     widths = view(table, np.uint32)
     codes = tail(widths, PREFIX + 1)

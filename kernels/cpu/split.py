@@ -7,7 +7,7 @@ import functools
 import numpy as np
 from gputok.kernels import DEAD, Automaton
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.primitives.arrays import pointer
+from gputok.kernels.cpu.primitives.arrays import of_pieces, pointer, views_of
 from gputok.kernels.cpu.primitives.constants import U1, U3, U7
 from gputok.kernels.cpu.primitives.memory import as_array, as_views, grown, is_given, scratch, view
 from gputok.kernels.cpu.primitives.utf8 import decode_wide, width
@@ -36,12 +36,9 @@ def split_words(
     match; then the search goes on one character later (as Oniguruma's `find_iter` does). Neighbouring characters without
     a match are one gap. Empty words are left out, except empty matches with `keep_empty`.
     """
-    start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
-    pieces = pointer(start), pointer(end), pointer(frozen), len(start)
-    rule = rule_of(cut, drop, keep_empty)
     between = int(end[-1] - start[0]) if len(start) else 0  # a guess: the kernel makes more room
-    capacity = len(start) + max(between, 0) // 4 + 16
-    return split_pieces(pointer(data), pieces, automaton, rule, capacity)
+    capacity, rule = len(start) + max(between, 0) // 4 + 16, rule_of(cut, drop, keep_empty)
+    return of_pieces(split_pieces, data, start, end, frozen, automaton, rule, capacity)
 
 
 def find_words(data: np.ndarray, offsets: np.ndarray, automaton: Walk) -> np.ndarray:
@@ -164,8 +161,7 @@ def _add_word(starts, ends, n, begin, end, flag, rule):
 @kernel(i64, (i64, i64, i64, i64), Automaton, i64, i64)
 def split_pieces(data, pieces, automaton, rule, capacity):
     """`split_words`, with the addresses of `arrays.pointer`; capacity: of the lists at first."""
-    data, n_pieces = view(data, np.uint8), pieces[3]
-    start, end, frozen = view(pieces[0], np.int64), view(pieces[1], np.int64), view(pieces[2], np.uint8)
+    data, (start, end, frozen, n_pieces) = view(data, np.uint8), views_of(pieces)
     of = as_views(automaton)
     classes, delta, accept, columns = (
         (of.ascii_class, of.page, of.member),

@@ -13,7 +13,7 @@ import numpy as np
 from gputok.kernels import UnigramTables
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.lookup import NONE
-from gputok.kernels.cpu.primitives.arrays import pointer
+from gputok.kernels.cpu.match_longest import tokens_of_words
 from gputok.kernels.cpu.primitives.constants import U1
 from gputok.kernels.cpu.primitives.hashing import next_random
 from gputok.kernels.cpu.primitives.memory import as_views, scratch, view
@@ -33,7 +33,7 @@ def viterbi(data, start, end, tables):
     data uint8[n]; start, end int64[n_words] -> ids uint32[t], start int64[t], end int64[t], rows int64[n_words + 1].
     If a word needs an unknown token that the model lacks, t is -1 - the number of that word, and no array is filled.
     """
-    return _stage(_viterbi, data, start, end, tables)
+    return tokens_of_words(_viterbi, data, start, end, tables)
 
 
 def sample_paths(data, start, end, tables, alpha, n_best, random):
@@ -43,16 +43,7 @@ def sample_paths(data, start, end, tables, alpha, n_best, random):
     whole lattice, with the weights of `tokenizers`, in which alpha scales the sum up to a node again at each node.
     random: uint64[1], not 0.
     """
-    return _stage(_sample_paths, data, start, end, tables, alpha, n_best, random)
-
-
-def _stage(kernel, data, start, end, tables, *options):
-    start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
-    n = int((end - start).sum())
-    tokens = np.empty(n, np.uint32), np.empty(n, np.int64), np.empty(n, np.int64)
-    rows = np.empty(len(start) + 1, np.int64)
-    t = kernel((pointer(data), pointer(start), pointer(end)), tables, *options, tokens, rows)
-    return t, *(column[: max(t, 0)] for column in tokens), rows
+    return tokens_of_words(_sample_paths, data, start, end, tables, alpha, n_best, random)
 
 
 @kernel(inline=True)

@@ -6,6 +6,7 @@ import ctypes
 
 import numpy as np
 from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.primitives.memory import view
 from gputok.kernels.native import CHECKED
 
 
@@ -21,6 +22,18 @@ def pointer(array: np.ndarray | None) -> int | tuple[int, int]:
     except (TypeError, ValueError):  # read-only, or empty
         address = array.__array_interface__["data"][0]
     return (address, array.nbytes) if CHECKED else address
+
+
+def of_pieces(kernel, data, start, end, frozen, *arguments):
+    """Calls a kernel with the addresses of text and of pieces in it; frozen: or the mode of each."""
+    start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
+    return kernel(pointer(data), (pointer(start), pointer(end), pointer(frozen), len(start)), *arguments)
+
+
+@kernel(inline=True)
+def views_of(pieces):
+    """Views of start, end and frozen, and the number of pieces, as `of_pieces` gives them to a kernel."""
+    return view(pieces[0], np.int64), view(pieces[1], np.int64), view(pieces[2], np.uint8), pieces[3]
 
 
 @kernel(inline=True)
