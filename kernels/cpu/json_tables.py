@@ -31,6 +31,8 @@ from gputok.kernels.signatures import boolean, i64, u8, u32
 
 _MOST = (1 << 32) - 2  # the largest id
 _QUOTE, _BACKSLASH, _COMMA, _COLON = 34, 92, 44, 58
+# The letter of each escape of two bytes, and what it stands for
+_LETTERS = ((_QUOTE, _QUOTE), (_BACKSLASH, _BACKSLASH), (98, 8), (102, 12), (110, 10), (114, 13), (116, 9))
 _SAME, _NUMBERS, _STRINGS = range(3)  # what a column has: the same bytes in each row, numbers, strings
 _PART = 1 << 16  # so many bytes are written at a time: they stay in a cache until the file has them
 _DIGITS = np.uint64(20)  # of the largest number
@@ -335,22 +337,12 @@ def _escape(text, p):
         if not 0xDC00 <= low <= 0xDFFF:
             return -1, 0
         return p + 12, 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00)
-    code = -1
-    if byte == _QUOTE or byte == _BACKSLASH or byte == 47:
-        code = np.int64(byte)
-    elif byte == 98:
-        code = 8
-    elif byte == 102:
-        code = 12
-    elif byte == 110:
-        code = 10
-    elif byte == 114:
-        code = 13
-    elif byte == 116:
-        code = 9
-    if code < 0:
-        return -1, 0
-    return p + 2, code
+    if byte == 47:  # it need not have an escape
+        return p + 2, 47
+    for letter, code in _LETTERS:
+        if byte == letter:
+            return p + 2, code
+    return -1, 0
 
 
 @kernel
@@ -506,26 +498,14 @@ def _has_escape(eight):
 @kernel
 def _put_byte(out, at, byte):
     """Writes a byte of a string with JSON's escapes, and returns where that ends."""
-    letter = U0
-    if byte == _QUOTE or byte == _BACKSLASH:
-        letter = byte
-    elif byte >= _SPACE:
+    if byte >= _SPACE and byte != _QUOTE and byte != _BACKSLASH:
         out[at] = np.uint8(byte)
         return at + U1
-    elif byte == 8:
-        letter = np.uint64(98)
-    elif byte == 9:
-        letter = np.uint64(116)
-    elif byte == 10:
-        letter = np.uint64(110)
-    elif byte == 12:
-        letter = np.uint64(102)
-    elif byte == 13:
-        letter = np.uint64(114)
     out[at] = np.uint8(_BACKSLASH)
-    if letter != U0:
-        out[at + U1] = np.uint8(letter)
-        return at + U2
+    for letter, code in _LETTERS:
+        if byte == code:
+            out[at + U1] = np.uint8(letter)
+            return at + U2
     out[at + U1], out[at + U2], out[at + U3] = np.uint8(117), np.uint8(48), np.uint8(48)
     low = byte & np.uint64(15)
     out[at + U4] = np.uint8((byte >> U4) + _ZERO)

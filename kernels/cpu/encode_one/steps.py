@@ -313,7 +313,7 @@ def _walk(handle, step, n):
         first, second = text[stop], text[stop + U1]
         text[stop] = END_OF_TEXT
         text[stop + U1] = END_OF_TEXT
-        n_words = _walk_piece(text, begin, stop + U1, pair, tables, bounds) - U1  # the mark counts as a word
+        n_words = walk_piece(text, begin, stop + U1, pair, tables, bounds) - U1  # the mark counts as a word
         text[stop] = first
         text[stop + U1] = second
         for k in range(n_words):
@@ -322,7 +322,7 @@ def _walk(handle, step, n):
 
 
 @kernel(inline=True)
-def _walk_piece(text, p, stop, pair, tables, bounds):
+def walk_piece(text, p, stop, pair, tables, bounds):
     """`walk_block` for text[p:stop] in one walk: writes the positions at which words begin, and returns their number."""
     n_bounds = walk_rest(text, p, stop, tables[-1], pair, bounds, U0, tables)
     # The walk may have passed one byte after `stop`, and counted it as a word

@@ -47,6 +47,7 @@ from gputok.kernels.cpu.encode_one.steps import (
     finder_of,
     put_steps,
     step_of,
+    walk_piece,
 )
 from gputok.kernels.cpu.encode_words import short_words
 from gputok.kernels.cpu.encode_words.short_words import BATCH, STATE, WORK, ShortWords, merge_words, pack_ids
@@ -55,7 +56,7 @@ from gputok.kernels.cpu.normalize import inert_run
 from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U4, U8
 from gputok.kernels.cpu.primitives.handle import Handle
 from gputok.kernels.cpu.primitives.memory import address_of, as_views, record_at, store_u32, tail, view
-from gputok.kernels.cpu.walk import BLOCK_BYTES, MARGIN, Walk, fill_block, steps_of, walk_block, walk_rest
+from gputok.kernels.cpu.walk import BLOCK_BYTES, MARGIN, Walk, fill_block, steps_of, walk_block
 from gputok.kernels.cpu.word_table import N_MASKS
 from gputok.kernels.signatures import I64s, U8s, U32s, U64s, i64
 
@@ -260,12 +261,7 @@ def _encode_piece(handle, given, begin, end, at_start, out):
         n += n_before
         n_before = np.int64(0)
         if n <= FEW_BYTES:
-            fresh = np.uint64(walk.fresh)
-            n_words = walk_rest(block, U0, np.uint64(n), fresh, walk.pair, bounds, U0, steps_of(walk))
-            # The walk may have passed one byte after the end, and noted it as a word
-            if n_words > U0 and bounds[n_words - U1] == np.uint32(n):
-                n_words -= U1
-            bounds[n_words] = n
+            n_words = walk_piece(block, U0, np.uint64(n), walk.pair, steps_of(walk), bounds)
         else:
             n_words = walk_block(block, np.uint64(n), walk, bounds, codes)
         out = _put_ids(handle, n_words - U1, out)  # END_OF_TEXT is the last word

@@ -24,8 +24,8 @@ from gputok.kernels.cpu.encode_corpus.marks import CUT, UNSURE
 from gputok.kernels.cpu.encode_words.merge import SHORT, merge_by_heap, merge_by_scan
 from gputok.kernels.cpu.lookup import NONE, index_pairs, rank_of
 from gputok.kernels.cpu.primitives.constants import ALL, GOLDEN, LOW32, U0, U1, U2, U6, U8, U32, U63, U64
-from gputok.kernels.cpu.primitives.memory import as_views, copy, load_u64, scratch, tail, view
-from gputok.kernels.cpu.superwords.runs import FEW, few_ids, put_few
+from gputok.kernels.cpu.primitives.memory import as_views, copy, load_u64, tail, view
+from gputok.kernels.cpu.superwords.runs import FEW, few_ids, put_few, work_for
 from gputok.kernels.signatures import I64s, U8s, U16orU32, U16s, U32s, U64s, i64, u8, u32, u64
 
 BYTES = np.uint64(256)
@@ -178,7 +178,7 @@ def _spell_ids(s, tokens, begin, end, symbols, n):
 def _encode(s, merging, work, size, out, n):
     """Writes the ids of `size` bytes to out[n:], at most `size`; returns where they end.
 
-    merging: pairs, merged, parts and nothing of Joints; work: of `_work_for` so many bytes, the first of which has them.
+    merging: pairs, merged, parts and nothing of Joints; work: of `work_for` so many bytes, the first of which has them.
     """
     symbols, before, after, keys = work
     if size <= np.uint64(SHORT):
@@ -191,17 +191,6 @@ def _encode(s, merging, work, size, out, n):
         n += U1
         i = np.uint64(after[i])
     return n
-
-
-@kernel(inline=True)
-def _work_for(size):
-    """Memory to encode so many bytes."""
-    return (
-        scratch(size + U2, np.uint32),
-        scratch(size + U2, np.uint32),
-        scratch(size + U2, np.uint32),
-        scratch(np.uint64(SHORT) + U2, np.uint32),
-    )
 
 
 @kernel(inline=True)
@@ -251,7 +240,7 @@ def _fit_tokens(ids, ends, marks, tables, known, much_work, out, out_marks, out_
     anew = tail(known, np.uint64(1 << KNOWN_BITS))
     merging = s.pairs, s.merged, s.parts, np.uint32(s.nothing)
     room = U64
-    memory = _work_for(room)
+    memory = work_for(room)
     n, piece, stop, piece_bytes, work = U0, ALL, U0, U0, U0
     for text in range(1, len(ends)):
         i, end = np.uint64(ends[text - 1]), np.uint64(ends[text])
@@ -301,7 +290,7 @@ def _fit_tokens(ids, ends, marks, tables, known, much_work, out, out_marks, out_
                             kept, next, size = first, stop, piece_bytes
                     if size > room:
                         room = size + size
-                        memory = _work_for(room)
+                        memory = work_for(room)
                     spelled = _spell_ids(s, fitting, kept, n, memory[0], U0)
                     _spell_ids(s, symbols, i, next, memory[0], spelled)
                     n, i = _encode(s, merging, memory, size, fitting, kept), next

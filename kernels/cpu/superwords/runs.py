@@ -50,6 +50,24 @@ def put_few(out, n, low, high):
     return n + U1 + np.uint64(second != LOW32) + np.uint64(third != LOW32) + np.uint64(fourth != LOW32)
 
 
+@kernel(inline=True)
+def work_for(size):
+    """Memory to merge so many symbols: by `merge_by_heap`, or at most SHORT by `merge_by_scan`."""
+    symbols, before, after = scratch(size + U2, np.uint32), scratch(size + U2, np.uint32), scratch(size + U2, np.uint32)
+    return symbols, before, after, scratch(np.uint64(SHORT) + U2, np.uint32)
+
+
+@kernel(inline=True)
+def _put_merged(out, n, work, size):
+    """Writes the symbols that `merge_by_scan` left to out[n:], and returns where they end."""
+    i = U0
+    while i < size:
+        out[n] = work[0][i]
+        n += U1
+        i = np.uint64(work[2][i])
+    return n
+
+
 _KNOWN_BITS = 14
 """Bits of the number of runs that are remembered: 512 KiB, which stay in a cache of the second level."""
 _HIGH = np.uint64(0xD6E8FEB86659FD93)
@@ -159,12 +177,7 @@ def _merge_runs(ids, ends, marks, tables, known, merged_ids, merged_ends):
     _find_joints(symbols, view(marks), n_ids, inner, mask, joined)
     no_ranks = view(tables.merged)  # of bytes: symbols are no bytes
     model = pairs, merged, no_ranks, np.uint32(tables.nothing)
-    work = (
-        scratch(SHORT + 2, np.uint32),
-        scratch(SHORT + 2, np.uint32),
-        scratch(SHORT + 2, np.uint32),
-        scratch(SHORT + 2, np.uint32),
-    )
+    work = work_for(np.uint64(SHORT))
     slots, bits_of, known_shift = (view(known), view(joined, np.uint8), leading_zeros(np.uint64(len(known))) + U2 + U1)
     at, n, text, n_texts, text_end = U0, U0, U1, np.uint64(len(ends)), view(ends, np.uint64)
     while at < n_ids:
@@ -189,22 +202,13 @@ def _merge_runs(ids, ends, marks, tables, known, merged_ids, merged_ends):
                     work[0][i] = symbols[begin + i]
                 merge_by_scan(no_ranks, U0, size, model, False, work)
                 slot[U0], slot[U1] = low, high
-                i = k = U0
-                while i < size:
-                    work[3][k] = work[0][i]
-                    k += U1
-                    i = np.uint64(work[2][i])
-                slot[U2], slot[U3] = few_ids(work[3], U0, k)
+                slot[U2], slot[U3] = few_ids(work[3], U0, _put_merged(work[3], U0, work, size))
             n = put_few(out, n, slot[U2], slot[U3])
         elif size <= np.uint64(SHORT):
             for i in range(size):
                 work[0][i] = symbols[begin + i]
             merge_by_scan(no_ranks, U0, size, model, False, work)
-            i = U0
-            while i < size:
-                out[n] = work[0][i]
-                n += U1
-                i = np.uint64(work[2][i])
+            n = _put_merged(out, n, work, size)
         else:
             long = scratch(size, np.uint32)
             before, after = scratch(size + U1, np.uint32), scratch(size, np.uint32)  # one after the last
