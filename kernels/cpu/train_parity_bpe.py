@@ -18,7 +18,7 @@ from gputok.kernels import BpeMerges, ParityLimits
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.constants import GOLDEN, U32
 from gputok.kernels.cpu.primitives.memory import owned, view
-from gputok.kernels.cpu.primitives.token_strings import index_names, merged_token, power_of_two, resized, room
+from gputok.kernels.cpu.primitives.token_strings import index_names, learnt, merged_token, power_of_two, resized, room
 from gputok.kernels.signatures import Bools, F64s, I64s, U8s, U32s, U64s, boolean, f64, i64, u8, u64
 
 _SLICE = 2_000_000  # symbols between two calls of progress
@@ -46,10 +46,16 @@ class _State(NamedTuple):
     recent: I64s  # int64[window], the last choices
     chosen: I64s  # int64[languages], how often each language is among the last choices
     waiting: Bools  # bool[languages]
-    text: U8s  # uint8[bytes], the tokens' strings
     text_end: I64s  # int64[ids + 1]
     head: U64s  # uint64[ids], the first eight bytes of each token, for comparisons
     names: U32s  # uint32[power of two], see index_names
+    root: I64s  # int64[2 * languages + 1], the first entry of each queue, or -1
+
+
+class _Grown(NamedTuple):
+    """What a step may replace by larger copies."""
+
+    text: U8s  # uint8[bytes], the tokens' strings
     merges: U32s  # uint32[3 * m]: left, right, merged
     merge_counts: I64s  # int64[m]
     slots: I64s  # int64[power of two], a hash table: pair + 1, or 0
@@ -57,7 +63,6 @@ class _State(NamedTuple):
     nodes: I64s  # int64[2 * nodes], word and next node
     risen: I64s  # int64[pairs], the pairs whose count rose in this step
     entries: I64s  # int64[4 * entries]
-    root: I64s  # int64[2 * languages + 1], the first entry of each queue, or -1
 
 
 # ---- pairs
@@ -226,13 +231,13 @@ def _queue_risen(at, risen, entries, root, pairs, text, text_end, head):
 # ---- the stage
 
 
-@kernel(_State, i64, i64, i64, boolean)
-def _count_pairs(state, begin, end, n, in_all):
+@kernel(_State, _Grown, i64, i64, i64, boolean)
+def _count_pairs(state, grown, begin, end, n, in_all):
     """Counts the pairs of some words, without queueing them."""
-    (
-        at, prefix, symbols, length, start, size, counts, languages, visited, total, first, exhausted, recent, chosen,
-        waiting, text, text_end, head, names, merges, merge_counts, slots, pairs, nodes, risen, entries, root,
-    ) = state  # fmt: skip
+    at, symbols, start, size, counts, languages = (
+        state.at, state.symbols, state.start, state.size, state.counts, state.languages,
+    )  # fmt: skip
+    text, merges, merge_counts, slots, pairs, nodes, risen, entries = grown
     for word in range(begin, end):
         slots, pairs, nodes, risen = _with_room(at, slots, pairs, nodes, risen, size[word])
         language, scalars = languages[word], view(at)
@@ -243,10 +248,7 @@ def _count_pairs(state, begin, end, n, in_all):
             _add_word(scalars, tables[2], tables[3], pair, word)
             if in_all and amount > 0:
                 _change(scalars, tables, _key(2 * n, symbols[p], symbols[p + 1]), amount, 0)
-    return _State(
-        at, prefix, symbols, length, start, size, counts, languages, visited, total, first, exhausted, recent, chosen,
-        waiting, text, text_end, head, names, merges, merge_counts, slots, pairs, nodes, risen, entries, root,
-    )  # fmt: skip
+    return _Grown(text, merges, merge_counts, slots, pairs, nodes, risen, entries)
 
 
 @kernel
@@ -345,13 +347,14 @@ def _merge_word(at, tables, symbols, length, begin, stop, merge, where, step):
     return kept
 
 
-@kernel(_State, i64, i64, i64, i64, i64, boolean, f64[:], f64, i64)
-def _merge_pairs(state, n, merges_wanted, least, max_length, global_merges, dev, ratio, threshold, work):
-    """Merges for about `work` symbols: (whether training is done, the state)."""
+@kernel(_State, _Grown, i64, i64, i64, i64, i64, boolean, f64[:], f64, i64)
+def _merge_pairs(state, grown, n, merges_wanted, least, max_length, global_merges, dev, ratio, threshold, work):
+    """Merges for about `work` symbols: (whether training is done, what has grown)."""
     (
-        at, prefix, symbols, length, start, size, counts, languages, visited, total, first, exhausted, recent, chosen,
-        waiting, text, text_end, head, names, merges, merge_counts, slots, pairs, nodes, risen, entries, root,
+        at, prefix, symbols, length, start, size, counts, _, visited, total, first, exhausted, recent, chosen,
+        waiting, text_end, head, names, root,
     ) = state  # fmt: skip
+    text, merges, merge_counts, slots, pairs, nodes, risen, entries = grown
     entries = _queue_risen(at, risen, entries, root, pairs, text, text_end, head)
     scalars, all_symbols, lengths = view(at), view(symbols), view(length)
     done = False
@@ -421,10 +424,7 @@ def _merge_pairs(state, n, merges_wanted, least, max_length, global_merges, dev,
                 _change(scalars, tables, _key(2 * n, a, b), -pairs[_FIELDS * pair + _COUNT], step)
             pairs[_FIELDS * pair + _COUNT] = 0
         entries = _queue_risen(at, risen, entries, root, pairs, text, text_end, head)
-    return done, _State(
-        at, prefix, symbols, length, start, size, counts, languages, visited, total, first, exhausted, recent, chosen,
-        waiting, text, text_end, head, names, merges, merge_counts, slots, pairs, nodes, risen, entries, root,
-    )  # fmt: skip
+    return done, _Grown(text, merges, merge_counts, slots, pairs, nodes, risen, entries)
 
 
 @kernel(u8[:], i64[:], i64, u64[:])
@@ -464,7 +464,6 @@ def train_parity_bpe(
     # Ints if empty
     total = np.bincount(languages[balanced] % n, (size * counts)[balanced], n).astype(np.float64)
     exhausted = (total == 0) if limits.ratio else np.zeros(n, np.bool_)
-    nothing = np.empty(0, np.int64)
     state = _State(
         at=np.zeros(_N_SCALARS, np.int64),
         prefix=np.frombuffer(limits.prefix, np.uint8),
@@ -481,31 +480,26 @@ def train_parity_bpe(
         recent=np.empty(limits.window, np.int64),
         chosen=np.zeros(n, np.int64),
         waiting=np.zeros(n, np.bool_),
-        text=tokens.copy(),
         text_end=resized(token_offsets, ids + 1),
         head=np.empty(ids, np.uint64),
         names=np.zeros(power_of_two(2 * ids + 2), np.uint32),
-        merges=np.empty(0, np.uint32),
-        merge_counts=nothing,
-        slots=np.zeros(1024, np.int64),
-        pairs=nothing,
-        nodes=nothing,
-        risen=nothing,
-        entries=nothing,
         root=np.full(2 * n + 1, -1, np.int64),
     )
+    nothing = np.empty(0, np.int64)
+    grown = _Grown(tokens.copy(), np.empty(0, np.uint32), nothing, np.zeros(1024, np.int64), *[nothing] * 4)
     state.at[_TOKENS], state.at[_FREE], state.at[_EXHAUSTED] = n_tokens, -1, exhausted.sum()
-    index_names(state.text, state.text_end, n_tokens, state.names)
-    _index_heads(state.text, state.text_end, n_tokens, state.head)
+    index_names(grown.text, state.text_end, n_tokens, state.names)
+    _index_heads(grown.text, state.text_end, n_tokens, state.head)
     cuts = np.searchsorted(offsets, np.arange(slice_length, len(symbols), slice_length)).tolist()
     for begin, end in itertools.pairwise([0, *cuts, len(counts)]):
-        state = _count_pairs(state, begin, end, n, limits.global_merges > 0)
+        grown = _count_pairs(state, grown, begin, end, n, limits.global_merges > 0)
         if progress is not None:
             progress(0, limits.merges)
     done = False
     while not done:
-        done, state = _merge_pairs(
+        done, grown = _merge_pairs(
             state,
+            grown,
             n,
             limits.merges,
             max(1, limits.min_frequency),
@@ -518,6 +512,4 @@ def train_parity_bpe(
         )
         if progress is not None:
             progress(int(state.at[_MERGES]), limits.merges)
-    columns = state.merges[: 3 * state.at[_MERGES]].reshape(-1, 3).T
-    offsets = state.text_end[: state.at[_TOKENS] + 1]
-    return BpeMerges(*columns, state.merge_counts[: state.at[_MERGES]], state.text[: offsets[-1]], offsets)
+    return learnt(*grown[:3], state.text_end, state.at[_MERGES], state.at[_TOKENS])

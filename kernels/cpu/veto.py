@@ -38,13 +38,18 @@ def veto_limits(veto: Veto | None) -> np.ndarray:
 def token_traits(text: np.ndarray, text_end: np.ndarray, veto: Veto | None) -> np.ndarray:
     """The traits of tokens: uint64[n], empty without a veto. text, text_end: uint8[bytes], int64[n + 1], their strings."""
     traits = np.zeros(0 if veto is None else len(text_end) - 1, np.uint64)
-    if veto is not None:
-        find_traits(text, text_end, len(traits), np.frombuffer(veto.space, np.uint8), traits)
+    put_traits(text, text_end, len(traits), veto, traits)
     return traits
 
 
+def put_traits(text: np.ndarray, text_end: np.ndarray, n_tokens: int, veto: Veto | None, traits: np.ndarray) -> None:
+    """Writes the traits of the first n_tokens tokens, if there is a veto."""
+    if veto is not None:
+        _find_traits(text, text_end, n_tokens, np.frombuffer(veto.space, np.uint8), traits)
+
+
 @kernel(u8[:], i64[:], i64, u8[:], u64[:])
-def find_traits(text, text_end, n_tokens, space, traits):
+def _find_traits(text, text_end, n_tokens, space, traits):
     """Writes the traits of tokens: traits[i] of the string text[text_end[i]:text_end[i + 1]]; space: how it is written.
 
     `text_end` bounds the indices into text; `space` is read only as far as the string goes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from gputok.kernels import BpeMerges
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import longer
 from gputok.kernels.cpu.primitives.constants import U1
@@ -86,6 +87,14 @@ def merged_token(n_tokens, prefix, text, text_end, names, a, b):
         names[slot] = n_tokens + 1
         text_end[n_tokens + 1] = end
     return text, np.int64(names[slot]) - 1
+
+
+def learnt(
+    text: np.ndarray, merges: np.ndarray, counts: np.ndarray, text_end: np.ndarray, n_merges: int, n_tokens: int
+) -> BpeMerges:
+    """What a training has learnt: copies of the used parts of its arrays; merges: uint32[3 * m], left, right and merged."""
+    offsets, columns = text_end[: n_tokens + 1].copy(), merges[: 3 * n_merges].reshape(-1, 3).T.copy()
+    return BpeMerges(*columns, counts[:n_merges].copy(), text[: offsets[-1]].copy(), offsets)
 
 
 def resized(array: np.ndarray, size: int) -> np.ndarray:

@@ -8,6 +8,10 @@ A batch is a prefix of the order of pairs without an id on both sides. Its steps
     settle    each shard adds up the weights of all parts, lowers old pairs, and makes new ones
     queue     the first thread subtracts late losses, and queues the new pairs
 
+The neighbours are divided into *shards* by a hash, and one thread settles a shard: all that is added up for a pair is in one
+shard. A pair that is made in a batch may lose occurrences in the same batch (`abcd` with (a, b) and (c, d), or `abab`).
+Such late losses are noted, and subtracted after all shards are settled.
+
 Words are independent, and sums of integers don't depend on the order: so the merges are the same for any number of parts and
 threads. Numbers of rows depend on the schedule, but nothing is ordered by them.
 
@@ -21,7 +25,7 @@ from __future__ import annotations
 
 import numpy as np
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.primitives.constants import U1, U2, U3
+from gputok.kernels.cpu.primitives.constants import GOLDEN, U1, U2, U3
 from gputok.kernels.cpu.primitives.memory import (
     as_views,
     atomic_add,
@@ -35,25 +39,53 @@ from gputok.kernels.cpu.primitives.memory import (
 from gputok.kernels.cpu.train_bpe import layout
 from gputok.kernels.cpu.train_bpe.candidates import enqueue, first_pair, heap_pop
 from gputok.kernels.cpu.train_bpe.index import begin_list, pool_has_room
-from gputok.kernels.cpu.train_bpe.layout import State, n_parts_of, part_of, sentinel_of
+from gputok.kernels.cpu.train_bpe.layout import (
+    State,
+    add_pair,
+    insert_shared,
+    lower,
+    lower_shared,
+    may_be_born,
+    may_be_stored,
+    n_parts_of,
+    part_of,
+    sentinel_of,
+)
 from gputok.kernels.cpu.train_bpe.merge import (
     deal_records,
     has_rows,
     has_text,
     list_of,
+    prefetch_insert,
+    prefetch_pair,
     prefetch_places,
     replace,
     take_merge,
 )
-from gputok.kernels.cpu.train_bpe.settle import settle, shard_of, take_late
 from gputok.kernels.signatures import i64
 
 _OWN = 100  # looks at the step until a thread takes over units of others, some microseconds
 _WAIT = 4000  # looks until a thread lets others have its core
-_32, _SIDES = np.uint64(32), np.uint64(2)
+_32, _M33, _SIDES = np.uint64(32), np.uint64(33), np.uint64(2)
+_SIDE, _ID = np.uint64(1 << 32), np.uint64(0xFFFFFFFF)
 
 
 # ---- apply
+
+
+@kernel(inline=True)
+def _shard_of(x, n_parts):
+    """The shard of a neighbour."""
+    return (((x * GOLDEN) >> _32) * n_parts) >> _32
+
+
+@kernel(inline=True)
+def _begin_shards(s, part):
+    """Goes to where each shard begins in `sorted`; returns where part.shards has that as it goes on."""
+    shards = n_parts_of(s) + U1
+    for shard in range(n_parts_of(s)):
+        part.shards[shards + shard] = part.shards[shard]
+    return shards
 
 
 @kernel(inline=True)
@@ -65,9 +97,7 @@ def _deal(s, part, number):
     if not pool_has_room(s, part, number, 2 * n_born + 3 * n_records):
         return False
     waste = part.at[layout.POOL] + 2 * n_born + 2 * n_records
-    shards = n_parts_of(s) + U1
-    for shard in range(n_parts_of(s)):
-        part.shards[shards + shard] = part.shards[shard]
+    shards = _begin_shards(s, part)
     born = first = np.uint64(0)
     used = part.at[layout.POOL]
     for m in range(n_merges):
@@ -78,7 +108,7 @@ def _deal(s, part, number):
             stop = np.uint64(part.ends[U3 * m + U1 + side])
             while born < stop:
                 x = part.born_keys[born] & np.uint64(0xFFFFFFFF)
-                at = shards + shard_of(x, n_parts_of(s))
+                at = shards + _shard_of(x, n_parts_of(s))
                 k = np.uint64(part.shards[at])
                 part.shards[at] = k + U1
                 row = np.int64(part.sorted[k + k + U1]) - 1
@@ -114,7 +144,7 @@ def _note(s, part, touched, gathered, n, key, born):
             part.born_keys[born] = key | x
             part.born_weights[born] = gathered[x + x] + number
             part.born_numbers[born] = number
-            shard = shard_of(x, n_parts_of(s))
+            shard = _shard_of(x, n_parts_of(s))
             part.shards[shard + U1] += 1
             born += U1
         gathered[x + x] = 0
@@ -127,12 +157,10 @@ def _sort(s, part, n_born):
     """Sorts the notes by shard; part.shards: how many each has, then where each begins."""
     for shard in range(n_parts_of(s)):
         part.shards[shard + U1] += part.shards[shard]
-    shards = n_parts_of(s) + U1
-    for shard in range(n_parts_of(s)):
-        part.shards[shards + shard] = part.shards[shard]
+    shards = _begin_shards(s, part)
     for i in range(n_born):
         key = part.born_keys[i]
-        at = shards + shard_of(key & np.uint64(0xFFFFFFFF), n_parts_of(s))
+        at = shards + _shard_of(key & np.uint64(0xFFFFFFFF), n_parts_of(s))
         k = np.uint64(part.shards[at])
         part.shards[at] = k + U1
         part.sorted[k + k] = key
@@ -191,6 +219,140 @@ def _apply(s, number):
     part.at[layout.APPLIED] = s.at[layout.BATCH]
 
 
+# ---- settle
+
+
+@kernel(inline=True)
+def _old_key(s, key):
+    """The pair that loses a neighbour: (x, a) or (b, x); key: merge << 33 | side << 32 | x."""
+    pair = np.uint64(s.batch[np.uint64(3) * (key >> _M33)])
+    x = key & _ID
+    if key & _SIDE:
+        return pair << _32 | x
+    return x << _32 | pair >> _32
+
+
+@kernel(inline=True)
+def _new_key(s, key):
+    """The pair that gets a neighbour: (x, new) or (new, x)."""
+    new, x = np.uint64(s.batch[np.uint64(3) * (key >> _M33) + np.uint64(2)]), key & _ID
+    if key & _SIDE:
+        return new << _32 | x
+    return x << _32 | new
+
+
+@kernel(inline=True)
+def _slot_of(key, mask):
+    return (key * GOLDEN) >> _32 & mask
+
+
+@kernel(inline=True)
+def _add_up(s, own, shard, n_all):
+    """Adds up the weights of the distinct keys of a shard, and replaces the weights by their numbers. -> how many keys there are."""
+    slots, keys, sums = own.settled_slots, own.settled_keys, own.settled_sums
+    capacity = U1
+    while capacity < n_all + n_all:
+        capacity += capacity
+    mask = capacity - U1
+    for i in range(capacity):
+        slots[i] = 0
+    n = np.uint64(0)
+    for p in range(n_parts_of(s)):
+        part = part_of(s, p)
+        for i in range(np.uint64(part.shards[shard]), np.uint64(part.shards[shard + U1])):
+            key = part.sorted[i + i]
+            at = _slot_of(key, mask)
+            while slots[at] != 0 and keys[np.uint64(slots[at]) - U1] != key:
+                at = (at + U1) & mask
+            if slots[at] == 0:
+                keys[n] = key
+                sums[n] = 0
+                n += U1
+                slots[at] = n
+            k = np.uint64(slots[at]) - U1
+            sums[k] += np.int64(part.sorted[i + i + U1])
+            part.sorted[i + i + U1] = k
+    return n
+
+
+@kernel(inline=True)
+def _take_from_old(s, own, n):
+    """Lowers the old pairs of a shard; the sums of keys that don't become pairs become 0. Returns how many do."""
+    keys, sums, ahead = own.settled_keys, own.settled_sums, np.uint64(layout.AHEAD_PAIRS)
+    n_born, n_late = 0, np.uint64(0)
+    for i in range(n):
+        if i + ahead + ahead < n:
+            prefetch_pair(s, _old_key(s, keys[i + ahead + ahead]), _old_key(s, keys[i + ahead]))
+        key, count = keys[i], sums[i]
+        x = key & _ID
+        old = np.int64(_old_key(s, key))
+        if x >= np.uint64(s.at[layout.OLD_TOKENS]) or np.int64(x) == s.at[layout.RESPELT]:
+            own.late[n_late] = old
+            own.late[n_late + U1] = count
+            n_late += np.uint64(2)
+        elif may_be_stored(s.filter, old):
+            lower_shared(s.pairs, s.slots, old, count)
+        new = np.uint64(s.batch[np.uint64(3) * (key >> _M33) + np.uint64(2)])
+        is_left = key & _SIDE == np.uint64(0)
+        if may_be_born(s, x if is_left else new, new if is_left else x, count):
+            n_born += 1
+        else:
+            sums[i] = 0
+    own.at[layout.N_LATE] = n_late
+    return n_born
+
+
+@kernel(inline=True)
+def _give_to_new(s, own, n, row):
+    """Stores the new pairs of a shard from `row` on; sums become rows + 1, or 0."""
+    keys, sums, ahead = own.settled_keys, own.settled_sums, np.uint64(layout.AHEAD_PAIRS)
+    for i in range(n):
+        if i + ahead < n and sums[i + ahead] != 0:
+            prefetch_insert(s, _new_key(s, keys[i + ahead]))
+        if sums[i] == 0:
+            continue
+        pair = np.int64(_new_key(s, keys[i]))
+        add_pair(s.pairs, row, pair, sums[i])
+        insert_shared(s.slots, s.filter, pair, row)
+        row += 1
+        sums[i] = row
+
+
+@kernel(inline=True)
+def _settle(s, shard):
+    """Settles a shard: each record of all parts gets the row + 1 of its new pair, or 0.
+
+    The arrays of the part with the number of the shard are used. They have room for all records of the shard: see
+    `batches.py`.
+    """
+    own = part_of(s, shard)
+    n_all = np.uint64(0)
+    for p in range(n_parts_of(s)):
+        part = part_of(s, p)
+        first, stop = np.uint64(part.shards[shard]), np.uint64(part.shards[shard + U1])
+        n_all += stop - first
+        prefetch(part.sorted, first + first)
+    n = _add_up(s, own, shard, n_all)
+    n_born = _take_from_old(s, own, n)
+    if n_born > 0:
+        _give_to_new(s, own, n, atomic_add(s.at, layout.PAIRS, np.int64(n_born)))
+    for p in range(n_parts_of(s)):
+        part = part_of(s, p)
+        for i in range(np.uint64(part.shards[shard]), np.uint64(part.shards[shard + U1])):
+            part.sorted[i + i + U1] = own.settled_sums[part.sorted[i + i + U1]]
+
+
+@kernel(inline=True)
+def _take_late(s):
+    """Subtracts the late losses of all shards."""
+    for p in range(n_parts_of(s)):
+        part = part_of(s, p)
+        for i in range(np.uint64(0), np.uint64(part.at[layout.N_LATE]), np.uint64(2)):
+            key = part.late[i]
+            if may_be_stored(s.filter, key):
+                lower(s.pairs, s.slots, key, part.late[i + U1])
+
+
 # ---- steps
 
 
@@ -201,7 +363,7 @@ def _do(s, unit):
     if s.at[layout.KIND] == layout.APPLYING:
         _apply(s, unit)
     else:
-        settle(s, unit)
+        _settle(s, unit)
     part_of(s, unit).at[layout.UNIT_TICKS] += ticks() - start
     atomic_add(s.shared, layout.READY, np.int64(1))
 
@@ -246,13 +408,8 @@ def _is_ready(s):
 def assist(state, number, seen):
     """What the other threads do: units of steps, each step once, until the turn is over.
 
-    Args:
-        state: The state.
-        number: The part that the thread prefers.
-        seen: The last step at which the thread has worked.
-
-    Returns:
-        The last step; -1: the turn is over. A thread that has waited for long returns, too, so that others can run.
+    number: the part that the thread prefers; seen: the last step at which it has worked. -> the last step; -1: the turn is over.
+    A thread that has waited for long returns, too, so that others can run.
     """
     s, looks = as_views(state), 0
     while looks < _WAIT:
@@ -320,11 +477,7 @@ def _pick(s, most):
         if n_heap > 2:  # the next pairs that may come first
             for i in range(3):
                 prefetch(s.pairs, 2 * s.heap[3 * i + 2])
-        s.batch[U3 * n], s.batch[U3 * n + U1], s.batch[U3 * n + U2] = (
-            key,
-            row,
-            merged,
-        )
+        s.batch[U3 * n], s.batch[U3 * n + U1], s.batch[U3 * n + U2] = key, row, merged
         n += U1
         s.sides[a + a] = batch
         s.sides[b + b + U1] = batch
@@ -424,7 +577,7 @@ def merge_in_batches(state, work, most):
             return layout.WAITING
         _take_ticks(s, layout.SETTLE_TICKS)
         start = ticks()
-        take_late(s)
+        _take_late(s)
         _queue_new(s)
         s.at[layout.PICK_TICKS] += ticks() - start
         s.at[layout.BATCHES] += 1

@@ -12,6 +12,7 @@ from gputok.kernels.cpu.train_bpe.layout import (
     add_pair,
     add_to_bucket,
     bucket_of,
+    classes_of,
     insert,
     may_be_born,
     n_parts_of,
@@ -115,16 +116,15 @@ def count_characters(state, number, table):
     s = as_views(state)
     part = part_of(s, number)
     n, few = np.uint64(len(part.symbols)), np.uint64(state.at[layout.TOKENS])
-    first_small = np.uint64(part.at[layout.N_HEAVY])
-    first_single = first_small + np.uint64(part.at[layout.N_SMALL])
+    classes = classes_of(part)
     # The sentinel counts as symbol `few`: then no position is a special case
     b = few
     for p in range(U1, n):
         a, b = b, min(np.uint64(part.symbols[p]), few)
         pair = (a * (few + U1) + b) << U1
         table[pair + U1] += 1
-        if p < first_single and b != few:
-            table[pair] += weight_at(part.weight, first_small, part.small, first_single, p) - 1
+        if p < classes[1] and b != few:
+            table[pair] += weight_at(part, classes, p) - 1
 
 
 @kernel(State, i64[:], i64[:])
@@ -265,8 +265,7 @@ def _places_of(start, begin, number, ids, a):
 @kernel(inline=True)
 def _gather_right(s, part, first, order, low, high, step, n_touched):
     """Adds up weights by right neighbour in first.left, and numbers in part.right; returns the number of distinct neighbours."""
-    first_small = np.uint64(part.at[layout.N_HEAVY])
-    first_single = first_small + np.uint64(part.at[layout.N_SMALL])
+    classes = classes_of(part)
     for i in range(low, high):
         if i + np.uint64(layout.AHEAD) < high:
             prefetch(part.symbols, np.uint64(order[i + np.uint64(layout.AHEAD)]) + step)
@@ -274,7 +273,7 @@ def _gather_right(s, part, first, order, low, high, step, n_touched):
         b = np.uint64(part.symbols[p + step])
         first.touched_left[n_touched] = b
         n_touched += np.uint64(first.left[U1 + b + b] == 0)
-        first.left[b + b] += weight_at(part.weight, first_small, part.small, first_single, p)
+        first.left[b + b] += weight_at(part, classes, p)
         first.left[U1 + b + b] = 1
         part.right[U1 + b + b] += 1
     return n_touched

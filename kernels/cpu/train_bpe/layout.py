@@ -138,12 +138,20 @@ def part_of(s, part):
 
 
 @kernel(inline=True)
-def weight_at(weight, first_small, small, first_single, p):
-    """The weight of the word at position p."""
+def classes_of(part):
+    """Where the positions of words of small weight begin, and those of weight 1."""
+    first_small = np.uint64(part.at[N_HEAVY])
+    return first_small, first_small + np.uint64(part.at[N_SMALL])
+
+
+@kernel(inline=True)
+def weight_at(part, classes, p):
+    """The weight of the word at position p; classes: of `classes_of`."""
+    first_small, first_single = classes
     if p < first_small:
-        return weight[p]
+        return part.weight[p]
     if p < first_single:
-        return np.int64(small[p - first_small])
+        return np.int64(part.small[p - first_small])
     return np.int64(1)
 
 

@@ -16,6 +16,7 @@ from gputok.kernels.cpu.train_bpe.index import begin_list, pool_has_room
 from gputok.kernels.cpu.train_bpe.layout import (
     State,
     add_pair,
+    classes_of,
     filter_bit,
     home,
     insert,
@@ -103,18 +104,17 @@ def list_of(part, row):
 def replace(s, part, a, b, new, start, stop, n_records):
     """Merges at the positions pool[start:stop]: (distinct left neighbours, distinct right ones, end of the records)."""
     length_a, length_ab = np.uint64(s.length[a]), np.uint64(s.length[new])
-    first_small = np.uint64(part.at[layout.N_HEAVY])
-    first_single = first_small + np.uint64(part.at[layout.N_SMALL])
+    classes = classes_of(part)
     invalid = sentinel_of(s) + U1
     n_left = n_right = np.uint64(0)
     for i in range(start, stop):
         if i + np.uint64(layout.AHEAD) < stop:
             p = np.uint64(part.pool[i + np.uint64(layout.AHEAD)])
             prefetch(part.symbols, p)
-            if p < first_small:
+            if p < classes[0]:
                 prefetch(part.weight, p)
-            elif p < first_single:
-                prefetch(part.small, p - first_small)
+            elif p < classes[1]:
+                prefetch(part.small, p - classes[0])
         p = np.uint64(part.pool[i])
         q = p + length_a
         if np.uint64(part.symbols[p]) != a or np.uint64(part.symbols[q]) != b:
@@ -124,7 +124,7 @@ def replace(s, part, a, b, new, start, stop, n_records):
         part.symbols[q] = invalid
         part.symbols[p] = new
         part.symbols[e - U1] = new
-        extra = weight_at(part.weight, first_small, part.small, first_single, p) - 1
+        extra = weight_at(part, classes, p) - 1
         n_left = _gather(part.left, part.touched_left, n_left, L, extra)
         n_right = _gather(part.right, part.touched_right, n_right, R, extra)
         part.records[n_records] = p

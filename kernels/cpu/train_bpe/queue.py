@@ -16,8 +16,8 @@ from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.constants import GOLDEN, U1, U32
 from gputok.kernels.cpu.primitives.heap import pop, push
 from gputok.kernels.cpu.primitives.memory import owned, view
-from gputok.kernels.cpu.primitives.token_strings import index_names, merged_token, power_of_two, resized, room
-from gputok.kernels.cpu.veto import find_traits, may_merge, merged_traits, veto_limits
+from gputok.kernels.cpu.primitives.token_strings import index_names, learnt, merged_token, power_of_two, resized, room
+from gputok.kernels.cpu.veto import may_merge, merged_traits, put_traits, veto_limits
 from gputok.kernels.signatures import I64s, U8s, U32s, U64s, i64
 
 _SLICE = 2_000_000  # symbols between two calls of progress
@@ -37,11 +37,16 @@ class _Queue(NamedTuple):
     start: I64s  # int64[words]
     size: I64s  # int64[words], in symbols
     counts: I64s  # int64[words]
-    merges: U32s  # uint32[3 * m]: left, right, merged
-    merge_counts: I64s  # int64[m]
-    text: U8s  # uint8[bytes], the tokens' strings
     text_end: I64s  # int64[ids + 1]
     names: U32s  # uint32[power of two], see index_names
+
+
+class _Grown(NamedTuple):
+    """What a step may replace by larger copies."""
+
+    text: U8s  # uint8[bytes], the tokens' strings
+    merges: U32s  # uint32[3 * m]: left, right, merged
+    merge_counts: I64s  # int64[m]
     pairs: I64s  # int64[power of two], a hash table of left << 32 | right; -1: empty
     count: I64s  # int64[same], of each pair
     found: I64s  # int64[same], in how many words of this step a pair was born
@@ -164,11 +169,11 @@ def _queue_births(at, entries, heap, pool, births, n_births, pairs, count, found
     return entries, heap
 
 
-@kernel(_Queue, i64)
-def _merge_queued(state, work):
-    """Merges for about `work` symbols: (whether training is done, the state). The first step counts the pairs of all words."""
-    (at, limits, veto, traits, prefix, symbols, length, start, size, counts, merges, merge_counts, text, text_end, names, pairs,
-     count, found, visit, entries, heap, pool, births) = state  # fmt: skip
+@kernel(_Queue, _Grown, i64)
+def _merge_queued(state, grown, work):
+    """Merges for about `work` symbols: (whether training is done, what has grown). The first step counts the pairs of all words."""
+    at, limits, veto, traits, prefix, symbols, length, start, size, counts, text_end, names = state
+    text, merges, merge_counts, pairs, count, found, visit, entries, heap, pool, births = grown
     vocab_size, min_frequency, max_length = limits
     done = False
     while work > 0 and not done:
@@ -247,10 +252,7 @@ def _merge_queued(state, work):
                     n_births = _change(scalars, tables, n_births, key, sign, word, counts[word])
             size[word] = kept - first
         entries, heap = _queue_births(at, entries, heap, pool, births, n_births, pairs, count, found)
-    return done, _Queue(
-        at, limits, veto, traits, prefix, symbols, length, start, size, counts, merges, merge_counts, text, text_end, names, pairs,
-        count, found, visit, entries, heap, pool, births,
-    )  # fmt: skip
+    return done, _Grown(text, merges, merge_counts, pairs, count, found, visit, entries, heap, pool, births)
 
 
 def train_bpe_queued(
@@ -278,30 +280,17 @@ def train_bpe_queued(
         start=offsets[:-1].copy(),
         size=np.diff(offsets),
         counts=counts,
-        merges=np.empty(0, np.uint32),
-        merge_counts=nothing,
-        text=tokens.copy(),
         text_end=resized(token_offsets, ids + 1),
         names=np.zeros(power_of_two(2 * ids + 2), np.uint32),
-        pairs=np.full(1024, -1, np.int64),
-        count=np.zeros(1024, np.int64),
-        found=np.zeros(1024, np.int64),
-        visit=np.zeros(1024, np.int64),
-        entries=nothing,
-        heap=nothing,
-        pool=nothing,
-        births=nothing,
     )
+    table = np.full(1024, -1, np.int64), *np.zeros((3, 1024), np.int64)
+    grown = _Grown(tokens.copy(), np.empty(0, np.uint32), nothing, *table, *[nothing] * 4)
     state.at[_TOKENS] = n_tokens
-    index_names(state.text, state.text_end, n_tokens, state.names)
-    if limits.veto is not None:
-        space = np.frombuffer(limits.veto.space, np.uint8)
-        find_traits(state.text, state.text_end, n_tokens, space, state.traits)
+    index_names(grown.text, state.text_end, n_tokens, state.names)
+    put_traits(grown.text, state.text_end, n_tokens, limits.veto, state.traits)
     done = False
     while not done:
-        done, state = _merge_queued(state, slice_length)
+        done, grown = _merge_queued(state, grown, slice_length)
         if progress is not None:
             progress(int(state.at[_TOKENS]) - n_tokens, limits.vocab_size - n_tokens)
-    columns = state.merges[: 3 * state.at[_MERGES]].reshape(-1, 3).T
-    offsets = state.text_end[: state.at[_TOKENS] + 1]
-    return BpeMerges(*columns, state.merge_counts[: state.at[_MERGES]], state.text[: offsets[-1]], offsets)
+    return learnt(*grown[:3], state.text_end, state.at[_MERGES], state.at[_TOKENS])

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from gputok.kernels import BpeLimits, BpeMerges
 from gputok.kernels.cpu.primitives.handle import Handle
-from gputok.kernels.cpu.primitives.token_strings import index_names, power_of_two, resized
+from gputok.kernels.cpu.primitives.token_strings import index_names, learnt, power_of_two, resized
 from gputok.kernels.cpu.train_bpe import layout
 from gputok.kernels.cpu.train_bpe.batches import assist, merge_in_batches
 from gputok.kernels.cpu.train_bpe.index import (
@@ -46,7 +46,7 @@ from gputok.kernels.cpu.train_bpe.index import (
 from gputok.kernels.cpu.train_bpe.layout import Part, State
 from gputok.kernels.cpu.train_bpe.merge import merge_alone
 from gputok.kernels.cpu.train_bpe.queue import train_bpe_queued
-from gputok.kernels.cpu.veto import N_VETO, find_traits, veto_limits
+from gputok.kernels.cpu.veto import N_VETO, put_traits, veto_limits
 from gputok.kernels.threads import PLACES_PER_THREAD, Pool, results, yield_core
 
 _APART = 16  # numbers, after which others are in another cache line, wherever the first one is
@@ -103,16 +103,9 @@ def train_bpe_of_parts(
 ) -> BpeMerges:
     """`train_bpe` for words that are spelled some at a time, so that memory holds their symbols only once.
 
-    Args:
-        parts: parts(measured=...) gives (symbols, offsets, counts) of some words at a time, and each call gives all words.
-            With measured=True, the symbols are not used. Symbols of 8 bits are the indices of a fourth array, uint32[256],
-            which has the symbols.
-        tokens: as in `train_bpe`.
-        token_offsets: as in `train_bpe`.
-        limits: as in `train_bpe`.
-        progress: as in `train_bpe`.
-        sizes: as in `train_bpe`.
-        threads: at most so many threads merge; a small corpus takes fewer.
+    parts(measured=...) gives (symbols, offsets, counts) of some words at a time, and each call gives all words. With
+    measured=True, the symbols are not used. Symbols of 8 bits are the indices of a fourth array, uint32[256], which has the
+    symbols. At most `threads` threads merge; a small corpus takes fewer.
     """
     training = Training(parts, tokens, token_offsets, limits, sizes, threads)
     if training.is_merged(limits, progress):
@@ -222,8 +215,7 @@ class Training:
         state.at[layout.TOKENS], state.at[layout.SPARE] = n_tokens, sizes.spare
         if limits.veto is not None:
             state.veto[:] = veto_limits(limits.veto)
-            space = np.frombuffer(limits.veto.space, np.uint8)
-            find_traits(state.text, state.text_end, n_tokens, space, state.traits)
+        put_traits(state.text, state.text_end, n_tokens, limits.veto, state.traits)
         index_names(state.text, state.text_end, n_tokens, state.names)
         if self.n_parts == 1 and threads > 1 and n_places > _FEW_PLACES:
             threading.Thread(target=self._touch).start()
@@ -457,12 +449,9 @@ class Training:
 
     def merges(self) -> BpeMerges:
         """What has been learnt."""
-        state = self.state
-        n_tokens, n_merges = int(state.at[layout.TOKENS]), int(state.at[layout.MERGES])
-        token_offsets = state.text_end[: n_tokens + 1].copy()
-        merges = state.merges[: 3 * n_merges].reshape(-1, 3).T.copy()
-        counts = state.merge_counts[:n_merges].copy()
-        return BpeMerges(*merges, counts, state.text[: token_offsets[-1]].copy(), token_offsets)
+        state, at = self.state, self.state.at
+        strings = state.text, state.merges, state.merge_counts, state.text_end
+        return learnt(*strings, at[layout.MERGES], at[layout.TOKENS])
 
 
 def _born_arrays(n: int) -> dict[str, tuple[int, type]]:
