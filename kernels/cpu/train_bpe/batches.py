@@ -36,32 +36,9 @@ from gputok.kernels.cpu.primitives.memory import (
     prefetch,
     ticks,
 )
-from gputok.kernels.cpu.train_bpe import layout
+from gputok.kernels.cpu.train_bpe import layout, merge
 from gputok.kernels.cpu.train_bpe.candidates import enqueue, first_pair, heap_pop
 from gputok.kernels.cpu.train_bpe.index import begin_list, pool_has_room
-from gputok.kernels.cpu.train_bpe.layout import (
-    State,
-    add_pair,
-    insert_shared,
-    lower,
-    lower_shared,
-    may_be_born,
-    may_be_stored,
-    n_parts_of,
-    part_of,
-    sentinel_of,
-)
-from gputok.kernels.cpu.train_bpe.merge import (
-    deal_records,
-    has_rows,
-    has_text,
-    list_of,
-    prefetch_insert,
-    prefetch_pair,
-    prefetch_places,
-    replace,
-    take_merge,
-)
 from gputok.kernels.signatures import i64
 
 _OWN = 100  # looks at the step until a thread takes over units of others, some microseconds
@@ -82,8 +59,8 @@ def _shard_of(x, n_parts):
 @kernel(inline=True)
 def _begin_shards(s, part):
     """Goes to where each shard begins in `sorted`; returns where part.shards has that as it goes on."""
-    shards = n_parts_of(s) + U1
-    for shard in range(n_parts_of(s)):
+    shards = layout.n_parts_of(s) + U1
+    for shard in range(layout.n_parts_of(s)):
         part.shards[shards + shard] = part.shards[shard]
     return shards
 
@@ -104,11 +81,11 @@ def _deal(s, part, number):
         before, any_new = born, False
         for side in range(_SIDES):
             gathered = part.left if side == 0 else part.right
-            gathered[sentinel_of(s) + sentinel_of(s)] = waste
+            gathered[layout.sentinel_of(s) + layout.sentinel_of(s)] = waste
             stop = np.uint64(part.ends[U3 * m + U1 + side])
             while born < stop:
                 x = part.born_keys[born] & np.uint64(0xFFFFFFFF)
-                at = shards + _shard_of(x, n_parts_of(s))
+                at = shards + _shard_of(x, layout.n_parts_of(s))
                 k = np.uint64(part.shards[at])
                 part.shards[at] = k + U1
                 row = np.int64(part.sorted[k + k + U1]) - 1
@@ -120,11 +97,11 @@ def _deal(s, part, number):
                 born += U1
         stop = np.uint64(part.ends[U3 * m])
         if any_new:
-            deal_records(s, part, first, stop)
+            merge.deal_records(s, part, first, stop)
         first = stop
         for side in range(_SIDES):
             gathered = part.left if side == 0 else part.right
-            gathered[sentinel_of(s) + sentinel_of(s)] = 0
+            gathered[layout.sentinel_of(s) + layout.sentinel_of(s)] = 0
             stop = np.uint64(part.ends[U3 * m + U1 + side])
             while before < stop:
                 x = part.born_keys[before] & np.uint64(0xFFFFFFFF)
@@ -140,11 +117,11 @@ def _note(s, part, touched, gathered, n, key, born):
     for i in range(n):
         x = np.uint64(touched[i])
         number = gathered[x + x + U1]
-        if x != sentinel_of(s):
+        if x != layout.sentinel_of(s):
             part.born_keys[born] = key | x
             part.born_weights[born] = gathered[x + x] + number
             part.born_numbers[born] = number
-            shard = _shard_of(x, n_parts_of(s))
+            shard = _shard_of(x, layout.n_parts_of(s))
             part.shards[shard + U1] += 1
             born += U1
         gathered[x + x] = 0
@@ -155,12 +132,12 @@ def _note(s, part, touched, gathered, n, key, born):
 @kernel(inline=True)
 def _sort(s, part, n_born):
     """Sorts the notes by shard; part.shards: how many each has, then where each begins."""
-    for shard in range(n_parts_of(s)):
+    for shard in range(layout.n_parts_of(s)):
         part.shards[shard + U1] += part.shards[shard]
     shards = _begin_shards(s, part)
     for i in range(n_born):
         key = part.born_keys[i]
-        at = shards + _shard_of(key & np.uint64(0xFFFFFFFF), n_parts_of(s))
+        at = shards + _shard_of(key & np.uint64(0xFFFFFFFF), layout.n_parts_of(s))
         k = np.uint64(part.shards[at])
         part.shards[at] = k + U1
         part.sorted[k + k] = key
@@ -170,18 +147,18 @@ def _sort(s, part, n_born):
 @kernel(inline=True)
 def _replace_all(s, part, n_batch):
     """Merges the batch in the words of a part."""
-    for shard in range(n_parts_of(s) + U1):
+    for shard in range(layout.n_parts_of(s) + U1):
         part.shards[shard] = 0
     born = n_records = np.uint64(0)
-    start, stop = list_of(part, s.batch[1])
-    prefetch_places(part, start, stop)
+    start, stop = merge.list_of(part, s.batch[1])
+    merge.prefetch_places(part, start, stop)
     for m in range(n_batch):
         pair, new = np.uint64(s.batch[U3 * m]), np.uint64(s.batch[U3 * m + U2])
         a, b = pair >> _32, pair & np.uint64(0xFFFFFFFF)
-        n_left, n_right, n_records = replace(s, part, a, b, new, start, stop, n_records)
+        n_left, n_right, n_records = merge.replace(s, part, a, b, new, start, stop, n_records)
         if m + U1 < n_batch:
-            start, stop = list_of(part, s.batch[U3 * m + U3 + U1])
-            prefetch_places(part, start, stop)
+            start, stop = merge.list_of(part, s.batch[U3 * m + U3 + U1])
+            merge.prefetch_places(part, start, stop)
         key = m << np.uint64(33)
         part.ends[U3 * m] = n_records
         born = _note(s, part, part.touched_left, part.left, n_left, key, born)
@@ -196,7 +173,7 @@ def _replace_all(s, part, n_batch):
 @kernel
 def _apply(s, number):
     """A unit of the step that applies a batch. If an array of the part must grow, sets what it needs, and does the rest later."""
-    part, n_batch = part_of(s, number), np.uint64(s.at[layout.N_BATCH])
+    part, n_batch = layout.part_of(s, number), np.uint64(s.at[layout.N_BATCH])
     if part.at[layout.APPLIED] == s.at[layout.BATCH]:
         return
     for m in range(n_batch):
@@ -205,9 +182,9 @@ def _apply(s, number):
         if not _deal(s, part, number):
             return
         part.at[layout.PENDING] = 0
-    most, distinct = 0, np.int64(sentinel_of(s)) + 1
+    most, distinct = 0, np.int64(layout.sentinel_of(s)) + 1
     for m in range(n_batch):
-        start, stop = list_of(part, s.batch[U3 * m + U1])
+        start, stop = merge.list_of(part, s.batch[U3 * m + U1])
         prefetch(part.pool, start)
         most += 2 * min(np.int64(stop - start), distinct)
     if most > len(part.born_keys):
@@ -257,8 +234,8 @@ def _add_up(s, own, shard, n_all):
     for i in range(capacity):
         slots[i] = 0
     n = np.uint64(0)
-    for p in range(n_parts_of(s)):
-        part = part_of(s, p)
+    for p in range(layout.n_parts_of(s)):
+        part = layout.part_of(s, p)
         for i in range(np.uint64(part.shards[shard]), np.uint64(part.shards[shard + U1])):
             key = part.sorted[i + i]
             at = _slot_of(key, mask)
@@ -282,7 +259,7 @@ def _take_from_old(s, own, n):
     n_born, n_late = 0, np.uint64(0)
     for i in range(n):
         if i + ahead + ahead < n:
-            prefetch_pair(s, _old_key(s, keys[i + ahead + ahead]), _old_key(s, keys[i + ahead]))
+            merge.prefetch_pair(s, _old_key(s, keys[i + ahead + ahead]), _old_key(s, keys[i + ahead]))
         key, count = keys[i], sums[i]
         x = key & _ID
         old = np.int64(_old_key(s, key))
@@ -290,11 +267,11 @@ def _take_from_old(s, own, n):
             own.late[n_late] = old
             own.late[n_late + U1] = count
             n_late += np.uint64(2)
-        elif may_be_stored(s.filter, old):
-            lower_shared(s.pairs, s.slots, old, count)
+        elif layout.may_be_stored(s.filter, old):
+            layout.lower_shared(s.pairs, s.slots, old, count)
         new = np.uint64(s.batch[np.uint64(3) * (key >> _M33) + np.uint64(2)])
         is_left = key & _SIDE == np.uint64(0)
-        if may_be_born(s, x if is_left else new, new if is_left else x, count):
+        if layout.may_be_born(s, x if is_left else new, new if is_left else x, count):
             n_born += 1
         else:
             sums[i] = 0
@@ -308,12 +285,12 @@ def _give_to_new(s, own, n, row):
     keys, sums, ahead = own.settled_keys, own.settled_sums, np.uint64(layout.AHEAD_PAIRS)
     for i in range(n):
         if i + ahead < n and sums[i + ahead] != 0:
-            prefetch_insert(s, _new_key(s, keys[i + ahead]))
+            merge.prefetch_insert(s, _new_key(s, keys[i + ahead]))
         if sums[i] == 0:
             continue
         pair = np.int64(_new_key(s, keys[i]))
-        add_pair(s.pairs, row, pair, sums[i])
-        insert_shared(s.slots, s.filter, pair, row)
+        layout.add_pair(s.pairs, row, pair, sums[i])
+        layout.insert_shared(s.slots, s.filter, pair, row)
         row += 1
         sums[i] = row
 
@@ -325,10 +302,10 @@ def _settle(s, shard):
     The arrays of the part with the number of the shard are used. They have room for all records of the shard: see
     `batches.py`.
     """
-    own = part_of(s, shard)
+    own = layout.part_of(s, shard)
     n_all = np.uint64(0)
-    for p in range(n_parts_of(s)):
-        part = part_of(s, p)
+    for p in range(layout.n_parts_of(s)):
+        part = layout.part_of(s, p)
         first, stop = np.uint64(part.shards[shard]), np.uint64(part.shards[shard + U1])
         n_all += stop - first
         prefetch(part.sorted, first + first)
@@ -336,8 +313,8 @@ def _settle(s, shard):
     n_born = _take_from_old(s, own, n)
     if n_born > 0:
         _give_to_new(s, own, n, atomic_add(s.at, layout.PAIRS, np.int64(n_born)))
-    for p in range(n_parts_of(s)):
-        part = part_of(s, p)
+    for p in range(layout.n_parts_of(s)):
+        part = layout.part_of(s, p)
         for i in range(np.uint64(part.shards[shard]), np.uint64(part.shards[shard + U1])):
             part.sorted[i + i + U1] = own.settled_sums[part.sorted[i + i + U1]]
 
@@ -345,12 +322,12 @@ def _settle(s, shard):
 @kernel(inline=True)
 def _take_late(s):
     """Subtracts the late losses of all shards."""
-    for p in range(n_parts_of(s)):
-        part = part_of(s, p)
+    for p in range(layout.n_parts_of(s)):
+        part = layout.part_of(s, p)
         for i in range(np.uint64(0), np.uint64(part.at[layout.N_LATE]), np.uint64(2)):
             key = part.late[i]
-            if may_be_stored(s.filter, key):
-                lower(s.pairs, s.slots, key, part.late[i + U1])
+            if layout.may_be_stored(s.filter, key):
+                layout.lower(s.pairs, s.slots, key, part.late[i + U1])
 
 
 # ---- steps
@@ -364,7 +341,7 @@ def _do(s, unit):
         _apply(s, unit)
     else:
         _settle(s, unit)
-    part_of(s, unit).at[layout.UNIT_TICKS] += ticks() - start
+    layout.part_of(s, unit).at[layout.UNIT_TICKS] += ticks() - start
     atomic_add(s.shared, layout.READY, np.int64(1))
 
 
@@ -376,7 +353,7 @@ def _claim(s, unit, step):
 @kernel(inline=True)
 def _do_others(s, step):
     """Takes over units of a step that no thread has begun."""
-    for unit in range(n_parts_of(s)):
+    for unit in range(layout.n_parts_of(s)):
         if _claim(s, unit, step):
             _do(s, unit)
 
@@ -396,7 +373,7 @@ def _is_ready(s):
     if _claim(s, 0, step):
         _do(s, 0)
     for look in range(_WAIT):
-        if atomic_load(s.shared, layout.READY) == np.int64(n_parts_of(s)):
+        if atomic_load(s.shared, layout.READY) == np.int64(layout.n_parts_of(s)):
             return True
         if look == _OWN:
             _do_others(s, step)
@@ -404,7 +381,7 @@ def _is_ready(s):
     return False
 
 
-@kernel(State, i64, i64)
+@kernel(layout.State, i64, i64)
 def assist(state, number, seen):
     """What the other threads do: units of steps, each step once, until the turn is over.
 
@@ -431,8 +408,8 @@ def assist(state, number, seen):
 def _take_ticks(s, phase):
     """Adds to a phase what its slowest unit took, and clears what the units took."""
     slowest = np.int64(0)
-    for p in range(n_parts_of(s)):
-        part = part_of(s, p)
+    for p in range(layout.n_parts_of(s)):
+        part = layout.part_of(s, p)
         slowest = max(slowest, part.at[layout.UNIT_TICKS])
         part.at[layout.UNIT_TICKS] = 0
     s.at[phase] += slowest
@@ -463,10 +440,10 @@ def _pick(s, most):
         a, b = np.uint64(key) >> _32, np.uint64(key) & np.uint64(0xFFFFFFFF)
         if n > 0 and _meets(s, a, b, batch):
             break
-        if not has_text(s, a, b):
+        if not merge.has_text(s, a, b):
             outcome = layout.GROW
             break
-        merged = take_merge(s, a, b, count)
+        merged = merge.take_merge(s, a, b, count)
         if merged < 0:
             outcome = layout.RESPELLED
             break
@@ -496,23 +473,23 @@ def _pick(s, most):
 def _may_settle(s):
     """Whether all that settling gives has room; else sets what is needed."""
     n_all, ready = 0, True
-    for shard in range(n_parts_of(s)):
+    for shard in range(layout.n_parts_of(s)):
         n = 0
-        for p in range(n_parts_of(s)):
-            part = part_of(s, p)
+        for p in range(layout.n_parts_of(s)):
+            part = layout.part_of(s, p)
             n += part.shards[shard + U1] - part.shards[shard]
         n_all += n
-        if n > len(part_of(s, shard).settled_keys):
-            part_of(s, shard).at[layout.NEED_SETTLED] = n
+        if n > len(layout.part_of(s, shard).settled_keys):
+            layout.part_of(s, shard).at[layout.NEED_SETTLED] = n
             ready = False
-    return has_rows(s, min(n_all, s.at[layout.MOST_BORN])) and ready
+    return merge.has_rows(s, min(n_all, s.at[layout.MOST_BORN])) and ready
 
 
 @kernel(inline=True)
 def _all_applied(s):
     """Whether each part has applied the batch; if not, a part has set what it needs."""
-    for p in range(n_parts_of(s)):
-        if part_of(s, p).at[layout.APPLIED] != s.at[layout.BATCH]:
+    for p in range(layout.n_parts_of(s)):
+        if layout.part_of(s, p).at[layout.APPLIED] != s.at[layout.BATCH]:
             return False
     for m in range(np.uint64(s.at[layout.N_BATCH])):
         s.pairs[2 * s.batch[U3 * m + U1] + 1] = 0  # all merged; until now, moving lists had to keep theirs
@@ -531,13 +508,13 @@ def _queue_new(s):
     s.at[layout.QUEUED], s.at[layout.HEAP] = s.at[layout.PAIRS], n_heap
 
 
-@kernel(State)
+@kernel(layout.State)
 def clock(state):
     """The clock by which steps are timed; always 0 where there is none."""
     return ticks()
 
 
-@kernel(State, i64, i64)
+@kernel(layout.State, i64, i64)
 def merge_in_batches(state, work, most):
     """What the first thread does: merges until done, until `work` symbols have been merged, or until something must grow.
 
@@ -582,6 +559,6 @@ def merge_in_batches(state, work, most):
         s.at[layout.PICK_TICKS] += ticks() - start
         s.at[layout.BATCHES] += 1
         s.at[layout.WORK] += 100 * s.at[layout.N_BATCH]
-        for p in range(n_parts_of(s)):
-            s.at[layout.WORK] += part_of(s, p).at[layout.N_RECORDS] // 3
+        for p in range(layout.n_parts_of(s)):
+            s.at[layout.WORK] += layout.part_of(s, p).at[layout.N_RECORDS] // 3
         s.at[layout.PHASE] = layout.PICK

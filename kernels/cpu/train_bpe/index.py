@@ -7,19 +7,6 @@ from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.constants import U1
 from gputok.kernels.cpu.primitives.memory import as_views, atomic_claim, prefetch, view
 from gputok.kernels.cpu.train_bpe import layout
-from gputok.kernels.cpu.train_bpe.layout import (
-    State,
-    add_pair,
-    add_to_bucket,
-    bucket_of,
-    classes_of,
-    insert,
-    may_be_born,
-    n_parts_of,
-    part_of,
-    sentinel_of,
-    weight_at,
-)
 from gputok.kernels.signatures import Either, U16orU32, i64, u8, u16, u32, u64
 
 _PAGE = 4096  # bytes; the pages of all systems are as large, or larger
@@ -107,16 +94,16 @@ def touch(memory):
 # ---- pairs of few distinct symbols, before any merge
 
 
-@kernel(State, i64, i64[:])
+@kernel(layout.State, i64, i64[:])
 def count_characters(state, number, table):
     """Counts the pairs of a part.
 
     table: int64[2 * (tokens + 1) ** 2], all 0; for each pair it gets weight - number, and number of occurrences.
     """
     s = as_views(state)
-    part = part_of(s, number)
+    part = layout.part_of(s, number)
     n, few = np.uint64(len(part.symbols)), np.uint64(state.at[layout.TOKENS])
-    classes = classes_of(part)
+    classes = layout.classes_of(part)
     # The sentinel counts as symbol `few`: then no position is a special case
     b = few
     for p in range(U1, n):
@@ -124,10 +111,10 @@ def count_characters(state, number, table):
         pair = (a * (few + U1) + b) << U1
         table[pair + U1] += 1
         if p < classes[1] and b != few:
-            table[pair] += weight_at(part, classes, p) - 1
+            table[pair] += layout.weight_at(part, classes, p) - 1
 
 
-@kernel(State, i64[:], i64[:])
+@kernel(layout.State, i64[:], i64[:])
 def choose_characters(state, sums, rows):
     """Stores each pair that reaches the threshold, in buckets.
 
@@ -141,7 +128,7 @@ def choose_characters(state, sums, rows):
         for b in range(few):
             pair = a * (few + 1) + b
             count = sums[2 * pair] + sums[2 * pair + 1]
-            if count > 0 and may_be_born(s, np.uint64(a), np.uint64(b), count):
+            if count > 0 and layout.may_be_born(s, np.uint64(a), np.uint64(b), count):
                 rows[pair] = n_pairs
                 n_pairs, highest = _store(s, a << 32 | b, count, n_pairs, highest)
     s.at[layout.PAIRS], s.at[layout.HEAP], s.at[layout.BUCKET] = n_pairs, 0, highest
@@ -150,20 +137,20 @@ def choose_characters(state, sums, rows):
 @kernel(inline=True)
 def _store(s, key, count, n_pairs, highest):
     """Stores a pair in its bucket: (number of pairs, highest bucket)."""
-    add_pair(s.pairs, n_pairs, key, count)
-    k = bucket_of(count)
-    add_to_bucket(s.bucket, s.chain, k, n_pairs)
+    layout.add_pair(s.pairs, n_pairs, key, count)
+    k = layout.bucket_of(count)
+    layout.add_to_bucket(s.bucket, s.chain, k, n_pairs)
     return n_pairs + 1, max(highest, k)
 
 
-@kernel(State, i64, i64[:], i64[:])
+@kernel(layout.State, i64, i64[:], i64[:])
 def deal_characters(state, number, table, rows):
     """Makes the lists of a part; table: see `count_characters`; rows: see `choose_characters`.
 
     The pool has room: a list takes two entries more than the pair has occurrences, and the pair has at least one position.
     """
     s = as_views(state)
-    part, few = part_of(s, number), np.uint64(state.at[layout.TOKENS])
+    part, few = layout.part_of(s, number), np.uint64(state.at[layout.TOKENS])
     n = np.uint64(len(part.symbols))
     used, largest = np.int64(1), np.int64(0)
     for pair in range(len(rows)):
@@ -185,14 +172,14 @@ def deal_characters(state, number, table, rows):
 # ---- all other pairs
 
 
-@kernel(State, i64, u32[:], i64[:])
+@kernel(layout.State, i64, u32[:], i64[:])
 def order_places(state, number, order, start):
     """Deals the positions of a part to their left symbols.
 
     order: uint32[positions of the part]; start: int64[ids + 1], all 0, gets the end of the positions of each symbol in `order`.
     """
     s = as_views(state)
-    part, sentinel = part_of(s, number), np.uint64(len(state.length) - 1)
+    part, sentinel = layout.part_of(s, number), np.uint64(len(state.length) - 1)
     n = np.uint64(len(part.symbols))
     length = view(state.length)
     for dealing in range(2):
@@ -213,7 +200,7 @@ def order_places(state, number, order, start):
                 start[a + 1] += start[a]
 
 
-@kernel(State, u32[:], i64[:], i64[:])
+@kernel(layout.State, u32[:], i64[:], i64[:])
 def index_pairs(state, order, start, begin):
     """Stores each pair that reaches the threshold, in buckets, and makes its lists.
 
@@ -222,29 +209,29 @@ def index_pairs(state, order, start, begin):
     scratch memory, and 0 before and afterwards.
     """
     s = as_views(state)
-    first = part_of(s, 0)
+    first = layout.part_of(s, 0)
     state.bucket[:] = 0
-    ids = sentinel_of(s) + U1
+    ids = layout.sentinel_of(s) + U1
     n_pairs, highest = 0, 0
-    for number in range(n_parts_of(s)):
-        part = part_of(s, number)
+    for number in range(layout.n_parts_of(s)):
+        part = layout.part_of(s, number)
         part.at[layout.POOL], part.at[layout.LARGEST] = 1, 0
-    for a in range(sentinel_of(s)):
+    for a in range(layout.sentinel_of(s)):
         n_touched = np.uint64(0)
         step = np.uint64(s.length[a])
-        for number in range(n_parts_of(s)):
+        for number in range(layout.n_parts_of(s)):
             low, high = _places_of(start, begin, number, ids, a)
-            n_touched = _gather_right(s, part_of(s, number), first, order, low, high, step, n_touched)
+            n_touched = _gather_right(s, layout.part_of(s, number), first, order, low, high, step, n_touched)
         for i in range(n_touched):
             b = np.uint64(first.touched_left[i])
             count = first.left[b + b]
             first.left[b + b] = -1
-            if b != sentinel_of(s) and may_be_born(s, a, b, count):
+            if b != layout.sentinel_of(s) and layout.may_be_born(s, a, b, count):
                 first.left[b + b] = n_pairs
                 n_pairs, highest = _store(s, np.int64(a << np.uint64(32) | b), count, n_pairs, highest)
-        for number in range(n_parts_of(s)):
+        for number in range(layout.n_parts_of(s)):
             low, high = _places_of(start, begin, number, ids, a)
-            _deal_right(part_of(s, number), first, order, low, high, step)
+            _deal_right(layout.part_of(s, number), first, order, low, high, step)
         for i in range(n_touched):
             b = np.uint64(first.touched_left[i])
             first.left[b + b] = 0
@@ -265,7 +252,7 @@ def _places_of(start, begin, number, ids, a):
 @kernel(inline=True)
 def _gather_right(s, part, first, order, low, high, step, n_touched):
     """Adds up weights by right neighbour in first.left, and numbers in part.right; returns the number of distinct neighbours."""
-    classes = classes_of(part)
+    classes = layout.classes_of(part)
     for i in range(low, high):
         if i + np.uint64(layout.AHEAD) < high:
             prefetch(part.symbols, np.uint64(order[i + np.uint64(layout.AHEAD)]) + step)
@@ -273,7 +260,7 @@ def _gather_right(s, part, first, order, low, high, step, n_touched):
         b = np.uint64(part.symbols[p + step])
         first.touched_left[n_touched] = b
         n_touched += np.uint64(first.left[U1 + b + b] == 0)
-        first.left[b + b] += weight_at(part, classes, p)
+        first.left[b + b] += layout.weight_at(part, classes, p)
         first.left[U1 + b + b] = 1
         part.right[U1 + b + b] += 1
     return n_touched
@@ -361,6 +348,6 @@ def index_slots(pairs, n_pairs, threshold, slots, filter):
     stored = 0
     for row in range(n_pairs):
         if pairs[2 * row + 1] >= threshold:
-            insert(hashed, bits, pairs[2 * row], row)
+            layout.insert(hashed, bits, pairs[2 * row], row)
             stored += 1
     return stored

@@ -13,20 +13,6 @@ from gputok.kernels.cpu.primitives.token_strings import name_slot, spell_merged
 from gputok.kernels.cpu.train_bpe import layout
 from gputok.kernels.cpu.train_bpe.candidates import enqueue, first_pair, heap_pop
 from gputok.kernels.cpu.train_bpe.index import begin_list, pool_has_room
-from gputok.kernels.cpu.train_bpe.layout import (
-    State,
-    add_pair,
-    classes_of,
-    filter_bit,
-    home,
-    insert,
-    lower,
-    may_be_born,
-    may_be_stored,
-    part_of,
-    sentinel_of,
-    weight_at,
-)
 from gputok.kernels.cpu.veto import merged_traits
 from gputok.kernels.signatures import i64
 
@@ -104,8 +90,8 @@ def list_of(part, row):
 def replace(s, part, a, b, new, start, stop, n_records):
     """Merges at the positions pool[start:stop]: (distinct left neighbours, distinct right ones, end of the records)."""
     length_a, length_ab = np.uint64(s.length[a]), np.uint64(s.length[new])
-    classes = classes_of(part)
-    invalid = sentinel_of(s) + U1
+    classes = layout.classes_of(part)
+    invalid = layout.sentinel_of(s) + U1
     n_left = n_right = np.uint64(0)
     for i in range(start, stop):
         if i + np.uint64(layout.AHEAD) < stop:
@@ -124,7 +110,7 @@ def replace(s, part, a, b, new, start, stop, n_records):
         part.symbols[q] = invalid
         part.symbols[p] = new
         part.symbols[e - U1] = new
-        extra = weight_at(part, classes, p) - 1
+        extra = layout.weight_at(part, classes, p) - 1
         n_left = _gather(part.left, part.touched_left, n_left, L, extra)
         n_right = _gather(part.right, part.touched_right, n_right, R, extra)
         part.records[n_records] = p
@@ -144,18 +130,18 @@ def prefetch_places(part, start, stop):
 @kernel(inline=True)
 def prefetch_pair(s, later, sooner):
     """Asks for the slot of a pair that will lose weight, and for the pair of a slot that has been asked for."""
-    if may_be_stored(s.filter, later):
-        prefetch(s.slots, home(s.slots, later))
-    if may_be_stored(s.filter, sooner):
-        stored = np.uint64(s.slots[home(s.slots, sooner)])  # the row + 1
+    if layout.may_be_stored(s.filter, later):
+        prefetch(s.slots, layout.home(s.slots, later))
+    if layout.may_be_stored(s.filter, sooner):
+        stored = np.uint64(s.slots[layout.home(s.slots, sooner)])  # the row + 1
         prefetch(s.pairs, (stored - U1) << U1)
 
 
 @kernel(inline=True)
 def prefetch_insert(s, key):
     """Asks for what `insert` of a pair will touch."""
-    prefetch(s.slots, home(s.slots, key))
-    prefetch(s.filter, filter_bit(key) >> np.uint64(6))
+    prefetch(s.slots, layout.home(s.slots, key))
+    prefetch(s.filter, layout.filter_bit(key) >> np.uint64(6))
 
 
 @kernel(inline=True)
@@ -185,18 +171,18 @@ def _move_weight(s, part, a, b, new, n_left, n_right, waste, hand, n_heap):
             number = gathered[x + x + U1]
             count = gathered[x + x] + number
             gathered[x + x] = waste
-            if x == sentinel_of(s):
+            if x == layout.sentinel_of(s):
                 continue
             if x != new:
                 key = np.int64(old_key | x << shift)
-                if may_be_stored(s.filter, key):
-                    lower(s.pairs, s.slots, key, count)
+                if layout.may_be_stored(s.filter, key):
+                    layout.lower(s.pairs, s.slots, key, count)
                 if side == 1 and x == a:
                     count -= overlaps
-            if may_be_born(s, x if side == 0 else new, new if side == 0 else x, count):
+            if layout.may_be_born(s, x if side == 0 else new, new if side == 0 else x, count):
                 key = np.int64(new_key | x << shift)
-                add_pair(s.pairs, n_pairs, key, count)
-                insert(s.slots, s.filter, key, n_pairs)
+                layout.add_pair(s.pairs, n_pairs, key, count)
+                layout.insert(s.slots, s.filter, key, n_pairs)
                 first, used = begin_list(part, n_pairs, used, number)
                 gathered[x + x] = first
                 n_heap = enqueue(s, hand, n_heap, n_pairs, key, count)
@@ -231,14 +217,14 @@ def _clear(gathered, touched, n):
         gathered[U1 + x + x] = 0
 
 
-@kernel(State, i64)
+@kernel(layout.State, i64)
 def merge_alone(state, work):
     """Merges until done, until `work` occurrences have been looked at, or until something must grow.
 
     All words are in the only part. Each merge is a batch, whose pairs are settled while its neighbours are gathered.
     """
     s = as_views(state)
-    part = part_of(s, 0)
+    part = layout.part_of(s, 0)
     hand, n_heap = s.at[layout.BUCKET], s.at[layout.HEAP]
     outcome = layout.DONE
     while s.at[layout.TOKENS] < s.vocab_size:
@@ -254,7 +240,7 @@ def merge_alone(state, work):
         start, stop = list_of(part, row)
         number = np.int64(stop - start)
         # A new pair has an occurrence and a neighbour of its own, and reaches the threshold
-        born = 2 * min(number, np.int64(sentinel_of(s)) + 1, count // s.threshold)
+        born = 2 * min(number, np.int64(layout.sentinel_of(s)) + 1, count // s.threshold)
         room = 2 * born + 3 * number
         if not (has_text(s, a, b) and has_rows(s, born) and pool_has_room(s, part, 0, room)):
             outcome = layout.GROW
