@@ -131,7 +131,9 @@ def count_batches(
         def fetch() -> tuple[Batch | None, Callable[[], tuple] | None]:
             with device.active(lane):
                 batch = next(batches, None)
-                return batch, None if batch is None else _begun(device, batch)
+                with contextlib.suppress(MemoryError):  # it does not hold two batches at a time
+                    return batch, None if batch is None else _upload(device, batch)
+                return batch, None
 
         counts, following = no_words(device, capacity), feeder.submit(fetch)
         try:
@@ -187,14 +189,6 @@ def _without(
 def _upload(device: Device, batch: Batch) -> Callable[[], tuple]:
     """Begins to copy the text and the offsets of a batch to the device."""
     return device.upload((batch.text, indexes(batch.offsets)))
-
-
-def _begun(device: Device, batch: Batch) -> Callable[[], tuple] | None:
-    """Begins to copy a batch to the device; returns None if the memory does not hold two batches at a time."""
-    try:
-        return _upload(device, batch)
-    except MemoryError:
-        return None
 
 
 def no_words(device: Device, capacity: int | None = None, room: int = 1 << 20) -> Counts:
@@ -271,48 +265,42 @@ def count_words(
     if len(data) > split.MAX_BYTES:
         raise MemoryError(f"a document of {len(data):,} bytes that can't be cut is too long for a GPU")
     starts = split.find_words(device, data, offsets, automaton)
-    return _counted(device, data, position, starts, _Work.of(device, table, len(starts) - 1), table)
+    return _counted(device, data, position, starts, _work(device, table, len(starts) - 1), table)
 
 
-class _Work(NamedTuple):
-    """What is found while words are entered into a table."""
-
-    claimed: Any  # uint32[capacity / 2], slots of words that are new and in the batch
-    over_keys: Any  # uint64[room], words for which the table has no room
-    over_counts: Any  # int64[room]
-    n: Any  # uint32[2], the lengths of both lists
-
-    @classmethod
-    def of(cls, device: Device, counts: Counts, n_words: int) -> _Work:
-        """Allocates memory for what so many words may need."""
-        # Beside its words, a block may have to put out those of its own table
-        xp, room = device.xp, n_words + _HOT * device.blocks
-        claimed = xp.empty(min(room, len(counts.keys) // 2), xp.uint32)
-        return cls(claimed, xp.empty(room, xp.uint64), xp.empty(room, xp.int64), xp.zeros(2, xp.uint32))
-
-    def counting(self, text: Any, counts: Counts) -> Counting:
-        """Puts text and tables together."""
-        table = counts.arena, text, counts.keys, counts.counts, counts.tags, counts.used
-        over = self.over_keys, self.over_counts, self.n[1:]
-        return Counting(*table, self.claimed, self.n[:1], *over, len(counts.keys) - 1)
+def _work(device: Device, counts: Counts, n_words: int) -> tuple[Counting, Any]:
+    """Allocates what is written while so many words are entered; and uint32[2], how many are new, and have no room."""
+    # Beside its words, a block may have to put out those of its own table
+    xp, room = device.xp, n_words + _HOT * device.blocks
+    n = xp.zeros(2, xp.uint32)
+    claimed = xp.empty(min(room, len(counts.keys) // 2), xp.uint32)
+    over = {"over_keys": xp.empty(room, xp.uint64), "over_counts": xp.empty(room, xp.int64), "n_over": n[1:]}
+    return Counting(claimed=claimed, n_claimed=n[:1], **over), n
 
 
-def _counted(device: Device, text: Any, position: int, starts: Any, work: _Work, counts: Counts) -> Counts:
+def _counting(work: Counting, text: Any, counts: Counts) -> Counting:
+    """Puts the memory of `_work`, text and tables together."""
+    names = "arena", "keys", "counts", "tags", "used"
+    return work._replace(batch=text, mask=len(counts.keys) - 1, **{name: getattr(counts, name) for name in names})
+
+
+def _counted(
+    device: Device, text: Any, position: int, starts: Any, work: tuple[Counting, Any], counts: Counts
+) -> Counts:
     """Counts the words of a batch, and copies the new words to the arena.
 
     Counting changes counts in place, so it can't be undone. But the memory for the batch is allocated before; after that, only
     the table and the arena grow, with the distinct words of the corpus and not with the size of a batch.
     """
-    n_words = len(starts) - 1
+    n_words, (words, n) = len(starts) - 1, work
     try:
         if n_words:
-            structs = work.counting(text, counts), Found(starts, n_words)
-            launch(device, "count_words.cu", "count_words", *structs)
-        n_new, n_over = device.download(work.n).tolist()
+            launch(device, "count_words.cu", "count_words", _counting(words, text, counts), Found(starts, n_words))
+        n_new, n_over = device.download(n).tolist()
         if n_over:
-            claimed, n_new, counts = _enlarged(device, text, counts, work, n_new, n_over)
+            claimed, n_new, counts = _enlarged(device, text, counts, words, n_new, n_over)
         else:
-            claimed = work.claimed
+            claimed = words.claimed
         return _kept(device, text, position, claimed[:n_new], counts) if n_new else counts
     except MemoryError as error:
         raise NoRoom(
@@ -322,7 +310,7 @@ def _counted(device: Device, text: Any, position: int, starts: Any, work: _Work,
 
 
 def _enlarged(
-    device: Device, text: Any, counts: Counts, work: _Work, n_new: int, n_over: int
+    device: Device, text: Any, counts: Counts, work: Counting, n_new: int, n_over: int
 ) -> tuple[Any, int, Counts]:
     """Moves the words to a larger table, and adds those for which there was no room.
 
@@ -337,14 +325,14 @@ def _enlarged(
             arena=counts.arena, used_bytes=counts.used_bytes, first=counts.first, n_words=counts.n_words
         )
         # New words of the old table and all others: so many can be new in this table at most
-        new = _Work.of(device, larger, n_new + n_over)
+        new, n = _work(device, larger, n_new + n_over)
         for added in (
             AddedWords(counts.keys, counts.counts, len(counts.keys)),
             AddedWords(work.over_keys, work.over_counts, n_over),
         ):
-            launch(device, "count_words.cu", "add_words", new.counting(text, larger), added)
+            launch(device, "count_words.cu", "add_words", _counting(new, text, larger), added)
         work, counts = new, larger
-        n_new, n_over = device.download(work.n).tolist()
+        n_new, n_over = device.download(n).tolist()
     return work.claimed, n_new, counts
 
 
@@ -421,8 +409,7 @@ def merged(device: Device, parts: Sequence[Sequence[np.ndarray]]) -> tuple[np.nd
         text, starts, values, positions = device.upload(arrays)()
         xp, table, lowest = (device.xp, no_words(device, capacity, 1), device.all_ones(capacity, device.xp.uint64))
         claimed, n_claimed = xp.empty(capacity // 2, xp.uint32), xp.zeros(1, xp.uint32)
-        fields = table.arena, text, table.keys, table.counts, table.tags, table.used, claimed, n_claimed
-        counting = Counting(*fields, None, None, None, capacity - 1)
+        counting = _counting(Counting(claimed=claimed, n_claimed=n_claimed), text, table)
         structs = counting, Merged(starts, values, positions, lowest, n)
         launch(device, "count_words.cu", "merge_words", *structs)
         slots = device.download(claimed[: number(device, n_claimed)])
