@@ -190,14 +190,6 @@ def parts_of(array: np.ndarray | Sequence[np.ndarray]) -> Sequence[np.ndarray]:
     return [array] if isinstance(array, np.ndarray) else array
 
 
-class _Piece(NamedTuple):
-    """Pinned memory, through which a piece of an array is copied."""
-
-    memory: Any
-    # The event after the last copy.
-    copied: Any
-
-
 class Blocks:
     """Blocks of pinned memory on the host. A block is free again when no array refers to it.
 
@@ -268,7 +260,8 @@ class _Lane:
     def __init__(self, cupy: ModuleType, piece: int) -> None:
         self.working, self.copying = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
         try:
-            pieces = [_Piece(cupy.cuda.alloc_pinned_memory(piece), _event(cupy)) for _ in range(4)]
+            # Each: pinned memory, through which a piece of an array is copied; and the event after the last copy
+            pieces = [(cupy.cuda.alloc_pinned_memory(piece), _event(cupy)) for _ in range(4)]
         except cupy.cuda.runtime.CUDARuntimeError as error:
             if error.status != _OUT_OF_MEMORY:
                 raise
