@@ -30,7 +30,7 @@ And one that both share:
 - seam: a place in a text at which both sides are texts of their own, whatever the text goes on with
 """
 
-import pathlib
+import os
 from typing import TYPE_CHECKING
 
 from gputok.lazy import attach
@@ -105,8 +105,8 @@ __all__ += ["processors", "save_sentencepiece", "save_tekken", "save_tiktoken", 
 __all__ += ["train_sentencepiece", "trainers"]
 
 # In a source tree, kernels/ lies next to this folder, not inside as in the wheel. Either way its name is gputok.kernels.
-if not (pathlib.Path(__file__).parent / "kernels").is_dir():
-    __path__.append(str(pathlib.Path(__file__).parents[1]))
+if not os.path.isdir(os.path.join(__path__[0], "kernels")):
+    __path__.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 # Module -> the public names that it defines; its own name, if it is one
 _NAMES = {

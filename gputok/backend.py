@@ -9,7 +9,9 @@ import ctypes
 import functools
 import os
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from gputok.kernels.signatures import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

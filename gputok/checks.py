@@ -19,7 +19,6 @@ import contextlib
 import math
 import numbers
 import operator
-import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Self, TypeGuard, TypeVar
@@ -198,6 +197,8 @@ def character(value: Any) -> str:
 
 def file_name(value: Any) -> str:
     """Accepts the names that a file in a folder can have: no path, and at most 255 bytes, as in most file systems."""
+    import pathlib
+
     name = string(value)
     if pathlib.PurePath(name).name != name or "\0" in name or len(name.encode()) > 255:
         raise WrongValue(f"{short(name)} is not the name of a file")

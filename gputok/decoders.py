@@ -155,12 +155,10 @@ class ByteFallback(Decoder):
         return parts
 
 
-_BYTE_TOKEN = re.compile(r"<0x[0-9a-fA-F+][0-9a-fA-F]>")  # with a plus sign as well, like Rust's integers
-
-
 def is_byte_token(token: str) -> bool:
     """Returns True for a token that stands for a byte, such as `<0xE2>`."""
-    return _BYTE_TOKEN.fullmatch(token) is not None
+    # With a plus sign as well, like Rust's integers
+    return len(token) == 6 and re.fullmatch(r"<0x[0-9a-fA-F+][0-9a-fA-F]>", token) is not None
 
 
 @dataclasses.dataclass(eq=False, repr=False, init=False)

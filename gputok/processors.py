@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from gputok.checks import (
     WORD,
@@ -32,6 +32,7 @@ from gputok.checks import (
 from gputok.components import Component
 from gputok.encoding.encoding import Encoding
 from gputok.encoding.rows import Rows, merge, named_rows
+from gputok.kernels.signatures import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,9 +12,9 @@ Kernels work with arrays and numbers, and know no class of the Python layer. The
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
-from gputok.kernels.signatures import F64s, I32s, I64s, U8s, U8x2, U16s, U16x2, U32s, U32x2, U64s, U64x2
+from gputok.kernels.signatures import F64s, I32s, I64s, NamedTuple, U8s, U8x2, U16s, U16x2, U32s, U32x2, U64s, U64x2
 
 Array = Any  # numpy.ndarray or cupy.ndarray; a comment beside each name gives dtype and shape
 DEAD = 0xFFFF  # a transition of an Automaton that can't lead to a match

@@ -24,13 +24,14 @@ import inspect
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from gputok.kernels.cpu import objects as code
 from gputok.kernels.cpu.objects import Call, Known
 from gputok.kernels.cpu.primitives.handle import WORDS, Handle
 from gputok.kernels.native import choose
+from gputok.kernels.signatures import NamedTuple
 
 _Object = TypeVar("_Object")
 _PROPERTIES = "ids", "tokens", "offsets"
@@ -176,7 +177,7 @@ def _know(variable: ctypes.c_int64, **values: int) -> None:
 def _numbers_at(address: int) -> np.ndarray:
     """The table of shared numbers: how many, and the address of the object of each, or 0."""
     n = ctypes.c_int64.from_address(address).value
-    return np.ctypeslib.as_array((ctypes.c_int64 * (1 + n)).from_address(address))
+    return np.frombuffer((ctypes.c_int64 * (1 + n)).from_address(address), np.int64)
 
 
 def _finds_items() -> bool:

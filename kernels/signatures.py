@@ -14,19 +14,67 @@ import itertools
 import sys
 import typing
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
+
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from _collections import _tuplegetter
+
+    class _Constructor:
+        """The `__new__` of a class until it is asked for, then a function of the fields."""
+
+        def __get__(self, _, owner):
+            names = ", ".join(owner._fields)
+            made = eval(f"lambda _cls, {names}: _new(_cls, ({names},))", {"_new": tuple.__new__})
+            made.__defaults__ = tuple(owner._field_defaults.values())
+            made.__name__, made.__qualname__ = "__new__", f"{owner.__qualname__}.__new__"
+            owner.__new__ = made
+            return made
+
+    class _Fields(type):
+        def __new__(cls, name, bases, own):
+            if bases and bases[0].__bases__ == (tuple,):
+                fields = tuple(own["__annotations__"])
+                own["_field_defaults"] = {field: own[field] for field in fields if field in own}
+                own |= {field: _tuplegetter(i, None) for i, field in enumerate(fields)}
+                own |= {"_fields": fields, "__match_args__": fields, "__slots__": (), "__new__": _Constructor()}
+            return super().__new__(cls, name, bases, own)
+
+    class NamedTuple(tuple, metaclass=_Fields):
+        """As `typing.NamedTuple`, which takes .1 ms a class: it compiles each constructor, needed or not."""
+
+        __slots__ = ()
+
+        @classmethod
+        def _make(cls, items):
+            return tuple.__new__(cls, items)
+
+        def _replace(self, **changes):
+            made = self._make(map(changes.pop, self._fields, self))
+            if changes:
+                raise TypeError(f"{type(self).__name__} has no fields {', '.join(changes)}")
+            return made
+
+        def _asdict(self):
+            return dict(zip(self._fields, self, strict=True))
+
+        def __getnewargs__(self):
+            return tuple(self)
+
+        def __repr__(self):
+            return f"{type(self).__name__}({', '.join(f'{name}={item!r}' for name, item in self._asdict().items())})"
+
 
 Array = Any  # numpy.ndarray or cupy.ndarray
 
 
-@dataclass(frozen=True)
-class Number:
+class Number(NamedTuple):
     """A number, by NumPy's code of its type: "i8" for int64, "b1" for a truth value."""
 
     code: str
 
-    def __getitem__(self, dimensions: Any) -> Elements:
+    def __getitem__(self, dimensions: Any) -> Elements:  # pyright: ignore[reportIncompatibleMethodOverride]
         return Elements(self.code, len(dimensions) if isinstance(dimensions, tuple) else 1)
 
 

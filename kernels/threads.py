@@ -9,9 +9,9 @@ import os
 import sys
 import threading
 import time
+from _queue import Empty, SimpleQueue  # those of queue, which also imports threading and heapq
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import functools
 import warnings
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from gputok.automaton.patterns import PATTERNS
+from gputok.kernels.signatures import NamedTuple
 from gputok.lazy import attach
 
 if TYPE_CHECKING:

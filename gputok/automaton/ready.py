@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
-import pathlib
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from gputok.kernels import Automaton
 if TYPE_CHECKING:
     from gputok.types import Bytes
 
-FILE = pathlib.Path(__file__).with_name("ready.npy")
+FILE = os.path.join(os.path.dirname(__file__), "ready.npy")
 """Uint8[n], keys (patterns) and their automata, one after the other; `tests/make_automata.py` writes them."""
 BERT_WORDS = b"\xffBertPreTokenizer"
 """The key of the words of BertPreTokenizer; no pattern has such a byte."""

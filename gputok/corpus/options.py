@@ -6,9 +6,10 @@ import collections
 import threading
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from gputok.checks import several, short
+from gputok.kernels.signatures import NamedTuple
 from gputok.text.pieces import LONGEST
 
 if TYPE_CHECKING:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import warnings
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
 from gputok.components import give_hints
 from gputok.encoding.columns import Columns
 from gputok.encoding.rows import NO_SPELLING, Rows, merge, named_rows
+from gputok.kernels.signatures import NamedTuple
 from gputok.types import public
 
 if TYPE_CHECKING:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import itertools
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gputok.encoding.columns import DTYPES, Columns, constant
+from gputok.kernels.signatures import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -6,7 +6,6 @@ import contextlib
 import io
 import os
 import re
-import urllib.parse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from gputok.files.arrow import needed_for
 from gputok.types import public
 
 if TYPE_CHECKING:
+    import urllib.parse
     from collections.abc import Iterator
 
 
@@ -88,7 +88,7 @@ class ExplainedStream(io.RawIOBase):
 
 StorageOptions = Mapping[str, Any] | None
 
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_URL = r"([A-Za-z][A-Za-z0-9+.-]*)://"
 NATIVE = {  # scheme: the class of pyarrow.fs
     "s3": "S3FileSystem",
     "gs": "GcsFileSystem",
@@ -115,12 +115,12 @@ UPLOAD_BYTES = 8 << 20
 
 def is_url(name: object) -> bool:
     """Returns True if a name belongs to another file system: it begins with `scheme://`."""
-    return isinstance(name, str) and _URL.match(name) is not None
+    return isinstance(name, str) and "://" in name and re.match(_URL, name) is not None
 
 
 def scheme_of(url: str) -> str:
     """Returns the scheme of a URL in lower case, with one name for each kind of store; "" for a path."""
-    match = _URL.match(url)
+    match = re.match(_URL, url) if "://" in url else None
     scheme = match[1].lower() if match else ""
     return _SAME.get(scheme, scheme)
 
@@ -131,6 +131,8 @@ def local_path(name: str) -> str | None:
         return name
     if scheme_of(name) not in ("file", "local") or "::" in name:
         return None
+    import urllib.parse  # imported late: it takes 2 ms
+
     parsed = urllib.parse.urlsplit(name)
     if parsed.netloc not in ("", "localhost"):
         raise ValueError(
@@ -152,6 +154,8 @@ def open_filesystem(url: str, storage_options: StorageOptions, known: dict[str, 
 
 def _open_native(url: str, scheme: str, storage_options: StorageOptions, known: dict[str, Any]) -> tuple[Any, str]:
 
+    import urllib.parse
+
     parsed = urllib.parse.urlsplit(f"{scheme}://" + url.split("://", 1)[1])
     bucket, key = parsed.netloc.rpartition("@")[2], parsed.path
     if not bucket and scheme != "hdfs":
@@ -168,6 +172,8 @@ def _open_native(url: str, scheme: str, storage_options: StorageOptions, known: 
 def _native(scheme: str, parsed: urllib.parse.SplitResult, storage_options: StorageOptions) -> Any:
     with needed_for(f"reading {scheme}://"):
         from pyarrow import fs
+
+    import urllib.parse
 
     given = dict(storage_options or {})
     if not hasattr(fs, NATIVE[scheme]):
@@ -187,6 +193,8 @@ def _native(scheme: str, parsed: urllib.parse.SplitResult, storage_options: Stor
 
 
 def _s3_options(parsed: urllib.parse.SplitResult, given: dict[str, Any]) -> dict[str, Any]:
+    import urllib.parse
+
     from pyarrow import fs
 
     client = given.pop("client_kwargs", None) or {}

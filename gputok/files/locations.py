@@ -15,14 +15,12 @@ from the environment. In a URL, `*`, `**` and `[...]` are globs; `?` begins a qu
 from __future__ import annotations
 
 import contextlib
-import glob
 import io
 import os
-import pathlib
 import stat
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
 import numpy as np
 
@@ -39,9 +37,11 @@ from gputok.files.file_systems import (
 )
 from gputok.files.file_systems import RemoteError as RemoteError
 from gputok.files.file_systems import StorageOptions as StorageOptions
+from gputok.kernels.signatures import NamedTuple
 from gputok.pool import Pool
 
 if TYPE_CHECKING:
+    import pathlib
     from collections.abc import Iterator, Mapping
 
 _MOST_SHOWN = 200  # an error shows so many characters of a text that is not the name of a file
@@ -359,8 +359,11 @@ def locate(path: str | os.PathLike[str], storage_options: StorageOptions = None)
     name = os.fspath(path)
     local = local_path(name)
     if local is not None:
-        pathlib.Path(local).stat()
-        return LocalFile(pathlib.Path(local))
+        import pathlib  # imported late, here and below: it takes some milliseconds
+
+        path = pathlib.Path(local)
+        path.stat()
+        return LocalFile(path)
     (file,) = _find_url(name, storage_options, {}, is_glob=False)
     return file
 
@@ -375,9 +378,15 @@ def begins_with(path: str | os.PathLike[str], beginning: bytes) -> bool:
     return False
 
 
+def opened(path: str | os.PathLike[str], storage_options: StorageOptions = None) -> BinaryIO:
+    """Opens the file that a path or URL names."""
+    local = local_path(os.fspath(path))
+    return locate(path, storage_options).open() if local is None else cast("BinaryIO", open(local, "rb", buffering=0))
+
+
 def read_bytes(path: str | os.PathLike[str], storage_options: StorageOptions = None) -> bytes:
     """Reads a whole file, which must be small."""
-    with locate(path, storage_options).open() as file:
+    with opened(path, storage_options) as file:
         return file.read()
 
 
@@ -386,6 +395,8 @@ def downloaded(
     path: str | os.PathLike[str], *others: str, storage_options: StorageOptions = None
 ) -> Iterator[pathlib.Path]:
     """Yields the path of a local copy, with the same name, and copies of `others` in the same folder; a local file itself."""
+    import pathlib
+
     local = local_path(os.fspath(path))
     if local is not None:
         yield pathlib.Path(local)
@@ -422,6 +433,9 @@ def _find_one(item: Any, storage_options: StorageOptions, filesystems: dict[str,
 
 
 def _find_local(name: str) -> list[pathlib.Path]:
+    import glob
+    import pathlib
+
     path = pathlib.Path(name)
     shown = name if len(name) <= _MOST_SHOWN else name[:_MOST_SHOWN] + "…"
     # False for a text that can't be a path, because it is too long or contains a null; pathlib would raise an error
@@ -519,6 +533,8 @@ def _of_fsspec(inner: Any, path: str) -> File:
 
     protocols = (inner.protocol,) if isinstance(inner.protocol, str) else inner.protocol
     if "file" in protocols:
+        import pathlib
+
         return LocalFile(pathlib.Path(path))
     url = inner.unstrip_protocol(path)
     with explained(url):

@@ -14,9 +14,11 @@ import pathlib
 import re
 import sys
 import threading
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
+
+from gputok.kernels.signatures import NamedTuple
 
 _UNITS = {"": 1, "B": 1} | {
     f"{letter}{kind}": size**power

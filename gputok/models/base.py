@@ -7,20 +7,20 @@ import inspect
 import itertools
 import json
 import operator
-import pathlib
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from gputok.checks import WrongValue, brief, checked, in_file, short
 from gputok.components import Component, derived, described
-from gputok.files.atomic import replacing
 from gputok.files.json_text import Packed
+from gputok.kernels.signatures import NamedTuple
 from gputok.text.pieces import Alignment, Pieces, check_lengths, rewrite, spell_out
 from gputok.tokens.vocabulary import Vocabulary
 from gputok.types import public
 
 if TYPE_CHECKING:
+    import pathlib
     from collections.abc import Callable
 
     from gputok.kernels import Automaton
@@ -364,6 +364,8 @@ def write_json(folder: str, prefix: str | None, name: str, value: Any, *, indent
     """Writes the file `[prefix-]name` in a folder, byte for byte as `tokenizers` does, and returns its path."""
     path = target(folder, prefix, name)
     separators = (",", ":") if indent is None else (",", ": ")
+    from gputok.files.atomic import replacing
+
     with replacing(path) as temporary:
         text = json.dumps(value, ensure_ascii=False, indent=indent, separators=separators)
         temporary.write_text(text, encoding="utf-8")
@@ -372,6 +374,8 @@ def write_json(folder: str, prefix: str | None, name: str, value: Any, *, indent
 
 def target(folder: str, prefix: str | None, name: str) -> pathlib.Path:
     """Returns the path of the file `[prefix-]name` in a folder."""
+    import pathlib
+
     return pathlib.Path(folder, name if prefix is None else f"{prefix}-{name}")
 
 

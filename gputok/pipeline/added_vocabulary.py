@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-import pathlib
+import os
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gputok.components import derived, without_collection
 from gputok.encoding.rows import Spelling
+from gputok.kernels.signatures import NamedTuple
 from gputok.text.pieces import Pieces, TextBatch, spell_out
 from gputok.tokens.added_token import AddedToken, options_of
 
@@ -272,8 +273,7 @@ class _Finder(NamedTuple):
 @functools.cache
 def word_bits() -> Bytes:
     """Returns uint8[0x110000 / 8]: bit c is 1 if character c is a word character in the `regex` crate of `tokenizers`."""
-    path = pathlib.Path(__file__).parent / "word_characters.npz"
-    with np.load(path) as file:
+    with np.load(os.path.join(os.path.dirname(__file__), "word_characters.npz")) as file:
         first, last = file["first"], file["last"]  # int32[n], the first and last characters of ranges
     edges = np.zeros(0x110001, np.int8)
     edges[first], edges[last + 1] = 1, -1

@@ -21,7 +21,7 @@ import numpy as np
 
 from gputok.checks import ID, WrongValue, is_object
 from gputok.files.json_text import Packed
-from gputok.files.locations import locate
+from gputok.files.locations import opened
 from gputok.kernels import DEAD, Automaton, Pairs, Strings
 from gputok.kernels.cpu import compiled, lines, lookup, trie
 from gputok.models.bpe.model import BPE, JoinedMerges
@@ -74,7 +74,7 @@ def memory_of(path: str | os.PathLike[str]) -> Bytes:
     If only its owner can write the file, and this is the user or root, the file is mapped, and processes share its memory. Others
     could cut off, or change after it was checked, what is mapped; so a file that they can write is copied.
     """
-    with locate(path).open() as file:
+    with opened(path) as file:
         state = os.fstat(file.fileno())
         if hasattr(os, "geteuid") and state.st_uid in (0, os.geteuid()) and not state.st_mode & _OTHERS_WRITE:
             return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY), np.uint8)

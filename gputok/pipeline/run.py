@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from gputok import backend
 from gputok.corpus.options import ReadOptions
 from gputok.files.temporary import MemoryLimit
+from gputok.kernels.signatures import NamedTuple
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
     from gputok.progress import Progress
@@ -112,21 +113,3 @@ class Run(NamedTuple):
         memory = self.memory
         limits = {} if memory is None else {"memory_limit": memory}
         return {"threads": self.threads, **limits}
-
-
-def most_lines() -> int:
-    """Returns the largest number of lines of a thread's word cache: as many as fit into GPUTOK_CACHE_MB megabytes.
-
-    The environment variable is 32 (of 2**20 bytes) by default. A cache begins with 4 MB, and grows with the
-    number of different words.
-
-    Raises:
-        ValueError: the variable is not a whole number.
-    """
-    from gputok.kernels.cpu.encode_corpus.cache import BYTES_A_LINE, FIRST_LINES
-
-    megabytes = os.environ.get("GPUTOK_CACHE_MB", "") or "32"
-    if not megabytes.isdecimal() or len(megabytes) > 9:
-        raise ValueError(f"GPUTOK_CACHE_MB must be a whole number of megabytes, not {megabytes!r}")
-    n_lines = (int(megabytes) << 20) // BYTES_A_LINE
-    return max(FIRST_LINES, 1 << n_lines.bit_length() >> 1)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import pathlib
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from gputok.encoding.columns import DTYPES, Columns
 from gputok.encoding.encoding import Encoding
 from gputok.encoding.rows import NO_SPELLING, Rows, merge
+from gputok.kernels.signatures import NamedTuple
 from gputok.processors import process_rows
 
 if TYPE_CHECKING:
@@ -201,6 +201,8 @@ def configured(path: str | os.PathLike[str], role: str) -> str | None:
     Raises:
         ValueError: if the file is no JSON object.
     """
+    import pathlib
+
     config = pathlib.Path(path).with_name("tokenizer_config.json")
     try:
         content: Any = json.loads(config.read_text(encoding="utf-8"))

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import functools
 import itertools
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gputok.automaton import Same, compile_pattern
+from gputok.kernels.signatures import NamedTuple
 from gputok.text.pieces import IDEOGRAPHS, PUNCTUATION, SPACE_PREFIXED_RUN, Pieces, cuts_beside
 from gputok.text.way import Apart, Spaces, Unit, Way
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 
 from gputok.checks import checked, choice
 from gputok.components import Component, call_custom
+from gputok.kernels.signatures import NamedTuple
 from gputok.text.pieces import Alignment, Pieces, TextBatch, regroup, spell_out
 from gputok.text.way import Way
 

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import functools
 import itertools
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gputok.kernels.signatures import NamedTuple
 from gputok.types import public
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import json
 import math
-import pathlib
+import os
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,8 @@ STAYS, VANISHES, SPACED = 0, 1, 2
 @functools.cache
 def _tables() -> tuple[dict[str, Any], bytes]:
     """Where the arrays of each table are in the file, and all of them."""
-    head, _, tables = pathlib.Path(__file__).with_name(FILE).read_bytes().partition(b"\n")
+    with open(os.path.join(os.path.dirname(__file__), FILE), "rb") as file:
+        head, _, tables = file.read().partition(b"\n")
     return json.loads(head), tables
 
 

@@ -8,7 +8,9 @@ others.
 from __future__ import annotations
 
 from enum import Enum, IntEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from gputok.kernels.signatures import NamedTuple
 
 if TYPE_CHECKING:
     from gputok.kernels import Automaton

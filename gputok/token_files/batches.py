@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from gputok.kernels.signatures import NamedTuple
 
 if TYPE_CHECKING:
     from gputok.types import PackedIds, Positions

@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 from gputok.kernels.cpu import kernel
@@ -38,7 +37,7 @@ from gputok.kernels.cpu.word_table import (
     same_word,
     word_key,
 )
-from gputok.kernels.signatures import I64s, U8s, U64s, i64, u8, u64
+from gputok.kernels.signatures import I64s, NamedTuple, U8s, U64s, i64, u8, u64
 from gputok.kernels.threads import results
 
 _LAST = np.int64(0x7FFFFFFFFFFFFFFF)  # above all positions

@@ -8,7 +8,6 @@ only, and stop at anything else; the caller then asks a JSON parser, which knows
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from gputok.kernels import Strings
@@ -27,7 +26,7 @@ from gputok.kernels.cpu.primitives.memory import (
     view,
 )
 from gputok.kernels.cpu.primitives.utf8 import put
-from gputok.kernels.signatures import boolean, i64, u8, u32
+from gputok.kernels.signatures import NamedTuple, boolean, i64, u8, u32
 
 _MOST = (1 << 32) - 2  # the largest id
 _QUOTE, _BACKSLASH, _COMMA, _COLON = 34, 92, 44, 58

@@ -11,7 +11,7 @@ then `_shown`.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from gputok.kernels.cpu import kernel
@@ -32,7 +32,7 @@ from gputok.kernels.cpu.primitives.memory import (
     scratch,
     view,
 )
-from gputok.kernels.signatures import I32s, I64s, U8s, U32s, i64
+from gputok.kernels.signatures import I32s, I64s, NamedTuple, U8s, U32s, i64
 
 ELSE = -1
 TAKEN = -3  # another thread uses the maker
@@ -59,7 +59,8 @@ _KNOWN = (
     *("PyErr_Occurred", "PyIter_Next", "PyList_Append"),
     *("encode", "ids", "tokens", "offsets"),  # what Python has in place of functions below
 )
-Known = NamedTuple("Known", [(name, int) for name in _KNOWN])
+_FIELDS = {"__annotations__": dict.fromkeys(_KNOWN, int), "__module__": __name__}
+Known: Any = type(NamedTuple)("Known", (NamedTuple,), _FIELDS)
 """What a process knows: addresses of functions by their names, and of objects; and where in an object is what."""
 
 

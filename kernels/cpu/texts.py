@@ -10,14 +10,13 @@ from __future__ import annotations
 import ctypes
 import functools
 import sys
-from typing import NamedTuple
 
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import NO_ASCII, U0, U1, U2, U4, U6, U8, U16, U63
 from gputok.kernels.cpu.primitives.memory import copy, load_u32, load_u64, prefetch, store_u32, store_u64, view
-from gputok.kernels.signatures import i64
+from gputok.kernels.signatures import NamedTuple, i64
 
 # Bits of the state of a str, when it is shifted by `Layout.shift`
 _WIDTH, _COMPACT, _ASCII = (np.uint64(7), np.uint64(8), np.uint64(16))
@@ -63,7 +62,7 @@ def _layout() -> Layout | None:
     """The layout of this Python's objects; None if it isn't what the kernels expect."""
     if sys.implementation.name != "cpython" or sys.byteorder != "little" or sys.maxsize < 1 << 62:
         return None
-    texts, coders = ["ab", "a\xe9", "a\u0100", "a\U00010000"], ("ascii", "latin-1", "utf-16-le", "utf-32-le")
+    texts, widths = ["ab", "a\xe9", "a\u0100", "a\U00010000"], (1, 1, 2, 4)
     ascii, *others = (
         sys.getsizeof(3 * character) - 4 * size  # a zero follows the characters
         for character, size in (("a", 1), ("\xe9", 1), ("\u0100", 2), ("\U00010000", 4))
@@ -75,8 +74,8 @@ def _layout() -> Layout | None:
     length, items = (ctypes.c_int64 * 2).from_address(id(texts) + layout.items - 8)
     if length != len(texts) or [*(ctypes.c_int64 * 4).from_address(items)] != [*map(id, texts)]:
         return None
-    for text, begin, coder in zip(texts, (ascii, *others), coders, strict=True):
-        raw = text.encode(coder)
+    for text, begin, width in zip(texts, (ascii, *others), widths, strict=True):
+        raw = np.fromiter(map(ord, text), f"u{width}").tobytes()
         found = [ctypes.c_int64.from_address(id(text) + at).value for at in (layout.type, layout.length)]
         if found != [id(str), len(text)] or ctypes.string_at(id(text) + begin, len(raw)) != raw:
             return None

@@ -15,8 +15,6 @@ Four words are compared together, since words that are not where their probes be
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.constants import ALL, GOLDEN, U0, U1, U2, U3, U4, U8, U16, U32, U64
@@ -34,7 +32,7 @@ from gputok.kernels.cpu.primitives.memory import (
     tail,
     view,
 )
-from gputok.kernels.signatures import I64s, U8s, U64x2, u64
+from gputok.kernels.signatures import I64s, NamedTuple, U8s, U64x2, u64
 
 _HUGE_PAGE = 1 << 18  # numbers; NumPy asks for huge pages if an array has two of them
 N_KEYS = 256  # words that are looked up together

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import importlib.util
 import os
-import pathlib
 import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from gputok.kernels.native.preparation import preparation
+from gputok.kernels.signatures import NamedTuple
 
-_HERE = pathlib.Path(__file__).resolve().parent
+_HERE = os.path.dirname(os.path.realpath(__file__))
 LIBRARY = {"win32": "kernels.dll"}.get(sys.platform, "kernels.so")
 CHECKED = os.environ.get("GPUTOK_CHECK", "0") not in ("", "0")  # each access of a kernel is checked
 LEVELS = {1: "baseline", 2: "v2", 3: "v3"}  # number from the library -> level of the processor
@@ -60,7 +59,7 @@ def _chosen() -> Code:
     from gputok.kernels.native.call import suits
 
     try:
-        library = ctypes.CDLL(str(path))
+        library = ctypes.CDLL(path)
     except OSError as error:
         return Code(None, f"compiled here by Numba: {error}")
     fitting = [level for number, level in LEVELS.items() if number <= library.gputok_level() and level in calls.LEVELS]
@@ -73,11 +72,11 @@ def _chosen() -> Code:
         return Code(None, "compiled here by Numba: the machine code is for another layout of NumPy's arrays")
     level = fitting[-1]
     found = calls.calls(lambda name: library[f"{level}_{name}"], library)
-    of = "the package" if path.parent == _HERE else "an installed package of the same kernels"
+    of = "the package" if os.path.dirname(path) == _HERE else "an installed package of the same kernels"
     return Code(found, f"machine code ({level}) that came with {of}", library)
 
 
-def _library() -> tuple[Any, pathlib.Path] | str:
+def _library() -> tuple[Any, str] | str:
     """Finds calls.py and the library: beside this module or, for a source tree, in an installed wheel of the same kernels.
 
     `import gputok` in the root of a clone takes the source tree, whatever is installed. Returns the reason if there are none.
@@ -85,28 +84,30 @@ def _library() -> tuple[Any, pathlib.Path] | str:
     try:
         from gputok.kernels.native import calls
 
-        return calls, _HERE / LIBRARY
+        return calls, os.path.join(_HERE, LIBRARY)
     except ImportError:
         pass
     others = []
-    for place in map(pathlib.Path, dict.fromkeys(sys.path)):
-        folder = place / "gputok" / "kernels" / "native"
-        if (folder / LIBRARY).is_file() and (folder / "calls.py").is_file():
+    for place in dict.fromkeys(sys.path):
+        code, library = (os.path.join(place, "gputok", "kernels", "native", name) for name in ("calls.py", LIBRARY))
+        if os.path.isfile(code) and os.path.isfile(library):
             from gputok.kernels.native import sources
 
-            calls = _module(folder / "calls.py")
+            calls = _module(code)
             if getattr(calls, "SOURCES", None) == sources.digest(sources.LIBRARY):
-                return calls, folder / LIBRARY
+                return calls, library
             others.append(place)
     if others:
         return (
-            f"this is the source tree in {_HERE.parents[1]}, and the gputok installed in {others[0]} has other kernels "
+            f"this is the source tree in {os.path.dirname(os.path.dirname(_HERE))}, and the gputok installed in {others[0]} has other kernels "
             "(run Python in another folder to use the installed one, or install this one by pip install -e '.[jit]')"
         )
     return "this is a source tree, or was installed without a C compiler"
 
 
-def _module(path: pathlib.Path) -> Any:
+def _module(path: str) -> Any:
+    import importlib.util
+
     spec = importlib.util.spec_from_file_location("gputok.kernels.native.calls", path)
     assert spec is not None
     assert spec.loader is not None

@@ -257,7 +257,7 @@ def test_temporary_files_of_dead_processes_only_are_removed(tmp_path):
     path = tmp_path / "a[1].json"
     code = """
 import sys, time
-from gputok.files import replacing
+from gputok.files.atomic import replacing
 with replacing(sys.argv[1]) as beside:
     beside.write_text("half")
     print("written", flush=True)

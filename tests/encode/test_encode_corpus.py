@@ -18,9 +18,9 @@ import gputok
 from gputok import corpus, decoders, models, normalizers, pre_tokenizers, processors
 from gputok.automaton import PATTERNS, compile_pattern
 from gputok.corpus import Sizes, readers
-from gputok.pipeline import run
 from gputok.pipeline.encode import corpus as bulk
 from gputok.pipeline.encode.units import Walked, encode_batch, engine_of
+from gputok.pool import most_lines
 from gputok.recipes import recipe
 from gputok.text.pieces import IDEOGRAPHS, PUNCTUATION, TextBatch
 from gputok.text.way import Apart, Unit
@@ -360,7 +360,7 @@ def test_the_user_bounds_the_cache(byte_level, monkeypatch):
     tokenizer = gputok.Tokenizer.from_str(byte_level.to_str())
     for given, n_lines in (("", 1 << 18), ("128", 1 << 20), ("127", 1 << 19), ("1", 1 << 15), ("0", 1 << 15)):
         monkeypatch.setenv("GPUTOK_CACHE_MB", given)
-        assert run.most_lines() == n_lines
+        assert most_lines() == n_lines
     monkeypatch.setenv("GPUTOK_CACHE_MB", "much")
     with pytest.raises(ValueError, match="GPUTOK_CACHE_MB must be a whole number of megabytes, not 'much'"):
         list(tokenizer.encode_corpus(iter(["a"])))

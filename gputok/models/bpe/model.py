@@ -6,7 +6,7 @@ import itertools
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -24,8 +24,8 @@ from gputok.checks import (
     switch,
 )
 from gputok.components import derived, described
-from gputok.files.atomic import replacing
 from gputok.files.json_text import deeper, rows
+from gputok.kernels.signatures import NamedTuple
 from gputok.models import base
 from gputok.models.base import Model, Tokens
 from gputok.pool import Pool
@@ -264,6 +264,8 @@ class BPE(Model):
     def save(self, folder: str, prefix: str | None = None) -> list[str]:
         """Writes `[prefix-]vocab.json` and `[prefix-]merges.txt` into a folder."""
         vocab, merges = base.target(folder, prefix, "vocab.json"), base.target(folder, prefix, "merges.txt")
+        from gputok.files.atomic import replacing
+
         with replacing(vocab) as temporary:
             temporary.write_bytes(b"".join(self.vocabulary.json("")))
         with replacing(merges) as temporary:

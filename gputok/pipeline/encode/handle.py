@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -24,10 +24,10 @@ from gputok.kernels.cpu.encode_words import word_cache
 from gputok.kernels.cpu.encode_words.short_words import byte_words
 from gputok.kernels.cpu.precompiled import measured
 from gputok.kernels.cpu.primitives.handle import Handle
+from gputok.kernels.signatures import NamedTuple
 from gputok.pipeline.encode.units import Walked, engine_of
-from gputok.pipeline.run import most_lines
 from gputok.pipeline.special_tokens import Frame
-from gputok.pool import Pool
+from gputok.pool import Pool, most_lines
 from gputok.pre_tokenizers.base import cut_rule
 from gputok.text.pieces import byte_table
 from gputok.text.unicode_maps import character_map, compositions, grapheme_classes, normalization_form

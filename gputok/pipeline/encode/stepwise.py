@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from gputok.components import derived
 from gputok.encoding.columns import Columns
 from gputok.encoding.encoding import Encoding, views
 from gputok.encoding.rows import NO_SPELLING, Rows, merge, padded
+from gputok.kernels.signatures import NamedTuple
 from gputok.kernels.threads import run, thread_count
 from gputok.models.base import Tokens, concat_tokens
 from gputok.pipeline.way import cut_for_threads

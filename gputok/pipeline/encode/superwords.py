@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from gputok.automaton import PATTERNS, compile_pattern
 from gputok.automaton.patterns import SPLITS
 from gputok.automaton.ready import ready_splits
+from gputok.kernels.signatures import NamedTuple
 from gputok.models.bpe.model import BPE
 from gputok.pipeline.encode.stepwise import tokenize
-from gputok.pipeline.run import most_lines
 from gputok.pipeline.way import Cut, Sliced, cut_for_threads, offsets_of, packed
-from gputok.pool import Pool
+from gputok.pool import Pool, most_lines
 from gputok.text.pieces import Pieces, TextBatch
 from gputok.text.way import Unit
 from gputok.token_files.batches import id_dtype

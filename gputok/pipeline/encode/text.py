@@ -14,12 +14,13 @@ import dataclasses
 import itertools
 import struct
 import threading
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
 from gputok.encoding.encoding import Encoding
 from gputok.kernels.builtins import Maker
+from gputok.kernels.signatures import NamedTuple
 from gputok.kernels.threads import share, thread_count
 from gputok.pipeline.encode import stepwise
 from gputok.pipeline.encode.handle import HEAD, POSITIONS, Call, Engine, Scratch

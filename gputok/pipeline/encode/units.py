@@ -15,13 +15,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from gputok import models
-from gputok.corpus.packing import units_of
 from gputok.kernels.threads import run, thread_count
 from gputok.pipeline.encode.stepwise import tokenize
-from gputok.pipeline.run import most_lines
 from gputok.pipeline.special_tokens import ids_around
 from gputok.pipeline.way import Sliced, cut_for_threads, offsets_of, packed, walk_of, walks_of
-from gputok.pool import Pool
+from gputok.pool import Pool, most_lines
 from gputok.text.pieces import Pieces, TextBatch, rewrite, spell_out, starts_with
 from gputok.text.way import Before, Unit
 from gputok.token_files.batches import id_dtype
@@ -100,6 +98,8 @@ def encode_batch(
     unit_bytes = max(least_bytes, min(-(-n_bytes // n_threads), UNIT_BYTES))
     work: list[tuple[Callable[[], tuple[Array, Array]]]] = []
     cut: list[Sliced | None] = []
+    from gputok.corpus.packing import units_of  # imported late: a first text needs no corpus
+
     for unit in units_of(batch, unit_bytes):
         is_long = n_threads > 1 and 2 * len(unit.data) > 3 * unit_bytes
         cut.append(engine.sliced(unit, unit_bytes) if is_long else None)

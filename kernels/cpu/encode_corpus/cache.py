@@ -26,8 +26,6 @@ again when it is found: to look there for many words would take longer than a la
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.constants import ALL, GOLDEN, U0, U1, U2, U3, U4, U8, U16, U32, U64
@@ -45,7 +43,7 @@ from gputok.kernels.cpu.primitives.memory import (
     view,
 )
 from gputok.kernels.cpu.word_table import N_MASKS, hash_long, put_masks
-from gputok.kernels.signatures import U8s, U32s, U64s, U64x2, i64, u8, u32, u64
+from gputok.kernels.signatures import NamedTuple, U8s, U32s, U64s, U64x2, i64, u8, u32, u64
 
 FIRST_LINES = 1 << 15  # 2 MB, and as much of ring; a text of many words makes it larger
 MOST_LINES = 1 << 20  # 64 MB

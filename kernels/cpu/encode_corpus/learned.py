@@ -10,11 +10,11 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import deque
-from typing import NamedTuple
 
 import numpy as np
 from gputok.kernels.cpu.encode_corpus.cache import WordCache, adopt
 from gputok.kernels.cpu.rewrite import gather
+from gputok.kernels.signatures import NamedTuple
 
 MOST_BYTES = 1 << 22  # of the words of a round; more would be long words, which a cache does not keep
 ROUNDS_KEPT = 4  # rounds of each thread that wait until the others take their words

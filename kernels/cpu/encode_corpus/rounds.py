@@ -8,7 +8,7 @@ model, and the model sees many words at a time. Where a text has no new words, t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gputok.kernels.cpu import kernel
@@ -55,7 +55,7 @@ from gputok.kernels.cpu.primitives.memory import (
 )
 from gputok.kernels.cpu.walk import END_OF_TEXT, Walk, block_room, next_block
 from gputok.kernels.cpu.word_table import N_MASKS, put_masks
-from gputok.kernels.signatures import I64s, U8s, U64s, i64, u8, u32, u64
+from gputok.kernels.signatures import I64s, NamedTuple, U8s, U64s, i64, u8, u32, u64
 
 if TYPE_CHECKING:
     from collections.abc import Callable

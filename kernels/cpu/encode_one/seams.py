@@ -13,8 +13,6 @@ encoded alone.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.encode_one.steps import Extract, finder_of, step_of
@@ -24,7 +22,7 @@ from gputok.kernels.cpu.primitives.memory import as_views, record_at, view
 from gputok.kernels.cpu.primitives.utf8 import character, character_before, width
 from gputok.kernels.cpu.walk.matches import classify, strong_cut_before
 from gputok.kernels.cpu.walk.tables import Walk
-from gputok.kernels.signatures import U16s, U16x2, U64s, i64, u8
+from gputok.kernels.signatures import NamedTuple, U16s, U16x2, U64s, i64, u8
 
 
 class SeamTables(NamedTuple):

@@ -18,7 +18,6 @@ state their own bounds; in the checked build, the views here know their length.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from gputok.kernels import Automaton, CharacterMap, Charsmap, Compositions, NormalizationForm
@@ -44,7 +43,7 @@ from gputok.kernels.cpu.rewrite import MAP as MAP_BYTES
 from gputok.kernels.cpu.rewrite import PREPEND, rewrite_pieces
 from gputok.kernels.cpu.split import split_pieces
 from gputok.kernels.cpu.walk import END_OF_TEXT, Walk, steps_of, walk_rest
-from gputok.kernels.signatures import I32s, I32x2, I64s, U8s, U16s, U16x2, U32s, U32x2, U64s, U64x2
+from gputok.kernels.signatures import I32s, I32x2, I64s, NamedTuple, U8s, U16s, U16x2, U32s, U32x2, U64s, U64x2
 
 TEXT_BYTES = 1 << 17  # the size of the block; for a text that becomes larger, the result is TOO_MUCH
 MARGIN = 64  # so many bytes after a text may be read and written

@@ -16,7 +16,6 @@ has bytes, for MOST_INLINE ids of each unit of a group, and for SLACK bytes. A r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from gputok.kernels.cpu import kernel
@@ -58,7 +57,7 @@ from gputok.kernels.cpu.primitives.handle import Handle
 from gputok.kernels.cpu.primitives.memory import address_of, as_views, record_at, store_u32, tail, view
 from gputok.kernels.cpu.walk import BLOCK_BYTES, MARGIN, Walk, fill_block, steps_of, walk_block
 from gputok.kernels.cpu.word_table import N_MASKS
-from gputok.kernels.signatures import I64s, U8s, U32s, U64s, i64
+from gputok.kernels.signatures import I64s, NamedTuple, U8s, U32s, U64s, i64
 
 # The largest text. For longer texts it pays to use threads.
 MOST_BYTES = 1 << 18

@@ -13,8 +13,6 @@ of English, 9 bytes on average, 32,000 tokens, one core of an AMD EPYC (Zen 4): 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from gputok.kernels import BpeTables, Pairs, Strings
 from gputok.kernels.cpu import kernel
@@ -36,7 +34,7 @@ from gputok.kernels.cpu.primitives.memory import (
     view,
 )
 from gputok.kernels.cpu.primitives.utf8 import decode
-from gputok.kernels.signatures import U32s, i64, u32
+from gputok.kernels.signatures import NamedTuple, U32s, i64, u32
 
 MOST_BYTES = 62  # a longer word is encoded by `encode_words`
 GROUP = 16  # words that are merged side by side

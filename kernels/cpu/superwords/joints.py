@@ -15,8 +15,6 @@ numbered by age: 0 to 255 are the bytes, the others follow by rank.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from gputok.kernels import Pairs
 from gputok.kernels.cpu import kernel
@@ -26,7 +24,7 @@ from gputok.kernels.cpu.lookup import NONE, index_pairs, rank_of
 from gputok.kernels.cpu.primitives.constants import ALL, GOLDEN, LOW32, U0, U1, U2, U6, U8, U32, U63, U64
 from gputok.kernels.cpu.primitives.memory import as_views, copy, load_u64, tail, view
 from gputok.kernels.cpu.superwords.runs import FEW, few_ids, put_few, work_for
-from gputok.kernels.signatures import I64s, U8s, U16orU32, U16s, U32s, U64s, i64, u8, u32, u64
+from gputok.kernels.signatures import I64s, NamedTuple, U8s, U16orU32, U16s, U32s, U64s, i64, u8, u32, u64
 
 BYTES = np.uint64(256)
 # Of the number of pairs that are remembered: 512 KiB, which stays in a cache of the second level

@@ -7,8 +7,6 @@ part. Any other two neighbours are a cut, and what lies between two cuts is a ru
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from gputok.kernels import Pairs
 from gputok.kernels.cpu import kernel
@@ -26,7 +24,7 @@ from gputok.kernels.cpu.primitives.memory import (
     trailing_zeros,
     view,
 )
-from gputok.kernels.signatures import U16orU32, U32s, U64s, i64, u8, u32, u64
+from gputok.kernels.signatures import NamedTuple, U16orU32, U32s, U64s, i64, u8, u32, u64
 
 FEW = U4  # ids that two numbers hold, which is how results are remembered
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.constants import GOLDEN, U1, U2
@@ -19,7 +17,7 @@ from gputok.kernels.cpu.primitives.memory import (
     tail,
 )
 from gputok.kernels.cpu.veto import may_merge
-from gputok.kernels.signatures import I64s, U8s, U16orU32, U32s, U64s
+from gputok.kernels.signatures import I64s, NamedTuple, U8s, U16orU32, U32s, U64s
 
 AHEAD = 24  # list entries between a prefetch and its use
 # Look-ups between the prefetch of a pair and its use; the slot of the pair is prefetched as many look-ups before

@@ -8,7 +8,6 @@ merges depends on the words that each entry of the queue knows (see `reference.t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 from gputok.kernels import BpeLimits, BpeMerges
@@ -18,7 +17,7 @@ from gputok.kernels.cpu.primitives.heap import pop, push
 from gputok.kernels.cpu.primitives.memory import owned, view
 from gputok.kernels.cpu.primitives.token_strings import index_names, learnt, merged_token, power_of_two, resized, room
 from gputok.kernels.cpu.veto import may_merge, merged_traits, put_traits, veto_limits
-from gputok.kernels.signatures import I64s, U8s, U32s, U64s, i64
+from gputok.kernels.signatures import I64s, NamedTuple, U8s, U32s, U64s, i64
 
 _SLICE = 2_000_000  # symbols between two calls of progress
 _MERGES, _TOKENS, _PAIRS, _ENTRIES, _POOL, _HEAP, _PUSHED, _VISITS, _N_SCALARS = range(9)

@@ -23,7 +23,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from gputok.kernels import BpeLimits, BpeMerges
@@ -47,6 +47,7 @@ from gputok.kernels.cpu.train_bpe.layout import Part, State
 from gputok.kernels.cpu.train_bpe.merge import merge_alone
 from gputok.kernels.cpu.train_bpe.queue import train_bpe_queued
 from gputok.kernels.cpu.veto import N_VETO, put_traits, veto_limits
+from gputok.kernels.signatures import NamedTuple
 from gputok.kernels.threads import PLACES_PER_THREAD, Pool, results, yield_core
 
 _APART = 16  # numbers, after which others are in another cache line, wherever the first one is

@@ -10,13 +10,11 @@ All functions work on ranges of words or buckets that do not depend on the numbe
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.memory import leading_zeros, prefetch, view
 from gputok.kernels.cpu.primitives.utf8 import character
-from gputok.kernels.signatures import I64s, U8s, U16orU32, U32orI64, U64s, i32, i64, u8, u16, u32, u64
+from gputok.kernels.signatures import I64s, NamedTuple, U8s, U16orU32, U32orI64, U64s, i32, i64, u8, u16, u32, u64
 
 BUCKETS = 1 << 16  # suffixes are dealt to buckets by the top 16 bits of their keys
 CLASSES = 64 * 32  # the number of classes of scores

@@ -7,14 +7,13 @@ result has the same bits for any number of threads. `suffixes.py` makes the text
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import longer
 from gputok.kernels.cpu.primitives.memory import prefetch, view
 from gputok.kernels.cpu.train_unigram.suffixes import NO_ARC
-from gputok.kernels.signatures import I32s, I64s, U16orU32, U32s, f64, i32, i64, u32
+from gputok.kernels.signatures import I32s, I64s, NamedTuple, U16orU32, U32s, f64, i32, i64, u32
 
 _AHEAD = 8  # prefetch so many words or pieces ahead, which lie anywhere in the text
 _BLOCK = 64  # so many characters gather their arcs before the arcs are written

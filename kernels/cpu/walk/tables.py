@@ -7,13 +7,11 @@ once; if it can't (`RARE`: a match that ended earlier than the walk), a single s
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from gputok.kernels import DEAD, Automaton
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.walk.windows import NO_TABLES, ready_tables, window_tables
-from gputok.kernels.signatures import U8s, U16s, U32s
+from gputok.kernels.signatures import NamedTuple, U8s, U16s, U32s
 
 END_OF_TEXT = 0xFF  # the byte after each document of a block
 CLASS_CODE = 0xC0  # greater than the bytes that continue characters; with a class, less than END_OF_TEXT

@@ -39,7 +39,7 @@ import functools
 import itertools
 import math
 import operator
-import pathlib
+import os
 import platform
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +80,7 @@ NO_TABLES = np.empty(0, np.uint8)
 CAN_SHUFFLE = platform.machine() in ("x86_64", "AMD64")
 
 # The tables of well-known patterns, uint8[patterns, DIGEST_BYTES + N_BYTES], of `tests/make_windows.py`
-READY = pathlib.Path(__file__).parent / "windows.npy"
+READY = os.path.join(os.path.dirname(__file__), "windows.npy")
 DIGEST_BYTES = 16
 
 
