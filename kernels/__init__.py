@@ -20,6 +20,12 @@ Array = Any  # numpy.ndarray or cupy.ndarray; a comment beside each name gives d
 DEAD = 0xFFFF  # a transition of an Automaton that can't lead to a match
 
 
+def rises_by_one(numbers: Array) -> bool:
+    """Whether each number is the one before plus 1: uint32[n]."""
+    n = len(numbers)
+    return not n or (int(numbers[-1]) - int(numbers[0]) == n - 1 and bool((numbers[1:] > numbers[:-1]).all()))
+
+
 class Veto(NamedTuple):
     """Which tokens of several words may not be merged. The pairs that would become such tokens don't count.
 

@@ -220,7 +220,8 @@ def _vocabulary(data: Bytes | None, offsets: Positions | None, ids: Ids | None) 
     if data is None or offsets is None or ids is None or ids.max(initial=0) > ID:
         raise WrongValue("it has no vocabulary")
     vocabulary = Vocabulary(data, offsets, ids)
-    if not lines.is_utf8(data) or (data[offsets[offsets < len(data)]] & 0xC0 == 0x80).any():
+    begins = data[offsets[: np.searchsorted(offsets, len(data))]]
+    if not lines.is_utf8(data) or (begins & 0xC0 == 0x80).any():
         raise WrongValue("a token is no UTF-8")
     return vocabulary
 
@@ -267,7 +268,7 @@ def _strings(vocabulary: Vocabulary, slots: Array) -> Strings:
 def _byte_strings(model: Model, slots: Array, data: Bytes, offsets: Positions) -> Strings:
     if len(offsets) != len(model.vocabulary.offsets):
         raise WrongValue("its tokens have no bytes")
-    return _strings(Vocabulary(data, offsets), slots)
+    return _strings(Vocabulary(data, offsets, model.vocabulary.ids), slots)
 
 
 def _edges(model: Model, edges: Array) -> Array:

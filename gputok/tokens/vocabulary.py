@@ -12,6 +12,7 @@ import numpy as np
 from gputok.checks import ID, WrongType, WrongValue, brief, short
 from gputok.components import derived
 from gputok.files.json_text import deeper, rows
+from gputok.kernels import rises_by_one
 from gputok.types import public
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ class Vocabulary:
     @derived
     def in_order(self) -> bool:
         """True if the id of each token is its position."""
-        return np.array_equal(self.ids, np.arange(len(self), dtype=np.uint32))
+        return rises_by_one(self.ids) and not self.ids[:1].any()
 
     @derived
     def listing(self) -> Positions:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.lookup import FREE, NONE
+from gputok.kernels.cpu.lookup import FREE, NONE, free_slot
 from gputok.kernels.cpu.primitives.constants import ALL, U0, U1, U2, U3, U4, U8, U64
-from gputok.kernels.cpu.primitives.hashing import mix, same_bytes
+from gputok.kernels.cpu.primitives.hashing import hash_pair, mix, same_bytes
 from gputok.kernels.cpu.primitives.memory import likely, load_u64, prefetch, view
 from gputok.kernels.signatures import i64, u8, u32, u64
 
@@ -84,12 +84,12 @@ def _same(text, i, j, n, room):
 
 
 def count_pairs(slots: np.ndarray, bits: int, merges: np.ndarray) -> int:
-    """How many slots of Pairs (uint64[capacity], bits) have the rank and the pair of one of `merges`, uint32[m, 3]; -1: one has not.
+    """How many slots of Pairs (uint64[2**k], bits) are in use; -1: all are, or a merge (uint32[m, 3]) has none of its rank and pair.
 
     >>> from gputok.kernels.cpu.lookup import index_pairs
     >>> merges = np.array([[0, 1, 2], [2, 0, 3]], np.uint32)
     >>> pairs = index_pairs(*merges.T[:2], np.arange(2), 4)
-    >>> count_pairs(*pairs, merges), count_pairs(*pairs, merges[:1])
+    >>> count_pairs(*pairs, merges), count_pairs(*pairs, merges[::-1].copy())
     (2, -1)
     """
     return int(_count_pairs(slots, bits, merges))
@@ -97,19 +97,22 @@ def count_pairs(slots: np.ndarray, bits: int, merges: np.ndarray) -> int:
 
 @kernel(u64[:], i64, u32[:, :])
 def _count_pairs(slots, bits, merges):
-    given, pairs, m = view(slots), view(merges), np.uint64(len(merges))
-    shift, n_pairs = np.uint64(bits), np.int64(0)
+    given, pairs, n, m = view(slots), view(merges), np.int64(len(slots)), np.int64(len(merges))
+    shift, mask, n_used = np.uint64(bits), np.uint64(n - 1), np.int64(0)
     rank_bits = U64 - shift - shift
-    for i in range(len(slots)):
-        slot = given[i]
-        if slot == FREE:
-            continue
-        rank = slot & ((U1 << rank_bits) - U1)
-        # Elements 3 * rank and 3 * rank + 1 of 3 * m
-        if rank >= m or slot >> rank_bits != np.uint64(pairs[U3 * rank]) << shift | np.uint64(pairs[U3 * rank + U1]):
+    for i in range(n):
+        n_used += np.int64(given[i] != FREE)
+    # The search below ends at a free slot, and ranks leave the pair's bits alone
+    if n_used >= n or np.uint64(m) >> rank_bits:
+        return np.int64(-1)
+    for i in range(m):
+        # Elements 3 * i and 3 * i + 1 of 3 * m
+        ahead = 3 * min(i + _AHEAD, m - 1)
+        prefetch(given, hash_pair(np.uint64(pairs[ahead]) << shift | np.uint64(pairs[ahead + 1])) & mask)
+        key = np.uint64(pairs[3 * i]) << shift | np.uint64(pairs[3 * i + 1])
+        if given[free_slot(given, mask, rank_bits, key)] != key << rank_bits | np.uint64(i):
             return np.int64(-1)
-        n_pairs += 1
-    return n_pairs
+    return n_used
 
 
 def free_slots(slots: np.ndarray, free: int, shift: int, bits: int, numbers: range) -> int:

@@ -71,7 +71,8 @@ def common(model: BpeOptions) -> BpeTables:
     if len(special):
         of_merges[positions(model)] = True
     is_cut = not (len(prefix) or len(suffix) or model.dropout or len(vocabulary.shared) or of_merges[special].any())
-    merged = positions(model, 2)
+    # Without a copy of 64 bits, if ids are positions
+    merged = model.merges[:, 2] if vocabulary.in_order else positions(model, 2)
     if not model.sentencepiece and model._ranked is not None and model._ranked[0] is model.merges:
         pairs = model._ranked[1]
     else:

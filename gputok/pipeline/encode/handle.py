@@ -27,6 +27,7 @@ from gputok.kernels.cpu.primitives.handle import Handle
 from gputok.kernels.signatures import NamedTuple
 from gputok.pipeline.encode.units import Walked, engine_of
 from gputok.pipeline.special_tokens import Frame
+from gputok.pipeline.way import walks_of
 from gputok.pool import Pool, most_lines
 from gputok.pre_tokenizers.base import cut_rule
 from gputok.text.pieces import byte_table
@@ -539,6 +540,4 @@ def _split(
 
 
 def _walk(automaton: Any) -> Handle:
-    from gputok.kernels.cpu.walk import prepare
-
-    return _step(short_steps.WalkStep, short_steps.WALK, prepare(automaton))
+    return _step(short_steps.WalkStep, short_steps.WALK, walks_of(automaton).of(0))

@@ -14,7 +14,7 @@ of English, 9 bytes on average, 32,000 tokens, one core of an AMD EPYC (Zen 4): 
 from __future__ import annotations
 
 import numpy as np
-from gputok.kernels import BpeTables, Pairs, Strings
+from gputok.kernels import BpeTables, Pairs, Strings, rises_by_one
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.encode_words.characters import row_of_character
 from gputok.kernels.cpu.lookup import FREE, NONE, find_hashed, pair_ranks
@@ -102,11 +102,11 @@ def line_words(tables: BpeTables) -> ShortWords | None:
 def _short_words(tables: BpeTables, symbols: np.ndarray, ranks: np.ndarray, wide: np.ndarray) -> ShortWords:
     """ranks: uint32[256, 256], of the pairs of two bytes."""
     n, m = len(tables.ids), len(tables.merged)
-    ids = tables.ids[:0] if np.array_equal(tables.ids, np.arange(n)) else tables.ids
+    ids = tables.ids[:0] if rises_by_one(tables.ids) and not tables.ids[:1].any() else tables.ids
     ranks = ranks.ravel()
     keys = np.where(ranks == NONE, NONE, ranks << POSITION_BITS)
     merged, first = tables.merged, int(tables.merged[0]) if m else 0
-    if np.array_equal(merged, np.arange(first, first + m)):  # as trained: nothing to wait for
+    if rises_by_one(merged):  # as trained: nothing to wait for
         merged = merged[:0]
     rest = tables.whole, tables.characters, tables.edges, n
     return ShortWords(symbols, keys, wide, tables.pairs, merged, first, ids, *rest)
