@@ -17,11 +17,12 @@ from gputok.kernels.signatures import numba_type, versions
 
 with preparation.going_on():
     from numba import _dynfunc, njit
-    from numba.core import codegen, config, types
+    from numba.core import codegen, config, targetconfig, types
     from numba.core.caching import FunctionCache, NullCache
     from numba.core.ccallback import CFunc
     from numba.core.compiler_lock import global_compiler_lock
     from numba.core.cpu import CPUContext
+    from numba.core.types.functions import BaseFunction
     from numba.misc.appdirs import AppDirs
 
 _FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": CHECKED, "no_cfunc_wrapper": True}
@@ -167,6 +168,23 @@ codegen.JITCPUCodegen._add_module = _except_inner(codegen.JITCPUCodegen._add_mod
 _simplifier = codegen.JITCPUCodegen._function_pass_manager
 codegen.JITCPUCodegen._function_pass_manager = _except_inner(_simplifier, functools.partial(_simplifier, opt=1))
 CPUContext.get_executable = _except_inner(CPUContext.get_executable, nothing_to_call)
+
+# What an operator makes of numbers is looked up once, and flags are compared with themselves at once: an eighth of the time
+_resolve, _are_same = BaseFunction.get_call_type, targetconfig.TargetConfig.__eq__
+
+
+def _resolved(self: Any, context: Any, args: Any, kws: Any) -> Any:
+    if kws or not all(isinstance(kind, types.Number | types.Boolean) for kind in args):
+        return _resolve(self, context, args, kws)
+    known, given = vars(self).setdefault("known", {}), tuple(args)
+    if given not in known:
+        known[given] = _resolve(self, context, args, kws)
+    return known[given]
+
+
+BaseFunction.get_call_type = _resolved
+targetconfig.TargetConfig.__eq__ = lambda self, other: self is other or _are_same(self, other)
+targetconfig.TargetConfig.__hash__ = lambda self: hash(type(self))
 
 
 def inner(function: Callable, inline: bool = True) -> Any:
