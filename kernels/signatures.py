@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 if TYPE_CHECKING:
     from typing import NamedTuple
 else:
-    from _collections import _tuplegetter
+    from collections import _tuplegetter
 
     class _Constructor:
         """The `__new__` of a class until it is asked for, then a function of the fields."""
