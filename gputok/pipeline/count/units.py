@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import numpy as np
 
+from gputok.corpus.options import SIZES
 from gputok.corpus.readers import Task, in_order
 from gputok.counts.files import WordColumns
 from gputok.counts.partitions import Tally, table_budget
@@ -128,7 +129,7 @@ class Slices(NamedTuple):
     walk: int = 1 << 21
     parts: int = 1 << 21
     steps: int = 1 << 20
-    task: int = 1 << 23
+    task: int = SIZES.task
 
 
 SLICES = Slices()

@@ -175,7 +175,7 @@ def count_corpus(
             plan or words,
             parts=parts,
             fallback_for=partial(_by_steps, pipeline, changing) if added or changing else None,
-            added=[pipeline.added.pattern(token_id).encode() for token_id in added],
+            added=[pipeline.added.pattern(token_id).encode() for token_id in added] if devices else [],
             changing=changing,
             threads=run.threads,
             report=report,

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 UNIT_BYTES = 1 << 20
 """A thread encodes documents of about so many bytes at a time."""
-_IDS = 1 << 22
-"""The ids of a task have room in one round. Memory that no id is written to costs nothing."""
 _LEAST_BYTES = 1 << 17
 """With less, a thread takes longer to begin than to encode."""
 EncodeNew = Callable[["Array", "Array", "Array"], "tuple[Array, Array]"]
@@ -137,10 +135,12 @@ class Stepped:
 
 def _encoders(dtype: np.dtype[Any]) -> Pool[Any]:
     """Returns the encoders of a model, one for each thread, which learn from each other. dtype: the type of the ids."""
+    from gputok.corpus.options import SIZES
     from gputok.kernels.cpu.encode_corpus import Encoder, Learning
 
-    learning = Learning()
-    return Pool(lambda: Encoder(dtype, most_lines(), _IDS, learning=learning))
+    # The ids of a task have room in one round. Memory that no id is written to costs nothing
+    learning, n_ids = Learning(), SIZES.task // 2
+    return Pool(lambda: Encoder(dtype, most_lines(), n_ids, learning=learning))
 
 
 class Walked:
