@@ -15,6 +15,7 @@ import importlib
 import inspect
 import itertools
 import json
+import operator
 import os
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVar, overload
@@ -161,7 +162,6 @@ class Component:
 
     kind: ClassVar[str] = "component"  # "normalizer", "pre-tokenizer", ...: the word in error messages
     in_files: ClassVar[bool] = True  # False: no JSON form, as for components written in Python
-    elements: ClassVar[str | None] = None  # for a Sequence: the field that holds its components
     checks: ClassVar[Mapping[str, Check]] = {}  # what each field may hold (see gputok.checks)
     unsaved: ClassVar[Mapping[str, Any]] = {}  # fields that the JSON form lacks, and what a file is read as
 
@@ -176,7 +176,7 @@ class Component:
         annotated = {name for name, kind in inspect.get_annotations(cls).items() if "ClassVar" not in str(kind)}
         cls._settable = cls._settable | annotated | cls.checks.keys()
         if cls.__module__.startswith("gputok."):
-            cls.__module__ = cls.home
+            cls.__module__ = getattr(cls, "home", cls.__module__)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Makes a component; raises TypeError for the base class of a kind."""
@@ -269,22 +269,6 @@ class Component:
             raise ValueError(f"{name}: {error}") from None
 
     @classmethod
-    def _read_elements(cls, value: dict[str, Any], kind: type[Component]) -> list[Any]:
-        """For a Sequence: makes its components from their JSON forms."""
-        name = cls.elements or ""
-        items = checks.needed(value, name)
-        if not isinstance(items, list):
-            raise WrongValue(f"must be a list, not {checks.brief(items)}", name)
-        return [checks.reading(f"{name}[{i}]", kind.from_dict, item) for i, item in enumerate(items)]
-
-    @classmethod
-    def _flat(cls, components: Any) -> list[Any]:
-        """For a Sequence: checks components, and replaces each Sequence among them by its components."""
-        name = cls.elements or ""
-        checked = checks.checked(name, cls.checks[name], components)
-        return [part for each in checked for part in (getattr(each, name) if each.elements else [each])]
-
-    @classmethod
     def _required(cls) -> list[str]:
         """The fields that a JSON form must have."""
         return []
@@ -319,38 +303,17 @@ class Component:
     def _check_together(self, state: Mapping[str, Any]) -> None:
         """Raises WrongValue if the values of several fields contradict each other; some fields may not be set yet."""
 
-    def _set_element(self, index: int, value: Component) -> None:
-        """For a Sequence: replaces one of its components."""
-        name = self.elements
-        if name is None:
-            raise TypeError(f"expected a Sequence, got {type(self).__name__}")
-        while True:
-            state = self.__dict__
-            parts = [*state[name]]
-            parts[index] = value
-            if exchange((self, "__dict__", state, {**state, name: tuple(parts)})):
-                return
-
     def leaves(self) -> list[Any]:
         """Returns this component or, of a Sequence, the components that it has at last."""
-        if self.elements is None:
-            return [self]
-        return [leaf for part in getattr(self, self.elements) for leaf in part.leaves()]
+        return [self]
 
     def states(self) -> list[dict[str, Any]]:
         """The states of this component and of its elements, for comparison by `is`."""
-        state = self.__dict__
-        if self.elements is None:
-            return [state]
-        return [state, *itertools.chain.from_iterable(part.states() for part in state[self.elements])]
+        return [self.__dict__]
 
     def frozen(self) -> Self:
         """Returns a view of this component that keeps its present state, even if fields are set later."""
-        if self.elements is None:
-            return view(self, self.__dict__)
-        with exchanging:
-            state = self.__dict__
-            return view(self, {**state, self.elements: tuple(part.frozen() for part in state[self.elements])})
+        return view(self, self.__dict__)
 
     def __repr__(self) -> str:
         return self._described(99, None)
@@ -364,8 +327,6 @@ class Component:
             for field in dataclasses.fields(self)
             for value in [getattr(self, field.name)]
         }
-        if self.elements:
-            shown[self.elements] = list(shown[self.elements])  # shown as a list
         return described(type(self).__name__, shown, n_items, n_bytes)
 
     def unsaved_fields(self) -> dict[str, Any]:
@@ -381,6 +342,99 @@ class Component:
         made = type(self).from_dict(form)
         made._set(**{name: form[name] for name in self.unsaved if name in form})
         self.__dict__.update(made.__dict__)
+
+
+class Chain(Component):
+    """Base of the Sequence of each kind: it holds components of its kind, in the field that `elements` names.
+
+    They can be read and replaced by index, and are the same objects that were passed.
+    """
+
+    elements: ClassVar[str]
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> Self:
+        """Makes a Sequence from its JSON form, in which a Sequence inside a Sequence stays a Sequence."""
+        items = checks.needed(value, cls.elements)
+        if not isinstance(items, list):
+            raise WrongValue(f"must be a list, not {checks.brief(items)}", cls.elements)
+        read = cls._base().from_dict
+        made = cls([])  # pyright: ignore[reportCallIssue]
+        made._set(
+            **{cls.elements: [checks.reading(f"{cls.elements}[{i}]", read, item) for i, item in enumerate(items)]}
+        )
+        return made
+
+    @classmethod
+    def _base(cls) -> type[Component]:
+        """The base class of its kind, such as Normalizer."""
+        return next(kind for kind in cls.__mro__ if kind is not Chain and Component in kind.__bases__)
+
+    @classmethod
+    def _flat(cls, components: Any) -> list[Any]:
+        """Checks components, and replaces each Sequence among them by its components."""
+        checked = checks.checked(cls.elements, cls.checks[cls.elements], components)
+        return [part for each in checked for part in (each if isinstance(each, Chain) else [each])]
+
+    def __len__(self) -> int:
+        return len(getattr(self, self.elements))
+
+    def __getitem__(self, index: int) -> Any:
+        return getattr(self, self.elements)[self._checked_index(index)]
+
+    def __setitem__(self, index: int, value: Any) -> None:
+        value = self._base().adopt(value)
+        if not isinstance(value, self._base()) or isinstance(value, Chain):
+            raise TypeError(f"expected a {self.kind} other than a Sequence, got {value!r}")
+        while True:
+            state = self.__dict__
+            parts = [*state[self.elements]]
+            parts[self._checked_index(index)] = value
+            if exchange((self, "__dict__", state, {**state, self.elements: tuple(parts)})):
+                return
+
+    def _checked_index(self, index: int) -> int:
+        """Raises the errors of `tokenizers` for an index that is negative or too large."""
+        if operator.index(index) < 0:
+            raise OverflowError(f"can't convert negative int to unsigned: {index}")
+        if index >= len(self):
+            raise IndexError(f"Index not found: {index} of {len(self)}")
+        return index
+
+    def leaves(self) -> list[Any]:
+        """Returns the components that it has at last."""
+        return [leaf for part in self for leaf in part.leaves()]
+
+    def states(self) -> list[dict[str, Any]]:
+        """The states of this component and of its elements, for comparison by `is`."""
+        state = self.__dict__
+        return [state, *itertools.chain.from_iterable(part.states() for part in state[self.elements])]
+
+    def frozen(self) -> Self:
+        """Returns a view of this component that keeps its present state, even if fields are set later."""
+        with exchanging:
+            state = self.__dict__
+            return view(self, {**state, self.elements: tuple(part.frozen() for part in state[self.elements])})
+
+    def _described(self, n_items: int, n_bytes: int | None) -> str:
+        return described(type(self).__name__, {self.elements: [*self]}, n_items, n_bytes)
+
+
+class Code(Component):
+    """Base of the components that a user wrote in Python: they have no JSON form, and can't be pickled."""
+
+    in_files = False
+    code: Any
+
+    def __init__(self, code: Any) -> None:
+        self.code = code
+
+    def _described(self, n_items: int, n_bytes: int | None) -> str:
+        return f"{type(self).__bases__[-1].__name__}.custom({self.code!r})"
+
+    def to_dict(self) -> NoReturn:
+        """Raises TypeError: code has no JSON form."""
+        raise TypeError(f"{self} is written in Python: it has no JSON form, and can't be saved or pickled")
 
 
 def call_custom(component: Any, method: str, *arguments: Any) -> Any:

@@ -27,7 +27,7 @@ from gputok.checks import (
     string,
     switch,
 )
-from gputok.components import Component, call_custom, derived
+from gputok.components import Chain, Code, Component, call_custom, derived
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.text.patterns import pattern_field, pattern_form, read_pattern, shown_pattern
 
@@ -90,24 +90,11 @@ class Decoder(Component):
         raise NotImplementedError
 
 
-class Custom(Decoder):
-    """A decoder that a user wrote in Python. It cannot be saved."""
-
-    in_files = False
-    decoder: Any
-
-    def __init__(self, decoder: Any) -> None:
-        self.decoder = decoder
-
-    def to_dict(self) -> dict[str, Any]:
-        """Raises TypeError: code has no JSON form."""
-        raise TypeError(f"a custom decoder cannot be saved or pickled: {self.decoder!r}")
-
-    def _described(self, n_items: int, n_bytes: int | None) -> str:
-        return f"Decoder.custom({self.decoder!r})"
+class Custom(Code, Decoder):
+    """A decoder that a user wrote in Python."""
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
-        return call_custom(self.decoder, "decode_chain", tokens)
+        return call_custom(self.code, "decode_chain", tokens)
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -407,7 +394,7 @@ def cleanup(text: str) -> str:
 
 
 @dataclasses.dataclass(eq=False, repr=False)
-class Sequence(Decoder):
+class Sequence(Chain, Decoder):
     """Calls decoders one after the other.
 
     Args:
@@ -423,10 +410,6 @@ class Sequence(Decoder):
     decoders: ListOf[Decoder]
 
     checks = per_field(decoders=instances(Decoder))
-
-    @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Self:
-        return cls(cls._read_elements(value, Decoder))
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
         for decoder in self.decoders:

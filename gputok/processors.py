@@ -29,7 +29,7 @@ from gputok.checks import (
     switch,
     tuple_of,
 )
-from gputok.components import Component
+from gputok.components import Chain, Component
 from gputok.encoding.encoding import Encoding
 from gputok.encoding.rows import Rows, merge, named_rows
 from gputok.kernels.signatures import NamedTuple
@@ -471,7 +471,7 @@ _NAMED = {"id": string, "ids": listed(_number), "tokens": listed(string)}
 
 
 @dataclasses.dataclass(eq=False, repr=False)
-class Sequence(PostProcessor):
+class Sequence(Chain, PostProcessor):
     """Calls post-processors one after the other. Each gets the parts that the one before made.
 
     Args:
@@ -491,22 +491,6 @@ class Sequence(PostProcessor):
 
     def __init__(self, processors: list[PostProcessor]) -> None:
         self.processors = self._flat(processors)
-
-    @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Self:
-        return cls(cls._read_elements(value, PostProcessor))
-
-    def __getitem__(self, index: int) -> PostProcessor:
-        if not 0 <= index < len(self.processors):
-            raise IndexError(f"there is no post-processor {index}: there are {len(self.processors)}, counted from 0")
-        return self.processors[index]
-
-    def __setitem__(self, index: int, value: PostProcessor) -> None:
-        self[index]  # raises IndexError if there is none
-        value = PostProcessor.adopt(value)
-        if not isinstance(value, PostProcessor) or isinstance(value, Sequence):
-            raise TypeError(f"expected a post-processor that is no Sequence, got {value!r}")
-        self._set_element(index, value)
 
     def renumbered(self, new_id: Callable[[int], int]) -> Self:
         return type(self)([processor.renumbered(new_id) for processor in self.processors])

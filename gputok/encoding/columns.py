@@ -32,7 +32,7 @@ class Source(Protocol):
     """Anything that can compute columns."""
 
     def column(self, name: str) -> Column:
-        """Computes the values of all tokens in a column."""
+        """The values of all tokens in the column of that name."""
         ...
 
     def one_value(self, name: str) -> int | None:
@@ -90,11 +90,11 @@ class Columns:
         return value
 
     def column(self, name: str) -> Column:
-        """The values of all tokens in the column of that name."""
+        """See `Source`, as for `one_value`: the columns of some tokens are a source for those of others."""
         return getattr(self, name)
 
     def one_value(self, name: str) -> int | None:
-        """The value that all tokens have in common; None: they differ, or finding out would take a loop."""
+        """See `Source`."""
         value = self._columns.get(name)
         if value is None:
             return None if self._source is None else self._source.one_value(name)

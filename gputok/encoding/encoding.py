@@ -5,9 +5,10 @@ An Encoding is a view of one row of columns that a whole batch shares. Each acce
 
 from __future__ import annotations
 
+import functools
 import json
 import warnings
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -54,7 +55,9 @@ class Encoding:
     __slots__ = ("__dict__", "_later", "_whole")
 
     _later: tuple[Any, ...] | None
-    """Set while attributes are still to be computed: the `Later` that makes them, and its data. None: see `_whole`."""
+    """Set while attributes are still to be computed: what makes them (`gputok.pipeline.encode.text.Texts`), and its data. Its
+    methods have the names of attributes, and take this tuple; those that return None leave the attribute to `encoding`, which
+    makes all. None: see `_whole`."""
     _whole: _Whole
 
     def __init__(self) -> None:
@@ -62,14 +65,7 @@ class Encoding:
 
     @classmethod
     def of(cls, rows: Rows, row: int = 0, overflowing: Sequence[Encoding] = (), shown: Any = None) -> Encoding:
-        """Makes a view of one row.
-
-        Args:
-            rows: many encodings.
-            row: the number of the row.
-            overflowing: the parts that truncation cut off.
-            shown: the text, or the pair of texts, that was encoded, as a tuple.
-        """
+        """Makes a view of one row; overflowing: the parts that truncation cut off; shown: the texts that were encoded."""
         encoding = cls.__new__(cls)
         encoding._set(rows, row, overflowing, shown)
         return encoding
@@ -104,10 +100,8 @@ class Encoding:
         return getattr(rows.columns, name)[rows.first[row] : rows.last[row]]
 
     def __repr__(self) -> str:
-        return (
-            f"Encoding(num_tokens={len(self)}, attributes=[ids, type_ids, tokens, offsets, "
-            "attention_mask, special_tokens_mask, overflowing])"
-        )
+        names = "ids, type_ids, tokens, offsets, attention_mask, special_tokens_mask, overflowing"
+        return f"Encoding(num_tokens={len(self)}, attributes=[{names}])"
 
     def __len__(self) -> int:
         if (later := self._later) is not None:
@@ -423,12 +417,10 @@ class Encoding:
         Raises:
             TypeError: if an item is not an Encoding.
         """
-        for encoding in encodings:
-            _check_encoding(encoding)
-        merged = Encoding()
-        for encoding in encodings:
-            merged = merged._followed_by(encoding, growing_offsets)
-        return merged
+        for one in encodings:
+            if not isinstance(one, Encoding):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise TypeError(f"{type(one).__name__!r} object is not an instance of 'Encoding'")
+        return functools.reduce(lambda merged, one: merged._followed_by(one, growing_offsets), encodings, Encoding())
 
     def _followed_by(self, other: Encoding, growing: bool) -> Encoding:
         """Joins two encodings.
@@ -454,58 +446,6 @@ class Encoding:
 
 
 give_hints(Encoding, {"input_ids": "use `ids`", "token_type_ids": "use `type_ids`", "offset_mapping": "use `offsets`"})
-
-
-class Later(Protocol):
-    """Makes the attributes of an encoding when they are first read.
-
-    `made` is the tuple `Encoding._later`: this object, and what it needs. A method that returns None leaves the attribute
-    to `encoding`.
-    """
-
-    def encoding(self, made: Any) -> Encoding:
-        """Makes the whole encoding."""
-        ...
-
-    def length(self, made: Any) -> int:
-        """Returns the number of tokens."""
-        ...
-
-    def overflows(self, made: Any) -> bool:
-        """Returns True if truncation cut tokens off."""
-        ...
-
-    def column(self, made: Any, name: str) -> Column | None:
-        """Makes a column as an array."""
-        ...
-
-    def ids(self, made: Any) -> list[int]:
-        """Makes `Encoding.ids`."""
-        ...
-
-    def type_ids(self, made: Any) -> list[int]:
-        """Makes `Encoding.type_ids`."""
-        ...
-
-    def tokens(self, made: Any) -> list[str] | None:
-        """Makes `Encoding.tokens`."""
-        ...
-
-    def offsets(self, made: Any) -> list[tuple[int, int]] | None:
-        """Makes `Encoding.offsets`."""
-        ...
-
-    def word_ids(self, made: Any) -> list[int | None] | None:
-        """Makes `Encoding.word_ids`."""
-        ...
-
-    def attention_mask(self, made: Any) -> list[int]:
-        """Makes `Encoding.attention_mask`."""
-        ...
-
-    def special_tokens_mask(self, made: Any) -> list[int]:
-        """Makes `Encoding.special_tokens_mask`."""
-        ...
 
 
 def views(
@@ -549,11 +489,6 @@ def check_direction(direction: str) -> None:
     """Raises ValueError unless the direction is "left" or "right"."""
     if direction not in ("left", "right"):
         raise ValueError(f"Unknown `direction`: `{direction}`. Use one of `left` or `right`")
-
-
-def _check_encoding(value: object) -> None:
-    if not isinstance(value, Encoding):
-        raise TypeError(f"{type(value).__name__!r} object is not an instance of 'Encoding'")
 
 
 def _unsigned(number: int) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from gputok.components import Component, call_custom
+from gputok.components import Code, Component, call_custom
 from gputok.text.pieces import Alignment, Pieces, TextBatch, spell_out
 from gputok.text.way import Apart, Way
 
@@ -100,29 +100,14 @@ class BetweenSpaces:
     """The way of normalizers that handle the text between two spaces alone, and keep each space."""
 
     def way(self, after: Way) -> Way:
-        """Returns how this normalizer and the steps before it take a text apart: before spaces."""
         return after.changed(Apart.SPACES)
 
 
-class Custom(Normalizer):
+class Custom(Code, Normalizer):
     """A normalizer that a user wrote in Python. It gets each piece as a separate NormalizedString."""
 
-    in_files = False
-    normalizer: Any
-
-    def __init__(self, normalizer: Any) -> None:
-        self.normalizer = normalizer
-
-    def _described(self, n_items: int, n_bytes: int | None) -> str:
-        return f"Normalizer.custom({self.normalizer!r})"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Raises ValueError: code has no JSON form."""
-        raise ValueError("Custom Normalizer cannot be serialized")
-
     def normalize(self, normalized: NormalizedString) -> None:
-        """Calls the user's object."""
-        call_custom(self.normalizer, "normalize", normalized)
+        call_custom(self.code, "normalize", normalized)
 
     def _apply(self, pieces: Pieces) -> Pieces:
         from gputok.text.normalized_string import NormalizedString

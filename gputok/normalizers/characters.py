@@ -86,10 +86,7 @@ class BertNormalizer(Normalizer):
     checks = per_field(clean_text=switch, handle_chinese_chars=switch, strip_accents=optional(switch), lowercase=switch)
 
     def way(self, after: Way) -> Way:
-        """Returns how this normalizer and the steps before it take a text apart: also beside marks.
-
-        NFD moves no accent past a mark, and decomposes none. A Chinese character gets spaces around it.
-        """
+        # NFD moves no accent past a mark, and decomposes none. A Chinese character gets spaces around it
         if self.handle_chinese_chars and after.apart is Apart.MARKS:
             after = after._replace(apart=Apart.IDEOGRAPHS)
         return after.changed(after.apart)

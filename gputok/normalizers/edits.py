@@ -35,7 +35,6 @@ class Prepend(Normalizer):
     checks = per_field(prepend=string)
 
     def way(self, after: Way) -> Way:
-        """Returns how this normalizer and the steps before it take a text apart: `▁` may stand for a space."""
         plain = after.spaces is Spaces.KEPT and after.before is Before.NONE
         if self.prepend == "▁" and plain:
             return after._replace(apart=Apart.NOWHERE, before=Before.ANY)
@@ -64,7 +63,6 @@ class Replace(Normalizer):
     checks = per_field(pattern=pattern_field, content=string)
 
     def way(self, after: Way) -> Way:
-        """Returns how this normalizer and the steps before it take a text apart: it may write spaces as `▁`."""
         if self.pattern == " " and self.content == "▁" and after.spaces is Spaces.KEPT:
             return after._replace(apart=Apart.NOWHERE, spaces=Spaces.WRITTEN)
         return after.changed()

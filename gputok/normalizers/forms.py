@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -23,68 +23,61 @@ if TYPE_CHECKING:
     from gputok.types import Bytes
 
 
+class _Form(BetweenSpaces):
+    """A normalization form; form: the name of its tables, which ends in c if it composes."""
+
+    form: ClassVar[str]
+
+    def _apply(self, pieces: Pieces) -> Pieces:
+        return normalize_form(pieces, self.form, compose=self.form.endswith("c"))
+
+    @property
+    def inert(self) -> tuple[Any, Any, int] | None:
+        return inert_in(self.form)
+
+
 @component
-class NFD(BetweenSpaces, Normalizer):
+class NFD(_Form, Normalizer):
     r"""Normalization form D of Unicode: canonical decomposition.
 
     >>> NFD().normalize_str("é") == "e\u0301"
     True
     """
 
-    def _apply(self, pieces: Pieces) -> Pieces:
-        return normalize_form(pieces, "nfd")
-
-    @property
-    def inert(self) -> tuple[Any, Any, int] | None:
-        return inert_in("nfd")
+    form = "nfd"
 
 
 @component
-class NFKD(BetweenSpaces, Normalizer):
+class NFKD(_Form, Normalizer):
     """Normalization form KD of Unicode: compatibility decomposition.
 
     >>> NFKD().normalize_str("ﬁ①")
     'fi1'
     """
 
-    def _apply(self, pieces: Pieces) -> Pieces:
-        return normalize_form(pieces, "nfkd")
-
-    @property
-    def inert(self) -> tuple[Any, Any, int] | None:
-        return inert_in("nfkd")
+    form = "nfkd"
 
 
 @component
-class NFC(BetweenSpaces, Normalizer):
+class NFC(_Form, Normalizer):
     r"""Normalization form C of Unicode: canonical decomposition, then composition.
 
     >>> NFC().normalize_str("e\u0301")
     'é'
     """
 
-    def _apply(self, pieces: Pieces) -> Pieces:
-        return normalize_form(pieces, "nfc", compose=True)
-
-    @property
-    def inert(self) -> tuple[Any, Any, int] | None:
-        return inert_in("nfc")
+    form = "nfc"
 
 
 @component
-class NFKC(BetweenSpaces, Normalizer):
+class NFKC(_Form, Normalizer):
     """Normalization form KC of Unicode: compatibility decomposition, then canonical composition.
 
     >>> NFKC().normalize_str("ﾊﾟﬁ")
     'パfi'
     """
 
-    def _apply(self, pieces: Pieces) -> Pieces:
-        return normalize_form(pieces, "nfkc", compose=True)
-
-    @property
-    def inert(self) -> tuple[Any, Any, int] | None:
-        return inert_in("nfkc")
+    form = "nfkc"
 
 
 @component
@@ -112,7 +105,6 @@ class Precompiled(Normalizer):
         return _parsed(self.precompiled_charsmap)
 
     def way(self, after: Way) -> Way:
-        """Returns how this normalizer and the steps before it take a text apart: before spaces, if the map allows that."""
         return after.changed(Apart.SPACES if self._apart_at_spaces else Apart.NOWHERE)
 
     @derived
@@ -129,7 +121,6 @@ class Precompiled(Normalizer):
         return self.normalize_str(text) == text
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the JSON form, `type` first; the map is written in base64."""
         return {"type": "Precompiled", "precompiled_charsmap": _base64(self.precompiled_charsmap)}
 
     @classmethod

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from gputok.checks import checked, choice
-from gputok.components import Component, call_custom
+from gputok.components import Code, Component, call_custom
 from gputok.kernels.signatures import NamedTuple
 from gputok.text.pieces import Alignment, Pieces, TextBatch, regroup, spell_out
 from gputok.text.way import Way
@@ -152,32 +152,17 @@ class PreTokenizer(Component):
         pretok.cut(now.apply, whole=now.way(Way()).keeps_whole)
 
 
-class Custom(PreTokenizer):
-    """A pre-tokenizer that a user wrote in Python; it has no JSON form, and can't be pickled.
+class Custom(Code, PreTokenizer):
+    """A pre-tokenizer that a user wrote in Python, whose object gets whole documents.
 
     In a tokenizer, the user's object gets the normalized text: `original` and `normalized` are the same text.
     """
 
-    in_files = False
-    pretok: Any
-
     def way(self, after: Way) -> Way:
-        """Returns the way of text that the user's object gets as whole documents."""
         return after.whole()
 
-    def __init__(self, pretok: Any) -> None:
-        self.pretok = pretok
-
     def pre_tokenize(self, pretok: PreTokenizedString) -> None:
-        """Calls the user's object."""
-        call_custom(self.pretok, "pre_tokenize", pretok)
-
-    def _described(self, n_items: int, n_bytes: int | None) -> str:
-        return f"PreTokenizer.custom({self.pretok!r})"
-
-    def to_dict(self) -> NoReturn:
-        """Raises TypeError: code has no JSON form."""
-        raise TypeError(f"a custom pre-tokenizer has no JSON form: {self.pretok!r}")
+        call_custom(self.code, "pre_tokenize", pretok)
 
     def _apply(self, pieces: Pieces) -> Pieces:
         from gputok.kernels.cpu.rewrite import gather

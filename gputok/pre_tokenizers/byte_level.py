@@ -50,7 +50,6 @@ class ByteLevel(PreTokenizer):
         return list(BYTE_CHARACTERS)
 
     def written(self, pieces: Pieces) -> Pieces:
-        """Returns the text with the spaces that are inserted; each byte stands for its character."""
         if self.add_prefix_space:
             bare = (pieces.start < pieces.end) & ~starts_with(pieces, b" ")
             if bare.any():
@@ -58,7 +57,6 @@ class ByteLevel(PreTokenizer):
         return pieces._replace(byte_level=True)
 
     def cut(self) -> Cut | None:
-        """Returns GPT-2's pattern if it is used; the space before a piece is inserted before it cuts."""
         return Cut(compile_pattern(PATTERNS["gpt2"]), "isolated") if self.use_regex else None
 
     def way(self, after: Way) -> Way:

@@ -51,10 +51,7 @@ class Metaspace(PreTokenizer):
         return super().from_dict({name: item for name, item in value.items() if (name, item) != ("split", None)})
 
     def way(self, after: Way) -> Way:
-        """Returns how this pre-tokenizer and the steps before it take a text apart.
-
-        No `replacement` is inserted before a part that begins with a space.
-        """
+        # No `replacement` is inserted before a part that begins with a space
         at_start = self.prepend_scheme == "first"
         if self.split:
             found = after.whole() if at_start and not after.keeps_whole else after.cut_at_spaces()
@@ -68,7 +65,6 @@ class Metaspace(PreTokenizer):
         return found._replace(at_start=after.at_start or at_start)
 
     def written(self, pieces: Pieces) -> Pieces:
-        """Returns the text with `replacement` for each space, and before the pieces that get one."""
         meta = self.replacement.encode()
         bare = (pieces.start < pieces.end) & ~starts_with(pieces, b" ") & ~starts_with(pieces, meta)
         if self.prepend_scheme == "never":
@@ -82,7 +78,6 @@ class Metaspace(PreTokenizer):
         return rewrite(pieces, {ord(" "): meta}, meta, bare)
 
     def cut(self) -> Cut | None:
-        """Returns `replacement`, if the text is cut before it."""
         return Cut(compile_literal(self.replacement), "merged_with_next") if self.split else None
 
 

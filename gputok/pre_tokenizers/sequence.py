@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 from gputok.automaton.pattern import Regex
 from gputok.automaton.patterns import SPLITS
 from gputok.automaton.ready import ready_splits
-from gputok.checks import instances, per_field, wrong_type
+from gputok.checks import instances, per_field
+from gputok.components import Chain
 from gputok.pre_tokenizers.base import PreTokenizer, cut_pieces
 from gputok.pre_tokenizers.byte_level import ByteLevel
 from gputok.pre_tokenizers.splits import Split
@@ -16,7 +17,6 @@ from gputok.text.pieces import mark_starts, spell_out
 from gputok.text.way import Unit, Way
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from collections.abc import Sequence as ListOf
 
     from gputok.kernels import Automaton
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(eq=False, repr=False)
-class Sequence(PreTokenizer):
+class Sequence(Chain, PreTokenizer):
     """Applies pre-tokenizers one after the other: each of them cuts the pieces that the one before it made.
 
     The elements can be read and replaced by index, and are the same objects that were passed.
@@ -48,32 +48,7 @@ class Sequence(PreTokenizer):
     def __init__(self, pretokenizers: list[PreTokenizer]) -> None:
         self.pretokenizers = self._flat(pretokenizers)
 
-    @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Self:
-        """Makes a pre-tokenizer from its JSON form, in which a Sequence inside a Sequence stays a Sequence."""
-        sequence = cls([])
-        sequence.pretokenizers = cls._read_elements(value, PreTokenizer)
-        return sequence
-
-    def __getitem__(self, index: int) -> PreTokenizer:
-        try:
-            return self.pretokenizers[index]
-        except IndexError:
-            raise IndexError(f"Index not found: {index} of {len(self.pretokenizers)} pre-tokenizers") from None
-
-    def __setitem__(self, index: int, value: PreTokenizer) -> None:
-        self[index]  # raises IndexError
-        value = PreTokenizer.adopt(value)
-        if isinstance(value, Sequence):
-            raise TypeError(
-                "an element of a Sequence can't be replaced by a Sequence; make a new Sequence of all elements"
-            )
-        if not isinstance(value, PreTokenizer):
-            raise wrong_type(value, "PreTokenizer")
-        self._set_element(index, value)
-
     def way(self, after: Way) -> Way:
-        """Returns how the pre-tokenizers and the steps before them take a text apart."""
         elements = [*self.pretokenizers]
         for patterns in SPLITS:
             n = len(patterns)
@@ -83,17 +58,10 @@ class Sequence(PreTokenizer):
             after = element.way(after)
         return after
 
-    def _elements(self) -> Iterator[PreTokenizer]:
-        for element in self.pretokenizers:
-            if isinstance(element, Sequence):
-                yield from element._elements()
-            else:
-                yield element
-
     def _steps(self) -> list[PreTokenizer | Automaton]:
         """Returns the elements; consecutive elements that one walk can replace are the automaton of that walk."""
         steps: list[PreTokenizer | Automaton] = []
-        for element in self._elements():
+        for element in self.leaves():
             last = steps[-1] if steps else None
             both = _as_one(last, element)
             if both is None:
@@ -116,8 +84,7 @@ class Sequence(PreTokenizer):
         return pieces
 
     def pre_tokenize(self, pretok: PreTokenizedString) -> None:
-        """Cuts a PreTokenizedString in place, by each element in turn."""
-        for element in self.frozen()._elements():
+        for element in self.frozen().leaves():
             element.pre_tokenize(pretok)
 
 

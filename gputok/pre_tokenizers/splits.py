@@ -169,7 +169,6 @@ class Whitespace(PreTokenizer):
     """
 
     def way(self, after: Way) -> Way:
-        """Returns how this pre-tokenizer and the steps before it take a text apart: at spaces."""
         return after.cut_at_spaces()
 
     def cut(self) -> Cut:
@@ -187,7 +186,6 @@ class WhitespaceSplit(PreTokenizer):
     """
 
     def way(self, after: Way) -> Way:
-        """Returns how this pre-tokenizer and the steps before it take a text apart: at spaces."""
         return after.cut_at_spaces()
 
     def cut(self) -> Cut:
@@ -205,7 +203,6 @@ class BertPreTokenizer(PreTokenizer):
     """
 
     def way(self, after: Way) -> Way:
-        """Returns how this pre-tokenizer and the steps before it take a text apart: at spaces and marks."""
         return after.cut_at_spaces(Apart.IDEOGRAPHS)
 
     def cut(self) -> Cut:

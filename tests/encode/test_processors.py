@@ -1,5 +1,7 @@
 """Post-processors against those of tokenizers, on encodings that tokenizers made."""
 
+import importlib
+import json
 import pickle
 import random
 
@@ -7,6 +9,7 @@ import pytest
 import tokenizers
 import tokenizers.processors as theirs
 
+import gputok
 import gputok.processors as mine
 from tests.encode.test_encoding import encodings, ours, state
 
@@ -95,3 +98,30 @@ def test_a_single_template_with_b_is_a_clear_error(tokenizer):
     template = mine.TemplateProcessing("$A $B")
     with pytest.raises(ValueError, match="only a pair has"):
         template.process(ours(tokenizer.encode("a")))
+
+
+@pytest.mark.parametrize("kind", ["normalizers", "pre_tokenizers", "processors"])
+def test_the_sequence_of_each_kind_has_the_errors_of_tokenizers(kind):
+    modules = getattr(tokenizers, kind), importlib.import_module(f"gputok.{kind}")
+    found = []
+    for module in modules:
+        sequence, errors = module.Sequence([module.ByteLevel(), module.ByteLevel()]), []
+        for index in (0, 1, -1, 2, "0"):
+            for value in (module.ByteLevel(), module.Sequence([]), None):
+                try:
+                    sequence[index]
+                    sequence[index] = value
+                    errors.append(None)
+                except Exception as error:
+                    errors.append(type(error))
+        found.append(errors)
+    theirs, ours = found
+    assert [TypeError if error is Exception else error for error in theirs] == ours
+
+
+def test_a_sequence_inside_a_sequence_stays_one_in_files():
+    inner = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
+    form = {"type": "Sequence", "processors": [{"type": "Sequence", "processors": [inner]}]}
+    text = json.dumps({**json.loads(tokenizers.Tokenizer(tokenizers.models.BPE()).to_str()), "post_processor": form})
+    saved = [kind.from_str(text).to_str() for kind in (tokenizers.Tokenizer, gputok.Tokenizer)]
+    assert saved[0] == saved[1] and json.loads(saved[1])["post_processor"] == form

@@ -116,7 +116,7 @@ def encode_inputs(
 
 
 class Texts:
-    """Encodes the texts of a pipeline, and makes the attributes of their encodings; see `gputok.encoding.encoding.Later`.
+    """Encodes the texts of a pipeline, and makes the attributes of their encodings; see `Encoding._later`.
 
     Args:
         pipeline: the parts of the tokenizer.
