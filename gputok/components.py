@@ -26,7 +26,7 @@ from gputok import checks
 from gputok.checks import Check, FieldError, WrongValue, several
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Mapping
+    from collections.abc import Callable, Container, Generator, Iterable, Mapping
 
 T = TypeVar("T")
 
@@ -164,6 +164,7 @@ class Component:
     in_files: ClassVar[bool] = True  # False: no JSON form, as for components written in Python
     checks: ClassVar[Mapping[str, Check]] = {}  # what each field may hold (see gputok.checks)
     unsaved: ClassVar[Mapping[str, Any]] = {}  # fields that the JSON form lacks, and what a file is read as
+    defaults: ClassVar[Container[str] | None] = None  # fields that a JSON form may lack; None: all
 
     # The attributes that a class, or a base of it, annotates or checks
     _settable: ClassVar[frozenset[str]] = frozenset()
@@ -212,15 +213,10 @@ class Component:
 
     @classmethod
     def adopt(cls, value: Any) -> Any:
-        """Converts a component of `tokenizers` to gputok's component with the same JSON form.
+        """Converts a component of `tokenizers`, of the kind of this class, to that of gputok with the same JSON form.
 
-        Args:
-            value: a component of `tokenizers` of the kind of this class, which is the base class of a kind (as in
-                `Normalizer.adopt(value)`). Any other value is returned unchanged.
-
-        Raises:
-            TypeError: if the component of `tokenizers` has no JSON form, as those written in Python.
-            ValueError: if gputok has no such component.
+        Any other value is returned unchanged. Raises TypeError if the component has no JSON form, as those written in
+        Python, and ValueError if gputok has no such component.
         """
         if type(value).__module__ != f"tokenizers.{_MODULES.get(cls.kind)}":
             return value
@@ -246,8 +242,7 @@ class Component:
             return cls._of_type(value)
         for name in cls._required():
             checks.needed(value, name)
-        names = {field.name for field in dataclasses.fields(cls)}
-        return cls(**{key: item for key, item in value.items() if key in names})
+        return cls(**{key: item for key, item in value.items() if key in cls._names()})
 
     @classmethod
     def _of_type(cls, value: Any) -> Self:
@@ -271,7 +266,11 @@ class Component:
     @classmethod
     def _required(cls) -> list[str]:
         """The fields that a JSON form must have."""
-        return []
+        return [] if cls.defaults is None else [name for name in cls._names() if name not in cls.defaults]
+
+    @classmethod
+    def _names(cls) -> list[str]:
+        return [field.name for field in dataclasses.fields(cls)]
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(getattr(type(self), name, None), property):

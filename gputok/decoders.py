@@ -42,6 +42,7 @@ class Decoder(Component):
 
     kind: ClassVar[str] = "decoder"
     home: ClassVar[str] = "gputok.decoders"
+    defaults = ("use_regex", "prepend_scheme", "split")
 
     @staticmethod
     def custom(decoder: Any) -> Decoder:
@@ -61,11 +62,6 @@ class Decoder(Component):
             'SOTHERE'
         """
         return Custom(decoder)
-
-    @classmethod
-    def _required(cls) -> list[str]:
-        names = [field.name for field in dataclasses.fields(cls)]
-        return [name for name in names if name not in ("use_regex", "prepend_scheme", "split")]
 
     def decode(self, tokens: list[str]) -> str:
         """Turns tokens into text.

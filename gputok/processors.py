@@ -61,19 +61,12 @@ class PostProcessor(Component):
     def parts(self, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False) -> list[Rows]:
         """Returns the parts of the result, in order.
 
-        Args:
-            sequences: one or two `Rows`, the texts or the pairs of texts.
-            add_special_tokens: False: add no tokens.
-            overflow: the sequences are parts that truncation cut off.
+        sequences: one or two `Rows`, the texts or the pairs of texts; overflow: they are parts that truncation cut off.
         """
         raise NotImplementedError
 
     def renumbered(self, new_id: Callable[[int], int]) -> Self:
-        """Returns the post-processor with other ids of its tokens.
-
-        Args:
-            new_id: gives the new id of an id; an error that it raises is not changed.
-        """
+        """Returns the post-processor with other ids of its tokens; an error that `new_id` raises is not changed."""
         raise NotImplementedError(f"{type(self).__name__} may hold ids, and does not say which")
 
     def process(self, encoding: Encoding, pair: Encoding | None = None, add_special_tokens: bool = True) -> Encoding:
@@ -119,6 +112,7 @@ class ByteLevel(PostProcessor):
     trim_offsets: bool = True
     use_regex: bool = True
 
+    defaults = ("use_regex",)
     checks = per_field(add_prefix_space=_given, trim_offsets=_given, use_regex=_given)
 
     def __init__(
@@ -133,12 +127,7 @@ class ByteLevel(PostProcessor):
             raise ValueError(f"expected type 'ByteLevel', got {short(type)}")
         self._set(add_prefix_space=add_prefix_space, trim_offsets=trim_offsets, use_regex=use_regex)
 
-    @classmethod
-    def _required(cls) -> list[str]:
-        return ["add_prefix_space", "trim_offsets"]
-
     def renumbered(self, new_id: Callable[[int], int]) -> Self:
-        """Returns this post-processor, which has no ids."""
         return self
 
     def parts(self, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False) -> list[Rows]:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from gputok.counts.word_counts import WordCounts
     from gputok.models.bpe.super_trainer import SuperBpeTrainer
-    from gputok.pipeline.superwords import Passes
     from gputok.progress import Progress
 
 
@@ -55,7 +54,8 @@ class Superwords:
             ValueError: if `stage1` is not a tokenizer.
         """
         run, reading = Run.asked(options, RunOptions)
-        return superwords.count_pairs(self._tokenizer.pipeline, trainer, Source.of(source, **reading), run)
+        found = Source.of(source, **reading)
+        return superwords.pairs_of(superwords.second_stage(self._tokenizer.pipeline, trainer), found, run)
 
     def count_runs(
         self,
@@ -85,7 +85,10 @@ class Superwords:
             raise ValueError(f"device={device!r}: the CPU counts runs of tokens; leave it out")
         run, reading = Run.asked(options, CountOptions)
         found = Source.of(source, **reading)
-        return superwords.count_runs(self._tokenizer.pipeline, trainer, found, pairs, threshold, run)
+        stage, cells = superwords.second_stage(self._tokenizer.pipeline, trainer), superwords.Cells.of(pairs)
+        frequent = cells.reaching(stage.threshold(cells) if threshold is None else max(threshold, trainer.least))
+        del cells  # most of the memory
+        return superwords.runs_of(stage, frequent, found, run)
 
     def train_from_runs(
         self,
@@ -113,8 +116,16 @@ class Superwords:
             ValueError: if the runs were cut by a threshold that was too high; the message gives the threshold to count them by.
         """
         run = Run.of(None, threads, progress, memory_limit)
-        pipeline = self._tokenizer.pipeline
-        learned, stage = superwords.learn_from_runs(pipeline, trainer, runs, pairs, threshold, run)
+        stage, cells = superwords.second_stage(self._tokenizer.pipeline, trainer), superwords.Cells.of(pairs)
+        threshold = stage.threshold(cells) if threshold is None else max(threshold, trainer.least)
+        with reporting(run.progress) as report:
+            learned = stage.learn(runs, threshold, run, report)
+        if learned is None:
+            lower = stage.threshold(cells, 4, below=threshold)
+            raise ValueError(
+                f"too few pairs occur {threshold:,} times, as the runs were cut for: count the runs of all shards "
+                f"again with threshold={lower}, and pass it here as well"
+            )
         self._tokenizer.learn(learned, trainer.special_tokens, pre_tokenizer=stage.steps)
 
     def learn(
@@ -145,9 +156,8 @@ class Superwords:
             )
         pipeline, read = self._tokenizer.pipeline, partial(source.within(run.memory).read, run.threads)
         reread = Reread(read, keep=keep, temporary=options.get("temporary"))
-        passes: Passes = superwords.Streamed(reread, source.total_bytes, run.threads, run.memory)
-        if resume is not None:
-            passes = superwords.Saved(source, resume, run)
+        streamed = superwords.Streamed(reread, source.total_bytes, run)
+        passes = streamed if resume is None else superwords.Saved(source, resume, run)
 
         def count(other: Any) -> WordCounts:
             """Counts the words of another corpus; of None, those of this one."""
@@ -160,6 +170,6 @@ class Superwords:
             return count_corpus(pipeline, texts, own, source.total_bytes)
 
         with reporting(run.progress) as report:
-            stage = superwords.first_stage(pipeline, trainer, count, run.threads, report, run.devices, run.memory)
-            learned = superwords.learn(stage, passes, report, run.memory, run.threads)
+            stage = superwords.first_stage(pipeline, trainer, count, run, report)
+            learned = superwords.learn(stage, passes, run, report)
         self._tokenizer.learn(learned, trainer.special_tokens, pre_tokenizer=stage.steps)

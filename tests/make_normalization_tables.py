@@ -14,7 +14,8 @@ import functools
 import json
 import pathlib
 import struct
-from typing import TYPE_CHECKING
+import zlib
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tokenizers import NormalizedString, Tokenizer, models
@@ -35,8 +36,20 @@ def main() -> None:
     parts = {name: pack_map(ask) for name, ask in character_maps().items()} | forms()
     parts["grapheme"] = two_stages(grapheme_classes())
     target = pathlib.Path(__file__).parents[1] / "gputok" / "text" / unicode_maps.FILE
-    target.write_bytes(unicode_maps.packed(parts))
+    target.write_bytes(packed(parts))
     print(f"{target}: {target.stat().st_size:,} bytes")
+
+
+def packed(tables: dict[str, dict[str, np.ndarray]]) -> bytes:
+    """Returns the contents of the file of tables."""
+    index: dict[str, Any] = {}
+    parts, end = list[bytes](), 0
+    for name, part in tables.items():
+        arrays = {field: array.astype(array.dtype.newbyteorder("<")) for field, array in part.items()}
+        parts.append(zlib.compress(b"".join(array.tobytes() for array in arrays.values()), 9))
+        fields = [(field, array.dtype.str, *array.shape) for field, array in arrays.items()]
+        index[name] = end, (end := end + len(parts[-1])), fields
+    return json.dumps(index).encode() + b"\n" + b"".join(parts)
 
 
 def two_stages(values: np.ndarray) -> dict[str, np.ndarray]:

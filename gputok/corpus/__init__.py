@@ -99,15 +99,8 @@ def read_texts(
 ) -> Iterator[TextBatch]:
     """Reads texts that are in memory already: here, the strings of a list are documents, not file names.
 
-    Args:
-        texts: An iterable of strings or of lists of strings, Arrow data, or a dataset.
-        column: As for `read`.
-        errors: As for `read`.
-        batch_bytes: As for `read`.
-        longest: As for `read`.
-
-    Returns:
-        An iterator of batches, in order.
+    The texts are an iterable of strings or of lists of strings, Arrow data, or a dataset; the other arguments are as
+    for `read`, and so is the result.
 
     Raises:
         TypeError: if `texts` is not one of these, or an item is not a string.

@@ -6,7 +6,6 @@ after the range to the end of the range's last document. Therefore a file may be
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import stat
@@ -65,13 +64,11 @@ def whole_documents(
 
     The last document may have `options.longest` bytes beyond the range, at most. mark: the bytes that end a document,
     which must not overlap with themselves. memory: returns memory for a number of bytes; a local file is read into it.
-
-    Raises:
-        ValueError: if the file has become shorter than `size`, or the last document is too long.
+    Raises ValueError if the file has become shorter than `size`, or the last document is too long.
     """
     first = max(0, start - len(mark))  # a document begins where a mark ends
     data, longest = (_exactly(file, first, min(stop + options.sizes.slack, size), size, memory), options.longest)
-    search = _pattern(mark).search
+    search = re.compile(re.escape(mark)).search
     begin = 0
     if start > 0:
         found = search(data.data[: stop - first])
@@ -94,11 +91,6 @@ def whole_documents(
         more = _exactly(file, first + len(data), min(first + 2 * len(data), size, stop + longest + 1), size)
         data = np.concatenate([data, more])
     return first + begin, data[begin:]
-
-
-@functools.cache
-def _pattern(mark: bytes) -> re.Pattern[bytes]:
-    return re.compile(re.escape(mark))
 
 
 def _exactly(file: File, start: int, stop: int, size: int, memory: Callable[[int], Array] | None = None) -> Array:

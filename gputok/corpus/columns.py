@@ -30,11 +30,10 @@ _ROWS = 1 << 13  # rows that are decoded together if a column is not stored as p
 def read(source: Any, column: str | None, errors: Errors, batch_bytes: int) -> Iterator[TextBatch]:
     """Reads an Arrow array, table or stream, a dataset, or what exports Arrow data; plain strings are not copied.
 
-    Raises:
-        ValueError: if no such column exists, it does not hold strings, or text is not UTF-8.
+    Raises ValueError if no such column exists, it does not hold strings, or text is not UTF-8.
     """
     n_before = 0
-    if _is_lazy_column(source):  # dataset["text"]
+    if type(source).__module__.startswith("datasets.") and hasattr(source, "column_name"):  # dataset["text"]
         source, column = source.source, source.column_name
     if _is_custom(source):
         column = choose_column(source.column_names, [], column, "the dataset")
@@ -53,9 +52,7 @@ def text_batches(
     """Cuts a string or binary array of any layout into batches; null becomes an empty document.
 
     where: the name of the file or table, for errors; n_before: rows before the array, for errors; trusted: it is UTF-8.
-
-    Raises:
-        ValueError: if the array does not hold text, is broken, or text is not UTF-8.
+    Raises ValueError if the array does not hold text, is broken, or text is not UTF-8.
     """
     for part in _parts(array, where, batch_bytes):
         if part.null_count:
@@ -171,10 +168,6 @@ def _is_dataset(source: Any) -> bool:
 def _is_custom(source: Any) -> bool:
     """True for a dataset whose rows pass through the user's function (`set_transform`), which only Python can call."""
     return _is_dataset(source) and source.format["type"] == "custom"
-
-
-def _is_lazy_column(source: Any) -> bool:
-    return type(source).__module__.startswith("datasets.") and hasattr(source, "column_name")
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -55,10 +55,8 @@ def rows(
 
     read: takes a number of bytes and returns the next bytes of the file; fewer only at its end. column: None: `text`,
     or the only column whose first field is not a number. by_arrow: PyArrow reads, if it is installed; else Python's
-    module, in little memory.
-
-    Raises:
-        ValueError: if the file is of another kind, no such column exists, or a row has more or fewer fields than the first line.
+    module, in little memory. Raises ValueError if the file is of another kind, no such column exists, or a row has more
+    or fewer fields than the first line.
     """
     head = read(_HEAD_BYTES)
     if not head.strip():
@@ -71,10 +69,8 @@ def rows(
     of_strings = [name for name, field in zip(names, first, strict=False) if not _is_number(field)]
     column = choose_column(names, of_strings if first else names, column, where)
     shown = f"{where}, column {short(column)}"
-    if not by_arrow or importlib.util.find_spec("pyarrow") is None:
-        yield from _by_python(_HeadFirst(head, read), column, where, shown, errors, batch_bytes)
-    else:
-        yield from _by_arrow(_HeadFirst(head, read), column, where, shown, errors, batch_bytes)
+    fields = _by_arrow if by_arrow and importlib.util.find_spec("pyarrow") else _by_python
+    yield from fields(_HeadFirst(head, read), column, where, shown, errors, batch_bytes)
 
 
 def _by_arrow(

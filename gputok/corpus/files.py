@@ -63,11 +63,9 @@ def total_bytes(files: Iterable[Place]) -> int | None:
 def tasks(files: Iterable[Place], options: Options) -> Iterator[Task]:
     """Cuts files into tasks for several threads: about a batch each, if a file can be cut.
 
-    Small files share a task. Such a task counts as long, because the unpacked size of its files is unknown.
-
-    Raises:
-        ValueError: if `column` or `separator` does not suit a kind of file, a file can't be read in parts but a part of
-            it was asked for, or a Parquet file is damaged.
+    Small files share a task. Such a task counts as long, because the unpacked size of its files is unknown. Raises
+    ValueError if `column` or `separator` does not suit a kind of file, or a part was asked for of a file that can't be
+    read in parts.
     """
     small: list[Place] = []
     n_bytes = 0

@@ -30,15 +30,19 @@ def read_range(
 ) -> Iterator[TextBatch]:
     """Reads the rows that begin in a range of a file; column: finds the column, for all ranges of the file.
 
-    Raises:
-        ValueError: if a line is not a JSON object, its field is not a string, no such column exists, the text is not
-            UTF-8, or the file has become shorter.
+    Raises ValueError if a line is not a JSON object, its field is not a string, no such column exists, the text is not
+    UTF-8, or the file has become shorter.
     """
     position, data = whole_documents(file, start, stop, size, b"\n", options)
     if len(data) == 0:
         return
+
+    def n_before() -> int:  # counted only when an error needs it
+        each = (file.read_range(first, last - first) for first, last in ranges(0, position, _COUNTED_BYTES))
+        return sum(int(np.count_nonzero(part == 10)) for part in each)
+
     lines, _, is_valid = split_documents(data, None, is_last=True)
-    yield from _row_batches(file, lines, position, options, is_valid, column, _LinesBefore(file, position))
+    yield from _row_batches(file, lines, position, options, is_valid, column, n_before)
 
 
 def read_stream(file: File, stream: BinaryIO, options: Options) -> Iterator[TextBatch]:
@@ -113,19 +117,6 @@ class JsonColumn:
             return
         of_strings = [name for name, value in first.items() if isinstance(value, str)]
         self._column = choose_column(list(first), of_strings, column, str(file))
-
-
-class _LinesBefore:
-    """The number of lines of a file that end before a position; counted only when an error needs it."""
-
-    def __init__(self, file: File, position: int) -> None:
-        self._file, self._position = file, position
-
-    def __call__(self) -> int:
-        return sum(
-            int(np.count_nonzero(self._file.read_range(start, stop - start) == 10))
-            for start, stop in ranges(0, self._position, _COUNTED_BYTES)
-        )
 
 
 def _arrow_column(lines: TextBatch, column: str, is_limited: bool) -> Any | None:

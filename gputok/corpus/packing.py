@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gputok.corpus.document_kinds import refuse_binary
-from gputok.text.pieces import LONGEST, RawLines, TextBatch
+from gputok.text.pieces import LONGEST, RawLines, TextBatch, joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -126,15 +126,6 @@ def units_of(batch: TextBatch, n_bytes: int) -> Iterator[TextBatch]:
     for first, last in itertools.pairwise(cuts(offsets, n_bytes)):
         start, stop, part = offsets[first], offsets[last], offsets[first : last + 1]
         yield TextBatch(data[start:stop], part - start if start else part)
-
-
-def joined(batches: list[TextBatch]) -> TextBatch:
-    """Puts the documents of some batches, of one at least, into one."""
-    if len(batches) == 1:
-        return batches[0]
-    starts = np.cumsum([0, *(len(batch.data) for batch in batches)])
-    offsets = [batch.offsets[1:] + start for batch, start in zip(batches, starts[:-1], strict=True)]
-    return TextBatch(np.concatenate([batch.data for batch in batches]), np.concatenate([starts[:1], *offsets]))
 
 
 def split_documents(

@@ -27,9 +27,7 @@ _MOST_ROWS = 1 << 13
 def tasks(place: Place, options: Options) -> Iterator[Task]:
     """Cuts a Parquet file into tasks: row groups that together have about a batch of the column.
 
-    Raises:
-        ImportError: if PyArrow is not installed.
-        ValueError: if the file is damaged, or no such column exists.
+    Raises ImportError if PyArrow is not installed, and ValueError if the file is damaged or no such column exists.
     """
     file, start, stop = place
     metadata = metadata_of(file)
@@ -42,10 +40,7 @@ def tasks(place: Place, options: Options) -> Iterator[Task]:
 
 
 def read_stream(file: File, stream: BinaryIO, compression: str, options: Options) -> Iterator[TextBatch]:
-    """Yields all rows of a Parquet file that is compressed as a whole, or that the caller opened.
-
-    Raises ImportError if PyArrow is not installed, and ValueError if the file is damaged or no such column exists.
-    """
+    """Yields all rows of a Parquet file that is compressed as a whole, or is open already; errors as of `tasks`."""
     seekable = file.open_for_arrow() if isinstance(file, OpenFile) else stream
     with contextlib.ExitStack() as opened, readable_parquet(file):
         if compression or not seekable.seekable():  # reading Parquet begins at its end
@@ -66,11 +61,10 @@ def row_groups(
 ) -> Iterator[tuple[int, int]]:
     """Joins neighbouring row groups until they have about `n_bytes` unpacked bytes of a column (None: of all columns).
 
-    Yields:
-        The first row group and the last + 1, in order.
+    Yields the first row group and the last + 1, in order.
     """
     end = metadata.num_row_groups if stop is None else stop
-    at = _column_number(metadata, column)
+    at = next((i for i in range(len(metadata.schema)) if metadata.schema.column(i).path == column), None)
     first, size = start, 0
     for i in range(start, end):
         group = metadata.row_group(i)
@@ -111,12 +105,6 @@ def _column_of(file: File, metadata: Any, options: Options) -> str:
     with readable_parquet(file):
         schema = metadata.schema.to_arrow_schema()
     return schema_column(schema, options.column, str(file))
-
-
-def _column_number(metadata: Any, column: str | None) -> int | None:
-    if column is None:
-        return None
-    return next((i for i in range(len(metadata.schema)) if metadata.schema.column(i).path == column), None)
 
 
 def _rows_of(metadata: Any, column: str, batch_bytes: int) -> int:

@@ -41,15 +41,10 @@ class _Taken:
 
 
 def in_order(tasks: Iterable[Task], threads: int, ahead_bytes: int) -> Iterator[TextBatch | RawLines]:
-    """Reads tasks with several threads; yields their batches in the order of the tasks.
+    """Reads tasks with several threads; yields their batches in order, and raises an error in its turn.
 
-    Args:
-        tasks: an iterator, from which one thread at a time takes the next task when it is ready to read it.
-        threads: the caller's thread reads if the number is 1, or if only one task exists.
-        ahead_bytes: how many bytes of long tasks may wait for their turn.
-
-    Raises:
-        Exception: the error of a task, or of taking the next task, after the batches that come before it.
+    One thread at a time takes the next task when it is ready to read it. The caller's thread reads if `threads` is 1,
+    or if only one task exists. ahead_bytes: how many bytes of long tasks may wait for their turn.
     """
     tasks = iter(tasks)
     first = list(itertools.islice(tasks, 2))
@@ -91,7 +86,7 @@ class _Reading:
                 else:
                     self._taken.popleft()
                     if self._taken:  # its turn has come, so its batches no longer count as ahead
-                        self._waiting_bytes -= _size(self._taken[0])
+                        self._waiting_bytes -= sum(batch.data.nbytes for batch in self._taken[0].batches)
                 self._changed.notify_all()
             if batch is not None:
                 yield batch
@@ -157,7 +152,3 @@ class _Reading:
         if taken is self._taken[0]:
             return len(taken.batches) < _BATCHES_WAITING
         return not task.is_long or self._waiting_bytes + batch.data.nbytes <= self._ahead_bytes
-
-
-def _size(taken: _Taken) -> int:
-    return sum(batch.data.nbytes for batch in taken.batches)

@@ -38,19 +38,12 @@ _READER_BYTES = 64_000_000
 
 @dataclass(frozen=True)
 class Source:
-    r"""A corpus, and how its text is read.
+    """A corpus, and how its text is read.
 
     Attributes:
         content: the places of its files, in order; or the texts in memory, as `gputok.corpus.read` takes them.
         is_files: True if the corpus consists of files.
-        column: the column or field that holds the documents. None: "text", or the only column that holds strings.
-        separator: cuts plain text at this string instead of after `\n`, and leaves the string out.
-        errors: "strict" raises an error for bytes that are not UTF-8; "replace" puts U+FFFD there, as `bytes.decode` does.
-        longest: how many bytes a document, or a line of JSON Lines, may have, at most.
-        ahead_bytes: how many bytes of compressed files and Parquet are unpacked before their turn, at most.
-        storage_options: options for the file system of a URL; see `gputok.files.locations`.
-        sizes: how much text is read together.
-        readers: how many threads read files, at most.
+        readers: how many threads read files, at most. The others are as for `gputok.corpus.read`.
 
     >>> source = Source.of(iter(["one", ["two", "three"]]))
     >>> [batch.offsets.tolist() for batch in source.read()]
@@ -70,16 +63,9 @@ class Source:
 
     @classmethod
     def of(cls, given: Any, *, storage_options: StorageOptions = None, **reading: Any) -> Self:
-        """Looks up the files of a corpus.
+        """Looks up the files of a corpus, as `gputok.corpus.read` takes it; reading: the other attributes.
 
-        Args:
-            given: a string, a path, or a list of them names files, folders, globs or URLs; parts of files. Every other
-                iterable yields texts. A `Source` stays as it is, apart from the attributes that are given.
-            storage_options: options for the file system of a URL.
-            reading: the other attributes.
-
-        Raises:
-            FileNotFoundError: if no file has that path, or matches that glob.
+        A `Source` stays as it is, apart from the attributes that are given.
         """
         if isinstance(given, cls):
             return dataclasses.replace(given, **reading) if reading else given
@@ -222,8 +208,8 @@ class Source:
         ahead_bytes = min(self.ahead_bytes, (n_readers - 1) * min(_AHEAD_BATCHES * batch_bytes, _MOST_AHEAD_BYTES))
         options = self._options(threads, batch_bytes, memory, ahead_bytes)
         batches = readers.in_order(files.tasks(self.content, options), n_readers, ahead_bytes)
-        batches = regroup(_bounded(batches, self.longest, "the corpus"), lambda n_before: batch_bytes)
-        return _then_warned(batches, options.missing)
+        yield from regroup(_bounded(batches, self.longest, "the corpus"), lambda n_before: batch_bytes)
+        options.missing.warn()  # if rows had no text
 
     def _options(
         self, threads: int, batch_bytes: int, memory: Callable[[int], Array] | None, ahead_bytes: int
@@ -288,9 +274,3 @@ def _bounded(batches: Iterator[TextBatch | RawLines], longest: int, what: str) -
             refuse_long(batch, longest, lambda i, n=n_before: f"{what}, document {n + i}")
             n_before += batch.n_documents
         yield batch
-
-
-def _then_warned(batches: Iterator[TextBatch | RawLines], missing: MissingRows) -> Iterator[TextBatch | RawLines]:
-    """Yields the batches; after the last one, warns if rows had no text."""
-    yield from batches
-    missing.warn()

@@ -24,11 +24,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def open_stream(file: File, compression: str, options: Options) -> Iterator[BinaryIO]:
-    """Opens a file for reading its unpacked bytes; if the caller opened it, its first bytes tell the compression.
-
-    Raises:
-        ImportError: if the file is a .zst file and PyArrow is not installed.
-    """
+    """Opens a file for reading its unpacked bytes; if the caller opened it, its first bytes tell the compression."""
     with file.open() as packed:  # closing what unpacks a file does not close the file
         if isinstance(file, OpenFile):  # the name may be the name of the unpacked file
             head = cast("io.BufferedReader", packed).peek(8)
@@ -61,9 +57,7 @@ def _unpacking(file: File, packed: BinaryIO, compression: str, options: Options)
 def fill(file: File, stream: BinaryIO, buffer: memoryview, n_before: int) -> int:
     """Reads until a buffer is full or the file ends; returns the number of bytes. n_before: bytes read before, for errors.
 
-    Raises:
-        ValueError: if compressed data is truncated or damaged.
-        OSError: if reading fails.
+    Raises ValueError if compressed data is truncated or damaged.
     """
     import lzma  # imported late, as gzip: plain files need neither
     import zlib
@@ -85,14 +79,10 @@ def fill(file: File, stream: BinaryIO, buffer: memoryview, n_before: int) -> int
 
 
 def document_batches(file: File, stream: BinaryIO, options: Options) -> Iterator[tuple[TextBatch, int, bool]]:
-    """Reads a stream in batches of whole documents.
+    """Yields batches of whole documents, each with its position when unpacked and True if it is known to be UTF-8.
 
-    Yields:
-        A batch; the position of its first byte in the unpacked file; and True if the batch is known to be UTF-8.
-
-    Raises:
-        ValueError: if the file becomes shorter meanwhile, its compressed data is truncated or damaged, or a document is
-            longer than `options.longest`.
+    Raises ValueError if the file becomes shorter meanwhile, its compressed data is truncated or damaged, or a document
+    is longer than `options.longest`.
     """
     opened = file.path.stat() if isinstance(file, LocalFile) else None
     separator = None if options.separator is None else options.separator.encode()

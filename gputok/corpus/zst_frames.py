@@ -47,11 +47,7 @@ class Frames(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Reads some bytes, at most as many as the buffer has; 0 at the end of the file.
-
-        Raises:
-            OSError: if a frame is damaged or broken off.
-        """
+        """Reads some bytes, as many as the buffer has or fewer; 0 at the end of the file; OSError: damage."""
         target = memoryview(buffer).cast("B")
         while not self._now and self._rest is None:
             if (unit := next(self._units, None)) is not None:

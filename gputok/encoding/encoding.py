@@ -55,8 +55,9 @@ class Encoding:
     __slots__ = ("__dict__", "_later", "_whole")
 
     _later: tuple[Any, ...] | None
-    """Set while attributes are still to be computed: what makes them (`gputok.pipeline.encode.text.Texts`), and its data. Its
-    methods have the names of attributes, and take this tuple; those that return None leave the attribute to `encoding`, which
+    """Set while attributes are still to be computed: what makes them (`pipeline.encode.text.Texts`), and its data. Its
+    methods have the names of attributes, and take this tuple; those that return None leave the attribute to `encoding`,
+    which
     makes all. None: see `_whole`."""
     _whole: _Whole
 
@@ -65,7 +66,7 @@ class Encoding:
 
     @classmethod
     def of(cls, rows: Rows, row: int = 0, overflowing: Sequence[Encoding] = (), shown: Any = None) -> Encoding:
-        """Makes a view of one row; overflowing: the parts that truncation cut off; shown: the texts that were encoded."""
+        """Makes a view of one row; overflowing: the parts that truncation cut off; shown: the texts that it encodes."""
         encoding = cls.__new__(cls)
         encoding._set(rows, row, overflowing, shown)
         return encoding
@@ -86,13 +87,9 @@ class Encoding:
         return rows.take(np.array([row]))
 
     def column(self, name: str) -> Column:
-        """Returns the values of the tokens in a column of `gputok.encoding.columns.Columns`, without copying.
+        """Returns a column of `gputok.encoding.columns.Columns`, such as "ids": an array [n_tokens], not copied.
 
-        Args:
-            name: the name of the column, for example "ids".
-
-        Returns:
-            An array of the dtype of the column, [n_tokens]. Other encodings may share its memory: do not write to it.
+        Other encodings may share its memory: do not write to it.
         """
         if (later := self._later) is not None and (found := later[0].column(later, name)) is not None:
             return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import itertools
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,21 +46,6 @@ class Annotation:
         self.start, self.end, self.label = start, end, label
 
 
-class _Encoded(Protocol):
-    """The attributes of an Encoding that are shown."""
-
-    @property
-    def tokens(self) -> list[str]: ...
-    @property
-    def offsets(self) -> list[tuple[int, int]]: ...
-    @property
-    def word_ids(self) -> list[int | None]: ...
-    @property
-    def sequence_ids(self) -> list[int | None]: ...
-    @property
-    def special_tokens_mask(self) -> list[int]: ...
-
-
 def page(body: str) -> str:
     """Wraps a part of a page in its style.
 
@@ -70,20 +55,22 @@ def page(body: str) -> str:
     return f'<style>{_STYLE}</style><pre class="gputok" dir="auto" style="{_FONT}">{body}</pre>'
 
 
-def encoding_html(encoding: _Encoded, inputs: Sequence[str | Sequence[str]] | None) -> str:
-    """Shows an encoding over its input sequences (texts or lists of words); None: shows the tokens alone."""
-    tokens, sequences, words = encoding.tokens, encoding.sequence_ids, encoding.word_ids
-    special = encoding.special_tokens_mask
+def encoding_html(encoding: Any, inputs: Sequence[str | Sequence[str]] | None) -> str:
+    """Shows an Encoding over its input sequences (texts or lists of words); None: shows the tokens alone."""
+    tokens: list[str] = encoding.tokens
+    sequences, words, special = encoding.sequence_ids, encoding.word_ids, encoding.special_tokens_mask
     parts: list[str] = []
     at = 0
     while at < len(tokens):
         sequence = sequences[at]
         if inputs is None or special[at] or sequence is None or sequence >= len(inputs):
-            parts.append(_special(tokens[at]) if special[at] else _span(tokens[at], [at], ""))
+            shown = f'<span class="special-token">{html.escape(tokens[at])}</span>'
+            parts.append(shown if special[at] else _span(tokens[at], [at], ""))
             at += 1
             continue
         last = next((i for i in range(at, len(tokens)) if sequences[i] != sequence or special[i]), len(tokens))
-        text, offsets = inputs[sequence], encoding.offsets[at:last]
+        text: Any = inputs[sequence]
+        offsets = encoding.offsets[at:last]
         if not isinstance(text, str):  # a list of words: offsets count from the start of each word
             starts = list(itertools.accumulate((len(word) + 1 for word in text), initial=0))
             offsets = [
@@ -143,7 +130,3 @@ def _span(text: str, token: list[int], classes: str, title: str = "") -> str:
     kind = ("token odd-token" if token[0] % 2 else "token even-token") if token else "non-token"
     hint = f' title="{html.escape(title)}"' if title else ""
     return f'<span class="{f"{kind} {classes}".strip()}"{hint}>{html.escape(text)}</span>'
-
-
-def _special(token: str) -> str:
-    return f'<span class="special-token">{html.escape(token)}</span>'

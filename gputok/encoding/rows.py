@@ -143,19 +143,11 @@ class Rows(NamedTuple):
         return self._replace(columns=Columns(n, **columns), first=last - self.lengths, last=last)
 
     def truncate(self, max_length: Positions, stride: int, direction: str) -> tuple[Rows, Rows, Positions]:
-        """Cuts each row i to max_length[i] tokens.
+        """Cuts each row i to max_length[i] tokens, as `Encoding.truncate` does.
 
-        Args:
-            max_length: int64[m], in tokens.
-            stride: each window repeats this number of tokens of the window before.
-            direction: "right" keeps the first tokens of a row, "left" the last.
-
-        Returns:
-            The truncated rows; the overflow, in windows of at most max_length[i] tokens; and int64[n_windows], the row
-            that each window was cut from.
-
-        Raises:
-            ValueError: if `stride` is not less than a positive max_length of a row that must be cut.
+        Returns the truncated rows; the overflow, in windows of at most max_length[i] tokens; and int64[n_windows], the
+        row that each window was cut from. Raises ValueError if `stride` is not less than a positive max_length of a row
+        that must be cut.
         """
         lengths = self.lengths
         cut = np.flatnonzero(lengths > max_length)

@@ -1,4 +1,4 @@
-"""Atomic file writes: a file appears complete under its name, or not at all."""
+"""Atomic file writes: a file appears complete under its name, or not at all. And locks, and reads by threads."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import pathlib
 import re
 import stat
 import zlib
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterator
+
+    import numpy as np
 
 try:
     import fcntl
@@ -33,11 +36,8 @@ _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 def real_target(path: str | os.PathLike[str], *, follow: bool = True) -> pathlib.Path:
     """Resolves symbolic links, so that writing replaces the file that a link points to, and keeps the link.
 
-    follow: False: `path` itself is not resolved, only the folder that it is in. The file need not exist.
-
-    Raises:
-        IsADirectoryError: if `path` is a folder.
-        FileNotFoundError: if the folder that would hold the file does not exist.
+    follow: False: `path` itself is not resolved, only the folder that it is in. The file need not exist, but its
+    folder.
     """
     folder, name = os.path.split(path)
     target = pathlib.Path(os.path.realpath(path) if follow else os.path.join(os.path.realpath(folder), name))
@@ -168,13 +168,29 @@ def reopened(path: pathlib.Path) -> BinaryIO | None:
     return cast("BinaryIO", os.fdopen(descriptor, "r+b"))
 
 
+def read_at(file: Any, lock: threading.Lock, buffer: np.ndarray, start: int) -> int:
+    """Fills an array of bytes from a position of an unbuffered file on; returns how many there were: fewer at its end.
+
+    Several threads may read, with one lock, and the file be written at its end meanwhile.
+    """
+    view, n = buffer.data, 0
+    while n < len(buffer):
+        if hasattr(os, "preadv"):
+            step = os.preadv(file.fileno(), [view[n:]], start + n)
+        else:
+            with lock:  # seeking and reading are two steps
+                file.seek(start + n)
+                step = file.readinto(view[n:])
+                file.seek(0, os.SEEK_END)
+        if not step:
+            break
+        n += step
+    return n
+
+
 @contextlib.contextmanager
 def locked(path: pathlib.Path) -> Iterator[None]:
-    """Locks an existing file or folder until the block ends, or the process.
-
-    Raises:
-        BlockingIOError: another process has locked the file.
-    """
+    """Locks an existing file or folder until the block or the process ends; BlockingIOError: it is locked."""
     if fcntl is None:  # without locks; and Windows opens no folders
         yield
         return

@@ -60,11 +60,11 @@ def _first_line(error: BaseException) -> str:
     return lines[0]
 
 
-class ExplainedStream(io.RawIOBase):
-    """A stream whose errors name its URL."""
+class Stream(io.RawIOBase):
+    """A stream over a file object that has `read`, and that the caller closes."""
 
-    def __init__(self, url: str, file: Any) -> None:
-        self._url, self._inner, self._n = url, file, 0
+    def __init__(self, file: Any) -> None:
+        self._inner = file
 
     def readable(self) -> bool:
         """Returns True."""
@@ -72,11 +72,24 @@ class ExplainedStream(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Fills a buffer; returns the number of bytes."""
-        with explained(self._url, f"failed after {self._n:,} bytes: "):
-            raw = self._inner.read(len(buffer))
+        raw = self._inner.read(len(buffer))
         buffer[: len(raw)] = raw
-        self._n += len(raw)
         return len(raw)
+
+
+class ExplainedStream(Stream):
+    """A stream whose errors name its URL, and which closes its file."""
+
+    def __init__(self, url: str, file: Any) -> None:
+        super().__init__(file)
+        self._url, self._n = url, 0
+
+    def readinto(self, buffer: Any) -> int:
+        """Fills a buffer; returns the number of bytes."""
+        with explained(self._url, f"failed after {self._n:,} bytes: "):
+            n = super().readinto(buffer)
+        self._n += n
+        return n
 
     def close(self) -> None:
         """Closes the file."""

@@ -20,13 +20,15 @@ import os
 import stat
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
+from gputok.files.atomic import read_at
 from gputok.files.file_systems import (
     UPLOAD_BYTES,
     ExplainedStream,
+    Stream,
     check_bucket,
     explained,
     fsspec_of,
@@ -47,52 +49,45 @@ if TYPE_CHECKING:
 _MOST_SHOWN = 200  # an error shows so many characters of a text that is not the name of a file
 
 
-class File(Protocol):
-    """A file that can be read."""
+class File:
+    """A file that can be read.
 
-    @property
-    def name(self) -> str:
-        """The name without its folders; the ending says what the file contains."""
-        ...
+    Attributes:
+        name: without the folders; the ending says what the file contains.
+        is_remote: True if reading waits for a network.
+        size: in bytes; None: unknown before all is read, and only readable from the beginning (pipes, some servers).
+    """
 
-    @property
-    def is_remote(self) -> bool:
-        """True if reading waits for a network."""
-        ...
-
-    @property
-    def size(self) -> int | None:
-        """The size in bytes; None: unknown before all is read, and only readable from the beginning (pipes, some servers)."""
-        ...
-
-    def __str__(self) -> str: ...
+    name: str
+    is_remote = False
+    size: int | None = None
 
     def open(self) -> BinaryIO:
         """Opens the file for reading bytes by `readinto`; the caller closes it."""
-        ...
+        raise NotImplementedError
 
     def open_for_arrow(self) -> Any:
         """Opens the file for PyArrow, which reads ranges: a pyarrow.NativeFile, or a file that Python opened."""
-        ...
+        raise NotImplementedError
 
     def read_range(self, start: int, n_bytes: int) -> np.ndarray:
         """Reads uint8[n_bytes], or fewer at the end of the file; `size` must not be None."""
-        ...
+        raise NotImplementedError(f"{self}: can be read only from its beginning")
 
     def held(self, lender: Lender | None = None) -> File:
         """Opens the file for reading several ranges, which all belong to this file even if another file takes its name.
 
         lender: of memory, for files that are read into memory that is given.
         """
-        ...
+        return self
 
     def state(self) -> tuple:
         """Values that change if the file changes."""
-        ...
+        raise NotImplementedError
 
     def is_same(self, state: os.stat_result) -> bool:
         """Returns True if a regular file of the operating system, by its state, is this file."""
-        ...
+        return False
 
 
 # The bytes that are lent beyond those asked for, since not all ranges of files have quite the same size
@@ -137,10 +132,8 @@ def _new_memory(n_bytes: int) -> np.ndarray:
     return memory[skip : skip + size]
 
 
-class LocalFile:
+class LocalFile(File):
     """A file of the operating system."""
-
-    is_remote = False
 
     def __init__(self, path: pathlib.Path) -> None:
         self.path, self.name = path, path.name
@@ -181,7 +174,6 @@ class LocalFile:
         return str(self.path), state.st_size, state.st_mtime_ns
 
     def is_same(self, state: os.stat_result) -> bool:
-        """Returns True if this file has that state, also if its path is another."""
         try:
             return os.path.samestat(self.path.stat(), state)
         except OSError:
@@ -204,17 +196,7 @@ class _HeldFile(LocalFile):
         return self.read_into(self._lender.lend(n_bytes), start)
 
     def read_into(self, buffer: np.ndarray, start: int) -> np.ndarray:
-        view, n = buffer.data, 0
-        while n < len(buffer) and (step := self._read_at(view[n:], start + n)):
-            n += step
-        return buffer[:n]
-
-    def _read_at(self, buffer: memoryview, start: int) -> int:
-        if hasattr(os, "preadv"):
-            return os.preadv(self._file.fileno(), [buffer], start)
-        with self._lock:  # seeking and reading are two steps
-            self._file.seek(start)
-            return self._file.readinto(buffer) or 0
+        return buffer[: read_at(self._file, self._lock, buffer, start)]
 
     def held(self, lender: Lender | None = None) -> LocalFile:
         return self
@@ -224,7 +206,7 @@ class _HeldFile(LocalFile):
             self._file.close()
 
 
-class RemoteFile:
+class RemoteFile(File):
     """A file of a file system of pyarrow or, through pyarrow's adapter, of fsspec."""
 
     is_remote = True
@@ -266,15 +248,8 @@ class RemoteFile:
                 raw = self._opened.read_at(n_bytes, start)
         return np.frombuffer(raw, np.uint8)
 
-    def held(self, lender: Lender | None = None) -> File:
-        return self
-
     def state(self) -> tuple:
         return self.url, self.size, str(self._changed)
-
-    def is_same(self, state: os.stat_result) -> bool:
-        """Returns False."""
-        return False
 
 
 def _own(file: Any) -> Any:
@@ -282,17 +257,13 @@ def _own(file: Any) -> Any:
     return io.BytesIO(file.getvalue()) if isinstance(file, io.BytesIO) else file
 
 
-class OpenFile:
-    """A file object of the caller in binary mode; it is read once, and left open."""
+class OpenFile(File):
+    """A file object of the caller in binary mode; it is read once, and left open.
 
-    is_remote = False
-    size = None
+    name: its ending says what the file contains; shown: the name in errors. Both default to the file's own name.
+    """
 
     def __init__(self, file: Any, *, name: str | None = None, shown: str | None = None) -> None:
-        """Wraps a file object.
-
-        name: its ending says what the file contains; shown: the name in errors. Both default to the file's own name.
-        """
         own = getattr(file, "name", None) or getattr(file, "path", None)  # file objects of fsspec have a path
         self._file = file
         self._shown = shown or (own if isinstance(own, str) and own else f"the {type(file).__name__}")
@@ -302,24 +273,17 @@ class OpenFile:
         return self._shown
 
     def open(self) -> BinaryIO:
-        return cast("BinaryIO", io.BufferedReader(_NotClosed(self._file), 1 << 20))
+        return cast("BinaryIO", io.BufferedReader(Stream(self._file), 1 << 20))
 
     def open_for_arrow(self) -> Any:
         seekable = getattr(self._file, "seekable", None)
         return self._file if seekable and seekable() else self.open()
 
-    def read_range(self, start: int, n_bytes: int) -> np.ndarray:
-        raise NotImplementedError(f"{self}: can be read only from its beginning")
-
-    def held(self, lender: Lender | None = None) -> File:
-        return self
-
     def state(self) -> tuple:
         return (os.urandom(16).hex(),)
 
     def is_same(self, state: os.stat_result) -> bool:
-        """Returns True if the file object reads the file that has that state, as `< FILE` of a shell opens it."""
-        try:
+        try:  # `< FILE` of a shell opens such a file
             return os.path.samestat(os.fstat(self._file.fileno()), state)
         except (AttributeError, OSError, TypeError, ValueError):  # in memory, closed, or no file of the system
             return False
@@ -335,14 +299,10 @@ def is_location(source: object) -> bool:
 def find(source: Any, storage_options: StorageOptions = None) -> list[File]:
     """Finds the files that a path, URL, folder, glob or open file, or a list of these, names.
 
-    The files of folders and globs are in sorted order, without hidden ones.
-
-    Raises:
-        FileNotFoundError: if a name has no file.
-        PermissionError: if a file system denies access.
-        RemoteError: if a file system of another machine fails or does not answer.
-        ImportError: if a package that reads the scheme is missing; the message names the package.
-        ValueError: if no package knows the scheme, or the file system does not know an option.
+    The files of folders and globs are in sorted order, without hidden ones. FileNotFoundError: a name has no file;
+    PermissionError: a file system denies access; RemoteError: one of another machine fails or does not answer;
+    ImportError: a package that reads the scheme is missing; ValueError: no package knows the scheme, or the file system
+    does not know an option.
     """
     if not isinstance(source, list | tuple):
         return _find_one(source, storage_options)
@@ -401,15 +361,23 @@ def downloaded(
     if local is not None:
         yield pathlib.Path(local)
         return
-    import shutil  # imported late: both take some milliseconds
-    import tempfile
+    import tempfile  # imported late: it takes some milliseconds
 
     with tempfile.TemporaryDirectory(prefix="gputok-") as folder:
-        for name in (os.fspath(path), *others):
-            file = locate(name, storage_options)
-            with file.open() as source, open(pathlib.Path(folder, file.name), "wb") as copy:
-                shutil.copyfileobj(source, copy, UPLOAD_BYTES)
-        yield pathlib.Path(folder, os.fspath(path).rsplit("/", 1)[1])
+        first, *_ = [copied(name, folder, storage_options) for name in (os.fspath(path), *others)]
+        yield first
+
+
+def copied(url: str, folder: str | os.PathLike[str], storage_options: StorageOptions) -> pathlib.Path:
+    """Copies a file to a folder, under its own name; returns the path of the copy."""
+    import shutil
+
+    import pathlib
+
+    file = locate(url, storage_options)
+    with file.open() as source, open(pathlib.Path(folder, file.name), "wb") as copy:
+        shutil.copyfileobj(source, copy, UPLOAD_BYTES)
+    return pathlib.Path(folder, file.name)
 
 
 # -- finding
@@ -553,18 +521,3 @@ def _is_binary(source: object) -> bool:
         return False
     mode = getattr(source, "mode", "")
     return type(source).__module__.startswith("pyarrow") or (isinstance(mode, str) and "b" in mode)
-
-
-class _NotClosed(io.RawIOBase):
-    """A stream over a file object of the caller, who closes it."""
-
-    def __init__(self, file: Any) -> None:
-        self._inner = file
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        raw = self._inner.read(len(buffer))
-        buffer[: len(raw)] = raw
-        return len(raw)

@@ -163,9 +163,6 @@ def work_folder(url: str) -> pathlib.Path:
     """Returns a local folder in which an output is made before its upload: always the same folder for the same URL and user.
 
     So an interrupted run finds its work again. The caller removes the folder.
-
-    Raises:
-        PermissionError: if another user of this machine has taken the name of the folder.
     """
     import hashlib  # imported late: both take some milliseconds
     import tempfile

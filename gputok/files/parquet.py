@@ -20,10 +20,8 @@ if TYPE_CHECKING:
 def readable_parquet(file: File) -> Iterator[None]:
     """Around reading of Parquet: PyArrow's errors become errors that name the file.
 
-    Raises:
-        ImportError: if PyArrow is not installed.
-        RemoteError: if a network did not give the file.
-        ValueError: if the file is damaged, or not a Parquet file.
+    That is a RemoteError if a network did not give the file, else a ValueError; an ImportError if PyArrow is not
+    installed.
     """
     with needed_for(f"{file}: reading Parquet"):
         kinds = broken()

@@ -53,11 +53,8 @@ class _Rules(NamedTuple):
 def walk(folder: pathlib.Path, *, gitignore: bool = True) -> Iterator[pathlib.Path | LeftOut]:
     """Yields the files below a folder in sorted order, hidden ones too, and what is left out: what .gitignore names.
 
-    The .gitignore of folders above it count as far as its repository reaches.
-
-    Raises:
-        ImportError: a .gitignore is to be read, and pathspec is missing.
-        PermissionError: a folder may not be read.
+    The .gitignore of folders above it count as far as its repository reaches. Raises ImportError if one is to be read,
+    and pathspec is missing; PermissionError if a folder may not be read.
     """
     rules: list[_Rules] = []
     whole = folder.resolve()

@@ -14,11 +14,7 @@ def unigram_bytes(model: Any, *, add_dummy_prefix: bool, remove_extra_whitespace
     """Writes a `gputok.models.Unigram` as the bytes of a `.model` file.
 
     add_dummy_prefix: encoders put a space before the text; remove_extra_whitespaces: they shorten runs of spaces to one
-    space.
-
-    Raises:
-        ValueError: if the model has no unknown token, or uses `byte_fallback` without all 256 byte tokens.
-        ImportError: if `sentencepiece` or `protobuf` is not installed.
+    space. Raises ValueError if the model has no unknown token, or uses `byte_fallback` without all 256 byte tokens.
     """
     if model.unk_id is None:
         raise ValueError("SentencePiece needs an unknown token, but unk_id of the model is None")

@@ -18,6 +18,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from gputok.files.atomic import read_at
 from gputok.kernels.signatures import NamedTuple
 
 _UNITS = {"": 1, "B": 1} | {
@@ -31,29 +32,19 @@ _ARROW = 12_000_000  # and so many more if PyArrow is in use, whose threads keep
 
 
 class MemoryLimit(NamedTuple):
-    """How much memory may be used, and where files for the rest are made.
-
-    Attributes:
-        n_bytes: how much memory may be used.
-        folder: where files for the rest are made.
-        least_table: fewer threads have a table of words each if a table would have less than so many bytes.
-        start: `resident` when the limit was set; None: what the process has meanwhile is not looked at.
-    """
+    """How much memory may be used, and where files for the rest are made."""
 
     n_bytes: int
     folder: str
-    least_table: int = 8_000_000
+    least_table: int = 8_000_000  # fewer threads have a table of words each if one would have less than so many bytes
+    # `resident` when the limit was set; None: what the process has meanwhile is not looked at
     start: tuple[int, int] | None = None
 
     @classmethod
     def of(
         cls, limit: int | str | MemoryLimit | None, temporary: str | os.PathLike[str] | None = None
     ) -> MemoryLimit | None:
-        """Reads the arguments `memory_limit` and `temporary` of public functions.
-
-        Args:
-            limit: bytes, as a number or as text like "400MB", "1.5 GiB"; None: no limit. Or what this function has returned.
-            temporary: an existing folder, by default the folder of the operating system for temporary files.
+        """Reads the arguments `memory_limit` and `temporary` of public functions; limit: or what this has returned.
 
         Raises:
             ValueError: if the limit is not a number of bytes, or below 32 MB.
@@ -69,8 +60,11 @@ class MemoryLimit(NamedTuple):
             return limit
         import tempfile  # imported late: it takes some milliseconds
 
+        n_bytes = n_bytes_of("memory_limit", limit)
+        if n_bytes < _LEAST_BYTES:
+            raise ValueError(f"memory_limit={limit!r}: expected at least {_LEAST_BYTES // 10**6} MB")
         folder = tempfile.gettempdir() if temporary is None else os.fspath(temporary)
-        return cls(_limit(limit), folder, start=resident())
+        return cls(n_bytes, folder, start=resident())
 
     @property
     def left(self) -> int:
@@ -87,8 +81,7 @@ class MemoryLimit(NamedTuple):
     def after(self, what: str) -> MemoryLimit:
         """Returns the limit without what libraries have taken meanwhile; they are mapped, as a corpus may be later.
 
-        Raises:
-            ValueError: too little is left after `what`.
+        Raises ValueError if too little is left after `what`.
         """
         if self.start is None:
             return self
@@ -129,13 +122,6 @@ def n_bytes_of(name: str, size: int | str) -> int:
     return int(float(number[1]) * _UNITS[number[2].upper()])
 
 
-def _limit(limit: int | str) -> int:
-    n_bytes = n_bytes_of("memory_limit", limit)
-    if n_bytes < _LEAST_BYTES:
-        raise ValueError(f"memory_limit={limit!r}: expected at least {_LEAST_BYTES // 10**6} MB")
-    return n_bytes
-
-
 class TemporaryFile:
     """A file without a name, which is written at its end and read anywhere, also by several threads."""
 
@@ -157,20 +143,9 @@ class TemporaryFile:
 
     def read(self, start: int, n_bytes: int) -> np.ndarray:
         """uint8[n_bytes], from byte `start` on."""
-        buffer, n = np.empty(n_bytes, np.uint8), 0
-        view = buffer.data
-        while n < n_bytes:
-            n += self._read_at(view[n:], start + n)
+        buffer = np.empty(n_bytes, np.uint8)
+        read_at(self._file, self._lock, buffer, start)
         return buffer
-
-    def _read_at(self, buffer: memoryview, start: int) -> int:
-        if hasattr(os, "preadv"):
-            return os.preadv(self._file.fileno(), [buffer], start)
-        with self._lock:  # seeking and reading are two steps; writing goes on at the end
-            self._file.seek(start)
-            n = self._file.readinto(buffer)
-            self._file.seek(0, os.SEEK_END)
-            return n
 
     def mapped(self, dtype: type) -> np.ndarray:
         """The whole file as a read-only array, which the operating system reads when its values are used."""

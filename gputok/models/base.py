@@ -15,7 +15,7 @@ from gputok.checks import WrongValue, brief, checked, in_file, short
 from gputok.components import Component, derived, described
 from gputok.files.json_text import Packed
 from gputok.kernels.signatures import NamedTuple
-from gputok.text.pieces import Alignment, Pieces, check_lengths, rewrite, spell_out
+from gputok.text.pieces import Alignment, Pieces, check_lengths, joined_offsets, rewrite, spell_out
 from gputok.tokens.vocabulary import Vocabulary
 from gputok.types import public
 
@@ -320,10 +320,9 @@ def concat_tokens(parts: list[Tokens]) -> Tokens:
         return parts[0]
     if not parts:
         return Tokens(np.empty(0, np.uint32), np.empty(0, np.int64), np.empty(0, np.int64), np.zeros(1, np.int64))
-    ids, start, end = (np.concatenate(column) for column in list(zip(*parts, strict=True))[:3])
-    base = np.cumsum([0, *(len(part.ids) for part in parts)])
-    rows = [part.rows[:-1] + first for part, first in zip(parts, base[:-1].tolist(), strict=True)]
-    return Tokens(ids, start, end, np.concatenate([*rows, base[-1:]]))
+    *columns, rows = zip(*parts, strict=True)
+    ids, start, end = map(np.concatenate, columns)
+    return Tokens(ids, start, end, joined_offsets(rows))
 
 
 def tokenize_byte_level(model: Model, data: Bytes, start: Positions, end: Positions) -> Tokens:

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 from gputok.lazy import attach
 
 if TYPE_CHECKING:  # for type checkers and editors; the table below has the same names
-    from gputok.normalizers.base import Normalizer
+    from gputok.normalizers.base import Normalizer, Sequence
     from gputok.normalizers.characters import BertNormalizer, ByteLevel, Lowercase, Nmt, StripAccents
     from gputok.normalizers.edits import Prepend, Replace, Strip
     from gputok.normalizers.forms import NFC, NFD, NFKC, NFKD, NORMALIZERS, Precompiled, unicode_normalizer_from_str
-    from gputok.normalizers.sequence import Sequence
 
 __all__ = ["NFC", "NFD", "NFKC", "NFKD", "NORMALIZERS", "BertNormalizer", "ByteLevel", "Lowercase", "Nmt"]
 __all__ += ["Normalizer", "Precompiled", "Prepend", "Replace", "Sequence", "Strip", "StripAccents"]
@@ -27,10 +26,9 @@ if not TYPE_CHECKING:  # else type checkers would take any name
     __getattr__, __dir__ = attach(
         __name__,
         {
-            "normalizers.base": "Normalizer",
+            "normalizers.base": "Normalizer Sequence",
             "normalizers.characters": "BertNormalizer ByteLevel Lowercase Nmt StripAccents",
             "normalizers.edits": "Prepend Replace Strip",
             "normalizers.forms": "NFC NFD NFKC NFKD NORMALIZERS Precompiled unicode_normalizer_from_str",
-            "normalizers.sequence": "Sequence",
         },
     )

@@ -93,16 +93,14 @@ class BertNormalizer(Normalizer):
 
     def _apply(self, pieces: Pieces) -> Pieces:
         for name in self.maps():
-            pieces = normalize_form(pieces, name[0]) if isinstance(name, tuple) else map_characters(pieces, name)
+            pieces = normalize_form(pieces, name) if name == "nfd" else map_characters(pieces, name)
         return pieces
 
-    def maps(self) -> list[str | tuple[str, bool]]:
-        """What it does, in order: character maps, and normalization forms and whether they compose."""
+    def maps(self) -> list[str]:
+        """What it does, in order: character maps, and the normalization form "nfd"."""
         strip_accents = self.lowercase if self.strip_accents is None else self.strip_accents
-        first = ("bert", "clean" * self.clean_text, "chinese" * self.handle_chinese_chars)
-        maps: list[str | tuple[str, bool]] = []
-        if self.clean_text or self.handle_chinese_chars:
-            maps.append("_".join(filter(None, first)))
+        first = [*filter(None, ("clean" * self.clean_text, "chinese" * self.handle_chinese_chars))]
+        maps = ["_".join(["bert", *first])] if first else []
         if strip_accents:
-            return [*maps, ("nfd", False), "bert_marks_lowercase" if self.lowercase else "bert_marks"]
+            return [*maps, "nfd", "bert_marks_lowercase" if self.lowercase else "bert_marks"]
         return [*maps, "lowercase"] if self.lowercase else maps

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 class _Form(BetweenSpaces):
-    """A normalization form; form: the name of its tables, which ends in c if it composes."""
+    """A normalization form; form: the name of its tables."""
 
     form: ClassVar[str]
 
     def _apply(self, pieces: Pieces) -> Pieces:
-        return normalize_form(pieces, self.form, compose=self.form.endswith("c"))
+        return normalize_form(pieces, self.form)
 
     @property
     def inert(self) -> tuple[Any, Any, int] | None:

@@ -24,14 +24,10 @@ _APART = {
 
 
 def ways(pipeline: Pipeline) -> dict[str, str]:
-    """Explains which way the texts of a tokenizer take on the CPU.
+    """Explains which way the texts of a tokenizer (its `Tokenizer.pipeline`) take on the CPU.
 
-    Args:
-        pipeline: the parts of the tokenizer (`Tokenizer.pipeline`).
-
-    Returns:
-        A sentence for each of "short texts", "other texts" (longer ones and corpora) and "count words". The
-        sentence begins with the name of the way that most texts take, and says which texts take another one.
+    Returns a sentence for each of "short texts", "other texts" (longer ones and corpora) and "count words". It begins
+    with the name of the way that most texts take, and says which texts take another one.
 
     Example:
         >>> from gputok import Tokenizer, models
@@ -42,14 +38,10 @@ def ways(pipeline: Pipeline) -> dict[str, str]:
 
 
 def facts(pipeline: Pipeline) -> dict[str, Any]:
-    """Says what a tokenizer is.
+    """Says what a tokenizer is: name -> text, number or list.
 
-    Args:
-        pipeline: the parts of the tokenizer (`Tokenizer.pipeline`).
-
-    Returns:
-        Name -> text, number or list: the model, its tokens and merges, special and other added tokens, the normalizer, the
-        pre-tokenizer and the patterns that it cuts by, post-processor, decoder, and the SHA-256 that manifests have.
+    These are the model, its tokens and merges, special and other added tokens, the normalizer, the pre-tokenizer and
+    the patterns that it cuts by, post-processor, decoder, and the SHA-256 that manifests have.
 
     Example:
         >>> from gputok import Tokenizer, models
@@ -59,7 +51,9 @@ def facts(pipeline: Pipeline) -> dict[str, Any]:
     model: Any = pipeline.model
     added = [*pipeline.added.tokens.items()]
     known = {pattern: name for name, pattern in PATTERNS.items()}
-    patterns = [str(getattr(step.pattern, "pattern", step.pattern)) for step in _splits(pipeline.pre_tokenizer)]
+    steps = getattr(pipeline.pre_tokenizer, "pretokenizers", [pipeline.pre_tokenizer])
+    cuts = [step.pattern for step in steps if hasattr(step, "pattern")]
+    patterns = [str(getattr(pattern, "pattern", pattern)) for pattern in cuts]
     merges = getattr(model, "merges", None)
     return {
         "model": type(model).__name__,
@@ -78,12 +72,6 @@ def facts(pipeline: Pipeline) -> dict[str, Any]:
     }
 
 
-def _splits(step: Any) -> list[Any]:
-    """The steps of a pre-tokenizer that cut by a pattern."""
-    steps = getattr(step, "pretokenizers", [step])
-    return [one for one in steps if hasattr(one, "pattern")]
-
-
 def _shown(component: Any) -> str | None:
     return None if component is None else repr(component)
 
@@ -95,20 +83,16 @@ def _short(pipeline: Pipeline) -> str:
     longest = -1 if texts is None else texts.longest
     if longest < 0:
         return "steps: a component, or what the post-processor adds, is not written as a step of the kernel for short texts"
-    found, joins = f"handle: for texts of up to {longest:,} bytes", texts.joins if texts else 0
-    if not joins:
-        found += (
-            "; pairs and lists of words take the steps, since the post-processor adds tokens even if none are wanted"
-        )
-    elif joins < 2:
-        found += (
-            ", also in lists of words; pairs take the steps, since the post-processor does not put both texts in order"
-        )
-    else:
-        found += ", also in pairs and lists of words"
+    found = f"handle: for texts of up to {longest:,} bytes{_JOINED[texts.joins if texts else 0]}"
     return f"{found}; the parts that truncation cuts off take the steps"
 
 
+_JOINED = (
+    "; pairs and lists of words take the steps, since the post-processor adds tokens even if none are wanted",
+    ", also in lists of words; pairs take the steps, since the post-processor does not put both texts in order",
+    ", also in pairs and lists of words",
+)
+"""By how many texts an input can have."""
 _RANDOM = "the model may encode the same word in different ways"
 
 
@@ -157,13 +141,7 @@ def _count(pipeline: Pipeline) -> str:
 
 
 def device_work(pipeline: Pipeline) -> dict[str, str]:
-    """Explains for each stage of a tokenizer where it runs if a CUDA device is requested.
-
-    Args:
-        pipeline: the parts of the tokenizer (`Tokenizer.pipeline`).
-
-    Returns:
-        A sentence for each of "count words", "merge" and "encode".
+    """Explains where "count words", "merge" and "encode" run if a CUDA device is requested: a sentence for each.
 
     Example:
         >>> from gputok import Tokenizer, models

@@ -34,15 +34,7 @@ def _pipeline(state: bytes) -> Pipeline:
 class _OnBatches:
     """The methods that both kinds have."""
 
-    def __call__(self, batches: Iterable[RecordBatch]) -> Iterator[RecordBatch]:
-        raise NotImplementedError
-
-    @property
-    def schema(self) -> Schema:
-        """The columns of the batches that a call yields."""
-        raise NotImplementedError
-
-    def of_table(self, table: Any) -> Table:
+    def of_table(self: Any, table: Any) -> Table:
         """Like a call, for engines that pass one table (or data frame of pandas or polars) and expect a table."""
         from gputok.files.arrow import table_of
 

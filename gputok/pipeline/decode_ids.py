@@ -89,14 +89,7 @@ def _apart(decoder: Decoder | None) -> tuple[Callable[[str], str], Callable[[str
     if decoder is None:
         return lambda text: text, lambda text: f" {text}"
     if isinstance(decoder, decoders.WordPiece | decoders.Metaspace):
-
-        def first(text: str) -> str:
-            return decoder.decode_chain([text])[0]
-
-        def other(text: str) -> str:
-            return decoder.decode_chain(["", text])[1]
-
-        return first, other
+        return lambda text: decoder.decode_chain([text])[0], lambda text: decoder.decode_chain(["", text])[1]
     return None
 
 

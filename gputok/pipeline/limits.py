@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -32,8 +31,20 @@ _size = integer(0, SIZE)
 _MOST = 2**62  # no text has so many tokens, and sums with this number stay within 64 bits
 
 
+class _Limit:
+    checks: ClassVar[Mapping[str, Check]]
+
+    def __post_init__(self) -> None:
+        for name, check in self.checks.items():
+            object.__setattr__(self, name, checked(name, check, getattr(self, name)))
+
+    def options(self) -> dict[str, Any]:
+        """Returns the arguments of `enable_truncation` or `enable_padding`."""
+        return {name: getattr(self, name) for name in self.checks}
+
+
 @dataclass(frozen=True)
-class Truncation:
+class Truncation(_Limit):
     """Cuts encodings of more than `max_length` tokens; the fields are the arguments of `Tokenizer.enable_truncation`."""
 
     max_length: int
@@ -41,12 +52,9 @@ class Truncation:
     strategy: str = "longest_first"
     direction: str = "right"
 
-    checks: ClassVar[Mapping[str, Check]] = per_field(
+    checks = per_field(
         max_length=_size, stride=_size, strategy=choice(*_STRATEGIES.values()), direction=choice(*_DIRECTIONS.values())
     )
-
-    def __post_init__(self) -> None:
-        _check_fields(self)
 
     def room(self, n_added: int) -> int:
         """Returns how many tokens an encoding may have apart from `n_added` special tokens.
@@ -54,10 +62,6 @@ class Truncation:
         If even these are too many, nothing is cut: in `tokenizers`, the difference wraps around to a huge number.
         """
         return min(self.max_length, _MOST) - n_added if self.max_length >= n_added else _MOST
-
-    def options(self) -> dict[str, Any]:
-        """Returns the arguments of `enable_truncation`."""
-        return dataclasses.asdict(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON form."""
@@ -80,7 +84,7 @@ class Truncation:
 
 
 @dataclass(frozen=True)
-class Padding:
+class Padding(_Limit):
     """Pads encodings to `length` tokens, or to the longest of a batch; the fields are those of `enable_padding`."""
 
     length: int | None = None
@@ -90,7 +94,7 @@ class Padding:
     pad_type_id: int = 0
     direction: str = "right"
 
-    checks: ClassVar[Mapping[str, Check]] = per_field(
+    checks = per_field(
         length=optional(_size),
         pad_to_multiple_of=optional(_size),
         pad_id=integer(0, WORD),
@@ -99,12 +103,10 @@ class Padding:
         direction=choice(*_DIRECTIONS.values()),
     )
 
-    def __post_init__(self) -> None:
-        _check_fields(self)
-
-    def options(self) -> dict[str, Any]:
-        """Returns the arguments of `enable_padding`."""
-        return dataclasses.asdict(self)
+    def aim(self, longest: int) -> int:
+        """Returns to how many tokens a batch is filled whose longest encoding has so many."""
+        length = longest if self.length is None else self.length
+        return length + (-length % self.pad_to_multiple_of if self.pad_to_multiple_of else 0)
 
     def fill(self) -> dict[str, Any]:
         """Returns the arguments of `Encoding.pad` except the length."""
@@ -132,11 +134,6 @@ class Padding:
             needed(value, "pad_type_id"),
             _read_word("direction", _DIRECTIONS, needed(value, "direction")),
         )
-
-
-def _check_fields(limits: Truncation | Padding) -> None:
-    for name, check in limits.checks.items():
-        object.__setattr__(limits, name, checked(name, check, getattr(limits, name)))
 
 
 def _read_word(name: str, words: Mapping[str, str], word: Any) -> str:

@@ -102,21 +102,13 @@ class Pipeline:
     """
 
     model: Model
-    """Tokenizes words."""
     normalizer: Normalizer | None = None
-    """Changes the text before it is cut into words."""
     pre_tokenizer: PreTokenizer | None = None
-    """Cuts the text into words."""
     post_processor: PostProcessor | None = None
-    """Adds special tokens."""
     decoder: Decoder | None = None
-    """Converts tokens to text."""
     added: AddedVocabulary = dataclasses.field(default_factory=AddedVocabulary)
-    """The added tokens."""
     truncation: Truncation | None = None
-    """The largest length of encodings."""
     padding: Padding | None = None
-    """The length to which encodings are padded."""
 
     def __post_init__(self) -> None:
         if self.model is None:  # pyright: ignore[reportUnnecessaryComparison]

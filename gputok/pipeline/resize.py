@@ -20,6 +20,7 @@ from gputok.models.bpe.model import BPE
 from gputok.models.bpe.prune import alphabet, first_merged, leaves_pruned, plain, splits, with_tokens, without_dropout
 from gputok.pipeline.count.words import count_corpus
 from gputok.progress import reporting
+from gputok.text.pieces import joined_offsets
 from gputok.tokens.vocabulary_change import VocabularyChange
 
 if TYPE_CHECKING:
@@ -48,11 +49,6 @@ def check(pipeline: Pipeline, operation: str, n_tokens: int) -> BPE:
         raise TypeError(f"{operation}: expected a whole number of tokens, got {n_tokens!r}")
     if operator.index(n_tokens) < 0:
         raise ValueError(f"{operation}: expected a number of tokens of at least 0, got {n_tokens}")
-    return bpe_of(pipeline, operation)
-
-
-def bpe_of(pipeline: Pipeline, operation: str) -> BPE:
-    """Returns the model, if it is BPE; raises ValueError if not, with the reason."""
     model = pipeline.model
     if not isinstance(model, BPE):
         reason = model.fixed if operation == "extend" else "it has no merges to take back"
@@ -296,11 +292,5 @@ def _documents(pipeline: Pipeline, model: BPE, source: Source, run: Run, report:
 
 def _joined(parts: Iterable[Sequences]) -> Sequences:
     nothing = Sequences(np.empty(0, np.uint32), np.zeros(1, np.int64), np.empty(0, np.int64))
-    parts = [*parts] or [nothing]
-    starts = np.cumsum([0, *(len(part.symbols) for part in parts)])
-    ends = [part.offsets[1:] + start for part, start in zip(parts, starts[:-1].tolist(), strict=True)]
-    return Sequences(
-        np.concatenate([part.symbols for part in parts]),
-        np.concatenate([starts[:1], *ends]),
-        np.concatenate([part.counts for part in parts]),
-    )
+    symbols, offsets, counts = zip(*([*parts] or [nothing]), strict=True)
+    return Sequences(np.concatenate(symbols), joined_offsets(offsets), np.concatenate(counts))

@@ -56,13 +56,7 @@ class CountOptions(DeviceOptions, total=False):
 
 
 class Run(NamedTuple):
-    """How a call does its work.
-
-    Attributes:
-        device: the device (`gputok.backend`), or None.
-        threads: how many threads to use; None: GPUTOK_NUM_THREADS, or all cores.
-        progress: how progress is shown; see `gputok.progress`.
-        memory: the memory limit, or None.
+    """How a call does its work: what `CountOptions` asks for.
 
     >>> Run.of(threads=2, memory_limit="1 GB").limits["memory_limit"].n_bytes
     1000000000
@@ -82,20 +76,14 @@ class Run(NamedTuple):
         memory_limit: int | str | None = None,
         temporary: str | os.PathLike[str] | None = None,
     ) -> Run:
-        """Reads the arguments of public functions.
-
-        Raises:
-            ValueError: if the limit is not a number of bytes, or below 32 MB.
-            NotADirectoryError: if `temporary` is not a folder.
-        """
+        """Reads the arguments of public functions; raises the errors of `MemoryLimit.of`."""
         return cls(device, threads, progress, MemoryLimit.of(memory_limit, temporary))
 
     @classmethod
     def asked(cls, options: Mapping[str, Any], known: type[RunOptions]) -> tuple[Run, dict[str, Any]]:
         """Takes the keyword arguments of a public function apart; returns how it works, and how it reads (`Source.of`).
 
-        Raises:
-            TypeError: if the function has no such argument.
+        Raises TypeError if the function has no such argument.
         """
         if unknown := [name for name in options if name not in known.__annotations__]:
             raise TypeError(f"unexpected argument {unknown[0]}=; expected one of {', '.join(known.__annotations__)}")
@@ -110,6 +98,4 @@ class Run(NamedTuple):
     @property
     def limits(self) -> dict[str, Any]:
         """The arguments `threads`, `memory_limit` and `temporary` of `WordCounts.load` and `merge`."""
-        memory = self.memory
-        limits = {} if memory is None else {"memory_limit": memory}
-        return {"threads": self.threads, **limits}
+        return {"threads": self.threads} | ({} if self.memory is None else {"memory_limit": self.memory})

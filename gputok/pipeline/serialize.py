@@ -20,9 +20,8 @@ from gputok.tokens.added_token import AddedToken, tokens_of_forms
 from gputok.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
-    from gputok.components import Component
     from gputok.corpus import Source
     from gputok.models.bpe.model import JoinedMerges
     from gputok.types import Bytes
@@ -31,7 +30,7 @@ VERSION = "1.0"
 COMPILED = b"\x89gputok compiled"
 """The first bytes of a compiled tokenizer (`gputok.pipeline.compiled`), which no text has."""
 _MAX_DEPTH = 128  # the largest number of nested brackets, as in the JSON parser of tokenizers
-_CONTAINERS = (dict, list)
+_STEPS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 
 
 def read_json(text: str | bytes, source: str) -> dict[str, Any]:
@@ -60,12 +59,8 @@ def _check_depth(value: Any, source: str) -> None:
     while level:
         if (depth := depth + 1) > _MAX_DEPTH:
             raise ValueError(f"{source}: is nested more than {_MAX_DEPTH} deep, too deeply for a tokenizer.json")
-        level = [inner for item in level if type(item) in _CONTAINERS for inner in _inside(item)]
-
-
-def _inside(container: Any) -> Iterable[Any]:
-    """Returns the values of an object, or the items of a list."""
-    return container.values() if is_object(container) else container
+        objects = (item.values() if is_object(item) else item for item in level if type(item) in (dict, list))
+        level = [inner for values in objects for inner in values]
 
 
 def tokenizer_json(pipeline: Pipeline, pretty: bool) -> Iterator[json_text.Buffer]:
@@ -88,16 +83,9 @@ def form_of(pipeline: Pipeline, model: dict[str, Any]) -> dict[str, Any]:
         "added_tokens": [
             {"id": token_id, **token.to_dict()} for token_id, token in sorted(pipeline.added.tokens.items())
         ],
-        "normalizer": _component_dict(pipeline.normalizer),
-        "pre_tokenizer": _component_dict(pipeline.pre_tokenizer),
-        "post_processor": _component_dict(pipeline.post_processor),
-        "decoder": _component_dict(pipeline.decoder),
+        **{name: None if (step := getattr(pipeline, name)) is None else step.to_dict() for name in _STEPS},
         "model": model,
     }
-
-
-def _component_dict(component: Component | None) -> dict[str, Any] | None:
-    return None if component is None else component.to_dict()
 
 
 def state_of(pipeline: Pipeline) -> bytes:
@@ -149,21 +137,12 @@ def read_pipeline(text: str | bytes, source: str) -> Pipeline:
 
 @without_collection()
 def _read(text: str | bytes, source: str, make: Callable[[dict[str, Any], str], Pipeline]) -> Pipeline:
-    if (value := _packed(text)) is not None:
-        # If the file is wrong, the plain form below finds out why.
-        with contextlib.suppress(ValueError, TypeError):
+    # If the file is wrong (or no UTF-8), the plain form below finds out why
+    with contextlib.suppress(ValueError, TypeError):
+        raw = text.encode() if isinstance(text, str) else text
+        if (value := read_packed(raw, lambda rest: read_json(rest, ""))) is not None:
             return make(value, source)
     return make(read_json(text, source), source)
-
-
-def _packed(text: str | bytes) -> dict[str, Any] | None:
-    """The object that a JSON text holds, with the tables of its model as arrays; None if it can't be had so."""
-    try:
-        text = text.encode() if isinstance(text, str) else text
-        value = read_packed(text, lambda rest: read_json(rest, ""))
-    except ValueError:  # UnicodeEncodeError as well
-        return None
-    return value
 
 
 def pipeline_of(value: dict[str, Any], source: str) -> Pipeline:
@@ -185,16 +164,13 @@ def pipeline_of(value: dict[str, Any], source: str) -> Pipeline:
         read("pre_tokenizer", PreTokenizer.from_dict),
         read("post_processor", PostProcessor.from_dict),
         read("decoder", Decoder.from_dict),
-        truncation=read("truncation", lambda given: _limits().Truncation.from_dict(given)),
-        padding=read("padding", lambda given: _limits().Padding.from_dict(given)),
     )
+    if value.get("truncation") is not None or value.get("padding") is not None:
+        from gputok.pipeline.limits import Padding, Truncation  # a millisecond, which few files need
+
+        limits = {"truncation": read("truncation", Truncation.from_dict), "padding": read("padding", Padding.from_dict)}
+        pipeline = dataclasses.replace(pipeline, **limits)
     return read("added_tokens", lambda given: pipeline.with_added(_added_tokens(given))[0]) or pipeline
-
-
-def _limits() -> Any:
-    from gputok.pipeline import limits  # a millisecond, which few files need
-
-    return limits
 
 
 class _Reader:
@@ -254,11 +230,7 @@ def shown(pipeline: Pipeline, *, brief: bool) -> str:
         "truncation": params("TruncationParams", form["truncation"]),
         "padding": params("PaddingParams", form["padding"], "pad_token"),
         "added_tokens": [added(token) for token in form["added_tokens"]],
-        "normalizer": Verbatim(show(pipeline.normalizer)),
-        "pre_tokenizer": Verbatim(show(pipeline.pre_tokenizer)),
-        "post_processor": Verbatim(show(pipeline.post_processor)),
-        "decoder": Verbatim(show(pipeline.decoder)),
-        "model": Verbatim(show(pipeline.model)),
+        **{name: Verbatim(show(getattr(pipeline, name))) for name in (*_STEPS, "model")},
     }
     return described("Tokenizer", parts, n_items)
 
@@ -278,18 +250,9 @@ _BRACKET = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*(?=[\[{])")
 def read_packed(text: bytes, loads: Callable[[bytes], Any]) -> Any:
     """Reads a JSON text; `model.vocab` is then a Vocabulary and, of a BPE, `model.merges` a JoinedMerges.
 
-    Kernels read the long tables, and a JSON parser reads the rest of the text.
-
-    Args:
-        text: the bytes of a file.
-        loads: the JSON parser.
-
-    Returns:
-        The value of the text; None if the text is short, or if the kernels can read none of the tables. Then let a JSON
-        parser read the whole text: only the JSON parser can say what is wrong.
-
-    Raises:
-        ValueError: if the rest of the text is not JSON.
+    Kernels read the long tables, and a JSON parser, `loads`, the rest of the text; it raises ValueError if that is not
+    JSON. Returns None if the text is short, or if the kernels can read none of the tables. Then let a JSON parser read
+    the whole text: only the JSON parser can say what is wrong.
     """
     if len(text) < _SMALL or (begin := _table(text, "vocab", [])) < 0:
         return None

@@ -21,17 +21,11 @@ if TYPE_CHECKING:
 
 
 class Ends(NamedTuple):
-    """Ids to put around each document, besides those of the post-processor.
-
-    Attributes:
-        first: the ids before a document.
-        last: the ids after it.
-        skips_empty: a document without ids gets none.
-    """
+    """Ids to put around each document, besides those of the post-processor."""
 
     first: tuple[int, ...] = ()
     last: tuple[int, ...] = ()
-    skips_empty: bool = False
+    skips_empty: bool = False  # a document without ids gets none
 
     def around(self, around: list[list[int]]) -> list[list[int]]:
         """Adds the ids to those of `ids_around`, unless the post-processor adds the same ids there.
@@ -146,9 +140,7 @@ def surrounded_unless_empty(ids: Array, rows: Array, around: list[list[int]]) ->
     """As `surrounded`, but rows without ids stay without."""
     has_ids = rows[1:] > rows[:-1]
     ids, wider = surrounded(ids, np.append(rows[:1], rows[1:][has_ids]), around)
-    n_before = np.zeros(len(rows), np.int64)
-    np.cumsum(has_ids, out=n_before[1:])
-    return ids, wider[n_before]
+    return ids, wider[np.append(0, np.cumsum(has_ids))]
 
 
 # The end and begin tokens of pretraining of GPT-2 and its heirs, SentencePiece, Llama 3, Gemma, DeepSeek, and others.
@@ -161,14 +153,9 @@ _OWN = {
 def end_token(pipeline: Pipeline, role: str, given: bool | str | None) -> tuple[int, str] | None:
     """Returns id and text of a token that stands at an end of each document.
 
-    Args:
-        pipeline: the parts of the tokenizer.
-        role: "eos" or "bos", the name of the option.
-        given: the text of a token; True: the tokenizer's own; None or False: no token.
-
-    Raises:
-        ValueError: if the tokenizer has no such token, or several of those that are usual.
-        TypeError: if `given` is something else.
+    role: "eos" or "bos", the name of the option; given: the text of a token; True: the tokenizer's own; None or False:
+    no token. Raises ValueError if the tokenizer has no such token, or several of those that are usual; TypeError if
+    `given` is another value.
     """
     if given is None or given is False:
         return None
@@ -192,14 +179,9 @@ def own_tokens(pipeline: Pipeline, role: str) -> list[str]:
 
 
 def configured(path: str | os.PathLike[str], role: str) -> str | None:
-    """Returns the token that a tokenizer_config.json beside a tokenizer.json names; None: there is none.
+    """Returns the token that a tokenizer_config.json beside a tokenizer.json (`path`) names; None: there is none.
 
-    Args:
-        path: the tokenizer.json.
-        role: "eos" or "bos".
-
-    Raises:
-        ValueError: if the file is no JSON object.
+    Raises ValueError if the file is no JSON object. role: "eos" or "bos".
     """
     import pathlib
 

@@ -12,11 +12,10 @@ import hashlib
 import pathlib
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gputok.automaton import PATTERNS, compile_pattern
 from gputok.automaton.pattern import Regex
 from gputok.counts.word_counts import WordCounts
 from gputok.kernels.threads import thread_count
@@ -24,7 +23,8 @@ from gputok.models.bpe.model import BPE
 from gputok.models.bpe.super_trainer import SuperBpeTrainer, first_tokens, run_type
 from gputok.pipeline.count import resume
 from gputok.pipeline.count.units import WHOLE, count_by
-from gputok.pipeline.encode.superwords import WordTokens
+from gputok.pipeline.encode.superwords import WordTokens, usual_words
+from gputok.pipeline.run import Run
 from gputok.pre_tokenizers import ByteLevel, Sequence, Split
 from gputok.progress import reporting
 from gputok.text.way import Way
@@ -36,12 +36,11 @@ if TYPE_CHECKING:
     from gputok.corpus import Source
     from gputok.corpus.rereading import Reread
     from gputok.files.temporary import MemoryLimit
-    from gputok.kernels import Automaton, Veto
+    from gputok.kernels import Veto
     from gputok.models.bpe.super_trainer import SuperBpeTrainer
     from gputok.models.bpe.trainer import TrainedBpe
     from gputok.pipeline.count.units import Tallies
     from gputok.pipeline.pipeline import Pipeline
-    from gputok.pipeline.run import Run
     from gputok.pre_tokenizers import PreTokenizer
     from gputok.progress import Report
     from gputok.text.pieces import TextBatch
@@ -60,14 +59,9 @@ times that count."""
 
 
 def superword_steps(pre_tokenizer: PreTokenizer | None, pattern: str) -> PreTokenizer:
-    """Returns the pre-tokenizer of a tokenizer of superwords.
+    """Returns the pre-tokenizer of superwords, whose pieces a pattern cuts; pre_tokenizer: that of the words.
 
-    Args:
-        pre_tokenizer: that of the words.
-        pattern: an expression that cuts the pieces of the second stage.
-
-    Raises:
-        ValueError: if the pre-tokenizer doesn't end with ByteLevel, or inserts spaces.
+    Raises ValueError if it doesn't end with ByteLevel, or inserts spaces.
     """
     last = pre_tokenizer
     while isinstance(last, Sequence) and last.pretokenizers:
@@ -83,11 +77,7 @@ def superword_steps(pre_tokenizer: PreTokenizer | None, pattern: str) -> PreToke
 
 
 class Cells:
-    """Counters of neighbouring tokens, without keys, that threads share.
-
-    Args:
-        bits: there are 2**bits counters.
-    """
+    """2**bits counters of neighbouring tokens, without keys, that threads share."""
 
     def __init__(self, bits: int) -> None:
         self.counts: Ids = np.zeros(1 << bits, np.uint32)
@@ -153,39 +143,31 @@ class Cells:
         return int(np.partition(frequent, len(frequent) - n)[len(frequent) - n])
 
 
-class _PairCounter:
-    """Counts neighbouring tokens; what `count_words` calls a counter, without words."""
+class _Counter:
+    """Counts tokens; what `count_words` calls a counter, without words."""
 
     whole = WHOLE
 
-    def __init__(self, tokens: WordTokens, traits: Array, veto: Veto, cells: Cells) -> None:
-        self._tokens, self._rule, self._cells = tokens, (traits, veto), cells
-        self._lock = Lock()
+    def __init__(self, tokens: WordTokens, *rule: Any) -> None:
+        self._tokens, self._rule, self.cut = tokens, rule, tokens.cut
 
-    def cut(self, batch: TextBatch) -> list[int]:
-        """Returns the bytes at which slices begin, and the byte at which the last slice ends."""
-        return self._tokens.cut(batch)
+
+class _PairCounter(_Counter):
+    """Counts neighbouring tokens."""
+
+    def __init__(self, tokens: WordTokens, traits: Array, veto: Veto, cells: Cells) -> None:
+        super().__init__(tokens, traits, veto, cells.bits)
+        self._cells = cells
 
     def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
         """Adds the neighbours of a slice to the cells."""
         from gputok.kernels.cpu.superwords.pairs import deal_pairs
 
-        ids, marks = self._tokens.of_slice(batch, start, stop)
-        self._cells.add(*deal_pairs(ids, marks, *self._rule, self._cells.bits))
+        self._cells.add(*deal_pairs(*self._tokens.of_slice(batch, start, stop), *self._rule))
 
 
-class _RunCounter:
+class _RunCounter(_Counter):
     """Counts runs of tokens, as words whose bytes are ids."""
-
-    whole = WHOLE
-
-    def __init__(self, tokens: WordTokens, traits: Array, veto: Veto, frequent: Bytes) -> None:
-        self._tokens, self._rule = tokens, (traits, veto, frequent)
-        self._dtype = run_type(len(tokens.model.vocabulary))
-
-    def cut(self, batch: TextBatch) -> list[int]:
-        """Returns the bytes at which slices begin, and the byte at which the last slice ends."""
-        return self._tokens.cut(batch)
 
     def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
         """Adds the runs of a slice to the tallies of a thread."""
@@ -194,8 +176,8 @@ class _RunCounter:
 
         ids, marks = self._tokens.of_slice(batch, start, stop)
         begin, end = cut_runs(ids, marks, *self._rule)
-        ids, size = ids.astype(self._dtype, copy=False), self._dtype.itemsize
-        data: Bytes = ids.view(np.uint8)
+        ids = ids.astype(run_type(len(self._tokens.model.vocabulary)), copy=False)
+        data, size = ids.view(np.uint8), ids.itemsize
         tally, ones = tallies[True], np.ones(len(begin), np.int64)
         tally.table = count_pieces(data, size * begin, size * end, ones, position, tally.table, tally.make_room)
 
@@ -226,16 +208,25 @@ class SecondStage:
         self.first, self.trainer, self._devices = first, trainer, devices
         self.steps = superword_steps(pipeline.pre_tokenizer, trainer.superword_pattern)
         whole = dataclasses.replace(pipeline, model=model, pre_tokenizer=self.steps)
-        self.tokens = WordTokens(whole, automaton_of_words(words))
+        walk = None if words is None else words.way(Way()).automaton
+        self.tokens = WordTokens(whole, walk or usual_words())
         self._veto = trainer.veto()
         self._traits = token_traits(first.vocabulary.data, first.vocabulary.offsets, self._veto)
 
     def count_pairs(
-        self, batches: Iterator[TextBatch], cells: Cells, threads: int | None, report: Report | None, total: int | None
-    ) -> None:
-        """Counts neighbouring tokens of a corpus, or of a part of one."""
+        self, batches: Iterator[TextBatch], cells: Cells, run: Run, report: Report, total: int | None
+    ) -> Cells:
+        """Counts neighbouring tokens of a corpus, or of a part of one, and returns the cells."""
         counter = _PairCounter(self.tokens, self._traits, self._veto, cells)
-        count_by(lambda _: counter, batches, thread_count(threads), _named(report, "count pairs"), total, None)
+        count_by(lambda _: counter, batches, thread_count(run.threads), _named(report, "count pairs"), total, None)
+        return cells
+
+    def count_runs(
+        self, batches: Iterator[TextBatch], frequent: Bytes, run: Run, report: Report, total: int | None
+    ) -> WordCounts:
+        """Counts the runs of tokens between rare neighbours; frequent: of `Cells.reaching`."""
+        counter, named = _RunCounter(self.tokens, self._traits, self._veto, frequent), _named(report, "count runs")
+        return count_by(lambda _: counter, batches, thread_count(run.threads), named, total, run.memory)
 
     def threshold(self, cells: Cells, wanted: float = 0, below: int | None = None) -> int:
         """Returns how often neighbours must stand side by side.
@@ -246,42 +237,14 @@ class SecondStage:
         found = cells.reached_by(max(1, int((wanted or _WANTED) * n_merges)))
         return max(self.trainer.least, found if below is None else min(found, below - 1))
 
-    def count_runs(
-        self,
-        batches: Iterator[TextBatch],
-        frequent: Bytes,
-        threads: int | None,
-        report: Report | None,
-        total: int | None,
-        memory: MemoryLimit | None,
-    ) -> WordCounts:
-        """Counts the runs of tokens between rare neighbours; frequent: of `Cells.reaching`."""
-        counter = _RunCounter(self.tokens, self._traits, self._veto, frequent)
-        return count_by(lambda _: counter, batches, thread_count(threads), _named(report, "count runs"), total, memory)
-
-    def learn(
-        self, runs: WordCounts, threshold: int, report: Report | None, threads: int | None = None
-    ) -> TrainedBpe | None:
-        """Merges tokens in runs.
-
-        Returns:
-            Both stages; None if a lower threshold might give more merges.
-        """
-        learned = self.trainer.second_stage(self.first, runs, threshold, report, devices=self._devices, threads=threads)
-        is_all = len(learned.vocabulary) >= self.trainer.vocab_size or threshold <= self.trainer.least
+    def learn(self, runs: WordCounts, threshold: int, run: Run, report: Report) -> TrainedBpe | None:
+        """Merges tokens in runs; returns both stages, or None if a lower threshold might give more merges."""
+        trainer, threads = self.trainer, run.threads
+        if run.memory is not None:
+            trainer.check_memory(runs, run.memory.beside(*runs.columns()[:3]), thread_count(threads))
+        learned = trainer.second_stage(self.first, runs, threshold, report, devices=self._devices, threads=threads)
+        is_all = len(learned.vocabulary) >= trainer.vocab_size or threshold <= trainer.least
         return learned if is_all else None
-
-
-class Passes(Protocol):
-    """What reads the corpus for the second stage."""
-
-    def cells(self, stage: SecondStage, report: Report) -> Cells:
-        """Counts neighbouring tokens."""
-        ...
-
-    def runs(self, stage: SecondStage, frequent: Bytes, threshold: int, report: Report) -> WordCounts:
-        """Counts the runs of tokens between neighbours that are rarer than the threshold; frequent: of `Cells.reaching`."""
-        ...
 
 
 class Streamed(NamedTuple):
@@ -289,36 +252,22 @@ class Streamed(NamedTuple):
 
     read: Reread
     total: int | None  # bytes of the corpus, if known
-    threads: int | None
-    memory: MemoryLimit | None
+    run: Run
 
     def cells(self, stage: SecondStage, report: Report) -> Cells:
         """Counts neighbouring tokens."""
         total = self.read.n_bytes or self.total
-        cells = Cells.for_text(total, self.memory)
-        stage.count_pairs(self.read(), cells, self.threads, report, total)
-        return cells
+        return stage.count_pairs(self.read(), Cells.for_text(total, self.run.memory), self.run, report, total)
 
     def runs(self, stage: SecondStage, frequent: Bytes, threshold: int, report: Report) -> WordCounts:
         """Counts the runs of tokens between neighbours that are rarer than the threshold; frequent: of `Cells.reaching`."""
-        total = self.read.n_bytes or self.total
-        return stage.count_runs(self.read(), frequent, self.threads, report, total, self.memory)
+        return stage.count_runs(self.read(), frequent, self.run, report, self.read.n_bytes or self.total)
 
 
-def learn(
-    stage: SecondStage, passes: Passes, report: Report, memory: MemoryLimit | None, threads: int | None = None
-) -> TrainedBpe:
-    """Learns superwords from a corpus.
+def learn(stage: SecondStage, passes: Streamed | Saved, run: Run, report: Report) -> TrainedBpe:
+    """Learns superwords from a corpus, which is read once more where the threshold was too high; returns both stages.
 
-    Args:
-        stage: the second stage.
-        passes: reads the corpus; once more where the threshold was too high.
-        report: called with the stages "count pairs", "count runs" and "merge superwords".
-        memory: the memory limit, or None.
-        threads: how many threads merge; None: all cores.
-
-    Returns:
-        What both stages have learned.
+    report: called with the stages "count pairs", "count runs" and "merge superwords".
     """
     wanted, threshold = _WANTED, None
     while True:
@@ -326,10 +275,7 @@ def learn(
         threshold = stage.threshold(cells, wanted, below=threshold)
         frequent = cells.reaching(threshold)
         del cells  # most of the memory; a threshold is rarely too high
-        runs = passes.runs(stage, frequent, threshold, report)
-        if memory is not None:
-            stage.trainer.check_memory(runs, memory.beside(*runs.columns()[:3]), thread_count(threads))
-        learned = stage.learn(runs, threshold, report, threads)
+        learned = stage.learn(passes.runs(stage, frequent, threshold, report), threshold, run, report)
         if learned is not None:
             return learned
         wanted *= 2
@@ -339,54 +285,30 @@ def first_stage(
     pipeline: Pipeline,
     trainer: SuperBpeTrainer,
     count: Callable[[Any], WordCounts],
-    threads: int | None = None,
+    run: Run,
     report: Report | None = None,
-    devices: Devices = (),
-    memory: MemoryLimit | None = None,
 ) -> SecondStage:
-    """Makes the first stage, or takes the one that the trainer gives.
+    """Makes the first stage, or takes the one that the trainer gives; returns the second, which goes on from there.
 
-    Args:
-        pipeline: the parts of the tokenizer.
-        trainer: the options.
-        count: counts the words of a corpus; of None, those of the corpus to learn from.
-        threads: how many threads to use; None: all cores.
-        report: called with the stage "merge".
-        devices: CUDA devices (`gputok.backend`); the first one merges, in both stages.
-        memory: the memory limit, or None.
-
-    Returns:
-        The second stage, which goes on from there.
-
-    Raises:
-        ValueError: if the options don't suit the tokenizer, or the first stage lacks tokens.
-        MemoryError: if the first stage needs more memory than the limit allows.
+    count: counts the words of a corpus; of None, those of the corpus to learn from. report: called with the stage
+    "merge". Raises ValueError if the options don't suit the tokenizer, or the first stage lacks tokens; MemoryError if
+    it needs more than the limit.
     """
     _ = trainer.n_words, superword_steps(pipeline.pre_tokenizer, trainer.superword_pattern)  # errors first
-    stage1 = trainer.stage1
+    stage1, devices = trainer.stage1, run.devices
     if isinstance(getattr(stage1, "pipeline", None), type(pipeline)):
         first = first_tokens(stage1.pipeline.model, stage1.pipeline.added.tokens, trainer)
         return SecondStage(pipeline, first, trainer, stage1.pipeline.pre_tokenizer, devices)
     counts = stage1 if isinstance(stage1, WordCounts) else count(stage1)
-    if memory is not None:
-        trainer.check_first_memory(counts, memory.beside(*counts.columns()[:3]), thread_count(threads))
-    first = trainer.first_stage().train(counts, threads=threads, progress=report, devices=devices)
+    if run.memory is not None:
+        trainer.check_first_memory(counts, run.memory.beside(*counts.columns()[:3]), thread_count(run.threads))
+    first = trainer.first_stage().train(counts, threads=run.threads, progress=report, devices=devices)
     trainer.check_first_stage(len(first.vocabulary))
     return SecondStage(pipeline, first, trainer, pipeline.pre_tokenizer, devices)
 
 
-def automaton_of_words(pre_tokenizer: PreTokenizer | None) -> Automaton:
-    """Returns the automaton that finds the words of a pre-tokenizer; if it is no walk, words of another one."""
-    automaton = None if pre_tokenizer is None else pre_tokenizer.way(Way()).automaton
-    automaton = automaton or compile_pattern(PATTERNS["cl100k"])
-    assert isinstance(automaton, tuple)  # this pattern never needs backtracking
-    return automaton
-
-
-def _named(report: Report | None, name: str) -> Report | None:
+def _named(report: Report, name: str) -> Report:
     """Reports "count" as another stage."""
-    if report is None:
-        return None
 
     def named(stage: str, done: int, total: int | None) -> None:
         report(name if stage == "count" else stage, done, total)
@@ -395,23 +317,17 @@ def _named(report: Report | None, name: str) -> Report | None:
 
 
 class Saved:
-    """Counts the parts of files, and saves the counts of each in a work folder.
-
-    Args:
-        source: the files.
-        folder: the work folder.
-        run: threads and memory limit.
-    """
+    """Counts the parts of files, and saves the counts of each in a work folder."""
 
     def __init__(self, source: Source, folder: str | os.PathLike[str], run: Run) -> None:
         self._source, self._folder, self._run = source, pathlib.Path(folder), run
 
     def cells(self, stage: SecondStage, report: Report) -> Cells:
-        """Counts neighbouring tokens."""
+        """As `Streamed.cells`."""
         return Cells.of(self._counted(stage, "pairs", partial(pairs_of, stage), report, []))
 
     def runs(self, stage: SecondStage, frequent: Bytes, threshold: int, report: Report) -> WordCounts:
-        """Counts the runs of tokens between neighbours that are rarer than the threshold; frequent: of `Cells.reaching`."""
+        """As `Streamed.runs`."""
         count = partial(runs_of, stage, frequent)
         digest = hashlib.blake2b(frequent.data, digest_size=16).hexdigest()
         return self._counted(stage, f"runs-{threshold}", count, report, [threshold, digest])
@@ -419,33 +335,26 @@ class Saved:
     def _counted(
         self, stage: SecondStage, name: str, count: Callable[[Source, Run], WordCounts], report: Report, also: list[Any]
     ) -> WordCounts:
-        run = self._run._replace(progress=report)
-        pipeline = stage.tokens.pipeline
-        also = [*also, stage.trainer.veto()]
-        return resume.count_parts(pipeline, self._source, self._folder / name, count, run, also)
+        run, also = self._run._replace(progress=report), [*also, stage.trainer.veto()]
+        return resume.count_parts(stage.tokens.pipeline, self._source, self._folder / name, count, run, also)
 
 
 def pairs_of(stage: SecondStage, source: Source, run: Run) -> WordCounts:
     """Counts neighbouring tokens of a corpus, as words."""
-    cells = Cells(CELL_BITS)
+    batches = source.within(run.memory).read(run.threads)
     with reporting(run.progress) as report:
-        stage.count_pairs(source.within(run.memory).read(run.threads), cells, run.threads, report, source.total_bytes)
-    return cells.as_counts()
+        return stage.count_pairs(batches, Cells(CELL_BITS), run, report, source.total_bytes).as_counts()
 
 
 def runs_of(stage: SecondStage, frequent: Bytes, source: Source, run: Run) -> WordCounts:
     """Counts runs of tokens of a corpus."""
     batches = source.within(run.memory).read(run.threads)
     with reporting(run.progress) as report:
-        return stage.count_runs(batches, frequent, run.threads, report, source.total_bytes, run.memory)
+        return stage.count_runs(batches, frequent, run, report, source.total_bytes)
 
 
 def second_stage(pipeline: Pipeline, trainer: SuperBpeTrainer) -> SecondStage:
-    """Returns the second stage for shards.
-
-    Raises:
-        ValueError: if the trainer's first stage is no tokenizer: shards could learn different ones.
-    """
+    """Returns the second stage for shards; ValueError: the first is no tokenizer, and shards could differ."""
 
     def count(source: Any) -> WordCounts:
         raise ValueError(
@@ -453,42 +362,4 @@ def second_stage(pipeline: Pipeline, trainer: SuperBpeTrainer) -> SecondStage:
             "counts of all shards"
         )
 
-    return first_stage(pipeline, trainer, count)
-
-
-def count_pairs(pipeline: Pipeline, trainer: SuperBpeTrainer, source: Source, run: Run) -> WordCounts:
-    """Counts neighbouring tokens of a shard."""
-    return pairs_of(second_stage(pipeline, trainer), source, run)
-
-
-def count_runs(
-    pipeline: Pipeline, trainer: SuperBpeTrainer, source: Source, pairs: WordCounts, threshold: int | None, run: Run
-) -> WordCounts:
-    """Counts runs of tokens of a shard."""
-    stage, cells = second_stage(pipeline, trainer), Cells.of(pairs)
-    frequent = cells.reaching(stage.threshold(cells) if threshold is None else max(threshold, trainer.least))
-    del cells
-    return runs_of(stage, frequent, source, run)
-
-
-def learn_from_runs(
-    pipeline: Pipeline, trainer: SuperBpeTrainer, runs: WordCounts, pairs: WordCounts, threshold: int | None, run: Run
-) -> tuple[TrainedBpe, SecondStage]:
-    """Learns superwords from the runs of all shards.
-
-    Raises:
-        ValueError: if the threshold was too high.
-    """
-    stage, cells = second_stage(pipeline, trainer), Cells.of(pairs)
-    threshold = stage.threshold(cells) if threshold is None else max(threshold, trainer.least)
-    if run.memory is not None:
-        trainer.check_memory(runs, run.memory.beside(*runs.columns()[:3]), thread_count(run.threads))
-    with reporting(run.progress) as report:
-        learned = stage.learn(runs, threshold, report, run.threads)
-    if learned is None:
-        lower = stage.threshold(cells, 4, below=threshold)
-        raise ValueError(
-            f"too few pairs occur {threshold:,} times, as the runs were cut for: count the runs of all shards again with "
-            f"threshold={lower}, and pass it here as well"
-        )
-    return learned, stage
+    return first_stage(pipeline, trainer, count, Run("cpu"))

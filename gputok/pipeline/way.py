@@ -13,7 +13,7 @@ import numpy as np
 
 from gputok.automaton import Same, compile_pattern
 from gputok.kernels.signatures import NamedTuple
-from gputok.text.pieces import IDEOGRAPHS, PUNCTUATION, SPACE_PREFIXED_RUN, Pieces, cuts_beside
+from gputok.text.pieces import IDEOGRAPHS, PUNCTUATION, SPACE_PREFIXED_RUN, Pieces, cuts_beside, joined_offsets
 from gputok.text.way import Apart, Spaces, Unit, Way
 
 if TYPE_CHECKING:
@@ -33,16 +33,7 @@ _CUTS = {
 
 
 def way_of(normalizer: Any, pre_tokenizer: Any, added: AddedVocabulary) -> Way:
-    """Finds how the steps before a model take a text apart.
-
-    Args:
-        normalizer: the normalizer, or None.
-        pre_tokenizer: the pre-tokenizer, or None.
-        added: the added tokens.
-
-    Returns:
-        The way. Its unit is WORD, PART, LINE or DOCUMENT.
-    """
+    """Finds how the steps before a model take a text apart: a way whose unit is WORD, PART, LINE or DOCUMENT."""
     way = Way()
     for step in (normalizer, pre_tokenizer):
         way = way if step is None else step.way(way)
@@ -84,15 +75,10 @@ def automaton_of(apart: Apart) -> Automaton:
 
 
 class Cut(NamedTuple):
-    """A text that is cut for several threads.
+    """A text that is cut for several threads."""
 
-    Attributes:
-        pieces: the text, whose long pieces are cut; the pieces follow each other without gaps.
-        edges: thread i takes the pieces edges[i]:edges[i + 1].
-    """
-
-    pieces: Pieces
-    edges: list[int]
+    pieces: Pieces  # the text, whose long pieces are cut; the pieces follow each other without gaps
+    edges: list[int]  # thread i takes the pieces edges[i]:edges[i + 1]
 
     @property
     def slices(self) -> list[Pieces]:
@@ -109,26 +95,15 @@ class Cut(NamedTuple):
         ]
 
     def joined(self, rows: Sequence[Positions]) -> Positions:
-        """Returns which tokens or words each document has.
-
-        Args:
-            rows: of each slice, those that each piece has: int64[n_pieces + 1].
-        """
-        n_before = np.cumsum([0, *(each[-1] for each in rows)])
-        ends = [each[1:] + n for each, n in zip(rows, n_before[:-1], strict=True)]
-        return np.concatenate([n_before[:1], *ends])[self.pieces.rows]
+        """Returns which tokens or words each document has; rows: of the pieces of each slice, int64[n + 1]."""
+        return joined_offsets(rows)[self.pieces.rows]
 
 
 class Sliced(NamedTuple):
-    """Documents that are cut for several threads.
-
-    Attributes:
-        cut: the text of the documents.
-        encode: returns the ids of a slice, and the rows of its pieces in them.
-    """
+    """Documents that are cut for several threads."""
 
     cut: Cut
-    encode: Callable[[Pieces], tuple[Array, Array]]
+    encode: Callable[[Pieces], tuple[Array, Array]]  # returns the ids of a slice, and the rows of its pieces in them
 
     def joined(self, found: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
         """Returns the ids and rows of the documents, from what `encode` returned for each slice."""
@@ -140,13 +115,7 @@ def cut_for_threads(pieces: Pieces, automaton: Automaton, n_bytes: int) -> Cut:
 
     A strong cut may be made in any state, since the walk ends each slice with an end of text. No cut is in an added token.
 
-    Args:
-        pieces: the text, without empty pieces and without gaps between pieces.
-        automaton: finds the units of the text.
-        n_bytes: about how many bytes a slice has.
-
-    Returns:
-        The same text in more pieces.
+    pieces: the text, without empty pieces and without gaps between pieces; n_bytes: about how many a slice has.
     """
     from gputok.kernels.cpu.walk import prepare, slice_text
 

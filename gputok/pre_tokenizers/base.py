@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -33,21 +32,13 @@ _CUTS: dict[Behavior, Any] = {
 BEHAVIORS: dict[Behavior, str] = {name: name.title().replace("_", "") for name in _CUTS}
 """Behavior -> the word for it in JSON and in a `repr`."""
 
-_FIELDS_WITH_DEFAULT_IN_JSON = {"use_regex", "prepend_scheme", "split", "length"}
-
 
 class Cut(NamedTuple):
-    """Where a pre-tokenizer cuts pieces: at the matches of one pattern.
-
-    Attributes:
-        matcher: finds the matches.
-        behavior: the treatment of a match, as in `Split`.
-        invert: treats the text between matches as the matches.
-    """
+    """Where a pre-tokenizer cuts pieces: at the matches of one pattern."""
 
     matcher: Automaton | Backtracking
-    behavior: Behavior
-    invert: bool = False
+    behavior: Behavior  # the treatment of a match, as in `Split`
+    invert: bool = False  # treats the text between matches as the matches
 
 
 class PreTokenizer(Component):
@@ -59,6 +50,7 @@ class PreTokenizer(Component):
 
     kind: ClassVar[str] = "pre-tokenizer"
     home: ClassVar[str] = "gputok.pre_tokenizers"
+    defaults = ("use_regex", "prepend_scheme", "split", "length")
 
     @staticmethod
     def custom(pretok: Any) -> PreTokenizer:
@@ -79,11 +71,6 @@ class PreTokenizer(Component):
             [('left', (0, 4)), ('right', (5, 10))]
         """
         return Custom(pretok)
-
-    @classmethod
-    def _required(cls) -> list[str]:
-        names = [field.name for field in dataclasses.fields(cls)]
-        return [name for name in names if name not in _FIELDS_WITH_DEFAULT_IN_JSON]
 
     def apply(self, pieces: Pieces) -> Pieces:
         """Cuts each piece that is not an added token. The result has no empty pieces.
@@ -236,10 +223,7 @@ def cut_rule(behavior: Behavior, invert: bool = False) -> tuple[Mask, Mask]:
 
 
 def one_walk(matcher: Automaton | Backtracking, behavior: Behavior, invert: bool = False) -> Automaton | None:
-    """Returns the automaton whose matches are what a pattern cuts text into, or None if one walk does not suffice.
-
-    matcher, behavior, invert: as for `cut_pieces`.
-    """
+    """Returns the automaton whose matches are what a pattern cuts text into, or None if one walk does not suffice."""
     if not isinstance(matcher, tuple):
         return None
     cut, drop = cut_rule(behavior, invert)

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from gputok.text.pieces import Pieces
     from gputok.text.way import Way
 
-PREPEND_SCHEMES = ("first", "never", "always")
-_BEFORE = {"always": Before.BARE, "first": Before.FIRST, "never": Before.NONE}
+_BEFORE = {"first": Before.FIRST, "never": Before.NONE, "always": Before.BARE}
 _LONGEST = 2**31 - 1  # no piece has more characters
 
 
@@ -41,7 +40,7 @@ class Metaspace(PreTokenizer):
     prepend_scheme: str = field(default="always", metadata={"shown": str})
     split: bool = True
 
-    checks = per_field(replacement=character, prepend_scheme=choice(*PREPEND_SCHEMES), split=switch)
+    checks = per_field(replacement=character, prepend_scheme=choice(*_BEFORE), split=switch)
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:

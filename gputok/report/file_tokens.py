@@ -15,7 +15,7 @@ import numpy as np
 from gputok.corpus import Source
 from gputok.corpus.document_kinds import file_kind, refuse_binary
 from gputok.corpus.options import Place
-from gputok.corpus.packing import checked, joined
+from gputok.corpus.packing import checked
 from gputok.files.file_systems import local_path
 from gputok.files.locations import LocalFile, OpenFile, find
 from gputok.files.repositories import LeftOut, walk
@@ -25,7 +25,7 @@ from gputok.progress import reporting
 from gputok.report.curves import aligned
 from gputok.report.groups import GroupMeasures, Groups
 from gputok.report.measures import code_points, own_pipeline, words_of
-from gputok.text.pieces import TextBatch
+from gputok.text.pieces import TextBatch, joined
 from gputok.types import public
 
 if TYPE_CHECKING:

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from gputok.types import Bytes, Mask, Positions
 
 
-def normalize_form(pieces: Pieces, name: str, compose: bool = False) -> Pieces:
-    """Brings the pieces into the normalization form nfd or nfkd or, with `compose`, nfc or nfkc."""
+def normalize_form(pieces: Pieces, name: str) -> Pieces:
+    """Brings the pieces into the normalization form nfd, nfkd, nfc or nfkc."""
     from gputok.kernels.cpu import normalize
 
     form = normalization_form(name)
     if normalize.is_inert(pieces.data, pieces.start, pieces.end, pieces.frozen, *form[:3]):
         return pieces
-    return rewritten(pieces, normalize.normalize_form, form, compositions() if compose else None)
+    return rewritten(pieces, normalize.normalize_form, form, compositions() if name.endswith("c") else None)
 
 
 def inert_in(name: str) -> tuple[Any, Any, int]:

@@ -61,11 +61,8 @@ class NormalizedString:
     def of(cls, original: str, shift: int, data: Bytes, alignment: Alignment) -> NormalizedString:
         """Makes the part of a longer text that begins at byte `shift` of that text.
 
-        Args:
-            original: the part, before normalization.
-            shift: where the part begins in the longer text, in bytes.
-            data: uint8[n], the normalized part.
-            alignment: for each byte of data, the bytes of `original` that it comes from.
+        original: the part, before normalization; data: uint8[n], the normalized part; alignment: for each byte of data,
+        the bytes of `original` that it comes from.
         """
         part = cls.__new__(cls)
         whole = np.array([0, len(data)])
@@ -113,12 +110,7 @@ class NormalizedString:
     # ---- changes that are functions on pieces
 
     def apply(self, change: Callable[..., Pieces], *arguments: Any) -> None:
-        """Replaces the pieces by `change(pieces, *arguments)`.
-
-        Args:
-            change: a function of `gputok.text.edit`, or the `apply` of a normalizer.
-            arguments: further arguments of `change`.
-        """
+        """Replaces the pieces by `change(pieces, *arguments)`, such as a function of `gputok.text.edit`."""
         self._pieces = spell_out(change(self._pieces, *arguments))
 
     def nfd(self) -> None:
@@ -131,11 +123,11 @@ class NormalizedString:
 
     def nfc(self) -> None:
         """Decomposes characters canonically, then composes them (NFC)."""
-        self.apply(edit.normalize_form, "nfc", True)
+        self.apply(edit.normalize_form, "nfc")
 
     def nfkc(self) -> None:
         """Decomposes characters by compatibility, then composes them canonically (NFKC)."""
-        self.apply(edit.normalize_form, "nfkc", True)
+        self.apply(edit.normalize_form, "nfkc")
 
     def lowercase(self) -> None:
         """Converts each character to lower case, independently of its neighbours."""

@@ -21,7 +21,7 @@ from gputok.kernels.signatures import NamedTuple
 from gputok.types import public
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -104,6 +104,21 @@ class TextBatch(NamedTuple):
         """Decodes the documents one by one. A loop over documents is slow, so inside gputok nothing calls this."""
         raw, ends = self.data.tobytes(), self.offsets.tolist()
         return (raw[a:b].decode() for a, b in itertools.pairwise(ends))
+
+
+def joined_offsets(parts: Sequence[Positions]) -> Positions:
+    """Returns the offsets of packed items, if the items of some arrays of offsets are put one after the other."""
+    begins = np.cumsum([0, *(part[-1] - part[0] for part in parts)])
+    shifted = (part[1:] + (begin - part[0]) for part, begin in zip(parts, begins[:-1], strict=True))
+    return np.concatenate([begins[:1], *shifted])
+
+
+def joined(batches: Sequence[TextBatch]) -> TextBatch:
+    """Puts the documents of some batches, of one at least, into one."""
+    if len(batches) == 1 and batches[0].offsets[0] == 0:
+        return batches[0]
+    text = [data[offsets[0] : offsets[-1]] for data, offsets in batches]
+    return TextBatch(np.concatenate(text), joined_offsets([offsets for _, offsets in batches]))
 
 
 class RawLines(NamedTuple):

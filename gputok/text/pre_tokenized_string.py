@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
 
 
 @public("gputok")
+@dataclass(frozen=True, eq=False, repr=False)
 class Token:
     """A token of a model: its id, its text, and its bytes in the piece of text.
 
-    Args:
+    Attributes:
         id: the id of the token.
         value: the token as text.
         offsets: (first, last + 1) byte of the piece that the token covers.
@@ -32,29 +34,13 @@ class Token:
         (3, 'he', (0, 2))
     """
 
-    __slots__ = ("_fields",)
-
-    def __init__(self, id: int, value: str, offsets: tuple[int, int]) -> None:
-        self._fields = (id, value, offsets)
-
-    @property
-    def id(self) -> int:
-        """The id of the token."""
-        return self._fields[0]
-
-    @property
-    def value(self) -> str:
-        """The token as text."""
-        return self._fields[1]
-
-    @property
-    def offsets(self) -> tuple[int, int]:
-        """(first, last + 1) byte of the piece that the token covers."""
-        return self._fields[2]
+    id: int
+    value: str
+    offsets: tuple[int, int]
 
     def as_tuple(self) -> tuple[int, str, tuple[int, int]]:
         """Returns (id, value, offsets)."""
-        return self._fields
+        return self.id, self.value, self.offsets
 
 
 class _Split(NamedTuple):
@@ -92,10 +78,8 @@ class PreTokenizedString:
     def of(cls, data: Bytes, offsets: Positions, token: Positions) -> PreTokenizedString:
         """Makes the splits of a text from the pieces of one document.
 
-        Args:
-            data: uint8[n_bytes], the pieces as UTF-8, one after the other.
-            offsets: int64[n_pieces + 1], in bytes; piece i is data[offsets[i]:offsets[i + 1]].
-            token: int64[n_pieces], the id of an added token, or -1.
+        data: uint8[n_bytes], the pieces as UTF-8, one after the other; offsets: int64[n_pieces + 1], in bytes; token:
+        int64[n_pieces], the id of an added token, or -1.
         """
         raw = data.tobytes()
         text = cls(raw.decode())
@@ -203,12 +187,10 @@ class PreTokenizedString:
         )
 
     def cut(self, apply: Callable[[Pieces], Pieces], *, whole: bool = False) -> None:
-        """Applies a function on Pieces to the splits without tokens.
+        """Applies a function on Pieces to the splits without tokens: one row of each, which becomes its new splits.
 
-        Args:
-            apply: takes the splits as one row each, and returns pieces in the same rows: the new splits.
-            whole: True: each new split is aligned with all of the original of its old split, also with the parts that
-                normalization removed. False: with the part that its own bytes come from.
+        whole: each new split is aligned with all of the original of its old split, also with the parts that
+        normalization removed; else with the part that its own bytes come from.
         """
         splits = [split.normalized for split in self._splits if split.tokens is None]
         original = [(split.original_shift, len(split.original.encode())) for split in splits] if whole else None

@@ -51,18 +51,6 @@ def _part(name: str) -> dict[str, npt.NDArray[Any]]:
     return part
 
 
-def packed(tables: dict[str, dict[str, npt.NDArray[Any]]]) -> bytes:
-    """Returns the contents of the file of tables."""
-    index: dict[str, Any] = {}
-    parts, end = list[bytes](), 0
-    for name, part in tables.items():
-        arrays = {field: array.astype(array.dtype.newbyteorder("<")) for field, array in part.items()}
-        parts.append(zlib.compress(b"".join(array.tobytes() for array in arrays.values()), 9))
-        fields = [(field, array.dtype.str, *array.shape) for field, array in arrays.items()]
-        index[name] = end, (end := end + len(parts[-1])), fields
-    return json.dumps(index).encode() + b"\n" + b"".join(parts)
-
-
 @functools.cache
 def character_map(name: str) -> CharacterMap:
     """Loads a character map.

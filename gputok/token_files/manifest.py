@@ -28,17 +28,11 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
 
 
 class FileFacts(NamedTuple):
-    """A file, and what it must be.
+    """A file, and what it must be."""
 
-    Attributes:
-        name: the name in the folder of the manifest.
-        bytes: the size.
-        sha256: the checksum, in hexadecimal digits.
-    """
-
-    name: str
-    bytes: int
-    sha256: str
+    name: str  # in the folder of the manifest
+    bytes: int  # the size
+    sha256: str  # the checksum, in hexadecimal digits
 
     @classmethod
     def of(cls, path: pathlib.Path, name: str) -> FileFacts:
@@ -57,30 +51,14 @@ class FileFacts(NamedTuple):
 
 
 class Manifest:
-    """A manifest that was read.
-
-    Attributes:
-        path: the file.
-        content: its JSON object.
-    """
+    """A manifest that was read: `content` is the JSON object of the file `path`; a ValueError names the wrong field."""
 
     def __init__(self, path: pathlib.Path) -> None:
-        """Reads a manifest.
-
-        Raises:
-            ValueError: if a field is missing or has another type; the message names it.
-        """
-        self.path = path
-        try:
-            content: Any = json.loads(path.read_bytes())
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path}: expected JSON ({error})") from None
-        if not isinstance(content, dict):
-            raise ValueError(f"{path}: expected a JSON object, got {type(content).__name__}")
+        self.path, content = path, read_object(path)
         for field, kind in _FIELDS.items():
             if not isinstance(content.get(field), kind) or isinstance(content[field], bool):
                 raise ValueError(f"{path}: {field}: is missing or has another type")
-        self.content: dict[str, Any] = content
+        self.content = content
         self._shards = [self._files(i, shard) for i, shard in enumerate(content["shards"])]
 
     def _files(self, i: int, shard: Any) -> list[FileFacts]:
@@ -111,14 +89,20 @@ class Manifest:
         return [file for files in self._shards for file in files] + of_index
 
     def check(self) -> None:
-        """Checks size and checksum of all files.
-
-        Raises:
-            ValueError: if a file has another size or checksum; the message names the file.
-            FileNotFoundError: if a file is missing.
-        """
+        """Checks size and checksum of all files; raises the errors of `FileFacts.check`."""
         for file in self.files:
             file.check(self.path.parent)
+
+
+def read_object(path: pathlib.Path) -> dict[str, Any]:
+    """Reads a JSON object; raises ValueError if the file is none."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: expected JSON ({error})") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected a JSON object, got {type(content).__name__}")
+    return content
 
 
 def manifest_name(output: str, is_folder: bool) -> str:

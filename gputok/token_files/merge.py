@@ -74,7 +74,8 @@ def merge_tokens(
     # Without manifests, the ids themselves tell how large they are
     vocab_size = tokenizer.get("vocab_size")
     if not isinstance(vocab_size, int):
-        vocab_size = 1 + max((_largest(files) for files in opened), default=0)
+        each = (batch.ids for files in opened for batch in files.batches())
+        vocab_size = 1 + max((int(ids.max()) for ids in each if len(ids)), default=0)
     layout = layout_of(output, vocab_size, **options)
     sources = find([path for files in opened for path in files.paths])
     for name in names(output, layout):
@@ -105,7 +106,7 @@ class _Tally:
         """Yields all documents after the first `skip`."""
         for files in self._opened:
             for batch in files.batches(skip):
-                self.n_documents, self.n_ids = (self.n_documents + batch.n_documents, self.n_ids + len(batch.ids))
+                self.n_documents, self.n_ids = self.n_documents + batch.n_documents, self.n_ids + len(batch.ids)
                 yield batch
             skip = max(skip - len(files), 0)
 
@@ -140,7 +141,3 @@ def _same_tokenizer(paths: list[str], opened: list[TokenFiles]) -> dict[str, Any
                     "same tokenizer, with the same tokens around documents, are joined"
                 )
     return first
-
-
-def _largest(files: TokenFiles) -> int:
-    return max((int(batch.ids.max()) for batch in files.batches() if len(batch.ids)), default=0)

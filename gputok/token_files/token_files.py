@@ -22,7 +22,7 @@ from gputok.checks import short
 from gputok.files.arrow import needed_for
 from gputok.files.atomic import naming
 from gputok.files.file_systems import local_path
-from gputok.files.locations import locate
+from gputok.files.locations import copied
 from gputok.files.outputs import Target, work_folder
 from gputok.token_files.batches import TokenBatch as TokenBatch
 from gputok.token_files.batches import id_dtype as id_dtype
@@ -113,16 +113,9 @@ def layout_of(
     shuffle: int | None = None,
     sequence_length: int | None = None,
 ) -> Layout:
-    """Checks how an output shall be written, before anything is.
+    """Checks how an output, a path or URL, shall be written, before anything is; the options are `FileOptions`.
 
-    Args:
-        output: a path or URL.
-        vocab_size: the largest id plus 1.
-        format: as `FileOptions` describes it, and so are the others.
-        dtype: of the ids.
-        shard_tokens: ids of a file.
-        shuffle: the seed.
-        sequence_length: ids of a block.
+    vocab_size: the largest id plus 1.
 
     Raises:
         ValueError: if a format doesn't exist or can't store this, or an id doesn't fit in the dtype.
@@ -201,7 +194,7 @@ def write(
     n_bytes: Callable[[], int] = lambda: 0,
     threads: int | None = None,
 ) -> tuple[int, int]:
-    """Writes the ids of a corpus, batch by batch.
+    """Writes the ids of a corpus; returns the numbers of documents, and of documents or blocks in the files.
 
     Batches go to a work folder (`.NAME.part`) beside the output, whose files get their final names at the end. If the
     only file of ids is a symbolic link, the file that the link points to is replaced; other files lie in the folder of the
@@ -209,20 +202,10 @@ def write(
     complete document, a run with another fingerprint starts from the beginning. If `path` is a URL, the files are made
     in a temporary folder of this machine and uploaded at the end; if the upload fails, the next run only uploads.
 
-    Args:
-        path: the output.
-        batches: called at most once, with the number of documents that an interrupted run wrote; returns the batches
-            after these documents.
-        layout: how the documents are laid out, by `layout_of`; or the dtype of the ids, if the ending of `path` says the
-            rest.
-        fingerprint: a hash of everything that the ids depend on: tokenizer, source, options.
-        storage_options: of the file system of a URL, see `gputok.files.locations`.
-        tokenizer: what the manifest says of the tokenizer.
-        n_bytes: called at the end; tells how many bytes of text the documents had.
-        threads: how many threads work, this one among them; None: all cores.
-
-    Returns:
-        The number of documents, and that of documents or blocks in the files; see `Written`.
+    batches: called at most once, with the number of documents that an interrupted run wrote; returns the batches after
+    these. layout: of `layout_of`; or the dtype of the ids, if the ending of `path` says the rest. fingerprint: a hash
+    of everything that the ids depend on: tokenizer, source, options. tokenizer: what the manifest says of it. n_bytes:
+    called at the end; tells how many bytes of text the documents had. threads: this one is among them.
 
     Raises:
         ValueError: if the ending is of no format, or the format can't store a document.
@@ -312,11 +295,7 @@ class TokenFiles(Sequence["Array"]):
                 yield ids[first:last]
 
     def batches(self, skip: int = 0) -> Iterator[TokenBatch]:
-        """Yields all documents in order, some at a time, so that the files may be larger than memory.
-
-        Args:
-            skip: how many documents at the start to leave out.
-        """
+        """Yields the documents after the first `skip`, some at a time, so that the files may be larger than memory."""
         for shard, first in zip(self._shards, self._first[:-1], strict=True):
             at = max(skip - first, 0)
             while at < shard.n_documents:
@@ -374,21 +353,12 @@ def open_tokens(
 
 
 def read(path: str | os.PathLike[str], storage_options: StorageOptions = None) -> Iterator[TokenBatch]:
-    """Reads files that `write` wrote, some documents at a time; see `open_tokens`.
-
-    Yields:
-        Batches of documents, in order.
-    """
+    """Reads files that `write` wrote, some documents at a time, in order; see `open_tokens`."""
     yield from open_tokens(path, storage_options=storage_options).batches()
 
 
 def manifests(path: str | os.PathLike[str]) -> list[Manifest]:
-    """Returns the manifest of an output on this machine, or all manifests in a folder.
-
-    Raises:
-        FileNotFoundError: if there is none.
-        ValueError: if a manifest is damaged.
-    """
+    """Returns the manifest of an output on this machine, or all of a folder; FileNotFoundError: there is none."""
     local = pathlib.Path(path)
     found = manifests_in(local) if local.is_dir() else [_manifest_of(local)]
     read = [Manifest(manifest) for manifest in found if manifest is not None]
@@ -438,11 +408,7 @@ def _guessed(path: pathlib.Path) -> TokenFormat | None:
 
 
 def _manifest_of(path: pathlib.Path) -> pathlib.Path | None:
-    """Returns the manifest of an output, of a file of it, or in a folder; None: there is none.
-
-    Raises:
-        ValueError: if a folder has several.
-    """
+    """Returns the manifest of an output, of a file of it, or in a folder, or None; ValueError: there are several."""
     if path.name.endswith(INSIDE):
         return path if path.is_file() else None
     beside = path.with_name(manifest_name(path.name, False))
@@ -470,26 +436,19 @@ def _manifest_of(path: pathlib.Path) -> pathlib.Path | None:
 
 def _download(url: str, folder: pathlib.Path, format: str | None, storage_options: StorageOptions) -> pathlib.Path:
     """Copies an output to a folder; returns the path to open there."""
-
-    def fetch(name: str) -> pathlib.Path:
-        file = locate(name, storage_options)
-        with file.open() as source, open(folder / file.name, "wb") as copy:
-            shutil.copyfileobj(source, copy, 1 << 20)
-        return folder / file.name
-
     parent, _, last = url.rpartition("/")
     # The name as a format takes it, such as PREFIX for PREFIX.npy
     others = sorted({form.output_name(last) for form in FORMATS.values()} - {last})
     names = [(parent, manifest_name(name, False)) for name in (last, *others)]
     for parent_url, manifest in (*names[:1], (url, INSIDE), *names[1:]):
         try:
-            found = fetch(f"{parent_url}/{manifest}")
+            found = copied(f"{parent_url}/{manifest}", folder, storage_options)
         except FileNotFoundError:
             continue
         for file in Manifest(found).files:
-            fetch(f"{parent_url}/{file.name}")
+            copied(f"{parent_url}/{file.name}", folder, storage_options)
         return found
     form = chosen(url, format)
     for name in (last, *form.beside(last)):
-        fetch(f"{parent}/{name}")
+        copied(f"{parent}/{name}", folder, storage_options)
     return folder / last

@@ -43,6 +43,7 @@ from gputok.token_files.formats.base import (
     gathered,
     mapped,
     read_all,
+    rows_of,
     write_all,
     write_file,
 )
@@ -59,14 +60,9 @@ _MOST_BYTES = 255  # of a name, in most file systems
 
 
 class Layout(NamedTuple):
-    """How documents are laid out in files.
+    """How documents are laid out in files: `FileOptions` that were checked.
 
-    Attributes:
-        format: the format.
-        dtype: the dtype of the ids.
-        shard_tokens: about how many ids a shard has; None: one shard, or as many as the format says.
-        shuffle: the seed of the order of the documents in each shard; None: the order of the corpus.
-        sequence_length: the number of ids of each block; None: documents are stored as they are.
+    Without `shard_tokens`, there is one shard, or a shard has as many ids as the format says.
     """
 
     format: TokenFormat
@@ -77,16 +73,10 @@ class Layout(NamedTuple):
 
 
 class Output:
-    """The names of the files of an output, on this machine.
+    """The names of the files of an output, on this machine; path: the output as the user names it.
 
-    Args:
-        path: the output as the user names it.
-        layout: its layout.
-
-    Raises:
-        FileNotFoundError: if the folder that would hold the output does not exist.
-        IsADirectoryError: if a file is to be written, but there is a folder of this name.
-        FileExistsError: if a folder is to be written, but there is a file of this name.
+    Raises FileNotFoundError if the folder that would hold the output does not exist; IsADirectoryError, FileExistsError
+    if a file is to be written, but there is a folder of this name, or the other way round.
     """
 
     def __init__(self, path: pathlib.Path, layout: Layout) -> None:
@@ -159,10 +149,8 @@ class Output:
 class Work:
     """An open work folder.
 
-    Args:
-        output: the names of the output.
-        fingerprint: a hash of all that the ids depend on; the work of another fingerprint is thrown away.
-        tokenizer: what the manifest says of the tokenizer.
+    fingerprint: a hash of all that the ids depend on; the work of another fingerprint is thrown away. tokenizer: what
+    the manifest says of the tokenizer.
     """
 
     def __init__(self, output: Output, fingerprint: str, tokenizer: dict[str, Any]) -> None:
@@ -196,7 +184,7 @@ class Work:
                     return None  # another program wrote that
                 path = self._folder / work
                 if not os.path.lexists(path) and run["complete"]:
-                    path = self._final(name)
+                    path = self._output.final(name)
                 if not is_plain(path) or path.stat().st_size != file["bytes"]:
                     return None
         return run
@@ -277,20 +265,17 @@ class Work:
                 added = rows[first : last + 1]
                 self._form.check_rows(added, part.first_document + part.n_documents, str(self._output.path))
                 part.add(ids, added)
-                self._check_size(part)
+                if part.n_ids > (most_ids := self._form.most_ids):
+                    raise ValueError(
+                        f"{self._output.path}: format={self._form.name!r} stores at most {most_ids:,} ids in a file; "
+                        f"choose shard_tokens= (--shard-tokens), at most {most_ids:,}"
+                    )
             if last < n:
                 self._finish(part)
                 part.close()
                 part = self._open_part()
             first = last
         return part
-
-    def _check_size(self, part: _Part) -> None:
-        if part.n_ids > self._form.most_ids:
-            raise ValueError(
-                f"{self._output.path}: format={self._form.name!r} stores at most {self._form.most_ids:,} ids in a file; "
-                f"choose shard_tokens= (--shard-tokens), at most {self._form.most_ids:,}"
-            )
 
     def _open_part(self) -> _Part:
         rest = self._folder / f"rest-{len(self._shards):05d}"
@@ -364,8 +349,7 @@ class Work:
         size, data = self._layout.dtype.itemsize, mapped(part.ids_path, "u1")
         order = np.random.default_rng(self._layout.shuffle).permutation(part.n_documents)
         lengths = np.diff(rows)[order]
-        new_rows = np.zeros(len(rows), np.int64)
-        np.cumsum(lengths, out=new_rows[1:])
+        new_rows = rows_of(lengths)
         start = part.n_before + rows[:-1][order] * size
         path = part.ids_path.with_name(f"shuffled-{part.number:05d}")
         write_file(path, data[: part.n_before])
@@ -377,9 +361,6 @@ class Work:
         return path, new_rows
 
     # -- final names
-
-    def _final(self, name: str) -> pathlib.Path:
-        return self._output.final(name)
 
     def publish(self) -> list[pathlib.Path]:
         """Gives all files their final names, and removes the work folder; returns the files, the manifest last.
@@ -393,7 +374,7 @@ class Work:
         data = {shard["files"][0]["name"] for shard in self._shards if shard["files"]}
         for file in written:
             if file["name"] in data and (self._folder / file["work"]).exists():
-                self._final(file["name"]).unlink(missing_ok=True)
+                self._output.final(file["name"]).unlink(missing_ok=True)
         for file in sorted(written, key=lambda file: file["name"] in data):
             self._move(file["work"], file["name"])
         names = [file["name"] for file in written]
@@ -423,13 +404,13 @@ class Work:
             for file in older.files:
                 if file.name not in names and output.owns(form, file.name):
                     (output.folder / file.name).unlink(missing_ok=True)
-        self._final(self._output.manifest.name).unlink(missing_ok=True)
+        self._output.final(self._output.manifest.name).unlink(missing_ok=True)
         if self._form.index:
-            self._final(self._form.index).unlink(missing_ok=True)
+            self._output.final(self._form.index).unlink(missing_ok=True)
 
     def _move(self, work: str, name: str) -> None:
         """Gives a file of the work folder its final name, unless an interrupted run has done that."""
-        source, target = self._folder / work, self._final(name)
+        source, target = self._folder / work, self._output.final(name)
         if not source.exists():
             return
         try:
@@ -457,12 +438,8 @@ class Work:
             "bytes_in": self._run["bytes_in"],
             "bytes_out": sum(file["bytes"] for file in files),
             "shards": [
-                {
-                    "documents": shard["documents"],
-                    "stored": shard["stored"],
-                    "tokens": shard["tokens"],
-                    "files": [{k: v for k, v in file.items() if k != "work"} for file in shard["files"]],
-                }
+                {name: shard[name] for name in ("documents", "stored", "tokens")}
+                | {"files": [{k: v for k, v in file.items() if k != "work"} for file in shard["files"]]}
                 for shard in shards
                 if shard["files"]
             ],
@@ -473,15 +450,7 @@ class Work:
 
 
 class _Part:
-    """The shard that is being written.
-
-    Args:
-        folder: the work folder.
-        number: the number of the shard.
-        first_document: how many documents the shards before have.
-        before: the bytes before the first id of its own documents.
-        dtype: the dtype of the ids.
-    """
+    """The shard that is being written; before: the bytes before the first id of its own documents."""
 
     def __init__(
         self, folder: pathlib.Path, number: int, first_document: int, before: bytes, dtype: np.dtype[Any]
@@ -539,9 +508,8 @@ class _Part:
 def opened(output: Output, fingerprint: str, tokenizer: dict[str, Any]) -> Iterator[Work]:
     """Opens and locks the work folder of an output, which is made if it does not exist.
 
-    Raises:
-        BlockingIOError: if another process writes the same output.
-        NotADirectoryError: if the name of the work folder is a file or a link.
+    Raises BlockingIOError if another process writes the same output, NotADirectoryError if the name is a file or a
+    link.
     """
     folder = output.work
     with contextlib.suppress(FileExistsError):

@@ -5,29 +5,17 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING, Any, Self
 
-from gputok.checks import checked, needed, optional, reading, string, switch
+from gputok.checks import Check, checked, needed, optional, reading, string, switch
 from gputok.components import no_attribute, users_own, without_collection
 from gputok.types import public
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_IN_FILES = {
-    "content": string,
-    "single_word": switch,
-    "lstrip": switch,
-    "rstrip": switch,
-    "normalized": switch,
-    "special": switch,
-}
-_CHECKS = {
-    "content": string,
-    "_single_word": switch,
-    "_lstrip": switch,
-    "_rstrip": switch,
-    "_normalized": optional(switch),
-    "special": switch,
-}
+_SWITCHES = ("single_word", "lstrip", "rstrip", "normalized", "special")
+_IN_FILES: dict[str, Check] = {"content": string, **dict.fromkeys(_SWITCHES, switch)}
+_CHECKS = {name if name in ("content", "special") else f"_{name}": check for name, check in _IN_FILES.items()}
+_CHECKS["_normalized"] = optional(switch)
 
 
 @public("gputok")
@@ -96,10 +84,7 @@ class AddedToken:
             return value
         if special:
             value.special = True
-        if not isinstance(value, cls):
-            names = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
-            return cls(**{name: getattr(value, name) for name in names})
-        return value
+        return value if isinstance(value, cls) else cls(**{name: getattr(value, name) for name in _IN_FILES})
 
     def __setattr__(self, name: str, value: Any) -> None:
         if (check := _CHECKS.get(name)) is not None:
@@ -173,14 +158,9 @@ options_of = operator.attrgetter("content", "_normalized", "_single_word", "_lst
 
 @without_collection()
 def tokens_of(given: Iterable[str | AddedToken], *, special: bool) -> list[AddedToken]:
-    """Makes tokens of strings, and copies others, which their owners may change later.
+    """Makes tokens of strings, and copies others, which their owners may change later; special: those made of strings.
 
-    Args:
-        given: strings and AddedTokens.
-        special: whether tokens made of strings are special.
-
-    Raises:
-        ValueError: if a string holds half of a surrogate pair.
+    Raises ValueError if a string holds half of a surrogate pair.
     """
     given = [*given]
     if not _are_texts([token for token in given if isinstance(token, str)]):

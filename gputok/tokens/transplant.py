@@ -19,17 +19,10 @@ _LEAST = 1e-6  # a residual of this share of the target is none; it also keeps s
 
 
 def pursue(targets: Array, shared: Array, n_parts: int) -> tuple[Positions, Array]:
-    """Writes vectors as sparse sums of others, by Orthogonal Matching Pursuit.
+    """Writes `targets`, float[n, size], as sums of at most `n_parts` of `shared`, float[m, size].
 
     Each round takes the vector that is most like what is left of the target, and chooses all weights anew by least squares.
-
-    Args:
-        targets: float[n, size], the vectors to write as sums.
-        shared: float[m, size], the vectors to add up.
-        n_parts: how many vectors a sum has, at most; no more than m are used.
-
-    Returns:
-        int64[n, k], rows of `shared`; and float64[n, k], the weight of each, 0 where fewer suffice.
+    Returns int64[n, k], rows of `shared`; and float64[n, k], the weight of each, 0 where fewer suffice.
 
     >>> chosen, weights = pursue(np.array([[0.0, 2.0, 3.0]]), np.eye(3), 2)
     >>> chosen.tolist(), weights.round(4).tolist()

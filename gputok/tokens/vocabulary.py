@@ -70,14 +70,10 @@ def packed_tokens(tokens: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
         at, wrong = next((i, token) for i, token in enumerate(tokens) if not isinstance(token, str))
         raise WrongType(f"tokens must be strings, but token {at} is {brief(wrong)}") from None
     except UnicodeEncodeError:
-        at, wrong = next((i, token) for i, token in enumerate(tokens) if not _is_text(token))
+        at, wrong = next((i, token) for i, token in enumerate(tokens) if any("\ud800" <= c <= "\udfff" for c in token))
         raise WrongValue(
             f"token {at} holds half of a surrogate pair, which no text in UTF-8 can: {short(wrong)}"
         ) from None
-
-
-def _is_text(token: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in token)
 
 
 def plain_array(values: Sequence[Any]) -> np.ndarray:

@@ -529,8 +529,8 @@ def test_cut_and_uncut_runs_of_whole_corpora(name, max_words, corpus_sample, tmp
     given = superwords.first_tokens(first.pipeline.model, {}, trainer)
     stage = superwords.SecondStage(first.pipeline, given, trainer, first.pre_tokenizer)
     every = np.full(1 << 13, 255, np.uint8)
-    whole = stage.count_runs(corpus.read([str(path)]), every, None, None, None, None)
-    learned = stage.learn(whole, 1, None)
+    how = Run(), lambda *_: None
+    learned = stage.learn(stage.count_runs(corpus.read([str(path)]), every, *how, None), 1, *how)
     model = models.BPE()
     learned.into(model)
     assert model.get_vocab() == tokenizer.model.get_vocab()

@@ -16,7 +16,7 @@ from gputok.counts.partitions import table_budget
 from gputok.counts.word_counts import WordCounts
 from gputok.kernels.threads import run
 from gputok.pipeline.count.units import LOOK_SECONDS, StepCounter, Tallies, WalkCounter, Workers, collected
-from gputok.text.pieces import Pieces, RawLines, TextBatch
+from gputok.text.pieces import Pieces, RawLines, TextBatch, joined_offsets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -184,10 +184,7 @@ class _Devices:
             np.array([0, len(batch.data)]) if isinstance(batch, RawLines) else batch.offsets for batch in batches
         ]
         text = [batch.data[of[0] : of[-1]] for batch, of in zip(batches, offsets, strict=True)]
-        begin = np.cumsum([0, *map(len, text)])
-        shifted = [of[1:] + (at - of[0]) for of, at in zip(offsets, begin[:-1], strict=True)]
-        is_raw = isinstance(batches[0], RawLines)
-        return Batch(text, np.concatenate([begin[:1], *shifted]), position, checked if is_raw else None)
+        return Batch(text, joined_offsets(offsets), position, checked if isinstance(batches[0], RawLines) else None)
 
     def _wait_for(self, arrived: Callable[[], bool]) -> None:
         try:

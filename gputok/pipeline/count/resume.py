@@ -32,11 +32,9 @@ _RUN, _PART = "run.json", "part-{:06d}.parquet"
 def count_words(pipeline: Pipeline, source: Source, folder: str | os.PathLike[str], run: Run) -> WordCounts:
     """Counts the words of files, part by part, without the parts that an earlier run has counted into the folder.
 
-    The folder is made if it does not exist, and remains at the end (`remove` deletes it).
-
-    Raises:
-        ValueError: if the source does not consist of files, or the folder contains the work of another run or other files.
-        BlockingIOError: if another process works in the folder.
+    The folder is made if it does not exist, and remains at the end (`remove` deletes it). Raises ValueError if the
+    source does not consist of files, or the folder contains the work of another run or other files; BlockingIOError if
+    another process works there.
     """
     return count_parts(pipeline, source, folder, partial(count_corpus, pipeline), run)
 
@@ -51,13 +49,7 @@ def count_parts(
 ) -> WordCounts:
     """`count_words` for anything that is counted in parts.
 
-    Args:
-        pipeline: the parts of the tokenizer.
-        source: the files.
-        folder: the work folder.
-        count: counts a part of the files.
-        run: threads, progress and memory limit.
-        also: what the counts depend on besides, for the fingerprint.
+    count: counts a part of the files; also: what the counts depend on besides, for the fingerprint.
     """
     if not source.is_files or source.is_open:
         raise ValueError(

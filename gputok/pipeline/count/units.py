@@ -54,12 +54,7 @@ LOOK_SECONDS = 0.2
 class Tallies(dict[bool, Tally]):
     """The counts of one thread: True -> those of byte-level words, False -> those of other words.
 
-    Args:
-        memory: the memory limit, or None.
-        budget: the largest size of each table in bytes, or None.
-
-    Attributes:
-        n_bytes: of the tasks that the thread has counted.
+    budget: the largest size of each table in bytes, or None; n_bytes: of the tasks that the thread has counted.
     """
 
     def __init__(self, memory: MemoryLimit | None, budget: int | None) -> None:
@@ -96,13 +91,9 @@ Job = Callable[[Tallies], object]
 
 
 class Counter(Protocol):
-    """A way to count the words of a batch: in slices, each of which one thread counts.
+    """A way to count the words of a batch: in slices, each of which one thread counts."""
 
-    Attributes:
-        whole: a thread counts so many bytes that it has read without cutting them.
-    """
-
-    whole: int
+    whole: int  # a thread counts so many bytes that it has read without cutting them
 
     def cut(self, batch: TextBatch) -> list[int]:
         """Returns the bytes of the batch at which slices begin, and the byte at which the last slice ends."""
@@ -117,18 +108,12 @@ class Counter(Protocol):
 
 
 class Slices(NamedTuple):
-    """About how many bytes a slice has.
+    """About how many bytes a slice has."""
 
-    Attributes:
-        walk: of one thread that walks text, which takes some milliseconds.
-        parts: that is cut into parts. In larger slices few more parts are equal, and tables leave the cache.
-        steps: for any other pipeline, which takes at most 0.2 s.
-        task: what one thread reads and counts, at most. All threads count what is longer: it is mostly one document.
-    """
-
-    walk: int = 1 << 21
-    parts: int = 1 << 21
-    steps: int = 1 << 20
+    walk: int = 1 << 21  # of one thread that walks text, which takes some milliseconds
+    parts: int = 1 << 21  # that is cut into parts: in larger ones few more parts are equal, and tables leave the cache
+    steps: int = 1 << 20  # for any other pipeline, which takes at most 0.2 s
+    # What one thread reads and counts, at most. All threads count what is longer: it is mostly one document
     task: int = SIZES.task
 
 
@@ -138,12 +123,9 @@ SLICES = Slices()
 class WalkCounter:
     """Counts the units that one walk over the raw text finds.
 
-    Args:
-        automaton: finds the units.
-        byte_level: True if the bytes of a unit stand for characters of the ByteLevel alphabet.
-        slice_bytes: about how many bytes a slice has.
-        words: maps parts of documents to their words, and gets each different part of a slice only once: a word counts as
-            often as its part. None: the units are the words.
+    byte_level: the bytes of a unit stand for characters of the ByteLevel alphabet; words: maps parts of documents to
+    their words, and gets each different part of a slice only once: a word counts as often as its part. None: the units
+    are the words.
     """
 
     def __init__(
@@ -155,12 +137,7 @@ class WalkCounter:
 
     @classmethod
     def of_words(
-        cls,
-        automaton: Automaton,
-        byte_level: bool,
-        n_threads: int,
-        n_bytes: int | None = None,
-        slice_bytes: int = SLICES.walk,
+        cls, automaton: Automaton, byte_level: bool, n_threads: int, n_bytes: int | None, slice_bytes: int = SLICES.walk
     ) -> Self:
         """Makes a counter of the words that a walk finds. n_bytes: of the whole text, if known."""
         large = slice_bytes // 4
@@ -168,20 +145,15 @@ class WalkCounter:
             large = min(slice_bytes // 2, n_bytes // (n_threads * _SLICES))
         return cls(automaton, byte_level, max(slice_bytes // min(n_threads, _WALK_THREADS), large))
 
-    @classmethod
-    def of_parts(cls, automaton: Automaton, words: Callable[[Pieces], Pieces], slice_bytes: int = SLICES.parts) -> Self:
-        """Makes a counter of the words of the parts that a walk finds."""
-        return cls(automaton, False, slice_bytes, words)
-
     def cut(self, batch: TextBatch) -> list[int]:
-        """Returns the bytes at which slices begin, and the byte at which the last slice ends."""
+        """See `Counter`."""
         from gputok.kernels.cpu.walk import slice_text
 
         # A strong cut may be made in any state, since the walk ends each slice with an end of text
         return slice_text(batch.data, batch.offsets, self._slice_bytes, self._walks.of(0)).tolist()
 
     def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
-        """Adds the words of a slice to the tallies of a thread."""
+        """See `Counter`."""
         from gputok.kernels.cpu.count_words import count_words, distinct_words
 
         text, walk = (batch.data, batch.offsets), self._walks.of(stop - start)
@@ -208,10 +180,7 @@ class WalkCounter:
 class StepCounter:
     """Counts by any function that maps whole documents to their words.
 
-    Args:
-        pipeline: the function.
-        counts: int64[n_documents], how often each document of the batch occurs; None: once.
-        slice_bytes: about how many bytes a slice has.
+    counts: int64[n_documents], how often each document of the batch occurs; None: once.
     """
 
     whole = WHOLE
@@ -222,13 +191,13 @@ class StepCounter:
         self._pipeline, self._counts, self._slice_bytes = pipeline, counts, slice_bytes
 
     def cut(self, batch: TextBatch) -> list[int]:
-        """Returns the bytes at which slices of whole documents begin, and the byte at which the last slice ends."""
+        """See `Counter`; slices of whole documents."""
         aims: Positions = np.arange(int(batch.offsets[0]), int(batch.offsets[-1]), self._slice_bytes)
         ends = batch.offsets[np.searchsorted(batch.offsets, aims)]
         return np.unique(np.append(ends, batch.offsets[-1])).tolist()
 
     def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
-        """Adds the words of a slice to the tallies of a thread."""
+        """See `Counter`."""
         first, last = np.searchsorted(batch.offsets, (start, stop))  # empty documents have no words
         documents = TextBatch(batch.data[start:stop], batch.offsets[first : last + 1] - start)
         words = self._pipeline(Pieces.from_batch(documents))
@@ -248,20 +217,10 @@ def count_by(
     n_tables: int = 1,
     slices: Slices = SLICES,
 ) -> WordCounts:
-    """Counts the words of all batches on the CPU.
+    """Counts the words of all batches on the CPU, with the arguments and the result of `count_words`.
 
-    Args:
-        counter_for: returns what counts a batch; any thread may call it.
-        batches: as for `count_words`.
-        n_threads: how many threads count; with a limit, at most as many as there is room for their tables.
-        report: as for `count_words`.
-        total: as for `count_words`.
-        memory: as for `count_words`.
-        n_tables: how many tables a thread may need, for byte-level words and for others.
-        slices: as for `count_words`.
-
-    Returns:
-        As `count_words`.
+    counter_for: returns what counts a batch; any thread may call it; n_tables: how many tables a thread may need, for
+    byte-level words and for others.
     """
     budget = None
     first, is_short, texts = _peek(iter(batches))
@@ -306,18 +265,10 @@ def _count_tasks(
     total: int | None,
     longest: int,
 ) -> list[Tallies]:
-    """Counts what tasks read: a thread, of which this is one, reads a task and counts it.
+    """Counts what tasks read, a batch each or none: a thread, of which this is one, reads a task and counts it.
 
-    Args:
-        counter_for: as for `count_by`.
-        tasks: give a batch each, or none.
-        tallies: of each thread.
-        report: as for `count_by`.
-        total: as for `count_by`.
-        longest: all threads count a batch of more bytes, after all others.
-
-    Returns:
-        The tallies of long batches.
+    All threads count a batch of more than `longest` bytes, after all others; the result are the tallies of these.
+    tallies: of each thread; the other arguments are those of `count_by`.
     """
     here, unused = get_ident(), [*tallies]
     long: list[tuple[int, Task]] = []
@@ -388,12 +339,7 @@ def _slices(counter: Counter, batch: TextBatch, number: int) -> list[tuple[int, 
 
 
 class Workers:
-    """Threads that count slices of batches, each thread into its own tables.
-
-    Attributes:
-        tallies: of each thread.
-        done: the bytes of the slices handed out.
-    """
+    """Threads that count slices of batches, each into its own tables; done: the bytes of the slices handed out."""
 
     def __init__(self, tallies: list[Tallies], report: Report | None, total: int | None, done: int = 0) -> None:
         self.tallies, self.done = tallies, done
@@ -462,7 +408,7 @@ class Workers:
         """Waits for all slices."""
         self._end()
         for thread in self._threads:
-            self.wait_for(lambda thread=thread: self._has_ended(thread))
+            self.wait_for(lambda thread=thread: thread.join(LOOK_SECONDS) or not thread.is_alive())
         self._raise_first()
         self.handed_out(0)
 
@@ -485,10 +431,6 @@ class Workers:
         """Has each thread end, after the slices that were handed out."""
         for _ in self._threads:
             self._jobs.put(None)
-
-    def _has_ended(self, thread: Thread) -> bool:
-        thread.join(LOOK_SECONDS)
-        return not thread.is_alive()
 
     def _work(self, tallies: Tallies) -> None:
         """Runs in each thread: takes slices in order until None, so that the positions of its words only increase."""

@@ -50,7 +50,7 @@ def count_words(
     device_share: int = _DEVICE_SHARE,
     slices: Slices = SLICES,
 ) -> WordCounts:
-    """Counts the words that a pipeline cuts documents into.
+    """Counts the words that a pipeline cuts documents into: the distinct words and how often each occurs.
 
     Without a limit, memory holds two batches and the distinct words, once for each thread; words are in the order of
     their first occurrence. With a limit, tables that outgrow their share are spilled to temporary files, and so is the
@@ -58,27 +58,21 @@ def count_words(
     counted. The result is the same for any number of threads, any devices, any cut of the corpus into batches,
     and any limit.
 
-    Args:
-        batches: the documents; RawLines are for devices only. Or tasks, which the threads that count read themselves
-            (`corpus.Source.read_apart`): not with devices or a limit.
-        pipeline: the way of a pre-tokenizer that is one walk over the raw text (the fast way), or any function that maps
-            documents to their words.
-        parts: finds parts of documents that may be handled alone, with the same result; then the function gets each different
-            part of a slice only once. None: it gets whole documents.
-        fallback_for: returns a function that maps the whole documents of a batch to words, or None for `pipeline`.
-        added: the strings of added tokens. In RawLines, `fallback_for` is asked only about text in which one of them occurs,
-        changing: and about text with a character that is none of these (`Normalizer.inert`); None: there are none.
-        threads: None: GPUTOK_NUM_THREADS, or all cores; with a limit, at most as many as there is room for their tables.
-        report: called as report("count", bytes, total) a few times a second, and report("add up", partitions, 64).
-        total: bytes of all documents, if known.
-        devices: CUDA devices (`backend.choose`). They count if the pipeline is one walk, or if there are `parts`; other pipelines,
-            and batches for which `fallback_for` returns a function, run on the CPU.
-        memory: the limit.
-        device_share: with a limit, words that devices count are spilled after one byte of text for so many bytes of the limit.
-        slices: about how many bytes a thread counts at a time.
+    batches: the documents; RawLines are for devices only. Or tasks, which the threads that count read themselves
+    (`corpus.Source.read_apart`): not with devices or a limit. pipeline: the way of a pre-tokenizer that is one walk
+    over the raw text (the fast way), or any function that maps documents to their words. parts: finds parts of
+    documents that may be handled alone, with the same result; then the function gets each different part of a slice
+    only once. None: it gets whole documents.
 
-    Returns:
-        The distinct words and how often each occurs.
+    fallback_for: returns a function that maps the whole documents of a batch to words, or None for `pipeline`. added:
+    the strings of added tokens. In RawLines, `fallback_for` is asked only about text in which one of them occurs, and
+    about text with a character that is none of `changing` (`Normalizer.inert`); None: there are none.
+
+    threads: with a limit, at most as many as there is room for their tables. report: called as report("count", bytes,
+    total) a few times a second, and report("add up", partitions, 64). devices: CUDA devices (`backend.choose`). They
+    count if the pipeline is one walk, or if there are `parts`; else the CPU does, and batches for which `fallback_for`
+    returns a function. device_share: with a limit, words that devices count are spilled after one byte of text for so
+    many bytes of the limit.
     """
     n_threads = thread_count(threads)
     usual: Counter
@@ -87,7 +81,7 @@ def count_words(
         usual = WalkCounter.of_words(pipeline.automaton, pipeline.byte_level, n_threads, total, slices.walk)
     else:
         by_steps = StepCounter(pipeline, slice_bytes=slices.steps)
-        usual = by_steps if parts is None else WalkCounter.of_parts(parts, pipeline, slices.parts)
+        usual = by_steps if parts is None else WalkCounter(parts, False, slices.parts, pipeline)
     if devices and isinstance(usual, WalkCounter):
         from gputok.pipeline.count.devices import by_devices, in_turns
 
@@ -118,17 +112,9 @@ def words_of_parts(
 ) -> WordCounts:
     """Counts the words of counted parts of text: a word counts as often as its part.
 
-    If all distinct parts of a corpus are counted first, each is normalized and cut only once. `count_words` with `parts` does
-    so for each slice of the corpus alone.
-
-    Args:
-        parts: the distinct parts, and how often each occurs.
-        words: maps parts to their words.
-        threads: as for `count_words`.
-        memory: as for `count_words`.
-
-    Returns:
-        The distinct words, in the order of their first occurrence in the parts, or, with a limit, of their keys.
+    If all distinct parts of a corpus are counted first, each is normalized and cut only once. `count_words` with
+    `parts` does so for each slice of the corpus alone. The words are in the order of their first occurrence in the
+    parts, or, with a limit, of their keys. words: maps parts to their words.
     """
     counter = StepCounter(words, parts.counts)
     batch = TextBatch(parts.data, parts.offsets)
@@ -138,18 +124,7 @@ def words_of_parts(
 def count_corpus(
     pipeline: Pipeline, source: Source, run: Run, total: int | None = None, slices: Slices = SLICES
 ) -> WordCounts:
-    """Counts the words of a corpus.
-
-    Args:
-        pipeline: the parts of the tokenizer.
-        source: the corpus.
-        run: device, threads, progress and memory limit.
-        total: the bytes of the corpus, if the source does not know them.
-        slices: about how many bytes a thread counts at a time.
-
-    Returns:
-        The distinct words and how often each occurs.
-    """
+    """Counts the words of a corpus; total: its bytes, if the source does not know them."""
     devices, way, source = run.devices, pipeline.way, source.within(run.memory)
     changing = None if pipeline.normalizer is None else pipeline.normalizer.inert
     plan, parts, words = None, None, pipeline.words

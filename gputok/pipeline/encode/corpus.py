@@ -19,10 +19,10 @@ from gputok.corpus.packing import units_of
 from gputok.corpus.readers import Task
 from gputok.corpus.source import task_bytes
 from gputok.kernels.threads import Submit, in_order, thread_count
-from gputok.pipeline.encode.devices import ByDevice, grouped, joined
+from gputok.pipeline.encode.devices import ByDevice, grouped
 from gputok.pipeline.encode.units import UNIT_BYTES, Walked, engine_of, id_type
 from gputok.pipeline.special_tokens import Ends, ids_around, surrounded, surrounded_unless_empty
-from gputok.text.pieces import TextBatch
+from gputok.text.pieces import TextBatch, joined
 from gputok.token_files.batches import TokenBatch
 
 if TYPE_CHECKING:
@@ -53,24 +53,14 @@ def encode_corpus(
     devices: Sequence[Any] = (),
     unit_bytes: int = UNIT_BYTES,
 ) -> Iterator[TokenBatch]:
-    """Encodes documents.
+    """Yields the ids of whole documents, in order, of one to sixteen megabytes of text at a time.
 
-    Args:
-        pipeline: the parts of the tokenizer.
-        batches: the documents; or tasks, which the threads read (`corpus.Source.read_apart`): not with `skip` or `devices`.
-        add_special_tokens: adds the special tokens of the post-processor.
-        ends: ids to put around each document.
-        threads: how many threads to use; None: all cores.
-        report: called as report("encode", bytes, total) for each batch that is yielded.
-        total: the bytes of all documents, if known.
-        skip: how many documents at the start to leave out.
-        devices: CUDA devices (`backend.choose`). They encode many batches at a time if the tokenizer is one walk over
-            bytes and a BPE model; other tokenizers run on the CPU. The ids are the same.
-        unit_bytes: about how many bytes of documents a thread encodes at a time.
-
-    Yields:
-        The ids of whole documents, in order, of one to sixteen megabytes of text at a time. The ids of a document are those of
-        `tokenizer.encode(document)` without truncation and padding.
+    The ids of a document are those of `tokenizer.encode(document)` without truncation and padding. batches: the
+    documents; or tasks, which the threads read (`corpus.Source.read_apart`): not with `skip` or `devices`. ends: ids to
+    put around each document; report: called as report("encode", bytes, total) for each batch that is yielded; total:
+    the bytes of all documents, if known; skip: how many documents at the start to leave out; devices: CUDA devices
+    (`backend.choose`), which encode if `ByDevice.why_not` says no reason; unit_bytes: about how many bytes of documents
+    a thread encodes at a time.
 
     Example:
         >>> from gputok import Tokenizer, models, pre_tokenizers
@@ -107,13 +97,7 @@ def encode_corpus(
 class _Work:
     """Hands the work for a corpus to threads, by `submit`; each method returns a function that waits for it.
 
-    Args:
-        pipeline: the parts of the tokenizer.
-        engine: encodes documents on the CPU.
-        around: what `ids_around` returns.
-        ends: more ids around each document.
-        n_threads: how many threads there are.
-        unit_bytes: about how many bytes of documents a thread encodes at a time.
+    around: what `ids_around` returns; ends: more ids around each document.
     """
 
     def __init__(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gputok.pipeline.way import offsets_of, packed
-from gputok.text.pieces import Pieces, TextBatch, spell_out
+from gputok.text.pieces import Pieces, TextBatch, joined_offsets, spell_out
 from gputok.text.way import Unit
 
 if TYPE_CHECKING:
@@ -65,19 +65,14 @@ class ByDevice:
         return encode_words.why_not(tables)
 
     def n_threads(self, n_cores: int) -> int:
-        """Returns how many threads to use: two for each device, and some that normalize text.
-
-        Each thread has a group of batches in memory. More threads would not make encoding faster.
-        """
+        """Returns two a device, and some for normalizing; each has a group of batches in memory, and more are no faster."""
         return self._n_lanes + min(n_cores, _NORMALIZING)
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
         """Returns the ids and rows of a unit."""
         pieces = pieces_of(self._pipeline, unit)
         ids, rows = zip(*self._in_parts(unit, pieces), strict=True)
-        n_before = np.cumsum([0, *map(len, ids)])
-        ends = [part[1:] + n for part, n in zip(rows, n_before[:-1], strict=True)]
-        return np.concatenate(ids), np.concatenate([n_before[:1], *ends])
+        return np.concatenate(ids), joined_offsets(rows)
 
     def _in_parts(self, unit: TextBatch, pieces: Pieces) -> Iterator[tuple[Array, Array]]:
         """Yields the ids and rows of documents that follow each other: all, or fewer if a device can't encode some."""
@@ -138,16 +133,6 @@ def grouped(batches: Iterable[tuple[int, TextBatch]], group_bytes: int) -> Itera
             group, n_bytes, n_before = [], 0, 0
     if group:
         yield n_before + n_bytes, group
-
-
-def joined(batches: list[TextBatch]) -> TextBatch:
-    """Concatenates batches."""
-    if len(batches) == 1 and batches[0].offsets[0] == 0:
-        return batches[0]
-    text = [batch.data[batch.offsets[0] : batch.offsets[-1]] for batch in batches]
-    begin = np.cumsum([0, *map(len, text)])
-    offsets = [b.offsets[1:] + (at - b.offsets[0]) for b, at in zip(batches, begin[:-1], strict=True)]
-    return TextBatch(np.concatenate(text), np.concatenate([begin[:1], *offsets]))
 
 
 def pieces_of(pipeline: Pipeline, unit: TextBatch) -> Pieces:

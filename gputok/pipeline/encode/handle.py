@@ -310,21 +310,28 @@ _SPACES = {
 
 
 def _units(pipeline: Pipeline, steps: Steps, tables: Any, make_faster: Callable[[], Any] | None) -> Units | None:
+    """How texts are cut into units; None: no walk finds them, or the normalizer changes the whole text."""
     engine, way, model = engine_of(pipeline), pipeline.way, pipeline.model
-    cut = unit_steps(pipeline, steps) if isinstance(engine, Walked) else None
-    if cut is None or not isinstance(engine, Walked):
+    if not isinstance(engine, Walked):
         return None
-    space = _SPACES[way.before] if way.unit is Unit.LINE else short_steps.NEVER
-    handle = unit_kernels.new_handle(cut.before, cut.alone, space)
-    words = None
-    if way.unit is Unit.LINE:
-        words = model.line_words
-    elif steps.byte_level and not cut.inside:
-        words = byte_words(tables)
+    first, *others = steps.steps
+    changes, second, cuts = others[: steps.n_changes], others[steps.n_changes], others[steps.n_changes + 1 :]
+    before = [first, second] if pipeline.normalizer is None else [first]  # for the whole text
+    inside, alone = [*changes, *cuts], way.at_start  # for each unit; only for texts without added tokens
+    space, words = short_steps.NEVER, None
+    if way.unit is Unit.WORD:
+        if not all(step.of is short_steps.Form for step in changes):  # which seldom change anything
+            return None
+        before, inside, alone = [first, *changes, second], [], False
+        words = byte_words(tables) if steps.byte_level else None
+    elif way.unit is Unit.LINE:
+        inside, alone = [_spaces({ord(" "): "▁".encode()}, b"", short_steps.NEVER)], False
+        space, words = _SPACES[way.before], model.line_words
+    handle = unit_kernels.new_handle(before, alone, space)
     faster = Faster(model, make_faster, steps.byte_level) if make_faster else None
     if words is not None:
         handle.put(grouped=True, words=words)
-    return Units(handle, cut.inside, engine.walks, words, steps.byte_level, faster, space != short_steps.NEVER)
+    return Units(handle, inside, engine.walks, words, steps.byte_level, faster, space != short_steps.NEVER)
 
 
 def _lengths(names: Names, added: AddedVocabulary, units: Units) -> Array:
@@ -350,19 +357,13 @@ def _trims(pipeline: Pipeline) -> list[bool] | None:
     """The option `add_prefix_space` of each post-processor that trims offsets; None: one trims after tokens were added."""
     from gputok import processors
 
-    processor = pipeline.post_processor
-    parts = [processor] if processor is not None else []
-    if isinstance(processor, processors.Sequence):
-        parts = [*processor.processors]
     found: list[bool] = []
     added = False
-    for part in parts:
+    for part in [] if pipeline.post_processor is None else pipeline.post_processor.leaves():
         if isinstance(part, processors.ByteLevel | processors.RobertaProcessing) and part.trim_offsets:
             if added:
                 return None
             found.append(part.add_prefix_space)
-        elif isinstance(part, processors.Sequence):
-            return None
         added |= not isinstance(part, processors.ByteLevel)
     return found
 
@@ -390,27 +391,6 @@ def steps_of(pipeline: Pipeline) -> Steps | None:
     return cuts._replace(steps=steps, n_changes=len(changes))
 
 
-class UnitSteps(NamedTuple):
-    """The steps for texts that `gputok.kernels.cpu.encode_one.units` cuts into units."""
-
-    before: list[Handle]  # for the whole text
-    inside: list[Handle]  # for each unit
-    alone: bool = False  # only texts without added tokens
-
-
-def unit_steps(pipeline: Pipeline, steps: Steps) -> UnitSteps | None:
-    """Returns the steps, as the way of the pipeline takes a text apart; None: the normalizer changes the whole text."""
-    first, *others = steps.steps
-    changes, second, cuts = others[: steps.n_changes], others[steps.n_changes], others[steps.n_changes + 1 :]
-    if pipeline.way.unit is Unit.WORD:
-        seldom = all(step.of is short_steps.Form for step in changes)
-        return UnitSteps([first, *changes, second], []) if seldom else None
-    before = [first, second] if pipeline.normalizer is None else [first]
-    if pipeline.way.unit is Unit.LINE:
-        return UnitSteps(before, [_spaces({ord(" "): "▁".encode()}, b"", short_steps.NEVER)])
-    return UnitSteps(before, [*changes, *cuts], alone=pipeline.way.at_start)
-
-
 def _step(of: Any, kind: int, *more: Any) -> Handle:
     """Makes a step of a class; more: its fields after the kind."""
     return Handle(of, short_steps.N_STEP, **of(kind, *more)._asdict())
@@ -428,7 +408,6 @@ def extract_step(pipeline: Pipeline, normalized: bool) -> Handle:
 # -- normalizers
 
 # By the names of classes, which most tokenizers need none of, and which are imported at their first use
-_FORMS = {"NFC": ("nfc", True), "NFD": ("nfd", False), "NFKC": ("nfkc", True), "NFKD": ("nfkd", False)}
 _MAPS = {"Lowercase": "lowercase", "StripAccents": "strip_accents", "Nmt": "nmt"}
 
 
@@ -439,11 +418,11 @@ def _changes(normalizer: Normalizer | None) -> list[Handle]:
         case normalizers.Sequence():
             return [step for part in normalizer.normalizers for step in _changes(part)]
         case normalizers.NFC() | normalizers.NFD() | normalizers.NFKC() | normalizers.NFKD():
-            return [_form(*_FORMS[type(normalizer).__name__])]
+            return [_form(normalizer.form)]
         case normalizers.Lowercase() | normalizers.StripAccents() | normalizers.Nmt():
             return [_map(_MAPS[type(normalizer).__name__])]
         case normalizers.BertNormalizer():
-            return [_form(*name) if isinstance(name, tuple) else _map(name) for name in normalizer.maps()]
+            return [_form(name) if name == "nfd" else _map(name) for name in normalizer.maps()]
         case normalizers.Precompiled():
             table = measured(*normalizer.tables, *grapheme_classes())
             return [_step(short_steps.Precompiled, short_steps.PRECOMPILED, table)]
@@ -462,8 +441,9 @@ def _changes(normalizer: Normalizer | None) -> list[Handle]:
 _WIDEST = 4  # the largest number of bytes that can replace one byte
 
 
-def _form(name: str, compose: bool) -> Handle:
-    pairs = compositions() if compose else Compositions(np.empty(0, np.uint64), np.empty(0, np.uint32))
+def _form(name: str) -> Handle:
+    none = Compositions(np.empty(0, np.uint64), np.empty(0, np.uint32))
+    pairs = compositions() if name.endswith("c") else none
     return _step(short_steps.Form, short_steps.FORM, normalization_form(name), pairs)
 
 

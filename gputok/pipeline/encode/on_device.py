@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gputok.pipeline.encode.devices import ByDevice, grouped, joined, pieces_of
+from gputok.pipeline.encode.devices import ByDevice, grouped, pieces_of
 from gputok.pipeline.encode.units import engine_of
 from gputok.pipeline.special_tokens import Ends, ids_around, surrounded
 from gputok.pipeline.way import offsets_of
+from gputok.text.pieces import joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -55,12 +56,7 @@ def is_device(output: Any) -> bool:
 
 
 def card(device: str) -> Device:
-    """Returns the CUDA device of this name; of several, the first one.
-
-    Raises:
-        RuntimeError: There is no such device.
-        ValueError: The name is that of no CUDA device.
-    """
+    """Returns the CUDA device of this name, or the first one; RuntimeError: there is none; ValueError: another name."""
     from gputok import backend
 
     if not is_device(device):
@@ -76,20 +72,10 @@ def encode(
     add_special_tokens: bool = True,
     ends: Ends | None = None,
 ) -> Iterator[DeviceTokens]:
-    """Encodes units of text, one after the other.
+    """Encodes units of text (documents that are encoded together), one after the other; ends: ids around each document.
 
     What the device can't encode is encoded by the CPU and copied, with a warning: units with long runs, and all of them if
     the tokenizer is none for a device. So are short units, without a warning, if the CPU is faster.
-
-    Args:
-        pipeline: the parts of the tokenizer.
-        units: documents that are encoded together.
-        device: where the ids stay.
-        add_special_tokens: adds the special tokens of the post-processor.
-        ends: ids to put around each document.
-
-    Yields:
-        The ids of each unit.
     """
     from gputok.kernels.cuda import encode_corpus
     from gputok.kernels.cuda.split import TooLong

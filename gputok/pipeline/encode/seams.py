@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gputok import pre_tokenizers
 from gputok.kernels.cpu.primitives.handle import Handle
 from gputok.pipeline.encode import stepwise, units
 from gputok.pipeline.encode.handle import HEAD, extract_step
@@ -31,18 +30,12 @@ ID = 4  # bytes of an id
 class Seams:
     """Finds the seams in the texts of a pipeline, without limits, and encodes the text between them.
 
-    Args:
-        pipeline: the parts of the tokenizer.
-
     Attributes:
         kind: where seams are: "pairs" (at words, a few characters apart), "tokens" (before added tokens) or "whole"
             (nowhere).
         led: text that follows a seam must be encoded after the character before the seam, whose ids are then taken off:
             alone it would get a `▁` in front.
         longest: the bytes of the longest added token.
-
-    Raises:
-        ValueError: the model is random, so that a text has no ids that stay.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -89,9 +82,7 @@ class Seams:
     def last(self, data: bytes, least: int = 0) -> int:
         """Returns the last seam after byte `least` of a text that may go on, in bytes; 0: there is none.
 
-        Args:
-            data: the text from its beginning, or from a seam on, in valid UTF-8.
-            least: a number of bytes that are not looked at.
+        data: the text from its beginning, or from a seam on, in valid UTF-8.
         """
         if self.kind == "whole":
             return 0
@@ -122,10 +113,8 @@ class Seams:
     def after(self, data: bytes, seam: int, led: bool = False) -> tuple[int, int]:
         """Returns where the text that follows a seam is encoded from, and how many ids are then taken off.
 
-        Args:
-            data: a text.
-            seam: the byte that follows a seam in it; 0: the text begins there.
-            led: from the character before the seam, for any tokenizer with seams at pairs.
+        seam: the byte that follows a seam; 0: the text begins there; led: from the character before the seam, for any
+        tokenizer with seams at pairs.
         """
         if not (self.led or (led and self.kind == "pairs")) or seam == 0:
             return seam, 0
@@ -137,13 +126,9 @@ class Seams:
     def cut(self, data: bytes, seam: int = 0, n_led: int = 0) -> tuple[bytes, int, int, int]:
         """Encodes a text that may go on as far as its ids stay.
 
-        Args:
-            data: the text, from where `after` said, or from its beginning.
-            seam: the last seam that is known, in bytes of `data`.
-            n_led: the ids before it, which are taken off.
-
-        Returns:
-            The ids between that seam and the last seam; that seam, and what `after` says of it, in bytes of `data`.
+        data: the text, from where `after` said, or from its beginning; seam: the last seam that is known; n_led: the
+        ids before it, which are taken off. Returns the ids between that seam and the last seam; that seam, and what
+        `after` says of it, in bytes of `data`.
         """
         found = self.last(data, seam)
         if not found:
@@ -155,14 +140,10 @@ class Seams:
         return self._all(self._address, np.frombuffer(data, np.uint8), step)
 
     def counted(self, data: bytes, step: int) -> tuple[Positions, Positions]:
-        """Counts tokens between seams.
+        """Counts tokens between seams that are at least `step` bytes apart.
 
-        Args:
-            data: a text, in valid UTF-8.
-            step: the least number of bytes between two seams.
-
-        Returns:
-            The beginning of the text and its seams, int64[n], in bytes; the tokens before each, and all: int64[n + 1].
+        Returns the beginning of the text and its seams, int64[n], in bytes; the tokens before each, and all: int64[n +
+        1].
         """
         from gputok.kernels.cpu.rewrite import gather
 
@@ -193,6 +174,4 @@ class Seams:
 
 def _sees_all(pre_tokenizer: PreTokenizer | None) -> bool:
     """Whether a pre-tokenizer is written by the user, who gets all pieces of a text at once."""
-    if isinstance(pre_tokenizer, pre_tokenizers.Sequence):
-        return any(map(_sees_all, pre_tokenizer.pretokenizers))
-    return pre_tokenizer is not None and not pre_tokenizer.in_files
+    return pre_tokenizer is not None and not all(leaf.in_files for leaf in pre_tokenizer.leaves())

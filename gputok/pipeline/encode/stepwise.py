@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
@@ -223,16 +224,12 @@ def check_sequence(sequence: Any, is_pretokenized: bool) -> str | list[str]:
         if not isinstance(sequence, str):
             raise TypeError(f"TextInputSequence must be str, not {type(sequence).__name__}")
         return sequence
-    words = _without_array(sequence)
+    is_array = isinstance(sequence, np.ndarray) and sequence.ndim == 1
+    words: Any = sequence.tolist() if is_array else sequence  # pyright: ignore[reportUnknownVariableType]
     # Most lists are of str itself, which takes a quarter of the time to see
     if not is_list(words) or not ({*map(type, words)} <= {str} or all(isinstance(word, str) for word in words)):
         raise TypeError("PreTokenizedInputSequence must be Union[List[str], Tuple[str]]: with is_pretokenized=True")
     return list(words)
-
-
-def _without_array(sequence: Any) -> Any:
-    is_array = isinstance(sequence, np.ndarray) and sequence.ndim == 1
-    return sequence.tolist() if is_array else sequence  # pyright: ignore[reportUnknownVariableType]
 
 
 def check_inputs(inputs: Any, is_pretokenized: bool) -> list[Given]:
@@ -274,14 +271,19 @@ def _check_input(item: Any, is_pretokenized: bool) -> Given:
 # -- tokens to encodings
 
 
+_NOTHING = np.zeros(0, np.int64)
+_NO_ROWS = [Encoding().row().take(_NOTHING)]
+
+
 class _Part(NamedTuple):
     """Finished encodings of some of the inputs."""
 
     inputs: Positions  # int64[m], the numbers of the inputs
     rows: list[Rows]  # in parts, which follow each other in each row
-    overflow: list[Rows]  # the tokens that truncation cut off, likewise
-    owner: Positions  # int64[k], the row that each overflowing part belongs to
-    others: dict[int, Encoding]  # input -> encoding, of the pairs whose overflowing parts had to be combined
+    overflow: list[Rows] = _NO_ROWS  # the tokens that truncation cut off, likewise
+    owner: Positions = _NOTHING  # int64[k], the row that each overflowing part belongs to
+    # Input -> encoding, of the pairs whose overflowing parts had to be combined
+    others: Mapping[int, Encoding] = MappingProxyType({})
 
 
 def encode(
@@ -396,11 +398,11 @@ def _finish(pipeline: Pipeline, inputs: Positions, sequences: list[Rows], add_sp
     """
     processor, truncation = pipeline.post_processor, pipeline.truncation
     if truncation is None:
-        return _Part(inputs, process_rows(processor, sequences, add_special_tokens), *_NO_OVERFLOW, {})
+        return _Part(inputs, process_rows(processor, sequences, add_special_tokens))
     pair = len(sequences) == 2
     room = truncation.room(pipeline.num_special_tokens_to_add(pair) if add_special_tokens else 0)
-    if room > 0 and not np.count_nonzero(_lengths(sequences) > room):
-        return _Part(inputs, process_rows(processor, sequences, add_special_tokens), *_NO_OVERFLOW, {})
+    if room > 0 and not np.count_nonzero(_sum(sequences) > room):
+        return _Part(inputs, process_rows(processor, sequences, add_special_tokens))
     aims = targets([rows.lengths for rows in sequences], room, truncation.strategy)
     cut = [
         rows.truncate(target, truncation.stride, truncation.direction)
@@ -411,8 +413,8 @@ def _finish(pipeline: Pipeline, inputs: Positions, sequences: list[Rows], add_sp
         _, overflow, owner = cut[0]
         rows = process_rows(processor, kept, add_special_tokens)
         if not len(owner):
-            return _Part(inputs, rows, *_NO_OVERFLOW, {})
-        return _Part(inputs, rows, process_rows(processor, [overflow], add_special_tokens, True), owner, {})
+            return _Part(inputs, rows)
+        return _Part(inputs, rows, process_rows(processor, [overflow], add_special_tokens, True), owner)
     combined = np.unique(np.concatenate([owner for _, _, owner in cut]))
     others: dict[int, Encoding] = {}
     for row in combined.tolist():
@@ -423,7 +425,7 @@ def _finish(pipeline: Pipeline, inputs: Positions, sequences: list[Rows], add_sp
         others[int(inputs[row])] = process_one(processor, first, second, add_special_tokens)
     simple = np.setdiff1d(np.arange(len(inputs)), combined)
     rows = process_rows(processor, [rows.take(simple) for rows in kept], add_special_tokens)
-    return _Part(inputs[simple], rows, *_NO_OVERFLOW, others)
+    return _Part(inputs[simple], rows, others=others)
 
 
 def targets(lengths: list[Positions], room: int, strategy: str) -> list[Positions]:
@@ -433,7 +435,7 @@ def targets(lengths: list[Positions], room: int, strategy: str) -> list[Position
     """
     if room <= 0:
         return [np.zeros_like(length) for length in lengths]
-    excess: Positions = np.maximum(_sum(lengths) - room, 0)
+    excess: Positions = np.maximum(functools.reduce(np.add, lengths) - room, 0)
     if not excess.any():
         return lengths
     if strategy == "longest_first" and len(lengths) == 1:
@@ -458,12 +460,11 @@ def targets(lengths: list[Positions], room: int, strategy: str) -> list[Position
 
 def _pad(parts: list[_Part], padding: Padding) -> list[_Part]:
     """Pads all encodings to the same length."""
-    length, multiple = padding.length, padding.pad_to_multiple_of
-    if length is None:
-        lengths = [int(_lengths(part.rows).max(initial=0)) for part in parts]
-        length = max([*lengths, *(len(other) for part in parts for other in part.others.values())], default=0)
-    if multiple:
-        length += -length % multiple
+    longest = 0
+    if padding.length is None:
+        lengths = [int(_sum(part.rows).max(initial=0)) for part in parts]
+        longest = max([*lengths, *(len(other) for part in parts for other in part.others.values())], default=0)
+    length, multiple = padding.aim(longest), padding.pad_to_multiple_of
     if length >= 1 << 31:
         raise ValueError(
             f"padding to {length} tokens, by length={padding.length} and pad_to_multiple_of={multiple}: an encoding must "
@@ -479,12 +480,9 @@ def _pad(parts: list[_Part], padding: Padding) -> list[_Part]:
     ]
 
 
-def _lengths(parts: list[Rows]) -> Positions:
-    return _sum([part.lengths for part in parts])
-
-
-def _sum(lengths: list[Positions]) -> Positions:
-    return functools.reduce(np.add, lengths)
+def _sum(parts: list[Rows]) -> Positions:
+    """The lengths of rows in parts."""
+    return functools.reduce(np.add, [part.lengths for part in parts])
 
 
 def post_process(
@@ -493,7 +491,7 @@ def post_process(
     """Applies truncation, the post-processor and padding to existing encodings, or to pairs of them."""
     finished = {i: _processed(pipeline, *one, add_special_tokens) for i, one in enumerate(given)}
     if pipeline.padding is not None:
-        _pad([_Part(_NO_OVERFLOW[1], _NO_OVERFLOW[0], *_NO_OVERFLOW, finished)], pipeline.padding)
+        _pad([_Part(_NOTHING, _NO_ROWS, others=finished)], pipeline.padding)
     return [*finished.values()]
 
 
@@ -510,9 +508,6 @@ def _processed(pipeline: Pipeline, encoding: Encoding, pair: Encoding | None, ad
     finished = process_one(pipeline.post_processor, first, second, add_special_tokens)
     texts = (first.texts or (None,)) + (() if second is None else second.texts or (None,))
     return finished.with_texts(None if None in texts else texts)
-
-
-_NO_OVERFLOW = ([Encoding().row().take(np.zeros(0, np.int64))], np.zeros(0, np.int64))
 
 
 # -- texts with trusted segments

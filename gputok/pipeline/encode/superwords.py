@@ -35,10 +35,8 @@ _SLICE_BYTES = 1 << 20  # a thread encodes so many bytes of text at a time
 class WordTokens:
     """Encodes documents as a pipeline of a byte-level BPE does; fast if its pieces have several words.
 
-    Args:
-        pipeline: the parts of the tokenizer.
-        words: finds the words that are looked up; any words give the same tokens.
-        model: a BPE model to use instead of the pipeline's; then with its `joints_of`.
+    words: finds the words that are looked up; any words give the same tokens. model: a BPE model to use instead of the
+    pipeline's; then with its `joints_of`.
     """
 
     def __init__(self, pipeline: Pipeline, words: Automaton, model: BPE | None = None, joints: Any = None) -> None:
@@ -91,26 +89,22 @@ class WordTokens:
         return cut_for_threads(pieces, self.automaton, n_bytes) if pieces.n_pieces else None
 
     def encode(self, unit: TextBatch) -> tuple[Array, Positions, Bytes]:
-        """Encodes documents.
+        """Returns the ids of documents, their rows (int64[n_documents + 1]), and a mark of each id (uint8[n_ids]).
 
-        Returns:
-            The ids, the documents in them (int64[n_documents + 1]), and a mark of each id (uint8[n_ids]), 1 where a piece
-            begins (`kernels/cpu/encode_corpus/marks.py`).
+        A mark is 1 where a piece begins (`kernels/cpu/encode_corpus/marks.py`).
         """
         from gputok.kernels.cpu.split import cut_bits, find_cuts
 
         pieces = self.pipeline.added.apart(Pieces.from_batch(unit), self.pipeline.normalizer)
-        if self._tables is not None and self._pieces is not None and not pieces.byte_level:
+        walks = None if pieces.byte_level else self._pieces
+        if self._tables is None or walks is None:
+            pieces = self.pipeline.words(Pieces.from_batch(unit))
+        if self._tables is not None and (walks is not None or pieces.byte_level):
             pieces = packed(pieces)
-            text = pieces.data, offsets_of(pieces)
-            walk = self._pieces.of(int(text[1][-1] - text[1][0]))
-            ids, ends, marks = self._of_text(*text, pieces.token, find_cuts(*text, walk))
-            return ids, ends[pieces.rows], marks
-        pieces = self.pipeline.words(Pieces.from_batch(unit))
-        if self._tables is not None and pieces.byte_level:
-            pieces = packed(pieces)
-            offsets = offsets_of(pieces)
-            ids, ends, marks = self._of_text(pieces.data, offsets, pieces.token, cut_bits(offsets))
+            data, offsets = pieces.data, offsets_of(pieces)
+            n_bytes = int(offsets[-1] - offsets[0])
+            cuts = cut_bits(offsets) if walks is None else find_cuts(data, offsets, walks.of(n_bytes))
+            ids, ends, marks = self._of_text(data, offsets, pieces.token, cuts)
             return ids, ends[pieces.rows], marks
         tokens = tokenize(replace(self.pipeline, model=self.model), pieces)
         ids = tokens.ids.astype(self.dtype, copy=False)
@@ -201,7 +195,7 @@ class BySuperwords:
     def __init__(self, pipeline: Pipeline, stages: _Stages) -> None:
         from gputok.kernels.cpu.superwords.runs import new_runs
 
-        self._tokens = WordTokens(pipeline, _words(), stages.first, stages.joints)
+        self._tokens = WordTokens(pipeline, usual_words(), stages.first, stages.joints)
         self._tables = stages.others
         self._known = Pool(new_runs)
 
@@ -216,7 +210,8 @@ class BySuperwords:
         # In lines, ▁ stands for a space, so that no superword has one
         if not isinstance(model, BPE) or way.unit is Unit.LINE:
             return None
-        if way.unit is Unit.WORD and _finds_words(way.automaton):
+        known = *map(compile_pattern, dict.fromkeys(PATTERNS.values())), *map(ready_splits, SPLITS)
+        if way.unit is Unit.WORD and any(one is way.automaton for one in known):
             return None
         if (stages := model.shared.get(_Stages)) is None:  # a tenth of a second for 128,000 tokens
             stages = model.shared.setdefault(_Stages, _stages_of(model) or False)
@@ -240,13 +235,8 @@ class BySuperwords:
         return self.encode(TextBatch(pieces.data, offsets_of(pieces)))
 
 
-def _finds_words(automaton: Automaton | None) -> bool:
-    """Returns True for the automata of well-known patterns."""
-    known = *map(compile_pattern, dict.fromkeys(PATTERNS.values())), *map(ready_splits, SPLITS)
-    return any(one is automaton for one in known)
-
-
-def _words() -> Automaton:
+def usual_words() -> Automaton:
+    """Returns the automaton of a pattern that many tokenizers cut words by."""
     automaton = compile_pattern(PATTERNS["cl100k"])
     assert isinstance(automaton, tuple)  # this pattern never needs backtracking
     return automaton
@@ -258,9 +248,7 @@ def first_superword(text: Bytes, begin: Positions) -> int | None:
     The first stage of training makes hardly any token of several words, and the second stage hardly any other. Any number
     gives the same ids, by `WordTokens`; this one gives them fast.
 
-    Args:
-        text: the bytes of tokens.
-        begin: where those of each token of a merge, by rank, begin in them, int64[n_merges + 1].
+    text: the bytes of tokens; begin: where those of each token of a merge, by rank, begin in them, int64[n_merges + 1].
     """
     from gputok.kernels.cpu.split import find_words
     from gputok.kernels.cpu.walk import prepare
@@ -269,7 +257,7 @@ def first_superword(text: Bytes, begin: Positions) -> int | None:
         return None
     begin, text = begin - begin[0], text[begin[0] :].copy()
     text[np.repeat(_is_broken(text, begin), np.diff(begin))] = ord("a")
-    words = find_words(text, begin, prepare(_words()))
+    words = find_words(text, begin, prepare(usual_words()))
     n_words = np.diff(np.searchsorted(words, begin))
     gain = np.cumsum(np.where(n_words > 1, 1, -1)[::-1])[::-1]
     first = int(gain.argmax())

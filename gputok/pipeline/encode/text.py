@@ -25,7 +25,7 @@ from gputok.kernels.threads import share, thread_count
 from gputok.pipeline.encode import stepwise
 from gputok.pipeline.encode.handle import HEAD, POSITIONS, Call, Engine, Scratch
 from gputok.pipeline.special_tokens import Frame, surrounded
-from gputok.text.pieces import TextBatch, check_lengths
+from gputok.text.pieces import TextBatch, check_lengths, joined_offsets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -118,10 +118,8 @@ def encode_inputs(
 class Texts:
     """Encodes the texts of a pipeline, and makes the attributes of their encodings; see `Encoding._later`.
 
-    Args:
-        pipeline: the parts of the tokenizer.
-        engine: what encodes texts.
-        bare: encodings have no offsets, words and texts of tokens.
+    bare: encodings have no offsets, words and texts of tokens. Where a method takes `threads`, None is one thread for
+    few texts, else all cores.
 
     Attributes:
         address: of what machine code makes lists with; 0: Python makes them.
@@ -205,10 +203,7 @@ class Texts:
     def encode_each(
         self, texts: list[str], n_characters: int, add_special_tokens: bool, threads: int | None = None
     ) -> list[Encoding] | None:
-        """Encodes texts one after the other; None: `encode.stepwise` must encode them.
-
-        threads: None: one thread for few texts, else all cores.
-        """
+        """Encodes texts one after the other; None: `encode.stepwise` must encode them."""
         special = 1 if add_special_tokens else 0
         if self._maker is None and len(texts) > self._until_later > 0:
             self._prepare_machine_code()
@@ -361,7 +356,7 @@ class Texts:
     ) -> list[bytes] | None:
         """Returns the ids of each text, without special tokens, truncation and padding; None: the texts are not all str.
 
-        threads: None: one thread for few texts, else all cores. counts: of so many texts in a row, the ids are joined.
+        counts: of so many texts in a row, the ids are joined.
         """
         if (n_characters := self.measure(texts)) < 0:
             return None
@@ -386,13 +381,8 @@ class Texts:
         return [b"".join(itertools.islice(each, n)) for n in counts]
 
     def _ids_by_corpora(self, texts: list[str], threads: int | None, counts: list[int] | None) -> list[bytes]:
-        ids: list[Array] = []
-        rows, n = [np.zeros(1, np.int64)], 0
-        for some, edges in self._by_corpora(TextBatch.from_strings(texts), threads):
-            ids.append(some)
-            rows.append(edges[1:] + n)
-            n += len(some)
-        raw, joined = np.concatenate(ids).astype(np.uint32, copy=False).tobytes(), ID * np.concatenate(rows)
+        ids, rows = zip(*self._by_corpora(TextBatch.from_strings(texts), threads), strict=True)
+        raw, joined = np.concatenate(ids).astype(np.uint32, copy=False).tobytes(), ID * joined_offsets(rows)
         if counts is not None:
             joined = joined[np.cumsum([0, *counts])]
         return [raw[first:last] for first, last in itertools.pairwise(joined.tolist())]
@@ -414,10 +404,7 @@ class Texts:
     def encode_many(
         self, texts: Sequence[str], add_special_tokens: bool, threads: int | None = None
     ) -> list[Encoding] | None:
-        """Encodes texts of any length by the way of corpora; None: `encode.stepwise` must encode them.
-
-        threads: None: one thread for few texts, else all cores.
-        """
+        """Encodes texts of any length by the way of corpora; None: `encode.stepwise` must encode them."""
         special = 1 if add_special_tokens else 0
         if self._longest[special] < 0:
             return None
@@ -498,10 +485,7 @@ class Texts:
     def encode_inputs(
         self, inputs: Sequence[Given], add_special_tokens: bool, threads: int | None = None
     ) -> list[Encoding] | None:
-        """Encodes inputs as `stepwise.check_inputs` returns them; None: `encode.stepwise` must encode them.
-
-        threads: None: one thread for few texts, else all cores.
-        """
+        """Encodes inputs as `stepwise.check_inputs` returns them; None: `encode.stepwise` must encode them."""
         special = 1 if add_special_tokens else 0
         if self._longest[0] < 0 or not all(self._frame_of(n, special) for n in {*map(len, inputs)}):
             return None
@@ -667,13 +651,7 @@ class Texts:
 
     def _missing(self, n: int) -> int:
         """The number of padding tokens of an encoding of n other tokens."""
-        padding = self._padding
-        if padding is None:
-            return 0
-        length = n if padding.length is None else padding.length
-        if padding.pad_to_multiple_of:
-            length += -length % padding.pad_to_multiple_of
-        return max(length - n, 0)
+        return 0 if self._padding is None else max(self._padding.aim(n) - n, 0)
 
     def _padded(self, column: list[Any], filler: Any) -> list[Any]:
         if self._padding is None or not (missing := self._missing(len(column))):
@@ -794,11 +772,7 @@ class TokenArrays(NamedTuple):
 def encode_arrays(
     pipeline: Pipeline, unpadded: Pipeline, given: Any, is_pretokenized: bool, special: bool, threads: int | None
 ) -> TokenArrays:
-    """Encodes texts into arrays, as `Tokenizer.encode_to_numpy` does; unpadded: the pipeline without padding.
-
-    Raises:
-        ValueError: if padding leaves texts of different lengths.
-    """
+    """Encodes texts into arrays, as `Tokenizer.encode_to_numpy` does; unpadded: the pipeline without padding."""
     texts = None if is_pretokenized else texts_of(pipeline, bare=True)
     found = None if texts is None else texts.encode_packed(given, special, threads)
     if found is not None:
@@ -807,8 +781,7 @@ def encode_arrays(
     else:
         encodings = encode_batch(unpadded, given, is_pretokenized, special, threads, bare=True)
         columns = [encoding.ids_array for encoding in encodings]
-        rows = np.zeros(len(columns) + 1, np.int64)
-        np.cumsum([len(column) for column in columns], out=rows[1:])
+        rows = np.cumsum([0, *map(len, columns)], dtype=np.int64)
         ids, type_ids = _joined(columns), _joined([encoding.type_ids_array for encoding in encodings])
     if pipeline.padding is None:
         return TokenArrays(ids, type_ids, np.ones(len(ids), np.uint32), rows)
@@ -822,9 +795,7 @@ def _joined(columns: list[Ids]) -> Ids:
 def _padded(ids: Ids, type_ids: Ids, rows: Positions, padding: Padding) -> TokenArrays:
     lengths: Array = np.diff(rows)
     longest = int(lengths.max(initial=0))
-    length = longest if padding.length is None else padding.length
-    if padding.pad_to_multiple_of:
-        length += -length % padding.pad_to_multiple_of
+    length = padding.aim(longest)
     if longest > length:
         raise ValueError(
             f"text {int(lengths.argmax())} has {longest} tokens, more than the {length} that padding asks for: arrays need "

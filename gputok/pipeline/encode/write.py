@@ -38,15 +38,7 @@ class WriteOptions(DeviceOptions, FileOptions, total=False):
 
 
 class _EncodedCorpus:
-    """A corpus that is being encoded.
-
-    Args:
-        pipeline: the parts of the tokenizer.
-        source: the corpus.
-        run: device, threads and progress.
-        add_special_tokens: lets the post-processor add its tokens.
-        ends: the ids around each document.
-    """
+    """A corpus that is being encoded; ends: the ids around each document."""
 
     def __init__(self, pipeline: Pipeline, source: Source, run: Run, add_special_tokens: bool, ends: Ends) -> None:
         self._pipeline, self._source, self._run = pipeline, source, run
@@ -54,7 +46,7 @@ class _EncodedCorpus:
         # Both raise their errors now, not when the first batch is asked for
         self._total, self._devices = source.total_bytes, run.devices
         self.n_new = self.n_ids = self.n_unknown = self.n_bytes = 0
-        self._waited = 0.0  # seconds for ids
+        self._waited: list[float] = []  # seconds for ids
         self._reading: list[float] = []  # seconds, by several threads
         self._readers = 1  # how many threads read and encode
 
@@ -85,14 +77,11 @@ class _EncodedCorpus:
     def tallied(self, skip: int) -> Iterator[TokenBatch]:
         """Yields the same, and counts documents and ids."""
         unknown = self._pipeline.unknown_id
-        for batch in _timed(self.batches(skip), self._wait):
+        for batch in _timed(self.batches(skip), self._waited.append):
             self.n_new, self.n_ids = self.n_new + batch.n_documents, self.n_ids + len(batch.ids)
             if unknown is not None:
                 self.n_unknown += int(np.count_nonzero(batch.ids == unknown))
             yield batch
-
-    def _wait(self, seconds: float) -> None:
-        self._waited += seconds
 
     def _timed(self, texts: Any) -> Iterator[Any]:
         """Yields batches, or tasks that threads read, and notes the seconds of reading."""
@@ -107,8 +96,9 @@ class _EncodedCorpus:
 
     def seconds(self, whole: float) -> token_files.Seconds:
         """Divides the seconds of the whole run."""
-        reading = min(sum(self._reading) / self._readers, self._waited)
-        return token_files.Seconds(reading, self._waited - reading, max(whole - self._waited, 0.0))
+        waited = sum(self._waited)
+        reading = min(sum(self._reading) / self._readers, waited)
+        return token_files.Seconds(reading, waited - reading, max(whole - waited, 0.0))
 
 
 def _timed(items: Iterable[Any], note: Callable[[float], None]) -> Iterator[Any]:
@@ -142,9 +132,8 @@ def encode(
                 raise ValueError(f"{option}={value!r}: is for files; name an output")
         if output is not None:
             texts, device = source.read(run.threads), on_device.card(str(output))
-            return on_device.encode_batches(
-                pipeline, texts, device, add_special_tokens=add_special_tokens, ends=Ends(first, last)
-            )
+            ends = Ends(first, last)
+            return on_device.encode_batches(pipeline, texts, device, add_special_tokens=add_special_tokens, ends=ends)
         return _EncodedCorpus(pipeline, source, run, add_special_tokens, Ends(first, last)).batches()
     vocab_size = largest_id(pipeline) + 1
     layout = token_files.layout_of(output, vocab_size, **options)
@@ -171,13 +160,7 @@ def encode(
 
 
 def describe(pipeline: Pipeline, vocab_size: int, tokens: dict[str, tuple[int, str] | None]) -> dict[str, Any]:
-    """Returns what a manifest says of a tokenizer.
-
-    Args:
-        pipeline: the parts of the tokenizer.
-        vocab_size: the largest id plus 1.
-        tokens: bos, eos: id and text of the token around each document.
-    """
+    """Returns what a manifest says of a tokenizer; tokens: bos, eos: id and text of the token around each document."""
     shown = {role: None if token is None else {"id": token[0], "token": token[1]} for role, token in tokens.items()}
     sha256 = serialize.sha256_of(pipeline)
     return {"name": f"gputok-{sha256[:12]}", "sha256": sha256, "vocab_size": vocab_size, **shown}

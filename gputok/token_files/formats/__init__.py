@@ -42,14 +42,9 @@ KINDS = (".npy", ".bin", ".arrow", ".parquet")
 
 
 def chosen(output: str, name: str | None) -> TokenFormat:
-    """Returns the format of an output: the format that is asked for, or else that of the output's ending.
+    """Returns the format of an output (a path or URL): the one that is asked for, or else that of the output's ending.
 
-    Args:
-        output: a path or URL.
-        name: the name of a format; None: the ending decides.
-
-    Raises:
-        ValueError: if there is no such format, or the ending is of no format or of another format.
+    Raises ValueError if there is no such format, or the ending is of no format or of another format.
 
     Example:
         >>> chosen("ids.npy", None).name, chosen("corpus", "megatron").name

@@ -18,14 +18,14 @@ from gputok.token_files.formats.base import (
     TokenFormat,
     array_header,
     checked_rows,
-    mapped,
+    ids_of_size,
     read_array,
     write_file,
 )
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from gputok.token_files.formats.base import OpenShard
     from gputok.types import Array
@@ -43,12 +43,12 @@ class WithRows(TokenFormat):
         rows = np.ascontiguousarray(shard.rows, "<i8")
         write_file(folder / (shard.name + _ROWS), array_header(rows.dtype, len(rows)), rows)
 
-    def rows_of(self, path: pathlib.Path) -> Array:
-        """Reads the rows."""
-        rows = read_array(path.with_name(path.name + _ROWS), ("int64",), "rows")
-        if len(rows) == 0:
-            raise ValueError(f"{path}{_ROWS}: rows: expected a first value of 0, got nothing")
-        return rows
+    def documents(self, path: pathlib.Path, ids: Callable[[int], Array]) -> Iterable[OpenShard]:
+        """Reads the rows; `ids` gets the number of ids by the rows, and returns the ids."""
+        beside = path.with_name(path.name + _ROWS)
+        rows = read_array(beside, ("int64",), "rows")
+        found = ids(int(rows[-1]) if len(rows) else 0)
+        yield Contiguous(found, checked_rows(rows, len(found), beside, "rows"))
 
 
 class Npy(WithRows):
@@ -64,16 +64,13 @@ class Npy(WithRows):
         return array_header(shard.about.dtype, shard.n_ids)
 
     def is_at(self, path: pathlib.Path) -> bool:
-        """Returns True for a `.npy` file with NumPy's header."""
         if path.suffix != self.suffix or not path.is_file():
             return False
         with open(path, "rb") as file:
             return file.read(6) == b"\x93NUMPY"
 
     def open(self, path: pathlib.Path) -> Iterable[OpenShard]:
-        rows = self.rows_of(path)
-        ids = read_array(path, self.dtypes, "ids")
-        yield Contiguous(ids, checked_rows(rows, len(ids), path.with_name(path.name + _ROWS), "rows"))
+        return self.documents(path, lambda n_ids: read_array(path, self.dtypes, "ids"))
 
 
 class Bin(WithRows):
@@ -82,20 +79,10 @@ class Bin(WithRows):
     name, suffix = "bin", ".bin"
 
     def is_at(self, path: pathlib.Path) -> bool:
-        """Returns True for a `.bin` file with rows beside it."""
         return path.suffix == self.suffix and path.with_name(path.name + _ROWS).exists()
 
     def open(self, path: pathlib.Path) -> Iterable[OpenShard]:
-        """Opens ids and rows; the number of ids in the rows tells how large an id is."""
-        rows = self.rows_of(path)
-        n_ids, size = int(rows[-1]), path.stat().st_size
-        if size not in (2 * n_ids, 4 * n_ids):
-            raise ValueError(
-                f"{path.name}{_ROWS}: rows: end at {n_ids:,} ids, but {path} has {size:,} bytes, "
-                "neither 2 nor 4 for each"
-            )
-        ids = mapped(path, "<u4" if n_ids and size == 4 * n_ids else "<u2")
-        yield Contiguous(ids, checked_rows(rows, n_ids, path.with_name(path.name + _ROWS), "rows"))
+        return self.documents(path, lambda n_ids: ids_of_size(path, n_ids, f"{path}{_ROWS}: end of the rows"))
 
 
 class NanoGPT(Bin):
@@ -106,5 +93,4 @@ class NanoGPT(Bin):
     joins_documents = True
 
     def is_at(self, path: pathlib.Path) -> bool:
-        """Returns False: `Bin` reads these files too."""
-        return False
+        return False  # `Bin` reads these files too

@@ -32,34 +32,20 @@ IDS_AT_ONCE = 1 << 22
 
 
 class About(NamedTuple):
-    """What a format may write about a corpus.
+    """What a format may write about a corpus."""
 
-    Attributes:
-        tokenizer: the name of the tokenizer.
-        dtype: the dtype of the ids.
-        sequence_length: the number of ids of each block; None: documents are stored as they are.
-    """
-
-    tokenizer: str
-    dtype: np.dtype[Any]
-    sequence_length: int | None = None
+    tokenizer: str  # its name
+    dtype: np.dtype[Any]  # of the ids
+    sequence_length: int | None = None  # the number of ids of each block; None: documents are stored as they are
 
 
 class Shard(NamedTuple):
-    """The ids of some documents in a file, which a format makes its files of.
+    """The ids of some documents in a file, which a format makes its files of."""
 
-    Attributes:
-        name: the final name of the file of ids.
-        ids_path: the file: the bytes that `TokenFormat.space` keeps free, then the ids.
-        rows: int64[n_documents + 1]; document i has the ids rows[i]:rows[i + 1].
-        first_document: the number of the first document in the corpus.
-        about: what else is known.
-    """
-
-    name: Name
-    ids_path: pathlib.Path
-    rows: Positions
-    first_document: int
+    name: Name  # the final name of the file of ids
+    ids_path: pathlib.Path  # the file: the bytes that `TokenFormat.space` keeps free, then the ids
+    rows: Positions  # int64[n_documents + 1]; document i has the ids rows[i]:rows[i + 1]
+    first_document: int  # its number in the corpus
     about: About
 
     @property
@@ -74,53 +60,31 @@ class Shard(NamedTuple):
 
 
 class ShardFacts(NamedTuple):
-    """What is recorded of the files of a shard.
+    """What is recorded of the files of a shard."""
 
-    Attributes:
-        name: the final name of the file of ids.
-        documents: how many documents, or blocks of `sequence_length` ids, it has.
-        tokens: how many ids.
-        n_bytes: the size of the file of ids.
-    """
-
-    name: Name
-    documents: int
-    tokens: int
-    n_bytes: int
+    name: Name  # the final name of the file of ids
+    documents: int  # or blocks of `sequence_length` ids
+    tokens: int  # ids
+    n_bytes: int  # of the file of ids
 
 
 class TokenFormat:
-    """A format. Its methods have no state; each format is one instance.
+    """A format. Its methods have no state; each format is one instance."""
 
-    Attributes:
-        name: the name that `format=` takes.
-        suffix: how the name of a file of ids ends.
-        dtypes: the dtypes that the format can store, smallest first.
-        index: the name of the file that lists all shards; "" if there is none. With one, the output is a folder.
-        takes_blocks: True if the format can store blocks of a fixed number of ids.
-        end_first: True if the end token stands before each document instead of after it.
-        joins_documents: True if programs that read the files join documents, so that only a token tells where one ends.
-        keeps_empty: False if a document without ids is left out.
-        ends_empty: False if a document without ids gets no begin or end token.
-        most_ids: the most ids of a shard.
-        shard_tokens: the ids of a shard if the user does not say; None: all in one.
-        in_place: True if the file of ids of a `Shard` itself becomes a file of the format.
-        by_prefix: True if users name an output without an ending, as `PREFIX`.
-    """
-
-    name: ClassVar[str]
-    suffix: ClassVar[str] = ""
-    dtypes: ClassVar[tuple[str, ...]] = ("uint16", "uint32")
-    index: ClassVar[str] = ""
-    takes_blocks: ClassVar[bool] = False
-    end_first: ClassVar[bool] = False
+    name: ClassVar[str]  # that `format=` takes
+    suffix: ClassVar[str] = ""  # how the name of a file of ids ends
+    dtypes: ClassVar[tuple[str, ...]] = ("uint16", "uint32")  # those that the format can store, smallest first
+    index: ClassVar[str] = ""  # the name of the file that lists all shards, if there is one: the output is a folder
+    takes_blocks: ClassVar[bool] = False  # it can store blocks of a fixed number of ids
+    end_first: ClassVar[bool] = False  # the end token stands before each document instead of after it
+    # Programs that read the files join documents, so that only a token tells where one ends
     joins_documents: ClassVar[bool] = False
-    keeps_empty: ClassVar[bool] = True
-    ends_empty: ClassVar[bool] = True
-    most_ids: ClassVar[int] = 1 << 62
-    shard_tokens: ClassVar[int | None] = None
-    in_place: ClassVar[bool] = True
-    by_prefix: ClassVar[bool] = False
+    keeps_empty: ClassVar[bool] = True  # False: a document without ids is left out
+    ends_empty: ClassVar[bool] = True  # False: a document without ids gets no begin or end token
+    most_ids: ClassVar[int] = 1 << 62  # of a shard
+    shard_tokens: ClassVar[int | None] = None  # the ids of a shard if the user does not say; None: all in one
+    in_place: ClassVar[bool] = True  # the file of ids of a `Shard` itself becomes a file of the format
+    by_prefix: ClassVar[bool] = False  # users name an output without an ending, as `PREFIX`
 
     # -- writing
 
@@ -178,12 +142,7 @@ class TokenFormat:
         return [path]
 
     def open(self, path: pathlib.Path) -> Iterable[OpenShard]:
-        """Opens a file of ids, and checks the files that describe it.
-
-        Raises:
-            ValueError: if a file is damaged; the message names file and field.
-            FileNotFoundError: if a file is missing.
-        """
+        """Opens a file of ids, and checks the files that describe it; a ValueError names file and field."""
         raise NotImplementedError
 
 
@@ -210,32 +169,23 @@ class OpenShard(Protocol):
 
 
 class Contiguous(NamedTuple):
-    """Documents whose ids lie one after the other.
+    """Documents whose ids lie one after the other."""
 
-    Attributes:
-        ids: the ids of all documents, mapped from a file.
-        rows: int64 or uint64[n_documents + 1].
-    """
-
-    ids: Array
-    rows: Array
+    ids: Array  # of all documents, mapped from a file
+    rows: Array  # int64 or uint64[n_documents + 1]
 
     @property
     def n_documents(self) -> int:
-        """The number of documents."""
         return len(self.rows) - 1
 
     @property
     def n_ids(self) -> int:
-        """The number of ids."""
         return int(self.rows[-1] - self.rows[0]) if len(self.rows) else 0
 
     def document(self, i: int) -> Array:
-        """Returns the ids of a document."""
         return self.ids[int(self.rows[i]) : int(self.rows[i + 1])]
 
     def batch(self, first: int, last: int) -> TokenBatch:
-        """Returns the documents first:last."""
         rows = np.asarray(self.rows[first : last + 1]).astype(np.int64)
         return TokenBatch(self.ids[rows[0] : rows[-1]], rows - rows[0])
 
@@ -243,12 +193,23 @@ class Contiguous(NamedTuple):
 # -- what several formats need
 
 
-def mapped(path: pathlib.Path, dtype: Any, offset: int = 0) -> Array:
-    """Maps what follows the first `offset` bytes of a file into memory, as an array.
+def rows_of(lengths: Array) -> Positions:
+    """Returns where documents of these lengths begin, one after the other, and the end: int64[n_documents + 1]."""
+    rows = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=rows[1:])
+    return rows
 
-    Raises:
-        ValueError: if the rest is not a whole number of values.
-    """
+
+def ids_of_size(path: pathlib.Path, n_ids: int, where: str) -> Array:
+    """Maps a file of so many ids, whose size tells whether they are uint16 or uint32; where: what said so many."""
+    size = path.stat().st_size
+    if size not in (2 * n_ids, 4 * n_ids):
+        raise ValueError(f"{where}: {n_ids:,} ids, but {path.name} has {size:,} bytes, neither 2 nor 4 for each")
+    return mapped(path, "<u4" if n_ids and size == 4 * n_ids else "<u2")
+
+
+def mapped(path: pathlib.Path, dtype: Any, offset: int = 0) -> Array:
+    """Maps what follows the first `offset` bytes of a file into memory; ValueError: it is no whole number of values."""
     dtype = np.dtype(dtype)
     n_bytes = path.stat().st_size - offset
     if n_bytes < 0 or n_bytes % dtype.itemsize:
@@ -261,11 +222,7 @@ def mapped(path: pathlib.Path, dtype: Any, offset: int = 0) -> Array:
 
 
 def checked_rows(rows: Array, n_ids: int, path: pathlib.Path, field: str) -> Array:
-    """Returns rows if they begin at 0, never fall, and end at `n_ids`.
-
-    Raises:
-        ValueError: if not; the message names the file and the field.
-    """
+    """Returns rows if they begin at 0, never fall, and end at `n_ids`; else raises ValueError."""
     if len(rows) == 0 or rows[0] != 0:
         raise ValueError(f"{path}: {field}: expected a first value of 0, got {rows[:1].tolist()}")
     check_rising(rows, path, field)
@@ -287,8 +244,7 @@ def check_rising(values: Array, path: pathlib.Path, field: str) -> None:
 def write_file(path: pathlib.Path, *contents: Any) -> None:
     """Writes buffers to a new file, which replaces what had that name before, also a link.
 
-    Raises:
-        OSError: with number and name, whatever goes wrong. (NumPy's `tofile` does not say that a disk is full.)
+    NumPy's `tofile` does not say that a disk is full.
     """
     with created(path) as file:
         for content in contents:
@@ -304,11 +260,7 @@ def write_all(file: Any, content: Any) -> None:
 
 
 def copy_bytes(source: pathlib.Path, n_bytes: int, file: Any) -> None:
-    """Appends the first bytes of a file to an open file; the operating system copies them, if it can.
-
-    Raises:
-        OSError: if the source has fewer bytes, or the system says what is wrong.
-    """
+    """Appends the first bytes of a file to an open file; the operating system copies them, if it can."""
     file.flush()
     with open(source, "rb", buffering=0) as read:
         done = 0
@@ -326,11 +278,7 @@ def copy_bytes(source: pathlib.Path, n_bytes: int, file: Any) -> None:
 
 
 def read_all(file: Any, buffer: Array) -> None:
-    """Fills an array of bytes from an unbuffered file.
-
-    Raises:
-        OSError: if the file ends before.
-    """
+    """Fills an array of bytes from an unbuffered file; raises OSError if the file ends before."""
     rest = memoryview(buffer)
     while rest:
         n = file.readinto(rest)
@@ -355,11 +303,7 @@ _HEADER = re.compile(rb"\{'descr': '([<|>][iuf][1248])', 'fortran_order': False,
 
 
 def read_array(path: pathlib.Path, dtypes: tuple[str, ...], field: str) -> Array:
-    """Maps a `.npy` file with one axis into memory.
-
-    Raises:
-        ValueError: if the file is none, or has another dtype or other axes.
-    """
+    """Maps a `.npy` file with one axis into memory; ValueError: it is none, or has another dtype or other axes."""
     with open(path, "rb") as file:
         start = file.read(10)
         header = file.read(int.from_bytes(start[8:], "little"))

@@ -45,11 +45,9 @@ class Datatrove(TokenFormat):
         write_file(metadata, text.encode())
 
     def is_at(self, path: pathlib.Path) -> bool:
-        """Returns True for a `.ds` file, and for a prefix of some."""
         return bool(self.data_paths(path))
 
     def data_paths(self, path: pathlib.Path) -> list[pathlib.Path]:
-        """Returns the `.ds` files of a prefix or a folder, in the order of their names."""
         if path.suffix == self.suffix:
             return [path] if path.is_file() else []
         folder, start = (path, "") if path.is_dir() else (path.parent, path.name + "_")

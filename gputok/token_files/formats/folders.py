@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from gputok.checks import checked, needed
 from gputok.token_files.formats.base import Name, TokenFormat, check_rising, mapped
+from gputok.token_files.manifest import read_object
 
 if TYPE_CHECKING:
     import pathlib
@@ -40,23 +40,15 @@ class FolderFormat(TokenFormat):
         return output
 
     def is_at(self, path: pathlib.Path) -> bool:
-        """Returns True for a folder with an `index.json` that lists shards."""
         index = path / self.index
-        return path.is_dir() and index.is_file() and self.key in read_index(index)
+        return path.is_dir() and index.is_file() and self.key in read_object(index)
 
 
 def read_offsets(path: pathlib.Path, items: str) -> tuple[Array, Positions]:
     """Reads the begin of a shard: uint32 number of items n, uint32[n + 1] offset of each item and of the end.
 
-    Args:
-        path: the shard.
-        items: what the format calls its items, for errors.
-
-    Returns:
-        uint8[n_bytes], the file, and int64[n + 1], the offsets: they rise, and lie in the file, after themselves.
-
-    Raises:
-        ValueError: if the file is damaged; the message names file and field.
+    Returns uint8[n_bytes], the file, and int64[n + 1], the offsets: they rise, and lie in the file, after themselves;
+    raises ValueError if the file is damaged. items: what the format calls its items, for errors.
     """
     data = mapped(path, "u1")
     if len(data) < 8:
@@ -81,17 +73,6 @@ def check_size(n_bytes: int, name: str) -> None:
         raise ValueError(
             f"{name}: would have {n_bytes:,} bytes, but its offsets have 32 bits; choose fewer shard_tokens="
         )
-
-
-def read_index(index: pathlib.Path) -> dict[str, Any]:
-    """Reads `index.json`; raises ValueError if it is not a JSON object."""
-    try:
-        content = json.loads(index.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{index}: expected JSON ({error})") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{index}: expected a JSON object, got {type(content).__name__}")
-    return content
 
 
 def field(value: Any, name: str, check: Check) -> Any:

@@ -17,7 +17,8 @@ import numpy as np
 from gputok.checks import WrongValue, file_name, in_file, is_list, listed, needed, short
 from gputok.files.atomic import created
 from gputok.token_files.formats.base import About, Contiguous, Name, Shard, ShardFacts, copy_bytes, mapped, write_all
-from gputok.token_files.formats.folders import SHARD_BYTES, FolderFormat, check_size, field, read_index, read_offsets
+from gputok.token_files.formats.folders import SHARD_BYTES, FolderFormat, check_size, field, read_offsets
+from gputok.token_files.manifest import read_object
 
 if TYPE_CHECKING:
     import pathlib
@@ -71,14 +72,14 @@ class LitData(FolderFormat):
         index = path / self.index
         with in_file(index):
             entries = listed(lambda entry: field(entry, "filename", file_name))
-            names = field(read_index(index), "chunks", entries)
+            names = field(read_object(index), "chunks", entries)
         return [path / name for name in names]
 
     def open(self, path: pathlib.Path) -> Iterable[OpenShard]:
         """Opens a chunk; `index.json` tells the dtype."""
         index = path.parent / self.index
         with in_file(index):
-            number = field(read_index(index), "config", _number_of_dtype)
+            number = field(read_object(index), "config", _number_of_dtype)
         dtype = np.dtype(_READ[number])
         _, offsets = read_offsets(path, "items")
         if offsets[0] != 4 * (len(offsets) + 1):

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gputok.token_files.formats.arrays import WithRows
-from gputok.token_files.formats.base import Contiguous, Shard, checked_rows, mapped
+from gputok.token_files.formats.base import Shard, mapped
 
 if TYPE_CHECKING:
     import pathlib
@@ -49,7 +49,6 @@ class LlmC(WithRows):
         return header.tobytes()
 
     def is_at(self, path: pathlib.Path) -> bool:
-        """Returns True for a `.bin` file that begins with one of the two magic numbers."""
         if path.suffix != self.suffix or not path.is_file():
             return False
         with open(path, "rb") as file:
@@ -70,5 +69,4 @@ class LlmC(WithRows):
         ids = mapped(path, np.dtype(kinds[magic, version]), _HEADER_BYTES)
         if n_ids != len(ids):
             raise ValueError(f"{path}: number of ids: the header says {n_ids:,}, but there are {len(ids):,}")
-        rows = path.with_name(path.name + ".rows.npy")
-        yield Contiguous(ids, checked_rows(self.rows_of(path), len(ids), rows, "rows"))
+        return self.documents(path, lambda n_ids: ids)

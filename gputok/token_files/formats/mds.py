@@ -39,9 +39,11 @@ from gputok.token_files.formats.base import (
     gathered,
     mapped,
     read_all,
+    rows_of,
     write_all,
 )
-from gputok.token_files.formats.folders import SHARD_BYTES, FolderFormat, check_size, field, read_index, read_offsets
+from gputok.token_files.formats.folders import SHARD_BYTES, FolderFormat, check_size, field, read_offsets
+from gputok.token_files.manifest import read_object
 
 if TYPE_CHECKING:
     import pathlib
@@ -72,8 +74,7 @@ class Mds(FolderFormat):
         if not fixed:
             sizes += _head_sizes(lengths[kept])
         config = json.dumps(_config(shard.about), sort_keys=True).encode()
-        offsets = np.zeros(len(kept) + 1, np.int64)
-        np.cumsum(sizes, out=offsets[1:])
+        offsets = rows_of(sizes)
         offsets += 4 + 4 * len(offsets) + len(config)
         check_size(int(offsets[-1]), shard.name)
         with created(path) as file:
@@ -121,28 +122,19 @@ class Mds(FolderFormat):
 
 
 class _Spans(NamedTuple):
-    """Documents with other bytes between them.
+    """Documents with other bytes between them."""
 
-    Attributes:
-        data: uint8, the file.
-        start: int64[n_documents], the first byte of the ids of each document.
-        rows: int64[n_documents + 1], as if the ids lay one after the other.
-        dtype: the dtype of the ids.
-    """
-
-    data: Array
-    start: Positions
-    rows: Positions
-    dtype: np.dtype[Any]
+    data: Array  # uint8, the file
+    start: Positions  # int64[n_documents], the first byte of the ids of each document
+    rows: Positions  # int64[n_documents + 1], as if the ids lay one after the other
+    dtype: np.dtype[Any]  # of the ids
 
     @property
     def n_documents(self) -> int:
-        """The number of documents."""
         return len(self.start)
 
     @property
     def n_ids(self) -> int:
-        """The number of ids."""
         return int(self.rows[-1])
 
     def document(self, i: int) -> Array:
@@ -151,7 +143,6 @@ class _Spans(NamedTuple):
         return np.frombuffer(self.data, self.dtype, n, int(self.start[i]))
 
     def batch(self, first: int, last: int) -> TokenBatch:
-        """Returns the documents first:last."""
         rows, start = self.rows[first : last + 1], self.start[first:last]
         packed = gathered(self.data, start, start + np.diff(rows) * self.dtype.itemsize)
         return TokenBatch(packed.view(self.dtype), rows - rows[0])
@@ -165,11 +156,10 @@ def _head_sizes(lengths: Positions) -> Positions:
 def _write_samples(file: BinaryIO, ids_path: pathlib.Path, lengths: Positions, size: int) -> None:
     """Writes samples of variable length.
 
-    file: to write to; ids_path: the ids of all samples, one after the other; lengths: int64[n_samples], at least 1 and below
-    2^32; size: the bytes of an id.
+    ids_path: the ids of all samples, one after the other; lengths: int64[n_samples], at least 1 and below 2^32; size:
+    the bytes of an id.
     """
-    rows = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=rows[1:])
+    rows = rows_of(lengths)
     with open(ids_path, "rb", buffering=0) as read:
         for first, last in batches(rows, _IDS_AT_ONCE):
             n = lengths[first:last]
@@ -206,9 +196,7 @@ def _spans(path: pathlib.Path, data: Array, offsets: Positions, dtype: np.dtype[
         has = np.flatnonzero(byte < 1 << (kinds & 3))
         lengths[has] |= data[at[has] + 5 + byte].astype(np.int64) << 8 * byte
     _none_wrong(heads + lengths * dtype.itemsize != sizes, path, "length of sample")
-    rows = np.zeros(n + 1, np.int64)
-    np.cumsum(lengths, out=rows[1:])
-    return _Spans(data, at + heads, rows, dtype)
+    return _Spans(data, at + heads, rows_of(lengths), dtype)
 
 
 def _none_wrong(wrong: Array, path: pathlib.Path, field: str) -> None:
@@ -234,7 +222,7 @@ def _config(about: About) -> dict[str, Any]:
 
 def _entries(index: pathlib.Path) -> dict[str, dict[str, Any]]:
     """Returns the entries of the shards, by name."""
-    content = read_index(index)
+    content = read_object(index)
     with in_file(index):
         if content.get("version") != 2:
             raise WrongValue(f"expected 2, got {short(content.get('version'))}", "version")

@@ -21,6 +21,7 @@ Source: `megatron/core/datasets/indexed_dataset.py` of https://github.com/NVIDIA
 
 from __future__ import annotations
 
+import itertools
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ from gputok.token_files.formats.base import (
     TokenFormat,
     checked_rows,
     mapped,
+    rows_of,
     write_file,
 )
 
@@ -69,7 +71,6 @@ class Megatron(TokenFormat):
         return (name.removesuffix(".bin") + ".idx",)
 
     def check_rows(self, rows: Positions, first_document: int, path: str) -> None:
-        """Raises ValueError for a document of more than 2^31 - 1 ids."""
         if rows[-1] - rows[0] <= _MOST_IN_SEQUENCE:
             return
         lengths = np.diff(rows)
@@ -85,22 +86,19 @@ class Megatron(TokenFormat):
         code = next(code for code, name in _CODES.items() if np.dtype(name) == dtype)
         lengths = np.diff(shard.rows)
         kept = lengths > 0
-        documents = np.zeros(len(lengths) + 1, "<i8")
-        np.cumsum(kept, out=documents[1:])
+        documents = rows_of(kept)
         write_file(
             folder / self.beside(shard.name)[0],
             _HEADER.pack(_MAGIC, 1, code, int(documents[-1]), len(documents)),
             lengths[kept].astype("<i4"),
             (shard.rows[:-1][kept] * dtype.itemsize).astype("<i8"),
-            documents,
+            documents.astype("<i8", copy=False),
         )
 
     def is_at(self, path: pathlib.Path) -> bool:
-        """Returns True if an index lies beside the path, or is the path."""
         return self._index(path).is_file() and not path.is_dir()
 
     def data_paths(self, path: pathlib.Path) -> list[pathlib.Path]:
-        """Returns the `.bin` file of a prefix, or of one of its two files."""
         return [path.with_name(self.stem(path.name) + ".bin")]
 
     def _index(self, path: pathlib.Path) -> pathlib.Path:
@@ -123,21 +121,15 @@ class Megatron(TokenFormat):
                 f"{index}: number of sequences, length of the document index: {n_sequences:,} and {n_documents:,} need "
                 f"{modes:,} bytes, but the file has {len(data):,}"
             )
-        lengths, pointers, documents = _arrays(data, n_sequences, n_documents)
+        counts = n_sequences, n_sequences, n_documents
+        at = itertools.accumulate((4 * n_sequences, 8 * n_sequences), initial=_HEADER.size)
+        each = zip(("<i4", "<i8", "<i8"), counts, at, strict=True)
+        lengths, pointers, documents = (np.frombuffer(data, dtype, n, start) for dtype, n, start in each)
         ids = mapped(path, _CODES[code])
         _check_sequences(index, lengths, pointers, ids)
         checked_rows(documents, n_sequences, index, "document index")
         ends = np.append(pointers // ids.dtype.itemsize, len(ids))
         yield Contiguous(ids, ends[documents])
-
-
-def _arrays(data: Array, n_sequences: int, n_documents: int) -> tuple[Array, Array, Array]:
-    at = _HEADER.size
-    return (
-        np.frombuffer(data, "<i4", n_sequences, at),
-        np.frombuffer(data, "<i8", n_sequences, at + 4 * n_sequences),
-        np.frombuffer(data, "<i8", n_documents, at + 12 * n_sequences),
-    )
 
 
 def _check_sequences(index: pathlib.Path, lengths: Array, pointers: Array, ids: Array) -> None:

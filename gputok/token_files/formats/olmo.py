@@ -26,7 +26,7 @@ from gputok.token_files.formats.base import (
     Shard,
     TokenFormat,
     checked_rows,
-    mapped,
+    ids_of_size,
     write_all,
     write_file,
 )
@@ -68,21 +68,14 @@ class Olmo(TokenFormat):
                 packed.write("".join(lines).encode())
 
     def is_at(self, path: pathlib.Path) -> bool:
-        """Returns True for a `.npy` file with a `.csv.gz` file beside it."""
         return path.suffix == self.suffix and path.with_name(self.beside(path.name)[0]).is_file()
 
     def open(self, path: pathlib.Path) -> Iterable[OpenShard]:
         """Opens ids and rows; the last end in the rows tells how large an id is."""
         beside = path.with_name(self.beside(path.name)[0])
         rows = _read_rows(beside)
-        n_ids, size = int(rows[-1]), path.stat().st_size
-        if size not in (2 * n_ids, 4 * n_ids):
-            raise ValueError(
-                f"{beside}: end of the last document: {n_ids:,} ids, but {path.name} has {size:,} bytes, neither 2 nor 4 "
-                "for each"
-            )
-        ids = mapped(path, "<u4" if n_ids and size == 4 * n_ids else "<u2")
-        yield Contiguous(ids, checked_rows(rows, n_ids, beside, "end"))
+        ids = ids_of_size(path, int(rows[-1]), f"{beside}: end of the last document")
+        yield Contiguous(ids, checked_rows(rows, len(ids), beside, "end"))
 
 
 def _read_rows(path: pathlib.Path) -> Array:

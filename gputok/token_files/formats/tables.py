@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from gputok.checks import shortened
@@ -10,7 +11,7 @@ from gputok.token_files.formats.base import Contiguous, Shard, ShardFacts, Token
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from gputok.token_files.batches import TokenBatch
     from gputok.token_files.formats.base import OpenShard
@@ -52,20 +53,15 @@ class Arrow(Table):
 
     def open(self, path: pathlib.Path) -> Iterable[OpenShard]:
         """Opens each record batch, which stays in the file."""
-        with needed_for(f"{path}: reading .arrow files"):
+        with _readable(path, "expected an Arrow file of ids, got a damaged file"):
             import pyarrow as pa
-        try:
+
             reader = pa.ipc.open_file(pa.memory_map(str(path)))
             for i in range(reader.num_record_batches):
                 batch = reader.get_batch(i)
                 batch.validate(full=True)
-                yield _of_lists(_ids_column(batch, path))
-        except broken() as error:
-            if isinstance(error, FileNotFoundError):
-                raise
-            raise ValueError(
-                f"{path}: expected an Arrow file of ids, got a damaged file ({shortened(str(error))})"
-            ) from None
+                _check_column(batch.schema, path)
+                yield _of_lists(batch.column("ids"))
 
 
 class Parquet(Table):
@@ -80,17 +76,11 @@ class Parquet(Table):
 
     def open(self, path: pathlib.Path) -> Iterable[OpenShard]:
         """Opens each row group, which is unpacked when it is asked for."""
-        with needed_for(f"{path}: reading .parquet files"):
+        with _readable(path, "expected a Parquet file of ids, got a damaged file"):
             from pyarrow import parquet as pq
-        try:
+
             file = pq.ParquetFile(path.absolute())  # else "s3:o.parquet" is a URL to it
-            _ids_column(file.schema_arrow, path)
-        except broken() as error:
-            if isinstance(error, FileNotFoundError):
-                raise
-            raise ValueError(
-                f"{path}: expected a Parquet file of ids, got a damaged file ({shortened(str(error))})"
-            ) from None
+            _check_column(file.schema_arrow, path)
         for group in range(file.num_row_groups):
             yield _RowGroup(file, group, path)
 
@@ -105,11 +95,9 @@ class _RowGroup:
 
     @property
     def n_ids(self) -> int:
-        """The number of ids."""
         return self._open().n_ids
 
     def document(self, i: int) -> Array:
-        """Returns the ids of a document."""
         return self._open().document(i)
 
     def batch(self, first: int, last: int) -> TokenBatch:
@@ -121,11 +109,9 @@ class _RowGroup:
 
     def _open(self) -> Contiguous:
         if self._unpacked is None:
-            try:
+            with _readable(self._path, f"row group {self._group}"):
                 table = self._file.read_row_group(self._group, columns=["ids"])
                 self._unpacked = _of_lists(table["ids"].combine_chunks())
-            except broken() as error:
-                raise ValueError(f"{self._path}: row group {self._group}: {shortened(str(error))}") from None
         return self._unpacked
 
 
@@ -136,15 +122,25 @@ def _of_lists(lists: Any) -> Contiguous:
     return Contiguous(to_numpy(lists.values), to_numpy(lists.offsets))
 
 
-def _ids_column(of: Any, path: pathlib.Path) -> Any:
-    """Returns the column `ids` of a batch or schema, which must be lists of integers."""
+@contextlib.contextmanager
+def _readable(path: pathlib.Path, what: str) -> Iterator[None]:
+    """Around reading: PyArrow's errors become ValueErrors that name the file and say what is wrong."""
+    with needed_for(f"{path}: reading {path.suffix} files"):
+        kinds = broken()
+    try:
+        yield
+    except kinds as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise ValueError(f"{path}: {what} ({shortened(str(error))})") from None
+
+
+def _check_column(schema: Any, path: pathlib.Path) -> None:
+    """Raises ValueError unless the column `ids` has lists of integers."""
     import pyarrow as pa
 
-    field = of.schema.field("ids") if hasattr(of, "schema") and "ids" in of.schema.names else None
-    if not hasattr(of, "schema"):
-        field = of.field("ids") if "ids" in of.names else None
+    field = schema.field("ids") if "ids" in schema.names else None
     if field is None or not (pa.types.is_large_list(field.type) or pa.types.is_list(field.type)):
         raise ValueError(f"{path}: ids: expected a column of this name with lists of integers")
     if not pa.types.is_integer(field.type.value_type):
         raise ValueError(f"{path}: ids: expected lists of integers, got {field.type}")
-    return of.column("ids") if hasattr(of, "schema") else field
