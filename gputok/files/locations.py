@@ -370,9 +370,8 @@ def downloaded(
 
 def copied(url: str, folder: str | os.PathLike[str], storage_options: StorageOptions) -> pathlib.Path:
     """Copies a file to a folder, under its own name; returns the path of the copy."""
-    import shutil
-
     import pathlib
+    import shutil
 
     file = locate(url, storage_options)
     with file.open() as source, open(pathlib.Path(folder, file.name), "wb") as copy:

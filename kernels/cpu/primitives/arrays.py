@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
 import numpy as np
 from gputok.kernels.cpu import kernel
@@ -24,7 +25,9 @@ def pointer(array: np.ndarray | None) -> int | tuple[int, int]:
     return (address, array.nbytes) if CHECKED else address
 
 
-def of_pieces(kernel, data, start, end, frozen, *arguments):
+def of_pieces(
+    kernel: Any, data: np.ndarray, start: np.ndarray, end: np.ndarray, frozen: np.ndarray | None, *arguments: Any
+) -> Any:
     """Calls a kernel with the addresses of text and of pieces in it; frozen: or the mode of each."""
     start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
     return kernel(pointer(data), (pointer(start), pointer(end), pointer(frozen), len(start)), *arguments)
