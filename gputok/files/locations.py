@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
-from gputok.files.atomic import read_at
 from gputok.files.file_systems import (
     UPLOAD_BYTES,
     ExplainedStream,
@@ -196,6 +195,8 @@ class _HeldFile(LocalFile):
         return self.read_into(self._lender.lend(n_bytes), start)
 
     def read_into(self, buffer: np.ndarray, start: int) -> np.ndarray:
+        from gputok.files.atomic import read_at
+
         return buffer[: read_at(self._file, self._lock, buffer, start)]
 
     def held(self, lender: Lender | None = None) -> LocalFile:
