@@ -166,6 +166,7 @@ def audit(pipeline: Pipeline, embeddings: Any = None, tensor: str | None = None)
         ids_of[kind].append(id)
     doubled = {id: ids for ids in ids_of.values() if len(ids) > 1 for id in ids if id not in unmade}
     white = [id for id, text in data.items() if len(text) >= _LONG and not text.decode(errors="replace").strip()]
+    gaps = [*_ranges(sorted(names), 0 if matrix is None else len(matrix))]
     checks = {
         "unreachable": found(unmade, unmade.get),
         "cut": found(cut, cut.get),
@@ -179,10 +180,10 @@ def audit(pipeline: Pipeline, embeddings: Any = None, tensor: str | None = None)
         "doubled": found(doubled, lambda id: f"as id {', '.join(str(one) for one in doubled[id] if one != id)}"),
         "normalized": found(normalized, normalized.get),
         "white space": found(white, lambda id: f"{len(data[id].decode(errors='replace'))} characters"),
-        "gaps": [*_gaps(sorted(names), 0 if matrix is None else len(matrix))],
+        "gaps": [Found(a, "", f"to {b - 1}, {b - a:,} ids" if b - a > 1 else "") for a, b in gaps],
     }
     if matrix is not None:
-        known = {*unmade, *(id for first, last in _ranges(sorted(names), len(matrix)) for id in range(first, last))}
+        known = {*unmade, *(id for first, last in gaps for id in range(first, last))}
         rows = {id: note for id, note in unseen(matrix, known).items() if id in names and id not in unmade}
         checks["unseen"] = found(rows, rows.get)
     return Audit(len(names), checks)
@@ -228,11 +229,6 @@ def _ranges(ids: list[int], n_rows: int) -> Iterator[tuple[int, int]]:
     for before, after in itertools.pairwise([-1, *ids, max(n_rows, ids[-1] + 1 if ids else 0)]):
         if before + 1 < after:
             yield before + 1, after
-
-
-def _gaps(ids: list[int], n_rows: int) -> Iterator[Found]:
-    for first, last in _ranges(ids, n_rows):
-        yield Found(first, "", f"to {last - 1}, {last - first:,} ids" if last - first > 1 else "")
 
 
 def not_made(pipeline: Pipeline, data: dict[int, bytes]) -> dict[int, str]:

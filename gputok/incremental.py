@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -97,13 +98,7 @@ class Incremental:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Incremental:
         """Returns a copy that shares the tokenizer, which no call changes."""
-        other = Incremental.__new__(Incremental)
-        other.__setstate__(self.__getstate__())
-        return other
-
-    def __copy__(self) -> Incremental:
-        """Returns a copy, as `copy.deepcopy` does."""
-        return self.__deepcopy__({})
+        return copy.copy(self)
 
     @property
     def ids(self) -> Ids:

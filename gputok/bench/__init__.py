@@ -28,6 +28,7 @@ from gputok.bench.peers import ENCODE, END, MODELS_OF, ON_CPU, TRAIN, Job, learn
 from gputok.kernels.threads import thread_count
 from gputok.progress import reporting
 from gputok.recipes import recipe
+from gputok.report.curves import aligned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -97,9 +98,9 @@ class Comparison(NamedTuple):
     device: str
     verified: str
     rows: list[Row]
-    skipped: dict[str, str]  # peer -> why
-    documents: str = ""  # for encode: the kind of documents
-    on_device: str = ""  # the parts of the work that a GPU does
+    skipped: dict[str, str]
+    documents: str = ""
+    on_device: str = ""
 
     def to_json(self) -> str:
         """Returns the results as JSON; each row also has `ratio`, its median time divided by gputok's."""
@@ -113,18 +114,14 @@ class Comparison(NamedTuple):
         head = ["", "seconds", "MB/s", "times gputok's"]
         head += ["again, MB/s", "times gputok's"] if self.task == "encode" else []
         head += ["peak MB", "+ runtime MB", "process s", equal]
-        lines = [head, *(self._line(row) for row in self.rows)]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+        lines = aligned([head, *(self._line(row) for row in self.rows)], range(len(head)))
         setup = f"{self.model}, vocabulary {self.vocab_size:,}, {self.threads} threads, device {self.device}"
         setup += f", {self.documents}" if self.documents else ""
         return "\n".join(
             [
                 f"{self.task} {self.text}, {self.n_bytes / 1e6:.1f} MB: {setup}; median (min to max)",
                 f"verified: {self.verified}",
-                *(
-                    "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-                    for line in lines
-                ),
+                *map(str.rstrip, lines),
                 *self._start(),
                 *filter(None, [self.on_device]),
                 *(f"skipped: {peer} ({why})" for peer, why in self.skipped.items()),
@@ -199,7 +196,7 @@ def train(
             and WordLevel, whose results are unique).
     """
     threads = thread_count(threads)
-    peers, skipped = _installed(_with_cpu(against, device), TRAIN, model)
+    peers, skipped = _installed(against, TRAIN, model, device)
     with tempfile.TemporaryDirectory() as folder, reporting(progress) as report:
         plain = _plain(text, pathlib.Path(folder, "text.txt"))
         sample = _head(plain, pathlib.Path(folder, "sample.txt"), _SAMPLE_BYTES)
@@ -228,8 +225,9 @@ def train(
             results = "merges" if model == "bpe" else "pieces"
             verified = f"{n:,} of {len(theirs):,} {results} equal those of tokenizers on the first MB"
         rows = _take_turns(peers, job, runs, report)
-        ours = result("gputok") if not rows[0].failure else None
-        rows = [row if row.failure else row._replace(**_agreement(ours, result(row.peer), model)) for row in rows]
+        for i, row in enumerate(rows):
+            if not (row.failure or rows[0].failure) and (theirs := result(row.peer)) is not None:
+                rows[i] = row._replace(n_equal=_n_equal(result("gputok"), theirs, model), n_results=len(theirs))
         n_bytes = plain.stat().st_size
         where = _on_device(device, lambda: recipe(model)[0], "count words", "merge")
     done = threads, device, verified, rows, skipped
@@ -273,7 +271,7 @@ def encode(
     from gputok import Tokenizer
 
     threads = thread_count(threads)
-    peers, skipped = _installed(_with_cpu(against, device), ENCODE, "bpe")
+    peers, skipped = _installed(against, ENCODE, "bpe", device)
     with tempfile.TemporaryDirectory() as folder, reporting(progress) as report:
         plain = _plain(text, pathlib.Path(folder, "text.txt"))
         warm = _head(plain, pathlib.Path(folder, "warm.txt"), 1024)
@@ -327,14 +325,12 @@ def _on_device(device: str, tokenizer: Callable[[], Any], *stages: str) -> str:
     return "; ".join(f"{stage}: {work[stage]}" for stage in stages)
 
 
-def _with_cpu(against: Sequence[str], device: str) -> Sequence[str]:
-    """On a GPU, adds gputok on the CPU to the peers."""
-    return against if device == "cpu" else [ON_CPU, *against]
-
-
-def _installed(against: Sequence[str], known: dict[str, Any], model: str) -> tuple[list[str], dict[str, str]]:
-    """Returns the peers that can run, gputok first, and for the other peers why they can't."""
+def _installed(
+    against: Sequence[str], known: dict[str, Any], model: str, device: str = "cpu"
+) -> tuple[list[str], dict[str, str]]:
+    """Returns the peers that can run, gputok first (on a GPU, also on the CPU), and for the other peers why they can't."""
     skipped: dict[str, str] = {}
+    against = against if device == "cpu" else [ON_CPU, *against]
     for peer in against:
         if peer not in known:
             peers = ", ".join(name for name in known if name not in ("gputok", ON_CPU))
@@ -420,12 +416,6 @@ def _in_documents(text: bytes, document_bytes: int) -> bytes:
         documents.append(text[start:stop])
         start = stop
     return END.encode().join(documents)
-
-
-def _agreement(ours: Any, theirs: Any, model: str) -> dict[str, int | None]:
-    if ours is None or theirs is None:
-        return {"n_equal": None, "n_results": None}
-    return {"n_equal": _n_equal(ours, theirs, model), "n_results": len(theirs)}
 
 
 def _n_equal(ours: Sequence[tuple[str, ...]], theirs: Sequence[tuple[str, ...]], model: str) -> int:

@@ -8,6 +8,7 @@ installed; it has no embedding batches, and can't load every tokenizer.
 from __future__ import annotations
 
 import gc
+import hashlib
 import importlib.util
 import json
 import os
@@ -178,7 +179,8 @@ def _main(kind: str, path: str, source: str) -> None:
     figures = first | _prompts(encode, text) | _batches(encode_batch, text)
     without = {} if kind == "gigatoken" else {"add_special_tokens": False}
     some = (tokenizer.encode(text.take(n), **without) for n in (5, 50, 500, 20_000))
-    checked = hash_of(id for one in some for id in (one.tolist() if kind == "gigatoken" else one.ids))
+    ids = ",".join(str(id) for one in some for id in (one.tolist() if kind == "gigatoken" else one.ids))
+    checked = hashlib.sha256(ids.encode()).hexdigest()[:16]
     if kind != "gigatoken":
         figures |= _embeddings(module, tokenizer, text.passages(_BATCHES[-1]), has_one_name)
     if has_one_name:
@@ -197,13 +199,6 @@ def _lists_of_ids(
         lambda text: tokenizer.encode(text).ids,
         lambda texts: [encoding.ids for encoding in tokenizer.encode_batch(texts)],
     )
-
-
-def hash_of(ids: Any) -> str:
-    """Returns a short hash of ids."""
-    import hashlib
-
-    return hashlib.sha256(",".join(map(str, ids)).encode()).hexdigest()[:16]
 
 
 def _prompts(encode: Callable[[str], list[int]], text: _Text) -> dict[str, float]:

@@ -211,21 +211,15 @@ def encode_tiktoken(job: Job) -> tuple[Encode, Flat]:
     """Encodes with tiktoken, which gets the vocabulary of the tokenizer.json.
 
     Raises:
-        ValueError: if the tokenizer isn't like GPT-2's, whose pattern tiktoken gets.
+        ValueError: if tiktoken can't encode as the tokenizer does.
     """
     import tiktoken
 
-    from gputok.automaton.patterns import PATTERNS
-    from gputok.text.byte_alphabet import BYTE_CHARACTERS
+    from gputok import Tokenizer
+    from gputok.formats.tiktoken import tiktoken_parts
 
-    form = json.loads(pathlib.Path(job.tokenizer).read_text())
-    splits, vocab = form["pre_tokenizer"] or {}, form["model"]["vocab"]
-    plain = splits.get("type") == "ByteLevel" and splits.get("use_regex", True) and not form["normalizer"]
-    if not plain or END not in vocab:
-        raise ValueError("it is compared for tokenizers like GPT-2's only")
-    end = vocab.pop(END)
-    ranks = {bytes(map(BYTE_CHARACTERS.index, token)): rank for token, rank in vocab.items()}
-    encoding = tiktoken.Encoding("bench", pat_str=PATTERNS["gpt2"], mergeable_ranks=ranks, special_tokens={END: end})
+    ranks, options = tiktoken_parts(Tokenizer.from_file(job.tokenizer))
+    encoding = tiktoken.Encoding("bench", mergeable_ranks=ranks, **options)
     return (lambda text: encoding.encode_ordinary_batch(documents(text), num_threads=job.threads), _flat)
 
 

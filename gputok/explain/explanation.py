@@ -184,16 +184,7 @@ def _visible(text: str) -> str:
 
 
 def explain(pipeline: Pipeline, text: str, add_special_tokens: bool = True) -> Explanation:
-    """Explains how a text becomes tokens; `Tokenizer.explain` says more.
-
-    Args:
-        pipeline: the parts of the tokenizer.
-        text: the text.
-        add_special_tokens: let the post-processor add its tokens.
-
-    Returns:
-        The explanation.
-    """
+    """Explains how a text becomes tokens; `Tokenizer.explain` says more."""
     text = stepwise.check_sequence(text, False)  # pyright: ignore[reportAssignmentType]
     model = pipeline.model
     if model.is_random:
@@ -280,16 +271,7 @@ def _special(pipeline: Pipeline, encoding: Encoding, add_special_tokens: bool) -
 
 
 def cut_apart(step: PreTokenizer, pieces: Pieces, reasons: list[list[str]]) -> tuple[Pieces, list[list[str]]]:
-    """Applies a step of a pre-tokenizer, and says what cut each piece.
-
-    Args:
-        step: no Sequence.
-        pieces: the pieces before, without empty ones.
-        reasons: what cut each of them until now.
-
-    Returns:
-        The pieces after, and what cut each of them.
-    """
+    """Applies a step of a pre-tokenizer, no Sequence, to pieces that aren't empty; says what cut each, before and after."""
     new, cut, name = step.apply(pieces).without_empty(), step.cut(), type(step).__name__
     if not step.in_files:
         return new, [[repr(step)]] * new.n_pieces

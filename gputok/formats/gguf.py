@@ -127,10 +127,11 @@ def read_gguf(path: str | os.PathLike[str], *, pattern: str | None = None) -> tu
     with in_file(name):
         tokenizer = make[kind]()
     options: dict[str, Any] = {}
+    tokens = _wordpiece_tokens(values) if kind == "bert" else values.tokens
     for role, key in _SPECIAL_NAMES.items():
         token_id = values.get(key)
-        if isinstance(token_id, int) and token_id < len(values.tokens):
-            options[role] = _token(values, kind, token_id)
+        if isinstance(token_id, int) and token_id < len(tokens):
+            options[role] = tokens[token_id]
     if template := values.metadata.get("tokenizer.chat_template"):
         options["chat_template"] = template
     return tokenizer, options
@@ -223,10 +224,6 @@ class _Values:
         return [token for token, kind in zip(self.tokens, self.types, strict=True) if kind in types]
 
 
-def _token(values: _Values, kind: str, token_id: int) -> str:
-    return _wordpiece_tokens(values)[token_id] if kind == "bert" else values.tokens[token_id]
-
-
 def _byte_level(values: _Values, pattern: str | None) -> Tokenizer:
     pre = values.get("pre")
     if pattern is not None:
@@ -255,7 +252,7 @@ def _byte_level(values: _Values, pattern: str | None) -> Tokenizer:
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*splits, byte_level])
     tokenizer.decoder = decoders.ByteLevel()
-    _add_tokens(tokenizer, values)
+    _add_tokens(tokenizer, values, values.tokens)
     _add_ends(tokenizer, values, bos=pre in _WHOLE_WORDS)
     return tokenizer
 
@@ -283,7 +280,7 @@ def _sentencepiece(values: _Values, kind: int) -> Tokenizer:
         ),
     )
     tokenizer = tokenizer_of(proto, pieces, added=False)
-    _add_tokens(tokenizer, values)
+    _add_tokens(tokenizer, values, values.tokens)
     _add_ends(tokenizer, values, bos=kind == BPE, eos=kind == UNIGRAM)
     return tokenizer
 
@@ -314,9 +311,7 @@ def _wordpiece(values: _Values) -> Tokenizer:
     )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    special = [token for token, kind in zip(tokens, values.types, strict=True) if kind in (CONTROL, UNKNOWN)]
-    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
-    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in values.of_type(USER_DEFINED)])
+    _add_tokens(tokenizer, values, tokens)
     has_cls = values.get("cls_token_id") is not None
     bos = values.named("cls_token_id" if has_cls else "bos_token_id", tokens, 101)
     sep = values.named("seperator_token_id", tokens, 102)
@@ -326,9 +321,9 @@ def _wordpiece(values: _Values) -> Tokenizer:
     return tokenizer
 
 
-def _add_tokens(tokenizer: Tokenizer, values: _Values) -> None:
+def _add_tokens(tokenizer: Tokenizer, values: _Values, tokens: list[str]) -> None:
     """Adds the control tokens as special tokens, and the user-defined tokens; both are looked for in the raw text."""
-    special = [token for token in values.of_type(CONTROL, UNKNOWN) if token]
+    special = [token for token, kind in zip(tokens, values.types, strict=True) if token and kind in (CONTROL, UNKNOWN)]
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
     tokenizer.add_tokens([AddedToken(token, normalized=False) for token in values.of_type(USER_DEFINED)])
 

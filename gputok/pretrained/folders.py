@@ -212,14 +212,15 @@ def _load_file(make: Callable[..., Made], path: pathlib.Path, options: dict[str,
 def _load_folder(make: Callable[..., Made], folder: pathlib.Path, name_or_path: str, options: dict[str, Any]) -> Made:
     """Loads the files that `save_pretrained` writes, or older ones."""
     config = _settings(folder / CONFIG)
-    name = config.get("tokenizer_class") or _class_of_model(_settings(folder / "config.json").get("model_type"))
-    name = (name or SAVED_CLASS).removesuffix("Fast")
+    of_model = _classes()["model_types"].get(_settings(folder / "config.json").get("model_type") or "")
+    name = (config.get("tokenizer_class") or of_model or SAVED_CLASS).removesuffix("Fast")
     tokenizer = _open(folder, name, {**config, **options})
     if name == "LlamaTokenizer" and (folder / TOKENIZER).is_file() and "ByteLevel" in repr(tokenizer.pre_tokenizer):
         name = SAVED_CLASS  # as in transformers: a wrong name that many byte-level tokenizers have
 
     old = _settings(folder / SPECIAL_TOKENS) if "added_tokens_decoder" not in config else {}
-    settings = {**_class_defaults().get(name, {}), **config, **old, **_templates(folder)}
+    defaults = copy.deepcopy(_classes()["classes"].get(name, {}))
+    settings = {**defaults, **config, **old, **_templates(folder)}
     tokenizer.add_tokens([*_added_tokens(folder, {**settings, **options})])
     if not (folder / TOKENIZER).is_file():  # else its post-processor says what is added
         options = {**_ends(tokenizer, settings), **options}
@@ -227,7 +228,7 @@ def _load_folder(make: Callable[..., Made], folder: pathlib.Path, name_or_path: 
         for step in OF_CLASSES:
             if isinstance(settings.get(step), bool):
                 set_step(tokenizer, step, settings[step], needed=False)
-    if "cls_token" in _class_defaults().get(name, {}):
+    if "cls_token" in defaults:
         with in_file(folder / CONFIG):
             options = _without_ends(name, options, settings)
     if options.get("add_prefix_space") and name == "LlamaTokenizer" and "legacy" not in settings:
@@ -433,14 +434,6 @@ def _classes() -> dict[str, dict[str, Any]]:
     return _read(pathlib.Path(__file__).with_name("classes.json"))
 
 
-def _class_of_model(model_type: str | None) -> str | None:
-    return _classes()["model_types"].get(model_type or "")
-
-
-def _class_defaults() -> dict[str, dict[str, Any]]:
-    return copy.deepcopy(_classes()["classes"])
-
-
 def save(
     tokenizer: Tokenizer,
     config: dict[str, Any],
@@ -452,7 +445,8 @@ def save(
     folder, prefix = pathlib.Path(save_directory), f"{filename_prefix}-" if filename_prefix else ""
     folder.mkdir(parents=True, exist_ok=True)
     config = {**config, "backend": "tokenizers", "tokenizer_class": SAVED_CLASS}
-    text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False, default=_plain_token) + "\n"
+    plain = lambda token: {**as_token(token, "an option").to_dict(), "__type": "AddedToken"}  # noqa: E731
+    text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False, default=plain) + "\n"
     path = folder / f"{prefix}{CONFIG}"
     with replacing(path) as temporary:
         # half of a surrogate pair, which a setting may hold, is written as JSON can: \ud800
@@ -460,7 +454,3 @@ def save(
     paths = [str(path), *write_templates(folder, templates or {}, filename_prefix)]
     tokenizer.save(str(folder / f"{prefix}{TOKENIZER}"))
     return (*paths, str(folder / f"{prefix}{TOKENIZER}"))
-
-
-def _plain_token(value: Any) -> dict[str, Any]:
-    return {**as_token(value, "an option").to_dict(), "__type": "AddedToken"}

@@ -1,15 +1,10 @@
-"""Downloads the files of a tokenizer from the Hugging Face Hub, and uploads them."""
+"""Downloads the files of a tokenizer from the Hugging Face Hub."""
 
 from __future__ import annotations
 
 import pathlib
 import re
-import tempfile
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
+from typing import Any
 
 _NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 _ENDINGS = (".json", ".model", ".tiktoken", ".gguf", ".txt")
@@ -47,16 +42,3 @@ def download(name: str, files: list[str], options: dict[str, Any]) -> pathlib.Pa
             f"{instead}, or a hub name if there is a network or the cache of the hub has it"
         ) from error
     return pathlib.Path(folder)
-
-
-def upload(save: Callable[[str], Any], repo_id: str, private: bool | None, token: Any, options: dict[str, Any]) -> Any:
-    """See `PreTrainedTokenizer.push_to_hub`. `save` is called with a folder, and writes the files there."""
-    try:
-        from huggingface_hub import HfApi
-    except ImportError:
-        raise ImportError("push_to_hub needs huggingface_hub: pip install 'gputok[hub]'") from None
-    hub = HfApi(token=token)
-    repo_id = hub.create_repo(repo_id, private=private, exist_ok=True).repo_id
-    with tempfile.TemporaryDirectory() as folder:
-        save(folder)
-        return hub.upload_folder(repo_id=repo_id, folder_path=folder, **options)

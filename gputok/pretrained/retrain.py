@@ -87,7 +87,10 @@ def retrain(
     steps = {**state, "added_tokens": [], "model": model}
     tokenizer = Tokenizer.of(serialize.pipeline_of(steps, "the old tokenizer"))
 
-    added = [_renamed_token(token, renamed) for token in state["added_tokens"]]
+    added = [
+        AddedToken(**{**token, "content": renamed.get(token["content"], token["content"])})
+        for token in ({name: one[name] for name in one if name != "id"} for one in state["added_tokens"])
+    ]
     # The trainer of Unigram gets all added tokens, as in transformers: its pieces would hide the others.
     special = [token for token in added if token.special or model["type"] == "Unigram"]
     special += [as_token(token, "new_special_tokens") for token in new_special_tokens]
@@ -96,7 +99,9 @@ def retrain(
         raise ValueError(f"vocab_size={vocab_size} is less than the {n_pieces} byte pieces that this tokenizer keeps")
 
     trainer = tokenizer.model.get_trainer()
-    options = {"vocab_size": vocab_size - n_pieces, "special_tokens": special, **_affixes(model)}
+    options = {"vocab_size": vocab_size - n_pieces, "special_tokens": special}
+    affixes = ("continuing_subword_prefix", "end_of_word_suffix")
+    options |= {name: model[name] for name in affixes if model.get(name) is not None}
     if _has_type(state["pre_tokenizer"], "ByteLevel") or _has_type(state["normalizer"], "ByteLevel"):
         options["initial_alphabet"] = list(BYTE_CHARACTERS)
     if model["type"] == "Unigram":
@@ -124,12 +129,6 @@ def retrain(
     return tokenizer
 
 
-def _affixes(model: dict[str, Any]) -> dict[str, str]:
-    """The prefix and the suffix that the model puts around the parts of words, if it has them."""
-    names = ("continuing_subword_prefix", "end_of_word_suffix")
-    return {name: model[name] for name in names if model.get(name) is not None}
-
-
 def _insert(model: Model, pieces: Mapping[str, float], position: int) -> None:
     """Inserts the pieces that the model lacks, with ids from `position` on; the ids of later tokens move up."""
     missing = [piece for piece in pieces if model.token_to_id(piece) is None]
@@ -150,11 +149,6 @@ def _has_type(part: Any, name: str) -> bool:
     if isinstance(part, dict):
         return part.get("type") == name or any(_has_type(item, name) for item in part.values())
     return isinstance(part, list) and any(_has_type(item, name) for item in part)
-
-
-def _renamed_token(token: dict[str, Any], renamed: Mapping[str, str]) -> AddedToken:
-    options = {name: value for name, value in token.items() if name != "id"}
-    return AddedToken(**{**options, "content": renamed.get(token["content"], token["content"])})
 
 
 def _renumbered(processor: dict[str, Any], renamed: Mapping[str, str], tokenizer: Tokenizer) -> dict[str, Any]:

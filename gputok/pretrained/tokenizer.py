@@ -656,22 +656,6 @@ class PreTrainedTokenizer(SpecialTokens):
         """
         return self._tokenizer.to_transformers(**self._config(), chat_template=copy.copy(self.chat_template))
 
-    def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: Any = None, **options: Any) -> Any:
-        """Uploads the files of `save_pretrained` to the Hugging Face Hub, as one commit; needs `huggingface_hub`.
-
-        Args:
-            repo_id: the repository, made if it does not exist; without a user name, it is one of yours.
-            private: makes a new repository private.
-            token: of the user; None: as `huggingface_hub` finds it.
-            options: of `HfApi.upload_folder`, such as `commit_message`, `revision` or `create_pr`.
-
-        Returns:
-            The `CommitInfo` of the commit.
-        """
-        from gputok.pretrained.hub import upload
-
-        return upload(self.save_pretrained, repo_id, private, token, {"commit_message": "Upload tokenizer", **options})
-
 
 def _check_texts(text: Any, pair: Any, target: Any, target_pair: Any) -> None:
     """Raises ValueError if there is nothing to encode, or a second text without the first."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from gputok.counts.word_counts import WordCounts
     from gputok.pipeline.pipeline import Pipeline
-    from gputok.types import Counts, Mask, Positions
+    from gputok.types import Counts
 
 _POWER = 2.5
 COLUMNS = ("tokens", "bytes/token", "tokens/pre-token", "one token", "Rényi", "unused", "unreachable")
@@ -131,14 +131,18 @@ def measure_sizes(
            3  text       8        1.375             2.000       0.0%  0.798       0            0
            4  text       5        2.200             1.250      75.0%  0.702       1            0
     """
-    model, first = _merged_tokens(pipeline)
-    order, _ = tokens_by_merge(model)
+    if not isinstance(pipeline.model, BPE):
+        raise ValueError(f"sizes need a BPE model, whose merges have an order, not {type(pipeline.model).__name__}")
+    pipeline.model.vocabulary.require_own_ids("sizes")
+    model = plain(pipeline.model)
+    parts, (order, _) = splits(model), tokens_by_merge(model)  # of each token, the two that are merged to it last
     n_fixed = pipeline.get_vocab_size() - len(order)
     most = n_fixed + len(order)
     if wrong := [size for size in vocab_sizes if not n_fixed <= size <= most]:
         raise ValueError(f"{wrong[0]:,} is not a size from {n_fixed:,} (without merges) to {most:,}")
     learned = ~np.isin(model.vocabulary.ids, np.array([*pipeline.added.tokens], np.int64))
-    reached = splits(model)[:, 0] >= 0
+    reached, unmerged = parts[:, 0] >= 0, np.ones(len(model.vocabulary), bool)
+    unmerged[order] = False
     rows: dict[int, list[SizeMeasures]] = {size: [] for size in vocab_sizes}
     curves: dict[str, CompressionCurve] = {}
     for name, words in texts.items():
@@ -148,7 +152,9 @@ def measure_sizes(
         stays = int(single.sum())
         for k in range(len(order), -1, -1):
             if n_fixed + k in rows:
-                there = _there(model, order[:k]) & learned
+                there = unmerged.copy()
+                there[order[:k]] = True
+                there &= learned
                 rows[n_fixed + k].append(
                     SizeMeasures(
                         n_fixed + k,
@@ -163,7 +169,7 @@ def measure_sizes(
                     )
                 )
             if k:
-                left, right = first[order[k - 1]]
+                left, right = parts[order[k - 1]]
                 count = usage[order[k - 1]]
                 usage[order[k - 1]] = 0
                 usage[left] += count
@@ -201,15 +207,6 @@ def renyi_efficiency(usage: Counts, power: float = _POWER) -> float:
     return float(np.log2(np.sum(share**power)) / (1 - power) / np.log2(len(found)))
 
 
-def _merged_tokens(pipeline: Pipeline) -> tuple[BPE, Positions]:
-    """Returns the model without dropout, and of each token the two tokens that are merged to it last."""
-    model = pipeline.model
-    if not isinstance(model, BPE):
-        raise ValueError(f"sizes need a BPE model, whose merges have an order, not {type(model).__name__}")
-    model.vocabulary.require_own_ids("sizes")
-    return plain(model), splits(plain(model))
-
-
 def _usage(model: BPE, words: WordCounts) -> tuple[Counts, Counts]:
     """Returns how often each token occurs in a text, and how often it is a whole word: int64[n] each."""
     usage, single = np.zeros((2, len(model.vocabulary)), np.int64)
@@ -220,11 +217,3 @@ def _usage(model: BPE, words: WordCounts) -> tuple[Counts, Counts]:
         alone = lengths == 1
         np.add.at(single, tokens[rows[:-1][alone]], some.counts[alone])
     return usage, single
-
-
-def _there(model: BPE, made: Positions) -> Mask:
-    """bool[n]: the tokens that no merge makes, and those in `made`."""
-    there = np.ones(len(model.vocabulary), bool)
-    there[tokens_by_merge(model)[0]] = False
-    there[made] = True
-    return there

@@ -1015,31 +1015,6 @@ def test_transformers_is_not_needed(tmp_path, pair):
     assert "'gpt2' is not a file or folder here" in done.stdout and "pip install 'gputok[hub]'" in done.stdout
 
 
-def test_a_tokenizer_is_sent_to_the_hub(pair, monkeypatch):
-    import huggingface_hub
-
-    ours, _ = pair("gpt2")
-    sent = {}
-
-    def create_repo(self, repo_id, private, exist_ok):
-        assert (private, exist_ok) == (True, True)
-        return huggingface_hub.RepoUrl(f"https://huggingface.co/me/{repo_id}")
-
-    def upload_folder(self, *, repo_id, folder_path, commit_message, revision):
-        files = {path.name: path.read_text() for path in pathlib.Path(folder_path).iterdir()}
-        sent.update(files=files, repo=repo_id, message=commit_message, revision=revision)
-        return "commit"
-
-    monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", create_repo)
-    monkeypatch.setattr(huggingface_hub.HfApi, "upload_folder", upload_folder)
-    assert ours.push_to_hub("code-search-net-tokenizer", private=True, revision="dev") == "commit"
-    assert (sent["repo"], sent["message"]) == ("me/code-search-net-tokenizer", "Upload tokenizer") and sent[
-        "revision"
-    ] == "dev"
-    assert sent["files"]["tokenizer.json"] == ours.backend_tokenizer.to_str(pretty=True)
-    assert "tokenizer_config.json" in sent["files"]
-
-
 # -- real tokenizers and corpora
 
 

@@ -16,7 +16,7 @@ NOT_HERE = {
     *("clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output", "convert_added_tokens"),
     *("convert_to_native_format", "decoder", "encode_message_with_chat_template", "files_loaded"),
     *("get_response_parser", "init_inputs", "max_len_sentences_pair", "max_len_single_sentence", "model"),
-    *("parse_response", "pretrained_vocab_files_map", "register_for_auto_class", "save_chat_templates"),
+    *("parse_response", "pretrained_vocab_files_map", "push_to_hub", "register_for_auto_class", "save_chat_templates"),
     *("save_vocabulary", "set_truncation_and_padding", "slow_tokenizer_class", "verbose", "vocab_files_names"),
 }
 # Data that differ on purpose, and why.
