@@ -122,19 +122,9 @@ def count_words(
 def _tasks(
     files: Any, part_bytes: int | None, threads: int, *, least_bytes: int = _LEAST_TASK_BYTES
 ) -> list[list[Part]]:
-    """Deals files to tasks.
+    """Deals files to tasks: the parts that each task reads; all of them, in order, are the files.
 
-    Args:
-        files: as for `corpus.parts`, or a `Source`.
-        part_bytes: how many bytes each task reads; None: sizes that become smaller towards the end.
-        threads: how many tasks run at a time.
-        least_bytes: the size of the smallest tasks, if files can be cut.
-
-    Returns:
-        The parts that each task reads; all of them, in order, are the files.
-
-    Raises:
-        What `corpus.parts` does.
+    part_bytes: how many bytes each task reads; None: sizes that become smaller towards the end, to `least_bytes`.
     """
     source = corpus.Source.of(files)
     if part_bytes is not None:

@@ -28,7 +28,6 @@ from gputok.bench.peers import ENCODE, END, MODELS_OF, ON_CPU, TRAIN, Job, learn
 from gputok.kernels.threads import thread_count
 from gputok.progress import reporting
 from gputok.recipes import recipe
-from gputok.report.curves import aligned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -109,6 +108,8 @@ class Comparison(NamedTuple):
 
     def table(self) -> str:
         """Returns a table with one line for each peer: medians with (minimum to maximum)."""
+        from gputok.report.curves import aligned
+
         of_training = "merges agree" if self.model == "bpe" else "pieces in common"
         equal = "ids equal" if self.task == "encode" else of_training
         head = ["", "seconds", "MB/s", "times gputok's"]

@@ -5,6 +5,7 @@ The results are compared before the first measurement. gputok and tokenizers tak
 
 from __future__ import annotations
 
+import itertools
 import json
 import pathlib
 import random
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
 _SENTENCE = "The quick brown fox jumps over the lazy dog, doesn't it? Ye"
 _REPEATED = {
@@ -125,7 +126,7 @@ def _lines(text: str | os.PathLike[str] | None, n: int) -> list[str]:
     if text is not None:
         with open(text, encoding="utf-8") as file:
             fitting = (line.rstrip("\n") for line in file if 20 < len(line) <= 70)
-            return list(dict.fromkeys(_first(fitting, 2 * n)))[:n]
+            return list(dict.fromkeys(itertools.islice(fitting, 2 * n)))[:n]
     rng = random.Random(n)
     parts = "ba be co da en fi go hu in ka lo ma ne or pu qui re st te un vo wa xi zo".split()
 
@@ -133,10 +134,6 @@ def _lines(text: str | os.PathLike[str] | None, n: int) -> list[str]:
         return "".join(rng.choices(parts, k=rng.randint(1, 4)))
 
     return [" ".join(word() for _ in range(7)).capitalize() + "." for _ in range(n)]
-
-
-def _first(lines: Iterator[str], n: int) -> list[str]:
-    return [line for line, _ in zip(lines, range(n))]  # noqa: B905, at most n
 
 
 def _verify(path: pathlib.Path, text: str, ours: Any, theirs: Any) -> None:

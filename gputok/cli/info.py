@@ -23,7 +23,10 @@ def info(
 ) -> None:
     """Show versions, device, threads and the cache of compiled code; or what a tokenizer is, or files of ids are."""
     if folder is not None and _is_tokenizer(folder):
-        found = about_tokenizer(folder)
+        from gputok.pipeline.about import facts as facts_of
+
+        pipeline = options.load_tokenizer(folder, {}).pipeline
+        found = {"tokenizer": folder, **facts_of(pipeline), **_ways(pipeline)}
     else:
         found = facts() if folder is None else about_files(folder)
     if tokenizer is not None:
@@ -64,14 +67,6 @@ def _is_tokenizer(path: str) -> bool:
         names = ("tokenizer.json", "tokenizer_config.json", "tekken.json", "tokenizer.model", "vocab.json")
         return any((found / name).is_file() for name in names)
     return found.is_file() and not path.endswith(".manifest.json") and not is_output(path)
-
-
-def about_tokenizer(path: str) -> dict[str, Any]:
-    """What a tokenizer is (`gputok.pipeline.about.facts`), and which way its texts take: name -> text, number or list."""
-    from gputok.pipeline.about import facts as facts_of
-
-    pipeline = options.load_tokenizer(path, {}).pipeline
-    return {"tokenizer": path, **facts_of(pipeline), **_ways(pipeline)}
 
 
 def _ways(pipeline: Pipeline) -> dict[str, str]:

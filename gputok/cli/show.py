@@ -34,8 +34,9 @@ def show(
 
     options.check_standard_input([*inputs, tokenizer])
     loaded = options.load_tokenizer(tokenizer, reading.storage)
-    color, number = _has_colors(), 0
-    n_tokens = n_bytes = n_texts = 0
+    # https://no-color.org
+    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    number = n_tokens = n_bytes = n_texts = 0
     for texts in _texts(inputs, reading):
         if lines and n_texts == lines:
             print(f"gputok: these are the first {lines:,} documents; --lines 0 shows all", file=sys.stderr)
@@ -70,11 +71,6 @@ def _texts(inputs: list[str], reading: options.Reading) -> Iterator[list[str]]:
             texts = batch.strings()
             while some := [*itertools.islice(texts, _AT_ONCE)]:
                 yield some
-
-
-def _has_colors() -> bool:
-    """Returns True if standard output is a terminal with colours, and NO_COLOR (https://no-color.org) is not set."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def explain(

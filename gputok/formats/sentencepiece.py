@@ -430,7 +430,13 @@ def sentencepiece_bytes(tokenizer: Tokenizer) -> bytes:
         for token, kind in zip(tokens, kinds, strict=True):
             if SPACE in token[inner] and kind == NORMAL:
                 raise _impossible(f"its words end {side} each {SPACE}, but the token {short(token)} contains one")
-    scores = _scores_of_unigram(model, kinds) if isinstance(model, models.Unigram) else _scores_of_bpe(model, kinds)
+    if isinstance(model, models.BPE):
+        scores = _scores_of_bpe(model, kinds)
+    elif model.alpha:
+        raise _impossible("it draws segmentations at random (alpha)")
+    else:
+        known = [*model.scores.tolist(), *[0.0] * (len(kinds) - len(model.scores))]
+        scores = [0.0 if kind == USER_DEFINED else score for kind, score in zip(kinds, known, strict=True)]
     for token, score, kind in zip(tokens, scores, kinds, strict=True):
         piece = proto.pieces.add(piece=token, score=score)
         if kind != NORMAL:
@@ -516,13 +522,6 @@ def _symbols(model: models.BPE | models.Unigram, pre_tokenizer: Any) -> list[int
 def _symbol_scores(n_bytes: Any) -> Any:
     """Returns the scores of user-defined symbols in SentencePiece's Unigram."""
     return (0.1 * (np.asarray(n_bytes) - 1)).astype(np.float32)
-
-
-def _scores_of_unigram(model: models.Unigram, kinds: list[int]) -> list[float]:
-    if model.alpha:
-        raise _impossible("it draws segmentations at random (alpha)")
-    scores = [*model.scores.tolist(), *[0.0] * (len(kinds) - len(model.scores))]
-    return [0.0 if kind == USER_DEFINED else score for kind, score in zip(kinds, scores, strict=True)]
 
 
 def _scores_of_bpe(model: models.BPE, kinds: list[int]) -> list[float]:
@@ -639,16 +638,15 @@ class _Spaces:
             raise _impossible("it removes spaces at the end of a text but not at its start")
         if self.space and not (self.collapse and self.prefix):
             raise _impossible(f"it puts a space in front of a text, which is not the only {SPACE} there")
-        if self.all_white_space_by and (kept := _white_space_kept(charsmap)):
-            raise _impossible(f"{self.all_white_space_by} removes {short(kept)}, but SentencePiece removes only spaces")
+        normalize = normalizers.Precompiled(charsmap).normalize_str if charsmap else str
+        # The nmt rules make spaces of all white space
+        kept = [each for each in _WHITE_SPACE * bool(self.all_white_space_by) if normalize(each) not in ("", " ")]
+        if kept:
+            raise _impossible(
+                f"{self.all_white_space_by} removes {short(kept[0])}, but SentencePiece removes only spaces"
+            )
         if not self.escape:
             raise _impossible(f"spaces don't become {SPACE}: neither by Replace(' ', '{SPACE}') nor by Metaspace")
-
-
-def _white_space_kept(charsmap: bytes) -> str | None:
-    """Returns a character of white space that the map keeps, apart from the space, or None, as for the nmt rules."""
-    normalize = normalizers.Precompiled(charsmap).normalize_str if charsmap else str
-    return next((each for each in _WHITE_SPACE if normalize(each) not in ("", " ")), None)
 
 
 def _flat(form: dict[str, Any] | None, inner: str) -> list[dict[str, Any]]:

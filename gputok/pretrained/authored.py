@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Iterable, Iterator
 
-    from gputok.types import Mask, Positions
+    from gputok.types import Positions
 
 OTHER, BY_TEMPLATE, _STRING, _MESSAGE, _GENERATED = 0, 1, 1 << 30, 1 << 44, 1 << 62
 """Origins of characters; those of string k of message i begin at _MESSAGE * (i + 1) + _STRING * k."""
@@ -78,7 +78,8 @@ class Authored(str):
 
     def generated_spans(self) -> list[Span]:
         """Returns the spans of characters within `{% generation %}`."""
-        return _runs(self._origin >= _GENERATED)
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], self._origin >= _GENERATED, [False]])))
+        return [*zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)]
 
     def segments(self) -> list[tuple[str, bool]]:
         """Returns the text as `Tokenizer.encode_segments` takes it: what the template wrote is trusted."""
@@ -109,11 +110,6 @@ class Authored(str):
         if end and (self._origin[last : end.end()] < _MESSAGE).all():
             last = end.end()
         return [(first, last)]
-
-
-def _runs(mask: Mask) -> list[Span]:
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]])))
-    return [*zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)]
 
 
 class _Object(dict):

@@ -83,20 +83,25 @@ def _token(value: Any) -> Any:
     return as_token(value, "the token")
 
 
-def _decoder(value: Any) -> Any:
-    if not isinstance(value, dict):
-        raise wrong_type(value, "dict")
-    for key, token in value.items():
-        if not (key.isascii() and key.isdigit() and int(key) <= ID):
-            raise WrongValue(f"the id of a token must be a number from 0 to 2**32 - 2, not {short(key)}")
-        checked(f"[{key}]", _token, token)
-    return value
+def _mapping(of_key: Check, of_value: Check) -> Check:
+    def check(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise wrong_type(value, "dict")
+        for key, item in value.items():
+            checked("a name", of_key, key)
+            checked(key, of_value, item)
+        return value
+
+    return check
 
 
-def _named(value: Any) -> Any:
-    if not isinstance(value, dict):
-        raise wrong_type(value, "dict")
-    return {checked("a name", string, key): checked(key, _token, token) for key, token in value.items()}
+def _id(key: str) -> str:
+    if not (key.isascii() and key.isdigit() and int(key) <= ID):
+        raise WrongValue(f"the id of a token must be a number from 0 to 2**32 - 2, not {short(key)}")
+    return key
+
+
+_named = _mapping(string, _token)
 
 
 def _tokens(value: Any) -> Any:
@@ -104,15 +109,11 @@ def _tokens(value: Any) -> Any:
 
 
 def _chat_template(value: Any) -> Any:
-    if isinstance(value, list):
-        for i, each in enumerate(value):
-            for name in ("name", "template"):
-                checked(f"[{i}].{name}", string, needed(each, name))
-    elif isinstance(value, dict):
-        for name, template in value.items():
-            checked(name, string, template)
-    else:
-        string(value)
+    if not isinstance(value, list):
+        return _mapping(string, string)(value) if isinstance(value, dict) else string(value)
+    for i, each in enumerate(value):
+        for name in ("name", "template"):
+            checked(f"[{i}].{name}", string, needed(each, name))
     return value
 
 
@@ -124,7 +125,7 @@ _SETTINGS: dict[str, Check] = {
     "padding_side": choice("left", "right"),
     "truncation_side": choice("left", "right"),
     "model_input_names": listed(string),
-    "added_tokens_decoder": _decoder,
+    "added_tokens_decoder": _mapping(_id, _token),
     "extra_special_tokens": _tokens,
     "additional_special_tokens": _tokens,
     "model_specific_special_tokens": _named,
@@ -293,17 +294,12 @@ def _gpt2(vocab: str, merges: str, config: dict[str, Any], *, roberta: bool) -> 
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
     tokenizer.decoder = decoders.ByteLevel()
     if roberta:
-        sep, cls = (_with_id(tokenizer, token) for token in ("</s>", "<s>"))
+        around: dict[str, Any] = {token: tokenizer.token_to_id(token) for token in ("</s>", "<s>")}
+        if missing := [token for token, token_id in around.items() if token_id is None]:
+            raise ValueError(f"the vocabulary lacks {short(missing[0])}, which a RoBERTa tokenizer adds to each text")
+        sep, cls = around.items()
         tokenizer.post_processor = processors.RobertaProcessing(sep, cls, add_prefix_space=prefix_space)
     return tokenizer
-
-
-def _with_id(tokenizer: Tokenizer, token: str) -> tuple[str, int]:
-    """A token that the post-processor adds, and its id."""
-    token_id = tokenizer.token_to_id(token)
-    if token_id is None:
-        raise ValueError(f"the vocabulary lacks {short(token)}, which a RoBERTa tokenizer adds to each text")
-    return token, token_id
 
 
 def _tiktoken(data: bytes, path: str, config: dict[str, Any]) -> Tokenizer:

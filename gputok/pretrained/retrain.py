@@ -54,14 +54,10 @@ def old_tokenizer(tokenizer: Tokenizer) -> OldTokenizer:
         pieces = {piece: float(model.scores[token_id]) for piece, token_id in ids.items()}
     else:
         unknown, pieces = getattr(model, "unk_token", None), dict.fromkeys(ids, 0.0)
-    bare = dataclasses.replace(pipeline, model=model.replace(**_no_vocabulary(type(model).__name__)))
+    nothing = {"vocab": [], "unk_id": None} if isinstance(model, Unigram) else {"vocab": {}}
+    nothing |= {"merges": []} if isinstance(model, BPE) else {}
+    bare = dataclasses.replace(pipeline, model=model.replace(**nothing))
     return OldTokenizer(serialize.tokenizer_dict(bare), unknown, pieces)
-
-
-def _no_vocabulary(kind: str) -> dict[str, Any]:
-    if kind == "Unigram":
-        return {"vocab": [], "unk_id": None}
-    return {"vocab": {}, "merges": []} if kind == "BPE" else {"vocab": {}}
 
 
 def retrain(

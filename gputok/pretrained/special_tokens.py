@@ -237,7 +237,9 @@ class SpecialTokens:
             warnings.warn(
                 "clean_up_tokenization_spaces=True does nothing for BPE: its spaces are the text's", stacklevel=2
             )
-        return without_spaces(text) if clean and not is_bpe else text
+        for spaced in _SPACED if clean and not is_bpe else ():
+            text = text.replace(spaced, spaced.strip())
+        return text
 
     def batch_decode(
         self, sequences: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
@@ -256,13 +258,6 @@ def as_token(value: Any, name: str) -> AddedToken:
     if isinstance(value, Mapping) and "content" in value:
         return AddedToken(**{"special": True, **{key: item for key, item in value.items() if key != "__type"}})
     raise TypeError(f"{name} must be a string or an AddedToken, not {value!r}")
-
-
-def without_spaces(text: str) -> str:
-    """Removes the spaces before punctuation and English contractions."""
-    for spaced in _SPACED:
-        text = text.replace(spaced, spaced.strip())
-    return text
 
 
 DEFAULTS: dict[str, Any] = {

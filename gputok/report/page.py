@@ -18,25 +18,25 @@ from gputok.types import public
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 def render(report: Findings, most_bytes: int | None = MOST_BYTES) -> str:
     """Makes the whole page. The page contains the text of the corpus only as JSON, which its script turns into text nodes."""
-    return filled("page.html", report.made.title, _data(report, most_bytes))
+    body = importlib.resources.files("gputok.report").joinpath("page.html").read_text(encoding="utf-8")
+    return filled(body, ["page.js"], report.made.title, _data(report, most_bytes))
 
 
-def filled(template: str, title: str, data: Any) -> str:
-    """Puts a title, data, and the style and the scripts of this folder into a page of this folder."""
+def filled(body: str, scripts: Sequence[str], title: str, data: Any) -> str:
+    """Makes a page: a title, its body, data, and scripts of this folder, which run one after the other."""
     folder = importlib.resources.files("gputok.report")
-    files = {"STYLE": "style.css", "TOKENIZER": "tokenizer.js", "TYPING": "typing.js", "OPENING": "opening.js"}
-    page = folder.joinpath(template).read_text(encoding="utf-8")
-    values = {"TITLE": html.escape(title), "DATA": embedded(data)}
-    return re.sub(
-        f"__({'|'.join([*values, *files])})__",
-        lambda found: values.get(found[1]) or folder.joinpath(files[found[1]]).read_text(encoding="utf-8"),
-        page,
-    )
+
+    def read(*names: str) -> str:
+        return "".join(folder.joinpath(name).read_text(encoding="utf-8") for name in names)
+
+    parts = {"TITLE": html.escape(title), "STYLE": read("style.css"), "BODY": body, "DATA": embedded(data)}
+    parts["SCRIPT"] = read("tokenizer.js", "typing.js", *scripts)
+    return re.sub(f"__({'|'.join(parts)})__", lambda found: parts[found[1]], read("frame.html"))
 
 
 def returned(page: str, path: str | os.PathLike[str] | None) -> str | None:
@@ -169,4 +169,6 @@ def playground(
             kits.append({"name": name, "kit": portable(own_pipeline(name, tokenizer), None)})
         except NotPortable as error:
             raise ValueError(f"{name}: a page can't have this tokenizer: {error}") from None
-    return returned(filled("playground.html", title, {"tokenizers": kits, "parts": parts(), "text": text}), path)
+    data = {"tokenizers": kits, "parts": parts(), "text": text}
+    body = '<section id="typing"></section>\n'
+    return returned(filled(body, ["opening.js", "playground.js"], title, data), path)

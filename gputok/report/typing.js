@@ -13,6 +13,11 @@ function node(name, attributes = {}, ...children) {
   made.append(...children);
   return made;
 }
+// The parts of a table; a cell is a text, a node or a list of these.
+function tabular(heads, rows) {
+  const row = (kind, cells) => node("tr", {}, ...cells.map(cell => node(kind, {}, ...[cell].flat())));
+  return [node("thead", {}, row("th", heads)), node("tbody", {}, ...rows.map(cells => row("td", cells)))];
+}
 const key = i => node("span", {class: "key", style: `background:${colour(i)}`});
 
 // Where each code point of a text begins in its UTF-8.
@@ -139,10 +144,8 @@ function typingBox(section, {own = false, more = [], removable = false} = {}) {
       }),
       folded(opened, "Offsets", () => {
         const bytes = byteOffsets(Array.from(text));
-        const rows = ids.map((id, k) => [JSON.stringify(textOf(tokenizerOf, id)), id, `${starts[k]}–${ends[k]}`, `${bytes[starts[k]]}–${bytes[ends[k]]}`]);
-        return [node("div", {class: "scroll"}, node("table", {class: "offsets"},
-          node("thead", {}, node("tr", {}, ...["token", "id", "characters", "bytes"].map(name => node("th", {}, name)))),
-          node("tbody", {}, ...rows.map(row => node("tr", {}, ...row.map((cell, j) => node("td", {}, j ? cell : node("code", {}, cell))))))))];
+        const rows = ids.map((id, k) => [node("code", {}, JSON.stringify(textOf(tokenizerOf, id))), id, `${starts[k]}–${ends[k]}`, `${bytes[starts[k]]}–${bytes[ends[k]]}`]);
+        return [node("div", {class: "scroll"}, node("table", {class: "offsets"}, ...tabular(["token", "id", "characters", "bytes"], rows)))];
       }));
     return made;
   }

@@ -1,24 +1,3 @@
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
-<title>__TITLE__</title>
-<style>
-__STYLE__</style>
-</head>
-<body>
-<main>
-<h1>__TITLE__</h1>
-<section id="typing"></section>
-</main>
-<script type="application/json" id="data">__DATA__</script>
-<script>
-"use strict";
-__TOKENIZER__
-__OPENING__
-__TYPING__
 const files = node("input", {type: "file", id: "files", accept: ".json,application/json", multiple: "", hidden: "", onchange: () => open(files.files)});
 const link = node("button", {id: "link", onclick: () => {
   history.replaceState(null, "", `#${encodeURIComponent($("typed").value.toWellFormed())}`);
@@ -51,6 +30,3 @@ function linked() {
 }
 addEventListener("hashchange", () => write(linked()));
 write(location.hash ? linked() : data.text);
-</script>
-</body>
-</html>
