@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import html
@@ -10,11 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gputok.automaton import PATTERNS, Backtracking
+from gputok.automaton import PATTERNS
 from gputok.automaton.backtracking import to_regex
 from gputok.automaton.parser import branches
 from gputok.automaton.pattern import Regex
-from gputok.automaton.subsets import OutsideError, compile_node
 from gputok.explain.words import Step, merges_of, name_of, tokens_of
 from gputok.models.bpe.model import BPE
 from gputok.pipeline.encode import stepwise
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gputok.encoding.encoding import Encoding
-    from gputok.kernels import Automaton
     from gputok.pipeline.pipeline import Pipeline
     from gputok.pre_tokenizers import PreTokenizer
     from gputok.types import Positions
@@ -330,35 +329,14 @@ def _part(pattern: str | Regex | None, text: str, start: int, end: int) -> str:
     """The first of the alternatives of a pattern that matches text[start:end], as the pattern writes it."""
     if not isinstance(pattern, Regex):
         return repr(pattern)
-    matching = (f"/{part}/" for part, matcher in _branches(pattern.pattern) if _match_end(matcher, text, start) == end)
-    return next(matching, f"/{pattern.pattern}/")
+    with contextlib.suppress(TimeoutError):  # `regex` takes exponential time for a few patterns
+        for part, compiled in _branches(pattern.pattern):
+            if (match := compiled.match(text, start, timeout=1)) and match.end() == end:
+                return f"/{part}/"
+    return f"/{pattern.pattern}/"
 
 
 @functools.lru_cache(maxsize=16)
-def _branches(pattern: str) -> list[tuple[str, Automaton | Backtracking]]:
-    found: list[tuple[str, Automaton | Backtracking]] = []
-    for written, node in branches(pattern):
-        try:
-            found.append((written, compile_node(node)))
-        except OutsideError:
-            found.append((written, Backtracking(written, to_regex(node))))
-    return found
-
-
-def _match_end(matcher: Automaton | Backtracking, text: str, start: int) -> int | None:
-    """Where a match that begins at a character ends; None: there is none."""
-    if isinstance(matcher, Backtracking):
-        match = matcher.compiled.match(text, start)
-        return None if match is None else match.end()
-    found, state, end_of_text = None, 0, matcher.delta.shape[1] - 1
-    for at in range(start, len(text) + 1):
-        code = ord(text[at]) if at < len(text) else -1
-        if code < 0:
-            kind = end_of_text
-        else:
-            kind = matcher.ascii_class[code] if code < 0x80 else matcher.member[matcher.page[code >> 7], code & 127]
-        found = at if matcher.accept[state, kind] else found
-        state = matcher.delta[state, kind]
-        if state == 0xFFFF:
-            break
-    return found
+def _branches(pattern: str) -> list[tuple[str, Any]]:
+    """The alternatives of a pattern as it writes them, each compiled by the package `regex`."""
+    return [(written, to_regex(node)) for written, node in branches(pattern)]
