@@ -6,14 +6,15 @@ A process imports a package, loads a tokenizer, encodes one text, and then all o
 from __future__ import annotations
 
 import json
-import os
 import pathlib
+import resource
 import statistics
 import subprocess
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Sequence
 
 PARTS = "numpy", "imports", "work", "load", "first text", "first pass", "process"
@@ -174,22 +175,13 @@ def _run(code: str, package: str, python: str) -> dict[str, float]:
     """Returns the milliseconds of CPU time of each part of one process, in all threads; none if a peer can't load."""
     given = f"PACKAGE, CANNOT_LOAD = {package!r}, {_CANNOT_LOAD}\n"
     command = [python, "-c", f"{given}{_PRELUDE}{code}{_POSTLUDE}"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, errors = process.stdout, process.stderr
-    assert out is not None
-    assert errors is not None
-    with out, errors:
-        printed, problem = out.read(), errors.read().decode(errors="replace")
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    process = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if process.returncode == _CANNOT_LOAD:
         return {}
     if process.returncode:
-        raise RuntimeError(f"{package} of {python} failed:\n{problem}")
-    parts: dict[str, float] = json.loads(printed) | {"process": used.ru_utime + used.ru_stime}
+        raise RuntimeError(f"{package} of {python} failed:\n{process.stderr}")
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    parts: dict[str, float] = json.loads(process.stdout) | {"process": used}
     return {name: 1000 * seconds for name, seconds in parts.items()}
-
-
-def to_json(rows: Sequence[Start]) -> str:
-    """Returns the rows as JSON."""
-    return json.dumps([row._asdict() for row in rows], indent=2)

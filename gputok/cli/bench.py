@@ -95,7 +95,7 @@ def start(
         paths = [opened.enter_context(options.local_file(path, "standard input.json")) for path in tokenizers or []]
         plain = opened.enter_context(options.local_file(text or ""))
         rows = processes.start(paths, text=plain or None, peers=peer or [], runs=runs)
-    print(processes.to_json(rows) if as_json else processes.table(rows))
+    print(json.dumps([row._asdict() for row in rows], indent=2) if as_json else processes.table(rows))
 
 
 def latency(

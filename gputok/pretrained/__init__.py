@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gputok.pretrained.batch import BatchEncoding, CharSpan, TokenSpan
-from gputok.pretrained.retrain import old_tokenizer, retrain, same_class
+from gputok.pretrained.retrain import retrain, same_class
 from gputok.pretrained.tokenizer import PreTrainedTokenizer
 from gputok.tokenizer import Tokenizer
 
@@ -81,8 +81,8 @@ def train_new_from_iterator(
         vocab_size: the size of the new vocabulary, with special tokens, byte pieces and the alphabet.
         new_special_tokens: more special tokens.
         special_tokens_map: old special token -> new name.
-        options: `column`, `device`, `threads`, `progress` and `errors` of `Tokenizer.train_from_iterator`, and options
-            of the trainer, such as `min_frequency`.
+        options: those of `Tokenizer.train_from_iterator` (`gputok.pipeline.run.CountOptions`), and options of the trainer,
+            such as `min_frequency`.
 
     Returns:
         A tokenizer of the same class.
@@ -112,8 +112,8 @@ def train_new_from_iterator(
         )
     renamed, new = dict(special_tokens_map or {}), [*(new_special_tokens or ())]
     if isinstance(tokenizer, Tokenizer):
-        trained = retrain(old_tokenizer(tokenizer), corpus, vocab_size, new, renamed, **options)
+        trained = retrain(tokenizer, corpus, vocab_size, new, renamed, **options)
         trained.encode_special_tokens = tokenizer.encode_special_tokens
         return trained
-    old = old_tokenizer(Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()))
+    old = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     return same_class(tokenizer, retrain(old, corpus, vocab_size, new, renamed, **options), new, renamed)

@@ -118,24 +118,20 @@ def tool_schema(tool: Any) -> dict[str, Any]:
         raise ValueError(f"the tool {tool.__name__}: {error}") from error
 
 
-def mask(offsets: Sequence[Span], spans: list[Span]) -> list[int]:
-    """Marks tokens that share characters with one of the spans by 1, and others by 0.
-
-    >>> mask([(0, 1), (1, 4), (4, 6), (0, 0)], [(2, 5)])
-    [0, 1, 1, 0]
-    """
-    marked = np.zeros(len(offsets), np.int64)
-    start, end = np.array(offsets, np.int64).reshape(-1, 2).T
-    for first, last in spans:
-        marked |= (start < last) & (end > first)
-    return marked.tolist()
-
-
 def add_masks(batch: BatchEncoding, spans: list[list[Span]], is_batch: bool, return_tensors: str | None) -> None:
-    """Adds the column `assistant_masks` to encoded texts; spans: of each text, what the assistant wrote."""
+    """Adds the column `assistant_masks` to encoded texts: 1 for tokens with characters of what the assistant wrote.
+
+    spans: of each text, what the assistant wrote.
+    """
     encodings, samples = batch.encodings or [], batch.get("overflow_to_sample_mapping")
     texts_of = range(len(encodings)) if samples is None else samples
-    masks = [mask(one.offsets, spans[i]) for one, i in zip(encodings, texts_of, strict=True)]
+    masks = list[list[int]]()
+    for one, i in zip(encodings, texts_of, strict=True):
+        marked = np.zeros(len(one), np.int64)
+        start, end = np.array(one.offsets, np.int64).reshape(-1, 2).T
+        for first, last in spans[i]:
+            marked |= (start < last) & (end > first)
+        masks.append(marked.tolist())
     is_flat = not is_batch and return_tensors is None and samples is None
     batch["assistant_masks"] = masks[0] if is_flat else masks
     batch.convert_to_tensors(return_tensors)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gputok.checks import short
 from gputok.models import BPE, Model, Unigram
 from gputok.pipeline import serialize
+from gputok.pipeline.run import CountOptions
 from gputok.pretrained.special_tokens import Token, as_token
 from gputok.processors import PostProcessor
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
@@ -21,30 +22,16 @@ from gputok.tokens.vocabulary import Vocabulary, pack
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gputok.corpus.options import Errors
-    from gputok.types import Device
-
 
 BYTE_PIECES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 """The tokens that stand for bytes if `byte_fallback` is set."""
 
 
-class OldTokenizer(NamedTuple):
-    """The parts of an old tokenizer that a new one takes over.
+def _parts(tokenizer: Tokenizer) -> tuple[dict[str, Any], str | None, dict[str, float]]:
+    """Reads what a new tokenizer takes over: the JSON form without a vocabulary, the unknown token, the tokens of bytes.
 
-    Attributes:
-        state: the JSON form, in which the model has its options but no vocabulary.
-        unknown: the unknown token.
-        byte_pieces: the tokens of bytes that `byte_fallback` needs, with their scores (0 for BPE).
+    The latter are those that `byte_fallback` needs, with their scores (0 for BPE). A vocabulary as JSON can take seconds.
     """
-
-    state: dict[str, Any]
-    unknown: str | None
-    byte_pieces: dict[str, float]
-
-
-def old_tokenizer(tokenizer: Tokenizer) -> OldTokenizer:
-    """Reads the parts of a tokenizer without writing its vocabulary as JSON, which can take seconds."""
     pipeline = tokenizer.pipeline
     model = pipeline.model
     ids = {piece: model.token_to_id(piece) for piece in BYTE_PIECES if getattr(model, "byte_fallback", False)}
@@ -57,27 +44,22 @@ def old_tokenizer(tokenizer: Tokenizer) -> OldTokenizer:
     nothing = {"vocab": [], "unk_id": None} if isinstance(model, Unigram) else {"vocab": {}}
     nothing |= {"merges": []} if isinstance(model, BPE) else {}
     bare = dataclasses.replace(pipeline, model=model.replace(**nothing))
-    return OldTokenizer(serialize.tokenizer_dict(bare), unknown, pieces)
+    return serialize.tokenizer_dict(bare), unknown, pieces
 
 
 def retrain(
-    old: OldTokenizer,
+    old: Tokenizer,
     corpus: Iterable[Any],
     vocab_size: int,
     new_special_tokens: list[Token],
     renamed: Mapping[str, str],
     *,
     length: int | None = None,
-    column: str | None = None,
-    device: Device | None = None,
-    threads: int | None = None,
-    progress: Any = None,
-    errors: Errors = "strict",
-    **trainer_options: Any,
+    **given: Any,
 ) -> Tokenizer:
     """See `train_new_from_iterator`."""
-    state, model = old.state, old.state["model"]
-    unknown = None if old.unknown is None else renamed.get(old.unknown, old.unknown)
+    state, unknown, byte_pieces = _parts(old)
+    model, unknown = state["model"], unknown and renamed.get(unknown, unknown)
     if "unk_token" in model:
         model = {**model, "unk_token": unknown}
     steps = {**state, "added_tokens": [], "model": model}
@@ -90,7 +72,7 @@ def retrain(
     # The trainer of Unigram gets all added tokens, as in transformers: its pieces would hide the others.
     special = [token for token in added if token.special or model["type"] == "Unigram"]
     special += [as_token(token, "new_special_tokens") for token in new_special_tokens]
-    n_pieces = len(set(old.byte_pieces) - {token.content for token in special})
+    n_pieces = len(set(byte_pieces) - {token.content for token in special})
     if vocab_size < n_pieces:
         raise ValueError(f"vocab_size={vocab_size} is less than the {n_pieces} byte pieces that this tokenizer keeps")
 
@@ -105,14 +87,13 @@ def retrain(
     for name, value in options.items():
         if hasattr(trainer, name):
             setattr(trainer, name, value)
-    for name, value in trainer_options.items():
+    how: Any = {name: given.pop(name) for name in CountOptions.__annotations__ if name in given}
+    for name, value in given.items():
         setattr(trainer, name, value)
-    tokenizer.train_from_iterator(
-        corpus, trainer, length, column=column, device=device, threads=threads, progress=progress, errors=errors
-    )
+    tokenizer.train_from_iterator(corpus, trainer, length, **how)
 
     first = [tokenizer.token_to_id(token) for token in (*map(str, special), options.get("unk_token") or "")]
-    _insert(tokenizer.model, old.byte_pieces, 1 + max((i for i in first if i is not None), default=-1))
+    _insert(tokenizer.model, byte_pieces, 1 + max((i for i in first if i is not None), default=-1))
     tokenizer.add_tokens([token for token in added if not token.special])
     if state["post_processor"]:
         processor = _renumbered(state["post_processor"], renamed, tokenizer)

@@ -580,11 +580,10 @@ class PreTrainedTokenizer(SpecialTokens):
 
         `length`, the number of texts, changes nothing.
         """
-        from gputok.pretrained.retrain import old_tokenizer, retrain
+        from gputok.pretrained.retrain import retrain
 
         new, renamed = [*(new_special_tokens or ())], dict(special_tokens_map or {})
-        old = old_tokenizer(self._tokenizer)
-        trained = retrain(old, text_iterator, vocab_size, new, renamed, length=length, **options)
+        trained = retrain(self._tokenizer, text_iterator, vocab_size, new, renamed, length=length, **options)
 
         def current(token: Any) -> Any:
             return token and as_token({**token.to_dict(), "content": renamed.get(str(token), str(token))}, "token")

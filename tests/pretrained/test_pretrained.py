@@ -537,7 +537,9 @@ def test_impossible_options_are_refused(opened_by_both, pair):
     bare = PreTrainedTokenizer(gputok.Tokenizer.from_str(backend.to_str()))
     for name in ("add_bos_token", "add_eos_token"):
         assert f"{name}=True: this tokenizer has no" in refused(setattr, bare, name, True)
+        before = backend.to_str()
         assert f"{name}=True: this tokenizer has no" in refused(PreTrainedTokenizer, backend, **{name: True})
+        assert backend.to_str() == before  # nothing is half changed
         assert "BertTokenizer says itself" in refused(opened_by_both, "bert", "BertTokenizer", **{name: True})
     opened, theirs = opened_by_both("bert", "BertTokenizer", add_bos_token=False)
     same_ids(opened, theirs)

@@ -67,6 +67,17 @@ def test_data_are_the_same(pair):
         assert own == value or str(own) == str(value), name
 
 
+def test_a_token_of_the_models_own_name_is_set_as_the_others(pair):
+    own = {"model_specific_special_tokens": {"image_token": "<s>"}}
+    inner = [one.backend_tokenizer for one in pair]
+    both = [make(tokenizer_object=of, **own) for make, of in zip(map(type, pair), inner, strict=True)]
+    for one in both:
+        one.image_token, one.eos_token_id = "so", 4
+    found = [(one.special_tokens_map, one.image_token_id, one.eos_token, one.all_special_tokens) for one in both]
+    assert found[0] == found[1] == ({"eos_token": "goes", "image_token": "so"}, 2, "goes", ["goes", "so"])
+    assert {"image_token", "image_token_id", "pad_token_id"} <= {*dir(both[0])}
+
+
 def test_the_name_of_transformers():
     assert gputok.PreTrainedTokenizerFast is PreTrainedTokenizer
 
