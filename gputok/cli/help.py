@@ -25,8 +25,7 @@ merge-tokens.inputs (INPUT...): Outputs of `gputok encode`, or other files of id
 show.inputs (FILE or TEXT...): A text, or a file as for train, or - for standard input.
 output --output,-o FILE: tokenizer.json to write, - for standard output, or a name without an ending: a folder for
     transformers, with the configuration of the old one.
-report.output --output,-o FILE: Page to write, or - for standard output.
-playground.output --output,-o FILE: Page to write, or - for standard output.
+report,playground.output --output,-o FILE: Page to write, or - for standard output.
 train.output --output,-o FILE: File to write, or - for standard output.
 count.output --output,-o FILE: Parquet file to write, or - for standard output.
 encode.output --output,-o FILE: .npy, .bin, .arrow or .parquet, or what --format wants. [default: ids as text on
@@ -38,8 +37,7 @@ merge-tokens.output --output,-o FILE: As for encode. [default format: that of th
 audit.output --output,-o FILE: Also write a page with all of it.
 model KIND: Kind of model: {MODELS}; train also knows sentencepiece-bpe.
 vocab_size N: Number of tokens, such as 32000 or 32k.
-prune.vocab_size N: How many tokens are left, special ones included, such as 32k.
-truncate.vocab_size N: How many tokens are left, special ones included, such as 32k.
+prune,truncate.vocab_size N: How many tokens are left, special ones included, such as 32k.
 count.vocab_size N: For superbpe, pairs and runs: size of the vocabulary. [default: 32000]
 pattern NAME: How byte-level BPE splits text: as gpt2, cl100k, llama3, qwen2, qwen3, o200k, tekken or deepseek-v3.
     [default: gpt2]
@@ -85,8 +83,7 @@ as_json --json: Print what was done as JSON.
 what words|pairs|runs: For superbpe: count words, pairs or runs.
 tokenizer --tokenizer,-t FILE: A tokenizer.json, .model, tekken.json or .gguf file, a folder, a name on the hub, or -
     for standard input.
-tokens.tokenizer --tokenizer,-t FILE: As for encode; can be repeated, to compare.
-playground.tokenizer --tokenizer,-t FILE: As for encode; can be repeated, to compare.
+tokens,playground.tokenizer --tokenizer,-t FILE: As for encode; can be repeated, to compare.
 audit.tokenizer (TOKENIZER): A tokenizer.json, .model, tekken.json or .gguf file, a folder, a name on the hub, or -
     for standard input.
 info.tokenizer --tokenizer,-t FILE: Also show which way the texts of this tokenizer take, and which work a GPU does.
@@ -149,7 +146,7 @@ doors --doors: Time prompts, batches and first texts, without a peer too; also o
 """
 """`command.parameter options VALUE: help`, without what is usual.
 
-The command is left out if several have the entry; the options, if they are the name of the parameter; VALUE, if there is none.
+The command is left out if all others have the entry; the options, if they are the name of the parameter; VALUE, if there is none.
 `N>=1` is a number with its lower limit, and an argument stands in brackets.
 """
 
@@ -180,11 +177,8 @@ def whole_number(text: Any) -> int:
     return int(whole + (part or "").ljust(zeros, "0"))
 
 
-_PARSERS = {
-    **dict.fromkeys(("vocab_size", "prune.vocab_size", "truncate.vocab_size", "count.vocab_size"), whole_number),
-    **{"tokens": whole_number, "most_bytes": whole_number},
-    **{"separator": unescaped, "split.separator": unescaped, "at": unescaped},
-}
+_PARSERS = {"separator": unescaped, "at": unescaped}
+_PARSERS |= dict.fromkeys(("vocab_size", "tokens", "most_bytes"), whole_number)
 _NAMES: dict[str, Any] = {
     **{"model": MODELS, "errors": ("strict", "replace"), "device": ("auto", "cpu", "cuda")},
     **{"pattern": "gputok.automaton:PATTERNS", "format": "gputok.token_files.formats:FORMATS"},
@@ -194,10 +188,11 @@ _NAMES: dict[str, Any] = {
 
 
 @functools.cache
-def _entries() -> dict[str, tuple[Any, ...]]:
-    entry = re.compile(r"((?:[\w -]+\.)?\w+)(?: (-\S+))?(?: \((.+?)\)| (\S+?)(?:>=(\d+))?)?: (.*)")
+def _entries() -> dict[str, list[Any]]:
+    entry = re.compile(r"(?:([\w, -]+)(\.))?(\w+)(?: (-\S+))?(?: \((.+?)\)| (\S+?)(?:>=(\d+))?)?: (.*)")
     lines = _TABLE.replace("\n    ", " ").strip().splitlines()
-    return {found[1]: found.groups()[1:] for found in map(entry.fullmatch, lines) if found}
+    entries = [found.groups("") for found in map(entry.fullmatch, lines) if found]
+    return {command + dot + name: rest for commands, dot, name, *rest in entries for command in commands.split(",")}
 
 
 def declaration(command: str, parameter: str) -> Any:
@@ -206,14 +201,14 @@ def declaration(command: str, parameter: str) -> Any:
     keys = f"{command}.{parameter}", f"{command.partition(' ')[0]}.{parameter}", parameter
     key = next(key for key in keys if key in found)
     options, argument, value, least, text = found[key]
-    if argument is not None:
+    if argument:
         return typer.Argument(help=text, metavar=argument, show_default=False)
     return typer.Option(
         *(options.split(",") if options else ()),
         help=text.replace("{MODELS}", ", ".join(MODELS)),
-        metavar=value,
-        min=least and int(least),
-        parser=_PARSERS.get(key),
+        metavar=value or None,
+        min=int(least) if least else None,
+        parser=_PARSERS.get(parameter),
         autocompletion=_completion(_NAMES[key]) if key in _NAMES else None,
         envvar="GPUTOK_DEVICE" if key == "device" else None,
     )

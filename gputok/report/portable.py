@@ -115,12 +115,9 @@ def _normalizer(step: Normalizer | None) -> list[Step]:
             return [part for one in step.normalizers for part in _normalizer(one)]
         case n.NFC() | n.NFD() | n.NFKC() | n.NFKD():
             return [["form", type(step).__name__]]
-        case n.Lowercase():
-            return [_character_map("lowercase")]
-        case n.StripAccents():
-            return [_character_map("strip_accents")]
-        case n.Nmt():
-            return [_character_map("nmt")]
+        case n.Lowercase() | n.StripAccents() | n.Nmt():
+            names = {n.Lowercase: "lowercase", n.StripAccents: "strip_accents", n.Nmt: "nmt"}
+            return [_character_map(names[type(step)])]
         case n.BertNormalizer():
             return _bert(step)
         case n.Prepend():
