@@ -187,7 +187,9 @@ class PreTrainedTokenizer(SpecialTokens):
     def __bool__(self) -> bool:
         return True  # even with an empty vocabulary
 
-    num_special_tokens_to_add = same_method(Tokenizer.num_special_tokens_to_add, "pair")
+    def num_special_tokens_to_add(self, pair: bool = False) -> int:
+        """Returns how many special tokens are added to a text, or to a pair of texts."""
+        return self._tokenizer.num_special_tokens_to_add(pair)
 
     def __repr__(self) -> str:
         return (

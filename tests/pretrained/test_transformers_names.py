@@ -113,6 +113,11 @@ def test_one_warning_for_long_texts(pair):
         tokenizer("so so")
 
 
+def test_special_tokens_are_counted_with_and_without_an_argument(pair):
+    counts = [(one.num_special_tokens_to_add(), one.num_special_tokens_to_add(pair=True)) for one in pair]
+    assert counts[0] == counts[1]
+
+
 def test_added_vocabularies(pair):
     assert list(pair[0].get_added_vocab().items()) == list(pair[1].get_added_vocab().items()) != []
 
