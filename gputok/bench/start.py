@@ -48,10 +48,10 @@ print(json.dumps(parts))
 _TRAIN = """
 def train():
     module = __import__(PACKAGE, fromlist=["models", "pre_tokenizers", "trainers"])
-    tokenizer = module.Tokenizer(module.models.{model})
-    tokenizer.pre_tokenizer = module.pre_tokenizers.{split}
+    tokenizer = module.Tokenizer(module.models.{0})
+    tokenizer.pre_tokenizer = module.pre_tokenizers.{1}
     text = ["the quick brown fox jumps over the lazy dog", "pack my box with five dozen liquor jugs"] * 20
-    trainer = module.trainers.{trainer}(vocab_size=60, show_progress=False{more})
+    trainer = module.trainers.{2}(vocab_size=60, show_progress=False{3})
     tokenizer.train_from_iterator(text, trainer)
     assert tokenizer.decode(tokenizer.encode("the lazy fox").ids)
 timed("work", train)
@@ -159,8 +159,7 @@ def table(rows: Sequence[Start]) -> str:
 
 def _tasks(tokenizers: Sequence[str | os.PathLike[str]], text: str | os.PathLike[str] | None) -> dict[str, str]:
     if not tokenizers:
-        names = "model", "split", "trainer", "more"
-        return {task: _TRAIN.format(**dict(zip(names, parts, strict=True))) for task, parts in _TASKS.items()}
+        return {task: _TRAIN.format(*parts) for task, parts in _TASKS.items()}
     encode = "" if text is None else _PASS.format(text=str(pathlib.Path(text).resolve()))
     paths = {str(pathlib.Path(path).resolve()): pathlib.Path(path).name for path in tokenizers}
     return {f"load {name}, encode": _LOAD.format(path=path) + encode for path, name in paths.items()}

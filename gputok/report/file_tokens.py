@@ -7,6 +7,7 @@ import io
 import itertools
 import os
 import pathlib
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
@@ -184,10 +185,8 @@ class FileCounts:
         return lines
 
     def _why(self) -> list[str]:
-        reasons: dict[str, int] = {}
-        for one in self.left_out:
-            reasons[one.why] = reasons.get(one.why, 0) + 1
-        found = ", ".join(f"{n:,} {why}" for why, n in sorted(reasons.items(), key=lambda item: -item[1]))
+        reasons = Counter(one.why for one in self.left_out)
+        found = ", ".join(f"{n:,} {why}" for why, n in reasons.most_common())
         n = len(self.left_out)
         return [f"{_many(n, 'file')} or folder{'' if n == 1 else 's'} left out: {found}"] if n else []
 

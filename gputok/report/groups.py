@@ -33,23 +33,18 @@ def short_names(paths: list[str]) -> list[str]:
     >>> short_names(["models/a/tokenizer.json", "models/b/tokenizer.json", "http://me:word@host/gpt2.json?key=12"])
     ['a/tokenizer.json', 'b/tokenizer.json', 'gpt2.json']
     """
-    parts = [_without_secrets(path).rstrip("/").split("/") for path in paths]
+    # Of URLs, without user, password and query
+    shown = [re.sub("://[^/]*@", "://", path.partition("?")[0]) if "://" in path else path for path in paths]
+    parts = [path.rstrip("/").split("/") for path in shown]
     counts = [1] * len(paths)
 
     def names() -> list[str]:
         return ["/".join(part[-count:]) for part, count in zip(parts, counts, strict=True)]
 
     for _ in range(max(map(len, parts), default=0)):
-        times = Counter(shown := names())
-        counts = [count + (times[name] > 1) for count, name in zip(counts, shown, strict=True)]
+        times = Counter(now := names())
+        counts = [count + (times[name] > 1) for count, name in zip(counts, now, strict=True)]
     return names()
-
-
-def _without_secrets(path: str) -> str:
-    """Removes user, password and query from a URL; returns any other path unchanged."""
-    if "://" not in path:
-        return path
-    return re.sub("://[^/]*@", "://", path.partition("?")[0])
 
 
 def evenness(costs: Sequence[float]) -> tuple[float, float]:
