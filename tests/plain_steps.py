@@ -46,7 +46,7 @@ def plain_step(step, walks, finders):
     match step["kind"]:
         case kinds.EXTRACT:
             finder = next(finders)
-            tables = finder and (finder.trie, finder.options, finder.word_bits)
+            tables = finder and (finder.edges, finder.options, finder.word_bits)
             return encode_one.extract(tables, [] if finder is None else finder.ids.tolist())
         case kinds.WALK:
             return encode_one.cut_at(split.split_words, next(walks), np.ones((2, 2), bool), [False, False])

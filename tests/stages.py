@@ -64,7 +64,7 @@ STEPS = (
             Stage("find_tokens", cpu_only=("first",)),
             Stage("has_token", _CPU, no_reference="the tests compare with `find_tokens` of the whole text"),
         ),
-        ("build_trie", "first_bytes"),
+        ("first_bytes",),
     ),
     Step(
         "normalize",
@@ -196,7 +196,7 @@ STEPS = (
             for name in ("checksum", "wrong_merge", "count_pairs", "free_slots")
         ),
     ),
-    Step("trie", "", tables=("build_trie", "prefixes")),
+    Step("trie", "", tables=("build_trie", "grow_trie", "children_of", "prefixes")),
     Step(
         "lookup",
         "encoding words by WordLevel",

@@ -193,6 +193,11 @@ class Model(Component):
         return None
 
     @property
+    def first_byte_words(self) -> Any:
+        """Like `byte_words`, of `first_tables`."""
+        return None
+
+    @property
     def line_words(self) -> Any:
         """The ShortWords for lines in which a space stands for the character `▁`, or None; see `BPE.line_words`."""
         return None

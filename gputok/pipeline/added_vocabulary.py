@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
-from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from collections import ChainMap
+from itertools import compress, zip_longest
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -14,16 +15,17 @@ from gputok.encoding.rows import Spelling
 from gputok.kernels.signatures import NamedTuple
 from gputok.text.pieces import Pieces, TextBatch, spell_out
 from gputok.tokens.added_token import AddedToken, options_of
+from gputok.tokens.vocabulary import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Hashable, Iterable, MutableMapping, Sequence
 
     import numpy.typing as npt
 
     from gputok.models import Model
     from gputok.normalizers import Normalizer
     from gputok.tokens.vocabulary import Vocabulary
-    from gputok.types import Bytes
+    from gputok.types import Bytes, Positions
 
 
 class AddedVocabulary:
@@ -36,21 +38,36 @@ class AddedVocabulary:
         encode_special_tokens: True: special tokens are not looked for in text.
         normalized: the normalized contents by id, of tokens with `normalized` whose content that changes.
         names: the texts of ids that `Pipeline.names` last made with these tokens.
+        largest: the largest id, or -1.
     """
 
     names: Any = None
 
     def __init__(self) -> None:
-        self.tokens: dict[int, AddedToken] = {}
-        self.ids: dict[str, int] = {}
+        self.tokens: MutableMapping[int, AddedToken] = {}
+        self.ids: MutableMapping[str, int] = {}
         self.special: set[str] = set()
         self.encode_special_tokens = False
-        self.normalized: dict[int, str] = {}
-        self._finders: dict[tuple[bool, bool], _Finder | None] = {}
+        self.normalized: MutableMapping[int, str] = {}
+        self.largest = -1
+        self._listed: _Columns | None = None
+        self._made: dict[Hashable, Any] = {}
+        # Of the tokens before these: what was made, and the ids that have come since
+        self._earlier: dict[Hashable, tuple[Any, list[int]]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Returns the tokens; what was derived from them is made again where it is needed."""
-        return {key: value for key, value in self.__dict__.items() if key != "names"} | {"_finders": {}}
+        new = self._copy(whole=True)
+        return new.__dict__
+
+    def derive(self, key: Hashable, make: Callable[[Any, Iterable[int]], Any]) -> Any:
+        """Returns what was kept by this name, or else what `make` makes, and keeps it.
+
+        make: called with what was made of earlier tokens, and the ids of those that have come since; or with None, and all ids.
+        """
+        if key not in self._made:
+            self._made[key] = make(*self._earlier.get(key, (None, self.tokens)))
+        return self._made[key]
 
     def state(self) -> dict[str, Any]:
         """Returns all that ids and texts depend on, as JSON values."""
@@ -70,7 +87,7 @@ class AddedVocabulary:
         new = cls()
         tokens = {token_id: AddedToken(**options) for token_id, options in state["tokens"]}
         new.tokens = tokens if state["order"] is None else {id: tokens[id] for id in state["order"]}
-        new.ids, new.special = dict(state["ids"]), set(state["special"])
+        new.ids, new.special, new.largest = dict(state["ids"]), set(state["special"]), max(tokens, default=-1)
         new.encode_special_tokens, new.normalized = state["encode_special_tokens"], dict(state["normalized"])
         return new
 
@@ -83,23 +100,32 @@ class AddedVocabulary:
         Returns the new vocabulary, and how many of the tokens did not exist before with the same options. Tokens without
         content are left out.
         """
-        new, changed, size = self._copy(), dict[int, None](), model.get_vocab_size()
-        next_id, n_added = max(size, max(self.tokens, default=-1) + 1), 0
-        in_model = model.vocabulary.find([token.content for token in tokens])
-        for token, model_id in zip(tokens, in_model, strict=True):
-            old_id = new.ids.get(token.content)
-            if not token.content or (old_id is not None and new.tokens.get(old_id) == token):
+        contents = [token.content for token in tokens]
+        in_model = model.vocabulary.find(contents)
+        replaces = not (self.ids.keys().isdisjoint(contents) and self.tokens.keys().isdisjoint(in_model))
+        new, changed = self._copy(whole=replaces or len(tokens) > _FEW), dict[int, None]()
+        next_id, n_added = max(model.get_vocab_size(), self.largest + 1), 0
+        ids, known, special = new.ids, new.tokens, set[str]()
+        for token, content, model_id in zip(tokens, contents, in_model, strict=True):
+            old_id = ids.get(content)
+            if not content or (old_id is not None and known.get(old_id) == token):
                 continue
             token_id = model_id if old_id is None else old_id
             if token_id is None:
                 token_id, next_id = next_id, next_id + 1
-            new.ids[token.content] = token_id
-            new.tokens[token_id] = token
+            ids[content] = token_id
+            known[token_id] = token
             if token.special:
-                new.special.add(token.content)
+                special.add(content)
             changed[token_id] = None
             n_added += 1
+        new.largest = max(self.largest, max(changed, default=-1))
+        if special:
+            new.special = self.special | special
         new._normalize(changed, normalizer)
+        if not replaces:
+            made = {key: (value, list[int]()) for key, value in self._made.items()}
+            new._earlier = {key: (value, [*since, *changed]) for key, (value, since) in (self._earlier | made).items()}
         return (new, n_added) if n_added else (self, 0)
 
     def renormalized(self, normalizer: Normalizer | None) -> AddedVocabulary:
@@ -115,6 +141,7 @@ class AddedVocabulary:
         new.tokens = {new_ids[id]: token for id, token in self.tokens.items()}
         new.ids = {content: new_ids[id] for content, id in self.ids.items()}
         new.normalized = {new_ids[id]: text for id, text in self.normalized.items()}
+        new.largest = max(new.tokens, default=-1)
         return new
 
     def encoding_special_tokens(self, value: bool) -> AddedVocabulary:
@@ -130,10 +157,11 @@ class AddedVocabulary:
         new.special, new.encode_special_tokens, new.names = {*contents}, True, self.names
         return new
 
-    def _copy(self) -> AddedVocabulary:
-        new = AddedVocabulary()
-        new.tokens, new.ids, new.special = dict(self.tokens), dict(self.ids), set(self.special)
-        new.encode_special_tokens, new.normalized = self.encode_special_tokens, dict(self.normalized)
+    def _copy(self, *, whole: bool = True) -> AddedVocabulary:
+        new, copied = AddedVocabulary(), flat if whole else _layered
+        new.tokens, new.ids, new.special = copied(self.tokens), copied(self.ids), self.special
+        new.encode_special_tokens, new.normalized = self.encode_special_tokens, copied(self.normalized)
+        new.largest = self.largest
         return new
 
     def _normalize(self, token_ids: Iterable[int], normalizer: Normalizer | None) -> None:
@@ -162,9 +190,7 @@ class AddedVocabulary:
     def finder(self, normalized: bool) -> _Finder | None:
         """Returns what finds the tokens that are looked for in raw or in normalized text; None: no such tokens."""
         key = normalized, self.encode_special_tokens
-        if key not in self._finders:
-            self._finders[key] = self._finder(*key)
-        return self._finders[key]
+        return self.derive(key, functools.partial(self._finder, *key))
 
     def extract(self, pieces: Pieces, *, normalized: bool) -> Pieces:
         """Makes the added tokens in a text pieces of their own, and removes empty pieces of text.
@@ -177,6 +203,36 @@ class AddedVocabulary:
         if pieces.byte_level:  # tokens are looked for in the characters that stand for bytes
             pieces = spell_out(pieces)
         return finder.cut(pieces)
+
+    def shown_verbatim(self, vocabulary: Vocabulary) -> list[int]:
+        """The ids of tokens that `Encoding.tokens` shows as the text that they cover, not by `Names.spelling`.
+
+        These are the tokens that may cover white space, or whose normalized content differs from the content; and those whose
+        id has another text in the vocabulary.
+        """
+        return self.derive(vocabulary, functools.partial(self._verbatim, vocabulary))
+
+    def _verbatim(self, vocabulary: Vocabulary, earlier: list[int] | None, token_ids: Iterable[int]) -> list[int]:
+        ids, contents, (normalized, _, lstrip, rstrip) = self._columns(token_ids)
+        odd = lstrip | rstrip
+        if self.normalized:
+            odd |= normalized & np.isin(ids, [*self.normalized])
+        inside = np.flatnonzero(ids <= vocabulary.ids.max(initial=0)).tolist()
+        some = [(i, token_id, contents[i]) for i, token_id in zip(inside, ids[inside].tolist(), strict=True)]
+        # All at once, where the vocabulary has another text for no id
+        found = vocabulary.find([] if len(vocabulary.shared) else [content for _, _, content in some])
+        for (i, token_id, content), same in zip_longest(some, found):
+            odd[i] |= token_id != same and vocabulary.name(token_id) not in (None, content)
+        return [*(earlier or []), *ids[odd].tolist()]
+
+    def _columns(self, token_ids: Iterable[int]) -> _Columns:
+        """Returns the options of some tokens, and keeps them for the next call with the same ids."""
+        ids = np.fromiter(token_ids, np.int64)
+        if self._listed is None or not np.array_equal(self._listed.ids, ids):
+            rows = zip(*map(options_of, map(self.tokens.__getitem__, ids.tolist())), strict=True)
+            contents, *switches = [*rows] or [()] * 5
+            self._listed = _Columns(ids, contents, np.array(switches, bool))
+        return self._listed
 
     def apart(self, pieces: Pieces, normalizer: Normalizer | None) -> Pieces:
         """Makes the added tokens in a text pieces of their own, and normalizes the text between them."""
@@ -191,41 +247,100 @@ class AddedVocabulary:
         return any(finder is not None and finder.finds_any(text) for finder in finders)
 
     @without_collection()
-    def _finder(self, normalized: bool, encode_special_tokens: bool) -> _Finder | None:
-        from gputok.kernels.cpu.find_tokens import IGNORED, LSTRIP, RSTRIP, SINGLE_WORD, build_trie, first_bytes
+    def _finder(
+        self, normalized: bool, encode_special_tokens: bool, earlier: _Finder | None, token_ids: Iterable[int]
+    ) -> _Finder | None:
+        from gputok.kernels.cpu.find_tokens import IGNORED, LSTRIP, RSTRIP, SINGLE_WORD
 
-        changed = self.normalized if normalized else {}
-        rows = zip(self.tokens, map(options_of, self.tokens.values()), strict=True)
-        every = [
-            (token_id, changed.get(token_id, content), content, *options)
-            for token_id, (content, is_normalized, *options) in rows
-            if is_normalized == normalized
-        ]
-        chosen = [one for one in every if one[1]]
-        if not chosen:
-            return None
-        ids, texts, contents, *options = zip(*chosen, strict=True)
-        single_word, lstrip, rstrip = np.array(options, np.uint8)
+        ids, contents, (is_normalized, *switches) = self._columns(token_ids)
+        at = np.flatnonzero(is_normalized == normalized)
+        contents = [contents[i] for i in at.tolist()]
+        texts = contents
+        if normalized and self.normalized:
+            texts = [*map(self.normalized.get, ids[at].tolist(), contents)]
+            some = np.array([*map(len, texts)]) > 0
+            at, contents, texts = at[some], [*compress(contents, some)], [*compress(texts, some)]
+        if not texts:
+            return earlier
+        single_word, lstrip, rstrip = np.array(switches, np.uint8)[:, at]
         ignored = np.array([content in self.special for content in contents]) if encode_special_tokens else np.uint8(0)
         bits = single_word * SINGLE_WORD | lstrip * LSTRIP | rstrip * RSTRIP | ignored * IGNORED
-        batch = TextBatch.from_strings(texts)
-        trie = build_trie(batch.data.copy(), batch.offsets)
-        of_words = word_bits() if single_word.any() else np.zeros(0, np.uint8)
-        return _Finder(np.array(ids, np.int64), bits.astype(np.uint8), of_words, trie, first_bytes(trie))
+        found = _Finder.of(earlier, ids[at], texts, bits.astype(np.uint8))
+        return found or self._finder(normalized, encode_special_tokens, None, self.tokens)
 
 
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+_FEW = 1 << 10
+"""So many tokens, or a 64th of all, are copied where more are added; more than twice as many are added to new mappings."""
+
+
+def flat(known: MutableMapping[_Key, _Value]) -> dict[_Key, _Value]:
+    """Returns a copy as one dictionary."""
+    if not isinstance(known, ChainMap):
+        return dict(known)
+    last, first = known.maps
+    return {**first, **last}
+
+
+def _layered(known: MutableMapping[_Key, _Value]) -> MutableMapping[_Key, _Value]:
+    """Returns a copy for more entries. It shares the memory of most of them, which don't change."""
+    last: MutableMapping[_Key, _Value] = {}
+    first = known
+    if isinstance(known, ChainMap):
+        last, first = known.maps
+    if len(last) > _FEW + len(first) // 64:
+        last, first = {}, flat(known)
+    return ChainMap({**last}, first) if len(first) > _FEW else flat(known)
+
+
+class _Columns(NamedTuple):
+    """Some tokens."""
+
+    ids: npt.NDArray[np.int64]  # int64[n]
+    contents: Sequence[str]
+    switches: npt.NDArray[np.bool_]  # bool[4, n]: normalized, single_word, lstrip, rstrip
+
+
+_SLOTS = 1 << 10
+"""Of a new trie; a power of two."""
 _MANY_PIECES = 64  # so many pieces are looked through as one text before each is
 _SHORT = 1 << 10  # in a text of fewer bytes, Python looks for first bytes of tokens before it calls a kernel
 
 
 class _Finder(NamedTuple):
-    """Added tokens as a trie over bytes; see kernels/cpu/find_tokens.py."""
+    """Added tokens as a trie over bytes; see kernels/cpu/find_tokens.py.
+
+    Later tokens are added to the same trie, of which each finder sees as many strings as it has options.
+    """
 
     ids: npt.NDArray[np.int64]  # int64[n_tokens]
     options: npt.NDArray[np.uint8]  # uint8[n_tokens]
     word_bits: npt.NDArray[np.uint8]  # of `word_bits` if a token asks for them, else uint8[0]
-    trie: Any  # see build_trie
+    edges: npt.NDArray[np.uint64]  # of `grow_trie`
+    n_nodes: list[int]  # of the trie; empty: another finder has added its tokens to it
     first: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]  # the first bytes of tokens, see first_bytes
+
+    @classmethod
+    def of(cls, earlier: _Finder | None, ids: Positions, texts: Sequence[str], options: Bytes) -> _Finder | None:
+        """Returns what finds these tokens and earlier ones; None: it can't be made of the earlier one."""
+        from gputok.kernels.cpu import trie
+        from gputok.kernels.cpu.find_tokens import SINGLE_WORD, first_bytes
+
+        kernels: Any = trie
+        edges, n_nodes, of_words, n = np.zeros((_SLOTS, 2), np.uint64), trie.ROOT, np.zeros(0, np.uint8), 0
+        if earlier is not None:
+            edges, of_words, n = earlier.edges, earlier.word_bits, len(earlier.ids)
+            ids, options = np.append(earlier.ids, ids), np.append(earlier.options, options)
+            if not earlier.n_nodes:
+                return None
+            n_nodes = earlier.n_nodes.pop()
+        numbers = np.arange(n, len(ids), dtype=np.uint32)
+        edges, n_nodes = kernels.grow_trie(edges, n_nodes, *pack(texts), numbers, replace=earlier is None)
+        if n_nodes < 0:
+            return None
+        of_words = word_bits() if (options & SINGLE_WORD).any() else of_words
+        return cls(ids, options, of_words, edges, [n_nodes], first_bytes(edges))
 
     def cut(self, pieces: Pieces) -> Pieces:
         """Makes the added tokens pieces of their own."""
@@ -233,7 +348,7 @@ class _Finder(NamedTuple):
 
         skip = np.zeros(pieces.n_pieces, bool) if pieces.token is None else pieces.token >= 0
         text = pieces.data, pieces.start, pieces.end, skip
-        start, end, found, rows = find_tokens(*text, self.trie, self.options, self.word_bits, self.first)
+        start, end, found, rows = find_tokens(*text, self.edges, self.options, self.word_bits, self.first)
         if len(start) == pieces.n_pieces and not np.count_nonzero(found >= 0):
             return pieces
         token = np.where(found >= 0, self.ids[found], -1)
@@ -248,7 +363,7 @@ class _Finder(NamedTuple):
         """Returns True if the bytes of a token are anywhere in a text, whatever the options of the token ask for."""
         from gputok.kernels.cpu.find_tokens import has_token
 
-        return has_token(text, self.trie, self.first)
+        return has_token(text, self.edges, len(self.options), self.first)
 
     def may_find(self, pieces: Pieces) -> bool:
         """Returns False if no piece contains a token, or the text is short and has none of the first bytes of tokens.
@@ -289,7 +404,7 @@ class Names:
     def __init__(self, vocabulary: Vocabulary, added: AddedVocabulary) -> None:
         self.vocabulary = vocabulary
         # Not `added`, which keeps these names
-        tokens, normalized = self._tokens, self._normalized = added.tokens, added.normalized
+        tokens, normalized, self._largest = added.tokens, added.normalized, added.largest
 
         def in_encodings(token_id: int) -> str | None:
             text = vocabulary.name(token_id)
@@ -308,28 +423,8 @@ class Names:
     @derived
     def n_ids(self) -> int:
         """The largest id + 1, but at most _MOST_INTEGERS: so many objects of numbers may be kept."""
-        largest = max(int(self.vocabulary.ids.max(initial=0)), max(self._tokens, default=0))
+        largest = max(int(self.vocabulary.ids.max(initial=0)), self._largest)
         return min(largest + 1, _MOST_INTEGERS)
-
-    @derived
-    def shown_verbatim(self) -> list[int]:
-        """The ids of added tokens that `Encoding.tokens` shows as the text that they cover, not by `spelling`.
-
-        These are the tokens that may cover white space, or whose normalized content differs from the content; and those whose
-        id has another text in the vocabulary.
-        """
-        largest, changed = int(self.vocabulary.ids.max(initial=0)), self._normalized
-        options = [*map(options_of, self._tokens.values())]
-        # All at once, where the vocabulary has another text for no id
-        found = self.vocabulary.find([] if len(self.vocabulary.shared) else [content for content, *_ in options])
-        return [
-            id
-            for id, same, (content, is_normalized, _, lstrip, rstrip) in zip_longest(self._tokens, found, options)
-            if lstrip
-            or rstrip
-            or (id in changed and is_normalized)
-            or (id != same and id <= largest and self.spelling[id] != content)
-        ]
 
 
 class _Texts(dict[int, str | None]):

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from gputok.components import Component, derived
-from gputok.pipeline.added_vocabulary import AddedVocabulary, Names
+from gputok.pipeline.added_vocabulary import AddedVocabulary, Names, flat
 from gputok.pipeline.way import way_of
 from gputok.text.pieces import Pieces, mark_starts
 from gputok.tokens.added_token import AddedToken
@@ -226,7 +226,7 @@ class Pipeline:
     def odd_tokens(self) -> set[int]:
         """Ids whose entry in `Encoding.tokens` is the covered text instead of the token's name."""
         unknown = getattr(self.model, "unk_id", None)
-        return {*self.names.shown_verbatim, *([] if unknown is None else [unknown])}
+        return {*self.added.shown_verbatim(self.model.vocabulary), *([] if unknown is None else [unknown])}
 
     @derived
     def names(self) -> Names:
@@ -251,7 +251,7 @@ class Pipeline:
     def get_vocab(self, with_added_tokens: bool = True) -> dict[str, int]:
         """Returns a new dictionary of tokens and their ids."""
         vocabulary = self.model.get_vocab()
-        return vocabulary | self.added.ids if with_added_tokens else vocabulary
+        return vocabulary | flat(self.added.ids) if with_added_tokens else vocabulary
 
     def get_vocab_size(self, with_added_tokens: bool = True) -> int:
         """Returns the number of tokens."""

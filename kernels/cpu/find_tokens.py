@@ -2,73 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import pointer
+from gputok.kernels.cpu.primitives.constants import U0, U1
 from gputok.kernels.cpu.primitives.memory import equal_bytes, trailing_zeros, view
 from gputok.kernels.cpu.primitives.utf8 import character, character_before
-from gputok.kernels.signatures import boolean, i32, i64, u8
-
-Trie: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""The result of `build_trie`."""
+from gputok.kernels.cpu.trie import ROOT, children_of, follow
+from gputok.kernels.signatures import boolean, i64, u8, u64
 
 FEW = 4  # so many different first bytes of tokens, or pairs of bytes, are searched for at once
 ONE_PAIR = 2  # length of the list of first bytes that is one pair
 SINGLE_WORD, LSTRIP, RSTRIP, IGNORED = 1, 2, 4, 8  # bits of `options`
 
 
-@kernel(u8[:], i64[:])
-def build_trie(data, offsets):
-    """Builds a trie of strings, over classes of bytes.
-
-    String i is data[offsets[i]:offsets[i + 1]] (uint8, int64[n + 1]) and not empty; of equal strings the last counts.
-    -> classes uint8[256], 0 for all bytes in no string; step int32[nodes, classes], the next node, or 0 if there is none
-    (node 0 is the root); string int32[nodes], the string that ends at the node, or -1.
-    """
-    used = np.zeros(256, np.bool_)
-    for byte in data:
-        used[byte] = True
-    classes, n_classes = np.zeros(256, np.uint8), 1
-    for byte in range(256):
-        if used[byte]:
-            classes[byte] = n_classes
-            n_classes += 1  # at most 244: no valid UTF-8 has the other bytes
-    step = np.zeros((len(data) + 1, n_classes), np.int32)
-    string = np.full(len(data) + 1, -1, np.int32)
-    n_nodes = 1
-    for i in range(len(offsets) - 1):
-        node = 0
-        for at in range(offsets[i], offsets[i + 1]):
-            following = step[node, classes[data[at]]]
-            if following == 0:
-                following = n_nodes
-                step[node, classes[data[at]]] = following
-                n_nodes += 1
-            node = following
-        string[node] = i
-    return classes, step[:n_nodes].copy(), string[:n_nodes].copy()
-
-
-def first_bytes(trie: Trie) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the bytes that strings of the trie begin with: uint8[256], 1 if a string does; and a list, uint8[].
+def first_bytes(edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the bytes that strings of a trie begin with: uint8[256], 1 if a string does; and a list, uint8[].
 
     The list has the two bytes that all strings begin with (mostly `<|`); or 2 * FEW bytes, if strings begin with at most FEW
     different pairs of bytes: the first bytes of the pairs, some of them more than once, then the second ones; or FEW bytes,
     some of them more than once, if at most FEW different bytes begin strings; or FEW + 1 bytes.
     """
-    classes, step, string = trie
-    begins = (step[0, classes] != 0).astype(np.uint8)
-    some = np.flatnonzero(begins).astype(np.uint8)[: FEW + 1]  # mostly few, such as `<` or `[`
+    nodes, strings = children_of(edges)
+    begins, some = (nodes > 0).astype(np.uint8), np.flatnonzero(nodes)[: FEW + 1]  # mostly few, such as `<` or `[`
     if len(some) > FEW:
-        return begins, some
-    nodes = step[0, classes[some]]
-    first, second = np.nonzero(step[nodes][:, classes] != 0)
-    if 0 < len(first) <= FEW and (string[nodes] < 0).all():
-        n = 1 if len(first) == 1 else FEW
-        return begins, np.concatenate([np.resize(some[first], n), np.resize(second.astype(np.uint8), n)])
-    return begins, np.resize(some, FEW)
+        return begins, some.astype(np.uint8)
+    pairs = [(one, two) for one in some for two in np.flatnonzero(children_of(edges, nodes[one])[0])]
+    if 0 < len(pairs) <= FEW and not strings.any():
+        n = 1 if len(pairs) == 1 else FEW
+        return begins, np.concatenate([np.resize(bytes, n) for bytes in zip(*pairs, strict=True)]).astype(np.uint8)
+    return begins, np.resize(some, FEW).astype(np.uint8)
 
 
 def find_tokens(
@@ -76,17 +39,17 @@ def find_tokens(
     start: np.ndarray,
     end: np.ndarray,
     skip: np.ndarray,
-    trie: Trie,
+    edges: np.ndarray,
     options: np.ndarray,
     word_bits: np.ndarray,
     first: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Cuts pieces at the added tokens in them.
 
-    data uint8[n]; start, end int64[n_pieces]; skip bool[n_pieces]: leave the piece whole; trie: from `build_trie`;
-    options uint8[n_strings], bits: 1 single word, 2 and 4 the token takes white space on its left and right,
+    data uint8[n]; start, end int64[n_pieces]; skip bool[n_pieces]: leave the piece whole; edges: of `trie.build_trie`, for
+    strings with ids from 0 on, of which those count that have options; options uint8[n_strings], bits: 1 single word, 2 and 4 the token takes white space on its left and right,
     8 ignore the token; word_bits uint8[0x110000 / 8], bit c: character c is part of words (needed for single words);
-    first: `first_bytes(trie)`, if the caller has it.
+    first: `first_bytes(edges)`, if the caller has it.
     -> start, end int64[m]; string int32[m], -1 for text; rows int64[n_pieces + 1]: piece i became the pieces
     rows[i]:rows[i + 1]. Empty pieces are left out.
 
@@ -97,39 +60,42 @@ def find_tokens(
     the token would end before it begins).
     """
     text = pointer(data), np.array(start), np.array(end), skip
-    parts, rows = _find_tokens(text, trie, *(first or first_bytes(trie)), options, word_bits)
+    parts, rows = _find_tokens(text, edges, *(first or first_bytes(edges)), options, word_bits)
     start, end, token = np.ascontiguousarray(parts.T)
     return start, end, token.astype(np.int32), rows
 
 
-def has_token(data: np.ndarray, trie: Trie, first: tuple[np.ndarray, np.ndarray]) -> bool:
-    """Returns True if the bytes of a string of the trie are anywhere in data, uint8[n], whatever the string's options say.
+def has_token(data: np.ndarray, edges: np.ndarray, n_strings: int, first: tuple[np.ndarray, np.ndarray]) -> bool:
+    """Returns True if the bytes of one of n_strings strings of the trie are anywhere in data, uint8[n].
 
-    first: `first_bytes(trie)`. The search ends at the first string, and reads 5 to 20 GB a second before that.
+    first: `first_bytes(edges)`. The search ends at the first string, and reads 5 to 20 GB a second before that.
     """
-    no_options = np.zeros(trie[2].max() + 1, np.uint8)  # for each string that the trie can give
-    return _has_token(pointer(data), len(data), trie, *first, no_options)
+    return _has_token(pointer(data), len(data), edges, n_strings, *first)
 
 
-@kernel(i64, i64, (u8[:], i32[:, :], i32[:]), u8[:], u8[:], u8[:])
-def _has_token(data, n, trie, begins, few, options):
-    finder = _views(trie, begins, few, options, options)  # without options no bits of characters are looked at
-    return next_token(view(data, np.uint8), 0, n, 0, 0, 0, finder)[0] >= 0
+@kernel(i64, i64, u64[:, :], i64, u8[:], u8[:])
+def _has_token(data, n, edges, n_strings, begins, few):
+    data, trie, can_begin, some = view(data, np.uint8), _trie(edges, n_strings), view(begins), view(few)
+    at = 0
+    while True:
+        at = _scan(data, at, n, can_begin, some, len(few))
+        if at == n or _longest(data, at, n, trie)[0] >= 0:
+            return at < n
+        at += 1
 
 
 @kernel(inline=True)
-def _views(trie, begins, few, options, word_bits):
-    """What `next_token` takes as `finder`."""
-    classes, step, string = trie
-    nodes = view(classes), view(step, np.uint32), np.uint64(step.shape[1]), view(string)
-    return nodes, view(begins), (view(few), len(few)), view(options), view(word_bits)
+def _trie(edges, n_strings):
+    """What `_longest` takes: the edges of strings, and their mask, and how many strings count."""
+    return view(edges), np.uint64(len(edges) - 1), np.uint64(n_strings)
 
 
-@kernel((i64, i64[:], i64[:], boolean[:]), (u8[:], i32[:, :], i32[:]), u8[:], u8[:], u8[:], u8[:])
-def _find_tokens(text_of, trie, begins, few, options, word_bits):
+@kernel((i64, i64[:], i64[:], boolean[:]), u64[:, :], u8[:], u8[:], u8[:], u8[:])
+def _find_tokens(text_of, edges, begins, few, options, word_bits):
     data, start, end, skip = text_of
     n, data = len(start), view(data, np.uint8)
-    finder = _views(trie, begins, few, options, word_bits)
+    trie = _trie(edges, len(options))
+    finder = trie, view(begins), (view(few), len(few)), view(options), view(word_bits)
     parts, rows = np.empty((n + 64, 3), np.int64), np.zeros(n + 1, np.int64)
     m = 0
     for i in range(n):
@@ -214,15 +180,15 @@ def longest_token(data, at, stop, finder):
 @kernel(inline=True)
 def _longest(data, at, stop, trie):
     """The string of the longest token at byte `at`, or -1; its end; and the end of the walk, up to where a token may go on."""
-    class_of, child, n_classes, name = trie
-    node, match, match_end, p = np.uint64(0), np.int64(-1), at, at
+    edges, mask, n_strings = trie
+    node, match, match_end, p = np.uint64(ROOT), np.int64(-1), at, at
     while p < stop:
-        node = np.uint64(child[node * n_classes + class_of[data[p]]])
-        if node == 0:
+        node, string = follow(edges, mask, node, data[p])
+        if node == U0:
             break
         p += 1
-        if name[node] >= 0:
-            match, match_end = np.int64(name[node]), p
+        if string - U1 < n_strings:  # 0, for none, is the largest number before 1
+            match, match_end = np.int64(string - U1), p
     return match, match_end, p
 
 

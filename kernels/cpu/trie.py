@@ -7,8 +7,8 @@ from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.lookup import plain
 from gputok.kernels.cpu.primitives.constants import LOW32, U0, U1, U8, U32
 from gputok.kernels.cpu.primitives.hashing import hash_pair
-from gputok.kernels.cpu.primitives.memory import as_array, owned, view
-from gputok.kernels.signatures import i64, u8, u32, u64
+from gputok.kernels.cpu.primitives.memory import view
+from gputok.kernels.signatures import boolean, i64, u8, u32, u64
 
 ROOT = 1
 
@@ -42,39 +42,76 @@ def slot_of(edges, mask, key):
 
 def build_trie(data, offsets, ids):
     """Builds the edges of packed strings (uint8[n_bytes], int64[n + 1]) with ids uint32[n]; of equal strings the last counts."""
-    return _build_trie(plain(data, np.uint8), plain(offsets, np.int64), plain(ids, np.uint32)).reshape(-1, 2)
-
-
-@kernel(u8[:], i64[:], u32[:])
-def _build_trie(data, offsets, ids):
     size = 1024
     while 3 * len(offsets) > 2 * (size - 1):  # each string that differs from all others has a node
         size *= 2
-    edges, mask = owned(np.zeros(2 * size, np.uint64)), np.uint64(size - 1)
-    text = view(data)
-    n_nodes = np.uint64(ROOT)
-    for i in range(len(offsets) - 1):
+    return grow_trie(np.zeros((size, 2), np.uint64), ROOT, data, offsets, ids, replace=True)[0]
+
+
+def grow_trie(edges, n_nodes, data, offsets, ids, *, replace):
+    """Adds strings to the edges of a trie, in place while there is room.
+
+    Kernels may read the edges meanwhile: those that heed only smaller ids find the same strings as before.
+    n_nodes: what was returned with the edges, or ROOT for none; replace: of equal strings the last counts.
+    -> edges and n_nodes; n_nodes is -1 if, without `replace`, the trie has one of the strings.
+    """
+    strings, n = (plain(data, np.uint8), plain(offsets, np.int64), plain(ids, np.uint32)), 0
+    while True:
+        n, n_nodes = _add(edges, n_nodes, n, strings, replace)
+        if n == len(ids) or n_nodes < 0:
+            return edges, n_nodes
+        smaller, edges = edges, np.zeros((2 * len(edges), 2), np.uint64)
+        _move(smaller, edges)
+
+
+@kernel(u64[:, :], i64, i64, (u8[:], i64[:], u32[:]), boolean)
+def _add(edges, n_nodes, first, strings, replace):
+    """Adds the strings from `first` on. -> the number of strings that the trie has now, and of its nodes or -1."""
+    mask, (data, offsets, ids) = np.uint64(len(edges) - 1), strings
+    edges, text, n_nodes = view(edges), view(data), np.uint64(n_nodes)
+    for i in range(first, len(ids)):
+        if np.uint64(3) * (n_nodes + np.uint64(offsets[i + 1] - offsets[i])) > np.uint64(2) * mask:
+            return i, np.int64(n_nodes)
         node, at = np.uint64(ROOT), U0
         for p in range(offsets[i], offsets[i + 1]):
             key = node << U8 | np.uint64(text[p])
             at = slot_of(edges, mask, key)
             if edges[at << U1] == U0:
                 n_nodes += U1
-                edges[at << U1] = key
                 edges[at << U1 | U1] = n_nodes
-                if n_nodes * np.uint64(3) > np.uint64(2) * mask:
-                    old = edges
-                    edges, mask = owned(np.zeros(4 * size, np.uint64)), np.uint64(2 * size - 1)
-                    for j in range(size):
-                        if old[2 * j]:
-                            at = slot_of(edges, mask, old[2 * j])
-                            edges[at << U1], edges[at << U1 | U1] = old[2 * j], old[2 * j + 1]
-                    size *= 2
-                    at = slot_of(edges, mask, key)
+                edges[at << U1] = key
             node = edges[at << U1 | U1] & LOW32
         if node != np.uint64(ROOT):
+            if edges[at << U1 | U1] > LOW32 and not replace:
+                return i, np.int64(-1)
             edges[at << U1 | U1] = (np.uint64(ids[i]) + U1) << U32 | node
-    return as_array(edges, 2 * size)
+    return len(ids), np.int64(n_nodes)
+
+
+@kernel(u64[:, :], u64[:, :])
+def _move(old, new):
+    """Puts the edges of a table in a larger one."""
+    n, mask = len(old), np.uint64(len(new) - 1)
+    old, new = view(old), view(new)
+    for i in range(n):
+        if old[2 * i]:
+            at = slot_of(new, mask, old[2 * i])
+            new[at << U1], new[at << U1 | U1] = old[2 * i], old[2 * i + 1]
+
+
+@kernel(u64[:, :], i64, u64[:])
+def _children(edges, node, values):
+    mask, edges = np.uint64(len(edges) - 1), view(edges)
+    for byte in range(256):
+        child, string = follow(edges, mask, np.uint64(node), byte)
+        values[byte] = string << U32 | child
+
+
+def children_of(edges, node=ROOT):
+    """Where the edges of a node lead to, by their bytes: the nodes, and the ids + 1 of strings that end there, or 0; uint64[256]."""
+    values = np.empty(256, np.uint64)
+    _children(edges, int(node), values)
+    return values & LOW32, values >> U32
 
 
 def prefixes(data, offsets):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import random
 
 import pytest
@@ -10,6 +11,7 @@ import tokenizers
 
 import gputok
 from gputok import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
+from gputok.pipeline import added_vocabulary
 
 
 def check_added(tokenizer, tokens, texts):
@@ -91,3 +93,70 @@ def test_added_tokens_stay_what_they_were():
     given.content = "other"
     assert tokenizer.get_vocab() == {"a": 0, "x": 1}
     assert tokenizer.get_added_tokens_decoder() == {1: AddedToken("x", lstrip=True)}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_added_one_by_one(seed, monkeypatch):
+    """Encoded after each: also by the tokenizer as it was before, and by copies that get other tokens next."""
+    monkeypatch.setattr(added_vocabulary, "_FEW", [2, 1 << 10][seed % 2])  # mappings of two parts soon, or never
+    rng = random.Random(seed)
+    words = [*dict.fromkeys("".join(rng.choices("abAB [é_", k=rng.randrange(1, 6))).strip() or "a" for _ in range(90))]
+    kinds = "single_word", "lstrip", "rstrip", "normalized", "special"
+    texts = [" ".join(rng.choices([*words, "a", "b", "c"], k=30)) for _ in range(12)]
+    pair = []
+    for package in (gputok, tokenizers):
+        made = package.Tokenizer(package.models.WordLevel({"[U]": 0, "a": 1, "ab": 2, "[": 3}, unk_token="[U]"))
+        made.normalizer = [None, package.normalizers.Lowercase(), package.normalizers.NFD()][seed % 3]
+        made.pre_tokenizer = package.pre_tokenizers.WhitespaceSplit()
+        pair.append(made)
+    if seed % 3 == 1:  # of tokens with one normalized content, tokenizers finds any
+        words = [*{word.lower(): word for word in words}.values()]
+
+    def same(ours, theirs):
+        for text in rng.sample(texts, 4):
+            one, other = ours.encode(text), theirs.encode(text)
+            assert (one.ids, one.tokens, one.offsets) == (other.ids, other.tokens, other.offsets)
+            # tokenizers decodes by the first options of a token that gets others
+            assert i >= 9 or ours.decode(one.ids) == theirs.decode(one.ids)
+        assert [e.ids for e in ours.encode_batch(texts)] == [e.ids for e in theirs.encode_batch(texts)]
+
+    def add(pair, word):
+        options = {name: rng.random() < 0.25 for name in kinds}
+        door = rng.choice(["add_tokens", "add_special_tokens"])
+        for made, package in zip(pair, (gputok, tokenizers), strict=True):
+            getattr(made, door)([package.AddedToken(word, **options), *[word + "]"][: seed % 2]])
+        same(*pair)
+
+    for i, word in enumerate(words):
+        # Now and then, a token that is known gets other options
+        add(pair, rng.choice(words[: i + 1]) if i % 10 == 9 else word)
+        if i % 16 == 8:
+            copies = Tokenizer.of(pair[0].pipeline), tokenizers.Tokenizer.from_str(pair[1].to_str())
+            before = Tokenizer.of(pair[0].pipeline), tokenizers.Tokenizer.from_str(pair[1].to_str())
+            add(copies, f"<{i}>")
+            add(pair, f"<{i}a>")
+            same(*before)
+            same(*copies)
+    ours, theirs = pair
+    assert json.loads(ours.to_str()) == json.loads(theirs.to_str())
+    assert ours.get_vocab() == theirs.get_vocab()
+    assert ours.get_vocab_size() == theirs.get_vocab_size()
+    assert pickle.loads(pickle.dumps(ours)).to_str() == ours.to_str()
+    for made in pair:
+        made.encode_special_tokens = True
+    same(*pair)
+
+
+def test_one_more_of_many():
+    """One more token copies no mapping of the others, and makes nothing of them anew."""
+    tokenizer = Tokenizer(models.WordLevel({"a": 0}, unk_token="a"))
+    tokenizer.add_tokens([f"<{i}>" for i in range(5000)])
+    tokenizer.encode("a")
+    before, seen = tokenizer.pipeline.added, []
+    assert isinstance(before.tokens, dict)
+    tokenizer.add_tokens(["more"])
+    added = tokenizer.pipeline.added
+    original, added._finder = added._finder, lambda *given: seen.append([*given[3]]) or original(*given)
+    assert tokenizer.encode("a <4999>more").ids == [0, 5000, 5001]
+    assert seen == [[5001], [5001]]
+    assert added.tokens.maps[1] is before.tokens and added.finder(True).edges is before.finder(True).edges

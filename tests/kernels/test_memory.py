@@ -273,11 +273,11 @@ def test_results_of_64_bytes_stay_together(tmp_path):
     """If a loop carries them from turn to turn, LLVM may put each of the 64 bits into a vector by itself (`pinsrb`)."""
     source = """
 import numpy as np
-from gputok.kernels.cpu import find_tokens, lines
+from gputok.kernels.cpu import find_tokens, lines, trie
 data, one, nothing = np.zeros(100, np.uint8), np.ones(1, np.int64), np.zeros(0, np.uint8)
 lines.lines(data)
-trie = find_tokens.build_trie(data[:1], np.arange(2))
-find_tokens.find_tokens(data, one, one, one > 1, trie, data[:1], nothing)
+edges = trie.build_trie(data[:1], np.arange(2), np.arange(1))
+find_tokens.find_tokens(data, one, one, one > 1, edges, data[:1], nothing)
 print([code.count("pinsrb") for k in (lines._lines, find_tokens._find_tokens) for code in k.inspect_asm().values()])
 """
     environment = os.environ | {"GPUTOK_CHECK": "", "NUMBA_CACHE_DIR": str(tmp_path)}

@@ -7,9 +7,9 @@ import re
 import numpy as np
 
 
-def find_tokens(data, start, end, skip, trie, options, word_bits):
+def find_tokens(data, start, end, skip, edges, options, word_bits):
     """Cuts pieces at added tokens; kernels/cpu/find_tokens.py explains the arguments and the results."""
-    strings = _trie_contents(*trie)
+    strings = _trie_contents(edges)
     longest = re.compile(b"|".join(re.escape(string) for string in sorted(strings, key=len, reverse=True)))
     pieces, rows = [], [0]
     for a, b, whole in zip(start.tolist(), end.tolist(), skip.tolist(), strict=True):
@@ -42,15 +42,12 @@ def find_tokens(data, start, end, skip, trie, options, word_bits):
 _WHITE_SPACE = "".join(c for c in map(chr, range(0x3001)) if c.isspace() and not "\x1c" <= c <= "\x1f")
 
 
-def _trie_contents(classes: np.ndarray, step: np.ndarray, string: np.ndarray) -> dict[bytes, int]:
+def _trie_contents(edges: np.ndarray) -> dict[bytes, int]:
     """The strings of a trie, with their numbers."""
-    found, reached = {}, [(0, b"")]
-    for node, spelled in reached:
-        if string[node] >= 0:
-            found[spelled] = int(string[node])
-        reached += [
-            (int(step[node, classes[byte]]), spelled + bytes([byte]))
-            for byte in np.flatnonzero(classes).tolist()
-            if step[node, classes[byte]]
-        ]
+    found, spelled = {}, {1: b""}
+    edges = edges[edges[:, 0] > 0]
+    for key, value in edges[np.argsort(edges[:, 1] & 0xFFFFFFFF)].tolist():  # a node is made after the one before it
+        name = spelled[value & 0xFFFFFFFF] = spelled[key >> 8] + bytes([key & 0xFF])
+        if value >> 32:
+            found[name] = (value >> 32) - 1
     return found

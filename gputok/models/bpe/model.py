@@ -430,6 +430,12 @@ class BPE(Model):
         return None if self._byte_tables is None else byte_words(self._byte_tables)
 
     @derived
+    def first_byte_words(self) -> Any:
+        from gputok.kernels.cpu.encode_words.short_words import byte_words
+
+        return None if self._first_byte_tables is None else byte_words(self._first_byte_tables)
+
+    @derived
     def line_words(self) -> Any:
         """The ShortWords for lines in which a space stands for the character `▁`.
 

@@ -21,7 +21,6 @@ from gputok.kernels.cpu.encode_one import positions
 from gputok.kernels.cpu.encode_one import steps as short_steps
 from gputok.kernels.cpu.encode_one import units as unit_kernels
 from gputok.kernels.cpu.encode_words import word_cache
-from gputok.kernels.cpu.encode_words.short_words import byte_words
 from gputok.kernels.cpu.precompiled import measured
 from gputok.kernels.cpu.primitives.handle import Handle
 from gputok.kernels.signatures import NamedTuple
@@ -323,7 +322,7 @@ def _units(pipeline: Pipeline, steps: Steps, tables: Any, make_faster: Callable[
         if not all(step.of is short_steps.Form for step in changes):  # which seldom change anything
             return None
         before, inside, alone = [first, *changes, second], [], False
-        words = byte_words(tables) if steps.byte_level else None
+        words = model.first_byte_words if steps.byte_level else None
     elif way.unit is Unit.LINE:
         inside, alone = [_spaces({ord(" "): "▁".encode()}, b"", short_steps.NEVER)], False
         space, words = _SPACES[way.before], model.line_words
@@ -345,7 +344,7 @@ def _lengths(names: Names, added: AddedVocabulary, units: Units) -> Array:
     for byte, position in enumerate([] if units.by_byte else units.words.symbols.tolist()):
         if (token_id := vocabulary.ids[position]) < n and (byte >= 0x80 or n_characters[position] > 1):
             lengths[token_id] = positions.NEXT_BYTE if byte & 0xC0 == 0x80 else positions.FIRST_BYTE
-    odd = {*names.shown_verbatim}
+    odd = {*added.shown_verbatim(vocabulary)}
     for token_id, token in added.tokens.items():
         if token_id < n:
             size = len(token.content.encode() if units.by_byte else token.content)
@@ -402,7 +401,7 @@ def extract_step(pipeline: Pipeline, normalized: bool) -> Handle:
     if finder is None:
         return Handle(short_steps.Extract, short_steps.N_STEP, kind=short_steps.EXTRACT)
     rest = *finder.first, finder.options, finder.word_bits, finder.ids
-    return _step(short_steps.Extract, short_steps.EXTRACT, *finder.trie, *rest)
+    return _step(short_steps.Extract, short_steps.EXTRACT, finder.edges, *rest)
 
 
 # -- normalizers

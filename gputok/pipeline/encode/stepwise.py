@@ -199,7 +199,9 @@ def _verbatim_texts(pipeline: Pipeline, pieces: Pieces, tokens: Tokens) -> tuple
         values = pipeline.model.values(some, pieces.data, byte_level=pieces.byte_level)
         verbatim.update(zip(at.tolist(), values, strict=True))
     if pieces.token is not None:
-        for piece in np.flatnonzero(np.isin(pieces.token, pipeline.names.shown_verbatim)).tolist():
+        for piece in np.flatnonzero(
+            np.isin(pieces.token, pipeline.added.shown_verbatim(pipeline.model.vocabulary))
+        ).tolist():
             covered = pieces.data[pieces.start[piece] : pieces.end[piece]]
             verbatim[int(tokens.rows[piece])] = covered.tobytes().decode()
     if not verbatim:

@@ -49,7 +49,7 @@ class WordTokens:
         self._pieces = None if self.automaton is None else Walks(self.automaton)
         self._words, self._tables = Walks(words), joints_of(self.model) if model is None else joints
         ids = self.model.vocabulary.ids
-        added = max(pipeline.added.ids.values(), default=0)
+        added = pipeline.added.largest
         self.dtype = id_dtype(1 + max(int(ids.max(initial=0)), added))
         self._memory = Pool(_new_memory)
 

@@ -252,7 +252,7 @@ def _with_spaces(pieces: Pieces, before: Before) -> Pieces:
 def largest_id(pipeline: Pipeline) -> int:
     """Returns the largest id that the tokenizer can give to a text; 0 if it has none."""
     ids = pipeline.model.vocabulary.ids
-    added = max(pipeline.added.ids.values(), default=0)
+    added = pipeline.added.largest
     try:
         special = [token_id for some in ids_around(pipeline, True) for token_id in some]
     except ValueError:  # post-processors that take no text together with special tokens give none

@@ -43,7 +43,7 @@ from gputok.kernels.cpu.rewrite import MAP as MAP_BYTES
 from gputok.kernels.cpu.rewrite import PREPEND, rewrite_pieces
 from gputok.kernels.cpu.split import split_pieces
 from gputok.kernels.cpu.walk import END_OF_TEXT, Walk, steps_of, walk_rest
-from gputok.kernels.signatures import I32s, I32x2, I64s, NamedTuple, U8s, U16s, U16x2, U32s, U32x2, U64s, U64x2
+from gputok.kernels.signatures import I32s, I64s, NamedTuple, U8s, U16s, U16x2, U32s, U32x2, U64s, U64x2
 
 TEXT_BYTES = 1 << 17  # the size of the block; for a text that becomes larger, the result is TOO_MUCH
 MARGIN = 64  # so many bytes after a text may be read and written
@@ -109,9 +109,7 @@ class Extract(NamedTuple):
     """Cuts at added tokens; see find_tokens.py. All arrays are empty if there are none."""
 
     kind: int
-    classes: U8s
-    children: I32x2
-    strings: I32s
+    edges: U64x2  # of build_trie, for strings with ids from 0 on
     first: U8s
     few: U8s
     options: U8s
@@ -285,10 +283,9 @@ def _extract(handle, step, n):
 @kernel(inline=True)
 def finder_of(step):
     """What `next_token` takes of an Extract step, the ids of the tokens, and whether there are any."""
-    children = step.children
-    nodes = step.classes, view(children, np.uint32), np.uint64(children.columns), step.strings
-    finder = nodes, step.first, (step.few, len(step.few)), step.options, step.word_bits
-    return finder, step.ids, len(step.classes) > 0
+    trie = view(step.edges, np.uint64), np.uint64(len(step.edges) // 2 - 1), np.uint64(len(step.options))
+    finder = trie, step.first, (step.few, len(step.few)), step.options, step.word_bits
+    return finder, step.ids, len(step.options) > 0
 
 
 @kernel(inline=True)

@@ -187,7 +187,7 @@ def _cut_at_tokens(handle, given, n_bytes, n_steps, out):
     """
     first, last = record_at(step_of(handle, 0), Extract), record_at(step_of(handle, n_steps - 1), Extract)
     finder, ids, any_tokens = finder_of(first)
-    several = n_steps > 1 and len(last.classes) > 0
+    several = n_steps > 1 and len(last.options) > 0
     if not any_tokens and not several:
         return _encode_piece(handle, given, 0, n_bytes, True, out) if n_bytes else out
     if not several or not any_tokens:
