@@ -436,8 +436,31 @@ def test_known_text_has_no_events(monkeypatch):
     encode_words = functools.partial(model.encode_words, byte_level=True)
     arguments = walk.prepare(GPT2), encode_words, encode.Encoder()
     first = encode.encode_corpus(*batch, None, *arguments)
-    monkeypatch.setattr(encode, "_put_together", None)
+    put = encode._put_together
+
+    def known(work, sizes, *rest):
+        assert sizes[1] == 0
+        return put(work, sizes, *rest)
+
+    monkeypatch.setattr(encode, "_put_together", known)
     assert_equal(encode.encode_corpus(*batch, None, *arguments), first)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
+def test_room_for_ids_is_that_of_the_text_before(dtype):
+    """A text of more ids a byte gets more, and one of fewer gives the rest back."""
+
+    def model(data: np.ndarray, start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        rows = np.concatenate([[0], np.cumsum(np.where(data[end - 1] == ord("x"), end - start, 1))])
+        return (np.arange(rows[-1]) - np.repeat(rows[:-1], np.diff(rows))).astype(np.uint32), rows
+
+    encoder = encode.Encoder(dtype, n_ids=1 << 12, n_events=1 << 10)
+    few, many = TextBatch.from_strings([" words" * 9000]), TextBatch.from_strings([f" {'y' * i}x" for i in range(300)])
+    for batch in (few, many, TextBatch.from_strings([""]), many, few, many):
+        expected = reference.encode_corpus(*batch, None, GPT2, model)
+        ids, ends = encode.encode_corpus(*batch, None, walk.prepare(GPT2), model, encoder)
+        assert ids.tolist() == expected[0].tolist() and ends.tolist() == expected[1].tolist()
+        assert ids.base is None or ids.base.nbytes <= 2 * ids.nbytes + (1 << 12)
 
 
 @compiled_versions

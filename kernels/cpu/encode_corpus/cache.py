@@ -98,8 +98,8 @@ def new_cache(width: int = 4, n_lines: int = FIRST_LINES, ring_bytes: int | None
     """An empty cache of n_lines lines for ids of `width` bytes; n_lines: a power of two, whole groups; ring_bytes: a power of two."""
     if n_lines < GROUP // U8 or n_lines & (n_lines - 1):
         raise ValueError(f"n_lines={n_lines}: must be a power of two, and at least a group of {GROUP // U8}")
-    memory = np.empty(8 * n_lines + 8, np.uint64)
-    memory[:] = 0  # now: reading and then writing each page later would take longer
+    memory = np.zeros(8 * n_lines + 8, np.uint64)
+    memory[::512] = 0  # each page now: reading and then writing it later would take longer
     skip = -memory.ctypes.data % 64 // 8
     slots = memory[skip : skip + 8 * n_lines].reshape(2 * n_lines, 4)
     ring = np.empty(RING_BYTES_A_LINE * n_lines if ring_bytes is None else ring_bytes, np.uint8)

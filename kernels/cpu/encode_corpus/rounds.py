@@ -45,7 +45,6 @@ from gputok.kernels.cpu.primitives.memory import (
     likely,
     load_u32,
     load_u64,
-    owned,
     prefetch,
     scratch,
     store_u32,
@@ -65,6 +64,7 @@ if TYPE_CHECKING:
 __all__ = ["Encoder", "encode_corpus", "encode_marked", "surround"]
 
 N_KEYS = 256  # words whose keys are found before the words are looked up
+_ROOM = 1 << 10  # bytes that an array of ids has beyond what text before needed
 ASKED_AHEAD = np.uint64(512)  # bytes of ids that are on the way while others are put together
 
 
@@ -105,7 +105,7 @@ class Encoder:
     ) -> None:
         width = np.dtype(dtype).itemsize
         self.member = Member(Learning() if learning is None else learning)
-        self.cache, self.most_lines = new_cache(width, **sizes), most_lines
+        self.cache, self.most_lines, self.bytes_an_id = new_cache(width, **sizes), most_lines, 3.0
         self.work = _new_round(width * n_ids, n_events, n_ids + 32 if marked else 0)
 
     def grow(self) -> None:
@@ -173,10 +173,12 @@ def _encoded(
     look_up, put_together = (_look_up_marked, _put_marked) if marked else (_look_up, _put_together)
     start, stop, piece = int(offsets[0]), int(offsets[-1]), 0
     token = np.empty(0, np.int64) if token is None else np.ascontiguousarray(token, np.int64)
-    dtype, ends, n_ids = np.dtype(f"u{cache.width}"), np.zeros(len(offsets), np.int64), 0
+    ends, n_ids = np.zeros(len(offsets), np.int64), 0
     n_left_out = 0 if marked else len(token)  # else marks would have to know which text is left out
-    parts: list[np.ndarray] = []
-    marks: list[np.ndarray] = []
+    # Of all rounds: arrays of each would be new memory twice, since they would have to be joined
+    n_text = stop - start
+    joined = np.empty(int(cache.width * n_text / encoder.bytes_an_id) + _ROOM, np.uint8)
+    marks = np.empty(len(joined) if marked else 0, np.uint8)
     while start < stop:
         text = pointer(data), pointer(offsets), pointer(token), n_left_out, piece, pointer(ends), n_ids
         stopped, first, piece, n_bytes, n_events, n_new = look_up(text, start, stop, *how, cache, work)
@@ -190,20 +192,16 @@ def _encoded(
             ids, rows = model(data, begin, end)
             keep(cache, work.lines[:n_new], begin, end, ids, rows)
             encoder.member.give(data, begin, end, ids, rows)
-        if n_events or len(token):
-            sizes = n_bytes, n_events, n_ids
-            put, put_marks = put_together(work, sizes, (first, piece), ids, rows, token, ends, cache.width)
-        else:
-            put, put_marks = work.ids[:n_bytes].copy(), work.marks[: n_bytes // cache.width].copy()
-        parts.append(put.view(dtype))
-        marks.append(put_marks)
-        n_ids += len(parts[-1])
+        made = (n_bytes, n_events, n_ids), (first, piece), ids, rows, token, ends, cache.width
+        while (filled := put_together(work, *made, joined, marks)) < 0:
+            joined.resize(_ROOM - 5 * filled // 4, refcheck=False)
+            marks.resize(len(joined) if marked else 0, refcheck=False)
+        n_ids = filled
     ends[piece + 1 :] = n_ids  # pieces without text at the end
-    return _joined(parts, dtype), ends, _joined(marks, np.dtype(np.uint8))
-
-
-def _joined(parts: list[np.ndarray], dtype: np.dtype[Any]) -> np.ndarray:
-    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, dtype), *parts])
+    encoder.bytes_an_id = (n_text + 1) / (1.05 * n_ids + 1)
+    if len(joined) - n_ids * cache.width > n_text // 4:  # else what is left isn't worth giving back
+        joined.resize(n_ids * cache.width, refcheck=False)
+    return joined[: n_ids * cache.width].view(f"u{cache.width}"), ends, marks[: n_ids if marked else 0]
 
 
 @kernel((i64, i64, i64, i64, i64, i64, i64), i64, i64, Walk, WordCache, _Round)
@@ -450,16 +448,16 @@ def _copy_run(ring, run, ids, out, width):
     return out
 
 
-@kernel(_Round, (i64, i64, i64), (i64, i64), u32[:], i64[:], i64[:], i64[:], i64)
-def _put_together(work, sizes, pieces, ids, rows, token, ends, width):
-    """The ids of a round without marks, and no marks."""
-    return _put(work, sizes, pieces, ids, rows, token, ends, width, False)
+@kernel(_Round, (i64, i64, i64), (i64, i64), u32[:], i64[:], i64[:], i64[:], i64, u8[:], u8[:])
+def _put_together(work, sizes, pieces, ids, rows, token, ends, width, joined, marks):
+    """Appends the ids of a round to `joined`."""
+    return _put(work, sizes, pieces, ids, rows, token, ends, width, joined, marks, False)
 
 
-@kernel(_Round, (i64, i64, i64), (i64, i64), u32[:], i64[:], i64[:], i64[:], i64)
-def _put_marked(work, sizes, pieces, ids, rows, token, ends, width):
-    """The ids of a round, and their marks."""
-    return _put(work, sizes, pieces, ids, rows, token, ends, width, True)
+@kernel(_Round, (i64, i64, i64), (i64, i64), u32[:], i64[:], i64[:], i64[:], i64, u8[:], u8[:])
+def _put_marked(work, sizes, pieces, ids, rows, token, ends, width, joined, marks):
+    """Likewise, and their marks to `marks`."""
+    return _put(work, sizes, pieces, ids, rows, token, ends, width, joined, marks, True)
 
 
 @kernel(inline=True)
@@ -471,13 +469,13 @@ def _copy_wide(target, out, source, at, size):
 
 
 @kernel(inline=True)
-def _put(work, sizes, pieces, ids, rows, token, ends, width, marked):
-    """Puts together all ids of a round, uint8[width * n]; `ends` then tells the true number of ids.
+def _put(work, sizes, pieces, ids, rows, token, ends, width, joined, joined_marks, marked):
+    """Puts together all ids of a round, after those before; `ends` then tells the true number of ids, which is returned.
 
     sizes: bytes of `work.ids`, events, and ids of the rounds before; pieces: the first and the last of the round; ids, rows: of the
     new words. Four bytes are stored for each id; if ids have two bytes, the next id overwrites the upper two. Ids of known words are
     copied 32 bytes at a time: up to 31 bytes too many, which `work.ids` has, and for which `joined` has room. Marks, uint8[n], are
-    copied likewise.
+    copied likewise. -> if `joined` has too little room: instead, the number of bytes that it needs, below 0.
     """
     n_bytes, n_events, n_before = sizes
     source, learnt, step = view(work.ids), view(ids), np.uint64(width)
@@ -488,10 +486,16 @@ def _put(work, sizes, pieces, ids, rows, token, ends, width, marked):
         n_new += rows[what] - rows[what - U1]
     for piece in range(pieces[0], pieces[1] + 1 if len(token) else 0):
         n_new += 1 if token[piece] >= 0 else 0
-    joined = np.empty(n_bytes + width * n_new + 32, np.uint8)
-    joined_marks = np.empty((n_bytes + width * n_new >> np.int64(shift)) + 32 if marked else 0, np.uint8)
-    target, target_marks = owned(joined), owned(joined_marks)
-    out, begin, done, event = U0, U0, U0, 0
+    needed = width * (n_before + n_new) + n_bytes + 32
+    if needed > len(joined):
+        return -needed
+    target, target_marks, out = view(joined), view(joined_marks), np.uint64(n_before) << shift
+    begin, done, event = out, U0, 0
+    if n_events == 0 and len(token) == 0:  # `ends` is right, and this takes less time
+        copy(target, out, source, 0, n_bytes)
+        if marked:
+            copy(target_marks, out >> shift, marks, 0, np.uint64(n_bytes) >> shift)
+        return np.int64(out + np.uint64(n_bytes) >> shift)
     for piece in range(pieces[0], pieces[1] + 1):
         stop = np.uint64(ends[piece + 1] - n_before) << shift
         while True:
@@ -521,9 +525,9 @@ def _put(work, sizes, pieces, ids, rows, token, ends, width, marked):
             if marked:
                 target_marks[begin >> shift] = CUT
             out = begin + step
-        ends[piece + 1] = n_before + np.int64(out >> shift)
+        ends[piece + 1] = np.int64(out >> shift)
         begin = out
-    return joined[:out], joined_marks[: out >> shift]
+    return np.int64(out >> shift)
 
 
 def surround(ids: np.ndarray, rows: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
