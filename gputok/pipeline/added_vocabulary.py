@@ -319,7 +319,7 @@ class _Finder(NamedTuple):
     word_bits: npt.NDArray[np.uint8]  # of `word_bits` if a token asks for them, else uint8[0]
     edges: npt.NDArray[np.uint64]  # of `grow_trie`
     n_nodes: list[int]  # of the trie; empty: another finder has added its tokens to it
-    first: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]  # the first bytes of tokens, see first_bytes
+    first: tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8]]  # the first bytes of tokens, see first_bytes
 
     @classmethod
     def of(cls, earlier: _Finder | None, ids: Positions, texts: Sequence[str], options: Bytes) -> _Finder | None:

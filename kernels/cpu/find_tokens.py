@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import pointer
-from gputok.kernels.cpu.primitives.constants import U0, U1
+from gputok.kernels.cpu.primitives.constants import LOW32, U0, U1, U32
 from gputok.kernels.cpu.primitives.memory import equal_bytes, trailing_zeros, view
 from gputok.kernels.cpu.primitives.utf8 import character, character_before
-from gputok.kernels.cpu.trie import ROOT, children_of, follow
+from gputok.kernels.cpu.trie import children_of, follow
 from gputok.kernels.signatures import boolean, i64, u8, u64
 
 FEW = 4  # so many different first bytes of tokens, or pairs of bytes, are searched for at once
@@ -17,18 +17,18 @@ SINGLE_WORD, LSTRIP, RSTRIP, IGNORED = 1, 2, 4, 8  # bits of `options`
 
 
 def first_bytes(edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the bytes that strings of a trie begin with: uint8[256], 1 if a string does; and a list, uint8[].
+    """Returns what leads from the root of a trie, uint64[256] of `children_of`; and a list of bytes that strings begin with, uint8[].
 
     The list has the two bytes that all strings begin with (mostly `<|`); or 2 * FEW bytes, if strings begin with at most FEW
     different pairs of bytes: the first bytes of the pairs, some of them more than once, then the second ones; or FEW bytes,
     some of them more than once, if at most FEW different bytes begin strings; or FEW + 1 bytes.
     """
-    nodes, strings = children_of(edges)
-    begins, some = (nodes > 0).astype(np.uint8), np.flatnonzero(nodes)[: FEW + 1]  # mostly few, such as `<` or `[`
+    begins = children_of(edges)
+    some = np.flatnonzero(begins)[: FEW + 1]  # mostly few, such as `<` or `[`
     if len(some) > FEW:
         return begins, some.astype(np.uint8)
-    pairs = [(one, two) for one in some for two in np.flatnonzero(children_of(edges, nodes[one])[0])]
-    if 0 < len(pairs) <= FEW and not strings.any():
+    pairs = [(one, two) for one in some for two in np.flatnonzero(children_of(edges, begins[one] & LOW32))]
+    if 0 < len(pairs) <= FEW and begins.max() <= LOW32:
         n = 1 if len(pairs) == 1 else FEW
         return begins, np.concatenate([np.resize(bytes, n) for bytes in zip(*pairs, strict=True)]).astype(np.uint8)
     return begins, np.resize(some, FEW).astype(np.uint8)
@@ -73,13 +73,13 @@ def has_token(data: np.ndarray, edges: np.ndarray, n_strings: int, first: tuple[
     return _has_token(pointer(data), len(data), edges, n_strings, *first)
 
 
-@kernel(i64, i64, u64[:, :], i64, u8[:], u8[:])
+@kernel(i64, i64, u64[:, :], i64, u64[:], u8[:])
 def _has_token(data, n, edges, n_strings, begins, few):
     data, trie, can_begin, some = view(data, np.uint8), _trie(edges, n_strings), view(begins), view(few)
     at = 0
     while True:
         at = _scan(data, at, n, can_begin, some, len(few))
-        if at == n or _longest(data, at, n, trie)[0] >= 0:
+        if at == n or _longest(data, at, n, trie, can_begin)[0] >= 0:
             return at < n
         at += 1
 
@@ -90,7 +90,7 @@ def _trie(edges, n_strings):
     return view(edges), np.uint64(len(edges) - 1), np.uint64(n_strings)
 
 
-@kernel((i64, i64[:], i64[:], boolean[:]), u64[:, :], u8[:], u8[:], u8[:], u8[:])
+@kernel((i64, i64[:], i64[:], boolean[:]), u64[:, :], u64[:], u8[:], u8[:], u8[:])
 def _find_tokens(text_of, edges, begins, few, options, word_bits):
     data, start, end, skip = text_of
     n, data = len(start), view(data, np.uint8)
@@ -134,7 +134,7 @@ def next_token(data, first, stop, at, text, blank, finder):
         at = _scan(data, at, stop, can_begin, few, n_few)
         if at == stop:
             return np.int64(-1), stop, stop, stop, text, blank
-        match, match_end, _ = _longest(data, at, stop, trie)
+        match, match_end, _ = _longest(data, at, stop, trie, can_begin)
         if match < 0:
             at += 1
             continue
@@ -173,22 +173,24 @@ def longest_token(data, at, stop, finder):
     trie, can_begin, _, _, _ = finder
     if not can_begin[data[at]]:
         return np.int64(-1), np.int64(0)
-    match, _, p = _longest(data, at, stop, trie)
+    match, _, p = _longest(data, at, stop, trie, can_begin)
     return match, np.int64(p - at)
 
 
 @kernel(inline=True)
-def _longest(data, at, stop, trie):
+def _longest(data, at, stop, trie, can_begin):
     """The string of the longest token at byte `at`, or -1; its end; and the end of the walk, up to where a token may go on."""
     edges, mask, n_strings = trie
-    node, match, match_end, p = np.uint64(ROOT), np.int64(-1), at, at
-    while p < stop:
-        node, string = follow(edges, mask, node, data[p])
-        if node == U0:
-            break
+    match, match_end, p = np.int64(-1), at, at
+    value = can_begin[data[at]] if at < stop else U0
+    node, string = value & LOW32, value >> U32
+    while node != U0:
         p += 1
         if string - U1 < n_strings:  # 0, for none, is the largest number before 1
             match, match_end = np.int64(string - U1), p
+        if p == stop:
+            break
+        node, string = follow(edges, mask, node, data[p])
     return match, match_end, p
 
 

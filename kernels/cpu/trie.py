@@ -108,10 +108,10 @@ def _children(edges, node, values):
 
 
 def children_of(edges, node=ROOT):
-    """Where the edges of a node lead to, by their bytes: the nodes, and the ids + 1 of strings that end there, or 0; uint64[256]."""
+    """Where the edges of a node lead to, by their bytes: uint64[256], id + 1 of the string that ends there, or 0, << 32 | child."""
     values = np.empty(256, np.uint64)
     _children(edges, int(node), values)
-    return values & LOW32, values >> U32
+    return values
 
 
 def prefixes(data, offsets):

@@ -110,7 +110,7 @@ class Extract(NamedTuple):
 
     kind: int
     edges: U64x2  # of build_trie, for strings with ids from 0 on
-    first: U8s
+    first: U64s
     few: U8s
     options: U8s
     word_bits: U8s
