@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from gputok.kernels.cpu import objects as code
-from gputok.kernels.cpu.objects import Call, Known
+from gputok.kernels.cpu.objects import CallRecord, Known
 from gputok.kernels.cpu.primitives.handle import WORDS, Handle
 from gputok.kernels.native import choose
 from gputok.kernels.signatures import NamedTuple
@@ -287,11 +287,11 @@ def new_call(kernel: Any, handle: int, longest: tuple[int, int], ids: np.ndarray
     kernel: of short texts; handle: the address of a handle, which the caller keeps alive; longest: the bytes of a text, without
     and with special tokens; ids: where the handle's kernel writes.
     """
-    memory = Handle(Call, entry=_entry(kernel), handle=handle, longest=longest, ids=ids)
+    memory = Handle(CallRecord, entry=_entry(kernel), handle=handle, longest=longest, ids=ids)
     return memory, _capsule(memory, _CALL)
 
 
-class Spelling(NamedTuple):
+class TokenTexts(NamedTuple):
     """The texts of tokens, by their ids, for `Encoding.tokens`."""
 
     texts: list[str | None]
@@ -301,7 +301,7 @@ class Spelling(NamedTuple):
     offsets: Any  # int64[]
 
 
-class Columns(NamedTuple):
+class ColumnCalls(NamedTuple):
     """What `Encoding.tokens` and `Encoding.offsets` are made with; the caller keeps alive what `call` has the addresses of."""
 
     call: Any
@@ -310,7 +310,7 @@ class Columns(NamedTuple):
     ends: Any
     before: tuple[int, int]  # the numbers of special tokens before a text, without and with special tokens
     after: tuple[int, int]
-    spelling: Spelling
+    spelling: TokenTexts
     trim: Any
     """The kernel that trims the positions of the tokens first to last - 1, as a C function; None: Python makes positions."""
 
@@ -339,14 +339,14 @@ class Maker:
         owner: object,
         flags: int,
         most: tuple[int, int],
-        columns: Columns | None = None,
+        columns: ColumnCalls | None = None,
     ) -> None:
         slot = ctypes.pythonapi.PyType_GetSlot
         slot.argtypes, slot.restype = [ctypes.py_object, ctypes.c_int], ctypes.c_void_p
         # The owner keeps this object alive, and the others are kept here: a reference to the owner would keep it alive for ever
         self._kept = kind, flags, columns
         self.fields = Handle(
-            code.Maker,
+            code.MakerRecord,
             call=_inside(call, _CALL),
             kind=id(kind),
             allocate=slot(kind, _ALLOCATE),

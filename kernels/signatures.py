@@ -92,14 +92,14 @@ class Either(NamedTuple):
     types: tuple[Type, ...]
 
 
-class Group(NamedTuple):
+class TupleType(NamedTuple):
     """A tuple, or a NamedTuple of this class."""
 
     items: tuple[Type, ...]
     made_by: type | None = None
 
 
-Type = Number | Elements | Either | Group
+Type = Number | Elements | Either | TupleType
 
 boolean = Number("b1")
 i8, i16, i32, i64 = (Number(f"i{size}") for size in (1, 2, 4, 8))
@@ -139,14 +139,14 @@ def versions(arguments: tuple[Any, ...]) -> list[tuple[Type, ...]]:
 def _choices(kind: Type) -> Iterator[Either]:
     if isinstance(kind, Either):
         yield kind
-    elif isinstance(kind, Group):
+    elif isinstance(kind, TupleType):
         for item in kind.items:
             yield from _choices(item)
 
 
 def _with(kind: Type, picked: dict[Either, Type]) -> Any:
-    if isinstance(kind, Group):
-        return Group(tuple(_with(item, picked) for item in kind.items), kind.made_by)
+    if isinstance(kind, TupleType):
+        return TupleType(tuple(_with(item, picked) for item in kind.items), kind.made_by)
     return picked[kind] if isinstance(kind, Either) else kind
 
 
@@ -162,10 +162,10 @@ def chosen(kind: Type, code: str) -> Any:
 
 def type_of(value: Any) -> Type:
     """The type that a name, an annotation, a class or a tuple of these stands for."""
-    if isinstance(value, Number | Elements | Either | Group):
+    if isinstance(value, Number | Elements | Either | TupleType):
         return value
     if isinstance(value, tuple):
-        return Group(tuple(map(type_of, value)))
+        return TupleType(tuple(map(type_of, value)))
     if value in _PYTHON:
         return _PYTHON[value]
     if typing.get_origin(value) is Annotated:
@@ -176,12 +176,12 @@ def type_of(value: Any) -> Type:
 
 
 @functools.cache
-def _group(of: Any) -> Group:
+def _group(of: Any) -> TupleType:
     # With `from __future__ import annotations`, they are names. `typing.get_type_hints` would compile each, which takes a
     # millisecond for the handles of a tokenizer
     names = vars(builtins) | vars(sys.modules[of.__module__])
     kinds = (getattr(kind, "__forward_arg__", kind) for kind in of.__annotations__.values())
-    return Group(tuple(type_of(names[kind] if isinstance(kind, str) else kind) for kind in kinds), of)
+    return TupleType(tuple(type_of(names[kind] if isinstance(kind, str) else kind) for kind in kinds), of)
 
 
 def numba_type(kind: Type) -> Any:
@@ -194,6 +194,6 @@ def numba_type(kind: Type) -> Any:
         return types.boolean if kind.code == "b1" else from_dtype(np.dtype(kind.code))
     if isinstance(kind, Elements):
         return types.Array(numba_type(Number(kind.code)), kind.ndim, "C")
-    assert isinstance(kind, Group)
+    assert isinstance(kind, TupleType)
     items = tuple(map(numba_type, kind.items))
     return types.BaseTuple.from_types(items, kind.made_by)

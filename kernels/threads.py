@@ -19,7 +19,7 @@ Tag = TypeVar("Tag")
 Result = TypeVar("Result")
 # Symbols of distinct words; with fewer, threads that train BPE wait for each other too long
 PLACES_PER_THREAD = 500_000
-Submit = Callable[..., "Call"]
+Submit = Callable[..., "ThreadCall"]
 """submit(function, *arguments) lets a thread make a call, like the method of a thread pool."""
 
 
@@ -114,7 +114,7 @@ def share(work: Callable[[Iterator[Item]], Result], items: Iterable[Item], threa
         except BaseException as error:
             errors.append((number if isinstance(error, Exception) else -1, error))
 
-    pool = Pool(len(first) - 1)
+    pool = ThreadPool(len(first) - 1)
     try:
         for _ in first[1:]:
             pool.submit(one)
@@ -143,7 +143,7 @@ def results(task: Callable[..., Result], arguments: Iterable[tuple[Any, ...]], t
     return [result for _, result in sorted(made, key=operator.itemgetter(0))]
 
 
-class Call:
+class ThreadCall:
     """A call that one of several threads makes.
 
     Args:
@@ -154,7 +154,7 @@ class Call:
 
     __slots__ = "_arguments", "_error", "_function", "_made", "_pool", "_value"
 
-    def __init__(self, pool: Pool, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    def __init__(self, pool: ThreadPool, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         self._pool, self._function, self._arguments = pool, function, arguments
         self._value: Any = None
         self._error: BaseException | None = None
@@ -188,7 +188,7 @@ class Call:
         return self._value
 
 
-class Pool:
+class ThreadPool:
     """Threads that make calls, in order.
 
     Args:
@@ -197,13 +197,13 @@ class Pool:
     """
 
     def __init__(self, threads: int, *, helps: bool = False) -> None:
-        self._calls: SimpleQueue[Call | None] = SimpleQueue()
+        self._calls: SimpleQueue[ThreadCall | None] = SimpleQueue()
         self._helps, self._most, self._n_calls = helps, threads - helps, 0
         self._threads: list[threading.Thread] = []
 
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> Call:
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> ThreadCall:
         """Lets a thread call function(*arguments)."""
-        call = Call(self, function, arguments)
+        call = ThreadCall(self, function, arguments)
         self._calls.put(call)
         self._n_calls += 1
         # The first call is for this thread: a thread that is started takes longer than a short text
@@ -274,7 +274,7 @@ def in_order(
     [(0, 0), (1, 1), (2, 4), (3, 9)]
     """
     begun: deque[tuple[Tag, Callable[[], Result]]] = deque()
-    pool, most = Pool(threads, helps=ahead >= threads), threads + ahead
+    pool, most = ThreadPool(threads, helps=ahead >= threads), threads + ahead
     if ahead >= threads == 1:
         most = 0  # this thread does all work, so none can be ready earlier
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from gputok.automaton.syntax import Atomic, Backref, Chars, Choice, Group, Look, Node, Repeat, Sequence
+from gputok.automaton.syntax import Atomic, Backref, Capture, Chars, Choice, Look, Node, Repeat, Sequence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +69,7 @@ def write(node: Node, spell: Callable[[Node], str | None]) -> str:
                 return f"{text}+" if possessive else f"(?>{text})"
             case Look(body, ahead, negative):
                 return f"(?{'' if ahead else '<'}{'!' if negative else '='}{written(body)})"
-            case Group(body, number):
+            case Capture(body, number):
                 return f"(?<g{number}>{written(body)})"
         raise AssertionError(f"a finished tree has no {type(node).__name__}")
 

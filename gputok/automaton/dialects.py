@@ -20,9 +20,9 @@ from gputok.automaton.syntax import (
     TEXT_START,
     Atomic,
     Backref,
+    Capture,
     Chars,
     Choice,
-    Group,
     Look,
     Node,
     Repeat,
@@ -147,10 +147,10 @@ def _canonical(node: Node) -> Node:
             case Choice(options):
                 flat = [p for one in map(same, options) for p in (one.options if isinstance(one, Choice) else [one])]
                 return flat[0] if len(flat) == 1 else Choice(tuple(flat))
-            case Group(body, number):
+            case Capture(body, number):
                 if number not in referred:
                     return same(body)
-                return Group(same(body), numbers.setdefault(number, len(numbers) + 1))
+                return Capture(same(body), numbers.setdefault(number, len(numbers) + 1))
             case Backref(number):
                 return Backref(numbers[number])
             case Repeat(body, least, most, greedy):

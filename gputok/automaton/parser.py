@@ -24,15 +24,15 @@ from gputok.automaton.syntax import (
     TEXT_START,
     Atomic,
     Backref,
+    Capture,
     Chars,
     Choice,
-    Group,
     Look,
     Node,
+    PlainText,
     Repeat,
     Scope,
     Sequence,
-    Text,
     any_case_string,
     can_be_empty,
     fold_case,
@@ -253,7 +253,7 @@ class Parser:
         return LINE_START if c == "^" else LINE_END
 
     def text(self, c: str) -> Node:
-        return Text(c, "ignore case" in self.options)
+        return PlainText(c, "ignore case" in self.options)
 
     def escape(self, start: int) -> Node | str:
         c = self.next("after a backslash")
@@ -452,7 +452,7 @@ class Parser:
         self.refuse_behind("!", "a group that captures", start)
         self.n_groups += 1
         number = self.n_groups
-        return Group(self.body(start), number)
+        return Capture(self.body(start), number)
 
     def group_options(self, c: str, start: int) -> Node:
         """Reads `(?i-m:...)`, or `(?i)`, which reaches to the end of the enclosing group, across alternatives."""

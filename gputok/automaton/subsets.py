@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gputok.automaton.charset import EVERYTHING, NOTHING, NOTHING_BUT_END, CharSet, partition
-from gputok.automaton.syntax import Atomic, Backref, Chars, Choice, Group, Look, Node, Repeat, Sequence, can_be_empty
+from gputok.automaton.syntax import Atomic, Backref, Capture, Chars, Choice, Look, Node, Repeat, Sequence, can_be_empty
 from gputok.kernels import DEAD, Automaton
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class _Program:
                 return then
             case Choice(options):
                 return self.choice([self.emit(option, then) for option in options])
-            case Group(body, _):
+            case Capture(body, _):
                 return self.emit(body, then)
             case Look(body, ahead, negative):
                 chars = look_set(body, ahead)
@@ -119,7 +119,7 @@ class _Program:
 
         `x++` becomes `x+(?!x)`, `x?+` becomes `(?:x|(?!x))`; `x{1,3}` may only stop early if no x follows.
         """
-        if isinstance(body, Group):
+        if isinstance(body, Capture):
             return self.atomic(body.body, then)
         if has_one_way(body):
             return self.emit(body, then)
@@ -136,7 +136,7 @@ def one_char(node: Node) -> CharSet | None:
     match node:
         case Chars(chars):
             return chars
-        case Group(body, _):
+        case Capture(body, _):
             return one_char(body)
         case Choice(options):
             return _union_unless_none([one_char(option) for option in options])
@@ -151,7 +151,7 @@ def look_set(node: Node, ahead: bool) -> CharSet | None:
     match node:
         case Chars(chars):
             return chars
-        case Group(body, _) | Atomic(body):
+        case Capture(body, _) | Atomic(body):
             return look_set(body, ahead)
         case Choice(options):
             return _union_unless_none([look_set(option, ahead) for option in options])
@@ -195,7 +195,7 @@ def has_one_way(node: Node) -> bool:
             return one_char(node) is not None
         case Repeat(body, least, most, _):
             return least == most and has_one_way(body)
-        case Group(body, _) | Atomic(body):
+        case Capture(body, _) | Atomic(body):
             return has_one_way(body)
     return False
 

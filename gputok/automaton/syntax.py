@@ -53,7 +53,7 @@ class Look(NamedTuple):
     negative: bool
 
 
-class Group(NamedTuple):
+class Capture(NamedTuple):
     """A capturing group, to which back references may refer."""
 
     body: Node
@@ -66,7 +66,7 @@ class Backref(NamedTuple):
     number: int
 
 
-class Text(NamedTuple):
+class PlainText(NamedTuple):
     """Plain characters, before case folding; `fold_case` removes these nodes."""
 
     text: str
@@ -79,7 +79,7 @@ class Scope(NamedTuple):
     body: Node
 
 
-Node: TypeAlias = Chars | Sequence | Choice | Repeat | Atomic | Look | Group | Backref | Text | Scope
+Node: TypeAlias = Chars | Sequence | Choice | Repeat | Atomic | Look | Capture | Backref | PlainText | Scope
 
 ANY_BUT_NEWLINE = Chars(~CharSet.chars("\n"))
 NEWLINE = Chars(CharSet.chars("\n"))
@@ -139,14 +139,14 @@ def _any_case_text(text: str, behind: bool) -> list[Node]:
 def fold_case(node: Node, behind: bool) -> Node:
     """Replaces Text and Scope by other nodes. In a look-behind, each character of a text is folded separately."""
     match node:
-        case Text(text, ignore_case):
+        case PlainText(text, ignore_case):
             return sequence(_any_case_text(text, behind)) if ignore_case else string(text)
         case Sequence():
             items: list[Node] = []
             for item in _flat(node):
                 last = items[-1] if items else None
-                if isinstance(item, Text) and isinstance(last, Text) and item.ignore_case == last.ignore_case:
-                    items[-1] = Text(last.text + item.text, item.ignore_case)
+                if isinstance(item, PlainText) and isinstance(last, PlainText) and item.ignore_case == last.ignore_case:
+                    items[-1] = PlainText(last.text + item.text, item.ignore_case)
                 else:
                     items.append(item)
             return sequence([fold_case(item, behind) for item in items])
@@ -156,7 +156,7 @@ def fold_case(node: Node, behind: bool) -> Node:
             return fold_case(body, behind)
         case Look(body, ahead, _):
             return node._replace(body=fold_case(body, behind or not ahead))
-        case Repeat() | Atomic() | Group():
+        case Repeat() | Atomic() | Capture():
             return node._replace(body=fold_case(node.body, behind))
     return node
 
@@ -173,14 +173,14 @@ def inside(node: Node) -> Iterator[Node]:
         case Sequence(nodes) | Choice(nodes):
             for each in nodes:
                 yield from inside(each)
-        case Repeat(body) | Atomic(body) | Look(body) | Group(body) | Scope(body):
+        case Repeat(body) | Atomic(body) | Look(body) | Capture(body) | Scope(body):
             yield from inside(body)
 
 
 def can_be_empty(node: Node) -> bool:
     """True if the node may match the empty string."""
     match node:
-        case Chars() | Text():
+        case Chars() | PlainText():
             return False
         case Sequence(items):
             return all(map(can_be_empty, items))
@@ -188,7 +188,7 @@ def can_be_empty(node: Node) -> bool:
             return any(map(can_be_empty, options))
         case Repeat(body, least, _, _):
             return least == 0 or can_be_empty(body)
-        case Group(body, _) | Atomic(body) | Scope(body):
+        case Capture(body, _) | Atomic(body) | Scope(body):
             return can_be_empty(body)
     return True
 
@@ -239,6 +239,6 @@ def repeat(node: Node, least: int, most: int | None, greedy: bool) -> Node:
             most = least or 1
         elif least == most and node.least == node.most:
             return Repeat(node.body, least * node.least, least * node.least, True)
-        if node.least == 0 and node.greedy and greedy and most and isinstance(node.body, Chars | Text):
+        if node.least == 0 and node.greedy and greedy and most and isinstance(node.body, Chars | PlainText):
             return Repeat(node.body, 0, None if node.most is None else node.most * most, True)
     return Repeat(node, least, most, greedy)

@@ -39,7 +39,7 @@ _SAMPLE_BYTES = 1_000_000  # results are compared on so many bytes at the start 
 _DOCUMENT_BYTES = 4096  # the approximate size of a document that `encode` gets
 
 
-class Row(NamedTuple):
+class PeerRow(NamedTuple):
     """The runs of one peer.
 
     Attributes:
@@ -96,7 +96,7 @@ class Comparison(NamedTuple):
     threads: int
     device: str
     verified: str
-    rows: list[Row]
+    rows: list[PeerRow]
     skipped: dict[str, str]
     documents: str = ""
     on_device: str = ""
@@ -137,7 +137,7 @@ class Comparison(NamedTuple):
         imports, first = (statistics.median(seconds) for seconds in zip(*starts[0], strict=True))
         return [f"gputok's start: {imports:.2f} s of imports, {first:.2f} s for the first KB (loading compiled code)"]
 
-    def _line(self, row: Row) -> list[str]:
+    def _line(self, row: PeerRow) -> list[str]:
         name = f"{row.peer} {row.version}"
         if row.failure:
             return [name, f"failed: {row.failure}", *[""] * (8 if self.task == "encode" else 6)]
@@ -154,12 +154,12 @@ class Comparison(NamedTuple):
             equal,
         ]
 
-    def _speed(self, row: Row, of: str) -> list[str]:
+    def _speed(self, row: PeerRow, of: str) -> list[str]:
         """Returns MB/s and the ratio to gputok's time, by the field `seconds` or `later_seconds`."""
         rate, ratio = self.n_bytes / 1e6 / statistics.median(getattr(row, of)), self._ratio(row, of)
         return [f"{rate:.0f}" if rate >= 20 else f"{rate:.1f}", "-" if ratio is None else f"{ratio:.1f}"]
 
-    def _ratio(self, row: Row, of: str = "seconds") -> float | None:
+    def _ratio(self, row: PeerRow, of: str = "seconds") -> float | None:
         """Returns the median time of a peer divided by gputok's."""
         ours = next((getattr(row, of) for row in self.rows if row.peer == "gputok"), [])
         theirs = getattr(row, of)
@@ -343,8 +343,8 @@ def _installed(
     return list(dict.fromkeys(["gputok", *(peer for peer in against if peer not in skipped)])), skipped
 
 
-def _take_turns(peers: Sequence[str], job: Callable[[str], Job], runs: int, report: Report) -> list[Row]:
-    rows = {peer: Row(peer, version(peer) or "", [], [], [], [], [], [], None, None) for peer in peers}
+def _take_turns(peers: Sequence[str], job: Callable[[str], Job], runs: int, report: Report) -> list[PeerRow]:
+    rows = {peer: PeerRow(peer, version(peer) or "", [], [], [], [], [], [], None, None) for peer in peers}
     for turn in range(runs):
         for i in range(len(peers)):
             row = rows[peers[(turn + i) % len(peers)]]

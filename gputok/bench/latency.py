@@ -32,7 +32,7 @@ _LINES = 1000  # each run encodes so many new lines
 _SAMPLE_SECONDS = 0.002  # each run repeats one text for about this time
 
 
-class Row(NamedTuple):
+class LatencyRow(NamedTuple):
     """The times of one kind of text.
 
     Attributes:
@@ -57,7 +57,7 @@ class Row(NamedTuple):
 
 def latency(
     tokenizers: Sequence[str | os.PathLike[str]], *, text: str | os.PathLike[str] | None = None, runs: int = 21
-) -> list[Row]:
+) -> list[LatencyRow]:
     """Times each kind of text with each tokenizer, with its padding and truncation turned off.
 
     Args:
@@ -91,16 +91,16 @@ def latency(
             _verify(path, line, *both)
         for asked, ask in _ASKED.items():
             for name, line in texts.items():
-                rows.append(Row(path.stem, name, asked, *_medians(both, line, ask, runs)))
+                rows.append(LatencyRow(path.stem, name, asked, *_medians(both, line, ask, runs)))
         new = [lines[first : first + _LINES] for first in range(_LINES, len(lines), _LINES)]
         for i, (asked, ask) in enumerate(_ASKED.items()):
             seconds = [[_seconds(one, part, ask) / len(part) for one in both] for part in new[i :: len(_ASKED)]]
             ours, theirs = (1e6 * statistics.median(column) for column in zip(*seconds, strict=True))
-            rows.append(Row(path.stem, "new lines, each once", asked, ours, theirs))
+            rows.append(LatencyRow(path.stem, "new lines, each once", asked, ours, theirs))
     return rows
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[LatencyRow]) -> str:
     """Returns the rows as a table."""
     from gputok.kernels.native import choose
 
@@ -108,7 +108,7 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join([f"microseconds for a text; kernels: {choose().reason}", head, *(row.line() for row in rows)])
 
 
-def to_json(rows: Sequence[Row]) -> str:
+def to_json(rows: Sequence[LatencyRow]) -> str:
     """Returns the rows as JSON."""
     from gputok.kernels.native import choose
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Run(NamedTuple):
+class ProcessRun(NamedTuple):
     """The measurements of one process.
 
     Attributes:
@@ -36,7 +36,7 @@ class Run(NamedTuple):
     later_seconds: float = 0.0
 
 
-def run(job: Job) -> Run:
+def run(job: Job) -> ProcessRun:
     """Does the work of a job and measures it."""
     times = [time.perf_counter()]
     if job.task == "train":
@@ -60,7 +60,7 @@ def run(job: Job) -> Run:
     if job.task == "encode" and not job.keep_ids:
         del result  # its memory may be used again, as in the first pass
         again = min(_seconds(job, work) for _ in range(2))
-    return Run(imported, warmed, worked, runtime, peak - runtime, again)
+    return ProcessRun(imported, warmed, worked, runtime, peak - runtime, again)
 
 
 def _seconds(job: Job, work: Callable[..., Any]) -> float:

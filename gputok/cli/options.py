@@ -29,7 +29,7 @@ STANDARD = "-"
 
 
 @dataclass(frozen=True)
-class Group:
+class OptionGroup:
     """Options that several commands have: `grouped` makes an option of each field."""
 
     @property
@@ -45,7 +45,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Reading(Group):
+class Reading(OptionGroup):
     """How files of text are read."""
 
     column: str | None = None
@@ -76,7 +76,7 @@ class Reading(Group):
 
 
 @dataclass(frozen=True)
-class Running(Group):
+class Running(OptionGroup):
     """How a command runs."""
 
     threads: int | None = None
@@ -97,7 +97,7 @@ class Counting(Running):
 
 
 @dataclass(frozen=True)
-class Weighting(Group):
+class Weighting(OptionGroup):
     """What inputs count for, and where their counts are kept."""
 
     resume: str | None = None
@@ -106,7 +106,7 @@ class Weighting(Group):
 
 
 @dataclass(frozen=True)
-class TokenFileOptions(Group):
+class TokenFileOptions(OptionGroup):
     """What files of ids are like."""
 
     format: str | None = None
@@ -117,14 +117,14 @@ class TokenFileOptions(Group):
 
 
 def grouped(command: Callable[..., None], words: str) -> Callable[..., None]:
-    """Makes each parameter of a command that is a `Group` into the options of the group, in the place of the parameter.
+    """Makes each parameter of a command that is an `OptionGroup` into the options of the group, in the place of the parameter.
 
     words: those of the command in the shell; they choose its entries in the table of help.
     """
-    groups: dict[str, type[Group]] = {}
+    groups: dict[str, type[OptionGroup]] = {}
     parameters: list[inspect.Parameter] = []
     for name, kind in get_type_hints(command).items():
-        if inspect.isclass(kind) and issubclass(kind, Group):
+        if inspect.isclass(kind) and issubclass(kind, OptionGroup):
             groups[name] = kind
             own, kinds = inspect.signature(kind).parameters, get_type_hints(kind)
             parameters += [one.replace(annotation=kinds[one.name]) for one in own.values()]
@@ -150,7 +150,7 @@ def grouped(command: Callable[..., None], words: str) -> Callable[..., None]:
     return run
 
 
-def refuse(why: str, *groups: Group, **values: Any) -> None:
+def refuse(why: str, *groups: OptionGroup, **values: Any) -> None:
     """Raises ValueError for the first option of the groups, or of the values, that is given."""
     given = [name for name, value in values.items() if value not in (None, False, 0, [])]
     given += [name for group in groups for name in group.given]

@@ -61,7 +61,7 @@ def options_of(given: list[str]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class SentencePiece(options.Group):
+class SentencePiece(options.OptionGroup):
     """How a model of SentencePiece is learnt."""
 
     byte_fallback: bool = False
@@ -106,7 +106,7 @@ def train_sentencepiece(
 
 
 @dataclass(frozen=True)
-class SuperwordOptions(options.Group):
+class SuperwordOptions(options.OptionGroup):
     """How superwords are learnt."""
 
     transition: float | None = None
@@ -132,7 +132,7 @@ class SuperwordOptions(options.Group):
 
 
 @dataclass(frozen=True)
-class Cuts(options.Group):
+class Cuts(options.OptionGroup):
     """How runs of shards are cut."""
 
     pairs: list[str] | None = None

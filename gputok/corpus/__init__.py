@@ -33,7 +33,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gputok.corpus.options import BATCH_BYTES, PART_BYTES, SIZES, Part, ReadOptions, Sizes
+from gputok.corpus.options import BATCH_BYTES, PART_BYTES, SIZES, Part, ReadOptions, ReadSizes
 from gputok.corpus.source import Source
 from gputok.text.pieces import LONGEST, TextBatch
 
@@ -55,7 +55,7 @@ def read(
     threads: int | None = None,
     ahead_bytes: int = 1 << 62,
     longest: int = LONGEST,
-    sizes: Sizes = SIZES,
+    sizes: ReadSizes = SIZES,
     **options: Unpack[ReadOptions],
 ) -> Iterator[TextBatch]:
     r"""Reads the documents of a source in batches.

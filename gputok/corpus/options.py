@@ -68,7 +68,7 @@ class ReadOptions(TypedDict, total=False):
     storage_options: StorageOptions
 
 
-class Sizes(NamedTuple):
+class ReadSizes(NamedTuple):
     """How much text is read together, in bytes.
 
     Attributes:
@@ -89,7 +89,7 @@ class Sizes(NamedTuple):
     part: int = PART_BYTES
 
 
-SIZES = Sizes()
+SIZES = ReadSizes()
 
 
 class Options(NamedTuple):
@@ -108,7 +108,7 @@ class Options(NamedTuple):
     unpackers: int = 1  # how many threads unpack the frames of one .zst file
     ahead_bytes: int = 0  # how many bytes of frames they may unpack before their turn
     longest: int = LONGEST  # the most bytes that one document, or one line of JSON, may have
-    sizes: Sizes = SIZES
+    sizes: ReadSizes = SIZES
 
 
 _MOST_NAMED = 3  # a warning names at most so many files

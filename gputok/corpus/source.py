@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from gputok.corpus.memory_sources import check_batch, is_columnar, text_batches
-from gputok.corpus.options import SIZES, MissingRows, Options, Part, Place, Sizes
+from gputok.corpus.options import SIZES, MissingRows, Options, Part, Place, ReadSizes
 from gputok.corpus.packing import refuse_long, regroup
 from gputok.files.locations import Lender, OpenFile, StorageOptions, find, is_location, locate
 from gputok.kernels.threads import thread_count
@@ -58,7 +58,7 @@ class Source:
     longest: int = LONGEST
     ahead_bytes: int = 1 << 62
     storage_options: StorageOptions = field(default=None, repr=False)
-    sizes: Sizes = SIZES
+    sizes: ReadSizes = SIZES
     readers: int = 1 << 10
 
     @classmethod
@@ -231,7 +231,7 @@ class Source:
         )
 
 
-def task_bytes(n_bytes: int, n_threads: int, sizes: Sizes = SIZES) -> int:
+def task_bytes(n_bytes: int, n_threads: int, sizes: ReadSizes = SIZES) -> int:
     """Returns how many bytes a thread works on at a time, at most, so that each gets some more pieces of n_bytes of text."""
     return min(n_bytes // (_TASKS * n_threads), sizes.task)
 

@@ -28,7 +28,7 @@ DTYPES: dict[str, type[np.integer[Any]]] = {
 }
 
 
-class Source(Protocol):
+class ColumnSource(Protocol):
     """Anything that can compute columns."""
 
     def column(self, name: str) -> Column:
@@ -67,7 +67,9 @@ class Columns:
     attention: Ids  # uint32[n], 0: padding
     text: Positions32  # int32[n], -1: the vocabulary has the text of the id; else an index into Rows.texts
 
-    def __init__(self, n: int, source: Source | None = None, /, **columns: Column | int | Callable[[], Column]) -> None:
+    def __init__(
+        self, n: int, source: ColumnSource | None = None, /, **columns: Column | int | Callable[[], Column]
+    ) -> None:
         self._n, self._source, self._columns = n, source, columns
 
     def __len__(self) -> int:
@@ -90,11 +92,11 @@ class Columns:
         return value
 
     def column(self, name: str) -> Column:
-        """See `Source`, as for `one_value`: the columns of some tokens are a source for those of others."""
+        """See `ColumnSource`, as for `one_value`: the columns of some tokens are a source for those of others."""
         return getattr(self, name)
 
     def one_value(self, name: str) -> int | None:
-        """See `Source`."""
+        """See `ColumnSource`."""
         value = self._columns.get(name)
         if value is None:
             return None if self._source is None else self._source.one_value(name)

@@ -38,7 +38,7 @@ class Step(NamedTuple):
     why: str = ""
 
 
-class Found(NamedTuple):
+class FoundSteps(NamedTuple):
     """What a model makes of a word: ids, BPE's first symbols, the steps, and what was not merged, and why."""
 
     ids: list[int]
@@ -47,7 +47,7 @@ class Found(NamedTuple):
     unmerged: list[str]
 
 
-def tokens_of(model: Model, word: str) -> Found:
+def tokens_of(model: Model, word: str) -> FoundSteps:
     """Finds the tokens of a word, and says how.
 
     Args:
@@ -64,7 +64,7 @@ def tokens_of(model: Model, word: str) -> Found:
     found = model.token_to_id(word)
     why = "the word is a token" if found is not None else "no token is this word: it is unknown"
     token: Any = found if found is not None else model.token_to_id(getattr(model, "unk_token", ""))
-    return Found([token], [], [Step(name_of(model, token), why=why)], [])
+    return FoundSteps([token], [], [Step(name_of(model, token), why=why)], [])
 
 
 def name_of(model: Model, id: int) -> str:
@@ -86,11 +86,11 @@ def merges_of(model: BPE) -> dict[tuple[int, int], tuple[int, int]]:
     return model.shared["merges"]
 
 
-def _merged(model: BPE, word: str) -> Found:
+def _merged(model: BPE, word: str) -> FoundSteps:
     """BPE: merges the pair of lowest rank and, of these, the leftmost, until no pair of neighbours has a rank."""
     whole = model.token_to_id(word) if model.ignore_merges else None
     if whole is not None:
-        return Found([whole], [], [Step(word, why="the word is a token, and ignore_merges is set")], [])
+        return FoundSteps([whole], [], [Step(word, why="the word is a token, and ignore_merges is set")], [])
     symbols, steps = _symbols(model, word)
     unmerged: list[str] = []
     names, merges = [name_of(model, id) for id in symbols], merges_of(model)
@@ -135,7 +135,7 @@ def _merged(model: BPE, word: str) -> Found:
         apart.append(f"{names[i]} + {names[k]}{but}")
     if apart:
         unmerged.append(f"no such merge: {', '.join(dict.fromkeys(apart))}")
-    return Found([symbols[i] for i in left], first, steps, [*dict.fromkeys(unmerged)])
+    return FoundSteps([symbols[i] for i in left], first, steps, [*dict.fromkeys(unmerged)])
 
 
 def _symbols(model: BPE, word: str) -> tuple[list[int], list[Step]]:
@@ -167,13 +167,13 @@ def _symbols(model: BPE, word: str) -> tuple[list[int], list[Step]]:
     return symbols + waiting, unknowns
 
 
-def _longest(model: WordPiece, word: str) -> Found:
+def _longest(model: WordPiece, word: str) -> FoundSteps:
     """WordPiece: from the start of the word, always the longest token that fits."""
     find = model.vocabulary.mapping.get
     unknown: Any = find(model.unk_token)
     if len(word) > (most := model.max_input_chars_per_word):
         why = f"the word has {len(word)} characters, more than max_input_chars_per_word={most}: it is unknown"
-        return Found([unknown], [], [Step(model.unk_token, why=why)], [])
+        return FoundSteps([unknown], [], [Step(model.unk_token, why=why)], [])
     at, longest = 0, int(np.diff(model.vocabulary.offsets).max(initial=0))
     ids: list[int] = []
     steps: list[Step] = []
@@ -183,21 +183,21 @@ def _longest(model: WordPiece, word: str) -> Found:
         fits = [(stop, id) for stop in stops if (id := find(prefix + word[at:stop])) is not None]
         if not fits:
             why = f"no token fits at {prefix}{word[at:]}: the whole word is unknown"
-            return Found([unknown], [], [*steps, Step(model.unk_token, why=why)], [])
+            return FoundSteps([unknown], [], [*steps, Step(model.unk_token, why=why)], [])
         shorter = [prefix + word[at:stop] for stop, _ in fits[1:]]
         why = f"the longest that fits; shorter: {', '.join(shorter)}" if shorter else "the only one that fits"
         stop, id = fits[0]
         steps.append(Step(prefix + word[at:stop], at, why=why))
         ids.append(id)
         at = stop
-    return Found(ids, [], steps, [])
+    return FoundSteps(ids, [], steps, [])
 
 
 _RESET = 100_000.0
 """Where a sum of SentencePiece is farther from 0, it is subtracted from all sums."""
 
 
-def _best_path(model: Unigram, word: str) -> Found:
+def _best_path(model: Unigram, word: str) -> FoundSteps:
     """Unigram: of all ways to cut the word into tokens, that with the highest sum of scores."""
     tables, hidden = model.tables, {*(model.sentencepiece or ())}
     known = {token: id for id, token in enumerate(model.vocabulary.tokens) if id not in hidden}
@@ -254,4 +254,4 @@ def _best_path(model: Unigram, word: str) -> Found:
             ids.append(id)
             why += "; unknown"
         steps.append(Step(text, at, score=score, why=why))
-    return Found(ids, [], steps, [])
+    return FoundSteps(ids, [], steps, [])

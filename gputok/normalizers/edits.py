@@ -9,7 +9,7 @@ from gputok.checks import needed, per_field, string, switch
 from gputok.normalizers.base import Normalizer, component
 from gputok.text.edit import prepend, replace, strip
 from gputok.text.patterns import pattern_field, pattern_form, read_pattern, shown_pattern
-from gputok.text.way import Apart, Before, Spaces
+from gputok.text.way import Apart, Before, SpaceChange
 
 if TYPE_CHECKING:
     from gputok.automaton.pattern import Regex
@@ -35,7 +35,7 @@ class Prepend(Normalizer):
     checks = per_field(prepend=string)
 
     def way(self, after: Way) -> Way:
-        plain = after.spaces is Spaces.KEPT and after.before is Before.NONE
+        plain = after.spaces is SpaceChange.KEPT and after.before is Before.NONE
         if self.prepend == "▁" and plain:
             return after._replace(apart=Apart.NOWHERE, before=Before.ANY)
         return after.changed()
@@ -63,8 +63,8 @@ class Replace(Normalizer):
     checks = per_field(pattern=pattern_field, content=string)
 
     def way(self, after: Way) -> Way:
-        if self.pattern == " " and self.content == "▁" and after.spaces is Spaces.KEPT:
-            return after._replace(apart=Apart.NOWHERE, spaces=Spaces.WRITTEN)
+        if self.pattern == " " and self.content == "▁" and after.spaces is SpaceChange.KEPT:
+            return after._replace(apart=Apart.NOWHERE, spaces=SpaceChange.WRITTEN)
         return after.changed()
 
     def to_dict(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from gputok.pipeline.encode.superwords import BySuperwords
 from gputok.pipeline.encode.text import texts_of
 from gputok.pipeline.encode.units import Walked, engine_of
 from gputok.pipeline.serialize import sha256_of
-from gputok.text.way import Apart, Spaces, Unit
+from gputok.text.way import Apart, SpaceChange, Unit
 
 if TYPE_CHECKING:
     from gputok.pipeline.pipeline import Pipeline
@@ -120,7 +120,7 @@ def _why_whole(pipeline: Pipeline) -> str:
         return "the tokens of the model leave no character beside which text may be cut"
     if pipeline.normalizer is not None and any(token.normalized for token in pipeline.added.tokens.values()):
         return "an added token is looked for in the normalized text, so that text may not be cut before"
-    if pipeline.pre_tokenizer is None and way.spaces is not Spaces.WRITTEN:
+    if pipeline.pre_tokenizer is None and way.spaces is not SpaceChange.WRITTEN:
         return "no pre-tokenizer cuts the text"
     return "one walk can't do what the pre-tokenizer does, and text may not be cut before spaces"
 

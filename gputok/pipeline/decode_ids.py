@@ -51,7 +51,7 @@ def _decoding(pipeline: Pipeline, skip: bool) -> Callable[[Sequence[int]], str]:
 
     decoder = pipeline.decoder
     if isinstance(decoder, decoders.ByteLevel):
-        raw = Table(lambda id: b"" if (text := token(id)) is None else decoders.byte_level_bytes(text))
+        raw = LazyTable(lambda id: b"" if (text := token(id)) is None else decoders.byte_level_bytes(text))
         return lambda ids: b"".join(map(raw.__getitem__, ids)).decode(errors="replace")
 
     def one_by_one(ids: Sequence[int]) -> str:
@@ -65,7 +65,7 @@ def _decoding(pipeline: Pipeline, skip: bool) -> Callable[[Sequence[int]], str]:
     return one_by_one
 
 
-class Table(dict[int, Any]):
+class LazyTable(dict[int, Any]):
     """Id -> the result of a function for this id, computed at the first access."""
 
     def __init__(self, make: Callable[[int], Any]) -> None:
@@ -96,8 +96,8 @@ def _apart(decoder: Decoder | None) -> tuple[Callable[[str], str], Callable[[str
 def _first_and_others(
     token: Callable[[int], str | None], first: Callable[[str], str], other: Callable[[str], str]
 ) -> Callable[[Sequence[int]], str]:
-    opening = Table(lambda id: None if (text := token(id)) is None else first(text))
-    following = Table(lambda id: "" if (text := token(id)) is None else other(text))
+    opening = LazyTable(lambda id: None if (text := token(id)) is None else first(text))
+    following = LazyTable(lambda id: "" if (text := token(id)) is None else other(text))
 
     def decode(ids: Sequence[int]) -> str:
         for at, id in enumerate(ids):
@@ -140,7 +140,7 @@ def _joined(
     after: list[Decoder],
     slow: Callable[[Sequence[int]], str],
 ) -> Callable[[Sequence[int]], str]:
-    parts = Table(lambda id: "" if (text := token(id)) is None else local(text))
+    parts = LazyTable(lambda id: "" if (text := token(id)) is None else local(text))
 
     def decode(ids: Sequence[int]) -> str:
         found = list(map(parts.__getitem__, ids))
@@ -200,7 +200,7 @@ def bytes_by_id(pipeline: Pipeline) -> dict[int, bytes | None]:
     """Returns the bytes of each token, made at the first access to its id; None: no token has the id."""
     if (found := pipeline.kept.token_bytes) is None:
         spelled, texts = speller(pipeline), pipeline.names.texts
-        table = Table(lambda id: None if (text := texts[id]) is None else spelled(id, text))
+        table = LazyTable(lambda id: None if (text := texts[id]) is None else spelled(id, text))
         found = pipeline.kept.once("token_bytes", table)
     return found
 

@@ -14,7 +14,7 @@ import numpy as np
 from gputok.automaton import Same, compile_pattern
 from gputok.kernels.signatures import NamedTuple
 from gputok.text.pieces import IDEOGRAPHS, PUNCTUATION, SPACE_PREFIXED_RUN, Pieces, cuts_beside, joined_offsets
-from gputok.text.way import Apart, Spaces, Unit, Way
+from gputok.text.way import Apart, SpaceChange, Unit, Way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,7 +40,7 @@ def way_of(normalizer: Any, pre_tokenizer: Any, added: AddedVocabulary) -> Way:
     # A token that is looked for in the normalized text may occur there, but not in the raw text
     hidden = normalizer is not None and added.finder(True) is not None
     if way.unit is Unit.UNCUT:
-        is_line = way.spaces is Spaces.WRITTEN and not hidden
+        is_line = way.spaces is SpaceChange.WRITTEN and not hidden
         return way._replace(unit=Unit.LINE if is_line else Unit.DOCUMENT)
     if way.unit is not Unit.PART:
         return way

@@ -33,7 +33,7 @@ BEHAVIORS: dict[Behavior, str] = {name: name.title().replace("_", "") for name i
 """Behavior -> the word for it in JSON and in a `repr`."""
 
 
-class Cut(NamedTuple):
+class PatternCut(NamedTuple):
     """Where a pre-tokenizer cuts pieces: at the matches of one pattern."""
 
     matcher: Automaton | Backtracking
@@ -92,7 +92,7 @@ class PreTokenizer(Component):
         """Returns the text as it is cut at the matches of `cut`: a pre-tokenizer may change the text first."""
         return pieces
 
-    def cut(self) -> Cut | None:
+    def cut(self) -> PatternCut | None:
         """Returns the one pattern at whose matches this pre-tokenizer cuts; None: it does something else, or more."""
         return None
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from gputok.automaton import PATTERNS, compile_pattern
 from gputok.checks import per_field, switch
-from gputok.pre_tokenizers.base import Cut, PreTokenizer
+from gputok.pre_tokenizers.base import PatternCut, PreTokenizer
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.text.pieces import rewrite, starts_with
-from gputok.text.way import Spaces, Unit
+from gputok.text.way import SpaceChange, Unit
 
 if TYPE_CHECKING:
     from gputok.text.pieces import Pieces
@@ -56,8 +56,8 @@ class ByteLevel(PreTokenizer):
                 pieces = rewrite(pieces, {}, b" ", bare)
         return pieces._replace(byte_level=True)
 
-    def cut(self) -> Cut | None:
-        return Cut(compile_pattern(PATTERNS["gpt2"]), "isolated") if self.use_regex else None
+    def cut(self) -> PatternCut | None:
+        return PatternCut(compile_pattern(PATTERNS["gpt2"]), "isolated") if self.use_regex else None
 
     def way(self, after: Way) -> Way:
         if self.use_regex:
@@ -65,7 +65,7 @@ class ByteLevel(PreTokenizer):
             walk = automaton if isinstance(automaton, tuple) and not self.add_prefix_space else None
             return after.cut_by(walk, byte_level=True)
         if after.keeps_whole:
-            return after._replace(spaces=Spaces.CHANGED, rewritten=True)
+            return after._replace(spaces=SpaceChange.CHANGED, rewritten=True)
         if after.unit is Unit.WORD and not self.add_prefix_space and not after.byte_level:
             return after._replace(byte_level=True)
         return after.cut_by(None)

@@ -9,9 +9,9 @@ import numpy as np
 
 from gputok.automaton import compile_literal
 from gputok.checks import SIZE, WrongValue, character, choice, integer, per_field, switch
-from gputok.pre_tokenizers.base import Cut, PreTokenizer
+from gputok.pre_tokenizers.base import PatternCut, PreTokenizer
 from gputok.text.pieces import regroup, rewrite, starts_with
-from gputok.text.way import Before, Spaces
+from gputok.text.way import Before, SpaceChange
 
 if TYPE_CHECKING:
     from gputok.text.pieces import Pieces
@@ -57,9 +57,9 @@ class Metaspace(PreTokenizer):
         elif not after.keeps_whole:
             found = after.whole() if at_start else after.cut_by(None)
         else:
-            plain = self.replacement == "▁" and after.spaces is Spaces.KEPT and after.before is Before.NONE
+            plain = self.replacement == "▁" and after.spaces is SpaceChange.KEPT and after.before is Before.NONE
             before = _BEFORE[self.prepend_scheme] if plain else after.before
-            spaces = Spaces.WRITTEN if plain else Spaces.CHANGED
+            spaces = SpaceChange.WRITTEN if plain else SpaceChange.CHANGED
             found = after._replace(spaces=spaces, before=before, rewritten=True)
         return found._replace(at_start=after.at_start or at_start)
 
@@ -76,8 +76,8 @@ class Metaspace(PreTokenizer):
             bare &= at_start
         return rewrite(pieces, {ord(" "): meta}, meta, bare)
 
-    def cut(self) -> Cut | None:
-        return Cut(compile_literal(self.replacement), "merged_with_next") if self.split else None
+    def cut(self) -> PatternCut | None:
+        return PatternCut(compile_literal(self.replacement), "merged_with_next") if self.split else None
 
 
 @dataclass(eq=False, repr=False)

@@ -11,9 +11,9 @@ from gputok.automaton.pattern import Regex, matcher
 from gputok.automaton.ready import BERT_WORDS, named
 from gputok.checks import character, choice, needed, per_field, switch
 from gputok.components import derived
-from gputok.pre_tokenizers.base import BEHAVIORS, Cut, PreTokenizer, one_walk, read_behavior
+from gputok.pre_tokenizers.base import BEHAVIORS, PatternCut, PreTokenizer, one_walk, read_behavior
 from gputok.text.patterns import pattern_field, pattern_form, read_pattern, shown_pattern
-from gputok.text.way import Apart, Spaces
+from gputok.text.way import Apart, SpaceChange
 
 if TYPE_CHECKING:
     from gputok.automaton import Backtracking
@@ -66,12 +66,12 @@ class Split(PreTokenizer):
     def _matcher(self) -> Automaton | Backtracking:
         return matcher(self.pattern)
 
-    def cut(self) -> Cut:
-        return Cut(self._matcher, self.behavior, self.invert)
+    def cut(self) -> PatternCut:
+        return PatternCut(self._matcher, self.behavior, self.invert)
 
     def way(self, after: Way) -> Way:
         all_removed = self.behavior == "removed" and self.invert
-        if self.pattern == " " and after.spaces is Spaces.WRITTEN and after.keeps_whole and not all_removed:
+        if self.pattern == " " and after.spaces is SpaceChange.WRITTEN and after.keeps_whole and not all_removed:
             return after  # there are no spaces left to split at
         return after.cut_by(one_walk(self._matcher, self.behavior, self.invert))
 
@@ -92,8 +92,8 @@ class CharDelimiterSplit(PreTokenizer):
 
     checks = per_field(delimiter=character)
 
-    def cut(self) -> Cut:
-        return Cut(compile_literal(self.delimiter), "removed")
+    def cut(self) -> PatternCut:
+        return PatternCut(compile_literal(self.delimiter), "removed")
 
 
 @dataclass(eq=False, repr=False)
@@ -112,8 +112,8 @@ class Digits(PreTokenizer):
 
     checks = per_field(individual_digits=switch)
 
-    def cut(self) -> Cut:
-        return Cut(self._numbers, "isolated")
+    def cut(self) -> PatternCut:
+        return PatternCut(self._numbers, "isolated")
 
     def way(self, after: Way) -> Way:
         return after.cut_by(self._numbers)
@@ -148,10 +148,10 @@ class Punctuation(PreTokenizer):
     def from_dict(cls, value: dict[str, Any]) -> Self:
         return cls(read_behavior(value.get("behavior", "Isolated")))
 
-    def cut(self) -> Cut:
+    def cut(self) -> PatternCut:
         from gputok.automaton import words
 
-        return Cut(words.punctuation(), self.behavior)
+        return PatternCut(words.punctuation(), self.behavior)
 
     def way(self, after: Way) -> Way:
         from gputok.automaton import words
@@ -171,10 +171,10 @@ class Whitespace(PreTokenizer):
     def way(self, after: Way) -> Way:
         return after.cut_at_spaces()
 
-    def cut(self) -> Cut:
+    def cut(self) -> PatternCut:
         from gputok.automaton import words
 
-        return Cut(words.whitespace_words(), "removed", invert=True)
+        return PatternCut(words.whitespace_words(), "removed", invert=True)
 
 
 @dataclass(eq=False, repr=False)
@@ -188,10 +188,10 @@ class WhitespaceSplit(PreTokenizer):
     def way(self, after: Way) -> Way:
         return after.cut_at_spaces()
 
-    def cut(self) -> Cut:
+    def cut(self) -> PatternCut:
         from gputok.automaton import words
 
-        return Cut(words.between_spaces(), "removed", invert=True)
+        return PatternCut(words.between_spaces(), "removed", invert=True)
 
 
 @dataclass(eq=False, repr=False)
@@ -205,8 +205,8 @@ class BertPreTokenizer(PreTokenizer):
     def way(self, after: Way) -> Way:
         return after.cut_at_spaces(Apart.IDEOGRAPHS)
 
-    def cut(self) -> Cut:
-        return Cut(_bert_words(), "removed", invert=True)
+    def cut(self) -> PatternCut:
+        return PatternCut(_bert_words(), "removed", invert=True)
 
 
 @dataclass(eq=False, repr=False)
@@ -220,10 +220,10 @@ class UnicodeScripts(PreTokenizer):
     [('どこ ', (0, 3)), ('Where', (3, 8))]
     """
 
-    def cut(self) -> Cut:
+    def cut(self) -> PatternCut:
         from gputok.automaton import words
 
-        return Cut(words.script_runs(), "removed", invert=True)
+        return PatternCut(words.script_runs(), "removed", invert=True)
 
 
 @functools.cache

@@ -43,7 +43,7 @@ class Apart(IntEnum):
     """On both sides of each Chinese character."""
 
 
-class Spaces(Enum):
+class SpaceChange(Enum):
     """What has happened to a text."""
 
     KEPT = "nothing"
@@ -83,7 +83,7 @@ class Way(NamedTuple):
     automaton: Automaton | None = None
     byte_level: bool = False
     apart: Apart = Apart.MARKS
-    spaces: Spaces = Spaces.KEPT
+    spaces: SpaceChange = SpaceChange.KEPT
     before: Before = Before.NONE
     at_start: bool = False
     rewritten: bool = False
@@ -95,7 +95,7 @@ class Way(NamedTuple):
 
     def changed(self, apart: Apart = Apart.NOWHERE) -> Way:
         """Returns the way after a normalizer, before which a text may be cut as `apart` says: a space then stays a space."""
-        return self._replace(apart=min(self.apart, apart), spaces=Spaces.CHANGED)
+        return self._replace(apart=min(self.apart, apart), spaces=SpaceChange.CHANGED)
 
     def cut_by(self, automaton: Automaton | None, byte_level: bool = False) -> Way:
         """Returns the way after a pre-tokenizer that cuts at the matches of an automaton; None: it cuts in another way."""

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import numpy as np
 
 from gputok.files.atomic import created, is_plain, locked, real_target, reopened, replacing
-from gputok.kernels.threads import Call, Pool, thread_count
+from gputok.kernels.threads import ThreadCall, ThreadPool, thread_count
 from gputok.token_files.formats import FORMATS
 from gputok.token_files.formats.base import (
     About,
@@ -160,7 +160,7 @@ class Work:
         self._new: dict[str, Any] = {"fingerprint": fingerprint, "complete": False, "bytes_in": 0, "shards": []}
         found = self._read_run()
         self._run: dict[str, Any] = self._new if found is None else found
-        self._sums: list[Call] = []  # of files of finished shards
+        self._sums: list[ThreadCall] = []  # of files of finished shards
         if found is None:
             output.check_free()
             _empty(self._folder)
@@ -228,7 +228,7 @@ class Work:
         """
         if self._run["complete"]:
             return
-        part, self._pool = self._open_part(), Pool(thread_count(threads), helps=True)
+        part, self._pool = self._open_part(), ThreadPool(thread_count(threads), helps=True)
         try:
             self._sum_later(file for shard in self._shards for file in shard["files"] if not file["sha256"])
             for batch in batches(part.first_document + part.n_documents):

@@ -43,7 +43,7 @@ _SIDES = np.uint64(2 * _GROUP)
 _VERSION = np.uint64(int.from_bytes(b"#version", "little"))
 
 
-class Table(NamedTuple):
+class JsonTable(NamedTuple):
     """What a JSON object holds; `end` is the byte of the text after it."""
 
     data: np.ndarray  # uint8[n_bytes], the strings as UTF-8, one after the other
@@ -52,7 +52,7 @@ class Table(NamedTuple):
     end: int
 
 
-def read_table(text: np.ndarray, begin: int) -> Table | None:
+def read_table(text: np.ndarray, begin: int) -> JsonTable | None:
     r"""Reads the object that begins at a byte of a JSON text.
 
     Args:
@@ -77,7 +77,7 @@ def read_table(text: np.ndarray, begin: int) -> Table | None:
     data.resize(int(offsets[n]), refcheck=False)
     offsets.resize(n + 1, refcheck=False)
     numbers.resize(n, refcheck=False)
-    return Table(data, offsets, numbers, end)
+    return JsonTable(data, offsets, numbers, end)
 
 
 @kernel(u8[:], i64, u8[:], i64[:], u32[:], i64[:])

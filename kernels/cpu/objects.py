@@ -71,7 +71,7 @@ class Two(NamedTuple):
     special: int
 
 
-class Call(NamedTuple):
+class CallRecord(NamedTuple):
     """A kernel that encodes short texts, and its memory."""
 
     entry: int  # the C function, of slots: see kernels/wheel/entries.py
@@ -80,11 +80,11 @@ class Call(NamedTuple):
     ids: U32s  # which the kernel writes
 
 
-class Maker(NamedTuple):
+class MakerRecord(NamedTuple):
     """What makes encodings."""
 
     busy: int  # 1: a thread uses what is here; the first field
-    call: int  # the address of a `Call`
+    call: int  # the address of a `CallRecord`
     kind: int  # the class of encodings, the function that allocates one, and the offset of its attribute
     allocate: int
     offset: int
@@ -97,7 +97,7 @@ class Maker(NamedTuple):
     starts: I64s  # of each text of a group, the address of its UTF-8, and its bytes
     sizes: I64s
     # For `tokens` and `offsets`
-    positions: int  # the address of the `Call` that writes positions, ...
+    positions: int  # the address of the `CallRecord` that writes positions, ...
     begins: I64s  # ... here
     ends: I64s
     n_before: Two  # special tokens before a text, and after it
@@ -297,7 +297,7 @@ def _number_of(known, some):
 
 @kernel(inline=True)
 def _maker_at(known, some):
-    """The address of the `Maker` that an object is for; 0 for the object 0, and for any other object."""
+    """The address of the `MakerRecord` that an object is for; 0 for the object 0, and for any other object."""
     found = 0
     if some != known.zero:
         found = call(known.PyCapsule_GetPointer, some, known.maker_name)
@@ -357,7 +357,7 @@ def encode_ids(_self, arguments, _count):
     work = call(known.PyCapsule_GetPointer, given[0], known.call_name)
     if work == 0:
         return 0
-    return _ids_of(known, record_at(work, Call), given[1], _number_of(known, given[2]))[0]
+    return _ids_of(known, record_at(work, CallRecord), given[1], _number_of(known, given[2]))[0]
 
 
 @kernel(inline=True)
@@ -404,7 +404,7 @@ def _encoding_of(known, maker, text, special):
     """The encoding of a text, as `_wrapped` gives it."""
     if _is_taken(maker):
         return call(known.PyLong_FromLongLong, TAKEN), False
-    ids, n = _ids_of(known, record_at(maker.call, Call), text, special)
+    ids, n = _ids_of(known, record_at(maker.call, CallRecord), text, special)
     _release(maker)
     return _wrapped(known, maker, text, special, ids, n)
 
@@ -417,7 +417,7 @@ def encode_one(_self, arguments, _count):
     if maker == 0:
         return 0
     special = _number_of(known, given[2]) & 1
-    return _encoding_of(known, record_at(maker, Maker), given[1], special)[0]
+    return _encoding_of(known, record_at(maker, MakerRecord), given[1], special)[0]
 
 
 @kernel(i64, i64, i64, c=True)
@@ -427,7 +427,7 @@ def claim(_self, arguments, _count):
     maker = call(known.PyCapsule_GetPointer, _words(arguments, 1)[0], known.maker_name)
     if maker == 0:
         return 0
-    return call(known.PyLong_FromLongLong, np.int64(_is_taken(record_at(maker, Maker))))
+    return call(known.PyLong_FromLongLong, np.int64(_is_taken(record_at(maker, MakerRecord))))
 
 
 @kernel(inline=True)
@@ -495,9 +495,9 @@ def encode_each(_self, arguments, _count):
     address = call(known.PyCapsule_GetPointer, given[0], known.maker_name)
     if address == 0:
         return 0
-    maker, texts = record_at(address, Maker), given[1]
+    maker, texts = record_at(address, MakerRecord), given[1]
     n, special, least = _number_of(known, given[2]), _number_of(known, given[3]) & 1, _number_of(known, given[4])
-    work, made = record_at(maker.call, Call), _hidden(known, n)
+    work, made = record_at(maker.call, CallRecord), _hidden(known, n)
     if made == 0:
         return 0
     items, first, least_result = _items_of_list(known, made, n), 0, 2
@@ -573,7 +573,7 @@ def _encode_by(known, state, text, special):
     address = _maker_at(known, _item_of(known, state, ADDRESS))
     if address == 0:
         return ELSE
-    maker = record_at(address, Maker)
+    maker = record_at(address, MakerRecord)
     found, is_encoding = _encoding_of(known, maker, text, special)
     if is_encoding or found == 0:
         return found
@@ -623,7 +623,7 @@ def _later_of(known, encoding):
 
 @kernel(inline=True)
 def _maker_of(known, later):
-    """The address of the `Maker` of the owner in a tuple `_later`; the owner keeps it alive. 0: there is none."""
+    """The address of the `MakerRecord` of the owner in a tuple `_later`; the owner keeps it alive. 0: there is none."""
     some, found = call(known.PyObject_GetAttr, _item_of(known, later, OWNER), known.address), 0
     if some == 0:
         call(known.PyErr_Clear)
@@ -677,11 +677,11 @@ def _token(known, maker, slots, n, id):
 
 @kernel(inline=True)
 def _tokens(known, later):
-    """The list of the tokens of a tuple `_later`, if a `Maker` has the texts of all, or the rows that they are made of; or ELSE."""
+    """The list of the tokens of a tuple `_later`, if a `MakerRecord` has the texts of all, or the rows that they are made of; or ELSE."""
     address = _maker_of(known, later)
     if address == 0:
         return ELSE
-    maker = record_at(address, Maker)
+    maker = record_at(address, MakerRecord)
     if maker.texts == 0:
         return ELSE
     ids, n = _ids_in(known, _item_of(known, later, IDS))
@@ -704,11 +704,11 @@ def _tokens(known, later):
 
 @kernel(inline=True)
 def _put_positions(known, maker, begin, size, special):
-    """Writes the positions of the tokens of a text, trimmed, to the memory of a `Maker` that the caller has claimed.
+    """Writes the positions of the tokens of a text, trimmed, to the memory of a `MakerRecord` that the caller has claimed.
 
     -> the number of tokens, or a negative number.
     """
-    work = record_at(maker.positions, Call)
+    work = record_at(maker.positions, CallRecord)
     n = _run_freely(known, work, begin, size, special | _WITH_POSITIONS)
     if n < 0:
         return n
@@ -736,11 +736,11 @@ def _pair(known, slots, first, second):
 
 @kernel(inline=True)
 def _offsets(known, later):
-    """The list of the offsets of a tuple `_later`, if its `Maker` trims positions and no other thread uses it; or ELSE."""
+    """The list of the offsets of a tuple `_later`, if its `MakerRecord` trims positions and no other thread uses it; or ELSE."""
     address = _maker_of(known, later)
     if address == 0:
         return ELSE
-    maker, flag = record_at(address, Maker), _item_of(known, later, SPECIAL)
+    maker, flag = record_at(address, MakerRecord), _item_of(known, later, SPECIAL)
     special = np.int64(flag == _of_two(maker.flag, 1))
     if maker.trim == 0 or flag != _of_two(maker.flag, special):
         return ELSE

@@ -18,7 +18,7 @@ from gputok.kernels.cpu.primitives.constants import NO_ASCII, U0, U1, U2, U4, U6
 from gputok.kernels.cpu.primitives.memory import copy, load_u32, load_u64, prefetch, store_u32, store_u64, view
 from gputok.kernels.signatures import NamedTuple, i64
 
-# Bits of the state of a str, when it is shifted by `Layout.shift`
+# Bits of the state of a str, when it is shifted by `ObjectLayout.shift`
 _WIDTH, _COMPACT, _ASCII = (np.uint64(7), np.uint64(8), np.uint64(16))
 _AHEAD = 8  # texts whose headers are on the way
 _ABOVE_ASCII_OF_4 = np.uint64(0xFF80FF80FF80FF80)
@@ -26,7 +26,7 @@ _U12, _U18, _U128 = np.uint64(12), np.uint64(18), np.uint64(128)
 _EVERY_OTHER_16 = np.uint64(0x0000FFFF0000FFFF)
 
 
-class Layout(NamedTuple):
+class ObjectLayout(NamedTuple):
     """Where things stand in an object of this Python, in bytes from its beginning."""
 
     str_type: int  # the address of the class str
@@ -58,7 +58,7 @@ def pack_texts(texts: list[str]) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 @functools.cache
-def _layout() -> Layout | None:
+def _layout() -> ObjectLayout | None:
     """The layout of this Python's objects; None if it isn't what the kernels expect."""
     if sys.implementation.name != "cpython" or sys.byteorder != "little" or sys.maxsize < 1 << 62:
         return None
@@ -68,7 +68,7 @@ def _layout() -> Layout | None:
         for character, size in (("a", 1), ("\xe9", 1), ("\u0100", 2), ("\U00010000", 4))
     )
     head = object.__basicsize__  # its last member is the class; then come the length, the hash, and the state
-    layout = Layout(id(str), head - 8, list.__basicsize__ - 16, head, head + 16, 0, ascii, others[0])
+    layout = ObjectLayout(id(str), head - 8, list.__basicsize__ - 16, head, head + 16, 0, ascii, others[0])
     if len({*others}) > 1 or not head + 20 <= ascii < others[0]:
         return None
     length, items = (ctypes.c_int64 * 2).from_address(id(texts) + layout.items - 8)
@@ -108,7 +108,7 @@ def _ask_ahead(items, i, n, layout):
     prefetch(view((items[min(i + _AHEAD, n - 1)], np.uint64(layout.ascii)), np.uint8), U0)
 
 
-@kernel(i64, i64, Layout, i64)
+@kernel(i64, i64, ObjectLayout, i64)
 def _measure(items, n, layout, offsets):
     """Writes where each text begins, and where the last one ends; returns the number of the first one that can't be packed, or n.
 
@@ -146,7 +146,7 @@ def _measure(items, n, layout, offsets):
     return n
 
 
-@kernel(i64, i64, Layout, i64, i64)
+@kernel(i64, i64, ObjectLayout, i64, i64)
 def _pack(items, n, layout, offsets, packed):
     """Writes the texts that `_measure` has measured: `offsets` has room for each."""
     items, offsets = view((np.uint64(items), np.uint64(8 * n)), np.uint64), view(offsets, np.int64)

@@ -68,7 +68,7 @@ class Batch(NamedTuple):
         return any(len(text) and int(text[0]) & 0xC0 == 0x80 for text in self.text)
 
 
-class Counts(NamedTuple):
+class DeviceCounts(NamedTuple):
     """The distinct words seen so far, on a device."""
 
     arena: Any  # uint8[room]
@@ -191,10 +191,10 @@ def _upload(device: Device, batch: Batch) -> Callable[[], tuple]:
     return device.upload((batch.text, indexes(batch.offsets)))
 
 
-def no_words(device: Device, capacity: int | None = None, room: int = 1 << 20) -> Counts:
+def no_words(device: Device, capacity: int | None = None, room: int = 1 << 20) -> DeviceCounts:
     """Returns counts without words. They have room for `capacity` / 2 words, and for `room` bytes."""
     xp, capacity = device.xp, capacity or device.sizes.slots
-    return Counts(
+    return DeviceCounts(
         xp.empty(room, xp.uint8),
         0,
         device.all_ones(capacity, xp.uint64),
@@ -224,9 +224,9 @@ def _in_parts(
     batch: Batch,
     start: int,
     tables: split.Tables,
-    counts: Counts,
+    counts: DeviceCounts,
     leave: Callable[[Batch, Exception], None] | None,
-) -> Counts:
+) -> DeviceCounts:
     """Adds the words of the bytes of a batch from `start` on; in parts if they don't fit. Returns the new counts."""
     run = None
     try:
@@ -251,8 +251,8 @@ def _in_parts(
 
 
 def count_words(
-    device: Device, data: Any, offsets: Any, position: int, automaton: split.Tables, table: Counts
-) -> Counts:
+    device: Device, data: Any, offsets: Any, position: int, automaton: split.Tables, table: DeviceCounts
+) -> DeviceCounts:
     """Adds the words of a batch to a table, and returns the new table.
 
     A word that begins at data[i] gets the position `position` + 2 * i.
@@ -268,7 +268,7 @@ def count_words(
     return _counted(device, data, position, starts, _work(device, table, len(starts) - 1), table)
 
 
-def _work(device: Device, counts: Counts, n_words: int) -> tuple[Counting, Any]:
+def _work(device: Device, counts: DeviceCounts, n_words: int) -> tuple[Counting, Any]:
     """Allocates what is written while so many words are entered; and uint32[2], how many are new, and have no room."""
     # Beside its words, a block may have to put out those of its own table
     xp, room = device.xp, n_words + _HOT * device.blocks
@@ -278,15 +278,15 @@ def _work(device: Device, counts: Counts, n_words: int) -> tuple[Counting, Any]:
     return Counting(claimed=claimed, n_claimed=n[:1], **over), n
 
 
-def _counting(work: Counting, text: Any, counts: Counts) -> Counting:
+def _counting(work: Counting, text: Any, counts: DeviceCounts) -> Counting:
     """Puts the memory of `_work`, text and tables together."""
     names = "arena", "keys", "counts", "tags", "used"
     return work._replace(batch=text, mask=len(counts.keys) - 1, **{name: getattr(counts, name) for name in names})
 
 
 def _counted(
-    device: Device, text: Any, position: int, starts: Any, work: tuple[Counting, Any], counts: Counts
-) -> Counts:
+    device: Device, text: Any, position: int, starts: Any, work: tuple[Counting, Any], counts: DeviceCounts
+) -> DeviceCounts:
     """Counts the words of a batch, and copies the new words to the arena.
 
     Counting changes counts in place, so it can't be undone. But the memory for the batch is allocated before; after that, only
@@ -310,8 +310,8 @@ def _counted(
 
 
 def _enlarged(
-    device: Device, text: Any, counts: Counts, work: Counting, n_new: int, n_over: int
-) -> tuple[Any, int, Counts]:
+    device: Device, text: Any, counts: DeviceCounts, work: Counting, n_new: int, n_over: int
+) -> tuple[Any, int, DeviceCounts]:
     """Moves the words to a larger table, and adds those for which there was no room.
 
     Returns the slots of the new words, their number, and the counts.
@@ -336,7 +336,7 @@ def _enlarged(
     return work.claimed, n_new, counts
 
 
-def _ordered(device: Device, counts: Counts, slots: Any, n: int, n_offsets: int, unit: int) -> tuple[Any, Any]:
+def _ordered(device: Device, counts: DeviceCounts, slots: Any, n: int, n_offsets: int, unit: int) -> tuple[Any, Any]:
     """Puts words in the order of their offsets, which are less than n_offsets.
 
     slots: uint32[n], of the words, or None: all words of the table.
@@ -353,7 +353,7 @@ def _ordered(device: Device, counts: Counts, slots: Any, n: int, n_offsets: int,
     return struct.order, struct.sizes
 
 
-def _kept(device: Device, text: Any, position: int, slots: Any, counts: Counts) -> Counts:
+def _kept(device: Device, text: Any, position: int, slots: Any, counts: DeviceCounts) -> DeviceCounts:
     """Copies the new words of a batch, which are in these slots, to the arena, in the order of their first occurrence."""
     n, begin = len(slots), counts.used_bytes // _EIGHT
     order, sizes = _ordered(device, counts, slots, n, len(text), _EIGHT)
@@ -371,7 +371,7 @@ def _kept(device: Device, text: Any, position: int, slots: Any, counts: Counts) 
     return counts._replace(arena=arena, used_bytes=end * _EIGHT, first=first, n_words=n_words)
 
 
-def collected(device: Device, counts: Counts) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def collected(device: Device, counts: DeviceCounts) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Returns data, offsets, counts and first of all words so far, on the host, as `count_batches` does."""
     order, sizes = _ordered(device, counts, None, counts.n_words, counts.used_bytes // _EIGHT, 1)
     offsets = offsets_of(device, sizes, wide=True)
@@ -381,7 +381,7 @@ def collected(device: Device, counts: Counts) -> tuple[np.ndarray, np.ndarray, n
 
 
 def _side_by_side(
-    device: Device, counts: Counts, batch: Any, order: Any, offsets: Any
+    device: Device, counts: DeviceCounts, batch: Any, order: Any, offsets: Any
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the bytes and the counts of words, on the host. order: their slots; offsets: where the bytes of each begin."""
     xp, n = device.xp, len(order)

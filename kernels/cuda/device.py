@@ -40,7 +40,7 @@ _REGISTERS = 1 << 16
 _OUT_OF_MEMORY = 2
 
 
-class Sizes(NamedTuple):
+class DeviceSizes(NamedTuple):
     """How much a device takes at a time.
 
     Attributes:
@@ -80,7 +80,7 @@ class Sizes(NamedTuple):
     threads: int = 2048
 
 
-SIZES = Sizes()
+SIZES = DeviceSizes()
 
 
 class Device(NamedTuple):
@@ -120,13 +120,13 @@ class Device(NamedTuple):
     # uint8[n] on the host, for text that is to be uploaded: pinned memory, as long as there is some.
     host_memory: Callable[[int], np.ndarray] = functools.partial(np.empty, dtype=np.uint8)
     # `with in_use()`: memory of the device that was used stays reserved for the next work; when the last block that
-    # says so ends, the device gets it back. `in_use(True)`, for tables: `Sizes.kept` of it stays reserved between blocks of the other kind.
+    # says so ends, the device gets it back. `in_use(True)`, for tables: `DeviceSizes.kept` of it stays reserved between blocks of the other kind.
     in_use: Callable[..., AbstractContextManager[Any]] = contextlib.nullcontext
     # Copies arrays for others, who take them by DLPack and use them on any stream and for any time.
     lasting: Callable[..., list[Any]] = lambda *arrays: [np.copy(array) for array in arrays]
     # True: launches that are repeated become one CUDA graph (tests/cuda/NOTES.md).
     by_graph: bool = False
-    sizes: Sizes = SIZES
+    sizes: DeviceSizes = SIZES
 
 
 def structs_of(file: str, names: str) -> list[Any]:
@@ -194,11 +194,11 @@ class Blocks:
     """Blocks of pinned memory on the host. A block is free again when no array refers to it.
 
     Text that is read into a block is copied to a device directly; text in other memory is copied to pinned memory first. Blocks
-    are for all devices. Each device that is used allows for `Sizes.blocks` more bytes of them (`allow`). If none is free, or if more than
+    are for all devices. Each device that is used allows for `DeviceSizes.blocks` more bytes of them (`allow`). If none is free, or if more than
     a block or less than half of a block is asked for, the answer is other memory.
     """
 
-    def __init__(self, cupy: ModuleType, sizes: Sizes, most: int = 0) -> None:
+    def __init__(self, cupy: ModuleType, sizes: DeviceSizes, most: int = 0) -> None:
         self._piece, self._block = sizes.piece, sizes.block
         self._cupy, self._most, self._lock = cupy, most, threading.Lock()
         # The addresses of pieces, which consist of some blocks each.

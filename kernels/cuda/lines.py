@@ -30,7 +30,7 @@ def lines(device: Device, data: Any, begins: Any = None) -> tuple[Any, bool]:
     return listed(device, struct.bits, 0)[:-1], not number(device, struct.is_invalid)
 
 
-class Strings(NamedTuple):
+class Needles(NamedTuple):
     """Strings of one byte or more that are looked for, on the host. Their order has no meaning.
 
     Attributes:
@@ -45,7 +45,7 @@ class Strings(NamedTuple):
     pairs: np.ndarray
 
     @classmethod
-    def of(cls, strings: list[bytes]) -> Strings:
+    def of(cls, strings: list[bytes]) -> Needles:
         """Puts strings side by side; an empty one occurs nowhere."""
         strings = [*filter(None, strings)]
         pairs = np.zeros(1 << 16, bool)
@@ -65,7 +65,7 @@ class Watched(NamedTuple):
             uint16[pages * 128]) of kinds, and how many of the first kinds they are. None: all characters.
     """
 
-    strings: Strings | None
+    strings: Needles | None
     inert: tuple[np.ndarray, np.ndarray, int] | None = None
 
 

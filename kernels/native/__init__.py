@@ -23,7 +23,7 @@ CHECKED = os.environ.get("GPUTOK_CHECK", "0") not in ("", "0")  # each access of
 LEVELS = {1: "baseline", 2: "v2", 3: "v3"}  # number from the library -> level of the processor
 
 
-class Code(NamedTuple):
+class MachineCode(NamedTuple):
     """The source of the kernels' machine code."""
 
     calls: dict[str, Callable[..., Any]] | None  # each kernel by its name; None: Numba compiles them
@@ -42,38 +42,38 @@ def entry_name(function: Callable[..., Any]) -> str:
 
 
 @functools.cache
-def choose() -> Code:
+def choose() -> MachineCode:
     """Chooses the library if it fits this process, else the compiler."""
     with preparation.going_on():
         return _chosen()
 
 
-def _chosen() -> Code:
+def _chosen() -> MachineCode:
     for switch in ("GPUTOK_JIT", "GPUTOK_CHECK"):
         if os.environ.get(switch, "0") not in ("", "0"):
-            return Code(None, f"compiled here by Numba: {switch} is set")
+            return MachineCode(None, f"compiled here by Numba: {switch} is set")
     found = _library()
     if isinstance(found, str):
-        return Code(None, f"compiled here by Numba: {found}")
+        return MachineCode(None, f"compiled here by Numba: {found}")
     calls, path = found
     from gputok.kernels.native.call import suits
 
     try:
         library = ctypes.CDLL(path)
     except OSError as error:
-        return Code(None, f"compiled here by Numba: {error}")
+        return MachineCode(None, f"compiled here by Numba: {error}")
     fitting = [level for number, level in LEVELS.items() if number <= library.gputok_level() and level in calls.LEVELS]
     if not fitting:
-        return Code(
+        return MachineCode(
             None,
             "compiled here by Numba: the machine code is for newer processors than this (a wheel for all: GPUTOK_LEVELS=all)",
         )
     if not suits(library):
-        return Code(None, "compiled here by Numba: the machine code is for another layout of NumPy's arrays")
+        return MachineCode(None, "compiled here by Numba: the machine code is for another layout of NumPy's arrays")
     level = fitting[-1]
     found = calls.calls(lambda name: library[f"{level}_{name}"], library)
     of = "the package" if os.path.dirname(path) == _HERE else "an installed package of the same kernels"
-    return Code(found, f"machine code ({level}) that came with {of}", library)
+    return MachineCode(found, f"machine code ({level}) that came with {of}", library)
 
 
 def _library() -> tuple[Any, str] | str:

@@ -28,7 +28,7 @@ from gputok.kernels.native import entry_name
 from gputok.kernels.native.all import kernels_of
 from gputok.kernels.native.call import WRONG_ARGUMENT
 from gputok.kernels.native.preparation import preparation
-from gputok.kernels.signatures import Elements, Group, Number, Type, numba_type, versions
+from gputok.kernels.signatures import Elements, Number, TupleType, Type, numba_type, versions
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.caching import FunctionCache
@@ -143,7 +143,7 @@ class _Slots:
 
     def read(self, kind: Type) -> ir.Value:
         """Reads an argument of this type."""
-        if isinstance(kind, Group):
+        if isinstance(kind, TupleType):
             items = [self.read(item) for item in kind.items]
             return self._context.make_tuple(self._builder, numba_type(kind), items)
         slot = self._builder.load(self._next())

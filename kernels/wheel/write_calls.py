@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gputok.kernels.signatures import Group, Number, Type
+from gputok.kernels.signatures import Number, TupleType, Type
 from gputok.kernels.wheel.entries import Kernel
 from numba.core import types
 from numba.np.numpy_support import as_dtype
@@ -72,7 +72,7 @@ def _leaves(kernel: Kernel) -> tuple[list[tuple[str, str]], list[str]]:
     lines: list[str] = []
 
     def walk(name: str, kind: Type) -> None:
-        if isinstance(kind, Group):
+        if isinstance(kind, TupleType):
             parts = [f"{name}_{k}" for k in range(len(kind.items))]
             lines.append(f"{''.join(f'{part}, ' for part in parts).rstrip()} = {name}")
             for part, item in zip(parts, kind.items, strict=True):

@@ -156,7 +156,7 @@ def _training(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
             for data, offsets in texts:
                 split.find_words(device, data, offsets, tables)
 
-    def count(device: Device) -> words.Counts:
+    def count(device: Device) -> words.DeviceCounts:
         with device.active():
             counts = words.no_words(device)
             for i, (data, offsets) in enumerate(texts):

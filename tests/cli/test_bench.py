@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 from gputok.kernels import BpeLimits
-from gputok.kernels.cuda.device import Sizes
+from gputok.kernels.cuda.device import DeviceSizes
 
 import gputok
 from gputok import Tokenizer, bench, models
@@ -141,7 +141,7 @@ def test_encoding_on_a_device_is_compared(text, emulated):
 
 @pytest.mark.slow
 def test_stages_on_a_device_are_timed(text, monkeypatch, capsys):
-    with stand_in.installed(monkeypatch, Sizes(rounds_per_look=2, pair_slots=1024)):
+    with stand_in.installed(monkeypatch, DeviceSizes(rounds_per_look=2, pair_slots=1024)):
         developers.stages(str(text), vocab_size=320, threads=2, runs=2)
         shown = capsys.readouterr().out
         developers.stages(str(text), vocab_size=320, threads=2, runs=2, as_json=True)
@@ -318,7 +318,7 @@ def test_a_result_is_a_range():
 @pytest.mark.slow
 def test_what_was_measured_stands_beside_the_model(text, monkeypatch, capsys):
     """A column of the card after those of the model, and in JSON both."""
-    with stand_in.installed(monkeypatch, Sizes(rounds_per_look=2, pair_slots=1024)):
+    with stand_in.installed(monkeypatch, DeviceSizes(rounds_per_look=2, pair_slots=1024)):
         monkeypatch.setattr(device_model, "_compiling", lambda: 12.0)
         developers.device(model=str(text), vocab_size=300, threads=2, device="cuda:1", as_json=True)
         found = json.loads(capsys.readouterr().out)

@@ -18,7 +18,7 @@ from gputok.kernels import builtins
 
 from gputok import TextBatch, Tokenizer, corpus, models
 from gputok.corpus import streams
-from gputok.corpus.options import Sizes
+from gputok.corpus.options import ReadSizes
 from gputok.files import locations
 
 TEXTS = ["one\n", "", "naïve 漢字 😀\r\n", "a\u2028b\x0bc", "tail"]
@@ -331,7 +331,7 @@ def test_a_file_that_shrinks_is_an_error(tmp_path, kind, ending, threads, monkey
     path = tmp_path / f"a{kind}{ending}"
     at = several_parts(path, ending)
     options = {"separator": "\n"} if kind == ".sep" else {}
-    batches = corpus.read(path, batch_bytes=500, threads=threads, sizes=Sizes(small=256), **options)
+    batches = corpus.read(path, batch_bytes=500, threads=threads, sizes=ReadSizes(small=256), **options)
     next(batches)
     os.truncate(path, at[SEVERAL // 2])
     with pytest.raises(ValueError, match=rf"{path}: shrank from \d+ to {at[SEVERAL // 2]} bytes while"):
@@ -343,7 +343,7 @@ def test_a_file_that_shrinks_is_an_error(tmp_path, kind, ending, threads, monkey
 def test_a_file_that_changes_is_read_up_to_its_old_size(tmp_path, change, threads):
     path = tmp_path / "a.txt"
     path.write_text("some line\n" * 500)
-    batches = corpus.read(path, batch_bytes=300, threads=threads, sizes=Sizes(small=256))
+    batches = corpus.read(path, batch_bytes=300, threads=threads, sizes=ReadSizes(small=256))
     n = next(batches).n_documents
     if change == "grows":
         with open(path, "a") as file:

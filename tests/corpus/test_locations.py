@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gputok import Tokenizer, WordCounts, cli, corpus, models, pre_tokenizers
-from gputok.corpus.options import Sizes
+from gputok.corpus.options import ReadSizes
 from gputok.files import locations, outputs
 from gputok.token_files import token_files
 
@@ -84,7 +84,7 @@ def test_every_kind_of_file(tmp_path, memory, ending):
     path = tmp_path / f"a{ending}"
     memory.pipe(f"/d/a{ending}", path.read_bytes())
     url = f"memory://d/a{ending}"
-    assert documents(url, batch_bytes=100, sizes=Sizes(remote=100)) == documents(f"file://{path}") == texts
+    assert documents(url, batch_bytes=100, sizes=ReadSizes(remote=100)) == documents(f"file://{path}") == texts
     assert documents([url, path]) == [*texts, *texts]
     assert documents(corpus.parts(url, part_bytes=1000)) == texts
     assert documents(fsspec.open(url)) == documents([fsspec.open(str(path))]) == texts
@@ -396,7 +396,7 @@ def server():
 
 def test_http(server, monkeypatch):
     monkeypatch.setattr(Broken, "breaks_at", 100_000)
-    sizes = Sizes(remote=1 << 12, small=1)
+    sizes = ReadSizes(remote=1 << 12, small=1)
     assert documents(f"{server}/a.txt", batch_bytes=1, sizes=sizes) == ["some text of a line\n"] * 5000
     with pytest.raises(FileNotFoundError, match=r"http://127.*/none\.txt: no such file"):
         corpus.read(f"{server}/none.txt")
@@ -408,7 +408,7 @@ def test_http(server, monkeypatch):
 
 def test_a_network_file_that_breaks_in_the_middle(server, tokenizer, tmp_path):
     with pytest.raises(OSError, match=r"http://127.*/a\.txt: (at byte|shrank from|broken off)"):
-        documents(f"{server}/a.txt", batch_bytes=1, sizes=Sizes(remote=1 << 14, small=1))
+        documents(f"{server}/a.txt", batch_bytes=1, sizes=ReadSizes(remote=1 << 14, small=1))
     with pytest.raises(OSError, match=r"http://127.*/a\.txt"):
         tokenizer.encode_corpus(f"{server}/a.txt", tmp_path / "ids.npy")
     assert not (tmp_path / "ids.npy").exists()

@@ -21,7 +21,7 @@ from pyarrow import orc
 
 import gputok
 from gputok import TextBatch, corpus
-from gputok.corpus.options import Sizes
+from gputok.corpus.options import ReadSizes
 from gputok.corpus.readers import Task, in_order
 from gputok.files.locations import Lender
 
@@ -32,7 +32,7 @@ def documents(source, **options) -> list[str]:
 
 def in_small_ranges(source, **options) -> list[str]:
     """The same; in ranges of a few bytes, so that small files have many."""
-    return documents(source, sizes=Sizes(small=1, slack=3), **options)
+    return documents(source, sizes=ReadSizes(small=1, slack=3), **options)
 
 
 def batch(*texts: str) -> TextBatch:
@@ -266,7 +266,7 @@ def test_small_archives_of_much_text_are_not_unpacked_far_ahead(tmp_path):
     for i in range(8):
         # 4 MB of text
         (tmp_path / f"{i}.txt.gz").write_bytes(gzip.compress(b"some text of a line\n" * 200_000, 1))
-    sizes = Sizes(small=20_000)  # more than one archive has
+    sizes = ReadSizes(small=20_000)  # more than one archive has
     batches = corpus.read(tmp_path, batch_bytes=1 << 14, threads=2, sizes=sizes)  # half a MB ahead
     next(batches)
     time.sleep(1)

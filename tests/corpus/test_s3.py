@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gputok import Tokenizer, WordCounts, cli, corpus, decoders, models, pre_tokenizers
-from gputok.corpus.options import Sizes
+from gputok.corpus.options import ReadSizes
 from gputok.files import locations, outputs
 from gputok.token_files import token_files
 
@@ -115,7 +115,7 @@ def test_reading_files_of_every_kind(s3, tmp_path):
     put(s3, "shelf/sub/d.parquet", (tmp_path / "d.parquet").read_bytes())
     put(s3, "shelf/.hidden", b"\xff")
     options = {"storage_options": s3.options}
-    sizes = Sizes(remote=1 << 15, small=1 << 10)
+    sizes = ReadSizes(remote=1 << 15, small=1 << 10)
     assert documents("s3://books/shelf", batch_bytes=1 << 15, sizes=sizes, **options) == lines * 4
     assert documents("s3://books/shelf/*.txt*", **options) == lines * 2
     assert documents("s3://books/**/*.parquet", column="text", **options) == lines
@@ -200,7 +200,7 @@ def test_a_server_that_goes_away_while_a_file_is_read(s3, tokenizer, tmp_path):
     parquet = put(s3, "c.parquet", (tmp_path / "c.parquet").read_bytes())
     archive = put(s3, "b.txt.gz", gzip.compress(os.urandom(20_000_000).hex().encode(), 0))
     options = {"storage_options": s3.options}
-    sizes = Sizes(remote=1 << 14, small=1 << 10)
+    sizes = ReadSizes(remote=1 << 14, small=1 << 10)
     for source in (url, parquet, archive):
         batches = corpus.read(source, batch_bytes=1 << 14, threads=1, sizes=sizes, **options)
         if source != archive:  # one that has no line end

@@ -27,7 +27,7 @@ from gputok.kernels.cuda.device import SIZES
 
 from gputok import AddedToken, Tokenizer, WordCounts, cli, models, normalizers, pre_tokenizers, trainers
 from gputok.corpus import Source
-from gputok.corpus.options import Sizes
+from gputok.corpus.options import ReadSizes
 from gputok.counts import files, partitions
 from gputok.counts.files import WordColumns
 from gputok.files.temporary import MemoryLimit, TemporaryFile, resident
@@ -193,7 +193,7 @@ def test_every_way_of_counting_spills(normalizer, pre_tokenizer, added, tmp_path
     pipeline = tokenizer.pipeline
 
     def counted(memory):
-        source = Source(batches(documents, 40), False, sizes=Sizes(batch=500))
+        source = Source(batches(documents, 40), False, sizes=ReadSizes(batch=500))
         return count_corpus(pipeline, source, Run("cpu", 2, False, memory), slices=SMALL)
 
     limited = counted(limit_of(16_000, tmp_path))

@@ -13,7 +13,7 @@ from children import child, end
 import gputok
 from gputok import Tokenizer, WordCounts, cli, models, pre_tokenizers
 from gputok.corpus import Source
-from gputok.corpus.options import Sizes
+from gputok.corpus.options import ReadSizes
 from gputok.files.atomic import locked
 from gputok.pipeline.count import resume
 from gputok.pipeline.run import Run
@@ -39,7 +39,7 @@ def make_tokenizer() -> Tokenizer:
 def count(folder: pathlib.Path, tokenizer: Tokenizer | None = None, given=None, **options) -> WordCounts:
     """Counts the corpus in parts of 10 kB."""
     run = Run.of(progress=options.pop("progress", False), memory_limit=options.pop("memory_limit", None))
-    source = Source.of(given or str(folder / "corpus"), sizes=Sizes(part=10_000), **options)
+    source = Source.of(given or str(folder / "corpus"), sizes=ReadSizes(part=10_000), **options)
     return resume.count_words((tokenizer or make_tokenizer()).pipeline, source, folder / "work", run)
 
 

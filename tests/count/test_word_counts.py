@@ -26,7 +26,7 @@ from make_normalization_tables import charsmap
 from gputok import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 from gputok.automaton import PATTERNS, compile_pattern
 from gputok.corpus import Source
-from gputok.corpus.options import Sizes
+from gputok.corpus.options import ReadSizes
 from gputok.corpus.readers import Task
 from gputok.counts.partitions import in_key_order
 from gputok.counts.word_counts import WordCounts
@@ -416,7 +416,7 @@ def test_threads_that_count_read_large_files_themselves(kind, separator, tmp_pat
     paths = [tmp_path / "a.txt", tmp_path / "b.txt"]
     for path, some in zip(paths, (texts[:150], texts[150:]), strict=True):
         path.write_text("".join(text + end for text in some), newline="")
-    sizes = Sizes(batch=1 << 12, small=1 << 10, slack=1 << 6)
+    sizes = ReadSizes(batch=1 << 12, small=1 << 10, slack=1 << 6)
     source = Source.of([*map(str, paths)], separator=separator, sizes=sizes)
     assert isinstance(next(iter(source.read_apart(3))), Task)
     calls = []
@@ -437,7 +437,7 @@ def test_the_first_error_of_a_corpus_is_raised(tmp_path):
     path.write_bytes(b"".join(lines))
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel()
-    source = Source.of(str(path), sizes=Sizes(batch=1 << 11, small=1 << 10, slack=1 << 6))
+    source = Source.of(str(path), sizes=ReadSizes(batch=1 << 11, small=1 << 10, slack=1 << 6))
     for _ in range(20):
         with pytest.raises(ValueError, match=rf"text\.txt, byte {9_000 * 11}: .*0xff"):
             count_corpus(tokenizer.pipeline, source, Run.of(threads=4, progress=False))

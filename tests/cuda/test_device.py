@@ -22,12 +22,12 @@ from gputok.kernels.cuda import encode_words as lookup
 from gputok.kernels.cuda import train_bpe as bpe
 from gputok.kernels.cuda.bits import Bits, Sums
 from gputok.kernels.cuda.device import SOURCES, packed
-from gputok.kernels.cuda.lines import Strings, Watched
+from gputok.kernels.cuda.lines import Needles, Watched
 from gputok.kernels.wheel import cubins
 
 from gputok import backend
 from gputok.corpus import Source
-from gputok.corpus.options import Sizes
+from gputok.corpus.options import ReadSizes
 from gputok.normalizers import NFC
 from gputok.pipeline.count.words import count_corpus
 from gputok.pipeline.count.words import count_words as count_on_cpu
@@ -49,7 +49,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 @pytest.fixture
 def devices(monkeypatch):
     """With few launches after the last merge."""
-    with stand_in.installed(monkeypatch, cuda.Sizes(batch=1000, rounds_per_look=2, pair_slots=512)):
+    with stand_in.installed(monkeypatch, cuda.DeviceSizes(batch=1000, rounds_per_look=2, pair_slots=512)):
         yield backend.choose("cuda").devices
 
 
@@ -128,7 +128,7 @@ def test_streams_and_pinned_memory_belong_to_lanes(device):
 
 
 def test_an_array_goes_through_pinned_memory_in_pieces(monkeypatch):
-    with stand_in.installed(monkeypatch, cuda.Sizes(piece=64)):
+    with stand_in.installed(monkeypatch, cuda.DeviceSizes(piece=64)):
         device = cuda.cupy_device()
         for n in (0, 1, 7, 8, 9, 100, 1000):
             array = np.arange(n, dtype=np.int64)
@@ -184,7 +184,7 @@ def test_memory_is_given_again_at_once_within_a_stream(device):
 
 
 def source_of(documents) -> Source:
-    return Source(documents, False, sizes=Sizes(batch=400))
+    return Source(documents, False, sizes=ReadSizes(batch=400))
 
 
 def trained(tokenizer, trainer, documents, device) -> None:
@@ -234,7 +234,7 @@ def test_cupy_takes_every_launch(device, monkeypatch):
         numbered(batches),
         GPT2,
         capacity=4,
-        watched=Watched(Strings.of([b"the"]), NFC().inert),
+        watched=Watched(Needles.of([b"the"]), NFC().inert),
         leave=lambda *_: None,
     )
     tables = byte_model([("a", "b")]).byte_tables
@@ -416,7 +416,7 @@ def test_a_launch_fills_the_device(threads, blocks, monkeypatch):
     monkeypatch.setattr(stand_in.Device, "attributes", card)
     with stand_in.installed(monkeypatch):
         assert cuda.cupy_device().blocks == 3 * blocks
-    with stand_in.installed(monkeypatch, cuda.Sizes(threads=512)):
+    with stand_in.installed(monkeypatch, cuda.DeviceSizes(threads=512)):
         assert cuda.cupy_device().blocks == 12
 
 

@@ -134,7 +134,7 @@ def corpus_of_ties(rng: np.random.Generator, n_words: int = 80, n_symbols: int =
 
 def test_pairs_and_candidates_that_outgrow_their_room(monkeypatch):
     """From a table that the first pairs fill, few candidates, and hardly room for them; gaps are closed early."""
-    sizes = cuda.Sizes(rounds_per_look=1, pair_slots=256, candidates=8, candidate_room=10)
+    sizes = cuda.DeviceSizes(rounds_per_look=1, pair_slots=256, candidates=8, candidate_room=10)
     called = Counter()
 
     def watch(name, function):
@@ -157,7 +157,7 @@ def test_more_pairs_of_one_count_than_are_put_in_order():
     offsets = np.arange(0, len(symbols) + 1, 4)
     tokens = np.arange(n_symbols, dtype=np.uint8), np.arange(n_symbols + 1)
     corpus = symbols, offsets, np.ones(len(offsets) - 1, np.int64), *tokens, BpeLimits(n_symbols + 200)
-    found = bpe.train_bpe(device_of("emulated", 1, cuda.Sizes(rounds_per_look=2)), *corpus)
+    found = bpe.train_bpe(device_of("emulated", 1, cuda.DeviceSizes(rounds_per_look=2)), *corpus)
     assert len(found.left) == 200 and all(map(np.array_equal, found, train_on_cpu(*corpus)))
 
 
@@ -195,7 +195,7 @@ def test_the_whole_path_on_two_devices_is_the_cpus(on_devices):
     def run(*devices):
         on_devices(*devices)
         tokenizer, trainer = recipe("bpe", vocab_size=290)
-        source = Source(documents, False, sizes=corpus.Sizes(batch=400))
+        source = Source(documents, False, sizes=corpus.ReadSizes(batch=400))
         counts = count_corpus(tokenizer.pipeline, source, Run(progress=False))
         tokenizer.train_from_word_counts(counts, trainer, progress=False)
         batches = [*bulk.encode_corpus(tokenizer.pipeline, source.read(), devices=devices)]
@@ -203,7 +203,7 @@ def test_the_whole_path_on_two_devices_is_the_cpus(on_devices):
         ids, lengths = (np.concatenate(part) for part in zip(*((b.ids, np.diff(b.rows)) for b in batches), strict=True))
         return [counts.data, counts.counts, ids, lengths], tokenizer.to_str()
 
-    sizes = cuda.Sizes(batch=1000, rounds_per_look=3)
+    sizes = cuda.DeviceSizes(batch=1000, rounds_per_look=3)
     devices = (emulated_device(seed)._replace(sizes=sizes) for seed in (1, 2))
     (ours, ours_json), (theirs, theirs_json) = run(*devices), run()
     assert ours_json == theirs_json and ours[2].dtype == theirs[2].dtype
@@ -215,10 +215,10 @@ def test_words_of_several_devices_are_added_up_by_the_first_one(n_devices, on_de
     """In the order of their first occurrences in the corpus; not by the CPU."""
     documents = random_documents(np.random.default_rng(9), 200).strings()
     tokenizer, _ = recipe("bpe", vocab_size=290)
-    source = Source([*documents], False, sizes=corpus.Sizes(batch=300))
+    source = Source([*documents], False, sizes=corpus.ReadSizes(batch=300))
     expected = count_corpus(tokenizer.pipeline, source, Run(device="cpu", progress=False))
     monkeypatch.setattr(counting, "_entered", lambda *_: pytest.fail("by the CPU"))
-    on_devices(*(emulated_device(seed)._replace(sizes=cuda.Sizes(batch=400)) for seed in range(n_devices)))
+    on_devices(*(emulated_device(seed)._replace(sizes=cuda.DeviceSizes(batch=400)) for seed in range(n_devices)))
     assert count_corpus(tokenizer.pipeline, source, Run(progress=False)) == expected
 
 
@@ -275,7 +275,7 @@ def test_added_tokens_and_normalizers_leave_counting_to_the_device(name, n_devic
     devices = [
         device._replace(
             launch=lambda *a, launch=device.launch, **o: on_device.append(a[1]) or launch(*a, **o),
-            sizes=cuda.Sizes(batch=900),
+            sizes=cuda.DeviceSizes(batch=900),
         )
         for device in (emulated_device(seed) for seed in range(1, n_devices + 1))
     ]
@@ -290,7 +290,7 @@ def test_runs_that_can_not_be_cut_are_counted_on_the_cpu():
     usual = random_documents(np.random.default_rng(1), 30)
     batches = [usual, TextBatch.from_strings(["a word", "b" * 601 + " word", "more"]), usual]
     with pytest.warns(UserWarning, match="some text is counted on the CPU: a run of 601 bytes, more than 300"):
-        ours, _ = counted(tokenizer, batches, [device_of("emulated", 1, cuda.Sizes(longest_run=300))])
+        ours, _ = counted(tokenizer, batches, [device_of("emulated", 1, cuda.DeviceSizes(longest_run=300))])
     assert ours == counted(tokenizer, batches)[0]
 
 
@@ -313,7 +313,7 @@ def test_a_text_whose_offsets_have_more_than_31_bits_is_the_cpus(monkeypatch):
     monkeypatch.setattr(words, "indexes", indexes)
     batches = [random_documents(np.random.default_rng(1), 20), TextBatch.from_strings(["the word " * 5])]
     with pytest.warns(UserWarning, match="some text is counted on the CPU: a document of 2,147"):
-        device = device_of("emulated", 1, cuda.Sizes(batch=1))
+        device = device_of("emulated", 1, cuda.DeviceSizes(batch=1))
         ours = counted(byte_level(models.BPE()), batches, [device])[0]
     assert ours == counted(byte_level(models.BPE()), batches)[0]
 
@@ -410,7 +410,7 @@ def test_of_a_group_only_the_document_with_a_long_run_is_encoded_on_the_cpu(monk
     expected, sizes, whole = flat(bulk.encode_corpus(tokenizer.pipeline, [batch])), [], Walked.encode
     monkeypatch.setattr(Walked, "encode", lambda engine, unit: sizes.append(len(unit.data)) or whole(engine, unit))
     with pytest.warns(UserWarning, match="some text is encoded on the CPU: a run of"):
-        device = device_of("emulated", sizes=cuda.Sizes(longest_run=600))
+        device = device_of("emulated", sizes=cuda.DeviceSizes(longest_run=600))
         found = flat(bulk.encode_corpus(tokenizer.pipeline, [batch], devices=[device]))
     assert all(map(np.array_equal, found, expected))
     assert sizes == [len(documents[at]) for at in (0, 20, 30)]
@@ -451,7 +451,7 @@ def test_words_of_several_devices_that_do_not_fit_are_added_up_by_all_threads(mo
         return whole(found, counter)
 
     monkeypatch.setattr(counting, "_entered", watched)
-    devices = [device_of("emulated", seed, cuda.Sizes(batch=500)) for seed in (1, 2)]
+    devices = [device_of("emulated", seed, cuda.DeviceSizes(batch=500)) for seed in (1, 2)]
     ours = counted(byte_level(models.BPE()), batches, devices, threads=4)[0]
     assert ours == counted(byte_level(models.BPE()), batches)[0]
     assert len({thread for thread, _ in entered}) == 4
@@ -505,7 +505,7 @@ def test_a_host_of_many_threads_and_devices():
 
     batches = [random_documents(np.random.default_rng(seed), 8) for seed in range(120)]
     batches[50] = TextBatch.from_strings(["new <s> words"])
-    devices = [device_of("emulated", seed, cuda.Sizes(batch=1500)) for seed in range(1, 9)]
+    devices = [device_of("emulated", seed, cuda.DeviceSizes(batch=1500)) for seed in range(1, 9)]
     ours, _ = counted(tokenizer, watched(batches), devices, threads=64)
     assert ours == counted(tokenizer, batches)[0]
     # of each device one group waits, one is copied and one counted; one more is put together

@@ -7,7 +7,7 @@ import pytest
 from gputok.kernels import BpeLimits, Veto
 from gputok.kernels.cpu.train_bpe import train_bpe as train_on_cpu
 from gputok.kernels.cuda import train_bpe as bpe
-from gputok.kernels.cuda.device import Sizes
+from gputok.kernels.cuda.device import DeviceSizes
 
 import gputok
 from gputok import models, pre_tokenizers
@@ -17,7 +17,7 @@ from tests.emulation import stand_in
 from tests.emulation.devices import KINDS, device_of
 
 CHARACTERS = [" ", ":", *"abcdefghijklmnopqrstuvwxyz", *"éß漢字日本"]
-FEW = Sizes(rounds_per_look=2, pair_slots=1 << 9, candidates=64, candidate_room=200)
+FEW = DeviceSizes(rounds_per_look=2, pair_slots=1 << 9, candidates=64, candidate_room=200)
 
 
 def pieces(rng: np.random.Generator, space: str, n: int = 40, longest: int = 60) -> tuple[np.ndarray, ...]:
@@ -59,7 +59,7 @@ def test_documents_without_words(kind, corpus_sample):
         corpus = data, offsets, np.ones(len(documents), np.int64), *tokens, BpeLimits(256 + 200)
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # the CPU does nothing
-            found = bpe.train_bpe(device_of(kind, 1, Sizes(pair_slots=1 << 12)), *corpus)
+            found = bpe.train_bpe(device_of(kind, 1, DeviceSizes(pair_slots=1 << 12)), *corpus)
         assert len(found.left) == 200 and all(map(np.array_equal, found, train_on_cpu(*corpus)))
 
 
@@ -81,7 +81,7 @@ def test_superwords_from_a_file_to_a_file(name, device, used, monkeypatch, corpu
         return saved.read_bytes()
 
     expected, on, merged_on, accepted = run("cpu"), set(), [], stand_in.accepted
-    sizes = Sizes(batch=8000, rounds_per_look=4, pair_slots=1 << 12)
+    sizes = DeviceSizes(batch=8000, rounds_per_look=4, pair_slots=1 << 12)
     whole = bpe._trained
     monkeypatch.setattr(bpe, "_trained", lambda *a: merged_on.append(a[4].veto is not None) or whole(*a))
     monkeypatch.setattr(stand_in, "accepted", lambda *a: on.add(stand_in.Device.now()) or accepted(*a))

@@ -43,7 +43,7 @@ def bounded(request) -> int:
 
 @pytest.fixture(params=KINDS)
 def device(request, bounded, monkeypatch):
-    found = device_of(request.param, 1, cuda.Sizes(batch=300, bounded=bounded))
+    found = device_of(request.param, 1, cuda.DeviceSizes(batch=300, bounded=bounded))
     monkeypatch.setattr(backend, "choose", lambda *_: backend.Backend("cuda", "a test", (found,)))
     return found
 
@@ -235,7 +235,7 @@ def test_tables_go_with_the_tokenizer(card, monkeypatch):
 
 def test_the_memory_for_a_corpus_goes_back_at_its_end(monkeypatch):
     """All but what tables and lent ids take; not after each batch."""
-    with stand_in.installed(monkeypatch, cuda.Sizes(batch=300, kept=0)):
+    with stand_in.installed(monkeypatch, cuda.DeviceSizes(batch=300, kept=0)):
         ours, made, card = tokenizer(), [], backend.choose("cuda").devices[0]
         for _ in on_device.encode(ours.pipeline, [TextBatch.from_strings(DOCUMENTS)] * 9, card):
             made.append((stand_in.faults.made, stand_in.faults.n_waits_for_all))
@@ -246,7 +246,7 @@ def test_the_memory_for_a_corpus_goes_back_at_its_end(monkeypatch):
 
 def test_tables_that_were_used_last_stay(monkeypatch):
     """As many as there is room for; and memory for work goes back, beyond that."""
-    with stand_in.installed(monkeypatch, cuda.Sizes(kept=100_000)):
+    with stand_in.installed(monkeypatch, cuda.DeviceSizes(kept=100_000)):
         several = [tokenizer() for _ in range(4)]
         for ours in (*several, several[2]):
             ours.encode_on_device(DOCUMENTS)

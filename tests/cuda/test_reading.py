@@ -17,7 +17,7 @@ from gputok.kernels.cuda import split
 
 from gputok import AddedToken, WordCounts, corpus, models, normalizers, pre_tokenizers
 from gputok.corpus import Source
-from gputok.corpus.options import Sizes
+from gputok.corpus.options import ReadSizes
 from gputok.pipeline.about import device_work
 from gputok.pipeline.count import devices, units
 from gputok.pipeline.count import words as counting
@@ -26,7 +26,7 @@ from gputok.pipeline.run import Run
 from gputok.recipes import recipe
 from tests.emulation import stand_in
 
-SMALL = cuda.Sizes(batch=700, tile=16, longest_run=120, slots=64, piece=1024, block=256, blocks=4096)
+SMALL = cuda.DeviceSizes(batch=700, tile=16, longest_run=120, slots=64, piece=1024, block=256, blocks=4096)
 STEMS = "the| of| a| naïve| 漢字|😀|'s| x1|\n|\n\n| word".split("|")
 
 
@@ -65,7 +65,7 @@ def written(folder, **contents: bytes) -> list[str]:
 
 
 def count(tokenizer, paths, device, threads=None, memory_limit=None, **reading) -> WordCounts:
-    source = Source.of(paths, sizes=Sizes(batch=280, small=100, slack=40), **reading)
+    source = Source.of(paths, sizes=ReadSizes(batch=280, small=100, slack=40), **reading)
     return counting.count_corpus(tokenizer.pipeline, source, Run.of(device, threads, False, memory_limit))
 
 

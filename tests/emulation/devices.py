@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from gputok.kernels.cuda.device import SIZES, Device, Sizes
+from gputok.kernels.cuda.device import SIZES, Device, DeviceSizes
 
 from gputok import backend
 from tests.emulation.emulator import emulated_device
@@ -13,7 +13,7 @@ GEOMETRIES = ((1, 1), (3, 2), (7, 3), (4, 4))
 KINDS = ["emulated", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 
-def device_of(kind: str, seed: int = 0, sizes: Sizes = SIZES) -> Device:
+def device_of(kind: str, seed: int = 0, sizes: DeviceSizes = SIZES) -> Device:
     """An emulated device of a grid shape and with schedules that depend on the seed, or the real one."""
     device = emulated_device(seed, *GEOMETRIES[seed % 4]) if kind == "emulated" else cuda_device()
     return device._replace(sizes=sizes)

@@ -10,7 +10,7 @@ import pathlib
 import sys
 import tempfile
 
-from gputok.kernels.cuda.device import Sizes
+from gputok.kernels.cuda.device import DeviceSizes
 
 from tests.emulation import stand_in
 
@@ -25,7 +25,7 @@ watcher.chmod(0o755)
 os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
 sys.path[:0] = [str(folder), root]
 os.environ["PYTHONPATH"] = os.pathsep.join(sys.path[:2])
-stand_in.install(Sizes(rounds_per_look=2, pair_slots=1 << 10))
+stand_in.install(DeviceSizes(rounds_per_look=2, pair_slots=1 << 10))
 
 
 def pytest_collection_modifyitems(items) -> None:

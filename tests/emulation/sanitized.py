@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from gputok.kernels import Automaton, BpeTables
 from gputok.kernels.cuda import split
-from gputok.kernels.cuda.device import Sizes
+from gputok.kernels.cuda.device import DeviceSizes
 
 from gputok import backend
 from gputok.automaton import compile_pattern
@@ -38,7 +38,7 @@ class Inputs(NamedTuple):
 
 
 # Arrays that grow, and several tiles of each, with little text
-SMALL = Sizes(tile=16, slots=16, rounds_per_look=2, pair_slots=256, candidates=300, candidate_room=310, bounded=0)
+SMALL = DeviceSizes(tile=16, slots=16, rounds_per_look=2, pair_slots=256, candidates=300, candidate_room=310, bounded=0)
 # Whose kernels each stage launches.
 FILES = {
     "lines": ("lines", "split", "bits"),

@@ -72,7 +72,7 @@ def in_cuda(device: Device) -> Stages:
             return device.download(offsets), is_valid
 
     def texts_with(batch: TextBatch, strings: list[bytes]) -> list[list[int]]:
-        watched = lines.Watched(lines.Strings.of(strings)), lines.Watched(None, inert_in("nfc"))
+        watched = lines.Watched(lines.Needles.of(strings)), lines.Watched(None, inert_in("nfc"))
         with device.active():
             (data,) = device.upload((batch.data,))()
             return [lines.texts_with(device, data, batch.offsets, each) for each in watched]

@@ -8,7 +8,7 @@ import tokenizers
 from gputok.kernels.cpu.encode_one.positions import FIRST_BYTE, NEXT_BYTE, UNKNOWN
 
 from gputok import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-from gputok.pipeline.encode.handle import HEAD, POSITIONS, Engine, Scratch
+from gputok.pipeline.encode.handle import HEAD, POSITIONS, Scratch, TextEngine
 from gputok.pipeline.encode.text import texts_of
 
 CHARACTERS = [*"aabbcd  \n▁éж串漢🙂😀", "e\u0301", "\0"]
@@ -76,7 +76,7 @@ def columns(memory, call, text, special):
 
 
 def test_the_same_as_all_steps(tokenizer):
-    engine = Engine.of(tokenizer.pipeline)
+    engine = TextEngine.of(tokenizer.pipeline)
     memory = Scratch(engine)
     call = memory.positions(engine)
     assert call is not memory.steps and memory.positions(engine) is call
@@ -118,13 +118,13 @@ def test_long_texts(tokenizer):
 def test_the_lengths_of_tokens():
     lines = of_lines(marks())
     lines.add_tokens([*PLAIN, *STRIPPING])
-    found = Engine.of(lines.pipeline).lengths()
+    found = TextEngine.of(lines.pipeline).lengths()
     of = {token: found[id] for token, id in lines.get_vocab().items()}
     assert of["<0x41>"] == of["<0xC3>"] == FIRST_BYTE and of["<0x80>"] == of["<0xBF>"] == NEXT_BYTE
     assert of["▁a"] == 2 and of["🙂"] == 1 and of["cab"] == 3 and of["<l>"] == of["<r>"] == UNKNOWN
     letters = of_bytes()
     letters.add_tokens(["éa🙂", *STRIPPING])
-    found = Engine.of(letters.pipeline).lengths()
+    found = TextEngine.of(letters.pipeline).lengths()
     of = {token: found[id] for token, id in letters.get_vocab().items()}
     assert of["Ġ"] == of["Ã"] == 1 and of["éa🙂"] == 7 and of["<l>"] == UNKNOWN
     assert np.count_nonzero(found > 0) == 330 + 1
@@ -137,7 +137,7 @@ def test_other_pipelines_take_all_steps():
     pieces = Tokenizer(models.WordPiece({"[UNK]": 0, "a": 1, "##b": 2}, unk_token="[UNK]"))
     pieces.pre_tokenizer = pre_tokenizers.Whitespace()
     for one in (changed, pieces):
-        engine = Engine.of(one.pipeline)
+        engine = TextEngine.of(one.pipeline)
         memory = Scratch(engine)
         assert memory.positions(engine) is memory.steps
         theirs = tokenizers.Tokenizer.from_str(one.to_str())

@@ -61,7 +61,7 @@ def made(monkeypatch):
 
         monkeypatch.setattr(owner, name, counted)
 
-    count(handle.Engine, "of")
+    count(handle.TextEngine, "of")
     count(units, "_engine")
     count(pipelines, "way_of")
     count(superwords, "first_superword")

@@ -26,7 +26,7 @@ from gputok import (
 from gputok.encoding.columns import DTYPES, Columns
 from gputok.encoding.rows import Rows
 from gputok.pipeline.encode import stepwise
-from gputok.pipeline.encode.handle import HEAD, Engine, Scratch
+from gputok.pipeline.encode.handle import HEAD, Scratch, TextEngine
 from gputok.pipeline.encode.text import texts_of
 from tests.plain_steps import plain_encoder
 from tests.reference import encode_one
@@ -254,7 +254,7 @@ def test_texts(tokenizer):
 
 def test_plain_version(tokenizer):
     """The kernel gives the same tokens as `tests/reference/encode_one.py`, with and without special tokens."""
-    engine = Engine.of(tokenizer.pipeline)
+    engine = TextEngine.of(tokenizer.pipeline)
     memory = Scratch(engine)
     columns = memory.steps.ids, memory.begins, memory.ends, memory.words
     for flags in (encode_one.POSITIONS, encode_one.POSITIONS | encode_one.SPECIAL):
@@ -271,7 +271,7 @@ def test_trim(kind, first, last):
     """Of positions that no text has, too; `Rows.trim_offsets` gives the same."""
     tokenizer, draw = KINDS[kind](), np.random.default_rng(last)
     pipeline = tokenizer.pipeline
-    engine = Engine.of(pipeline)
+    engine = TextEngine.of(pipeline)
     memory, n_ids, spelling = Scratch(engine), tokenizer.get_vocab_size(), pipeline.names.spelling
     ids, lengths = draw.integers(0, n_ids, 200).astype(np.uint32), draw.integers(0, 6, 200)
     odd = np.isin(ids, [*pipeline.odd_tokens])

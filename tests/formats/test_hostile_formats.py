@@ -20,7 +20,7 @@ from hostile_formats import CONFIG, FORMATS, Tried, damaged, gguf, gguf_metadata
 
 from gputok import AutoTokenizer, PreTrainedTokenizer, WordCounts, from_tekken
 from gputok.corpus import Source
-from gputok.corpus.options import Sizes
+from gputok.corpus.options import ReadSizes
 from gputok.pipeline import special_tokens
 from gputok.pipeline.count import resume
 from gputok.pipeline.run import Run
@@ -78,7 +78,7 @@ def test_a_copy_of_another_part_is_counted_again(tmp_path):
     """Two parts of a corpus: the counts of the first, copied over those of the second, would be added twice."""
     (tmp_path / "corpus.txt").write_text("".join(f"some words {i}\n" for i in range(200)))
     tokenizer, _ = recipe("bpe")
-    source = Source.of(tmp_path / "corpus.txt", sizes=Sizes(part=1000))
+    source = Source.of(tmp_path / "corpus.txt", sizes=ReadSizes(part=1000))
     expected = resume.count_words(tokenizer.pipeline, source, tmp_path / "work", Run())
     parts = sorted((tmp_path / "work").glob("part-*"))
     assert len(parts) > 1

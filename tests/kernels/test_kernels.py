@@ -19,7 +19,7 @@ from gputok.kernels.cpu.lines import lines as lines_on_cpu
 from gputok.kernels.cpu.normalize import is_inert
 from gputok.kernels.cpu.train_bpe import train as bpe
 from gputok.kernels.cuda import encode_words as lookup
-from gputok.kernels.cuda.device import Sizes
+from gputok.kernels.cuda.device import DeviceSizes
 
 from gputok import models
 from gputok.automaton import compile_pattern
@@ -36,7 +36,7 @@ from tests.emulation.stages import Stages, in_cuda
 
 GPT2 = compile_pattern(PATTERNS["gpt2"])
 # Many tiles for little text, many of them without a cut, and few launches after the last merge.
-SMALL = Sizes(tile=16, rounds_per_look=2, pair_slots=512)
+SMALL = DeviceSizes(tile=16, rounds_per_look=2, pair_slots=512)
 STEMS = "the| the| of| a|x| x|1|12|\n|\n\n|  | naïve|漢字|😀|'s|!?|\t".split("|")
 GAPLESS = sorted(name for name in PATTERNS if compile_pattern(PATTERNS[name]).gapless)
 

@@ -19,7 +19,7 @@ from gputok.kernels.cpu.walk import BLOCK_BYTES, prepare, slice_text
 from gputok.kernels.cpu.walk.windows import window_tables
 from gputok.kernels.cpu.word_table import new_table
 from gputok.kernels.cuda import split
-from gputok.kernels.cuda.device import Sizes, indexes
+from gputok.kernels.cuda.device import DeviceSizes, indexes
 from splitting import words
 
 from gputok import Tokenizer, models
@@ -314,7 +314,7 @@ def test_tiles_of_a_gpu(name):
     batch = TextBatch.from_strings(texts)
     begins = np.cumsum([0, *(len(word.encode()) for word in plain(AUTOMATA[name], texts))])
     for n_bytes in (1, 2, 3, 7, 16, 256):
-        tiled = device._replace(sizes=Sizes(tile=n_bytes))
+        tiled = device._replace(sizes=DeviceSizes(tile=n_bytes))
         found = split.find_words(tiled, *device.upload((batch.data, indexes(batch.offsets)))(), tables)
         assert np.array_equal(found, begins), n_bytes
 

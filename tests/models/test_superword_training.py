@@ -38,7 +38,7 @@ def test_the_veto_of_all_versions(seed, space, veto):
     limits = BpeLimits(90, veto=veto._replace(space=space.encode()))
     expected = reference.train_bpe(*arguments, limits)
     for few_tokens in (0, 1500):
-        found = bpe.train_bpe(*arguments, limits, sizes=bpe.Sizes(few_tokens=few_tokens))
+        found = bpe.train_bpe(*arguments, limits, sizes=bpe.TrainSizes(few_tokens=few_tokens))
         for name, a, b in zip(expected._fields, found, expected, strict=True):
             assert np.array_equal(a, b), name
     for name, a, b in zip(expected._fields, bpe_queue.train_bpe_queued(*arguments, limits), expected, strict=True):

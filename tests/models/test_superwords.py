@@ -15,7 +15,7 @@ from gputok.kernels import BpeLimits, Veto
 from gputok import AddedToken, Regex, Tokenizer, WordCounts, corpus, models, normalizers, pre_tokenizers
 from gputok.automaton import PATTERNS
 from gputok.corpus import Source
-from gputok.corpus.options import Sizes
+from gputok.corpus.options import ReadSizes
 from gputok.files.locations import OpenFile
 from gputok.models.bpe.super_trainer import SUPERWORDS
 from gputok.pipeline import superwords
@@ -286,7 +286,7 @@ def test_resuming(tmp_path):
     trainer = SuperBpeTrainer(vocab_size=420, transition=300)
     expected, broken, resumed = untrained(), untrained(), untrained()
     expected.train(paths, trainer)
-    source, stages = Source.of(paths, sizes=Sizes(part=20_000)), []
+    source, stages = Source.of(paths, sizes=ReadSizes(part=20_000)), []
 
     def learn(tokenizer, progress):
         tokenizer.superwords.learn(source, trainer, 1, Run(progress=progress), {}, folder, keep=False)

@@ -228,7 +228,7 @@ def test_the_rule_for_ties_of_sentencepiece(seed):
     limits = arguments[-1]._replace(shorter_first=True)
     expected = reference.train_bpe(*arguments[:-1], limits)
     assert_equal(bpe.train_bpe(*arguments[:-1], limits), expected)
-    assert_equal(bpe.train_bpe(*arguments[:-1], limits, sizes=bpe.Sizes(slice=1, room=1)), expected)
+    assert_equal(bpe.train_bpe(*arguments[:-1], limits, sizes=bpe.TrainSizes(slice=1, room=1)), expected)
     assert_equal(reference.train_bpe_in_batches(*arguments[:-1], limits), expected)
 
 
@@ -258,7 +258,7 @@ def test_the_threshold_falls(monkeypatch, few_tokens, parts):
     monkeypatch.setattr(bpe, "index_slots", lambda *args: thresholds.append(args[2]) or index_slots(*args))
     words = random_words(random.Random(5), "abcdef", 300, 15) | {"xy": 10**9, "xyz": 10**6}
     arguments = *stage_input(words), BpeLimits(300)
-    sizes = bpe.Sizes(few_tokens=few_tokens, parts=parts)
+    sizes = bpe.TrainSizes(few_tokens=few_tokens, parts=parts)
     assert_equal(bpe.train_bpe(*arguments, sizes=sizes), reference.train_bpe(*arguments))
     assert thresholds[0] > 10**4 and thresholds[-1] == 1 and len(thresholds) > 3
 
@@ -270,7 +270,7 @@ def test_all_arrays_grow(slice_length, parts):
     words = random_words(random.Random(6), "abcdef", 300, 15)
     arguments = *stage_input(words), BpeLimits(600)
     expected = reference.train_bpe(*arguments)
-    sizes = bpe.Sizes(slice=slice_length, room=1, born=1, parts=parts)
+    sizes = bpe.TrainSizes(slice=slice_length, room=1, born=1, parts=parts)
     assert_equal(bpe.train_bpe(*arguments, sizes=sizes), expected)
     assert_equal(bpe_queue.train_bpe_queued(*arguments, slice_length=slice_length), expected)
 
@@ -293,7 +293,7 @@ def test_lists_move_together_when_their_memory_is_full(monkeypatch, few_tokens, 
     monkeypatch.setattr(bpe.Training, "merges", lambda self: trainings.append(self) or merges(self))
     words = random_words(random.Random(8), "abcdef", 400, 15)
     arguments = *stage_input(words), BpeLimits(600)
-    sizes = bpe.Sizes(large_pool=0, spare=1 << 40, few_tokens=few_tokens, parts=parts)
+    sizes = bpe.TrainSizes(large_pool=0, spare=1 << 40, few_tokens=few_tokens, parts=parts)
     assert_equal(bpe.train_bpe(*arguments, sizes=sizes), reference.train_bpe(*arguments))
     assert all(part["at"][MOVED] > 10 for part in trainings[0]._parts)
 
@@ -301,7 +301,7 @@ def test_lists_move_together_when_their_memory_is_full(monkeypatch, few_tokens, 
 # ---- in batches, on several threads
 
 
-def tied_input(seed: int) -> tuple[tuple, bpe.Sizes]:
+def tied_input(seed: int) -> tuple[tuple, bpe.TrainSizes]:
     """A corpus full of ties, its limits, and sizes that let batches, arrays and turns end everywhere."""
     r = random.Random(seed)
     words = random_words(r, "abcde"[: r.randint(1, 5)], r.randint(1, 80), r.choice([4, 9, 30]))
@@ -317,7 +317,7 @@ def tied_input(seed: int) -> tuple[tuple, bpe.Sizes]:
         limits = limits._replace(shorter_first=True)
     elif seed % 7 == 2:
         limits = limits._replace(prefix=b"a")
-    sizes = bpe.Sizes(
+    sizes = bpe.TrainSizes(
         slice=r.choice([1, 300, 4_000_000]),
         room=r.choice([1, 50, 1 << 16]),
         large_pool=r.choice([0, 1 << 24]),
@@ -357,7 +357,7 @@ def test_batches_of_the_kernel_are_many_merges(monkeypatch):
     words = {"".join(r.choices("abcdefghijklmnopqrstuvwxyz", k=5)): r.randint(1, 3) for _ in range(500)}
     arguments, sizes = (*stage_input(words), BpeLimits(200)), []
     expected = reference.train_bpe_in_batches(*arguments, sizes)
-    assert_equal(bpe.train_bpe(*arguments, sizes=bpe.Sizes(parts=2, part=1), threads=2), expected)
+    assert_equal(bpe.train_bpe(*arguments, sizes=bpe.TrainSizes(parts=2, part=1), threads=2), expected)
     ends = np.cumsum(sizes).tolist()
     assert sorted({*batches}) == ends and max(sizes) >= 5
 
@@ -366,7 +366,7 @@ def test_a_small_corpus_has_one_thread():
     words = stage_input(random_words(random.Random(3), "abcd", 300, 12))
     n_symbols = len(words[0])
     for threads, part, expected in ((4, 500_000, 1), (4, n_symbols // 3, 3), (2, 1, 2), (1, 1, 1)):
-        training = bpe.Training(lambda **_: [words[:3]], *words[3:], BpeLimits(50), bpe.Sizes(part=part), threads)
+        training = bpe.Training(lambda **_: [words[:3]], *words[3:], BpeLimits(50), bpe.TrainSizes(part=part), threads)
         assert (training.n_parts, training._threads) == (expected, expected)
 
 

@@ -15,7 +15,7 @@ import tokenizers
 import gputok
 from gputok import Tokenizer, WordCounts
 from gputok.corpus import Source
-from gputok.corpus.options import Sizes
+from gputok.corpus.options import ReadSizes
 from gputok.demo import EXAMPLE
 from gputok.pipeline.count.words import count_corpus
 from gputok.pipeline.run import Run
@@ -80,7 +80,7 @@ def test_threads_and_batches_change_nothing(lines):
     found = set()
     for threads, batch_bytes in ((1, 1 << 24), (2, 1 << 24), (8, 1000), (2, 77), (1, 1)):
         tokenizer, trainer = recipe("bpe", vocab_size=1500)
-        source = Source(lines, False, sizes=Sizes(batch=batch_bytes))
+        source = Source(lines, False, sizes=ReadSizes(batch=batch_bytes))
         counts = count_corpus(tokenizer.pipeline, source, Run(threads=threads, progress=False))
         tokenizer.train_from_word_counts(counts, trainer, threads=threads, progress=False)
         found.add(digest(tokenizer))

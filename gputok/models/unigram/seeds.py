@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from gputok.kernels.cpu.train_unigram.suffixes import Code
+    from gputok.kernels.cpu.train_unigram.suffixes import PrefixCode
     from gputok.types import Bytes, CodePoints, Counts, Mask, Positions, Positions32
 
 _GROUPS = 256  # suffixes are sorted in about this many groups
@@ -50,7 +50,7 @@ class WordText(NamedTuple):
     n_chars: Positions  # int64[n_words], characters of each word
     code_points: CodePoints  # uint32[n_characters + 1], of each dense id; [0] is unused
     occurrences: Counts  # int64[n_characters + 1], of each dense id
-    code: Code  # a binary code of the ids, of which the keys of suffixes consist
+    code: PrefixCode  # a binary code of the ids, of which the keys of suffixes consist
     sizes: SeedSizes  # of the tasks that work on this text
 
     @property
@@ -379,7 +379,7 @@ def build_tries(text: WordText, seeds: Seeds, longest: int, threads: int) -> Wor
     return Words(tries, seeds.shift, int(text.counts.sum()), n_characters)
 
 
-def make_code(weights: Counts) -> Code:
+def make_code(weights: Counts) -> PrefixCode:
     """Makes a binary code of characters that preserves their order, of which a dozen fit into 64 bits.
 
     Frequent characters get few bits. This is a canonical prefix code (Schwartz and Kallick, 1964): no code is the start of
@@ -408,7 +408,7 @@ def make_code(weights: Counts) -> Code:
     starts = np.arange(1 << suffixes.TABLE_BITS) << suffixes.LONGEST_CODE - suffixes.TABLE_BITS
     table = np.searchsorted(longer, starts, side="right")
     table[table > suffixes.TABLE_BITS] = 0
-    return suffixes.Code(words, table.astype(np.uint8), longer)
+    return suffixes.PrefixCode(words, table.astype(np.uint8), longer)
 
 
 def _code_lengths(weights: Counts) -> Positions:

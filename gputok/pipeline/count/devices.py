@@ -211,7 +211,7 @@ class _Devices:
 
     def _count_on(self, device: Any) -> tuple[_Found, list[Tallies]]:
         from gputok.kernels.cuda.count_words import Added, count_batches
-        from gputok.kernels.cuda.lines import Strings, Watched
+        from gputok.kernels.cuda.lines import Needles, Watched
 
         def leave(batch: Batch, reason: Exception) -> None:
             """Has the CPU's threads count a batch that the device can't count."""
@@ -231,7 +231,7 @@ class _Devices:
                 self._share(),
                 self._counter.automaton,
                 leave=leave,
-                watched=Watched(Strings.of([*added]) if added else None, changing),
+                watched=Watched(Needles.of([*added]) if added else None, changing),
                 stop=self._stop,
             )
             left.finish()

@@ -28,7 +28,7 @@ from gputok.token_files.batches import TokenBatch
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from gputok.pipeline.encode.units import Engine
+    from gputok.pipeline.encode.units import DocumentEngine
     from gputok.pipeline.pipeline import Pipeline
     from gputok.progress import Report
     from gputok.types import Array
@@ -101,7 +101,13 @@ class _Work:
     """
 
     def __init__(
-        self, pipeline: Pipeline, engine: Engine, around: list[list[int]], ends: Ends, n_threads: int, unit_bytes: int
+        self,
+        pipeline: Pipeline,
+        engine: DocumentEngine,
+        around: list[list[int]],
+        ends: Ends,
+        n_threads: int,
+        unit_bytes: int,
     ) -> None:
         self.dtype, self._engine, self._n_threads, self._unit_bytes = id_type(pipeline), engine, n_threads, unit_bytes
         # A document without ids stays without, unless the post-processor adds some

@@ -16,7 +16,7 @@ from gputok.text.way import Unit
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from gputok.pipeline.encode.units import Engine
+    from gputok.pipeline.encode.units import DocumentEngine
     from gputok.pipeline.pipeline import Pipeline
     from gputok.types import Array
 
@@ -26,7 +26,9 @@ _NORMALIZING = 4  # how many threads prepare text for devices
 class ByDevice:
     """Encodes large batches, each on the CUDA device that is free; `on_cpu` encodes batches that no device can encode."""
 
-    def __init__(self, pipeline: Pipeline, devices: Sequence[Any], on_cpu: Engine, dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self, pipeline: Pipeline, devices: Sequence[Any], on_cpu: DocumentEngine, dtype: np.dtype[Any]
+    ) -> None:
         from gputok.kernels.cuda import encode_words, split
         from gputok.kernels.cuda.device import LANES
 

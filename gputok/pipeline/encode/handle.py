@@ -14,7 +14,7 @@ from gputok.automaton.pattern import matcher
 from gputok.components import derived
 from gputok.encoding.rows import margin
 from gputok.kernels import Compositions
-from gputok.kernels.builtins import Columns, Spelling, builtin_functions, new_call, new_texts
+from gputok.kernels.builtins import ColumnCalls, TokenTexts, builtin_functions, new_call, new_texts
 from gputok.kernels.cpu.encode_corpus.cache import grown, new_cache
 from gputok.kernels.cpu.encode_one import encode as short_text
 from gputok.kernels.cpu.encode_one import positions
@@ -61,12 +61,12 @@ RENEWED_AFTER = 1 << 15
 """After so many bytes of text, the size of the cache and the tables of the walk are looked at again."""
 
 
-class Call:
+class TextCall:
     """A kernel, and a handle with memory."""
 
     __slots__ = ("_kept", "address", "handle", "ids", "kernel", "longest", "most")
 
-    def __init__(self, engine: Engine, kernel: Kernel, handle: Handle, ids: Array, longest: int) -> None:
+    def __init__(self, engine: TextEngine, kernel: Kernel, handle: Handle, ids: Array, longest: int) -> None:
         self.handle = handle  # which owns the memory at the address
         self.kernel, self.address, self.ids = kernel, handle.address, ids.data
         self.longest, self.most = (min(engine.longest[0], longest), min(engine.longest[1], longest)), longest
@@ -76,7 +76,7 @@ class Call:
 
     @property
     def given(self) -> Any:
-        """What `Engine.ids_of` takes: a call of machine code, or this object."""
+        """What `TextEngine.ids_of` takes: a call of machine code, or this object."""
         return self if self._kept is None else self._kept[1]
 
 
@@ -110,15 +110,15 @@ class Scratch:
     Attributes:
         steps: encodes a short text by all steps, and writes the positions and words of its tokens if they are asked for.
         units: encodes any text of a moderate length, without positions; None: `steps` does that.
-        call: what `Engine.ids_of` takes to encode a text without positions.
+        call: what `TextEngine.ids_of` takes to encode a text without positions.
     """
 
-    def __init__(self, engine: Engine, renewed_after: int = RENEWED_AFTER) -> None:
+    def __init__(self, engine: TextEngine, renewed_after: int = RENEWED_AFTER) -> None:
         self._ids_of, self._renewed_after = engine.ids_of, renewed_after
         handle = short_text.with_memory(engine.handle, word_cache(_CACHED_WORDS))
-        self.steps = Call(engine, short_text.encode_text, handle, handle["ids"], short_text.LONGEST)
+        self.steps = TextCall(engine, short_text.encode_text, handle, handle["ids"], short_text.LONGEST)
         self.call: Any = self.steps.given
-        self._positions: Call | None = None
+        self._positions: TextCall | None = None
         self.cache, self.units = None, None
         if engine.units is not None:
             self._cut_into_units(engine, engine.units, handle)
@@ -126,14 +126,14 @@ class Scratch:
         self.ends: memoryview[int] = handle["ends"].data
         self.words: memoryview[int] = handle["words"].data
 
-    def _cut_into_units(self, engine: Engine, units: Units, handle: Handle) -> None:
+    def _cut_into_units(self, engine: TextEngine, units: Units, handle: Handle) -> None:
         inner = handle.copy()
         short_steps.put_steps(inner, units.inside)
         self.cache, self._n_bytes = new_cache(4, _FIRST_LINES), 0
         self._handle = unit_kernels.with_memory(units.handle, inner)
         ids = self._handle["ids"]
         self._walks, self._faster, self._inner = units.walks, units.faster, inner
-        self.units = Call(engine, unit_kernels.encode_units, self._handle, ids, unit_kernels.MOST_BYTES)
+        self.units = TextCall(engine, unit_kernels.encode_units, self._handle, ids, unit_kernels.MOST_BYTES)
         self.call = self.units.given
         self._renew(0)
 
@@ -154,7 +154,7 @@ class Scratch:
         self._n_bytes = n_bytes + self._renewed_after
         self._handle["left"][0] = self._n_bytes
 
-    def positions(self, engine: Engine) -> Call:
+    def positions(self, engine: TextEngine) -> TextCall:
         """Returns the call that encodes a text and writes the positions of its tokens; it need not number their words."""
         if self._positions is None:
             self._positions, lengths = self.steps, engine.lengths()
@@ -162,7 +162,7 @@ class Scratch:
                 handle = self.steps.handle
                 handle.put(units=self._handle.address, lengths=lengths, by_byte=units.by_byte)
                 kernel, longest = positions.encode_positions, unit_kernels.MOST_BYTES
-                self._positions = Call(engine, kernel, handle, handle["ids"], longest)
+                self._positions = TextCall(engine, kernel, handle, handle["ids"], longest)
         return self._positions
 
     def expect(self, n_bytes: int) -> None:
@@ -179,7 +179,7 @@ class Scratch:
         return self._ids_of(self.steps.given, text, flags) if isinstance(ids, int) else ids
 
 
-class Engine:
+class TextEngine:
     """A handle for all texts of a pipeline, and the memory that calls have used and later calls use again.
 
     Attributes:
@@ -245,7 +245,7 @@ class Engine:
         handle.put(asks_origin=pipeline.way.at_start)
         return cls(pipeline, handle, units)
 
-    def columns(self, memory: Scratch) -> Columns:
+    def columns(self, memory: Scratch) -> ColumnCalls:
         """Returns what machine code makes tokens and offsets with."""
         if self._spelling is None:
             n, vocabulary = self._names.n_ids, self._names.vocabulary
@@ -253,12 +253,12 @@ class Engine:
             if (by_id := vocabulary.by_id) is not None:
                 rows[: len(by_id)] = by_id[:n]
             rows[[token_id for token_id in self._odd if token_id < n]] = -1
-            self._spelling = Spelling(new_texts(n), rows, vocabulary.data, vocabulary.offsets)
+            self._spelling = TokenTexts(new_texts(n), rows, vocabulary.data, vocabulary.offsets)
         sizes = [(frame.n_before, frame.n_special - frame.n_before) if frame else (0, 0) for frame in self._frames]
         before, after = zip(*sizes, strict=True)
         where = memory.steps.handle["begins"], memory.steps.handle["ends"]
         trim = None if self.trims is None else self.trim
-        return Columns(memory.positions(self).given, *where, before, after, self._spelling, trim)
+        return ColumnCalls(memory.positions(self).given, *where, before, after, self._spelling, trim)
 
     def lengths(self) -> Array | None:
         """Returns the lengths of tokens as `gputok.kernels.cpu.encode_one.positions` takes them; None: no positions follow."""
@@ -284,7 +284,7 @@ class Engine:
         return [frame.n_special if frame else 0 for frame in self._frames]
 
 
-def _ids_by_kernel(call: Call, text: str, flags: int) -> bytes | int:
+def _ids_by_kernel(call: TextCall, text: str, flags: int) -> bytes | int:
     raw = text.encode()
     if len(raw) > call.longest[flags & 1]:
         return -1
@@ -334,7 +334,7 @@ def _units(pipeline: Pipeline, steps: Steps, tables: Any, make_faster: Callable[
 
 
 def _lengths(names: Names, added: AddedVocabulary, units: Units) -> Array:
-    """Returns int32[names.n_ids]; see `Engine.lengths`."""
+    """Returns int32[names.n_ids]; see `TextEngine.lengths`."""
     vocabulary, n = names.vocabulary, names.n_ids
     lengths = np.full(n, positions.UNKNOWN, np.int32)
     begun = np.cumsum(vocabulary.data & 0xC0 != 0x80, dtype=np.int32)  # characters, up to and with each byte

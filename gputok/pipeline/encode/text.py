@@ -23,7 +23,7 @@ from gputok.kernels.builtins import Maker
 from gputok.kernels.signatures import NamedTuple
 from gputok.kernels.threads import share, thread_count
 from gputok.pipeline.encode import stepwise
-from gputok.pipeline.encode.handle import HEAD, POSITIONS, Call, Engine, Scratch
+from gputok.pipeline.encode.handle import HEAD, POSITIONS, Scratch, TextCall, TextEngine
 from gputok.pipeline.special_tokens import Frame, surrounded
 from gputok.text.pieces import TextBatch, check_lengths, joined_offsets
 
@@ -127,7 +127,7 @@ class Texts:
 
     address = 0
 
-    def __init__(self, pipeline: Pipeline, engine: Engine, bare: bool) -> None:
+    def __init__(self, pipeline: Pipeline, engine: TextEngine, bare: bool) -> None:
         self.pipeline, self.engine, self._bare = pipeline.with_limits(), engine, bare
         self._padding, self._list_ids = pipeline.padding, engine.list_ids
         self._spell, self._odd = pipeline.names.spelling.__getitem__, pipeline.odd_tokens
@@ -164,7 +164,7 @@ class Texts:
             return None
         engines = pipeline.kept.engines
         if engines.texts is None:
-            engines.once("texts", Engine.of(pipeline) or False)
+            engines.once("texts", TextEngine.of(pipeline) or False)
         return cls(pipeline, engines.texts, bare) if engines.texts else None
 
     def _frame_of(self, n: int, special: int) -> Any:
@@ -724,7 +724,7 @@ class Texts:
         self._scratch.give(memory)
         return None if columns is None else list(zip(*columns, strict=True))
 
-    def _encode_again(self, call: Call, text: str, n: int) -> tuple[int, int]:
+    def _encode_again(self, call: TextCall, text: str, n: int) -> tuple[int, int]:
         """Encodes a text with positions. -> the first of the n tokens that are kept, and the one after them; -1: it is too long."""
         raw = text.encode()
         found = call.kernel(call.address, id(raw) + HEAD, len(raw), POSITIONS) if len(raw) <= call.most else -1

@@ -39,7 +39,7 @@ EncodeNew = Callable[["Array", "Array", "Array"], "tuple[Array, Array]"]
 """(data, start, end) -> the ids of the units data[start[i]:end[i]], and the rows int64[n_units + 1] in the ids."""
 
 
-class Engine(Protocol):
+class DocumentEngine(Protocol):
     """A way to encode documents."""
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
@@ -51,14 +51,14 @@ class Engine(Protocol):
         ...
 
 
-def engine_of(pipeline: Pipeline) -> Engine:
+def engine_of(pipeline: Pipeline) -> DocumentEngine:
     """Returns what encodes the documents of a pipeline on the CPU; pipelines that differ only in limits share it."""
     engines = pipeline.kept.engines
     # A copy that does not share engines: the engine is one of these, and a reference to itself would keep it alive
     return engines.corpus or engines.once("corpus", _engine(dataclasses.replace(pipeline)))
 
 
-def _engine(pipeline: Pipeline) -> Engine:
+def _engine(pipeline: Pipeline) -> DocumentEngine:
     model, way = pipeline.model, pipeline.way
     if isinstance(model, models.BPE):
         from gputok.pipeline.encode.superwords import BySuperwords

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _ROWS_AT_ONCE = 1 << 13  # a record batch or row group has so many documents
 
 
-class Table(TokenFormat):
+class TableFormat(TokenFormat):
     """A file of record batches or row groups."""
 
     in_place = False
@@ -41,7 +41,7 @@ class Table(TokenFormat):
         raise NotImplementedError
 
 
-class Arrow(Table):
+class Arrow(TableFormat):
     """An Arrow IPC file."""
 
     name, suffix = "arrow", ".arrow"
@@ -64,7 +64,7 @@ class Arrow(Table):
                 yield _of_lists(batch.column("ids"))
 
 
-class Parquet(Table):
+class Parquet(TableFormat):
     """A Parquet file."""
 
     name, suffix = "parquet", ".parquet"

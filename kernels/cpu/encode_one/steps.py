@@ -99,7 +99,7 @@ class ShortText(NamedTuple):
     by_byte: bool  # lengths are bytes
 
 
-class Step(NamedTuple):
+class BaseStep(NamedTuple):
     """What the fields of each kind of step begin with."""
 
     kind: int
@@ -198,7 +198,7 @@ def words_of(handle, given, n_bytes, aligned):
     n, n_changed = np.int64(1), np.int64(-1)
     for i in range(handle.n_steps):
         step = step_of(handle, i)
-        kind = record_at(step, Step).kind
+        kind = record_at(step, BaseStep).kind
         if kind == EXTRACT:
             n = _extract(handle, step, n)
         elif kind == WALK:
@@ -400,7 +400,7 @@ def _strip_pieces(handle, step, n):
 @kernel
 def _change(handle, step, n, n_given, aligned, n_changed):
     """Normalizes all pieces but added tokens; returns the number of pieces, or TOO_MUCH, and the bytes of the text."""
-    n_bytes, kind = _as_stages_take_them(handle, n), record_at(step, Step).kind
+    n_bytes, kind = _as_stages_take_them(handle, n), record_at(step, BaseStep).kind
     data, pieces = pointer_to_all(handle.text), _pieces(handle, n)
     if kind == MAP:
         new, offsets, source = map_pieces(data, pieces, record_at(step, Map).table, n_bytes, aligned)

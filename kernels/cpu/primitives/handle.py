@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from gputok.kernels.signatures import Either, Elements, Group, Type, type_of
+from gputok.kernels.signatures import Either, Elements, TupleType, Type, type_of
 
 WORDS = 3  # numbers of a field, as in `primitives.tables`
 
@@ -94,7 +94,7 @@ def _layout(of: Any) -> tuple[list[Any], dict[str, int]]:
     Of each: its type, and the type of elements and the dimensions that an array can have; none for a number.
     """
     kind, leaves, first = type_of(of), [], {}
-    assert isinstance(kind, Group)
+    assert isinstance(kind, TupleType)
     for name, item in zip(of._fields, kind.items, strict=True):
         first[name] = len(leaves)
         leaves += _leaves(item)
@@ -102,7 +102,7 @@ def _layout(of: Any) -> tuple[list[Any], dict[str, int]]:
 
 
 def _leaves(kind: Type) -> Iterator[Any]:
-    if isinstance(kind, Group):
+    if isinstance(kind, TupleType):
         for item in kind.items:
             yield from _leaves(item)
     else:

@@ -14,7 +14,7 @@ Reading a field of a record is a load: in a loop that stores something, take the
 from __future__ import annotations
 
 from gputok.kernels.cpu.primitives.views import CHECKED, I64, View, check_bounds, make_view, struct_of
-from gputok.kernels.signatures import Elements, Group, Number, Type, chosen, numba_type, type_of
+from gputok.kernels.signatures import Elements, Number, TupleType, Type, chosen, numba_type, type_of
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.errors import TypingError
@@ -30,7 +30,7 @@ WORDS = 3
 class Record(types.Type):
     """The type of records: the address of the numbers for the fields of a NamedTuple class."""
 
-    def __init__(self, group: Group, choice: str = "") -> None:
+    def __init__(self, group: TupleType, choice: str = "") -> None:
         self.group = group
         made_by = group.made_by
         assert made_by is not None
@@ -44,7 +44,7 @@ class Record(types.Type):
 
 def n_leaves(kind: Type) -> int:
     """The number of arrays and numbers of a type."""
-    return sum(map(n_leaves, kind.items)) if isinstance(kind, Group) else 1
+    return sum(map(n_leaves, kind.items)) if isinstance(kind, TupleType) else 1
 
 
 @register_model(Record)
@@ -54,7 +54,7 @@ class _RecordModel(models.PrimitiveModel):
 
 
 def _field_type(kind: Type) -> types.Type:
-    if isinstance(kind, Group):
+    if isinstance(kind, TupleType):
         return Record(kind)
     if isinstance(kind, Elements):
         return View(numba_type(Number(kind.code)), dimensions=kind.ndim)
@@ -82,7 +82,7 @@ def _read(context, builder, address, at, kind):
         where = builder.add(address, I64(8 * (WORDS * at + k)))
         return builder.load(builder.inttoptr(where, I64.as_pointer()))
 
-    if isinstance(kind, Group):
+    if isinstance(kind, TupleType):
         return builder.add(address, I64(8 * WORDS * at))
     made = _field_type(kind)
     if isinstance(made, View):

@@ -63,7 +63,7 @@ class State(NamedTuple):
     traits: U64s  # uint64[ids + 1], of each token, for the veto; without a veto, uint64[0]
     prefix: U8s  # uint8[k], continuing_subword_prefix
     symbols: U16orU32  # uint16|uint32[n], the symbols of the first part: their type is that of all parts
-    table: U64s  # uint64[parts * N_FIELDS * WORDS], the numbers of a `Handle` for each `Part`
+    table: U64s  # uint64[parts * N_FIELDS * WORDS], the numbers of a `Handle` for each `ThreadWords`
     length: U32s  # uint32[ids + 1], in positions; 0: the words don't contain the symbol. The sentinel is id `ids`
     merges: U32s  # uint32[3 * m], rows of left, right, merged
     merge_counts: I64s  # int64[m], of each pair when it was merged
@@ -80,7 +80,7 @@ class State(NamedTuple):
     sides: U32s  # uint32[2 * (ids + 2)], the last batch in which each id is a left part, and a right part
 
 
-class Part(NamedTuple):
+class ThreadWords(NamedTuple):
     """The words of one thread, with what only this thread changes."""
 
     at: I64s  # [N_PART_SCALARS]
@@ -110,7 +110,7 @@ class Part(NamedTuple):
     late: I64s  # [2 * n], pair and weight that the pair loses
 
 
-N_FIELDS = len(Part._fields)
+N_FIELDS = len(ThreadWords._fields)
 
 
 @kernel(inline=True)
@@ -132,7 +132,7 @@ def part_of(s, part):
     Nothing here takes the State itself, whose arrays would be reference-counted: 0.2 microseconds for each merge.
     """
     numbers = tail(s.table, np.uint64(part) * np.uint64(N_FIELDS * WORDS))
-    return as_views(record_at(numbers, Part, s.symbols))
+    return as_views(record_at(numbers, ThreadWords, s.symbols))
 
 
 @kernel(inline=True)

@@ -43,12 +43,12 @@ from gputok.kernels.cpu.train_bpe.index import (
     order_places,
     touch,
 )
-from gputok.kernels.cpu.train_bpe.layout import Part, State
+from gputok.kernels.cpu.train_bpe.layout import State, ThreadWords
 from gputok.kernels.cpu.train_bpe.merge import merge_alone
 from gputok.kernels.cpu.train_bpe.queue import train_bpe_queued
 from gputok.kernels.cpu.veto import N_VETO, put_traits, veto_limits
 from gputok.kernels.signatures import NamedTuple
-from gputok.kernels.threads import PLACES_PER_THREAD, Pool, results, yield_core
+from gputok.kernels.threads import PLACES_PER_THREAD, ThreadPool, results, yield_core
 
 _APART = 16  # numbers, after which others are in another cache line, wherever the first one is
 _SPARSE = ("pool", "records", "heap")  # of these arrays, mostly the beginning is used
@@ -56,7 +56,7 @@ _FEW_PLACES = 1 << 16  # of words that are merged before another thread has star
 Words = tuple[np.ndarray, ...]
 
 
-class Sizes(NamedTuple):
+class TrainSizes(NamedTuple):
     """Sizes that decide about time and memory, and never about the result."""
 
     slice: int = 4_000_000  # occurrences between two calls of progress, 0.05 to 0.15 s
@@ -70,7 +70,7 @@ class Sizes(NamedTuple):
     born: int = 1 << 12  # room for neighbours of a batch
 
 
-SIZES = Sizes()
+SIZES = TrainSizes()
 
 
 def train_bpe(
@@ -81,7 +81,7 @@ def train_bpe(
     token_offsets: np.ndarray,
     limits: BpeLimits,
     progress: Callable[[int, int], None] | None = None,
-    sizes: Sizes = SIZES,
+    sizes: TrainSizes = SIZES,
     threads: int = 1,
 ) -> BpeMerges:
     """`reference.train_bpe`, by the algorithm at the top of this file.
@@ -99,7 +99,7 @@ def train_bpe_of_parts(
     token_offsets: np.ndarray,
     limits: BpeLimits,
     progress: Callable[[int, int], None] | None = None,
-    sizes: Sizes = SIZES,
+    sizes: TrainSizes = SIZES,
     threads: int = 1,
 ) -> BpeMerges:
     """`train_bpe` for words that are spelled some at a time, so that memory holds their symbols only once.
@@ -154,7 +154,7 @@ class Training:
         tokens: np.ndarray,
         token_offsets: np.ndarray,
         limits: BpeLimits,
-        sizes: Sizes,
+        sizes: TrainSizes,
         threads: int,
     ) -> None:
         self._sizes = sizes
@@ -269,7 +269,7 @@ class Training:
 
     def _table(self) -> np.ndarray:
         """The numbers of each array of each part."""
-        return np.concatenate([Handle(Part, **part).slots for part in self._parts], axis=None)
+        return np.concatenate([Handle(ThreadWords, **part).slots for part in self._parts], axis=None)
 
     def _replace(self, number: int, **arrays: np.ndarray) -> None:
         """Replaces arrays of a part."""
@@ -427,7 +427,7 @@ class Training:
         shared, work = self.state.shared, self._sizes.slice * self._threads
         most = max(1, min(self._sizes.batch, layout.MOST))
         shared[layout.STOP] = 0
-        pool = Pool(self._threads - 1)
+        pool = ThreadPool(self._threads - 1)
         try:
             helping = [pool.submit(self._assist, number) for number in range(1, self._threads)]
             while (outcome := merge_in_batches(self.state, work, most)) == layout.WAITING:

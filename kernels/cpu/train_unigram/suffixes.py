@@ -2,7 +2,7 @@
 
 The text is one array of character ids: a 0, and then the unique words one after the other with a 0 after each word;
 uint16[n], or uint32[n] for a large alphabet. A key (uint64) holds the characters from a position to the end of the word and
-the 0, forwards (step 1) or backwards (step -1), in a `Code` that keeps their order: as many as fit KEY_BITS, from the top
+the 0, forwards (step 1) or backwards (step -1), in a `PrefixCode` that keeps their order: as many as fit KEY_BITS, from the top
 bit down. So suffixes compare a dozen characters at a time.
 
 All functions work on ranges of words or buckets that do not depend on the number of threads.
@@ -30,7 +30,7 @@ _SUFFIXES_AHEAD = 16  # prefetch so many suffixes ahead
 _SMALL = 12  # ranges up to this length are sorted by insertion
 
 
-class Code(NamedTuple):
+class PrefixCode(NamedTuple):
     """A prefix code of character ids that keeps their order by (length, id)."""
 
     words: U64s  # uint64[ids], the code of each id from the top bit down, and its length in the lowest 6 bits
@@ -113,7 +113,7 @@ def _code_length(key, lengths, beyond):
     return length
 
 
-@kernel(Code)
+@kernel(PrefixCode)
 def bucket_cuts(code):
     """Whether each bucket has at most one character in common with the bucket before: bool[BUCKETS]."""
     cuts = np.empty(BUCKETS, np.bool_)
@@ -136,7 +136,7 @@ def _fetch(text, end):
 # ----------------------------------------------------------------------------------------------------- dealing
 
 
-@kernel(U16orU32, i64[:], i64, Code, i64, i64, i64[:])
+@kernel(U16orU32, i64[:], i64, PrefixCode, i64, i64, i64[:])
 def bucket_sizes(text, starts, step, code, first, last, buckets):
     """Counts starts[first:last] by the top 16 bits of their keys."""
     source, codes = view(text), view(code.words)
@@ -144,7 +144,7 @@ def bucket_sizes(text, starts, step, code, first, last, buckets):
         buckets[_key(source, starts[w], step, codes, 16, 16) >> _TOP] += 1
 
 
-@kernel(U16orU32, i64[:], i64, Code, i64, i64, u16[:], i64[:], U32orI64, u64[:], U32orI64)
+@kernel(U16orU32, i64[:], i64, PrefixCode, i64, i64, u16[:], i64[:], U32orI64, u64[:], U32orI64)
 def deal_words(text, starts, step, code, first, last, group_of, at, order, cache, weight):
     """Writes each of starts[first:last], its key and its number into the group of its bucket, from at[group] on."""
     source, codes = view(text), view(code.words)
@@ -156,7 +156,7 @@ def deal_words(text, starts, step, code, first, last, group_of, at, order, cache
         order[k], cache[k], weight[k] = starts[w], key, w
 
 
-@kernel(U16orU32, i64[:], i32[:], i64[:], Code, i64, i64, i64[:])
+@kernel(U16orU32, i64[:], i32[:], i64[:], PrefixCode, i64, i64, i64[:])
 def count_suffixes(text, ends, lcp, n_chars, code, first, last, buckets):
     """Counts the different suffixes of the words first:last (see `deal_suffixes`) by the top 16 bits of their keys."""
     deepest = 0
@@ -176,7 +176,7 @@ def count_suffixes(text, ends, lcp, n_chars, code, first, last, buckets):
             buckets[key >> _TOP] += 1
 
 
-@kernel(U16orU32, i64[:], i64[:], i32[:], i64[:], Code, i64, i64, u16[:], i64[:], U32orI64, u64[:], U32orI64)
+@kernel(U16orU32, i64[:], i64[:], i32[:], i64[:], PrefixCode, i64, i64, u16[:], i64[:], U32orI64, u64[:], U32orI64)
 def deal_suffixes(text, ends, counts, lcp, n_chars, code, first, last, group_of, at, order, cache, weight):
     """Writes the different suffixes of words first:last into the groups of their buckets, from at[group] on.
 
@@ -308,7 +308,7 @@ def _radix_sort(key, index, other_key, other_index):
     return key, index
 
 
-@kernel(U16orU32, U32orI64, u64[:], U32orI64, i64, i64, Code, i64)
+@kernel(U16orU32, U32orI64, u64[:], U32orI64, i64, i64, PrefixCode, i64)
 def sort_suffixes(text, order, cache, weight, limit, step, code, heavy):
     """Sorts the suffixes of a group (order, with their keys in cache, and weight) by their first `limit` characters.
 
