@@ -26,7 +26,7 @@ from gputok import checks
 from gputok.checks import Check, FieldError, WrongValue, several
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Generator, Iterable, Mapping
+    from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping
 
 T = TypeVar("T")
 
@@ -377,6 +377,10 @@ class Chain(Component):
 
     def __len__(self) -> int:
         return len(getattr(self, self.elements))
+
+    def __iter__(self) -> Iterator[Any]:
+        # All of one state: another thread may set the elements meanwhile
+        return iter(getattr(self, self.elements))
 
     def __getitem__(self, index: int) -> Any:
         return getattr(self, self.elements)[self._checked_index(index)]

@@ -264,6 +264,28 @@ def test_components_of_two_tokenizers_change_in_both_at_once():
     assert second.model is first.model and second.encode("lower").ids == first.encode("lower").ids
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (normalizers.Lowercase, "normalizers"), (pre_tokenizers.Whitespace, "pretokenizers"),
+        (processors.ByteLevel, "processors"), (decoders.Fuse, "decoders"),
+    ],
+)  # fmt: skip
+def test_a_sequence_shows_the_elements_of_one_state(kind, name):
+    class Changing(kind):
+        def leaves(self):
+            setattr(sequence, name, [kind()])  # as another thread does
+            return [self]
+
+    last = kind()
+    sequence = sys.modules[kind.__module__].Sequence([Changing(), last])
+    assert sequence.leaves()[1:] == [last]
+    assert [type(part) for part in sequence] == [kind]
+    elements = iter(sequence)
+    setattr(sequence, name, [])
+    assert [type(part) for part in elements] == [kind]
+
+
 def test_a_pipeline_stays_as_it_was():
     tokenizer = Tokenizer.from_str(trained(byte_level))
     before, expected = tokenizer.pipeline, [answer(call, tokenizer) for call in CALLS]
