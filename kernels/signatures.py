@@ -25,6 +25,7 @@ else:
         """The `__new__` of a class until it is asked for, then a function of the fields."""
 
         def __get__(self, _, owner):
+            owner = next(kind for kind in owner.__mro__ if "_fields" in vars(kind))
             names = ", ".join(owner._fields)
             made = eval(f"lambda _cls, {names}: _new(_cls, ({names},))", {"_new": tuple.__new__})
             made.__defaults__ = tuple(owner._field_defaults.values())
@@ -34,12 +35,15 @@ else:
 
     class _Fields(type):
         def __new__(cls, name, bases, own):
-            if bases and bases[0].__bases__ == (tuple,):
-                fields = tuple(own["__annotations__"])
-                own["_field_defaults"] = {field: own[field] for field in fields if field in own}
-                own |= {field: _tuplegetter(i, None) for i, field in enumerate(fields)}
-                own |= {"_fields": fields, "__match_args__": fields, "__slots__": (), "__new__": _Constructor()}
-            return super().__new__(cls, name, bases, own)
+            is_record = bool(bases) and bases[0].__bases__ == (tuple,)
+            made = super().__new__(cls, name, bases, own | {"__slots__": ()} if is_record else own)
+            if is_record:
+                fields = made._fields = made.__match_args__ = tuple(made.__annotations__)
+                made._field_defaults = {field: own[field] for field in fields if field in own}
+                for i, field in enumerate(fields):
+                    setattr(made, field, _tuplegetter(i, None))
+                made.__new__ = _Constructor()
+            return made
 
     class NamedTuple(tuple, metaclass=_Fields):
         """As `typing.NamedTuple`, which takes .1 ms a class: it compiles each constructor, needed or not."""

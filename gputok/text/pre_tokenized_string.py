@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -20,11 +19,10 @@ if TYPE_CHECKING:
 
 
 @public("gputok")
-@dataclass(frozen=True, eq=False, repr=False)
 class Token:
     """A token of a model: its id, its text, and its bytes in the piece of text.
 
-    Attributes:
+    Args:
         id: the id of the token.
         value: the token as text.
         offsets: (first, last + 1) byte of the piece that the token covers.
@@ -34,13 +32,29 @@ class Token:
         (3, 'he', (0, 2))
     """
 
-    id: int
-    value: str
-    offsets: tuple[int, int]
+    __slots__ = ("_fields",)
+
+    def __init__(self, id: int, value: str, offsets: tuple[int, int]) -> None:
+        self._fields = (id, value, offsets)
+
+    @property
+    def id(self) -> int:
+        """The id of the token."""
+        return self._fields[0]
+
+    @property
+    def value(self) -> str:
+        """The token as text."""
+        return self._fields[1]
+
+    @property
+    def offsets(self) -> tuple[int, int]:
+        """(first, last + 1) byte of the piece that the token covers."""
+        return self._fields[2]
 
     def as_tuple(self) -> tuple[int, str, tuple[int, int]]:
         """Returns (id, value, offsets)."""
-        return self.id, self.value, self.offsets
+        return self._fields
 
 
 class _Split(NamedTuple):
