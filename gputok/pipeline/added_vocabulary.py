@@ -324,19 +324,19 @@ class _Finder(NamedTuple):
     @classmethod
     def of(cls, earlier: _Finder | None, ids: Positions, texts: Sequence[str], options: Bytes) -> _Finder | None:
         """Returns what finds these tokens and earlier ones; None: it can't be made of the earlier one."""
-        from gputok.kernels.cpu import trie
         from gputok.kernels.cpu.find_tokens import SINGLE_WORD, first_bytes
+        from gputok.kernels.cpu.trie import ROOT, grow_trie
 
-        kernels: Any = trie
-        edges, n_nodes, of_words, n = np.zeros((_SLOTS, 2), np.uint64), trie.ROOT, np.zeros(0, np.uint8), 0
+        edges, n_nodes, of_words, n = np.zeros((_SLOTS, 2), np.uint64), ROOT, np.zeros(0, np.uint8), 0
         if earlier is not None:
             edges, of_words, n = earlier.edges, earlier.word_bits, len(earlier.ids)
             ids, options = np.append(earlier.ids, ids), np.append(earlier.options, options)
-            if not earlier.n_nodes:
+            try:
+                n_nodes = earlier.n_nodes.pop()
+            except IndexError:
                 return None
-            n_nodes = earlier.n_nodes.pop()
         numbers = np.arange(n, len(ids), dtype=np.uint32)
-        edges, n_nodes = kernels.grow_trie(edges, n_nodes, *pack(texts), numbers, replace=earlier is None)
+        edges, n_nodes = grow_trie(edges, n_nodes, *pack(texts), numbers, replace=earlier is None)
         if n_nodes < 0:
             return None
         of_words = word_bits() if (options & SINGLE_WORD).any() else of_words

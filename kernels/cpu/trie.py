@@ -48,7 +48,15 @@ def build_trie(data, offsets, ids):
     return grow_trie(np.zeros((size, 2), np.uint64), ROOT, data, offsets, ids, replace=True)[0]
 
 
-def grow_trie(edges, n_nodes, data, offsets, ids, *, replace):
+def grow_trie(
+    edges: np.ndarray,
+    n_nodes: int,
+    data: np.ndarray,
+    offsets: np.ndarray,
+    ids: np.ndarray,
+    *,
+    replace: bool,
+) -> tuple[np.ndarray, int]:
     """Adds strings to the edges of a trie, in place while there is room.
 
     Kernels may read the edges meanwhile: those that heed only smaller ids find the same strings as before.
