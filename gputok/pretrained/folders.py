@@ -213,8 +213,10 @@ def _load_file(make: Callable[..., Made], path: pathlib.Path, options: dict[str,
 def _load_folder(make: Callable[..., Made], folder: pathlib.Path, name_or_path: str, options: dict[str, Any]) -> Made:
     """Loads the files that `save_pretrained` writes, or older ones."""
     config = _settings(folder / CONFIG)
-    of_model = _classes()["model_types"].get(_settings(folder / "config.json").get("model_type") or "")
-    name = (config.get("tokenizer_class") or of_model or SAVED_CLASS).removesuffix("Fast")
+    name = config.get("tokenizer_class")
+    if not name:  # else the file of the model, which may be damaged, is not needed
+        name = _classes()["model_types"].get(_settings(folder / "config.json").get("model_type") or "")
+    name = (name or SAVED_CLASS).removesuffix("Fast")
     tokenizer = _open(folder, name, {**config, **options})
     if name == "LlamaTokenizer" and (folder / TOKENIZER).is_file() and "ByteLevel" in repr(tokenizer.pre_tokenizer):
         name = SAVED_CLASS  # as in transformers: a wrong name that many byte-level tokenizers have

@@ -1037,3 +1037,14 @@ def test_real_tokenizers_on_real_corpora(corpus_sample, shared_tokenizer, name, 
     else:
         shared = set(new.get_vocab()) & set(expected.get_vocab())
         assert len(shared) > 0.98 * len(expected)
+
+
+def test_a_model_config_is_read_only_if_it_must_say_the_class(tmp_path):
+    tokenizer = gputok.Tokenizer(gputok.models.WordLevel({"a": 0, "[UNK]": 1}, "[UNK]"))
+    PreTrainedTokenizer(tokenizer, unk_token="[UNK]").save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text("{broken")
+    assert PreTrainedTokenizer.from_pretrained(tmp_path).unk_token == "[UNK]"
+    settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({**settings, "tokenizer_class": None}))
+    with pytest.raises(ValueError, match=r"config\.json"):
+        PreTrainedTokenizer.from_pretrained(tmp_path)
