@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar
 
@@ -91,21 +92,28 @@ def same_method(
     name = method.__name__
 
     @functools.wraps(method)
-    def call(self: Any, *args: Any, **options: Any) -> _Found:
+    def call(self: Any, *args: Any, **options: Any) -> Any:
         if first in options:
             args = (options.pop(first), *args)
         if none and args and args[0] is None:
             raise ValueError(none)
         return getattr(self._tokenizer, name)(*args, **options)
 
-    if first:
-        import inspect
+    made: Any = call
+    if inspect.iscoroutinefunction(method):
 
+        @functools.wraps(method)
+        async def waiting(self: Any, *args: Any, **options: Any) -> Any:
+            return await call(self, *args, **options)
+
+        made = waiting
+
+    if first:
         signature = inspect.signature(method)
         own, renamed, *others = signature.parameters.values()
         parameters = [own, renamed.replace(name=first), *others]
-        call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # which `signature` reads
-    return call
+        made.__signature__ = signature.replace(parameters=parameters)  # which `signature` reads
+    return made
 
 
 Offsets = tuple[int, int]

@@ -86,6 +86,9 @@ def test_members_and_signatures(theirs, module, name):
         )
     ]
     assert same_signature(theirs, ours, name)
+    for member in vars(theirs):
+        is_awaited = inspect.iscoroutinefunction(getattr(theirs, member))
+        assert not is_awaited or inspect.iscoroutinefunction(getattr(ours, member)), member
     for member, value in vars(theirs).items():
         if (
             member in NOT_HERE

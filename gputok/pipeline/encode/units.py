@@ -127,12 +127,17 @@ class Stepped:
 
 def _encoders(dtype: np.dtype[Any]) -> Pool[Any]:
     """Returns the encoders of a model, one for each thread, which learn from each other. dtype: the type of the ids."""
-    from gputok.corpus.options import SIZES
     from gputok.kernels.cpu.encode_corpus import Encoder, Learning
 
-    # The ids of a task have room in one round. Memory that no id is written to costs nothing
-    learning, n_ids = Learning(), SIZES.task // 2
-    return Pool(lambda: Encoder(dtype, most_lines(), n_ids, learning=learning))
+    learning = Learning()
+
+    def make() -> Any:
+        from gputok.corpus.options import SIZES  # imported late: a first text needs no corpus
+
+        # The ids of a task have room in one round. Memory that no id is written to costs nothing
+        return Encoder(dtype, most_lines(), SIZES.task // 2, learning=learning)
+
+    return Pool(make)
 
 
 class Walked:
