@@ -17,7 +17,7 @@ from gputok.kernels.cpu.encode_corpus.cache import FIRST_LINES, FULL_REACH, GROU
 import gputok
 from gputok import corpus, decoders, models, normalizers, pre_tokenizers, processors
 from gputok.automaton import PATTERNS, compile_pattern
-from gputok.corpus import Sizes, readers
+from gputok.corpus import ReadSizes, readers
 from gputok.pipeline.encode import corpus as bulk
 from gputok.pipeline.encode.units import Walked, encode_batch, engine_of
 from gputok.pool import most_lines
@@ -590,7 +590,7 @@ def test_threads_read_large_files_themselves(byte_level, tmp_path, separator):
     paths = [tmp_path / "a.txt", tmp_path / "b.txt"]
     for path, some in zip(paths, (texts[:150], texts[150:]), strict=True):
         path.write_text("".join(text + end for text in some), newline="")
-    sizes = Sizes(batch=1 << 12, small=1 << 10, task=1 << 10, slack=1 << 6)
+    sizes = ReadSizes(batch=1 << 12, small=1 << 10, task=1 << 10, slack=1 << 6)
     source = corpus.Source.of([*map(str, paths)], separator=separator, sizes=sizes)
     tasks = [*source.read_apart(2)]
     assert len(tasks) > 20 and all(isinstance(task, readers.Task) for task in tasks)
