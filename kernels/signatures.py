@@ -132,7 +132,7 @@ def versions(arguments: tuple[Any, ...]) -> list[tuple[Type, ...]]:
     """The types of the arguments of each version of a kernel.
 
     >>> versions((u8[:], (i64, f64)))
-    [(Elements(code='u1', ndim=1), Group(items=(Number(code='i8'), Number(code='f8')), made_by=None))]
+    [(Elements(code='u1', ndim=1), TupleType(items=(Number(code='i8'), Number(code='f8')), made_by=None))]
     """
     kind = type_of(arguments)
     choices = list(dict.fromkeys(_choices(kind)))

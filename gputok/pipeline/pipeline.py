@@ -34,8 +34,8 @@ class Engines(_Once):
 
     Attributes:
         way: see `Pipeline.way`; None: not known yet.
-        corpus: encodes documents (`encode.units.Engine`); None: not made yet.
-        texts: encodes a short text (`encode.handle.Engine`); None: not made yet; False: a handle can't hold the pipeline.
+        corpus: encodes documents (`encode.units.DocumentEngine`); None: not made yet.
+        texts: encodes a short text (`encode.handle.TextEngine`); None: not made yet; False: a handle can't hold the pipeline.
         tables: of each CUDA device, the tables that stay there (`encode.on_device`).
         decodings: what decodes ids (`decode_ids`): True -> without special tokens, False -> with them.
         frames: what `special_tokens.Frame.of` has returned, by its arguments.

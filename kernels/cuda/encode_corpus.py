@@ -82,7 +82,7 @@ def encode_on_device(
 ) -> tuple[Any, Any]:
     """Does the same for arrays on the device, all but the text of uint32, and returns such arrays; offsets begin with 0.
 
-    Of text of at most `Sizes.bounded` bytes, the host does not look how many words and ids there are: each has a byte at least. Then the
+    Of text of at most `DeviceSizes.bounded` bytes, the host does not look how many words and ids there are: each has a byte at least. Then the
     words are followed by empty ones, and the array of ids is longer than they are: the last of the ends says how many there are.
     """
     xp, n_bytes = device.xp, len(text)

@@ -117,9 +117,9 @@ def test_any_tokenizer_is_compared_with_the_peers_that_can_read_it(text, tmp_pat
 def emulated(tmp_path, monkeypatch) -> str:
     """Processes that this one starts find CuPy and a device."""
     (tmp_path / "sitecustomize.py").write_text(
-        "from gputok.kernels.cuda.device import Sizes\n"
+        "from gputok.kernels.cuda.device import DeviceSizes\n"
         "from tests.emulation import stand_in\n"
-        "stand_in.install(Sizes(rounds_per_look=2, pair_slots=1024))\n"
+        "stand_in.install(DeviceSizes(rounds_per_look=2, pair_slots=1024))\n"
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
     return "cuda:0"

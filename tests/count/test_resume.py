@@ -164,14 +164,14 @@ def test_kills_in_a_work_folder(how, tmp_path):
     script = """
 import sys
 from gputok.corpus import Source
-from gputok.corpus.options import Sizes
+from gputok.corpus.options import ReadSizes
 from gputok.pipeline.count import words
 from gputok.pipeline.count import resume
 from gputok.pipeline.run import Run
 from gputok.recipes import recipe
 
 output, *folder = sys.argv[1:]
-source, pipeline = Source.of("text.txt", sizes=Sizes(part=10_000_000)), recipe("bpe")[0].pipeline
+source, pipeline = Source.of("text.txt", sizes=ReadSizes(part=10_000_000)), recipe("bpe")[0].pipeline
 if folder:
     resume.count_words(pipeline, source, *folder, Run()).save(output)
     resume.remove(*folder)

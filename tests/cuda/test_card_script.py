@@ -22,8 +22,8 @@ def run(call: str, **variables: str) -> subprocess.CompletedProcess:
 
 SITE = """
 from tests.emulation import stand_in
-from gputok.kernels.cuda.device import Sizes
-stand_in.install(Sizes(rounds_per_look=2, pair_slots=1 << 10))
+from gputok.kernels.cuda.device import DeviceSizes
+stand_in.install(DeviceSizes(rounds_per_look=2, pair_slots=1 << 10))
 from tests.bench import device
 device.measure.__defaults__ = (device.Sizes(steps=4, steps_in_graph=2, values=100, keys=500, distinct=100),)
 """

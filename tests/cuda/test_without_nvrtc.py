@@ -32,7 +32,7 @@ from tests.emulation import stand_in
 from tests.kernels.test_kernels import random_documents
 
 assert stand_in.real is None  # CuPy itself imports NVRTC
-stand_in.install(cuda.Sizes(batch=1000, rounds_per_look=2, pair_slots=512))
+stand_in.install(cuda.DeviceSizes(batch=1000, rounds_per_look=2, pair_slots=512))
 stand_in.faults.no_compiler = True
 cuda.CUBINS = pathlib.Path(sys.argv[1])
 documents = [*random_documents(np.random.default_rng(5), 60).strings(), "the<|endoftext|>the e\\u0301"]
