@@ -278,7 +278,9 @@ class Vocabulary:
 
     def find(self, tokens: Sequence[str]) -> list[int | None]:
         """The ids of a few tokens, None for an unknown token. In contrast to `mapping`, this makes no dictionary."""
-        if "mapping" in self.__dict__ or not tokens:
+        if not tokens:
+            return []
+        if "mapping" in self.__dict__:
             return list(map(self.mapping.get, tokens))
         from gputok.kernels.cpu import lookup
 

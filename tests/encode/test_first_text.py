@@ -16,6 +16,7 @@ from gputok.automaton.patterns import SPLITS
 from gputok.automaton.ready import ready_splits
 from gputok.pipeline.encode import handle
 from gputok.text.way import Way
+from gputok.tokens.vocabulary import Vocabulary, pack
 
 REAL = ("llama2", "llama3", "qwen3", "claude", "minilm-bert")
 
@@ -91,6 +92,13 @@ def test_a_first_text_needs_no_more(splits, tmp_path):
     if len(splits) == 1 and splits[0] in (PATTERNS["deepseek-v3"],):
         return  # of no file: it leaves characters out
     subprocess.run([sys.executable, "-c", _NEEDS, str(path)], check=True)
+
+
+def test_looking_for_no_token_makes_no_dictionary():
+    """A first text does, where all added tokens lie behind the vocabulary."""
+    vocabulary = Vocabulary(*pack(["a", "b"]))
+    assert vocabulary.find([]) == []
+    assert "mapping" not in vocabulary.__dict__
 
 
 def test_splits_are_ready():
