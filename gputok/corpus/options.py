@@ -75,8 +75,8 @@ class ReadSizes(NamedTuple):
         batch: a batch that is handed on, unless the caller asks for another size.
         small: a thread reads several files that are smaller, and ranges that are not smaller.
         remote: the least that is requested from a network at once.
-        task: what a thread reads, and works on, at most. What Python does for it takes 0.3 ms, one thread at a time: 1.5 % of
-            counting so much, 2.5 % of half as much. Each thread has memory for it, and for its ids.
+        task: what a thread reads, and works on, at most. What Python does for it takes 0.3 ms, one thread at a time: 2.5 % of
+            encoding it. Twice as much took a tenth longer a byte: the text and its ids leave the caches.
         slack: what is read after a range: most last documents end there.
         part: what is counted together if the counts of each part are saved.
     """
@@ -84,7 +84,7 @@ class ReadSizes(NamedTuple):
     batch: int = BATCH_BYTES
     small: int = 1 << 20
     remote: int = 8 << 20
-    task: int = 16 << 20
+    task: int = 8 << 20
     slack: int = 1 << 12
     part: int = PART_BYTES
 

@@ -146,13 +146,14 @@ class Source:
         """
         return self._read(threads, self._always(batch_bytes), memory)
 
-    def read_apart(self, threads: int | None = None) -> Iterator[TextBatch] | Iterator[Task]:
+    def read_apart(self, threads: int | None = None, *, times: int = 1) -> Iterator[TextBatch] | Iterator[Task]:
         """Reads like `read`, but leaves reading to the caller's threads if the corpus is large files of plain text.
 
         A thread that reads a range and then works on it finds the text in its own cache, and in the memory of the range
-        before. Then these are tasks, in order, each of which any thread may read, and gives at most one batch.
+        before. Then these are tasks, in order, each of which any thread may read, and gives at most one batch. times: so many
+        times the task of `sizes`, at most.
         """
-        n_threads, sizes = thread_count(threads), self.sizes
+        n_threads, sizes = thread_count(threads), self.sizes._replace(task=times * self.sizes.task)
         n_bytes = (
             sum((place.stop or place.file.size or 0) - place.start for place in self.content) if self.is_files else 0
         )

@@ -107,6 +107,10 @@ class Counter(Protocol):
         ...
 
 
+TIMES = 2
+"""Counting takes so many times the text of a task of encoding, in as little time: there are no ids."""
+
+
 class Slices(NamedTuple):
     """About how many bytes a slice has."""
 
@@ -114,7 +118,7 @@ class Slices(NamedTuple):
     parts: int = 1 << 21  # that is cut into parts: in larger ones few more parts are equal, and tables leave the cache
     steps: int = 1 << 20  # for any other pipeline, which takes at most 0.2 s
     # What one thread reads and counts, at most. All threads count what is longer: it is mostly one document
-    task: int = SIZES.task
+    task: int = TIMES * SIZES.task
 
 
 SLICES = Slices()

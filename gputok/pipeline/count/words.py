@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from gputok.kernels.threads import thread_count
-from gputok.pipeline.count.units import SLICES, Slices, StepCounter, WalkCounter, count_by
+from gputok.pipeline.count.units import SLICES, TIMES, Slices, StepCounter, WalkCounter, count_by
 from gputok.pipeline.way import walk_of
 from gputok.progress import reporting
 from gputok.text.pieces import Pieces, TextBatch
@@ -142,7 +142,7 @@ def count_corpus(
         if by_devices:
             texts = source.read_raw(devices[0].host_memory, run.threads)
         elif run.memory is None:
-            texts = source.read_apart(run.threads)
+            texts = source.read_apart(run.threads, times=TIMES)
         else:
             texts = source.read(run.threads)
         return count_words(
