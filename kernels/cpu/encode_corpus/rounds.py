@@ -192,11 +192,22 @@ def _encoded(
             ids, rows = model(data, begin, end)
             keep(cache, work.lines[:n_new], begin, end, ids, rows)
             encoder.member.give(data, begin, end, ids, rows)
-        made = (n_bytes, n_events, n_ids), (first, piece), ids, rows, token, ends, cache.width
-        while (filled := put_together(work, *made, joined, marks)) < 0:
-            joined.resize(_ROOM - 5 * filled // 4, refcheck=False)
-            marks.resize(len(joined) if marked else 0, refcheck=False)
-        n_ids = filled
+        if n_events or len(token):
+            made = (n_bytes, n_events, n_ids), (first, piece), ids, rows, token, ends, cache.width
+            while (filled := put_together(work, *made, joined, marks)) < 0:
+                joined.resize(_ROOM - 5 * filled // 4, refcheck=False)
+                marks.resize(len(joined) if marked else 0, refcheck=False)
+            n_ids = filled
+        else:  # `ends` is right, and NumPy copies faster than a kernel
+            at = cache.width * n_ids
+            if at + n_bytes > len(joined):
+                joined.resize(_ROOM + 5 * (at + n_bytes) // 4, refcheck=False)
+                marks.resize(len(joined) if marked else 0, refcheck=False)
+            joined[at : at + n_bytes] = work.ids[:n_bytes]
+            n_new_ids = n_bytes // cache.width
+            if marked:
+                marks[n_ids : n_ids + n_new_ids] = work.marks[:n_new_ids]
+            n_ids += n_new_ids
     ends[piece + 1 :] = n_ids  # pieces without text at the end
     encoder.bytes_an_id = (n_text + 1) / (1.05 * n_ids + 1)
     if len(joined) - n_ids * cache.width > n_text // 4:  # else what is left isn't worth giving back
@@ -491,11 +502,6 @@ def _put(work, sizes, pieces, ids, rows, token, ends, width, joined, joined_mark
         return -needed
     target, target_marks, out = view(joined), view(joined_marks), np.uint64(n_before) << shift
     begin, done, event = out, U0, 0
-    if n_events == 0 and len(token) == 0:  # `ends` is right, and this takes less time
-        copy(target, out, source, 0, n_bytes)
-        if marked:
-            copy(target_marks, out >> shift, marks, 0, np.uint64(n_bytes) >> shift)
-        return np.int64(out + np.uint64(n_bytes) >> shift)
     for piece in range(pieces[0], pieces[1] + 1):
         stop = np.uint64(ends[piece + 1] - n_before) << shift
         while True:
