@@ -125,7 +125,12 @@ class AddedVocabulary:
         new._normalize(changed, normalizer)
         if not replaces:
             made = {key: (value, list[int]()) for key, value in self._made.items()}
-            new._earlier = {key: (value, [*since, *changed]) for key, (value, since) in (self._earlier | made).items()}
+            # After more, all is made anew: else each of many tokens that come one by one would copy all before it
+            new._earlier = {
+                key: (value, [*since, *changed])
+                for key, (value, since) in (self._earlier | made).items()
+                if len(since) + len(changed) <= _FEW
+            }
         return (new, n_added) if n_added else (self, 0)
 
     def renormalized(self, normalizer: Normalizer | None) -> AddedVocabulary:
