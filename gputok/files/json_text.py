@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    import pathlib
     from collections.abc import Iterable, Iterator, Sequence
 
     from gputok.kernels.cpu.json_tables import Column
@@ -14,6 +15,19 @@ if TYPE_CHECKING:
 _SMALL = re.compile(r"(-?)(\d)\.?(\d*)e-0(\d)")
 
 Buffer = bytes | memoryview
+
+
+def read_object(path: pathlib.Path, may_lack: bool = False) -> dict[str, Any]:
+    """Reads a JSON object; raises ValueError if the file holds none. may_lack: {} if there is no file."""
+    if may_lack and not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: expected a JSON object: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected a JSON object, got {type(content).__name__}")
+    return content
 
 
 @runtime_checkable

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -185,13 +184,9 @@ def configured(path: str | os.PathLike[str], role: str) -> str | None:
     """
     import pathlib
 
+    from gputok.files.json_text import read_object
+
     config = pathlib.Path(path).with_name("tokenizer_config.json")
-    try:
-        content: Any = json.loads(config.read_text(encoding="utf-8"))
-        token: Any = content.get(f"{role}_token")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (ValueError, AttributeError, RecursionError):
-        raise ValueError(f"{config}: expected a JSON object") from None
+    token: Any = read_object(config, may_lack=True).get(f"{role}_token")
     token = getattr(token, "get", {"content": token}.get)("content")
     return token if isinstance(token, str) else None

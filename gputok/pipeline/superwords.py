@@ -80,9 +80,11 @@ class Cells:
     """2**bits counters of neighbouring tokens, without keys, that threads share."""
 
     def __init__(self, bits: int) -> None:
+        from gputok.kernels.cpu.superwords.pairs import RANGE_BITS
+
         self.counts: Ids = np.zeros(1 << bits, np.uint32)
         self.bits = bits
-        self._locks: list[Lock] = []
+        self._locks = [Lock() for _ in range(1 << RANGE_BITS)]
 
     @classmethod
     def for_text(cls, n_bytes: int | None, memory: MemoryLimit | None = None) -> Cells:
@@ -116,7 +118,6 @@ class Cells:
         """Adds the neighbours that `deal_pairs` dealt."""
         from gputok.kernels.cpu.superwords.pairs import add_pairs
 
-        self._locks = self._locks or [Lock() for _ in starts[1:]]
         for number in np.flatnonzero(np.diff(starts)).tolist():
             with self._locks[number]:
                 add_pairs(self.counts, dealt[starts[number] : starts[number + 1]])

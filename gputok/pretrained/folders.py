@@ -28,6 +28,7 @@ from gputok.checks import (
 )
 from gputok.files import tokenizer_kinds
 from gputok.files.atomic import replacing
+from gputok.files.json_text import read_object
 from gputok.pretrained import hub
 from gputok.pretrained.chat import MORE_TEMPLATES, TEMPLATE, write_templates
 from gputok.pretrained.special_tokens import NAMES, as_token, is_known, names_token
@@ -142,7 +143,7 @@ _SETTINGS: dict[str, Check] = {
 
 def _settings(path: pathlib.Path) -> dict[str, Any]:
     """Reads a file of settings, and checks those that are used."""
-    found = _read(path)
+    found = read_object(path, may_lack=True)
     if path.name == SPECIAL_TOKENS:  # all its objects are tokens
         for key, value in found.items():
             if key.endswith("_token") and isinstance(value, dict):
@@ -388,7 +389,7 @@ def _added_tokens(folder: pathlib.Path, settings: dict[str, Any]) -> list[AddedT
     if decoder := settings.get("added_tokens_decoder"):
         return [as_token(decoder[key], "added_tokens_decoder") for key in sorted(decoder, key=int)]
     names = {str(value) for key, value in settings.items() if key.endswith("_token") and isinstance(value, str)}
-    ids = _read(folder / "added_tokens.json")
+    ids = read_object(folder / "added_tokens.json", may_lack=True)
     with in_file(folder / "added_tokens.json"):
         for text, token_id in ids.items():
             checked("a token", string, text)
@@ -413,23 +414,10 @@ def _templates(folder: pathlib.Path) -> dict[str, Any]:
     return {"chat_template": texts["default"] if list(texts) == ["default"] else texts}
 
 
-def _read(path: pathlib.Path) -> dict[str, Any]:
-    """Reads a JSON object; an empty one if the file does not exist."""
-    if not path.is_file():
-        return {}
-    try:
-        value = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: expected JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise ValueError(f"{path}: expected an object, not {type(value).__name__}")
-    return value
-
-
 @functools.cache
 def _classes() -> dict[str, dict[str, Any]]:
     """Loads tables of `transformers`: model type -> class, and class -> options (tests/make_tokenizer_classes.py)."""
-    return _read(pathlib.Path(__file__).with_name("classes.json"))
+    return read_object(pathlib.Path(__file__).with_name("classes.json"))
 
 
 def save(

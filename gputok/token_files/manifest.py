@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gputok.checks import checked, file_name, in_file
+from gputok.files.json_text import read_object
 
 if TYPE_CHECKING:
     import pathlib
@@ -92,17 +92,6 @@ class Manifest:
         """Checks size and checksum of all files; raises the errors of `FileFacts.check`."""
         for file in self.files:
             file.check(self.path.parent)
-
-
-def read_object(path: pathlib.Path) -> dict[str, Any]:
-    """Reads a JSON object; raises ValueError if the file is none."""
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: expected JSON ({error})") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected a JSON object, got {type(content).__name__}")
-    return content
 
 
 def manifest_name(output: str, is_folder: bool) -> str:

@@ -598,7 +598,7 @@ def test_damaged_manifests(words, tmp_path):
         with pytest.raises(ValueError, match=f"c.manifest.json: {message}"):
             gputok.open_tokens(tmp_path / "c")
     path.write_text("{")
-    with pytest.raises(ValueError, match=r"c\.manifest\.json: expected JSON"):
+    with pytest.raises(ValueError, match=r"c\.manifest\.json: expected a JSON object: "):
         gputok.open_tokens(tmp_path / "c")
 
 

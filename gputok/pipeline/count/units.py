@@ -353,14 +353,14 @@ class Workers:
         self._number, self._n_jobs = itertools.count(), itertools.count()
         self._errors: list[tuple[int, BaseException]] = []  # with the number of the job
         self._threads = [Thread(target=self._work, args=(of_thread,), name="gputok-counter") for of_thread in tallies]
+
+    def __enter__(self) -> Self:
         try:
             for thread in self._threads:
                 thread.start()
         except BaseException:  # Ctrl-C, or the system gives no more threads: none of them may wait for ever
             self._end()
             raise
-
-    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:

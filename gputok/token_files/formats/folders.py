@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from gputok.checks import checked, needed
+from gputok.files.json_text import read_object
 from gputok.token_files.formats.base import Name, TokenFormat, check_rising, mapped
-from gputok.token_files.manifest import read_object
 
 if TYPE_CHECKING:
     import pathlib

@@ -16,9 +16,9 @@ import numpy as np
 
 from gputok.checks import WrongValue, file_name, in_file, is_list, listed, needed, short
 from gputok.files.atomic import created
+from gputok.files.json_text import read_object
 from gputok.token_files.formats.base import About, Contiguous, Name, Shard, ShardFacts, copy_bytes, mapped, write_all
 from gputok.token_files.formats.folders import SHARD_BYTES, FolderFormat, check_size, field, read_offsets
-from gputok.token_files.manifest import read_object
 
 if TYPE_CHECKING:
     import pathlib

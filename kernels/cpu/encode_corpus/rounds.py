@@ -195,14 +195,12 @@ def _encoded(
         if n_events or len(token):
             made = (n_bytes, n_events, n_ids), (first, piece), ids, rows, token, ends, cache.width
             while (filled := put_together(work, *made, joined, marks)) < 0:
-                joined.resize(_ROOM - 5 * filled // 4, refcheck=False)
-                marks.resize(len(joined) if marked else 0, refcheck=False)
+                _make_room(joined, marks, -filled)
             n_ids = filled
         else:  # `ends` is right, and NumPy copies faster than a kernel
             at = cache.width * n_ids
             if at + n_bytes > len(joined):
-                joined.resize(_ROOM + 5 * (at + n_bytes) // 4, refcheck=False)
-                marks.resize(len(joined) if marked else 0, refcheck=False)
+                _make_room(joined, marks, at + n_bytes)
             joined[at : at + n_bytes] = work.ids[:n_bytes]
             n_new_ids = n_bytes // cache.width
             if marked:
@@ -213,6 +211,12 @@ def _encoded(
     if len(joined) - n_ids * cache.width > n_text // 4:  # else what is left isn't worth giving back
         joined.resize(n_ids * cache.width, refcheck=False)
     return joined[: n_ids * cache.width].view(f"u{cache.width}"), ends, marks[: n_ids if marked else 0]
+
+
+def _make_room(joined: np.ndarray, marks: np.ndarray, needed: int) -> None:
+    """Makes both larger, in place, for `needed` bytes of ids and more; without marks, `marks` stays empty."""
+    joined.resize(_ROOM + 5 * needed // 4, refcheck=False)
+    marks.resize(len(joined) if len(marks) else 0, refcheck=False)
 
 
 @kernel((i64, i64, i64, i64, i64, i64, i64), i64, i64, Walk, WordCache, _Round)
