@@ -9,6 +9,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
+_PATIENCE = 120  # seconds in which a process has to end
+
 
 @contextlib.contextmanager
 def child(command: list[str], **options: Any) -> Iterator[subprocess.Popen]:
@@ -20,7 +24,8 @@ def child(command: list[str], **options: Any) -> Iterator[subprocess.Popen]:
     def heed() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    process = subprocess.Popen(command, preexec_fn=heed, **options)
+    environment = {**(options.pop("env", None) or os.environ), "PYTHONFAULTHANDLER": "1"}
+    process = subprocess.Popen(command, preexec_fn=heed, env=environment, **options)
     try:
         yield process
     finally:
@@ -41,7 +46,13 @@ def end(process: subprocess.Popen, how: signal.Signals) -> float:
         return 0.0
     used, begin = cpu_seconds(process.pid), time.monotonic()
     process.send_signal(how)
-    _, status, usage = os.wait4(process.pid, 0)
+    while (found := os.wait4(process.pid, os.WNOHANG))[0] == 0:
+        if time.monotonic() > begin + _PATIENCE:
+            process.send_signal(signal.SIGABRT)  # each thread says where it is
+            errors = b"" if process.stderr is None else process.stderr.read()
+            pytest.fail(f"the process does not end {_PATIENCE} seconds after {how.name}: {errors[-9000:]}")
+        time.sleep(0.002)
+    _, status, usage = found
     process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.monotonic() - begin
     return seconds if used is None else min(seconds, usage.ru_utime + usage.ru_stime - used)

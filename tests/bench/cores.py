@@ -20,7 +20,6 @@ import multiprocessing
 import os
 import pathlib
 import re
-import signal
 import subprocess
 import tempfile
 import time
@@ -122,7 +121,7 @@ def _measured(name: str, text: str, file: str) -> Work:
             begun = time.monotonic()
             while time.monotonic() < begun + _SECONDS or len(passes) < 3:
                 passes.append(_timed(once, 1))
-            perf.send_signal(signal.SIGINT)
+            perf.terminate()  # it writes its samples, also where Ctrl-C is ignored
         peak = peak_memory()
         several = [min(_timed(once, n)[1] for _ in range(3)) for n in THREADS[1:N_MEASURED]]
         seconds, wall, writing = map(min, zip(*passes, strict=True))

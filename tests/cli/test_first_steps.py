@@ -13,6 +13,7 @@ import pytest
 import tiktoken
 import tiktoken.load
 import tokenizers
+from children import child
 
 import gputok
 from gputok import Tokenizer, cli, models, pre_tokenizers, save_tiktoken
@@ -242,7 +243,7 @@ def test_which_commands_go_on():
 def test_an_interrupted_command_says_that_it_goes_on(trained, tmp_path):
     (tmp_path / "long.txt").write_text("so it goes\n" * 3_000_000)
     command = [sys.executable, "-m", "gputok", "encode", "long.txt", "-t", str(trained / "t.json"), "-o", "ids.npy"]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as started:
+    with child(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as started:
         until = time.monotonic() + 200
         while time.monotonic() < until and not any(name.startswith(".ids.npy") for name in os.listdir(tmp_path)):
             time.sleep(0.02)

@@ -429,7 +429,8 @@ def test_a_worker_that_dies_changes_nothing(client, cluster, corpus, monkeypatch
     left = []
 
     def kill():
-        while not any(client.processing().values()):
+        until = time.monotonic() + 60
+        while not any(client.processing().values()) and time.monotonic() < until:
             time.sleep(0.01)
         time.sleep(0.2)
         os.kill(victim, signal.SIGKILL)
