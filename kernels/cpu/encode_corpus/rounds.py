@@ -65,6 +65,7 @@ __all__ = ["Encoder", "encode_corpus", "encode_marked", "surround"]
 
 N_KEYS = 256  # words whose keys are found before the words are looked up
 _ROOM = 1 << 10  # bytes that an array of ids has beyond what text before needed
+_FEW_BYTES = 1 << 11  # that are copied without the function of C
 ASKED_AHEAD = np.uint64(512)  # bytes of ids that are on the way while others are put together
 
 
@@ -207,8 +208,8 @@ def _encoded(
                 marks[n_ids : n_ids + n_new_ids] = work.marks[:n_new_ids]
             n_ids += n_new_ids
     ends[piece + 1 :] = n_ids  # pieces without text at the end
-    encoder.bytes_an_id = (n_text + 1) / (1.05 * n_ids + 1)
-    if len(joined) - n_ids * cache.width > n_text // 4:  # else what is left isn't worth giving back
+    encoder.bytes_an_id = (n_text + 1) / (1.25 * n_ids + 1)  # more room than is needed is never touched
+    if len(joined) - n_ids * cache.width > n_text // 8:  # else what is left isn't worth giving back
         joined.resize(n_ids * cache.width, refcheck=False)
     return joined[: n_ids * cache.width].view(f"u{cache.width}"), ends, marks[: n_ids if marked else 0]
 
@@ -476,11 +477,25 @@ def _put_marked(work, sizes, pieces, ids, rows, token, ends, width, joined, mark
 
 
 @kernel(inline=True)
+def _copy_known(target, out, source, marks, at, size, shift, marked):
+    """Copies ids, and their marks: `size` bytes of ids from `at` on, to `out`."""
+    for k in (U0, U64):
+        prefetch(source, at + ASKED_AHEAD + k)
+        prefetch(target[0], out + ASKED_AHEAD + k)
+    _copy_wide(target[0], out, source, at, size)
+    if marked:
+        _copy_wide(target[1], out >> shift, marks, at >> shift, size >> shift)
+
+
+@kernel(inline=True)
 def _copy_wide(target, out, source, at, size):
-    """Copies `size` bytes, 32 at a time: up to 31 bytes too many. The function of C takes long to begin."""
-    for k in range(U0, size, U32):
-        for part in (U0, U8, U16, U24):
-            store_u64(target, out + k + part, load_u64(source, at + k + part))
+    """Copies `size` bytes. Few are copied 32 at a time, up to 31 too many: that function takes long to begin."""
+    if size > np.uint64(_FEW_BYTES):
+        copy(target, out, source, at, size)
+    else:
+        for k in range(U0, size, U32):
+            for part in (U0, U8, U16, U24):
+                store_u64(target, out + k + part, load_u64(source, at + k + part))
 
 
 @kernel(inline=True)
@@ -504,40 +519,34 @@ def _put(work, sizes, pieces, ids, rows, token, ends, width, joined, joined_mark
     needed = width * (n_before + n_new) + n_bytes + 32
     if needed > len(joined):
         return -needed
-    target, target_marks, out = view(joined), view(joined_marks), np.uint64(n_before) << shift
+    target, out = (view(joined), view(joined_marks)), np.uint64(n_before) << shift
     begin, done, event = out, U0, 0
     for piece in range(pieces[0], pieces[1] + 1):
         stop = np.uint64(ends[piece + 1] - n_before) << shift
-        while True:
-            is_new = event < n_events and np.uint64(work.at[event]) < stop
-            size = (np.uint64(work.at[event]) if is_new else stop) - done
-            for k in (U0, U64):
-                prefetch(source, done + ASKED_AHEAD + k)
-                prefetch(target, out + ASKED_AHEAD + k)
-            _copy_wide(target, out, source, done, size)  # a piece is short
-            if marked:
-                _copy_wide(target_marks, out >> shift, marks, done >> shift, size >> shift)
+        while event < n_events and np.uint64(work.at[event]) < stop:
+            size = np.uint64(work.at[event]) - done
+            _copy_known(target, out, source, marks, done, size, shift, marked)
             out += size
-            done += size
-            if not is_new:
-                break
+            done += size + step
             what = work.what[event] & number
             if marked:
                 n = np.uint64(rows[what] - rows[what - U1])
-                _mark_run(target_marks, out >> shift, n, work.what[event] >> MARK)
+                _mark_run(target[1], out >> shift, n, work.what[event] >> MARK)
             for k in range(rows[what - U1], rows[what]):
-                store_u32(target, out, learnt[k])
+                store_u32(target[0], out, learnt[k])
                 out += step
-            done += step
             event += 1
         if len(token) and token[piece] >= 0:  # whatever its text would have been
-            store_u32(target, begin, np.uint32(token[piece]))
+            _copy_known(target, out, source, marks, done, stop - done, shift, marked)
+            store_u32(target[0], begin, np.uint32(token[piece]))
             if marked:
-                target_marks[begin >> shift] = CUT
-            out = begin + step
-        ends[piece + 1] = np.int64(out >> shift)
-        begin = out
-    return np.int64(out >> shift)
+                target[1][begin >> shift] = CUT
+            out, done = begin + step, stop
+        begin = out + (stop - done)  # what lies between is copied with what follows it
+        ends[piece + 1] = np.int64(begin >> shift)
+    size = np.uint64(n_bytes) - done
+    _copy_known(target, out, source, marks, done, size, shift, marked)
+    return np.int64(out + size >> shift)
 
 
 def surround(ids: np.ndarray, rows: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
