@@ -129,7 +129,7 @@ def shared_tokenizer(test_data, tmp_path_factory) -> Callable[[str], pathlib.Pat
     return unpacked
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is open, an event loop runs, and asyncio.run of other tests can't
 def browser():
     """Debian's Chromium, headless."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="no browser is driven without playwright")

@@ -307,8 +307,6 @@ class _Columns(NamedTuple):
     switches: npt.NDArray[np.bool_]  # bool[4, n]: normalized, single_word, lstrip, rstrip
 
 
-_SLOTS = 1 << 10
-"""Of a new trie; a power of two."""
 _MANY_PIECES = 64  # so many pieces are looked through as one text before each is
 _SHORT = 1 << 10  # in a text of fewer bytes, Python looks for first bytes of tokens before it calls a kernel
 
@@ -330,10 +328,12 @@ class _Finder(NamedTuple):
     def of(cls, earlier: _Finder | None, ids: Positions, texts: Sequence[str], options: Bytes) -> _Finder | None:
         """Returns what finds these tokens and earlier ones; None: it can't be made of the earlier one."""
         from gputok.kernels.cpu.find_tokens import SINGLE_WORD, first_bytes
-        from gputok.kernels.cpu.trie import ROOT, grow_trie
+        from gputok.kernels.cpu.trie import ROOT, grow_trie, new_edges
 
-        edges, n_nodes, of_words, n = np.zeros((_SLOTS, 2), np.uint64), ROOT, np.zeros(0, np.uint8), 0
-        if earlier is not None:
+        n_nodes, of_words, n = ROOT, np.zeros(0, np.uint8), 0
+        if earlier is None:
+            edges = new_edges(len(texts))
+        else:
             edges, of_words, n = earlier.edges, earlier.word_bits, len(earlier.ids)
             ids, options = np.append(earlier.ids, ids), np.append(earlier.options, options)
             try:

@@ -42,10 +42,15 @@ def slot_of(edges, mask, key):
 
 def build_trie(data, offsets, ids):
     """Builds the edges of packed strings (uint8[n_bytes], int64[n + 1]) with ids uint32[n]; of equal strings the last counts."""
+    return grow_trie(new_edges(len(offsets)), ROOT, data, offsets, ids, replace=True)[0]
+
+
+def new_edges(n: int) -> np.ndarray:
+    """The edges of a trie without strings, with room for n: each that differs from all others has a node."""
     size = 1024
-    while 3 * len(offsets) > 2 * (size - 1):  # each string that differs from all others has a node
+    while 3 * n > 2 * (size - 1):
         size *= 2
-    return grow_trie(np.zeros((size, 2), np.uint64), ROOT, data, offsets, ids, replace=True)[0]
+    return np.zeros((size, 2), np.uint64)
 
 
 def grow_trie(
