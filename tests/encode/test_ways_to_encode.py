@@ -11,6 +11,9 @@ import tokenizers
 from splitting import ODD, random_texts
 
 import gputok
+from gputok.pipeline.about import ways
+from gputok.pipeline.encode.text import texts_of
+from gputok.pipeline.encode.units import Stepped, engine_of
 
 NAMES = ["claude", "llama2", "llama3", "minilm-bert", "qwen3"]
 UNDECIDED = [
@@ -82,6 +85,28 @@ def compare(path, samples, seed, n):
 def test_all_ways(shared_tokenizer, corpus_sample, name):
     samples = [corpus_sample(corpus, 100_000) for corpus in ("en", "code", "multi", "zh")]
     compare(shared_tokenizer(name), samples, 1, 50)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_steps_alone(shared_tokenizer, corpus_sample, name, monkeypatch):
+    """`GPUTOK_WAY=steps` forces them: each faster way can be compared with them."""
+    samples = [corpus_sample(corpus, 100_000) for corpus in ("en", "code", "multi", "zh")]
+    path = shared_tokenizer(name)
+    usual = gputok.Tokenizer.from_file(str(path))
+    assert type(engine_of(usual.pipeline)) is not Stepped and texts_of(usual.pipeline) is not None
+    monkeypatch.setenv("GPUTOK_WAY", "steps")
+    forced = gputok.Tokenizer.from_file(str(path))
+    assert type(engine_of(forced.pipeline)) is Stepped and texts_of(forced.pipeline) is None
+    compare(path, samples, 3, 10)
+    counts = [one.count_words(iter(samples), progress=False) for one in (usual, forced)]
+    assert counts[0] == counts[1]
+    assert {sentence.split(":")[0] for sentence in ways(forced.pipeline).values()} == {"steps"}
+
+
+def test_no_other_way_can_be_forced(monkeypatch):
+    monkeypatch.setenv("GPUTOK_WAY", "fast")
+    with pytest.raises(ValueError, match="GPUTOK_WAY must be steps, or not be set; got 'fast'"):
+        gputok.Tokenizer(gputok.models.WordLevel({"a": 0}, "a")).encode("a")
 
 
 @pytest.mark.full

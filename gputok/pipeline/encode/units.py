@@ -18,7 +18,7 @@ from gputok import models
 from gputok.kernels.threads import run, thread_count
 from gputok.pipeline.encode.stepwise import tokenize
 from gputok.pipeline.special_tokens import ids_around
-from gputok.pipeline.way import Sliced, cut_for_threads, offsets_of, packed, walk_of, walks_of
+from gputok.pipeline.way import Sliced, asked_for_steps, cut_for_threads, offsets_of, packed, walk_of, walks_of
 from gputok.pool import Pool, most_lines
 from gputok.text.pieces import Pieces, TextBatch, rewrite, spell_out, starts_with
 from gputok.text.way import Before, Unit
@@ -60,7 +60,7 @@ def engine_of(pipeline: Pipeline) -> DocumentEngine:
 
 def _engine(pipeline: Pipeline) -> DocumentEngine:
     model, way = pipeline.model, pipeline.way
-    if isinstance(model, models.BPE):
+    if isinstance(model, models.BPE) and not asked_for_steps():
         from gputok.pipeline.encode.superwords import BySuperwords
 
         if (engine := BySuperwords.of(pipeline)) is not None:
