@@ -57,15 +57,10 @@ class AddedToken:
     ) -> Self:
         """Makes a token of values that were checked."""
         token = object.__new__(cls)
-        state = {
-            "content": content,
-            "_single_word": single_word,
-            "_lstrip": lstrip,
-            "_rstrip": rstrip,
-            "_normalized": normalized,
-            "special": special,
-        }
-        object.__setattr__(token, "__dict__", state)
+        state = token.__dict__
+        state["content"], state["special"] = content, special
+        state["_single_word"], state["_normalized"] = single_word, normalized
+        state["_lstrip"], state["_rstrip"] = lstrip, rstrip
         return token
 
     def copied(self) -> AddedToken:
