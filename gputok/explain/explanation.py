@@ -338,5 +338,7 @@ def _part(pattern: str | Regex | None, text: str, start: int, end: int) -> str:
 
 @functools.lru_cache(maxsize=16)
 def _branches(pattern: str) -> list[tuple[str, Any]]:
-    """The alternatives of a pattern as it writes them, each compiled by the package `regex`."""
-    return [(written, to_regex(node)) for written, node in branches(pattern)]
+    """The alternatives of a pattern as it writes them, each compiled by the package `regex`; none if that takes too long."""
+    with contextlib.suppress(ValueError):
+        return [(written, to_regex(node)) for written, node in branches(pattern)]
+    return []

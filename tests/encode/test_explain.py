@@ -106,6 +106,15 @@ def test_each_word_has_a_part_of_a_pattern_of_well_known_tokenizers(name):
             assert word.cut_by == [] or f"/{PATTERNS[name]}/" not in word.cut_by[0]
 
 
+def test_a_pattern_that_the_package_regex_can_not_read_is_named_as_a_whole():
+    pattern = r"\p{L}" * 600 + "|."  # an automaton, but 8,500,000 characters as `regex` needs them
+    tokenizer = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "isolated")
+    assert [(word.text, word.cut_by) for word in tokenizer.explain("ab").words] == [
+        (text, [f"Split: /{pattern}/"]) for text in "ab"
+    ]
+
+
 def test_several_cuts_and_text_between_matches():
     tokenizer = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
     steps = [pre_tokenizers.Split(" ", "merged_with_next"), pre_tokenizers.Digits(), pre_tokenizers.Punctuation()]
