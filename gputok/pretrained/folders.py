@@ -85,12 +85,13 @@ def _token(value: Any) -> Any:
 
 
 def _mapping(of_key: Check, of_value: Check) -> Check:
+    """Makes a check of an object; of_key: returns what errors call the value."""
+
     def check(value: Any) -> Any:
         if not isinstance(value, dict):
             raise wrong_type(value, "dict")
         for key, item in value.items():
-            checked("a name", of_key, key)
-            checked(key, of_value, item)
+            checked(of_key(key), of_value, item)
         return value
 
     return check
@@ -99,7 +100,7 @@ def _mapping(of_key: Check, of_value: Check) -> Check:
 def _id(key: str) -> str:
     if not (key.isascii() and key.isdigit() and int(key) <= ID):
         raise WrongValue(f"the id of a token must be a number from 0 to 2**32 - 2, not {short(key)}")
-    return key
+    return f"[{key}]"
 
 
 _named = _mapping(string, _token)

@@ -7,6 +7,7 @@ import os
 import pathlib
 import pickle
 import random
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -1048,3 +1049,15 @@ def test_a_model_config_is_read_only_if_it_must_say_the_class(tmp_path):
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({**settings, "tokenizer_class": None}))
     with pytest.raises(ValueError, match=r"config\.json"):
         PreTrainedTokenizer.from_pretrained(tmp_path)
+
+
+def test_errors_of_settings_name_the_token(tmp_path):
+    tokenizer = gputok.Tokenizer(gputok.models.WordLevel({"a": 0}))
+    PreTrainedTokenizer(tokenizer).save_pretrained(tmp_path)
+    for decoder, said in (
+        ({"x": "a"}, ": the id of a token must be a number"),
+        ({"5": {}}, "[5]: missing field 'content'"),
+    ):
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": decoder}))
+        with pytest.raises(ValueError, match=re.escape(f"tokenizer_config.json: added_tokens_decoder{said}")):
+            PreTrainedTokenizer.from_pretrained(tmp_path)
