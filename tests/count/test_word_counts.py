@@ -1,6 +1,7 @@
 """Word counts against a dictionary and against the words of `tokenizers`; merged, saved and loaded again."""
 
 import collections
+import functools
 import itertools
 import json
 import os
@@ -9,7 +10,9 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+import traceback
 from typing import NamedTuple
 
 import numpy as np
@@ -465,6 +468,55 @@ count_words(itertools.repeat(batch), plan, threads=2)
         errors = counting.stderr.read()
     assert b"KeyboardInterrupt" in errors
     assert seconds < 5  # half a second on a machine that does nothing else
+
+
+def interrupted(work, moment: int) -> BaseException | bool:
+    """Calls a function, with Ctrl-C at a moment: after some C function has returned, or where a function of Python begins.
+
+    Python looks for signals there, and at the ends of loops. The start of a thread is left out: Ctrl-C may break its own locks.
+    Returns what was raised; True: nothing was, as in a callback, whose errors Python ignores; False: the call ended before.
+    """
+    left = moment
+
+    def interrupt(frame, event, _):
+        nonlocal left
+        if event not in ("call", "c_return"):
+            return
+        while frame is not None:
+            if frame.f_code is threading.Thread.start.__code__:
+                return
+            frame = frame.f_back
+        left -= 1
+        if left < 0:
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+    try:
+        sys.setprofile(interrupt)
+        try:
+            work()
+        finally:
+            sys.setprofile(None)
+    except BaseException as error:
+        return error
+    return left < 0
+
+
+@pytest.mark.slow
+def test_ctrl_c_at_any_moment_ends_counting():
+    """It is what is raised, and no thread that counts stays."""
+    texts, slices = batches([f"some words {i}" for i in range(90)], 3), Slices(walk=1 << 9)
+    work = functools.partial(count_words, texts, plan("gpt2"), threads=2, slices=slices)
+    work()
+    for moment in itertools.count():
+        found, until = interrupted(work, moment), time.monotonic() + 20
+        if found is False:
+            break
+        assert found is True or type(found) is KeyboardInterrupt, traceback.format_exception(found)
+        while "gputok-counter" in {thread.name for thread in threading.enumerate()}:
+            assert time.monotonic() < until, (moment, found)
+            time.sleep(0.001)
+    assert moment > 200
 
 
 def test_no_text_is_no_words(tmp_path):

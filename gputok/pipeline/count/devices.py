@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from queue import SimpleQueue
-from threading import Event, Semaphore
+from threading import Event
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -15,7 +15,7 @@ from gputok.counts.files import WordColumns
 from gputok.counts.partitions import table_budget
 from gputok.counts.word_counts import WordCounts
 from gputok.kernels.threads import run
-from gputok.pipeline.count.units import LOOK_SECONDS, StepCounter, Tallies, WalkCounter, Workers, collected
+from gputok.pipeline.count.units import LOOK_SECONDS, StepCounter, Tallies, WalkCounter, Workers, collected, comes
 from gputok.text.pieces import Pieces, RawLines, TextBatch, joined_offsets
 
 if TYPE_CHECKING:
@@ -138,7 +138,9 @@ class _Devices:
         self._held_bytes = 0
         self._errors: list[tuple[int, ValueError]] = []  # with the positions of groups that are not UTF-8
         self._groups: SimpleQueue[Any] = SimpleQueue()
-        self._room = Semaphore(self._n)  # groups that may wait
+        self._room: SimpleQueue[None] = SimpleQueue()  # for groups that may wait
+        for _ in devices:
+            self._room.put(None)
         self._stopped, self._warned = Event(), Event()
         self._pool = ThreadPoolExecutor(self._n)
         self._work = [self._pool.submit(self._count_on, device) for device in devices]
@@ -166,7 +168,7 @@ class _Devices:
         group = self._group(self._held, self._workers.next_position())
         self._held, self._held_bytes = [], 0
         # After a device has failed there is no room, and its error is raised as soon as its thread has ended
-        self._wait_for(lambda: self._room.acquire(timeout=LOOK_SECONDS) and not self._stopped.is_set())
+        self._wait_for(lambda: comes(self._room) and not self._stopped.is_set())
         self._groups.put(group)
         self._workers.handed_out(group.n_bytes)
 
@@ -240,7 +242,7 @@ class _Devices:
     def _share(self) -> Iterator[Any]:
         # A group that was taken is counted: an error in it comes before one that another device has found meanwhile
         while not self._stopped.is_set() and (group := self._groups.get()) is not None:
-            self._room.release()
+            self._room.put(None)
             yield group
 
     def _stop(self) -> None:
@@ -248,7 +250,7 @@ class _Devices:
         self._stopped.set()
         for _ in range(self._n):
             self._groups.put(None)
-        self._room.release(1 << 20)
+        self._room.put(None)
 
 
 def _merged(found: list[_Found], device: Any) -> list[_Found]:

@@ -8,7 +8,7 @@ import operator
 from collections.abc import Callable
 from functools import partial
 from queue import Empty, SimpleQueue
-from threading import Semaphore, Thread, get_ident
+from threading import Thread, get_ident
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -342,6 +342,14 @@ def _slices(counter: Counter, batch: TextBatch, number: int) -> list[tuple[int, 
     return [(start, stop, number * _TASK_POSITIONS + i * n_positions) for i, (start, stop) in enumerate(slices)]
 
 
+def comes(queue: SimpleQueue[None]) -> bool:
+    """Waits a while for an item. A semaphore would not do: Ctrl-C amid its Python code can leave it locked, for ever."""
+    with contextlib.suppress(Empty):
+        queue.get(timeout=LOOK_SECONDS)
+        return True
+    return False
+
+
 class Workers:
     """Threads that count slices of batches, each into its own tables; done: the bytes of the slices handed out."""
 
@@ -349,10 +357,13 @@ class Workers:
         self.tallies, self.done = tallies, done
         self._report, self._total = report, total
         self._jobs: SimpleQueue[tuple[int, Job] | None] = SimpleQueue()
-        self._taken = Semaphore(1)  # batches without waiting slices, plus one: memory holds two batches
+        self._taken: SimpleQueue[None] = SimpleQueue()  # of each batch without waiting slices
+        self._taken.put(None)  # memory holds two batches
         self._number, self._n_jobs = itertools.count(), itertools.count()
         self._errors: list[tuple[int, BaseException]] = []  # with the number of the job
-        self._threads = [Thread(target=self._work, args=(of_thread,), name="gputok-counter") for of_thread in tallies]
+        # When Python ends, it does not wait for one whose start Ctrl-C has broken
+        named = partial(Thread, name="gputok-counter", daemon=True)
+        self._threads = [named(target=self._work, args=(of_thread,)) for of_thread in tallies]
 
     def __enter__(self) -> Self:
         try:
@@ -386,9 +397,9 @@ class Workers:
         """Hands out slices of a batch, each with the position of its first word, and waits as `take` does."""
         for start, stop, first in slices:
             self._put(partial(counter.count, batch, start, stop, first))
-        self._put(lambda tallies: self._taken.release())
+        self._put(lambda tallies: self._taken.put(None))
         self.handed_out(slices[-1][1] - slices[0][0] if slices else 0)
-        self.wait_for(lambda: self._taken.acquire(timeout=LOOK_SECONDS))
+        self.wait_for(lambda: comes(self._taken))
 
     def _put(self, job: Job) -> None:
         self._jobs.put((next(self._n_jobs), job))
