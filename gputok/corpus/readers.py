@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections import deque
-from threading import Condition, Thread
+from threading import Condition, RLock, Thread
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -60,11 +60,13 @@ def in_order(tasks: Iterable[Task], threads: int, ahead_bytes: int) -> Iterator[
 
 
 class _Reading:
-    """The state that the threads and their reader share; it is read and changed only under the lock `_changed`."""
+    """The state that the threads and their reader share; it is read and changed only under the lock `_lock`."""
 
     def __init__(self, tasks: Iterator[Task], threads: int, ahead_bytes: int) -> None:
         self._tasks, self._most, self._ahead_bytes = tasks, threads + _TASKS_AHEAD, ahead_bytes
-        self._changed = Condition()
+        # Entered itself: Ctrl-C amid the Python code of Condition.__enter__ would leave it locked
+        self._lock = RLock()
+        self._changed = Condition(self._lock)
         self._taken: deque[_Taken] = deque()  # in order
         self._waiting_bytes = 0  # of long tasks whose turn has not come
         self._is_last = self._is_stopped = False  # no task is left; the reader has stopped
@@ -75,7 +77,7 @@ class _Reading:
     def batches(self) -> Iterator[TextBatch | RawLines]:
         while True:
             batch = None  # frees the last batch before waiting for the next
-            with self._changed:
+            with self._lock:
                 while not (self._taken and (self._taken[0].batches or self._taken[0].is_done)):
                     if self._is_last and not self._taken:
                         return
@@ -96,7 +98,7 @@ class _Reading:
     def stop(self) -> None:
         if sys.is_finalizing():  # as in `threads.Pool.stop`
             return
-        with self._changed:
+        with self._lock:
             self._is_stopped = True
             self._changed.notify_all()
         for thread in self._threads:
@@ -112,12 +114,12 @@ class _Reading:
                         return
             except BaseException as raised:
                 error = raised
-            with self._changed:
+            with self._lock:
                 taken.error, taken.is_done = error, True
                 self._changed.notify_all()
 
     def _take(self) -> tuple[Task, _Taken] | None:
-        with self._changed:
+        with self._lock:
             while len(self._taken) >= self._most and not self._is_stopped:
                 self._changed.wait()
             if self._is_last or self._is_stopped:
@@ -139,7 +141,7 @@ class _Reading:
 
     def _put(self, batch: TextBatch | RawLines, task: Task, taken: _Taken) -> bool:
         """Waits until a batch may be added, and adds it; returns False if the reader has stopped."""
-        with self._changed:
+        with self._lock:
             while not self._is_stopped and not self._has_room(batch, task, taken):
                 self._changed.wait()
             if taken is not self._taken[0]:
