@@ -180,7 +180,8 @@ def _run(code: str, package: str, python: str) -> dict[str, float]:
     if process.returncode == _CANNOT_LOAD:
         return {}
     if process.returncode:
-        raise RuntimeError(f"{package} of {python} failed:\n{process.stderr}")
+        last = process.stderr.strip().splitlines()[-1:] or ["no message"]
+        raise RuntimeError(f"{package} of {python} failed: {last[0]}")
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     parts: dict[str, float] = json.loads(process.stdout) | {"process": used}
     return {name: 1000 * seconds for name, seconds in parts.items()}

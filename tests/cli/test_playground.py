@@ -189,7 +189,7 @@ def test_command_line(tmp_path, monkeypatch, capsys):
             0,
             f"playground.html: a page with 1 tokenizer\n{tmp_path.as_uri()}/playground.html\n",
         ),
-        (["-o", "none.html"], 0, "none.html: a page with 0 tokenizers\n"),
+        (["-o", "none.html", "--title", ""], 0, "none.html: a page with 0 tokenizers\n"),
         (
             ["-t", "a.json", "-t", "b.json"],
             1,
@@ -207,3 +207,4 @@ def test_command_line(tmp_path, monkeypatch, capsys):
         out, err = capsys.readouterr()
         assert (exit.value.code, out + err) == (code, said)
     assert '"name":"a.json"' in (tmp_path / "playground.html").read_text()
+    assert "<title></title>" in (tmp_path / "none.html").read_text()
