@@ -196,7 +196,7 @@ STEPS = (
             for name in ("checksum", "wrong_merge", "count_pairs", "free_slots")
         ),
     ),
-    Step("trie", "", tables=("build_trie", "grow_trie", "prefixes")),
+    Step("trie", "", tables=("build_trie", "grow_trie", "new_edges", "prefixes")),
     Step(
         "lookup",
         "encoding words by WordLevel",
