@@ -30,6 +30,7 @@ def test_what_takes_most_ends_the_growth(given, seconds, most):
     assert work._replace(**given).predicted(3, 1e9) == (pytest.approx(seconds), most)
 
 
+@pytest.mark.slow
 def test_each_work_is_measured(tmp_path, monkeypatch):
     (tmp_path / "perf").write_text(PERF)
     (tmp_path / "perf").chmod(0o755)

@@ -284,6 +284,7 @@ def test_a_page_refers_to_no_other_address(bpe):
     ]
 
 
+@pytest.mark.slow
 def test_page_in_a_browser(bpe, browser, tmp_path):
     words = trained("wordlevel")
     texts = [HOSTILE, "the first 🙂 text", "漢字 and more", *TEXTS[:20]]

@@ -262,6 +262,7 @@ def test_real_text_in_parts(corpus_sample, tmp_path):
         assert np.sum([one.data.nbytes for one in corpus.read(parts)]) == len(text.encode())
 
 
+@pytest.mark.slow
 def test_small_archives_of_much_text_are_not_unpacked_far_ahead(tmp_path):
     for i in range(8):
         # 4 MB of text

@@ -102,6 +102,7 @@ def test_each_call_has_limits_and_says_what_it_decides():
         assert not [command for command in commands if command.strip() != "dd"]  # each has a limit
 
 
+@pytest.mark.slow
 def test_it_ends_in_time(machine, tmp_path):
     """What lasts too long is interrupted, and then there is no time for the rest."""
     (tmp_path / "bin" / "nvidia-smi").write_text("#!/bin/sh\nsleep 60\n")

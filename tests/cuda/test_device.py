@@ -58,6 +58,7 @@ def device(devices):
     return devices[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by_graph", [False, True])
 def test_all_stages_through_cupy(by_graph, device):
     given = inputs_of_all_stages()

@@ -79,6 +79,7 @@ def test_ids_of_a_corpus(name, ignore_merges, text, device):
     assert all(map(np.array_equal, ours, theirs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["llama3", "qwen3", "claude"])
 def test_ids_of_a_real_tokenizer(name, device, shared_tokenizer, corpus_sample):
@@ -96,6 +97,7 @@ def test_ids_of_a_real_tokenizer(name, device, shared_tokenizer, corpus_sample):
     assert np.array_equal(*(np.concatenate([np.diff(b.rows) for b in batches]) for batches in (ours, theirs)))
 
 
+@pytest.mark.slow
 @on_each
 @each_corpus
 def test_merges_of_a_corpus(kind, name, text, device):

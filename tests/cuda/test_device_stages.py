@@ -171,6 +171,7 @@ def test_merges_that_spell_a_special_token_are_learnt_on_the_cpu():
     assert all(map(np.array_equal, found, reference.train_bpe(*corpus)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", [75, 90, 120])
 def test_kernels_without_data_races(architecture):
     """No two threads at one address without order; sm_75 lacks some instructions. A run that is too long is refused."""

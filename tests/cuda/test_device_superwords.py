@@ -48,6 +48,7 @@ def test_the_veto_is_that_of_the_reference(veto, space, kind):
     assert n_on_device
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_documents_without_words(kind, corpus_sample):
     """Chinese verse, whose lines are the pieces: nothing is cut inside a line, or inside a document."""

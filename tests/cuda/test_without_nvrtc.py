@@ -9,6 +9,7 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
 from gputok.kernels.cuda.device import SOURCES
 from gputok.kernels.wheel import cubins
 
@@ -59,6 +60,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 def test_all_work_is_done_without_a_compiler(tmp_path):
     for source in SOURCES.glob("*.cu"):
         (tmp_path / cubins.name_of(source.name, 90)).write_bytes(b"machine code")

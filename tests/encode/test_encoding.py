@@ -162,6 +162,7 @@ def in_bytes(expected: tokenizers.Encoding, texts: tuple) -> list[tuple[int, int
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["llama3", "llama2", "qwen3", "minilm-bert"])
 def test_offsets_in_bytes(shared_tokenizer, name):
     path, rng = str(shared_tokenizer(name)), random.Random(5)

@@ -95,6 +95,7 @@ def test_added_tokens_stay_what_they_were():
     assert tokenizer.get_added_tokens_decoder() == {1: AddedToken("x", lstrip=True)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_added_one_by_one(seed, monkeypatch):
     """Encoded after each: also by the tokenizer as it was before, and by copies that get other tokens next."""

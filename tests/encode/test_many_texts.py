@@ -91,6 +91,7 @@ def test_what_truncation_refuses():
     assert [one.ids for one in tokenizer.encode_batch(texts)] == [[0, 1], [0, 1]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["walk", "nfc", "roberta", "bert", "llama", "mistral", "t5"])
 def test_long_texts(kind):
     """Of every length around the longest text of a handle, and around a block of the walk."""

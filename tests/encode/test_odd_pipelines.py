@@ -131,6 +131,7 @@ def view(encoding):
     return encoding.ids, encoding.tokens, encoding.offsets, encoding.word_ids
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", [None, "##", "a"])
 @pytest.mark.parametrize("suffix", [None, "</w>", "b"])
 def test_offsets_of_affixes_that_become_bytes(prefix, suffix):

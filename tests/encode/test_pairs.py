@@ -97,6 +97,7 @@ def test_the_first_token_that_is_kept_keeps_its_space(direction, trim_offsets):
             assert attributes(ours.encode(*given)) == attributes(theirs.encode(*given)), (length, given)
 
 
+@pytest.mark.slow
 def test_long_texts_and_threads(both):
     """Texts that are too long for one call, and so many that threads encode them."""
     ours, theirs = both

@@ -288,6 +288,7 @@ def trained(package, make: Maker, normalizer, pre_tokenizer) -> dict:
     return json.loads(tokenizer.to_str())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hundred", range(2))
 def test_training_after_random_steps(hundred):
     for seed in range(100 * hundred, 100 * hundred + 100):

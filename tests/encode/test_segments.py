@@ -44,6 +44,7 @@ def random_segments(rng, atoms, trusted=None):
     return [(text, rng.random() < 0.5 if trusted is None else trusted) for text in texts]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REAL)
 def test_all_trusted_and_none(shared_tokenizer, name):
     """All trusted is `encode`, none is `encode_special_tokens`, with each column, template, truncation and padding."""
@@ -95,6 +96,7 @@ def all_special(theirs, contents):
     return tokenizers.Tokenizer.from_str(json.dumps(state))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protect", ["special", "added", "list"])
 @pytest.mark.parametrize("name", ["llama3", "llama2", "qwen3", "claude"])
 def test_trusted_and_untrusted_segments(shared_tokenizer, name, protect):

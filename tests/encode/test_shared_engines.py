@@ -69,6 +69,7 @@ def made(monkeypatch):
     return counts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_limits_share_engines(kind, made):
     tokenizer = KINDS[kind]()
@@ -100,6 +101,7 @@ def test_added_tokens_share_what_is_made_of_the_model(made):
     assert tokenizer.encode("low").tokens == ["l", "o", "w"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["roberta", "bert", "llama", "t5", "stepped"])
 def test_limits_in_turn(kind):
     """More than are kept: the first encodings give their positions after other limits have taken their memory."""
@@ -131,6 +133,7 @@ def test_a_stride_that_other_steps_make_too_large():
         tokenizer.enable_truncation(3, stride=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["walk", "bert", "llama", "t5", "stepped"])
 def test_flat_memory(kind):
     tokenizer = KINDS[kind]()

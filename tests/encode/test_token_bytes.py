@@ -36,6 +36,7 @@ def texts_of(theirs, n, seed=0):
     return ["".join(rng.choices(atoms, k=rng.randint(0, 12))) for _ in range(n)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BYTE_LEVEL)
 def test_bytes_of_all_byte_level_tokens(opened, name):
     ours, theirs = opened(name)

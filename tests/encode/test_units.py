@@ -61,6 +61,7 @@ def check(tokenizer, theirs, texts):
         assert [e.ids for e in tokenizer.encode_batch(texts, add_special_tokens=special)] == wanted
 
 
+@pytest.mark.slow
 def test_edges_of_blocks(tokenizer, theirs):
     edges = kernels.FEW_BYTES, BLOCK_BYTES, 2 * BLOCK_BYTES
     lengths = [edge + more for edge in edges for more in range(-kernels.SLACK // 64 - 2, 3)]
@@ -76,6 +77,7 @@ def test_added_tokens_in_long_texts(tokenizer, theirs):
     check(tokenizer, theirs, [text_of(n, n, tokens) for n in (40, 400, 9000, 70_000)])
 
 
+@pytest.mark.slow
 def test_a_text_that_is_too_long(tokenizer, theirs):
     n = kernels.MOST_BYTES // 2
     check(tokenizer, theirs, [text_of(1, n), text_of(2, 2 * n), text_of(2, 3 * n)])

@@ -165,6 +165,7 @@ def test_every_component_has_a_file():
     assert {f"{part} {name}" for part, base in kinds.items() for name in base.types()} <= SMALL.keys()
 
 
+@pytest.mark.slow
 def test_whole_files_work(worker):
     assert {name: worker.try_file(text.encode()) for name, text in SMALL.items()} == dict.fromkeys(SMALL, "works")
 
@@ -187,12 +188,14 @@ def test_a_file_that_ends_the_process_is_named(worker, failures, monkeypatch):
     assert (failures.folder / "decoder-Fuse-0.json").exists()
 
 
+@pytest.mark.slow
 def test_some_damage(worker, failures):
     for name, text in SMALL.items():
         failures.run(worker, name, text, 6)
     failures.check()
 
 
+@pytest.mark.slow
 def test_some_damage_to_real_files(worker, failures, shared_tokenizer):
     for name in SHARED:
         failures.run(worker, name, hostile.cut(shared_tokenizer(name).read_text(), 1000), 10)

@@ -237,6 +237,7 @@ def test_whole_corpora(name, vocab_size, as_suffix, rule, corpus_sample, tmp_pat
     check_equal(path, rule, text.split("\n")[:2000], **options)
 
 
+@pytest.mark.slow
 @look_behind
 @pytest.mark.parametrize("as_suffix", [False, True])
 @pytest.mark.parametrize("rule", ["identity", "nmt_nfkc", "nfkc_cf"])

@@ -125,6 +125,7 @@ def memory_of(byte: int) -> dict[str, str]:
     return {"PYTHONMALLOC": "malloc", "MALLOC_PERTURB_": str(byte)} if byte else {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("byte", [0, 85, 255])
 def test_objects_that_encode_while_python_ends(byte, tmp_path):
     """Modules are empty then, so Python code may fail; machine code may not, and nothing may give a wrong result or crash."""

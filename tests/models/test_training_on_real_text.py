@@ -45,6 +45,7 @@ def check_equal(ours, theirs, tmp_path, lines):
         assert ours.decode(ours.encode(text).ids) == opened.decode(opened.encode(text).ids)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["en", "code", "multi", "zh"])
 def test_a_sample_of_each_corpus(name, corpus_sample, tmp_path):
     text = corpus_sample(name, 1_000_000)

@@ -104,6 +104,7 @@ def test_the_wheel_works_in_an_empty_environment(wheel, tmp_path):
     assert {"common.cuh", "train_bpe.cu", "split.cu", "count_words.cu"} <= {*found["cuda"]}
 
 
+@pytest.mark.slow
 def test_a_pure_wheel_can_be_built(tmp_path):
     for name in ("gputok", "kernels"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -195,6 +196,7 @@ def test_every_dependency_is_declared():
     assert {name for name in found if name.lower() not in names} == set()
 
 
+@pytest.mark.slow
 def test_a_changed_helper_is_not_answered_from_the_cache(tmp_path):
     """Numba looks only at the file of a cached function; our decorator looks at all of kernels/cpu."""
     for folder in ("gputok", "kernels"):
