@@ -617,7 +617,6 @@ def test_what_threads_do_not_read_themselves(tmp_path):
     assert isinstance(next(iter(corpus.Source.of(iter(["a"])).read_apart(2))), TextBatch)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("normalizer", [None, normalizers.NFC()])
 def test_tasks_grow_with_the_corpus_and_each_is_walked_in_one_call(byte_level, normalizer, tmp_path, monkeypatch):
     """What Python does for a task takes one thread at a time: it must not be done for each megabyte."""

@@ -91,7 +91,6 @@ def test_is_inert():
     assert len(set(answers)) == 2
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["nfc", "nfd", "nfkc", "nfkd"])
 def test_long_texts_of_all_scripts(name):
     """Of long text only characters are looked at that begin with certain bytes: those that change are found wherever they are."""

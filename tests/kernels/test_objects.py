@@ -207,7 +207,6 @@ def test_the_methods_of_machine_code(shared_tokenizer):
         tokenizer.encode("a\ud800")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["llama3", "llama2", "minilm-bert"])
 def test_the_attributes_of_machine_code(shared_tokenizer, name):
     """Lists of tokens and offsets are those of the properties in Python, in many threads, and they own what they hold."""
