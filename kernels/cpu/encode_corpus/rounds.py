@@ -208,7 +208,8 @@ def _encoded(
                 marks[n_ids : n_ids + n_new_ids] = work.marks[:n_new_ids]
             n_ids += n_new_ids
     ends[piece + 1 :] = n_ids  # pieces without text at the end
-    encoder.bytes_an_id = (n_text + 1) / (1.25 * n_ids + 1)  # more room than is needed is never touched
+    # More room than is needed is never touched; to make more later gives small pages, and copies. 1.5: a text may have gigabytes
+    encoder.bytes_an_id = min(encoder.bytes_an_id, max((n_text + 1) / (1.25 * n_ids + 1), 1.5))
     if len(joined) - n_ids * cache.width > n_text // 8:  # else what is left isn't worth giving back
         joined.resize(n_ids * cache.width, refcheck=False)
     return joined[: n_ids * cache.width].view(f"u{cache.width}"), ends, marks[: n_ids if marked else 0]
