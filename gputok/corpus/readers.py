@@ -96,7 +96,7 @@ class _Reading:
                 raise head.error
 
     def stop(self) -> None:
-        if sys.is_finalizing():  # as in `threads.Pool.stop`
+        if sys.is_finalizing():  # as in `ThreadPool.stop`
             return
         with self._lock:
             self._is_stopped = True

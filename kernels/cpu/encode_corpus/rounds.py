@@ -208,7 +208,8 @@ def _encoded(
                 marks[n_ids : n_ids + n_new_ids] = work.marks[:n_new_ids]
             n_ids += n_new_ids
     ends[piece + 1 :] = n_ids  # pieces without text at the end
-    # More room than is needed is never touched; to make more later gives small pages, and copies. 1.5: a text may have gigabytes
+    # Room that is not needed is never touched, and room that is made later has small pages, and costs a copy. So the densest
+    # text so far counts, but at least 1.5 bytes an id: of a text of gigabytes, more room might be refused
     encoder.bytes_an_id = min(encoder.bytes_an_id, max((n_text + 1) / (1.25 * n_ids + 1), 1.5))
     if len(joined) - n_ids * cache.width > n_text // 8:  # else what is left isn't worth giving back
         joined.resize(n_ids * cache.width, refcheck=False)
@@ -490,7 +491,7 @@ def _copy_known(target, out, source, marks, at, size, shift, marked):
 
 @kernel(inline=True)
 def _copy_wide(target, out, source, at, size):
-    """Copies `size` bytes. Few are copied 32 at a time, up to 31 too many: that function takes long to begin."""
+    """Copies `size` bytes. Few are copied 32 at a time, up to 31 too many: the function of C takes long to begin."""
     if size > np.uint64(_FEW_BYTES):
         copy(target, out, source, at, size)
     else:
@@ -523,6 +524,7 @@ def _put(work, sizes, pieces, ids, rows, token, ends, width, joined, joined_mark
     target, out = (view(joined), view(joined_marks)), np.uint64(n_before) << shift
     begin, done, event = out, U0, 0
     for piece in range(pieces[0], pieces[1] + 1):
+        # `done` is at most `stop`: the ids up to it include one, a place, for each event before it
         stop = np.uint64(ends[piece + 1] - n_before) << shift
         while event < n_events and np.uint64(work.at[event]) < stop:
             size = np.uint64(work.at[event]) - done
