@@ -16,11 +16,11 @@ gputok.checks.OutOfRange: lengths[1]: must be a whole number from 0 to 9, not 10
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import numbers
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import MappingProxyType
 from typing import Any, Self, TypeGuard, TypeVar
 
 T = TypeVar("T")
@@ -256,9 +256,37 @@ def number(low: float = -math.inf, high: float = math.inf) -> Check:
     return check
 
 
-def per_field(**checks: Check) -> Mapping[str, Check]:
-    """Makes a read-only mapping of the names of fields to their checks."""
-    return MappingProxyType(checks)
+def field(
+    check: Check,
+    *,
+    default: Any = dataclasses.MISSING,
+    default_factory: Any = dataclasses.MISSING,
+    may_lack: bool = False,
+    saved: bool = True,
+    shown: Callable[[Any], str] | None = None,
+    written: Callable[[Any], Any] | None = None,
+    read: Callable[[Any], Any] | None = None,
+) -> Any:
+    """Declares a field of a dataclass: of a component, of a trainer, of limits.
+
+    Args:
+        check: what the field may hold.
+        default: as for `dataclasses.field`.
+        default_factory: as for `dataclasses.field`.
+        may_lack: a JSON form may lack the field; then it has its default.
+        saved: False: the JSON form never has it.
+        shown: how `repr` shows a value, if `tokenizers` shows it in another way, as an enumeration, without quotes.
+        written: makes the JSON value of a value, if that is another one.
+        read: makes the value of a JSON value.
+    """
+    about = {"check": check, "may_lack": may_lack, "saved": saved, "shown": shown, "written": written, "read": read}
+    return dataclasses.field(default=default, default_factory=default_factory, metadata=about)
+
+
+def checks_of(kind: type) -> dict[str, Check]:
+    """Returns the checks of the fields of a class that `field` declares."""
+    declared: dict[str, Any] = getattr(kind, "__dataclass_fields__", {})
+    return {name: one.metadata["check"] for name, one in declared.items() if "check" in one.metadata}
 
 
 def optional(check: Check, default: Any = None) -> Check:

@@ -18,15 +18,15 @@ import json
 import operator
 import os
 import threading
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVar, dataclass_transform, overload
 
 import numpy as np
 
 from gputok import checks
-from gputok.checks import Check, FieldError, WrongValue, several
+from gputok.checks import Check, FieldError, WrongValue, field, several
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 
 T = TypeVar("T")
 
@@ -148,35 +148,36 @@ _MODULES = {
 """Kind -> the module of `tokenizers` with its classes."""
 
 
+@dataclass_transform(eq_default=False, field_specifiers=(field,))
 class Component:
     """Base of normalizers, pre-tokenizers, models, post-processors and decoders.
 
-    A subclass is a dataclass (`@dataclass(eq=False, repr=False)`) whose public fields, in order, are the JSON form,
-    the `repr`, the pickle form and the settable attributes. Values computed from fields (compiled tables) are `derived`.
-    Setting a field, which the constructor and `from_dict` do as well, calls its check in `checks`, and replaces the state
-    by a new one; lists become tuples, so that no caller can change a state.
-    If the JSON form contains more than the fields, the subclass overrides `to_dict` and `from_dict`. If `repr` in
-    `tokenizers` shows a field in another way (an enumeration, without quotes), the field has a function
-    `metadata["shown"]`.
+    A subclass is a dataclass whose fields (`gputok.checks.field`), in order, are the JSON form, the `repr`, the pickle
+    form and the settable attributes. Values computed from fields (compiled tables) are `derived`. Setting a field, which
+    the constructor and `from_dict` do as well, calls its check, and replaces the state by a new one; lists become tuples,
+    so that no caller can change a state. If the JSON form contains more than the fields, the subclass overrides `to_dict`
+    and `from_dict`.
     """
 
     kind: ClassVar[str] = "component"  # "normalizer", "pre-tokenizer", ...: the word in error messages
     in_files: ClassVar[bool] = True  # False: no JSON form, as for components written in Python
-    checks: ClassVar[Mapping[str, Check]] = {}  # what each field may hold (see gputok.checks)
     unsaved: ClassVar[Mapping[str, Any]] = {}  # fields that the JSON form lacks, and what a file is read as
-    defaults: ClassVar[Container[str] | None] = None  # fields that a JSON form may lack; None: all
 
-    # The attributes that a class, or a base of it, annotates or checks
+    _checks: ClassVar[Mapping[str, Check]] = {}  # what each field may hold
+    # The attributes that a class, or a base of it, annotates
     _settable: ClassVar[frozenset[str]] = frozenset()
 
     home: ClassVar[str]  # the module from which users import the components of this kind
-    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]  # every subclass is a dataclass
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         annotated = {name for name, kind in inspect.get_annotations(cls).items() if "ClassVar" not in str(kind)}
-        cls._settable = cls._settable | annotated | cls.checks.keys()
+        cls._settable = cls._settable | annotated
         if cls.__module__.startswith("gputok."):
+            if not cls._is_base():
+                dataclasses.dataclass(init=cls.__init__ is object.__init__, eq=False, repr=False)(cls)
+                cls._checks = checks.checks_of(cls)
             cls.__module__ = getattr(cls, "home", cls.__module__)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -208,8 +209,16 @@ class Component:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON form, `type` first."""
-        form = {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
-        return {"type": type(self).__name__, **form}
+        form: dict[str, Any] = {"type": type(self).__name__}
+        for one in self._declared():
+            value, written = getattr(self, one.name), one.metadata["written"]
+            form[one.name] = written(value) if written else _plain(value)
+        return form
+
+    @classmethod
+    def _declared(cls) -> list[dataclasses.Field[Any]]:
+        """The fields of the JSON form."""
+        return [one for one in cls.__dataclass_fields__.values() if one.metadata.get("saved")]
 
     @classmethod
     def adopt(cls, value: Any) -> Any:
@@ -240,9 +249,14 @@ class Component:
         """
         if cls._is_base():
             return cls._of_type(value)
-        for name in cls._required():
-            checks.needed(value, name)
-        return cls(**{key: item for key, item in value.items() if key in cls._names()})
+        found: dict[str, Any] = {}
+        for one in cls._declared():
+            name, read = one.name, one.metadata["read"]
+            item = value.get(name, one.default) if one.metadata["may_lack"] else checks.needed(value, name)
+            found[name] = checks.reading(name, read, item) if read and name in value else item
+        made = cls.__new__(cls)
+        made._set(**found)
+        return made
 
     @classmethod
     def _of_type(cls, value: Any) -> Self:
@@ -263,15 +277,6 @@ class Component:
         except (TypeError, OverflowError) as error:
             raise ValueError(f"{name}: {error}") from None
 
-    @classmethod
-    def _required(cls) -> list[str]:
-        """The fields that a JSON form must have."""
-        return [] if cls.defaults is None else [name for name in cls._names() if name not in cls.defaults]
-
-    @classmethod
-    def _names(cls) -> list[str]:
-        return [field.name for field in dataclasses.fields(cls)]
-
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(getattr(type(self), name, None), property):
             super().__setattr__(name, value)
@@ -283,7 +288,7 @@ class Component:
     def _set(self, **values: Any) -> None:
         """Sets several fields at once, each to the value that its check returns."""
         changes = {
-            name: checks.checked(name, self.checks[name], value) if name in self.checks else value
+            name: checks.checked(name, self._checks[name], value) if name in self._checks else value
             for name, value in values.items()
         }
         while True:
@@ -321,12 +326,11 @@ class Component:
         return self._described(5, 100)
 
     def _described(self, n_items: int, n_bytes: int | None) -> str:
-        shown = {
-            field.name: Verbatim(field.metadata["shown"](value)) if "shown" in field.metadata else value
-            for field in dataclasses.fields(self)
-            for value in [getattr(self, field.name)]
-        }
-        return described(type(self).__name__, shown, n_items, n_bytes)
+        found: dict[str, Any] = {}
+        for one in self._declared():
+            value, shown = getattr(self, one.name), one.metadata["shown"]
+            found[one.name] = Verbatim(shown(value)) if shown else value
+        return described(type(self).__name__, found, n_items, n_bytes)
 
     def unsaved_fields(self) -> dict[str, Any]:
         """Returns the fields that the JSON form lacks, as in `tokenizers`, if they differ from what it is read as."""
@@ -344,12 +348,16 @@ class Component:
 
 
 class Chain(Component):
-    """Base of the Sequence of each kind: it holds components of its kind, in the field that `elements` names.
+    """Base of the Sequence of each kind: it holds components of its kind, in its only field, which `elements` names.
 
     They can be read and replaced by index, and are the same objects that were passed.
     """
 
     elements: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        (cls.elements,) = cls.__dataclass_fields__
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
@@ -372,7 +380,7 @@ class Chain(Component):
     @classmethod
     def _flat(cls, components: Any) -> list[Any]:
         """Checks components, and replaces each Sequence among them by its components."""
-        checked = checks.checked(cls.elements, cls.checks[cls.elements], components)
+        checked = checks.checked(cls.elements, cls._checks[cls.elements], components)
         return [part for each in checked for part in (each if isinstance(each, Chain) else [each])]
 
     def __len__(self) -> int:

@@ -7,7 +7,6 @@ Example:
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
 import re
@@ -19,17 +18,16 @@ from gputok.checks import (
     character,
     checked,
     choice,
+    field,
     instances,
     integer,
-    needed,
     optional,
-    per_field,
     string,
     switch,
 )
 from gputok.components import Chain, Code, Component, call_custom, derived
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
-from gputok.text.patterns import pattern_field, pattern_form, read_pattern, shown_pattern
+from gputok.text.patterns import PATTERN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as ListOf
@@ -42,7 +40,6 @@ class Decoder(Component):
 
     kind: ClassVar[str] = "decoder"
     home: ClassVar[str] = "gputok.decoders"
-    defaults = ("use_regex", "prepend_scheme", "split")
 
     @staticmethod
     def custom(decoder: Any) -> Decoder:
@@ -93,7 +90,6 @@ class Custom(Code, Decoder):
         return call_custom(self.code, "decode_chain", tokens)
 
 
-@dataclasses.dataclass(eq=False, repr=False)
 class BPEDecoder(Decoder):
     """Replaces the suffix that marks the end of a word by a space, and removes that of the last token.
 
@@ -105,9 +101,7 @@ class BPEDecoder(Decoder):
         'so it goes'
     """
 
-    suffix: str = "</w>"
-
-    checks = per_field(suffix=string)
+    suffix: str = field(string, default="</w>")
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
         return [token.replace(self.suffix, " ") for token in tokens[:-1]] + [
@@ -115,7 +109,6 @@ class BPEDecoder(Decoder):
         ]
 
 
-@dataclasses.dataclass(eq=False, repr=False)
 class ByteFallback(Decoder):
     """Turns tokens for bytes, such as `<0xE2>`, into characters. Each byte that is not UTF-8 becomes a `�`.
 
@@ -144,7 +137,6 @@ def is_byte_token(token: str) -> bool:
     return len(token) == 6 and re.fullmatch(r"<0x[0-9a-fA-F+][0-9a-fA-F]>", token) is not None
 
 
-@dataclasses.dataclass(eq=False, repr=False, init=False)
 class ByteLevel(Decoder):
     r"""Turns the characters of the byte-level alphabet into bytes. A token with another character stays as it is.
 
@@ -156,22 +148,13 @@ class ByteLevel(Decoder):
         'Hello world\n'
     """
 
-    add_prefix_space: bool
-    trim_offsets: bool
-    use_regex: bool
-
-    checks = per_field(add_prefix_space=switch, trim_offsets=switch, use_regex=switch)
+    add_prefix_space: bool = field(switch)
+    trim_offsets: bool = field(switch)
+    use_regex: bool = field(switch, default=True, may_lack=True)
 
     def __init__(self, **_options: Any) -> None:
         # these fields are part of the file format, but decoding does not depend on them
         self.add_prefix_space = self.trim_offsets = self.use_regex = True
-
-    @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Self:
-        decoder = cls()
-        given = {name: needed(value, name) for name in cls._required()}
-        decoder._set(**given, use_regex=value.get("use_regex", True))
-        return decoder
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
         return [b"".join(map(byte_level_bytes, tokens)).decode(errors="replace")]
@@ -191,7 +174,6 @@ def byte_level_bytes(token: str) -> bytes:
     return token.translate(_TO_BYTES).encode("latin-1") if _ALPHABET.issuperset(token) else token.encode()
 
 
-@dataclasses.dataclass(eq=False, repr=False)
 class CTC(Decoder):
     """Turns the tokens that a speech model predicts for each frame (CTC) into text, without repetitions and padding.
 
@@ -205,11 +187,9 @@ class CTC(Decoder):
         'hello you'
     """
 
-    pad_token: str = "<pad>"
-    word_delimiter_token: str = "|"
-    cleanup: bool = True
-
-    checks = per_field(pad_token=string, word_delimiter_token=string, cleanup=switch)
+    pad_token: str = field(string, default="<pad>")
+    word_delimiter_token: str = field(string, default="|")
+    cleanup: bool = field(switch, default=True)
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
         parts = [token.replace(self.pad_token, "") for token, _ in itertools.groupby(tokens)]
@@ -218,7 +198,6 @@ class CTC(Decoder):
         return [part for part in parts if part]
 
 
-@dataclasses.dataclass(eq=False, repr=False)
 class Fuse(Decoder):
     """Joins all tokens into one, for the decoders that follow.
 
@@ -231,7 +210,6 @@ class Fuse(Decoder):
         return ["".join(tokens)]
 
 
-@dataclasses.dataclass(eq=False, repr=False)
 class Metaspace(Decoder):
     """Replaces the character that marks spaces by a space, and removes it from the first token.
 
@@ -246,17 +224,15 @@ class Metaspace(Decoder):
         'so it goes'
     """
 
-    replacement: str = "▁"
-    prepend_scheme: str = dataclasses.field(default="always", metadata={"shown": str})
-    split: bool = True
-
-    checks = per_field(replacement=character, prepend_scheme=choice("first", "never", "always"), split=switch)
+    replacement: str = field(character, default="▁")
+    prepend_scheme: str = field(choice("first", "never", "always"), default="always", may_lack=True, shown=str)
+    split: bool = field(switch, default=True, may_lack=True, read=optional(switch, True))
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
         if value.get("add_prefix_space") is False and value.get("prepend_scheme") != "never":
             raise WrongValue("is false, which does not match prepend_scheme", "add_prefix_space")
-        return super().from_dict({name: item for name, item in value.items() if (name, item) != ("split", None)})
+        return super().from_dict(value)
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
         opening = " " if self.prepend_scheme == "never" else ""
@@ -265,7 +241,6 @@ class Metaspace(Decoder):
         ]
 
 
-@dataclasses.dataclass(eq=False, repr=False)
 class Replace(Decoder):
     """Replaces each match of a pattern in each token.
 
@@ -278,17 +253,8 @@ class Replace(Decoder):
         'so it'
     """
 
-    pattern: str | Regex = dataclasses.field(metadata={"shown": shown_pattern})
-    content: str
-
-    checks = per_field(pattern=pattern_field, content=string)
-
-    def to_dict(self) -> dict[str, Any]:
-        return super().to_dict() | {"pattern": pattern_form(self.pattern)}
-
-    @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Self:
-        return cls(read_pattern(value), needed(value, "content"))
+    pattern: str | Regex = field(**PATTERN)
+    content: str = field(string)
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
         if isinstance(self.pattern, str) and self.pattern:
@@ -302,7 +268,6 @@ class Replace(Decoder):
         return normalizers.Replace(self.pattern, self.content)
 
 
-@dataclasses.dataclass(eq=False, repr=False, init=False)
 class Strip(Decoder):
     """Removes a character from the ends of each token.
 
@@ -316,18 +281,12 @@ class Strip(Decoder):
         '_soit_'
     """
 
-    content: str
-    start: int
-    stop: int
-
-    checks = per_field(content=character, start=integer(0, SIZE), stop=integer(0, SIZE))
+    content: str = field(character)
+    start: int = field(integer(0, SIZE))
+    stop: int = field(integer(0, SIZE))
 
     def __init__(self, content: str = " ", left: int = 0, right: int = 0) -> None:
         self.content, self.start, self.stop = content, left, right
-
-    @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Self:
-        return cls(needed(value, "content"), needed(value, "start"), needed(value, "stop"))
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
         return [self._strip(token) for token in tokens]
@@ -338,7 +297,6 @@ class Strip(Decoder):
         return token[left : max(left, len(token) - right)]
 
 
-@dataclasses.dataclass(eq=False, repr=False)
 class WordPiece(Decoder):
     """Joins tokens that begin with the prefix to the token before, and other tokens with a space.
 
@@ -351,10 +309,8 @@ class WordPiece(Decoder):
         "it doesn't playing."
     """
 
-    prefix: str = "##"
-    cleanup: bool = True
-
-    checks = per_field(prefix=string, cleanup=switch)
+    prefix: str = field(string, default="##")
+    cleanup: bool = field(switch, default=True)
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
         joined = tokens[:1] + [
@@ -389,7 +345,6 @@ def cleanup(text: str) -> str:
     return text
 
 
-@dataclasses.dataclass(eq=False, repr=False)
 class Sequence(Chain, Decoder):
     """Calls decoders one after the other.
 
@@ -401,11 +356,7 @@ class Sequence(Chain, Decoder):
         'soit'
     """
 
-    elements = "decoders"
-
-    decoders: ListOf[Decoder]
-
-    checks = per_field(decoders=instances(Decoder))
+    decoders: ListOf[Decoder] = field(instances(Decoder))
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
         for decoder in self.decoders:

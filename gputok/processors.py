@@ -6,7 +6,6 @@ A post-processor maps the input sequences (one, or two for a pair) to the parts 
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -17,12 +16,12 @@ from gputok.checks import (
     brief,
     checked,
     choice,
+    field,
     instances,
     integer,
     listed,
     needed,
     optional,
-    per_field,
     reading,
     short,
     string,
@@ -84,7 +83,6 @@ class PostProcessor(Component):
         return process_one(self.frozen(), encoding, pair, add_special_tokens)
 
 
-@dataclasses.dataclass(eq=False, repr=False, init=False)
 class ByteLevel(PostProcessor):
     """Excludes the white space of byte-level tokens from their offsets.
 
@@ -108,12 +106,9 @@ class ByteLevel(PostProcessor):
         [(0, 1), (2, 3)]
     """
 
-    add_prefix_space: bool = True
-    trim_offsets: bool = True
-    use_regex: bool = True
-
-    defaults = ("use_regex",)
-    checks = per_field(add_prefix_space=_given, trim_offsets=_given, use_regex=_given)
+    add_prefix_space: bool = field(_given)
+    trim_offsets: bool = field(_given)
+    use_regex: bool = field(_given, default=True, may_lack=True)
 
     def __init__(
         self,
@@ -136,7 +131,20 @@ class ByteLevel(PostProcessor):
         return sequences if overflow else [rows.with_sequence(i) for i, rows in enumerate(sequences)]
 
 
-@dataclasses.dataclass(eq=False, repr=False, init=False)
+def _read_token(given: Any) -> tuple[Any, ...]:
+    if not isinstance(given, list):
+        raise WrongValue(f"must be a list of a token and its id, not {brief(given)}")
+    return tuple(given)
+
+
+# A list in JSON, and a tuple in Python
+_TOKEN: dict[str, Any] = {
+    "check": _special_token,
+    "shown": lambda token: f'("{token[0]}", {token[1]})',
+    "read": _read_token,
+}
+
+
 class BertProcessing(PostProcessor):
     """Adds BERT's special tokens: `[CLS] A [SEP]` and, for a pair, `[CLS] A [SEP] B [SEP]`.
 
@@ -149,17 +157,11 @@ class BertProcessing(PostProcessor):
         3
     """
 
-    sep: SpecialToken = dataclasses.field(metadata={"shown": lambda token: _shown_token(token)})
-    cls: SpecialToken = dataclasses.field(metadata={"shown": lambda token: _shown_token(token)})
-
-    checks = per_field(sep=_special_token, cls=_special_token)
+    sep: SpecialToken = field(**_TOKEN)
+    cls: SpecialToken = field(**_TOKEN)
 
     def __init__(self, sep: SpecialToken, cls_token: SpecialToken) -> None:
         self.sep, self.cls = sep, cls_token
-
-    @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Self:
-        return cls(_read_pair(value, "sep"), _read_pair(value, "cls"))
 
     def renumbered(self, new_id: Callable[[int], int]) -> Self:
         return type(self)((self.sep[0], new_id(self.sep[1])), (self.cls[0], new_id(self.cls[1])))
@@ -175,7 +177,6 @@ class BertProcessing(PostProcessor):
         ]
 
 
-@dataclasses.dataclass(eq=False, repr=False, init=False)
 class RobertaProcessing(PostProcessor):
     """Adds RoBERTa's special tokens: `<s> A </s>` and, for a pair, `<s> A </s> </s> B </s>`. All type ids are 0.
 
@@ -190,23 +191,16 @@ class RobertaProcessing(PostProcessor):
         4
     """
 
-    sep: SpecialToken = dataclasses.field(metadata={"shown": lambda token: _shown_token(token)})
-    cls: SpecialToken = dataclasses.field(metadata={"shown": lambda token: _shown_token(token)})
-    trim_offsets: bool
-    add_prefix_space: bool
-
-    checks = per_field(sep=_special_token, cls=_special_token, trim_offsets=switch, add_prefix_space=switch)
+    sep: SpecialToken = field(**_TOKEN)
+    cls: SpecialToken = field(**_TOKEN)
+    trim_offsets: bool = field(switch)
+    add_prefix_space: bool = field(switch)
 
     def __init__(
         self, sep: SpecialToken, cls_token: SpecialToken, trim_offsets: bool = True, add_prefix_space: bool = True
     ) -> None:
         self.sep, self.cls = sep, cls_token
         self.trim_offsets, self.add_prefix_space = trim_offsets, add_prefix_space
-
-    @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Self:
-        switches = needed(value, "trim_offsets"), needed(value, "add_prefix_space")
-        return cls(_read_pair(value, "sep"), _read_pair(value, "cls"), *switches)
 
     def renumbered(self, new_id: Callable[[int], int]) -> Self:
         tokens = (self.sep[0], new_id(self.sep[1])), (self.cls[0], new_id(self.cls[1]))
@@ -234,18 +228,6 @@ def _around(before: SpecialToken | None, rows: Rows, after: SpecialToken, sequen
     ]
     whole = merge([part for part in (specials[0], plain, specials[1]) if part is not None])
     return whole._replace(sequence=rows.sequence)
-
-
-def _read_pair(value: dict[str, Any], name: str) -> Any:
-    """Reads a field that is a list in JSON, and a tuple in Python."""
-    given = needed(value, name)
-    if not isinstance(given, list):
-        raise WrongValue(f"must be a list of a token and its id, not {brief(given)}", name)
-    return tuple(given)
-
-
-def _shown_token(token: SpecialToken) -> str:
-    return f'("{token[0]}", {token[1]})'
 
 
 def _type_id(digits: str | int) -> int:
@@ -459,7 +441,6 @@ def _named_special_token(value: Any) -> tuple[str, dict[str, Any]]:
 _NAMED = {"id": string, "ids": listed(_number), "tokens": listed(string)}
 
 
-@dataclasses.dataclass(eq=False, repr=False)
 class Sequence(Chain, PostProcessor):
     """Calls post-processors one after the other. Each gets the parts that the one before made.
 
@@ -472,11 +453,7 @@ class Sequence(Chain, PostProcessor):
         2
     """
 
-    elements = "processors"
-
-    processors: ListOf[PostProcessor]
-
-    checks = per_field(processors=instances(PostProcessor))
+    processors: ListOf[PostProcessor] = field(instances(PostProcessor))
 
     def __init__(self, processors: list[PostProcessor]) -> None:
         self.processors = self._flat(processors)

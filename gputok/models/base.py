@@ -225,8 +225,8 @@ class Model(Component):
         return type(self)(**{**kept, **changes})
 
     def fields(self) -> dict[str, Any]:
-        """Returns the JSON form, in which long values are `gputok.files.json_text.Packed` objects."""
-        raise NotImplementedError
+        """Returns the JSON form, in which long values are `gputok.files.json_text.Packed` objects; here, the options."""
+        return super().to_dict()
 
     def to_dict(self) -> dict[str, Any]:
         return {name: value.plain() if isinstance(value, Packed) else value for name, value in self.fields().items()}

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 
 from gputok.checks import (
     SIZE,
-    Check,
     WrongType,
     WrongValue,
     brief,
     checked,
-    choice,
+    checks_of,
     integer,
     listed,
-    optional,
-    per_field,
     short,
     string,
-    switch,
     wrong_type,
 )
 from gputok.components import Verbatim, described, no_attribute, users_own
@@ -47,7 +43,8 @@ class CheckedOptions:
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in self.__dataclass_fields__ and not users_own(self):
             raise no_attribute(self, name, self.__dataclass_fields__)
-        super().__setattr__(name, checked(name, _CHECKS[name], value) if name in _CHECKS else value)
+        check = checks_of(type(self)).get(name)
+        super().__setattr__(name, value if check is None else checked(name, check, value))
 
 
 class How(NamedTuple):
@@ -200,30 +197,36 @@ class Trainer(CheckedOptions):
         self.__dict__.update(type(self).from_dict(options).__dict__)
 
 
+count = integer(0, SIZE)
+"""Accepts whole numbers, as those below accept what they say: checks of options."""
+
+
 def contents(tokens: Sequence[str | AddedToken]) -> list[str]:
     """Returns the contents of special tokens."""
     return [token if isinstance(token, str) else token.content for token in tokens]
 
 
-def _real(value: Any) -> float:
+def real(value: Any) -> float:
     """Accepts all floats, also infinity and NaN, as tokenizers does."""
     if not hasattr(value, "__float__"):
         raise wrong_type(value, "float")
     return float(value)
 
 
-def _ratio(value: Any) -> list[float]:
+def ratios(value: Any) -> list[float]:
+    """Accepts lists of numbers."""
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise WrongType(f"must be a list of numbers or None, not {short(value)}")
-    return [*listed(_real)([*value])]
+    return [*listed(real)([*value])]
 
 
-def _progress_format(value: Any) -> str:
+def progress_word(value: Any) -> str:
     """Accepts strings; another one than those of `_PROGRESS_FORMATS` means "indicatif", as in tokenizers."""
     return string(value) if string(value) in _PROGRESS_FORMATS else "indicatif"
 
 
-def _special_tokens(value: Any) -> list[AddedToken]:
+def specials(value: Any) -> list[AddedToken]:
+    """Accepts lists of special tokens."""
     if not isinstance(value, list):
         raise wrong_type(value, "list")
     return [*listed(_special_token)(value)]
@@ -239,7 +242,7 @@ def _special_token(value: Any) -> AddedToken:
     return token
 
 
-def _alphabet(value: Any) -> list[str]:
+def characters(value: Any) -> list[str]:
     """Accepts iterables of strings; returns the first character of each, sorted, as tokenizers does."""
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise WrongType(f"must be a list of strings, not {short(value)}")
@@ -247,7 +250,7 @@ def _alphabet(value: Any) -> list[str]:
     return sorted({item[0] for item in strings if item})
 
 
-def _transition(value: Any) -> float | int:
+def share_or_count(value: Any) -> float | int:
     """Accepts a number of tokens, or a share of them."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise wrong_type(value, "float' or 'int")
@@ -258,7 +261,7 @@ def _transition(value: Any) -> float | int:
     return float(value)
 
 
-def _pattern(value: Any) -> str:
+def expression(value: Any) -> str:
     """Accepts expressions that can be read."""
     from gputok.automaton.pattern import Regex
 
@@ -266,47 +269,3 @@ def _pattern(value: Any) -> str:
         return Regex(string(value)).pattern
     except ValueError as error:
         raise WrongValue(str(error)) from None
-
-
-_count = integer(0, SIZE)
-
-_CHECKS: Mapping[str, Check] = per_field(
-    vocab_size=_count,
-    min_frequency=_count,
-    show_progress=switch,
-    progress_format=_progress_format,
-    special_tokens=_special_tokens,
-    limit_alphabet=optional(_count),
-    initial_alphabet=_alphabet,
-    continuing_subword_prefix=optional(string),
-    end_of_word_suffix=optional(string),
-    max_token_length=optional(_count),
-    unk_token=optional(string),
-    shrinking_factor=_real,
-    max_piece_length=_count,
-    n_sub_iterations=_count,
-    seed_size=_count,
-    num_merges=_count,
-    variant=choice("base", "window"),
-    ratio=optional(_ratio),
-    global_merges=_count,
-    window_size=_count,
-    alpha=_real,
-    total_symbols=switch,
-    transition=_transition,
-    superword_pattern=_pattern,
-    max_words=optional(integer(1, SIZE)),
-    allow_colon_space=switch,
-    character_coverage=_real,
-    max_sentencepiece_length=_count,
-    split_by_unicode_script=switch,
-    split_by_number=switch,
-    split_digits=switch,
-    byte_fallback=switch,
-    hard_vocab_limit=switch,
-    split_by_whitespace=switch,
-    treat_whitespace_as_suffix=switch,
-    control_symbols=listed(string),
-    user_defined_symbols=listed(string),
-)
-"""The check of each option; an option has the same check in all trainers."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from gputok.checks import instances, per_field
+from gputok.checks import field, instances
 from gputok.components import Chain, Code, Component, call_custom
 from gputok.text.pieces import Alignment, Pieces, TextBatch, spell_out
 from gputok.text.way import Apart, Way
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence as ListOf
 
     from gputok.text.normalized_string import NormalizedString
-
-component = dataclasses.dataclass(eq=False, repr=False)
 
 
 class Normalizer(Component):
@@ -53,10 +50,6 @@ class Normalizer(Component):
             'HEY!'
         """
         return Custom(normalizer)
-
-    @classmethod
-    def _required(cls) -> list[str]:
-        return [field.name for field in dataclasses.fields(cls) if "None" not in str(field.type)]
 
     def way(self, after: Way) -> Way:
         """Returns how this normalizer and the steps before it take a text apart.
@@ -99,7 +92,6 @@ class Normalizer(Component):
         normalized.apply(self.frozen().apply)
 
 
-@component
 class Sequence(Chain, Normalizer):
     """Applies normalizers one after the other.
 
@@ -114,11 +106,7 @@ class Sequence(Chain, Normalizer):
         Prepend(prepend="_")
     """
 
-    elements = "normalizers"
-
-    normalizers: ListOf[Normalizer]
-
-    checks = per_field(normalizers=instances(Normalizer))
+    normalizers: ListOf[Normalizer] = field(instances(Normalizer))
 
     def __init__(self, normalizers: list[Normalizer]) -> None:
         self.normalizers = self._flat(normalizers)

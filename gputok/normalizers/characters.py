@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gputok.checks import optional, per_field, switch
-from gputok.normalizers.base import BetweenSpaces, Normalizer, component
+from gputok.checks import field, optional, switch
+from gputok.normalizers.base import BetweenSpaces, Normalizer
 from gputok.text.edit import map_characters, normalize_form
 from gputok.text.way import Apart
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from gputok.text.way import Way
 
 
-@component
 class Lowercase(BetweenSpaces, Normalizer):
     r"""Changes each character to lower case, independently of its neighbours, so without the Greek final sigma.
 
@@ -26,7 +25,6 @@ class Lowercase(BetweenSpaces, Normalizer):
         return map_characters(pieces, "lowercase")
 
 
-@component
 class StripAccents(BetweenSpaces, Normalizer):
     r"""Removes combining marks. A letter that includes its accent, as é does, must first be split by NFD or NFKD.
 
@@ -38,7 +36,6 @@ class StripAccents(BetweenSpaces, Normalizer):
         return map_characters(pieces, "strip_accents")
 
 
-@component
 class Nmt(BetweenSpaces, Normalizer):
     r"""Removes control characters, and changes other white space to spaces, by the NMT rules of SentencePiece.
 
@@ -50,7 +47,6 @@ class Nmt(BetweenSpaces, Normalizer):
         return map_characters(pieces, "nmt")
 
 
-@component
 class ByteLevel(Normalizer):
     """Writes each byte of the text as one of 256 visible characters, as GPT-2 does.
 
@@ -62,7 +58,6 @@ class ByteLevel(Normalizer):
         return pieces._replace(byte_level=True)
 
 
-@component
 class BertNormalizer(Normalizer):
     r"""Normalizes raw text as BERT does.
 
@@ -78,12 +73,10 @@ class BertNormalizer(Normalizer):
         'elan  漢  字 '
     """
 
-    clean_text: bool = True
-    handle_chinese_chars: bool = True
-    strip_accents: bool | None = None
-    lowercase: bool = True
-
-    checks = per_field(clean_text=switch, handle_chinese_chars=switch, strip_accents=optional(switch), lowercase=switch)
+    clean_text: bool = field(switch, default=True)
+    handle_chinese_chars: bool = field(switch, default=True)
+    strip_accents: bool | None = field(optional(switch), default=None, may_lack=True)
+    lowercase: bool = field(switch, default=True)
 
     def way(self, after: Way) -> Way:
         # NFD moves no accent past a mark, and decomposes none. A Chinese character gets spaces around it

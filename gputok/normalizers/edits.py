@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
-from gputok.checks import needed, per_field, string, switch
-from gputok.normalizers.base import Normalizer, component
+from gputok.checks import field, string, switch
+from gputok.normalizers.base import Normalizer
 from gputok.text.edit import prepend, replace, strip
-from gputok.text.patterns import pattern_field, pattern_form, read_pattern, shown_pattern
+from gputok.text.patterns import PATTERN
 from gputok.text.way import Apart, Before, SpaceChange
 
 if TYPE_CHECKING:
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from gputok.text.way import Way
 
 
-@component
 class Prepend(Normalizer):
     """Inserts a string before the text, unless the text is empty.
 
@@ -30,9 +28,7 @@ class Prepend(Normalizer):
         '▁hello'
     """
 
-    prepend: str = "▁"
-
-    checks = per_field(prepend=string)
+    prepend: str = field(string, default="▁")
 
     def way(self, after: Way) -> Way:
         plain = after.spaces is SpaceChange.KEPT and after.before is Before.NONE
@@ -44,7 +40,6 @@ class Prepend(Normalizer):
         return prepend(pieces, self.prepend)
 
 
-@component
 class Replace(Normalizer):
     r"""Replaces each match of a pattern.
 
@@ -57,28 +52,18 @@ class Replace(Normalizer):
         '"so\'\''
     """
 
-    pattern: str | Regex = dataclasses.field(metadata={"shown": shown_pattern})
-    content: str
-
-    checks = per_field(pattern=pattern_field, content=string)
+    pattern: str | Regex = field(**PATTERN)
+    content: str = field(string)
 
     def way(self, after: Way) -> Way:
         if self.pattern == " " and self.content == "▁" and after.spaces is SpaceChange.KEPT:
             return after._replace(apart=Apart.NOWHERE, spaces=SpaceChange.WRITTEN)
         return after.changed()
 
-    def to_dict(self) -> dict[str, Any]:
-        return super().to_dict() | {"pattern": pattern_form(self.pattern)}
-
-    @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Self:
-        return cls(read_pattern(value), needed(value, "content"))
-
     def _apply(self, pieces: Pieces) -> Pieces:
         return replace(pieces, self.pattern, self.content)
 
 
-@component
 class Strip(Normalizer):
     """Removes white space at the ends of the text.
 
@@ -91,10 +76,8 @@ class Strip(Normalizer):
         ' hello'
     """
 
-    strip_left: bool
-    strip_right: bool
-
-    checks = per_field(strip_left=switch, strip_right=switch)
+    strip_left: bool = field(switch)
+    strip_right: bool = field(switch)
 
     def __init__(self, left: bool = True, right: bool = True) -> None:
         self.strip_left, self.strip_right = left, right
@@ -116,10 +99,6 @@ class Strip(Normalizer):
     @right.setter
     def right(self, value: bool) -> None:
         self.strip_right = value
-
-    @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Self:
-        return cls(needed(value, "strip_left"), needed(value, "strip_right"))
 
     def _apply(self, pieces: Pieces) -> Pieces:
         return strip(pieces, self.strip_left, self.strip_right)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from gputok.checks import WrongValue, needed, per_field, reading, string, wrong_type
+from gputok.checks import WrongValue, field, string, wrong_type
 from gputok.components import derived
-from gputok.normalizers.base import BetweenSpaces, Normalizer, component
+from gputok.normalizers.base import BetweenSpaces, Normalizer
 from gputok.text.edit import inert_in, normalize_form, rewritten
 from gputok.text.unicode_maps import grapheme_classes
 from gputok.text.way import Apart
@@ -36,7 +35,6 @@ class _Form(BetweenSpaces):
         return inert_in(self.form)
 
 
-@component
 class NFD(_Form, Normalizer):
     r"""Normalization form D of Unicode: canonical decomposition.
 
@@ -47,7 +45,6 @@ class NFD(_Form, Normalizer):
     form = "nfd"
 
 
-@component
 class NFKD(_Form, Normalizer):
     """Normalization form KD of Unicode: compatibility decomposition.
 
@@ -58,7 +55,6 @@ class NFKD(_Form, Normalizer):
     form = "nfkd"
 
 
-@component
 class NFC(_Form, Normalizer):
     r"""Normalization form C of Unicode: canonical decomposition, then composition.
 
@@ -69,7 +65,6 @@ class NFC(_Form, Normalizer):
     form = "nfc"
 
 
-@component
 class NFKC(_Form, Normalizer):
     """Normalization form KC of Unicode: compatibility decomposition, then canonical composition.
 
@@ -80,7 +75,6 @@ class NFKC(_Form, Normalizer):
     form = "nfkc"
 
 
-@component
 class Precompiled(Normalizer):
     """Replaces characters by the map that a SentencePiece model contains.
 
@@ -95,9 +89,12 @@ class Precompiled(Normalizer):
         ValueError: if the bytes end too early, or the strings are not UTF-8.
     """
 
-    precompiled_charsmap: bytes = dataclasses.field(metadata={"shown": lambda blob: f'"{_base64(blob)}"'})
-
-    checks = per_field(precompiled_charsmap=lambda value: _charsmap(value))
+    precompiled_charsmap: bytes = field(
+        lambda value: _charsmap(value),
+        shown=lambda blob: f'"{_base64(blob)}"',
+        written=lambda blob: _base64(blob),
+        read=lambda text: base64.b64decode(string(text), validate=True),
+    )
 
     @derived
     def tables(self) -> tuple[npt.NDArray[np.uint32], Bytes]:
@@ -119,14 +116,6 @@ class Precompiled(Normalizer):
         kinds = member[page].ravel()[:0x110000]
         text = "".join(chr(code) + " " for code in np.flatnonzero(kinds == PREPEND).tolist())
         return self.normalize_str(text) == text
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"type": "Precompiled", "precompiled_charsmap": _base64(self.precompiled_charsmap)}
-
-    @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Self:
-        name = "precompiled_charsmap"
-        return cls(reading(name, lambda text: base64.b64decode(string(text), validate=True), needed(value, name)))
 
     def _apply(self, pieces: Pieces) -> Pieces:
         from gputok.kernels.cpu.precompiled import normalize_precompiled

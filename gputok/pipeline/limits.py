@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from gputok.checks import (
     SIZE,
@@ -11,19 +11,18 @@ from gputok.checks import (
     WrongValue,
     brief,
     checked,
+    checks_of,
     choice,
+    field,
     integer,
     needed,
     optional,
-    per_field,
     reading,
     string,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from gputok.checks import Check
 
 _STRATEGIES = {"LongestFirst": "longest_first", "OnlyFirst": "only_first", "OnlySecond": "only_second"}
 _DIRECTIONS = {"Left": "left", "Right": "right"}
@@ -32,29 +31,23 @@ _MOST = 2**62  # no text has so many tokens, and sums with this number stay with
 
 
 class _Limit:
-    checks: ClassVar[Mapping[str, Check]]
-
     def __post_init__(self) -> None:
-        for name, check in self.checks.items():
+        for name, check in checks_of(type(self)).items():
             object.__setattr__(self, name, checked(name, check, getattr(self, name)))
 
     def options(self) -> dict[str, Any]:
         """Returns the arguments of `enable_truncation` or `enable_padding`."""
-        return {name: getattr(self, name) for name in self.checks}
+        return {name: getattr(self, name) for name in checks_of(type(self))}
 
 
 @dataclass(frozen=True)
 class Truncation(_Limit):
     """Cuts encodings of more than `max_length` tokens; the fields are the arguments of `Tokenizer.enable_truncation`."""
 
-    max_length: int
-    stride: int = 0
-    strategy: str = "longest_first"
-    direction: str = "right"
-
-    checks = per_field(
-        max_length=_size, stride=_size, strategy=choice(*_STRATEGIES.values()), direction=choice(*_DIRECTIONS.values())
-    )
+    max_length: int = field(_size)
+    stride: int = field(_size, default=0)
+    strategy: str = field(choice(*_STRATEGIES.values()), default="longest_first")
+    direction: str = field(choice(*_DIRECTIONS.values()), default="right")
 
     def room(self, n_added: int) -> int:
         """Returns how many tokens an encoding may have apart from `n_added` special tokens.
@@ -87,21 +80,12 @@ class Truncation(_Limit):
 class Padding(_Limit):
     """Pads encodings to `length` tokens, or to the longest of a batch; the fields are those of `enable_padding`."""
 
-    length: int | None = None
-    pad_to_multiple_of: int | None = None
-    pad_id: int = 0
-    pad_token: str = "[PAD]"
-    pad_type_id: int = 0
-    direction: str = "right"
-
-    checks = per_field(
-        length=optional(_size),
-        pad_to_multiple_of=optional(_size),
-        pad_id=integer(0, WORD),
-        pad_token=string,
-        pad_type_id=integer(0, WORD),
-        direction=choice(*_DIRECTIONS.values()),
-    )
+    length: int | None = field(optional(_size), default=None)
+    pad_to_multiple_of: int | None = field(optional(_size), default=None)
+    pad_id: int = field(integer(0, WORD), default=0)
+    pad_token: str = field(string, default="[PAD]")
+    pad_type_id: int = field(integer(0, WORD), default=0)
+    direction: str = field(choice(*_DIRECTIONS.values()), default="right")
 
     def aim(self, longest: int) -> int:
         """Returns to how many tokens a batch is filled whose longest encoding has so many."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from gputok.checks import checked, choice
+from gputok.checks import choice
 from gputok.components import Code, Component, call_custom
 from gputok.kernels.signatures import NamedTuple
 from gputok.text.pieces import Alignment, Pieces, TextBatch, regroup, spell_out
@@ -31,6 +31,15 @@ _CUTS: dict[Behavior, Any] = {
 }
 BEHAVIORS: dict[Behavior, str] = {name: name.title().replace("_", "") for name in _CUTS}
 """Behavior -> the word for it in JSON and in a `repr`."""
+_NAMED = {name: behavior for behavior, name in BEHAVIORS.items()}
+_named = choice(*_NAMED)
+BEHAVIOR: dict[str, Any] = {
+    "check": choice(*BEHAVIORS),
+    "shown": BEHAVIORS.__getitem__,
+    "written": BEHAVIORS.__getitem__,
+    "read": lambda word: _NAMED[_named(word)],
+}
+"""The arguments of `gputok.checks.field` for a behavior."""
 
 
 class PatternCut(NamedTuple):
@@ -50,7 +59,6 @@ class PreTokenizer(Component):
 
     kind: ClassVar[str] = "pre-tokenizer"
     home: ClassVar[str] = "gputok.pre_tokenizers"
-    defaults = ("use_regex", "prepend_scheme", "split", "length")
 
     @staticmethod
     def custom(pretok: Any) -> PreTokenizer:
@@ -203,12 +211,6 @@ def _composed(pieces: Pieces, origin: Alignment, offsets: Positions, start: Posi
     from_start, from_end = origin.start[packed], origin.end[packed]
     first = from_start[np.minimum(start, len(packed) - 1)]
     return Alignment(first, np.where(start < end, from_end[np.maximum(end, 1) - 1], first))
-
-
-def read_behavior(word: Any) -> Behavior:
-    """Returns the behavior that a word in JSON stands for; raises WrongType or WrongValue for another word."""
-    names: dict[Any, Behavior] = {name: behavior for behavior, name in BEHAVIORS.items()}
-    return names[checked("behavior", choice(*names), word)]
 
 
 @functools.cache

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gputok.automaton import PATTERNS, compile_pattern
-from gputok.checks import per_field, switch
+from gputok.checks import field, switch
 from gputok.pre_tokenizers.base import PatternCut, PreTokenizer
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.text.pieces import rewrite, starts_with
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from gputok.text.way import Way
 
 
-@dataclass(eq=False, repr=False)
 class ByteLevel(PreTokenizer):
     """Cuts text at the matches of GPT-2's pattern, and writes each byte as one of 256 visible characters.
 
@@ -33,11 +31,9 @@ class ByteLevel(PreTokenizer):
         [('Hi', (0, 2)), (',', (2, 3)), ('ĠÃ©', (3, 5)), ('!', (5, 6))]
     """
 
-    add_prefix_space: bool = True
-    trim_offsets: bool = True
-    use_regex: bool = True
-
-    checks = per_field(add_prefix_space=switch, trim_offsets=switch, use_regex=switch)
+    add_prefix_space: bool = field(switch)
+    trim_offsets: bool = field(switch)
+    use_regex: bool = field(switch, default=True, may_lack=True)
 
     def __init__(
         self, add_prefix_space: bool = True, trim_offsets: bool = True, use_regex: bool = True, **_kwargs: Any

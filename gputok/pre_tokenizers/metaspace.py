@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from gputok.automaton import compile_literal
-from gputok.checks import SIZE, WrongValue, character, choice, integer, per_field, switch
+from gputok.checks import SIZE, WrongValue, character, choice, field, integer, optional, switch
 from gputok.pre_tokenizers.base import PatternCut, PreTokenizer
 from gputok.text.pieces import regroup, rewrite, starts_with
 from gputok.text.way import Before, SpaceChange
@@ -21,7 +20,6 @@ _BEFORE = {"first": Before.FIRST, "never": Before.NONE, "always": Before.BARE}
 _LONGEST = 2**31 - 1  # no piece has more characters
 
 
-@dataclass(eq=False, repr=False)
 class Metaspace(PreTokenizer):
     """Writes each space as `replacement`, and cuts the text before each `replacement`.
 
@@ -36,18 +34,16 @@ class Metaspace(PreTokenizer):
         [('▁Hello', (0, 5)), ('▁my', (5, 8)), ('▁friend', (8, 15))]
     """
 
-    replacement: str = "▁"
-    prepend_scheme: str = field(default="always", metadata={"shown": str})
-    split: bool = True
-
-    checks = per_field(replacement=character, prepend_scheme=choice(*_BEFORE), split=switch)
+    replacement: str = field(character, default="▁")
+    prepend_scheme: str = field(choice(*_BEFORE), default="always", may_lack=True, shown=str)
+    split: bool = field(switch, default=True, may_lack=True, read=optional(switch, True))
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
         """Makes a pre-tokenizer from its JSON form; older files also contain `add_prefix_space` and `str_rep`."""
         if value.get("add_prefix_space") is False and value.get("prepend_scheme") != "never":
             raise WrongValue("is false, which does not match prepend_scheme", "add_prefix_space")
-        return super().from_dict({name: item for name, item in value.items() if (name, item) != ("split", None)})
+        return super().from_dict(value)
 
     def way(self, after: Way) -> Way:
         # No `replacement` is inserted before a part that begins with a space
@@ -80,7 +76,6 @@ class Metaspace(PreTokenizer):
         return PatternCut(compile_literal(self.replacement), "merged_with_next") if self.split else None
 
 
-@dataclass(eq=False, repr=False)
 class FixedLength(PreTokenizer):
     """Cuts text into pieces of `length` characters; the last piece may be shorter.
 
@@ -92,9 +87,7 @@ class FixedLength(PreTokenizer):
         [('Hel', (0, 3)), ('lo', (3, 5))]
     """
 
-    length: int = 5
-
-    checks = per_field(length=integer(0, SIZE))
+    length: int = field(integer(0, SIZE), default=5, may_lack=True)
 
     def _apply(self, pieces: Pieces) -> Pieces:
         if self.length == 0:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gputok.automaton.pattern import Regex
 from gputok.automaton.patterns import SPLITS
 from gputok.automaton.ready import ready_splits
-from gputok.checks import instances, per_field
+from gputok.checks import field, instances
 from gputok.components import Chain
 from gputok.pre_tokenizers.base import PreTokenizer, cut_pieces
 from gputok.pre_tokenizers.byte_level import ByteLevel
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from gputok.text.pre_tokenized_string import PreTokenizedString
 
 
-@dataclass(eq=False, repr=False)
 class Sequence(Chain, PreTokenizer):
     """Applies pre-tokenizers one after the other: each of them cuts the pieces that the one before it made.
 
@@ -39,11 +37,7 @@ class Sequence(Chain, PreTokenizer):
         [('Hi', (0, 2)), (',', (2, 3)), ('you', (4, 7)), ('!', (7, 8)), ('?', (8, 9))]
     """
 
-    elements = "pretokenizers"
-
-    pretokenizers: ListOf[PreTokenizer]
-
-    checks = per_field(pretokenizers=instances(PreTokenizer))
+    pretokenizers: ListOf[PreTokenizer] = field(instances(PreTokenizer))
 
     def __init__(self, pretokenizers: list[PreTokenizer]) -> None:
         self.pretokenizers = self._flat(pretokenizers)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 from gputok.automaton import compile_literal
 from gputok.automaton.pattern import Regex, matcher
 from gputok.automaton.ready import BERT_WORDS, named
-from gputok.checks import character, choice, needed, per_field, switch
+from gputok.checks import character, field, switch
 from gputok.components import derived
-from gputok.pre_tokenizers.base import BEHAVIORS, PatternCut, PreTokenizer, one_walk, read_behavior
-from gputok.text.patterns import pattern_field, pattern_form, read_pattern, shown_pattern
+from gputok.pre_tokenizers.base import BEHAVIOR, PatternCut, PreTokenizer, one_walk
+from gputok.text.patterns import PATTERN
 from gputok.text.way import Apart, SpaceChange
 
 if TYPE_CHECKING:
@@ -22,11 +21,6 @@ if TYPE_CHECKING:
     from gputok.types import Behavior
 
 
-_SHOWN = {"shown": BEHAVIORS.__getitem__}
-_behavior_field = choice(*BEHAVIORS)
-
-
-@dataclass(eq=False, repr=False)
 class Split(PreTokenizer):
     r"""Cuts text at the matches of a pattern.
 
@@ -47,20 +41,9 @@ class Split(PreTokenizer):
         [('hello', (0, 5)), ('   ', (5, 8)), ('world', (8, 13))]
     """
 
-    pattern: str | Regex = field(metadata={"shown": shown_pattern})
-    behavior: Behavior = field(metadata=_SHOWN)
-    invert: bool = False
-
-    checks = per_field(pattern=pattern_field, behavior=_behavior_field, invert=switch)
-
-    def to_dict(self) -> dict[str, Any]:
-        form = {"pattern": pattern_form(self.pattern), "behavior": BEHAVIORS[self.behavior]}
-        return super().to_dict() | form
-
-    @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Self:
-        pattern, behavior = read_pattern(value), read_behavior(needed(value, "behavior"))
-        return super().from_dict(value | {"pattern": pattern, "behavior": behavior})
+    pattern: str | Regex = field(**PATTERN)
+    behavior: Behavior = field(**BEHAVIOR)
+    invert: bool = field(switch, default=False)
 
     @derived
     def _matcher(self) -> Automaton | Backtracking:
@@ -76,7 +59,6 @@ class Split(PreTokenizer):
         return after.cut_by(one_walk(self._matcher, self.behavior, self.invert))
 
 
-@dataclass(eq=False, repr=False)
 class CharDelimiterSplit(PreTokenizer):
     """Removes each occurrence of one character and cuts the text there, as `str.split` does, but without empty strings.
 
@@ -88,15 +70,12 @@ class CharDelimiterSplit(PreTokenizer):
         [('hello', (0, 5)), ('there', (6, 11))]
     """
 
-    delimiter: str
-
-    checks = per_field(delimiter=character)
+    delimiter: str = field(character)
 
     def cut(self) -> PatternCut:
         return PatternCut(compile_literal(self.delimiter), "removed")
 
 
-@dataclass(eq=False, repr=False)
 class Digits(PreTokenizer):
     """Makes numbers pieces of their own. All characters that Unicode calls numeric are digits.
 
@@ -108,9 +87,7 @@ class Digits(PreTokenizer):
         [('Call ', (0, 5)), ('123', (5, 8)), (' please', (8, 15))]
     """
 
-    individual_digits: bool = False
-
-    checks = per_field(individual_digits=switch)
+    individual_digits: bool = field(switch, default=False)
 
     def cut(self) -> PatternCut:
         return PatternCut(self._numbers, "isolated")
@@ -125,7 +102,6 @@ class Digits(PreTokenizer):
         return words.numbers(self.individual_digits)
 
 
-@dataclass(eq=False, repr=False)
 class Punctuation(PreTokenizer):
     """Cuts text at punctuation marks, each of which is one match.
 
@@ -137,16 +113,7 @@ class Punctuation(PreTokenizer):
         [('Hey', (0, 3)), (',', (3, 4)), (' you', (4, 8)), ('?', (8, 9)), ('!', (9, 10))]
     """
 
-    behavior: Behavior = field(default="isolated", metadata=_SHOWN)
-
-    checks = per_field(behavior=_behavior_field)
-
-    def to_dict(self) -> dict[str, Any]:
-        return super().to_dict() | {"behavior": BEHAVIORS[self.behavior]}
-
-    @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Self:
-        return cls(read_behavior(value.get("behavior", "Isolated")))
+    behavior: Behavior = field(**BEHAVIOR, default="isolated", may_lack=True)
 
     def cut(self) -> PatternCut:
         from gputok.automaton import words
@@ -160,7 +127,6 @@ class Punctuation(PreTokenizer):
         return after.cut_by(words.punctuation_runs() if contiguous else one_walk(words.punctuation(), self.behavior))
 
 
-@dataclass(eq=False, repr=False)
 class Whitespace(PreTokenizer):
     r"""Makes pieces of runs of word characters, and of runs of other characters except white space: `\w+|[^\w\s]+`.
 
@@ -177,7 +143,6 @@ class Whitespace(PreTokenizer):
         return PatternCut(words.whitespace_words(), "removed", invert=True)
 
 
-@dataclass(eq=False, repr=False)
 class WhitespaceSplit(PreTokenizer):
     """Removes white space and cuts the text there.
 
@@ -194,7 +159,6 @@ class WhitespaceSplit(PreTokenizer):
         return PatternCut(words.between_spaces(), "removed", invert=True)
 
 
-@dataclass(eq=False, repr=False)
 class BertPreTokenizer(PreTokenizer):
     """Removes white space and cuts the text there; each punctuation mark becomes a piece.
 
@@ -209,7 +173,6 @@ class BertPreTokenizer(PreTokenizer):
         return PatternCut(_bert_words(), "removed", invert=True)
 
 
-@dataclass(eq=False, repr=False)
 class UnicodeScripts(PreTokenizer):
     """Cuts text between two scripts; Hiragana and Katakana count as Han.
 

@@ -166,11 +166,12 @@ def test_all_components_and_fields_are_here():
         assert {name_of(form) for at, form in FORMS if at == part} == base.types().keys()
     for part, form in COMPONENTS:
         made = component(part, form)
-        if dataclasses.is_dataclass(made):
-            assert {field.name for field in dataclasses.fields(made)} == made.checks.keys()
-            assert made.to_dict().keys() == {"type", *made.checks}
+        declared = checks.checks_of(type(made)).keys()
+        if declared and part != "model":
+            assert {field.name for field in dataclasses.fields(made)} == declared
+            assert made.to_dict().keys() == {"type", *declared}
     for kind in (Truncation, Padding):
-        assert {field.name for field in dataclasses.fields(kind)} == kind.checks.keys()
+        assert {field.name for field in dataclasses.fields(kind)} == checks.checks_of(kind).keys()
 
 
 @pytest.mark.parametrize(("part", "form"), FORMS, ids=lambda value: value if isinstance(value, str) else name_of(value))
@@ -213,7 +214,7 @@ def test_wrong_values_in_files(part, form):
 def test_wrong_values_that_are_set(part, form):
     tokenizer = Tokenizer.from_str(whole(part, form))
     step, before = getattr(tokenizer, part), tokenizer.to_str()
-    for name, (value, _) in itertools.product(step.checks, WRONG):
+    for name, (value, _) in itertools.product(checks.checks_of(type(step)), WRONG):
         old = getattr(step, name)
         try:
             setattr(step, name, value)
@@ -230,7 +231,7 @@ def test_wrong_values_that_are_set(part, form):
     ("kind", "good"), [(Truncation, {"max_length": 5}), (Padding, {"pad_token": "p"}), (AddedToken, {"content": "x"})]
 )
 def test_wrong_options(kind, good):
-    names = kind.checks if kind is not AddedToken else TOKEN
+    names = checks.checks_of(kind) if kind is not AddedToken else TOKEN
     for name, (value, _) in itertools.product(names, WRONG):
         try:
             made = kind(**{**good, name: value})

@@ -14,11 +14,11 @@ from gputok.checks import (
     WrongValue,
     brief,
     checked,
+    field,
     in_file,
     integer,
     number,
     optional,
-    per_field,
     short,
     string,
     switch,
@@ -135,22 +135,23 @@ class BPE(Model):
     turn = 0
     trainer = "bpe.BpeTrainer"
     stored = ("byte_strings", "byte_ranks", "cuts")
+    # Of single precision: written by the fewest decimals that distinguish it
+    dropout: float | None = field(
+        optional(lambda value: float(np.float32(_probability(value)))),
+        written=lambda value: None if value is None else float(str(np.float32(value))),
+    )
+    unk_token: str | None = field(optional(string))
+    continuing_subword_prefix: str | None = field(optional(string))
+    end_of_word_suffix: str | None = field(optional(string))
+    fuse_unk: bool = field(switch)
+    byte_fallback: bool = field(switch)
+    ignore_merges: bool = field(switch)
+    sentencepiece: bool = field(switch, saved=False)
+    cache_capacity: int = field(integer(0, 2**31 - 1), saved=False)
     merges: Any  # int64[n, 3], the ids of each pair and of what it becomes, by rank
-    sentencepiece: bool
     # See `_numbered`
     _named: Any
     _ranked: Any
-    checks = per_field(
-        dropout=optional(lambda value: float(np.float32(_probability(value)))),
-        unk_token=optional(string),
-        continuing_subword_prefix=optional(string),
-        end_of_word_suffix=optional(string),
-        fuse_unk=switch,
-        byte_fallback=switch,
-        ignore_merges=switch,
-        sentencepiece=switch,
-        cache_capacity=integer(0, 2**31 - 1),
-    )
 
     def __init__(
         self,
@@ -285,26 +286,14 @@ class BPE(Model):
 
     def fields(self) -> dict[str, Any]:
         """Returns the JSON form, in which the vocabulary and the merges are `Packed` objects."""
-        dropout = self.dropout  # of single precision: written by the fewest decimals that distinguish it
-        return {
-            "type": "BPE",
-            "dropout": None if dropout is None else float(str(np.float32(dropout))),
-            "unk_token": self.unk_token,
-            "continuing_subword_prefix": self.continuing_subword_prefix,
-            "end_of_word_suffix": self.end_of_word_suffix,
-            "fuse_unk": self.fuse_unk,
-            "byte_fallback": self.byte_fallback,
-            "ignore_merges": self.ignore_merges,
-            **({"sentencepiece": True} if self.sentencepiece else {}),
-            "vocab": self.vocabulary,
-            "merges": self._named_merges(),
-        }
+        form = super().fields() | ({"sentencepiece": True} if self.sentencepiece else {})
+        return form | {"vocab": self.vocabulary, "merges": self._named_merges()}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
         """Makes a model from its JSON form, whose merges are pairs of tokens, or, in older files, `"left right"`."""
         base.require(value, "BPE", "vocab", "merges")
-        names = cls.checks.keys() - {"sentencepiece", "cache_capacity"}
+        names = [one.name for one in cls._declared()]
         options = {name: value[name] for name in names if value.get(name) is not None}
         model = cls(base.object_of(value, "vocab"), _list_of(value["merges"]), **options)
         if "sentencepiece" in value:

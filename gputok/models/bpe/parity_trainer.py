@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gputok.checks import choice, field, optional, string, switch
 from gputok.models import BPE
 from gputok.models.bpe.trainer import BpeTrainer, TrainedBpe, spelled
-from gputok.models.trainer import CheckedOptions, contents
+from gputok.models.trainer import CheckedOptions, characters, contents, count, ratios, real, specials
 from gputok.tokens.vocabulary import Vocabulary, pack
 from gputok.types import public
 
@@ -78,21 +79,21 @@ class ParityBpeTrainer(CheckedOptions):
         ['lo', 'ye']
     """
 
-    num_merges: int = 32000
-    variant: str = "base"
-    min_frequency: int = 0
-    ratio: Sequence[float] | None = None
-    global_merges: int = 0
-    window_size: int = 100
-    alpha: float = 2.0
-    total_symbols: bool = False
-    special_tokens: Sequence[str | AddedToken] | None = None
-    show_progress: bool = True
-    limit_alphabet: int | None = None
-    initial_alphabet: Sequence[str] | None = None
-    continuing_subword_prefix: str | None = None
-    end_of_word_suffix: str | None = None
-    max_token_length: int | None = None
+    num_merges: int = field(count, default=32000)
+    variant: str = field(choice("base", "window"), default="base")
+    min_frequency: int = field(count, default=0)
+    ratio: Sequence[float] | None = field(optional(ratios), default=None)
+    global_merges: int = field(count, default=0)
+    window_size: int = field(count, default=100)
+    alpha: float = field(real, default=2.0)
+    total_symbols: bool = field(switch, default=False)
+    special_tokens: Sequence[str | AddedToken] | None = field(specials, default=None)
+    show_progress: bool = field(switch, default=True)
+    limit_alphabet: int | None = field(optional(count), default=None)
+    initial_alphabet: Sequence[str] | None = field(characters, default=None)
+    continuing_subword_prefix: str | None = field(optional(string), default=None)
+    end_of_word_suffix: str | None = field(optional(string), default=None)
+    max_token_length: int | None = field(optional(count), default=None)
 
     def train_from_iterator(
         self,

@@ -8,14 +8,15 @@ rare for the vocabulary, between scripts, and beside digits if `split_digits` sa
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from gputok.automaton.unicode_tables import script_sets
+from gputok.checks import field, listed, string, switch
 from gputok.files.sentencepiece_proto import BYTE, CONTROL, NORMAL, UNKNOWN, USER_DEFINED
-from gputok.models.trainer import CheckedOptions
+from gputok.models.trainer import CheckedOptions, count, real
 from gputok.tokens.vocabulary import pack
 from gputok.types import public
 
@@ -75,18 +76,18 @@ class SentencePieceBpeTrainer(CheckedOptions):
         ['<unk>', '<s>', '</s>', 'lo', 'low', '▁low', 'l', 'o', 'w', '▁', 'e', 'r']
     """
 
-    vocab_size: int = 8000
-    character_coverage: float = 0.9995
-    max_sentencepiece_length: int = 16
-    split_by_unicode_script: bool = True
-    split_by_number: bool = True
-    split_digits: bool = False
-    byte_fallback: bool = False
-    hard_vocab_limit: bool = True
-    split_by_whitespace: bool = True
-    treat_whitespace_as_suffix: bool = False
-    control_symbols: Sequence[str] = field(default_factory=list)
-    user_defined_symbols: Sequence[str] = field(default_factory=list)
+    vocab_size: int = field(count, default=8000)
+    character_coverage: float = field(real, default=0.9995)
+    max_sentencepiece_length: int = field(count, default=16)
+    split_by_unicode_script: bool = field(switch, default=True)
+    split_by_number: bool = field(switch, default=True)
+    split_digits: bool = field(switch, default=False)
+    byte_fallback: bool = field(switch, default=False)
+    hard_vocab_limit: bool = field(switch, default=True)
+    split_by_whitespace: bool = field(switch, default=True)
+    treat_whitespace_as_suffix: bool = field(switch, default=False)
+    control_symbols: Sequence[str] = field(listed(string), default_factory=list)
+    user_defined_symbols: Sequence[str] = field(listed(string), default_factory=list)
 
     def __post_init__(self) -> None:
         if not 0.98 <= self.character_coverage <= 1.0:

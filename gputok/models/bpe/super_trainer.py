@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 
+from gputok.checks import SIZE, field, integer, optional, switch
 from gputok.models.bpe.trainer import BpeTrainer, TrainedBpe, learned_merges
-from gputok.models.trainer import How, Trainer, contents
+from gputok.models.trainer import (
+    How,
+    Trainer,
+    characters,
+    contents,
+    count,
+    expression,
+    progress_word,
+    share_or_count,
+    specials,
+)
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.tokens.vocabulary import Vocabulary
 from gputok.types import public
@@ -75,18 +86,18 @@ class SuperBpeTrainer(Trainer):
     """
 
     trains: ClassVar[str] = "BPE"
-    vocab_size: int = 30000
-    transition: float | int = 0.8
-    superword_pattern: str = SUPERWORDS
-    max_words: int | None = 4
-    allow_colon_space: bool = False
-    min_frequency: int = 0
-    show_progress: bool = True
-    progress_format: str = "indicatif"
-    special_tokens: Sequence[str | AddedToken] = field(default_factory=list)
-    limit_alphabet: int | None = None
-    initial_alphabet: Sequence[str] = field(default_factory=lambda: list(BYTE_CHARACTERS))
-    max_token_length: int | None = None
+    vocab_size: int = field(count, default=30000)
+    transition: float | int = field(share_or_count, default=0.8)
+    superword_pattern: str = field(expression, default=SUPERWORDS)
+    max_words: int | None = field(optional(integer(1, SIZE)), default=4)
+    allow_colon_space: bool = field(switch, default=False)
+    min_frequency: int = field(count, default=0)
+    show_progress: bool = field(switch, default=True)
+    progress_format: str = field(progress_word, default="indicatif")
+    special_tokens: Sequence[str | AddedToken] = field(specials, default_factory=list)
+    limit_alphabet: int | None = field(optional(count), default=None)
+    initial_alphabet: Sequence[str] = field(characters, default_factory=lambda: list(BYTE_CHARACTERS))
+    max_token_length: int | None = field(optional(count), default=None)
     stage1: Any = None
 
     @property

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from gputok.models.trainer import How, Trainer, contents
+from gputok.checks import field, optional, string, switch
+from gputok.models.trainer import How, Trainer, characters, contents, count, progress_word, specials
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.tokens.vocabulary import Vocabulary, pack
 from gputok.types import public
@@ -94,16 +95,16 @@ class BpeTrainer(Trainer):
     """
 
     trains: ClassVar[str] = "BPE"
-    min_frequency: int = 0
-    vocab_size: int = 30000
-    show_progress: bool = True
-    progress_format: str = "indicatif"
-    special_tokens: Sequence[str | AddedToken] = field(default_factory=list)
-    limit_alphabet: int | None = None
-    initial_alphabet: Sequence[str] = field(default_factory=list)
-    continuing_subword_prefix: str | None = None
-    end_of_word_suffix: str | None = None
-    max_token_length: int | None = None
+    min_frequency: int = field(count, default=0)
+    vocab_size: int = field(count, default=30000)
+    show_progress: bool = field(switch, default=True)
+    progress_format: str = field(progress_word, default="indicatif")
+    special_tokens: Sequence[str | AddedToken] = field(specials, default_factory=list)
+    limit_alphabet: int | None = field(optional(count), default=None)
+    initial_alphabet: Sequence[str] = field(characters, default_factory=list)
+    continuing_subword_prefix: str | None = field(optional(string), default=None)
+    end_of_word_suffix: str | None = field(optional(string), default=None)
+    max_token_length: int | None = field(optional(count), default=None)
 
     def learn(self, words: WordCounts, how: How) -> TrainedBpe:
         from gputok.kernels import BpeLimits

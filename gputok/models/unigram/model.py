@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from gputok.checks import ID, WrongType, WrongValue, brief, checked, integer, listed, optional, per_field, switch
+from gputok.checks import ID, WrongType, WrongValue, brief, checked, field, integer, listed, optional, switch
 from gputok.checks import number as finite
 from gputok.components import derived, described
 from gputok.files.atomic import replacing
@@ -83,14 +83,11 @@ class Unigram(Model):
     stored = ("edges",)
     unsaved: ClassVar[Mapping[str, Any]] = {"alpha": None, "nbest_size": None}
     scores: Any  # float64[n_tokens]
-    sentencepiece: Sequence[int] | None
-    checks = per_field(
-        unk_id=optional(integer(0, ID)),
-        byte_fallback=optional(switch, False),
-        alpha=optional(finite()),
-        nbest_size=optional(integer(0, 2**31 - 1)),
-        sentencepiece=optional(listed(integer(0, ID))),
-    )
+    unk_id: int | None = field(optional(integer(0, ID)))
+    byte_fallback: bool | None = field(optional(switch, False))
+    alpha: float | None = field(optional(finite()))
+    nbest_size: int | None = field(optional(integer(0, 2**31 - 1)))
+    sentencepiece: Sequence[int] | None = field(optional(listed(integer(0, ID))))
 
     def __init__(
         self,

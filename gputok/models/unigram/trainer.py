@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from gputok.models.trainer import How, Trainer, contents
+from gputok.checks import field, optional, string, switch
+from gputok.models.trainer import How, Trainer, characters, contents, count, real, specials
 from gputok.types import public
 
 if TYPE_CHECKING:
@@ -65,15 +66,15 @@ class UnigramTrainer(Trainer):
     """
 
     trains: ClassVar[str] = "Unigram"
-    show_progress: bool = True
-    vocab_size: int = 8000
-    n_sub_iterations: int = 2
-    shrinking_factor: float = 0.75
-    special_tokens: Sequence[str | AddedToken] = field(default_factory=list)
-    initial_alphabet: Sequence[str] = field(default_factory=list)
-    unk_token: str | None = None
-    max_piece_length: int = 16
-    seed_size: int = 1_000_000
+    show_progress: bool = field(switch, default=True)
+    vocab_size: int = field(count, default=8000)
+    n_sub_iterations: int = field(count, default=2)
+    shrinking_factor: float = field(real, default=0.75)
+    special_tokens: Sequence[str | AddedToken] = field(specials, default_factory=list)
+    initial_alphabet: Sequence[str] = field(characters, default_factory=list)
+    unk_token: str | None = field(optional(string), default=None)
+    max_piece_length: int = field(count, default=16)
+    seed_size: int = field(count, default=1_000_000)
 
     def learn(self, words: WordCounts, how: How) -> TrainedUnigram:
         from gputok.models.unigram.train import train_unigram

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from gputok.checks import checked, in_file, per_field, string
+from gputok.checks import checked, field, in_file, string
 from gputok.models import base
 from gputok.models.base import Model, Tokens
 
@@ -36,7 +36,7 @@ class WordLevel(Model):
     fixed = "its tokens are whole words, without merges: add words by `add_tokens`"
     turn = 2
     trainer = "wordlevel.WordLevelTrainer"
-    checks = per_field(unk_token=string)
+    unk_token: str = field(string)
 
     def __init__(self, vocab: Mapping[str, int] | str | None = None, unk_token: str | None = None) -> None:
         self.unk_token = "<unk>" if unk_token is None else unk_token

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from gputok.models.trainer import How, Trainer, contents
+from gputok.checks import field, switch
+from gputok.models.trainer import How, Trainer, contents, count, specials
 from gputok.types import public
 
 if TYPE_CHECKING:
@@ -58,10 +59,10 @@ class WordLevelTrainer(Trainer):
     """
 
     trains: ClassVar[str] = "WordLevel"
-    min_frequency: int = 0
-    vocab_size: int = 30000
-    show_progress: bool = True
-    special_tokens: Sequence[str | AddedToken] = field(default_factory=list)
+    min_frequency: int = field(count, default=0)
+    vocab_size: int = field(count, default=30000)
+    show_progress: bool = field(switch, default=True)
+    special_tokens: Sequence[str | AddedToken] = field(specials, default_factory=list)
 
     def learn(self, words: WordCounts, how: How) -> TrainedWordLevel:
         words = words.spelled_out()

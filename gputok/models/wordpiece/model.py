@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from gputok.checks import SIZE, in_file, integer, per_field, string
+from gputok.checks import SIZE, field, in_file, integer, string
 from gputok.components import derived
 from gputok.files.atomic import replacing
 from gputok.models import base
@@ -46,7 +46,9 @@ class WordPiece(Model):
     turn = 1
     trainer = "wordpiece.WordPieceTrainer"
     stored = ("edges",)
-    checks = per_field(unk_token=string, continuing_subword_prefix=string, max_input_chars_per_word=integer(0, SIZE))
+    unk_token: str = field(string)
+    continuing_subword_prefix: str = field(string)
+    max_input_chars_per_word: int = field(integer(0, SIZE))
 
     def __init__(
         self,
@@ -91,13 +93,7 @@ class WordPiece(Model):
         return [str(path)]
 
     def fields(self) -> dict[str, Any]:
-        return {
-            "type": "WordPiece",
-            "unk_token": self.unk_token,
-            "continuing_subword_prefix": self.continuing_subword_prefix,
-            "max_input_chars_per_word": self.max_input_chars_per_word,
-            "vocab": self.vocabulary,
-        }
+        return super().fields() | {"vocab": self.vocabulary}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:

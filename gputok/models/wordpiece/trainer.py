@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
+from gputok.checks import field, optional, string, switch
 from gputok.models.bpe.trainer import BpeTrainer
-from gputok.models.trainer import How, Trainer
+from gputok.models.trainer import How, Trainer, characters, count, specials
 from gputok.types import public
 
 if TYPE_CHECKING:
@@ -65,14 +66,14 @@ class WordPieceTrainer(Trainer):
     """
 
     trains: ClassVar[str] = "WordPiece"
-    vocab_size: int = 30000
-    min_frequency: int = 0
-    show_progress: bool = True
-    special_tokens: Sequence[str | AddedToken] = field(default_factory=list)
-    limit_alphabet: int | None = None
-    initial_alphabet: Sequence[str] = field(default_factory=list)
-    continuing_subword_prefix: str | None = "##"
-    end_of_word_suffix: str | None = None
+    vocab_size: int = field(count, default=30000)
+    min_frequency: int = field(count, default=0)
+    show_progress: bool = field(switch, default=True)
+    special_tokens: Sequence[str | AddedToken] = field(specials, default_factory=list)
+    limit_alphabet: int | None = field(optional(count), default=None)
+    initial_alphabet: Sequence[str] = field(characters, default_factory=list)
+    continuing_subword_prefix: str | None = field(optional(string), default="##")
+    end_of_word_suffix: str | None = field(optional(string), default=None)
 
     def learn(self, words: WordCounts, how: How) -> TrainedWordPiece:
         learned = self._bpe_trainer().learn(words.spelled_out(), how)
