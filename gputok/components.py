@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import gc
 import importlib
 import inspect
@@ -148,6 +149,28 @@ _MODULES = {
 """Kind -> the module of `tokenizers` with its classes."""
 
 
+class _Constructor:
+    """The `__init__` of a class: a function of its fields, made when it is first asked for.
+
+    A process makes components of few classes, and to compile a function takes longer than all else that a class needs.
+    """
+
+    def __get__(self, instance: Any, owner: type[Component]) -> Any:
+        return _constructor(next(kind for kind in owner.__mro__ if vars(kind).get("__init__") is self)).__get__(
+            instance, owner
+        )
+
+
+@functools.cache
+def _constructor(kind: type[Component]) -> Any:
+    fields = kind.__dataclass_fields__
+    made = eval(f"lambda {', '.join(('self', *fields))}: self._set({', '.join(f'{name}={name}' for name in fields)})")
+    made.__defaults__ = tuple(one.default for one in fields.values() if one.default is not dataclasses.MISSING)
+    made.__name__, made.__qualname__ = "__init__", f"{kind.__qualname__}.__init__"
+    made.__annotations__ = {**{name: one.type for name, one in fields.items()}, "return": None}
+    return made
+
+
 @dataclass_transform(eq_default=False, field_specifiers=(field,))
 class Component:
     """Base of normalizers, pre-tokenizers, models, post-processors and decoders.
@@ -176,7 +199,9 @@ class Component:
         cls._settable = cls._settable | annotated
         if cls.__module__.startswith("gputok."):
             if not cls._is_base():
-                dataclasses.dataclass(init=cls.__init__ is object.__init__, eq=False, repr=False)(cls)
+                dataclasses.dataclass(init=False, eq=False, repr=False)(cls)
+                if cls.__init__ is object.__init__:
+                    cls.__init__ = _Constructor()  # pyright: ignore[reportAttributeAccessIssue]
                 cls._checks = checks.checks_of(cls)
             cls.__module__ = getattr(cls, "home", cls.__module__)
 

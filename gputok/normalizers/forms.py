@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -93,7 +93,7 @@ class Precompiled(Normalizer):
         lambda value: _charsmap(value),
         shown=lambda blob: f'"{_base64(blob)}"',
         written=lambda blob: _base64(blob),
-        read=lambda text: base64.b64decode(string(text), validate=True),
+        read=lambda text: binascii.a2b_base64(string(text), strict_mode=True),
     )
 
     @derived
@@ -145,7 +145,7 @@ def _parsed(blob: bytes) -> tuple[npt.NDArray[np.uint32], Bytes]:
 
 
 def _base64(blob: bytes) -> str:
-    return base64.b64encode(blob).decode()
+    return binascii.b2a_base64(blob, newline=False).decode()
 
 
 NORMALIZERS = {"nfc": NFC, "nfd": NFD, "nfkc": NFKC, "nfkd": NFKD}

@@ -5,9 +5,12 @@ work and survive `to_str` and `from_str`. gputok reads what tokenizers reads, an
 """
 
 import dataclasses
+import inspect
 import itertools
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -338,6 +341,31 @@ def test_a_changed_unk_id_stays_inside_the_vocabulary():
     with pytest.raises(ValueError, match="sentencepiece: must hold ids below 2"):
         unigram.sentencepiece = [2]
     assert (unigram.unk_id, unigram.sentencepiece) == (1, None)
+
+
+def test_a_constructor_is_made_when_it_is_asked_for():
+    """A process uses few of the classes of a module."""
+    code = """
+import sys, gputok.normalizers.edits as edits
+from gputok.components import _constructor
+assert _constructor.cache_info().currsize == 0
+assert repr(edits.Replace("a", content="b")) == 'Replace(pattern=String("a"), content="b")'
+assert _constructor.cache_info().currsize == 1
+try:
+    edits.Prepend("a", "b")
+except TypeError as error:
+    assert str(error) == "Prepend.__init__() takes from 1 to 2 positional arguments but 3 were given", error
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert str(inspect.signature(pre_tokenizers.Split)).startswith(
+        "(pattern: 'str | Regex', behavior: 'Behavior', invert: 'bool' = False)"
+    )
+
+    class Mine(normalizers.Prepend):
+        def __init__(self):
+            super().__init__("_")
+
+    assert Mine().prepend == Mine().prepend == "_" and normalizers.Prepend().prepend == "▁"
 
 
 # -- names of attributes, and switches

@@ -1,5 +1,6 @@
 """The import contracts of pyproject.toml (imports run down only), for gputok/ and kernels/ together."""
 
+import json
 import pathlib
 import shutil
 import subprocess
@@ -53,3 +54,22 @@ def test_an_import_that_runs_up_is_found(tree, form):
     assert done.returncode == 1
     for *_, said in UP:
         assert said in done.stdout, done.stdout
+
+
+FIRST_TEXT = """
+import json, sys
+from gputok import Tokenizer, models, normalizers, pre_tokenizers, processors
+tokenizer = Tokenizer(models.WordPiece({"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "low": 3, "##est": 4}, "[UNK]"))
+tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+tokenizer.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", None, [("[CLS]", 1), ("[SEP]", 2)])
+tokenizer = Tokenizer.from_str(tokenizer.to_str())
+assert tokenizer.encode("Lowest").ids == [1, 3, 4, 2]
+print(json.dumps(sorted(sys.modules)))
+"""
+NOT_NEEDED = "corpus budgets counts files.atomic files.parquet kernels.cuda pipeline.count pipeline.run report trainers"
+
+
+def test_a_first_text_imports_what_it_needs():
+    """Each module takes a part of a millisecond of each process that encodes little."""
+    done = subprocess.run([sys.executable, "-c", FIRST_TEXT], capture_output=True, text=True, check=True)
+    assert not {f"gputok.{name}" for name in NOT_NEEDED.split()} & set(json.loads(done.stdout))

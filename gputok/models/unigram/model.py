@@ -11,7 +11,6 @@ import numpy as np
 from gputok.checks import ID, WrongType, WrongValue, brief, checked, field, integer, listed, optional, switch
 from gputok.checks import number as finite
 from gputok.components import derived, described
-from gputok.files.atomic import replacing
 from gputok.files.json_text import deeper, number, rows
 from gputok.models import base
 from gputok.models.base import Model, Tokens
@@ -194,6 +193,7 @@ class Unigram(Model):
             add_dummy_prefix: SentencePiece inserts a `▁` before each text, as `Metaspace` does.
             remove_extra_whitespaces: SentencePiece removes spaces at both ends of a text, and spaces after spaces.
         """
+        from gputok.files.atomic import replacing
         from gputok.files.sentencepiece_proto import unigram_bytes
 
         spaces = {"add_dummy_prefix": add_dummy_prefix, "remove_extra_whitespaces": remove_extra_whitespaces}

@@ -8,7 +8,6 @@ import numpy as np
 
 from gputok.checks import SIZE, field, in_file, integer, string
 from gputok.components import derived
-from gputok.files.atomic import replacing
 from gputok.models import base
 from gputok.models.base import Model, Tokens
 
@@ -85,6 +84,8 @@ class WordPiece(Model):
         Raises:
             ValueError: if two tokens have the same id.
         """
+        from gputok.files.atomic import replacing
+
         self.vocabulary.require_own_ids("a vocab.txt has one token on each line, whose number is the id")
         path = base.target(folder, prefix, "vocab.txt")
         lines = "".join(f"{token}\n" for token in self.vocabulary.plain())
