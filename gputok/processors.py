@@ -7,6 +7,7 @@ A post-processor maps the input sequences (one, or two for a pair) to the parts 
 from __future__ import annotations
 
 import re
+import sys
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from gputok.checks import (
@@ -28,7 +29,7 @@ from gputok.checks import (
     switch,
     tuple_of,
 )
-from gputok.components import Chain, Component
+from gputok.components import Chain, Component, Verbatim, described
 from gputok.encoding.encoding import Encoding
 from gputok.encoding.rows import Rows, merge, named_rows
 from gputok.kernels.signatures import NamedTuple
@@ -368,21 +369,18 @@ class TemplateProcessing(PostProcessor):
         return template
 
     def _described(self, n_items: int, n_bytes: int | None) -> str:
-        def shown(pieces: ListOf[Piece]) -> str:
-            return ", ".join(
-                f'SpecialToken(id="{piece.id}", type_id={piece.type_id})'
-                if piece.special
-                else f"Sequence(id={piece.id}, type_id={piece.type_id})"
-                for piece in pieces
-            )
+        def shown(kind: str, **fields: Any) -> Verbatim:
+            return Verbatim(described(kind, fields, sys.maxsize))
 
-        tokens = ", ".join(
-            f'"{name}":SpecialToken(id="{name}", ids={token["ids"]}, tokens=['
-            + ", ".join(f'"{text}"' for text in token["tokens"])
-            + "])"
-            for name, token in sorted(self._special_tokens.items())
-        )
-        return f"TemplateProcessing(single=[{shown(self._single)}], pair=[{shown(self._pair)}], special_tokens={{{tokens}}})"
+        parts = [
+            [
+                shown("SpecialToken" if special else "Sequence", id=id if special else Verbatim(id), type_id=type_id)
+                for id, type_id, special in pieces
+            ]
+            for pieces in (self._single, self._pair)
+        ]
+        tokens = {name: shown("SpecialToken", **token) for name, token in sorted(self._special_tokens.items())}
+        return shown("TemplateProcessing", single=parts[0], pair=parts[1], special_tokens=tokens)
 
     def renumbered(self, new_id: Callable[[int], int]) -> Self:
         form = self.to_dict()

@@ -9,14 +9,13 @@ if TYPE_CHECKING:  # for type checkers and editors; the table below has the same
     from gputok.models.bpe.sentencepiece_trainer import SentencePieceBpeTrainer
     from gputok.models.bpe.super_trainer import SuperBpeTrainer
     from gputok.models.bpe.trainer import BpeTrainer, TrainedBpe
-    from gputok.models.trainer import Trainer
-    from gputok.models.unigram.trainer import TrainedUnigram, UnigramTrainer
-    from gputok.models.wordlevel.trainer import TrainedWordLevel, WordLevelTrainer
-    from gputok.models.wordpiece.trainer import TrainedWordPiece, WordPieceTrainer
+    from gputok.models.trainer import Trained, Trainer
+    from gputok.models.unigram.trainer import UnigramTrainer
+    from gputok.models.wordlevel.trainer import WordLevelTrainer
+    from gputok.models.wordpiece.trainer import WordPieceTrainer
 
-__all__ = ["BpeTrainer", "ParityBpeTrainer", "SentencePieceBpeTrainer", "SuperBpeTrainer", "TrainedBpe"]
-__all__ += ["TrainedUnigram", "TrainedWordLevel", "TrainedWordPiece", "Trainer", "UnigramTrainer", "WordLevelTrainer"]
-__all__ += ["WordPieceTrainer"]
+__all__ = ["BpeTrainer", "ParityBpeTrainer", "SentencePieceBpeTrainer", "SuperBpeTrainer", "Trained", "TrainedBpe"]
+__all__ += ["Trainer", "UnigramTrainer", "WordLevelTrainer", "WordPieceTrainer"]
 
 if not TYPE_CHECKING:  # else type checkers would take any name
     __getattr__, __dir__ = attach(
@@ -26,9 +25,9 @@ if not TYPE_CHECKING:  # else type checkers would take any name
             "models.bpe.sentencepiece_trainer": "SentencePieceBpeTrainer",
             "models.bpe.super_trainer": "SuperBpeTrainer",
             "models.bpe.trainer": "BpeTrainer TrainedBpe",
-            "models.trainer": "Trainer",
-            "models.unigram.trainer": "TrainedUnigram UnigramTrainer",
-            "models.wordlevel.trainer": "TrainedWordLevel WordLevelTrainer",
-            "models.wordpiece.trainer": "TrainedWordPiece WordPieceTrainer",
+            "models.trainer": "Trained Trainer",
+            "models.unigram.trainer": "UnigramTrainer",
+            "models.wordlevel.trainer": "WordLevelTrainer",
+            "models.wordpiece.trainer": "WordPieceTrainer",
         },
     )

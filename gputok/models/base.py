@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import pathlib
     from collections.abc import Callable
 
-    from gputok.kernels import Automaton
     from gputok.text.pre_tokenized_string import Token
     from gputok.types import Bytes, Ids, Positions
 
@@ -60,6 +59,13 @@ class Model(Component):
 
     stored: ClassVar[tuple[str, ...]] = ()
     """The derived values that a compiled tokenizer keeps (`gputok.pipeline.compiled`)."""
+
+    cuts: ClassVar[Any] = None
+    byte_tables: ClassVar[Any] = None
+    byte_words: ClassVar[Any] = None
+    first_byte_words: ClassVar[Any] = None
+    line_words: ClassVar[Any] = None
+    """What BPE derives: see there."""
 
     vocabulary: Vocabulary
 
@@ -176,31 +182,6 @@ class Model(Component):
     def is_random(self) -> bool:
         """True if the model may return other tokens for the same word the next time."""
         return False
-
-    @property
-    def cuts(self) -> Automaton | None:
-        """The automaton whose words this model encodes apart as in one text, or None; see `BPE.cuts`."""
-        return None
-
-    @property
-    def byte_tables(self) -> Any:
-        """The `kernels.BpeTables` for bytes that stand for ByteLevel characters; None if the model has none."""
-        return None
-
-    @property
-    def byte_words(self) -> Any:
-        """The `kernels.cpu.encode_words.short_words.ShortWords` for bytes, or None; see `BPE.byte_words`."""
-        return None
-
-    @property
-    def first_byte_words(self) -> Any:
-        """Like `byte_words`, of `first_tables`."""
-        return None
-
-    @property
-    def line_words(self) -> Any:
-        """The ShortWords for lines in which a space stands for the character `▁`, or None; see `BPE.line_words`."""
-        return None
 
     def update(self, **learned: Any) -> None:
         """Sets what a trainer has learned; the other options of the model stay as they are.

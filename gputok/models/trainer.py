@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -55,11 +56,13 @@ class How(NamedTuple):
     devices: Sequence[Any]
 
 
-class Trained(Protocol):
-    """What a trainer has learned."""
+@public("gputok.trainers")
+class Trained(SimpleNamespace):
+    """The part of a model that a trainer learns, by the names of the arguments of the model (of BPE: `TrainedBpe`)."""
 
     def into(self, model: Any) -> None:
-        """Writes it into a model of the kind that the trainer trains; the other options of the model stay."""
+        """Writes it into a model of the kind that the trainer trains; the other options of the model stay as they are."""
+        model.update(**vars(self))
 
 
 @public("gputok.trainers")
@@ -94,7 +97,7 @@ class Trainer(CheckedOptions):
                 CPU does all other work.
 
         Returns:
-            What was learned (`Trained`); `into(model)` writes it into a model.
+            What was learned (`Trained`, or `TrainedBpe`); `into(model)` writes it into a model.
 
         Raises:
             ValueError: if the bytes of all occurrences of the words are more than 2**63 - 1, or a Unigram's `vocab_size` is
@@ -103,7 +106,7 @@ class Trainer(CheckedOptions):
         """
         return self.learn(words, How(threads, progress, devices))
 
-    def learn(self, words: WordCounts, how: How) -> Trained:
+    def learn(self, words: WordCounts, how: How) -> Any:
         """Does what `train` says.
 
         Args:

@@ -182,7 +182,7 @@ def of_kernels(data: bytes, tokenizer: Tokenizer) -> dict[str, dict[str, Sequenc
     from tests.emulation.stages import in_cuda
 
     batch = TextBatch.from_strings(data.decode(errors="ignore").splitlines(keepends=True))
-    automaton, tables = tokenizer.pre_tokenizer.way(Way()).automaton, tokenizer.model._byte_tables
+    automaton, tables = tokenizer.pre_tokenizer.way(Way()).automaton, tokenizer.model.byte_tables
     none = np.full(batch.n_documents, -1, np.int64)
     stages: dict[str, Callable[[Device], Any]] = {
         "find lines": lambda device: in_cuda(device).lines(np.array(batch.data)),

@@ -74,7 +74,7 @@ def test_ids_of_a_corpus(name, ignore_merges, text, device):
     tokenizer.train_from_iterator([text[: len(text) // 2]], trainer, device="cpu", progress=False)
     tokenizer.model.ignore_merges = ignore_merges
     batch, automaton = in_lines(text), tokenizer.pre_tokenizer.way(Way()).automaton
-    arguments = batch, np.full(batch.n_documents, -1, np.int64), automaton, tokenizer.model._byte_tables
+    arguments = batch, np.full(batch.n_documents, -1, np.int64), automaton, tokenizer.model.byte_tables
     ours, theirs = in_cuda(device).encode_corpus(*arguments), on_cpu().encode_corpus(*arguments)
     assert all(map(np.array_equal, ours, theirs))
 

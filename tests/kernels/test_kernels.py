@@ -294,7 +294,7 @@ def inputs_of_all_stages() -> Inputs:
         ("c", "d"),
         ("b", "b"),
     ]
-    tables = byte_model(merges, ignore_merges=True)._byte_tables
+    tables = byte_model(merges, ignore_merges=True).byte_tables
     # The words of two symbols are pairs that don't meet: a batch of 90 merges, some in one slot of its table
     lengths = np.append(np.full(90, 2), rng.integers(0, 12, 110))
     offsets = np.append(0, np.cumsum(lengths))
@@ -317,7 +317,7 @@ def inputs_of_all_stages() -> Inputs:
 def test_hello_is_encoded(version):
     model = byte_model([("l", "l"), ("h", "e"), ("he", "ll")])
     data, offsets = packed([b"hello", b"", b"hel"])
-    found = stages_of(version).encode_words(data, offsets[:-1], offsets[1:], model._byte_tables)
+    found = stages_of(version).encode_words(data, offsets[:-1], offsets[1:], model.byte_tables)
     ids = [model.token_to_id(token) for token in ("hell", "o", "he", "l")]
     assert_encoded(found, [np.array(column) for column in (ids, [0, 4, 5, 7], [4, 5, 7, 8], [0, 2, 2, 4])])
 
@@ -328,7 +328,7 @@ def test_random_words_are_encoded(version, seed):
     rng = np.random.default_rng(seed)
     model = random_model(rng, learnt=seed % 2 == 0, ignore_merges=seed % 3 == 0)
     model.sentencepiece = seed % 4 == 1
-    tables = model._byte_tables
+    tables = model.byte_tables
     assert not lookup.why_not(tables)
     data, offsets = packed(random_words(rng))
     arguments = data, offsets[:-1], offsets[1:], tables
@@ -340,7 +340,7 @@ def test_words_that_are_tokens_stay_whole(version):
     """Of any length, if no merge makes them; words that differ in one byte are none."""
     names = ["abcdefghijklmnopqrstuvwxyz"[:n] for n in range(2, 27)]
     vocabulary = {name: i for i, name in enumerate([*BYTE_CHARACTERS, *names])}
-    tables = models.BPE(vocabulary, [], ignore_merges=True)._byte_tables
+    tables = models.BPE(vocabulary, [], ignore_merges=True).byte_tables
     words = [name.encode() for name in names]
     words += [word[:at] + b"Z" + word[at + 1 :] for word in words for at in (0, len(word) // 2, len(word) - 1)]
     data, offsets = packed(words)
@@ -355,7 +355,7 @@ def test_words_that_are_tokens_stay_whole(version):
 def test_a_token_that_ranks_before_its_parts(version, x, y):
     """Two equal neighbours merge, and then merge with the next symbol, before a third equal symbol comes."""
     xy = x + y
-    tables = byte_model([(xy, xy), (xy + xy, x), (x, y)])._byte_tables
+    tables = byte_model([(xy, xy), (xy + xy, x), (x, y)]).byte_tables
     words = [(xy * n + end).encode() for n in (1, 2, 3, 4, 20, 70) for end in ("", "a", "b", "ca")]
     data, offsets = packed(words)
     arguments = data, offsets[:-1], offsets[1:], tables
@@ -367,7 +367,7 @@ def test_a_token_that_ranks_before_its_parts(version, x, y):
 def test_random_text_is_encoded(version, seed):
     """Every fifth document is the text of an added token."""
     rng = np.random.default_rng(seed)
-    tables = random_model(rng)._byte_tables
+    tables = random_model(rng).byte_tables
     batch = random_documents(rng, 20)
     added = (np.diff(batch.offsets) > 0) & (np.arange(batch.n_documents) % 5 == 0)
     token = np.where(added, 1000 + np.arange(batch.n_documents), -1).astype(np.int64)
@@ -379,7 +379,7 @@ def test_random_text_is_encoded(version, seed):
 def test_marked_text_is_encoded(seed):
     """Pieces begin anywhere, also inside of words; every fifth document is the text of an added token."""
     rng = np.random.default_rng(seed)
-    tables = random_model(rng)._byte_tables
+    tables = random_model(rng).byte_tables
     batch = random_documents(rng, 40 if seed else 4000)
     full = np.diff(batch.offsets) > 0
     token = np.where(full & (np.arange(batch.n_documents) % 5 == 0), 1000, -1).astype(np.int64)
@@ -406,7 +406,7 @@ def test_marked_text_is_encoded(seed):
 def test_text_of_many_rounds_is_encoded(seed, dtype):
     """Pieces without text lie between rounds, too; with `seed` 1 and 3, texts of added tokens are left out of the rounds."""
     rng = np.random.default_rng(seed)
-    tables = random_model(rng)._byte_tables
+    tables = random_model(rng).byte_tables
     documents = random_documents(rng, 2500)
     repeated = documents.offsets[np.sort(rng.integers(0, documents.n_documents + 1, 6000))]
     offsets = np.concatenate([[0, 0], repeated, np.full(3, len(documents.data))])
@@ -465,6 +465,6 @@ def test_room_for_ids_is_that_of_the_text_before(dtype):
 
 @compiled_versions
 def test_no_text_is_encoded(version):
-    tables, no_token = random_model(np.random.default_rng(0))._byte_tables, np.full(2, -1, np.int64)
+    tables, no_token = random_model(np.random.default_rng(0)).byte_tables, np.full(2, -1, np.int64)
     ids, ends = stages_of(version).encode_corpus(TextBatch.from_strings(["", ""]), no_token, GPT2, tables)
     assert len(ids) == 0 and ends.tolist() == [0, 0, 0]

@@ -25,7 +25,7 @@ def test_short_words_side_by_side(seed):
     elif seed % 4 == 1:
         made = {left + right: (left, right) for left, right in model.to_dict()["merges"]}
         model = byte_model([*made.values()], ignore_merges=model.ignore_merges)
-        tables = short_words.byte_words(model._byte_tables)
+        tables = short_words.byte_words(model.byte_tables)
         assert not len(tables.merged) and tables.first == 256
     words = [word for _ in range(6) for word in random_words(rng)]
     words += [bytes(rng.choice([*b"abc "], short_words.MOST_BYTES + k).tolist()) for k in (-1, 0, 1, 2, 90)]
@@ -35,7 +35,7 @@ def test_short_words_side_by_side(seed):
     few = [words[:n] for n in range(1, short_words.GROUP + 2)]
     for some in (words, *few, long, [b"", *long, b"", b"a"], [b""] * 3, [*words, b""], []):
         data, ends = packed(some)
-        tables = model._byte_tables
+        tables = model.byte_tables
         start, end = ends[:-1], ends[1:]
         longer = end - start > short_words.MOST_BYTES  # which another kernel encodes
         ids, _, _, rows = reference.encode_words(data, start[longer], end[longer], tables)
@@ -50,11 +50,11 @@ def test_short_words_side_by_side(seed):
 def encoded(words, model):
     """The ids of each word, side by side, one by one, and by the plain version."""
     data, ends = packed(words)
-    tables = short_words.byte_words(model._byte_tables)
+    tables = short_words.byte_words(model.byte_tables)
     ids, rows = short_words.encode_short_words(data, ends[:-1], ends[1:], tables)
     plain = reference.encode_short_words(data, ends[:-1], ends[1:], tables, short_words.NO_WORDS)
     assert ids.tolist() == plain[0].tolist() and rows.tolist() == plain[1].tolist()
-    expected = reference.encode_words(data, ends[:-1], ends[1:], model._byte_tables)
+    expected = reference.encode_words(data, ends[:-1], ends[1:], model.byte_tables)
     assert ids.tolist() == expected[0].tolist() and rows.tolist() == expected[3].tolist()
     with_positions = model.tokenize_pieces(data, ends[:-1], ends[1:], byte_level=True)
     for found, wanted in zip(with_positions, expected, strict=True):
@@ -154,7 +154,7 @@ def test_a_merge_across_an_edge_comes_first():
 def test_side_by_side_when_the_table_of_pairs_is_full():
     """Slots without a free one among them: the search goes on after four, and round the end of the table."""
     model = random_model(np.random.default_rng(4))
-    tables = model._byte_tables
+    tables = model.byte_tables
     slots = tables.pairs.slots[tables.pairs.slots != lookup.FREE]
     crowded = np.full(1 << len(slots).bit_length(), lookup.FREE, np.uint64)
     pairs = tables.pairs._replace(slots=crowded)
@@ -172,6 +172,6 @@ def test_side_by_side_when_the_table_of_pairs_is_full():
 
 def test_longer_words_without_ids_are_refused():
     data, ends = packed([b"a" * (short_words.MOST_BYTES + 1), b"a"])
-    model = short_words.byte_words(random_model(np.random.default_rng(0))._byte_tables)
+    model = short_words.byte_words(random_model(np.random.default_rng(0)).byte_tables)
     with pytest.raises(ValueError, match="1 words have more than 62 bytes, but `longer` has 0"):
         short_words.encode_short_words(data, ends[:-1], ends[1:], model)

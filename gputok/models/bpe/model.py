@@ -317,14 +317,9 @@ class BPE(Model):
     def is_random(self) -> bool:
         return bool(self.dropout)
 
-    @property
-    def byte_tables(self) -> BpeTables | None:
-        """The tables for bytes that stand for ByteLevel characters, or None if such a character isn't a token."""
-        return self._byte_tables
-
     def tables(self, byte_level: bool) -> BpeTables | None:
         """Returns the tables for text, or for bytes that stand for ByteLevel characters (None: one isn't a token)."""
-        return self._byte_tables if byte_level else self._tables
+        return self.byte_tables if byte_level else self._tables
 
     def first_tables(self, byte_level: bool) -> BpeTables | None:
         """Like `tables`, with the same tokens: made sooner, but words beyond ASCII take longer."""
@@ -416,7 +411,7 @@ class BPE(Model):
         """The kernels.cpu.encode_words.short_words.ShortWords, or None where short words are more than merges of bytes."""
         from gputok.kernels.cpu.encode_words.short_words import byte_words
 
-        return None if self._byte_tables is None else byte_words(self._byte_tables)
+        return None if self.byte_tables is None else byte_words(self.byte_tables)
 
     @derived
     def first_byte_words(self) -> Any:
@@ -476,7 +471,7 @@ class BPE(Model):
         return tables.for_bytes(self, self._common_tables)
 
     @derived
-    def _byte_tables(self) -> BpeTables | None:
+    def byte_tables(self) -> BpeTables | None:
         """The tables for bytes that stand for ByteLevel characters, or None if such a character isn't a token."""
         from gputok.models.bpe import tables
 

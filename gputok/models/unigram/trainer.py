@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
 from gputok.checks import field, optional, string, switch
-from gputok.models.trainer import How, Trainer, characters, contents, count, real, specials
+from gputok.models.trainer import How, Trained, Trainer, characters, contents, count, real, specials
 from gputok.types import public
 
 if TYPE_CHECKING:
@@ -15,23 +15,6 @@ if TYPE_CHECKING:
 
     from gputok.counts.word_counts import WordCounts
     from gputok.tokens.added_token import AddedToken
-
-
-@public("gputok.trainers")
-class TrainedUnigram(NamedTuple):
-    """The part of a Unigram model that a trainer learns.
-
-    Attributes:
-        vocab: (piece, logarithm of its probability) in the order of the ids.
-        unk_id: the id of the unknown token, or None.
-    """
-
-    vocab: list[tuple[str, float]]
-    unk_id: int | None = None
-
-    def into(self, model: Any) -> None:
-        """Writes it into a Unigram model; the other options of the model stay as they are."""
-        model.update(**self._asdict())
 
 
 @public("gputok.trainers")
@@ -76,30 +59,27 @@ class UnigramTrainer(Trainer):
     max_piece_length: int = field(count, default=16)
     seed_size: int = field(count, default=1_000_000)
 
-    def learn(self, words: WordCounts, how: How) -> TrainedUnigram:
+    def learn(self, words: WordCounts, how: How) -> Trained:
         from gputok.models.unigram.train import train_unigram
 
         words.check_symbols()
-        specials = contents(self.special_tokens)
+        names = contents(self.special_tokens)
         unk_id = None
         if self.unk_token is not None:
-            if self.unk_token not in specials:
-                specials.insert(0, self.unk_token)
-            unk_id = specials.index(self.unk_token)
+            if self.unk_token not in names:
+                names.insert(0, self.unk_token)
+            unk_id = names.index(self.unk_token)
         if len(words.data) == 0:
             warnings.warn(
                 "the corpus has no words: the vocabulary has only special tokens and the initial alphabet", stacklevel=3
             )
+        same = "initial_alphabet shrinking_factor max_piece_length n_sub_iterations seed_size".split()
         pieces = train_unigram(
             words,
-            vocab_size=self.vocab_size - len(specials),
-            initial_alphabet=self.initial_alphabet,
-            shrinking_factor=self.shrinking_factor,
-            max_piece_length=self.max_piece_length,
-            n_sub_iterations=self.n_sub_iterations,
-            seed_size=self.seed_size,
-            taken=specials,
+            vocab_size=self.vocab_size - len(names),
+            **{name: getattr(self, name) for name in same},
+            taken=names,
             threads=how.threads,
             progress=how.progress,
         )
-        return TrainedUnigram([(token, 0.0) for token in specials] + pieces, unk_id)
+        return Trained(vocab=[(token, 0.0) for token in names] + pieces, unk_id=unk_id)

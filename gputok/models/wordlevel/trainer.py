@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from gputok.checks import field, switch
-from gputok.models.trainer import How, Trainer, contents, count, specials
+from gputok.models.trainer import How, Trained, Trainer, contents, count, specials
 from gputok.types import public
 
 if TYPE_CHECKING:
@@ -17,21 +17,6 @@ if TYPE_CHECKING:
 
     from gputok.counts.word_counts import WordCounts
     from gputok.tokens.added_token import AddedToken
-
-
-@public("gputok.trainers")
-class TrainedWordLevel(NamedTuple):
-    """The part of a WordLevel model that a trainer learns.
-
-    Attributes:
-        vocab: the words and their ids, in the order of the ids.
-    """
-
-    vocab: dict[str, int]
-
-    def into(self, model: Any) -> None:
-        """Writes it into a WordLevel model; the other options of the model stay as they are."""
-        model.update(**self._asdict())
 
 
 @public("gputok.trainers")
@@ -64,16 +49,16 @@ class WordLevelTrainer(Trainer):
     show_progress: bool = field(switch, default=True)
     special_tokens: Sequence[str | AddedToken] = field(specials, default_factory=list)
 
-    def learn(self, words: WordCounts, how: How) -> TrainedWordLevel:
+    def learn(self, words: WordCounts, how: How) -> Trained:
         words = words.spelled_out()
         if len(words) == 0:
             warnings.warn("the corpus has no words: the vocabulary has only the special tokens", stacklevel=3)
-        specials = contents(self.special_tokens)
-        wanted = max(0, self.vocab_size - len(specials))
-        tokens = (specials + _most_frequent(words, words.threshold(self.min_frequency), wanted))[: self.vocab_size]
+        names = contents(self.special_tokens)
+        wanted = max(0, self.vocab_size - len(names))
+        tokens = (names + _most_frequent(words, words.threshold(self.min_frequency), wanted))[: self.vocab_size]
         # As in tokenizers, a word that is also a special token gets the id of the word.
         ids = {token: id for id, token in enumerate(tokens)}
-        return TrainedWordLevel(dict(sorted(ids.items(), key=lambda item: item[1])))
+        return Trained(vocab=dict(sorted(ids.items(), key=lambda item: item[1])))
 
 
 def _most_frequent(words: WordCounts, least: int, n: int) -> list[str]:

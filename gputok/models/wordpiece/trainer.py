@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from gputok.checks import field, optional, string, switch
 from gputok.models.bpe.trainer import BpeTrainer
-from gputok.models.trainer import How, Trainer, characters, count, specials
+from gputok.models.trainer import How, Trained, Trainer, characters, count, specials
 from gputok.types import public
 
 if TYPE_CHECKING:
@@ -17,23 +17,6 @@ if TYPE_CHECKING:
 
     from gputok.counts.word_counts import WordCounts
     from gputok.tokens.added_token import AddedToken
-
-
-@public("gputok.trainers")
-class TrainedWordPiece(NamedTuple):
-    """The part of a WordPiece model that a trainer learns.
-
-    Attributes:
-        vocab: the tokens and their ids, in the order of the ids.
-        continuing_subword_prefix: the start of all tokens that don't begin a word.
-    """
-
-    vocab: dict[str, int]
-    continuing_subword_prefix: str = "##"
-
-    def into(self, model: Any) -> None:
-        """Writes it into a WordPiece model; the other options of the model stay as they are."""
-        model.update(**self._asdict())
 
 
 @public("gputok.trainers")
@@ -75,10 +58,10 @@ class WordPieceTrainer(Trainer):
     continuing_subword_prefix: str | None = field(optional(string), default="##")
     end_of_word_suffix: str | None = field(optional(string), default=None)
 
-    def learn(self, words: WordCounts, how: How) -> TrainedWordPiece:
+    def learn(self, words: WordCounts, how: How) -> Trained:
         learned = self._bpe_trainer().learn(words.spelled_out(), how)
         prefix = self.continuing_subword_prefix
-        return TrainedWordPiece(learned.vocabulary.plain(), "##" if prefix is None else prefix)
+        return Trained(vocab=learned.vocabulary.plain(), continuing_subword_prefix="##" if prefix is None else prefix)
 
     def why_not_on_device(self) -> str:
         return self._bpe_trainer().why_not_on_device()
