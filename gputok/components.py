@@ -155,20 +155,37 @@ class _Constructor:
     A process makes components of few classes, and to compile a function takes longer than all else that a class needs.
     """
 
-    def __get__(self, instance: Any, owner: type[Component]) -> Any:
+    def __get__(self, instance: Any, owner: type) -> Any:
         return _constructor(next(kind for kind in owner.__mro__ if vars(kind).get("__init__") is self)).__get__(
             instance, owner
         )
 
 
 @functools.cache
-def _constructor(kind: type[Component]) -> Any:
+def _constructor(kind: type[Component | Unchanging]) -> Any:
     fields = kind.__dataclass_fields__
     made = eval(f"lambda {', '.join(('self', *fields))}: self._set({', '.join(f'{name}={name}' for name in fields)})")
     made.__defaults__ = tuple(one.default for one in fields.values() if one.default is not dataclasses.MISSING)
     made.__name__, made.__qualname__ = "__init__", f"{kind.__qualname__}.__init__"
     made.__annotations__ = {**{name: one.type for name, one in fields.items()}, "return": None}
     return made
+
+
+@dataclass_transform(eq_default=False, frozen_default=True, field_specifiers=(field,))
+class Unchanging:
+    """Base of dataclasses whose fields never change; to compile the methods of a frozen one takes a millisecond."""
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
+    def __init_subclass__(cls) -> None:
+        dataclasses.dataclass(init=False, eq=False, repr=False)(cls)
+        cls.__init__ = _Constructor()  # pyright: ignore[reportAttributeAccessIssue]
+
+    def _set(self, **values: Any) -> None:
+        vars(self).update(values)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{name}: a {type(self).__name__} never changes; `dataclasses.replace` makes another one")
 
 
 @dataclass_transform(eq_default=False, field_specifiers=(field,))

@@ -17,6 +17,7 @@ from gputok.checks import SIZE, checked, integer, optional, switch
 from gputok.encoding.encoding import Encoding
 from gputok.kernels.native import choose
 from gputok.pipeline import decode_ids, serialize
+from gputok.pipeline.added_vocabulary import AddedVocabulary
 from gputok.pipeline.pipeline import Pipeline
 from gputok.tokens.added_token import AddedToken, tokens_of
 from gputok.types import public
@@ -103,7 +104,7 @@ class Tokenizer:
     """What encodes texts, after the version of all components that it belongs to; then what machine code needs of it."""
 
     def __init__(self, model: Model) -> None:
-        self._given = Pipeline(model)
+        self._given = Pipeline(model, AddedVocabulary())
         self._frozen = object(), [], self._given, self._given
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from gputok.checks import (
@@ -20,6 +19,7 @@ from gputok.checks import (
     reading,
     string,
 )
+from gputok.components import Unchanging
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,17 +30,24 @@ _size = integer(0, SIZE)
 _MOST = 2**62  # no text has so many tokens, and sums with this number stay within 64 bits
 
 
-class _Limit:
-    def __post_init__(self) -> None:
-        for name, check in checks_of(type(self)).items():
-            object.__setattr__(self, name, checked(name, check, getattr(self, name)))
+class _Limit(Unchanging):
+    """What both limits do with their fields."""
+
+    def _set(self, **values: Any) -> None:
+        checks = checks_of(type(self))
+        super()._set(**{name: checked(name, checks[name], value) for name, value in values.items()})
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(vars(self).values()))
 
     def options(self) -> dict[str, Any]:
         """Returns the arguments of `enable_truncation` or `enable_padding`."""
-        return {name: getattr(self, name) for name in checks_of(type(self))}
+        return dict(vars(self))
 
 
-@dataclass(frozen=True)
 class Truncation(_Limit):
     """Cuts encodings of more than `max_length` tokens; the fields are the arguments of `Tokenizer.enable_truncation`."""
 
@@ -76,7 +83,6 @@ class Truncation(_Limit):
         )
 
 
-@dataclass(frozen=True)
 class Padding(_Limit):
     """Pads encodings to `length` tokens, or to the longest of a batch; the fields are those of `enable_padding`."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from gputok.components import Component, derived
+from gputok.components import Component, Unchanging, derived
 from gputok.pipeline.added_vocabulary import AddedVocabulary, Names, flat
 from gputok.pipeline.way import way_of
 from gputok.text.pieces import Pieces, mark_starts
@@ -93,8 +93,7 @@ KINDS = {
 """The fields that contain components, and the kind of each."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Pipeline:
+class Pipeline(Unchanging):
     """The parts of a tokenizer at one moment: components, added tokens, truncation and padding.
 
     Each call of a tokenizer first takes its pipeline (`Tokenizer.pipeline`), and then is not affected by changes that other
@@ -102,21 +101,22 @@ class Pipeline:
     """
 
     model: Model
+    added: AddedVocabulary
     normalizer: Normalizer | None = None
     pre_tokenizer: PreTokenizer | None = None
     post_processor: PostProcessor | None = None
     decoder: Decoder | None = None
-    added: AddedVocabulary = dataclasses.field(default_factory=AddedVocabulary)
     truncation: Truncation | None = None
     padding: Padding | None = None
 
-    def __post_init__(self) -> None:
-        if self.model is None:  # pyright: ignore[reportUnnecessaryComparison]
+    def _set(self, **parts: Any) -> None:
+        if parts["model"] is None:
             raise TypeError("a tokenizer needs a model, not None")
         for name, kind in KINDS.items():
-            part = getattr(self, name)
+            part = parts[name]
             if part is not None and (not isinstance(part, Component) or part.kind != kind):
-                object.__setattr__(self, name, _adopted(part, kind))
+                parts[name] = _adopted(part, kind)
+        super()._set(**parts)
 
     def __getstate__(self) -> dict[str, Any]:
         """Returns the parts; what was derived from them is made again where it is needed."""

@@ -160,6 +160,7 @@ def pipeline_of(value: dict[str, Any], source: str) -> Pipeline:
     read = _Reader(value, source)
     pipeline = Pipeline(
         read("model", Model.from_dict),
+        AddedVocabulary(),
         read("normalizer", Normalizer.from_dict),
         read("pre_tokenizer", PreTokenizer.from_dict),
         read("post_processor", PostProcessor.from_dict),
