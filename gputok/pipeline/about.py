@@ -11,7 +11,6 @@ from gputok.pipeline.encode.superwords import BySuperwords
 from gputok.pipeline.encode.text import texts_of
 from gputok.pipeline.encode.units import Walked, engine_of
 from gputok.pipeline.serialize import sha256_of
-from gputok.pipeline.way import asked_for_steps
 from gputok.text.way import Apart, SpaceChange, Unit
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def ways(pipeline: Pipeline) -> dict[str, str]:
         >>> ways(Tokenizer(models.WordLevel({"a": 0})).pipeline)["other texts"]
         'steps: no pre-tokenizer cuts the text'
     """
-    if asked_for_steps():
+    if pipeline.way.by_steps:
         return dict.fromkeys(("short texts", "other texts", "count words"), "steps: GPUTOK_WAY asks for them")
     return {"short texts": _short(pipeline), "other texts": _other(pipeline), "count words": _count(pipeline)}
 

@@ -33,21 +33,16 @@ _CUTS = {
 """Where documents may be cut -> the pattern of the parts."""
 
 
-def asked_for_steps() -> bool:
-    """Whether GPUTOK_WAY=steps asks for all steps, one after the other; a tokenizer asks when it gets its first text.
-
-    That shows whether a faster way is at fault. Raises ValueError for any other value.
-    """
-    if (asked := os.environ.get("GPUTOK_WAY", "")) not in ("", "steps"):
-        raise ValueError(f"GPUTOK_WAY must be steps, or not be set; got {asked!r}")
-    return asked != ""
-
-
 def way_of(normalizer: Any, pre_tokenizer: Any, added: AddedVocabulary) -> Way:
-    """Finds how the steps before a model take a text apart: a way whose unit is WORD, PART, LINE or DOCUMENT."""
+    """Finds how the steps before a model take a text apart: a way whose unit is WORD, PART, LINE or DOCUMENT.
+
+    Raises ValueError if GPUTOK_WAY is neither "steps" nor empty.
+    """
     way = Way()
-    if asked_for_steps():
-        return way.whole()
+    if asked := os.environ.get("GPUTOK_WAY"):
+        if asked != "steps":
+            raise ValueError(f"GPUTOK_WAY must be steps, or not be set; got {asked!r}")
+        return way.whole()._replace(by_steps=True)
     for step in (normalizer, pre_tokenizer):
         way = way if step is None else step.way(way)
     # A token that is looked for in the normalized text may occur there, but not in the raw text

@@ -72,6 +72,7 @@ class Way(NamedTuple):
         before: which texts get a `▁` inserted before them.
         at_start: True if the start of a document is handled in another way than the start of other pieces.
         rewritten: True if a pre-tokenizer changed the text, so that later steps don't cut the text of the normalizer.
+        by_steps: True if GPUTOK_WAY asks for all steps, one after the other, which shows whether a faster way is at fault.
 
     Example:
         >>> from gputok.pre_tokenizers import Whitespace
@@ -87,6 +88,7 @@ class Way(NamedTuple):
     before: Before = Before.NONE
     at_start: bool = False
     rewritten: bool = False
+    by_steps: bool = False
 
     @property
     def keeps_whole(self) -> bool:

@@ -229,10 +229,10 @@ class TextEngine:
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Self | None:
-        """Returns None if a handle can't hold the steps or the model of the pipeline."""
+        """Returns None if a handle can't hold the steps or the model of the pipeline, or the way is by steps."""
         if ctypes.string_at(id(_PROBE) + HEAD, len(_PROBE) + 1) != _PROBE + b"\0":
             return None  # not CPython
-        if pipeline.model.is_random or (steps := steps_of(pipeline)) is None:
+        if pipeline.way.by_steps or pipeline.model.is_random or (steps := steps_of(pipeline)) is None:
             return None
         if (found := pipeline.model.handle(steps.byte_level)) is None:
             return None

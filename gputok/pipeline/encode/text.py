@@ -25,7 +25,6 @@ from gputok.kernels.threads import share, thread_count
 from gputok.pipeline.encode import stepwise
 from gputok.pipeline.encode.handle import HEAD, POSITIONS, Scratch, TextCall, TextEngine
 from gputok.pipeline.special_tokens import Frame, surrounded
-from gputok.pipeline.way import asked_for_steps
 from gputok.text.pieces import TextBatch, check_lengths, joined_offsets
 
 if TYPE_CHECKING:
@@ -161,8 +160,6 @@ class Texts:
     def of(cls, pipeline: Pipeline, bare: bool) -> Self | None:
         """Returns None if a handle can't hold the pipeline."""
         padding = pipeline.padding
-        if asked_for_steps():
-            return None
         if padding is not None and (padding.length or 0) + (padding.pad_to_multiple_of or 0) > _LARGEST:
             return None
         engines = pipeline.kept.engines

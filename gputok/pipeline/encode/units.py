@@ -18,7 +18,7 @@ from gputok import models
 from gputok.kernels.threads import run, thread_count
 from gputok.pipeline.encode.stepwise import tokenize
 from gputok.pipeline.special_tokens import ids_around
-from gputok.pipeline.way import Sliced, asked_for_steps, cut_for_threads, offsets_of, packed, walk_of, walks_of
+from gputok.pipeline.way import Sliced, cut_for_threads, offsets_of, packed, walk_of, walks_of
 from gputok.pool import Pool, most_lines
 from gputok.text.pieces import Pieces, TextBatch, rewrite, spell_out, starts_with
 from gputok.text.way import Before, Unit
@@ -54,13 +54,17 @@ class DocumentEngine(Protocol):
 def engine_of(pipeline: Pipeline) -> DocumentEngine:
     """Returns what encodes the documents of a pipeline on the CPU; pipelines that differ only in limits share it."""
     engines = pipeline.kept.engines
+    if engines.corpus is not None:
+        return engines.corpus
     # A copy that does not share engines: the engine is one of these, and a reference to itself would keep it alive
-    return engines.corpus or engines.once("corpus", _engine(dataclasses.replace(pipeline)))
+    copy = dataclasses.replace(pipeline)
+    copy.kept.engines.way = pipeline.way
+    return engines.once("corpus", _engine(copy))
 
 
 def _engine(pipeline: Pipeline) -> DocumentEngine:
     model, way = pipeline.model, pipeline.way
-    if isinstance(model, models.BPE) and not asked_for_steps():
+    if isinstance(model, models.BPE) and not way.by_steps:
         from gputok.pipeline.encode.superwords import BySuperwords
 
         if (engine := BySuperwords.of(pipeline)) is not None:
