@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import operator
 import os
@@ -188,6 +189,15 @@ class ThreadCall:
         return self._value
 
 
+class _Own:
+    """A call that the thread which asks for the result makes then."""
+
+    __slots__ = ("result",)
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self.result = functools.partial(function, *arguments)
+
+
 class ThreadPool:
     """Threads that make calls, in order.
 
@@ -275,8 +285,9 @@ def in_order(
     """
     begun: deque[tuple[Tag, Callable[[], Result]]] = deque()
     pool, most = ThreadPool(threads, helps=ahead >= threads), threads + ahead
+    submit: Callable[..., Any] = pool.submit
     if ahead >= threads == 1:
-        most = 0  # this thread does all work, so none can be ready earlier
+        most, submit = 0, _Own  # this thread does all work, so none can be ready earlier
 
     def first() -> tuple[Tag, Result]:
         # A function of its own: a generator that held a result would keep it in memory until it is asked for the next
@@ -285,7 +296,7 @@ def in_order(
 
     try:
         for tag, begin in tasks:
-            begun.append((tag, begin(pool.submit)))
+            begun.append((tag, begin(submit)))
             if len(begun) > most:
                 yield first()
         while begun:

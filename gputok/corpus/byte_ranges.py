@@ -6,6 +6,7 @@ after the range to the end of the range's last document. Therefore a file may be
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import stat
@@ -68,7 +69,7 @@ def whole_documents(
     """
     first = max(0, start - len(mark))  # a document begins where a mark ends
     data, longest = (_exactly(file, first, min(stop + options.sizes.slack, size), size, memory), options.longest)
-    search = re.compile(re.escape(mark)).search
+    search = _search(mark)
     begin = 0
     if start > 0:
         found = search(data.data[: stop - first])
@@ -91,6 +92,11 @@ def whole_documents(
         more = _exactly(file, first + len(data), min(first + 2 * len(data), size, stop + longest + 1), size)
         data = np.concatenate([data, more])
     return first + begin, data[begin:]
+
+
+@functools.cache
+def _search(mark: bytes) -> Callable[..., re.Match[bytes] | None]:
+    return re.compile(re.escape(mark)).search
 
 
 def _exactly(file: File, start: int, stop: int, size: int, memory: Callable[[int], Array] | None = None) -> Array:

@@ -75,7 +75,7 @@ class ReadSizes(NamedTuple):
         batch: a batch that is handed on, unless the caller asks for another size.
         small: a thread reads several files that are smaller, and ranges that are not smaller.
         remote: the least that is requested from a network at once.
-        task: what a thread reads, and works on, at most. What Python does for it takes 0.3 ms, one thread at a time: 2.5 % of
+        task: what a thread reads, and works on, at most. What Python does for it takes 0.3 ms, one thread at a time: 2 % of
             encoding it. Twice as much took a tenth longer a byte: the text and its ids leave the caches.
         slack: what is read after a range: most last documents end there.
         part: what is counted together if the counts of each part are saved.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gputok.corpus.document_kinds import refuse_binary
+from gputok.kernels.cpu.lines import is_utf8, lines
 from gputok.text.pieces import LONGEST, RawLines, TextBatch, joined
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ def checked(batch: TextBatch, errors: Errors, location: Callable[[int], str], *,
     location: the file and the line of a byte, for errors; lines: all documents but the last end in ASCII, so that none
     can begin inside a character.
     """
-    from gputok.kernels.cpu.lines import is_utf8
     from gputok.kernels.cpu.utf8 import find_invalid_utf8
 
     data, offsets = batch
@@ -144,8 +144,6 @@ def split_documents(
         The documents; the bytes of `data` that they take, with separators; True if they are known to be UTF-8.
     """
     if separator is None:
-        from gputok.kernels.cpu.lines import lines
-
         offsets, is_valid = lines(data, lender.lend if lender else None)
         n_used = int(offsets[-1])
         if is_last and n_used < len(data):
@@ -189,6 +187,8 @@ def checked_documents(file: File, batch: TextBatch, position: int, options: Opti
 
     position: of the first document in the file, in bytes.
     """
+    if is_valid and len(batch.data) <= options.longest:
+        return batch
     n_separator = len((options.separator or "").encode())
     refuse_long(batch, options.longest, lambda i: f"{file}, byte {position + batch.offsets[i] + n_separator * i}")
     if is_valid:

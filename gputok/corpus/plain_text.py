@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from gputok.types import Array
 
 
-def read_range(file: File, start: int, stop: int, size: int, options: Options) -> Iterator[TextBatch | RawLines]:
-    """Reads the documents that begin in a range of a file: one batch, or none if no document begins there.
+def read_range(file: File, start: int, stop: int, size: int, options: Options) -> list[TextBatch | RawLines]:
+    """Returns the documents that begin in a range of a file: one batch, or none if no document begins there.
 
     If the options have `memory`, lines of a local file come as RawLines. Raises ValueError if the text is not UTF-8, or
     the file has become shorter.
@@ -29,14 +29,13 @@ def read_range(file: File, start: int, stop: int, size: int, options: Options) -
     memory = options.memory if is_raw else None
     position, data = whole_documents(file, start, stop, size, separator or b"\n", options, memory)
     if len(data) == 0:
-        return
+        return []
     if memory is not None:
-        yield RawLines(data, functools.partial(_checked_lines, file, data, position, options))
-        return
+        return [RawLines(data, functools.partial(_checked_lines, file, data, position, options))]
     batch, _, is_valid = split_documents(
         data, separator, is_last=True, in_place=data.flags.writeable, lender=options.starts_lender
     )
-    yield checked_documents(file, batch, position, options, is_valid)
+    return [checked_documents(file, batch, position, options, is_valid)]
 
 
 def _checked_lines(file: File, data: Array, position: int, options: Options) -> TextBatch:

@@ -19,7 +19,6 @@ import io
 import os
 import stat
 import threading
-import weakref
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
@@ -43,7 +42,7 @@ from gputok.pool import Pool
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 _MOST_SHOWN = 200  # an error shows so many characters of a text that is not the name of a file
 
@@ -89,9 +88,6 @@ class File:
         return False
 
 
-# The bytes that are lent beyond those asked for, since not all ranges of files have quite the same size
-_ROOM = 1 << 12
-_HUGE_PAGE = 1 << 21  # a huge page has so many bytes
 _SPARE = 4  # the most buffers that wait to be used again
 
 
@@ -103,32 +99,43 @@ class Lender:
     """
 
     def __init__(self) -> None:
-        self._spare = Pool(_new_memory, _SPARE)
+        self._spare = Pool(_Memory, _SPARE)
 
     def lend(self, n_bytes: int) -> np.ndarray:
         """Returns memory for so many bytes, at least one, with anything in it: uint8[n_bytes]."""
         memory = self._spare.take(n_bytes)
-        if len(memory) < n_bytes:
+        if memory.size < n_bytes:
             memory = None  # before there is another one
-            memory = _new_memory(n_bytes)
-        lent = memory[:n_bytes]
-        weakref.finalize(lent, self._spare.give, memory).atexit = False
-        # By a buffer: views of `lent` itself would only keep `memory` alive
-        return np.frombuffer(lent.data, np.uint8)
+            memory = _Memory(n_bytes)
+        return np.asarray(_Lent(memory, n_bytes, self._spare.give))
 
 
-def _new_memory(n_bytes: int) -> np.ndarray:
-    """Memory for so many bytes, uint8[]: huge pages for what nearly fills one, or more.
+class _Memory:
+    """Memory for at least so many bytes: where it is, and how many it has."""
 
-    Reading into the 512 small pages of new memory took as long as copying the text.
-    """
-    if 2 * n_bytes < _HUGE_PAGE:
-        return np.empty(n_bytes + _ROOM, np.uint8)
-    size = -(-n_bytes // _HUGE_PAGE) * _HUGE_PAGE
-    # NumPy asks for huge pages; so many bytes as one of them has are never touched
-    memory = np.empty(size + _HUGE_PAGE, np.uint8)
-    skip = -memory.ctypes.data % _HUGE_PAGE
-    return memory[skip : skip + size]
+    def __init__(self, n_bytes: int) -> None:
+        from gputok.kernels.cpu.primitives.arrays import new_memory
+
+        self._memory = new_memory(n_bytes)
+        self.address, self.size = self._memory.ctypes.data, len(self._memory)
+
+
+class _Lent:
+    """The first n_bytes of some memory, which goes back when no array looks at them any longer."""
+
+    __slots__ = "__array_interface__", "_back", "_memory"
+
+    def __init__(self, memory: _Memory, n_bytes: int, back: Callable[[_Memory], None]) -> None:
+        self._memory, self._back = memory, back
+        self.__array_interface__ = {
+            "version": 3,
+            "data": (memory.address, False),
+            "shape": (n_bytes,),
+            "typestr": "|u1",
+        }
+
+    def __del__(self) -> None:
+        self._back(self._memory)
 
 
 class LocalFile(File):

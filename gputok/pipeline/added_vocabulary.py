@@ -248,8 +248,11 @@ class AddedVocabulary:
 
     def may_occur(self, text: Bytes) -> bool:
         """Returns False if no added token is found in any part of a text that no normalizer changes."""
-        finders = (self.finder(normalized) for normalized in (False, True))
-        return any(finder is not None and finder.finds_any(text) for finder in finders)
+        finders = self.derive(("finders", self.encode_special_tokens), self._finders)
+        return bool(finders) and any(finder.finds_any(text) for finder in finders)
+
+    def _finders(self, *_: object) -> list[_Finder]:
+        return [finder for finder in map(self.finder, (False, True)) if finder is not None]
 
     @without_collection()
     def _finder(

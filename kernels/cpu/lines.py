@@ -13,7 +13,15 @@ import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U3, U62, U63
-from gputok.kernels.cpu.primitives.memory import bytes_at_least, count_ones, equal_bytes, prefetch, trailing_zeros, view
+from gputok.kernels.cpu.primitives.memory import (
+    bytes_at_least,
+    count_ones,
+    equal_bytes,
+    prefetch,
+    tail,
+    trailing_zeros,
+    view,
+)
 from gputok.kernels.signatures import i64, u64
 
 _BLOCK = 64  # a vector has so many bytes
@@ -57,13 +65,10 @@ def is_utf8(data: np.ndarray) -> bool:
 def _starts(
     data: np.ndarray, n_expected: int, mark: int, memory: Callable[[int], np.ndarray] | None = None
 ) -> tuple[np.ndarray, bool]:
-    n_whole = len(data) // _BLOCK * _BLOCK
-    rest = np.zeros(_BLOCK, np.uint8)  # the last block; its zeros are ASCII, so that a cut character is found
-    rest[: len(data) - n_whole] = data[n_whole:]
-    text = pointer(data), n_whole, pointer(rest), mark
+    text, n_whole = (pointer(data), len(data), mark), len(data) // _BLOCK * _BLOCK
     room = n_expected + 2 * _ROOM
     starts = np.empty(room, np.int64) if memory is None else memory(8 * room).view(np.int64)
-    state = np.zeros(_STATE, np.uint64)
+    state = np.zeros(_STATE + _BLOCK // 8, np.uint64)  # and the last block
     starts[0], state[_WRITTEN] = 0, 1
     while _lines(*text, starts, state) <= n_whole:
         n, at = int(state[_WRITTEN]), int(state[_AT])
@@ -72,14 +77,16 @@ def _starts(
     return starts[: state[_WRITTEN]], not (state[_BAD] or state[_FOLLOW])
 
 
-@kernel(i64, i64, i64, i64, i64[:], u64[:])
-def _lines(data, n_whole, rest, mark, starts, state):
-    """Reads n_whole bytes of `data` (whole blocks) and one block, `rest`, from where `state` is; a line ends at `mark`.
+@kernel(i64, i64, i64, i64[:], u64[:])
+def _lines(data, n_bytes, mark, starts, state):
+    """Reads the n_bytes of `data` from where `state` is; a line ends at `mark`.
 
     A block has at most 64 starts, and four starts are written at a time: the kernel stops if `starts` has not _ROOM more
-    elements. Returns the first byte that was not read; it lies after n_whole if all bytes were read.
+    elements. Returns the first byte that was not read; it lies after all whole blocks if all bytes were read.
     """
-    text, last = view(data, np.uint8), view(rest, np.uint8)
+    text, last, n_whole = view(data, np.uint8), tail(view(state, np.uint8), 8 * _STATE), n_bytes // _BLOCK * _BLOCK
+    for i in range(n_bytes - n_whole):  # after them lie zeros, which are ASCII, so that a cut character is found
+        last[i] = text[n_whole + i]
     room, out, kept = np.int64(len(starts) - _ROOM), view(starts), view(state)
     n, at, is_bad = np.int64(kept[_WRITTEN]), np.int64(kept[_AT]), kept[_BAD]
     follow, limits = kept[_FOLLOW], (kept[_E0], kept[_ED], kept[_F0], kept[_F4])

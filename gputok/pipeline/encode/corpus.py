@@ -117,7 +117,7 @@ class _Work:
     def _finished(self, ids: Array, rows: Array) -> TokenBatch:
         if self._around != [[], []]:
             ids, rows = self._put(ids, rows, self._around)
-        return TokenBatch(ids.astype(self.dtype, copy=False), rows)
+        return TokenBatch(ids if ids.dtype is self.dtype else ids.astype(self.dtype, copy=False), rows)
 
     def units(self, batches: Iterable[tuple[int, TextBatch]]) -> Iterator[Callable[[Submit], _Waits]]:
         """Yields for each unit of the batches what begins it; its bytes are also those left out before it."""

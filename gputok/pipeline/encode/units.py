@@ -160,7 +160,9 @@ class Walked:
         self._is_plain = normalizer is None or self._inert is not None
         if way.unit is Unit.LINE:
             self._is_plain = way.before is Before.NONE
-        self._encoders = _encoders(dtype)
+        from gputok.kernels.cpu.encode_corpus import encode_corpus
+
+        self._encoders, self._encode_known = _encoders(dtype), encode_corpus
         self._encode_new: EncodeNew = partial(_encode_parts, self._steps)
         if self.unit is Unit.WORD:
             self._encode_new = partial(model.encode_words, byte_level=way.byte_level)
@@ -176,11 +178,8 @@ class Walked:
     def as_is(self, unit: TextBatch) -> tuple[Array, Array] | None:
         """Returns the same; None: a step before the walk may change the text, or take an added token out of it."""
         data, offsets = unit
-        if (
-            not self._is_plain
-            or not self._stays(unit)
-            or self._pipeline.added.may_occur(data[offsets[0] : offsets[-1]])
-        ):
+        stays = self._is_plain and (self._inert is None or self._stays(unit, self._inert))
+        if not stays or self._pipeline.added.may_occur(data[int(offsets[0]) : int(offsets[-1])]):
             return None
         return self._walk(data, np.ascontiguousarray(offsets), None)
 
@@ -201,13 +200,11 @@ class Walked:
             return None
         return Sliced(cut_for_threads(pieces, self._automaton, n_bytes), self._walk_pieces)
 
-    def _stays(self, unit: TextBatch) -> bool:
-        """Whether the normalizer leaves all text as it is."""
-        if self._inert is None:
-            return True
+    def _stays(self, unit: TextBatch, inert: tuple[Any, ...]) -> bool:
+        """Whether a normalizer leaves all text as it is."""
         from gputok.kernels.cpu.normalize import is_inert
 
-        return bool(is_inert(unit.data, unit.offsets[:1], unit.offsets[-1:], None, *self._inert))
+        return bool(is_inert(unit.data, unit.offsets[:1], unit.offsets[-1:], None, *inert))
 
     def _pieces(self, unit: TextBatch) -> Pieces | None:
         """Returns the text that is walked, with added tokens as pieces of their own; None: documents must take the steps."""
@@ -226,11 +223,9 @@ class Walked:
 
     def _walk(self, data: Array, offsets: Positions, token: Positions | None) -> tuple[Array, Array]:
         """Returns the ids, and the rows of the pieces in them."""
-        from gputok.kernels.cpu.encode_corpus import rounds
-
         encoder = self._encoders.take()
         walk = self.walks.of(int(offsets[-1] - offsets[0]))
-        result = rounds.encode_corpus(data, offsets, token, walk, self._encode_new, encoder)
+        result = self._encode_known(data, offsets, token, walk, self._encode_new, encoder)
         # Not after an exception, which may leave units without ids in the cache
         self._encoders.give(encoder)
         return result

@@ -50,12 +50,12 @@ class _EncodedCorpus:
         self._reading: list[float] = []  # seconds, by several threads
         self._readers = 1  # how many threads read and encode
 
-    def batches(self, skip: int = 0) -> Iterator[TokenBatch]:
-        """Yields the ids of the documents after the first `skip`."""
+    def batches(self, skip: int = 0, timed: bool = False) -> Iterator[TokenBatch]:
+        """Yields the ids of the documents after the first `skip`; timed: notes how long reading takes."""
         run = self._run
         apart = not skip and not self._devices
         texts = self._source.read_apart(run.threads) if apart else self._source.read(run.threads)
-        texts = self._timed(texts)
+        texts = self._timed(texts) if timed else texts
         with reporting(run.progress) as report:
 
             def counted(stage: str, done: int, total: int | None) -> None:
@@ -77,7 +77,7 @@ class _EncodedCorpus:
     def tallied(self, skip: int) -> Iterator[TokenBatch]:
         """Yields the same, and counts documents and ids."""
         unknown = self._pipeline.unknown_id
-        for batch in _timed(self.batches(skip), self._waited.append):
+        for batch in _timed(self.batches(skip, timed=True), self._waited.append):
             self.n_new, self.n_ids = self.n_new + batch.n_documents, self.n_ids + len(batch.ids)
             if unknown is not None:
                 self.n_unknown += int(np.count_nonzero(batch.ids == unknown))
@@ -88,8 +88,9 @@ class _EncodedCorpus:
         for item in _timed(texts, self._reading.append):
             if isinstance(item, Task):
                 self._readers = thread_count(self._run.threads)
-                item = item._replace(read=partial(self._timed_task, item))
-            yield item
+                yield Task(partial(self._timed_task, item))
+            else:
+                yield item
 
     def _timed_task(self, task: Task) -> Iterator[Any]:
         return _timed(task.read(), self._reading.append)

@@ -37,8 +37,9 @@ from gputok.kernels.cpu.encode_corpus.cache import (
 )
 from gputok.kernels.cpu.encode_corpus.learned import Learning, Member
 from gputok.kernels.cpu.encode_corpus.marks import CUT, MARK, mark_words
-from gputok.kernels.cpu.primitives.arrays import pointer
+from gputok.kernels.cpu.primitives.arrays import new_memory, pointer
 from gputok.kernels.cpu.primitives.constants import ALL, U0, U1, U2, U4, U8, U16, U24, U32, U64
+from gputok.kernels.cpu.primitives.handle import Handle
 from gputok.kernels.cpu.primitives.memory import (
     as_views,
     copy,
@@ -46,6 +47,7 @@ from gputok.kernels.cpu.primitives.memory import (
     load_u32,
     load_u64,
     prefetch,
+    record_at,
     scratch,
     store_u32,
     store_u64,
@@ -66,6 +68,8 @@ __all__ = ["Encoder", "encode_corpus", "encode_marked", "surround"]
 N_KEYS = 256  # words whose keys are found before the words are looked up
 _ROOM = 1 << 10  # bytes that an array of ids has beyond what text before needed
 _FEW_BYTES = 1 << 11  # that are copied without the function of C
+_LARGE = 1 << 22  # bytes of ids that get huge pages
+_NO_IDS, _NO_ROWS = np.empty(0, np.uint32), np.zeros(1, np.int64)  # of new words
 ASKED_AHEAD = np.uint64(512)  # bytes of ids that are on the way while others are put together
 
 
@@ -79,6 +83,14 @@ class _Round(NamedTuple):
     begin: I64s  # int64[n_new], of each new word in the text
     end: I64s  # int64[n_new]
     lines: U64s  # uint64[n_new], where each is entered in the cache
+
+
+class _Tables(NamedTuple):
+    """What a round takes, by one address: passing so many arrays takes time, which all threads wait for."""
+
+    walk: Walk
+    cache: WordCache
+    work: _Round
 
 
 class Encoder:
@@ -104,14 +116,25 @@ class Encoder:
         learning: Learning | None = None,
         **sizes: int,
     ) -> None:
-        width = np.dtype(dtype).itemsize
+        self.dtype = np.dtype(dtype)
+        width = self.dtype.itemsize
         self.member = Member(Learning() if learning is None else learning)
         self.cache, self.most_lines, self.bytes_an_id = new_cache(width, **sizes), most_lines, 3.0
         self.work = _new_round(width * n_ids, n_events, n_ids + 32 if marked else 0)
+        self._tables = Handle(_Tables, cache=self.cache, work=self.work)
+        self.address = self._tables.address
 
-    def grow(self) -> None:
-        """Makes the cache larger if that pays, and its size is not at the limit."""
+    def begin(self, walk: Walk) -> None:
+        """Makes the cache larger if that pays, and its size is not at the limit; and takes what others have learned."""
         self.cache = grown(self.cache, self.most_lines)
+        self.member.take(self.cache)
+        self._tables.put(walk=walk, cache=self.cache)
+
+    def widen(self) -> None:
+        """Makes the memory of a round larger."""
+        ids, marks, at, *_ = map(len, self.work)
+        self.work = _new_round(2 * ids, 2 * at, 2 * marks)
+        self._tables.put(work=self.work)
 
 
 def _new_round(n_bytes: int, n_events: int, n_marks: int) -> _Round:
@@ -168,98 +191,103 @@ def _encoded(
     model: Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
     encoder: Encoder,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    encoder.grow()
-    encoder.member.take(encoder.cache)
-    cache, work, marked = encoder.cache, encoder.work, len(how) > 1
+    encoder.begin(how[0])
+    width, marked, address = encoder.cache.width, len(how) > 1, encoder.address
     look_up, put_together = (_look_up_marked, _put_marked) if marked else (_look_up, _put_together)
     start, stop, piece = int(offsets[0]), int(offsets[-1]), 0
-    token = np.empty(0, np.int64) if token is None else np.ascontiguousarray(token, np.int64)
-    ends, n_ids = np.zeros(len(offsets), np.int64), 0
-    n_left_out = 0 if marked else len(token)  # else marks would have to know which text is left out
+    token = None if token is None else np.ascontiguousarray(token, np.int64)
+    ends, n_ids, n_text = np.empty(len(offsets), np.int64), 0, stop - start
+    ends[0] = 0
+    pieces = pointer(offsets), pointer(token), 0 if token is None else len(token), pointer(ends)
     # Of all rounds: arrays of each would be new memory twice, since they would have to be joined
-    n_text = stop - start
-    joined = np.empty(int(cache.width * n_text / encoder.bytes_an_id) + _ROOM, np.uint8)
+    joined = _memory(int(width * n_text / encoder.bytes_an_id) + _ROOM)
     marks = np.empty(len(joined) if marked else 0, np.uint8)
     while start < stop:
-        text = pointer(data), pointer(offsets), pointer(token), n_left_out, piece, pointer(ends), n_ids
-        stopped, first, piece, n_bytes, n_events, n_new = look_up(text, start, stop, *how, cache, work)
+        stopped, first, last, n_bytes, n_events, n_new = look_up(
+            address, pointer(data), pieces, (start, stop, piece, n_ids), *how[1:]
+        )
         if stopped == start:  # a single block is too much for the memory
-            work = _new_round(2 * len(work.ids), 2 * len(work.at), 2 * len(work.marks))
+            encoder.widen()
             continue
-        start = stopped
-        ids, rows = np.empty(0, np.uint32), np.zeros(1, np.int64)
+        start, work, ids, rows = stopped, encoder.work, _NO_IDS, _NO_ROWS
         if n_new:
             begin, end = work.begin[:n_new], work.end[:n_new]
             ids, rows = model(data, begin, end)
-            keep(cache, work.lines[:n_new], begin, end, ids, rows)
+            keep(encoder.cache, work.lines[:n_new], begin, end, ids, rows)
             encoder.member.give(data, begin, end, ids, rows)
-        if n_events or len(token):
-            made = (n_bytes, n_events, n_ids), (first, piece), ids, rows, token, ends, cache.width
-            while (filled := put_together(work, *made, joined, marks)) < 0:
-                _make_room(joined, marks, -filled)
-            n_ids = filled
-        else:  # `ends` is right, and NumPy copies faster than a kernel
-            at = cache.width * n_ids
-            if at + n_bytes > len(joined):
-                _make_room(joined, marks, at + n_bytes)
-            joined[at : at + n_bytes] = work.ids[:n_bytes]
-            n_new_ids = n_bytes // cache.width
-            if marked:
-                marks[n_ids : n_ids + n_new_ids] = work.marks[:n_new_ids]
-            n_ids += n_new_ids
+        sizes = n_bytes, n_events, n_ids, first, last
+        while True:
+            # Without events, `ends` is right, and NumPy copies faster than a kernel
+            at, filled = width * n_ids, n_ids + n_bytes // width
+            if n_events or token is not None:
+                filled = put_together(address, pieces, sizes, ids, rows, joined, marks)
+            elif at + n_bytes > len(joined):
+                filled = -at - n_bytes
+            else:
+                joined[at : at + n_bytes] = work.ids[:n_bytes]
+                if marked:
+                    marks[n_ids:filled] = work.marks[: filled - n_ids]
+            if filled >= 0:
+                break
+            joined, before = _memory(_ROOM - 5 * filled // 4), joined
+            joined[:at] = before[:at]
+            marks.resize(len(joined) if marked else 0, refcheck=False)
+        n_ids, piece = filled, last
     ends[piece + 1 :] = n_ids  # pieces without text at the end
-    # Room that is not needed is never touched, and room that is made later has small pages, and costs a copy. So the densest
-    # text so far counts, but at least 1.5 bytes an id: of a text of gigabytes, more room might be refused
+    # Room that is not needed is never touched, and room that is made later costs a copy. So the densest text so far counts,
+    # but at least 1.5 bytes an id: of a text of gigabytes, more room might be refused
     encoder.bytes_an_id = min(encoder.bytes_an_id, max((n_text + 1) / (1.25 * n_ids + 1), 1.5))
-    if len(joined) - n_ids * cache.width > n_text // 8:  # else what is left isn't worth giving back
-        joined.resize(n_ids * cache.width, refcheck=False)
-    return joined[: n_ids * cache.width].view(f"u{cache.width}"), ends, marks[: n_ids if marked else 0]
+    if joined.base is None and len(joined) - n_ids * width > n_text // 8:  # else what is left isn't worth giving back
+        joined.resize(n_ids * width, refcheck=False)
+    return joined[: n_ids * width].view(encoder.dtype), ends, marks[: n_ids if marked else 0]
 
 
-def _make_room(joined: np.ndarray, marks: np.ndarray, needed: int) -> None:
-    """Makes both larger, in place, for `needed` bytes of ids and more; without marks, `marks` stays empty."""
-    joined.resize(_ROOM + 5 * needed // 4, refcheck=False)
-    marks.resize(len(joined) if len(marks) else 0, refcheck=False)
+def _memory(n_bytes: int) -> np.ndarray:
+    """Memory for ids: huge pages from its beginning on, if it is large; small ones took a tenth of encoding known words."""
+    return np.empty(n_bytes, np.uint8) if n_bytes < _LARGE else new_memory(n_bytes)
 
 
-@kernel((i64, i64, i64, i64, i64, i64, i64), i64, i64, Walk, WordCache, _Round)
-def _look_up(text, start, stop, walk, cache, work):
+@kernel(i64, i64, (i64, i64, i64, i64), (i64, i64, i64, i64))
+def _look_up(address, data, pieces, where):
     """A round without marks."""
-    return _do_round(text, start, stop, walk, cache, work, work.marks, work.what, 0, False)
+    work = record_at(address, _Tables).work
+    return _do_round(address, data, pieces, where, work.marks, work.what, 0, False)
 
 
-@kernel((i64, i64, i64, i64, i64, i64, i64), i64, i64, Walk, u8[:], u64[:], i64, WordCache, _Round)
-def _look_up_marked(text, start, stop, walk, cuts, inside, first, cache, work):
+@kernel(i64, i64, (i64, i64, i64, i64), (i64, i64, i64, i64), u8[:], u64[:], i64)
+def _look_up_marked(address, data, pieces, where, cuts, inside, first):
     """A round with marks; first: the byte of the first bit of `cuts`."""
-    return _do_round(text, start, stop, walk, cache, work, cuts, inside, first, True)
+    return _do_round(address, data, pieces, where, view(cuts), view(inside), first, True)
 
 
 @kernel(inline=True)
-def _do_round(text, start, stop, walk, cache, work, cuts, inside, first, marked):
-    """Does a round, until `stop`, or until an array may have too little room.
+def _do_round(address, data, pieces, where, cuts, inside, first, marked):
+    """Does a round, until the text ends, or until an array may have too little room.
 
-    text: the addresses of the text, of its pieces' offsets and tokens, the number of tokens (of all pieces, or 0), a
-    piece that begins at `start` or before, the address of `ends`, int64[pieces + 1], and the number of ids of the rounds before.
+    address: of the encoder's tables; data: of the text; pieces: the addresses of the offsets of its pieces, and of their tokens,
+    the number of tokens (of all pieces, or 0), and the address of `ends`, int64[pieces + 1]; where: where the round begins, where the
+    text ends, a piece that begins at `start` or before, and the number of ids of the rounds before.
     The text of a piece with a token is left out: the model may not know its words. ends[i + 1] becomes the number of ids up to the end
     of piece i, as far as the round goes, with one id for each new word, and none for a token. cuts, inside: of
     `encode_marked`. marked: a constant, so that LLVM leaves out what isn't needed.
     -> the byte where the round stopped, its first and its last piece, and the numbers of bytes of `work.ids`, of events, and of
     new words.
     """
-    data, offsets, piece = view(text[0], np.uint8), view(text[1], np.int64), text[4]
-    # `token` and `ends` have an item for each piece, so what bounds `piece` bounds their index too
-    token, has_tokens = (view(text[2], np.int64), text[3] > 0)
-    ends, n_before = view(text[5], np.int64), text[6]
+    tables, (start, stop, piece, n_before) = record_at(address, _Tables), where
+    walk, cache, work = tables.walk, tables.cache, tables.work
+    data, offsets = view(data, np.uint8), view(pieces[0], np.int64)
+    # `token` and `ends` have an item for each piece, so what bounds `piece` bounds their index too. With marks, no text is
+    # left out: they would have to know which
+    token, has_tokens, ends = view(pieces[1], np.int64), pieces[2] > 0 and not marked, view(pieces[3], np.int64)
     views_of_walk, (n_block, block, codes, bounds) = as_views(walk), block_room()
     rows = scratch(n_block, np.uint64)
     masks, keys = scratch(N_MASKS, np.uint64), scratch(4 * N_KEYS, np.uint64)
     put_masks(masks)
     known, narrow = as_views(cache), cache.width == 2
     ids_shift, room = (U1, np.uint64(len(work.ids) >> 1)) if narrow else (U2, np.uint64(len(work.ids) >> 2))
-    ids, at, what = view(work.ids), view(work.at), view(work.what)
-    new_words = view(work.begin), view(work.end), view(work.lines)
+    ids, at, what, marks = work.ids, work.at, work.what, work.marks
+    new_words = work.begin, work.end, work.lines
     out, n_events, n_new = U0, U0, U0
-    marks, cuts, sides = view(work.marks), view(cuts), view(inside)
     united, mark_of = _room_for_marks(n_block if marked else 0)
     while offsets[piece + 1] <= start:  # `start` is before the last offset
         ends[piece + 1] = n_before
@@ -276,11 +304,11 @@ def _do_round(text, start, stop, walk, cache, work, cuts, inside, first, marked)
             continue
         if marked:
             here = data[start - 1] if start > 0 else np.uint8(0), start - first
-            n_words = mark_words(block, bounds, n_words, here, cuts, sides, mark_of, united)
+            n_words = mark_words(block, bounds, n_words, here, cuts, inside, mark_of, united)
             bounds, united = united, bounds
         # 16 more: up to 32 bytes after the last ids are overwritten here, and read by _put_together
         needed = (out >> ids_shift) + most_ids(n_words, np.uint64(n)) + U16
-        if needed > room or n_events + n_words > np.uint64(len(work.at)):
+        if needed > room or n_events + n_words > np.uint64(len(at)):
             break
         # One row for each END; one more is overwritten, and a block has MARGIN bytes more than words
         row, n_known, before = U0, n_new, out
@@ -466,16 +494,16 @@ def _copy_run(ring, run, ids, out, width):
     return out
 
 
-@kernel(_Round, (i64, i64, i64), (i64, i64), u32[:], i64[:], i64[:], i64[:], i64, u8[:], u8[:])
-def _put_together(work, sizes, pieces, ids, rows, token, ends, width, joined, marks):
+@kernel(i64, (i64, i64, i64, i64), (i64, i64, i64, i64, i64), u32[:], i64[:], u8[:], u8[:])
+def _put_together(address, pieces, sizes, ids, rows, joined, marks):
     """Appends the ids of a round to `joined`."""
-    return _put(work, sizes, pieces, ids, rows, token, ends, width, joined, marks, False)
+    return _put(address, pieces, sizes, ids, rows, joined, marks, False)
 
 
-@kernel(_Round, (i64, i64, i64), (i64, i64), u32[:], i64[:], i64[:], i64[:], i64, u8[:], u8[:])
-def _put_marked(work, sizes, pieces, ids, rows, token, ends, width, joined, marks):
+@kernel(i64, (i64, i64, i64, i64), (i64, i64, i64, i64, i64), u32[:], i64[:], u8[:], u8[:])
+def _put_marked(address, pieces, sizes, ids, rows, joined, marks):
     """Likewise, and their marks to `marks`."""
-    return _put(work, sizes, pieces, ids, rows, token, ends, width, joined, marks, True)
+    return _put(address, pieces, sizes, ids, rows, joined, marks, True)
 
 
 @kernel(inline=True)
@@ -501,45 +529,46 @@ def _copy_wide(target, out, source, at, size):
 
 
 @kernel(inline=True)
-def _put(work, sizes, pieces, ids, rows, token, ends, width, joined, joined_marks, marked):
+def _put(address, pieces, sizes, ids, rows, joined, joined_marks, marked):
     """Puts together all ids of a round, after those before; `ends` then tells the true number of ids, which is returned.
 
-    sizes: bytes of `work.ids`, events, and ids of the rounds before; pieces: the first and the last of the round; ids, rows: of the
-    new words. Four bytes are stored for each id; if ids have two bytes, the next id overwrites the upper two. Ids of known words are
+    address, pieces: of `_do_round`; sizes: bytes of `work.ids`, events, ids of the rounds before, and the first and the last piece of
+    the round; ids, rows: of the new words. Four bytes are stored for each id; if ids have two bytes, the next id overwrites the upper two. Ids of known words are
     copied 32 bytes at a time: up to 31 bytes too many, which `work.ids` has, and for which `joined` has room. Marks, uint8[n], are
     copied likewise. -> if `joined` has too little room: instead, the number of bytes that it needs, below 0.
     """
-    n_bytes, n_events, n_before = sizes
-    source, learnt, step = view(work.ids), view(ids), np.uint64(width)
-    shift, number, marks = np.uint64(width >> 1), ALL >> U8 if marked else ALL, view(work.marks)
-    n_new = 0
+    n_bytes, n_events, n_before, first_piece, last_piece = sizes
+    tables, token, ends = record_at(address, _Tables), view(pieces[1], np.int64), view(pieces[3], np.int64)
+    work, width, has_tokens = tables.work, tables.cache.width, pieces[2] > 0
+    source, learnt, step, at, of = work.ids, view(ids), np.uint64(width), work.at, work.what
+    shift, number, marks, n_new = np.uint64(width >> 1), ALL >> U8 if marked else ALL, work.marks, 0
     for i in range(n_events):
-        what = work.what[i] & number
+        what = of[i] & number
         n_new += rows[what] - rows[what - U1]
-    for piece in range(pieces[0], pieces[1] + 1 if len(token) else 0):
+    for piece in range(first_piece, last_piece + 1 if has_tokens else 0):
         n_new += 1 if token[piece] >= 0 else 0
     needed = width * (n_before + n_new) + n_bytes + 32
     if needed > len(joined):
         return -needed
     target, out = (view(joined), view(joined_marks)), np.uint64(n_before) << shift
     begin, done, event = out, U0, 0
-    for piece in range(pieces[0], pieces[1] + 1):
+    for piece in range(first_piece, last_piece + 1):
         # `done` is at most `stop`: the ids up to it include one, a place, for each event before it
         stop = np.uint64(ends[piece + 1] - n_before) << shift
-        while event < n_events and np.uint64(work.at[event]) < stop:
-            size = np.uint64(work.at[event]) - done
+        while event < n_events and np.uint64(at[event]) < stop:
+            size = np.uint64(at[event]) - done
             _copy_known(target, out, source, marks, done, size, shift, marked)
             out += size
             done += size + step
-            what = work.what[event] & number
+            what = of[event] & number
             if marked:
                 n = np.uint64(rows[what] - rows[what - U1])
-                _mark_run(target[1], out >> shift, n, work.what[event] >> MARK)
+                _mark_run(target[1], out >> shift, n, of[event] >> MARK)
             for k in range(rows[what - U1], rows[what]):
                 store_u32(target[0], out, learnt[k])
                 out += step
             event += 1
-        if len(token) and token[piece] >= 0:  # whatever its text would have been
+        if has_tokens and token[piece] >= 0:  # whatever its text would have been
             _copy_known(target, out, source, marks, done, stop - done, shift, marked)
             store_u32(target[0], begin, np.uint32(token[piece]))
             if marked:
