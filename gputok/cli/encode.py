@@ -11,8 +11,6 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from gputok.checks import short
 from gputok.cli import options
 
@@ -145,6 +143,8 @@ def decode(
     storage_option: list[str] | None = None,
 ) -> None:
     """Turn ids back into text; special tokens are left out."""
+    import numpy as np
+
     storage = options.storage_options(storage_option)
     file, *more = inputs or [options.STANDARD]
     options.check_standard_input([file, tokenizer])
@@ -176,6 +176,8 @@ def _typed_ids(words: list[str]) -> list[int] | None:
 
 def _check_ids(documents: list[Any], known: Positions, name: str) -> None:
     """Raises ValueError if an id has no token: decoding would leave it out."""
+    import numpy as np
+
     ids = np.concatenate([np.empty(0, np.int64), *map(np.asarray, documents)])
     wrong = ids[~np.isin(ids, known)]
     if len(wrong):

@@ -7,7 +7,6 @@ import json
 import os
 import pathlib
 import sys
-import webbrowser
 from typing import TYPE_CHECKING
 
 import typer
@@ -157,4 +156,6 @@ def playground(
     if output != options.STANDARD:
         print(f"{options.shown_output(output)}: a page with {len(paths)} tokenizer{'' if len(paths) == 1 else 's'}")
     if open_it:
+        import webbrowser
+
         webbrowser.open(pathlib.Path(output).resolve().as_uri())

@@ -73,3 +73,10 @@ def test_a_first_text_imports_what_it_needs():
     """Each module takes a part of a millisecond of each process that encodes little."""
     done = subprocess.run([sys.executable, "-c", FIRST_TEXT], capture_output=True, text=True, check=True)
     assert not {f"gputok.{name}" for name in NOT_NEEDED.split()} & set(json.loads(done.stdout))
+
+
+def test_the_command_line_imports_numpy_where_it_works():
+    """What only shows help, or completes a word in a shell, ends sooner than NumPy is imported."""
+    code = "import sys, gputok.cli; sys.exit(sorted({'numpy', 'webbrowser'} & set(sys.modules)) or 0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
