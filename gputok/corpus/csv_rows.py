@@ -32,19 +32,19 @@ def read_stream(file: File, stream: BinaryIO, options: Options) -> Iterator[Text
     """Yields the rows of a stream in batches; raises ValueError as `rows` does, or if the file is damaged."""
     n_before = 0
 
-    def read(n_bytes: int) -> bytes:
+    def read(n_bytes: int) -> memoryview:
         nonlocal n_before
-        buffer = bytearray(n_bytes)
-        n = fill(file, stream, memoryview(buffer), n_before)
+        buffer = np.empty(n_bytes, np.uint8).data  # memory that is never touched costs nothing
+        n = fill(file, stream, buffer, n_before)
         n_before += n
-        return bytes(buffer[:n])
+        return buffer[:n]
 
     by_arrow = options.longest == LONGEST  # else memory is limited, and Arrow reads 32 blocks ahead
     yield from rows(read, str(file), options.column, options.errors, options.batch_bytes, by_arrow)
 
 
 def rows(
-    read: Callable[[int], bytes],
+    read: Callable[[int], bytes | memoryview],
     where: str,
     column: str | None,
     errors: Errors,
@@ -58,7 +58,7 @@ def rows(
     module, in little memory. Raises ValueError if the file is of another kind, no such column exists, or a row has more
     or fewer fields than the first line.
     """
-    head = read(_HEAD_BYTES)
+    head = bytes(read(_HEAD_BYTES))
     if not head.strip():
         return
     refuse_binary(where, head)
@@ -160,7 +160,7 @@ class _HeadFirst(io.RawIOBase):
     process, Python aborts. So `end` is called before.
     """
 
-    def __init__(self, head: bytes, read: Callable[[int], bytes]) -> None:
+    def __init__(self, head: bytes, read: Callable[[int], bytes | memoryview]) -> None:
         self._head, self._read = head, read
         self._ended = self._reading = False
         self._last = 0.0

@@ -280,6 +280,16 @@ def test_small_archives_of_much_text_are_not_unpacked_far_ahead(tmp_path):
     assert 1 + sum(one.n_documents for one in batches) > 8 * 200_000 - 1000
 
 
+def test_a_small_csv_file_touches_little_memory(tmp_path):
+    """A block that is read has 32 MB, which were cleared and copied twice."""
+    usage = pytest.importorskip("resource")
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"text\n" + b"some words\n" * 1000))
+    for _ in range(2):
+        before = usage.getrusage(usage.RUSAGE_SELF).ru_minflt
+        assert documents(tmp_path / "a.csv.gz") == ["some words"] * 1000
+    assert usage.getrusage(usage.RUSAGE_SELF).ru_minflt - before < 2000
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("row", ["2", "2,b,c"])
 def test_a_csv_file_whose_row_is_wrong_ends_with_an_error(tmp_path, row):
