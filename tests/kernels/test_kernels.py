@@ -438,9 +438,9 @@ def test_known_text_has_no_events(monkeypatch):
     first = encode.encode_corpus(*batch, None, *arguments)
     put = encode._put_together
 
-    def known(work, sizes, *rest):
+    def known(address, pieces, sizes, *rest):
         assert sizes[1] == 0
-        return put(work, sizes, *rest)
+        return put(address, pieces, sizes, *rest)
 
     monkeypatch.setattr(encode, "_put_together", known)
     assert_equal(encode.encode_corpus(*batch, None, *arguments), first)

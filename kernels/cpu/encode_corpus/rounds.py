@@ -216,21 +216,9 @@ def _encoded(
             keep(encoder.cache, work.lines[:n_new], begin, end, ids, rows)
             encoder.member.give(data, begin, end, ids, rows)
         sizes = n_bytes, n_events, n_ids, first, last
-        while True:
-            # Without events, `ends` is right, and NumPy copies faster than a kernel
-            at, filled = width * n_ids, n_ids + n_bytes // width
-            if n_events or token is not None:
-                filled = put_together(address, pieces, sizes, ids, rows, joined, marks)
-            elif at + n_bytes > len(joined):
-                filled = -at - n_bytes
-            else:
-                joined[at : at + n_bytes] = work.ids[:n_bytes]
-                if marked:
-                    marks[n_ids:filled] = work.marks[: filled - n_ids]
-            if filled >= 0:
-                break
+        while (filled := put_together(address, pieces, sizes, ids, rows, joined, marks)) < 0:
             joined, before = _memory(_ROOM - 5 * filled // 4), joined
-            joined[:at] = before[:at]
+            joined[: width * n_ids] = before[: width * n_ids]
             marks.resize(len(joined) if marked else 0, refcheck=False)
         n_ids, piece = filled, last
     ends[piece + 1 :] = n_ids  # pieces without text at the end
@@ -552,7 +540,8 @@ def _put(address, pieces, sizes, ids, rows, joined, joined_marks, marked):
         return -needed
     target, out = (view(joined), view(joined_marks)), np.uint64(n_before) << shift
     begin, done, event = out, U0, 0
-    for piece in range(first_piece, last_piece + 1):
+    # Without events and tokens, `ends` is right
+    for piece in range(first_piece, last_piece + 1 if n_events > 0 or has_tokens else first_piece):
         # `done` is at most `stop`: the ids up to it include one, a place, for each event before it
         stop = np.uint64(ends[piece + 1] - n_before) << shift
         while event < n_events and np.uint64(at[event]) < stop:
