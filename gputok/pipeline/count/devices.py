@@ -54,7 +54,7 @@ def by_devices(
                     counting.take(batch)
             found, tallies = counting.finish()
         workers.finish()
-        found = _merged([each for each in found if len(each.counts)], devices[0])
+        found = [each for each in found if len(each.counts)]
         return _in_order(found, counter, [*workers.tallies, *tallies], n_threads)
 
 
@@ -251,19 +251,6 @@ class _Devices:
         for _ in range(self._n):
             self._groups.put(None)
         self._room.put(None)
-
-
-def _merged(found: list[_Found], device: Any) -> list[_Found]:
-    """Adds up what several devices found, on one of them; if it does not fit there, threads of the CPU do it later."""
-    from gputok.kernels.cuda.count_words import merged
-
-    if len(found) < 2:
-        return found
-    try:
-        with device.in_use():
-            return [_Found(*merged(device, found))]
-    except MemoryError:
-        return found
 
 
 def _in_order(found: list[_Found], counter: WalkCounter, tallies: list[Tallies], n_threads: int) -> WordCounts:
