@@ -15,9 +15,10 @@ from collections.abc import Callable
 import numpy as np
 from gputok.kernels import BpeMerges, ParityLimits
 from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.primitives.arrays import resized
 from gputok.kernels.cpu.primitives.constants import GOLDEN, U32
 from gputok.kernels.cpu.primitives.memory import owned, view
-from gputok.kernels.cpu.primitives.token_strings import index_names, learnt, merged_token, power_of_two, resized, room
+from gputok.kernels.cpu.primitives.token_strings import index_names, learnt, merged_token, power_of_two, room
 from gputok.kernels.signatures import Bools, F64s, I64s, NamedTuple, U8s, U32s, U64s, boolean, f64, i64, u8, u64
 
 _SLICE = 2_000_000  # symbols between two calls of progress

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.primitives.arrays import resized
 from gputok.kernels.cpu.primitives.constants import ALL, GOLDEN, U0, U1, U2, U3, U4, U8, U16, U32, U64
 from gputok.kernels.cpu.primitives.hashing import same_long
 from gputok.kernels.cpu.primitives.memory import (
@@ -115,12 +116,12 @@ def enlarged(table: WordTable) -> WordTable:
     n = state[N_WORDS]
     capacity, n_bytes = wanted(table)
     if n_bytes > len(arena):
-        arena = longer(arena[: state[N_BYTES]], n_bytes)
+        arena = resized(arena[: state[N_BYTES]], n_bytes)
     if capacity > len(slots):
         slots = _free_slots(capacity)
         move_slots(table.slots, slots)
-        offsets = longer(offsets[: n + 1], room(capacity) + 1)
-        position = longer(position[:n], room(capacity))
+        offsets = resized(offsets[: n + 1], room(capacity) + 1)
+        position = resized(position[:n], room(capacity))
     return WordTable(slots, arena, offsets, position, state)
 
 
@@ -128,13 +129,6 @@ def clear(table: WordTable) -> None:
     """Removes all words, and keeps the memory."""
     table.slots.fill(0)
     table.state.fill(0)
-
-
-def longer(array: np.ndarray, length: int) -> np.ndarray:
-    """A copy of an array, with room for more at its end."""
-    longer = np.empty(length, array.dtype)
-    longer[: len(array)] = array
-    return longer
 
 
 # The functions below take the views of a table. The number of a slot is the index where it begins in `slots`.

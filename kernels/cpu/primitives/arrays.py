@@ -32,6 +32,13 @@ def _address(array: np.ndarray) -> int:
         return array.__array_interface__["data"][0]
 
 
+def resized(array: np.ndarray, size: int) -> np.ndarray:
+    """Returns a longer copy, whose end is not initialised."""
+    larger = np.empty(size, array.dtype)
+    larger[: len(array)] = array
+    return larger
+
+
 def of_pieces(
     kernel: Any, data: np.ndarray, start: np.ndarray, end: np.ndarray, frozen: np.ndarray | None, *arguments: Any
 ) -> Any:

@@ -97,13 +97,6 @@ def learnt(
     return BpeMerges(*columns, counts[:n_merges].copy(), text[: offsets[-1]].copy(), offsets)
 
 
-def resized(array: np.ndarray, size: int) -> np.ndarray:
-    """Returns a longer copy, whose end is not initialised."""
-    larger = np.empty(size, array.dtype)
-    larger[: len(array)] = array
-    return larger
-
-
 def power_of_two(at_least: int) -> int:
     """The smallest power of two that is at least `at_least`."""
     return 1 << (int(at_least) - 1).bit_length()

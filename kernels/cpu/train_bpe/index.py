@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.constants import U1
-from gputok.kernels.cpu.primitives.memory import as_views, atomic_claim, prefetch, view
+from gputok.kernels.cpu.primitives.memory import as_views, prefetch, view
 from gputok.kernels.cpu.train_bpe import layout
 from gputok.kernels.signatures import Either, U16orU32, i64, u8, u16, u32, u64
 
-_PAGE = 4096  # bytes; the pages of all systems are as large, or larger
 BLOCK = 64  # words; blocks go to the parts in turn, so that each part has words of all weights
 
 
@@ -80,15 +79,6 @@ def lay_out(words, about, to, ends):
                 at += U1
             own[at] = sentinel
             ends[kind] = at + U1
-
-
-@kernel(u8[:])
-def touch(memory):
-    """Touches each page of some memory, and changes nothing: other threads may write to it meanwhile."""
-    pages = view(memory)
-    for i in range(0, len(memory), _PAGE):
-        # Adding 0 would become a load, and a page that is only read is not yet there
-        atomic_claim(pages, i, np.uint8(0), np.uint8(0))
 
 
 # ---- pairs of few distinct symbols, before any merge

@@ -12,10 +12,11 @@ from collections.abc import Callable
 import numpy as np
 from gputok.kernels import BpeLimits, BpeMerges
 from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.primitives.arrays import resized
 from gputok.kernels.cpu.primitives.constants import GOLDEN, U1, U32
 from gputok.kernels.cpu.primitives.heap import pop, push
 from gputok.kernels.cpu.primitives.memory import owned, view
-from gputok.kernels.cpu.primitives.token_strings import index_names, learnt, merged_token, power_of_two, resized, room
+from gputok.kernels.cpu.primitives.token_strings import index_names, learnt, merged_token, power_of_two, room
 from gputok.kernels.cpu.veto import may_merge, merged_traits, put_traits, veto_limits
 from gputok.kernels.signatures import I64s, NamedTuple, U8s, U32s, U64s, i64
 

@@ -21,14 +21,14 @@ neighbour of a token at p is `S[p - 1]`, and the right neighbour `S[p + length]`
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 from gputok.kernels import BpeLimits, BpeMerges
+from gputok.kernels.cpu.primitives.arrays import resized
 from gputok.kernels.cpu.primitives.handle import Handle
-from gputok.kernels.cpu.primitives.token_strings import index_names, learnt, power_of_two, resized
+from gputok.kernels.cpu.primitives.token_strings import index_names, learnt, power_of_two
 from gputok.kernels.cpu.train_bpe import layout
 from gputok.kernels.cpu.train_bpe.batches import assist, merge_in_batches
 from gputok.kernels.cpu.train_bpe.index import (
@@ -41,7 +41,6 @@ from gputok.kernels.cpu.train_bpe.index import (
     lay_out,
     measure,
     order_places,
-    touch,
 )
 from gputok.kernels.cpu.train_bpe.layout import State, ThreadWords
 from gputok.kernels.cpu.train_bpe.merge import merge_alone
@@ -52,7 +51,6 @@ from gputok.kernels.threads import PLACES_PER_THREAD, ThreadPool, results, yield
 
 _APART = 16  # numbers, after which others are in another cache line, wherever the first one is
 _SPARSE = ("pool", "records", "heap")  # of these arrays, mostly the beginning is used
-_FEW_PLACES = 1 << 16  # of words that are merged before another thread has started
 Words = tuple[np.ndarray, ...]
 
 
@@ -218,8 +216,6 @@ class Training:
             state.veto[:] = veto_limits(limits.veto)
         put_traits(state.text, state.text_end, n_tokens, limits.veto, state.traits)
         index_names(state.text, state.text_end, n_tokens, state.names)
-        if self.n_parts == 1 and threads > 1 and n_places > _FEW_PLACES:
-            threading.Thread(target=self._touch).start()
         self._lay_out(spelled, n_of_weight)
         self._index()
 
@@ -275,18 +271,6 @@ class Training:
         """Replaces arrays of a part."""
         self._parts[number].update(arrays)
         self.state = self.state._replace(table=self._table())
-
-    def _touch(self) -> None:
-        """Touches what training writes first, on a core that has nothing else to do: the pages need not be cleared later.
-
-        Page faults were a tenth of the time of English text.
-        """
-        part, state = self._parts[0], self.state
-        all_of = part["symbols"], part["weight"], part["small"]
-        most_of = [part["pool"][: 3 * len(part["symbols"]) // 2]]
-        first = (part["lists"], part["records"], part["left"], part["right"], state.pairs, state.chain, state.heap)
-        for array in (*all_of, *most_of, *(array[:_FEW_PLACES] for array in first), state.slots):
-            touch(array.view(np.uint8))
 
     def _each(self, task: Callable[..., object], *arguments: list) -> None:
         """Calls task(number of the part, its arguments) for all parts, on all threads."""
