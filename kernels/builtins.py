@@ -122,9 +122,10 @@ class Builtins(NamedTuple):
         Tables double, since those before are kept: a vocabulary that grows by a token at a time makes few of them.
         """
         with _SHARING:  # two threads could leave the smaller table
-            numbers = _numbers_at(_of_known(self.variable, "numbers").value)
-            if (known := int(numbers[0])) >= n:
+            address = _of_known(self.variable, "numbers").value
+            if (known := ctypes.c_int64.from_address(address).value) >= n:
                 return
+            numbers = np.frombuffer((ctypes.c_int64 * (1 + known)).from_address(address), np.int64)
             n = 1 << (n - 1).bit_length()
             larger = _for_ever(np.zeros(1 + n, np.int64))
             larger[0], larger[1 : 1 + known] = n, numbers[1:]
@@ -172,12 +173,6 @@ def _of_known(variable: ctypes.c_int64, name: str) -> ctypes.c_int64:
 def _know(variable: ctypes.c_int64, **values: int) -> None:
     for name, value in values.items():
         _of_known(variable, name).value = value
-
-
-def _numbers_at(address: int) -> np.ndarray:
-    """The table of shared numbers: how many, and the address of the object of each, or 0."""
-    n = ctypes.c_int64.from_address(address).value
-    return np.frombuffer((ctypes.c_int64 * (1 + n)).from_address(address), np.int64)
 
 
 def _finds_items() -> bool:

@@ -108,7 +108,7 @@ Type = Number | Elements | Either | TupleType
 boolean = Number("b1")
 i8, i16, i32, i64 = (Number(f"i{size}") for size in (1, 2, 4, 8))
 u8, u16, u32, u64 = (Number(f"u{size}") for size in (1, 2, 4, 8))
-f32, f64 = Number("f4"), Number("f8")
+f64 = Number("f8")
 _PYTHON = {int: i64, bool: boolean, float: f64}
 
 U8s = Annotated[Array, Elements("u1", 1)]
@@ -122,7 +122,6 @@ Bools = Annotated[Array, Elements("b1", 1)]
 U8x2 = Annotated[Array, Elements("u1", 2)]
 U16x2 = Annotated[Array, Elements("u2", 2)]
 U32x2 = Annotated[Array, Elements("u4", 2)]
-I32x2 = Annotated[Array, Elements("i4", 2)]
 U64x2 = Annotated[Array, Elements("u8", 2)]
 U16orU32 = Annotated[Array, Either("symbols", (Elements("u2", 1), Elements("u4", 1)))]
 U32orI64 = Annotated[Array, Either("places", (Elements("u4", 1), Elements("i8", 1)))]

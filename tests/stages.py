@@ -40,8 +40,11 @@ _OF_UNIGRAM = (
 )
 
 STEPS = (
-    Step("utf8", "finding invalid UTF-8", (Stage("find_invalid_utf8"),)),
-    Step("lines", "finding lines", (Stage("lines", _ALL, ("memory",), ("begins",)), Stage("is_utf8"))),
+    Step(
+        "lines",
+        "finding lines",
+        (Stage("lines", _ALL, ("memory",), ("begins",)), Stage("is_utf8"), Stage("find_invalid_utf8")),
+    ),
     Step(
         "texts",
         "packing texts as UTF-8",
@@ -100,7 +103,6 @@ STEPS = (
             Stage("count_pieces", cpu_only=("make_room",)),
             Stage("distinct_words", cpu_only=("n_threads",)),
             Stage("word_keys"),
-            Stage("merged_words"),
         ),
         ("counts",),
     ),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gputok.corpus.document_kinds import refuse_binary
-from gputok.kernels.cpu.lines import is_utf8, lines
+from gputok.kernels.cpu.lines import find_invalid_utf8, lines
 from gputok.text.pieces import LONGEST, RawLines, TextBatch, joined
 
 if TYPE_CHECKING:
@@ -43,10 +43,8 @@ def checked(batch: TextBatch, errors: Errors, location: Callable[[int], str], *,
     location: the file and the line of a byte, for errors; lines: all documents but the last end in ASCII, so that none
     can begin inside a character.
     """
-    from gputok.kernels.cpu.utf8 import find_invalid_utf8
-
     data, offsets = batch
-    at = -1 if is_utf8(data) else find_invalid_utf8(data)
+    at = find_invalid_utf8(data)
     if at < 0 and lines:
         return batch
     if at < 0:  # but a document may still begin inside a character of the document before

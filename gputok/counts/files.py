@@ -345,7 +345,7 @@ def check_total(total: int, where: str, what: str = "the counts of all words") -
 
 def check(words: WordColumns, where: str, n_before: int = 0) -> None:
     """Raises ValueError if a count is below 1, their sum too large, or a word that is not byte-level is not UTF-8."""
-    from gputok.kernels.cpu.utf8 import find_invalid_utf8
+    from gputok.kernels.cpu.lines import find_invalid_utf8
 
     data, offsets, counts, byte_level = words
     if len(counts) and counts.min() < 1:

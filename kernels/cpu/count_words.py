@@ -14,7 +14,6 @@ from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U3, U4, U32, U64
 from gputok.kernels.cpu.primitives.handle import Handle
-from gputok.kernels.cpu.primitives.hashing import same_bytes
 from gputok.kernels.cpu.primitives.memory import as_views, copy, leading_zeros, prefetch, record_at, scratch, tail, view
 from gputok.kernels.cpu.walk import END_OF_TEXT, Walk, block_room, next_block
 from gputok.kernels.cpu.word_table import (
@@ -37,7 +36,7 @@ from gputok.kernels.cpu.word_table import (
     same_word,
     word_key,
 )
-from gputok.kernels.signatures import I64s, NamedTuple, U8s, U64s, i64, u8, u64
+from gputok.kernels.signatures import I64s, NamedTuple, i64, u8, u64
 from gputok.kernels.threads import results
 
 _LAST = np.int64(0x7FFFFFFFFFFFFFFF)  # above all positions
@@ -52,15 +51,6 @@ class _Counted(NamedTuple):
 
     table: WordTable
     counts: I64s
-
-
-class _List(NamedTuple):
-    """Distinct words in the order of `keys`, which are those of `word_keys`."""
-
-    data: U8s  # uint8[n_bytes]
-    offsets: I64s  # int64[n + 1]
-    counts: I64s  # int64[n]
-    keys: U64s  # uint64[n]
 
 
 @kernel(inline=True)
@@ -222,102 +212,11 @@ def _word_keys(text, n_bytes, offsets, keys):
         found[i] = h << U32 | h >> U32
 
 
-def merged_words(
-    lists: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Adds up the counts of equal words of several lists, by one walk through all of them side by side.
-
-    The words of a list are distinct, and in the order of their keys (`word_keys`) and, should two have the same key, of
-    their bytes. So are those of the result.
-
-    lists: data uint8[n_bytes], offsets int64[n + 1], from 0 on, and counts int64[n] of each -> the same of all.
-    """
-    keyed = [
-        _List(data, offsets, counts, word_keys(data, offsets))
-        for data, *numbers in lists
-        for offsets, counts in [[np.ascontiguousarray(each, np.int64) for each in numbers]]
-    ]
-    n_words, n_bytes = sum(len(each.keys) for each in keyed), sum(len(each.data) for each in keyed)
-    data, offsets = np.empty(n_bytes, np.uint8), np.zeros(n_words + 1, np.int64)
-    counts = np.empty(n_words, np.int64)
-    n_words = _merge(_records(_List, keyed), data, offsets, counts)
-    return data[: offsets[n_words]], offsets[: n_words + 1], counts[:n_words]
-
-
-def _records(of: type, tables: Iterable[NamedTuple]) -> np.ndarray:
-    """The numbers of a `Handle` for each table of a class, one row each; the caller keeps the arrays alive."""
-    return np.array([Handle.holding(table).slots for table in tables], np.uint64).reshape(-1, Handle(of).slots.size)
-
-
-@kernel(u64[:, :], u8[:], i64[:], i64[:])
-def _merge(lists, data, offsets, counts):
-    """Writes the words of all lists in order, each with the sum of its counts, and returns the number of words.
-
-    lists: a row of `_records` for each list.
-    Bounds: at[t] is below the number of keys of list t as long as `left` contains t; the arrays that are written have
-    room for the words and bytes of all lists.
-    """
-    n, out, n_left, rows, n_lists = 0, view(data), 0, as_views(lists), len(lists)
-    at, keys, left = np.zeros(n_lists, np.int64), np.empty(n_lists, np.uint64), np.empty(n_lists, np.int64)
-    # `left` has the lists with words that are left, and `keys` the key of the next word of each
-    for t in range(n_lists):
-        if len(_list(rows, t).keys):
-            left[n_left], keys[n_left] = t, _list(rows, t).keys[0]
-            n_left += 1
-    # The indices in `left` of the lists whose next word is the first of all
-    same = np.empty(n_left, np.int64)
-    while n_left:
-        same[0], n_same = 0, 1
-        for i in range(1, n_left):
-            if keys[i] > keys[same[0]]:
-                continue
-            order = -1
-            if keys[i] == keys[same[0]]:
-                order = _order(rows, left[i], at[left[i]], left[same[0]], at[left[same[0]]])
-            if order < 0:
-                n_same = 0
-            if order <= 0:
-                same[n_same] = i
-                n_same += 1
-        t = left[same[0]]
-        starts = _list(rows, t).offsets
-        begin, end = starts[at[t]], starts[at[t] + 1]
-        copy(out, offsets[n], _list(rows, t).data, begin, end - begin)
-        offsets[n + 1], counts[n] = offsets[n] + end - begin, 0
-        # From the back: the last list replaces a list that has ended
-        for k in range(n_same - 1, -1, -1):
-            i = same[k]
-            t = left[i]
-            counts[n] += _list(rows, t).counts[at[t]]
-            at[t] += 1
-            if at[t] < len(_list(rows, t).keys):
-                keys[i] = _list(rows, t).keys[at[t]]
-            else:
-                n_left -= 1
-                left[i], keys[i] = left[n_left], keys[n_left]
-        n += 1
-    return n
-
-
-@kernel(inline=True)
-def _list(rows, t):
-    """The record of a list, by its row of `_records`."""
-    return record_at(tail(rows, np.uint64(t) * rows.columns), _List)
-
-
-@kernel(inline=True)
-def _order(rows, a, i, b, j):
-    """Compares the bytes of word i of list a with those of word j of list b: -1, 0 or 1."""
-    one, other = as_views(_list(rows, a)), as_views(_list(rows, b))
-    ours, theirs = one.data, other.data
-    begin, there = np.uint64(one.offsets[i]), np.uint64(other.offsets[j])
-    n, m = np.uint64(one.offsets[i + 1]) - begin, np.uint64(other.offsets[j + 1]) - there
-    if n == m and same_bytes(ours, begin, theirs, there, n):
-        return 0
-    for k in range(min(n, m)):
-        if ours[begin + k] != theirs[there + k]:
-            return -1 if ours[begin + k] < theirs[there + k] else 1
-    return -1 if n < m else 1
+def _records(tables: Iterable[WordTable], own: Iterable[np.ndarray]) -> np.ndarray:
+    """The numbers of a `Handle` for each _Counted, one row each; the caller keeps the arrays alive."""
+    return np.array(
+        [Handle.holding(_Counted(*each)).slots.ravel() for each in zip(tables, own, strict=True)], np.uint64
+    )
 
 
 def distinct_words(tables: Sequence[WordTable], n_threads: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -344,7 +243,7 @@ def joined_counts(tables: Sequence[WordTable], n_threads: int, n_parts: int) -> 
     least = min(len(table.slots) for table in tables)
     n_chunks = 1 << (min(least, max(1, sum(map(len, own)) // _CHUNK_WORDS)).bit_length() - 1)
     edges = [n_chunks * part // n_parts for part in range(n_parts + 1)]
-    join = partial(_join, _records(_Counted, map(_Counted, tables, own)), n_chunks)
+    join = partial(_join, _records(tables, own), n_chunks)
     results(join, itertools.pairwise(edges), n_threads)
     return own
 
@@ -353,7 +252,7 @@ def woven_words(
     tables: Sequence[WordTable], own: Sequence[np.ndarray], n_threads: int, n_parts: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`distinct_words`, from what `joined_counts` gives; the threads share n_parts ranges of positions."""
-    records = _records(_Counted, map(_Counted, tables, own))
+    records = _records(tables, own)
     positions = [table.position[: len(n)] for table, n in zip(tables, own, strict=True)]
     some = np.sort(np.concatenate([column[:: max(1, len(column) // n_parts)] for column in positions]))
     edges = some[len(some) * np.arange(1, n_parts) // n_parts] if len(some) else some[:0]

@@ -26,11 +26,6 @@ def plain(array: np.ndarray, dtype: type) -> np.ndarray:
     return np.require(array, dtype, ["C", "W"])
 
 
-def capacity_for(n: int) -> int:
-    """Number of slots for n keys: a power of two, at most two thirds full."""
-    return 1 << max(3, (n + n // 2).bit_length())
-
-
 @kernel(inline=True)
 def find_string(strings, text, begin, n):
     """The index of n bytes from text[begin] on among the views of Strings, or -1."""
@@ -40,24 +35,31 @@ def find_string(strings, text, begin, n):
 @kernel(inline=True)
 def find_hashed(strings, h, text, begin, n):
     """Like `find_string`, with the hash of the bytes."""
+    slots, _, _ = strings
+    return np.int64((slots[_slot_of(strings, h, text, begin, n)] & LOW32) - U1)
+
+
+@kernel(inline=True)
+def _slot_of(strings, h, text, begin, n):
+    """The slot of a string, or the free slot, 0, where it belongs."""
     slots, data, offsets = strings
     mask = np.uint64(len(slots) - 1)
     at = h & mask
-    while True:
+    while slots[at] != U0:
         slot = slots[at]
-        if slot == U0:
-            return np.int64(-1)
         if slot >> U32 == h >> U32:
             index = (slot & LOW32) - U1
             first = np.uint64(offsets[index])
             if np.uint64(offsets[index + U1]) - first == n and same_bytes(data, first, text, begin, n):
-                return np.int64(index)
+                break
         at = (at + U1) & mask
+    return at
 
 
 def index_strings(data: np.ndarray, offsets: np.ndarray) -> Strings:
     """Builds a table of packed strings (uint8[n_bytes], int64[n + 1]); of equal strings the last is found."""
-    slots = np.zeros(capacity_for(len(offsets) - 1), np.uint64)
+    n = len(offsets) - 1
+    slots = np.zeros(1 << max(3, (n + n // 2).bit_length()), np.uint64)
     strings = Strings(slots, plain(data, np.uint8), plain(offsets, np.int64))
     _index_strings(strings)
     return strings
@@ -65,7 +67,8 @@ def index_strings(data: np.ndarray, offsets: np.ndarray) -> Strings:
 
 @kernel(Strings)
 def _index_strings(strings):
-    slots, data, offsets = as_views(strings)
+    strings = as_views(strings)
+    slots, data, offsets = strings
     mask, n_strings = np.uint64(len(slots) - 1), len(offsets) - 1
     hashes = scratch(_AHEAD, np.uint64)  # of the strings i to i + _AHEAD - 1, each at its number modulo _AHEAD
     for i in range(-_AHEAD, n_strings):
@@ -78,17 +81,7 @@ def _index_strings(strings):
         if i < 0:
             continue
         first = np.uint64(offsets[i])
-        n = np.uint64(offsets[i + 1]) - first
-        at = h & mask
-        while True:
-            slot = slots[at]
-            if slot == U0:
-                break
-            if slot >> U32 == h >> U32:
-                other = np.uint64(offsets[(slot & LOW32) - U1])
-                if np.uint64(offsets[slot & LOW32]) - other == n and same_bytes(data, other, data, first, n):
-                    break
-            at = (at + U1) & mask
+        at = _slot_of(strings, h, data, first, np.uint64(offsets[i + 1]) - first)
         slots[at] = (h >> U32 << U32) | np.uint64(i + 1)
 
 
@@ -108,22 +101,12 @@ def _find_strings(strings, data, start, end, found):
 
 def split_at_space(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """The position of the only space in each packed string, or -1 if the string has none or several: int64[n]."""
-    middle = np.empty(len(offsets) - 1, np.int64)
-    _split_at_space(plain(data, np.uint8), plain(offsets, np.int64), middle)
+    spaces, n = np.flatnonzero(data == 32), len(offsets) - 1
+    string = np.searchsorted(offsets, spaces, "right") - 1
+    middle = np.full(n, -1)
+    middle[string] = spaces
+    middle[np.bincount(string, minlength=n) > 1] = -1
     return middle
-
-
-@kernel(u8[:], i64[:], i64[:])
-def _split_at_space(data, offsets, middle):
-    for i in range(len(offsets) - 1):
-        at = np.int64(-1)
-        for j in range(offsets[i], offsets[i + 1]):
-            if data[j] == 32:
-                if at >= 0:
-                    at = np.int64(-1)
-                    break
-                at = j
-        middle[i] = at
 
 
 def join_pairs(strings, left, right, prefix_length):

@@ -19,16 +19,8 @@ def follow(edges, mask, node, byte):
 
     edges: view of uint64[capacity, 2], node << 8 | byte (0: free), id + 1 << 32 | child.
     """
-    key = node << U8 | np.uint64(byte)
-    at = hash_pair(key) & mask
-    while True:
-        there = edges[at << U1]
-        if there == key:
-            value = edges[at << U1 | U1]
-            return value & LOW32, value >> U32
-        if there == U0:
-            return U0, U0
-        at = (at + U1) & mask
+    value = edges[slot_of(edges, mask, node << U8 | np.uint64(byte)) << U1 | U1]
+    return value & LOW32, value >> U32
 
 
 @kernel(inline=True)

@@ -16,28 +16,12 @@ import sys
 from typing import Any
 
 from setuptools import build_meta
-from setuptools.build_meta import (
-    build_editable,
-    build_sdist,
-    build_wheel,
-    get_requires_for_build_editable,
-    get_requires_for_build_sdist,
-    prepare_metadata_for_build_editable,
-    prepare_metadata_for_build_wheel,
-)
+from setuptools.build_meta import *  # noqa: F403
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 
-__all__ = [
-    "build_editable",
-    "build_sdist",
-    "build_wheel",
-    "get_requires_for_build_editable",
-    "get_requires_for_build_sdist",
-    "get_requires_for_build_wheel",
-    "prepare_metadata_for_build_editable",
-    "prepare_metadata_for_build_wheel",
-]
+# The hook of PEP 517 that differs; the others are those of setuptools
+__all__ = ["get_requires_for_build_wheel"]
 
 ROOT = pathlib.Path(__file__).parents[2]
 COMPILER = ["numba==0.68.1", "llvmlite==0.50.0", "numpy>=2.0"]  # entries.py uses their internals

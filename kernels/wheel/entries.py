@@ -137,7 +137,7 @@ class _Slots:
 
     def __init__(self, context: Any, builder: ir.IRBuilder, slots: ir.Value) -> None:
         self._context, self._builder, self._slots = context, builder, slots
-        self.at = self._leaf = 0
+        self.at = 0
         module = builder.module
         self._head, self._array = (ir.GlobalVariable(module, I64, name) for name in ("gputok_head", "gputok_array"))
 
@@ -160,8 +160,6 @@ class _Slots:
         builder, wanted = self._builder, self._context.get_value_type(numba_type(kind))
         if kind.code == "f8":
             return builder.bitcast(slot, wanted)
-        if kind.code == "f4":
-            return builder.fptrunc(builder.bitcast(slot, ir.DoubleType()), wanted)
         if wanted == I64:
             return slot
         # A truth value is 0 or 1, and a number fits its type: Python and machine code must not see different values.

@@ -24,12 +24,9 @@ def linker() -> list[str] | None:
         import ziglang  # noqa: F401
     except ImportError:
         return None
-    return [sys.executable, "-m", "ziglang", "cc", *_zig_target()]
-
-
-def _zig_target() -> list[str]:
-    """The target with the oldest C library that the wheel supports."""
-    return ["-target", f"{os.uname().machine}-linux-gnu.2.17"] if sys.platform == "linux" else []
+    # With the oldest C library that the wheel supports
+    target = ["-target", f"{os.uname().machine}-linux-gnu.2.17"] if sys.platform == "linux" else []
+    return [sys.executable, "-m", "ziglang", "cc", *target]
 
 
 def _link(command: list[str] | None, objects: list[pathlib.Path], library: pathlib.Path) -> None:

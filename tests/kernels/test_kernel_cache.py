@@ -62,12 +62,12 @@ import numpy as np
 import gputok.kernels
 
 gputok.kernels.__path__[:] = [sys.argv[1]]
-from gputok.kernels.cpu import utf8 as stage
-from gputok.kernels.cpu.primitives import utf8
+from gputok.kernels.cpu import compiled
+from gputok.kernels.cpu.primitives import hashing
 
-stage.find_invalid_utf8(np.frombuffer("né".encode(), np.uint8))
-assert utf8.__file__.startswith(sys.argv[1])
-stats = stage._find_invalid_utf8.stats
+compiled.checksum(np.zeros(3, np.uint64))
+assert hashing.__file__.startswith(sys.argv[1])
+stats = compiled._checksum.stats
 print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 """
 
@@ -89,7 +89,7 @@ def test_changed_helpers_compile_anew(tmp_path):
     assert hits_and_misses() == "0 1\n"
     assert hits_and_misses() == "1 0\n"
     assert hits_and_misses(GPUTOK_CHECK="1") == "0 1\n"
-    helper = kernels / "cpu" / "primitives" / "utf8.py"
+    helper = kernels / "cpu" / "primitives" / "hashing.py"
     helper.write_text(helper.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
     assert hits_and_misses() == "0 1\n"
 

@@ -5,7 +5,7 @@ import random
 
 import numpy as np
 import pytest
-from gputok.kernels.cpu import lookup, utf8
+from gputok.kernels.cpu import lines, lookup
 
 from tests import reference
 
@@ -24,18 +24,19 @@ def array(raw: bytes) -> np.ndarray:
         (b"", -1),
         ("plain, naïve, 漢字, 😀\n".encode() * 50, -1),
         (b"x" * 100 + b"\xc0\x80", 100),  # over-long
+        ("漢".encode() * 700_000 + b"\xe6\xbc\n", 2_100_000),  # beyond what is decoded at a time
         (b"x" * 31 + b"\xed\xa0\x80" + b"x" * 40, 31),  # a surrogate
         (b"\xf4\x90\x80\x80", 0),  # past U+10FFFF
         ("漢".encode() * 99 + b"\xe6\xbc", 297),  # cut off at the end
     ],
 )
 def test_invalid_utf8_is_found_where_python_finds_it(raw, position):
-    assert utf8.find_invalid_utf8(array(raw)) == reference.find_invalid_utf8(array(raw)) == position
+    assert lines.find_invalid_utf8(array(raw)) == reference.find_invalid_utf8(array(raw)) == position
 
 
 def test_every_code_point_is_valid_but_surrogates():
     whole = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x110000)])).encode()
-    assert utf8.find_invalid_utf8(array(whole)) == -1
+    assert lines.find_invalid_utf8(array(whole)) == -1
 
 
 def test_random_bytes_equal_the_reference():
@@ -43,7 +44,7 @@ def test_random_bytes_equal_the_reference():
     for _ in range(50_000):
         prefix = rng.choice([b"", b"a" * rng.randrange(70), "é漢😀".encode() * rng.randrange(9)])
         data = array(prefix + bytes(rng.choices(EDGES, k=rng.randrange(12))))
-        assert utf8.find_invalid_utf8(data) == reference.find_invalid_utf8(data), data.tobytes()
+        assert lines.find_invalid_utf8(data) == reference.find_invalid_utf8(data), data.tobytes()
 
 
 @pytest.mark.parametrize("ascii", [True, False])

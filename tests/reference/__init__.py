@@ -1,13 +1,13 @@
 """The stages in plain Python: the shortest correct versions, and the oracle of the tests. Begin to read here."""
 
-from tests.reference.count_words import count_pieces, count_words, distinct_words, merged_words, word_keys, words_of
+from tests.reference.count_words import count_pieces, count_words, distinct_words, word_keys, words_of
 from tests.reference.documents import documents
 from tests.reference.edits import find_literal, splice, strip
 from tests.reference.encode_corpus import encode_corpus, encode_marked
 from tests.reference.encode_one import encode_text
 from tests.reference.encode_words import encode_short_words, encode_words, merge_symbols
 from tests.reference.find_tokens import find_tokens
-from tests.reference.lines import is_utf8, lines
+from tests.reference.lines import find_invalid_utf8, is_utf8, lines
 from tests.reference.match_longest import match_longest
 from tests.reference.normalize import follow, is_inert, map_characters, normalize_form
 from tests.reference.precompiled import normalize_precompiled
@@ -19,7 +19,6 @@ from tests.reference.train_bpe import merge_word, train_bpe
 from tests.reference.train_bpe_in_batches import train_bpe_in_batches
 from tests.reference.train_parity_bpe import choose_language, train_parity_bpe
 from tests.reference.train_superwords import train_superwords
-from tests.reference.utf8 import find_invalid_utf8
 from tests.reference.viterbi import viterbi
 
 __all__ = [
@@ -53,7 +52,6 @@ __all__ = [
     "merge_runs",
     "merge_symbols",
     "merge_word",
-    "merged_words",
     "normalize_form",
     "normalize_precompiled",
     "rewrite_bytes",

@@ -61,21 +61,6 @@ def distinct_words(tables: list[Table]) -> tuple[np.ndarray, np.ndarray, np.ndar
     return np.frombuffer(b"".join(words), np.uint8), offsets, counts
 
 
-def merged_words(lists: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Adds up the words of lists (data, offsets, counts); they come in the order of their keys, and of their bytes."""
-    total: dict[bytes, int] = {}
-    for data, offsets, counts in lists:
-        for (a, b), count in zip(itertools.pairwise(offsets.tolist()), counts.tolist(), strict=True):
-            word = data[a:b].tobytes()
-            total[word] = total.get(word, 0) + count
-    words = list(total)
-    data, offsets = np.frombuffer(b"".join(words), np.uint8), np.cumsum([0, *map(len, words)])
-    keys = dict(zip(words, word_keys(data, offsets).tolist(), strict=True))
-    words.sort(key=lambda word: (keys[word], word))
-    counts = np.array([total[word] for word in words], np.int64)
-    return np.frombuffer(b"".join(words), np.uint8), np.cumsum([0, *map(len, words)]), counts
-
-
 def word_keys(data, offsets):
     """The number of each word data[offsets[i]:offsets[i + 1]], by which saved word counts are ordered.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.reference.utf8 import find_invalid_utf8
+from tests.reference.lines import find_invalid_utf8
 
 
 def documents(data: np.ndarray, separator: np.ndarray, is_last: bool) -> tuple[np.ndarray, np.ndarray, int, bool]:

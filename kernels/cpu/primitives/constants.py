@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 U0, U1, U2, U3, U4, U6, U7, U8 = (np.uint64(i) for i in (0, 1, 2, 3, 4, 6, 7, 8))
-U16, U20, U24, U32, U40, U62, U63, U64 = (np.uint64(i) for i in (16, 20, 24, 32, 40, 62, 63, 64))
+U16, U20, U24, U32, U62, U63, U64 = (np.uint64(i) for i in (16, 20, 24, 32, 62, 63, 64))
 LOW32 = np.uint64(0xFFFFFFFF)
 ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 NO_ASCII = np.uint64(0x8080808080808080)  # the bit that is 0 in ASCII, in each of eight bytes

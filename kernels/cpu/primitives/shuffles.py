@@ -77,11 +77,6 @@ def _shuffled(builder, table, indices):
     return _joined(builder, [_shuffled_16(builder, table, part) for part in parts])
 
 
-def _bits(builder, truths):
-    """A bit for each of 64 truths."""
-    return builder.bitcast(truths, I64)
-
-
 @intrinsic
 def put_classes(typingctx, text, index, classes, at, tables):
     """Writes the class of each of the 64 bytes of `text` from `index` on to classes[at:], from a table uint8[8, 16].
@@ -104,7 +99,7 @@ def put_classes(typingctx, text, index, classes, at, tables):
             indices = builder.call(add, [builder.xor(loaded, _splat(row << 4)), _splat(0x70)])
             found = builder.or_(found, _shuffled(builder, of(4, I64(16 * row), _16), indices))
         builder.store(found, place(context, builder, classes, args[2], args[3], _64, 64)).align = 1
-        return _bits(builder, several)
+        return builder.bitcast(several, I64)
 
     return types.uint64(text, types.uint64, classes, types.uint64, tables), codegen
 
@@ -124,7 +119,7 @@ def leads_in(typingctx, text, index, rows):
         columns = ir.Constant(_16, [0] * 12 + [1, 2, 4, 8])
         of_row = _shuffled(builder, of(2, I64(0), _16), builder.and_(loaded, _splat(15)))
         of_column = _shuffled(builder, columns, builder.lshr(loaded, _splat(4)))
-        return _bits(builder, builder.icmp_unsigned("!=", builder.and_(of_row, of_column), _splat(0)))
+        return builder.bitcast(builder.icmp_unsigned("!=", builder.and_(of_row, of_column), _splat(0)), I64)
 
     return types.uint64(text, types.uint64, rows), codegen
 
@@ -164,7 +159,8 @@ def _window_masks(n_bytes, n_sets):
             of_unknown = functools.reduce(builder.or_, [builder.and_(terms[1], of_unknown), *terms[2:]])
             unknown = builder.icmp_signed("!=", of_unknown, _splat(0))
             unknown = builder.or_(unknown, builder.icmp_signed("<", seen, _splat(0)))
-            masks = _bits(builder, builder.icmp_signed("!=", begins, _splat(0))), _bits(builder, unknown)
+            begins = builder.icmp_signed("!=", begins, _splat(0))
+            masks = [builder.bitcast(truths, I64) for truths in (begins, unknown)]
             return context.make_tuple(builder, signature.return_type, masks)
 
         return types.UniTuple(types.uint64, 2)(classes, types.uint64, tables, types.uint64), codegen

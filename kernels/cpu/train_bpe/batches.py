@@ -219,11 +219,6 @@ def _new_key(s, key):
 
 
 @kernel(inline=True)
-def _slot_of(key, mask):
-    return (key * GOLDEN) >> _32 & mask
-
-
-@kernel(inline=True)
 def _add_up(s, own, shard, n_all):
     """Adds up the weights of the distinct keys of a shard, and replaces the weights by their numbers. -> how many keys there are."""
     slots, keys, sums = own.settled_slots, own.settled_keys, own.settled_sums
@@ -238,7 +233,7 @@ def _add_up(s, own, shard, n_all):
         part = layout.part_of(s, p)
         for i in range(np.uint64(part.shards[shard]), np.uint64(part.shards[shard + U1])):
             key = part.sorted[i + i]
-            at = _slot_of(key, mask)
+            at = (key * GOLDEN) >> _32 & mask
             while slots[at] != 0 and keys[np.uint64(slots[at]) - U1] != key:
                 at = (at + U1) & mask
             if slots[at] == 0:
