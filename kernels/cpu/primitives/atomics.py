@@ -47,7 +47,7 @@ def _change(operation: str):
     return change
 
 
-atomic_add, atomic_or, atomic_store = _change("add"), _change("or"), _change("xchg")
+atomic_add, atomic_store = _change("add"), _change("xchg")
 
 
 @intrinsic

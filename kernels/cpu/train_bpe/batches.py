@@ -262,7 +262,7 @@ def _take_from_old(s, own, n):
             own.late[n_late] = old
             own.late[n_late + U1] = count
             n_late += np.uint64(2)
-        elif layout.may_be_stored(s.filter, old):
+        else:
             layout.lower_shared(s.pairs, s.slots, old, count)
         new = np.uint64(s.batch[np.uint64(3) * (key >> _M33) + np.uint64(2)])
         is_left = key & _SIDE == np.uint64(0)
@@ -280,12 +280,12 @@ def _give_to_new(s, own, n, row):
     keys, sums, ahead = own.settled_keys, own.settled_sums, np.uint64(layout.AHEAD_PAIRS)
     for i in range(n):
         if i + ahead < n and sums[i + ahead] != 0:
-            merge.prefetch_insert(s, _new_key(s, keys[i + ahead]))
+            prefetch(s.slots, layout.home(s.slots, _new_key(s, keys[i + ahead])))
         if sums[i] == 0:
             continue
         pair = np.int64(_new_key(s, keys[i]))
         layout.add_pair(s.pairs, row, pair, sums[i])
-        layout.insert_shared(s.slots, s.filter, pair, row)
+        layout.insert_shared(s.slots, pair, row)
         row += 1
         sums[i] = row
 
@@ -320,9 +320,7 @@ def _take_late(s):
     for p in range(layout.n_parts_of(s)):
         part = layout.part_of(s, p)
         for i in range(np.uint64(0), np.uint64(part.at[layout.N_LATE]), np.uint64(2)):
-            key = part.late[i]
-            if layout.may_be_stored(s.filter, key):
-                layout.lower(s.pairs, s.slots, key, part.late[i + U1])
+            layout.lower(s.pairs, s.slots, part.late[i], part.late[i + U1])
 
 
 # ---- steps

@@ -7,7 +7,7 @@ from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.constants import U1
 from gputok.kernels.cpu.primitives.memory import as_views, prefetch, view
 from gputok.kernels.cpu.train_bpe import layout
-from gputok.kernels.signatures import Either, U16orU32, i64, u8, u16, u32, u64
+from gputok.kernels.signatures import Either, U16orU32, i64, u8, u16, u32
 
 BLOCK = 64  # words; blocks go to the parts in turn, so that each part has words of all weights
 
@@ -329,15 +329,13 @@ def pool_has_room(s, part, number, need):
     return False
 
 
-@kernel(i64[:], i64, i64, u32[:], u64[:])
-def index_slots(pairs, n_pairs, threshold, slots, filter):
+@kernel(i64[:], i64, i64, u32[:])
+def index_slots(pairs, n_pairs, threshold, slots):
     """Fills the hash table with the pairs that reach the threshold; returns the number of these pairs."""
     slots[:] = 0
-    filter[:] = 0
-    hashed, bits = as_views(slots), view(filter)
-    stored = 0
+    hashed, stored = as_views(slots), 0
     for row in range(n_pairs):
         if pairs[2 * row + 1] >= threshold:
-            layout.insert(hashed, bits, pairs[2 * row], row)
+            layout.insert(hashed, pairs[2 * row], row)
             stored += 1
     return stored

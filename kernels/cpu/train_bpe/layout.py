@@ -11,7 +11,6 @@ from gputok.kernels.cpu.primitives.memory import (
     atomic_add,
     atomic_claim,
     atomic_load,
-    atomic_or,
     leading_zeros,
     record_at,
     tail,
@@ -22,7 +21,6 @@ from gputok.kernels.signatures import I64s, NamedTuple, U8s, U16orU32, U32s, U64
 AHEAD = 24  # list entries between a prefetch and its use
 # Look-ups between the prefetch of a pair and its use; the slot of the pair is prefetched as many look-ups before
 AHEAD_PAIRS = 8
-FILTER_BITS = 21  # a bit set of 256 KiB answers most look-ups for pairs that are not stored
 BUCKETS = 1920  # for counts below 2 ** 63: see bucket_of
 MOST = 256  # merges of a batch
 
@@ -75,7 +73,6 @@ class State(NamedTuple):
     bucket: U32s  # uint32[BUCKETS], the row of its first pair + 1, or 0
     heap: I64s  # int64[3 * pairs], count, key and row of the pairs of the bucket in hand
     slots: U32s  # uint32[power of two], a hash table of the pairs: row + 1, or 0
-    filter: U64s  # uint64[2 ** FILTER_BITS / 64]
     batch: I64s  # int64[3 * MOST], pair, row in `pairs`, merged token
     sides: U32s  # uint32[2 * (ids + 2)], the last batch in which each id is a left part, and a right part
 
@@ -86,9 +83,8 @@ class ThreadWords(NamedTuple):
     at: I64s  # [N_PART_SCALARS]
     symbols: U16orU32  # [n], the `S` of train.py
     weight: I64s  # [1 + positions], of each position of the words of weight 256 and more, which stand first
-    small: (
-        U8s  # [positions], of each position of the words of weight 2 to 255, which follow; then come those of weight 1
-    )
+    # [positions], of each position of the words of weight 2 to 255, which follow; then come those of weight 1
+    small: U8s
     pool: U32s  # [entries]; a list is the row of its pair, the number of its entries, and the entries
     lists: I64s  # [pairs], where the list of each pair begins in the pool; 0: the part has none
     records: U32s  # [3 * n / 2], position, left and right neighbour of each occurrence of the batch
@@ -184,24 +180,8 @@ def home(slots, key):
 
 
 @kernel(inline=True)
-def filter_bit(key):
-    """The number of the bit of a pair in the bit set."""
-    return (np.uint64(key) * GOLDEN) >> np.uint64(64 - FILTER_BITS)
-
-
-@kernel(inline=True)
-def may_be_stored(filter, key):
-    """Whether the bit of a pair is set; if not, the pair is not stored."""
-    bit = filter_bit(key)
-    return (filter[bit >> np.uint64(6)] >> (bit & np.uint64(63))) & U1 != 0
-
-
-@kernel(inline=True)
-def insert(slots, filter, key, row):
-    """Adds a pair to the hash table and to the bit set; the table must not contain the pair."""
-    bit = filter_bit(key)
-    word = bit >> np.uint64(6)
-    filter[word] = filter[word] | U1 << (bit & np.uint64(63))
+def insert(slots, key, row):
+    """Adds a pair to the hash table, which must not contain the pair."""
     slot = home(slots, key)
     while slots[slot] != 0:
         slot = (slot + U1) & np.uint64(len(slots) - 1)
@@ -209,10 +189,8 @@ def insert(slots, filter, key, row):
 
 
 @kernel(inline=True)
-def insert_shared(slots, filter, key, row):
+def insert_shared(slots, key, row):
     """`insert`, while other threads insert other pairs; the row must have been written."""
-    bit = filter_bit(key)
-    atomic_or(filter, bit >> np.uint64(6), U1 << (bit & np.uint64(63)))
     slot = home(slots, key)
     while not atomic_claim(slots, slot, np.uint32(0), np.uint32(row + 1)):
         slot = (slot + U1) & np.uint64(len(slots) - 1)

@@ -130,18 +130,9 @@ def prefetch_places(part, start, stop):
 @kernel(inline=True)
 def prefetch_pair(s, later, sooner):
     """Asks for the slot of a pair that will lose weight, and for the pair of a slot that has been asked for."""
-    if layout.may_be_stored(s.filter, later):
-        prefetch(s.slots, layout.home(s.slots, later))
-    if layout.may_be_stored(s.filter, sooner):
-        stored = np.uint64(s.slots[layout.home(s.slots, sooner)])  # the row + 1
-        prefetch(s.pairs, (stored - U1) << U1)
-
-
-@kernel(inline=True)
-def prefetch_insert(s, key):
-    """Asks for what `insert` of a pair will touch."""
-    prefetch(s.slots, layout.home(s.slots, key))
-    prefetch(s.filter, layout.filter_bit(key) >> np.uint64(6))
+    prefetch(s.slots, layout.home(s.slots, later))
+    stored = np.uint64(s.slots[layout.home(s.slots, sooner)])  # the row + 1
+    prefetch(s.pairs, (stored - U1) << U1)
 
 
 @kernel(inline=True)
@@ -151,7 +142,7 @@ def _move_weight(s, part, a, b, new, n_left, n_right, waste, hand, n_heap):
     Of each neighbour, `gathered` then says where the list of its new pair begins; `waste` if it has none.
     """
     overlaps = part.left[new + new] + part.left[U1 + new + new]  # weight of the new token beside itself
-    n_pairs, used = s.at[layout.PAIRS], part.at[layout.POOL]
+    n_pairs, used, ahead = s.at[layout.PAIRS], part.at[layout.POOL], np.uint64(layout.AHEAD_PAIRS)
     for side in range(2):
         touched = part.touched_left if side == 0 else part.touched_right
         gathered = part.left if side == 0 else part.right
@@ -161,12 +152,9 @@ def _move_weight(s, part, a, b, new, n_left, n_right, waste, hand, n_heap):
         old_key = a if side == 0 else b << np.uint64(32)
         new_key = new if side == 0 else new << np.uint64(32)
         for i in range(n_touched):
-            if i + np.uint64(2 * layout.AHEAD_PAIRS) < n_touched:
-                prefetch_pair(
-                    s,
-                    old_key | np.uint64(touched[i + np.uint64(2 * layout.AHEAD_PAIRS)]) << shift,
-                    old_key | np.uint64(touched[i + np.uint64(layout.AHEAD_PAIRS)]) << shift,
-                )
+            if i + ahead + ahead < n_touched:
+                later, sooner = np.uint64(touched[i + ahead + ahead]), np.uint64(touched[i + ahead])
+                prefetch_pair(s, old_key | later << shift, old_key | sooner << shift)
             x = np.uint64(touched[i])
             number = gathered[x + x + U1]
             count = gathered[x + x] + number
@@ -175,14 +163,13 @@ def _move_weight(s, part, a, b, new, n_left, n_right, waste, hand, n_heap):
                 continue
             if x != new:
                 key = np.int64(old_key | x << shift)
-                if layout.may_be_stored(s.filter, key):
-                    layout.lower(s.pairs, s.slots, key, count)
+                layout.lower(s.pairs, s.slots, key, count)
                 if side == 1 and x == a:
                     count -= overlaps
             if layout.may_be_born(s, x if side == 0 else new, new if side == 0 else x, count):
                 key = np.int64(new_key | x << shift)
                 layout.add_pair(s.pairs, n_pairs, key, count)
-                layout.insert(s.slots, s.filter, key, n_pairs)
+                layout.insert(s.slots, key, n_pairs)
                 first, used = begin_list(part, n_pairs, used, number)
                 gathered[x + x] = first
                 n_heap = enqueue(s, hand, n_heap, n_pairs, key, count)

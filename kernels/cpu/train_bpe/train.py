@@ -189,7 +189,6 @@ class Training:
             "bucket": (layout.BUCKETS, np.uint32),
             "heap": (3 * room, np.int64),
             "slots": (4 * sizes.room, np.uint32),
-            "filter": ((1 << layout.FILTER_BITS) // 64, np.uint64),
             "batch": (3 * layout.MOST, np.int64),
             "sides": (2 * (ids + 2), np.uint32),
         }
@@ -347,7 +346,7 @@ class Training:
         state, n = self.state, power_of_two(n)
         slots = state.slots[:n] if n <= len(state.slots) else np.empty(n, np.uint32)
         at = state.at
-        at[layout.STORED] = index_slots(state.pairs, at[layout.PAIRS], state.threshold, slots, state.filter)
+        at[layout.STORED] = index_slots(state.pairs, at[layout.PAIRS], state.threshold, slots)
         self.state = state._replace(slots=slots)
 
     def _make_room_for_pairs(self, n: int) -> None:
