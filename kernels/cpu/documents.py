@@ -11,7 +11,7 @@ import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.lines import AHEAD, NO_LIMITS, check_block
 from gputok.kernels.cpu.primitives.arrays import longer, pointer
-from gputok.kernels.cpu.primitives.constants import U0, U1, U8, U16, U24, U32
+from gputok.kernels.cpu.primitives.constants import U0, U1, U8
 from gputok.kernels.cpu.primitives.memory import (
     bytes_at_least,
     equal_bytes,
@@ -126,15 +126,6 @@ def _move(packed, out, text, start, stop, in_place):
     if in_place and out == start:
         return stop
     to, at, end = np.uint64(out), np.uint64(start), np.uint64(stop)
-    while at + U32 <= end:
-        a, b = load_u64(text, at), load_u64(text, at + U8)
-        c, d = load_u64(text, at + U16), load_u64(text, at + U24)
-        store_u64(packed, to, a)
-        store_u64(packed, to + U8, b)
-        store_u64(packed, to + U16, c)
-        store_u64(packed, to + U24, d)
-        to += U32
-        at += U32
     while at + U8 <= end:
         store_u64(packed, to, load_u64(text, at))
         to += U8

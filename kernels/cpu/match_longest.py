@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from gputok.kernels import WordPieceTables
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.primitives.arrays import pointer
+from gputok.kernels.cpu.primitives.arrays import pointer, put_row
 from gputok.kernels.cpu.primitives.constants import U0, U1
 from gputok.kernels.cpu.primitives.memory import as_views, view
 from gputok.kernels.cpu.trie import ROOT, follow
@@ -58,7 +58,6 @@ def word_pieces(tables):
 def match_word(data, first, last, pieces, tokens, t):
     """Writes the tokens of the word data[first:last], and returns the number of all tokens now."""
     edges, mask, after_prefix, max_chars, unk = pieces
-    ids, begins, stops = tokens
     n_chars, before = np.int64(0), t
     for p in range(first, last):
         n_chars += data[p] & np.uint8(0xC0) != np.uint8(0x80)
@@ -74,14 +73,6 @@ def match_word(data, first, last, pieces, tokens, t):
                 stop, id = p, found
         fits = stop > at
         if fits:
-            ids[t] = id - U1
-            begins[t] = at
-            stops[t] = stop
-            t, at = t + 1, stop
-    if not fits:
-        t = before
-        ids[t] = unk
-        begins[t] = first
-        stops[t] = last
-        t += 1
-    return t
+            t = put_row(tokens, t, id - U1, at, stop)
+            at = stop
+    return t if fits else put_row(tokens, before, unk, first, last)

@@ -301,11 +301,8 @@ def normalize_form(
     Inert text is copied. A character that isn't inert goes through decomposition, canonical ordering and composition
     (Unicode Standard Annex #15), together with the inert character before it and all characters up to the next inert one.
     """
-    pairs, n_bytes = (
-        compositions or Compositions(np.empty(0, np.uint64), np.empty(0, np.uint32)),
-        int((end - start).sum()),
-    )
-    return of_pieces(normalize_pieces, data, start, end, frozen, form, pairs, n_bytes, bool(aligned))
+    pairs = compositions or Compositions(np.empty(0, np.uint64), np.empty(0, np.uint32))
+    return of_pieces(normalize_pieces, data, start, end, frozen, form, pairs, int((end - start).sum()), bool(aligned))
 
 
 @kernel(i64, (i64, i64, i64, i64), NormalizationForm, Compositions, i64, boolean)

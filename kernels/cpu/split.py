@@ -163,12 +163,8 @@ def split_pieces(data, pieces, automaton, rule, capacity):
     """`split_words`, with the addresses of `arrays.pointer`; capacity: of the lists at first."""
     data, (start, end, frozen, n_pieces) = view(data, np.uint8), views_of(pieces)
     of = as_views(automaton)
-    classes, delta, accept, columns = (
-        (of.ascii_class, of.page, of.member),
-        of.delta,
-        of.accept,
-        np.int64(of.delta.columns),
-    )
+    classes, delta, accept = (of.ascii_class, of.page, of.member), of.delta, of.accept
+    columns = np.int64(delta.columns)
     starts, ends = scratch(capacity, np.int64), scratch(capacity, np.int64)
     rows = np.zeros(n_pieces + 1, np.int64)
     n = 0

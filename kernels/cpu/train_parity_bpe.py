@@ -19,7 +19,7 @@ from gputok.kernels.cpu.primitives.arrays import resized
 from gputok.kernels.cpu.primitives.constants import GOLDEN, U32
 from gputok.kernels.cpu.primitives.memory import owned, view
 from gputok.kernels.cpu.primitives.token_strings import index_names, learnt, merged_token, power_of_two, room
-from gputok.kernels.signatures import Bools, F64s, I64s, NamedTuple, U8s, U32s, U64s, boolean, f64, i64, u8, u64
+from gputok.kernels.signatures import Bools, F64s, I64s, NamedTuple, U8s, U32s, U64s, boolean, f64, i64
 
 _SLICE = 2_000_000  # symbols between two calls of progress
 _TOKEN_BITS, _LANGUAGE_BITS = 24, 15  # a key has a language, left and right
@@ -427,12 +427,6 @@ def _merge_pairs(state, grown, n, merges_wanted, least, max_length, global_merge
     return done, _Grown(text, merges, merge_counts, slots, pairs, nodes, risen, entries)
 
 
-@kernel(u8[:], i64[:], i64, u64[:])
-def _index_heads(text, text_end, n_tokens, head):
-    for token in range(n_tokens):
-        head[token] = _head(text, text_end[token], text_end[token + 1])
-
-
 def train_parity_bpe(
     symbols: np.ndarray,
     offsets: np.ndarray,
@@ -489,7 +483,8 @@ def train_parity_bpe(
     grown = _Grown(tokens.copy(), np.empty(0, np.uint32), nothing, np.zeros(1024, np.int64), *[nothing] * 4)
     state.at[_TOKENS], state.at[_FREE], state.at[_EXHAUSTED] = n_tokens, -1, exhausted.sum()
     index_names(grown.text, state.text_end, n_tokens, state.names)
-    _index_heads(grown.text, state.text_end, n_tokens, state.head)
+    heads = (tokens[a : min(a + 8, b)].tobytes().ljust(8, b"\0") for a, b in itertools.pairwise(token_offsets.tolist()))
+    state.head[:n_tokens] = np.frombuffer(b"".join(heads), ">u8")
     cuts = np.searchsorted(offsets, np.arange(slice_length, len(symbols), slice_length)).tolist()
     for begin, end in itertools.pairwise([0, *cuts, len(counts)]):
         grown = _count_pairs(state, grown, begin, end, n, limits.global_merges > 0)

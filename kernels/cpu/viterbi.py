@@ -14,6 +14,7 @@ from gputok.kernels import UnigramTables
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.lookup import NONE
 from gputok.kernels.cpu.match_longest import tokens_of_words
+from gputok.kernels.cpu.primitives.arrays import put_row
 from gputok.kernels.cpu.primitives.constants import U1
 from gputok.kernels.cpu.primitives.hashing import next_random
 from gputok.kernels.cpu.primitives.memory import as_views, scratch, view
@@ -70,7 +71,6 @@ def write_path(data, first, n, options, path, tokens, t):
     """
     edges, mask, unk, single, fallback, has_fallback = options
     origin, arc, after = path
-    ids, begins, stops = tokens
     p = n
     while p > 0:
         before = np.int64(origin[p])
@@ -96,16 +96,11 @@ def write_path(data, first, n, options, path, tokens, t):
                     known = known and fallback[data[first + q]] != NONE
                 if known:
                     for q in range(p, stop):
-                        ids[t] = fallback[data[first + q]]
-                        begins[t] = first + p
-                        stops[t] = first + stop
-                        t += 1
+                        t = put_row(tokens, t, fallback[data[first + q]], first + p, first + stop)
                     p = stop
                     continue
-        ids[t] = id
-        begins[t] = first + p
-        stops[t] = first + stop
-        t, p = t + 1, stop
+        t = put_row(tokens, t, id, first + p, first + stop)
+        p = stop
     return t
 
 

@@ -96,7 +96,6 @@ def count_batches(
     *,
     leave: Callable[[Batch, Exception], None] | None = None,
     watched: Watched | None = None,
-    report: Callable[[int], None] = lambda n_bytes: None,
     stop: Callable[[], None] = lambda: None,
     capacity: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -112,7 +111,6 @@ def count_batches(
             reason is raised.
         watched: What no walk can count: added tokens, and characters that a normalizer changes. Documents with one of
             them go to `leave`, with the reason `Added`; with `checked`, whole texts.
-        report: Is called with the number of bytes of each batch that was counted.
         stop: Is called if counting fails. It makes `batches` end, for which another thread may wait.
         capacity: Words that the table has room for at first, times two; a power of two. None: 2 ** 16.
 
@@ -149,7 +147,6 @@ def count_batches(
                             text, offsets = _upload(device, batch)()
                     for start, part, documents in _without(device, text, offsets, batch, watched, leave):
                         counts = _in_parts(device, part, documents, batch, start, tables, counts, leave)
-                report(batch.n_bytes)
             return collected(device, counts)
         except NoRoom as error:
             stop()

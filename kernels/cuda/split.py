@@ -39,9 +39,8 @@ class Tables(NamedTuple):
     ascii_class: Any  # uint8[128]
     page: Any  # uint16[0x110000 >> 7]
     member: Any  # uint8[pages, 128]
-    entries: (
-        Any  # uint32[states, classes + 1], the row of the next state << 1 | 1 if a match may end before the character
-    )
+    # uint32[states, classes + 1], the row of the next state << 1 | 1 if a match may end before the character
+    entries: Any
     strong: Any  # uint8[classes, classes]
 
 
@@ -94,11 +93,8 @@ def parts(device: Device, text: Any, offsets: Any, *ends: int) -> Iterator[tuple
     for start, stop in itertools.pairwise((0, *ends)):
         if start < stop:
             inside = on_host[(start < on_host) & (on_host < stop)] - start
-            yield (
-                start,
-                text[start:stop],
-                device.upload((indexes(np.concatenate([[0], inside, [stop - start]])),))()[0],
-            )
+            there = device.upload((indexes(np.concatenate([[0], inside, [stop - start]])),))()
+            yield start, text[start:stop], there[0]
 
 
 def middle_of(device: Device, text: Any, offsets: Any, tables: Tables) -> int | None:

@@ -22,6 +22,7 @@ from gputok.kernels.cpu.encode_words.encode import encode_word
 from gputok.kernels.cpu.encode_words.merge import SHORT
 from gputok.kernels.cpu.lookup import find_string
 from gputok.kernels.cpu.match_longest import match_word, word_pieces
+from gputok.kernels.cpu.primitives.arrays import put_row
 from gputok.kernels.cpu.primitives.constants import U0
 from gputok.kernels.cpu.primitives.handle import Handle
 from gputok.kernels.cpu.primitives.memory import as_views, record_at, view
@@ -101,7 +102,7 @@ def _encode(handle, n, flags, model, encode):
         if t + end[i] - start[i] >= MAX_TOKENS:
             return np.int64(TOO_MUCH)
         if token[i] >= 0:
-            t = _put(_tokens(handle), t, token[i], start[i], end[i])
+            t = put_row(_tokens(handle), t, token[i], start[i], end[i])
         else:
             t = encode(handle, model, start[i], end[i], t)
         if t < 0:
@@ -167,7 +168,7 @@ def _by_best_path(handle, model, begin, end, t):
 def _by_name(handle, model, begin, end, t):
     found = find_string(model.strings, handle.text, np.uint64(begin), np.uint64(end - begin))
     id = np.int64(model.ids[found]) if found >= 0 else model.unk
-    return _put(_tokens(handle), t, id, begin, end) if id >= 0 else np.int64(TOO_MUCH)
+    return put_row(_tokens(handle), t, id, begin, end) if id >= 0 else np.int64(TOO_MUCH)
 
 
 @kernel(inline=True)
@@ -254,26 +255,16 @@ def _n_before(handle, flags):
     return len(handle.before) if flags & SPECIAL else np.int64(0)
 
 
-@kernel(inline=True)
-def _put(tokens, t, id, begin, end):
-    """Writes one token."""
-    ids, begins, ends = tokens
-    ids[t] = id
-    begins[t] = begin
-    ends[t] = end
-    return t + 1
-
-
 @kernel
 def _surround(handle, t):
     """Writes the special tokens before and after the t tokens of the text. -> the number of all tokens."""
     tokens, words, before, after = _tokens(handle), handle.words, handle.before, handle.after
     for k in range(len(before)):
         words[k] = -1
-        _put(tokens, k, before[k], 0, 0)
+        put_row(tokens, k, before[k], 0, 0)
     for k in range(len(after)):
         words[t] = -1
-        t = _put(tokens, t, after[k], 0, 0)
+        t = put_row(tokens, t, after[k], 0, 0)
     return t
 
 

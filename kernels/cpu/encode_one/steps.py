@@ -26,6 +26,7 @@ from gputok.kernels.cpu.edits import splice_pieces, strip_pieces
 from gputok.kernels.cpu.find_tokens import next_token
 from gputok.kernels.cpu.normalize import inert_run, map_pieces, normalize_pieces
 from gputok.kernels.cpu.precompiled import normalize_precompiled_pieces
+from gputok.kernels.cpu.primitives.arrays import put_row
 from gputok.kernels.cpu.primitives.constants import U0, U1
 from gputok.kernels.cpu.primitives.handle import WORDS, Handle
 from gputok.kernels.cpu.primitives.memory import (
@@ -233,15 +234,6 @@ def _lists(handle):
 
 
 @kernel(inline=True)
-def _put(pieces, m, begin, finish, id):
-    start, end, token = pieces
-    start[m] = begin
-    end[m] = finish
-    token[m] = id
-    return m + 1
-
-
-@kernel(inline=True)
 def _take(now, new, m):
     """Replaces the present pieces by the m new ones, and returns m."""
     copy(now[0], 0, new[0], 0, m)
@@ -263,7 +255,7 @@ def _extract(handle, step, n):
         if m + 2 * (stop - first) + 2 > MAX_PIECES:
             return np.int64(TOO_MUCH)
         if token[i] >= 0:
-            m = _put(new, m, first, stop, token[i])
+            m = put_row(new, m, first, stop, token[i])
             continue
         done, blank = first, first  # the end of the last token, and of the white space after it
         at = first if any_tokens else stop
@@ -272,11 +264,11 @@ def _extract(handle, step, n):
             if match < 0:
                 break
             if done < begin:
-                m = _put(new, m, done, begin, -1)
-            m = _put(new, m, begin, finish, ids[match])
+                m = put_row(new, m, done, begin, -1)
+            m = put_row(new, m, begin, finish, ids[match])
             done = finish
         if done < stop:
-            m = _put(new, m, done, stop, -1)
+            m = put_row(new, m, done, stop, -1)
     return _take(now, new, m)
 
 
@@ -302,7 +294,7 @@ def _walk(handle, step, n):
         if m + np.int64(stop - begin) + 2 > MAX_PIECES:
             return np.int64(TOO_MUCH)
         if token[i] >= 0:
-            m = _put(new, m, begin, stop, token[i])
+            m = put_row(new, m, begin, stop, token[i])
             continue
         # The walk needs a mark at the end of the piece, where the first bytes of the next piece are. The mark is walked too:
         # it takes the walk back if the last match ended earlier, so that no state is left undecided.
@@ -313,7 +305,7 @@ def _walk(handle, step, n):
         text[stop] = first
         text[stop + U1] = second
         for k in range(n_words):
-            m = _put(new, m, bounds[k], bounds[k + 1], -1)
+            m = put_row(new, m, bounds[k], bounds[k + 1], -1)
     return _take(now, new, m)
 
 
@@ -416,12 +408,8 @@ def _change(handle, step, n, n_given, aligned, n_changed):
             return np.int64(TOO_MUCH), n_changed
         if not _mark_matches(handle, n, starts, ends, rows):
             return n, n_changed
-        cuts = (
-            pointer_to_all(handle.rows),
-            pointer_to_all(handle.new_start),
-            pointer_to_all(handle.new_end),
-            pointer_to_all(handle.new_token),
-        )
+        begin, end, origin = handle.new_start, handle.new_end, handle.new_token
+        cuts = pointer_to_all(handle.rows), pointer_to_all(begin), pointer_to_all(end), pointer_to_all(origin)
         content = record_at(step, Split).content
         given = pointer_to_all(content), len(content)
         new, offsets, source = splice_pieces(data, pieces, cuts, *given, aligned)

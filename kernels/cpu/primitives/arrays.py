@@ -68,6 +68,14 @@ def new_memory(n_bytes: int) -> np.ndarray:
 
 
 @kernel(inline=True)
+def put_row(columns, n, x, y, z):
+    """Writes a row of three columns, and returns the number of rows."""
+    a, b, c = columns
+    a[n], b[n], c[n] = x, y, z
+    return n + 1
+
+
+@kernel(inline=True)
 def longer(array, used, n):
     """A new array of length n with the first `used` elements of another (a slice takes a second longer to compile)."""
     new = np.empty(n, array.dtype)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from gputok.kernels.signatures import Either, Elements, TupleType, Type, type_of
 
-WORDS = 3  # numbers of a field, as in `primitives.tables`
+WORDS = 3  # numbers of 64 bits of a field: address, elements and columns of an array; or a number
 
 
 class Handle:
@@ -27,7 +27,7 @@ class Handle:
     """
 
     def __init__(self, of: type, room: int = 0, **values: Any) -> None:
-        self.of, (self._leaves, self._first) = of, _layout(of)
+        self.of, (self._leaves, self._first) = of, layout(of)
         self._hold(np.zeros((max(len(self._leaves), room), WORDS), np.uint64))
         self._values: dict[str, Any] = {}  # which keeps arrays alive
         self._kept: list[Handle] = []
@@ -88,7 +88,7 @@ class Handle:
 
 
 @functools.cache
-def _layout(of: Any) -> tuple[list[Any], dict[str, int]]:
+def layout(of: Any) -> tuple[list[Any], dict[str, int]]:
     """The arrays and numbers of a NamedTuple class, and the index of the first one of each field.
 
     Of each: its type, and the type of elements and the dimensions that an array can have; none for a number.

@@ -13,6 +13,9 @@ Reading a field of a record is a load: in a loop that stores something, take the
 
 from __future__ import annotations
 
+from typing import Any
+
+from gputok.kernels.cpu.primitives.handle import WORDS, layout
 from gputok.kernels.cpu.primitives.views import CHECKED, I64, View, check_bounds, make_view, struct_of
 from gputok.kernels.signatures import Elements, Number, TupleType, Type, chosen, numba_type, type_of
 from llvmlite import ir
@@ -23,28 +26,16 @@ from numba.extending import infer_getattr, intrinsic, lower_getattr_generic, mod
 from numba.np.arrayobj import make_array
 from numba.np.numpy_support import as_dtype
 
-# Numbers of 64 bits for each field of a record: address, elements and columns of an array; or a number
-WORDS = 3
-
 
 class Record(types.Type):
     """The type of records: the address of the numbers for the fields of a NamedTuple class."""
 
     def __init__(self, group: TupleType, choice: str = "") -> None:
-        self.group = group
-        made_by = group.made_by
-        assert made_by is not None
-        fields = zip(made_by._fields, group.items, strict=True)  # pyright: ignore[reportAttributeAccessIssue]
-        self.fields, at = {}, 0
-        for name, kind in fields:
-            self.fields[name] = at, kind
-            at += n_leaves(kind)
+        made_by: Any = group.made_by
+        leaves, first = layout(made_by)
+        self.group, self.n_words = group, WORDS * len(leaves)
+        self.fields = {name: (first[name], kind) for name, kind in zip(made_by._fields, group.items, strict=True)}
         super().__init__(f"Record({made_by.__module__}.{made_by.__qualname__}{choice})")
-
-
-def n_leaves(kind: Type) -> int:
-    """The number of arrays and numbers of a type."""
-    return sum(map(n_leaves, kind.items)) if isinstance(kind, TupleType) else 1
 
 
 @register_model(Record)
@@ -101,16 +92,17 @@ def record_at(typingctx, where, of, like=None):
     if isinstance(like, View):
         code = as_dtype(like.dtype).str[1:]
         kind = chosen(kind, code)
+    made = Record(kind, code)
 
     def codegen(context, builder, signature, args):
         if not isinstance(where, View):
             return args[0]
         numbers = struct_of(context, builder, where, args[0])
-        check_bounds(context, builder, numbers, I64(0), I64(WORDS * n_leaves(kind)))
+        check_bounds(context, builder, numbers, I64(0), I64(made.n_words))
         return numbers.base
 
     given = where if isinstance(where, View) else types.uint64
-    return Record(kind, code)(given, of, types.none if like is None else like), codegen
+    return made(given, of, types.none if like is None else like), codegen
 
 
 def _viewed(kind):

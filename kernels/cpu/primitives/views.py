@@ -290,10 +290,10 @@ def view(typingctx, memory, dtype=None):
 
 
 @intrinsic
-def owned(typingctx, array, dtype=None):
+def owned(typingctx, array):
     """An owning view of an array that a kernel has made; see the top of this file."""
-    made, codegen = _array_view(array, dtype, owning=True)
-    return made(array, types.none if dtype is None else dtype), codegen
+    made, codegen = _array_view(array, None, owning=True)
+    return made(array), codegen
 
 
 @register_jitable

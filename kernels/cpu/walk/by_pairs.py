@@ -87,46 +87,25 @@ def _several(text, p, end):
 
 
 @kernel(inline=True)
-def _step_behind(text, p, n, state, bounds, n_bounds, tables):
-    """Takes a single step where a pair can't: (p, state, words so far)."""
+def _single_step(text, p, state, bounds, n_bounds, tables):
+    """Takes a single step: (p, state, words so far)."""
     klass, page, member, _, _, step, width, fresh = tables
-    while p < n and text[p] & np.uint8(0xC0) == np.uint8(0x80):  # the pair began within a character
-        p += U1
-    if p < n:
-        c, size = classify(text, p, klass, page, member)
-        entry = np.uint64(step[state * width + c])
-        if entry < np.uint64(BACK_ONE):
-            bounds[n_bounds] = p
-            return p + size, entry & np.uint64(0xFFFF), n_bounds + (entry >> np.uint64(16))
-        if entry < np.uint64(BACK):
-            p = character_before(text, p)
-        else:
-            p = match_end(text, np.uint64(bounds[n_bounds - U1]), tables)
-        state = fresh
-    return p, state, n_bounds
+    c, size = classify(text, p, klass, page, member)
+    entry = np.uint64(step[state * width + c])
+    if entry < np.uint64(BACK_ONE):
+        bounds[n_bounds] = p
+        return p + size, entry & np.uint64(0xFFFF), n_bounds + (entry >> np.uint64(16))
+    if entry < np.uint64(BACK):
+        return character_before(text, p), fresh, n_bounds
+    return match_end(text, np.uint64(bounds[n_bounds - U1]), tables), fresh, n_bounds
 
 
 @kernel(inline=True)
-def _single_steps(text, p, n, state, bounds, n_bounds, tables):
-    """Walks a character at a time until the text is ASCII again: (p, state, words so far)."""
-    klass, page, member, _, _, step, width, fresh = tables
-    while p < n:
-        c, size = classify(text, p, klass, page, member)
-        entry = np.uint64(step[state * width + c])
-        if entry < np.uint64(BACK_ONE):
-            bounds[n_bounds] = p
-            n_bounds += entry >> np.uint64(16)
-            state = entry & np.uint64(0xFFFF)
-            p += size
-        else:
-            if entry < np.uint64(BACK):
-                p = character_before(text, p)
-            else:
-                p = match_end(text, np.uint64(bounds[n_bounds - U1]), tables)
-            state = fresh
-        if text[p] < np.uint8(0x80):
-            break
-    return p, state, n_bounds
+def _step_behind(text, p, n, state, bounds, n_bounds, tables):
+    """Takes a single step where a pair can't: (p, state, words so far)."""
+    while p < n and text[p] & np.uint8(0xC0) == np.uint8(0x80):  # the pair began within a character
+        p += U1
+    return _single_step(text, p, state, bounds, n_bounds, tables) if p < n else (p, state, n_bounds)
 
 
 @kernel(inline=True)
@@ -143,7 +122,10 @@ def walk_rest(text, p, stop, state, pair, bounds, n_bounds, tables):
                 break
             state, n_bounds = _note(entry, p, bounds, n_bounds)
             p += U2
-        p, state, n_bounds = _single_steps(text, p, stop, state, bounds, n_bounds, tables)
+        while p < stop:  # until the text is ASCII again
+            p, state, n_bounds = _single_step(text, p, state, bounds, n_bounds, tables)
+            if text[p] < np.uint8(0x80):
+                break
     return n_bounds
 
 
