@@ -43,7 +43,6 @@ _LAST = np.int64(0x7FFFFFFFFFFFFFFF)  # above all positions
 _CHUNK_WORDS = 1 << 10  # words of all tables that are joined together
 _TABLE = np.uint64(40)  # the bit where the number of a table begins, after a slot
 _FEW_WORDS = 1 << 18  # are woven by one thread before another one has started
-_AHEAD = np.uint64(8)  # words between a prefetch and its use, when tables are joined
 
 
 class _Counted(NamedTuple):
@@ -302,8 +301,6 @@ def _join(tables, n_chunks, first, stop):
         for i in range(size):
             met[i] = U0
         for i in range(n):
-            if i + _AHEAD < n:
-                _prefetch_word(rows, found[i + _AHEAD])
             _meet(rows, found[i], met, size, bits)
 
 
@@ -348,15 +345,6 @@ def _find_words(table, counts, first, stop, number, found, n):
         slot = found[k] ^ number
         counts[table.slots[slot + U2]] = np.int64(table.slots[slot + U3])
     return n
-
-
-@kernel(inline=True)
-def _prefetch_word(rows, own):
-    """Asks for what `_meet` needs of a word besides its slot."""
-    table, counts = _table(rows, np.int64(own >> _TABLE))
-    word = table.slots[(own & ((U1 << _TABLE) - U1)) + U2]
-    prefetch(table.position, word)
-    prefetch(counts, word)
 
 
 @kernel(inline=True)
