@@ -156,11 +156,10 @@ def audit(pipeline: Pipeline, embeddings: Any = None, tensor: str | None = None)
     def found(ids: Iterable[int], note: Callable[[int], Any] = lambda _: "") -> list[Found]:
         return [Found(id, names[id], note(id), _text(data[id])) for id in sorted(ids)]
 
-    unmade = not_made(pipeline, data)
-    normalized = _normalized(pipeline, names, data)
+    unmade, kinds = not_made(pipeline, data), _kinds(pipeline, names, data)
+    normalized = _normalized(pipeline, names, data, kinds)
     judged = [id for id in data if id not in added and id not in unmade and id not in normalized]
     cut = encoded(pipeline, {id: data[id] for id in judged if id != pipeline.unknown_id})
-    kinds = _kinds(pipeline, names, data)
     ids_of: dict[Any, list[int]] = collections.defaultdict(list)
     for id, kind in kinds.items():
         ids_of[kind].append(id)
@@ -196,19 +195,18 @@ def _text(data: bytes) -> str | None:
         return None
 
 
-def _normalized(pipeline: Pipeline, names: dict[int, str], data: dict[int, bytes]) -> dict[int, str]:
+def _normalized(
+    pipeline: Pipeline, names: dict[int, str], data: dict[int, bytes], kinds: dict[int, tuple[bytes, bool, bool]]
+) -> dict[int, str]:
     """The tokens whose text the normalizer makes that of another token, and which one."""
     # Those left out change the ends of a text, or write spaces as ▁: what they do to a token alone tells nothing
+    left_out = normalizers.Prepend | normalizers.Replace | normalizers.Strip
     steps = [] if pipeline.normalizer is None else pipeline.normalizer.leaves()
-    steps = [
-        step for step in steps if not isinstance(step, normalizers.Prepend | normalizers.Replace | normalizers.Strip)
-    ]
-    kinds = _kinds(pipeline, names, data)
     ids = {kind: id for id, kind in kinds.items()}
     asked = [id for id, text in data.items() if id not in pipeline.added.tokens and text and _text(text) is not None]
     pieces = Pieces.from_batch(TextBatch.from_strings([data[id].decode() for id in asked]))
     for step in steps:
-        pieces = step.apply(pieces)
+        pieces = pieces if isinstance(step, left_out) else step.apply(pieces)
     found: dict[int, str] = {}
     for id, text in zip(asked, spell_out(pieces).strings(), strict=True):
         other = ids.get((text.encode(), *kinds[id][1:])) if text.encode() != data[id] else None
@@ -331,12 +329,7 @@ def encoded(pipeline: Pipeline, data: dict[int, bytes]) -> dict[int, str]:
 
     data: the bytes of the tokens that are asked for; those that are no text are left out.
     """
-    texts: dict[int, str] = {}
-    for id, raw in data.items():
-        try:
-            texts[id] = raw.decode()
-        except UnicodeDecodeError:
-            continue
+    texts = {id: text for id, raw in data.items() if (text := _text(raw)) is not None}
     found: dict[int, str] = dict.fromkeys(texts, "")
     engine, names = engine_of(pipeline), pipeline.names.texts
     for before, after in _AROUND:

@@ -81,6 +81,7 @@ def train_sentencepiece(
 ) -> None:
     """Trains as SentencePiece does, and writes a .model or a tokenizer.json."""
     from gputok.formats.sentencepiece_training import train_model
+    from gputok.pipeline.run import Run
     from gputok.trainers import SentencePieceBpeTrainer
 
     start = time.perf_counter()
@@ -91,7 +92,7 @@ def train_sentencepiece(
     reading = {name: given.pop(name) for name in ("normalization_rule_name", "max_sentence_length") if name in given}
     trainer = SentencePieceBpeTrainer(vocab_size=vocab_size, **given)
     with options.output_file(output, storage, inputs) as written:
-        proto = train_model(options.sources(inputs), trainer, **reading, storage_options=storage, **running.options)
+        proto = train_model(options.sources(inputs), trainer, Run.of(**running.options), storage, **reading)
         if output.endswith(".model"):
             written.write_bytes(proto.SerializeToString())
         else:

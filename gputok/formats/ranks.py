@@ -12,6 +12,7 @@ token has no effect either.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from gputok.types import Positions
+
+
+def bytes_of(source: Any) -> tuple[bytes, str]:
+    """Returns the bytes of a file, or bytes as they are, and the name that errors begin with."""
+    if isinstance(source, bytes):
+        return source, "these bytes"
+    with open(source, "rb") as file:
+        return file.read(), os.fspath(source)
 
 
 def merges_by_rank(vocabulary: Vocabulary, ranks: npt.NDArray[np.integer[Any]]) -> Positions:

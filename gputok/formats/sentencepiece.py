@@ -7,7 +7,6 @@ protobuf module of the package `sentencepiece` reads and writes it.
 from __future__ import annotations
 
 import base64
-import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -29,7 +28,7 @@ from gputok.files.sentencepiece_proto import (
     USER_DEFINED,
     protobuf,
 )
-from gputok.formats.ranks import bpe_of, difference_to_ranks, merges_by_rank, tokens_without_merges
+from gputok.formats.ranks import bpe_of, bytes_of, difference_to_ranks, merges_by_rank, tokens_without_merges
 from gputok.models.bpe.prune import plain
 from gputok.text.unicode_maps import grapheme_classes
 from gputok.tokenizer import Tokenizer
@@ -37,6 +36,8 @@ from gputok.tokens.added_token import AddedToken
 from gputok.tokens.vocabulary import Vocabulary, pack
 
 if TYPE_CHECKING:
+    import os
+
     import numpy.typing as npt
 
     from gputok.types import Positions
@@ -80,18 +81,14 @@ def from_sentencepiece(source: str | os.PathLike[str] | bytes) -> Tokenizer:
             and its marks, a BPE in which the order of equal scores matters.
         ImportError: if the package `sentencepiece` is missing.
     """
-    proto, name = protobuf().ModelProto(), "these bytes"
-    if not isinstance(source, bytes):
-        name = os.fspath(source)
-        with open(source, "rb") as file:
-            source = file.read()
+    proto, (data, name) = protobuf().ModelProto(), bytes_of(source)
     try:
-        proto.ParseFromString(source)
+        proto.ParseFromString(data)
     except Exception as error:
         raise ValueError(f"{name}: expected a SentencePiece model: {error}") from None
     with in_file(name):
         pieces = PieceTable.of(proto)
-        _check_pieces(pieces, source, is_bpe=proto.trainer_spec.model_type == BPE)
+        _check_pieces(pieces, data, is_bpe=proto.trainer_spec.model_type == BPE)
         return tokenizer_of(proto, pieces)
 
 

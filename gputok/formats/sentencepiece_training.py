@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from gputok.files.locations import StorageOptions
+    from gputok.pipeline.run import Run
     from gputok.progress import Progress
     from gputok.text.pieces import Pieces
     from gputok.tokenizer import Tokenizer
@@ -67,36 +68,23 @@ def train_sentencepiece(
         ImportError: the package `sentencepiece` is missing.
     """
     from gputok.formats.sentencepiece import tokenizer_of
+    from gputok.pipeline.run import Run
 
-    model = train_model(
-        files,
-        trainer,
-        normalization_rule_name=normalization_rule_name,
-        max_sentence_length=max_sentence_length,
-        threads=threads,
-        progress=progress,
-        memory_limit=memory_limit,
-        temporary=temporary,
-        storage_options=storage_options,
-    )
+    run = Run.of(None, threads, progress, memory_limit, temporary)
+    model = train_model(files, trainer, run, storage_options, normalization_rule_name, max_sentence_length)
     return tokenizer_of(model), model.SerializeToString()
 
 
 def train_model(
     files: Any,
     trainer: SentencePieceBpeTrainer | None,
-    *,
+    run: Run,
+    storage_options: StorageOptions = None,
     normalization_rule_name: str = "nmt_nfkc",
     max_sentence_length: int = 4192,
-    threads: int | None = None,
-    progress: Progress = None,
-    memory_limit: int | str | None = None,
-    temporary: str | os.PathLike[str] | None = None,
-    storage_options: StorageOptions = None,
 ) -> Any:
     """Returns the ModelProto that `train_sentencepiece` makes a tokenizer of; the arguments are the same."""
     from gputok.corpus import Source
-    from gputok.files.temporary import MemoryLimit
     from gputok.pipeline.count.words import count_words, words_of_parts
     from gputok.pipeline.way import automaton_of
 
@@ -106,20 +94,19 @@ def train_model(
     words_of = partial(_words, normalizer=normalizer, as_suffix=trainer.treat_whitespace_as_suffix)
     # A line may be cut before each space, with the same words, if the map of characters may
     in_parts = normalizer is None or bool(normalizer.way(Way()).apart)
-    memory = MemoryLimit.of(memory_limit, temporary)
     source = Source.of(files, separator="\n", storage_options=storage_options)
-    with reporting(progress) as report:
+    working: dict[str, Any] = {"threads": run.threads, "memory": run.memory}
+    with reporting(run.progress) as report:
         words = count_words(
-            _short(source.read(threads), max_sentence_length),
+            _short(source.read(run.threads), max_sentence_length),
             Way(automaton=automaton_of(Apart.SPACES)) if in_parts else words_of,
-            threads=threads,
+            **working,
             report=report,
             total=source.total_bytes,
-            memory=memory,
         )
         if in_parts:
-            words = words_of_parts(words, words_of, threads=threads, memory=memory)
-        pieces = trainer.train(words, threads=threads, progress=report)
+            words = words_of_parts(words, words_of, **working)
+        pieces = trainer.train(words, threads=run.threads, progress=report)
     return _proto(pieces, spec, trainer)
 
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import os
 from typing import TYPE_CHECKING, Any
 
 from gputok.checks import ID, WrongValue, checked, in_file, integer, listed, needed, optional, reading, short, string
 from gputok.files.atomic import replacing
+from gputok.formats.ranks import bytes_of
 from gputok.formats.tiktoken import by_ranks, tiktoken_parts
 
 if TYPE_CHECKING:
+    import os
+
     from gputok.tokenizer import Tokenizer
 
 _OLD_SPECIAL_TOKENS = (
@@ -44,12 +46,7 @@ def from_tekken(source: str | os.PathLike[str] | bytes) -> Tokenizer:
     Raises:
         ValueError: if the file is not a tekken.json, or contradicts itself.
     """
-    if isinstance(source, bytes):
-        data, name = source, "these bytes"
-    else:
-        name = os.fspath(source)
-        with open(name, "rb") as file:
-            data = file.read()
+    data, name = bytes_of(source)
     with in_file(f"{name}: expected a tekken.json"):
         try:
             value = json.loads(data)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from gputok.automaton import PATTERNS, compile_pattern
 from gputok.automaton.pattern import Regex
 from gputok.checks import short, unwrapped
 from gputok.files.atomic import replacing
-from gputok.formats.ranks import bpe_of, difference_to_ranks, merges_by_rank, tokens_without_merges
+from gputok.formats.ranks import bpe_of, bytes_of, difference_to_ranks, merges_by_rank, tokens_without_merges
 from gputok.kernels import Automaton
 from gputok.models import BPE
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
@@ -27,6 +26,7 @@ from gputok.tokens.added_token import AddedToken
 from gputok.tokens.vocabulary import Vocabulary, pack
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
 _CHARACTERS = dict(enumerate(BYTE_CHARACTERS))
@@ -65,12 +65,9 @@ def from_tiktoken(
         ranks, name = source._mergeable_ranks, f"the encoding {source.name}"
         pattern = source._pat_str if pattern is None else pattern
         special_tokens = source._special_tokens if special_tokens is None else special_tokens
-    elif isinstance(source, bytes):
-        ranks, name = read_ranks(source, "these bytes"), "these bytes"
     else:
-        name = os.fspath(source)
-        with open(name, "rb") as file:
-            ranks = read_ranks(file.read(), name)
+        data, name = bytes_of(source)
+        ranks = read_ranks(data, name)
     if pattern is None:
         raise ValueError(
             f"{name}: a tiktoken file doesn't contain the pattern that cuts text; pass pattern=, one of "

@@ -20,7 +20,6 @@ from gputok.tokens.vocabulary import Vocabulary
 from gputok.types import public
 
 if TYPE_CHECKING:
-    import pathlib
     from collections.abc import Callable
 
     from gputok.text.pre_tokenized_string import Token
@@ -249,7 +248,11 @@ class Model(Component):
 
     def _described(self, n_items: int, n_bytes: int | None) -> str:
         fields = self.to_dict()
-        return described(fields.pop("type"), fields, n_items, n_bytes)
+        for name, value in fields.items():
+            if isinstance(value, list) and value and isinstance(value[0], list):
+                fields[name] = [*map(tuple, value)]
+        unrounded = {one.name: getattr(self, one.name) for one in self._declared() if one.metadata["written"]}
+        return described(fields.pop("type"), fields | unrounded, n_items, n_bytes)
 
 
 def missing_unk(token: str) -> ValueError:
@@ -345,23 +348,16 @@ def _tokenize_byte_level(model: Model, data: Bytes, start: Positions, end: Posit
     )
 
 
-def write_json(folder: str, prefix: str | None, name: str, value: Any, *, indent: int | None = None) -> str:
-    """Writes the file `[prefix-]name` in a folder, byte for byte as `tokenizers` does, and returns its path."""
-    path = target(folder, prefix, name)
-    separators = (",", ":") if indent is None else (",", ": ")
-    from gputok.files.atomic import replacing
-
-    with replacing(path) as temporary:
-        text = json.dumps(value, ensure_ascii=False, indent=indent, separators=separators)
-        temporary.write_text(text, encoding="utf-8")
-    return str(path)
-
-
-def target(folder: str, prefix: str | None, name: str) -> pathlib.Path:
-    """Returns the path of the file `[prefix-]name` in a folder."""
+def written(folder: str, prefix: str | None, name: str, data: bytes) -> str:
+    """Writes the file `[prefix-]name` in a folder, and returns its path."""
     import pathlib
 
-    return pathlib.Path(folder, name if prefix is None else f"{prefix}-{name}")
+    from gputok.files.atomic import replacing
+
+    path = pathlib.Path(folder, name if prefix is None else f"{prefix}-{name}")
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+    return str(path)
 
 
 def read_json_vocabulary(path: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from children import child
 
-from gputok import PreTrainedTokenizer, Tokenizer, models, open_tokens
+from gputok import PreTrainedTokenizer, Tokenizer, models, open_tokens, pre_tokenizers, save_sentencepiece
 from gputok.files.atomic import replacing
 from gputok.recipes import recipe
 from gputok.token_files import token_files, work
@@ -58,7 +58,9 @@ def every_output(folder):
     yield "vocab.txt", lambda path: models.WordPiece({"a": 0}).save(str(folder))
     unigram = models.Unigram([("<unk>", 0.0), ("a", -1.0)], 0)
     yield "unigram.json", lambda path: unigram.save(str(folder))
-    yield "a.model", unigram.save_sentencepiece
+    tokenizer = Tokenizer(unigram)
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    yield "a.model", lambda path: save_sentencepiece(tokenizer, path)
 
 
 def test_every_output_is_written_through_a_link(tmp_path, monkeypatch):

@@ -119,7 +119,7 @@ def test_a_model_trained_here_on_a_whole_corpus_is_the_same_everywhere(name, cor
     """In tokenizers, and as a SentencePiece file; over a corpus that it was trained on and one that it was not."""
     tokenizer, trainer = recipe("unigram", vocab_size=16_000)
     tokenizer.train_from_iterator(lines_of(corpus_sample(name, -1)), trainer)
-    tokenizer.model.save_sentencepiece(tmp_path / "x.model")
+    gputok.save_sentencepiece(tokenizer, tmp_path / "x.model")
     model, upstream = (tmp_path / "x.model").read_bytes(), tokenizers.Tokenizer.from_str(tokenizer.to_str())
     for part in in_parts(lines_of(corpus_sample("multi", -1))):
         assert_same_ids(gputok.from_sentencepiece(model), model, part)
@@ -159,11 +159,17 @@ def test_writing(tmp_path, byte_fallback):
     if byte_fallback:
         form = unigram.to_dict()
         tokenizer.model = models.Unigram([tuple(pair) for pair in form["vocab"]], form["unk_id"], True)
-    tokenizer.model.save_sentencepiece(tmp_path / "x.model")
+    gputok.save_sentencepiece(tokenizer, tmp_path / "x.model")
     model = (tmp_path / "x.model").read_bytes()
     texts = [*lines, "the  fox", "lazy dogs", "é", "unknown: ☃☃ ß"]
     assert_same_ids(tokenizer, model, texts)
     assert_same_ids(gputok.from_sentencepiece(tmp_path / "x.model"), model, texts)
+
+
+def unigram(*arguments) -> gputok.Tokenizer:
+    tokenizer = gputok.Tokenizer(models.Unigram(*arguments))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    return tokenizer
 
 
 def test_models_that_cannot_be_read_or_written(tmp_path):
@@ -179,10 +185,10 @@ def test_models_that_cannot_be_read_or_written(tmp_path):
         gputok.from_sentencepiece(b"{}")
     with pytest.raises(FileNotFoundError):
         gputok.from_sentencepiece(tmp_path / "none.model")
-    with pytest.raises(ValueError, match="unk_id of the model is None"):
-        models.Unigram([("a", 0.0)]).save_sentencepiece(tmp_path / "x.model")
-    with pytest.raises(ValueError, match="the model has no '<0x00>'"):
-        models.Unigram([("a", 0.0)], 0, True).save_sentencepiece(tmp_path / "x.model")
+    with pytest.raises(ValueError, match="it has no unknown token"):
+        gputok.save_sentencepiece(unigram([("a", 0.0)]), tmp_path / "x.model")
+    with pytest.raises(ValueError, match="'<0x00>' is missing"):
+        gputok.save_sentencepiece(unigram([("a", 0.0)], 0, True), tmp_path / "x.model")
 
 
 def test_what_sentencepiece_refuses_is_refused_with_the_file_and_the_piece(tmp_path):

@@ -23,7 +23,7 @@ from gputok.checks import (
     string,
     switch,
 )
-from gputok.components import derived, described
+from gputok.components import derived
 from gputok.files.json_text import deeper, rows
 from gputok.kernels.signatures import NamedTuple
 from gputok.models import base
@@ -264,14 +264,9 @@ class BPE(Model):
 
     def save(self, folder: str, prefix: str | None = None) -> list[str]:
         """Writes `[prefix-]vocab.json` and `[prefix-]merges.txt` into a folder."""
-        vocab, merges = base.target(folder, prefix, "vocab.json"), base.target(folder, prefix, "merges.txt")
-        from gputok.files.atomic import replacing
-
-        with replacing(vocab) as temporary:
-            temporary.write_bytes(b"".join(self.vocabulary.json("")))
-        with replacing(merges) as temporary:
-            temporary.write_bytes(b"#version: 0.2\n" + b"".join(self._named_merges().lines()))
-        return [str(vocab), str(merges)]
+        merges = b"#version: 0.2\n" + b"".join(self._named_merges().lines())
+        files = ("vocab.json", b"".join(self.vocabulary.json(""))), ("merges.txt", merges)
+        return [base.written(folder, prefix, *file) for file in files]
 
     def _named_merges(self) -> _Merges:
         pairs = self.vocabulary.positions(self.merges[:, :2]) if self._named is None else self._named
@@ -299,11 +294,6 @@ class BPE(Model):
         if "sentencepiece" in value:
             model.sentencepiece = value["sentencepiece"]
         return model
-
-    def _described(self, n_items: int, n_bytes: int | None) -> str:
-        fields: dict[str, Any] = {**self.to_dict(), "dropout": self.dropout}
-        fields["merges"] = list(map(tuple, fields["merges"]))
-        return described(fields.pop("type"), fields, n_items, n_bytes)
 
     def _clear_cache(self) -> None:
         """Empties the cache of encoded words. Results don't depend on the cache."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
@@ -10,7 +11,7 @@ import numpy as np
 
 from gputok.checks import ID, WrongType, WrongValue, brief, checked, field, integer, listed, optional, switch
 from gputok.checks import number as finite
-from gputok.components import derived, described
+from gputok.components import derived
 from gputok.files.json_text import deeper, number, rows
 from gputok.models import base
 from gputok.models.base import Model, Tokens
@@ -116,7 +117,8 @@ class Unigram(Model):
 
     def save(self, folder: str, prefix: str | None = None) -> list[str]:
         """Writes `[prefix-]unigram.json` into a folder."""
-        return [base.write_json(folder, prefix, "unigram.json", self.to_dict(), indent=2)]
+        text = json.dumps(self.to_dict(), ensure_ascii=False, indent=2)
+        return [base.written(folder, prefix, "unigram.json", text.encode())]
 
     def fields(self) -> dict[str, Any]:
         form = {"type": "Unigram", "unk_id": self.unk_id, "vocab": Scored(self.vocabulary, self.scores)}
@@ -135,11 +137,6 @@ class Unigram(Model):
 
     def _resize_cache(self, capacity: int) -> None:
         """Does nothing: the model has no cache. The method exists because `tokenizers` has it."""
-
-    def _described(self, n_items: int, n_bytes: int | None) -> str:
-        fields = self.to_dict()
-        fields["vocab"] = list(map(tuple, fields["vocab"]))
-        return described(fields.pop("type"), fields, n_items, n_bytes)
 
     @property
     def is_random(self) -> bool:
@@ -179,26 +176,6 @@ class Unigram(Model):
                 text = data[tokens.start[i] : tokens.end[i]].tobytes()
                 values[i] = "".join(BYTE_CHARACTERS[byte] for byte in text) if byte_level else text.decode()
         return values
-
-    def save_sentencepiece(
-        self, path: str | os.PathLike[str], *, add_dummy_prefix: bool = True, remove_extra_whitespaces: bool = False
-    ) -> None:
-        """Writes a SentencePiece `.model` file, with which SentencePiece finds the same tokens.
-
-        The file normalizes nothing, but writes spaces as `▁`. Its scores are rounded to single precision. This needs the
-        package `sentencepiece`.
-
-        Args:
-            path: the file to write.
-            add_dummy_prefix: SentencePiece inserts a `▁` before each text, as `Metaspace` does.
-            remove_extra_whitespaces: SentencePiece removes spaces at both ends of a text, and spaces after spaces.
-        """
-        from gputok.files.atomic import replacing
-        from gputok.files.sentencepiece_proto import unigram_bytes
-
-        spaces = {"add_dummy_prefix": add_dummy_prefix, "remove_extra_whitespaces": remove_extra_whitespaces}
-        with replacing(path) as temporary:
-            temporary.write_bytes(unigram_bytes(self, **spaces))
 
     @derived
     def _found(self) -> Ids:

@@ -60,7 +60,7 @@ class WordLevel(Model):
 
     def save(self, folder: str, prefix: str | None = None) -> list[str]:
         """Writes `[prefix-]vocab.json` into a folder."""
-        return [base.write_json(folder, prefix, "vocab.json", self.vocabulary.plain())]
+        return [base.written(folder, prefix, "vocab.json", b"".join(self.vocabulary.json("")))]
 
     def fields(self) -> dict[str, Any]:
         return {"type": "WordLevel", "vocab": self.vocabulary, "unk_token": self.unk_token}

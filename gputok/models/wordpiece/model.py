@@ -84,14 +84,9 @@ class WordPiece(Model):
         Raises:
             ValueError: if two tokens have the same id.
         """
-        from gputok.files.atomic import replacing
-
         self.vocabulary.require_own_ids("a vocab.txt has one token on each line, whose number is the id")
-        path = base.target(folder, prefix, "vocab.txt")
         lines = "".join(f"{token}\n" for token in self.vocabulary.plain())
-        with replacing(path) as temporary:
-            temporary.write_text(lines, encoding="utf-8", newline="\n")
-        return [str(path)]
+        return [base.written(folder, prefix, "vocab.txt", lines.encode())]
 
     def fields(self) -> dict[str, Any]:
         return super().fields() | {"vocab": self.vocabulary}
