@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, dataclass_transform
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from gputok.checks import (
     brief,
     checked,
     checks_of,
+    field,
     integer,
     listed,
     short,
@@ -66,17 +67,24 @@ class Trained(SimpleNamespace):
 
 
 @public("gputok.trainers")
+@dataclass_transform(eq_default=False, kw_only_default=True, field_specifiers=(field,))
 class Trainer(CheckedOptions):
     """Base class of the trainers.
 
-    A subclass is a dataclass (`@dataclass(kw_only=True, eq=False, repr=False)`). Its fields, in order, are the JSON form
-    that `tokenizers` writes in pickles and shows as `repr`.
+    A subclass is a dataclass. Its fields (`gputok.checks.field`), in order, are the JSON form that `tokenizers` writes in
+    pickles and shows as `repr`.
     """
 
     trains: ClassVar[str]
     """The name of the class of models that the trainer trains."""
 
     special_tokens: Sequence[str | AddedToken]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if cls.__module__.startswith("gputok."):
+            dataclasses.dataclass(kw_only=True, eq=False, repr=False)(cls)
+            cls.__module__ = "gputok.trainers"
 
     def train(
         self,
@@ -151,10 +159,7 @@ class Trainer(CheckedOptions):
             else f", or leave rare words out, which changes the result a little: min_count={found} (--min-count) keeps "
             f"{n_words[found]:,} of them"
         )
-        raise MemoryError(
-            f"training on {len(words):,} distinct words takes about {needed / 1e6:,.0f} MB, and memory_limit leaves "
-            f"{limit / 1e6:,.0f} MB: {advice}"
-        )
+        return within(limit, needed, f"training on {len(words):,} distinct words", advice)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the options as JSON values."""
@@ -202,6 +207,15 @@ class Trainer(CheckedOptions):
 
 count = integer(0, SIZE)
 """Accepts whole numbers, as those below accept what they say: checks of options."""
+
+
+def within(limit: int, needed: int, what: str, advice: str) -> int:
+    """Returns how many bytes are needed; raises MemoryError if that is more than the limit."""
+    if needed > limit:
+        raise MemoryError(
+            f"{what} takes about {needed / 1e6:,.0f} MB, and memory_limit leaves {limit / 1e6:,.0f} MB: {advice}"
+        )
+    return needed
 
 
 def contents(tokens: Sequence[str | AddedToken]) -> list[str]:

@@ -18,6 +18,7 @@ from gputok.models.bpe.extend import Sequences, Symbols
 from gputok.models.bpe.extend import extend as extend_model
 from gputok.models.bpe.model import BPE
 from gputok.models.bpe.prune import alphabet, first_merged, leaves_pruned, plain, splits, with_tokens, without_dropout
+from gputok.models.trainer import within
 from gputok.pipeline.count.words import count_corpus
 from gputok.progress import reporting
 from gputok.text.pieces import joined_offsets
@@ -243,12 +244,8 @@ def _check_memory(words: WordCounts, n_symbols: int, run: Run) -> None:
         return
     needed = _BYTES_A_SYMBOL * (len(words) + n_symbols)
     needed += min((thread_count(run.threads) - 1) * _BYTES_A_THREAD, needed)
-    left = run.memory.beside(*words.columns()[:3])
-    if needed > left:
-        raise MemoryError(
-            f"extending with {len(words):,} distinct words takes about {needed / 1e6:,.0f} MB, and memory_limit leaves "
-            f"{left / 1e6:,.0f} MB: raise the limit, or leave rare words out: count_words(...).at_least(2)"
-        )
+    advice = "raise the limit, or leave rare words out: count_words(...).at_least(2)"
+    within(run.memory.beside(*words.columns()[:3]), needed, f"extending with {len(words):,} distinct words", advice)
 
 
 def _read(pipeline: Pipeline, source: Source | WordCounts, run: Run) -> WordCounts | Source:

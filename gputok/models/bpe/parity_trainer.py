@@ -87,10 +87,14 @@ class ParityBpeTrainer(CheckedOptions):
     window_size: int = field(count, default=100)
     alpha: float = field(real, default=2.0)
     total_symbols: bool = field(switch, default=False)
-    special_tokens: Sequence[str | AddedToken] | None = field(specials, default=None)
+    special_tokens: Sequence[str | AddedToken] | None = field(
+        lambda value: specials([] if value is None else value), default=None
+    )
     show_progress: bool = field(switch, default=True)
     limit_alphabet: int | None = field(optional(count), default=None)
-    initial_alphabet: Sequence[str] | None = field(characters, default=None)
+    initial_alphabet: Sequence[str] | None = field(
+        lambda value: characters(() if value is None else value), default=None
+    )
     continuing_subword_prefix: str | None = field(optional(string), default=None)
     end_of_word_suffix: str | None = field(optional(string), default=None)
     max_token_length: int | None = field(optional(count), default=None)
@@ -231,11 +235,6 @@ class ParityBpeTrainer(CheckedOptions):
             raise ValueError("window_size must be at least 1 if variant is 'window', not 0")
         if self.variant == "window" and not 0 < self.alpha < math.inf:
             raise ValueError(f"alpha must be positive and finite if variant is 'window', not {self.alpha!r}")
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in ("special_tokens", "initial_alphabet") and value is None:
-            value = []
-        super().__setattr__(name, value)
 
     def __repr__(self) -> str:
         alpha = np.format_float_positional(self.alpha, trim="-").replace("nan", "NaN")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
@@ -19,10 +18,10 @@ from gputok.models.trainer import (
     progress_word,
     share_or_count,
     specials,
+    within,
 )
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.tokens.vocabulary import Vocabulary
-from gputok.types import public
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -36,11 +35,10 @@ SUPERWORDS = r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]{2,}[\r\n/]*| +(?!\S)"
 """The pattern of the second stage that SuperBPE's authors publish (github.com/PythonNut/superbpe): it keeps numbers, runs of
 marks, and spaces before other white space apart, and cuts nothing else."""
 
+_LESS = "raise the limit, or give less text"
 _RUNS_AT_ONCE = 1 << 20  # runs that are handed to the kernel at a time
 
 
-@public("gputok.trainers")
-@dataclass(kw_only=True, eq=False, repr=False)
 class SuperBpeTrainer(Trainer):
     """Trains a byte-level BPE whose tokens may span words: SuperBPE.
 
@@ -206,7 +204,8 @@ class SuperBpeTrainer(Trainer):
         Raises:
             MemoryError: more is needed than the limit allows.
         """
-        return _within(self.memory_needed(len(words), len(words.data), threads), limit, f"{len(words):,} runs of words")
+        needed = self.memory_needed(len(words), len(words.data), threads)
+        return within(limit, needed, f"training on {len(words):,} runs of words", _LESS)
 
     def check_first_memory(self, words: WordCounts, limit: int, threads: int = 1) -> int:
         """Returns how many bytes of memory the first stage takes, besides the words themselves.
@@ -215,7 +214,7 @@ class SuperBpeTrainer(Trainer):
             MemoryError: more is needed than the limit allows.
         """
         needed = self.first_stage().memory_needed(len(words), len(words.data), threads)
-        return _within(needed, limit, f"{len(words):,} distinct words")
+        return within(limit, needed, f"training on {len(words):,} distinct words", _LESS)
 
     def learn(self, words: WordCounts, how: How) -> NoReturn:
         """Raises TypeError: superwords can't be learned from words."""
@@ -236,16 +235,6 @@ class SuperBpeTrainer(Trainer):
                 raise TypeError(f"stage1={type(stage1).__name__} has no JSON form: give file names, or a Tokenizer")
             stage1 = {"tokenizer": stage1.to_str()}
         return {**super().to_dict(), "stage1": stage1}
-
-
-def _within(needed: int, limit: int, what: str) -> int:
-    """Returns `needed`; raises MemoryError if that is more than the limit."""
-    if needed > limit:
-        raise MemoryError(
-            f"training on {what} takes about {needed / 1e6:,.0f} MB, and memory_limit leaves {limit / 1e6:,.0f} MB: "
-            "raise the limit, or give less text"
-        )
-    return needed
 
 
 def run_type(n_tokens: int) -> np.dtype[Any]:

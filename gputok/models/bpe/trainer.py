@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -56,8 +55,6 @@ class TrainedBpe(NamedTuple):
         )
 
 
-@public("gputok.trainers")
-@dataclass(kw_only=True, eq=False, repr=False)
 class BpeTrainer(Trainer):
     """Trains a byte-pair encoding (BPE), with the same merges as `tokenizers.trainers.BpeTrainer`.
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from gputok.checks import field, optional, string, switch
 from gputok.models.trainer import How, Trained, Trainer, characters, contents, count, real, specials
-from gputok.types import public
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +15,6 @@ if TYPE_CHECKING:
     from gputok.tokens.added_token import AddedToken
 
 
-@public("gputok.trainers")
-@dataclass(kw_only=True, eq=False, repr=False)
 class UnigramTrainer(Trainer):
     """Trains a unigram language model over pieces (Kudo 2018), with the options of `tokenizers`.
 

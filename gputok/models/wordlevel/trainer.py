@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from gputok.checks import field, switch
 from gputok.models.trainer import How, Trained, Trainer, contents, count, specials
-from gputok.types import public
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +17,6 @@ if TYPE_CHECKING:
     from gputok.tokens.added_token import AddedToken
 
 
-@public("gputok.trainers")
-@dataclass(kw_only=True, eq=False, repr=False)
 class WordLevelTrainer(Trainer):
     """Makes a vocabulary of the most frequent words, as `tokenizers.trainers.WordLevelTrainer` does.
 

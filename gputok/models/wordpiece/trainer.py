@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from gputok.checks import field, optional, string, switch
 from gputok.models.bpe.trainer import BpeTrainer
 from gputok.models.trainer import How, Trained, Trainer, characters, count, specials
-from gputok.types import public
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +17,6 @@ if TYPE_CHECKING:
     from gputok.tokens.added_token import AddedToken
 
 
-@public("gputok.trainers")
-@dataclass(kw_only=True, eq=False, repr=False)
 class WordPieceTrainer(Trainer):
     """Trains a WordPiece vocabulary by merging pairs, as `tokenizers.trainers.WordPieceTrainer` does.
 
