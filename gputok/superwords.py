@@ -141,14 +141,8 @@ class Superwords:
     ) -> None:
         """Trains superwords from one corpus, and sets the model, the added tokens and the pre-tokenizer.
 
-        Args:
-            source: the corpus.
-            trainer: the options of superwords.
-            min_count: 0 or 1.
-            run: how the work is done.
-            options: `temporary` is used.
-            resume: the work folder, or None.
-            keep: the corpus can be read only once, so that a temporary file keeps the texts.
+        min_count: 0 or 1. options: `temporary` is used. resume: the work folder, or None. keep: the corpus can be read only
+        once, so that a temporary file keeps the texts.
         """
         if checked("min_count", integer(0, SIZE), min_count) > 1:
             raise ValueError(

@@ -285,13 +285,10 @@ def record_batches(table: Any) -> Iterator[Any]:
 
 
 def from_arrow(table: Any, byte_level: bool, columns: ColumnNames, where: str, n_before: int = 0) -> WordColumns:
-    """The words and counts of a pyarrow.Table or RecordBatch, row by row.
+    """The words and counts of a pyarrow.Table or RecordBatch, row by row; `where` and `n_before` (rows) are for messages.
 
-    `where` and the number of rows before these name the origin in messages.
-
-    Raises:
-        ValueError: if a column is missing or holds another type, a value is missing, a count is not an integer of 64
-            bits above 0, or the data is broken.
+    Raises ValueError if a column is missing or holds another type, a value is missing, a count is not an integer of 64 bits
+    above 0, or the data is broken.
     """
     import pyarrow as pa
 
@@ -310,12 +307,7 @@ def from_arrow(table: Any, byte_level: bool, columns: ColumnNames, where: str, n
 
 
 def check_arrays(words: WordColumns, where: str) -> None:
-    """Checks arrays that another program made, before a kernel gets them.
-
-    Raises:
-        TypeError: if one is no array, or of another type.
-        ValueError: if they do not fit each other, and whatever `check` raises.
-    """
+    """Checks arrays that another program made, before a kernel gets them; raises TypeError, or what `check` raises."""
     for name, dtype in (("data", np.uint8), ("offsets", np.int64), ("counts", np.int64)):
         array = getattr(words, name)
         if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:

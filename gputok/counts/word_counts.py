@@ -458,11 +458,8 @@ def of_sources(
 ) -> WordCounts:
     """Counts sources (name -> source) one after the other, and adds them up by their weights.
 
-    weights: name -> weight; 1 for a source that is not named. limits: the other arguments of `WordCounts.merge`.
-
-    Raises:
-        TypeError: `sources` is not a mapping.
-        ValueError: a weight is for no source, or `WordCounts.merge` refuses the weights.
+    weights: name -> weight; 1 for a source that is not named. limits: the other arguments of `WordCounts.merge`. Raises
+    TypeError if `sources` is not a mapping, and ValueError if a weight is for no source, or `merge` refuses the weights.
     """
     from gputok.counts.weights import temperature_weights, whole_weights
 

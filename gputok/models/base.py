@@ -130,17 +130,8 @@ class Model(Component):
     def tokenize_pieces(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> Tokens:
         """Tokenizes the pieces data[start[i]:end[i]].
 
-        Args:
-            data: uint8[n_bytes], UTF-8, or, with `byte_level`, bytes that stand for ByteLevel characters.
-            start: int64[n_pieces].
-            end: int64[n_pieces].
-            byte_level: see `data`.
-
-        Returns:
-            The tokens of all pieces.
-
-        Raises:
-            ValueError: if a piece is not known to the model and the vocabulary has no unknown token.
+        data: uint8[n_bytes], UTF-8, or, with `byte_level`, bytes that stand for ByteLevel characters. Raises ValueError if a
+        piece is not known to the model and the vocabulary has no unknown token.
         """
         raise NotImplementedError
 
@@ -164,11 +155,7 @@ class Model(Component):
     def handle(self, byte_level: bool) -> tuple[Any, Callable[[], Any] | None] | None:
         """Returns the tables that `kernels.cpu.encode_one` takes of the model; None: `tokenize_pieces` encodes short texts.
 
-        Args:
-            byte_level: words are bytes that stand for ByteLevel characters.
-
-        Returns:
-            Tables, and a function that makes tables by which much text is encoded faster, or None.
+        Beside them, a function that makes tables by which much text is encoded faster, or None.
         """
         return None
 

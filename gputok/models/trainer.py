@@ -115,12 +115,7 @@ class Trainer(CheckedOptions):
         return self.learn(words, How(threads, progress, devices))
 
     def learn(self, words: WordCounts, how: How) -> Any:
-        """Does what `train` says.
-
-        Args:
-            words: as for `train`.
-            how: the other arguments of `train`.
-        """
+        """Does what `train` says; how: the other arguments of `train`."""
         raise NotImplementedError
 
     def why_not_on_device(self) -> str:

@@ -146,17 +146,10 @@ def extend(
 ) -> Extended:
     """Adds tokens to a model, fewer than `n_tokens` if no pair of tokens is left that may be merged.
 
-    Args:
-        model: the model.
-        sequences: the words, encoded by the model (without dropout) and cut by `Symbols`.
-        first_character: of `Symbols`.
-        reserved: int64[n], ids that no merge may make: `Symbols.reserved`.
-        taken: added tokens that the model lacks, with their ids. They are written into the vocabulary: there they keep
-            their ids when a file is loaded, and would get others otherwise.
-        n_tokens: how many tokens to add.
-        min_frequency: merges and characters that occur less often are not added.
-        progress: called as progress(done, total).
-        threads: at most so many threads merge; None: all cores. The merges are the same for any number.
+    sequences: the words, encoded by the model (without dropout) and cut by `Symbols`, which also has `first_character` and
+    `reserved`, int64[n], the ids that no merge may make. taken: added tokens that the model lacks, with their ids. They are
+    written into the vocabulary: there they keep their ids when a file is loaded, and would get others otherwise.
+    min_frequency: merges and characters that occur less often are not added. progress: called as progress(done, total).
     """
     known = _with_tokens(model.vocabulary, *pack(list(taken)), np.array([*taken.values()], np.int64))
     learner = _Learner(model, known, sequences, first_character, np.union1d(reserved, [*taken.values()]))

@@ -42,21 +42,6 @@ if TYPE_CHECKING:
     from gputok.types import Array, Bytes, Ids, Positions
 
 
-class _PackedMerges(NamedTuple):
-    """Pairs of tokens, by rising rank: token `side` of merge i is data[start[side, i]:end[side, i]]."""
-
-    data: Bytes  # uint8[n_bytes], the tokens as UTF-8
-    start: Positions  # int64[2, m]
-    end: Positions  # int64[2, m]
-
-    def pair(self, i: int) -> tuple[str, str]:
-        """The two tokens of merge i."""
-        left, right = (
-            bytes(self.data[start:end]).decode() for start, end in zip(self.start[:, i], self.end[:, i], strict=True)
-        )
-        return left, right
-
-
 class JoinedMerges(NamedTuple):
     """Merges of a vocabulary whose tokens are known, by rising rank."""
 
@@ -202,11 +187,8 @@ class BPE(Model):
     ) -> None:
         """Replaces the tokens and the merges.
 
-        Args:
-            vocabulary: the tokens.
-            merges: int[m, 2], the positions in the vocabulary of the two tokens of each merge, by rising rank.
-            made: int[m], the positions of the tokens that they form; None: they are looked up.
-            affixes: `continuing_subword_prefix` and `end_of_word_suffix`, if they change as well.
+        merges: int[m, 2], the positions in the vocabulary of the two tokens of each merge, by rising rank. made: int[m], those
+        of the tokens that they form; None: they are looked up. affixes: prefix and suffix of tokens, if they change as well.
         """
         prefix = affixes.get("continuing_subword_prefix", self.continuing_subword_prefix)
         joined = _joined(vocabulary, merges, prefix, made)
@@ -499,20 +481,23 @@ def _pairs(vocabulary: Vocabulary, given: Sequence[Any]) -> Positions:
     """Returns int64[m, 2]: the positions in the vocabulary of the two tokens of each merge."""
     from gputok.kernels.cpu import lookup
 
-    merges = _packed(given)
-    columns = zip(merges.start, merges.end, strict=True)
-    found = np.stack([lookup.find_strings(vocabulary.strings, merges.data, *column) for column in columns], axis=1)
+    data, starts, ends = _packed(given)
+    columns = zip(starts, ends, strict=True)
+    found = np.stack([lookup.find_strings(vocabulary.strings, data, *column) for column in columns], axis=1)
     missing = np.flatnonzero((found < 0).any(axis=1))
     if len(missing):
         first = int(missing[0])
-        pair = merges.pair(first)
+        pair = tuple(bytes(data[a:b]).decode() for a, b in zip(starts[:, first], ends[:, first], strict=True))
         token = pair[0] if found[first, 0] < 0 else pair[1]
         raise ValueError(f"merge {first} is {short(pair)}, but the token {short(token)} isn't in the vocabulary")
     return found
 
 
-def _packed(merges: Sequence[Any]) -> _PackedMerges:
-    """Packs merges that are pairs of tokens, or two tokens with a space between."""
+def _packed(merges: Sequence[Any]) -> tuple[Bytes, Positions, Positions]:
+    """Packs merges that are pairs of tokens, or two tokens with a space between.
+
+    Returns the tokens as UTF-8, uint8[n_bytes], and where they begin and end, int64[2, m] each: the left and the right ones.
+    """
     if isinstance(merges, str) or not isinstance(merges, Sequence):
         raise TypeError(f"merges must be a list, not {type(merges).__name__}")
     if merges and isinstance(merges[0], str):
@@ -523,10 +508,10 @@ def _packed(merges: Sequence[Any]) -> _PackedMerges:
         )
         raise WrongValue(f"a merge must be a pair of tokens, not {brief(wrong)}", f"merges[{at}]")
     data, offsets = checked("merges", packed_tokens, list(itertools.chain.from_iterable(merges)))
-    return _PackedMerges(data, offsets[:-1].reshape(-1, 2).T, offsets[1:].reshape(-1, 2).T)
+    return data, offsets[:-1].reshape(-1, 2).T, offsets[1:].reshape(-1, 2).T
 
 
-def _lines(merges: Sequence[str]) -> _PackedMerges:
+def _lines(merges: Sequence[str]) -> tuple[Bytes, Positions, Positions]:
     """Packs merges written as "left right"; a "#version" line is left out."""
     from gputok.kernels.cpu import lookup
 
@@ -540,7 +525,7 @@ def _lines(merges: Sequence[str]) -> _PackedMerges:
         raise WrongValue(
             f"a merge must be two tokens with a space between, not {brief(merges[first])}", f"merges[{first}]"
         )
-    return _PackedMerges(data, np.stack([offsets[:-1], middle + 1]), np.stack([middle, offsets[1:]]))
+    return data, np.stack([offsets[:-1], middle + 1]), np.stack([middle, offsets[1:]])
 
 
 def _joined(

@@ -157,19 +157,11 @@ class SuperBpeTrainer(Trainer):
         devices: Sequence[Any] = (),
         threads: int | None = None,
     ) -> TrainedBpe:
-        """Goes on from the tokens of the first stage.
+        """Goes on from the tokens of the first stage, and returns the vocabulary and merges of both.
 
-        Args:
-            first: what the first stage has learned.
-            runs: sequences of tokens of the first stage, and how often each occurs: their "bytes" are ids, uint16 if all
-                ids of the first stage fit, else uint32.
-            threshold: training ends when the most frequent pair occurs fewer times than this.
-            progress: called as progress("merge superwords", done, total) a few times a second.
-            devices: CUDA devices (`gputok.backend`); the first one merges. Without any, the CPU merges.
-            threads: how many threads merge; None: all cores.
-
-        Returns:
-            The vocabulary and merges of both stages. There are fewer than `vocab_size` tokens if no pair of that count is left.
+        There are fewer than `vocab_size` tokens if no pair is left that occurs `threshold` times. runs: sequences of tokens of
+        the first stage, and how often each occurs: their "bytes" are ids (`run_type`). The other arguments are those of `train`;
+        the stage of progress is "merge superwords".
         """
         from gputok.kernels import BpeLimits
 
@@ -238,20 +230,14 @@ class SuperBpeTrainer(Trainer):
 
 
 def run_type(n_tokens: int) -> np.dtype[Any]:
-    """Returns the type of ids in runs."""
+    """Returns the type of ids in runs: of 16 bits if those of all tokens of the first stage fit."""
     return np.dtype(np.uint16 if n_tokens <= 1 << 16 else np.uint32)
 
 
 def first_tokens(model: Any, added: dict[int, AddedToken], trainer: SuperBpeTrainer) -> TrainedBpe:
-    """Returns the first tokens and merges of a BPE model, those of the first stage.
+    """Returns the first tokens and merges of a BPE model, those of the first stage; added: the tokenizer's added tokens by id.
 
-    Args:
-        model: a BPE model.
-        added: the tokenizer's added tokens by id.
-        trainer: how many tokens to keep, and the special tokens that must be among them.
-
-    Raises:
-        ValueError: if ids have gaps, a merge needs a token with a later id, or a special token is missing.
+    Raises ValueError if ids have gaps, a merge needs a token with a later id, or a special token is missing.
     """
     n = trainer.n_words
     if not hasattr(model, "merges"):
