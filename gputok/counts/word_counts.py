@@ -122,15 +122,14 @@ class WordCounts:
         least = self.threshold(min_count)
         if least <= 1:
             return self
-        return WordCounts.of_checked(partitions.collected(self._frequent(least), self.byte_level, None), self.scale)
-
-    def _frequent(self, least: int) -> Iterator[WordColumns]:
         from gputok.kernels.cpu.rewrite import gather
 
-        for some in self.slices(_SOME):
-            kept = np.flatnonzero(some.counts >= least)
-            data, offsets = gather(some.data, some.offsets[kept], some.offsets[kept + 1])
-            yield WordColumns(data, offsets, some.counts[kept], self.byte_level)
+        kept = ((some, np.flatnonzero(some.counts >= least)) for some in self.slices(_SOME))
+        frequent = (
+            WordColumns(*gather(some.data, some.offsets[i], some.offsets[i + 1]), some.counts[i], self.byte_level)
+            for some, i in kept
+        )
+        return WordCounts.of_checked(partitions.collected(frequent, self.byte_level, None), self.scale)
 
     def sizes_by_count(self, most: int) -> tuple[Counts, Counts]:
         """The number of words that occur c times, and their bytes, for c up to `most`; the last holds all beyond, too.

@@ -176,18 +176,11 @@ def _proto(pieces: Sequence[TrainedPiece], spec: Any, trainer: SentencePieceBpeT
             added.type = piece.kind
     of = proto.trainer_spec
     of.model_type, of.vocab_size = BPE, len(pieces)
-    for name in (
-        "character_coverage",
-        "max_sentencepiece_length",
-        "split_by_unicode_script",
-        "split_by_number",
-        "split_digits",
-        "byte_fallback",
-        "hard_vocab_limit",
-        "treat_whitespace_as_suffix",
-    ):
-        setattr(of, name, getattr(trainer, name))
-    of.control_symbols.extend(trainer.control_symbols)
-    of.user_defined_symbols.extend(trainer.user_defined_symbols)
+    for name in trainer.__dataclass_fields__:
+        value = getattr(trainer, name)
+        if isinstance(value, tuple):
+            getattr(of, name).extend(value)
+        elif name not in ("vocab_size", "split_by_whitespace"):
+            setattr(of, name, value)
     proto.normalizer_spec.CopyFrom(spec)
     return proto

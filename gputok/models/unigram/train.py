@@ -56,7 +56,11 @@ def train_unigram(
     # 1. The characters, all of which become pieces
     text = seeds.make_text(words.data, words.offsets, words.counts, threads, sizes)
     alphabet = {chr(point) for point in text.code_points[1:]} | {string[0] for string in initial_alphabet if string}
-    _check_room(vocab_size, len(alphabet))
+    if len(alphabet) > vocab_size:
+        raise ValueError(
+            f"vocab_size={vocab_size} is smaller than the {len(alphabet)} different characters of the corpus, which a "
+            "Unigram vocabulary must hold: raise it, or normalize the text"
+        )
     if len(words.data) == 0:
         return [(character, 0.0) for character in sorted(alphabet)]
     # 2. Seed pieces from sorted suffixes
@@ -90,14 +94,6 @@ def train_unigram(
         few = f"only {len(pieces)} pieces were learned, fewer than vocab_size={vocab_size}"
         warnings.warn(f"{few}: no other repeated substring makes the corpus more likely", stacklevel=2)
     return pieces
-
-
-def _check_room(vocab_size: int, n_characters: int) -> None:
-    if n_characters > vocab_size:
-        raise ValueError(
-            f"vocab_size={vocab_size} is smaller than the {n_characters} different characters of the corpus, which a "
-            "Unigram vocabulary must hold: raise it, or normalize the text"
-        )
 
 
 def _finalize(
