@@ -6,11 +6,18 @@ has the result. Progress, warnings and errors go to standard error, an error as 
 1 failure, 2 usage error, 130 interrupted (Ctrl-C).
 """
 
+import gc
 import os
 
 # No command multiplies matrices. Else OpenBLAS starts threads as NumPy is imported, and they wait for 0.1 s of CPU
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from gputok.cli.entry import app, main
+# Modules are no garbage: to look for some, while they are imported and when the process ends, takes a tenth of `gputok --help`
+gc.disable()
+
+from gputok.cli.entry import app, main  # noqa: E402
+
+gc.freeze()
+gc.enable()
 
 __all__ = ["app", "main"]
