@@ -55,7 +55,8 @@ def encode_corpus(
             ends = device.download(ends).astype(np.int64)
             ids = ids[: ends[-1]]
             if np.dtype(dtype) == np.uint16:
-                ids = _narrow(device, ids)
+                ids, wide = device.xp.empty(len(ids), device.xp.uint16), ids
+                launch(device, "encode_words.cu", "narrow_ids", Narrow(wide, ids, len(ids)), n=len(ids))
             return device.download(ids).astype(dtype, copy=False), ends
     except split.TooLong as error:
         begin = int(offsets[0])
@@ -140,13 +141,6 @@ def encode_documents(
         n_ids = number(device, new_rows)
         ids, rows = device.lasting(to[:n_ids].view(xp.int32), new_rows.view(xp.int32))
         return ids, rows
-
-
-def _narrow(device: Device, ids: Any) -> Any:
-    """Returns ids, which have 16 bits, as uint16[n]."""
-    narrow = device.xp.empty(len(ids), device.xp.uint16)
-    launch(device, "encode_words.cu", "narrow_ids", Narrow(ids, narrow, len(ids)), n=len(ids))
-    return narrow
 
 
 def _entered(device: Device, text: Any, starts: Any, most: int | None) -> tuple[Entered, int]:

@@ -11,10 +11,9 @@ import platform
 
 import llvmlite.binding as llvm
 from gputok.kernels.cpu.primitives.vectors import spread
-from gputok.kernels.cpu.primitives.views import I32, I64, View, check_bounds, load, must_be_bytes, place, struct_of
+from gputok.kernels.cpu.primitives.views import I32, I64, check_bounds, load, must_be, place, struct_of
 from llvmlite import ir
 from numba.core import cgutils, config, types
-from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 _I8 = ir.IntType(8)
@@ -85,7 +84,7 @@ def put_classes(typingctx, text, index, classes, at, tables):
     of uint8.
     """
     for view in (text, classes, tables):
-        must_be_bytes(view)
+        must_be(view)
 
     def codegen(context, builder, signature, args):
         of = _loader(context, builder, signature, args)
@@ -110,8 +109,8 @@ def leads_in(typingctx, text, index, rows):
 
     rows: uint8[16]; bit i of rows[k] tells whether the byte (12 + i) << 4 | k is meant. All views are of uint8.
     """
-    must_be_bytes(text)
-    must_be_bytes(rows)
+    must_be(text)
+    must_be(rows)
 
     def codegen(context, builder, signature, args):
         of = _loader(context, builder, signature, args)
@@ -137,8 +136,8 @@ def _window_masks(n_bytes, n_sets):
         the second number: it belongs to one of the second eight that is in the second byte, to one of the third eight, or
         contains a class of 0x80 or more. Both views are of uint8.
         """
-        must_be_bytes(classes)
-        must_be_bytes(tables)
+        must_be(classes)
+        must_be(tables)
 
         def codegen(context, builder, signature, args):
             of = _loader(context, builder, signature, args)
@@ -185,8 +184,7 @@ def put_positions(typingctx, bits, first, indices, at):
     the next byte overwrites those that are of no bit: no branch depends on the bits (see Lemire 2018, "Iterating over set bits
     quickly (SIMD edition)").
     """
-    if not isinstance(indices, View) or indices.dtype != types.uint32:
-        raise TypingError(f"expected a View(uint32), got {indices}")
+    must_be(indices, types.uint32)
 
     def codegen(context, builder, signature, args):
         bits, first, at = args[0], builder.trunc(args[1], I32), args[3]

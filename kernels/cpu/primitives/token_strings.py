@@ -7,7 +7,8 @@ from gputok.kernels import BpeMerges
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import longer
 from gputok.kernels.cpu.primitives.constants import U1
-from gputok.kernels.cpu.primitives.memory import owned, view
+from gputok.kernels.cpu.primitives.hashing import hash_bytes, same_bytes
+from gputok.kernels.cpu.primitives.memory import copy, owned, view
 from gputok.kernels.signatures import i64, u8, u32
 
 # The helpers take views (text uint8, text_end int64, names uint32): see train_bpe/layout.py
@@ -17,19 +18,12 @@ from gputok.kernels.signatures import i64, u8, u32
 def name_slot(text, text_end, names, mask, start, end):
     """The slot of the string text[start:end]: the slot of the token with that string, or an empty slot (0)."""
     start, length = np.uint64(start), np.uint64(end) - np.uint64(start)
-    h = np.uint64(0xCBF29CE484222325)
-    for i in range(length):
-        h = (h ^ np.uint64(text[start + i])) * np.uint64(0x100000001B3)
-    at = (h ^ (h >> np.uint64(29))) & mask
+    at = hash_bytes(text, start, length) & mask
     while names[at] != 0:
         token = np.uint64(names[at]) - U1
         other = np.uint64(text_end[token])
-        if np.uint64(text_end[token + U1]) - other == length:
-            k = np.uint64(0)
-            while k < length and text[other + k] == text[start + k]:
-                k += U1
-            if k == length:
-                break
+        if np.uint64(text_end[token + U1]) - other == length and same_bytes(text, other, text, start, length):
+            break
         at = (at + U1) & mask
     return at
 
@@ -47,21 +41,17 @@ def index_names(text, text_end, n_tokens, names):
 @kernel(inline=True)
 def spell_merged(text, text_end, prefix, n_prefix, a, b, end):
     """Writes the string of a merge to text[end:], b without the prefix, and returns the end of the string."""
-    end = np.uint64(end)
-    for i in range(np.uint64(text_end[a]), np.uint64(text_end[a + U1])):
-        text[end] = text[i]
-        end += U1
+    first, end = np.uint64(text_end[a]), np.uint64(end)
+    size = np.uint64(text_end[a + U1]) - first
+    copy(text, end, text, first, size)
     i, stop = np.uint64(text_end[b]), np.uint64(text_end[b + U1])
     k = np.uint64(0)
     while k < min(n_prefix, stop - i) and text[i + k] == prefix[k]:
         k += U1
     if k == n_prefix:
         i += k
-    while i < stop:
-        text[end] = text[i]
-        end += U1
-        i += U1
-    return np.int64(end)
+    copy(text, end + size, text, i, stop - i)
+    return np.int64(end + size + stop - i)
 
 
 @kernel

@@ -5,10 +5,9 @@ Vectors need not be aligned to their own size. In the checked build, each access
 
 from __future__ import annotations
 
-from gputok.kernels.cpu.primitives.views import I32, I64, View, load, must_be_bytes, place
+from gputok.kernels.cpu.primitives.views import I32, I64, load, must_be, place
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 _BYTES, _TWO = ir.VectorType(ir.IntType(8), 64), ir.VectorType(I64, 2)
@@ -17,8 +16,8 @@ _BYTES, _TWO = ir.VectorType(ir.IntType(8), 64), ir.VectorType(I64, 2)
 @intrinsic
 def copy_64(typingctx, target, to, source, first):
     """Copies 64 bytes from source[first] on to target[to:]; both are views of bytes."""
-    must_be_bytes(target)
-    must_be_bytes(source)
+    must_be(target)
+    must_be(source)
 
     def codegen(context, builder, signature, args):
         to, first = (place(context, builder, signature.args[i], *args[i : i + 2], _BYTES, 64) for i in (0, 2))
@@ -32,7 +31,7 @@ def copy_64(typingctx, target, to, source, first):
 @intrinsic
 def put_key(typingctx, keys, i, text, begin, masks, row):
     """keys[i:i + 2] = the 16 bytes from text[begin] on & masks[row:row + 2] | masks[row + 2:row + 4]; text is of bytes."""
-    must_be_bytes(text)
+    must_be(text)
 
     def codegen(context, builder, signature, args):
         to, word, mask, top = (
@@ -50,26 +49,6 @@ def put_key(typingctx, keys, i, text, begin, masks, row):
 
     u64 = types.uint64
     return types.void(keys, u64, text, u64, masks, u64), codegen
-
-
-@intrinsic
-def four_differ(typingctx, keys, i, slots, at, k):
-    """0 if keys[i:i + 8] are the first two elements of the slots at[k], ..., at[k + 3]; else another number."""
-
-    def codegen(context, builder, signature, args):
-        def two(k, index):
-            return load(builder, place(context, builder, signature.args[k], args[k], index, _TWO, 2))
-
-        differs = ir.Constant(_TWO, [0, 0])
-        for n in range(4):
-            slot = builder.load(place(context, builder, at, args[3], builder.add(args[4], I64(n))))
-            key = two(0, builder.add(args[1], I64(2 * n)))
-            differs = builder.or_(differs, builder.xor(key, two(2, slot)))
-        halves = (builder.extract_element(differs, ir.Constant(I32, n)) for n in range(2))
-        return builder.or_(*halves)
-
-    u64 = types.uint64
-    return u64(keys, u64, slots, at, u64), codegen
 
 
 @intrinsic
@@ -97,7 +76,7 @@ def _compare_bytes(predicate: str):
     @intrinsic
     def compare(typingctx, view, index, byte):
         """Compares the 64 bytes from `index` on with `byte`: bit i is the result for byte i (one or two instructions)."""
-        must_be_bytes(view)
+        must_be(view)
 
         def codegen(context, builder, signature, args):
             loaded = load(builder, place(context, builder, view, *args[:2], _BYTES, 64))
@@ -128,8 +107,7 @@ def likely(typingctx, condition):
 @intrinsic
 def least_of(typingctx, view, index):
     """The least of the 16 elements from `index` on of a view of uint32: a few instructions, and no branch."""
-    if not isinstance(view, View) or view.dtype != types.uint32:
-        raise TypingError(f"expected a View(uint32), got {view}")
+    must_be(view, types.uint32)
 
     def codegen(context, builder, signature, args):
         vector, name = ir.VectorType(I32, 16), "llvm.vector.reduce.umin.v16i32"
@@ -141,11 +119,6 @@ def least_of(typingctx, view, index):
 
 _FOUR = ir.VectorType(I64, 4)
 _ALL_ONES = ir.Constant(_FOUR, [(1 << 64) - 1] * 4)
-
-
-def _is_words(view) -> None:
-    if not isinstance(view, View) or view.dtype != types.uint64:
-        raise TypingError(f"expected a View(uint64), got {view}")
 
 
 def _load_four(context, builder, signature, args):
@@ -161,7 +134,7 @@ def of_four(typingctx, view, index, shift, key):
 
     All bits are set if there is none. Of equal ones, the result has the bits that they share.
     """
-    _is_words(view)
+    must_be(view, types.uint64)
 
     def codegen(context, builder, signature, args):
         loaded = _load_four(context, builder, signature, args)
@@ -178,7 +151,7 @@ def of_four(typingctx, view, index, shift, key):
 @intrinsic
 def has_ones(typingctx, view, index):
     """Whether one of the 4 elements from `index` on of a view of uint64 has all bits set."""
-    _is_words(view)
+    must_be(view, types.uint64)
 
     def codegen(context, builder, signature, args):
         loaded = _load_four(context, builder, signature, args)

@@ -173,17 +173,17 @@ def _store_element(context, builder, sig, args):
     return context.get_dummy_value()
 
 
-def must_be_bytes(view):
-    """Refuses all but views of uint8, when a kernel is compiled."""
-    if not isinstance(view, View) or view.dtype != types.uint8:
-        raise TypingError(f"expected a View(uint8), got {view}")
+def must_be(view, element=types.uint8):
+    """Refuses all but views of such elements, when a kernel is compiled."""
+    if not isinstance(view, View) or view.dtype != element:
+        raise TypingError(f"expected a View({element}), got {view}")
 
 
 def _wide_load(bits: int, result: types.Integer):
     @intrinsic
     def wide_load(typingctx, view, index):
         """Loads a number of several bytes, the lowest first, that begins at byte `index` of a view of bytes."""
-        must_be_bytes(view)
+        must_be(view)
 
         def codegen(context, builder, signature, args):
             return load(builder, place(context, builder, view, *args, ir.IntType(bits), bits // 8))
@@ -197,7 +197,7 @@ def _wide_store(bits: int, element: types.Integer):
     @intrinsic
     def store(typingctx, view, index, value):
         """Stores a number of several bytes, the lowest first, from byte `index` of a view of bytes on."""
-        must_be_bytes(view)
+        must_be(view)
 
         def codegen(context, builder, signature, args):
             builder.store(args[2], place(context, builder, view, *args[:2], ir.IntType(bits), bits // 8)).align = 1

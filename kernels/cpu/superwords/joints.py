@@ -214,14 +214,6 @@ def _fit(ids, marks, tables, known):
     return _find_misfit(as_views(tables), view(known), view(ids), view(marks), U0, n) == n
 
 
-@kernel(inline=True)
-def _copy_ids(target, n, source, begin, end):
-    """Copies source[begin:end] to target[n:], and returns where it ends there."""
-    for k in range(end - begin):
-        target[n + k] = source[begin + k]
-    return n + end - begin
-
-
 @kernel(U16orU32, i64[:], u8[:], Joints, u64[:], i64, U16orU32, u8[:], i64[:])
 def _fit_tokens(ids, ends, marks, tables, known, much_work, out, out_marks, out_ends):
     """Writes the ids of each piece, all of which fit, their marks, and where those of each text end.
@@ -244,9 +236,9 @@ def _fit_tokens(ids, ends, marks, tables, known, much_work, out, out_marks, out_
         i, end = np.uint64(ends[text - 1]), np.uint64(ends[text])
         while i < end:
             misfit = _find_misfit(s, known, symbols, mark, i, end)
-            _copy_ids(fitting_marks, n, mark, i, misfit)
-            n = _copy_ids(fitting, n, symbols, i, misfit)
-            i = misfit
+            copy(fitting_marks, n, mark, i, misfit - i)
+            copy(fitting, n, symbols, i, misfit - i)
+            n, i = n + misfit - i, misfit
             while i < end and not mark[i] & CUT:
                 x, y = np.uint64(fitting[n - U1]), np.uint64(symbols[i])
                 if _fits(s, known, x, y):
