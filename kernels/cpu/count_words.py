@@ -89,7 +89,6 @@ def _count_words(data, offsets, document, start, stop, position, walk, table):
     views_of_walk, (n_block, text, codes, bounds) = as_views(walk), block_room()
     masks, keys = scratch(N_KEY_MASKS, np.uint64), scratch(2 * N_KEYS, np.uint64)
     homes, missing = scratch(N_KEYS, np.uint64), scratch(N_KEYS, np.uint64)
-    longs = scratch(N_KEYS, np.uint64)
     put_key_masks(masks)
     where = as_views(table)
     while start < stop:
@@ -107,7 +106,7 @@ def _count_words(data, offsets, document, start, stop, position, walk, table):
             begins = tail(bounds, done)
             put_keys(where, text, begins, m, masks, keys, homes)
             n_missing = add_ones(where, keys, homes, m, missing)
-            hash_missing(where, text, begins, keys, homes, missing, n_missing, longs)
+            hash_missing(where, text, begins, keys, homes, missing, n_missing)
             for k in range(n_missing):  # in order, since new words are numbered by their positions
                 i = missing[k]
                 begin, key = np.uint64(begins[i]), (keys[U2 * i], keys[U2 * i + U1])

@@ -284,23 +284,15 @@ def add_ones(table, keys, homes, n, missing):
 
 
 @kernel(inline=True)
-def hash_missing(table, text, bounds, keys, homes, missing, n_missing, longs):
-    """Completes keys and homes of the words of more than 15 bytes, all of which are missing, and prefetches their slots.
-
-    longs: memory for n_missing numbers.
-    """
-    n = U0
+def hash_missing(table, text, bounds, keys, homes, missing, n_missing):
+    """Completes keys and homes of the words of more than 15 bytes, all of which are missing, and prefetches their slots."""
     for k in range(n_missing):
-        longs[n] = missing[k]
-        n += np.uint64(keys[U2 * missing[k] + U1] == _UNHASHED)
-    for k in range(n):
-        i = longs[k]
-        begin = np.uint64(bounds[i])
-        low, high = word_key(text, begin, np.uint64(bounds[i + U1]) - begin, U64)
-        keys[U2 * i], keys[U2 * i + U1], homes[i] = low, high, home(table, low, high)
-        prefetch(table.slots, homes[i])
-    for k in range(n):
-        prefetch(table.arena, table.slots[homes[longs[k]] + U1] & _INDEX)
+        i = missing[k]
+        if keys[U2 * i + U1] == _UNHASHED:
+            begin = np.uint64(bounds[i])
+            low, high = word_key(text, begin, np.uint64(bounds[i + U1]) - begin, U64)
+            keys[U2 * i], keys[U2 * i + U1], homes[i] = low, high, home(table, low, high)
+            prefetch(table.slots, homes[i])
 
 
 @kernel(inline=True)
