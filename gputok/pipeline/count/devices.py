@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -219,7 +220,10 @@ class _Devices:
             """Has the CPU's threads count a batch that the device can't count."""
             text = TextBatch(np.concatenate(batch.text), batch.offsets)
             other = self._fallback_for(text) if self._fallback_for else None
-            left.take(StepCounter(other) if other else self._counter, text, batch.position)
+            counting = StepCounter(other) if other else self._counter
+            cuts = counting.cut(text)
+            slices = [(start, stop, batch.position + 2 * start) for start, stop in itertools.pairwise(cuts)]
+            left.hand_out(counting, text, slices)
             if not isinstance(reason, Added) and not self._warned.is_set():
                 self._warned.set()
                 warnings.warn(f"some text is counted on the CPU: {reason}", stacklevel=2)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import operator
-from collections.abc import Callable
-from functools import partial
+from collections import deque
 from queue import Empty, SimpleQueue
-from threading import Thread, get_ident
+from threading import get_ident, local
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -18,12 +17,12 @@ from gputok.corpus.readers import Task, in_order
 from gputok.counts.files import WordColumns
 from gputok.counts.partitions import Tally, table_budget
 from gputok.counts.word_counts import WordCounts
-from gputok.kernels.threads import share
+from gputok.kernels.threads import ThreadCall, ThreadPool, share
 from gputok.pipeline.way import walks_of
 from gputok.text.pieces import Pieces, RawLines, TextBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
     from gputok.files.temporary import MemoryLimit
@@ -41,14 +40,12 @@ _SHORT = 1 << 16
 """One thread counts so many bytes before others would have started."""
 _FEW_WORDS = 1 << 14
 """One thread adds up tables with so few words before others would have started."""
-POSITIONS = 1 << 36
-"""A slice has so many positions for its words."""
-_TASK_POSITIONS = 1 << 40
-"""All slices of what a thread reads have so many: of 4 GB, cut into megabytes, 250 words for each byte."""
+POSITIONS = 1 << 40
+"""All slices of a batch have so many for their words: of 4 GB, cut into megabytes, 250 words for each byte."""
 WHOLE = 1 << 21
 """A thread counts so many bytes that it has read without cutting them, if a walk does not find the words."""
 LOOK_SECONDS = 0.2
-"""The main thread looks for failed threads after so many seconds."""
+"""The main thread looks for failed slices after so many seconds."""
 
 
 class Tallies(dict[bool, Tally]):
@@ -84,10 +81,6 @@ class Tallies(dict[bool, Tally]):
 
         tally = self[words.byte_level]
         tally.table = count_pieces(words.data, words.start, words.end, counts, position, tally.table, tally.make_room)
-
-
-Job = Callable[[Tallies], object]
-"""A slice to count, as a function of the tallies of the thread that counts it."""
 
 
 class Counter(Protocol):
@@ -289,7 +282,7 @@ def _count_tasks(
             counter = counter_for(batch)
             if len(batch.data) <= counter.whole:
                 start, stop = int(batch.offsets[0]), int(batch.offsets[-1])
-                counter.count(batch, start, stop, number * _TASK_POSITIONS, own)
+                counter.count(batch, start, stop, number * POSITIONS, own)
             else:
                 _count_here(counter, batch, own, number)
             own.n_bytes += len(batch.data)
@@ -330,16 +323,16 @@ def _count_long(
 
 
 def _count_here(counter: Counter, batch: TextBatch, tallies: Tallies, number: int = 0) -> None:
-    """Counts a batch in this thread. number: that of its task."""
+    """Counts a batch in this thread."""
     for start, stop, position in _slices(counter, batch, number):
         counter.count(batch, start, stop, position, tallies)
 
 
 def _slices(counter: Counter, batch: TextBatch, number: int) -> list[tuple[int, int, int]]:
-    """Returns the slices of the batch of a task: where each begins and ends, and the position of its first word."""
+    """Returns the slices of the batch of that number: where each begins and ends, and the position of its first word."""
     slices = [*itertools.pairwise(counter.cut(batch))]
-    n_positions = _TASK_POSITIONS // max(len(slices), 1)
-    return [(start, stop, number * _TASK_POSITIONS + i * n_positions) for i, (start, stop) in enumerate(slices)]
+    n_positions = POSITIONS // max(len(slices), 1)
+    return [(start, stop, number * POSITIONS + i * n_positions) for i, (start, stop) in enumerate(slices)]
 
 
 def comes(queue: SimpleQueue[None]) -> bool:
@@ -356,53 +349,42 @@ class Workers:
     def __init__(self, tallies: list[Tallies], report: Report | None, total: int | None, done: int = 0) -> None:
         self.tallies, self.done = tallies, done
         self._report, self._total = report, total
-        self._jobs: SimpleQueue[tuple[int, Job] | None] = SimpleQueue()
+        self._pool, self._calls = (
+            ThreadPool(len(tallies)),
+            deque[ThreadCall](),
+        )  # in order, without those that succeeded
+        self._own, self._unused = local(), [*tallies]  # of each thread; of no thread
         self._taken: SimpleQueue[None] = SimpleQueue()  # of each batch without waiting slices
         self._taken.put(None)  # memory holds two batches
-        self._number, self._n_jobs = itertools.count(), itertools.count()
-        self._errors: list[tuple[int, BaseException]] = []  # with the number of the job
-        # When Python ends, it does not wait for one whose start Ctrl-C has broken
-        named = partial(Thread, name="gputok-counter", daemon=True)
-        self._threads = [named(target=self._work, args=(of_thread,)) for of_thread in tallies]
+        self._number = itertools.count()
 
     def __enter__(self) -> Self:
-        try:
-            for thread in self._threads:
-                thread.start()
-        except BaseException:  # Ctrl-C, or the system gives no more threads: none of them may wait for ever
-            self._end()
-            raise
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._stop()  # after an error or Ctrl-C, no thread begins another slice
+        self._pool.stop()  # after an error or Ctrl-C, no thread begins another slice
 
     def next_position(self) -> int:
-        """Returns the position of the first word of a slice; it is larger than all positions of earlier slices."""
+        """Returns the position of the first word of a batch; it is larger than all positions of earlier batches."""
         return next(self._number) * POSITIONS
 
-    def take(self, counter: Counter, batch: TextBatch, position: int | None = None) -> None:
-        """Hands out the slices of a batch, then waits until threads have taken the slices of the batch before.
-
-        position: of the first byte, larger than that of the batch before; byte i has `position` + 2 * i. None: each slice
-        has the next position.
-        """
-        slices: list[tuple[int, int, int]] = []
-        for start, stop in itertools.pairwise(cuts := counter.cut(batch)):
-            first = self.next_position() if position is None else position + 2 * (start - cuts[0])
-            slices.append((start, stop, first))
-        self.hand_out(counter, batch, slices)
+    def take(self, counter: Counter, batch: TextBatch) -> None:
+        """Hands out the slices of a batch, then waits until threads have taken the slices of the batch before."""
+        self.hand_out(counter, batch, _slices(counter, batch, next(self._number)))
 
     def hand_out(self, counter: Counter, batch: TextBatch, slices: list[tuple[int, int, int]]) -> None:
         """Hands out slices of a batch, each with the position of its first word, and waits as `take` does."""
-        for start, stop, first in slices:
-            self._put(partial(counter.count, batch, start, stop, first))
-        self._put(lambda tallies: self._taken.put(None))
+        self._calls += [self._pool.submit(self._count, counter, batch, *each) for each in slices]
+        self._calls.append(self._pool.submit(self._taken.put, None))
         self.handed_out(slices[-1][1] - slices[0][0] if slices else 0)
+        self._raise_first()
         self.wait_for(lambda: comes(self._taken))
 
-    def _put(self, job: Job) -> None:
-        self._jobs.put((next(self._n_jobs), job))
+    def _count(self, counter: Counter, batch: TextBatch, start: int, stop: int, position: int) -> None:
+        # Each thread takes slices in order, so that the positions of its words only increase
+        if not hasattr(self._own, "tallies"):
+            self._own.tallies = self._unused.pop()
+        counter.count(batch, start, stop, position, self._own.tallies)
 
     def handed_out(self, n_bytes: int) -> None:
         """Reports that slices of `n_bytes` more have been handed out."""
@@ -411,7 +393,7 @@ class Workers:
             self._report("count", self.done, self._total)
 
     def wait_for(self, arrived: Callable[[], bool], others: Sequence[Future[Any]] = ()) -> None:
-        """Waits until `arrived` returns True; raises the exception of a thread, or of `others`, that has failed."""
+        """Waits until `arrived` returns True; raises the exception of a slice, or of `others`, that has failed."""
         while not arrived():
             self._raise_first()
             for future in others:
@@ -419,43 +401,17 @@ class Workers:
                     future.result()
             self.handed_out(0)
 
+    def _raise_first(self) -> None:
+        """Raises the error of the first slice that has failed, once those before it are counted."""
+        while self._calls and self._calls[0].is_made:
+            self._calls.popleft().result()
+
     def finish(self) -> None:
         """Waits for all slices."""
-        self._end()
-        for thread in self._threads:
-            self.wait_for(lambda thread=thread: thread.join(LOOK_SECONDS) or not thread.is_alive())
-        self._raise_first()
+        while self._calls:
+            self._calls.popleft().result()
         self.handed_out(0)
-
-    def _raise_first(self) -> None:
-        """Raises the error of the first job that has failed, of those that threads have begun; if none has, returns."""
-        if self._errors:
-            self._stop()
-            raise min(self._errors, key=operator.itemgetter(0))[1]
-
-    def _stop(self) -> None:
-        """Ends each thread after the job that it works on."""
-        with contextlib.suppress(Empty):
-            while True:
-                self._jobs.get_nowait()
-        self._end()
-        for thread in self._threads:
-            thread.join()
-
-    def _end(self) -> None:
-        """Has each thread end, after the slices that were handed out."""
-        for _ in self._threads:
-            self._jobs.put(None)
-
-    def _work(self, tallies: Tallies) -> None:
-        """Runs in each thread: takes slices in order until None, so that the positions of its words only increase."""
-        while (taken := self._jobs.get()) is not None:
-            number, job = taken
-            try:
-                job(tallies)
-            except BaseException as error:  # raised again in the main thread
-                self._errors.append((number, error))
-                return
+        self._pool.stop()  # if Ctrl-C comes amid that, `__exit__` does it anew
 
 
 def collected(tallies: list[Tallies]) -> WordCounts:
