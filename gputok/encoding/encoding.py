@@ -145,7 +145,7 @@ class Encoding:
     def ids(self) -> list[int]:
         """The ids of the tokens, as language models take them."""
         if (later := self._later) is not None:
-            return later[0].ids(later)
+            return later[0].listed(later, "ids")
         return self.column("ids").tolist()
 
     @property
@@ -164,8 +164,6 @@ class Encoding:
         return self._array("attention")
 
     def _array(self, name: str) -> Ids:
-        if (later := self._later) is not None:
-            return later[0].column(later, name)
         column = self.column(name)
         return cast("Ids", column) if column.dtype == np.uint32 else column.astype(np.uint32)
 
@@ -173,7 +171,7 @@ class Encoding:
     def type_ids(self) -> list[int]:
         """For each token, the type id that the post-processor gave to its input sequence."""
         if (later := self._later) is not None:
-            return later[0].type_ids(later)
+            return later[0].listed(later, "type_ids")
         return self.column("type_ids").tolist()
 
     @property
@@ -232,14 +230,14 @@ class Encoding:
     def attention_mask(self) -> list[int]:
         """1 for each token that a model should attend to, 0 for padding."""
         if (later := self._later) is not None:
-            return later[0].attention_mask(later)
+            return later[0].listed(later, "attention")
         return self.column("attention").tolist()
 
     @property
     def special_tokens_mask(self) -> list[int]:
         """1 for each token that the post-processor or padding added, 0 for tokens of the text."""
         if (later := self._later) is not None:
-            return later[0].special_tokens_mask(later)
+            return later[0].listed(later, "special")
         return self.column("special").tolist()
 
     @property

@@ -45,17 +45,20 @@ class Frame:
 
     Attributes:
         around: attribute of `Encoding` -> its values for the special tokens before the first text, then those after each text.
-        texts: of each text, attribute -> the value of each token.
         n_special: the number of special tokens.
-        packed: the ids of `around`, each as uint32 in bytes.
+        packed: column of `Encoding` -> the values of `around`, uint32 in bytes; values: the same for a token of each text.
     """
 
     def __init__(self, around: list[dict[str, list[Any]]], texts: list[dict[str, Any]]) -> None:
-        self.around, self.texts = around, texts
+        self.around = around
         self.before, self.after = around[0], around[-1]
         self.n_before = len(self.before["ids"])
         self.n_special = sum(len(some["ids"]) for some in around)
-        self.packed = [np.array(some["ids"], np.uint32).tobytes() for some in around]
+        columns = {"ids": "ids", "type_ids": "type_ids", "special": "special_tokens_mask"}
+        self.packed, self.values = (
+            {column: [np.array(some[name], np.uint32).tobytes() for some in parts] for column, name in columns.items()}
+            for parts in (around, texts)
+        )
 
     @classmethod
     def of(cls, pipeline: Pipeline, add_special_tokens: bool, type_ids: tuple[int, ...] = (0,)) -> Self | None:

@@ -437,8 +437,8 @@ class Texts:
             return None
         texts: list[Any] = [*given]
         frame = self._frame_of(1, special)
-        types = [*frame.before["type_ids"], frame.texts[0]["type_ids"], *frame.after["type_ids"]]
-        if (n_characters := self.measure(texts)) < 0 or any(types):
+        types = [*frame.packed["type_ids"], *frame.values["type_ids"]]
+        if (n_characters := self.measure(texts)) < 0 or any(map(any, types)):
             return None
         if n_characters <= (_FEW_FOR_THREADS if self._by_units else _FEW):
             found = self.encode_each(texts, n_characters, add_special_tokens, threads)
@@ -508,7 +508,7 @@ class Texts:
             flags = self._flags + SEVERAL
             if target is not before:
                 some, flags = [*map(self._cut, some, target)], flags + CUT
-            first, *after = self._frame_of(len(some), special).packed
+            first, *after = self._frame_of(len(some), special).packed["ids"]
             pieces = [first, some[0], after[0]] if len(some) == 1 else [first, some[0], after[0], some[1], after[1]]
             encodings.append(_encoding(self, b"".join(pieces), given, special, target, flags))
         return self.padded_to_longest(encodings)
@@ -581,83 +581,53 @@ class Texts:
 
     def column(self, made: Made, name: str) -> Column | None:
         """Makes a column as an array, uint32[n_tokens]; None for columns that are seldom read."""
-        padding = self._padding
-        if name == "ids":
-            packed, filler = made[1], padding and padding.pad_id
-        elif name == "attention":
-            packed, filler = _ONE * (len(made[1]) // ID), 0
-        elif name == "type_ids":
-            packed, filler = self._packed(made, name), padding and padding.pad_type_id
-        elif name == "special":
-            packed, filler = self._packed(made, "special_tokens_mask"), 1
-        else:
-            return None
-        if padding is not None and (missing := self._missing(len(packed) // ID)):
-            more = _pack(filler) * missing
-            packed = packed + more if padding.direction == "right" else more + packed
-        return np.frombuffer(packed, np.uint32)  # from bytes: four times as fast as to fill an array
+        return np.frombuffer(self._packed(made, name), np.uint32) if name in _FILLERS else None
+
+    def listed(self, made: Made, name: str) -> list[int]:
+        """Makes such a column as a list."""
+        return self._list_ids(self._packed(made, name))
 
     def _packed(self, made: Made, name: str) -> bytes:
-        """The same as `_column`, without padding, uint32 in bytes."""
-        frame, lengths = self._frame(made)
-        parts = [_pack(*frame.before[name])]
-        for text, n, after in zip(frame.texts, lengths, frame.around[1:], strict=True):
-            parts += _pack(text[name]) * n, _pack(*after[name])
-        return b"".join(parts)
-
-    def ids(self, made: Made) -> list[int]:
-        """Makes `Encoding.ids`."""
-        found = self._list_ids(made[1])
-        return found if self._padding is None else self._padded(found, self._padding.pad_id)
-
-    def type_ids(self, made: Made) -> list[int]:
-        """Makes `Encoding.type_ids`."""
-        return self._column(made, "type_ids", self._padding and self._padding.pad_type_id)
-
-    def special_tokens_mask(self, made: Made) -> list[int]:
-        """Makes `Encoding.special_tokens_mask`."""
-        return self._column(made, "special_tokens_mask", 1)
-
-    def attention_mask(self, made: Made) -> list[int]:
-        """Makes `Encoding.attention_mask`."""
-        return self._padded([1] * (len(made[1]) // ID), 0)
+        """Makes such a column as uint32 in bytes: four times as fast as to fill an array."""
+        if name == "ids":
+            packed = made[1]
+        elif name == "attention":
+            packed = _ONE * (len(made[1]) // ID)
+        else:
+            frame, lengths = self._frame(made)
+            first, *after = frame.packed[name]
+            parts = [first]
+            for value, n, special in zip(frame.values[name], lengths, after, strict=True):
+                parts += value * n, special
+            packed = b"".join(parts)
+        return packed if self._padding is None else self._padded(packed, _FILLERS[name](self._padding))
 
     def tokens(self, made: Made) -> list[str] | None:
         """Makes `Encoding.tokens`; None if the text of a token depends on more than its id."""
-        if self._bare:
-            return self._column(made, "tokens", self._padding and self._padding.pad_token, "")
         ids = self._list_ids(made[1])
-        if self._odd and not self._odd.isdisjoint(ids):
-            return None
-        if self.address and not made[5]:  # machine code will make them the next time
-            self.engine.learn(ids)
+        if not self._bare:
+            if self._odd and not self._odd.isdisjoint(ids):
+                return None
+            if self.address and not made[5]:  # machine code will make them the next time
+                self.engine.learn(ids)
         frame, lengths = self._frame(made)
         at = frame.n_before
         found: list[str] = [*frame.before["tokens"]]
         for n, after in zip(lengths, frame.around[1:], strict=True):
-            found += map(self._spell, ids[at : at + n])
+            found += [""] * n if self._bare else map(self._spell, ids[at : at + n])
             found += after["tokens"]
             at += n + len(after["ids"])
-        return found if self._padding is None else self._padded(found, self._padding.pad_token)
-
-    def _column(self, made: Made, name: str, filler: Any, of_text: Any = None) -> list[Any]:
-        """A column in which all tokens of a text have one value; of_text: the value, if the frame has another one."""
-        frame, lengths = self._frame(made)
-        found = [*frame.before[name]]
-        for text, n, after in zip(frame.texts, lengths, frame.around[1:], strict=True):
-            found += [text[name] if of_text is None else of_text] * n
-            found += after[name]
-        return self._padded(found, filler)
+        return found if self._padding is None else self._padded(found, [self._padding.pad_token])
 
     def _missing(self, n: int) -> int:
         """The number of padding tokens of an encoding of n other tokens."""
         return 0 if self._padding is None else max(self._padding.aim(n) - n, 0)
 
-    def _padded(self, column: list[Any], filler: Any) -> list[Any]:
-        if self._padding is None or not (missing := self._missing(len(column))):
-            return column
-        more = [filler] * missing
-        return column + more if self._padding.direction == "right" else more + column
+    def _padded(self, values: _Values, filler: _Values) -> _Values:
+        """Pads a list with an item for each token, or numbers in bytes."""
+        if self._padding is None or not (missing := self._missing(len(values) // len(filler))):
+            return values
+        return values + filler * missing if self._padding.direction == "right" else filler * missing + values
 
     def offsets(self, made: Made) -> list[tuple[int, int]] | None:
         """Makes `Encoding.offsets`; None if they depend on more than the ids and the positions."""
@@ -707,7 +677,7 @@ class Texts:
                 return None
             found += some
             found += [filler] * len(after["ids"])
-        return self._padded(found, filler)
+        return self._padded(found, [filler])
 
     def _positions(self, text: str, n: int) -> list[tuple[int, int]] | None:
         """The characters of the n tokens that truncation has kept of a text.
@@ -739,11 +709,14 @@ def _encoding(*made: Any) -> Encoding:
     return encoding
 
 
-_ONE = np.uint32(1).tobytes()
-
-
-def _pack(*values: Any) -> bytes:
-    return struct.pack(f"={len(values)}I", *values)
+_ONE = struct.pack("=I", 1)
+_FILLERS: dict[str, Callable[[Padding], bytes]] = {
+    "ids": lambda padding: struct.pack("=I", padding.pad_id),
+    "type_ids": lambda padding: struct.pack("=I", padding.pad_type_id),
+    "special": lambda padding: _ONE,
+    "attention": lambda padding: bytes(ID),
+}
+"""The columns that are made of the ids alone -> what they have for a token of padding."""
 
 
 _new = Encoding.__new__
