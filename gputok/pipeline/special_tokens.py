@@ -46,19 +46,21 @@ class Frame:
     Attributes:
         around: attribute of `Encoding` -> its values for the special tokens before the first text, then those after each text.
         n_special: the number of special tokens.
-        packed: column of `Encoding` -> the values of `around`, uint32 in bytes; values: the same for a token of each text.
+        packed: column of `Encoding` -> its values before the first text; and of each text, that of a token, and those after the
+            text; uint32 in bytes.
     """
 
     def __init__(self, around: list[dict[str, list[Any]]], texts: list[dict[str, Any]]) -> None:
         self.around = around
+        self.packed: dict[str, tuple[bytes, list[tuple[bytes, bytes]]]] = {}
         self.before, self.after = around[0], around[-1]
         self.n_before = len(self.before["ids"])
         self.n_special = sum(len(some["ids"]) for some in around)
         columns = {"ids": "ids", "type_ids": "type_ids", "special": "special_tokens_mask"}
-        self.packed, self.values = (
-            {column: [np.array(some[name], np.uint32).tobytes() for some in parts] for column, name in columns.items()}
-            for parts in (around, texts)
-        )
+        for column, name in columns.items():
+            before, *after = (np.array(some[name], np.uint32).tobytes() for some in around)
+            values = (np.uint32(text[name]).tobytes() for text in texts)
+            self.packed[column] = before, [*zip(values, after, strict=True)]
 
     @classmethod
     def of(cls, pipeline: Pipeline, add_special_tokens: bool, type_ids: tuple[int, ...] = (0,)) -> Self | None:

@@ -131,7 +131,11 @@ class Texts:
         self.pipeline, self.engine, self._bare = pipeline.with_limits(), engine, bare
         self._padding, self._list_ids = pipeline.padding, engine.list_ids
         self._spell, self._odd = pipeline.names.spelling.__getitem__, pipeline.odd_tokens
-        self._flags = 0 if pipeline.padding is None else PADDED
+        padding = pipeline.padding
+        self._flags, fillers = (0, None) if padding is None else (PADDED, (padding.pad_id, padding.pad_type_id, 1, 0))
+        self._fillers: dict[str, bytes] = {  # of the columns that are made of the ids alone
+            name: struct.pack("=I", filler) for name, filler in zip(_COLUMNS, fillers or (0, 0, 0, 0), strict=True)
+        }
         self._scratch, self._ids_of, self._longest = engine.scratch, engine.ids_of, engine.longest
         self.measure = engine.measure
         if (builtins := engine.builtins) is not None:
@@ -437,8 +441,8 @@ class Texts:
             return None
         texts: list[Any] = [*given]
         frame = self._frame_of(1, special)
-        types = [*frame.packed["type_ids"], *frame.values["type_ids"]]
-        if (n_characters := self.measure(texts)) < 0 or any(map(any, types)):
+        before, text_and_after = frame.packed["type_ids"]
+        if (n_characters := self.measure(texts)) < 0 or any(before) or any(map(any, *text_and_after)):
             return None
         if n_characters <= (_FEW_FOR_THREADS if self._by_units else _FEW):
             found = self.encode_each(texts, n_characters, add_special_tokens, threads)
@@ -508,9 +512,10 @@ class Texts:
             flags = self._flags + SEVERAL
             if target is not before:
                 some, flags = [*map(self._cut, some, target)], flags + CUT
-            first, *after = self._frame_of(len(some), special).packed["ids"]
-            pieces = [first, some[0], after[0]] if len(some) == 1 else [first, some[0], after[0], some[1], after[1]]
-            encodings.append(_encoding(self, b"".join(pieces), given, special, target, flags))
+            packed, texts = self._frame_of(len(some), special).packed["ids"]
+            for ids, (_, after) in zip(some, texts, strict=True):
+                packed += ids + after
+            encodings.append(_encoding(self, packed, given, special, target, flags))
         return self.padded_to_longest(encodings)
 
     def _targets(self, lengths: list[tuple[int, ...]], special: int) -> list[tuple[int, ...]] | None:
@@ -581,10 +586,12 @@ class Texts:
 
     def column(self, made: Made, name: str) -> Column | None:
         """Makes a column as an array, uint32[n_tokens]; None for columns that are seldom read."""
-        return np.frombuffer(self._packed(made, name), np.uint32) if name in _FILLERS else None
+        return np.frombuffer(self._packed(made, name), np.uint32) if name in self._fillers else None
 
     def listed(self, made: Made, name: str) -> list[int]:
         """Makes such a column as a list."""
+        if name == "attention":  # sooner than by bytes
+            return self._padded([1] * (len(made[1]) // ID), [0])
         return self._list_ids(self._packed(made, name))
 
     def _packed(self, made: Made, name: str) -> bytes:
@@ -595,12 +602,10 @@ class Texts:
             packed = _ONE * (len(made[1]) // ID)
         else:
             frame, lengths = self._frame(made)
-            first, *after = frame.packed[name]
-            parts = [first]
-            for value, n, special in zip(frame.values[name], lengths, after, strict=True):
-                parts += value * n, special
-            packed = b"".join(parts)
-        return packed if self._padding is None else self._padded(packed, _FILLERS[name](self._padding))
+            packed, texts = frame.packed[name]
+            for (value, after), n in zip(texts, lengths, strict=True):
+                packed += value * n + after
+        return packed if self._padding is None else self._padded(packed, self._fillers[name])
 
     def tokens(self, made: Made) -> list[str] | None:
         """Makes `Encoding.tokens`; None if the text of a token depends on more than its id."""
@@ -709,16 +714,7 @@ def _encoding(*made: Any) -> Encoding:
     return encoding
 
 
-_ONE = struct.pack("=I", 1)
-_FILLERS: dict[str, Callable[[Padding], bytes]] = {
-    "ids": lambda padding: struct.pack("=I", padding.pad_id),
-    "type_ids": lambda padding: struct.pack("=I", padding.pad_type_id),
-    "special": lambda padding: _ONE,
-    "attention": lambda padding: bytes(ID),
-}
-"""The columns that are made of the ids alone -> what they have for a token of padding."""
-
-
+_COLUMNS, _ONE = ("ids", "type_ids", "special", "attention"), struct.pack("=I", 1)
 _new = Encoding.__new__
 _PREPARING = threading.Lock()
 
