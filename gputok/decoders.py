@@ -12,6 +12,7 @@ import itertools
 import re
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, SupportsIndex
 
+from gputok.automaton.pattern import PATTERN, Regex
 from gputok.checks import (
     SIZE,
     WrongValue,
@@ -27,12 +28,9 @@ from gputok.checks import (
 )
 from gputok.components import Chain, Code, Component, call_custom, derived
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
-from gputok.text.patterns import PATTERN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as ListOf
-
-    from gputok.automaton.pattern import Regex
 
 
 class Decoder(Component):

@@ -1,4 +1,4 @@
-"""Regex, the public class of patterns, and the search for the few patterns that are not automata.
+"""Regex, the public class of patterns; cutting text at their matches; the search for the few that are not automata.
 
 These few patterns backtrack, in the `regex` package, and some patterns would run for years on 35 letters. So the CPU time
 for a text is limited to `SECONDS`, plus `SECONDS_PER_CHARACTER` for each character: a hundred times the time for a text
@@ -9,13 +9,14 @@ Automata need no limit.
 
 from __future__ import annotations
 
+import functools
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gputok.automaton import compile_literal, compile_pattern
-from gputok.checks import checked, string
+from gputok.checks import WrongValue, brief, checked, is_object, reading, string, wrong_type
 from gputok.types import public
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from gputok.automaton import Backtracking
     from gputok.kernels import Automaton
-    from gputok.types import Bytes, Mask, Positions
+    from gputok.types import Behavior, Bytes, Mask, Positions
 
 SECONDS = 5.0
 SECONDS_PER_CHARACTER = 1e-4
@@ -59,6 +60,43 @@ class Regex:
 def matcher(pattern: str | Regex) -> Automaton | Backtracking:
     """Compiles a pattern or a text to find; the empty text matches between any two characters."""
     return compile_pattern(pattern.pattern) if isinstance(pattern, Regex) else compile_literal(pattern)
+
+
+# -- fields of components: a string, which stands for itself, or a Regex
+
+
+def _checked(value: Any) -> str | Regex:
+    if isinstance(value, str):
+        return string(value)
+    if not isinstance(value, Regex):
+        raise wrong_type(value, "str | Regex")
+    return value
+
+
+def _form(pattern: str | Regex) -> dict[str, str]:
+    return {"String": pattern} if isinstance(pattern, str) else {"Regex": pattern.pattern}
+
+
+def _read(form: Any) -> str | Regex:
+    if not is_object(form) or len(form) != 1 or not form.keys() <= {"String", "Regex"}:
+        raise WrongValue(f'must be {{"String": ...}} or {{"Regex": ...}}, not {brief(form)}')
+    ((kind, text),) = form.items()
+    text = reading(kind, string, text)
+    if kind == "String":
+        return text
+    return reading(kind, Regex, text)
+
+
+def _shown(pattern: str | Regex) -> str:
+    ((kind, text),) = _form(pattern).items()
+    return f'{kind}("{text}")'
+
+
+PATTERN: dict[str, Any] = {"check": _checked, "shown": _shown, "written": _form, "read": _read}
+"""The arguments of `gputok.checks.field` for a pattern."""
+
+
+# -- matches
 
 
 def spans(
@@ -108,24 +146,60 @@ def _matches(pattern: Backtracking, text: str, deadline: float) -> Iterator[tupl
         at += 1
 
 
+# A pattern divides a text into spans: its matches, and the text between them. _CUTS[behavior][i][j] is 1 if the text
+# is cut between two neighbouring spans, where i and j are 1 if the first and the second span, respectively, is a match.
+_CUTS: dict[Behavior, Any] = {
+    "removed": ((1, 1), (1, 1)),
+    "isolated": ((1, 1), (1, 1)),
+    "merged_with_previous": ((1, 0), (1, 1)),
+    "merged_with_next": ((1, 1), (0, 1)),
+    "contiguous": ((0, 1), (1, 0)),
+}
+BEHAVIORS: dict[Behavior, str] = {name: name.title().replace("_", "") for name in _CUTS}
+"""Behavior -> the word for it in JSON and in a `repr`."""
+
+
+@functools.cache
+def cut_rule(behavior: Behavior, invert: bool = False) -> tuple[Mask, Mask]:
+    """Returns a behavior as the kernels read it: (cut, drop).
+
+    cut: bool[2, 2], see `_CUTS`; drop: bool[2], drop[1] if matches are removed, drop[0] if the text between them is.
+    `invert` exchanges matches and the text between them.
+    """
+    cut, drop = np.array(_CUTS[behavior], bool), np.array([False, behavior == "removed"])
+    return (cut[::-1, ::-1], drop[::-1]) if invert else (cut, drop)
+
+
 def split_words(
-    data: Bytes, start: Positions, end: Positions, frozen: Mask | None, pattern: Backtracking, cut: Mask, drop: Mask
+    text: tuple[Bytes, Positions, Positions, Mask | None],
+    pattern: Automaton | Backtracking,
+    cut: Mask,
+    drop: Mask,
+    keep_empty: bool = False,
 ) -> tuple[Positions, Positions, Positions]:
-    """Like the kernel of the same name in kernels/cpu/split.py, for a backtracking pattern instead of an automaton."""
+    """Cuts pieces of text as the kernel of the same name in kernels/cpu/split.py does, also for a backtracking pattern.
+
+    text: data, start, end and frozen, as there; cut, drop: of `cut_rule`.
+    """
+    if isinstance(pattern, tuple):
+        from gputok.kernels.cpu.split import split_words
+
+        return split_words(*text, pattern, cut, drop, keep_empty)
+    data, start, end, frozen = text
     words: list[tuple[int, int]] = []
     rows = [0]
     for i, (a, b) in enumerate(zip(start.tolist(), end.tolist(), strict=True)):
         if frozen is not None and frozen[i]:
             words.append((a, b))
         else:
-            text = data[a:b].tobytes().decode()
-            found = list(spans(pattern, text))
+            part = data[a:b].tobytes().decode()
+            found = list(spans(pattern, part))
             flags = [flag for *_, flag in found]
             word = a
             for (first, last, flag), following in zip(found, [*flags[1:], None], strict=False):
-                a += len(text[first:last].encode())
+                a += len(part[first:last].encode())
                 if following is None or cut[int(flag), int(following)]:
-                    if word < a and not drop[int(flag)]:
+                    if (word < a or (keep_empty and flag)) and not drop[int(flag)]:
                         words.append((word, a))
                     word = a
         rows.append(len(words))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gputok.automaton.pattern import PATTERN, Regex
 from gputok.checks import field, string, switch
 from gputok.normalizers.base import Normalizer
 from gputok.text.edit import prepend, replace, strip
-from gputok.text.patterns import PATTERN
 from gputok.text.way import Apart, Before, SpaceChange
 
 if TYPE_CHECKING:
-    from gputok.automaton.pattern import Regex
     from gputok.text.pieces import Pieces
     from gputok.text.way import Way
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from gputok.automaton.pattern import BEHAVIORS, cut_rule, split_words
 from gputok.checks import choice
 from gputok.components import Code, Component, call_custom
 from gputok.kernels.signatures import NamedTuple
@@ -18,19 +18,8 @@ if TYPE_CHECKING:
     from gputok.automaton import Backtracking
     from gputok.kernels import Automaton
     from gputok.text.pre_tokenized_string import PreTokenizedString
-    from gputok.types import Behavior, Mask, Positions
+    from gputok.types import Behavior, Positions
 
-# A pattern divides a text into spans: its matches, and the text between them. _CUTS[behavior][i][j] is 1 if the text
-# is cut between two neighbouring spans, where i and j are 1 if the first and the second span, respectively, is a match.
-_CUTS: dict[Behavior, Any] = {
-    "removed": ((1, 1), (1, 1)),
-    "isolated": ((1, 1), (1, 1)),
-    "merged_with_previous": ((1, 0), (1, 1)),
-    "merged_with_next": ((1, 1), (0, 1)),
-    "contiguous": ((0, 1), (1, 0)),
-}
-BEHAVIORS: dict[Behavior, str] = {name: name.title().replace("_", "") for name in _CUTS}
-"""Behavior -> the word for it in JSON and in a `repr`."""
 _NAMED = {name: behavior for behavior, name in BEHAVIORS.items()}
 _named = choice(*_NAMED)
 BEHAVIOR: dict[str, Any] = {
@@ -213,17 +202,6 @@ def _composed(pieces: Pieces, origin: Alignment, offsets: Positions, start: Posi
     return Alignment(first, np.where(start < end, from_end[np.maximum(end, 1) - 1], first))
 
 
-@functools.cache
-def cut_rule(behavior: Behavior, invert: bool = False) -> tuple[Mask, Mask]:
-    """Returns a behavior as the kernels read it: (cut, drop).
-
-    cut: bool[2, 2], see `_CUTS`; drop: bool[2], drop[1] if matches are removed, drop[0] if the text between them is.
-    `invert` exchanges matches and the text between them.
-    """
-    cut, drop = np.array(_CUTS[behavior], bool), np.array([False, behavior == "removed"])
-    return (cut[::-1, ::-1], drop[::-1]) if invert else (cut, drop)
-
-
 def one_walk(matcher: Automaton | Backtracking, behavior: Behavior, invert: bool = False) -> Automaton | None:
     """Returns the automaton whose matches are what a pattern cuts text into, or None if one walk does not suffice."""
     if not isinstance(matcher, tuple):
@@ -242,14 +220,5 @@ def cut_pieces(pieces: Pieces, matcher: Automaton | Backtracking, behavior: Beha
 
     behavior: the treatment of matches; invert: exchanges matches and the text between them.
     """
-    cut, drop = cut_rule(behavior, invert)
     text = pieces.data, pieces.start, pieces.end, pieces.frozen
-    if isinstance(matcher, tuple):
-        from gputok.kernels.cpu.split import split_words
-
-        start, end, rows = split_words(*text, matcher, cut, drop)
-    else:
-        from gputok.automaton.pattern import split_words as split_by_backtracking
-
-        start, end, rows = split_by_backtracking(*text, matcher, cut, drop)
-    return regroup(pieces, start, end, rows)
+    return regroup(pieces, *split_words(text, matcher, *cut_rule(behavior, invert)))

@@ -6,12 +6,11 @@ import functools
 from typing import TYPE_CHECKING
 
 from gputok.automaton import compile_literal
-from gputok.automaton.pattern import Regex, matcher
+from gputok.automaton.pattern import PATTERN, Regex, matcher
 from gputok.automaton.ready import BERT_WORDS, named
 from gputok.checks import character, field, switch
 from gputok.components import derived
 from gputok.pre_tokenizers.base import BEHAVIOR, PatternCut, PreTokenizer, one_walk
-from gputok.text.patterns import PATTERN
 from gputok.text.way import Apart, SpaceChange
 
 if TYPE_CHECKING:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gputok.automaton.pattern import Regex, cut_rule, matcher, split_words
 from gputok.text.pieces import Alignment, Pieces, first_characters
 from gputok.text.unicode_maps import character_map, compositions, normalization_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gputok.automaton import Backtracking
-    from gputok.automaton.pattern import Regex
     from gputok.types import Bytes, Mask, Positions
 
 
@@ -100,21 +99,13 @@ def find_matches(pattern: str | Regex, pieces: Pieces) -> tuple[Positions, Posit
     any two characters.
     """
     from gputok.kernels.cpu.edits import find_literal
-    from gputok.kernels.cpu.split import split_words
 
     text = pieces.data, pieces.start, pieces.end, pieces.frozen
     if isinstance(pattern, str) and pattern:
         literal = np.frombuffer(pattern.encode(), np.uint8)
         found, rows = find_literal(*text, literal)
         return found, found + len(literal), rows
-    from gputok.automaton.pattern import matcher
-
-    machine = matcher(pattern)
-    if isinstance(machine, tuple):
-        cut, drop = np.ones((2, 2), bool), np.array([True, False])
-        start, end, rows = split_words(*text, machine, cut, drop, keep_empty=True)
-    else:
-        start, end, rows = _backtracked(machine, pieces)
+    start, end, rows = split_words(text, matcher(pattern), *cut_rule("removed", invert=True), keep_empty=True)
     keep = np.repeat(_changeable(pieces), np.diff(rows))
     return start[keep], end[keep], np.append(0, np.cumsum(keep))[rows]
 
@@ -125,22 +116,6 @@ def _changeable(pieces: Pieces) -> Mask:
     if pieces.frozen is not None:
         changeable &= ~pieces.frozen
     return changeable
-
-
-def _backtracked(pattern: Backtracking, pieces: Pieces) -> tuple[Positions, Positions, Positions]:
-    """Like `find_matches`, for a pattern that runs in the `regex` package."""
-    from gputok.automaton.pattern import spans
-
-    found: list[tuple[int, int]] = []
-    rows = [0]
-    for text, start in zip(pieces.strings(), pieces.start.tolist(), strict=True):
-        for first, last, matched in spans(pattern, text):
-            end = start + len(text[first:last].encode())
-            found += [(start, end)] * matched
-            start = end
-        rows.append(len(found))
-    start, end = np.array(found, np.int64).reshape(-1, 2).T
-    return start, end, np.array(rows)
 
 
 def splice(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gputok.automaton.pattern import BEHAVIORS, cut_rule, matcher, split_words
 from gputok.text import edit
 from gputok.text.pieces import Alignment, Pieces, TextBatch, check_lengths, spell_out
 from gputok.types import public
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
     from gputok.automaton.pattern import Regex
     from gputok.types import Behavior, Bytes, Positions32
-
-_BEHAVIORS = ("removed", "isolated", "merged_with_previous", "merged_with_next", "contiguous")
 
 
 @public("gputok")
@@ -274,40 +273,18 @@ class NormalizedString:
             >>> [part.normalized for part in NormalizedString("one two").split(" ", "merged_with_next")]
             ['one', ' two']
         """
-        if behavior not in _BEHAVIORS:
+        if behavior not in BEHAVIORS:
             raise ValueError(
-                f"Wrong value for SplitDelimiterBehavior, expected one of: `{', '.join(_BEHAVIORS)}`, not {behavior!r}"
+                f"Wrong value for SplitDelimiterBehavior, expected one of: `{', '.join(BEHAVIORS)}`, not {behavior!r}"
             )
-        return [self._part(start, end) for start, end in _merged(self._spans(pattern), behavior)]
-
-    def _spans(self, pattern: str | Regex) -> list[tuple[int, int, bool]]:
-        """Cuts the string into matches (True) and gaps between them (False): (first byte, last byte + 1, matched)."""
         n_bytes = len(self.normalized_bytes())
         if pattern == "" or n_bytes == 0:
-            return [(0, n_bytes, False)]
-        starts, ends, _ = edit.find_matches(pattern, self._pieces)
-        spans: list[tuple[int, int, bool]] = []
-        offset, last = int(self._pieces.start[0]), 0
-        for start, end in zip((starts - offset).tolist(), (ends - offset).tolist(), strict=True):
-            spans += [(last, start, False)] * (last < start) + [(start, end, True)]
-            last = end
-        return spans + [(last, n_bytes, False)] * (last < n_bytes)
-
-
-def _merged(spans: list[tuple[int, int, bool]], behavior: str) -> list[tuple[int, int]]:
-    """The parts (first byte, last byte + 1) that matches and gaps make under a behavior."""
-    if behavior in ("removed", "isolated"):
-        return [(start, end) for start, end, matched in spans if behavior == "isolated" or not matched]
-    backwards = behavior == "merged_with_next"
-    merged: list[list[int]] = []
-    before = False  # whether the last span was a match
-    for start, end, matched in reversed(spans) if backwards else spans:
-        if merged and (matched == before if behavior == "contiguous" else matched and not before):
-            merged[-1][0 if backwards else 1] = start if backwards else end
-        else:
-            merged.append([start, end])
-        before = matched
-    return [(start, end) for start, end in (reversed(merged) if backwards else merged)]
+            return [self._part(0, n_bytes)]
+        pieces = self._pieces
+        text = pieces.data, pieces.start, pieces.end, pieces.frozen
+        starts, ends, _ = split_words(text, matcher(pattern), *cut_rule(behavior), keep_empty=True)
+        spans = zip((starts - pieces.start[0]).tolist(), (ends - pieces.start[0]).tolist(), strict=True)
+        return [self._part(start, end) for start, end in spans]
 
 
 def _string(name: str, value: Any) -> str:
