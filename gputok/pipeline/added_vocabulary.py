@@ -403,7 +403,8 @@ def word_bits() -> Bytes:
     return np.packbits(np.cumsum(edges[:-1], dtype=np.int8), bitorder="little")
 
 
-_MOST_INTEGERS = 1 << 20
+_MOST_IDS = 1 << 20
+"""So many ids have entries in a table, or objects of their numbers."""
 
 
 class Names:
@@ -419,33 +420,33 @@ class Names:
             return tokens[token_id].content if text is None and token_id in tokens else text
 
         def when_decoded(token_id: int) -> str | None:
+            if not 0 <= token_id < 1 << 32:
+                raise OverflowError(f"expected an id from 0 to 2**32 - 1, got {token_id}")
             if token_id in tokens:
                 return normalized.get(token_id, tokens[token_id].content)
             return vocabulary.name(token_id)
 
         self.spelling = Spelling(in_encodings)
         """Id -> text as `Encoding.tokens` shows it."""
-        self.texts: dict[int, str | None] = _Texts(when_decoded)
+        self.texts: dict[int, str | None] = LazyTable(when_decoded)
         """Id -> text for decoding, or None if no token has the id."""
 
     @derived
     def n_ids(self) -> int:
-        """The largest id + 1, but at most _MOST_INTEGERS: so many objects of numbers may be kept."""
+        """The largest id + 1, but at most _MOST_IDS."""
         largest = max(int(self.vocabulary.ids.max(initial=0)), self._largest)
-        return min(largest + 1, _MOST_INTEGERS)
+        return min(largest + 1, _MOST_IDS)
 
 
-class _Texts(dict[int, str | None]):
-    """Id -> the text of the token, or None, looked up at the first access."""
+class LazyTable(dict[int, Any]):
+    """Id -> the result of a function for this id, computed at the first access."""
 
-    def __init__(self, lookup: Callable[[int], str | None]) -> None:
+    def __init__(self, make: Callable[[int], Any]) -> None:
         super().__init__()
-        self._lookup = lookup
+        self._make = make
 
-    def __missing__(self, token_id: int) -> str | None:
-        if not 0 <= token_id < 1 << 32:
-            raise OverflowError(f"expected an id from 0 to 2**32 - 1, got {token_id}")
-        text = self._lookup(token_id)
-        if text is not None:
-            self[token_id] = text
-        return text
+    def __missing__(self, id: int) -> Any:
+        found = self._make(id)
+        if len(self) < _MOST_IDS:
+            self[id] = found
+        return found

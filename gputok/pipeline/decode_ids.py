@@ -5,20 +5,20 @@ If a decoder treats each token alone, the text of each id is computed once and t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+from gputok.pipeline.added_vocabulary import LazyTable
 
-    from gputok import decoders
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gputok.components import Component
     from gputok.decoders import Decoder
     from gputok.pipeline.pipeline import Pipeline
     from gputok.types import Ids, Positions
-
-_MOST = 1 << 20  # the largest number of ids in a table
 
 
 def decode(pipeline: Pipeline, ids: Sequence[int], skip_special_tokens: bool) -> str:
@@ -58,70 +58,45 @@ def _decoding(pipeline: Pipeline, skip: bool) -> Callable[[Sequence[int]], str]:
         tokens = [text for text in map(token, ids) if text is not None]
         return " ".join(tokens) if decoder is None else "".join(decoder.decode_chain(tokens))
 
-    if (pair := _apart(decoder)) is not None:
-        return _first_and_others(token, *pair)
-    if isinstance(decoder, decoders.Sequence) and (found := _chain(decoder)) is not None:
-        return _joined(token, *found, one_by_one)
-    return one_by_one
+    if (found := _apart(decoder)) is None:
+        return one_by_one
+    first, other, after = found
+    opening = LazyTable(lambda id: "" if (text := token(id)) is None else first(text))
+    following = LazyTable(lambda id: "" if (text := token(id)) is None else other(text))
+
+    def joined(ids: Sequence[int]) -> str:
+        parts = [*map(following.__getitem__, ids)]
+        if after is not None and None in parts:
+            return one_by_one(ids)
+        if first is not other and (at := next((i for i, id in enumerate(ids) if token(id) is not None), -1)) >= 0:
+            parts[at] = opening[ids[at]]
+        texts = ["".join(parts)]
+        for part in after or ():
+            texts = part.decode_chain(texts)
+        return "".join(texts)
+
+    return joined
 
 
-class LazyTable(dict[int, Any]):
-    """Id -> the result of a function for this id, computed at the first access."""
-
-    def __init__(self, make: Callable[[int], Any]) -> None:
-        super().__init__()
-        self._make = make
-
-    def __missing__(self, id: int) -> Any:
-        found = self._make(id)
-        if len(self) < _MOST:
-            self[id] = found
-        return found
+_Text = Callable[[str], "str | None"]
 
 
-def _apart(decoder: Decoder | None) -> tuple[Callable[[str], str], Callable[[str], str]] | None:
-    """Returns the text of the first token, and that of any other token, as functions of the token.
+def _apart(decoder: Decoder | None) -> tuple[_Text, _Text, list[Decoder] | None] | None:
+    """Splits a decoder: the text of the first token, that of any other token, and the decoders of the joined texts.
 
-    None: the decoder does more than replace each token.
+    A chain of decoders is split at `Fuse`, which joins all tokens; its functions return None for a token whose text depends on
+    other tokens. None in place of decoders: the functions do all. None: the decoder treats tokens together.
     """
     from gputok import decoders
 
     if decoder is None:
-        return lambda text: text, lambda text: f" {text}"
+        return lambda text: text, lambda text: f" {text}", None
     if isinstance(decoder, decoders.WordPiece | decoders.Metaspace):
-        return lambda text: decoder.decode_chain([text])[0], lambda text: decoder.decode_chain(["", text])[1]
-    return None
-
-
-def _first_and_others(
-    token: Callable[[int], str | None], first: Callable[[str], str], other: Callable[[str], str]
-) -> Callable[[Sequence[int]], str]:
-    opening = LazyTable(lambda id: None if (text := token(id)) is None else first(text))
-    following = LazyTable(lambda id: "" if (text := token(id)) is None else other(text))
-
-    def decode(ids: Sequence[int]) -> str:
-        for at, id in enumerate(ids):
-            if (begin := opening[id]) is not None:
-                return begin + "".join(map(following.__getitem__, ids[at + 1 :]))
-        return ""
-
-    return decode
-
-
-def _chain(decoder: decoders.Sequence) -> tuple[Callable[[str], str | None], list[Decoder]] | None:
-    """Splits a chain of decoders at `Fuse`, which joins all tokens.
-
-    Returns the function of the decoders before `Fuse`, from a token to its text (None: the text depends on other tokens),
-    and the decoders after `Fuse`. None: the chain has no `Fuse`, or a decoder before it treats tokens together.
-    """
-    from gputok import decoders
-
-    parts = [*decoder.decoders]
+        return lambda text: decoder.decode_chain([text])[0], lambda text: decoder.decode_chain(["", text])[1], None
+    parts: list[Decoder] = [*decoder.decoders] if isinstance(decoder, decoders.Sequence) else []
     n = next((i for i, part in enumerate(parts) if isinstance(part, decoders.Fuse)), len(parts))
-    before, after = parts[:n], parts[n + 1 :]
-    if n == len(parts) or not all(
-        isinstance(part, decoders.Replace | decoders.Strip | decoders.ByteFallback) for part in before
-    ):
+    before, alone = parts[:n], decoders.Replace | decoders.Strip | decoders.ByteFallback
+    if n == len(parts) or not all(isinstance(part, alone) for part in before):
         return None
 
     def local(text: str) -> str | None:
@@ -131,27 +106,7 @@ def _chain(decoder: decoders.Sequence) -> tuple[Callable[[str], str | None], lis
             (text,) = part.decode_chain([text])
         return text
 
-    return local, after
-
-
-def _joined(
-    token: Callable[[int], str | None],
-    local: Callable[[str], str | None],
-    after: list[Decoder],
-    slow: Callable[[Sequence[int]], str],
-) -> Callable[[Sequence[int]], str]:
-    parts = LazyTable(lambda id: "" if (text := token(id)) is None else local(text))
-
-    def decode(ids: Sequence[int]) -> str:
-        found = list(map(parts.__getitem__, ids))
-        if None in found:
-            return slow(ids)
-        texts = ["".join(found)]
-        for part in after:
-            texts = part.decode_chain(texts)
-        return "".join(texts)
-
-    return decode
+    return local, local, parts[n + 1 :]
 
 
 # -- bytes

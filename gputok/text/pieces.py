@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gputok.kernels.signatures import NamedTuple
+from gputok.tokens.vocabulary import pack
 from gputok.types import public
 
 if TYPE_CHECKING:
@@ -76,20 +77,7 @@ class TextBatch(NamedTuple):
         Raises:
             UnicodeEncodeError: if a string contains a lone surrogate, which UTF-8 cannot encode.
         """
-        from gputok.kernels.cpu.texts import pack_texts
-
-        # Another thread may change the list of the caller, but not this one
-        texts = list(texts)
-        if (packed := pack_texts(texts)) is not None:
-            return cls(*packed)
-        whole = "".join(texts)
-        if whole.isascii():  # as many bytes as characters
-            parts, data = texts, bytearray(whole, "ascii")
-        else:
-            parts = list(map(str.encode, texts))
-            data = bytearray().join(parts)
-        ends = itertools.accumulate(map(len, parts), initial=0)
-        return cls(np.frombuffer(data, np.uint8), np.fromiter(ends, np.int64, len(parts) + 1))
+        return cls(*pack(texts))
 
     @property
     def n_documents(self) -> int:

@@ -16,7 +16,7 @@ from gputok.kernels import rises_by_one
 from gputok.types import public
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -40,7 +40,7 @@ def _array(name: str, values: npt.NDArray[Any], dtype: type[np.integer[Any]]) ->
     return found.astype(dtype, copy=False)
 
 
-def pack(strings: Sequence[str]) -> tuple[Bytes, Positions]:
+def pack(strings: Iterable[str]) -> tuple[Bytes, Positions]:
     r"""Packs strings: data uint8[n_bytes] and offsets int64[n + 1].
 
     Raises UnicodeEncodeError if a string contains a lone surrogate.
@@ -49,17 +49,14 @@ def pack(strings: Sequence[str]) -> tuple[Bytes, Positions]:
     >>> bytes(data), offsets.tolist()
     (b'\xc3\xa9ab', [0, 2, 2, 4])
     """
-    n = len(strings)
-    joined = np.frombuffer("\0".join(strings).encode(), np.uint8)
-    breaks = np.flatnonzero(joined == 0)
-    offsets = np.zeros(n + 1, np.int64)
-    if len(breaks) == n - 1:  # true unless a string contains NUL; a few calls then serve all strings
-        offsets[1:n], offsets[n] = breaks, len(joined)
-        offsets[1:] -= np.arange(n)
-        return joined[joined != 0], offsets
-    encoded = [string.encode() for string in strings]
-    np.cumsum([len(string) for string in encoded], out=offsets[1:])
-    return np.frombuffer(b"".join(encoded), np.uint8), offsets
+    from gputok.kernels.cpu.texts import pack_texts
+
+    strings = [*strings]  # another thread may change the list of the caller, but not this one
+    if (packed := pack_texts(strings)) is not None:
+        return packed
+    encoded = [*map(str.encode, strings)]
+    ends = itertools.accumulate(map(len, encoded), initial=0)
+    return np.frombuffer(bytearray().join(encoded), np.uint8), np.fromiter(ends, np.int64, len(encoded) + 1)
 
 
 def packed_tokens(tokens: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
