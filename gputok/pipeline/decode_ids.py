@@ -23,11 +23,8 @@ if TYPE_CHECKING:
 
 def decode(pipeline: Pipeline, ids: Sequence[int], skip_special_tokens: bool) -> str:
     """Returns the text of ids, which must be whole numbers."""
-    skip, decodings = bool(skip_special_tokens), pipeline.kept.engines.decodings
-    try:
-        decoding = decodings[skip]
-    except KeyError:
-        decoding = decodings.setdefault(skip, _decoding(pipeline, skip))
+    skip, engines = bool(skip_special_tokens), pipeline.engines
+    decoding = engines.made.get(("decode", skip)) or engines.once(("decode", skip), lambda: _decoding(pipeline, skip))
     return decoding(ids)
 
 
@@ -153,11 +150,12 @@ def speller(pipeline: Pipeline) -> Callable[[int, str], bytes]:
 
 def bytes_by_id(pipeline: Pipeline) -> dict[int, bytes | None]:
     """Returns the bytes of each token, made at the first access to its id; None: no token has the id."""
-    if (found := pipeline.kept.token_bytes) is None:
+
+    def table() -> LazyTable:
         spelled, texts = speller(pipeline), pipeline.names.texts
-        table = LazyTable(lambda id: None if (text := texts[id]) is None else spelled(id, text))
-        found = pipeline.kept.once("token_bytes", table)
-    return found
+        return LazyTable(lambda id: None if (text := texts[id]) is None else spelled(id, text))
+
+    return pipeline.kept.once("token bytes", table)
 
 
 def spelled_out(pipeline: Pipeline, ids: Sequence[int], skip_special_tokens: bool = False) -> list[bytes]:

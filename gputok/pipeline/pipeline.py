@@ -23,61 +23,16 @@ if TYPE_CHECKING:
     from gputok.text.way import Way
 
 
-class _Once:
-    def once(self, name: str, made: Any) -> Any:
-        """Sets a field for good, and returns what it is: of two threads, both get what the first one made."""
-        return vars(self).setdefault(name, made)
-
-
-class Engines(_Once):
-    """What is made of all parts of a pipeline but its limits; pipelines that differ only in limits share it.
-
-    Attributes:
-        way: see `Pipeline.way`; None: not known yet.
-        corpus: encodes documents (`encode.units.DocumentEngine`); None: not made yet.
-        texts: encodes a short text (`encode.handle.TextEngine`); None: not made yet; False: a handle can't hold the pipeline.
-        tables: of each CUDA device, the tables that stay there (`encode.on_device`).
-        decodings: what decodes ids (`decode_ids`): True -> without special tokens, False -> with them.
-        frames: what `special_tokens.Frame.of` has returned, by its arguments.
-    """
-
-    way: Way | None = None
-    corpus: Any = None
-    texts: Any = None
+class Kept:
+    """What is made of a pipeline when it is first needed: name -> the object; names begin with a word that tells what it is."""
 
     def __init__(self) -> None:
-        self.tables: dict[Any, Any] = {}
-        self.decodings: dict[bool, Any] = {}
-        self.frames: dict[Hashable, Any] = {}
+        self.made: dict[Hashable, Any] = {}
 
-
-class Kept(_Once):
-    """What is kept of one pipeline.
-
-    Attributes:
-        token_bytes: the bytes of each token (`decode_ids.bytes_by_id`); None: not made yet.
-        texts: what makes encodings (`encode.text.Texts`): True -> without offsets, words and texts of tokens, False -> with them;
-            False: a handle can't hold the pipeline.
-        engines: what is made of all parts but limits.
-        seams: finds the places at which a text may be cut (`encode.seams.Seams`); None: not made yet.
-        sha256: see `serialize.sha256_of`; None: not made yet.
-        variants: other pipelines that were made of this one, by what they differ in; the last one was used last.
-    """
-
-    token_bytes: Any = None
-    seams: Any = None
-    sha256: str | None = None
-
-    def __init__(self) -> None:
-        self.engines = Engines()
-        self.texts: dict[bool, Any] = {}
-        self.variants: dict[Hashable, Any] = {}
-
-    def rest(self) -> None:
-        """Gives back the memory that texts are encoded in: encodings may need the rest for a long time."""
-        for one in self.texts.values():
-            if one:
-                one.rest()
+    def once(self, name: Hashable, make: Callable[[], Any]) -> Any:
+        """Returns what the first call with this name made: of two threads, both get the same object."""
+        found = self.made.get(name, self)
+        return self.made.setdefault(name, make()) if found is self else found
 
 
 _MOST_VARIANTS = 8
@@ -164,7 +119,7 @@ class Pipeline(Unchanging):
         What is kept in an engine, or is kept of a pipeline, may hold such a copy: the pipeline itself would keep it alive.
         """
         other = dataclasses.replace(self, **limits)
-        other.kept.engines = self.kept.engines
+        vars(other)["engines"] = self.engines
         return other
 
     # -- text to words
@@ -194,14 +149,18 @@ class Pipeline(Unchanging):
     @property
     def way(self) -> Way:
         """How the steps before the model take a text apart."""
-        engines = self.kept.engines
-        return engines.way or engines.once("way", way_of(self.normalizer, self.pre_tokenizer, self.added))
+        return self.engines.once("way", lambda: way_of(self.normalizer, self.pre_tokenizer, self.added))
 
-    # -- what engines keep
+    # -- what is kept
 
     @derived
     def kept(self) -> Kept:
-        """What is made of this pipeline at the first call that needs it, and kept for later calls."""
+        """What is made of this pipeline alone."""
+        return Kept()
+
+    @derived
+    def engines(self) -> Kept:
+        """What is made of all parts but the limits: pipelines that differ only in limits share it."""
         return Kept()
 
     def limited(self, truncation: Truncation | None, padding: Padding | None) -> Pipeline:
@@ -213,12 +172,18 @@ class Pipeline(Unchanging):
 
     def variant(self, key: Hashable, make: Callable[[Pipeline], Pipeline]) -> Pipeline:
         """Returns what `make` makes of this pipeline: the same object each time, as long as not many keys are in use."""
-        known = self.kept.variants
+        known: dict[Hashable, Pipeline] = self.kept.once("variants", dict)  # that which was used last comes last
         found = known[key] = known.pop(key, None) or make(self)  # behind the others
         for oldest in [*known][:-_MOST_VARIANTS]:
             if (old := known.pop(oldest, None)) is not None:
-                old.kept.rest()
+                old.rest()
         return found
+
+    def rest(self) -> None:
+        """Gives back the memory that texts are encoded in: encodings may need the rest for a long time."""
+        for name, one in [*self.kept.made.items()]:
+            if one is not None and name in (("texts", False), ("texts", True)):
+                one.rest()
 
     # -- tokens
 

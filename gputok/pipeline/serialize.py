@@ -112,8 +112,7 @@ def sha256_of(pipeline: Pipeline) -> str:
     """Returns the SHA-256 of the state, in hexadecimal digits."""
     import hashlib  # imported late: it takes some milliseconds
 
-    kept = pipeline.kept
-    return kept.sha256 or kept.once("sha256", hashlib.sha256(state_of(pipeline)).hexdigest())
+    return pipeline.kept.once("sha256", lambda: hashlib.sha256(state_of(pipeline)).hexdigest())
 
 
 def read_state(state: bytes) -> Pipeline:

@@ -68,10 +68,8 @@ class Frame:
 
         type_ids: of each text, before the post-processor changes it; two for pairs.
         """
-        known, which = pipeline.kept.engines.frames, (add_special_tokens, type_ids)
-        if which not in known:
-            known[which] = cls._of(pipeline, add_special_tokens, type_ids)
-        return known[which]
+        name = "frame", add_special_tokens, type_ids
+        return pipeline.engines.once(name, lambda: cls._of(pipeline, add_special_tokens, type_ids))
 
     @classmethod
     def _of(cls, pipeline: Pipeline, add_special_tokens: bool, type_ids: tuple[int, ...]) -> Self | None:

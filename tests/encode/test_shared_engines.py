@@ -202,10 +202,12 @@ def test_nothing_waits_for_the_garbage_collector(kind):
                 list(map(attributes, encodings))
             stepwise.encode(tokenizer.pipeline, [(TEXT,)], False, True, offsets=True)
             pipeline = tokenizer.pipeline
-            engines = pipeline.kept.engines
-            some = [pipeline, pipeline.kept, engines, engines.corpus, engines.texts, *pipeline.kept.texts.values()]
+            kept = [pipeline.kept, pipeline.engines]
+            some = [pipeline, *kept]
+            for name in ("corpus", "texts", ("texts", False), ("texts", True)):
+                some += [each.made.get(name) for each in kept]
             dead.append([weakref.ref(one) for one in some if one])
-        del some, engines, pipeline, encodings
+        del some, kept, pipeline, encodings
         for one in itertools.chain(*dead[:3]):  # of other steps
             assert one() is None
         dead.append([weakref.ref(tokenizer)])

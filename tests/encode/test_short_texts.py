@@ -499,7 +499,7 @@ def test_calls_with_many_limits():
         assert len(ids) == length and ids[: length - 1] == (whole + [1] * length)[: length - 1]
         array = tokenizer(TEXTS[0], return_tensors="np", **options)
         assert array["input_ids"].tolist() == [ids] and array["attention_mask"].dtype == np.int64
-    kept = steps.kept.variants.values()
+    kept = steps.kept.made["variants"].values()
     assert 1 < len(kept) <= 64
     assert {id(texts_of(one).engine) for one in kept} == {id(texts_of(steps).engine)}
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from gputok.kernels.cuda.device import Device
-    from gputok.pipeline.pipeline import Engines, Pipeline
+    from gputok.pipeline.pipeline import Kept, Pipeline
     from gputok.text.pieces import TextBatch
     from gputok.types import Bytes
 
@@ -144,22 +144,22 @@ class _Tables:
 
 
 # Of each device, who has tables there: whose were used last come last.
-_users: dict[Device, list[weakref.ref[Engines]]] = {}
+_users: dict[Device, list[weakref.ref[Kept]]] = {}
 
 
 def _tables_of(pipeline: Pipeline, device: Device) -> _Tables:
     """Returns the tables of a tokenizer on a device, where they stay: of all tokenizers, `Sizes.kept` bytes."""
-    engines, users = pipeline.kept.engines, _users.setdefault(device, [])
-    found: _Tables = engines.tables.get(device) or engines.tables.setdefault(device, _Tables(pipeline, device))
+    engines, users, name = pipeline.engines, _users.setdefault(device, []), ("device", device)
+    found: _Tables = engines.once(name, lambda: _Tables(pipeline, device))
     # Slices of lists are atomic: a thread that comes between makes tables anew, or keeps some for longer
     others = [each for each in users if each() not in (None, engines)]
     users[:] = [*others, weakref.ref(engines)]
     n_bytes = found.n_bytes
     for each in reversed(others):
-        there = (other := each()) and other.tables.get(device)
+        there = (other := each()) and other.made.get(name)
         n_bytes += there.n_bytes if there else 0
         if other and n_bytes > device.sizes.kept:
-            other.tables.pop(device, None)
+            other.made.pop(name, None)
     return found
 
 

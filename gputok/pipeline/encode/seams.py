@@ -6,7 +6,6 @@ kernel `last_seam`, which finds it): ids(A + B) = ids(A up to the seam) + the id
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from typing import TYPE_CHECKING
 
@@ -47,8 +46,7 @@ class Seams:
                 "the model draws random tokens (dropout): a text has no ids that stay; set `model.dropout` to None"
             )
         # A copy: this object is kept by the pipeline, which a reference would keep alive
-        self.pipeline = dataclasses.replace(pipeline, truncation=None, padding=None)
-        self.pipeline.kept.engines = pipeline.kept.engines
+        self.pipeline = pipeline.with_limits(truncation=None, padding=None)
         self._texts, self._last, self._all = texts_of(self.pipeline), kernels.last_seam, kernels.all_seams
         way, added, normalizer = pipeline.way, pipeline.added, pipeline.normalizer
         raw, other = added.finder(False), added.finder(True)
@@ -77,7 +75,7 @@ class Seams:
     @staticmethod
     def of(pipeline: Pipeline) -> Seams:
         """Returns those of a pipeline, made at the first call."""
-        return pipeline.kept.seams or pipeline.kept.once("seams", Seams(pipeline))
+        return pipeline.kept.once("seams", lambda: Seams(pipeline))
 
     def last(self, data: bytes, least: int = 0) -> int:
         """Returns the last seam after byte `least` of a text that may go on, in bytes; 0: there is none.

@@ -67,10 +67,7 @@ def texts_of(pipeline: Pipeline, *, bare: bool = False) -> Texts | None:
 
     bare: for encodings without offsets, words and texts of tokens.
     """
-    kept = pipeline.kept.texts
-    if (found := kept.get(bare)) is None:
-        found = kept.setdefault(bare, Texts.of(pipeline, bare) or False)
-    return found or None
+    return pipeline.kept.once(("texts", bare), lambda: Texts.of(pipeline, bare))
 
 
 def encode_batch(
@@ -166,10 +163,8 @@ class Texts:
         padding = pipeline.padding
         if padding is not None and (padding.length or 0) + (padding.pad_to_multiple_of or 0) > _LARGEST:
             return None
-        engines = pipeline.kept.engines
-        if engines.texts is None:
-            engines.once("texts", TextEngine.of(pipeline) or False)
-        return cls(pipeline, engines.texts, bare) if engines.texts else None
+        engine = pipeline.engines.once("texts", lambda: TextEngine.of(pipeline))
+        return None if engine is None else cls(pipeline, engine, bare)
 
     def _frame_of(self, n: int, special: int) -> Any:
         """The Frame of n texts; None: the post-processor does not put the texts in order."""

@@ -53,13 +53,14 @@ class DocumentEngine(Protocol):
 
 def engine_of(pipeline: Pipeline) -> DocumentEngine:
     """Returns what encodes the documents of a pipeline on the CPU; pipelines that differ only in limits share it."""
-    engines = pipeline.kept.engines
-    if engines.corpus is not None:
-        return engines.corpus
-    # A copy that does not share engines: the engine is one of these, and a reference to itself would keep it alive
-    copy = dataclasses.replace(pipeline)
-    copy.kept.engines.way = pipeline.way
-    return engines.once("corpus", _engine(copy))
+
+    def made() -> DocumentEngine:
+        # A copy that does not share engines: the engine is one of these, and a reference to itself would keep it alive
+        copy = dataclasses.replace(pipeline)
+        copy.engines.once("way", lambda: pipeline.way)
+        return _engine(copy)
+
+    return pipeline.engines.once("corpus", made)
 
 
 def _engine(pipeline: Pipeline) -> DocumentEngine:
