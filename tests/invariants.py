@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gputok.encoding.columns import DTYPES
+from gputok.encoding.rows import DTYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

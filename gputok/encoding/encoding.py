@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from gputok.components import give_hints
-from gputok.encoding.columns import Columns
-from gputok.encoding.rows import NO_SPELLING, Rows, merge, named_rows
+from gputok.encoding.rows import NO_SPELLING, Columns, Rows, merge, named_rows
 from gputok.kernels.signatures import NamedTuple
 from gputok.types import public
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gputok.encoding.columns import Column
+    from gputok.encoding.rows import Column
     from gputok.types import Direction, Ids
 
 
@@ -87,7 +86,7 @@ class Encoding:
         return rows.take(np.array([row]))
 
     def column(self, name: str) -> Column:
-        """Returns a column of `gputok.encoding.columns.Columns`, such as "ids": an array [n_tokens], not copied.
+        """Returns a column of `gputok.encoding.rows.Columns`, such as "ids": an array [n_tokens], not copied.
 
         Other encodings may share its memory: do not write to it.
         """

@@ -14,9 +14,23 @@ from gputok.lazy import attach
 
 if TYPE_CHECKING:  # for type checkers and editors; the table below has the same names
     from gputok.normalizers.base import Normalizer, Sequence
-    from gputok.normalizers.characters import BertNormalizer, ByteLevel, Lowercase, Nmt, StripAccents
-    from gputok.normalizers.edits import Prepend, Replace, Strip
-    from gputok.normalizers.forms import NFC, NFD, NFKC, NFKD, NORMALIZERS, Precompiled, unicode_normalizer_from_str
+    from gputok.normalizers.edits import (
+        NFC,
+        NFD,
+        NFKC,
+        NFKD,
+        NORMALIZERS,
+        BertNormalizer,
+        ByteLevel,
+        Lowercase,
+        Nmt,
+        Precompiled,
+        Prepend,
+        Replace,
+        Strip,
+        StripAccents,
+        unicode_normalizer_from_str,
+    )
 
 __all__ = ["NFC", "NFD", "NFKC", "NFKD", "NORMALIZERS", "BertNormalizer", "ByteLevel", "Lowercase", "Nmt"]
 __all__ += ["Normalizer", "Precompiled", "Prepend", "Replace", "Sequence", "Strip", "StripAccents"]
@@ -27,8 +41,8 @@ if not TYPE_CHECKING:  # else type checkers would take any name
         __name__,
         {
             "normalizers.base": "Normalizer Sequence",
-            "normalizers.characters": "BertNormalizer ByteLevel Lowercase Nmt StripAccents",
-            "normalizers.edits": "Prepend Replace Strip",
-            "normalizers.forms": "NFC NFD NFKC NFKD NORMALIZERS Precompiled unicode_normalizer_from_str",
+            "normalizers.edits": (
+                "NFC NFD NFKC NFKD NORMALIZERS BertNormalizer ByteLevel Lowercase Nmt Precompiled Prepend Replace Strip StripAccents unicode_normalizer_from_str"
+            ),
         },
     )

@@ -1,18 +1,111 @@
-"""Normalizers that insert, replace or remove text."""
+"""The normalizers of `tokenizers`, except Sequence."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import binascii
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
 
 from gputok.automaton.pattern import PATTERN, Regex
-from gputok.checks import field, string, switch
-from gputok.normalizers.base import Normalizer
-from gputok.text.edit import prepend, replace, strip
+from gputok.checks import WrongValue, field, optional, string, switch, wrong_type
+from gputok.components import derived
+from gputok.normalizers.base import BetweenSpaces, Normalizer
+from gputok.text.edit import inert_in, map_characters, normalize_form, prepend, replace, rewritten, strip
+from gputok.text.unicode_maps import grapheme_classes
 from gputok.text.way import Apart, Before, SpaceChange
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from gputok.text.pieces import Pieces
     from gputok.text.way import Way
+    from gputok.types import Bytes
+
+
+class Lowercase(BetweenSpaces, Normalizer):
+    r"""Changes each character to lower case, independently of its neighbours, so without the Greek final sigma.
+
+    >>> Lowercase().normalize_str("ΟΔΟΣ İ") == "οδοσ i\u0307"
+    True
+    """
+
+    def _apply(self, pieces: Pieces) -> Pieces:
+        return map_characters(pieces, "lowercase")
+
+
+class StripAccents(BetweenSpaces, Normalizer):
+    r"""Removes combining marks. A letter that includes its accent, as é does, must first be split by NFD or NFKD.
+
+    >>> StripAccents().normalize_str("e\u0301 é")
+    'e é'
+    """
+
+    def _apply(self, pieces: Pieces) -> Pieces:
+        return map_characters(pieces, "strip_accents")
+
+
+class Nmt(BetweenSpaces, Normalizer):
+    r"""Removes control characters, and changes other white space to spaces, by the NMT rules of SentencePiece.
+
+    >>> Nmt().normalize_str("a\tb\u200bc\x01")
+    'a b c'
+    """
+
+    def _apply(self, pieces: Pieces) -> Pieces:
+        return map_characters(pieces, "nmt")
+
+
+class ByteLevel(Normalizer):
+    """Writes each byte of the text as one of 256 visible characters, as GPT-2 does.
+
+    >>> ByteLevel().normalize_str("né ")
+    'nÃ©Ġ'
+    """
+
+    def _apply(self, pieces: Pieces) -> Pieces:
+        return pieces._replace(byte_level=True)
+
+
+class BertNormalizer(Normalizer):
+    r"""Normalizes raw text as BERT does.
+
+    Args:
+        clean_text: removes control characters, and changes all white space to spaces.
+        handle_chinese_chars: puts a space before and after each Chinese character.
+        strip_accents: splits letters from their accents (NFD) and removes the accents; None stands for the value of
+            `lowercase`.
+        lowercase: changes each character to lower case.
+
+    Example:
+        >>> BertNormalizer().normalize_str("Élan\t漢字")
+        'elan  漢  字 '
+    """
+
+    clean_text: bool = field(switch, default=True)
+    handle_chinese_chars: bool = field(switch, default=True)
+    strip_accents: bool | None = field(optional(switch), default=None, may_lack=True)
+    lowercase: bool = field(switch, default=True)
+
+    def way(self, after: Way) -> Way:
+        # NFD moves no accent past a mark, and decomposes none. A Chinese character gets spaces around it
+        if self.handle_chinese_chars and after.apart is Apart.MARKS:
+            after = after._replace(apart=Apart.IDEOGRAPHS)
+        return after.changed(after.apart)
+
+    def _apply(self, pieces: Pieces) -> Pieces:
+        for name in self.maps():
+            pieces = normalize_form(pieces, name) if name == "nfd" else map_characters(pieces, name)
+        return pieces
+
+    def maps(self) -> list[str]:
+        """What it does, in order: character maps, and the normalization form "nfd"."""
+        strip_accents = self.lowercase if self.strip_accents is None else self.strip_accents
+        first = [*filter(None, ("clean" * self.clean_text, "chinese" * self.handle_chinese_chars))]
+        maps = ["_".join(["bert", *first])] if first else []
+        if strip_accents:
+            return [*maps, "nfd", "bert_marks_lowercase" if self.lowercase else "bert_marks"]
+        return [*maps, "lowercase"] if self.lowercase else maps
 
 
 class Prepend(Normalizer):
@@ -101,3 +194,153 @@ class Strip(Normalizer):
 
     def _apply(self, pieces: Pieces) -> Pieces:
         return strip(pieces, self.strip_left, self.strip_right)
+
+
+class _Form(BetweenSpaces):
+    """A normalization form; form: the name of its tables."""
+
+    form: ClassVar[str]
+
+    def _apply(self, pieces: Pieces) -> Pieces:
+        return normalize_form(pieces, self.form)
+
+    @property
+    def inert(self) -> tuple[Any, Any, int] | None:
+        return inert_in(self.form)
+
+
+class NFD(_Form, Normalizer):
+    r"""Normalization form D of Unicode: canonical decomposition.
+
+    >>> NFD().normalize_str("é") == "e\u0301"
+    True
+    """
+
+    form = "nfd"
+
+
+class NFKD(_Form, Normalizer):
+    """Normalization form KD of Unicode: compatibility decomposition.
+
+    >>> NFKD().normalize_str("ﬁ①")
+    'fi1'
+    """
+
+    form = "nfkd"
+
+
+class NFC(_Form, Normalizer):
+    r"""Normalization form C of Unicode: canonical decomposition, then composition.
+
+    >>> NFC().normalize_str("e\u0301")
+    'é'
+    """
+
+    form = "nfc"
+
+
+class NFKC(_Form, Normalizer):
+    """Normalization form KC of Unicode: compatibility decomposition, then canonical composition.
+
+    >>> NFKC().normalize_str("ﾊﾟﬁ")
+    'パfi'
+    """
+
+    form = "nfkc"
+
+
+class Precompiled(Normalizer):
+    """Replaces characters by the map that a SentencePiece model contains.
+
+    As in `tokenizers`, the map is looked up for each grapheme cluster of fewer than six bytes; in longer clusters, and
+    if the map has no entry for the cluster, for each character.
+
+    Args:
+        precompiled_charsmap: the map, from the field of that name of the model: the number of bytes of a double array
+            (4 bytes, little endian), the double array, and the strings that the double array refers to.
+
+    Raises:
+        ValueError: if the bytes end too early, or the strings are not UTF-8.
+    """
+
+    precompiled_charsmap: bytes = field(
+        lambda value: _charsmap(value),
+        shown=lambda blob: f'"{_base64(blob)}"',
+        written=lambda blob: _base64(blob),
+        read=lambda text: binascii.a2b_base64(string(text), strict_mode=True),
+    )
+
+    @derived
+    def tables(self) -> tuple[npt.NDArray[np.uint32], Bytes]:
+        """The map as the kernels take it: a double array, uint32[n_units], and strings, uint8[n_bytes]."""
+        return _parsed(self.precompiled_charsmap)
+
+    def way(self, after: Way) -> Way:
+        return after.changed(Apart.SPACES if self._apart_at_spaces else Apart.NOWHERE)
+
+    @derived
+    def _apart_at_spaces(self) -> bool:
+        """True if no entry of the map has a space, and no grapheme cluster that has an entry goes on across one."""
+        from gputok.kernels.cpu.precompiled import LABEL, PREPEND
+
+        # An unused unit of the double array may have the label, too. Then the answer is False although it could be True.
+        if bool(np.any(self.tables[0] & LABEL == ord(" "))):
+            return False
+        page, member = grapheme_classes()
+        kinds = member[page].ravel()[:0x110000]
+        text = "".join(chr(code) + " " for code in np.flatnonzero(kinds == PREPEND).tolist())
+        return self.normalize_str(text) == text
+
+    def _apply(self, pieces: Pieces) -> Pieces:
+        from gputok.kernels.cpu.precompiled import normalize_precompiled
+
+        return rewritten(pieces, normalize_precompiled, *self.tables, grapheme_classes())
+
+
+def _charsmap(value: Any) -> bytes:
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise wrong_type(value, "bytes")
+    blob = bytes(value)
+    _parsed(blob)  # raises for a broken map now, not at the first use
+    return blob
+
+
+def _parsed(blob: bytes) -> tuple[npt.NDArray[np.uint32], Bytes]:
+    """Returns the double array, uint32[n_units], of a map, and the strings, uint8[n_bytes], each ended by a NUL."""
+    n_bytes = int.from_bytes(blob[:4], "little")
+    if len(blob) < 4 + n_bytes or len(blob) < 4:
+        raise WrongValue(f"says that {n_bytes} bytes of a double array follow, but ends after {len(blob)} bytes")
+    texts = blob[4 + n_bytes // 4 * 4 :]
+    try:
+        texts.decode()
+    except UnicodeDecodeError as error:
+        raise WrongValue(f"has strings that are not UTF-8: {error}") from None
+    return np.frombuffer(blob, "<u4", n_bytes // 4, 4), np.frombuffer(texts, np.uint8)
+
+
+def _base64(blob: bytes) -> str:
+    return binascii.b2a_base64(blob, newline=False).decode()
+
+
+NORMALIZERS = {"nfc": NFC, "nfd": NFD, "nfkc": NFKC, "nfkd": NFKD}
+
+
+def unicode_normalizer_from_str(normalizer: str) -> Normalizer:
+    """Makes a normalization form of Unicode from its name.
+
+    Args:
+        normalizer: "nfc", "nfd", "nfkc" or "nfkd".
+
+    Returns:
+        The normalizer.
+
+    Raises:
+        ValueError: if the name is another one.
+
+    Example:
+        >>> unicode_normalizer_from_str("nfkc").normalize_str("ﬁ")
+        'fi'
+    """
+    if normalizer not in NORMALIZERS:
+        raise ValueError(f"{normalizer} is not a known unicode normalizer. Available are {NORMALIZERS.keys()}")
+    return NORMALIZERS[normalizer]()

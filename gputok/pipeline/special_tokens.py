@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from gputok.encoding.columns import DTYPES, Columns
 from gputok.encoding.encoding import Encoding
-from gputok.encoding.rows import NO_SPELLING, Rows, merge
+from gputok.encoding.rows import DTYPES, NO_SPELLING, Columns, Rows, merge
 from gputok.kernels.signatures import NamedTuple
 from gputok.processors import process_rows
 

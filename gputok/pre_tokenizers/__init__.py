@@ -11,14 +11,13 @@ from gputok.lazy import attach
 
 if TYPE_CHECKING:  # for type checkers and editors; the table below has the same names
     from gputok.pre_tokenizers.base import PreTokenizer
-    from gputok.pre_tokenizers.byte_level import ByteLevel
-    from gputok.pre_tokenizers.metaspace import FixedLength, Metaspace
-    from gputok.pre_tokenizers.sequence import Sequence
+    from gputok.pre_tokenizers.byte_level import ByteLevel, FixedLength, Metaspace
     from gputok.pre_tokenizers.splits import (
         BertPreTokenizer,
         CharDelimiterSplit,
         Digits,
         Punctuation,
+        Sequence,
         Split,
         UnicodeScripts,
         Whitespace,
@@ -35,11 +34,9 @@ if not TYPE_CHECKING:  # else type checkers would take any name
         __name__,
         {
             "pre_tokenizers.base": "PreTokenizer",
-            "pre_tokenizers.byte_level": "ByteLevel",
-            "pre_tokenizers.metaspace": "FixedLength Metaspace",
-            "pre_tokenizers.sequence": "Sequence",
+            "pre_tokenizers.byte_level": "ByteLevel FixedLength Metaspace",
             "pre_tokenizers.splits": (
-                "BertPreTokenizer CharDelimiterSplit Digits Punctuation Split UnicodeScripts Whitespace WhitespaceSplit"
+                "BertPreTokenizer CharDelimiterSplit Digits Punctuation Sequence Split UnicodeScripts Whitespace WhitespaceSplit"
             ),
             "text.pieces": "mark_starts spell_out",
         },

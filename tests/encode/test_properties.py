@@ -21,8 +21,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 import tests.encode.test_parity_pipelines as parity
 from gputok import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
-from gputok.encoding.columns import DTYPES, Columns
-from gputok.encoding.rows import Rows, Spelling, merge
+from gputok.encoding.rows import DTYPES, Columns, Rows, Spelling, merge
 from gputok.pipeline.encode.corpus import UNIT_BYTES, encode_corpus
 from gputok.text.pieces import TextBatch
 

@@ -23,8 +23,7 @@ from gputok import (
     pre_tokenizers,
     processors,
 )
-from gputok.encoding.columns import DTYPES, Columns
-from gputok.encoding.rows import Rows
+from gputok.encoding.rows import DTYPES, Columns, Rows
 from gputok.pipeline.encode import stepwise
 from gputok.pipeline.encode.handle import HEAD, Scratch, TextEngine
 from gputok.pipeline.encode.text import texts_of

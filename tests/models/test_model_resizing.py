@@ -9,7 +9,7 @@ import tokenizers
 from resizing import byte_level, some_lines
 
 from gputok import AutoTokenizer, PreTrainedTokenizer, Tokenizer, VocabularyChange, cli
-from gputok.tokens.transplant import pursue
+from gputok.tokens.vocabulary_change import pursue
 
 torch = pytest.importorskip("torch", reason="models need torch")
 transformers = pytest.importorskip("transformers")

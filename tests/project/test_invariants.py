@@ -6,8 +6,7 @@ import pytest
 
 import gputok
 from gputok import models, pre_tokenizers
-from gputok.encoding.columns import DTYPES, Columns
-from gputok.encoding.rows import NO_SPELLING, Rows
+from gputok.encoding.rows import DTYPES, NO_SPELLING, Columns, Rows
 from gputok.text.pieces import Alignment, Pieces, TextBatch
 
 BATCH = TextBatch.from_strings(["ab é", "", "cd"])

@@ -13,9 +13,8 @@ import numpy as np
 
 from gputok.checks import is_list
 from gputok.components import derived
-from gputok.encoding.columns import Columns
 from gputok.encoding.encoding import Encoding, views
-from gputok.encoding.rows import NO_SPELLING, Rows, merge, padded
+from gputok.encoding.rows import NO_SPELLING, Columns, Rows, merge, padded
 from gputok.kernels.signatures import NamedTuple
 from gputok.kernels.threads import run, thread_count
 from gputok.models.base import Tokens, concat_tokens
@@ -27,7 +26,7 @@ from gputok.text.way import Unit
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gputok.encoding.columns import Column
+    from gputok.encoding.rows import Column
     from gputok.pipeline.added_vocabulary import AddedVocabulary
     from gputok.pipeline.limits import Padding
     from gputok.pipeline.pipeline import Pipeline

@@ -30,7 +30,7 @@ from gputok.text.pieces import TextBatch, check_lengths, joined_offsets
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from gputok.encoding.columns import Column
+    from gputok.encoding.rows import Column
     from gputok.pipeline.encode.stepwise import Given
     from gputok.pipeline.limits import Padding
     from gputok.pipeline.pipeline import Pipeline
