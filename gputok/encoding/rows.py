@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -37,18 +37,6 @@ DTYPES: dict[str, type[np.integer[Any]]] = {
 }
 
 
-class ColumnSource(Protocol):
-    """Anything that can compute columns."""
-
-    def column(self, name: str) -> Column:
-        """The values of all tokens in the column of that name."""
-        ...
-
-    def one_value(self, name: str) -> int | None:
-        """The value that all tokens have in common; None: they differ, or finding out would take a loop."""
-        ...
-
-
 class Columns:
     """The columns of n tokens, which many encodings share.
 
@@ -77,7 +65,7 @@ class Columns:
     text: Positions32  # int32[n], -1: the vocabulary has the text of the id; else an index into Rows.texts
 
     def __init__(
-        self, n: int, source: ColumnSource | None = None, /, **columns: Column | int | Callable[[], Column]
+        self, n: int, source: Columns | _Merged | None = None, /, **columns: Column | int | Callable[[], Column]
     ) -> None:
         self._n, self._source, self._columns = n, source, columns
 
@@ -101,11 +89,11 @@ class Columns:
         return value
 
     def column(self, name: str) -> Column:
-        """See `ColumnSource`, as for `one_value`: the columns of some tokens are a source for those of others."""
+        """Returns a column by its name: the columns of some tokens are a source for those of others."""
         return getattr(self, name)
 
     def one_value(self, name: str) -> int | None:
-        """See `ColumnSource`."""
+        """Returns the value that all tokens have in a column; None: they differ, or finding out would take a loop."""
         value = self._columns.get(name)
         if value is None:
             return None if self._source is None else self._source.one_value(name)

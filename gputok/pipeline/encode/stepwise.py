@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 
 from gputok.checks import is_list
-from gputok.components import derived
 from gputok.encoding.encoding import Encoding, views
 from gputok.encoding.rows import NO_SPELLING, Columns, Rows, merge, padded
 from gputok.kernels.signatures import NamedTuple
@@ -26,7 +25,6 @@ from gputok.text.way import Unit
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gputok.encoding.rows import Column
     from gputok.pipeline.added_vocabulary import AddedVocabulary
     from gputok.pipeline.limits import Padding
     from gputok.pipeline.pipeline import Pipeline
@@ -103,26 +101,11 @@ def rows_of(pipeline: Pipeline, batch: TextBatch, pieces: Pieces, tokens: Tokens
         columns |= {"start": 0, "end": 0, "words": -1, "text": -1}
         return Rows(Columns(len(tokens.ids), **columns), rows[:-1], rows[1:], NO_SPELLING)
     text, texts = _verbatim_texts(pipeline, pieces, tokens)
-    lazy = Columns(len(tokens.ids), _Encoded(batch, pieces, tokens), text=text, **columns)
+    # Which take time, and which many callers never read
+    spans = functools.cache(functools.partial(_character_offsets, batch, pieces, tokens))
+    columns |= {"start": lambda: spans()[0], "end": lambda: spans()[1], "words": lambda: _words(pieces, tokens)}
+    lazy = Columns(len(tokens.ids), text=text, **columns)
     return Rows(lazy, rows[:-1], rows[1:], pipeline.names.spelling, texts)
-
-
-class _Encoded:
-    """Computes the columns of offsets and words, which take time and many callers never read."""
-
-    def __init__(self, batch: TextBatch, pieces: Pieces, tokens: Tokens) -> None:
-        self._batch, self._pieces, self._tokens = batch, pieces, tokens
-
-    def one_value(self, name: str) -> None:
-        """Returns None: the values of these columns differ from token to token."""
-
-    def column(self, name: str) -> Column:
-        """Computes the values of all tokens in a column."""
-        return _words(self._pieces, self._tokens) if name == "words" else self._spans[name == "end"]
-
-    @derived
-    def _spans(self) -> tuple[Positions, Positions]:
-        return _character_offsets(self._batch, self._pieces, self._tokens)
 
 
 def _words(pieces: Pieces, tokens: Tokens) -> Positions32:
