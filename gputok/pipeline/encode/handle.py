@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,7 +12,6 @@ import numpy as np
 from gputok import normalizers, pre_tokenizers
 from gputok.automaton import PATTERNS, compile_literal, compile_pattern
 from gputok.automaton.pattern import matcher
-from gputok.components import derived
 from gputok.encoding.rows import margin
 from gputok.kernels import Compositions
 from gputok.kernels.builtins import ColumnCalls, TokenTexts, builtin_functions, new_call, new_texts
@@ -35,7 +35,6 @@ from gputok.text.way import Before, Unit, Way
 
 if TYPE_CHECKING:
     from gputok.kernels import Automaton
-    from gputok.models import Model
     from gputok.normalizers import Normalizer
     from gputok.pipeline.added_vocabulary import AddedVocabulary, Names
     from gputok.pipeline.pipeline import Pipeline
@@ -88,20 +87,9 @@ class Units(NamedTuple):
     walks: Any  # a `Walks`
     words: Any  # the ShortWords of the model, whose tokens side by side are the text; None: it has none
     by_byte: bool  # the bytes of words stand for characters of the ByteLevel alphabet
-    faster: Faster | None  # the tables of the model for much text; None: they are the same
+    # Makes the tables of the model for much text, once, and the ShortWords of bytes or None; None: they are the same
+    faster: Any
     is_led: bool  # a space may be put before the parts of a text beside added tokens
-
-
-class Faster:
-    """The tables of a model that encode faster than those of a first text, and take longer to make."""
-
-    def __init__(self, model: Model, make: Callable[[], Any], byte_level: bool) -> None:
-        self._model, self._make, self._byte_level = model, make, byte_level
-
-    @derived
-    def fields(self) -> tuple[Handle, Any]:
-        """The tables, and the ShortWords of bytes or None."""
-        return Handle.holding(self._make()), self._model.byte_words if self._byte_level else None
 
 
 class Scratch:
@@ -141,8 +129,8 @@ class Scratch:
         """Looks at the size of the cache and at the tables of the walk and of the model; n_bytes: of the next text."""
         assert self.cache is not None
         # At first, n_bytes is 0
-        if self._faster is not None and (n_bytes or "fields" in self._faster.__dict__):
-            tables, words = self._faster.fields
+        if self._faster is not None and (n_bytes or self._faster.cache_info().currsize):
+            tables, words = self._faster()
             for handle in (self._inner, self.steps.handle):
                 handle.put(model=tables.address)
                 handle.keep(tables)
@@ -327,10 +315,12 @@ def _units(pipeline: Pipeline, steps: Steps, tables: Any, make_faster: Callable[
         inside, alone = [_spaces({ord(" "): "▁".encode()}, b"", short_steps.NEVER)], False
         space, words = _SPACES[way.before], model.line_words
     handle = unit_kernels.new_handle(before, alone, space)
-    faster = Faster(model, make_faster, steps.byte_level) if make_faster else None
+    by_byte, faster = steps.byte_level, None
+    if make_faster:
+        faster = functools.cache(lambda: (Handle.holding(make_faster()), model.byte_words if by_byte else None))
     if words is not None:
         handle.put(grouped=True, words=words)
-    return Units(handle, inside, engine.walks, words, steps.byte_level, faster, space != short_steps.NEVER)
+    return Units(handle, inside, engine.walks, words, by_byte, faster, space != short_steps.NEVER)
 
 
 def _lengths(names: Names, added: AddedVocabulary, units: Units) -> Array:

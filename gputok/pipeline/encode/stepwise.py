@@ -7,7 +7,7 @@ import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -218,15 +218,12 @@ def check_sequence(sequence: Any, is_pretokenized: bool) -> str | list[str]:
 
 def check_inputs(inputs: Any, is_pretokenized: bool) -> list[Given]:
     """Returns texts and pairs of texts; raises TypeError for any other object."""
-    if not _are_many(inputs):
-        raise TypeError(f"expected a list of texts, not {type(inputs).__name__}")
-    if not is_pretokenized and set(map(type, inputs)) == {str}:
-        return [(text,) for text in inputs]
-    return [_check_input(item, is_pretokenized) for item in inputs]
-
-
-def _are_many(inputs: Any) -> TypeGuard[Sequence[Any]]:
-    return isinstance(inputs, Sequence | np.ndarray) and not isinstance(inputs, str)
+    items: Any = inputs
+    if not isinstance(inputs, Sequence | np.ndarray) or isinstance(inputs, str):
+        raise TypeError(f"expected a list of texts, not {type(items).__name__}")
+    if not is_pretokenized and {*map(type, items)} == {str}:
+        return [(text,) for text in items]
+    return [_check_input(item, is_pretokenized) for item in items]
 
 
 def _is_row(item: Any) -> bool:

@@ -84,10 +84,11 @@ def encode_batch(
     if texts is not None and isinstance(given, list | tuple):
         mine: list[Any] = [*given]  # which no other thread can change
         if (n_characters := texts.measure(mine)) >= 0:
+            special = 1 if add_special_tokens else 0
             if texts.pays_to_join(len(mine), n_characters):
-                found = texts.encode_many(mine, add_special_tokens, threads)
+                found = texts.encode_many(mine, special, threads)
             else:
-                found = texts.encode_each(mine, n_characters, add_special_tokens, threads)
+                found = texts.encode_each(mine, n_characters, special, threads)
                 found = None if found is None else texts.padded_to_longest(found)
             if found is not None:
                 return found
@@ -106,7 +107,7 @@ def encode_inputs(
 ) -> list[Encoding]:
     """Encodes what `stepwise.check_inputs` returns."""
     texts = texts_of(pipeline, bare=bare)
-    found = None if texts is None else texts.encode_inputs(inputs, add_special_tokens, threads)
+    found = None if texts is None else texts.encode_inputs(inputs, 1 if add_special_tokens else 0, threads)
     if found is not None:
         return found
     return stepwise.encode(pipeline, inputs, is_pretokenized, add_special_tokens, offsets=not bare, threads=threads)
@@ -116,7 +117,7 @@ class Texts:
     """Encodes the texts of a pipeline, and makes the attributes of their encodings; see `Encoding._later`.
 
     bare: encodings have no offsets, words and texts of tokens. Where a method takes `threads`, None is one thread for
-    few texts, else all cores.
+    few texts, else all cores; special: 1 with special tokens, else 0.
 
     Attributes:
         address: of what machine code makes lists with; 0: Python makes them.
@@ -200,14 +201,13 @@ class Texts:
         return n_characters > _FEW
 
     def encode_each(
-        self, texts: list[str], n_characters: int, add_special_tokens: bool, threads: int | None = None
+        self, texts: list[str], n_characters: int, special: int, threads: int | None = None
     ) -> list[Encoding] | None:
         """Encodes texts one after the other; None: `encode.stepwise` must encode them."""
-        special = 1 if add_special_tokens else 0
         if self._maker is None and len(texts) > self._until_later > 0:
             self._prepare_machine_code()
         if (maker := self._maker) is None:
-            made = (self.encode(text, add_special_tokens) for text in texts)
+            made = (self.encode(text, bool(special)) for text in texts)
             found = [encoding for encoding in made if encoding is not None]
             return found if len(found) == len(texts) else None
         if n_characters > _FEW_FOR_THREADS:
@@ -311,7 +311,7 @@ class Texts:
             finally:
                 maker.release()
             if isinstance(found, int):
-                return self._encode_long(text, text.encode(), special)
+                return self._encode_long(text, special)
         return self._encoding_of(found, text, special)
 
     def _encode_in_python(self, text: str, special: int) -> Encoding | None:
@@ -321,7 +321,7 @@ class Texts:
             ids = memory.again(text, special, ids)
         self._scratch.give(memory)
         if isinstance(ids, int):
-            return self._encode_long(text, text.encode(), special)
+            return self._encode_long(text, special)
         return self._encoding_of(ids, text, special)
 
     def _encoding_of(self, ids: bytes, text: str, special: int) -> Encoding | None:
@@ -342,12 +342,9 @@ class Texts:
             return values[:first] + values[max(first, last - n) :]
         return values[: min(last, first + n)] + values[last:]
 
-    def _encode_long(self, text: str, raw: bytes, special: int) -> Encoding | None:
+    def _encode_long(self, text: str, special: int) -> Encoding | None:
         """Encodes a text that is too long for a handle; None: `encode.stepwise` must encode it."""
-        if self._longest[special] < 0:
-            return None
-        batch = TextBatch(np.frombuffer(raw, np.uint8), np.array([0, len(raw)], np.int64))
-        found = self._encode_packed([text], batch, special, None)
+        found = self.encode_many([text], special)
         return None if found is None else found[0]
 
     def ids_of_each(
@@ -400,19 +397,9 @@ class Texts:
 
         return min(self._longest[1], encode.LONGEST if self.engine.units is None else units.MOST_BYTES)
 
-    def encode_many(
-        self, texts: Sequence[str], add_special_tokens: bool, threads: int | None = None
-    ) -> list[Encoding] | None:
+    def encode_many(self, texts: Sequence[str], special: int, threads: int | None = None) -> list[Encoding] | None:
         """Encodes texts of any length by the way of corpora; None: `encode.stepwise` must encode them."""
-        special = 1 if add_special_tokens else 0
-        if self._longest[special] < 0:
-            return None
-        return self._encode_packed(texts, TextBatch.from_strings(texts), special, threads)
-
-    def _encode_packed(
-        self, texts: Sequence[str], batch: TextBatch, special: int, threads: int | None
-    ) -> list[Encoding] | None:
-        packed = self._pack(batch, special, threads)
+        packed = None if self._longest[special] < 0 else self._pack(TextBatch.from_strings(texts), special, threads)
         if packed is None:
             return None
         maker = self._padded_to(max(int((rows[1:] - rows[:-1]).max(initial=0)) for _, rows, _ in packed))
@@ -426,12 +413,11 @@ class Texts:
                 found.append(_encoding(maker, ids[first:last], next(given), special, None, self._flags + is_cut))
         return found
 
-    def encode_packed(self, given: Any, add_special_tokens: bool, threads: int | None) -> tuple[Ids, Positions] | None:
+    def encode_packed(self, given: Any, special: int, threads: int | None) -> tuple[Ids, Positions] | None:
         """Encodes texts without padding; returns their ids one after the other, and rows.
 
         None: they are not all str, or a special token has a type id, or `encode.stepwise` must encode them.
         """
-        special = 1 if add_special_tokens else 0
         if not isinstance(given, list | tuple) or self._longest[special] < 0:
             return None
         texts: list[Any] = [*given]
@@ -440,7 +426,7 @@ class Texts:
         if (n_characters := self.measure(texts)) < 0 or any(before) or any(map(any, *text_and_after)):
             return None
         if n_characters <= (_FEW_FOR_THREADS if self._by_units else _FEW):
-            found = self.encode_each(texts, n_characters, add_special_tokens, threads)
+            found = self.encode_each(texts, n_characters, special, threads)
             made = [encoding._later for encoding in found or ()]  # pyright: ignore[reportPrivateUsage]
             if found is None or None in made:
                 return None
@@ -481,11 +467,8 @@ class Texts:
         kept = np.concatenate([rows[:1], np.cumsum(lengths)])
         return ids[np.arange(kept[-1]) + np.repeat(first - kept[:-1], lengths)], kept
 
-    def encode_inputs(
-        self, inputs: Sequence[Given], add_special_tokens: bool, threads: int | None = None
-    ) -> list[Encoding] | None:
+    def encode_inputs(self, inputs: Sequence[Given], special: int, threads: int | None = None) -> list[Encoding] | None:
         """Encodes inputs as `stepwise.check_inputs` returns them; None: `encode.stepwise` must encode them."""
-        special = 1 if add_special_tokens else 0
         if self._longest[0] < 0 or not all(self._frame_of(n, special) for n in {*map(len, inputs)}):
             return None
         sequences: list[Any] = [sequence for given in inputs for sequence in given]
@@ -738,7 +721,7 @@ def encode_arrays(
 ) -> TokenArrays:
     """Encodes texts into arrays, as `Tokenizer.encode_to_numpy` does; unpadded: the pipeline without padding."""
     texts = None if is_pretokenized else texts_of(pipeline, bare=True)
-    found = None if texts is None else texts.encode_packed(given, special, threads)
+    found = None if texts is None else texts.encode_packed(given, 1 if special else 0, threads)
     if found is not None:
         ids, rows = found
         type_ids = np.zeros(len(ids), np.uint32)
