@@ -156,7 +156,17 @@ def pipeline_of(value: dict[str, Any], source: str) -> Pipeline:
         raise ValueError(f"{source}: Unknown tokenizer version {short(value['version'])}, expected '{VERSION}'")
     if value.get("model") is None:
         raise ValueError(f'{source}: is not a tokenizer.json: Model missing: the key "model" is missing')
-    read = _Reader(value, source)
+
+    def read(name: str, make: Callable[[Any], Any]) -> Any:
+        if (part := value.get(name)) is None:
+            return None
+        try:
+            return reading(name, make, part)
+        except RecursionError:
+            raise ValueError(f"{source}: {name} is nested too deeply") from None
+        except WrongValue as error:
+            raise ValueError(f"{source}: in {error}") from None
+
     pipeline = Pipeline(
         read("model", Model.from_dict),
         AddedVocabulary(),
@@ -171,24 +181,6 @@ def pipeline_of(value: dict[str, Any], source: str) -> Pipeline:
         limits = {"truncation": read("truncation", Truncation.from_dict), "padding": read("padding", Padding.from_dict)}
         pipeline = dataclasses.replace(pipeline, **limits)
     return read("added_tokens", lambda given: pipeline.with_added(_added_tokens(given))[0]) or pipeline
-
-
-class _Reader:
-    """Reads parts of a JSON object; errors name the part."""
-
-    def __init__(self, value: dict[str, Any], source: str) -> None:
-        self.value, self.source = value, source
-
-    def __call__(self, name: str, read: Callable[[Any], Any]) -> Any:
-        part = self.value.get(name)
-        if part is None:
-            return None
-        try:
-            return reading(name, read, part)
-        except RecursionError:
-            raise ValueError(f"{self.source}: {name} is nested too deeply") from None
-        except WrongValue as error:
-            raise ValueError(f"{self.source}: in {error}") from None
 
 
 def _added_tokens(forms: Any) -> list[AddedToken]:

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from gputok.corpus import Source
     from gputok.corpus.rereading import Reread
     from gputok.files.temporary import MemoryLimit
-    from gputok.kernels import Veto
     from gputok.models.bpe.super_trainer import SuperBpeTrainer
     from gputok.models.bpe.trainer import TrainedBpe
     from gputok.pipeline.count.units import Tallies
@@ -145,42 +144,12 @@ class Cells:
 
 
 class _Counter:
-    """Counts tokens; what `count_words` calls a counter, without words."""
+    """Counts tokens by a function; what `count_words` calls a counter, without words."""
 
     whole = WHOLE
 
-    def __init__(self, tokens: WordTokens, *rule: Any) -> None:
-        self._tokens, self._rule, self.cut = tokens, rule, tokens.cut
-
-
-class _PairCounter(_Counter):
-    """Counts neighbouring tokens."""
-
-    def __init__(self, tokens: WordTokens, traits: Array, veto: Veto, cells: Cells) -> None:
-        super().__init__(tokens, traits, veto, cells.bits)
-        self._cells = cells
-
-    def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
-        """Adds the neighbours of a slice to the cells."""
-        from gputok.kernels.cpu.superwords.pairs import deal_pairs
-
-        self._cells.add(*deal_pairs(*self._tokens.of_slice(batch, start, stop), *self._rule))
-
-
-class _RunCounter(_Counter):
-    """Counts runs of tokens, as words whose bytes are ids."""
-
-    def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
-        """Adds the runs of a slice to the tallies of a thread."""
-        from gputok.kernels.cpu.count_words import count_pieces
-        from gputok.kernels.cpu.superwords.pairs import cut_runs
-
-        ids, marks = self._tokens.of_slice(batch, start, stop)
-        begin, end = cut_runs(ids, marks, *self._rule)
-        ids = ids.astype(run_type(len(self._tokens.model.vocabulary)), copy=False)
-        data, size = ids.view(np.uint8), ids.itemsize
-        tally, ones = tallies[True], np.ones(len(begin), np.int64)
-        tally.table = count_pieces(data, size * begin, size * end, ones, position, tally.table, tally.make_room)
+    def __init__(self, tokens: WordTokens, count: Callable[[TextBatch, int, int, int, Tallies], None]) -> None:
+        self.cut, self.count = tokens.cut, count
 
 
 class SecondStage:
@@ -218,15 +187,32 @@ class SecondStage:
         self, batches: Iterator[TextBatch], cells: Cells, run: Run, report: Report, total: int | None
     ) -> Cells:
         """Counts neighbouring tokens of a corpus, or of a part of one, and returns the cells."""
-        counter = _PairCounter(self.tokens, self._traits, self._veto, cells)
+        from gputok.kernels.cpu.superwords.pairs import deal_pairs
+
+        def count(batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
+            ids, marks = self.tokens.of_slice(batch, start, stop)
+            cells.add(*deal_pairs(ids, marks, self._traits, self._veto, cells.bits))
+
+        counter = _Counter(self.tokens, count)
         count_by(lambda _: counter, batches, thread_count(run.threads), _named(report, "count pairs"), total, None)
         return cells
 
     def count_runs(
         self, batches: Iterator[TextBatch], frequent: Bytes, run: Run, report: Report, total: int | None
     ) -> WordCounts:
-        """Counts the runs of tokens between rare neighbours; frequent: of `Cells.reaching`."""
-        counter, named = _RunCounter(self.tokens, self._traits, self._veto, frequent), _named(report, "count runs")
+        """Counts the runs of tokens between rare neighbours, as words whose bytes are ids; frequent: of `Cells.reaching`."""
+        from gputok.kernels.cpu.count_words import count_pieces
+        from gputok.kernels.cpu.superwords.pairs import cut_runs
+
+        def count(batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
+            ids, marks = self.tokens.of_slice(batch, start, stop)
+            begin, end = cut_runs(ids, marks, self._traits, self._veto, frequent)
+            ids = ids.astype(run_type(len(self.tokens.model.vocabulary)), copy=False)
+            data, size = ids.view(np.uint8), ids.itemsize
+            tally, ones = tallies[True], np.ones(len(begin), np.int64)
+            tally.table = count_pieces(data, size * begin, size * end, ones, position, tally.table, tally.make_room)
+
+        counter, named = _Counter(self.tokens, count), _named(report, "count runs")
         return count_by(lambda _: counter, batches, thread_count(run.threads), named, total, run.memory)
 
     def threshold(self, cells: Cells, wanted: float = 0, below: int | None = None) -> int:

@@ -88,11 +88,11 @@ class Counter(Protocol):
 
     whole: int  # a thread counts so many bytes that it has read without cutting them
 
-    def cut(self, batch: TextBatch) -> list[int]:
+    def cut(self, batch: TextBatch, /) -> list[int]:
         """Returns the bytes of the batch at which slices begin, and the byte at which the last slice ends."""
         ...
 
-    def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
+    def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies, /) -> None:
         """Adds the words of the bytes start:stop to the tallies of a thread.
 
         position: the position of the first word; positions order the words of all slices.
