@@ -17,9 +17,8 @@ from gputok.kernels.signatures import NamedTuple
 from gputok.lazy import attach
 
 if TYPE_CHECKING:
-    from gputok.automaton.backtracking import Backtracking
     from gputok.automaton.charset import CharSet
-    from gputok.automaton.syntax import Node
+    from gputok.automaton.syntax import Backtracking, Node
     from gputok.automaton.unicode_tables import property_set, script_sets
     from gputok.automaton.words import one_of, runs
     from gputok.kernels import Automaton
@@ -33,7 +32,7 @@ if not TYPE_CHECKING:  # else type checkers would take any name
     __getattr__, __dir__ = attach(
         __name__,
         {
-            "automaton.backtracking": "Backtracking",
+            "automaton.syntax": "Backtracking",
             "automaton.charset": "CharSet",
             "automaton.unicode_tables": "property_set script_sets",
             "automaton.words": "one_of runs",
@@ -105,7 +104,7 @@ def _compile(node: Node, pattern: str) -> Automaton | Backtracking:
     try:
         return compile_node(node)
     except OutsideError as outside:
-        from gputok.automaton.backtracking import Backtracking, to_regex
+        from gputok.automaton.syntax import Backtracking, to_regex
 
         try:
             compiled = to_regex(node)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 
-from gputok.automaton.backtracking import write
 from gputok.automaton.charset import CharSet
 from gputok.automaton.parser import Parser
 from gputok.automaton.rust import RustParser
@@ -31,6 +30,7 @@ from gputok.automaton.syntax import (
     inside,
     repeat,
     sequence,
+    write,
 )
 from gputok.checks import shortened
 

@@ -11,11 +11,13 @@ from gputok.lazy import attach
 
 if TYPE_CHECKING:  # for type checkers and editors; the table below has the same names
     from gputok.pre_tokenizers.base import PreTokenizer
-    from gputok.pre_tokenizers.byte_level import ByteLevel, FixedLength, Metaspace
     from gputok.pre_tokenizers.splits import (
         BertPreTokenizer,
+        ByteLevel,
         CharDelimiterSplit,
         Digits,
+        FixedLength,
+        Metaspace,
         Punctuation,
         Sequence,
         Split,
@@ -34,9 +36,9 @@ if not TYPE_CHECKING:  # else type checkers would take any name
         __name__,
         {
             "pre_tokenizers.base": "PreTokenizer",
-            "pre_tokenizers.byte_level": "ByteLevel FixedLength Metaspace",
             "pre_tokenizers.splits": (
-                "BertPreTokenizer CharDelimiterSplit Digits Punctuation Sequence Split UnicodeScripts Whitespace WhitespaceSplit"
+                "BertPreTokenizer ByteLevel CharDelimiterSplit Digits FixedLength Metaspace Punctuation Sequence "
+                "Split UnicodeScripts Whitespace WhitespaceSplit"
             ),
             "text.pieces": "mark_starts spell_out",
         },
