@@ -131,10 +131,7 @@ def spans(
 
 
 def _matches(pattern: Backtracking, text: str, deadline: float) -> Iterator[tuple[int, int]]:
-    """Matches from left to right. Each search starts at the end of the last match, or a character after an empty match.
-
-    Raises TimeoutError at the deadline, in CPU time of the process, which the `regex` package measures as well.
-    """
+    """Matches, each searched from the end of the last, or a character on; TimeoutError: the deadline, in CPU time."""
     at = 0
     while at <= len(text):
         for match in pattern.compiled.finditer(text, at, timeout=max(deadline - time.process_time(), 1e-9)):

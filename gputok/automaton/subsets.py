@@ -95,10 +95,7 @@ class _Program:
         return entry
 
     def repeat(self, body: Node, least: int, most: int | None, greedy: bool, stop: int, full: int) -> int:
-        """Appends a repetition; returns its first instruction.
-
-        The program continues at `stop` if more repetitions were allowed, and at `full` after `most` repetitions.
-        """
+        """Appends a repetition; goes on at `stop`, or at `full` after `most` times. Returns the first instruction."""
         if most is None:
             if can_be_empty(body):
                 raise OutsideError("an unbounded repetition of a body that can be empty")
@@ -144,10 +141,7 @@ def one_char(node: Node) -> CharSet | None:
 
 
 def look_set(node: Node, ahead: bool) -> CharSet | None:
-    """The set of neighbouring characters, maybe with END, for which a look-around at `node` succeeds.
-
-    None: one character does not decide.
-    """
+    """The neighbouring characters, maybe with END, for which a look-around succeeds; None: one does not decide."""
     match node:
         case Chars(chars):
             return chars
@@ -267,10 +261,7 @@ def _subsets(program: _Program, member: Mask) -> tuple[Positions, Mask]:
             raise OutsideError(f"an automaton that takes more than {MAX_STEPS:,} steps to make")
 
     def follow(threads: tuple[int, ...], before: int, column: int) -> tuple[list[int], bool]:
-        """Follows the threads before a character of class `column`.
-
-        Returns the "char" instructions that they reach, and True if a thread reaches the end of the pattern.
-        """
+        """Follows the threads before a character of class `column`: the "char" instructions, and whether one ends."""
         seen: set[int] = set()
         reached: list[int] = []
         for thread in threads:

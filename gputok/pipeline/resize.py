@@ -42,10 +42,7 @@ _BYTES_A_WORD = 4096  # of a limit on memory, for each word of those that are en
 
 
 def check(pipeline: Pipeline, operation: str, n_tokens: int) -> BPE:
-    """Returns the model.
-
-    Raises ValueError if the model is not BPE or the number is negative, TypeError if it is no whole number.
-    """
+    """Returns the model; ValueError: it is not BPE, or the number is negative; TypeError: it is no whole number."""
     if isinstance(n_tokens, bool) or not hasattr(n_tokens, "__index__"):
         raise TypeError(f"{operation}: expected a whole number of tokens, got {n_tokens!r}")
     if operator.index(n_tokens) < 0:

@@ -193,10 +193,7 @@ def _added_tokens(forms: Any) -> list[AddedToken]:
 
 
 def _added_token(value: dict[str, Any]) -> AddedToken:
-    """Makes an added token from its JSON form, in which `id` must not be missing.
-
-    As in `tokenizers`, the id itself is ignored: the token gets the id of the model, or the next free id.
-    """
+    """Makes an added token from its JSON form. As in `tokenizers`, `id` must be there, and is ignored."""
     reading("id", integer(0, WORD), needed(value, "id"))
     return AddedToken.from_dict(value)
 
@@ -276,10 +273,7 @@ def read_packed(text: bytes, loads: Callable[[bytes], Any]) -> Any:
 
 
 def _table(text: bytes, name: str, known: list[tuple[int, int, str]]) -> int:
-    """The position of the bracket after the first key `name` outside of the tables that are known; -1: there is none.
-
-    known: the begin, the end and the name of each table that was read.
-    """
+    """The position of the bracket after the first key `name` outside of (begin, end, name) of known tables, or -1."""
     key = f'"{name}"'.encode()
     edges = [0, *(edge for begin, end, _ in sorted(known) for edge in (begin, end)), len(text)]
     for at, stop in zip(edges[::2], edges[1::2], strict=True):

@@ -63,10 +63,7 @@ class Frame:
 
     @classmethod
     def of(cls, pipeline: Pipeline, add_special_tokens: bool, type_ids: tuple[int, ...] = (0,)) -> Self | None:
-        """Returns None if a template leaves a text out, has it several times, or has the second text first.
-
-        type_ids: of each text, before the post-processor changes it; two for pairs.
-        """
+        """Returns None if a template lacks a text, repeats it or changes the order; type_ids: of each text before."""
         name = "frame", add_special_tokens, type_ids
         return pipeline.engines.once(name, lambda: cls._of(pipeline, add_special_tokens, type_ids))
 
@@ -180,10 +177,7 @@ def own_tokens(pipeline: Pipeline, role: str) -> list[str]:
 
 
 def configured(path: str | os.PathLike[str], role: str) -> str | None:
-    """Returns the token that a tokenizer_config.json beside a tokenizer.json (`path`) names; None: there is none.
-
-    Raises ValueError if the file is no JSON object. role: "eos" or "bos".
-    """
+    """Returns the token that tokenizer_config.json beside a file names, or None; ValueError: it is no JSON object."""
     import pathlib
 
     from gputok.files.json_text import read_object

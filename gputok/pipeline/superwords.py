@@ -58,10 +58,7 @@ times that count."""
 
 
 def superword_steps(pre_tokenizer: PreTokenizer | None, pattern: str) -> PreTokenizer:
-    """Returns the pre-tokenizer of superwords, whose pieces a pattern cuts; pre_tokenizer: that of the words.
-
-    Raises ValueError if it doesn't end with ByteLevel, or inserts spaces.
-    """
+    """Returns the steps of superwords, whose pieces a pattern cuts; ValueError: those of the words have no bytes."""
     last = pre_tokenizer
     while isinstance(last, Sequence) and last.pretokenizers:
         last = last.pretokenizers[-1]
@@ -252,10 +249,7 @@ class Streamed(NamedTuple):
 
 
 def learn(stage: SecondStage, passes: Streamed | Saved, run: Run, report: Report) -> TrainedBpe:
-    """Learns superwords from a corpus, which is read once more where the threshold was too high; returns both stages.
-
-    report: called with the stages "count pairs", "count runs" and "merge superwords".
-    """
+    """Learns superwords; reads the corpus once more where the threshold was too high; returns both stages."""
     wanted, threshold = _WANTED, None
     while True:
         cells = passes.cells(stage, report)

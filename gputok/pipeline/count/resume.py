@@ -47,10 +47,7 @@ def count_parts(
     run: Run,
     also: Sequence[Any] = (),
 ) -> WordCounts:
-    """`count_words` for anything that is counted in parts.
-
-    count: counts a part of the files; also: what the counts depend on besides, for the fingerprint.
-    """
+    """`count_words` for anything that `count` counts in parts; also: what the counts depend on besides."""
     if not source.is_files or source.is_open:
         raise ValueError(
             f"resume={os.fspath(folder)!r}: only the counting of files can be resumed, not of an iterator of texts"
@@ -143,10 +140,7 @@ def _save(counts: WordCounts, file: pathlib.Path, part: str) -> None:
 
 
 def _is_whole(file: pathlib.Path, part: str) -> bool:
-    """Returns True if the counts of this part were saved and can be read.
-
-    After a crash of the machine, the file may be empty; and a copy of another part would be counted twice.
-    """
+    """Whether the counts of this part are there: a crash may leave an empty file, and someone copy another part."""
     from gputok.counts.files import ColumnNames, CountFile
     from gputok.files.locations import LocalFile
 

@@ -49,16 +49,13 @@ LOOK_SECONDS = 0.2
 
 
 class Tallies(dict[bool, Tally]):
-    """The counts of one thread: True -> those of byte-level words, False -> those of other words.
-
-    budget: the largest size of each table in bytes, or None; n_bytes: of the tasks that the thread has counted.
-    """
+    """The counts of one thread: True -> those of byte-level words, False -> others; budget: bytes of each, or None."""
 
     def __init__(self, memory: MemoryLimit | None, budget: int | None) -> None:
         super().__init__()
         self._memory, self._budget = memory, budget
         self._parts: WordTable | None = None
-        self.n_bytes = 0
+        self.n_bytes = 0  # of the tasks that are counted
 
     def __missing__(self, byte_level: bool) -> Tally:
         self[byte_level] = Tally(byte_level, self._memory, self._budget, of_text=True)
@@ -175,10 +172,7 @@ class WalkCounter:
 
 
 class StepCounter:
-    """Counts by any function that maps whole documents to their words.
-
-    counts: int64[n_documents], how often each document of the batch occurs; None: once.
-    """
+    """Counts by a function from documents to their words; counts: int64[n], how often each document occurs, or None."""
 
     whole = WHOLE
 
@@ -307,10 +301,7 @@ def _count_long(
     report: Report | None,
     bytes_of: tuple[int, int | None],
 ) -> list[Tallies]:
-    """Counts what was too long for one thread, a batch at a time with all threads, into tables of its own.
-
-    bytes_of: how many bytes are counted already, and of how many.
-    """
+    """Counts long batches, each with all threads, into tables of their own; bytes_of: counted already, and of all."""
     numbers, tasks = zip(*sorted(long, key=operator.itemgetter(0)), strict=True)
     tallies = [Tallies(None, None) for _ in range(n_threads)]
     with Workers(tallies, report, bytes_of[1], bytes_of[0]) as workers:

@@ -51,10 +51,7 @@ def tokenize(pipeline: Pipeline, pieces: Pieces) -> Tokens:
 
 
 def _cut_long(pipeline: Pipeline, batch: TextBatch, threads: int, n_bytes: int) -> tuple[Pieces, Tokens] | None:
-    """Tokenizes a long text in slices of about `n_bytes`, cut between words, by several threads.
-
-    Returns None if the pre-tokenizer is not one walk over the text: then nothing tells where to cut.
-    """
+    """Tokenizes a long text by several threads, in slices cut between words; None: no walk tells where to cut."""
     pre_tokenizer, automaton = pipeline.pre_tokenizer, pipeline.way.automaton
     if pre_tokenizer is None or automaton is None or pipeline.way.unit is not Unit.WORD:
         return None
@@ -355,10 +352,7 @@ def _encode_slice(
 
 
 def _join_words(rows: Rows, n_words: Positions, offsets: bool) -> Rows:
-    """Joins rows of words to rows of texts; n_words: int64[n_texts].
-
-    The column `words` becomes the index of the word in its text.
-    """
+    """Joins rows of words to rows of texts of n_words each; the column `words` becomes the index of the word."""
     ends = np.cumsum(n_words)
     edges = np.concatenate([rows.first[:1], rows.last]) if len(rows.last) else np.zeros(1, np.int64)
     joined = Rows(rows.columns, edges[ends - n_words], edges[ends], rows.spelling, rows.texts)
@@ -373,10 +367,7 @@ def _join_words(rows: Rows, n_words: Positions, offsets: bool) -> Rows:
 
 
 def _finish(pipeline: Pipeline, inputs: Positions, sequences: list[Rows], add_special_tokens: bool) -> _Part:
-    """Step 4: truncation and the post-processor, for many texts (one of `sequences`) or pairs (two).
-
-    inputs: int64[m], the numbers of the inputs.
-    """
+    """Step 4: truncation and the post-processor, for texts (one of `sequences`) or pairs; inputs: their numbers."""
     processor, truncation = pipeline.post_processor, pipeline.truncation
     if truncation is None:
         return _Part(inputs, process_rows(processor, sequences, add_special_tokens))
@@ -500,10 +491,7 @@ def encode_segments(
     protect: str | Iterable[str],
     add_special_tokens: bool,
 ) -> list[Encoding]:
-    """Encodes texts of which some segments are trusted, each given as segments (text, trusted); see `Tokenizer.encode_segments`.
-
-    No other part of such a text makes or breaks a protected token.
-    """
+    """Encodes texts given as segments (text, trusted): what is not trusted makes and breaks no protected token."""
     contents = frozenset(_protected(pipeline.added, protect))
 
     def guard(given: Pipeline) -> Pipeline:

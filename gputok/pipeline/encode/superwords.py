@@ -89,10 +89,7 @@ class WordTokens:
         return cut_for_threads(pieces, self.automaton, n_bytes) if pieces.n_pieces else None
 
     def encode(self, unit: TextBatch) -> tuple[Array, Positions, Bytes]:
-        """Returns the ids of documents, their rows (int64[n_documents + 1]), and a mark of each id (uint8[n_ids]).
-
-        A mark is 1 where a piece begins (`kernels/cpu/encode_corpus/marks.py`).
-        """
+        """Returns ids and rows of documents, and a mark of each id, uint8: 1 where a piece begins (`marks.py`)."""
         from gputok.kernels.cpu.split import cut_bits, find_cuts
 
         pieces = self.pipeline.added.apart(Pieces.from_batch(unit), self.pipeline.normalizer)

@@ -63,10 +63,7 @@ _LOCKED_BYTES = 1 << 15
 
 
 def texts_of(pipeline: Pipeline, *, bare: bool = False) -> Texts | None:
-    """Returns what encodes the texts of a pipeline, made at the first call; None: a handle can't hold the pipeline.
-
-    bare: for encodings without offsets, words and texts of tokens.
-    """
+    """Returns what encodes the texts, made once, with offsets or bare; None: a handle can't hold the pipeline."""
     return pipeline.kept.once(("texts", bare), lambda: Texts.of(pipeline, bare))
 
 
@@ -350,10 +347,7 @@ class Texts:
     def ids_of_each(
         self, texts: list[str], threads: int | None = None, counts: list[int] | None = None
     ) -> list[bytes] | None:
-        """Returns the ids of each text, without special tokens, truncation and padding; None: the texts are not all str.
-
-        counts: of so many texts in a row, the ids are joined.
-        """
+        """Returns the ids of each text alone, or of so many together as `counts` says; None: they are not all str."""
         if (n_characters := self.measure(texts)) < 0:
             return None
         many = n_characters > _FEW_FOR_THREADS
@@ -414,10 +408,7 @@ class Texts:
         return found
 
     def encode_packed(self, given: Any, special: int, threads: int | None) -> tuple[Ids, Positions] | None:
-        """Encodes texts without padding; returns their ids one after the other, and rows.
-
-        None: they are not all str, or a special token has a type id, or `encode.stepwise` must encode them.
-        """
+        """Returns ids and rows, without padding; None: not all are str, or of type id 0, or `stepwise` must do it."""
         if not isinstance(given, list | tuple) or self._longest[special] < 0:
             return None
         texts: list[Any] = [*given]
