@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gputok.automaton.charset import EVERYTHING, NOTHING, NOTHING_BUT_END, CharSet, partition
+from gputok.automaton.charset import EVERYTHING, NOTHING_BUT_END, CharSet, partition, union
 from gputok.automaton.syntax import Atomic, Backref, Capture, Chars, Choice, Look, Node, Repeat, Sequence, can_be_empty
 from gputok.kernels import DEAD, Automaton
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from collections.abc import Sequence as Items
 
     import numpy.typing as npt
 
@@ -136,7 +135,8 @@ def one_char(node: Node) -> CharSet | None:
         case Capture(body, _):
             return one_char(body)
         case Choice(options):
-            return _union_unless_none([one_char(option) for option in options])
+            sets = [one_char(option) for option in options]
+            return None if None in sets else union(*filter(None, sets))
     return None
 
 
@@ -148,7 +148,8 @@ def look_set(node: Node, ahead: bool) -> CharSet | None:
         case Capture(body, _) | Atomic(body):
             return look_set(body, ahead)
         case Choice(options):
-            return _union_unless_none([look_set(option, ahead) for option in options])
+            sets = [look_set(option, ahead) for option in options]
+            return None if None in sets else union(*filter(None, sets))
         case Look(body, inner_ahead, negative) if inner_ahead == ahead:
             inner = look_set(body, ahead)
             return inner.negated_look() if inner is not None and negative else inner
@@ -166,16 +167,6 @@ def look_set(node: Node, ahead: bool) -> CharSet | None:
                 result &= chars
             return result
     return None
-
-
-def _union_unless_none(sets: Items[CharSet | None]) -> CharSet | None:
-    """The union of the sets; None if one of them is None."""
-    result = NOTHING
-    for chars in sets:
-        if chars is None:
-            return None
-        result |= chars
-    return result
 
 
 def has_one_way(node: Node) -> bool:

@@ -110,14 +110,7 @@ class AddedToken:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the options by name, as in a tokenizer.json."""
-        return {
-            "content": self.content,
-            "single_word": self.single_word,
-            "lstrip": self.lstrip,
-            "rstrip": self.rstrip,
-            "normalized": self.normalized,
-            "special": self.special,
-        }
+        return {name: getattr(self, name) for name in _IN_FILES}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:

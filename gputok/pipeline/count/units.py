@@ -214,7 +214,14 @@ def count_by(
     byte-level words and for others.
     """
     budget = None
-    first, is_short, texts = _peek(iter(batches))
+    texts: Iterator[Any] = iter(batches)
+    some = [*itertools.islice(texts, 1)]
+    first: TextBatch | Task | None = some[0] if some else None
+    is_short = isinstance(first, TextBatch) and len(first.data) <= _SHORT
+    if is_short:  # of several, threads count
+        some += itertools.islice(texts, 1)
+        is_short = len(some) == 1
+    texts = itertools.chain(some, texts)
     if memory is not None:  # after the first batch, for which readers have imported what they need
         memory = memory.after("reading the first text")
         n_threads, budget = table_budget(memory, n_threads)
@@ -237,15 +244,6 @@ def count_by(
         counted = [tally for of_thread in tallies for tally in of_thread.values()]
         return WordCounts.of_tallies(counted, memory, n_threads, report=report)
     return collected(tallies)
-
-
-def _peek(texts: Iterator[Any]) -> tuple[TextBatch | Task | None, bool, Iterator[Any]]:
-    """Returns the first batch or task, if any; whether it is a batch, short and the only one; and all batches, or tasks."""
-    some = list(itertools.islice(texts, 1))
-    is_short = bool(some) and isinstance(some[0], TextBatch) and len(some[0].data) <= _SHORT
-    if is_short:
-        some += itertools.islice(texts, 1)
-    return some[0] if some else None, is_short and len(some) == 1, itertools.chain(some, texts)
 
 
 def _count_tasks(
