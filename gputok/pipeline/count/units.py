@@ -216,24 +216,20 @@ def count_by(
     budget = None
     texts: Iterator[Any] = iter(batches)
     some = [*itertools.islice(texts, 1)]
-    first: TextBatch | Task | None = some[0] if some else None
-    is_short = isinstance(first, TextBatch) and len(first.data) <= _SHORT
-    if is_short:  # of several, threads count
+    if some and isinstance(some[0], TextBatch) and len(some[0].data) <= _SHORT:
         some += itertools.islice(texts, 1)
-        is_short = len(some) == 1
+        if len(some) == 1:  # this thread counts what is short, and all
+            batch, n_threads = some, 1
+            some = [Task(lambda: batch)]
     texts = itertools.chain(some, texts)
     if memory is not None:  # after the first batch, for which readers have imported what they need
         memory = memory.after("reading the first text")
         n_threads, budget = table_budget(memory, n_threads)
         budget //= n_tables
-    tallies = [Tallies(memory, budget) for _ in range(1 if is_short else n_threads)]
+    tallies = [Tallies(memory, budget) for _ in range(n_threads)]
 
-    if isinstance(first, Task):
+    if some and isinstance(some[0], Task):
         tallies += _count_tasks(counter_for, texts, tallies, report, total, slices.task)
-    elif first is not None and is_short:
-        _count_here(counter_for(first), first, tallies[0])
-        if report:
-            report("count", len(first.data), total)
     else:
         with Workers(tallies, report, total) as workers:
             for text in texts:
@@ -272,11 +268,11 @@ def _count_tasks(
                 long.append((number, task))
                 return
             counter = counter_for(batch)
-            if len(batch.data) <= counter.whole:
-                start, stop = int(batch.offsets[0]), int(batch.offsets[-1])
-                counter.count(batch, start, stop, number * POSITIONS, own)
-            else:
-                _count_here(counter, batch, own, number)
+            parts = [(int(batch.offsets[0]), int(batch.offsets[-1]), number * POSITIONS)]
+            if len(batch.data) > counter.whole:
+                parts = _slices(counter, batch, number)
+            for start, stop, position in parts:
+                counter.count(batch, start, stop, position, own)
             own.n_bytes += len(batch.data)
 
     def count_all(taken: Iterator[tuple[int, Task]]) -> None:
@@ -311,12 +307,6 @@ def _count_long(
     return tallies
 
 
-def _count_here(counter: Counter, batch: TextBatch, tallies: Tallies, number: int = 0) -> None:
-    """Counts a batch in this thread."""
-    for start, stop, position in _slices(counter, batch, number):
-        counter.count(batch, start, stop, position, tallies)
-
-
 def _slices(counter: Counter, batch: TextBatch, number: int) -> list[tuple[int, int, int]]:
     """Returns the slices of the batch of that number: where each begins and ends, and the position of its first word."""
     slices = [*itertools.pairwise(counter.cut(batch))]
@@ -338,10 +328,8 @@ class Workers:
     def __init__(self, tallies: list[Tallies], report: Report | None, total: int | None, done: int = 0) -> None:
         self.tallies, self.done = tallies, done
         self._report, self._total = report, total
-        self._pool, self._calls = (
-            ThreadPool(len(tallies)),
-            deque[ThreadCall](),
-        )  # in order, without those that succeeded
+        self._pool = ThreadPool(len(tallies))
+        self._calls: deque[ThreadCall] = deque()  # in order, without those that succeeded
         self._own, self._unused = local(), [*tallies]  # of each thread; of no thread
         self._taken: SimpleQueue[None] = SimpleQueue()  # of each batch without waiting slices
         self._taken.put(None)  # memory holds two batches
