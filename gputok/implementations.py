@@ -159,12 +159,7 @@ def shown(model: str, arguments: Mapping[str, Any], *hidden: str) -> dict[str, A
 def trained_by(
     make_trainer: Callable[..., Trainer], **defaults: Any
 ) -> tuple[Callable[..., None], Callable[..., None]]:
-    """Makes the methods `train` and `train_from_iterator` of a tokenizer.
-
-    Args:
-        make_trainer: makes the trainer, with the arguments `defaults` or what a call gives instead.
-        defaults: the arguments of both methods, in their order.
-    """
+    """Makes `train` and `train_from_iterator` of a tokenizer; their arguments, and those of the trainer: `defaults`."""
     either = inspect.Parameter.POSITIONAL_OR_KEYWORD
     own, files, iterator = (inspect.Parameter(name, either) for name in ("self", "files", "iterator"))
     length = inspect.Parameter("length", either, default=None, annotation="int | None")

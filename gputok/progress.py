@@ -28,12 +28,6 @@ _UNITS = {"merge": "merges", "merge superwords": "merges"}
 def reporting(progress: Progress = None) -> Iterator[Report]:
     """Yields the report function that `progress` selects. At exit, bars stay visible in their last state.
 
-    Args:
-        progress: see `Progress`.
-
-    Yields:
-        The function to call.
-
     Example:
         >>> calls = []
         >>> with reporting(lambda *call: calls.append(call)) as report:

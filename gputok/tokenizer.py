@@ -563,10 +563,7 @@ class Tokenizer:
     def learn(self, learnt: Any, special_tokens: Iterable[str | AddedToken], **parts: Any) -> None:
         """Sets what was learnt: model, added tokens and other parts together, also if other threads change them meanwhile.
 
-        Args:
-            learnt: what `Trainer.train` returns.
-            special_tokens: those of the trainer, whose own check has made AddedTokens of strings.
-            parts: other steps, such as `pre_tokenizer`.
+        learnt: what `Trainer.train` returns. special_tokens: those of the trainer, which has made AddedTokens of strings.
         """
         added_tokens = [token.copied() for token in special_tokens if isinstance(token, AddedToken)]
         while True:

@@ -315,9 +315,8 @@ def _candidates(
     """Finds the `size` best candidates.
 
     Returns (order, parts, found): the sorted suffixes, their groups, and int64[5, k], for each candidate, by begin: begin
-    and end in `order`, length, score, and class of the score. Suffixes that cannot be among the best are not sorted. The
-    score that the best need is guessed from some groups; if in the end too few candidates reach it, everything is done
-    again without a guess.
+    and end in `order`, length, score, and class of the score. Suffixes that cannot be among the best are not sorted. The score
+    that the best need is guessed from some groups; if too few candidates reach it in the end, all is done without a guess.
     """
     groups = deal_suffixes(text, backwards, threads)
     lock, classes, least = threading.Lock(), np.zeros(suffixes.CLASSES, np.int64), 2
