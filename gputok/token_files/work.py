@@ -32,21 +32,7 @@ import numpy as np
 
 from gputok.files.atomic import created, is_plain, locked, real_target, reopened, replacing
 from gputok.kernels.threads import ThreadCall, ThreadPool, thread_count
-from gputok.token_files.formats import FORMATS
-from gputok.token_files.formats.base import (
-    About,
-    Shard,
-    ShardFacts,
-    TokenFormat,
-    batches,
-    checked_rows,
-    gathered,
-    mapped,
-    read_all,
-    rows_of,
-    write_all,
-    write_file,
-)
+from gputok.token_files.formats import FORMATS, base
 from gputok.token_files.manifest import FileFacts, Manifest, manifest_name
 
 if TYPE_CHECKING:
@@ -65,7 +51,7 @@ class Layout(NamedTuple):
     Without `shard_tokens`, there is one shard, or a shard has as many ids as the format says.
     """
 
-    format: TokenFormat
+    format: base.TokenFormat
     dtype: np.dtype[Any]
     shard_tokens: int | None = None
     shuffle: int | None = None
@@ -118,7 +104,7 @@ class Output:
         path = self.folder / name
         return real_target(path, follow=not self.is_folder and name == self.path.name)
 
-    def owns(self, form: TokenFormat, name: str) -> bool:
+    def owns(self, form: base.TokenFormat, name: str) -> bool:
         """Says whether an output of this path, in some layout of a format, can have a file of this name."""
         stem, numbers = form.stem(self.name), map(int, re.findall(r"\d{1,9}", name))
         data = [form.data_name(stem, *how) for how in itertools.product((None, *numbers), (False, True))]
@@ -156,7 +142,7 @@ class Work:
     def __init__(self, output: Output, fingerprint: str, tokenizer: dict[str, Any]) -> None:
         self._output, self._layout, self._form = output, output.layout, output.layout.format
         self._folder, self._tokenizer = output.work, tokenizer
-        self._about = About(tokenizer.get("name", "gputok"), self._layout.dtype, self._layout.sequence_length)
+        self._about = base.About(tokenizer.get("name", "gputok"), self._layout.dtype, self._layout.sequence_length)
         self._new: dict[str, Any] = {"fingerprint": fingerprint, "complete": False, "bytes_in": 0, "shards": []}
         found = self._read_run()
         self._run: dict[str, Any] = self._new if found is None else found
@@ -290,14 +276,14 @@ class Work:
         before = (part.n_before - space) // self._layout.dtype.itemsize
         if self._layout.shuffle is not None:
             ids_path, rows = self._shuffled(part, rows)
-        length, ids = self._layout.sequence_length, mapped(ids_path, self._layout.dtype, space)
+        length, ids = self._layout.sequence_length, base.mapped(ids_path, self._layout.dtype, space)
         if length is not None:
             n_blocks, n_rest = divmod(before + int(rows[-1]), length)
             rows = np.arange(n_blocks + 1) * length
             rest = self._folder / f"rest-{part.number + 1:05d}"
-            write_file(rest, np.ascontiguousarray(ids[rows[-1] :]))
-        shard = Shard(self._output.data_name(part.number), ids_path, rows, part.first_document, self._about)
-        facts, files = ShardFacts(shard.name, 0, 0, 0), {}
+            base.write_file(rest, np.ascontiguousarray(ids[rows[-1] :]))
+        shard = base.Shard(self._output.data_name(part.number), ids_path, rows, part.first_document, self._about)
+        facts, files = base.ShardFacts(shard.name, 0, 0, 0), {}
         if rows[-1] or not self._output.is_folder:
             facts, files = self._make(shard, ids)
         del ids
@@ -324,14 +310,14 @@ class Work:
     def _sum(self, file: dict[str, Any]) -> None:
         file["sha256"] = FileFacts.of(self._folder / file["work"], file["name"]).sha256
 
-    def _make(self, shard: Shard, ids: Array) -> tuple[ShardFacts, dict[str, str]]:
+    def _make(self, shard: base.Shard, ids: Array) -> tuple[base.ShardFacts, dict[str, str]]:
         """Makes the files of a shard; returns the facts, and final name -> name in the work folder."""
         if self._form.in_place:
             if header := self._form.header(shard):
                 with _reopened(shard.ids_path) as file:
-                    write_all(file, header)
+                    base.write_all(file, header)
             size = shard.ids_path.stat().st_size
-            facts = ShardFacts(shard.name, shard.n_documents, shard.n_ids, size)
+            facts = base.ShardFacts(shard.name, shard.n_documents, shard.n_ids, size)
             files = {shard.name: shard.ids_path.name}
         else:
             facts = self._form.write(shard, ids, self._folder / shard.name)
@@ -346,17 +332,17 @@ class Work:
         """
         from gputok.files.temporary import let_go
 
-        size, data = self._layout.dtype.itemsize, mapped(part.ids_path, "u1")
+        size, data = self._layout.dtype.itemsize, base.mapped(part.ids_path, "u1")
         order = np.random.default_rng(self._layout.shuffle).permutation(part.n_documents)
         lengths = np.diff(rows)[order]
-        new_rows = rows_of(lengths)
+        new_rows = base.rows_of(lengths)
         start = part.n_before + rows[:-1][order] * size
         path = part.ids_path.with_name(f"shuffled-{part.number:05d}")
-        write_file(path, data[: part.n_before])
+        base.write_file(path, data[: part.n_before])
         with open(path, "ab", buffering=0) as file:
-            for first, last in batches(new_rows):
+            for first, last in base.batches(new_rows):
                 at = start[first:last]
-                write_all(file, gathered(data, at, at + lengths[first:last] * size))
+                base.write_all(file, base.gathered(data, at, at + lengths[first:last] * size))
                 let_go(data)
         return path, new_rows
 
@@ -380,13 +366,15 @@ class Work:
         names = [file["name"] for file in written]
         index: dict[str, Any] | None = None
         if output.is_folder:
-            facts = [ShardFacts(s["name"], s["stored"], s["tokens"], s["n_bytes"]) for s in self._shards if s["files"]]
+            facts = [
+                base.ShardFacts(s["name"], s["stored"], s["tokens"], s["n_bytes"]) for s in self._shards if s["files"]
+            ]
             path = self._folder / self._form.index
-            write_file(path, self._form.index_of(facts, self._about))
+            base.write_file(path, self._form.index_of(facts, self._about))
             index = FileFacts.of(path, self._form.index)._asdict()
             self._move(path.name, path.name)
             names.append(path.name)
-        write_file(self._folder / output.manifest.name, self._manifest(index))
+        base.write_file(self._folder / output.manifest.name, self._manifest(index))
         self._move(output.manifest.name, output.manifest.name)
         _empty(self._folder)
         self._folder.rmdir()
@@ -460,7 +448,7 @@ class _Part:
         self._ends_path, self._dtype = folder / f"ends-{number:05d}", dtype
         ids = reopened(self.ids_path)
         if ids is None or self.ids_path.stat().st_size < len(before):
-            write_file(self.ids_path, before)
+            base.write_file(self.ids_path, before)
             ids = _reopened(self.ids_path)
         self._ids, self._ends = ids, reopened(self._ends_path) or created(self._ends_path)
         self.n_documents, self.n_ids = self._recover()
@@ -485,9 +473,9 @@ class _Part:
         """Adds the documents ids[rows[i]:rows[i + 1]]."""
         ends = rows[1:] + (self.n_ids - rows[0])
         # The ids before the ends, so that a recorded end always has its ids
-        write_all(self._ids, np.ascontiguousarray(ids[rows[0] : rows[-1]]))
+        base.write_all(self._ids, np.ascontiguousarray(ids[rows[0] : rows[-1]]))
         self._ids.flush()
-        write_all(self._ends, ends)
+        base.write_all(self._ends, ends)
         self._ends.flush()
         self.n_documents, self.n_ids = self.n_documents + len(ends), int(ends[-1])
 
@@ -495,8 +483,8 @@ class _Part:
         """Returns the rows of all documents: int64[n_documents + 1]."""
         rows = np.zeros(self.n_documents + 1, np.int64)
         self._ends.seek(0)
-        read_all(self._ends, rows[1:].view(np.uint8))
-        return checked_rows(rows, self.n_ids, self._ends_path, "ends")
+        base.read_all(self._ends, rows[1:].view(np.uint8))
+        return base.checked_rows(rows, self.n_ids, self._ends_path, "ends")
 
     def close(self) -> None:
         """Closes the files."""

@@ -11,44 +11,33 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gputok.token_files.formats.base import (
-    Contiguous,
-    Name,
-    Shard,
-    TokenFormat,
-    array_header,
-    checked_rows,
-    ids_of_size,
-    read_array,
-    write_file,
-)
+from gputok.token_files.formats import base
 
 if TYPE_CHECKING:
     import pathlib
     from collections.abc import Callable, Iterable
 
-    from gputok.token_files.formats.base import OpenShard
     from gputok.types import Array
 
 _ROWS = ".rows.npy"
 
 
-class WithRows(TokenFormat):
+class WithRows(base.TokenFormat):
     """A format with `NAME.rows.npy` beside its file of ids."""
 
-    def beside(self, name: Name) -> tuple[Name, ...]:
+    def beside(self, name: str) -> tuple[str, ...]:
         return (name + _ROWS,)
 
-    def write_beside(self, shard: Shard, folder: pathlib.Path) -> None:
+    def write_beside(self, shard: base.Shard, folder: pathlib.Path) -> None:
         rows = np.ascontiguousarray(shard.rows, "<i8")
-        write_file(folder / (shard.name + _ROWS), array_header(rows.dtype, len(rows)), rows)
+        base.write_file(folder / (shard.name + _ROWS), base.array_header(rows.dtype, len(rows)), rows)
 
-    def documents(self, path: pathlib.Path, ids: Callable[[int], Array]) -> Iterable[OpenShard]:
+    def documents(self, path: pathlib.Path, ids: Callable[[int], Array]) -> Iterable[base.OpenShard]:
         """Reads the rows; `ids` gets the number of ids by the rows, and returns the ids."""
         beside = path.with_name(path.name + _ROWS)
-        rows = read_array(beside, ("int64",), "rows")
+        rows = base.read_array(beside, ("int64",), "rows")
         found = ids(int(rows[-1]) if len(rows) else 0)
-        yield Contiguous(found, checked_rows(rows, len(found), beside, "rows"))
+        yield base.Contiguous(found, base.checked_rows(rows, len(found), beside, "rows"))
 
 
 class Npy(WithRows):
@@ -58,10 +47,10 @@ class Npy(WithRows):
     dtypes = ("uint16", "uint32", "int32", "int64", "uint64")
 
     def space(self, dtype: np.dtype[Any]) -> int:
-        return len(array_header(dtype, 0))
+        return len(base.array_header(dtype, 0))
 
-    def header(self, shard: Shard) -> bytes:
-        return array_header(shard.about.dtype, shard.n_ids)
+    def header(self, shard: base.Shard) -> bytes:
+        return base.array_header(shard.about.dtype, shard.n_ids)
 
     def is_at(self, path: pathlib.Path) -> bool:
         if path.suffix != self.suffix or not path.is_file():
@@ -69,8 +58,8 @@ class Npy(WithRows):
         with open(path, "rb") as file:
             return file.read(6) == b"\x93NUMPY"
 
-    def open(self, path: pathlib.Path) -> Iterable[OpenShard]:
-        return self.documents(path, lambda n_ids: read_array(path, self.dtypes, "ids"))
+    def open(self, path: pathlib.Path) -> Iterable[base.OpenShard]:
+        return self.documents(path, lambda n_ids: base.read_array(path, self.dtypes, "ids"))
 
 
 class Bin(WithRows):
@@ -81,8 +70,8 @@ class Bin(WithRows):
     def is_at(self, path: pathlib.Path) -> bool:
         return path.suffix == self.suffix and path.with_name(path.name + _ROWS).exists()
 
-    def open(self, path: pathlib.Path) -> Iterable[OpenShard]:
-        return self.documents(path, lambda n_ids: ids_of_size(path, n_ids, f"{path}{_ROWS}: end of the rows"))
+    def open(self, path: pathlib.Path) -> Iterable[base.OpenShard]:
+        return self.documents(path, lambda n_ids: base.ids_of_size(path, n_ids, f"{path}{_ROWS}: end of the rows"))
 
 
 class NanoGPT(Bin):

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
     from gputok.types import Array, Positions
 
-Name = str
-"""The name of a file, without its folder."""
-
 IDS_AT_ONCE = 1 << 22
 """About how many ids are copied at a time."""
 
@@ -42,7 +39,7 @@ class About(NamedTuple):
 class Shard(NamedTuple):
     """The ids of some documents in a file, which a format makes its files of."""
 
-    name: Name  # the final name of the file of ids
+    name: str  # the final name of the file of ids
     ids_path: pathlib.Path  # the file: the bytes that `TokenFormat.space` keeps free, then the ids
     rows: Positions  # int64[n_documents + 1]; document i has the ids rows[i]:rows[i + 1]
     first_document: int  # its number in the corpus
@@ -62,7 +59,7 @@ class Shard(NamedTuple):
 class ShardFacts(NamedTuple):
     """What is recorded of the files of a shard."""
 
-    name: Name  # the final name of the file of ids
+    name: str  # the final name of the file of ids
     documents: int  # or blocks of `sequence_length` ids
     tokens: int  # ids
     n_bytes: int  # of the file of ids
@@ -92,20 +89,20 @@ class TokenFormat:
         """Returns the dtype that the format's own tools choose for ids below `vocab_size`."""
         return id_dtype(vocab_size)
 
-    def stem(self, output: Name) -> Name:
+    def stem(self, output: str) -> str:
         """Returns the name of an output without the ending of its file of ids."""
         return output.removesuffix(self.suffix)
 
-    def output_name(self, output: Name) -> Name:
+    def output_name(self, output: str) -> str:
         """Returns the main name of an output, which may have several names."""
         stem = self.stem(output)
         return stem if self.by_prefix or self.index else stem + self.suffix
 
-    def data_name(self, stem: Name, number: int | None, shuffled: bool) -> Name:
+    def data_name(self, stem: str, number: int | None, shuffled: bool) -> str:
         """Returns the final name of a file of ids; number: of the shard, None if there is only one."""
         return f"{stem}{'' if number is None else f'_{number:05d}'}{self.suffix}"
 
-    def beside(self, name: Name) -> tuple[Name, ...]:
+    def beside(self, name: str) -> tuple[str, ...]:
         """Returns the names of the other files of a shard whose file of ids is called `name`."""
         return ()
 

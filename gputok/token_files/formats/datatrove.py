@@ -13,36 +13,35 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gputok.token_files.formats.base import Contiguous, Name, Shard, TokenFormat, checked_rows, mapped, write_file
+from gputok.token_files.formats import base
 
 if TYPE_CHECKING:
     import pathlib
     from collections.abc import Iterable
 
-    from gputok.token_files.formats.base import OpenShard
 
 _KINDS = ("_unshuffled.ds", "_shuffled.ds")
 
 
-class Datatrove(TokenFormat):
+class Datatrove(base.TokenFormat):
     """`.ds`, `.ds.index` and `.ds.metadata`."""
 
     name, suffix = "datatrove", ".ds"
     by_prefix = joins_documents = True
 
-    def data_name(self, stem: Name, number: int | None, shuffled: bool) -> Name:
+    def data_name(self, stem: str, number: int | None, shuffled: bool) -> str:
         """Returns the name with the number of the shard, which there always is."""
         return f"{stem}_{number or 0:05d}{_KINDS[shuffled]}"
 
-    def beside(self, name: Name) -> tuple[Name, ...]:
+    def beside(self, name: str) -> tuple[str, ...]:
         return f"{name}.index", f"{name}.metadata"
 
-    def write_beside(self, shard: Shard, folder: pathlib.Path) -> None:
+    def write_beside(self, shard: base.Shard, folder: pathlib.Path) -> None:
         index, metadata = (folder / name for name in self.beside(shard.name))
-        write_file(index, shard.rows[1:].astype("<u8"))
+        base.write_file(index, shard.rows[1:].astype("<u8"))
         size = shard.about.dtype.itemsize
         text = f"{shard.about.tokenizer}|{size}\n{shard.n_ids}\n{_for_people(shard.n_ids)}"
-        write_file(metadata, text.encode())
+        base.write_file(metadata, text.encode())
 
     def is_at(self, path: pathlib.Path) -> bool:
         return bool(self.data_paths(path))
@@ -56,10 +55,10 @@ class Datatrove(TokenFormat):
         found = [file for file in folder.iterdir() if file.name.startswith(start)]
         return sorted(file for file in found if file.suffix == self.suffix)
 
-    def open(self, path: pathlib.Path) -> Iterable[OpenShard]:
+    def open(self, path: pathlib.Path) -> Iterable[base.OpenShard]:
         """Opens the ids and the index; the metadata tells how large an id is."""
         index, metadata = (path.with_name(name) for name in self.beside(path.name))
-        ends = mapped(index, "<u8")
+        ends = base.mapped(index, "<u8")
         n_ids = int(ends[-1]) if len(ends) else 0
         size, n_bytes = _size_of_an_id(metadata), path.stat().st_size
         if size is None:
@@ -71,7 +70,7 @@ class Datatrove(TokenFormat):
         if n_ids >= 1 << 62:
             raise ValueError(f"{index}: end of the last document: {n_ids:,} ids")
         rows = np.append(np.zeros(1, np.int64), ends.astype(np.int64))
-        yield Contiguous(mapped(path, f"<u{size}"), checked_rows(rows, n_ids, index, "ends"))
+        yield base.Contiguous(base.mapped(path, f"<u{size}"), base.checked_rows(rows, n_ids, index, "ends"))
 
 
 def _size_of_an_id(metadata: pathlib.Path) -> int | None:

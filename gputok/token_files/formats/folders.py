@@ -8,7 +8,7 @@ import numpy as np
 
 from gputok.checks import checked, needed
 from gputok.files.json_text import read_object
-from gputok.token_files.formats.base import Name, TokenFormat, check_rising, mapped
+from gputok.token_files.formats import base
 
 if TYPE_CHECKING:
     import pathlib
@@ -20,7 +20,7 @@ SHARD_BYTES = 1 << 26
 """Bytes of a shard, the default of MDSWriter and of litdata."""
 
 
-class FolderFormat(TokenFormat):
+class FolderFormat(base.TokenFormat):
     """A folder of shards of about SHARD_BYTES, and an `index.json` that lists them.
 
     Attributes:
@@ -36,7 +36,7 @@ class FolderFormat(TokenFormat):
         """Returns int32, which fits each vocabulary here, and which is PyTorch's type for `torch.IntTensor`."""
         return np.dtype(np.int32)
 
-    def stem(self, output: Name) -> Name:
+    def stem(self, output: str) -> str:
         return output
 
     def is_at(self, path: pathlib.Path) -> bool:
@@ -50,7 +50,7 @@ def read_offsets(path: pathlib.Path, items: str) -> tuple[Array, Positions]:
     Returns uint8[n_bytes], the file, and int64[n + 1], the offsets: they rise, and lie in the file, after themselves;
     raises ValueError if the file is damaged. items: what the format calls its items, for errors.
     """
-    data = mapped(path, "u1")
+    data = base.mapped(path, "u1")
     if len(data) < 8:
         raise ValueError(f"{path}: number of {items}: the file has only {len(data)} bytes")
     n = int(np.frombuffer(data, "<u4", 1)[0])
@@ -58,7 +58,7 @@ def read_offsets(path: pathlib.Path, items: str) -> tuple[Array, Positions]:
     if first > len(data):
         raise ValueError(f"{path}: number of {items}: {n:,}, too many for {len(data):,} bytes")
     offsets = np.frombuffer(data, "<u4", n + 1, 4)
-    check_rising(offsets, path, "offsets")
+    base.check_rising(offsets, path, "offsets")
     if offsets[0] < first or offsets[-1] != len(data):
         raise ValueError(
             f"{path}: offsets: are from {offsets[0]:,} to {offsets[-1]:,}, but the {items} can be at "

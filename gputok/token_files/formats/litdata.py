@@ -17,14 +17,13 @@ import numpy as np
 from gputok.checks import WrongValue, file_name, in_file, is_list, listed, needed, short
 from gputok.files.atomic import created
 from gputok.files.json_text import read_object
-from gputok.token_files.formats.base import About, Contiguous, Name, Shard, ShardFacts, copy_bytes, mapped, write_all
+from gputok.token_files.formats import base
 from gputok.token_files.formats.folders import SHARD_BYTES, FolderFormat, check_size, field, read_offsets
 
 if TYPE_CHECKING:
     import pathlib
     from collections.abc import Iterable
 
-    from gputok.token_files.formats.base import OpenShard
     from gputok.types import Array
 
 # litdata numbers the types of PyTorch; of two names for a type it writes the last
@@ -39,20 +38,20 @@ class LitData(FolderFormat):
     dtypes = tuple(_TYPES)
     joins_documents = True
 
-    def data_name(self, stem: Name, number: int | None, shuffled: bool) -> Name:
+    def data_name(self, stem: str, number: int | None, shuffled: bool) -> str:
         return f"chunk-0-{number or 0}.bin"
 
-    def write(self, shard: Shard, ids: Array, path: pathlib.Path) -> ShardFacts:
+    def write(self, shard: base.Shard, ids: Array, path: pathlib.Path) -> base.ShardFacts:
         head = 4 + 4 * len(shard.rows)
         offsets = head + shard.rows * shard.about.dtype.itemsize
         check_size(int(offsets[-1]), shard.name)
         with created(path) as file:
-            write_all(file, np.array([shard.n_documents], "<u4"))
-            write_all(file, offsets.astype("<u4"))
-            copy_bytes(shard.ids_path, ids.nbytes, file)
-        return ShardFacts(shard.name, shard.n_documents, shard.n_ids, int(offsets[-1]))
+            base.write_all(file, np.array([shard.n_documents], "<u4"))
+            base.write_all(file, offsets.astype("<u4"))
+            base.copy_bytes(shard.ids_path, ids.nbytes, file)
+        return base.ShardFacts(shard.name, shard.n_documents, shard.n_ids, int(offsets[-1]))
 
-    def index_of(self, shards: list[ShardFacts], about: About) -> bytes:
+    def index_of(self, shards: list[base.ShardFacts], about: base.About) -> bytes:
         config = {
             "chunk_bytes": SHARD_BYTES,
             "chunk_size": None,
@@ -75,7 +74,7 @@ class LitData(FolderFormat):
             names = field(read_object(index), "chunks", entries)
         return [path / name for name in names]
 
-    def open(self, path: pathlib.Path) -> Iterable[OpenShard]:
+    def open(self, path: pathlib.Path) -> Iterable[base.OpenShard]:
         """Opens a chunk; `index.json` tells the dtype."""
         index = path.parent / self.index
         with in_file(index):
@@ -87,7 +86,7 @@ class LitData(FolderFormat):
         rows, rest = np.divmod(offsets - offsets[0], dtype.itemsize)
         if rest.any():
             raise ValueError(f"{path}: offsets: item {int(rest.argmax()) - 1} has no whole number of ids")
-        yield Contiguous(mapped(path, dtype, int(offsets[0])), rows)
+        yield base.Contiguous(base.mapped(path, dtype, int(offsets[0])), rows)
 
 
 def _number_of_dtype(config: Any) -> int:

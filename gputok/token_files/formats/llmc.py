@@ -20,14 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gputok.token_files.formats import base
 from gputok.token_files.formats.arrays import WithRows
-from gputok.token_files.formats.base import Shard, mapped
 
 if TYPE_CHECKING:
     import pathlib
     from collections.abc import Iterable
 
-    from gputok.token_files.formats.base import OpenShard
 
 _HEADER_BYTES = 1024
 _KINDS = {"uint16": (20240520, 1), "uint32": (20240801, 7)}  # dtype -> magic number, version
@@ -43,7 +42,7 @@ class LlmC(WithRows):
     def space(self, dtype: np.dtype[Any]) -> int:
         return _HEADER_BYTES
 
-    def header(self, shard: Shard) -> bytes:
+    def header(self, shard: base.Shard) -> bytes:
         header = np.zeros(256, "<i4")
         header[:3] = *_KINDS[shard.about.dtype.name], shard.n_ids
         return header.tobytes()
@@ -55,7 +54,7 @@ class LlmC(WithRows):
             start = np.frombuffer(file.read(8).ljust(8, b"\0"), "<i4")
         return tuple(start.tolist()) in _KINDS.values()
 
-    def open(self, path: pathlib.Path) -> Iterable[OpenShard]:
+    def open(self, path: pathlib.Path) -> Iterable[base.OpenShard]:
         with open(path, "rb") as file:
             start = file.read(_HEADER_BYTES)
         if len(start) < _HEADER_BYTES:
@@ -66,7 +65,7 @@ class LlmC(WithRows):
             raise ValueError(f"{path}: magic: expected 20240520 or 20240801, got {magic}")
         if (magic, version) not in kinds:
             raise ValueError(f"{path}: version: {version} is unknown for magic {magic}")
-        ids = mapped(path, np.dtype(kinds[magic, version]), _HEADER_BYTES)
+        ids = base.mapped(path, np.dtype(kinds[magic, version]), _HEADER_BYTES)
         if n_ids != len(ids):
             raise ValueError(f"{path}: number of ids: the header says {n_ids:,}, but there are {len(ids):,}")
         return self.documents(path, lambda n_ids: ids)

@@ -29,27 +29,13 @@ from gputok.checks import WrongValue, file_name, in_file, is_list, listed, neede
 from gputok.files.atomic import created
 from gputok.files.json_text import read_object
 from gputok.token_files.batches import TokenBatch
-from gputok.token_files.formats.base import (
-    About,
-    Contiguous,
-    Name,
-    Shard,
-    ShardFacts,
-    batches,
-    copy_bytes,
-    gathered,
-    mapped,
-    read_all,
-    rows_of,
-    write_all,
-)
+from gputok.token_files.formats import base
 from gputok.token_files.formats.folders import SHARD_BYTES, FolderFormat, check_size, field, read_offsets
 
 if TYPE_CHECKING:
     import pathlib
     from collections.abc import Iterable
 
-    from gputok.token_files.formats.base import OpenShard
     from gputok.types import Array, Positions
 
 _COLUMN = "tokens"
@@ -63,10 +49,10 @@ class Mds(FolderFormat):
     dtypes = ("uint16", "uint32", "int32", "int64")
     keeps_empty, takes_blocks = False, True
 
-    def data_name(self, stem: Name, number: int | None, shuffled: bool) -> Name:
+    def data_name(self, stem: str, number: int | None, shuffled: bool) -> str:
         return f"shard.{number or 0:05d}.mds"
 
-    def write(self, shard: Shard, ids: Array, path: pathlib.Path) -> ShardFacts:
+    def write(self, shard: base.Shard, ids: Array, path: pathlib.Path) -> base.ShardFacts:
         lengths = np.diff(shard.rows)
         kept = np.flatnonzero(lengths)
         fixed = shard.about.sequence_length is not None
@@ -74,20 +60,20 @@ class Mds(FolderFormat):
         if not fixed:
             sizes += _head_sizes(lengths[kept])
         config = json.dumps(_config(shard.about), sort_keys=True).encode()
-        offsets = rows_of(sizes)
+        offsets = base.rows_of(sizes)
         offsets += 4 + 4 * len(offsets) + len(config)
         check_size(int(offsets[-1]), shard.name)
         with created(path) as file:
-            write_all(file, np.array([len(kept)], "<u4"))
-            write_all(file, offsets.astype("<u4"))
-            write_all(file, config)
+            base.write_all(file, np.array([len(kept)], "<u4"))
+            base.write_all(file, offsets.astype("<u4"))
+            base.write_all(file, config)
             if fixed:
-                copy_bytes(shard.ids_path, int(shard.rows[-1]) * ids.itemsize, file)
+                base.copy_bytes(shard.ids_path, int(shard.rows[-1]) * ids.itemsize, file)
             else:
                 _write_samples(file, shard.ids_path, lengths[kept], ids.itemsize)
-        return ShardFacts(shard.name, len(kept), shard.n_ids, int(offsets[-1]))
+        return base.ShardFacts(shard.name, len(kept), shard.n_ids, int(offsets[-1]))
 
-    def index_of(self, shards: list[ShardFacts], about: About) -> bytes:
+    def index_of(self, shards: list[base.ShardFacts], about: base.About) -> bytes:
         entries = [
             {
                 **_config(about),
@@ -103,7 +89,7 @@ class Mds(FolderFormat):
         index = path / self.index
         return [path / name for name in _entries(index)]
 
-    def open(self, path: pathlib.Path) -> Iterable[OpenShard]:
+    def open(self, path: pathlib.Path) -> Iterable[base.OpenShard]:
         """Opens a shard; its configuration is that of its entry in `index.json`."""
         index = path.parent / self.index
         entry = _entries(index).get(path.name)
@@ -115,8 +101,8 @@ class Mds(FolderFormat):
         if length is not None:
             if n and (np.diff(offsets) != length * dtype.itemsize).any():
                 raise ValueError(f"{path}: offsets: not all samples have {length} ids")
-            ids = mapped(path, "u1", int(offsets[0])).view(dtype) if n else np.zeros(0, dtype)
-            yield Contiguous(ids, np.arange(n + 1) * length)
+            ids = base.mapped(path, "u1", int(offsets[0])).view(dtype) if n else np.zeros(0, dtype)
+            yield base.Contiguous(ids, np.arange(n + 1) * length)
         else:
             yield _spans(path, data, offsets, dtype)
 
@@ -144,7 +130,7 @@ class _Spans(NamedTuple):
 
     def batch(self, first: int, last: int) -> TokenBatch:
         rows, start = self.rows[first : last + 1], self.start[first:last]
-        packed = gathered(self.data, start, start + np.diff(rows) * self.dtype.itemsize)
+        packed = base.gathered(self.data, start, start + np.diff(rows) * self.dtype.itemsize)
         return TokenBatch(packed.view(self.dtype), rows - rows[0])
 
 
@@ -159,9 +145,9 @@ def _write_samples(file: BinaryIO, ids_path: pathlib.Path, lengths: Positions, s
     ids_path: the ids of all samples, one after the other; lengths: int64[n_samples], at least 1 and below 2^32; size:
     the bytes of an id.
     """
-    rows = rows_of(lengths)
+    rows = base.rows_of(lengths)
     with open(ids_path, "rb", buffering=0) as read:
-        for first, last in batches(rows, _IDS_AT_ONCE):
+        for first, last in base.batches(rows, _IDS_AT_ONCE):
             n = lengths[first:last]
             heads = np.zeros(last - first, [("size", "<u4"), ("shape", "u1"), ("length", "<u4")])
             head_sizes, n_bytes = _head_sizes(n), n * size
@@ -170,12 +156,12 @@ def _write_samples(file: BinaryIO, ids_path: pathlib.Path, lengths: Positions, s
             # Heads and ids in one array, of which the bytes of each sample are gathered
             data = np.empty(heads.nbytes + int(n_bytes.sum()), np.uint8)
             data[: heads.nbytes] = heads.view(np.uint8)
-            read_all(read, data[heads.nbytes :])
+            base.read_all(read, data[heads.nbytes :])
             start = np.empty((len(n), 2), np.int64)
             start[:, 0] = np.arange(len(n)) * heads.itemsize
             start[:, 1] = heads.nbytes + np.cumsum(n_bytes) - n_bytes
             end = start + np.stack([head_sizes, n_bytes], 1)
-            write_all(file, gathered(data, start.ravel(), end.ravel()))
+            base.write_all(file, base.gathered(data, start.ravel(), end.ravel()))
 
 
 def _spans(path: pathlib.Path, data: Array, offsets: Positions, dtype: np.dtype[Any]) -> _Spans:
@@ -196,7 +182,7 @@ def _spans(path: pathlib.Path, data: Array, offsets: Positions, dtype: np.dtype[
         has = np.flatnonzero(byte < 1 << (kinds & 3))
         lengths[has] |= data[at[has] + 5 + byte].astype(np.int64) << 8 * byte
     _none_wrong(heads + lengths * dtype.itemsize != sizes, path, "length of sample")
-    return _Spans(data, at + heads, rows_of(lengths), dtype)
+    return _Spans(data, at + heads, base.rows_of(lengths), dtype)
 
 
 def _none_wrong(wrong: Array, path: pathlib.Path, field: str) -> None:
@@ -204,7 +190,7 @@ def _none_wrong(wrong: Array, path: pathlib.Path, field: str) -> None:
         raise ValueError(f"{path}: {field} {int(wrong.argmax()):,}: does not fit the bytes of the sample")
 
 
-def _config(about: About) -> dict[str, Any]:
+def _config(about: base.About) -> dict[str, Any]:
     encoding, size = f"ndarray:{about.dtype.name}", None
     if about.sequence_length is not None:
         encoding, size = f"{encoding}:{about.sequence_length}", about.sequence_length * about.dtype.itemsize

@@ -27,23 +27,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gputok.token_files.formats.base import (
-    IDS_AT_ONCE,
-    Contiguous,
-    Name,
-    Shard,
-    TokenFormat,
-    checked_rows,
-    mapped,
-    rows_of,
-    write_file,
-)
+from gputok.token_files.formats import base
 
 if TYPE_CHECKING:
     import pathlib
     from collections.abc import Iterable
 
-    from gputok.token_files.formats.base import OpenShard
     from gputok.types import Array, Positions
 
 _MAGIC = b"MMIDIDX\x00\x00"
@@ -52,7 +41,7 @@ _CODES = {1: "|u1", 2: "|i1", 3: "<i2", 4: "<i4", 5: "<i8", 8: "<u2"}  # 6 and 7
 _MOST_IN_SEQUENCE = (1 << 31) - 1
 
 
-class Megatron(TokenFormat):
+class Megatron(base.TokenFormat):
     """`PREFIX.bin` and `PREFIX.idx`."""
 
     name, suffix = "megatron", ".bin"
@@ -64,10 +53,10 @@ class Megatron(TokenFormat):
         """Returns uint16 for a vocabulary below 65,500, else int32, as Megatron does."""
         return np.dtype(np.uint16 if vocab_size < 65_500 else np.int32)
 
-    def stem(self, output: Name) -> Name:
+    def stem(self, output: str) -> str:
         return output.removesuffix(".bin").removesuffix(".idx")
 
-    def beside(self, name: Name) -> tuple[Name, ...]:
+    def beside(self, name: str) -> tuple[str, ...]:
         return (name.removesuffix(".bin") + ".idx",)
 
     def check_rows(self, rows: Positions, first_document: int, path: str) -> None:
@@ -81,13 +70,13 @@ class Megatron(TokenFormat):
                 f"{_MOST_IN_SEQUENCE:,} in a document: cut it"
             )
 
-    def write_beside(self, shard: Shard, folder: pathlib.Path) -> None:
+    def write_beside(self, shard: base.Shard, folder: pathlib.Path) -> None:
         dtype = shard.about.dtype
         code = next(code for code, name in _CODES.items() if np.dtype(name) == dtype)
         lengths = np.diff(shard.rows)
         kept = lengths > 0
-        documents = rows_of(kept)
-        write_file(
+        documents = base.rows_of(kept)
+        base.write_file(
             folder / self.beside(shard.name)[0],
             _HEADER.pack(_MAGIC, 1, code, int(documents[-1]), len(documents)),
             lengths[kept].astype("<i4"),
@@ -104,9 +93,9 @@ class Megatron(TokenFormat):
     def _index(self, path: pathlib.Path) -> pathlib.Path:
         return path.with_name(self.stem(path.name) + ".idx")
 
-    def open(self, path: pathlib.Path) -> Iterable[OpenShard]:
+    def open(self, path: pathlib.Path) -> Iterable[base.OpenShard]:
         index = self._index(path)
-        data = mapped(index, "u1")
+        data = base.mapped(index, "u1")
         if len(data) < _HEADER.size:
             raise ValueError(f"{index}: header: expected {_HEADER.size} bytes, got {len(data)}")
         magic, version, code, n_sequences, n_documents = _HEADER.unpack(data[: _HEADER.size].tobytes())
@@ -125,23 +114,23 @@ class Megatron(TokenFormat):
         at = itertools.accumulate((4 * n_sequences, 8 * n_sequences), initial=_HEADER.size)
         each = zip(("<i4", "<i8", "<i8"), counts, at, strict=True)
         lengths, pointers, documents = (np.frombuffer(data, dtype, n, start) for dtype, n, start in each)
-        ids = mapped(path, _CODES[code])
+        ids = base.mapped(path, _CODES[code])
         _check_sequences(index, lengths, pointers, ids)
-        checked_rows(documents, n_sequences, index, "document index")
+        base.checked_rows(documents, n_sequences, index, "document index")
         ends = np.append(pointers // ids.dtype.itemsize, len(ids))
-        yield Contiguous(ids, ends[documents])
+        yield base.Contiguous(ids, ends[documents])
 
 
 def _check_sequences(index: pathlib.Path, lengths: Array, pointers: Array, ids: Array) -> None:
     """Raises ValueError if the sequences are not all of the ids, one after the other."""
     n_before, size = 0, ids.dtype.itemsize
-    for first in range(0, len(lengths), IDS_AT_ONCE):
-        part = lengths[first : first + IDS_AT_ONCE].astype(np.int64)
+    for first in range(0, len(lengths), base.IDS_AT_ONCE):
+        part = lengths[first : first + base.IDS_AT_ONCE].astype(np.int64)
         if part.min() < 0:
             i = first + int(part.argmin())
             raise ValueError(f"{index}: length of sequence {i}: {lengths[i]} is negative")
         ends = n_before + np.cumsum(part)
-        wrong = np.flatnonzero(pointers[first : first + IDS_AT_ONCE] != size * (ends - part))
+        wrong = np.flatnonzero(pointers[first : first + base.IDS_AT_ONCE] != size * (ends - part))
         if len(wrong):
             i = first + int(wrong[0])
             raise ValueError(

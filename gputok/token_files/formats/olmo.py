@@ -20,40 +20,30 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gputok.checks import short
-from gputok.token_files.formats.base import (
-    Contiguous,
-    Name,
-    Shard,
-    TokenFormat,
-    checked_rows,
-    ids_of_size,
-    write_all,
-    write_file,
-)
+from gputok.token_files.formats import base
 
 if TYPE_CHECKING:
     import pathlib
     from collections.abc import Iterable
 
-    from gputok.token_files.formats.base import OpenShard
     from gputok.types import Array
 
 _DOCUMENTS_AT_ONCE = 1 << 16
 _LONGEST_LINE = 1 << 16  # characters, far more than an id and the path of a source have
 
 
-class Olmo(TokenFormat):
+class Olmo(base.TokenFormat):
     """`.npy` and `.csv.gz`."""
 
     name, suffix = "olmo", ".npy"
     joins_documents = True
 
-    def beside(self, name: Name) -> tuple[Name, ...]:
+    def beside(self, name: str) -> tuple[str, ...]:
         return (name.removesuffix(".npy") + ".csv.gz",)
 
-    def write_beside(self, shard: Shard, folder: pathlib.Path) -> None:
+    def write_beside(self, shard: base.Shard, folder: pathlib.Path) -> None:
         path = folder / self.beside(shard.name)[0]
-        write_file(path)
+        base.write_file(path)
         with (
             open(path, "ab", buffering=0) as file,
             # No name and no time: the same rows are the same bytes
@@ -70,12 +60,12 @@ class Olmo(TokenFormat):
     def is_at(self, path: pathlib.Path) -> bool:
         return path.suffix == self.suffix and path.with_name(self.beside(path.name)[0]).is_file()
 
-    def open(self, path: pathlib.Path) -> Iterable[OpenShard]:
+    def open(self, path: pathlib.Path) -> Iterable[base.OpenShard]:
         """Opens ids and rows; the last end in the rows tells how large an id is."""
         beside = path.with_name(self.beside(path.name)[0])
         rows = _read_rows(beside)
-        ids = ids_of_size(path, int(rows[-1]), f"{beside}: end of the last document")
-        yield Contiguous(ids, checked_rows(rows, len(ids), beside, "end"))
+        ids = base.ids_of_size(path, int(rows[-1]), f"{beside}: end of the last document")
+        yield base.Contiguous(ids, base.checked_rows(rows, len(ids), beside, "end"))
 
 
 def _read_rows(path: pathlib.Path) -> Array:
@@ -105,5 +95,5 @@ class _Whole(io.RawIOBase):
         self._file = file
 
     def write(self, content: bytes) -> int:
-        write_all(self._file, content)
+        base.write_all(self._file, content)
         return len(content)

@@ -7,20 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from gputok.checks import shortened
 from gputok.files.arrow import broken, ids_batch, ids_schema, needed_for, to_numpy
-from gputok.token_files.formats.base import Contiguous, Shard, ShardFacts, TokenFormat
+from gputok.token_files.formats import base
 
 if TYPE_CHECKING:
     import pathlib
     from collections.abc import Iterable, Iterator
 
     from gputok.token_files.batches import TokenBatch
-    from gputok.token_files.formats.base import OpenShard
     from gputok.types import Array
 
 _ROWS_AT_ONCE = 1 << 13  # a record batch or row group has so many documents
 
 
-class TableFormat(TokenFormat):
+class TableFormat(base.TokenFormat):
     """A file of record batches or row groups."""
 
     in_place = False
@@ -28,14 +27,14 @@ class TableFormat(TokenFormat):
     def is_at(self, path: pathlib.Path) -> bool:
         return path.suffix == self.suffix
 
-    def write(self, shard: Shard, ids: Array, path: pathlib.Path) -> ShardFacts:
+    def write(self, shard: base.Shard, ids: Array, path: pathlib.Path) -> base.ShardFacts:
         path.unlink(missing_ok=True)
         schema = ids_schema(shard.about.dtype)
         with self._writer(path, schema) as writer:
             for first in range(0, shard.n_documents, _ROWS_AT_ONCE):
                 rows = shard.rows[first : first + _ROWS_AT_ONCE + 1]
                 writer.write_batch(ids_batch(ids, rows, schema))
-        return ShardFacts(shard.name, shard.n_documents, shard.n_ids, path.stat().st_size)
+        return base.ShardFacts(shard.name, shard.n_documents, shard.n_ids, path.stat().st_size)
 
     def _writer(self, path: pathlib.Path, schema: Any) -> Any:
         raise NotImplementedError
@@ -51,7 +50,7 @@ class Arrow(TableFormat):
 
         return pa.ipc.new_file(str(path), schema)
 
-    def open(self, path: pathlib.Path) -> Iterable[OpenShard]:
+    def open(self, path: pathlib.Path) -> Iterable[base.OpenShard]:
         """Opens each record batch, which stays in the file."""
         with _readable(path, "expected an Arrow file of ids, got a damaged file"):
             import pyarrow as pa
@@ -74,7 +73,7 @@ class Parquet(TableFormat):
 
         return pq.ParquetWriter(str(path.absolute()), schema)
 
-    def open(self, path: pathlib.Path) -> Iterable[OpenShard]:
+    def open(self, path: pathlib.Path) -> Iterable[base.OpenShard]:
         """Opens each row group, which is unpacked when it is asked for."""
         with _readable(path, "expected a Parquet file of ids, got a damaged file"):
             from pyarrow import parquet as pq
@@ -90,7 +89,7 @@ class _RowGroup:
 
     def __init__(self, file: Any, group: int, path: pathlib.Path) -> None:
         self._file, self._group, self._path = file, group, path
-        self._unpacked: Contiguous | None = None
+        self._unpacked: base.Contiguous | None = None
         self.n_documents = int(file.metadata.row_group(group).num_rows)
 
     @property
@@ -107,7 +106,7 @@ class _RowGroup:
             self._unpacked = None
         return found
 
-    def _open(self) -> Contiguous:
+    def _open(self) -> base.Contiguous:
         if self._unpacked is None:
             with _readable(self._path, f"row group {self._group}"):
                 table = self._file.read_row_group(self._group, columns=["ids"])
@@ -115,11 +114,11 @@ class _RowGroup:
         return self._unpacked
 
 
-def _of_lists(lists: Any) -> Contiguous:
+def _of_lists(lists: Any) -> base.Contiguous:
     chunks = getattr(lists, "chunks", None)
     if chunks is not None:
         lists = chunks[0]
-    return Contiguous(to_numpy(lists.values), to_numpy(lists.offsets))
+    return base.Contiguous(to_numpy(lists.values), to_numpy(lists.offsets))
 
 
 @contextlib.contextmanager
