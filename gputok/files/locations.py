@@ -23,20 +23,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
-from gputok.files.file_systems import (
-    UPLOAD_BYTES,
-    ExplainedStream,
-    Stream,
-    check_bucket,
-    explained,
-    fsspec_of,
-    glob_pattern,
-    local_path,
-    open_filesystem,
-    split_glob,
-)
+from gputok.files import file_systems
 from gputok.files.file_systems import RemoteError as RemoteError
-from gputok.files.file_systems import StorageOptions as StorageOptions
+from gputok.files.file_systems import StorageOptions as StorageOptions  # noqa: TC001
 from gputok.kernels.signatures import NamedTuple
 from gputok.pool import Pool
 
@@ -229,25 +218,27 @@ class RemoteFile(File):
         return self.url
 
     def open(self) -> BinaryIO:
-        inner = fsspec_of(self.filesystem)
-        with explained(self.url):
+        inner = file_systems.fsspec_of(self.filesystem)
+        with file_systems.explained(self.url):
             if inner is not None:
                 file = _own(inner.open(self.path, "rb"))
             else:
-                file = self.filesystem.open_input_stream(self.path, compression=None, buffer_size=UPLOAD_BYTES)
-        return cast("BinaryIO", io.BufferedReader(ExplainedStream(self.url, file), 1 << 20))
+                file = self.filesystem.open_input_stream(
+                    self.path, compression=None, buffer_size=file_systems.UPLOAD_BYTES
+                )
+        return cast("BinaryIO", io.BufferedReader(file_systems.ExplainedStream(self.url, file), 1 << 20))
 
     def open_for_arrow(self) -> Any:
-        with explained(self.url):
-            if (inner := fsspec_of(self.filesystem)) is None:
+        with file_systems.explained(self.url):
+            if (inner := file_systems.fsspec_of(self.filesystem)) is None:
                 return self.filesystem.open_input_file(self.path)
             import pyarrow as pa
 
             return pa.PythonFile(_own(inner.open(self.path, "rb")), mode="r")
 
     def read_range(self, start: int, n_bytes: int) -> np.ndarray:
-        inner = fsspec_of(self.filesystem)
-        with explained(self.url, f"at byte {start:,}: "):
+        inner = file_systems.fsspec_of(self.filesystem)
+        with file_systems.explained(self.url, f"at byte {start:,}: "):
             if inner is not None:
                 raw = inner.cat_file(self.path, start=start, end=start + n_bytes)
             else:
@@ -281,7 +272,7 @@ class OpenFile(File):
         return self._shown
 
     def open(self) -> BinaryIO:
-        return cast("BinaryIO", io.BufferedReader(Stream(self._file), 1 << 20))
+        return cast("BinaryIO", io.BufferedReader(file_systems.Stream(self._file), 1 << 20))
 
     def open_for_arrow(self) -> Any:
         seekable = getattr(self._file, "seekable", None)
@@ -325,7 +316,7 @@ def find(source: Any, storage_options: StorageOptions = None) -> list[File]:
 def locate(path: str | os.PathLike[str], storage_options: StorageOptions = None) -> File:
     """Finds the file that a path or URL names, which must not be a folder or a glob. Raises the errors of `find`."""
     name = os.fspath(path)
-    local = local_path(name)
+    local = file_systems.local_path(name)
     if local is not None:
         import pathlib  # imported late, here and below: it takes some milliseconds
 
@@ -338,7 +329,7 @@ def locate(path: str | os.PathLike[str], storage_options: StorageOptions = None)
 
 def begins_with(path: str | os.PathLike[str], beginning: bytes) -> bool:
     """Whether a local file begins with these bytes; False for a URL, and for what is no file or can't be read."""
-    local = local_path(os.fspath(path))
+    local = file_systems.local_path(os.fspath(path))
     if local is None or not os.path.isfile(local):
         return False
     with contextlib.suppress(OSError), open(local, "rb") as file:
@@ -348,7 +339,7 @@ def begins_with(path: str | os.PathLike[str], beginning: bytes) -> bool:
 
 def opened(path: str | os.PathLike[str], storage_options: StorageOptions = None) -> BinaryIO:
     """Opens the file that a path or URL names."""
-    local = local_path(os.fspath(path))
+    local = file_systems.local_path(os.fspath(path))
     return locate(path, storage_options).open() if local is None else cast("BinaryIO", open(local, "rb", buffering=0))
 
 
@@ -365,7 +356,7 @@ def downloaded(
     """Yields the path of a local copy, with the same name, and copies of `others` in the same folder; a local file itself."""
     import pathlib
 
-    local = local_path(os.fspath(path))
+    local = file_systems.local_path(os.fspath(path))
     if local is not None:
         yield pathlib.Path(local)
         return
@@ -383,7 +374,7 @@ def copied(url: str, folder: str | os.PathLike[str], storage_options: StorageOpt
 
     file = locate(url, storage_options)
     with file.open() as source, open(pathlib.Path(folder, file.name), "wb") as copy:
-        shutil.copyfileobj(source, copy, UPLOAD_BYTES)
+        shutil.copyfileobj(source, copy, file_systems.UPLOAD_BYTES)
     return pathlib.Path(folder, file.name)
 
 
@@ -401,7 +392,7 @@ def _find_one(item: Any, storage_options: StorageOptions, filesystems: dict[str,
     if not isinstance(item, str | os.PathLike):
         return [OpenFile(item)]
     name = os.fspath(item)
-    local = local_path(name)
+    local = file_systems.local_path(name)
     if local is not None:
         return [LocalFile(path) for path in _find_local(local)]
     return _find_url(name, storage_options, {} if filesystems is None else filesystems)
@@ -444,20 +435,20 @@ class _Entry(NamedTuple):
 def _find_url(
     url: str, storage_options: StorageOptions, filesystems: dict[str, Any], *, is_glob: bool = True
 ) -> list[File]:
-    plain, magic = split_glob(url) if is_glob else (url, "")
-    filesystem, path = open_filesystem(plain, storage_options, filesystems)
-    with explained(url):
+    plain, magic = file_systems.split_glob(url) if is_glob else (url, "")
+    filesystem, path = file_systems.open_filesystem(plain, storage_options, filesystems)
+    with file_systems.explained(url):
         if not magic:
             found = _look_up(filesystem, path)
             if isinstance(found, _Entry):
                 return [RemoteFile(url, filesystem, *found)]
             if found is None or not is_glob:
-                check_bucket(url, filesystem, path)
+                file_systems.check_bucket(url, filesystem, path)
                 raise FileNotFoundError(f"{url}: {'is a folder' if found else 'no such file or folder'}")
         entries = _list(filesystem, path)
         if not entries:
-            check_bucket(url, filesystem, path)
-    base, pattern = path.strip("/"), glob_pattern(magic) if magic else None
+            file_systems.check_bucket(url, filesystem, path)
+    base, pattern = path.strip("/"), file_systems.glob_pattern(magic) if magic else None
     files: list[File] = []
     for entry in sorted(entries, key=lambda entry: entry.path.split("/")):
         below = entry.path.strip("/").removeprefix(base).strip("/")
@@ -472,7 +463,7 @@ def _look_up(filesystem: Any, path: str) -> _Entry | bool | None:
     """Returns the file at a path; True: the path is a folder; None: the path does not exist."""
     from pyarrow import fs
 
-    inner = fsspec_of(filesystem)
+    inner = file_systems.fsspec_of(filesystem)
     if inner is not None:
         try:
             details = inner.info(path)
@@ -489,7 +480,7 @@ def _list(filesystem: Any, path: str) -> list[_Entry]:
     """Lists all files below a folder."""
     from pyarrow import fs
 
-    inner = fsspec_of(filesystem)
+    inner = file_systems.fsspec_of(filesystem)
     if inner is not None:
         return [_entry(name, details) for name, details in inner.find(path, detail=True).items()]
     infos = filesystem.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
@@ -512,7 +503,7 @@ def _of_fsspec(inner: Any, path: str) -> File:
 
         return LocalFile(pathlib.Path(path))
     url = inner.unstrip_protocol(path)
-    with explained(url):
+    with file_systems.explained(url):
         return RemoteFile(url, fs.PyFileSystem(fs.FSSpecHandler(inner)), *_entry(path, inner.info(path)))
 
 

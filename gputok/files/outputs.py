@@ -13,23 +13,14 @@ import stat
 import urllib.parse
 from typing import TYPE_CHECKING, Any
 
+from gputok.files import file_systems
 from gputok.files.atomic import replacing
-from gputok.files.file_systems import (
-    OBJECT_STORES,
-    UPLOAD_BYTES,
-    StorageOptions,
-    check_bucket,
-    explained,
-    fsspec_of,
-    local_path,
-    open_filesystem,
-    scheme_of,
-)
 from gputok.files.locations import RemoteFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from gputok.files.file_systems import StorageOptions
     from gputok.files.locations import File
 
 
@@ -46,7 +37,7 @@ def writing(path: str | os.PathLike[str], storage_options: StorageOptions = None
     b'whole'
     """
     name = os.fspath(path)
-    local = local_path(name)
+    local = file_systems.local_path(name)
     if local is not None:
         with replacing(local) as temporary:
             yield temporary
@@ -76,7 +67,7 @@ def refuse_inputs(
         ValueError: memory://d/a.txt: is an input as well (memory://d/a.txt), which the output would replace; name another output
     """
     name, same = os.fspath(output), None
-    local = local_path(name)
+    local = file_systems.local_path(name)
     if local is None:
         target = Target(name, storage_options)
         same = next((file for file in inputs if target.is_same(file)), None)
@@ -96,16 +87,16 @@ class Target:
 
     def __init__(self, url: str, storage_options: StorageOptions = None) -> None:
         self.url, self._storage_options = url, storage_options
-        self._scheme = scheme_of(url)
-        self._filesystem, self._path = open_filesystem(url, storage_options)
+        self._scheme = file_systems.scheme_of(url)
+        self._filesystem, self._path = file_systems.open_filesystem(url, storage_options)
         self.name = self._path.rsplit("/", 1)[-1]
         if not self.name or url.endswith("/"):
             raise IsADirectoryError(f"{url}: is a folder; name a file to write")
-        check_bucket(url, self._filesystem, self._path)
+        file_systems.check_bucket(url, self._filesystem, self._path)
 
     def is_same(self, file: File) -> bool:
         """Returns True if a file is what the URL names, also if its own URL has other options and credentials."""
-        if not isinstance(file, RemoteFile) or scheme_of(file.url) != self._scheme:
+        if not isinstance(file, RemoteFile) or file_systems.scheme_of(file.url) != self._scheme:
             return False
         servers = [urllib.parse.parse_qs(urllib.parse.urlsplit(url).query) for url in (self.url, file.url)]
         at = [query.get("endpoint_override") for query in servers]
@@ -122,10 +113,10 @@ class Target:
         upload.
         """
         path = self._path
-        if self._scheme not in OBJECT_STORES:
+        if self._scheme not in file_systems.OBJECT_STORES:
             path = f"{path[: -len(self.name)]}.{self.name}.{os.urandom(4).hex()}.part"
-        inner = fsspec_of(self._filesystem)
-        with explained(self.url, "could not be written: "):
+        inner = file_systems.fsspec_of(self._filesystem)
+        with file_systems.explained(self.url, "could not be written: "):
             try:
                 self._copy(local, path, inner)
                 if path != self._path and inner is not None:
@@ -147,14 +138,14 @@ class Target:
             return
         from pyarrow import fs
 
-        if self._scheme not in OBJECT_STORES:
+        if self._scheme not in file_systems.OBJECT_STORES:
             self._filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)
         fs.copy_files(
             str(local.absolute()),
             path,
             source_filesystem=fs.LocalFileSystem(),
             destination_filesystem=self._filesystem,
-            chunk_size=UPLOAD_BYTES,
+            chunk_size=file_systems.UPLOAD_BYTES,
             use_threads=False,
         )
 
