@@ -8,24 +8,7 @@ import json
 import pathlib
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gputok.checks import (
-    ID,
-    Check,
-    WrongValue,
-    checked,
-    choice,
-    in_file,
-    integer,
-    listed,
-    needed,
-    number,
-    reading,
-    short,
-    shortened,
-    string,
-    switch,
-    wrong_type,
-)
+from gputok import checks
 from gputok.files import tokenizer_kinds
 from gputok.files.atomic import replacing
 from gputok.files.json_text import read_object
@@ -77,56 +60,56 @@ def _token(value: Any) -> Any:
     if isinstance(value, dict):
         known = {"content", "single_word", "lstrip", "rstrip", "normalized", "special", "__type"}
         if unknown := value.keys() - known:
-            raise WrongValue(f"unknown field {short(min(unknown))}")
-        needed(value, "content")
+            raise checks.WrongValue(f"unknown field {checks.short(min(unknown))}")
+        checks.needed(value, "content")
     elif not isinstance(value, str):
-        raise wrong_type(value, "str")
+        raise checks.wrong_type(value, "str")
     return as_token(value, "the token")
 
 
-def _mapping(of_key: Check, of_value: Check) -> Check:
+def _mapping(of_key: checks.Check, of_value: checks.Check) -> checks.Check:
     """Makes a check of an object; of_key: returns what errors call the value."""
 
     def check(value: Any) -> Any:
         if not isinstance(value, dict):
-            raise wrong_type(value, "dict")
+            raise checks.wrong_type(value, "dict")
         for key, item in value.items():
-            checked(of_key(key), of_value, item)
+            checks.checked(of_key(key), of_value, item)
         return value
 
     return check
 
 
 def _id(key: str) -> str:
-    if not (key.isascii() and key.isdigit() and int(key) <= ID):
-        raise WrongValue(f"the id of a token must be a number from 0 to 2**32 - 2, not {short(key)}")
+    if not (key.isascii() and key.isdigit() and int(key) <= checks.ID):
+        raise checks.WrongValue(f"the id of a token must be a number from 0 to 2**32 - 2, not {checks.short(key)}")
     return f"[{key}]"
 
 
-_named = _mapping(string, _token)
+_named = _mapping(checks.string, _token)
 
 
 def _tokens(value: Any) -> Any:
-    return _named(value) if isinstance(value, dict) else listed(_token)(value)
+    return _named(value) if isinstance(value, dict) else checks.listed(_token)(value)
 
 
 def _chat_template(value: Any) -> Any:
     if not isinstance(value, list):
-        return _mapping(string, string)(value) if isinstance(value, dict) else string(value)
+        return _mapping(checks.string, checks.string)(value) if isinstance(value, dict) else checks.string(value)
     for i, each in enumerate(value):
         for name in ("name", "template"):
-            checked(f"[{i}].{name}", string, needed(each, name))
+            checks.checked(f"[{i}].{name}", checks.string, checks.needed(each, name))
     return value
 
 
-_SETTINGS: dict[str, Check] = {
-    "tokenizer_class": string,
-    "model_type": string,
-    "model_max_length": number(0),
-    "max_len": number(0),
-    "padding_side": choice("left", "right"),
-    "truncation_side": choice("left", "right"),
-    "model_input_names": listed(string),
+_SETTINGS: dict[str, checks.Check] = {
+    "tokenizer_class": checks.string,
+    "model_type": checks.string,
+    "model_max_length": checks.number(0),
+    "max_len": checks.number(0),
+    "padding_side": checks.choice("left", "right"),
+    "truncation_side": checks.choice("left", "right"),
+    "model_input_names": checks.listed(checks.string),
     "added_tokens_decoder": _mapping(_id, _token),
     "extra_special_tokens": _tokens,
     "additional_special_tokens": _tokens,
@@ -135,7 +118,7 @@ _SETTINGS: dict[str, Check] = {
     **dict.fromkeys(
         "add_prefix_space add_bos_token add_eos_token clean_up_tokenization_spaces do_lower_case legacy "
         "split_special_tokens strip_accents tokenize_chinese_chars".split(),
-        switch,
+        checks.switch,
     ),
     **dict.fromkeys(NAMES, _token),
 }
@@ -149,11 +132,11 @@ def _settings(path: pathlib.Path) -> dict[str, Any]:
         for key, value in found.items():
             if key.endswith("_token") and isinstance(value, dict):
                 found[key] = {**value, "__type": "AddedToken"}
-    with in_file(path):
+    with checks.in_file(path):
         for key, value in found.items():
             check = _SETTINGS.get(key) or (_token if names_token(key, value) else None)
             if check and value is not None:
-                reading(key, check, value)
+                checks.reading(key, check, value)
     return found
 
 
@@ -234,7 +217,7 @@ def _load_folder(make: Callable[..., Made], folder: pathlib.Path, name_or_path: 
             if isinstance(settings.get(step), bool):
                 set_step(tokenizer, step, settings[step], needed=False)
     if "cls_token" in defaults:
-        with in_file(folder / CONFIG):
+        with checks.in_file(folder / CONFIG):
             options = _without_ends(name, options, settings)
     if options.get("add_prefix_space") and name == "LlamaTokenizer" and "legacy" not in settings:
         options.setdefault("legacy", False)  # the default of the class
@@ -300,7 +283,9 @@ def _gpt2(vocab: str, merges: str, config: dict[str, Any], *, roberta: bool) -> 
     if roberta:
         around: dict[str, Any] = {token: tokenizer.token_to_id(token) for token in ("</s>", "<s>")}
         if missing := [token for token, token_id in around.items() if token_id is None]:
-            raise ValueError(f"the vocabulary lacks {short(missing[0])}, which a RoBERTa tokenizer adds to each text")
+            raise ValueError(
+                f"the vocabulary lacks {checks.short(missing[0])}, which a RoBERTa tokenizer adds to each text"
+            )
         sep, cls = around.items()
         tokenizer.post_processor = processors.RobertaProcessing(sep, cls, add_prefix_space=prefix_space)
     return tokenizer
@@ -337,7 +322,7 @@ def _sentencepiece(path: str, name: str, config: dict[str, Any]) -> Tokenizer:
 
     if name not in _OF_SENTENCEPIECE:
         raise ValueError(
-            f"{path}: a {shortened(name, 60)} has other ids or more tokens than this file says; where transformers opens it, its "
+            f"{path}: a {checks.shortened(name, 60)} has other ids or more tokens than this file says; where transformers opens it, its "
             "save_pretrained writes a tokenizer.json that does"
         )
     tokenizer = from_sentencepiece(path)
@@ -345,7 +330,7 @@ def _sentencepiece(path: str, name: str, config: dict[str, Any]) -> Tokenizer:
         return tokenizer
     if not isinstance(tokenizer.model, models.BPE):
         raise ValueError(
-            f"{path}: a {shortened(name, 60)} is BPE, and this file has a Unigram model; gputok.from_sentencepiece opens it as "
+            f"{path}: a {checks.shortened(name, 60)} is BPE, and this file has a Unigram model; gputok.from_sentencepiece opens it as "
             "SentencePiece does"
         )
     pieces = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
@@ -380,7 +365,7 @@ def _without_ends(name: str, options: dict[str, Any], settings: dict[str, Any]) 
         wanted = options.get(f"add_{end}")
         if wanted or (wanted is not None and {**settings, **options}.get(end)):
             raise ValueError(
-                f"add_{end}={wanted}: a {shortened(name, 60)} says itself which tokens it adds; set tokenizer.add_{end} when it is open"
+                f"add_{end}={wanted}: a {checks.shortened(name, 60)} says itself which tokens it adds; set tokenizer.add_{end} when it is open"
             )
     return {key: value for key, value in options.items() if key not in ("add_bos_token", "add_eos_token")}
 
@@ -391,10 +376,10 @@ def _added_tokens(folder: pathlib.Path, settings: dict[str, Any]) -> list[AddedT
         return [as_token(decoder[key], "added_tokens_decoder") for key in sorted(decoder, key=int)]
     names = {str(value) for key, value in settings.items() if key.endswith("_token") and isinstance(value, str)}
     ids = read_object(folder / "added_tokens.json", may_lack=True)
-    with in_file(folder / "added_tokens.json"):
+    with checks.in_file(folder / "added_tokens.json"):
         for text, token_id in ids.items():
-            checked("a token", string, text)
-            reading(f"[{short(text)}]", integer(0, ID), token_id)
+            checks.checked("a token", checks.string, text)
+            checks.reading(f"[{checks.short(text)}]", checks.integer(0, checks.ID), token_id)
     return [
         AddedToken(text, normalized=text not in names, special=text in names)
         for text in sorted(ids, key=ids.__getitem__)
@@ -408,7 +393,7 @@ def _templates(folder: pathlib.Path) -> dict[str, Any]:
         found = {"default": folder / TEMPLATE, **found}
     texts: dict[str, str] = {}
     for name, path in found.items():
-        with in_file(path):
+        with checks.in_file(path):
             texts[name] = path.read_text(encoding="utf-8")
     if not texts:
         return {}
