@@ -143,9 +143,9 @@ def verify(
         if encode is not None:
             found.append((one, encode))
     is_name = isinstance(corpus, str | os.PathLike)
-    batches = corpora.read(corpus, **reading) if is_name else corpora.read_texts(corpus, **reading)
+    source = corpora.Source.of(corpus, **reading) if is_name else corpora.Source(corpus, False, **reading)
     n_documents = n_bytes = n_tokens = 0
-    for batch in batches:
+    for batch in source.read():
         texts = [*batch.strings()]
         for first in range(0, len(texts), _AT_ONCE):
             some = texts[first : first + _AT_ONCE]

@@ -1,7 +1,6 @@
 r"""Reads every source of text as batches of limited size: packed UTF-8 bytes, and offsets of whole documents.
 
     read(source)        files, folders, globs, URLs, Arrow data, datasets, iterators of strings -> TextBatch, ...
-    read_texts(texts)   like `read`, for an iterable whose strings are documents, never paths
     parts(source)       cuts files into a list of parts; any process can read any part alone, because a part is a source
     Source.of(source)   looks files up once, for reading, for their number of bytes, parts and states
 
@@ -39,13 +38,12 @@ from gputok.text.pieces import LONGEST, TextBatch
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from typing import Unpack
 
-    from gputok.corpus.options import Errors
     from gputok.files.locations import StorageOptions
 
-__all__ = ["BATCH_BYTES", "Part", "ReadOptions", "Source", "parts", "read", "read_texts", "refuse_output"]
+__all__ = ["BATCH_BYTES", "Part", "ReadOptions", "Source", "parts", "read", "refuse_output"]
 
 
 def read(
@@ -87,29 +85,6 @@ def read(
     """
     found = Source.of(source, longest=longest, ahead_bytes=ahead_bytes, sizes=sizes, **options)
     return found.read(threads, batch_bytes)
-
-
-def read_texts(
-    texts: Iterable[Any],
-    *,
-    column: str | None = None,
-    errors: Errors = "strict",
-    batch_bytes: int | None = None,
-    longest: int = LONGEST,
-) -> Iterator[TextBatch]:
-    """Reads texts that are in memory already: here, the strings of a list are documents, not file names.
-
-    The texts are an iterable of strings or of lists of strings, Arrow data, or a dataset; the other arguments are as
-    for `read`, and so is the result.
-
-    Raises:
-        TypeError: if `texts` is not one of these, or an item is not a string.
-        ValueError: if text is not UTF-8, or the column does not exist.
-
-    >>> [batch.n_documents for batch in read_texts(["a line", "another"])]
-    [2]
-    """
-    return Source(texts, False, column=column, errors=errors, longest=longest).read(batch_bytes=batch_bytes)
 
 
 def refuse_output(output: str | os.PathLike[str], source: Any, storage_options: StorageOptions = None) -> None:

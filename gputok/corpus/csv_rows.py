@@ -15,10 +15,11 @@ from gputok.corpus.document_kinds import refuse_binary
 from gputok.corpus.options import choose_column
 from gputok.corpus.packing import checked
 from gputok.corpus.streams import fill
+from gputok.files.file_systems import Stream
 from gputok.text.pieces import LONGEST, TextBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from gputok.corpus.options import Errors, Options
     from gputok.files.locations import File
@@ -29,36 +30,13 @@ _QUIET = 0.05  # seconds without a read after which the thread that reads ahead 
 
 
 def read_stream(file: File, stream: BinaryIO, options: Options) -> Iterator[TextBatch]:
-    """Yields the rows of a stream in batches; raises ValueError as `rows` does, or if the file is damaged."""
-    n_before = 0
+    """Yields the fields of a column of a stream as documents: of `column`, `text`, or the only one whose first is no number.
 
-    def read(n_bytes: int) -> memoryview:
-        nonlocal n_before
-        buffer = np.empty(n_bytes, np.uint8).data  # memory that is never touched costs nothing
-        n = fill(file, stream, buffer, n_before)
-        n_before += n
-        return buffer[:n]
-
-    by_arrow = options.longest == LONGEST  # else memory is limited, and Arrow reads 32 blocks ahead
-    yield from rows(read, str(file), options.column, options.errors, options.batch_bytes, by_arrow)
-
-
-def rows(
-    read: Callable[[int], bytes | memoryview],
-    where: str,
-    column: str | None,
-    errors: Errors,
-    batch_bytes: int,
-    by_arrow: bool = True,
-) -> Iterator[TextBatch]:
-    """Yields the fields of a column as documents.
-
-    read: takes a number of bytes and returns the next bytes of the file; fewer only at its end. column: None: `text`,
-    or the only column whose first field is not a number. by_arrow: PyArrow reads, if it is installed; else Python's
-    module, in little memory. Raises ValueError if the file is of another kind, no such column exists, or a row has more
-    or fewer fields than the first line.
+    PyArrow reads, if it is installed; else, or with a limit on memory, Python's module. Raises ValueError if the file is
+    damaged or of another kind, no such column exists, or a row has more or fewer fields than the first line.
     """
-    head = bytes(read(_HEAD_BYTES))
+    where, whole = str(file), _Whole(file, stream)
+    head = whole.begin()
     if not head.strip():
         return
     refuse_binary(where, head)
@@ -67,15 +45,13 @@ def rows(
     except csv.Error as error:
         raise ValueError(f"{where}: not readable as CSV ({error})") from None
     of_strings = [name for name, field in zip(names, first, strict=False) if not _is_number(field)]
-    column = choose_column(names, of_strings if first else names, column, where)
-    shown = f"{where}, column {short(column)}"
-    fields = _by_arrow if by_arrow and importlib.util.find_spec("pyarrow") else _by_python
-    yield from fields(_HeadFirst(head, read), column, where, shown, errors, batch_bytes)
+    column = choose_column(names, of_strings if first else names, options.column, where)
+    by_arrow = options.longest == LONGEST and importlib.util.find_spec("pyarrow")  # Arrow reads 32 blocks ahead
+    fields = _by_arrow if by_arrow else _by_python
+    yield from fields(whole, column, where, f"{where}, column {short(column)}", options)
 
 
-def _by_arrow(
-    file: _HeadFirst, column: str, where: str, shown: str, errors: Errors, batch_bytes: int
-) -> Iterator[TextBatch]:
+def _by_arrow(file: _Whole, column: str, where: str, shown: str, options: Options) -> Iterator[TextBatch]:
     """The fields of a column, read by PyArrow: the fast way."""
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
@@ -92,7 +68,7 @@ def _by_arrow(
         ) as reader:
             for table in reader:
                 array = table.column(0)
-                yield from text_batches(array, errors, shown, batch_bytes, n_before)
+                yield from text_batches(array, options.errors, shown, options.batch_bytes, n_before)
                 n_before += len(array)
     except BaseException as error:
         file.end()
@@ -102,9 +78,7 @@ def _by_arrow(
         raise ValueError(f"{where}: not readable as CSV ({why})") from None
 
 
-def _by_python(
-    file: _HeadFirst, column: str, where: str, shown: str, errors: Errors, batch_bytes: int
-) -> Iterator[TextBatch]:
+def _by_python(file: _Whole, column: str, where: str, shown: str, options: Options) -> Iterator[TextBatch]:
     """The fields of a column, read by Python's module: the same batches of text, more slowly."""
     csv.field_size_limit(max(csv.field_size_limit(), _BLOCK_BYTES))
     text = io.TextIOWrapper(io.BufferedReader(file, _HEAD_BYTES), "utf-8-sig", "surrogateescape", newline="")
@@ -117,13 +91,13 @@ def _by_python(
                 raise csv.Error(f"expected {len(names)} fields, got {len(row)}, in line {rows.line_num}")
             fields.append(row[index].encode("utf-8", "surrogateescape"))
             n_bytes += len(fields[-1])
-            if n_bytes >= batch_bytes:
-                yield _batch(fields, shown, errors, n_before)
+            if n_bytes >= options.batch_bytes:
+                yield _batch(fields, shown, options.errors, n_before)
                 n_before, fields, n_bytes = n_before + len(fields), [], 0
     except csv.Error as error:
         raise ValueError(f"{where}: not readable as CSV ({error})") from None
     if fields:
-        yield _batch(fields, shown, errors, n_before)
+        yield _batch(fields, shown, options.errors, n_before)
 
 
 def _batch(fields: list[bytes], shown: str, errors: Errors, n_before: int) -> TextBatch:
@@ -152,18 +126,25 @@ def _is_number(field: str) -> bool:
     return True
 
 
-class _HeadFirst(io.RawIOBase):
-    """A file whose first bytes, `head`, have been read already; it gives them once more.
+class _Whole(Stream):
+    """All bytes of a stream, also those that `begin` has read; `end` ends it.
 
     PyArrow reads ahead in a thread of its own, which needs Python's lock for each read. If that thread runs when the
     reader is removed, which waits for the thread and keeps the lock, both wait for ever; if it runs at the end of the
     process, Python aborts. So `end` is called before.
     """
 
-    def __init__(self, head: bytes, read: Callable[[int], bytes | memoryview]) -> None:
-        self._head, self._read = head, read
+    def __init__(self, file: File, stream: BinaryIO) -> None:
+        super().__init__(stream)
+        self._file, self._n_before = file, 0
         self._ended = self._reading = False
         self._last = 0.0
+
+    def begin(self) -> bytes:
+        """Reads the first bytes, which `read` gives once more."""
+        head = bytes(self._filled(_HEAD_BYTES))
+        self._head = io.BytesIO(head)
+        return head
 
     def end(self) -> None:
         """Ends the file here, for a thread that reads ahead, and waits until that thread has seen it."""
@@ -171,20 +152,15 @@ class _HeadFirst(io.RawIOBase):
         while self._reading or time.monotonic() < self._last + _QUIET:
             time.sleep(_QUIET / 10)
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
     def read(self, size: int = -1) -> Any:
         self._reading = True
         try:
-            if self._ended:
-                return b""
-            data, self._head = self._head[:size], self._head[size:]
-            return data or self._read(size)
+            return b"" if self._ended else self._head.read(size) or self._filled(size)
         finally:
             self._last, self._reading = time.monotonic(), False
+
+    def _filled(self, n_bytes: int) -> memoryview:
+        buffer = np.empty(n_bytes, np.uint8).data  # memory that is never touched costs nothing
+        n = fill(self._file, self._inner, buffer, self._n_before)
+        self._n_before += n
+        return buffer[:n]

@@ -72,17 +72,15 @@ def tasks(files: Iterable[Place], options: Options) -> Iterator[Task]:
     for place in files:
         file, start, stop = place
         size = file.size if start == 0 and stop is None else None
-        if size is not None and size < options.sizes.small and file_kind(file)[0] != ".parquet":
+        is_small = size is not None and size < options.sizes.small and file_kind(file)[0] != ".parquet"
+        if is_small:
             small.append(place)
-            n_bytes += size
-            if n_bytes >= options.sizes.small:
-                yield Task(functools.partial(_read_each, small, options), is_long=True)
-                small, n_bytes = [], 0
-            continue
-        if small:
+            n_bytes += size or 0
+        if small and (not is_small or n_bytes >= options.sizes.small):
             yield Task(functools.partial(_read_each, small, options), is_long=True)
             small, n_bytes = [], 0
-        yield from _tasks_of(place, options)
+        if not is_small:
+            yield from _tasks_of(place, options)
     if small:
         yield Task(functools.partial(_read_each, small, options), is_long=True)
 

@@ -10,6 +10,7 @@ import io
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from gputok.files.file_systems import Stream
 from gputok.kernels.threads import in_order
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Frames(io.RawIOBase):
             if (unit := next(self._units, None)) is not None:
                 self._now = unit[1]
             else:
-                self._rest = _stream(_After(self._read, self._packed))
+                self._rest = _stream(Stream(self._packed, bytes(self._read)))
         if self._now:
             n = min(len(target), len(self._now))
             target[:n], self._now = self._now[:n], self._now[n:]
@@ -132,22 +133,3 @@ def _stream(packed: Any) -> Any:
     import pyarrow as pa
 
     return pa.CompressedInputStream(pa.BufferReader(packed) if isinstance(packed, bytes) else packed, "zstd")
-
-
-class _After(io.RawIOBase):
-    """Bytes that were read from a file, and then the rest of the file."""
-
-    def __init__(self, first: bytearray, then: BinaryIO) -> None:
-        super().__init__()
-        self._first, self._then = first, then
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        """Reads some bytes, at most `size`; none at the end of the file."""
-        if not self._first:
-            return self._then.read(size)
-        found = bytes(memoryview(self._first)[:size])
-        del self._first[:size]
-        return found

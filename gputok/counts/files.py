@@ -34,7 +34,7 @@ from gputok.checks import (
     string,
     switch,
 )
-from gputok.files.arrow import check_array, check_offsets, from_numpy, needed_for, table_of, text_offsets, to_numpy
+from gputok.files.arrow import check_array, check_offsets, from_numpy, needed_for, text_offsets, to_numpy
 from gputok.files.locations import find
 from gputok.files.outputs import writing
 from gputok.files.parquet import open_parquet, readable_parquet
@@ -138,7 +138,7 @@ def write(
     ):
         tables = (pa.table(_arrays(words), schema=schema) for words in partitions)
         if sum(sizes) < few_words:
-            writer.write_table(pa.concat_tables([*tables, table_of([], schema)]))
+            writer.write_table(pa.concat_tables([*tables, schema.empty_table()]))
             return
         for table in tables:
             if len(table):

@@ -61,18 +61,22 @@ def _first_line(error: BaseException) -> str:
 
 
 class Stream(io.RawIOBase):
-    """A stream over a file object that has `read`, and that the caller closes."""
+    """A stream over a file object that has `read`, and that the caller closes; head: what was read of it before."""
 
-    def __init__(self, file: Any) -> None:
-        self._inner = file
+    def __init__(self, file: Any, head: bytes = b"") -> None:
+        self._inner, self._head = file, io.BytesIO(head)
 
     def readable(self) -> bool:
         """Returns True."""
         return True
 
+    def read(self, size: int = -1) -> bytes:
+        """Reads some bytes, at most `size`; none at the end."""
+        return self._head.read(size) or self._inner.read(size)
+
     def readinto(self, buffer: Any) -> int:
         """Fills a buffer; returns the number of bytes."""
-        raw = self._inner.read(len(buffer))
+        raw = self.read(len(buffer))
         buffer[: len(raw)] = raw
         return len(raw)
 
@@ -84,12 +88,12 @@ class ExplainedStream(Stream):
         super().__init__(file)
         self._url, self._n = url, 0
 
-    def readinto(self, buffer: Any) -> int:
-        """Fills a buffer; returns the number of bytes."""
+    def read(self, size: int = -1) -> bytes:
+        """Reads some bytes, at most `size`; none at the end."""
         with explained(self._url, f"failed after {self._n:,} bytes: "):
-            n = super().readinto(buffer)
-        self._n += n
-        return n
+            raw = super().read(size)
+        self._n += len(raw)
+        return raw
 
     def close(self) -> None:
         """Closes the file."""

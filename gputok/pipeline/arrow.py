@@ -119,7 +119,7 @@ class CorpusEncoder(_OnBatches):
 
         encoded = encode_corpus(
             _pipeline(self._state),
-            corpus.read_texts(batches, column=self._column, errors=self._errors),
+            corpus.Source(batches, False, column=self._column, errors=self._errors).read(),
             add_special_tokens=self._add_special_tokens,
             ends=Ends(self._first, self._last),
             threads=self._threads,

@@ -17,7 +17,7 @@ from gputok.corpus import Source
 from gputok.corpus.document_kinds import file_kind, refuse_binary
 from gputok.corpus.options import Place
 from gputok.corpus.packing import checked
-from gputok.files.file_systems import local_path
+from gputok.files.file_systems import Stream, local_path
 from gputok.files.locations import LocalFile, OpenFile, find
 from gputok.files.repositories import LeftOut, walk
 from gputok.pipeline.encode.corpus import encode_corpus
@@ -31,7 +31,7 @@ from gputok.types import public
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from typing import BinaryIO, Unpack
+    from typing import Unpack
 
     from gputok.files.locations import File
     from gputok.pipeline.pipeline import Pipeline
@@ -350,18 +350,8 @@ def _texts(file: File, reading: Source, lines: bool, threads: int | None) -> Ite
     if len(head) <= WHOLE_BYTES:
         stream.close()
         return _whole(file, head, reading)
-    rest = OpenFile(_Rest(head, stream), name=file.name, shown=str(file))
+    rest = OpenFile(Stream(stream, head), name=file.name, shown=str(file))
     return _of_lines(rest, dataclasses.replace(source, content=[Place(rest)]), threads)
-
-
-class _Rest:
-    """A stream, of which the start was read."""
-
-    def __init__(self, head: bytes, stream: BinaryIO) -> None:
-        self._head, self._stream = io.BytesIO(head), stream
-
-    def read(self, n: int) -> bytes:
-        return self._head.read(n) or self._stream.read(n)
 
 
 def _whole(file: File, data: bytes, reading: Source) -> Iterator[TextBatch] | LeftOut:

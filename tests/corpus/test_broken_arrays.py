@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from gputok import TextBatch, Tokenizer, WordCounts, models, pre_tokenizers
-from gputok.corpus import read_texts
+from gputok.corpus import Source
 
 FAR = 10**9
 TYPES = {
@@ -85,8 +85,8 @@ def readers(column: pa.Array) -> dict:
         "array": lambda: [*tokenizer().encode_corpus(column)],
         "table": lambda: [*tokenizer().encode_corpus(table)],
         "batches": lambda: [*tokenizer().encode_corpus([batch])],
-        "reader": lambda: [*read_texts(pa.RecordBatchReader.from_batches(batch.schema, [batch]))],
-        "struct": lambda: [*read_texts(struct)],
+        "reader": lambda: [*Source(pa.RecordBatchReader.from_batches(batch.schema, [batch]), False).read()],
+        "struct": lambda: [*Source(struct, False).read()],
         "count_words": lambda: tokenizer().count_words(table),
         "corpus_encoder": lambda: [*tokenizer().corpus_encoder()([batch])],
         "word_counter": lambda: [*tokenizer().word_counter()([batch])],
@@ -128,9 +128,9 @@ def test_slices_and_columns_without_rows_are_whole():
     for kind, width in TYPES.values():
         column, ends = array(kind, width, 3)
         ends[:] = 1, 1, 3, 5
-        assert [text for batch in read_texts(column.slice(1, 2)) for text in batch.strings()] == ["el", "lo"]
+        assert [text for batch in Source(column.slice(1, 2), False).read() for text in batch.strings()] == ["el", "lo"]
         none = pa.Array.from_buffers(kind, 0, [None, None, pa.py_buffer(b"")])
-        assert [text for batch in read_texts(none) for text in batch.strings()] == []
+        assert [text for batch in Source(none, False).read() for text in batch.strings()] == []
         assert len(WordCounts.from_arrow(pa.table({"word": none, "count": pa.array([], pa.int64())}))) == 0
 
 

@@ -417,7 +417,7 @@ def test_iterators_of_strings_and_of_lists_of_strings():
     assert documents(TEXTS[i : i + 2] for i in range(0, 5, 2)) == TEXTS
     assert documents([TEXTS[:2], TEXTS[2:]]) == TEXTS
     assert documents(np.array(TEXTS)) == documents([np.array(TEXTS, object)]) == TEXTS
-    assert next(corpus.read_texts(["a.txt", "b"])).n_documents == 2  # not files
+    assert next(corpus.Source(["a.txt", "b"], False).read()).n_documents == 2  # not files
 
 
 @pytest.fixture(params=["builtin", "Python"])

@@ -20,7 +20,7 @@ import pytest
 
 from gputok import Tokenizer, WordCounts, cli, corpus, models, pre_tokenizers
 from gputok.corpus.options import ReadSizes
-from gputok.files import locations, outputs
+from gputok.files import file_systems, locations, outputs
 from gputok.token_files import token_files
 
 NAMES = ["b.txt", "a.txt", "a10.txt", ".hidden.txt", "sub/c.txt", "sub/deep/d.txt", ".dark/e.txt", "sub/odd[1].txt"]
@@ -412,3 +412,18 @@ def test_a_network_file_that_breaks_in_the_middle(server, tokenizer, tmp_path):
     with pytest.raises(OSError, match=r"http://127.*/a\.txt"):
         tokenizer.encode_corpus(f"{server}/a.txt", tmp_path / "ids.npy")
     assert not (tmp_path / "ids.npy").exists()
+
+
+@pytest.mark.parametrize("size", [-1, 100])
+def test_a_stream_that_breaks_off_names_its_url(size):
+    parts = [b"so ", b"it "]
+
+    class Breaking:
+        def read(self, n):
+            if not parts:
+                raise OSError("the network is down")
+            return parts.pop(0)
+
+    stream = io.BufferedReader(file_systems.ExplainedStream("s3://bucket/a.txt", Breaking()))
+    with pytest.raises(locations.RemoteError, match=r"^s3://bucket/a\.txt: failed after 6 bytes: the network is down$"):
+        stream.read(size)
