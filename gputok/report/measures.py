@@ -17,7 +17,7 @@ from gputok.pipeline.encode.stepwise import encode_documents
 from gputok.pipeline.pipeline import Pipeline
 from gputok.pipeline.serialize import read_pipeline
 from gputok.report.values import Measures, Sample, Text
-from gputok.text.pieces import TextBatch
+from gputok.text.pieces import TextBatch, joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -96,57 +96,39 @@ class Samples:
         self.n, self._random = n, np.random.default_rng(0)
         # Key and number of a passage, and its documents
         self._kept: list[tuple[float, int, list[bytes]]] = []
-        self._n_passages = 0  # passages that have ended
-        self._n_bytes = 0  # bytes of all batches so far
-        # The documents of the last passage, which may continue in the next batch
-        self._open: list[bytes] = []
-        self._is_line = False  # whether the last document is a line
-        self._block = 0  # the last document begins after this multiple of SAMPLE_BYTES
+        self._n_passages = self._n_bytes = 0  # of the stream, up to `_last`
+        # The last passage, which may continue in the next batch
+        self._last = TextBatch(np.zeros(0, np.uint8), np.zeros(1, np.int64))
 
     def draw(self, batch: TextBatch) -> None:
         """Takes the next batch of the stream."""
+        if not batch.n_documents or not self.n:
+            return
+        batch = joined([self._last, batch])
         data, offsets = batch
-        n = batch.n_documents
-        if not n or not self.n:
-            return
-        lengths = np.diff(offsets)
-        is_line = lengths > 0
+        is_line = np.diff(offsets) > 0
         is_line[is_line] = data[offsets[1:][is_line] - 1] == ord("\n")
-        block = (self._n_bytes + offsets[:-1] - offsets[0]) // SAMPLE_BYTES
-        continues = np.append(self._is_line, is_line[:-1]) & (block == np.append(self._block, block[:-1]))
-        edges = [*np.flatnonzero(~continues).tolist(), n]  # where passages begin
-        self._is_line, self._block = bool(is_line[-1]), int(block[-1])
-        self._n_bytes += int(offsets[-1] - offsets[0])
-        self._open += _beginnings(batch, 0, edges[0])
-        if edges[0] == n:
-            return
-        self._close()
-        keys = self._random.random(len(edges) - 2)  # for the passages that end in this batch
-        keys[np.diff(offsets[np.array(edges[:-1])]) < 2] = 2.0  # empty lines are not shown
+        block = (self._n_bytes + offsets[:-1]) // SAMPLE_BYTES
+        edges = np.append(0, np.flatnonzero(~is_line[:-1] | (np.diff(block) > 0)) + 1)  # where passages begin
+        self._take(batch, edges)
+        rest = offsets[edges[-1] :]
+        self._last = TextBatch(data[rest[0] :].copy(), rest - rest[0])
+        self._n_bytes += int(rest[0])
+
+    def _take(self, batch: TextBatch, edges: Array) -> None:
+        """Gives a key to each passage, the documents edges[i]:edges[i + 1], and keeps those with the smallest keys."""
+        keys = self._random.random(len(edges) - 1)
+        keys[np.diff(batch.offsets[edges]) < 2] = 2.0  # empty lines are not shown
         for i in np.argsort(keys, kind="stable")[: self.n].tolist():
             if keys[i] < 2:
-                documents = _beginnings(batch, edges[i], edges[i + 1])
-                self._kept.append((float(keys[i]), self._n_passages + i, documents))
-        self._n_passages += len(keys)
-        self._open = _beginnings(batch, edges[-2], n)
-        self._keep()
-
-    def _close(self) -> None:
-        """Gives the last passage a key, when it has ended."""
-        if self._open:
-            key = float(self._random.random())
-            if sum(map(len, self._open)) >= 2:
-                self._kept.append((key, self._n_passages, self._open))
-            self._n_passages += 1
-            self._open = []
-
-    def _keep(self) -> None:
+                self._kept.append((float(keys[i]), self._n_passages + i, _beginnings(batch, edges[i], edges[i + 1])))
         self._kept = sorted(self._kept, key=lambda passage: passage[:2])[: self.n]
+        self._n_passages += len(keys)
 
     def passages(self) -> list[list[str]]:
-        """Returns the documents of each passage that was drawn, in the order of the stream."""
-        self._close()
-        self._keep()
+        """Returns the documents of each passage that was drawn, in the order of the stream, which has ended."""
+        if self._last.n_documents:
+            self._take(self._last, np.array([0, self._last.n_documents]))
         return [_cut(documents) for _, _, documents in sorted(self._kept, key=lambda passage: passage[1])]
 
 
