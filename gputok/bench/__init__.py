@@ -40,66 +40,39 @@ _DOCUMENT_BYTES = 4096  # the approximate size of a document that `encode` gets
 
 
 class PeerRow(NamedTuple):
-    """The runs of one peer.
-
-    Attributes:
-        peer: its name.
-        version: its version.
-        seconds: for each run, the time of the work.
-        process_seconds: for each run, the time of the whole process.
-        peak_bytes: for each run, the peak memory of the work.
-        runtime_bytes: for each run, the peak memory before the work.
-        start_seconds: for each run, the parts of process_seconds for importing the package and for the first KB.
-        later_seconds: for each run, the time of encoding the same text once more (training: 0).
-        n_equal: how many results of the peer equal gputok's: merges from the first on (other models: pieces; encode: ids
-            of the sample).
-        n_results: how many results the peer has.
-        failure: why the peer could not run, or "".
-    """
+    """The runs of one peer; a list has one item for each run."""
 
     peer: str
     version: str
-    seconds: list[float]
-    process_seconds: list[float]
-    peak_bytes: list[int]
-    runtime_bytes: list[int]
-    start_seconds: list[tuple[float, float]]
-    later_seconds: list[float]
+    seconds: list[float]  # of the work
+    process_seconds: list[float]  # of the whole process
+    peak_bytes: list[int]  # peak memory of the work
+    runtime_bytes: list[int]  # peak memory before the work
+    start_seconds: list[
+        tuple[float, float]
+    ]  # the parts of process_seconds for importing the package and for the first KB
+    later_seconds: list[float]  # of encoding the same text once more (training: 0)
+    # Results that equal gputok's: merges from the first on (other models: pieces), or ids of the sample; and all results
     n_equal: int | None
     n_results: int | None
-    failure: str = ""
+    failure: str = ""  # why the peer could not run
 
 
 class Comparison(NamedTuple):
-    """The results of a benchmark; `table()` shows them to a person, `to_json()` writes them for programs.
+    """The results of a benchmark; `table()` shows them to a person, `to_json()` writes them for programs."""
 
-    Attributes:
-        task: "train" or "encode".
-        text: the file.
-        n_bytes: its size.
-        model: "bpe", "unigram", "wordpiece" or "wordlevel".
-        vocab_size: the size of the vocabulary.
-        threads: how many threads each peer may use.
-        device: "cpu" or a GPU.
-        verified: the result of the comparison on the sample, as a sentence.
-        rows: the peers, gputok first.
-        skipped: the peers that did not run, and why.
-        documents: for "encode", the kind of documents.
-        on_device: on a GPU, the parts of the work that the GPU does.
-    """
-
-    task: str
-    text: str
-    n_bytes: int
-    model: str
+    task: str  # "train" or "encode"
+    text: str  # the file
+    n_bytes: int  # its size
+    model: str  # "bpe", "unigram", "wordpiece" or "wordlevel"
     vocab_size: int
-    threads: int
-    device: str
-    verified: str
-    rows: list[PeerRow]
-    skipped: dict[str, str]
-    documents: str = ""
-    on_device: str = ""
+    threads: int  # that each peer may use
+    device: str  # "cpu" or a GPU
+    verified: str  # the result of the comparison on the sample, as a sentence
+    rows: list[PeerRow]  # gputok first
+    skipped: dict[str, str]  # the peers that did not run, and why
+    documents: str = ""  # for "encode", the kind of documents
+    on_device: str = ""  # on a GPU, the parts of the work that the GPU does
 
     def to_json(self) -> str:
         """Returns the results as JSON; each row also has `ratio`, its median time divided by gputok's."""
@@ -249,23 +222,10 @@ def encode(
 ) -> Comparison:
     """Encodes a text file, cut into documents of about 4 kB or into lines, with gputok and other packages.
 
-    Args:
-        text: the file; gputok reads it in any of its formats, and passes it on as plain text.
-        tokenizer: any tokenizer.json; None: trains one like GPT-2's on the text. A peer that can't read it is skipped, and
-            no peer puts special tokens around a document.
-        vocab_size: the size of the vocabulary of the tokenizer that is trained.
-        lines: cuts the file into lines, which stay apart, instead of documents.
-        against: the peers: tokenizers, tiktoken, gigatoken.
-        threads: how many threads each peer may use; None: all cores.
-        device: "cpu", or the GPU on which gputok runs (`gputok.backend`).
-        runs: how many times each peer runs.
-        progress: how progress is shown; see `gputok.progress`.
-
-    Returns:
-        The times, memory, and equal results of all peers.
-
-    Raises:
-        ValueError: if a peer is unknown, or gputok and `tokenizers` give different ids for the first MB.
+    tokenizer: any tokenizer.json, None: trains one like GPT-2's, of `vocab_size`, on the text. A peer that can't read it is
+    skipped, and no peer puts special tokens around a document. lines: cuts the file into lines, which stay apart, instead of
+    documents; against: the peers: tokenizers, tiktoken, gigatoken. The other options are as for `train`, and so is the
+    result. Raises ValueError if a peer is unknown, or gputok and `tokenizers` give different ids for the first MB.
     """
     import numpy as np
 

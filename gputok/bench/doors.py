@@ -34,34 +34,20 @@ _CANNOT_LOAD = 3  # the exit status of a process whose peer can't load the token
 
 
 class Door(NamedTuple):
-    """One figure.
+    """One figure."""
 
-    Attributes:
-        tokenizer: the name of the file.
-        kind: what was encoded, and the unit.
-        package: the package, its version, and the Python if it is another one.
-        value: the figure: microseconds or seconds of CPU time, or megabytes a second.
-    """
-
-    tokenizer: str
-    kind: str
-    package: str
-    value: float
+    tokenizer: str  # the name of the file
+    kind: str  # what was encoded, and the unit
+    package: str  # with its version, and the Python if it is another one
+    value: float  # microseconds or seconds of CPU time, or megabytes a second
 
 
 def doors(tokenizers: Sequence[str], text: str, peers: Sequence[str] = ()) -> list[Door]:
     """Times gputok, gputok under the name of tokenizers, tokenizers, gigatoken, and tokenizers of other environments.
 
-    Args:
-        tokenizers: paths of tokenizer.json files.
-        text: a plain text file of at least 10 MB.
-        peers: the Python of each other environment that has a package `tokenizers`.
-
-    Returns:
-        All figures. What a package can't do is left out.
-
-    Raises:
-        ValueError: a process fails, or packages give different ids.
+    tokenizers: paths of tokenizer.json files; text: a plain text file of at least 10 MB; peers: the Python of each other
+    environment that has a package `tokenizers`. Leaves out what a package can't do; raises ValueError if a process fails, or
+    packages give different ids.
     """
     found: list[Door] = []
     for path in tokenizers:

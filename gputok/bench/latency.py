@@ -33,19 +33,11 @@ _SAMPLE_SECONDS = 0.002  # each run repeats one text for about this time
 
 
 class LatencyRow(NamedTuple):
-    """The times of one kind of text.
+    """The times of one kind of text, in microseconds for a text: medians of all runs."""
 
-    Attributes:
-        tokenizer: the name of the file.
-        text: the kind of text.
-        asked: the attribute that is read from each encoding.
-        gputok: microseconds for a text, the median of all runs.
-        tokenizers: the same for tokenizers.
-    """
-
-    tokenizer: str
-    text: str
-    asked: str
+    tokenizer: str  # the name of the file
+    text: str  # the kind of text
+    asked: str  # the attribute that is read from each encoding
     gputok: float
     tokenizers: float
 
@@ -60,16 +52,9 @@ def latency(
 ) -> list[LatencyRow]:
     """Times each kind of text with each tokenizer, with its padding and truncation turned off.
 
-    Args:
-        tokenizers: paths of tokenizer.json files.
-        text: a text file, whose lines of 20 to 70 characters are encoded once each; None: lines of made-up words.
-        runs: the number of measurements of each kind of text.
-
-    Returns:
-        One row for each tokenizer, text and attribute.
-
-    Raises:
-        ValueError: if gputok and tokenizers give different results, or `text` has too few lines.
+    tokenizers: paths of tokenizer.json files; text: a text file, whose lines of 20 to 70 characters are encoded once each,
+    None: lines of made-up words; runs: measurements of each kind of text. Raises ValueError if gputok and tokenizers give
+    different results, or `text` has too few lines.
     """
     from tokenizers import Tokenizer as Peer
 

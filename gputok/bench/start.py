@@ -98,17 +98,11 @@ _CANNOT_LOAD = 3
 
 
 class Start(NamedTuple):
-    """The processes of one task by one package.
-
-    Attributes:
-        task: its name.
-        package: the package, and the Python if it is another one.
-        parts: name of a part (see `PARTS`) -> the median of its CPU time, in milliseconds.
-    """
+    """The processes of one task by one package."""
 
     task: str
-    package: str
-    parts: dict[str, float]
+    package: str  # and the Python if it is another one
+    parts: dict[str, float]  # of PARTS: the medians of the CPU time, in milliseconds
 
 
 def start(
@@ -120,18 +114,10 @@ def start(
 ) -> list[Start]:
     """Times each task: loading each of `tokenizers` and encoding, or, without these, a small training for each model.
 
-    Args:
-        tokenizers: paths of tokenizer.json files.
-        text: a plain text file, which each process encodes last, in documents of 4,096 characters.
-        peers: the Python of each other environment that has a package `tokenizers` (1.0, say) or gigatoken.
-        runs: how many processes of each package run for each task.
-
-    Returns:
-        One row for each task and package. Peers are tokenizers and, if installed, gigatoken, which trains nothing and
-        can't load each tokenizer; then its row is left out.
-
-    Raises:
-        RuntimeError: if a process fails.
+    tokenizers: paths of tokenizer.json files; text: a plain text file, which each process encodes last, in documents of
+    4,096 characters; peers: the Python of each other environment that has a package `tokenizers` (1.0, say) or gigatoken;
+    runs: processes of each package for each task. Peers are tokenizers and, if installed, gigatoken, which trains nothing
+    and can't load each tokenizer; then its row is left out. Raises RuntimeError if a process fails.
     """
     names = ("tokenizers", "gigatoken") if tokenizers else ("tokenizers",)
     others = [(name, python) for python in (sys.executable, *peers) for name in names if _has(python, name)]

@@ -17,23 +17,14 @@ if TYPE_CHECKING:
 
 
 class ProcessRun(NamedTuple):
-    """The measurements of one process.
+    """The measurements of one process."""
 
-    Attributes:
-        import_seconds: for importing the package and loading the tokenizer.
-        warm_seconds: for the same work on the first KB, which loads compiled code and starts threads.
-        seconds: for the work.
-        runtime_bytes: peak memory before the work: interpreter, package, compiled code.
-        peak_bytes: peak memory of the work, minus runtime_bytes.
-        later_seconds: for encoding the same text once more, with all words known; the faster of two times. 0 for training.
-    """
-
-    import_seconds: float
-    warm_seconds: float
-    seconds: float
-    runtime_bytes: int
-    peak_bytes: int
-    later_seconds: float = 0.0
+    import_seconds: float  # for importing the package and loading the tokenizer
+    warm_seconds: float  # for the same work on the first KB, which loads compiled code and starts threads
+    seconds: float  # for the work
+    runtime_bytes: int  # peak memory before the work: interpreter, package, compiled code
+    peak_bytes: int  # peak memory of the work, minus runtime_bytes
+    later_seconds: float = 0.0  # for encoding the same text once more, the faster of two times; 0 for training
 
 
 def run(job: Job) -> ProcessRun:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import array
 import gzip
-import io
 import itertools
 import re
 import zlib
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gputok.checks import short
+from gputok.files.atomic import created
 from gputok.token_files.formats import base
 
 if TYPE_CHECKING:
@@ -42,12 +42,10 @@ class Olmo(base.TokenFormat):
         return (name.removesuffix(".npy") + ".csv.gz",)
 
     def write_beside(self, shard: base.Shard, folder: pathlib.Path) -> None:
-        path = folder / self.beside(shard.name)[0]
-        base.write_file(path)
+        # No name and no time: the same rows are the same bytes
         with (
-            open(path, "ab", buffering=0) as file,
-            # No name and no time: the same rows are the same bytes
-            gzip.GzipFile("", "wb", 1, _Whole(file), mtime=0) as packed,
+            created(folder / self.beside(shard.name)[0]) as file,
+            gzip.GzipFile("", "wb", 1, file, mtime=0) as packed,
         ):
             for first in range(0, shard.n_documents, _DOCUMENTS_AT_ONCE):
                 part = shard.rows[first : first + _DOCUMENTS_AT_ONCE + 1].tolist()
@@ -86,14 +84,3 @@ def _read_rows(path: pathlib.Path) -> Array:
         raise
     except (OSError, EOFError, ValueError, OverflowError, zlib.error) as error:
         raise ValueError(f"{path}: {error}") from None
-
-
-class _Whole(io.RawIOBase):
-    """Writes all of what gzip writes, with the errors of the system."""
-
-    def __init__(self, file: io.FileIO) -> None:
-        self._file = file
-
-    def write(self, content: bytes) -> int:
-        base.write_all(self._file, content)
-        return len(content)
