@@ -210,8 +210,7 @@ def encode_tokenizers(job: Job) -> tuple[Encode, Flat]:
 def encode_tiktoken(job: Job) -> tuple[Encode, Flat]:
     """Encodes with tiktoken, which gets the vocabulary of the tokenizer.json.
 
-    Raises:
-        ValueError: if tiktoken can't encode as the tokenizer does.
+    Raises ValueError if tiktoken can't encode as the tokenizer does.
     """
     import tiktoken
 

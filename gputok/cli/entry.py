@@ -119,11 +119,7 @@ _add(bench_app, "bench", bench.train, bench.encode, bench.start, bench.latency)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command line and exits.
-
-    Args:
-        arguments: the arguments of the command; None: those of `sys.argv`.
-    """
+    """Runs the command line and exits; arguments: those of the command, None: those of `sys.argv`."""
     _write_utf8()
     warnings.showwarning = lambda message, *_: print(f"gputok: warning: {message}", file=sys.stderr)
     # SIGTERM removes files that are being written. A parent process may have set signals to be ignored, as `nohup` does

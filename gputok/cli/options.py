@@ -165,8 +165,7 @@ _NEAR = 0.8  # of 1 for the same name
 def as_text(given: str) -> str | None:
     """Returns an argument that is a text, not the name of a file, a glob or a URL; None for these.
 
-    Raises:
-        FileNotFoundError: it seems to be the name of a file that does not exist.
+    Raises FileNotFoundError if it seems to be the name of a file that does not exist.
     """
     from gputok.files.file_systems import is_url
 

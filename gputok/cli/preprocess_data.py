@@ -24,13 +24,9 @@ _TYPES = ("HuggingFaceTokenizer", "GPT2BPETokenizer")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the script.
+    """Runs the script; arguments: those of the command, None: those of `sys.argv`.
 
-    Args:
-        arguments: the arguments of the command; None: those of `sys.argv`.
-
-    Raises:
-        SystemExit: an argument is missing or unknown, or the work failed; the message says why.
+    Raises SystemExit if an argument is missing or unknown, or the work failed; the message says why.
     """
     asked = _parser().parse_args(arguments)
     try:

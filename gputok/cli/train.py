@@ -40,8 +40,7 @@ def _value_of(text: str, default: Any) -> Any:
 def options_of(given: list[str]) -> dict[str, Any]:
     """Reads options of the form NAME=VALUE.
 
-    Raises:
-        ValueError: there is no such option, or its value is of another kind.
+    Raises ValueError if there is no such option, or its value is of another kind.
     """
     from gputok.trainers import SentencePieceBpeTrainer
 

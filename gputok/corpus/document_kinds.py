@@ -34,11 +34,7 @@ _JSON = (".jsonl", ".json", ".ndjson")
 
 
 def file_kind(file: File) -> tuple[str, str]:
-    """Reads the kind and the compression of a file from its name.
-
-    Returns:
-        ".parquet", ".csv", one of _JSON, or "" for plain text; and one of _COMPRESSED, or "".
-    """
+    """Reads the kind (".parquet", ".csv", of _JSON, or ""), and compression (of _COMPRESSED, or "") from the name of a file."""
     name = file.name.lower()
     compression = next((ending for ending in _COMPRESSED if name.endswith(ending)), "")
     name = name.removesuffix(compression)

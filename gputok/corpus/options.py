@@ -155,8 +155,7 @@ class MissingRows:
 def choose_column(names: Sequence[str], of_strings: Sequence[str], column: str | None, where: str) -> str:
     """Chooses the column to read: `column` or, if that is None, "text" or the only column that holds strings.
 
-    Raises:
-        ValueError: if `column` does not exist, or if it is None and several columns could be meant, or none.
+    Raises ValueError if `column` does not exist, or if it is None and several columns could be meant, or none.
 
     >>> choose_column(["id", "text"], [], None, "a.csv")
     'text'

@@ -56,24 +56,18 @@ def replacing(path: str | os.PathLike[str], *, follow: bool = True) -> Iterator[
     `path` stays as it was. A killed process leaves its temporary file; the next call for the same `path` removes that
     file. If `path` is a device or a pipe, or what an enclosing call yielded, the block writes to it directly.
 
-    Args:
-        path: the final name.
-        follow: True if the user chose the name: a symbolic link stays, and the file that it points to is replaced. False
-            for files that gputok names itself: a link of that name is replaced, and what it points to stays.
+    follow: True if the user chose the name: a symbolic link stays, and the file that it points to is replaced. False for
+    files that gputok names itself: a link of that name is replaced, and what it points to stays. Raises, before the block
+    runs, IsADirectoryError if `path` is a folder, FileNotFoundError if the folder that would hold it does not exist.
 
-    Raises:
-        IsADirectoryError: if `path` is a folder; before the block runs.
-        FileNotFoundError: if the folder that would hold the file does not exist; before the block runs.
-
-    Example:
-        >>> import tempfile
-        >>> path = pathlib.Path(tempfile.mkdtemp(), "tokens.txt")
-        >>> with replacing(path) as temporary:
-        ...     _ = temporary.write_text("whole")
-        ...     path.exists()
-        False
-        >>> path.read_text()
-        'whole'
+    >>> import tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "tokens.txt")
+    >>> with replacing(path) as temporary:
+    ...     _ = temporary.write_text("whole")
+    ...     path.exists()
+    False
+    >>> path.read_text()
+    'whole'
     """
     target = real_target(path, follow=follow)
     is_temporary = _TEMPORARY.fullmatch(target.name) is not None  # of an enclosing call, which renames it
@@ -99,11 +93,10 @@ def replacing(path: str | os.PathLike[str], *, follow: bool = True) -> Iterator[
 def naming(path: str | os.PathLike[str], *temporaries: pathlib.Path) -> Iterator[None]:
     """Makes errors of the system about temporary files, and about a full disk, name the file that the user asked for.
 
-    Example:
-        >>> with naming("ids.npy"):
-        ...     raise OSError(errno.ENOSPC, "No space left on device")
-        Traceback (most recent call last):
-        OSError: [Errno 28] No space left on device: 'ids.npy'
+    >>> with naming("ids.npy"):
+    ...     raise OSError(errno.ENOSPC, "No space left on device")
+    Traceback (most recent call last):
+    OSError: [Errno 28] No space left on device: 'ids.npy'
     """
     try:
         yield

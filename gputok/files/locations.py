@@ -37,16 +37,11 @@ _MOST_SHOWN = 200  # an error shows so many characters of a text that is not the
 
 
 class File:
-    """A file that can be read.
+    """A file that can be read."""
 
-    Attributes:
-        name: without the folders; the ending says what the file contains.
-        is_remote: True if reading waits for a network.
-        size: in bytes; None: unknown before all is read, and only readable from the beginning (pipes, some servers).
-    """
-
-    name: str
-    is_remote = False
+    name: str  # without the folders; the ending says what the file contains
+    is_remote = False  # True if reading waits for a network
+    # In bytes; None: unknown before all is read, and only readable from the beginning (pipes, some servers)
     size: int | None = None
 
     def open(self) -> BinaryIO:

@@ -58,13 +58,12 @@ def refuse_inputs(
 
     The output is a path, which may be a symbolic link or another name of an input, or a URL.
 
-    Example:
-        >>> from gputok.files.locations import find
-        >>> with writing("memory://d/a.txt") as temporary:
-        ...     _ = temporary.write_text("a")
-        >>> refuse_inputs("memory://d/a.txt", find("memory://d/*.txt"))
-        Traceback (most recent call last):
-        ValueError: memory://d/a.txt: is an input as well (memory://d/a.txt), which the output would replace; name another output
+    >>> from gputok.files.locations import find
+    >>> with writing("memory://d/a.txt") as temporary:
+    ...     _ = temporary.write_text("a")
+    >>> refuse_inputs("memory://d/a.txt", find("memory://d/*.txt"))
+    Traceback (most recent call last):
+    ValueError: memory://d/a.txt: is an input as well (memory://d/a.txt), which the output would replace; name another output
     """
     name, same = os.fspath(output), None
     local = file_systems.local_path(name)

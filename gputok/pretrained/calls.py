@@ -21,18 +21,11 @@ _TRUNCATION = {True: "longest_first", False: "do_not_truncate", None: "do_not_tr
 
 
 class Limits(NamedTuple):
-    """The limits of the rows of a batch.
+    """The limits of the rows of a batch, as for a call."""
 
-    Attributes:
-        padding: "longest", "max_length" or "do_not_pad".
-        truncation: "longest_first", "only_first", "only_second" or "do_not_truncate".
-        max_length: tokens.
-        pad_to_multiple_of, stride, padding_side: as for a call.
-    """
-
-    padding: str
-    truncation: str
-    max_length: int | None
+    padding: str  # "longest", "max_length" or "do_not_pad"
+    truncation: str  # "longest_first", "only_first", "only_second" or "do_not_truncate"
+    max_length: int | None  # tokens
     pad_to_multiple_of: int | None = None
     stride: int = 0
     padding_side: str = "right"

@@ -37,11 +37,8 @@ def render(
     """Renders the text of each conversation, a list of messages.
 
     continue_final_message: ends the text where the `content` of the last message ends, or its field of this name.
-
-    Raises:
-        ImportError: if jinja2 is missing.
-        ValueError: if a conversation has no messages, the last message is not in the text, or the template is wrong or
-            refuses the messages (then it is a jinja2.TemplateError as well).
+    Raises ImportError if jinja2 is missing; ValueError if a conversation has no messages, the last message is not in
+    the text, or the template is wrong or refuses the messages (then it is a jinja2.TemplateError as well).
 
     >>> render("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}", [[{"role": "me", "content": "hi"}]])
     ['<me>hi']
@@ -96,9 +93,8 @@ def render_authored(
 def tool_schema(tool: Any) -> dict[str, Any]:
     """Returns the JSON schema of a tool: a dict as it is; of a function, what `transformers` makes of it.
 
-    Raises:
-        ImportError: if the tool is a function, and `transformers` is missing.
-        ValueError: if the tool is neither, or lacks a docstring, a type hint or a description.
+    Raises ImportError if the tool is a function, and `transformers` is missing; ValueError if the tool is neither, or
+    lacks a docstring, a type hint or a description.
     """
     if isinstance(tool, dict):
         return tool
@@ -333,8 +329,7 @@ def _compiled(template: str, authored: bool) -> Any:
 def write_templates(folder: pathlib.Path, templates: str | Mapping[str, str], filename_prefix: str | None) -> list[str]:
     """Writes chat templates as files of a folder, and returns their paths; templates: by name, or the only one.
 
-    Raises:
-        ValueError: if the name of a template cannot be the name of a file.
+    Raises ValueError if the name of a template cannot be the name of a file.
     """
     named = {"default": templates} if isinstance(templates, str) else templates
     prefix = f"{filename_prefix}-" if filename_prefix else ""

@@ -13,9 +13,8 @@ _ENDINGS = (".json", ".model", ".tiktoken", ".gguf", ".txt")
 def could_be_name(path: str) -> bool:
     """Whether a name on the hub may be meant, and not the path of a file that is missing.
 
-    Example:
-        >>> could_be_name("meta-llama/Llama-3.1-8B"), could_be_name("tokenizer.json"), could_be_name("/data/x")
-        (True, False, False)
+    >>> could_be_name("meta-llama/Llama-3.1-8B"), could_be_name("tokenizer.json"), could_be_name("/data/x")
+    (True, False, False)
     """
     return _NAME.fullmatch(path) is not None and not path.endswith(_ENDINGS)
 

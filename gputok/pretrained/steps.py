@@ -17,9 +17,8 @@ _SPACE = "▁"  # stands for a space in the tokens of SentencePiece
 def set_step(tokenizer: Tokenizer, name: str, value: Any, *, needed: bool = True) -> None:
     """Sets an option of `STEPS` in all steps that have this option, as the classes of `transformers` do.
 
-    Raises:
-        TypeError: if the value is not a bool.
-        ValueError: if it is `needed` that a step can do what the option asks, and none can.
+    Raises TypeError if the value is not a bool; ValueError if it is `needed` that a step can do what the option asks,
+    and none can.
     """
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, not {value!r}")

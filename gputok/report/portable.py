@@ -51,8 +51,8 @@ class NotPortable(Exception):
 def portable(pipeline: Pipeline, most_bytes: int | None = MOST_BYTES) -> dict[str, Any]:
     """Makes the JSON form of a tokenizer for the page, without post-processor, truncation and padding.
 
-    Raises:
-        NotPortable: if the page has no such step, or the JSON form has more than `most_bytes` bytes; the message says which.
+    Raises NotPortable if the page has no such step, or the JSON form has more than `most_bytes` bytes; the message says
+    which.
     """
     kit = {
         "added": _added(pipeline),

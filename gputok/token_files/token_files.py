@@ -115,14 +115,11 @@ def layout_of(
 ) -> Layout:
     """Checks how an output, a path or URL, shall be written, before anything is; the options are `FileOptions`.
 
-    vocab_size: the largest id plus 1.
+    vocab_size: the largest id plus 1. Raises ValueError if a format doesn't exist or can't store this, or an id doesn't
+    fit in the dtype.
 
-    Raises:
-        ValueError: if a format doesn't exist or can't store this, or an id doesn't fit in the dtype.
-
-    Example:
-        >>> layout_of("corpus", 50_000, format="megatron").dtype
-        dtype('uint16')
+    >>> layout_of("corpus", 50_000, format="megatron").dtype
+    dtype('uint16')
     """
     name = os.fspath(output)
     form = chosen(name, format)
@@ -205,11 +202,9 @@ def write(
     batches: called at most once, with the number of documents that an interrupted run wrote; returns the batches after
     these. layout: of `layout_of`; or the dtype of the ids, if the ending of `path` says the rest. fingerprint: a hash
     of everything that the ids depend on: tokenizer, source, options. tokenizer: what the manifest says of it. n_bytes:
-    called at the end; tells how many bytes of text the documents had. threads: this one is among them.
-
-    Raises:
-        ValueError: if the ending is of no format, or the format can't store a document.
-        OSError: if the files cannot be written.
+    called at the end; tells how many bytes of text the documents had. threads: this one is among them. Raises
+    ValueError if the ending is of no format, or the format can't store a document; OSError if the files cannot be
+    written.
     """
     name = os.fspath(path)
     if not isinstance(layout, Layout):

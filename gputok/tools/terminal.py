@@ -18,18 +18,12 @@ def colored(text: str, offsets: Sequence[tuple[int, int]], *, color: bool = True
     Characters that several tokens share (bytes of a letter) are shown as one token, underlined. Control characters are
     written as escapes such as `\x1b`, so that no text can command the terminal; a line break in a token is shown as `↵`.
 
-    Args:
-        text: the text.
-        offsets: (first, last + 1) character of each token, in order.
-        color: colours, by escape sequences of ANSI; False: bars.
-        first: which colour comes first, by its number from 0.
+    offsets: (first, last + 1) character of each token, in order. color: colours, by escape sequences of ANSI; False: bars.
+    first: which colour comes first, by its number from 0. Returns the text to print, and the number of the colour for the
+    token after it.
 
-    Returns:
-        The text to print, and the number of the colour for the token after it.
-
-    Example:
-        >>> colored("low lower", [(0, 3), (3, 7), (7, 9)], color=False)
-        ('low│ low│er', 3)
+    >>> colored("low lower", [(0, 3), (3, 7), (7, 9)], color=False)
+    ('low│ low│er', 3)
     """
     parts: list[str] = []
     number = first

@@ -46,9 +46,8 @@ def chosen(output: str, name: str | None) -> TokenFormat:
 
     Raises ValueError if there is no such format, or the ending is of no format or of another format.
 
-    Example:
-        >>> chosen("ids.npy", None).name, chosen("corpus", "megatron").name
-        ('npy', 'megatron')
+    >>> chosen("ids.npy", None).name, chosen("corpus", "megatron").name
+    ('npy', 'megatron')
     """
     suffix = pathlib.PurePath(output).suffix
     if name is None:
