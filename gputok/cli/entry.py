@@ -189,21 +189,15 @@ def _complete(words: Sequence[str]) -> None:
     sys.exit(0)
 
 
-def _resumes(words: Sequence[str]) -> bool:
-    """Returns True if the same command goes on after an interruption: files of ids, and counting with --resume."""
-    given = {word.partition("=")[0] for word in words}
-    if words and words[0] == "encode":
-        return bool(given & {"-o", "--output"}) and "-" not in words
-    return bool(words) and words[0] in ("count", "train") and "--resume" in given
-
-
 def _kept(words: Sequence[str]) -> str:
     """What an interrupted command leaves, for people; empty if it writes nothing that lasts."""
-    if _resumes(words):
+    command, given = next(iter(words), ""), {word.partition("=")[0] for word in words}
+    writes_ids = command == "encode" and given & {"-o", "--output"} and "-" not in words
+    if writes_ids or (command in ("count", "train") and "--resume" in given):
         return "the same command goes on from here"
-    if not words or words[0] not in ("train", "count", "extend", "prune"):
+    if command not in ("train", "count", "extend", "prune"):
         return ""
-    counts = words[0] in ("train", "count") and not any(
+    counts = command in ("train", "count") and not any(
         word in ("--from-counts", "pairs", "runs") or word.endswith(("sentencepiece-bpe", "=pairs", "=runs"))
         for word in words
     )

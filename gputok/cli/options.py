@@ -257,10 +257,10 @@ def load_tokenizer(path: str, storage: Mapping[str, Any], *, pattern: str | None
     """
     from gputok import Tokenizer
     from gputok.files.file_systems import is_url
-    from gputok.pretrained import folders, hub
+    from gputok.pretrained import folders
 
     with local_file(path) as local:
-        if is_url(local) or not (pathlib.Path(local).exists() or hub.could_be_name(local)):
+        if is_url(local) or not (pathlib.Path(local).exists() or folders.could_be_name(local)):
             return Tokenizer.from_file(local, storage_options=storage)
         options: dict[str, Any] = {} if pattern is None else {"pattern": pattern}
         return folders.load(lambda tokenizer, **_: tokenizer, local, **options)
@@ -309,9 +309,9 @@ def _refuse_inputs(path: str, inputs: Sequence[str], storage: Mapping[str, Any])
 
     files = [one for one in inputs if os.path.exists(one)]
     if len(files) < len(inputs):
-        from gputok.pretrained import hub  # slow to import
+        from gputok.pretrained.folders import could_be_name  # slow to import
 
-        files = [one for one in inputs if os.path.exists(one) or not hub.could_be_name(one)]
+        files = [one for one in inputs if os.path.exists(one) or not could_be_name(one)]
     corpus.refuse_output(path, sources(files), storage)
 
 

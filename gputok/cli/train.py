@@ -185,7 +185,10 @@ def train(
     with preparation.going_on():  # loads the code that counts
         tokenizer.count_words(iter(["word"]), progress=False)
     start = time.perf_counter() - preparation.seconds
-    _check_room(model, vocab_size, 256 + len(trainer.special_tokens))
+    if model in ("bpe", "superbpe") and vocab_size <= (fixed := 256 + len(trainer.special_tokens)):
+        raise ValueError(
+            f"--vocab-size {vocab_size} leaves no room for a merge: {fixed} tokens are special tokens and single bytes"
+        )
     if from_counts:
         reading.refuse_from_counts()
         options.refuse("is for counting; with --from-counts the words are counted already", resume=weighting.resume)
@@ -214,13 +217,6 @@ def train(
     if (size := tokenizer.get_vocab_size()) < vocab_size:
         note = f"{size:,} tokens, not the {vocab_size:,} of --vocab-size: the text gives no more"
         print(f"gputok: note: {note}", file=sys.stderr)
-
-
-def _check_room(model: str, vocab_size: int, fixed: int) -> None:
-    if model in ("bpe", "superbpe") and vocab_size <= fixed:
-        raise ValueError(
-            f"--vocab-size {vocab_size} leaves no room for a merge: {fixed} tokens are special tokens and single bytes"
-        )
 
 
 def _sum_up(

@@ -7,7 +7,6 @@ unpacked alone; RFC 8878 tells where they end. A file of `zstd` is one frame, wh
 from __future__ import annotations
 
 import io
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gputok.files.file_systems import Stream
@@ -76,7 +75,7 @@ class Frames(io.RawIOBase):
                 return
             unit = bytes(memoryview(self._read)[:end])
             del self._read[:end]
-            yield None, partial(_begin, unit, most, self._at)
+            yield None, lambda submit, task=(unit, most, self._at): submit(_unpacked, *task).result
             self._at += end
 
     def _frame(self, start: int, most: int) -> tuple[int, int] | None:
@@ -116,10 +115,6 @@ class Frames(io.RawIOBase):
                 return False
             self._read += more
         return True
-
-
-def _begin(unit: bytes, most: int, at: int, submit: Submit) -> Callable[[], memoryview]:
-    return submit(_unpacked, unit, most, at).result
 
 
 def _unpacked(unit: bytes, most: int, at: int) -> memoryview:

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def readable_parquet(file: File) -> Iterator[None]:
-    """Around reading of Parquet: PyArrow's errors become errors that name the file.
+def readable_parquet(
+    file: File, wrong: str = "expected a Parquet file, got another or a damaged file", kind: str = "Parquet"
+) -> Iterator[None]:
+    """Around reading by PyArrow, whose errors become errors that name the file; kind: of files, wrong: what a ValueError says.
 
-    That is a RemoteError if a network did not give the file, else a ValueError; an ImportError if PyArrow is not
-    installed.
+    It is a RemoteError if a network did not give the file, and an ImportError if PyArrow is not installed.
     """
-    with needed_for(f"{file}: reading Parquet"):
+    with needed_for(f"{file}: reading {kind}"):
         kinds = broken()
     try:
         yield
@@ -33,7 +34,7 @@ def readable_parquet(file: File) -> Iterator[None]:
         why = shortened(str(error).splitlines()[0])
         if file.is_remote and isinstance(error, OSError):
             raise RemoteError(f"{file}: {why}") from None
-        raise ValueError(f"{file}: expected a Parquet file, got another or a damaged file ({why})") from None
+        raise ValueError(f"{file}: {wrong} ({why})") from None
 
 
 def open_parquet(file: File, opened: Any, metadata: Any = None, **options: Any) -> Any:

@@ -6,13 +6,13 @@ import copy
 import functools
 import json
 import pathlib
+import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gputok import checks
 from gputok.files import tokenizer_kinds
 from gputok.files.atomic import replacing
 from gputok.files.json_text import read_object
-from gputok.pretrained import hub
 from gputok.pretrained.chat import MORE_TEMPLATES, TEMPLATE, write_templates
 from gputok.pretrained.special_tokens import NAMES, as_token, is_known, names_token
 from gputok.pretrained.steps import OF_CLASSES, set_step
@@ -39,6 +39,11 @@ VOCABULARIES = (
     *("vocab.json", "merges.txt", "vocab.txt", "tokenizer.model", "spiece.model", "tiktoken.model"),
     "tekken.json",
 )
+
+_OF_HUB = ("revision", "token", "cache_dir", "local_files_only", "force_download")
+"""The options of `snapshot_download` that programs give."""
+_HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+_ENDINGS = (".json", ".model", ".tiktoken", ".gguf", ".txt")
 
 SAVED_CLASS = "PreTrainedTokenizerFast"
 """The class that leaves tokenizer.json as it is, by the name that every version of `transformers` knows."""
@@ -154,7 +159,7 @@ def load(
         raise ValueError("use_fast=False: gputok has only fast tokenizers; leave use_fast out")
     if max_length := options.pop("max_len", None):  # an old name
         options.setdefault("model_max_length", max_length)
-    of_hub = {name: options.pop(name) for name in hub.OPTIONS if name in options}
+    of_hub = {name: options.pop(name) for name in _OF_HUB if name in options}
     options = {name: value for name, value in options.items() if value is not None or name in NAMES}
     path = pathlib.Path(name_or_path)
     if path.is_file():
@@ -162,8 +167,37 @@ def load(
     if not path.is_dir():
         files = (TOKENIZER, CONFIG, "config.json", TEMPLATE, f"{MORE_TEMPLATES}/*", *OLD_FILES, *VOCABULARIES)
         wanted = [f"{subfolder}/{file}" if subfolder else file for file in files]
-        path = hub.download(str(name_or_path), wanted, of_hub)
+        path = _download(str(name_or_path), wanted, of_hub)
     return _load_folder(make, path / subfolder, str(name_or_path), options)
+
+
+def could_be_name(path: str) -> bool:
+    """Whether a name on the hub may be meant, and not the path of a file that is missing.
+
+    >>> could_be_name("meta-llama/Llama-3.1-8B"), could_be_name("tokenizer.json"), could_be_name("/data/x")
+    (True, False, False)
+    """
+    return _HUB_NAME.fullmatch(path) is not None and not path.endswith(_ENDINGS)
+
+
+def _download(name: str, files: list[str], options: dict[str, Any]) -> pathlib.Path:
+    """Downloads files by their names or globs, and returns their folder in the cache of the hub."""
+    instead = "pass the path of a folder or of a tokenizer.json"
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise ImportError(
+            f"{name!r} is not a file or folder here, and names on the hub need huggingface_hub: "
+            f"pip install 'gputok[hub]', or {instead}"
+        ) from None
+    try:
+        folder = snapshot_download(name, allow_patterns=files, **options)
+    except (OSError, ValueError) as error:
+        raise OSError(
+            f"{name!r} is not a file or folder here, and the Hugging Face Hub did not give it ({type(error).__name__}); "
+            f"{instead}, or a hub name if there is a network or the cache of the hub has it"
+        ) from error
+    return pathlib.Path(folder)
 
 
 def _load_file(make: Callable[..., Made], path: pathlib.Path, options: dict[str, Any]) -> Made:

@@ -215,13 +215,13 @@ class Grouping:
                 for batch in dataclasses.replace(self._source, content=[place]).read(threads):
                     yield batch, np.full(batch.n_documents, number)
             return
-        labels: Iterator[bytes] = itertools.repeat(b"")
+        labels: Iterator[str] = itertools.repeat("")
         if self._column is not None:
             source = dataclasses.replace(self._source, column=self._column)
-            labels = itertools.chain.from_iterable(map(_documents, source.read(threads)))
+            labels = itertools.chain.from_iterable(batch.strings() for batch in source.read(threads))
         for batch in self._source.read(threads):
             names = itertools.islice(labels, batch.n_documents)
-            yield batch, np.array([self._number(name.decode()) for name in names], np.int64)
+            yield batch, np.array([*map(self._number, names)], np.int64)
 
     def _number(self, name: str) -> int:
         number = self._numbers.setdefault(name, len(self._sums))
@@ -250,8 +250,3 @@ class Grouping:
             for i, tokenizer in enumerate(self._tokenizers)
         )
         return Groups(self._column or "file", tuple(rows))
-
-
-def _documents(batch: TextBatch) -> Iterator[bytes]:
-    raw = batch.data.tobytes()
-    return (raw[a:b] for a, b in itertools.pairwise(batch.offsets.tolist()))

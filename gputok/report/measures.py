@@ -50,7 +50,8 @@ def measure(
     """Measures a text and tokenizers on it, and draws samples; on_progress: gets the bytes so far, after each batch."""
     histogram = np.zeros(0x110000, np.int64)  # of code points
     n_documents = n_bytes = n_words = 0
-    known = {name: _ids(tokenizer) for name, tokenizer in tokenizers.items()}
+    # All ids in rising order, int64[tokens]
+    known = {name: np.array(sorted({*one.get_vocab().values()}), np.int64) for name, one in tokenizers.items()}
     usage = {name: np.zeros(len(ids), np.int64) for name, ids in known.items()}
     samples = Samples(n_samples)
     for batch, group in grouping.read(threads):
@@ -215,11 +216,6 @@ def merge_counts(model: Any, ids: Array, usage: Array) -> Array | None:
         present[left] += present[merged]
         present[right] += present[merged]
     return counts
-
-
-def _ids(tokenizer: Pipeline) -> Array:
-    """Returns all ids in rising order, int64[tokens]."""
-    return np.array(sorted(set(tokenizer.get_vocab().values())), np.int64)
 
 
 def _counts(known: Array, ids: Array) -> Array:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
-from gputok.checks import shortened
-from gputok.files.arrow import broken, ids_batch, ids_schema, needed_for, to_numpy
+from gputok.files.arrow import ids_batch, ids_schema, to_numpy
+from gputok.files.locations import LocalFile
+from gputok.files.parquet import readable_parquet
 from gputok.token_files.formats import base
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
+    from contextlib import AbstractContextManager
 
     from gputok.token_files.batches import TokenBatch
     from gputok.types import Array
@@ -121,17 +122,8 @@ def _of_lists(lists: Any) -> base.Contiguous:
     return base.Contiguous(to_numpy(lists.values), to_numpy(lists.offsets))
 
 
-@contextlib.contextmanager
-def _readable(path: pathlib.Path, what: str) -> Iterator[None]:
-    """Around reading: PyArrow's errors become ValueErrors that name the file and say what is wrong."""
-    with needed_for(f"{path}: reading {path.suffix} files"):
-        kinds = broken()
-    try:
-        yield
-    except kinds as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise ValueError(f"{path}: {what} ({shortened(str(error))})") from None
+def _readable(path: pathlib.Path, wrong: str) -> AbstractContextManager[None]:
+    return readable_parquet(LocalFile(path), wrong, f"{path.suffix} files")
 
 
 def _check_column(schema: Any, path: pathlib.Path) -> None:
