@@ -29,12 +29,7 @@ class _Comparing(options.Running):
 
 
 def train(
-    corpus: str,
-    vocab_size: int = 32_000,
-    model: str = "bpe",
-    *,
-    comparing: _Comparing,
-    as_json: bool = False,
+    corpus: str, vocab_size: int = 32_000, model: str = "bpe", *, comparing: _Comparing, as_json: bool = False
 ) -> None:
     """Learn the same vocabulary with each peer and compare time, memory and result.
 
@@ -70,13 +65,7 @@ def encode(
 
     options.check_standard_input([corpus, tokenizer])
     with options.local_file(corpus) as text, options.local_file(tokenizer or "") as path:
-        comparison = bench.encode(
-            text,
-            tokenizer=path or None,
-            vocab_size=vocab_size,
-            lines=lines,
-            **comparing.options,
-        )
+        comparison = bench.encode(text, tokenizer=path or None, vocab_size=vocab_size, lines=lines, **comparing.options)
     print(comparison.to_json() if as_json else comparison.table())
 
 

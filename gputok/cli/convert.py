@@ -10,12 +10,7 @@ from gputok.cli import options
 from gputok.cli.report import write_groups
 
 
-def convert(
-    source: str,
-    output: str,
-    pattern: str | None = None,
-    storage_option: list[str] | None = None,
-) -> None:
+def convert(source: str, output: str, pattern: str | None = None, storage_option: list[str] | None = None) -> None:
     """Write a tokenizer in another format. A format in which ids would differ is refused, with the reason."""
     from gputok import save_sentencepiece, save_tekken, save_tiktoken
 

@@ -137,11 +137,7 @@ def _warn_of_unknown(tokenizer: Tokenizer, n_unknown: int, n_ids: int) -> None:
         print(f"gputok: warning: {lacking}", file=sys.stderr)
 
 
-def decode(
-    tokenizer: str,
-    inputs: list[str] | None = None,
-    storage_option: list[str] | None = None,
-) -> None:
+def decode(tokenizer: str, inputs: list[str] | None = None, storage_option: list[str] | None = None) -> None:
     """Turn ids back into text; special tokens are left out."""
     import numpy as np
 

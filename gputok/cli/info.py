@@ -16,11 +16,7 @@ if TYPE_CHECKING:
     from gputok.pipeline.pipeline import Pipeline
 
 
-def info(
-    folder: str | None = None,
-    tokenizer: str | None = None,
-    as_json: bool = False,
-) -> None:
+def info(folder: str | None = None, tokenizer: str | None = None, as_json: bool = False) -> None:
     """Show versions, device, threads and the cache of compiled code; or what a tokenizer is, or files of ids are."""
     if folder is not None and _is_tokenizer(folder):
         from gputok.pipeline.about import facts as facts_of

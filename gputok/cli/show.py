@@ -20,14 +20,7 @@ if TYPE_CHECKING:
 _AT_ONCE = 100  # documents that are encoded together
 
 
-def show(
-    inputs: list[str],
-    tokenizer: str,
-    *,
-    reading: options.Reading,
-    lines: int = 100,
-    ids: bool = False,
-) -> None:
+def show(inputs: list[str], tokenizer: str, *, reading: options.Reading, lines: int = 100, ids: bool = False) -> None:
     """Show text with its tokens in colours; without a terminal, or if NO_COLOR is set, with bars between them."""
     from gputok.tools.terminal import colored
 
@@ -110,12 +103,7 @@ def audit(
 
 
 def verify(
-    file: str,
-    tokenizer: str,
-    *,
-    reading: options.Reading,
-    package: list[str] | None = None,
-    as_json: bool = False,
+    file: str, tokenizer: str, *, reading: options.Reading, package: list[str] | None = None, as_json: bool = False
 ) -> None:
     """Compare the ids of gputok with those of tokenizers, transformers, tiktoken, sentencepiece and gigatoken on a file.
 

@@ -192,12 +192,7 @@ class FileCounts:
 
 
 def count_files(
-    paths: Any,
-    tokenizers: Any,
-    *,
-    lines: bool = False,
-    gitignore: bool = True,
-    **options: Unpack[RunOptions],
+    paths: Any, tokenizers: Any, *, lines: bool = False, gitignore: bool = True, **options: Unpack[RunOptions]
 ) -> FileCounts:
     r"""Counts the tokens of files, without special tokens around each document.
 

@@ -43,10 +43,7 @@ class Olmo(base.TokenFormat):
 
     def write_beside(self, shard: base.Shard, folder: pathlib.Path) -> None:
         # No name and no time: the same rows are the same bytes
-        with (
-            created(folder / self.beside(shard.name)[0]) as file,
-            gzip.GzipFile("", "wb", 1, file, mtime=0) as packed,
-        ):
+        with created(folder / self.beside(shard.name)[0]) as file, gzip.GzipFile("", "wb", 1, file, mtime=0) as packed:
             for first in range(0, shard.n_documents, _DOCUMENTS_AT_ONCE):
                 part = shard.rows[first : first + _DOCUMENTS_AT_ONCE + 1].tolist()
                 lines = [
