@@ -61,7 +61,10 @@ def encode(
         facts |= {"documents_of_an_earlier_run": n_before} if n_before else {}
         before = f" (after {n_before:,} documents of an earlier run)" if n_before else ""
     seconds = time.perf_counter() - preparation.seconds - start
-    _warn_of_unknown(loaded, n_unknown, n_ids)
+    if n_unknown:
+        token = short(loaded.id_to_token(loaded.pipeline.unknown_id or 0))
+        lacking = f"{n_unknown:,} of {n_ids:,} ids are {token}, which stands for text that the vocabulary lacks"
+        print(f"gputok: warning: {lacking}", file=sys.stderr)
     if output is None and not as_json:
         return
     shown = options.STANDARD if output is None else output
@@ -127,14 +130,6 @@ def _print_ids(tokenizer: Tokenizer, source: Any, progress: bool, asked: dict[st
         n_documents, n_ids = n_documents + batch.n_documents, n_ids + len(ids)
         n_unknown += int((batch.ids == unknown).sum()) if unknown is not None else 0
     return n_documents, n_ids, n_unknown
-
-
-def _warn_of_unknown(tokenizer: Tokenizer, n_unknown: int, n_ids: int) -> None:
-    if n_unknown:
-        unknown = tokenizer.pipeline.unknown_id
-        token = tokenizer.id_to_token(unknown) if unknown is not None else None
-        lacking = f"{n_unknown:,} of {n_ids:,} ids are {short(token)}, which stands for text that the vocabulary lacks"
-        print(f"gputok: warning: {lacking}", file=sys.stderr)
 
 
 def decode(tokenizer: str, inputs: list[str] | None = None, storage_option: list[str] | None = None) -> None:

@@ -42,7 +42,14 @@ def report(
     options.check_second("csv", csv, output, reading.storage, [*inputs, *paths])
     first, *others = (options.load_tokenizer(path, reading.storage) for path in paths)
     short = short_names(paths)
-    command = _command(inputs, short, output, title, samples, group_by, reading)
+    # For the header of the page: the arguments that the result depends on, with short names of files
+    words = ["gputok", "report", *short_names(inputs), "-t", short[0]]
+    words += [word for name in short[1:] for word in ("--beside", name)]
+    named = {"--group-by": group_by, "--column": reading.column, "--separator": reading.separator}
+    named |= {"--samples": str(samples) if samples != 100 else None}
+    named |= {"--errors": reading.errors if reading.errors != "strict" else None}
+    named |= {"--title": title if title != "Tokenizer report" else None}
+    words += [word for name, value in named.items() if value is not None for word in (name, value)]
     names = ["standard input" if name == options.STANDARD else name for name in short]
     with options.output_file(output, reading.storage, [*inputs, *paths]) as page:
         measured = first.report(
@@ -50,7 +57,7 @@ def report(
             name=names[0],
             others=dict(zip(names[1:], others, strict=True)),
             title=title,
-            command=command,
+            command=shlex.join([*words, "-o", output.rsplit("/", 1)[-1]]),
             samples=samples,
             group_by=group_by,
             **reading.options,
@@ -67,29 +74,6 @@ def write_groups(groups: Groups | None, path: str) -> None:
     if groups is None:
         raise ValueError(f"--csv {path}: there is one input, and so no rows: give several, or --group-by COLUMN")
     groups.to_csv(path)
-
-
-def _command(
-    inputs: list[str],
-    tokenizers: list[str],
-    output: str,
-    title: str,
-    samples: int,
-    group_by: str | None,
-    reading: options.Reading,
-) -> str:
-    """The command for the header of the page: the arguments that the result depends on, with short names of files."""
-    from gputok.report.groups import short_names
-
-    named = {"--group-by": group_by, "--column": reading.column, "--separator": reading.separator}
-    named |= {"--samples": str(samples)} if samples != 100 else {}
-    named |= {"--errors": reading.errors} if reading.errors != "strict" else {}
-    named |= {"--title": title} if title != "Tokenizer report" else {}
-    first, *others = tokenizers
-    words = ["gputok", "report", *short_names(inputs), "-t", first]
-    words += [word for name in others for word in ("--beside", name)]
-    words += [word for name, value in named.items() if value is not None for word in (name, value)]
-    return shlex.join([*words, "-o", output.rsplit("/", 1)[-1]])
 
 
 def sizes(

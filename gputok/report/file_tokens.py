@@ -304,17 +304,16 @@ class _Counting:
             return
         batch = joined([batch for _, batch in self._held])
         ends = np.cumsum([0, *(batch.n_documents for _, batch in self._held)])
-        words = np.append(0, np.cumsum(words_of(code_points(batch), batch)))
-        for (number, _), n_words in zip(self._held, np.diff(words[ends]).tolist(), strict=True):
-            self._sums[number][2] += n_words
-        for which, pipeline in enumerate(self._pipelines.values(), 3):
+        columns = [
+            np.append(0, words_of(code_points(batch), batch))
+        ]  # words, and tokens of each tokenizer, by document
+        for pipeline in self._pipelines.values():
             made = encode_corpus(pipeline, [batch], add_special_tokens=False, threads=self._threads)
-            before, n = np.zeros(batch.n_documents + 1, np.int64), 0
-            for tokens in made:
-                before[n + 1 : n + 1 + tokens.n_documents] = before[n] + tokens.rows[1:]
-                n += tokens.n_documents
-            for (number, _), n_tokens in zip(self._held, np.diff(before[ends]).tolist(), strict=True):
-                self._sums[number][which] += n_tokens
+            columns.append(np.concatenate([columns[0][:1], *(np.diff(rows) for _, rows in made)]))
+        sums = np.diff(np.cumsum(columns, 1)[:, ends])  # int64[columns, files]
+        for (number, _), values in zip(self._held, sums.T.tolist(), strict=True):
+            for which, value in enumerate(values, 2):
+                self._sums[number][which] += value
         self._held, self._size = [], 0
 
     def counted(self) -> tuple[Counted, ...]:
