@@ -51,6 +51,15 @@ def writing(path: str | os.PathLike[str], storage_options: StorageOptions = None
         target.upload(temporary)
 
 
+def returned(text: str, path: str | os.PathLike[str] | None) -> str | None:
+    """Writes a text as it is to a path or URL, atomically; returns it if there is no path."""
+    if path is None:
+        return text
+    with writing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+    return None
+
+
 def refuse_inputs(
     output: str | os.PathLike[str], inputs: Iterable[File], storage_options: StorageOptions = None
 ) -> None:

@@ -75,7 +75,8 @@ class Report(Findings):
         Returns:
             The page, or None if it was written.
         """
-        from gputok.report.page import render, returned
+        from gputok.files.outputs import returned
+        from gputok.report.page import render
 
         return returned(render(self, most_bytes), path)
 

@@ -148,17 +148,13 @@ class Groups:
 
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str | None:
         """Writes a table with all numbers; returns it if there is no path."""
-        from gputok.files.outputs import writing
+        from gputok.files.outputs import returned
 
         written = io.StringIO()
-        table = csv.writer(written, lineterminator="\n")
-        for i, facts in enumerate(row.facts() for row in self.rows):
-            table.writerows([[*facts], [*facts.values()]] if not i else [[*facts.values()]])
-        if path is None:
-            return written.getvalue()
-        with writing(path) as temporary:
-            temporary.write_text(written.getvalue(), encoding="utf-8", newline="")
-        return None
+        rows = [row.facts() for row in self.rows]
+        # Of a dict that stands for a row, the names
+        csv.writer(written, lineterminator="\n").writerows([*rows[:1], *(facts.values() for facts in rows)])
+        return returned(written.getvalue(), path)
 
     def to_pandas(self) -> Any:
         """Returns a pandas.DataFrame with a row for each group and tokenizer; needs pandas (`pip install 'gputok[pandas]'`)."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gputok.files.outputs import writing
+from gputok.files.outputs import returned
 from gputok.report.curves import compression, curve
 from gputok.report.portable import MOST_BYTES, NotPortable, portable
 from gputok.report.values import COLUMNS, Findings, Measures, Sample
@@ -37,15 +37,6 @@ def filled(body: str, scripts: Sequence[str], title: str, data: Any) -> str:
     parts = {"TITLE": html.escape(title), "STYLE": read("style.css"), "BODY": body, "DATA": embedded(data)}
     parts["SCRIPT"] = read("tokenizer.js", "typing.js", *scripts)
     return re.sub(f"__({'|'.join(parts)})__", lambda found: parts[found[1]], read("frame.html"))
-
-
-def returned(page: str, path: str | os.PathLike[str] | None) -> str | None:
-    """Writes a page to a file, atomically; returns it if there is no path."""
-    if path is None:
-        return page
-    with writing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8", newline="\n")
-    return None
 
 
 def embedded(value: Any) -> str:
