@@ -1,4 +1,4 @@
-"""PyArrow, which not every installation has: the extra `arrow` brings it."""
+"""PyArrow, which the extra `arrow` brings, and what is said if a package is missing."""
 
 from __future__ import annotations
 
@@ -21,6 +21,15 @@ Table: TypeAlias = Any
 
 Schema: TypeAlias = Any
 """A pyarrow.Schema."""
+
+
+@contextlib.contextmanager
+def needing(message: str) -> Iterator[None]:
+    """Around imports of a package that not every installation has: if it is missing, the ImportError has this message."""
+    try:
+        yield
+    except ImportError:
+        raise ImportError(message) from None
 
 
 @contextlib.contextmanager

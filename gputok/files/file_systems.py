@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from gputok.files.arrow import needed_for
+from gputok.files.arrow import needed_for, needing
 from gputok.types import public
 
 if TYPE_CHECKING:
@@ -238,10 +238,8 @@ def _s3_options(parsed: urllib.parse.SplitResult, given: dict[str, Any]) -> dict
 
 
 def _open_fsspec(url: str, scheme: str, storage_options: StorageOptions, known: dict[str, Any]) -> tuple[Any, str]:
-    try:
+    with needing(f"reading {scheme}:// needs fsspec: pip install 'gputok[remote]'"):
         import fsspec
-    except ImportError:
-        raise ImportError(f"reading {scheme}:// needs fsspec: pip install 'gputok[remote]'") from None
     with needed_for(f"reading {scheme}://"):
         from pyarrow import fs
 

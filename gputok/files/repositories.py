@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gputok.files.arrow import needing
 from gputok.types import public
 
 if TYPE_CHECKING:
@@ -93,13 +94,11 @@ def _rules_of(folder: pathlib.Path, whole: pathlib.Path) -> list[_Rules]:
     file = folder / _IGNORE
     if file.is_symlink() or not file.is_file():  # git follows no link there
         return []
-    try:
+    with needing(
+        f"{file}: leaving out what it names needs pathspec: pip install 'gputok[repository]' "
+        "(or count that, too: --no-gitignore, gitignore=False)"
+    ):
         from pathspec import GitIgnoreSpec
-    except ModuleNotFoundError:
-        raise ImportError(
-            f"{file}: leaving out what it names needs pathspec: pip install 'gputok[repository]' "
-            "(or count that, too: --no-gitignore, gitignore=False)"
-        ) from None
     patterns: list[tuple[Any, bool]] = []
     for line in file.read_bytes().removeprefix(b"\xef\xbb\xbf").decode(_BYTES).split("\n"):
         line = line.removesuffix("\r")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gputok.files.arrow import needing
 from gputok.types import public
 
 if TYPE_CHECKING:
@@ -208,17 +209,13 @@ def _converter(tensor_type: Any) -> Callable[[str, Any], Any]:
     if kind == "np":
         return _array
     if kind == "pt":
-        try:
+        with needing('return_tensors="pt" needs PyTorch: pip install torch'):
             import torch  # pyright: ignore[reportMissingImports]
-        except ImportError:
-            raise ImportError('return_tensors="pt" needs PyTorch: pip install torch') from None
 
         return lambda name, column: column if torch.is_tensor(column) else torch.as_tensor(_array(name, column))
     if kind == "cupy":
-        try:
+        with needing("return_tensors=\"cupy\" needs CuPy: pip install 'gputok[cuda13]'"):
             import cupy
-        except ImportError:
-            raise ImportError("return_tensors=\"cupy\" needs CuPy: pip install 'gputok[cuda13]'") from None
 
         return lambda name, column: cupy.asarray(_array(name, column))
     raise ValueError(f'return_tensors={tensor_type!r}: must be "np", "pt" or "cupy"')

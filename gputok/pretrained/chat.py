@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gputok.checks import checked, file_name, in_file, short
+from gputok.files.arrow import needing
 from gputok.files.atomic import replacing
 from gputok.pretrained.authored import BY_TEMPLATE, Authored, Span, dumped, owned
 
@@ -102,12 +103,10 @@ def tool_schema(tool: Any) -> dict[str, Any]:
         raise ValueError(
             f"tools must be JSON schemas (dicts), or functions with type hints and a docstring, not {tool!r}"
         )
-    try:
+    with needing(
+        "transformers makes JSON schemas of functions: pip install 'gputok[transformers]', or pass schemas as tools"
+    ):
         from transformers.utils.chat_template_utils import get_json_schema
-    except ImportError:
-        raise ImportError(
-            "transformers makes JSON schemas of functions: pip install 'gputok[transformers]', or pass schemas as tools"
-        ) from None
     try:
         return get_json_schema(tool)
     except Exception as error:
@@ -270,14 +269,12 @@ def _until_mark(text: str, last: str) -> str:
 
 @functools.lru_cache(maxsize=16)
 def _compiled(template: str, authored: bool) -> Any:
-    try:
+    with needing("chat templates need Jinja: pip install 'jinja2>=3.1.6'"):
         import jinja2.compiler
         import jinja2.ext
         import jinja2.nodes
 
         from gputok.pretrained.chat_limits import LimitedEnvironment
-    except ImportError:
-        raise ImportError("chat templates need Jinja: pip install 'jinja2>=3.1.6'") from None
 
     class Generation(jinja2.ext.Extension):
         """`{% generation %}`, which marks what the assistant says."""

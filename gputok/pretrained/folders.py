@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gputok import checks
 from gputok.files import tokenizer_kinds
+from gputok.files.arrow import needing
 from gputok.files.atomic import replacing
 from gputok.files.json_text import read_object
 from gputok.pretrained.chat import MORE_TEMPLATES, TEMPLATE, write_templates
@@ -183,13 +184,11 @@ def could_be_name(path: str) -> bool:
 def _download(name: str, files: list[str], options: dict[str, Any]) -> pathlib.Path:
     """Downloads files by their names or globs, and returns their folder in the cache of the hub."""
     instead = "pass the path of a folder or of a tokenizer.json"
-    try:
+    with needing(
+        f"{name!r} is not a file or folder here, and names on the hub need huggingface_hub: "
+        f"pip install 'gputok[hub]', or {instead}"
+    ):
         from huggingface_hub import snapshot_download
-    except ImportError:
-        raise ImportError(
-            f"{name!r} is not a file or folder here, and names on the hub need huggingface_hub: "
-            f"pip install 'gputok[hub]', or {instead}"
-        ) from None
     try:
         folder = snapshot_download(name, allow_patterns=files, **options)
     except (OSError, ValueError) as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gputok.files.arrow import needing
 from gputok.report.curves import compression, curve
 
 if TYPE_CHECKING:
@@ -63,10 +64,8 @@ def compression_by_size(curves: Mapping[str, Any], colours: Mapping[str, str] | 
 
 
 def _figure(width: float, height: float) -> Any:
-    try:
+    with needing("figures need matplotlib: pip install 'gputok[plot]'"):
         from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("figures need matplotlib: pip install 'gputok[plot]'") from None
     return Figure(figsize=(width, height), layout="constrained")
 
 

@@ -17,6 +17,7 @@ from gputok.corpus import Source
 from gputok.corpus.document_kinds import file_kind, refuse_binary
 from gputok.corpus.options import Place
 from gputok.corpus.packing import checked
+from gputok.files.arrow import needing
 from gputok.files.file_systems import Stream, local_path
 from gputok.files.locations import LocalFile, OpenFile, find
 from gputok.files.repositories import LeftOut, walk
@@ -394,10 +395,8 @@ def _ending(name: str) -> str:
 
 
 def _language(name: str) -> str:
-    try:
+    with needing("by='language' needs Pygments: pip install 'gputok[repository]'"):
         from pygments.lexers import find_lexer_class_for_filename
-    except ModuleNotFoundError:
-        raise ImportError("by='language' needs Pygments: pip install 'gputok[repository]'") from None
     lexer = find_lexer_class_for_filename(pathlib.PurePath(name).name)
     return "other" if lexer is None else lexer.name
 

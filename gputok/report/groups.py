@@ -15,6 +15,7 @@ import numpy as np
 
 from gputok.corpus.document_kinds import file_kind
 from gputok.corpus.memory_sources import is_columnar
+from gputok.files.arrow import needing
 from gputok.report.curves import aligned
 from gputok.types import public
 
@@ -158,10 +159,8 @@ class Groups:
 
     def to_pandas(self) -> Any:
         """Returns a pandas.DataFrame with a row for each group and tokenizer; needs pandas (`pip install 'gputok[pandas]'`)."""
-        try:
+        with needing("a data frame needs pandas: pip install 'gputok[pandas]'"):
             import pandas as pd
-        except ModuleNotFoundError:
-            raise ImportError("a data frame needs pandas: pip install 'gputok[pandas]'") from None
         return pd.DataFrame([row.facts() for row in self.rows])
 
     def __str__(self) -> str:

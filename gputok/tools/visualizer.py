@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from gputok.encoding.html import Annotation, page, text_html
+from gputok.files.arrow import needing
 from gputok.types import public
 
 if TYPE_CHECKING:
@@ -81,10 +82,6 @@ class EncodingVisualizer:
 
 
 def _notebook() -> tuple[Callable, Callable]:
-    try:
+    with needing("showing an encoding needs a notebook (IPython); pass `default_to_notebook=False` to get HTML"):
         from IPython.display import HTML, display  # pyright: ignore[reportMissingImports, reportPrivateImportUsage]
-    except ImportError:
-        raise ImportError(
-            "showing an encoding needs a notebook (IPython); pass `default_to_notebook=False` to get HTML"
-        ) from None
     return display, HTML
