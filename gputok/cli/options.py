@@ -288,19 +288,12 @@ def local_file(path: str, name: str = "standard input") -> Iterator[str]:
         copy = pathlib.Path(folder, name)
         with open(copy, "wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file)
-        with _called(str(copy), "standard input"):
+        try:
             yield str(copy)
-
-
-@contextlib.contextmanager
-def _called(path: str, shown: str) -> Iterator[None]:
-    """Errors of the block name `shown` instead of the temporary file."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        if path not in str(error):
-            raise
-        raise ValueError(str(error).replace(path, shown)) from error
+        except (OSError, ValueError) as error:
+            if str(copy) not in str(error):
+                raise
+            raise ValueError(str(error).replace(str(copy), "standard input")) from error
 
 
 def _refuse_inputs(path: str, inputs: Sequence[str], storage: Mapping[str, Any]) -> None:

@@ -66,7 +66,11 @@ class Reread:
             n_bytes += int(batch.offsets[-1] - batch.offsets[0])
             # some bytes of each batch tell whether texts are the same, or another sample of a stream
             seen.update(batch.data[batch.offsets[0] : batch.offsets[-1]][:4096].tobytes())
-            self._save(batch)
+            if self._file is not None:
+                begin, end = batch.offsets[[0, -1]].tolist()
+                self._batches.append((self._file.n_bytes, end - begin, batch.n_documents))
+                self._file.append(np.ascontiguousarray(batch.offsets - begin, np.int64))
+                self._file.append(np.ascontiguousarray(batch.data[begin:end]))
             yield batch
         found = n_documents, n_bytes, seen.digest()
         if self._first is not None and found != self._first:
@@ -77,14 +81,6 @@ class Reread:
                 "files, a list, or an iterator, whose texts are kept"
             )
         self._first = found
-
-    def _save(self, batch: TextBatch) -> None:
-        if self._file is None:
-            return
-        begin, end = batch.offsets[[0, -1]].tolist()
-        self._batches.append((self._file.n_bytes, end - begin, batch.n_documents))
-        self._file.append(np.ascontiguousarray(batch.offsets - begin, np.int64))
-        self._file.append(np.ascontiguousarray(batch.data[begin:end]))
 
     def _kept(self) -> Iterator[TextBatch]:
         assert self._file is not None

@@ -67,9 +67,17 @@ def merge_tokens(
         raise ValueError("no files of ids to join: name at least one")
     opened = [open_tokens(path, storage_options=storage_options) for path in paths]
     tokenizer = _same_tokenizer(paths, opened)
-    options["format"] = _format(os.fspath(output), options.get("format"), opened)
+    form: Any = options.get("format")
+    try:
+        form = chosen(os.fspath(output), form).name
+    except ValueError:
+        of_inputs = {files.format for files in opened}
+        if form is not None or len(of_inputs) > 1:
+            raise
+        form = of_inputs.pop()
+    options["format"] = form
     lengths = {files.manifest.content.get("sequence_length") if files.manifest else None for files in opened}
-    if options.get("sequence_length") is None and len(lengths) == 1 and FORMATS[options["format"]].takes_blocks:
+    if options.get("sequence_length") is None and len(lengths) == 1 and FORMATS[form].takes_blocks:
         options["sequence_length"] = lengths.pop()
     # Without manifests, the ids themselves tell how large they are
     vocab_size = tokenizer.get("vocab_size")
@@ -80,48 +88,29 @@ def merge_tokens(
     sources = find([path for files in opened for path in files.paths])
     for name in names(output, layout):
         refuse_inputs(name, sources, storage_options)
-    tally = _Tally(opened)
+    copied = [0, 0]  # documents and ids
+
+    def batches(skip: int) -> Iterator[TokenBatch]:
+        for files in opened:
+            for batch in files.batches(skip):
+                copied[0] += batch.n_documents
+                copied[1] += len(batch.ids)
+                yield batch
+            skip = max(skip - len(files), 0)
+
     state = repr([(paths[i], [file.state() for file in find([*files.paths])]) for i, files in enumerate(opened)])
     n_bytes = [files.manifest.content["bytes_in"] if files.manifest else 0 for files in opened]
     known = sum(n_bytes) if all(n_bytes) else 0
     n_documents, n_stored = write(
         output,
-        tally.batches,
+        batches,
         layout,
         hashlib.sha256(state.encode()).hexdigest(),
         storage_options,
         tokenizer=tokenizer,
         n_bytes=lambda: known,
     )
-    return Written(n_documents, tally.n_documents, tally.n_ids, 0, known, n_stored)
-
-
-class _Tally:
-    """The documents of several files, and how many of them were copied."""
-
-    def __init__(self, opened: list[TokenFiles]) -> None:
-        self._opened, self.n_documents, self.n_ids = opened, 0, 0
-
-    def batches(self, skip: int) -> Iterator[TokenBatch]:
-        """Yields all documents after the first `skip`."""
-        for files in self._opened:
-            for batch in files.batches(skip):
-                self.n_documents, self.n_ids = self.n_documents + batch.n_documents, self.n_ids + len(batch.ids)
-                yield batch
-            skip = max(skip - len(files), 0)
-
-
-def _format(output: str, format: str | None, opened: list[TokenFiles]) -> Any:
-    """Returns the name of the format."""
-    if format is not None:
-        return chosen(output, format).name
-    try:
-        return chosen(output, None).name
-    except ValueError:
-        of_inputs = {files.format for files in opened}
-        if len(of_inputs) > 1:
-            raise
-        return of_inputs.pop()
+    return Written(n_documents, copied[0], copied[1], 0, known, n_stored)
 
 
 def _same_tokenizer(paths: list[str], opened: list[TokenFiles]) -> dict[str, Any]:
