@@ -51,7 +51,7 @@ def train():
     tokenizer = module.Tokenizer(module.models.{0})
     tokenizer.pre_tokenizer = module.pre_tokenizers.{1}
     text = ["the quick brown fox jumps over the lazy dog", "pack my box with five dozen liquor jugs"] * 20
-    trainer = module.trainers.{2}(vocab_size=60, show_progress=False{3})
+    trainer = module.trainers.{2}(vocab_size=60, show_progress=False, **{3})
     tokenizer.train_from_iterator(text, trainer)
     assert tokenizer.decode(tokenizer.encode("the lazy fox").ids)
 timed("work", train)
@@ -77,21 +77,10 @@ batch = {{"gputok": "encode_batch_fast", "gigatoken": "encode_batch_list"}}.get(
 timed("first pass", lambda: getattr(tokenizer, batch)(documents))
 """
 _TASKS = {
-    "train a small BPE, encode, decode": ("BPE()", "ByteLevel(add_prefix_space=False)", "BpeTrainer", ""),
-    "train a small WordPiece": (
-        "WordPiece(unk_token='[UNK]')",
-        "Whitespace()",
-        "WordPieceTrainer",
-        ", special_tokens=['[UNK]']",
-    ),
-    "train a small Unigram": (
-        "Unigram()",
-        "Metaspace()",
-        "UnigramTrainer",
-        ", special_tokens=['<unk>'], unk_token='<unk>'",
-    ),
+    "BPE, encode, decode": ("BPE()", "ByteLevel(add_prefix_space=False)", "BpeTrainer", {}),
+    "WordPiece": ("WordPiece(unk_token='?')", "Whitespace()", "WordPieceTrainer", {"special_tokens": ["?"]}),
+    "Unigram": ("Unigram()", "Metaspace()", "UnigramTrainer", {"special_tokens": ["?"], "unk_token": "?"}),
 }
-
 
 _CANNOT_LOAD = 3
 """The exit status of a process whose peer can't load the tokenizer."""
@@ -145,7 +134,7 @@ def table(rows: Sequence[Start]) -> str:
 
 def _tasks(tokenizers: Sequence[str | os.PathLike[str]], text: str | os.PathLike[str] | None) -> dict[str, str]:
     if not tokenizers:
-        return {task: _TRAIN.format(*parts) for task, parts in _TASKS.items()}
+        return {f"train a small {model}": _TRAIN.format(*parts) for model, parts in _TASKS.items()}
     encode = "" if text is None else _PASS.format(text=str(pathlib.Path(text).resolve()))
     paths = {str(pathlib.Path(path).resolve()): pathlib.Path(path).name for path in tokenizers}
     return {f"load {name}, encode": _LOAD.format(path=path) + encode for path, name in paths.items()}
