@@ -214,13 +214,8 @@ def merge_tokens(
     made = merge(inputs, output, storage_options=options.storage_options(storage_option), **files.options)
     seconds = time.perf_counter() - start
     line = f"{output}: {made.n_documents:,} documents of {len(inputs):,} inputs in {seconds:.2f} s"
-    facts = {
-        "output": output,
-        "documents": made.n_documents,
-        "stored": made.n_stored,
-        "inputs": len(inputs),
-        "seconds": round(seconds, 3),
-    }
+    facts = {"output": output, "documents": made.n_documents, "stored": made.n_stored, "inputs": len(inputs)}
+    facts["seconds"] = round(seconds, 3)
     options.sum_up(line, facts, output=output, as_json=as_json)
 
 

@@ -31,16 +31,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = _parser().parse_args(arguments)
     try:
         tokenizer, eod = _tokenizer(asked)
+        eos = eod if asked.append_eod else None
         for key in asked.json_keys:
             output = f"{asked.output_prefix}_{key}_document"
-            made = tokenizer.encode_corpus(
-                asked.input,
-                output,
-                format="megatron",
-                eos=eod if asked.append_eod else None,
-                column=key,
-                threads=asked.workers,
-            )
+            reading = {"column": key, "threads": asked.workers}
+            made = tokenizer.encode_corpus(asked.input, output, format="megatron", eos=eos, **reading)
             print(f"{output}: {made.n_documents:,} documents, {made.n_bytes / 1e6:,.1f} MB of text")
     except (ValueError, OSError, ImportError) as error:
         sys.exit(f"preprocess_data: {error}")

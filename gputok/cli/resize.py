@@ -115,15 +115,10 @@ def _change(
         if change_file is not None:
             change.save(change_file, storage_options=storage)
     size, seconds = loaded.get_vocab_size(), time.perf_counter() - start
-    facts = {
-        "output": options.shown_output(output),
-        "vocab_size": size,
-        "vocab_size_before": before,
-        "new": len(change.new_ids),
-        "rows_of_embeddings": change.size,
-        "seconds": round(seconds, 3),
-    }
-    line = f"{options.shown_output(output)}: {size:,} tokens, {before:,} before, in {seconds:.2f} s"
+    shown = options.shown_output(output)
+    facts = {"output": shown, "vocab_size": size, "vocab_size_before": before, "new": len(change.new_ids)}
+    facts |= {"rows_of_embeddings": change.size, "seconds": round(seconds, 3)}
+    line = f"{shown}: {size:,} tokens, {before:,} before, in {seconds:.2f} s"
     options.sum_up(line, facts, output=output, as_json=as_json)
 
 

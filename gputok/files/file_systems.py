@@ -106,15 +106,9 @@ class ExplainedStream(Stream):
 StorageOptions = Mapping[str, Any] | None
 
 _URL = r"([A-Za-z][A-Za-z0-9+.-]*)://"
-NATIVE = {  # scheme: the class of pyarrow.fs
-    "s3": "S3FileSystem",
-    "gs": "GcsFileSystem",
-    "gcs": "GcsFileSystem",
-    "abfs": "AzureFileSystem",
-    "abfss": "AzureFileSystem",
-    "hdfs": "HadoopFileSystem",
-    "viewfs": "HadoopFileSystem",
-}
+NATIVE = {"s3": "S3FileSystem"} | dict.fromkeys(("gs", "gcs"), "GcsFileSystem")
+NATIVE |= dict.fromkeys(("abfs", "abfss"), "AzureFileSystem") | dict.fromkeys(("hdfs", "viewfs"), "HadoopFileSystem")
+"""Scheme -> the class of pyarrow.fs."""
 _SAME = {"s3a": "s3", "s3n": "s3"}  # Hadoop's names
 _OF_FSSPEC = {  # for S3: fsspec's name of an option -> pyarrow's name
     "key": "access_key",

@@ -269,14 +269,9 @@ class PreTrainedTokenizer(SpecialTokens):
         wanted |= {"special_tokens_mask": return_special_tokens_mask, "offset_mapping": return_offsets_mapping}
         columns = calls.columns(self.model_input_names, return_tensors is not None, **wanted, length=return_length)
         split = self.split_special_tokens if split_special_tokens is None else split_special_tokens
-        options: dict[str, Any] = {
-            "columns": columns,
-            "return_tensors": return_tensors,
-            "split": split,
-            "verbose": verbose,
-        }
+        options: dict[str, Any] = {"columns": columns, "return_tensors": return_tensors, "split": split}
         options |= {"add_special_tokens": add_special_tokens, "is_split_into_words": is_split_into_words}
-        options |= {"return_overflowing_tokens": return_overflowing_tokens}
+        options |= {"return_overflowing_tokens": return_overflowing_tokens, "verbose": verbose}
         if text is not None:
             batch = self._encode(text, text_pair, limits, **options)
         if text_target is not None:
@@ -350,14 +345,9 @@ class PreTrainedTokenizer(SpecialTokens):
         """Returns the same steps with these limits."""
         padded = cut = None
         if limits.padding != "do_not_pad":
-            padded = Padding(
-                direction=limits.padding_side,
-                pad_id=self.pad_token_id,
-                pad_type_id=self.pad_token_type_id,
-                pad_token=self.pad_token,
-                length=limits.max_length if limits.padding == "max_length" else None,
-                pad_to_multiple_of=limits.pad_to_multiple_of,
-            )
+            length = limits.max_length if limits.padding == "max_length" else None
+            token = self.pad_token_id, self.pad_token, self.pad_token_type_id
+            padded = Padding(length, limits.pad_to_multiple_of, *token, limits.padding_side)
         if limits.truncation != "do_not_truncate" and limits.max_length is not None:
             cut = Truncation(limits.max_length, limits.stride, limits.truncation, self.truncation_side)
             steps.check_stride(cut)

@@ -50,7 +50,9 @@ def embedded(value: Any) -> str:
 
 
 def _data(report: Findings, most_bytes: int | None) -> dict[str, Any]:
-    text = report.text
+    text, made = report.text, report.made
+    header = {"text": made.source, "tokenizer": ", ".join(one.name for one in report.tokenizers), "date": made.date}
+    header |= {"gputok": made.version, "command": made.command}
     return {
         "text": [text.n_documents, text.n_bytes, text.n_characters, text.n_words],
         "summary": report.summary(),
@@ -60,17 +62,7 @@ def _data(report: Findings, most_bytes: int | None) -> dict[str, Any]:
         "scripts": text.scripts,
         "characters": text.script_characters.tolist(),
         "samples": report.samples,
-        "made": [
-            [name, value]
-            for name, value in {
-                "text": report.made.source,
-                "tokenizer": ", ".join(one.name for one in report.tokenizers),
-                "date": report.made.date,
-                "gputok": report.made.version,
-                "command": report.made.command,
-            }.items()
-            if value
-        ],
+        "made": [[name, value] for name, value in header.items() if value],
         "tokenizers": [_tokenizer(one, most_bytes) for one in report.tokenizers],
     }
 

@@ -148,34 +148,22 @@ def measure_sizes(
     for name, words in texts.items():
         usage, single = _usage(model, words)
         n_bytes, n_words = words.n_bytes_of_text(), words.n_occurrences()
-        n_tokens = [int(usage.sum())]
-        stays = int(single.sum())
+        n_tokens, stays = [int(usage.sum())], int(single.sum())
         for k in range(len(order), -1, -1):
-            if n_fixed + k in rows:
+            if (size := n_fixed + k) in rows:
                 there = unmerged.copy()
                 there[order[:k]] = True
                 there &= learned
-                rows[n_fixed + k].append(
-                    SizeMeasures(
-                        n_fixed + k,
-                        name,
-                        n_tokens[-1],
-                        n_bytes / max(n_tokens[-1], 1),
-                        n_tokens[-1] / max(n_words, 1),
-                        stays / max(n_words, 1),
-                        renyi_efficiency(usage),
-                        int(np.count_nonzero(there & (usage == 0))),
-                        int(np.count_nonzero(there & ~reached)),
-                    )
-                )
+                missing = (int(np.count_nonzero(there & are)) for are in (usage == 0, ~reached))
+                n, words_of_one = n_tokens[-1], stays / max(n_words, 1)
+                rates = n_bytes / max(n, 1), n / max(n_words, 1), words_of_one, renyi_efficiency(usage)
+                rows[size].append(SizeMeasures(size, name, n, *rates, *missing))
             if k:
-                left, right = parts[order[k - 1]]
-                count = usage[order[k - 1]]
-                usage[order[k - 1]] = 0
-                usage[left] += count
-                usage[right] += count
-                n_tokens.append(n_tokens[-1] + int(count))
-                stays -= int(single[order[k - 1]])
+                token = order[k - 1]
+                count, usage[token] = int(usage[token]), 0
+                np.add.at(usage, parts[token], count)
+                n_tokens.append(n_tokens[-1] + count)
+                stays -= int(single[token])
         curves[name] = CompressionCurve(n_fixed + np.arange(len(order) + 1), np.array(n_tokens[::-1]), n_bytes)
     costs = {
         size: [1 / row.bytes_per_token for row in found if row.text in sources and row.bytes_per_token]

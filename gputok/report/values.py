@@ -157,14 +157,8 @@ class Measures:
 
     def row(self) -> tuple[int, int, float, float, float, float]:
         """Returns the numbers of `COLUMNS`."""
-        return (
-            len(self.ids),
-            self.n_tokens,
-            self.bytes_per_token,
-            self.tokens_per_word,
-            self.unused_share,
-            self.unknown_share,
-        )
+        shares = self.unused_share, self.unknown_share
+        return (len(self.ids), self.n_tokens, self.bytes_per_token, self.tokens_per_word, *shares)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -203,13 +197,14 @@ class Findings:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the numbers for JSON: those of the text, and for each tokenizer its name and those of `COLUMNS`."""
+        one, scripts = self.text, dict(zip(self.text.scripts, self.text.script_characters.tolist(), strict=True))
         text = {
-            "documents": self.text.n_documents,
-            "bytes": self.text.n_bytes,
-            "characters": self.text.n_characters,
-            "words": self.text.n_words,
-            "scripts": dict(zip(self.text.scripts, self.text.script_characters.tolist(), strict=True)),
+            "documents": one.n_documents,
+            "bytes": one.n_bytes,
+            "characters": one.n_characters,
+            "words": one.n_words,
         }
+        text = {**text, "scripts": scripts}
         rows = [
             {"name": one.name, **dict(zip(COLUMNS, one.row(), strict=True)), "unknown tokens": one.n_unknown}
             for one in self.tokenizers

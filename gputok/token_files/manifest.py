@@ -15,16 +15,8 @@ INSIDE = "manifest.json"
 """The name of the manifest of an output that is a folder."""
 
 _ENDING = ".manifest.json"
-_FIELDS: dict[str, type | tuple[type, ...]] = {
-    "format": str,
-    "tokenizer": dict,
-    "dtype": str,
-    "documents": int,
-    "tokens": int,
-    "bytes_in": int,
-    "bytes_out": int,
-    "shards": list,
-}
+_FIELDS: dict[str, type] = {"format": str, "tokenizer": dict, "dtype": str, "shards": list}
+_FIELDS |= dict.fromkeys(("documents", "tokens", "bytes_in", "bytes_out"), int)
 
 
 class FileFacts(NamedTuple):

@@ -101,14 +101,9 @@ def merge_tokens(
     state = repr([(paths[i], [file.state() for file in find([*files.paths])]) for i, files in enumerate(opened)])
     n_bytes = [files.manifest.content["bytes_in"] if files.manifest else 0 for files in opened]
     known = sum(n_bytes) if all(n_bytes) else 0
+    fingerprint = hashlib.sha256(state.encode()).hexdigest()
     n_documents, n_stored = write(
-        output,
-        batches,
-        layout,
-        hashlib.sha256(state.encode()).hexdigest(),
-        storage_options,
-        tokenizer=tokenizer,
-        n_bytes=lambda: known,
+        output, batches, layout, fingerprint, storage_options, tokenizer=tokenizer, n_bytes=lambda: known
     )
     return Written(n_documents, copied[0], copied[1], 0, known, n_stored)
 

@@ -194,16 +194,8 @@ def _config(about: base.About) -> dict[str, Any]:
     encoding, size = f"ndarray:{about.dtype.name}", None
     if about.sequence_length is not None:
         encoding, size = f"{encoding}:{about.sequence_length}", about.sequence_length * about.dtype.itemsize
-    return {
-        "column_encodings": [encoding],
-        "column_names": [_COLUMN],
-        "column_sizes": [size],
-        "compression": None,
-        "format": "mds",
-        "hashes": [],
-        "size_limit": SHARD_BYTES,
-        "version": 2,
-    }
+    column = {"column_encodings": [encoding], "column_names": [_COLUMN], "column_sizes": [size]}
+    return column | {"compression": None, "format": "mds", "hashes": [], "size_limit": SHARD_BYTES, "version": 2}
 
 
 def _entries(index: pathlib.Path) -> dict[str, dict[str, Any]]:
