@@ -148,14 +148,9 @@ class Target:
 
         if self._scheme not in file_systems.OBJECT_STORES:
             self._filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)
-        fs.copy_files(
-            str(local.absolute()),
-            path,
-            source_filesystem=fs.LocalFileSystem(),
-            destination_filesystem=self._filesystem,
-            chunk_size=file_systems.UPLOAD_BYTES,
-            use_threads=False,
-        )
+        systems = {"source_filesystem": fs.LocalFileSystem(), "destination_filesystem": self._filesystem}
+        parts = {"chunk_size": file_systems.UPLOAD_BYTES, "use_threads": False}
+        fs.copy_files(str(local.absolute()), path, **systems, **parts)
 
 
 def work_folder(url: str) -> pathlib.Path:

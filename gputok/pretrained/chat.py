@@ -306,12 +306,8 @@ def _compiled(template: str, authored: bool) -> Any:
     def tojson(value: Any, ensure_ascii: bool = False, **options: Any) -> str:  # Jinja's own escapes for HTML
         return dumped(value, ensure_ascii=ensure_ascii, **options)
 
-    environment: Any = LimitedEnvironment(
-        Authored.joined if authored else "".join,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        extensions=[Generation, "jinja2.ext.loopcontrols"],
-    )
+    joined, extensions = Authored.joined if authored else "".join, [Generation, "jinja2.ext.loopcontrols"]
+    environment: Any = LimitedEnvironment(joined, trim_blocks=True, lstrip_blocks=True, extensions=extensions)
     environment.filters |= {"tojson": tojson, "generated": Authored.generated}
     environment.limit_filters()
     if authored:

@@ -583,16 +583,10 @@ class PreTrainedTokenizer(SpecialTokens):
         special = {name: current(token) for name, token in self._named.items() if name in NAMES}
         own = {name: current(token) for name, token in self._named.items() if name not in NAMES}
         extra = [*map(current, self._extra), *new]
-        attributes = {name: copy.copy(getattr(self, name)) for name in (*DEFAULTS, "chat_template")}
-        new_tokenizer = type(self)(
-            trained,
-            name_or_path=self.name_or_path,
-            init_kwargs=copy.deepcopy(self.init_kwargs),
-            extra_special_tokens=extra,
-            model_specific_special_tokens=own,
-            **attributes,
-            **special,
-        )
+        given: dict[str, Any] = {name: copy.copy(getattr(self, name)) for name in (*DEFAULTS, "chat_template")}
+        given |= {**special, "extra_special_tokens": extra, "model_specific_special_tokens": own}
+        settings = copy.deepcopy(self.init_kwargs)
+        new_tokenizer = type(self)(trained, name_or_path=self.name_or_path, init_kwargs=settings, **given)
         vars(new_tokenizer).update({name: getattr(self, name) for name in _ENDS})
         return new_tokenizer
 
@@ -627,12 +621,8 @@ class PreTrainedTokenizer(SpecialTokens):
     def _config(self) -> dict[str, Any]:
         """Makes the content of tokenizer_config.json."""
         options, special = {name: getattr(self, name) for name in DEFAULTS}, self.special_tokens_map
-        config = {
-            **self.init_kwargs,
-            **{name: value for name, value in options.items() if value != DEFAULTS[name]},
-            **special,
-            "model_max_length": self.model_max_length,
-        }
+        changed = {name: value for name, value in options.items() if value != DEFAULTS[name]}
+        config = {**self.init_kwargs, **changed, **special, "model_max_length": self.model_max_length}
         if own := {name: token for name, token in special.items() if name not in NAMES}:
             config["model_specific_special_tokens"] = own
         if self.extra_special_tokens:

@@ -24,29 +24,21 @@ _LONGEST = 32  # the histograms end at tokens of so many bytes; longer tokens ar
 
 def draw(report: Findings) -> dict[str, Any]:
     """Draws the figures of a report: name -> Figure. They are not registered with pyplot, so they need no `close`."""
-    figures = {
-        name: _figure(*size)
-        for name, size in {
-            "compression": (8, 1.2 + 0.4 * len(report.tokenizers)),
-            "lengths": (8, 3.2),
-            "merges": (5, 3.4),
-            "usage": (5, 3.4),
-            "scripts": (8, 1.2 + 0.3 * len(report.text.scripts)),
-        }.items()
-    }
+    heights = {"compression": 1.2 + 0.4 * len(report.tokenizers), "lengths": 3.2}
+    figures = {name: _figure(8, height) for name, height in heights.items()}
     _compression(report, figures["compression"])
     _lengths(report, figures["lengths"])
-    curves = {one.name: one.merge_counts for one in report.tokenizers if one.merge_counts is not None}
-    if curves:
+    if curves := {one.name: one.merge_counts for one in report.tokenizers if one.merge_counts is not None}:
+        figures["merges"] = _figure(5, 3.4)
         _curves(report, figures["merges"], curves, "merges along training", "times applied to the text")
-    else:
-        del figures["merges"]
-    by_size = {one.name: one.compression_curve() for one in report.tokenizers if one.merge_counts is not None}
-    if by_size:
-        figures["sizes"] = compression_by_size(by_size, _colours(report))
+    figures["usage"] = _figure(5, 3.4)
     ranked = {one.name: np.sort(one.usage)[::-1] for one in report.tokenizers}
     _curves(report, figures["usage"], ranked, "tokens, most frequent first", "times in the text")
+    figures["scripts"] = _figure(8, 1.2 + 0.3 * len(report.text.scripts))
     _scripts(report, figures["scripts"])
+    if curves:
+        by_size = {one.name: one.compression_curve() for one in report.tokenizers if one.name in curves}
+        figures["sizes"] = compression_by_size(by_size, _colours(report))
     return figures
 
 
@@ -83,12 +75,8 @@ def _plain(axes: Any, grid: str) -> Any:
 def _compression(report: Findings, figure: Any) -> None:
     colours, names = _colours(report), [one.name for one in report.tokenizers][::-1]
     measured = {one.name: one for one in report.tokenizers}
-    for axes, title, value in zip(
-        figure.subplots(1, 2, sharey=True),
-        ("bytes a token (more is shorter)", "tokens a word"),
-        ("bytes_per_token", "tokens_per_word"),
-        strict=True,
-    ):
+    shown = {"bytes a token (more is shorter)": "bytes_per_token", "tokens a word": "tokens_per_word"}
+    for axes, (title, value) in zip(figure.subplots(1, 2, sharey=True), shown.items(), strict=True):
         _plain(axes, "x")
         widths = [getattr(measured[name], value) for name in names]
         bars = axes.barh(names, widths, color=[colours[name] for name in names], height=0.6)

@@ -113,14 +113,12 @@ class FileCounts:
 
     def groups(self, what: By = "ending") -> Groups:
         """Returns the rows of `by` with bytes a token, tokens a word, parity and Gini; for CSV and data frames, too."""
-        return Groups(
-            what,
-            tuple(
-                GroupMeasures(row.name, name, row.n_documents, row.n_bytes, row.n_words, n_tokens)
-                for row in self.by(what)
-                for name, n_tokens in zip(self.tokenizers, row.n_tokens, strict=True)
-            ),
+        rows = (
+            GroupMeasures(row.name, name, row.n_documents, row.n_bytes, row.n_words, n_tokens)
+            for row in self.by(what)
+            for name, n_tokens in zip(self.tokenizers, row.n_tokens, strict=True)
         )
+        return Groups(what, tuple(rows))
 
     def cost(self, price: float) -> tuple[float, ...]:
         """What the tokens cost, by each tokenizer; price: of a million tokens."""

@@ -197,14 +197,9 @@ class Findings:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the numbers for JSON: those of the text, and for each tokenizer its name and those of `COLUMNS`."""
-        one, scripts = self.text, dict(zip(self.text.scripts, self.text.script_characters.tolist(), strict=True))
-        text = {
-            "documents": one.n_documents,
-            "bytes": one.n_bytes,
-            "characters": one.n_characters,
-            "words": one.n_words,
-        }
-        text = {**text, "scripts": scripts}
+        of, scripts = self.text, dict(zip(self.text.scripts, self.text.script_characters.tolist(), strict=True))
+        text = {"documents": of.n_documents, "bytes": of.n_bytes, "characters": of.n_characters}
+        text = {**text, "words": of.n_words, "scripts": scripts}
         rows = [
             {"name": one.name, **dict(zip(COLUMNS, one.row(), strict=True)), "unknown tokens": one.n_unknown}
             for one in self.tokenizers

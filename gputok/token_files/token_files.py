@@ -123,11 +123,9 @@ def layout_of(
     """
     name = os.fspath(output)
     form = chosen(name, format)
-    for option, value, least in (
-        ("shard_tokens", shard_tokens, 1),
-        ("shuffle", shuffle, 0),
-        ("sequence_length", sequence_length, 1),
-    ):
+    given = {"shard_tokens": shard_tokens, "shuffle": shuffle, "sequence_length": sequence_length}
+    for option, value in given.items():
+        least = 0 if option == "shuffle" else 1
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
             raise ValueError(f"{option}={value!r}: expected a whole number of at least {least}")
     if sequence_length is not None and not form.takes_blocks:

@@ -74,14 +74,10 @@ class Mds(FolderFormat):
         return base.ShardFacts(shard.name, len(kept), shard.n_ids, int(offsets[-1]))
 
     def index_of(self, shards: list[base.ShardFacts], about: base.About) -> bytes:
+        common = {**_config(about), "zip_data": None}
+        raw = [{"basename": shard.name, "bytes": shard.n_bytes, "hashes": {}} for shard in shards]
         entries = [
-            {
-                **_config(about),
-                "raw_data": {"basename": shard.name, "bytes": shard.n_bytes, "hashes": {}},
-                "samples": shard.documents,
-                "zip_data": None,
-            }
-            for shard in shards
+            {**common, "raw_data": data, "samples": shard.documents} for data, shard in zip(raw, shards, strict=True)
         ]
         return json.dumps({"shards": entries, "version": 2}, sort_keys=True).encode()
 
