@@ -50,19 +50,12 @@ def report(
     named |= {"--errors": reading.errors if reading.errors != "strict" else None}
     named |= {"--title": title if title != "Tokenizer report" else None}
     words += [word for name, value in named.items() if value is not None for word in (name, value)]
+    command = shlex.join([*words, "-o", output.rsplit("/", 1)[-1]])
     names = ["standard input" if name == options.STANDARD else name for name in short]
     with options.output_file(output, reading.storage, [*inputs, *paths]) as page:
-        measured = first.report(
-            reading.sources(inputs),
-            name=names[0],
-            others=dict(zip(names[1:], others, strict=True)),
-            title=title,
-            command=shlex.join([*words, "-o", output.rsplit("/", 1)[-1]]),
-            samples=samples,
-            group_by=group_by,
-            **reading.options,
-            **running.options,
-        )
+        asked = {"title": title, "command": command, "samples": samples, "group_by": group_by, "name": names[0]}
+        asked |= {"others": dict(zip(names[1:], others, strict=True)), **reading.options, **running.options}
+        measured = first.report(reading.sources(inputs), **asked)
         measured.to_html(page, most_bytes=most_bytes)
         if csv is not None:
             write_groups(measured.groups, csv)

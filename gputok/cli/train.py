@@ -345,15 +345,10 @@ def _count(
         raise ValueError("--resume: standard input can't be read again; save it to a file first")
     found, weights = reading.sources(inputs), options.weights_of(weighting.weight, inputs)
     weighted = weights is not None or weighting.temperature is not None
-    words = tokenizer.count_words(
-        dict(zip(inputs, ([one] for one in found), strict=True)) if weighted else found,
-        device=device,
-        resume=weighting.resume,
-        weights=weights,
-        temperature=weighting.temperature,
-        **reading.options,
-        **running.options,
-    )
+    asked = {**reading.options, **running.options, "resume": weighting.resume, "device": device}
+    asked |= {"weights": weights, "temperature": weighting.temperature}
+    given = dict(zip(inputs, ([one] for one in found), strict=True)) if weighted else found
+    words = tokenizer.count_words(given, **asked)
     if not len(words):
         names = ", ".join("standard input" if name == "-" else name for name in inputs)
         raise ValueError(f"{names}: contains no text to learn from")

@@ -216,20 +216,9 @@ class Source:
         self, threads: int, batch_bytes: int, memory: Callable[[int], Array] | None, ahead_bytes: int
     ) -> Options:
         n_files = max(1, len(self.content))  # the threads of few files help each other
-        return Options(
-            self.column,
-            self.separator,
-            self.errors,
-            batch_bytes,
-            MissingRows(),
-            memory,
-            Lender(),
-            Lender(),
-            threads // n_files,
-            ahead_bytes // n_files,
-            self.longest,
-            self.sizes,
-        )
+        lent, shares = (memory, Lender(), Lender()), (threads // n_files, ahead_bytes // n_files)
+        how = self.column, self.separator
+        return Options(*how, self.errors, batch_bytes, MissingRows(), *lent, *shares, self.longest, self.sizes)
 
 
 def task_bytes(n_bytes: int, n_threads: int, sizes: ReadSizes = SIZES) -> int:
