@@ -152,22 +152,11 @@ def train(
 ) -> Comparison:
     """Trains gputok and other packages on a text file, with the reference configuration of a model (`gputok.recipes`).
 
-    Args:
-        text: the file; gputok reads it in any of its formats, and passes it on as plain text.
-        vocab_size: the size of the vocabulary.
-        model: "bpe", "unigram", "wordpiece" or "wordlevel".
-        against: the peers: tokenizers, gigabpe, rustbpe, sentencepiece.
-        threads: how many threads each peer may use; None: all cores.
-        device: "cpu", or the GPU on which gputok runs (`gputok.backend`).
-        runs: how many times each peer runs.
-        progress: how progress is shown; see `gputok.progress`.
-
-    Returns:
-        The times, memory, and equal results of all peers.
-
-    Raises:
-        ValueError: if a peer is unknown; or if gputok and `tokenizers` learn different results from the first MB (of BPE
-            and WordLevel, whose results are unique).
+    text: the file, which gputok reads in any of its formats, and passes on as plain text; model: "bpe", "unigram",
+    "wordpiece" or "wordlevel"; against: the peers: tokenizers, gigabpe, rustbpe, sentencepiece; threads: that each peer may
+    use, None: all cores; device: "cpu", or the GPU on which gputok runs (`gputok.backend`); runs: of each peer; progress:
+    see `gputok.progress`. Returns the times, memory, and equal results of all peers. Raises ValueError if a peer is unknown;
+    or if gputok and `tokenizers` learn different results from the first MB (of BPE and WordLevel, whose results are unique).
     """
     threads = thread_count(threads)
     peers, skipped = _installed(against, TRAIN, model, device)

@@ -69,24 +69,16 @@ class ReadOptions(TypedDict, total=False):
 
 
 class ReadSizes(NamedTuple):
-    """How much text is read together, in bytes.
+    """How much text is read together, in bytes."""
 
-    Attributes:
-        batch: a batch that is handed on, unless the caller asks for another size.
-        small: a thread reads several files that are smaller, and ranges that are not smaller.
-        remote: the least that is requested from a network at once.
-        task: what a thread reads, and works on, at most. What Python does for it takes 0.3 ms, one thread at a time: 2 % of
-            encoding it. Twice as much took a tenth longer a byte: the text and its ids leave the caches.
-        slack: what is read after a range: most last documents end there.
-        part: what is counted together if the counts of each part are saved.
-    """
-
-    batch: int = BATCH_BYTES
-    small: int = 1 << 20
-    remote: int = 8 << 20
+    batch: int = BATCH_BYTES  # that is handed on, unless the caller asks for another size
+    small: int = 1 << 20  # a thread reads several files that are smaller, and ranges that are not smaller
+    remote: int = 8 << 20  # the least that is requested from a network at once
+    # What a thread reads, and works on, at most. What Python does for it takes 0.3 ms, one thread at a time: 2 % of
+    # encoding it. Twice as much took a tenth longer a byte: the text and its ids leave the caches
     task: int = 8 << 20
-    slack: int = 1 << 12
-    part: int = PART_BYTES
+    slack: int = 1 << 12  # what is read after a range: most last documents end there
+    part: int = PART_BYTES  # what is counted together if the counts of each part are saved
 
 
 SIZES = ReadSizes()
