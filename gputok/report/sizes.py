@@ -112,24 +112,18 @@ def measure_sizes(
 ) -> Sizes:
     """Measures a BPE tokenizer at several sizes.
 
-    Args:
-        pipeline: the parts of the tokenizer, trained with the largest size.
-        vocab_sizes: the sizes.
-        texts: name -> the counted words of a text.
-        sources: the names of the texts that parity and Gini compare.
+    pipeline: the parts of the tokenizer, trained with the largest size; texts: name -> the counted words of a text; sources:
+    the names of the texts that parity and Gini compare. Raises ValueError if the model is not BPE, or a size is larger than
+    the tokenizer, or smaller than it is without merges.
 
-    Raises:
-        ValueError: the model is not BPE, or a size is larger than the tokenizer, or smaller than it is without merges.
-
-    Example:
-        >>> from gputok import Tokenizer, WordCounts, models
-        >>> tokenizer = Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2, "abb": 3}, [("a", "b"), ("ab", "b")]))
-        >>> text = WordCounts.from_dict({"abb": 3, "ba": 1})
-        >>> print(measure_sizes(tokenizer.pipeline, [2, 3, 4], {"text": text}))
-        size  text  tokens  bytes/token  tokens/pre-token  one token  Rényi  unused  unreachable
-           2  text      11        1.000             2.750       0.0%  0.875       0            0
-           3  text       8        1.375             2.000       0.0%  0.798       0            0
-           4  text       5        2.200             1.250      75.0%  0.702       1            0
+    >>> from gputok import Tokenizer, WordCounts, models
+    >>> tokenizer = Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2, "abb": 3}, [("a", "b"), ("ab", "b")]))
+    >>> text = WordCounts.from_dict({"abb": 3, "ba": 1})
+    >>> print(measure_sizes(tokenizer.pipeline, [2, 3, 4], {"text": text}))
+    size  text  tokens  bytes/token  tokens/pre-token  one token  Rényi  unused  unreachable
+       2  text      11        1.000             2.750       0.0%  0.875       0            0
+       3  text       8        1.375             2.000       0.0%  0.798       0            0
+       4  text       5        2.200             1.250      75.0%  0.702       1            0
     """
     if not isinstance(pipeline.model, BPE):
         raise ValueError(f"sizes need a BPE model, whose merges have an order, not {type(pipeline.model).__name__}")

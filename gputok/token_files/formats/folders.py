@@ -21,16 +21,12 @@ SHARD_BYTES = 1 << 26
 
 
 class FolderFormat(base.TokenFormat):
-    """A folder of shards of about SHARD_BYTES, and an `index.json` that lists them.
-
-    Attributes:
-        key: the key of `index.json` that lists the shards.
-    """
+    """A folder of shards of about SHARD_BYTES, and an `index.json` that lists them."""
 
     index = "index.json"
     in_place = False
     most_ids, shard_tokens = 1 << 28, SHARD_BYTES // 4
-    key: ClassVar[str]
+    key: ClassVar[str]  # of `index.json`, which lists the shards
 
     def dtype_of(self, vocab_size: int) -> np.dtype[Any]:
         """Returns int32, which fits each vocabulary here, and which is PyTorch's type for `torch.IntTensor`."""
