@@ -52,7 +52,7 @@ class PeerRow(NamedTuple):
         tuple[float, float]
     ]  # the parts of process_seconds for importing the package and for the first KB
     later_seconds: list[float]  # of encoding the same text once more (training: 0)
-    # Results that equal gputok's: merges from the first on (other models: pieces), or ids of the sample; and all results
+    # Results that equal gputok's (the first merges; other models: pieces; encode: ids of the sample), and all results
     n_equal: int | None
     n_results: int | None
     failure: str = ""  # why the peer could not run
