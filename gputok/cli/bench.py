@@ -38,12 +38,8 @@ def train(
     from gputok import bench
 
     with options.local_file(corpus) as text:
-        comparison = bench.train(
-            text,
-            vocab_size=vocab_size,
-            model=model,  # type: ignore[arg-type]  # bench names what is wrong
-            **comparing.options,
-        )
+        asked: dict[str, Any] = {"vocab_size": vocab_size, "model": model, **comparing.options}
+        comparison = bench.train(text, **asked)
     print(comparison.to_json() if as_json else comparison.table())
 
 

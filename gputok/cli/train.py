@@ -171,15 +171,10 @@ def train(
         train_sentencepiece(inputs, output, vocab_size, sentencepiece, reading.storage, as_json, running)
         return
     options.refuse("is for --model sentencepiece-bpe alone", sentencepiece)
-    tokenizer, trainer = recipe(
-        model,  # type: ignore[arg-type]  # recipe names what is wrong
-        vocab_size=vocab_size,
-        min_frequency=min_frequency,
-        pattern=pattern,
-        regex=regex,
-        special_tokens=special_token or None,
-        superwords=superwords.given_to_trainer(reading.storage),
-    )
+    wanted: dict[str, Any] = {"vocab_size": vocab_size, "min_frequency": min_frequency}
+    wanted |= {"pattern": pattern, "regex": regex, "special_tokens": special_token or None}
+    wanted |= {"superwords": superwords.given_to_trainer(reading.storage)}
+    tokenizer, trainer = recipe(model, **wanted)  # type: ignore[arg-type]  # recipe names what is wrong
     if not (model == "superbpe" and from_counts):
         options.refuse("is for --model superbpe --from-counts", cuts)
     with preparation.going_on():  # loads the code that counts

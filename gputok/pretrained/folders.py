@@ -292,11 +292,8 @@ def _bert(vocab: str, config: dict[str, Any]) -> Tokenizer:
     names = {"unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
     unknown, cls, sep = (str(as_token(config.get(name) or token, name)) for name, token in names.items())
     tokenizer = Tokenizer(models.WordPiece.from_file(vocab, unk_token=unknown))
-    tokenizer.normalizer = normalizers.BertNormalizer(
-        handle_chinese_chars=config.get("tokenize_chinese_chars", True),
-        strip_accents=config.get("strip_accents"),
-        lowercase=config.get("do_lower_case", True),
-    )
+    chinese, lower = config.get("tokenize_chinese_chars", True), config.get("do_lower_case", True)
+    tokenizer.normalizer = normalizers.BertNormalizer(True, chinese, config.get("strip_accents"), lower)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
     ids = [(token, token_id) for token in (cls, sep) if (token_id := tokenizer.token_to_id(token)) is not None]

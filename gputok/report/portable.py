@@ -54,12 +54,8 @@ def portable(pipeline: Pipeline, most_bytes: int | None = MOST_BYTES) -> dict[st
     Raises NotPortable if the page has no such step, or the JSON form has more than `most_bytes` bytes; the message says
     which.
     """
-    kit = {
-        "added": _added(pipeline),
-        "normalizer": _normalizer(pipeline.normalizer),
-        "splits": _splits(pipeline.pre_tokenizer),
-        "model": _model(pipeline.model),
-    }
+    kit: dict[str, Any] = {"added": _added(pipeline), "normalizer": _normalizer(pipeline.normalizer)}
+    kit |= {"splits": _splits(pipeline.pre_tokenizer), "model": _model(pipeline.model)}
     size = len(json.dumps(kit, ensure_ascii=False, separators=(",", ":")).encode())
     if most_bytes is not None and size > most_bytes:
         raise NotPortable(
@@ -223,16 +219,10 @@ def _bpe(model: models.BPE) -> dict[str, Any]:
         raise NotPortable("its dropout is random")
     if model.sentencepiece:
         raise NotPortable("it has SentencePiece's own ranks")
-    return {
-        "type": "bpe",
-        "merges": np.asarray(model.merges)[:, :2].ravel().tolist(),
-        "prefix": model.continuing_subword_prefix or "",
-        "suffix": model.end_of_word_suffix or "",
-        "unk": None if model.unk_token is None else _known(model),
-        "fuseUnk": model.fuse_unk,
-        "byteFallback": model.byte_fallback,
-        "ignoreMerges": model.ignore_merges,
-    }
+    merges, unknown = np.asarray(model.merges)[:, :2].ravel(), None if model.unk_token is None else _known(model)
+    affixes = {"prefix": model.continuing_subword_prefix or "", "suffix": model.end_of_word_suffix or ""}
+    flags = {"fuseUnk": model.fuse_unk, "byteFallback": model.byte_fallback, "ignoreMerges": model.ignore_merges}
+    return {"type": "bpe", "merges": merges.tolist(), "unk": unknown, **affixes, **flags}
 
 
 def _known(model: Any) -> str:

@@ -287,18 +287,12 @@ class Work:
         if rows[-1] or not self._output.is_folder:
             facts, files = self._make(shard, ids)
         del ids
-        self._shards.append(
-            {
-                **facts._asdict(),
-                "documents": part.n_documents,
-                "stored": facts.documents,
-                "rest": n_rest,
-                "files": [
-                    {"name": name, "bytes": (self._folder / work).stat().st_size, "sha256": "", "work": work}
-                    for name, work in files.items()
-                ],
-            }
-        )
+        made = [
+            {"name": name, "bytes": (self._folder / work).stat().st_size, "sha256": "", "work": work}
+            for name, work in files.items()
+        ]
+        numbers = {"documents": part.n_documents, "stored": facts.documents, "rest": n_rest}
+        self._shards.append({**facts._asdict(), **numbers, "files": made})
         self._save()
         self._remove_leftovers()
         self._sum_later(self._shards[-1]["files"])
