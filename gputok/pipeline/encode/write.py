@@ -93,7 +93,8 @@ class _EncodedCorpus:
                 yield item
 
     def _timed_task(self, task: Task) -> Iterator[Any]:
-        return _timed(task.read(), self._reading.append)
+        # A task may do its work before the first batch is asked for
+        return _timed((batch for read in [task.read] for batch in read()), self._reading.append)
 
     def seconds(self, whole: float) -> token_files.Seconds:
         """Divides the seconds of the whole run."""
