@@ -1,6 +1,6 @@
 """Which device does the work: the CPU, or CUDA devices. The results are the same on all of them.
 
-The modules `devices` and `on_device` of `gputok.pipeline` give work to CUDA devices; all other modules work on the CPU.
+The modules `devices` of `gputok.pipeline` give work to CUDA devices; all other modules work on the CPU.
 """
 
 from __future__ import annotations

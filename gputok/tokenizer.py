@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from gputok.models.bpe.super_trainer import SuperBpeTrainer
     from gputok.normalizers import Normalizer
     from gputok.pipeline.arrow import CorpusEncoder, WordCounter
-    from gputok.pipeline.encode.on_device import DeviceTokens
+    from gputok.pipeline.encode.devices import DeviceTokens
     from gputok.pipeline.encode.text import Texts, TokenArrays
     from gputok.pipeline.encode.write import WriteOptions
     from gputok.pipeline.run import CountOptions, DeviceOptions, Run, RunOptions
@@ -1164,13 +1164,13 @@ class Tokenizer:
               ...
             ValueError: ids stay on "cuda" or "cuda:N", not on device='cpu'
         """
-        from gputok.pipeline.encode import on_device
+        from gputok.pipeline.encode import devices
         from gputok.text.pieces import TextBatch
 
         _switches(add_special_tokens=add_special_tokens)
         batches = [TextBatch.from_strings(texts)]
-        card = on_device.card(device)
-        (found,) = on_device.encode(self.pipeline, batches, card, add_special_tokens=add_special_tokens)
+        card = devices.card(device)
+        (found,) = devices.encode(self.pipeline, batches, card, add_special_tokens=add_special_tokens)
         return found
 
     def tokenize(

@@ -12,7 +12,7 @@ from gputok.kernels.cuda import encode_corpus, split
 
 import gputok
 from gputok import AddedToken, backend, models, normalizers, processors
-from gputok.pipeline.encode import on_device
+from gputok.pipeline.encode import devices as on_device
 from gputok.text.pieces import TextBatch
 from tests.cuda.test_device_stages import byte_level
 from tests.emulation import stand_in

@@ -48,7 +48,7 @@ def work(device):
 
 (ours, *found), (theirs, *expected) = work("cuda"), work("cpu")
 assert ours.to_str() == theirs.to_str() and found[0] == expected[0] and np.array_equal(found[1], expected[1])
-from gputok.pipeline.encode import on_device
+from gputok.pipeline.encode import devices as on_device
 on_device._DEVICE_SECONDS = 0  # else the CPU encodes so few documents
 there = ours.encode_on_device(documents)
 assert there.encoded_by == "cuda"

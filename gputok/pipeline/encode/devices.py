@@ -1,24 +1,32 @@
-"""Encodes large batches of a corpus on CUDA devices."""
+"""Encodes large batches of a corpus on CUDA devices, and texts to ids that stay in the memory of one, for PyTorch, JAX or CuPy."""
 
 from __future__ import annotations
 
 import contextlib
 import queue
+import re
+import sys
 import warnings
-from typing import TYPE_CHECKING, Any
+import weakref
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gputok.pipeline.encode.units import engine_of
+from gputok.pipeline.special_tokens import Ends, ids_around, surrounded
 from gputok.pipeline.way import offsets_of, packed
-from gputok.text.pieces import Pieces, TextBatch, joined_offsets, spell_out
+from gputok.text.pieces import Pieces, TextBatch, joined, joined_offsets, spell_out
 from gputok.text.way import Unit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from gputok.kernels.cuda.device import Device
     from gputok.pipeline.encode.units import DocumentEngine
-    from gputok.pipeline.pipeline import Pipeline
-    from gputok.types import Array
+    from gputok.pipeline.pipeline import Kept, Pipeline
+    from gputok.types import Array, Bytes
+
 
 _NORMALIZING = 4  # how many threads prepare text for devices
 
@@ -140,3 +148,149 @@ def grouped(batches: Iterable[tuple[int, TextBatch]], group_bytes: int) -> Itera
 def pieces_of(pipeline: Pipeline, unit: TextBatch) -> Pieces:
     """Makes the added tokens in documents pieces of their own, and normalizes the other pieces."""
     return packed(spell_out(pipeline.added.apart(Pieces.from_batch(unit), pipeline.normalizer)))
+
+
+# The model of time. A device takes 21 launches and a look before the ids of a short text are there: an estimate, without a device
+_DEVICE_SECONDS = 0.4e-3
+# For a byte of ASCII text, whose words are mostly known, and for another byte: measured with Llama 3 on a core of an EPYC
+_CPU_SECONDS, _CPU_SECONDS_OTHER = 6e-9, 25e-9
+
+
+class DeviceTokens(NamedTuple):
+    """The ids of some documents, on a device. Both arrays have `__dlpack__`, which `torch.from_dlpack` and others take.
+
+    Attributes:
+        ids: int32[n_ids].
+        rows: int32[n_documents + 1]; document i has ids[rows[i]:rows[i + 1]].
+        encoded_by: "cuda", or "cpu" if the CPU encoded the documents and copied the ids: it is faster for a short batch.
+    """
+
+    ids: Any
+    rows: Any
+    encoded_by: str
+
+    @property
+    def n_documents(self) -> int:
+        """The number of documents."""
+        return len(self.rows) - 1
+
+
+def is_device(output: Any) -> bool:
+    """Returns True if an output is a device: "cuda" or "cuda:N"."""
+    return isinstance(output, str) and re.fullmatch(r"cuda(:\d+)?", output) is not None
+
+
+def card(device: str) -> Device:
+    """Returns the CUDA device of this name, or the first one; RuntimeError: there is none; ValueError: another name."""
+    from gputok import backend
+
+    if not is_device(device):
+        raise ValueError(f'ids stay on "cuda" or "cuda:N", not on device={device!r}')
+    return backend.choose(device).devices[0]
+
+
+def encode(
+    pipeline: Pipeline,
+    units: Iterable[TextBatch],
+    device: Device,
+    *,
+    add_special_tokens: bool = True,
+    ends: Ends | None = None,
+) -> Iterator[DeviceTokens]:
+    """Encodes units of text (documents that are encoded together), one after the other; ends: ids around each document.
+
+    What the device can't encode is encoded by the CPU and copied, with a warning: units with long runs, and all of them if
+    the tokenizer is none for a device. So are short units, without a warning, if the CPU is faster.
+    """
+    from gputok.kernels.cuda import encode_corpus
+    from gputok.kernels.cuda.split import TooLong
+
+    around = ids_around(pipeline, add_special_tokens)
+    around = around if ends is None else ends.around(around)
+    reason = ByDevice.why_not(pipeline)
+    if not reason and len(around) != 2:
+        reason = "the post-processor leaves the text out, or repeats it"
+    if reason:
+        warnings.warn(f"the CPU encodes the texts: {reason}", stacklevel=3)
+
+    upload: Callable[[Any], Callable[[], Any]] = device.upload  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+
+    def by_cpu(unit: TextBatch) -> DeviceTokens:
+        found = surrounded(*engine_of(pipeline).encode(unit), around)
+        with device.active(waits=False):
+            ids, rows = device.lasting(*upload(tuple(array.astype(np.int32) for array in found))())
+            return DeviceTokens(ids, rows, "cpu")
+
+    def by_device(unit: TextBatch) -> DeviceTokens:
+        pieces, tables = pieces_of(pipeline, unit), _tables_of(pipeline, device)
+        arguments = pieces.data, offsets_of(pieces), pieces.token, pieces.rows, (around[0], around[1])
+        ids, rows = encode_corpus.encode_documents(device, *arguments, tables.automaton, tables.model)
+        return DeviceTokens(ids, rows, "cuda")
+
+    with device.in_use():
+        for unit in units:
+            if reason or _is_short(unit.data):
+                yield by_cpu(unit)
+                continue
+            try:
+                found = by_device(unit)
+            except (MemoryError, TooLong) as error:
+                warnings.warn(f"some text is encoded on the CPU: {error}", stacklevel=3)
+                found = by_cpu(unit)
+            yield found
+
+
+def _is_short(text: Bytes) -> bool:
+    """Returns True if a core encodes a text sooner than a device begins, by the model of time."""
+    if len(text) * _CPU_SECONDS > _DEVICE_SECONDS:
+        return False
+    n_other = int(np.count_nonzero(text & 0x80))
+    return len(text) * _CPU_SECONDS + n_other * (_CPU_SECONDS_OTHER - _CPU_SECONDS) < _DEVICE_SECONDS
+
+
+class _Tables:
+    """The tables of a tokenizer on a device. The device gets their memory back when nothing refers to this."""
+
+    def __init__(self, pipeline: Pipeline, device: Device) -> None:
+        from gputok.kernels.cuda import encode_words, split
+
+        automaton: Any = pipeline.way.automaton
+        self._stack = ExitStack()
+        self._stack.enter_context(device.in_use(True))
+        self.automaton = split.upload(device, automaton)
+        self.model = encode_words.upload(device, pipeline.model.byte_tables)
+        self.n_bytes = sum(getattr(array, "nbytes", 0) for array in (*self.automaton, *self.model))
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            stack = self._stack
+            vars(self).clear()  # before the memory goes back
+            stack.close()
+
+
+# Of each device, who has tables there: whose were used last come last.
+_users: dict[Device, list[weakref.ref[Kept]]] = {}
+
+
+def _tables_of(pipeline: Pipeline, device: Device) -> _Tables:
+    """Returns the tables of a tokenizer on a device, where they stay: of all tokenizers, `Sizes.kept` bytes."""
+    engines, users, name = pipeline.engines, _users.setdefault(device, []), ("device", device)
+    found: _Tables = engines.once(name, lambda: _Tables(pipeline, device))
+    # Slices of lists are atomic: a thread that comes between makes tables anew, or keeps some for longer
+    others = [each for each in users if each() not in (None, engines)]
+    users[:] = [*others, weakref.ref(engines)]
+    n_bytes = found.n_bytes
+    for each in reversed(others):
+        there = (other := each()) and other.made.get(name)
+        n_bytes += there.n_bytes if there else 0
+        if other and n_bytes > device.sizes.kept:
+            other.made.pop(name, None)
+    return found
+
+
+def encode_batches(
+    pipeline: Pipeline, batches: Iterable[TextBatch], device: Device, **options: Any
+) -> Iterator[DeviceTokens]:
+    """Encodes batches of any size, in groups that a device encodes together; options: those of `encode`."""
+    groups = grouped(((0, batch) for batch in batches), device.sizes.batch)
+    yield from encode(pipeline, (joined(group) for _, group in groups), device, **options)

@@ -13,8 +13,8 @@ from gputok import corpus
 from gputok.corpus.readers import Task
 from gputok.kernels.threads import thread_count
 from gputok.pipeline import serialize
-from gputok.pipeline.encode import on_device
 from gputok.pipeline.encode.corpus import encode_corpus
+from gputok.pipeline.encode.devices import card, encode_batches, is_device
 from gputok.pipeline.encode.units import largest_id
 from gputok.pipeline.run import DeviceOptions
 from gputok.pipeline.special_tokens import Ends, end_token
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from gputok.corpus import Source
-    from gputok.pipeline.encode.on_device import DeviceTokens
+    from gputok.pipeline.encode.devices import DeviceTokens
     from gputok.pipeline.pipeline import Pipeline
     from gputok.pipeline.run import Run
     from gputok.token_files.token_files import TokenBatch, Written
@@ -128,14 +128,14 @@ def encode(
     """Encodes a corpus, as `Tokenizer.encode_corpus` describes it; options: those of `token_files.layout_of`."""
     tokens = {"bos": end_token(pipeline, "bos", bos), "eos": end_token(pipeline, "eos", eos)}
     first, last = (() if token is None else (token[0],) for token in tokens.values())
-    if output is None or on_device.is_device(output):
+    if output is None or is_device(output):
         for option, value in options.items():
             if value is not None:
                 raise ValueError(f"{option}={value!r}: is for files; name an output")
         if output is not None:
-            texts, device = source.read(run.threads), on_device.card(str(output))
+            texts, device = source.read(run.threads), card(str(output))
             ends = Ends(first, last)
-            return on_device.encode_batches(pipeline, texts, device, add_special_tokens=add_special_tokens, ends=ends)
+            return encode_batches(pipeline, texts, device, add_special_tokens=add_special_tokens, ends=ends)
         return _EncodedCorpus(pipeline, source, run, add_special_tokens, Ends(first, last)).batches()
     vocab_size = largest_id(pipeline) + 1
     layout = token_files.layout_of(output, vocab_size, **options)
