@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from gputok.types import Mask, Positions
 
+    # The classes of both automata for each of theirs together, and last END
+    _Columns = list[tuple[int, int]]
+
 _MOST_STATES = 1024
 _STOP = None  # a next state: the word ends at the last accepted position
 
@@ -198,62 +201,53 @@ def refined(outer: Automaton, inner: Automaton) -> Automaton | None:
 def _refined(outer: Automaton, inner: Automaton) -> Automaton:
     a, b = _rule(outer), _rule(inner)
     class_of, classes = _joint_classes(a, b)
-    within = _Within(a, b, classes) if a.is_prompt() else _Across(a, b, classes)
-    states, delta, accept = explored((0, 0), len(classes) + 1, within.step, _MOST_STATES)
-    within.check(states, delta, accept)
+    columns, step = [*classes, (a.n_classes, b.n_classes)], _within
+    if not a.is_prompt():
+        if not b.is_local():
+            raise OutsideError("two patterns that both look back")
+        step = _across
+    states, delta, accept = explored((0, 0), len(columns), functools.partial(step, a, b, columns), _MOST_STATES)
+    if step is _within:
+        _check_ends(a, columns, states, delta, accept)
     made = finished(delta, accept, class_of)
     if not made.gapless:
         raise OutsideError("gaps")
     return made
 
 
-class _Within:
-    """The product of an outer automaton that knows at once where its words end, and any inner one."""
-
-    def __init__(self, a: _Rule, b: _Rule, classes: list[tuple[int, int]]) -> None:
-        self.a, self.b, self.columns = a, b, [*classes, (a.n_classes, b.n_classes)]
-
-    def step(self, state: Hashable, column: int) -> tuple[Hashable, bool]:
-        (s, t), (c, d) = state, self.columns[column]  # type: ignore[misc]
-        if self.a.delta[s, c] == DEAD:  # the word of `outer` ends, and `inner` sees the end of its text
-            return _STOP, bool(self.b.accept[t, self.b.n_classes])
-        following = self.b.delta[t, d]
-        going_on = _STOP if following == DEAD else (int(self.a.delta[s, c]), int(following))
-        return going_on, bool(self.b.accept[t, d])
-
-    def check(self, states: list[Hashable], delta: Positions, accept: Mask) -> None:
-        """Raises OutsideError if `inner` can end a word where `outer` doesn't, and could not start anew."""
-        fails = failing(delta, accept)
-        dead = delta == DEAD
-        may_end = accept & (dead | fails[np.where(dead, 0, delta)])
-        for i, column in np.argwhere(may_end).tolist():
-            s, c = states[i][0], self.columns[column][0]  # type: ignore[index]
-            if self.a.delta[s, c] != DEAD and self.a.delta[s, c] != self.a.delta[0, c]:
-                raise OutsideError("a word that ends in the middle of another one")
+def _within(a: _Rule, b: _Rule, columns: _Columns, state: tuple[int, int], column: int) -> tuple[Hashable, bool]:
+    """A step of the product of an outer automaton that knows at once where its words end, and any inner one."""
+    (s, t), (c, d) = state, columns[column]
+    if a.delta[s, c] == DEAD:  # the word of `outer` ends, and `inner` sees the end of its text
+        return _STOP, bool(b.accept[t, b.n_classes])
+    following = b.delta[t, d]
+    going_on = _STOP if following == DEAD else (int(a.delta[s, c]), int(following))
+    return going_on, bool(b.accept[t, d])
 
 
-class _Across:
-    """The product of any outer automaton, and an inner one that looks at two neighbouring characters only."""
-
-    def __init__(self, a: _Rule, b: _Rule, classes: list[tuple[int, int]]) -> None:
-        if not b.is_local():
-            raise OutsideError("two patterns that both look back")
-        self.a, self.b, self.columns = a, b, [*classes, (a.n_classes, b.n_classes)]
-
-    def step(self, state: Hashable, column: int) -> tuple[Hashable, bool]:
-        (s, t), (c, d) = state, self.columns[column]  # type: ignore[misc]
-        following = self.a.delta[s, c]
-        if following == DEAD:  # maybe the word of `outer` has ended earlier
-            return _STOP, bool(self.a.accept[s, c])
-        if self.b.delta[t, d] != DEAD:
-            return (int(following), int(self.b.delta[t, d])), bool(self.a.accept[s, c])
-        if following != self.a.delta[0, c]:
+def _check_ends(a: _Rule, columns: _Columns, states: list[Any], delta: Positions, accept: Mask) -> None:
+    """Raises OutsideError if `inner` can end a word where `outer` doesn't, and could not start anew."""
+    fails = failing(delta, accept)
+    dead = delta == DEAD
+    may_end = accept & (dead | fails[np.where(dead, 0, delta)])
+    for i, column in np.argwhere(may_end).tolist():
+        s, c = states[i][0], columns[column][0]
+        if a.delta[s, c] != DEAD and a.delta[s, c] != a.delta[0, c]:
             raise OutsideError("a word that ends in the middle of another one")
-        # The word of `outer` doesn't end before: this is the state after its first character
-        return _STOP, True
 
-    def check(self, states: list[Hashable], delta: Positions, accept: Mask) -> None:
-        pass
+
+def _across(a: _Rule, b: _Rule, columns: _Columns, state: tuple[int, int], column: int) -> tuple[Hashable, bool]:
+    """A step of the product of any outer automaton, and an inner one that looks at two neighbouring characters only."""
+    (s, t), (c, d) = state, columns[column]
+    following = a.delta[s, c]
+    if following == DEAD:  # maybe the word of `outer` has ended earlier
+        return _STOP, bool(a.accept[s, c])
+    if b.delta[t, d] != DEAD:
+        return (int(following), int(b.delta[t, d])), bool(a.accept[s, c])
+    if following != a.delta[0, c]:
+        raise OutsideError("a word that ends in the middle of another one")
+    # The word of `outer` doesn't end before: this is the state after its first character
+    return _STOP, True
 
 
 def _joint_classes(a: _Rule, b: _Rule) -> tuple[Positions, list[tuple[int, int]]]:

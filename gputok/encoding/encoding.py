@@ -140,12 +140,14 @@ class Encoding:
     def _range(self, sequence: int) -> tuple[int, int]:
         return self._ranges.get(sequence, (0, len(self)))
 
+    def _listed(self, name: str) -> list[int]:
+        later = self._later
+        return self.column(name).tolist() if later is None else later[0].listed(later, name)
+
     @property
     def ids(self) -> list[int]:
         """The ids of the tokens, as language models take them."""
-        if (later := self._later) is not None:
-            return later[0].listed(later, "ids")
-        return self.column("ids").tolist()
+        return self._listed("ids")
 
     @property
     def ids_array(self) -> Ids:
@@ -169,9 +171,7 @@ class Encoding:
     @property
     def type_ids(self) -> list[int]:
         """For each token, the type id that the post-processor gave to its input sequence."""
-        if (later := self._later) is not None:
-            return later[0].listed(later, "type_ids")
-        return self.column("type_ids").tolist()
+        return self._listed("type_ids")
 
     @property
     def tokens(self) -> list[str]:
@@ -228,16 +228,12 @@ class Encoding:
     @property
     def attention_mask(self) -> list[int]:
         """1 for each token that a model should attend to, 0 for padding."""
-        if (later := self._later) is not None:
-            return later[0].listed(later, "attention")
-        return self.column("attention").tolist()
+        return self._listed("attention")
 
     @property
     def special_tokens_mask(self) -> list[int]:
         """1 for each token that the post-processor or padding added, 0 for tokens of the text."""
-        if (later := self._later) is not None:
-            return later[0].listed(later, "special")
-        return self.column("special").tolist()
+        return self._listed("special")
 
     @property
     def word_ids(self) -> list[int | None]:
