@@ -387,6 +387,7 @@ class BPE(Model):
 
     @derived
     def first_byte_words(self) -> Any:
+        """The same, of the tables of a first text."""
         from gputok.kernels.cpu.encode_words.short_words import byte_words
 
         return None if self._first_byte_tables is None else byte_words(self._first_byte_tables)
