@@ -284,9 +284,10 @@ def field(
 
 
 def checks_of(kind: type) -> dict[str, Check]:
-    """Returns the checks of the fields of a class that `field` declares."""
-    declared: dict[str, Any] = getattr(kind, "__dataclass_fields__", {})
-    return {name: one.metadata["check"] for name, one in declared.items() if "check" in one.metadata}
+    """Returns the checks of the fields of a class that `field` declares, in the class or in a base of it."""
+    bases: list[dict[str, Any]] = [vars(base).get("__dataclass_fields__", {}) for base in reversed(kind.__mro__)]
+    told = (item for fields in bases for item in fields.items())
+    return {name: one.metadata["check"] for name, one in told if "check" in one.metadata}
 
 
 def optional(check: Check, default: Any = None) -> Check:

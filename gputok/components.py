@@ -110,7 +110,11 @@ def without_collection() -> Generator[None, None, None]:
 
 def users_own(value: Any) -> bool:
     """True for an object of a class that a user derived, which may have any attributes."""
-    return type(value).__module__.partition(".")[0] != "gputok"
+    return _is_users(type(value))
+
+
+def _is_users(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] != "gputok"
 
 
 def no_attribute(owner: Any, name: str, names: Iterable[str]) -> AttributeError:
@@ -166,7 +170,7 @@ def _constructor(kind: type[Component | Unchanging]) -> Any:
     fields = kind.__dataclass_fields__
     made = eval(f"lambda {', '.join(('self', *fields))}: self._set({', '.join(f'{name}={name}' for name in fields)})")
     made.__defaults__ = tuple(one.default for one in fields.values() if one.default is not dataclasses.MISSING)
-    made.__name__, made.__qualname__ = "__init__", f"{kind.__qualname__}.__init__"
+    made.__module__, made.__name__, made.__qualname__ = kind.__module__, "__init__", f"{kind.__qualname__}.__init__"
     made.__annotations__ = {**{name: one.type for name, one in fields.items()}, "return": None}
     return made
 
@@ -187,6 +191,17 @@ class Unchanging:
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{name}: a {type(self).__name__} never changes; `dataclasses.replace` makes another one")
 
+    def __delattr__(self, name: str) -> None:
+        self.__setattr__(name, None)
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__dataclass_fields__)
+        return f"{type(self).__name__}({values})"
+
+
+# Of a field that only a user's dataclass declares
+_OWN = {"may_lack": False, "saved": True, "shown": None, "written": None, "read": None}
+
 
 @dataclass_transform(eq_default=False, field_specifiers=(field,))
 class Component:
@@ -196,7 +211,8 @@ class Component:
     form and the settable attributes. Values computed from fields (compiled tables) are `derived`. Setting a field, which
     the constructor and `from_dict` do as well, calls its check, and replaces the state by a new one; lists become tuples,
     so that no caller can change a state. If the JSON form contains more than the fields, the subclass overrides `to_dict`
-    and `from_dict`.
+    and `from_dict`. A user's class is decorated as a dataclass (`eq=False, repr=False`) by the user; its fields are saved,
+    too.
     """
 
     kind: ClassVar[str] = "component"  # "normalizer", "pre-tokenizer", ...: the word in error messages
@@ -217,9 +233,11 @@ class Component:
         if cls.__module__.startswith("gputok."):
             if not cls._is_base():
                 dataclasses.dataclass(init=False, eq=False, repr=False)(cls)
+                cls._checks = checks.checks_of(cls)
+                for name in cls.__dataclass_fields__.keys() - cls._checks.keys():
+                    del cls.__dataclass_fields__[name]  # an annotated attribute, which a user's dataclass must not have
                 if cls.__init__ is object.__init__:
                     cls.__init__ = _Constructor()  # pyright: ignore[reportAttributeAccessIssue]
-                cls._checks = checks.checks_of(cls)
             cls.__module__ = getattr(cls, "home", cls.__module__)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -252,15 +270,19 @@ class Component:
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON form, `type` first."""
         form: dict[str, Any] = {"type": type(self).__name__}
-        for one in self._declared():
-            value, written = getattr(self, one.name), one.metadata["written"]
+        for one, about in self._declared():
+            value, written = getattr(self, one.name), about["written"]
             form[one.name] = written(value) if written else _plain(value)
         return form
 
     @classmethod
-    def _declared(cls) -> list[dataclasses.Field[Any]]:
-        """The fields of the JSON form."""
-        return [one for one in cls.__dataclass_fields__.values() if one.metadata.get("saved")]
+    def _declared(cls) -> Iterator[tuple[dataclasses.Field[Any], Mapping[str, Any]]]:
+        """The fields of the JSON form, and what `checks.field` says of each, in this class or in the nearest base."""
+        for one in dataclasses.fields(cls):
+            of_bases = (vars(base).get("__dataclass_fields__", {}).get(one.name, one).metadata for base in cls.__mro__)
+            about = next((told for told in of_bases if "check" in told), _OWN)
+            if about["saved"]:
+                yield one, about
 
     @classmethod
     def adopt(cls, value: Any) -> Any:
@@ -292,10 +314,12 @@ class Component:
         if cls._is_base():
             return cls._of_type(value)
         found: dict[str, Any] = {}
-        for one in cls._declared():
-            name, read = one.name, one.metadata["read"]
-            item = value.get(name, one.default) if one.metadata["may_lack"] else checks.needed(value, name)
+        for one, about in cls._declared():
+            name, read = one.name, about["read"]
+            item = value.get(name, one.default) if about["may_lack"] else checks.needed(value, name)
             found[name] = checks.reading(name, read, item) if read and name in value else item
+        if _is_users(next(kind for kind in cls.__mro__ if "__init__" in vars(kind))):
+            return cls(**found)
         made = cls.__new__(cls)
         made._set(**found)
         return made
@@ -369,8 +393,8 @@ class Component:
 
     def _described(self, n_items: int, n_bytes: int | None) -> str:
         found: dict[str, Any] = {}
-        for one in self._declared():
-            value, shown = getattr(self, one.name), one.metadata["shown"]
+        for one, about in self._declared():
+            value, shown = getattr(self, one.name), about["shown"]
             found[one.name] = Verbatim(shown(value)) if shown else value
         return described(type(self).__name__, found, n_items, n_bytes)
 
@@ -399,7 +423,7 @@ class Chain(Component):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        (cls.elements,) = cls.__dataclass_fields__
+        cls.elements = next(iter(cls.__dataclass_fields__))
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:

@@ -107,8 +107,8 @@ class ByteLevel(PostProcessor):
         [(0, 1), (2, 3)]
     """
 
-    add_prefix_space: bool = field(_given)
-    trim_offsets: bool = field(_given)
+    add_prefix_space: bool = field(_given, default=True)
+    trim_offsets: bool = field(_given, default=True)
     use_regex: bool = field(_given, default=True, may_lack=True)
 
     def __init__(

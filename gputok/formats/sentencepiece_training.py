@@ -176,7 +176,7 @@ def _proto(pieces: Sequence[TrainedPiece], spec: Any, trainer: SentencePieceBpeT
             added.type = piece.kind
     of = proto.trainer_spec
     of.model_type, of.vocab_size = BPE, len(pieces)
-    for name in trainer.__dataclass_fields__:
+    for name in SentencePieceBpeTrainer.__dataclass_fields__:
         value = getattr(trainer, name)
         if isinstance(value, tuple):
             getattr(of, name).extend(value)

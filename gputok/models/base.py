@@ -68,6 +68,11 @@ class Model(Component):
 
     vocabulary: Vocabulary
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for one in cls.__dataclass_fields__.values():
+            one.init = False  # of the constructor of a user's dataclass
+
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Makes a model; Model() makes an empty BPE, as in `tokenizers`, whose pickles of tokenizers need that."""
         empty = cls is Model and not args and not kwargs
@@ -238,7 +243,7 @@ class Model(Component):
         for name, value in fields.items():
             if isinstance(value, list) and value and isinstance(value[0], list):
                 fields[name] = [*map(tuple, value)]
-        unrounded = {one.name: getattr(self, one.name) for one in self._declared() if one.metadata["written"]}
+        unrounded = {one.name: getattr(self, one.name) for one, about in self._declared() if about["written"]}
         return described(fields.pop("type"), fields | unrounded, n_items, n_bytes)
 
 

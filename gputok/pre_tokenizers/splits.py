@@ -43,8 +43,8 @@ class ByteLevel(PreTokenizer):
         [('Hi', (0, 2)), (',', (2, 3)), ('ĠÃ©', (3, 5)), ('!', (5, 6))]
     """
 
-    add_prefix_space: bool = field(switch)
-    trim_offsets: bool = field(switch)
+    add_prefix_space: bool = field(switch, default=True)
+    trim_offsets: bool = field(switch, default=True)
     use_regex: bool = field(switch, default=True, may_lack=True)
 
     def __init__(

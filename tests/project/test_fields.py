@@ -368,6 +368,97 @@ except TypeError as error:
     assert Mine().prepend == Mine().prepend == "_" and normalizers.Prepend().prepend == "▁"
 
 
+USERS = '''
+import copy, dataclasses, json, pickle
+
+import pytest
+
+from gputok import Tokenizer, models, normalizers, trainers
+
+
+@dataclasses.dataclass(eq=False, repr=False)
+class Tail(normalizers.Normalizer):
+    """A user's normalizer with fields of its own."""
+
+    tail: str = "!"
+    times: int = 1
+
+    def _apply(self, pieces):
+        return normalizers.Replace("$", self.tail * self.times)._apply(pieces)
+
+
+@dataclasses.dataclass(eq=False, repr=False)
+class Start(normalizers.Prepend):
+    """A user's class with another default, and a constructor that does more."""
+
+    prepend: str = "_"
+
+    def __post_init__(self):
+        self.length = len(self.prepend)
+
+
+class WithMemory(normalizers.Prepend):
+    def __init__(self, prepend="x"):
+        super().__init__(prepend)
+        self.length = len(prepend)
+
+
+tail = normalizers.Normalizer.from_dict(Tail("?", 3).to_dict())
+assert (type(tail), tail.tail, tail.times, repr(tail)) == (Tail, "?", 3, 'Tail(tail="?", times=3)')
+assert tail.normalize_str("a$") == "a???"
+with pytest.raises(ValueError, match="tail"):
+    normalizers.Normalizer.from_dict({"type": "Tail", "times": 3})
+for start in (Start(), Start("ab"), WithMemory("abc")):
+    for again in (pickle.loads(pickle.dumps(start)), copy.deepcopy(start), type(start).from_dict(start.to_dict())):
+        assert vars(again) == vars(start)
+        assert again.length == len(again.prepend)
+with pytest.raises(TypeError, match="prepend"):
+    Start(prepend=3)
+
+@dataclasses.dataclass
+class Mine(models.WordLevel):
+    extra: int = 3
+
+    def __post_init__(self):
+        super().__init__({"a": 0}, "a")
+
+assert (Mine().extra, Mine(4).extra, Mine().unk_token) == (3, 4, "a")
+
+@dataclasses.dataclass(eq=False, repr=False)
+class Several(normalizers.Sequence):
+    extra: int = 3
+
+class More(Several):
+    pass
+
+assert [*map(type, More([normalizers.Lowercase()], 5))] == [normalizers.Lowercase]
+
+@dataclasses.dataclass(kw_only=True)
+class Special(trainers.WordLevelTrainer):
+    special_tokens: list = dataclasses.field(default_factory=lambda: ["<s>"])
+
+tokenizer = Tokenizer(models.WordLevel(unk_token="<s>"))
+tokenizer.train_from_iterator(["a b"], Special())
+assert tokenizer.encode("<s>").ids == [0]
+'''
+
+
+def test_fields_of_users_classes_are_saved():
+    """In a process of its own, since a class is known from its definition on."""
+    done = subprocess.run([sys.executable, "-c", USERS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_never_changes_says_what_it_has():
+    truncation = Tokenizer(models.WordLevel({"a": 0}, "a"))
+    truncation.enable_truncation(5)
+    limit = truncation.pipeline.truncation
+    assert repr(limit) == "Truncation(max_length=5, stride=0, strategy='longest_first', direction='right')"
+    with pytest.raises(AttributeError, match="never changes"):
+        del limit.stride
+    assert "truncation=Truncation(" in repr(truncation.pipeline)
+
+
 # -- names of attributes, and switches
 
 NAMES = ["foo", "vocab", "fuse_unknown", "add_prefixspace", "merges_", "inert"]

@@ -270,7 +270,7 @@ class BPE(Model):
     def from_dict(cls, value: dict[str, Any]) -> Self:
         """Makes a model from its JSON form, whose merges are pairs of tokens, or, in older files, `"left right"`."""
         base.require(value, "BPE", "vocab", "merges")
-        names = [one.name for one in cls._declared()]
+        names = [one.name for one, _ in cls._declared()]
         options = {name: value[name] for name in names if value.get(name) is not None}
         model = cls(base.object_of(value, "vocab"), _list_of(value["merges"]), **options)
         if "sentencepiece" in value:
