@@ -19,8 +19,17 @@ def follow(edges, mask, node, byte):
 
     edges: view of uint64[capacity, 2], node << 8 | byte (0: free), id + 1 << 32 | child.
     """
-    value = edges[slot_of(edges, mask, node << U8 | np.uint64(byte)) << U1 | U1]
-    return value & LOW32, value >> U32
+    key = node << U8 | np.uint64(byte)
+    at = hash_pair(key) & mask
+    while True:
+        there = edges[at << U1]
+        if there == key:
+            value = edges[at << U1 | U1]
+            return value & LOW32, value >> U32
+        # Not `slot_of`: the value of a free slot may be anything in a compiled tokenizer, and another thread may just write it
+        if there == U0:
+            return U0, U0
+        at = (at + U1) & mask
 
 
 @kernel(inline=True)

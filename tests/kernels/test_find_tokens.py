@@ -28,6 +28,19 @@ def test_a_worked_example():
     assert rows.tolist() == [0, 3, 3, 4]
 
 
+def test_what_free_slots_hold_is_never_an_edge():
+    """In a compiled tokenizer it may be anything, and another thread may just write it."""
+    names, text = TextBatch.from_strings(["ab", "b"]), TextBatch.from_strings(["xaab zb"])
+    trie = trie_of(names)
+    trie[trie[:, 0] == 0, 1] = np.uint64(0x7FFFFFFF << 32 | 77)
+    skip, options = np.array([False]), np.zeros(2, np.uint8)
+    start, end, string, _ = added.find_tokens(
+        text.data, text.offsets[:-1], text.offsets[1:], skip, trie, options, np.zeros(0, np.uint8)
+    )
+    found = [text.data[a:b].tobytes() for a, b in zip(start, end, strict=True)]
+    assert (found, string.tolist()) == ([b"xa", b"ab", b" z", b"b"], [-1, 0, -1, 1])
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_equals_the_plain_version(seed):
     from gputok.pipeline.added_vocabulary import word_bits
