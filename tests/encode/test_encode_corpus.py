@@ -678,6 +678,15 @@ def test_many_ids_begin_at_a_huge_page(byte_level):
     assert ids.ctypes.data % (1 << 21) == 0
 
 
+def test_memory_of_one_long_word_is_let_go(byte_level):
+    """A word that no round has room for makes the memory of the round larger, for this text alone."""
+    text = "x" * 1_000_000 + " a b" * 100_000
+    [batch] = byte_level.encode_corpus(iter([text]), threads=1)
+    assert np.array_equal(batch.ids, byte_level.encode(text).ids)
+    for encoder in engine_of(byte_level.pipeline)._encoders.free:
+        assert sum(array.nbytes for array in encoder.work) < 1 << 24
+
+
 def test_an_error_of_a_range_comes_after_the_ids_before_it(byte_level, tmp_path):
     path = tmp_path / "text.txt"
     path.write_bytes(b"some words\n" * 300_000 + b"\xff\n" + b"some words\n" * 300_000)

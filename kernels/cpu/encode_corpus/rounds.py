@@ -99,7 +99,7 @@ class Encoder:
     Args:
         dtype: of the ids, uint32 or uint16, large enough for all ids.
         most_lines: the largest size of the cache; a line, for two words, has 64 bytes of slots and 64 of ring.
-        n_ids: how many ids of known words the memory of a round holds; it grows if one block of text has more.
+        n_ids: how many ids of known words the memory of a round holds; more where one block of text has more.
         n_events: likewise, how many new words, each time that one occurs.
         marked: for `encode_marked`.
         learning: of other encoders for the same model, with which it shares what it learns; None: of no others.
@@ -120,7 +120,7 @@ class Encoder:
         width = self.dtype.itemsize
         self.member = Member(Learning() if learning is None else learning)
         self.cache, self.most_lines, self.bytes_an_id = new_cache(width, **sizes), most_lines, 3.0
-        self.work = _new_round(width * n_ids, n_events, n_ids + 32 if marked else 0)
+        self.work = self._first = _new_round(width * n_ids, n_events, n_ids + 32 if marked else 0)
         self._tables = Handle(_Tables, cache=self.cache, work=self.work)
         self.address = self._tables.address
 
@@ -131,9 +131,14 @@ class Encoder:
         self._tables.put(walk=walk, cache=self.cache)
 
     def widen(self) -> None:
-        """Makes the memory of a round larger."""
+        """Makes the memory of a round larger, until `narrow`."""
         ids, marks, at, *_ = map(len, self.work)
         self.work = _new_round(2 * ids, 2 * at, 2 * marks)
+        self._tables.put(work=self.work)
+
+    def narrow(self) -> None:
+        """Lets go of the memory that one text has needed: a word of megabytes takes hundreds of them."""
+        self.work = self._first
         self._tables.put(work=self.work)
 
 
@@ -221,6 +226,7 @@ def _encoded(
             joined[: width * n_ids] = before[: width * n_ids]
             marks.resize(len(joined) if marked else 0, refcheck=False)
         n_ids, piece = filled, last
+    encoder.narrow()
     ends[piece + 1 :] = n_ids  # pieces without text at the end
     # Room that is not needed is never touched, and room that is made later costs a copy. So the densest text so far counts,
     # but at least 1.5 bytes an id: of a text of gigabytes, more room might be refused
