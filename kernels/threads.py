@@ -177,6 +177,12 @@ class ThreadCall:
         """Whether the call has been made."""
         return not self._made.locked()
 
+    def wait(self, seconds: float) -> bool:
+        """Waits at most so long; returns whether the call has been made."""
+        if self._made.acquire(timeout=seconds):
+            self._made.release()
+        return self.is_made
+
     def result(self) -> Any:
         """Waits for the result, or raises the error of the call; this thread makes other calls meanwhile, if it may."""
         while not self._made.acquire(blocking=False):

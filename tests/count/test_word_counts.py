@@ -383,6 +383,18 @@ def test_added_tokens_are_found_in_whole_documents(normalizer, pre_tokenizer, no
         assert dict(found.spelled_out().items()) == dict(whole.spelled_out().items())
 
 
+def test_progress_is_told_while_the_last_slices_are_counted():
+    class Slow:
+        def pre_tokenize(self, text):
+            time.sleep(1)
+
+    tokenizer, calls = Tokenizer(models.BPE()), []
+    tokenizer.pre_tokenizer = pre_tokenizers.PreTokenizer.custom(Slow())
+    texts = ["so it goes " * 20_000, "so it went"]
+    tokenizer.count_words(iter(texts), threads=2, progress=lambda *call: calls.append(call))
+    assert len(calls) > 4
+
+
 def test_progress_only_rises_and_ends_at_the_whole():
     calls = []
     texts = ["some words\n"] * 1000

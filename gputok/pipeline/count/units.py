@@ -386,7 +386,9 @@ class Workers:
     def finish(self) -> None:
         """Waits for all slices."""
         while self._calls:
-            self._calls.popleft().result()
+            first = self._calls[0]
+            self.wait_for(lambda first=first: first.wait(LOOK_SECONDS))
+            self._raise_first()
         self.handed_out(0)
         self._pool.stop()  # if Ctrl-C comes amid that, `__exit__` does it anew
 
