@@ -143,9 +143,13 @@ def verify(
         if encode is not None:
             found.append((one, encode))
     is_name = isinstance(corpus, str | os.PathLike)
-    source = corpora.Source.of(corpus, **reading) if is_name else corpora.Source(corpus, False, **reading)
+    if is_name:
+        batches = corpora.read(corpus, **reading)
+    else:
+        size = reading.pop("batch_bytes", None)
+        batches = corpora.Source(corpus, False, **reading).read(batch_bytes=size)
     n_documents = n_bytes = n_tokens = 0
-    for batch in source.read():
+    for batch in batches:
         texts = [*batch.strings()]
         for first in range(0, len(texts), _AT_ONCE):
             some = texts[first : first + _AT_ONCE]

@@ -15,11 +15,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Modules are no garbage: to look for some, while they are imported and when the process ends, takes a tenth of `gputok --help`
 _collects = gc.isenabled()
 gc.disable()
-
-from gputok.cli.entry import app, main  # noqa: E402
-
-gc.freeze()
-if _collects:
-    gc.enable()
+try:
+    from gputok.cli.entry import app, main
+finally:
+    if _collects:
+        gc.enable()
 
 __all__ = ["app", "main"]

@@ -74,7 +74,7 @@ def _by_arrow(file: _Whole, column: str, where: str, shown: str, options: Option
         file.end()
         if not isinstance(error, pa.ArrowException):
             raise
-        why = shortened(str(error).splitlines()[0])
+        why = shortened(str(error).partition("\n")[0])
         raise ValueError(f"{where}: not readable as CSV ({why})") from None
 
 

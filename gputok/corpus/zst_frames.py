@@ -53,7 +53,8 @@ class Frames(io.RawIOBase):
             if (unit := next(self._units, None)) is not None:
                 self._now = unit[1]
             else:
-                self._rest = _stream(Stream(self._packed, bytes(self._read)))
+                first, self._read = bytes(self._read), bytearray()
+                self._rest = _stream(Stream(self._packed, first))
         if self._now:
             n = min(len(target), len(self._now))
             target[:n], self._now = self._now[:n], self._now[n:]

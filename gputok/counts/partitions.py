@@ -106,6 +106,7 @@ def in_key_order(words: WordColumns) -> WordColumns:
 
 def merged(lists: Sequence[WordColumns]) -> WordColumns:
     """Adds up lists of words of one kind; the words of the result are in the order of `in_key_order`."""
+    check_total(sum(exact_sum(words.counts) for words in lists), _ADDED_UP)
     tally = Tally(lists[0].byte_level)
     for words in lists:
         tally.add(words)

@@ -60,6 +60,9 @@ def _first_line(error: BaseException) -> str:
     return lines[0]
 
 
+_NO_HEAD = io.BytesIO()
+
+
 class Stream(io.RawIOBase):
     """A stream over a file object that has `read`, and that the caller closes; head: what was read of it before."""
 
@@ -72,7 +75,9 @@ class Stream(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         """Reads some bytes, at most `size`; none at the end."""
-        return self._head.read(size) or self._inner.read(size)
+        if not (raw := self._head.read(size)) and size:
+            self._head = _NO_HEAD  # what was read is let go of
+        return raw or self._inner.read(size)
 
     def readinto(self, buffer: Any) -> int:
         """Fills a buffer; returns the number of bytes."""

@@ -31,7 +31,7 @@ def readable_parquet(
     except kinds as error:
         if isinstance(error, RemoteError) or (isinstance(error, OSError) and error.errno is not None):
             raise
-        why = shortened(str(error).splitlines()[0])
+        why = shortened(str(error).partition("\n")[0])
         if file.is_remote and isinstance(error, OSError):
             raise RemoteError(f"{file}: {why}") from None
         raise ValueError(f"{file}: {wrong} ({why})") from None

@@ -31,8 +31,9 @@ def bytes_of(source: Any) -> tuple[bytes, str]:
     """Returns the bytes of a file, or bytes as they are, and the name that errors begin with."""
     if isinstance(source, bytes):
         return source, "these bytes"
-    with open(source, "rb") as file:
-        return file.read(), os.fspath(source)
+    name = os.fspath(source)
+    with open(name, "rb") as file:
+        return file.read(), name
 
 
 def merges_by_rank(vocabulary: Vocabulary, ranks: npt.NDArray[np.integer[Any]]) -> Positions:

@@ -54,6 +54,7 @@ def pack(strings: Iterable[str]) -> tuple[Bytes, Positions]:
     strings = [*strings]  # another thread may change the list of the caller, but not this one
     if (packed := pack_texts(strings)) is not None:
         return packed
+    "".join(strings)  # its TypeError says which is no string
     encoded = [*map(str.encode, strings)]
     ends = itertools.accumulate(map(len, encoded), initial=0)
     return np.frombuffer(bytearray().join(encoded), np.uint8), np.fromiter(ends, np.int64, len(encoded) + 1)

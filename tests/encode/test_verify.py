@@ -52,6 +52,13 @@ def test_a_folder_of_transformers_and_a_sentencepiece_model(tmp_path):
     }
 
 
+def test_the_options_of_reading(tmp_path):
+    (tmp_path / "text.txt").write_text("so it goes\nso\n")
+    options = {"packages": ["encode_corpus"], "batch_bytes": 9}
+    assert verify(str(tmp_path / "text.txt"), gpt2(), threads=1, **options).equal
+    assert verify(["so it goes", "so"], gpt2(), **options).n_documents == 2
+
+
 def test_who_differs_where(monkeypatch):
     tokenizer = Tokenizer(models.WordLevel({"so": 0, "it": 1, "goes": 2}, unk_token="so"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()

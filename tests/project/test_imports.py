@@ -77,7 +77,7 @@ def test_a_first_text_imports_what_it_needs():
 
 def test_the_command_line_imports_numpy_where_it_works():
     """What only shows help, or completes a word in a shell, ends sooner than NumPy is imported."""
-    code = "import gc, sys, gputok.cli; assert gc.isenabled() and gc.get_freeze_count() > 10_000;"
+    code = "import gc, sys, gputok.cli; assert gc.isenabled();"
     code += "sys.exit(sorted({'numpy', 'webbrowser'} & set(sys.modules)) or 0)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
