@@ -138,7 +138,8 @@ def write(
     ):
         tables = (pa.table(_arrays(words), schema=schema) for words in partitions)
         if sum(sizes) < few_words:
-            writer.write_table(pa.concat_tables([*tables, schema.empty_table()]))
+            # `schema.empty_table()` imports pandas
+            writer.write_table(pa.concat_tables([*tables, pa.Table.from_batches([], schema)]))
             return
         for table in tables:
             if len(table):

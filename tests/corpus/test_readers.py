@@ -4,6 +4,7 @@ import bz2
 import gzip
 import json
 import lzma
+import os
 import random
 import re
 import sqlite3
@@ -282,12 +283,20 @@ def test_small_archives_of_much_text_are_not_unpacked_far_ahead(tmp_path):
 
 def test_a_small_csv_file_touches_little_memory(tmp_path):
     """A block that is read has 32 MB, which were cleared and copied twice."""
-    usage = pytest.importorskip("resource")
+    pytest.importorskip("resource")
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"text\n" + b"some words\n" * 1000))
-    for _ in range(2):
-        before = usage.getrusage(usage.RUSAGE_SELF).ru_minflt
-        assert documents(tmp_path / "a.csv.gz") == ["some words"] * 1000
-    assert usage.getrusage(usage.RUSAGE_SELF).ru_minflt - before < 2000
+    code = """
+import resource, sys
+from gputok import corpus
+for _ in range(2):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    assert sum(batch.n_documents for batch in corpus.read(sys.argv[1])) == 1000
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    # Here, it fills all memory
+    env = {name: value for name, value in os.environ.items() if name != "MALLOC_PERTURB_"}
+    command = [sys.executable, "-c", code, str(tmp_path / "a.csv.gz")]
+    assert int(subprocess.run(command, env=env, stdout=subprocess.PIPE, check=True).stdout) < 2000
 
 
 @pytest.mark.slow
