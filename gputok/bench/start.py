@@ -58,12 +58,12 @@ timed("work", train)
 """
 _LOAD = """
 def load():
-    module = __import__(PACKAGE)
-    if PACKAGE != "gigatoken":
-        return module.Tokenizer.from_file({path!r})
+    kind = __import__(PACKAGE).Tokenizer
     try:
-        return module.Tokenizer({path!r})
+        return kind({path!r}) if PACKAGE == "gigatoken" else kind.from_file({path!r})
     except Exception:
+        if PACKAGE == "gputok":
+            raise
         raise SystemExit(CANNOT_LOAD) from None
 tokenizer = timed("load", load)
 first = timed("first text", lambda: tokenizer.encode("Hello world, this is a first text: it's 12 words, or so, naïve."))
@@ -103,10 +103,10 @@ def start(
 ) -> list[Start]:
     """Times each task: loading each of `tokenizers` and encoding, or, without these, a small training for each model.
 
-    tokenizers: paths of tokenizer.json files; text: a plain text file, which each process encodes last, in documents of
+    tokenizers: paths of tokenizer.json files, or of compiled ones; text: a plain text file, which each process encodes last, in documents of
     4,096 characters; peers: the Python of each other environment that has a package `tokenizers` (1.0, say) or gigatoken;
-    runs: processes of each package for each task. Peers are tokenizers and, if installed, gigatoken, which trains nothing
-    and can't load each tokenizer; then its row is left out. Raises RuntimeError if a process fails.
+    runs: processes of each package for each task. Peers are tokenizers and, if installed, gigatoken, which trains nothing. A
+    peer that can't load a tokenizer has no row for it. Raises RuntimeError if a process fails.
     """
     names = ("tokenizers", "gigatoken") if tokenizers else ("tokenizers",)
     others = [(name, python) for python in (sys.executable, *peers) for name in names if _has(python, name)]

@@ -1,8 +1,8 @@
 """Finding the lines of a text, and checking that the text is UTF-8, in one pass over the bytes.
 
-Reading a corpus touches each byte here for the first time. Two passes for the ends of lines and one more for UTF-8 took most of
-the time of reading. Sixty-four bytes are one vector, and each test of a vector gives
-a word with a bit for each byte, so that text that is not ASCII takes at most twice the time.
+Reading a corpus touches each byte here for the first time. Two passes for the ends of lines and one more for UTF-8 took
+most of the time of reading. Sixty-four bytes are one vector, and each test of a vector gives a word with a bit for each
+byte, so that text that is not ASCII takes at most twice the time.
 """
 
 from __future__ import annotations

@@ -782,6 +782,9 @@ def test_bench_start(tmp_path, gputok):
         # Parts are disjoint, and Python itself takes the rest
         assert min(parts["imports"], parts["first text"]) > 0 and 2 * parts["process"] > sum(parts.values())
     assert own[0]["parts"]["numpy"] > 10 * rows[1]["parts"]["numpy"]  # which imports none
+    Tokenizer.from_file(str(path)).save(str(tmp_path / "words.gputok"))  # which no peer can load
+    status, out, _ = gputok("bench", "start", tmp_path / "words.gputok", "--runs", 1, "--json")
+    assert status == 0 and [row["package"] for row in json.loads(out)] == ["gputok"]
     status, out, _ = gputok("bench", "start", "--runs", 1)
     assert status == 0 and out.count("gputok") == 3 and out.count("train a small ") == 3
     status, _, error = gputok("bench", "start", tmp_path / "none.json", "--runs", 1)

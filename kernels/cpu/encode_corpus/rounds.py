@@ -526,10 +526,10 @@ def _copy_wide(target, out, source, at, size):
 def _put(address, pieces, sizes, ids, rows, joined, joined_marks, marked):
     """Puts together all ids of a round, after those before; `ends` then tells the true number of ids, which is returned.
 
-    address, pieces: of `_do_round`; sizes: bytes of `work.ids`, events, ids of the rounds before, and the first and the last piece of
-    the round; ids, rows: of the new words. Four bytes are stored for each id; if ids have two bytes, the next id overwrites the upper two. Ids of known words are
-    copied 32 bytes at a time: up to 31 bytes too many, which `work.ids` has, and for which `joined` has room. Marks, uint8[n], are
-    copied likewise. -> if `joined` has too little room: instead, the number of bytes that it needs, below 0.
+    address, pieces: of `_do_round`; sizes: bytes of `work.ids`, events, ids of the rounds before, and the first and the last
+    piece of the round; ids, rows: of the new words. Four bytes are stored for each id; if ids have two bytes, the next id
+    overwrites the upper two. Ids of known words are copied 32 bytes at a time: up to 31 bytes too many, which `work.ids` has,
+    and for which `joined` has room. Marks, uint8[n], are copied likewise. -> if `joined` has too little room: instead, the number of bytes that it needs, below 0.
     """
     n_bytes, n_events, n_before, first_piece, last_piece = sizes
     tables, token, ends = record_at(address, _Tables), view(pieces[1], np.int64), view(pieces[3], np.int64)
