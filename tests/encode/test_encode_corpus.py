@@ -230,8 +230,9 @@ def test_an_added_token_of_words_that_the_model_lacks():
         list(tokenizer.encode_corpus(iter(["high"])))
 
 
+@pytest.mark.parametrize("asked_by_kernel", [False, True])
 @pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
-def test_words_that_do_not_fit_the_cache(byte_level, dtype):
+def test_words_that_do_not_fit_the_cache(byte_level, dtype, asked_by_kernel):
     """A small cache forgets words and rows of ids again and again; some words are too long for the cache, or for a round."""
     rng = random.Random(4)
     words = ["".join(rng.choices("abcdef", k=rng.choice([1, 3, 9, 16, 17, 30, 90]))) for _ in range(900)]
@@ -247,7 +248,8 @@ def test_words_that_do_not_fit_the_cache(byte_level, dtype):
 
     small = {"n_ids": 1 << 12, "n_events": 1 << 10, "n_lines": 16, "ring_bytes": 1 << 12}
     encoder = encode.Encoder(dtype, most_lines=16, **small)
-    ids, rows = encode.encode_corpus(data, offsets, None, tables, encode_words, encoder)
+    short = byte_level.model.byte_words if asked_by_kernel else None
+    ids, rows = encode.encode_corpus(data, offsets, None, tables, encode_words, encoder, short)
     assert (ids.tolist(), np.diff(rows).tolist()) == expected(byte_level, texts)
     assert len(n_asked) > 1 and sum(n_asked) > len(words)
     again, _ = encode.encode_corpus(data[: offsets[1]], offsets[:2], None, tables, encode_words, encoder)
@@ -400,8 +402,34 @@ def test_the_model_gets_each_word_once(byte_level):
     assert len(asked) == len(words)
 
 
+def test_kernels_ask_for_short_words(byte_level):
+    """Only words of more than 62 bytes are left to the caller, whatever the memory for ids and words has room for."""
+    rng, asked = random.Random(20), []
+    words = ["".join(rng.choices("abcdefxyz", k=rng.choice([1, 2, 5, 9, 17, 60, 61]))) for _ in range(9000)]
+    long = "ab" * 40
+    texts = [" ".join(rng.choices(words, k=40)) for _ in range(2000)]
+    texts[1000] += " " + long
+    tables = walk.prepare(compile_pattern(r"\s?\S+|\s"))
+
+    def encode_words(data, start, end):
+        asked.extend(data[a:b].tobytes() for a, b in zip(start, end, strict=True))
+        return byte_level.model.encode_words(data, start, end, byte_level=True)
+
+    for sizes in {}, {"n_ids": 1 << 18, "n_events": 1 << 15}:
+        encoder = encode.Encoder(np.uint32, **sizes)
+        encoder.bytes_an_id = 100.0  # so the memory for ids must grow
+        for _ in range(2):
+            found = encode.encode_corpus(
+                *TextBatch.from_strings(texts), None, tables, encode_words, encoder, byte_level.model.byte_words
+            )
+            assert (found[0].tolist(), np.diff(found[1]).tolist()) == expected(byte_level, texts)
+        assert b" " + long.encode() in asked and len(asked) < 2000  # with the other new words of that round
+        asked.clear()
+
+
+@pytest.mark.parametrize("asked_by_kernel", [False, True])
 @pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
-def test_caches_learn_from_each_other(byte_level, dtype):
+def test_caches_learn_from_each_other(byte_level, dtype, asked_by_kernel):
     """A word that one has learned, the others need not: short and long ones, with few ids and with many."""
     rng = random.Random(21)
     words = sorted({"".join(rng.choices("abcdefxyz", k=rng.choice([2, 5, 14, 15, 16, 17, 60]))) for _ in range(600)})
@@ -411,17 +439,19 @@ def test_caches_learn_from_each_other(byte_level, dtype):
         asked.extend(data[a:b].tobytes().decode() for a, b in zip(start, end, strict=True))
         return byte_level.model.encode_words(data, start, end, byte_level=True)
 
-    def encoded(encoder, texts):
+    def encoded(encoder, texts, short=None):
         asked.clear()
-        ids, rows = encode.encode_corpus(*TextBatch.from_strings(texts), None, tables, encode_words, encoder)
+        ids, rows = encode.encode_corpus(*TextBatch.from_strings(texts), None, tables, encode_words, encoder, short)
         assert (ids.tolist(), np.diff(rows).tolist()) == expected(byte_level, texts)
         return len(asked)
 
+    short = byte_level.model.byte_words if asked_by_kernel else None
+    n_asked = 0 if asked_by_kernel else len(words) // 2
     one, two, three = (encode.Encoder(dtype, learning=learning) for _ in range(3))
     half = len(words) // 2
     words = words[: 2 * half]
-    assert encoded(one, words[:half]) == half
-    assert encoded(two, words[half:]) == half
+    assert encoded(one, words[:half], short) == n_asked
+    assert encoded(two, words[half:], short) == n_asked
     assert encoded(two, words) == 0  # as many as it has learned itself
     assert encoded(one, words) == 0
     assert encoded(three, words[:10]) == 10  # it had learned none, so it took none

@@ -429,21 +429,19 @@ def test_text_of_many_rounds_is_encoded(seed, dtype):
         assert ends.tolist() == (expected[1][first:] - expected[1][first]).tolist()
 
 
-def test_known_text_has_no_events(monkeypatch):
-    """The ends of documents are known words, so that ids are not put together a second time."""
+def test_known_text_has_no_events():
+    """The ends of documents are known words, so that their ids are not looked for where events are."""
     model = random_model(np.random.default_rng(0))
     batch = TextBatch.from_strings(["the the", "", "a the\n", "b"] * 500)
     encode_words = functools.partial(model.encode_words, byte_level=True)
-    arguments = walk.prepare(GPT2), encode_words, encode.Encoder()
+    encoder = encode.Encoder()
+    arguments = walk.prepare(GPT2), encode_words, encoder
+    encoder.work.at[:] = -1
     first = encode.encode_corpus(*batch, None, *arguments)
-    put = encode._put_together
-
-    def known(address, pieces, sizes, *rest):
-        assert sizes[1] == 0
-        return put(address, pieces, sizes, *rest)
-
-    monkeypatch.setattr(encode, "_put_together", known)
+    assert (encoder.work.at >= 0).any()
+    encoder.work.at[:] = -1
     assert_equal(encode.encode_corpus(*batch, None, *arguments), first)
+    assert (encoder.work.at == -1).all()
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.uint32])

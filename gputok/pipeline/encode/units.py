@@ -35,6 +35,8 @@ UNIT_BYTES = 1 << 20
 """A thread encodes documents of about so many bytes at a time."""
 _LEAST_BYTES = 1 << 17
 """With less, a thread takes longer to begin than to encode."""
+_FEW_BYTES = 1 << 14
+"""Of text, for which the tables by which short words are merged side by side need not be made."""
 EncodeNew = Callable[["Array", "Array", "Array"], "tuple[Array, Array]"]
 """(data, start, end) -> the ids of the units data[start[i]:end[i]], and the rows int64[n_units + 1] in the ids."""
 
@@ -165,11 +167,13 @@ class Walked:
 
         self._encoders, self._encode_known = _encoders(dtype), encode_corpus
         self._encode_new: EncodeNew = partial(_encode_parts, self._steps)
+        self._words: Callable[[], Any] | None = None
         if self.unit is Unit.WORD:
             self._encode_new = partial(model.encode_words, byte_level=way.byte_level)
+            self._words = (lambda: model.byte_words) if way.byte_level else None
             self._encoders = model.shared.setdefault((way.byte_level, dtype), self._encoders)
         elif self.unit is Unit.LINE:
-            self._encode_new = model.encode_lines
+            self._encode_new, self._words = model.encode_lines, lambda: model.line_words
             self._encoders = model.shared.setdefault(("lines", dtype), self._encoders)
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
@@ -225,8 +229,9 @@ class Walked:
     def _walk(self, data: Array, offsets: Positions, token: Positions | None) -> tuple[Array, Array]:
         """Returns the ids, and the rows of the pieces in them."""
         encoder = self._encoders.take()
-        walk = self.walks.of(int(offsets[-1] - offsets[0]))
-        result = self._encode_known(data, offsets, token, walk, self._encode_new, encoder)
+        n_bytes = int(offsets[-1] - offsets[0])
+        words = self._words() if self._words is not None and n_bytes > _FEW_BYTES else None
+        result = self._encode_known(data, offsets, token, self.walks.of(n_bytes), self._encode_new, encoder, words)
         # Not after an exception, which may leave units without ids in the cache
         self._encoders.give(encoder)
         return result

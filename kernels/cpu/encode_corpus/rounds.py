@@ -4,6 +4,9 @@ A round takes the words of a text in order. The ids of known words are appended 
 word without ids. A new word gets one place in the row, which an *event* notes. The model then encodes all new words of the round
 together, and the row is copied to the result, with the ids of the new words at their places. So the loop over the text knows no
 model, and the model sees many words at a time. Where a text has no new words, there are no events.
+
+One call does all rounds of a text if its model is `ShortWords`: then a round ends while its row is still in the nearest caches.
+It returns to Python for longer words, for any other model, and for more memory.
 """
 
 from __future__ import annotations
@@ -31,12 +34,22 @@ from gputok.kernels.cpu.encode_corpus.cache import (
     first_two,
     grown,
     keep,
+    keep_words,
     most_ids,
     new_cache,
     run_of,
 )
 from gputok.kernels.cpu.encode_corpus.learned import Learning, Member
 from gputok.kernels.cpu.encode_corpus.marks import CUT, MARK, mark_words
+from gputok.kernels.cpu.encode_words.short_words import (
+    BATCH,
+    MOST_BYTES,
+    STATE,
+    WORK,
+    ShortWords,
+    merge_words,
+    pack_ids,
+)
 from gputok.kernels.cpu.primitives.arrays import new_memory, pointer
 from gputok.kernels.cpu.primitives.constants import ALL, U0, U1, U2, U4, U8, U16, U24, U32, U64
 from gputok.kernels.cpu.primitives.handle import Handle
@@ -54,9 +67,9 @@ from gputok.kernels.cpu.primitives.memory import (
     tail,
     view,
 )
-from gputok.kernels.cpu.walk import END_OF_TEXT, Walk, block_room, next_block
+from gputok.kernels.cpu.walk import BLOCK_BYTES, END_OF_TEXT, MARGIN, Walk, block_room, next_block
 from gputok.kernels.cpu.word_table import N_MASKS, put_masks
-from gputok.kernels.signatures import I64s, NamedTuple, U8s, U64s, i64, u8, u32, u64
+from gputok.kernels.signatures import I64s, NamedTuple, U8s, U32s, U64s, i64, u8, u32, u64
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,8 +80,12 @@ __all__ = ["Encoder", "encode_corpus", "encode_marked", "surround"]
 
 N_KEYS = 256  # words whose keys are found before the words are looked up
 _ROOM = 1 << 10  # bytes that an array of ids has beyond what text before needed
+_ROW = 1 << 15  # about so many ids are in the row of a round if the model is asked here: they stay in the L2
+_LEARNED = 16  # ids of new words that a round has room for, for each event
+_LEAST_BYTES_AN_ID = 1.5  # for which there is room before it is needed: of a text of gigabytes, more might be refused
 _FEW_BYTES = 1 << 11  # that are copied without the function of C
 _LARGE = 1 << 22  # bytes of ids that get huge pages
+_NO_ROUND = -1, 0, 0, 0, 0
 _NO_IDS, _NO_ROWS = np.empty(0, np.uint32), np.zeros(1, np.int64)  # of new words
 ASKED_AHEAD = np.uint64(512)  # bytes of ids that are on the way while others are put together
 
@@ -83,6 +100,8 @@ class _Round(NamedTuple):
     begin: I64s  # int64[n_new], of each new word in the text
     end: I64s  # int64[n_new]
     lines: U64s  # uint64[n_new], where each is entered in the cache
+    learned: U32s  # uint32[], the ids of those that the kernel has encoded
+    rows: I64s  # int64[n_new + 1], where the ids of each begin
 
 
 class _Tables(NamedTuple):
@@ -91,6 +110,7 @@ class _Tables(NamedTuple):
     walk: Walk
     cache: WordCache
     work: _Round
+    model: ShortWords  # without symbols: the caller must be asked
 
 
 class Encoder:
@@ -124,11 +144,19 @@ class Encoder:
         self._tables = Handle(_Tables, cache=self.cache, work=self.work)
         self.address = self._tables.address
 
-    def begin(self, walk: Walk) -> None:
-        """Makes the cache larger if that pays, and its size is not at the limit; and takes what others have learned."""
+    def begin(self, walk: Walk, words: ShortWords | None = None) -> None:
+        """Makes the cache larger if that pays, and its size is not at the limit; and takes what others have learned.
+
+        words: the model, if the kernels may encode its short words; a later text may come without.
+        """
         self.cache = grown(self.cache, self.most_lines)
         self.member.take(self.cache)
-        self._tables.put(walk=walk, cache=self.cache)
+        self._tables.put(walk=walk, cache=self.cache, **({} if words is None else {"model": words}))
+
+    def give(self, data: np.ndarray, n: int) -> None:
+        """Offers the first n words of `work`, which have been encoded, to other encoders."""
+        begin, end, _, learned, rows = self.work[4:]
+        self.member.give(data, begin[:n], end[:n], learned[: rows[n]].copy(), rows[: n + 1].copy())
 
     def widen(self) -> None:
         """Makes the memory of a round larger, until `narrow`."""
@@ -145,7 +173,8 @@ class Encoder:
 def _new_round(n_bytes: int, n_events: int, n_marks: int) -> _Round:
     kinds = np.int64, np.uint64, np.int64, np.int64, np.uint64
     events = (np.empty(n_events, kind) for kind in kinds)
-    return _Round(np.empty(n_bytes, np.uint8), np.empty(n_marks, np.uint8), *events)
+    learned = np.empty(0 if n_marks else _LEARNED * n_events, np.uint32), np.zeros(n_events + 1, np.int64)
+    return _Round(np.empty(n_bytes, np.uint8), np.empty(n_marks, np.uint8), *events, *learned)
 
 
 def encode_corpus(
@@ -155,15 +184,17 @@ def encode_corpus(
     automaton: Walk,
     model: Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
     encoder: Encoder,
+    words: ShortWords | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Encodes pieces of text: the ids, one after the other, and where those of each piece end.
 
     data: uint8[n], valid UTF-8; offsets: int64[p + 1], the pieces in it; token: int64[p], an id that stands for the
     whole piece, or -1; None: all are -1. model(data, start, end) -> ids uint32[t], rows int64[words + 1] is called with
-    words that the encoder doesn't know.
+    words that the encoder doesn't know. words: the same model, if it can be asked by kernels for short words.
     Returns ids (uint16 or uint32)[t] and offsets int64[p + 1].
     """
-    ids, ends, _ = _encoded(data, offsets, token, (automaton,), model, encoder)
+    encoder.begin(automaton, words)
+    ids, ends, _ = _encoded(data, offsets, token, _encode, (), model, encoder)
     return ids, ends
 
 
@@ -185,20 +216,20 @@ def encode_marked(
     -> ids, ends, and uint8[t], a mark of each id: CUT, the first id of a piece; UNSURE, the first id of another word, with
     two bytes of `inside` around the word's begin; else 0.
     """
-    return _encoded(data, offsets, token, (automaton, cuts, inside, int(offsets[0])), model, encoder)
+    encoder.begin(automaton)
+    return _encoded(data, offsets, token, _encode_marked, (cuts, inside, int(offsets[0])), model, encoder)
 
 
 def _encoded(
     data: np.ndarray,
     offsets: np.ndarray,
     token: np.ndarray | None,
+    kernel: Any,
     how: tuple[Any, ...],
     model: Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
     encoder: Encoder,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    encoder.begin(how[0])
-    width, marked, address = encoder.cache.width, len(how) > 1, encoder.address
-    look_up, put_together = (_look_up_marked, _put_marked) if marked else (_look_up, _put_together)
+    width, marked = encoder.cache.width, len(how) > 0
     start, stop, piece = int(offsets[0]), int(offsets[-1]), 0
     token = None if token is None else np.ascontiguousarray(token, np.int64)
     ends, n_ids, n_text = np.empty(len(offsets), np.int64), 0, stop - start
@@ -207,30 +238,34 @@ def _encoded(
     # Of all rounds: arrays of each would be new memory twice, since they would have to be joined
     joined = _memory(int(width * n_text / encoder.bytes_an_id) + _ROOM)
     marks = np.empty(len(joined) if marked else 0, np.uint8)
-    while start < stop:
-        stopped, first, last, n_bytes, n_events, n_new = look_up(
-            address, pointer(data), pieces, (start, stop, piece, n_ids), *how[1:]
+    done, ids, rows = _NO_ROUND, _NO_IDS, _NO_ROWS
+    while start < stop or done != _NO_ROUND:
+        where = start, stop, piece, n_ids
+        where, done, n_learned, needed = kernel(
+            encoder.address, pointer(data), pieces, where, done, ids, rows, joined, marks, *how
         )
-        if stopped == start:  # a single block is too much for the memory
-            encoder.widen()
-            continue
-        start, work, ids, rows = stopped, encoder.work, _NO_IDS, _NO_ROWS
-        if n_new:
-            begin, end = work.begin[:n_new], work.end[:n_new]
-            ids, rows = model(data, begin, end)
-            keep(encoder.cache, work.lines[:n_new], begin, end, ids, rows)
-            encoder.member.give(data, begin, end, ids, rows)
-        sizes = n_bytes, n_events, n_ids, first, last
-        while (filled := put_together(address, pieces, sizes, ids, rows, joined, marks)) < 0:
-            joined, before = _memory(_ROOM - 5 * filled // 4), joined
+        start, _, piece, n_ids = where
+        n_new, work = done[2], encoder.work
+        if n_learned:
+            encoder.give(data, n_learned)
+        if needed:
+            bytes_an_id = max(width * (start - int(offsets[0])) / needed, _LEAST_BYTES_AN_ID)
+            joined, before = _memory(_ROOM + max(5 * needed // 4, int(1.1 * width * n_text / bytes_an_id))), joined
             joined[: width * n_ids] = before[: width * n_ids]
             marks.resize(len(joined) if marked else 0, refcheck=False)
-        n_ids, piece = filled, last
+            if n_learned:
+                ids, rows = work.learned, work.rows[n_learned - n_new : n_learned + 1]
+        elif n_new:
+            begin, end, lines = (each[n_learned : n_learned + n_new] for each in (work.begin, work.end, work.lines))
+            ids, rows = model(data, begin, end)
+            keep(encoder.cache, lines, begin, end, ids, rows)
+            encoder.member.give(data, begin, end, ids, rows)
+        elif start < stop and not n_learned:  # a single block is too much for the memory
+            encoder.widen()
     encoder.narrow()
     ends[piece + 1 :] = n_ids  # pieces without text at the end
-    # Room that is not needed is never touched, and room that is made later costs a copy. So the densest text so far counts,
-    # but at least 1.5 bytes an id: of a text of gigabytes, more room might be refused
-    encoder.bytes_an_id = min(encoder.bytes_an_id, max((n_text + 1) / (1.25 * n_ids + 1), 1.5))
+    # Room that is not needed is never touched, and room that is made later costs a copy. So the densest text so far counts
+    encoder.bytes_an_id = min(encoder.bytes_an_id, max((n_text + 1) / (1.25 * n_ids + 1), _LEAST_BYTES_AN_ID))
     if joined.base is None and len(joined) - n_ids * width > n_text // 8:  # else what is left isn't worth giving back
         joined.resize(n_ids * width, refcheck=False)
     return joined[: n_ids * width].view(encoder.dtype), ends, marks[: n_ids if marked else 0]
@@ -241,68 +276,134 @@ def _memory(n_bytes: int) -> np.ndarray:
     return np.empty(n_bytes, np.uint8) if n_bytes < _LARGE else new_memory(n_bytes)
 
 
-@kernel(i64, i64, (i64, i64, i64, i64), (i64, i64, i64, i64))
-def _look_up(address, data, pieces, where):
-    """A round without marks."""
+_WHERE, _DONE = (i64, i64, i64, i64), (i64, i64, i64, i64, i64)
+
+
+@kernel(i64, i64, _WHERE, _WHERE, _DONE, u32[:], i64[:], u8[:], u8[:])
+def _encode(address, data, pieces, where, done, ids, rows, joined, marks):
+    """Rounds without marks."""
     work = record_at(address, _Tables).work
-    return _do_round(address, data, pieces, where, work.marks, work.what, 0, False)
+    how = work.marks, work.what, 0
+    return _do_rounds(address, data, pieces, where, done, view(ids), view(rows), (joined, marks), how, False)
 
 
-@kernel(i64, i64, (i64, i64, i64, i64), (i64, i64, i64, i64), u8[:], u64[:], i64)
-def _look_up_marked(address, data, pieces, where, cuts, inside, first):
-    """A round with marks; first: the byte of the first bit of `cuts`."""
-    return _do_round(address, data, pieces, where, view(cuts), view(inside), first, True)
+@kernel(i64, i64, _WHERE, _WHERE, _DONE, u32[:], i64[:], u8[:], u8[:], u8[:], u64[:], i64)
+def _encode_marked(address, data, pieces, where, done, ids, rows, joined, marks, cuts, inside, first):
+    """Rounds with marks; first: the byte of the first bit of `cuts`."""
+    how = view(cuts), view(inside), first
+    return _do_rounds(address, data, pieces, where, done, view(ids), view(rows), (joined, marks), how, True)
 
 
 @kernel(inline=True)
-def _do_round(address, data, pieces, where, cuts, inside, first, marked):
-    """Does a round, until the text ends, or until an array may have too little room.
+def _do_rounds(address, data, pieces, where, done, ids, rows, joined, how, marked):
+    """Does rounds, until the text ends, or until the caller must encode new words or give more memory.
 
     address: of the encoder's tables; data: of the text; pieces: the addresses of the offsets of its pieces, and of their tokens,
-    the number of tokens (of all pieces, or 0), and the address of `ends`, int64[pieces + 1]; where: where the round begins, where the
-    text ends, a piece that begins at `start` or before, and the number of ids of the rounds before.
-    The text of a piece with a token is left out: the model may not know its words. ends[i + 1] becomes the number of ids up to the end
-    of piece i, as far as the round goes, with one id for each new word, and none for a token. cuts, inside: of
-    `encode_marked`. marked: a constant, so that LLVM leaves out what isn't needed.
-    -> the byte where the round stopped, its first and its last piece, and the numbers of bytes of `work.ids`, of events, and of
-    new words.
+    the number of tokens (of all pieces, or 0), and the address of `ends`, int64[pieces + 1]; where: where the next round begins, where
+    the text ends, a piece that begins there or before, and the number of ids of the rounds before. done: a round whose ids are still to
+    be put together, as `_do_round` returns it, and ids, rows: of its new words; or its first number is -1. joined: arrays for the ids
+    and their marks; how: `cuts`, `inside` and `first` of `encode_marked`. marked: a constant, so that LLVM leaves out what isn't needed.
+    -> where; done, if the caller must encode its new words, or give more memory; how many words were encoded here, of which `work` has
+    the ids; and how many bytes of memory for ids are needed, or 0. Nothing done, and neither words nor bytes: `work` is too small.
     """
-    tables, (start, stop, piece, n_before) = record_at(address, _Tables), where
+    tables, (start, stop, piece, n_ids), n_learned, needed = record_at(address, _Tables), where, 0, 0
+    work, room = tables.work, _room_for_block(BLOCK_BYTES + MARGIN, marked)
+    masks, keys = scratch(N_MASKS, np.uint64), scratch(4 * N_KEYS, np.uint64)
+    put_masks(masks)
+    merging = scratch(BATCH, np.uint64), scratch(WORK, np.uint32), scratch(STATE, np.uint64)
+    asks_here = len(tables.model.symbols) > 0 and not marked
+    while True:
+        if done[0] >= 0:
+            filled = _put(tables, pieces, done, n_ids, ids, rows, joined, marked)
+            if filled < 0:
+                needed = -filled
+                break
+            n_ids, piece = filled, done[4]
+        begun, done = start, (-1, 0, 0, 0, 0)
+        if start == stop:
+            break
+        words = tail(work.begin, n_learned), tail(work.end, n_learned), tail(work.lines, n_learned)
+        where, limits = (start, stop, piece, n_ids), (asks_here, len(work.begin) - n_learned)
+        start, made, is_long = _do_round(tables, data, pieces, where, words, limits, (room, masks, keys), how, marked)
+        if start == begun:
+            if not is_long:
+                break
+            room = _room_for_block(2 * room[0][0], marked)
+            continue
+        done = made
+        ids, rows = tail(work.learned, 0), tail(work.rows, n_learned)
+        if done[2]:
+            if not (asks_here and _learn(tables, data, words, n_learned, done[2], merging)):
+                break
+            n_learned += done[2]
+    return (start, stop, piece, n_ids), done, n_learned, needed
+
+
+@kernel(inline=True)
+def _learn(tables, data, words, n_learned, n_new, merging):
+    """Encodes the new words of a round, after those of the rounds before, and keeps their ids; False: the caller must do it.
+
+    `merge_words` needs an element for each byte of the words, and four more.
+    """
+    (begin, end, lines), work = words, tables.work
+    n_bytes, longest = 0, 0
+    for i in range(n_new):
+        n_bytes += end[i] - begin[i]
+        longest = max(longest, end[i] - begin[i])
+    first = work.rows[n_learned]
+    if longest > MOST_BYTES or first + n_bytes + 4 > len(work.learned):
+        return False
+    new, out = (view(begin, np.uint64), view(end, np.uint64), np.uint64(n_new)), tail(work.learned, first)
+    counts = tail(work.rows, n_learned)
+    merge_words(view(data, np.uint8), new, as_views(tables.model), merging, out, view(counts, np.uint64))
+    pack_ids(new, (out, view(counts, np.uint64)), out, view(counts, np.uint64))  # none is longer
+    for i in range(n_new + 1):
+        counts[i] += first
+    width = np.uint64(tables.cache.width)
+    keep_words(as_views(tables.cache), width, (lines, new[0], new[1], new[2]), work.learned, view(counts, np.uint64))
+    return True
+
+
+@kernel(inline=True)
+def _do_round(tables, data, pieces, where, new_words, limits, memory, how, marked):
+    """Does a round, until the text ends, or until an array may have too little room; or, if the model is asked here, after some ids.
+
+    The text of a piece with a token is left out: the model may not know its words. ends[i + 1] becomes the number of ids up to the end
+    of piece i, as far as the round goes, with one id for each new word, and none for a token. new_words: where `work` has those of this
+    round; limits: whether the row shall be short, and the number of new words at most.
+    -> the byte where the round stopped; the numbers of bytes of `work.ids`, of events, and of new words, its first and its last piece;
+    and whether it stopped at a word that is longer than a block.
+    """
+    (start, stop, piece, n_before), (cuts, inside, first) = where, how
     walk, cache, work = tables.walk, tables.cache, tables.work
     data, offsets = view(data, np.uint8), view(pieces[0], np.int64)
     # `token` and `ends` have an item for each piece, so what bounds `piece` bounds their index too. With marks, no text is
     # left out: they would have to know which
     token, has_tokens, ends = view(pieces[1], np.int64), pieces[2] > 0 and not marked, view(pieces[3], np.int64)
-    views_of_walk, (n_block, block, codes, bounds) = as_views(walk), block_room()
-    rows = scratch(n_block, np.uint64)
-    masks, keys = scratch(N_MASKS, np.uint64), scratch(4 * N_KEYS, np.uint64)
-    put_masks(masks)
+    (((n_block, block, codes, bounds), rows, (united, mark_of)), masks, keys), views_of_walk = memory, as_views(walk)
     known, narrow = as_views(cache), cache.width == 2
     ids_shift, room = (U1, np.uint64(len(work.ids) >> 1)) if narrow else (U2, np.uint64(len(work.ids) >> 2))
     ids, at, what, marks = work.ids, work.at, work.what, work.marks
-    new_words = work.begin, work.end, work.lines
-    out, n_events, n_new = U0, U0, U0
-    united, mark_of = _room_for_marks(n_block if marked else 0)
+    out, n_events, n_new, longest_row = U0, U0, U0, np.uint64(_ROW) << ids_shift if limits[0] else ALL
+    is_long = False
     while offsets[piece + 1] <= start:  # `start` is before the last offset
         ends[piece + 1] = n_before
         piece += 1
     first_piece = piece
-    while start < stop:
+    while start < stop and out < longest_row:
         copied, n, _, n_words = next_block(
             data, offsets, piece, start, stop, views_of_walk, (n_block, block, codes, bounds), token, has_tokens
         )
-        if copied == 0:
-            n_block, block, codes, bounds = block_room(2 * n_block)
-            rows = scratch(n_block, np.uint64)
-            united, mark_of = _room_for_marks(n_block if marked else 0)
-            continue
+        is_long = copied == 0
+        if is_long:
+            break
         if marked:
             here = data[start - 1] if start > 0 else np.uint8(0), start - first
             n_words = mark_words(block, bounds, n_words, here, cuts, inside, mark_of, united)
             bounds, united = united, bounds
         # 16 more: up to 32 bytes after the last ids are overwritten here, and read by _put_together
         needed = (out >> ids_shift) + most_ids(n_words, np.uint64(n)) + U16
-        if needed > room or n_events + n_words > np.uint64(len(at)):
+        if needed > room or n_events + n_words > np.uint64(len(at)) or n_new + n_words > np.uint64(limits[1]):
             break
         # One row for each END; one more is overwritten, and a block has MARGIN bytes more than words
         row, n_known, before = U0, n_new, out
@@ -342,13 +443,14 @@ def _do_round(address, data, pieces, where, cuts, inside, first, marked):
         found = rows, row, before, out, ids_shift
         piece = _note_ends(offsets, piece, start, start + copied, found, n_before, ends)
         start += copied
-    return start, first_piece, piece, np.int64(out), np.int64(n_events), np.int64(n_new)
+    return start, (np.int64(out), np.int64(n_events), np.int64(n_new), first_piece, piece), is_long
 
 
 @kernel(inline=True)
-def _room_for_marks(n):
-    """What `mark_words` needs for a block of n bytes."""
-    return scratch(n, np.uint32), scratch(n, np.uint8)
+def _room_for_block(n, marked):
+    """What `next_block` needs for a block of n bytes, `_do_round` for the rows in it, and `mark_words` for its words."""
+    n_marks = n if marked else 0
+    return block_room(n), scratch(n, np.uint64), (scratch(n_marks, np.uint32), scratch(n_marks, np.uint8))
 
 
 @kernel(inline=True)
@@ -488,18 +590,6 @@ def _copy_run(ring, run, ids, out, width):
     return out
 
 
-@kernel(i64, (i64, i64, i64, i64), (i64, i64, i64, i64, i64), u32[:], i64[:], u8[:], u8[:])
-def _put_together(address, pieces, sizes, ids, rows, joined, marks):
-    """Appends the ids of a round to `joined`."""
-    return _put(address, pieces, sizes, ids, rows, joined, marks, False)
-
-
-@kernel(i64, (i64, i64, i64, i64), (i64, i64, i64, i64, i64), u32[:], i64[:], u8[:], u8[:])
-def _put_marked(address, pieces, sizes, ids, rows, joined, marks):
-    """Likewise, and their marks to `marks`."""
-    return _put(address, pieces, sizes, ids, rows, joined, marks, True)
-
-
 @kernel(inline=True)
 def _copy_known(target, out, source, marks, at, size, shift, marked):
     """Copies ids, and their marks: `size` bytes of ids from `at` on, to `out`."""
@@ -523,18 +613,18 @@ def _copy_wide(target, out, source, at, size):
 
 
 @kernel(inline=True)
-def _put(address, pieces, sizes, ids, rows, joined, joined_marks, marked):
+def _put(tables, pieces, made, n_before, learnt, rows, to, marked):
     """Puts together all ids of a round, after those before; `ends` then tells the true number of ids, which is returned.
 
-    address, pieces: of `_do_round`; sizes: bytes of `work.ids`, events, ids of the rounds before, and the first and the last
-    piece of the round; ids, rows: of the new words. Four bytes are stored for each id; if ids have two bytes, the next id
-    overwrites the upper two. Ids of known words are copied 32 bytes at a time: up to 31 bytes too many, which `work.ids` has,
-    and for which `joined` has room. Marks, uint8[n], are copied likewise. -> if `joined` has too little room: instead, the number of bytes that it needs, below 0.
+    made: of `_do_round`; n_before: the ids of the rounds before; learnt, rows: of the new words; to: arrays for ids and marks. Four
+    bytes are stored for each id; if ids have two bytes, the next id overwrites the upper two. Ids of known words are copied 32 bytes at
+    a time: up to 31 bytes too many, which `work.ids` has, and for which `joined` has room. Marks, uint8[n], are copied likewise.
+    -> if there is too little room: instead, the number of bytes that are needed, below 0.
     """
-    n_bytes, n_events, n_before, first_piece, last_piece = sizes
-    tables, token, ends = record_at(address, _Tables), view(pieces[1], np.int64), view(pieces[3], np.int64)
+    (n_bytes, n_events, _, first_piece, last_piece), (joined, joined_marks) = made, to
+    token, ends = view(pieces[1], np.int64), view(pieces[3], np.int64)
     work, width, has_tokens = tables.work, tables.cache.width, pieces[2] > 0
-    source, learnt, step, at, of = work.ids, view(ids), np.uint64(width), work.at, work.what
+    source, step, at, of = work.ids, np.uint64(width), work.at, work.what
     shift, number, marks, n_new = np.uint64(width >> 1), ALL >> U8 if marked else ALL, work.marks, 0
     for i in range(n_events):
         what = of[i] & number
