@@ -14,22 +14,22 @@ On a GPU, gputok on the CPU is one of the peers.
 
 from __future__ import annotations
 
+import itertools
 import json
-import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gputok.bench.peers import ENCODE, END, MODELS_OF, ON_CPU, TRAIN, Job, learned, version
+from gputok.bench.processes import in_turn, run
 from gputok.kernels.threads import thread_count
 from gputok.progress import reporting
 from gputok.recipes import recipe
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Sequence
 
     from gputok.progress import Progress, Report
@@ -293,47 +293,44 @@ def _installed(
 
 
 def _take_turns(peers: Sequence[str], job: Callable[[str], Job], runs: int, report: Report) -> list[PeerRow]:
-    rows = {peer: PeerRow(peer, version(peer) or "", [], [], [], [], [], [], None, None) for peer in peers}
-    for turn in range(runs):
-        for i in range(len(peers)):
-            row = rows[peers[(turn + i) % len(peers)]]
-            if row.failure:
-                continue
-            report(f"runs: {row.peer}", turn * len(peers) + i, runs * len(peers))
-            try:
-                run, process_seconds = _run(job(row.peer))
-            except ChildProcessError as error:
-                rows[row.peer] = row._replace(failure=str(error))
-                continue
-            row.seconds.append(run["seconds"])
-            row.process_seconds.append(process_seconds)
-            row.peak_bytes.append(run["peak_bytes"])
-            row.runtime_bytes.append(run["runtime_bytes"])
-            row.start_seconds.append((run["import_seconds"], run["warm_seconds"]))
-            row.later_seconds.append(run["later_seconds"])
+    failures: dict[str, str] = {}
+    numbers = itertools.count()
+
+    def one(peer: str) -> tuple[Any, float] | None:
+        report(f"runs: {peer}", next(numbers), runs * len(peers))
+        try:
+            return _run(job(peer))
+        except ChildProcessError as error:
+            failures[peer] = str(error)
+            return None
+
+    found = in_turn(peers, one, runs)
     report("runs", runs * len(peers), runs * len(peers))
-    return list(rows.values())
+    return [_row(peer, found[peer], failures.get(peer, "")) for peer in peers]
+
+
+def _row(peer: str, runs: Sequence[tuple[Any, float]], failure: str) -> PeerRow:
+    seconds, later, peak, runtime = (
+        [run[name] for run, _ in runs] for name in ("seconds", "later_seconds", "peak_bytes", "runtime_bytes")
+    )
+    starts = [(run["import_seconds"], run["warm_seconds"]) for run, _ in runs]
+    whole = [of_process for _, of_process in runs]
+    return PeerRow(peer, version(peer) or "", seconds, whole, peak, runtime, starts, later, None, None, failure)
 
 
 def _run(job: Job) -> tuple[Any, float]:
     """Runs a process; returns what it measured and its wall time. Raises ChildProcessError if it fails."""
     threads = str(job.threads)
-    source = str(pathlib.Path(__file__).parents[2])
     environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])]),
         "RAYON_NUM_THREADS": threads,  # tokenizers, rustbpe, gigatoken
         "GPUTOK_NUM_THREADS": threads,
         "TOKENIZERS_PARALLELISM": "true",
     }
-    command = [sys.executable, "-m", "gputok.bench.worker", json.dumps(job._asdict())]
-    start = time.perf_counter()
-    process = subprocess.run(command, env=environment, capture_output=True, text=True)
-    seconds = time.perf_counter() - start
-    if process.returncode:
-        errors = process.stderr.strip().splitlines() or [f"exit status {process.returncode}"]
-        raise ChildProcessError(f"{job.peer} could not {job.task}: {errors[-1][:200]}")
-    return json.loads(process.stdout.strip().splitlines()[-1]), seconds
+    try:
+        ended = run(sys.executable, "-m", "gputok.bench.worker", json.dumps(job._asdict()), **environment)
+    except ChildProcessError as error:
+        raise ChildProcessError(f"{job.peer} could not {job.task}: {error}") from None
+    return ended.printed, ended.seconds
 
 
 def _plain(text: str | os.PathLike[str], target: pathlib.Path) -> pathlib.Path:

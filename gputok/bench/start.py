@@ -1,162 +1,101 @@
-"""Times fresh processes with little work, as a shell, a worker, a serverless function or a test is one, by their parts.
+"""A program that does one task in a fresh process, and prints the CPU time of its parts, in milliseconds; null if a peer can't load.
 
-A process imports a package, loads a tokenizer, encodes one text, and then all of a file. The packages take turns.
+It imports nothing that a package may have to import, which would then take that package no time.
 """
 
 from __future__ import annotations
 
+import importlib._bootstrap as bootstrap
 import json
-import pathlib
-import resource
-import statistics
-import subprocess
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+import time
 
+TYPE_CHECKING = False  # the one in `typing` is such an import
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Sequence
+    from collections.abc import Callable
+    from typing import Any
 
 PARTS = "numpy", "imports", "work", "load", "first text", "first pass", "process"
 """`numpy` is the import of NumPy, `imports` that of all other modules, also of those that a later part imports; the next four are
-without imports; `process` is all of it, the start and the end of Python included."""
-_PRELUDE = """
-import importlib._bootstrap as bootstrap, json, time
-cpu, find, parts, imported, depth = time.process_time, bootstrap._find_and_load, {}, 0.0, 0
-def timed_import(*names):
-    global imported, depth
-    start, depth = cpu(), depth + 1
-    try:
-        return find(*names)
-    finally:
-        depth -= 1
-        imported += 0 if depth else cpu() - start
-def timed(name, work):
-    start, before = cpu(), imported
+without imports; `process` is all of it, the start and the end of Python included, which only the caller can measure."""
+TRAINED: dict[str, tuple[str, str, str, dict[str, Any], dict[str, Any]]] = {
+    "BPE, encode, decode": ("BPE", "ByteLevel", "BpeTrainer", {}, {}),
+    "WordPiece": ("WordPiece", "Whitespace", "WordPieceTrainer", {"unk_token": "?"}, {"special_tokens": ["?"]}),
+    "Unigram": ("Unigram", "Metaspace", "UnigramTrainer", {}, {"unk_token": "?", "special_tokens": ["?"]}),
+}
+"""What is trained -> the model, the pre-tokenizer and the trainer, and options of the model and of the trainer."""
+_figures: dict[str, float] = {}
+_imported, _depth = 0.0, 0
+
+
+def _clock_imports() -> None:
+    """From now on, `_imported` adds up the time of imports."""
+    find = bootstrap.__dict__["_find_and_load"]
+
+    def timed_import(*names: Any) -> Any:
+        global _imported, _depth
+        start, _depth = time.process_time(), _depth + 1
+        try:
+            return find(*names)
+        finally:
+            _depth -= 1
+            _imported += 0 if _depth else time.process_time() - start
+
+    bootstrap.__dict__["_find_and_load"] = timed_import
+
+
+def _timed(part: str, work: Callable[[], Any]) -> Any:
+    start, before = time.process_time(), _imported
     made = work()
-    parts[name] = cpu() - start - imported + before
+    _figures[part] = time.process_time() - start - _imported + before
     return made
-bootstrap._find_and_load = timed_import
-if PACKAGE == "gputok":
-    import numpy
-parts["numpy"], imported = imported, 0.0
-"""
-_POSTLUDE = """
-parts["imports"] = imported
-print(json.dumps(parts))
-"""
-_TRAIN = """
-def train():
-    module = __import__(PACKAGE, fromlist=["models", "pre_tokenizers", "trainers"])
-    tokenizer = module.Tokenizer(module.models.{0})
-    tokenizer.pre_tokenizer = module.pre_tokenizers.{1}
+
+
+def _train(package: str, task: str) -> None:
+    module = __import__(package, fromlist=["models", "pre_tokenizers", "trainers"])
+    model, pre_tokenizer, kind, of_model, of_trainer = TRAINED[task]
+    tokenizer = module.Tokenizer(getattr(module.models, model)(**of_model))
+    tokenizer.pre_tokenizer = getattr(module.pre_tokenizers, pre_tokenizer)()
+    trainer = getattr(module.trainers, kind)(vocab_size=60, show_progress=False, **of_trainer)
     text = ["the quick brown fox jumps over the lazy dog", "pack my box with five dozen liquor jugs"] * 20
-    trainer = module.trainers.{2}(vocab_size=60, show_progress=False, **{3})
     tokenizer.train_from_iterator(text, trainer)
     assert tokenizer.decode(tokenizer.encode("the lazy fox").ids)
-timed("work", train)
-"""
-_LOAD = """
-def load():
-    kind = __import__(PACKAGE).Tokenizer
+
+
+def _load(package: str, path: str) -> Any:
+    kind = __import__(package).Tokenizer
     try:
-        return kind({path!r}) if PACKAGE == "gigatoken" else kind.from_file({path!r})
+        return kind(path) if package == "gigatoken" else kind.from_file(path)
     except Exception:
-        if PACKAGE == "gputok":
+        if package == "gputok":
             raise
-        raise SystemExit(CANNOT_LOAD) from None
-tokenizer = timed("load", load)
-first = timed("first text", lambda: tokenizer.encode("Hello world, this is a first text: it's 12 words, or so, naïve."))
-assert len(first if PACKAGE == "gigatoken" else first.ids)
-"""
-_PASS = """
-with open({text!r}, encoding="utf-8", errors="replace") as file:
-    read = file.read()
-documents = [read[at : at + 4096] for at in range(0, len(read), 4096)]
-batch = {{"gputok": "encode_batch_fast", "gigatoken": "encode_batch_list"}}.get(PACKAGE, "encode_batch")
-timed("first pass", lambda: getattr(tokenizer, batch)(documents))
-"""
-_TASKS = {
-    "BPE, encode, decode": ("BPE()", "ByteLevel(add_prefix_space=False)", "BpeTrainer", {}),
-    "WordPiece": ("WordPiece(unk_token='?')", "Whitespace()", "WordPieceTrainer", {"special_tokens": ["?"]}),
-    "Unigram": ("Unigram()", "Metaspace()", "UnigramTrainer", {"special_tokens": ["?"], "unk_token": "?"}),
-}
-
-_CANNOT_LOAD = 3
-"""The exit status of a process whose peer can't load the tokenizer."""
+        print("null")
+        raise SystemExit from None
 
 
-class Start(NamedTuple):
-    """The processes of one task by one package."""
-
-    task: str
-    package: str  # and the Python if it is another one
-    parts: dict[str, float]  # of PARTS: the medians of the CPU time, in milliseconds
-
-
-def start(
-    tokenizers: Sequence[str | os.PathLike[str]] = (),
-    *,
-    text: str | os.PathLike[str] | None = None,
-    peers: Sequence[str] = (),
-    runs: int = 9,
-) -> list[Start]:
-    """Times each task: loading each of `tokenizers` and encoding, or, without these, a small training for each model.
-
-    tokenizers: paths of tokenizer.json files, or of compiled ones; text: a plain text file, which each process encodes last, in documents of
-    4,096 characters; peers: the Python of each other environment that has a package `tokenizers` (1.0, say) or gigatoken;
-    runs: processes of each package for each task. Peers are tokenizers and, if installed, gigatoken, which trains nothing. A
-    peer that can't load a tokenizer has no row for it. Raises RuntimeError if a process fails.
-    """
-    names = ("tokenizers", "gigatoken") if tokenizers else ("tokenizers",)
-    others = [(name, python) for python in (sys.executable, *peers) for name in names if _has(python, name)]
-    packages = [("gputok", sys.executable), *others]
-    rows: list[Start] = []
-    for task, code in _tasks(tokenizers, text).items():
-        runs_of = [[_run(code, *package) for package in packages] for _ in range(runs)]
-        for (package, python), found in zip(packages, zip(*runs_of, strict=True), strict=True):
-            parts = {name: statistics.median(one[name] for one in found) for name in PARTS if name in found[0]}
-            if parts:
-                rows.append(Start(task, package if python == sys.executable else f"{package} of {python}", parts))
-    return rows
+def _main(package: str, task: str, text: str = "") -> None:
+    global _imported
+    _clock_imports()
+    if package == "gputok":
+        import numpy  # noqa: F401
+    _figures["numpy"], _imported = _imported, 0.0
+    if task in TRAINED:
+        _timed("work", lambda: _train(package, task))
+    else:
+        tokenizer = _timed("load", lambda: _load(package, task))
+        some = "Hello world, this is a first text: it's 12 words, or so, naïve."
+        first = _timed("first text", lambda: tokenizer.encode(some))
+        assert len(first if package == "gigatoken" else first.ids)
+        if text:
+            with open(text, encoding="utf-8", errors="replace") as file:
+                read = file.read()
+            documents = [read[at : at + 4096] for at in range(0, len(read), 4096)]
+            batch = {"gputok": "encode_batch_fast", "gigatoken": "encode_batch_list"}.get(package, "encode_batch")
+            _timed("first pass", lambda: getattr(tokenizer, batch)(documents))
+    _figures["imports"] = _imported
+    figures = {part: [1000 * _figures[part]] for part in PARTS if part in _figures}
+    print(json.dumps({"name": package, "checked": [], "figures": figures | {"process": []}}))
 
 
-def table(rows: Sequence[Start]) -> str:
-    """Returns the rows as a table."""
-    lines = [f"{'milliseconds of CPU time':36}" + "".join(f"{name:>12}" for name in PARTS)]
-    for task in dict.fromkeys(row.task for row in rows):
-        lines.append(task)
-        for row in (row for row in rows if row.task == task):
-            cells = (f"{row.parts[name]:12.1f}" if name in row.parts else f"{'-':>12}" for name in PARTS)
-            lines.append(f"  {row.package:34}" + "".join(cells))
-    return "\n".join(lines)
-
-
-def _tasks(tokenizers: Sequence[str | os.PathLike[str]], text: str | os.PathLike[str] | None) -> dict[str, str]:
-    if not tokenizers:
-        return {f"train a small {model}": _TRAIN.format(*parts) for model, parts in _TASKS.items()}
-    encode = "" if text is None else _PASS.format(text=str(pathlib.Path(text).resolve()))
-    paths = {str(pathlib.Path(path).resolve()): pathlib.Path(path).name for path in tokenizers}
-    return {f"load {name}, encode": _LOAD.format(path=path) + encode for path, name in paths.items()}
-
-
-def _has(python: str, package: str) -> bool:
-    found = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
-    return subprocess.run([python, "-c", found, package], check=False).returncode == 0
-
-
-def _run(code: str, package: str, python: str) -> dict[str, float]:
-    """Returns the milliseconds of CPU time of each part of one process, in all threads; none if a peer can't load."""
-    given = f"PACKAGE, CANNOT_LOAD = {package!r}, {_CANNOT_LOAD}\n"
-    command = [python, "-c", f"{given}{_PRELUDE}{code}{_POSTLUDE}"]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    process = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if process.returncode == _CANNOT_LOAD:
-        return {}
-    if process.returncode:
-        last = process.stderr.strip().splitlines()[-1:] or ["no message"]
-        raise RuntimeError(f"{package} of {python} failed: {last[0]}")
-    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    parts: dict[str, float] = json.loads(process.stdout) | {"process": used}
-    return {name: 1000 * seconds for name, seconds in parts.items()}
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

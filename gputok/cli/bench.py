@@ -73,14 +73,15 @@ def start(
     as_json: bool = False,
 ) -> None:
     """Time fresh processes that import, load and encode one text, by their parts, and those of tokenizers and gigatoken."""
-    from gputok.bench import start as processes
+    from gputok.bench import processes
 
     options.check_standard_input([*(tokenizers or []), text])
     with contextlib.ExitStack() as opened:
         paths = [opened.enter_context(options.local_file(path, "standard input.json")) for path in tokenizers or []]
         plain = opened.enter_context(options.local_file(text or ""))
         rows = processes.start(paths, text=plain or None, peers=peer or [], runs=runs)
-    print(json.dumps([row._asdict() for row in rows], indent=2) if as_json else processes.table(rows))
+    found = [{"task": row.task, "package": row.package, "parts": row.figures} for row in rows]
+    print(json.dumps(found, indent=2) if as_json else f"milliseconds of CPU time\n{processes.table(rows)}")
 
 
 def latency(
@@ -92,18 +93,30 @@ def latency(
     as_json: bool = False,
 ) -> None:
     """Time the encoding of one short text (repeated, new, not ASCII, with special tokens), and compare with tokenizers."""
-    if peer or doors:
-        from gputok.bench import doors as ways
+    from gputok.bench import processes
 
+    if peer or doors:
         if text is None:
             raise typer.BadParameter("prompts, batches and first texts need --text, a file of 10 MB")
-        found = ways.doors(tokenizers, text, peer or [])
-        print(json.dumps([door._asdict() for door in found], indent=2) if as_json else ways.table(found))
+        rows = processes.doors(tokenizers, text, peer or [])
+        found = [
+            {"tokenizer": row.task, "kind": kind, "package": row.package, "value": value}
+            for row in rows
+            for kind, value in row.figures.items()
+        ]
+        print(json.dumps(found, indent=2) if as_json else processes.table(rows))
         return
-    from gputok.bench import latency as texts
+    from gputok.kernels.native import choose
 
-    rows = texts.latency(tokenizers, text=text, runs=runs)
-    print(texts.to_json(rows) if as_json else texts.table(rows))
+    rows, kernels = processes.latency(tokenizers, text=text, runs=runs), choose().reason
+    found = [
+        {"tokenizer": ours.task, "text": text, "asked": asked, "gputok": value, "tokenizers": theirs.figures[figure]}
+        for ours, theirs in zip(rows[::2], rows[1::2], strict=True)
+        for figure, value in ours.figures.items()
+        for text, _, asked in [figure.partition(": ")]
+    ]
+    shown = f"microseconds for a text; kernels: {kernels}\n{processes.table(rows)}"
+    print(json.dumps({"kernels": kernels, "rows": found}, indent=2) if as_json else shown)
 
 
 def repeat_option(arguments: Sequence[str]) -> list[str]:
