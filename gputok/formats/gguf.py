@@ -107,9 +107,12 @@ def from_gguf(path: str | os.PathLike[str], *, pattern: str | None = None) -> To
 
 def read_gguf(path: str | os.PathLike[str], *, pattern: str | None = None) -> tuple[Tokenizer, dict[str, Any]]:
     """Reads the tokenizer and its options: the special tokens by role, and the chat template; see `from_gguf`."""
-    name = os.fspath(path)
-    metadata = read_metadata(name)
-    values = _Values(metadata, name)
+    metadata = read_metadata(path)
+    with in_file(os.fspath(path)):
+        return _opened(_Values(metadata), pattern)
+
+
+def _opened(values: _Values, pattern: str | None) -> tuple[Tokenizer, dict[str, Any]]:
     kind = values.get("model")
     make: dict[Any, Callable[[], Tokenizer]] = {
         "gpt2": lambda: _byte_level(values, pattern),
@@ -117,15 +120,12 @@ def read_gguf(path: str | os.PathLike[str], *, pattern: str | None = None) -> tu
         "t5": lambda: _sentencepiece(values, UNIGRAM),
         "bert": lambda: _wordpiece(values),
     }
-    if whole := metadata.get("tokenizer.huggingface.json"):
+    if whole := values.metadata.get("tokenizer.huggingface.json"):
         make[kind] = lambda: Tokenizer.from_str(whole)
     if kind not in make:
         found = "is missing" if kind is None else f"is {short(kind)}"
-        raise ValueError(
-            f"{name}: tokenizer.ggml.model {found}; gputok reads tokenizers of kind {', '.join(map(repr, make))}"
-        )
-    with in_file(name):
-        tokenizer = make[kind]()
+        raise ValueError(f"tokenizer.ggml.model {found}; gputok reads tokenizers of kind {', '.join(map(repr, make))}")
+    tokenizer = make[kind]()
     options: dict[str, Any] = {}
     tokens = _wordpiece_tokens(values) if kind == "bert" else values.tokens
     for role, key in _SPECIAL_NAMES.items():
@@ -181,18 +181,17 @@ _CHECKS = {
 class _Values:
     """The metadata `tokenizer.ggml.*` of a file."""
 
-    def __init__(self, metadata: Mapping[str, Any], name: str) -> None:
-        self.metadata, self.name = metadata, name
-        with in_file(name):
-            for key, check in _CHECKS.items():
-                if key in metadata:
-                    checked(key, check, metadata[key])
+    def __init__(self, metadata: Mapping[str, Any]) -> None:
+        self.metadata = metadata
+        for key, check in _CHECKS.items():
+            if key in metadata:
+                checked(key, check, metadata[key])
         self.tokens: list[str] = metadata.get("tokenizer.ggml.tokens") or []
         if not self.tokens and "tokenizer.ggml.model" in metadata:
-            raise ValueError(f"{name}: the tokenizer has no tokens (tokenizer.ggml.tokens)")
+            raise ValueError("the tokenizer has no tokens (tokenizer.ggml.tokens)")
         repeated = len(self.tokens) - len(set(self.tokens))
         if repeated:
-            raise ValueError(f"{name}: {repeated} tokens occur twice (tokenizer.ggml.tokens)")
+            raise ValueError(f"{repeated} tokens occur twice (tokenizer.ggml.tokens)")
         self.types: Sequence[int] = self.column("token_type", NORMAL)
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -205,18 +204,14 @@ class _Values:
         if values is None:
             return [default] * len(self.tokens)
         if len(values) != len(self.tokens):
-            raise ValueError(
-                f"{self.name}: tokenizer.ggml.{key} has {len(values)} values for {len(self.tokens)} tokens"
-            )
+            raise ValueError(f"tokenizer.ggml.{key} has {len(values)} values for {len(self.tokens)} tokens")
         return values
 
     def named(self, key: str, tokens: list[str], default: int = 0) -> tuple[str, int]:
         """Returns the token whose id is the value of a key, and the id."""
         token_id = self.get(key, default)
         if not 0 <= token_id < len(tokens):
-            raise ValueError(
-                f"{self.name}: tokenizer.ggml.{key} is {token_id}, but the tokenizer has {len(tokens)} tokens"
-            )
+            raise ValueError(f"tokenizer.ggml.{key} is {token_id}, but the tokenizer has {len(tokens)} tokens")
         return tokens[token_id], token_id
 
     def of_type(self, *types: int) -> list[str]:
@@ -235,19 +230,15 @@ def _byte_level(values: _Values, pattern: str | None) -> Tokenizer:
     else:
         found = "names no pattern" if pre in (None, "default") else f"names the unknown pattern {short(pre)}"
         raise ValueError(
-            f"{values.name}: the file {found} to cut text (tokenizer.ggml.pre); pass pattern=, one of "
+            f"the file {found} to cut text (tokenizer.ggml.pre); pass pattern=, one of "
             f"{', '.join(PATTERNS)} or a regular expression. Known values: {', '.join(sorted(SPLITS))}"
         )
     merges = values.get("merges")
     if merges is None:
-        raise ValueError(f"{values.name}: a byte-level BPE needs merges (tokenizer.ggml.merges)")
+        raise ValueError("a byte-level BPE needs merges (tokenizer.ggml.merges)")
     pairs = [(merge[:at], merge[at + 1 :]) for merge in merges for at in [merge.find(" ", 1)]]
     vocabulary = {token: token_id for token_id, token in enumerate(values.tokens)}
-    try:
-        model = models.BPE(vocabulary, pairs, ignore_merges=pre in _WHOLE_WORDS)
-    except ValueError as error:
-        raise ValueError(f"{values.name}: {error}") from None
-    tokenizer = Tokenizer(model)
+    tokenizer = Tokenizer(models.BPE(vocabulary, pairs, ignore_merges=pre in _WHOLE_WORDS))
     splits = [pre_tokenizers.Split(Regex(each), "isolated") for each in patterns]
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*splits, byte_level])
@@ -260,7 +251,7 @@ def _byte_level(values: _Values, pattern: str | None) -> Tokenizer:
 def _sentencepiece(values: _Values, kind: int) -> Tokenizer:
     """Makes a tokenizer from pieces and their scores, as from a `.model` file."""
     if values.get("treat_whitespace_as_suffix"):
-        raise ValueError(f"{values.name}: white space as a suffix can't be expressed")
+        raise ValueError("white space as a suffix can't be expressed")
     unknown = values.get("unknown_token_id", 0 if kind == BPE else 2)
     # The model never finds tokens of other types; user-defined tokens are cut out of the text before the model sees it.
     kinds = np.array(values.types)
@@ -343,9 +334,7 @@ def _add_ends(tokenizer: Tokenizer, values: _Values, *, bos: bool = False, eos: 
 def _end(values: _Values, name: str, default: bool) -> tuple[str, int] | None:
     add = values.get(f"add_{name}_token")
     if add and values.get(f"{name}_token_id") is None:
-        raise ValueError(
-            f"{values.name}: tokenizer.ggml.add_{name}_token is set, but tokenizer.ggml.{name}_token_id is missing"
-        )
+        raise ValueError(f"tokenizer.ggml.add_{name}_token is set, but tokenizer.ggml.{name}_token_id is missing")
     if add is None:
         add = default and values.get(f"{name}_token_id") is not None
     return values.named(f"{name}_token_id", values.tokens) if add else None
@@ -370,12 +359,8 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             try:
                 return _Reader(data).metadata()
-            except (struct.error, UnicodeDecodeError, _CutShort) as error:
+            except (struct.error, ValueError) as error:
                 raise ValueError(f"{path}: is a broken GGUF file: {error}") from None
-
-
-class _CutShort(Exception):
-    """The file ends too early, or contradicts itself."""
 
 
 class _Reader:
@@ -392,10 +377,10 @@ class _Reader:
             self.order, self.at = ">", 4
             version = self.number("I")
         if version < 2:
-            raise _CutShort(f"expected version 2 or later, got version {version}")
+            raise ValueError(f"expected version 2 or later, got version {version}")
         _, n_values = self.number("Q"), self.number("Q")
         if n_values > _MOST_KEYS:
-            raise _CutShort(f"expected at most {_MOST_KEYS} values, got {n_values}")
+            raise ValueError(f"expected at most {_MOST_KEYS} values, got {n_values}")
         found = {}
         for _ in range(n_values):
             key = self.string()
@@ -406,7 +391,7 @@ class _Reader:
         """Reads bytes."""
         start, end = self.at, self.at + n_bytes
         if end > len(self.data):
-            raise _CutShort(f"{n_bytes} bytes should follow byte {start}, but the file ends at {len(self.data)}")
+            raise ValueError(f"{n_bytes} bytes should follow byte {start}, but the file ends at {len(self.data)}")
         self.at = end
         return self.data[start:end]
 
@@ -426,7 +411,7 @@ class _Reader:
             inner, length = self.number("I"), self.number("Q")
             if inner in (_STRING, _ARRAY):
                 if depth > 8 or length > len(self.data):
-                    raise _CutShort(f"the array at byte {self.at} has {length} values, which can't be right")
+                    raise ValueError(f"the array at byte {self.at} has {length} values, which can't be right")
                 return [self.value(inner, depth + 1) for _ in range(length)]
             dtype = self.dtype(inner)
             return np.frombuffer(self.take(length * dtype.itemsize), dtype)
@@ -436,5 +421,5 @@ class _Reader:
         """Returns the type of a number or a boolean."""
         code = _SCALARS.get(kind)
         if code is None:
-            raise _CutShort(f"expected the number of a type of values at byte {self.at}, got {kind}")
+            raise ValueError(f"expected the number of a type of values at byte {self.at}, got {kind}")
         return np.dtype(self.order + code)
