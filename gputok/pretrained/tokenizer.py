@@ -269,15 +269,27 @@ class PreTrainedTokenizer(SpecialTokens):
         wanted |= {"special_tokens_mask": return_special_tokens_mask, "offset_mapping": return_offsets_mapping}
         columns = calls.columns(self.model_input_names, return_tensors is not None, **wanted, length=return_length)
         split = self.split_special_tokens if split_special_tokens is None else split_special_tokens
-        options: dict[str, Any] = {"columns": columns, "return_tensors": return_tensors, "split": split}
-        options |= {"add_special_tokens": add_special_tokens, "is_split_into_words": is_split_into_words}
-        options |= {"return_overflowing_tokens": return_overflowing_tokens, "verbose": verbose}
+
+        def encoded(text: Any, pair: Any, limits: calls.Limits) -> BatchEncoding:
+            inputs, is_batch = calls.inputs(text, pair, is_split_into_words)
+            whole = self._encoded(inputs, self._limited(limits, split), is_split_into_words, add_special_tokens)
+            groups = [[one, *one.overflowing] if return_overflowing_tokens else [one] for one in whole]
+            encodings = [encoding for group in groups for encoding in group]
+            if verbose and limits.max_length is None:
+                self._warn_of_length(encodings)
+            data = {name: [read(encoding) for encoding in encodings] for name, read in columns.items()}
+            if return_overflowing_tokens:
+                data["overflow_to_sample_mapping"] = [i for i, group in enumerate(groups) for _ in group]
+            if not is_batch and return_tensors is None and not return_overflowing_tokens:
+                data = {name: column if name == "length" else column[0] for name, column in data.items()}
+            return BatchEncoding(data, encodings, return_tensors)
+
         if text is not None:
-            batch = self._encode(text, text_pair, limits, **options)
+            batch = encoded(text, text_pair, limits)
         if text_target is not None:
             if max_target_length is not None:
                 limits = limits._replace(max_length=max_target_length)
-            target = self._encode(text_target, text_pair_target, limits, **options)
+            target = encoded(text_target, text_pair_target, limits)
             if text is None:
                 return target
             batch["labels"] = target["input_ids"]
@@ -295,38 +307,13 @@ class PreTrainedTokenizer(SpecialTokens):
             )
         return found
 
-    def _encode(
-        self,
-        text: Any,
-        pair: Any,
-        limits: calls.Limits,
-        *,
-        add_special_tokens: bool,
-        is_split_into_words: bool,
-        return_tensors: str | None,
-        return_overflowing_tokens: bool,
-        split: bool,
-        columns: dict[str, Any],
-        verbose: bool,
-    ) -> BatchEncoding:
-        inputs, is_batch = calls.inputs(text, pair, is_split_into_words)
-        steps = self._limited(limits, split)
+    def _encoded(
+        self, inputs: list[Any], steps: Pipeline, is_split_into_words: bool, add_special_tokens: bool
+    ) -> list[Encoding]:
         if inputs and isinstance(inputs[0], Authored):
             parts = [one.segments() for one in inputs]
-            whole = encode_segments(steps, parts, inputs[0].protect, add_special_tokens)
-        else:
-            whole = encode_batch(steps, inputs, is_split_into_words, add_special_tokens)
-        groups = [[one, *one.overflowing] if return_overflowing_tokens else [one] for one in whole]
-        encodings = [encoding for group in groups for encoding in group]
-        if verbose and limits.max_length is None:
-            self._warn_of_length(encodings)
-
-        data = {name: [read(encoding) for encoding in encodings] for name, read in columns.items()}
-        if return_overflowing_tokens:
-            data["overflow_to_sample_mapping"] = [i for i, group in enumerate(groups) for _ in group]
-        if not is_batch and return_tensors is None and not return_overflowing_tokens:
-            data = {name: column if name == "length" else column[0] for name, column in data.items()}
-        return BatchEncoding(data, encodings, return_tensors)
+            return encode_segments(steps, parts, inputs[0].protect, add_special_tokens)
+        return encode_batch(steps, inputs, is_split_into_words, add_special_tokens)
 
     def _limited(self, limits: calls.Limits, split: bool) -> Pipeline:
         """Makes the pipeline for one call, with its limits; split: special tokens in the text are ordinary text.
