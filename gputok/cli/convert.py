@@ -66,16 +66,12 @@ def tokens(
 ) -> None:
     """Count the tokens of files, folders and repositories, without special tokens around each document."""
     from gputok.report import count_files, report
-    from gputok.report.groups import short_names
 
     options.check_standard_input([*inputs, *tokenizer])
     if by not in ("file", "ending", "language"):
         raise ValueError(f"--by {by}: expected file, ending or language")
-    if len({*tokenizer}) < len(tokenizer):
-        raise ValueError(f"--tokenizer {max(tokenizer, key=tokenizer.count)}: is given twice")
     options.check_second("csv", csv, "", reading.storage, [*inputs, *tokenizer])
-    names = short_names(tokenizer)
-    loaded = {name: options.load_tokenizer(path, reading.storage) for name, path in zip(names, tokenizer, strict=True)}
+    loaded = options.load_tokenizers(tokenizer, reading.storage)
     if group_by is not None:
         leave_out = "is not for --group-by, whose rows are the documents of a table"
         options.refuse(leave_out, price=price, lines=lines, by=by != "ending", no_gitignore=not gitignore)
@@ -92,7 +88,4 @@ def tokens(
     rows: Any = by
     if csv is not None:
         found.groups(rows).to_csv(csv)
-    if as_json:
-        print(json.dumps(found.to_dict(rows, price), indent=2, ensure_ascii=False))
-    else:
-        print(found.to_str(rows, price))
+    options.sum_up(found.to_str(rows, price), found.to_dict(rows, price), output="", as_json=as_json)

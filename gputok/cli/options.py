@@ -266,6 +266,15 @@ def load_tokenizer(path: str, storage: Mapping[str, Any], *, pattern: str | None
         return folders.load(lambda tokenizer, **_: tokenizer, local, **options)
 
 
+def load_tokenizers(paths: list[str], storage: Mapping[str, Any]) -> dict[str, Tokenizer]:
+    """Opens the tokenizers of --tokenizer, by their shortest names that differ; see `load_tokenizer`."""
+    from gputok.report.groups import short_names
+
+    if len({*paths}) < len(paths):
+        raise ValueError(f"--tokenizer {max(paths, key=paths.count)}: is given twice")
+    return {name: load_tokenizer(path, storage) for name, path in zip(short_names(paths), paths, strict=True)}
+
+
 def own_token(path: str, role: str, given: str | None) -> str | bool | None:
     """Returns the end ("eos") or begin token ("bos") of documents, for `Tokenizer.encode_corpus`.
 

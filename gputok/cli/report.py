@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from functools import partial
@@ -120,7 +119,7 @@ def sizes(
                 written.write_text(measured.to_svg(), encoding="utf-8", newline="\n")
             else:
                 measured.figure().savefig(written, format=kind)
-    print(json.dumps(measured.to_dict(), indent=2, ensure_ascii=False) if as_json else measured)
+    options.sum_up(str(measured), measured.to_dict(), output="", as_json=as_json)
 
 
 def _numbers(text: str) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import pathlib
 import sys
@@ -135,10 +134,9 @@ def explain(
         raise ValueError(
             f"{text} is a file, and explain shows each step of a text: head -c 200 {text} | gputok explain - ..."
         )
-    found = options.load_tokenizer(tokenizer, options.storage_options(storage_option)).explain(
-        given, add_special_tokens
-    )
-    print(json.dumps(found.to_dict(), indent=2, ensure_ascii=False) if as_json else found)
+    loaded = options.load_tokenizer(tokenizer, options.storage_options(storage_option))
+    found = loaded.explain(given, add_special_tokens)
+    options.sum_up(str(found), found.to_dict(), output="", as_json=as_json)
 
 
 def audit(
@@ -186,17 +184,14 @@ def playground(
 ) -> None:
     """Write a page that tokenizes what you type, without a network; it opens a tokenizer.json that you drop on it."""
     from gputok.report import playground as page_of
-    from gputok.report.groups import short_names
 
     paths, storage = tokenizer or [], options.storage_options(storage_option)
     options.check_standard_input(paths)
-    if len({*paths}) < len(paths):
-        raise ValueError(f"--tokenizer {max(paths, key=paths.count)}: is given twice")
     if open_it and output == options.STANDARD:
         raise ValueError("--open: a page on standard output can't be opened; give a file by --output")
-    named = zip(short_names(paths), (options.load_tokenizer(path, storage) for path in paths), strict=True)
+    loaded = options.load_tokenizers(paths, storage)
     with options.output_file(output, storage, paths) as page:
-        page_of(dict(named), page, text=text, title=title)
+        page_of(loaded, page, text=text, title=title)
     if output != options.STANDARD:
         print(f"{options.shown_output(output)}: a page with {len(paths)} tokenizer{'' if len(paths) == 1 else 's'}")
     if open_it:

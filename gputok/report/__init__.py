@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, overload
 
 from gputok.files.repositories import LeftOut
 from gputok.pipeline.run import RunOptions
-from gputok.report.curves import CompressionCurve
+from gputok.report.curves import CompressionCurve, aligned
 from gputok.report.file_tokens import Counted, FileCounts, count_files
 from gputok.report.groups import GroupMeasures, Groups
 from gputok.report.page import playground
 from gputok.report.portable import MOST_BYTES
 from gputok.report.sizes import SizeMeasures, Sizes
-from gputok.report.values import COLUMNS, Findings, Made, Measures, Text
+from gputok.report.values import COLUMNS, Made, Measures, Text
 from gputok.version import __version__
 
 if TYPE_CHECKING:
@@ -35,16 +35,83 @@ if TYPE_CHECKING:
 
     from gputok.corpus import Source
 
-__all__ = ["COLUMNS", "CompressionCurve", "Counted", "FileCounts", "Findings", "GroupMeasures", "Groups", "LeftOut"]
-__all__ += ["Made", "Measures", "Report", "ReportOptions", "SizeMeasures", "Sizes", "Text", "count_files"]
-__all__ += ["playground", "report"]
+__all__ = ["COLUMNS", "CompressionCurve", "Counted", "FileCounts", "GroupMeasures", "Groups", "LeftOut", "Made"]
+__all__ += [
+    "Measures",
+    "Report",
+    "ReportOptions",
+    "SizeMeasures",
+    "Sizes",
+    "Text",
+    "count_files",
+    "playground",
+    "report",
+]
 
 _MOST_NAMED = 3  # the header names at most so many files
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Report(Findings):
-    """Measurements of one or several tokenizers on the same text, with their figures and their page."""
+class Report:
+    """The measurements of one or several tokenizers on the same text.
+
+    Attributes:
+        text: the text.
+        tokenizers: the measurements of each tokenizer.
+        samples: passages of the text of about 1 kB, drawn at random: documents cut to that size, or several lines.
+        made: where the report comes from.
+        groups: the numbers of each file, or of each value of a column; None for a single file without `group_by`.
+    """
+
+    text: Text
+    tokenizers: tuple[Measures, ...]
+    samples: tuple[str, ...]
+    made: Made
+    groups: Groups | None = None
+
+    def table(self) -> list[tuple[str, ...]]:
+        """Returns a row of headings, and a row of formatted numbers for each tokenizer."""
+        styles = ("{:,}", "{:,}", "{:.2f}", "{:.2f}", "{:.1%}", "{:.1%}")
+        rows = [
+            (one.name, *(style.format(value) for style, value in zip(styles, one.row(), strict=True)))
+            for one in self.tokenizers
+        ]
+        return [("", *COLUMNS), *rows]
+
+    def summary(self) -> str:
+        """Says the result in one sentence: how many tokens the text becomes, and how the first tokenizer compares."""
+        first, *others = self.tokenizers
+        sentence = f"{first.name} makes {first.n_tokens:,} tokens of this text, {first.bytes_per_token:.2f} bytes each"
+        parts = [_compared(first.n_tokens, other) for other in others if other.n_tokens]
+        return ", ".join([sentence, *parts]) + "."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the numbers for JSON: those of the text, and for each tokenizer its name and those of `COLUMNS`."""
+        of, scripts = self.text, dict(zip(self.text.scripts, self.text.script_characters.tolist(), strict=True))
+        text = {"documents": of.n_documents, "bytes": of.n_bytes, "characters": of.n_characters}
+        text = {**text, "words": of.n_words, "scripts": scripts}
+        rows = [
+            {"name": one.name, **dict(zip(COLUMNS, one.row(), strict=True)), "unknown tokens": one.n_unknown}
+            for one in self.tokenizers
+        ]
+        groups = {} if self.groups is None else {"groups": self.groups.to_dict()}
+        return {"text": text, "tokenizers": rows, **groups}
+
+    def __str__(self) -> str:
+        whole = "\n".join(aligned(self.table()))
+        return whole if self.groups is None else f"{whole}\n\n{self.groups}"
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__}: {', '.join(one.name for one in self.tokenizers)} on {self.text.n_bytes:,} bytes>"
+        )
+
+    def _repr_html_(self) -> str:
+        import html
+
+        cells = [[html.escape(cell) for cell in row] for row in self.table()]
+        rows = (f"<tr><th>{row[0]}</th><td>{'</td><td>'.join(row[1:])}</td></tr>" for row in cells[1:])
+        return f"<table><tr><th>{'</th><th>'.join(cells[0])}</th></tr>{''.join(rows)}</table>"
 
     def figures(self) -> dict[str, Figure]:
         """Draws the figures; needs matplotlib (`pip install 'gputok[plot]'`).
@@ -158,3 +225,11 @@ def _names(source: Source) -> str:
     names = [name.partition("?")[0] if file.is_remote else name for name, file in zip(names, files, strict=True)]
     more = len(names) - _MOST_NAMED
     return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more files" if more > 0 else "")
+
+
+def _compared(n_tokens: int, other: Measures) -> str:
+    """How many more or fewer tokens these are than those of another tokenizer."""
+    share = n_tokens / other.n_tokens - 1
+    if round(abs(share), 3) == 0:
+        return f"as many as {other.name}"
+    return f"{abs(share):.1%} {'more' if share > 0 else 'fewer'} than {other.name}"

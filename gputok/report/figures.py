@@ -14,15 +14,15 @@ from gputok.report.curves import compression, curve
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gputok.report import Report
     from gputok.report.curves import CompressionCurve
-    from gputok.report.values import Findings
 
 
 _COLOURS = ("#2a78d6", "#d9541e", "#14885d", "#7a4fc4", "#b88400", "#b03a7a")
 _LONGEST = 32  # the histograms end at tokens of so many bytes; longer tokens are rare
 
 
-def draw(report: Findings) -> dict[str, Any]:
+def draw(report: Report) -> dict[str, Any]:
     """Draws the figures of a report: name -> Figure. They are not registered with pyplot, so they need no `close`."""
     heights = {"compression": 1.2 + 0.4 * len(report.tokenizers), "lengths": 3.2}
     figures = {name: _figure(8, height) for name, height in heights.items()}
@@ -61,7 +61,7 @@ def _figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _colours(report: Findings) -> dict[str, str]:
+def _colours(report: Report) -> dict[str, str]:
     return {one.name: _COLOURS[i % len(_COLOURS)] for i, one in enumerate(report.tokenizers)}
 
 
@@ -72,7 +72,7 @@ def _plain(axes: Any, grid: str) -> Any:
     return axes
 
 
-def _compression(report: Findings, figure: Any) -> None:
+def _compression(report: Report, figure: Any) -> None:
     colours, names = _colours(report), [one.name for one in report.tokenizers][::-1]
     measured = {one.name: one for one in report.tokenizers}
     shown = {"bytes a token (more is shorter)": "bytes_per_token", "tokens a word": "tokens_per_word"}
@@ -85,7 +85,7 @@ def _compression(report: Findings, figure: Any) -> None:
         axes.set_title(title, fontsize=10)
 
 
-def _lengths(report: Findings, figure: Any) -> None:
+def _lengths(report: Report, figure: Any) -> None:
     colours = _colours(report)
     for which, (axes, title) in enumerate(zip(figure.subplots(1, 2), ("vocabulary", "text"), strict=True)):
         _plain(axes, "y")
@@ -97,7 +97,7 @@ def _lengths(report: Findings, figure: Any) -> None:
     _legend(report, figure.axes[0])
 
 
-def _curves(report: Findings, figure: Any, curves: dict[str, np.ndarray], x: str, y: str) -> None:
+def _curves(report: Report, figure: Any, curves: dict[str, np.ndarray], x: str, y: str) -> None:
     colours, axes = _colours(report), _plain(figure.subplots(), "both")
     for name, values in curves.items():
         numbers, means = np.array(curve(values), np.float64).reshape(-1, 2).T
@@ -106,7 +106,7 @@ def _curves(report: Findings, figure: Any, curves: dict[str, np.ndarray], x: str
     _legend(report, axes)
 
 
-def _scripts(report: Findings, figure: Any) -> None:
+def _scripts(report: Report, figure: Any) -> None:
     colours, axes, n = _colours(report), _plain(figure.subplots(), "x"), len(report.tokenizers)
     rows = np.arange(len(report.text.scripts))[::-1]
     for i, one in enumerate(report.tokenizers):
@@ -117,7 +117,7 @@ def _scripts(report: Findings, figure: Any) -> None:
     _legend(report, axes)
 
 
-def _legend(report: Findings, axes: Any) -> None:
+def _legend(report: Report, axes: Any) -> None:
     if len(report.tokenizers) > 1:
         axes.legend(frameon=False, fontsize=9)
 

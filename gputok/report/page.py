@@ -13,15 +13,17 @@ import numpy as np
 from gputok.files.outputs import returned
 from gputok.report.curves import compression, curve
 from gputok.report.portable import MOST_BYTES, NotPortable, portable
-from gputok.report.values import COLUMNS, Findings, Measures, Sample
+from gputok.report.values import COLUMNS, Measures, Sample
 from gputok.types import public
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
 
+    from gputok.report import Report
 
-def render(report: Findings, most_bytes: int | None = MOST_BYTES) -> str:
+
+def render(report: Report, most_bytes: int | None = MOST_BYTES) -> str:
     """Makes the whole page. The page contains the text of the corpus only as JSON, which its script turns into text nodes."""
     body = importlib.resources.files("gputok.report").joinpath("page.html").read_text(encoding="utf-8")
     return filled(body, ["page.js"], report.made.title, _data(report, most_bytes))
@@ -49,7 +51,7 @@ def embedded(value: Any) -> str:
     return text.translate({ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"})
 
 
-def _data(report: Findings, most_bytes: int | None) -> dict[str, Any]:
+def _data(report: Report, most_bytes: int | None) -> dict[str, Any]:
     text, made = report.text, report.made
     header = {"text": made.source, "tokenizer": ", ".join(one.name for one in report.tokenizers), "date": made.date}
     header |= {"gputok": made.version, "command": made.command}

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
 from gputok.encoding.encoding import Encoding
-from gputok.report.curves import CompressionCurve, aligned, tokens_by_merge
+from gputok.report.curves import CompressionCurve, tokens_by_merge
 from gputok.types import public
 
 if TYPE_CHECKING:
     from gputok.pipeline.pipeline import Pipeline
-    from gputok.report.groups import Groups
 
 COLUMNS = ("vocabulary", "tokens", "bytes/token", "tokens/word", "unused", "unknown")
 
@@ -159,74 +158,3 @@ class Measures:
         """Returns the numbers of `COLUMNS`."""
         shares = self.unused_share, self.unknown_share
         return (len(self.ids), self.n_tokens, self.bytes_per_token, self.tokens_per_word, *shares)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Findings:
-    """The measurements of one or several tokenizers on the same text.
-
-    Attributes:
-        text: the text.
-        tokenizers: the measurements of each tokenizer.
-        samples: passages of the text of about 1 kB, drawn at random: documents cut to that size, or several lines.
-        made: where the report comes from.
-        groups: the numbers of each file, or of each value of a column; None for a single file without `group_by`.
-    """
-
-    text: Text
-    tokenizers: tuple[Measures, ...]
-    samples: tuple[str, ...]
-    made: Made
-    groups: Groups | None = None
-
-    def table(self) -> list[tuple[str, ...]]:
-        """Returns a row of headings, and a row of formatted numbers for each tokenizer."""
-        styles = ("{:,}", "{:,}", "{:.2f}", "{:.2f}", "{:.1%}", "{:.1%}")
-        rows = [
-            (one.name, *(style.format(value) for style, value in zip(styles, one.row(), strict=True)))
-            for one in self.tokenizers
-        ]
-        return [("", *COLUMNS), *rows]
-
-    def summary(self) -> str:
-        """Says the result in one sentence: how many tokens the text becomes, and how the first tokenizer compares."""
-        first, *others = self.tokenizers
-        sentence = f"{first.name} makes {first.n_tokens:,} tokens of this text, {first.bytes_per_token:.2f} bytes each"
-        parts = [_compared(first.n_tokens, other) for other in others if other.n_tokens]
-        return ", ".join([sentence, *parts]) + "."
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the numbers for JSON: those of the text, and for each tokenizer its name and those of `COLUMNS`."""
-        of, scripts = self.text, dict(zip(self.text.scripts, self.text.script_characters.tolist(), strict=True))
-        text = {"documents": of.n_documents, "bytes": of.n_bytes, "characters": of.n_characters}
-        text = {**text, "words": of.n_words, "scripts": scripts}
-        rows = [
-            {"name": one.name, **dict(zip(COLUMNS, one.row(), strict=True)), "unknown tokens": one.n_unknown}
-            for one in self.tokenizers
-        ]
-        groups = {} if self.groups is None else {"groups": self.groups.to_dict()}
-        return {"text": text, "tokenizers": rows, **groups}
-
-    def __str__(self) -> str:
-        whole = "\n".join(aligned(self.table()))
-        return whole if self.groups is None else f"{whole}\n\n{self.groups}"
-
-    def __repr__(self) -> str:
-        return (
-            f"<{type(self).__name__}: {', '.join(one.name for one in self.tokenizers)} on {self.text.n_bytes:,} bytes>"
-        )
-
-    def _repr_html_(self) -> str:
-        import html
-
-        cells = [[html.escape(cell) for cell in row] for row in self.table()]
-        rows = (f"<tr><th>{row[0]}</th><td>{'</td><td>'.join(row[1:])}</td></tr>" for row in cells[1:])
-        return f"<table><tr><th>{'</th><th>'.join(cells[0])}</th></tr>{''.join(rows)}</table>"
-
-
-def _compared(n_tokens: int, other: Measures) -> str:
-    """How many more or fewer tokens these are than those of another tokenizer."""
-    share = n_tokens / other.n_tokens - 1
-    if round(abs(share), 3) == 0:
-        return f"as many as {other.name}"
-    return f"{abs(share):.1%} {'more' if share > 0 else 'fewer'} than {other.name}"
