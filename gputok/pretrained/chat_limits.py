@@ -20,7 +20,7 @@ import jinja2.runtime
 import jinja2.sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 MOST_STEPS = 10_000_000
 """Some 20 seconds; a conversation of 1,000 messages takes 10,000 to 100,000."""
@@ -29,8 +29,8 @@ MOST_CHARACTERS = 1 << 26
 """Of a text; the longest contexts have a million tokens, some 5 million characters."""
 _MOST_BITS = 1 << 16  # of a whole number
 _state = threading.local()
-_WIDTHS = {"ljust", "rjust", "center", "zfill", "expandtabs"}
-_WIDE_FILTERS = {"center", "indent", "wordwrap", "batch", "slice", "tojson", "filesizeformat"}
+_WIDE = {*"ljust rjust center zfill expandtabs indent wordwrap batch slice tojson filesizeformat".split()}
+"""Filters, and methods of a text, whose whole numbers are widths."""
 
 
 def begin() -> None:
@@ -53,8 +53,8 @@ def _length(value: Any) -> int:
     return len(value) if isinstance(value, str | list | tuple) else 0
 
 
-def _check_widths(values: Iterable[Any]) -> None:
-    _allow(max((abs(value) for value in values if isinstance(value, int)), default=0))
+def _check_widths(values: Iterable[Any], times: int = 1) -> None:
+    _allow(max((abs(value) for value in values if isinstance(value, int)), default=0) * times)
 
 
 def _check_format(text: Any, values: Iterable[Any]) -> None:
@@ -65,15 +65,25 @@ def _check_format(text: Any, values: Iterable[Any]) -> None:
     _allow(_length(text) + sum(map(_length, values)))
 
 
-def _check_replace(text: str, old: str = "", new: str = "", *_: Any) -> None:
-    if isinstance(old, str) and isinstance(new, str) and len(new) > len(old):
-        _allow(len(text) + text.count(old) * (len(new) - len(old)))
-
-
 def _counted(items: Iterable[Any]) -> Iterator[Any]:
     for item in items:
         _step()
         yield item
+
+
+def _check(name: str, given: Sequence[Any]) -> None:
+    """Checks a filter, or a method of a text, by its name; given: the value, and the arguments."""
+    if name in _WIDE:
+        # `indent` and `tojson` repeat the width for each line
+        per_line = str(given[0]).count("\n") + 1 if name == "indent" else 1 << 20 if name == "tojson" else 1
+        _check_widths(given[1:], per_line)
+    elif name == "format":
+        _check_format(given[0], given[1:])
+    elif name == "replace" and len(given) > 2:
+        text, old, new = map(str, given[:3])
+        _allow(len(text) + text.count(old) * max(len(new) - len(old), 0))
+    elif name == "join" and isinstance(given[0], list | tuple):
+        _allow(sum(map(_length, given[0])) + len(given[0]) * (_length(given[1]) if len(given) > 1 else 0))
 
 
 def _of_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -81,17 +91,7 @@ def _of_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def checked(*args: Any, **options: Any) -> Any:
         _step()
         given = [*args, *options.values()]
-        given = given[1:] if hasattr(function, "jinja_pass_arg") else given
-        if name in _WIDE_FILTERS:
-            # `indent` and `tojson` repeat the width for each line
-            per_line = str(given[0]).count("\n") + 1 if name == "indent" else 1 << 20 if name == "tojson" else 1
-            _check_widths([value * per_line for value in given[1:] if isinstance(value, int)])
-        elif name == "format":
-            _check_format(given[0], given[1:])
-        elif name == "replace" and len(given) > 2:
-            _check_replace(*map(str, given[:3]))
-        elif name == "join" and isinstance(given[0], list | tuple):
-            _allow(sum(map(_length, given[0])) + len(given[0]) * (_length(given[1]) if len(given) > 1 else 0))
+        _check(name, given[1:] if hasattr(function, "jinja_pass_arg") else given)
         return function(*args, **options)
 
     return checked
@@ -132,13 +132,8 @@ class LimitedEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
         """Calls an object for a template."""
         _step(_OF_CALL)
         text, name = getattr(__obj, "__self__", None), getattr(__obj, "__name__", "")
-        if isinstance(text, str):
-            if name in _WIDTHS:
-                _check_widths([*args, *kwargs.values()])
-            elif name == "replace":
-                _check_replace(text, *args)
-            elif name == "join" and args and isinstance(args[0], list | tuple):
-                _allow(sum(map(_length, args[0])) + len(text) * len(args[0]))
+        if isinstance(text, str) and name != "format":
+            _check(name, [*args, text] if name == "join" else [text, *args, *kwargs.values()])
         return super().call(__context, __obj, *args, **kwargs)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
