@@ -1294,7 +1294,7 @@ class Tokenizer:
                 `dtype` and `sequence_length` (`gputok.pipeline.encode.write.WriteOptions`).
 
         Returns:
-            Without `output`, an iterator of a `TokenBatch` for one to eight megabytes of text (64 on a GPU): `ids`,
+            Without `output`, an iterator of a `TokenBatch` for 1 to 16 megabytes of text (64 on a GPU): `ids`,
             uint16[n_ids] (uint32 if the vocabulary has more than 65,536 ids), and `rows`, int64[n_documents + 1].
             With a GPU as `output`, an iterator of `DeviceTokens` for each 64 MB of text: `ids` and `rows`, int32, as
             `encode_on_device` returns them.

@@ -74,9 +74,9 @@ class ReadSizes(NamedTuple):
     batch: int = BATCH_BYTES  # that is handed on, unless the caller asks for another size
     small: int = 1 << 20  # a thread reads several files that are smaller, and ranges that are not smaller
     remote: int = 8 << 20  # the least that is requested from a network at once
-    # What a thread reads, and works on, at most. What Python does for it takes 0.3 ms, one thread at a time: 2 % of
-    # encoding it. Twice as much took a tenth longer a byte: the text and its ids leave the caches
-    task: int = 8 << 20
+    # What a thread reads, and works on, at most. What Python does for it takes 0.5 ms, one thread at a time: 1.4 % of
+    # encoding it, and 2.2 % of half as much. Kernels take as long a byte: they work in windows that stay in the caches
+    task: int = 16 << 20
     slack: int = 1 << 12  # what is read after a range: most last documents end there
     part: int = PART_BYTES  # what is counted together if the counts of each part are saved
 

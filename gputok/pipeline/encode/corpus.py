@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _Waits = Callable[[], tuple[int, list[TokenBatch]]]
 
 _LONG = 4  # units of so many times the bytes of a slice have a long document
-_LONG_TASK = 16  # and so do tasks
+_LONG_TASK = 32  # and so do tasks
 
 
 def encode_corpus(
@@ -53,7 +53,7 @@ def encode_corpus(
     devices: Sequence[Any] = (),
     unit_bytes: int = UNIT_BYTES,
 ) -> Iterator[TokenBatch]:
-    """Yields the ids of whole documents, in order, of one to eight megabytes of text at a time.
+    """Yields the ids of whole documents, in order, of 1 to 16 megabytes of text at a time.
 
     The ids of a document are those of `tokenizer.encode(document)` without truncation and padding. batches: the
     documents; or tasks, which the threads read (`corpus.Source.read_apart`): not with `skip` or `devices`. ends: ids to
