@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gputok.cli import options
@@ -31,13 +32,10 @@ def extend(
     as_json: bool = False,
 ) -> None:
     """Add tokens that suit a text to a tokenizer; all old tokens keep their ids."""
-
-    def change_it(loaded: Tokenizer) -> VocabularyChange:
-        source = _source(inputs, from_counts, reading, running)
-        asked = {**reading.options, **running.options}
-        return loaded.extend(source, tokens, min_frequency=min_frequency, device=device, **asked)
-
-    _change(tokenizer, output, change, inputs, reading.storage, as_json, change_it)
+    asked = {"min_frequency": min_frequency, "device": device, **reading.options, **running.options}
+    source = partial(_source, inputs, from_counts, reading, running)
+    files = tokenizer, output, change, inputs, reading.storage
+    _change(*files, as_json, lambda loaded: loaded.extend(source(), tokens, **asked))
 
 
 def prune(
@@ -54,12 +52,10 @@ def prune(
     as_json: bool = False,
 ) -> None:
     """Take the tokens out of a tokenizer that a text misses least; ids are renumbered."""
-
-    def change_it(loaded: Tokenizer) -> VocabularyChange:
-        source = _source(inputs, from_counts, reading, running)
-        return loaded.prune(vocab_size, source, device=device, **reading.options, **running.options)
-
-    _change(tokenizer, output, change, inputs, reading.storage, as_json, change_it)
+    asked = {"device": device, **reading.options, **running.options}
+    source = partial(_source, inputs, from_counts, reading, running)
+    files = tokenizer, output, change, inputs, reading.storage
+    _change(*files, as_json, lambda loaded: loaded.prune(vocab_size, source(), **asked))
 
 
 def truncate(

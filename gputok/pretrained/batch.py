@@ -110,13 +110,12 @@ class BatchEncoding(UserDict):
             raise ValueError("this BatchEncoding has no encodings; use the result of calling the tokenizer")
         return self._encodings[batch_index]
 
-    def _one(self, first: int, second: int | None) -> tuple[Encoding, int]:
-        """Finds the encoding and the index that the two arguments of a method mean."""
-        return (self._encoding(0), first) if second is None else (self._encoding(first), second)
-
-    def _token(self, first: int, second: int | None) -> tuple[Encoding, int]:
-        encoding, index = self._one(first, second)
-        return encoding, index + len(encoding) if index < 0 else index
+    def _asked(self, method: str, first: int, second: int | None, *more: int) -> Any:
+        """Calls a method of the encoding that the two arguments of a method mean, with the index in it."""
+        encoding, index = (self._encoding(0), first) if second is None else (self._encoding(first), second)
+        if index < 0 and method.startswith("token"):
+            index += len(encoding)
+        return getattr(encoding, method)(index, *more)
 
     def tokens(self, batch_index: int = 0) -> list[str]:
         """Returns the tokens of a text."""
@@ -132,46 +131,39 @@ class BatchEncoding(UserDict):
 
     def token_to_sequence(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
         """Returns 0 or 1, the text of the pair that a token belongs to."""
-        encoding, index = self._token(batch_or_token_index, token_index)
-        return encoding.token_to_sequence(index)
+        return self._asked("token_to_sequence", batch_or_token_index, token_index)
 
     def token_to_word(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
         """Returns the index of the word that a token belongs to."""
-        encoding, index = self._token(batch_or_token_index, token_index)
-        return encoding.token_to_word(index)
+        return self._asked("token_to_word", batch_or_token_index, token_index)
 
     def token_to_chars(self, batch_or_token_index: int, token_index: int | None = None) -> CharSpan | None:
         """Returns the characters of a token."""
-        encoding, index = self._token(batch_or_token_index, token_index)
-        return _span(CharSpan, encoding.token_to_chars(index))
+        return _span(CharSpan, self._asked("token_to_chars", batch_or_token_index, token_index))
 
     def char_to_token(
         self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
     ) -> int | None:
         """Returns the token of a character of the text, or of the text `sequence_index` of a pair."""
-        encoding, index = self._one(batch_or_char_index, char_index)
-        return encoding.char_to_token(index, sequence_index)
+        return self._asked("char_to_token", batch_or_char_index, char_index, sequence_index)
 
     def char_to_word(
         self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
     ) -> int | None:
         """Returns the index of the word of a character."""
-        encoding, index = self._one(batch_or_char_index, char_index)
-        return encoding.char_to_word(index, sequence_index)
+        return self._asked("char_to_word", batch_or_char_index, char_index, sequence_index)
 
     def word_to_tokens(
         self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
     ) -> TokenSpan | None:
         """Returns the tokens of a word."""
-        encoding, index = self._one(batch_or_word_index, word_index)
-        return _span(TokenSpan, encoding.word_to_tokens(index, sequence_index))
+        return _span(TokenSpan, self._asked("word_to_tokens", batch_or_word_index, word_index, sequence_index))
 
     def word_to_chars(
         self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
     ) -> CharSpan | None:
         """Returns the characters of a word."""
-        encoding, index = self._one(batch_or_word_index, word_index)
-        return _span(CharSpan, encoding.word_to_chars(index, sequence_index))
+        return _span(CharSpan, self._asked("word_to_chars", batch_or_word_index, word_index, sequence_index))
 
     def convert_to_tensors(self, tensor_type: str | None, prepend_batch_axis: bool = False) -> BatchEncoding:
         """Replaces all columns by arrays or tensors of int64.
