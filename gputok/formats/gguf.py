@@ -214,10 +214,6 @@ class _Values:
             raise ValueError(f"tokenizer.ggml.{key} is {token_id}, but the tokenizer has {len(tokens)} tokens")
         return tokens[token_id], token_id
 
-    def of_type(self, *types: int) -> list[str]:
-        """Returns the tokens of these types."""
-        return [token for token, kind in zip(self.tokens, self.types, strict=True) if kind in types]
-
 
 def _byte_level(values: _Values, pattern: str | None) -> Tokenizer:
     pre = values.get("pre")
@@ -316,28 +312,27 @@ def _add_tokens(tokenizer: Tokenizer, values: _Values, tokens: list[str]) -> Non
     """Adds the control tokens as special tokens, and the user-defined tokens; both are looked for in the raw text."""
     special = [token for token, kind in zip(tokens, values.types, strict=True) if token and kind in (CONTROL, UNKNOWN)]
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
-    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in values.of_type(USER_DEFINED)])
+    named = zip(values.tokens, values.types, strict=True)
+    tokenizer.add_tokens([AddedToken(token, normalized=False) for token, kind in named if kind == USER_DEFINED])
 
 
 def _add_ends(tokenizer: Tokenizer, values: _Values, *, bos: bool = False, eos: bool = False) -> None:
     """Sets the special tokens before and after a text, as the file demands; bos, eos: if the file demands nothing."""
-    first, last = _end(values, "bos", bos), _end(values, "eos", eos)
-    tokens = [end for end in (first, last) if end]
-    if not tokens:
-        return
-    before, after = ([end[0]] if end else [] for end in (first, last))
-    single = " ".join([*before, "$A", *after])
-    pair = " ".join(f"{part}:1" for part in [*before, "$B", *after])
-    tokenizer.post_processor = processors.TemplateProcessing(single, f"{single} {pair}", [*dict.fromkeys(tokens)])
+    before, after = _end(values, "bos", bos), _end(values, "eos", eos)
+    if before or after:
+        single, second = (
+            " ".join(f"{token}:{i}" for token, _ in (*before, (text, 0), *after)) for i, text in enumerate(("$A", "$B"))
+        )
+        processor = processors.TemplateProcessing(single, f"{single} {second}", [*dict.fromkeys(before + after)])
+        tokenizer.post_processor = processor
 
 
-def _end(values: _Values, name: str, default: bool) -> tuple[str, int] | None:
-    add = values.get(f"add_{name}_token")
-    if add and values.get(f"{name}_token_id") is None:
+def _end(values: _Values, name: str, default: bool) -> list[tuple[str, int]]:
+    has_id = values.get(f"{name}_token_id") is not None
+    add = values.get(f"add_{name}_token", default and has_id)
+    if add and not has_id:
         raise ValueError(f"tokenizer.ggml.add_{name}_token is set, but tokenizer.ggml.{name}_token_id is missing")
-    if add is None:
-        add = default and values.get(f"{name}_token_id") is not None
-    return values.named(f"{name}_token_id", values.tokens) if add else None
+    return [values.named(f"{name}_token_id", values.tokens)] if add else []
 
 
 # -- the file format

@@ -272,7 +272,12 @@ class PreTrainedTokenizer(SpecialTokens):
 
         def encoded(text: Any, pair: Any, limits: calls.Limits) -> BatchEncoding:
             inputs, is_batch = calls.inputs(text, pair, is_split_into_words)
-            whole = self._encoded(inputs, self._limited(limits, split), is_split_into_words, add_special_tokens)
+            steps = self._limited(limits, split)
+            if inputs and isinstance(inputs[0], Authored):
+                parts = [one.segments() for one in inputs]
+                whole = encode_segments(steps, parts, inputs[0].protect, add_special_tokens)
+            else:
+                whole = encode_batch(steps, inputs, is_split_into_words, add_special_tokens)
             groups = [[one, *one.overflowing] if return_overflowing_tokens else [one] for one in whole]
             encodings = [encoding for group in groups for encoding in group]
             if verbose and limits.max_length is None:
@@ -306,14 +311,6 @@ class PreTrainedTokenizer(SpecialTokens):
                 "(tokenizer.add_special_tokens({'pad_token': '[PAD]'}))"
             )
         return found
-
-    def _encoded(
-        self, inputs: list[Any], steps: Pipeline, is_split_into_words: bool, add_special_tokens: bool
-    ) -> list[Encoding]:
-        if inputs and isinstance(inputs[0], Authored):
-            parts = [one.segments() for one in inputs]
-            return encode_segments(steps, parts, inputs[0].protect, add_special_tokens)
-        return encode_batch(steps, inputs, is_split_into_words, add_special_tokens)
 
     def _limited(self, limits: calls.Limits, split: bool) -> Pipeline:
         """Makes the pipeline for one call, with its limits; split: special tokens in the text are ordinary text.
