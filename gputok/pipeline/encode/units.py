@@ -141,8 +141,8 @@ def _encoders(dtype: np.dtype[Any]) -> Pool[Any]:
     def make() -> Any:
         from gputok.corpus.options import SIZES  # imported late: a first text needs no corpus
 
-        # The ids of a task have room in one round. Memory that no id is written to costs nothing
-        return Encoder(dtype, most_lines(), SIZES.task // 2, learning=learning)
+        # The ids of a task have room in one or two rounds. Memory that no id is written to costs nothing
+        return Encoder(dtype, most_lines(), SIZES.task // 4, learning=learning)
 
     return Pool(make)
 
