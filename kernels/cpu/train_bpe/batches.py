@@ -420,12 +420,12 @@ def _meets(s, a, b, batch):
 @kernel(inline=True)
 def _pick(s, most):
     """Takes the next batch from the queue, at most `most` pairs: DONE if there is one, or why there is none."""
-    hand, n_heap = s.at[layout.BUCKET], s.at[layout.HEAP]
+    floor, n_heap = s.at[layout.FLOOR], s.at[layout.HEAP]
     batch = (s.at[layout.BATCH] + 1) & np.int64(0xFFFFFFFF)
     n, n_born, outcome, is_new = np.uint64(0), np.int64(0), layout.DONE, True
     s.at[layout.OLD_TOKENS], s.at[layout.RESPELT] = s.at[layout.TOKENS], -1
     while np.int64(n) < most and s.at[layout.TOKENS] < s.vocab_size and is_new:
-        row, hand, n_heap = first_pair(s, hand, n_heap)
+        row, floor, n_heap = first_pair(s, floor, n_heap)
         if row < 0:
             outcome = layout.DRY
             break
@@ -454,7 +454,7 @@ def _pick(s, most):
         n_born += 2 * (count // s.threshold)  # each new pair reaches the threshold
         if a == b:
             break
-    s.at[layout.BUCKET], s.at[layout.HEAP] = hand, n_heap
+    s.at[layout.FLOOR], s.at[layout.HEAP] = floor, n_heap
     s.at[layout.N_BATCH] = n
     if n > 0 and outcome != layout.RESPELLED:
         s.at[layout.BATCH], s.at[layout.MOST_BORN] = batch, n_born
@@ -492,11 +492,9 @@ def _all_applied(s):
 @kernel(inline=True)
 def _queue_new(s):
     """Queues the pairs that the batch has made."""
-    hand, n_heap = s.at[layout.BUCKET], s.at[layout.HEAP]
+    n_heap = s.at[layout.HEAP]
     for row in range(s.at[layout.QUEUED], s.at[layout.PAIRS]):
-        count = s.pairs[2 * row + 1]
-        if count >= s.threshold:
-            n_heap = enqueue(s, hand, n_heap, row, s.pairs[2 * row], count)
+        n_heap = enqueue(s, s.at[layout.FLOOR], n_heap, row)
     s.at[layout.STORED] += s.at[layout.PAIRS] - s.at[layout.QUEUED]
     s.at[layout.QUEUED], s.at[layout.HEAP] = s.at[layout.PAIRS], n_heap
 

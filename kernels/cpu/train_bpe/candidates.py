@@ -1,11 +1,15 @@
-"""The queue of pairs: a heap of (count, key, row) for the bucket in hand, and chains of rows for all others."""
+"""The queue of pairs: a heap of (count, key, row) of those whose count is at least a floor.
+
+If no such pair is left, the floor falls to half of the highest count, and one scan queues the pairs that reach it. Most
+pairs wait for ever.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.constants import U1
-from gputok.kernels.cpu.train_bpe.layout import add_to_bucket, bucket_of
+from gputok.kernels.cpu.train_bpe import layout
 
 
 @kernel(inline=True)
@@ -85,55 +89,45 @@ def heap_pop(s, size):
 
 
 @kernel(inline=True)
-def enqueue(s, hand, n_heap, row, key, count):
-    """Queues a pair, in the heap if its bucket is in hand or above; returns the number of the heap's entries.
-
-    A batch may empty the bucket in hand before pairs that it makes are queued, which then belong to a higher bucket.
-    """
-    k = bucket_of(count)
-    if k >= hand:
-        _heap_push(s, n_heap, count, key, row)
-        return n_heap + 1
-    add_to_bucket(s.bucket, s.chain, k, row)
-    return n_heap
+def enqueue(s, floor, n_heap, row):
+    """Queues a pair if its count is at least `floor`; returns the number of the heap's entries."""
+    count = s.pairs[2 * row + 1]
+    if count < floor:
+        return n_heap
+    _heap_push(s, n_heap, count, s.pairs[2 * row], row)
+    return n_heap + 1
 
 
 @kernel(inline=True)
-def _next_bucket(s, hand):
-    """Takes the fullest bucket in hand, as far as its pairs still belong to it: (bucket, entries of the heap)."""
-    n_heap = 0
-    while hand >= bucket_of(s.threshold) and s.bucket[hand] == 0:
-        hand -= 1
-    if hand >= bucket_of(s.threshold):
-        queued = s.bucket[hand]
-        s.bucket[hand] = 0
-        while queued != 0:
-            row = np.int64(queued) - 1
-            queued = s.chain[row]  # before the row is chained to another bucket
-            count = s.pairs[2 * row + 1]
-            if count >= s.threshold:
-                n_heap = enqueue(s, hand, n_heap, row, s.pairs[2 * row], count)
-    return hand, n_heap
+def _lower_floor(s, floor):
+    """Queues pairs whose count is below the floor, of which none is queued: (the new floor, entries of the heap)."""
+    highest, n_heap = np.int64(0), 0
+    for row in range(s.at[layout.PAIRS]):
+        count = s.pairs[2 * row + 1]
+        if count < floor:
+            highest = max(highest, count)
+    lower = max(s.threshold, highest >> 1)
+    for row in range(s.at[layout.PAIRS]):
+        if s.pairs[2 * row + 1] < floor:  # else the pair is part of this batch
+            n_heap = enqueue(s, lower, n_heap, row)
+    return lower, n_heap
 
 
 @kernel(inline=True)
-def first_pair(s, hand, n_heap):
-    """(row of the pair that comes first, bucket in hand, entries of the heap); the row is -1 if no pair is left.
+def first_pair(s, floor, n_heap):
+    """(row of the pair that comes first, the floor, entries of the heap); the row is -1 if no pair is left.
 
     A pair comes first if its count is what it was when the pair was queued. If the count has fallen, the pair is queued
-    again, or forgotten below the threshold.
+    again, or waits until the floor is lower.
     """
     while True:
         if n_heap == 0:
-            hand, n_heap = _next_bucket(s, hand)
-            if hand < bucket_of(s.threshold):
-                return np.int64(-1), hand, n_heap
+            if floor == s.threshold:
+                return np.int64(-1), floor, n_heap
+            floor, n_heap = _lower_floor(s, floor)
             continue
         row = s.heap[2]
-        count = s.pairs[2 * row + 1]
-        if count == s.heap[0]:
-            return row, hand, n_heap
+        if s.pairs[2 * row + 1] == s.heap[0]:
+            return row, floor, n_heap
         heap_pop(s, n_heap)
-        n_heap -= 1
-        if count >= s.threshold:
-            n_heap = enqueue(s, hand, n_heap, row, s.pairs[2 * row], count)
+        n_heap = enqueue(s, floor, n_heap - 1, row)

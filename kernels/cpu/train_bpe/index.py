@@ -106,13 +106,12 @@ def count_characters(state, number, table):
 
 @kernel(layout.State, i64[:], i64[:])
 def choose_characters(state, sums, rows):
-    """Stores each pair that reaches the threshold, in buckets.
+    """Stores each pair that reaches the threshold.
 
     sums: the sum of the tables of all parts; rows: int64[(tokens + 1) ** 2] gets the row of each pair, or -1.
     """
     s = as_views(state)
-    state.bucket[:] = 0
-    n_pairs, highest, few = 0, 0, s.at[layout.TOKENS]
+    n_pairs, few = 0, s.at[layout.TOKENS]
     rows[:] = -1
     for a in range(few):
         for b in range(few):
@@ -120,17 +119,9 @@ def choose_characters(state, sums, rows):
             count = sums[2 * pair] + sums[2 * pair + 1]
             if count > 0 and layout.may_be_born(s, np.uint64(a), np.uint64(b), count):
                 rows[pair] = n_pairs
-                n_pairs, highest = _store(s, a << 32 | b, count, n_pairs, highest)
-    s.at[layout.PAIRS], s.at[layout.HEAP], s.at[layout.BUCKET] = n_pairs, 0, highest
-
-
-@kernel(inline=True)
-def _store(s, key, count, n_pairs, highest):
-    """Stores a pair in its bucket: (number of pairs, highest bucket)."""
-    layout.add_pair(s.pairs, n_pairs, key, count)
-    k = layout.bucket_of(count)
-    layout.add_to_bucket(s.bucket, s.chain, k, n_pairs)
-    return n_pairs + 1, max(highest, k)
+                layout.add_pair(s.pairs, n_pairs, a << 32 | b, count)
+                n_pairs += 1
+    s.at[layout.PAIRS] = n_pairs
 
 
 @kernel(layout.State, i64, i64[:], i64[:])
@@ -192,7 +183,7 @@ def order_places(state, number, order, start):
 
 @kernel(layout.State, u32[:], i64[:], i64[:])
 def index_pairs(state, order, start, begin):
-    """Stores each pair that reaches the threshold, in buckets, and makes its lists.
+    """Stores each pair that reaches the threshold, and makes its lists.
 
     order, start: those of `order_places` for all parts, one after the other; begin: int64[parts], where each part begins in
     `order`. Each left symbol gathers its right neighbours, in all parts. Their `right` and the `left` of the first part are
@@ -200,9 +191,8 @@ def index_pairs(state, order, start, begin):
     """
     s = as_views(state)
     first = layout.part_of(s, 0)
-    state.bucket[:] = 0
     ids = layout.sentinel_of(s) + U1
-    n_pairs, highest = 0, 0
+    n_pairs = 0
     for number in range(layout.n_parts_of(s)):
         part = layout.part_of(s, number)
         part.at[layout.POOL], part.at[layout.LARGEST] = 1, 0
@@ -218,7 +208,8 @@ def index_pairs(state, order, start, begin):
             first.left[b + b] = -1
             if b != layout.sentinel_of(s) and layout.may_be_born(s, a, b, count):
                 first.left[b + b] = n_pairs
-                n_pairs, highest = _store(s, np.int64(a << np.uint64(32) | b), count, n_pairs, highest)
+                layout.add_pair(s.pairs, n_pairs, np.int64(a << np.uint64(32) | b), count)
+                n_pairs += 1
         for number in range(layout.n_parts_of(s)):
             low, high = _places_of(start, begin, number, ids, a)
             _deal_right(layout.part_of(s, number), first, order, low, high, step)
@@ -226,7 +217,7 @@ def index_pairs(state, order, start, begin):
             b = np.uint64(first.touched_left[i])
             first.left[b + b] = 0
             first.left[b + b + U1] = 0
-    s.at[layout.PAIRS], s.at[layout.HEAP], s.at[layout.BUCKET] = n_pairs, 0, highest
+    s.at[layout.PAIRS] = n_pairs
 
 
 @kernel(inline=True)

@@ -11,7 +11,6 @@ from gputok.kernels.cpu.primitives.memory import (
     atomic_add,
     atomic_claim,
     atomic_load,
-    leading_zeros,
     record_at,
     tail,
 )
@@ -21,8 +20,8 @@ from gputok.kernels.signatures import I64s, NamedTuple, U8s, U16orU32, U32s, U64
 AHEAD = 24  # list entries between a prefetch and its use
 # Look-ups between the prefetch of a pair and its use; the slot of the pair is prefetched as many look-ups before
 AHEAD_PAIRS = 8
-BUCKETS = 1920  # for counts below 2 ** 63: see bucket_of
 MOST = 256  # merges of a batch
+MOST_COUNT = (1 << 63) - 1  # above all counts
 
 # How a turn of the work ends: all is done; the turn is used up; no stored pair is left; an array must grow; a merge gives the
 # string of a token that the words contain already; other threads are not ready yet
@@ -33,7 +32,7 @@ PICK, TO_APPLY, APPLYING, TO_SETTLE, SETTLING = range(5)
 
 # Scalars of the state that change, as indices into State.at
 (
-    MERGES, TOKENS, PAIRS, QUEUED, HEAP, BUCKET, STORED, SPARE, WORK, PHASE, KIND, BATCH, N_BATCH, OLD_TOKENS,
+    MERGES, TOKENS, PAIRS, QUEUED, HEAP, FLOOR, STORED, SPARE, WORK, PHASE, KIND, BATCH, N_BATCH, OLD_TOKENS,
     RESPELT, MOST_BORN, NEED_PAIRS, NEED_STORED, NEED_TEXT, BATCHES, PICK_TICKS, APPLY_TICKS, SETTLE_TICKS, N_SCALARS,
 ) = range(24)  # fmt: skip
 
@@ -69,9 +68,7 @@ class State(NamedTuple):
     text_end: I64s  # int64[ids + 1]
     names: U32s  # uint32[power of two], a hash table of the tokens' strings: token + 1, or 0
     pairs: I64s  # int64[2 * pairs], rows of left << 32 | right, and count
-    chain: U32s  # uint32[pairs], the row of the next pair in the same bucket + 1, or 0
-    bucket: U32s  # uint32[BUCKETS], the row of its first pair + 1, or 0
-    heap: I64s  # int64[3 * pairs], count, key and row of the pairs of the bucket in hand
+    heap: I64s  # int64[3 * pairs], count, key and row of the queued pairs: those whose count was at[FLOOR] or more
     slots: U32s  # uint32[power of two], a hash table of the pairs: row + 1, or 0
     batch: I64s  # int64[3 * MOST], pair, row in `pairs`, merged token
     sides: U32s  # uint32[2 * (ids + 2)], the last batch in which each id is a left part, and a right part
@@ -150,16 +147,6 @@ def weight_at(part, classes, p):
 
 
 @kernel(inline=True)
-def bucket_of(count):
-    """The bucket of a count: the count itself below 64, then 32 buckets for each power of two."""
-    count = np.uint64(count)
-    if count < np.uint64(64):
-        return np.int64(count)
-    shift = np.uint64(58) - leading_zeros(count)
-    return np.int64((shift << np.uint64(5)) + (count >> shift))
-
-
-@kernel(inline=True)
 def may_be_born(s, a, b, count):
     """Whether a pair of this count is stored. The length doesn't matter for two initial symbols."""
     if count < s.threshold:
@@ -229,10 +216,3 @@ def add_pair(pairs, row, key, count):
     at = np.uint64(row) << U1
     pairs[at] = key
     pairs[at + U1] = count
-
-
-@kernel(inline=True)
-def add_to_bucket(bucket, chain, k, row):
-    """Puts a pair at the head of the chain of bucket k."""
-    chain[row] = bucket[k]
-    bucket[k] = row + 1

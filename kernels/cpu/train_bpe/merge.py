@@ -33,7 +33,7 @@ def has_text(s, a, b):
 def has_rows(s, n_born):
     """Whether so many new pairs have room; sets NEED_PAIRS and NEED_STORED if not."""
     n_pairs, n_stored = s.at[layout.PAIRS] + n_born, s.at[layout.STORED] + n_born
-    if n_pairs <= len(s.chain) and 3 * n_stored <= 2 * len(s.slots):
+    if 2 * n_pairs <= len(s.pairs) and 3 * n_stored <= 2 * len(s.slots):
         return True
     s.at[layout.NEED_PAIRS], s.at[layout.NEED_STORED] = n_pairs, n_stored
     return False
@@ -136,7 +136,7 @@ def prefetch_pair(s, later, sooner):
 
 
 @kernel(inline=True)
-def _move_weight(s, part, a, b, new, n_left, n_right, waste, hand, n_heap):
+def _move_weight(s, part, a, b, new, n_left, n_right, waste, floor, n_heap):
     """Takes what was gathered from the old pairs and gives it to new ones: (entries of the heap, whether any is new).
 
     Of each neighbour, `gathered` then says where the list of its new pair begins; `waste` if it has none.
@@ -172,7 +172,7 @@ def _move_weight(s, part, a, b, new, n_left, n_right, waste, hand, n_heap):
                 layout.insert(s.slots, key, n_pairs)
                 first, used = begin_list(part, n_pairs, used, number)
                 gathered[x + x] = first
-                n_heap = enqueue(s, hand, n_heap, n_pairs, key, count)
+                n_heap = enqueue(s, floor, n_heap, n_pairs)
                 n_pairs += 1
     any_new = n_pairs > s.at[layout.PAIRS]
     s.at[layout.STORED] += n_pairs - s.at[layout.PAIRS]
@@ -212,13 +212,13 @@ def merge_alone(state, work):
     """
     s = as_views(state)
     part = layout.part_of(s, 0)
-    hand, n_heap = s.at[layout.BUCKET], s.at[layout.HEAP]
+    floor, n_heap = s.at[layout.FLOOR], s.at[layout.HEAP]
     outcome = layout.DONE
     while s.at[layout.TOKENS] < s.vocab_size:
         if work <= 0:
             outcome = layout.PAUSED
             break
-        row, hand, n_heap = first_pair(s, hand, n_heap)
+        row, floor, n_heap = first_pair(s, floor, n_heap)
         if row < 0:
             outcome = layout.DRY
             break
@@ -252,10 +252,10 @@ def merge_alone(state, work):
             prefetch_places(part, next_start, next_stop)
         # After all lists that may be made
         waste = part.at[layout.POOL] + 2 * born + 2 * np.int64(n_records // U3)
-        n_heap, any_new = _move_weight(s, part, a, b, new, n_left, n_right, waste, hand, n_heap)
+        n_heap, any_new = _move_weight(s, part, a, b, new, n_left, n_right, waste, floor, n_heap)
         if any_new:
             deal_records(s, part, np.uint64(0), n_records)
         _clear(part.left, part.touched_left, n_left)
         _clear(part.right, part.touched_right, n_right)
-    s.at[layout.BUCKET], s.at[layout.HEAP] = hand, n_heap
+    s.at[layout.FLOOR], s.at[layout.HEAP] = floor, n_heap
     return outcome

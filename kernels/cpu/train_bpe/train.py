@@ -11,8 +11,8 @@ neighbour of a token at p is `S[p - 1]`, and the right neighbour `S[p + length]`
 - Pairs with a count below a threshold are not stored. The count of a pair never rises after the pair was made, so these
   pairs can't come first as long as a pair reaches the threshold. If no pair does, the threshold is lowered, and one scan
   indexes the pairs again.
-- The queue has a bucket for each range of counts (five bits of mantissa); only the bucket in hand is ordered, by a
-  heap. If a count has fallen, that is noticed when the pair comes up.
+- The queue is a heap of the pairs whose count is at least a floor. If none is left, the floor falls. If a count has
+  fallen, that is noticed when the pair comes up.
 - Each thread has a *part* of the words, in blocks that go to the parts in turn, with symbols, lists and memory for
   gathering of its own. Pairs, their counts and the queue are those of all parts. Several parts merge in batches:
   batches.py. One part merges one pair after the other: merge.py.
@@ -185,8 +185,6 @@ class Training:
             "text_end": (ids + 1, np.int64),
             "names": (power_of_two(2 * ids), np.uint32),
             "pairs": (2 * room, np.int64),
-            "chain": (room, np.uint32),
-            "bucket": (layout.BUCKETS, np.uint32),
             "heap": (3 * room, np.int64),
             "slots": (4 * sizes.room, np.uint32),
             "batch": (3 * layout.MOST, np.int64),
@@ -314,7 +312,7 @@ class Training:
             self._index_characters(size)
         else:
             self._index_all()
-        at[layout.QUEUED] = at[layout.PAIRS]
+        at[layout.QUEUED], at[layout.HEAP], at[layout.FLOOR] = at[layout.PAIRS], 0, layout.MOST_COUNT
         for part in self._parts:
             of = part["at"]
             # A large pool gets as much as its lists take, and some room; a small one gets all of it
@@ -352,11 +350,9 @@ class Training:
     def _make_room_for_pairs(self, n: int) -> None:
         """Makes room for n pairs."""
         state = self.state
-        if n <= len(state.chain):
+        if 2 * n <= len(state.pairs):
             return
-        self.state = state._replace(
-            pairs=resized(state.pairs, 2 * n), chain=resized(state.chain, n), heap=resized(state.heap, 3 * n)
-        )
+        self.state = state._replace(pairs=resized(state.pairs, 2 * n), heap=resized(state.heap, 3 * n))
         for number, part in enumerate(self._parts):
             lists = np.zeros(n, np.int64)
             lists[: len(part["lists"])] = part["lists"]
@@ -365,7 +361,7 @@ class Training:
     def grow(self) -> None:
         """Makes room for the next step: each array that is too short at least doubles. Only the pool grows less."""
         at = self.state.at
-        if at[layout.NEED_PAIRS] > len(self.state.chain):
+        if 2 * at[layout.NEED_PAIRS] > len(self.state.pairs):
             self._make_room_for_pairs(2 * int(at[layout.NEED_PAIRS]))
         if 3 * at[layout.NEED_STORED] > 2 * len(self.state.slots):
             self._make_slots(2 * int(at[layout.NEED_STORED]))
