@@ -14,15 +14,15 @@ import sys
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import pointer
-from gputok.kernels.cpu.primitives.constants import NO_ASCII, U0, U1, U2, U4, U6, U8, U16, U63
+from gputok.kernels.cpu.primitives.constants import NO_ASCII, U0, U1, U2, U4, U8, U16
 from gputok.kernels.cpu.primitives.memory import copy, load_u32, load_u64, prefetch, store_u32, store_u64, view
+from gputok.kernels.cpu.primitives.utf8 import put
 from gputok.kernels.signatures import NamedTuple, i64
 
 # Bits of the state of a str, when it is shifted by `ObjectLayout.shift`
 _WIDTH, _COMPACT, _ASCII = (np.uint64(7), np.uint64(8), np.uint64(16))
 _AHEAD = 8  # texts whose headers are on the way
 _ABOVE_ASCII_OF_4 = np.uint64(0xFF80FF80FF80FF80)
-_U12, _U18, _U128 = np.uint64(12), np.uint64(18), np.uint64(128)
 _EVERY_OTHER_16 = np.uint64(0x0000FFFF0000FFFF)
 
 
@@ -154,7 +154,7 @@ def _pack(items, n, layout, offsets, packed):
     for i in range(n):
         _ask_ahead(items, i, n, layout)
         begin, length, width, is_ascii = _characters(items[i], layout)
-        memory, out, k = view((begin, length * width), np.uint8), np.uint64(offsets[i]), U0
+        memory, out, k = view((begin, length * width), np.uint8), offsets[i], U0
         if is_ascii:
             copy(packed, out, memory, U0, length)
         elif width == U1:
@@ -164,9 +164,9 @@ def _pack(items, n, layout, offsets, packed):
                     if eight & NO_ASCII == U0:
                         store_u64(packed, out, eight)
                         k += U8
-                        out += U8
+                        out += 8
                         continue
-                out = _put_character(packed, out, np.uint64(memory[k]))
+                out = put(packed, out, np.int64(memory[k]))
                 k += U1
         elif width == U2:
             middle = view(memory, np.uint16)
@@ -177,33 +177,12 @@ def _pack(items, n, layout, offsets, packed):
                         two = (four | four >> U8) & _EVERY_OTHER_16
                         store_u32(packed, out, np.uint32(two | two >> U16))
                         k += U4
-                        out += U4
+                        out += 4
                         continue
-                out = _put_character(packed, out, np.uint64(middle[k]))
+                out = put(packed, out, np.int64(middle[k]))
                 k += U1
         else:
             wide = view(memory, np.uint32)
             while k < length:
-                out = _put_character(packed, out, np.uint64(wide[k]))
+                out = put(packed, out, np.int64(wide[k]))
                 k += U1
-
-
-@kernel(inline=True)
-def _put_character(packed, out, c):
-    """Appends the UTF-8 of a code point; returns where it ends."""
-    if c < np.uint64(0x80):
-        packed[out] = np.uint8(c)
-        return out + U1
-    if c < np.uint64(0x800):
-        packed[out] = np.uint8(np.uint64(0xC0) | c >> U6)
-    else:
-        if c < np.uint64(0x10000):
-            packed[out] = np.uint8(np.uint64(0xE0) | c >> _U12)
-        else:
-            packed[out] = np.uint8(np.uint64(0xF0) | c >> _U18)
-            out += U1
-            packed[out] = np.uint8(_U128 | c >> _U12 & U63)
-        out += U1
-        packed[out] = np.uint8(_U128 | c >> U6 & U63)
-    packed[out + U1] = np.uint8(_U128 | c & U63)
-    return out + U2
