@@ -18,7 +18,15 @@ from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import resized
 from gputok.kernels.cpu.primitives.constants import GOLDEN, U32
 from gputok.kernels.cpu.primitives.memory import owned, view
-from gputok.kernels.cpu.primitives.token_strings import index_names, learnt, merged_token, power_of_two, room
+from gputok.kernels.cpu.primitives.token_strings import (
+    index_names,
+    learnt,
+    log_merge,
+    merge_word,
+    merged_token,
+    power_of_two,
+    room,
+)
 from gputok.kernels.signatures import Bools, F64s, I64s, NamedTuple, U8s, U32s, U64s, boolean, f64, i64
 
 _SLICE = 2_000_000  # symbols between two calls of progress
@@ -298,53 +306,20 @@ def _best_pair(at, entries, root, pairs, text, text_end, head, queue, least):
 
 
 @kernel(inline=True)
-def _change_in_word(at, tables, key, sign, word, weight, to_all, step):
-    """Changes the count of a pair (-1: none) by an occurrence in a word; tables: as `_change` takes them.
+def _change_in_word(context, left, right, sign):
+    """Changes the count of a pair (left is -1: none) by an occurrence in a word.
 
-    to_all: what makes the key of the same pair of all languages together, or 0.
+    context: the scalars, the tables that `_change` takes, the language, the word, its weight, what makes the key of the same
+    pair of all languages together, or 0, and the step.
     """
-    if key >= 0:
+    at, tables, language, word, weight, to_all, step = context
+    if left >= 0:
+        key = _key(language, left, right)
         changed = _change(at, tables, key, sign * weight, step)
         if sign > 0:
             _add_word(at, tables[2], tables[3], changed, word)
         if to_all > 0 and weight != 0:
             _change(at, tables, key + to_all, sign * weight, step)
-
-
-@kernel(inline=True)
-def _merge_word(at, tables, symbols, length, begin, stop, merge, where, step):
-    """Merges in the word symbols[begin:stop] and changes the counts of pairs; returns where the word ends now.
-
-    merge: a, b, the merged token, and the length from which on pairs don't count; where: the language, the word, its
-    weight, and `to_all` of `_change_in_word`.
-    """
-    a, b, new, longest = merge
-    language, word, weight, to_all = where
-    kept, p = begin, begin
-    while p < stop:
-        if symbols[p] != a or p + 1 == stop or symbols[p + 1] != b:
-            symbols[kept] = symbols[p]
-            length[kept] = length[p]
-            kept += 1
-            p += 1
-            continue
-        merged_length = np.int64(length[p]) + length[p + 1]
-        lost_left = lost_right = won_left = won_right = np.int64(-1)
-        if kept > begin:
-            lost_left = _key(language, symbols[kept - 1], a)
-            if length[kept - 1] + merged_length < longest:
-                won_left = _key(language, symbols[kept - 1], new)
-        if p + 2 < stop:
-            lost_right = _key(language, b, symbols[p + 2])
-            if length[p + 2] + merged_length < longest:
-                won_right = _key(language, new, symbols[p + 2])
-        symbols[kept] = new
-        length[kept] = merged_length
-        kept += 1
-        p += 2
-        for key, sign in ((lost_left, -1), (won_left, 1), (lost_right, -1), (won_right, 1)):
-            _change_in_word(at, tables, key, sign, word, weight, to_all, step)
-    return kept
 
 
 @kernel(_State, _Grown, i64, i64, i64, i64, i64, boolean, f64[:], f64, i64)
@@ -385,10 +360,8 @@ def _merge_pairs(state, grown, n, merges_wanted, least, max_length, global_merge
         if new == at[_TOKENS]:
             at[_TOKENS] += 1
             head[new] = _head(text, text_end[new], text_end[new + 1])
-        merges = room(merges, 3 * at[_MERGES] + 3)
-        merges[3 * at[_MERGES]], merges[3 * at[_MERGES] + 1], merges[3 * at[_MERGES] + 2] = a, b, new
-        merge_counts = room(merge_counts, at[_MERGES] + 1)
-        merge_counts[at[_MERGES]] = pairs[_FIELDS * pair + _COUNT]
+        count = pairs[_FIELDS * pair + _COUNT]
+        merges, merge_counts = log_merge(merges, merge_counts, at[_MERGES], (a, b, new), count)
         at[_MERGES] += 1
         step = at[_MERGES]
 
@@ -414,8 +387,8 @@ def _merge_pairs(state, grown, n, merges_wanted, least, max_length, global_merge
                 work -= size[word]
                 begin, stop = start[word], start[word] + size[word]
                 tables = owned(slots), np.uint64(len(slots) - 1), owned(pairs), owned(nodes), owned(risen)
-                where = language, word, counts[word] if language < n else 0, to_all
-                end = _merge_word(scalars, tables, all_symbols, lengths, begin, stop, merge, where, step)
+                context = scalars, tables, language, word, counts[word] if language < n else 0, to_all, step
+                end = merge_word(all_symbols, lengths, begin, stop, merge, _change_in_word, context)
                 if (language >= n) == dev:
                     total[language % n] -= counts[word] * (stop - end)
                 size[word] = end - begin

@@ -1,4 +1,7 @@
-"""The strings of tokens during training: packed in one array, with a hash table that finds the token of a string."""
+"""Tokens during training: their strings, packed in one array, with a hash table that finds the token of a string.
+
+Also merging in one word, for the ways of training that keep words apart (`train_bpe/queue.py`, `train_parity_bpe.py`).
+"""
 
 from __future__ import annotations
 
@@ -77,6 +80,52 @@ def merged_token(n_tokens, prefix, text, text_end, names, a, b):
         names[slot] = n_tokens + 1
         text_end[n_tokens + 1] = end
     return text, np.int64(names[slot]) - 1
+
+
+@kernel(inline=True)
+def log_merge(merges, counts, n, merge, count):
+    """Writes merge n, (left, right, merged), and its count; returns both arrays, which may be larger copies."""
+    merges, counts = room(merges, 3 * n + 3), room(counts, n + 1)
+    merges[3 * n], merges[3 * n + 1], merges[3 * n + 2] = merge
+    counts[n] = count
+    return merges, counts
+
+
+@kernel(inline=True)
+def merge_word(symbols, length, begin, stop, merge, change, context):
+    """Merges in the word symbols[begin:stop], and returns where the word ends now.
+
+    length: of each symbol in initial symbols; merge: left, right and merged token, and the length from which on new pairs
+    don't count. change(context, left, right, sign), an inline kernel, is called for each pair that occurs once more or
+    less; left is -1 if there is none.
+    """
+    a, b, new, longest = merge
+    kept, p = begin, begin
+    while p < stop:
+        if symbols[p] != a or p + 1 == stop or symbols[p + 1] != b:
+            symbols[kept], length[kept] = symbols[p], length[p]
+            kept += 1
+            p += 1
+            continue
+        merged_length = np.int64(length[p]) + length[p + 1]
+        none, before, after = np.int64(-1), np.int64(-1), np.int64(-1)
+        if kept > begin:
+            before = np.int64(symbols[kept - 1])
+        if p + 2 < stop:
+            after = np.int64(symbols[p + 2])
+        grows_left = before >= 0 and length[kept - 1] + merged_length < longest
+        grows_right = after >= 0 and length[p + 2] + merged_length < longest
+        symbols[kept], length[kept] = new, merged_length
+        kept += 1
+        p += 2
+        for left, right, sign in (
+            (before, np.int64(a), -1),
+            (before if grows_left else none, np.int64(new), 1),
+            (np.int64(b) if after >= 0 else none, after, -1),
+            (np.int64(new) if grows_right else none, after, 1),
+        ):
+            change(context, left, right, sign)
+    return kept
 
 
 def learnt(

@@ -16,12 +16,20 @@ from gputok.kernels.cpu.primitives.arrays import resized
 from gputok.kernels.cpu.primitives.constants import GOLDEN, U1, U32
 from gputok.kernels.cpu.primitives.heap import pop, push
 from gputok.kernels.cpu.primitives.memory import owned, view
-from gputok.kernels.cpu.primitives.token_strings import index_names, learnt, merged_token, power_of_two, room
+from gputok.kernels.cpu.primitives.token_strings import (
+    index_names,
+    learnt,
+    log_merge,
+    merge_word,
+    merged_token,
+    power_of_two,
+    room,
+)
 from gputok.kernels.cpu.veto import may_merge, merged_traits, put_traits, veto_limits
 from gputok.kernels.signatures import I64s, NamedTuple, U8s, U32s, U64s, i64
 
 _SLICE = 2_000_000  # symbols between two calls of progress
-_MERGES, _TOKENS, _PAIRS, _ENTRIES, _POOL, _HEAP, _PUSHED, _VISITS, _N_SCALARS = range(9)
+_MERGES, _TOKENS, _PAIRS, _ENTRIES, _POOL, _HEAP, _PUSHED, _VISITS, _BIRTHS, _N_SCALARS = range(10)
 _NONE, _AGAIN = -1, -2  # results instead of an entry
 _KEY, _COUNT, _NUMBER, _START, _END, _FIELDS = range(6)  # of an entry; _NUMBER: the number of the push
 
@@ -117,14 +125,15 @@ def _with_room(at, pairs, count, found, visit, n_new):
 
 
 @kernel(inline=True)
-def _change(at, tables, n_births, key, sign, word, weight):
-    """Changes the count of a pair (-1: none) by an occurrence in a word; returns the number of births.
+def _change(context, left, right, sign):
+    """Changes the count of a pair (left is -1: none) by an occurrence in a word, unless the pair may not merge.
 
-    at, tables: views of the scalars; of pairs, with their mask; of count, found, visit and births. Arrays would be
-    reference-counted at each change (measured: four times as slow).
+    context: views of the scalars; of pairs, with their mask; of count, found, visit and births; the arguments of `may_merge`;
+    the word and its weight. Arrays would be reference-counted at each change (measured: four times as slow).
     """
-    pairs, mask, count, found, visit, births = tables
-    if key >= 0:
+    at, (pairs, mask, count, found, visit, births), (n_traits, traits, bounds), word, weight = context
+    if left >= 0 and may_merge(n_traits, traits, bounds, np.uint64(left), np.uint64(right)):
+        key = left << 32 | right
         slot = _slot(pairs, mask, key)
         if pairs[slot] < 0:
             pairs[slot] = key
@@ -133,17 +142,15 @@ def _change(at, tables, n_births, key, sign, word, weight):
         if sign > 0 and visit[slot] != at[_VISITS]:
             visit[slot] = at[_VISITS]
             found[slot] += 1
-            births[2 * n_births] = slot
-            births[2 * n_births + 1] = word
-            n_births += 1
-    return n_births
+            births[2 * at[_BIRTHS]], births[2 * at[_BIRTHS] + 1] = slot, word
+            at[_BIRTHS] += 1
 
 
 @kernel(inline=True)
-def _queue_births(at, entries, heap, pool, births, n_births, pairs, count, found):
+def _queue_births(at, entries, heap, pool, births, pairs, count, found):
     """Queues the new pairs, each with the words that have it: `found` becomes the index of the next word."""
     at[_PUSHED] += 1
-    for i in range(n_births):
+    for i in range(at[_BIRTHS]):
         slot = births[2 * i]
         if found[slot] > 0:
             number = found[slot]
@@ -164,7 +171,7 @@ def _queue_births(at, entries, heap, pool, births, n_births, pairs, count, found
         if found[slot] < 0:
             pool[-1 - found[slot]] = births[2 * i + 1]
             found[slot] -= 1
-    for i in range(n_births):
+    for i in range(at[_BIRTHS]):
         found[births[2 * i]] = 0
     return entries, heap
 
@@ -196,10 +203,8 @@ def _merge_queued(state, grown, work):
             new = np.uint64(token)
             if len(traits) > 0:
                 traits[new] = merged_traits(traits[a], traits[b])
-            merges = room(merges, 3 * at[_MERGES] + 3)
-            merges[3 * at[_MERGES]], merges[3 * at[_MERGES] + 1], merges[3 * at[_MERGES] + 2] = a, b, new
-            merge_counts = room(merge_counts, at[_MERGES] + 1)
-            merge_counts[at[_MERGES]] = entries[entry + _COUNT]
+            logged = (a, b, new), entries[entry + _COUNT]
+            merges, merge_counts = log_merge(merges, merge_counts, at[_MERGES], *logged)
             at[_MERGES] += 1
 
         total = 0
@@ -211,47 +216,22 @@ def _merge_queued(state, grown, work):
         pairs, count, found, visit = _with_room(at, pairs, count, found, visit, 2 * total)
 
         # Merge in the words that the entry knows; the changes of a word count once for each occurrence of the word
-        n_births, scalars = 0, view(at)
-        n_traits, trait, bounds = np.uint64(len(traits)), view(traits), view(veto)
+        at[_BIRTHS] = 0
+        scalars, all_symbols, lengths = view(at), view(symbols), view(length)
         tables = (owned(pairs), np.uint64(len(pairs) - 1), owned(count), owned(found), owned(visit), owned(births))
+        merging = np.uint64(len(traits)), view(traits), view(veto)
         for i in range(known, known_end):
             word = np.int64(i) if counting else pool[i]
+            context = scalars, tables, merging, word, counts[word]
             at[_VISITS] += 1
-            kept = first = start[word]
-            p, stop = first, first + size[word]
-            while p < stop:
-                merging = not counting and symbols[p] == a and p + 1 < stop and symbols[p + 1] == b
-                lost_left = lost_right = won_left = won_right = np.int64(-1)
-                if merging:
-                    merged_length = np.int64(length[p]) + length[p + 1]
-                    if kept > first:
-                        x = np.uint64(symbols[kept - 1])
-                        if may_merge(n_traits, trait, bounds, x, a):
-                            lost_left = np.int64(x) << 32 | np.int64(a)
-                        if length[kept - 1] + merged_length < max_length and may_merge(n_traits, trait, bounds, x, new):
-                            won_left = np.int64(symbols[kept - 1]) << 32 | np.int64(new)
-                    if p + 2 < stop:
-                        x = np.uint64(symbols[p + 2])
-                        if may_merge(n_traits, trait, bounds, b, x):
-                            lost_right = np.int64(b) << 32 | np.int64(x)
-                        if length[p + 2] + merged_length < max_length and may_merge(n_traits, trait, bounds, new, x):
-                            won_right = np.int64(new) << 32 | np.int64(symbols[p + 2])
-                    symbols[kept], length[kept] = new, merged_length
-                    p += 2
-                else:
-                    if (
-                        counting
-                        and p + 1 < stop
-                        and may_merge(n_traits, trait, bounds, np.uint64(symbols[p]), np.uint64(symbols[p + 1]))
-                    ):
-                        won_right = np.int64(symbols[p]) << 32 | np.int64(symbols[p + 1])
-                    symbols[kept], length[kept] = symbols[p], length[p]
-                    p += 1
-                kept += 1
-                for key, sign in ((lost_left, -1), (won_left, 1), (lost_right, -1), (won_right, 1)):
-                    n_births = _change(scalars, tables, n_births, key, sign, word, counts[word])
-            size[word] = kept - first
-        entries, heap = _queue_births(at, entries, heap, pool, births, n_births, pairs, count, found)
+            begin, stop = start[word], start[word] + size[word]
+            if counting:
+                for p in range(begin, stop - 1):
+                    _change(context, np.int64(symbols[p]), np.int64(symbols[p + 1]), 1)
+            else:
+                merge = a, b, new, max_length
+                size[word] = merge_word(all_symbols, lengths, begin, stop, merge, _change, context) - begin
+        entries, heap = _queue_births(at, entries, heap, pool, births, pairs, count, found)
     return done, _Grown(text, merges, merge_counts, pairs, count, found, visit, entries, heap, pool, births)
 
 
