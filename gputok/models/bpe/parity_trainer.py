@@ -14,6 +14,7 @@ from gputok.checks import choice, field, optional, string, switch
 from gputok.models import BPE
 from gputok.models.bpe.trainer import BpeTrainer, TrainedBpe, spelled
 from gputok.models.trainer import CheckedOptions, characters, contents, count, ratios, real, specials
+from gputok.text.pieces import joined_offsets
 from gputok.tokens.vocabulary import Vocabulary, pack
 from gputok.types import public
 
@@ -188,8 +189,6 @@ class ParityBpeTrainer(CheckedOptions):
         of_train = [spelled(words, ids, np.uint32) for words in texts[:n]]
         parts = [*of_train, *(_known_symbols(words, ids, len(vocab)) for words in texts[n:])]
         symbols, offsets, counts = zip(*parts, strict=True)
-        ends = np.cumsum([0, *map(len, symbols)])
-        offsets = [part[1:] + end for part, end in zip(offsets, ends[:-1], strict=True)]
         limits = ParityLimits(
             n,
             min(max(0, self.num_merges - len(vocab) * self.total_symbols), 2**62),
@@ -204,7 +203,7 @@ class ParityBpeTrainer(CheckedOptions):
         )
         learned = parity_bpe.train_parity_bpe(
             np.concatenate(symbols),
-            np.concatenate([[0], *offsets]),
+            joined_offsets(offsets),
             np.concatenate(counts),
             np.repeat(np.arange(len(counts)), [*map(len, counts)]),
             *pack([*vocab]),
