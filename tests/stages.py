@@ -139,7 +139,7 @@ STEPS = (
             Stage(name, _CPU, no_reference=_OF_UNIGRAM)
             for name in (
                 *("best_spellings", "expect", "fill_trie", "renumber"),
-                *("bucket_cuts", "bucket_sizes", "character_counts", "count_suffixes", "deal_suffixes", "deal_words"),
+                *("bucket_cuts", "character_counts", "deal_suffixes", "deal_words"),
                 *("decode_words", "least_score", "place_pieces", "seed_candidates", "sort_suffixes", "spread_arcs"),
             )
         ),

@@ -165,13 +165,10 @@ def deal_words(text: WordText, at: Positions, step: int, threads: int) -> Suffix
     shares = _shares(np.arange(1, len(at) + 1), len(at), text.sizes.share)
     of_words = text.ids, at, step, text.code
 
-    def count(share: tuple[int, int], buckets: Counts) -> None:
-        suffixes.bucket_sizes(*of_words, *share, buckets)
-
     def deal(share: tuple[int, int], *where: Any) -> None:
         suffixes.deal_words(*of_words, *share, *where)
 
-    return _deal(text, shares, count, deal, np.ones(suffixes.BUCKETS, bool), threads)
+    return _deal(text, shares, deal, np.ones(suffixes.BUCKETS, bool), threads)
 
 
 def deal_suffixes(text: WordText, words: SortedWords, threads: int) -> SuffixGroups:
@@ -185,14 +182,11 @@ def deal_suffixes(text: WordText, words: SortedWords, threads: int) -> SuffixGro
     shares = [(words.batches[a][0], words.batches[b - 1][1]) for a, b in batches]
     ends = words.at + 1
 
-    def count(share: tuple[int, int], buckets: Counts) -> None:
-        suffixes.count_suffixes(text.ids, ends, words.lcp, words.n_chars, text.code, *share, buckets)
-
     def deal(share: tuple[int, int], *where: Any) -> None:
         of_words = text.ids, ends, words.counts, words.lcp, words.n_chars, text.code
         suffixes.deal_suffixes(*of_words, *share, *where)
 
-    return _deal(text, shares, count, deal, suffixes.bucket_cuts(text.code), threads)
+    return _deal(text, shares, deal, suffixes.bucket_cuts(text.code), threads)
 
 
 def _shares(ends: Positions, total: int, size: int) -> list[tuple[int, int]]:
@@ -204,33 +198,29 @@ def _shares(ends: Positions, total: int, size: int) -> list[tuple[int, int]]:
 
 
 def _deal(
-    text: WordText,
-    shares: list[tuple[int, int]],
-    count: Callable[..., None],
-    deal: Callable[..., None],
-    cuts: Mask,
-    threads: int,
+    text: WordText, shares: list[tuple[int, int]], deal: Callable[..., None], cuts: Mask, threads: int
 ) -> SuffixGroups:
     """Distributes positions to groups, in two passes over each share (one task for each share and pass).
 
-    The passes call count(share, buckets) and deal(share, group_of, at, order, cache, weight). cuts: bool[BUCKETS], True
-    for the buckets at which a group may begin.
+    The passes call deal(share, group_of, at, order, cache, weight), the first one with empty arrays, so that `at` counts.
+    cuts: bool[BUCKETS], True for the buckets at which a group may begin.
     """
-    buckets = np.zeros((len(shares), suffixes.BUCKETS), np.int64)
-    pool.results(count, zip(shares, buckets, strict=True), threads)
+    number_type = text.number_type
+    buckets, group_of = np.zeros((len(shares), suffixes.BUCKETS), np.int64), np.zeros(suffixes.BUCKETS, np.uint16)
+    order, cache, weight = np.empty(0, number_type), np.empty(0, np.uint64), np.empty(0, number_type)
+    counting = ((share, group_of, counts, order, cache, weight) for share, counts in zip(shares, buckets, strict=True))
+    pool.results(deal, counting, threads)
     ends = np.cumsum(buckets.sum(axis=0))
     n = int(ends[-1])
     firsts = np.append(np.flatnonzero(cuts), suffixes.BUCKETS)
     ranges = _ranges(ends[firsts[1:] - 1], max(text.sizes.least_group, n // _GROUPS))
     parts = [(int(firsts[a]), int(firsts[b])) for a, b in ranges if ends[firsts[b] - 1]]
-    group_of = np.zeros(suffixes.BUCKETS, np.uint16)
     for group, (a, b) in enumerate(parts):
         group_of[a:b] = group
     edges = [0, *(int(ends[b - 1]) for _, b in parts)]
     sizes = np.add.reduceat(buckets, [a for a, _ in parts], axis=1)
     # at[share, group]: the position in `order` at which a share writes its first item of a group
     at = np.array(edges[:-1], np.int64) + np.cumsum(sizes, axis=0) - sizes
-    number_type = text.number_type
     order, cache, weight = np.empty(n, number_type), np.empty(n, np.uint64), np.empty(n, number_type)
     tasks = ((share, group_of, at[i], order, cache, weight) for i, share in enumerate(shares))
     pool.results(deal, tasks, threads)

@@ -136,44 +136,23 @@ def _fetch(text, end):
 # ----------------------------------------------------------------------------------------------------- dealing
 
 
-@kernel(U16orU32, i64[:], i64, PrefixCode, i64, i64, i64[:])
-def bucket_sizes(text, starts, step, code, first, last, buckets):
-    """Counts starts[first:last] by the top 16 bits of their keys."""
-    source, codes = view(text), view(code.words)
-    for w in range(first, last):
-        buckets[_key(source, starts[w], step, codes, 16, 16) >> _TOP] += 1
-
-
 @kernel(U16orU32, i64[:], i64, PrefixCode, i64, i64, u16[:], i64[:], U32orI64, u64[:], U32orI64)
 def deal_words(text, starts, step, code, first, last, group_of, at, order, cache, weight):
-    """Writes each of starts[first:last], its key and its number into the group of its bucket, from at[group] on."""
-    source, codes = view(text), view(code.words)
+    """Writes each of starts[first:last], its key and its number into the group of its bucket, from at[group] on.
+
+    If `order` is empty, `at` counts the buckets.
+    """
+    source, codes, counts = view(text), view(code.words), len(order) == 0
+    bits = 16 if counts else KEY_BITS
     for w in range(first, last):
-        key = _key(source, starts[w], step, codes, KEY_BITS, KEY_BITS)
+        key = _key(source, starts[w], step, codes, bits, bits)
+        if counts:
+            at[key >> _TOP] += 1
+            continue
         group = group_of[key >> _TOP]
         k = at[group]
         at[group] += 1
         order[k], cache[k], weight[k] = starts[w], key, w
-
-
-@kernel(U16orU32, i64[:], i32[:], i64[:], PrefixCode, i64, i64, i64[:])
-def count_suffixes(text, ends, lcp, n_chars, code, first, last, buckets):
-    """Counts the different suffixes of the words first:last (see `deal_suffixes`) by the top 16 bits of their keys."""
-    deepest = 0
-    for w in range(first, last):
-        deepest = max(deepest, n_chars[w])
-    source, codes = view(text), view(code.words)
-    # Of the suffixes of the word before, the first lcp[w] of which word w shares; lcp[first] is 0
-    keys = np.empty(deepest + 1, np.uint64)
-    keys[0] = codes[0] & _KEY
-    for w in range(first, last):
-        later = min(w + _AHEAD, last - 1)
-        _fetch(source, ends[later] - lcp[later])
-        end, key = ends[w], keys[np.uint64(lcp[w])]
-        for depth in range(lcp[w] + 1, n_chars[w] + 1):
-            key = _key_before(np.uint64(source[end - depth]), key, codes)
-            keys[np.uint64(depth)] = key
-            buckets[key >> _TOP] += 1
 
 
 @kernel(U16orU32, i64[:], i64[:], i32[:], i64[:], PrefixCode, i64, i64, u16[:], i64[:], U32orI64, u64[:], U32orI64)
@@ -182,13 +161,13 @@ def deal_suffixes(text, ends, counts, lcp, n_chars, code, first, last, group_of,
 
     Of each suffix: its position, its key, and the number of its occurrences in these words. The words are sorted by their
     reverses. text[ends[w]] is the 0 after word w. Word w has its last lcp[w] characters in common with the word before;
-    its longer suffixes are new.
+    its longer suffixes are new. If `order` is empty, `at` counts the buckets.
     """
     deepest = 0
     for w in range(first, last):
         deepest = max(deepest, n_chars[w])
     source, codes = view(text), view(code.words)
-    at_of, positions, cached, weights = view(at), view(order), view(cache), view(weight)
+    at_of, positions, cached, weights, counting = view(at), view(order), view(cache), view(weight), len(order) == 0
     # carried, keys: of the suffixes of the word after, the first `common` of which word w shares
     carried, keys, common = np.zeros(deepest + 1, np.int64), np.empty(deepest + 1, np.uint64), 0
     keys[0] = codes[0] & _KEY
@@ -200,6 +179,10 @@ def deal_suffixes(text, ends, counts, lcp, n_chars, code, first, last, group_of,
             key = _key_before(np.uint64(source[end - depth]), key, codes)
             keys[np.uint64(depth)] = key
         common = np.int64(lcp[w])
+        if counting:
+            for depth in range(common + 1, n_chars[w] + 1):
+                at_of[keys[np.uint64(depth)] >> _TOP] += 1
+            continue
         occurs = counts[w]
         for depth in range(n_chars[w], lcp[w], -1):
             occurs += carried[np.uint64(depth)]
