@@ -1,7 +1,6 @@
 """The queue of pairs: a heap of (count, key, row) of those whose count is at least a floor.
 
-If no such pair is left, the floor falls to half of the highest count, and one scan queues the pairs that reach it. Most
-pairs wait for ever.
+If no such pair is left, the floor falls to its half, and one scan queues the pairs that reach it. Most pairs wait for ever.
 """
 
 from __future__ import annotations
@@ -100,13 +99,8 @@ def enqueue(s, floor, n_heap, row):
 
 @kernel(inline=True)
 def _lower_floor(s, floor):
-    """Queues pairs whose count is below the floor, of which none is queued: (the new floor, entries of the heap)."""
-    highest, n_heap = np.int64(0), 0
-    for row in range(s.at[layout.PAIRS]):
-        count = s.pairs[2 * row + 1]
-        if count < floor:
-            highest = max(highest, count)
-    lower = max(s.threshold, highest >> 1)
+    """Halves the floor, and queues the pairs that reach it now: (the floor, entries of the heap)."""
+    lower, n_heap = max(s.threshold, floor >> 1), 0
     for row in range(s.at[layout.PAIRS]):
         if s.pairs[2 * row + 1] < floor:  # else the pair is part of this batch
             n_heap = enqueue(s, lower, n_heap, row)

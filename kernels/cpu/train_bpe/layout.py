@@ -21,7 +21,6 @@ AHEAD = 24  # list entries between a prefetch and its use
 # Look-ups between the prefetch of a pair and its use; the slot of the pair is prefetched as many look-ups before
 AHEAD_PAIRS = 8
 MOST = 256  # merges of a batch
-MOST_COUNT = (1 << 63) - 1  # above all counts
 
 # How a turn of the work ends: all is done; the turn is used up; no stored pair is left; an array must grow; a merge gives the
 # string of a token that the words contain already; other threads are not ready yet

@@ -312,7 +312,7 @@ class Training:
             self._index_characters(size)
         else:
             self._index_all()
-        at[layout.QUEUED], at[layout.HEAP], at[layout.FLOOR] = at[layout.PAIRS], 0, layout.MOST_COUNT
+        at[layout.QUEUED], at[layout.HEAP], at[layout.FLOOR] = at[layout.PAIRS], 0, self._total + 1
         for part in self._parts:
             of = part["at"]
             # A large pool gets as much as its lists take, and some room; a small one gets all of it
