@@ -154,7 +154,7 @@ STEPS = (
         "encode_corpus",
         "encoding text by BPE",
         (
-            Stage("encode_corpus", _ALL, ("encoder",), ("dtype",)),
+            Stage("encode_corpus", _ALL, ("encoder", "words"), ("dtype",)),
             Stage("encode_marked", cpu_only=("encoder",)),
             Stage("surround", _CPU, no_reference="it copies ids; the tests compare with `encode`"),
         ),
