@@ -372,17 +372,6 @@ def _check_merges(vocabulary: Vocabulary, merges: Positions, ranks: Positions, s
         raise _not_expressed(f"the equal scores near {one} and {other}: their order depends on the text")
 
 
-class Normalization(NamedTuple):
-    """The fields of a NormalizerSpec, and whether words end before each `▁`."""
-
-    name: str
-    charsmap: bytes
-    add_dummy_prefix: bool
-    remove_extra_whitespaces: bool
-    splits: bool  # words end before each ▁, so no piece may contain a ▁ after its first character,
-    as_suffix: bool  # or after each ▁, so no piece may contain a ▁ before its last character
-
-
 def save_sentencepiece(tokenizer: Tokenizer, path: str | os.PathLike[str]) -> None:
     """Writes a SentencePiece `.model` file, with which `sentencepiece` gives the same ids.
 
@@ -414,16 +403,16 @@ def sentencepiece_bytes(tokenizer: Tokenizer) -> bytes:
     symbols = _symbols(model, tokenizer.pre_tokenizer)
     apart = bool(symbols) and isinstance(model, models.BPE)
     model = plain(model) if isinstance(model, models.BPE) and apart else model
-    normalization = _normalization(tokenizer, None if apart else tokenizer.pre_tokenizer)
+    spaces = _spaces(tokenizer, None if apart else tokenizer.pre_tokenizer)
     tokens, unknown = _tokens(tokenizer, model)
     kinds = _kinds(tokenizer, model, tokens, unknown)
-    if USER_DEFINED in kinds and (normalization.add_dummy_prefix or isinstance(model, models.Unigram)):
+    if USER_DEFINED in kinds and (spaces.prefix or isinstance(model, models.Unigram)):
         token = tokens[kinds.index(USER_DEFINED)]
         raise _impossible(f"it encodes what lies before and after the added token {short(token)} as two texts")
     for token_id in symbols:
         kinds[token_id] = USER_DEFINED
-    if normalization.splits:
-        inner, side = (slice(-1), "after") if normalization.as_suffix else (slice(1, None), "before")
+    if spaces.splits:  # no piece may contain a ▁ where words end
+        inner, side = (slice(-1), "after") if spaces.suffix else (slice(1, None), "before")
         for token, kind in zip(tokens, kinds, strict=True):
             if SPACE in token[inner] and kind == NORMAL:
                 raise _impossible(f"its words end {side} each {SPACE}, but the token {short(token)} contains one")
@@ -443,18 +432,18 @@ def sentencepiece_bytes(tokenizer: Tokenizer) -> bytes:
     trainer.model_type = UNIGRAM if isinstance(model, models.Unigram) else BPE
     trainer.vocab_size = len(tokens)
     trainer.byte_fallback = bool(model.byte_fallback)
-    trainer.treat_whitespace_as_suffix = normalization.as_suffix
+    trainer.treat_whitespace_as_suffix = spaces.suffix
     trainer.unk_id, trainer.unk_piece = unknown, tokens[unknown]
     for role, name in (("bos", "<s>"), ("eos", "</s>"), ("pad", "<pad>")):
         token_id = tokenizer.token_to_id(name)
         is_control = token_id is not None and token_id < len(kinds) and kinds[token_id] == CONTROL
         setattr(trainer, f"{role}_id", token_id if is_control else -1)
     normalizer = proto.normalizer_spec
-    normalizer.name = normalization.name
-    if normalization.charsmap:
-        normalizer.precompiled_charsmap = normalization.charsmap
-    normalizer.add_dummy_prefix = normalization.add_dummy_prefix
-    normalizer.remove_extra_whitespaces = normalization.remove_extra_whitespaces
+    normalizer.name = "user_defined" if spaces.charsmap else "identity"
+    if spaces.charsmap:
+        normalizer.precompiled_charsmap = spaces.charsmap
+    normalizer.add_dummy_prefix = spaces.prefix
+    normalizer.remove_extra_whitespaces = spaces.collapse
     normalizer.escape_whitespaces = True
     return proto.SerializeToString()
 
@@ -549,31 +538,32 @@ def _scores_of_bpe(model: models.BPE, kinds: list[int]) -> list[float]:
     return [-float(max(by_id.get(token_id, 0), 0)) if kind == NORMAL else 0.0 for token_id, kind in enumerate(kinds)]
 
 
-def _normalization(tokenizer: Tokenizer, pre_tokenizer: Any) -> Normalization:
+def _spaces(tokenizer: Tokenizer, pre_tokenizer: Any) -> _Spaces:
     """Translates the normalizer and the pre-tokenizer; raises ValueError if SentencePiece can't do the same."""
     form = tokenizer.normalizer and tokenizer.normalizer.to_dict()
     steps = _flat(form, "normalizers")
-    charsmap = b""
-    if steps and steps[0]["type"] == "Precompiled":
-        charsmap, steps = base64.b64decode(steps[0]["precompiled_charsmap"]), steps[1:]
     spaces = _Spaces()
+    if steps and steps[0]["type"] == "Precompiled":
+        spaces.charsmap, steps = base64.b64decode(steps[0]["precompiled_charsmap"]), steps[1:]
     for step in steps:
         if not spaces.normalize(step):
             raise _impossible(f"a .model can't express this step of its normalizer: {short(step)}")
     form = pre_tokenizer and pre_tokenizer.to_dict()
     if not spaces.cut(_flat(form, "pretokenizers")):
         raise _impossible(f"its pre-tokenizer is not a Metaspace: {short(pre_tokenizer)}")
-    spaces.check(charsmap)
-    name = "user_defined" if charsmap else "identity"
-    dummy, as_suffix = spaces.prefix or spaces.suffix, spaces.suffix or spaces.splits_after
-    splits = spaces.splits or spaces.splits_after
-    return Normalization(name, charsmap, dummy, spaces.collapse, splits, as_suffix)
+    spaces.check()
+    # From here on, for the fields of the model: a dummy prefix, white space as a suffix, words that end at a ▁
+    spaces.prefix |= spaces.suffix
+    spaces.suffix |= spaces.splits_after
+    spaces.splits |= spaces.splits_after
+    return spaces
 
 
 @dataclass
 class _Spaces:
     """What the steps of a tokenizer do to spaces; each step that SentencePiece has as well sets a field."""
 
+    charsmap: bytes = b""  # the rules for characters
     ends: bool = False  # spaces at the end of a text are removed,
     left: bool = True  # and those at its start, too
     start: bool = False  # those at its start, by a step of its own
@@ -627,7 +617,7 @@ class _Spaces:
         self.prefix, self.splits, self.escape = step["prepend_scheme"] != "never", step["split"], True
         return True
 
-    def check(self, charsmap: bytes) -> None:
+    def check(self) -> None:
         """Raises ValueError if SentencePiece can't do all of this together."""
         if self.ends != self.collapse:
             raise _impossible("it removes spaces at the ends of a text but not between words, or the reverse")
@@ -635,7 +625,7 @@ class _Spaces:
             raise _impossible("it removes spaces at the end of a text but not at its start")
         if self.space and not (self.collapse and self.prefix):
             raise _impossible(f"it puts a space in front of a text, which is not the only {SPACE} there")
-        normalize = normalizers.Precompiled(charsmap).normalize_str if charsmap else str
+        normalize = normalizers.Precompiled(self.charsmap).normalize_str if self.charsmap else str
         # The nmt rules make spaces of all white space
         kept = [each for each in _WHITE_SPACE * bool(self.all_white_space_by) if normalize(each) not in ("", " ")]
         if kept:
