@@ -47,10 +47,7 @@ def from_tekken(source: str | os.PathLike[str] | bytes) -> Tokenizer:
     """
     data, name = bytes_of(source)
     with in_file(f"{name}: expected a tekken.json"):
-        try:
-            value = json.loads(data)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{name}: expected a tekken.json: {error}") from None
+        value = json.loads(data)
         fields = _fields(value)
     with in_file(name):
         return _tokenizer(value, *fields, name)

@@ -183,14 +183,10 @@ def _rendered(
         begin()
         if trusted is not None:
             messages = [owned(message, i) for i, message in enumerate(messages)]
-        if not continue_final_message:
-            with _explained():
-                texts.append(compiled.render(messages=messages, **variables))
-            continue
-        last = _mark_end(messages[-1], field)
+        last = _mark_end(messages[-1], field) if continue_final_message else None
         with _explained():
             text = compiled.render(messages=messages, **variables)
-        texts.append(text[: len(_until_mark(text, last))])
+        texts.append(text if last is None else text[: len(_until_mark(text, last))])
     return texts
 
 
@@ -328,9 +324,7 @@ def write_templates(folder: pathlib.Path, templates: str | Mapping[str, str], fi
             checked("the name of a chat template", file_name, f"{name}.jinja")
     paths = []
     for name, template in named.items():
-        path = folder / f"{prefix}{TEMPLATE}"
-        if name != "default":
-            path = folder / f"{prefix}{MORE_TEMPLATES}" / f"{name}.jinja"
+        path = folder / f"{prefix}{TEMPLATE if name == 'default' else f'{MORE_TEMPLATES}/{name}.jinja'}"
         path.parent.mkdir(exist_ok=True)
         with replacing(path) as temporary:
             temporary.write_text(template, encoding="utf-8", newline="\n")
