@@ -17,6 +17,7 @@ from gputok.formats.tiktoken import by_ranks, tiktoken_parts
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
 
     from gputok.tokenizer import Tokenizer
 
@@ -48,17 +49,17 @@ def from_tekken(source: str | os.PathLike[str] | bytes) -> Tokenizer:
     data, name = bytes_of(source)
     with in_file(f"{name}: expected a tekken.json"):
         value = json.loads(data)
-        fields = _fields(value)
+        pattern, n_special, n_ordinary = reading("config", _config, needed(value, "config"))
+        given = reading("special_tokens", optional(listed(_special_token)), value.get("special_tokens"))
+        entries = dict(reading("vocab", listed(_entry), needed(value, "vocab")))
     with in_file(name):
-        return _tokenizer(value, *fields, name)
-
-
-def _fields(value: Any) -> tuple[str, int, int, dict[bytes, int]]:
-    """The pattern, the numbers of special and of other tokens, and the ranks of all tokens that are listed."""
-    pattern, n_special, n_ordinary = reading("config", _config, needed(value, "config"))
-    if value.get("special_tokens") is not None:
-        reading("special_tokens", listed(_special_token), value["special_tokens"])
-    return pattern, n_special, n_ordinary, dict(reading("vocab", listed(_entry), needed(value, "vocab")))
+        special = _special_tokens(given, value["config"].get("version"), n_special)
+        ranks = {token: n_special + rank for token, rank in entries.items() if rank < n_ordinary}
+        if len(ranks) != n_ordinary or sorted(ranks.values()) != [*range(n_special, n_special + n_ordinary)]:
+            raise ValueError(f"the vocabulary must contain each rank from 0 to {n_ordinary - 1} once")
+        tokenizer = by_ranks(ranks, pattern, special, name)
+    tokenizer.encode_special_tokens = True
+    return tokenizer
 
 
 def _config(config: Any) -> tuple[str, int, int]:
@@ -72,18 +73,6 @@ def _config(config: Any) -> tuple[str, int, int]:
     if size < n_special:
         raise WrongValue(f"must be at least the {n_special} special tokens, not {size}", "default_vocab_size")
     return pattern, n_special, size - n_special
-
-
-def _tokenizer(
-    value: Any, pattern: str, n_special: int, n_ordinary: int, entries: dict[bytes, int], name: str
-) -> Tokenizer:
-    special = _special_tokens(value, n_special, name)
-    ranks = {token: n_special + rank for token, rank in entries.items() if rank < n_ordinary}
-    if len(ranks) != n_ordinary or sorted(ranks.values()) != [*range(n_special, n_special + n_ordinary)]:
-        raise ValueError(f"{name}: the vocabulary must contain each rank from 0 to {n_ordinary - 1} once")
-    tokenizer = by_ranks(ranks, pattern, special, name)
-    tokenizer.encode_special_tokens = True
-    return tokenizer
 
 
 def _entry(entry: Any) -> tuple[bytes, int]:
@@ -101,15 +90,13 @@ def _special_token(token: Any) -> tuple[int, str]:
     return checked("rank", integer(0, ID), rank), checked("token_str", string, text)
 
 
-def _special_tokens(value: dict[str, Any], n_special: int, name: str) -> dict[str, int]:
+def _special_tokens(given: Sequence[tuple[int, str]] | None, version: Any, n_special: int) -> dict[str, int]:
     """Returns the special tokens and their ids."""
-    given = value.get("special_tokens")
-    version = value["config"].get("version")
     if given is None and version not in _VERSIONS_WITHOUT_LIST:
-        raise ValueError(f"{name}: special_tokens is missing, which files of version {short(version)} must contain")
-    names = dict(enumerate(_OLD_SPECIAL_TOKENS)) if given is None else dict(map(_special_token, given))
+        raise ValueError(f"special_tokens is missing, which files of version {short(version)} must contain")
+    names = dict(enumerate(_OLD_SPECIAL_TOKENS) if given is None else given)
     if not names.keys() <= set(range(n_special)) or len(set(names.values())) < len(given or names):
-        raise ValueError(f"{name}: special_tokens must contain different texts of ranks from 0 to {n_special - 1}")
+        raise ValueError(f"special_tokens must contain different texts of ranks from 0 to {n_special - 1}")
     return {names.get(rank, f"<SPECIAL_{rank}>"): rank for rank in range(n_special)}
 
 
