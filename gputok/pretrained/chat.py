@@ -217,9 +217,9 @@ def _plain(value: Any) -> Any:
     """
     if value is None or type(value) in (str, int, float, bool):
         return value
-    for kind, plain in ((str, str.__str__), (int, int.__int__), (float, float.__float__)):
-        if isinstance(value, kind):  # of a subclass
-            return plain(value)
+    for kind in (str, int, float):
+        if isinstance(value, kind):  # of a subclass: by str.__str__ and so on
+            return getattr(kind, f"__{kind.__name__}__")(value)
     if isinstance(value, Mapping):
         return {_plain(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
