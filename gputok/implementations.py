@@ -15,7 +15,7 @@ from gputok.pre_tokenizers import BertPreTokenizer, Metaspace, WhitespaceSplit
 from gputok.processors import BertProcessing
 from gputok.tokenizer import Tokenizer
 from gputok.trainers import BpeTrainer, UnigramTrainer, WordPieceTrainer
-from gputok.types import same_method
+from gputok.types import in_thread, same_method
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -85,7 +85,6 @@ class BaseTokenizer:
     no_padding = same_method(Tokenizer.no_padding)
     no_truncation = same_method(Tokenizer.no_truncation)
     add_tokens = same_method(Tokenizer.add_tokens)
-    async_decode_batch = same_method(Tokenizer.async_decode_batch)
     token_to_id = same_method(Tokenizer.token_to_id)
     id_to_token = same_method(Tokenizer.id_to_token)
     save = same_method(Tokenizer.save)
@@ -96,14 +95,15 @@ class BaseTokenizer:
     add_special_tokens = same_method(Tokenizer.add_special_tokens, "special_tokens")
     encode = same_method(Tokenizer.encode, "sequence", "encode: `sequence` can't be `None`")
     encode_batch = same_method(Tokenizer.encode_batch, "inputs", "encode_batch: `inputs` can't be `None`")
-    async_encode_batch = same_method(Tokenizer.async_encode_batch, "inputs", "encode_batch: `inputs` can't be `None`")
-    async_encode_batch_fast = same_method(
-        Tokenizer.async_encode_batch_fast, "inputs", "encode_batch_fast: `inputs` can't be `None`"
+    encode_batch_fast = same_method(
+        Tokenizer.encode_batch_fast, "inputs", "encode_batch_fast: `inputs` can't be `None`"
     )
+    async_encode_batch, async_encode_batch_fast = in_thread(encode_batch), in_thread(encode_batch_fast)
     decode = same_method(Tokenizer.decode, "ids", "None input is not valid. Should be a list of integers.")
     decode_batch = same_method(
         Tokenizer.decode_batch, "sequences", "None input is not valid. Should be list of list of integers."
     )
+    async_decode_batch = in_thread(decode_batch)
 
     def enable_padding(
         self,

@@ -20,7 +20,7 @@ from gputok.pipeline import decode_ids, serialize
 from gputok.pipeline.added_vocabulary import AddedVocabulary
 from gputok.pipeline.pipeline import Pipeline
 from gputok.tokens.added_token import AddedToken, tokens_of
-from gputok.types import public
+from gputok.types import in_thread, public
 
 if TYPE_CHECKING:
     import os
@@ -64,6 +64,15 @@ Limits: TypeAlias = "Mapping[str, Any] | EllipsisType | None"
 
 
 _THREADS = optional(integer(1, SIZE))
+
+
+def _step(name: str, about: str) -> Any:
+    """Makes a property: a step that the user set, which can be changed in place."""
+
+    def change(self: Tokenizer, step: Any) -> None:
+        self._change(lambda given: given.with_step(name, step))
+
+    return property(lambda self: getattr(self._given, name), change, doc=about)
 
 
 @public("gputok")
@@ -177,50 +186,15 @@ class Tokenizer:
     def _set(self, **parts: Any) -> None:
         self._change(lambda given: dataclasses.replace(given, **parts))
 
-    @property
-    def model(self) -> Model:
-        """The step that cuts words into tokens."""
-        return self._given.model
-
-    @model.setter
-    def model(self, model: Model) -> None:
-        self._set(model=model)
-
-    @property
-    def normalizer(self) -> Normalizer | None:
-        """The step that changes the text before it is cut into words, or None."""
-        return self._given.normalizer
-
-    @normalizer.setter
-    def normalizer(self, normalizer: Normalizer | None) -> None:
-        self._change(lambda given: given.with_normalizer(normalizer))
-
-    @property
-    def pre_tokenizer(self) -> PreTokenizer | None:
-        """The step that cuts the text into words, or None."""
-        return self._given.pre_tokenizer
-
-    @pre_tokenizer.setter
-    def pre_tokenizer(self, pretok: PreTokenizer | None) -> None:
-        self._set(pre_tokenizer=pretok)
-
-    @property
-    def post_processor(self) -> PostProcessor | None:
-        """The step that adds special tokens, or None."""
-        return self._given.post_processor
-
-    @post_processor.setter
-    def post_processor(self, processor: PostProcessor | None) -> None:
-        self._set(post_processor=processor)
-
-    @property
-    def decoder(self) -> Decoder | None:
-        """The step that joins tokens to text, or None: then tokens are joined by spaces."""
-        return self._given.decoder
-
-    @decoder.setter
-    def decoder(self, decoder: Decoder | None) -> None:
-        self._set(decoder=decoder)
+    model: Model = _step("model", "The step that cuts words into tokens.")
+    normalizer: Normalizer | None = _step(
+        "normalizer", "The step that changes the text before it is cut into words, or None."
+    )
+    pre_tokenizer: PreTokenizer | None = _step("pre_tokenizer", "The step that cuts the text into words, or None.")
+    post_processor: PostProcessor | None = _step("post_processor", "The step that adds special tokens, or None.")
+    decoder: Decoder | None = _step(
+        "decoder", "The step that joins tokens to text, or None: then tokens are joined by spaces."
+    )
 
     # -- files
 
@@ -1200,36 +1174,9 @@ class Tokenizer:
         limits = {"padding": padding, "truncation": truncation}
         return self.decode_tokens(self.encode(sequence, pair, is_pretokenized, add_special_tokens, **limits))
 
-    async def async_encode(
-        self,
-        sequence: str | Sequence[str],
-        pair: str | Sequence[str] | None = None,
-        is_pretokenized: bool = False,
-        add_special_tokens: bool = True,
-    ) -> Encoding:
-        """Runs `encode` on another thread, with the same arguments.
-
-        Offsets are in characters, as those of `encode`; `async_encode` of `tokenizers` gives them in bytes.
-        """
-        import asyncio
-
-        return await asyncio.to_thread(self.encode, sequence, pair, is_pretokenized, add_special_tokens)
-
-    async def async_encode_batch(
-        self, input: Sequence[Any], is_pretokenized: bool = False, add_special_tokens: bool = True
-    ) -> list[Encoding]:
-        """Runs `encode_batch` on another thread, with the same arguments."""
-        import asyncio
-
-        return await asyncio.to_thread(self.encode_batch, input, is_pretokenized, add_special_tokens)
-
-    async def async_encode_batch_fast(
-        self, input: Sequence[Any], is_pretokenized: bool = False, add_special_tokens: bool = True
-    ) -> list[Encoding]:
-        """Runs `encode_batch_fast` on another thread, with the same arguments."""
-        import asyncio
-
-        return await asyncio.to_thread(self.encode_batch_fast, input, is_pretokenized, add_special_tokens)
+    async_encode = in_thread(encode, "Offsets are in characters; those of `async_encode` of `tokenizers` are in bytes.")
+    async_encode_batch = in_thread(encode_batch)
+    async_encode_batch_fast = in_thread(encode_batch_fast)
 
     @overload
     def encode_corpus(
@@ -1624,11 +1571,7 @@ class Tokenizer:
         """
         return [self.decode(ids, skip_special_tokens) for ids in sequences]
 
-    async def async_decode_batch(self, sequences: Iterable[Any], skip_special_tokens: bool = True) -> list[str]:
-        """Runs `decode_batch` on another thread, with the same arguments."""
-        import asyncio
-
-        return await asyncio.to_thread(self.decode_batch, sequences, skip_special_tokens)
+    async_decode_batch = in_thread(decode_batch)
 
     def decode_bytes(self, ids: Sequence[int] | np.ndarray, skip_special_tokens: bool = False) -> bytes:
         """Joins the bytes of tokens (`token_bytes`), also those of a space that the tokenizer inserted before the text.

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     import numpy as np
     import numpy.typing as npt
@@ -99,21 +99,30 @@ def same_method(
             raise ValueError(none)
         return getattr(self._tokenizer, name)(*args, **options)
 
-    made: Any = call
-    if inspect.iscoroutinefunction(method):
-
-        @functools.wraps(method)
-        async def waiting(self: Any, *args: Any, **options: Any) -> Any:
-            return await call(self, *args, **options)
-
-        made = waiting
-
     if first:
         signature = inspect.signature(method)
         own, renamed, *others = signature.parameters.values()
         parameters = [own, renamed.replace(name=first), *others]
+        made: Any = call
         made.__signature__ = signature.replace(parameters=parameters)  # which `signature` reads
-    return made
+    return call
+
+
+def in_thread(
+    method: Callable[Concatenate[Any, _Given], _Found], also: str = ""
+) -> Callable[Concatenate[Any, _Given], Coroutine[Any, Any, _Found]]:
+    """Makes the method `async_...`, which runs another method of an object on another thread; also: more for its docs."""
+    name = method.__name__
+
+    @functools.wraps(method)
+    async def call(self: Any, *args: Any, **options: Any) -> Any:
+        import asyncio
+
+        return await asyncio.to_thread(getattr(self, name), *args, **options)
+
+    call.__name__, call.__qualname__ = f"async_{name}", method.__qualname__.replace(name, f"async_{name}")
+    call.__doc__ = f"Runs `{name}` on another thread, with the same arguments. {also}".strip()
+    return call
 
 
 Offsets = tuple[int, int]

@@ -90,9 +90,11 @@ class Pipeline(Unchanging):
     def _components(self) -> dict[str, Component]:
         return {name: part for name in KINDS if (part := getattr(self, name)) is not None}
 
-    def with_normalizer(self, normalizer: Normalizer | None) -> Pipeline:
-        """Returns the pipeline with another normalizer, which also normalizes the contents of added tokens."""
-        changed = dataclasses.replace(self, normalizer=normalizer)  # checks the normalizer
+    def with_step(self, name: str, step: Component | None) -> Pipeline:
+        """Returns the pipeline with another step; a normalizer also normalizes the contents of added tokens."""
+        changed = dataclasses.replace(self, **{name: step})  # checks the step
+        if name != "normalizer":
+            return changed
         return dataclasses.replace(changed, added=self.added.renormalized(changed.normalizer))
 
     def with_added(self, tokens: list[AddedToken]) -> tuple[Pipeline, int]:
