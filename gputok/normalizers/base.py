@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from gputok.checks import field, instances
 from gputok.components import Chain, Code, Component, call_custom
-from gputok.text.pieces import Alignment, Pieces, TextBatch, spell_out
+from gputok.text.pieces import Pieces, TextBatch, spell_out
 from gputok.text.way import Apart, Way
 
 if TYPE_CHECKING:
@@ -154,26 +152,6 @@ class Custom(Code, Normalizer):
         call_custom(self.code, "normalize", normalized)
 
     def _apply(self, pieces: Pieces) -> Pieces:
-        from gputok.text.normalized_string import NormalizedString
+        from gputok.text.pre_tokenized_string import PreTokenizedString
 
-        texts, sides = [], []
-        for i, text in enumerate(pieces.strings()):
-            normalized = NormalizedString(text)
-            if pieces.frozen is None or not pieces.frozen[i]:
-                self.normalize(normalized)
-            texts.append(normalized.normalized.encode())
-            if pieces.alignment is not None:
-                start, end = (side + pieces.start[i] for side in normalized.alignment())
-                before, after = pieces.alignment
-                # Text inserted before the first character has an empty range, which stays empty
-                filled = end > start
-                end = np.where(filled, after[end - filled], before[start] if len(text) else 0)
-                sides.append((before[start] if len(text) else np.zeros_like(end), end))
-        offsets = np.cumsum([0, *map(len, texts)], dtype=np.int64)
-        alignment = None
-        if pieces.alignment is not None:
-            columns = [*zip(*sides, strict=True)] or [(), ()]
-            start, end = (np.concatenate([np.zeros(0, np.int32), *column]) for column in columns)
-            alignment = Alignment(start.astype(np.int32), end.astype(np.int32))
-        data = np.frombuffer(b"".join(texts), np.uint8)
-        return pieces._replace(data=data, start=offsets[:-1], end=offsets[1:], alignment=alignment)
+        return PreTokenizedString.changed_by(lambda text: text.normalize(self.normalize), pieces)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -11,14 +10,14 @@ from gputok.automaton.pattern import BEHAVIORS, cut_rule, split_words
 from gputok.checks import choice
 from gputok.components import Code, Component, call_custom
 from gputok.kernels.signatures import NamedTuple
-from gputok.text.pieces import Alignment, Pieces, TextBatch, regroup, spell_out
+from gputok.text.pieces import Pieces, TextBatch, regroup, spell_out
 from gputok.text.way import Way
 
 if TYPE_CHECKING:
     from gputok.automaton import Backtracking
     from gputok.kernels import Automaton
     from gputok.text.pre_tokenized_string import PreTokenizedString
-    from gputok.types import Behavior, Positions
+    from gputok.types import Behavior
 
 _NAMED = {name: behavior for behavior, name in BEHAVIORS.items()}
 _named = choice(*_NAMED)
@@ -149,57 +148,9 @@ class Custom(Code, PreTokenizer):
         call_custom(self.code, "pre_tokenize", pretok)
 
     def _apply(self, pieces: Pieces) -> Pieces:
-        from gputok.kernels.cpu.rewrite import gather
         from gputok.text.pre_tokenized_string import PreTokenizedString
 
-        data, offsets = gather(pieces.data, pieces.start, pieces.end)
-        token = np.full(pieces.n_pieces, -1) if pieces.token is None else pieces.token
-        # Each new piece has its bytes, the starts and the ends of the origins of these bytes in `data`, and its token
-        parts: list[tuple[Any, ...]] = []
-        n_parts: list[int] = []
-        for first, last in itertools.pairwise(pieces.rows.tolist()):
-            begin = offsets[first]
-            text = PreTokenizedString.of(
-                data[begin : offsets[last]], offsets[first : last + 1] - begin, token[first:last]
-            )
-            self.pre_tokenize(text)
-            new = [
-                (
-                    split.normalized_bytes()[a:b],
-                    *(side[a:b] + (begin + split.original_shift) for side in split.alignment()),
-                    id,
-                )
-                for split, tokens in text._splits
-                for a, b, id in ([(0, None, -1)] if tokens is None else [(*t.offsets, t.id) for t in tokens])
-            ]
-            parts += new
-            n_parts.append(len(new))
-        ends = np.cumsum([0, *(len(part) for part, *_ in parts)], dtype=np.int64)
-        columns = [*zip(*parts, strict=True)] or [(), (), (), ()]
-        part_data, start, end = (np.concatenate([np.zeros(0, np.int64), *column]) for column in columns[:3])
-        new_token = np.array(columns[3], np.int64)
-        return Pieces(
-            part_data.astype(np.uint8),
-            ends[:-1],
-            ends[1:],
-            np.cumsum([0, *n_parts], dtype=np.int64),
-            None if (new_token < 0).all() else new_token,
-            None if pieces.alignment is None else _composed(pieces, pieces.alignment, offsets, start, end),
-        )
-
-
-def _composed(pieces: Pieces, origin: Alignment, offsets: Positions, start: Positions, end: Positions) -> Alignment:
-    """Returns the origin of the bytes start[i]:end[i] (int64[n]) of the packed pieces.
-
-    origin: of the bytes of the pieces; offsets: int64[n_pieces + 1] of the packed pieces. An empty range has an empty
-    origin.
-    """
-    packed = np.arange(offsets[-1]) + np.repeat(pieces.start - offsets[:-1], np.diff(offsets))
-    if not len(packed):
-        return Alignment(start.astype(np.int32), end.astype(np.int32))
-    from_start, from_end = origin.start[packed], origin.end[packed]
-    first = from_start[np.minimum(start, len(packed) - 1)]
-    return Alignment(first, np.where(start < end, from_end[np.maximum(end, 1) - 1], first))
+        return PreTokenizedString.changed_by(self.pre_tokenize, pieces)
 
 
 def one_walk(matcher: Automaton | Backtracking, behavior: Behavior, invert: bool = False) -> Automaton | None:

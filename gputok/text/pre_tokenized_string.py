@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @public("gputok")
-class Token:
+class Token(NamedTuple):
     """A token of a model: its id, its text, and its bytes in the piece of text.
 
     Args:
@@ -32,29 +32,13 @@ class Token:
         (3, 'he', (0, 2))
     """
 
-    __slots__ = ("_fields",)
-
-    def __init__(self, id: int, value: str, offsets: tuple[int, int]) -> None:
-        self._fields = (id, value, offsets)
-
-    @property
-    def id(self) -> int:
-        """The id of the token."""
-        return self._fields[0]
-
-    @property
-    def value(self) -> str:
-        """The token as text."""
-        return self._fields[1]
-
-    @property
-    def offsets(self) -> tuple[int, int]:
-        """(first, last + 1) byte of the piece that the token covers."""
-        return self._fields[2]
+    id: int
+    value: str
+    offsets: tuple[int, int]
 
     def as_tuple(self) -> tuple[int, str, tuple[int, int]]:
         """Returns (id, value, offsets)."""
-        return self._fields
+        return self.id, self.value, self.offsets
 
 
 class _Split(NamedTuple):
@@ -102,6 +86,35 @@ class PreTokenizedString:
             part = NormalizedString(raw[a:b].decode()).shifted(a)
             text._splits.append(_Split(part, None if id < 0 else [Token(id, part.normalized, (0, b - a))]))
         return text
+
+    @classmethod
+    def changed_by(cls, code: Callable[[PreTokenizedString], None], pieces: Pieces) -> Pieces:
+        """Lets a function, mostly of a user, cut and change the text of each document."""
+        from gputok.kernels.cpu.rewrite import gather
+
+        data, offsets = gather(pieces.data, pieces.start, pieces.end)
+        token = np.full(pieces.n_pieces, -1) if pieces.token is None else pieces.token
+        # Each new piece has its bytes, the starts and the ends of the origins of these bytes in `data`, and its token
+        parts: list[tuple[Any, ...]] = []
+        rows = [0]
+        for first, last in itertools.pairwise(pieces.rows.tolist()):
+            begin, ends = offsets[first], offsets[first : last + 1]
+            text = cls.of(data[begin : ends[-1]], ends - begin, token[first:last])
+            empty = [split for split, _ in text._splits if not split.original]
+            code(text)
+            for split, tokens in text._splits:
+                # What is inserted into an empty piece comes from no byte: from the position after all, for which 0 stands
+                shift = len(data) if split in empty else begin + split.original_shift
+                sides = [side + shift for side in split.alignment()]
+                cuts = [(0, None, -1)] if tokens is None else [(*token.offsets, token.id) for token in tokens]
+                parts += [(split.normalized_bytes()[a:b], sides[0][a:b], sides[1][a:b], id) for a, b, id in cuts]
+            rows.append(len(parts))
+        columns = [*zip(*parts, strict=True)] or [()] * 4
+        new_data, start, end = (np.concatenate([np.zeros(0, np.int64), *column]) for column in columns[:3])
+        stops, ids = np.cumsum([0, *map(len, columns[0])], dtype=np.int64), np.array(columns[3], np.int64)
+        origin = pieces.alignment and _composed(pieces, pieces.alignment, offsets, start, end)
+        token = ids if (ids >= 0).any() else None
+        return Pieces(new_data.astype(np.uint8), stops[:-1], stops[1:], np.array(rows, np.int64), token, origin)
 
     def split(self, func: Callable[[int, NormalizedString], list[NormalizedString]]) -> None:
         """Replaces each split by the parts that `func(index, normalized)` returns, without empty parts.
@@ -212,6 +225,17 @@ class PreTokenizedString:
         self._splits = [
             new for split in self._splits for new in ([split] if split.tokens is not None else map(_Split, next(parts)))
         ]
+
+
+def _composed(pieces: Pieces, origin: Alignment, offsets: Positions, start: Positions, end: Positions) -> Alignment:
+    """Returns the origin of the bytes start[i]:end[i] (int64[n]) of the packed pieces.
+
+    origin: of the bytes of the pieces; offsets: int64[n_pieces + 1] of the packed pieces. An empty range has an empty
+    origin.
+    """
+    packed = np.arange(offsets[-1], dtype=np.int64) + np.repeat(pieces.start - offsets[:-1], np.diff(offsets))
+    first = np.append(origin.start[packed], np.int32(0))[start]
+    return Alignment(first, np.where(start < end, np.append(0, origin.end[packed])[end], first).astype(np.int32))
 
 
 def _pieces(splits: list[NormalizedString]) -> Pieces:

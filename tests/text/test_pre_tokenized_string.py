@@ -162,6 +162,23 @@ def test_components_in_python_on_arrays():
     assert cut.rows.tolist() == [0, 2, 2, 3]
 
 
+def test_text_inserted_into_an_empty_piece_has_an_empty_range():
+    def encoded(library, text):
+        class Shout:
+            def normalize(self, part):
+                part.append("!")
+
+        steps, words = library.normalizers, library.Tokenizer(library.models.WordLevel({"?": 0}, unk_token="?"))
+        words.add_special_tokens(["<s>"])
+        words.normalizer = steps.Sequence([steps.Strip(), steps.Normalizer.custom(Shout())])
+        words.pre_tokenizer = library.pre_tokenizers.Whitespace()
+        encoding = words.encode(text)
+        return encoding.tokens, encoding.offsets
+
+    for text in ("  <s>", " ", " <s> a", "a<s>b"):
+        assert encoded(gputok, text) == encoded(tokenizers, text), text
+
+
 def test_errors():
     for library in (gputok, tokenizers):
         text = library.PreTokenizedString("a")
