@@ -150,7 +150,12 @@ _MODULES = {
     "post-processor": "processors",
     "decoder": "decoders",
 }
-"""Kind -> the module of `tokenizers` with its classes."""
+"""Kind -> the module with its classes, here and in `tokenizers`."""
+
+
+def base_of(kind: str) -> type[Component]:
+    """Returns the base class of a kind, whose module is imported now."""
+    return getattr(importlib.import_module(f"gputok.{_MODULES[kind]}"), kind.title().replace("-", ""))
 
 
 class _Constructor:

@@ -8,41 +8,25 @@ differs from class to class.
 'creme brulee'
 """
 
-from typing import TYPE_CHECKING
-
-from gputok.lazy import attach
-
-if TYPE_CHECKING:  # for type checkers and editors; the table below has the same names
-    from gputok.normalizers.base import Normalizer, Sequence
-    from gputok.normalizers.edits import (
-        NFC,
-        NFD,
-        NFKC,
-        NFKD,
-        NORMALIZERS,
-        BertNormalizer,
-        ByteLevel,
-        Lowercase,
-        Nmt,
-        Precompiled,
-        Prepend,
-        Replace,
-        Strip,
-        StripAccents,
-        unicode_normalizer_from_str,
-    )
+from gputok.normalizers.base import Normalizer, Sequence
+from gputok.normalizers.edits import (
+    NFC,
+    NFD,
+    NFKC,
+    NFKD,
+    NORMALIZERS,
+    BertNormalizer,
+    ByteLevel,
+    Lowercase,
+    Nmt,
+    Precompiled,
+    Prepend,
+    Replace,
+    Strip,
+    StripAccents,
+    unicode_normalizer_from_str,
+)
 
 __all__ = ["NFC", "NFD", "NFKC", "NFKD", "NORMALIZERS", "BertNormalizer", "ByteLevel", "Lowercase", "Nmt"]
 __all__ += ["Normalizer", "Precompiled", "Prepend", "Replace", "Sequence", "Strip", "StripAccents"]
 __all__ += ["unicode_normalizer_from_str"]
-
-if not TYPE_CHECKING:  # else type checkers would take any name
-    __getattr__, __dir__ = attach(
-        __name__,
-        {
-            "normalizers.base": "Normalizer Sequence",
-            "normalizers.edits": (
-                "NFC NFD NFKC NFKD NORMALIZERS BertNormalizer ByteLevel Lowercase Nmt Precompiled Prepend Replace Strip StripAccents unicode_normalizer_from_str"
-            ),
-        },
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from gputok.components import Component, Unchanging, derived
+from gputok.components import Component, Unchanging, base_of, derived
 from gputok.pipeline.added_vocabulary import AddedVocabulary, Names, flat
 from gputok.pipeline.way import way_of
 from gputok.text.pieces import Pieces, mark_starts
@@ -244,14 +244,7 @@ class Pipeline(Unchanging):
 
 def _adopted(part: Any, kind: str) -> Component:
     """Returns a component, converted if it belongs to `tokenizers`; raises TypeError if it is not of this kind."""
-    from gputok.decoders import Decoder
-    from gputok.models import Model
-    from gputok.normalizers import Normalizer
-    from gputok.pre_tokenizers import PreTokenizer
-    from gputok.processors import PostProcessor
-
-    bases: tuple[type[Component], ...] = (Model, Normalizer, PreTokenizer, PostProcessor, Decoder)
-    adopted = next(base for base in bases if base.kind == kind).adopt(part)
+    adopted = base_of(kind).adopt(part)
     if not isinstance(adopted, Component) or adopted.kind != kind:
         raise TypeError(f"expected a {kind} of gputok or tokenizers, got {part!r}")
     return adopted

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gputok.checks import WORD, WrongValue, integer, is_object, listed, needed, reading, short
-from gputok.components import Verbatim, described, without_collection
+from gputok.components import Verbatim, base_of, described, without_collection
 from gputok.files import json_text
 from gputok.pipeline.added_vocabulary import AddedVocabulary
-from gputok.pipeline.pipeline import Pipeline
+from gputok.pipeline.pipeline import KINDS, Pipeline
 from gputok.tokens.added_token import AddedToken, tokens_of_forms
 from gputok.tokens.vocabulary import Vocabulary
 
@@ -146,12 +146,6 @@ def _read(text: str | bytes, source: str, make: Callable[[dict[str, Any], str], 
 
 def pipeline_of(value: dict[str, Any], source: str) -> Pipeline:
     """Makes the parts of a tokenizer from its JSON form; errors are ValueErrors that begin with `source` and the part."""
-    from gputok.decoders import Decoder
-    from gputok.models import Model
-    from gputok.normalizers import Normalizer
-    from gputok.pre_tokenizers import PreTokenizer
-    from gputok.processors import PostProcessor
-
     if value.get("version", VERSION) != VERSION:
         raise ValueError(f"{source}: Unknown tokenizer version {short(value['version'])}, expected '{VERSION}'")
     if value.get("model") is None:
@@ -167,14 +161,9 @@ def pipeline_of(value: dict[str, Any], source: str) -> Pipeline:
         except WrongValue as error:
             raise ValueError(f"{source}: in {error}") from None
 
-    pipeline = Pipeline(
-        read("model", Model.from_dict),
-        AddedVocabulary(),
-        read("normalizer", Normalizer.from_dict),
-        read("pre_tokenizer", PreTokenizer.from_dict),
-        read("post_processor", PostProcessor.from_dict),
-        read("decoder", Decoder.from_dict),
-    )
+    # A file needs the modules of few kinds
+    parts = {name: read(name, lambda form, kind=kind: base_of(kind).from_dict(form)) for name, kind in KINDS.items()}
+    pipeline = Pipeline(added=AddedVocabulary(), **parts)
     if value.get("truncation") is not None or value.get("padding") is not None:
         from gputok.pipeline.limits import Padding, Truncation  # a millisecond, which few files need
 

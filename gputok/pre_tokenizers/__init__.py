@@ -5,41 +5,23 @@
 [('take', (0, 4)), ('4', (5, 6)), ('2', (6, 7))]
 """
 
-from typing import TYPE_CHECKING
-
-from gputok.lazy import attach
-
-if TYPE_CHECKING:  # for type checkers and editors; the table below has the same names
-    from gputok.pre_tokenizers.base import PreTokenizer
-    from gputok.pre_tokenizers.splits import (
-        BertPreTokenizer,
-        ByteLevel,
-        CharDelimiterSplit,
-        Digits,
-        FixedLength,
-        Metaspace,
-        Punctuation,
-        Sequence,
-        Split,
-        UnicodeScripts,
-        Whitespace,
-        WhitespaceSplit,
-    )
-    from gputok.text.pieces import mark_starts, spell_out
+from gputok.pre_tokenizers.base import PreTokenizer
+from gputok.pre_tokenizers.splits import (
+    BertPreTokenizer,
+    ByteLevel,
+    CharDelimiterSplit,
+    Digits,
+    FixedLength,
+    Metaspace,
+    Punctuation,
+    Sequence,
+    Split,
+    UnicodeScripts,
+    Whitespace,
+    WhitespaceSplit,
+)
+from gputok.text.pieces import mark_starts, spell_out
 
 __all__ = ["BertPreTokenizer", "ByteLevel", "CharDelimiterSplit", "Digits", "FixedLength", "Metaspace"]
 __all__ += ["PreTokenizer", "Punctuation", "Sequence", "Split", "UnicodeScripts", "Whitespace", "WhitespaceSplit"]
 __all__ += ["mark_starts", "spell_out"]
-
-if not TYPE_CHECKING:  # else type checkers would take any name
-    __getattr__, __dir__ = attach(
-        __name__,
-        {
-            "pre_tokenizers.base": "PreTokenizer",
-            "pre_tokenizers.splits": (
-                "BertPreTokenizer ByteLevel CharDelimiterSplit Digits FixedLength Metaspace Punctuation Sequence "
-                "Split UnicodeScripts Whitespace WhitespaceSplit"
-            ),
-            "text.pieces": "mark_starts spell_out",
-        },
-    )
