@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gputok.checks import SIZE, checked, integer
+from gputok.checks import SIZE, checked, integer, typed
 from gputok.pipeline.encode import units
 from gputok.pipeline.encode.seams import ID, Seams
 from gputok.pipeline.encode.text import texts_of
@@ -43,8 +43,7 @@ class Counts:
     """
 
     def __init__(self, pipeline: Pipeline, text: str, step: int = 64) -> None:
-        if not isinstance(text, str):
-            raise TypeError(f"text: '{type(text).__name__}' object is not an instance of 'str'")
+        typed("text", str, text)
         self.text, self._seams, data = text, Seams.of(pipeline), text.encode()
         self._step = step
         self.at_words = self._seams.kind == "pairs"

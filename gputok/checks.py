@@ -155,6 +155,12 @@ def _typed(value: Any, kind: type) -> Any:
     return value
 
 
+def typed(name: str, kind: type, value: Any) -> None:
+    """Raises WrongType, which names an argument, if its value is of another type."""
+    if not isinstance(value, kind):
+        raise wrong_type(value, kind.__name__).within(name)
+
+
 def short(value: Any) -> str:
     """Returns the `repr` of a value, cut to the length of an error message."""
     return brief(value).split(" ", 1)[1]
@@ -333,8 +339,8 @@ def tuple_of(*checks: Check) -> Check:
     return check
 
 
-def instances(kind: Any) -> Check:
-    """Makes a check that accepts lists of components of a kind, of gputok or of `tokenizers`; it returns a tuple.
+def elements(kind: Any) -> dict[str, Any]:
+    """Returns the arguments of `field` for a list of components of a kind, of gputok or of `tokenizers`.
 
     Components of `tokenizers` are converted by way of their JSON form.
     """
@@ -342,7 +348,10 @@ def instances(kind: Any) -> Check:
     def check(value: Any) -> tuple[Any, ...]:
         return listed(lambda item: _typed(kind.adopt(item), kind))(_typed(value, list))
 
-    return check
+    def read(forms: Any) -> list[Any]:
+        return [reading(f"[{i}]", kind.from_dict, form) for i, form in enumerate(_typed(forms, list))]
+
+    return {"check": check, "read": read}
 
 
 def unwrapped(tokenizer: Any) -> Any:

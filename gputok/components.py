@@ -431,19 +431,6 @@ class Chain(Component):
         cls.elements = next(iter(cls.__dataclass_fields__))
 
     @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Self:
-        """Makes a Sequence from its JSON form, in which a Sequence inside a Sequence stays a Sequence."""
-        items = checks.needed(value, cls.elements)
-        if not isinstance(items, list):
-            raise WrongValue(f"must be a list, not {checks.brief(items)}", cls.elements)
-        read = cls._base().from_dict
-        made = cls([])  # pyright: ignore[reportCallIssue]
-        made._set(
-            **{cls.elements: [checks.reading(f"{cls.elements}[{i}]", read, item) for i, item in enumerate(items)]}
-        )
-        return made
-
-    @classmethod
     def _base(cls) -> type[Component]:
         """The base class of its kind, such as Normalizer."""
         return next(kind for kind in cls.__mro__ if kind is not Chain and Component in kind.__bases__)

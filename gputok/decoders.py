@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, SupportsIndex
+from typing import TYPE_CHECKING, Any, ClassVar, Self, SupportsIndex
 
 from gputok.automaton.pattern import PATTERN, Regex
 from gputok.checks import (
@@ -19,8 +19,8 @@ from gputok.checks import (
     character,
     checked,
     choice,
+    elements,
     field,
-    instances,
     integer,
     optional,
     string,
@@ -354,24 +354,12 @@ class Sequence(Chain, Decoder):
         'soit'
     """
 
-    decoders: ListOf[Decoder] = field(instances(Decoder))
+    decoders: ListOf[Decoder] = field(**elements(Decoder))
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
         for decoder in self.decoders:
             tokens = decoder.decode_chain(tokens)
         return tokens
-
-
-class Decodes(Protocol):
-    """The methods of a tokenizer that `DecodeStream` calls."""
-
-    def decode(self, ids: list[int], skip_special_tokens: bool = True) -> str:
-        """Turns ids into text."""
-        ...
-
-    def decode_bytes(self, ids: list[int], skip_special_tokens: bool = False) -> bytes:
-        """Joins the bytes of tokens."""
-        ...
 
 
 class DecodeStream:
@@ -400,7 +388,7 @@ class DecodeStream:
         self._prefix = ""  # the text of `_ids[:_n_given]`
         self._n_given = 0
 
-    def step(self, tokenizer: Decodes, id: int | list[int]) -> str | None:
+    def step(self, tokenizer: Any, id: int | list[int]) -> str | None:
         """Adds an id, or several.
 
         Args:
@@ -428,14 +416,14 @@ class DecodeStream:
         self._prefix = tokenizer.decode(self._ids, self._skip_special_tokens)
         return new
 
-    def _begin(self, tokenizer: Decodes) -> None:
+    def _begin(self, tokenizer: Any) -> None:
         """Decodes the ids before the first step, unless they end within a character."""
         if not self._prefix and self._ids:
             prefix = tokenizer.decode(self._ids, self._skip_special_tokens)
             if not prefix.endswith("�"):
                 self._prefix, self._n_given = prefix, len(self._ids)
 
-    def flush(self, tokenizer: Decodes) -> str | None:
+    def flush(self, tokenizer: Any) -> str | None:
         """Ends the stream, and returns the text that it held back, with `�` for what is no character; None: nothing.
 
         The next step begins a new stream, without context.
@@ -445,7 +433,7 @@ class DecodeStream:
         self._ids, self._prefix, self._n_given = [], "", 0
         return text or None
 
-    def held_bytes(self, tokenizer: Decodes) -> bytes:
+    def held_bytes(self, tokenizer: Any) -> bytes:
         """Returns the bytes (`Tokenizer.decode_bytes`) of the ids whose text no step has returned yet."""
         self._begin(tokenizer)
         return tokenizer.decode_bytes(self._ids[self._n_given :], self._skip_special_tokens)

@@ -62,21 +62,13 @@ class BaseTokenizer:
         return f"Tokenizer(vocabulary_size={self._tokenizer.get_vocab_size()}, {parameters})"
 
     pipeline: Pipeline = _same_step("pipeline")
-    """A frozen copy of all steps as they are now."""
     model: Model = _same_step("model")
-    """The step that cuts words into tokens."""
     normalizer: Normalizer | None = _same_step("normalizer")
-    """The step that changes the text before it is cut into words, or None."""
     pre_tokenizer: PreTokenizer | None = _same_step("pre_tokenizer")
-    """The step that cuts the text into words, or None."""
     post_processor: PostProcessor | None = _same_step("post_processor")
-    """The step that adds special tokens, or None."""
     decoder: Decoder | None = _same_step("decoder")
-    """The step that joins tokens to text, or None."""
     padding: dict[str, Any] | None = _same_step("padding")
-    """The options of `enable_padding`, or None."""
     truncation: dict[str, Any] | None = _same_step("truncation")
-    """The options of `enable_truncation`, or None."""
 
     num_special_tokens_to_add = same_method(Tokenizer.num_special_tokens_to_add)
     get_vocab = same_method(Tokenizer.get_vocab)

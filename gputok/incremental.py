@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gputok.checks import typed
 from gputok.pipeline.encode.seams import ID, Seams
 from gputok.pipeline.special_tokens import Frame
 from gputok.types import public
@@ -160,8 +161,7 @@ class Incremental:
         Raises:
             TypeError: `text` is no string.
         """
-        if not isinstance(text, str):
-            raise TypeError(f"text: '{type(text).__name__}' object is not an instance of 'str'")
+        typed("text", str, text)
         return self._go_on(self._now, text)
 
     def truncate(self, n_chars: int) -> int:

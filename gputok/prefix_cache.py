@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gputok.checks import SIZE, checked, integer, switch, unwrapped
+from gputok.checks import SIZE, checked, integer, switch, typed, unwrapped
 from gputok.pipeline.encode.seams import ID, Seams
 from gputok.pipeline.special_tokens import Frame
 from gputok.types import public
@@ -133,8 +133,7 @@ class PrefixCache:
             TypeError: `text` is no string.
             ValueError: the tokenizer truncates, or the template of its post-processor has not the text exactly once.
         """
-        if not isinstance(text, str):
-            raise TypeError(f"text: '{type(text).__name__}' object is not an instance of 'str'")
+        typed("text", str, text)
         checked("add_special_tokens", switch, add_special_tokens)
         pipeline = self._tokenizer.pipeline
         if pipeline.truncation is not None:

@@ -17,8 +17,8 @@ from gputok.checks import (
     brief,
     checked,
     choice,
+    elements,
     field,
-    instances,
     integer,
     listed,
     needed,
@@ -451,7 +451,7 @@ class Sequence(Chain, PostProcessor):
         2
     """
 
-    processors: ListOf[PostProcessor] = field(instances(PostProcessor))
+    processors: ListOf[PostProcessor] = field(**elements(PostProcessor))
 
     def __init__(self, processors: list[PostProcessor]) -> None:
         self.processors = self._flat(processors)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard, overload
 import numpy as np
 
 from gputok import components
-from gputok.checks import SIZE, checked, integer, optional, switch
+from gputok.checks import SIZE, checked, integer, optional, switch, typed
 from gputok.encoding.encoding import Encoding
 from gputok.kernels.native import choose
 from gputok.pipeline import decode_ids, serialize
@@ -251,8 +251,7 @@ class Tokenizer:
             >>> Tokenizer.from_str(Tokenizer(models.WordLevel({"so": 0})).to_str()).token_to_id("so")
             0
         """
-        if not isinstance(json, str):
-            raise TypeError(f"json: '{type(json).__name__}' object is not an instance of 'str'")
+        typed("json", str, json)
         return Tokenizer.of(serialize.read_pipeline(json, "this string"))
 
     @staticmethod
@@ -269,8 +268,7 @@ class Tokenizer:
             ValueError: the bytes are not those of a tokenizer.json; the message names the wrong field.
             TypeError: `buffer` is not of type bytes.
         """
-        if not isinstance(buffer, bytes):
-            raise TypeError(f"buffer: '{type(buffer).__name__}' object is not an instance of 'bytes'")
+        typed("buffer", bytes, buffer)
         return Tokenizer.of(_pipeline_of(buffer, "this buffer"))
 
     @staticmethod

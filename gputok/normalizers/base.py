@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gputok.checks import field, instances
+from gputok.checks import elements, field, typed
 from gputok.components import Chain, Code, Component, call_custom
 from gputok.text.pieces import Pieces, TextBatch, spell_out
 from gputok.text.way import Apart, Way
@@ -76,8 +76,7 @@ class Normalizer(Component):
         Raises:
             TypeError: if `sequence` is not a string.
         """
-        if not isinstance(sequence, str):
-            raise TypeError(f"sequence: '{type(sequence).__name__}' object is not an instance of 'str'")
+        typed("sequence", str, sequence)
         pieces = self.frozen().apply(Pieces.from_batch(TextBatch.from_strings([sequence])))
         return spell_out(pieces).strings()[0]
 
@@ -104,7 +103,7 @@ class Sequence(Chain, Normalizer):
         Prepend(prepend="_")
     """
 
-    normalizers: ListOf[Normalizer] = field(instances(Normalizer))
+    normalizers: ListOf[Normalizer] = field(**elements(Normalizer))
 
     def __init__(self, normalizers: list[Normalizer]) -> None:
         self.normalizers = self._flat(normalizers)

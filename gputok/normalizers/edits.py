@@ -156,6 +156,11 @@ class Replace(Normalizer):
         return replace(pieces, self.pattern, self.content)
 
 
+def _also(name: str, about: str) -> property:
+    """Makes another name of a field."""
+    return property(lambda self: getattr(self, name), lambda self, value: setattr(self, name, value), doc=about)
+
+
 class Strip(Normalizer):
     """Removes white space at the ends of the text.
 
@@ -174,23 +179,8 @@ class Strip(Normalizer):
     def __init__(self, left: bool = True, right: bool = True) -> None:
         self.strip_left, self.strip_right = left, right
 
-    @property
-    def left(self) -> bool:
-        """True if white space at the start is removed."""
-        return self.strip_left
-
-    @left.setter
-    def left(self, value: bool) -> None:
-        self.strip_left = value
-
-    @property
-    def right(self) -> bool:
-        """True if white space at the end is removed."""
-        return self.strip_right
-
-    @right.setter
-    def right(self, value: bool) -> None:
-        self.strip_right = value
+    left = _also("strip_left", "True if white space at the start is removed.")
+    right = _also("strip_right", "True if white space at the end is removed.")
 
     def _apply(self, pieces: Pieces) -> Pieces:
         return strip(pieces, self.strip_left, self.strip_right)

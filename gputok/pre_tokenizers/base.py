@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from gputok.automaton.pattern import BEHAVIORS, cut_rule, split_words
-from gputok.checks import choice
+from gputok.checks import choice, typed
 from gputok.components import Code, Component, call_custom
 from gputok.kernels.signatures import NamedTuple
 from gputok.text.pieces import Pieces, TextBatch, regroup, spell_out
@@ -112,8 +112,7 @@ class PreTokenizer(Component):
         Raises:
             TypeError: if `sequence` is not a string.
         """
-        if not isinstance(sequence, str):
-            raise TypeError(f"sequence: '{type(sequence).__name__}' object is not an instance of 'str'")
+        typed("sequence", str, sequence)
         batch = TextBatch.from_strings([sequence])
         pieces = spell_out(self.frozen().apply(Pieces.from_batch(batch, aligned=True)))
         if not sequence:

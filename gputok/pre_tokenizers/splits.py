@@ -11,7 +11,7 @@ from gputok.automaton import PATTERNS, compile_literal, compile_pattern
 from gputok.automaton.pattern import PATTERN, Regex, matcher
 from gputok.automaton.patterns import SPLITS
 from gputok.automaton.ready import BERT_WORDS, named, ready_splits
-from gputok.checks import SIZE, WrongValue, character, choice, field, instances, integer, optional, switch
+from gputok.checks import SIZE, WrongValue, character, choice, elements, field, integer, optional, switch
 from gputok.components import Chain, derived
 from gputok.pre_tokenizers.base import BEHAVIOR, PatternCut, PreTokenizer, cut_pieces, one_walk
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
@@ -360,7 +360,7 @@ class Sequence(Chain, PreTokenizer):
         [('Hi', (0, 2)), (',', (2, 3)), ('you', (4, 7)), ('!', (7, 8)), ('?', (8, 9))]
     """
 
-    pretokenizers: ListOf[PreTokenizer] = field(instances(PreTokenizer))
+    pretokenizers: ListOf[PreTokenizer] = field(**elements(PreTokenizer))
 
     def __init__(self, pretokenizers: list[PreTokenizer]) -> None:
         self.pretokenizers = self._flat(pretokenizers)

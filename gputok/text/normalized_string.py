@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gputok.automaton.pattern import BEHAVIORS, cut_rule, matcher, split_words
+from gputok.checks import typed
 from gputok.text import edit
 from gputok.text.pieces import Alignment, Pieces, TextBatch, check_lengths, spell_out
 from gputok.types import public
@@ -159,11 +160,13 @@ class NormalizedString:
             TypeError: if `content` is not a string.
         """
         if pattern != "":
-            self.apply(edit.replace, pattern, _string("content", content))
+            typed("content", str, content)
+            self.apply(edit.replace, pattern, content)
 
     def prepend(self, s: str) -> None:
         """Puts `s` before the string, unless the string is empty. `s` is aligned with its first character."""
-        self.apply(edit.prepend, _string("s", s))
+        typed("s", str, s)
+        self.apply(edit.prepend, s)
 
     # ---- changes in Python
 
@@ -285,9 +288,3 @@ class NormalizedString:
         starts, ends, _ = split_words(text, matcher(pattern), *cut_rule(behavior), keep_empty=True)
         spans = zip((starts - pieces.start[0]).tolist(), (ends - pieces.start[0]).tolist(), strict=True)
         return [self._part(start, end) for start, end in spans]
-
-
-def _string(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{name}: '{type(value).__name__}' object is not an instance of 'str'")
-    return value
