@@ -425,12 +425,7 @@ class SentencePieceUnigramTokenizer(BaseTokenizer):
         return made
 
     train, train_from_iterator = trained_by(
-        UnigramTrainer,
-        vocab_size=8000,
-        show_progress=True,
-        special_tokens=None,
-        initial_alphabet=None,
-        unk_token=None,
+        UnigramTrainer, vocab_size=8000, show_progress=True, special_tokens=None, initial_alphabet=None, unk_token=None
     )
 
 

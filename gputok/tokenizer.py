@@ -7,7 +7,6 @@ import operator
 import sys
 import warnings
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard, overload
 
 import numpy as np
@@ -644,12 +643,7 @@ class Tokenizer:
     # -- more tokens, or fewer
 
     def extend(
-        self,
-        source: Any,
-        n_tokens: int,
-        *,
-        min_frequency: int = 0,
-        **options: Unpack[CountOptions],
+        self, source: Any, n_tokens: int, *, min_frequency: int = 0, **options: Unpack[CountOptions]
     ) -> VocabularyChange:
         """Adds tokens that suit a corpus, by BPE that goes on where the training of the model ended.
 
@@ -685,19 +679,9 @@ class Tokenizer:
             >>> change.new_tokens, tokenizer.encode("lower slower").tokens
             (['er', 'lower'], ['lower', 'Ġ', 's', 'lower'])
         """
-        from gputok.pipeline import resize
-        from gputok.pipeline.run import CountOptions, Run
+        return self._resize("extend", source, n_tokens, min_frequency, options)
 
-        run, reading = Run.asked(options, CountOptions)
-        given = _counts_or_source(source, reading)
-        return self._resize(partial(resize.extend, self.pipeline, given, n_tokens, min_frequency, run))
-
-    def prune(
-        self,
-        n_tokens: int,
-        source: Any,
-        **options: Unpack[CountOptions],
-    ) -> VocabularyChange:
+    def prune(self, n_tokens: int, source: Any, **options: Unpack[CountOptions]) -> VocabularyChange:
         """Takes the tokens out of the vocabulary that a corpus misses least, by leaf pruning (`gputok.models.bpe.prune`).
 
         The tokens that stay can all be reached, and text without tokens that have gone keeps its tokens. Special tokens,
@@ -725,12 +709,7 @@ class Tokenizer:
             >>> change.old_to_new.tolist(), tokenizer.get_vocab()
             ([0, 1, 2, -1, 3], {'a': 0, 'b': 1, 'ab': 2, 'aba': 3})
         """
-        from gputok.pipeline import resize
-        from gputok.pipeline.run import CountOptions, Run
-
-        run, reading = Run.asked(options, CountOptions)
-        given = _counts_or_source(source, reading)
-        return self._resize(partial(resize.prune, self.pipeline, given, n_tokens, run))
+        return self._resize("prune", source, n_tokens, options)
 
     def truncate(self, vocab_size: int) -> VocabularyChange:
         """Cuts the vocabulary to the size that a training could have had: the last merges and their tokens go.
@@ -756,14 +735,14 @@ class Tokenizer:
             >>> tokenizer.encode("abba").tokens
             ['ab', 'b', 'a']
         """
+        return self._resize("truncate", vocab_size)
+
+    def _resize(self, operation: str, *arguments: Any) -> VocabularyChange:
+        """Sets the parts that a function of `resize` returns. Raises RuntimeError if another thread sets a part meanwhile."""
         from gputok.pipeline import resize
 
-        return self._resize(partial(resize.truncate, self.pipeline, vocab_size))
-
-    def _resize(self, resize: Callable[[], tuple[Pipeline, VocabularyChange]]) -> VocabularyChange:
-        """Sets the parts that `resize` returns. Raises RuntimeError if another thread sets a part meanwhile."""
         given = self._given
-        new, change = resize()
+        new, change = getattr(resize, operation)(self.pipeline, *arguments)
         names = ("model", "post_processor", "added", "padding")
         changed = dataclasses.replace(given, **{name: getattr(new, name) for name in names})
         if not components.exchange((self, "_given", given, changed)):
@@ -1742,13 +1721,6 @@ def _source(given: Any, reading: dict[str, Any]) -> Source:
     from gputok.corpus import Source
 
     return Source.of(given, **reading)
-
-
-def _counts_or_source(given: Any, reading: dict[str, Any]) -> WordCounts | Source:
-    """Returns counted words as they are; else looks up the files of a corpus."""
-    from gputok.counts.word_counts import WordCounts
-
-    return given if isinstance(given, WordCounts) else _source(given, reading)
 
 
 def _asked_of(trainer: Trainer, progress: Progress) -> Progress:

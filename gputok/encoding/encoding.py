@@ -120,17 +120,10 @@ class Encoding:
 
     def _to_dict(self) -> dict[str, Any]:
         ranges = {str(sequence): {"start": a, "end": b} for sequence, (a, b) in sorted(self._ranges.items())}
-        return {
-            "ids": self.ids,
-            "type_ids": self.type_ids,
-            "tokens": self.tokens,
-            "words": self.word_ids,
-            "offsets": self.offsets,
-            "special_tokens_mask": self.special_tokens_mask,
-            "attention_mask": self.attention_mask,
-            "overflowing": [part._to_dict() for part in self._made().overflowing],
-            "sequence_ranges": ranges,
-        }
+        overflowing = [part._to_dict() for part in self._made().overflowing]
+        names = ("ids", "type_ids", "tokens", "word_ids", "offsets", "special_tokens_mask", "attention_mask")
+        values = {"words" if name == "word_ids" else name: getattr(self, name) for name in names}
+        return values | {"overflowing": overflowing, "sequence_ranges": ranges}
 
     @property
     def _ranges(self) -> dict[int, tuple[int, int]]:
@@ -458,13 +451,10 @@ def from_dict(value: dict[str, Any]) -> Encoding:
     offsets = np.array(value["offsets"], np.int64).reshape(n, 2)
     columns = Columns(
         n,
-        ids=np.array(value["ids"], np.uint32),
-        type_ids=np.array(value["type_ids"], np.uint32),
+        **{column: np.array(value[name], np.uint32) for column, name in _JSON.items()},
         start=offsets[:, 0],
         end=offsets[:, 1],
         words=np.array([-1 if word is None else word for word in value["words"]], np.int32),
-        special=np.array(value["special_tokens_mask"], np.uint32),
-        attention=np.array(value["attention_mask"], np.uint32),
         text=np.arange(n, dtype=np.int32),
     )
     ranges = {
@@ -488,3 +478,5 @@ def _unsigned(number: int) -> int:
 
 
 _EMPTY = named_rows([], [], 1)
+_JSON = {"ids": "ids", "type_ids": "type_ids", "special": "special_tokens_mask", "attention": "attention_mask"}
+"""Columns -> their names in JSON, of those that are the same there."""

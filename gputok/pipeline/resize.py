@@ -7,11 +7,12 @@ import itertools
 import operator
 import warnings
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from gputok.checks import SIZE, checked, integer
+from gputok.corpus import Source
 from gputok.counts.word_counts import WordCounts
 from gputok.kernels.threads import in_order, thread_count
 from gputok.models.bpe.extend import Sequences, Symbols
@@ -20,17 +21,16 @@ from gputok.models.bpe.model import BPE
 from gputok.models.bpe.prune import alphabet, first_merged, leaves_pruned, plain, splits, with_tokens, without_dropout
 from gputok.models.trainer import within
 from gputok.pipeline.count.words import count_corpus
+from gputok.pipeline.run import CountOptions, Run
 from gputok.progress import reporting
 from gputok.text.pieces import joined_offsets
 from gputok.tokens.vocabulary_change import VocabularyChange
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from gputok.corpus import Source
     from gputok.kernels.threads import Submit
     from gputok.pipeline.pipeline import Pipeline
-    from gputok.pipeline.run import Run
     from gputok.progress import Report
     from gputok.token_files.token_files import TokenBatch
     from gputok.types import Counts, Ids, Mask, Positions
@@ -56,9 +56,10 @@ def check(pipeline: Pipeline, operation: str, n_tokens: int) -> BPE:
 
 
 def extend(
-    pipeline: Pipeline, source: Source | WordCounts, n_tokens: int, min_frequency: int, run: Run
+    pipeline: Pipeline, given: Any, n_tokens: int, min_frequency: int, options: Mapping[str, Any]
 ) -> tuple[Pipeline, VocabularyChange]:
     """Adds tokens to the model of a frozen pipeline; see `Tokenizer.extend`."""
+    source, run = _asked(given, options)
     model = check(pipeline, "extend", n_tokens)
     symbols = Symbols(model, [*pipeline.added.tokens])
     sure = without_dropout(model)
@@ -115,9 +116,10 @@ def extend(
 
 
 def prune(
-    pipeline: Pipeline, source: Source | WordCounts, n_tokens: int, run: Run
+    pipeline: Pipeline, given: Any, n_tokens: int, options: Mapping[str, Any]
 ) -> tuple[Pipeline, VocabularyChange]:
     """Takes the tokens out of a frozen pipeline that a corpus misses least; see `Tokenizer.prune`."""
+    source, run = _asked(given, options)
     model = check(pipeline, "prune", n_tokens)
     split = splits(model)
     fixed = _fixed(pipeline, model) | alphabet(model, split)
@@ -243,6 +245,12 @@ def _check_memory(words: WordCounts, n_symbols: int, run: Run) -> None:
     needed += min((thread_count(run.threads) - 1) * _BYTES_A_THREAD, needed)
     advice = "raise the limit, or leave rare words out: count_words(...).at_least(2)"
     within(run.memory.beside(*words.columns()[:3]), needed, f"extending with {len(words):,} distinct words", advice)
+
+
+def _asked(given: Any, options: Mapping[str, Any]) -> tuple[Source | WordCounts, Run]:
+    """Takes the arguments of `extend` and `prune` apart: counted words, or a corpus, and how the work is done."""
+    run, reading = Run.asked(options, CountOptions)
+    return given if isinstance(given, WordCounts) else Source.of(given, **reading), run
 
 
 def _read(pipeline: Pipeline, source: Source | WordCounts, run: Run) -> WordCounts | Source:
