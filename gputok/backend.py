@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 LEAST_CAPABILITY = (7, 0)  # kernels need threads of a warp that go on independently, and `__nanosleep`
+_NO_DRIVER = "no NVIDIA driver is installed"
 _LEAST_OF_COMPILER = {13: (7, 5)}  # CUDA 13's NVRTC has no older devices; CUDA 12's has all that we need
 
 
@@ -62,7 +63,8 @@ def choose(device: str | None = None) -> Backend:
     if wanted is None:
         raise ValueError(f'{source} must be "auto", "cpu", "cuda" or "cuda:1" and so on, not {device!r}')
     if device == "auto":
-        return Backend("cpu", _why_auto())
+        unmeasured = 'gputok has not been measured on a GPU yet, so "auto" is the CPU: device="cuda" asks for the GPU'
+        return Backend("cpu", unmeasured if _driver_version() is not None else _NO_DRIVER)
     found = _look()
     ordinals = (int(wanted[1]),) if wanted[1] else found.ordinals
     if not ordinals or not {*ordinals} <= {*found.ordinals}:
@@ -70,13 +72,6 @@ def choose(device: str | None = None) -> Backend:
         why = "; ".join(filter(None, [found.why_not, usable and f"usable: {usable}"]))
         raise RuntimeError(f'{source}="{device}" can\'t be had: {why}')
     return _cuda(device, ordinals, f"{source} asks for it")
-
-
-def _why_auto() -> str:
-    """Why "auto" is the CPU."""
-    if _driver_version() is None:
-        return "no NVIDIA driver is installed"
-    return 'gputok has not been measured on a GPU yet, so "auto" is the CPU: device="cuda" asks for the GPU'
 
 
 def _cuda(name: str, ordinals: Iterable[int], reason: str) -> Backend:
@@ -89,7 +84,7 @@ def _look() -> _Found:
     """The CUDA devices that can be used, and why others can't."""
     driver = _driver_version()
     if driver is None:
-        return _Found(why_not="no NVIDIA driver is installed")
+        return _Found(why_not=_NO_DRIVER)
     try:
         import cupy
     except ImportError as error:

@@ -18,6 +18,7 @@ from gputok.kernels.native import choose
 from gputok.pipeline import decode_ids, serialize
 from gputok.pipeline.added_vocabulary import AddedVocabulary
 from gputok.pipeline.pipeline import Pipeline
+from gputok.text.pieces import TextBatch
 from gputok.tokens.added_token import AddedToken, tokens_of
 from gputok.types import in_thread, public
 
@@ -316,7 +317,12 @@ class Tokenizer:
 
         _switches(pretty=pretty)
         with writing(path, storage_options) as temporary, open(temporary, "wb") as file:
-            file.writelines(_file_of(self.pipeline, str(path), pretty))
+            if str(path).endswith(".gputok"):
+                from gputok.pipeline import compiled
+
+                file.write(compiled.packed(self.pipeline).data)
+            else:
+                file.writelines(serialize.tokenizer_json(self.pipeline, pretty))
 
     def to_transformers(self, **options: Any) -> PreTrainedTokenizerFast:
         """Returns a `transformers.PreTrainedTokenizerFast` that contains a copy of this tokenizer.
@@ -1116,11 +1122,9 @@ class Tokenizer:
             ValueError: ids stay on "cuda" or "cuda:N", not on device='cpu'
         """
         from gputok.pipeline.encode import devices
-        from gputok.text.pieces import TextBatch
 
         _switches(add_special_tokens=add_special_tokens)
-        batches = [TextBatch.from_strings(texts)]
-        card = devices.card(device)
+        batches, card = [TextBatch.from_strings(texts)], devices.card(device)
         (found,) = devices.encode(self.pipeline, batches, card, add_special_tokens=add_special_tokens)
         return found
 
@@ -1605,9 +1609,7 @@ class Tokenizer:
 
         Tokens for bytes give their bytes, `▁` a space, `##x` an x, and added tokens their content.
         """
-        from gputok.pipeline.decode_ids import bytes_by_id
-
-        return bytes_by_id(self.pipeline)[operator.index(id)]
+        return decode_ids.bytes_by_id(self.pipeline)[operator.index(id)]
 
     def token_to_id(self, token: str) -> int | None:
         """Returns the id of a token, or None if the vocabulary has no such token."""
@@ -1762,15 +1764,6 @@ def _pipeline_of(data: bytes, source: str) -> Pipeline:
     from gputok.pipeline import compiled
 
     return compiled.read(np.frombuffer(bytearray(data), np.uint8), source)
-
-
-def _file_of(pipeline: Pipeline, name: str, pretty: bool) -> Iterable[Any]:
-    """Returns the parts of a file of this name."""
-    if not name.endswith(".gputok"):
-        return serialize.tokenizer_json(pipeline, pretty)
-    from gputok.pipeline import compiled
-
-    return [compiled.packed(pipeline)]
 
 
 def _id_list(ids: Any) -> Sequence[int]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gputok.pipeline.added_vocabulary import LazyTable
+from gputok.text.pieces import TextBatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -234,6 +235,5 @@ def _leaves(*steps: Component | None) -> list[Any]:
 
 def _encoded(pipeline: Pipeline, data: bytes) -> Ids:
     from gputok.pipeline.encode.units import engine_of
-    from gputok.text.pieces import TextBatch
 
     return engine_of(pipeline).encode(TextBatch(np.frombuffer(data, np.uint8), np.array([0, len(data)])))[0]

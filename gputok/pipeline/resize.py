@@ -104,8 +104,11 @@ def extend(
             stacklevel=4,
         )
     n_old = _n_ids(pipeline)
+    same = np.full(n_old, -1, np.int64)  # each id itself, -1 if no token has it
+    ids = np.append(pipeline.model.vocabulary.ids.astype(np.int64), np.array([*pipeline.added.tokens], np.int64))
+    same[ids] = ids
     change = VocabularyChange(
-        _identity(pipeline, n_old),
+        same,
         n_old + n_new,
         extended.tokens,
         np.arange(n_old, n_old + n_new),
@@ -221,14 +224,6 @@ def _n_ids(pipeline: Pipeline) -> int:
     """Returns the highest id plus 1."""
     ids = pipeline.model.vocabulary.ids
     return 1 + max(int(ids.max()) if len(ids) else -1, *pipeline.added.tokens, -1)
-
-
-def _identity(pipeline: Pipeline, n: int) -> Positions:
-    """Returns int64[n]: each id itself, -1 if no token has it."""
-    same = np.full(n, -1, np.int64)
-    ids = np.append(pipeline.model.vocabulary.ids.astype(np.int64), np.array([*pipeline.added.tokens], np.int64))
-    same[ids] = ids
-    return same
 
 
 # ---- text
