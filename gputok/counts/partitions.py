@@ -123,7 +123,7 @@ def share(words: WordColumns, number: int, n_shares: int) -> WordColumns:
     edges = (i * N_PARTITIONS // n_shares << 64 - BITS for i in (number, number + 1))
     rows = range(len(words.counts))
     first, last = (bisect.bisect_left(rows, edge, key=key) for edge in edges)
-    return next(_slices(words, [first, last]))
+    return next(slices(words, [first, last]))
 
 
 def partition_sizes(words: WordColumns) -> tuple[list[int], bool]:
@@ -145,10 +145,11 @@ def in_partitions(words: WordColumns) -> tuple[list[int], Iterator[WordColumns]]
     sizes, is_ordered = partition_sizes(words)
     if not is_ordered:
         return sizes, map(in_key_order, dealt(words))
-    return sizes, _slices(words, np.cumsum([0, *sizes]).tolist())
+    return sizes, slices(words, np.cumsum([0, *sizes]).tolist())
 
 
-def _slices(words: WordColumns, ends: Sequence[int]) -> Iterator[WordColumns]:
+def slices(words: WordColumns, ends: Sequence[int]) -> Iterator[WordColumns]:
+    """The words ends[i]:ends[i + 1], without a copy of their bytes."""
     for first, last in itertools.pairwise(ends):
         begin, end = words.offsets[[first, last]].tolist()
         offsets = words.offsets[first : last + 1] - begin

@@ -149,12 +149,8 @@ class WordCounts:
 
     def slices(self, n_words: int) -> Iterator[WordCounts]:
         """The words in order, `n_words` at a time, without a copy of their bytes."""
-        for first in range(0, len(self), n_words):
-            ends = self.offsets[first : first + n_words + 1]
-            counts = self.counts[first : first + n_words]
-            words = WordColumns(self.data[ends[0] : ends[-1]], ends - ends[0], counts, self.byte_level)
+        for words in partitions.slices(self.columns(), [*range(0, len(self), n_words), len(self)]):
             yield WordCounts.of_checked(words, self.scale)
-            partitions.let_go(self.columns())
 
     def n_occurrences(self) -> int:
         """The sum of all counts."""
@@ -201,8 +197,7 @@ class WordCounts:
                 `byte_level` is False.
         """
         words = [_encoded(word) for word in counts]
-        offsets = np.zeros(len(words) + 1, np.int64)
-        np.cumsum([len(word) for word in words], out=offsets[1:])
+        offsets = np.cumsum([0, *map(len, words)], dtype=np.int64)
         numbers = [checked(f"the count of {word!r}", _COUNT, count) for word, count in counts.items()]
         packed = np.frombuffer(b"".join(words), np.uint8)
         columns = WordColumns(packed, offsets, np.array(numbers, np.int64), byte_level)

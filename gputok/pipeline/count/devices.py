@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from gputok.counts.files import WordColumns
 from gputok.counts.partitions import table_budget
 from gputok.counts.word_counts import WordCounts
 from gputok.kernels.threads import run
@@ -102,8 +101,7 @@ def in_turns(
         before = done
         words = count(some(), report and (lambda stage, n, total, before=before: report(stage, before + n, total)))
         if len(words) or not tallies:  # counts without words are of no kind
-            columns = WordColumns(words.data, words.offsets, words.counts, words.byte_level)
-            tallies[words.byte_level].add(columns)
+            tallies[words.byte_level].add(words.columns())
     return WordCounts.of_tallies([*tallies.values()], memory, n_threads, report=report)
 
 
