@@ -9,9 +9,10 @@ import pathlib
 import re
 import stat
 import zlib
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import io
     import threading
     from collections.abc import Iterator
 
@@ -137,13 +138,13 @@ def is_plain(path: pathlib.Path) -> bool:
         return False
 
 
-def created(path: pathlib.Path) -> BinaryIO:
+def created(path: pathlib.Path) -> io.BufferedRandom:
     """Creates an empty file of this process for reading and writing. It replaces what had that name before, also a link."""
     path.unlink(missing_ok=True)
-    return cast("BinaryIO", os.fdopen(os.open(path, _NEW | _NO_LINK, 0o666), "r+b"))
+    return os.fdopen(os.open(path, _NEW | _NO_LINK, 0o666), "r+b")
 
 
-def reopened(path: pathlib.Path) -> BinaryIO | None:
+def reopened(path: pathlib.Path) -> io.BufferedRandom | None:
     """Opens a file that an interrupted run created, for reading and writing.
 
     None if none is there, or what is there may be another file too: a symbolic link, a second name of a file, a pipe.
@@ -158,7 +159,7 @@ def reopened(path: pathlib.Path) -> BinaryIO | None:
     if not stat.S_ISREG(state.st_mode) or state.st_nlink > 1 or path.is_symlink():
         os.close(descriptor)
         return None
-    return cast("BinaryIO", os.fdopen(descriptor, "r+b"))
+    return os.fdopen(descriptor, "r+b")
 
 
 def read_at(file: Any, lock: threading.Lock, buffer: np.ndarray, start: int) -> int:
