@@ -12,7 +12,6 @@ import functools
 import json
 import math
 import os
-import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,6 +40,8 @@ def _tables() -> tuple[dict[str, Any], bytes]:
 @functools.cache
 def _part(name: str) -> dict[str, npt.NDArray[Any]]:
     """Reads the arrays of one table, by the names of its fields."""
+    import zlib  # most tokenizers need no table
+
     index, tables = _tables()
     first, last, fields = index[name]
     data, at = zlib.decompress(tables[first:last]), 0

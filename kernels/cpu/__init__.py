@@ -6,7 +6,11 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
-from gputok.kernels.native import choose, entry_name
+from gputok.kernels import native
+
+CALLS = native.choose().calls
+if CALLS is not None:  # a wheel has the modules without what only Numba reads, see kernels/wheel/write_faces.py
+    __path__.insert(0, f"{native.__path__[0]}/faces/cpu")
 
 
 def kernel(*arguments: Any, inline: bool = False, c: bool = False) -> Any:
@@ -25,9 +29,8 @@ def kernel(*arguments: Any, inline: bool = False, c: bool = False) -> Any:
 
 
 def _kernel(function: Callable, arguments: tuple[Any, ...], inline: bool, c: bool) -> Any:
-    calls = choose().calls
-    if calls is not None:
-        return calls[entry_name(function)] if arguments else function
+    if CALLS is not None:
+        return CALLS[native.entry_name(function)]() if arguments else function
     from gputok.kernels.cpu import jit
 
     return jit.inner(function) if inline else jit.compiled(function, arguments, c)

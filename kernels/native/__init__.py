@@ -1,8 +1,8 @@
 """Chooses how kernels run: as machine code that came with the package, or compiled on this machine at their first use.
 
-A wheel contains a library with the kernels' machine code, and calls.py; kernels/wheel writes both when the wheel is built. A
-source tree contains neither, so that changed code is always compiled; if a wheel with the same kernels is installed, as after
-`pip install .` in a clone, the source tree uses its machine code.
+A wheel contains a library with the kernels' machine code, calls.py, and faces/ (the modules without what only Numba reads);
+kernels/wheel writes them when the wheel is built. A source tree contains none, so that changed code is always compiled; if a
+wheel with the same kernels is installed, as after `pip install .` in a clone, the source tree uses its machine code.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LEVELS = {1: "baseline", 2: "v2", 3: "v3"}  # number from the library -> level o
 class MachineCode(NamedTuple):
     """The source of the kernels' machine code."""
 
-    calls: dict[str, Callable[..., Any]] | None  # each kernel by its name; None: Numba compiles them
+    calls: dict[str, Callable[[], Any]] | None  # what makes each kernel, by its name; None: Numba compiles them
     reason: str  # a sentence for the user
     library: ctypes.CDLL | None = None
 

@@ -1,4 +1,4 @@
-"""Building the library of machine code, and calls.py, on all cores."""
+"""Building the library of machine code, calls.py and faces/, on all cores."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ def _groups(modules: list[str]) -> list[list[list[str]]]:
 
 
 def build(folder: pathlib.Path, say: Any = print) -> None:
-    """Builds the library and calls.py in a folder."""
+    """Builds the library, calls.py and faces/ in a folder."""
     from gputok.kernels.native import LIBRARY, sources
     from gputok.kernels.native.all import modules
-    from gputok.kernels.wheel import entries, object_files, write_calls
+    from gputok.kernels.wheel import entries, object_files, write_calls, write_faces
 
     started = time.perf_counter()
     command = linker()
@@ -89,6 +89,7 @@ def build(folder: pathlib.Path, say: Any = print) -> None:
     kernels.sort(key=lambda kernel: kernel[:2])
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "calls.py").write_text(write_calls.calls(kernels, levels, sources.digest(sources.LIBRARY)))
+    write_faces.write(folder / "faces")
     with tempfile.TemporaryDirectory() as scratch:
         paths = []
         for number, content in enumerate(objects):

@@ -25,11 +25,9 @@ SOURCES = {sources!r}
 
 
 def calls(entry, library):
-    """The call of each kernel, by its name; entry: returns the C function of a name."""
+    """What makes the call of each kernel, by its name: a process needs few. entry: returns the C function of a name."""
     found, array = {{}}, arrays(library)
 {kernels}
-    for name, call in found.items():
-        call.__name__ = call.__qualname__ = name.rpartition(".")[2]
     return found
 '''
 
@@ -38,13 +36,13 @@ def call(versions: list[Kernel]) -> str:
     """The source of the Python function that calls a kernel."""
     kernel = versions[0]
     if kernel.is_c:
-        return f"    found[{kernel.name!r}] = entry({kernel.symbol!r})"
+        return f"    found[{kernel.name!r}] = lambda: entry({kernel.symbol!r})"
     tag = kernel.symbol.removesuffix("_0")
     leaves, unpacking = _leaves(kernel)
     if any(version.result != kernel.result for version in versions):
         raise SystemExit(f"{kernel.name} returns different types for different arguments")
     results, n_slots, names = _results(kernel.result)
-    n_slots = max(n_slots, len(leaves), 1)
+    n_slots = 1 << (max(n_slots, len(leaves), 1) - 1).bit_length()  # few different sizes: each is a class
     form = "=" + "".join(letter for _, letter in leaves)
     values = "".join(f", {value}" for value, _ in leaves)
     given = ", ".join(kernel.parameters)
@@ -62,8 +60,9 @@ def call(versions: list[Kernel]) -> str:
         body += ["if _code == WRONG_ARGUMENT:", *(f"    {line}" for line in again)]
     body += ["if _code:", f"    return fail({tag}, _code, _slots, ({given},))", *results]
     lines += [f"    {line}" for line in body]
-    lines += [f"{tag}.entry = _entry_0", f"found[{kernel.name!r}] = {tag}"]
-    return "\n".join(f"    {line}" for line in lines)
+    lines += [f"{tag}.__name__ = {tag}.__qualname__ = {kernel.name.rpartition('.')[2]!r}", f"{tag}.entry = _entry_0"]
+    lines = [f"def make_{tag}():", *(f"    {line}" for line in [*lines, f"return {tag}"])]
+    return "\n".join(f"    {line}" for line in [*lines, f"found[{kernel.name!r}] = make_{tag}"])
 
 
 def _leaves(kernel: Kernel) -> tuple[list[tuple[str, str]], list[str]]:

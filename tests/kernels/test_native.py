@@ -1,6 +1,7 @@
 """Kernels as machine code in the package, and compiled on this machine: the same calls, results and errors."""
 
 import ast
+import importlib
 import os
 import pathlib
 import shutil
@@ -14,6 +15,7 @@ import pytest
 from gputok.kernels.cpu import count_words as words
 from gputok.kernels.cpu import rewrite, spell_words, word_table
 from gputok.kernels.cpu.documents import documents
+from gputok.kernels.cpu.primitives import memory
 from gputok.kernels.native import choose
 from gputok.kernels.signatures import Either, Elements, I64s, Number, U8s, f64, i64, u8, u16, u32, versions
 
@@ -52,6 +54,22 @@ def run(code: str, **variables: str) -> str:
 @pytest.mark.wheel_only
 def test_every_kernel_is_in_the_library():
     assert declared() == set(choose().calls)
+
+
+@pytest.mark.wheel_only
+@pytest.mark.skipif(not os.path.isdir(gputok.kernels.cpu.__path__[0]), reason="a source tree has no faces")
+def test_what_only_numba_reads_is_not_imported():
+    """To read it would take each process milliseconds."""
+    from gputok.kernels.native.all import modules
+
+    of_numba = {f"gputok.kernels.cpu.primitives.{name}" for name in memory._MODULES} | {"gputok.kernels.cpu.jit"}
+    for name in {*modules()} - of_numba:
+        assert "numba" not in vars(importlib.import_module(name))
+    code = "import sys; from gputok import Tokenizer, models; t = Tokenizer(models.BPE({'a': 0}, [])); t.encode('aa');"
+    loaded = {*run(f"{code} print(*sys.modules)").split()}
+    assert "gputok.kernels.cpu.encode_one.units" in loaded
+    for name in ("encode_corpus.rounds", "primitives.hashing", "primitives.memory", "split", "walk.by_pairs"):
+        assert f"gputok.kernels.cpu.{name}" not in loaded
 
 
 @pytest.mark.jit_only
@@ -130,7 +148,7 @@ made = ctypes.CDLL(str(folder / "made.so"))
 assert suits(made)
 space = {{}}
 exec(write_calls.calls(kernels, [level]), space)
-call = space["calls"](lambda name: made[f"{{level}}_{{name}}"], made)["cpu.spell_words._count_characters"]
+call = space["calls"](lambda name: made[f"{{level}}_{{name}}"], made)["cpu.spell_words._count_characters"]()
 def refused(value):
     try:
         call(np.zeros(0, np.uint8), *np.zeros((2, 0), np.int64), value, np.zeros((0, 2), np.int64))

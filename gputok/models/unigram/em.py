@@ -16,6 +16,7 @@ import numpy as np
 
 from gputok.kernels import threads as pool
 from gputok.kernels.cpu.train_unigram import tries as kernels
+from gputok.kernels.cpu.train_unigram.suffixes import NO_ARC
 from gputok.models.unigram.seeds import SIZES, greatest
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def drop_dead_pieces(words: Words, numbers: Positions, p: Scores, threads: int) 
     kept = np.append(0, np.flatnonzero(p))  # 0, which is no character, stays 0
     if len(p) <= _SPARSE * len(kept):
         return numbers, p
-    renumbered = np.full(len(p), kernels.NO_ARC)
+    renumbered = np.full(len(p), NO_ARC)
     renumbered[kept] = np.arange(len(kept))
 
     def renumber(tries: Iterator[Trie]) -> None:

@@ -21,7 +21,6 @@ from gputok.kernels.cpu.encode_one import positions
 from gputok.kernels.cpu.encode_one import steps as short_steps
 from gputok.kernels.cpu.encode_one import units as unit_kernels
 from gputok.kernels.cpu.encode_words import word_cache
-from gputok.kernels.cpu.precompiled import measured
 from gputok.kernels.cpu.primitives.handle import Handle
 from gputok.kernels.signatures import NamedTuple
 from gputok.pipeline.encode.units import Walked, engine_of
@@ -413,6 +412,8 @@ def _changes(normalizer: Normalizer | None) -> list[Handle]:
         case normalizers.BertNormalizer():
             return [_form(name) if name == "nfd" else _map(name) for name in normalizer.maps()]
         case normalizers.Precompiled():
+            from gputok.kernels.cpu.precompiled import measured
+
             table = measured(*normalizer.tables, *grapheme_classes())
             return [_step(short_steps.Precompiled, short_steps.PRECOMPILED, table)]
         case normalizers.Prepend() if 0 < len(normalizer.prepend.encode()) <= _WIDEST:

@@ -13,10 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from gputok.automaton import PATTERNS, compile_pattern
-from gputok.automaton.patterns import SPLITS
-from gputok.automaton.ready import ready_splits
 from gputok.kernels.signatures import NamedTuple
-from gputok.models.bpe.model import BPE
 from gputok.pipeline.encode.stepwise import tokenize
 from gputok.pipeline.way import Cut, Sliced, cut_for_threads, offsets_of, packed
 from gputok.pool import Pool, most_lines
@@ -26,6 +23,7 @@ from gputok.token_files.batches import id_dtype
 
 if TYPE_CHECKING:
     from gputok.kernels import Automaton
+    from gputok.models.bpe.model import BPE
     from gputok.pipeline.pipeline import Pipeline
     from gputok.types import Array, Bytes, Positions
 
@@ -200,16 +198,9 @@ class BySuperwords:
     def of(cls, pipeline: Pipeline) -> Self | None:
         """Makes the engine.
 
-        Returns None if few merges span words, if the vocabulary isn't merged byte by byte, or if the pieces of the text are
-        words themselves, by a well-known pattern.
+        Returns None if few merges span words, or if the vocabulary isn't merged byte by byte.
         """
-        model, way = pipeline.model, pipeline.way
-        # In lines, ▁ stands for a space, so that no superword has one
-        if not isinstance(model, BPE) or way.unit is Unit.LINE:
-            return None
-        known = *map(compile_pattern, dict.fromkeys(PATTERNS.values())), *map(ready_splits, SPLITS)
-        if way.unit is Unit.WORD and any(one is way.automaton for one in known):
-            return None
+        model: Any = pipeline.model
         if (stages := model.shared.get(_Stages)) is None:  # a tenth of a second for 128,000 tokens
             stages = model.shared.setdefault(_Stages, _stages_of(model) or False)
         return cls(pipeline, stages) if stages else None

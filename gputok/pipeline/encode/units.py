@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from gputok import models
+from gputok.automaton import PATTERNS, compile_pattern
+from gputok.automaton.patterns import SPLITS
+from gputok.automaton.ready import ready_splits
 from gputok.kernels.threads import run, thread_count
 from gputok.pipeline.encode.stepwise import tokenize
 from gputok.pipeline.special_tokens import ids_around
@@ -67,7 +70,10 @@ def engine_of(pipeline: Pipeline) -> DocumentEngine:
 
 def _engine(pipeline: Pipeline) -> DocumentEngine:
     model, way = pipeline.model, pipeline.way
-    if isinstance(model, models.BPE) and not way.by_steps:
+    # In lines, ▁ stands for a space, so that no superword has one; the words of well-known patterns have none either
+    known = *map(compile_pattern, dict.fromkeys(PATTERNS.values())), *map(ready_splits, SPLITS)
+    is_known = way.unit is Unit.LINE or any(one is way.automaton for one in known)
+    if isinstance(model, models.BPE) and not way.by_steps and not is_known:
         from gputok.pipeline.encode.superwords import BySuperwords
 
         if (engine := BySuperwords.of(pipeline)) is not None:
@@ -134,14 +140,14 @@ class Stepped:
 
 def _encoders(dtype: np.dtype[Any]) -> Pool[Any]:
     """Returns the encoders of a model, one for each thread, which learn from each other. dtype: the type of the ids."""
-    from gputok.kernels.cpu.encode_corpus import Encoder, Learning
-
-    learning = Learning()
+    shared: dict[str, Any] = {}
 
     def make() -> Any:
         from gputok.corpus.options import SIZES  # imported late: a first text needs no corpus
+        from gputok.kernels.cpu.encode_corpus.rounds import Encoder, Learning
 
         # The ids of a task have room in one or two rounds. Memory that no id is written to costs nothing
+        learning = shared.setdefault("learning", Learning())
         return Encoder(dtype, most_lines(), SIZES.task // 4, learning=learning)
 
     return Pool(make)
@@ -163,9 +169,7 @@ class Walked:
         self._is_plain = normalizer is None or self._inert is not None
         if way.unit is Unit.LINE:
             self._is_plain = way.before is Before.NONE
-        from gputok.kernels.cpu.encode_corpus import encode_corpus
-
-        self._encoders, self._encode_known = _encoders(dtype), encode_corpus
+        self._encoders = _encoders(dtype)
         self._encode_new: EncodeNew = partial(_encode_parts, self._steps)
         self._words: Callable[[], Any] | None = None
         if self.unit is Unit.WORD:
@@ -228,10 +232,12 @@ class Walked:
 
     def _walk(self, data: Array, offsets: Positions, token: Positions | None) -> tuple[Array, Array]:
         """Returns the ids, and the rows of the pieces in them."""
+        from gputok.kernels.cpu.encode_corpus.rounds import encode_corpus
+
         encoder = self._encoders.take()
         n_bytes = int(offsets[-1] - offsets[0])
         words = self._words() if self._words is not None and n_bytes > _FEW_BYTES else None
-        result = self._encode_known(data, offsets, token, self.walks.of(n_bytes), self._encode_new, encoder, words)
+        result = encode_corpus(data, offsets, token, self.walks.of(n_bytes), self._encode_new, encoder, words)
         # Not after an exception, which may leave units without ids in the cache
         self._encoders.give(encoder)
         return result

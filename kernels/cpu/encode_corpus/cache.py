@@ -68,6 +68,7 @@ _TOP = np.uint64(56)
 _ID = np.uint64((1 << 24) - 1)  # the bits of the first id of a slot
 _HIGH = np.uint64(0xD6E8FEB86659FD93)
 
+N_KEYS = 256  # words whose keys are found before the words are looked up
 AHEAD = 8  # words whose lines are on the way while another word gets its ids
 N_ADOPTED = U64  # words whose lines are on the way together when a cache takes those of another
 

@@ -23,6 +23,7 @@ from gputok.kernels.cpu.encode_corpus.cache import (
     MORE,
     MOST_LINES,
     N_INLINE,
+    N_KEYS,
     NEW,
     NOWHERE,
     RUN,
@@ -78,7 +79,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Encoder", "encode_corpus", "encode_marked", "surround"]
 
-N_KEYS = 256  # words whose keys are found before the words are looked up
 _ROOM = 1 << 10  # bytes that an array of ids has beyond what text before needed
 _ROW = 1 << 15  # about so many ids are in the row of a round if the model is asked here: they stay in the L2
 _LEARNED = 16  # ids of new words that a round has room for, for each event

@@ -23,6 +23,7 @@ from gputok.kernels.cpu.encode_corpus.cache import (
     KIND,
     MORE,
     MOST_INLINE,
+    N_KEYS,
     NEW,
     NOWHERE,
     VALUE,
@@ -34,7 +35,7 @@ from gputok.kernels.cpu.encode_corpus.cache import (
     keep_words,
     write_run,
 )
-from gputok.kernels.cpu.encode_corpus.rounds import N_KEYS, give_value, next_event, note_new
+from gputok.kernels.cpu.encode_corpus.rounds import give_value, next_event, note_new
 from gputok.kernels.cpu.encode_one.encode import LONGEST, MAX_SPECIAL, SPECIAL, encode_text
 from gputok.kernels.cpu.encode_one.steps import (
     AT_START,
