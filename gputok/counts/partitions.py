@@ -271,7 +271,7 @@ class Tally:
         """The same, so many words at a time: what is made of all of them at once is nearly as large as the table."""
         from gputok.kernels.cpu.count_words import counts
         from gputok.kernels.cpu.rewrite import gather
-        from gputok.kernels.cpu.walk import END_OF_TEXT
+        from gputok.kernels.cpu.walk.tables import END_OF_TEXT
         from gputok.kernels.cpu.word_table import N_BYTES, N_WORDS
 
         n_words, n_bytes = int(table.state[N_WORDS]), int(table.state[N_BYTES])

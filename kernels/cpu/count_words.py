@@ -15,7 +15,8 @@ from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U3, U4, U32, U64
 from gputok.kernels.cpu.primitives.handle import Handle
 from gputok.kernels.cpu.primitives.memory import as_views, copy, leading_zeros, prefetch, record_at, scratch, tail, view
-from gputok.kernels.cpu.walk import END_OF_TEXT, Walk, block_room, next_block
+from gputok.kernels.cpu.walk.blocks import block_room, next_block
+from gputok.kernels.cpu.walk.tables import END_OF_TEXT, Walk
 from gputok.kernels.cpu.word_table import (
     N_KEY_MASKS,
     N_KEYS,

@@ -11,7 +11,8 @@ from gputok.kernels.cpu.primitives.arrays import of_pieces, pointer, views_of
 from gputok.kernels.cpu.primitives.constants import U1, U3, U7
 from gputok.kernels.cpu.primitives.memory import as_array, as_views, grown, is_given, scratch, view
 from gputok.kernels.cpu.primitives.utf8 import decode_wide, width
-from gputok.kernels.cpu.walk import END_OF_TEXT, Walk, block_room, next_block
+from gputok.kernels.cpu.walk.blocks import block_room, next_block
+from gputok.kernels.cpu.walk.tables import END_OF_TEXT, Walk
 from gputok.kernels.signatures import i64, u8
 
 

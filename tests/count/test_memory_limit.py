@@ -22,7 +22,8 @@ import pyarrow.parquet
 import pytest
 from children import child, end
 from gputok.kernels.cpu import count_words as word_kernels
-from gputok.kernels.cpu import rewrite, walk, word_table
+from gputok.kernels.cpu import rewrite, word_table
+from gputok.kernels.cpu.walk import tables as walk
 from gputok.kernels.cuda.device import SIZES
 
 from gputok import AddedToken, Tokenizer, WordCounts, cli, models, normalizers, pre_tokenizers, trainers

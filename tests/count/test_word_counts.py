@@ -23,7 +23,9 @@ import tokenizers
 from children import child, end
 from gputok.kernels import Automaton
 from gputok.kernels.cpu import count_words as words
-from gputok.kernels.cpu import walk, word_table
+from gputok.kernels.cpu import word_table
+from gputok.kernels.cpu.walk import tables as walk
+from gputok.kernels.cpu.walk.matches import slice_text
 from make_normalization_tables import charsmap
 
 from gputok import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
@@ -126,7 +128,7 @@ def test_arrays_depend_neither_on_threads_nor_on_batches():
 def test_a_long_document_is_cut_between_words():
     texts = ["".join(random_texts(seed=3, n=20_000))]
     automaton = plan("gpt2").automaton
-    cuts = walk.slice_text(*batches(texts)[0], 1 << 14, walk.prepare(automaton))
+    cuts = slice_text(*batches(texts)[0], 1 << 14, walk.prepare(automaton))
     assert len(cuts) > 20 and max(np.diff(cuts)) <= 1 << 15
     assert dict(count_words(batches(texts), plan("gpt2"), threads=3).items()) == expected(texts, "gpt2")
 

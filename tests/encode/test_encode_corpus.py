@@ -11,9 +11,9 @@ from functools import partial
 import numpy as np
 import pytest
 import tokenizers
-from gputok.kernels.cpu import walk
 from gputok.kernels.cpu.encode_corpus import rounds as encode
 from gputok.kernels.cpu.encode_corpus.cache import FIRST_LINES, FULL_REACH, GROUP, REACH
+from gputok.kernels.cpu.walk import tables as walk
 
 import gputok
 from gputok import corpus, decoders, models, normalizers, pre_tokenizers, processors

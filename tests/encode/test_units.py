@@ -8,7 +8,7 @@ import pytest
 import test_short_texts
 from gputok.kernels.cpu.encode_corpus.cache import new_cache
 from gputok.kernels.cpu.encode_one import units as kernels
-from gputok.kernels.cpu.walk import BLOCK_BYTES
+from gputok.kernels.cpu.walk.blocks import BLOCK_BYTES
 
 from gputok.pipeline.encode import handle
 from gputok.pipeline.encode.text import texts_of

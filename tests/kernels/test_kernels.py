@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 from gputok.kernels import Automaton, BpeLimits, BpeTables
-from gputok.kernels.cpu import encode_words as encode_words_on_cpu
 from gputok.kernels.cpu import split as split_on_cpu
-from gputok.kernels.cpu import walk
 from gputok.kernels.cpu.encode_corpus import rounds as encode
+from gputok.kernels.cpu.encode_words import cache
+from gputok.kernels.cpu.encode_words import encode as encode_words_on_cpu
 from gputok.kernels.cpu.lines import lines as lines_on_cpu
 from gputok.kernels.cpu.normalize import is_inert
 from gputok.kernels.cpu.train_bpe import train as bpe
+from gputok.kernels.cpu.walk import tables as walk
 from gputok.kernels.cuda import encode_words as lookup
 from gputok.kernels.cuda.device import DeviceSizes
 
@@ -80,9 +81,7 @@ def in_python() -> Stages:
 
 def on_cpu() -> Stages:
     def encode_words(data: np.ndarray, start: np.ndarray, end: np.ndarray, tables: BpeTables) -> Any:
-        return encode_words_on_cpu.encode_words(
-            data, start, end, tables, encode_words_on_cpu.word_cache(0), np.ones(1, np.uint64)
-        )
+        return encode_words_on_cpu.encode_words(data, start, end, tables, cache.word_cache(0), np.ones(1, np.uint64))
 
     def encode_corpus(batch: TextBatch, token: np.ndarray, automaton: Automaton, tables: BpeTables) -> Any:
         def encode_these(*word: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,9 @@ import pytest
 from gputok.kernels import DEAD
 from gputok.kernels.cpu.count_words import count_words, distinct_words
 from gputok.kernels.cpu.encode_corpus.rounds import Encoder, encode_corpus
-from gputok.kernels.cpu.walk import BLOCK_BYTES, prepare, slice_text
+from gputok.kernels.cpu.walk.blocks import BLOCK_BYTES
+from gputok.kernels.cpu.walk.matches import slice_text
+from gputok.kernels.cpu.walk.tables import prepare
 from gputok.kernels.cpu.walk.windows import window_tables
 from gputok.kernels.cpu.word_table import new_table
 from gputok.kernels.cuda import split

@@ -8,8 +8,8 @@ import sys
 import make_windows
 import numpy as np
 import pytest
-from gputok.kernels.cpu import walk
 from gputok.kernels.cpu.encode_corpus.rounds import Encoder, encode_corpus
+from gputok.kernels.cpu.walk import tables as walk
 from gputok.kernels.cpu.walk import windows
 from splitting import words
 

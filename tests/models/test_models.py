@@ -12,7 +12,8 @@ import pytest
 import tokenizers
 from gputok.kernels.cpu import match_longest as trie
 from gputok.kernels.cpu import viterbi as lattice
-from gputok.kernels.cpu.encode_words import encode_words, word_cache
+from gputok.kernels.cpu.encode_words.cache import word_cache
+from gputok.kernels.cpu.encode_words.encode import encode_words
 
 import gputok
 from gputok import Tokenizer, models

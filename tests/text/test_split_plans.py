@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tokenizers
 from gputok.kernels.cpu.split import find_cuts, find_words
-from gputok.kernels.cpu.walk import prepare
+from gputok.kernels.cpu.walk.tables import prepare
 from splitting import random_texts
 
 import gputok

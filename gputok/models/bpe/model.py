@@ -308,7 +308,7 @@ class BPE(Model):
         return tables, partial(self.tables, byte_level)
 
     def tokenize_pieces(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> Tokens:
-        from gputok.kernels.cpu.encode_words import encode_words
+        from gputok.kernels.cpu.encode_words.encode import encode_words
 
         tables = self.tables(byte_level)
         if tables is None:
@@ -340,7 +340,8 @@ class BPE(Model):
         return _by_length(data, start, end, self.line_words, super().encode_lines)
 
     def _merged_words(self, data: Bytes, start: Positions, end: Positions, tables: Any) -> tuple[Ids, Positions]:
-        from gputok.kernels.cpu.encode_words import encode_words, word_cache
+        from gputok.kernels.cpu.encode_words.cache import word_cache
+        from gputok.kernels.cpu.encode_words.encode import encode_words
 
         words = data, start, end, tables, word_cache(0), self._random()
         found: Any = encode_words(*words, positions=False)
@@ -420,7 +421,7 @@ class BPE(Model):
     @derived
     def _caches(self) -> tuple[Pool[Any], Pool[Any]]:
         """Encoded words as text, and as bytes that stand for ByteLevel characters."""
-        from gputok.kernels.cpu.encode_words import word_cache
+        from gputok.kernels.cpu.encode_words.cache import word_cache
 
         return Pool(word_cache), Pool(word_cache)
 

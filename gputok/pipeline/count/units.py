@@ -141,7 +141,7 @@ class WalkCounter:
 
     def cut(self, batch: TextBatch) -> list[int]:
         """See `Counter`."""
-        from gputok.kernels.cpu.walk import slice_text
+        from gputok.kernels.cpu.walk.matches import slice_text
 
         # A strong cut may be made in any state, since the walk ends each slice with an end of text
         return slice_text(batch.data, batch.offsets, self._slice_bytes, self._walks.of(0)).tolist()

@@ -20,7 +20,7 @@ from gputok.kernels.cpu.encode_one import encode as short_text
 from gputok.kernels.cpu.encode_one import positions
 from gputok.kernels.cpu.encode_one import steps as short_steps
 from gputok.kernels.cpu.encode_one import units as unit_kernels
-from gputok.kernels.cpu.encode_words import word_cache
+from gputok.kernels.cpu.encode_words.cache import word_cache
 from gputok.kernels.cpu.primitives.handle import Handle
 from gputok.kernels.signatures import NamedTuple
 from gputok.pipeline.encode.units import Walked, engine_of

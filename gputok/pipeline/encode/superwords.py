@@ -38,7 +38,7 @@ class WordTokens:
     """
 
     def __init__(self, pipeline: Pipeline, words: Automaton, model: BPE | None = None, joints: Any = None) -> None:
-        from gputok.kernels.cpu.walk import Walks
+        from gputok.kernels.cpu.walk.tables import Walks
 
         self.model: Any = pipeline.model if model is None else model
         self.pipeline = pipeline
@@ -53,7 +53,7 @@ class WordTokens:
 
     def cut(self, batch: TextBatch) -> list[int]:
         """Returns the bytes at which slices of a batch begin, and the byte at which the last slice ends."""
-        from gputok.kernels.cpu.walk import slice_text
+        from gputok.kernels.cpu.walk.matches import slice_text
 
         plain = self.pipeline.normalizer is None and not self._may_have_added(batch)
         if self._pieces is not None and plain:
@@ -239,7 +239,7 @@ def first_superword(text: Bytes, begin: Positions) -> int | None:
     text: the bytes of tokens; begin: where those of each token of a merge, by rank, begin in them, int64[n_merges + 1].
     """
     from gputok.kernels.cpu.split import find_words
-    from gputok.kernels.cpu.walk import prepare
+    from gputok.kernels.cpu.walk.tables import prepare
 
     if len(begin) < 2:
         return None

@@ -11,7 +11,7 @@ import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.constants import U0, U1, U3, U6, U7, U8, U63, U64
 from gputok.kernels.cpu.primitives.memory import likely, load_u64
-from gputok.kernels.cpu.walk import END_OF_TEXT
+from gputok.kernels.cpu.walk.tables import END_OF_TEXT
 
 CUT, UNSURE = np.uint8(1), np.uint8(2)
 MARK = np.uint64(56)  # of a new word, above its number

@@ -68,7 +68,8 @@ from gputok.kernels.cpu.primitives.memory import (
     tail,
     view,
 )
-from gputok.kernels.cpu.walk import BLOCK_BYTES, END_OF_TEXT, MARGIN, Walk, block_room, next_block
+from gputok.kernels.cpu.walk.blocks import BLOCK_BYTES, MARGIN, block_room, next_block
+from gputok.kernels.cpu.walk.tables import END_OF_TEXT, Walk
 from gputok.kernels.cpu.word_table import N_MASKS, put_masks
 from gputok.kernels.signatures import I64s, NamedTuple, U8s, U32s, U64s, i64, u8, u32, u64
 

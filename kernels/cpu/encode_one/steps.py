@@ -43,7 +43,8 @@ from gputok.kernels.cpu.primitives.memory import (
 from gputok.kernels.cpu.rewrite import MAP as MAP_BYTES
 from gputok.kernels.cpu.rewrite import PREPEND, rewrite_pieces
 from gputok.kernels.cpu.split import split_pieces
-from gputok.kernels.cpu.walk import END_OF_TEXT, Walk, steps_of, walk_rest
+from gputok.kernels.cpu.walk.by_pairs import walk_rest
+from gputok.kernels.cpu.walk.tables import END_OF_TEXT, Walk, steps_of
 from gputok.kernels.signatures import I32s, I64s, NamedTuple, U8s, U16s, U16x2, U32s, U32x2, U64s, U64x2
 
 TEXT_BYTES = 1 << 17  # the size of the block; for a text that becomes larger, the result is TOO_MUCH

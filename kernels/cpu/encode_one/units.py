@@ -56,7 +56,8 @@ from gputok.kernels.cpu.normalize import inert_run
 from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U4, U8
 from gputok.kernels.cpu.primitives.handle import Handle
 from gputok.kernels.cpu.primitives.memory import address_of, as_views, record_at, store_u32, tail, view
-from gputok.kernels.cpu.walk import BLOCK_BYTES, MARGIN, Walk, fill_block, steps_of, walk_block
+from gputok.kernels.cpu.walk.blocks import BLOCK_BYTES, MARGIN, fill_block, walk_block
+from gputok.kernels.cpu.walk.tables import Walk, steps_of
 from gputok.kernels.cpu.word_table import N_MASKS
 from gputok.kernels.signatures import I64s, NamedTuple, U8s, U32s, U64s, i64
 
