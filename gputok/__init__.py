@@ -148,7 +148,7 @@ _NAMES = {
     "trainers": "trainers",
     "types": (
         "EncodeInput InputSequence OffsetReferential OffsetType Offsets PreTokenizedEncodeInput "
-        "PreTokenizedInputSequence SplitDelimiterBehavior TextEncodeInput TextInputSequence"
+        "PreTokenizedInputSequence SplitDelimiterBehavior TextEncodeInput TextInputSequence types"
     ),
 }
 

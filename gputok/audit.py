@@ -17,6 +17,7 @@ import numpy as np
 from gputok import normalizers
 from gputok.checks import short
 from gputok.decoders import is_byte_token
+from gputok.lazy import public
 from gputok.models.bpe.model import BPE
 from gputok.models.unigram.model import Unigram
 from gputok.models.wordpiece.model import WordPiece
@@ -24,7 +25,6 @@ from gputok.pipeline.decode_ids import bytes_by_id
 from gputok.pipeline.encode.units import engine_of
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.text.pieces import Pieces, TextBatch, spell_out
-from gputok.types import public
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gputok.checks import SIZE, checked, integer, typed
+from gputok.lazy import public
 from gputok.pipeline.encode import units
 from gputok.pipeline.encode.seams import ID, Seams
 from gputok.pipeline.encode.text import texts_of
 from gputok.text.pieces import TextBatch
-from gputok.types import public
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

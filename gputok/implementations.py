@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gputok import decoders, pre_tokenizers, processors
 from gputok.automaton.pattern import Regex
 from gputok.files.sentencepiece_proto import UNIGRAM, protobuf
+from gputok.lazy import in_thread, same_method
 from gputok.models import BPE, Unigram, WordPiece
 from gputok.normalizers import NFKC, BertNormalizer, Lowercase, Nmt, Precompiled, Replace, unicode_normalizer_from_str
 from gputok.normalizers import Sequence as Normalizers
@@ -15,7 +16,6 @@ from gputok.pre_tokenizers import BertPreTokenizer, Metaspace, WhitespaceSplit
 from gputok.processors import BertProcessing
 from gputok.tokenizer import Tokenizer
 from gputok.trainers import BpeTrainer, UnigramTrainer, WordPieceTrainer
-from gputok.types import in_thread, same_method
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -1,16 +1,19 @@
 """Facades: modules that show names of other modules, and import each of them at the first use of the name.
 
 A process needs few of the classes that such a module shows, and to import the others takes longer than little work.
+Here is also what names public classes, and makes their methods that call others.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
+import inspect
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
 
 def attach(module: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
@@ -39,3 +42,68 @@ def attach(module: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any],
         return list(sys.modules[module].__all__)
 
     return __getattr__, __dir__
+
+
+Public = TypeVar("Public")
+
+
+def public(module: str) -> Callable[[Public], Public]:
+    """Sets `__module__` of a class to the module that users import the class from, for its `repr` and its pickles.
+
+    >>> from gputok import AddedToken
+    >>> AddedToken.__module__
+    'gputok'
+    """
+
+    def name(value: Public) -> Public:
+        value.__module__ = module
+        return value
+
+    return name
+
+
+_Given = ParamSpec("_Given")
+_Found = TypeVar("_Found")
+
+
+def same_method(
+    method: Callable[Concatenate[Any, _Given], _Found], first: str = "", none: str = ""
+) -> Callable[Concatenate[Any, _Given], _Found]:
+    """Makes a method that calls the one of the same name of `_tokenizer`, the tokenizer inside.
+
+    first: the name of its first argument here, if it is another one; none: what the ValueError says if this argument is None.
+    """
+    name = method.__name__
+
+    @functools.wraps(method)
+    def call(self: Any, *args: Any, **options: Any) -> Any:
+        if first in options:
+            args = (options.pop(first), *args)
+        if none and args and args[0] is None:
+            raise ValueError(none)
+        return getattr(self._tokenizer, name)(*args, **options)
+
+    if first:
+        signature = inspect.signature(method)
+        own, renamed, *others = signature.parameters.values()
+        parameters = [own, renamed.replace(name=first), *others]
+        made: Any = call
+        made.__signature__ = signature.replace(parameters=parameters)  # which `signature` reads
+    return call
+
+
+def in_thread(
+    method: Callable[Concatenate[Any, _Given], _Found], also: str = ""
+) -> Callable[Concatenate[Any, _Given], Coroutine[Any, Any, _Found]]:
+    """Makes the method `async_...`, which runs another method of an object on another thread; also: more for its docs."""
+    name = method.__name__
+
+    @functools.wraps(method)
+    async def call(self: Any, *args: Any, **options: Any) -> Any:
+        import asyncio
+
+        return await asyncio.to_thread(getattr(self, name), *args, **options)
+
+    call.__name__, call.__qualname__ = f"async_{name}", method.__qualname__.replace(name, f"async_{name}")
+    call.__doc__ = f"Runs `{name}` on another thread, with the same arguments. {also}".strip()
+    return call

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gputok.checks import SIZE, checked, integer, switch, typed, unwrapped
+from gputok.lazy import public
 from gputok.pipeline.encode.seams import ID, Seams
 from gputok.pipeline.special_tokens import Frame
-from gputok.types import public
 
 if TYPE_CHECKING:
     from gputok.pipeline.pipeline import Pipeline

@@ -15,12 +15,12 @@ from gputok import components
 from gputok.checks import SIZE, checked, integer, optional, switch, typed
 from gputok.encoding.encoding import Encoding
 from gputok.kernels.native import choose
+from gputok.lazy import in_thread, public
 from gputok.pipeline import decode_ids, serialize
 from gputok.pipeline.added_vocabulary import AddedVocabulary
 from gputok.pipeline.pipeline import Pipeline
 from gputok.text.pieces import TextBatch
 from gputok.tokens.added_token import AddedToken, tokens_of
-from gputok.types import in_thread, public
 
 if TYPE_CHECKING:
     import os

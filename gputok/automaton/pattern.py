@@ -17,7 +17,7 @@ import numpy as np
 
 from gputok.automaton import compile_literal, compile_pattern
 from gputok.checks import WrongValue, brief, checked, is_object, reading, string, wrong_type
-from gputok.types import public
+from gputok.lazy import public
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,7 @@ from gputok.counts.files import CountFile, WordColumns
 from gputok.counts.partitions import Tally
 from gputok.files.temporary import MemoryLimit
 from gputok.kernels.threads import run, thread_count
-from gputok.types import public
+from gputok.lazy import public
 
 if TYPE_CHECKING:
     import os

@@ -15,7 +15,7 @@ import numpy as np
 from gputok.components import give_hints
 from gputok.encoding.rows import NO_SPELLING, Columns, Rows, merge, named_rows
 from gputok.kernels.signatures import NamedTuple
-from gputok.types import public
+from gputok.lazy import public
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

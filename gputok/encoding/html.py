@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gputok.types import public
+from gputok.lazy import public
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

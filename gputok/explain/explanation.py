@@ -16,6 +16,7 @@ from gputok.automaton import PATTERNS
 from gputok.automaton.parser import branches
 from gputok.automaton.pattern import Regex
 from gputok.automaton.syntax import to_regex
+from gputok.lazy import public
 from gputok.models.bpe.model import BPE
 from gputok.models.unigram.model import Unigram
 from gputok.models.wordpiece.model import WordPiece
@@ -23,7 +24,6 @@ from gputok.pipeline.encode import stepwise
 from gputok.pre_tokenizers import ByteLevel
 from gputok.pre_tokenizers.base import cut_pieces
 from gputok.text.pieces import Pieces, TextBatch, spell_out
-from gputok.types import public
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

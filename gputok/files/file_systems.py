@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gputok.files.arrow import needed_for, needing
-from gputok.types import public
+from gputok.lazy import public
 
 if TYPE_CHECKING:
     import urllib.parse

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gputok.files.arrow import needing
-from gputok.types import public
+from gputok.lazy import public
 
 if TYPE_CHECKING:
     import pathlib

@@ -15,9 +15,9 @@ from gputok.checks import WrongValue, brief, checked, in_file, short
 from gputok.components import Component, derived, described
 from gputok.files.json_text import Packed
 from gputok.kernels.signatures import NamedTuple
+from gputok.lazy import public
 from gputok.text.pieces import Alignment, Pieces, check_lengths, joined_offsets, rewrite, spell_out
 from gputok.tokens.vocabulary import Vocabulary
-from gputok.types import public
 
 if TYPE_CHECKING:
     from collections.abc import Callable

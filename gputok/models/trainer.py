@@ -25,8 +25,8 @@ from gputok.checks import (
     wrong_type,
 )
 from gputok.components import Verbatim, described, no_attribute, users_own
+from gputok.lazy import public
 from gputok.tokens.added_token import AddedToken
-from gputok.types import public
 
 if TYPE_CHECKING:
     from collections.abc import Callable

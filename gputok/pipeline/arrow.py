@@ -11,8 +11,8 @@ import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from gputok.lazy import public
 from gputok.pipeline import serialize
-from gputok.types import public
 
 if TYPE_CHECKING:
     import os

@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import numpy as np
 
+from gputok.lazy import same_method
 from gputok.pretrained import calls
 from gputok.tokenizer import Tokenizer
 from gputok.tokens.added_token import AddedToken
-from gputok.types import same_method
 
 NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gputok.checks import several
+from gputok.lazy import public, same_method
 from gputok.pipeline.encode.stepwise import encode_segments
 from gputok.pipeline.encode.text import encode_batch
 from gputok.pipeline.limits import Padding, Truncation
@@ -21,7 +22,6 @@ from gputok.pretrained.batch import BatchEncoding, pad_columns
 from gputok.pretrained.special_tokens import DEFAULTS, NAMES, SpecialTokens, Token, as_token, names_token
 from gputok.pretrained.steps import STEPS, set_step
 from gputok.tokenizer import Tokenizer
-from gputok.types import public, same_method
 
 if TYPE_CHECKING:
     from gputok.encoding.encoding import Encoding

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from gputok.lazy import public
 from gputok.models.bpe.tables import positions
-from gputok.types import public
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -21,6 +21,7 @@ from gputok.files.arrow import needing
 from gputok.files.file_systems import Stream, local_path
 from gputok.files.locations import LocalFile, OpenFile, find
 from gputok.files.repositories import LeftOut, walk
+from gputok.lazy import public
 from gputok.pipeline.encode.corpus import encode_corpus
 from gputok.pipeline.run import Run, RunOptions
 from gputok.progress import reporting
@@ -28,7 +29,6 @@ from gputok.report.curves import aligned
 from gputok.report.groups import GroupMeasures, Groups
 from gputok.report.measures import code_points, own_pipeline, words_of
 from gputok.text.pieces import TextBatch, joined
-from gputok.types import public
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

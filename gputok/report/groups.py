@@ -16,8 +16,8 @@ import numpy as np
 from gputok.corpus.document_kinds import file_kind
 from gputok.corpus.memory_sources import is_columnar
 from gputok.files.arrow import needing
+from gputok.lazy import public
 from gputok.report.curves import aligned
-from gputok.types import public
 
 if TYPE_CHECKING:
     import os

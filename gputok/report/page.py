@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gputok.files.outputs import returned
+from gputok.lazy import public
 from gputok.report.curves import compression, curve
 from gputok.report.portable import MOST_BYTES, NotPortable, portable
 from gputok.report.values import COLUMNS, Measures, Sample
-from gputok.types import public
 
 if TYPE_CHECKING:
     import os

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gputok.lazy import public
 from gputok.models.bpe.model import BPE
 from gputok.models.bpe.prune import plain, splits
 from gputok.report.curves import CompressionCurve, aligned, tokens_by_merge
 from gputok.report.groups import evenness
-from gputok.types import public
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

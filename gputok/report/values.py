@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 
 from gputok.encoding.encoding import Encoding
+from gputok.lazy import public
 from gputok.report.curves import CompressionCurve, tokens_by_merge
-from gputok.types import public
 
 if TYPE_CHECKING:
     from gputok.pipeline.pipeline import Pipeline

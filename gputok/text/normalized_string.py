@@ -9,9 +9,9 @@ import numpy as np
 
 from gputok.automaton.pattern import BEHAVIORS, cut_rule, matcher, split_words
 from gputok.checks import typed
+from gputok.lazy import public
 from gputok.text import edit
 from gputok.text.pieces import Alignment, Pieces, TextBatch, check_lengths, spell_out
-from gputok.types import public
 
 if TYPE_CHECKING:
     from collections.abc import Callable

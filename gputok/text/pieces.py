@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gputok.kernels.signatures import NamedTuple
+from gputok.lazy import public
 from gputok.tokens.vocabulary import pack
-from gputok.types import public
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gputok.lazy import public
 from gputok.text.normalized_string import NormalizedString
 from gputok.text.pieces import Alignment, Pieces, spell_out
-from gputok.types import public
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from gputok.checks import Check, checked, needed, optional, reading, string, switch
 from gputok.components import no_attribute, users_own, without_collection
-from gputok.types import public
+from gputok.lazy import public
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

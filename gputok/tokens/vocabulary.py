@@ -13,7 +13,7 @@ from gputok.checks import ID, WrongType, WrongValue, brief, short
 from gputok.components import derived
 from gputok.files.json_text import deeper, rows
 from gputok.kernels import rises_by_one
-from gputok.types import public
+from gputok.lazy import public
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -13,7 +13,7 @@ import numpy as np
 from gputok.checks import short, unwrapped
 from gputok.files.locations import read_bytes
 from gputok.files.outputs import writing
-from gputok.types import public
+from gputok.lazy import public
 
 if TYPE_CHECKING:
     from gputok.files.locations import StorageOptions

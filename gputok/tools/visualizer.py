@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gputok.encoding.html import Annotation, page, text_html
 from gputok.files.arrow import needing
-from gputok.types import public
+from gputok.lazy import public
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

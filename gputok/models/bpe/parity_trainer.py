@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gputok.checks import choice, field, optional, string, switch
+from gputok.lazy import public
 from gputok.models import BPE
 from gputok.models.bpe.trainer import BpeTrainer, TrainedBpe, spelled
 from gputok.models.trainer import CheckedOptions, characters, contents, count, ratios, real, specials
 from gputok.text.pieces import joined_offsets
 from gputok.tokens.vocabulary import Vocabulary, pack
-from gputok.types import public
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -16,9 +16,9 @@ import numpy as np
 from gputok.automaton.unicode_tables import script_sets
 from gputok.checks import field, listed, string, switch
 from gputok.files.sentencepiece_proto import BYTE, CONTROL, NORMAL, UNKNOWN, USER_DEFINED
+from gputok.lazy import public
 from gputok.models.trainer import CheckedOptions, count, real
 from gputok.tokens.vocabulary import pack
-from gputok.types import public
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from gputok.checks import field, optional, string, switch
+from gputok.lazy import public
 from gputok.models.trainer import How, Trainer, characters, contents, count, progress_word, specials
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.tokens.vocabulary import Vocabulary, pack
-from gputok.types import public
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
