@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from gputok import normalizers, pre_tokenizers
 from gputok.automaton import PATTERNS, compile_literal, compile_pattern
-from gputok.automaton.pattern import matcher
+from gputok.automaton.pattern import cut_rule, matcher
 from gputok.encoding.rows import margin
 from gputok.kernels import Compositions
 from gputok.kernels.builtins import ColumnCalls, TokenTexts, builtin_functions, new_call, new_texts
@@ -27,17 +26,16 @@ from gputok.pipeline.encode.units import Walked, engine_of
 from gputok.pipeline.special_tokens import Frame
 from gputok.pipeline.way import walks_of
 from gputok.pool import Pool, most_lines
-from gputok.pre_tokenizers.base import cut_rule
 from gputok.text.pieces import byte_table
 from gputok.text.unicode_maps import character_map, compositions, grapheme_classes, normalization_form
 from gputok.text.way import Before, Unit, Way
 
 if TYPE_CHECKING:
     from gputok.kernels import Automaton
-    from gputok.normalizers import Normalizer
+    from gputok.normalizers import Normalizer, Replace
     from gputok.pipeline.added_vocabulary import AddedVocabulary, Names
     from gputok.pipeline.pipeline import Pipeline
-    from gputok.pre_tokenizers import PreTokenizer
+    from gputok.pre_tokenizers import Metaspace, PreTokenizer
     from gputok.types import Array
 
 Kernel = Callable[[int, int, int, int], int]
@@ -395,14 +393,15 @@ def extract_step(pipeline: Pipeline, normalized: bool) -> Handle:
 
 # -- normalizers
 
-# By the names of classes, which most tokenizers need none of, and which are imported at their first use
 _MAPS = {"Lowercase": "lowercase", "StripAccents": "strip_accents", "Nmt": "nmt"}
 
 
 def _changes(normalizer: Normalizer | None) -> list[Handle]:
+    if normalizer is None:
+        return []
+    from gputok import normalizers  # imported late: most tokenizers have none
+
     match normalizer:
-        case None:
-            return []
         case normalizers.Sequence():
             return [step for part in normalizer.normalizers for step in _changes(part)]
         case normalizers.NFC() | normalizers.NFD() | normalizers.NFKC() | normalizers.NFKD():
@@ -441,7 +440,7 @@ def _map(name: str) -> Handle:
     return _step(short_steps.Map, short_steps.MAP, character_map(name))
 
 
-def _replace(normalizer: normalizers.Replace) -> Handle:
+def _replace(normalizer: Replace) -> Handle:
     pattern, content = normalizer.pattern, normalizer.content.encode()
     if isinstance(pattern, str) and len(pattern) == 1 and pattern.isascii() and len(content) <= _WIDEST:
         return _spaces({ord(pattern): content}, b"", short_steps.NEVER)
@@ -468,6 +467,8 @@ def _cuts(pre_tokenizer: PreTokenizer | None, way: Way) -> Steps:
         return Steps([])
     if way.unit is Unit.WORD:
         return Steps([_walk(way.automaton)], way.byte_level)
+    from gputok import pre_tokenizers  # imported late: by one walk, none of these is needed
+
     match pre_tokenizer:
         case pre_tokenizers.Sequence():
             parts = [_cuts(part, part.way(Way())) for part in pre_tokenizer.pretokenizers]
@@ -488,7 +489,7 @@ def _cuts(pre_tokenizer: PreTokenizer | None, way: Way) -> Steps:
             raise OtherStepError
 
 
-def _metaspace(pre_tokenizer: pre_tokenizers.Metaspace) -> Steps:
+def _metaspace(pre_tokenizer: Metaspace) -> Steps:
     spelt, scheme = pre_tokenizer.replacement.encode(), pre_tokenizer.prepend_scheme
     when = {"never": short_steps.NEVER, "always": short_steps.IF_BARE, "first": short_steps.AT_START}[scheme]
     steps = [_spaces({ord(" "): spelt}, spelt, when, spelt)]
