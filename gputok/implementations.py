@@ -39,10 +39,14 @@ def _same_step(name: str) -> Any:
     """Makes a property that is the one of this name of the tokenizer inside."""
     of: property = vars(Tokenizer)[name]
 
+    def step_of(self: Any) -> Any:
+        return getattr(self._tokenizer, name)
+
     def change(self: Any, value: Any) -> None:
         setattr(self._tokenizer, name, value)
 
-    return property(lambda self: getattr(self._tokenizer, name), change if of.fset else None, doc=of.__doc__)
+    step_of.__doc__ = of.__doc__
+    return property(step_of, change if of.fset else None)
 
 
 class BaseTokenizer:

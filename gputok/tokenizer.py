@@ -69,10 +69,14 @@ _THREADS = optional(integer(1, SIZE))
 def _step(name: str, about: str) -> Any:
     """Makes a property: a step that the user set, which can be changed in place."""
 
+    def step_of(self: Tokenizer) -> Any:
+        return getattr(self._given, name)
+
     def change(self: Tokenizer, step: Any) -> None:
         self._change(lambda given: given.with_step(name, step))
 
-    return property(lambda self: getattr(self._given, name), change, doc=about)
+    step_of.__doc__ = about
+    return property(step_of, change)
 
 
 @public("gputok")

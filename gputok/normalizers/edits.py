@@ -158,7 +158,12 @@ class Replace(Normalizer):
 
 def _also(name: str, about: str) -> property:
     """Makes another name of a field."""
-    return property(lambda self: getattr(self, name), lambda self, value: setattr(self, name, value), doc=about)
+
+    def value_of(self: Any) -> Any:
+        return getattr(self, name)
+
+    value_of.__doc__ = about
+    return property(value_of, lambda self, value: setattr(self, name, value))
 
 
 class Strip(Normalizer):
