@@ -431,6 +431,14 @@ class Chain(Component):
         cls.elements = next(iter(cls.__dataclass_fields__))
 
     @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> Self:
+        """Makes a Sequence from its JSON form, in which a Sequence inside a Sequence stays a Sequence."""
+        read = next(about["read"] for one, about in cls._declared() if one.name == cls.elements)
+        made = cls([])  # pyright: ignore[reportCallIssue]
+        made._set(**{cls.elements: checks.reading(cls.elements, read, checks.needed(value, cls.elements))})
+        return made
+
+    @classmethod
     def _base(cls) -> type[Component]:
         """The base class of its kind, such as Normalizer."""
         return next(kind for kind in cls.__mro__ if kind is not Chain and Component in kind.__bases__)

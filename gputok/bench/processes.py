@@ -56,11 +56,12 @@ def run(python: str, *arguments: str, **environment: str) -> Ended:
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     ended = subprocess.run([python, *arguments], env=given, capture_output=True, text=True, errors="replace")
     seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    if ended.returncode:
-        errors = ended.stderr.strip().splitlines() or [f"exit status {ended.returncode}"]
+    lines = ended.stdout.strip().splitlines()
+    if ended.returncode or not lines:
+        errors = ended.stderr.strip().splitlines() or [f"exit status {ended.returncode}, no result"]
         raise ChildProcessError(errors[-1][:200])
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Ended(json.loads(ended.stdout.strip().splitlines()[-1]), seconds, cpu)
+    return Ended(json.loads(lines[-1]), seconds, cpu)
 
 
 def in_turn(peers: Sequence[_Peer], work: Callable[[_Peer], _Result | None], runs: int) -> dict[_Peer, list[_Result]]:
@@ -132,7 +133,8 @@ def table(rows: Sequence[Row]) -> str:
     lines: list[str] = []
     for task, found in itertools.groupby(rows, lambda row: row.task):
         own = [*found]
-        lines += ["", f"{task}: {', '.join(f'({i}) {row.package}' for i, row in enumerate(own, 1))}"]
+        packages = ", ".join(f"({i}) {row.package}" for i, row in enumerate(own, 1))
+        lines += ["", f"{task}: {packages}{'; (1) / (2)' if len(own) == 2 else ''}"]
         cells: list[list[str]] = []
         for figure in dict.fromkeys(figure for row in own for figure in row.figures):
             values = [row.figures.get(figure) for row in own]

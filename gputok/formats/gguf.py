@@ -107,8 +107,9 @@ def from_gguf(path: str | os.PathLike[str], *, pattern: str | None = None) -> To
 
 def read_gguf(path: str | os.PathLike[str], *, pattern: str | None = None) -> tuple[Tokenizer, dict[str, Any]]:
     """Reads the tokenizer and its options: the special tokens by role, and the chat template; see `from_gguf`."""
-    metadata = read_metadata(path)
-    with in_file(os.fspath(path)):
+    name = os.fspath(path)
+    metadata = read_metadata(name)
+    with in_file(name):
         return _opened(_Values(metadata), pattern)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @public("gputok")
-class Token(NamedTuple):
+class Token:
     """A token of a model: its id, its text, and its bytes in the piece of text.
 
     Args:
@@ -32,13 +32,29 @@ class Token(NamedTuple):
         (3, 'he', (0, 2))
     """
 
-    id: int
-    value: str
-    offsets: tuple[int, int]
+    __slots__ = ("_fields",)
+
+    def __init__(self, id: int, value: str, offsets: tuple[int, int]) -> None:
+        self._fields = (id, value, offsets)
+
+    @property
+    def id(self) -> int:
+        """The id of the token."""
+        return self._fields[0]
+
+    @property
+    def value(self) -> str:
+        """The token as text."""
+        return self._fields[1]
+
+    @property
+    def offsets(self) -> tuple[int, int]:
+        """(first, last + 1) byte of the piece that the token covers."""
+        return self._fields[2]
 
     def as_tuple(self) -> tuple[int, str, tuple[int, int]]:
         """Returns (id, value, offsets)."""
-        return self.id, self.value, self.offsets
+        return self._fields
 
 
 class _Split(NamedTuple):

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _SWITCHES = ("single_word", "lstrip", "rstrip", "normalized", "special")
 _IN_FILES: dict[str, Check] = {"content": string, **dict.fromkeys(_SWITCHES, switch)}
+_CHECKS = {name if name in ("content", "special") else f"_{name}": check for name, check in _IN_FILES.items()}
+_CHECKS["_normalized"] = optional(switch)
 
 
 @public("gputok")
@@ -35,11 +37,6 @@ class AddedToken:
         AddedToken("[MASK]", rstrip=False, lstrip=True, single_word=False, normalized=True, special=False)
     """
 
-    single_word: bool
-    lstrip: bool
-    rstrip: bool
-    _normalized: bool | None
-
     def __init__(
         self,
         content: str | None = None,
@@ -49,10 +46,10 @@ class AddedToken:
         normalized: bool | None = None,
         special: bool = False,
     ) -> None:
-        self.content, self.special = "" if content is None else content, special
-        for name, value in (("single_word", single_word), ("lstrip", lstrip), ("rstrip", rstrip)):
-            vars(self)[name] = checked(name, switch, value)
-        vars(self)["_normalized"] = checked("normalized", optional(switch), normalized)
+        self.content: str = "" if content is None else content
+        self._single_word, self._lstrip, self._rstrip = single_word, lstrip, rstrip
+        self._normalized = normalized
+        self.special = special
 
     @classmethod
     def of_checked(
@@ -62,8 +59,8 @@ class AddedToken:
         token = object.__new__(cls)
         state = token.__dict__
         state["content"], state["special"] = content, special
-        state["single_word"], state["_normalized"] = single_word, normalized
-        state["lstrip"], state["rstrip"] = lstrip, rstrip
+        state["_single_word"], state["_normalized"] = single_word, normalized
+        state["_lstrip"], state["_rstrip"] = lstrip, rstrip
         return token
 
     def copied(self) -> AddedToken:
@@ -85,13 +82,26 @@ class AddedToken:
         return value if isinstance(value, cls) else cls(**{name: getattr(value, name) for name in _IN_FILES})
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in ("content", "special"):
-            value = checked(name, _IN_FILES[name], value)
-        elif name in _IN_FILES:
-            raise AttributeError(f"{name}: can't be set; make another AddedToken")
-        elif not users_own(self):
+        if (check := _CHECKS.get(name)) is not None:
+            value = checked(name.lstrip("_"), check, value)
+        elif name not in _IN_FILES and not users_own(self):
             raise no_attribute(self, name, _IN_FILES)
         super().__setattr__(name, value)
+
+    @property
+    def single_word(self) -> bool:
+        """True if the token is only found if no letter, digit or underscore touches it."""
+        return self._single_word
+
+    @property
+    def lstrip(self) -> bool:
+        """True if white space on the left of the token belongs to the token."""
+        return self._lstrip
+
+    @property
+    def rstrip(self) -> bool:
+        """True if white space on the right of the token belongs to the token."""
+        return self._rstrip
 
     @property
     def normalized(self) -> bool:
@@ -130,7 +140,7 @@ class AddedToken:
         return hash(self.content)
 
 
-options_of = operator.attrgetter("content", "_normalized", "single_word", "lstrip", "rstrip")
+options_of = operator.attrgetter("content", "_normalized", "_single_word", "_lstrip", "_rstrip")
 """The content and options of a token; much sooner than its properties, and only of copies, whose `normalized` is known."""
 
 

@@ -14,7 +14,7 @@ from typing import Any
 def write(folder: pathlib.Path) -> None:
     """Writes the faces of all modules, in the same folders, and their other files."""
     source = pathlib.Path(__file__).parents[1] / "cpu"
-    shutil.copytree(source, folder / "cpu", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(source, folder / "cpu", ignore=shutil.ignore_patterns("__pycache__", "jit.py"))
     trees = {path: ast.parse(path.read_bytes()) for path in folder.glob("cpu/**/*.py")}
     inner = {node.name for tree in trees.values() for node in tree.body if _kernel(node) == "inner"}
     for path, tree in trees.items():

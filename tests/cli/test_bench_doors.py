@@ -18,8 +18,11 @@ def test_doors_need_much_text(tmp_path):
         processes.doors([str(path)], str(text))
     with pytest.raises(ValueError, match=r"--peer /no/python can't be run: No such file"):
         processes.doors([str(path)], str(text), ["/no/python"])
-    (tmp_path / "python").write_text("#!/bin/sh\necho '[]'\n")
+    (tmp_path / "python").write_text("#!/bin/sh\n")
     (tmp_path / "python").chmod(0o755)
+    with pytest.raises(ValueError, match="can't be run: exit status 0, no result"):
+        processes.start([str(path)], peers=[str(tmp_path / "python")])
+    (tmp_path / "python").write_text("#!/bin/sh\necho '[]'\n")
     with pytest.raises(ValueError, match=r"--peer .*/python has no package tokenizers or gigatoken"):
         processes.start([str(path)], peers=[str(tmp_path / "python")])
 
@@ -31,7 +34,7 @@ def test_tables():
         Row("u", "gputok", {"imports": 3.0}),
     ]
     lines = processes.table(rows).splitlines()
-    assert lines[0] == "t: (1) gputok, (2) tokenizers 1.0"
+    assert lines[0] == "t: (1) gputok, (2) tokenizers 1.0; (1) / (2)"
     assert lines[1].split() == ["11", "characters,", "us", "0.5", "1", "0.5"]
     assert lines[2].split() == ["first,", "s", "-", "0.25", "-"]
     assert lines[3:] == ["", "u: (1) gputok", "  imports  3"]

@@ -4,6 +4,7 @@ import base64
 import io
 import itertools
 import json
+import os
 import pathlib
 import pickle
 import random
@@ -614,6 +615,14 @@ def test_gguf_of_unigram(options, tmp_path):
     texts = [text for text in texts_of(9, 0) if "👩" not in text]
     assert ids(tokenizer, texts) == processor.encode(texts)
     assert tokenizer.encode("a").ids == [*processor.encode("a"), 2]  # eos, by the default of this kind
+
+
+def test_gguf_takes_no_file_descriptor(tmp_path):
+    """One that is read would be closed."""
+    with open(tmp_path / "some", "wb") as file:
+        with pytest.raises(TypeError, match=r"expected str, bytes or os\.PathLike object, not int"):
+            gputok.from_gguf(file.fileno())
+        os.fstat(file.fileno())
 
 
 def test_gguf_of_wordpiece(tmp_path):

@@ -1,5 +1,6 @@
 """Objects that users keep are the same after pickling, and pickles name the modules that users import."""
 
+import copy
 import enum
 import functools
 import importlib
@@ -248,3 +249,17 @@ def test_reprs_name_public_modules():
     assert {kind.__module__ for kind in kinds} <= PUBLIC | INSIDE
     for kind in kinds - {list}:
         assert getattr(sys.modules[kind.__module__], kind.__name__) is kind
+
+
+class _Steps(normalizers.Sequence):
+    """A user's class, whose constructor has its own arguments."""
+
+    def __init__(self, steps=(), tag=None):
+        super().__init__(steps)
+
+
+def test_sequences_of_users_are_copied_with_what_they_hold():
+    steps = _Steps([normalizers.NFC()])
+    steps._set(normalizers=[normalizers.NFC(), normalizers.Sequence([normalizers.NFD()])])
+    for other in (copy.deepcopy(steps), pickle.loads(pickle.dumps(steps)), _Steps.from_dict(steps.to_dict())):
+        assert type(other) is _Steps and other.to_dict() == steps.to_dict()
