@@ -24,7 +24,7 @@ from gputok.pipeline.special_tokens import ids_around
 from gputok.pipeline.way import Sliced, cut_for_threads, offsets_of, packed, walk_of, walks_of
 from gputok.pool import Pool, most_lines
 from gputok.text.pieces import Pieces, TextBatch, rewrite, spell_out, starts_with
-from gputok.text.way import Before, Unit
+from gputok.text.way import Before, Unit, Way
 from gputok.token_files.batches import id_dtype
 
 if TYPE_CHECKING:
@@ -70,10 +70,7 @@ def engine_of(pipeline: Pipeline) -> DocumentEngine:
 
 def _engine(pipeline: Pipeline) -> DocumentEngine:
     model, way = pipeline.model, pipeline.way
-    # In lines, ▁ stands for a space, so that no superword has one; the words of well-known patterns have none either
-    known = *map(compile_pattern, dict.fromkeys(PATTERNS.values())), *map(ready_splits, SPLITS)
-    is_known = way.unit is Unit.LINE or any(one is way.automaton for one in known)
-    if isinstance(model, models.BPE) and not way.by_steps and not is_known:
+    if isinstance(model, models.BPE) and not way.by_steps and not _lacks_superwords(way):
         from gputok.pipeline.encode.superwords import BySuperwords
 
         if (engine := BySuperwords.of(pipeline)) is not None:
@@ -82,6 +79,13 @@ def _engine(pipeline: Pipeline) -> DocumentEngine:
     if model.is_random or automaton is None:
         return Stepped(pipeline)
     return Walked(pipeline, automaton, id_type(pipeline))
+
+
+def _lacks_superwords(way: Way) -> bool:
+    """Whether no unit can have a superword: in lines, `▁` stands for a space; and the words of well-known patterns are words."""
+    known = itertools.chain(map(compile_pattern, dict.fromkeys(PATTERNS.values())), map(ready_splits, SPLITS))
+    is_word = way.unit is Unit.WORD and way.automaton is not None
+    return way.unit is Unit.LINE or (is_word and any(one is way.automaton for one in known))
 
 
 def encode_batch(
