@@ -76,6 +76,11 @@ STEPS = (
     ),
     Step("precompiled", "SentencePiece's normalization", (Stage("normalize_precompiled"),), ("measured",)),
     Step("edits", "replacing and stripping", (Stage("splice"), Stage("find_literal"), Stage("strip"))),
+    Step(
+        "records",
+        "rows of files of ids",
+        (Stage("sample_offsets"), Stage("mds_samples"), Stage("olmo_lines")),
+    ),
     Step("rewrite", "rewriting bytes", (Stage("gather"), Stage("rewrite_bytes"))),
     Step(
         "split",

@@ -89,9 +89,9 @@ class TextBatch(NamedTuple):
         return self.data[self.offsets[i] : self.offsets[i + 1]].tobytes().decode()
 
     def strings(self) -> Iterator[str]:
-        """Decodes the documents one by one. A loop over documents is slow, so inside gputok nothing calls this."""
-        raw, ends = self.data.tobytes(), self.offsets.tolist()
-        return (raw[a:b].decode() for a, b in itertools.pairwise(ends))
+        """Decodes the documents one by one, each when it is asked for. A loop over documents is slow."""
+        data = memoryview(self.data)
+        return (str(data[a:b], "utf-8") for a, b in itertools.pairwise(self.offsets.tolist()))
 
 
 def joined_offsets(parts: Sequence[Positions]) -> Positions:

@@ -11,6 +11,7 @@ from tests.reference.lines import find_invalid_utf8, is_utf8, lines
 from tests.reference.match_longest import match_longest
 from tests.reference.normalize import follow, is_inert, map_characters, normalize_form
 from tests.reference.precompiled import normalize_precompiled
+from tests.reference.records import mds_samples, olmo_lines, sample_offsets
 from tests.reference.rewrite import gather, rewrite_bytes
 from tests.reference.spell_words import count_characters, spell_cut_words, spell_words
 from tests.reference.split import find_cuts, find_words, split_words
@@ -49,12 +50,15 @@ __all__ = [
     "lines",
     "map_characters",
     "match_longest",
+    "mds_samples",
     "merge_runs",
     "merge_symbols",
     "merge_word",
     "normalize_form",
     "normalize_precompiled",
+    "olmo_lines",
     "rewrite_bytes",
+    "sample_offsets",
     "spell_cut_words",
     "spell_words",
     "splice",

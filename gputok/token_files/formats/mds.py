@@ -53,25 +53,22 @@ class Mds(FolderFormat):
         return f"shard.{number or 0:05d}.mds"
 
     def write(self, shard: base.Shard, ids: Array, path: pathlib.Path) -> base.ShardFacts:
-        lengths = np.diff(shard.rows)
-        kept = np.flatnonzero(lengths)
+        from gputok.kernels.cpu.records import sample_offsets
+
         fixed = shard.about.sequence_length is not None
-        sizes = lengths[kept] * shard.about.dtype.itemsize
-        if not fixed:
-            sizes += _head_sizes(lengths[kept])
+        offsets = sample_offsets(shard.rows, ids.itemsize, with_heads=not fixed)
         config = json.dumps(_config(shard.about), sort_keys=True).encode()
-        offsets = base.rows_of(sizes)
         offsets += 4 + 4 * len(offsets) + len(config)
         check_size(int(offsets[-1]), shard.name)
         with created(path) as file:
-            base.write_all(file, np.array([len(kept)], "<u4"))
+            base.write_all(file, np.array([len(offsets) - 1], "<u4"))
             base.write_all(file, offsets.astype("<u4"))
             base.write_all(file, config)
             if fixed:
                 base.copy_bytes(shard.ids_path, int(shard.rows[-1]) * ids.itemsize, file)
             else:
-                _write_samples(file, shard.ids_path, lengths[kept], ids.itemsize)
-        return base.ShardFacts(shard.name, len(kept), shard.n_ids, int(offsets[-1]))
+                _write_samples(file, shard, ids.itemsize)
+        return base.ShardFacts(shard.name, len(offsets) - 1, shard.n_ids, int(offsets[-1]))
 
     def index_of(self, shards: list[base.ShardFacts], about: base.About) -> bytes:
         common = {**_config(about), "zip_data": None}
@@ -130,34 +127,16 @@ class _Spans(NamedTuple):
         return TokenBatch(packed.view(self.dtype), rows - rows[0])
 
 
-def _head_sizes(lengths: Positions) -> Positions:
-    """Returns how many bytes stand before the ids of samples with these numbers of ids."""
-    return 6 + (lengths >= 1 << 8) + 2 * (lengths >= 1 << 16)
+def _write_samples(file: BinaryIO, shard: base.Shard, itemsize: int) -> None:
+    """Writes samples of variable length; no document has 2^32 ids, as its shard is no larger than `check_size` says."""
+    from gputok.kernels.cpu.records import mds_samples
 
-
-def _write_samples(file: BinaryIO, ids_path: pathlib.Path, lengths: Positions, size: int) -> None:
-    """Writes samples of variable length.
-
-    ids_path: the ids of all samples, one after the other; lengths: int64[n_samples], at least 1 and below 2^32; size:
-    the bytes of an id.
-    """
-    rows = base.rows_of(lengths)
-    with open(ids_path, "rb", buffering=0) as read:
-        for first, last in base.batches(rows, _IDS_AT_ONCE):
-            n = lengths[first:last]
-            heads = np.zeros(last - first, [("size", "<u4"), ("shape", "u1"), ("length", "<u4")])
-            head_sizes, n_bytes = _head_sizes(n), n * size
-            heads["size"], heads["length"] = n_bytes + head_sizes - 4, n
-            heads["shape"] = 1 << 2 | (n >= 1 << 8) + np.int64(n >= 1 << 16)
-            # Heads and ids in one array, of which the bytes of each sample are gathered
-            data = np.empty(heads.nbytes + int(n_bytes.sum()), np.uint8)
-            data[: heads.nbytes] = heads.view(np.uint8)
-            base.read_all(read, data[heads.nbytes :])
-            start = np.empty((len(n), 2), np.int64)
-            start[:, 0] = np.arange(len(n)) * heads.itemsize
-            start[:, 1] = heads.nbytes + np.cumsum(n_bytes) - n_bytes
-            end = start + np.stack([head_sizes, n_bytes], 1)
-            base.write_all(file, base.gathered(data, start.ravel(), end.ravel()))
+    with open(shard.ids_path, "rb", buffering=0) as read:
+        for first, last in base.batches(shard.rows, _IDS_AT_ONCE):
+            rows = shard.rows[first : last + 1]
+            ids = np.empty(int(rows[-1] - rows[0]) * itemsize, np.uint8)
+            base.read_all(read, ids)
+            base.write_all(file, mds_samples(rows, ids, itemsize))
 
 
 def _spans(path: pathlib.Path, data: Array, offsets: Positions, dtype: np.dtype[Any]) -> _Spans:

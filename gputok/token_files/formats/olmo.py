@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import array
 import gzip
-import itertools
 import re
 import zlib
 from typing import TYPE_CHECKING
@@ -42,15 +41,13 @@ class Olmo(base.TokenFormat):
         return (name.removesuffix(".npy") + ".csv.gz",)
 
     def write_beside(self, shard: base.Shard, folder: pathlib.Path) -> None:
+        from gputok.kernels.cpu.records import olmo_lines
+
         # No name and no time: the same rows are the same bytes
         with created(folder / self.beside(shard.name)[0]) as file, gzip.GzipFile("", "wb", 1, file, mtime=0) as packed:
             for first in range(0, shard.n_documents, _DOCUMENTS_AT_ONCE):
-                part = shard.rows[first : first + _DOCUMENTS_AT_ONCE + 1].tolist()
-                lines = [
-                    f"{start},{end},{i},,{i}\r\n"
-                    for i, (start, end) in enumerate(itertools.pairwise(part), shard.first_document + first)
-                ]
-                packed.write("".join(lines).encode())
+                part = shard.rows[first : first + _DOCUMENTS_AT_ONCE + 1]
+                packed.write(olmo_lines(part, shard.first_document + first))
 
     def is_at(self, path: pathlib.Path) -> bool:
         return path.suffix == self.suffix and path.with_name(self.beside(path.name)[0]).is_file()
