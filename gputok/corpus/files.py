@@ -85,11 +85,10 @@ def tasks(files: Iterable[Place], options: Options) -> Iterator[Task]:
         yield Task(functools.partial(_read_each, small, options), is_long=True)
 
 
-def are_plain_text(files: Iterable[Place], options: Options) -> bool:
-    """True if all tasks of some files are ranges of local plain text."""
+def can_be_read_apart(files: Iterable[Place], options: Options) -> bool:
+    """True if all tasks of some files are ranges of large local files."""
     return all(
         isinstance(place.file, LocalFile)
-        and file_kind(place.file) == ("", "")
         and can_be_cut(place.file, options.separator)
         and ((place.start, place.stop) != (0, None) or (place.file.size or 0) >= options.sizes.small)
         for place in files

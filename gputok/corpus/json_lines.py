@@ -13,7 +13,7 @@ from gputok.corpus.byte_ranges import ranges, whole_documents
 from gputok.corpus.options import choose_column
 from gputok.corpus.packing import checked_documents, packed, split_documents
 from gputok.corpus.streams import document_batches
-from gputok.text.pieces import LONGEST
+from gputok.text.pieces import LONGEST, joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,24 +25,25 @@ if TYPE_CHECKING:
 _COUNTED_BYTES = 1 << 20  # bytes that are read at a time, to count the lines of a file
 
 
-def read_range(
-    file: File, start: int, stop: int, size: int, options: Options, column: JsonColumn
-) -> Iterator[TextBatch]:
-    """Reads the rows that begin in a range of a file; column: finds the column, for all ranges of the file.
+def read_range(file: File, start: int, stop: int, size: int, options: Options, column: JsonColumn) -> list[TextBatch]:
+    """Returns the rows that begin in a range of a file: one batch, or none if no row begins there.
+
+    column: finds the column, for all ranges of the file.
 
     Raises ValueError if a line is not a JSON object, its field is not a string, no such column exists, the text is not
     UTF-8, or the file has become shorter.
     """
     position, data = whole_documents(file, start, stop, size, b"\n", options)
     if len(data) == 0:
-        return
+        return []
 
     def n_before() -> int:  # counted only when an error needs it
         each = (file.read_range(first, last - first) for first, last in ranges(0, position, _COUNTED_BYTES))
         return sum(int(np.count_nonzero(part == 10)) for part in each)
 
-    lines, _, is_valid = split_documents(data, None, is_last=True)
-    yield from _row_batches(file, lines, position, options, is_valid, column, n_before)
+    lines, _, is_valid = split_documents(data, None, is_last=True, lender=options.starts_lender)
+    batches = [*_row_batches(file, lines, position, options, is_valid, column, n_before, len(data))]
+    return [joined(batches)] if batches else []
 
 
 def read_stream(file: File, stream: BinaryIO, options: Options) -> Iterator[TextBatch]:
@@ -62,13 +63,17 @@ def _row_batches(
     is_valid: bool,
     column_of: JsonColumn,
     n_before: Callable[[], int],
+    block_bytes: int = 1 << 20,
 ) -> Iterator[TextBatch]:
-    """The rows of some lines, which begin at byte `position`; `n_before()` returns the number of lines before them."""
+    """The rows of some lines, which begin at byte `position`; `n_before()` returns the number of lines before them.
+
+    block_bytes: what a thread of Arrow parses at a time, at least.
+    """
     lines = checked_documents(file, lines, position, options, is_valid)
     column = column_of(file, lines)
     if column is None:
         return
-    array = _arrow_column(lines, column, options.longest < LONGEST)
+    array = _arrow_column(lines, column, options.longest < LONGEST, block_bytes)
     if array is None:
         yield _python_column(file, lines, column, n_before, options)
         return
@@ -119,7 +124,7 @@ class JsonColumn:
         self._column = choose_column(list(first), of_strings, column, str(file))
 
 
-def _arrow_column(lines: TextBatch, column: str, is_limited: bool) -> Any | None:
+def _arrow_column(lines: TextBatch, column: str, is_limited: bool, block_bytes: int) -> Any | None:
     """One column, parsed by Arrow: a pyarrow.ChunkedArray; None if Arrow finds a fault, or is not installed.
 
     is_limited: memory is. Arrow's own memory pool would keep as much as all its threads once had.
@@ -133,8 +138,10 @@ def _arrow_column(lines: TextBatch, column: str, is_limited: bool) -> Any | None
     try:
         table = arrow_json.read_json(
             pa.BufferReader(pa.py_buffer(lines.data)),
-            # Arrow needs each row within two blocks.
-            arrow_json.ReadOptions(not is_limited, block_size=max(1 << 20, longest + 1)),
+            # Arrow needs each row within two blocks; and its threads only take time where all lines are one block
+            arrow_json.ReadOptions(
+                not is_limited and block_bytes < len(lines.data), block_size=max(block_bytes, longest + 1)
+            ),
             arrow_json.ParseOptions(pa.schema([(column, pa.string())]), unexpected_field_behavior="ignore"),
             pa.system_memory_pool() if is_limited else None,
         )

@@ -125,6 +125,10 @@ class MissingRows:
             with self._lock:
                 self._counts[file, column] += n_rows
 
+    def clear(self) -> None:
+        """Forgets all rows, when another read begins."""
+        self._counts.clear()
+
     def message(self) -> str:
         """Returns how many rows were counted, the same text for any number of threads; "" if no row was counted."""
         if not self._counts:
@@ -139,8 +143,9 @@ class MissingRows:
         return f"{n_rows:,} {have[0]} of {named} {have[1]} no {' or '.join(map(repr, columns))}; {they}"
 
     def warn(self) -> None:
-        """Issues the message as a warning, unless it is empty."""
+        """Issues the message as a warning, unless it is empty, and forgets the rows."""
         if message := self.message():
+            self.clear()
             warnings.warn(message, stacklevel=3)
 
 

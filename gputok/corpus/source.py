@@ -43,7 +43,8 @@ class Source:
     Attributes:
         content: the places of its files, in order; or the texts in memory, as `gputok.corpus.read` takes them.
         is_files: True if the corpus consists of files.
-        readers: how many threads read files, at most. The others are as for `gputok.corpus.read`.
+        readers: how many threads read files, at most.
+        missing: the rows of files whose field was missing in the last read. The others are as for `gputok.corpus.read`.
 
     >>> source = Source.of(iter(["one", ["two", "three"]]))
     >>> [batch.offsets.tolist() for batch in source.read()]
@@ -60,6 +61,7 @@ class Source:
     storage_options: StorageOptions = field(default=None, repr=False)
     sizes: ReadSizes = SIZES
     readers: int = 1 << 10
+    missing: MissingRows = field(default_factory=MissingRows, repr=False, compare=False)
 
     @classmethod
     def of(cls, given: Any, *, storage_options: StorageOptions = None, **reading: Any) -> Self:
@@ -147,21 +149,21 @@ class Source:
         return self._read(threads, self._always(batch_bytes), memory)
 
     def read_apart(self, threads: int | None = None, *, times: int = 1) -> Iterator[TextBatch] | Iterator[Task]:
-        """Reads like `read`, but leaves reading to the caller's threads if the corpus is large files of plain text.
+        """Reads like `read`, but leaves reading to the caller's threads if the corpus is large local text or JSON Lines.
 
         A thread that reads a range and then works on it finds the text in its own cache, and in the memory of the range
-        before. Then these are tasks, in order, each of which any thread may read, and gives at most one batch. times: so many
-        times the task of `sizes`, at most.
+        before. Then these are tasks, in order, each of which any thread may read, and gives at most one batch; when all are
+        read, the caller says which rows had no text (`missing.warn`). times: so many times the task of `sizes`, at most.
         """
         n_threads, sizes = thread_count(threads), self.sizes._replace(task=times * self.sizes.task)
         n_bytes = (
             sum((place.stop or place.file.size or 0) - place.start for place in self.content) if self.is_files else 0
         )
-        if self.is_files and self.column is None:
+        if self.is_files:
             from gputok.corpus import files
 
             options = self._options(n_threads, max(sizes.small, task_bytes(n_bytes, n_threads, sizes)), None, 0)
-            if files.are_plain_text(self.content, options):
+            if files.can_be_read_apart(self.content, options):
                 self._check(options.batch_bytes)
                 return files.tasks(self.content, options)
 
@@ -210,7 +212,7 @@ class Source:
         options = self._options(threads, batch_bytes, memory, ahead_bytes)
         batches = readers.in_order(files.tasks(self.content, options), n_readers, ahead_bytes)
         yield from regroup(_bounded(batches, self.longest, "the corpus"), lambda n_before: batch_bytes)
-        options.missing.warn()  # if rows had no text
+        self.missing.warn()
 
     def _options(
         self, threads: int, batch_bytes: int, memory: Callable[[int], Array] | None, ahead_bytes: int
@@ -218,7 +220,8 @@ class Source:
         n_files = max(1, len(self.content))  # the threads of few files help each other
         lent, shares = (memory, Lender(), Lender()), (threads // n_files, ahead_bytes // n_files)
         how = self.column, self.separator
-        return Options(*how, self.errors, batch_bytes, MissingRows(), *lent, *shares, self.longest, self.sizes)
+        self.missing.clear()
+        return Options(*how, self.errors, batch_bytes, self.missing, *lent, *shares, self.longest, self.sizes)
 
 
 def task_bytes(n_bytes: int, n_threads: int, sizes: ReadSizes = SIZES) -> int:

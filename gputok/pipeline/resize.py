@@ -284,7 +284,8 @@ def _documents(pipeline: Pipeline, model: BPE, source: Source, run: Run, report:
 
     pipeline = dataclasses.replace(pipeline, model=model, post_processor=None)
     batches, total = source.within(run.memory).read_apart(run.threads), source.total_bytes
-    return encode_corpus(pipeline, batches, threads=run.threads, report=report, total=total)
+    yield from encode_corpus(pipeline, batches, threads=run.threads, report=report, total=total)
+    source.missing.warn()
 
 
 def _joined(parts: Iterable[Sequences]) -> Sequences:

@@ -90,7 +90,7 @@ class TextBatch(NamedTuple):
 
     def strings(self) -> Iterator[str]:
         """Decodes the documents one by one, each when it is asked for. A loop over documents is slow."""
-        data = memoryview(self.data)
+        data = self.data.data
         return (str(data[a:b], "utf-8") for a, b in itertools.pairwise(self.offsets.tolist()))
 
 

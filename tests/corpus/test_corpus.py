@@ -1,6 +1,7 @@
 """All kinds of sources of text: the same documents, in batches of bounded size, and errors that name the file and the line."""
 
 import gzip
+import itertools
 import json
 import lzma
 import os
@@ -652,8 +653,10 @@ def test_batches_grow_with_the_text_before_them(tmp_path):
     texts, path = ["some words " * 100] * 30_000, tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     for given in (iter(texts), str(path)):
-        source = corpus.Source.of(given)
-        found = [*source.read_apart(1)]
+        found = corpus.Source.of(given).read_apart(1)
+        if isinstance(given, str):  # tasks
+            found = itertools.chain.from_iterable(task.read() for task in found)
+        found = [*found]
         sizes = [len(batch.data) for batch in found]
         assert sum(batch.n_documents for batch in found) == len(texts)
         assert 5 << 19 < max(sizes) <= sum(sizes) // 7 and all(len(set(batch.strings())) == 1 for batch in found)

@@ -633,15 +633,34 @@ def test_threads_read_large_files_themselves(byte_level, tmp_path, separator):
     assert calls[-1][1] == sum(len(document.encode()) for document in documents)
 
 
+def test_threads_read_large_json_lines_themselves(byte_level, tmp_path):
+    """A range gives one batch, also if Arrow can't read it; rows without text are told once, when all are read."""
+    texts = ["", *random_texts(22, 400)]
+    rows = [json.dumps({"text": text}, ensure_ascii=i % 2 == 0) for i, text in enumerate(texts)]
+    rows[50], texts[50] = '{"text": "first", "text": "last"}', "last"  # which Arrow does not read
+    rows[200] = rows[300] = '{"other": 1}'
+    texts[200] = texts[300] = ""
+    (tmp_path / "a.jsonl").write_text("\n".join(rows))
+    sizes = ReadSizes(batch=1 << 12, small=1 << 10, task=1 << 10, slack=1 << 6)
+    source = corpus.Source.of(str(tmp_path / "a.jsonl"), sizes=sizes)
+    tasks = [*source.read_apart(2)]
+    assert len(tasks) > 20 and all(isinstance(task, readers.Task) and len([*task.read()]) <= 1 for task in tasks)
+    assert flat(bulk.encode_corpus(byte_level.pipeline, source.read_apart(2), threads=2)) == expected(byte_level, texts)
+    for work in (lambda: list(byte_level.encode_corpus(source, threads=2)), lambda: byte_level.count_words(source)):
+        with pytest.warns(UserWarning, match="2 rows of .* have no 'text'") as told:
+            work()
+        assert len(told) == 1
+
+
 def test_what_threads_do_not_read_themselves(tmp_path):
-    """Small and packed files, streams and rows."""
+    """Small and packed files, streams and columns."""
     (tmp_path / "small.txt").write_text("a b\n")
     (tmp_path / "large.txt").write_text("a b\n" * 300_000)
-    (tmp_path / "rows.jsonl").write_text('{"text": "a b"}\n' * 100_000)
+    (tmp_path / "rows.csv").write_text("text\n" + "a b\n" * 300_000)
     for names, threads in (
         (["small.txt"], 2),
         (["large.txt", "small.txt"], 2),
-        (["rows.jsonl"], 1),
+        (["rows.csv"], 1),
     ):
         source = corpus.Source.of([str(tmp_path / name) for name in names])
         assert isinstance(next(iter(source.read_apart(threads))), TextBatch), names

@@ -145,7 +145,7 @@ def count_corpus(
             texts = source.read_apart(run.threads, times=TIMES)
         else:
             texts = source.read(run.threads)
-        return count_words(
+        counts = count_words(
             texts,
             plan or words,
             parts=parts,
@@ -159,6 +159,8 @@ def count_corpus(
             memory=run.memory,
             slices=slices,
         )
+    source.missing.warn()
+    return counts
 
 
 def _by_steps(

@@ -73,6 +73,7 @@ class _EncodedCorpus:
                 skip=skip,
                 devices=self._devices,
             )
+        self._source.missing.warn()
 
     def tallied(self, skip: int) -> Iterator[TokenBatch]:
         """Yields the same, and counts documents and ids."""

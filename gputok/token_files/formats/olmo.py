@@ -47,7 +47,7 @@ class Olmo(base.TokenFormat):
         with created(folder / self.beside(shard.name)[0]) as file, gzip.GzipFile("", "wb", 1, file, mtime=0) as packed:
             for first in range(0, shard.n_documents, _DOCUMENTS_AT_ONCE):
                 part = shard.rows[first : first + _DOCUMENTS_AT_ONCE + 1]
-                packed.write(olmo_lines(part, shard.first_document + first))
+                base.write_all(packed, olmo_lines(part, shard.first_document + first))
 
     def is_at(self, path: pathlib.Path) -> bool:
         return path.suffix == self.suffix and path.with_name(self.beside(path.name)[0]).is_file()
