@@ -12,7 +12,6 @@ No text is stored. For each size, each of these tasks is a process of its own, w
 
 All counts of a size are compared, whatever the limit, before they are reported.
 
-For the largest text, training on 4, 16 and 64 threads is predicted, and the table says so: see `Simulation.predictions`.
 Then each stage of counting is timed alone, on up to 100 MB of text in files: see `count_stages`.
 """
 
@@ -29,10 +28,6 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
-from gputok.kernels import BpeLimits
-from gputok.kernels.cpu.train_bpe import layout
-from gputok.kernels.cpu.train_bpe.batches import clock
-from gputok.kernels.cpu.train_bpe.train import SIZES, Training
 from gputok.kernels.threads import thread_count
 
 from gputok.bench.worker import peak_memory
@@ -43,9 +38,7 @@ from tests.bench import count_stages
 from tests.bench.count_stages import Speed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from gputok.kernels.cpu.train_bpe.train import Words
+    from collections.abc import Iterator
 
     from gputok.counts.word_counts import WordCounts
     from gputok.progress import Progress
@@ -60,14 +53,7 @@ _STAGES_BYTES = 100_000_000  # each stage of counting is timed on at most so man
 _LEAST_BYTES = 100_000_000  # the smallest size of the text, unless the largest is smaller
 _GROWTH = 2.2  # twice the text takes at most so many times the time and the memory
 
-_PREDICTED = {"on 4": 4, "on 16": 16, "on 64": 64}  # task -> threads
-_BARRIER = 1 / 16 / 1e6  # assumed: seconds for each thread that waits for others, twice a batch
-_NEEDS = dict.fromkeys(_PREDICTED, "count") | {
-    "count": "",
-    "train": "count",
-    "save shards": "",
-    "add up": "save shards",
-}
+_NEEDS = {"count": "", "train": "count", "save shards": "", "add up": "save shards"}
 """Task -> the task whose files it reads."""
 
 # A letter stands for three bits of the rank. In a word of 16 bytes, 8 to 15 are letters and 0 is nothing.
@@ -131,17 +117,12 @@ class Simulation(NamedTuple):
         threads: how many threads each task used.
         rows: the tasks, smallest text first.
         skipped: why larger texts, or some tasks with them, are missing.
-        predictions: of training on 4, 16 and 64 threads: `seconds` was not measured. The parts that these threads would have
-            are merged in turn on one thread. A step takes as long as its slowest part, to set up is divided by the
-            threads, and two barriers a batch are added, each of 1/16 microsecond a thread. What cores share (memory
-            bandwidth, the last cache) is left out.
         stages: the speed of each stage of counting alone, measured and predicted (`count_stages`).
     """
 
     threads: int
     rows: list[Row]
     skipped: list[str]
-    predictions: list[Row]
     stages: list[Speed]
 
     def table(self) -> str:
@@ -156,18 +137,13 @@ class Simulation(NamedTuple):
                 head,
                 *(row.line() for row in self.rows),
                 *(f"skipped: {why}" for why in self.skipped),
-                *(
-                    f"predicted, not measured: training on {_PREDICTED[row.task]} threads takes {row.seconds:.2f} s (their "
-                    "parts merged in turn on one thread, the slowest part of each step counts)"
-                    for row in self.predictions
-                ),
                 *(count_stages.table(self.stages) if self.stages else []),
             ]
         )
 
     def to_json(self) -> str:
         """Returns the results as JSON."""
-        names = "rows", "predictions", "stages"
+        names = "rows", "stages"
         rows = {name: [row._asdict() for row in getattr(self, name)] for name in names}
         return json.dumps({**self._asdict(), **rows}, indent=2)
 
@@ -254,10 +230,10 @@ def scale(
     with reporting(progress) as report:
         for i, n_bytes in enumerate(sizes):
             report(f"simulate: {n_bytes / 1e6:,.0f} MB", i, len(sizes))
-            run.all_of(n_bytes, n_bytes == sizes[-1])
+            run.all_of(n_bytes)
         report("simulate: each stage of counting alone", len(sizes), len(sizes))
         stages = _stages(min(sizes[-1], _STAGES_BYTES))
-    return Simulation(run.threads, run.rows, list(run.skipped.values()), run.predictions, stages)
+    return Simulation(run.threads, run.rows, list(run.skipped.values()), stages)
 
 
 _Key = tuple[str, int | None]  # a task and its memory limit
@@ -269,14 +245,13 @@ class _Series:
     def __init__(self, memory_limit: int, threads: int, end: float) -> None:
         self.threads, self._end = threads, end
         self.rows: list[Row] = []
-        self.predictions: list[Row] = []
         self.skipped: dict[_Key, str] = {}  # why
         self._taken: dict[_Key, tuple[float, int]] = {}  # seconds and peak of the size before
         self._tasks = [("count", memory_limit), ("count", None), ("train", None)]
         self._tasks += [("save shards", None), ("add up", memory_limit), ("add up", None)]
 
-    def all_of(self, n_bytes: int, is_last: bool = False) -> None:
-        """Runs the tasks of one size; of the last one also predicts. Raises ValueError if tasks find different counts."""
+    def all_of(self, n_bytes: int) -> None:
+        """Runs the tasks of one size. Raises ValueError if tasks find different counts."""
         digests = set()
         with tempfile.TemporaryDirectory() as folder:
             for key in self._tasks:
@@ -293,9 +268,6 @@ class _Series:
                     self.rows.append(row)
                 if digest:
                     digests.add(digest)
-            if is_last and len(digests) == 1 and ("train", None) not in self.skipped:
-                found = (_run(Job(task, n_bytes, None, 1, folder))[0] for task in _PREDICTED)
-                self.predictions = [row for row in found if row.seconds > 0]  # 0: there is no clock
         if len(digests) > 1:
             raise ValueError(
                 f"not reported: counts of {n_bytes:,} bytes of text depend on the memory limit, or on shards"
@@ -387,24 +359,16 @@ def _measured(job: Job) -> tuple[Row, str]:
     def add_up() -> WordCounts:
         return WordCounts.load(shards, **options)
 
-    predicted: list[float] = []
-
-    def predict() -> WordCounts:
-        predicted.append(_predicted_seconds(given, _PREDICTED[job.task]))
-        return given
-
     def train() -> WordCounts:
         tokenizer.train_from_word_counts(given, trainer, progress=False, threads=job.threads)
         return given
 
     reads = _NEEDS.get(job.task) == "count"
     given = WordCounts.load(saved) if reads else WordCounts.from_dict({})
-    tasks = {"count": count, "save shards": save_shards, "add up": add_up, "train": train}
-    do = (tasks | dict.fromkeys(_PREDICTED, predict))[job.task]
+    do = {"count": count, "save shards": save_shards, "add up": add_up, "train": train}[job.task]
     runtime, start, cpu = peak_memory(), time.perf_counter(), time.process_time()
     counts = do()
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu - drawing.cpu_seconds
-    seconds = predicted[0] if predicted else seconds
     peak, digest = peak_memory(), ""
     if job.task in ("count", "add up"):
         counts.save(saved)
@@ -414,58 +378,6 @@ def _measured(job: Job) -> tuple[Row, str]:
     n_file_bytes = sum(file.stat().st_size for file in files)
     of_text = job.n_bytes, int(counts.counts.sum()), len(counts)
     return Row(job.task, *of_text, job.memory_limit, seconds, cpu_seconds, peak, runtime, n_file_bytes), digest
-
-
-def _predicted_seconds(words: WordCounts, threads: int) -> float:
-    """Returns how long training on so many threads would take; 0 if the clock of the processor can't be read.
-
-    words: byte-level words, whose bytes are the first tokens.
-    """
-    parts = [(words.data.astype(np.uint16), words.offsets, words.counts)]
-    tokens = np.arange(256, dtype=np.uint8), np.arange(257)
-    found = phases(lambda *, measured: parts, *tokens, BpeLimits(_VOCAB_SIZE), threads)
-    if found is None:
-        return 0.0
-    alone, steps = found.set_up / threads + found.pick, found.apply + found.settle
-    return alone + steps + 2 * found.batches * threads * _BARRIER
-
-
-class Phases(NamedTuple):
-    """What training took, in seconds, if each part is merged by a core of its own; see `phases`."""
-
-    set_up: float  # of all parts
-    pick: float  # also queueing, what the first thread does alone
-    apply: float
-    settle: float
-    batches: int
-
-
-def phases(
-    parts: Callable[..., Iterable[Words]],
-    tokens: np.ndarray,
-    token_offsets: np.ndarray,
-    limits: BpeLimits,
-    n_parts: int,
-) -> Phases | None:
-    """Merges n_parts parts in turn on one thread, and times each phase of merging.
-
-    A step of a batch takes as long as its slowest part. What cores share (memory, the last cache) is not in these times, nor
-    what threads wait for each other. The arguments are those of `train_bpe_of_parts`; n_parts is at least 2.
-
-    Returns:
-        The times; None if the clock of this processor can't be read, or a merge spells the string of an initial token.
-    """
-    start = time.perf_counter()
-    training = Training(parts, tokens, token_offsets, limits, SIZES._replace(parts=n_parts), 1)
-    set_up = time.perf_counter() - start
-    first, start = clock(training.state), time.perf_counter()
-    is_merged, seconds = training.is_merged(limits, None), time.perf_counter() - start
-    n_ticks = clock(training.state) - first
-    if not is_merged or n_ticks <= 0:
-        return None
-    at = training.state.at.tolist()
-    taken = (at[phase] * seconds / n_ticks for phase in (layout.PICK_TICKS, layout.APPLY_TICKS, layout.SETTLE_TICKS))
-    return Phases(set_up, *taken, at[layout.BATCHES])
 
 
 class _Drawing:

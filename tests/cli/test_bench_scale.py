@@ -1,14 +1,10 @@
 """`python -m tests.bench scale`: drawn texts, on which tasks are timed with and without a memory limit."""
 
 import json
-import platform
 import sys
-import time
-from collections import Counter
 
 import numpy as np
 import pytest
-from gputok.kernels import BpeLimits
 
 from gputok.counts import partitions
 from tests.bench import count_stages, scale
@@ -61,34 +57,8 @@ def test_sizes_double_and_counts_are_compared(in_process, monkeypatch):
     assert all(row.seconds > 0 and row.file_bytes > 0 for row in found.rows) and found.skipped == []
     assert len(spilled) > 6
     table = found.table().splitlines()
-    assert len(table) == 2 + 15 + len(found.predictions)
+    assert len(table) == 2 + 15
     assert json.loads(found.to_json())["rows"][3]["task"] == "add up"
-    assert len(found.predictions) == (3 if platform.machine() in ("x86_64", "AMD64") else 0)
-    for row, line, threads in zip(found.predictions, table[17:], (4, 16, 64), strict=False):
-        assert row.n_bytes == 1_200_000 and 0 < row.seconds < 60
-        assert line.startswith(f"predicted, not measured: training on {threads} threads takes {row.seconds:.2f} s (")
-
-
-def test_without_a_clock_nothing_is_predicted(in_process, monkeypatch):
-    monkeypatch.setattr(scale, "_predicted_seconds", lambda words, threads: 0.0)
-    assert scale.scale("300kB", memory_limit="80MB", progress=False).predictions == []
-
-
-def test_phases_are_those_of_the_same_merges():
-    """Their sum can't be longer than the whole took, and each has taken some time."""
-    words = Counter("".join(scale.documents(300_000)).split())
-    data, offsets = "".join(words).encode(), np.cumsum([0, *map(len, words)])
-    parts = [(np.frombuffer(data, np.uint8).astype(np.uint16), offsets, np.array([*words.values()]))]
-    tokens = np.arange(256, dtype=np.uint8), np.arange(257)
-    start = time.perf_counter()
-    found = scale.phases(lambda *, measured: parts, *tokens, BpeLimits(1000), 3)
-    whole = time.perf_counter() - start
-    if platform.machine() not in ("x86_64", "AMD64"):
-        assert found is None
-        return
-    assert found is not None and min(found) > 0
-    assert found.set_up + found.pick + found.apply + found.settle < 1.01 * whole
-    assert found.batches <= 744
 
 
 def test_stages_of_counting_are_timed_alone(tmp_path):
@@ -111,7 +81,7 @@ def test_stages_of_counting_are_timed_alone(tmp_path):
             assert predicted == [pytest.approx(threads * one) for threads in (4, 16, 64)]
         elif speed.stage.startswith("read"):
             assert predicted == [max(one, two)] * 3
-    table = scale.Simulation(2, [], [], [], found).table().splitlines()
+    table = scale.Simulation(2, [], [], found).table().splitlines()
     assert "1 and 2 measured, the others predicted, not measured" in table[2] and len(table) == 3 + 1 + 10 + 1 + 6
 
 

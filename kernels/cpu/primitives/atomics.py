@@ -22,8 +22,6 @@ _PAUSE = {
     "aarch64": ("llvm.aarch64.hint", (1,)),
     "arm64": ("llvm.aarch64.hint", (1,)),
 }.get(platform.machine())
-HAS_TICKS = platform.machine() in ("x86_64", "AMD64")
-_CLOCK = ir.FunctionType(ir.IntType(64), [])
 
 
 def _pointer(context, builder, view, args):
@@ -83,18 +81,6 @@ def atomic_claim(typingctx, view, index, expected, value):
         return builder.extract_value(result, 1)
 
     return types.boolean(view, types.uint64, view.dtype, view.dtype), codegen
-
-
-@intrinsic
-def ticks(typingctx):
-    """The clock of the processor, int64; 0 where it is not known that programs may read the clock."""
-
-    def codegen(context, builder, signature, args):
-        if not HAS_TICKS:
-            return ir.Constant(ir.IntType(64), 0)
-        return builder.call(builder.module.declare_intrinsic("llvm.readcyclecounter", (), _CLOCK), [])
-
-    return types.int64(), codegen
 
 
 @intrinsic

@@ -34,7 +34,6 @@ from gputok.kernels.cpu.primitives.memory import (
     atomic_store,
     pause,
     prefetch,
-    ticks,
 )
 from gputok.kernels.cpu.train_bpe import layout, merge
 from gputok.kernels.cpu.train_bpe.candidates import enqueue, first_pair, heap_pop
@@ -329,12 +328,10 @@ def _take_late(s):
 @kernel
 def _do(s, unit):
     """Does a unit of the step, which this thread has claimed."""
-    start = ticks()
     if s.at[layout.KIND] == layout.APPLYING:
         _apply(s, unit)
     else:
         _settle(s, unit)
-    layout.part_of(s, unit).at[layout.UNIT_TICKS] += ticks() - start
     atomic_add(s.shared, layout.READY, np.int64(1))
 
 
@@ -395,17 +392,6 @@ def assist(state, number, seen):
             _do_others(s, step)
         pause()
     return seen
-
-
-@kernel(inline=True)
-def _take_ticks(s, phase):
-    """Adds to a phase what its slowest unit took, and clears what the units took."""
-    slowest = np.int64(0)
-    for p in range(layout.n_parts_of(s)):
-        part = layout.part_of(s, p)
-        slowest = max(slowest, part.at[layout.UNIT_TICKS])
-        part.at[layout.UNIT_TICKS] = 0
-    s.at[phase] += slowest
 
 
 # ---- pick and queue
@@ -499,12 +485,6 @@ def _queue_new(s):
     s.at[layout.QUEUED], s.at[layout.HEAP] = s.at[layout.PAIRS], n_heap
 
 
-@kernel(layout.State)
-def clock(state):
-    """The clock by which steps are timed; always 0 where there is none."""
-    return ticks()
-
-
 @kernel(layout.State, i64, i64)
 def merge_in_batches(state, work, most):
     """What the first thread does: merges until done, until `work` symbols have been merged, or until something must grow.
@@ -519,9 +499,7 @@ def merge_in_batches(state, work, most):
                 return layout.DONE
             if s.at[layout.WORK] - before >= work:
                 return layout.PAUSED
-            start = ticks()
             outcome = _pick(s, most)
-            s.at[layout.PICK_TICKS] += ticks() - start
             if outcome != layout.DONE:
                 return outcome
             s.at[layout.PHASE] = layout.TO_APPLY
@@ -534,7 +512,6 @@ def merge_in_batches(state, work, most):
             if not _all_applied(s):
                 s.at[layout.PHASE] = layout.TO_APPLY
                 return layout.GROW
-            _take_ticks(s, layout.APPLY_TICKS)
             s.at[layout.PHASE] = layout.TO_SETTLE
         if s.at[layout.PHASE] == layout.TO_SETTLE:
             if not _may_settle(s):
@@ -543,12 +520,8 @@ def merge_in_batches(state, work, most):
             s.at[layout.PHASE] = layout.SETTLING
         if not _is_ready(s):
             return layout.WAITING
-        _take_ticks(s, layout.SETTLE_TICKS)
-        start = ticks()
         _take_late(s)
         _queue_new(s)
-        s.at[layout.PICK_TICKS] += ticks() - start
-        s.at[layout.BATCHES] += 1
         s.at[layout.WORK] += 100 * s.at[layout.N_BATCH]
         for p in range(layout.n_parts_of(s)):
             s.at[layout.WORK] += layout.part_of(s, p).at[layout.N_RECORDS] // 3

@@ -32,8 +32,8 @@ PICK, TO_APPLY, APPLYING, TO_SETTLE, SETTLING = range(5)
 # Scalars of the state that change, as indices into State.at
 (
     MERGES, TOKENS, PAIRS, QUEUED, HEAP, FLOOR, STORED, SPARE, WORK, PHASE, KIND, BATCH, N_BATCH, OLD_TOKENS,
-    RESPELT, MOST_BORN, NEED_PAIRS, NEED_STORED, NEED_TEXT, BATCHES, PICK_TICKS, APPLY_TICKS, SETTLE_TICKS, N_SCALARS,
-) = range(24)  # fmt: skip
+    RESPELT, MOST_BORN, NEED_PAIRS, NEED_STORED, NEED_TEXT, N_SCALARS,
+) = range(20)  # fmt: skip
 
 # Elements of State.shared, each with a cache line of its own; then the claim of each part
 LINE = 8
@@ -42,8 +42,8 @@ STEP, READY, STOP, CLAIMS = 0, LINE, 2 * LINE, 3 * LINE
 # Scalars of a part, as indices into its `at`
 (
     N_HEAVY, N_SMALL, POOL, FULL, LARGEST, MOVED, APPLIED, PENDING, N_RECORDS, N_BORN, N_LATE,
-    NEED_POOL, NEED_BORN, NEED_SETTLED, UNIT_TICKS, N_PART_SCALARS,
-) = range(16)  # fmt: skip
+    NEED_POOL, NEED_BORN, NEED_SETTLED, N_PART_SCALARS,
+) = range(15)  # fmt: skip
 
 
 class State(NamedTuple):
