@@ -221,6 +221,12 @@ def _new_key(s, key):
 def _add_up(s, own, shard, n_all):
     """Adds up the weights of the distinct keys of a shard, and replaces the weights by their numbers. -> how many keys there are."""
     slots, keys, sums = own.settled_slots, own.settled_keys, own.settled_sums
+    if layout.n_parts_of(s) == U1:  # which notes no key twice
+        for i in range(n_all):
+            keys[i] = own.sorted[i + i]
+            sums[i] = np.int64(own.sorted[i + i + U1])
+            own.sorted[i + i + U1] = i
+        return n_all
     capacity = U1
     while capacity < n_all + n_all:
         capacity += capacity

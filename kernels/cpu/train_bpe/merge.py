@@ -1,20 +1,14 @@
-"""The merges of training BPE: the steps of a merge in the order in which they are taken, and `merge_alone`, which one thread runs.
-
-`batches.py` runs the same steps on several threads.
-"""
+"""The steps of a merge of training BPE that one thread takes; `batches.py` takes them for many merges, on several threads."""
 
 from __future__ import annotations
 
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.constants import U1, U2, U3
-from gputok.kernels.cpu.primitives.memory import as_views, prefetch
+from gputok.kernels.cpu.primitives.memory import prefetch
 from gputok.kernels.cpu.primitives.token_strings import name_slot, spell_merged
 from gputok.kernels.cpu.train_bpe import layout
-from gputok.kernels.cpu.train_bpe.candidates import enqueue, first_pair, heap_pop
-from gputok.kernels.cpu.train_bpe.index import begin_list, pool_has_room
 from gputok.kernels.cpu.veto import merged_traits
-from gputok.kernels.signatures import i64
 
 
 @kernel(inline=True)
@@ -136,51 +130,6 @@ def prefetch_pair(s, later, sooner):
 
 
 @kernel(inline=True)
-def _move_weight(s, part, a, b, new, n_left, n_right, waste, floor, n_heap):
-    """Takes what was gathered from the old pairs and gives it to new ones: (entries of the heap, whether any is new).
-
-    Of each neighbour, `gathered` then says where the list of its new pair begins; `waste` if it has none.
-    """
-    overlaps = part.left[new + new] + part.left[U1 + new + new]  # weight of the new token beside itself
-    n_pairs, used, ahead = s.at[layout.PAIRS], part.at[layout.POOL], np.uint64(layout.AHEAD_PAIRS)
-    for side in range(2):
-        touched = part.touched_left if side == 0 else part.touched_right
-        gathered = part.left if side == 0 else part.right
-        n_touched = n_left if side == 0 else n_right
-        # Keys of (x, a) or (b, x), and of (x, new) or (new, x)
-        shift = np.uint64(32 if side == 0 else 0)
-        old_key = a if side == 0 else b << np.uint64(32)
-        new_key = new if side == 0 else new << np.uint64(32)
-        for i in range(n_touched):
-            if i + ahead + ahead < n_touched:
-                later, sooner = np.uint64(touched[i + ahead + ahead]), np.uint64(touched[i + ahead])
-                prefetch_pair(s, old_key | later << shift, old_key | sooner << shift)
-            x = np.uint64(touched[i])
-            number = gathered[x + x + U1]
-            count = gathered[x + x] + number
-            gathered[x + x] = waste
-            if x == layout.sentinel_of(s):
-                continue
-            if x != new:
-                key = np.int64(old_key | x << shift)
-                layout.lower(s.pairs, s.slots, key, count)
-                if side == 1 and x == a:
-                    count -= overlaps
-            if layout.may_be_born(s, x if side == 0 else new, new if side == 0 else x, count):
-                key = np.int64(new_key | x << shift)
-                layout.add_pair(s.pairs, n_pairs, key, count)
-                layout.insert(s.slots, key, n_pairs)
-                first, used = begin_list(part, n_pairs, used, number)
-                gathered[x + x] = first
-                n_heap = enqueue(s, floor, n_heap, n_pairs)
-                n_pairs += 1
-    any_new = n_pairs > s.at[layout.PAIRS]
-    s.at[layout.STORED] += n_pairs - s.at[layout.PAIRS]
-    s.at[layout.PAIRS], part.at[layout.POOL] = n_pairs, used
-    return n_heap, any_new
-
-
-@kernel(inline=True)
 def deal_records(s, part, first, stop):
     """Writes the occurrences of records[first:stop] to the lists of their new pairs.
 
@@ -194,68 +143,3 @@ def deal_records(s, part, first, stop):
         part.left[left + left] += 1
         part.pool[np.uint64(part.right[right + right])] = p
         part.right[right + right] += 1
-
-
-@kernel(inline=True)
-def _clear(gathered, touched, n):
-    for i in range(n):
-        x = np.uint64(touched[i])
-        gathered[x + x] = 0
-        gathered[U1 + x + x] = 0
-
-
-@kernel(layout.State, i64)
-def merge_alone(state, work):
-    """Merges until done, until `work` occurrences have been looked at, or until something must grow.
-
-    All words are in the only part. Each merge is a batch, whose pairs are settled while its neighbours are gathered.
-    """
-    s = as_views(state)
-    part = layout.part_of(s, 0)
-    floor, n_heap = s.at[layout.FLOOR], s.at[layout.HEAP]
-    outcome = layout.DONE
-    while s.at[layout.TOKENS] < s.vocab_size:
-        if work <= 0:
-            outcome = layout.PAUSED
-            break
-        row, floor, n_heap = first_pair(s, floor, n_heap)
-        if row < 0:
-            outcome = layout.DRY
-            break
-        key, count = s.pairs[2 * row], s.pairs[2 * row + 1]
-        a, b = np.uint64(key) >> np.uint64(32), np.uint64(key) & np.uint64(0xFFFFFFFF)
-        start, stop = list_of(part, row)
-        number = np.int64(stop - start)
-        # A new pair has an occurrence and a neighbour of its own, and reaches the threshold
-        born = 2 * min(number, np.int64(layout.sentinel_of(s)) + 1, count // s.threshold)
-        room = 2 * born + 3 * number
-        if not (has_text(s, a, b) and has_rows(s, born) and pool_has_room(s, part, 0, room)):
-            outcome = layout.GROW
-            break
-        start, stop = list_of(part, row)  # lists may have been moved together
-        merged = take_merge(s, a, b, count)
-        if merged < 0:
-            return layout.RESPELLED
-        new = np.uint64(merged)
-        heap_pop(s, n_heap)
-        n_heap -= 1
-        s.pairs[2 * row + 1] = 0
-        work -= number + 100
-        if n_heap > 2:
-            prefetch(part.pool, part.lists[s.heap[2]])
-            prefetch(part.lists, s.heap[5])
-            prefetch(part.lists, s.heap[8])
-
-        n_left, n_right, n_records = replace(s, part, a, b, new, start, stop, np.uint64(0))
-        if n_heap > 0:
-            next_start, next_stop = list_of(part, s.heap[2])
-            prefetch_places(part, next_start, next_stop)
-        # After all lists that may be made
-        waste = part.at[layout.POOL] + 2 * born + 2 * np.int64(n_records // U3)
-        n_heap, any_new = _move_weight(s, part, a, b, new, n_left, n_right, waste, floor, n_heap)
-        if any_new:
-            deal_records(s, part, np.uint64(0), n_records)
-        _clear(part.left, part.touched_left, n_left)
-        _clear(part.right, part.touched_right, n_right)
-    s.at[layout.FLOOR], s.at[layout.HEAP] = floor, n_heap
-    return outcome

@@ -14,8 +14,7 @@ neighbour of a token at p is `S[p - 1]`, and the right neighbour `S[p + length]`
 - The queue is a heap of the pairs whose count is at least a floor. If none is left, the floor falls. If a count has
   fallen, that is noticed when the pair comes up.
 - Each thread has a *part* of the words, in blocks that go to the parts in turn, with symbols, lists and memory for
-  gathering of its own. Pairs, their counts and the queue are those of all parts. Several parts merge in batches:
-  batches.py. One part merges one pair after the other: merge.py.
+  gathering of its own. Pairs, their counts and the queue are those of all parts, which merge in batches: batches.py.
 """
 
 from __future__ import annotations
@@ -43,7 +42,6 @@ from gputok.kernels.cpu.train_bpe.index import (
     order_places,
 )
 from gputok.kernels.cpu.train_bpe.layout import State, ThreadWords
-from gputok.kernels.cpu.train_bpe.merge import merge_alone
 from gputok.kernels.cpu.train_bpe.queue import train_bpe_queued
 from gputok.kernels.cpu.veto import N_VETO, put_traits, veto_limits
 from gputok.kernels.signatures import NamedTuple
@@ -240,7 +238,6 @@ class Training:
         """The sizes and dtypes of the arrays of a part; n_of_weight: positions of each class of `measure`."""
         n_heavy, n_small, _ = n_of_weight
         n = 1 + sum(n_of_weight)
-        born = self._sizes.born if self.n_parts > 1 else 0
         # Memory that is never touched costs nothing
         return dict(
             at=(layout.N_PART_SCALARS, np.int64),
@@ -256,8 +253,8 @@ class Training:
             touched_right=(ids + 2, np.uint32),
             ends=(3 * layout.MOST, np.int64),
             shards=(2 * (self.n_parts + 1), np.int64),
-            **_born_arrays(born),
-            **_settled_arrays(born),
+            **_born_arrays(self._sizes.born),
+            **_settled_arrays(self._sizes.born),
         )
 
     def _table(self) -> np.ndarray:
@@ -401,8 +398,6 @@ class Training:
 
     def _turn(self) -> int:
         """Merges for a while, and returns how that ended."""
-        if self.n_parts == 1:
-            return merge_alone(self.state, self._sizes.slice)
         shared, work = self.state.shared, self._sizes.slice * self._threads
         most = max(1, min(self._sizes.batch, layout.MOST))
         shared[layout.STOP] = 0
