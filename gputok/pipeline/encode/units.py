@@ -143,16 +143,14 @@ class Stepped:
 
 
 def _encoders(dtype: np.dtype[Any]) -> Pool[Any]:
-    """Returns the encoders of a model, one for each thread, which learn from each other. dtype: the type of the ids."""
-    shared: dict[str, Any] = {}
+    """Returns the encoders of a model, one for each thread. dtype: the type of the ids."""
 
     def make() -> Any:
         from gputok.corpus.options import SIZES  # imported late: a first text needs no corpus
-        from gputok.kernels.cpu.encode_corpus.rounds import Encoder, Learning
+        from gputok.kernels.cpu.encode_corpus.rounds import Encoder
 
         # The ids of a task have room in one or two rounds. Memory that no id is written to costs nothing
-        learning = shared.setdefault("learning", Learning())
-        return Encoder(dtype, most_lines(), SIZES.task // 4, learning=learning)
+        return Encoder(dtype, most_lines(), SIZES.task // 4)
 
     return Pool(make)
 

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import numpy as np
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.primitives.constants import ALL, GOLDEN, U0, U1, U2, U3, U4, U8, U16, U32, U64
+from gputok.kernels.cpu.primitives.constants import ALL, GOLDEN, U0, U1, U2, U3, U4, U8, U16, U32
 from gputok.kernels.cpu.primitives.hashing import mix, same_long
 from gputok.kernels.cpu.primitives.memory import (
     as_views,
@@ -37,13 +37,12 @@ from gputok.kernels.cpu.primitives.memory import (
     likely,
     load_u64,
     prefetch,
-    scratch,
     store_u32,
     tail,
     view,
 )
-from gputok.kernels.cpu.word_table import N_MASKS, hash_long, put_masks
-from gputok.kernels.signatures import NamedTuple, U8s, U32s, U64s, U64x2, i64, u8, u32, u64
+from gputok.kernels.cpu.word_table import hash_long
+from gputok.kernels.signatures import NamedTuple, U8s, U32s, U64s, U64x2, i64, u32, u64
 
 FIRST_LINES = 1 << 15  # 2 MB, and as much of ring; a text of many words makes it larger
 MOST_LINES = 1 << 20  # 64 MB
@@ -70,7 +69,6 @@ _HIGH = np.uint64(0xD6E8FEB86659FD93)
 
 N_KEYS = 256  # words whose keys are found before the words are looked up
 AHEAD = 8  # words whose lines are on the way while another word gets its ids
-N_ADOPTED = U64  # words whose lines are on the way together when a cache takes those of another
 
 
 class WordCache(NamedTuple):
@@ -408,60 +406,6 @@ def _give_ids(where, width, slot, learnt, first, count, length):
     else:  # more ids than most_ids allows: the model is asked each time
         slots[slot + VALUE] = U0
         slots[slot + U1] = U0
-
-
-@kernel(WordCache, u8[:], u32[:], u32[:], i64[:])
-def adopt(cache, text, bounds, ids, rows):
-    """Takes words that another cache has learned, with their ids, as far as there is room: none is pushed out for them.
-
-    Word i is text[bounds[i]:bounds[i + 1]], its ids are ids[rows[i]:rows[i + 1]]; text: uint8[], 16 bytes longer than the
-    words; bounds: uint32[n + 1]; ids: uint32[]; rows: int64[n + 1]. A slot that is found lies in the group of a line of the
-    cache; `_is_room` bounds what is written to the ring.
-    """
-    known, width, n = as_views(cache), np.uint64(cache.width), np.uint64(len(bounds) - 1)
-    text, bounds, ids, rows = view(text), view(bounds), view(ids), view(rows, np.uint64)
-    masks, keys = scratch(N_MASKS, np.uint64), scratch(U4 * N_ADOPTED, np.uint64)
-    put_masks(masks)
-    for done in range(U0, n, N_ADOPTED):
-        m = min(n - done, N_ADOPTED)
-        find_keys(known, text, tail(bounds, done), m, masks, keys)
-        for i in range(U0, m):
-            line, low, high, word = keys[U4 * i], keys[U4 * i + U1], keys[U4 * i + U2], done + i
-            begin, first, count = np.uint64(bounds[word]), rows[word], rows[word + U1] - rows[word]
-            length = np.uint64(bounds[word + U1]) - begin
-            slot = _free_slot(known, line, low, high, text, begin)
-            if slot == NOWHERE or not _is_room(known, high, length, count):
-                continue
-            more = U0
-            if is_long(high):
-                more = reserve(known, length)
-                copy(known.ring, in_ring(known, more), text, begin, length)
-            known.slots[slot] = low
-            known.slots[slot + U1] = high
-            known.slots[slot + MORE] = more
-            _give_ids(known, width, slot, ids, first, count, length)
-
-
-@kernel(inline=True)
-def _free_slot(cache, line, low, high, text, begin):
-    """A free slot for the word that begins at text[begin], where `find` looks for it; NOWHERE if there is none, or the word is there."""
-    for other in range(U0, cache.head[REACH], U8):
-        at = line ^ other
-        if _find_in(cache, at, low, high, text, begin) != NOWHERE:
-            return NOWHERE
-        if cache.slots[at + U4 + U1] == U0:
-            return at if cache.slots[at + U1] == U0 else at + U4
-    return NOWHERE
-
-
-@kernel(inline=True)
-def _is_room(cache, high, length, count):
-    """Whether the ring has room for a word and its ids before it overwrites anything."""
-    if length > np.uint64(MAX_KEPT_BYTES):
-        return False
-    if not is_long(high) and count <= np.uint64(MOST_INLINE):
-        return True
-    return cache.head[0] + length + U4 * (count + U1) <= np.uint64(len(cache.ring))
 
 
 @kernel(inline=True)

@@ -40,7 +40,6 @@ from gputok.kernels.cpu.encode_corpus.cache import (
     new_cache,
     run_of,
 )
-from gputok.kernels.cpu.encode_corpus.learned import Learning, Member
 from gputok.kernels.cpu.encode_corpus.marks import CUT, MARK, mark_words
 from gputok.kernels.cpu.encode_words.short_words import (
     BATCH,
@@ -123,7 +122,6 @@ class Encoder:
         n_ids: how many ids of known words the memory of a round holds; more where one block of text has more.
         n_events: likewise, how many new words, each time that one occurs.
         marked: for `encode_marked`.
-        learning: of other encoders for the same model, with which it shares what it learns; None: of no others.
         sizes: arguments of `new_cache`.
     """
 
@@ -134,30 +132,22 @@ class Encoder:
         n_ids: int = 1 << 19,
         n_events: int = 1 << 16,
         marked: bool = False,
-        learning: Learning | None = None,
         **sizes: int,
     ) -> None:
         self.dtype = np.dtype(dtype)
         width = self.dtype.itemsize
-        self.member = Member(Learning() if learning is None else learning)
         self.cache, self.most_lines, self.bytes_an_id = new_cache(width, **sizes), most_lines, 3.0
         self.work = self._first = _new_round(width * n_ids, n_events, n_ids + 32 if marked else 0)
         self._tables = Handle(_Tables, cache=self.cache, work=self.work)
         self.address = self._tables.address
 
     def begin(self, walk: Walk, words: ShortWords | None = None) -> None:
-        """Makes the cache larger if that pays, and its size is not at the limit; and takes what others have learned.
+        """Makes the cache larger if that pays, and its size is not at the limit.
 
         words: the model, if the kernels may encode its short words; a later text may come without.
         """
         self.cache = grown(self.cache, self.most_lines)
-        self.member.take(self.cache)
         self._tables.put(walk=walk, cache=self.cache, **({} if words is None else {"model": words}))
-
-    def give(self, data: np.ndarray, n: int) -> None:
-        """Offers the first n words of `work`, which have been encoded, to other encoders."""
-        begin, end, _, learned, rows = self.work[4:]
-        self.member.give(data, begin[:n], end[:n], learned[: rows[n]].copy(), rows[: n + 1].copy())
 
     def widen(self) -> None:
         """Makes the memory of a round larger, until `narrow`."""
@@ -247,8 +237,6 @@ def _encoded(
         )
         start, _, piece, n_ids = where
         n_new, work = done[2], encoder.work
-        if n_learned:
-            encoder.give(data, n_learned)
         if needed:
             bytes_an_id = max(width * (start - int(offsets[0])) / needed, _LEAST_BYTES_AN_ID)
             joined, before = _memory(_ROOM + max(5 * needed // 4, int(1.1 * width * n_text / bytes_an_id))), joined
@@ -260,7 +248,6 @@ def _encoded(
             begin, end, lines = (each[n_learned : n_learned + n_new] for each in (work.begin, work.end, work.lines))
             ids, rows = model(data, begin, end)
             keep(encoder.cache, lines, begin, end, ids, rows)
-            encoder.member.give(data, begin, end, ids, rows)
         elif start < stop and not n_learned:  # a single block is too much for the memory
             encoder.widen()
     encoder.narrow()
