@@ -232,7 +232,7 @@ def _encoded(
     done, ids, rows = _NO_ROUND, _NO_IDS, _NO_ROWS
     while start < stop or done != _NO_ROUND:
         where = start, stop, piece, n_ids
-        where, done, n_learned, needed = kernel(
+        where, done, is_learned, needed = kernel(
             encoder.address, pointer(data), pieces, where, done, ids, rows, joined, marks, *how
         )
         start, _, piece, n_ids = where
@@ -242,13 +242,13 @@ def _encoded(
             joined, before = _memory(_ROOM + max(5 * needed // 4, int(1.1 * width * n_text / bytes_an_id))), joined
             joined[: width * n_ids] = before[: width * n_ids]
             marks.resize(len(joined) if marked else 0, refcheck=False)
-            if n_learned:
-                ids, rows = work.learned, work.rows[n_learned - n_new : n_learned + 1]
+            if is_learned:
+                ids, rows = work.learned, work.rows[: n_new + 1]
         elif n_new:
-            begin, end, lines = (each[n_learned : n_learned + n_new] for each in (work.begin, work.end, work.lines))
+            begin, end, lines = (each[:n_new] for each in (work.begin, work.end, work.lines))
             ids, rows = model(data, begin, end)
             keep(encoder.cache, lines, begin, end, ids, rows)
-        elif start < stop and not n_learned:  # a single block is too much for the memory
+        elif start < stop:  # a single block is too much for the memory
             encoder.widen()
     encoder.narrow()
     ends[piece + 1 :] = n_ids  # pieces without text at the end
@@ -291,10 +291,10 @@ def _do_rounds(address, data, pieces, where, done, ids, rows, joined, how, marke
     the text ends, a piece that begins there or before, and the number of ids of the rounds before. done: a round whose ids are still to
     be put together, as `_do_round` returns it, and ids, rows: of its new words; or its first number is -1. joined: arrays for the ids
     and their marks; how: `cuts`, `inside` and `first` of `encode_marked`. marked: a constant, so that LLVM leaves out what isn't needed.
-    -> where; done, if the caller must encode its new words, or give more memory; how many words were encoded here, of which `work` has
+    -> where; done, if the caller must encode its new words, or give more memory; whether its words were encoded here, and `work` has
     the ids; and how many bytes of memory for ids are needed, or 0. Nothing done, and neither words nor bytes: `work` is too small.
     """
-    tables, (start, stop, piece, n_ids), n_learned, needed = record_at(address, _Tables), where, 0, 0
+    tables, (start, stop, piece, n_ids), is_learned, needed = record_at(address, _Tables), where, False, 0
     work, room = tables.work, _room_for_block(BLOCK_BYTES + MARGIN, marked)
     masks, keys = scratch(N_MASKS, np.uint64), scratch(4 * N_KEYS, np.uint64)
     put_masks(masks)
@@ -310,55 +310,51 @@ def _do_rounds(address, data, pieces, where, done, ids, rows, joined, how, marke
         begun, done = start, (-1, 0, 0, 0, 0)
         if start == stop:
             break
-        words = tail(work.begin, n_learned), tail(work.end, n_learned), tail(work.lines, n_learned)
-        where, limits = (start, stop, piece, n_ids), (asks_here, len(work.begin) - n_learned)
-        start, made, is_long = _do_round(tables, data, pieces, where, words, limits, (room, masks, keys), how, marked)
+        where = start, stop, piece, n_ids
+        start, made, is_long = _do_round(tables, data, pieces, where, asks_here, (room, masks, keys), how, marked)
         if start == begun:
             if not is_long:
                 break
             room = _room_for_block(2 * room[0][0], marked)
             continue
         done = made
-        ids, rows = tail(work.learned, 0), tail(work.rows, n_learned)
-        if done[2]:
-            if not (asks_here and _learn(tables, data, words, n_learned, done[2], merging)):
-                break
-            n_learned += done[2]
-    return (start, stop, piece, n_ids), done, n_learned, needed
+        ids, rows = tail(work.learned, 0), tail(work.rows, 0)
+        is_learned = done[2] == 0 or (asks_here and _learn(tables, data, done[2], merging))
+        if not is_learned:
+            break
+    return (start, stop, piece, n_ids), done, is_learned, needed
 
 
 @kernel(inline=True)
-def _learn(tables, data, words, n_learned, n_new, merging):
-    """Encodes the new words of a round, after those of the rounds before, and keeps their ids; False: the caller must do it.
+def _learn(tables, data, n_new, merging):
+    """Encodes the new words of a round, and keeps their ids; False: the caller must do it.
 
     `merge_words` needs an element for each byte of the words, and four more.
     """
-    (begin, end, lines), work = words, tables.work
-    n_bytes, longest = 0, 0
+    work = tables.work
+    begin, end, n_bytes, longest = work.begin, work.end, 0, 0
     for i in range(n_new):
         n_bytes += end[i] - begin[i]
         longest = max(longest, end[i] - begin[i])
-    first = work.rows[n_learned]
-    if longest > MOST_BYTES or first + n_bytes + 4 > len(work.learned):
+    if longest > MOST_BYTES or n_bytes + 4 > len(work.learned):
         return False
-    new, out = (view(begin, np.uint64), view(end, np.uint64), np.uint64(n_new)), tail(work.learned, first)
-    counts = tail(work.rows, n_learned)
-    merge_words(view(data, np.uint8), new, as_views(tables.model), merging, out, view(counts, np.uint64))
-    pack_ids(new, (out, view(counts, np.uint64)), out, view(counts, np.uint64))  # none is longer
-    for i in range(n_new + 1):
-        counts[i] += first
-    width = np.uint64(tables.cache.width)
-    keep_words(as_views(tables.cache), width, (lines, new[0], new[1], new[2]), work.learned, view(counts, np.uint64))
+    words, ids, rows = (
+        (view(begin, np.uint64), view(end, np.uint64), np.uint64(n_new)),
+        work.learned,
+        view(work.rows, np.uint64),
+    )
+    merge_words(view(data, np.uint8), words, as_views(tables.model), merging, ids, rows)
+    pack_ids(words, (ids, rows), ids, rows)  # none is longer
+    keep_words(as_views(tables.cache), np.uint64(tables.cache.width), (work.lines, *words), ids, rows)
     return True
 
 
 @kernel(inline=True)
-def _do_round(tables, data, pieces, where, new_words, limits, memory, how, marked):
+def _do_round(tables, data, pieces, where, asks_here, memory, how, marked):
     """Does a round, until the text ends, or until an array may have too little room; or, if the model is asked here, after some ids.
 
     The text of a piece with a token is left out: the model may not know its words. ends[i + 1] becomes the number of ids up to the end
-    of piece i, as far as the round goes, with one id for each new word, and none for a token. new_words: where `work` has those of this
-    round; limits: whether the row shall be short, and the number of new words at most.
+    of piece i, as far as the round goes, with one id for each new word, and none for a token. asks_here: the row shall be short.
     -> the byte where the round stopped; the numbers of bytes of `work.ids`, of events, and of new words, its first and its last piece;
     and whether it stopped at a word that is longer than a block.
     """
@@ -372,7 +368,8 @@ def _do_round(tables, data, pieces, where, new_words, limits, memory, how, marke
     known, narrow = as_views(cache), cache.width == 2
     ids_shift, room = (U1, np.uint64(len(work.ids) >> 1)) if narrow else (U2, np.uint64(len(work.ids) >> 2))
     ids, at, what, marks = work.ids, work.at, work.what, work.marks
-    out, n_events, n_new, longest_row = U0, U0, U0, np.uint64(_ROW) << ids_shift if limits[0] else ALL
+    new_words = work.begin, work.end, work.lines
+    out, n_events, n_new, longest_row = U0, U0, U0, np.uint64(_ROW) << ids_shift if asks_here else ALL
     is_long = False
     while offsets[piece + 1] <= start:  # `start` is before the last offset
         ends[piece + 1] = n_before
@@ -391,7 +388,7 @@ def _do_round(tables, data, pieces, where, new_words, limits, memory, how, marke
             bounds, united = united, bounds
         # 16 more: up to 32 bytes after the last ids are overwritten here, and read by _put_together
         needed = (out >> ids_shift) + most_ids(n_words, np.uint64(n)) + U16
-        if needed > room or n_events + n_words > np.uint64(len(at)) or n_new + n_words > np.uint64(limits[1]):
+        if needed > room or n_events + n_words > np.uint64(len(at)):  # each new word has an event
             break
         # One row for each END; one more is overwritten, and a block has MARGIN bytes more than words
         row, n_known, before = U0, n_new, out
