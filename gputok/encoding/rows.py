@@ -113,17 +113,12 @@ def constant(value: np.integer[Any], n: int) -> Column:
 _SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000Ġ"
 
 
-_SMALL = 1 << 20
-"""Ids below this limit get a table by id, of 8 MB at most. All ids of real vocabularies are below."""
-
-
 class Spelling(dict[int, str]):
     """Id -> the text of the token, looked up at the first access."""
 
     def __init__(self, lookup: Callable[[int], str | None]) -> None:
         super().__init__()
         self._lookup = lookup
-        self._margins = np.full((0, 2), -1, np.int32)
 
     def __missing__(self, token_id: int) -> str:
         text = self[token_id] = self._lookup(token_id) or ""
@@ -135,31 +130,8 @@ class Spelling(dict[int, str]):
 
     def margins(self, ids: Ids) -> Positions32:
         """int32[n_ids, 2]: the number of white space characters at the start and at the end of each token's text."""
-        if len(ids) == 0:
-            return np.zeros((0, 2), np.int32)
-        if int(ids.max()) < _SMALL:
-            return self._small_margins(ids)
-        found, large = np.empty((len(ids), 2), np.int32), ids >= _SMALL
-        if not large.all():
-            found[~large] = self._small_margins(ids[~large])
-        distinct, which = np.unique(ids[large], return_inverse=True)
-        found[large] = np.array([margin(text) for text in self.texts(distinct)], np.int32)[which]
-        return found
-
-    def _small_margins(self, ids: Ids) -> Positions32:
-        """Like `margins`, for ids below _SMALL, from a table that grows with the largest id."""
-        margins = self._margins
-        if (missing := int(ids.max()) + 1 - len(margins)) > 0:
-            margins = np.concatenate([margins, np.full((missing, 2), -1, np.int32)])
-        found = margins[ids]
-        if (unknown := found[:, 0] < 0).any():
-            new = np.unique(ids[unknown])
-            margins = margins.copy() if margins is self._margins else margins
-            margins[new] = [margin(text) for text in self.texts(new)]
-            found = margins[ids]
-        # Replaced, never changed in place: other threads may be reading the old table
-        self._margins = margins
-        return found
+        distinct, which = np.unique(ids, return_inverse=True)
+        return np.array([margin(text) for text in self.texts(distinct)], np.int32).reshape(-1, 2)[which]
 
 
 def margin(text: str) -> tuple[int, int]:
