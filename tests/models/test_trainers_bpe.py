@@ -64,7 +64,7 @@ def test_no_parts():
     limits, empty = BpeLimits(10), np.empty(0, np.int64)
     expected = bpe.train_bpe(empty.astype(np.uint16), np.zeros(1, np.int64), empty, *tokens, limits)
     for threads in (1, 2):
-        found = bpe.train_bpe_of_parts(lambda *, measured: iter(()), *tokens, limits, threads=threads)
+        found = bpe.train_bpe_of_parts(lambda: iter(()), *tokens, limits, threads=threads)
         assert_equal(found, expected)
     assert len(found.left) == 0 and found.token_offsets.tolist() == [0, 1, 2]
 

@@ -172,7 +172,7 @@ class SuperBpeTrainer(Trainer):
         def symbols(some: WordCounts) -> tuple[Array, Positions, Counts]:
             return np.ascontiguousarray(some.data).view(dtype), some.offsets // dtype.itemsize, some.counts
 
-        def parts(*, measured: bool) -> Iterable[tuple[Array, Positions, Counts]]:
+        def parts() -> Iterable[tuple[Array, Positions, Counts]]:
             return map(symbols, runs.slices(_RUNS_AT_ONCE))
 
         others = (

@@ -129,15 +129,11 @@ class BpeTrainer(Trainer):
             (self.continuing_subword_prefix or "").encode(),
         )
 
-        is_mapped = words.byte_level and ids.shape[1] == 1 and ids.min() >= 0  # a symbol for each byte
-        table = ids[:, 0].astype(np.uint32)
-        whole = [spelled(words, ids, dtype)] if len(words) <= _WORDS_AT_ONCE and not is_mapped else []
+        # Bytes are spelled so fast that their symbols need not be kept
+        whole = [spelled(words, ids, dtype)] if len(words) <= _WORDS_AT_ONCE and not words.byte_level else []
 
-        def parts(*, measured: bool) -> Iterable[tuple[Any, ...]]:
-            some = words.slices(_WORDS_AT_ONCE)
-            if is_mapped:
-                return ((part.data, part.offsets, part.counts, table) for part in some)
-            return whole or (spelled(part, ids, dtype) for part in some)
+        def parts() -> Iterable[tuple[Any, ...]]:
+            return whole or (spelled(part, ids, dtype) for part in words.slices(_WORDS_AT_ONCE))
 
         progress = how.progress
         on_progress = None if progress is None else lambda done, total: progress("merge", done, total)
@@ -244,7 +240,7 @@ class BpeTrainer(Trainer):
 
 
 def learned_merges(
-    parts: Callable[..., Iterable[tuple[Any, ...]]],
+    parts: Callable[[], Iterable[tuple[Any, ...]]],
     whole: Callable[[], tuple[Any, ...]],
     others: tuple[Any, ...],
     devices: Sequence[Any],

@@ -40,24 +40,18 @@ def _class_of(weight):
     return 0 if weight > 255 else (1 if weight > 1 else 2)
 
 
-@kernel(
-    (Either("words", (u8[:], u16[:], u32[:])), u32[:], i64[:], i64[:]),
-    (i64, i64, i64),
-    (U16orU32, i64[:], u8[:], u32[:]),
-    i64[:],
-)
+@kernel((Either("words", (u16[:], u32[:])), i64[:], i64[:]), (i64, i64, i64), (U16orU32, i64[:], u8[:], u32[:]), i64[:])
 def lay_out(words, about, to, ends):
     """Writes the words of a part to S with a sentinel after each, and their weights.
 
     Args:
-        words: their symbols; the symbol that stands for each of these, or nothing; offsets and counts.
+        words: symbols, offsets and counts.
         about: the sentinel, the number of the part, and the number of parts.
         to: S, `weight` and `small` of the part, and `length`.
         ends: int64[3], where the next word of each class of `measure` goes; they are moved on. `measure` of all words
             bounds them. Other threads should not write to the same cache line.
     """
-    (symbols, table, offsets, counts), (sentinel, number, n_parts), (own, weight, small, length) = (words, about, to)
-    is_mapped = len(table) > 0
+    (symbols, offsets, counts), (sentinel, number, n_parts), (own, weight, small, length) = words, about, to
     for block in range(number, (len(counts) + BLOCK - 1) // BLOCK, n_parts):
         for i in range(block * BLOCK, min(len(counts), (block + 1) * BLOCK)):
             start, end = np.uint64(offsets[i]), np.uint64(offsets[i + 1])
@@ -66,9 +60,7 @@ def lay_out(words, about, to, ends):
             kind = _class_of(counts[i])
             at = np.uint64(ends[kind])
             for j in range(start, end):
-                symbol = np.uint32(symbols[j])
-                if is_mapped:
-                    symbol = table[symbol]
+                symbol = symbols[j]
                 own[at] = symbol
                 if length[symbol] == 0:  # written seldom: other threads read the same cache lines
                     length[symbol] = 1

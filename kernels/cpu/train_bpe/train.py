@@ -86,11 +86,11 @@ def train_bpe(
         OverflowError: if the words have 2**32 symbols or more.
     """
     parts = [(symbols, offsets, counts)]
-    return train_bpe_of_parts(lambda *, measured: parts, tokens, token_offsets, limits, progress, sizes, threads)
+    return train_bpe_of_parts(lambda: parts, tokens, token_offsets, limits, progress, sizes, threads)
 
 
 def train_bpe_of_parts(
-    parts: Callable[..., Iterable[Words]],
+    parts: Callable[[], Iterable[Words]],
     tokens: np.ndarray,
     token_offsets: np.ndarray,
     limits: BpeLimits,
@@ -100,24 +100,20 @@ def train_bpe_of_parts(
 ) -> BpeMerges:
     """`train_bpe` for words that are spelled some at a time, so that memory holds their symbols only once.
 
-    parts(measured=...) gives (symbols, offsets, counts) of some words at a time, and each call gives all words. With
-    measured=True, the symbols are not used. Symbols of 8 bits are the indices of a fourth array, uint32[256], which has the
-    symbols. At most `threads` threads merge; a small corpus takes fewer.
+    parts() gives (symbols, offsets, counts) of some words at a time, and each call gives all words. At most `threads` threads
+    merge; a small corpus takes fewer.
     """
     training = Training(parts, tokens, token_offsets, limits, sizes, threads)
     if training.is_merged(limits, progress):
         return training.merges()
     if limits.shorter_first:
         raise NotImplementedError("two merges spell one string, which SentencePiece's rule for ties leaves open")
-    words = _joined(parts(measured=False))
-    return train_bpe_queued(*words, tokens, token_offsets, limits, progress)
+    return train_bpe_queued(*_joined(parts()), tokens, token_offsets, limits, progress)
 
 
 def _joined(parts: Iterable[Words]) -> Words:
     """The words of all parts: symbols, offsets and counts."""
-    apart = [(*table, symbols, offsets, counts) for symbols, offsets, counts, *table in parts]
-    symbols = [words[0] if len(words) == 3 else words[0][words[1]] for words in apart]
-    offsets, counts = zip(*(words[-2:] for words in apart), strict=True)
+    symbols, offsets, counts = zip(*parts, strict=True)
     starts = np.cumsum([0, *map(len, symbols)])
     ends = [part[1:] + start for part, start in zip(offsets, starts[:-1], strict=True)]
     return np.concatenate(symbols), np.concatenate([starts[:1], *ends]), np.concatenate(counts)
@@ -146,7 +142,7 @@ class Training:
 
     def __init__(
         self,
-        spelled: Callable[..., Iterable[Words]],
+        spelled: Callable[[], Iterable[Words]],
         tokens: np.ndarray,
         token_offsets: np.ndarray,
         limits: BpeLimits,
@@ -214,11 +210,11 @@ class Training:
         self._lay_out(spelled, n_of_weight)
         self._index()
 
-    def _measure(self, spelled: Callable[..., Iterable[Words]], threads: int) -> tuple[np.ndarray, int]:
+    def _measure(self, spelled: Callable[[], Iterable[Words]], threads: int) -> tuple[np.ndarray, int]:
         """Measures the words: the positions of each class of each part, and the number of symbols."""
         n_places = n_symbols = self._total = 0
         of_blocks = []
-        for _, offsets, counts, *_ in spelled(measured=True):
+        for _, offsets, counts in spelled():
             blocks = np.zeros((len(counts) // BLOCK + 1, 3), np.int64)
             self._total += measure(offsets, counts, blocks.ravel())
             of_blocks.append(blocks)
@@ -270,15 +266,14 @@ class Training:
         """Calls task(number of the part, its arguments) for all parts, on all threads."""
         results(task, zip(range(self.n_parts), *arguments, strict=True), self._threads)
 
-    def _lay_out(self, spelled: Callable[..., Iterable[Words]], n_of_weight: np.ndarray) -> None:
+    def _lay_out(self, spelled: Callable[[], Iterable[Words]], n_of_weight: np.ndarray) -> None:
         """Writes the words to the parts."""
         ends = np.zeros((self.n_parts, _APART), np.int64)
         ends[:, :3] = 1 + np.cumsum(n_of_weight, axis=1) - n_of_weight
         sentinel = len(self.state.length) - 1
-        for symbols, offsets, counts, *table in spelled(measured=False):
-            words = symbols, *(table or [np.empty(0, np.uint32)]), offsets, counts
+        for some in spelled():
 
-            def lay_out_part(number: int, words: tuple[np.ndarray, ...] = words) -> None:
+            def lay_out_part(number: int, words: Words = some) -> None:
                 part = self._parts[number]
                 arrays = part["symbols"], part["weight"], part["small"], self.state.length
                 lay_out(words, (sentinel, number, self.n_parts), arrays, ends[number])
