@@ -17,7 +17,7 @@ from __future__ import annotations
 import bisect
 import itertools
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
@@ -288,6 +288,28 @@ class Tally:
             else:
                 packed, offsets = gather(data, offsets[:-1][kept], offsets[1:][kept])
                 yield WordColumns(packed, offsets, count[kept], self.byte_level)
+
+
+class Tallies(dict[bool, Tally]):
+    """A tally of byte-level words, True, and one of others; each is made when it is asked for. The arguments are those of `Tally`."""
+
+    def __init__(self, memory: MemoryLimit | None, budget: int | None, *, of_text: bool = False) -> None:
+        super().__init__()
+        self._memory, self._budget, self._of_text = memory, budget, of_text
+
+    def __missing__(self, byte_level: bool) -> Tally:
+        self[byte_level] = Tally(byte_level, self._memory, self._budget, of_text=self._of_text)
+        return self[byte_level]
+
+    @classmethod
+    def within(cls, memory: MemoryLimit | None) -> Self:
+        """Makes tallies of one thread."""
+        return cls(memory, None if memory is None else table_budget(memory, 1)[1])
+
+    def add(self, words: WordColumns) -> None:
+        """Adds counts; those without words, as of an empty file, are of the kind that the others are."""
+        if len(words.counts):
+            self[words.byte_level].add(words)
 
 
 class Spilled:

@@ -13,7 +13,7 @@ from gputok.checks import brief, checked, integer, short, switch
 from gputok.counts import files as count_files
 from gputok.counts import partitions
 from gputok.counts.files import CountFile, WordColumns
-from gputok.counts.partitions import Tally
+from gputok.counts.partitions import Tallies, Tally
 from gputok.files.temporary import MemoryLimit
 from gputok.kernels.threads import run, thread_count
 from gputok.lazy import public
@@ -252,7 +252,7 @@ class WordCounts:
         if weights is not None or temperature is not None:
             shards = [*shards]
             factors, factor = _factors(shards, weights, temperature)
-        tallies, scale = _Tallies(memory), None
+        tallies, scale, kinds = Tallies.within(memory), None, set[bool]()
         for i, shard in enumerate(shards):
             if scale not in (None, shard.scale):
                 raise ValueError(
@@ -262,8 +262,11 @@ class WordCounts:
             scale = shard.scale
             for some in shard.slices(_SOME) if len(shard) else [shard]:
                 words = some.columns()
+                kinds.add(words.byte_level)
                 tallies.add(words if factors is None else words._replace(counts=words.counts * factors[i]))
-        merged = cls.of_tallies(tallies.all(), memory, thread_count(threads))
+        if kinds and not tallies:  # all are empty
+            _ = tallies[all(kinds)]
+        merged = cls.of_tallies([*tallies.values()], memory, thread_count(threads))
         return cls.of_checked(merged.columns(), (scale or 1) * factor)
 
     @classmethod
@@ -380,16 +383,18 @@ class WordCounts:
         if memory is not None and files:
             next(files[0].batches(), None)  # Arrow loads what it needs
             memory = memory.after("opening the files")
-        tallies = _Tallies(memory)
+        tallies = Tallies.within(memory)
         parted: list[CountFile] = []
-        tallies.of(all_byte_level)
+        _ = tallies[all_byte_level]
         for file in files:
             if file.is_partitioned and file.byte_level == all_byte_level:
                 parted.append(file)
             else:
                 for words in file.batches():
                     tallies.add(words)
-        return cls.of_checked(cls.of_tallies(tallies.all(), memory, thread_count(threads), parted).columns(), scale)
+        return cls.of_checked(
+            cls.of_tallies([*tallies.values()], memory, thread_count(threads), parted).columns(), scale
+        )
 
     @classmethod
     def from_arrow(
@@ -427,12 +432,12 @@ class WordCounts:
         """
         memory = MemoryLimit.of(memory_limit, temporary)
         columns = count_files.ColumnNames.of(checked("byte_level", switch, byte_level), word_column, count_column)
-        tallies, n_rows = _Tallies(memory), 0
-        tallies.of(byte_level)
+        tallies, n_rows = Tallies.within(memory), 0
+        _ = tallies[byte_level]
         for batch in count_files.record_batches(table):
             tallies.add(count_files.from_arrow(batch, byte_level, columns, "the table", n_rows))
             n_rows += batch.num_rows
-        return cls.of_tallies(tallies.all(), memory, thread_count(None))
+        return cls.of_tallies([*tallies.values()], memory, thread_count(None))
 
 
 def _encoded(word: Any) -> bytes:
@@ -494,30 +499,3 @@ def _factors(
             "weights with fewer digits"
         )
     return factors, factor
-
-
-class _Tallies:
-    """A tally of words that are byte-level, and one of words that are not.
-
-    Counts without words, as of an empty file, are of the kind that the others are.
-    """
-
-    def __init__(self, memory: MemoryLimit | None) -> None:
-        self._memory, self._tallies, self._kinds_of_none = memory, dict[bool, Tally](), list[bool]()
-        self._budget = None if memory is None else partitions.table_budget(memory, 1)[1]
-
-    def of(self, byte_level: bool) -> Tally:
-        if byte_level not in self._tallies:
-            self._tallies[byte_level] = Tally(byte_level, self._memory, self._budget)
-        return self._tallies[byte_level]
-
-    def add(self, words: WordColumns) -> None:
-        if len(words.counts):
-            self.of(words.byte_level).add(words)
-        else:
-            self._kinds_of_none.append(words.byte_level)
-
-    def all(self) -> list[Tally]:
-        if not self._tallies and self._kinds_of_none:
-            self.of(all(self._kinds_of_none))
-        return [*self._tallies.values()]

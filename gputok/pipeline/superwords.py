@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from gputok.files.temporary import MemoryLimit
     from gputok.models.bpe.super_trainer import SuperBpeTrainer
     from gputok.models.bpe.trainer import TrainedBpe
-    from gputok.pipeline.count.units import Tallies
+    from gputok.pipeline.count.units import ThreadTallies
     from gputok.pipeline.pipeline import Pipeline
     from gputok.pre_tokenizers import PreTokenizer
     from gputok.progress import Report
@@ -145,7 +145,7 @@ class _Counter:
 
     whole = WHOLE
 
-    def __init__(self, tokens: WordTokens, count: Callable[[TextBatch, int, int, int, Tallies], None]) -> None:
+    def __init__(self, tokens: WordTokens, count: Callable[[TextBatch, int, int, int, ThreadTallies], None]) -> None:
         self.cut, self.count = tokens.cut, count
 
 
@@ -186,7 +186,7 @@ class SecondStage:
         """Counts neighbouring tokens of a corpus, or of a part of one, and returns the cells."""
         from gputok.kernels.cpu.superwords.pairs import deal_pairs
 
-        def count(batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
+        def count(batch: TextBatch, start: int, stop: int, position: int, tallies: ThreadTallies) -> None:
             ids, marks = self.tokens.of_slice(batch, start, stop)
             cells.add(*deal_pairs(ids, marks, self._traits, self._veto, cells.bits))
 
@@ -201,7 +201,7 @@ class SecondStage:
         from gputok.kernels.cpu.count_words import count_pieces
         from gputok.kernels.cpu.superwords.pairs import cut_runs
 
-        def count(batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
+        def count(batch: TextBatch, start: int, stop: int, position: int, tallies: ThreadTallies) -> None:
             ids, marks = self.tokens.of_slice(batch, start, stop)
             begin, end = cut_runs(ids, marks, self._traits, self._veto, frequent)
             ids = ids.astype(run_type(len(self.tokens.model.vocabulary)), copy=False)

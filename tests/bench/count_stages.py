@@ -25,7 +25,7 @@ import numpy as np
 from gputok.kernels.threads import run
 
 from gputok import corpus
-from gputok.pipeline.count.units import POSITIONS, Tallies, WalkCounter, Workers
+from gputok.pipeline.count.units import POSITIONS, ThreadTallies, WalkCounter, Workers
 
 if TYPE_CHECKING:
     import pathlib
@@ -187,7 +187,7 @@ def _forget(path: pathlib.Path) -> None:
 class _Nothing(WalkCounter):
     """Does for a slice what is done in Python, and counts no word."""
 
-    def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
+    def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: ThreadTallies) -> None:
         """Counts the words of an empty slice."""
         super().count(batch, start, start, position, tallies)
 
@@ -212,7 +212,7 @@ class _Text:
     def hand_out(self, threads: int) -> float:
         """The slices are those for so many threads; at most two do it here, one at a time."""
         counter, cut = self._counter(_Nothing, threads), self.cut(threads)
-        tallies = [Tallies(None, None) for _ in range(min(threads, THREADS[N_MEASURED - 1]))]
+        tallies = [ThreadTallies() for _ in range(min(threads, THREADS[N_MEASURED - 1]))]
         start = time.perf_counter()
         with Workers(tallies, None, None) as workers:
             for batch in self._batches:
@@ -220,9 +220,9 @@ class _Text:
             workers.finish()
         return max(time.perf_counter() - start - cut, 1e-9)
 
-    def _tables(self, threads: int) -> tuple[list[Tallies], Callable[[int], None]]:
+    def _tables(self, threads: int) -> tuple[list[ThreadTallies], Callable[[int], None]]:
         """Makes a tally for each thread, and the function that counts all slices of a thread."""
-        counter, tallies = self._counter(WalkCounter, threads), [Tallies(None, None) for _ in range(threads)]
+        counter, tallies = self._counter(WalkCounter, threads), [ThreadTallies() for _ in range(threads)]
         slices = [(batch, *ends) for batch in self._batches for ends in itertools.pairwise(counter.cut(batch))]
 
         def count(number: int) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from gputok.counts.partitions import table_budget
 from gputok.counts.word_counts import WordCounts
 from gputok.kernels.threads import run
-from gputok.pipeline.count.units import LOOK_SECONDS, StepCounter, Tallies, WalkCounter, Workers, collected, comes
+from gputok.pipeline.count.units import LOOK_SECONDS, StepCounter, ThreadTallies, WalkCounter, Workers, collected, comes
 from gputok.text.pieces import Pieces, RawLines, TextBatch, joined_offsets
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def by_devices(
     devices: Sequence[Any],
 ) -> WordCounts:
     """Counts the words of all batches: threads those for which `fallback_for` returns a function, devices the others."""
-    with Workers([Tallies(None, None) for _ in range(n_threads)], report, total) as workers:
+    with Workers([ThreadTallies() for _ in range(n_threads)], report, total) as workers:
         with _Devices(devices, counter, workers, fallback_for, left) as counting:
             for batch in _then(batches, counting.finish):
                 other = None if fallback_for is None or isinstance(batch, RawLines) else fallback_for(batch)
@@ -83,7 +83,7 @@ def in_turns(
     device_share: int,
 ) -> WordCounts:
     """Counts the words of all batches within a limit: of as many batches at a time as fit, whose words are then spilled."""
-    tallies, done, is_last = Tallies(memory, table_budget(memory, 1)[1] // 2), 0, False
+    tallies, done, is_last = ThreadTallies(memory, table_budget(memory, 1)[1] // 2), 0, False
     batches = iter(batches)
 
     def some() -> Iterator[TextBatch | RawLines]:
@@ -200,7 +200,7 @@ class _Devices:
         if self._errors:
             raise min(self._errors, key=lambda each: each[0])[1] from None
 
-    def finish(self) -> tuple[list[_Found], list[Tallies]]:
+    def finish(self) -> tuple[list[_Found], list[ThreadTallies]]:
         """Waits for all devices; returns the matches that each of them counted, and the words that the CPU counted for it."""
         self.flush()
         for _ in self._work:
@@ -210,7 +210,7 @@ class _Devices:
         done = [future.result() for future in self._work]
         return [found for found, _ in done], [tallies for _, left in done for tallies in left]
 
-    def _count_on(self, device: Any) -> tuple[_Found, list[Tallies]]:
+    def _count_on(self, device: Any) -> tuple[_Found, list[ThreadTallies]]:
         from gputok.kernels.cuda.count_words import Added, count_batches
         from gputok.kernels.cuda.lines import Needles, Watched
 
@@ -229,7 +229,7 @@ class _Devices:
         added, changing = self._left
         # A device takes its batches in order, so tables for what it leaves see ascending positions
         n_threads = -(-len(self._workers.tallies) // self._n)
-        with device.in_use(), Workers([Tallies(None, None) for _ in range(n_threads)], None, None) as left:
+        with device.in_use(), Workers([ThreadTallies() for _ in range(n_threads)], None, None) as left:
             found = count_batches(
                 device,
                 self._share(),
@@ -255,7 +255,7 @@ class _Devices:
         self._room.put(None)
 
 
-def _in_order(found: list[_Found], counter: WalkCounter, tallies: list[Tallies], n_threads: int) -> WordCounts:
+def _in_order(found: list[_Found], counter: WalkCounter, tallies: list[ThreadTallies], n_threads: int) -> WordCounts:
     """Adds up the words of devices and of threads, in order of first occurrence."""
     if counter.words_are_units and len(found) == 1 and not any(tallies):
         return WordCounts(found[0].data, found[0].offsets, found[0].counts, counter.byte_level)
@@ -269,12 +269,12 @@ def _in_order(found: list[_Found], counter: WalkCounter, tallies: list[Tallies],
     return collected([*tallies, *run(_entered, slices, n_threads)])
 
 
-def _entered(found: _Found, counter: WalkCounter) -> Tallies:
+def _entered(found: _Found, counter: WalkCounter) -> ThreadTallies:
     """Returns tallies of the words of matches, at the positions of the matches."""
     from gputok.kernels.cpu.count_words import count_pieces
     from gputok.kernels.cpu.word_table import N_WORDS
 
-    tallies = Tallies(None, None)
+    tallies = ThreadTallies()
     first: dict[bool, list[Positions]] = {}  # of each piece that was entered
     step = 1 << 16  # matches, which have some hundred thousand bytes
     for at in range(0, len(found.counts), step):

@@ -15,7 +15,7 @@ import numpy as np
 from gputok.corpus.options import SIZES
 from gputok.corpus.readers import Task, in_order
 from gputok.counts.files import WordColumns
-from gputok.counts.partitions import Tally, table_budget
+from gputok.counts.partitions import Tallies, table_budget
 from gputok.counts.word_counts import WordCounts
 from gputok.kernels.threads import ThreadCall, ThreadPool, share
 from gputok.pipeline.way import walks_of
@@ -48,18 +48,13 @@ LOOK_SECONDS = 0.2
 """The main thread looks for failed slices after so many seconds."""
 
 
-class Tallies(dict[bool, Tally]):
-    """The counts of one thread: True -> those of byte-level words, False -> others; budget: bytes of each, or None."""
+class ThreadTallies(Tallies):
+    """The counts of one thread."""
 
-    def __init__(self, memory: MemoryLimit | None, budget: int | None) -> None:
-        super().__init__()
-        self._memory, self._budget = memory, budget
+    def __init__(self, memory: MemoryLimit | None = None, budget: int | None = None) -> None:
+        super().__init__(memory, budget, of_text=True)
         self._parts: WordTable | None = None
         self.n_bytes = 0  # of the tasks that are counted
-
-    def __missing__(self, byte_level: bool) -> Tally:
-        self[byte_level] = Tally(byte_level, self._memory, self._budget, of_text=True)
-        return self[byte_level]
 
     def parts(self, count: Callable[[WordTable], WordTable]) -> WordTable:
         """Counts the parts of a slice in an empty table, whose memory the next slice uses again."""
@@ -72,7 +67,7 @@ class Tallies(dict[bool, Tally]):
         self._parts = count(self._parts)
         return self._parts
 
-    def add(self, words: Pieces, counts: Counts, position: int) -> None:
+    def add_pieces(self, words: Pieces, counts: Counts, position: int) -> None:
         """Adds words that occur `counts` times each, int64[n_words]; the first of them has the position `position`."""
         from gputok.kernels.cpu.count_words import count_pieces
 
@@ -89,7 +84,7 @@ class Counter(Protocol):
         """Returns the bytes of the batch at which slices begin, and the byte at which the last slice ends."""
         ...
 
-    def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies, /) -> None:
+    def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: ThreadTallies, /) -> None:
         """Adds the words of the bytes start:stop to the tallies of a thread.
 
         position: the position of the first word; positions order the words of all slices.
@@ -146,7 +141,7 @@ class WalkCounter:
         # A strong cut may be made in any state, since the walk ends each slice with an end of text
         return slice_text(batch.data, batch.offsets, self._slice_bytes, self._walks.of(0)).tolist()
 
-    def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
+    def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: ThreadTallies) -> None:
         """See `Counter`."""
         from gputok.kernels.cpu.count_words import count_words, distinct_words
 
@@ -159,7 +154,7 @@ class WalkCounter:
         parts = tallies.parts(lambda table: count_words(*text, -2 * start, walk, table, start, stop))
         data, offsets, counts = distinct_words([parts])
         words = self._words(Pieces.from_batch(TextBatch(data, offsets)))
-        tallies.add(words, np.repeat(counts, np.diff(words.rows)), position)
+        tallies.add_pieces(words, np.repeat(counts, np.diff(words.rows)), position)
 
     @property
     def words_are_units(self) -> bool:
@@ -187,7 +182,7 @@ class StepCounter:
         ends = batch.offsets[np.searchsorted(batch.offsets, aims)]
         return np.unique(np.append(ends, batch.offsets[-1])).tolist()
 
-    def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
+    def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: ThreadTallies) -> None:
         """See `Counter`."""
         first, last = np.searchsorted(batch.offsets, (start, stop))  # empty documents have no words
         documents = TextBatch(batch.data[start:stop], batch.offsets[first : last + 1] - start)
@@ -195,7 +190,7 @@ class StepCounter:
         counts: Counts = np.ones(words.n_pieces, np.int64)
         if self._counts is not None:
             counts = np.repeat(self._counts[first:last], np.diff(words.rows))
-        tallies.add(words, counts, position)
+        tallies.add_pieces(words, counts, position)
 
 
 def count_by(
@@ -226,7 +221,7 @@ def count_by(
         memory = memory.after("reading the first text")
         n_threads, budget = table_budget(memory, n_threads)
         budget //= n_tables
-    tallies = [Tallies(memory, budget) for _ in range(n_threads)]
+    tallies = [ThreadTallies(memory, budget) for _ in range(n_threads)]
 
     if some and isinstance(some[0], Task):
         tallies += _count_tasks(counter_for, texts, tallies, report, total, slices.task)
@@ -245,11 +240,11 @@ def count_by(
 def _count_tasks(
     counter_for: Callable[[TextBatch], Counter],
     tasks: Iterator[Task],
-    tallies: list[Tallies],
+    tallies: list[ThreadTallies],
     report: Report | None,
     total: int | None,
     longest: int,
-) -> list[Tallies]:
+) -> list[ThreadTallies]:
     """Counts what tasks read, a batch each or none: a thread, of which this is one, reads a task and counts it.
 
     All threads count a batch of more than `longest` bytes, after all others; the result are the tallies of these.
@@ -261,7 +256,7 @@ def _count_tasks(
     def done() -> int:
         return sum(of_thread.n_bytes for of_thread in tallies)
 
-    def count(number: int, task: Task, own: Tallies) -> None:
+    def count(number: int, task: Task, own: ThreadTallies) -> None:
         for batch in task.read():
             assert isinstance(batch, TextBatch)
             if len(batch.data) > longest:
@@ -294,10 +289,10 @@ def _count_long(
     n_threads: int,
     report: Report | None,
     bytes_of: tuple[int, int | None],
-) -> list[Tallies]:
+) -> list[ThreadTallies]:
     """Counts long batches, each with all threads, into tables of their own; bytes_of: counted already, and of all."""
     numbers, tasks = zip(*sorted(long, key=operator.itemgetter(0)), strict=True)
-    tallies = [Tallies(None, None) for _ in range(n_threads)]
+    tallies = [ThreadTallies() for _ in range(n_threads)]
     with Workers(tallies, report, bytes_of[1], bytes_of[0]) as workers:
         for number, batch in zip(numbers, in_order(tasks, n_threads, 0), strict=True):
             assert isinstance(batch, TextBatch)
@@ -325,7 +320,7 @@ def comes(queue: SimpleQueue[None]) -> bool:
 class Workers:
     """Threads that count slices of batches, each into its own tables; done: the bytes of the slices handed out."""
 
-    def __init__(self, tallies: list[Tallies], report: Report | None, total: int | None, done: int = 0) -> None:
+    def __init__(self, tallies: list[ThreadTallies], report: Report | None, total: int | None, done: int = 0) -> None:
         self.tallies, self.done = tallies, done
         self._report, self._total = report, total
         self._pool = ThreadPool(len(tallies))
@@ -393,7 +388,7 @@ class Workers:
         self._pool.stop()  # if Ctrl-C comes amid that, `__exit__` does it anew
 
 
-def collected(tallies: list[Tallies]) -> WordCounts:
+def collected(tallies: list[ThreadTallies]) -> WordCounts:
     """Adds up the tallies of all threads; if some words are byte-level and others are not, all are written out."""
     from gputok.kernels.cpu.count_words import distinct_words
     from gputok.kernels.cpu.word_table import N_WORDS
