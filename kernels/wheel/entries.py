@@ -30,11 +30,15 @@ from gputok.kernels.native.call import WRONG_ARGUMENT
 from gputok.kernels.native.preparation import preparation
 from gputok.kernels.signatures import Elements, Number, TupleType, Type, numba_type, versions
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import cgutils, event, types
 from numba.core.caching import FunctionCache
+from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompileResult
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.cpu import CPUContext
+from numba.core.ir import Inst, Loc, Var
+from numba.core.postproc import PostProcessor, VariableLifetime
+from numba.core.transforms import canonicalize_cfg
 from numba.np import arrayobj
 
 I8, I32, I64 = (ir.IntType(bits) for bits in (8, 32, 64))
@@ -56,26 +60,34 @@ class Kernel(NamedTuple):
         return f"{self.name.replace('.', '_')}_{self.version}"
 
 
-def bitcode(parts: Sequence[Sequence[str]]) -> list[tuple[bytes, list[Kernel]]]:
-    """Compiles the kernels of each part, some modules, as far as LLVM's bitcode, which is for any level; also returns these kernels."""
-    _prepare_numba()
-    gc.disable()  # the collector would walk again and again through all that the compiler makes and keeps
-    return [_bitcode(modules) for modules in parts]
-
-
 @functools.cache
 def _prepare_numba() -> None:
     """Makes Numba stop at LLVM's intermediate code, without its wrappers for Python and C."""
+    gc.disable()  # the collector would walk again and again through all that the compiler makes and keeps
     preparation.announced = True
     FunctionCache.load_overload = FunctionCache.save_overload = lambda *_: None  # no machine code to keep
     CPUContext.create_cpython_wrapper = CPUContext.create_cfunc_wrapper = lambda *_, **__: None
     jit.stop_before_machine_code()  # code is optimized later, for each level
+    JITCodeLibrary.finalize = lambda library: setattr(library, "_finalized", True)  # linked once, in `_link`
+    PostProcessor.run = _find_lifetimes
+    Inst._rec_list_vars = _variables
+    event.broadcast = lambda _: None  # how long each step took
+
+
+def _find_lifetimes(self: Any, emit_dels: bool = False, extend_lifetimes: bool = False) -> None:
+    """What Numba does after each of ten steps, without what only generators and Python's own code need."""
+    self.func_ir.blocks = canonicalize_cfg(self.func_ir.blocks)
+    self.func_ir.variable_lifetime = VariableLifetime(self.func_ir.blocks)
+    if emit_dels:
+        self._insert_var_dels(extend_lifetimes)
 
 
 @global_compiler_lock
-def _bitcode(modules: Sequence[str]) -> tuple[bytes, list[Kernel]]:
+def bitcode(modules: Sequence[str]) -> tuple[bytes, list[Kernel]]:
+    """Compiles the kernels of some modules as far as LLVM's bitcode, which is for any level; also returns these kernels."""
+    _prepare_numba()
     merged: Any = llvm.parse_assembly("")
-    kernels: list[Kernel] = []
+    kernels, linked = list[Kernel](), set[Any]()
     for compiled in itertools.chain.from_iterable(kernels_of(module).values() for module in modules):
         parameters = tuple(inspect.signature(compiled.py_func).parameters)
         for version, arguments in enumerate(versions(compiled.declared)):
@@ -86,7 +98,7 @@ def _bitcode(modules: Sequence[str]) -> tuple[bytes, list[Kernel]]:
             kernel = Kernel(*about, result.signature.return_type, compiled.is_c)
             kernels.append(kernel)
             merged.link_in(_entry(kernel, result))
-            merged.link_in(result.library._get_module_for_linking(), preserve=True)
+            _link(merged, result.library, linked)
     entries = {kernel.symbol for kernel in kernels}
     for function in merged.functions:
         if not function.is_declaration:
@@ -95,6 +107,26 @@ def _bitcode(modules: Sequence[str]) -> tuple[bytes, list[Kernel]]:
         if not variable.is_declaration:
             variable.linkage = "internal"
     return merged.as_bitcode(), kernels
+
+
+def _variables(self: Any, value: Any) -> list[Any]:
+    """The variables in a part of an instruction; Numba's own function asks six questions about each line of the source."""
+    kind = type(value)
+    if kind is Var:
+        return [value]
+    if kind not in (dict, list, tuple):
+        return value.list_vars() if isinstance(value, Inst) else []
+    parts = value.values() if kind is dict else value
+    return [found for part in parts if type(part) is not Loc for found in _variables(self, part)]
+
+
+def _link(merged: Any, library: Any, linked: set[Any]) -> None:
+    """Links a library of Numba, and those that it calls, unless they are `linked`: Numba would link a copy to each caller."""
+    if library not in linked:
+        linked.add(library)
+        merged.link_in(library._final_module, preserve=True)
+        for called in library._linking_libraries:
+            _link(merged, called, linked)
 
 
 def _entry(kernel: Kernel, compiled: CompileResult) -> Any:

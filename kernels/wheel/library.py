@@ -44,18 +44,16 @@ _PARTS = {"encode_one": "texts", "encode_corpus": "walks", "count_words": "walks
 """Modules, and folders of modules, that share much -> the name of their part."""
 
 
-def _groups(modules: list[str]) -> list[list[list[str]]]:
-    """Groups of parts of modules, the largest first.
+def _parts(modules: list[str]) -> tuple[list[list[str]], list[list[str]]]:
+    """Parts of modules: those that share many functions, which one process compiles, once; and the others.
 
-    One process compiles a group, and the functions that its modules share only once. A part becomes one object file, which has
-    once what its modules share. Training shares little with the rest, nor do the models' trainers with each other.
+    A part becomes one object file. Training shares little with the rest, nor do the models' trainers with each other.
     """
     parts = dict[str, list[str]]()
     for module in modules:
         first = module.removeprefix("gputok.kernels.cpu.").split(".")[0]
         parts.setdefault(first if first.startswith("train") else _PARTS.get(first, "others"), []).append(module)
-    together = [parts.pop(name) for name in ("texts", "walks", "others")]
-    return [together, *([part] for part in parts.values())]
+    return [parts.pop(name) for name in ("texts", "walks", "others")], [*parts.values()]
 
 
 def build(folder: pathlib.Path, say: Any = print) -> None:
@@ -77,14 +75,19 @@ def build(folder: pathlib.Path, say: Any = print) -> None:
     )
     kernels, objects = [], [object_files.runtime()]
     spawn = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(cores, spawn) as pool:
+    pools = (concurrent.futures.ProcessPoolExecutor(n, spawn) for n in (1, max(cores - 1, 1)))
+    with next(pools) as alone, next(pools) as pool:
         code = {}
-        compiled = [pool.submit(entries.bitcode, group) for group in _groups(all_modules)]
-        for group in concurrent.futures.as_completed(compiled):
-            for bitcode, found in group.result():
-                kernels += found
-                for level in levels:
-                    code[found[0].symbol, level] = pool.submit(object_files.machine_code, found[0].name, bitcode, level)
+        shared, others = _parts(all_modules)
+        compiled = [alone.submit(entries.bitcode, part) for part in shared]
+        last = compiled[-1]
+        compiled += [pool.submit(entries.bitcode, part) for part in others]
+        for part in concurrent.futures.as_completed(compiled):
+            bitcode, found = part.result()
+            kernels += found
+            for level in levels:
+                idle = alone if part is last and level == levels[-1] else pool
+                code[found[0].symbol, level] = idle.submit(object_files.machine_code, found[0].name, bitcode, level)
         objects += [code[name].result() for name in sorted(code)]
     kernels.sort(key=lambda kernel: kernel[:2])
     folder.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.memory import (
     as_array,
+    as_views,
     copy,
     equal_bytes,
     grown,
@@ -31,6 +32,7 @@ from gputok.kernels.cpu.primitives.memory import (
     view,
 )
 from gputok.kernels.native import choose
+from gputok.kernels.signatures import NamedTuple, U8s
 
 import gputok
 
@@ -192,6 +194,31 @@ def outlives(n):
 def test_a_borrowed_view_ends_with_its_call():
     with pytest.raises(TypingError, match="given_back may return a view of memory"):
         outlives(5)
+
+
+class Table(NamedTuple):
+    data: U8s
+
+
+@kernel
+def byte_of(values, i):
+    return values[i]
+
+
+@kernel
+def length_of(values):
+    return len(values)
+
+
+@kernel
+def sized_and_not(table):
+    sized = as_views(table).data
+    return byte_of(sized, 0), byte_of(view(table.data), 0), length_of(sized)
+
+
+def test_a_function_without_lengths_is_compiled_once_for_sized_and_other_views():
+    assert sized_and_not(Table(DATA)) == (0, 0, 256)
+    assert len(byte_of.within.overloads) == len(length_of.within.overloads) == 1
 
 
 @kernel

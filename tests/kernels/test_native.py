@@ -139,7 +139,7 @@ import ctypes, pathlib, sys
 import numpy as np
 from gputok.kernels.native.call import suits
 from gputok.kernels.wheel import entries, library, object_files, write_calls
-[(code, kernels)] = entries.bitcode([["gputok.kernels.cpu.spell_words"]])
+code, kernels = entries.bitcode(["gputok.kernels.cpu.spell_words"])
 level, folder = object_files.levels()[0], pathlib.Path({str(tmp_path)!r})
 for name, made in (("1.o", object_files.runtime()), ("2.o", object_files.machine_code("a test", code, level))):
     (folder / name).write_bytes(made)
@@ -271,7 +271,7 @@ entries.bitcode([])
 for kernel in kernels_of("gputok.kernels.cpu.word_table").values():
     for arguments in versions(kernel.declared):
         kernel.compile(tuple(map(numba_type, arguments)))
-[(code, kernels)] = entries.bitcode([["gputok.kernels.cpu.word_table"]])
+code, kernels = entries.bitcode(["gputok.kernels.cpu.word_table"])
 made = {function.name for function in llvm.parse_bitcode(code).functions if not function.is_declaration}
 print({f"{kernel.name.replace('.', '_')}_{kernel.version}" for kernel in kernels} & made)
 """

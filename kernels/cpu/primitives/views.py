@@ -380,30 +380,40 @@ def _borrow(context, builder, from_type, to_type, value):
     return make_view(context, builder, to_type, of.base, length, columns=columns)
 
 
-def _borrowed(argument: types.Type) -> types.Type:
+def _borrowed(argument: types.Type, sized: bool) -> types.Type:
     if isinstance(argument, View):
-        return View(argument.dtype, dimensions=argument.dimensions)
+        return View(argument.dtype, dimensions=argument.dimensions if sized else 0)
     if isinstance(argument, types.Tuple | types.UniTuple):
-        return types.BaseTuple.from_types([_borrowed(element) for element in argument])
+        return types.BaseTuple.from_types([_borrowed(element, sized) for element in argument])
     return argument
 
 
-def _has_view(of: types.Type) -> bool:
-    return isinstance(of, View) or (isinstance(of, types.BaseTuple) and any(map(_has_view, of)))
+def _has_view(of: types.Type, owning: bool = False) -> bool:
+    if isinstance(of, types.BaseTuple):
+        return any(_has_view(item, owning) for item in of)
+    return isinstance(of, View) and of.owning >= owning
 
 
 def lend_views(kernel) -> None:
     """Lets a compiled function borrow the owning views, alone or in tuples, that another kernel passes to it.
 
     The caller keeps its views until the call returns. A view that the function returned could outlive them, so returning
-    a view is a typing error.
+    a view is a typing error. If the function never asks for lengths, views have none, so that it is compiled only once.
     """
-    template_for = kernel.get_call_template
+    template_for, sized = kernel.get_call_template, False
 
     def borrowing(args, kws):
-        borrowed = tuple(map(_borrowed, args))
-        found = template_for(borrowed, kws)
-        if borrowed != tuple(args) and _has_view(kernel.overloads[borrowed].signature.return_type):
+        nonlocal sized
+        borrowed = tuple(_borrowed(argument, sized) for argument in args)
+        try:
+            found = template_for(borrowed, kws)
+        except (TypingError, KeyError):  # `len`, `columns`
+            if sized:
+                raise
+            sized = True
+            return borrowing(args, kws)
+        owns = any(_has_view(argument, owning=True) for argument in args)
+        if owns and _has_view(kernel.overloads[borrowed].signature.return_type):
             raise TypingError(f"{kernel.__name__} may return a view of memory that the function has only borrowed")
         return found
 
