@@ -18,7 +18,7 @@ import itertools
 import json
 import operator
 import os
-import threading
+from _thread import RLock  # that of threading, which takes long to import
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVar, dataclass_transform, overload
 
 import numpy as np
@@ -34,7 +34,7 @@ T = TypeVar("T")
 versions: list[object] = [object()]
 """One item: a new object after each change of a component or a tokenizer. While it is the same object, nothing has changed."""
 
-exchanging = threading.RLock()
+exchanging = RLock()
 """Locks the exchange of states, and the reading of the states of several objects; held for an instant only."""
 
 # Without these calls, a child process could wait for a thread that only its parent has.

@@ -22,7 +22,7 @@ import ctypes
 import functools
 import inspect
 import sys
-import threading
+from _thread import allocate_lock
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -259,7 +259,7 @@ def _entry(kernel: Any) -> int:
     return address_of(_for_ever(entry))
 
 
-_SHARING = threading.Lock()
+_SHARING = allocate_lock()
 
 
 def address_of(function: Any) -> int:

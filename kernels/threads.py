@@ -8,9 +8,9 @@ import itertools
 import operator
 import os
 import sys
-import threading
 import time
-from _queue import Empty, SimpleQueue  # those of queue, which also imports threading and heapq
+from _queue import Empty, SimpleQueue  # those of queue and threading, which take a millisecond to import
+from _thread import allocate_lock
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, TypeVar
@@ -90,7 +90,7 @@ def share(work: Callable[[Iterator[Item]], Result], items: Iterable[Item], threa
     """
     source = iter(items)
     first = [*itertools.islice(source, threads)]
-    left, numbers, lock = itertools.chain(first, source), itertools.count(), threading.Lock()
+    left, numbers, lock = itertools.chain(first, source), itertools.count(), allocate_lock()
     made: list[Result] = []
     errors: list[tuple[int, BaseException]] = []  # each with the number of its item; Ctrl-C comes first
 
@@ -159,7 +159,7 @@ class ThreadCall:
         self._pool, self._function, self._arguments = pool, function, arguments
         self._value: Any = None
         self._error: BaseException | None = None
-        self._made = threading.Lock()  # until the call has been made
+        self._made = allocate_lock()  # until the call has been made
         self._made.acquire()
 
     def make(self) -> BaseException | None:
@@ -215,7 +215,7 @@ class ThreadPool:
     def __init__(self, threads: int, *, helps: bool = False) -> None:
         self._calls: SimpleQueue[ThreadCall | None] = SimpleQueue()
         self._helps, self._most, self._n_calls = helps, threads - helps, 0
-        self._threads: list[threading.Thread] = []
+        self._threads: list[Any] = []
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> ThreadCall:
         """Lets a thread call function(*arguments)."""
@@ -224,6 +224,8 @@ class ThreadPool:
         self._n_calls += 1
         # The first call is for this thread: a thread that is started takes longer than a short text
         if len(self._threads) < min(self._most, self._n_calls - self._helps):
+            import threading
+
             # A program that ends while it has such threads does not wait for them
             self._threads.append(threading.Thread(target=self._work, daemon=True))
             self._threads[-1].start()

@@ -18,8 +18,8 @@ import contextlib
 import io
 import os
 import stat
-import threading
 import weakref
+from _thread import allocate_lock
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
@@ -157,7 +157,7 @@ class _HeldFile(LocalFile):
     def __init__(self, path: pathlib.Path, lender: Lender) -> None:
         super().__init__(path)
         self._file = open(path, "rb", buffering=0)
-        self._lock, self._lender = threading.Lock(), lender
+        self._lock, self._lender = allocate_lock(), lender
 
     @property
     def size(self) -> int | None:
@@ -187,7 +187,7 @@ class RemoteFile(File):
     def __init__(self, url: str, filesystem: Any, path: str, size: int | None, changed: Any = None) -> None:
         self.url, self.filesystem, self.path, self.size, self._changed = url, filesystem, path, size, changed
         self.name = path.rsplit("/", 1)[-1]
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._opened: Any = None
 
     def __str__(self) -> str:

@@ -75,7 +75,7 @@ def _walks(of: Same) -> Walks:
     return Walks(*of.automata)
 
 
-def automaton_of(apart: Apart) -> Automaton:
+def automaton_of(apart: int) -> Automaton:
     """Returns the automaton that finds the parts of a document which may be cut at these characters."""
     automaton = compile_pattern(_CUTS[apart])
     assert isinstance(automaton, tuple)  # these patterns never need backtracking

@@ -7,7 +7,6 @@ others.
 
 from __future__ import annotations
 
-from enum import Enum, IntEnum
 from typing import TYPE_CHECKING
 
 from gputok.kernels.signatures import NamedTuple
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from gputok.kernels import Automaton
 
 
-class Unit(Enum):
+class Unit:
     """What a document is taken apart into. Each different unit is handled once."""
 
     UNCUT = "the text as it is"
@@ -31,7 +30,7 @@ class Unit(Enum):
     """No way is known to take a document apart."""
 
 
-class Apart(IntEnum):
+class Apart:
     """Where a text may be cut before some steps, with the same result. Each value includes the cuts of the value before."""
 
     NOWHERE = 0
@@ -43,7 +42,7 @@ class Apart(IntEnum):
     """On both sides of each Chinese character."""
 
 
-class SpaceChange(Enum):
+class SpaceChange:
     """What has happened to a text."""
 
     KEPT = "nothing"
@@ -51,7 +50,7 @@ class SpaceChange(Enum):
     CHANGED = "something else"
 
 
-class Before(Enum):
+class Before:
     """Which texts between added tokens get a `▁` inserted before them."""
 
     NONE = "no text"
@@ -64,28 +63,28 @@ class Way(NamedTuple):
     """How some steps of a tokenizer take a text apart.
 
     Attributes:
-        unit: what a document is taken apart into.
+        unit: what a document is taken apart into, of `Unit`.
         automaton: WORD: finds the words. Else None.
         byte_level: True if the bytes of a word stand for characters of the ByteLevel alphabet.
-        apart: where a text may be cut before these steps.
-        spaces: what has happened to the text.
-        before: which texts get a `▁` inserted before them.
+        apart: where a text may be cut before these steps, of `Apart`.
+        spaces: what has happened to the text, of `SpaceChange`.
+        before: which texts get a `▁` inserted before them, of `Before`.
         at_start: True if the start of a document is handled in another way than the start of other pieces.
         rewritten: True if a pre-tokenizer changed the text, so that later steps don't cut the text of the normalizer.
         by_steps: True if GPUTOK_WAY asks for all steps, one after the other, which shows whether a faster way is at fault.
 
     Example:
         >>> from gputok.pre_tokenizers import Whitespace
-        >>> Whitespace().way(Way()).unit.name
-        'PART'
+        >>> Whitespace().way(Way()).unit
+        'the parts between spaces'
     """
 
-    unit: Unit = Unit.UNCUT
+    unit: str = Unit.UNCUT
     automaton: Automaton | None = None
     byte_level: bool = False
-    apart: Apart = Apart.MARKS
-    spaces: SpaceChange = SpaceChange.KEPT
-    before: Before = Before.NONE
+    apart: int = Apart.MARKS
+    spaces: str = SpaceChange.KEPT
+    before: str = Before.NONE
     at_start: bool = False
     rewritten: bool = False
     by_steps: bool = False
@@ -95,7 +94,7 @@ class Way(NamedTuple):
         """True if no step has cut the text."""
         return self.unit is Unit.UNCUT
 
-    def changed(self, apart: Apart = Apart.NOWHERE) -> Way:
+    def changed(self, apart: int = Apart.NOWHERE) -> Way:
         """Returns the way after a normalizer, before which a text may be cut as `apart` says: a space then stays a space."""
         return self._replace(apart=min(self.apart, apart), spaces=SpaceChange.CHANGED)
 
@@ -112,7 +111,7 @@ class Way(NamedTuple):
                 return self._replace(unit=Unit.WORD, automaton=automaton, byte_level=byte_level)
         return self.whole()
 
-    def cut_at_spaces(self, apart: Apart = Apart.SPACES) -> Way:
+    def cut_at_spaces(self, apart: int = Apart.SPACES) -> Way:
         """Returns the way after a pre-tokenizer that cuts at each space, and beside what `apart` names."""
         if self.unit is Unit.UNCUT and self.apart and not self.rewritten:
             return self._replace(unit=Unit.PART, apart=min(self.apart, apart))

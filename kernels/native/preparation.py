@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import threading
 import time
+from _thread import allocate_lock
 from collections.abc import Iterator
 
 
@@ -13,7 +13,7 @@ class Preparation:
     """The time that the threads of this process have spent on loading and compiling, and the number of compiled kernels."""
 
     def __init__(self) -> None:
-        self._lock, self._busy, self._since, self._before = threading.Lock(), 0, 0.0, 0.0
+        self._lock, self._busy, self._since, self._before = allocate_lock(), 0, 0.0, 0.0
         self.compiled, self.announced = 0, False
 
     @property

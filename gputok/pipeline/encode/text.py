@@ -13,7 +13,7 @@ import copy
 import dataclasses
 import itertools
 import struct
-import threading
+from _thread import allocate_lock
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
@@ -685,7 +685,7 @@ def _encoding(*made: Any) -> Encoding:
 
 _COLUMNS, _ONE = ("ids", "type_ids", "special", "attention"), struct.pack("=I", 1)
 _new = Encoding.__new__
-_PREPARING = threading.Lock()
+_PREPARING = allocate_lock()
 
 
 # -- arrays

@@ -251,7 +251,7 @@ def _encode_parts(steps: Stepped, data: Array, start: Array, end: Array) -> tupl
     return steps.encode(TextBatch(*gather(data, start, end)), added=False)
 
 
-def _with_spaces(pieces: Pieces, before: Before) -> Pieces:
+def _with_spaces(pieces: Pieces, before: str) -> Pieces:
     """Inserts a space, which is then written as `▁`, before the pieces that `before` names."""
     if before is Before.NONE:
         return pieces
