@@ -9,6 +9,7 @@ import pathlib
 import pickle
 import random
 import struct
+import sys
 
 import pytest
 import tiktoken
@@ -714,9 +715,18 @@ def test_broken_gguf(tmp_path):
             assert isinstance(read_metadata(tmp_path / "cut.gguf"), dict)
         except ValueError as error:
             assert "broken GGUF" in str(error)
-    for wrong in (b"GGUF" + struct.pack("<IQQ", 1, 0, 0), b"GGUF" + struct.pack("<IQQ", 3, 0, 1 << 60), b"GGML"):
+    one = struct.pack("<Q1sIB", 1, b"a", 0, 7)
+    nested = struct.pack("<Q1sI", 1, b"a", 9) + struct.pack("<IQ", 9, 1) * 5000
+    for wrong, said in (
+        (b"GGUF" + struct.pack("<IQQ", 1, 0, 0), "version 1"),
+        (b"GGUF" + struct.pack("<IQQ", 3, 0, 1 << 60), "8 bytes should follow byte 24, but the file ends at 24"),
+        (b"GGUF" + struct.pack("<IQQ", 3, 0, 2) + one + one, "Duplicate a "),
+        (b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + nested, "recursion"),
+        (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1 << 63) + one, f"{1 << 63} bytes should follow byte 32"),
+        (b"GGML", "magic"),
+    ):
         (tmp_path / "wrong.gguf").write_bytes(wrong)
-        with pytest.raises(ValueError, match=r"wrong\.gguf: (is a broken|expected a) GGUF"):
+        with pytest.raises(ValueError, match=rf"wrong\.gguf: is a broken GGUF file: .*{said}"):
             gputok.from_gguf(tmp_path / "wrong.gguf")
     nothing = gguf.GGUFWriter(str(tmp_path / "none.gguf"), "llama")
     with pytest.raises(ValueError, match="model is missing"):
@@ -738,6 +748,13 @@ def test_broken_gguf(tmp_path):
             path = _closed(writer, tmp_path / "y.gguf")
         with pytest.raises(ValueError, match=said):
             gputok.from_gguf(path)
+
+
+def test_gguf_names_the_extra_that_it_needs(monkeypatch, tmp_path):
+    path = written(tmp_path / "x.gguf", "gpt2", ["a"], pre="gpt-2", merges=[])
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    with pytest.raises(ImportError, match=r"GGUF files need an extra: pip install 'gputok\[gguf\]'"):
+        gputok.from_gguf(path)
 
 
 def test_metadata_of_gguf_is_that_of_the_gguf_package(tmp_path):
