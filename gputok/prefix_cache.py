@@ -19,14 +19,11 @@ if TYPE_CHECKING:
     from gputok.types import Ids
 
 BLOCK = 1 << 12
-"""Bytes of text of a node: of a text that is known, less than this and a word is encoded again."""
+"""Characters of a node: of a text that is known, less than this and a word is encoded again."""
 NODE = 400
 """About so many bytes a node takes besides its text and ids."""
 LONGEST_TAIL = 1 << 18
 """Text after so many bytes without a seam is not kept: each node would have all of these bytes."""
-HEADS = 64
-"""So many texts that are not ASCII are kept as they came, in an eighth of the memory: to compare one takes a tenth of
-the time that it takes to turn it into UTF-8."""
 
 
 class _Known(NamedTuple):
@@ -42,7 +39,7 @@ class _Known(NamedTuple):
 
 
 class _Node:
-    """The next BLOCK bytes of texts that begin alike, and what they prove: the ids up to the last seam."""
+    """The next BLOCK characters of texts that begin alike, and what they prove: the ids up to the last seam."""
 
     __slots__ = ("ids", "key", "last", "n_led", "seam", "tail")
 
@@ -56,7 +53,7 @@ class _Node:
     @property
     def size(self) -> int:
         """About how much memory it takes."""
-        return NODE + len(self.key[1]) + len(self.ids) + len(self.tail)
+        return NODE + sys.getsizeof(self.key[1]) + len(self.ids) + len(self.tail)
 
 
 @public("gputok")
@@ -72,7 +69,7 @@ class PrefixCache:
         max_bytes: the memory that the cache may take.
 
     Attributes:
-        hits: how many texts began like one before them, for at least 4096 bytes.
+        hits: how many texts began like one before them, for at least 4096 characters.
         misses: how many did not.
 
     Raises:
@@ -102,12 +99,10 @@ class PrefixCache:
             None if frame is None else (_packed(frame.before["ids"]), _packed(frame.after["ids"])) for frame in found
         ]
         known = _Known(pipeline, Seams.of(pipeline), around)
-        self._root = _Node((None, b""), b"", b"", 0, 0)
+        self._root = _Node((None, ""), b"", b"", 0, 0)
         # The least recently used first. A path is used from its end to the root, so no node comes before those after it
         self._nodes: collections.OrderedDict[Any, _Node] = collections.OrderedDict()
-        # Where a text ends in the tree -> the text up to there
-        self._heads: dict[_Node, str] = {}
-        self._in_nodes = self._in_heads = 0
+        self._used = 0
         return known
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -117,7 +112,7 @@ class PrefixCache:
     @property
     def used(self) -> int:
         """About so many bytes are in use, at most `max_bytes`."""
-        return self._in_nodes + self._in_heads
+        return self._used
 
     def encode(self, text: str, add_special_tokens: bool = True) -> Ids:
         """Encodes a text.
@@ -142,9 +137,7 @@ class PrefixCache:
             if pipeline is not self._known.pipeline:
                 self._known = self._begin(pipeline)
             known = self._known
-            head, n_chars = self._head(text)
-            data = text[n_chars:].encode()
-            node, at = self._end(head, data)
+            node, at = self._end(text)
             if node is self._root:
                 self.misses += 1
             else:
@@ -152,16 +145,14 @@ class PrefixCache:
         if (frame := known.frames[bool(add_special_tokens)]) is None:
             raise ValueError("the template of the post-processor must have the text exactly once")
         new, seams, end = list[_Node](), known.seams, node
-        while at + BLOCK <= len(data) and seams.kind != "whole" and len(end.tail) < LONGEST_TAIL:
-            block = data[at : at + BLOCK]
+        while at + BLOCK <= len(text) and seams.kind != "whole" and len(end.tail) < LONGEST_TAIL:
+            block = text[at : at + BLOCK]
             at += BLOCK
-            some, n_part = end.tail + block, 0
-            while _goes_on(data, at - n_part):  # the next text may have another character there
-                n_part += 1
-            ids, seam, first, n_led = seams.cut(some[: len(some) - n_part], end.seam, end.n_led)
+            some = end.tail + block.encode()
+            ids, seam, first, n_led = seams.cut(some, end.seam, end.n_led)
             end = _Node((end, block), ids, some[first:], seam - first, n_led)
             new.append(end)
-        rest = seams.ids(end.tail + data[at:])[ID * end.n_led :]
+        rest = seams.ids(end.tail + text[at:].encode())[ID * end.n_led :]
         path = list[_Node]()
         while node.key[0] is not None:
             path.append(node)
@@ -169,79 +160,46 @@ class PrefixCache:
         path.reverse()
         ids = b"".join([frame[0], *[one.ids for one in path], *[one.ids for one in new], rest, frame[1]])
         with self._lock:
-            if known is self._known and self._keep(path, new):
-                while path and _goes_on(data, at):  # a text can't be cut there
-                    path.pop()
-                    at -= BLOCK
-                if path and path[-1] is not head and not text.isascii():
-                    self._put_head(head, path[-1], text[: len(text) - len(data[at:].decode())])
-                self._drop()
+            if known is self._known:
+                self._keep(path, new)
+                while self._used > self.max_bytes:
+                    self._drop()
         return np.frombuffer(ids, np.uint32)
 
-    def _head(self, text: str) -> tuple[_Node, int]:
-        """Returns the end of the longest text that was kept as it came and that this text begins with, and its characters."""
-        node, head = max(
-            ((node, head) for node, head in self._heads.items() if text.startswith(head)),
-            key=lambda found: len(found[1]),
-            default=(self._root, ""),
-        )
-        return node, len(head)
-
-    def _put_head(self, old: _Node, node: _Node, text: str) -> None:
-        """Keeps a text that the tree has as it came, in place of one that it begins with."""
-        self._drop_head(old)
-        self._drop_head(node)
-        self._heads[node] = text
-        self._in_heads += sys.getsizeof(text)
-        while len(self._heads) > HEADS or self._in_heads > self.max_bytes // 8:
-            self._drop_head(next(iter(self._heads)))
-
-    def _drop_head(self, node: _Node) -> None:
-        if (head := self._heads.pop(node, None)) is not None:
-            self._in_heads -= sys.getsizeof(head)
-
-    def _end(self, node: _Node, data: bytes) -> tuple[_Node, int]:
-        """Returns the last node of a text that goes on after a node, and the bytes up to there."""
-        at = 0
+    def _end(self, text: str) -> tuple[_Node, int]:
+        """Returns the last node that a text goes through, and the characters up to there."""
+        node, at = self._root, 0
         while True:
-            found = node.last  # mostly the same again, and then no hash of the text is needed
-            if found is None or not data.startswith(found.key[1], at):
-                found = self._nodes.get((node, data[at : at + BLOCK]))
+            found, block = node.last, text[at : at + BLOCK]
+            if found is None or found.key[1] != block:  # mostly the same again, and then no hash of it is needed
+                found = self._nodes.get((node, block))
                 if found is None:
                     return node, at
                 node.last = found
             node, at = found, at + BLOCK
 
-    def _keep(self, path: list[_Node], new: list[_Node]) -> bool:
-        """Adds nodes to the end of a path; False if the path was dropped meanwhile."""
+    def _keep(self, path: list[_Node], new: list[_Node]) -> None:
+        """Adds nodes to the end of a path, unless it was dropped meanwhile."""
         nodes, node = self._nodes, path[-1] if path else self._root
         if path and node.key not in nodes:
-            return False
+            return
         for one in new:
             one.key = node, one.key[1]
             if one.key not in nodes:  # else another thread was faster
-                self._in_nodes += one.size
+                self._used += one.size
                 nodes[one.key] = one
             node.last = nodes[one.key]
             node = node.last
             path.append(node)
         for one in reversed(path):
             nodes.move_to_end(one.key)
-        return True
 
     def _drop(self) -> None:
         """Drops what was used longest ago."""
-        while self.used > self.max_bytes:
-            (before, _), one = self._nodes.popitem(last=False)
-            self._in_nodes -= one.size
-            self._drop_head(one)
-            if before.last is one:
-                before.last = None
-
-
-def _goes_on(data: bytes, at: int) -> bool:
-    """Whether a byte is not the first one of a character."""
-    return 0 <= at < len(data) and data[at] & 0xC0 == 0x80
+        (before, _), one = self._nodes.popitem(last=False)
+        self._used -= one.size
+        if before.last is one:
+            before.last = None
 
 
 def _packed(ids: list[int]) -> bytes:

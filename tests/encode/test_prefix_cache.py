@@ -113,7 +113,7 @@ def test_threads_share_a_cache(monkeypatch):
         thread.join()
     assert not failed
     nodes = [*cache._nodes.values()]
-    assert cache._in_nodes == sum(node.size for node in nodes)
+    assert cache._used == sum(node.size for node in nodes)
     assert all(node.key[0] is cache._root or node.key[0].key in cache._nodes for node in nodes)
 
 
