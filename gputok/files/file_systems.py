@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import io
 import os
 import re
@@ -296,27 +297,16 @@ def split_glob(url: str) -> tuple[str, str]:
     return url[:start] + "/".join(parts[:first]), "/".join(parts[first:])
 
 
-def glob_pattern(magic: str) -> re.Pattern[str]:
-    """Compiles a pattern with the rules of Python's glob: `*` matches in one folder, `**` any number of folders.
+def glob_matches(names: list[str], magic: list[str]) -> bool:
+    """Says whether the names of a path match those of a pattern, by the rules of Python's glob.
 
-    Hidden names are left out.
+    `*` matches in one name, `**` any number of folders. Hidden names are left out.
     """
-    *folders, name = magic.split("/")
-    text = ""
-    for part in folders:
-        text += r"(?:[^/.][^/]*/)*" if part == "**" else _part_pattern(part) + "/"
-    text += r"(?:[^/.][^/]*/)*[^/.][^/]*" if name == "**" else _part_pattern(name)
-    return re.compile(text)
-
-
-def _part_pattern(part: str) -> str:
-    pieces = re.findall(r"\*+|\[!?[^\]]+\]|.", part)
-    text = "" if part.startswith(".") else r"(?!\.)"
-    for piece in pieces:
-        if piece.startswith("*"):
-            text += "[^/]*"
-        elif piece.startswith("[") and len(piece) > 1:
-            text += "[" + piece[1:-1].replace("\\", r"\\").replace("!", "^", 1 if piece[1] == "!" else 0) + "]"
-        else:
-            text += re.escape(piece)
-    return text
+    if not names or not magic:
+        return names == magic
+    if names[0].startswith(".") and not magic[0].startswith("."):
+        return magic[0] == "**" and glob_matches(names, magic[1:])
+    if magic[0] == "**":
+        return glob_matches(names[1:], magic) or glob_matches(names, magic[1:] or ["*"])
+    # In a URL, `?` is no wildcard
+    return fnmatch.fnmatchcase(names[0], magic[0].replace("?", "[?]")) and glob_matches(names[1:], magic[1:])

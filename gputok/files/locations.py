@@ -424,11 +424,12 @@ def _find_url(
         entries = _list(filesystem, path)
         if not entries:
             file_systems.check_bucket(url, filesystem, path)
-    base, pattern = path.strip("/"), file_systems.glob_pattern(magic) if magic else None
+    base, pattern = path.strip("/"), magic.split("/")
     files: list[File] = []
     for entry in sorted(entries, key=lambda entry: entry.path.split("/")):
         below = entry.path.strip("/").removeprefix(base).strip("/")
-        if pattern.fullmatch(below) if pattern else not _is_hidden(below.split("/")):
+        names = below.split("/")
+        if file_systems.glob_matches(names, pattern) if magic else not _is_hidden(names):
             files.append(RemoteFile(f"{plain.rstrip('/')}/{below}", filesystem, *entry))
     if not files:
         raise FileNotFoundError(f"{url}: no file {'matches' if magic else 'below it'}")
