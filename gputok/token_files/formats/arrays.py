@@ -43,7 +43,7 @@ class WithRows(base.TokenFormat):
 class Npy(WithRows):
     """A `.npy` file for `numpy.load`."""
 
-    name, suffix = "npy", ".npy"
+    name, suffix, begins = "npy", ".npy", (b"\x93NUMPY",)
     dtypes = ("uint16", "uint32", "int32", "int64", "uint64")
 
     def space(self, dtype: np.dtype[Any]) -> int:
@@ -51,12 +51,6 @@ class Npy(WithRows):
 
     def header(self, shard: base.Shard) -> bytes:
         return base.array_header(shard.about.dtype, shard.n_ids)
-
-    def is_at(self, path: pathlib.Path) -> bool:
-        if path.suffix != self.suffix or not path.is_file():
-            return False
-        with open(path, "rb") as file:
-            return file.read(6) == b"\x93NUMPY"
 
     def open(self, path: pathlib.Path) -> Iterable[base.OpenShard]:
         return self.documents(path, lambda n_ids: base.read_array(path, self.dtypes, "ids"))

@@ -8,13 +8,11 @@ or makes a file of its own from the ids. A reader gets documents as slices of fi
 from __future__ import annotations
 
 import errno
-import os
-import re
-import sys
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
+from gputok.checks import shortened
 from gputok.files.atomic import created
 from gputok.token_files.batches import TokenBatch, id_dtype
 
@@ -70,6 +68,7 @@ class TokenFormat:
 
     name: ClassVar[str]  # that `format=` takes
     suffix: ClassVar[str] = ""  # how the name of a file of ids ends
+    begins: ClassVar[tuple[bytes, ...]] = ()  # how a file of ids begins, one of these
     dtypes: ClassVar[tuple[str, ...]] = ("uint16", "uint32")  # those that the format can store, smallest first
     index: ClassVar[str] = ""  # the name of the file that lists all shards, if there is one: the output is a folder
     takes_blocks: ClassVar[bool] = False  # it can store blocks of a fixed number of ids
@@ -132,7 +131,10 @@ class TokenFormat:
 
     def is_at(self, path: pathlib.Path) -> bool:
         """Returns True if a path, without a manifest that says so, looks like an output of this format."""
-        return False
+        if not self.begins or path.suffix != self.suffix or not path.is_file():
+            return False
+        with open(path, "rb") as file:
+            return file.read(8).startswith(self.begins)
 
     def data_paths(self, path: pathlib.Path) -> list[pathlib.Path]:
         """Returns the files of ids of an output without a manifest."""
@@ -257,21 +259,12 @@ def write_all(file: Any, content: Any) -> None:
 
 
 def copy_bytes(source: pathlib.Path, n_bytes: int, file: Any) -> None:
-    """Appends the first bytes of a file to an open file; the operating system copies them, if it can."""
-    file.flush()
+    """Appends the first bytes of a file to an open file."""
     with open(source, "rb", buffering=0) as read:
-        done = 0
-        while done < n_bytes:
-            if hasattr(os, "sendfile") and sys.platform == "linux":  # elsewhere it only sends to sockets
-                n = os.sendfile(file.fileno(), read.fileno(), done, min(n_bytes - done, 1 << 28))
-            else:
-                read.seek(done)
-                part = read.read(min(n_bytes - done, 1 << 20))
-                n = len(part)
-                write_all(file, part)
-            if n == 0:
-                raise OSError(errno.EIO, f"ends after {done:,} of {n_bytes:,} bytes", str(source))
-            done += n
+        for start in range(0, n_bytes, 1 << 20):
+            part = np.empty(min(n_bytes - start, 1 << 20), np.uint8)
+            read_all(read, part)
+            write_all(file, part)
 
 
 def read_all(file: Any, buffer: Array) -> None:
@@ -295,24 +288,19 @@ def array_header(dtype: np.dtype[Any], n: int) -> bytes:
     return header.getvalue()
 
 
-# As NumPy writes it; its own reader takes more forms, and answers damaged ones with all kinds of errors
-_HEADER = re.compile(rb"\{'descr': '([<|>][iuf][1248])', 'fortran_order': False, 'shape': \((\d{1,18}),\), \} *\n")
-
-
 def read_array(path: pathlib.Path, dtypes: tuple[str, ...], field: str) -> Array:
     """Maps a `.npy` file with one axis into memory; ValueError: it is none, or has another dtype or other axes."""
-    with open(path, "rb") as file:
-        start = file.read(10)
-        header = file.read(int.from_bytes(start[8:], "little"))
-    found = _HEADER.fullmatch(header) if start[:8] == b"\x93NUMPY\x01\x00" else None
-    dtype = np.dtype(found[1].decode()) if found else None
-    if found is None or dtype is None or dtype.name not in dtypes:
-        kind = "another or a damaged file" if dtype is None else f"one of {dtype}"
+    try:
+        array: Any = np.lib.format.open_memmap(path, mode="r")
+        kind = f"one of {array.dtype} with {array.ndim} axes"
+    except OSError:
+        raise
+    except Exception as error:  # NumPy answers damaged files with all kinds of errors
+        array, kind = None, f"another or a damaged file ({shortened(str(error))})"
+    if array is None or array.dtype.name not in dtypes or array.ndim != 1:
         raise ValueError(f"{path}: {field}: expected a .npy file of {' or '.join(dtypes)} with one axis, got {kind}")
-    n, offset = int(found[2]), 10 + len(header)
-    array = mapped(path, dtype, offset)
-    if len(array) != n:
-        raise ValueError(f"{path}: {field}: the header says {n:,} values, but there are {len(array):,}")
+    if (n_more := path.stat().st_size - array.offset - array.nbytes) != 0:
+        raise ValueError(f"{path}: {field}: {n_more:,} bytes follow the {len(array):,} values that the header says")
     return array
 
 

@@ -36,6 +36,7 @@ class LlmC(WithRows):
     """`.bin` with a header."""
 
     name, suffix = "llmc", ".bin"
+    begins = tuple(np.array(kind, "<i4").tobytes() for kind in _KINDS.values())
     end_first = joins_documents = True
     most_ids = (1 << 31) - 1
 
@@ -46,13 +47,6 @@ class LlmC(WithRows):
         header = np.zeros(256, "<i4")
         header[:3] = *_KINDS[shard.about.dtype.name], shard.n_ids
         return header.tobytes()
-
-    def is_at(self, path: pathlib.Path) -> bool:
-        if path.suffix != self.suffix or not path.is_file():
-            return False
-        with open(path, "rb") as file:
-            start = np.frombuffer(file.read(8).ljust(8, b"\0"), "<i4")
-        return tuple(start.tolist()) in _KINDS.values()
 
     def open(self, path: pathlib.Path) -> Iterable[base.OpenShard]:
         with open(path, "rb") as file:
