@@ -413,6 +413,17 @@ class TemplateProcessing(PostProcessor):
         return parts or [named_rows([], [], n_rows)]
 
 
+def around(
+    before: ListOf[SpecialToken], after: ListOf[SpecialToken], again: ListOf[SpecialToken]
+) -> TemplateProcessing:
+    """Returns what adds tokens, each with its id, around a text; of a pair, the second text has `again` before it."""
+    single, second = (
+        [f"{word}:{i}" for word, _ in (*begin, (text, 0), *after)]
+        for i, (begin, text) in enumerate(((before, "$A"), (again, "$B")))
+    )
+    return TemplateProcessing(single, single + second, [*dict.fromkeys((*before, *after))])
+
+
 def _template(value: str | ListOf[str]) -> tuple[Piece, ...]:
     if isinstance(value, str):
         value = value.split(" ")

@@ -304,9 +304,7 @@ def _wordpiece(values: _Values) -> Tokenizer:
     has_cls = values.get("cls_token_id") is not None
     bos = values.named("cls_token_id" if has_cls else "bos_token_id", tokens, 101)
     sep = values.named("seperator_token_id", tokens, 102)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        f"{bos[0]}:0 $A:0 {sep[0]}:0", f"{bos[0]}:0 $A:0 {sep[0]}:0 $B:1 {sep[0]}:1", [bos, sep]
-    )
+    tokenizer.post_processor = processors.around([bos], [sep], [])
     return tokenizer
 
 
@@ -322,11 +320,7 @@ def _add_ends(tokenizer: Tokenizer, values: _Values, *, bos: bool = False, eos: 
     """Sets the special tokens before and after a text, as the file demands; bos, eos: if the file demands nothing."""
     before, after = _end(values, "bos", bos), _end(values, "eos", eos)
     if before or after:
-        single, second = (
-            " ".join(f"{token}:{i}" for token, _ in (*before, (text, 0), *after)) for i, text in enumerate(("$A", "$B"))
-        )
-        processor = processors.TemplateProcessing(single, f"{single} {second}", [*dict.fromkeys(before + after)])
-        tokenizer.post_processor = processor
+        tokenizer.post_processor = processors.around(before, after, before)
 
 
 def _end(values: _Values, name: str, default: bool) -> list[tuple[str, int]]:

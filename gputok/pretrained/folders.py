@@ -298,8 +298,7 @@ def _bert(vocab: str, config: dict[str, Any]) -> Tokenizer:
     tokenizer.decoder = decoders.WordPiece()
     ids = [(token, token_id) for token in (cls, sep) if (token_id := tokenizer.token_to_id(token)) is not None]
     if len(ids) == 2:
-        single = f"{cls}:0 $A:0 {sep}:0"
-        tokenizer.post_processor = processors.TemplateProcessing(single, f"{single} $B:1 {sep}:1", ids)
+        tokenizer.post_processor = processors.around(ids[:1], ids[1:], [])
     return tokenizer
 
 

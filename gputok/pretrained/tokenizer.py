@@ -162,15 +162,11 @@ class PreTrainedTokenizer(SpecialTokens):
 
         Call this method after one of these tokens was changed.
         """
-        from gputok.processors import TemplateProcessing
+        from gputok.processors import around
 
-        before = [self.bos_token] if self.add_bos_token else []
-        after = [self.eos_token] if self.add_eos_token else []
-        single, second = (
-            " ".join(f"{piece}:{i}" for piece in (*before, text, *after)) for i, text in enumerate(("$A", "$B"))
-        )
-        ids = [(token, self.convert_tokens_to_ids(token)) for token in (*before, *after)]
-        self._tokenizer.post_processor = TemplateProcessing(single, f"{single} {second}", ids)
+        before = [(self.bos_token, self.bos_token_id)] if self.add_bos_token else []
+        after = [(self.eos_token, self.eos_token_id)] if self.add_eos_token else []
+        self._tokenizer.post_processor = around(before, after, before)
 
     # -- properties
 

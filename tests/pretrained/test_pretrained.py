@@ -521,6 +521,12 @@ def test_no_option_is_silently_ignored(opened_by_both, style):
     assert tuple(outcomes["add_prefix_space", value] for value in (True, False)) == prefix
 
 
+def test_a_token_around_a_text_may_have_spaces():
+    words = gputok.Tokenizer(gputok.models.WordLevel({"a": 0, "the end": 1}))
+    tokenizer = PreTrainedTokenizer(words, eos_token="the end", add_eos_token=True)
+    assert (tokenizer("a")["input_ids"], tokenizer("a", "a")["input_ids"]) == ([0, 1], [0, 1, 0, 1])
+
+
 def test_impossible_options_are_refused(opened_by_both, pair):
     ours, _ = pair("gpt2")
     backend = ours.backend_tokenizer
