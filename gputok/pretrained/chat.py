@@ -263,11 +263,10 @@ def _until_mark(text: str, last: str) -> str:
 @functools.lru_cache(maxsize=16)
 def _compiled(template: str, authored: bool) -> Any:
     with needing("chat templates need Jinja: pip install 'jinja2>=3.1.6'"):
-        import jinja2.compiler
         import jinja2.ext
         import jinja2.nodes
 
-        from gputok.pretrained.chat_limits import LimitedEnvironment
+        from gputok.pretrained.chat_limits import LimitedEnvironment, LimitedGenerator
 
     class Generation(jinja2.ext.Extension):
         """`{% generation %}`, which marks what the assistant says."""
@@ -282,7 +281,7 @@ def _compiled(template: str, authored: bool) -> Any:
                 return jinja2.nodes.FilterBlock(body, marking, lineno=line)
             return jinja2.nodes.Scope(body, lineno=line)
 
-    class Authoring(jinja2.compiler.CodeGenerator):
+    class Authoring(LimitedGenerator):
         """Writes code in which the texts of the template are `Authored`."""
 
         def _output_const_repr(self, group: Any) -> str:

@@ -15,6 +15,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import jinja2
+import jinja2.compiler
 import jinja2.nodes
 import jinja2.runtime
 import jinja2.sandbox
@@ -97,12 +98,25 @@ def _of_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return checked
 
 
+class LimitedGenerator(jinja2.compiler.CodeGenerator):
+    """Writes code in which `concat` of the environment joins what `~` joins."""
+
+    def visit_Concat(self, node: jinja2.nodes.Concat, frame: Any) -> None:
+        """Writes `a ~ b`."""
+        self.write("environment.concat((")
+        for part in node.nodes:
+            self.visit(part, frame)
+            self.write(", ")
+        self.write("))")
+
+
 class LimitedEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
     """The sandbox with limits; call `begin` before each rendering.
 
     joined: what joins the texts of a template.
     """
 
+    code_generator_class = LimitedGenerator
     intercepted_binops = frozenset({"*", "**", "+", "%"})
 
     def __init__(self, joined: Callable[[Iterable[str]], str], **options: Any) -> None:
@@ -119,13 +133,12 @@ class LimitedEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
     def limit_filters(self) -> None:
         """Makes the filters that there are now count and check."""
         self.filters = {name: _of_filter(name, function) for name, function in self.filters.items()}
-        self.filters |= {"_counted": _counted, "_concatenated": self.concat}
+        self.filters["_counted"] = _counted
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> jinja2.nodes.Template:
         tree = super()._parse(source, name, filename)
         for loop in tree.find_all(jinja2.nodes.For):
-            loop.iter = _filtered(loop.iter, "_counted")
-        _replace_concat(tree)
+            loop.iter = jinja2.nodes.Filter(loop.iter, "_counted", [], [], None, None, lineno=loop.iter.lineno)
         return tree
 
     def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:
@@ -163,20 +176,3 @@ class LimitedEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
             number = next((value for value in (left, right) if isinstance(value, int)), 0)
             _allow((_length(left) + _length(right)) * number)
         return super().call_binop(context, operator, left, right)
-
-
-def _filtered(node: Any, name: str) -> jinja2.nodes.Filter:
-    return jinja2.nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
-
-
-def _replace_concat(node: jinja2.nodes.Node) -> None:
-    """Makes `a ~ b` a filter, which checks the length."""
-    for field, value in node.iter_fields():
-        items = value if isinstance(value, list) else [value]
-        for number, item in enumerate(items):
-            if isinstance(item, jinja2.nodes.Node):
-                _replace_concat(item)
-            if isinstance(item, jinja2.nodes.Concat):
-                items[number] = _filtered(jinja2.nodes.List(item.nodes, lineno=item.lineno), "_concatenated")
-        if not isinstance(value, list) and items[0] is not value:
-            setattr(node, field, items[0])
