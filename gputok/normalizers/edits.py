@@ -89,7 +89,7 @@ class BertNormalizer(Normalizer):
 
     def way(self, after: Way) -> Way:
         # NFD moves no accent past a mark, and decomposes none. A Chinese character gets spaces around it
-        if self.handle_chinese_chars and after.apart is Apart.MARKS:
+        if self.handle_chinese_chars and after.apart == Apart.MARKS:
             after = after._replace(apart=Apart.IDEOGRAPHS)
         return after.changed(after.apart)
 
@@ -123,7 +123,7 @@ class Prepend(Normalizer):
     prepend: str = field(string, default="▁")
 
     def way(self, after: Way) -> Way:
-        plain = after.spaces is SpaceChange.KEPT and after.before is Before.NONE
+        plain = after.spaces == SpaceChange.KEPT and after.before == Before.NONE
         if self.prepend == "▁" and plain:
             return after._replace(apart=Apart.NOWHERE, before=Before.ANY)
         return after.changed()
@@ -148,7 +148,7 @@ class Replace(Normalizer):
     content: str = field(string)
 
     def way(self, after: Way) -> Way:
-        if self.pattern == " " and self.content == "▁" and after.spaces is SpaceChange.KEPT:
+        if self.pattern == " " and self.content == "▁" and after.spaces == SpaceChange.KEPT:
             return after._replace(apart=Apart.NOWHERE, spaces=SpaceChange.WRITTEN)
         return after.changed()
 

@@ -104,10 +104,10 @@ def _other(pipeline: Pipeline) -> str:
         return "superwords: the merges of words come before those that make tokens of several words"
     if not isinstance(engine, Walked):
         return f"steps: {_RANDOM if pipeline.model.is_random else _why_whole(pipeline)}"
-    if way.unit is Unit.WORD:
+    if way.unit == Unit.WORD:
         text = "the text" if pipeline.normalizer is None else "the normalized text"
         return f"walk: finds the words in {text}, and the model encodes each different word once"
-    if way.unit is Unit.LINE:
+    if way.unit == Unit.LINE:
         return "walk: cuts where no token reaches across, and the model encodes each different line once"
     found = f"walk: cuts {_APART[way.apart]}, and each different part takes the steps once"
     if way.at_start and pipeline.added.tokens:
@@ -118,11 +118,11 @@ def _other(pipeline: Pipeline) -> str:
 def _why_whole(pipeline: Pipeline) -> str:
     """Returns why no text may be taken apart."""
     way = pipeline.way
-    if way.unit is Unit.LINE:
+    if way.unit == Unit.LINE:
         return "the tokens of the model leave no character beside which text may be cut"
     if pipeline.normalizer is not None and any(token.normalized for token in pipeline.added.tokens.values()):
         return "an added token is looked for in the normalized text, so that text may not be cut before"
-    if pipeline.pre_tokenizer is None and way.spaces is not SpaceChange.WRITTEN:
+    if pipeline.pre_tokenizer is None and way.spaces != SpaceChange.WRITTEN:
         return "no pre-tokenizer cuts the text"
     return "one walk can't do what the pre-tokenizer does, and text may not be cut before spaces"
 
@@ -130,15 +130,15 @@ def _why_whole(pipeline: Pipeline) -> str:
 def _count(pipeline: Pipeline) -> str:
     way, normalizer = pipeline.way, pipeline.normalizer
     around = "; batches with an added token take the steps" if pipeline.added.tokens else ""
-    if way.unit is Unit.WORD and normalizer is None:
+    if way.unit == Unit.WORD and normalizer is None:
         return f"walk: finds and counts the words in the text{around}"
-    if way.unit is Unit.WORD and normalizer is not None and normalizer.inert is not None:
+    if way.unit == Unit.WORD and normalizer is not None and normalizer.inert is not None:
         return f"walk: finds and counts the words in the text; batches that the normalizer may change take the steps{around}"
-    if way.unit is Unit.WORD:
+    if way.unit == Unit.WORD:
         return "steps: the normalizer may change any text"
-    if way.unit is Unit.PART:
+    if way.unit == Unit.PART:
         return f"walk: cuts {_APART[way.apart]}, and each different part is cut into words once{around}"
-    why = "lines without a pre-tokenizer are words" if way.unit is Unit.LINE else _why_whole(pipeline)
+    why = "lines without a pre-tokenizer are words" if way.unit == Unit.LINE else _why_whole(pipeline)
     return f"steps: {why}"
 
 
@@ -155,11 +155,11 @@ def device_work(pipeline: Pipeline) -> dict[str, str]:
 
 def _counting(pipeline: Pipeline) -> str:
     unit, normalizer = pipeline.way.unit, pipeline.normalizer
-    if unit is Unit.WORD and normalizer is None:
+    if unit == Unit.WORD and normalizer is None:
         where = "on the GPU"
-    elif unit is Unit.WORD and normalizer is not None and normalizer.inert is not None:
+    elif unit == Unit.WORD and normalizer is not None and normalizer.inert is not None:
         where = "on the GPU; on the CPU, text that the normalizer changes"
-    elif unit is Unit.PART:
+    elif unit == Unit.PART:
         where = "on the GPU, the parts between spaces; the CPU cuts each distinct part into words once"
     else:
         return f"on the CPU: {NOT_BY_DEVICES}"

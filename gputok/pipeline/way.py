@@ -47,10 +47,10 @@ def way_of(normalizer: Any, pre_tokenizer: Any, added: AddedVocabulary) -> Way:
         way = way if step is None else step.way(way)
     # A token that is looked for in the normalized text may occur there, but not in the raw text
     hidden = normalizer is not None and added.finder(True) is not None
-    if way.unit is Unit.UNCUT:
-        is_line = way.spaces is SpaceChange.WRITTEN and not hidden
+    if way.unit == Unit.UNCUT:
+        is_line = way.spaces == SpaceChange.WRITTEN and not hidden
         return way._replace(unit=Unit.LINE if is_line else Unit.DOCUMENT)
-    if way.unit is not Unit.PART:
+    if way.unit != Unit.PART:
         return way
     return way.whole() if hidden else way
 
@@ -60,7 +60,7 @@ def walk_of(way: Way) -> Automaton | None:
 
     That of parts is compiled at the first call, which takes 13 ms: a first short text needs none.
     """
-    return automaton_of(way.apart) if way.unit is Unit.PART else way.automaton
+    return automaton_of(way.apart) if way.unit == Unit.PART else way.automaton
 
 
 def walks_of(automaton: Automaton) -> Walks:

@@ -74,7 +74,7 @@ class ByteLevel(PreTokenizer):
             return after.cut_by(walk, byte_level=True)
         if after.keeps_whole:
             return after._replace(spaces=SpaceChange.CHANGED, rewritten=True)
-        if after.unit is Unit.WORD and not self.add_prefix_space and not after.byte_level:
+        if after.unit == Unit.WORD and not self.add_prefix_space and not after.byte_level:
             return after._replace(byte_level=True)
         return after.cut_by(None)
 
@@ -116,7 +116,7 @@ class Metaspace(PreTokenizer):
         elif not after.keeps_whole:
             found = after.whole() if at_start else after.cut_by(None)
         else:
-            plain = self.replacement == "▁" and after.spaces is SpaceChange.KEPT and after.before is Before.NONE
+            plain = self.replacement == "▁" and after.spaces == SpaceChange.KEPT and after.before == Before.NONE
             before = _BEFORE[self.prepend_scheme] if plain else after.before
             spaces = SpaceChange.WRITTEN if plain else SpaceChange.CHANGED
             found = after._replace(spaces=spaces, before=before, rewritten=True)
@@ -204,7 +204,7 @@ class Split(PreTokenizer):
 
     def way(self, after: Way) -> Way:
         all_removed = self.behavior == "removed" and self.invert
-        if self.pattern == " " and after.spaces is SpaceChange.WRITTEN and after.keeps_whole and not all_removed:
+        if self.pattern == " " and after.spaces == SpaceChange.WRITTEN and after.keeps_whole and not all_removed:
             return after  # there are no spaces left to split at
         return after.cut_by(one_walk(self._matcher, self.behavior, self.invert))
 
@@ -410,7 +410,7 @@ def _as_one(step: PreTokenizer | Automaton | None, element: PreTokenizer) -> Aut
     if step is None or isinstance(element, ByteLevel):  # ByteLevel also writes bytes as characters
         return None
     first = step.way(Way()) if isinstance(step, PreTokenizer) else Way().cut_by(step)
-    return None if first.unit is not Unit.WORD else element.way(first).automaton
+    return None if first.unit != Unit.WORD else element.way(first).automaton
 
 
 def _isolated(element: PreTokenizer) -> str | None:

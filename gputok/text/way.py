@@ -92,7 +92,7 @@ class Way(NamedTuple):
     @property
     def keeps_whole(self) -> bool:
         """True if no step has cut the text."""
-        return self.unit is Unit.UNCUT
+        return self.unit == Unit.UNCUT
 
     def changed(self, apart: int = Apart.NOWHERE) -> Way:
         """Returns the way after a normalizer, before which a text may be cut as `apart` says: a space then stays a space."""
@@ -100,10 +100,10 @@ class Way(NamedTuple):
 
     def cut_by(self, automaton: Automaton | None, byte_level: bool = False) -> Way:
         """Returns the way after a pre-tokenizer that cuts at the matches of an automaton; None: it cuts in another way."""
-        if self.unit is Unit.PART:  # its parts have the same pieces as before, which are cut further
+        if self.unit == Unit.PART:  # its parts have the same pieces as before, which are cut further
             return self
         if automaton is not None and not self.rewritten and not self.byte_level:
-            if self.unit is Unit.WORD and self.automaton is not None:
+            if self.unit == Unit.WORD and self.automaton is not None:
                 from gputok.automaton.combine import refined
 
                 automaton = refined(self.automaton, automaton)
@@ -113,7 +113,7 @@ class Way(NamedTuple):
 
     def cut_at_spaces(self, apart: int = Apart.SPACES) -> Way:
         """Returns the way after a pre-tokenizer that cuts at each space, and beside what `apart` names."""
-        if self.unit is Unit.UNCUT and self.apart and not self.rewritten:
+        if self.unit == Unit.UNCUT and self.apart and not self.rewritten:
             return self._replace(unit=Unit.PART, apart=min(self.apart, apart))
         return self.cut_by(None)
 

@@ -334,7 +334,7 @@ def test_parts_cut_before_spaces_give_the_words_of_the_whole(normalizer, pre_tok
     texts = ["".join(rng.choices(units, k=rng.randrange(30))) for _ in range(400)]
     tokenizer = Tokenizer(models.WordLevel())
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
-    assert tokenizer.pipeline.way.unit is Unit.PART
+    assert tokenizer.pipeline.way.unit == Unit.PART
     whole = count_words(batches(texts, 3), tokenizer.pipeline.words, threads=1)
     options = {"parts": walk_of(tokenizer.pipeline.way), "slices": Slices(parts=200)}
     assert same(whole, count_words(batches(texts, 3), tokenizer.pipeline.words, threads=2, **options))
@@ -359,7 +359,7 @@ def test_parts_cut_before_spaces_give_the_words_of_the_whole(normalizer, pre_tok
 def test_pipelines_that_look_past_spaces_get_whole_documents(normalizer, pre_tokenizer):
     tokenizer = Tokenizer(models.WordLevel())
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
-    assert tokenizer.pipeline.way.unit is not Unit.PART
+    assert tokenizer.pipeline.way.unit != Unit.PART
 
 
 @pytest.mark.parametrize(

@@ -230,9 +230,9 @@ def counted(tokenizer, batches, devices=(), **more):
         asked.append(found is not None)
         return found
 
-    apart = pipeline.way.unit is Unit.PART
+    apart = pipeline.way.unit == Unit.PART
     words = functools.partial(pipeline.words, added=False) if apart else pipeline.words
-    plan = pipeline.pre_tokenizer.way(Way()) if pipeline.way.unit is Unit.WORD and not pipeline.normalizer else words
+    plan = pipeline.pre_tokenizer.way(Way()) if pipeline.way.unit == Unit.WORD and not pipeline.normalizer else words
     options = {
         "parts": walk_of(pipeline.way) if apart else None,
         "fallback_for": instead,

@@ -168,7 +168,7 @@ def test_each_part_between_spaces_is_encoded_once(model, normalizer, pre_tokeniz
     trainer.show_progress = False
     tokenizer.train_from_iterator(texts[::2], trainer)
     tokenizer.add_tokens([gputok.AddedToken("<s>", lstrip=True, normalized=False)])
-    assert tokenizer.pipeline.way.unit is Unit.PART
+    assert tokenizer.pipeline.way.unit == Unit.PART
     assert flat(tokenizer.encode_corpus(iter(texts), threads=threads)) == expected(tokenizer, texts)
     asked = []
     without = [text for text in texts if "<" not in text]

@@ -51,7 +51,7 @@ def tokenizer_of(model, normalizer=None, pre_tokenizer=None):
 def engine_of(tokenizer):
     """The engine that walks over lines, or None."""
     engine = engine_of_pipeline(tokenizer.pipeline)
-    return engine if getattr(engine, "unit", None) is Unit.LINE else None
+    return engine if getattr(engine, "unit", None) == Unit.LINE else None
 
 
 def check(tokenizer, texts):

@@ -126,7 +126,7 @@ def test_one_walk(form):
 
 @pytest.mark.parametrize("form", PARTS.values(), ids=PARTS)
 def test_parts_between_spaces(form):
-    assert ours_of(form).way(Way()).automaton is None and ours_of(form).way(Way()).unit is Unit.PART
+    assert ours_of(form).way(Way()).automaton is None and ours_of(form).way(Way()).unit == Unit.PART
 
 
 @pytest.mark.parametrize("form", NEITHER.values(), ids=NEITHER)

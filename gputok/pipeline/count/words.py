@@ -128,9 +128,9 @@ def count_corpus(
     devices, way, source = run.devices, pipeline.way, source.within(run.memory)
     changing = None if pipeline.normalizer is None else pipeline.normalizer.inert
     plan, parts, words = None, None, pipeline.words
-    if way.unit is Unit.WORD and way.automaton and (pipeline.normalizer is None or changing is not None):
+    if way.unit == Unit.WORD and way.automaton and (pipeline.normalizer is None or changing is not None):
         plan = way
-    elif way.unit is Unit.PART:
+    elif way.unit == Unit.PART:
         # Parts of documents have no added tokens: documents with added tokens go to `fallback_for`
         parts, words = walk_of(way), partial(pipeline.words, added=False)
     changing = changing if plan else None

@@ -62,7 +62,7 @@ class ByDevice:
     @staticmethod
     def why_not(pipeline: Pipeline) -> str:
         """Returns why a device can't encode the words of a tokenizer, or "" if it can."""
-        if pipeline.way.unit is not Unit.WORD:
+        if pipeline.way.unit != Unit.WORD:
             return "the pre-tokenizer is more than one walk over the text"
         if not pipeline.way.byte_level:
             return "the pre-tokenizer is not byte-level"

@@ -303,12 +303,12 @@ def _units(pipeline: Pipeline, steps: Steps, tables: Any, make_faster: Callable[
     before = [first, second] if pipeline.normalizer is None else [first]  # for the whole text
     inside, alone = [*changes, *cuts], way.at_start  # for each unit; only for texts without added tokens
     space, words = short_steps.NEVER, None
-    if way.unit is Unit.WORD:
+    if way.unit == Unit.WORD:
         if not all(step.of is short_steps.Form for step in changes):  # which seldom change anything
             return None
         before, inside, alone = [first, *changes, second], [], False
         words = model.first_byte_words if steps.byte_level else None
-    elif way.unit is Unit.LINE:
+    elif way.unit == Unit.LINE:
         inside, alone = [_spaces({ord(" "): "▁".encode()}, b"", short_steps.NEVER)], False
         space, words = _SPACES[way.before], model.line_words
     handle = unit_kernels.new_handle(before, alone, space)
@@ -465,7 +465,7 @@ def _cuts(pre_tokenizer: PreTokenizer | None, way: Way) -> Steps:
     """Returns the steps of a pre-tokenizer; way: one walk, if that is all that the pre-tokenizer does."""
     if pre_tokenizer is None:
         return Steps([])
-    if way.unit is Unit.WORD:
+    if way.unit == Unit.WORD:
         return Steps([_walk(way.automaton)], way.byte_level)
     from gputok import pre_tokenizers  # imported late: by one walk, none of these is needed
 

@@ -58,13 +58,13 @@ class Seams:
         if sys.implementation.name != "cpython" or _sees_all(pipeline.pre_tokenizer):
             self.kind = "whole"
         elif isinstance(engine, units.Walked):
-            if way.unit is not Unit.WORD or normalizer is None:
+            if way.unit != Unit.WORD or normalizer is None:
                 self.kind = "pairs"
             elif not hidden and (inert := normalizer.inert) is not None:
                 self.kind = "pairs"
                 self._handle.put(page=inert[0], member=inert[1], n_inert=inert[2])
             self._handle.put(walk=engine.walks.of(0), pairs=self.kind == "pairs")
-        self.led = self.kind == "pairs" and (way.at_start or way.before is not Before.NONE)
+        self.led = self.kind == "pairs" and (way.at_start or way.before != Before.NONE)
         self.longest = max((len(added.pattern(token_id).encode()) for token_id in added.tokens), default=0)
         options = [0, *(int(np.bitwise_or.reduce(some.options)) for some in (raw, other) if some is not None)]
         self._handle.put(longest=self.longest, options=int(np.bitwise_or.reduce(options)))

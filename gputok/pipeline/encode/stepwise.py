@@ -53,7 +53,7 @@ def tokenize(pipeline: Pipeline, pieces: Pieces) -> Tokens:
 def _cut_long(pipeline: Pipeline, batch: TextBatch, threads: int, n_bytes: int) -> tuple[Pieces, Tokens] | None:
     """Tokenizes a long text by several threads, in slices cut between words; None: no walk tells where to cut."""
     pre_tokenizer, automaton = pipeline.pre_tokenizer, pipeline.way.automaton
-    if pre_tokenizer is None or automaton is None or pipeline.way.unit is not Unit.WORD:
+    if pre_tokenizer is None or automaton is None or pipeline.way.unit != Unit.WORD:
         return None
 
     def of_slice(pieces: Pieces) -> tuple[Pieces, Tokens]:
@@ -79,7 +79,7 @@ def encode_documents(
     """
     if offsets:
         check_lengths(batch.offsets[:-1], batch.offsets[1:])
-    in_place = pipeline.pre_tokenizer is None or pipeline.way.unit is Unit.WORD
+    in_place = pipeline.pre_tokenizer is None or pipeline.way.unit == Unit.WORD
     unchanged = pipeline.normalizer is None and in_place
     found = None
     if threads > 1 and unchanged:

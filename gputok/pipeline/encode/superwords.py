@@ -43,7 +43,7 @@ class WordTokens:
         self.model: Any = pipeline.model if model is None else model
         self.pipeline = pipeline
         way = pipeline.way
-        self.automaton = way.automaton if way.unit is Unit.WORD and way.byte_level else None
+        self.automaton = way.automaton if way.unit == Unit.WORD and way.byte_level else None
         self._pieces = None if self.automaton is None else Walks(self.automaton)
         self._words, self._tables = Walks(words), joints_of(self.model) if model is None else joints
         ids = self.model.vocabulary.ids

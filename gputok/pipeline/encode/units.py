@@ -75,7 +75,7 @@ def _engine(pipeline: Pipeline) -> DocumentEngine:
 
         if (engine := BySuperwords.of(pipeline)) is not None:
             return engine
-    automaton = model.cuts if way.unit is Unit.LINE else walk_of(way)
+    automaton = model.cuts if way.unit == Unit.LINE else walk_of(way)
     if model.is_random or automaton is None:
         return Stepped(pipeline)
     return Walked(pipeline, automaton, id_type(pipeline))
@@ -84,8 +84,8 @@ def _engine(pipeline: Pipeline) -> DocumentEngine:
 def _lacks_superwords(way: Way) -> bool:
     """Whether no unit can have a superword: in lines, `▁` stands for a space; and the words of well-known patterns are words."""
     known = itertools.chain(map(compile_pattern, dict.fromkeys(PATTERNS.values())), map(ready_splits, SPLITS))
-    is_word = way.unit is Unit.WORD and way.automaton is not None
-    return way.unit is Unit.LINE or (is_word and any(one is way.automaton for one in known))
+    is_word = way.unit == Unit.WORD and way.automaton is not None
+    return way.unit == Unit.LINE or (is_word and any(one is way.automaton for one in known))
 
 
 def encode_batch(
@@ -166,19 +166,19 @@ class Walked:
         self.walks, self._steps, way = walks_of(automaton), Stepped(pipeline), pipeline.way
         self.unit, model = way.unit, pipeline.model
         # Text without added tokens is walked as it is, if nothing changes it. For other units than words, `encode_new` normalizes
-        normalizer = pipeline.normalizer if way.unit is Unit.WORD else None
+        normalizer = pipeline.normalizer if way.unit == Unit.WORD else None
         self._inert = None if normalizer is None else normalizer.inert
         self._is_plain = normalizer is None or self._inert is not None
-        if way.unit is Unit.LINE:
-            self._is_plain = way.before is Before.NONE
+        if way.unit == Unit.LINE:
+            self._is_plain = way.before == Before.NONE
         self._encoders = _encoders(dtype)
         self._encode_new: EncodeNew = partial(_encode_parts, self._steps)
         self._words: Callable[[], Any] | None = None
-        if self.unit is Unit.WORD:
+        if self.unit == Unit.WORD:
             self._encode_new = partial(model.encode_words, byte_level=way.byte_level)
             self._words = (lambda: model.byte_words) if way.byte_level else None
             self._encoders = model.shared.setdefault((way.byte_level, dtype), self._encoders)
-        elif self.unit is Unit.LINE:
+        elif self.unit == Unit.LINE:
             self._encode_new, self._words = model.encode_lines, lambda: model.line_words
             self._encoders = model.shared.setdefault(("lines", dtype), self._encoders)
 
@@ -204,7 +204,7 @@ class Walked:
     def sliced(self, unit: TextBatch, n_bytes: int) -> Sliced | None:
         """Cuts documents between units; None: normalizing the text is most of the work, or the documents take the steps."""
         normalizer = self._pipeline.normalizer
-        if self.unit is Unit.WORD and normalizer is not None and normalizer.inert is None:
+        if self.unit == Unit.WORD and normalizer is not None and normalizer.inert is None:
             return None
         pieces = self._pieces(unit)
         if pieces is None or not pieces.n_pieces:
@@ -221,11 +221,11 @@ class Walked:
         """Returns the text that is walked, with added tokens as pieces of their own; None: documents must take the steps."""
         pipeline = self._pipeline
         # The new parts of a document, and the lines, are normalized one by one. Then no token is looked for in normalized text
-        normalizer = pipeline.normalizer if self.unit is Unit.WORD else None
+        normalizer = pipeline.normalizer if self.unit == Unit.WORD else None
         pieces = pipeline.added.apart(Pieces.from_batch(unit), normalizer)
-        if self.unit is Unit.PART and pipeline.way.at_start and pieces.token is not None:
+        if self.unit == Unit.PART and pipeline.way.at_start and pieces.token is not None:
             return None  # the text after an added token is not like the start of a document
-        if self.unit is Unit.LINE:
+        if self.unit == Unit.LINE:
             pieces = _with_spaces(pieces, pipeline.way.before)
         return packed(spell_out(pieces))
 
@@ -253,14 +253,14 @@ def _encode_parts(steps: Stepped, data: Array, start: Array, end: Array) -> tupl
 
 def _with_spaces(pieces: Pieces, before: str) -> Pieces:
     """Inserts a space, which is then written as `▁`, before the pieces that `before` names."""
-    if before is Before.NONE:
+    if before == Before.NONE:
         return pieces
     bare = pieces.start < pieces.end
     if pieces.token is not None:
         bare &= pieces.token < 0
-    if before is not Before.ANY:
+    if before != Before.ANY:
         bare &= ~starts_with(pieces, b" ") & ~starts_with(pieces, "▁".encode())
-    if before is Before.FIRST:
+    if before == Before.FIRST:
         at_start = np.zeros_like(bare)
         at_start[pieces.rows[:-1][np.diff(pieces.rows) > 0]] = True
         bare &= at_start
