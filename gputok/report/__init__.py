@@ -11,16 +11,23 @@ tokenizer           3       3         2.33         1.00   33.3%     0.0%
 from __future__ import annotations
 
 import datetime
+import html
 import pathlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
+from gputok.corpus import Source
+from gputok.files.locations import OpenFile
+from gputok.files.outputs import returned
 from gputok.files.repositories import LeftOut
-from gputok.pipeline.run import RunOptions
+from gputok.pipeline.run import Run, RunOptions
+from gputok.progress import reporting
 from gputok.report.curves import CompressionCurve, aligned
+from gputok.report.figures import draw
 from gputok.report.file_tokens import Counted, FileCounts, count_files
-from gputok.report.groups import GroupMeasures, Groups
-from gputok.report.page import playground
+from gputok.report.groups import Grouping, GroupMeasures, Groups
+from gputok.report.measures import measure, own_pipeline
+from gputok.report.page import playground, render
 from gputok.report.portable import MOST_BYTES
 from gputok.report.sizes import SizeMeasures, Sizes
 from gputok.report.values import COLUMNS, Made, Measures, Text
@@ -32,8 +39,6 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from matplotlib.figure import Figure
-
-    from gputok.corpus import Source
 
 __all__ = ["COLUMNS", "CompressionCurve", "Counted", "FileCounts", "GroupMeasures", "Groups", "LeftOut", "Made"]
 __all__ += [
@@ -107,8 +112,6 @@ class Report:
         )
 
     def _repr_html_(self) -> str:
-        import html
-
         cells = [[html.escape(cell) for cell in row] for row in self.table()]
         rows = (f"<tr><th>{row[0]}</th><td>{'</td><td>'.join(row[1:])}</td></tr>" for row in cells[1:])
         return f"<table><tr><th>{'</th><th>'.join(cells[0])}</th></tr>{''.join(rows)}</table>"
@@ -119,8 +122,6 @@ class Report:
         Returns:
             Name -> figure: compression, lengths, merges, usage, scripts and sizes (merges and sizes if a tokenizer has merges).
         """
-        from gputok.report.figures import draw
-
         return draw(self)
 
     @overload
@@ -142,9 +143,6 @@ class Report:
         Returns:
             The page, or None if it was written.
         """
-        from gputok.files.outputs import returned
-        from gputok.report.page import render
-
         return returned(render(self, most_bytes), path)
 
 
@@ -193,12 +191,6 @@ def report(
         ValueError: if two tokenizers have the same name, the text cannot be read, or it has no column `group_by`.
         FileNotFoundError: if a path or glob names no file.
     """
-    from gputok.corpus import Source
-    from gputok.pipeline.run import Run
-    from gputok.progress import reporting
-    from gputok.report.groups import Grouping
-    from gputok.report.measures import measure, own_pipeline
-
     if samples < 0:
         raise ValueError(f"samples={samples}: must be at least 0")
     if others and name in others:
@@ -217,8 +209,6 @@ def report(
 
 def _names(source: Source) -> str:
     """The names of the files of a corpus, without their folders; empty for other sources."""
-    from gputok.files.locations import OpenFile
-
     files = [place.file for place in source.content] if source.is_files else []
     names = [pathlib.PurePath(str(file)).name if isinstance(file, OpenFile) else file.name for file in files]
     # The query of a URL can be a key.

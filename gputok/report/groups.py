@@ -16,6 +16,7 @@ import numpy as np
 from gputok.corpus.document_kinds import file_kind
 from gputok.corpus.memory_sources import is_columnar
 from gputok.files.arrow import needing
+from gputok.files.outputs import returned
 from gputok.lazy import public
 from gputok.report.curves import aligned
 
@@ -149,8 +150,6 @@ class Groups:
 
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str | None:
         """Writes a table with all numbers; returns it if there is no path."""
-        from gputok.files.outputs import returned
-
         written = io.StringIO()
         rows = [row.facts() for row in self.rows]
         # Of a dict that stands for a row, the names

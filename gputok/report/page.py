@@ -13,7 +13,8 @@ import numpy as np
 from gputok.files.outputs import returned
 from gputok.lazy import public
 from gputok.report.curves import compression, curve
-from gputok.report.portable import MOST_BYTES, NotPortable, portable
+from gputok.report.measures import own_pipeline
+from gputok.report.portable import MOST_BYTES, NotPortable, parts, portable
 from gputok.report.values import COLUMNS, Measures, Sample
 
 if TYPE_CHECKING:
@@ -36,9 +37,9 @@ def filled(body: str, scripts: Sequence[str], title: str, data: Any) -> str:
     def read(*names: str) -> str:
         return "".join(folder.joinpath(name).read_text(encoding="utf-8") for name in names)
 
-    parts = {"TITLE": html.escape(title), "STYLE": read("style.css"), "BODY": body, "DATA": embedded(data)}
-    parts["SCRIPT"] = read("tokenizer.js", "typing.js", *scripts)
-    return re.sub(f"__({'|'.join(parts)})__", lambda found: parts[found[1]], read("frame.html"))
+    texts = {"TITLE": html.escape(title), "STYLE": read("style.css"), "BODY": body, "DATA": embedded(data)}
+    texts["SCRIPT"] = read("tokenizer.js", "typing.js", *scripts)
+    return re.sub(f"__({'|'.join(texts)})__", lambda found: texts[found[1]], read("frame.html"))
 
 
 def embedded(value: Any) -> str:
@@ -145,9 +146,6 @@ def playground(
         >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
         >>> page = playground({"words": tokenizer}, text="it goes")
     """
-    from gputok.report.measures import own_pipeline
-    from gputok.report.portable import NotPortable, parts, portable
-
     kits: list[dict[str, Any]] = []
     for name, tokenizer in tokenizers.items():
         try:

@@ -16,6 +16,7 @@ import numpy as np
 from gputok import models, normalizers, pre_tokenizers
 from gputok.automaton import PATTERNS, compile_pattern
 from gputok.automaton.pattern import matcher
+from gputok.automaton.patterns import SPLITS
 from gputok.checks import short
 from gputok.pre_tokenizers.base import BEHAVIORS, cut_rule
 from gputok.text.unicode_maps import SPACED, character_map, grapheme_classes
@@ -31,14 +32,7 @@ MOST_BYTES = 5_000_000
 
 _MAPS = ("lowercase", "strip_accents", "nmt", "bert_clean", "bert_chinese", "bert_clean_chinese", "bert_marks")
 _MAPS += ("bert_marks_lowercase",)
-_OTHER_PATTERNS = (
-    " {2,}",  # T5, XLM-RoBERTa
-    r"\p{N}{1,3}",  # DeepSeek V3 splits three times
-    "[一-龥぀-ゟ゠-ヿ]+",
-    r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~]"""
-    r"[A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+",
-)
+_OTHER_PATTERNS = (" {2,}", *SPLITS[0])  # T5 and XLM-RoBERTa; DeepSeek V3 splits three times
 
 Step = list[Any]
 """The name of a step in tokenizer.js, and its arguments."""
@@ -115,7 +109,7 @@ def _normalizer(step: Normalizer | None) -> list[Step]:
             names = {n.Lowercase: "lowercase", n.StripAccents: "strip_accents", n.Nmt: "nmt"}
             return [_character_map(names[type(step)])]
         case n.BertNormalizer():
-            return _bert(step)
+            return [["form", "NFD"] if name == "nfd" else _character_map(name) for name in step.maps()]
         case n.Prepend():
             return [["prepend", step.prepend]]
         case n.Replace():
@@ -125,16 +119,6 @@ def _normalizer(step: Normalizer | None) -> list[Step]:
         case n.Precompiled():
             return [["precompiled", step.to_dict()["precompiled_charsmap"], *map(_runs, grapheme_classes())]]
     raise NotPortable(f"its normalizer has a {type(step).__name__}")
-
-
-def _bert(step: Any) -> list[Step]:
-    strip_accents = step.lowercase if step.strip_accents is None else step.strip_accents
-    first = [name for name in ("clean", "chinese") if (step.clean_text, step.handle_chinese_chars)[name == "chinese"]]
-    steps = [_character_map("_".join(["bert", *first]))] if first else []
-    if strip_accents:
-        marks = _character_map("bert_marks_lowercase" if step.lowercase else "bert_marks")
-        return [*steps, ["form", "NFD"], marks]
-    return [*steps, _character_map("lowercase")] if step.lowercase else steps
 
 
 def _character_map(name: str) -> Step:

@@ -16,6 +16,7 @@ from gputok.lazy import public
 from gputok.models.bpe.model import BPE
 from gputok.models.bpe.prune import plain, splits
 from gputok.report.curves import CompressionCurve, aligned, tokens_by_merge
+from gputok.report.figures import compression_by_size, compression_svg
 from gputok.report.groups import evenness
 
 if TYPE_CHECKING:
@@ -91,14 +92,10 @@ class Sizes:
 
     def to_svg(self) -> str:
         """Draws bytes a token by vocabulary size for each text, as the content of an SVG file."""
-        from gputok.report.figures import compression_svg
-
         return compression_svg(self.curves)
 
     def figure(self) -> Any:
         """Draws bytes a token by vocabulary size for each text; needs matplotlib (`pip install 'gputok[plot]'`)."""
-        from gputok.report.figures import compression_by_size
-
         return compression_by_size(self.curves)
 
     def __str__(self) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from gputok.encoding.encoding import Encoding
 from gputok.lazy import public
+from gputok.models.bpe.model import BPE
 from gputok.report.curves import CompressionCurve, tokens_by_merge
 
 if TYPE_CHECKING:
@@ -139,8 +140,6 @@ class Measures:
 
     def compression_curve(self) -> CompressionCurve | None:
         """Returns the tokens of the text by vocabulary size, from the size without merges; None for models that do not merge."""
-        from gputok.models.bpe.model import BPE
-
         model = self.tokenizer.model
         if self.merge_counts is None or not isinstance(model, BPE):
             return None
