@@ -2,7 +2,6 @@
 
 compile_pattern(pattern)   compiles a pattern of a `tokenizer.json` (Oniguruma's syntax)
 compile_literal(text)      compiles plain text
-one_of(chars), runs(...)   automata of character sets, as pre-tokenizers without a pattern have them (`words`)
 PATTERNS                   the patterns of well-known tokenizers, by name
 """
 
@@ -14,30 +13,14 @@ from typing import TYPE_CHECKING
 
 from gputok.automaton.patterns import PATTERNS
 from gputok.kernels.signatures import NamedTuple
-from gputok.lazy import attach
 
 if TYPE_CHECKING:
-    from gputok.automaton.charset import CharSet
     from gputok.automaton.syntax import Backtracking, Node
-    from gputok.automaton.unicode_tables import property_set, script_sets
-    from gputok.automaton.words import one_of, runs
     from gputok.kernels import Automaton
 
 _MOST_SHOWN = 200  # a message shows at most so many characters of a pattern
 
-__all__ = ["PATTERNS", "Backtracking", "CharSet", "compile_literal", "compile_pattern", "one_of", "property_set"]
-__all__ += ["runs", "script_sets"]
-
-if not TYPE_CHECKING:  # else type checkers would take any name
-    __getattr__, __dir__ = attach(
-        __name__,
-        {
-            "automaton.syntax": "Backtracking",
-            "automaton.charset": "CharSet",
-            "automaton.unicode_tables": "property_set script_sets",
-            "automaton.words": "one_of runs",
-        },
-    )
+__all__ = ["PATTERNS", "compile_literal", "compile_pattern"]
 
 
 class Same(NamedTuple):

@@ -22,7 +22,7 @@ from gputok.lazy import public
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gputok.automaton import Backtracking
+    from gputok.automaton.syntax import Backtracking
     from gputok.kernels import Automaton
     from gputok.types import Behavior, Bytes, Mask, Positions
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from gputok.automaton.charset import union
 from gputok.automaton.subsets import compile_node
@@ -12,60 +12,37 @@ from gputok.automaton.unicode_tables import property_set, script_sets
 
 if TYPE_CHECKING:
     from gputok.automaton.charset import CharSet
+    from gputok.automaton.syntax import Node
     from gputok.kernels import Automaton
 
-
-@functools.lru_cache(maxsize=64)
-def one_of(chars: CharSet) -> Automaton:
-    """Makes the automaton that matches single characters of a set."""
-    return compile_node(Chars(chars))
-
-
-@functools.lru_cache(maxsize=64)
-def runs(*sets: CharSet) -> Automaton:
-    """Makes the automaton that matches the longest runs of characters of one set; earlier sets have priority."""
-    return compile_node(Choice(tuple(_run(chars) for chars in sets)))
+Kind: TypeAlias = Literal["digits", "numbers", "punctuation", "punctuation runs", "spaceless", "words", "scripts"]
 
 
 @functools.cache
-def numbers(each: bool) -> Automaton:
-    """Makes the automaton of numeric characters, one or more, and of the text between them."""
-    digit = property_set("rust:numeric")
-    return compile_node(Choice((Chars(digit) if each else _run(digit), _run(~digit))))
+def words(kind: Kind) -> Automaton:
+    """Makes the automaton that matches the words of this kind."""
+    return compile_node(_node(kind))
 
 
-@functools.cache
-def punctuation() -> Automaton:
-    """Makes the automaton of single punctuation marks."""
-    return one_of(property_set("rust:punctuation"))
-
-
-@functools.cache
-def punctuation_runs() -> Automaton:
-    """Makes the automaton of runs of punctuation marks, and of the text between them."""
-    mark = property_set("rust:punctuation")
-    return runs(mark, ~mark)
-
-
-@functools.cache
-def between_spaces() -> Automaton:
-    """Makes the automaton of runs of characters that are no white space."""
-    return runs(~property_set("rust:space"))
-
-
-@functools.cache
-def whitespace_words() -> Automaton:
-    r"""Makes the automaton of `\w+|[^\w\s]+`."""
-    space, other = property_set("rust:regexspace"), property_set("rust:regexother")
-    return runs(~(space | other), other)
-
-
-@functools.cache
-def script_runs() -> Automaton:
-    """Makes the automaton of runs of one script, with the characters of no script after them."""
-    scripts = script_sets()
-    any_script = ~union(*scripts)
-    return compile_node(Choice(tuple(Sequence((Chars(script), _run(script | any_script, 0))) for script in scripts)))
+def _node(kind: Kind) -> Node:
+    match kind:
+        case "digits" | "numbers":  # a digit or several, and the text between them
+            digit = property_set("rust:numeric")
+            return Choice((Chars(digit) if kind == "digits" else _run(digit), _run(~digit)))
+        case "punctuation":  # one mark
+            return Chars(property_set("rust:punctuation"))
+        case "punctuation runs":  # and the text between them
+            mark = property_set("rust:punctuation")
+            return Choice((_run(mark), _run(~mark)))
+        case "spaceless":
+            return _run(~property_set("rust:space"))
+        case "words":  # \w+|[^\w\s]+
+            space, other = property_set("rust:regexspace"), property_set("rust:regexother")
+            return Choice((_run(~(space | other)), _run(other)))
+        case "scripts":  # runs of one script, with the characters of no script after them
+            sets = script_sets()
+            any_script = ~union(*sets)
+            return Choice(tuple(Sequence((Chars(script), _run(script | any_script, 0))) for script in sets))
 
 
 def _run(chars: CharSet, least: int = 1) -> Repeat:

@@ -14,7 +14,7 @@ from gputok.text.pieces import Pieces, TextBatch, regroup, spell_out
 from gputok.text.way import Way
 
 if TYPE_CHECKING:
-    from gputok.automaton import Backtracking
+    from gputok.automaton.syntax import Backtracking
     from gputok.kernels import Automaton
     from gputok.text.pre_tokenized_string import PreTokenizedString
     from gputok.types import Behavior

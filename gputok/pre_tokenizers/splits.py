@@ -21,7 +21,8 @@ from gputok.text.way import Apart, Before, SpaceChange, Unit, Way
 if TYPE_CHECKING:
     from collections.abc import Sequence as ListOf
 
-    from gputok.automaton import Backtracking
+    from gputok.automaton.syntax import Backtracking
+    from gputok.automaton.words import Kind
     from gputok.kernels import Automaton
     from gputok.text.pieces import Pieces
     from gputok.text.pre_tokenized_string import PreTokenizedString
@@ -226,6 +227,12 @@ class CharDelimiterSplit(PreTokenizer):
         return PatternCut(compile_literal(self.delimiter), "removed")
 
 
+def _words(kind: Kind) -> Automaton:
+    from gputok.automaton.words import words  # which imports the compiler of patterns
+
+    return words(kind)
+
+
 class Digits(PreTokenizer):
     """Makes numbers pieces of their own. All characters that Unicode calls numeric are digits.
 
@@ -247,9 +254,7 @@ class Digits(PreTokenizer):
 
     @property
     def _numbers(self) -> Automaton:
-        from gputok.automaton import words
-
-        return words.numbers(self.individual_digits)
+        return _words("digits" if self.individual_digits else "numbers")
 
 
 class Punctuation(PreTokenizer):
@@ -266,15 +271,12 @@ class Punctuation(PreTokenizer):
     behavior: Behavior = field(**BEHAVIOR, default="isolated", may_lack=True)
 
     def cut(self) -> PatternCut:
-        from gputok.automaton import words
-
-        return PatternCut(words.punctuation(), self.behavior)
+        return PatternCut(_words("punctuation"), self.behavior)
 
     def way(self, after: Way) -> Way:
-        from gputok.automaton import words
-
-        contiguous = self.behavior == "contiguous"
-        return after.cut_by(words.punctuation_runs() if contiguous else one_walk(words.punctuation(), self.behavior))
+        if self.behavior == "contiguous":
+            return after.cut_by(_words("punctuation runs"))
+        return after.cut_by(one_walk(_words("punctuation"), self.behavior))
 
 
 class Whitespace(PreTokenizer):
@@ -288,9 +290,7 @@ class Whitespace(PreTokenizer):
         return after.cut_at_spaces()
 
     def cut(self) -> PatternCut:
-        from gputok.automaton import words
-
-        return PatternCut(words.whitespace_words(), "removed", invert=True)
+        return PatternCut(_words("words"), "removed", invert=True)
 
 
 class WhitespaceSplit(PreTokenizer):
@@ -304,9 +304,7 @@ class WhitespaceSplit(PreTokenizer):
         return after.cut_at_spaces()
 
     def cut(self) -> PatternCut:
-        from gputok.automaton import words
-
-        return PatternCut(words.between_spaces(), "removed", invert=True)
+        return PatternCut(_words("spaceless"), "removed", invert=True)
 
 
 class BertPreTokenizer(PreTokenizer):
@@ -334,9 +332,7 @@ class UnicodeScripts(PreTokenizer):
     """
 
     def cut(self) -> PatternCut:
-        from gputok.automaton import words
-
-        return PatternCut(words.script_runs(), "removed", invert=True)
+        return PatternCut(_words("scripts"), "removed", invert=True)
 
 
 @functools.cache

@@ -11,7 +11,7 @@ import pytest
 
 import gputok
 
-FACADES = ("automaton", "models", "trainers")
+FACADES = ("models", "trainers")
 
 
 def test_dir_shows_the_public_names_and_no_others():

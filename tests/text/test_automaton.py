@@ -21,12 +21,13 @@ from splitting import (
     words,
 )
 
-from gputok.automaton import PATTERNS, CharSet, compile_literal, compile_pattern, one_of, property_set, runs, subsets
+from gputok.automaton import PATTERNS, compile_literal, compile_pattern, subsets
+from gputok.automaton.charset import CharSet
 from gputok.automaton.parser import parse
 from gputok.automaton.ready import FILE, ready
 from gputok.automaton.subsets import compile_node
 from gputok.automaton.syntax import Chars, Choice, Repeat, Sequence
-from gputok.automaton.unicode_tables import any_case, property_names
+from gputok.automaton.unicode_tables import any_case, property_names, property_set
 
 # ---- worked examples
 
@@ -64,8 +65,8 @@ def test_words():
     assert words(compile_pattern("a|ab"), ["ab"]) == [["a", "b"]]  # the first alternative, not the longest
     assert words(compile_pattern(r"a(?!b)|c$"), ["abaac\nc"]) == [["ab", "a", "a", "c", "\n", "c"]]
     assert words(compile_literal("[a]"), ["x[a][a]"]) == [["x", "[a]", "[a]"]]
-    assert words(one_of(CharSet.chars("ab")), ["xxab"]) == [["xx", "a", "b"]]
-    assert words(runs(CharSet.chars("ab"), CharSet.chars("c")), ["abacc-"]) == [["aba", "cc", "-"]]
+    assert words(compile_pattern("[ab]"), ["xxab"]) == [["xx", "a", "b"]]
+    assert words(compile_pattern("[ab]+|c+"), ["abacc-"]) == [["aba", "cc", "-"]]
 
 
 def test_sizes():

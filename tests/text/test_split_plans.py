@@ -17,8 +17,7 @@ from splitting import random_texts
 
 import gputok
 from gputok import pre_tokenizers
-from gputok.automaton import PATTERNS, compile_pattern, one_of, runs
-from gputok.automaton.charset import CharSet
+from gputok.automaton import PATTERNS, compile_pattern
 from gputok.automaton.combine import completed, refined
 from gputok.pre_tokenizers.base import cut_pieces
 from gputok.text.pieces import Pieces, TextBatch, spell_out
@@ -263,14 +262,13 @@ def test_gaps_that_several_characters_decide_about(pattern):
 
 
 def test_refined():
-    a, b = CharSet.chars("a"), CharSet.chars("b")
-    outer, inner = runs(a, ~a), completed(one_of(b))
+    outer, inner = compile_pattern("a+|[^a]+"), completed(compile_pattern("b"))
     both = refined(outer, inner)
     pieces = Pieces.from_batch(TextBatch.from_strings(["aabbcc"]))
     assert cut_pieces(pieces, both, "isolated").strings() == ["aa", "b", "b", "cc"]
     assert refined(outer, inner) is both
     with pytest.raises(ValueError, match="completed"):
-        refined(one_of(a), inner)
+        refined(compile_pattern("a"), inner)
     # Neither knows where its words end when it sees the next character.
     assert refined(*(compile_pattern(rf"{c}+(?!\n)|[\s\S]") for c in "ab")) is None
 
