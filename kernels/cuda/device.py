@@ -5,14 +5,13 @@ On a GPU the array module is CuPy. The tests use NumPy and an emulator instead; 
 A device has two lanes. A lane has a stream for work, a stream for copies, and pinned memory of a fixed size. A thread that works
 on the device holds a lane. So neither the pinned memory nor the number of batches on a device depends on the number of threads.
 
-Large text files are read into other pinned memory (`Blocks`), and copied to the device from there. It is bounded, too.
+Large text files are read into pinned memory of CuPy's pool (`Device.host_memory`), and copied to the device from there.
 """
 
 from __future__ import annotations
 
 import collections
 import contextlib
-import ctypes
 import functools
 import itertools
 import pathlib
@@ -50,8 +49,6 @@ class DeviceSizes(NamedTuple):
         slots: Slots of the table of distinct words, as long as there are few.
         piece: Bytes that are copied at a time. CuPy rounds pinned memory up to a power of two.
         block: Bytes of text that are read at a time.
-        blocks: Bytes of all blocks that a device allows for, those of four batches. One is put together, one waits, one is copied
-            and one is counted.
         rounds_per_look: Rounds of training that are launched before the host looks at what is wanted.
         pair_slots: Slots of the table of pairs, as long as there are few.
         candidates: Pairs that a threshold should leave, if there are so many.
@@ -70,7 +67,6 @@ class DeviceSizes(NamedTuple):
     slots: int = 1 << 16
     piece: int = 8 << 20
     block: int = 2 << 20
-    blocks: int = 256 << 20
     rounds_per_look: int = 16
     pair_slots: int = 1 << 16
     candidates: int = 4096
@@ -117,7 +113,7 @@ class Device(NamedTuple):
     seconds: Callable[[Any, Any], float]
     # Does launches, and returns a function that does them again.
     graph: Callable[[Callable[[], None]], Callable[[], None]]
-    # uint8[n] on the host, for text that is to be uploaded: pinned memory, as long as there is some.
+    # uint8[n] on the host, for text that is to be uploaded: pinned memory, if n is about a block and there is some.
     host_memory: Callable[[int], np.ndarray] = functools.partial(np.empty, dtype=np.uint8)
     # `with in_use()`: memory of the device that was used stays reserved for the next work; when the last block that
     # says so ends, the device gets it back. `in_use(True)`, for tables: `DeviceSizes.kept` of it stays reserved between blocks of the other kind.
@@ -188,65 +184,6 @@ def launch(device: Device, file: str, kernel: str, *structs: tuple, n: int | Non
 def parts_of(array: np.ndarray | Sequence[np.ndarray]) -> Sequence[np.ndarray]:
     """Returns the arrays that an item of an upload consists of."""
     return [array] if isinstance(array, np.ndarray) else array
-
-
-class Blocks:
-    """Blocks of pinned memory on the host. A block is free again when no array refers to it.
-
-    Text that is read into a block is copied to a device directly; text in other memory is copied to pinned memory first. Blocks
-    are for all devices. Each device that is used allows for `DeviceSizes.blocks` more bytes of them (`allow`). If none is free, or if more than
-    a block or less than half of a block is asked for, the answer is other memory.
-    """
-
-    def __init__(self, cupy: ModuleType, sizes: DeviceSizes, most: int = 0) -> None:
-        self._piece, self._block = sizes.piece, sizes.block
-        self._cupy, self._most, self._lock = cupy, most, threading.Lock()
-        # The addresses of pieces, which consist of some blocks each.
-        self._begins: list[int] = []
-        # Of each free block, its piece, and where in the piece it begins. `append` and `pop` are atomic.
-        self._free: list[tuple[Any, int]] = []
-
-    def __call__(self, n_bytes: int) -> np.ndarray:
-        """Returns memory to read into, uint8[n_bytes]."""
-        if not self._block // 2 <= n_bytes <= self._block or (free := self._take()) is None:
-            return np.empty(n_bytes, np.uint8)
-        memory, begin = free
-        block = (ctypes.c_uint8 * n_bytes).from_buffer(memory, begin)
-        # All views of NumPy refer to `block`
-        weakref.finalize(block, self._free.append, free).atexit = False
-        return np.frombuffer(block, np.uint8)
-
-    def allow(self, n_bytes: int) -> None:
-        """Allows for so many more bytes of blocks."""
-        with self._lock:
-            self._most += n_bytes // self._block
-
-    def has(self, array: np.ndarray) -> bool:
-        """Returns True if an array is in a block."""
-        at = address(array)
-        return any(0 <= at - begin < self._piece for begin in tuple(self._begins))
-
-    def _take(self) -> tuple[Any, int] | None:
-        with self._lock:
-            if not self._free and len(self._begins) < self._most * self._block // self._piece:
-                try:
-                    memory = self._cupy.cuda.alloc_pinned_memory(self._piece)
-                except self._cupy.cuda.runtime.CUDARuntimeError as error:
-                    if error.status != _OUT_OF_MEMORY:
-                        raise
-                    self._most = 0  # the existing blocks go on being used
-                else:
-                    self._begins.append(np.frombuffer(memory, np.uint8).ctypes.data)
-                    self._free += ((memory, begin) for begin in range(0, self._piece, self._block))
-            return self._free.pop() if self._free else None
-
-
-@functools.cache
-def _blocks() -> Blocks:
-    """Returns the blocks of this process."""
-    import cupy
-
-    return Blocks(cupy, SIZES)
 
 
 def _event(cupy: ModuleType) -> Any:
@@ -478,8 +415,7 @@ class _Card:
         self.blocks = self._n_multiprocessors * n_threads // 128
         # Not the pool of other programs that use CuPy in this process
         self._pool = cupy.cuda.MemoryPool()
-        self._lanes, self._own, self._blocks_of_host = _Lanes(cupy, SIZES.piece), threading.local(), _blocks()
-        self._blocks_of_host.allow(SIZES.blocks)
+        self._lanes, self._own = _Lanes(cupy, SIZES.piece), threading.local()
         self.in_use = _Users(self._free)
         self._lender = _Lender(cupy, ordinal, self.in_use.look)
         self._modules: dict[str, Any] = {}
@@ -546,14 +482,14 @@ class _Card:
         result = tuple(whole[: len(whole) - PADDING_BYTES // whole.itemsize] for whole in wholes)
         # The memory may be that of earlier arrays, which kernels still use
         lane.copying.wait_event(lane.working.record(_event(self._cupy)))
-        in_use = []  # Blocks, until they are copied.
+        in_use = []  # Pinned memory, until it is copied.
         for array, whole, target in zip(arrays, wholes, result, strict=True):
             # Kernels load the padding, though no result depends on it
             whole[len(target) :].data.memset_async(0, PADDING_BYTES, lane.copying)
             target, at = target.view(np.uint8), 0
             for part in parts_of(array):
                 part = np.ascontiguousarray(part).view(np.uint8)
-                if self._blocks_of_host.has(part):
+                if self._cupy.cuda.pinned_memory.is_memory_pinned(address(part)):
                     target[at : at + len(part)].set(part, stream=lane.copying)
                     in_use.append(part)
                     at += len(part)
@@ -623,8 +559,12 @@ class _Card:
         return [DeviceArray(self._cupy, self._ordinal, *each) for each in loans]
 
     def host_memory(self, n_bytes: int) -> np.ndarray:
-        with self._cupy.cuda.Device(self._ordinal):  # else pinning memory would start device 0
-            return self._blocks_of_host(n_bytes)
+        block, error = self._sizes.block, self._cupy.cuda.runtime.CUDARuntimeError
+        if block // 2 <= n_bytes <= block:
+            # Else pinning memory would start device 0; and without pinned memory, other memory does
+            with self._cupy.cuda.Device(self._ordinal), contextlib.suppress(error):
+                return np.frombuffer(self._cupy.cuda.alloc_pinned_memory(n_bytes), np.uint8, n_bytes)
+        return np.empty(n_bytes, np.uint8)
 
     def record(self) -> Any:
         return self._own.lane.working.record(self._cupy.cuda.Event(block=True))

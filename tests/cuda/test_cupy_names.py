@@ -44,6 +44,7 @@ def asked_of(path: pathlib.Path) -> list[tuple[str, ast.Call | None]]:
 # compiled: nothing says what they take
 UNREADABLE = {
     *("RawModule", "cuda.Device", "cuda.alloc_pinned_memory", "cuda.get_elapsed_time"),
+    "cuda.pinned_memory.is_memory_pinned",
     *("cuda.runtime.getDeviceCount", "cuda.runtime.getDeviceProperties"),
     *("cuda.nvrtc.getVersion", "cuda.MemoryPool", "cuda.MemoryPointer", "cuda.UnownedMemory"),
 }

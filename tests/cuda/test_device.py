@@ -286,17 +286,6 @@ def test_memory_goes_back_to_the_device_when_work_ends(devices):
     assert stand_in.faults.reserved[0] == 0
 
 
-def test_pinned_memory_is_for_the_devices_that_are_used(monkeypatch):
-    """Not for those that the machine has besides."""
-    with stand_in.installed(monkeypatch):
-        monkeypatch.setattr(stand_in.Cupy.cuda.runtime, "getDeviceCount", lambda: 8)
-        backend.choose("cuda:1")
-        backend.choose("cuda:1")
-        assert cuda._blocks()._most * cuda.SIZES.block == cuda.SIZES.blocks
-        backend.choose("cuda:0")
-        assert cuda._blocks()._most * cuda.SIZES.block == 2 * cuda.SIZES.blocks
-
-
 def test_threads_share_a_device_from_its_first_use(monkeypatch):
     """And what they compile."""
     with stand_in.installed(monkeypatch):

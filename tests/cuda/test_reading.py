@@ -26,7 +26,7 @@ from gputok.pipeline.run import Run
 from gputok.recipes import recipe
 from tests.emulation import stand_in
 
-SMALL = cuda.DeviceSizes(batch=700, tile=16, longest_run=120, slots=64, piece=1024, block=256, blocks=4096)
+SMALL = cuda.DeviceSizes(batch=700, tile=16, longest_run=120, slots=64, piece=1024, block=256)
 STEMS = "the| of| a| naïve| 漢字|😀|'s| x1|\n|\n\n| word".split("|")
 
 
@@ -77,15 +77,13 @@ def counted(paths, device, **options) -> WordCounts:
 @pytest.mark.parametrize("device", ["cuda:1", "cuda"])
 @pytest.mark.parametrize("threads", [1, 8])
 def test_lines_of_files_are_found_on_the_device(device, threads, tmp_path, found):
-    """Files that end with a newline and without, and a line longer than a block; no block is lost."""
+    """Files that end with a newline and without, and a line longer than a block; all pinned memory but that of lanes is free."""
     long = text(1).replace(b"\n", b" ") + b"\n" + text(2)
     paths = written(tmp_path, a_txt=text(3), b_txt=long, c_txt=text(4) + b"end", d_txt=b"the\n", e_txt=text(5))
     assert counted(paths, device, threads=threads) == counted(paths, "cpu", threads=threads)
     assert len(found) > 3 and all(found)
     gc.collect()
-    blocks = cuda._blocks()
-    assert len(blocks._begins) > 1
-    assert len(blocks._free) == len(blocks._begins) * SMALL.piece // SMALL.block
+    assert stand_in.faults.pinned <= 2 * 4 * cuda.LANES * SMALL.piece
 
 
 def test_other_sources_come_as_before(tmp_path, found):
@@ -184,41 +182,29 @@ def test_parts_between_spaces_of_files(tmp_path, found):
     assert ours == theirs and found
 
 
-def test_blocks_are_given_again_when_nothing_refers_to_them():
-    """Not before; and what does not fit, or finds none free, is other memory."""
-    import cupy
-
-    blocks = cuda.Blocks(cupy, SMALL, 8)
-    held = [blocks(200) for _ in range(9)]
-    assert [blocks.has(block) for block in held] == [True] * 8 + [False]
-    assert len({block.ctypes.data for block in held}) == 9
-    view = held[3][10:].view()
-    begin = held[3].ctypes.data
-    held[3] = None
-    gc.collect()
-    assert not blocks.has(blocks(200))
+def test_text_of_about_a_block_is_read_into_pinned_memory():
+    """Which is copied at once, and free when nothing refers to it."""
+    device = cuda.cupy_device(0)
+    assert [stand_in.Pinned.has(device.host_memory(n)) for n in (127, 128, 256, 257)] == [False, True, True, False]
+    view = device.host_memory(200)[10:].view()
+    view[:] = 7
+    with device.active():
+        (copy,) = device.upload((view,))()
+        assert (device.download(copy) == 7).all()
+    assert stand_in.Pinned.has(view)
+    before = stand_in.faults.pinned
     del view
     gc.collect()
-    assert blocks(200).ctypes.data == begin
-    assert not any(map(blocks.has, (blocks(100), blocks(257))))
+    assert stand_in.faults.pinned == before - 512
 
 
 def test_without_pinned_memory_other_memory_is_read_into(tmp_path, monkeypatch, found):
-    import cupy
-
-    stand_in.faults.pinned_limit = 0
-    blocks = cuda.Blocks(cupy, SMALL, 8)
-    assert not blocks.has(blocks(200))
     paths = written(tmp_path, a_txt=text(1, 1000))
-    with stand_in.installed(monkeypatch, SMALL._replace(blocks=0)):
-        assert counted(paths, "cuda:0", threads=4) == counted(paths, "cpu") and found
-        assert not cuda._blocks()._begins
-
-
-def test_pinned_memory_is_bounded_whatever_the_threads(tmp_path):
-    paths = written(tmp_path, a_txt=text(1, 4000))
-    assert counted(paths, "cuda", threads=64) == counted(paths, "cpu")
-    assert stand_in.faults.pinned <= 2 * SMALL.blocks + 2 * 4 * cuda.LANES * SMALL.piece
+    device = cuda.cupy_device(0)
+    with device.active():  # pins the memory of its lane
+        stand_in.faults.pinned_limit = stand_in.faults.pinned
+        assert not stand_in.Pinned.has(device.host_memory(200))
+    assert counted(paths, "cuda:0", threads=4) == counted(paths, "cpu") and found
 
 
 def message(paths, device, **options) -> str:

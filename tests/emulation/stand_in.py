@@ -457,9 +457,13 @@ class Pinned(bytearray):
 
     @classmethod
     def has(cls, array: np.ndarray) -> bool:
-        at = array.ctypes.data
+        return cls.covers(array.ctypes.data, array.nbytes)
+
+    @classmethod
+    def covers(cls, at: int, n_bytes: int = 0) -> bool:
         with lock:  # another thread may add an entry meanwhile
-            return any(0 <= at - begin <= size - array.nbytes for begin, size in cls.sizes.items())
+            sizes = cls.sizes.copy()  # and what garbage is collected take one away
+        return any(0 <= at - begin <= size - max(n_bytes, 1) for begin, size in sizes.items())
 
     def __init__(self, size: int) -> None:
         self.faults, self.size = faults, 1 << max(9, (size - 1).bit_length())
@@ -558,6 +562,7 @@ class Cupy(types.ModuleType):
         UnownedMemory=UnownedMemory,
         using_allocator=using_allocator,
         alloc_pinned_memory=Pinned,
+        pinned_memory=types.SimpleNamespace(is_memory_pinned=Pinned.covers),
         get_elapsed_time=lambda first, last: 1000 * (last.seconds - first.seconds),
         set_allocator=lambda allocator: None,
         runtime=types.SimpleNamespace(
@@ -594,7 +599,6 @@ def install(sizes: Any = None) -> None:
 def installed(monkeypatch: Any, sizes: Any = None) -> Iterator[None]:
     """The same, until the block is left."""
     from gputok.kernels.cuda import device
-    from gputok.kernels.cuda.device import _blocks
     from gputok.kernels.cuda.device import _made as _made_device
 
     if sizes is not None:
@@ -604,11 +608,9 @@ def installed(monkeypatch: Any, sizes: Any = None) -> Iterator[None]:
     monkeypatch.setattr(Stream, "made", [])
     monkeypatch.setattr(sys.modules[__name__], "faults", Faults())
     free.clear()
-    for cached in (_made_device, _blocks):
-        cached.cache_clear()
+    _made_device.cache_clear()
     yield
-    for cached in (_made_device, _blocks):
-        cached.cache_clear()
+    _made_device.cache_clear()
 
 
 def pending() -> int:
