@@ -26,11 +26,10 @@ from gputok.report.curves import CompressionCurve, aligned
 from gputok.report.figures import draw
 from gputok.report.file_tokens import Counted, FileCounts, count_files
 from gputok.report.groups import Grouping, GroupMeasures, Groups
-from gputok.report.measures import measure, own_pipeline
+from gputok.report.measures import COLUMNS, Made, Measures, Text, measure, own_pipeline
 from gputok.report.page import playground, render
 from gputok.report.portable import MOST_BYTES
 from gputok.report.sizes import SizeMeasures, Sizes
-from gputok.report.values import COLUMNS, Made, Measures, Text
 from gputok.version import __version__
 
 if TYPE_CHECKING:

@@ -22,12 +22,11 @@ from gputok.files.file_systems import Stream, local_path
 from gputok.files.locations import LocalFile, OpenFile, find
 from gputok.files.repositories import LeftOut, walk
 from gputok.lazy import public
-from gputok.pipeline.encode.corpus import encode_corpus
 from gputok.pipeline.run import Run, RunOptions
 from gputok.progress import reporting
 from gputok.report.curves import aligned
 from gputok.report.groups import GroupMeasures, Groups
-from gputok.report.measures import code_points, own_pipeline, words_of
+from gputok.report.measures import code_points, counted, own_pipeline
 from gputok.text.pieces import TextBatch, joined
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 
     from gputok.files.locations import File
     from gputok.pipeline.pipeline import Pipeline
+    from gputok.types import Array
 
 By = Literal["file", "ending", "language"]
 """What the rows of a table stand for."""
@@ -275,7 +275,7 @@ class _Counting:
         self.names: list[str] = []
         self.n_bytes = 0
         self._pipelines, self._threads = pipelines, threads
-        self._sums: list[list[int]] = []  # of each file: documents, bytes, words, and the tokens of each tokenizer
+        self._sums: list[Array] = []  # of each file: documents, bytes, words, and the tokens of each tokenizer
         self._held: list[tuple[int, TextBatch]] = []  # the number of a file, and some of its documents
         self._size = 0  # bytes that are held
 
@@ -285,11 +285,9 @@ class _Counting:
             return texts
         number = len(self.names)
         self.names.append(name)
-        self._sums.append([0] * (3 + len(self._pipelines)))
+        self._sums.append(np.zeros(3 + len(self._pipelines), np.int64))
         for batch in texts:
             n_bytes = int(batch.offsets[-1] - batch.offsets[0])
-            self._sums[number][0] += batch.n_documents
-            self._sums[number][1] += n_bytes
             self.n_bytes += n_bytes
             self._held.append((number, batch))
             self._size += n_bytes
@@ -301,22 +299,14 @@ class _Counting:
         """Encodes what is held."""
         if not self._held:
             return
-        batch = joined([batch for _, batch in self._held])
-        ends = np.cumsum([0, *(batch.n_documents for _, batch in self._held)])
-        columns = [
-            np.append(0, words_of(code_points(batch), batch))
-        ]  # words, and tokens of each tokenizer, by document
-        for pipeline in self._pipelines.values():
-            made = encode_corpus(pipeline, [batch], add_special_tokens=False, threads=self._threads)
-            columns.append(np.concatenate([columns[0][:1], *(np.diff(rows) for _, rows in made)]))
-        sums = np.diff(np.cumsum(columns, 1)[:, ends])  # int64[columns, files]
-        for (number, _), values in zip(self._held, sums.T.tolist(), strict=True):
-            for which, value in enumerate(values, 2):
-                self._sums[number][which] += value
+        numbers, batches = zip(*self._held, strict=True)
+        batch, files = joined([*batches]), np.repeat(numbers, [one.n_documents for one in batches])
+        for _ in counted(self._pipelines, batch, code_points(batch), files, self._sums, self._threads):
+            pass
         self._held, self._size = [], 0
 
     def counted(self) -> tuple[Counted, ...]:
-        rows = zip(self.names, self._sums, strict=True)
+        rows = zip(self.names, np.array(self._sums).tolist(), strict=True)
         return tuple(Counted(name, 1, n, n_bytes, words, tuple(tokens)) for name, (n, n_bytes, words, *tokens) in rows)
 
 

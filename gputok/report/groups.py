@@ -177,14 +177,14 @@ class Groups:
 
 
 class Grouping:
-    """Reads a corpus with the group of each document, and adds up the numbers of each group."""
+    """Reads a corpus with the group of each document."""
 
     def __init__(self, source: Source, group_by: str | None, tokenizers: Sequence[str]) -> None:
         """group_by: a column; None: each file is a group, if there are several."""
         self._source, self._column, self._tokenizers = source, group_by, [*tokenizers]
         self.by_file = group_by is None and source.is_files and len(source.content) > 1
         self._numbers: dict[str, int] = {}
-        self._sums: list[Array] = []  # of each group: documents, bytes, words, and the tokens of each tokenizer
+        self.sums: list[Array] = []  # of each group: documents, bytes, words, and the tokens of each tokenizer
         if group_by is not None:
             self._check()
 
@@ -218,29 +218,22 @@ class Grouping:
             yield batch, np.array([*map(self._number, names)], np.int64)
 
     def _number(self, name: str) -> int:
-        number = self._numbers.setdefault(name, len(self._sums))
-        if number == len(self._sums):
+        number = self._numbers.setdefault(name, len(self.sums))
+        if number == len(self.sums):
             if number == _MOST and self._column is not None:
                 raise ValueError(f"group_by={self._column!r}: has more than {_MOST:,} values, too many for groups")
-            self._sums.append(np.zeros(3 + len(self._tokenizers), np.int64))
+            self.sums.append(np.zeros(3 + len(self._tokenizers), np.int64))
         return number
-
-    def add(self, codes: Array, what: int, values: Array | int) -> None:
-        """Adds a number of each document; what: 0 documents, 1 bytes, 2 words, 3 + i tokens of tokenizer i."""
-        sums = np.zeros(len(self._sums), np.int64)
-        np.add.at(sums, codes, values)
-        for number in np.flatnonzero(sums).tolist():
-            self._sums[number][what] += sums[number]
 
     def groups(self) -> Groups | None:
         """The rows; None if there is one group, which is the whole corpus."""
         if self._column is None and not self.by_file:
             return None
-        order = sorted(self._numbers.items(), key=lambda item: (-self._sums[item[1]][1], item[0]))
+        order = sorted(self._numbers.items(), key=lambda item: (-self.sums[item[1]][1], item[0]))
         rows = (
             GroupMeasures(name, tokenizer, n_documents, n_bytes, n_words, n_tokens[i])
             for name, number in order
-            for n_documents, n_bytes, n_words, *n_tokens in [self._sums[number].tolist()]
+            for n_documents, n_bytes, n_words, *n_tokens in [self.sums[number].tolist()]
             for i, tokenizer in enumerate(self._tokenizers)
         )
         return Groups(self._column or "file", tuple(rows))

@@ -5,22 +5,25 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from gputok.automaton.unicode_tables import property_set
-from gputok.encoding.encoding import views
+from gputok.encoding.encoding import Encoding, views
+from gputok.lazy import public
+from gputok.models.bpe.model import BPE
 from gputok.pipeline.decode_ids import speller
 from gputok.pipeline.encode.corpus import encode_corpus
 from gputok.pipeline.encode.stepwise import encode_documents
 from gputok.pipeline.pipeline import Pipeline
 from gputok.pipeline.serialize import read_pipeline
-from gputok.report.values import Measures, Sample, Text
+from gputok.report.curves import CompressionCurve, tokens_by_merge
 from gputok.text.pieces import TextBatch, joined
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from gputok.report.groups import Grouping
     from gputok.types import Array
@@ -40,6 +43,150 @@ SCRIPTS = (
 )
 
 
+COLUMNS = ("vocabulary", "tokens", "bytes/token", "tokens/word", "unused", "unknown")
+
+
+Sample: TypeAlias = tuple[tuple[int, Encoding], ...]
+"""A passage of the text: the number of characters, and the encoding, of each of its documents."""
+
+
+@public("gputok.report")
+class Made(NamedTuple):
+    """Where a report comes from, for the header of its page, which leaves out empty fields.
+
+    Attributes:
+        title: the title of the page.
+        source: the names of the files that were read.
+        date: the day, as 2026-01-31.
+        version: the version of gputok.
+        command: the command that made the report.
+    """
+
+    title: str
+    source: str
+    date: str
+    version: str
+    command: str
+
+
+@public("gputok.report")
+@dataclass(frozen=True, eq=False)
+class Text:
+    """The numbers of a text, which do not depend on a tokenizer.
+
+    Attributes:
+        n_documents: documents.
+        n_bytes: bytes of UTF-8.
+        n_characters: code points.
+        n_words: runs of characters that are not white space.
+        scripts: the scripts that occur, the most frequent first.
+        script_characters: int64[scripts], how many characters are of each script, without white space.
+    """
+
+    n_documents: int
+    n_bytes: int
+    n_characters: int
+    n_words: int
+    scripts: tuple[str, ...]
+    script_characters: np.ndarray
+
+
+@public("gputok.report")
+@dataclass(frozen=True, eq=False, repr=False)
+class Measures:
+    """The measurements of one tokenizer on the text. Arrays over tokens are in the order of rising ids.
+
+    Attributes:
+        name: the name of the tokenizer.
+        text: the text.
+        tokens: the text that each token stands for, as far as its bytes are UTF-8.
+        ids: int64[tokens].
+        usage: int64[tokens], how often each token occurs in the text.
+        lengths: int64[tokens], how many bytes of text each token stands for.
+        special: bool[tokens], added tokens, which count neither as unused nor in the histograms of lengths.
+        n_unknown: how often the unknown token occurs in the text.
+        script_tokens: int64[scripts], tokens of the vocabulary in each script of the text.
+        script_covered: int64[scripts], characters of the text that alone are encoded as one token.
+        merge_counts: int64[merges], how often each merge is applied to the text; None for models that do not merge. On
+            the text of the training, this is the count that each pair had when it was chosen (except for runs as in
+            `aaa`, whose pairs overlap). If several merges make one token, as in files of SentencePiece, the first one
+            has the count.
+        encodings: the encodings of the samples.
+        tokenizer: the pipeline that was measured.
+    """
+
+    name: str
+    text: Text
+    tokens: list[str]
+    ids: np.ndarray
+    usage: np.ndarray
+    lengths: np.ndarray
+    special: np.ndarray
+    n_unknown: int
+    script_tokens: np.ndarray
+    script_covered: np.ndarray
+    merge_counts: np.ndarray | None
+    encodings: tuple[Sample, ...]
+    tokenizer: Pipeline
+
+    @property
+    def n_tokens(self) -> int:
+        """The number of tokens of the text."""
+        return int(self.usage.sum())
+
+    @property
+    def bytes_per_token(self) -> float:
+        """Compression: bytes of UTF-8 per token."""
+        return self.text.n_bytes / self.n_tokens if self.n_tokens else 0.0
+
+    @property
+    def tokens_per_word(self) -> float:
+        """Fertility: tokens per word, that is per run of characters that are not white space."""
+        return self.n_tokens / self.text.n_words if self.text.n_words else 0.0
+
+    @property
+    def unused_share(self) -> float:
+        """The share of the vocabulary, without special tokens, that does not occur in the text."""
+        return float((self.usage[~self.special] == 0).mean()) if (~self.special).any() else 0.0
+
+    @property
+    def unknown_share(self) -> float:
+        """The share of the tokens of the text that are the unknown token."""
+        return self.n_unknown / self.n_tokens if self.n_tokens else 0.0
+
+    def length_histogram(self) -> tuple[np.ndarray, np.ndarray]:
+        """Counts tokens of 0, 1, 2, ... bytes.
+
+        Returns:
+            Tokens of the vocabulary and tokens of the text of each length, int64[longest + 1] each.
+        """
+        lengths, usage = self.lengths[~self.special], self.usage[~self.special]
+        n = int(lengths.max(initial=0)) + 1
+        of_text = np.zeros(n, np.int64)
+        np.add.at(of_text, lengths, usage)
+        return np.bincount(lengths, minlength=n), of_text
+
+    def compression_curve(self) -> CompressionCurve | None:
+        """Returns the tokens of the text by vocabulary size, from the size without merges; None for models that do not merge."""
+        model = self.tokenizer.model
+        if self.merge_counts is None or not isinstance(model, BPE):
+            return None
+        _, first = tokens_by_merge(model)
+        undone = np.cumsum(self.merge_counts[first][::-1])[::-1]
+        sizes = len(self.ids) - len(first) + np.arange(len(first) + 1)
+        return CompressionCurve(sizes, self.n_tokens + np.append(undone, 0), self.text.n_bytes)
+
+    def longest(self, n: int = 20) -> list[tuple[str, int]]:
+        """Returns the `n` longest tokens with how often each occurs; tokens of equal length by falling frequency."""
+        order = np.lexsort((-self.usage, -self.lengths, self.special))[: min(n, int((~self.special).sum()))]
+        return [(self.tokens[i], int(self.usage[i])) for i in order.tolist()]
+
+    def row(self) -> tuple[int, int, float, float, float, float]:
+        """Returns the numbers of `COLUMNS`."""
+        shares = self.unused_share, self.unknown_share
+        return (len(self.ids), self.n_tokens, self.bytes_per_token, self.tokens_per_word, *shares)
+
+
 def measure(
     tokenizers: Mapping[str, Pipeline],
     grouping: Grouping,
@@ -49,7 +196,7 @@ def measure(
 ) -> tuple[Text, tuple[Measures, ...], tuple[str, ...]]:
     """Measures a text and tokenizers on it, and draws samples; on_progress: gets the bytes so far, after each batch."""
     histogram = np.zeros(0x110000, np.int64)  # of code points
-    n_documents = n_bytes = n_words = 0
+    n_read = 0
     # All ids in rising order, int64[tokens]
     known = {name: np.array(sorted({*one.get_vocab().values()}), np.int64) for name, one in tokenizers.items()}
     usage = {name: np.zeros(len(ids), np.int64) for name, ids in known.items()}
@@ -57,20 +204,12 @@ def measure(
     for batch, group in grouping.read(threads):
         codes = code_points(batch)
         histogram += np.bincount(codes, minlength=len(histogram))
-        words = words_of(codes, batch)
-        n_words += int(words.sum())
-        n_documents += batch.n_documents
-        n_bytes += int(batch.offsets[-1] - batch.offsets[0])
         samples.draw(batch)
-        for what, values in enumerate((1, np.diff(batch.offsets), words)):
-            grouping.add(group, what, values)
-        for i, (name, tokenizer) in enumerate(tokenizers.items(), 3):
-            n = 0  # documents that are encoded
-            for ids, rows in encode_corpus(tokenizer, [batch], add_special_tokens=False, threads=threads):
-                usage[name] += _counts(known[name], ids)
-                grouping.add(group[n : n + len(rows) - 1], i, np.diff(rows))
-                n += len(rows) - 1
-        on_progress(n_bytes)
+        for name, ids in counted(tokenizers, batch, codes, group, grouping.sums, threads):
+            usage[name] += _counts(known[name], ids)
+        n_read += int(batch.offsets[-1] - batch.offsets[0])
+        on_progress(n_read)
+    n_documents, n_bytes, n_words = sum(grouping.sums, np.zeros(3 + len(tokenizers), np.int64))[:3].tolist()
 
     n_characters, histogram = int(histogram.sum()), np.where(_is_space(), 0, histogram)
     of_script = np.bincount(_script_of(), weights=histogram, minlength=len(SCRIPTS)).astype(np.int64)
@@ -83,6 +222,35 @@ def measure(
         for name, tokenizer in tokenizers.items()
     )
     return text, tuple(measures), tuple("".join(documents) for documents in passages)
+
+
+def counted(
+    tokenizers: Mapping[str, Pipeline],
+    batch: TextBatch,
+    codes: Array,
+    group: Array,
+    sums: list[Array],
+    threads: int | None,
+) -> Iterator[tuple[str, Array]]:
+    """Adds the documents of a batch to their groups, and yields the name of a tokenizer and some of its ids.
+
+    codes: the characters; group: int64[n_documents]; sums: of each group documents, bytes, words, and the tokens of each tokenizer.
+    """
+
+    def add(what: int, group: Array, values: Array | int) -> None:
+        found = np.zeros(len(sums), np.int64)
+        np.add.at(found, group, values)
+        for number in np.flatnonzero(found).tolist():
+            sums[number][what] += found[number]
+
+    for what, values in enumerate((1, np.diff(batch.offsets), words_of(codes, batch))):
+        add(what, group, values)
+    for what, (name, tokenizer) in enumerate(tokenizers.items(), 3):
+        n = 0  # documents that are encoded
+        for ids, rows in encode_corpus(tokenizer, [batch], add_special_tokens=False, threads=threads):
+            add(what, group[n : n + len(rows) - 1], np.diff(rows))
+            n += len(rows) - 1
+            yield name, ids
 
 
 class Samples:

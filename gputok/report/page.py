@@ -13,9 +13,8 @@ import numpy as np
 from gputok.files.outputs import returned
 from gputok.lazy import public
 from gputok.report.curves import compression, curve
-from gputok.report.measures import own_pipeline
+from gputok.report.measures import COLUMNS, Measures, Sample, own_pipeline
 from gputok.report.portable import MOST_BYTES, NotPortable, parts, portable
-from gputok.report.values import COLUMNS, Measures, Sample
 
 if TYPE_CHECKING:
     import os
