@@ -1286,7 +1286,7 @@ class Tokenizer:
             <BLANKLINE>
             ids   3 2
         """
-        from gputok.explain.explanation import explain
+        from gputok.explain import explain
 
         _switches(add_special_tokens=add_special_tokens)
         return explain(self.pipeline, text, add_special_tokens)

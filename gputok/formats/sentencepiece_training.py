@@ -12,7 +12,7 @@ from gputok.checks import short
 from gputok.files.sentencepiece_proto import BPE, NORMAL, protobuf
 from gputok.models.bpe.sentencepiece_trainer import SentencePieceBpeTrainer, TrainedPiece
 from gputok.normalizers import Precompiled
-from gputok.pre_tokenizers.base import cut_pieces
+from gputok.pre_tokenizers import cut_pieces
 from gputok.progress import reporting
 from gputok.text.pieces import TextBatch, regroup, rewrite
 from gputok.text.way import Apart, Way

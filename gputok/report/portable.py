@@ -18,7 +18,7 @@ from gputok.automaton import PATTERNS, compile_pattern
 from gputok.automaton.pattern import matcher
 from gputok.automaton.patterns import SPLITS
 from gputok.checks import short
-from gputok.pre_tokenizers.base import BEHAVIORS, cut_rule
+from gputok.pre_tokenizers import BEHAVIORS, cut_rule
 from gputok.text.unicode_maps import SPACED, character_map, grapheme_classes
 
 if TYPE_CHECKING:

@@ -192,7 +192,7 @@ def test_what_is_wrong_is_one_line():
 
 def test_a_twin_that_differs_says_so(monkeypatch):
     tokenizer = Tokenizer(models.WordLevel({"a": 0, "b": 1}, unk_token="a"))
-    monkeypatch.setattr("gputok.explain.explanation.tokens_of", lambda *_: ([1], [], [], []))
+    monkeypatch.setattr("gputok.explain.tokens_of", lambda *_: ([1], [], [], []))
     with pytest.raises(RuntimeError, match="from token 0 on"):
         tokenizer.explain("a")
 

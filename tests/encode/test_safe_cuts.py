@@ -135,7 +135,7 @@ def test_where_text_is_cut():
         automaton = safe_cuts(*pack(tokens), "▁")
         assert automaton is not None and automaton.gapless
         pieces = gputok.text.pieces.Pieces.from_batch(TextBatch.from_strings([text]))
-        return pre_tokenizers.base.cut_pieces(pieces, automaton, "isolated").strings()
+        return pre_tokenizers.cut_pieces(pieces, automaton, "isolated").strings()
 
     tokens = ["th", "the", "▁the", "▁▁", "..", "▁.", "中国", "é."]
     assert words(tokens, "the  the the.") == ["the", "  the", " the", "."]

@@ -346,7 +346,7 @@ def test_a_changed_unk_id_stays_inside_the_vocabulary():
 def test_a_constructor_is_made_when_it_is_asked_for():
     """A process uses few of the classes of a module."""
     code = """
-import sys, gputok.normalizers.edits as edits
+import sys, gputok.normalizers as edits
 from gputok.components import _constructor
 assert _constructor.cache_info().currsize == 0
 assert repr(edits.Replace("a", content="b")) == 'Replace(pattern=String("a"), content="b")'

@@ -13,7 +13,7 @@ import pytest
 import gputok
 from gputok import types
 from gputok.pipeline.run import RunOptions
-from gputok.pre_tokenizers.base import BEHAVIORS
+from gputok.pre_tokenizers import BEHAVIORS
 from gputok.report import ReportOptions, report
 from gputok.token_files.formats import FORMATS
 

@@ -292,7 +292,7 @@ def test_plans_do_the_same_as_apply():
     for name in planned:
         mine, _ = pair(name)
         _, automaton, byte_level, *_ = mine.way(Way())
-        split = ours.base.cut_pieces(Pieces.from_batch(TextBatch.from_strings(texts)), automaton, "isolated")
+        split = ours.cut_pieces(Pieces.from_batch(TextBatch.from_strings(texts)), automaton, "isolated")
         assert (
             ours.spell_out(split._replace(byte_level=byte_level)).strings()
             == ours.spell_out(mine.apply(Pieces.from_batch(TextBatch.from_strings(texts)))).strings()
@@ -324,7 +324,7 @@ def test_named_patterns_are_linear(name):
         data = np.frombuffer(text.encode(), np.uint8)
         counted = automaton._replace(accept=Counted(automaton.accept, reads))
         everything = np.array([0]), np.array([len(data)])
-        reference.split_words(data, *everything, None, counted, *ours.base.cut_rule("isolated"))
+        reference.split_words(data, *everything, None, counted, *ours.cut_rule("isolated"))
         return reads[0]
 
     for unit in (

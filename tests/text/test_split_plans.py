@@ -19,7 +19,7 @@ import gputok
 from gputok import pre_tokenizers
 from gputok.automaton import PATTERNS, compile_pattern
 from gputok.automaton.combine import completed, refined
-from gputok.pre_tokenizers.base import cut_pieces
+from gputok.pre_tokenizers import cut_pieces
 from gputok.text.pieces import Pieces, TextBatch, spell_out
 from gputok.text.way import Unit, Way
 from tests import reference

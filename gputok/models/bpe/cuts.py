@@ -34,9 +34,9 @@ def safe_cuts(data: Bytes, offsets: Positions, space: str) -> Automaton | None:
     Example:
         >>> from gputok.tokens.vocabulary import pack
         >>> automaton = safe_cuts(*pack(["th", "the", "▁the", "▁▁"]), "▁")
-        >>> from gputok.pre_tokenizers import base
+        >>> from gputok.pre_tokenizers import cut_pieces
         >>> from gputok.text.pieces import Pieces, TextBatch
-        >>> base.cut_pieces(Pieces.from_batch(TextBatch.from_strings(["the  the"])), automaton, "isolated").strings()
+        >>> cut_pieces(Pieces.from_batch(TextBatch.from_strings(["the  the"])), automaton, "isolated").strings()
         ['the', '  the']
     """
     codes = np.frombuffer(data.tobytes().decode().encode("utf-32-le"), np.uint32)

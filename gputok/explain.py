@@ -1,4 +1,4 @@
-"""Explanation: how a text became tokens, for people and for programs."""
+"""Explains how a text becomes tokens, step by step: a slow twin of encoding, in plain Python, that checks itself."""
 
 from __future__ import annotations
 
@@ -16,13 +16,11 @@ from gputok.automaton import PATTERNS
 from gputok.automaton.parser import branches
 from gputok.automaton.pattern import Regex
 from gputok.automaton.syntax import to_regex
-from gputok.lazy import public
 from gputok.models.bpe.model import BPE
 from gputok.models.unigram.model import Unigram
 from gputok.models.wordpiece.model import WordPiece
 from gputok.pipeline.encode import stepwise
-from gputok.pre_tokenizers import ByteLevel
-from gputok.pre_tokenizers.base import cut_pieces
+from gputok.pre_tokenizers import ByteLevel, cut_pieces
 from gputok.text.pieces import Pieces, TextBatch, spell_out
 
 if TYPE_CHECKING:
@@ -34,8 +32,9 @@ if TYPE_CHECKING:
     from gputok.pre_tokenizers import PreTokenizer
     from gputok.types import Positions
 
+__all__ = ["Explanation", "Step", "Word"]
 
-@public("gputok.explain")
+
 class Step(NamedTuple):
     """A step of a model in a word: it finds a token.
 
@@ -56,7 +55,6 @@ class Step(NamedTuple):
     why: str = ""
 
 
-@public("gputok.explain")
 class Word(NamedTuple):
     """A word, or an added token, and what became of it.
 
@@ -93,7 +91,6 @@ class Word(NamedTuple):
             yield step, [token for token, is_alive in zip(now, alive, strict=True) if is_alive]
 
 
-@public("gputok.explain")
 @dataclasses.dataclass(frozen=True, repr=False)
 class Explanation:
     """How a text becomes tokens (`Tokenizer.explain`): `print` shows it, and so does a notebook.
