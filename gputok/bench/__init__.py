@@ -327,7 +327,8 @@ def _run(job: Job) -> tuple[Any, float]:
         "TOKENIZERS_PARALLELISM": "true",
     }
     try:
-        ended = run(sys.executable, "-m", "gputok.bench.worker", json.dumps(job._asdict()), **environment)
+        code = "from gputok.bench import peers; peers.main()"
+        ended = run(sys.executable, "-c", code, json.dumps(job._asdict()), **environment)
     except ChildProcessError as error:
         raise ChildProcessError(f"{job.peer} could not {job.task}: {error}") from None
     return ended.printed, ended.seconds

@@ -220,7 +220,7 @@ class _Values:
 def _byte_level(values: _Values, pattern: str | None) -> Tokenizer:
     pre = values.get("pre")
     if pattern is not None:
-        from gputok.automaton.dialects import from_rust
+        from gputok.automaton.rust import from_rust
 
         patterns: tuple[str, ...] = (PATTERNS.get(pattern) or from_rust(pattern),)
     elif pre in SPLITS:

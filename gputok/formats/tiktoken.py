@@ -104,7 +104,7 @@ def by_ranks(ranks: Mapping[bytes, int], pattern: str, special_tokens: Mapping[s
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     regex, drops = PATTERNS.get(pattern), False
     if regex is None:
-        from gputok.automaton.dialects import from_rust
+        from gputok.automaton.rust import from_rust
 
         regex = from_rust(pattern)
         drops = not _gapless(regex)  # tiktoken drops text between matches
@@ -225,7 +225,7 @@ def pattern_of(tokenizer: Tokenizer) -> str:
         raise _impossible(
             "it does not cut text by one pattern whose matches are words (Split, isolated; or removed and inverted)"
         )
-    from gputok.automaton.dialects import to_rust
+    from gputok.automaton.rust import to_rust
 
     regex = form["pattern"]["Regex"]
     try:

@@ -26,7 +26,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gputok import Tokenizer, corpus
-from gputok.bench.worker import peak_memory
+from gputok.bench.peers import peak_memory
 from tests.bench.count_stages import _Text
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 from gputok.kernels.threads import thread_count
 
-from gputok.bench.worker import peak_memory
+from gputok.bench.peers import peak_memory
 from gputok.files.arrow import needed_for
 from gputok.files.temporary import MemoryLimit, n_bytes_of
 from gputok.progress import reporting

@@ -15,7 +15,7 @@ from gputok.kernels.cuda.device import DeviceSizes
 
 import gputok
 from gputok import Tokenizer, bench, models
-from gputok.bench import peers, worker
+from gputok.bench import peers
 from gputok.bench.peers import END, Job
 from gputok.recipes import recipe
 from tests import reference
@@ -62,8 +62,8 @@ def test_a_run_measures_and_leaves_its_result(text, tmp_path, peer):
 @pytest.mark.parametrize("peer", ["gigabpe", "rustbpe", "sentencepiece"])
 def test_peers_that_may_be_missing(text, tmp_path, peer):
     pytest.importorskip(peer)
-    worker.run(job(text, tmp_path, "tokenizers"))
-    worker.run(job(text, tmp_path, peer))
+    peers.run(job(text, tmp_path, "tokenizers"))
+    peers.run(job(text, tmp_path, peer))
     ours = peers.learned("tokenizers", "bpe", str(tmp_path / "tokenizers.out"))
     theirs = peers.learned(peer, "bpe", str(tmp_path / f"{peer}.out"))
     if peer == "sentencepiece":
@@ -233,7 +233,7 @@ def test_leading_merges():
 
 def test_memory_is_the_peak_of_the_program_alone():
     code = (
-        "from gputok.bench.worker import peak_memory as peak; start = peak(); block = bytearray(64 << 20); "
+        "from gputok.bench.peers import peak_memory as peak; start = peak(); block = bytearray(64 << 20); "
         "there = peak(); del block; print((there - start) >> 20, (peak() - start) >> 20)"
     )
     held = bytearray(256 << 20)  # of the parent, which the child must not report
@@ -242,7 +242,7 @@ def test_memory_is_the_peak_of_the_program_alone():
 
 
 def test_a_workers_process_imports_nothing_heavy_of_its_own():
-    code = "import sys, gputok.bench.worker; print([m for m in ('numpy', 'numba', 'pyarrow') if m in sys.modules])"
+    code = "import sys, gputok.bench.peers; print([m for m in ('numpy', 'numba', 'pyarrow') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 

@@ -578,7 +578,7 @@ def test_what_an_engine_wrote_wrongly_is_named(tmp_path):
 STREAM = """
 import sys
 from tests.bench.scale import documents
-from gputok.bench.worker import peak_memory
+from gputok.bench.peers import peak_memory
 from gputok.recipes import recipe
 
 tokenizer, _ = recipe("bpe")

@@ -15,8 +15,7 @@ import gputok
 from gputok import pre_tokenizers
 from gputok.automaton import PATTERNS, compile_pattern
 from gputok.automaton.charset import CharSet
-from gputok.automaton.dialects import from_rust, to_rust
-from gputok.automaton.rust import RustParser
+from gputok.automaton.rust import RustParser, from_rust, to_rust
 from gputok.automaton.syntax import Chars
 from gputok.automaton.unicode_tables import any_case, property_names, property_set
 from gputok.formats.tiktoken import by_ranks, tiktoken_parts

@@ -158,7 +158,7 @@ def test_memory_does_not_grow_with_the_corpus(corpus_sample, tmp_path):
     peaks = {}
     for name in ("1.txt", "10.txt"):
         code = f"""
-from gputok.bench.worker import peak_memory
+from gputok.bench.peers import peak_memory
 from gputok.recipes import recipe
 tokenizer, trainer = recipe("bpe")
 tokenizer.train_from_iterator(["one small text to compile the kernels"] * 20, trainer, progress=False)
