@@ -21,10 +21,13 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gputok.recipes import recipe
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gputok.recipes import Model
+
 
 ON_CPU = "gputok-cpu"
 """The peer gputok on the CPU, if gputok itself runs on a GPU."""
@@ -58,8 +61,6 @@ Flat = Callable[[Any], Any]  # uint32[n_ids]
 
 def train_by_recipe(job: Job, *, package: str) -> Train:
     """Trains gputok or tokenizers; only the import differs."""
-    from gputok.recipes import recipe
-
     ours = {"threads": job.threads, "device": _device(job), "progress": False} if package == "gputok" else {}
 
     def train(text: str, output: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from gputok.cli import bench, convert, encode, info, report, resize, show, train
+from gputok.cli import bench, encode, info, report, resize, show, train
 from gputok.cli.options import grouped
 
 if TYPE_CHECKING:
@@ -110,8 +110,8 @@ def _add(to: typer.Typer, group: str, *commands: Callable[..., None]) -> None:
 
 
 _NAMES = {"merge_tokens": "merge-tokens", "compile_kernels": "compile"}
-_add(app, "gputok", train.train, train.count, encode.encode, encode.decode, encode.split, convert.tokens)
-_add(app, "gputok", convert.convert, resize.extend, resize.prune, resize.truncate, encode.merge_tokens, report.sizes)
+_add(app, "gputok", train.train, train.count, encode.encode, encode.decode, encode.split, report.tokens)
+_add(app, "gputok", resize.convert, resize.extend, resize.prune, resize.truncate, encode.merge_tokens, report.sizes)
 _add(app, "gputok", report.report, show.playground, show.show, show.explain, show.audit, show.verify)
 _add(app, "gputok", info.demo, info.info, info.compile_kernels)
 app.add_typer(bench_app)

@@ -1,11 +1,12 @@
-"""`gputok report` and `gputok sizes`: how well tokenizers suit a text, and what each vocabulary size would make of it."""
+"""`gputok report`, `tokens` and `sizes`: how well tokenizers suit a text, its tokens, and what each vocabulary size makes of it."""
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -66,6 +67,48 @@ def write_groups(groups: Groups | None, path: str) -> None:
     if groups is None:
         raise ValueError(f"--csv {path}: there is one input, and so no rows: give several, or --group-by COLUMN")
     groups.to_csv(path)
+
+
+def tokens(
+    inputs: list[str],
+    tokenizer: list[str],
+    by: str = "ending",
+    price: float | None = None,
+    lines: bool = False,
+    gitignore: bool = True,
+    group_by: str | None = None,
+    csv: str | None = None,
+    *,
+    reading: options.Reading,
+    running: options.Running,
+    as_json: bool = False,
+) -> None:
+    """Count the tokens of files, folders and repositories, without special tokens around each document."""
+    from gputok.report import count_files
+    from gputok.report import report as report_of
+
+    options.check_standard_input([*inputs, *tokenizer])
+    if by not in ("file", "ending", "language"):
+        raise ValueError(f"--by {by}: expected file, ending or language")
+    options.check_second("csv", csv, "", reading.storage, [*inputs, *tokenizer])
+    loaded = options.load_tokenizers(tokenizer, reading.storage)
+    if group_by is not None:
+        leave_out = "is not for --group-by, whose rows are the documents of a table"
+        options.refuse(leave_out, price=price, lines=lines, by=by != "ending", no_gitignore=not gitignore)
+        (name, first), *others = loaded.items()
+        given: dict[str, Any] = {"group_by": group_by, **reading.options, **running.options}
+        groups = report_of(first, reading.sources(inputs), others=dict(others), name=name, samples=0, **given).groups
+        if csv is not None:
+            write_groups(groups, csv)
+        print(json.dumps(groups.to_dict(), indent=2, ensure_ascii=False) if as_json and groups else groups)
+        return
+    found = count_files(
+        reading.sources(inputs), loaded, lines=lines, gitignore=gitignore, **reading.options, **running.options
+    )
+    rows: Any = by
+    if csv is not None:
+        found.groups(rows).to_csv(csv)
+    options.sum_up(found.to_str(rows, price), found.to_dict(rows, price), output="", as_json=as_json)
 
 
 def sizes(

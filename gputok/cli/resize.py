@@ -1,4 +1,4 @@
-"""`gputok extend`, `gputok prune` and `gputok truncate`: a tokenizer with more tokens, or with fewer."""
+"""`gputok extend`, `prune`, `truncate` and `convert`: a tokenizer with more tokens, with fewer, or in another format."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gputok.cli import options
+from gputok.cli.train import merged_counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,12 +72,50 @@ def truncate(
     _change(tokenizer, output, change, [], storage, as_json, lambda loaded: loaded.truncate(vocab_size))
 
 
+def convert(source: str, output: str, pattern: str | None = None, storage_option: list[str] | None = None) -> None:
+    """Write a tokenizer in another format. A format in which ids would differ is refused, with the reason."""
+    from gputok import save_sentencepiece, save_tekken, save_tiktoken
+
+    storage = options.storage_options(storage_option)
+    suffix = pathlib.PurePath(output).suffix
+    if suffix not in ("", ".json", ".gputok", ".model", ".tiktoken"):
+        raise ValueError(
+            f"{output}: the name must end in .json, .gputok, .model or .tiktoken, or have no ending for a folder, not {suffix!r}"
+        )
+    if pattern is not None and pathlib.Path(source).is_dir():
+        raise ValueError(f"--pattern {pattern}: is for tiktoken and GGUF files, not for the folder {source}")
+    tokenizer = options.load_tokenizer(source, storage, pattern=pattern)
+    if not suffix:
+        from gputok.pretrained import PreTrainedTokenizer
+
+        PreTrainedTokenizer(tokenizer).save_pretrained(output)
+        print(f"{output}: a folder that transformers opens")
+        return
+    asked: dict[str, Any] = {}
+    with options.output_file(output, storage, [source]) as written:
+        if suffix == ".model":
+            save_sentencepiece(tokenizer, written)
+        elif suffix == ".tiktoken":
+            asked = save_tiktoken(tokenizer, written)
+        elif pathlib.PurePath(output).name == "tekken.json":
+            save_tekken(tokenizer, written)
+        elif suffix == ".gputok":
+            from gputok.pipeline import compiled
+
+            compiled.packed(tokenizer.pipeline).tofile(written)
+        else:
+            written.write_text(tokenizer.to_str(pretty=True), encoding="utf-8", newline="\n")
+    print(f"{output}: {tokenizer.get_vocab_size():,} tokens")
+    if asked:
+        given = ", ".join(f"{name}={value!r}" for name, value in asked.items())
+        ranks = f"mergeable_ranks=tiktoken.load.load_tiktoken_bpe({output!r})"
+        print(f"to open it: tiktoken.Encoding('mine', {ranks}, {given})")
+
+
 def _source(inputs: list[str], from_counts: bool, reading: options.Reading, running: options.Counting) -> Any:
     """Returns the inputs as the methods of Tokenizer take them: files, or word counts."""
     if not from_counts:
         return reading.sources(inputs)
-    from gputok.cli.train import merged_counts
-
     reading.refuse_from_counts()
     return merged_counts(inputs, reading.storage, **running.limits)
 

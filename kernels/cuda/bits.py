@@ -8,7 +8,6 @@ from gputok.kernels.cuda.device import Device, address, number, structs_of
 
 # These are as in bits.cu.
 _BLOCK, _TILE = 128, 1024
-# What kernels take: NamedTuples of structs of the source
 Bits, Sizes, Sums = structs_of("bits.cu", "Bits Sizes Sums")
 
 

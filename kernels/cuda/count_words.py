@@ -22,7 +22,6 @@ _EIGHT = 8
 _MOST_EIGHTS = 1 << 31
 # A block's own table has so many slots, as in count_words.cu.
 _HOT = 512
-# What kernels take: NamedTuples of structs of the source
 Counting, Found, AddedWords, Order, Kept, Gathered = structs_of(
     "count_words.cu", "Counting Found AddedWords Order Kept Gathered"
 )

@@ -13,7 +13,6 @@ from gputok.kernels.cuda.encode_words import Rows, Words, encoded, gathered
 
 # A table has at first a slot for so many words of the text. If it is too small, a larger one replaces it.
 _WORDS_PER_SLOT = 4
-# What kernels take: NamedTuples of structs of the source
 Entered, Pieces, Narrow, Around = structs_of("encode_words.cu", "Entered Pieces Narrow Around")
 
 

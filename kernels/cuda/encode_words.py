@@ -11,7 +11,6 @@ from gputok.kernels.cuda.device import Device, indexes, launch, number, structs_
 
 # The indexes of `counts`, as in encode_words.cu.
 _SHORT_WORDS, _MIDDLE_WORDS, _LONG_WORDS, _LONG_BYTES, _LONG_TILES, _USED_BYTES, _USED_TILES = range(7)
-# What kernels take: NamedTuples of structs of the source
 Model, Words, Todo, Rows = structs_of("encode_words.cu", "Model Words Todo Rows")
 
 

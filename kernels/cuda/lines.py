@@ -9,7 +9,6 @@ from gputok.kernels.cuda.bits import listed
 from gputok.kernels.cuda.device import Device, indexes, launch, number, structs_of
 from gputok.kernels.cuda.split import mark
 
-# What kernels take: NamedTuples of structs of the source
 Lines, Searched, Wanted, Inert = structs_of("lines.cu", "Lines Searched Wanted Inert")
 
 

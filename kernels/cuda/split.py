@@ -15,7 +15,6 @@ from gputok.kernels.cuda.device import SIZES, Device, indexes, launch, number, s
 _DEAD, _NO_CUT = 0x7FFFFFFF, 0xFFFFFFFF
 # So many bytes of text are on the device at a time, since tables of words number them with 31 bits.
 MAX_BYTES = 1 << 30
-# What kernels take: NamedTuples of structs of the source
 Walk, Split, Marks = structs_of("split.cu", "Walk Split Marks")
 
 

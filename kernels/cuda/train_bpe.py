@@ -33,7 +33,6 @@ _MOST_ROWS = 2**31
     _N_TOKENS, _N_MERGES, _DONE, _N_BATCH, _THRESHOLD, _N_CANDIDATES, _SIDE, _N_MATCHES, _N_ROWS, _ROWS_BEFORE, _N_BORN,
     _N_GONE, _OVERFLOWED, _N_ROUNDS, _N_PASSES, _N_READ, _STATE_SIZE,
 ) = range(17)  # fmt: skip
-# What kernels take: NamedTuples of structs of the source
 Training, Corpus, Stretches, Tally, Gaps = structs_of("train_bpe.cu", "Training Corpus Stretches Tally Gaps")
 
 
