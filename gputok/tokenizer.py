@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from gputok.processors import PostProcessor
     from gputok.progress import Progress
     from gputok.report import Report, ReportOptions
-    from gputok.report.curves import CompressionCurve
+    from gputok.report.figures import CompressionCurve
     from gputok.superwords import Superwords
     from gputok.token_files.token_files import TokenBatch, Written
     from gputok.tokens.vocabulary_change import VocabularyChange

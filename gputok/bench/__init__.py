@@ -81,7 +81,7 @@ class Comparison(NamedTuple):
 
     def table(self) -> str:
         """Returns a table with one line for each peer: medians with (minimum to maximum)."""
-        from gputok.report.curves import aligned
+        from gputok.report.figures import aligned
 
         of_training = "merges agree" if self.model == "bpe" else "pieces in common"
         equal = "ids equal" if self.task == "encode" else of_training

@@ -128,7 +128,7 @@ def doors(tokenizers: Sequence[str], text: str, peers: Sequence[str] = ()) -> li
 
 def table(rows: Sequence[Row]) -> str:
     """Returns the rows as a table: a line for each figure, a column for each package; and of two packages the ratio."""
-    from gputok.report.curves import aligned
+    from gputok.report.figures import aligned
 
     lines: list[str] = []
     for task, found in itertools.groupby(rows, lambda row: row.task):

@@ -22,8 +22,7 @@ from gputok.files.outputs import returned
 from gputok.files.repositories import LeftOut
 from gputok.pipeline.run import Run, RunOptions
 from gputok.progress import reporting
-from gputok.report.curves import CompressionCurve, aligned
-from gputok.report.figures import draw
+from gputok.report.figures import CompressionCurve, aligned, draw
 from gputok.report.file_tokens import Counted, FileCounts, count_files
 from gputok.report.groups import Grouping, GroupMeasures, Groups
 from gputok.report.measures import COLUMNS, Made, Measures, Text, measure, own_pipeline

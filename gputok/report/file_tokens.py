@@ -24,7 +24,7 @@ from gputok.files.repositories import LeftOut, walk
 from gputok.lazy import public
 from gputok.pipeline.run import Run, RunOptions
 from gputok.progress import reporting
-from gputok.report.curves import aligned
+from gputok.report.figures import aligned
 from gputok.report.groups import GroupMeasures, Groups
 from gputok.report.measures import code_points, counted, own_pipeline
 from gputok.text.pieces import TextBatch, joined

@@ -18,7 +18,7 @@ from gputok.corpus.memory_sources import is_columnar
 from gputok.files.arrow import needing
 from gputok.files.outputs import returned
 from gputok.lazy import public
-from gputok.report.curves import aligned
+from gputok.report.figures import aligned
 
 if TYPE_CHECKING:
     import os

@@ -19,7 +19,7 @@ from gputok.pipeline.encode.corpus import encode_corpus
 from gputok.pipeline.encode.stepwise import encode_documents
 from gputok.pipeline.pipeline import Pipeline
 from gputok.pipeline.serialize import read_pipeline
-from gputok.report.curves import CompressionCurve, tokens_by_merge
+from gputok.report.figures import CompressionCurve, tokens_by_merge
 from gputok.text.pieces import TextBatch, joined
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import numpy as np
 
 from gputok.files.outputs import returned
 from gputok.lazy import public
-from gputok.report.curves import compression, curve
+from gputok.report.figures import compression, curve
 from gputok.report.measures import COLUMNS, Measures, Sample, own_pipeline
 from gputok.report.portable import MOST_BYTES, NotPortable, parts, portable
 

@@ -15,8 +15,7 @@ import numpy as np
 from gputok.lazy import public
 from gputok.models.bpe.model import BPE
 from gputok.models.bpe.prune import plain, splits
-from gputok.report.curves import CompressionCurve, aligned, tokens_by_merge
-from gputok.report.figures import compression_by_size, compression_svg
+from gputok.report.figures import CompressionCurve, aligned, compression_by_size, compression_svg, tokens_by_merge
 from gputok.report.groups import evenness
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pages import TEXTS, rng, trained
 import gputok
 from gputok import PreTrainedTokenizer, Tokenizer, models, pre_tokenizers, trainers
 from gputok.report import page, report
-from gputok.report.curves import compression, curve
+from gputok.report.figures import compression, curve
 from gputok.report.groups import gini, short_names
 from gputok.report.measures import SAMPLE_BYTES, SAMPLE_CHARACTERS, Samples, merge_counts
 from gputok.text.pieces import TextBatch
