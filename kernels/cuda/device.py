@@ -107,12 +107,6 @@ class Device(NamedTuple):
     all_ones: Callable[[int, Any], Any]
     # Copies an array to the beginning of a longer one, of a given length, and returns that.
     longer: Callable[[Any, int], Any]
-    # Returns a mark after all work so far.
-    record: Callable[[], Any]
-    # Returns the seconds of the device between two marks.
-    seconds: Callable[[Any, Any], float]
-    # Does launches, and returns a function that does them again.
-    graph: Callable[[Callable[[], None]], Callable[[], None]]
     # uint8[n] on the host, for text that is to be uploaded: pinned memory, if n is about a block and there is some.
     host_memory: Callable[[int], np.ndarray] = functools.partial(np.empty, dtype=np.uint8)
     # `with in_use()`: memory of the device that was used stays reserved for the next work; when the last block that
@@ -120,8 +114,6 @@ class Device(NamedTuple):
     in_use: Callable[..., AbstractContextManager[Any]] = contextlib.nullcontext
     # Copies arrays for others, who take them by DLPack and use them on any stream and for any time.
     lasting: Callable[..., list[Any]] = lambda *arrays: [np.copy(array) for array in arrays]
-    # True: launches that are repeated become one CUDA graph (tests/cuda/NOTES.md).
-    by_graph: bool = False
     sizes: DeviceSizes = SIZES
 
 
@@ -565,19 +557,3 @@ class _Card:
             with self._cupy.cuda.Device(self._ordinal), contextlib.suppress(error):
                 return np.frombuffer(self._cupy.cuda.alloc_pinned_memory(n_bytes), np.uint8, n_bytes)
         return np.empty(n_bytes, np.uint8)
-
-    def record(self) -> Any:
-        return self._own.lane.working.record(self._cupy.cuda.Event(block=True))
-
-    def seconds(self, first: Any, last: Any) -> float:
-        last.synchronize()
-        return self._cupy.cuda.get_elapsed_time(first, last) / 1000
-
-    def graph(self, launches: Callable[[], None]) -> Callable[[], None]:
-        lane: _Lane = self._own.lane
-        launches()  # compiles kernels, which is not allowed while launches are captured
-        lane.wait()
-        lane.working.begin_capture()
-        launches()
-        captured = lane.working.end_capture()
-        return lambda: captured.launch(lane.working)

@@ -149,7 +149,7 @@ def _rounds(device: Device, training: Training) -> Callable[[], None]:
             for kernel in ("find_matches", "change_counts", "write_tokens"):
                 launch(device, "train_bpe.cu", kernel, struct)
 
-    return device.graph(rounds) if device.by_graph else rounds
+    return rounds
 
 
 def _started(device: Device, words: tuple[np.ndarray, ...], n_tokens: int, limits: BpeLimits) -> Training:

@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tests.bench.device import record, seconds_between
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
@@ -377,9 +379,9 @@ def _copied(path: str, threads: int | None, card: Device) -> float:
     seconds: list[float] = []
     with card.active():
         for _ in range(_RUNS):
-            first = card.record()
+            first = record(card)
             card.upload((parts,))()
-            seconds.append(card.seconds(first, card.record()))
+            seconds.append(seconds_between(card, first, record(card)))
     return min(seconds) * pathlib.Path(path).stat().st_size / sum(map(len, parts))
 
 

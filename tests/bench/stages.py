@@ -33,6 +33,7 @@ from gputok.pipeline.encode.corpus import encode_corpus
 from gputok.pipeline.encode.devices import ByDevice
 from gputok.recipes import recipe
 from gputok.text.way import Way
+from tests.bench.device import record, seconds_between
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -107,9 +108,9 @@ def _timed(work: Work, device: Device) -> float:
     @contextlib.contextmanager
     def active() -> Iterator[None]:
         with device.active():
-            first = device.record()
+            first = record(device)
             yield
-            seconds.append(device.seconds(first, device.record()))
+            seconds.append(seconds_between(device, first, record(device)))
 
     work(device._replace(active=active))
     return sum(seconds)
@@ -123,20 +124,17 @@ def _timed_launches(device: Device) -> Iterator[tuple[Device, dict[str, float]]]
 
     def add_up() -> None:
         for kernel, first, last in events:
-            kernels[kernel] += device.seconds(first, last)
+            kernels[kernel] += seconds_between(device, first, last)
         events.clear()
 
     def launch(file: str, kernel: str, *arguments: Any, **options: Any) -> None:
-        first = device.record()
+        first = record(device)
         device.launch(file, kernel, *arguments, **options)
-        events.append((kernel, first, device.record()))
+        events.append((kernel, first, record(device)))
         if len(events) == _EVENTS_AT_A_TIME:
             add_up()
 
-    def in_turn(launches: Callable[[], None]) -> Callable[[], None]:
-        return launches  # without a graph: events inside a graph have no times
-
-    yield device._replace(launch=launch, graph=in_turn), kernels
+    yield device._replace(launch=launch), kernels
     add_up()
 
 
@@ -175,17 +173,11 @@ def _training(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
     def merge(device: Device) -> Any:
         return trainer.train(counted, devices=[device])
 
-    def merge_by_graph(device: Device) -> Any:
-        return merge(device._replace(by_graph=True))
-
-    merges = trainer.train(counted).merges
-    for how in (merge, merge_by_graph):
-        _verify("train_bpe", np.array_equal(how(device).merges, merges))
+    _verify("train_bpe", np.array_equal(merge(device).merges, trainer.train(counted).merges))
     yield "find_lines", n_bytes, find_lines
     yield "find_words", n_bytes, find_words
     yield "count_words", n_bytes, count
     yield "train_bpe", n_bytes, merge
-    yield "train_bpe, graphs", n_bytes, merge_by_graph
 
 
 def _encoding(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:

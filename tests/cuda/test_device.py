@@ -59,12 +59,10 @@ def device(devices):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("by_graph", [False, True])
-def test_all_stages_through_cupy(by_graph, device):
+def test_all_stages_through_cupy(device):
     given = inputs_of_all_stages()
     assert device.name == "a stand-in"
-    stages = in_cuda(device._replace(by_graph=by_graph))
-    agree(results(stages, given), results(in_python(), given))
+    agree(results(in_cuda(device), given), results(in_python(), given))
 
 
 def numbered(batches: list[TextBatch]) -> Iterator[words.Batch]:

@@ -10,7 +10,6 @@ import pathlib
 import re
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -119,11 +118,6 @@ def launch_raw(
         raise EmulationError(f"{kernel}: {text}")
 
 
-def _again(launches: Callable[[], None]) -> Callable[[], None]:
-    launches()
-    return launches
-
-
 def _uploaded(arrays: tuple) -> Callable[[], tuple]:
     """Copies, with as much memory after them as a device's have."""
 
@@ -169,7 +163,4 @@ def emulated_device(seed: int = 0, blocks: int = 3, at_once: int = 2, **options:
         all_ones=lambda n, dtype: MEMORY.written(MEMORY.empty(n, dtype), np.iinfo(dtype).max),
         longer=_longer,
         lasting=lambda *arrays: [_longer(array, len(array)) for array in arrays],
-        record=time.perf_counter,
-        seconds=lambda first, last: last - first,
-        graph=_again,
     )
