@@ -595,9 +595,10 @@ def test_what_threads_do_not_read_themselves(tmp_path):
 def test_tasks_grow_with_the_corpus_and_each_is_walked_in_one_call(byte_level, normalizer, tmp_path, monkeypatch):
     """What Python does for a task takes one thread at a time: it must not be done for each megabyte."""
     path, line, asked = tmp_path / "a.txt", b"some words, and more of them\n", []
-    path.write_bytes(line * 1_000_000)
+    n, sizes = 60_000, ReadSizes(small=1 << 16, slack=1 << 8)
+    path.write_bytes(line * n)
     for threads in (1, 2, 3):
-        assert 8 * threads <= len([*corpus.Source.of(str(path)).read_apart(threads)]) <= 9 * threads
+        assert 8 * threads <= len([*corpus.Source.of(str(path), sizes=sizes).read_apart(threads)]) <= 9 * threads
     large = tmp_path / "large.txt"
     with large.open("wb") as file:
         file.truncate(2 << 30)
@@ -606,17 +607,22 @@ def test_tasks_grow_with_the_corpus_and_each_is_walked_in_one_call(byte_level, n
     tokenizer.normalizer = normalizer
     walk = Walked._walk
     monkeypatch.setattr(Walked, "_walk", lambda self, *text: asked.append(len(text[0])) or walk(self, *text))
-    ids, rows = zip(*tokenizer.encode_corpus(str(path), threads=1), strict=True)
-    assert len(asked) <= 9 and sum(asked) == 1_000_000 * len(line)
+
+    def encoded():
+        tasks = corpus.Source.of(str(path), sizes=sizes).read_apart(1)
+        return zip(*bulk.encode_corpus(tokenizer.pipeline, tasks, threads=1, unit_bytes=1 << 16), strict=True)
+
+    ids, rows = encoded()
+    assert len(asked) <= 9 and sum(asked) == n * len(line)
     once = tokenizer.encode(line.decode()).ids
-    assert np.array_equal(np.concatenate(ids).reshape(-1, len(once)), [once] * 1_000_000)
+    assert np.array_equal(np.concatenate(ids).reshape(-1, len(once)), [once] * n)
     assert all((np.diff(some) == len(once)).all() for some in rows)
-    # A character that a step changes: the task is cut into units of a megabyte, and one of them takes the steps
+    # A character that a step changes: the task is cut into units, and one of them takes the steps
     asked.clear()
-    path.write_bytes(b"e\xcc\x81\n" + line * 1_000_000)
-    changed, _ = zip(*tokenizer.encode_corpus(str(path), threads=1), strict=True)
+    path.write_bytes(b"e\xcc\x81\n" + line * n)
+    changed, _ = encoded()
     assert np.array_equal(np.concatenate(changed), [*tokenizer.encode("e\u0301\n").ids, *np.concatenate(ids)])
-    assert len(asked) <= 13 and (asked[0] < 1 << 21) == (normalizer is not None)
+    assert len(asked) <= 13 and (asked[0] < 1 << 17) == (normalizer is not None)
 
 
 def test_few_calls_of_python_for_a_task(byte_level, tmp_path):

@@ -1,5 +1,6 @@
 """Every notebook runs from a new kernel, in an empty folder, and gives the outputs that are committed."""
 
+import os
 import pathlib
 
 import pytest
@@ -55,8 +56,12 @@ def test_runs_as_committed(path, tmp_path, monkeypatch):
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1)), "run it from top to bottom"
     committed = printed(notebook)
 
-    monkeypatch.setenv("PYTHONPATH", str(pathlib.Path(gputok.__file__).parents[1]))
+    # With what is there already: without its machine code, the kernel would say that it compiles, in the output of a cell
+    paths = [str(pathlib.Path(gputok.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     folder = {"metadata": {"path": str(tmp_path)}}
-    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", resources=folder).execute()
+    # By default, output that comes 4 seconds after the end of a cell is left out, without an error: busy machines are late
+    patience = {"timeout": 300, "startup_timeout": 300, "iopub_timeout": 300, "raise_on_iopub_timeout": True}
+    nbclient.NotebookClient(notebook, kernel_name="python3", resources=folder, **patience).execute()
     if path.stem in REPEATABLE:
         assert printed(notebook) == committed
