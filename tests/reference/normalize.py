@@ -21,13 +21,15 @@ def kind_of(page: np.ndarray, member: np.ndarray, character: str) -> int:
 
 def edit(data, start, end, frozen, aligned, normalize):
     """Packs the results of `normalize` for each piece: text, and the source of each of its characters."""
-    new, source, offsets = b"", [], [0]
+    new, source, offsets = bytearray(), [], [0]
     for i, (a, b) in enumerate(zip(start.tolist(), end.tolist(), strict=True)):
         if frozen is not None and frozen[i]:
-            new, source = new + data[a:b].tobytes(), source + list(range(a, b))
+            new += data[a:b].tobytes()
+            source += range(a, b)
         else:
             for text, at in normalize(characters_of(data, a, b), a):
-                new, source = new + text.encode(), source + [at] * len(text.encode())
+                new += text.encode()
+                source += [at] * len(text.encode())
         offsets.append(len(new))
     return np.frombuffer(new, np.uint8), np.array(offsets), np.array(source if aligned else [], np.int64)
 
