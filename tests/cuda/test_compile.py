@@ -4,6 +4,7 @@ NVRTC comes from the package nvidia-cuda-nvrtc. A table below limits the registe
 `pytest -rP tests/cuda/test_compile.py` prints what each kernel uses.
 """
 
+import functools
 import pathlib
 import re
 
@@ -26,12 +27,18 @@ def nvrtc():
     return cubins.library() or pytest.skip("pip install nvidia-cuda-nvrtc, to compile CUDA without a GPU")
 
 
+@functools.cache
+def compiled(nvrtc, file, architecture):
+    """The machine code of a file, and what the compiler says about it."""
+    options = "--ptxas-options=-v", "--ptxas-options=--warning-as-error"
+    return cubins.compiled(nvrtc, SOURCES / file, architecture, options)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("file", [*FILES, PROBE])
 def test_compiles_within_its_bounds(nvrtc, file, architecture):
-    options = "--ptxas-options=-v", "--ptxas-options=--warning-as-error"
-    cubin, log = cubins.compiled(nvrtc, SOURCES / file, architecture, options)
+    cubin, log = compiled(nvrtc, file, architecture)
     assert cubin and "warning" not in log, log
     source = (SOURCES / file).read_text()
     bounds = {
@@ -62,7 +69,7 @@ SLOW = re.compile(r"(LD|ST|ATOM|QSPC)(\.|$)|ATOMS\.CAST\.SPIN")
 @pytest.mark.parametrize("architecture", [75, 90, 100, 120])
 @pytest.mark.parametrize("file", FILES)
 def test_no_access_to_memory_is_generic(nvrtc, file, architecture):
-    codes = machine_code.read(cubins.compiled(nvrtc, SOURCES / file, architecture)[0])
+    codes = machine_code.read(compiled(nvrtc, file, architecture)[0])
     operations = [each.name for code in codes.values() for each in code.instructions]
     assert len(operations) > 300 and "EXIT" in operations
     assert not {operation for operation in operations if SLOW.match(operation)}
