@@ -26,6 +26,8 @@ _NO_DATA = "GPUTOK_TEST_DATA is not set: no corpora and tokenizers of real size 
 gc.disable()
 # Else each process that a test starts compiles the source tree, which takes half of its time.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# `tokenizers` finds the same with one thread. Its others wait busily for the few texts of a test: a quarter of the time.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 def pytest_collection_finish():
