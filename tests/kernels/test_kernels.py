@@ -400,9 +400,8 @@ def test_marked_text_is_encoded(seed):
         assert all(map(np.array_equal, found, expected))
 
 
-@pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
 @pytest.mark.parametrize("seed", range(4))
-def test_text_of_many_rounds_is_encoded(seed, dtype):
+def test_text_of_many_rounds_is_encoded(seed):
     """Pieces without text lie between rounds, too; with `seed` 1 and 3, texts of added tokens are left out of the rounds."""
     rng = np.random.default_rng(seed)
     tables = random_model(rng).byte_tables
@@ -418,12 +417,13 @@ def test_text_of_many_rounds_is_encoded(seed, dtype):
         found = reference.encode_words(*word, tables)
         return found[0], found[3]
 
-    encoder = encode.Encoder(dtype, n_ids=1 << 10, n_events=1 << 9)
     expected = reference.encode_corpus(documents.data, offsets, token, GPT2, model)
-    for first in (0, 0, 1000):  # the second time, the encoder knows all words
+    encoders = [encode.Encoder(dtype, n_ids=1 << 10, n_events=1 << 9) for dtype in (np.uint16, np.uint32)]
+    # The second time, an encoder knows all words
+    for encoder, first in itertools.product(encoders, (0, 0, 1000)):
         part, tokens = offsets[first:], None if token is None else token[first:]
         ids, ends = encode.encode_corpus(documents.data, part, tokens, walk.prepare(GPT2), model, encoder)
-        assert ids.dtype == dtype and ends.dtype == np.int64
+        assert ids.dtype == encoder.dtype and ends.dtype == np.int64
         assert ids.tolist() == expected[0][expected[1][first] :].tolist()
         assert ends.tolist() == (expected[1][first:] - expected[1][first]).tolist()
 

@@ -1,5 +1,6 @@
 """Words that are found by windows of five or six bytes, against the walk by pairs of bytes, which others compare with `tokenizers`."""
 
+import functools
 import os
 import random
 import subprocess
@@ -21,7 +22,7 @@ from tests.text.test_split_plans import WALKS, ours_of
 pytestmark = pytest.mark.skipif(not windows.CAN_SHUFFLE, reason="the processor has no fast shuffle")
 
 TABLES = {form: made for form in WALKS if len(made := windows.window_tables(ours_of(WALKS[form]).way(Way()).automaton))}
-SOME = [*b" \n\r\t'/aAsSlLvVrReEtTdDmM0.-\"\x00\x0b\x1f\x7f"]
+SOME = b" \n\r\t'/aAsSlLvVrReEtTdDmM0.-\"\x00\x0b\x1f\x7f"
 
 
 def automaton_of(form):
@@ -42,11 +43,12 @@ def same(texts, automaton, tables):
     return np.array_equal(lengths(texts, automaton), lengths(texts, automaton, tables))
 
 
+@functools.cache
 def random_ascii(seed, n, alphabet=SOME):
     """Text of these bytes, in which runs of all lengths occur."""
     rng = random.Random(seed)
-    runs = (rng.choice(alphabet) for _ in range(n))
-    return "".join(chr(byte) * rng.choice([1, 1, 1, 1, 2, 3, 5]) for byte in runs)
+    runs = zip(rng.choices(alphabet, k=n), rng.choices([1, 1, 1, 1, 2, 3, 5], k=n), strict=True)
+    return "".join(chr(byte) * times for byte, times in runs)
 
 
 def spread(text):
@@ -68,8 +70,8 @@ def lines_of(text, seed):
 def test_all_windows_of_some_characters(form):
     automaton = automaton_of(form)
     texts = [random_ascii(seed, 40_000) for seed in range(3)]
-    texts += [random_ascii(3, 20_000, range(128)), random_ascii(4, 20_000, [*b" ab\n"])]
-    texts += [random_ascii(5, 20_000, [*b"0123 a."]), random_ascii(6, 20_000, [*b"'sltve a"])]
+    texts += [random_ascii(3, 20_000, range(128)), random_ascii(4, 20_000, b" ab\n")]
+    texts += [random_ascii(5, 20_000, b"0123 a."), random_ascii(6, 20_000, b"'sltve a")]
     texts += map(spread, texts[:])
     assert same(texts, automaton, TABLES[form])
     assert lengths(texts[:1], automaton, TABLES[form])[:5000].tolist() == [
@@ -113,7 +115,7 @@ def test_characters_of_several_bytes(form):
         some = [rng.choice(clear) * rng.choice([1, 1, 2, 9]) for _ in range(1500)]
         kinds = some, [*random_ascii(12, 300), " the ", "ab"], unclear or clear
         shares = often, 1 - often - seldom, seldom
-        texts.append("".join(rng.choice(rng.choices(kinds, shares)[0]) for _ in range(20_000)))
+        texts.append("".join(map(rng.choice, rng.choices(kinds, shares, k=20_000))))
     texts += lines_of(texts[1][:9000], 13)
     assert same(texts, automaton, tables)
     for c in {len(c.encode()): c for c in clear}.values():  # on both sides of the edges of 64 bytes
@@ -134,7 +136,7 @@ def test_characters_of_several_bytes(form):
 def test_short_documents(form):
     """Windows tell the words also beside the ends of documents: hardly a position is left to the walk."""
     automaton = automaton_of(form)
-    for seed, alphabet in enumerate((SOME, range(128), [*b" ab\n"], [*b"'sltve a"])):
+    for seed, alphabet in enumerate((SOME, range(128), b" ab\n", b"'sltve a")):
         texts = lines_of(random_ascii(seed, 20_000, alphabet), seed)
         assert same([*texts, "", "a"], automaton, TABLES[form])
         assert same(lines_of("".join(map(spread, texts[:200])), seed), automaton, TABLES[form])
@@ -158,7 +160,7 @@ def test_patterns_of_all_kinds():
         *(r"\n+|[^\n]+", "'s|'t|[a-z]+|[^a-z]", r"\w+|\s+(?!\S)|\s+|[^\w\s]", "(?:ab)+|[\\s\\S]", SPACE_PREFIXED_RUN),
     ]
     automata = [compile_pattern(pattern) for pattern in patterns]
-    texts = [random_ascii(9, 30_000, alphabet) for alphabet in (SOME, [*b"ab1c \n"], range(128))]
+    texts = [random_ascii(9, 30_000, alphabet) for alphabet in (SOME, b"ab1c \n", range(128))]
     texts += map(spread, texts[:])
     found = [windows.window_tables(automaton) for automaton in automata]
     assert sum(len(tables) > 0 for tables in found) >= 7
@@ -187,7 +189,7 @@ def test_patterns_with_too_many_classes(form):
 @pytest.mark.parametrize("form", [*list(TABLES)[:3], "SuperBPE", "gpt-oss"])
 def test_each_term_matters(form):
     automaton, texts = automaton_of(form), [spread(random_ascii(seed, 10_000)) for seed in range(3)]
-    texts.append(spread(random_ascii(3, 10_000, [*b".\n a"])))
+    texts.append(spread(random_ascii(3, 10_000, b".\n a")))
     texts += lines_of(texts[0], seed=3)
     n_sets = windows.WIDTH * windows.MOST_CLASSES
     for term in range(windows.EIGHT):  # by which words begin
