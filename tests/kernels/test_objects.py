@@ -224,7 +224,7 @@ def test_the_attributes_of_machine_code(shared_tokenizer, name):
     wrong = []
 
     def encode():
-        for _ in range(5):
+        for _ in range(2):
             for text, found in zip(texts, wanted, strict=True):
                 encoding = tokenizer.encode(text, add_special_tokens=False)
                 if (encoding.tokens, encoding.offsets) != found:
