@@ -16,7 +16,7 @@ import numpy as np
 
 from gputok.corpus.document_kinds import file_kind
 from gputok.corpus.packing import too_long
-from gputok.files.locations import File, LocalFile, OpenFile
+from gputok.files.locations import File, HeldFile, LocalFile, OpenFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -100,7 +100,7 @@ def _search(mark: bytes) -> Callable[..., re.Match[bytes] | None]:
 
 
 def _exactly(file: File, start: int, stop: int, size: int, memory: Callable[[int], Array] | None = None) -> Array:
-    if memory is not None and isinstance(file, LocalFile):
+    if memory is not None and isinstance(file, HeldFile):
         data = file.read_into(memory(stop - start), start)
     else:
         data = file.read_range(start, stop - start)

@@ -54,7 +54,7 @@ class File:
         raise NotImplementedError
 
     def read_range(self, start: int, n_bytes: int) -> np.ndarray:
-        """Reads uint8[n_bytes], or fewer at the end of the file; `size` must not be None."""
+        """Reads uint8[n_bytes] of a file that is held, or fewer at its end; `size` must not be None."""
         raise NotImplementedError(f"{self}: can be read only from its beginning")
 
     def held(self, lender: Lender | None = None) -> File:
@@ -130,15 +130,8 @@ class LocalFile(File):
         except UnicodeEncodeError:  # a name that is not Unicode
             return self.open()
 
-    def read_range(self, start: int, n_bytes: int) -> np.ndarray:
-        return self.read_into(np.empty(n_bytes, np.uint8), start)
-
-    def read_into(self, buffer: np.ndarray, start: int) -> np.ndarray:
-        """Reads bytes from a position on into a buffer; returns those that were read, fewer at the end of the file."""
-        return self.held().read_into(buffer, start)
-
     def held(self, lender: Lender | None = None) -> LocalFile:
-        return _HeldFile(self.path, lender or Lender())
+        return HeldFile(self.path, lender or Lender())
 
     def state(self) -> tuple:
         state = self.path.stat()
@@ -151,7 +144,7 @@ class LocalFile(File):
             return False
 
 
-class _HeldFile(LocalFile):
+class HeldFile(LocalFile):
     """An open file, which several threads may read; closed when no object refers to it any more."""
 
     def __init__(self, path: pathlib.Path, lender: Lender) -> None:
@@ -167,6 +160,7 @@ class _HeldFile(LocalFile):
         return self.read_into(self._lender.lend(n_bytes), start)
 
     def read_into(self, buffer: np.ndarray, start: int) -> np.ndarray:
+        """Reads bytes from a position on into a buffer; returns those that were read, fewer at the end of the file."""
         from gputok.files.atomic import read_at
 
         return buffer[: read_at(self._file, self._lock, buffer, start)]

@@ -100,13 +100,13 @@ def test_batches_are_of_about_the_size_asked_for():
 @pytest.mark.parametrize("ending", ["", ".gz"])
 def test_one_long_line_is_read_in_linear_time(tmp_path, monkeypatch, ending):
     read = []
-    fill, read_range = streams.fill, locations.LocalFile.read_range
+    fill, read_range = streams.fill, locations.HeldFile.read_range
     monkeypatch.setattr(streams, "fill", lambda *a: read.append(len(a[2])) or fill(*a))
-    monkeypatch.setattr(locations.LocalFile, "read_range", lambda *a: read.append(a[2]) or read_range(*a))
+    monkeypatch.setattr(locations.HeldFile, "read_range", lambda *a: read.append(a[2]) or read_range(*a))
     path = write(tmp_path / "a.txt", ["x" * 10_000_000])
     path = compress(path, ending) if ending else path
     assert documents(path, batch_bytes=100) == ["x" * 10_000_000]
-    assert len(read) < 40  # with a fixed step it would be 100,000, each copying what came before
+    assert 0 < len(read) < 40  # with a fixed step it would be 100,000, each copying what came before
     assert sum(read) < 5 * 10_000_000
 
 
