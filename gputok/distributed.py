@@ -191,7 +191,6 @@ def _given(steps: bytes) -> bytes:
 
 
 def _count(steps: bytes, parts: list[Part], options: dict[str, Any], n_shares: int) -> list[_Words]:
-    """The words of parts."""
     words = _tokenizer(steps).count_words(parts, **options).columns()
     is_ordered = options.get("memory_limit") is not None
     return _shares(words if is_ordered else partitions.in_key_order(words), n_shares)

@@ -28,10 +28,7 @@ _ROWS = 1 << 13  # rows that are decoded together if a column is not stored as p
 
 
 def read(source: Any, column: str | None, errors: Errors, batch_bytes: int) -> Iterator[TextBatch]:
-    """Reads an Arrow array, table or stream, a dataset, or what exports Arrow data; plain strings are not copied.
-
-    Raises ValueError if no such column exists, it does not hold strings, or text is not UTF-8.
-    """
+    """Reads an Arrow array, table or stream, a dataset, or what exports Arrow data; plain strings are not copied."""
     n_before = 0
     if type(source).__module__.startswith("datasets.") and hasattr(source, "column_name"):  # dataset["text"]
         source, column = source.source, source.column_name
@@ -52,7 +49,6 @@ def text_batches(
     """Cuts a string or binary array of any layout into batches; null becomes an empty document.
 
     where: the name of the file or table, for errors; n_before: rows before the array, for errors; trusted: it is UTF-8.
-    Raises ValueError if the array does not hold text, is broken, or text is not UTF-8.
     """
     for part in _parts(array, where, batch_bytes):
         if part.null_count:
@@ -117,7 +113,6 @@ def total_bytes(source: Any, column: str | None) -> int | None:
 
 
 def _arrays(source: Any, column: str | None) -> Iterator[pa.Array]:
-    """The arrays of the chosen column, in order."""
     if type(source).__module__.startswith("datasets."):
         yield from _dataset_arrays(source, column)
     elif isinstance(source, pa.Table | pa.RecordBatch):

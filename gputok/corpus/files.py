@@ -2,7 +2,8 @@
 
 A piece is a range of bytes of text or JSON Lines, or some row groups of Parquet. A file that can only be read from its
 beginning (a compressed file, CSV, a pipe) is one piece. `tasks` cuts pieces of about a batch, for the threads of one
-process; `parts` cuts larger ones, for many machines, or for a run that can be resumed after an interruption.
+process; `parts` cuts larger ones, for many machines, or for a run that can be resumed after an interruption. What readers
+raise for damaged or wrong files is told by `gputok.corpus.read`.
 """
 
 from __future__ import annotations
@@ -129,7 +130,6 @@ def _tasks_of(place: Place, options: Options) -> Iterator[Task]:
 
 
 def _stream(file: File, kind: str, compression: str, options: Options) -> Iterator[TextBatch]:
-    """The documents of a file that is read from its beginning to its end."""
     with open_stream(file, compression, options) as stream:
         if kind == ".parquet":
             yield from parquet_rows.read_stream(file, stream, compression, options)

@@ -29,9 +29,6 @@ def read_range(file: File, start: int, stop: int, size: int, options: Options, c
     """Returns the rows that begin in a range of a file: one batch, or none if no row begins there.
 
     column: finds the column, for all ranges of the file.
-
-    Raises ValueError if a line is not a JSON object, its field is not a string, no such column exists, the text is not
-    UTF-8, or the file has become shorter.
     """
     position, data = whole_documents(file, start, stop, size, b"\n", options)
     if len(data) == 0:
@@ -47,7 +44,7 @@ def read_range(file: File, start: int, stop: int, size: int, options: Options, c
 
 
 def read_stream(file: File, stream: BinaryIO, options: Options) -> Iterator[TextBatch]:
-    """Yields the rows of a stream in batches; raises ValueError as `read_range` does, or if the file is damaged."""
+    """Yields the rows of a stream in batches."""
     column = JsonColumn(None, options)
     n_before = 0  # lines of earlier batches
     for lines, position, is_valid in document_batches(file, stream, options):

@@ -32,8 +32,7 @@ def text_batches(
 ) -> Iterator[TextBatch]:
     """Reads the documents of a TextBatch, of Arrow data, of a dataset or of an iterable, in batches of any size.
 
-    batch_bytes: about the size of a batch, if texts come one by one, after so many bytes in others. Raises TypeError if
-    an item is not a string; ValueError if text is not UTF-8, or no such column exists.
+    batch_bytes: about the size of a batch, if texts come one by one, after so many bytes in others.
     """
     if isinstance(source, TextBatch):
         yield _of_caller(source, errors)

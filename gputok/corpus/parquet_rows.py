@@ -25,10 +25,7 @@ _MOST_ROWS = 1 << 13
 
 
 def tasks(place: Place, options: Options) -> Iterator[Task]:
-    """Cuts a Parquet file into tasks: row groups that together have about a batch of the column.
-
-    Raises ImportError if PyArrow is not installed, and ValueError if the file is damaged or no such column exists.
-    """
+    """Cuts a Parquet file into tasks: row groups that together have about a batch of the column."""
     file, start, stop = place
     metadata = metadata_of(file)
     column = _column_of(file, metadata, options)

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 def read_range(file: File, start: int, stop: int, size: int, options: Options) -> list[TextBatch | RawLines]:
     """Returns the documents that begin in a range of a file: one batch, or none if no document begins there.
 
-    If the options have `memory`, lines of a local file come as RawLines. Raises ValueError if the text is not UTF-8, or
-    the file has become shorter.
+    If the options have `memory`, lines of a local file come as RawLines.
     """
     separator = None if options.separator is None else options.separator.encode()
     is_raw = separator is None and isinstance(file, LocalFile)
@@ -44,6 +43,6 @@ def _checked_lines(file: File, data: Array, position: int, options: Options) -> 
 
 
 def read_stream(file: File, stream: BinaryIO, options: Options) -> Iterator[TextBatch]:
-    """Yields the documents of a stream in batches; raises ValueError for text that is not UTF-8 or damaged."""
+    """Yields the documents of a stream in batches."""
     for batch, position, is_valid in document_batches(file, stream, options):
         yield checked_documents(file, batch, position, options, is_valid)

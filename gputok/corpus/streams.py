@@ -55,10 +55,7 @@ def _unpacking(file: File, packed: BinaryIO, compression: str, options: Options)
 
 
 def fill(file: File, stream: BinaryIO, buffer: memoryview, n_before: int) -> int:
-    """Reads until a buffer is full or the file ends; returns the number of bytes. n_before: bytes read before, for errors.
-
-    Raises ValueError if compressed data is truncated or damaged.
-    """
+    """Reads until a buffer is full or the file ends; returns the number of bytes. n_before: bytes read before, for errors."""
     import lzma  # imported late, as gzip: plain files need neither
     import zlib
 
@@ -79,11 +76,7 @@ def fill(file: File, stream: BinaryIO, buffer: memoryview, n_before: int) -> int
 
 
 def document_batches(file: File, stream: BinaryIO, options: Options) -> Iterator[tuple[TextBatch, int, bool]]:
-    """Yields batches of whole documents, each with its position when unpacked and True if it is known to be UTF-8.
-
-    Raises ValueError if the file becomes shorter meanwhile, its compressed data is truncated or damaged, or a document
-    is longer than `options.longest`.
-    """
+    """Yields batches of whole documents, each with its position when unpacked and True if it is known to be UTF-8."""
     opened = file.path.stat() if isinstance(file, LocalFile) else None
     separator = None if options.separator is None else options.separator.encode()
     buffer = np.empty(0, np.uint8)

@@ -465,7 +465,6 @@ def _entry(path: str, details: Mapping[str, Any]) -> _Entry:
 
 
 def _of_fsspec(inner: Any, path: str) -> File:
-    """Returns the file of an OpenFile of fsspec."""
     from pyarrow import fs
 
     protocols = (inner.protocol,) if isinstance(inner.protocol, str) else inner.protocol

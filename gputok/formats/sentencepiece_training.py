@@ -140,7 +140,6 @@ def _words(pieces: Pieces, normalizer: Precompiled | None, *, as_suffix: bool) -
 
 
 def _short(batches: Iterator[TextBatch], most: int) -> Iterator[TextBatch]:
-    """Leaves out documents of more than `most` bytes."""
     from gputok.kernels.cpu.rewrite import gather
 
     for batch in batches:

@@ -76,7 +76,6 @@ def _config(config: Any) -> tuple[str, int, int]:
 
 
 def _entry(entry: Any) -> tuple[bytes, int]:
-    """The bytes and the rank of a token."""
     encoded, rank = needed(entry, "token_bytes"), needed(entry, "rank")
     try:
         token = base64.b64decode(checked("token_bytes", string, encoded), validate=True)
@@ -91,7 +90,6 @@ def _special_token(token: Any) -> tuple[int, str]:
 
 
 def _special_tokens(given: Sequence[tuple[int, str]] | None, version: Any, n_special: int) -> dict[str, int]:
-    """Returns the special tokens and their ids."""
     if given is None and version not in _VERSIONS_WITHOUT_LIST:
         raise ValueError(f"special_tokens is missing, which files of version {short(version)} must contain")
     names = dict(enumerate(_OLD_SPECIAL_TOKENS) if given is None else given)

@@ -416,7 +416,6 @@ def _added_tokens(folder: pathlib.Path, settings: dict[str, Any]) -> list[AddedT
 
 
 def _templates(folder: pathlib.Path) -> dict[str, Any]:
-    """Reads the chat templates that are files."""
     found = {path.stem: path for path in sorted(folder.glob(f"{MORE_TEMPLATES}/*.jinja"))}
     if (folder / TEMPLATE).is_file():
         found = {"default": folder / TEMPLATE, **found}
