@@ -15,7 +15,7 @@ import numpy as np
 from gputok import decoders, models, normalizers, pre_tokenizers, processors
 from gputok.automaton import PATTERNS
 from gputok.automaton.pattern import Regex
-from gputok.checks import WORD, WrongType, WrongValue, checked, in_file, integer, short, string, switch
+from gputok.checks import WORD, WrongType, WrongValue, checked, in_file, integer, listed, short, string, switch
 from gputok.files.arrow import needing
 from gputok.files.sentencepiece_proto import (  # tokenizer.ggml.token_type uses the same numbers
     BPE,
@@ -152,14 +152,6 @@ def _numbers(*kinds: str) -> Check:
     return check
 
 
-def _strings(value: Any) -> Any:
-    if not isinstance(value, list):
-        raise WrongType(f"must be an array of strings, not {short(value)}")
-    for i, item in enumerate(value):
-        checked(f"[{i}]", string, item)
-    return value
-
-
 _CHECKS = {
     "tokenizer.huggingface.json": string,
     "tokenizer.chat_template": string,
@@ -170,7 +162,7 @@ _CHECKS = {
             switch: "add_bos_token add_eos_token add_space_prefix remove_extra_whitespaces treat_whitespace_as_suffix "
             "normalizer.lowercase normalizer.strip_accents",
             integer(0, WORD): " ".join(_SPECIAL_NAMES.values()),
-            _strings: "tokens merges",
+            listed(string): "tokens merges",
             _numbers("i", "u"): "token_type precompiled_charsmap",
             _numbers("i", "u", "f"): "scores",
         }.items()
