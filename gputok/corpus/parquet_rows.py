@@ -37,7 +37,7 @@ def tasks(place: Place, options: Options) -> Iterator[Task]:
 
 
 def read_stream(file: File, stream: BinaryIO, compression: str, options: Options) -> Iterator[TextBatch]:
-    """Yields all rows of a Parquet file that is compressed as a whole, or is open already; errors as of `tasks`."""
+    """Yields all rows of a Parquet file that is compressed as a whole, or is open already."""
     seekable = file.open_for_arrow() if isinstance(file, OpenFile) else stream
     with contextlib.ExitStack() as opened, readable_parquet(file):
         if compression or not seekable.seekable():  # reading Parquet begins at its end

@@ -181,7 +181,7 @@ def names(path: str | os.PathLike[str], layout: Layout) -> list[str]:
 def write(
     path: str | os.PathLike[str],
     batches: Callable[[int], Iterable[TokenBatch]],
-    layout: Layout | np.dtype[Any],
+    layout: Layout,
     fingerprint: str,
     storage_options: StorageOptions = None,
     *,
@@ -198,15 +198,12 @@ def write(
     in a temporary folder of this machine and uploaded at the end; if the upload fails, the next run only uploads.
 
     batches: called at most once, with the number of documents that an interrupted run wrote; returns the batches after
-    these. layout: of `layout_of`; or the dtype of the ids, if the ending of `path` says the rest. fingerprint: a hash
-    of everything that the ids depend on: tokenizer, source, options. tokenizer: what the manifest says of it. n_bytes:
-    called at the end; tells how many bytes of text the documents had. threads: this one is among them. Raises
-    ValueError if the ending is of no format, or the format can't store a document; OSError if the files cannot be
-    written.
+    these. layout: of `layout_of`. fingerprint: a hash of everything that the ids depend on: tokenizer, source, options.
+    tokenizer: what the manifest says of it. n_bytes: called at the end; tells how many bytes of text the documents had.
+    threads: this one is among them. Raises ValueError if the format can't store a document; OSError if the files cannot
+    be written.
     """
     name = os.fspath(path)
-    if not isinstance(layout, Layout):
-        layout = Layout(chosen(name, None), layout)
     fingerprint = f"{fingerprint} {layout.format.name} {layout[1:]}"
     if layout.format.name in ("arrow", "parquet"):  # now, not after the work
         with needed_for(f"{name}: writing .{layout.format.name} files"):

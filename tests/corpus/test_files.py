@@ -15,7 +15,7 @@ from gputok import PreTrainedTokenizer, Tokenizer, models, open_tokens, pre_toke
 from gputok.files.atomic import replacing
 from gputok.recipes import recipe
 from gputok.token_files import token_files, work
-from gputok.token_files.token_files import KINDS, TokenBatch
+from gputok.token_files.token_files import KINDS, TokenBatch, layout_of
 
 
 def test_the_final_name_appears_at_the_end_and_no_temporary_file_remains(tmp_path):
@@ -113,10 +113,13 @@ def test_an_interrupted_run_through_a_link_resumes(tmp_path):
     (tmp_path / "disk").mkdir()
     (tmp_path / "ids.npy").symlink_to(tmp_path / "disk" / "ids.npy")
     with pytest.raises(KeyboardInterrupt):
-        token_files.write(tmp_path / "ids.npy", lambda n: batches(n, True), np.dtype(np.uint16), "run")
+        token_files.write(tmp_path / "ids.npy", lambda n: batches(n, True), layout_of(tmp_path / "ids.npy", 300), "run")
     begun = []
     token_files.write(
-        tmp_path / "disk" / "ids.npy", lambda n: begun.append(n) or batches(n), np.dtype(np.uint16), "run"
+        tmp_path / "disk" / "ids.npy",
+        lambda n: begun.append(n) or batches(n),
+        layout_of(tmp_path / "disk" / "ids.npy", 300),
+        "run",
     )
     assert begun == [5] and np.load(tmp_path / "ids.npy").tolist() == [*range(9)]
 
@@ -160,11 +163,11 @@ def test_no_trap_beside_an_output_is_followed(tmp_path, victim, part, trap):
         if stopped:
             work.rmdir()
             with pytest.raises(KeyboardInterrupt):
-                token_files.write(path, interrupted, np.dtype(np.uint16), "run")
+                token_files.write(path, interrupted, layout_of(path, 300), "run")
             name.unlink(missing_ok=True)
         TRAPS[trap](name, victim)
         batch = TokenBatch(np.array([1, 2], np.uint16), np.array([0, 1, 2]))
-        token_files.write(path, lambda n, batch=batch: iter([batch]), np.dtype(np.uint16), "run")
+        token_files.write(path, lambda n, batch=batch: iter([batch]), layout_of(path, 300), "run")
         assert np.load(path).tolist() == [1, 2] and np.load(f"{path}.rows.npy").tolist() == [0, 1, 2]
         assert not work.exists()
         name.unlink(missing_ok=True)
@@ -217,7 +220,7 @@ def test_a_planted_work_folder_moves_no_file_elsewhere(tmp_path, victim, field):
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(work.Work, "publish", interrupted)
-        token_files.write(path, write, np.dtype(np.uint16), "run")
+        token_files.write(path, write, layout_of(path, 300), "run")
     run = tmp_path / ".ids.npy.part" / "run.json"
     content = json.loads(run.read_bytes().partition(b"\n")[2])
     facts = content["shards"][0]["files"][0]
@@ -225,7 +228,7 @@ def test_a_planted_work_folder_moves_no_file_elsewhere(tmp_path, victim, field):
     facts["bytes"] = 4 if field == "work" else facts["bytes"]
     text = json.dumps(content).encode()
     run.write_bytes(hashlib.sha256(text).hexdigest().encode() + b"\n" + text)
-    token_files.write(path, write, np.dtype(np.uint16), "run")
+    token_files.write(path, write, layout_of(path, 300), "run")
     assert np.load(path).tolist() == [1, 2] and sorted(os.listdir(tmp_path)) == [
         *("ids.npy", "ids.npy.manifest.json", "ids.npy.rows.npy", "victim")
     ]

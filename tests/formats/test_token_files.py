@@ -11,7 +11,7 @@ import pytest
 
 import gputok
 from gputok.token_files import token_files
-from gputok.token_files.token_files import KINDS, TokenBatch
+from gputok.token_files.token_files import KINDS, TokenBatch, layout_of
 
 rng = random.Random(0)
 DOCUMENTS = [[rng.randrange(60_000) for _ in range(rng.choice([0, 1, 5, 90]))] for _ in range(300)]
@@ -39,7 +39,7 @@ def documents(path) -> list[list[int]]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_written_files_are_read_back(tmp_path, kind, dtype):
     path = tmp_path / f"ids{kind}"
-    assert token_files.write(path, batches, np.dtype(dtype), "run") == (300, 300)
+    assert token_files.write(path, batches, layout_of(path, 300, dtype=dtype), "run") == (300, 300)
     assert documents(path) == DOCUMENTS
     flat = [*itertools.chain(*DOCUMENTS)]
     if kind == ".npy":
@@ -58,10 +58,10 @@ def test_written_files_are_read_back(tmp_path, kind, dtype):
 def test_an_interrupted_run_resumes(tmp_path, kind):
     path = tmp_path / f"ids{kind}"
     with pytest.raises(KeyboardInterrupt):
-        token_files.write(path, lambda n: batches(n, stop=100), np.dtype(np.uint16), "run")
+        token_files.write(path, lambda n: batches(n, stop=100), layout_of(path, 300), "run")
     assert not path.exists()
     begun = []
-    token_files.write(path, lambda n: begun.append(n) or batches(n), np.dtype(np.uint16), "run")
+    token_files.write(path, lambda n: begun.append(n) or batches(n), layout_of(path, 300), "run")
     assert begun == [105] and documents(path) == DOCUMENTS
 
 
@@ -70,39 +70,39 @@ def test_a_torn_write_is_cut_off(tmp_path, cut):
     path = tmp_path / "ids.npy"
     for n_bytes in (1, 3, 64, 400):
         with pytest.raises(KeyboardInterrupt):
-            token_files.write(path, lambda n: batches(n, stop=100), np.dtype(np.uint16), "run")
+            token_files.write(path, lambda n: batches(n, stop=100), layout_of(path, 300), "run")
         part = tmp_path / ".ids.npy.part" / f"{cut}-00000"
         part.write_bytes(part.read_bytes()[:-n_bytes])
-        token_files.write(path, batches, np.dtype(np.uint16), "run")
+        token_files.write(path, batches, layout_of(path, 300), "run")
         assert documents(path) == DOCUMENTS
 
 
 def test_a_run_with_other_options_starts_again(tmp_path):
     path = tmp_path / "ids.bin"
     with pytest.raises(KeyboardInterrupt):
-        token_files.write(path, lambda n: batches(n, stop=100), np.dtype(np.uint16), "one tokenizer")
+        token_files.write(path, lambda n: batches(n, stop=100), layout_of(path, 300), "one tokenizer")
     begun = []
-    token_files.write(path, lambda n: begun.append(n) or batches(n), np.dtype(np.uint16), "another")
+    token_files.write(path, lambda n: begun.append(n) or batches(n), layout_of(path, 300), "another")
     assert begun == [0] and documents(path) == DOCUMENTS
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_documents_and_empty_ones(tmp_path, kind):
     none, empty = tmp_path / f"none{kind}", tmp_path / f"empty{kind}"
-    assert token_files.write(none, lambda n: [], np.dtype(np.uint16), "run") == (0, 0)
+    assert token_files.write(none, lambda n: [], layout_of(none, 300), "run") == (0, 0)
     assert documents(none) == []
     batch = TokenBatch(np.zeros(0, np.uint16), np.zeros(3, np.int64))
-    token_files.write(empty, lambda n: [batch], np.dtype(np.uint16), "run")
+    token_files.write(empty, lambda n: [batch], layout_of(empty, 300), "run")
     assert documents(empty) == [[], []]
 
 
 def test_output_names_of_unknown_formats(tmp_path):
     with pytest.raises(ValueError, match=r"cannot write ids as \.txt; use \.npy, \.bin"):
-        token_files.write(tmp_path / "a.txt", batches, np.dtype(np.uint16), "run")
+        token_files.write(tmp_path / "a.txt", batches, layout_of(tmp_path / "a.txt", 300), "run")
     with pytest.raises(FileNotFoundError, match=r"a\.txt: no such file"):
         next(token_files.read(tmp_path / "a.txt"))
     with pytest.raises(FileNotFoundError, match="does not exist"):
-        token_files.write(tmp_path / "none" / "a.npy", batches, np.dtype(np.uint16), "run")
+        token_files.write(tmp_path / "none" / "a.npy", batches, layout_of(tmp_path / "none" / "a.npy", 300), "run")
     assert os.listdir(tmp_path) == []
     (tmp_path / "a.txt").write_text("no ids")
     with pytest.raises(ValueError, match=r"expected a file of ids .*, got \.txt"):
