@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 MOST = 2**63 - 1
 """The largest sum of the counts of all words: then no sum of some of them needs more than 64 bits."""
-_METADATA, _VERSIONS = b"gputok.word_counts", (1, 2)
+_METADATA, _VERSION = b"gputok.word_counts", 2
 _HASH, _PARTITIONS = "word_key/2", 64  # how words are dealt to partitions, and how many these are
 _KEY_SHIFT = np.uint64(64 - 6)  # the upper bits of a word's key number its partition
 _FEW_WORDS = 1 << 16  # a file of fewer words has one row group
@@ -117,7 +117,7 @@ def write(
         from pyarrow import parquet
 
     description = {
-        "version": _VERSIONS[-1],
+        "version": _VERSION,
         "byte_level": byte_level,
         "hash": _HASH,
         "partitions": sizes,
@@ -197,8 +197,8 @@ class CountFile:
         if description is None:
             self.byte_level, self._sizes = _given_byte_level(file, columns), None
         else:
-            self.byte_level, self._sizes = description["byte_level"], description.get("partitions")
-            if self._sizes is not None and sum(self._sizes) != self.n_words:
+            self.byte_level, self._sizes = description["byte_level"], description["partitions"]
+            if sum(self._sizes) != self.n_words:
                 # Another program has changed the file
                 description = self._sizes = None
             if columns.byte_level not in (None, self.byte_level):
@@ -400,9 +400,9 @@ def _description(path: str, metadata: Mapping[bytes, bytes]) -> dict[str, Any] |
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{where}: is no JSON: {error}") from None
     version = reading(where, lambda value: integer(0, 2**31)(needed(value, "version")), description)
-    if version not in _VERSIONS:
+    if version != _VERSION:
         raise ValueError(
-            f"{path}: word counts of version {version}, but this gputok reads version {_VERSIONS[-1]}; "
+            f"{path}: word counts of version {version}, but this gputok reads version {_VERSION}; "
             "count the words again, or use the gputok that wrote the file"
         )
     reading(where, _check_description, description)
@@ -422,9 +422,7 @@ def _check_description(description: dict[str, Any]) -> None:
     reading("byte_level", switch, needed(description, "byte_level"))
     reading("scale", _scale, description.get("scale", "1"))
     reading("part", optional(string), description.get("part"))
-    if "partitions" not in description:  # version 1 had none
-        return
     reading("hash", choice(_HASH), needed(description, "hash"))
-    sizes = reading("partitions", listed(integer(0, 2**63 - 1)), description["partitions"])
+    sizes = reading("partitions", listed(integer(0, 2**63 - 1)), needed(description, "partitions"))
     if len(sizes) != _PARTITIONS:
         raise WrongValue(f"must be a list of {_PARTITIONS} numbers, not {len(sizes)}", "partitions")

@@ -503,15 +503,6 @@ def test_files_are_loaded_together(limit, few, tmp_path):
     assert WordCounts.load(folder, **options) == whole.spelled_out()
 
 
-def test_files_of_the_version_before_are_read(tmp_path):
-    counts = WordCounts.from_dict({"b": 2, "a": 1})
-    table = pa.table({"word": pa.array([b"b", b"a"], pa.large_binary()), "count": [2, 1]})
-    metadata = {b"gputok.word_counts": b'{"version": 1, "byte_level": false}'}
-    pa.parquet.write_table(table.replace_schema_metadata(metadata), tmp_path / "old.parquet")
-    assert [*WordCounts.load(tmp_path / "old.parquet").items()] == [*counts.items()]
-    assert dict(WordCounts.load([tmp_path / "old.parquet"] * 2).items()) == {b"b": 4, b"a": 2}
-
-
 def test_a_file_that_another_program_changed(tmp_path):
     """Its description came along, and says nothing true any longer."""
     parts, _ = shards(2)

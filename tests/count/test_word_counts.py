@@ -628,10 +628,10 @@ def described(path, description: object) -> None:
     "description",
     [
         *({**WHOLE, "byte_level": value} for value in (2, 1, 0, 256, "no", "", None, [], [0], {}, 1.5, 2**70)),
-        *({**WHOLE, "version": value} for value in (0, 3, "2", None, 2.0, True, [2], 2**70)),
+        *({**WHOLE, "version": value} for value in (0, 1, 3, "2", None, 2.0, True, [2], 2**70)),
         *({**WHOLE, "hash": value} for value in ("word_key/1", None, 1, [])),
         *({**WHOLE, "partitions": sizes} for sizes in NO_SIZES),
-        *({name: WHOLE[name] for name in WHOLE if name != lost} for lost in ("version", "byte_level", "hash")),
+        *({name: WHOLE[name] for name in WHOLE if name != lost} for lost in WHOLE),
         *([], None, 5, "", b"", b"{", b"[" * 100_000, b"\xff", b'{"version": 1e999}'),
     ],
     ids=lambda description: repr(description)[:60],
