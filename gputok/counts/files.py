@@ -38,6 +38,8 @@ from gputok.files.arrow import check_array, check_offsets, from_numpy, needed_fo
 from gputok.files.locations import find
 from gputok.files.outputs import writing
 from gputok.files.parquet import open_parquet, readable_parquet
+from gputok.kernels.cpu.count_words import word_keys
+from gputok.kernels.cpu.lines import find_invalid_utf8
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -226,8 +228,6 @@ class CountFile:
 
     def partition(self, number: int) -> Iterator[WordColumns]:
         """The words of one partition. Raises ValueError if they belong to another one."""
-        from gputok.kernels.cpu.count_words import word_keys
-
         assert self._sizes is not None
         first = sum(self._sizes[:number])
         last, at, groups = first + self._sizes[number], 0, []
@@ -338,8 +338,6 @@ def check_total(total: int, where: str, what: str = "the counts of all words") -
 
 def check(words: WordColumns, where: str, n_before: int = 0) -> None:
     """Raises ValueError if a count is below 1, their sum too large, or a word that is not byte-level is not UTF-8."""
-    from gputok.kernels.cpu.lines import find_invalid_utf8
-
     data, offsets, counts, byte_level = words
     if len(counts) and counts.min() < 1:
         i = int(counts.argmin())

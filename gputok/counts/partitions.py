@@ -23,6 +23,10 @@ import numpy as np
 
 from gputok.counts.files import WordColumns, check_total, exact_sum
 from gputok.files import temporary
+from gputok.kernels.cpu.count_words import count_pieces, counts, word_keys
+from gputok.kernels.cpu.rewrite import gather
+from gputok.kernels.cpu.walk.tables import END_OF_TEXT
+from gputok.kernels.cpu.word_table import N_BYTES, N_WORDS, WordTable, clear, enlarged, n_bytes_of, new_table, wanted
 from gputok.kernels.threads import Submit, in_order
 
 if TYPE_CHECKING:
@@ -31,7 +35,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from gputok.files.temporary import MemoryLimit, TemporaryFile
-    from gputok.kernels.cpu.word_table import WordTable
     from gputok.progress import Report
 
 BITS = 6
@@ -71,9 +74,6 @@ def table_budget(memory: MemoryLimit, threads: int) -> tuple[int, int]:
 
 def dealt(words: WordColumns, skip: int = 0) -> Iterator[WordColumns]:
     """The words of each of the 64 partitions, in the order in which they were; skip: bits of the key that are not looked at."""
-    from gputok.kernels.cpu.count_words import word_keys
-    from gputok.kernels.cpu.rewrite import gather
-
     keys = word_keys(words.data, words.offsets)
     keys <<= np.uint64(skip)
     keys >>= np.uint64(64 - BITS)
@@ -89,9 +89,6 @@ def dealt(words: WordColumns, skip: int = 0) -> Iterator[WordColumns]:
 
 def in_key_order(words: WordColumns) -> WordColumns:
     """Distinct words in the order of their keys and, should two have the same key, of their bytes."""
-    from gputok.kernels.cpu.count_words import word_keys
-    from gputok.kernels.cpu.rewrite import gather
-
     keys = word_keys(words.data, words.offsets)
     order = np.argsort(keys)
     in_order = keys[order]
@@ -115,7 +112,6 @@ def merged(lists: Sequence[WordColumns]) -> WordColumns:
 
 def share(words: WordColumns, number: int, n_shares: int) -> WordColumns:
     """One of several shares of words in the order of their keys: those of some partitions, without a copy."""
-    from gputok.kernels.cpu.count_words import word_keys
 
     def key(i: int) -> int:
         return int(word_keys(words.data, words.offsets[i : i + 2])[0])
@@ -128,8 +124,6 @@ def share(words: WordColumns, number: int, n_shares: int) -> WordColumns:
 
 def partition_sizes(words: WordColumns) -> tuple[list[int], bool]:
     """The number of words of each partition, and whether all words are in the order of their keys."""
-    from gputok.kernels.cpu.count_words import word_keys
-
     sizes, last, is_ordered = np.zeros(N_PARTITIONS, np.int64), np.zeros(1, np.uint64), True
     for first in range(0, len(words.counts), _FEW_WORDS):
         keys = word_keys(words.data, words.offsets[first : first + _FEW_WORDS + 1])
@@ -200,8 +194,6 @@ class Tally:
         self.spilled: Spilled | None = None
 
     def _new_table(self) -> WordTable:
-        from gputok.kernels.cpu.word_table import n_bytes_of, new_table
-
         capacity = _SLOTS
         while self._budget is not None and n_bytes_of(capacity, 8 * capacity) > self._budget and capacity > 64:
             capacity //= 2
@@ -209,8 +201,6 @@ class Tally:
 
     def make_room(self, table: WordTable) -> WordTable:
         """A table with room for what the last stage wanted: the same one larger, or without its words."""
-        from gputok.kernels.cpu.word_table import N_WORDS, clear, enlarged, n_bytes_of, wanted
-
         is_empty = table.state[N_WORDS] == 0  # a word larger than the budget must find room
         if self._memory is None or self._budget is None or is_empty:
             return enlarged(table)
@@ -229,8 +219,6 @@ class Tally:
         Raises:
             ValueError: the counts of all words add up to more than 2**63 - 1.
         """
-        from gputok.kernels.cpu.count_words import count_pieces
-
         self._total += exact_sum(words.counts)
         check_total(self._total, _ADDED_UP)
         start, end = words.offsets[:-1], words.offsets[1:]
@@ -269,11 +257,6 @@ class Tally:
 
     def _some(self, table: WordTable, most: int) -> Iterator[WordColumns]:
         """The same, so many words at a time: what is made of all of them at once is nearly as large as the table."""
-        from gputok.kernels.cpu.count_words import counts
-        from gputok.kernels.cpu.rewrite import gather
-        from gputok.kernels.cpu.walk.tables import END_OF_TEXT
-        from gputok.kernels.cpu.word_table import N_BYTES, N_WORDS
-
         n_words, n_bytes = int(table.state[N_WORDS]), int(table.state[N_BYTES])
         data, all_counts = table.arena[:n_bytes], counts(table)
         for first in range(0, max(n_words, 1), most):

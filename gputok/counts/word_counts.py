@@ -15,8 +15,10 @@ from gputok.counts import partitions
 from gputok.counts.files import CountFile, WordColumns
 from gputok.counts.partitions import Tallies, Tally
 from gputok.files.temporary import MemoryLimit
+from gputok.kernels.cpu.rewrite import gather
 from gputok.kernels.threads import run, thread_count
 from gputok.lazy import public
+from gputok.text.pieces import Pieces, spell_out
 
 if TYPE_CHECKING:
     import os
@@ -122,8 +124,6 @@ class WordCounts:
         least = self.threshold(min_count)
         if least <= 1:
             return self
-        from gputok.kernels.cpu.rewrite import gather
-
         kept = ((some, np.flatnonzero(some.counts >= least)) for some in self.slices(_SOME))
         frequent = (
             WordColumns(*gather(some.data, some.offsets[i], some.offsets[i + 1]), some.counts[i], self.byte_level)
@@ -303,8 +303,6 @@ class WordCounts:
         """Writes byte-level words in the characters of the ByteLevel alphabet; other words stay as they are."""
         if not self.byte_level:
             return self
-        from gputok.text.pieces import Pieces, spell_out
-
         rows = np.array([0, len(self)], np.int64)
         spelled = spell_out(Pieces(self.data, self.offsets[:-1], self.offsets[1:], rows, byte_level=True))
         offsets = np.append(spelled.start, spelled.end[-1:])

@@ -125,7 +125,7 @@ def test_only_words_with_equal_keys_are_sorted_by_their_bytes(monkeypatch):
     words = WordCounts.from_dict({f"{i:03}": 1 for i in range(999, -1, -1)}).columns()
     keys = np.arange(1000, dtype=np.uint64)
     keys[[5, 7]], keys[[100, 200, 300]], keys[999] = 5000, 4000, 5000
-    monkeypatch.setattr(word_kernels, "word_keys", lambda data, offsets: keys)
+    monkeypatch.setattr(partitions, "word_keys", lambda data, offsets: keys)
     asked: list[int] = []
     word = type(words).word
     monkeypatch.setattr(type(words), "word", lambda self, i: asked.append(i) or word(self, i))
@@ -136,7 +136,7 @@ def test_only_words_with_equal_keys_are_sorted_by_their_bytes(monkeypatch):
 
 
 def test_words_with_one_key_are_in_the_order_of_their_bytes(monkeypatch, tmp_path):
-    monkeypatch.setattr(word_kernels, "word_keys", lambda data, offsets: np.zeros(len(offsets) - 1, np.uint64))
+    monkeypatch.setattr(partitions, "word_keys", lambda data, offsets: np.zeros(len(offsets) - 1, np.uint64))
     counts = WordCounts.from_dict({"b": 1, "a": 2, "": 3, "ab": 4})
     assert [word for word, _ in WordCounts.merge([counts]).items()] == [b"a", b"ab", b"b"]
 

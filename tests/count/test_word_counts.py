@@ -33,7 +33,7 @@ from gputok.automaton import PATTERNS, compile_pattern
 from gputok.corpus import Source
 from gputok.corpus.options import ReadSizes
 from gputok.corpus.readers import Task
-from gputok.counts.partitions import merged
+from gputok.counts import partitions
 from gputok.counts.word_counts import WordCounts
 from gputok.pipeline.count.units import Slices
 from gputok.pipeline.count.words import count_corpus, count_words
@@ -207,7 +207,7 @@ def test_lists_are_merged_in_the_order_of_keys(n_lists, n_keys, monkeypatch):
             sums = [data[a:b].sum() % n_keys for a, b in itertools.pairwise(offsets.tolist())]
             return np.array(sums, np.uint64)
 
-        monkeypatch.setattr(words, "word_keys", few_keys)
+        monkeypatch.setattr(partitions, "word_keys", few_keys)
     rng = random.Random(n_lists)
     lists, total = [], collections.Counter()
     for i in range(n_lists):
@@ -218,9 +218,9 @@ def test_lists_are_merged_in_the_order_of_keys(n_lists, n_keys, monkeypatch):
         }
         total.update(counts)
         lists.append(WordCounts.from_dict(counts).columns())
-    ours = merged(lists)
+    ours = partitions.merged(lists)
     found = [ours.data[a:b].tobytes() for a, b in itertools.pairwise(ours.offsets.tolist())]
-    keys = words.word_keys(ours.data, ours.offsets).tolist()
+    keys = partitions.word_keys(ours.data, ours.offsets).tolist()
     assert [*zip(keys, found, strict=True)] == sorted(zip(keys, found, strict=True))
     assert dict(zip(found, ours.counts.tolist(), strict=True)) == total
     assert [column.dtype for column in ours[:3]] == [np.uint8, np.int64, np.int64]
