@@ -5,8 +5,8 @@ import random
 
 from gputok import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from gputok.automaton import PATTERNS
+from gputok.automaton.patterns import SPLITS
 from gputok.recipes import recipe
-from gputok.report.portable import parts as page_parts
 
 rng = random.Random(7)
 WORDS = ["".join(rng.choices("etaoin shréßИя漢字🙂", k=rng.randrange(1, 8))) for _ in range(400)]
@@ -81,8 +81,7 @@ def carried():
         return one
 
     def deepseek():
-        digits, words, rest = list(page_parts()["patterns"])[-3:]
-        splits = [p.Split(Regex(pattern), "isolated") for pattern in (digits, words, rest)]
+        splits = [p.Split(Regex(pattern), "isolated") for pattern in SPLITS[0]]
         return trained_in_parts(
             None, p.Sequence([*splits, p.ByteLevel(False, use_regex=False)]), trainers.BpeTrainer(**byte_trainer)
         )

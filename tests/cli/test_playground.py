@@ -8,6 +8,7 @@ import tokenizers
 from pages import TEXTS, carried, pipeline, strings, trained
 
 from gputok import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
+from gputok.automaton.patterns import SPLITS
 from gputok.report import page, playground, report
 from gputok.report.portable import NotPortable, parts, portable
 
@@ -30,6 +31,11 @@ def scripted(browser):
         opened.add_script_tag(content=importlib.resources.files("gputok.report").joinpath(name).read_text())
     yield opened
     opened.close()
+
+
+def test_a_page_has_the_patterns_of_files_that_split_several_times():
+    """As DeepSeek V3's, with its line ends: a file that is dropped on the page is looked up by them."""
+    assert {*SPLITS[0]} <= parts()["patterns"].keys()
 
 
 @pytest.mark.slow
