@@ -30,13 +30,12 @@ from gputok.kernels.native.call import WRONG_ARGUMENT
 from gputok.kernels.native.preparation import preparation
 from gputok.kernels.signatures import Elements, Number, TupleType, Type, numba_type, versions
 from llvmlite import ir
-from numba.core import cgutils, event, types
+from numba.core import cgutils, types
 from numba.core.caching import FunctionCache
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompileResult
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.cpu import CPUContext
-from numba.core.ir import Inst, Loc, Var
 from numba.core.postproc import PostProcessor, VariableLifetime
 from numba.core.transforms import canonicalize_cfg
 from numba.np import arrayobj
@@ -70,8 +69,6 @@ def _prepare_numba() -> None:
     jit.stop_before_machine_code()  # code is optimized later, for each level
     JITCodeLibrary.finalize = lambda library: setattr(library, "_finalized", True)  # linked once, in `_link`
     PostProcessor.run = _find_lifetimes
-    Inst._rec_list_vars = _variables
-    event.broadcast = lambda _: None  # how long each step took
 
 
 def _find_lifetimes(self: Any, emit_dels: bool = False, extend_lifetimes: bool = False) -> None:
@@ -107,17 +104,6 @@ def bitcode(modules: Sequence[str]) -> tuple[bytes, list[Kernel]]:
         if not variable.is_declaration:
             variable.linkage = "internal"
     return merged.as_bitcode(), kernels
-
-
-def _variables(self: Any, value: Any) -> list[Any]:
-    """The variables in a part of an instruction; Numba's own function asks six questions about each line of the source."""
-    kind = type(value)
-    if kind is Var:
-        return [value]
-    if kind not in (dict, list, tuple):
-        return value.list_vars() if isinstance(value, Inst) else []
-    parts = value.values() if kind is dict else value
-    return [found for part in parts if type(part) is not Loc for found in _variables(self, part)]
 
 
 def _link(merged: Any, library: Any, linked: set[Any]) -> None:
