@@ -299,12 +299,12 @@ def _slot_for(slots, line, reach):
 
 @kernel(inline=True)
 def enter(cache, line, low, high, text, begin, length, value):
-    """Gives a new word a slot, unless the word is too long; returns the line of that slot.
+    """Gives a new word a slot, and returns it; NOWHERE: the word is too long.
 
     A word for which its own line has no free slot goes to another line of the group that has one.
     """
     if length > np.uint64(MAX_KEPT_BYTES):
-        return line
+        return NOWHERE
     slots = cache.slots
     slot = _slot_for(slots, line, cache.head[REACH])
     _look_for_ghost(cache, low, high)
@@ -320,7 +320,7 @@ def enter(cache, line, low, high, text, begin, length, value):
     slots[slot + U1] = high
     slots[slot + VALUE] = value
     slots[slot + MORE] = more
-    return slot & ~U4
+    return slot
 
 
 @kernel(inline=True)
@@ -388,11 +388,11 @@ def keep_words(where, width, words, learnt, rows):
             other += U8
         if slot == NOWHERE:
             continue
-        _give_ids(where, width, slot, learnt, rows[i], rows[i + U1] - rows[i], end[i] - begin[i])
+        give_ids(where, width, slot, learnt, rows[i], rows[i + U1] - rows[i], end[i] - begin[i])
 
 
 @kernel(inline=True)
-def _give_ids(where, width, slot, learnt, first, count, length):
+def give_ids(where, width, slot, learnt, first, count, length):
     """Gives the word of a slot, of `length` bytes, the ids learnt[first:first + count]."""
     slots = where.slots
     if not is_long(slots[slot + U1]):

@@ -478,10 +478,11 @@ def next_event(known, block, begins, keys, i, n, ids, out, ids_shift, marking, m
 def give_value(known, slot, keys, i, block, begin, length, value):
     """Gives a value to the slot of word i of `keys`, or to a new slot if it is NOWHERE. Returns the line where `keep` finds it."""
     line, low, high = keys[U4 * i], keys[U4 * i + U1], keys[U4 * i + U2]
-    if slot == NOWHERE:
-        return enter(known, line, low, high, block, begin, length, value)
-    known.slots[slot + VALUE] = value
-    return line
+    if slot != NOWHERE:
+        known.slots[slot + VALUE] = value
+        return line
+    slot = enter(known, line, low, high, block, begin, length, value)
+    return slot & ~U4 if slot != NOWHERE else line
 
 
 @kernel(inline=True)

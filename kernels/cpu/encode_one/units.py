@@ -21,19 +21,15 @@ import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.encode_corpus.cache import (
     KIND,
-    MORE,
     MOST_INLINE,
     N_KEYS,
     NEW,
     NOWHERE,
-    VALUE,
     WordCache,
     enter,
     find_keys,
-    inline_ids,
-    is_long,
+    give_ids,
     keep_words,
-    write_run,
 )
 from gputok.kernels.cpu.encode_corpus.rounds import give_value, next_event, note_new
 from gputok.kernels.cpu.encode_one.encode import LONGEST, MAX_SPECIAL, SPECIAL, encode_text
@@ -389,21 +385,7 @@ def _encode_unit(handle, begin, length):
 @kernel(inline=True)
 def _keep(known, slot, key, block, begin, length, ids, n):
     """Stores the n ids of a unit in the cache. slot: where the unit is, if the cache has lost only its ids."""
-    line, low, high = key
-    value, more = U0, U0
-    if not is_long(high):
-        value, more = inline_ids(U4, ids, U0, n)
-    if value == U0 and n > length:
-        return
     if slot == NOWHERE:
-        line = enter(known, line, low, high, block, begin, length, U0)
-        for at in range(line, line + U8, U4):
-            if known.slots[at] == low and known.slots[at + U1] == high:
-                slot = at
-        if slot == NOWHERE:  # too long for the cache
-            return
-    if value != U0:
-        known.slots[slot + VALUE] = value
-        known.slots[slot + MORE] = more
-    else:
-        known.slots[slot + VALUE] = write_run(known, ids, U0, n)
+        slot = enter(known, *key, block, begin, length, U0)
+    if slot != NOWHERE:  # else it is too long for the cache
+        give_ids(known, U4, slot, ids, U0, n, length)
