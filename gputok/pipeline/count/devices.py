@@ -257,7 +257,7 @@ class _Devices:
 
 def _in_order(found: list[_Found], counter: WalkCounter, tallies: list[ThreadTallies], n_threads: int) -> WordCounts:
     """Adds up the words of devices and of threads, in order of first occurrence."""
-    if counter.words_are_units and len(found) == 1 and not any(tallies):
+    if counter.words is None and len(found) == 1 and not any(tallies):
         return WordCounts(found[0].data, found[0].offsets, found[0].counts, counter.byte_level)
     # Matches that a thread enters into a table
     size = -(-sum(len(each.counts) for each in found) // n_threads)
@@ -279,11 +279,11 @@ def _entered(found: _Found, counter: WalkCounter) -> ThreadTallies:
     step = 1 << 16  # matches, which have some hundred thousand bytes
     for at in range(0, len(found.counts), step):
         part = found.slice(at, min(at + step, len(found.counts)))
-        pieces = counter.words(TextBatch(part.data, part.offsets))
-        if pieces is None:  # the matches are the words
+        if counter.words is None:  # the matches are the words
             byte_level, n_words = counter.byte_level, 1
             columns = part.data, part.offsets[:-1], part.offsets[1:]
         else:
+            pieces = counter.words(Pieces.from_batch(TextBatch(part.data, part.offsets)))
             byte_level, n_words = pieces.byte_level, np.diff(pieces.rows)
             columns = pieces.data, pieces.start, pieces.end
         tally, before = tallies[byte_level], first.setdefault(byte_level, [])

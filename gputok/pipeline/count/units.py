@@ -121,7 +121,7 @@ class WalkCounter:
         self, automaton: Automaton, byte_level: bool, slice_bytes: int, words: Callable[[Pieces], Pieces] | None = None
     ) -> None:
         self.automaton, self.byte_level, self._slice_bytes = automaton, byte_level, slice_bytes
-        self._walks, self._words = walks_of(automaton), words
+        self._walks, self.words = walks_of(automaton), words
         self.whole = SLICES.task if words is None else WHOLE
 
     @classmethod
@@ -146,24 +146,15 @@ class WalkCounter:
         from gputok.kernels.cpu.count_words import count_words, distinct_words
 
         text, walk = (batch.data, batch.offsets), self._walks.of(stop - start)
-        if self._words is None:
+        if self.words is None:
             tally = tallies[self.byte_level]
             position -= 2 * start
             tally.table = count_words(*text, position, walk, tally.table, start, stop, tally.make_room)
             return
         parts = tallies.parts(lambda table: count_words(*text, -2 * start, walk, table, start, stop))
         data, offsets, counts = distinct_words([parts])
-        words = self._words(Pieces.from_batch(TextBatch(data, offsets)))
+        words = self.words(Pieces.from_batch(TextBatch(data, offsets)))
         tallies.add_pieces(words, np.repeat(counts, np.diff(words.rows)), position)
-
-    @property
-    def words_are_units(self) -> bool:
-        """True if the units that the walk finds are the words."""
-        return self._words is None
-
-    def words(self, found: TextBatch) -> Pieces | None:
-        """Returns the words of units; None if the units are the words."""
-        return None if self._words is None else self._words(Pieces.from_batch(found))
 
 
 class StepCounter:
