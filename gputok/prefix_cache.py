@@ -41,7 +41,7 @@ class _Known(NamedTuple):
 class _Node:
     """The next BLOCK characters of texts that begin alike, and what they prove: the ids up to the last seam."""
 
-    __slots__ = ("ids", "key", "last", "n_led", "seam", "tail")
+    __slots__ = ("ids", "key", "last", "n_led", "seam", "size", "tail")
 
     def __init__(self, key: Any, ids: bytes, tail: bytes, seam: int, n_led: int) -> None:
         self.key = key  # the node before, and the text
@@ -49,11 +49,8 @@ class _Node:
         self.tail = tail  # the text from which the text after the seam is encoded
         self.seam, self.n_led = seam, n_led  # the bytes of it before the seam, and their ids
         self.last: _Node | None = None  # the node that came after this one last time
-
-    @property
-    def size(self) -> int:
-        """About how much memory it takes."""
-        return NODE + sys.getsizeof(self.key[1]) + len(self.ids) + len(self.tail)
+        # About how much memory it takes. Once: Python may add UTF-8 to the text, if that is the caller's own string
+        self.size = NODE + sys.getsizeof(key[1]) + len(ids) + len(tail)
 
 
 @public("gputok")

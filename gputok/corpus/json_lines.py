@@ -97,9 +97,13 @@ class JsonColumn:
             if not self._is_known and self._file is None:
                 self._look(file, lines, 0)
             elif not self._is_known and self._file is not None:
-                n_before = 0
+                n_before, sizes = 0, self._options.sizes
+                # The first row decides, or for a column by name all that is looked at: as much for any number of threads
+                size = sizes.batch if self._options.column is None else sizes.task
                 with self._file.open() as stream:
-                    for head, position, is_valid in document_batches(self._file, stream, self._options):
+                    for head, position, is_valid in document_batches(
+                        self._file, stream, self._options._replace(batch_bytes=size)
+                    ):
                         self._look(file, checked_documents(file, head, position, self._options, is_valid), n_before)
                         n_before += head.n_documents
                         if self._is_known:

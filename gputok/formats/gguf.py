@@ -356,6 +356,9 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
         def _build_tensor_info(self, offs: int, count: int) -> tuple:
             return offs, []
 
+    with open(path, "rb") as file:
+        if file.read(4) != b"GGUF":
+            raise ValueError(f"{path}: expected a GGUF file, which begins with GGUF")
     try:
         fields = Reader(path).fields
         return {key: field.contents() if field.types else field.parts[-1].copy() for key, field in fields.items()}

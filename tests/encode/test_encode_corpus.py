@@ -570,6 +570,11 @@ def test_threads_read_large_json_lines_themselves(byte_level, tmp_path):
     tasks = [*source.read_apart(2)]
     assert len(tasks) > 20 and all(isinstance(task, readers.Task) and len([*task.read()]) <= 1 for task in tasks)
     assert flat(bulk.encode_corpus(byte_level.pipeline, source.read_apart(2), threads=2)) == expected(byte_level, texts)
+    (tmp_path / "late.jsonl").write_text('{"id": "1"}\n' * 150_000 + "".join('{"id": "2", "text": "a b"}\n' * 90_000))
+    for threads in (1, 2, 16):
+        with pytest.warns(UserWarning, match="150,000 rows"):
+            late = byte_level.encode_corpus(str(tmp_path / "late.jsonl"), column="text", threads=threads)
+            assert sum(len(rows) - 1 for _, rows in late) == 240_000
     for work in (lambda: list(byte_level.encode_corpus(source, threads=2)), lambda: byte_level.count_words(source)):
         with pytest.warns(UserWarning, match="2 rows of .* have no 'text'") as told:
             work()

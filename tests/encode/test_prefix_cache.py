@@ -148,3 +148,15 @@ def test_copies_begin_empty():
     for other in (pickle.loads(pickle.dumps(cache)), copy.copy(cache), copy.deepcopy(cache)):
         assert (other.used, other.max_bytes) == (0, 1 << 20) and cache.used > 0
         assert np.array_equal(other.encode(text), cache.encode(text)) and other.used == cache.used
+
+
+def test_a_text_that_grows_in_memory_is_counted_once():
+    """Python keeps the UTF-8 of a string beside it; a text of a whole node is the caller's own string."""
+    tokenizer = growing.KINDS["cl100k"][1]()
+    cache = gputok.PrefixCache(tokenizer, max_bytes=100_000)
+    for i in range(40):
+        text = (f"é中 {i} " * prefix_cache.BLOCK)[: prefix_cache.BLOCK]
+        cache.encode(text)
+        pickle.dumps(text)
+    assert 0 < cache.used == sum(node.size for node in cache._nodes.values()) <= cache.max_bytes
+    assert len(cache._nodes) < 20

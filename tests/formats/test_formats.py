@@ -626,6 +626,14 @@ def test_gguf_takes_no_file_descriptor(tmp_path):
         os.fstat(file.fileno())
 
 
+def test_what_is_no_gguf(tmp_path):
+    (tmp_path / "empty.gguf").touch()
+    (tmp_path / "old.gguf").write_bytes(b"GGML")
+    for path in (os.devnull, tmp_path / "empty.gguf", tmp_path / "old.gguf"):
+        with pytest.raises(ValueError, match="expected a GGUF file, which begins with GGUF"):
+            gputok.from_gguf(path)
+
+
 def test_gguf_of_wordpiece(tmp_path):
     letters = sorted({c for c in TEXT.lower() if c.strip()})
     words = ["the", "qui", "##ck", "dog", "##s", "[x]", "##[", *letters, *(f"##{c}" for c in letters)]
@@ -723,7 +731,6 @@ def test_broken_gguf(tmp_path):
         (b"GGUF" + struct.pack("<IQQ", 3, 0, 2) + one + one, "Duplicate a "),
         (b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + nested, "recursion"),
         (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1 << 63) + one, f"{1 << 63} bytes should follow byte 32"),
-        (b"GGML", "magic"),
     ):
         (tmp_path / "wrong.gguf").write_bytes(wrong)
         with pytest.raises(ValueError, match=rf"wrong\.gguf: is a broken GGUF file: .*{said}"):
