@@ -12,7 +12,7 @@ import tokenizers
 from resizing import byte_level, some_lines
 
 from gputok import Tokenizer, WordCounts, models
-from gputok.report import report, sizes, values
+from gputok.report import measures, report, sizes
 from gputok.report.groups import gini
 from gputok.report.sizes import measure_sizes, renyi_efficiency
 
@@ -65,7 +65,7 @@ def test_one_name_has_one_meaning(tmp_path):
     assert shared == {"n_tokens", "bytes_per_token"}
     for name in shared:
         assert getattr(row, name) == getattr(one, name), name
-    columns = {*sizes.COLUMNS} & {*values.COLUMNS}
+    columns = {*sizes.COLUMNS} & {*measures.COLUMNS}
     assert columns == {"tokens", "bytes/token", "unused"}
 
 
