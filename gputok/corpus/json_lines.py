@@ -39,7 +39,8 @@ def read_range(file: File, start: int, stop: int, size: int, options: Options, c
         return sum(int(np.count_nonzero(part == 10)) for part in each)
 
     lines, _, is_valid = split_documents(data, None, is_last=True, lender=options.starts_lender)
-    batches = [*_row_batches(file, lines, position, options, is_valid, column, n_before, len(data))]
+    block_bytes = min(len(data), 1 << 30)  # for Arrow a number of 32 bits
+    batches = [*_row_batches(file, lines, position, options, is_valid, column, n_before, block_bytes)]
     return [joined(batches)] if batches else []
 
 

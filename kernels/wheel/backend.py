@@ -49,7 +49,7 @@ class BuildPy(build_py):
 
     def run(self) -> None:
         if not self.editable_mode:  # else modules of an older build, which are gone or moved, would go into the wheel
-            shutil.rmtree(self.build_lib, ignore_errors=True)
+            shutil.rmtree(pathlib.Path(self.build_lib, "gputok"), ignore_errors=True)
         super().run()
         if _wanted() and not self.editable_mode:
             folder = pathlib.Path(self.build_lib, "gputok", "kernels", "native").resolve()
