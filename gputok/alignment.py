@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from gputok.checks import unwrapped
-
-if TYPE_CHECKING:
-    from gputok.tokenizer import Tokenizer
-    from gputok.types import Positions
+from gputok.tokenizer import Tokenizer
+from gputok.types import Positions
 
 
 def align(a: Tokenizer, b: Tokenizer, text: str) -> tuple[Positions, Positions, Positions]:

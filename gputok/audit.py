@@ -10,7 +10,8 @@ import json
 import os
 import pathlib
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,20 +19,15 @@ from gputok import normalizers
 from gputok.checks import short
 from gputok.decoders import is_byte_token
 from gputok.lazy import public
+from gputok.models import Model
 from gputok.models.bpe.model import BPE
 from gputok.models.unigram.model import Unigram
 from gputok.models.wordpiece.model import WordPiece
 from gputok.pipeline.decode_ids import bytes_by_id
 from gputok.pipeline.encode.units import engine_of
+from gputok.pipeline.pipeline import Pipeline
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.text.pieces import Pieces, TextBatch, spell_out
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from gputok.models import Model
-    from gputok.pipeline.pipeline import Pipeline
-
 
 __all__ = ["Audit", "Found"]
 

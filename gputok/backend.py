@@ -9,12 +9,10 @@ import ctypes
 import functools
 import os
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 from gputok.kernels.signatures import NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 LEAST_CAPABILITY = (7, 0)  # kernels need threads of a warp that go on independently, and `__nanosleep`
 _NO_DRIVER = "no NVIDIA driver is installed"

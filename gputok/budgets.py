@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import bisect
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,12 +13,8 @@ from gputok.lazy import public
 from gputok.pipeline.encode import units
 from gputok.pipeline.encode.seams import ID, Seams
 from gputok.pipeline.encode.text import texts_of
+from gputok.pipeline.pipeline import Pipeline
 from gputok.text.pieces import TextBatch
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from gputok.pipeline.pipeline import Pipeline
 
 
 @public("gputok")

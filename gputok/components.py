@@ -19,15 +19,13 @@ import json
 import operator
 import os
 from _thread import RLock  # that of threading, which takes long to import
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVar, dataclass_transform, overload
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from typing import Any, ClassVar, Generic, NoReturn, Self, TypeVar, dataclass_transform, overload
 
 import numpy as np
 
 from gputok import checks
 from gputok.checks import Check, FieldError, WrongValue, field, several
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 
 T = TypeVar("T")
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from typing import TYPE_CHECKING, Any, ClassVar, Self, SupportsIndex
+from collections.abc import Sequence as ListOf
+from typing import Any, ClassVar, Self, SupportsIndex
 
 from gputok.automaton.pattern import PATTERN, Regex
 from gputok.checks import (
@@ -28,9 +29,6 @@ from gputok.checks import (
 )
 from gputok.components import Chain, Code, Component, call_custom, derived
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence as ListOf
 
 
 class Decoder(Component):

@@ -9,6 +9,10 @@ import textwrap
 import time
 from typing import Any
 
+from gputok.kernels.native import choose
+from gputok.kernels.native.preparation import preparation
+from gputok.recipes import recipe
+
 EXAMPLE = """class LinearLayer():
     def __init__(self, input_size, output_size):
         self.weight = torch.randn(input_size, output_size)
@@ -31,10 +35,6 @@ def run(vocab_size: int = 32_000, threads: int | None = None) -> str:
     Returns:
         A report of the text, the time and the tokens of an example.
     """
-    from gputok.kernels.native import choose
-    from gputok.kernels.native.preparation import preparation
-    from gputok.recipes import recipe
-
     folder = pathlib.Path(sysconfig.get_path("stdlib"))
     files = sorted(str(path) for path in folder.rglob("*.py") if "site-packages" not in path.parts)
     n_bytes = sum(pathlib.Path(path).stat().st_size for path in files)

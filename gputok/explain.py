@@ -8,7 +8,8 @@ import functools
 import heapq
 import html
 import itertools
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,21 +17,16 @@ from gputok.automaton import PATTERNS
 from gputok.automaton.parser import branches
 from gputok.automaton.pattern import Regex
 from gputok.automaton.syntax import to_regex
+from gputok.encoding.encoding import Encoding
+from gputok.models import Model
 from gputok.models.bpe.model import BPE
 from gputok.models.unigram.model import Unigram
 from gputok.models.wordpiece.model import WordPiece
 from gputok.pipeline.encode import stepwise
-from gputok.pre_tokenizers import ByteLevel, cut_pieces
+from gputok.pipeline.pipeline import Pipeline
+from gputok.pre_tokenizers import ByteLevel, PreTokenizer, cut_pieces
 from gputok.text.pieces import Pieces, TextBatch, spell_out
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gputok.encoding.encoding import Encoding
-    from gputok.models import Model
-    from gputok.pipeline.pipeline import Pipeline
-    from gputok.pre_tokenizers import PreTokenizer
-    from gputok.types import Positions
+from gputok.types import Positions
 
 __all__ = ["Explanation", "Step", "Word"]
 

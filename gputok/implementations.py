@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from gputok import decoders, pre_tokenizers, processors
 from gputok.automaton.pattern import Regex
+from gputok.decoders import Decoder
 from gputok.files.sentencepiece_proto import UNIGRAM, protobuf
 from gputok.lazy import in_thread, same_method
-from gputok.models import BPE, Unigram, WordPiece
-from gputok.normalizers import NFKC, BertNormalizer, Lowercase, Nmt, Precompiled, Replace, unicode_normalizer_from_str
+from gputok.models import BPE, Model, Unigram, WordPiece
+from gputok.normalizers import (
+    NFKC,
+    BertNormalizer,
+    Lowercase,
+    Nmt,
+    Normalizer,
+    Precompiled,
+    Replace,
+    unicode_normalizer_from_str,
+)
 from gputok.normalizers import Sequence as Normalizers
-from gputok.pre_tokenizers import BertPreTokenizer, Metaspace, WhitespaceSplit
-from gputok.processors import BertProcessing
+from gputok.pipeline.pipeline import Pipeline
+from gputok.pre_tokenizers import BertPreTokenizer, Metaspace, PreTokenizer, WhitespaceSplit
+from gputok.processors import BertProcessing, PostProcessor
 from gputok.tokenizer import Tokenizer
-from gputok.trainers import BpeTrainer, UnigramTrainer, WordPieceTrainer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from gputok.decoders import Decoder
-    from gputok.models import Model
-    from gputok.normalizers import Normalizer
-    from gputok.pipeline.pipeline import Pipeline
-    from gputok.pre_tokenizers import PreTokenizer
-    from gputok.processors import PostProcessor
-    from gputok.tokens.added_token import AddedToken
-    from gputok.trainers import Trainer
-    from gputok.types import Direction, Strategy
-
+from gputok.tokens.added_token import AddedToken
+from gputok.trainers import BpeTrainer, Trainer, UnigramTrainer, WordPieceTrainer
+from gputok.types import Direction, Strategy
 
 __all__ = ["BaseTokenizer", "BertWordPieceTokenizer", "ByteLevelBPETokenizer", "CharBPETokenizer"]
 __all__ += ["SentencePieceBPETokenizer", "SentencePieceUnigramTokenizer"]

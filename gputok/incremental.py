@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import bisect
 import copy
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gputok.checks import typed
 from gputok.lazy import public
 from gputok.pipeline.encode.seams import ID, Seams
+from gputok.pipeline.pipeline import Pipeline
 from gputok.pipeline.special_tokens import Frame
-
-if TYPE_CHECKING:
-    from gputok.pipeline.pipeline import Pipeline
-    from gputok.types import Ids, Positions
+from gputok.types import Ids, Positions
 
 CHUNK = 1 << 13
 """More text is appended in parts of so many characters, and a mark is kept for each: `truncate` goes back to one."""

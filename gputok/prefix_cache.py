@@ -5,18 +5,16 @@ from __future__ import annotations
 import collections
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gputok.checks import SIZE, checked, integer, switch, typed, unwrapped
 from gputok.lazy import public
 from gputok.pipeline.encode.seams import ID, Seams
+from gputok.pipeline.pipeline import Pipeline
 from gputok.pipeline.special_tokens import Frame
-
-if TYPE_CHECKING:
-    from gputok.pipeline.pipeline import Pipeline
-    from gputok.types import Ids
+from gputok.types import Ids
 
 BLOCK = 1 << 12
 """Characters of a node: of a text that is known, less than this and a word is encoded again."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from collections.abc import Callable
+from collections.abc import Sequence as ListOf
+from typing import Any, ClassVar, Self
 
 from gputok.checks import (
     WORD,
@@ -33,10 +35,6 @@ from gputok.components import Chain, Component, Verbatim, described
 from gputok.encoding.encoding import Encoding
 from gputok.encoding.rows import Rows, merge, named_rows
 from gputok.kernels.signatures import NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from collections.abc import Sequence as ListOf
 
 SpecialToken = tuple[str, int]
 

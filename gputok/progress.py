@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Iterator
+from typing import Literal
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from gputok.kernels.native.preparation import preparation
 
 Report = Callable[[str, int, int | None], None]
 """A function that is called as report(stage, done, total) a few times per second. `total` is None if it is not known
@@ -61,8 +60,6 @@ def _json_line(stage: str, done: int, total: int | None) -> None:
 def _bars(open_bar: contextlib.ExitStack) -> Report:
     """Makes a function that shows one bar for each stage; `open_bar` closes the last bar."""
     from tqdm.auto import tqdm
-
-    from gputok.kernels.native.preparation import preparation
 
     bar, shown, ready = None, "", 0.0
 

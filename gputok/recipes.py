@@ -5,11 +5,10 @@ The recipes need only the public names of `tokenizers`, so they also work for th
 
 from __future__ import annotations
 
+import difflib
 import importlib
-from typing import TYPE_CHECKING, Any, Literal, get_args
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
 
 Model = Literal["bpe", "superbpe", "wordpiece", "wordlevel", "unigram"]
 MODELS: tuple[str, ...] = get_args(Model)
@@ -123,8 +122,6 @@ def _expression(pattern: str | None, regex: str | None) -> str | None:
     if regex is not None:
         raise ValueError(f"pattern {pattern!r} and regex {regex!r} both say how to split text: pass one of them")
     if pattern not in PATTERNS:
-        import difflib
-
         close = difflib.get_close_matches(pattern.lower(), PATTERNS, n=1, cutoff=0.5)
         meant = f" (did you mean {close[0]}?)" if close else ""
         raise ValueError(

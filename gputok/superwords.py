@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Unpack
 
 from gputok.checks import SIZE, checked, integer
 from gputok.corpus import Source
 from gputok.corpus.rereading import Reread
+from gputok.counts.word_counts import WordCounts
+from gputok.models.bpe.super_trainer import SuperBpeTrainer
 from gputok.pipeline import superwords
 from gputok.pipeline.count.resume import count_words
 from gputok.pipeline.count.words import count_corpus
 from gputok.pipeline.run import CountOptions, Run, RunOptions
-from gputok.progress import reporting
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Mapping
-    from typing import Unpack
-
-    from gputok.counts.word_counts import WordCounts
-    from gputok.models.bpe.super_trainer import SuperBpeTrainer
-    from gputok.progress import Progress
+from gputok.progress import Progress, reporting
 
 
 class Superwords:

@@ -13,12 +13,10 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gputok.files.arrow import needed_for
-
-if TYPE_CHECKING:
-    from gputok.tokenizer import Tokenizer
+from gputok.tokenizer import Tokenizer
 
 
 class ColumnFunctions:

@@ -14,7 +14,9 @@ import numpy as np
 from gputok import components
 from gputok.checks import SIZE, checked, integer, optional, switch, typed
 from gputok.encoding.encoding import Encoding
+from gputok.files.locations import begins_with, read_bytes
 from gputok.kernels.native import choose
+from gputok.kernels.threads import thread_count
 from gputok.lazy import in_thread, public
 from gputok.pipeline import decode_ids, serialize
 from gputok.pipeline.added_vocabulary import AddedVocabulary
@@ -219,8 +221,6 @@ class Tokenizer:
                 format, the function that opens it. Or a compiled tokenizer is damaged, or from another version; the message
                 has the command that makes it anew.
         """
-        from gputok.files.locations import begins_with, read_bytes
-
         if begins_with(path, serialize.COMPILED):
             from gputok.pipeline import compiled
 
@@ -499,7 +499,6 @@ class Tokenizer:
 
     def _learn_words(self, word_counts: WordCounts, trainer: Trainer, min_count: int, run: Run) -> None:
         """Trains on counted words, and sets the model and the added tokens."""
-        from gputok.kernels.threads import thread_count
         from gputok.progress import reporting
 
         word_counts = word_counts.at_least(checked("min_count", integer(0, SIZE), min_count))

@@ -15,16 +15,14 @@ import importlib.metadata
 import itertools
 import os
 import pathlib
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
+from gputok import corpus as corpora
 from gputok.checks import short, unwrapped
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from gputok.pretrained import PreTrainedTokenizer
-    from gputok.tokenizer import Tokenizer
+from gputok.formats.tiktoken import tiktoken_parts
+from gputok.pretrained import PreTrainedTokenizer
+from gputok.tokenizer import Tokenizer
 
 Encode = Callable[[list[str]], list[list[int]]]
 Path = str | None
@@ -128,8 +126,6 @@ def verify(
     Raises:
         ValueError: there is no such package.
     """
-    from gputok import corpus as corpora
-
     if unknown := [name for name in packages or () if name not in PACKAGES]:
         raise ValueError(f"packages: {unknown[0]!r} is none of {', '.join(PACKAGES)}")
     given: Any = unwrapped(tokenizer)
@@ -241,8 +237,6 @@ def _transformers(tokenizer: Tokenizer, path: Path) -> Encode:
 
 def _tiktoken(tokenizer: Tokenizer, path: Path) -> Encode:
     import tiktoken
-
-    from gputok.formats.tiktoken import tiktoken_parts
 
     ranks, options = tiktoken_parts(tokenizer)
     other = tiktoken.Encoding("verify", mergeable_ranks=ranks, **options)

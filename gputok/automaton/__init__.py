@@ -12,6 +12,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from gputok.automaton.patterns import PATTERNS
+from gputok.automaton.ready import ready
 from gputok.kernels.signatures import NamedTuple
 
 if TYPE_CHECKING:
@@ -62,8 +63,6 @@ def compile_pattern(pattern: str) -> Automaton | Backtracking:
         >>> compile_pattern(PATTERNS["gpt2"]).gapless
         True
     """
-    from gputok.automaton.ready import ready
-
     found = ready(pattern)
     if found is None:
         from gputok.automaton.parser import parse

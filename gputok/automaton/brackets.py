@@ -16,13 +16,11 @@ regexec.c, in Oniguruma 6.9.10.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Self
+from collections.abc import Iterable
+from typing import NamedTuple, Self
 
 from gputok.automaton.charset import END, NOTHING, CharSet, union
 from gputok.automaton.unicode_tables import any_case, property_set
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 ASCII_END = 0x80
 _ALL_BITS = (1 << 256) - 1

@@ -10,7 +10,8 @@ The parser follows regparse.c of Oniguruma 6.9.10; error messages resemble those
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Mapping
+from typing import NoReturn
 
 from gputok.automaton.brackets import Bracket
 from gputok.automaton.charset import CharSet
@@ -44,9 +45,6 @@ from gputok.automaton.syntax import (
 )
 from gputok.automaton.unicode_tables import long_folds, property_set
 from gputok.checks import short, shortened
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 MAX_DEPTH = 100
 MAX_REPEAT = 100_000  # ONIG_MAX_REPEAT_NUM

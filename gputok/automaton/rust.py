@@ -14,7 +14,8 @@ there; else it is written out.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Mapping
+from typing import NoReturn
 
 from gputok.automaton.charset import NOTHING, CharSet, union
 from gputok.automaton.parser import MAX_DEPTH, MAX_REPEAT, Parser
@@ -42,9 +43,6 @@ from gputok.automaton.syntax import (
 )
 from gputok.automaton.unicode_tables import any_case, property_set
 from gputok.checks import short, shortened
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _ASCII = CharSet.of((0, 0x80))
 _WORD = union(*map(property_set, ("Alphabetic", "M", "Nd", "Pc", "Join_Control")))

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-from gputok.automaton.charset import union
+from gputok.automaton.charset import CharSet, union
 from gputok.automaton.subsets import compile_node
-from gputok.automaton.syntax import Chars, Choice, Repeat, Sequence
+from gputok.automaton.syntax import Chars, Choice, Node, Repeat, Sequence
 from gputok.automaton.unicode_tables import property_set, script_sets
-
-if TYPE_CHECKING:
-    from gputok.automaton.charset import CharSet
-    from gputok.automaton.syntax import Node
-    from gputok.kernels import Automaton
+from gputok.kernels import Automaton
 
 Kind: TypeAlias = Literal["digits", "numbers", "punctuation", "punctuation runs", "spaceless", "words", "scripts"]
 

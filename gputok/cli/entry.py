@@ -7,17 +7,16 @@ import re
 import signal
 import sys
 import warnings
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Annotated, Any
 
 import typer
+from typer import completion
 from typer.core import TyperCommand
 
 from gputok.cli import bench, encode, info, report, resize, show, train
 from gputok.cli.options import grouped
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from types import FrameType
 
 app = typer.Typer(
     name="gputok",
@@ -176,8 +175,6 @@ def _complete(words: Sequence[str]) -> None:
     """
     if len(words) != 2 or words[0] not in ("--show-completion", "--install-completion"):
         return
-    from typer import completion
-
     shells: Any = completion  # its functions are not among the names that typer exports
     if words[1] not in (known := [shell.value for shell in shells.Shells]):
         raise ValueError(f"{words[0]} {words[1]}: expected one of {', '.join(known)}")

@@ -5,14 +5,12 @@ from __future__ import annotations
 import functools
 import pkgutil
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import typer
 
 from gputok.recipes import MODELS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _TABLE = r"""
 inputs (FILE...): Text, .jsonl, .csv or .parquet files (also .gz, .xz, .zst), folders, globs, URLs (s3://, hf:// and

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import pathlib
+import platform
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -74,7 +75,6 @@ def _ways(pipeline: Pipeline) -> dict[str, str]:
 def facts() -> dict[str, Any]:
     """The facts that `gputok info` shows: name -> text or number."""
     import importlib.metadata
-    import platform
 
     from gputok import __version__
     from gputok.backend import choose

@@ -13,12 +13,11 @@ import argparse
 import os
 import pathlib
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from gputok.tokenizer import Tokenizer
+from gputok.implementations import ByteLevelBPETokenizer
+from gputok.pipeline.special_tokens import configured
+from gputok.tokenizer import Tokenizer
 
 _TYPES = ("HuggingFaceTokenizer", "GPT2BPETokenizer")
 
@@ -63,10 +62,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _tokenizer(asked: argparse.Namespace) -> tuple[Tokenizer, bool | str]:
     """Returns the tokenizer, and its end token: True, if it must be found by its name."""
-    from gputok.implementations import ByteLevelBPETokenizer
-    from gputok.pipeline.special_tokens import configured
-    from gputok.tokenizer import Tokenizer
-
     kind, model = asked.tokenizer_type, asked.tokenizer_model
     if kind == "GPT2BPETokenizer":
         _need(asked, "vocab_file", "merge_file")

@@ -6,15 +6,11 @@ import itertools
 import os
 import pathlib
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 import typer
 
 from gputok.cli import options
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
 
 _AT_ONCE = 100  # documents that are encoded together
 _BACKGROUNDS = (153, 223, 158, 183, 229)  # light colours among the 256 of terminals, under black letters

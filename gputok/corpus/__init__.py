@@ -30,18 +30,15 @@ and Parquet that threads unpack ahead (32 batches a thread, and 64 MB a thread a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+from collections.abc import Iterator
+from typing import Any, Unpack
 
 from gputok.corpus.options import BATCH_BYTES, PART_BYTES, SIZES, Part, ReadOptions, ReadSizes
 from gputok.corpus.source import Source
+from gputok.files.locations import StorageOptions
+from gputok.files.outputs import refuse_inputs
 from gputok.text.pieces import LONGEST, TextBatch
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterator
-    from typing import Unpack
-
-    from gputok.files.locations import StorageOptions
 
 __all__ = ["BATCH_BYTES", "Part", "ReadOptions", "Source", "parts", "read", "refuse_output"]
 
@@ -100,8 +97,6 @@ def refuse_output(output: str | os.PathLike[str], source: Any, storage_options: 
     """
     found = source if isinstance(source, Source) else Source.of(source, storage_options=storage_options)
     if found.is_files:
-        from gputok.files.outputs import refuse_inputs
-
         refuse_inputs(output, (place.file for place in found.content), storage_options)
 
 

@@ -10,19 +10,15 @@ import functools
 import os
 import re
 import stat
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from gputok.corpus.document_kinds import file_kind
+from gputok.corpus.options import Options
 from gputok.corpus.packing import too_long
 from gputok.files.locations import File, HeldFile, LocalFile, OpenFile
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from gputok.corpus.options import Options
-    from gputok.types import Array
+from gputok.types import Array
 
 
 def can_be_cut(file: File, separator: str | None) -> bool:

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from gputok.checks import several, short, shortened
-from gputok.corpus.options import choose_column
+from gputok.corpus.options import Errors, choose_column
 from gputok.corpus.packing import checked, cuts, packed
 from gputok.files.arrow import check_array, is_plain, needed_for, text_offsets
 from gputok.text.pieces import TextBatch
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gputok.corpus.options import Errors
-    from gputok.types import Positions
-
+from gputok.types import Positions
 
 with needed_for("reading Arrow data"):
     import pyarrow as pa

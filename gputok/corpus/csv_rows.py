@@ -6,23 +6,19 @@ import csv
 import importlib.util
 import io
 import time
-from typing import TYPE_CHECKING, Any, BinaryIO
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from gputok.checks import short, shortened
 from gputok.corpus.document_kinds import refuse_binary
-from gputok.corpus.options import choose_column
+from gputok.corpus.options import Errors, Options, choose_column
 from gputok.corpus.packing import checked
 from gputok.corpus.streams import fill
 from gputok.files.file_systems import Stream
+from gputok.files.locations import File
 from gputok.text.pieces import LONGEST, TextBatch
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gputok.corpus.options import Errors, Options
-    from gputok.files.locations import File
 
 _HEAD_BYTES = 1 << 20  # the names of the columns and the first row must lie in so many bytes
 _BLOCK_BYTES = 32 << 20  # bytes that are read at a time; Arrow refuses a longer row

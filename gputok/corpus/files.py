@@ -9,22 +9,17 @@ raise for damaged or wrong files is told by `gputok.corpus.read`.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
 from gputok.checks import short
-from gputok.corpus import json_lines, parquet_rows, plain_text
+from gputok.corpus import csv_rows, json_lines, parquet_rows, plain_text
 from gputok.corpus.byte_ranges import can_be_cut, range_bytes, ranges
 from gputok.corpus.document_kinds import file_kind
-from gputok.corpus.options import Part, Place
+from gputok.corpus.options import Options, Part, Place
 from gputok.corpus.readers import Task
 from gputok.corpus.streams import open_stream
 from gputok.files.locations import File, LocalFile, OpenFile
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from gputok.corpus.options import Options
-    from gputok.text.pieces import RawLines, TextBatch
+from gputok.text.pieces import RawLines, TextBatch
 
 
 def parts(place: Place, part_bytes: int, separator: str | None) -> Iterator[tuple[Part, int]]:
@@ -134,8 +129,6 @@ def _stream(file: File, kind: str, compression: str, options: Options) -> Iterat
         if kind == ".parquet":
             yield from parquet_rows.read_stream(file, stream, compression, options)
         elif kind == ".csv":
-            from gputok.corpus import csv_rows
-
             yield from csv_rows.read_stream(file, stream, options)
         else:
             read = (json_lines if kind else plain_text).read_stream

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import json
 import threading
-from typing import TYPE_CHECKING, Any, BinaryIO
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from gputok.checks import short
 from gputok.corpus.byte_ranges import ranges, whole_documents
-from gputok.corpus.options import choose_column
+from gputok.corpus.options import Options, choose_column
 from gputok.corpus.packing import checked_documents, packed, split_documents
 from gputok.corpus.streams import document_batches
-from gputok.text.pieces import LONGEST, joined
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from gputok.corpus.options import Options
-    from gputok.files.locations import File
-    from gputok.text.pieces import TextBatch
+from gputok.files.locations import File
+from gputok.text.pieces import LONGEST, TextBatch, joined
 
 _COUNTED_BYTES = 1 << 20  # bytes that are read at a time, to count the lines of a file
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gputok.checks import brief
+from gputok.corpus.options import Errors
 from gputok.corpus.packing import checked, packed
 from gputok.files.arrow import check_offsets
 from gputok.text.pieces import TextBatch
-
-if TYPE_CHECKING:
-    from gputok.corpus.options import Errors
 
 # the modules that define the classes of `datasets`
 _DATASETS = ("datasets.arrow_dataset", "datasets.iterable_dataset", "datasets.dataset_dict")

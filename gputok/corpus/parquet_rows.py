@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from typing import TYPE_CHECKING, Any, BinaryIO
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
 
 from gputok.checks import short
+from gputok.corpus.options import Options, Place
 from gputok.corpus.packing import refuse_long
 from gputok.corpus.readers import Task
 from gputok.corpus.streams import unpacked
 from gputok.files.locations import File, OpenFile
 from gputok.files.parquet import open_parquet, readable_parquet
-from gputok.text.pieces import LONGEST
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from gputok.corpus.options import Options, Place
-    from gputok.text.pieces import TextBatch
+from gputok.text.pieces import LONGEST, TextBatch
 
 # The most rows that are read together, even if they look small: a repeated value is stored only once
 _MOST_ROWS = 1 << 13

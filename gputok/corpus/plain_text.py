@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import Iterator
+from typing import BinaryIO
 
 from gputok.corpus.byte_ranges import whole_documents
+from gputok.corpus.options import Options
 from gputok.corpus.packing import checked_documents, split_documents
 from gputok.corpus.streams import document_batches
 from gputok.files.locations import File, LocalFile
 from gputok.text.pieces import RawLines, TextBatch
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gputok.corpus.options import Options
-    from gputok.types import Array
+from gputok.types import Array
 
 
 def read_range(file: File, start: int, stop: int, size: int, options: Options) -> list[TextBatch | RawLines]:

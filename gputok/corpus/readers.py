@@ -11,13 +11,11 @@ from __future__ import annotations
 import itertools
 import sys
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from threading import Condition, RLock, Thread
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from gputok.text.pieces import RawLines, TextBatch
+from gputok.text.pieces import RawLines, TextBatch
 
 _TASKS_AHEAD = 1  # tasks that may wait, besides one for each thread
 _BATCHES_WAITING = 2  # the most batches that wait of the task whose turn it is

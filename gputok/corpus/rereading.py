@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
 from gputok.files.temporary import TemporaryFile
 from gputok.text.pieces import TextBatch
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Iterator
 
 
 def is_one_shot(source: Any) -> bool:

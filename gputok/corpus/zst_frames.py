@@ -7,16 +7,11 @@ unpacked alone; RFC 8878 tells where they end. A file of `zstd` is one frame, wh
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
 
 from gputok.files.file_systems import Stream
-from gputok.kernels.threads import in_order
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import BinaryIO
-
-    from gputok.kernels.threads import Submit
+from gputok.kernels.threads import Submit, in_order
 
 _MAGIC, _SKIPPED_MAGIC = 0xFD2FB528, 0x184D2A50  # the last four bits of the second may be any
 _BLOCK_BYTES = 1 << 17  # a block has at most so many unpacked bytes

@@ -14,11 +14,9 @@ from __future__ import annotations
 
 import decimal
 import math
+from collections.abc import Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from typing import Any
 
 _NEAR = Fraction(1, 100)  # how far a whole weight may be from the share that a temperature asks for
 _DIGITS = 50

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import html
 import itertools
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from gputok.lazy import public
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from gputok.types import Positions
+from gputok.types import Positions
 
 _STYLE = """
 .gputok { margin: 0; padding: 0; border: 0; background: none; font-size: 14px; line-height: 2.2; white-space: pre-wrap; overflow-wrap: anywhere; }

@@ -26,7 +26,7 @@ import numpy as np
 
 from gputok.files import file_systems
 from gputok.files.file_systems import RemoteError as RemoteError
-from gputok.files.file_systems import StorageOptions as StorageOptions  # noqa: TC001
+from gputok.files.file_systems import StorageOptions as StorageOptions
 from gputok.kernels.signatures import NamedTuple
 from gputok.pool import Pool
 

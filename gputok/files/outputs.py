@@ -11,17 +11,13 @@ import os
 import pathlib
 import stat
 import urllib.parse
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from gputok.files import file_systems
 from gputok.files.atomic import replacing
-from gputok.files.locations import RemoteFile
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from gputok.files.file_systems import StorageOptions
-    from gputok.files.locations import File
+from gputok.files.file_systems import StorageOptions
+from gputok.files.locations import File, RemoteFile
 
 
 @contextlib.contextmanager

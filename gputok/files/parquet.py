@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import Any
 
 from gputok.checks import shortened
 from gputok.files.arrow import broken, needed_for
 from gputok.files.file_systems import RemoteError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Any
-
-    from gputok.files.locations import File
+from gputok.files.locations import File
 
 
 @contextlib.contextmanager

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from gputok.files.arrow import needing
 from gputok.lazy import public
-
-if TYPE_CHECKING:
-    import pathlib
-    from collections.abc import Iterator, Sequence
 
 _IGNORE = ".gitignore"
 # Each byte is a character, since `?` of git matches one byte

@@ -7,15 +7,17 @@ options in llama.cpp's `src/llama-vocab.cpp`. Only the metadata at the start of 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gputok import decoders, models, normalizers, pre_tokenizers, processors
 from gputok.automaton import PATTERNS
 from gputok.automaton.pattern import Regex
-from gputok.checks import WORD, WrongType, WrongValue, checked, in_file, integer, listed, short, string, switch
+from gputok.automaton.rust import from_rust
+from gputok.checks import WORD, Check, WrongType, WrongValue, checked, in_file, integer, listed, short, string, switch
 from gputok.files.arrow import needing
 from gputok.files.sentencepiece_proto import (  # tokenizer.ggml.token_type uses the same numbers
     BPE,
@@ -29,11 +31,6 @@ from gputok.files.sentencepiece_proto import (  # tokenizer.ggml.token_type uses
 from gputok.formats.sentencepiece import SPACE, PieceTable, tokenizer_of
 from gputok.tokenizer import Tokenizer
 from gputok.tokens.added_token import AddedToken
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from gputok.checks import Check
 
 _DIGIT = r"\p{N}"
 _BLOOM = r" ?[^(\s|.,!?…。，、।۔،)]+"
@@ -212,8 +209,6 @@ class _Values:
 def _byte_level(values: _Values, pattern: str | None) -> Tokenizer:
     pre = values.get("pre")
     if pattern is not None:
-        from gputok.automaton.rust import from_rust
-
         patterns: tuple[str, ...] = (PATTERNS.get(pattern) or from_rust(pattern),)
     elif pre in SPLITS:
         patterns = SPLITS[pre]

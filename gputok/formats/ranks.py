@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gputok.checks import short
+from gputok.kernels.cpu.trie import prefixes
 from gputok.models import BPE
 from gputok.tokens.vocabulary import Vocabulary
 
@@ -46,8 +47,6 @@ def merges_by_rank(vocabulary: Vocabulary, ranks: npt.NDArray[np.integer[Any]]) 
     >>> merges_by_rank(tokens, np.arange(4)).tolist()
     [[0, 1, 2], [0, 2, 3]]
     """
-    from gputok.kernels.cpu.trie import prefixes
-
     data, offsets = vocabulary.data, vocabulary.offsets
     cut = np.flatnonzero((data & 0xC0) != 0x80)  # the first byte of each character
     token = np.searchsorted(offsets, cut, side="right") - 1

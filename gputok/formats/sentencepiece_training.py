@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gputok.automaton import compile_literal
 from gputok.checks import short
+from gputok.corpus import Source
+from gputok.files.locations import StorageOptions
 from gputok.files.sentencepiece_proto import BPE, NORMAL, protobuf
+from gputok.formats.sentencepiece import tokenizer_of
+from gputok.kernels.cpu.rewrite import gather
 from gputok.models.bpe.sentencepiece_trainer import SentencePieceBpeTrainer, TrainedPiece
 from gputok.normalizers import Precompiled
+from gputok.pipeline.count.words import count_words, words_of_parts
+from gputok.pipeline.run import Run
+from gputok.pipeline.way import automaton_of
 from gputok.pre_tokenizers import cut_pieces
-from gputok.progress import reporting
-from gputok.text.pieces import TextBatch, regroup, rewrite
+from gputok.progress import Progress, reporting
+from gputok.text.pieces import Pieces, TextBatch, regroup, rewrite
 from gputok.text.way import Apart, Way
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterator, Sequence
-
-    from gputok.files.locations import StorageOptions
-    from gputok.pipeline.run import Run
-    from gputok.progress import Progress
-    from gputok.text.pieces import Pieces
-    from gputok.tokenizer import Tokenizer
+from gputok.tokenizer import Tokenizer
 
 _MARK = "▁".encode()
 
@@ -67,9 +67,6 @@ def train_sentencepiece(
         ValueError: the name of the rule is unknown, or the trainer refuses the text (`SentencePieceBpeTrainer.train`).
         ImportError: the package `sentencepiece` is missing.
     """
-    from gputok.formats.sentencepiece import tokenizer_of
-    from gputok.pipeline.run import Run
-
     run = Run.of(None, threads, progress, memory_limit, temporary)
     model = train_model(files, trainer, run, storage_options, normalization_rule_name, max_sentence_length)
     return tokenizer_of(model), model.SerializeToString()
@@ -84,10 +81,6 @@ def train_model(
     max_sentence_length: int = 4192,
 ) -> Any:
     """Returns the ModelProto that `train_sentencepiece` makes a tokenizer of; the arguments are the same."""
-    from gputok.corpus import Source
-    from gputok.pipeline.count.words import count_words, words_of_parts
-    from gputok.pipeline.way import automaton_of
-
     trainer = SentencePieceBpeTrainer() if trainer is None else trainer
     spec = _normalizer_spec(normalization_rule_name)
     normalizer = Precompiled(spec.precompiled_charsmap) if spec.precompiled_charsmap else None
@@ -140,8 +133,6 @@ def _words(pieces: Pieces, normalizer: Precompiled | None, *, as_suffix: bool) -
 
 
 def _short(batches: Iterator[TextBatch], most: int) -> Iterator[TextBatch]:
-    from gputok.kernels.cpu.rewrite import gather
-
     for batch in batches:
         is_long = np.diff(batch.offsets) > most
         if not np.any(is_long):

@@ -8,18 +8,15 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from typing import TYPE_CHECKING, Any
+import os
+from collections.abc import Sequence
+from typing import Any
 
 from gputok.checks import ID, WrongValue, checked, in_file, integer, listed, needed, optional, reading, short, string
 from gputok.files.atomic import replacing
 from gputok.formats.ranks import bytes_of
 from gputok.formats.tiktoken import by_ranks, tiktoken_parts
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Sequence
-
-    from gputok.tokenizer import Tokenizer
+from gputok.tokenizer import Tokenizer
 
 _OLD_SPECIAL_TOKENS = (
     "<unk> <s> </s> [INST] [/INST] [AVAILABLE_TOOLS] [/AVAILABLE_TOOLS] [TOOL_RESULTS] [/TOOL_RESULTS] [TOOL_CALLS] [IMG] <pad> "

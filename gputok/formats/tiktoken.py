@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import TYPE_CHECKING, Any
+import os
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from gputok import decoders, pre_tokenizers
 from gputok.automaton import PATTERNS, compile_pattern
 from gputok.automaton.pattern import Regex
+from gputok.automaton.rust import from_rust, to_rust
 from gputok.checks import short, unwrapped
 from gputok.files.atomic import replacing
 from gputok.formats.ranks import bpe_of, bytes_of, difference_to_ranks, merges_by_rank, tokens_without_merges
@@ -24,10 +27,6 @@ from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.tokenizer import Tokenizer
 from gputok.tokens.added_token import AddedToken
 from gputok.tokens.vocabulary import Vocabulary, pack
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Mapping
 
 _CHARACTERS = dict(enumerate(BYTE_CHARACTERS))
 """Byte -> the character of the ByteLevel alphabet that stands for it."""
@@ -104,8 +103,6 @@ def by_ranks(ranks: Mapping[bytes, int], pattern: str, special_tokens: Mapping[s
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     regex, drops = PATTERNS.get(pattern), False
     if regex is None:
-        from gputok.automaton.rust import from_rust
-
         regex = from_rust(pattern)
         drops = not _gapless(regex)  # tiktoken drops text between matches
     split = pre_tokenizers.Split(Regex(regex), "removed" if drops else "isolated", invert=drops)
@@ -225,8 +222,6 @@ def pattern_of(tokenizer: Tokenizer) -> str:
         raise _impossible(
             "it does not cut text by one pattern whose matches are words (Split, isolated; or removed and inverted)"
         )
-    from gputok.automaton.rust import to_rust
-
     regex = form["pattern"]["Regex"]
     try:
         return to_rust(regex, with_gaps=kept[0] == "Isolated" and not _gapless(regex))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, dataclass_tra
 
 import numpy as np
 
+from gputok.automaton.pattern import Regex
 from gputok.checks import (
     SIZE,
     WrongType,
@@ -275,8 +276,6 @@ def share_or_count(value: Any) -> float | int:
 
 def expression(value: Any) -> str:
     """Accepts expressions that can be read."""
-    from gputok.automaton.pattern import Regex
-
     try:
         return Regex(string(value)).pattern
     except ValueError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gputok.automaton import PATTERNS
 from gputok.pipeline.count.words import NOT_BY_DEVICES
@@ -10,11 +10,9 @@ from gputok.pipeline.encode.devices import ByDevice
 from gputok.pipeline.encode.superwords import BySuperwords
 from gputok.pipeline.encode.text import texts_of
 from gputok.pipeline.encode.units import Walked, engine_of
+from gputok.pipeline.pipeline import Pipeline
 from gputok.pipeline.serialize import sha256_of
 from gputok.text.way import Apart, SpaceChange, Unit
-
-if TYPE_CHECKING:
-    from gputok.pipeline.pipeline import Pipeline
 
 _APART = {
     Apart.SPACES: "before spaces",

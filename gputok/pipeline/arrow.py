@@ -8,20 +8,25 @@ tokenizer as bytes, which each process reads once.
 from __future__ import annotations
 
 import functools
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from gputok import backend, corpus
+from gputok.corpus import Source
+from gputok.corpus.options import Errors
+from gputok.counts.files import WordColumns, words_batch, words_schema
+from gputok.counts.word_counts import WordCounts
+from gputok.files.arrow import RecordBatch, Schema, Table, ids_batch, ids_schema, table_of
 from gputok.lazy import public
 from gputok.pipeline import serialize
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterable, Iterator
-
-    from gputok.corpus.options import Errors
-    from gputok.counts.word_counts import WordCounts
-    from gputok.files.arrow import RecordBatch, Schema, Table
-    from gputok.pipeline.pipeline import Pipeline
+from gputok.pipeline.count.words import count_corpus
+from gputok.pipeline.encode.corpus import encode_corpus
+from gputok.pipeline.encode.units import id_type
+from gputok.pipeline.pipeline import Pipeline
+from gputok.pipeline.run import Run
+from gputok.pipeline.special_tokens import Ends, end_token
 
 _WORDS_AT_ONCE = 1 << 16  # a batch of counts has so many words
 
@@ -36,8 +41,6 @@ class _OnBatches:
 
     def of_table(self: Any, table: Any) -> Table:
         """Like a call, for engines that pass one table (or data frame of pandas or polars) and expect a table."""
-        from gputok.files.arrow import table_of
-
         return table_of(self([table]), self.schema)
 
 
@@ -66,8 +69,6 @@ class WordCounter(_OnBatches):
 
     def __call__(self, batches: Iterable[RecordBatch]) -> Iterator[RecordBatch]:
         """Counts all batches, then yields the words."""
-        from gputok.counts.files import WordColumns, words_batch
-
         data, offsets, counts, _ = self._counted(batches).columns()
         for first in range(0, len(counts), _WORDS_AT_ONCE):
             ends = offsets[first : first + _WORDS_AT_ONCE + 1]
@@ -75,10 +76,6 @@ class WordCounter(_OnBatches):
             yield words_batch(WordColumns(data[ends[0] : ends[-1]], ends - ends[0], count, self.byte_level))
 
     def _counted(self, batches: Iterable[Any]) -> WordCounts:
-        from gputok.corpus import Source
-        from gputok.pipeline.count.words import count_corpus
-        from gputok.pipeline.run import Run
-
         run = Run.of(self._device, self._threads, False, self._memory_limit, self._temporary)
         source = Source(batches, False, column=self._column, errors=self._errors)
         counts = count_corpus(_pipeline(self._state), source, run)
@@ -87,8 +84,6 @@ class WordCounter(_OnBatches):
     @property
     def schema(self) -> Schema:
         """`word`: large_binary, `count`: int64."""
-        from gputok.counts.files import words_schema
-
         return words_schema()
 
 
@@ -112,11 +107,6 @@ class CorpusEncoder(_OnBatches):
 
     def __call__(self, batches: Iterable[RecordBatch]) -> Iterator[RecordBatch]:
         """Encodes batch after batch."""
-        from gputok import backend, corpus
-        from gputok.files.arrow import ids_batch
-        from gputok.pipeline.encode.corpus import encode_corpus
-        from gputok.pipeline.special_tokens import Ends
-
         encoded = encode_corpus(
             _pipeline(self._state),
             corpus.Source(batches, False, column=self._column, errors=self._errors).read(),
@@ -132,9 +122,6 @@ class CorpusEncoder(_OnBatches):
     @property
     def schema(self) -> Schema:
         """`ids`: large_list of uint16 or uint32."""
-        from gputok.files.arrow import ids_schema
-        from gputok.pipeline.encode.units import id_type
-
         return ids_schema(id_type(_pipeline(self._state)))
 
 
@@ -147,8 +134,6 @@ def word_counter(pipeline: Pipeline, *options: Any) -> WordCounter:
 
 def corpus_encoder(pipeline: Pipeline, bos: bool | str | None, eos: bool | str | None, *options: Any) -> CorpusEncoder:
     """Makes an encoder with the steps of a pipeline. options: the fields of CorpusEncoder from `_column` to `_device`."""
-    from gputok.pipeline.special_tokens import end_token
-
     tokens = end_token(pipeline, "bos", bos), end_token(pipeline, "eos", eos)
     first, last = (() if token is None else (token[0],) for token in tokens)
     return CorpusEncoder(serialize.state_of(pipeline), *options, first, last)  # pyright: ignore[reportCallIssue]

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gputok import decoders
+from gputok.decoders import byte_level_bytes, is_byte_token
 from gputok.pipeline.added_vocabulary import LazyTable
 from gputok.text.pieces import TextBatch
 
@@ -37,8 +39,6 @@ def tokens(pipeline: Pipeline, ids: Sequence[int], skip_special_tokens: bool) ->
 
 
 def _decoding(pipeline: Pipeline, skip: bool) -> Callable[[Sequence[int]], str]:
-    from gputok import decoders
-
     texts = pipeline.names.texts
     special: frozenset[str] = frozenset(pipeline.added.special) if skip else frozenset()
 
@@ -85,8 +85,6 @@ def _apart(decoder: Decoder | None) -> tuple[_Text, _Text, list[Decoder] | None]
     A chain of decoders is split at `Fuse`, which joins all tokens; its functions return None for a token whose text depends on
     other tokens. None in place of decoders: the functions do all. None: the decoder treats tokens together.
     """
-    from gputok import decoders
-
     if decoder is None:
         return lambda text: text, lambda text: f" {text}", None
     if isinstance(decoder, decoders.WordPiece | decoders.Metaspace):
@@ -121,8 +119,6 @@ def speller(pipeline: Pipeline) -> Callable[[int, str], bytes]:
     >>> speller(Tokenizer(models.WordPiece({"##ing": 0}, unk_token="##ing")).pipeline)(0, "##ing")
     b'ing'
     """
-    from gputok.decoders import byte_level_bytes, is_byte_token
-
     model, added = pipeline.model, pipeline.added.tokens
     prefix = getattr(model, "continuing_subword_prefix", None) or ""
     suffix = getattr(model, "end_of_word_suffix", None) or ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 from gputok.checks import (
     SIZE,
@@ -20,9 +21,6 @@ from gputok.checks import (
     string,
 )
 from gputok.components import Unchanging
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _STRATEGIES = {"LongestFirst": "longest_first", "OnlyFirst": "only_first", "OnlySecond": "only_second"}
 _DIRECTIONS = {"Left": "left", "Right": "right"}

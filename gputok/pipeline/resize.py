@@ -6,34 +6,30 @@ import dataclasses
 import itertools
 import operator
 import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from gputok.checks import SIZE, checked, integer
 from gputok.corpus import Source
 from gputok.counts.word_counts import WordCounts
-from gputok.kernels.threads import in_order, thread_count
+from gputok.kernels.threads import Submit, in_order, thread_count
 from gputok.models.bpe.extend import Sequences, Symbols
 from gputok.models.bpe.extend import extend as extend_model
 from gputok.models.bpe.model import BPE
 from gputok.models.bpe.prune import alphabet, first_merged, leaves_pruned, plain, splits, with_tokens, without_dropout
 from gputok.models.trainer import within
 from gputok.pipeline.count.words import count_corpus
+from gputok.pipeline.encode.corpus import encode_corpus
+from gputok.pipeline.pipeline import Pipeline
 from gputok.pipeline.run import CountOptions, Run
-from gputok.progress import reporting
+from gputok.progress import Report, reporting
 from gputok.text.pieces import joined_offsets
+from gputok.token_files.token_files import TokenBatch
 from gputok.tokens.vocabulary_change import VocabularyChange
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
-    from gputok.kernels.threads import Submit
-    from gputok.pipeline.pipeline import Pipeline
-    from gputok.progress import Report
-    from gputok.token_files.token_files import TokenBatch
-    from gputok.types import Counts, Ids, Mask, Positions
+from gputok.types import Counts, Ids, Mask, Positions
 
 T = TypeVar("T")
 
@@ -280,8 +276,6 @@ def _encoded(
 
 def _documents(pipeline: Pipeline, model: BPE, source: Source, run: Run, report: Report) -> Iterator[TokenBatch]:
     """Yields the ids of documents, as the model alone gives them."""
-    from gputok.pipeline.encode.corpus import encode_corpus
-
     pipeline = dataclasses.replace(pipeline, model=model, post_processor=None)
     batches, total = source.within(run.memory).read_apart(run.threads), source.total_bytes
     yield from encode_corpus(pipeline, batches, threads=run.threads, report=report, total=total)

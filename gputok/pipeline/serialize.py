@@ -14,6 +14,7 @@ import numpy as np
 from gputok.checks import WORD, WrongValue, integer, is_object, listed, needed, reading, short
 from gputok.components import Verbatim, base_of, described, without_collection
 from gputok.files import json_text
+from gputok.models.bpe.model import JoinedMerges
 from gputok.pipeline.added_vocabulary import AddedVocabulary
 from gputok.pipeline.pipeline import KINDS, Pipeline
 from gputok.tokens.added_token import AddedToken, tokens_of_forms
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gputok.corpus import Source
-    from gputok.models.bpe.model import JoinedMerges
     from gputok.types import Bytes
 
 VERSION = "1.0"
@@ -290,7 +290,6 @@ def _vocabulary(data: Bytes, begin: int) -> tuple[Vocabulary, int] | None:
 
 def _merges(data: Bytes, begin: int, vocabulary: Vocabulary) -> tuple[JoinedMerges, int] | None:
     from gputok.kernels.cpu import json_tables
-    from gputok.models.bpe.model import JoinedMerges
 
     found = json_tables.read_merges(data, begin, vocabulary.strings)
     return None if found is None else (JoinedMerges(vocabulary, found[0]), found[1])

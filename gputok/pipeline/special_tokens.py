@@ -8,6 +8,7 @@ import numpy as np
 
 from gputok.encoding.encoding import Encoding
 from gputok.encoding.rows import DTYPES, NO_SPELLING, Columns, Rows, merge
+from gputok.files.json_text import read_object
 from gputok.kernels.signatures import NamedTuple
 from gputok.processors import process_rows
 
@@ -179,8 +180,6 @@ def own_tokens(pipeline: Pipeline, role: str) -> list[str]:
 def configured(path: str | os.PathLike[str], role: str) -> str | None:
     """Returns the token that tokenizer_config.json beside a file names, or None; ValueError: it is no JSON object."""
     import pathlib
-
-    from gputok.files.json_text import read_object
 
     config = pathlib.Path(path).with_name("tokenizer_config.json")
     token: Any = read_object(config, may_lack=True).get(f"{role}_token")

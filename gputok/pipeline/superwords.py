@@ -9,41 +9,37 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import pathlib
+from collections.abc import Callable, Iterator
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gputok.automaton.pattern import Regex
+from gputok.corpus import Source
+from gputok.corpus.rereading import Reread
 from gputok.counts.word_counts import WordCounts
+from gputok.files.temporary import MemoryLimit
+from gputok.kernels.cpu.count_words import count_pieces
+from gputok.kernels.cpu.superwords.pairs import RANGE_BITS, add_pairs, cut_runs, deal_pairs, frequent_cells
+from gputok.kernels.cpu.train_bpe import token_traits
 from gputok.kernels.threads import thread_count
 from gputok.models.bpe.model import BPE
 from gputok.models.bpe.super_trainer import SuperBpeTrainer, first_tokens, run_type
+from gputok.models.bpe.trainer import TrainedBpe
 from gputok.pipeline.count import resume
-from gputok.pipeline.count.units import WHOLE, count_by
+from gputok.pipeline.count.units import WHOLE, ThreadTallies, count_by
 from gputok.pipeline.encode.superwords import WordTokens, usual_words
+from gputok.pipeline.pipeline import Pipeline
 from gputok.pipeline.run import Run
-from gputok.pre_tokenizers import ByteLevel, Sequence, Split
-from gputok.progress import reporting
+from gputok.pre_tokenizers import ByteLevel, PreTokenizer, Sequence, Split
+from gputok.progress import Report, reporting
+from gputok.text.pieces import TextBatch
 from gputok.text.way import Way
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Iterator
-
-    from gputok.corpus import Source
-    from gputok.corpus.rereading import Reread
-    from gputok.files.temporary import MemoryLimit
-    from gputok.models.bpe.super_trainer import SuperBpeTrainer
-    from gputok.models.bpe.trainer import TrainedBpe
-    from gputok.pipeline.count.units import ThreadTallies
-    from gputok.pipeline.pipeline import Pipeline
-    from gputok.pre_tokenizers import PreTokenizer
-    from gputok.progress import Report
-    from gputok.text.pieces import TextBatch
-    from gputok.types import Array, Bytes, Ids
+from gputok.types import Array, Bytes, Ids
 
 Devices = tuple[Any, ...]
 
@@ -76,8 +72,6 @@ class Cells:
     """2**bits counters of neighbouring tokens, without keys, that threads share."""
 
     def __init__(self, bits: int) -> None:
-        from gputok.kernels.cpu.superwords.pairs import RANGE_BITS
-
         self.counts: Ids = np.zeros(1 << bits, np.uint32)
         self.bits = bits
         self._locks = [Lock() for _ in range(1 << RANGE_BITS)]
@@ -112,16 +106,12 @@ class Cells:
 
     def add(self, dealt: Ids, starts: Array) -> None:
         """Adds the neighbours that `deal_pairs` dealt."""
-        from gputok.kernels.cpu.superwords.pairs import add_pairs
-
         for number in np.flatnonzero(np.diff(starts)).tolist():
             with self._locks[number]:
                 add_pairs(self.counts, dealt[starts[number] : starts[number + 1]])
 
     def reaching(self, threshold: int) -> Bytes:
         """Returns which counters reach a threshold, a bit for each."""
-        from gputok.kernels.cpu.superwords.pairs import frequent_cells
-
         return frequent_cells(self.counts, threshold)
 
     def reached_by(self, n: int) -> int:
@@ -168,8 +158,6 @@ class SecondStage:
         words: PreTokenizer | None,
         devices: Devices = (),
     ) -> None:
-        from gputok.kernels.cpu.train_bpe import token_traits
-
         model = BPE()
         first.into(model)
         self.first, self.trainer, self._devices = first, trainer, devices
@@ -184,7 +172,6 @@ class SecondStage:
         self, batches: Iterator[TextBatch], cells: Cells, run: Run, report: Report, total: int | None
     ) -> Cells:
         """Counts neighbouring tokens of a corpus, or of a part of one, and returns the cells."""
-        from gputok.kernels.cpu.superwords.pairs import deal_pairs
 
         def count(batch: TextBatch, start: int, stop: int, position: int, tallies: ThreadTallies) -> None:
             ids, marks = self.tokens.of_slice(batch, start, stop)
@@ -198,8 +185,6 @@ class SecondStage:
         self, batches: Iterator[TextBatch], frequent: Bytes, run: Run, report: Report, total: int | None
     ) -> WordCounts:
         """Counts the runs of tokens between rare neighbours, as words whose bytes are ids; frequent: of `Cells.reaching`."""
-        from gputok.kernels.cpu.count_words import count_pieces
-        from gputok.kernels.cpu.superwords.pairs import cut_runs
 
         def count(batch: TextBatch, start: int, stop: int, position: int, tallies: ThreadTallies) -> None:
             ids, marks = self.tokens.of_slice(batch, start, stop)

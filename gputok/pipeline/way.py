@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gputok.automaton import Same, compile_pattern
+from gputok.kernels.cpu.walk.tables import Walks, prepare
 from gputok.kernels.signatures import NamedTuple
 from gputok.text.pieces import IDEOGRAPHS, PUNCTUATION, SPACE_PREFIXED_RUN, Pieces, cuts_beside, joined_offsets
 from gputok.text.way import Apart, SpaceChange, Unit, Way
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gputok.kernels import Automaton
-    from gputok.kernels.cpu.walk.tables import Walks
     from gputok.pipeline.added_vocabulary import AddedVocabulary
     from gputok.types import Array, Positions
 
@@ -70,8 +70,6 @@ def walks_of(automaton: Automaton) -> Walks:
 
 @functools.lru_cache(maxsize=16)
 def _walks(of: Same) -> Walks:
-    from gputok.kernels.cpu.walk.tables import Walks
-
     return Walks(*of.automata)
 
 
@@ -126,7 +124,6 @@ def cut_for_threads(pieces: Pieces, automaton: Automaton, n_bytes: int) -> Cut:
     pieces: the text, without empty pieces and without gaps between pieces; n_bytes: about how many a slice has.
     """
     from gputok.kernels.cpu.walk.matches import slice_text
-    from gputok.kernels.cpu.walk.tables import prepare
 
     offsets = offsets_of(pieces)
     cuts: Array = slice_text(pieces.data, offsets, n_bytes, prepare(automaton))

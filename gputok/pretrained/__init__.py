@@ -8,18 +8,15 @@ train_new_from_iterator  trains a new vocabulary for the steps of a tokenizer, a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from gputok.pretrained.batch import BatchEncoding, CharSpan, TokenSpan
 from gputok.pretrained.retrain import retrain, same_class
+from gputok.pretrained.special_tokens import Token
 from gputok.pretrained.tokenizer import PreTrainedTokenizer
 from gputok.tokenizer import Tokenizer
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterable, Mapping
-
-    from gputok.pretrained.special_tokens import Token
 
 __all__ = ["AutoTokenizer", "BatchEncoding", "CharSpan", "PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenSpan"]
 __all__ += ["train_new_from_iterator"]

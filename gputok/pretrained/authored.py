@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    import re
-    from collections.abc import Iterable, Iterator
-
-    from gputok.types import Positions
+from gputok.types import Positions
 
 OTHER, BY_TEMPLATE, _STRING, _MESSAGE, _GENERATED = 0, 1, 1 << 30, 1 << 44, 1 << 62
 """Origins of characters; those of string k of message i begin at _MESSAGE * (i + 1) + _STRING * k."""

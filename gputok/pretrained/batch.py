@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections import UserDict
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from gputok.encoding.encoding import Encoding
 from gputok.files.arrow import needing
 from gputok.lazy import public
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from gputok.encoding.encoding import Encoding
 
 
 @public("gputok.pretrained")

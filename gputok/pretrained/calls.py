@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from gputok.encoding.encoding import Encoding
+from gputok.encoding.encoding import Encoding
 
 UNLIMITED = int(1e30)
 """The `model_max_length` of a model whose limit is not known."""

@@ -7,11 +7,12 @@ import dataclasses
 import datetime
 import functools
 import inspect
+import pathlib
 import re
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,11 +20,7 @@ from gputok.checks import checked, file_name, in_file, short
 from gputok.files.arrow import needing
 from gputok.files.atomic import replacing
 from gputok.pretrained.authored import BY_TEMPLATE, Authored, Span, dumped, owned
-
-if TYPE_CHECKING:
-    import pathlib
-
-    from gputok.pretrained.batch import BatchEncoding
+from gputok.pretrained.batch import BatchEncoding
 
 TEMPLATE = "chat_template.jinja"
 MORE_TEMPLATES = "additional_chat_templates"

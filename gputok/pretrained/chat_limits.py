@@ -12,16 +12,14 @@ from __future__ import annotations
 import functools
 import re
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import jinja2
 import jinja2.compiler
 import jinja2.nodes
 import jinja2.runtime
 import jinja2.sandbox
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 MOST_STEPS = 10_000_000
 """Some 20 seconds; a conversation of 1,000 messages takes 10,000 to 100,000."""

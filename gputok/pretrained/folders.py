@@ -5,24 +5,26 @@ from __future__ import annotations
 import copy
 import functools
 import json
+import os
 import pathlib
 import re
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from gputok import checks
+from gputok import checks, decoders, models, normalizers, pre_tokenizers, processors
 from gputok.files import tokenizer_kinds
 from gputok.files.arrow import needing
 from gputok.files.atomic import replacing
 from gputok.files.json_text import read_object
+from gputok.formats.gguf import read_gguf
+from gputok.formats.sentencepiece import from_sentencepiece
+from gputok.formats.tekken import from_tekken
+from gputok.formats.tiktoken import by_ranks, from_tiktoken, read_ranks
 from gputok.pretrained.chat import MORE_TEMPLATES, TEMPLATE, write_templates
 from gputok.pretrained.special_tokens import NAMES, as_token, is_known, names_token
 from gputok.pretrained.steps import OF_CLASSES, set_step
 from gputok.tokenizer import Tokenizer
 from gputok.tokens.added_token import AddedToken
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable
 
 Made = TypeVar("Made")
 
@@ -208,20 +210,12 @@ def _load_file(make: Callable[..., Made], path: pathlib.Path, options: dict[str,
     if pattern is not None and kind not in ("gguf", "tiktoken"):
         raise ValueError(f"pattern={pattern!r}: is for tiktoken and GGUF files; {path} says itself how it cuts text")
     if kind == "gguf":
-        from gputok.formats.gguf import read_gguf
-
         tokenizer, found = read_gguf(path, pattern=pattern)
     elif kind == "tiktoken":
-        from gputok.formats.tiktoken import from_tiktoken
-
         tokenizer = from_tiktoken(path, pattern=pattern)
     elif kind == "sentencepiece":
-        from gputok.formats.sentencepiece import from_sentencepiece
-
         tokenizer = from_sentencepiece(path)
     elif path.name == "tekken.json":
-        from gputok.formats.tekken import from_tekken
-
         tokenizer = from_tekken(path)
     else:
         tokenizer = Tokenizer.from_file(str(path))
@@ -271,8 +265,6 @@ def _open(folder: pathlib.Path, name: str, config: dict[str, Any]) -> Tokenizer:
     if {"vocab.json", "merges.txt"} <= there.keys():
         return _gpt2(there["vocab.json"], there["merges.txt"], config, roberta="Roberta" in name or "Bart" in name)
     if "tekken.json" in there:
-        from gputok.formats.tekken import from_tekken
-
         return from_tekken(there["tekken.json"])
     for file in ("tokenizer.model", "spiece.model", "tiktoken.model"):
         if file in there:
@@ -287,8 +279,6 @@ def _open(folder: pathlib.Path, name: str, config: dict[str, Any]) -> Tokenizer:
 
 
 def _bert(vocab: str, config: dict[str, Any]) -> Tokenizer:
-    from gputok import decoders, models, normalizers, pre_tokenizers, processors
-
     names = {"unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
     unknown, cls, sep = (str(as_token(config.get(name) or token, name)) for name, token in names.items())
     tokenizer = Tokenizer(models.WordPiece.from_file(vocab, unk_token=unknown))
@@ -303,8 +293,6 @@ def _bert(vocab: str, config: dict[str, Any]) -> Tokenizer:
 
 
 def _gpt2(vocab: str, merges: str, config: dict[str, Any], *, roberta: bool) -> Tokenizer:
-    from gputok import decoders, models, pre_tokenizers, processors
-
     prefix_space = config.get("add_prefix_space", False)
     tokenizer = Tokenizer(models.BPE.from_file(vocab, merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
@@ -322,8 +310,6 @@ def _gpt2(vocab: str, merges: str, config: dict[str, Any], *, roberta: bool) -> 
 
 def _tiktoken(data: bytes, path: str, config: dict[str, Any]) -> Tokenizer:
     """Opens a tiktoken file as `transformers` does: with the pattern of Llama 3, and names for ids without a token."""
-    from gputok.formats.tiktoken import by_ranks, read_ranks
-
     ranks = read_ranks(data, path)
     decoder = config.get("added_tokens_decoder") or {}
     named = {int(token_id): str(as_token(token, "added_tokens_decoder")) for token_id, token in decoder.items()}
@@ -346,9 +332,6 @@ def _sentencepiece(path: str, name: str, config: dict[str, Any]) -> Tokenizer:
     The classes of Llama and Gemma have steps of their own in `transformers`, whatever the model says: they leave spaces side
     by side, and put no ▁ before a text that begins with a space.
     """
-    from gputok import decoders, models, normalizers, pre_tokenizers
-    from gputok.formats.sentencepiece import from_sentencepiece
-
     if name not in _OF_SENTENCEPIECE:
         raise ValueError(
             f"{path}: a {checks.shortened(name, 60)} has other ids or more tokens than this file says; where transformers opens it, its "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -18,10 +19,6 @@ from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.tokenizer import Tokenizer
 from gputok.tokens.added_token import AddedToken
 from gputok.tokens.vocabulary import Vocabulary, pack
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
 
 BYTE_PIECES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 """The tokens that stand for bytes if `byte_fallback` is set."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from gputok.tokenizer import Tokenizer
+from gputok.decoders import Decoder
+from gputok.normalizers import Normalizer
+from gputok.pre_tokenizers import PreTokenizer
+from gputok.processors import PostProcessor
+from gputok.tokenizer import Tokenizer
 
 Form = dict[str, Any]  # the JSON form of a component
 
@@ -22,11 +24,6 @@ def set_step(tokenizer: Tokenizer, name: str, value: Any, *, needed: bool = True
     """
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, not {value!r}")
-    from gputok.decoders import Decoder
-    from gputok.normalizers import Normalizer
-    from gputok.pre_tokenizers import PreTokenizer
-    from gputok.processors import PostProcessor
-
     bases = {
         "normalizer": Normalizer,
         "pre_tokenizer": PreTokenizer,

@@ -9,23 +9,24 @@ import inspect
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gputok.checks import several
+from gputok.encoding.encoding import Encoding
 from gputok.lazy import public, same_method
 from gputok.pipeline.encode.stepwise import encode_segments
 from gputok.pipeline.encode.text import encode_batch
 from gputok.pipeline.limits import Padding, Truncation
-from gputok.pretrained import calls
+from gputok.pipeline.pipeline import Pipeline
+from gputok.pretrained import calls, chat
 from gputok.pretrained.authored import Authored
 from gputok.pretrained.batch import BatchEncoding, pad_columns
+from gputok.pretrained.folders import load, save
+from gputok.pretrained.retrain import retrain
 from gputok.pretrained.special_tokens import DEFAULTS, NAMES, SpecialTokens, Token, as_token, names_token
 from gputok.pretrained.steps import STEPS, set_step
+from gputok.processors import around
 from gputok.tokenizer import Tokenizer
-
-if TYPE_CHECKING:
-    from gputok.encoding.encoding import Encoding
-    from gputok.pipeline.pipeline import Pipeline
 
 # Programs that do not want the warning set this key of `deprecation_warnings`.
 _TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
@@ -162,8 +163,6 @@ class PreTrainedTokenizer(SpecialTokens):
 
         Call this method after one of these tokens was changed.
         """
-        from gputok.processors import around
-
         before = [(self.bos_token, self.bos_token_id)] if self.add_bos_token else []
         after = [(self.eos_token, self.eos_token_id)] if self.add_eos_token else []
         self._tokenizer.post_processor = around(before, after, before)
@@ -473,8 +472,6 @@ class PreTrainedTokenizer(SpecialTokens):
             TypeError: if `variables` has an option of a call, or a document is not a dict.
             ImportError: if jinja2 is missing.
         """
-        from gputok.pretrained import chat
-
         template = self.get_chat_template(chat_template, tools)
         _check_variables(variables, template)
         if protect is not None and not tokenize:
@@ -504,8 +501,6 @@ class PreTrainedTokenizer(SpecialTokens):
         self, template: str, conversations: Any, variables: dict[str, Any], masked: bool, protect: Any
     ) -> tuple[list[str], list[list[tuple[int, int]]]]:
         """Renders the text of each conversation; if `masked`, finds what the assistant wrote."""
-        from gputok.pretrained import chat
-
         special = {name: token for name, token in self.special_tokens_map.items() if name not in variables}
         try:
             if not masked and protect is None:
@@ -552,8 +547,6 @@ class PreTrainedTokenizer(SpecialTokens):
 
         `length`, the number of texts, changes nothing.
         """
-        from gputok.pretrained.retrain import retrain
-
         new, renamed = [*(new_special_tokens or ())], dict(special_tokens_map or {})
         trained = retrain(self._tokenizer, text_iterator, vocab_size, new, renamed, length=length, **options)
 
@@ -576,8 +569,6 @@ class PreTrainedTokenizer(SpecialTokens):
     @classmethod
     def from_pretrained(cls, name_or_path: str | os.PathLike[str], **options: Any) -> PreTrainedTokenizer:
         """`AutoTokenizer.from_pretrained`."""
-        from gputok.pretrained.folders import load
-
         return load(cls, name_or_path, **options)
 
     def save_pretrained(
@@ -594,8 +585,6 @@ class PreTrainedTokenizer(SpecialTokens):
         Returns:
             The paths of the files.
         """
-        from gputok.pretrained.folders import save
-
         return save(self._tokenizer, self._config(), self.chat_template, save_directory, filename_prefix)
 
     def _config(self) -> dict[str, Any]:

@@ -8,8 +8,9 @@ import itertools
 import os
 import pathlib
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, Unpack, get_args
 
 import numpy as np
 
@@ -19,23 +20,17 @@ from gputok.corpus.options import Place
 from gputok.corpus.packing import checked
 from gputok.files.arrow import needing
 from gputok.files.file_systems import Stream, local_path
-from gputok.files.locations import LocalFile, OpenFile, find
+from gputok.files.locations import File, LocalFile, OpenFile, find
 from gputok.files.repositories import LeftOut, walk
 from gputok.lazy import public
+from gputok.pipeline.pipeline import Pipeline
 from gputok.pipeline.run import Run, RunOptions
 from gputok.progress import reporting
 from gputok.report.figures import aligned
 from gputok.report.groups import GroupMeasures, Groups
 from gputok.report.measures import code_points, counted, own_pipeline
 from gputok.text.pieces import TextBatch, joined
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from typing import Unpack
-
-    from gputok.files.locations import File
-    from gputok.pipeline.pipeline import Pipeline
-    from gputok.types import Array
+from gputok.types import Array
 
 By = Literal["file", "ending", "language"]
 """What the rows of a table stand for."""

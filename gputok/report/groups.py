@@ -6,27 +6,24 @@ import csv
 import dataclasses
 import io
 import itertools
+import os
 import re
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from gputok.corpus import Source
 from gputok.corpus.document_kinds import file_kind
 from gputok.corpus.memory_sources import is_columnar
 from gputok.files.arrow import needing
 from gputok.files.outputs import returned
 from gputok.lazy import public
 from gputok.report.figures import aligned
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterator, Sequence
-
-    from gputok.corpus import Source
-    from gputok.text.pieces import TextBatch
-    from gputok.types import Array
+from gputok.text.pieces import TextBatch
+from gputok.types import Array
 
 
 def short_names(paths: list[str]) -> list[str]:

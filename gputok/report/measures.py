@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -20,13 +21,9 @@ from gputok.pipeline.encode.stepwise import encode_documents
 from gputok.pipeline.pipeline import Pipeline
 from gputok.pipeline.serialize import read_pipeline
 from gputok.report.figures import CompressionCurve, tokens_by_merge
+from gputok.report.groups import Grouping
 from gputok.text.pieces import TextBatch, joined
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from gputok.report.groups import Grouping
-    from gputok.types import Array
+from gputok.types import Array
 
 SAMPLE_BYTES = 1000  # lines are joined to samples of about this size
 SAMPLE_CHARACTERS = 1200  # the longest sample

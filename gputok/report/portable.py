@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,14 +18,11 @@ from gputok.automaton import PATTERNS, compile_pattern
 from gputok.automaton.pattern import matcher
 from gputok.automaton.patterns import SPLITS
 from gputok.checks import short
-from gputok.pre_tokenizers import BEHAVIORS, cut_rule
+from gputok.normalizers import Normalizer
+from gputok.pipeline.pipeline import Pipeline
+from gputok.pre_tokenizers import BEHAVIORS, PreTokenizer, cut_rule
 from gputok.text.unicode_maps import SPACED, character_map, grapheme_classes
-
-if TYPE_CHECKING:
-    from gputok.normalizers import Normalizer
-    from gputok.pipeline.pipeline import Pipeline
-    from gputok.pre_tokenizers import PreTokenizer
-    from gputok.types import Array
+from gputok.types import Array
 
 MOST_BYTES = 5_000_000
 """A tokenizer whose JSON is longer stays out of the page."""

@@ -7,23 +7,20 @@ exactly, and without another encoding.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from gputok.counts.word_counts import WordCounts
 from gputok.lazy import public
 from gputok.models.bpe.model import BPE
 from gputok.models.bpe.prune import plain, splits
+from gputok.pipeline.pipeline import Pipeline
 from gputok.report.figures import CompressionCurve, aligned, compression_by_size, compression_svg, tokens_by_merge
 from gputok.report.groups import evenness
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from gputok.counts.word_counts import WordCounts
-    from gputok.pipeline.pipeline import Pipeline
-    from gputok.types import Counts
+from gputok.types import Counts
 
 _POWER = 2.5
 COLUMNS = ("tokens", "bytes/token", "tokens/pre-token", "one token", "Rényi", "unused", "unreachable")

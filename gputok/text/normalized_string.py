@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from gputok.automaton.pattern import BEHAVIORS, cut_rule, matcher, split_words
+from gputok.automaton.pattern import BEHAVIORS, Regex, cut_rule, matcher, split_words
 from gputok.checks import typed
 from gputok.lazy import public
 from gputok.text import edit
 from gputok.text.pieces import Alignment, Pieces, TextBatch, check_lengths, spell_out
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from gputok.automaton.pattern import Regex
-    from gputok.types import Behavior, Bytes, Positions32
+from gputok.types import Behavior, Bytes, Positions32
 
 
 @public("gputok")

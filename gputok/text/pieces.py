@@ -19,6 +19,7 @@ import numpy as np
 
 from gputok.kernels.signatures import NamedTuple
 from gputok.lazy import public
+from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.tokens.vocabulary import pack
 
 if TYPE_CHECKING:
@@ -285,7 +286,5 @@ def spell_out(pieces: Pieces) -> Pieces:
     """
     if not pieces.byte_level:
         return pieces
-    from gputok.text.byte_alphabet import BYTE_CHARACTERS
-
     written = rewrite(pieces, {byte: character.encode() for byte, character in enumerate(BYTE_CHARACTERS)})
     return written._replace(byte_level=False)

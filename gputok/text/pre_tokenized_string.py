@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from gputok.encoding.encoding import Encoding, from_dict
+from gputok.kernels.cpu.rewrite import gather
 from gputok.lazy import public
 from gputok.text.normalized_string import NormalizedString
 from gputok.text.pieces import Alignment, Pieces, spell_out
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from gputok.encoding.encoding import Encoding
-    from gputok.types import Bytes, Positions
+from gputok.types import Bytes, Positions
 
 
 @public("gputok")
@@ -106,8 +104,6 @@ class PreTokenizedString:
     @classmethod
     def changed_by(cls, code: Callable[[PreTokenizedString], None], pieces: Pieces) -> Pieces:
         """Lets a function, mostly of a user, cut and change the text of each document."""
-        from gputok.kernels.cpu.rewrite import gather
-
         data, offsets = gather(pieces.data, pieces.start, pieces.end)
         token = np.full(pieces.n_pieces, -1) if pieces.token is None else pieces.token
         # Each new piece has its bytes, the starts and the ends of the origins of these bytes in `data`, and its token
@@ -207,8 +203,6 @@ class PreTokenizedString:
         Raises:
             ValueError: if a split has not been tokenized.
         """
-        from gputok.encoding.encoding import from_dict
-
         characters = _characters(self._original)
         tokens: list[tuple[int, NormalizedString, Token]] = []
         for i, split in enumerate(self._splits):

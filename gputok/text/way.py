@@ -7,12 +7,8 @@ others.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from gputok.kernels import Automaton
 from gputok.kernels.signatures import NamedTuple
-
-if TYPE_CHECKING:
-    from gputok.kernels import Automaton
 
 
 class Unit:

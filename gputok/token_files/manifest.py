@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+import pathlib
+from typing import Any, NamedTuple
 
 from gputok.checks import checked, file_name, in_file
 from gputok.files.json_text import read_object
-
-if TYPE_CHECKING:
-    import pathlib
 
 INSIDE = "manifest.json"
 """The name of the manifest of an output that is a folder."""

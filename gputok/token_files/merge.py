@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Unpack
 
 from gputok.checks import short, shortened
-from gputok.files.locations import find
+from gputok.files.locations import StorageOptions, find
 from gputok.files.outputs import refuse_inputs
+from gputok.token_files.batches import TokenBatch
 from gputok.token_files.formats import FORMATS, chosen
-from gputok.token_files.token_files import TokenFiles, Written, layout_of, names, open_tokens, write
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from typing import Unpack
-
-    from gputok.files.locations import StorageOptions
-    from gputok.token_files.batches import TokenBatch
-    from gputok.token_files.token_files import FileOptions
+from gputok.token_files.token_files import FileOptions, TokenFiles, Written, layout_of, names, open_tokens, write
 
 
 def merge_tokens(

@@ -13,8 +13,8 @@ import pathlib
 import shutil
 import tempfile
 import weakref
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
@@ -22,20 +22,15 @@ from gputok.checks import short
 from gputok.files.arrow import needed_for
 from gputok.files.atomic import naming
 from gputok.files.file_systems import local_path
-from gputok.files.locations import copied
+from gputok.files.locations import StorageOptions, copied
 from gputok.files.outputs import Target, work_folder
 from gputok.token_files.batches import TokenBatch as TokenBatch
 from gputok.token_files.batches import id_dtype as id_dtype
 from gputok.token_files.formats import FORMATS, KINDS, chosen
+from gputok.token_files.formats.base import OpenShard, TokenFormat
 from gputok.token_files.manifest import INSIDE, Manifest, manifest_name, manifests_in
 from gputok.token_files.work import Layout, Output, opened
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from gputok.files.locations import StorageOptions
-    from gputok.token_files.formats.base import OpenShard, TokenFormat
-    from gputok.types import Array, FileFormat
+from gputok.types import Array, FileFormat
 
 __all__ = ["KINDS", "Layout", "TokenBatch", "TokenFiles", "Written", "layout_of", "open_tokens", "read", "write"]
 

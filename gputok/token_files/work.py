@@ -26,20 +26,18 @@ import pathlib
 import re
 import shutil
 import stat
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from gputok.files.atomic import created, is_plain, locked, real_target, reopened, replacing
+from gputok.files.temporary import let_go
 from gputok.kernels.threads import ThreadCall, ThreadPool, thread_count
+from gputok.token_files.batches import TokenBatch
 from gputok.token_files.formats import FORMATS, base
 from gputok.token_files.manifest import FileFacts, Manifest, manifest_name
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from gputok.token_files.batches import TokenBatch
-    from gputok.types import Array, Positions
+from gputok.types import Array, Positions
 
 _RUN = "run.json"
 _MOST_BYTES = 255  # of a name, in most file systems
@@ -324,8 +322,6 @@ class Work:
 
         Reads the ids where they are in the file, some millions at a time, so that memory is bounded.
         """
-        from gputok.files.temporary import let_go
-
         size, data = self._layout.dtype.itemsize, base.mapped(part.ids_path, "u1")
         order = np.random.default_rng(self._layout.shuffle).permutation(part.n_documents)
         lengths = np.diff(rows)[order]

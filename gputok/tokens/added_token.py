@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
 
 from gputok.checks import Check, checked, needed, optional, reading, string, switch
 from gputok.components import no_attribute, users_own, without_collection
 from gputok.lazy import public
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 _SWITCHES = ("single_word", "lstrip", "rstrip", "normalized", "special")
 _IN_FILES: dict[str, Check] = {"content": string, **dict.fromkeys(_SWITCHES, switch)}

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import Any, Self, cast
 
 import numpy as np
 
 from gputok.checks import short, unwrapped
-from gputok.files.locations import read_bytes
+from gputok.files.locations import StorageOptions, read_bytes
 from gputok.files.outputs import writing
 from gputok.lazy import public
-
-if TYPE_CHECKING:
-    from gputok.files.locations import StorageOptions
-    from gputok.types import Array, Positions
-
+from gputok.types import Array, Positions
 
 # More parts fit the donor's embedding better and ours worse: with 64 numbers an embedding, 4 to 8 parts are best
 _MOST_PARTS, _SIZE_OF_A_PART = 64, 8
@@ -321,8 +318,6 @@ def _from_json(data: bytes) -> tuple[int, list[str], dict[str, Any]]:
 
 
 def _from_npz(data: bytes) -> tuple[int, list[str], dict[str, Any]]:
-    import io
-
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
         if str(file["kind"]) != f"{_KIND}/{_VERSION}":
             raise ValueError(f"kind {file['kind']}")

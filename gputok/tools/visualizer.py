@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from gputok.encoding.html import Annotation, page, text_html
 from gputok.files.arrow import needing
 from gputok.lazy import public
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from gputok.tokenizer import Tokenizer
+from gputok.tokenizer import Tokenizer
 
 
 @public("gputok.tools")

@@ -14,19 +14,19 @@ Training anew and appending the missing tokens, as many do, leaves a tenth to tw
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from gputok.components import view
+from gputok.kernels import BpeLimits, BpeMerges
+from gputok.kernels.cpu.train_bpe import train_bpe
+from gputok.kernels.threads import thread_count
+from gputok.models.bpe.model import BPE
+from gputok.models.bpe.tables import positions
 from gputok.tokens.vocabulary import Vocabulary, pack
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from gputok.kernels import BpeMerges
-    from gputok.models.bpe.model import BPE
-    from gputok.types import Bytes, Counts, Ids, Mask, PackedIds, Positions
+from gputok.types import Bytes, Counts, Ids, Mask, PackedIds, Positions
 
 _MOST_ROUNDS = 100
 _NONE = 2**32 - 1
@@ -189,10 +189,6 @@ class _Learner:
 
         If a merge spells a reserved token, the sequences are cut there, and all is learnt again.
         """
-        from gputok.kernels import BpeLimits
-        from gputok.kernels.cpu.train_bpe import train_bpe
-        from gputok.kernels.threads import thread_count
-
         data, offsets = self._known.packed(self._known.order)
         characters, ends = pack(self._characters)
         tokens, token_offsets = np.concatenate([data, characters]), np.append(offsets, offsets[-1] + ends[1:])
@@ -259,8 +255,6 @@ class _Learner:
 
     def extended(self, found: BpeMerges, character: Positions, merge: Positions) -> Extended:
         """Makes the model with the chosen characters and merges."""
-        from gputok.models.bpe.tables import positions
-
         n_known, known = len(self._ids), self._known
         made = np.where(merge < 0, n_known + character, np.append(found.merged, 0)[merge])
         symbols = made[made >= n_known]  # else a merge makes an old token that the old merges don't lead to

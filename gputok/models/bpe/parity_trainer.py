@@ -5,27 +5,25 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gputok.checks import choice, field, optional, string, switch
+from gputok.counts.word_counts import WordCounts
+from gputok.kernels import ParityLimits
+from gputok.kernels.cpu import train_parity_bpe as parity_bpe
 from gputok.lazy import public
 from gputok.models import BPE
 from gputok.models.bpe.trainer import BpeTrainer, TrainedBpe, spelled
 from gputok.models.trainer import CheckedOptions, characters, contents, count, ratios, real, specials
+from gputok.progress import Progress, reporting
 from gputok.text.pieces import joined_offsets
+from gputok.tokens.added_token import AddedToken
 from gputok.tokens.vocabulary import Vocabulary, pack
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from gputok.counts.word_counts import WordCounts
-    from gputok.progress import Progress
-    from gputok.tokens.added_token import AddedToken
-    from gputok.types import Counts, Device, Ids, Positions, Positions32
-
+from gputok.types import Counts, Device, Ids, Positions, Positions32
 
 _OF_ALPHABET = "special_tokens limit_alphabet initial_alphabet continuing_subword_prefix end_of_word_suffix".split()
 
@@ -125,8 +123,6 @@ class ParityBpeTrainer(CheckedOptions):
         Raises:
             ValueError: if the numbers of languages differ, or a number is not allowed.
         """
-        from gputok.progress import reporting
-
         if progress is None and not self.show_progress:
             progress = False
 
@@ -166,10 +162,6 @@ class ParityBpeTrainer(CheckedOptions):
             ValueError: if the numbers of languages differ, a number is not allowed, or the bytes of all occurrences of the
                 words are more than 2**63 - 1.
         """
-        from gputok.counts.word_counts import WordCounts
-        from gputok.kernels import ParityLimits
-        from gputok.kernels.cpu import train_parity_bpe as parity_bpe
-
         self._check_languages(train, dev, ratio)
         if dev is not None:
             ratio = None

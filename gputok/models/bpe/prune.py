@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gputok.components import view
+from gputok.models.bpe.model import BPE
 from gputok.models.bpe.tables import positions
 from gputok.tokens.vocabulary import Vocabulary
-
-if TYPE_CHECKING:
-    from gputok.models.bpe.model import BPE
-    from gputok.types import Counts, Mask, Positions
+from gputok.types import Counts, Mask, Positions
 
 _NO_RANK = 1 << 38  # no model has so many merges; with 24 bits for a position in a token it fits 63 bits
 _POSITION_BITS = 24

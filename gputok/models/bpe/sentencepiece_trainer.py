@@ -8,23 +8,25 @@ rare for the vocabulary, between scripts, and beside digits if `split_digits` sa
 from __future__ import annotations
 
 import functools
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from gputok.automaton.unicode_tables import script_sets
 from gputok.checks import field, listed, string, switch
+from gputok.counts.word_counts import WordCounts
 from gputok.files.sentencepiece_proto import BYTE, CONTROL, NORMAL, UNKNOWN, USER_DEFINED
+from gputok.kernels import BpeLimits
+from gputok.kernels.cpu.spell_words import count_characters, spell_cut_words
+from gputok.kernels.cpu.train_bpe import train_bpe
+from gputok.kernels.threads import thread_count
 from gputok.lazy import public
 from gputok.models.trainer import CheckedOptions, count, real
 from gputok.tokens.vocabulary import pack
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from gputok.counts.word_counts import WordCounts
-    from gputok.types import Bytes, Counts, Positions
+from gputok.types import Bytes, Counts, Positions
 
 _SPACE, _BOUNDARY, _UNKNOWN = ord("▁"), 0, 0x2585
 _KANA_MARK = 0x30FC  # it joins Hiragana, Katakana and Han, which are one script here
@@ -139,11 +141,6 @@ class SentencePieceBpeTrainer(CheckedOptions):
             ValueError: the words have not enough pieces for `vocab_size`, or more characters than that; or the result would
                 depend on a rule of SentencePiece that gputok does not have.
         """
-        from gputok.kernels import BpeLimits
-        from gputok.kernels.cpu.spell_words import count_characters
-        from gputok.kernels.cpu.train_bpe import train_bpe
-        from gputok.kernels.threads import thread_count
-
         if words.byte_level:
             raise ValueError("SentencePiece's words are text, not the bytes of byte-level words")
         words.check_symbols()
@@ -198,8 +195,6 @@ class SentencePieceBpeTrainer(CheckedOptions):
         self, data: Bytes, words: WordCounts, characters: Positions
     ) -> tuple[np.ndarray, Positions, Counts, int]:
         """Returns symbols, the offsets of sequences and their counts, and how often the most frequent doubtful pair occurs."""
-        from gputok.kernels.cpu.spell_words import spell_cut_words
-
         ids = np.full(0x110000, -1, np.int32)
         ids[characters] = np.arange(len(characters))
         scripts, inherited = _scripts()
@@ -236,8 +231,6 @@ def _without(words: WordCounts, symbols: Sequence[str]) -> Bytes:
     # The 256 pieces of byte fallback begin alike
     if not any(start in text for start in {symbol[:2] for symbol in encoded}):
         return words.data
-    import re
-
     pattern = re.compile(b"|".join(map(re.escape, encoded)))
     spans = np.array([found.span() for found in pattern.finditer(text)], np.int64).reshape(-1, 2)
     word = [np.searchsorted(words.offsets, at, side="right") for at in (spans[:, 0], spans[:, 1] - 1)]

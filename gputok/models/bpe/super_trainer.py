@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
 from gputok.checks import SIZE, field, integer, optional, switch
+from gputok.counts.word_counts import WordCounts
+from gputok.kernels import BpeLimits, Veto
 from gputok.models.bpe.trainer import BpeTrainer, TrainedBpe, learned_merges
 from gputok.models.trainer import (
     How,
@@ -21,15 +24,9 @@ from gputok.models.trainer import (
     within,
 )
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
-from gputok.tokens.vocabulary import Vocabulary
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from gputok.counts.word_counts import WordCounts
-    from gputok.kernels import Veto
-    from gputok.tokens.added_token import AddedToken
-    from gputok.types import Array, Counts, Ids, Positions
+from gputok.tokens.added_token import AddedToken
+from gputok.tokens.vocabulary import Vocabulary, pack
+from gputok.types import Array, Counts, Ids, Positions
 
 SUPERWORDS = r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]{2,}[\r\n/]*| +(?!\S)"
 """The pattern of the second stage that SuperBPE's authors publish (github.com/PythonNut/superbpe): it keeps numbers, runs of
@@ -137,8 +134,6 @@ class SuperBpeTrainer(Trainer):
 
     def veto(self) -> Veto:
         """Returns which merged tokens are refused in the second stage."""
-        from gputok.kernels import Veto
-
         most = 2**28 - 1
         return Veto(
             most if self.max_words is None else min(self.max_words, most),
@@ -163,8 +158,6 @@ class SuperBpeTrainer(Trainer):
         the first stage, and how often each occurs: their "bytes" are ids (`run_type`). The other arguments are those of `train`;
         the stage of progress is "merge superwords".
         """
-        from gputok.kernels import BpeLimits
-
         if not len(runs):
             return first
         dtype = run_type(len(first.vocabulary))
@@ -262,6 +255,4 @@ def first_tokens(model: Any, added: dict[int, AddedToken], trainer: SuperBpeTrai
             f"stage1: token {int(late[2])} is merged from a token with id {int(late[:2].max())}, so the first {n} tokens are "
             "no vocabulary of their own; give transition as the number of all its tokens"
         )
-    from gputok.tokens.vocabulary import pack
-
     return TrainedBpe(Vocabulary(*pack(kept)), merges[:, :2])

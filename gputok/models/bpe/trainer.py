@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from gputok.checks import field, optional, string, switch
+from gputok.kernels import BpeLimits
+from gputok.kernels.threads import PLACES_PER_THREAD, thread_count
 from gputok.lazy import public
 from gputok.models.trainer import How, Trainer, characters, contents, count, progress_word, specials
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
@@ -104,8 +106,6 @@ class BpeTrainer(Trainer):
     max_token_length: int | None = field(optional(count), default=None)
 
     def learn(self, words: WordCounts, how: How) -> TrainedBpe:
-        from gputok.kernels import BpeLimits
-
         words.check_symbols()
         vocab, ids = self._alphabet(words)
         if len(words.counts) == 0:
@@ -160,8 +160,6 @@ class BpeTrainer(Trainer):
             >>> BpeTrainer().memory_needed(n_words=1_000_000, n_bytes=18_000_000)  # of such words, 139 MB were measured
             152000000
         """
-        from gputok.kernels.threads import PLACES_PER_THREAD
-
         slots = n_words + n_bytes  # a symbol a byte, and the end of each word
         symbol = 2 if self.vocab_size < 0xFFFF else 4
         # with a list entry of four bytes, a quarter more of these, and about a byte of weight
@@ -255,7 +253,6 @@ def learned_merges(
 
         return train_bpe(devices[0], *whole(), *others)
     from gputok.kernels.cpu.train_bpe import train_bpe_of_parts
-    from gputok.kernels.threads import thread_count
 
     return train_bpe_of_parts(parts, *others, threads=thread_count(threads))
 

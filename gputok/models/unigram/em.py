@@ -10,21 +10,16 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from gputok.kernels import threads as pool
 from gputok.kernels.cpu.train_unigram import tries as kernels
 from gputok.kernels.cpu.train_unigram.suffixes import NO_ARC
-from gputok.models.unigram.seeds import SIZES, greatest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from gputok.kernels.cpu.train_unigram.tries import Trie
-    from gputok.models.unigram.seeds import Seeds, Words, WordText
-    from gputok.types import Counts, Positions, Positions32, Scores
+from gputok.kernels.cpu.train_unigram.tries import Trie
+from gputok.models.unigram.seeds import SIZES, Seeds, Words, WordText, greatest
+from gputok.types import Counts, Positions, Positions32, Scores
 
 _LEAST_EXPECTED = 0.5  # a piece that is expected to occur less often is dropped
 

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from gputok.checks import ID, WrongType, WrongValue, brief, checked, field, integer, listed, optional, switch
 from gputok.checks import number as finite
 from gputok.components import derived
-from gputok.files.json_text import deeper, number, rows
+from gputok.files.json_text import Buffer, deeper, number, rows
+from gputok.kernels import UnigramTables
+from gputok.kernels.cpu import lookup, trie
+from gputok.kernels.cpu import viterbi as lattice
 from gputok.models import base
 from gputok.models.base import Model, Tokens
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.tokens.vocabulary import Vocabulary, pack, packed_tokens, plain_array, switches
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gputok.files.json_text import Buffer
-    from gputok.kernels import UnigramTables
-    from gputok.types import Array, Bytes, Ids, Positions, Scores
+from gputok.types import Array, Bytes, Ids, Positions, Scores
 
 UNK_PENALTY = 10.0
 """The score of an unknown character is the lowest score of all tokens minus this."""
@@ -146,8 +143,6 @@ class Unigram(Model):
         return None if byte_level else (self.tables, None)
 
     def tokenize_pieces(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> Tokens:
-        from gputok.kernels.cpu import viterbi as lattice
-
         if byte_level:
             return base.tokenize_byte_level(self, data, start, end)
         missing = "a character isn't in the vocabulary, and unk_id is not set"
@@ -185,16 +180,11 @@ class Unigram(Model):
     @derived
     def edges(self) -> Array:
         """The trie of these pieces, as `gputok.kernels.UnigramTables` has it."""
-        from gputok.kernels.cpu import trie
-
         return trie.build_trie(*self.vocabulary.packed(self._found), self._found)
 
     @derived
     def tables(self) -> UnigramTables:
         """The model as the kernels take it."""
-        from gputok.kernels import UnigramTables
-        from gputok.kernels.cpu import lookup
-
         byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)] if self.byte_fallback else []
         fallback = [lookup.NONE if id is None else id for id in self.vocabulary.find(byte_tokens)]
         single = self.sentencepiece is not None

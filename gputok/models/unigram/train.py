@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from gputok.counts.word_counts import WordCounts
 from gputok.kernels.threads import thread_count
 from gputok.models.unigram import em, seeds
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from gputok.counts.word_counts import WordCounts
-    from gputok.models.unigram.seeds import Seeds, SeedSizes, WordText
-    from gputok.types import Positions, Scores
+from gputok.models.unigram.seeds import Seeds, SeedSizes, WordText
+from gputok.types import Positions, Scores
 
 # With more seeds than this for each piece of the vocabulary, held-out text got more tokens
 _SEEDS_PER_PIECE = 10

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 from gputok.checks import field, optional, string, switch
+from gputok.counts.word_counts import WordCounts
 from gputok.models.trainer import How, Trained, Trainer, characters, contents, count, real, specials
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from gputok.counts.word_counts import WordCounts
-    from gputok.tokens.added_token import AddedToken
+from gputok.models.unigram.train import train_unigram
+from gputok.tokens.added_token import AddedToken
 
 
 class UnigramTrainer(Trainer):
@@ -56,8 +54,6 @@ class UnigramTrainer(Trainer):
     seed_size: int = field(count, default=1_000_000)
 
     def learn(self, words: WordCounts, how: How) -> Trained:
-        from gputok.models.unigram.train import train_unigram
-
         words.check_symbols()
         names = contents(self.special_tokens)
         unk_id = None

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 import numpy as np
 
 from gputok.checks import checked, field, in_file, string
+from gputok.kernels import WordLevelTables
+from gputok.kernels.cpu import lookup
 from gputok.models import base
 from gputok.models.base import Model, Tokens
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gputok.types import Bytes, Positions
+from gputok.types import Bytes, Positions
 
 
 class WordLevel(Model):
@@ -71,14 +70,10 @@ class WordLevel(Model):
         return cls(base.object_of(value, "vocab"), checked("unk_token", string, value["unk_token"]))
 
     def handle(self, byte_level: bool) -> tuple[Any, Any] | None:
-        from gputok.kernels import WordLevelTables
-
         unk, names = self.vocabulary.find([self.unk_token])[0], self.vocabulary
         return None if byte_level else (WordLevelTables(names.strings, names.ids, -1 if unk is None else unk), None)
 
     def tokenize_pieces(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> Tokens:
-        from gputok.kernels.cpu import lookup
-
         if byte_level:
             return base.tokenize_byte_level(self, data, start, end)
         found = lookup.find_strings(self.vocabulary.strings, data, start, end)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
 from gputok.checks import field, switch
+from gputok.counts.word_counts import WordCounts
 from gputok.models.trainer import How, Trained, Trainer, contents, count, specials
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from gputok.counts.word_counts import WordCounts
-    from gputok.tokens.added_token import AddedToken
+from gputok.tokens.added_token import AddedToken
 
 
 class WordLevelTrainer(Trainer):

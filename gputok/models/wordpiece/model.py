@@ -8,13 +8,13 @@ import numpy as np
 
 from gputok.checks import SIZE, field, in_file, integer, string
 from gputok.components import derived
+from gputok.kernels import WordPieceTables
 from gputok.models import base
 from gputok.models.base import Model, Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gputok.kernels import WordPieceTables
     from gputok.types import Array, Bytes, Positions
 
 _LONGEST = 2**31 - 1  # no word has more characters
@@ -128,7 +128,6 @@ class WordPiece(Model):
     @derived
     def tables(self) -> WordPieceTables:
         """The model as the kernels take it."""
-        from gputok.kernels import WordPieceTables
         from gputok.kernels.cpu import lookup
 
         vocabulary = self.vocabulary

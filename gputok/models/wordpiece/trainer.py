@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
 
 from gputok.checks import field, optional, string, switch
+from gputok.counts.word_counts import WordCounts
 from gputok.models.bpe.trainer import BpeTrainer
 from gputok.models.trainer import How, Trained, Trainer, characters, count, specials
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from gputok.counts.word_counts import WordCounts
-    from gputok.tokens.added_token import AddedToken
+from gputok.tokens.added_token import AddedToken
 
 
 class WordPieceTrainer(Trainer):

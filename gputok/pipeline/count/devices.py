@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from queue import SimpleQueue
 from threading import Event
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from gputok.counts.partitions import table_budget
 from gputok.counts.word_counts import WordCounts
+from gputok.files.temporary import MemoryLimit
+from gputok.kernels.cpu.count_words import count_pieces
+from gputok.kernels.cpu.word_table import N_WORDS
+from gputok.kernels.cuda.count_words import Added, Batch, count_batches
+from gputok.kernels.cuda.lines import Needles, Watched
 from gputok.kernels.threads import run
 from gputok.pipeline.count.units import LOOK_SECONDS, StepCounter, ThreadTallies, WalkCounter, Workers, collected, comes
+from gputok.progress import Report
 from gputok.text.pieces import Pieces, RawLines, TextBatch, joined_offsets
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from gputok.files.temporary import MemoryLimit
-    from gputok.kernels.cuda.count_words import Batch
-    from gputok.progress import Report
-    from gputok.types import Bytes, Counts, Positions
+from gputok.types import Bytes, Counts, Positions
 
 Fallback = Callable[[TextBatch], Callable[[Pieces], Pieces] | None]
 
@@ -172,8 +171,6 @@ class _Devices:
         self._workers.handed_out(group.n_bytes)
 
     def _group(self, batches: Sequence[TextBatch | RawLines], position: int) -> Batch:
-        from gputok.kernels.cuda.count_words import Batch
-
         def checked() -> Batch:
             try:
                 return self._group([raw.checked() for raw in batches if isinstance(raw, RawLines)], position)
@@ -211,9 +208,6 @@ class _Devices:
         return [found for found, _ in done], [tallies for _, left in done for tallies in left]
 
     def _count_on(self, device: Any) -> tuple[_Found, list[ThreadTallies]]:
-        from gputok.kernels.cuda.count_words import Added, count_batches
-        from gputok.kernels.cuda.lines import Needles, Watched
-
         def leave(batch: Batch, reason: Exception) -> None:
             """Has the CPU's threads count a batch that the device can't count."""
             text = TextBatch(np.concatenate(batch.text), batch.offsets)
@@ -271,9 +265,6 @@ def _in_order(found: list[_Found], counter: WalkCounter, tallies: list[ThreadTal
 
 def _entered(found: _Found, counter: WalkCounter) -> ThreadTallies:
     """Returns tallies of the words of matches, at the positions of the matches."""
-    from gputok.kernels.cpu.count_words import count_pieces
-    from gputok.kernels.cpu.word_table import N_WORDS
-
     tallies = ThreadTallies()
     first: dict[bool, list[Positions]] = {}  # of each piece that was entered
     step = 1 << 16  # matches, which have some hundred thousand bytes

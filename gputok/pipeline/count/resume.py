@@ -10,21 +10,20 @@ import contextlib
 import json
 import os
 import pathlib
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from gputok.corpus import Part, Source
+from gputok.counts.files import ColumnNames, CountFile
 from gputok.counts.word_counts import WordCounts
 from gputok.files.atomic import is_plain, locked, replacing
+from gputok.files.locations import LocalFile
 from gputok.pipeline import serialize
 from gputok.pipeline.count.words import count_corpus
+from gputok.pipeline.pipeline import Pipeline
+from gputok.pipeline.run import Run
 from gputok.progress import reporting
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
-
-    from gputok.corpus import Part, Source
-    from gputok.pipeline.pipeline import Pipeline
-    from gputok.pipeline.run import Run
 
 _RUN, _PART = "run.json", "part-{:06d}.parquet"
 
@@ -141,9 +140,6 @@ def _save(counts: WordCounts, file: pathlib.Path, part: str) -> None:
 
 def _is_whole(file: pathlib.Path, part: str) -> bool:
     """Whether the counts of this part are there: a crash may leave an empty file, and someone copy another part."""
-    from gputok.counts.files import ColumnNames, CountFile
-    from gputok.files.locations import LocalFile
-
     if not is_plain(file):  # not there, or a link or pipe of another program, which is replaced
         return False
     try:

@@ -17,6 +17,9 @@ from gputok.corpus.readers import Task, in_order
 from gputok.counts.files import WordColumns
 from gputok.counts.partitions import Tallies, table_budget
 from gputok.counts.word_counts import WordCounts
+from gputok.kernels.cpu.count_words import count_pieces, count_words, distinct_words
+from gputok.kernels.cpu.walk.matches import slice_text
+from gputok.kernels.cpu.word_table import N_WORDS, clear, new_table
 from gputok.kernels.threads import ThreadCall, ThreadPool, share
 from gputok.pipeline.way import walks_of
 from gputok.text.pieces import Pieces, RawLines, TextBatch
@@ -58,8 +61,6 @@ class ThreadTallies(Tallies):
 
     def parts(self, count: Callable[[WordTable], WordTable]) -> WordTable:
         """Counts the parts of a slice in an empty table, whose memory the next slice uses again."""
-        from gputok.kernels.cpu.word_table import clear, new_table
-
         if self._parts is None:
             self._parts = new_table()
         else:
@@ -69,8 +70,6 @@ class ThreadTallies(Tallies):
 
     def add_pieces(self, words: Pieces, counts: Counts, position: int) -> None:
         """Adds words that occur `counts` times each, int64[n_words]; the first of them has the position `position`."""
-        from gputok.kernels.cpu.count_words import count_pieces
-
         tally = self[words.byte_level]
         tally.table = count_pieces(words.data, words.start, words.end, counts, position, tally.table, tally.make_room)
 
@@ -136,15 +135,11 @@ class WalkCounter:
 
     def cut(self, batch: TextBatch) -> list[int]:
         """See `Counter`."""
-        from gputok.kernels.cpu.walk.matches import slice_text
-
         # A strong cut may be made in any state, since the walk ends each slice with an end of text
         return slice_text(batch.data, batch.offsets, self._slice_bytes, self._walks.of(0)).tolist()
 
     def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: ThreadTallies) -> None:
         """See `Counter`."""
-        from gputok.kernels.cpu.count_words import count_words, distinct_words
-
         text, walk = (batch.data, batch.offsets), self._walks.of(stop - start)
         if self.words is None:
             tally = tallies[self.byte_level]
@@ -381,9 +376,6 @@ class Workers:
 
 def collected(tallies: list[ThreadTallies]) -> WordCounts:
     """Adds up the tallies of all threads; if some words are byte-level and others are not, all are written out."""
-    from gputok.kernels.cpu.count_words import distinct_words
-    from gputok.kernels.cpu.word_table import N_WORDS
-
     kinds = sorted({byte_level for of_thread in tallies for byte_level in of_thread})
     counts: list[WordCounts] = []
     for kind in kinds:

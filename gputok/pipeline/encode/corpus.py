@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,18 +20,13 @@ from gputok.corpus.readers import Task
 from gputok.corpus.source import task_bytes
 from gputok.kernels.threads import Submit, in_order, thread_count
 from gputok.pipeline.encode.devices import ByDevice, grouped
-from gputok.pipeline.encode.units import UNIT_BYTES, Walked, engine_of, id_type
+from gputok.pipeline.encode.units import UNIT_BYTES, DocumentEngine, Walked, engine_of, id_type
+from gputok.pipeline.pipeline import Pipeline
 from gputok.pipeline.special_tokens import Ends, ids_around, surrounded, surrounded_unless_empty
+from gputok.progress import Report
 from gputok.text.pieces import TextBatch, joined
 from gputok.token_files.batches import TokenBatch
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from gputok.pipeline.encode.units import DocumentEngine
-    from gputok.pipeline.pipeline import Pipeline
-    from gputok.progress import Report
-    from gputok.types import Array
+from gputok.types import Array
 
 # Waits for the bytes of text that were read, and their ids
 _Waits = Callable[[], tuple[int, list[TokenBatch]]]

@@ -8,25 +8,23 @@ import re
 import sys
 import warnings
 import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from gputok.pipeline.encode.units import engine_of
+from gputok import backend
+from gputok.kernels.cuda import encode_corpus, encode_words, split
+from gputok.kernels.cuda.device import LANES, Device
+from gputok.kernels.cuda.split import TooLong
+from gputok.pipeline.encode.units import DocumentEngine, engine_of
+from gputok.pipeline.pipeline import Kept, Pipeline
 from gputok.pipeline.special_tokens import Ends, ids_around, surrounded
 from gputok.pipeline.way import offsets_of, packed
 from gputok.text.pieces import Pieces, TextBatch, joined, joined_offsets, spell_out
 from gputok.text.way import Unit
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from gputok.kernels.cuda.device import Device
-    from gputok.pipeline.encode.units import DocumentEngine
-    from gputok.pipeline.pipeline import Kept, Pipeline
-    from gputok.types import Array, Bytes
-
+from gputok.types import Array, Bytes
 
 _NORMALIZING = 4  # how many threads prepare text for devices
 
@@ -37,9 +35,6 @@ class ByDevice:
     def __init__(
         self, pipeline: Pipeline, devices: Sequence[Any], on_cpu: DocumentEngine, dtype: np.dtype[Any]
     ) -> None:
-        from gputok.kernels.cuda import encode_words, split
-        from gputok.kernels.cuda.device import LANES
-
         automaton: Any = pipeline.way.automaton
         tables = pipeline.model.byte_tables
         self._n_lanes = LANES * len(devices)
@@ -70,8 +65,6 @@ class ByDevice:
         if tables is None:
             kind = type(pipeline.model).__name__
             return f"the model is not BPE but {kind}" if kind != "BPE" else "a byte has no token of its own"
-        from gputok.kernels.cuda import encode_words
-
         return encode_words.why_not(tables)
 
     def n_threads(self, n_cores: int) -> int:
@@ -86,8 +79,6 @@ class ByDevice:
 
     def _in_parts(self, unit: TextBatch, pieces: Pieces) -> Iterator[tuple[Array, Array]]:
         """Yields the ids and rows of documents that follow each other: all, or fewer if a device can't encode some."""
-        from gputok.kernels.cuda import split
-
         data, offsets = pieces.data, offsets_of(pieces)
         todo = [(0, unit.n_documents)]  # the next documents come last
         while todo:
@@ -113,8 +104,6 @@ class ByDevice:
                 todo += [(first + 1, last)] * (first + 1 < last)
 
     def _on_device(self, data: Array, offsets: Array, token: Array | None) -> tuple[Array, Array]:
-        from gputok.kernels.cuda import encode_corpus
-
         loaded = self._free.get()
         try:
             device, automaton, tables = loaded
@@ -182,8 +171,6 @@ def is_device(output: Any) -> bool:
 
 def card(device: str) -> Device:
     """Returns the CUDA device of this name, or the first one; RuntimeError: there is none; ValueError: another name."""
-    from gputok import backend
-
     if not is_device(device):
         raise ValueError(f'ids stay on "cuda" or "cuda:N", not on device={device!r}')
     return backend.choose(device).devices[0]
@@ -202,9 +189,6 @@ def encode(
     What the device can't encode is encoded by the CPU and copied, with a warning: units with long runs, and all of them if
     the tokenizer is none for a device. So are short units, without a warning, if the CPU is faster.
     """
-    from gputok.kernels.cuda import encode_corpus
-    from gputok.kernels.cuda.split import TooLong
-
     around = ids_around(pipeline, add_special_tokens)
     around = around if ends is None else ends.around(around)
     reason = ByDevice.why_not(pipeline)
@@ -252,8 +236,6 @@ class _Tables:
     """The tables of a tokenizer on a device. The device gets their memory back when nothing refers to this."""
 
     def __init__(self, pipeline: Pipeline, device: Device) -> None:
-        from gputok.kernels.cuda import encode_words, split
-
         automaton: Any = pipeline.way.automaton
         self._stack = ExitStack()
         self._stack.enter_context(device.in_use(True))

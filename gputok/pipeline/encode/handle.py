@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from gputok import processors
 from gputok.automaton import PATTERNS, compile_literal, compile_pattern
 from gputok.automaton.pattern import cut_rule, matcher
 from gputok.encoding.rows import margin
@@ -21,6 +22,7 @@ from gputok.kernels.cpu.encode_one import steps as short_steps
 from gputok.kernels.cpu.encode_one import units as unit_kernels
 from gputok.kernels.cpu.encode_words.cache import word_cache
 from gputok.kernels.cpu.primitives.handle import Handle
+from gputok.kernels.cpu.split import rule_of
 from gputok.kernels.signatures import NamedTuple
 from gputok.pipeline.encode.units import Walked, engine_of
 from gputok.pipeline.special_tokens import Frame
@@ -341,8 +343,6 @@ def _lengths(names: Names, added: AddedVocabulary, units: Units) -> Array:
 
 def _trims(pipeline: Pipeline) -> list[bool] | None:
     """The option `add_prefix_space` of each post-processor that trims offsets; None: one trims after tokens were added."""
-    from gputok import processors
-
     found: list[bool] = []
     added = False
     for part in [] if pipeline.post_processor is None else pipeline.post_processor.leaves():
@@ -504,8 +504,6 @@ def _metaspace(pre_tokenizer: Metaspace) -> Steps:
 def _split(
     automaton: Automaton, cut: np.ndarray, drop: np.ndarray, kind: int = short_steps.SPLIT, content: bytes = b""
 ) -> Handle:
-    from gputok.kernels.cpu.split import rule_of
-
     rule = rule_of(cut, drop, keep_empty=kind == short_steps.REPLACE)
     return _step(short_steps.Split, kind, automaton, rule, np.frombuffer(content, np.uint8))
 

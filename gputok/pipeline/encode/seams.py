@@ -7,21 +7,21 @@ kernel `last_seam`, which finds it): ids(A + B) = ids(A up to the seam) + the id
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gputok.kernels.cpu.encode_one import seams as kernels
+from gputok.kernels.cpu.encode_one import steps as short_steps
 from gputok.kernels.cpu.primitives.handle import Handle
+from gputok.kernels.cpu.rewrite import gather
 from gputok.pipeline.encode import stepwise, units
 from gputok.pipeline.encode.handle import HEAD, extract_step
 from gputok.pipeline.encode.text import texts_of
+from gputok.pipeline.pipeline import Pipeline
+from gputok.pre_tokenizers import PreTokenizer
 from gputok.text.pieces import TextBatch
 from gputok.text.way import Before, Unit
-
-if TYPE_CHECKING:
-    from gputok.pipeline.pipeline import Pipeline
-    from gputok.pre_tokenizers import PreTokenizer
-    from gputok.types import Positions
+from gputok.types import Positions
 
 ID = 4  # bytes of an id
 
@@ -38,9 +38,6 @@ class Seams:
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
-        from gputok.kernels.cpu.encode_one import seams as kernels
-        from gputok.kernels.cpu.encode_one import steps as short_steps
-
         if pipeline.model.is_random:
             raise ValueError(
                 "the model draws random tokens (dropout): a text has no ids that stay; set `model.dropout` to None"
@@ -143,8 +140,6 @@ class Seams:
         Returns the beginning of the text and its seams, int64[n], in bytes; the tokens before each, and all: int64[n +
         1].
         """
-        from gputok.kernels.cpu.rewrite import gather
-
         text = np.frombuffer(data, np.uint8)
         begin = np.zeros(1, np.int64)
         if self.kind == "pairs":

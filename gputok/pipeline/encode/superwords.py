@@ -8,24 +8,28 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
 from gputok.automaton import PATTERNS, compile_pattern
+from gputok.kernels import Automaton
+from gputok.kernels.cpu.encode_corpus import rounds
+from gputok.kernels.cpu.split import cut_bits, find_cuts, find_words
+from gputok.kernels.cpu.superwords.joints import fit_tokens, new_memory
+from gputok.kernels.cpu.superwords.runs import merge_runs, new_runs, run_tables
+from gputok.kernels.cpu.walk.matches import slice_text
+from gputok.kernels.cpu.walk.tables import Walks, prepare
 from gputok.kernels.signatures import NamedTuple
+from gputok.models.bpe.model import BPE
 from gputok.pipeline.encode.stepwise import tokenize
+from gputok.pipeline.pipeline import Pipeline
 from gputok.pipeline.way import Cut, Sliced, cut_for_threads, offsets_of, packed
 from gputok.pool import Pool, most_lines
 from gputok.text.pieces import Pieces, TextBatch
 from gputok.text.way import Unit
 from gputok.token_files.batches import id_dtype
-
-if TYPE_CHECKING:
-    from gputok.kernels import Automaton
-    from gputok.models.bpe.model import BPE
-    from gputok.pipeline.pipeline import Pipeline
-    from gputok.types import Array, Bytes, Positions
+from gputok.types import Array, Bytes, Positions
 
 _SLICE_BYTES = 1 << 20  # a thread encodes so many bytes of text at a time
 
@@ -38,8 +42,6 @@ class WordTokens:
     """
 
     def __init__(self, pipeline: Pipeline, words: Automaton, model: BPE | None = None, joints: Any = None) -> None:
-        from gputok.kernels.cpu.walk.tables import Walks
-
         self.model: Any = pipeline.model if model is None else model
         self.pipeline = pipeline
         way = pipeline.way
@@ -53,8 +55,6 @@ class WordTokens:
 
     def cut(self, batch: TextBatch) -> list[int]:
         """Returns the bytes at which slices of a batch begin, and the byte at which the last slice ends."""
-        from gputok.kernels.cpu.walk.matches import slice_text
-
         plain = self.pipeline.normalizer is None and not self._may_have_added(batch)
         if self._pieces is not None and plain:
             return slice_text(batch.data, batch.offsets, _SLICE_BYTES, self._pieces.of(0)).tolist()
@@ -72,8 +72,6 @@ class WordTokens:
         if self._pieces is None or self._tables is None or not is_plain or start == stop:
             ids, _, marks = self.encode(text)
             return ids, marks
-        from gputok.kernels.cpu.split import find_cuts
-
         # Documents begin at cuts, too: as one text they have no events, a third less time if documents are lines
         cuts = find_cuts(batch.data, edges, self._pieces.of(stop - start))
         ids, _, marks = self._of_text(batch.data, edges[[0, -1]], None, cuts)
@@ -88,8 +86,6 @@ class WordTokens:
 
     def encode(self, unit: TextBatch) -> tuple[Array, Positions, Bytes]:
         """Returns ids and rows of documents, and a mark of each id, uint8: 1 where a piece begins (`marks.py`)."""
-        from gputok.kernels.cpu.split import cut_bits, find_cuts
-
         pieces = self.pipeline.added.apart(Pieces.from_batch(unit), self.pipeline.normalizer)
         walks = None if pieces.byte_level else self._pieces
         if self._tables is None or walks is None:
@@ -115,9 +111,6 @@ class WordTokens:
         self, data: Array, offsets: Positions, token: Array | None, cuts: Bytes
     ) -> tuple[Array, Positions, Bytes]:
         """Returns the ids of texts, where those of each text end, and their marks."""
-        from gputok.kernels.cpu.encode_corpus import rounds
-        from gputok.kernels.cpu.superwords.joints import fit_tokens
-
         encoder, known = self._memory.take(self.dtype)
         n_bytes = int(offsets[-1] - offsets[0])
         walk, inside = self._words.of(n_bytes), self._tables.inside
@@ -129,9 +122,6 @@ class WordTokens:
 
 
 def _new_memory(dtype: Any) -> tuple[Any, Any]:
-    from gputok.kernels.cpu.encode_corpus import rounds
-    from gputok.kernels.cpu.superwords.joints import new_memory
-
     return rounds.Encoder(dtype, most_lines(), marked=True), new_memory()
 
 
@@ -173,8 +163,6 @@ class _Stages(NamedTuple):
 
 def _stages_of(model: BPE) -> _Stages | None:
     """Returns None if few merges span words, or the vocabulary isn't merged byte by byte."""
-    from gputok.kernels.cpu.superwords.runs import run_tables
-
     if (joints := joints_of(model)) is None:
         return None
     n = first_superword(joints.text, joints.begin[256:])
@@ -188,8 +176,6 @@ class BySuperwords:
     """Encodes by the merges of words, and then by those that span words."""
 
     def __init__(self, pipeline: Pipeline, stages: _Stages) -> None:
-        from gputok.kernels.cpu.superwords.runs import new_runs
-
         self._tokens = WordTokens(pipeline, usual_words(), stages.first, stages.joints)
         self._tables = stages.others
         self._known = Pool(new_runs)
@@ -207,8 +193,6 @@ class BySuperwords:
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
         """Returns the ids and rows of documents."""
-        from gputok.kernels.cpu.superwords.runs import merge_runs
-
         known = self._known.take()
         found = merge_runs(*self._tokens.encode(unit), self._tables, known)
         self._known.give(known)
@@ -238,9 +222,6 @@ def first_superword(text: Bytes, begin: Positions) -> int | None:
 
     text: the bytes of tokens; begin: where those of each token of a merge, by rank, begin in them, int64[n_merges + 1].
     """
-    from gputok.kernels.cpu.split import find_words
-    from gputok.kernels.cpu.walk.tables import prepare
-
     if len(begin) < 2:
         return None
     begin, text = begin - begin[0], text[begin[0] :].copy()

@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gputok import corpus
+from gputok.corpus import Source
 from gputok.corpus.readers import Task
 from gputok.kernels.threads import thread_count
 from gputok.pipeline import serialize
 from gputok.pipeline.encode.corpus import encode_corpus
-from gputok.pipeline.encode.devices import card, encode_batches, is_device
+from gputok.pipeline.encode.devices import DeviceTokens, card, encode_batches, is_device
 from gputok.pipeline.encode.units import largest_id
-from gputok.pipeline.run import DeviceOptions
+from gputok.pipeline.pipeline import Pipeline
+from gputok.pipeline.run import DeviceOptions, Run
 from gputok.pipeline.special_tokens import Ends, end_token
 from gputok.progress import reporting
 from gputok.token_files import token_files
-from gputok.token_files.token_files import FileOptions
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Iterable, Iterator
-
-    from gputok.corpus import Source
-    from gputok.pipeline.encode.devices import DeviceTokens
-    from gputok.pipeline.pipeline import Pipeline
-    from gputok.pipeline.run import Run
-    from gputok.token_files.token_files import TokenBatch, Written
+from gputok.token_files.token_files import FileOptions, TokenBatch, Written
 
 
 class WriteOptions(DeviceOptions, FileOptions, total=False):

@@ -18,9 +18,9 @@
 from __future__ import annotations
 
 import pathlib
-from typing import TYPE_CHECKING
 
 from gputok.token_files.formats.arrays import Bin, NanoGPT, Npy
+from gputok.token_files.formats.base import TokenFormat
 from gputok.token_files.formats.datatrove import Datatrove
 from gputok.token_files.formats.litdata import LitData
 from gputok.token_files.formats.llmc import LlmC
@@ -28,9 +28,6 @@ from gputok.token_files.formats.mds import Mds
 from gputok.token_files.formats.megatron import Megatron
 from gputok.token_files.formats.olmo import Olmo
 from gputok.token_files.formats.tables import Arrow, Parquet
-
-if TYPE_CHECKING:
-    from gputok.token_files.formats.base import TokenFormat
 
 # The first four are also chosen by the ending of a name. An output without a manifest is of the first that knows it.
 FORMATS: dict[str, TokenFormat] = {

@@ -7,17 +7,14 @@ the end token to each document; it doesn't look at the rows.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import pathlib
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
 from gputok.token_files.formats import base
-
-if TYPE_CHECKING:
-    import pathlib
-    from collections.abc import Callable, Iterable
-
-    from gputok.types import Array
+from gputok.types import Array
 
 _ROWS = ".rows.npy"
 

@@ -8,19 +8,18 @@ or makes a file of its own from the ids. A reader gets documents as slices of fi
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+import io
+import pathlib
+from collections.abc import Iterable
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
 from gputok.checks import shortened
 from gputok.files.atomic import created
+from gputok.kernels.cpu.rewrite import gather
 from gputok.token_files.batches import TokenBatch, id_dtype
-
-if TYPE_CHECKING:
-    import pathlib
-    from collections.abc import Iterable
-
-    from gputok.types import Array, Positions
+from gputok.types import Array, Positions
 
 IDS_AT_ONCE = 1 << 22
 """About how many ids are copied at a time."""
@@ -279,8 +278,6 @@ def read_all(file: Any, buffer: Array) -> None:
 
 def array_header(dtype: np.dtype[Any], n: int) -> bytes:
     """Returns the header of a `.npy` file with one axis. Its size does not depend on the number of values."""
-    import io
-
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         header, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (n,)}
@@ -319,6 +316,4 @@ def gathered(data: Array, start: Positions, end: Positions) -> Array:
 
     The caller has checked that 0 <= start[i] <= end[i] <= len(data).
     """
-    from gputok.kernels.cpu.rewrite import gather
-
     return gather(np.asarray(data), start, end)[0]

@@ -9,16 +9,12 @@ Source: `datatrove/pipeline/tokens/tokenizer.py` of https://github.com/huggingfa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pathlib
+from collections.abc import Iterable
 
 import numpy as np
 
 from gputok.token_files.formats import base
-
-if TYPE_CHECKING:
-    import pathlib
-    from collections.abc import Iterable
-
 
 _KINDS = ("_unshuffled.ds", "_shuffled.ds")
 

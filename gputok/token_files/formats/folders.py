@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+import pathlib
+from typing import Any, ClassVar
 
 import numpy as np
 
-from gputok.checks import checked, needed
+from gputok.checks import Check, checked, needed
 from gputok.files.json_text import read_object
 from gputok.token_files.formats import base
-
-if TYPE_CHECKING:
-    import pathlib
-
-    from gputok.checks import Check
-    from gputok.types import Array, Positions
+from gputok.types import Array, Positions
 
 SHARD_BYTES = 1 << 26
 """Bytes of a shard, the default of MDSWriter and of litdata."""

@@ -10,7 +10,9 @@ Source: `src/litdata/streaming/writer.py` and `item_loader.py` of https://github
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import pathlib
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -19,12 +21,7 @@ from gputok.files.atomic import created
 from gputok.files.json_text import read_object
 from gputok.token_files.formats import base
 from gputok.token_files.formats.folders import SHARD_BYTES, FolderFormat, check_size, field, read_offsets
-
-if TYPE_CHECKING:
-    import pathlib
-    from collections.abc import Iterable
-
-    from gputok.types import Array
+from gputok.types import Array
 
 # litdata numbers the types of PyTorch; of two names for a type it writes the last
 _TYPES = {"uint16": 20, "int32": 16, "int64": 18}

@@ -16,17 +16,14 @@ Source: `dev/data/data_common.py` of https://github.com/karpathy/llm.c.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import pathlib
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 from gputok.token_files.formats import base
 from gputok.token_files.formats.arrays import WithRows
-
-if TYPE_CHECKING:
-    import pathlib
-    from collections.abc import Iterable
-
 
 _HEADER_BYTES = 1024
 _KINDS = {"uint16": (20240520, 1), "uint32": (20240801, 7)}  # dtype -> magic number, version

@@ -20,23 +20,21 @@ Source: `streaming/base/format/mds` of https://github.com/mosaicml/streaming.
 from __future__ import annotations
 
 import json
+import pathlib
 import re
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from collections.abc import Iterable
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from gputok.checks import WrongValue, file_name, in_file, is_list, listed, needed, short
 from gputok.files.atomic import created
 from gputok.files.json_text import read_object
+from gputok.kernels.cpu.records import mds_samples, sample_offsets
 from gputok.token_files.batches import TokenBatch
 from gputok.token_files.formats import base
 from gputok.token_files.formats.folders import SHARD_BYTES, FolderFormat, check_size, field, read_offsets
-
-if TYPE_CHECKING:
-    import pathlib
-    from collections.abc import Iterable
-
-    from gputok.types import Array, Positions
+from gputok.types import Array, Positions
 
 _COLUMN = "tokens"
 _IDS_AT_ONCE = 1 << 18  # samples with about so many ids are put together at a time, in a processor's cache
@@ -53,8 +51,6 @@ class Mds(FolderFormat):
         return f"shard.{number or 0:05d}.mds"
 
     def write(self, shard: base.Shard, ids: Array, path: pathlib.Path) -> base.ShardFacts:
-        from gputok.kernels.cpu.records import sample_offsets
-
         fixed = shard.about.sequence_length is not None
         offsets = sample_offsets(shard.rows, ids.itemsize, with_heads=not fixed)
         config = json.dumps(_config(shard.about), sort_keys=True).encode()
@@ -129,8 +125,6 @@ class _Spans(NamedTuple):
 
 def _write_samples(file: BinaryIO, shard: base.Shard, itemsize: int) -> None:
     """Writes samples of variable length; no document has 2^32 ids, as its shard is no larger than `check_size` says."""
-    from gputok.kernels.cpu.records import mds_samples
-
     with open(shard.ids_path, "rb", buffering=0) as read:
         for first, last in base.batches(shard.rows, _IDS_AT_ONCE):
             rows = shard.rows[first : last + 1]

@@ -22,18 +22,15 @@ Source: `megatron/core/datasets/indexed_dataset.py` of https://github.com/NVIDIA
 from __future__ import annotations
 
 import itertools
+import pathlib
 import struct
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 from gputok.token_files.formats import base
-
-if TYPE_CHECKING:
-    import pathlib
-    from collections.abc import Iterable
-
-    from gputok.types import Array, Positions
+from gputok.types import Array, Positions
 
 _MAGIC = b"MMIDIDX\x00\x00"
 _HEADER = struct.Struct("<9sQBQQ")

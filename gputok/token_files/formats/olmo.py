@@ -11,21 +11,18 @@ from __future__ import annotations
 
 import array
 import gzip
+import pathlib
 import re
 import zlib
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 import numpy as np
 
 from gputok.checks import short
 from gputok.files.atomic import created
+from gputok.kernels.cpu.records import olmo_lines
 from gputok.token_files.formats import base
-
-if TYPE_CHECKING:
-    import pathlib
-    from collections.abc import Iterable
-
-    from gputok.types import Array
+from gputok.types import Array
 
 _DOCUMENTS_AT_ONCE = 1 << 16
 _LONGEST_LINE = 1 << 16  # characters, far more than an id and the path of a source have
@@ -41,8 +38,6 @@ class Olmo(base.TokenFormat):
         return (name.removesuffix(".npy") + ".csv.gz",)
 
     def write_beside(self, shard: base.Shard, folder: pathlib.Path) -> None:
-        from gputok.kernels.cpu.records import olmo_lines
-
         # No name and no time: the same rows are the same bytes
         with created(folder / self.beside(shard.name)[0]) as file, gzip.GzipFile("", "wb", 1, file, mtime=0) as packed:
             for first in range(0, shard.n_documents, _DOCUMENTS_AT_ONCE):

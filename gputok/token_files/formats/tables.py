@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import pathlib
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Any
 
 from gputok.files.arrow import ids_batch, ids_schema, to_numpy
 from gputok.files.locations import LocalFile
 from gputok.files.parquet import readable_parquet
+from gputok.token_files.batches import TokenBatch
 from gputok.token_files.formats import base
-
-if TYPE_CHECKING:
-    import pathlib
-    from collections.abc import Iterable
-    from contextlib import AbstractContextManager
-
-    from gputok.token_files.batches import TokenBatch
-    from gputok.types import Array
+from gputok.types import Array
 
 _ROWS_AT_ONCE = 1 << 13  # a record batch or row group has so many documents
 
