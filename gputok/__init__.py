@@ -104,7 +104,7 @@ __all__ += ["install_as_tokenizers", "merge_tokens", "models", "normalizers", "o
 __all__ += ["processors", "save_sentencepiece", "save_tekken", "save_tiktoken", "tools", "train_new_from_iterator"]
 __all__ += ["train_sentencepiece", "trainers"]
 
-# In a source tree, kernels/ lies next to this folder, not inside as in the wheel. Either way its name is gputok.kernels.
+# In a source tree, kernels/ lies beside this folder, not inside as in the wheel. Its name is gputok.kernels in both.
 if not os.path.isdir(os.path.join(__path__[0], "kernels")):
     __path__.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 

@@ -35,7 +35,7 @@ def align(a: Tokenizer, b: Tokenizer, text: str) -> tuple[Positions, Positions, 
 
 
 def _ends(tokenizer: Tokenizer, text: str) -> Positions:
-    """Returns where each token of a text ends, in bytes; those of a part of a character end with it if bytes don't tell."""
+    """Returns where each token of a text ends, in bytes; a part of a character ends with it if bytes don't tell."""
     tokenizer = unwrapped(tokenizer)
     encoding = tokenizer.encode(text, add_special_tokens=False, padding=None, truncation=None)
     spelled, raw = tokenizer.decode_bytes(encoding.ids_array), text.encode()

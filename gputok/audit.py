@@ -36,7 +36,7 @@ CHECKS = {
     "cut": "not found in any text that was tried: the steps before the model cut or change their text",
     "partial": "no UTF-8 by themselves: parts of characters",
     "like special": "look like special tokens, but are ordinary tokens of the model, which any text can contain",
-    "not special": "look like special tokens, but are added without `special`: decode shows them, and text can forge them",
+    "not special": "look special, but are added without `special`: decode shows them, and text can forge them",
     "doubled": "several tokens stand for the same bytes",
     "normalized": "the normalizer changes them to the text of another token",
     "white space": "long white space",
@@ -228,10 +228,10 @@ def _ranges(ids: list[int], n_rows: int) -> Iterator[tuple[int, int]]:
 def not_made(pipeline: Pipeline, data: dict[int, bytes]) -> dict[int, str]:
     """Finds the tokens that no text gives: id -> why. Added tokens and the unknown token are none of them.
 
-    A token is in the tokens of some word only if the model makes this token of its text alone: in BPE, no merge crosses its
-    borders in the word, so what is merged inside is what is merged without the rest; in Unigram, a part of a best path is a
-    best path; in WordPiece, the longest match at its start is the token. So the model is asked for the tokens of each token's
-    own text, without the steps before it: this is exact, whatever those steps do.
+    A token is in the tokens of some word only if the model makes this token of its text alone: in BPE, no merge crosses
+    its borders in the word, so what is merged inside is what is merged without the rest; in Unigram, a part of a best
+    path is a best path; in WordPiece, the longest match at its start is the token. So the model is asked for the tokens
+    of each token's own text, without the steps before it: this is exact, whatever those steps do.
     """
     model: Any = pipeline.model
     found: dict[int, str] = {}
@@ -370,8 +370,8 @@ _NAMES = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight", "tok_em
 def read_embeddings(given: Any, tensor: str | None, n_ids: int) -> Any:
     """Reads embeddings: an array, or the path of a .npy or .safetensors file, as float32[n_rows, n_dimensions].
 
-    tensor: which tensor of a .safetensors file; None: the one whose name is usual for input embeddings. Raises ValueError if the
-    array, or the file, is of another kind, or has fewer rows than there are ids.
+    tensor: which tensor of a .safetensors file; None: the one with a usual name of input embeddings. Raises ValueError
+    if the array, or the file, is of another kind, or has fewer rows than there are ids.
     """
     shown = str(given) if isinstance(given, str | os.PathLike) else "embeddings"
     if tensor is not None and not shown.endswith(".safetensors"):
@@ -428,10 +428,10 @@ def _safetensors(path: pathlib.Path, tensor: str | None) -> Any:
 def unseen(matrix: Any, known: set[int]) -> dict[int, str]:
     """Finds the rows that training never saw: row -> its distance to the reference, as text.
 
-    Land and Bartolo 2024 (arXiv 2405.05417): the rows of tokens that no training text had lie close together, since nothing but
-    weight decay, or the same push away from every prediction, moved them. So the distance to the mean of rows that surely were
-    never seen (`known`: ids without a token, tokens that no text gives) tells the others: 95 % of these lie within the limit. If
-    there are fewer than three, the reference is 0, and the limit is six median deviations below the median.
+    Land and Bartolo 2024 (arXiv 2405.05417): the rows of tokens that no training text had lie close together: only
+    weight decay, or the same push away from every prediction, moved them. So the distance to the mean of rows that
+    surely were never seen (`known`: ids without a token, tokens that no text gives) tells the others: 95 % of these lie
+    within the limit. Of fewer than three, the reference is 0, the limit six median deviations below the median.
     """
     rows = np.array(sorted(known), np.int64)
     has_reference = len(rows) >= _FEWEST

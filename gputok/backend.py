@@ -38,8 +38,8 @@ def choose(device: str | None = None) -> Backend:
     "auto" is the CPU: gputok has not been measured on a GPU yet, so that nothing says when a GPU is faster.
 
     Args:
-        device: "auto", "cpu", "cuda" (every CUDA device that can be used: parts of a corpus are counted on each) or "cuda:N"
-            (the device of this number). None: GPUTOK_DEVICE of the environment, or else "auto".
+        device: "auto", "cpu", "cuda" (every CUDA device that can be used: parts of a corpus are counted on each) or
+            "cuda:N" (the device of this number). None: GPUTOK_DEVICE of the environment, or else "auto".
 
     Returns:
         The backend, with the reason for it.

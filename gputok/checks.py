@@ -2,8 +2,8 @@
 
 The same check runs when a field is set and when it is read from a file. A check is a function that takes a value and
 returns the value to store (often the same value), or raises `WrongType` or `WrongValue`. A check does not know the name
-of its field. `checked` and `reading` add the name to the error message, from the inside to the outside. So an error deep
-in a file reads `pretokenizers[1].length: must be a whole number from 0 to 2**64 - 1, not -1`.
+of its field. `checked` and `reading` add the name to the error message, from the inside to the outside. So an error
+deep in a file reads `pretokenizers[1].length: must be a whole number from 0 to 2**64 - 1, not -1`.
 
 >>> checked("length", integer(0, 9), 3)
 3
@@ -82,7 +82,7 @@ def checked(name: str, check: Callable[[Any], T], value: Any) -> T:
 def reading(name: str, read: Callable[[Any], T], value: Any) -> T:
     """Returns what `read` returns for a part of a file.
 
-    Raises WrongValue with the field that has the error, whatever exception `read` raises for the part (except RecursionError).
+    Raises WrongValue with the field that has the error, whatever `read` raises for the part (except RecursionError).
     """
     try:
         return read(value)

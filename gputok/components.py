@@ -1,8 +1,8 @@
 """Component, the base class of all steps of a tokenizer: a dataclass whose class name is the `type` of its JSON form.
 
-A component can be changed while other threads use it. Its state is the dictionary `vars(component)`. Nothing changes the
-fields in this dictionary; setting a field makes a new dictionary, which replaces the old one by one assignment. (Only
-derived values are added to it.) Code that reads a component more than once first takes a view of its state
+A component can be changed while other threads use it. Its state is the dictionary `vars(component)`. Nothing changes
+the fields in this dictionary; setting a field makes a new dictionary, which replaces the old one by one assignment.
+(Only derived values are added to it.) Code that reads a component more than once first takes a view of its state
 (`Component.frozen`).
 """
 
@@ -30,7 +30,7 @@ from gputok.checks import Check, FieldError, WrongValue, field, several
 T = TypeVar("T")
 
 versions: list[object] = [object()]
-"""One item: a new object after each change of a component or a tokenizer. While it is the same object, nothing has changed."""
+"""One item: a new object after each change of a component or a tokenizer."""
 
 exchanging = RLock()
 """Locks the exchange of states, and the reading of the states of several objects; held for an instant only."""
@@ -45,8 +45,8 @@ if hasattr(os, "register_at_fork"):
 def exchange(*changes: tuple[Any, str, Any, Any]) -> bool:
     """Sets several attributes at once, if none of them has changed meanwhile.
 
-    changes: (object, name of the attribute, old value, new value). If an attribute does not have its old value any more,
-    because another thread has set it, nothing changes and the result is False.
+    changes: (object, name of the attribute, old value, new value). If another thread has set an attribute, which so has
+    not its old value, nothing changes and the result is False.
     """
     with exchanging:
         if any(getattr(owner, name) is not old for owner, name, old, _ in changes):
@@ -94,8 +94,8 @@ class derived(Generic[T]):
 def without_collection() -> Generator[None, None, None]:
     """Switches the garbage collector off while a block runs.
 
-    Reading and writing a tokenizer and adding tokens make no garbage, and looking for some among 150,000 merges, or as many
-    tokens, takes longer than either.
+    Reading and writing a tokenizer and adding tokens make no garbage, and looking for some among 150,000 merges, or as
+    many tokens, takes longer than either.
     """
     collecting = gc.isenabled()
     gc.disable()
@@ -211,11 +211,11 @@ class Component:
     """Base of normalizers, pre-tokenizers, models, post-processors and decoders.
 
     A subclass is a dataclass whose fields (`gputok.checks.field`), in order, are the JSON form, the `repr`, the pickle
-    form and the settable attributes. Values computed from fields (compiled tables) are `derived`. Setting a field, which
-    the constructor and `from_dict` do as well, calls its check, and replaces the state by a new one; lists become tuples,
-    so that no caller can change a state. If the JSON form contains more than the fields, the subclass overrides `to_dict`
-    and `from_dict`. A user's class is decorated as a dataclass (`eq=False, repr=False`) by the user; its fields are saved,
-    too.
+    form and the settable attributes. Values computed from fields (compiled tables) are `derived`. Setting a field,
+    which the constructor and `from_dict` do as well, calls its check, and replaces the state by a new one; lists become
+    tuples, so that no caller can change a state. If the JSON form contains more than the fields, the subclass overrides
+    `to_dict` and `from_dict`. A user's class is decorated as a dataclass (`eq=False, repr=False`) by the user; its
+    fields are saved, too.
     """
 
     kind: ClassVar[str] = "component"  # "normalizer", "pre-tokenizer", ...: the word in error messages

@@ -1,4 +1,4 @@
-"""The first command to try: trains a tokenizer on text that every machine has, the source of Python's standard library."""
+"""The first command to try: trains a tokenizer on the source of Python's standard library, which every machine has."""
 
 from __future__ import annotations
 

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 _Words: TypeAlias = "tuple[Bytes, npt.NDArray[Any], npt.NDArray[Any], bool]"
 """Words in the order of their keys: their bytes, the lengths and the counts, and whether they are byte-level.
 
-The result of a task is a list of n shares of words; of 2 * n, if the words are of both kinds, which stay apart since the same
-text has another key in each. So result[i::n] is share i. These are plain tuples of arrays of small numbers: Dask knows how
-large they are, and sends them without a copy.
+The result of a task is a list of n shares of words; of 2 * n, if the words are of both kinds, which stay apart since
+the same text has another key in each. So result[i::n] is share i. These are plain tuples of arrays of small numbers:
+Dask knows how large they are, and sends them without a copy.
 """
 
 _MERGED_AT_ONCE = 8  # a worker holds and adds up so many counts
@@ -53,24 +53,24 @@ def count_words(
 ) -> WordCounts:
     """Counts the words of files on a Dask cluster, as `Tokenizer.count_words` does on one machine.
 
-    The files are dealt to tasks, which any worker can do; a task counts with one thread, since Dask runs as many tasks at a
-    time as a worker has threads. Results are added up on the workers, eight at a time, until eight for each thread are
-    left. These are in shares by the hash of the words, so that each thread adds up a share of all words, and the shares
-    come back one after the other.
+    The files are dealt to tasks, which any worker can do; a task counts with one thread, since Dask runs as many tasks
+    at a time as a worker has threads. Results are added up on the workers, eight at a time, until eight for each thread
+    are left. These are in shares by the hash of the words, so that each thread adds up a share of all words, and the
+    shares come back one after the other.
 
-    When a worker dies, Dask has others do again what it did; the result is the same. Three workers that die while they do the
-    same task end the call (Dask's `allowed-failures`).
+    When a worker dies, Dask has others do again what it did; the result is the same. Three workers that die while they
+    do the same task end the call (Dask's `allowed-failures`).
 
     Args:
         tokenizer: its normalizer, pre-tokenizer and added tokens cut the text into words.
         files: paths, folders, globs or URLs, which all workers see under the same names.
         client: a `distributed.Client`.
-        part_bytes: how many bytes of a file a task reads; see `corpus.parts`. None: a task reads up to 1 GB at the start, of
-            several files if they are smaller, and down to 32 MB at the end, so that most words are counted in few tasks and
-            no thread is without work for long.
+        part_bytes: how many bytes of a file a task reads; see `corpus.parts`. None: a task reads up to 1 GB at the
+            start, of several files if they are smaller, and down to 32 MB at the end, so that most words are counted in
+            few tasks and no thread is without work for long.
         options: as for `Tokenizer.count_words` (`gputok.pipeline.run.CountOptions`), but not `threads`, `progress` and
-            `temporary`. `memory_limit` is that of each task. `device` is "cpu", or "auto" if each worker process has a GPU
-            of its own, as those of `dask-cuda`.
+            `temporary`. `memory_limit` is that of each task. `device` is "cpu", or "auto" if each worker process has a
+            GPU of its own, as those of `dask-cuda`.
 
     Returns:
         The counts, equal to those of `tokenizer.count_words(files)`, in the order of `WordCounts.merge`.
@@ -102,8 +102,8 @@ def count_words(
         steps = _steps(tokenizer)
         if len(steps) > _FEW_BYTES:  # the scheduler would have to keep them once for each task
             (steps,) = submit(_given, [steps])
-        # As soon as there are so few results that there would be fewer merges than threads, they are in shares: then each
-        # thread adds up a share of all words.
+        # As soon as there are so few results that there would be fewer merges than threads, they are in shares: then
+        # each thread adds up a share of all words.
         most, n_shares = _MERGED_AT_ONCE * threads, min(threads, N_PARTITIONS)
         n = len(tasks)
         # All at once, so that Dask sees many tasks alike: it gives each thread the next one in this order.
@@ -156,9 +156,9 @@ def _groups(results: list[Any]) -> list[list[Any]]:
 def _guided(n: int, threads: int) -> list[int]:
     """Divides n units among threads: seven eighths evenly, then seven eighths of the rest, and so on.
 
-    Guided self-scheduling (Polychronopoulos and Kuck 1987), but all threads get a part of each size. A small task takes half
-    as long again for each byte, since it finds most of its words anew; so few units are left for the end, enough for threads
-    whose speeds differ by a third.
+    Guided self-scheduling (Polychronopoulos and Kuck 1987), but all threads get a part of each size. A small task takes
+    half as long again for each byte, since it finds most of its words anew; so few units are left for the end, enough
+    for threads whose speeds differ by a third.
 
     Returns:
         Where each range of units begins, and n.

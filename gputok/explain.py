@@ -93,7 +93,7 @@ class Explanation:
 
     Attributes:
         text: the text.
-        normalized: (step, text) for each step of the normalizer that changed the text; `│` stands beside added tokens.
+        normalized: (step, text) for each step of the normalizer that changed the text; `│`: beside added tokens.
         words: the words and added tokens in order.
         special: (token, id, place) for each token of the post-processor, in order.
         encoding: what `encode` returns, with the tokens of the post-processor, truncated and padded.
@@ -157,8 +157,9 @@ class Explanation:
 _STYLE = """
 .gputok-steps { overflow-x: auto; }
 .gputok-steps table { border-collapse: collapse; font: 12px ui-monospace, monospace; }
-.gputok-steps th, .gputok-steps td { text-align: left; vertical-align: top; padding: 4px 10px; border-bottom: 1px solid #8886; white-space: pre-wrap; overflow-wrap: anywhere; }
-.gputok-steps td:first-child { overflow-wrap: normal; }
+.gputok-steps th, .gputok-steps td { text-align: left; vertical-align: top; white-space: pre-wrap; }
+.gputok-steps th, .gputok-steps td { padding: 4px 10px; border-bottom: 1px solid #8886; }
+.gputok-steps th, .gputok-steps td:not(:first-child) { overflow-wrap: anywhere; }
 """
 _WIDEST = 60
 """A line shows all tokens of a word after a merge if these have at most so many characters."""
@@ -237,13 +238,13 @@ def _check(found: list[int], ids: list[int], text: str) -> None:
             (i for i, pair in enumerate(zip(found, ids, strict=False)) if pair[0] != pair[1]), min(len(found), len(ids))
         )
         raise RuntimeError(
-            f"this is a fault of gputok, please report it: for the text {text!r}, explain finds other ids than encode from "
-            f"token {at} on: {found[at : at + 8]}, not {ids[at : at + 8]}"
+            f"this is a fault of gputok, please report it: for the text {text!r}, explain finds other ids than encode "
+            f"from token {at} on: {found[at : at + 8]}, not {ids[at : at + 8]}"
         )
 
 
 def _normalized(pipeline: Pipeline, text: str) -> tuple[Pieces, list[tuple[str, str]]]:
-    """Finds the added tokens and normalizes the text, as `AddedVocabulary.apart` does, and tells what each step changed."""
+    """Finds added tokens and normalizes the text, as `AddedVocabulary.apart` does; tells what each step changed."""
     pieces = pipeline.added.extract(Pieces.from_batch(TextBatch.from_strings([text]), aligned=True), normalized=False)
     found: list[tuple[str, str]] = []
     for step in [] if pipeline.normalizer is None else pipeline.normalizer.leaves():
@@ -287,7 +288,7 @@ def _special(pipeline: Pipeline, encoding: Encoding, add_special_tokens: bool) -
 
 
 def cut_apart(step: PreTokenizer, pieces: Pieces, reasons: list[list[str]]) -> tuple[Pieces, list[list[str]]]:
-    """Applies a step of a pre-tokenizer, no Sequence, to pieces that aren't empty; says what cut each, before and after."""
+    """Applies a step of a pre-tokenizer, no Sequence, to pieces that aren't empty; says what cut each so far."""
     new, cut, name = step.apply(pieces).without_empty(), step.cut(), type(step).__name__
     if not step.in_files:
         return new, [[repr(step)]] * new.n_pieces
@@ -355,7 +356,7 @@ def _part(pattern: str | Regex | None, text: str, start: int, end: int) -> str:
 
 @functools.lru_cache(maxsize=16)
 def _branches(pattern: str) -> list[tuple[str, Any]]:
-    """The alternatives of a pattern as it writes them, each compiled by the package `regex`; none if that takes too long."""
+    """The alternatives of a pattern as it writes them, each compiled by `regex`; none if that takes too long."""
     with contextlib.suppress(ValueError):
         return [(written, to_regex(node)) for written, node in branches(pattern)]
     return []

@@ -43,9 +43,9 @@ class _Mark(NamedTuple):
 class Incremental:
     """The ids of a text that grows, such as a chat: always those of `Tokenizer.encode` for the whole text.
 
-    `Tokenizer.incremental` makes one. `append` encodes the new text and the text after the last *seam*: the last place at
-    which no text that follows can change the ids before it. A copy, also by `pickle` or `copy`, grows on its own. Texts are
-    neither truncated nor padded. One thread at a time may use an object.
+    `Tokenizer.incremental` makes one. `append` encodes the new text and the text after the last *seam*: the last place
+    at which no text that follows can change the ids before it. A copy, also by `pickle` or `copy`, grows on its own.
+    Texts are neither truncated nor padded. One thread at a time may use an object.
 
     Args:
         pipeline: the parts of the tokenizer.

@@ -69,7 +69,7 @@ def same_method(
 ) -> Callable[Concatenate[Any, _Given], _Found]:
     """Makes a method that calls the one of the same name of `_tokenizer`, the tokenizer inside.
 
-    first: the name of its first argument here, if it is another one; none: what the ValueError says if this argument is None.
+    first: another name of its first argument here; none: what the ValueError says if this argument is None.
     """
     name = method.__name__
 
@@ -93,7 +93,7 @@ def same_method(
 def in_thread(
     method: Callable[Concatenate[Any, _Given], _Found], also: str = ""
 ) -> Callable[Concatenate[Any, _Given], Coroutine[Any, Any, _Found]]:
-    """Makes the method `async_...`, which runs another method of an object on another thread; also: more for its docs."""
+    """Makes the method `async_...`, which runs a method of an object on another thread; also: more for its docs."""
     name = method.__name__
 
     @functools.wraps(method)

@@ -148,8 +148,8 @@ class Sequence(Chain, Normalizer):
             pieces = normalizer.apply(pieces)
             if len(pieces.data) > most:  # 40 times "a" -> "aa" would take a terabyte for one letter
                 raise ValueError(
-                    f"normalizers[{number}], {normalizer!r}: a text became more than {_MOST_TIMES:,} times as long, and has "
-                    f"{len(pieces.data):,} bytes; leave out steps that make text longer"
+                    f"normalizers[{number}], {normalizer!r}: a text became more than {_MOST_TIMES:,} times as long, "
+                    f"and has {len(pieces.data):,} bytes; leave out steps that make text longer"
                 )
         return pieces
 
@@ -432,7 +432,7 @@ class Precompiled(Normalizer):
         """True if no entry of the map has a space, and no grapheme cluster that has an entry goes on across one."""
         from gputok.kernels.cpu.precompiled import LABEL, PREPEND
 
-        # An unused unit of the double array may have the label, too. Then the answer is False although it could be True.
+        # An unused unit of the double array may have the label, too: then False, although it could be True.
         if bool(np.any(self.tables[0] & LABEL == ord(" "))):
             return False
         page, member = grapheme_classes()

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Pool(Generic[T]):
-    """Objects that no thread uses now. Any thread may take one, and give it back, unless an exception may have spoilt it.
+    """Objects that no thread uses. Any thread may take one, and give it back, unless an exception may have spoilt it.
 
     Args:
         make: makes an object where none is left, of the arguments of `take`.
@@ -30,7 +30,7 @@ class Pool(Generic[T]):
         self.give = self.free.append
 
     def take(self, *arguments: object) -> T:
-        """Returns the object that came back last, which is most likely still in a cache of the processor; else a new one."""
+        """Returns the object that came back last, the likeliest to be in a cache of the processor; else a new one."""
         try:
             return self.free.pop()
         except IndexError:

@@ -28,7 +28,7 @@ class _Known(NamedTuple):
     """The pipeline that a tree is for.
 
     Attributes:
-        frames: the ids around a text, in bytes: without and with special tokens; None: there is no one place for a text.
+        frames: the ids around a text, in bytes: without and with special tokens; None: a text has no one place.
     """
 
     pipeline: Pipeline
@@ -53,11 +53,11 @@ class _Node:
 
 @public("gputok")
 class PrefixCache:
-    """Encodes texts, and keeps the ids of their beginnings: of a text that begins like one before it, the rest is encoded.
+    """Encodes texts, and keeps the ids of their beginnings: of a text that begins like one before, it encodes the rest.
 
     The ids are always those of `tokenizer.encode`. The key is the text itself, not a hash. What was used longest ago is
-    dropped. Threads may share it; a copy, also by `pickle`, begins empty. If the tokenizer changes (`add_tokens`), the cache
-    begins anew. For one chat, `Tokenizer.incremental` is faster.
+    dropped. Threads may share it; a copy, also by `pickle`, begins empty. If the tokenizer changes (`add_tokens`), the
+    cache begins anew. For one chat, `Tokenizer.incremental` is faster.
 
     Args:
         tokenizer: a `Tokenizer`, also one that changes, or a `PreTrainedTokenizer`.

@@ -22,10 +22,10 @@ from gputok.progress import Progress, reporting
 class Superwords:
     """Learns superwords for a tokenizer; `Tokenizer.superwords` makes it.
 
-    A corpus on many machines is learned from in three rounds. Each round counts shards, saves the counts, and adds them up
-    by `WordCounts.load`: words (`Tokenizer.count_words`), from which an ordinary BPE of `trainer.n_words` tokens is trained;
-    then pairs; then, with the sum of the pairs, runs. `train_from_runs` gives the tokenizer that `Tokenizer.train` gives, byte
-    for byte.
+    A corpus on many machines is learned from in three rounds. Each round counts shards, saves the counts, and adds them
+    up by `WordCounts.load`: words (`Tokenizer.count_words`), from which an ordinary BPE of `trainer.n_words` tokens is
+    trained; then pairs; then, with the sum of the pairs, runs. `train_from_runs` gives the tokenizer that
+    `Tokenizer.train` gives, byte for byte.
 
     Args:
         tokenizer: the tokenizer, which is trained in place.
@@ -68,7 +68,7 @@ class Superwords:
             trainer: as for `count_pairs`.
             pairs: the pairs of all shards.
             threshold: where text is cut, for all shards alike; None: as the pairs suggest.
-            options: how the source is read, and the work is done (`gputok.pipeline.run.CountOptions`), without `device`.
+            options: how the source is read, and the work is done (`gputok.pipeline.run.CountOptions`), no `device`.
 
         Returns:
             The runs, as words whose bytes are ids.
@@ -108,7 +108,7 @@ class Superwords:
             memory_limit: as for `Tokenizer.train_from_word_counts`.
 
         Raises:
-            ValueError: if the runs were cut by a threshold that was too high; the message gives the threshold to count them by.
+            ValueError: if the runs were cut by too high a threshold; the message gives the one to count them by.
         """
         run = Run.of(None, threads, progress, memory_limit)
         stage, cells = superwords.second_stage(self._tokenizer.pipeline, trainer), superwords.Cells.of(pairs)
@@ -136,8 +136,8 @@ class Superwords:
     ) -> None:
         """Trains superwords from one corpus, and sets the model, the added tokens and the pre-tokenizer.
 
-        min_count: 0 or 1. options: `temporary` is used. resume: the work folder, or None. keep: the corpus can be read only
-        once, so that a temporary file keeps the texts.
+        min_count: 0 or 1. options: `temporary` is used. resume: the work folder, or None. keep: a temporary file keeps
+        the texts, since the corpus can be read only once.
         """
         if checked("min_count", integer(0, SIZE), min_count) > 1:
             raise ValueError(

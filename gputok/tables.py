@@ -6,7 +6,8 @@
 >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
 >>> connection = duckdb.connect()
 >>> ColumnFunctions(tokenizer).register(connection)
->>> connection.sql("SELECT count_tokens('so it goes'), encode_tokens('so it'), split_tokens('so it goes', 2)").fetchall()
+>>> query = "SELECT count_tokens('so it goes'), encode_tokens('so it'), split_tokens('so it goes', 2)"
+>>> connection.sql(query).fetchall()
 [(3, [0, 1], ['so it', ' goes'])]
 """
 
@@ -98,7 +99,7 @@ class ColumnFunctions:
         return pa.array(found, pa.large_list(pa.large_string()))
 
     def register(self, connection: Any) -> None:
-        """Makes the SQL functions `count_tokens(text)`, `encode_tokens(text)` and `split_tokens(text, max_tokens)` in DuckDB.
+        """Makes the functions `count_tokens(text)`, `encode_tokens(text)`, `split_tokens(text, max_tokens)` in DuckDB.
 
         Args:
             connection: a connection of DuckDB, or the module `duckdb`.

@@ -113,17 +113,17 @@ class Tokenizer:
     _given: Pipeline
     """The components that the user set. They can be changed in place, so calls never use them, only `pipeline`."""
     _frozen: tuple[object, list[Any], Pipeline, Pipeline]
-    """What `pipeline` was made of last: the version of all components, the added tokens and states, the steps without limits."""
+    """What `pipeline` was made of: the version of all components, added tokens and states, the steps without limits."""
 
     _texts: tuple[object, Texts | None, int, Any] = object(), None, 0, None
-    """What encodes texts, after the version of all components that it belongs to; then what machine code needs of it."""
+    """The version of all components, what encodes texts for it, and what machine code needs of that."""
 
     def __init__(self, model: Model) -> None:
         self._given = Pipeline(model, AddedVocabulary())
         self._frozen = object(), [], self._given, self._given
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # Programs give tokenizers attributes of their own, such as `pad_id`. But a step under another name is a mistake.
+        # Programs give tokenizers attributes of their own, such as `pad_id`; a step under another name is a mistake.
         is_step = isinstance(value, components.Component)
         if is_step and not hasattr(type(self), name) and not components.users_own(self):
             steps = [name for name, found in vars(Tokenizer).items() if isinstance(found, property) and found.fset]
@@ -218,8 +218,8 @@ class Tokenizer:
         Raises:
             FileNotFoundError: there is no such file.
             ValueError: the file is no tokenizer.json; the message names the wrong field or, for a file of another
-                format, the function that opens it. Or a compiled tokenizer is damaged, or from another version; the message
-                has the command that makes it anew.
+                format, the function that opens it. Or a compiled tokenizer is damaged, or from another version; the
+                message has the command that makes it anew.
         """
         if begins_with(path, serialize.COMPILED):
             from gputok.pipeline import compiled
@@ -306,11 +306,11 @@ class Tokenizer:
         return b"".join(serialize.tokenizer_json(self.pipeline, pretty)).decode()
 
     def save(self, path: str, pretty: bool = True, *, storage_options: StorageOptions = None) -> None:
-        """Writes a tokenizer.json, or a compiled tokenizer: if writing fails, an old file of this name is left as it was.
+        """Writes a tokenizer.json, or a compiled tokenizer. If writing fails, an old file of this name stays as it was.
 
-        A compiled tokenizer holds the same as the tokenizer.json, and its tables, ready to use: a process opens it and encodes a
-        first text in a fraction of the time. Only the same version of gputok opens it. Processes share its memory, unless
-        somebody but its owner, who must be the user or root, may write the file: then each process has a copy.
+        A compiled tokenizer holds the same as the tokenizer.json, and its tables, ready to use: a process opens it and
+        encodes a first text in a fraction of the time. Only the same version of gputok opens it. Processes share its
+        memory, unless others than its owner, who must be the user or root, may write the file: then each has a copy.
 
         Args:
             path: the path or URL to write to. A name that ends in .gputok is for a compiled tokenizer.
@@ -467,8 +467,8 @@ class Tokenizer:
             device: as for `train`.
             threads: as for `train`.
             progress: as for `train`.
-            min_count: leave words out that occur less often; 0: none. An approximation, which saves memory: most distinct
-                words of a large corpus occur once. For weighted counts, see `gputok.counts.weights`.
+            min_count: leave words out that occur less often; 0: none. An approximation, which saves memory: most
+                distinct words of a large corpus occur once. For weighted counts, see `gputok.counts.weights`.
             memory_limit: the memory that training may take besides the words themselves, as for `count_words`. What BPE
                 takes is estimated before it starts, and reported as the detail of the stage "merge".
 
@@ -541,9 +541,9 @@ class Tokenizer:
         return Superwords(self)
 
     def learn(self, learnt: Any, special_tokens: Iterable[str | AddedToken], **parts: Any) -> None:
-        """Sets what was learnt: model, added tokens and other parts together, also if other threads change them meanwhile.
+        """Sets what was learnt: model, added tokens and other parts together, whatever other threads set meanwhile.
 
-        learnt: what `Trainer.train` returns. special_tokens: those of the trainer, which has made AddedTokens of strings.
+        learnt: what `Trainer.train` returns. special_tokens: those of the trainer, as AddedTokens.
         """
         added_tokens = [token.copied() for token in special_tokens if isinstance(token, AddedToken)]
         while True:
@@ -559,7 +559,7 @@ class Tokenizer:
                 return
 
     def replace_model(self, model: Model, special_tokens: list[AddedToken]) -> None:
-        """Sets a model and adds special tokens, in one step for other threads; a token of the model keeps its id there."""
+        """Sets a model and adds special tokens, in one step for other threads; tokens of the model keep their ids."""
         added = [token.copied() for token in special_tokens]
         self._change(lambda given: dataclasses.replace(given, model=model).with_added(added)[0])
 
@@ -578,12 +578,12 @@ class Tokenizer:
 
         Args:
             source: files as for `train`, parts of files (`gputok.corpus.parts`), or an iterable of texts.
-            resume: a work folder, new or of an earlier run that was broken off. The counts of each part of the corpus are
-                saved there, and a part whose counts are there is not counted again. The folder is
-                not deleted. You can delete it once you have used the result.
+            resume: a work folder, new or of an earlier run that was broken off. The counts of each part of the corpus
+                are saved there, and a part whose counts are there is not counted again. The folder is not deleted. You
+                can delete it once you have used the result.
             weights: what each word of a source counts for, by the name of the source, as a decimal ("2.5"); 1 for the
-                others. `source` then is a mapping of names. The weights become whole numbers (`gputok.counts.weights`), and
-                the counts are exact.
+                others. `source` then is a mapping of names. The weights become whole numbers (`gputok.counts.weights`),
+                and the counts are exact.
             temperature: instead of weights, from 0 to 1: a source with the share p of the text counts as the share
                 p ** temperature, as `WordCounts.merge` says.
             options: as for `train`.
@@ -595,8 +595,8 @@ class Tokenizer:
         Raises:
             FileNotFoundError: a name matches no file.
             ValueError: a file is broken or not UTF-8; the message names the file and the line. Or the limit is not a
-                number of bytes, or too small for what is read (32 MB at least); or the work folder is of another corpus, tokenizer or options, or holds something
-                else.
+                number of bytes, or too small for what is read (32 MB at least); or the work folder is of another
+                corpus, tokenizer or options, or holds something else.
             OSError: the folder for temporary files is full.
             TypeError: an item is no string.
 
@@ -656,11 +656,11 @@ class Tokenizer:
     ) -> VocabularyChange:
         """Adds tokens that suit a corpus, by BPE that goes on where the training of the model ended.
 
-        All tokens keep their ids, and all merges their ranks. New merges come after them (`gputok.models.bpe.extend`), so
-        every new token is reachable, text without new tokens keeps its ids, and each boundary between tokens is one that
-        the tokenizer made before. Added tokens are also written into the vocabulary of the model: else they would get other
-        ids when the file is loaded, also by `tokenizers`. A model that falls back to bytes also gets the characters that
-        it lacks, if they are frequent enough.
+        All tokens keep their ids, and all merges their ranks. New merges come after them (`gputok.models.bpe.extend`),
+        so every new token is reachable, text without new tokens keeps its ids, and each boundary between tokens is one
+        that the tokenizer made before. Added tokens are also written into the vocabulary of the model: else they would
+        get other ids when the file is loaded, also by `tokenizers`. A model that falls back to bytes also gets the
+        characters that it lacks, if they are frequent enough.
 
         Args:
             source: files as for `train`, an iterable of texts, or `WordCounts` of this tokenizer's `count_words`.
@@ -691,11 +691,11 @@ class Tokenizer:
         return self._resize("extend", source, n_tokens, min_frequency, options)
 
     def prune(self, n_tokens: int, source: Any, **options: Unpack[CountOptions]) -> VocabularyChange:
-        """Takes the tokens out of the vocabulary that a corpus misses least, by leaf pruning (`gputok.models.bpe.prune`).
+        """Takes the tokens away that a corpus misses least, by leaf pruning (`gputok.models.bpe.prune`).
 
-        The tokens that stay can all be reached, and text without tokens that have gone keeps its tokens. Special tokens,
-        bytes, and, unless the model falls back to bytes, single characters stay. Ids are renumbered without gaps, in the
-        old order, in the model, the added tokens, the post-processor and the padding.
+        The tokens that stay can all be reached, and text without tokens that have gone keeps its tokens. Special
+        tokens, bytes, and, unless the model falls back to bytes, single characters stay. Ids are renumbered without
+        gaps, in the old order, in the model, the added tokens, the post-processor and the padding.
 
         Args:
             n_tokens: how many tokens are left, special ones included.
@@ -706,8 +706,8 @@ class Tokenizer:
             What has changed, for resizing the embeddings of a model.
 
         Raises:
-            ValueError: the model is not BPE, so many tokens can't be left, a step uses an id that no token has, or a file
-                is broken. The tokenizer is unchanged.
+            ValueError: the model is not BPE, so many tokens can't be left, a step uses an id that no token has, or a
+                file is broken. The tokenizer is unchanged.
             FileNotFoundError: a name matches no file.
 
         Example:
@@ -723,8 +723,8 @@ class Tokenizer:
     def truncate(self, vocab_size: int) -> VocabularyChange:
         """Cuts the vocabulary to the size that a training could have had: the last merges and their tokens go.
 
-        The result is the tokenizer that a training with this `vocab_size` gives from the same words. For a tokenizer that
-        was trained on other text than yours, `prune` costs far fewer tokens. Ids are renumbered as by `prune`.
+        The result is the tokenizer that a training with this `vocab_size` gives from the same words. For a tokenizer
+        that was trained on other text than yours, `prune` costs far fewer tokens. Ids are renumbered as by `prune`.
 
         Args:
             vocab_size: how many tokens are left, special ones included.
@@ -747,7 +747,7 @@ class Tokenizer:
         return self._resize("truncate", vocab_size)
 
     def _resize(self, operation: str, *arguments: Any) -> VocabularyChange:
-        """Sets the parts that a function of `resize` returns. Raises RuntimeError if another thread sets a part meanwhile."""
+        """Sets what a function of `resize` returns. Raises RuntimeError if another thread sets a part meanwhile."""
         from gputok.pipeline import resize
 
         given = self._given
@@ -812,8 +812,8 @@ class Tokenizer:
     ) -> CorpusEncoder:
         """Makes a function for Spark, Ray, Dask and other engines, which encodes Arrow batches.
 
-        The function can be pickled, takes an iterable of pyarrow.RecordBatch, and gives batches of `ids`, lists of uint16 or
-        uint32, a row for each row, as `encode_corpus` encodes files.
+        The function can be pickled, takes an iterable of pyarrow.RecordBatch, and gives batches of `ids`, lists of
+        uint16 or uint32, a row for each row, as `encode_corpus` encodes files.
 
         Args:
             column: the column of text; None: "text", or the only column of strings.
@@ -858,7 +858,7 @@ class Tokenizer:
             is_pretokenized: texts are lists of words; each word is encoded alone, without the pre-tokenizer's cuts
                 between words.
             add_special_tokens: let the post-processor add its tokens.
-            padding: for this call, the arguments of `enable_padding`, or None: no padding. By default, that of the tokenizer.
+            padding: for this call, the arguments of `enable_padding`, or None: no padding. ...: that of the tokenizer.
             truncation: in the same way, the arguments of `enable_truncation`.
 
         Returns:
@@ -974,8 +974,8 @@ class Tokenizer:
         """Encodes like `encode_batch`, with the same arguments, into arrays, without a Python object for each token.
 
         Returns:
-            `ids`, `type_ids` and `attention_mask`: uint32[n_tokens] and, if padding is enabled, uint32[n_texts, length]; and
-            `rows`, int64[n_texts + 1]: text i has ids[rows[i]:rows[i + 1]] or, with padding, ids[i].
+            `ids`, `type_ids` and `attention_mask`: uint32[n_tokens] or, with padding, uint32[n_texts, length];
+            and `rows`, int64[n_texts + 1]: text i has ids[rows[i]:rows[i + 1]] or, with padding, ids[i].
 
         Raises:
             TypeError: an input is no text and no pair.
@@ -1008,7 +1008,7 @@ class Tokenizer:
             An empty text. It works with the steps that are set now.
 
         Raises:
-            ValueError: the model draws random tokens, or the template of the post-processor has not the text exactly once.
+            ValueError: the model draws random tokens, or the post-processor's template has not the text exactly once.
 
         Example:
             >>> from gputok import models, pre_tokenizers
@@ -1065,8 +1065,8 @@ class Tokenizer:
     ) -> list[Part] | list[list[Part]]:
         r"""Splits a text into parts of at most `max_tokens` tokens, counted exactly, without special tokens.
 
-        The parts lie side by side, or overlap, and leave nothing out. They end between words; a word longer than a part is
-        cut between characters.
+        The parts lie side by side, or overlap, and leave nothing out. They end between words; a word longer than a part
+        is cut between characters.
 
         Args:
             text: the text, or a list of texts.
@@ -1100,9 +1100,9 @@ class Tokenizer:
     ) -> DeviceTokens:
         """Encodes texts, and leaves the ids in the memory of a GPU.
 
-        Texts are neither truncated nor padded. What the GPU can't encode is encoded by the CPU and copied, with a warning. So is a
-        short batch (about 60 kB of English), which the CPU encodes sooner; `encoded_by` says so. The tables of the tokenizer stay on
-        the GPU as long as it lives, and no call waits for other work on the GPU.
+        Texts are neither truncated nor padded. What the GPU can't encode is encoded by the CPU and copied, with a
+        warning. So is a short batch (about 60 kB of English), which the CPU encodes sooner; `encoded_by` says so. The
+        tables of the tokenizer stay on the GPU as long as it lives, and no call waits for other work on the GPU.
 
         Args:
             texts: strings, of 1 GiB together at most.
@@ -1110,8 +1110,8 @@ class Tokenizer:
             add_special_tokens: adds the special tokens of the post-processor.
 
         Returns:
-            `ids`, int32[n_ids], and `rows`, int32[n_texts + 1]: text i has ids[rows[i]:rows[i + 1]]. Both have `__dlpack__`,
-            so `torch.from_dlpack(ids)` copies nothing. `encoded_by` is "cuda" or "cpu".
+            `ids`, int32[n_ids], and `rows`, int32[n_texts + 1]: text i has ids[rows[i]:rows[i + 1]]. Both have
+            `__dlpack__`, so `torch.from_dlpack(ids)` copies nothing. `encoded_by` is "cuda" or "cpu".
 
         Raises:
             RuntimeError: there is no such device.
@@ -1215,10 +1215,10 @@ class Tokenizer:
 
         Args:
             source: files as for `train`, or an iterable of texts.
-            output: the path or URL to write to; None: yield batches; "cuda" or "cuda:N": yield batches that stay on that GPU.
-            eos: a token to put at the end of each document; True: the tokenizer's own. Where a format wants the end token
-                before a document ("llmc"), it stands there; where a format wants none for an empty document ("megatron"),
-                that has none. If the post-processor adds the same token there, there is only one.
+            output: the path or URL to write to; None: yield batches; "cuda" or "cuda:N": batches that stay on that GPU.
+            eos: a token to put at the end of each document; True: the tokenizer's own. Where a format wants the end
+                token before a document ("llmc"), it stands there; where a format wants none for an empty document
+                ("megatron"), that has none. If the post-processor adds the same token there, there is only one.
             bos: a token to put before each document; True: the tokenizer's own.
             add_special_tokens: let the post-processor add its tokens.
             options: how files are read, how the work is done, and what is written: `format`, `shard_tokens`, `shuffle`,
@@ -1227,15 +1227,14 @@ class Tokenizer:
         Returns:
             Without `output`, an iterator of a `TokenBatch` for 1 to 16 megabytes of text (64 on a GPU): `ids`,
             uint16[n_ids] (uint32 if the vocabulary has more than 65,536 ids), and `rows`, int64[n_documents + 1].
-            With a GPU as `output`, an iterator of `DeviceTokens` for each 64 MB of text: `ids` and `rows`, int32, as
-            `encode_on_device` returns them.
+            With a GPU as `output`, an iterator of `DeviceTokens` for each 64 MB of text, as of `encode_on_device`.
             With a path, how many documents, ids, unknown ids and bytes there were
             (`gputok.token_files.token_files.Written`). `gputok.open_tokens(output)` reads the documents.
 
         Raises:
             FileNotFoundError: a name matches no file.
-            ValueError: a file is broken or not UTF-8; the ending of `output` is of no format, or a format does not exist,
-                or can't store these ids; the tokenizer has no such token.
+            ValueError: a file is broken or not UTF-8; the ending of `output` is of no format, or a format does not
+                exist, or can't store these ids; the tokenizer has no such token.
 
         Example:
             >>> from gputok import models, pre_tokenizers
@@ -1254,11 +1253,11 @@ class Tokenizer:
         return write.encode(self.pipeline, _source(source, reading), run, add_special_tokens, output, bos, eos, files)
 
     def explain(self, text: str, add_special_tokens: bool = True) -> Explanation:
-        """Explains how a text becomes tokens, step by step: a slow twin of `encode`, whose ids it compares with its own.
+        """Explains how a text becomes tokens, step by step: a slow twin of `encode`, which compares its ids with it.
 
-        It tells the added tokens, the normalized text, the words with the part of the pattern that cut them, and what the
-        model did in each: BPE's merges with their ranks, and what was not merged and why; WordPiece's longest matches;
-        Unigram's best path with its scores.
+        It tells the added tokens, the normalized text, the words with the part of the pattern that cut them, and what
+        the model did in each: BPE's merges with their ranks, and what was not merged and why; WordPiece's longest
+        matches; Unigram's best path with its scores.
 
         Args:
             text: the text.
@@ -1295,9 +1294,9 @@ class Tokenizer:
     ) -> Audit:
         """Looks for what is odd in the vocabulary.
 
-        Tokens that no text gives (exactly, by the model's own merging) or that the steps before the model cut or change;
-        parts of characters; ordinary tokens that look like special tokens, and added tokens that do but are not `special`;
-        doubled tokens; tokens that the normalizer makes equal; long white space; ids without a token.
+        Tokens that no text gives (exactly, by the model's own merging) or that the steps before the model cut or
+        change; parts of characters; ordinary tokens that look like special tokens, and added tokens that do but are not
+        `special`; doubled tokens; tokens that the normalizer makes equal; long white space; ids without a token.
 
         Args:
             embeddings: the embeddings of a model, an array [n_rows, n_dimensions] or a .npy or .safetensors file: finds
@@ -1326,7 +1325,7 @@ class Tokenizer:
 
         Args:
             corpus: files as for `train`, or an iterable of texts.
-            options: what is compared and how it is read (`gputok.report.ReportOptions`), such as `others={"gpt2": tokenizer}`.
+            options: what is compared and how it is read (`gputok.report.ReportOptions`): `others={"gpt2": tokenizer}`.
 
         Returns:
             The report: `print` shows a table, `figures()` gives figures of matplotlib, `to_html(path)` writes a page.
@@ -1343,8 +1342,8 @@ class Tokenizer:
             options: how the words are counted, as for `count_words`.
 
         Returns:
-            The tokens of the text by vocabulary size, from the alphabet to the whole vocabulary (`truncate` gives such a
-            tokenizer).
+            The tokens of the text by vocabulary size, from the alphabet to the whole vocabulary (`truncate` gives such
+            a tokenizer).
 
         Raises:
             ValueError: the model is not BPE.
@@ -1371,14 +1370,14 @@ class Tokenizer:
     ) -> Encoding:
         """Encodes a text of which some segments are trusted: text from elsewhere can't forge special tokens.
 
-        Protected tokens are found in trusted segments side by side, as if these were a text of their own. What lies between
-        them is one text, in which protected tokens are ordinary text. If all segments are trusted, this is `encode`.
+        Protected tokens are found in trusted segments side by side, as if these were a text of their own. What lies
+        between them is one text, in which these tokens are ordinary text. If all are trusted, this is `encode`.
 
         Args:
             segments: (text, trusted) in order.
             add_special_tokens: let the post-processor add its tokens.
-            protect: "special": the special tokens; "added": all added tokens; or a list: the special tokens and these. Some
-                models have added tokens that control them, but are not special, such as DeepSeek's `<｜User｜>`.
+            protect: "special": the special tokens; "added": all added tokens; or a list: the special tokens and these.
+                Some models have added tokens that control them, but are not special, such as DeepSeek's `<｜User｜>`.
 
         Returns:
             The encoding; offsets count in all segments together.
@@ -1576,8 +1575,8 @@ class Tokenizer:
             >>> from gputok import decoders, models
             >>> tokenizer = Tokenizer(models.BPE({"Ã": 0, "©": 1, "t": 2}, []))
             >>> tokenizer.decoder = decoders.ByteLevel()
-            >>> tokenizer.token_bytes(0), tokenizer.decode_bytes([2, 0, 1]).decode(), tokenizer.byte_ends([2, 0, 1]).tolist()
-            (b'\xc3', 'té', [1, 2, 3])
+            >>> tokenizer.decode_bytes([2, 0, 1]).decode(), tokenizer.byte_ends([2, 0, 1]).tolist()
+            ('té', [1, 2, 3])
         """
         return decode_ids.byte_ends(decode_ids.spelled_out(self.pipeline, _id_list(ids)))
 

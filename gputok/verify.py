@@ -50,7 +50,7 @@ class Difference(NamedTuple):
 
 @dataclasses.dataclass
 class Compared:
-    """A package: its name and version, the documents in which it differs, and where first; or why it wasn't compared."""
+    """A package: its name and version, how many documents differ, and where first; or why it wasn't compared."""
 
     name: str
     version: str = ""
@@ -111,12 +111,12 @@ def verify(
     packages: Sequence[str] | None = None,
     **reading: Any,
 ) -> Verified:
-    """Compares the ids of gputok with those of other packages, document by document, without special tokens around them.
+    """Compares the ids of gputok with those of other packages, by documents, without special tokens around them.
 
     Args:
         corpus: a list of texts, or the name of a file, a folder or a glob.
         tokenizer: the tokenizer.
-        path: the file or folder that it was read from: `transformers` opens it itself, and `sentencepiece` its `.model`.
+        path: the file or folder it was read from: `transformers` opens it itself, `sentencepiece` its `.model`.
         packages: names of `PACKAGES`; None: all that are installed. "encode_corpus" is gputok's own way for corpora.
         reading: other arguments of `gputok.corpus.read`, such as `column`.
 

@@ -1,8 +1,8 @@
-"""The command line: `gputok train`, `count`, `encode`, `decode`, `extend`, `prune`, `tokens`, `convert`, `report`, `sizes`, `show`, `bench` and others.
+"""The command line: `gputok train`, `count`, `encode`, `decode` and others.
 
-Results go to standard output or to the file of `--output`, which is written atomically; `-` stands for standard input or
-standard output. What a command did is summed up in one line on standard output, or on standard error if standard output
-has the result. Progress, warnings and errors go to standard error, an error as one line. Exit status: 0 success,
+Results go to standard output or to the file of `--output`, which is written atomically; `-` stands for standard input
+or standard output. What a command did is summed up in one line on standard output, or on standard error if standard
+output has the result. Progress, warnings and errors go to standard error, an error as one line. Exit status: 0 success,
 1 failure, 2 usage error, 130 interrupted (Ctrl-C).
 """
 
@@ -12,7 +12,7 @@ import os
 # No command multiplies matrices. Else OpenBLAS starts threads as NumPy is imported, and they wait for 0.1 s of CPU
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-# Modules are no garbage: to look for some, while they are imported and when the process ends, takes a tenth of `gputok --help`
+# Modules are no garbage: to look for some, at their import and at the end, takes a tenth of `gputok --help`
 _collects = gc.isenabled()
 gc.disable()
 try:

@@ -70,7 +70,7 @@ def start(
     runs: int = 9,
     as_json: bool = False,
 ) -> None:
-    """Time fresh processes that import, load and encode one text, by their parts, and those of tokenizers and gigatoken."""
+    """Time fresh processes that import, load and encode one text, also with tokenizers and gigatoken, by parts."""
     from gputok.bench import processes
 
     options.check_standard_input([*(tokenizers or []), text])
@@ -90,7 +90,7 @@ def latency(
     doors: bool = False,
     as_json: bool = False,
 ) -> None:
-    """Time the encoding of one short text (repeated, new, not ASCII, with special tokens), and compare with tokenizers."""
+    """Time the encoding of a short text (repeated, new, not ASCII, with special tokens); compare with tokenizers."""
     from gputok.bench import processes
 
     if peer or doors:

@@ -101,8 +101,8 @@ def _note_missing_ends(loaded: Tokenizer, path: str, format: str, sequence_lengt
     if ids and ids.isdisjoint(itertools.chain(*around)):
         have, value = " and ".join(map(short, tokens)), "auto" if len(tokens) == 1 else tokens[0]
         print(
-            f"gputok: note: what reads {format} joins documents, and nothing will tell where one ends; the tokenizer has "
-            f"{have} for this: --eos '{value}'",
+            f"gputok: note: what reads {format} joins documents, and nothing will tell where one ends; the tokenizer "
+            f"has {have} for this: --eos '{value}'",
             file=sys.stderr,
         )
 
@@ -232,7 +232,7 @@ def split(
     *,
     reading: options.Reading,
 ) -> None:
-    """Split documents into parts of so many tokens: JSON Lines of document, start, stop (characters), tokens and text."""
+    """Split documents into parts of so many tokens: JSON Lines of document, start, stop (characters), tokens, text."""
     from gputok.corpus.document_kinds import file_kind
     from gputok.corpus.source import Source
 

@@ -154,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if said := _kept(words):
             print(f"gputok: stopped; {said}", file=sys.stderr)
         sys.stderr.flush()
-        # Temporary files are removed by now. Freeing the memory, object by object, would take as long as the work before
+        # Temporary files are gone. Freeing the memory, object by object, would take as long as the work before
         os._exit(code)
     sys.exit(code or 0)
 
@@ -171,7 +171,7 @@ def _write_utf8() -> None:
 def _complete(words: Sequence[str]) -> None:
     """Ends the process after `--show-completion SHELL` or `--install-completion SHELL`.
 
-    typer takes the name of the shell only from a shell that is a parent of this process, which a Dockerfile has none of.
+    typer takes the name of the shell only from a shell that is a parent of this process: a Dockerfile has none.
     """
     if len(words) != 2 or words[0] not in ("--show-completion", "--install-completion"):
         return
@@ -232,8 +232,9 @@ def _for_the_shell(text: str) -> str:
 
 
 _ARGUMENT = re.compile(
-    r"(?<![\w/.-])(column|separator|errors|threads|device|memory_limit|min_count|min_frequency|weights|temperature|resume|"
-    r"format|eos|bos|shard_tokens|shuffle|dtype|sequence_length|pattern|vocab_size|price)=(['\"]?)([\w.:%+</>-]*)\2"
+    r"(?<![\w/.-])(column|separator|errors|threads|device|memory_limit|min_count|min_frequency|weights|temperature|"
+    r"resume|format|eos|bos|shard_tokens|shuffle|dtype|sequence_length|pattern|vocab_size|price)"
+    r"=(['\"]?)([\w.:%+</>-]*)\2"
 )
 
 

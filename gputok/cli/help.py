@@ -144,8 +144,8 @@ doors --doors: Time prompts, batches and first texts, without a peer too; also o
 """
 """`command.parameter options VALUE: help`, without what is usual.
 
-The command is left out if all others have the entry; the options, if they are the name of the parameter; VALUE, if there is none.
-`N>=1` is a number with its lower limit, and an argument stands in brackets.
+The command is left out if all others have the entry; the options, if they are the name of the parameter; VALUE, if
+there is none. `N>=1` is a number with its lower limit, and an argument stands in brackets.
 """
 
 

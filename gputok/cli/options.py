@@ -71,7 +71,7 @@ class Reading(OptionGroup):
         )
 
     def sources(self, names: Sequence[str]) -> list[Any]:
-        """Converts inputs for `corpus.read`: `-` becomes the open standard input, as JSON Lines if a column is given."""
+        """Converts inputs for `corpus.read`, as `sources` below does."""
         return sources(names, self.column)
 
 
@@ -117,7 +117,7 @@ class TokenFileOptions(OptionGroup):
 
 
 def grouped(command: Callable[..., None], words: str) -> Callable[..., None]:
-    """Makes each parameter of a command that is an `OptionGroup` into the options of the group, in the place of the parameter.
+    """Makes each parameter of a command that is an `OptionGroup` into the options of the group, in the same place.
 
     words: those of the command in the shell; they choose its entries in the table of help.
     """
@@ -186,8 +186,8 @@ def as_text(given: str) -> str | None:
 def _is_name(given: str) -> bool:
     """Is an argument that names no file meant as a name, or a glob, and not as a text?
 
-    A name has no white space, and has the ending of a kind of files with documents, lies in a folder that exists, or looks
-    like the name of a file beside it.
+    A name has no white space, and has the ending of a kind of files with documents, lies in a folder that exists, or
+    looks like the name of a file beside it.
     """
     from gputok.corpus.document_kinds import file_kind
     from gputok.files.locations import LocalFile
@@ -318,7 +318,7 @@ def _refuse_inputs(path: str, inputs: Sequence[str], storage: Mapping[str, Any])
 
 
 def check_second(name: str, path: str | None, output: str, storage: Mapping[str, Any], inputs: Sequence[str]) -> None:
-    """Raises ValueError if a second output, the value of an option, can't be written, or is an input or the first output."""
+    """Raises ValueError if a second output, an option's value, can't be written, or is an input or the first one."""
     if path is None:
         return
     if path == STANDARD or os.path.abspath(path) == os.path.abspath(output):

@@ -1,10 +1,10 @@
-r"""`python -m gputok.cli.preprocess_data`: stands in for Megatron-LM's `tools/preprocess_data.py`, with its argument names.
+r"""Stands in for Megatron-LM's `tools/preprocess_data.py`, with its argument names.
 
     python -m gputok.cli.preprocess_data --input web.jsonl --json-keys text --output-prefix web \\
         --tokenizer-type HuggingFaceTokenizer --tokenizer-model tokenizer.json --append-eod --workers 8
 
-writes `web_text_document.bin` and `web_text_document.idx`, byte for byte those of Megatron's script, and a manifest. `--input` may
-also be Parquet, a folder, a glob or a URL. `--workers` are threads. An interrupted run resumes if it is started again.
+writes web_text_document.bin and .idx, byte for byte those of Megatron's script, and a manifest. `--input` may also be
+Parquet, a folder, a glob or a URL. `--workers` are threads. An interrupted run resumes if it is started again.
 """
 
 from __future__ import annotations

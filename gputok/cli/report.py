@@ -1,4 +1,4 @@
-"""`gputok report`, `tokens` and `sizes`: how well tokenizers suit a text, its tokens, and what each vocabulary size makes of it."""
+"""`gputok report`, `tokens` and `sizes`: how tokenizers suit a text, its tokens, and those of smaller vocabularies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`gputok extend`, `prune`, `truncate` and `convert`: a tokenizer with more tokens, with fewer, or in another format."""
+"""`gputok extend`, `prune`, `truncate` and `convert`: more tokens, fewer, or another format."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def convert(source: str, output: str, pattern: str | None = None, storage_option
     suffix = pathlib.PurePath(output).suffix
     if suffix not in ("", ".json", ".gputok", ".model", ".tiktoken"):
         raise ValueError(
-            f"{output}: the name must end in .json, .gputok, .model or .tiktoken, or have no ending for a folder, not {suffix!r}"
+            f"{output}: must end in .json, .gputok, .model or .tiktoken, or have no ending for a folder, not {suffix!r}"
         )
     if pattern is not None and pathlib.Path(source).is_dir():
         raise ValueError(f"--pattern {pattern}: is for tiktoken and GGUF files, not for the folder {source}")

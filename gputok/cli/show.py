@@ -64,11 +64,10 @@ def _colored(text: str, offsets: Sequence[tuple[int, int]], *, color: bool = Tru
     r"""Shows the tokens of a text by backgrounds, or by bars between them.
 
     Characters that several tokens share (bytes of a letter) are shown as one token, underlined. Control characters are
-    written as escapes such as `\x1b`, so that no text can command the terminal; a line break in a token is shown as `↵`.
+    written as escapes such as `\x1b`, so that no text can command the terminal; a line break in a token is `↵`.
 
-    offsets: (first, last + 1) character of each token, in order. color: colours, by escape sequences of ANSI; False: bars.
-    first: which colour comes first, by its number from 0. Returns the text to print, and the number of the colour for the
-    token after it.
+    offsets: (first, last + 1) character of each token, in order. color: colours, by escape sequences of ANSI; False:
+    bars. first: the number of the first colour. Returns the text to print, and the number of the next colour.
 
     >>> _colored("low lower", [(0, 3), (3, 7), (7, 9)], color=False)
     ('low│ low│er', 3)
@@ -123,7 +122,7 @@ def explain(
     as_json: bool = False,
     storage_option: list[str] | None = None,
 ) -> None:
-    """Explain how a text becomes tokens: its words and what cut them, merges with their ranks, what was not merged and why."""
+    """Explain how a text becomes tokens: its words, what cut them, merges with ranks, what was not merged and why."""
     options.check_standard_input([text, tokenizer])
     given = sys.stdin.buffer.read().decode(errors="replace") if text == options.STANDARD else options.as_text(text)
     if given is None:
@@ -143,7 +142,7 @@ def audit(
     as_json: bool = False,
     storage_option: list[str] | None = None,
 ) -> None:
-    """Look for tokens that no text gives, special tokens that aren't special, doubled tokens, ids without a token and more."""
+    """Look for tokens that no text gives, special ones that aren't special, doubled ones, ids without a token..."""
     storage = options.storage_options(storage_option)
     found = options.load_tokenizer(tokenizer, storage).audit(embeddings, tensor=tensor)
     if output is not None:
@@ -155,7 +154,7 @@ def audit(
 def verify(
     file: str, tokenizer: str, *, reading: options.Reading, package: list[str] | None = None, as_json: bool = False
 ) -> None:
-    """Compare the ids of gputok with those of tokenizers, transformers, tiktoken, sentencepiece and gigatoken on a file.
+    """Compare the ids of gputok on a file with those of tokenizers, transformers, tiktoken, sentencepiece, gigatoken.
 
     The exit status is 1 if one of them gives other ids, or none can be compared.
     """

@@ -253,8 +253,8 @@ def count(
     Count the shards of a corpus on any machines, then run `gputok train --from-counts` with the same --model, --pattern
     and --regex.
 
-    Superwords take three rounds: words, from which `gputok train --from-counts --model bpe` makes the tokenizer for --stage1;
-    then --model superbpe --what pairs; then --what runs, with --pairs of all shards.
+    Superwords take three rounds: words, from which `gputok train --from-counts --model bpe` makes the tokenizer for
+    --stage1; then --model superbpe --what pairs; then --what runs, with --pairs of all shards.
     """
     if what not in ("words", "pairs", "runs"):
         raise ValueError(f"--what {what}: expected words, pairs or runs")
