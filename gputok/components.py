@@ -141,13 +141,8 @@ def give_hints(owner: type, hints: Mapping[str, str]) -> None:
         setattr(owner, name, _Hint(name, hint))
 
 
-_MODULES = {
-    "normalizer": "normalizers",
-    "pre-tokenizer": "pre_tokenizers",
-    "model": "models",
-    "post-processor": "processors",
-    "decoder": "decoders",
-}
+_MODULES = {"normalizer": "normalizers", "pre-tokenizer": "pre_tokenizers", "model": "models"}
+_MODULES |= {"post-processor": "processors", "decoder": "decoders"}
 """Kind -> the module with its classes, here and in `tokenizers`."""
 
 
@@ -170,8 +165,8 @@ class _Constructor:
 
 @functools.cache
 def _constructor(kind: type[Component | Unchanging]) -> Any:
-    fields = kind.__dataclass_fields__
-    made = eval(f"lambda {', '.join(('self', *fields))}: self._set({', '.join(f'{name}={name}' for name in fields)})")
+    fields, sets = kind.__dataclass_fields__, "_set_flat" if issubclass(kind, Chain) and kind.flattens else "_set"
+    made = eval(f"lambda {', '.join(('self', *fields))}: self.{sets}({', '.join(f'{name}={name}' for name in fields)})")
     made.__defaults__ = tuple(one.default for one in fields.values() if one.default is not dataclasses.MISSING)
     made.__module__, made.__name__, made.__qualname__ = kind.__module__, "__init__", f"{kind.__qualname__}.__init__"
     made.__annotations__ = {**{name: one.type for name, one in fields.items()}, "return": None}
@@ -356,19 +351,14 @@ class Component:
 
     def _set(self, **values: Any) -> None:
         """Sets several fields at once, each to the value that its check returns."""
-        changes = {
-            name: checks.checked(name, self._checks[name], value) if name in self._checks else value
-            for name, value in values.items()
-        }
+        for name, value in values.items():
+            if name in self._checks:
+                values[name] = checks.checked(name, self._checks[name], value)
         while True:
             state = self.__dict__
             copied = dict(state)  # in one step: other threads may be adding derived values
-            kept = {
-                name: value
-                for name, value in copied.items()
-                if not isinstance(getattr(type(self), name, None), derived)
-            }
-            new = {**kept, **changes}
+            kept = {name for name in copied if not isinstance(getattr(type(self), name, None), derived)}
+            new = {name: value for name, value in copied.items() if name in kept} | values
             self._check_together(new)
             if exchange((self, "__dict__", state, new)):
                 return
@@ -423,10 +413,16 @@ class Chain(Component):
     """
 
     elements: ClassVar[str]
+    flattens: ClassVar[bool] = True  # the constructor replaces each Sequence among its components by their components
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         cls.elements = next(iter(cls.__dataclass_fields__))
+
+    @classmethod
+    def _base(cls) -> type[Component]:
+        """The base class of its kind, such as Normalizer."""
+        return next(kind for kind in cls.__mro__ if kind is not Chain and Component in kind.__bases__)
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
@@ -436,16 +432,9 @@ class Chain(Component):
         made._set(**{cls.elements: checks.reading(cls.elements, read, checks.needed(value, cls.elements))})
         return made
 
-    @classmethod
-    def _base(cls) -> type[Component]:
-        """The base class of its kind, such as Normalizer."""
-        return next(kind for kind in cls.__mro__ if kind is not Chain and Component in kind.__bases__)
-
-    @classmethod
-    def _flat(cls, components: Any) -> list[Any]:
-        """Checks components, and replaces each Sequence among them by its components."""
-        checked = checks.checked(cls.elements, cls._checks[cls.elements], components)
-        return [part for each in checked for part in (each if isinstance(each, Chain) else [each])]
+    def _set_flat(self, **given: Any) -> None:
+        checked = checks.checked(self.elements, self._checks[self.elements], given[self.elements])
+        self._set(**{self.elements: [part for one in checked for part in (one if isinstance(one, Chain) else [one])]})
 
     def __len__(self) -> int:
         return len(getattr(self, self.elements))
@@ -493,6 +482,17 @@ class Chain(Component):
 
     def _described(self, n_items: int, n_bytes: int | None) -> str:
         return described(type(self).__name__, {self.elements: [*self]}, n_items, n_bytes)
+
+
+class OlderMetaspace:
+    """The `from_dict` of each Metaspace: older files also contain `add_prefix_space` and `str_rep`."""
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> Any:
+        """Makes a Metaspace from its JSON form."""
+        if value.get("add_prefix_space") is False and value.get("prepend_scheme") != "never":
+            raise WrongValue("is false, which does not match prepend_scheme", "add_prefix_space")
+        return super().from_dict(value)  # type: ignore[misc]  # of Component
 
 
 class Code(Component):

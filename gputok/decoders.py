@@ -11,23 +11,11 @@ import functools
 import itertools
 import re
 from collections.abc import Sequence as ListOf
-from typing import Any, ClassVar, Self, SupportsIndex
+from typing import Any, ClassVar, SupportsIndex
 
 from gputok.automaton.pattern import PATTERN, Regex
-from gputok.checks import (
-    SIZE,
-    WrongValue,
-    character,
-    checked,
-    choice,
-    elements,
-    field,
-    integer,
-    optional,
-    string,
-    switch,
-)
-from gputok.components import Chain, Code, Component, call_custom, derived
+from gputok.checks import SIZE, character, checked, choice, elements, field, integer, optional, string, switch
+from gputok.components import Chain, Code, Component, OlderMetaspace, call_custom, derived
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 
 
@@ -206,7 +194,7 @@ class Fuse(Decoder):
         return ["".join(tokens)]
 
 
-class Metaspace(Decoder):
+class Metaspace(OlderMetaspace, Decoder):
     """Replaces the character that marks spaces by a space, and removes it from the first token.
 
     Args:
@@ -223,12 +211,6 @@ class Metaspace(Decoder):
     replacement: str = field(character, default="▁")
     prepend_scheme: str = field(choice("first", "never", "always"), default="always", may_lack=True, shown=str)
     split: bool = field(switch, default=True, may_lack=True, read=optional(switch, True))
-
-    @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Self:
-        if value.get("add_prefix_space") is False and value.get("prepend_scheme") != "never":
-            raise WrongValue("is false, which does not match prepend_scheme", "add_prefix_space")
-        return super().from_dict(value)
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
         opening = " " if self.prepend_scheme == "never" else ""
@@ -315,19 +297,8 @@ class WordPiece(Decoder):
         return [cleanup(part) for part in joined] if self.cleanup else joined
 
 
-_CLEANUP = {
-    " .": ".",
-    " ?": "?",
-    " !": "!",
-    " ,": ",",
-    " ' ": "'",
-    " n't": "n't",
-    " 'm": "'m",
-    " do not": " don't",
-    " 's": "'s",
-    " 've": "'ve",
-    " 're": "'re",
-}
+_CLEANUP = {" .": ".", " ?": "?", " !": "!", " ,": ",", " ' ": "'", " n't": "n't", " 'm": "'m", " do not": " don't"}
+_CLEANUP |= {" 's": "'s", " 've": "'ve", " 're": "'re"}
 
 
 def cleanup(text: str) -> str:
@@ -352,6 +323,7 @@ class Sequence(Chain, Decoder):
         'soit'
     """
 
+    flattens = False
     decoders: ListOf[Decoder] = field(**elements(Decoder))
 
     def decode_chain(self, tokens: list[str]) -> list[str]:

@@ -126,9 +126,6 @@ class Sequence(Chain, Normalizer):
 
     normalizers: ListOf[Normalizer] = field(**elements(Normalizer))
 
-    def __init__(self, normalizers: list[Normalizer]) -> None:
-        self.normalizers = self._flat(normalizers)
-
     def way(self, after: Way) -> Way:
         for normalizer in self.normalizers:
             after = normalizer.way(after)

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -16,8 +16,8 @@ from gputok.automaton import PATTERNS, compile_literal, compile_pattern
 from gputok.automaton.pattern import BEHAVIORS, PATTERN, Regex, cut_rule, matcher, split_words
 from gputok.automaton.patterns import SPLITS
 from gputok.automaton.ready import BERT_WORDS, named, ready_splits
-from gputok.checks import SIZE, WrongValue, character, choice, elements, field, integer, optional, switch, typed
-from gputok.components import Chain, Code, Component, call_custom, derived
+from gputok.checks import SIZE, character, choice, elements, field, integer, optional, switch, typed
+from gputok.components import Chain, Code, Component, OlderMetaspace, call_custom, derived
 from gputok.kernels.signatures import NamedTuple
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.text.pieces import Pieces, TextBatch, mark_starts, regroup, rewrite, spell_out, starts_with
@@ -246,7 +246,7 @@ _BEFORE = {"first": Before.FIRST, "never": Before.NONE, "always": Before.BARE}
 _LONGEST = 2**31 - 1  # no piece has more characters
 
 
-class Metaspace(PreTokenizer):
+class Metaspace(OlderMetaspace, PreTokenizer):
     """Writes each space as `replacement`, and cuts the text before each `replacement`.
 
     Args:
@@ -263,13 +263,6 @@ class Metaspace(PreTokenizer):
     replacement: str = field(character, default="▁")
     prepend_scheme: str = field(choice(*_BEFORE), default="always", may_lack=True, shown=str)
     split: bool = field(switch, default=True, may_lack=True, read=optional(switch, True))
-
-    @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Self:
-        """Makes a pre-tokenizer from its JSON form; older files also contain `add_prefix_space` and `str_rep`."""
-        if value.get("add_prefix_space") is False and value.get("prepend_scheme") != "never":
-            raise WrongValue("is false, which does not match prepend_scheme", "add_prefix_space")
-        return super().from_dict(value)
 
     def way(self, after: Way) -> Way:
         # No `replacement` is inserted before a part that begins with a space
@@ -519,9 +512,6 @@ class Sequence(Chain, PreTokenizer):
     """
 
     pretokenizers: ListOf[PreTokenizer] = field(**elements(PreTokenizer))
-
-    def __init__(self, pretokenizers: list[PreTokenizer]) -> None:
-        self.pretokenizers = self._flat(pretokenizers)
 
     def way(self, after: Way) -> Way:
         elements = [*self.pretokenizers]

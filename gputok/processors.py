@@ -12,25 +12,8 @@ from collections.abc import Callable
 from collections.abc import Sequence as ListOf
 from typing import Any, ClassVar, Self
 
-from gputok.checks import (
-    WORD,
-    WrongType,
-    WrongValue,
-    brief,
-    checked,
-    choice,
-    elements,
-    field,
-    integer,
-    listed,
-    needed,
-    optional,
-    reading,
-    short,
-    string,
-    switch,
-    tuple_of,
-)
+from gputok import checks
+from gputok.checks import WORD, WrongType, WrongValue, brief, checked, field, listed, needed, reading, string, switch
 from gputok.components import Chain, Component, Verbatim, described
 from gputok.encoding.encoding import Encoding
 from gputok.encoding.rows import Rows, merge, named_rows
@@ -38,9 +21,9 @@ from gputok.kernels.signatures import NamedTuple
 
 SpecialToken = tuple[str, int]
 
-_number = integer(0, WORD)  # an id, or a type id
-_special_token = tuple_of(string, _number)
-_given = optional(switch, True)  # None means True, as in tokenizers
+_number = checks.integer(0, WORD)  # an id, or a type id
+_special_token = checks.tuple_of(string, _number)
+_given = checks.optional(switch, True)  # None means True, as in tokenizers
 
 
 class PostProcessor(Component):
@@ -118,7 +101,7 @@ class ByteLevel(PostProcessor):
         type: str = "ByteLevel",
     ) -> None:
         if type != "ByteLevel":
-            raise ValueError(f"expected type 'ByteLevel', got {short(type)}")
+            raise ValueError(f"expected type 'ByteLevel', got {checks.short(type)}")
         self._set(add_prefix_space=add_prefix_space, trim_offsets=trim_offsets, use_regex=use_regex)
 
     def renumbered(self, new_id: Callable[[int], int]) -> Self:
@@ -269,7 +252,7 @@ class Piece(NamedTuple):
             raise WrongValue(f"must be a Sequence or a SpecialToken, not {brief(value)}")
         ((kind, given),) = value.items()
         special = kind == "SpecialToken"
-        check_id = string if special else choice("A", "B")
+        check_id = string if special else checks.choice("A", "B")
         return reading(
             kind,
             lambda given: cls(
@@ -403,7 +386,9 @@ class TemplateProcessing(PostProcessor):
                     parts.append(named_rows(token["ids"], token["tokens"], n_rows, type_id=piece.type_id))
                 continue
             if piece.id == "B" and len(sequences) == 1:
-                raise ValueError(f"the template {short(self.single)} for one text uses $B, which only a pair has")
+                raise ValueError(
+                    f"the template {checks.short(self.single)} for one text uses $B, which only a pair has"
+                )
             i = 1 if piece.id == "B" else 0
             # The parts that truncation cut off keep the type ids that they have, as in tokenizers.
             rows = sequences[i] if overflow else sequences[i].replace(type_ids=piece.type_id)
@@ -460,10 +445,7 @@ class Sequence(Chain, PostProcessor):
         2
     """
 
-    processors: ListOf[PostProcessor] = field(**elements(PostProcessor))
-
-    def __init__(self, processors: list[PostProcessor]) -> None:
-        self.processors = self._flat(processors)
+    processors: ListOf[PostProcessor] = field(**checks.elements(PostProcessor))
 
     def renumbered(self, new_id: Callable[[int], int]) -> Self:
         return type(self)([processor.renumbered(new_id) for processor in self.processors])

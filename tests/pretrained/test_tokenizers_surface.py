@@ -78,6 +78,7 @@ def test_members_and_signatures(theirs, module, name):
         not in (
             "BetweenSpaces",
             "Chain",
+            "OlderMetaspace",
             "_Form",
             "Component",
             "CheckedOptions",
