@@ -6,23 +6,13 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gputok import decoders, pre_tokenizers, processors
+from gputok import decoders, normalizers, pre_tokenizers, processors
 from gputok.automaton.pattern import Regex
 from gputok.decoders import Decoder
 from gputok.files.sentencepiece_proto import UNIGRAM, protobuf
 from gputok.lazy import in_thread, same_method
 from gputok.models import BPE, Model, Unigram, WordPiece
-from gputok.normalizers import (
-    NFKC,
-    BertNormalizer,
-    Lowercase,
-    Nmt,
-    Normalizer,
-    Precompiled,
-    Replace,
-    unicode_normalizer_from_str,
-)
-from gputok.normalizers import Sequence as Normalizers
+from gputok.normalizers import NFKC, BertNormalizer, Lowercase, Nmt, Normalizer, Replace
 from gputok.pipeline.pipeline import Pipeline
 from gputok.pre_tokenizers import BertPreTokenizer, Metaspace, PreTokenizer, WhitespaceSplit
 from gputok.processors import BertProcessing, PostProcessor
@@ -208,9 +198,12 @@ def _add_known(tokenizer: Tokenizer, *tokens: str) -> None:
     tokenizer.add_special_tokens([token for token in tokens if tokenizer.token_to_id(token) is not None])
 
 
-def chain_of(normalizers: list[Normalizer]) -> Normalizer | None:
-    """Returns one normalizer that calls these one after the other; None for an empty list."""
-    return Normalizers(normalizers) if len(normalizers) > 1 else (normalizers or [None])[0]
+def _normalizer(unicode_normalizer: str | None, lowercase: bool, *, bert: bool = False) -> Normalizer | None:
+    """Returns one normalizer of the steps that are asked for; None if none is."""
+    steps = [normalizers.unicode_normalizer_from_str(unicode_normalizer)] if unicode_normalizer else []
+    steps += [BertNormalizer(lowercase=False)] if bert else []
+    steps += [Lowercase()] if lowercase else []
+    return normalizers.Sequence(steps) if len(steps) > 1 else next(iter(steps), None)
 
 
 class ByteLevelBPETokenizer(BaseTokenizer):
@@ -247,14 +240,12 @@ class ByteLevelBPETokenizer(BaseTokenizer):
         trim_offsets: bool = False,
     ) -> None:
         parameters = shown("ByteLevelBPE", locals(), "merges")
+        model = BPE()
         if vocab is not None and merges is not None:
             prefix, suffix = continuing_subword_prefix or "", end_of_word_suffix or ""
             model = BPE(vocab, merges, dropout=dropout, continuing_subword_prefix=prefix, end_of_word_suffix=suffix)
-            tokenizer = Tokenizer(model)
-        else:
-            tokenizer = Tokenizer(BPE())
-        normalizers = [unicode_normalizer_from_str(unicode_normalizer)] if unicode_normalizer else []
-        tokenizer.normalizer = chain_of([*normalizers, Lowercase()] if lowercase else normalizers)
+        tokenizer = Tokenizer(model)
+        tokenizer.normalizer = _normalizer(unicode_normalizer, lowercase)
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=add_prefix_space)
         tokenizer.decoder = decoders.ByteLevel()
         tokenizer.post_processor = processors.ByteLevel(trim_offsets=trim_offsets)
@@ -268,6 +259,11 @@ class ByteLevelBPETokenizer(BaseTokenizer):
         show_progress=True,
         special_tokens=[],
     )
+
+
+# Those of trainers of BPE over characters
+_OPTIONS: dict[str, Any] = {"vocab_size": 30000, "min_frequency": 2, "special_tokens": ["<unk>"]}
+_OPTIONS |= {"limit_alphabet": 1000, "initial_alphabet": []}
 
 
 class CharBPETokenizer(BaseTokenizer):
@@ -305,9 +301,7 @@ class CharBPETokenizer(BaseTokenizer):
     ) -> None:
         parameters = shown("BPE", locals(), "merges")
         tokenizer = _bpe(vocab, merges, str(unk_token), dropout=dropout, end_of_word_suffix=suffix)
-        normalizers = [unicode_normalizer_from_str(unicode_normalizer)] if unicode_normalizer else []
-        normalizers += [BertNormalizer(lowercase=False)] if bert_normalizer else []
-        tokenizer.normalizer = chain_of([*normalizers, Lowercase()] if lowercase else normalizers)
+        tokenizer.normalizer = _normalizer(unicode_normalizer, lowercase, bert=bert_normalizer)
         tokenizer.pre_tokenizer = WhitespaceSplit() if split_on_whitespace_only else BertPreTokenizer()
         tokenizer.decoder = decoders.BPEDecoder(suffix=suffix)
         super().__init__(tokenizer, parameters)
@@ -315,11 +309,7 @@ class CharBPETokenizer(BaseTokenizer):
     from_file = from_bpe_files
     train, train_from_iterator = trained_by(
         lambda suffix, **options: BpeTrainer(end_of_word_suffix=suffix, **options),
-        vocab_size=30000,
-        min_frequency=2,
-        special_tokens=["<unk>"],
-        limit_alphabet=1000,
-        initial_alphabet=[],
+        **_OPTIONS,
         suffix="</w>",
         show_progress=True,
     )
@@ -357,19 +347,11 @@ class SentencePieceBPETokenizer(BaseTokenizer):
         parameters = shown("SentencePieceBPE", locals(), "merges", "fuse_unk")
         tokenizer = _bpe(vocab, merges, str(unk_token), dropout=dropout, fuse_unk=fuse_unk)
         tokenizer.normalizer = NFKC()
-        _mark_spaces(tokenizer, replacement, "always" if add_prefix_space else "never")
+        _mark_spaces(tokenizer, replacement, add_prefix_space)
         super().__init__(tokenizer, parameters)
 
     from_file = from_bpe_files
-    train, train_from_iterator = trained_by(
-        BpeTrainer,
-        vocab_size=30000,
-        min_frequency=2,
-        special_tokens=["<unk>"],
-        limit_alphabet=1000,
-        initial_alphabet=[],
-        show_progress=True,
-    )
+    train, train_from_iterator = trained_by(BpeTrainer, **_OPTIONS, show_progress=True)
 
 
 class SentencePieceUnigramTokenizer(BaseTokenizer):
@@ -391,8 +373,8 @@ class SentencePieceUnigramTokenizer(BaseTokenizer):
         self, vocab: list[tuple[str, float]] | None = None, replacement: str = "▁", add_prefix_space: bool = True
     ) -> None:
         tokenizer = Tokenizer(Unigram(vocab))
-        tokenizer.normalizer = Normalizers([Nmt(), NFKC(), Replace(Regex(" {2,}"), " ")])
-        _mark_spaces(tokenizer, replacement, "always" if add_prefix_space else "never")
+        tokenizer.normalizer = normalizers.Sequence([Nmt(), NFKC(), Replace(Regex(" {2,}"), " ")])
+        _mark_spaces(tokenizer, replacement, add_prefix_space)
         parameters = {"model": "SentencePieceUnigram", "replacement": replacement, "add_prefix_space": add_prefix_space}
         super().__init__(tokenizer, parameters)
 
@@ -417,13 +399,12 @@ class SentencePieceUnigramTokenizer(BaseTokenizer):
             proto.ParseFromString(file.read())
         if proto.trainer_spec.model_type != UNIGRAM:
             raise ValueError(f"{filename} expected a Unigram model; this one was trained with another algorithm")
-        vocab = [(piece.piece, piece.score) for piece in proto.pieces]
-        spec = proto.trainer_spec
+        vocab, spec = [(piece.piece, piece.score) for piece in proto.pieces], proto.trainer_spec
         tokenizer = Tokenizer(Unigram(vocab, spec.unk_id, spec.byte_fallback))
         charsmap = proto.normalizer_spec.precompiled_charsmap
-        first = [Precompiled(charsmap)] if charsmap else []
-        tokenizer.normalizer = Normalizers([*first, Replace(Regex(" {2,}"), " ")])
-        _mark_spaces(tokenizer, "▁", "always")
+        first = [normalizers.Precompiled(charsmap)] if charsmap else []
+        tokenizer.normalizer = normalizers.Sequence([*first, Replace(Regex(" {2,}"), " ")])
+        _mark_spaces(tokenizer, "▁", True)
         made = SentencePieceUnigramTokenizer.__new__(SentencePieceUnigramTokenizer)
         BaseTokenizer.__init__(made, tokenizer, {"model": "SentencePieceUnigram"})
         return made
@@ -433,7 +414,8 @@ class SentencePieceUnigramTokenizer(BaseTokenizer):
     )
 
 
-def _mark_spaces(tokenizer: Tokenizer, replacement: str, scheme: str) -> None:
+def _mark_spaces(tokenizer: Tokenizer, replacement: str, add_prefix_space: bool) -> None:
+    scheme = "always" if add_prefix_space else "never"
     tokenizer.pre_tokenizer = Metaspace(replacement=replacement, prepend_scheme=scheme)
     tokenizer.decoder = decoders.Metaspace(replacement=replacement, prepend_scheme=scheme)
 
