@@ -112,7 +112,7 @@ tokens N: How many tokens to add, such as 10k.
 change FILE: Also write which ids have changed, for resizing embeddings: a file that ends in .npz or .json.
 vocab_sizes N,N,...: Numbers of tokens, such as 8k,16k,32k (k: thousand).
 held_out FILE: Text that is measured and not learnt from; can be repeated.
-chart FILE: Chart to write: .svg, or .png and .pdf by matplotlib.
+chart FILE: Chart to write, .svg, .png or .pdf; needs matplotlib (pip install 'gputok[plot]').
 beside FILE: Another tokenizer.json to compare with; can be repeated.
 samples N>=0: How many passages of the text the page shows.
 title TEXT: Title of the page.

@@ -157,11 +157,7 @@ def sizes(
     measured = measure_sizes(tokenizer.pipeline, reached, texts, [*of_inputs])
     if chart is not None:
         with options.output_file(chart, reading.storage, [*inputs, *(held_out or [])]) as written:
-            kind = chart.rpartition(".")[2].lower()
-            if kind == "svg":
-                written.write_text(measured.to_svg(), encoding="utf-8", newline="\n")
-            else:
-                measured.figure().savefig(written, format=kind)
+            measured.figure().savefig(written, format=chart.rpartition(".")[2].lower())
     options.sum_up(str(measured), measured.to_dict(), output="", as_json=as_json)
 
 

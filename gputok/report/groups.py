@@ -49,20 +49,13 @@ def short_names(paths: list[str]) -> list[str]:
 def evenness(costs: Sequence[float]) -> tuple[float, float]:
     """Computes how evenly texts are treated: parity, the highest cost divided by the lowest, and the Gini coefficient.
 
+    The latter is the mean difference of two costs, divided by twice their mean.
+
     >>> evenness([1.0, 3.0])
     (3.0, 0.25)
     """
-    return max(costs) / min(costs), gini(costs)
-
-
-def gini(costs: Sequence[float]) -> float:
-    """Computes the Gini coefficient: the mean difference of two values, divided by twice their mean.
-
-    >>> gini([1.0, 1.0]), gini([1.0, 3.0])
-    (0.0, 0.25)
-    """
     values = np.array(costs)
-    return float(np.abs(values[:, None] - values).mean() / (2 * values.mean()))
+    return max(costs) / min(costs), float(np.abs(values[:, None] - values).mean() / (2 * values.mean()))
 
 
 _MOST = 10_000  # more values than these are no groups

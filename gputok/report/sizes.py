@@ -18,7 +18,7 @@ from gputok.lazy import public
 from gputok.models.bpe.model import BPE
 from gputok.models.bpe.prune import plain, splits
 from gputok.pipeline.pipeline import Pipeline
-from gputok.report.figures import CompressionCurve, aligned, compression_by_size, compression_svg, tokens_by_merge
+from gputok.report.figures import CompressionCurve, aligned, compression_by_size, tokens_by_merge
 from gputok.report.groups import evenness
 from gputok.types import Counts
 
@@ -85,10 +85,6 @@ class Sizes:
         """Returns the numbers for JSON."""
         spread = {"parity": self.parity, "gini": self.gini}
         return {"sizes": [row._asdict() for row in self.rows], **spread}
-
-    def to_svg(self) -> str:
-        """Draws bytes a token by vocabulary size for each text, as the content of an SVG file."""
-        return compression_svg(self.curves)
 
     def figure(self) -> Any:
         """Draws bytes a token by vocabulary size for each text; needs matplotlib (`pip install 'gputok[plot]'`)."""
