@@ -74,12 +74,8 @@ class Report:
 
     def table(self) -> list[tuple[str, ...]]:
         """Returns a row of headings, and a row of formatted numbers for each tokenizer."""
-        styles = ("{:,}", "{:,}", "{:.2f}", "{:.2f}", "{:.1%}", "{:.1%}")
-        rows = [
-            (one.name, *(style.format(value) for style, value in zip(styles, one.row(), strict=True)))
-            for one in self.tokenizers
-        ]
-        return [("", *COLUMNS), *rows]
+        styles = "{:,} {:,} {:.2f} {:.2f} {:.1%} {:.1%}"
+        return [("", *COLUMNS), *((one.name, *styles.format(*one.row()).split()) for one in self.tokenizers)]
 
     def summary(self) -> str:
         """Says the result in one sentence: how many tokens the text becomes, and how the first tokenizer compares."""
@@ -105,9 +101,8 @@ class Report:
         return whole if self.groups is None else f"{whole}\n\n{self.groups}"
 
     def __repr__(self) -> str:
-        return (
-            f"<{type(self).__name__}: {', '.join(one.name for one in self.tokenizers)} on {self.text.n_bytes:,} bytes>"
-        )
+        names = ", ".join(one.name for one in self.tokenizers)
+        return f"<{type(self).__name__}: {names} on {self.text.n_bytes:,} bytes>"
 
     def _repr_html_(self) -> str:
         cells = [[html.escape(cell) for cell in row] for row in self.table()]
@@ -118,7 +113,7 @@ class Report:
         """Draws the figures; needs matplotlib (`pip install 'gputok[plot]'`).
 
         Returns:
-            Name -> figure: compression, lengths, merges, usage, scripts and sizes (merges and sizes if a tokenizer has merges).
+            Name -> figure: compression, lengths, usage, scripts and, if a tokenizer has merges, merges and sizes.
         """
         return draw(self)
 
@@ -145,7 +140,7 @@ class Report:
 
 
 class ReportOptions(RunOptions, total=False):
-    """Keyword arguments of `Tokenizer.report`, besides those of `RunOptions`; `report` explains them. All may be left out."""
+    """Keyword arguments of `Tokenizer.report` beside those of `RunOptions`; `report` explains them. None is needed."""
 
     others: Mapping[str, Any] | None
     name: str
@@ -177,8 +172,8 @@ def report(
         title: the title of the page.
         command: the command that makes the report, for the header of the page.
         samples: how many passages of the text, of about 1 kB, the page shows.
-        group_by: the column of JSON Lines, CSV, Parquet or Arrow whose values are the groups of `Report.groups`, such as a
-            language; None: each file is a group, if there are several.
+        group_by: the column of JSON Lines, CSV, Parquet or Arrow whose values are the groups of `Report.groups`, such
+            as a language; None: each file is a group, if there are several.
         options: how the corpus is read, and with how many threads (`gputok.pipeline.run.RunOptions`).
 
     Returns:

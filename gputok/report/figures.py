@@ -71,7 +71,7 @@ def curve(values: np.ndarray) -> list[list[float]]:
 
 
 def compression(sizes: np.ndarray, n_tokens: np.ndarray, n_bytes: int) -> list[list[float]]:
-    """Takes about a hundred points [vocabulary size, bytes a token] of a `CompressionCurve`, for a logarithmic scale of sizes.
+    """Takes about a hundred points [size, bytes a token] of a `CompressionCurve`, for a logarithmic scale of sizes.
 
     >>> compression(np.array([2, 3, 4]), np.array([8, 5, 4]), 8)
     [[2, 1], [3, 1.6], [4, 2]]
@@ -88,7 +88,7 @@ def _short(value: float) -> float:
 
 
 def aligned(rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> list[str]:
-    """Makes a line of each row of a table, with its columns under each other; left: the columns that begin at the left.
+    """Makes a line of each row of a table, with its columns under each other; left: columns that begin at the left.
 
     >>> aligned([("name", "n"), ("a", "12")])
     ['name   n', 'a     12']
@@ -104,8 +104,7 @@ _LONGEST = 32  # the histograms end at tokens of so many bytes; longer tokens ar
 
 def draw(report: Report) -> dict[str, Any]:
     """Draws the figures of a report: name -> Figure. They are not registered with pyplot, so they need no `close`."""
-    heights = {"compression": 1.2 + 0.4 * len(report.tokenizers), "lengths": 3.2}
-    figures = {name: _figure(8, height) for name, height in heights.items()}
+    figures = {"compression": _figure(8, 1.2 + 0.4 * len(report.tokenizers)), "lengths": _figure(8, 3.2)}
     _compression(report, figures["compression"])
     _lengths(report, figures["lengths"])
     if curves := {one.name: one.merge_counts for one in report.tokenizers if one.merge_counts is not None}:

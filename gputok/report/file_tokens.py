@@ -40,7 +40,6 @@ WHOLE_BYTES = 64 << 20
 _TOGETHER = 16 << 20  # files are encoded together until they have so many bytes
 _LOOKED_AT = 8000  # a null among so many bytes at the start: git, too, calls such a file binary
 _LARGEST = 10  # so many files are shown below the table
-_MILLION = 1_000_000
 
 
 @public("gputok.report")
@@ -107,7 +106,7 @@ class FileCounts:
         return sorted(rows, key=lambda row: (-row.n_tokens[0], row.name))
 
     def groups(self, what: By = "ending") -> Groups:
-        """Returns the rows of `by` with bytes a token, tokens a word, parity and Gini; for CSV and data frames, too."""
+        """Returns the rows of `by` with bytes a token, tokens a word, parity and Gini, also as CSV or a data frame."""
         rows = (
             GroupMeasures(row.name, name, row.n_documents, row.n_bytes, row.n_words, n_tokens)
             for row in self.by(what)
@@ -119,14 +118,13 @@ class FileCounts:
         """What the tokens cost, by each tokenizer; price: of a million tokens."""
         if not 0 <= price < float("inf"):
             raise ValueError(f"price={price}: expected a number of 0 or more, for a million tokens")
-        return tuple(n_tokens * price / _MILLION for n_tokens in self.total.n_tokens)
+        return tuple(n_tokens * price / 1_000_000 for n_tokens in self.total.n_tokens)
 
     def to_dict(self, by: By = "ending", price: float | None = None) -> dict[str, Any]:
-        """Returns the numbers for JSON: of all files, the rows of `by`, what was left out, and the cost if there is a price."""
-        whole = self._facts(self.total)
-        del whole["name"]
-        facts = {**whole, f"by_{by}": [self._facts(row) for row in self.by(by)]}
+        """Returns the numbers for JSON: the sum, the rows of `by`, what was left out, and the cost if there is one."""
+        facts = self._facts(self.total) | {f"by_{by}": [self._facts(row) for row in self.by(by)]}
         facts["left_out"] = [one._asdict() for one in self.left_out]
+        del facts["name"]
         return facts if price is None else facts | {"cost": self._named(self.cost(price))}
 
     def _facts(self, row: Counted) -> dict[str, Any]:
@@ -137,12 +135,11 @@ class FileCounts:
         return dict(zip(self.tokenizers, values, strict=True))
 
     def to_str(self, by: By = "ending", price: float | None = None) -> str:
-        """Shows a table by ending, language or file, the largest files, the sum with its cost, and what was left out."""
-        parts, rows, files = [], self.by(by), self.by("file")
+        """Shows a table by ending, language or file, the largest files, the sum, its cost, and what was left out."""
+        parts, files = [], self.by("file")
         if len(files) > 1:
-            if by != "file":
-                parts.append(self._table(by, rows))
-            parts.append(self._table("file", files) if by == "file" else self._table("largest files", files[:_LARGEST]))
+            largest = [] if by == "file" else [self._table("largest files", files[:_LARGEST])]
+            parts = [self._table(by, self.by(by)), *largest]
         parts.append("\n".join([*self._sums(price), *self.groups(by).said(), *self._why()]))
         return "\n\n".join(parts)
 
@@ -202,8 +199,8 @@ def count_files(
         tokenizers: a tokenizer of gputok, `tokenizers` or `transformers`, or several by their names.
         lines: each line of a text file is a document.
         gitignore: False: what `.gitignore` names is read, too.
-        options: how files are read, and with how many threads (`gputok.pipeline.run.RunOptions`). With a column, JSON Lines,
-            CSV and Parquet files must have it. Files that are not UTF-8 are not left out if `errors` is "replace".
+        options: how files are read, and with how many threads (`gputok.pipeline.run.RunOptions`). With a column, JSON
+            Lines, CSV and Parquet files must have it. With `errors="replace"`, files that are not UTF-8 are read.
 
     Returns:
         The numbers of each file, which `print` shows by ending.
@@ -234,11 +231,12 @@ def count_files(
     left_out: list[LeftOut] = []
     with reporting(run.progress) as report:
         for file in _found(paths, gitignore, empty.storage_options):
-            if not isinstance(file, LeftOut):
-                file = counting.add(str(file), _texts(file, empty, lines, run.threads))
-                report("encode", counting.n_bytes, None)
-            if file is not None:
-                left_out.append(file)
+            texts = file if isinstance(file, LeftOut) else _texts(file, empty, lines, run.threads)
+            if isinstance(texts, LeftOut):
+                left_out.append(texts)
+            else:
+                counting.add(str(file), texts)
+            report("encode", counting.n_bytes, None)
         counting.flush()
     if not counting.names and left_out:
         one = left_out[0]
@@ -274,10 +272,8 @@ class _Counting:
         self._held: list[tuple[int, TextBatch]] = []  # the number of a file, and some of its documents
         self._size = 0  # bytes that are held
 
-    def add(self, name: str, texts: Iterator[TextBatch] | LeftOut) -> LeftOut | None:
-        """Takes the documents of a file; returns a reason for leaving it out."""
-        if isinstance(texts, LeftOut):
-            return texts
+    def add(self, name: str, texts: Iterator[TextBatch]) -> None:
+        """Takes the documents of a file."""
         number = len(self.names)
         self.names.append(name)
         self._sums.append(np.zeros(3 + len(self._pipelines), np.int64))
@@ -288,7 +284,6 @@ class _Counting:
             self._size += n_bytes
             if self._size >= _TOGETHER:
                 self.flush()
-        return None
 
     def flush(self) -> None:
         """Encodes what is held."""

@@ -95,8 +95,7 @@ class GroupMeasures(NamedTuple):
 
     def facts(self) -> dict[str, Any]:
         """Returns all numbers by name."""
-        rates = {"bytes_per_token": self.bytes_per_token, "tokens_per_word": self.tokens_per_word}
-        return {**self._asdict(), **rates}
+        return self._asdict() | {"bytes_per_token": self.bytes_per_token, "tokens_per_word": self.tokens_per_word}
 
 
 @public("gputok.report")
@@ -114,7 +113,7 @@ class Groups:
 
     @property
     def evenness(self) -> dict[str, tuple[float, float]]:
-        """Tokenizer -> (parity, Gini), as in `Sizes`: of the tokens a byte of the groups; needs two groups with text."""
+        """Tokenizer -> (parity, Gini) as in `Sizes`, of the tokens a byte of the groups; needs two groups with text."""
         costs: dict[str, list[float]] = {}
         for row in self.rows:
             if row.n_bytes and row.n_tokens:
@@ -123,15 +122,12 @@ class Groups:
 
     def table(self) -> list[tuple[str, ...]]:
         """Returns a row of headings, and a row of formatted numbers for each group and tokenizer."""
-        styles = ("{:,}", "{:,}", "{:,}", "{:.3f}", "{:.3f}")
-        return [
-            (self.by, *_HEADS),
-            *(
-                (row.group or "(none)", row.tokenizer, *(s.format(n) for s, n in zip(styles, numbers, strict=True)))
-                for row in self.rows
-                for numbers in [(row.n_documents, row.n_bytes, row.n_tokens, row.bytes_per_token, row.tokens_per_word)]
-            ),
-        ]
+        rows: list[tuple[str, ...]] = [(self.by, *_HEADS)]
+        for row in self.rows:
+            rates = f"{row.bytes_per_token:.3f} {row.tokens_per_word:.3f}"
+            numbers = f"{row.n_documents:,} {row.n_bytes:,} {row.n_tokens:,} {rates}"
+            rows.append((row.group or "(none)", row.tokenizer, *numbers.split()))
+        return rows
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the numbers for JSON."""
@@ -147,7 +143,7 @@ class Groups:
         return returned(written.getvalue(), path)
 
     def to_pandas(self) -> Any:
-        """Returns a pandas.DataFrame with a row for each group and tokenizer; needs pandas (`pip install 'gputok[pandas]'`)."""
+        """Returns a pandas.DataFrame of all rows; needs pandas (`pip install 'gputok[pandas]'`)."""
         with needing("a data frame needs pandas: pip install 'gputok[pandas]'"):
             import pandas as pd
         return pd.DataFrame([row.facts() for row in self.rows])
@@ -182,7 +178,7 @@ class Grouping:
         source, column = self._source, self._column
         if source.is_open or (not source.is_files and not is_columnar(source.content)):
             raise ValueError(
-                f"group_by={column!r}: the corpus is read twice, for its text and for this column: give files or a table"
+                f"group_by={column!r}: the corpus is read twice, for its text and this column: give files or a table"
             )
         for place in source.content if source.is_files else []:
             if not file_kind(place.file)[0]:

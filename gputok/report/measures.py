@@ -38,10 +38,7 @@ SCRIPTS = (
     *"Cherokee Mongolian Hangul Hiragana Katakana Bopomofo Han".split(),
     "other scripts",
 )
-
-
 COLUMNS = ("vocabulary", "tokens", "bytes/token", "tokens/word", "unused", "unknown")
-
 
 Sample: TypeAlias = tuple[tuple[int, Encoding], ...]
 """A passage of the text: the number of characters, and the encoding, of each of its documents."""
@@ -164,7 +161,7 @@ class Measures:
         return np.bincount(lengths, minlength=n), of_text
 
     def compression_curve(self) -> CompressionCurve | None:
-        """Returns the tokens of the text by vocabulary size, from the size without merges; None for models that do not merge."""
+        """Returns the tokens of the text by vocabulary size, from that without merges; None: the model has none."""
         model = self.tokenizer.model
         if self.merge_counts is None or not isinstance(model, BPE):
             return None
@@ -180,8 +177,8 @@ class Measures:
 
     def row(self) -> tuple[int, int, float, float, float, float]:
         """Returns the numbers of `COLUMNS`."""
-        shares = self.unused_share, self.unknown_share
-        return (len(self.ids), self.n_tokens, self.bytes_per_token, self.tokens_per_word, *shares)
+        rates = self.bytes_per_token, self.tokens_per_word, self.unused_share, self.unknown_share
+        return (len(self.ids), self.n_tokens, *rates)
 
 
 def measure(
@@ -214,11 +211,10 @@ def measure(
     names = tuple(SCRIPTS[script] for script in scripts)
     text = Text(n_documents, n_bytes, n_characters, n_words, names, of_script[scripts])
     passages = samples.passages()
-    measures = (
-        _measures(name, tokenizer, text, usage[name], histogram, scripts, passages)
-        for name, tokenizer in tokenizers.items()
-    )
-    return text, tuple(measures), tuple("".join(documents) for documents in passages)
+    measured = [
+        _measures(name, one, text, usage[name], histogram, scripts, passages) for name, one in tokenizers.items()
+    ]
+    return text, tuple(measured), tuple("".join(documents) for documents in passages)
 
 
 def counted(
@@ -231,7 +227,7 @@ def counted(
 ) -> Iterator[tuple[str, Array]]:
     """Adds the documents of a batch to their groups, and yields the name of a tokenizer and some of its ids.
 
-    codes: the characters; group: int64[n_documents]; sums: of each group documents, bytes, words, and the tokens of each tokenizer.
+    codes: the characters; group: int64[n_documents]; sums: as in `Grouping`.
     """
 
     def add(what: int, group: Array, values: Array | int) -> None:
@@ -309,11 +305,9 @@ def _cut(documents: list[bytes]) -> list[str]:
     """Decodes the documents of a passage, as far as the passage is shown."""
     texts, left = [], SAMPLE_CHARACTERS
     for document in documents:
-        text = document.decode(errors="ignore")[:left]
-        if text:
-            texts.append(text)
-        left -= len(text)
-    return texts
+        texts.append(document.decode(errors="ignore")[:left])
+        left -= len(texts[-1])
+    return [*filter(None, texts)]
 
 
 def _measures(
@@ -400,7 +394,7 @@ def code_points(batch: TextBatch) -> Array:
 
 
 def words_of(codes: Array, batch: TextBatch) -> Array:
-    """Counts the runs of characters that are not white space in each document, which begins a new run: int64[n_documents]."""
+    """Counts the runs of characters that are not white space in each document, a new run: int64[n_documents]."""
     inside = ~_is_space()[codes]
     begins = inside.copy()
     begins[1:] &= ~inside[:-1]

@@ -1,8 +1,8 @@
 """Tokenizers as JSON, for tokenizer.js, which tokenizes text that is typed in the page of a report.
 
-The JSON has the steps of a tokenizer as data. Patterns are written as the tables of their automata, and character maps as
-rules for code points, so the results do not depend on the version of Unicode of the browser. An exception are the
-normalization forms (NFC, NFD, NFKC, NFKD), for which the browser's own are used.
+The JSON has the steps of a tokenizer as data: patterns as the tables of their automata, and character maps as rules for
+code points, so that results do not depend on the browser's version of Unicode. The normalization forms (NFC, NFD, NFKC,
+NFKD) alone are the browser's own.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def portable(pipeline: Pipeline, most_bytes: int | None = MOST_BYTES) -> dict[st
 
 
 def parts() -> dict[str, Any]:
-    """Makes the steps that opening.js puts together for a tokenizer.json: maps, patterns of known files, rules of cuts."""
+    """Makes the steps of which opening.js makes those of a tokenizer.json: maps, patterns of known files, cut rules."""
     p = pre_tokenizers
     words = {"Whitespace": p.Whitespace(), "WhitespaceSplit": p.WhitespaceSplit(), "Punctuation": p.Punctuation()}
     words |= {"BertPreTokenizer": p.BertPreTokenizer(), "UnicodeScripts": p.UnicodeScripts()}

@@ -1,8 +1,8 @@
 """What a tokenizer of each vocabulary size makes of a text: one training and one encoding give all sizes.
 
-BPE with its first merges alone is a smaller tokenizer, the same that a training with that size gives. A merge that is taken
-back turns each of its tokens into the two tokens before, so the tokens of all smaller sizes follow from those of the largest:
-exactly, and without another encoding.
+BPE with its first merges alone is a smaller tokenizer, the same that a training with that size gives. A merge that is
+taken back turns each of its tokens into the two tokens before, so the tokens of all smaller sizes follow from those of
+the largest: exactly, and without another encoding.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from gputok.report.figures import CompressionCurve, aligned, compression_by_size
 from gputok.report.groups import evenness
 from gputok.types import Counts
 
-_POWER = 2.5
 COLUMNS = ("tokens", "bytes/token", "tokens/pre-token", "one token", "Rényi", "unused", "unreachable")
 
 
@@ -38,8 +37,8 @@ class SizeMeasures(NamedTuple):
         tokens_per_pre_token: a pre-token is a piece that the pre-tokenizer cuts; of these, a word between white space
             (`Measures.tokens_per_word`) can have several.
         one_token: the share of pre-tokens that are one token.
-        renyi: the Rényi efficiency with power 2.5 (Zouhar et al. 2023): the entropy of the tokens of the text, divided by
-            that of an even distribution over the tokens that occur.
+        renyi: the Rényi efficiency with power 2.5 (Zouhar et al. 2023): the entropy of the tokens of the text, divided
+            by that of an even distribution over the tokens that occur.
         unused: tokens of the model that the text lacks. Neither this number nor the next counts added tokens.
         unreachable: tokens of the model that no merges lead to, of any text.
     """
@@ -62,7 +61,7 @@ class Sizes:
 
     Attributes:
         rows: the measures, by size, then by text.
-        parity: size -> tokens a byte of the text where they are most, divided by those where they are fewest; 1 is even.
+        parity: size -> tokens a byte of the text with most, divided by those of the text with fewest; 1 is even.
         gini: size -> the Gini coefficient of the tokens a byte of all texts; 0 is even.
         curves: text -> its CompressionCurve.
     """
@@ -74,17 +73,13 @@ class Sizes:
 
     def table(self) -> list[tuple[str, ...]]:
         """Returns a row of headings and a row of formatted numbers for each size and text."""
-        styles = ("{:,}", "{:.3f}", "{:.3f}", "{:.1%}", "{:.3f}", "{:,}", "{:,}")
-        rows = [
-            (f"{row.vocab_size:,}", row.text, *(s.format(value) for s, value in zip(styles, row[2:], strict=True)))
-            for row in self.rows
-        ]
+        styles = "{:,} {:.3f} {:.3f} {:.1%} {:.3f} {:,} {:,}"
+        rows = [(f"{row.vocab_size:,}", row.text, *styles.format(*row[2:]).split()) for row in self.rows]
         return [("size", "text", *COLUMNS), *rows]
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the numbers for JSON."""
-        spread = {"parity": self.parity, "gini": self.gini}
-        return {"sizes": [row._asdict() for row in self.rows], **spread}
+        return {"sizes": [row._asdict() for row in self.rows], "parity": self.parity, "gini": self.gini}
 
     def figure(self) -> Any:
         """Draws bytes a token by vocabulary size for each text; needs matplotlib (`pip install 'gputok[plot]'`)."""
@@ -101,9 +96,9 @@ def measure_sizes(
 ) -> Sizes:
     """Measures a BPE tokenizer at several sizes.
 
-    pipeline: the parts of the tokenizer, trained with the largest size; texts: name -> the counted words of a text; sources:
-    the names of the texts that parity and Gini compare. Raises ValueError if the model is not BPE, or a size is larger than
-    the tokenizer, or smaller than it is without merges.
+    pipeline: the parts of the tokenizer, trained with the largest size; texts: name -> the counted words of a text;
+    sources: the names of the texts that parity and Gini compare. Raises ValueError if the model is not BPE, or a size
+    is larger than the tokenizer, or smaller than it is without merges.
 
     >>> from gputok import Tokenizer, WordCounts, models
     >>> tokenizer = Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2, "abb": 3}, [("a", "b"), ("ab", "b")]))
@@ -118,7 +113,8 @@ def measure_sizes(
         raise ValueError(f"sizes need a BPE model, whose merges have an order, not {type(pipeline.model).__name__}")
     pipeline.model.vocabulary.require_own_ids("sizes")
     model = plain(pipeline.model)
-    parts, (order, _) = splits(model), tokens_by_merge(model)  # of each token, the two that are merged to it last
+    # Of each token the two that are merged to it last; and the tokens in the order of their merges
+    parts, (order, _) = splits(model), tokens_by_merge(model)
     n_fixed = pipeline.get_vocab_size() - len(order)
     most = n_fixed + len(order)
     if wrong := [size for size in vocab_sizes if not n_fixed <= size <= most]:
@@ -148,21 +144,16 @@ def measure_sizes(
                 n_tokens.append(n_tokens[-1] + count)
                 stays -= int(single[token])
         curves[name] = CompressionCurve(n_fixed + np.arange(len(order) + 1), np.array(n_tokens[::-1]), n_bytes)
-    costs = {
-        size: [1 / row.bytes_per_token for row in found if row.text in sources and row.bytes_per_token]
-        for size, found in rows.items()
-    }
-    costs = {size: cost for size, cost in costs.items() if len(cost) > 1}
-    even = {size: evenness(cost) for size, cost in sorted(costs.items())}
-    return Sizes(
-        tuple(row for size in sorted(rows) for row in rows[size]),
-        {size: parity for size, (parity, _) in even.items()},
-        {size: gini for size, (_, gini) in even.items()},
-        curves,
-    )
+    parity: dict[int, float] = {}
+    gini: dict[int, float] = {}
+    for size, found in sorted(rows.items()):
+        costs = [1 / row.bytes_per_token for row in found if row.text in sources and row.bytes_per_token]
+        if len(costs) > 1:
+            parity[size], gini[size] = evenness(costs)
+    return Sizes(tuple(row for size in sorted(rows) for row in rows[size]), parity, gini, curves)
 
 
-def renyi_efficiency(usage: Counts, power: float = _POWER) -> float:
+def renyi_efficiency(usage: Counts, power: float = 2.5) -> float:
     """Computes the Rényi efficiency of tokens (Zouhar et al. 2023) as their package `tokenization-scorer` does.
 
     This is the entropy of the order `power`, divided by the logarithm of the number of tokens that occur; 0 for fewer
