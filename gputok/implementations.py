@@ -9,7 +9,7 @@ from typing import Any
 from gputok import decoders, normalizers, pre_tokenizers, processors
 from gputok.automaton.pattern import Regex
 from gputok.decoders import Decoder
-from gputok.files.sentencepiece_proto import UNIGRAM, protobuf
+from gputok.files.sentencepiece_proto import UNIGRAM, message
 from gputok.lazy import in_thread, same_method
 from gputok.models import BPE, Model, Unigram, WordPiece
 from gputok.normalizers import NFKC, BertNormalizer, Lowercase, Nmt, Normalizer, Replace
@@ -394,9 +394,8 @@ class SentencePieceUnigramTokenizer(BaseTokenizer):
             ImportError: `sentencepiece` is not installed.
             ValueError: the model is no Unigram model.
         """
-        proto = protobuf().ModelProto()
         with open(filename, "rb") as file:
-            proto.ParseFromString(file.read())
+            proto = message(file.read())
         if proto.trainer_spec.model_type != UNIGRAM:
             raise ValueError(f"{filename} expected a Unigram model; this one was trained with another algorithm")
         vocab, spec = [(piece.piece, piece.score) for piece in proto.pieces], proto.trainer_spec

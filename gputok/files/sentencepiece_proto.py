@@ -1,4 +1,4 @@
-"""What reads and writes SentencePiece `.model` files: the protobuf module of the `sentencepiece` package."""
+"""SentencePiece's `.model` files are messages of protobuf, which the package `sentencepiece` reads and writes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ UNIGRAM, BPE = 1, 2  # TrainerSpec.model_type
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # SentencePiece.type
 
 
-def protobuf() -> Any:
-    """Imports the protobuf messages of SentencePiece. Raises ImportError if the package is not installed."""
+def message(data: bytes = b"") -> Any:
+    """Returns the ModelProto of the bytes of a file. Raises ImportError if the package is not installed."""
     try:
         from sentencepiece import sentencepiece_model_pb2
     except ImportError as error:
         raise ImportError(f"SentencePiece files need an extra: pip install gputok[sentencepiece] ({error})") from None
-    return sentencepiece_model_pb2
+    return sentencepiece_model_pb2.ModelProto.FromString(data)  # pyright: ignore[reportAttributeAccessIssue]

@@ -2,6 +2,7 @@
 
 The file format is described in https://github.com/ggml-org/ggml/blob/master/docs/gguf.md; the meaning of tokens and
 options in llama.cpp's `src/llama-vocab.cpp`. Only the metadata at the start of the file is read, never the weights.
+The numbers of `tokenizer.ggml.token_type` are those of SentencePiece's types of pieces.
 """
 
 from __future__ import annotations
@@ -19,15 +20,7 @@ from gputok.automaton.pattern import Regex
 from gputok.automaton.rust import from_rust
 from gputok.checks import WORD, Check, WrongType, WrongValue, checked, in_file, integer, listed, short, string, switch
 from gputok.files.arrow import needing
-from gputok.files.sentencepiece_proto import (  # tokenizer.ggml.token_type uses the same numbers
-    BPE,
-    BYTE,
-    CONTROL,
-    NORMAL,
-    UNIGRAM,
-    UNKNOWN,
-    USER_DEFINED,
-)
+from gputok.files.sentencepiece_proto import BPE, BYTE, CONTROL, NORMAL, UNIGRAM, UNKNOWN, USER_DEFINED
 from gputok.formats.sentencepiece import SPACE, PieceTable, tokenizer_of
 from gputok.tokenizer import Tokenizer
 from gputok.tokens.added_token import AddedToken
@@ -58,26 +51,17 @@ _FAMILIES: dict[tuple[str, ...], str] = {
 }
 """Patterns -> the values of `tokenizer.ggml.pre` that stand for them; each pattern cuts the pieces of those before it.
 
-They are the patterns of the models' own tokenizers. llama.cpp writes some in another way, if its engine lacks a feature.
+They are those of the models' own tokenizers. llama.cpp writes some in another way, if its engine lacks a feature.
 """
 
 SPLITS: dict[str, tuple[str, ...]] = {name: patterns for patterns, names in _FAMILIES.items() for name in names.split()}
 """Value of `tokenizer.ggml.pre` -> the patterns that cut text."""
 
-_WHOLE_WORDS = frozenset(
-    "llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano tekken".split()
-)
-"""Values of `tokenizer.ggml.pre` for `ignore_merges` (a word that is a token is not cut) and a bos token before texts."""
+_WHOLE_WORDS = {*"llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano tekken".split()}
+"""Values of `tokenizer.ggml.pre` for `ignore_merges` (a word that is a token is not cut) and a bos token."""
 
-_SPECIAL_NAMES = {
-    "bos_token": "bos_token_id",
-    "eos_token": "eos_token_id",
-    "unk_token": "unknown_token_id",
-    "sep_token": "seperator_token_id",
-    "pad_token": "padding_token_id",
-    "cls_token": "cls_token_id",
-    "mask_token": "mask_token_id",
-}
+_SPECIAL_NAMES = {f"{role}_token": f"{role}_token_id" for role in ("bos", "eos", "cls", "mask")}
+_SPECIAL_NAMES |= {"unk_token": "unknown_token_id", "sep_token": "seperator_token_id", "pad_token": "padding_token_id"}
 
 
 def from_gguf(path: str | os.PathLike[str], *, pattern: str | None = None) -> Tokenizer:
@@ -90,14 +74,14 @@ def from_gguf(path: str | os.PathLike[str], *, pattern: str | None = None) -> To
 
     Args:
         path: the file. Its weights are not read.
-        pattern: the pattern that cuts text into words: a name from `gputok.automaton.PATTERNS`, or a regular expression.
-            Needed only for a byte-level BPE whose file names a pattern (`tokenizer.ggml.pre`) that gputok doesn't know.
+        pattern: the pattern that cuts text into words: a name from `gputok.automaton.PATTERNS`, or a regular
+            expression. Needed only for a byte-level BPE whose file names none that gputok knows (`tokenizer.ggml.pre`).
 
     Returns:
         The tokenizer, which adds special tokens to a text as the file demands.
 
     Raises:
-        ValueError: if the file is not a GGUF file, ends too early, or has no tokenizer or one that gputok can't express.
+        ValueError: if it is no GGUF file, ends too early, or has no tokenizer or one that gputok can't express.
         ImportError: if the package `gguf` is missing.
     """
     return read_gguf(path, pattern=pattern)[0]
@@ -180,8 +164,7 @@ class _Values:
         self.tokens: list[str] = metadata.get("tokenizer.ggml.tokens") or []
         if not self.tokens and "tokenizer.ggml.model" in metadata:
             raise ValueError("the tokenizer has no tokens (tokenizer.ggml.tokens)")
-        repeated = len(self.tokens) - len(set(self.tokens))
-        if repeated:
+        if repeated := len(self.tokens) - len(set(self.tokens)):
             raise ValueError(f"{repeated} tokens occur twice (tokenizer.ggml.tokens)")
         self.types: Sequence[int] = self.column("token_type", NORMAL)
 
@@ -262,18 +245,15 @@ def _sentencepiece(values: _Values, kind: int) -> Tokenizer:
 
 
 def _wordpiece_tokens(values: _Values) -> list[str]:
-    """Returns the tokens as WordPiece writes them: with `##` if they continue a word.
+    """Returns the tokens as WordPiece has them: with `##` if they continue a word; a file has `▁` before others."""
 
-    The file writes `▁` before the tokens that begin a word.
-    """
-    return [
-        token.removeprefix(SPACE)
-        if token.startswith(SPACE)
-        else token
-        if kind in (CONTROL, UNKNOWN) or (token.startswith("[") and token.endswith("]") and len(token) > 2)
-        else f"##{token}"
-        for token, kind in zip(values.tokens, values.types, strict=True)
-    ]
+    def named(token: str, kind: int) -> str:
+        if token.startswith(SPACE):
+            return token.removeprefix(SPACE)
+        is_apart = kind in (CONTROL, UNKNOWN) or (token.startswith("[") and token.endswith("]") and len(token) > 2)
+        return token if is_apart else f"##{token}"
+
+    return [*map(named, values.tokens, values.types)]
 
 
 def _wordpiece(values: _Values) -> Tokenizer:
@@ -282,9 +262,8 @@ def _wordpiece(values: _Values) -> Tokenizer:
     vocabulary = {token: token_id for token_id, token in enumerate(tokens)}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=unknown))
     lowercase = values.get("normalizer.lowercase", True)
-    tokenizer.normalizer = normalizers.BertNormalizer(
-        lowercase=lowercase, strip_accents=values.get("normalizer.strip_accents", lowercase)
-    )
+    strip_accents = values.get("normalizer.strip_accents", lowercase)
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase, strip_accents=strip_accents)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
     _add_tokens(tokenizer, values, tokens)

@@ -3,11 +3,10 @@
 tiktoken and SentencePiece encode in this way. `tokenizers` needs a list of pairs. This module makes such a list, and
 decides whether a given list has the same effect as ranks.
 
-A list of pairs can be exact for this reason. Consider any moment at which the neighbours a and b form a token t. No merge
-has crossed the ends of t so far, so between these ends the same merges were made as if t alone were encoded. Encoding t
-alone passes through exactly one state with two parts. So t is always made of the same pair, in every context. Other
-pairs in the list that form t have no effect, as they never become neighbours; the order of the pairs that form the same
-token has no effect either.
+A list of pairs can be exact for this reason. Consider any moment at which the neighbours a and b form a token t. No
+merge has crossed the ends of t so far, so between these ends the same merges were made as if t alone were encoded,
+which passes through exactly one state with two parts. So t is always made of the same pair, in every context. Other
+pairs that form t have no effect, as they never become neighbours, nor has the order of the pairs that form t.
 """
 
 from __future__ import annotations
@@ -40,8 +39,8 @@ def bytes_of(source: Any) -> tuple[bytes, str]:
 def merges_by_rank(vocabulary: Vocabulary, ranks: npt.NDArray[np.integer[Any]]) -> Positions:
     """Finds all pairs of tokens that form a token, in time and memory in proportion to the text of the tokens.
 
-    ranks: int64[n_tokens]; a token of a rank below 0 is in no pair and is not formed. Returns int64[m, 3], positions in the
-    vocabulary: the two tokens and the token that they form, by the rank of the latter, then by the ranks of the two.
+    ranks: int64[n_tokens]; a token of a rank below 0 is in no pair and is not formed. Returns int64[m, 3], positions in
+    the vocabulary: the two tokens and the token that they form, by its rank, then by the ranks of the two.
 
     >>> tokens = Vocabulary.from_mapping({"a": 0, "b": 1, "ab": 2, "aab": 3})
     >>> merges_by_rank(tokens, np.arange(4)).tolist()

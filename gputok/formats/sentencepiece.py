@@ -1,7 +1,6 @@
 """Reads and writes SentencePiece's `.model` files.
 
-Such a file is a ModelProto (https://github.com/google/sentencepiece/blob/master/src/sentencepiece_model.proto). The
-protobuf module of the package `sentencepiece` reads and writes it.
+Such a file is a ModelProto (https://github.com/google/sentencepiece/blob/master/src/sentencepiece_model.proto).
 """
 
 from __future__ import annotations
@@ -17,17 +16,7 @@ from gputok import decoders, models, normalizers, pre_tokenizers
 from gputok.automaton.pattern import Regex
 from gputok.checks import in_file, short, unwrapped
 from gputok.files.atomic import replacing
-from gputok.files.sentencepiece_proto import (
-    BPE,
-    BYTE,
-    CONTROL,
-    NORMAL,
-    UNIGRAM,
-    UNKNOWN,
-    UNUSED,
-    USER_DEFINED,
-    protobuf,
-)
+from gputok.files.sentencepiece_proto import BPE, BYTE, CONTROL, NORMAL, UNIGRAM, UNKNOWN, UNUSED, USER_DEFINED, message
 from gputok.formats.ranks import bpe_of, bytes_of, difference_to_ranks, merges_by_rank, tokens_without_merges
 from gputok.models.bpe.prune import plain
 from gputok.text.unicode_maps import grapheme_classes
@@ -49,7 +38,7 @@ _ENDS = tuple(rf"{start}{space}+\z" for start in ("", r"\A +|") for space in _SP
 _SUFFIX = tuple(rf"{space}*\z" for space in _SPACES)
 _JOINING = 4, 5, 6, 8, 9, 10, 11, 12, 15, 16
 """The classes of `grapheme_classes` of characters that join the cluster before them."""
-_WHITE_SPACE = "\t\n\v\f\r\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+_WHITE_SPACE = "\t\n\v\f\r\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 """The white space of Unicode except the space, and except U+0085, which SentencePiece's nmt rules don't change."""
 
 
@@ -58,15 +47,15 @@ def from_sentencepiece(source: str | os.PathLike[str] | bytes) -> Tokenizer:
 
     Control symbols such as `<s>` become special tokens. Text that equals a control symbol is encoded as text, as in
     SentencePiece: `encode_special_tokens` is set to True (which a saved tokenizer.json doesn't contain). User-defined
-    symbols are tokens of the model; those of a BPE that puts no `▁` before a text are added tokens, too. Nothing is added to
-    a text; set `post_processor` for that. This needs the package `sentencepiece`, whose version 0.2.3 is the model.
+    symbols are tokens of the model; those of a BPE that puts no `▁` before a text are added tokens, too. Nothing is
+    added to a text; set `post_processor` for that. This needs the package `sentencepiece`; version 0.2.3 is the model.
 
-    White space as a suffix (`treat_whitespace_as_suffix`) works, too, but such a tokenizer encodes slowly: one step of its
-    normalizer runs in the `regex` package, as a warning says.
+    White space as a suffix (`treat_whitespace_as_suffix`) works, too, but such a tokenizer encodes slowly: one step of
+    its normalizer runs in the `regex` package, as a warning says.
 
-    Ids differ from SentencePiece's where several marks follow one character, a mark follows a user-defined symbol, or Hangul
-    is written in single letters (`Precompiled` normalizes them as `tokenizers` does). `tokenizers` gives the ids of a saved tokenizer.json of a BPE, too.
-    Those of a Unigram can differ there: it finds the names of control and byte pieces in text, and rounds sums otherwise.
+    Ids differ from SentencePiece's where several marks follow one character, a mark follows a user-defined symbol, or
+    Hangul is written in single letters: `Precompiled` is that of `tokenizers`. A saved tokenizer.json of a BPE has the
+    same ids in `tokenizers`; of a Unigram it finds control and byte pieces by name in text, and rounds sums otherwise.
 
     Args:
         source: the path of a `.model` file, or its bytes.
@@ -75,15 +64,17 @@ def from_sentencepiece(source: str | os.PathLike[str] | bytes) -> Tokenizer:
         The tokenizer.
 
     Raises:
-        ValueError: if the file is not a SentencePiece model, SentencePiece refuses it, or no tokenizer.json can express it:
-            models of words or characters, white space as a suffix together with user-defined symbols, unused pieces, a
-            user-defined symbol that normalization changes, rules of normalization for several characters other than a letter
-            and its marks, a BPE in which the order of equal scores matters.
+        ValueError: if the file is not a SentencePiece model, SentencePiece refuses it, or no tokenizer.json can express
+            it: models of words or characters, white space as a suffix together with user-defined symbols, unused
+            pieces, a user-defined symbol that normalization changes, rules of normalization for several characters
+            other than a letter and its marks, a BPE in which the order of equal scores matters.
         ImportError: if the package `sentencepiece` is missing.
     """
-    proto, (data, name) = protobuf().ModelProto(), bytes_of(source)
+    data, name = bytes_of(source)
     try:
-        proto.ParseFromString(data)
+        proto = message(data)
+    except ImportError:
+        raise
     except Exception as error:
         raise ValueError(f"{name}: expected a SentencePiece model: {error}") from None
     with in_file(name):
@@ -118,7 +109,7 @@ class PieceTable(NamedTuple):
 def tokenizer_of(proto: Any, pieces: PieceTable | None = None, *, added: bool = True) -> Tokenizer:
     """Makes a tokenizer from a ModelProto or an object with the same attributes; see `from_sentencepiece`.
 
-    pieces: those of the ModelProto, if they are at hand; added: adds the control and user-defined symbols as added tokens.
+    pieces: those of the ModelProto, if they are at hand; added: control and user-defined symbols become added tokens.
     """
     pieces = PieceTable.of(proto) if pieces is None else pieces
     _check(proto, pieces)
@@ -166,11 +157,11 @@ def _normalizing_steps(spec: Any, *, as_suffix: bool, escape: bool) -> list[Any]
     """
     charsmap, dummy = spec.precompiled_charsmap, spec.add_dummy_prefix
     steps: list[Any] = [normalizers.Precompiled(charsmap)] if charsmap else []
-    # Where the map keeps a ▁ of the text, SentencePiece takes it for a space at the end, and for no space at the start
+    # Where the map keeps a ▁ of the text, SentencePiece takes it for a space at the end, and for none at the start
     keeps_mark = not charsmap or steps[0].normalize_str(SPACE) == SPACE
     space = _EITHER if keeps_mark else " "
     if spec.remove_extra_whitespaces:
-        # With a dummy prefix, a space at the start becomes this ▁. Strip would also remove U+0085, which the nmt rules keep.
+        # With a dummy prefix, a space at the start becomes this ▁. Strip would also remove U+0085, which nmt rules keep
         if dummy and not as_suffix:
             steps += [normalizers.Prepend(" ")] * (keeps_mark or escape)
             ends = rf"{space}+\z"
@@ -187,10 +178,10 @@ def _normalizing_steps(spec: Any, *, as_suffix: bool, escape: bool) -> list[Any]
 
 
 def _check_rules(precompiled: normalizers.Precompiled) -> None:
-    """Raises ValueError for a rule for several characters that `Precompiled` would never apply: no letter and its marks.
+    """Raises ValueError for a rule for several characters that `Precompiled` never applies: no letter and its marks.
 
-    The walk of the double array takes a byte a round; of ways to a node that end alike, it keeps one. Hangul's compatibility
-    letters are left out: each map of SentencePiece has rules for several of them.
+    The walk of the double array takes a byte a round; of ways to a node that end alike, it keeps one. Hangul's
+    compatibility letters are left out: each map of SentencePiece has rules for several of them.
     """
     units = precompiled.tables[0].astype(np.int64)
     bases = np.arange(len(units)) ^ (units >> 10 << ((units & 1 << 9) >> 6))
@@ -221,8 +212,8 @@ def _apart(model: models.BPE, symbols: list[str]) -> pre_tokenizers.Sequence:
     """Returns the steps that make words of user-defined symbols, which `ignore_merges` makes tokens; model: without it.
 
     Added tokens would not do: before a text that begins with one, SentencePiece has a `▁`, for which there is no word.
-    `ignore_merges` is for the symbols alone: a word that is the name of another piece is cut where merges leave an edge.
-    What is left of a name may be a shorter name, so the longest are cut first.
+    `ignore_merges` is for the symbols alone: a word that is the name of another piece is cut where merges leave an
+    edge. What is left of a name may be a shorter name, so the longest are cut first.
     """
     others = sorted({*model.vocabulary.tokens} - {*symbols})
     data, offsets = pack(others)
@@ -256,10 +247,10 @@ def _not_expressed(feature: str) -> ValueError:
 def _check(proto: Any, pieces: PieceTable) -> None:
     """Raises ValueError for what no tokenizer.json can express."""
     trainer, kinds = proto.trainer_spec, set(pieces.kinds.tolist())
+    as_suffix = trainer.treat_whitespace_as_suffix
     unsupported = {
         f"model_type {trainer.model_type}, neither unigram nor bpe": trainer.model_type not in (UNIGRAM, BPE),
-        "user-defined symbols and white space as a suffix": trainer.treat_whitespace_as_suffix
-        and USER_DEFINED in kinds,
+        "user-defined symbols and white space as a suffix": as_suffix and USER_DEFINED in kinds,
         "unescaped white space": not proto.normalizer_spec.escape_whitespaces,
         "unused pieces": UNUSED in kinds,
         "no normal pieces": NORMAL not in kinds,
@@ -271,7 +262,7 @@ def _check(proto: Any, pieces: PieceTable) -> None:
 
 
 def _check_pieces(pieces: PieceTable, source: bytes, *, is_bpe: bool) -> None:
-    """Raises ValueError if SentencePiece refuses a model, or it has pieces that can't be expressed; source: its bytes."""
+    """Raises ValueError if SentencePiece refuses a model, or a piece can't be expressed; source: the model's bytes."""
     import sentencepiece
 
     refusal, (names, scores, _) = "", pieces
@@ -306,7 +297,7 @@ def _check_symbols(symbols: list[str], steps: list[Any]) -> None:
 
 
 def _unigram(pieces: PieceTable, byte_fallback: bool) -> models.Unigram:
-    """Makes a Unigram, in which user-defined symbols have the scores that SentencePiece gives them, and so nearly always win."""
+    """Makes a Unigram; user-defined symbols get the scores that SentencePiece gives them, and so nearly always win."""
     symbols, scores = pieces.ids(USER_DEFINED), pieces.scores.copy()
     scores[symbols] = _symbol_scores([len(pieces.names[i].encode()) for i in symbols.tolist()])
     # The score of unknown characters depends on the lowest score of a normal piece; here, of all pieces in text
@@ -342,7 +333,7 @@ def _bpe(pieces: PieceTable, byte_fallback: bool) -> models.BPE:
 def _check_merges(vocabulary: Vocabulary, merges: Positions, ranks: Positions, scores: Positions) -> None:
     """Raises ValueError if a list of merges can't do what SentencePiece does.
 
-    merges: of `merges_by_rank`; ranks, scores: int64[n_tokens]. Of equal scores, SentencePiece merges the leftmost first.
+    merges: of `merges_by_rank`; ranks, scores: int64[n_tokens]. Of equal scores, SentencePiece merges the left first.
     """
     tokens, known = vocabulary.tokens, vocabulary.mapping
     normal = {token for token, rank in zip(tokens, ranks.tolist(), strict=True) if rank >= 0}
@@ -376,9 +367,9 @@ def save_sentencepiece(tokenizer: Tokenizer, path: str | os.PathLike[str]) -> No
     """Writes a SentencePiece `.model` file, with which `sentencepiece` gives the same ids.
 
     Special tokens become control symbols, which SentencePiece doesn't look for in text; other added tokens become
-    user-defined symbols, which it looks for. A `.model` has no field for the tokens that a post-processor adds. Scores of a
-    Unigram are rounded to single precision. With a `Metaspace` and no normalizer that strips the text, SentencePiece writes
-    one more `▁` for a text that begins with spaces; with `Strip` or `WhitespaceSplit`, it keeps U+0085, which these remove.
+    user-defined symbols, which it looks for. A `.model` has no field for the tokens that a post-processor adds. Scores
+    of a Unigram are rounded to single precision. With a `Metaspace` and no normalizer that strips the text,
+    SentencePiece writes one more `▁` for a text that begins with spaces; and it keeps U+0085, which `Strip` removes.
 
     Args:
         tokenizer: a BPE or a Unigram over characters with `▁` for spaces, or an object with the attribute
@@ -399,7 +390,7 @@ def sentencepiece_bytes(tokenizer: Tokenizer) -> bytes:
     model = tokenizer.model
     if not isinstance(model, models.BPE | models.Unigram):
         raise _impossible(f"its model is a {type(model).__name__}, neither a BPE nor a Unigram")
-    proto = protobuf().ModelProto()
+    proto = message()
     symbols = _symbols(model, tokenizer.pre_tokenizer)
     apart = bool(symbols) and isinstance(model, models.BPE)
     model = plain(model) if isinstance(model, models.BPE) and apart else model
@@ -452,8 +443,7 @@ def _tokens(tokenizer: Tokenizer, model: models.BPE | models.Unigram) -> tuple[l
     """Returns all tokens by id, and the id of the unknown token."""
     tokenizer.model.vocabulary.require_own_ids("a .model")
     names = {token_id: token for token, token_id in tokenizer.get_vocab().items()}
-    gap = next((i for i in range(len(names)) if i not in names), None)
-    if gap is not None:
+    if (gap := next((i for i in range(len(names)) if i not in names), None)) is not None:
         raise _impossible(f"no token has the id {gap}, and a .model numbers its pieces without gaps")
     if isinstance(model, models.Unigram):
         unknown = model.unk_id
@@ -511,22 +501,17 @@ def _symbol_scores(n_bytes: Any) -> Any:
 
 
 def _scores_of_bpe(model: models.BPE, kinds: list[int]) -> list[float]:
-    """Returns the scores 0, -1, -2, ...: first for merged tokens in the order of merges, then for characters.
-
-    SentencePiece's trainer gives the same scores.
-    """
+    """Returns 0, -1, -2, ..., as SentencePiece's trainer: for merged tokens by merge, then for characters."""
     if model.dropout or model.continuing_subword_prefix or model.end_of_word_suffix:
         raise _impossible("it has a dropout, a prefix or a suffix")
     vocabulary = model.vocabulary
-    last = len(vocabulary)
     made, first = np.unique(vocabulary.positions(model.merges[:, 2].astype(np.int64)), return_index=True)
     # The rank of a token is the first merge that makes the token
-    rank = np.full(last, len(model.merges), np.int64)
+    rank = np.full(len(vocabulary), len(model.merges))
     rank[made] = first
-    ordinary = np.array([kinds[token_id] == NORMAL for token_id in vocabulary.ids.tolist()], bool)
     order = np.lexsort((vocabulary.ids, rank))
-    order = order[ordinary[order]]
-    ranks = np.full(last, -1, np.int64)
+    order = order[np.array(kinds)[vocabulary.ids[order]] == NORMAL]
+    ranks = np.full(len(vocabulary), -1)
     ranks[order] = np.arange(len(order))
     if reason := difference_to_ranks(model, ranks):
         raise _impossible(reason)
@@ -540,16 +525,13 @@ def _scores_of_bpe(model: models.BPE, kinds: list[int]) -> list[float]:
 
 def _spaces(tokenizer: Tokenizer, pre_tokenizer: Any) -> _Spaces:
     """Translates the normalizer and the pre-tokenizer; raises ValueError if SentencePiece can't do the same."""
-    form = tokenizer.normalizer and tokenizer.normalizer.to_dict()
-    steps = _flat(form, "normalizers")
-    spaces = _Spaces()
+    spaces, steps = _Spaces(), _flat(tokenizer.normalizer and tokenizer.normalizer.to_dict(), "normalizers")
     if steps and steps[0]["type"] == "Precompiled":
         spaces.charsmap, steps = base64.b64decode(steps[0]["precompiled_charsmap"]), steps[1:]
     for step in steps:
         if not spaces.normalize(step):
             raise _impossible(f"a .model can't express this step of its normalizer: {short(step)}")
-    form = pre_tokenizer and pre_tokenizer.to_dict()
-    if not spaces.cut(_flat(form, "pretokenizers")):
+    if not spaces.cut(_flat(pre_tokenizer and pre_tokenizer.to_dict(), "pretokenizers")):
         raise _impossible(f"its pre-tokenizer is not a Metaspace: {short(pre_tokenizer)}")
     spaces.check()
     # From here on, for the fields of the model: a dummy prefix, white space as a suffix, words that end at a ▁

@@ -13,7 +13,7 @@ from gputok.automaton import compile_literal
 from gputok.checks import short
 from gputok.corpus import Source
 from gputok.files.locations import StorageOptions
-from gputok.files.sentencepiece_proto import BPE, NORMAL, protobuf
+from gputok.files.sentencepiece_proto import BPE, NORMAL, message
 from gputok.formats.sentencepiece import tokenizer_of
 from gputok.kernels.cpu.rewrite import gather
 from gputok.models.bpe.sentencepiece_trainer import SentencePieceBpeTrainer, TrainedPiece
@@ -44,9 +44,9 @@ def train_sentencepiece(
 ) -> tuple[Tokenizer, bytes]:
     """Trains SentencePiece's BPE on files of text: the same pieces, order and scores as SentencePiece 0.2.
 
-    In contrast to SentencePiece, memory holds the distinct words and not the text. Text in which a mark follows a ligature,
-    or several marks follow one character, is normalized as `Precompiled` (and `tokenizers`) does, which there differs from
-    SentencePiece.
+    In contrast to SentencePiece, memory holds the distinct words and not the text. Text in which a mark follows a
+    ligature, or several marks follow one character, is normalized as `Precompiled` (and `tokenizers`) does, which there
+    differs from SentencePiece.
 
     Args:
         files: paths, folders, globs or URLs of text; each line is a sentence.
@@ -60,8 +60,8 @@ def train_sentencepiece(
         storage_options: as for `Tokenizer.train`.
 
     Returns:
-        The tokenizer, as `from_sentencepiece` would read it, and the bytes of the `.model` file, with which `sentencepiece`
-        gives the same ids.
+        The tokenizer, as `from_sentencepiece` would read it, and the bytes of the `.model` file, with which
+        `sentencepiece` gives the same ids.
 
     Raises:
         ValueError: the name of the rule is unknown, or the trainer refuses the text (`SentencePieceBpeTrainer.train`).
@@ -80,7 +80,7 @@ def train_model(
     normalization_rule_name: str = "nmt_nfkc",
     max_sentence_length: int = 4192,
 ) -> Any:
-    """Returns the ModelProto that `train_sentencepiece` makes a tokenizer of; the arguments are the same."""
+    """Returns the ModelProto that `train_sentencepiece` makes a tokenizer of."""
     trainer = SentencePieceBpeTrainer() if trainer is None else trainer
     spec = _normalizer_spec(normalization_rule_name)
     normalizer = Precompiled(spec.precompiled_charsmap) if spec.precompiled_charsmap else None
@@ -89,14 +89,10 @@ def train_model(
     in_parts = normalizer is None or bool(normalizer.way(Way()).apart)
     source = Source.of(files, separator="\n", storage_options=storage_options)
     working: dict[str, Any] = {"threads": run.threads, "memory": run.memory}
+    way = Way(automaton=automaton_of(Apart.SPACES)) if in_parts else words_of
     with reporting(run.progress) as report:
-        words = count_words(
-            _short(source.read(run.threads), max_sentence_length),
-            Way(automaton=automaton_of(Apart.SPACES)) if in_parts else words_of,
-            **working,
-            report=report,
-            total=source.total_bytes,
-        )
+        lines = _short(source.read(run.threads), max_sentence_length)
+        words = count_words(lines, way, **working, report=report, total=source.total_bytes)
         if in_parts:
             words = words_of_parts(words, words_of, **working)
         pieces = trainer.train(words, threads=run.threads, progress=report)
@@ -104,7 +100,7 @@ def train_model(
 
 
 def _words(pieces: Pieces, normalizer: Precompiled | None, *, as_suffix: bool) -> Pieces:
-    """Cuts lines, or parts of them, into words: what lies between spaces, each with a `▁` before it, or else after it.
+    """Cuts lines, or parts of them, into words: what lies between spaces, with a `▁` before it, or else after it.
 
     A `▁` of the text begins a word, or else ends it.
     """
@@ -134,32 +130,27 @@ def _words(pieces: Pieces, normalizer: Precompiled | None, *, as_suffix: bool) -
 
 def _short(batches: Iterator[TextBatch], most: int) -> Iterator[TextBatch]:
     for batch in batches:
-        is_long = np.diff(batch.offsets) > most
-        if not np.any(is_long):
-            yield batch
-        else:
-            kept = np.flatnonzero(~is_long)
-            yield TextBatch(*gather(batch.data, batch.offsets[kept], batch.offsets[kept + 1]))
+        kept = np.flatnonzero(np.diff(batch.offsets) <= most)
+        whole = len(kept) == batch.n_documents
+        yield batch if whole else TextBatch(*gather(batch.data, batch.offsets[kept], batch.offsets[kept + 1]))
 
 
 def _normalizer_spec(name: str) -> Any:
     """Returns the NormalizerSpec of a rule, as the package `sentencepiece` has it."""
-    messages = protobuf()
+    message()  # says which extra is missing
     import sentencepiece
 
     try:
         made = sentencepiece.SentencePieceNormalizer(rule_name=name)
     except Exception as error:  # RuntimeError, or what an older version raises
         raise ValueError(f"normalization_rule_name={short(name)} is no rule of SentencePiece: {error}") from None
-    proto = messages.ModelProto()
-    proto.ParseFromString(made.serialized_model_proto())
-    spec = proto.normalizer_spec
+    spec = message(made.serialized_model_proto()).normalizer_spec
     spec.add_dummy_prefix = spec.remove_extra_whitespaces = spec.escape_whitespaces = True
     return spec
 
 
 def _proto(pieces: Sequence[TrainedPiece], spec: Any, trainer: SentencePieceBpeTrainer) -> Any:
-    proto = protobuf().ModelProto()
+    proto = message()
     for piece in pieces:
         added = proto.pieces.add(piece=piece.piece, score=piece.score)
         if piece.kind != NORMAL:

@@ -19,8 +19,8 @@ from gputok.formats.tiktoken import by_ranks, tiktoken_parts
 from gputok.tokenizer import Tokenizer
 
 _OLD_SPECIAL_TOKENS = (
-    "<unk> <s> </s> [INST] [/INST] [AVAILABLE_TOOLS] [/AVAILABLE_TOOLS] [TOOL_RESULTS] [/TOOL_RESULTS] [TOOL_CALLS] [IMG] <pad> "
-    "[IMG_BREAK] [IMG_END] [PREFIX] [MIDDLE] [SUFFIX] [SYSTEM_PROMPT] [/SYSTEM_PROMPT] [TOOL_CONTENT]"
+    "<unk> <s> </s> [INST] [/INST] [AVAILABLE_TOOLS] [/AVAILABLE_TOOLS] [TOOL_RESULTS] [/TOOL_RESULTS] [TOOL_CALLS] "
+    "[IMG] <pad> [IMG_BREAK] [IMG_END] [PREFIX] [MIDDLE] [SUFFIX] [SYSTEM_PROMPT] [/SYSTEM_PROMPT] [TOOL_CONTENT]"
 ).split()
 """The special tokens of files that don't list them: those before version 11."""
 
@@ -99,8 +99,8 @@ def save_tekken(tokenizer: Tokenizer, path: str | os.PathLike[str], *, version: 
     """Writes a `tekken.json`, with which `mistral_common` gives the same ids.
 
     Args:
-        tokenizer: a byte-level BPE as for `gputok.save_tiktoken`. Its special tokens must have the first ids, and the 256
-            bytes the ids after them, as in each tekken.json.
+        tokenizer: a byte-level BPE as for `gputok.save_tiktoken`. Its special tokens must have the first ids, and the
+            256 bytes the ids after them, as in each tekken.json.
         path: the file to write, atomically; `mistral_common` expects "tekken" in its name, and `.json` at the end.
         version: the version of Mistral's tokenizers, on which the format of messages depends; ids of a text don't.
 

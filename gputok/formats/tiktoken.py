@@ -1,7 +1,7 @@
 r"""Reads and writes tiktoken's files: a line for each token, with its bytes in base64 and its rank, which is its id.
 
-The format is defined by `tiktoken.load.load_tiktoken_bpe` (https://github.com/openai/tiktoken). The file contains neither
-the pattern that cuts text into words nor the special tokens; these are arguments.
+The format is defined by `tiktoken.load.load_tiktoken_bpe` (https://github.com/openai/tiktoken). The file contains
+neither the pattern that cuts text into words nor the special tokens; these are arguments.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ def from_tiktoken(
 
     Args:
         source: the path of a file (`.tiktoken`, or Llama 3's `tokenizer.model`), its bytes, or a `tiktoken.Encoding`.
-        pattern: the pattern that cuts text into words: a name from `gputok.automaton.PATTERNS` ("gpt2", "cl100k", "o200k",
-            "llama3", ...), or a regular expression in the syntax of `tiktoken`. Needed for a file; an Encoding has its own.
+        pattern: the pattern that cuts text into words: a name from `gputok.automaton.PATTERNS` ("gpt2", "o200k",
+            "llama3", ...), or a regular expression in the syntax of `tiktoken`. Needed for a file; an Encoding has one.
         special_tokens: a mapping of texts to ids. An Encoding has its own.
 
     Returns:
         The tokenizer.
 
     Raises:
-        ValueError: if `source` is not such a file, contains a rank twice, or lacks one of the 256 bytes; if no pattern is
-            given; or if `tokenizers` can't cut text as the pattern does: the message names the construct.
+        ValueError: if `source` is not such a file, contains a rank twice, or lacks one of the 256 bytes; if no pattern
+            is given; or if `tokenizers` can't cut text as the pattern does: the message names the construct.
 
     Example:
         >>> ranks = "\n".join(f"{base64.b64encode(bytes([i])).decode()} {i}" for i in range(256)) + "\naGk= 256\n"
@@ -122,10 +122,8 @@ def read_ranks(data: bytes, name: str) -> dict[bytes, int]:
             token, rank = line.split()
             ranks[binascii.a2b_base64(token, strict_mode=True)] = int(rank)
         except ValueError:  # binascii.Error is one
-            raise ValueError(
-                f"{name}: expected a tiktoken file, with a token in base64 and its rank on each line, but line {number} "
-                f"is {short(line)}"
-            ) from None
+            wanted = "expected a tiktoken file, with a token in base64 and its rank on each line"
+            raise ValueError(f"{name}: {wanted}, but line {number} is {short(line)}") from None
     if not ranks:
         raise ValueError(f"{name}: expected a tiktoken file, but the file is empty")
     return ranks
@@ -215,8 +213,8 @@ def pattern_of(tokenizer: Tokenizer) -> str:
         return PATTERNS["gpt2"]
     split = splits[0] if len(splits) == 1 and not last.use_regex else None
     form = split.to_dict() if isinstance(split, pre_tokenizers.Split) else {}
-    # tiktoken's words are the matches. So they are if what lies between matches is removed, as GPT-4o's own tokenizer.json
-    # has it; if it is kept, the pattern must match it, too.
+    # tiktoken's words are the matches. So they are if what lies between matches is removed, as GPT-4o's own
+    # tokenizer.json has it; if it is kept, the pattern must match it, too.
     kept = form.get("behavior"), form.get("invert")
     if "Regex" not in form.get("pattern", {}) or kept not in (("Isolated", False), ("Removed", True)):
         raise _impossible(
