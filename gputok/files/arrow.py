@@ -25,7 +25,7 @@ Schema: TypeAlias = Any
 
 @contextlib.contextmanager
 def needing(message: str) -> Iterator[None]:
-    """Around imports of a package that not every installation has: if it is missing, the ImportError has this message."""
+    """Around imports of a package that not every installation has: if it is missing, the error has this message."""
     try:
         yield
     except ImportError as error:
@@ -58,7 +58,7 @@ def broken() -> tuple[type[Exception], ...]:
 
 
 def is_plain(kind: Any) -> bool:
-    """Returns True if values of an Arrow type are stored as 32- or 64-bit offsets and bytes, the layout of packed texts."""
+    """Returns True if values of an Arrow type are stored as offsets of 32 or 64 bits and bytes, like packed texts."""
     import pyarrow as pa
 
     return kind in (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
@@ -97,7 +97,7 @@ def text_offsets(array: Any) -> npt.NDArray[np.int32 | np.int64]:
 
 
 def check_offsets(offsets: Any, n_bytes: int, where: str) -> None:
-    """Raises ValueError if offsets, integers[n + 1], do not rise from 0 or more to `n_bytes` or less; where: names the data.
+    """Raises ValueError unless offsets, integers[n + 1], rise from 0 or more to `n_bytes` at most; where: names the data.
 
     >>> import numpy as np
     >>> check_offsets(np.array([0, 4, 2]), 10, "the table")

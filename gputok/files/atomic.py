@@ -37,8 +37,8 @@ _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 def real_target(path: str | os.PathLike[str], *, follow: bool = True) -> pathlib.Path:
     """Resolves symbolic links, so that writing replaces the file that a link points to, and keeps the link.
 
-    follow: False: `path` itself is not resolved, only the folder that it is in. The file need not exist, but its
-    folder.
+    follow: False: `path` itself is not resolved, only its folder. Raises IsADirectoryError if `path` is a folder,
+    FileNotFoundError if the folder that would hold it does not exist.
     """
     folder, name = os.path.split(path)
     target = pathlib.Path(os.path.realpath(path) if follow else os.path.join(os.path.realpath(folder), name))
@@ -57,9 +57,9 @@ def replacing(path: str | os.PathLike[str], *, follow: bool = True) -> Iterator[
     `path` stays as it was. A killed process leaves its temporary file; the next call for the same `path` removes that
     file. If `path` is a device or a pipe, or what an enclosing call yielded, the block writes to it directly.
 
-    follow: True if the user chose the name: a symbolic link stays, and the file that it points to is replaced. False for
-    files that gputok names itself: a link of that name is replaced, and what it points to stays. Raises, before the block
-    runs, IsADirectoryError if `path` is a folder, FileNotFoundError if the folder that would hold it does not exist.
+    follow: True if the user chose the name: a symbolic link stays, and the file that it points to is replaced. False
+    for files that gputok names itself: a link of that name is replaced, and what it points to stays. Raises the errors
+    of `real_target` before the block runs.
 
     >>> import tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp(), "tokens.txt")
@@ -131,7 +131,7 @@ def _create_locked(path: str | os.PathLike[str], target: pathlib.Path) -> tuple[
 
 
 def is_plain(path: pathlib.Path) -> bool:
-    """Says whether there is a file of this name, and not a link, a folder, a device or a pipe, which one might wait for."""
+    """Says whether a file has this name, and not a link, a folder, a device or a pipe, which one might wait for."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:
@@ -139,7 +139,7 @@ def is_plain(path: pathlib.Path) -> bool:
 
 
 def created(path: pathlib.Path) -> io.BufferedRandom:
-    """Creates an empty file of this process for reading and writing. It replaces what had that name before, also a link."""
+    """Creates an empty file for reading and writing, which replaces what had that name before, also a link."""
     path.unlink(missing_ok=True)
     return os.fdopen(os.open(path, _NEW | _NO_LINK, 0o666), "r+b")
 
@@ -199,10 +199,10 @@ def locked(path: pathlib.Path) -> Iterator[None]:
 
 def _stem(name: str) -> str:
     """What the names of temporary files of a target have in common: its name, or of a long name as much as fits."""
-    if len(os.fsencode(name)) <= _MOST_BYTES:
+    encoded = os.fsencode(name)
+    if len(encoded) <= _MOST_BYTES:
         return name
-    digest = f"{zlib.crc32(os.fsencode(name)):08x}"
-    return os.fsencode(name)[: _MOST_BYTES - 9].decode(errors="ignore") + f"~{digest}"
+    return encoded[: _MOST_BYTES - 9].decode(errors="ignore") + f"~{zlib.crc32(encoded):08x}"
 
 
 def _remove_left(target: pathlib.Path) -> None:
@@ -217,9 +217,7 @@ def _remove_left(target: pathlib.Path) -> None:
 
 
 def _remove_unless_locked(path: pathlib.Path) -> None:
-    """Removes the temporary file of a dead process. Without locks, no process can tell that it is dead, and the file stays."""
-    if fcntl is None:
-        return
+    """Removes the temporary file of a dead process; without locks, which tell that it is dead, the file stays."""
     with contextlib.suppress(OSError):  # the file does not exist any more, or belongs to another user
         descriptor = os.open(path, os.O_RDWR | _NO_LINK)
         try:

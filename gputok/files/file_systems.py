@@ -1,4 +1,4 @@
-"""Opens file systems by URL, through pyarrow.fs or fsspec, and says what failed; `locations.py` says which opens which URL."""
+"""Opens file systems by URL, by pyarrow.fs or fsspec (`locations.py` says which by which), and says what failed."""
 
 from __future__ import annotations
 
@@ -41,10 +41,8 @@ def _explanation(url: str, doing: str, error: Exception) -> Exception:
     text = _first_line(error)
     if url in text:
         return error if isinstance(error, OSError | ValueError) else RemoteError(text)
-    denied = isinstance(error, PermissionError) or re.search(
-        r"ACCESS_DENIED|Forbidden|\b40[13]\b|[Cc]redentials|INVALID_ACCESS_KEY|SIGNATURE", text
-    )
-    if denied:
+    denied = r"ACCESS_DENIED|Forbidden|\b40[13]\b|[Cc]redentials|INVALID_ACCESS_KEY|SIGNATURE"
+    if isinstance(error, PermissionError) or re.search(denied, text):
         return PermissionError(
             f"{url}: {doing}access is denied; pass credentials by storage_options= (--storage-option), or set them in "
             f"the environment ({text})"
@@ -116,13 +114,9 @@ NATIVE = {"s3": "S3FileSystem"} | dict.fromkeys(("gs", "gcs"), "GcsFileSystem")
 NATIVE |= dict.fromkeys(("abfs", "abfss"), "AzureFileSystem") | dict.fromkeys(("hdfs", "viewfs"), "HadoopFileSystem")
 """Scheme -> the class of pyarrow.fs."""
 _SAME = {"s3a": "s3", "s3n": "s3"}  # Hadoop's names
-_OF_FSSPEC = {  # for S3: fsspec's name of an option -> pyarrow's name
-    "key": "access_key",
-    "secret": "secret_key",
-    "token": "session_token",
-    "endpoint_url": "endpoint_override",
-    "anon": "anonymous",
-}
+_OF_FSSPEC = {"key": "access_key", "secret": "secret_key", "token": "session_token", "anon": "anonymous"}
+_OF_FSSPEC |= {"endpoint_url": "endpoint_override"}
+"""For S3: fsspec's name of an option -> pyarrow's name."""
 OBJECT_STORES = {"s3", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "hf"}
 """Schemes whose stores show a file only when it is complete; other file systems show it while it grows."""
 
@@ -160,7 +154,7 @@ def local_path(name: str) -> str | None:
 
 
 def open_filesystem(url: str, storage_options: StorageOptions, known: dict[str, Any] | None = None) -> tuple[Any, str]:
-    """Opens the pyarrow.fs.FileSystem of a URL; returns it and the path. known: open file systems by scheme and host."""
+    """Opens the pyarrow.fs.FileSystem of a URL; returns it and the path. known: open ones, by scheme and host."""
     known = {} if known is None else known
     scheme = scheme_of(url)
     with explained(url):
@@ -170,7 +164,6 @@ def open_filesystem(url: str, storage_options: StorageOptions, known: dict[str, 
 
 
 def _open_native(url: str, scheme: str, storage_options: StorageOptions, known: dict[str, Any]) -> tuple[Any, str]:
-
     import urllib.parse
 
     parsed = urllib.parse.urlsplit(f"{scheme}://" + url.split("://", 1)[1])
@@ -215,19 +208,16 @@ def _s3_options(parsed: urllib.parse.SplitResult, given: dict[str, Any]) -> dict
     from pyarrow import fs
 
     client = given.pop("client_kwargs", None) or {}
-    given = {**{name: client[name] for name in ("endpoint_url",) if name in client}, **given}
-    if "region_name" in client:
-        given.setdefault("region", client["region_name"])
+    names = {"endpoint_url": "endpoint_url", "region_name": "region"}
+    given = {names[name]: value for name, value in client.items() if name in names} | given
     given = {_OF_FSSPEC.get(name, name): value for name, value in given.items()}
     for name, value in urllib.parse.parse_qsl(parsed.query):  # s3://bucket/key?region=...
         given.setdefault(name, value)
     if parsed.username and parsed.password:
         given.setdefault("access_key", urllib.parse.unquote(parsed.username))
         given.setdefault("secret_key", urllib.parse.unquote(parsed.password))
-    endpoint = (
-        given.get("endpoint_override") or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    )
-    if endpoint:
+    of_system = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if endpoint := given.get("endpoint_override") or of_system:
         scheme, separator, host = endpoint.rpartition("://")
         given["endpoint_override"] = host.rstrip("/")
         if separator:
@@ -258,10 +248,7 @@ def _open_fsspec(url: str, scheme: str, storage_options: StorageOptions, known: 
         ) from None
     except TypeError as error:
         raise ValueError(f"storage_options: {error}") from None
-    number = f"{id(inner)}"
-    if number not in known:
-        known[number] = fs.PyFileSystem(fs.FSSpecHandler(inner))
-    return known[number], path
+    return known.setdefault(f"{id(inner)}", fs.PyFileSystem(fs.FSSpecHandler(inner))), path
 
 
 def fsspec_of(filesystem: Any) -> Any:
@@ -285,7 +272,7 @@ def check_bucket(url: str, filesystem: Any, path: str) -> None:
 
 
 def split_glob(url: str) -> tuple[str, str]:
-    """Splits a URL into the folder before its first wildcard, and the pattern; the pattern is "" if the URL is no glob."""
+    """Splits a URL into the folder before its first wildcard, and the pattern, which is "" if the URL is no glob."""
     scheme = scheme_of(url)
     if scheme in ("http", "https") or "::" in url or not re.search(r"[*\[]", url):
         return url, ""

@@ -8,8 +8,8 @@
 | `zip://a.txt::s3://bucket/b.zip`           | fsspec, which chains them                                            |
 
 `storage_options` are the arguments of the file system's class, such as `pyarrow.fs.S3FileSystem` (which here also takes
-fsspec's names `key`, `secret`, `token`, `endpoint_url` and `anon`), or a class of fsspec. Without them, credentials come
-from the environment. In a URL, `*`, `**` and `[...]` are globs; `?` begins a query.
+fsspec's names `key`, `secret`, `token`, `endpoint_url` and `anon`), or a class of fsspec. Without them, credentials
+come from the environment. In a URL, `*`, `**` and `[...]` are globs; `?` begins a query.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ class File:
 
 
 _SPARE = 4  # the most buffers that wait to be used again
-# Memory begins at a page, and so does what a system has read of a file. If the places of source and target in their pages
-# differ by 1 to 31 bytes, Zen 4 copies a third as fast (`rep movsb`)
+# Memory begins at a page, and so does what a system has read of a file. If the places of source and target in their
+# pages differ by 1 to 31 bytes, Zen 4 copies a third as fast (`rep movsb`)
 _SKIPPED = 64
 
 
@@ -188,14 +188,12 @@ class RemoteFile(File):
         return self.url
 
     def open(self) -> BinaryIO:
-        inner = file_systems.fsspec_of(self.filesystem)
+        options = {"compression": None, "buffer_size": file_systems.UPLOAD_BYTES}
         with file_systems.explained(self.url):
-            if inner is not None:
+            if (inner := file_systems.fsspec_of(self.filesystem)) is not None:
                 file = _own(inner.open(self.path, "rb"))
             else:
-                file = self.filesystem.open_input_stream(
-                    self.path, compression=None, buffer_size=file_systems.UPLOAD_BYTES
-                )
+                file = self.filesystem.open_input_stream(self.path, **options)
         return cast("BinaryIO", io.BufferedReader(file_systems.ExplainedStream(self.url, file), 1 << 20))
 
     def open_for_arrow(self) -> Any:
@@ -300,10 +298,9 @@ def locate(path: str | os.PathLike[str], storage_options: StorageOptions = None)
 def begins_with(path: str | os.PathLike[str], beginning: bytes) -> bool:
     """Whether a local file begins with these bytes; False for a URL, and for what is no file or can't be read."""
     local = file_systems.local_path(os.fspath(path))
-    if local is None or not os.path.isfile(local):
-        return False
-    with contextlib.suppress(OSError), open(local, "rb") as file:
-        return file.read(len(beginning)) == beginning
+    if local is not None and os.path.isfile(local):
+        with contextlib.suppress(OSError), open(local, "rb") as file:
+            return file.read(len(beginning)) == beginning
     return False
 
 
@@ -323,7 +320,7 @@ def read_bytes(path: str | os.PathLike[str], storage_options: StorageOptions = N
 def downloaded(
     path: str | os.PathLike[str], *others: str, storage_options: StorageOptions = None
 ) -> Iterator[pathlib.Path]:
-    """Yields the path of a local copy, with the same name, and copies of `others` in the same folder; a local file itself."""
+    """Yields the path of a local copy with the same name, beside copies of `others`; a local file is not copied."""
     import pathlib
 
     local = file_systems.local_path(os.fspath(path))
@@ -376,9 +373,8 @@ def _find_local(name: str) -> list[pathlib.Path]:
     shown = name if len(name) <= _MOST_SHOWN else name[:_MOST_SHOWN] + "…"
     # False for a text that can't be a path, because it is too long or contains a null; pathlib would raise an error
     if os.path.isdir(name):
-        found = sorted(
-            item for item in path.rglob("*") if item.is_file() and not _is_hidden(item.relative_to(path).parts)
-        )
+        below = (item for item in path.rglob("*") if item.is_file())
+        found = sorted(item for item in below if not _is_hidden(item.relative_to(path).parts))
     elif os.path.exists(name):
         return [path]
     elif glob.has_magic(name):

@@ -1,7 +1,7 @@
 """Writes files by path or URL, atomically: readers see the old file or the complete new one.
 
-An object store shows an object when all of it has arrived, so an output is made in a local file, and uploaded at the end. Other
-file systems show a file while it grows: there, the file is uploaded under another name, and then renamed.
+An object store shows an object when all of it has arrived, so an output is made in a local file, and uploaded at the
+end. Other file systems show a file while it grows: there, the file is uploaded under another name, and then renamed.
 """
 
 from __future__ import annotations
@@ -64,11 +64,10 @@ def refuse_inputs(
     The output is a path, which may be a symbolic link or another name of an input, or a URL.
 
     >>> from gputok.files.locations import find
-    >>> with writing("memory://d/a.txt") as temporary:
-    ...     _ = temporary.write_text("a")
-    >>> refuse_inputs("memory://d/a.txt", find("memory://d/*.txt"))
+    >>> _ = returned("a", "memory://d/a")
+    >>> refuse_inputs("memory://d/a", find("memory://d/*"))
     Traceback (most recent call last):
-    ValueError: memory://d/a.txt: is an input as well (memory://d/a.txt), which the output would replace; name another output
+    ValueError: memory://d/a: is an input as well (memory://d/a), which the output would replace; name another output
     """
     name, same = os.fspath(output), None
     local = file_systems.local_path(name)
@@ -150,9 +149,9 @@ class Target:
 
 
 def work_folder(url: str) -> pathlib.Path:
-    """Returns a local folder in which an output is made before its upload: always the same folder for the same URL and user.
+    """Returns a local folder in which an output is made before its upload, and which the caller removes.
 
-    So an interrupted run finds its work again. The caller removes the folder.
+    It is always the same for a URL and a user, so an interrupted run finds its work again.
     """
     import hashlib  # imported late: both take some milliseconds
     import tempfile

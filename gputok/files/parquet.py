@@ -16,9 +16,9 @@ from gputok.files.locations import File
 def readable_parquet(
     file: File, wrong: str = "expected a Parquet file, got another or a damaged file", kind: str = "Parquet"
 ) -> Iterator[None]:
-    """Around reading by PyArrow, whose errors become errors that name the file; kind: of files, wrong: what a ValueError says.
+    """Around reading by PyArrow, whose errors become errors that name the file: ValueError, which says `wrong`.
 
-    It is a RemoteError if a network did not give the file, and an ImportError if PyArrow is not installed.
+    It is a RemoteError if a network did not give the file, and an ImportError if PyArrow is missing (kind: of files).
     """
     with needed_for(f"{file}: reading {kind}"):
         kinds = broken()

@@ -70,7 +70,7 @@ class MemoryLimit(NamedTuple):
         return self.n_bytes if self.start is None else self.n_bytes - max(0, resident()[0] - self.start[0])
 
     def beside(self, *arrays: np.ndarray) -> int:
-        """By how many bytes the process may grow at worst, beside arrays; those in temporary files will be in memory then."""
+        """By how many bytes the process may grow at worst, beside arrays; those in files will be in memory then."""
         mapped = sum(array.nbytes for array in arrays if isinstance(array, np.memmap))
         if self.start is not None:
             mapped = max(mapped, resident()[1] - self.start[1])
@@ -88,8 +88,8 @@ class MemoryLimit(NamedTuple):
         if rest.left < least:
             taken = self.n_bytes - rest.left
             raise ValueError(
-                f"memory_limit={self.n_bytes // 10**6} MB: {what} took {taken // 10**6} MB, libraries included, and the rest "
-                f"needs {least // 10**6}; the least limit is {-(-(taken + least) // 10**6)} MB"
+                f"memory_limit={self.n_bytes // 10**6} MB: {what} took {taken // 10**6} MB, libraries included, and "
+                f"the rest needs {least // 10**6}; the least limit is {-(-(taken + least) // 10**6)} MB"
             )
         return rest
 
@@ -99,7 +99,7 @@ class MemoryLimit(NamedTuple):
 
 
 def resident() -> tuple[int, int]:
-    """Returns how many bytes this process has in memory: its own, and those of mapped files; 0 if the system does not say."""
+    """Returns how many bytes this process has in memory: its own, and of mapped files; 0 if the system does not say."""
     try:
         _, pages, mapped, *_ = map(int, pathlib.Path("/proc/self/statm").read_text().split())
     except OSError:

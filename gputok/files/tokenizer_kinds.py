@@ -8,23 +8,16 @@ import re
 
 _TIKTOKEN = re.compile(rb"[A-Za-z0-9+/]+={0,2} \d+\r?\n")
 
+_FOLDER = "the folder that it is in, gputok.AutoTokenizer.from_pretrained"
 OPENED_BY = {
     "gguf": "a GGUF file, which gputok.from_gguf opens",
     "sentencepiece": "a SentencePiece model, which gputok.from_sentencepiece opens",
     "tiktoken": "a tiktoken file, which gputok.from_tiktoken opens (tell it the pattern)",
     "tekken": "a tekken.json, which gputok.from_tekken opens",
-    "vocabulary": (
-        "a vocabulary alone: with its merges.txt, gputok.models.BPE.from_file opens it, without one "
-        "gputok.models.WordLevel.from_file; the folder that it is in, gputok.AutoTokenizer.from_pretrained"
-    ),
-    "merges": (
-        "a list of merges: with its vocab.json, gputok.models.BPE.from_file opens it; the folder that it is in, "
-        "gputok.AutoTokenizer.from_pretrained"
-    ),
-    "tokens": (
-        "a list of tokens, which gputok.models.WordPiece.from_file opens; the folder that it is in, "
-        "gputok.AutoTokenizer.from_pretrained"
-    ),
+    "vocabulary": "a vocabulary alone: with its merges.txt, gputok.models.BPE.from_file opens it, "
+    f"without one gputok.models.WordLevel.from_file; {_FOLDER}",
+    "merges": f"a list of merges: with its vocab.json, gputok.models.BPE.from_file opens it; {_FOLDER}",
+    "tokens": f"a list of tokens, which gputok.models.WordPiece.from_file opens; {_FOLDER}",
     "settings": "the settings beside a tokenizer.json: gputok.AutoTokenizer.from_pretrained opens its folder",
 }
 """Kind of file -> what it is, and what opens it."""
