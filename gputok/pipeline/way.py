@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gputok.kernels import Automaton
+    from gputok.kernels.threads import Submit
     from gputok.pipeline.added_vocabulary import AddedVocabulary
     from gputok.types import Array, Positions
 
@@ -111,17 +112,22 @@ class Sliced(NamedTuple):
     cut: Cut
     encode: Callable[[Pieces], tuple[Array, Array]]  # returns the ids of a slice, and the rows of its pieces in them
 
-    def joined(self, found: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
-        """Returns the ids and rows of the documents, from what `encode` returned for each slice."""
-        return np.concatenate([ids for ids, _ in found]), self.cut.joined([rows for _, rows in found])
+    def begun(self, submit: Submit) -> Callable[[], tuple[Array, Array]]:
+        """Hands the slices to threads; returns what waits for the ids and rows of the documents."""
+        calls = [submit(self.encode, pieces) for pieces in self.cut.slices]
+
+        def found() -> tuple[Array, Array]:
+            ids, rows = zip(*[call.result() for call in calls], strict=True)
+            return np.concatenate(ids), self.cut.joined(rows)
+
+        return found
 
 
 def cut_for_threads(pieces: Pieces, automaton: Automaton, n_bytes: int) -> Cut:
     """Cuts text where the walk of an automaton may end, so that each slice can be walked like a text of its own.
 
-    A strong cut may be made in any state, since the walk ends each slice with an end of text. No cut is in an added token.
-
-    pieces: the text, without empty pieces and without gaps between pieces; n_bytes: about how many a slice has.
+    A strong cut may be made in any state, since the walk ends each slice with an end of text. No cut is in an added
+    token. pieces: without empty ones, and without gaps between them; n_bytes: about how many a slice has.
     """
     from gputok.kernels.cpu.walk.matches import slice_text
 

@@ -16,6 +16,7 @@ from gputok.text.unicode_maps import character_map, compositions, normalization_
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gputok.text.pieces import TextBatch
     from gputok.types import Bytes, Mask, Positions
 
 
@@ -30,9 +31,16 @@ def normalize_form(pieces: Pieces, name: str) -> Pieces:
 
 
 def inert_in(name: str) -> tuple[Any, Any, int]:
-    """The characters that a normalization form leaves as they are in text that has no others (see `Normalizer.inert`)."""
+    """The characters that a form leaves as they are in text that has no others (see `Normalizer.inert`)."""
     page, member, n_inert = normalization_form(name)[:3]
     return page, member, int(n_inert)
+
+
+def all_inert(batch: TextBatch, inert: tuple[Any, Any, int]) -> bool:
+    """Whether a normalizer leaves all text of a batch as it is; inert: its `Normalizer.inert`."""
+    from gputok.kernels.cpu.normalize import is_inert
+
+    return bool(is_inert(batch.data, batch.offsets[:1], batch.offsets[-1:], None, *inert))
 
 
 def map_characters(pieces: Pieces, name: str) -> Pieces:

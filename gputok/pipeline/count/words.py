@@ -10,6 +10,7 @@ from gputok.kernels.threads import thread_count
 from gputok.pipeline.count.units import SLICES, TIMES, Slices, StepCounter, WalkCounter, count_by
 from gputok.pipeline.way import walk_of
 from gputok.progress import reporting
+from gputok.text.edit import all_inert
 from gputok.text.pieces import Pieces, TextBatch
 from gputok.text.way import Unit
 
@@ -166,11 +167,8 @@ def count_corpus(
 def _by_steps(
     pipeline: Pipeline, changing: tuple[Any, Any, int] | None, batch: TextBatch
 ) -> Callable[[Pieces], Pieces] | None:
-    """Returns the function that cuts a batch which one walk can't cut; else None. changing: the normalizer's `inert`."""
-    from gputok.kernels.cpu.normalize import is_inert
-
-    offsets = batch.offsets
-    if changing is not None and not is_inert(batch.data, offsets[:1], offsets[-1:], None, *changing):
+    """Returns the function that cuts a batch which one walk can't cut; else None. changing: `Normalizer.inert`."""
+    if changing is not None and not all_inert(batch, changing):
         return pipeline.words
     return around_added(pipeline, batch) if pipeline.added.tokens else None
 

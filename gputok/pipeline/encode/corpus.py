@@ -1,7 +1,7 @@
-"""Encodes a corpus into arrays: the ids, and where those of each document begin, without a Python object for each token.
+"""Encodes a corpus into arrays: the ids, and where those of each document begin, without an object for each token.
 
-`encode.units` encodes documents by the way of their tokenizer, and `encode.devices` on CUDA devices; here, they are handed to
-threads, and get special tokens around them.
+`encode.units` encodes documents by the way of their tokenizer, and `encode.devices` on CUDA devices; here, they are
+handed to threads, and get special tokens around them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gputok.corpus.readers import Task
 from gputok.corpus.source import task_bytes
 from gputok.kernels.threads import Submit, in_order, thread_count
 from gputok.pipeline.encode.devices import ByDevice, grouped
-from gputok.pipeline.encode.units import UNIT_BYTES, DocumentEngine, Walked, engine_of, id_type
+from gputok.pipeline.encode.units import UNIT_BYTES, Walked, engine_of, id_type
 from gputok.pipeline.pipeline import Pipeline
 from gputok.pipeline.special_tokens import Ends, ids_around, surrounded, surrounded_unless_empty
 from gputok.progress import Report
@@ -64,8 +64,8 @@ def encode_corpus(
         >>> ids.tolist(), rows.tolist()
         ([2, 1, 1], [0, 2, 2, 3])
     """
-    n_threads, engine, done = thread_count(threads), engine_of(pipeline), 0
-    work = _Work(pipeline, engine, ids_around(pipeline, add_special_tokens), ends or Ends(), n_threads, unit_bytes)
+    n_threads, done = thread_count(threads), 0
+    work = _Work(pipeline, add_special_tokens, ends or Ends(), n_threads, unit_bytes)
     if devices and (reason := ByDevice.why_not(pipeline)):
         warnings.warn(f"the CPU encodes the corpus: {reason}", stacklevel=2)
         devices = ()
@@ -74,7 +74,7 @@ def encode_corpus(
         if isinstance(first, Task):
             tasks, ahead = (partial(work.task, task) for task in texts), n_threads
         elif devices:
-            device = stack.enter_context(contextlib.closing(ByDevice(pipeline, devices, engine, work.dtype)))
+            device = stack.enter_context(contextlib.closing(ByDevice(pipeline, devices, work.engine, work.dtype)))
             groups = grouped(_after(texts, skip), devices[0].sizes.batch)
             tasks, ahead = (partial(work.group, device, *each) for each in groups), 0
             n_threads = device.n_threads(n_threads)
@@ -90,21 +90,12 @@ def encode_corpus(
 
 
 class _Work:
-    """Hands the work for a corpus to threads, by `submit`; each method returns a function that waits for it.
+    """Hands the work for a corpus to threads, by `submit`; each method returns a function that waits for it."""
 
-    around: what `ids_around` returns; ends: more ids around each document.
-    """
-
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        engine: DocumentEngine,
-        around: list[list[int]],
-        ends: Ends,
-        n_threads: int,
-        unit_bytes: int,
-    ) -> None:
-        self.dtype, self._engine, self._n_threads, self._unit_bytes = id_type(pipeline), engine, n_threads, unit_bytes
+    def __init__(self, pipeline: Pipeline, special: bool, ends: Ends, n_threads: int, unit_bytes: int) -> None:
+        self.engine, self.dtype = engine_of(pipeline), id_type(pipeline)
+        self._n_threads, self._unit_bytes = n_threads, unit_bytes
+        around = ids_around(pipeline, special)
         # A document without ids stays without, unless the post-processor adds some
         self._put = surrounded_unless_empty if ends.skips_empty and not any(around) else surrounded
         self._around = ends.around(around)
@@ -127,16 +118,16 @@ class _Work:
 
     def _unit(self, n_bytes: int, unit: TextBatch, size: int, submit: Submit) -> _Waits:
         is_long = self._n_threads > 1 and len(unit.data) >= _LONG * size
-        sliced = self._engine.sliced(unit, size) if is_long else None
+        sliced = self.engine.sliced(unit, size) if is_long else None
         if sliced is None:
             return submit(self._encoded, n_bytes, unit).result
-        work = [submit(sliced.encode, pieces) for pieces in sliced.cut.slices]
-        return lambda: (n_bytes, [self._finished(*sliced.joined([future.result() for future in work]))])
+        found = sliced.begun(submit)
+        return lambda: (n_bytes, [self._finished(*found())])
 
     def _encoded(self, n_bytes: int, batch: TextBatch) -> tuple[int, list[TokenBatch]]:
         # What Python does for a unit takes one thread at a time; but arrays of the steps should stay small
-        as_is = self._engine.as_is(batch) if isinstance(self._engine, Walked) else None
-        found = map(self._engine.encode, units_of(batch, self._unit_bytes)) if as_is is None else [as_is]
+        as_is = self.engine.as_is(batch) if isinstance(self.engine, Walked) else None
+        found = map(self.engine.encode, units_of(batch, self._unit_bytes)) if as_is is None else [as_is]
         return n_bytes, [*itertools.starmap(self._finished, found)]
 
     def task(self, task: Task, submit: Submit) -> _Waits:
@@ -152,7 +143,7 @@ class _Work:
         return found
 
     def _read(self, task: Task) -> tuple[int, list[TokenBatch], TextBatch | None]:
-        """Returns the bytes that a task reads, and their ids; or the text, if it has a document for all threads together."""
+        """Returns the bytes that a task reads, and their ids; or the text, if all threads are to encode it together."""
         batch: Any = next(iter(task.read()), None)
         if batch is None:  # no document begins in the range
             return 0, [], None

@@ -1,7 +1,7 @@
 """Encodes documents by their units, as the way of the pipeline says (`gputok.text.way`).
 
-A walk finds the units, a cache gives the ids of those seen before, and new ones are encoded together. Where no way is known to
-take documents apart, all steps run one after the other, on packed arrays.
+A walk finds the units, a cache gives the ids of those seen before, and new ones are encoded together. Where no way is
+known to take documents apart, all steps run one after the other, on packed arrays.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from gputok import models
 from gputok.automaton import PATTERNS, compile_pattern
 from gputok.automaton.patterns import SPLITS
 from gputok.automaton.ready import ready_splits
-from gputok.kernels.threads import run, thread_count
+from gputok.kernels.threads import in_order, thread_count
 from gputok.pipeline.encode.stepwise import tokenize
 from gputok.pipeline.special_tokens import ids_around
 from gputok.pipeline.way import Sliced, cut_for_threads, offsets_of, packed, walk_of, walks_of
 from gputok.pool import Pool, most_lines
+from gputok.text.edit import all_inert
 from gputok.text.pieces import Pieces, TextBatch, rewrite, spell_out, starts_with
 from gputok.text.way import Before, Unit, Way
 from gputok.token_files.batches import id_dtype
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gputok.kernels import Automaton
+    from gputok.kernels.threads import Submit
     from gputok.pipeline.pipeline import Pipeline
     from gputok.types import Array, Positions
 
@@ -53,7 +55,6 @@ class DocumentEngine(Protocol):
 
     def sliced(self, unit: TextBatch, n_bytes: int) -> Sliced | None:
         """Cuts documents into slices of about `n_bytes`, also inside of documents; None: nothing tells where to cut."""
-        ...
 
 
 def engine_of(pipeline: Pipeline) -> DocumentEngine:
@@ -82,7 +83,7 @@ def _engine(pipeline: Pipeline) -> DocumentEngine:
 
 
 def _lacks_superwords(way: Way) -> bool:
-    """Whether no unit can have a superword: in lines, `▁` stands for a space; and the words of well-known patterns are words."""
+    """Whether no unit has a superword: in lines, `▁` stands for a space; what well-known patterns find are words."""
     known = itertools.chain(map(compile_pattern, dict.fromkeys(PATTERNS.values())), map(ready_splits, SPLITS))
     is_word = way.unit == Unit.WORD and way.automaton is not None
     return way.unit == Unit.LINE or (is_word and any(one is way.automaton for one in known))
@@ -103,27 +104,15 @@ def encode_batch(
         yield engine.encode(batch)
         return
     unit_bytes = max(least_bytes, min(-(-n_bytes // n_threads), UNIT_BYTES))
-    work: list[tuple[Callable[[], tuple[Array, Array]]]] = []
-    cut: list[Sliced | None] = []
     from gputok.corpus.packing import units_of  # imported late: a first text needs no corpus
 
-    for unit in units_of(batch, unit_bytes):
+    def begun(unit: TextBatch, submit: Submit) -> Callable[[], tuple[Array, Array]]:
         is_long = n_threads > 1 and 2 * len(unit.data) > 3 * unit_bytes
-        cut.append(engine.sliced(unit, unit_bytes) if is_long else None)
-        if (sliced := cut[-1]) is None:
-            work.append((partial(engine.encode, unit),))
-        else:
-            work += [(partial(sliced.encode, pieces),) for pieces in sliced.cut.slices]
-    found = run(_called, work, n_threads)
-    for sliced in cut:
-        if sliced is None:
-            yield next(found)
-        else:
-            yield sliced.joined([*itertools.islice(found, len(sliced.cut.edges) - 1)])
+        sliced = engine.sliced(unit, unit_bytes) if is_long else None
+        return submit(engine.encode, unit).result if sliced is None else sliced.begun(submit)
 
-
-def _called(encode: Callable[[], tuple[Array, Array]]) -> tuple[Array, Array]:
-    return encode()
+    tasks = ((None, partial(begun, unit)) for unit in units_of(batch, unit_bytes))
+    yield from (found for _, found in in_order(tasks, n_threads, n_threads))
 
 
 class Stepped:
@@ -142,17 +131,12 @@ class Stepped:
         """Returns None: nothing tells where to cut."""
 
 
-def _encoders(dtype: np.dtype[Any]) -> Pool[Any]:
-    """Returns the encoders of a model, one for each thread. dtype: the type of the ids."""
+def _new_encoder(dtype: np.dtype[Any]) -> Any:
+    from gputok.corpus.options import SIZES  # imported late: a first text needs no corpus
+    from gputok.kernels.cpu.encode_corpus.rounds import Encoder
 
-    def make() -> Any:
-        from gputok.corpus.options import SIZES  # imported late: a first text needs no corpus
-        from gputok.kernels.cpu.encode_corpus.rounds import Encoder
-
-        # The ids of a task have room in one or two rounds. Memory that no id is written to costs nothing
-        return Encoder(dtype, most_lines(), SIZES.task // 4)
-
-    return Pool(make)
+    # The ids of a task have room in one or two rounds. Memory that no id is written to costs nothing
+    return Encoder(dtype, most_lines(), SIZES.task // 4)
 
 
 class Walked:
@@ -165,13 +149,10 @@ class Walked:
         self._pipeline, self._automaton, self._dtype = pipeline, automaton, dtype
         self.walks, self._steps, way = walks_of(automaton), Stepped(pipeline), pipeline.way
         self.unit, model = way.unit, pipeline.model
-        # Text without added tokens is walked as it is, if nothing changes it. For other units than words, `encode_new` normalizes
-        normalizer = pipeline.normalizer if way.unit == Unit.WORD else None
-        self._inert = None if normalizer is None else normalizer.inert
-        self._is_plain = normalizer is None or self._inert is not None
-        if way.unit == Unit.LINE:
-            self._is_plain = way.before == Before.NONE
-        self._encoders = _encoders(dtype)
+        # For other units than words, `encode_new` normalizes
+        self._normalizer = pipeline.normalizer if way.unit == Unit.WORD else None
+        self._inert = None if self._normalizer is None else self._normalizer.inert
+        self._encoders = Pool(_new_encoder)  # one for each thread
         self._encode_new: EncodeNew = partial(_encode_parts, self._steps)
         self._words: Callable[[], Any] | None = None
         if self.unit == Unit.WORD:
@@ -189,7 +170,9 @@ class Walked:
     def as_is(self, unit: TextBatch) -> tuple[Array, Array] | None:
         """Returns the same; None: a step before the walk may change the text, or take an added token out of it."""
         data, offsets = unit
-        stays = self._is_plain and (self._inert is None or self._stays(unit, self._inert))
+        stays = self.unit != Unit.LINE or self._pipeline.way.before == Before.NONE
+        if self._normalizer is not None:
+            stays = self._inert is not None and all_inert(unit, self._inert)
         if not stays or self._pipeline.added.may_occur(data[int(offsets[0]) : int(offsets[-1])]):
             return None
         return self._walk(data, np.ascontiguousarray(offsets), None)
@@ -202,31 +185,23 @@ class Walked:
         return ids, ends[pieces.rows]
 
     def sliced(self, unit: TextBatch, n_bytes: int) -> Sliced | None:
-        """Cuts documents between units; None: normalizing the text is most of the work, or the documents take the steps."""
-        normalizer = self._pipeline.normalizer
-        if self.unit == Unit.WORD and normalizer is not None and normalizer.inert is None:
+        """Cuts documents between units; None: normalizing text is most of the work, or the documents take the steps."""
+        if self._normalizer is not None and self._inert is None:
             return None
         pieces = self._pieces(unit)
         if pieces is None or not pieces.n_pieces:
             return None
         return Sliced(cut_for_threads(pieces, self._automaton, n_bytes), self._walk_pieces)
 
-    def _stays(self, unit: TextBatch, inert: tuple[Any, ...]) -> bool:
-        """Whether a normalizer leaves all text as it is."""
-        from gputok.kernels.cpu.normalize import is_inert
-
-        return bool(is_inert(unit.data, unit.offsets[:1], unit.offsets[-1:], None, *inert))
-
     def _pieces(self, unit: TextBatch) -> Pieces | None:
-        """Returns the text that is walked, with added tokens as pieces of their own; None: documents must take the steps."""
-        pipeline = self._pipeline
-        # The new parts of a document, and the lines, are normalized one by one. Then no token is looked for in normalized text
-        normalizer = pipeline.normalizer if self.unit == Unit.WORD else None
-        pieces = pipeline.added.apart(Pieces.from_batch(unit), normalizer)
-        if self.unit == Unit.PART and pipeline.way.at_start and pieces.token is not None:
+        """Returns the text that is walked, with added tokens as pieces of their own; None: it must take the steps."""
+        way = self._pipeline.way
+        # Where the new units are normalized one by one, no token is looked for in normalized text
+        pieces = self._pipeline.added.apart(Pieces.from_batch(unit), self._normalizer)
+        if self.unit == Unit.PART and way.at_start and pieces.token is not None:
             return None  # the text after an added token is not like the start of a document
         if self.unit == Unit.LINE:
-            pieces = _with_spaces(pieces, pipeline.way.before)
+            pieces = _with_spaces(pieces, way.before)
         return packed(spell_out(pieces))
 
     def _walk_pieces(self, pieces: Pieces) -> tuple[Array, Array]:
@@ -236,7 +211,7 @@ class Walked:
         """Returns the ids, and the rows of the pieces in them."""
         from gputok.kernels.cpu.encode_corpus.rounds import encode_corpus
 
-        encoder = self._encoders.take()
+        encoder = self._encoders.take(self._dtype)
         n_bytes = int(offsets[-1] - offsets[0])
         words = self._words() if self._words is not None and n_bytes > _FEW_BYTES else None
         result = encode_corpus(data, offsets, token, self.walks.of(n_bytes), self._encode_new, encoder, words)
@@ -269,13 +244,11 @@ def _with_spaces(pieces: Pieces, before: str) -> Pieces:
 
 def largest_id(pipeline: Pipeline) -> int:
     """Returns the largest id that the tokenizer can give to a text; 0 if it has none."""
-    ids = pipeline.model.vocabulary.ids
-    added = pipeline.added.largest
     try:
         special = [token_id for some in ids_around(pipeline, True) for token_id in some]
     except ValueError:  # post-processors that take no text together with special tokens give none
         special = []
-    return max(int(ids.max()) if len(ids) else 0, added, *special, 0)
+    return max(int(pipeline.model.vocabulary.ids.max(initial=0)), pipeline.added.largest, *special)
 
 
 def id_type(pipeline: Pipeline) -> np.dtype[Any]:
