@@ -1,10 +1,10 @@
-"""Encodes texts, pairs of texts and lists of words: the ids at once, and the other attributes of an Encoding at first access.
+"""Encodes texts, pairs of texts and lists of words: the ids at once, other attributes of an Encoding at first access.
 
-A short text takes one kernel call, which does all steps: they and the tables of a pipeline are written into a *handle* once
-(`encode.handle`, `gputok.kernels.cpu.encode_one`); machine code makes the calls for many texts, in several threads. Long texts go
-the way of corpora (`encode.units`), and many texts do if Numba compiles the kernels. Each text of a pair, and each word of a list, is
-encoded as a text of its own; then the ids are cut and joined. If a handle can't hold a pipeline, `encode.stepwise` encodes the
-inputs, with the same result.
+A short text takes one kernel call, which does all steps: they and the tables of a pipeline are written once into a
+*handle* (`encode.handle`, `gputok.kernels.cpu.encode_one`); machine code calls it for many texts, in several threads.
+Long texts go the way of corpora (`encode.units`), and many texts do if Numba compiles the kernels. Each text of a pair,
+and each word of a list, is encoded alone; then the ids are cut and joined. If a handle can't hold a pipeline,
+`encode.stepwise` encodes the inputs, with the same result.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ import numpy as np
 
 from gputok.encoding.encoding import Encoding
 from gputok.kernels.builtins import Maker
+from gputok.kernels.cpu.encode_one.encode import LONGEST
+from gputok.kernels.cpu.encode_one.units import MOST_BYTES
 from gputok.kernels.signatures import NamedTuple
 from gputok.kernels.threads import share, thread_count
-from gputok.pipeline.encode import stepwise
+from gputok.pipeline.encode import stepwise, units
 from gputok.pipeline.encode.handle import HEAD, POSITIONS, Scratch, TextCall, TextEngine
 from gputok.pipeline.special_tokens import Frame, surrounded
 from gputok.text.pieces import TextBatch, check_lengths, joined_offsets
@@ -40,9 +42,10 @@ ID = 4  # bytes of an id in `Made`
 CUT, PADDED, SEVERAL = 1, 2, 4
 
 Made = tuple[Any, bytes, Any, int, Any, int]
-"""The contents of a new Encoding: the `Texts` that makes its attributes; its ids (uint32); the text, or a tuple of one or two texts or
-lists of words; 1 if special tokens were added; of a tuple, how many tokens each of its items has, else None; and the sum of CUT, if
-truncation cut tokens off, PADDED, and SEVERAL for a tuple. If the sum is 0, machine code may make attributes."""
+"""The contents of a new Encoding: the `Texts` that makes its attributes; its ids (uint32); the text, or a tuple of one
+or two texts or lists of words; 1 if special tokens were added; of a tuple, how many tokens each item has, else None;
+the sum of CUT (truncation cut tokens off), PADDED and SEVERAL (a tuple): if it is 0, machine code may make attributes.
+"""
 
 _Values = TypeVar("_Values", list[Any], bytes)
 
@@ -59,7 +62,7 @@ _LONG = 1 << 16
 _CHUNK_CHARACTERS = 1 << 16, 1 << 20
 """The least and the largest number of characters that a thread encodes at a time."""
 _LOCKED_BYTES = 1 << 15
-"""Other threads run while one encodes more than so many bytes together. For less, waiting for them could take much longer."""
+"""Other threads run while one encodes more than so many bytes together: waiting for them could take much longer."""
 
 
 def texts_of(pipeline: Pipeline, *, bare: bool = False) -> Texts | None:
@@ -68,46 +71,37 @@ def texts_of(pipeline: Pipeline, *, bare: bool = False) -> Texts | None:
 
 
 def encode_batch(
-    pipeline: Pipeline,
-    given: Any,
-    is_pretokenized: bool,
-    add_special_tokens: bool,
-    threads: int | None = None,
-    *,
-    bare: bool = False,
+    pipeline: Pipeline, given: Any, is_pretokenized: bool, special: bool, threads: int | None = None, bare: bool = False
 ) -> list[Encoding]:
     """Encodes texts and pairs of texts, as `Tokenizer.encode_batch` does; bare: as `encode_batch_fast` does."""
     texts = None if is_pretokenized else texts_of(pipeline, bare=bare)
     if texts is not None and isinstance(given, list | tuple):
         mine: list[Any] = [*given]  # which no other thread can change
         if (n_characters := texts.measure(mine)) >= 0:
-            special = 1 if add_special_tokens else 0
             if texts.pays_to_join(len(mine), n_characters):
-                found = texts.encode_many(mine, special, threads)
+                found = texts.encode_many(mine, int(special), threads)
             else:
-                found = texts.encode_each(mine, n_characters, special, threads)
-                found = None if found is None else texts.padded_to_longest(found)
+                found = texts.encode_each(mine, n_characters, int(special), threads)
             if found is not None:
-                return found
+                return texts.padded_to_longest(found)
     inputs = stepwise.check_inputs(given, is_pretokenized)
-    return encode_inputs(pipeline, inputs, is_pretokenized, add_special_tokens, threads, bare=bare)
+    return encode_inputs(pipeline, inputs, is_pretokenized, special, threads, bare=bare)
 
 
 def encode_inputs(
     pipeline: Pipeline,
     inputs: list[Given],
     is_pretokenized: bool,
-    add_special_tokens: bool,
+    special: bool,
     threads: int | None = None,
     *,
     bare: bool = False,
 ) -> list[Encoding]:
     """Encodes what `stepwise.check_inputs` returns."""
     texts = texts_of(pipeline, bare=bare)
-    found = None if texts is None else texts.encode_inputs(inputs, 1 if add_special_tokens else 0, threads)
-    if found is not None:
-        return found
-    return stepwise.encode(pipeline, inputs, is_pretokenized, add_special_tokens, offsets=not bare, threads=threads)
+    if texts is not None and (found := texts.encode_inputs(inputs, int(special), threads)) is not None:
+        return texts.padded_to_longest(found)
+    return stepwise.encode(pipeline, inputs, is_pretokenized, special, offsets=not bare, threads=threads)
 
 
 class Texts:
@@ -124,23 +118,22 @@ class Texts:
 
     def __init__(self, pipeline: Pipeline, engine: TextEngine, bare: bool) -> None:
         self.pipeline, self.engine, self._bare = pipeline.with_limits(), engine, bare
-        self._padding, self._list_ids = pipeline.padding, engine.list_ids
         self._spell, self._odd = pipeline.names.spelling.__getitem__, pipeline.odd_tokens
-        padding = pipeline.padding
-        self._flags, fillers = (0, None) if padding is None else (PADDED, (padding.pad_id, padding.pad_type_id, 1, 0))
-        self._fillers: dict[str, bytes] = {  # of the columns that are made of the ids alone
-            name: struct.pack("=I", filler) for name, filler in zip(_COLUMNS, fillers or (0, 0, 0, 0), strict=True)
-        }
+        padding = self._padding = pipeline.padding
+        self._flags, fillers = 0, (0, 0, 0, 0)
+        if padding is not None:
+            self._flags, fillers = PADDED, (padding.pad_id, padding.pad_type_id, 1, 0)
+        # Of the columns that are made of the ids alone
+        self._fillers = {name: struct.pack("=I", filler) for name, filler in zip(_COLUMNS, fillers, strict=True)}
         self._scratch, self._ids_of, self._longest = engine.scratch, engine.ids_of, engine.longest
-        self.measure = engine.measure
+        self._list_ids, self.measure, self._builtins = engine.list_ids, engine.measure, engine.builtins
         if (builtins := engine.builtins) is not None:
             self._encode_one, self._encode_each = builtins.encode_one, builtins.encode_each
-        self._builtins = builtins
         self._maker = self._own = self._unlimited = None
         self._until_later = _LATER
         self._by_units = engine.builtins is not None and engine.units is not None
         self._frames: dict[int, list[Frame | None]] = {}  # by the number of texts: without and with special tokens
-        # Tokens that an input of 1 or 2 texts may keep, without or with special tokens; and the tokens of an encoding that is not cut
+        # How many tokens (1 or 2 texts, 0 or 1 for special tokens) may keep; and those of an encoding that is not cut
         self._rooms, self._most, cut = {}, (_ANY, _ANY), pipeline.truncation
         if cut is not None:
             added = [(1, 0, 0), (2, 0, 0), *((n, 1, pipeline.num_special_tokens_to_add(n == 2)) for n in (1, 2))]
@@ -174,9 +167,7 @@ class Texts:
     @property
     def joins(self) -> int:
         """How many texts an input can have, with and without special tokens."""
-        if (
-            self._longest[0] < 0
-        ):  # the post-processor adds tokens to each text, or leaves it out, also without special tokens
+        if self._longest[0] < 0:  # even without special tokens, the post-processor adds some or leaves the text out
             return 0
         return 2 if self._frame_of(2, 0) and self._frame_of(2, 1) else 1
 
@@ -208,7 +199,7 @@ class Texts:
             found = [encoding for encoding in made if encoding is not None]
             return found if len(found) == len(texts) else None
         if n_characters > _FEW_FOR_THREADS:
-            some = self._by_threads(texts, n_characters, special, threads, self._new_maker)
+            some = self._by_threads(texts, n_characters, special, threads)
             return self._finished((some,), texts, special)
         if self._builtins is not None and self._own is not None and not self._builtins.claim(maker.address):
             try:
@@ -219,9 +210,9 @@ class Texts:
         return self._finished(some, texts, special)
 
     def _by_threads(
-        self, texts: list[str], n_characters: int, special: int, threads: int | None, new: Callable[[Scratch], Maker]
+        self, texts: list[str], n_characters: int, special: int, threads: int | None, only_ids: bool = False
     ) -> list[Any]:
-        """Returns what `encode_each` finds for each text; new: makes a maker for the memory of a thread.
+        """Returns what `encode_each` finds for each text.
 
         Also for one thread: the cache of a thread grows, and Ctrl-C is noticed, after each chunk.
         """
@@ -233,7 +224,7 @@ class Texts:
 
         def work(chunks: Iterator[int]) -> dict[int, list[Any] | tuple[list[Any]]]:
             memory = self._scratch.take(self.engine)
-            maker = new(memory)
+            maker = self._new_maker(memory, only_ids)
             made: dict[int, list[Any] | tuple[list[Any]]] = {}
             for first in chunks:
                 some = texts[first : first + size]
@@ -262,13 +253,11 @@ class Texts:
                     return None
         return some
 
-    def _new_maker(self, memory: Scratch) -> Maker:
-        columns = None if self._bare else self.engine.columns(memory)
-        return Maker(memory.call, Encoding, "_later", self, self._flags, self._most, columns)
-
-    def _no_maker(self, memory: Scratch) -> Maker:
-        """Makes no encodings: all ids are too many, and are given as they are."""
-        return Maker(memory.call, Encoding, "_later", self, self._flags, (-1, -1))
+    def _new_maker(self, memory: Scratch, only_ids: bool = False) -> Maker:
+        """Makes what makes encodings; only_ids: all ids are too many for one, and are given as they are."""
+        columns = None if self._bare or only_ids else self.engine.columns(memory)
+        most = (-1, -1) if only_ids else self._most
+        return Maker(memory.call, Encoding, "_later", self, self._flags, most, columns)
 
     def _prepare_machine_code(self) -> None:
         """Makes what `encode_one` and `encode_each` take, if the kernels are machine code."""
@@ -291,7 +280,7 @@ class Texts:
             self._scratch.give(own)
 
     def __del__(self) -> None:
-        # The maker stays claimed: what is in a circle with this object can still encode, in a `__del__` that comes later
+        # The maker stays claimed: what is in a circle with this object can still encode, in a later `__del__`
         if self._own is not None and self._builtins is not None and not self._builtins.claim(self.address):
             self._scratch.give(self._own)
 
@@ -307,8 +296,6 @@ class Texts:
                 found = memory.again(text, special, found)
             finally:
                 maker.release()
-            if isinstance(found, int):
-                return self._encode_long(text, special)
         return self._encoding_of(found, text, special)
 
     def _encode_in_python(self, text: str, special: int) -> Encoding | None:
@@ -317,11 +304,12 @@ class Texts:
         if isinstance(ids, int):
             ids = memory.again(text, special, ids)
         self._scratch.give(memory)
-        if isinstance(ids, int):
-            return self._encode_long(text, special)
         return self._encoding_of(ids, text, special)
 
-    def _encoding_of(self, ids: bytes, text: str, special: int) -> Encoding | None:
+    def _encoding_of(self, ids: bytes | int, text: str, special: int) -> Encoding | None:
+        if isinstance(ids, int):  # the text is too long for a handle
+            found = self.encode_many([text], special)
+            return None if found is None else found[0]
         flags = self._flags
         if len(ids) // ID > self._most[special]:
             if not self._may_cut[special]:
@@ -332,17 +320,12 @@ class Texts:
         return _encoding(self, ids, text, special, None, flags)
 
     def _cut(self, values: _Values, n: int, before: int = 0, after: int = 0) -> _Values:
-        """Keeps n tokens of a text, and special tokens around it; values: ids, or a list with an item for each token."""
+        """Keeps n tokens of a text, and special tokens around it; values: ids, or a list of an item for each token."""
         width = ID if isinstance(values, bytes) else 1
         first, last, n = width * before, len(values) - width * after, width * n
         if self._from_left:
             return values[:first] + values[max(first, last - n) :]
         return values[: min(last, first + n)] + values[last:]
-
-    def _encode_long(self, text: str, special: int) -> Encoding | None:
-        """Encodes a text that is too long for a handle; None: `encode.stepwise` must encode it."""
-        found = self.encode_many([text], special)
-        return None if found is None else found[0]
 
     def ids_of_each(
         self, texts: list[str], threads: int | None = None, counts: list[int] | None = None
@@ -355,7 +338,7 @@ class Texts:
             return self._ids_by_corpora(texts, threads, counts)
         some: list[bytes | int] = []
         if many:
-            some = self._by_threads(texts, n_characters, 0, threads, self._no_maker)
+            some = self._by_threads(texts, n_characters, 0, threads, only_ids=True)
         memory = self._scratch.take(self.engine)
         if not many:
             memory.expect(_MOST_BYTES_A_CHARACTER * n_characters)
@@ -379,24 +362,19 @@ class Texts:
 
     def _by_corpora(self, batch: TextBatch, threads: int | None) -> Iterator[tuple[Array, Positions]]:
         """Yields the ids and rows of a few texts at a time, without special tokens."""
-        from gputok.pipeline.encode.units import encode_batch
-
         check_lengths(batch.offsets[:-1], batch.offsets[1:])
-        yield from encode_batch(self.pipeline, batch, threads)
+        yield from units.encode_batch(self.pipeline, batch, threads)
 
     @property
     def longest(self) -> int:
         """The largest number of bytes of a text, with special tokens, that a handle encodes; -1: no text."""
-        from gputok.kernels.cpu.encode_one import encode, units
-
-        return min(self._longest[1], encode.LONGEST if self.engine.units is None else units.MOST_BYTES)
+        return min(self._longest[1], LONGEST if self.engine.units is None else MOST_BYTES)
 
     def encode_many(self, texts: Sequence[str], special: int, threads: int | None = None) -> list[Encoding] | None:
         """Encodes texts of any length by the way of corpora; None: `encode.stepwise` must encode them."""
         packed = None if self._longest[special] < 0 else self._pack(TextBatch.from_strings(texts), special, threads)
         if packed is None:
             return None
-        maker = self._padded_to(max(int((rows[1:] - rows[:-1]).max(initial=0)) for _, rows, _ in packed))
         given = iter(texts)
         found: list[Encoding] = []
         packed.reverse()
@@ -404,7 +382,7 @@ class Texts:
             some, rows, are_cut = packed.pop()
             ids, edges = some.astype(np.uint32, copy=False).tobytes(), (ID * rows).tolist()
             for first, last, is_cut in zip(edges, edges[1:], are_cut):  # noqa: B905, edges is longer by one
-                found.append(_encoding(maker, ids[first:last], next(given), special, None, self._flags + is_cut))
+                found.append(_encoding(self, ids[first:last], next(given), special, None, self._flags + is_cut))
         return found
 
     def encode_packed(self, given: Any, special: int, threads: int | None) -> tuple[Ids, Positions] | None:
@@ -435,7 +413,7 @@ class Texts:
     def _pack(
         self, batch: TextBatch, special: int, threads: int | None
     ) -> list[tuple[Array, Positions, list[bool]]] | None:
-        """Returns the ids and rows of some texts at a time, and which truncation has cut; None: `encode.stepwise` must do that."""
+        """Returns ids and rows of some texts at a time, and which truncation has cut; None: `encode.stepwise` must."""
         frame, room = self._frame_of(1, special), self._rooms.get((1, special), _ANY)
         finished: list[tuple[Array, Positions, list[bool]]] = []
         for ids, rows in self._by_corpora(batch, threads):
@@ -485,7 +463,7 @@ class Texts:
             for ids, (_, after) in zip(some, texts, strict=True):
                 packed += ids + after
             encodings.append(_encoding(self, packed, given, special, target, flags))
-        return self.padded_to_longest(encodings)
+        return encodings
 
     def _targets(self, lengths: list[tuple[int, ...]], special: int) -> list[tuple[int, ...]] | None:
         """Returns how many of its tokens each text of some inputs keeps; the same tuple for an input that is not cut.
@@ -511,25 +489,20 @@ class Texts:
 
     def padded_to_longest(self, encodings: list[Encoding]) -> list[Encoding]:
         """Returns the encodings of a batch, padded to the longest if padding asks for that."""
-        if self._padding is None or self._padding.length is not None:
-            return encodings
-        maker = self._padded_to(max((len(made[1]) // ID for e in encodings if (made := e._later)), default=0))  # pyright: ignore[reportPrivateUsage]
-        for encoding in encodings:
-            if (made := encoding._later) is not None:  # pyright: ignore[reportPrivateUsage]
-                encoding._later = maker, *made[1:]  # pyright: ignore[reportPrivateUsage]
-        return encodings
-
-    def _padded_to(self, longest: int) -> Texts:
-        """Returns what makes the attributes of a batch whose longest encoding has so many tokens."""
         padding = self._padding
         if padding is None or padding.length is not None:
-            return self
-        other = copy.copy(self)
-        other._maker = other._own = None  # it only makes attributes
-        other.address = 0
-        other._padding = dataclasses.replace(padding, length=longest)
-        other.pipeline = self.pipeline.with_limits(padding=other._padding)
-        return other
+            return encodings
+        all_made = [encoding._later for encoding in encodings]  # pyright: ignore[reportPrivateUsage]
+        maker = copy.copy(self)
+        maker._maker = maker._own = None  # it only makes attributes
+        maker.address = 0
+        longest = max((len(made[1]) // ID for made in all_made if made is not None), default=0)
+        maker._padding = dataclasses.replace(padding, length=longest)
+        maker.pipeline = self.pipeline.with_limits(padding=maker._padding)
+        for encoding, made in zip(encodings, all_made, strict=True):
+            if made is not None:
+                encoding._later = maker, *made[1:]  # pyright: ignore[reportPrivateUsage]
+        return encodings
 
     # -- attributes of an encoding
 
@@ -642,7 +615,7 @@ class Texts:
         return self._cut([i for i, ids in enumerate(each) for _ in range(len(ids) // ID)], n)
 
     def _by_text(self, made: Made, of_text: Callable[[Any, int], list[Any] | None], filler: Any) -> list[Any] | None:
-        """A column of the values that `of_text` gives for n tokens of each text; filler: the value of special tokens."""
+        """A column of the values that `of_text` gives for n tokens of each text; filler: that of special tokens."""
         (frame, lengths), given = self._frame(made), made[2]
         found = [filler] * frame.n_before
         texts = (given,) if isinstance(given, str) else given
@@ -669,7 +642,7 @@ class Texts:
         return None if columns is None else list(zip(*columns, strict=True))
 
     def _encode_again(self, call: TextCall, text: str, n: int) -> tuple[int, int]:
-        """Encodes a text with positions. -> the first of the n tokens that are kept, and the one after them; -1: it is too long."""
+        """Encodes a text with positions. -> the first of the n tokens that are kept; the last + 1; -1: too long."""
         raw = text.encode()
         found = call.kernel(call.address, id(raw) + HEAD, len(raw), POSITIONS) if len(raw) <= call.most else -1
         first = max(found - n, 0) if self._from_left else 0
@@ -718,16 +691,12 @@ def encode_arrays(
         type_ids = np.zeros(len(ids), np.uint32)
     else:
         encodings = encode_batch(unpadded, given, is_pretokenized, special, threads, bare=True)
-        columns = [encoding.ids_array for encoding in encodings]
-        rows = np.cumsum([0, *map(len, columns)], dtype=np.int64)
-        ids, type_ids = _joined(columns), _joined([encoding.type_ids_array for encoding in encodings])
+        rows, nothing = np.cumsum([0, *map(len, encodings)], dtype=np.int64), np.empty(0, np.uint32)
+        ids = np.concatenate([nothing, *(encoding.ids_array for encoding in encodings)])
+        type_ids = np.concatenate([nothing, *(encoding.type_ids_array for encoding in encodings)])
     if pipeline.padding is None:
         return TokenArrays(ids, type_ids, np.ones(len(ids), np.uint32), rows)
     return _padded(ids, type_ids, rows, pipeline.padding)
-
-
-def _joined(columns: list[Ids]) -> Ids:
-    return np.concatenate([np.empty(0, np.uint32), *columns])
 
 
 def _padded(ids: Ids, type_ids: Ids, rows: Positions, padding: Padding) -> TokenArrays:
@@ -736,19 +705,13 @@ def _padded(ids: Ids, type_ids: Ids, rows: Positions, padding: Padding) -> Token
     length = padding.aim(longest)
     if longest > length:
         raise ValueError(
-            f"text {int(lengths.argmax())} has {longest} tokens, more than the {length} that padding asks for: arrays need "
-            f"texts of one length, so truncate, too (truncation={{'max_length': {length}}})"
+            f"text {int(lengths.argmax())} has {longest} tokens, more than the {length} that padding asks for: arrays "
+            f"need texts of one length, so truncate, too (truncation={{'max_length': {length}}})"
         )
     missing = length - lengths[:, None]
     places = np.arange(length)
     is_token = places >= missing if padding.direction == "left" else places < length - missing
-
-    def spread(column: Ids, filler: int) -> Ids:
-        wide = np.full(is_token.shape, filler, np.uint32)
-        wide[is_token] = column
-        return wide
-
+    wide_ids, wide_type_ids = (np.full(is_token.shape, n, np.uint32) for n in (padding.pad_id, padding.pad_type_id))
+    wide_ids[is_token], wide_type_ids[is_token] = ids, type_ids
     rows = np.arange(len(rows), dtype=np.int64) * length
-    return TokenArrays(
-        spread(ids, padding.pad_id), spread(type_ids, padding.pad_type_id), is_token.astype(np.uint32), rows
-    )
+    return TokenArrays(wide_ids, wide_type_ids, is_token.astype(np.uint32), rows)
