@@ -5,10 +5,11 @@ import random
 import numpy as np
 import pytest
 import tokenizers
+from gputok.kernels.cpu.encode_one.encode import POSITIONS
 from gputok.kernels.cpu.encode_one.positions import FIRST_BYTE, NEXT_BYTE, UNKNOWN
 
 from gputok import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-from gputok.pipeline.encode.handle import HEAD, POSITIONS, Scratch, TextEngine
+from gputok.pipeline.encode.handle import HEAD, Scratch, TextEngine
 from gputok.pipeline.encode.text import texts_of
 
 CHARACTERS = [*"aabbcd  \n▁éж串漢🙂😀", "e\u0301", "\0"]

@@ -45,16 +45,12 @@ Kernel = Callable[[int, int, int, int], int]
 
 HEAD = bytes.__basicsize__ - 1
 """The number of bytes in front of the text of a bytes object: the memory layout of every version of CPython."""
-POSITIONS = 2  # the flag of `gputok.kernels.cpu.encode_one.encode`
-
-_ANY_LENGTH = 1 << 62
-RENEW = -2
-"""The same number as in `gputok.kernels.cpu.encode_one.units`."""
+ANY = 1 << 62  # no text has so many tokens or bytes
 _PROBE = b"where is it"
 _CACHED_WORDS = 1 << 14
 """The cache of words of a thread has room for so many words, in a megabyte."""
 _FIRST_LINES = 1 << 13
-"""The cache of units of a thread has at first so many lines, in a megabyte, and grows with the number of different units."""
+"""A thread's cache of units has so many lines at first, in a megabyte, and grows with the number of different units."""
 RENEWED_AFTER = 1 << 15
 """After so many bytes of text, the size of the cache and the tables of the walk are looked at again."""
 
@@ -92,10 +88,10 @@ class Units(NamedTuple):
 
 
 class Scratch:
-    """Copies of handles with their own memory, for one text at a time. It has no reference to the engine, which keeps it.
+    """Copies of handles with their own memory, for one text at a time, without a reference to the engine that keeps it.
 
     Attributes:
-        steps: encodes a short text by all steps, and writes the positions and words of its tokens if they are asked for.
+        steps: encodes a short text by all steps, and writes the positions and words of its tokens if asked for.
         units: encodes any text of a moderate length, without positions; None: `steps` does that.
         call: what `TextEngine.ids_of` takes to encode a text without positions.
     """
@@ -142,7 +138,7 @@ class Scratch:
         self._handle["left"][0] = self._n_bytes
 
     def positions(self, engine: TextEngine) -> TextCall:
-        """Returns the call that encodes a text and writes the positions of its tokens; it need not number their words."""
+        """Returns the call that encodes a text and writes the positions of its tokens, but not always their words."""
         if self._positions is None:
             self._positions, lengths = self.steps, engine.lengths()
             if lengths is not None and (units := engine.units) is not None:
@@ -158,9 +154,9 @@ class Scratch:
             self._renew(n_bytes)
 
     def again(self, text: str, flags: int, why: int) -> bytes | int:
-        """Encodes a text for which `call` has given a negative number. -> the ids; -1: other stages must encode the text."""
+        """Encodes a text for which `call` has given a negative number. -> the ids; -1: other stages must encode it."""
         ids: bytes | int = why
-        if ids == RENEW:
+        if ids == unit_kernels.RENEW:
             self._renew(len(text.encode()))
             ids = self._ids_of(self.call, text, flags)
         return self._ids_of(self.steps.given, text, flags) if isinstance(ids, int) else ids
@@ -174,9 +170,9 @@ class TextEngine:
         scratch: memory that no call uses now; `take` it with this engine, to which it has no reference.
         longest: the largest number of bytes of a text without and with special tokens; -1: no text.
         trims: see `_trims`.
-        trim: kernel(address of a handle, first, last): trims the positions of tokens; below 0 if it must `learn` their ids first.
+        trim: kernel(address of a handle, first, last): trims the positions of tokens; below 0: first `learn` their ids.
         builtins: functions of machine code in place of Python; None: the kernels were compiled by Numba.
-        ids_of: ids_of(call.given, text, flags) -> the ids, uint32; or below 0, if the text is too long or becomes too long.
+        ids_of: ids_of(call.given, text, flags) -> the ids, uint32; or below 0, if the text is or becomes too long.
         list_ids: ids -> a list of them.
         measure: the number of characters of a list of texts; -1 if not all are str.
         units: how texts are cut into units; None: all steps are done for the whole text.
@@ -199,11 +195,8 @@ class TextEngine:
         self._leading, self._trailing = np.full(n_trimmed, -1, np.int32), np.zeros(n_trimmed, np.int32)
         trims = np.array(self.trims or [], np.uint8)
         handle.put(leading=self._leading, trailing=self._trailing, trims=trims)
-        most = _ANY_LENGTH
-        self.longest = [
-            most if plain is not None and not plain.n_special else -1,
-            most if special is not None and special.n_special <= short_text.MAX_SPECIAL else -1,
-        ]
+        fit = plain and not plain.n_special, special and special.n_special <= short_text.MAX_SPECIAL
+        self.longest = [ANY if each else -1 for each in fit]
         self.builtins = code = builtin_functions()
         self.ids_of, self.list_ids, self.measure = _ids_by_kernel, _list_ids, _measure
         if code is not None:
@@ -248,7 +241,7 @@ class TextEngine:
         return ColumnCalls(memory.positions(self).given, *where, before, after, self._spelling, trim)
 
     def lengths(self) -> Array | None:
-        """Returns the lengths of tokens as `gputok.kernels.cpu.encode_one.positions` takes them; None: no positions follow."""
+        """Returns the lengths of tokens for `gputok.kernels.cpu.encode_one.positions`; None: no positions follow."""
         # merges join ids, so that one token stands for texts of several lengths
         if len(self._names.vocabulary.shared):
             return None
@@ -257,7 +250,7 @@ class TextEngine:
         return self._token_lengths
 
     def learn(self, ids: list[int]) -> None:
-        """Writes what kernels and machine code must know of tokens, except of those whose text depends on more than the id."""
+        """Writes what kernels and machine code must know of tokens, if the text of a token depends on its id alone."""
         for token_id in set(ids) - self._odd:
             text = self._names.spelling[token_id]
             if token_id < len(self._leading):
@@ -342,7 +335,7 @@ def _lengths(names: Names, added: AddedVocabulary, units: Units) -> Array:
 
 
 def _trims(pipeline: Pipeline) -> list[bool] | None:
-    """The option `add_prefix_space` of each post-processor that trims offsets; None: one trims after tokens were added."""
+    """`add_prefix_space` of each post-processor that trims offsets; None: one trims after tokens were added."""
     found: list[bool] = []
     added = False
     for part in [] if pipeline.post_processor is None else pipeline.post_processor.leaves():
@@ -452,7 +445,7 @@ def _replace(normalizer: Replace) -> Handle:
 
 
 def _spaces(replacements: dict[int, bytes], before: bytes, when: int, but: bytes = b"") -> Handle:
-    """Replaces bytes, and puts `before` before pieces; `when` IF_BARE: of pieces that begin with neither a space nor `but`."""
+    """Replaces bytes, puts `before` before pieces; `when` IF_BARE: not before those that begin with a space or `but`."""
     table = byte_table(tuple(replacements.items()), before)
     spelt = np.frombuffer(but, np.uint8)
     return _step(short_steps.Spaces, short_steps.SPACES, table, when, spelt, bool(replacements))

@@ -81,9 +81,7 @@ def encode_documents(
         check_lengths(batch.offsets[:-1], batch.offsets[1:])
     in_place = pipeline.pre_tokenizer is None or pipeline.way.unit == Unit.WORD
     unchanged = pipeline.normalizer is None and in_place
-    found = None
-    if threads > 1 and unchanged:
-        found = _cut_long(pipeline, batch, threads, slice_bytes)
+    found = _cut_long(pipeline, batch, threads, slice_bytes) if threads > 1 and unchanged else None
     if found is None:
         pieces = pipeline.words(Pieces.from_batch(batch, aligned=offsets and not unchanged))
         found = pieces, tokenize(pipeline, pieces)
@@ -100,20 +98,20 @@ def rows_of(pipeline: Pipeline, batch: TextBatch, pieces: Pieces, tokens: Tokens
     text, texts = _verbatim_texts(pipeline, pieces, tokens)
     # Which take time, and which many callers never read
     spans = functools.cache(functools.partial(_character_offsets, batch, pieces, tokens))
-    columns |= {"start": lambda: spans()[0], "end": lambda: spans()[1], "words": lambda: _words(pieces, tokens)}
+    words = functools.partial(_words, pieces.rows, np.diff(tokens.rows))
+    columns |= {"start": lambda: spans()[0], "end": lambda: spans()[1], "words": words}
     lazy = Columns(len(tokens.ids), text=text, **columns)
     return Rows(lazy, rows[:-1], rows[1:], pipeline.names.spelling, texts)
 
 
-def _words(pieces: Pieces, tokens: Tokens) -> Positions32:
-    """Returns int32[n_tokens]: the index of each token's word in its document."""
-    first = np.repeat(pieces.rows[:-1], np.diff(pieces.rows))
-    word = np.arange(pieces.n_pieces, dtype=np.int64) - first
-    return np.repeat(word.astype(np.int32), np.diff(tokens.rows))
+def _words(rows: Positions, n_tokens: Positions) -> Positions32:
+    """Returns the index of each token's word in its text. rows: of the words; n_tokens: of each word."""
+    index = np.arange(len(n_tokens)) - np.repeat(rows[:-1], np.diff(rows))
+    return np.repeat(index.astype(np.int32), n_tokens)
 
 
 def _character_offsets(batch: TextBatch, pieces: Pieces, tokens: Tokens) -> tuple[Positions, Positions]:
-    """Returns the range of characters of its document that each token covers, at least in part: int64[n_tokens] each."""
+    """Returns the range of characters of its document that each token covers, if only in part: int64[n_tokens] each."""
     data, document = batch
     rows = tokens.rows[pieces.rows]
     begins = np.repeat(document[:-1], np.diff(rows))  # the first byte of each token's document
@@ -153,8 +151,8 @@ def _beyond_words(
     Prefixes and suffixes of a BPE model may become bytes, which count as bytes of the word. Offsets that lie after the
     word are taken for offsets in the document, in bytes; those after the document stay as they are.
 
-    start, end: int64[n], of the tokens in their words, in bytes; begins, stops: int64[n], of their documents in the data;
-    n_before: how many characters begin before each byte of the data.
+    start, end: int64[n], of the tokens in their words, in bytes; begins, stops: int64[n], of their documents in the
+    data; n_before: how many characters begin before each byte of the data.
     """
     size = stops - begins
 
@@ -268,7 +266,7 @@ def encode(
     pipeline: Pipeline,
     inputs: list[Given],
     is_pretokenized: bool,
-    add_special_tokens: bool,
+    special: bool,
     *,
     offsets: bool,
     threads: int | None = None,
@@ -276,15 +274,25 @@ def encode(
 ) -> list[Encoding]:
     """Encodes texts and pairs of texts, in slices by several threads; the encodings are in the order of the inputs.
 
-    offsets: computes all columns; without it, only ids. threads: None: all cores. slice_size: characters of a slice.
+    special: adds special tokens; offsets: computes all columns, not only ids; threads: None: all cores; slice_size:
+    characters of a slice.
     """
     slices = [(first, inputs[first:last]) for first, last in _slices(inputs, is_pretokenized, slice_size)]
     # One thread encodes a short text: asking for the number of cores would take a tenth of its time.
     short = threads is None and len(slices) == 1 and sum(map(len, inputs[0])) <= slice_size
     n_threads = 1 if short else thread_count(threads)
-    options = is_pretokenized, add_special_tokens, offsets, n_threads, slice_size
-    task = functools.partial(_encode_slice, pipeline, *options)
-    parts: list[_Part] = [part for found in run(task, slices, n_threads) for part in found]
+
+    def of_slice(base: int, some: list[Given]) -> list[_Part]:
+        sequences = [sequence for given in some for sequence in given]
+        texts = [word for sequence in sequences for word in sequence] if is_pretokenized else sequences
+        batch = TextBatch.from_strings(texts)
+        for_one = n_threads if len(batch.data) > 8 * slice_size else 1  # all threads encode a long text
+        rows = encode_documents(pipeline, batch, offsets=offsets, threads=for_one, slice_bytes=slice_size)
+        if is_pretokenized:
+            rows = _join_words(rows, np.array([len(words) for words in sequences], np.int64), offsets)
+        return _parts(pipeline, base, some, rows, special, offsets)
+
+    parts: list[_Part] = [part for found in run(of_slice, slices, n_threads) for part in found]
     if pipeline.padding is not None:
         parts = _pad(parts, pipeline.padding)
     encodings: list[Any] = [None] * len(inputs)
@@ -318,28 +326,10 @@ def _slices(inputs: list[Given], is_pretokenized: bool, slice_size: int) -> list
     return list(itertools.pairwise(sorted({0, *inner, len(inputs)})))
 
 
-def _encode_slice(
-    pipeline: Pipeline,
-    is_pretokenized: bool,
-    add_special_tokens: bool,
-    offsets: bool,
-    threads: int,
-    slice_size: int,
-    base: int,
-    inputs: list[Given],
-) -> list[_Part]:
-    """Encodes the inputs of a slice; base: the number of the first input. Returns single texts and pairs separately."""
-    sequences = [sequence for given in inputs for sequence in given]
-    texts = [word for sequence in sequences for word in sequence] if is_pretokenized else sequences
-    batch = TextBatch.from_strings(texts)
-    if len(batch.data) > 8 * slice_size:  # a long text, which all threads encode
-        rows = encode_documents(pipeline, batch, offsets=offsets, threads=threads, slice_bytes=slice_size)
-    else:
-        rows = encode_documents(pipeline, batch, offsets=offsets)
-    if is_pretokenized:
-        rows = _join_words(rows, np.array([len(words) for words in sequences], np.int64), offsets)
-    if len(sequences) == len(inputs):  # no pairs
-        return [_finish(pipeline, np.arange(base, base + len(inputs)), [rows], add_special_tokens)]
+def _parts(pipeline: Pipeline, base: int, inputs: list[Given], rows: Rows, special: bool, offsets: bool) -> list[_Part]:
+    """Finishes single texts and pairs separately. base: the number of the first input; rows: one for each text."""
+    if len(rows.first) == len(inputs):  # no pairs
+        return [_finish(pipeline, np.arange(base, base + len(inputs)), [rows], special)]
     n_sequences = np.array([len(given) for given in inputs])
     start = np.cumsum(n_sequences) - n_sequences
     parts: list[_Part] = []
@@ -347,34 +337,26 @@ def _encode_slice(
         chosen = np.flatnonzero(n_sequences == n)
         if len(chosen):
             group = [rows.take(start[chosen] + k).replace(type_ids=k if offsets else 0) for k in range(n)]
-            parts.append(_finish(pipeline, base + chosen, group, add_special_tokens))
+            parts.append(_finish(pipeline, base + chosen, group, special))
     return parts
 
 
 def _join_words(rows: Rows, n_words: Positions, offsets: bool) -> Rows:
     """Joins rows of words to rows of texts of n_words each; the column `words` becomes the index of the word."""
-    ends = np.cumsum(n_words)
+    at = np.append(0, np.cumsum(n_words))
     edges = np.concatenate([rows.first[:1], rows.last]) if len(rows.last) else np.zeros(1, np.int64)
-    joined = Rows(rows.columns, edges[ends - n_words], edges[ends], rows.spelling, rows.texts)
-    if not offsets:
-        return joined
-
-    def words() -> Positions32:
-        index = np.arange(len(rows.first)) - np.repeat(ends - n_words, n_words)
-        return np.repeat(index.astype(np.int32), rows.lengths)
-
-    return joined.replace(words=words)
+    joined = Rows(rows.columns, edges[at[:-1]], edges[at[1:]], rows.spelling, rows.texts)
+    return joined.replace(words=functools.partial(_words, at, rows.lengths)) if offsets else joined
 
 
-def _finish(pipeline: Pipeline, inputs: Positions, sequences: list[Rows], add_special_tokens: bool) -> _Part:
+def _finish(pipeline: Pipeline, inputs: Positions, sequences: list[Rows], special: bool) -> _Part:
     """Step 4: truncation and the post-processor, for texts (one of `sequences`) or pairs; inputs: their numbers."""
-    processor, truncation = pipeline.post_processor, pipeline.truncation
+    processor, truncation, pair = pipeline.post_processor, pipeline.truncation, len(sequences) == 2
     if truncation is None:
-        return _Part(inputs, process_rows(processor, sequences, add_special_tokens))
-    pair = len(sequences) == 2
-    room = truncation.room(pipeline.num_special_tokens_to_add(pair) if add_special_tokens else 0)
+        return _Part(inputs, process_rows(processor, sequences, special))
+    room = truncation.room(pipeline.num_special_tokens_to_add(pair) if special else 0)
     if room > 0 and not np.count_nonzero(_sum(sequences) > room):
-        return _Part(inputs, process_rows(processor, sequences, add_special_tokens))
+        return _Part(inputs, process_rows(processor, sequences, special))
     aims = targets([rows.lengths for rows in sequences], room, truncation.strategy)
     cut = [
         rows.truncate(target, truncation.stride, truncation.direction)
@@ -383,10 +365,10 @@ def _finish(pipeline: Pipeline, inputs: Positions, sequences: list[Rows], add_sp
     kept = [rows for rows, _, _ in cut]
     if not pair:
         _, overflow, owner = cut[0]
-        rows = process_rows(processor, kept, add_special_tokens)
+        rows = process_rows(processor, kept, special)
         if not len(owner):
             return _Part(inputs, rows)
-        return _Part(inputs, rows, process_rows(processor, [overflow], add_special_tokens, True), owner)
+        return _Part(inputs, rows, process_rows(processor, [overflow], special, True), owner)
     combined = np.unique(np.concatenate([owner for _, _, owner in cut]))
     others: dict[int, Encoding] = {}
     for row in combined.tolist():
@@ -394,9 +376,9 @@ def _finish(pipeline: Pipeline, inputs: Positions, sequences: list[Rows], add_sp
             Encoding.of(rows, row, [Encoding.of(over, int(k)) for k in np.flatnonzero(owner == row)])
             for rows, over, owner in cut
         )
-        others[int(inputs[row])] = process_one(processor, first, second, add_special_tokens)
+        others[int(inputs[row])] = process_one(processor, first, second, special)
     simple = np.setdiff1d(np.arange(len(inputs)), combined)
-    rows = process_rows(processor, [rows.take(simple) for rows in kept], add_special_tokens)
+    rows = process_rows(processor, [rows.take(simple) for rows in kept], special)
     return _Part(inputs[simple], rows, others=others)
 
 
@@ -414,8 +396,7 @@ def targets(lengths: list[Positions], room: int, strategy: str) -> list[Position
         return [lengths[0] - excess]
     if strategy == "longest_first":
         short: Positions = np.minimum(lengths[0], lengths[1])
-        # The shorter sequence stays whole if it can. Else each gets half of the room, the second sequence one token more if
-        # the room is odd.
+        # The shorter sequence stays whole if it can. Else each gets half of the room, and the second the odd token
         long: Positions = np.where(short > room, short, np.maximum(short, room - short))
         halved = short + long > room
         short, long = np.where(halved, room // 2, short), np.where(halved, room // 2 + room % 2, long)
@@ -439,8 +420,8 @@ def _pad(parts: list[_Part], padding: Padding) -> list[_Part]:
     length, multiple = padding.aim(longest), padding.pad_to_multiple_of
     if length >= 1 << 31:
         raise ValueError(
-            f"padding to {length} tokens, by length={padding.length} and pad_to_multiple_of={multiple}: an encoding must "
-            "have fewer than 2**31"
+            f"padding to {length} tokens, by length={padding.length} and pad_to_multiple_of={multiple}: an encoding "
+            "must have fewer than 2**31"
         )
     fill = padding.fill()
     for part in parts:
@@ -493,11 +474,9 @@ def encode_segments(
 ) -> list[Encoding]:
     """Encodes texts given as segments (text, trusted): what is not trusted makes and breaks no protected token."""
     contents = frozenset(_protected(pipeline.added, protect))
-
-    def guard(given: Pipeline) -> Pipeline:
-        return dataclasses.replace(given, added=given.added.protecting(contents))
-
-    guarded = pipeline.variant(("protected", contents), guard)
+    guarded = pipeline.variant(
+        ("protected", contents), lambda given: dataclasses.replace(given, added=given.added.protecting(contents))
+    )
     found: list[tuple[Encoding, None]] = []
     for text in texts:
         runs = _runs(text)
@@ -539,8 +518,8 @@ def _runs(segments: Iterable[tuple[str, bool]]) -> list[tuple[str, bool]]:
 def _cut_at_tokens(pipeline: Pipeline, whole: Pieces, runs: list[tuple[str, bool]], contents: frozenset[str]) -> Pieces:
     """Makes the protected tokens that trusted runs have alone pieces of their own; whole: the text as one piece.
 
-    A token that a normalizer made of a part of a character takes the whole character. As where tokens are found, those that
-    take white space may overlap.
+    A token that a normalizer made of a part of a character takes the whole character. As where tokens are found, those
+    that take white space may overlap.
     """
     is_trusted = [trusted for _, trusted in runs]
     begins = np.cumsum([0, *(len(text.encode()) for text, _ in runs)])[:-1][is_trusted]

@@ -20,12 +20,12 @@ import numpy as np
 
 from gputok.encoding.encoding import Encoding
 from gputok.kernels.builtins import Maker
-from gputok.kernels.cpu.encode_one.encode import LONGEST
+from gputok.kernels.cpu.encode_one.encode import LONGEST, POSITIONS
 from gputok.kernels.cpu.encode_one.units import MOST_BYTES
 from gputok.kernels.signatures import NamedTuple
 from gputok.kernels.threads import share, thread_count
 from gputok.pipeline.encode import stepwise, units
-from gputok.pipeline.encode.handle import HEAD, POSITIONS, Scratch, TextCall, TextEngine
+from gputok.pipeline.encode.handle import ANY, HEAD, Scratch, TextCall, TextEngine
 from gputok.pipeline.special_tokens import Frame, surrounded
 from gputok.text.pieces import TextBatch, check_lengths, joined_offsets
 
@@ -50,7 +50,6 @@ the sum of CUT (truncation cut tokens off), PADDED and SEVERAL (a tuple): if it 
 _Values = TypeVar("_Values", list[Any], bytes)
 
 _LATER = 4  # after so many texts, machine code makes the encodings: its memory would be too much for one text
-_ANY = 1 << 62  # no text has so many tokens
 _MOST_BYTES_A_CHARACTER = 4
 _LARGEST = 1 << 30  # a larger length of padding is a mistake, and `encode.stepwise` raises the error
 _FEW = 1 << 13
@@ -134,7 +133,7 @@ class Texts:
         self._by_units = engine.builtins is not None and engine.units is not None
         self._frames: dict[int, list[Frame | None]] = {}  # by the number of texts: without and with special tokens
         # How many tokens (1 or 2 texts, 0 or 1 for special tokens) may keep; and those of an encoding that is not cut
-        self._rooms, self._most, cut = {}, (_ANY, _ANY), pipeline.truncation
+        self._rooms, self._most, cut = {}, (ANY, ANY), pipeline.truncation
         if cut is not None:
             added = [(1, 0, 0), (2, 0, 0), *((n, 1, pipeline.num_special_tokens_to_add(n == 2)) for n in (1, 2))]
             self._rooms = {(n, special): cut.room(n_added) for n, special, n_added in added}
@@ -414,7 +413,7 @@ class Texts:
         self, batch: TextBatch, special: int, threads: int | None
     ) -> list[tuple[Array, Positions, list[bool]]] | None:
         """Returns ids and rows of some texts at a time, and which truncation has cut; None: `encode.stepwise` must."""
-        frame, room = self._frame_of(1, special), self._rooms.get((1, special), _ANY)
+        frame, room = self._frame_of(1, special), self._rooms.get((1, special), ANY)
         finished: list[tuple[Array, Positions, list[bool]]] = []
         for ids, rows in self._by_corpora(batch, threads):
             lengths = rows[1:] - rows[:-1]
@@ -472,7 +471,7 @@ class Texts:
         """
         targets, cut = [*lengths], self.pipeline.truncation
         for n in (1, 2):
-            room = self._rooms.get((n, special), _ANY)
+            room = self._rooms.get((n, special), ANY)
             long = [i for i, some in enumerate(lengths) if len(some) == n and sum(some) > room]
             if cut is None or not long:
                 continue
