@@ -214,7 +214,7 @@ class _Text:
         counter, cut = self._counter(_Nothing, threads), self.cut(threads)
         tallies = [ThreadTallies() for _ in range(min(threads, THREADS[N_MEASURED - 1]))]
         start = time.perf_counter()
-        with Workers(tallies, None, None) as workers:
+        with Workers(tallies, None) as workers:
             for batch in self._batches:
                 workers.take(counter, batch)
             workers.finish()

@@ -15,7 +15,6 @@ import numpy as np
 from gputok.counts.partitions import table_budget
 from gputok.counts.word_counts import WordCounts
 from gputok.files.temporary import MemoryLimit
-from gputok.kernels.cpu.count_words import count_pieces
 from gputok.kernels.cpu.word_table import N_WORDS
 from gputok.kernels.cuda.count_words import Added, Batch, count_batches
 from gputok.kernels.cuda.lines import Needles, Watched
@@ -32,17 +31,18 @@ Left = tuple["Sequence[bytes]", tuple[Any, Any, int] | None]
 
 
 def by_devices(
-    batches: Iterable[TextBatch | RawLines],
     counter: WalkCounter,
     fallback_for: Fallback | None,
     left: Left,
     n_threads: int,
-    report: Report | None,
     total: int | None,
     devices: Sequence[Any],
+    batches: Iterable[TextBatch | RawLines],
+    report: Report | None,
 ) -> WordCounts:
-    """Counts the words of all batches: threads those for which `fallback_for` returns a function, devices the others."""
-    with Workers([ThreadTallies() for _ in range(n_threads)], report, total) as workers:
+    """Counts the words of all batches: threads if `fallback_for` returns a function for them, devices the others."""
+    tell: Callable[[int], object] | None = report and (lambda done: report("count", done, total))
+    with Workers([ThreadTallies() for _ in range(n_threads)], tell) as workers:
         with _Devices(devices, counter, workers, fallback_for, left) as counting:
             for batch in _then(batches, counting.finish):
                 other = None if fallback_for is None or isinstance(batch, RawLines) else fallback_for(batch)
@@ -81,7 +81,7 @@ def in_turns(
     memory: MemoryLimit,
     device_share: int,
 ) -> WordCounts:
-    """Counts the words of all batches within a limit: of as many batches at a time as fit, whose words are then spilled."""
+    """Counts the words of all batches within a limit: of as many at a time as fit, whose words are then spilled."""
     tallies, done, is_last = ThreadTallies(memory, table_budget(memory, 1)[1] // 2), 0, False
     batches = iter(batches)
 
@@ -122,8 +122,8 @@ class _Found(NamedTuple):
 class _Devices:
     """CUDA devices, each of which takes the next group of batches when it is free.
 
-    Small batches, which many threads read, are joined to groups in pinned memory. For each device, one group waits, one is
-    copied and one is counted, for any number of threads.
+    Small batches, which many threads read, are joined to groups in pinned memory. For each device, one group waits, one
+    is copied and one is counted, for any number of threads.
     """
 
     def __init__(
@@ -198,7 +198,7 @@ class _Devices:
             raise min(self._errors, key=lambda each: each[0])[1] from None
 
     def finish(self) -> tuple[list[_Found], list[ThreadTallies]]:
-        """Waits for all devices; returns the matches that each of them counted, and the words that the CPU counted for it."""
+        """Waits for all devices; returns the matches that each counted, and the words that the CPU counted for it."""
         self.flush()
         for _ in self._work:
             self._groups.put(None)
@@ -223,7 +223,7 @@ class _Devices:
         added, changing = self._left
         # A device takes its batches in order, so tables for what it leaves see ascending positions
         n_threads = -(-len(self._workers.tallies) // self._n)
-        with device.in_use(), Workers([ThreadTallies() for _ in range(n_threads)], None, None) as left:
+        with device.in_use(), Workers([ThreadTallies() for _ in range(n_threads)], None) as left:
             found = count_batches(
                 device,
                 self._share(),
@@ -270,16 +270,10 @@ def _entered(found: _Found, counter: WalkCounter) -> ThreadTallies:
     step = 1 << 16  # matches, which have some hundred thousand bytes
     for at in range(0, len(found.counts), step):
         part = found.slice(at, min(at + step, len(found.counts)))
-        if counter.words is None:  # the matches are the words
-            byte_level, n_words = counter.byte_level, 1
-            columns = part.data, part.offsets[:-1], part.offsets[1:]
-        else:
-            pieces = counter.words(Pieces.from_batch(TextBatch(part.data, part.offsets)))
-            byte_level, n_words = pieces.byte_level, np.diff(pieces.rows)
-            columns = pieces.data, pieces.start, pieces.end
-        tally, before = tallies[byte_level], first.setdefault(byte_level, [])
-        position = sum(map(len, before))
-        tally.table = count_pieces(*columns, np.repeat(part.counts, n_words), position, tally.table)
+        matches = Pieces.from_batch(TextBatch(part.data, part.offsets))
+        words = counter.words(matches) if counter.words else matches._replace(byte_level=counter.byte_level)
+        n_words, before = np.diff(words.rows), first.setdefault(words.byte_level, [])
+        tallies.add_pieces(words, np.repeat(part.counts, n_words), sum(map(len, before)))
         before.append(np.repeat(part.first, n_words))
     for byte_level, tally in tallies.items():
         position = tally.table.position[: int(tally.table.state[N_WORDS])]

@@ -1,7 +1,7 @@
 """Counts words in a work folder, so that an interrupted run can resume.
 
-The corpus is cut into parts (`corpus.parts`). The counts of each part, or of several small parts together, are saved in the
-folder as soon as they are complete; at the end, all counts are added up. `run.json` identifies the corpus and the tokenizer.
+The corpus is cut into parts (`corpus.parts`). The counts of each part, or of several small parts together, are saved in
+the folder once they are complete; at the end, all are added up. `run.json` identifies the corpus and the tokenizer.
 """
 
 from __future__ import annotations
@@ -124,8 +124,8 @@ def _opened(folder: pathlib.Path, fingerprint: str) -> Generator[pathlib.Path, N
             raise ValueError(f"{run}: is damaged; remove the folder, or name another folder") from None
         if found != fingerprint:
             raise ValueError(
-                f"{folder}: contains the work of another run: the corpus, the tokenizer or the options differ, or a file of "
-                "the corpus has changed; remove the folder, or name another folder"
+                f"{folder}: contains the work of another run: the corpus, the tokenizer or the options differ, or a "
+                "file of the corpus has changed; remove the folder, or name another folder"
             )
         yield folder
 

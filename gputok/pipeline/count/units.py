@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import operator
 from collections import deque
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from threading import get_ident, local
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 import numpy as np
 
 from gputok.corpus.options import SIZES
+from gputok.corpus.packing import cuts
 from gputok.corpus.readers import Task, in_order
 from gputok.counts.files import WordColumns
 from gputok.counts.partitions import Tallies, table_budget
@@ -25,20 +27,20 @@ from gputok.pipeline.way import walks_of
 from gputok.text.pieces import Pieces, RawLines, TextBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
     from gputok.files.temporary import MemoryLimit
     from gputok.kernels import Automaton
     from gputok.kernels.cpu.word_table import WordTable
     from gputok.progress import Report
-    from gputok.types import Counts, Positions
+    from gputok.types import Counts
 
 _WALK_THREADS = 8
-"""So many threads take the bytes of a slice of `Slices.walk`; slices for more threads would be too small to be worth their start."""
+"""So many threads take the bytes of a slice of `Slices.walk`: for more threads they would not be worth their start."""
 _SLICES = 16
-"""A text with at least so many slices for each thread gets larger ones. What Python does for a slice takes 20 microseconds,
-one thread at a time: the slices for 8 threads and more ended the growth at 10 GB/s."""
+"""A text with at least so many slices for each thread gets larger ones. What Python does for a slice takes 20 us, one
+thread at a time: the slices for 8 threads and more ended the growth at 10 GB/s."""
 _SHORT = 1 << 16
 """One thread counts so many bytes before others would have started."""
 _FEW_WORDS = 1 << 14
@@ -49,6 +51,8 @@ WHOLE = 1 << 21
 """A thread counts so many bytes that it has read without cutting them, if a walk does not find the words."""
 LOOK_SECONDS = 0.2
 """The main thread looks for failed slices after so many seconds."""
+Tell = Callable[[int], object] | None
+"""Called with how many bytes are counted, if somebody wants to know."""
 
 
 class ThreadTallies(Tallies):
@@ -88,7 +92,6 @@ class Counter(Protocol):
 
         position: the position of the first word; positions order the words of all slices.
         """
-        ...
 
 
 TIMES = 2
@@ -164,9 +167,7 @@ class StepCounter:
 
     def cut(self, batch: TextBatch) -> list[int]:
         """See `Counter`; slices of whole documents."""
-        aims: Positions = np.arange(int(batch.offsets[0]), int(batch.offsets[-1]), self._slice_bytes)
-        ends = batch.offsets[np.searchsorted(batch.offsets, aims)]
-        return np.unique(np.append(ends, batch.offsets[-1])).tolist()
+        return np.unique(batch.offsets[cuts(batch.offsets, self._slice_bytes)]).tolist()
 
     def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: ThreadTallies) -> None:
         """See `Counter`."""
@@ -179,8 +180,11 @@ class StepCounter:
         tallies.add_pieces(words, counts, position)
 
 
+CounterFor = Callable[["TextBatch"], Counter]
+
+
 def count_by(
-    counter_for: Callable[[TextBatch], Counter],
+    counter_for: CounterFor,
     batches: Iterable[TextBatch | RawLines] | Iterable[Task],
     n_threads: int,
     report: Report | None,
@@ -208,11 +212,11 @@ def count_by(
         n_threads, budget = table_budget(memory, n_threads)
         budget //= n_tables
     tallies = [ThreadTallies(memory, budget) for _ in range(n_threads)]
-
+    tell: Tell = report and (lambda done: report("count", done, total))
     if some and isinstance(some[0], Task):
-        tallies += _count_tasks(counter_for, texts, tallies, report, total, slices.task)
+        tallies += _count_tasks(counter_for, texts, tallies, tell, slices.task)
     else:
-        with Workers(tallies, report, total) as workers:
+        with Workers(tallies, tell) as workers:
             for text in texts:
                 assert isinstance(text, TextBatch)
                 workers.take(counter_for(text), text)
@@ -224,12 +228,7 @@ def count_by(
 
 
 def _count_tasks(
-    counter_for: Callable[[TextBatch], Counter],
-    tasks: Iterator[Task],
-    tallies: list[ThreadTallies],
-    report: Report | None,
-    total: int | None,
-    longest: int,
+    counter_for: CounterFor, tasks: Iterator[Task], tallies: list[ThreadTallies], tell: Tell, longest: int
 ) -> list[ThreadTallies]:
     """Counts what tasks read, a batch each or none: a thread, of which this is one, reads a task and counts it.
 
@@ -260,26 +259,22 @@ def _count_tasks(
         own = unused.pop()
         for number, task in taken:
             count(number, task, own)  # a function, which lets go of the batch: its memory is used again
-            if report and get_ident() == here:
-                report("count", done(), total)
+            if tell and get_ident() == here:
+                tell(done())
 
     share(count_all, enumerate(tasks), len(tallies))
-    if report:
-        report("count", done(), total)
-    return _count_long(counter_for, long, len(tallies), report, (done(), total)) if long else []
+    if tell:
+        tell(done())
+    return _count_long(counter_for, long, len(tallies), tell, done()) if long else []
 
 
 def _count_long(
-    counter_for: Callable[[TextBatch], Counter],
-    long: list[tuple[int, Task]],
-    n_threads: int,
-    report: Report | None,
-    bytes_of: tuple[int, int | None],
+    counter_for: CounterFor, long: list[tuple[int, Task]], n_threads: int, tell: Tell, done: int
 ) -> list[ThreadTallies]:
-    """Counts long batches, each with all threads, into tables of their own; bytes_of: counted already, and of all."""
+    """Counts long batches, each with all threads, into tables of their own; done: the bytes that are counted before."""
     numbers, tasks = zip(*sorted(long, key=operator.itemgetter(0)), strict=True)
     tallies = [ThreadTallies() for _ in range(n_threads)]
-    with Workers(tallies, report, bytes_of[1], bytes_of[0]) as workers:
+    with Workers(tallies, tell, done) as workers:
         for number, batch in zip(numbers, in_order(tasks, n_threads, 0), strict=True):
             assert isinstance(batch, TextBatch)
             counter = counter_for(batch)
@@ -289,14 +284,14 @@ def _count_long(
 
 
 def _slices(counter: Counter, batch: TextBatch, number: int) -> list[tuple[int, int, int]]:
-    """Returns the slices of the batch of that number: where each begins and ends, and the position of its first word."""
+    """Returns the slices of the batch of that number: their first and last + 1 bytes, the positions of first words."""
     slices = [*itertools.pairwise(counter.cut(batch))]
     n_positions = POSITIONS // max(len(slices), 1)
     return [(start, stop, number * POSITIONS + i * n_positions) for i, (start, stop) in enumerate(slices)]
 
 
 def comes(queue: SimpleQueue[None]) -> bool:
-    """Waits a while for an item. A semaphore would not do: Ctrl-C amid its Python code can leave it locked, for ever."""
+    """Waits a while for an item. A semaphore would not do: Ctrl-C amid its Python code can leave it locked for ever."""
     with contextlib.suppress(Empty):
         queue.get(timeout=LOOK_SECONDS)
         return True
@@ -306,9 +301,8 @@ def comes(queue: SimpleQueue[None]) -> bool:
 class Workers:
     """Threads that count slices of batches, each into its own tables; done: the bytes of the slices handed out."""
 
-    def __init__(self, tallies: list[ThreadTallies], report: Report | None, total: int | None, done: int = 0) -> None:
-        self.tallies, self.done = tallies, done
-        self._report, self._total = report, total
+    def __init__(self, tallies: list[ThreadTallies], tell: Tell, done: int = 0) -> None:
+        self.tallies, self.done, self._tell = tallies, done, tell
         self._pool = ThreadPool(len(tallies))
         self._calls: deque[ThreadCall] = deque()  # in order, without those that succeeded
         self._own, self._unused = local(), [*tallies]  # of each thread; of no thread
@@ -347,8 +341,8 @@ class Workers:
     def handed_out(self, n_bytes: int) -> None:
         """Reports that slices of `n_bytes` more have been handed out."""
         self.done += n_bytes
-        if self._report:
-            self._report("count", self.done, self._total)
+        if self._tell:
+            self._tell(self.done)
 
     def wait_for(self, arrived: Callable[[], bool], others: Sequence[Future[Any]] = ()) -> None:
         """Waits until `arrived` returns True; raises the exception of a slice, or of `others`, that has failed."""

@@ -87,11 +87,7 @@ def count_words(
         from gputok.pipeline.count.devices import by_devices, in_turns
 
         texts = cast("Iterable[TextBatch | RawLines]", batches)
-
-        def count(some: Iterable[TextBatch | RawLines], report: Report | None) -> WordCounts:
-            left = added, changing
-            return by_devices(some, usual, fallback_for, left, n_threads, report, total, devices)
-
+        count = partial(by_devices, usual, fallback_for, (added, changing), n_threads, total, devices)
         if memory is None:
             return count(texts, report)
         return in_turns(texts, count, n_threads, report, memory, device_share)
