@@ -1,8 +1,8 @@
 """Learns superwords from a corpus that is streamed twice: neighbouring tokens are counted, then runs of tokens.
 
 `kernels/cpu/superwords/pairs.py` says why nothing is lost where text is cut between rare neighbours. The threshold is a
-guess: so high that few runs are left, and low enough, as a rule, for all merges that are wanted. If merges run out above
-the threshold, text is cut anew with a lower one. So the result is always that of the whole corpus.
+guess: so high that few runs are left, and low enough, as a rule, for all merges that are wanted. If merges run out
+above the threshold, text is cut anew with a lower one. So the result is always that of the whole corpus.
 """
 
 from __future__ import annotations
@@ -42,15 +42,16 @@ from gputok.text.way import Way
 from gputok.types import Array, Bytes, Ids
 
 Devices = tuple[Any, ...]
+Count = Callable[[TextBatch, int, int, int, ThreadTallies], None]
 
 _FEW_CELLS, CELL_BITS, _MANY_CELLS = 16, 24, 26
-"""Bits of the numbers of cells: for few bytes of text, as a rule, and for more than _MUCH_TEXT. A cell has four bytes. With
-four cells for each distinct pair, few pairs share a cell."""
+"""Bits of the numbers of cells: for few bytes of text, as a rule, and for more than _MUCH_TEXT. A cell has four bytes.
+With four cells for each distinct pair, few pairs share a cell."""
 _MUCH_TEXT = 10 << 30
 _FREQUENT, _CELLS_AT_ONCE = 1 << 16, 1 << 20
 _WANTED = 2
-"""The threshold is the count of pair number 2 * k for k merges: with 24 corpora and sizes, the last merge had 1.14 to 1.67
-times that count."""
+"""The threshold is the count of pair number 2 * k for k merges: with 24 corpora and sizes, the last merge had 1.14 to
+1.67 times that count."""
 
 
 def superword_steps(pre_tokenizer: PreTokenizer | None, pattern: str) -> PreTokenizer:
@@ -60,8 +61,8 @@ def superword_steps(pre_tokenizer: PreTokenizer | None, pattern: str) -> PreToke
         last = last.pretokenizers[-1]
     if not isinstance(last, ByteLevel):
         raise ValueError(
-            "superwords need a pre-tokenizer that writes bytes: set tokenizer.pre_tokenizer to ByteLevel(add_prefix_space="
-            f"False), or to a Sequence that ends with one; it is {pre_tokenizer!r}"
+            "superwords need a pre-tokenizer that writes bytes: set tokenizer.pre_tokenizer to ByteLevel("
+            f"add_prefix_space=False), or to a Sequence that ends with one; it is {pre_tokenizer!r}"
         )
     if last.add_prefix_space:
         raise ValueError("superwords need ByteLevel(add_prefix_space=False): no space may be inserted before a piece")
@@ -78,7 +79,7 @@ class Cells:
 
     @classmethod
     def for_text(cls, n_bytes: int | None, memory: MemoryLimit | None = None) -> Cells:
-        """Makes counters for a corpus of so many bytes; None: the number is not known. They take an eighth of the memory."""
+        """Makes counters for a corpus of so many bytes, if that is known. They take an eighth of the memory."""
         bits = CELL_BITS
         if n_bytes is not None:
             bits = _MANY_CELLS if n_bytes > _MUCH_TEXT else min(bits, max(_FEW_CELLS, n_bytes.bit_length() - 1))
@@ -118,7 +119,7 @@ class Cells:
         """Returns the n-th largest count, or 0 if there are fewer counters."""
         if n > len(self.counts):
             return 0
-        # Most counts are small: numbers of equal ones take a tenth of the time of a partition, and no copy of the counters
+        # Most counts are small: numbers of equal ones take a tenth of a partition's time, and no copy of the counters
         found = np.zeros(_FREQUENT + 1, np.int64)
         for at in range(0, len(self.counts), _CELLS_AT_ONCE):
             some = np.minimum(self.counts[at : at + _CELLS_AT_ONCE], _FREQUENT)
@@ -135,7 +136,7 @@ class _Counter:
 
     whole = WHOLE
 
-    def __init__(self, tokens: WordTokens, count: Callable[[TextBatch, int, int, int, ThreadTallies], None]) -> None:
+    def __init__(self, tokens: WordTokens, count: Count) -> None:
         self.cut, self.count = tokens.cut, count
 
 
@@ -177,14 +178,13 @@ class SecondStage:
             ids, marks = self.tokens.of_slice(batch, start, stop)
             cells.add(*deal_pairs(ids, marks, self._traits, self._veto, cells.bits))
 
-        counter = _Counter(self.tokens, count)
-        count_by(lambda _: counter, batches, thread_count(run.threads), _named(report, "count pairs"), total, None)
+        self._count("count pairs", count, batches, run._replace(memory=None), report, total)
         return cells
 
     def count_runs(
         self, batches: Iterator[TextBatch], frequent: Bytes, run: Run, report: Report, total: int | None
     ) -> WordCounts:
-        """Counts the runs of tokens between rare neighbours, as words whose bytes are ids; frequent: of `Cells.reaching`."""
+        """Counts runs of tokens between rare neighbours, as words of ids; frequent: of `Cells.reaching`."""
 
         def count(batch: TextBatch, start: int, stop: int, position: int, tallies: ThreadTallies) -> None:
             ids, marks = self.tokens.of_slice(batch, start, stop)
@@ -194,14 +194,21 @@ class SecondStage:
             tally, ones = tallies[True], np.ones(len(begin), np.int64)
             tally.table = count_pieces(data, size * begin, size * end, ones, position, tally.table, tally.make_room)
 
-        counter, named = _Counter(self.tokens, count), _named(report, "count runs")
+        return self._count("count runs", count, batches, run, report, total)
+
+    def _count(
+        self, name: str, count: Count, batches: Iterator[TextBatch], run: Run, report: Report, total: int | None
+    ) -> WordCounts:
+        """Counts by a function; name: of the stage that is reported instead of "count"."""
+
+        def named(stage: str, done: int, total: int | None) -> None:
+            report(name if stage == "count" else stage, done, total)
+
+        counter = _Counter(self.tokens, count)
         return count_by(lambda _: counter, batches, thread_count(run.threads), named, total, run.memory)
 
     def threshold(self, cells: Cells, wanted: float = 0, below: int | None = None) -> int:
-        """Returns how often neighbours must stand side by side.
-
-        wanted: how many neighbours should, for each merge; below: a number that must not be reached.
-        """
+        """Returns how often neighbours must stand side by side; wanted: how many should, a merge; below: a bound."""
         n_merges = self.trainer.vocab_size - len(self.first.vocabulary)
         found = cells.reached_by(max(1, int((wanted or _WANTED) * n_merges)))
         return max(self.trainer.least, found if below is None else min(found, below - 1))
@@ -229,7 +236,7 @@ class Streamed(NamedTuple):
         return stage.count_pairs(self.read(), Cells.for_text(total, self.run.memory), self.run, report, total)
 
     def runs(self, stage: SecondStage, frequent: Bytes, threshold: int, report: Report) -> WordCounts:
-        """Counts the runs of tokens between neighbours that are rarer than the threshold; frequent: of `Cells.reaching`."""
+        """Counts the runs of tokens between neighbours that are rarer than the threshold."""
         return stage.count_runs(self.read(), frequent, self.run, report, self.read.n_bytes or self.total)
 
 
@@ -271,15 +278,6 @@ def first_stage(
     first = trainer.first_stage().train(counts, threads=run.threads, progress=report, devices=devices)
     trainer.check_first_stage(len(first.vocabulary))
     return SecondStage(pipeline, first, trainer, pipeline.pre_tokenizer, devices)
-
-
-def _named(report: Report, name: str) -> Report:
-    """Reports "count" as another stage."""
-
-    def named(stage: str, done: int, total: int | None) -> None:
-        report(name if stage == "count" else stage, done, total)
-
-    return named
 
 
 class Saved:

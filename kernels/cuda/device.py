@@ -101,7 +101,7 @@ class Device(NamedTuple):
     active: Callable[..., AbstractContextManager[Any]]
     # Begins to copy NumPy arrays, or lists of arrays that become one array. The result returns the copies; kernels that are
     # launched after its call wait for them.
-    upload: Callable[[tuple], Callable[[], tuple]]
+    upload: Callable[[tuple[Any, ...]], Callable[[], tuple[Any, ...]]]
     download: Callable[[Any], np.ndarray]
     # Returns an array of a length and a type whose bits are all set: free slots of a table.
     all_ones: Callable[[int, Any], Any]

@@ -1,4 +1,4 @@
-"""Encodes large batches of a corpus on CUDA devices, and texts to ids that stay in the memory of one, for PyTorch, JAX or CuPy."""
+"""Encodes large batches of a corpus on CUDA devices, and texts to ids that stay on one, for PyTorch, JAX or CuPy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import sys
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
@@ -30,7 +30,7 @@ _NORMALIZING = 4  # how many threads prepare text for devices
 
 
 class ByDevice:
-    """Encodes large batches, each on the CUDA device that is free; `on_cpu` encodes batches that no device can encode."""
+    """Encodes large batches, each on the CUDA device that is free; `on_cpu` encodes those that no device can encode."""
 
     def __init__(
         self, pipeline: Pipeline, devices: Sequence[Any], on_cpu: DocumentEngine, dtype: np.dtype[Any]
@@ -68,7 +68,7 @@ class ByDevice:
         return encode_words.why_not(tables)
 
     def n_threads(self, n_cores: int) -> int:
-        """Returns two a device, and some for normalizing; each has a group of batches in memory, and more are no faster."""
+        """Returns two a device, and some to normalize: each has a group of batches in memory; more are no faster."""
         return self._n_lanes + min(n_cores, _NORMALIZING)
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
@@ -139,9 +139,9 @@ def pieces_of(pipeline: Pipeline, unit: TextBatch) -> Pieces:
     return packed(spell_out(pipeline.added.apart(Pieces.from_batch(unit), pipeline.normalizer)))
 
 
-# The model of time. A device takes 21 launches and a look before the ids of a short text are there: an estimate, without a device
+# The model of time. A device takes 21 launches and a look before the ids of a short text are there: an estimate
 _DEVICE_SECONDS = 0.4e-3
-# For a byte of ASCII text, whose words are mostly known, and for another byte: measured with Llama 3 on a core of an EPYC
+# For a byte of ASCII text, whose words are mostly known, and another byte: measured with Llama 3 on a core of an EPYC
 _CPU_SECONDS, _CPU_SECONDS_OTHER = 6e-9, 25e-9
 
 
@@ -151,7 +151,7 @@ class DeviceTokens(NamedTuple):
     Attributes:
         ids: int32[n_ids].
         rows: int32[n_documents + 1]; document i has ids[rows[i]:rows[i + 1]].
-        encoded_by: "cuda", or "cpu" if the CPU encoded the documents and copied the ids: it is faster for a short batch.
+        encoded_by: "cuda", or "cpu" if the CPU encoded the documents and copied the ids, which is faster for few bytes.
     """
 
     ids: Any
@@ -186,8 +186,8 @@ def encode(
 ) -> Iterator[DeviceTokens]:
     """Encodes units of text (documents that are encoded together), one after the other; ends: ids around each document.
 
-    What the device can't encode is encoded by the CPU and copied, with a warning: units with long runs, and all of them if
-    the tokenizer is none for a device. So are short units, without a warning, if the CPU is faster.
+    What the device can't encode is encoded by the CPU and copied, with a warning: units with long runs, and all of them
+    if the tokenizer is none for a device. So are short units, without a warning, if the CPU is faster.
     """
     around = ids_around(pipeline, add_special_tokens)
     around = around if ends is None else ends.around(around)
@@ -197,12 +197,10 @@ def encode(
     if reason:
         warnings.warn(f"the CPU encodes the texts: {reason}", stacklevel=3)
 
-    upload: Callable[[Any], Callable[[], Any]] = device.upload  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-
     def by_cpu(unit: TextBatch) -> DeviceTokens:
         found = surrounded(*engine_of(pipeline).encode(unit), around)
         with device.active(waits=False):
-            ids, rows = device.lasting(*upload(tuple(array.astype(np.int32) for array in found))())
+            ids, rows = device.lasting(*device.upload(tuple(array.astype(np.int32) for array in found))())
             return DeviceTokens(ids, rows, "cpu")
 
     def by_device(unit: TextBatch) -> DeviceTokens:

@@ -445,7 +445,7 @@ def _replace(normalizer: Replace) -> Handle:
 
 
 def _spaces(replacements: dict[int, bytes], before: bytes, when: int, but: bytes = b"") -> Handle:
-    """Replaces bytes, puts `before` before pieces; `when` IF_BARE: not before those that begin with a space or `but`."""
+    """Replaces bytes, puts `before` before pieces; `when` IF_BARE: not where they begin with a space or `but`."""
     table = byte_table(tuple(replacements.items()), before)
     spelt = np.frombuffer(but, np.uint8)
     return _step(short_steps.Spaces, short_steps.SPACES, table, when, spelt, bool(replacements))

@@ -1,7 +1,7 @@
-"""Encodes a corpus by a vocabulary of superwords: the tokens of words first, which are looked up, then those of phrases.
+"""Encodes a corpus by a vocabulary of superwords: first tokens of words, which are looked up, then of phrases.
 
-A piece of text, as superwords need it, has many words and hardly occurs twice, so that its tokens can't be looked up. But the
-first merges of such a vocabulary were learned from words.
+A piece of text, as superwords need it, has many words and hardly occurs twice, so that its tokens can't be looked up.
+But the first merges of such a vocabulary were learned from words.
 """
 
 from __future__ import annotations
@@ -48,16 +48,13 @@ class WordTokens:
         self.automaton = way.automaton if way.unit == Unit.WORD and way.byte_level else None
         self._pieces = None if self.automaton is None else Walks(self.automaton)
         self._words, self._tables = Walks(words), joints_of(self.model) if model is None else joints
-        ids = self.model.vocabulary.ids
-        added = pipeline.added.largest
-        self.dtype = id_dtype(1 + max(int(ids.max(initial=0)), added))
+        self.dtype = id_dtype(1 + max(int(self.model.vocabulary.ids.max(initial=0)), pipeline.added.largest))
         self._memory = Pool(_new_memory)
 
     def cut(self, batch: TextBatch) -> list[int]:
         """Returns the bytes at which slices of a batch begin, and the byte at which the last slice ends."""
-        plain = self.pipeline.normalizer is None and not self._may_have_added(batch)
-        if self._pieces is not None and plain:
-            return slice_text(batch.data, batch.offsets, _SLICE_BYTES, self._pieces.of(0)).tolist()
+        if (walks := self._walks_of(batch)) is not None:
+            return slice_text(batch.data, batch.offsets, _SLICE_BYTES, walks.of(0)).tolist()
         aims: Positions = np.arange(int(batch.offsets[0]), int(batch.offsets[-1]), _SLICE_BYTES)
         ends = batch.offsets[np.searchsorted(batch.offsets, aims)]
         return np.unique(np.append(ends, batch.offsets[-1])).tolist()
@@ -68,18 +65,17 @@ class WordTokens:
         first, last = np.searchsorted(offsets, start, "right"), np.searchsorted(offsets, stop)
         edges = np.concatenate([[start], offsets[first:last], [stop]])
         text = TextBatch(batch.data, edges)
-        is_plain = self.pipeline.normalizer is None and not self._may_have_added(text)
-        if self._pieces is None or self._tables is None or not is_plain or start == stop:
+        if self._tables is None or start == stop or (walks := self._walks_of(text)) is None:
             ids, _, marks = self.encode(text)
             return ids, marks
         # Documents begin at cuts, too: as one text they have no events, a third less time if documents are lines
-        cuts = find_cuts(batch.data, edges, self._pieces.of(stop - start))
+        cuts = find_cuts(batch.data, edges, walks.of(stop - start))
         ids, _, marks = self._of_text(batch.data, edges[[0, -1]], None, cuts)
         return ids, marks
 
     def cut_for_threads(self, unit: TextBatch, n_bytes: int) -> Cut | None:
         """Cuts documents between pieces, also inside of documents; None: nothing tells where to cut."""
-        if self.automaton is None or self.pipeline.normalizer is not None or self._may_have_added(unit):
+        if self.automaton is None or self._walks_of(unit) is None:
             return None
         pieces = Pieces.from_batch(unit).without_empty()
         return cut_for_threads(pieces, self.automaton, n_bytes) if pieces.n_pieces else None
@@ -103,9 +99,10 @@ class WordTokens:
         marks[tokens.rows[:-1][np.diff(tokens.rows) > 0]] = 1
         return ids, tokens.rows[pieces.rows], marks
 
-    def _may_have_added(self, batch: TextBatch) -> bool:
-        added = self.pipeline.added
-        return bool(added.tokens) and added.may_occur(batch.data[batch.offsets[0] : batch.offsets[-1]])
+    def _walks_of(self, batch: TextBatch) -> Walks | None:
+        """Returns what walks over a text as it is; None: nothing does, or another step may change the text."""
+        text = batch.data[batch.offsets[0] : batch.offsets[-1]]
+        return None if self.pipeline.normalizer or self.pipeline.added.may_occur(text) else self._pieces
 
     def _of_text(
         self, data: Array, offsets: Positions, token: Array | None, cuts: Bytes
@@ -135,9 +132,9 @@ def joints_of(model: Any) -> Any:
         or model.sentencepiece
         or not len(model.merges)
         or len(model.vocabulary.shared)
+        or model.continuing_subword_prefix
+        or model.end_of_word_suffix
     ):
-        return None
-    if model.continuing_subword_prefix or model.end_of_word_suffix:
         return None
     from gputok.kernels.cpu.superwords.joints import joints
 
@@ -146,8 +143,8 @@ def joints_of(model: Any) -> Any:
 
 
 _FEW = 100
-"""Of so many merges, one or more must make a superword. Other vocabularies have a few tokens of white space that look like
-superwords, such as a no-break space before a space."""
+"""Of so many merges, one or more must make a superword. Other vocabularies have a few tokens of white space that look
+like superwords, such as a no-break space before a space."""
 
 _UTF8_LENGTHS = np.repeat(np.array([1, 0, 2, 3, 4, 0], np.uint8), [0x80, 0x42, 0x1E, 0x10, 5, 11])
 """The bytes of a character, by its first byte; 0: no character begins with this byte."""
@@ -162,11 +159,9 @@ class _Stages(NamedTuple):
 
 
 def _stages_of(model: BPE) -> _Stages | None:
-    """Returns None if few merges span words, or the vocabulary isn't merged byte by byte."""
-    if (joints := joints_of(model)) is None:
-        return None
-    n = first_superword(joints.text, joints.begin[256:])
-    if not n:
+    """Returns None in the cases of `BySuperwords.of`."""
+    joints = joints_of(model)
+    if joints is None or not (n := first_superword(joints.text, joints.begin[256:])):
         return None
     first = model.with_first_merges(n)
     return _Stages(first, joints_of(first), run_tables(model.merges[n:], int(model.vocabulary.ids.max()) + 1))
@@ -182,10 +177,7 @@ class BySuperwords:
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Self | None:
-        """Makes the engine.
-
-        Returns None if few merges span words, or if the vocabulary isn't merged byte by byte.
-        """
+        """Returns None if few merges span words, or the vocabulary isn't merged byte by byte."""
         model: Any = pipeline.model
         if (stages := model.shared.get(_Stages)) is None:  # a tenth of a second for 128,000 tokens
             stages = model.shared.setdefault(_Stages, _stages_of(model) or False)
@@ -217,10 +209,9 @@ def usual_words() -> Automaton:
 def first_superword(text: Bytes, begin: Positions) -> int | None:
     """Returns from which token on more tokens span words than not, or None if there are few that do.
 
-    The first stage of training makes hardly any token of several words, and the second stage hardly any other. Any number
-    gives the same ids, by `WordTokens`; this one gives them fast.
-
-    text: the bytes of tokens; begin: where those of each token of a merge, by rank, begin in them, int64[n_merges + 1].
+    The first stage of training makes hardly any token of several words, and the second stage hardly any other. Any
+    number gives the same ids, by `WordTokens`; this one gives them fast. text: the bytes of tokens; begin: where those
+    of each token of a merge, by rank, begin in them, int64[n_merges + 1].
     """
     if len(begin) < 2:
         return None
