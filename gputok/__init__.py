@@ -108,15 +108,12 @@ __all__ += ["train_sentencepiece", "trainers"]
 if not os.path.isdir(os.path.join(__path__[0], "kernels")):
     __path__.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-# Module -> the public names that it defines; its own name, if it is one
+# Module -> the public names that it defines. The other names of `__all__` are modules themselves; so is `types`
 _NAMES = {
     "alignment": "align",
     "automaton.pattern": "Regex",
     "budgets": "Counts Part",
-    "corpus": "corpus",
     "counts.word_counts": "WordCounts",
-    "decoders": "decoders",
-    "distributed": "distributed",
     "encoding": "Encoding",
     "formats.gguf": "from_gguf",
     "formats.sentencepiece": "from_sentencepiece save_sentencepiece",
@@ -125,16 +122,12 @@ _NAMES = {
     "formats.tiktoken": "from_tiktoken save_tiktoken",
     "implementations": (
         "BertWordPieceTokenizer ByteLevelBPETokenizer CharBPETokenizer SentencePieceBPETokenizer "
-        "SentencePieceUnigramTokenizer implementations"
+        "SentencePieceUnigramTokenizer"
     ),
     "incremental": "Incremental",
-    "models": "models",
-    "normalizers": "normalizers",
     "pipeline.arrow": "CorpusEncoder WordCounter",
-    "pre_tokenizers": "pre_tokenizers",
     "prefix_cache": "PrefixCache",
     "pretrained": "AutoTokenizer PreTrainedTokenizer PreTrainedTokenizerFast train_new_from_iterator",
-    "processors": "processors",
     "text": "TextBatch",
     "text.normalized_string": "NormalizedString",
     "text.pre_tokenized_string": "PreTokenizedString Token",
@@ -144,8 +137,6 @@ _NAMES = {
     "tokenizers": "install_as_tokenizers",
     "tokens.added_token": "AddedToken",
     "tokens.vocabulary_change": "VocabularyChange",
-    "tools": "tools",
-    "trainers": "trainers",
     "types": (
         "EncodeInput InputSequence OffsetReferential OffsetType Offsets PreTokenizedEncodeInput "
         "PreTokenizedInputSequence SplitDelimiterBehavior TextEncodeInput TextInputSequence types"

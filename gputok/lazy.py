@@ -19,20 +19,21 @@ def attach(module: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any],
 
     Args:
         module: the facade's `__name__`.
-        names: a module within `gputok` -> the names that it defines; its own name stands for itself.
+        names: a module within `gputok` -> the names that it defines. A name that stands for itself, or that only
+            `__all__` has, is that of a module.
 
     Example:
-        >>> find, names = attach("gputok", {"tokenizer": "Tokenizer", "models": "models"})
+        >>> find, names = attach("gputok", {"tokenizer": "Tokenizer"})
         >>> find("Tokenizer").__name__, find("models").__name__, "Tokenizer" in names()
         ('Tokenizer', 'gputok.models', True)
     """
     homes = {name: home for home, defined in names.items() for name in defined.split()}
 
     def __getattr__(name: str) -> Any:
-        if name not in homes:
+        if name not in homes and name not in __dir__():
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        home = importlib.import_module(f"gputok.{homes[name]}")
-        value = home if homes[name] == name else getattr(home, name)
+        home = importlib.import_module(f"gputok.{homes.get(name, name)}")
+        value = home if homes.get(name, name) == name else getattr(home, name)
         setattr(sys.modules[module], name, value)
         return value
 

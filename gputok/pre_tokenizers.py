@@ -64,6 +64,7 @@ class PreTokenizer(Component):
 
     kind: ClassVar[str] = "pre-tokenizer"
     home: ClassVar[str] = "gputok.pre_tokenizers"
+    kept: ClassVar[Kind | None] = None  # the words that it makes pieces of, and removes the text between them
 
     @staticmethod
     def custom(pretok: Any) -> PreTokenizer:
@@ -107,7 +108,7 @@ class PreTokenizer(Component):
 
     def cut(self) -> PatternCut | None:
         """Returns the one pattern at whose matches this pre-tokenizer cuts; None: it does something else, or more."""
-        return None
+        return None if self.kept is None else PatternCut(_words(self.kept), "removed", invert=True)
 
     def way(self, after: Way) -> Way:
         """Returns how this pre-tokenizer and the steps before it take a text apart.
@@ -441,11 +442,10 @@ class Whitespace(PreTokenizer):
     [('Let', (0, 3)), ("'", (3, 4)), ('s', (4, 5)), ('go', (6, 8)), ('.', (8, 9))]
     """
 
+    kept = "words"
+
     def way(self, after: Way) -> Way:
         return after.cut_at_spaces()
-
-    def cut(self) -> PatternCut:
-        return PatternCut(_words("words"), "removed", invert=True)
 
 
 class WhitespaceSplit(PreTokenizer):
@@ -455,11 +455,10 @@ class WhitespaceSplit(PreTokenizer):
     [('Hello,', (0, 6)), ('you!', (7, 11))]
     """
 
+    kept = "spaceless"
+
     def way(self, after: Way) -> Way:
         return after.cut_at_spaces()
-
-    def cut(self) -> PatternCut:
-        return PatternCut(_words("spaceless"), "removed", invert=True)
 
 
 class BertPreTokenizer(PreTokenizer):
@@ -486,8 +485,7 @@ class UnicodeScripts(PreTokenizer):
     [('どこ ', (0, 3)), ('Where', (3, 8))]
     """
 
-    def cut(self) -> PatternCut:
-        return PatternCut(_words("scripts"), "removed", invert=True)
+    kept = "scripts"
 
 
 @functools.cache
@@ -527,12 +525,8 @@ class Sequence(Chain, PreTokenizer):
         """Returns the elements; consecutive elements that one walk can replace are the automaton of that walk."""
         steps: list[PreTokenizer | Automaton] = []
         for element in self.leaves():
-            last = steps[-1] if steps else None
-            both = _as_one(last, element)
-            if both is None:
-                steps.append(element)
-            else:
-                steps[-1] = both
+            both = _as_one(steps[-1] if steps else None, element)
+            steps = [*steps, element] if both is None else [*steps[:-1], both]
         return steps
 
     def _apply(self, pieces: Pieces) -> Pieces:
@@ -541,11 +535,8 @@ class Sequence(Chain, PreTokenizer):
         if pieces.alignment is None and any(step.way(Way()).at_start for step in later):
             return self._apply(mark_starts(pieces))._replace(alignment=None)
         for step in steps:
-            pieces = (
-                step.apply(pieces)
-                if isinstance(step, PreTokenizer)
-                else cut_pieces(spell_out(pieces), step, "isolated")
-            )
+            is_own = isinstance(step, PreTokenizer)
+            pieces = step.apply(pieces) if is_own else cut_pieces(spell_out(pieces), step, "isolated")
         return pieces
 
     def pre_tokenize(self, pretok: PreTokenizedString) -> None:
