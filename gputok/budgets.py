@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from gputok.pipeline.encode.seams import ID, Seams
 from gputok.pipeline.encode.text import texts_of
 from gputok.pipeline.pipeline import Pipeline
 from gputok.text.pieces import TextBatch
+
+SplitAt: TypeAlias = str | Sequence[str] | None
+"""The texts to split after, the best one first."""
 
 
 @public("gputok")
@@ -113,9 +116,7 @@ def count(pipeline: Pipeline, texts: list[str]) -> list[int]:
     return [n for each in rows for n in np.diff(each).tolist()]
 
 
-def split(
-    pipeline: Pipeline, text: str, most: int, overlap: int = 0, at: str | Sequence[str] | None = None
-) -> list[Part]:
+def split(pipeline: Pipeline, text: str, most: int, overlap: int = 0, at: SplitAt = None) -> list[Part]:
     """Splits a text; see `Tokenizer.split`."""
     most, overlap = checked("max_tokens", integer(0, SIZE), most), checked("overlap", integer(0, SIZE), overlap)
     separators: list[Any] = [*at] if isinstance(at, list | tuple) else [] if at is None else [at]

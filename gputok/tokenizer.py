@@ -14,6 +14,7 @@ import numpy as np
 from gputok import components
 from gputok.checks import SIZE, checked, integer, optional, switch, typed
 from gputok.encoding.encoding import Encoding
+from gputok.files.arrow import needing
 from gputok.files.locations import begins_with, read_bytes
 from gputok.kernels.native import choose
 from gputok.kernels.threads import thread_count
@@ -28,12 +29,12 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import EllipsisType
-    from typing import Unpack
+    from typing import TypedDict, Unpack
 
     from transformers import PreTrainedTokenizerFast
 
     from gputok.audit import Audit
-    from gputok.budgets import Counts, Part
+    from gputok.budgets import Counts, Part, SplitAt
     from gputok.corpus import Source
     from gputok.corpus.options import Errors
     from gputok.counts.word_counts import WordCounts
@@ -59,6 +60,19 @@ if TYPE_CHECKING:
     from gputok.tokens.vocabulary_change import VocabularyChange
     from gputok.trainers import Trainer
     from gputok.types import Device, Direction, Strategy
+
+    # The options of the overloads of `encode_corpus`
+
+    class _Around(TypedDict, total=False):
+        eos: bool | str | None
+        bos: bool | str | None
+        add_special_tokens: bool
+
+    class _BatchOptions(_Around, DeviceOptions, total=False): ...
+
+    class _DeviceBatchOptions(_Around, RunOptions, total=False): ...
+
+    class _FileOptions(_Around, WriteOptions, total=False): ...
 
 
 Limits: TypeAlias = "Mapping[str, Any] | EllipsisType | None"
@@ -193,14 +207,10 @@ class Tokenizer:
         self._change(lambda given: dataclasses.replace(given, **parts))
 
     model: Model = _step("model", "The step that cuts words into tokens.")
-    normalizer: Normalizer | None = _step(
-        "normalizer", "The step that changes the text before it is cut into words, or None."
-    )
+    normalizer: Normalizer | None = _step("normalizer", "The step that changes the text first, or None.")
     pre_tokenizer: PreTokenizer | None = _step("pre_tokenizer", "The step that cuts the text into words, or None.")
     post_processor: PostProcessor | None = _step("post_processor", "The step that adds special tokens, or None.")
-    decoder: Decoder | None = _step(
-        "decoder", "The step that joins tokens to text, or None: then tokens are joined by spaces."
-    )
+    decoder: Decoder | None = _step("decoder", "The step that joins tokens to text, or None: by spaces.")
 
     # -- files
 
@@ -290,10 +300,8 @@ class Tokenizer:
         Raises:
             ImportError: `huggingface_hub` is not installed.
         """
-        try:
+        with needing("from_pretrained needs huggingface_hub: pip install 'gputok[hub]'"):
             from huggingface_hub import hf_hub_download
-        except ImportError:
-            raise ImportError("from_pretrained needs huggingface_hub: pip install 'gputok[hub]'") from None
         return Tokenizer.from_file(hf_hub_download(identifier, "tokenizer.json", revision=revision, token=token))
 
     def to_str(self, pretty: bool = False) -> str:
@@ -349,10 +357,8 @@ class Tokenizer:
             >>> words.to_transformers(pad_token="<pad>")(["so it", "so"], padding=True)["input_ids"]
             [[1, 2], [1, 0]]
         """
-        try:
+        with needing("to_transformers needs transformers: pip install 'gputok[transformers]'"):
             from transformers import PreTrainedTokenizerFast
-        except ImportError:
-            raise ImportError("to_transformers needs transformers: pip install 'gputok[transformers]'") from None
         return PreTrainedTokenizerFast(tokenizer_object=self, **options)
 
     # -- training
@@ -829,11 +835,10 @@ class Tokenizer:
 
         Example:
             >>> import pyarrow as pa
-            >>> from gputok import models, pre_tokenizers
-            >>> tokenizer = Tokenizer(models.WordLevel({"so": 0, "it": 1, "goes": 2}))
-            >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-            >>> tokenizer.corpus_encoder().of_table(pa.table({"text": ["so it", "goes"]})).to_pydict()
-            {'ids': [[0, 1], [2]]}
+            >>> from gputok import models
+            >>> tokenizer = Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")]))
+            >>> tokenizer.corpus_encoder().of_table(pa.table({"text": ["aab", "b"]})).to_pydict()
+            {'ids': [[0, 2], [1]]}
         """
         from gputok.pipeline.arrow import corpus_encoder
 
@@ -927,18 +932,15 @@ class Tokenizer:
             TypeError: an input is no text and no pair; the message names its number.
 
         Example:
-            >>> from gputok import models, pre_tokenizers
-            >>> tokenizer = Tokenizer(models.WordLevel({"so": 0, "it": 1, "goes": 2}))
-            >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-            >>> [encoding.ids for encoding in tokenizer.encode_batch(["so it goes", ("so", "it")])]
-            [[0, 1, 2], [0, 1]]
+            >>> from gputok import models
+            >>> tokenizer = Tokenizer(models.WordLevel({"so": 0, "it": 1}))
+            >>> [encoding.ids for encoding in tokenizer.encode_batch(["it", ("so", "it")])]
+            [[1], [0, 1]]
         """
         from gputok.pipeline.encode.text import encode_batch
 
-        _switches(is_pretokenized=is_pretokenized, add_special_tokens=add_special_tokens)
-        checked("threads", _THREADS, threads)
-        pipeline = self._limited(padding, truncation)
-        return encode_batch(pipeline, input, is_pretokenized, add_special_tokens, threads)
+        _switches(threads, is_pretokenized=is_pretokenized, add_special_tokens=add_special_tokens)
+        return encode_batch(self._limited(padding, truncation), input, is_pretokenized, add_special_tokens, threads)
 
     def encode_batch_fast(
         self,
@@ -956,8 +958,7 @@ class Tokenizer:
         """
         from gputok.pipeline.encode.text import encode_batch
 
-        _switches(is_pretokenized=is_pretokenized, add_special_tokens=add_special_tokens)
-        checked("threads", _THREADS, threads)
+        _switches(threads, is_pretokenized=is_pretokenized, add_special_tokens=add_special_tokens)
         pipeline = self._limited(padding, truncation)
         return encode_batch(pipeline, input, is_pretokenized, add_special_tokens, threads, bare=True)
 
@@ -982,19 +983,17 @@ class Tokenizer:
             ValueError: a text has more tokens than the length that padding asks for.
 
         Example:
-            >>> from gputok import models, pre_tokenizers
-            >>> tokenizer = Tokenizer(models.WordLevel({"so": 0, "it": 1, "goes": 2}))
-            >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-            >>> flat = tokenizer.encode_to_numpy(["so it goes", "so"])
+            >>> from gputok import models
+            >>> tokenizer = Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")]))
+            >>> flat = tokenizer.encode_to_numpy(["aab", "b"])
             >>> flat.ids.tolist(), flat.rows.tolist()
-            ([0, 1, 2, 0], [0, 3, 4])
-            >>> tokenizer.encode_to_numpy(["so it goes", "so"], padding={"pad_id": 9}).ids.tolist()
-            [[0, 1, 2], [0, 9, 9]]
+            ([0, 2, 1], [0, 2, 3])
+            >>> tokenizer.encode_to_numpy(["aab", "b"], padding={"pad_id": 9}).ids.tolist()
+            [[0, 2], [1, 9]]
         """
         from gputok.pipeline.encode.text import encode_arrays
 
-        _switches(is_pretokenized=is_pretokenized, add_special_tokens=add_special_tokens)
-        checked("threads", _THREADS, threads)
+        _switches(threads, is_pretokenized=is_pretokenized, add_special_tokens=add_special_tokens)
         both = self._limited(padding, truncation), self._limited(None, truncation)
         return encode_arrays(*both, input, is_pretokenized, add_special_tokens, threads)
 
@@ -1053,15 +1052,11 @@ class Tokenizer:
         return Counts(self.pipeline, text)
 
     @overload
-    def split(
-        self, text: str, max_tokens: int, overlap: int = 0, at: str | Sequence[str] | None = None
-    ) -> list[Part]: ...
+    def split(self, text: str, max_tokens: int, overlap: int = 0, at: SplitAt = None) -> list[Part]: ...
     @overload
+    def split(self, text: Sequence[str], max_tokens: int, overlap: int = 0, at: SplitAt = None) -> list[list[Part]]: ...
     def split(
-        self, text: Sequence[str], max_tokens: int, overlap: int = 0, at: str | Sequence[str] | None = None
-    ) -> list[list[Part]]: ...
-    def split(
-        self, text: str | Sequence[str], max_tokens: int, overlap: int = 0, at: str | Sequence[str] | None = None
+        self, text: str | Sequence[str], max_tokens: int, overlap: int = 0, at: SplitAt = None
     ) -> list[Part] | list[list[Part]]:
         r"""Splits a text into parts of at most `max_tokens` tokens, counted exactly, without special tokens.
 
@@ -1149,11 +1144,9 @@ class Tokenizer:
             The tokens: `decode_tokens` of the ids.
 
         Example:
-            >>> from gputok import models, pre_tokenizers
-            >>> tokenizer = Tokenizer(models.WordLevel({"so": 0, "it": 1, "?": 2}, unk_token="?"))
-            >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-            >>> tokenizer.tokenize("so it goes")
-            ['so', 'it', '?']
+            >>> from gputok import models
+            >>> Tokenizer(models.WordLevel({"so": 0, "?": 1}, unk_token="?")).tokenize("so", "it")
+            ['so', '?']
         """
         limits = {"padding": padding, "truncation": truncation}
         return self.decode_tokens(self.encode(sequence, pair, is_pretokenized, add_special_tokens, **limits))
@@ -1164,40 +1157,16 @@ class Tokenizer:
 
     @overload
     def encode_corpus(
-        self,
-        source: Any,
-        output: None = None,
-        *,
-        eos: bool | str | None = None,
-        bos: bool | str | None = None,
-        add_special_tokens: bool = True,
-        **options: Unpack[DeviceOptions],
+        self, source: Any, output: None = None, **options: Unpack[_BatchOptions]
     ) -> Iterator[TokenBatch]: ...
-
     @overload
     def encode_corpus(
-        self,
-        source: Any,
-        output: Literal["cuda", "cuda:0", "cuda:1"],
-        *,
-        eos: bool | str | None = None,
-        bos: bool | str | None = None,
-        add_special_tokens: bool = True,
-        **options: Unpack[RunOptions],
+        self, source: Any, output: Literal["cuda", "cuda:0", "cuda:1"], **options: Unpack[_DeviceBatchOptions]
     ) -> Iterator[DeviceTokens]: ...
-
     @overload
     def encode_corpus(
-        self,
-        source: Any,
-        output: str | os.PathLike[str],
-        *,
-        eos: bool | str | None = None,
-        bos: bool | str | None = None,
-        add_special_tokens: bool = True,
-        **options: Unpack[WriteOptions],
+        self, source: Any, output: str | os.PathLike[str], **options: Unpack[_FileOptions]
     ) -> Written: ...
-
     def encode_corpus(
         self,
         source: Any,
@@ -1237,12 +1206,11 @@ class Tokenizer:
                 exist, or can't store these ids; the tokenizer has no such token.
 
         Example:
-            >>> from gputok import models, pre_tokenizers
-            >>> tokenizer = Tokenizer(models.WordLevel({"so": 0, "it": 1, "goes": 2}))
-            >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-            >>> (batch,) = tokenizer.encode_corpus(iter(["so it", "goes"]))
+            >>> from gputok import models
+            >>> tokenizer = Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")]))
+            >>> (batch,) = tokenizer.encode_corpus(iter(["aab", "b"]))
             >>> batch.ids.tolist(), batch.rows.tolist()
-            ([0, 1, 2], [0, 2, 3])
+            ([0, 2, 1], [0, 2, 3])
         """
         from gputok.pipeline.encode import write
         from gputok.pipeline.run import Run
@@ -1437,13 +1405,12 @@ class Tokenizer:
             ValueError: the stride is not smaller than `max_length` less the special tokens, or a name is unknown.
 
         Example:
-            >>> from gputok import models, pre_tokenizers
-            >>> tokenizer = Tokenizer(models.WordLevel({"so": 0, "it": 1, "goes": 2}))
-            >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+            >>> from gputok import models
+            >>> tokenizer = Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")]))
             >>> tokenizer.enable_truncation(2, stride=1)
-            >>> encoding = tokenizer.encode("so it goes")
+            >>> encoding = tokenizer.encode("aabb")
             >>> encoding.ids, [part.ids for part in encoding.overflowing]
-            ([0, 1], [[1, 2]])
+            ([0, 2], [[2, 1]])
         """
         from gputok.pipeline.limits import Truncation
 
@@ -1752,11 +1719,12 @@ def _token_list(tokens: Any, *, special: bool = False) -> list[str | AddedToken]
     return tokens
 
 
-def _switches(**values: Any) -> None:
-    """Raises WrongType for an argument that is neither True nor False, as `tokenizers` does."""
+def _switches(threads: Any = None, **values: Any) -> None:
+    """Raises WrongType for an argument that is neither True nor False, as `tokenizers` does; and for wrong threads."""
     for name, value in values.items():
         if value is not True and value is not False:
             checked(name, switch, value)
+    checked("threads", _THREADS, threads)
 
 
 def _pipeline_of(data: bytes, source: str) -> Pipeline:
