@@ -392,6 +392,7 @@ class Tokenizer:
                 unchanged.
             TypeError: the trainer trains another kind of model.
         """
+        from gputok.corpus.rereading import is_one_shot
         from gputok.pipeline.run import CountOptions, Run
 
         trainer = self._trainer(trainer)
@@ -401,7 +402,8 @@ class Tokenizer:
             if weights is not None or temperature is not None:
                 raise ValueError("weights= and temperature=: superwords are learned from one corpus, without weights")
             source = _source(files, reading)
-            self.superwords.learn(source, trainer, min_count, run, options, resume, keep=source.is_open)
+            keep = source.is_open or is_one_shot(source.content)
+            self.superwords.learn(source, trainer, min_count, run, options, resume, keep=keep)
             return
         counts = self._counted(files, reading, run, resume, weights, temperature)
         self._learn_words(counts, trainer, min_count, run)
@@ -440,19 +442,10 @@ class Tokenizer:
             4
         """
         from gputok.corpus import Source
-        from gputok.corpus.rereading import is_one_shot
-        from gputok.pipeline.count.words import count_corpus
-        from gputok.pipeline.run import CountOptions, Run
 
-        trainer = self._trainer(trainer)
         checked("length", optional(integer(0, SIZE)), length)
-        run, reading = Run.asked(options, CountOptions)
-        run = run._replace(progress=_asked_of(trainer, run.progress))
-        source = Source(iterator, False, **reading)
-        if _is_of_superwords(trainer):
-            self.superwords.learn(source, trainer, min_count, run, options, keep=is_one_shot(iterator))
-            return
-        self._learn_words(count_corpus(self.pipeline, source, run), trainer, min_count, run)
+        source: Any = Source(iterator, False)
+        Tokenizer.train(self, source, trainer, min_count=min_count, **options)
 
     def train_from_word_counts(
         self,
