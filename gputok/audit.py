@@ -154,7 +154,8 @@ def audit(pipeline: Pipeline, embeddings: Any = None, tensor: str | None = None)
 
     unmade, kinds = not_made(pipeline, data), _kinds(pipeline, names, data)
     normalized = _normalized(pipeline, names, data, kinds)
-    judged = [id for id in data if id not in added and id not in unmade and id not in normalized]
+    ordinary = [id for id in data if id not in added]
+    judged = [id for id in ordinary if id not in unmade and id not in normalized]
     cut = encoded(pipeline, {id: data[id] for id in judged if id != pipeline.unknown_id})
     ids_of: dict[Any, list[int]] = collections.defaultdict(list)
     for id, kind in kinds.items():
@@ -166,12 +167,8 @@ def audit(pipeline: Pipeline, embeddings: Any = None, tensor: str | None = None)
         "unreachable": found(unmade, unmade.get),
         "cut": found(cut, cut.get),
         "partial": found(id for id in judged if _text(data[id]) is None),
-        "like special": found(
-            id for id in data if id not in added and _SPECIAL.fullmatch(names[id]) and id != pipeline.unknown_id
-        ),
-        "not special": found(
-            id for id, one in added.items() if _ADDED_AS_SPECIAL.fullmatch(one.content) and not one.special
-        ),
+        "like special": found(id for id in ordinary if _SPECIAL.fullmatch(names[id]) and id != pipeline.unknown_id),
+        "not special": found(id for id in added if not added[id].special and _ADDED_AS_SPECIAL.fullmatch(names[id])),
         "doubled": found(doubled, lambda id: f"as id {', '.join(str(one) for one in doubled[id] if one != id)}"),
         "normalized": found(normalized, normalized.get),
         "white space": found(white, lambda id: f"{len(data[id].decode(errors='replace'))} characters"),
@@ -445,10 +442,8 @@ def unseen(matrix: Any, known: set[int]) -> dict[int, str]:
     else:
         limit = middle - 6 * float(np.median(np.abs(distance - middle)))
     what = f"the mean of {len(rows):,} rows never seen" if has_reference else "0"
-    return {
-        i: f"{distance[i]:.4g} from {what}; the median row: {middle:.4g}"
-        for i in np.flatnonzero(distance <= limit).tolist()
-    }
+    near = np.flatnonzero(distance <= limit).tolist()
+    return {i: f"{distance[i]:.4g} from {what}; the median row: {middle:.4g}" for i in near}
 
 
 _FEWEST, _ROWS = 3, 4096

@@ -20,7 +20,7 @@ import dataclasses
 import math
 import numbers
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self, TypeGuard, TypeVar
 
 T = TypeVar("T")
@@ -185,6 +185,12 @@ def several(names: Iterable[str]) -> str:
     given = [*names]
     more = f" and {len(given) - 10} others" if len(given) > 10 else ""
     return ", ".join(shortened(name, 60) for name in given[:10]) + more if given else "none"
+
+
+def first_difference(one: Sequence[Any], other: Sequence[Any]) -> int:
+    """Returns the number of leading items that are equal in both."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def string(value: Any) -> str:

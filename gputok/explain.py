@@ -17,6 +17,7 @@ from gputok.automaton import PATTERNS
 from gputok.automaton.parser import branches
 from gputok.automaton.pattern import Regex
 from gputok.automaton.syntax import to_regex
+from gputok.checks import first_difference
 from gputok.encoding.encoding import Encoding
 from gputok.models import Model
 from gputok.models.bpe.model import BPE
@@ -138,14 +139,8 @@ class Explanation:
         for number, word in enumerate(self.words):
             steps = ["  ".join(part for part in row if part) for row in _rows(word)[:-1]]
             tokens = [f"{token} {id}" for token, id in zip(word.tokens, word.ids, strict=False)]
-            cells = [
-                [str(number)],
-                [word.text],
-                word.cut_by or ["added token"] * word.added,
-                steps,
-                tokens,
-                word.unmerged,
-            ]
+            cut_by = word.cut_by or ["added token"] * word.added
+            cells = [[str(number)], [word.text], cut_by, steps, tokens, word.unmerged]
             rows.append(f"<tr>{''.join(f'<td>{lines(cell)}</td>' for cell in cells)}</tr>")
         before = "".join(f"<p>after {html.escape(step)}: {html.escape(text)}</p>" for step, text in self.normalized)
         return (
@@ -178,11 +173,8 @@ def _rows(word: Word) -> list[tuple[str, ...]]:
     for step, state in word.states():
         if step.parts:
             now = "│".join(state)
-            shown = (
-                f"rank {step.rank}",
-                f"{' + '.join(step.parts)} → {step.token}",
-                now if len(now) <= _WIDEST else "",
-            )
+            merged = f"{' + '.join(step.parts)} → {step.token}"
+            shown = (f"rank {step.rank}", merged, now if len(now) <= _WIDEST else "")
         else:
             shown = (step.token, "" if step.score is None else f"{step.score:.2f}", step.why)
         rows.append((*map(_visible, shown),))
@@ -225,22 +217,16 @@ def explain(pipeline: Pipeline, text: str, add_special_tokens: bool = True) -> E
         span = (min(a for a, _ in offsets[some]), max(b for _, b in offsets[some])) if offsets[some] else (0, 0)
         words.append(Word(word, token >= 0, cut_by, symbols, steps, unmerged, ids, names[some], span))
         at += len(ids)
-    _check([id for word in words for id in word.ids], encoding.ids, text)
-    if isinstance(model, BPE):
-        _name_limits(model, words)
-    finished = stepwise.encode(pipeline, [(text,)], False, add_special_tokens, offsets=True)[0]
-    return Explanation(text, normalized, words, _special(pipeline, encoding, add_special_tokens), finished)
-
-
-def _check(found: list[int], ids: list[int], text: str) -> None:
-    if found != ids:
-        at = next(
-            (i for i, pair in enumerate(zip(found, ids, strict=False)) if pair[0] != pair[1]), min(len(found), len(ids))
-        )
+    found, ids = [id for word in words for id in word.ids], encoding.ids
+    if (at := first_difference(found, ids)) < max(len(found), len(ids)):
         raise RuntimeError(
             f"this is a fault of gputok, please report it: for the text {text!r}, explain finds other ids than encode "
             f"from token {at} on: {found[at : at + 8]}, not {ids[at : at + 8]}"
         )
+    if isinstance(model, BPE):
+        _name_limits(model, words)
+    finished = stepwise.encode(pipeline, [(text,)], False, add_special_tokens, offsets=True)[0]
+    return Explanation(text, normalized, words, _special(pipeline, encoding, add_special_tokens), finished)
 
 
 def _normalized(pipeline: Pipeline, text: str) -> tuple[Pieces, list[tuple[str, str]]]:
@@ -267,24 +253,20 @@ def _name_limits(model: BPE, words: list[Word]) -> None:
     """Adds to `unmerged` the merges that words keep apart."""
     merges = merges_of(model)
     for one, other in itertools.pairwise(words):
-        if one.ids and other.ids and not (one.added or other.added):
-            pair = merges.get((one.ids[-1], other.ids[0]))
-            if pair is not None:
-                left, right = name_of(model, one.ids[-1]), name_of(model, other.ids[0])
-                one.unmerged.append(f"{left} + {right} (rank {pair[0]}): a limit of words lies between them")
+        are_words = one.ids and other.ids and not (one.added or other.added)
+        if are_words and (pair := merges.get((one.ids[-1], other.ids[0]))) is not None:
+            left, right = name_of(model, one.ids[-1]), name_of(model, other.ids[0])
+            one.unmerged.append(f"{left} + {right} (rank {pair[0]}): a limit of words lies between them")
 
 
 def _special(pipeline: Pipeline, encoding: Encoding, add_special_tokens: bool) -> list[tuple[str, int, str]]:
     """The tokens that the post-processor adds, and where."""
     bare = pipeline.with_limits(truncation=None, padding=None)
     whole = stepwise.post_process(bare, [(encoding, None)], add_special_tokens)[0]
-    sequences, places = whole.sequence_ids, {True: "before the text", False: "after it"}
-    last = max((i for i, sequence in enumerate(sequences) if sequence is not None), default=-1)
-    return [
-        (token, id, places[i < last])
-        for i, (token, id, sequence) in enumerate(zip(whole.tokens, whole.ids, sequences, strict=True))
-        if sequence is None
-    ]
+    tokens, ids, sequences = whole.tokens, whole.ids, whole.sequence_ids
+    added = [i for i, sequence in enumerate(sequences) if sequence is None]
+    last = max({*range(len(ids))}.difference(added), default=-1)
+    return [(tokens[i], ids[i], "before the text" if i < last else "after it") for i in added]
 
 
 def cut_apart(step: PreTokenizer, pieces: Pieces, reasons: list[list[str]]) -> tuple[Pieces, list[list[str]]]:
@@ -329,12 +311,7 @@ def _parts(step: PreTokenizer, old: Pieces, matches: Pieces) -> list[str]:
     texts, owner = old.strings(), _piece_at(old, matches.start)
     n_before = np.append(0, np.cumsum((old.data & 0xC0) != 0x80))
     begins = n_before[old.start[owner]]
-    spans = zip(
-        owner.tolist(),
-        (n_before[matches.start] - begins).tolist(),
-        (n_before[matches.end] - begins).tolist(),
-        strict=True,
-    )
+    spans = np.stack([owner, n_before[matches.start] - begins, n_before[matches.end] - begins], axis=1).tolist()
     return [_part(_expression(step), texts[i], start, end) for i, start, end in spans]
 
 
@@ -443,9 +420,8 @@ def _merged(model: BPE, word: str) -> FoundSteps:
         chosen = names[i], names[right]
         for k in (before[i], right):
             if (other := pair_at(k)) is not None:
-                why = (
-                    f"{' + '.join(chosen)} (rank {rank}) {'has a lower rank' if other[0] > rank else 'is farther left'}"
-                )
+                how = "has a lower rank" if other[0] > rank else "is farther left"
+                why = f"{' + '.join(chosen)} (rank {rank}) {how}"
                 unmerged.append(f"{names[k]} + {names[after[k]]} (rank {other[0]}): {why}")
         steps.append(Step(name_of(model, made), i, chosen, rank))
         symbols[i], names[i], symbols[right] = made, steps[-1].token, -1

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from gputok import corpus as corpora
-from gputok.checks import short, unwrapped
+from gputok.checks import first_difference, short, unwrapped
 from gputok.formats.tiktoken import tiktoken_parts
 from gputok.pretrained import PreTrainedTokenizer
 from gputok.tokenizer import Tokenizer
@@ -182,8 +182,7 @@ def _compare(
             continue
         one.n_differing += 1
         if one.first is None:
-            pairs = enumerate(zip(mine, other, strict=False))
-            token = next((k for k, (a, b) in pairs if a != b), min(len(mine), len(other)))
+            token = first_difference(mine, other)
             offsets = tokenizer.encode(text, add_special_tokens=False).offsets
             start = offsets[token][0] if token < len(offsets) else len(text)
             around = text[max(0, start - _AROUND) : start + _AROUND]

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gputok.bench.peers import ENCODE, END, MODELS_OF, ON_CPU, TRAIN, Job, learned, version
 from gputok.bench.processes import in_turn, run
+from gputok.checks import first_difference
 from gputok.kernels.threads import thread_count
 from gputok.progress import reporting
 from gputok.recipes import recipe
@@ -250,7 +251,7 @@ def encode(
                     raise
                 skipped[peer] = str(error)
         peers, ours = [*ids], ids["gputok"]
-        equal = {peer: _n_leading(ours, theirs) for peer, theirs in ids.items()}
+        equal = {peer: first_difference(ours, theirs) for peer, theirs in ids.items()}
         if "tokenizers" in ids and not np.array_equal(ours, ids["tokenizers"]):
             both = f"gputok {version('gputok')} and tokenizers {version('tokenizers')}"
             same = f"{equal['tokenizers']:,} of {len(ours):,} ids"
@@ -372,12 +373,7 @@ def _n_equal(ours: Sequence[tuple[str, ...]], theirs: Sequence[tuple[str, ...]],
         return len(set(ours) & set(theirs))
     if theirs and len(theirs[0]) == 1:
         ours = [("".join(merge),) for merge in ours]
-    return _n_leading(ours, theirs)
-
-
-def _n_leading(ours: Sequence[Any], theirs: Sequence[Any]) -> int:
-    pairs = enumerate(zip(ours, theirs, strict=False))
-    return next((i for i, (a, b) in pairs if a != b), min(len(ours), len(theirs)))
+    return first_difference(ours, theirs)
 
 
 def spread(values: Sequence[float], form: str) -> str:
