@@ -81,7 +81,8 @@ def compile_literal(text: str) -> Automaton | Backtracking:
 
 
 def _compile(node: Node, pattern: str) -> Automaton | Backtracking:
-    from gputok.automaton.subsets import OutsideError, compile_node
+    from gputok.automaton.minimal import OutsideError
+    from gputok.automaton.subsets import compile_node
 
     try:
         return compile_node(node)

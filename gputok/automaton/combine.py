@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gputok.automaton import Same
-from gputok.automaton.subsets import OutsideError, explored, failing, finished
+from gputok.automaton.minimal import OutsideError, failing, finished
+from gputok.automaton.subsets import explored
 from gputok.kernels import DEAD, Automaton
 
 if TYPE_CHECKING:

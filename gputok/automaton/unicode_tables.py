@@ -7,7 +7,7 @@ use different Unicode versions, and neither `regex` nor `unicodedata` agrees wit
 from __future__ import annotations
 
 import functools
-import pathlib
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @functools.cache
 def _tables() -> dict[str, npt.NDArray[Any]]:
     # Arrays one after the other: a ZIP archive, as of np.savez, takes 7 ms of each process to import what reads it
-    with open(pathlib.Path(__file__).with_name("unicode.npy"), "rb") as file:
+    with open(os.path.join(os.path.dirname(__file__), "unicode.npy"), "rb") as file:
         return {name: np.load(file) for name in ("names", "offsets", "steps", "one", "several")}
 
 

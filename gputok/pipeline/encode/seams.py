@@ -1,6 +1,6 @@
 """Seams: the places at which a text may be cut for good, and the ids of the parts between them.
 
-A seam is a place at which both sides are texts of their own, whatever the text goes on with (`subsets._strong`, and the
+A seam is a place at which both sides are texts of their own, whatever the text goes on with (`minimal._strong`, and the
 kernel `last_seam`, which finds it): ids(A + B) = ids(A up to the seam) + the ids of the rest.
 """
 

@@ -5,7 +5,7 @@ the text are those of the left side, then those of the right side (which gets no
 cache of prefixes, and the counts of parts of a text rest on it.
 
 The characters beside a place tell whether it is one. Between words it is a seam if the automaton has a strong pair there
-(`gputok.automaton.subsets`), no normalizer joins the two characters, and no added token can reach across: neither a
+(`gputok.automaton.minimal`), no normalizer joins the two characters, and no added token can reach across: neither a
 token nor the beginning of one ends there, and none takes white space from the other side. Where words are not known, it
 is the place before an added token that can't be longer, and that no other token reaches into: what stands beside a token is
 encoded alone.
