@@ -11,6 +11,7 @@ from gputok.kernels.cpu.primitives.memory import likely, load_u64, prefetch, vie
 from gputok.kernels.signatures import i64, u8, u32, u64
 
 _AHEAD = 16  # merges whose tokens are on the way while another one is compared
+_WORDS_AHEAD = 512  # what the processor reads ahead by itself ends with each page of 4 KB
 
 
 def checksum(words: np.ndarray) -> int:
@@ -28,6 +29,7 @@ def _checksum(words):
     given, n = view(words), np.int64(len(words))
     a, b, c, d = U1, U2, U3, U4
     for i in range(0, n - 3, 4):
+        prefetch(given, np.uint64(i + _WORDS_AHEAD))
         a, b = mix(a ^ given[i]), mix(b ^ given[i + 1])
         c, d = mix(c ^ given[i + 2]), mix(d ^ given[i + 3])
     for i in range(n - n % 4, n):
