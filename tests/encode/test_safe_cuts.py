@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 import tokenizers
+from gputok.kernels.cpu.lookup import side_by_side
 
 import gputok
 from gputok import models, normalizers, pre_tokenizers
@@ -34,6 +35,10 @@ def random_model(rng, spaces_inside=False, **options):
             tokens.append("".join(pair))
     vocabulary = {token: i for i, token in enumerate(["<unk>", "<s>", *BYTES, *tokens])}
     return models.BPE(vocabulary, merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True, **options)
+
+
+def cuts_of(tokens):
+    return safe_cuts(side_by_side(*pack(tokens), np.ones(len(tokens), bool))[0], "▁")
 
 
 def random_texts(rng, n):
@@ -132,7 +137,7 @@ def test_without_all_byte_tokens_unknown_characters_are_fused():
 
 def test_where_text_is_cut():
     def words(tokens, text):
-        automaton = safe_cuts(*pack(tokens), "▁")
+        automaton = cuts_of(tokens)
         assert automaton is not None and automaton.gapless
         pieces = gputok.text.pieces.Pieces.from_batch(TextBatch.from_strings([text]))
         return pre_tokenizers.cut_pieces(pieces, automaton, "isolated").strings()
@@ -142,7 +147,7 @@ def test_where_text_is_cut():
     assert words(tokens, "the▁the") == ["the", "▁the"]
     assert words(tokens, "a...b12") == ["a", "...", "b", "1", "2"]  # no token has a `b`, but it is a letter
     assert words(tokens, "中国人é.the") == ["中国", "人", "é.", "the"]
-    assert safe_cuts(*pack(["e▁"]), "▁") is None
+    assert cuts_of(["e▁"]) is None
 
 
 @pytest.mark.slow

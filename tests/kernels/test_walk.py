@@ -15,6 +15,7 @@ import pytest
 from gputok.kernels import DEAD
 from gputok.kernels.cpu.count_words import count_words, distinct_words
 from gputok.kernels.cpu.encode_corpus.rounds import Encoder, encode_corpus
+from gputok.kernels.cpu.lookup import side_by_side
 from gputok.kernels.cpu.walk.blocks import BLOCK_BYTES
 from gputok.kernels.cpu.walk.matches import slice_text
 from gputok.kernels.cpu.walk.tables import prepare
@@ -49,7 +50,7 @@ def _automata():
         tokenizer = Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = ours_of(form)
         found[name] = walk_of(tokenizer.pipeline.way)
-    found["Llama 2, Gemma, Mistral"] = safe_cuts(*pack(TOKENS), "▁")
+    found["Llama 2, Gemma, Mistral"] = safe_cuts(side_by_side(*pack(TOKENS), np.ones(len(TOKENS), bool))[0], "▁")
     found |= {name: compile_pattern(pattern) for pattern, name in MADE_UP.items()}
     by_tables = {automaton.delta.tobytes() + automaton.accept.tobytes(): name for name, automaton in found.items()}
     return {name: found[name] for name in by_tables.values()}  # equal automata once

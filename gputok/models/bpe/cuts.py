@@ -12,49 +12,46 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gputok.automaton.subsets import finished
-from gputok.kernels import DEAD, Automaton
+from gputok.automaton.minimal import finished
+from gputok.kernels import DEAD
+from gputok.kernels.cpu.lookup import CODE_BITS, FREE
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from gputok.types import Bytes, Mask, Positions
+    from gputok.kernels import Automaton, Pairs
+    from gputok.types import Mask
 
 SPACE, ALONE, LETTER, OTHER, ASCII = 0, 1, 2, 3, 4
 """Classes of characters: spaces (also the sign for one), characters of no longer token, ASCII letters, other characters
 beyond ASCII. Other ASCII characters have class ASCII + code, until those with like neighbours share a class."""
 
 
-def safe_cuts(data: Bytes, offsets: Positions, space: str) -> Automaton | None:
+def safe_cuts(inside: Pairs, space: str) -> Automaton | None:
     """Makes the automaton whose words end where no token reaches across.
 
-    data, offsets: the tokens that merges make, as UTF-8. space: the character that stands for a space in these tokens; in the text,
-    it and a space are the same. None if text can't be cut between a letter and a space, which would leave long words.
+    inside: the characters that are side by side in the tokens that merges make, of `lookup.side_by_side`. space: the
+    character that stands for a space in these tokens; in the text, it and a space are the same. None if text can't be
+    cut between a letter and a space, which would leave long words.
 
     Example:
+        >>> from gputok.kernels.cpu.lookup import side_by_side
         >>> from gputok.tokens.vocabulary import pack
-        >>> automaton = safe_cuts(*pack(["th", "the", "▁the", "▁▁"]), "▁")
+        >>> automaton = safe_cuts(side_by_side(*pack(["th", "the", "▁the", "▁▁"]), np.ones(4, bool))[0], "▁")
         >>> from gputok.pre_tokenizers import cut_pieces
         >>> from gputok.text.pieces import Pieces, TextBatch
         >>> cut_pieces(Pieces.from_batch(TextBatch.from_strings(["the  the"])), automaton, "isolated").strings()
         ['the', '  the']
     """
-    codes = np.frombuffer(data.tobytes().decode().encode("utf-32-le"), np.uint32)
-    inside = np.ones(len(codes) + 1, bool)
-    n_before = np.append(np.int32(0), np.cumsum((data & 0xC0) != 0x80, dtype=np.int32))
-    inside[n_before[offsets]] = False
-    inside = inside[1:-1]  # between two characters of a token
-    left, right = codes[:-1][inside], codes[1:][inside]
+    pairs = inside.slots[inside.slots != FREE] >> np.uint64(64 - 2 * CODE_BITS)
+    codes = np.concatenate(np.divmod(pairs.astype(np.int64), 1 << CODE_BITS))  # all left ones, then all right ones
+    of_ascii = np.full(128, ALONE)
+    for code in {*codes[codes < 128].tolist()}:
+        of_ascii[code] = LETTER if chr(code).isalpha() else ASCII + code
+    of_ascii[ord(" ")] = SPACE
+    classes = np.where(codes < 128, of_ascii[np.minimum(codes, 127)], np.where(codes == ord(space), SPACE, OTHER))
 
-    class_of = np.full(0x110000, ALONE, np.uint8)
-    class_of[left] = class_of[right] = OTHER
-    ascii_codes = np.flatnonzero(class_of[:128] == OTHER)
-    class_of[ascii_codes] = ASCII + ascii_codes
-    letters = np.array([code for code in ascii_codes if chr(code).isalpha()], np.int64)
-    class_of[letters] = LETTER
-    class_of[[ord(" "), ord(space)]] = SPACE
-
-    side_by_side = _relation(class_of[left], class_of[right], ASCII + 128)
+    side_by_side = _relation(classes.reshape(2, -1), ASCII + 128)
     # Characters with like relations to the first classes and to digits share a class: the tables stay small.
     rows = np.hstack([side_by_side[:, :ASCII], side_by_side[:ASCII].T])
     digits = np.arange(ASCII + 128)[:, None] - ASCII
@@ -63,8 +60,7 @@ def safe_cuts(data: Bytes, offsets: Positions, space: str) -> Automaton | None:
     kinds, shared = np.unique(rows[ASCII:], axis=0, return_inverse=True)
     number = np.concatenate([np.arange(ASCII), ASCII + shared.ravel()]).astype(np.uint8)
     n_classes = ASCII + len(kinds)
-    left, right = number[np.argwhere(side_by_side).T]
-    side_by_side = _relation(left, right, n_classes)
+    side_by_side = _relation(number[np.argwhere(side_by_side).T], n_classes)
     if side_by_side[LETTER, SPACE]:
         return None
 
@@ -74,11 +70,13 @@ def safe_cuts(data: Bytes, offsets: Positions, space: str) -> Automaton | None:
     delta[1:, :-1] = np.where(side_by_side, np.arange(1, n_classes + 1), DEAD)
     accept = delta == DEAD
     accept[0] = False
-    return finished(delta, accept, number[class_of])
+    class_of = np.full(0x110000, ALONE, np.uint8)
+    class_of[ord(space)], class_of[codes], class_of[:128] = SPACE, number[classes], number[of_ascii]
+    return finished(delta, accept, class_of)
 
 
-def _relation(left: npt.NDArray[np.integer[Any]], right: npt.NDArray[np.integer[Any]], n_classes: int) -> Mask:
-    """bool[n_classes, n_classes]: True for the classes left[i] and right[i] of characters side by side in a token."""
+def _relation(pairs: npt.NDArray[np.integer[Any]], n_classes: int) -> Mask:
+    """bool[n_classes, n_classes]: True for classes pairs[0, i] and pairs[1, i] of characters side by side in a token."""
     found = np.zeros((n_classes, n_classes), bool)
-    found.ravel()[left.astype(np.int32) * np.int32(n_classes) + right] = True
+    found[*pairs] = True
     return found

@@ -371,13 +371,12 @@ class BPE(Model):
         In the text, a space stands for the character ▁, and is encoded like it.
         """
         from gputok.models.bpe.cuts import safe_cuts
-        from gputok.models.bpe.tables import made
 
         tables = self._common_tables
         # A text that is a token as a whole, or has unknown characters side by side, is more than its parts.
         if not tables.divisible or not tables.harmless or self.ignore_merges:
             return None
-        return safe_cuts(*self.vocabulary.packed(np.flatnonzero(made(self))), "▁")
+        return safe_cuts(self._tables.inside, "▁")
 
     @derived
     def byte_words(self) -> Any:
@@ -557,7 +556,7 @@ def _numbered(vocabulary: Vocabulary, joined: Ids, pairs: Pairs | None = None) -
     from gputok.kernels.cpu import lookup
 
     left, right, made = joined.T
-    if (made == lookup.NONE).any():
+    if made.max(initial=0) == lookup.NONE:
         rank = int(np.argmax(made == lookup.NONE))
         a, b = (
             bytes(vocabulary.data[vocabulary.offsets[i] : vocabulary.offsets[i + 1]]).decode() for i in joined[rank, :2]
