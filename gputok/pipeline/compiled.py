@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _lookup: Any = lookup
 _trie: Any = trie
-_FORMAT = 1
+_FORMAT = 2
 _STAMP, _SUM, _SIZE, _OBJECT = 16, 64, 72, 80
 """Where the parts of a file begin."""
 _ALIGNED = 64
@@ -152,7 +152,7 @@ def _tables_of(pipeline: Pipeline) -> dict[str, list[Array]]:
         found["scores"] = [scores]
     if isinstance(model, BPE):
         _, merges, pairs = model.joined_merges()
-        found |= {"merges": [merges], "pairs": [] if pairs is None else [pairs.slots]}
+        found |= {"merges": [merges.T], "pairs": [] if pairs is None else [pairs.slots]}
     options = [[*token.to_dict().values()][1:] for _, token in sorted(pipeline.added.tokens.items())]
     found["added"] = [np.array(options, np.uint8).reshape(-1, 5)]
     for owner in (vocabulary, model):
@@ -182,12 +182,11 @@ class _Tables:
         raise WrongValue(f"it has no place for {name!r}")
 
     def _array(self, form: str, code: Any, shape: Any, at: Any) -> Array:
-        wanted, *columns = form.split()
+        wanted, *lengths = form.split()
         n_bytes = math.prod(shape) * np.dtype(wanted).itemsize
         part = self._memory[at : at + n_bytes]
-        fits = code == wanted and len(shape) == 1 + len(columns) and min(*shape, at) >= 0 and at % _ALIGNED == 0
-        fits = fits and all(by in ("*", str(n)) for n, by in zip(shape[1:], columns, strict=True))
-        if not fits or len(part) != n_bytes:
+        fits = all(length in ("*", str(n)) for n, length in zip(shape, lengths, strict=True))
+        if not fits or code != wanted or min(*shape, at) < 0 or at % _ALIGNED or len(part) != n_bytes:
             raise ValueError
         return part.view(wanted).reshape(shape)
 
@@ -199,18 +198,18 @@ class _Tables:
 
 
 _FORMS = {
-    "vocabulary": ("u1", "i8", "u4"),
-    "scores": ("f8",),
-    "merges": ("u4 3",),
-    "pairs": ("u8",),
-    "added": ("u1 5",),
-    "strings": ("u8",),
-    "byte_strings": ("u8", "u1", "i8"),
-    "byte_ranks": ("u4 256",),
-    "cuts": ("u1", "u2", "u1 128", "u2 *", "u1 *", "u1 *"),
-    "edges": ("u8 2",),
+    "vocabulary": ("u1 *", "i8 *", "u4 *"),
+    "scores": ("f8 *",),
+    "merges": ("u4 3 *",),
+    "pairs": ("u8 *",),
+    "added": ("u1 * 5",),
+    "strings": ("u8 *",),
+    "byte_strings": ("u8 *", "u1 *", "i8 *"),
+    "byte_ranks": ("u4 256 256",),
+    "cuts": ("u1 128", "u2 8704", "u1 * 128", "u2 * *", "u1 * *", "u1 * *"),
+    "edges": ("u8 * 2",),
 }
-"""Of the arrays of each table: the type and, if there are two dimensions, the length of a row (*: any)."""
+"""Of the arrays of each table: the type and the length of each dimension (*: any)."""
 
 
 # -- checks
@@ -221,7 +220,8 @@ def _vocabulary(data: Bytes | None, offsets: Positions | None, ids: Ids | None) 
         raise WrongValue("it has no vocabulary")
     vocabulary = Vocabulary(data, offsets, ids)
     begins = data[offsets[: np.searchsorted(offsets, len(data))]]
-    if not lines.is_utf8(data) or (begins & 0xC0 == 0x80).any():
+    # A byte from 0x80 to 0xBF continues a character
+    if not lines.is_utf8(data) or begins.view(np.int8).min(initial=0) < -0x40:
         raise WrongValue("a token is no UTF-8")
     return vocabulary
 
@@ -246,12 +246,12 @@ def _merges(vocabulary: Vocabulary, merges: Array, slots: Array | None = None) -
     if (wrong := compiled.wrong_merge(vocabulary.data, vocabulary.offsets, merges)) >= 0:
         raise WrongValue(f"merge {wrong} joins other tokens than it makes")
     if slots is None:
-        return JoinedMerges(vocabulary, merges)
-    none, n, m = np.empty(0, np.uint32), len(slots), len(merges)
+        return JoinedMerges(vocabulary, merges.T)
+    none, n, m = np.empty(0, np.uint32), len(slots), merges.shape[1]
     bits = _lookup.index_pairs(none, none, none, len(vocabulary)).bits
     if not _LEAST_SLOTS <= n > m or n & n - 1 or compiled.count_pairs(slots, bits, merges) != m:
         raise WrongValue("the table of its merges is wrong")
-    return JoinedMerges(vocabulary, merges, Pairs(slots, bits))
+    return JoinedMerges(vocabulary, merges.T, Pairs(slots, bits))
 
 
 def _check_table(slots: Array, *numbers: Any) -> None:
@@ -284,7 +284,7 @@ def _edges(model: Model, edges: Array) -> Array:
 
 def _byte_ranks(model: BPE, ranks: Array) -> Array:
     n = len(np.unique(model.merges[:, 2]) if model.sentencepiece else model.merges)
-    if len(ranks) != 256 or not ((ranks < n) | (ranks == lookup.NONE)).all():
+    if not ((ranks < n) | (ranks == lookup.NONE)).all():
         raise WrongValue("the rank of a pair of bytes is too large")
     return ranks
 
@@ -294,9 +294,8 @@ def _cuts(
 ) -> Any:
     """Checks the automaton of `safe_cuts`: each state but the first accepts where it doesn't go on, so no match is taken back."""
     (n, width), dead = delta.shape, delta == DEAD
-    shapes = len(ascii_class), len(page), accept.shape, strong.shape
     if (
-        shapes != (128, 0x110000 >> 7, (n, width), (width - 1, width - 1))
+        (accept.shape, strong.shape) != ((n, width), (width - 1, width - 1))
         or n < 2
         or width > 256
         or max(ascii_class.max(), member.max(initial=0)) >= width - 1

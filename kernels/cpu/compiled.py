@@ -43,9 +43,10 @@ def wrong_merge(data: np.ndarray, offsets: np.ndarray, merges: np.ndarray) -> in
     Args:
         data: uint8[n_bytes], the tokens one after the other.
         offsets: int64[n + 1], which rise from 0 or more to n_bytes or less.
-        merges: uint32[m, 3], the numbers of a left and a right token, and of the token that has the bytes of both, or NONE.
+        merges: uint32[3, m], the numbers of left tokens, of right tokens, and of tokens with the bytes of both, or NONE.
 
-    >>> wrong_merge(np.frombuffer(b"abab", np.uint8).copy(), np.array([0, 1, 2, 4]), np.array([[0, 1, 2], [1, 0, 2]], np.uint32))
+    >>> data, offsets = np.frombuffer(b"abab", np.uint8).copy(), np.array([0, 1, 2, 4])
+    >>> wrong_merge(data, offsets, np.array([[0, 1], [1, 0], [2, 2]], np.uint32))
     1
     """
     return int(_wrong_merge(data, offsets, merges))
@@ -54,18 +55,18 @@ def wrong_merge(data: np.ndarray, offsets: np.ndarray, merges: np.ndarray) -> in
 @kernel(u8[:], i64[:], u32[:, :])
 def _wrong_merge(data, offsets, merges):
     text, ends, given = view(data), view(offsets, np.uint64), view(merges)
-    n, m, room = np.uint64(len(offsets) - 1), np.int64(len(merges)), np.uint64(max(len(data) - 7, 0))
+    n, m, room = np.uint64(len(offsets) - 1), merges.shape[1], np.uint64(max(len(data) - 7, 0))
     for i in range(m):
-        # Elements 3 * i to 3 * i + 2 of 3 * m; a token below n has two elements of n + 1
-        if given[3 * i] >= n or given[3 * i + 1] >= n or (given[3 * i + 2] >= n and given[3 * i + 2] != NONE):
+        # Elements i, m + i and 2 * m + i of 3 * m; a token below n has two elements of n + 1
+        if given[i] >= n or given[m + i] >= n or (given[2 * m + i] >= n and given[2 * m + i] != NONE):
             return i
     for i in range(m):
-        ahead = 3 * min(i + _AHEAD, m - 1)
+        ahead = min(i + _AHEAD, m - 1)
         prefetch(text, ends[given[ahead]])
-        prefetch(text, ends[given[ahead + 1]])
-        if given[3 * i + 2] == NONE:
+        prefetch(text, ends[given[m + ahead]])
+        if given[2 * m + i] == NONE:
             continue
-        left, right, made = np.uint64(given[3 * i]), np.uint64(given[3 * i + 1]), np.uint64(given[3 * i + 2])
+        left, right, made = np.uint64(given[i]), np.uint64(given[m + i]), np.uint64(given[2 * m + i])
         n_left, n_right = ends[left + U1] - ends[left], ends[right + U1] - ends[right]
         if ends[made + U1] - ends[made] != n_left + n_right:
             return i
@@ -86,12 +87,14 @@ def _same(text, i, j, n, room):
 
 
 def count_pairs(slots: np.ndarray, bits: int, merges: np.ndarray) -> int:
-    """How many slots of Pairs (uint64[2**k], bits) are in use; -1: all are, or a merge (uint32[m, 3]) has none of its rank and pair.
+    """How many slots of Pairs (uint64[2**k], bits) are in use; -1: all are, or a merge has none of its rank and pair.
+
+    merges: uint32[3, m], as for `wrong_merge`.
 
     >>> from gputok.kernels.cpu.lookup import index_pairs
-    >>> merges = np.array([[0, 1, 2], [2, 0, 3]], np.uint32)
-    >>> pairs = index_pairs(*merges.T[:2], np.arange(2), 4)
-    >>> count_pairs(*pairs, merges), count_pairs(*pairs, merges[::-1].copy())
+    >>> merges = np.array([[0, 2], [1, 0], [2, 3]], np.uint32)
+    >>> pairs = index_pairs(*merges[:2], np.arange(2), 4)
+    >>> count_pairs(*pairs, merges), count_pairs(*pairs, merges[:, ::-1].copy())
     (2, -1)
     """
     return int(_count_pairs(slots, bits, merges))
@@ -99,7 +102,7 @@ def count_pairs(slots: np.ndarray, bits: int, merges: np.ndarray) -> int:
 
 @kernel(u64[:], i64, u32[:, :])
 def _count_pairs(slots, bits, merges):
-    given, pairs, n, m = view(slots), view(merges), np.int64(len(slots)), np.int64(len(merges))
+    given, pairs, n, m = view(slots), view(merges), np.int64(len(slots)), merges.shape[1]
     shift, mask, n_used = np.uint64(bits), np.uint64(n - 1), np.int64(0)
     rank_bits = U64 - shift - shift
     for i in range(n):
@@ -108,10 +111,10 @@ def _count_pairs(slots, bits, merges):
     if n_used >= n or np.uint64(m) >> rank_bits:
         return np.int64(-1)
     for i in range(m):
-        # Elements 3 * i and 3 * i + 1 of 3 * m
-        ahead = 3 * min(i + _AHEAD, m - 1)
-        prefetch(given, hash_pair(np.uint64(pairs[ahead]) << shift | np.uint64(pairs[ahead + 1])) & mask)
-        key = np.uint64(pairs[3 * i]) << shift | np.uint64(pairs[3 * i + 1])
+        # Elements i and m + i of 3 * m
+        ahead = min(i + _AHEAD, m - 1)
+        prefetch(given, hash_pair(np.uint64(pairs[ahead]) << shift | np.uint64(pairs[m + ahead])) & mask)
+        key = np.uint64(pairs[i]) << shift | np.uint64(pairs[m + i])
         if given[free_slot(given, mask, rank_bits, key)] != key << rank_bits | np.uint64(i):
             return np.int64(-1)
     return n_used

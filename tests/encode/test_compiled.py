@@ -248,9 +248,9 @@ def largest(array):
     ("gpt2", "vocabulary", 2, lambda a: a.__setitem__(0, 2**32 - 1)),
     ("gpt2", "vocabulary", 0, lambda a: a.__setitem__(slice(None), 0x80)),
     ("Llama 2", "vocabulary", 0, lambda a: a.__setitem__(-1, 0xF0)),
-    ("gpt2", "merges", 0, lambda a: a.__setitem__((0, 0), len(a) * 9)),
+    ("gpt2", "merges", 0, lambda a: a.__setitem__((0, 0), a.size * 3)),
     ("gpt2", "merges", 0, lambda a: a.__setitem__((1, 1), a[0, 0])),
-    ("gpt2", "merges", 0, lambda a: a.__setitem__((2, 2), a[3, 2])),
+    ("gpt2", "merges", 0, lambda a: a.__setitem__((2, 2), a[2, 3])),
     ("gpt2", "pairs", 0, lambda a: a.__setitem__(a == largest(a), 1)),
     ("gpt2", "pairs", 0, lambda a: a.__setitem__(a != largest(a), a[a != largest(a)] + np.uint64(1 << 20))),
     # A right rank, of a pair of other tokens: of any, or of none

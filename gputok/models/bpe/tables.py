@@ -87,7 +87,7 @@ def common(model: BpeOptions) -> BpeTables:
     return BpeTables(
         ids=vocabulary.ids,
         pairs=pairs,
-        merged=merged.astype(np.uint32),
+        merged=np.ascontiguousarray(merged, np.uint32),
         byte_ranks=np.empty((0, 256), np.uint32),
         symbols=symbols,
         variant=np.array(variant, np.int64),
