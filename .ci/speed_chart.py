@@ -2,8 +2,8 @@
 
     python .ci/speed_chart.py
 
-Writes speed-light.svg and speed-dark.svg into .github/images, and narrow ones, in one column, for phones. A group of bars is a
-row of a table, a bar a package.
+Writes speed-light.svg and speed-dark.svg into .github/images, and narrow ones, in one column, for phones. A group of
+bars is a row of a table, a bar a package.
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
-"""Predicts counting and encoding on 16, 64 and 144 threads from shares that one thread shows, and says what ends the growth.
+"""Predicts counting and encoding on 16, 64 and 144 threads from the shares of one thread; says what ends the growth.
 
 For each kind of work, in a process of its own:
 
     threads    what all threads share; it takes an n-th of the time with n threads
-    lock       Python, NumPy and ctypes, by samples of `perf record`: one thread at a time does that (NumPy gives the lock back
-               in part, so this is an upper bound)
+    lock       Python, NumPy and ctypes, by samples of `perf record`: one thread at a time does that (NumPy gives the
+               lock back in part, so this is an upper bound)
     writing    files of ids are written and their checksums made by one thread
-    memory     bytes that go to and from the memory for each byte of text, by the bandwidth that the machine is said to have
-    adding up  the tables of all threads become one list of words, at the end: timed with so many tables (`count_stages`)
+    memory     bytes to and from the memory for each byte of text, by the bandwidth that the machine is said to have
+    adding up  the tables of all threads become one list of words at the end: timed with so many tables (`count_stages`)
 
-With 1 and 2 threads the work is measured, too, which shows what the prediction is worth. The disk is left out: the text is read
-from the page cache.
+With 1 and 2 threads the work is measured, too, which shows what the prediction is worth. The disk is left out: the text
+is read from the page cache.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 THREADS = (1, 2, 16, 64, 144)
 N_MEASURED = 2
-# Bytes to and from memory for a byte of text, if the windows that a kernel works on stay in a cache: the page cache or strings
-# are read, and a buffer is written and read; ids (1.1 bytes a byte) are written, in files copied once more and read for a checksum
+# Bytes to and from memory for a byte of text, while the windows of a kernel stay in a cache: the page cache or strings
+# are read, a buffer is written and read; ids (1.1 bytes a byte) are written; files copy them again and checksum them
 _MEMORY = {"count": 3.0, "lines": 5.0, "texts of 4,096": 5.0, "texts of 300": 5.0, "ids to .npy": 10.0}
 _OF_PYTHON = re.compile(r"^(libpython|python3|_multiarray|_ctypes|libffi|_struct|_json)")
 _SECONDS = 3.0  # so long a work is sampled
@@ -65,7 +65,7 @@ class Work(NamedTuple):
     thread_bytes: int
 
     def predicted(self, i: int, bandwidth: float) -> tuple[float, str]:
-        """Returns the seconds with THREADS[i] threads, and what takes the most of them; bandwidth: in bytes a second."""
+        """Returns the seconds with THREADS[i] threads, and what takes most of them; bandwidth: in bytes a second."""
         parts = {
             "threads": self.seconds / THREADS[i],
             "lock": self.seconds * self.lock,

@@ -6,12 +6,12 @@
     count       threads count slices in memory, each in a table of its own
     add up      the tables of all threads become one list of words, at the end
 
-Two threads and more read large files of plain text themselves, a megabyte or two at a time: they cut nothing, and Python does
-its part for each of these only. So the times of both stages are those of other files.
+Two threads and more read large files of plain text themselves, a megabyte or two at a time: they cut nothing, and
+Python does its part for each of these only. So the times of both stages are those of other files.
 
-With 1 and 2 threads a stage is measured. With more, threads that share nothing are assumed to be as fast as one alone, and
-what one thread does alone is assumed to take as long as it does here: a prediction. What cores share (memory bandwidth, the
-last cache, a disk) is left out.
+With 1 and 2 threads a stage is measured. With more, threads that share nothing are assumed to be as fast as one alone,
+and what one thread does alone is assumed to take as long as it does here: a prediction. What cores share (memory
+bandwidth, the last cache, a disk) is left out.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Measures the properties of a GPU that the design of the CUDA kernels depends on: kernel launches and 64-bit atomics.
 
-`python -m tests.bench device` prints a row for the table in tests/cuda/NOTES.md. Each result is compared with NumPy's before
-it is timed; times are between CUDA events, the best of several runs.
+`python -m tests.bench device` prints a row for the table in tests/cuda/NOTES.md. Each result is compared with NumPy's
+before it is timed; times are between CUDA events, the best of several runs.
 """
 
 from __future__ import annotations

@@ -48,8 +48,8 @@ class Range(NamedTuple):
         return f"{self.fast:.2g} to {self.slow:.2g}"
 
 
-# Bytes a second that one thread reads from the page cache into pinned memory (measured, in ordinary memory), and that all
-# threads read together: memory, and Python's lock, 75 us for each block of 2 MiB
+# Bytes a second that one thread reads from the page cache into pinned memory (measured, in ordinary memory), and that
+# all threads read together: memory, and Python's lock, 75 us for each block of 2 MiB
 _READ, _READ_TOGETHER = Range(3.1e9, 2.0e9), Range(28e9, 15e9)
 # Seconds for a context and 256 MiB of pinned memory
 _CONTEXT = Range(0.4, 1.5)
@@ -75,7 +75,7 @@ _STAGES = {
 }
 
 
-# Of the slots for instructions of warps, the share that kernels use: they wait for memory, and their lanes go other ways
+# Of the slots for instructions of warps, the share that kernels use: they wait for memory, and lanes go other ways
 _ISSUED = Range(0.6, 0.2)
 # Instructions of a card for one of PTX: split_words has 0.35, whose PTX has not been put in order yet, and others more
 _OF_PTX = Range(0.7, 1.2)
@@ -84,9 +84,9 @@ _SECTOR = 32
 _SAMPLE = 30_000
 
 UNKNOWN = (
-    "not known to the model: how often L1 and L2 have a sector (its ranges are always and never), how long warps wait for "
-    "memory and for atomics at one address, how many new words the rest of the text has, clocks under load, the driver's "
-    "time for a context, links that others use"
+    "not known to the model: how often L1 and L2 have a sector (its ranges are always and never), how long warps wait "
+    "for memory and for atomics at one address, how many new words the rest of the text has, clocks under load, the "
+    "driver's time for a context, links that others use"
 )
 
 

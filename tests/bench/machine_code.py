@@ -139,7 +139,8 @@ def summary(architecture: int = 90) -> str:
         step = walk_step(architecture)
     except RuntimeError as error:
         return f"instructions for a byte of text: not counted ({error})"
-    return f"split_words, sm_{architecture}: {step.instructions:g} instructions and {step.loads:g} loads for a byte of text"
+    found = f"{step.instructions:g} instructions and {step.loads:g} loads for a byte of text"
+    return f"split_words, sm_{architecture}: {found}"
 
 
 def _loads(way: list[str]) -> int:

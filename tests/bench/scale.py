@@ -1,8 +1,8 @@
 """Counts, adds up and trains on drawn texts of growing size, to show how time and memory grow: a simulation.
 
 Words are drawn by the law of Zipf and Mandelbrot: the word of rank r has a probability in proportion to
-(r + 100) ** -1.33, without an end. So new words never cease: twice the text has 1.7 times the distinct words. Frequent words
-are as frequent as in English, new ones come several times as often: 785 MB have 6.7 million distinct words.
+(r + 100) ** -1.33, without an end. So new words never cease: twice the text has 1.7 times the distinct words. Frequent
+words are as frequent as in English, new ones come several times as often: 785 MB have 6.7 million distinct words.
 
 No text is stored. For each size, each of these tasks is a process of its own, with and without a memory limit:
 

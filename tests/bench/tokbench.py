@@ -1,7 +1,7 @@
 """gputok as an engine of https://github.com/huggingface/tokbench, which compares tokenizers and checks their ids.
 
-In a clone of it, this file is `engines/gputok/run.py`, and the driver starts it as it starts its other engines in Python. Its
-harness cuts the text, calls `encode` for each chunk, and hashes the ids.
+In a clone of it, this file is `engines/gputok/run.py`, and the driver starts it as it starts its other engines in
+Python. Its harness cuts the text, calls `encode` for each chunk, and hashes the ids.
 """
 
 from __future__ import annotations
