@@ -1,4 +1,4 @@
-"""`gputok bench`: the same work for all peers, each run in its own process, and results compared before the first run."""
+"""`gputok bench`: the same work for all peers, each run in its own process; results are compared before any run."""
 
 import functools
 import json

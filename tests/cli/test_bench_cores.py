@@ -10,7 +10,7 @@ from tests.bench import cores
 PERF = """#!/bin/sh
 case $1 in
 record) exec sleep 60 ;;
-report) printf '    90.00%%  kernels.so\n     6.50%%  libpython3.11.so.1.0\n     1.50%%  _multiarray_umath.cpython.so\n\n' ;;
+report) printf '%9s%%  %s\n' 90.00 kernels.so 6.50 libpython3.11.so.1.0 1.50 _multiarray_umath.cpython.so ;;
 esac
 """
 

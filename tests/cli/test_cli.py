@@ -752,8 +752,8 @@ def test_info_says_what_of_a_tokenizer_runs_where(gputok, tmp_path):
     tokenizer.save(str(path))
     facts = json.loads(gputok("info", "--json", "--tokenizer", path)[1])
     assert {stage: where for stage, where in facts.items() if "cuda" in stage} == {
-        'device="cuda", count words': "on the GPU, the parts between spaces; the CPU cuts each distinct part into words once; "
-        "on the CPU, text around an added token",
+        'device="cuda", count words': "on the GPU, the parts between spaces; the CPU cuts each distinct part into "
+        "words once; on the CPU, text around an added token",
         'device="cuda", merge': "on the CPU: only BPE is trained on a GPU, not WordLevel",
         'device="cuda", encode': "on the CPU: the pre-tokenizer is more than one walk over the text",
     }

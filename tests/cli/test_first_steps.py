@@ -263,7 +263,7 @@ def test_the_demo_shows_no_folder():
 
 
 def test_tokenizers_in_place_has_a_file():
-    code = "import gputok; gputok.install_as_tokenizers(); import tokenizers; print(tokenizers.__file__ == gputok.__file__)"
+    code = "import gputok; gputok.install_as_tokenizers(); import tokenizers as t; print(t.__file__ == gputok.__file__)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "True\n"
 
 

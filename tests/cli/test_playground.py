@@ -12,7 +12,7 @@ from gputok.automaton.patterns import SPLITS
 from gputok.report import page, playground, report
 from gputok.report.portable import NotPortable, parts, portable
 
-# Unknown characters vanish, and the offsets after them are those of other characters (as upstream), but not in the page.
+# Unknown characters vanish, and offsets after them are those of other characters (as upstream), but not in the page.
 VANISHING = ("halves", "scripts", "merged")
 FEW = ("qwen3", "llama2", "stripped", "wordpiece", "t5")
 NINE = ("gpt2", "llama3", "qwen3", "o200k", "deepseek-v3", "llama2", "gemma", "wordpiece", "t5")
@@ -45,7 +45,7 @@ def test_a_page_has_the_patterns_of_files_that_split_several_times():
     ids=["few", "all", "nine kinds"],
 )
 def test_the_page_tokenizes_as_python_does(scripted, which, n):
-    """What Python puts in a page and a tokenizer.json that is dropped there give the ids of Python, in a real browser."""
+    """What Python puts in a page, and a tokenizer.json dropped there, give the ids of Python in a real browser."""
     texts, known = list(strings(n)), json.loads(page.embedded(parts()))
     for name, make in carried().items():
         if which is not None and name not in which:
@@ -113,7 +113,7 @@ def test_what_cannot_travel_says_why():
 
 
 def large():
-    """As large as Gemma 3's, of 262,144 tokens: no limit, and no call in the browser with an argument for each token."""
+    """As large as Gemma 3's, 262,144 tokens: no limit, and no call in the browser with an argument for each token."""
     tokens = {"?": 0, **{f"{i:x}": i for i in range(1, 262_144)}}
     one = pipeline(models.WordPiece(tokens, unk_token="?", continuing_subword_prefix=""))
     html = playground({"large": one})

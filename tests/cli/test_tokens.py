@@ -216,8 +216,9 @@ def test_without_pathspec_the_error_names_the_extra(folder, oracle, gputok, monk
 # -- what git would list
 
 NAMES = ["a", "b", "build", "x.py", "y.txt", ".h", "foo bar", "é"]
-LINES = """* !*/ *.py !*.py build build/ /build/ foo* a/** !a/b **/b a/**/b a/* !a/*/ a/b/ /a !/a/ # \\# [ab] [!ab] ? x.* !x.py **
-**/ é b/x.py !b/x.py a/ !a/ */b */*/b !**/y.txt .* a/**/ !b b\\\\ /**/a !/ / [ a[ **a a**b/ [a-c] \\a \\*""".split()
+LINES = """* !*/ *.py !*.py build build/ /build/ foo* a/** !a/b **/b a/**/b a/* !a/*/ a/b/ /a !/a/ # \\# [ab] [!ab] ?
+x.* !x.py ** **/ é b/x.py !b/x.py a/ !a/ */b */*/b !**/y.txt .* a/**/ !b b\\\\ /**/a !/ / [ a[ **a a**b/ [a-c] \\a
+\\*""".split()
 LINES += ["", " ", "foo bar", "x.py ", "a/b \r"]
 
 

@@ -1,4 +1,4 @@
-"""Arrays of other programs whose offsets lie are refused wherever text or word counts come in, before a kernel reads them.
+"""Arrays of other programs whose offsets lie are refused where text or word counts come in, before a kernel reads them.
 
 Arrow trusts what it is given by its C interface, from memory-mapped files and from `Array.from_buffers`.
 """

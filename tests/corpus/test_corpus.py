@@ -1,4 +1,4 @@
-"""All kinds of sources of text: the same documents, in batches of bounded size, and errors that name the file and the line."""
+"""All kinds of sources of text: the same documents, in batches of bounded size, and errors that name file and line."""
 
 import gzip
 import itertools
@@ -649,7 +649,7 @@ def test_an_unknown_option_of_a_corpus(method):
 
 
 def test_batches_grow_with_the_text_before_them(tmp_path):
-    """What Python does for a batch takes one thread at a time; but the first ones come soon, and each thread gets many."""
+    """Python prepares batches on one thread at a time; but the first ones come soon, and each thread gets many."""
     texts, path = ["some words " * 100] * 30_000, tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     for given in (iter(texts), str(path)):

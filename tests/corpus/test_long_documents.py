@@ -1,4 +1,4 @@
-"""A document that a limit on memory does not hold ends the count with an error that says so, before it is read whole."""
+"""A document that a limit on memory does not hold ends the count with a clear error, before it is read whole."""
 
 import gzip
 import json
@@ -99,7 +99,7 @@ def test_an_engine_that_counts_within_a_limit_says_so():
 @pytest.mark.full
 @pytest.mark.parametrize(("n_bytes", "limit"), [(300_000_000, None), (4_000_000, 100_000_000)])
 def test_lines_stay_within_the_limit(n_bytes, limit, tmp_path):
-    """One long line without a limit, and lines as long as the limit allows: words that are counted, and what it took."""
+    """One long line without a limit, lines as long as the limit allows: words that are counted, and what it took."""
     with open(tmp_path / "a.txt", "w") as file:
         for _ in range(300_000_000 // n_bytes):
             file.write((WORDS * (n_bytes // len(WORDS))) + "\n")

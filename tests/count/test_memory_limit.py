@@ -96,7 +96,7 @@ KEYS = [0x0, 0x2C533B78E215AB0E, 0x9C9910EB62AC0C1E, 0x5752EC14E313336C, 0xCA2AC
 
 @pytest.mark.slow
 def test_keys_of_words_that_differ_in_few_bits():
-    """Of 246,147 words of four private-use characters, which differ in their bytes 7 and 15 alone, 12,739 had equal keys."""
+    """Of 246,147 words of four private-use characters, which differ in bytes 7 and 15 alone, 12,739 had equal keys."""
     rng = np.random.default_rng(0)
     for first in (0x100000, 0xF0000, 0x4E00, 0x30):  # also of ideographs and digits
         characters = [chr(first + i) for i in range(64 if first > 0x30 else 10)]
@@ -372,7 +372,8 @@ def test_a_command_that_finds_no_room_says_so_in_one_line(arguments, said, tmp_p
     letters = str.maketrans("0123456789", "ghijklmnop")  # no word is cut
     (tmp_path / "text.txt").write_text(" \n".join(f"{i * i:x}" for i in range(300_000)).translate(letters))
     (tmp_path / "work").mkdir()
-    script = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, 1 << 19)); from gputok.cli import main; main()"
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, 1 << 19))"
+    script = f"{limit}; from gputok.cli import main; main()"
     command = [sys.executable, "-c", script, "count", "text.txt", "-o", "counts.parquet", *arguments]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     lines = [line for line in done.stderr.splitlines() if "compiling kernels" not in line]
@@ -408,7 +409,8 @@ def batches():
         if i == 5:
             print("begun", flush=True)
         yield TextBatch.from_strings([" ".join(map(str, range(50_000 * i, 50_000 * (i + 1))))])
-count_words(batches(), ByteLevel(add_prefix_space=False).way(Way()), threads=2, memory=MemoryLimit(4_000_000, sys.argv[1], 1))
+way = ByteLevel(add_prefix_space=False).way(Way())
+count_words(batches(), way, threads=2, memory=MemoryLimit(4_000_000, sys.argv[1], 1))
 """
     command = [sys.executable, "-c", script, str(tmp_path)]
     with child(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as counting:

@@ -102,7 +102,7 @@ def of_spaces():
 
 
 def test_training_is_that_of_repeated_text():
-    """A source of weight 1.5 beside one of 2: three times and four times the text; thresholds count in whole weights."""
+    """A source of weight 1.5 beside one of 2: three and four times the text; thresholds count in whole weights."""
     r = random.Random(5)
     one, two = ([" ".join("".join(r.choices("abcd", k=5)) for _ in range(30)) for _ in range(9)] for _ in range(2))
     weighted, repeated = of_spaces(), of_spaces()

@@ -182,7 +182,7 @@ def test_tables_of_any_size_and_number_are_joined(n_tables, threads, chunk, monk
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_words_whose_probes_wrap_around_are_joined_once(threads):
-    """Small tables, which are nearly full: often a word stands in the first slots, and its probes begin in the last ones."""
+    """Small tables, nearly full: often a word stands in the first slots, and its probes begin in the last ones."""
     rng = np.random.default_rng(11)
     for n in range(1, 200):
         data = rng.integers(97, 123, 2 * n).astype(np.uint8)
@@ -295,14 +295,14 @@ def charsmap_of(rule: str) -> normalizers.Precompiled:
 
 
 NORMALIZERS = [
-    charsmap_of("nmt_nfkc"), charsmap_of("nfkc_cf"),
-    None, normalizers.BertNormalizer(), normalizers.BertNormalizer(False, False, True, False), normalizers.BertNormalizer(strip_accents=False),
-    normalizers.NFC(), normalizers.NFD(), normalizers.NFKC(), normalizers.NFKD(), normalizers.Nmt(), normalizers.Lowercase(),
-    normalizers.Sequence([normalizers.NFKD(), normalizers.StripAccents()]),
+    charsmap_of("nmt_nfkc"), charsmap_of("nfkc_cf"), None, normalizers.BertNormalizer(),
+    normalizers.BertNormalizer(False, False, True, False), normalizers.BertNormalizer(strip_accents=False),
+    normalizers.NFC(), normalizers.NFD(), normalizers.NFKC(), normalizers.NFKD(), normalizers.Nmt(),
+    normalizers.Lowercase(), normalizers.Sequence([normalizers.NFKD(), normalizers.StripAccents()]),
 ]  # fmt: skip
 PRE_TOKENIZERS = [
     pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Whitespace(), pre_tokenizers.WhitespaceSplit(),
-    pre_tokenizers.Metaspace(), pre_tokenizers.Metaspace("_", "first"), pre_tokenizers.Metaspace(prepend_scheme="never"),
+    pre_tokenizers.Metaspace(), pre_tokenizers.Metaspace("_", "first"), pre_tokenizers.Metaspace("▁", "never"),
     pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Digits(), pre_tokenizers.ByteLevel()]),
 ]  # fmt: skip
 
@@ -487,10 +487,10 @@ count_words(itertools.repeat(batch), plan, threads=2)
 
 
 def interrupted(work, moment: int) -> BaseException | bool:
-    """Calls a function, with Ctrl-C at a moment: after some C function has returned, or where a function of Python begins.
+    """Calls a function, with Ctrl-C at a moment: after some C function returned, or where a function of Python begins.
 
-    Python looks for signals there, and at the ends of loops. The start of a thread is left out: Ctrl-C may break its own locks.
-    Returns what was raised; True: nothing was, as in a callback, whose errors Python ignores; False: the call ended before.
+    Python looks for signals there, and at the ends of loops. Not while a thread starts: Ctrl-C may break its own locks.
+    Returns what was raised; True: nothing, as in a callback, whose errors Python ignores; False: the call ended before.
     """
     left = moment
 
