@@ -74,7 +74,7 @@ def machine(tmp_path) -> dict[str, str]:
     ("call", "n_ok", "n_same"), [("smoke", 11, 2), ("figures", 16, 0), ("whole", 16, 2), ("why", 7, 0)]
 )
 def test_each_call_runs_on_a_stand_in(call, n_ok, n_same, machine, tmp_path):
-    """Results are compared, and what fails (a test, above; a tree has no cubins) is logged and does not end the call."""
+    """Results are compared; what fails (a test, above; a tree has no cubins) is logged and does not end the call."""
     done = run(call, **machine)
     log = (tmp_path / "out" / call / "log").read_text()
     assert log.count(" ok  ") == n_ok and log.count("same: ") == n_same and "decides: " in log, log + done.stderr

@@ -60,8 +60,8 @@ def test_compiles_within_its_bounds(nvrtc, file, architecture):
         assert registers <= bounds[name][0] and shared <= bounds[name][1]
 
 
-# The slow operations of a compiler that does not know that memory is global: loads, stores and atomics of any address space,
-# a question for the space, and a loop instead of an atomic of shared memory.
+# The slow operations of a compiler that does not know that memory is global: loads, stores and atomics of any address
+# space, a question for the space, and a loop instead of an atomic of shared memory.
 SLOW = re.compile(r"(LD|ST|ATOM|QSPC)(\.|$)|ATOMS\.CAST\.SPIN")
 
 

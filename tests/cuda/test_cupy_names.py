@@ -49,8 +49,8 @@ UNREADABLE = {
     *("cuda.nvrtc.getVersion", "cuda.MemoryPool", "cuda.MemoryPointer", "cuda.UnownedMemory"),
 }
 LEAST_BOUND = 60  # calls of all files whose arguments were held against a signature
-# All that launchers ask of CuPy besides `cupy.cuda`. Each is memory, a type, or a copy. Any other function of CuPy would be a kernel,
-# which NVRTC would have to compile at run time.
+# All that launchers ask of CuPy besides `cupy.cuda`. Each is memory, a type, or a copy. Any other function of CuPy
+# would be a kernel, which NVRTC would have to compile at run time.
 NEVER_COMPILED = {
     *("empty", "zeros", "asarray", "ndarray"),
     *("uint8", "uint16", "uint32", "uint64", "int32", "int64"),
@@ -59,7 +59,7 @@ NEVER_COMPILED = {
 
 
 def bound(path: pathlib.Path) -> list[str]:
-    """The calls of a file that fit the signatures of what they call; AttributeError or TypeError for one that doesn't."""
+    """The calls of a file that fit the signatures of what they call; AttributeError or TypeError if one does not."""
     fitting = []
     for name, call in asked_of(path):
         there = functools.reduce(getattr, name.split("."), cupy)

@@ -70,7 +70,7 @@ def numbered(batches: list[TextBatch]) -> Iterator[words.Batch]:
 
 
 def test_a_batch_is_copied_while_the_one_before_is_counted(device):
-    """By another thread: counting does not begin here before the copy of the next batch begins, for which no code waits."""
+    """By another thread: counting does not begin before the copy of the next batch begins, for which no code waits."""
     pending, begun, n = [], [threading.Event() for _ in range(6)], itertools.count()
 
     def upload(arrays):

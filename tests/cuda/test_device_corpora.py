@@ -1,4 +1,4 @@
-"""The CUDA stages on real text: some MB by the emulator, under one schedule; with `pytest -m gpu` all of it, on the device.
+"""The CUDA stages on real text: some MB by the emulator, under one schedule; with `pytest -m gpu` all, on the device.
 
 On the device also: whole corpora at 32,000 merges, small runs that NVIDIA's compute-sanitizer watches, and a gigabyte.
 """
@@ -114,9 +114,9 @@ def test_merges_of_a_corpus(kind, name, text, device):
 
 @pytest.mark.slow
 def test_a_round_reads_few_candidates(corpus_sample, monkeypatch):
-    """Some 4,096 candidates, three times: to keep them, for a byte that parts the first from the rest, and to take these.
+    """Some 4,096 candidates, three times: to keep them, for a byte that parts the first from others, and to take these.
 
-    Without the room that makes the threshold rise, a pass reads three times as many here, and more the longer it goes on.
+    Without the room that makes the threshold rise, a pass reads three times as many, and more the longer it goes on.
     """
     trainings, rounds = [], bpe._rounds
     monkeypatch.setattr(bpe, "_rounds", lambda *a: trainings.append(a[1]) or rounds(*a))

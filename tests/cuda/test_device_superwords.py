@@ -1,4 +1,4 @@
-"""Training on a device across the limits of words, and text that has no words: the merges of the CPU and of the reference."""
+"""Training on a device across the limits of words, and text without words: the merges of the CPU and the reference."""
 
 import warnings
 
@@ -67,7 +67,7 @@ def test_documents_without_words(kind, corpus_sample):
 @pytest.mark.parametrize(("device", "used"), [("cuda:0", {0}), ("cuda:1", {1}), ("cuda", {0, 1})])
 @pytest.mark.parametrize("name", ["en", "zh"])
 def test_superwords_from_a_file_to_a_file(name, device, used, monkeypatch, corpus_sample, tmp_path):
-    """`Tokenizer.train(device=)` through CuPy: the same bytes as on the CPU. Several devices count, and the first one merges."""
+    """`Tokenizer.train(device=)` through CuPy: the same bytes as on the CPU. Several devices count, one merges."""
     path, text = tmp_path / "text.txt", corpus_sample(name, 30_000)
     path.write_text(text, newline="\n")
 

@@ -77,7 +77,7 @@ def counted(paths, device, **options) -> WordCounts:
 @pytest.mark.parametrize("device", ["cuda:1", "cuda"])
 @pytest.mark.parametrize("threads", [1, 8])
 def test_lines_of_files_are_found_on_the_device(device, threads, tmp_path, found):
-    """Files that end with a newline and without, and a line longer than a block; all pinned memory but that of lanes is free."""
+    """Files that end with a newline and without, a line longer than a block; all pinned memory but lanes' is free."""
     long = text(1).replace(b"\n", b" ") + b"\n" + text(2)
     paths = written(tmp_path, a_txt=text(3), b_txt=long, c_txt=text(4) + b"end", d_txt=b"the\n", e_txt=text(5))
     assert counted(paths, device, threads=threads) == counted(paths, "cpu", threads=threads)

@@ -1,7 +1,7 @@
 """All work on a device where CUDA's compiler, NVRTC, is missing: with the machine code of a wheel, nothing is compiled.
 
-In a process of its own, in which no module of NVRTC can be imported, and on the stand-in for CuPy, which has no function that
-CuPy would have to compile. tests/cuda/test_cupy_names.py looks for such functions in the text of the launchers.
+In a process of its own, where no module of NVRTC can be imported, and on the stand-in for CuPy, which has no function
+that CuPy would have to compile. tests/cuda/test_cupy_names.py looks for such functions in the launchers.
 """
 
 import os
@@ -54,7 +54,8 @@ there = ours.encode_on_device(documents)
 assert there.encoded_by == "cuda"
 card = backend.choose("cuda").devices[0]
 with card.active():
-    assert np.array_equal(card.download(there.ids._array), np.concatenate([e.ids for e in ours.encode_batch(documents)]))
+    expected = np.concatenate([e.ids for e in ours.encode_batch(documents)])
+    assert np.array_equal(card.download(there.ids._array), expected)
 assert not [name for name in sys.modules if "nvrtc" in name]
 print("done")
 """

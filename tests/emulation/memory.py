@@ -1,4 +1,4 @@
-"""Memory of emulated devices. Of each byte it knows whether an array has it, and whether something was written there."""
+"""Memory of emulated devices. It knows of each byte whether an array has it, and whether it was written."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What the kernels and structs of a .cu file take, read from its text: CUDA itself never checks what it is given.
 
-A kernel that is launched with one struct too few, or with a struct whose fields are exchanged or of another size, runs all the
-same. So the emulator compares each launch with the kernel's structs, and each struct with the fields that its launcher gives.
+A kernel that is launched with one struct too few, or with structs whose fields are exchanged or of another size, runs
+all the same. The emulator compares each launch with the kernel's structs, and each struct with its launcher's fields.
 """
 
 from __future__ import annotations

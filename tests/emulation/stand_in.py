@@ -2,19 +2,19 @@
 
 It is as strict as CuPy, and as lazy as CUDA may be:
 
-- There is nothing of CuPy that NVRTC would have to compile at run time: no arithmetic, comparison, sum, sort, or assignment to
-  elements. An array has slices, views and copies; it is never turned into one of NumPy's unasked, gives arrays of no dimensions
-  for single elements, and serves only on the device that was current when it was made.
-- Kernels and copies are queued on their stream, and happen only when something waits for them: work that does not wait for
-  its copy finds other bytes. Array operations wait for what was queued on their own stream, as they come after it.
-- Memory that nothing has hold of is given to the next array of its size that is made on the same stream, at once, whatever
-  is still queued: kernels have addresses, not arrays.
-- A wait that would keep a core of the host busy is refused: of a stream, of an event that does not block, for an element as a number.
+- There is nothing of CuPy that NVRTC would have to compile at run time: no arithmetic, comparison, sum, sort, or
+  assignment to elements. An array has slices, views and copies; it is never turned into one of NumPy's unasked, gives
+  arrays of no dimensions for single elements, and serves only on the device that was current when it was made.
+- Kernels and copies are queued on their stream, and happen only when something waits for them: until then, work finds
+  other bytes. Array operations wait for what was queued on their own stream, as they come after it.
+- Memory that nothing has hold of is given to the next array of its size that is made on the same stream, at once,
+  whatever is still queued: kernels have addresses, not arrays.
+- A wait that keeps a core busy is refused: of a stream, of an event that does not block, for an element as a number.
 - `faults` bounds pinned memory and has allocations fail.
-- What a launch may pass is decided by CuPy itself, where it is installed: its `Function` is asked before each launch (`accepted`).
+- CuPy itself decides what a launch may pass, where it is installed: its `Function` is asked before each (`accepted`).
 
-`pending()` tells how many copies have not happened yet. `install()` makes it the module `cupy`: what runs after it takes
-this machine for one with two devices.
+`pending()` tells how many copies have not happened yet. `install()` makes it the module `cupy`: what runs after it
+takes this machine for one with two devices.
 """
 
 from __future__ import annotations
@@ -484,7 +484,7 @@ class Pinned(bytearray):
 
 
 def accepted(grid: tuple, block: tuple, values: tuple, together: bool) -> None:
-    """Raises TypeError if CuPy does not take these arguments of a launch: it converts them before it looks for a device."""
+    """Raises TypeError if CuPy does not take these arguments of a launch: it converts them before it asks a device."""
     if real is None:
         for value in values:
             if isinstance(value, np.ndarray) and value.size != 1:
