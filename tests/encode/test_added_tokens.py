@@ -1,4 +1,4 @@
-"""Added tokens that include white space: the same pieces as in `tokenizers`, also if they overlap, by all ways to encode."""
+"""Added tokens that include white space: the pieces of `tokenizers`, also if they overlap, by all ways to encode."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def tokens(rng: random.Random) -> list[tuple[str, dict[str, bool]]]:
 
 
 def told_apart(added, normalizer):
-    """Leaves out tokens that are normalized to the text of another token: tokenizers finds either of them, by chance."""
+    """Leaves out tokens that are normalized to the text of another: tokenizers finds either of them, by chance."""
     found = {}
     for content, switches in added:
         normal = content if normalizer is None or not switches["normalized"] else normalizer.normalize_str(content)
@@ -179,7 +179,7 @@ def test_counts_of_documents_do_not_depend_on_those_beside_them():
 
 
 def test_parts_of_a_document_are_not_looked_through():
-    """A corpus is cut at spaces, and the parts lack the neighbours of a token, so added tokens are not looked for in parts."""
+    """A corpus is cut at spaces, and parts lack the neighbours of a token: they are not searched for added tokens."""
     added = [(" a", {"single_word": True}), (" b", {"single_word": True}), ("b é", {"special": True}), (" é", {})]
     ours, theirs = (pipeline(package, "lower", "words", []) for package in (gputok, tokenizers))
     texts = ["a a a", "a b b", "b é", "bb a b", "a\nb"]  # in none of them is a token
@@ -219,7 +219,8 @@ def test_the_heap_stays_whole():
         for pre_tokenizer in (pre_tokenizers.ByteLevel(), pre_tokenizers.Metaspace()):
             tokenizer = Tokenizer(models.BPE())
             tokenizer.pre_tokenizer = pre_tokenizer
-            tokenizer.add_tokens([AddedToken("<x>", rstrip=True, normalized=False), AddedToken("\\n", normalized=False)])
+            x = AddedToken("<x>", rstrip=True, normalized=False)
+            tokenizer.add_tokens([x, AddedToken("\\n", normalized=False)])
             for n in (1, 10, 2000):
                 ids = tokenizer.encode("<x>" + "\\n" * n + "b").ids
                 assert ids == [0] + n * [1], ids

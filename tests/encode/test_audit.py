@@ -45,8 +45,9 @@ def random_wordpiece(rng: random.Random) -> models.WordPiece:
 
 
 def random_unigram(rng: random.Random) -> models.Unigram:
-    return models.Unigram([("?", 0.0), *((word, rng.uniform(-9, -1)) for word in ["a", "b", "c", *rng.sample(words("abc", 3), 12)][3:])
-                           , *((one, rng.uniform(-5, -1)) for one in "abc")], unk_id=0)  # fmt: skip
+    pieces = [(word, rng.uniform(-9, -1)) for word in rng.sample(words("abc", 3), 12)]
+    characters = [(one, rng.uniform(-5, -1)) for one in "abc"]
+    return models.Unigram([("?", 0.0), *pieces, *characters], unk_id=0)
 
 
 @pytest.mark.parametrize("make", [random_bpe, random_wordpiece, random_unigram])

@@ -1,7 +1,7 @@
 """A tokenizer that is changed while other threads use it: each call sees the state before or after a change.
 
-Each round changes one tokenizer step by step, while three threads encode, decode and look up. Their results must be those
-of the states that it goes through, in order, and the tokenizer must be at last what its own JSON says.
+Each round changes one tokenizer step by step, while three threads encode, decode and look up. Their results must be
+those of the states that it goes through, in order, and the tokenizer must be at last what its own JSON says.
 """
 
 import copy
@@ -117,8 +117,8 @@ def changes(tokenizer, maker, rng):
     ]
     normalizer, pre_tokenizer, processor = (tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.post_processor)
     if maker is byte_level:
-        # Added tokens have neither "q" nor "k": in tokenizers as well, what they are looked for as stays when a field of
-        # the normalizer changes, until the normalizer is set.
+        # Added tokens have neither "q" nor "k": in tokenizers as well, what they are looked for as stays when a field
+        # of the normalizer changes, until the normalizer is set.
         found += [
             lambda: setattr(pre_tokenizer[1], "add_prefix_space", True),
             lambda: pre_tokenizer.__setitem__(0, pre_tokenizers.Digits()),

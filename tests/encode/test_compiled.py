@@ -1,4 +1,4 @@
-"""Compiled tokenizers: the same tokenizer.json, ids and positions; damage is an error, and no byte makes kernels leave their memory."""
+"""Compiled tokenizers: the same tokenizer.json, ids and positions; damage is an error; kernels stay in their memory."""
 
 from __future__ import annotations
 
@@ -258,9 +258,9 @@ def largest(array):
     ("gpt2", "pairs", 0, lambda a: a.__setitem__(a != largest(a), a[a != largest(a)] ^ np.uint64(1 << 50))),
     ("gpt2", "pairs", 0, lambda a: a.__setitem__(np.argmax(a != largest(a)), largest(a))),
     *((kind, "strings", 0, lambda a: a.__setitem__(a == 0, 1)) for kind in ("gpt2", "words")),
-    *((kind, "strings", 0, lambda a: a.__setitem__(a != 0, a[a != 0] + np.uint64(1 << 20))) for kind in ("gpt2", "words")),
+    *((kind, "strings", 0, lambda a: np.add(a, 1 << 20, out=a, where=a != 0)) for kind in ("gpt2", "words")),
     *((kind, "edges", 0, lambda a: a.__setitem__(a[:, 0] == 0, 1)) for kind in ("BERT", "T5")),
-    *((kind, "edges", 0, lambda a: a.__setitem__(a[:, 0] > 0, a[a[:, 0] > 0] + np.uint64(1 << 52))) for kind in ("BERT", "T5")),
+    *((kind, "edges", 0, lambda a: np.add(a, 1 << 52, out=a, where=a[:, :1] > 0)) for kind in ("BERT", "T5")),
     ("whole", "byte_strings", 0, lambda a: a.__setitem__(a == 0, 1)),
     ("whole", "byte_strings", 2, lambda a: a.__setitem__(-1, 1 << 40)),
     ("gpt2", "byte_ranks", 0, lambda a: a.__setitem__((3, 4), 1 << 20)),
@@ -292,9 +292,9 @@ def test_places_outside_of_the_file_and_other_forms_are_errors(kind, files, tmp_
         code, shape, at = form["arrays"][name][i]
         n = shape[0]
         for place in (
-            [code, shape, 1 << 40], [code, shape, at + 1], [code, shape, -64], [code, [1 << 61, *shape[1:]], at], [code, [-1, *shape[1:]], at],
-            ["i2", shape, at], ["O", shape, at], [code, [n, 1, 1], at], [code, n, at], [code, [n + 1e9], at], "x", 3, [], {}, [code, [None], at],
-            [code, [n // 2 + 1, *shape[1:]], at],
+            [code, shape, 1 << 40], [code, shape, at + 1], [code, shape, -64], [code, [1 << 61, *shape[1:]], at],
+            [code, [-1, *shape[1:]], at], ["i2", shape, at], ["O", shape, at], [code, [n, 1, 1], at], [code, n, at],
+            [code, [n + 1e9], at], "x", 3, [], {}, [code, [None], at], [code, [n // 2 + 1, *shape[1:]], at],
         ):  # fmt: skip
             places = [*form["arrays"][name]]
             places[i] = place

@@ -233,7 +233,7 @@ def test_an_added_token_of_words_that_the_model_lacks():
 @pytest.mark.parametrize("asked_by_kernel", [False, True])
 @pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
 def test_words_that_do_not_fit_the_cache(byte_level, dtype, asked_by_kernel):
-    """A small cache forgets words and rows of ids again and again; some words are too long for the cache, or for a round."""
+    """A small cache forgets words and rows of ids again and again; some words are too long for it, or for a round."""
     rng = random.Random(4)
     words = ["".join(rng.choices("abcdef", k=rng.choice([1, 3, 9, 16, 17, 30, 90]))) for _ in range(900)]
     texts = [" ".join(rng.choices(words, k=50)) for _ in range(900)] + ["a" * 200_000, "b", "bc" * 700]
@@ -492,7 +492,7 @@ def test_post_processors_one_after_the_other(steps, special):
 
 
 def test_encoding_text_equals_the_reference():
-    """An artificial model: the ids of a word are its bytes except vowels, so some words have no ids and some have many."""
+    """An artificial model: the ids of a word are its bytes except vowels, so some words have no ids, others many."""
     texts = [text for text in random_texts(7, 200) if text]
     data, offsets = TextBatch.from_strings(texts)
     token = np.where(np.arange(len(texts)) % 5 == 0, np.arange(len(texts)) + 2**32 - 999, -1)

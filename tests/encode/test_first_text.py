@@ -1,4 +1,4 @@
-"""What a first text needs: the tables that are made for it give the ids of those that much text gets, and no more is made."""
+"""What a first text needs: the tables made for it give the ids of those that much text gets, and no more is made."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def split(pattern):
 
 @pytest.mark.parametrize("splits", [*((pattern,) for pattern in dict.fromkeys(PATTERNS.values())), *SPLITS])
 def test_a_first_text_needs_no_more(splits, tmp_path):
-    """No superwords are looked for, no pattern is compiled, and no more is imported: each module takes .1 ms and more."""
+    """No superwords are looked for, no pattern is compiled, no more is imported: each module takes .1 ms and more."""
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     tokenizer = Tokenizer(models.BPE({byte: i for i, byte in enumerate(sorted(alphabet))}, []))
     parts = [*map(split, splits), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]

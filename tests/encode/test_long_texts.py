@@ -1,4 +1,4 @@
-"""Texts whose bytes can't be numbered in 32 bits raise one clear error, and no number overflows. Tests lower the limit."""
+"""Texts whose bytes can't be numbered in 32 bits raise one clear error; no number overflows. Tests lower the limit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gputok.pipeline.encode import stepwise as documents
 from gputok.text import pieces as text
 from gputok.text.pieces import Pieces, TextBatch
 
-ERROR = r"has 2,000,000,001 bytes, more than the 2,000,000,000 that can be numbered in 32 bits: cut this (text|word) into several"
+ERROR = r"has 2,000,000,001 bytes, more than the 2,000,000,000 that can be numbered in 32 bits: cut this (text|word)"
 
 
 def nothing(n: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Batches and long texts, which go the way of corpora or are encoded by several threads, against packed steps and `tokenizers`."""
+"""Batches and long texts, which go the way of corpora or take threads, against packed steps and `tokenizers`."""
 
 import itertools
 import random

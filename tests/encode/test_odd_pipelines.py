@@ -1,4 +1,4 @@
-"""What few tokenizers do: limits below the special tokens, stacked post-processors, pairs as rows, affixes that become bytes."""
+"""Rare pipelines: limits below special tokens, stacked post-processors, pairs as rows, affixes that become bytes."""
 
 import itertools
 import random
@@ -172,7 +172,7 @@ STEPS = {
     "before", [(), *itertools.product(STEPS), *itertools.permutations(["decompose", "text", "strip", "remove"], 2)]
 )
 def test_nothing_is_prepended(before):
-    """The same offsets, where tokenizers gives a result: it panics, or repeats text, if later steps change all of the text."""
+    """The same offsets, unless tokenizers panics or repeats text, as it does if later steps change all of the text."""
     texts = ["", "ab", "éa", "é", " a", "É[X]b a", "b", "日本[X][X]é", " [X] éb", ["ab", "é"], [" a", "b"]]
     asked = 0
     for after, step in itertools.product(

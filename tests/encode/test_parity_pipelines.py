@@ -17,7 +17,8 @@ from gputok.pipeline.encode.stepwise import encode_documents
 from gputok.text.pieces import Pieces, TextBatch
 
 PARTS = [
-    *"abcABC xyz  \t\n.,!?-_'#@0123456789éßſK½字漢あアกामि\u0301\u200d\u00a0\u3000😀👨👩👧İıΣς▁Ġ<>[]{}\r\x00\u0085ﬁÅ한가",
+    *"abcABC xyz  \t\n.,!?-_'#@0123456789éßſK½字漢あアกामि\u0301\u200d\u00a0\u3000",
+    *"😀👨👩👧İıΣς▁Ġ<>[]{}\r\x00\u0085ﬁÅ한가",
     *("<s>", "</s>", "[MASK]", "ab", "the ", "'s", " the", "▁the"),
 ]
 BEHAVIORS = ["removed", "isolated", "merged_with_previous", "merged_with_next", "contiguous"]

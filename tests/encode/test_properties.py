@@ -86,7 +86,7 @@ def trained(seed: int) -> str:
 
 @st.composite
 def pipelines(draw: st.DrawFn, limits: bool = True) -> Tokenizer:
-    """All components with random arguments, a trained model, and added tokens with all switches; limits: of lengths too."""
+    """All components with random arguments, a trained model, added tokens with all switches; limits: of lengths too."""
     tokenizer = Tokenizer.from_str(trained(draw(st.integers(0, 9999))))
     # None that was special and isn't any more: tokenizers forgets that in a file only, and so does gputok.
     special = {token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special}
@@ -183,7 +183,7 @@ def test_offsets_lie_inside_the_text_and_in_order(tokenizer, texts, add_special_
             invariants.check_columns(part.row())
             if not any(name in str(tokenizer.normalizer) for name in REORDERING):
                 own = zip(part.offsets, part.special_tokens_mask, strict=True)  # without padding
-                # Without tokens of no width: ByteLevel trims a space that it put before the text to (1, 1), as tokenizers does
+                # Without tokens of no width: ByteLevel trims a space put before the text to (1, 1), as tokenizers does
                 starts = [start for (start, end), special in own if start < end and not special]
                 assert starts == sorted(starts), (text, part.offsets)
 

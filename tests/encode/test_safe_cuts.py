@@ -1,4 +1,4 @@
-"""Models without a pre-tokenizer (Llama 2, Gemma, Mistral): text cut where no token reaches across, against `tokenizers`."""
+"""Models without a pre-tokenizer (Llama 2, Gemma, Mistral): text cut where no token crosses, against `tokenizers`."""
 
 import itertools
 import json

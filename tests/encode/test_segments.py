@@ -1,4 +1,4 @@
-"""Texts of which some segments are trusted: what `tokenizers` makes of their parts, as growing text and chats need it."""
+"""Texts some of whose segments are trusted: what `tokenizers` makes of their parts, for growing text and chats."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def runs_of(segments):
 
 
 def expected_ids(theirs, segments, protected):
-    """The definition, with `tokenizers`: protected tokens of trusted runs alone; what lies between is one text, without."""
+    """The definition, by `tokenizers`: protected tokens of trusted runs alone; what is between is one text, without."""
     if all(trusted for _, trusted in segments):
         return theirs.encode("".join(text for text, _ in segments), add_special_tokens=False).ids
     parts, text = [], ""
@@ -89,7 +89,7 @@ def expected_ids(theirs, segments, protected):
 
 
 def all_special(theirs, contents):
-    """The same tokenizer, in which these added tokens are special, so that `encode_special_tokens` makes text of them."""
+    """The same tokenizer, in which these added tokens are special: `encode_special_tokens` makes text of them."""
     state = json.loads(theirs.to_str())
     for token in state["added_tokens"]:
         token["special"] |= token["content"] in contents
@@ -125,7 +125,7 @@ def test_trusted_and_untrusted_segments(shared_tokenizer, name, protect):
 @pytest.mark.parametrize("pre_tokenizer", PRE_TOKENIZERS)
 @pytest.mark.parametrize("normalizer", NORMALIZERS)
 def test_tokens_of_all_kinds(normalizer, pre_tokenizer):
-    """Tokens that are normalized, take white space or are single words: trusted runs make them, and nothing else does."""
+    """Tokens that are normalized, take white space or are single words: trusted runs make them, nothing else does."""
     rng = random.Random(f"{normalizer} {pre_tokenizer}")
     part = NORMALIZERS[normalizer](tokenizers.normalizers)
     for _ in range(7):

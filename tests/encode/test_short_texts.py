@@ -1,4 +1,4 @@
-"""One short text at a time: the same as the long way gives, and as `tokenizers` gives, whatever is asked of the encoding."""
+"""One short text at a time: the same as the long way and `tokenizers` give, whatever is asked of the encoding."""
 
 import copy
 import lzma

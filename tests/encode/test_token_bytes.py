@@ -1,4 +1,4 @@
-"""The bytes of tokens: what `tokenizers` decodes, ids that are not those of their text, and two tokenizers side by side."""
+"""The bytes of tokens: what `tokenizers` decodes, ids that are not those of their text, two tokenizers side by side."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def pipelines(package):
         tokenizer.decoder = decoder
         return tokenizer, trainer
 
-    special = ["[UNK]", "[CLS]", "[SEP]"]
+    options = {"show_progress": False, "special_tokens": ["[UNK]", "[CLS]", "[SEP]"]}
     bert = q.TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", [("[CLS]", 1), ("[SEP]", 2)])
     return {
         "byte level": made(
@@ -93,20 +93,20 @@ def pipelines(package):
             None, p.ByteLevel(), q.RobertaProcessing(("<s>", 0), ("<s>", 0)), d.ByteLevel(),
         ),
         "word piece": made(
-            m.WordPiece(unk_token="[UNK]"), t.WordPieceTrainer(vocab_size=150, show_progress=False, special_tokens=special),
+            m.WordPiece(unk_token="[UNK]"), t.WordPieceTrainer(vocab_size=150, **options),
             n.BertNormalizer(), p.BertPreTokenizer(), bert, d.WordPiece(),
         ),
         "word level": made(
-            m.WordLevel(unk_token="[UNK]"), t.WordLevelTrainer(show_progress=False, special_tokens=special),
+            m.WordLevel(unk_token="[UNK]"), t.WordLevelTrainer(**options),
             n.Sequence([n.NFD(), n.StripAccents(), n.Strip()]), p.Whitespace(), q.Sequence([q.ByteLevel(), bert]), None,
         ),
         "unigram": made(
-            m.Unigram(), t.UnigramTrainer(vocab_size=100, show_progress=False, special_tokens=special, unk_token="[UNK]"),
+            m.Unigram(), t.UnigramTrainer(vocab_size=100, unk_token="[UNK]", **options),
             n.NFKC(), p.Metaspace(), bert, d.Metaspace(),
         ),
         "characters": made(
             m.BPE(unk_token="[UNK]", fuse_unk=True, end_of_word_suffix="</w>"),
-            t.BpeTrainer(vocab_size=150, show_progress=False, special_tokens=special, end_of_word_suffix="</w>", limit_alphabet=40),
+            t.BpeTrainer(vocab_size=150, end_of_word_suffix="</w>", limit_alphabet=40, **options),
             n.Lowercase(), p.Sequence([p.WhitespaceSplit(), p.Punctuation(), p.Digits(True)]),
             q.BertProcessing(("[SEP]", 2), ("[CLS]", 1)), d.BPEDecoder(),
         ),
@@ -521,6 +521,12 @@ def nested(inner: str, depth: int) -> Raw:
     return Raw(f'{{"type":"Sequence","{inner}":[' * depth + "]}" * depth)
 
 
+UNCLOSED = {"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated", "invert": False}
+THIRD_TEXT = {"type": "TemplateProcessing", "pair": [], "special_tokens": {}}
+THIRD_TEXT["single"] = [{"Sequence": {"id": "C", "type_id": 0}}]
+NEGATIVE = {"direction": "Right", "max_length": -3, "strategy": "LongestFirst", "stride": 0}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -536,23 +542,23 @@ def nested(inner: str, depth: int) -> Raw:
         ({"model": {"type": "Unigram", "vocab": [["a", 0.0]], "unk_id": 7}}, "in model.unk_id: "),
         ({"normalizer": {"type": "Shout"}}, "in normalizer: .*Shout"),
         ({"normalizer": 3}, "in normalizer: "),
-        ({"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"}}, "in normalizer.precompiled_charsmap: "),
+        ({"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"}}, "in normalizer.precompiled_charsmap"),
         ({"pre_tokenizer": {"type": "Split"}}, "in pre_tokenizer: "),
-        ({"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated", "invert": False}}, "in pre_tokenizer.pattern.Regex: "),
+        ({"pre_tokenizer": UNCLOSED}, "in pre_tokenizer.pattern.Regex: "),
         ({"pre_tokenizer": nested("pretokenizers", 1000)}, "deep"),
         ({"normalizer": nested("normalizers", 100)}, "deep"),
         ({"decoder": nested("decoders", 300)}, "deep"),
         ({"post_processor": {"type": "BertProcessing"}}, "in post_processor: missing field 'sep'"),
-        ({"post_processor": {"type": "TemplateProcessing", "single": [{"Sequence": {"id": "C", "type_id": 0}}], "pair": [], "special_tokens": {}}}, r"in post_processor\.single\[0\]\.Sequence\.id: "),
+        ({"post_processor": THIRD_TEXT}, r"in post_processor\.single\[0\]\.Sequence\.id: "),
         ({"decoder": {"type": "Fuze"}}, "in decoder: .*Fuze"),
         ({"added_tokens": [{"content": "x"}]}, r"in added_tokens\[0\]: missing field 'id'"),
         ({"added_tokens": [{"id": -1, "content": "x"}]}, r"in added_tokens\[0\]\.id: must be"),
         ({"added_tokens": {"x": 1}}, "in added_tokens: "),
         ({"truncation": {"max_length": 3}}, "in truncation: missing field"),
-        ({"truncation": {"direction": "Right", "max_length": -3, "strategy": "LongestFirst", "stride": 0}}, "in truncation.max_length: must be"),
+        ({"truncation": NEGATIVE}, "in truncation.max_length: must be"),
         ({"padding": {"strategy": "Sometimes"}}, "in padding.strategy: "),
     ],
-)  # fmt: skip
+)
 def test_hostile_files(change, message, tmp_path):
     """A hostile file raises one error that names the field, in bounded time and memory."""
     path = tmp_path / "tokenizer.json"
@@ -735,7 +741,7 @@ def _ids(work):
 
 
 def test_first_is_where_the_first_character_is_replaced():
-    """A replacement of the first character of a text starts the text, whatever its bytes; one of the second does not."""
+    """A replacement of a text's first character starts the text, whatever its bytes; one of the second does not."""
     encoded = []
     for package in (gputok, tokenizers):
         tokenizer = package.Tokenizer(package.models.WordLevel({"?": 0}, "?"))

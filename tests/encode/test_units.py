@@ -1,4 +1,4 @@
-"""Texts of any length that machine code, or a kernel, cuts into units: ids as `tokenizers` gives them, at every edge of a block or cache."""
+"""Texts of any length, cut into units by machine code or a kernel: the ids of `tokenizers`, at each edge of a block."""
 
 import random
 import sys

@@ -5,19 +5,20 @@ import re
 import pytest
 
 import gputok
-from gputok import models, normalizers, pipeline, pre_tokenizers
+from gputok import models, normalizers, pipeline
 from gputok.pipeline.about import ways
 from gputok.pipeline.encode.superwords import BySuperwords
 from gputok.pipeline.encode.text import texts_of
 from gputok.pipeline.encode.units import Stepped, Walked, engine_of
 from gputok.pipeline.way import walk_of
+from gputok.pre_tokenizers import BertPreTokenizer, ByteLevel, Metaspace, Sequence, Split
 from gputok.text.way import Apart, Before, Unit
 
 NAMES = re.findall(r"^- (\w+): ", pipeline.__doc__, re.MULTILINE)
 REPLACE = normalizers.Replace(" ", "▁")
 LLAMA2 = normalizers.Sequence([normalizers.Prepend("▁"), REPLACE])
-BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False)
-BERT = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+BYTES = ByteLevel(add_prefix_space=False)
+BERT = normalizers.BertNormalizer(), BertPreTokenizer()
 MODEL = models.BPE({"▁": 0, "a": 1, "▁a": 2}, [("▁", "a")], unk_token="a")
 
 
@@ -62,16 +63,16 @@ def test_real_tokenizers(shared_tokenizer, name, unit, engine):
         ((normalizers.Strip(), BYTES), Unit.WORD, Apart.NOWHERE, Before.NONE),
         (BERT, Unit.PART, Apart.IDEOGRAPHS, Before.NONE),
         ((normalizers.Sequence([BERT[0], normalizers.NFC()]), BERT[1]), Unit.PART, Apart.SPACES, Before.NONE),
-        ((normalizers.Sequence([BERT[0]]), pre_tokenizers.Sequence([BERT[1], BYTES])), Unit.PART, Apart.IDEOGRAPHS, Before.NONE),
-        ((None, pre_tokenizers.Sequence([BYTES, BERT[1]])), Unit.DOCUMENT, Apart.MARKS, Before.NONE),
-        ((None, pre_tokenizers.Sequence([BERT[1], pre_tokenizers.Metaspace("_", "first")])), Unit.DOCUMENT, Apart.MARKS, Before.NONE),
+        ((normalizers.Sequence([BERT[0]]), Sequence([BERT[1], BYTES])), Unit.PART, Apart.IDEOGRAPHS, Before.NONE),
+        ((None, Sequence([BYTES, BERT[1]])), Unit.DOCUMENT, Apart.MARKS, Before.NONE),
+        ((None, Sequence([BERT[1], Metaspace("_", "first")])), Unit.DOCUMENT, Apart.MARKS, Before.NONE),
         ((LLAMA2, None), Unit.LINE, Apart.NOWHERE, Before.ANY),
-        ((LLAMA2, pre_tokenizers.Sequence([])), Unit.LINE, Apart.NOWHERE, Before.ANY),
-        ((REPLACE, pre_tokenizers.Split(" ", "isolated")), Unit.LINE, Apart.NOWHERE, Before.NONE),
-        ((None, pre_tokenizers.Metaspace("▁", "first", False)), Unit.LINE, Apart.MARKS, Before.FIRST),
+        ((LLAMA2, Sequence([])), Unit.LINE, Apart.NOWHERE, Before.ANY),
+        ((REPLACE, Split(" ", "isolated")), Unit.LINE, Apart.NOWHERE, Before.NONE),
+        ((None, Metaspace("▁", "first", False)), Unit.LINE, Apart.MARKS, Before.FIRST),
         ((normalizers.Sequence([REPLACE, normalizers.NFC()]), None), Unit.DOCUMENT, Apart.NOWHERE, Before.NONE),
-        ((None, pre_tokenizers.Sequence([pre_tokenizers.Metaspace("▁", "never", False), BERT[1]])), Unit.DOCUMENT, Apart.MARKS, Before.NONE),
-        ((None, pre_tokenizers.Sequence([pre_tokenizers.ByteLevel(use_regex=False), BYTES])), Unit.DOCUMENT, Apart.MARKS, Before.NONE),
+        ((None, Sequence([Metaspace("▁", "never", False), BERT[1]])), Unit.DOCUMENT, Apart.MARKS, Before.NONE),
+        ((None, Sequence([ByteLevel(use_regex=False), BYTES])), Unit.DOCUMENT, Apart.MARKS, Before.NONE),
         ((None, None), Unit.DOCUMENT, Apart.MARKS, Before.NONE),
     ],
 )  # fmt: skip
@@ -101,12 +102,12 @@ def test_each_step_answers_for_itself(steps, unit, apart, before):
             "steps: lines without a pre-tokenizer are words",
         ),
         (
-            tokenizer_of(None, pre_tokenizers.Sequence([BYTES, BERT[1]])),
+            tokenizer_of(None, Sequence([BYTES, BERT[1]])),
             "steps: one walk can't do what the pre-tokenizer does",
             "steps: one walk can't do what the pre-tokenizer does",
         ),
         (
-            tokenizer_of(None, pre_tokenizers.Metaspace(prepend_scheme="first"), added=["x"]),
+            tokenizer_of(None, Metaspace(prepend_scheme="first"), added=["x"]),
             "walk: cuts before spaces, and each different part takes the steps once; documents with added tokens take",
             "walk: cuts before spaces, and each different part is cut into words once; batches with an added token",
         ),
