@@ -83,13 +83,15 @@ def check_to_rust(pattern, texts):
 # -- what differs
 
 RUST = r"""
-\w+|\W \b.+?\b|. \B.|a [[:alpha:]]+|. [[:^alpha:]]+ [[:word:]]+ \pL+|\PL \p{^Lu}+ (?i:ss|st)|. (?i:ß)|s [a~~b]+ [\w--\d]+ [\w&&[^a]]+
-\U00000041 \u{e9}|\x{73}|\x41 \<.+?\>|. \b{start}. \b{end-half}. a$|^b|[$^] a\Z|\n (?m:^a|b$) (?s:.)+ (?is:s.) (?i)S|t [a-]+ []a]+ [^]a]+ [\b\n-]
-a{1,3}+|. a{2}?a a{,2}b a{2,}+|. (?i:\p{Lu}+) (?i:[^\p{Lu}])+ (?i:\é|É)s (?P<n>s)\k<n> (s)\1|. (?>aa|a)b|. \R+|\h+|\H [^[^a]b] (?<!s)s a{x} &&|~~ \N+
-""".split()  # fmt: skip
+\w+|\W \b.+?\b|. \B.|a [[:alpha:]]+|. [[:^alpha:]]+ [[:word:]]+ \pL+|\PL \p{^Lu}+ (?i:ss|st)|. (?i:ß)|s [a~~b]+
+[\w--\d]+ [\w&&[^a]]+ \U00000041 \u{e9}|\x{73}|\x41 \<.+?\>|. \b{start}. \b{end-half}. a$|^b|[$^] a\Z|\n (?m:^a|b$)
+(?s:.)+ (?is:s.) (?i)S|t [a-]+ []a]+ [^]a]+ [\b\n-] a{1,3}+|. a{2}?a a{,2}b a{2,}+|. (?i:\p{Lu}+) (?i:[^\p{Lu}])+
+(?i:\é|É)s (?P<n>s)\k<n> (s)\1|. (?>aa|a)b|. \R+|\h+|\H [^[^a]b] (?<!s)s a{x} &&|~~ \N+
+""".split()
 ONIGURUMA = r"""
-\w+|\W \b.+?\b|. \B.|a [[:alpha:]]+|. [[:word:]]+ \pL \p{^Lu}+ (?i:ss|st)|. (?i:ß)|s [a~~b]+ \0|\101 \cJ \Q.\E \<a a$|^b|[$^] a\Z|\n (?m:.)+
-a{1,3}+|. a{3,1}|. a{2}?a (?i)S|t a(?i)s|S \p{In_Basic_Latin}+ \p{Graph}+ \p{Word}+ (?i:\p{Lu}+) (?<n>s)(?:a)\k<n>|. (?>aa|a)b|. \h+|\H (?x:a_b)|. (?<!s)s
+\w+|\W \b.+?\b|. \B.|a [[:alpha:]]+|. [[:word:]]+ \pL \p{^Lu}+ (?i:ss|st)|. (?i:ß)|s [a~~b]+ \0|\101 \cJ \Q.\E \<a
+a$|^b|[$^] a\Z|\n (?m:.)+ a{1,3}+|. a{3,1}|. a{2}?a (?i)S|t a(?i)s|S \p{In_Basic_Latin}+ \p{Graph}+ \p{Word}+
+(?i:\p{Lu}+) (?<n>s)(?:a)\k<n>|. (?>aa|a)b|. \h+|\H (?x:a_b)|. (?<!s)s
 """.split()
 
 
@@ -201,8 +203,9 @@ def test_cases_of_rust():
 
 # -- random patterns
 
-COMMON = r"""a b s ss ß . \w \W \d \s \S \h \H \p{L} \P{Lu} \p{^Ll} [a-c] [^a-c] [[:alpha:]] [[:^alpha:]] [\w] [^\w] [^\w\s] [a~~b]
-[\w--\d] [\w&&[^a]] [ß] [^ß] \x41 \u0041 \n [\n-] []a] [a-] [\b] \. [[:word:]] [[:punct:]] [\p{Lu}] \R \O \N [^[^a]b] ſt k é [^[:space:]\d] \é""".split()
+COMMON = r"""a b s ss ß . \w \W \d \s \S \h \H \p{L} \P{Lu} \p{^Ll} [a-c] [^a-c] [[:alpha:]] [[:^alpha:]] [\w] [^\w]
+[^\w\s] [a~~b] [\w--\d] [\w&&[^a]] [ß] [^ß] \x41 \u0041 \n [\n-] []a] [a-] [\b] \. [[:word:]] [[:punct:]] [\p{Lu}] \R \O
+\N [^[^a]b] ſt k é [^[:space:]\d] \é""".split()
 OF_RUST = r"\D \pL \PL \U00000041 \x{73} \t [-a] [^]a] [s-t&&\pL] \b{end-half} \< \> (?m:^) (?m:$)".split()
 OF_ONIGURUMA = (
     r"\p{In_Basic_Latin} \p{Graph} \p{Word} \p{Alnum} \cM \0 \101 \Q \< \pL # && ~ ] } {,} (?<=a)b \U".split()

@@ -656,7 +656,8 @@ def test_gguf_of_wordpiece(tmp_path):
     assert [e.ids for e in tokenizer.encode_batch(texts)] == [e.ids for e in original.encode_batch(texts)]
     pairs = [*itertools.pairwise(texts)]
     assert [e.type_ids for e in tokenizer.encode_batch(pairs)] == [e.type_ids for e in original.encode_batch(pairs)]
-    assert options == {"unk_token": "[UNK]", "bos_token": "[CLS]", "cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]"}  # fmt: skip
+    special = {"unk_token": "[UNK]", "bos_token": "[CLS]", "cls_token": "[CLS]"}
+    assert options == {**special, "sep_token": "[SEP]", "pad_token": "[PAD]"}
     cased = {"normalizer.lowercase": False, "token_type": types, **ids_of}
     assert written(tmp_path / "y.gguf", "bert", phantom, **cased)
     assert gputok.from_gguf(tmp_path / "y.gguf").normalizer.normalize_str("Ésé") == "Ésé"
@@ -668,9 +669,8 @@ def test_every_name_of_a_pattern_in_gguf(tmp_path):
     merges = [" ".join(pair) for pair in model.to_dict()["merges"]]
     hf = tokenizers.pre_tokenizers
     digits = hf.Sequence([hf.Digits(individual_digits=True), hf.ByteLevel(add_prefix_space=False)])
-    falcon = hf.Sequence(
-        [hf.Punctuation("contiguous"), hf.ByteLevel(add_prefix_space=False), hf.Digits(), hf.Split(tokenizers.Regex("[0-9][0-9][0-9]"), "isolated")]
-    )  # fmt: skip
+    threes = hf.Split(tokenizers.Regex("[0-9][0-9][0-9]"), "isolated")
+    falcon = hf.Sequence([hf.Punctuation("contiguous"), hf.ByteLevel(add_prefix_space=False), hf.Digits(), threes])
     for pre in SPLITS:
         path = written(tmp_path / "x.gguf", "gpt2", tokens, merges=merges, pre=pre)
         tokenizer = gputok.from_gguf(path)

@@ -34,7 +34,7 @@ def worker(tmp_path_factory):
         yield started
 
 
-# pyarrow makes a column's metadata where no C++ exception is caught: statistics that don't fit the schema end the process
+# pyarrow makes a column's metadata where no C++ exception is caught: statistics that misfit the schema end the process
 _ARROW_ENDS = "terminate called after throwing an instance of 'parquet::ParquetException'"
 
 

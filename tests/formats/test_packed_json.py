@@ -208,7 +208,8 @@ def test_other_values_are_left_to_a_parser(text):
 def file_of(vocab: str, merges: str, more: str = "") -> bytes:
     """A tokenizer.json long enough to be read by a kernel."""
     padding = " " * (1 << 16)
-    return f'{{"version": "1.0",{more}{padding} "model": {{"type": "BPE", "vocab": {vocab}, "merges": {merges}}}}}'.encode()
+    model = f'{{"type": "BPE", "vocab": {vocab}, "merges": {merges}}}'
+    return f'{{"version": "1.0",{more}{padding} "model": {model}}}'.encode()
 
 
 VOCAB = '{"a": 0, "b": 1, "vocab": 2, "\\"vocab": 3, "merges": 4, "ab": 5, "\\u00e9": 6, "#version": 7}'

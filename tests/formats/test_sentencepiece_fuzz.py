@@ -1,7 +1,7 @@
 """Random models of SentencePiece, and random damage to them: the same ids as `sentencepiece` gives, or refused.
 
-A BPE gives them in `tokenizers`, too. A Unigram does not: `tokenizers` adds scores in double precision, and finds the names
-of control and byte pieces in text.
+A BPE gives them in `tokenizers`, too. A Unigram does not: `tokenizers` adds scores in double precision, and finds the
+names of control and byte pieces in text.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""Training SentencePiece's BPE: `sentencepiece` is asked live for the pieces, their order, their scores, and the ids."""
+"""Training SentencePiece's BPE: `sentencepiece` is asked live for pieces, their order, their scores, and the ids."""
 
 import io
 import itertools
@@ -105,7 +105,7 @@ def test_pieces_of_one_character(tmp_path):
 
 
 def test_marks_between_scripts_are_equal_or_refused(tmp_path):
-    """A mark joins the script before it; with what follows it, SentencePiece would make a piece if that were frequent."""
+    """A mark joins the script before it; with what follows it, SentencePiece would make a piece if that is frequent."""
     path = tmp_path / "text.txt"
     rare = [*some_lines(7), "a\u0301б e\u0301r\u0301e\u0301\n", "e\u0301r\u0301e\u0301\n"]
     path.write_text("".join(rare), newline="", encoding="utf-8")

@@ -400,7 +400,7 @@ def test_a_run_that_is_killed_at_any_moment_gives_the_same_bytes(words, tmp_path
 
 
 def stop_at(patch, moment: int):
-    """Makes the n-th call that changes the file system, and all calls after it, raise Killed; tells if it came to that."""
+    """Makes the n-th call that changes the file system, and all after it, raise Killed; tells if it came to that."""
     left = [moment]
 
     def counted(function):
@@ -669,7 +669,7 @@ def test_no_documents_and_only_empty_ones(words, tmp_path):
 @pytest.mark.parametrize("length", [None, 2])
 @pytest.mark.parametrize("texts", [["a b", "", "c", "", ""], ["", ""]])
 def test_documents_of_the_corpus_and_of_the_files(name, length, texts, words, tmp_path, monkeypatch, capsys):
-    """mds keeps no document without ids, no folder a shard without: both numbers are said, and the files have the second."""
+    """mds keeps no document without ids, no folder a shard without: both numbers are said; files have the second."""
     from gputok import cli
 
     if length is not None and not FORMATS[name].takes_blocks:
