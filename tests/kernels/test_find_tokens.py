@@ -71,7 +71,7 @@ def test_equals_the_plain_version(seed):
     ],
 )
 def test_what_is_searched_for_in_long_text(names, n_listed):
-    """Sixty-four positions at a time, for pairs of first bytes if they are few, else for first bytes, else one by one."""
+    """64 positions at a time, for pairs of first bytes if they are few, else for first bytes, else one by one."""
     rng = np.random.default_rng(len(names))
     parts = np.array([*names, "<", "|", "a", "/", "[", ">", "é", "x" * 50])
     packed = TextBatch.from_strings(names)

@@ -181,7 +181,7 @@ def test_the_garbage_collector_is_left_as_it_was(load, on):
 
 
 def test_code_has_the_stamp_of_its_build_in_its_name(load, tmp_path):
-    """Numba writes the index first: a process that reads it then must not find the code of another build under that name."""
+    """Numba writes the index first: who reads it then must not find the code of another build under that name."""
     from gputok.kernels.cpu import jit
 
     assert load()(4) == 8

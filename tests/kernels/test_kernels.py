@@ -197,7 +197,7 @@ def test_random_words_are_merged(version, seed):
 
 @pytest.mark.parametrize("seed", range(40))
 def test_batches_of_merges_are_merges_one_by_one(seed):
-    """On corpora full of ties, some of which have a special token that merges spell: see the proof beside the function."""
+    """On corpora full of ties, some with a special token that merges spell: see the proof beside the function."""
     for number in range(10):
         rng = np.random.default_rng([seed, number])
         names = [bytes([97 + i]) for i in range(int(rng.integers(1, 6)))]
@@ -263,8 +263,8 @@ def random_words(rng: np.random.Generator) -> list[bytes]:
 
 
 def corpus_of_births() -> tuple:
-    """Arguments of train_bpe. In its rounds the table grows, candidates outgrow their room, and pairs are looked for in rows that
-    others claim at the same time, such as pairs that are too long for the table; words begin with rows of one token.
+    """Arguments of train_bpe. In its rounds the table grows, candidates outgrow their room, and pairs are looked for in
+    rows that others claim at the same time, such as pairs too long for the table; words begin with rows of one token.
     """
     rng, n_symbols = np.random.default_rng(15), 9
     offsets = np.append(0, np.cumsum(rng.integers(2, 10, 200)))
@@ -281,7 +281,8 @@ def inputs_of_all_stages() -> Inputs:
     # More distinct words than a table has room for, some of which want one slot of a block's own table
     batch = random_documents(rng, 40)
     batch = TextBatch.from_strings([*batch.strings(), "".join(f" {i}" for i in range(700))])
-    # The merge of "x" and "y" makes a pair that ranks before it, at many positions of a word at once. "abab" has merges side by side, and "aaaa" a chain of them, in one round of a long word
+    # The merge of "x" and "y" makes a pair that ranks before it, at many positions of a word at once. "abab" has merges
+    # side by side, and "aaaa" a chain of them, in one round of a long word.
     merges = [
         ("xy", "z"),
         ("x", "y"),
@@ -402,7 +403,7 @@ def test_marked_text_is_encoded(seed):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_text_of_many_rounds_is_encoded(seed):
-    """Pieces without text lie between rounds, too; with `seed` 1 and 3, texts of added tokens are left out of the rounds."""
+    """Pieces without text lie between rounds, too; with `seed` 1 and 3, so do texts of added tokens."""
     rng = np.random.default_rng(seed)
     tables = random_model(rng).byte_tables
     documents = random_documents(rng, 2500)

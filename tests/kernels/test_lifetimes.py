@@ -1,4 +1,4 @@
-"""What machine code has the addresses of outlives all that encodes: at the end of Python, after reloads, and if others write there."""
+"""What machine code has the addresses of outlives all that encodes: at Python's end, after reloads, if others write."""
 
 import os
 import shutil
@@ -121,14 +121,14 @@ def run(code: str, *arguments: object, under: tuple[str, ...] = (), **variables:
 
 
 def memory_of(byte: int) -> dict[str, str]:
-    """The variables that fill freed memory with a byte, and new memory with its complement; 0: Python's own allocator."""
+    """The variables that fill freed memory with a byte, new memory with its complement; 0: Python's own allocator."""
     return {"PYTHONMALLOC": "malloc", "MALLOC_PERTURB_": str(byte)} if byte else {}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("byte", [0, 85, 255])
 def test_objects_that_encode_while_python_ends(byte, tmp_path):
-    """Modules are empty then, so Python code may fail; machine code may not, and nothing may give a wrong result or crash."""
+    """Modules are empty then, so Python code may fail; machine code may not, and no result may be wrong."""
     said = run(LATE, tmp_path, **memory_of(byte)).splitlines()
     calls = [*CALLS, *(["list_ids, measure"] if builtin_functions() else [])]
     for place in PLACES:
@@ -268,7 +268,7 @@ print("done")
 @pytest.mark.wheel_only
 @pytest.mark.skipif(not shutil.which("valgrind"), reason="needs valgrind (apt-get install valgrind)")
 def test_valgrind_finds_no_wrong_access(tmp_path):
-    """24 invalid reads in each process that had encoded a text, before definitions of builtin functions were kept for ever."""
+    """24 invalid reads in each process that had encoded a text, before definitions of builtin functions were kept."""
     options = "--error-exitcode=99", "--undef-value-errors=no", f"--log-file={tmp_path}/log"
     said = run(LATE, tmp_path, under=("valgrind", *options), PYTHONMALLOC="malloc").splitlines()
     assert not [one for one in said if "wrong" in one]

@@ -93,7 +93,7 @@ def test_versions():
         versions((str,))
 
 
-# ------------------------------------------------------------------------------------------------------ the same results
+# ---------------------------------------------------------------------------------------------------- the same results
 
 
 @pytest.mark.parametrize(
@@ -256,12 +256,12 @@ if __name__ == "__main__":
         path.unlink()
 
 
-# ------------------------------------------------------------------------------------------------------------ the choice
+# ---------------------------------------------------------------------------------------------------------- the choice
 
 
 @pytest.mark.jit_only
 def test_a_kernel_that_others_call_first_gets_its_entry():
-    """In the process that builds the library, a kernel of another module may have compiled it before its own module's turn."""
+    """In the process that builds the library, a kernel of another module may have compiled it before its module did."""
     code = """
 import llvmlite.binding as llvm
 from gputok.kernels.native.all import kernels_of

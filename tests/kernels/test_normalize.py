@@ -93,7 +93,7 @@ def test_is_inert():
 
 @pytest.mark.parametrize("name", ["nfc", "nfd", "nfkc", "nfkd"])
 def test_long_texts_of_all_scripts(name):
-    """Of long text only characters are looked at that begin with certain bytes: those that change are found wherever they are."""
+    """Of long text, characters are looked at only if they begin with certain bytes: those that change are all found."""
     rng = np.random.default_rng(11)
     form, pairs = unicode_maps.normalization_form(name), None
     if name.endswith("c"):

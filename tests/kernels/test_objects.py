@@ -1,4 +1,4 @@
-"""Builtin functions that take and make Python's objects: those of a wheel, and in the checked build each access is checked."""
+"""Builtin functions that take and make Python's objects: those of a wheel; the checked build checks each access."""
 
 import gc
 import inspect
@@ -209,7 +209,7 @@ def test_the_methods_of_machine_code(shared_tokenizer):
 
 @pytest.mark.parametrize("name", ["llama3", "llama2", "minilm-bert"])
 def test_the_attributes_of_machine_code(shared_tokenizer, name):
-    """Lists of tokens and offsets are those of the properties in Python, in many threads, and they own what they hold."""
+    """Lists of tokens and offsets are those of the properties in Python, in many threads, and own what they hold."""
     import gputok
 
     tokenizer = gputok.Tokenizer.from_file(str(shared_tokenizer(name)))
@@ -261,7 +261,7 @@ def test_the_attributes_of_machine_code(shared_tokenizer, name):
 
 
 def test_special_tokens_with_texts_of_their_own():
-    """A template can show a text for its special tokens that the vocabulary has not; and tokens come after the first texts."""
+    """A template can show a text for special tokens that the vocabulary lacks; tokens come after the first texts."""
     from gputok import Tokenizer, models, pre_tokenizers, processors
 
     tokenizer = Tokenizer(models.WordLevel({"[A]": 0, "so": 1, "it": 2, "?": 3}, unk_token="?"))
@@ -279,7 +279,7 @@ def test_special_tokens_with_texts_of_their_own():
 
 
 def test_the_collector_sees_no_list_with_empty_items(shared_tokenizer):
-    """Python code that asks the garbage collector for all objects can run while machine code fills a list (before 3.12)."""
+    """Python code that asks the garbage collector for objects can run while machine code fills a list (before 3.12)."""
     import gputok
 
     tokenizer = gputok.Tokenizer.from_file(str(shared_tokenizer("llama3")))
@@ -324,7 +324,7 @@ for kind in (first, gputok.tokenizer.Tokenizer):
 
 
 def test_threads_that_make_the_first_encodings():
-    """Of two threads that prepare machine code at the same time, the second one must not free what the first one uses."""
+    """Of two threads that prepare machine code at once, the second one must not free what the first one uses."""
     from gputok import Tokenizer, models
     from gputok.pipeline.encode.text import texts_of
 

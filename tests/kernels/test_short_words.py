@@ -15,7 +15,7 @@ from tests.kernels.test_kernels import byte_model, packed, random_model, random_
 
 @pytest.mark.parametrize("seed", range(12))
 def test_short_words_side_by_side(seed):
-    """More words than take turns, of all lengths, in any order; ids that are positions, and others; merges as trained, and others."""
+    """More words than take turns, of all lengths, in any order; ids are positions or not; trained merges or not."""
     rng = np.random.default_rng(seed)
     model = random_model(rng, learnt=seed % 3 > 0, ignore_merges=seed % 2 > 0)
     if seed % 4 == 0:
@@ -119,7 +119,7 @@ def test_words_of_lines(seed):
 
 
 def test_lines_that_are_more_than_merges_of_characters():
-    """No ▁ among the tokens, no tokens for bytes, or words that stay whole: then words are encoded one after the other."""
+    """No ▁ among the tokens, no tokens for bytes, or words that stay whole: then words are encoded one by one."""
     bytes_ = [f"<0x{byte:02X}>" for byte in range(256)]
     for tokens, options in (
         (["a", "b", "ab"], {"byte_fallback": True}),

@@ -1,4 +1,4 @@
-"""The stages of kernels/ are those of the list in tests/stages.py: names, signatures, modules, and the guide's table."""
+"""The stages of kernels/ are those of the list in tests/stages.py: names, signatures, modules, the guide's table."""
 
 import ast
 import importlib

@@ -49,7 +49,7 @@ def test_random_bytes_equal_the_reference():
 
 @pytest.mark.parametrize("ascii", [True, False])
 def test_characters_side_by_side(ascii):
-    """In strings that may begin and end within a character, more pairs than a table has room for at first; one string is long."""
+    """In strings that may begin and end within a character, more pairs than a table first holds; one string is long."""
     rng = np.random.default_rng(7)
     characters = [*"abc \n", *map(chr, [*range(0xE0, 0x180), *range(0x6F00, 0x6F80), *range(0x1F600, 0x1F640)])]
     strings = []

@@ -1,8 +1,8 @@
 """The walk in blocks, halves, slices and tiles, against the plain walk: wherever text is cut, the words stay the same.
 
-A block is walked from its beginning and from a strong cut near its middle at the same time (`walk_pairs`), a document longer
-than a block is cut at strong cuts (`fill_block`), and so is a long document for threads (`slice_text`) or for the threads of a
-GPU (`split.cu`). So each test moves such a cut to where it matters: into a word that is not decided yet.
+A block is walked from its beginning and from a strong cut near its middle at once (`walk_pairs`), a document longer
+than a block is cut at strong cuts (`fill_block`), and so is a long document for threads (`slice_text`) or for those of
+a GPU (`split.cu`). So each test moves such a cut to where it matters: into a word that is not decided yet.
 """
 
 import functools
@@ -89,7 +89,7 @@ def ways(name):
 
 
 def strong_pairs(name):
-    """(way, a, b): each state, and each two classes with a strong cut between them of which the first leads on from there."""
+    """(way, a, b): each state, and each two classes with a strong cut between; the first leads on from there."""
     automaton = AUTOMATA[name]
     for state, way in ways(name).items():
         for a, b in itertools.product(range(automaton.n_classes), repeat=2):
@@ -142,7 +142,7 @@ def check(name, texts, walk):
 def around(left, right, shift):
     """Documents whose block has its middle between left and right, if there may be a cut there.
 
-    A block is the documents with a byte after each. The first document has no cut inside: `left` begins in the first state.
+    A block is the documents with a byte after each. The first one has no cut inside: `left` begins in the first state.
     """
     n_left, n_right = len(left.encode()), len(right.encode())
     filler = "a" * max(0, n_right - n_left + shift)

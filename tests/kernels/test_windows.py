@@ -1,4 +1,4 @@
-"""Words that are found by windows of five or six bytes, against the walk by pairs of bytes, which others compare with `tokenizers`."""
+"""Words found by windows of five or six bytes, against the walk by pairs, which others compare with `tokenizers`."""
 
 import functools
 import os
