@@ -238,7 +238,7 @@ def test_threads_merge(threads, monkeypatch):
 
 
 def test_again_and_again():
-    """Two extensions by the same corpus give the tokens of one; sums of parts are then those of the first vocabulary."""
+    """Two extensions by the same corpus give the tokens of one; sums of parts are those of the first vocabulary."""
     lines = some_lines(2)
     once, twice = byte_level(some_lines(0)), byte_level(some_lines(0))
     change = once.extend(iter(lines), 40)

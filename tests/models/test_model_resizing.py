@@ -1,4 +1,4 @@
-"""From a changed tokenizer to a model: embeddings of `transformers` models follow, and folders keep their configuration."""
+"""From a changed tokenizer to a model: embeddings of `transformers` models follow; folders keep their configuration."""
 
 import json
 import signal

@@ -594,7 +594,7 @@ def test_words_as_text_and_as_bytes_are_kept_apart():
 
 @pytest.mark.parametrize("value", ["x" * 20_000, b"x" * 20_000, ["x" * 20_000]])
 def test_one_long_value_takes_no_more_memory_than_its_own(value):
-    """NumPy makes room for the longest string at each place: 48 GB for 128,000 tokens and a string of 100,000 characters."""
+    """NumPy makes room for the longest string at each place: 48 GB for 128,000 tokens if one has 100,000 characters."""
     ids = {f"t{i}": i for i in range(2000)}
     for make in (
         lambda: models.WordLevel({**ids, "t0": value}),

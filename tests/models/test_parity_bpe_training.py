@@ -135,7 +135,8 @@ def test_without_an_affix_no_two_merges_make_one_string():
         assert not has_two_spellings(words, ours(words, vocab_size=1000)[1], "", "")
 
 
-TWO_ANSWERS = "bbcdc cddb*7 ccdd dbab ac*7 d*7 daa baccbc*2 bdadaa*2 b*2 babad adba*2 acbd*7 bdada c dc*2 ab*2 ca*2 bbadad*7 dbc cba ccbd*3"  # fmt: skip
+TWO_ANSWERS = """bbcdc cddb*7 ccdd dbab ac*7 d*7 daa baccbc*2 bdadaa*2 b*2 babad adba*2 acbd*7 bdada c dc*2 ab*2 ca*2
+bbadad*7 dbc cba ccbd*3"""
 
 
 def test_tokenizers_has_two_answers():

@@ -1,4 +1,4 @@
-"""Growing and shrinking again and again, in tokenizers with all that names ids: `tokenizers` gives the same ids from the file."""
+"""Growing and shrinking again and again, with all that names ids: `tokenizers` gives the same ids from the file."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""SuperBpeTrainer against a plain trainer, against `tokenizers` on mapped text, and against itself in other circumstances."""
+"""SuperBpeTrainer against a plain trainer, `tokenizers` on mapped text, and itself in other circumstances."""
 
 import io
 import itertools

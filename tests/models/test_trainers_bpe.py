@@ -343,7 +343,7 @@ def test_any_number_of_parts_and_threads_gives_the_same_merges(seed):
 
 
 def test_batches_of_the_kernel_are_many_merges(monkeypatch):
-    """Otherwise the comparison above would say nothing. The batches are those of the plain version, so long they may be."""
+    """Else the comparison above would say nothing. The batches are as long as they may be, as in the plain version."""
     batches = []
     merge = bpe.merge_in_batches
 
