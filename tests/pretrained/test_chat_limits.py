@@ -47,18 +47,18 @@ def test_steps_are_counted_for_each_conversation(monkeypatch):
     assert len(render("{% for m in messages %}{{ m.role|upper }}{% endfor %}", MESSAGES * 200)) == 200
 
 
-@pytest.mark.parametrize(
-    "template",
-    [
-        "{% for m in messages %}{{ loop.index }}/{{ loop.length }}{{ loop.last }}{{ m.role ~ 1 ~ 'x' }}{% endfor %}",
-        "{% for k, v in {'x': 1}.items() %}{{ k }}{{ v }}{% else %}n{% endfor %}{{ '%05d' % 3 }}|{{ '%s' % 1700000000 }}",
-        "{% for a in [] %}{% else %}n{% endfor %}{{ [1, 2]|join(',') }}{{ 'a'.ljust(3) }}{{ '{} {:>4}'.format(1700000000, 1) }}",
-        "{% for a in 'abc' if a != 'b' %}{{ loop.previtem|default('-') }}{{ a }}{% endfor %}{{ 2 ** 10 * 3 + 1 }}{{ 'a' * 3 }}",
-        "{% for a in [1, [2, [3]]] recursive %}{% if a is iterable %}<{{ loop(a) }}>{% else %}{{ a }}{% endif %}{% endfor %}",
-        "{% for m in messages %}{% if loop.first %}{% continue %}{% endif %}{{ (m.content ~ '!')|indent(2)|trim }}{% endfor %}",
-        "{{ 'a-b'.replace('-', '+') }}{{ 'a-b'|replace('-', '+') }}{% for a in [3, 1]|sort %}{{ a }}{% endfor %}{{ 'x' ~ none }}",
-    ],
-)
+TEMPLATES = """\
+{% for m in messages %}{{ loop.index }}/{{ loop.length }}{{ loop.last }}{{ m.role ~ 1 ~ 'x' }}{% endfor %}
+{% for k, v in {'x': 1}.items() %}{{ k }}{{ v }}{% else %}n{% endfor %}{{ '%05d' % 3 }}|{{ '%s' % 1700000000 }}
+{% for a in [] %}{% else %}n{% endfor %}{{ [1, 2]|join(',') }}{{ 'a'.ljust(3) }}{{ '{} {:>4}'.format(1700000000, 1) }}
+{% for a in 'abc' if a != 'b' %}{{ loop.previtem|default('-') }}{{ a }}{% endfor %}{{ 2 ** 10 * 3 + 1 }}{{ 'a' * 3 }}
+{% for a in [1, [2, [3]]] recursive %}{% if a is iterable %}<{{ loop(a) }}>{% else %}{{ a }}{% endif %}{% endfor %}
+{% for m in messages %}{% if loop.first %}{% continue %}{% endif %}{{ (m.content ~ '!')|indent(2)|trim }}{% endfor %}
+{{ 'a-b'.replace('-', '+') }}{{ 'a-b'|replace('-', '+') }}{% for a in [3, 1]|sort %}{{ a }}{% endfor %}{{ 'x' ~ none }}
+""".splitlines()
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
 def test_other_templates_render_as_in_jinja(template):
     import jinja2.sandbox
 

@@ -399,7 +399,7 @@ def test_hub_names_open_from_the_cache(pair, tmp_path):
 
 @pytest.fixture(scope="module")
 def opened_by_both(tmp_path_factory):
-    """`opened_by_both("gpt2", "GPT2Tokenizer", {config}, option=...)`: opened here and there; an exception where it fails."""
+    """`opened_by_both("gpt2", "GPT2Tokenizer", {config}, option=...)`: opened here and there, or what it raised."""
     made = {}
 
     def opened(style, kind, config=None, **options):
@@ -568,8 +568,8 @@ CHAT = [
 ]
 MARKED = (
     "{% for m in messages %}<|{{ m.role }}|>{% if m.role == 'assistant' %}{%- generation -%}{{ m.content }}"
-    "{% if m.thinking %}({{ m.thinking }}){% endif %}{{ eos_token }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}\n"
-    "{% endfor %}"
+    "{% if m.thinking %}({{ m.thinking }}){% endif %}{{ eos_token }}{% endgeneration %}"
+    "{% else %}{{ m.content }}{% endif %}\n{% endfor %}"
 )
 
 

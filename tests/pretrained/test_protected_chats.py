@@ -1,6 +1,6 @@
-"""Chat templates whose messages can't forge tokens, and what the assistant wrote, with the forms of well-known templates.
+"""Chat templates whose messages can't forge tokens, and what the assistant wrote, in forms of well-known templates.
 
-In the templates, (( and )) stand where `{% generation %}` would begin and end. `transformers` gets them with it, gputok without.
+`transformers` gets the templates with `{% generation %}` from (( to )), gputok without.
 """
 
 import re
@@ -39,7 +39,8 @@ LLAMA = """
         {%- endif %}
         {{- '<|eot_id|>' }}))
     {%- else %}
-        {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' + message['content'] | trim + '<|eot_id|>' }}
+        {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' + message['content'] | trim
+            + '<|eot_id|>' }}
     {%- endif %}
 {%- endfor %}
 {%- if add_generation_prompt %}

@@ -22,23 +22,23 @@ CORPUS = ["the quick brown fox jumps over the lazy dog", "an apple, another appl
 @pytest.fixture(scope="module")
 def trained() -> dict[str, tokenizers.Tokenizer]:
     """Name of a model -> a small tokenizer of `tokenizers`."""
-    hf, models, trainers = tokenizers, tokenizers.models, tokenizers.trainers
+    m, p, t = tokenizers.models, tokenizers.pre_tokenizers, tokenizers.trainers
     options = {"special_tokens": TOKENS, "show_progress": False}
-    alphabet = hf.pre_tokenizers.ByteLevel.alphabet()
+    alphabet = p.ByteLevel.alphabet()
     made = {
-        "BPE": (models.BPE(), hf.pre_tokenizers.ByteLevel(), trainers.BpeTrainer(vocab_size=320, initial_alphabet=alphabet, **options)),
-        "WordPiece": (models.WordPiece(unk_token="[UNK]"), hf.pre_tokenizers.BertPreTokenizer(), trainers.WordPieceTrainer(vocab_size=80, **options)),
-        "Unigram": (models.Unigram(), hf.pre_tokenizers.Metaspace(), trainers.UnigramTrainer(vocab_size=70, unk_token="<unk>", **options)),
-        "WordLevel": (models.WordLevel(unk_token="<unk>"), hf.pre_tokenizers.Whitespace(), trainers.WordLevelTrainer(**options)),
-    }  # fmt: skip
+        "BPE": (m.BPE(), p.ByteLevel(), t.BpeTrainer(vocab_size=320, initial_alphabet=alphabet, **options)),
+        "WordPiece": (m.WordPiece(), p.BertPreTokenizer(), t.WordPieceTrainer(vocab_size=80, **options)),
+        "Unigram": (m.Unigram(), p.Metaspace(), t.UnigramTrainer(vocab_size=70, unk_token="<unk>", **options)),
+        "WordLevel": (m.WordLevel(unk_token="<unk>"), p.Whitespace(), t.WordLevelTrainer(**options)),
+    }
     found = {}
     for name, (model, pre_tokenizer, trainer) in made.items():
-        found[name] = hf.Tokenizer(model)
+        found[name] = tokenizers.Tokenizer(model)
         found[name].pre_tokenizer = pre_tokenizer
         found[name].train_from_iterator(CORPUS, trainer)
     # tokenizers reads a score of many digits as another one, if only by the last bit
     pieces = [(token, round(score, 3)) for token, score in json.loads(found["Unigram"].to_str())["model"]["vocab"]]
-    found["Unigram"].model = models.Unigram(pieces, 0)
+    found["Unigram"].model = m.Unigram(pieces, 0)
     return found
 
 

@@ -150,7 +150,8 @@ def test_notebooks_load_it(tmp_path):
     IPython = pytest.importorskip("IPython.core.interactiveshell", reason="IPython is not installed")
     script = tmp_path / "cell.py"
     script.write_text(
-        "from IPython.core.interactiveshell import InteractiveShell\nshell = InteractiveShell.instance()\n"
-        "shell.run_line_magic('load_ext', 'gputok.tokenizers')\nimport tokenizers\nprint(tokenizers.Tokenizer.__module__)\n"
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "InteractiveShell.instance().run_line_magic('load_ext', 'gputok.tokenizers')\n"
+        "import tokenizers\nprint(tokenizers.Tokenizer.__module__)\n"
     )
     assert IPython and run([str(script)], tmp_path).stdout.endswith("gputok.tokenizers\n")

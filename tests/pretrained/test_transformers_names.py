@@ -1,4 +1,4 @@
-"""Each public name of the class of `transformers` is here, or its absence has a reason; and the rarer ones do the same."""
+"""Each public name of the class of `transformers` is here, or its absence has a reason; the rarer ones do the same."""
 
 import dataclasses
 import enum

@@ -1,4 +1,4 @@
-"""A user's script that knows nothing of gputok: run by `test_tokenizers_in_place.py` with `tokenizers`, and with gputok instead.
+"""A script that knows nothing of gputok: `test_tokenizers_in_place.py` runs it with `tokenizers` and then with gputok.
 
 `python under_libraries.py SCENARIO FOLDER` prints what came out, as JSON. Nothing here may import gputok.
 """
