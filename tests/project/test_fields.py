@@ -1,7 +1,7 @@
 """The type and the range of each field of each component: wrong values are refused when they are set or read.
 
-Each field of each component gets wrong values of a table. A value must raise one clear error that names the field, or else
-work and survive `to_str` and `from_str`. gputok reads what tokenizers reads, and tokenizers reads what gputok writes.
+Each field of each component gets wrong values. A value must raise one clear error that names the field, or else work
+and survive `to_str` and `from_str`. gputok reads what tokenizers reads, and tokenizers reads what gputok writes.
 """
 
 import dataclasses
@@ -48,6 +48,9 @@ STRING = {"pattern": {"String": "a"}}
 METASPACE = {"type": "Metaspace", "replacement": "_", "prepend_scheme": "always", "split": True}
 AFFIXES = {"unk_token": "u", "continuing_subword_prefix": "##"}
 SWITCHES = {"fuse_unk": False, "byte_fallback": False, "ignore_merges": False}
+UNSET = dict.fromkeys(("dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix"))
+BERT = {"clean_text": True, "handle_chinese_chars": True, "strip_accents": None, "lowercase": True}
+FIXED = {"type": "FixedLength", "length": 5}
 PIECES = [{"SpecialToken": {"id": "c", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
 PAIR_PIECES = [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}]
 NAMED = {"c": {"id": "c", "ids": [1], "tokens": ["c"]}}
@@ -57,25 +60,26 @@ TOKEN = {"content": "x", "single_word": False, "lstrip": False, "rstrip": False,
 
 FORMS = [
     ("model", {"type": "WordPiece", **AFFIXES, "max_input_chars_per_word": 9, "vocab": {"u": 0, "x": 7}}),
-    ("model", {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None, "end_of_word_suffix": None, **SWITCHES, "vocab": {"a": 7, "b": 8, "ab": 9}, "merges": [["a", "b"]]}),
+    ("model", {"type": "BPE", **UNSET, **SWITCHES, "vocab": {"a": 7, "b": 8, "ab": 9}, "merges": [["a", "b"]]}),
     ("model", {"type": "WordLevel", "vocab": {"a": 7}, "unk_token": "a"}),
     ("model", {"type": "Unigram", "unk_id": 0, "vocab": [["a", -1.0], ["b", -2.0]], "byte_fallback": False}),
-    *[("normalizer", {"type": name}) for name in ("Lowercase", "StripAccents", "Nmt", "ByteLevel", "NFC", "NFD", "NFKC", "NFKD")],
-    ("normalizer", {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None, "lowercase": True}),
+    *[("normalizer", {"type": name}) for name in "Lowercase StripAccents Nmt ByteLevel NFC NFD NFKC NFKD".split()],
+    ("normalizer", {"type": "BertNormalizer", **BERT}),
     ("normalizer", {"type": "Prepend", "prepend": "_"}),
     ("normalizer", {"type": "Replace", **STRING, "content": "b"}),
     ("normalizer", {"type": "Strip", "strip_left": True, "strip_right": True}),
     ("normalizer", {"type": "Precompiled", "precompiled_charsmap": "AAAAAA=="}),
     ("normalizer", {"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Prepend", "prepend": "_"}]}),
     ("pre_tokenizer", BYTE_LEVEL),
-    *[("pre_tokenizer", {"type": name}) for name in ("Whitespace", "WhitespaceSplit", "BertPreTokenizer", "UnicodeScripts")],
+    *[("pre_tokenizer", {"type": name}) for name in ("Whitespace", "WhitespaceSplit", "BertPreTokenizer")],
+    ("pre_tokenizer", {"type": "UnicodeScripts"}),
     ("pre_tokenizer", {"type": "CharDelimiterSplit", "delimiter": "x"}),
     ("pre_tokenizer", {"type": "Digits", "individual_digits": True}),
     ("pre_tokenizer", METASPACE),
-    ("pre_tokenizer", {"type": "FixedLength", "length": 5}),
+    ("pre_tokenizer", FIXED),
     ("pre_tokenizer", {"type": "Punctuation", "behavior": "Isolated"}),
     ("pre_tokenizer", {"type": "Split", **STRING, "behavior": "Isolated", "invert": False}),
-    ("pre_tokenizer", {"type": "Sequence", "pretokenizers": [{"type": "Whitespace"}, {"type": "FixedLength", "length": 5}]}),
+    ("pre_tokenizer", {"type": "Sequence", "pretokenizers": [{"type": "Whitespace"}, FIXED]}),
     ("post_processor", BYTE_LEVEL),
     ("post_processor", {"type": "BertProcessing", **PAIR}),
     ("post_processor", {"type": "RobertaProcessing", **PAIR, "trim_offsets": True, "add_prefix_space": True}),
@@ -478,7 +482,7 @@ def refuses(value, name):
     ids=lambda value: type(value).__name__,
 )
 def test_attributes_that_do_not_exist(value):
-    """All objects that `tokenizers` would give the attribute, or refuse it, as models and trainers: a typo is never silent."""
+    """All objects that `tokenizers` would give the attribute, or refuse it, as models and trainers: no silent typos."""
     assert all(refuses(value, name) for name in NAMES)
 
 

@@ -1,7 +1,7 @@
-"""Every command and program of README.md and of notebooks/guide runs as it is written, on files with the names that it uses.
+"""Every command and program of README.md and notebooks/guide runs as it is written, on files with the names it uses.
 
-By default in this environment and without network; `pytest -m full` installs what the README says into a fresh one. Left
-out are lines that need a GPU, and those whose packages are gigabytes.
+By default in this environment and without network; `pytest -m full` installs what the README says into a fresh one.
+Left out are lines that need a GPU, and those whose packages are gigabytes.
 """
 
 import ast

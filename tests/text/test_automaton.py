@@ -77,7 +77,7 @@ def test_sizes():
 
 
 def test_equal_patterns_are_equal_tables():
-    """Automata have as few states and classes as possible, numbered by first use, so equal languages give equal tables."""
+    """Automata have the fewest states and classes, numbered by first use, so equal languages give equal tables."""
     for one, other in [
         ("a|b|c", "[a-c]"),
         ("(?:ab)?(?:ab)", "ab(?:ab)?"),
@@ -93,15 +93,15 @@ def test_equal_patterns_are_equal_tables():
 ODDITIES = r"""
 \x41  \xc3\xa9  \x{e9}  \u00e9  \101  \0  \303\251  \ca  \C-a  \c?  \e  \a  \v  \f  \q  \é  \`  [\e\a\v\f\q]
 \h+|\H  [\h]+  \R  \N\O  \p{l_}  \P{^L}  \pL  \p{Any}  [[:^alpha:]]  [[:alpha]]  [:alpha:]  \p{^Han}+
-a]  ]  {  }  a{  a{1  a{,}  a{,2}  a{2,1}  a{1,2}+  a{2}?  a{1,2}?+  a*{0}  a*{2}  a?{3}  a{0,2}{2}  a**  a+++  a??+  a?+?  (?:a*)+?  (?:a+)??
+a]  ]  {  }  a{  a{1  a{,}  a{,2}  a{2,1}  a{1,2}+  a{2}?  a{1,2}?+  a*{0}  a*{2}  a?{3}  a{0,2}{2}  a**  a+++
 (?m:.)  (?i)a|B  a(?i)b|c  (?i-m:a)  (?x:_a_b_)  (?x)a_b#c  (?x)[_a]  (?x)a_+  (?#c)a  a(?#c)+
 ()  (|a)  |  a||b  (^)*  \Aa  ^a  a$  $  ^  a\z  a\Z  \b  \B  (?m:.)+  a(?!b|\z)  a(?=b|$)  (?=a)b
 [\b]  [\B]  [\R]  [a&&]  [&&a]  [a&&b&&c]  [^a&&a]  [a-c&&[^b]]  [[^a]]  [^[^a]]  []a]  [^]a]  []]  [a-]  [-a]  [a-c-e]
 [a-[b]]  [a-[b]c]  [\x41-\x43]  [\xc3\xa0-\xc3\xaf]  [a\]]  [\\]  [\x{e0}-\x{ef}]  [\0-\37]  [\p{L}]  [\p{^L}\d]  [--a]
-(?i:[a-z])  (?i:[^a-z])  (?i)\p{Lu}  (?i:[\p{Lu}])  (?i:K)  (?i:ß)  (?i:ss)  (?i:s(?:t))  (?i:st?)  (?i:ffi)  (?i:[ß])  (?i:ﬃ)
+(?i:[a-z])  (?i:[^a-z])  (?i)\p{Lu}  (?i:[\p{Lu}])  (?i:K)  (?i:ß)  (?i:ss)  (?i:s(?:t))  (?i:st?)  (?i:ffi)  (?i:[ß])
 (?<=s)t  (?i:(?<=st)a)  (?<!\\)a  (?<=a+)b  (?<!a|bc)d  (?>a|ab)c  (?>a+)a  a++a  (?:ab)++  (?:ab)?+a  (?:a|b)*+
-(a)\1  (a)\k<1>  (a)\k<-1>  (?<n>a)\k<n>  (?'n'a)\k'n'  (a)(?<n>b)\k<n>
-(?=(\d{3})+(?!\d))  \d{1,3}(?=(\d{3})*\b)  (?<=[a-z])(?=[A-Z])
+(?i:ﬃ)  (a)\1  (a)\k<1>  (a)\k<-1>  (?<n>a)\k<n>  (?'n'a)\k'n'  (a)(?<n>b)\k<n>
+a??+  a?+?  (?:a*)+?  (?:a+)??  (?=(\d{3})+(?!\d))  \d{1,3}(?=(\d{3})*\b)  (?<=[a-z])(?=[A-Z])
 """.split()
 
 
@@ -270,7 +270,8 @@ def test_many_random_patterns():
     assert all(check_random_patterns(seed, 1000, looks) > 300 for seed in range(20, 24) for looks in (0, 0.1))
 
 
-LITERALS = r"s S ss st ß ſt ﬆ ffi fi ﬁ ŉ ʼn K k σ Σ ǆ İ i é \x73t s(?:t) st? ss+ s{2} s.t \p{Lu} (?-i:st) i̇ ΐ sſt [ſ-ﬆ] [^ß] [st]".split()
+LITERALS = r"""s S ss st ß ſt ﬆ ffi fi ﬁ ŉ ʼn K k σ Σ ǆ İ i é \x73t s(?:t) st? ss+ s{2} s.t \p{Lu} (?-i:st) i̇ ΐ sſt
+[ſ-ﬆ] [^ß] [st]""".split()
 
 
 @pytest.mark.parametrize("seed", range(3))

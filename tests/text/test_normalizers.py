@@ -241,8 +241,8 @@ def test_precompiled_refuses_invalid_maps(blob):
 def test_precompiled_stays_inside_a_broken_map(ending):
     """The trie of a hostile file may point anywhere, and into the middle of a character; tokenizers panics.
 
-    Steps are found, as each unit has the label of its index; the offsets and values are random. A read outside of the map
-    raises in the checked build.
+    Steps are found, as each unit has the label of its index; the offsets and values are random. A read outside of the
+    map raises in the checked build.
     """
     alphabet, changed = "aeé漢😀\u0301\0", 0
     for seed in range(20):

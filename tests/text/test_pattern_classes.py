@@ -31,7 +31,7 @@ def text_of(n):
 
 
 def theirs(pattern, points):
-    """Which of the code points a pattern matches: those that are not left. As `Split` finds them, in a tenth of its time."""
+    """Which of the code points a pattern matches: those not left. As `Split` finds them, in a tenth of its time."""
     left = decoders.Replace(tokenizers.Regex(f"{pattern}+"), "").decode([text_of(len(points))])
     return ~np.isin(points, np.frombuffer(left.encode("utf-32-le"), np.uint32))
 

@@ -1,4 +1,4 @@
-"""Every pre-tokenizer against that of tokenizers, which is asked live: pieces and offsets, JSON, `repr`, pickle and errors."""
+"""Every pre-tokenizer against that of tokenizers, asked live: pieces and offsets, JSON, `repr`, pickle and errors."""
 
 import functools
 import itertools
@@ -488,7 +488,7 @@ def test_metaspace_first_after_a_normalizer_that_strips():
 
 @pytest.mark.parametrize("normalizer", [None, "NFD", "ByteLevel", "StripAccents"])
 def test_parts_of_the_first_character_begin_the_text(normalizer):
-    """If a character is cut, each part has the position of the whole character; so Metaspace "first" treats each as the start."""
+    """If a character is cut, each part has the position of the whole; so Metaspace "first" treats each as the start."""
     found = []
     for package in (gputok, tokenizers):
         parts = package.pre_tokenizers
