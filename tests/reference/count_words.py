@@ -72,7 +72,7 @@ def word_keys(data, offsets):
 
 
 def _hash(word):
-    """Of words of at most 16 bytes a mix of these bytes and the length; longer ones are folded sixteen bytes at a time."""
+    """Of words of at most 16 bytes a mix of them and the length; longer ones are folded sixteen bytes at a time."""
     n = len(word)
     if n == 0:
         return 0

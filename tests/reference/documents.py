@@ -10,8 +10,8 @@ from tests.reference.lines import find_invalid_utf8
 def documents(data: np.ndarray, separator: np.ndarray, is_last: bool) -> tuple[np.ndarray, np.ndarray, int, bool]:
     """Packs the documents of a text (uint8[n]) without their separators.
 
-    The last document may end without a separator if `is_last`. Returns the documents; their offsets; how many bytes of `data`
-    they took, with separators; and whether all of `data` is valid UTF-8.
+    The last document may end without a separator if `is_last`. Returns the documents; their offsets; how many bytes of
+    `data` they took, with separators; and whether all of `data` is valid UTF-8.
     """
     found = data.tobytes().split(separator.tobytes())
     rest = found.pop()

@@ -18,7 +18,7 @@ def encode_corpus(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The ids of the pieces data[offsets[i]:offsets[i + 1]] one after the other, and where those of each piece end.
 
-    token: int64[pieces], an id that stands for the whole piece, or -1. model(data, start, end) -> ids, rows encodes words.
+    token: int64[pieces], an id for the whole piece, or -1. model(data, start, end) -> ids, rows encodes words.
     """
     rows: list[list[int]] = []
     for i, (begin, end) in enumerate(itertools.pairwise(offsets.tolist())):
@@ -42,7 +42,7 @@ def encode_marked(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Like `encode_corpus`, with a mark of each id; kernels/cpu/encode_corpus/marks.py explains them.
 
-    cuts: a bit for each byte from offsets[0] on, 1 where a piece begins; inside: a bit for two bytes, the first | the second << 8.
+    cuts: a bit for each byte from offsets[0], 1 where a piece begins; inside: a bit for two bytes, first | second << 8.
     """
     begins = np.unpackbits(cuts, bitorder="little")
     rows: list[list[int]] = []

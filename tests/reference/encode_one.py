@@ -1,6 +1,6 @@
-"""One short text to ids, in plain Python: steps that change the text and cut it into words, a model, and special tokens.
+"""One short text to ids, in plain Python: steps that change the text and cut it into words, a model, special tokens.
 
-The kernels get the address of a handle, an array with all tables. Here `address` is a `Handle`, whose steps are functions.
+Kernels get the address of a handle, an array with all tables. Here `address` is a `Handle`, whose steps are functions.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ class Handle(NamedTuple):
     """What a tokenizer does with every text."""
 
     steps: list[Step]
-    model: Any  # BpeTables, WordPieceTables or UnigramTables; for WordLevel the id of each token, under None the unknown one
+    model: Any  # BpeTables, WordPieceTables or UnigramTables; for WordLevel ids of tokens, under None the unknown one
     before: list[int]  # special tokens before the text
     after: list[int]  # and after it
 
 
 def encode_text(address: Handle, text: bytes, n_bytes: int, flags: int) -> list[Token] | int:
-    """Encodes a text. Returns the tokens, or TOO_MUCH if a word or a character is unknown and the model has no token for that."""
+    """The tokens of a text, or TOO_MUCH if a word or a character is unknown and the model has no token for that."""
     encoders = {BpeTables: encode_words, WordPieceTables: match_longest, UnigramTables: _best_paths, dict: _look_up}
     return _encode(address, text[:n_bytes], flags, encoders[type(address.model)])
 

@@ -12,7 +12,7 @@ from tests.reference.strings import byte_strings, strings_of, tokens_of
 
 
 def encode_words(data, start, end, tables):
-    """Finds the tokens of words by BPE, without dropout; kernels/cpu/encode_words explains the arguments and the result."""
+    """Finds the tokens of words by BPE, without dropout; kernels/cpu/encode_words explains arguments and result."""
     ranks = _ranks(tables.pairs)
     whole = set(strings_of(tables.whole))
     found = []
@@ -76,8 +76,8 @@ def _ranks(pairs) -> dict[tuple[int, int], int]:
 def merge_symbols(symbols: list[int], lengths: list[int], rank_of: Callable, merged: Sequence[int]) -> None:
     """Merges the pair of lowest rank, and of these the leftmost, until no pair is left.
 
-    A heap entry is valid as long as merging the symbols at its index gives the same token. `rank_of` is called at most five
-    times a symbol.
+    A heap entry is valid as long as merging the symbols at its index gives the same token. `rank_of` is called at most
+    five times a symbol.
     """
     n = len(symbols)
     before, after = list(range(-1, n)), list(range(1, n + 2))

@@ -26,7 +26,7 @@ def mds_samples(rows: np.ndarray, ids: np.ndarray, itemsize: int) -> np.ndarray:
 
 
 def _shape(n: int) -> bytes:
-    """As `streaming.base.format.mds.encodings.NDArray` writes one axis: its bits, and the length in the smallest dtype."""
+    """As `streaming.base.format.mds.encodings.NDArray` writes one axis: its bits, the length in the smallest dtype."""
     number = next(bits for bits in range(3) if n < 1 << (8 << bits))
     return struct.pack("<B", 1 << 2 | number) + n.to_bytes(1 << number, "little")
 

@@ -12,7 +12,7 @@ def gather(data: np.ndarray, start: np.ndarray, end: np.ndarray) -> tuple[np.nda
 
 
 def rewrite_bytes(data, start, end, mode, table, alignment=None):
-    """Packs pieces, replaces their bytes (mode & 1), and puts a prefix before (mode & 2); see kernels/cpu/rewrite.py."""
+    """Packs pieces, replaces bytes (mode & 1), and puts a prefix before (mode & 2); see kernels/cpu/rewrite.py."""
     words = [int(code).to_bytes(4, "little")[:width] for width, code in table.T]
     parts, offsets = [], [0]  # parts: (bytes, the byte of data that they come from)
     for a, b, how in zip(start.tolist(), end.tolist(), mode.tolist(), strict=True):

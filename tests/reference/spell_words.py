@@ -21,7 +21,7 @@ def count_characters(
 def spell_words(
     data: np.ndarray, offsets: np.ndarray, ids: np.ndarray, *, byte_level: bool, dtype: type
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Writes words as symbols (dtype[m], offsets int64[u + 1]); ids: int32[characters, roles], -1 leaves a character out."""
+    """Writes words as symbols (dtype[m], offsets int64[u + 1]); ids: int32[characters, roles], -1 omits a character."""
     spelt = [
         [token for i, c in enumerate(word) if (token := ids[ord(c), _role(ids.shape[1], i, word)]) >= 0]
         for word in _words(data, offsets, byte_level)
@@ -42,8 +42,8 @@ def spell_cut_words(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Writes words as sequences of two symbols or more, cut at characters without a symbol, and between scripts.
 
-    Returns symbols dtype[m], offsets int64[s + 1], counts int64[s], and int64[d, 2]: cuts after a mark, as the code of the
-    mark << 21 | the code after it, and the count of the word.
+    Returns symbols dtype[m], offsets int64[s + 1], counts int64[s], and int64[d, 2]: cuts after a mark, as the code of
+    the mark << 21 | the code after it, and the count of the word.
     """
     sequences, doubts = [], []
     for word, count in zip(_words(data, offsets, False), counts.tolist(), strict=True):

@@ -22,14 +22,14 @@ def train_bpe(
 ) -> BpeMerges:
     """Learns all merges of the words symbols[offsets[i]:offsets[i + 1]] (token ids), which occur counts[i] times.
 
-    symbols uint32[n_symbols]; offsets int64[n_words + 1]; counts int64[n_words]; tokens, token_offsets: the strings of the
-    tokens before training (uint8[bytes], int64[n_tokens + 1]); progress: not called; the faster
-    versions call progress(number of merges, wanted number).
+    symbols uint32[n_symbols]; offsets int64[n_words + 1]; counts int64[n_words]; tokens, token_offsets: the strings of
+    the tokens before training (uint8[bytes], int64[n_tokens + 1]); progress: not called; the faster versions call
+    progress(number of merges, wanted number).
 
-    This is the queue of `tokenizers`, entry by entry. An entry has the words that were known when it was queued, and merging
-    a pair does not lower the count of that pair. Both matter only if two merges spell the same string: then a pair can be
-    queued twice, and is merged again, in the words of the older entry, after its count was corrected. Of two equal entries,
-    the entry that was pushed first comes first (in `tokenizers` that depends on hash order, but is mostly so).
+    This is the queue of `tokenizers`, entry by entry. An entry has the words that were known when it was queued, and
+    merging a pair does not lower its count. Both matter only if two merges spell the same string: then a pair can be
+    queued twice, and is merged again, in the words of the older entry, after its count was corrected. Of equal entries,
+    the one that was pushed first comes first (in `tokenizers` that depends on hash order, but is mostly so).
     """
     names = [tokens[a:b].tobytes() for a, b in itertools.pairwise(token_offsets)]
     ids = {name: token for token, name in enumerate(names)}
@@ -110,7 +110,7 @@ def may_merge(left: bytes, right: bytes, veto: Veto | None) -> bool:
 def merge_word(
     word: list[tuple[int, int]], a: int, b: int, new: int, max_length: int
 ) -> tuple[list[tuple[int, int]], list[tuple[tuple[int, int], int]]]:
-    """Merges each (a, b) in a word of (token, length in initial symbols); returns the pairs lost (-1) and won (+1) as well.
+    """Merges each (a, b) in a word of (token, length in initial symbols); also returns pairs lost (-1) and won (+1).
 
     >>> merge_word([(0, 1), (1, 1), (2, 1), (2, 1), (3, 1)], 2, 2, 4, 10)  # h e l l o -> h e ll o
     ([(0, 1), (1, 1), (4, 2), (3, 1)], [((1, 2), -1), ((1, 4), 1), ((2, 3), -1), ((4, 3), 1)])

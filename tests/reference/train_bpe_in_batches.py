@@ -1,37 +1,37 @@
 """Training of BPE many merges at a time, in plain Python: what those of the CPU and of CUDA do, and why it is exact.
 
-Pairs are ordered by falling count, then by rising ids: one merge at a time takes the first of them. A *batch* is the longest
+Pairs are ordered by falling count, then by rising ids: one merge at a time takes the first. A *batch* is the longest
 prefix p1, p2, ..., pk of that order such that no id is the left part of one of them and the right part of one of them.
-(A pair of two equal ids is such an id; it makes a batch alone, if it comes first.) All pairs of a batch are merged at once.
+(A pair of equal ids has such an id; it makes a batch alone, if it comes first.) A batch's pairs are merged at once.
 
 **Claim.** The merges are those of one at a time, in the same order.
 
 Proof. Let pi = (ai, bi), let C be the counts, and let ni be the id that pi becomes. Ids of merges are larger than all
 before them. A batch of one pair is one merge; let there be more, so that no ai is a bj (also for i = j).
 
-1. *Occurrences don't overlap.* If two of them shared a symbol, it would be the right part of one and the left part of the
-   other. So merging them from left to right, one pair after the other, or all at once gives the same words.
-2. *Merging pi changes no count of another pair pj of the batch.* It takes counts from pairs (x, ai) and (bi, y) alone. If
-   such a pair were pj, ai would be a right part, or bi a left part.
-3. *What comes later stays later.* Claim: before each merge of the batch, every pair outside of it sorts after those of the
-   batch that are left. It holds in the beginning, as the batch is a prefix. Merging pi lowers counts of pairs outside,
-   which moves them back, and makes pairs (x, ni), (ni, y) and (ni, ni).
+1. *Occurrences don't overlap.* If two of them shared a symbol, it would be the right part of one and the left part of
+   the other. So merging them from left to right, one pair after the other, or all at once gives the same words.
+2. *Merging pi changes no count of another pair pj of the batch.* It takes counts from pairs (x, ai) and (bi, y) alone.
+   If such a pair were pj, ai would be a right part, or bi a left part.
+3. *What comes later stays later.* Claim: before each merge of the batch, every pair outside of it sorts after those of
+   the batch that are left. It holds in the beginning, as the batch is a prefix. Merging pi lowers counts of pairs
+   outside, which moves them back, and makes pairs (x, ni), (ni, y) and (ni, ni).
    An occurrence of (x, ni) was one of (x, ai), so that C(x, ni) is at most what C(x, ai) was, and (x, ai) was outside
-   (by 2). Let pj be left. C(x, ai) <= C(pj). If C(x, ni) < C(pj), it sorts after pj. Otherwise the counts of all three are equal,
-   and (x, ai) sorts after pj = (aj, bj) by its ids. So x > aj, or x = aj; in both cases (x, ni) sorts after pj as well, in
-   the second since ni > bj.
+   (by 2). Let pj be left. C(x, ai) <= C(pj). If C(x, ni) < C(pj), it sorts after pj. Otherwise the counts of all three
+   are equal, and (x, ai) sorts after pj = (aj, bj) by its ids. So x > aj, or x = aj; in both cases (x, ni) sorts after
+   pj as well, in the second since ni > bj.
    (ni, y) and (ni, ni) come from (bi, y) and (bi, ai) in the same way, and ni > aj.
 4. So after p1 the first pair is p2, and so on to pk. []
 
 Any part of a batch from its beginning on is a batch, too: it may be cut anywhere, and a batch of one pair is one merge.
 
-Two options change the order. With `shorter_first`, equal counts are ordered by the length and string of the merged token:
-then (x, ni) of 3 sorts after (x, ai) because its string is longer than that of (x, ai). With a veto or `max_token_length`, some
-pairs don't count. If (x, ai) doesn't, neither does (x, ni), because what a veto forbids in a string it forbids in each
-longer string that contains it; so all new pairs that count come from pairs that did, and 3 holds.
+Two options change the order. With `shorter_first`, equal counts are ordered by the length and string of the new token:
+then (x, ni) of 3 sorts after (x, ai) because its string is longer. With a veto or `max_token_length`, some pairs don't
+count. If (x, ai) doesn't, neither does (x, ni), because what a veto forbids in a string it forbids in each longer
+string that contains it; so all new pairs that count come from pairs that did, and 3 holds.
 
-It needs that a merge makes a new id. If it spells a token that is there (a special token, say), the id of that one need not be
-larger than others: such a merge ends its batch, since 3 is not needed for the last one.
+It needs that a merge makes a new id. If it spells a token that is there (a special token, say), the id of that one need
+not be larger than others: such a merge ends its batch, since 3 is not needed for the last one.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def train_bpe_in_batches(
 
 
 def count_pairs(words: list[Word], weights: list[int], max_length: int) -> Counter[tuple[int, int]]:
-    """How often each pair stands in all words. Longer pairs than `max_length` allows don't count; two symbols always do."""
+    """How often each pair stands in all words. Pairs longer than `max_length` don't count; two symbols always do."""
     found: Counter[tuple[int, int]] = Counter()
     for word, weight in zip(words, weights, strict=True):
         for (a, m), (b, n) in itertools.pairwise(word):

@@ -25,12 +25,12 @@ def train_parity_bpe(
 ) -> BpeMerges:
     """Learns all merges of parity-aware BPE; the other arguments are those of `train_bpe`.
 
-    languages: int64[words], the language of each training word; for development words, the language + `limits.languages`.
+    languages: int64[words], the language of each training word; of development words, that plus `limits.languages`.
 
-    Each merge is the most frequent pair of one language (of equal pairs, the pair whose strings come last), and is applied
-    to all languages. That language is the longest, or with `ratio` the language that is compressed least for its ratio. A
-    language without a pair is exhausted. As in `train_bpe`, merging a pair resets its count and its known words, even if
-    occurrences are left.
+    Each merge is the most frequent pair of one language (of equal pairs, the pair whose strings come last), and is
+    applied to all languages. That language is the longest, or with `ratio` the language that is compressed least for
+    its ratio. A language without a pair is exhausted. As in `train_bpe`, merging a pair resets its count and its known
+    words, even if occurrences are left.
     """
     names = [tokens[a:b].tobytes() for a, b in itertools.pairwise(token_offsets)]
     ids = {name: token for token, name in enumerate(names)}

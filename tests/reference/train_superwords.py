@@ -18,9 +18,9 @@ def train_superwords(
 ) -> tuple[list[bytes], list[Merge]]:
     """Learns merges in words until there are `n_first` tokens, then in pieces until there are `limits.vocab_size`.
 
-    words, pieces: how often each occurs; tokens: those before the first merge, among them all bytes, by id; limits: the veto
-    holds for the second stage; `max_token_length` is in bytes. Of equally frequent pairs, the one of smaller ids comes
-    first. Returns all tokens by id, and all merges.
+    words, pieces: how often each occurs; tokens: those before the first merge, among them all bytes, by id; limits: the
+    veto holds for the second stage; `max_token_length` is in bytes. Of equally frequent pairs, the one of smaller ids
+    comes first. Returns all tokens by id, and all merges.
 
     >>> tokens, merges = train_superwords({b"so": 9}, {b"so so": 5}, [b" ", b"o", b"s"], 4, BpeLimits(6))
     >>> tokens, merges
