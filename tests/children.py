@@ -16,7 +16,7 @@ _PATIENCE = 120  # seconds in which a process has to end
 
 @contextlib.contextmanager
 def child(command: list[str], **options: Any) -> Iterator[subprocess.Popen]:
-    """Starts a process that Ctrl-C ends, however the tests were started; after the block the process is dead in any case.
+    """Starts a process that Ctrl-C ends, however the tests were started; after the block it is dead in any case.
 
     (A shell makes its background jobs ignore SIGINT, and the processes that they start inherit that.)
     """

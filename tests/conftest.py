@@ -22,11 +22,11 @@ import gputok
 
 _NO_DATA = "GPUTOK_TEST_DATA is not set: no corpora and tokenizers of real size here"
 
-# What is imported stays until the end: looking through it for garbage, again and again, took a third of the collection of tests.
+# What is imported stays until the end: looking through it for garbage took a third of the time to collect tests.
 gc.disable()
 # Else each process that a test starts compiles the source tree, which takes half of its time.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-# `tokenizers` finds the same with one thread. Its others wait busily for the few texts of a test: a quarter of the time.
+# `tokenizers` finds the same with one thread. Others wait busily for the few texts of a test: a quarter of the time.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 

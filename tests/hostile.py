@@ -184,7 +184,7 @@ class Worker:
     """A process that tries files; it is replaced by a new process if it dies or takes too long."""
 
     def __init__(self, folder: pathlib.Path, *, of_formats: bool = False) -> None:
-        """of_formats: files come after a key of hostile_formats.FORMATS and a null byte; else they are tokenizer.json's."""
+        """of_formats: files follow a key of hostile_formats.FORMATS and a null byte; else they are tokenizer.json."""
         self._errors, self._arguments = folder / "stderr.txt", [str(folder)] if of_formats else []
         self._stack = contextlib.ExitStack()
         self._process: subprocess.Popen | None = None
@@ -213,7 +213,7 @@ class Worker:
         return self._process
 
     def try_file(self, data: bytes, seconds_of_cpu: float = SECONDS) -> str:
-        """Returns the result: "refused: why", "stopped: why" (encoding a text raised), "works", or "fails: ..." for anything else."""
+        """Returns "refused: why", "stopped: why" (encoding a text raised), "works", or "fails: ..." for all else."""
         process = self._process if self._process and self._process.poll() is None else self._start()
         used, begin = children.cpu_seconds(process.pid) or 0.0, time.monotonic()
         try:

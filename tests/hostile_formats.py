@@ -1,4 +1,4 @@
-"""Every format that gputok reads besides tokenizer.json: a whole file, damages that keep its structure, and a try of it."""
+"""Every format that gputok reads besides tokenizer.json: a whole file, damages that keep its structure, a try of it."""
 
 from __future__ import annotations
 

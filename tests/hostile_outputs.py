@@ -1,4 +1,4 @@
-"""Corpora, and outputs of ids in the formats of training frameworks: whole files, damages that keep their structure, and tries."""
+"""Corpora, and ids in formats of training frameworks: whole files, damages that keep their structure, and tries."""
 
 from __future__ import annotations
 

@@ -30,9 +30,9 @@ TEXTS = [
 
 
 RAW = re.compile(
-    "is not (subscriptable|iterable|callable)|indices must be|not supported between|can't encode character|sequence item"
-    "|has no (attribute|len)|unhashable|to unpack|invalid literal for|too large to convert|out of bounds for|out of range for"
-    "|unexpected keyword|positional argument"
+    "is not (subscriptable|iterable|callable)|indices must be|not supported between|can't encode character"
+    "|sequence item|has no (attribute|len)|unhashable|to unpack|invalid literal for|too large to convert"
+    "|out of bounds for|out of range for|unexpected keyword|positional argument"
 )
 """What Python says of its own objects, and not of a file."""
 

@@ -1,7 +1,7 @@
 """Checks of the data between the steps of a tokenizer: one function for each type, and a hook that calls them.
 
-`install` adds the checks after every step of every pipeline; conftest.py does so for all tests. A test that makes such an
-object itself calls the function.
+`install` adds the checks after every step of every pipeline; conftest.py does so for all tests. A test that makes such
+an object itself calls the function.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def check_pieces(pieces: Pieces, *, n_documents: int | None = None) -> None:
 
 
 def check_alignment(pieces: Pieces, sizes: np.ndarray | None = None) -> None:
-    """Checks that each byte of pieces has an origin, in order, inside the document; sizes: int64[n_documents], in bytes."""
+    """Checks that each byte of pieces has an origin, in order, in the document; sizes: int64[n_documents], in bytes."""
     low, high = pieces.alignment
     assert len(low) == len(high) == len(pieces.data), "an alignment of another text"
     for side in (low, high):
@@ -71,7 +71,7 @@ def check_alignment(pieces: Pieces, sizes: np.ndarray | None = None) -> None:
     np.add.at(covered, pieces.end, -1)
     used = np.cumsum(covered[:-1]) > 0
     assert (low[used] >= 0).all() and (low[used] <= high[used]).all(), "an origin ends before it begins"
-    # In order within each piece, but for the bytes of one character: what is put after it has the origin of its first byte.
+    # In order within a piece, but for bytes of one character: what is put after it has the origin of its first byte.
     inside = used[1:] & used[:-1]
     starts = pieces.start[pieces.start < len(pieces.data)]
     inside[starts[starts > 0] - 1] = False
@@ -83,7 +83,7 @@ def check_alignment(pieces: Pieces, sizes: np.ndarray | None = None) -> None:
 
 
 def check_rows(rows: Rows) -> None:
-    """Checks rows: tokens inside the columns, columns of the same length and the right types, sequences inside their rows."""
+    """Checks rows: tokens inside the columns, columns of equal length and the right types, sequences in their rows."""
     first, last = rows.first, rows.last
     assert first.dtype == np.int64 and last.dtype == np.int64 and len(first) == len(last)
     n = len(rows.columns)
@@ -109,7 +109,7 @@ def check_columns(rows: Rows) -> None:
 
 
 def check_encoding(encoding: Any, *texts: str) -> None:
-    """Checks an encoding: offsets inside the text, words in order, lists of the same length; texts: of each sequence."""
+    """Checks an encoding: offsets inside the text, words in order, lists of equal length; texts: of each sequence."""
     n = len(encoding)
     for name in ("ids", "type_ids", "tokens", "offsets", "attention_mask", "special_tokens_mask", "word_ids"):
         assert len(getattr(encoding, name)) == n, name

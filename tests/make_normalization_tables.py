@@ -4,7 +4,7 @@ Its normalizers use different Unicode versions, so `tokenizers` is the only sour
 
     python tests/make_normalization_tables.py
 
-The meaning of the arrays is in gputok/text/unicode_maps.py. tests/text/test_normalizers.py asks about every character again.
+gputok/text/unicode_maps.py explains the arrays. tests/text/test_normalizers.py asks about every character again.
 """
 
 from __future__ import annotations

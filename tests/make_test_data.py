@@ -2,13 +2,13 @@
 
 Corpora, FOLDER/data/*.txt.xz:
 
-    en      documentation: the README of each installed package, its .md, .rst and .txt files, and the docstrings of Python
+    en      documentation: README of each installed package, its .md, .rst and .txt files, and docstrings of Python
     code    C and C++: the headers and sources of installed packages, and of Python itself
     multi   translations of Django, a language after the other
     zh      Chinese: Django's translations, and the words of jieba's dictionary in lines
 
-Tokenizers, FOLDER/tokenizers/*.json.xz: Claude's and Qwen's vocabularies come with the packages anthropic (before 0.39) and
-dashscope; the others, and these if the packages are missing, are trained by `tokenizers` with the steps of the real ones.
+Tokenizers, FOLDER/tokenizers/*.json.xz: Claude's and Qwen's vocabularies come with anthropic (before 0.39) and with
+dashscope; the others, and these without the packages, are trained by `tokenizers` with the steps of the real ones.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 40_000_000  # a corpus has at most so many bytes
 LEAST_BYTES = {"en": 5_000_000, "code": 2_000_000, "multi": 1_000_000, "zh": 100_000}
-LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+LLAMA3 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 QWEN = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
 
 

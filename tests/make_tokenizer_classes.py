@@ -2,8 +2,8 @@
 
     python tests/make_tokenizer_classes.py
 
-model_types: config.json's model_type -> class. classes: class -> the options that are its own (special tokens, columns of a
-call, padding side), which a folder's tokenizer_config.json may leave out.
+model_types: config.json's model_type -> class. classes: class -> the options that are its own (special tokens, columns
+of a call, padding side), which a folder's tokenizer_config.json may leave out.
 """
 
 import json

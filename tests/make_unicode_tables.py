@@ -2,8 +2,8 @@
 
     python -m tests.make_unicode_tables
 
-This takes some minutes. The parts of `tokenizers` use different Unicode versions, so each is the source of its sets: the
-properties and case folding of Oniguruma (patterns), and the sets inside Digits, Whitespace, WhitespaceSplit,
+This takes some minutes. The parts of `tokenizers` use different Unicode versions, so each is the source of its sets:
+the properties and case folding of Oniguruma (patterns), and the sets inside Digits, Whitespace, WhitespaceSplit,
 Punctuation, BertPreTokenizer and UnicodeScripts (Rust). `test_automaton.py` compares the sets again.
 """
 

@@ -1,7 +1,7 @@
 """Writes kernels/cpu/walk/windows.npy: the tables of windows of well-known pre-tokenizers.
 
-Making them takes some milliseconds for each, a tenth of the time in which 30 MB are encoded. Run this when the automata or
-the tables change; a test says so.
+Making them takes some milliseconds for each, a tenth of the time in which 30 MB are encoded. Run this when the automata
+or the tables change; a test says so.
 """
 
 import numpy as np

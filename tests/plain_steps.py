@@ -1,4 +1,4 @@
-"""The steps of a pipeline before its model, and the tables of the model, as `tests/reference/encode_one.py` takes them."""
+"""The steps of a pipeline before its model, and the model's tables, as `tests/reference/encode_one.py` takes them."""
 
 import numpy as np
 from gputok.kernels.cpu.encode_one import steps as kinds

@@ -39,7 +39,7 @@ def byte_level(lines: list[str], vocab_size: int = 300, n_added: int = 3) -> Tok
 
 
 def byte_fallback(lines: list[str], vocab_size: int = 330) -> Tokenizer:
-    """A tokenizer like Llama 2's: without a pre-tokenizer, with a token for each byte; it lacks what is beyond ASCII."""
+    """A tokenizer like Llama 2's: without a pre-tokenizer, with a token for each byte; it lacks all beyond ASCII."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
     special = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]

@@ -74,7 +74,10 @@ def strings_over(alphabet: str | list[str], longest: int) -> list[str]:
     return ["".join(s) for n in range(1, longest + 1) for s in itertools.product(alphabet, repeat=n)]
 
 
-ODD = "'sStTlLrReEvVmMdDſKﬆßİ 0159²Ⅷ.,!?/-_$…。、\n\r\t\v\x85\u2028\u00a0\u3000\u200b\u200d\ufeffé中あ゠ー々〇ｱ한\u0301\u0940\U0001d400\U0001f600\u0378\U000e0001"
+ODD = (
+    "'sStTlLrReEvVmMdDſKﬆßİ 0159²Ⅷ.,!?/-_$…。、\n\r\t\v\x85\u2028\u00a0\u3000\u200b\u200d\ufeffé中あ゠ー々〇ｱ한"
+    "\u0301\u0940\U0001d400\U0001f600\u0378\U000e0001"
+)
 
 
 def random_texts(seed: int, n_texts: int) -> list[str]:

@@ -1,6 +1,6 @@
 """The list of all stages: what each file or folder of the kernels does, and in which versions it exists.
 
-`tests/kernels/test_stages.py` checks the code, and the table in notebooks/guide/gpu.md of what runs where, against this list.
+`tests/kernels/test_stages.py` checks the code, and the table in notebooks/guide/gpu.md of what runs where, against it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import NamedTuple
 class Stage(NamedTuple):
     """A function that Python calls, with the same name and the same parameters in each of its versions.
 
-    The version for CUDA takes the device first; the arrays and tables that follow lie on that device, unless its docstring
-    says otherwise.
+    The version for CUDA takes the device first; the arrays and tables that follow lie on that device, unless its
+    docstring says otherwise.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A program as a user writes it, with the names and arguments of `tokenizers`; test_types.py runs and type-checks it."""
+"""A program as users write it, with the names and arguments of `tokenizers`; test_types.py runs and type-checks it."""
 
 from collections.abc import Iterator
 

@@ -47,6 +47,7 @@ def main() -> None:
     )
     affixes = {"continuing_subword_prefix": "##", "end_of_word_suffix": "</w>"}
     alphabet = pre_tokenizers.ByteLevel.alphabet()
+    punctuation = pre_tokenizers.Punctuation()
     recipes = [
         (models.BPE(), None, pre_tokenizers.ByteLevel(), trainers.BpeTrainer(**size, initial_alphabet=alphabet)),
         (models.BPE(), every, pre_tokenizers.Whitespace(), trainers.BpeTrainer(**size, **affixes)),
@@ -56,7 +57,7 @@ def main() -> None:
             pre_tokenizers.BertPreTokenizer(),
             trainers.WordPieceTrainer(**size, **unknown),
         ),
-        (models.WordLevel(unk_token="<unk>"), every, pre_tokenizers.Punctuation(), trainers.WordLevelTrainer(**size, **unknown)),
+        (models.WordLevel(unk_token="<unk>"), every, punctuation, trainers.WordLevelTrainer(**size, **unknown)),
         (
             models.Unigram(),
             normalizers.NFKC(),
