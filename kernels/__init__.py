@@ -1,7 +1,7 @@
 """The kernels of gputok: every loop over bytes, words or pairs.
 
-A *stage* is a function that Python calls. Each stage has one name, one signature, and the same arrays in and out in up to
-three versions; `tests/stages.py` lists all of them:
+A *stage* is a function that Python calls. Each stage has one name, one signature, and the same arrays in and out in up
+to three versions; `tests/stages.py` lists all of them:
 
     tests/reference/       plain Python: the specification, and the slow oracle of the tests
     kernels/cpu/           Numba
@@ -47,8 +47,8 @@ class BpeLimits(NamedTuple):
     max_token_length: int = 2**62  # in initial symbols; pairs of this length or more are not counted
     prefix: bytes = b""  # continuing_subword_prefix, stripped from the right part of a merge
     veto: Veto | None = None  # None: every token may be merged
-    # Of equally frequent pairs, that of fewer initial symbols comes first, then the smaller string, as in SentencePiece;
-    # False: the smaller pair of ids, as in tokenizers
+    # Of equally frequent pairs, that of fewer initial symbols comes first, then the smaller string, as in
+    # SentencePiece; False: the smaller pair of ids, as in tokenizers
     shorter_first: bool = False
 
 
@@ -75,8 +75,8 @@ class BpeMerges(NamedTuple):
     left: U32s  # uint32[m], token ids
     right: U32s  # uint32[m]
     merged: U32s  # uint32[m]
-    # int64[m], of each pair when it was chosen. They fall from merge to merge, unless languages take turns, or two merges spell
-    # the same string
+    # int64[m], of each pair when it was chosen. They fall from merge to merge, unless languages take turns, or two
+    # merges spell the same string
     count: I64s
     tokens: U8s  # uint8[bytes], the strings of all tokens, one after the other
     token_offsets: I64s  # int64[tokens + 1]
@@ -85,10 +85,10 @@ class BpeMerges(NamedTuple):
 class Automaton(NamedTuple):
     """The tables of a pattern: a deterministic automaton over classes of characters, one character looked ahead.
 
-    The walk begins in state 0 at the first character of a match. If `accept[state, class]` holds for the next character, a
-    match may end before that character; the match ends at the last such position before the walk dies (the tables contain
-    the leftmost-first order). If there is none, the first character is a *gap* character; neighbouring gap characters
-    are one piece.
+    The walk begins in state 0 at the first character of a match. If `accept[state, class]` holds for the next
+    character, a match may end before that character; the match ends at the last such position before the walk dies (the
+    tables contain the leftmost-first order). If there is none, the first character is a *gap* character; neighbouring
+    gap characters are one piece.
     """
 
     ascii_class: U8s  # uint8[128], class of each ASCII character
@@ -96,8 +96,8 @@ class Automaton(NamedTuple):
     member: U8x2  # uint8[n_pages, 128]; class of code point c: member[page[c >> 7], c & 127]
     delta: U16x2  # uint16[n_states, n_classes + 1], next state or DEAD; the last column is end of text
     accept: U8x2  # uint8[n_states, n_classes + 1], 1: a match may end before a character of that class
-    # uint8[n_classes, n_classes]; (a, b): text may be cut between a and b, and each part walked as a text of its own. The left
-    # part needs an end of text after it: its last match may not be decided before the walk sees that end, or b
+    # uint8[n_classes, n_classes]; (a, b): text may be cut between a and b, and each part walked as a text of its own.
+    # The left part needs an end of text after it: its last match may not be decided before the walk sees that end, or b
     strong: U8x2
     gapless: bool  # no text has a gap character
 
@@ -183,7 +183,7 @@ class BpeTables(NamedTuple):
     # uint32[variants, n]: symbol + 1 of each character or, if n is 256, of each byte; 0: none
     symbols: U32x2
     variant: I64s  # int64[4]: row of `symbols` for a character that is (1: not first) + (2: last) in its word
-    # of `encode_words.characters.character_tables`, if there are `byte_ranks` and merges are in the order of ranks; else empty
+    # of `encode_words.characters.character_tables`, if there are `byte_ranks` and ranks are in order; else empty
     characters: U32s
     edges: U32s
     fallback: U32s  # uint32[256]: symbol of the token <0x..> of each byte, or NONE; empty: no byte fallback
@@ -194,7 +194,7 @@ class BpeTables(NamedTuple):
     fuse_unk: bool
     dropout: float
     # Words may be cut between two characters if no merge reaches across: the characters are not side by side in a token
-    # (`inside`, pairs of code points), and their bytes are not in a token that begins or ends within one of them (`crossing`)
+    # (`inside`, pairs of code points), nor their bytes in one that begins or ends within a character (`crossing`)
     divisible: bool
     inside: Pairs
     crossing: U8x2  # uint8[256, 256]

@@ -1,9 +1,9 @@
 """The types of arguments that a kernel declares: `@kernel(u8[:], i64[:], i64, Walk, (u64[:], f64))`.
 
 `u8[:]` is a C-contiguous array of one dimension, `u32[:, :]` of two; `i64`, `u64`, `f64` and `boolean` are numbers;
-parentheses are a tuple. A `NamedTuple` class stands for the types of its fields, which are annotated with the names below
-(`words: U64s`), with `int`, `bool`, `float`, or with another such class. An alternative (`symbols: U16orU32`) makes two
-versions of the kernel.
+parentheses are a tuple. A `NamedTuple` class stands for the types of its fields, which are annotated with the names
+below (`words: U64s`), with `int`, `bool`, `float`, or with another such class. An alternative (`symbols: U16orU32`)
+makes two versions of the kernel.
 """
 
 from __future__ import annotations
@@ -180,8 +180,8 @@ def type_of(value: Any) -> Type:
 
 @functools.cache
 def _group(of: Any) -> TupleType:
-    # With `from __future__ import annotations`, they are names. `typing.get_type_hints` would compile each, which takes a
-    # millisecond for the handles of a tokenizer
+    # With `from __future__ import annotations`, they are names. `typing.get_type_hints` would compile each, which takes
+    # a millisecond for the handles of a tokenizer
     names = vars(builtins) | vars(sys.modules[of.__module__])
     kinds = (getattr(kind, "__forward_arg__", kind) for kind in of.__annotations__.values())
     return TupleType(tuple(type_of(names[kind] if isinstance(kind, str) else kind) for kind in kinds), of)

@@ -61,8 +61,8 @@ def yield_core() -> None:
 def run(task: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], threads: int) -> Iterator[Any]:
     """Yields task(*a) for each a of `arguments`, in order, and runs the tasks on several threads.
 
-    If the caller stops early (an error, Ctrl-C), tasks that have not begun are dropped, and running tasks are finished. So
-    a task should take at most about 0.2 s.
+    If the caller stops early (an error, Ctrl-C), tasks that have not begun are dropped, and running tasks are finished.
+    So a task should take at most about 0.2 s.
     """
     arguments = list(arguments)
     if threads == 1 or len(arguments) < 2:
@@ -76,9 +76,9 @@ def run(task: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], threads:
 def share(work: Callable[[Iterator[Item]], Result], items: Iterable[Item], threads: int) -> list[Result]:
     """Returns work(taken) of each thread, this one among them; `taken` yields what the thread takes from all items.
 
-    Cheaper than `run` if each thread prepares something, or if items take long to make: they are not all made before the
-    work begins. If a thread fails, or with Ctrl-C, the others stop after the item that they work on. So an item should take
-    at most about 0.2 s. Of several errors, the one at the first item is raised.
+    Cheaper than `run` if each thread prepares something, or if items take long to make: they are not all made before
+    the work begins. If a thread fails, or with Ctrl-C, the others stop after the item that they work on. So an item
+    should take at most about 0.2 s. Of several errors, the one at the first item is raised.
 
     Args:
         work: what each thread does with the items that it takes.
@@ -277,13 +277,13 @@ def in_order(
 
     If the caller stops early (an error, Ctrl-C), work that has not begun is dropped.
 
-    If as many tasks may wait as there are threads, this thread is one of them: while the next result is not there, it works,
-    and does not only wait for others. Some systems let two new threads share a core for the first milliseconds. With fewer,
-    the others would lack work while this thread, which begins new tasks, is busy.
+    If as many tasks may wait as there are threads, this thread is one of them: while the next result is not there, it
+    works, and does not only wait for others. Some systems let two new threads share a core for the first milliseconds.
+    With fewer, the others would lack work while this thread, which begins new tasks, is busy.
 
     Args:
-        tasks: Pairs of a tag and a function `begin`. `begin(submit)` hands work to the threads, and returns a function that
-            waits for the result.
+        tasks: Pairs of a tag and a function `begin`. `begin(submit)` hands work to the threads, and returns a function
+            that waits for the result.
         threads: Number of threads.
         ahead: Number of tasks that may wait for a thread, besides those at work.
 

@@ -43,7 +43,7 @@ def wrong_merge(data: np.ndarray, offsets: np.ndarray, merges: np.ndarray) -> in
     Args:
         data: uint8[n_bytes], the tokens one after the other.
         offsets: int64[n + 1], which rise from 0 or more to n_bytes or less.
-        merges: uint32[3, m], the numbers of left tokens, of right tokens, and of tokens with the bytes of both, or NONE.
+        merges: uint32[3, m], the numbers of left and right tokens, and of tokens with the bytes of both, or NONE.
 
     >>> data, offsets = np.frombuffer(b"abab", np.uint8).copy(), np.array([0, 1, 2, 4])
     >>> wrong_merge(data, offsets, np.array([[0, 1], [1, 0], [2, 2]], np.uint32))

@@ -221,9 +221,9 @@ def _records(tables: Iterable[WordTable], own: Iterable[np.ndarray]) -> np.ndarr
 def distinct_words(tables: Sequence[WordTable], n_threads: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The words of several tables, each once, by position: data uint8[], offsets int64[n + 1], counts int64[n].
 
-    No table of all words is built: a word stays in the table that saw it first, and its other counts move there. Slots are
-    in the order of hashes, so that this is a walk through all tables side by side. Then the tables, each in the order of
-    its positions, are merged. The ends of documents are left out.
+    No table of all words is built: a word stays in the table that saw it first, and its other counts move there. Slots
+    are in the order of hashes, so that this is a walk through all tables side by side. Then the tables, each in the
+    order of its positions, are merged. The ends of documents are left out.
     """
     own = joined_counts(tables, n_threads, n_threads)
     if sum(map(len, own)) < _FEW_WORDS:
@@ -269,14 +269,14 @@ def woven_words(
 
 @kernel(u64[:, :], i64, i64, i64)
 def _join(tables, n_chunks, first, stop):
-    """Writes the counts of the words of chunks first:stop; all counts of a word move to the table with its smallest position.
+    """Writes the counts of the words of chunks first:stop; all counts of a word move to the table that saw it first.
 
-    A chunk has the words with some of the hashes, whose slots stand together in each table. They meet in a small table of
-    (table << 40 | slot) + 1, which stays in a cache: so the time grows with the number of words, not of pairs of tables.
+    A chunk has the words with some of the hashes, whose slots stand together in each table. They meet in a small table
+    of (table << 40 | slot) + 1, which stays in a cache: the time grows with the words, not with the pairs of tables.
 
-    tables: a row of `_records` for each _Counted. n_chunks: a power of two, at most the smallest capacity. Bounds: slots are
-    masked; a word of a slot is below the number of words of its table; `found` has room for what `_most_words` says of each
-    table, and `met` for twice the words of the chunk.
+    tables: a row of `_records` for each _Counted. n_chunks: a power of two, at most the smallest capacity. Bounds:
+    slots are masked; a word of a slot is below the number of words of its table; `found` has room for what
+    `_most_words` says of each table, and `met` for twice the words of the chunk.
     """
     bits = np.uint64(63) - leading_zeros(np.uint64(n_chunks))  # of a hash, which are equal in a chunk
     rows, room, met = as_views(tables), U4, scratch(4, np.uint64)
@@ -330,8 +330,8 @@ def _most_words(table, first, stop):
 def _find_words(table, counts, first, stop, number, found, n):
     """Writes which words have probes that begin in first:stop, as number | slot, to found[n:], and writes their counts.
 
-    Returns the end of what is found. After the last slot comes the first one: there, words stand whose probes begin before the
-    end, and no others are taken again. Without a branch: whether a slot is taken can't be foreseen.
+    Returns the end of what is found. After the last slot comes the first one: there, words stand whose probes begin
+    before the end, and no others are taken again. Without a branch: whether a slot is taken can't be foreseen.
     """
     begun, i = n, first
     while i < stop or table.slots[(i & mask_of(table)) + U1] != U0:
@@ -349,7 +349,7 @@ def _find_words(table, counts, first, stop, number, found, n):
 
 @kernel(inline=True)
 def _meet(rows, own, met, size, bits):
-    """Enters a word, table << 40 | slot, into `met`, or moves its count if it is there; size: a power of two, above n words."""
+    """Enters a word, table << 40 | slot, into `met` (of `size` elements), or moves its count if it is there."""
     table, counts = _table(rows, np.int64(own >> _TABLE))
     slot = own & ((U1 << _TABLE) - U1)
     low, high = key_of_slot(table, slot)
@@ -395,8 +395,8 @@ def _size_of(tables, first, last):
 def _weave(tables, first, last, n, end, data, offsets, count):
     """Writes the words first[t]:last[t] of all tables t by position, without those of count 0.
 
-    tables: a row of `_records` for each _Counted. n: the number of words of the ranges before; end: the number of their bytes.
-    Bounds: `_size_of` all ranges bounds what is written; the words first[t]:last[t] are words of table t.
+    tables: a row of `_records` for each _Counted. n: the number of words of the ranges before; end: the number of their
+    bytes. Bounds: `_size_of` all ranges bounds what is written; the words first[t]:last[t] are words of table t.
     """
     out, at, rows = view(data), first.copy(), as_views(tables)
     while True:

@@ -38,7 +38,7 @@ def _sources_digest() -> str:
 
 
 def not_kept(folders: str = "") -> str:
-    """The warning if compiled code can't be written to `folders`; by default, to none of the folders that Numba tries."""
+    """The warning if compiled code can't be written to `folders`; by default, to none of those that Numba tries."""
     if not folders:
         user = AppDirs(appname="numba", appauthor=False).user_cache_dir
         folders = " or ".join([*filter(None, [config.CACHE_DIR]), str(pathlib.Path(__file__).parent), user])
@@ -87,29 +87,23 @@ def _kept(function: Callable) -> FunctionCache | NullCache:
             raise
         _warn_once(not_kept())
         return _NotKept()
-    # Numba doesn't read the index of another version. It does read the index of another stamp, which may name types that
-    # no longer exist.
+    # Numba doesn't read the index of another version. It does read the index of another stamp, which may name types
+    # that no longer exist.
     file, digest = cache._cache_file, _sources_digest()
     file._version = file._source_stamp = digest + file._version
-    # Numba writes the index before the code: without the stamp in the name of the code, another process that reads the index
-    # in between would run code of another build, or of the release before.
+    # Numba writes the index before the code: without the stamp in the name of the code, another process that reads the
+    # index in between would run code of another build, or of the release before.
     file._data_name_pattern = file._data_name_pattern.replace(".{number", f".{digest[:16]}.{{number")
     return cache
 
 
 def cache_folder() -> str | None:
-    """The folder of compiled code, by Numba's rules: NUMBA_CACHE_DIR, or `__pycache__` of the kernels, or the user's cache folder.
-
-    None if no folder can be written.
-    """
+    """The folder of compiled code: NUMBA_CACHE_DIR, `__pycache__` here, or the user's cache; None: there is none."""
     return _kept(_kept).cache_path
 
 
 def _prepared(compile: Callable) -> Callable:
-    """Measures the time of compiling, and turns Python's garbage collector off meanwhile.
-
-    The collector would walk again and again through all that the compiler makes and keeps (measured: a seventh of the time).
-    """
+    """Measures the time of compiling; the garbage collector, which would take a seventh of it, is off meanwhile."""
 
     @functools.wraps(compile)
     def compiling(signature: Any) -> Any:
@@ -157,9 +151,9 @@ def nothing_to_call(context: Any, library: Any, fndesc: Any, env: Any) -> Any:
     return _dynfunc.make_function(fndesc.lookup_module(), "nothing", "", 1, env, (library,))
 
 
-# A function that only kernels call is code in LLVM's language, which becomes part of each kernel. Optimizing it, and making
-# machine code of it and of all that it calls, would be for nothing: `encode_units` calls functions that call functions, eight
-# deep, and with this at each depth it took four times as long to compile.
+# A function that only kernels call is code in LLVM's language, which becomes part of each kernel. Optimizing it, and
+# making machine code of it and of all that it calls, would be for nothing: `encode_units` calls functions that call
+# functions, eight deep, and with this at each depth it took four times as long to compile.
 codegen.JITCodeLibrary._optimize_final_module = _except_inner(
     codegen.JITCodeLibrary._optimize_final_module, lambda _: None
 )
@@ -169,7 +163,7 @@ _simplifier = codegen.JITCPUCodegen._function_pass_manager
 codegen.JITCPUCodegen._function_pass_manager = _except_inner(_simplifier, functools.partial(_simplifier, opt=1))
 CPUContext.get_executable = _except_inner(CPUContext.get_executable, nothing_to_call)
 
-# What an operator makes of numbers is looked up once, and flags are compared with themselves at once: an eighth of the time
+# What an operator makes of numbers is looked up once, and the same flags are equal at once: an eighth of the time
 _resolve, _are_same = BaseFunction.get_call_type, targetconfig.TargetConfig.__eq__
 
 
@@ -188,7 +182,7 @@ targetconfig.TargetConfig.__hash__ = lambda self: hash(type(self))
 
 
 def inner(function: Callable, inline: bool = True) -> Any:
-    """A function for kernels to call, which Python can't. Nothing is kept on disk. inline: LLVM inlines it; else LLVM decides."""
+    """A function that only kernels call; nothing is kept on disk. inline: LLVM inlines it; else LLVM decides."""
     # Without `forceinline=False`, what an inline function calls would be inlined, too
     made = njit(**_FLAGS, forceinline=inline, no_cpython_wrapper=True)(function)
     made.compile = _as_inner(made.compile)

@@ -1,7 +1,7 @@
-"""From the bytes of words to symbols: counting characters, and writing each word as the ids of its characters, whole or cut.
+"""From bytes to symbols: counting characters, and writing words as the ids of their characters, whole or cut.
 
-A character has a *role* in its word, since a prefix or a suffix changes its token: bit 0 is set unless the character is the
-first, bit 1 if the character is the last. Without affixes the only role is 0.
+A character has a *role* in its word, since a prefix or a suffix changes its token: bit 0 is set unless the character is
+the first, bit 1 if the character is the last. Without affixes the only role is 0.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _spell_cut_words(data, offsets, counts, ids, scripts, special, symbols, boun
 
 @kernel(inline=True)
 def _end_sequence(first, at, count, bounds, weights, n_found):
-    """Ends the sequence of symbols first:at, or drops its only symbol; returns the next index and the number of sequences."""
+    """Ends the sequence of symbols first:at, or drops its only symbol: (the next index, the number of sequences)."""
     if at < first + 2:
         return first, n_found
     bounds[n_found + 1] = at
@@ -112,7 +112,7 @@ def count_characters(
 
 
 def _n_rows(data: np.ndarray) -> int:
-    """A number above each code point of UTF-8: rows for all that Unicode has took a sixth of the time of English WordPiece."""
+    """A number above each code point: rows for all of Unicode took a sixth of the time of English WordPiece."""
     highest = int(data.max()) if len(data) else 0
     if highest < 0xE0:
         return 0x80 if highest < 0x80 else 0x800
@@ -163,7 +163,7 @@ def spell_cut_words(
     Returns:
         Symbols dtype[m]; the offsets of sequences in them, int64[s + 1]; how often each sequence occurs, int64[s]; and
         the doubtful pairs, int64[d, 2]: a mark and the character after it, between which a cut is
-        (code << 21 | code), and the count of the word. Sequences of one symbol, in which nothing can merge, are left out.
+        (code << 21 | code), and the count of the word. Sequences of one symbol, where nothing merges, are left out.
     """
     n = len(data)
     symbols, bounds, weights = np.empty(n, dtype), np.zeros(n // 2 + 1, np.int64), np.empty(n // 2, np.int64)

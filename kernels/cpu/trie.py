@@ -26,7 +26,7 @@ def follow(edges, mask, node, byte):
         if there == key:
             value = edges[at << U1 | U1]
             return value & LOW32, value >> U32
-        # Not `slot_of`: the value of a free slot may be anything in a compiled tokenizer, and another thread may just write it
+        # Not `slot_of`: a free slot has any value in a compiled tokenizer, or one that another thread just writes
         if there == U0:
             return U0, U0
         at = (at + U1) & mask
@@ -42,7 +42,7 @@ def slot_of(edges, mask, key):
 
 
 def build_trie(data, offsets, ids):
-    """Builds the edges of packed strings (uint8[n_bytes], int64[n + 1]) with ids uint32[n]; of equal strings the last counts."""
+    """The edges of packed strings (uint8[n_bytes], int64[n + 1]) with ids uint32[n]; of equal ones the last counts."""
     return grow_trie(new_edges(len(offsets)), ROOT, data, offsets, ids, replace=True)[0]
 
 
@@ -122,7 +122,7 @@ def _children(edges, node, values):
 
 
 def children_of(edges, node=ROOT):
-    """Where the edges of a node lead to, by their bytes: uint64[256], id + 1 of the string that ends there, or 0, << 32 | child."""
+    """The edges of a node, by bytes: uint64[256], id + 1 of the string that ends there or 0, << 32 | child."""
     values = np.empty(256, np.uint64)
     _children(edges, int(node), values)
     return values

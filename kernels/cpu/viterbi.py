@@ -1,8 +1,8 @@
 """The stages `viterbi` and `sample_paths`: the tokens of words by a unigram language model.
 
-The lattice of a word has a node between its characters, and an arc with a score for each token that fits. A character that
-is no token has an arc with the score of the unknown token. One walk of the trie finds all arcs that begin at one position, so
-that the cost of a word is at most its length times the length of the longest token.
+The lattice of a word has a node between its characters, and an arc with a score for each token that fits. A character
+that is no token has an arc with the score of the unknown token. One walk of the trie finds all arcs that begin at one
+position, so that the cost of a word is at most its length times the length of the longest token.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ RESET = 100_000.0
 def viterbi(data, start, end, tables):
     """Cuts word i = data[start[i]:end[i]] into the tokens rows[i]:rows[i + 1] of the highest sum of scores.
 
-    Of two paths of equal sums to one position, the path whose last token begins first wins. Neighbouring unknown characters
-    become one token, or with fallback the tokens of their bytes, each of which spans all of the characters.
+    Of two paths of equal sums to one position, the path whose last token begins first wins. Neighbouring unknown
+    characters become one token, or with fallback the tokens of their bytes, each of which spans all of the characters.
     data uint8[n]; start, end int64[n_words] -> ids uint32[t], start int64[t], end int64[t], rows int64[n_words + 1].
     If a word needs an unknown token that the model lacks, t is -1 - the number of that word, and no array is filled.
     """
@@ -40,8 +40,8 @@ def viterbi(data, start, end, tables):
 def sample_paths(data, start, end, tables, alpha, n_best, random):
     """Like viterbi, but with tokens drawn at random.
 
-    With n_best > 0, one of the n_best best paths is drawn, with weight exp(alpha * score). Else the path is drawn from the
-    whole lattice, with the weights of `tokenizers`, in which alpha scales the sum up to a node again at each node.
+    With n_best > 0, one of the n_best best paths is drawn, with weight exp(alpha * score). Else the path is drawn from
+    the whole lattice, with the weights of `tokenizers`, in which alpha scales the sum up to a node again at each node.
     random: uint64[1], not 0.
     """
     return tokens_of_words(_sample_paths, data, start, end, tables, alpha, n_best, random)
@@ -64,10 +64,10 @@ def longest_word(starts, ends, n_words):
 
 @kernel(inline=True)
 def write_path(data, first, n, options, path, tokens, t):
-    """Writes the tokens of the path that ends at n: `arc` has the token that ends at a position, `origin` where it begins.
+    """Writes the tokens of the path that ends at n; arc: the token that ends at a position; origin: where it begins.
 
-    options: of `options_of`; path: origin, arc, and scratch, each int32[n + 1]; tokens: ids, begins, ends. All are views:
-    arrays would be reference-counted at each word.
+    options: of `options_of`; path: origin, arc, and scratch, each int32[n + 1]; tokens: ids, begins, ends. All are
+    views: arrays would be reference-counted at each word.
     """
     edges, mask, unk, single, fallback, has_fallback = options
     origin, arc, after = path
@@ -137,11 +137,11 @@ def _viterbi(words, tables, tokens, rows):
 def best_tokens(data, first, n, model, best, path, out, t):
     """Writes the tokens of the word data[first:first + n], and returns the number of all tokens now.
 
-    The result is -1 if the word needs an unknown token that the model lacks. model: the result of options_of, the scores,
-    and the score of the unknown token; best: float64[n + 1], best[0] is 0; path, out: as `write_path` takes them.
+    The result is -1 if the word needs an unknown token that the model lacks. model: the result of options_of, the
+    scores, and that of the unknown token; best: float64[n + 1], best[0] is 0; path, out: as `write_path` takes them.
 
-    `arcs_of` finds the same arcs in a second copy of this loop: with one loop that calls an inline kernel for each arc, this
-    one took 3 % longer.
+    `arcs_of` finds the same arcs in a second copy of this loop: with one loop that calls an inline kernel for each arc,
+    this one took 3 % longer.
     """
     options, scores, unk_score = model
     edges, mask, unk, in_single, _, _ = options

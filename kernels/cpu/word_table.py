@@ -5,11 +5,11 @@
                 of a longer word its hash, and LONG << 56 | min(its length, 65,535) << 40 | its index in the arena
     word:       its number, in order of insertion
 
-So most look-ups touch half a cache line, and bytes always decide whether words are equal. Slots are ordered by the upper bits
-of the hash, so that growing a table is one sequential pass.
+So most look-ups touch half a cache line, and bytes always decide whether words are equal. Slots are ordered by the
+upper bits of the hash, so that growing a table is one sequential pass.
 
-A block of words is looked up in loops of one step each (keys, hashes, prefetches, comparisons), of which LLVM makes vector
-instructions: on an AMD EPYC (Zen 4), English took 5.6 ns a word with one loop for the first three, and 5.0 with three loops.
+A block of words is looked up in loops of one step each (keys, hashes, prefetches, comparisons), of which LLVM makes
+vector instructions: on an AMD EPYC (Zen 4), English took 5.6 ns a word with one loop for the first three, else 5.0.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _free_slots(capacity: int) -> np.ndarray:
 
 
 def room(capacity: int) -> int:
-    """The number of words for a table of this capacity: a fuller table has longer probes, an emptier one more memory."""
+    """The number of words for a table of this capacity: more words have longer probes, fewer take more memory."""
     return capacity * 2 // 3
 
 
@@ -195,9 +195,9 @@ def _bytes_of(word, length, readable):
 def hash_word(text, begin, length, readable):
     """A hash of the word text[begin:begin + length] of at least one byte; `readable` bytes may be read there.
 
-    It decides the order of words in files (`word_keys`), so all of its bits depend on all bytes. With sums of products in
-    place of products of 128 bits, 3,961 of 662,548 runs of private-use characters, which differ in their bytes 7 and 15
-    alone, had the hash of another run.
+    It decides the order of words in files (`word_keys`), so all of its bits depend on all bytes. With sums of products
+    in place of products of 128 bits, 3,961 of 662,548 runs of private-use characters, which differ in their bytes 7 and
+    15 alone, had the hash of another run.
     """
     word = tail(text, begin)
     if length > U16:
@@ -239,8 +239,8 @@ def put_masks(masks):
 def put_key_masks(masks):
     """Writes what `put_keys` needs: for each length up to 16 the two masks of the bytes, and the bits of the top byte.
 
-    masks: uint64[N_KEY_MASKS]. A longer word has the length 16 and no bytes, so that all of them look at one slot until they
-    are hashed: a random slot each took 5 % more for Chinese.
+    masks: uint64[N_KEY_MASKS]. A longer word has the length 16 and no bytes, so that all of them look at one slot until
+    they are hashed: a random slot each took 5 % more for Chinese.
     """
     for length in range(U16 + U1):
         row = U4 * length
@@ -253,7 +253,7 @@ def put_key_masks(masks):
 def put_keys(table, text, bounds, n, masks, keys, homes):
     """Writes keys[2 * i:] = low, high and homes[i] = the slot of the word text[bounds[i]:bounds[i + 1]] for i < n.
 
-    Prefetches the slots. bounds: uint32[n + 1]; 16 bytes may be read from where any word begins. masks: of `put_key_masks`.
+    Prefetches the slots. bounds: uint32[n + 1]; 16 bytes may be read where any word begins. masks: of `put_key_masks`.
     """
     begin = np.uint64(bounds[U0])
     for i in range(n):
@@ -285,7 +285,7 @@ def add_ones(table, keys, homes, n, missing):
 
 @kernel(inline=True)
 def hash_missing(table, text, bounds, keys, homes, missing, n_missing):
-    """Completes keys and homes of the words of more than 15 bytes, all of which are missing, and prefetches their slots."""
+    """Completes keys and homes of words of more than 15 bytes, all of which are missing, and prefetches their slots."""
     for k in range(n_missing):
         i = missing[k]
         if keys[U2 * i + U1] == _UNHASHED:
@@ -323,7 +323,7 @@ def same_word(a, slot, b, other):
 
 @kernel(inline=True)
 def find_slot(table, key, slot, text, begin, length):
-    """The slot of the word text[begin:begin + length], or the free slot where the word belongs; probes begin at `slot`."""
+    """The slot of the word text[begin:begin + length], or the free slot where it belongs; probes begin at `slot`."""
     slots = table.slots
     low, high = key
     if high < _LONG:
@@ -347,8 +347,8 @@ def find_slot(table, key, slot, text, begin, length):
 def find_or_enter(table, key, slot, text, begin, length, readable, position):
     """The slot of a word; a new word enters the table with this position and value 0.
 
-    slot: where the probes begin; readable: bytes that may be read from text[begin] on. `has_room` has made sure of the room
-    for the word, and of SLACK bytes after it.
+    slot: where the probes begin; readable: bytes that may be read from text[begin] on. `has_room` has made sure of the
+    room for the word, and of SLACK bytes after it.
     """
     slots, state = table.slots, table.state
     slot = find_slot(table, key, slot, text, begin, length)

@@ -54,8 +54,8 @@ struct Own {
   u32 at[EACH];
 };
 
-// A warp's accesses touch each sector of memory once: eight accesses of four bytes would touch it eight times. Arrays begin at
-// multiples of 16 bytes.
+// A warp's accesses touch each sector of memory once: eight accesses of four bytes would touch it eight times. Arrays
+// begin at multiples of 16 bytes.
 __device__ inline Own own_of(const u32* items, u32 n, u32 first) {
   Own own;
   if (first + EACH <= n) {
@@ -71,7 +71,8 @@ __device__ inline Own own_of(const u32* items, u32 n, u32 first) {
 
 __device__ inline void write_own(u32* to, u32 n, u32 first, const Own& own) {
   if (first + EACH <= n) {
-    for (u32 i = 0; i < EACH; i += 4) *(Four*)(to + first + i) = {{own.at[i], own.at[i + 1], own.at[i + 2], own.at[i + 3]}};
+    for (u32 i = 0; i < EACH; i += 4)
+      *(Four*)(to + first + i) = {{own.at[i], own.at[i + 1], own.at[i + 2], own.at[i + 3]}};
   } else {
     for (u32 i = 0; i < EACH; i++)
       if (first + i < n) to[first + i] = own.at[i];

@@ -12,7 +12,7 @@ Bits, Sizes, Sums = structs_of("bits.cu", "Bits Sizes Sums")
 
 
 def listed(device: Device, bits: Any, end: int, most: int | None = None) -> Any:
-    """Lists the bits that are set in uint32[n]: uint32[bits + 1], or uint32[most + 1]: their indexes, in order, then `end`.
+    """Lists the bits that are set in uint32[n]: uint32[bits + 1] or [most + 1], their indexes in order, then `end`.
 
     most: there are not more bits. None: the host looks how many there are.
     """
@@ -24,7 +24,7 @@ def listed(device: Device, bits: Any, end: int, most: int | None = None) -> Any:
 
 
 def ranked(device: Device, bits: Any) -> tuple[Any, Any]:
-    """Returns uint32[n]: how many bits are set before each word of uint32[n]; and uint64[1]: how many there are in all."""
+    """Returns uint32[n]: how many bits are set before each word of uint32[n]; and uint64[1]: how many there are."""
     struct = _summed(device, bits)
     struct = struct._replace(found=device.xp.empty(len(bits), device.xp.uint32))
     _launch(device, "rank_bits", struct)

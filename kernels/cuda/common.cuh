@@ -1,8 +1,8 @@
 // Types and functions that all kernels use.
 //
-// A kernel takes structs by value, and nothing else. A field of a struct has 64 bits: a pointer, or a number, of which most have
-// `alignas(8) u32`. The launcher packs a NamedTuple with the same names (`Device.launch`). A struct is `const __grid_constant__`: the
-// compiler knows that it does not change, and that its pointers point to global memory.
+// A kernel takes structs by value, and nothing else. A field of a struct has 64 bits: a pointer, or a number, of which
+// most have `alignas(8) u32`. The launcher packs a NamedTuple with the same names (`Device.launch`). A struct is `const
+// __grid_constant__`: the compiler knows that it does not change, and that its pointers point to global memory.
 //
 // Offsets in text, and the numbers of words, have 32 bits.
 #pragma once
@@ -15,13 +15,13 @@ typedef long long i64;
 
 const u32 ALL_LANES = 0xffffffffu;
 
-// The index of this thread in the whole launch, and the number of threads in it, which is less than 2^31. So a loop to a number
-// below 2^31 does not overflow 32 bits.
+// The index of this thread in the whole launch, and the number of threads in it, which is less than 2^31. So a loop to
+// a number below 2^31 does not overflow 32 bits.
 __device__ inline u32 global_index() { return blockIdx.x * blockDim.x + threadIdx.x; }
 __device__ inline u32 global_size() { return gridDim.x * blockDim.x; }
 
-// Loads a word that other threads may write meanwhile. The compiler takes it neither from a register nor from the read-only
-// cache.
+// Loads a word that other threads may write meanwhile. The compiler takes it neither from a register nor from the
+// read-only cache.
 template <class T>
 __device__ inline T load_shared_word(const T* at) {
   return *(const volatile T*)at;
@@ -51,8 +51,8 @@ __device__ inline T lane_sum(T value) {
   return value;
 }
 
-// Takes `size` elements for this lane from a memory of which *used elements are taken, and returns the first. All lanes of the warp
-// call this together; a lane that needs nothing has the size 0.
+// Takes `size` elements for this lane from a memory of which *used elements are taken, and returns the first. All lanes
+// of the warp call this together; a lane that needs nothing has the size 0.
 template <class T>
 __device__ inline T take(T* used, T size) {
   T sum = lane_sum(size), first = 0;
@@ -60,8 +60,8 @@ __device__ inline T take(T* used, T size) {
   return __shfl_sync(ALL_LANES, first, 31) + sum - size;
 }
 
-// Returns the sum of the values of all earlier threads of a block of THREADS. total: the sum of all values. in_warp: of shared
-// memory.
+// Returns the sum of the values of all earlier threads of a block of THREADS. total: the sum of all values. in_warp: of
+// shared memory.
 template <u32 THREADS, class T>
 __device__ inline T sum_before(T value, T (&in_warp)[THREADS / 32], T* total) {
   u32 thread = threadIdx.x;

@@ -35,16 +35,16 @@ struct Found {
   alignas(8) u32 n;
 };
 
-// Words with their counts: of a smaller table, where some keys are FREE, or those for which that table had no room (`AddedWords` of
-// the launcher).
+// Words with their counts: of a smaller table, where some keys are FREE, or those for which that table had no room
+// (`AddedWords` of the launcher).
 struct AddedWords {
   const u64* keys;    // [n]
   const u64* counts;  // [n]
   alignas(8) u32 n;
 };
 
-// Words that are put in the order of their offsets: those in the slots `slots`, or in all slots that are not free (`Order` of the
-// launcher).
+// Words that are put in the order of their offsets: those in the slots `slots`, or in all slots that are not free
+// (`Order` of the launcher).
 struct Order {
   const u64* keys;     // [slots of the table]
   const u32* slots;    // [n], or null
@@ -81,11 +81,9 @@ struct Gathered {
   alignas(8) u32 n;
 };
 
-__device__ inline Table table_of(const Counting& c) { return {c.keys, c.tags, c.used, c.mask, c.claimed, c.n_claimed}; }
-
 // Adds `count` to the count of a word; or leaves the word if it is new and the table has no room.
-__device__ inline void add_word(const Counting& c, const Table& table, const Texts& texts, u64 key, u64 hash, u64 count) {
-  u32 slot = enter_word(table, texts, key, hash);
+__device__ inline void add_word(const Counting& c, const Texts& texts, u64 key, u64 hash, u64 count) {
+  u32 slot = enter_word({c.keys, c.tags, c.used, c.mask, c.claimed, c.n_claimed}, texts, key, hash);
   if (slot != NO_ROOM) {
     atomicAdd(&c.counts[slot], count);
     return;
@@ -97,18 +95,17 @@ __device__ inline void add_word(const Counting& c, const Table& table, const Tex
 
 __device__ inline void count_word(const Counting& c, u64 key, u64 count) {
   Texts texts = {c.arena, c.batch};
-  add_word(c, table_of(c), texts, key, hash_bytes(key_text(texts, key), key_length(key)), count);
+  add_word(c, texts, key, hash_bytes(key_text(texts, key), key_length(key)), count);
 }
 
-// Each block counts frequent words in a table of its own in shared memory. The counts of that table have 32 bits, since the shared
-// memory of a GPU has no 64-bit addition; a block has fewer than 2^31 words. A slot belongs to the first word that finds it free, and
-// frequent words come early. Of equal words the slot keeps the first one.
+// Each block counts frequent words in a table of its own in shared memory. The counts of that table have 32 bits, since
+// the shared memory of a GPU has no 64-bit addition; a block has fewer than 2^31 words. A slot belongs to the first
+// word that finds it free, and frequent words come early. Of equal words the slot keeps the first one.
 // [at most 64 registers, 4096 bytes shared]
 extern "C" __global__ void count_words(const __grid_constant__ Counting c, const __grid_constant__ Found f) {
   __shared__ u32 hot_words[HOT];
   __shared__ u32 hot_counts[HOT];
   Texts texts = {c.arena, c.batch};
-  Table table = table_of(c);
   for (u32 i = threadIdx.x; i < HOT; i += blockDim.x) {
     hot_words[i] = NO_WORD;
     hot_counts[i] = 0;
@@ -127,7 +124,7 @@ extern "C" __global__ void count_words(const __grid_constant__ Counting c, const
       atomicAdd(&hot_counts[slot], 1u);
       if (i < there) atomicMin(&hot_words[slot], i);
     } else {
-      add_word(c, table, texts, key, hash, 1);
+      add_word(c, texts, key, hash, 1);
     }
   }
   __syncthreads();

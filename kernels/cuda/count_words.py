@@ -30,7 +30,7 @@ Counting, Found, AddedWords, Order, Kept, Gathered = structs_of(
 class Batch(NamedTuple):
     """Documents to count, on the host.
 
-    With `checked`, the documents are the lines of the texts: the lines are not known yet, and the texts may not be UTF-8.
+    With `checked`, the documents are the lines of the texts, which are not known yet, and the texts may not be UTF-8.
 
     Attributes:
         text: Arrays of uint8; one after the other, they are the documents.
@@ -163,7 +163,7 @@ def _without(
     watched: Watched | None,
     leave: Callable[[Batch, Exception], None] | None,
 ) -> Iterator[tuple[int, Any, Any]]:
-    """Hands the texts with what is watched to `leave`, and yields the parts of the batch between them (`split.parts`)."""
+    """Hands the texts with what is watched to `leave`, and yields the parts of the batch between (`split.parts`)."""
     found: list[int] = []
     if watched is not None:
         found = texts_with(device, text, batch.offsets, watched)
@@ -285,8 +285,8 @@ def _counted(
 ) -> DeviceCounts:
     """Counts the words of a batch, and copies the new words to the arena.
 
-    Counting changes counts in place, so it can't be undone. But the memory for the batch is allocated before; after that, only
-    the table and the arena grow, with the distinct words of the corpus and not with the size of a batch.
+    Counting changes counts in place, so it can't be undone. But the memory for the batch is allocated before; after
+    that, only the table and the arena grow, with the distinct words of the corpus and not with the size of a batch.
     """
     n_words, (words, n) = len(starts) - 1, work
     try:
@@ -350,7 +350,7 @@ def _ordered(device: Device, counts: DeviceCounts, slots: Any, n: int, n_offsets
 
 
 def _kept(device: Device, text: Any, position: int, slots: Any, counts: DeviceCounts) -> DeviceCounts:
-    """Copies the new words of a batch, which are in these slots, to the arena, in the order of their first occurrence."""
+    """Copies the new words of a batch, in these slots, to the arena, in the order of their first occurrence."""
     n, begin = len(slots), counts.used_bytes // _EIGHT
     order, sizes = _ordered(device, counts, slots, n, len(text), _EIGHT)
     offsets = offsets_of(device, sizes)

@@ -2,8 +2,8 @@
 
 On a GPU the array module is CuPy. The tests use NumPy and an emulator instead; the launchers are the same.
 
-A device has two lanes. A lane has a stream for work, a stream for copies, and pinned memory of a fixed size. A thread that works
-on the device holds a lane. So neither the pinned memory nor the number of batches on a device depends on the number of threads.
+A device has two lanes. A lane has a stream for work, a stream for copies, and pinned memory of a fixed size. A thread
+that works on the device holds a lane. So the number of threads decides neither about pinned memory nor about batches.
 
 Large text files are read into pinned memory of CuPy's pool (`Device.host_memory`), and copied to the device from there.
 """
@@ -52,13 +52,13 @@ class DeviceSizes(NamedTuple):
         rounds_per_look: Rounds of training that are launched before the host looks at what is wanted.
         pair_slots: Slots of the table of pairs, as long as there are few.
         candidates: Pairs that a threshold should leave, if there are so many.
-        bounded: Text of at most so many bytes gets memory for as many words and ids as it has bytes, some 150 bytes for each, so that the
-            host need not look how many there are.
-        kept: Bytes of memory that stay reserved between calls for tokenizers whose tables stay on a device, and bytes of such tables.
-        threads: Threads of a multiprocessor that a launch fills, if it holds so many: 2,048 of sm_80, 90 and 100, 1,536 of sm_86 and 120,
-            1,024 of sm_75.
-        candidate_room: Room for candidates. Pairs are born until there is no room, and each round reads all candidates: with
-            1 << 16, a round on 20 MB of English read 20,900 of them, not 3,900.
+        bounded: Text of at most so many bytes gets memory for a word and an id for each byte, some 150 bytes, so that
+            the host need not look how many there are.
+        kept: Bytes that stay reserved between calls for tokenizers whose tables are on a device, and of such tables.
+        threads: Threads of a multiprocessor that a launch fills, if it holds so many: 2,048 of sm_80, 90 and 100, 1,536
+            of sm_86 and 120, 1,024 of sm_75.
+        candidate_room: Room for candidates. Pairs are born until there is no room, and each round reads all candidates:
+            with 1 << 16, a round on 20 MB of English read 20,900 of them, not 3,900.
     """
 
     batch: int = 64 << 20
@@ -82,11 +82,11 @@ SIZES = DeviceSizes()
 class Device(NamedTuple):
     """An array module, functions for memory, and `launch(file, kernel, blocks, threads, structs)`.
 
-    A kernel takes structs by value: NamedTuples (`structs_of`), or what `packed` makes of them. With `together=True` all blocks are resident at the same time, so they may wait for
-    each other.
+    A kernel takes structs by value: NamedTuples (`structs_of`), or what `packed` makes of them. With `together=True`
+    all blocks are resident at the same time, so they may wait for each other.
 
-    Of the array module only `empty`, `zeros`, `asarray` (of NumPy arrays), slices, `view` and the types are used. Anything else would
-    be a kernel of CuPy, which NVRTC would have to compile (tests/cuda/test_cupy_names.py).
+    Of the array module only `empty`, `zeros`, `asarray` (of NumPy arrays), slices, `view` and the types are used.
+    Anything else would be a kernel of CuPy, which NVRTC would have to compile (tests/cuda/test_cupy_names.py).
     """
 
     # The name of the card.
@@ -95,12 +95,12 @@ class Device(NamedTuple):
     launch: Callable[..., None]
     # As many blocks of 128 threads as fill the device. Each thread of a kernel takes one item after the other.
     blocks: int
-    # `with active() as lane`: this context holds a lane of the device; arrays are made, and all else is called, in it. When it ends,
-    # other lanes may use its arrays: it waits for its work, but not with `waits=False`.
+    # `with active() as lane`: this context holds a lane of the device; arrays are made, and all else is called, in it.
+    # When it ends, other lanes may use its arrays: it waits for its work, but not with `waits=False`.
     # `with active(lane)`: the same in a thread that helps the thread which holds the lane.
     active: Callable[..., AbstractContextManager[Any]]
-    # Begins to copy NumPy arrays, or lists of arrays that become one array. The result returns the copies; kernels that are
-    # launched after its call wait for them.
+    # Begins to copy NumPy arrays, or lists of arrays that become one array. The result returns the copies; kernels that
+    # are launched after its call wait for them.
     upload: Callable[[tuple[Any, ...]], Callable[[], tuple[Any, ...]]]
     download: Callable[[Any], np.ndarray]
     # Returns an array of a length and a type whose bits are all set: free slots of a table.
@@ -109,8 +109,8 @@ class Device(NamedTuple):
     longer: Callable[[Any, int], Any]
     # uint8[n] on the host, for text that is to be uploaded: pinned memory, if n is about a block and there is some.
     host_memory: Callable[[int], np.ndarray] = functools.partial(np.empty, dtype=np.uint8)
-    # `with in_use()`: memory of the device that was used stays reserved for the next work; when the last block that
-    # says so ends, the device gets it back. `in_use(True)`, for tables: `DeviceSizes.kept` of it stays reserved between blocks of the other kind.
+    # `with in_use()`: memory of the device that was used stays reserved for the next work, until the last such block
+    # ends. `in_use(True)`, for tables: `DeviceSizes.kept` of it stays reserved between blocks of the other kind.
     in_use: Callable[..., AbstractContextManager[Any]] = contextlib.nullcontext
     # Copies arrays for others, who take them by DLPack and use them on any stream and for any time.
     lasting: Callable[..., list[Any]] = lambda *arrays: [np.copy(array) for array in arrays]
@@ -118,7 +118,7 @@ class Device(NamedTuple):
 
 
 def structs_of(file: str, names: str) -> list[Any]:
-    """Returns NamedTuples with the fields of structs of a .cu file, in its order; the file says what they are. By default, pointers are None and numbers 0.
+    """Returns NamedTuples with the fields of structs of a .cu file. By default, pointers are None and numbers 0.
 
     >>> structs_of("bits.cu", "Sums")[0]._fields
     ('sums', 'n')
@@ -135,8 +135,8 @@ def structs_of(file: str, names: str) -> list[Any]:
 def packed(struct: tuple) -> np.ndarray:
     """Returns the bytes of a struct on the host: 64 bits for each address or whole number.
 
-    The array has one element, void[8 * fields], since CuPy passes only arrays of one element by value. The caller keeps the
-    arrays of the struct until a kernel is launched with it.
+    The array has one element, void[8 * fields], since CuPy passes only arrays of one element by value. The caller keeps
+    the arrays of the struct until a kernel is launched with it.
     """
     numbers = [0 if field is None else field if isinstance(field, int) else address(field) for field in struct]
     return np.array(numbers, np.uint64).view(np.dtype((np.void, 8 * len(numbers))))
@@ -240,7 +240,7 @@ class _Lanes:
 
 
 class _Users:
-    """Counts who works on a device, and who has tables there. Calls `free` when nobody works; True: nobody has tables, either."""
+    """Counts who works on a device, and who has tables there. Calls `free` when nobody works; True: nor has tables."""
 
     def __init__(self, free: Callable[[bool], None]) -> None:
         # Tables may end inside of this block, when garbage is collected
@@ -273,10 +273,10 @@ class _Loan(NamedTuple):
 
 
 class DeviceArray:
-    """An array on a GPU, of one dimension. `torch.from_dlpack(array)`, and the functions of other libraries, take it without a copy.
+    """An array on a GPU, of one dimension. `torch.from_dlpack(array)`, and other libraries, take it without a copy.
 
-    Nothing waits on the host: work that the library puts on its stream later finds the elements, and the memory is used again only
-    after the work that is on that stream when the library's array ends.
+    Nothing waits on the host: work that the library puts on its stream later finds the elements, and the memory is used
+    again only after the work that is on that stream when the library's array ends.
     """
 
     def __init__(self, cupy: ModuleType, ordinal: int, array: Any, loan: _Loan) -> None:
@@ -303,7 +303,7 @@ class DeviceArray:
 
 
 class _Lender:
-    """Lends memory of a device to others. It is lent again when all that was done with it has ended; nobody waits for that."""
+    """Lends memory of a device. It is lent again when all that was done with it has ended; nobody waits for that."""
 
     def __init__(self, cupy: ModuleType, ordinal: int, came_back: Callable[[], None]) -> None:
         self._cupy, self._ordinal, self._came_back = cupy, ordinal, came_back
@@ -367,7 +367,7 @@ _making = threading.RLock()  # `functools.cache` alone would let two threads mak
 
 
 def cupy_device(ordinal: int = 0) -> Device:
-    """Returns a CUDA device by its number, through CuPy. Kernels are compiled at their first use, and cached on disk."""
+    """Returns a CUDA device by its number, through CuPy. Kernels are compiled at their first use, and kept on disk."""
     with _making:
         return _made(ordinal)
 
@@ -451,7 +451,7 @@ class _Card:
     ) -> None:
         values = tuple(packed(each) if isinstance(each, tuple) else each for each in structs)
         run, n_resident = self._function(file, kernel)
-        # A block that has to wait for the registers of others would run when they have ended, and the device be half empty
+        # A block that has to wait for registers would run when others have ended, and the device be half empty
         n_blocks = min(n_blocks, self._n_multiprocessors * (n_resident // n_threads))
         # RawModule has an option for cooperative launches, but it links a library that our own barrier does not need
         run((n_blocks,), (n_threads,), values, enable_cooperative_groups=together)

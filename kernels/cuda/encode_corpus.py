@@ -70,7 +70,7 @@ def encode_corpus(
 
 
 def upload(device: Device, data: np.ndarray, offsets: np.ndarray, *numbers: np.ndarray) -> tuple[Any, ...]:
-    """Copies pieces of text to the device, as `encode_on_device` takes them, and more arrays of 32 bits; all in two copies."""
+    """Copies pieces of text, as `encode_on_device` takes them, and arrays of 32 bits to the device, in two copies."""
     parts = [part.astype(np.uint32, copy=False) for part in (indexes(offsets - offsets[0]), *numbers)]
     text, whole = device.upload((data[offsets[0] : offsets[-1]], np.concatenate(parts)))()
     ends = np.cumsum([0, *map(len, parts)]).tolist()
@@ -80,10 +80,10 @@ def upload(device: Device, data: np.ndarray, offsets: np.ndarray, *numbers: np.n
 def encode_on_device(
     device: Device, text: Any, offsets: Any, token: Any, automaton: split.Tables, model: Any
 ) -> tuple[Any, Any]:
-    """Does the same for arrays on the device, all but the text of uint32, and returns such arrays; offsets begin with 0.
+    """Does the same for arrays on the device, all but the text uint32, and returns such arrays; offsets begin with 0.
 
-    Of text of at most `DeviceSizes.bounded` bytes, the host does not look how many words and ids there are: each has a byte at least. Then the
-    words are followed by empty ones, and the array of ids is longer than they are: the last of the ends says how many there are.
+    If text has at most `DeviceSizes.bounded` bytes, the host does not look how many words and ids there are: at most
+    one for each byte. Then the words are followed by empty ones, and the ids by others: the last end is their number.
     """
     xp, n_bytes = device.xp, len(text)
     most = n_bytes if 0 < n_bytes <= min(device.sizes.bounded, device.sizes.longest_run) else None
@@ -116,8 +116,8 @@ def encode_documents(
 ) -> tuple[Any, Any]:
     """Encodes documents, and leaves the ids on the device, in memory that other libraries may use.
 
-    The arguments are those of `encode_corpus`, and so is TooLong; rows: int64[documents + 1], the first piece of each document, and
-    the number of pieces; around: the ids before and after each document.
+    The arguments are those of `encode_corpus`, and so is TooLong; rows: int64[documents + 1], the first piece of each
+    document, and the number of pieces; around: the ids before and after each document.
 
     Returns:
         int32[ids] and int32[documents + 1]: where the ids of each document begin.
@@ -150,7 +150,7 @@ def _entered(device: Device, text: Any, starts: Any, most: int | None) -> tuple[
     xp = device.xp
     n, capacity = len(starts) - 1, 64
     slots = xp.empty(n, xp.uint32)
-    # Without looks there is room for all words at once in a half of the table: also for those that threads give up again
+    # Without looks, a half of the table has room for all words at once, and for those that threads give up again
     while capacity * _WORDS_PER_SLOT < n or (most is not None and capacity < 2 * (n + 1)):
         capacity *= 2
     while True:

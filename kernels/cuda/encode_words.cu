@@ -1,12 +1,12 @@
-// Encodes words by BPE. Each distinct word is encoded once. Of its pairs, the one with the lowest rank is merged first; of several
-// such pairs, the leftmost one.
+// Encodes words by BPE. Each distinct word is encoded once. Of its pairs, the one with the lowest rank is merged first;
+// of several such pairs, the leftmost one.
 //
 //   enter_words    a thread takes a word of the text, and finds its slot in a table of distinct words
 //   number_words   a thread takes a distinct word, gives it a number, and memory for its tokens
 //   find_tokens    a thread takes a word, and looks it up among the tokens (for models with ignore_merges)
 //   sort_words     a warp takes 32 words, and puts those without tokens on the list of their kind
 //   encode_short   a thread takes a word of at most SHORT bytes, and looks at all its pairs before each merge
-//   encode_middle  a warp takes a word of at most MIDDLE bytes; each lane has up to four symbols, and all lanes meet at each merge
+//   encode_middle  a warp takes a word of at most MIDDLE bytes; lanes have up to four symbols, and meet at each merge
 //   encode_long    a block takes a word, and merges all pairs of the lowest rank in one round
 //   count_tokens   a thread takes a word of the text, and writes how many tokens it has
 //   count_added    a thread takes an added token, whose words have one token together
@@ -15,10 +15,10 @@
 //   narrow_ids     a thread takes an id, and writes it with 16 bits
 //   surround       a thread takes an id, and copies it to the row of its document, which has other ids around it
 //
-// A symbol is the position of a token in the vocabulary; the first symbols of a word stand for its bytes. A round merges all pairs
-// of the lowest rank, and of a chain of overlapping pairs every other one. Up to the first merge that makes a pair of a lower
-// rank, this is what merging one pair after the other does. So a round ends at that merge. Merges that were learnt make no such
-// pair; merges that were derived from a list of tokens make some.
+// A symbol is the position of a token in the vocabulary; the first symbols of a word stand for its bytes. A round
+// merges all pairs of the lowest rank, and of a chain of overlapping pairs every other one. Up to the first merge that
+// makes a pair of a lower rank, this is what merging one pair after the other does. So a round ends at that merge.
+// Merges that were learnt make no such pair; merges that were derived from a list of tokens make some.
 #include "table.cuh"
 
 // This is no symbol, and no rank.
@@ -77,8 +77,8 @@ struct Words {
 
 enum Kind { SHORT_WORDS, MIDDLE_WORDS, LONG_WORDS, LONG_BYTES, LONG_TILES, USED_BYTES, USED_TILES };
 
-// Words that are to be encoded, and memory for the work on long words (`Todo` of the launcher). The index of a symbol is that of its
-// first byte.
+// Words that are to be encoded, and memory for the work on long words (`Todo` of the launcher). The index of a symbol
+// is that of its first byte.
 struct Todo {
   u32* words;    // [3 * n], a list for each kind
   u32* counts;   // [USED_TILES + 1], the length of each list; the bytes and tiles of all long words, and those in use
@@ -242,7 +242,8 @@ extern "C" __global__ void sort_words(const __grid_constant__ Words w, const __g
 }
 
 // [at most 64 registers, 0 bytes shared]
-extern "C" __global__ void encode_short(const __grid_constant__ Model m, const __grid_constant__ Words w, const __grid_constant__ Todo t) {
+extern "C" __global__ void encode_short(
+    const __grid_constant__ Model m, const __grid_constant__ Words w, const __grid_constant__ Todo t) {
   for (u32 i = global_index(); i < t.counts[SHORT_WORDS]; i += global_size()) {
     u32 word = t.words[SHORT_WORDS * t.n + i], memory = w.memory[word], size = w.size[word];
     const u8* text = w.text + w.begin[word];
@@ -290,7 +291,7 @@ __device__ inline u32 symbol_at(const u32 (&symbols)[EACH], u32 at) {
   return __shfl_sync(ALL_LANES, value, (int)(at % WARP));
 }
 
-// Encodes a word of at most EACH * WARP bytes. A lane has each WARP-th symbol; `alive`, of all lanes, has a bit for each that is left.
+// Encodes a word of at most EACH * WARP bytes. A lane has each WARP-th symbol; `alive` has a bit for each that is left.
 template <u32 EACH>
 __device__ inline void encode_in_warp(const Model& m, const Words& w, u32 word, u32 size) {
   u32 lane = threadIdx.x % WARP, memory = w.memory[word], begin = w.begin[word];
@@ -330,7 +331,8 @@ __device__ inline void encode_in_warp(const Model& m, const Words& w, u32 word, 
     // The first lane looks up the new pair before, the second lane that after
     bool is_first = lane == 0;
     u32 rank = NONE;
-    if (lane < 2 && (is_first ? before : after) != NONE) rank = rank_of(m, is_first ? left : token, is_first ? token : right);
+    if (lane < 2 && (is_first ? before : after) != NONE)
+      rank = rank_of(m, is_first ? left : token, is_first ? token : right);
     u32 rank_before = __shfl_sync(ALL_LANES, rank, 0), rank_at = __shfl_sync(ALL_LANES, rank, 1);
     for (u32 j = 0; j < EACH; j++) {
       u32 p = j * WARP + lane;
@@ -348,7 +350,8 @@ __device__ inline void encode_in_warp(const Model& m, const Words& w, u32 word, 
 
 // Blocks consist of whole warps.
 // [at most 64 registers, 0 bytes shared]
-extern "C" __global__ void encode_middle(const __grid_constant__ Model m, const __grid_constant__ Words w, const __grid_constant__ Todo t) {
+extern "C" __global__ void encode_middle(
+    const __grid_constant__ Model m, const __grid_constant__ Words w, const __grid_constant__ Todo t) {
   for (u32 i = global_index() / WARP; i < t.counts[MIDDLE_WORDS]; i += global_size() / WARP) {
     u32 word = t.words[MIDDLE_WORDS * t.n + i], size = w.size[word];
     if (size <= WARP)
@@ -376,8 +379,8 @@ __device__ inline void store_rank(const LongWord& word, u32 at, u32 rank) {
   atomicExch(&word.least[at / TILE], STALE);
 }
 
-// Looks for the first index in the chain from `at` on at which a merge makes a pair of a lower rank, and lowers *last to that
-// index.
+// Looks for the first index in the chain from `at` on at which a merge makes a pair of a lower rank, and lowers *last
+// to that index.
 __device__ inline void find_last(const Model& m, const LongWord& word, u32 at, u32 rank, u32 token, u32* last) {
   u32 before = word.before[at], left = NONE;
   if (before != NONE) {
@@ -422,10 +425,11 @@ struct Round {
   u32 in_warps[BLOCK / WARP];
 };
 
-// A block has BLOCK threads, and takes a word. A round looks once at each tile. A word has at most as many rounds as ranks occur in it,
-// and one more for each merge that makes a pair of a lower rank.
+// A block has BLOCK threads, and takes a word. A round looks once at each tile. A word has at most as many rounds as
+// ranks occur in it, and one more for each merge that makes a pair of a lower rank.
 // [at most 64 registers, 64 bytes shared]
-extern "C" __global__ void encode_long(const __grid_constant__ Model m, const __grid_constant__ Words w, const __grid_constant__ Todo t) {
+extern "C" __global__ void encode_long(
+    const __grid_constant__ Model m, const __grid_constant__ Words w, const __grid_constant__ Todo t) {
   __shared__ Round s;
   u32 thread = threadIdx.x;
   for (u32 i = blockIdx.x; i < t.counts[LONG_WORDS]; i += gridDim.x) {
@@ -437,7 +441,8 @@ extern "C" __global__ void encode_long(const __grid_constant__ Model m, const __
     }
     __syncthreads();
     u32 at = s.first_byte;
-    LongWord word = {size, t.symbols + at, t.ranks + at, t.before + at, t.after + at, t.list + at, t.least + s.first_tile};
+    u32* least_of = t.least + s.first_tile;
+    LongWord word = {size, t.symbols + at, t.ranks + at, t.before + at, t.after + at, t.list + at, least_of};
     for (u32 p = thread; p < size; p += BLOCK) {
       u32 symbol = m.symbols[text[p]];
       word.symbols[p] = symbol;
@@ -532,7 +537,8 @@ extern "C" __global__ void count_added(const __grid_constant__ Pieces p, const _
 
 // Writes the ids of the words of a text.
 // [at most 64 registers, 0 bytes shared]
-extern "C" __global__ void gather_tokens(const __grid_constant__ Model m, const __grid_constant__ Words w, const __grid_constant__ Rows r) {
+extern "C" __global__ void gather_tokens(
+    const __grid_constant__ Model m, const __grid_constant__ Words w, const __grid_constant__ Rows r) {
   u32 lane = threadIdx.x % WARP;
   for (u32 first = global_index() - lane; first < r.n; first += global_size()) {
     u32 i = first + lane, from = 0, to = 0, size = 0;

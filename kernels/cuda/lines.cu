@@ -1,7 +1,7 @@
 // Finds lines, and checks that text is UTF-8, in one pass over the bytes. A thread takes 32 bytes.
 //
-// Each test of bytes gives a word with a bit for each of 40 bytes: the eight before the thread's own, then those. Whether a byte is
-// well-formed depends on the byte and on the three before it. So no thread needs what another thread found.
+// Each test of bytes gives a word with a bit for each of 40 bytes: the eight before the thread's own, then those.
+// Whether a byte is well-formed depends on it and on the three before. So no thread needs what another thread found.
 #include "table.cuh"
 
 // Bytes before those of a thread, and its own.
@@ -20,7 +20,9 @@ __device__ inline u64 equal(u64 eight, u64 byte) {
 }
 
 // Returns a bit for each of eight bytes, set if the byte is at least `byte`, which is at least 0x80.
-__device__ inline u64 at_least(u64 eight, u64 byte) { return packed(((eight & ~TOPS) + ONES * (0x100 - byte)) & eight); }
+__device__ inline u64 at_least(u64 eight, u64 byte) {
+  return packed(((eight & ~TOPS) + ONES * (0x100 - byte)) & eight);
+}
 
 // `Lines` of the launcher.
 struct Lines {
@@ -30,8 +32,8 @@ struct Lines {
   alignas(8) u32 n_bytes;  // less than 2^31
 };
 
-// Sets the bit of each byte at which a line begins: of byte 0, and of each byte after a newline. is_invalid[0] becomes 1 if the text is
-// not UTF-8 (table 3-7 of the Unicode standard).
+// Sets the bit of each byte at which a line begins: of byte 0, and of each byte after a newline. is_invalid[0] becomes
+// 1 if the text is not UTF-8 (table 3-7 of the Unicode standard).
 // [at most 64 registers, 0 bytes shared]
 extern "C" __global__ void find_lines(const __grid_constant__ Lines l) {
   for (u32 word = global_index(); word <= l.n_bytes / OWN; word += global_size()) {
@@ -116,7 +118,9 @@ __device__ inline u32 text_of(const Searched& s, u32 at) {
   return low;
 }
 
-__device__ inline u32 own_end(const Searched& s, u32 first) { return s.n_bytes - first < OWN ? s.n_bytes : first + OWN; }
+__device__ inline u32 own_end(const Searched& s, u32 first) {
+  return s.n_bytes - first < OWN ? s.n_bytes : first + OWN;
+}
 
 // Finds the texts in which a string begins. A thread takes 32 bytes.
 // [at most 64 registers, 0 bytes shared]
@@ -137,8 +141,8 @@ extern "C" __global__ void find_texts(const __grid_constant__ Searched s, const 
   }
 }
 
-// Finds the texts that have a character which is not inert. A thread takes the characters that begin in 32 bytes. Text is UTF-8, so no
-// character reaches beyond its end.
+// Finds the texts that have a character which is not inert. A thread takes the characters that begin in 32 bytes. Text
+// is UTF-8, so no character reaches beyond its end.
 // [at most 64 registers, 0 bytes shared]
 extern "C" __global__ void find_changing(const __grid_constant__ Searched s, const __grid_constant__ Inert t) {
   for (u32 word = global_index(); word * OWN < s.n_bytes; word += global_size()) {

@@ -15,8 +15,8 @@ Lines, Searched, Wanted, Inert = structs_of("lines.cu", "Lines Searched Wanted I
 def lines(device: Device, data: Any, begins: Any = None) -> tuple[Any, bool]:
     """Finds where the lines of a text begin, and whether the text is UTF-8, as kernels.cpu.lines does.
 
-    begins: uint32[texts + 1] from 0 to n: where each of several texts begins, and n. Lines begin there, too, so the result ends
-    with n. The texts are checked like one text: a character that begins at the end of a text may go on in the next one.
+    begins: uint32[texts + 1] from 0 to n: where each of several texts begins, and n. Lines begin there, too, so the
+    result ends with n. The texts are checked like one text: a character may begin in a text and end in the next one.
 
     Returns:
         uint32[lines]: 0, and the offset after each newline; and True if the text is UTF-8.
@@ -35,8 +35,8 @@ class Needles(NamedTuple):
     Attributes:
         text: uint8[n]: one string after the other.
         offsets: int64[strings + 1], from 0 to n.
-        pairs: uint32[2048], a bit for each pair of bytes (first | second << 8), set if a string begins with it. A string of one
-            byte begins with 256 pairs.
+        pairs: uint32[2048], a bit for each pair of bytes (first | second << 8), set if a string begins with it; a
+            string of one byte begins with 256 pairs.
     """
 
     text: np.ndarray
@@ -60,8 +60,8 @@ class Watched(NamedTuple):
 
     Attributes:
         strings: Strings, or None.
-        inert: The characters besides which others are looked for: a two-stage table (page, uint16[0x110000 >> 7]; member,
-            uint16[pages * 128]) of kinds, and how many of the first kinds they are. None: all characters.
+        inert: The characters besides which others are looked for: a two-stage table (page, uint16[0x110000 >> 7];
+            member, uint16[pages * 128]) of kinds, and how many of the first kinds they are. None: all characters.
     """
 
     strings: Needles | None
@@ -71,8 +71,8 @@ class Watched(NamedTuple):
 def texts_with(device: Device, data: Any, begins: np.ndarray, watched: Watched) -> list[int]:
     """Finds the texts in which what is watched begins: their numbers, in order.
 
-    data: uint8[n]: the texts, one after the other; UTF-8. begins: int64[texts + 1], from 0 to n, on the host. A string that
-    reaches into the next text is found, too.
+    data: uint8[n]: the texts, one after the other; UTF-8. begins: int64[texts + 1], from 0 to n, on the host. A string
+    that reaches into the next text is found, too.
     """
     strings, inert = watched
     n, n_texts = len(data) // 32 + 1, len(begins) - 1

@@ -1,24 +1,24 @@
 // Finds where words begin (pre-tokenization).
 //
-// A thread takes a tile of the text. First it finds the first *cut* of its tile. A cut is the beginning of a document, or a
-// boundary between two characters at which a word ends whatever came before, so that the text on its left has the same words if it
-// is walked alone (a strong pair of classes of the automaton). Then the thread of each tile with a cut walks the automaton from
-// its cut to the next cut of a later tile. So a tile without a cut, which is rare, is walked by the thread of an earlier tile.
-// This is exact for every automaton and every state at the cut: the walk takes the cut for an end of text, before which each
-// state accepts exactly if it accepts before the next character, and if it does not, the match has ended earlier. A run of more
-// than `longest` bytes between two cuts is not walked: one thread would take seconds for what a CPU does in milliseconds. The
-// launcher gives such a run to the CPU.
+// A thread takes a tile of the text. First it finds the first *cut* of its tile. A cut is the beginning of a document,
+// or a boundary between two characters at which a word ends whatever came before, so that the text on its left has the
+// same words if it is walked alone (a strong pair of classes of the automaton). Then the thread of each tile with a cut
+// walks the automaton from its cut to the next cut of a later tile. So a tile without a cut, which is rare, is walked
+// by the thread of an earlier tile. This is exact for every automaton and every state at the cut: the walk takes the
+// cut for an end of text, before which each state accepts exactly if it accepts before the next character, and if it
+// does not, the match has ended earlier. A run of more than `longest` bytes between two cuts is not walked: one thread
+// would take seconds for what a CPU does in milliseconds. The launcher gives such a run to the CPU.
 //
-// A step of the walk loads the class of the next byte and one entry of the automaton. Text comes in words of eight bytes. The end
-// of the document is found once for each document.
+// A step of the walk loads the class of the next byte and one entry of the automaton. Text comes in words of eight
+// bytes. The end of the document is found once for each document.
 #include "common.cuh"
 
 // The row of an automaton that no match leaves.
 const u32 DEAD = 0x7fffffff;
 const u32 NO_CUT = 0xffffffff;
 
-// Text, and the tables of an automaton (`Walk` of the launcher). `width` is the number of classes + 1; the last class is the end of
-// text. A state is the index of its row in `entries`.
+// Text, and the tables of an automaton (`Walk` of the launcher). `width` is the number of classes + 1; the last class
+// is the end of text. A state is the index of its row in `entries`.
 struct Walk {
   const u8* text;         // [n_bytes], and 16 bytes more
   const u32* documents;   // [n_bytes / 32 + 1], a bit for each byte at which a document begins
@@ -85,7 +85,7 @@ __device__ inline u32 document_end(const Walk& w, u32 at, u32 end) {
   return bits && found < end ? found : end;
 }
 
-// The next bytes of a text. The words of eight bytes that contain it are loaded; PADDING_BYTES are allocated after its end.
+// The next bytes of a text. Words of eight bytes that contain it are loaded; PADDING_BYTES are allocated after its end.
 struct Window {
   const u64* word;
   u32 low, high;  // the next bytes of *word; the first is the lowest byte of `low`
@@ -133,7 +133,9 @@ __device__ inline u32 first_cut(const Walk& w, u32 at, u32 end) {
   return NO_CUT;
 }
 
-__device__ inline u32 n_tiles(const Walk& w, const Split& s) { return w.n_bytes / s.tile_bytes + (w.n_bytes % s.tile_bytes != 0); }
+__device__ inline u32 n_tiles(const Walk& w, const Split& s) {
+  return w.n_bytes / s.tile_bytes + (w.n_bytes % s.tile_bytes != 0);
+}
 
 __device__ inline u32 tile_end(const Walk& w, const Split& s, u32 begin) {
   return w.n_bytes - begin < s.tile_bytes ? w.n_bytes : begin + s.tile_bytes;
@@ -202,7 +204,8 @@ extern "C" __global__ void split_words(const __grid_constant__ Walk w, const __g
       walk(w, at, end, s.words);
       continue;
     }
-    for (u32 cut = at; cut != NO_CUT; cut = first_cut(w, cut + 1, tile_end(w, s, tile * s.tile_bytes))) at = cut;  // the last of the tile
+    u32 stop = tile_end(w, s, tile * s.tile_bytes);
+    for (u32 cut = at; cut != NO_CUT; cut = first_cut(w, cut + 1, stop)) at = cut;  // the last of the tile
     atomicMax(s.too_long, ~((u64)at << 32 | (end - at)));
   }
 }

@@ -58,8 +58,8 @@ def upload(device: Device, automaton: Automaton) -> Tables:
 def find_words(device: Device, data: Any, offsets: Any, automaton: Tables, most: int | None = None) -> Any:
     """Finds where the words of documents begin: uint32[words + 1], or uint32[most + 1]: where each word begins, then n.
 
-    data: uint8[n], n <= MAX_BYTES. offsets: uint32[documents + 1], from 0 to n. most: there are not more words; None: the host
-    looks how many there are.
+    data: uint8[n], n <= MAX_BYTES. offsets: uint32[documents + 1], from 0 to n. most: there are not more words; None:
+    the host looks how many there are.
 
     Raises:
         TooLong: The text has a run of more than `sizes.longest_run` bytes between two offsets at which it can be cut.
@@ -85,8 +85,8 @@ def mark(device: Device, at: Any, n_bytes: int, marks: Any) -> None:
 def parts(device: Device, text: Any, offsets: Any, *ends: int) -> Iterator[tuple[int, Any, Any]]:
     """Cuts a batch; yields for each part that is not empty where it begins in the text, its text and its offsets.
 
-    The first part begins at 0; the others begin, and all end, at one of `ends`. A document that is cut goes on in the next
-    part.
+    The first part begins at 0; the others begin, and all end, at one of `ends`. A document that is cut goes on in the
+    next part.
     """
     on_host = device.download(offsets).astype(np.int64)
     for start, stop in itertools.pairwise((0, *ends)):

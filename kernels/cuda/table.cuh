@@ -1,14 +1,14 @@
 // A table of distinct words with open addressing.
 //
-// The key of a slot is one 64-bit word: the offset of a word's bytes (32 bits) and their number (32 bits). A thread claims a
-// slot by one compare-and-swap, which also publishes the key. Threads compare bytes before they say that two words are equal.
-// The tag of a slot is written after its key. It only spares comparing bytes that can't be equal (0: not written yet). Equal
-// words have equal lengths, so atomicMin of their keys keeps the word that comes first. So the result does not depend on
-// the order of threads.
+// The key of a slot is one 64-bit word: the offset of a word's bytes (32 bits) and their number (32 bits). A thread
+// claims a slot by one compare-and-swap, which also publishes the key. Threads compare bytes before they say that two
+// words are equal. The tag of a slot is written after its key. It only spares comparing bytes that can't be equal (0:
+// not written yet). Equal words have equal lengths, so atomicMin of their keys keeps the word that comes first. So the
+// result does not depend on the order of threads.
 //
-// An offset below IN_BATCH is in the arena, in units of eight bytes. The arena has the words of earlier batches, in the order of
-// their first occurrence. An offset from IN_BATCH on is in this batch, at the rest. So a word of the arena comes before an equal
-// word of the batch.
+// An offset below IN_BATCH is in the arena, in units of eight bytes. The arena has the words of earlier batches, in the
+// order of their first occurrence. An offset from IN_BATCH on is in this batch, at the rest. So a word of the arena
+// comes before an equal word of the batch.
 #pragma once
 #include "common.cuh"
 
@@ -28,17 +28,18 @@ __device__ inline const u8* key_text(const Texts& texts, u64 key) {
   return key_in_batch(key) ? texts.batch + key_offset(key) : texts.arena + (u64)key_offset(key) * 8;
 }
 
-// Reads text from any byte on, eight bytes at a time. The first byte becomes the lowest byte of a number. A GPU needs aligned
-// loads, so the aligned words of 8 bytes that contain the text are loaded. No load leaves the memory of the text: an array of
-// text begins at a multiple of 8, and the launcher allocates PADDING_BYTES after its end.
+// Reads text from any byte on, eight bytes at a time. The first byte becomes the lowest byte of a number. A GPU needs
+// aligned loads, so the aligned words of 8 bytes that contain the text are loaded. No load leaves the memory of the
+// text: an array of text begins at a multiple of 8, and the launcher allocates PADDING_BYTES after its end.
 struct Eights {
   const u64* at;
   int shift;  // bits of *at that lie before the text, or that were read already
 
   // The address is rounded by subtraction. If bits were cleared, the compiler would not know that the memory is global.
-  __device__ inline explicit Eights(const u8* text) : at((const u64*)(text - ((u64)text & 7))), shift((int)((u64)text & 7) * 8) {}
+  __device__ inline explicit Eights(const u8* text)
+      : at((const u64*)(text - ((u64)text & 7))), shift((int)((u64)text & 7) * 8) {}
 
-  // Returns the next `n` bytes, 1 to 8; higher bytes of the result are 0. After a call with less than 8, no call may follow.
+  // Returns the next `n` bytes, 1 to 8; higher bytes of the result are 0. A call with less than 8 must be the last one.
   __device__ inline u64 next(u32 n) {
     u64 value = *at++ >> shift;
     if ((u32)shift + n * 8 > 64) value |= *at << (64 - shift);
@@ -85,8 +86,8 @@ struct Table {
 
 const u32 NO_ROOM = 0xffffffff;
 
-// Returns the slot of a word, and enters the word if the table does not have it. Returns NO_ROOM if the word is new and half of
-// the table is used. Some slots are free at any time, so the loop ends.
+// Returns the slot of a word, and enters the word if the table does not have it. Returns NO_ROOM if the word is new and
+// half of the table is used. Some slots are free at any time, so the loop ends.
 __device__ inline u32 enter_word(const Table& table, const Texts& texts, u64 key, u64 hash) {
   u32 tag = tag_of(hash), slot = (u32)hash & table.mask;
   while (true) {

@@ -1,23 +1,23 @@
-// Trains BPE in batches. A round merges a batch of pairs at once: the first pairs in the order of merging, as far as none of them
-// begins or ends with a part in which another one ends or begins. tests/reference/train_bpe_in_batches.py proves that this is
-// exact. A round consists of four launches:
+// Trains BPE in batches. A round merges a batch of pairs at once: the first pairs in the order of merging, as far as
+// none of them begins or ends with a part in which another one ends or begins. tests/reference/train_bpe_in_batches.py
+// proves that this is exact. A round consists of four launches:
 //
 //   choose_batch    one block puts the first candidates in order, and takes the batch from them
 //   find_matches    a thread takes a symbol, and looks whether a pair of the batch begins there
 //   change_counts   a thread takes a match, and changes the counts of the pairs beside it
-//   write_tokens    a thread takes a match, and writes the new token; then it takes a new pair, which may become a candidate
+//   write_tokens    a thread takes a match, and writes the new token; then a new pair, which may become a candidate
 //
-// After some rounds the host looks at the state. It enlarges the table, lowers the threshold of candidates, and closes gaps.
+// After some rounds the host looks at the state: it enlarges the table, lowers the threshold, and closes gaps.
 //
-// One array of symbols contains all distinct words, with END before, between and after them. A token takes one symbol or more. The
-// first is its id. The last is its id with the bit TAIL, which the symbols between have, too. So the neighbours of a token are found
-// without links, and a merge writes three symbols. If many symbols are left over, `close_gaps` gives each token one symbol.
+// One array of symbols contains all distinct words, with END before, between and after them. A token takes one symbol
+// or more. The first is its id, the last its id with the bit TAIL, which the symbols between have, too. So neighbours
+// are found without links, and a merge writes three symbols. If many are left over, `close_gaps` gives each token one.
 //
-// A row of an open-addressing table is a pair with a 64-bit count. Counts are changed in place; pairs are never counted again. The
-// count of a pair rises only in the round in which the pair is born. So the *candidates*, all pairs whose count is at least a threshold, stay
-// complete if new pairs are added to them. As long as one candidate is left, the first of all pairs is a candidate.
+// A row of an open-addressing table is a pair with a 64-bit count, which is changed in place; pairs are never counted
+// again. The count rises only in the round in which the pair is born. So the *candidates*, all pairs that reach a
+// threshold, stay complete if new pairs are added. As long as one is left, the first of all pairs is a candidate.
 //
-// Additions of integers commute, and the matches of a round don't overlap. So the merges are the same for every schedule.
+// Additions of integers commute, and matches of a round don't overlap. So the merges are the same for every schedule.
 #include "common.cuh"
 
 // The symbol between words.
@@ -47,7 +47,7 @@ struct Training {
   u32* symbols;           // [n_symbols]
   const u32* begin;       // [n_words], the index of the first symbol of each word
   const u64* weight;      // [n_words], how often each occurs
-  const u32* first_word;  // [n_symbols / STRETCH + 2], the word of the first symbol of each stretch, or the word before that symbol
+  const u32* first_word;  // [n_symbols / STRETCH + 2], the word of the first symbol of each stretch, or the one before
   u32* length;            // [vocab_size], characters of each token
   u32* width;             // [vocab_size], symbols that each token takes
   u64* keys;              // [mask + 1], left << 32 | right, or FREE
@@ -55,7 +55,7 @@ struct Training {
   u32* born;              // [mask + 1], rows that were entered in this round
   u32* candidates;        // [2 * room], rows, in one half or the other
   u32* matches;           // [n_symbols / 2 + 1], the indexes at which pairs of the batch begin
-  u32* is_left;           // [vocab_size / 32 + 1], a bit for each token, set if the token is the left part of a pair of the batch
+  u32* is_left;           // [vocab_size / 32 + 1], a bit for each token: it is the left part of a pair of the batch
   u32* is_right;          // [vocab_size / 32 + 1], the same for right parts
   u64* batch_keys;        // [SLOTS], pairs of the batch, or FREE ...
   u32* batch_tokens;      // [SLOTS], ... and the tokens that they become
@@ -70,7 +70,7 @@ struct Training {
   alignas(8) u32 vocab_size;  // the largest number of tokens
   i64 least;                  // min_frequency, at least 1
   i64 max_length;             // pairs of this many characters or more are not counted
-  alignas(8) u32 has_veto;    // 0: all pairs may be merged. A test of `traits` for null would make loads generic on sm_100 and sm_120
+  alignas(8) u32 has_veto;    // 0: all may merge. Testing `traits` for null would make loads generic on sm_100, sm_120
   i64 max_words;              // limits of the veto (gputok.kernels.Veto)
   i64 max_characters;
   alignas(8) u32 colons;      // 1: a token may have a colon before a space
@@ -94,8 +94,8 @@ struct Corpus {
   alignas(8) u32 n_words;
 };
 
-// Where words begin, and for every STRETCH symbols the last word that begins before or at the first of them (`Stretches` of the
-// launcher).
+// Where words begin, and for every STRETCH symbols the last word that begins before or at the first of them
+// (`Stretches` of the launcher).
 struct Stretches {
   const u32* begin;  // [n_words]
   u32* first_word;   // [n]
@@ -135,8 +135,8 @@ enum State {
   N_READ,        // candidates that were read, in all passes
   STATE_SIZE
 };
-// TRAINED: no pair is left to merge. FULL: the pairs of this round need a larger table, and no count was changed yet. LOW: no
-// candidate is left. CROWDED: `candidates` has too little room.
+// TRAINED: no pair is left to merge. FULL: the pairs of this round need a larger table, and no count was changed yet.
+// LOW: no candidate is left. CROWDED: `candidates` has too little room.
 const u64 TRAINED = 1, FULL = 2, LOW = 3, CROWDED = 4;
 
 __device__ inline u64 pair_key(u32 left, u32 right) { return (u64)left << 32 | right; }
@@ -168,10 +168,11 @@ __device__ inline u64 merged_traits(u64 left, u64 right) {
   u64 flags = (left & (BEGINS_WORD | BEGINS_SPACE)) | (right & (ENDS_WORD | ENDS_COLON));
   if (has_colon_space(left, right)) flags |= COLON_SPACE;
   u64 words = words_of(left, right), characters = characters_of(left, right);
-  return flags | (characters < TRAIT_MOST ? characters : TRAIT_MOST) << TRAIT_BITS | (words < TRAIT_MOST ? words : TRAIT_MOST);
+  if (characters > TRAIT_MOST) characters = TRAIT_MOST;
+  return flags | characters << TRAIT_BITS | (words < TRAIT_MOST ? words : TRAIT_MOST);
 }
 
-// Returns true if a pair counts: if no limit forbids the token that it would become. Two initial symbols are never too long.
+// Returns true if a pair counts: no limit forbids the token that it becomes. Two initial symbols are never too long.
 __device__ inline bool may_merge(const Training& t, u32 left, u32 right) {
   i64 length = (i64)t.length[left] + t.length[right];
   if (length >= t.max_length && length != 2) return false;
@@ -181,8 +182,8 @@ __device__ inline bool may_merge(const Training& t, u32 left, u32 right) {
          (t.colons || !has_colon_space(a, b));
 }
 
-// Returns the row of a pair, or NO_ROW if the table does not have the pair. Other threads may enter pairs meanwhile, but not this one:
-// a pair that loses an occurrence in this round is not born in this round.
+// Returns the row of a pair, or NO_ROW if the table does not have the pair. Other threads may enter pairs meanwhile,
+// but not this one: a pair that loses an occurrence in this round is not born in this round.
 __device__ inline u32 find_pair(const Training& t, u64 key) {
   u32 row = (u32)pair_hash(key) & t.mask;
   while (true) {
@@ -193,9 +194,9 @@ __device__ inline u32 find_pair(const Training& t, u64 key) {
   }
 }
 
-// Returns the row of a pair, and enters the pair if the table does not have it; then the row is put on the list `born`. Returns NO_ROW
-// if half of the table is used, which only the first count can find: before a round, the table has room. All threads of a launch
-// may see room for one more pair before any of them takes it. So the table may become full, and the search ends after one pass.
+// Returns the row of a pair; if the table does not have it, enters it, and puts it on the list `born`. Returns NO_ROW
+// if half of the table is used, which only the first count can find: before a round, the table has room. All threads
+// may see room for one more pair before any takes it: so the table may become full, and a search ends after a pass.
 __device__ inline u32 enter_pair(const Training& t, u64 key) {
   u32 row = (u32)pair_hash(key) & t.mask;
   for (u32 looks = 0; looks <= t.mask; looks++) {
@@ -363,13 +364,15 @@ __device__ inline u32 merged(const Training& t, u32 left, u32 right) {
   }
 }
 
-// A pair in the order of merging: the pair with the smaller `distance` comes first; of equal ones, that with the smaller key.
+// A pair in the order of merging: the smaller `distance` comes first; of equal ones, the smaller key.
 struct Ranked {
   u64 distance;  // the largest count minus the count of the pair
   u64 key;
 };
 
-__device__ inline bool before(const Ranked& a, const Ranked& b) { return a.distance < b.distance || (a.distance == b.distance && a.key < b.key); }
+__device__ inline bool before(const Ranked& a, const Ranked& b) {
+  return a.distance < b.distance || (a.distance == b.distance && a.key < b.key);
+}
 
 // Returns the byte number `level` of `distance` and the key, which are 16 bytes, from the highest byte on.
 __device__ inline u32 digit(const Ranked& pair, int level) {
@@ -413,7 +416,7 @@ __device__ inline void clear_batch(const Training& t, Chooser& s, u64 n_merges) 
   __syncthreads();
 }
 
-// Copies the candidates that still reach the threshold to the other half. Returns their number; *most: the largest count.
+// Copies the candidates that still reach the threshold to the other half. Returns their number; *most: the top count.
 __device__ inline u32 keep_candidates(const Training& t, Chooser& s, const u32* from, u32* to, u64* most) {
   u64 threshold = t.state[THRESHOLD], largest = 0;
   for (u32 i = threadIdx.x; i < (u32)t.state[N_CANDIDATES]; i += CHOOSERS) {
@@ -432,11 +435,11 @@ __device__ inline u32 keep_candidates(const Training& t, Chooser& s, const u32* 
 
 __device__ inline Ranked ranked(const Training& t, u32 row, u64 most) { return {most - t.counts[row], t.keys[row]}; }
 
-// Puts pairs that come before all others into s.distance, s.key and s.row: all `n` of them, or MOST / 4 to MOST, or fewer if one more
-// would be too many. They are the pairs before `end`, which is found byte by byte. The pairs before `end`, and those that have the
-// bytes of `end` so far, are more than MOST. So one of the next bytes is the first at which they become too many. No pair has
-// a larger distance than one that just reaches the threshold. So the bytes that are 0 in its distance are skipped.
-// Returns how often the candidates were read.
+// Puts pairs that come before all others into s.distance, s.key and s.row: all `n` of them, or MOST / 4 to MOST, or
+// fewer if one more would be too many. They are the pairs before `end`, which is found byte by byte. The pairs before
+// `end`, and those that have the bytes of `end` so far, are more than MOST. So one of the next bytes is the first at
+// which they become too many. No pair has a larger distance than one that just reaches the threshold. So the bytes that
+// are 0 in its distance are skipped. Returns how often the candidates were read.
 __device__ inline u32 select_first(const Training& t, Chooser& s, const u32* rows, u32 n, u64 most) {
   Ranked end = {FREE, FREE};
   u32 n_before = 0, n_passes = 0;
@@ -475,7 +478,7 @@ __device__ inline u32 select_first(const Training& t, Chooser& s, const u32* row
   return n_passes + 1;
 }
 
-// Puts the first pairs in order, and ends the batch before the first pair that meets an earlier one. Returns the size of the batch.
+// Puts the first pairs in order. Returns the size of the batch: up to the first pair that meets an earlier one.
 __device__ inline u32 order_first(Chooser& s) {
   u32 thread = threadIdx.x, n = s.n_first;
   if (thread < n) {
@@ -527,8 +530,8 @@ extern "C" __global__ void choose_batch(const __grid_constant__ Training t) {
     if (threadIdx.x == 0) stop(t, CROWDED);
     return;
   }
-  u64 threshold = t.state[THRESHOLD], side = t.state[SIDE], n_tokens = t.state[N_TOKENS], n_merges = t.state[N_MERGES], most;
-  u64 n_read = t.state[N_CANDIDATES];
+  u64 threshold = t.state[THRESHOLD], side = t.state[SIDE], n_tokens = t.state[N_TOKENS], n_merges = t.state[N_MERGES];
+  u64 n_read = t.state[N_CANDIDATES], most;
   u32* kept = t.candidates + (1 - side) * t.room;
   clear_batch(t, s, n_merges);
   u32 n = keep_candidates(t, s, t.candidates + side * t.room, kept, &most);
@@ -566,7 +569,7 @@ extern "C" __global__ void find_matches(const __grid_constant__ Training t) {
       u32 step = t.width[left], at = (u32)index;
       u32 right = t.symbols[at + step];
       if (right == left) {
-        // In a row of equal tokens, every other token is merged with the next one. The thread of the first token finds all matches.
+        // In a row of equal tokens, every other one is merged with the next. The thread of the first finds all matches.
         if (token_before(t, at) != left && merged(t, left, left) != NONE)
           for (; t.symbols[at] == left && t.symbols[at + step] == left; at += 2 * step)
             t.matches[atomicAdd(&t.state[N_MATCHES], (u64)1)] = at;
@@ -583,15 +586,15 @@ extern "C" __global__ void find_matches(const __grid_constant__ Training t) {
   }
 }
 
-// Returns true if the table has room for all pairs that can be born: at most two for each match, and at most two of each new token
-// with each token.
+// Returns true if the table has room for all pairs that can be born: at most two for each match, and at most two of
+// each new token with each token.
 __device__ inline bool has_room(const Training& t) {
   u64 by_matches = 2 * t.state[N_MATCHES], by_tokens = 2 * t.state[N_BATCH] * t.state[N_TOKENS];
   return t.state[ROWS_BEFORE] + (by_matches < by_tokens ? by_matches : by_tokens) <= (u64)t.mask / 2 + 1;
 }
 
-// Changes the counts of the pairs beside all matches. Symbols are still those before the round. If two matches are neighbours, the
-// thread of the left match changes the counts of the pair between them.
+// Changes the counts of the pairs beside all matches. Symbols are still those before the round. If two matches are
+// neighbours, the thread of the left match changes the counts of the pair between them.
 // [at most 64 registers, 0 bytes shared]
 extern "C" __global__ void change_counts(const __grid_constant__ Training t) {
   if (load_shared_word(&t.state[DONE])) return;

@@ -1,10 +1,10 @@
 """Launches the training of BPE on a CUDA device; train_bpe.cu says what a round does.
 
-Memory: 10 bytes for each symbol (4 for itself, 4 for a copy while gaps are closed, 2 for matches), and 12 bytes for each
-distinct word, which also has a symbol for its end. Indexes of symbols have 32 bits: 43 GB hold all of the 2**32 - 1 symbols. So
-text that is not cut into words takes 10 bytes a symbol, and 80 GB hold the largest number of symbols, 4.29 billion. Words of six
-symbols take (7 * 10 + 12) / 6 = 13.7 bytes a symbol; 80 GB hold 3.7 billion symbols of such words (by their indexes), and a T4
-(15 GB) holds 1.1 billion.
+Memory: 10 bytes for each symbol (4 for itself, 4 for a copy while gaps are closed, 2 for matches), and 12 bytes for
+each distinct word, which also has a symbol for its end. Indexes of symbols have 32 bits: 43 GB hold all of the 2**32 -
+1 symbols. So text that is not cut into words takes 10 bytes a symbol, and 80 GB hold the largest number of symbols,
+4.29 billion. Words of six symbols take (7 * 10 + 12) / 6 = 13.7 bytes a symbol; 80 GB hold 3.7 billion symbols of such
+words (by their indexes), and a T4 (15 GB) holds 1.1 billion.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def train_bpe(
             return _trained(device, (symbols, offsets, counts), tokens, token_offsets, limits, progress)
     except MemoryError as error:
         raise MemoryError(
-            f"the memory of {device.name} does not hold the {len(symbols):,} symbols of {len(counts):,} distinct words and "
-            f"their pairs ({error}): use device='cpu', or leave out rare words"
+            f"the memory of {device.name} does not hold the {len(symbols):,} symbols of {len(counts):,} distinct words "
+            f"and their pairs ({error}): use device='cpu', or leave out rare words"
         ) from error
     except _ByCpu as error:
         from gputok.kernels.cpu.train_bpe import train_bpe
@@ -121,7 +121,7 @@ class _Names:
         self._log, self._counts = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
 
     def add(self, log: np.ndarray, counts: np.ndarray) -> None:
-        """Adds merges, uint64[n]: left << 32 | right, with their counts, int64[n]. Raises _ByCpu if a merge spells a token that exists."""
+        """Adds merges, uint64[n]: left << 32 | right, with counts, int64[n]. _ByCpu: one spells a token that exists."""
         self._log.append(log)
         self._counts.append(counts)
         for a, b in zip((log >> np.uint64(32)).tolist(), (log & np.uint64(_END)).tolist(), strict=True):
@@ -222,8 +222,8 @@ def _laid_out(device: Device, symbols: np.ndarray, offsets: np.ndarray, counts: 
     xp, n, n_words = device.xp, len(symbols), len(counts)
     if n + n_words + 1 > _MOST_SYMBOLS:
         raise MemoryError(
-            f"the distinct words have {n:,} symbols, and their indexes on a GPU have 32 bits: use device='cpu', or leave "
-            "out rare words"
+            f"the distinct words have {n:,} symbols, and their indexes on a GPU have 32 bits: use device='cpu', or "
+            "leave out rare words"
         )
     is_narrow = symbols.dtype.itemsize <= 2
     arrays = (symbols.astype(np.uint16 if is_narrow else np.uint32, copy=False), np.asarray(offsets).astype(np.uint32))
@@ -253,7 +253,7 @@ def _laid_out(device: Device, symbols: np.ndarray, offsets: np.ndarray, counts: 
 
 
 def _first_words(device: Device, begin: Any, n_words: int, n_symbols: int) -> Any:
-    """Returns uint32[n_symbols / STRETCH + 2]: the word of the first symbol of each stretch, or the word before that."""
+    """Returns uint32[n_symbols / STRETCH + 2]: the word of the first symbol of each stretch, or the one before it."""
     n = n_symbols // _STRETCH + 2
     found = Stretches(begin, device.xp.empty(n, device.xp.uint32), n_words, n)
     launch(device, "train_bpe.cu", "find_stretches", found)

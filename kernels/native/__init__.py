@@ -1,8 +1,8 @@
 """Chooses how kernels run: as machine code that came with the package, or compiled on this machine at their first use.
 
-A wheel contains a library with the kernels' machine code, calls.py, and faces/ (the modules without what only Numba reads);
-kernels/wheel writes them when the wheel is built. A source tree contains none, so that changed code is always compiled; if a
-wheel with the same kernels is installed, as after `pip install .` in a clone, the source tree uses its machine code.
+A wheel contains a library with the kernels' machine code, calls.py, and faces/ (the modules without what only Numba
+reads), which kernels/wheel writes. A source tree contains none, so that changed code is always compiled; if a wheel
+with the same kernels is installed, as after `pip install .` in a clone, the source tree uses its machine code.
 """
 
 from __future__ import annotations
@@ -64,10 +64,8 @@ def _chosen() -> MachineCode:
         return MachineCode(None, f"compiled here by Numba: {error}")
     fitting = [level for number, level in LEVELS.items() if number <= library.gputok_level() and level in calls.LEVELS]
     if not fitting:
-        return MachineCode(
-            None,
-            "compiled here by Numba: the machine code is for newer processors than this (a wheel for all: GPUTOK_LEVELS=all)",
-        )
+        why = "the machine code is for newer processors than this (a wheel for all: GPUTOK_LEVELS=all)"
+        return MachineCode(None, f"compiled here by Numba: {why}")
     if not suits(library):
         return MachineCode(None, "compiled here by Numba: the machine code is for another layout of NumPy's arrays")
     level = fitting[-1]
@@ -77,9 +75,9 @@ def _chosen() -> MachineCode:
 
 
 def _library() -> tuple[Any, str] | str:
-    """Finds calls.py and the library: beside this module or, for a source tree, in an installed wheel of the same kernels.
+    """Finds calls.py and the library, here or in an installed wheel of the same kernels; or why there are none.
 
-    `import gputok` in the root of a clone takes the source tree, whatever is installed. Returns the reason if there are none.
+    `import gputok` in the root of a clone takes the source tree, whatever is installed.
     """
     try:
         from gputok.kernels.native import calls
@@ -98,9 +96,10 @@ def _library() -> tuple[Any, str] | str:
                 return calls, library
             others.append(place)
     if others:
+        here = os.path.dirname(os.path.dirname(_HERE))
         return (
-            f"this is the source tree in {os.path.dirname(os.path.dirname(_HERE))}, and the gputok installed in {others[0]} has other kernels "
-            "(run Python in another folder to use the installed one, or install this one by pip install -e '.[jit]')"
+            f"this is the source tree in {here}, and the gputok installed in {others[0]} has other kernels (run Python "
+            "in another folder to use the installed one, or install this one by pip install -e '.[jit]')"
         )
     return "this is a source tree, or was installed without a C compiler"
 

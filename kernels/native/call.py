@@ -54,7 +54,7 @@ def arrays(library: ctypes.CDLL) -> Callable[..., np.ndarray]:
 
 
 def fail(call: Callable[..., Any], code: int, slots: Any, arguments: tuple) -> Any:
-    """Raises the error of a kernel; if an argument was a subclass of arrays, first calls the kernel again with plain arrays."""
+    """Raises the error of a kernel; if an argument was a subclass of arrays, first calls again with plain arrays."""
     if code == WRONG_ARGUMENT:
         plain = _plain(arguments)
         if _types(plain) != _types(arguments):
@@ -91,7 +91,7 @@ def _types(value: Any) -> str:
 
 
 def suits(library: ctypes.CDLL) -> bool:
-    """Returns True if arrays have the layout that the machine code expects, and tells the library where their fields begin."""
+    """Whether arrays have the layout that the machine code expects; tells the library where their fields begin."""
     array = np.zeros((2, 3), np.uint16)
     head = object.__basicsize__
     fields = (ctypes.c_int64 * 7).from_address(id(array) + head)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 
 class Preparation:
-    """The time that the threads of this process have spent on loading and compiling, and the number of compiled kernels."""
+    """The time that the threads of this process spent on loading and compiling, and the number of compiled kernels."""
 
     def __init__(self) -> None:
         self._lock, self._busy, self._since, self._before = allocate_lock(), 0, 0.0, 0.0

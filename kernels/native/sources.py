@@ -1,4 +1,4 @@
-"""A hash of the sources that machine code depends on: a wheel records it, and a source tree compares it with its own."""
+"""A hash of the sources that machine code depends on: a wheel records it, a source tree compares it with its own."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Builds the wheel, by setuptools, with the machine code of the kernels.
 
 A C compiler links the code, or Zig's if there is none. The code is for processors like this machine's, and newer ones;
-`GPUTOK_LEVELS=all` adds code for older ones, as the released wheels have it. `GPUTOK_PURE=1` and editable installs leave the code out: then kernels
-are compiled at their first use. `GPUTOK_CUBINS=1` adds the machine code of the CUDA kernels (2.2 MB, 0.5 zipped), for which NVRTC is
-downloaded (90 MB); it is also added if NVRTC is installed. Without it, CuPy compiles the CUDA kernels at their first use.
+`GPUTOK_LEVELS=all` adds code for older ones, as the released wheels have it. `GPUTOK_PURE=1` and editable installs
+leave the code out: kernels are compiled at their first use. Machine code of the CUDA kernels (2.2 MB, 0.5 zipped)
+is added if NVRTC is installed, or `GPUTOK_CUBINS=1` downloads it (90 MB); else CuPy compiles them at their first use.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Compiles the CUDA kernels to machine code (cubins) without a GPU, by NVRTC from the package nvidia-cuda-nvrtc.
 
-`python -m gputok.kernels.wheel.cubins FOLDER` writes a cubin of each source for each architecture. A device runs those of its own
-major version of compute capability, up to its own minor version.
+`python -m gputok.kernels.wheel.cubins FOLDER` writes a cubin of each source for each architecture. A device runs those
+of its own major version of compute capability, up to its own minor version.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """From the kernels to LLVM's bitcode, and an entry for each kernel: the first step of making a wheel's machine code.
 
-Numba compiles each kernel for the declared arguments as far as LLVM's intermediate code. The code does not depend on Python:
-the *entry* of a kernel is a C function
+Numba compiles each kernel for the declared arguments as far as LLVM's intermediate code. The code does not depend on
+Python: the *entry* of a kernel is a C function
 
     int32 entry(int64 *slots)
 
 that reads its arguments from slots of eight bytes (an array by the address of its object, with the fields of
-`PyArrayObject_fields` of NumPy's C interface), overwrites the slots with its result, and returns 0 or an error code. Of a kernel that is a C function, the entry has the same arguments.
-`object_files` makes machine code of it, `write_calls` the Python functions that fill the slots.
+`PyArrayObject_fields` of NumPy's C interface), overwrites the slots with its result, and returns 0 or an error code.
+The entry of a kernel that is a C function has the same arguments. `object_files` makes machine code of entries,
+`write_calls` the Python functions that fill the slots.
 
 This module uses internal names of the release of Numba that backend.py requires.
 """
@@ -81,7 +82,7 @@ def _find_lifetimes(self: Any, emit_dels: bool = False, extend_lifetimes: bool =
 
 @global_compiler_lock
 def bitcode(modules: Sequence[str]) -> tuple[bytes, list[Kernel]]:
-    """Compiles the kernels of some modules as far as LLVM's bitcode, which is for any level; also returns these kernels."""
+    """Compiles the kernels of some modules to LLVM's bitcode, which is for any level; also returns these kernels."""
     _prepare_numba()
     merged: Any = llvm.parse_assembly("")
     kernels, linked = list[Kernel](), set[Any]()
@@ -107,7 +108,7 @@ def bitcode(modules: Sequence[str]) -> tuple[bytes, list[Kernel]]:
 
 
 def _link(merged: Any, library: Any, linked: set[Any]) -> None:
-    """Links a library of Numba, and those that it calls, unless they are `linked`: Numba would link a copy to each caller."""
+    """Links a library of Numba, and those that it calls, unless `linked`: Numba would link a copy to each caller."""
     if library not in linked:
         linked.add(library)
         merged.link_in(library._final_module, preserve=True)
@@ -187,7 +188,7 @@ class _Slots:
         return value
 
     def _elements(self, kind: Elements, slot: ir.Value) -> ir.Value:
-        """Reads the fields of an array object (PyArrayObject_fields of NumPy's C interface), after checking its type."""
+        """Reads the fields of an array object (`PyArrayObject_fields`), after checking its type."""
         builder = self._builder
         head = builder.load(self._head)
         fields = builder.add(slot, head)

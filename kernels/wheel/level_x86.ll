@@ -2,8 +2,8 @@
 ; V2_ONE_C, V3_ONE_C and V3_SEVEN_B stand for numbers of `objects.X86_FEATURES`.
 
 define internal { i32, i32, i32, i32 } @cpuid(i32 %leaf) {
-  %r = call { i32, i32, i32, i32 } asm sideeffect "cpuid", "={ax},={bx},={cx},={dx},0,2,~{dirflag},~{fpsr},~{flags}"(i32 %leaf, i32 0)
-  ret { i32, i32, i32, i32 } %r
+  %r = call { i32, i32, i32, i32 } asm sideeffect "cpuid", "={ax},={bx},={cx},={dx},0,2,~{dirflag},~{fpsr},~{flags}"(i32
+  %leaf, i32 0) ret { i32, i32, i32, i32 } %r
 }
 define i32 @gputok_level() {
   %one = call { i32, i32, i32, i32 } @cpuid(i32 1)

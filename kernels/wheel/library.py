@@ -66,12 +66,13 @@ def build(folder: pathlib.Path, say: Any = print) -> None:
     command = linker()
     if command is None and sys.platform != "win32":
         raise SystemExit(
-            "gputok: found no C compiler to link the kernels; install one, or set GPUTOK_PURE=1 to build without machine code"
+            "gputok: found no C compiler to link the kernels; install one, or build without machine code (GPUTOK_PURE=1)"
         )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     all_modules, levels = modules(), object_files.levels()
     say(
-        f"gputok: making machine code of the kernels in {len(all_modules)} modules, for {', '.join(levels)} ({cores} cores)"
+        f"gputok: making machine code of the kernels in {len(all_modules)} modules, for {', '.join(levels)} "
+        f"({cores} cores)"
     )
     kernels, objects = [], [object_files.runtime()]
     spawn = multiprocessing.get_context("spawn")

@@ -1,4 +1,4 @@
-"""From LLVM's bitcode to object files, one for each part of the kernels and level of the processor, and one for what all of them share.
+"""From LLVM's bitcode to object files: one for each part of the kernels and level of the processor, and one for all.
 
 The code of that is LLVM's intermediate code in the files `*.ll` beside this module: `runtime.ll` (memory of arrays),
 `level_x86.ll` (what the processor can do).

@@ -1,6 +1,6 @@
 """Writing the faces of a wheel: the modules of `gputok.kernels.cpu` as Python needs them where machine code serves.
 
-A face lacks what only Numba reads: kernels, and what only kernels name. To read it would take each process some milliseconds.
+A face lacks what only Numba reads: kernels, and what only kernels name, which takes each process some milliseconds.
 """
 
 from __future__ import annotations

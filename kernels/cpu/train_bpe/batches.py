@@ -1,4 +1,4 @@
-"""The merges of training BPE in batches, on several threads: see train.py for the words, train_bpe_in_batches.py for the proof.
+"""The merges of training BPE in batches, on threads: for the words see train.py, for the proof train_bpe_in_batches.py.
 
 A batch is a prefix of the order of pairs without an id on both sides. Its steps are:
 
@@ -8,17 +8,17 @@ A batch is a prefix of the order of pairs without an id on both sides. Its steps
     settle    each shard adds up the weights of all parts, lowers old pairs, and makes new ones
     queue     the first thread subtracts late losses, and queues the new pairs
 
-The neighbours are divided into *shards* by a hash, and one thread settles a shard: all that is added up for a pair is in one
-shard. A pair that is made in a batch may lose occurrences in the same batch (`abcd` with (a, b) and (c, d), or `abab`).
-Such late losses are noted, and subtracted after all shards are settled.
+The neighbours are divided into *shards* by a hash, and one thread settles a shard: all that is added up for a pair is
+in one shard. A pair that is made in a batch may lose occurrences in the same batch (`abcd` with (a, b) and (c, d), or
+`abab`). Such late losses are noted, and subtracted after all shards are settled.
 
-Words are independent, and sums of integers don't depend on the order: so the merges are the same for any number of parts and
-threads. Numbers of rows depend on the schedule, but nothing is ordered by them.
+Words are independent, and sums of integers don't depend on the order: so the merges are the same for any number of
+parts and threads. Numbers of rows depend on the schedule, but nothing is ordered by them.
 
-To apply or to settle is a *step*; the units of a step are the parts, or the shards. A thread claims a unit by setting its
-number to that of the step, which succeeds only once. A thread prefers its own unit, and takes over others that nobody has
-begun, so that a thread that the system does not run holds up nothing. A thread that wakes up late finds its claims refused;
-it reads the batch only after a claim succeeded. A step ends when each unit is done.
+To apply or to settle is a *step*; the units of a step are the parts, or the shards. A thread claims a unit by setting
+its number to that of the step, which succeeds only once. A thread prefers its own unit, and takes over others that
+nobody has begun, so that a thread that the system does not run holds up nothing. A thread that wakes up late finds its
+claims refused; it reads the batch only after a claim succeeded. A step ends when each unit is done.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ def _replace_all(s, part, n_batch):
 
 @kernel
 def _apply(s, number):
-    """A unit of the step that applies a batch. If an array of the part must grow, sets what it needs, and does the rest later."""
+    """A unit of the step that applies a batch. If an array of the part must grow, sets its need, to be called again."""
     part, n_batch = layout.part_of(s, number), np.uint64(s.at[layout.N_BATCH])
     if part.at[layout.APPLIED] == s.at[layout.BATCH]:
         return
@@ -219,7 +219,7 @@ def _new_key(s, key):
 
 @kernel(inline=True)
 def _add_up(s, own, shard, n_all):
-    """Adds up the weights of the distinct keys of a shard, and replaces the weights by their numbers. -> how many keys there are."""
+    """Adds up the weights of the distinct keys of a shard, and replaces them by numbers of keys. -> how many keys."""
     slots, keys, sums = own.settled_slots, own.settled_keys, own.settled_sums
     if layout.n_parts_of(s) == U1:  # which notes no key twice
         for i in range(n_all):
@@ -381,8 +381,8 @@ def _is_ready(s):
 def assist(state, number, seen):
     """What the other threads do: units of steps, each step once, until the turn is over.
 
-    number: the part that the thread prefers; seen: the last step at which it has worked. -> the last step; -1: the turn is over.
-    A thread that has waited for long returns, too, so that others can run.
+    number: the part that the thread prefers; seen: the last step at which it has worked. -> the last step; -1: the turn
+    is over. A thread that has waited for long returns, too, so that others can run.
     """
     s, looks = as_views(state), 0
     while looks < _WAIT:
@@ -493,10 +493,7 @@ def _queue_new(s):
 
 @kernel(layout.State, i64, i64)
 def merge_in_batches(state, work, most):
-    """What the first thread does: merges until done, until `work` symbols have been merged, or until something must grow.
-
-    most: pairs of a batch, at most MOST.
-    """
+    """Merges, as the first thread, until done, for `work` symbols, or until an array must grow; most: of a batch."""
     s = as_views(state)
     before = s.at[layout.WORK]
     while True:

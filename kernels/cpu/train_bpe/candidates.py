@@ -1,6 +1,6 @@
 """The queue of pairs: a heap of (count, key, row) of those whose count is at least a floor.
 
-If no such pair is left, the floor falls to its half, and one scan queues the pairs that reach it. Most pairs wait for ever.
+If no such pair is left, the floor falls to its half, and one scan queues the pairs that reach it. Most wait for ever.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _before(s, i, j):
 
 @kernel
 def _spelled_before(s, key, other_key):
-    """The rule for ties of SentencePiece: the pair of fewer initial symbols, then the smaller string, then the smaller pair.
+    """SentencePiece's rule for ties: the pair of fewer initial symbols, then the smaller string, then the smaller pair.
 
     Both indices in `text` stay within the strings of the tokens that the keys name.
     """

@@ -1,4 +1,4 @@
-"""Laying out words for BPE training, and indexing their pairs: which pairs are stored, and the list of each in each part."""
+"""Laying out words for BPE training, and indexing their pairs: which are stored, and their lists in each part."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BLOCK = 64  # words; blocks go to the parts in turn, so that each part has words
 
 @kernel(i64[:], i64[:], i64[:])
 def measure(offsets, counts, blocks):
-    """Measures the words of each block: the positions of words of weight 256 and more, of weight 2 to 255, and of weight 1.
+    """Measures the words of each block: the positions of those of weight 256 and more, of weight 2 to 255, and of 1.
 
     Words of one symbol have no pair and are left out.
 
@@ -120,7 +120,7 @@ def choose_characters(state, sums, rows):
 def deal_characters(state, number, table, rows):
     """Makes the lists of a part; table: see `count_characters`; rows: see `choose_characters`.
 
-    The pool has room: a list takes two entries more than the pair has occurrences, and the pair has at least one position.
+    The pool has room: a list takes two entries more than the pair has occurrences, of which there is one at least.
     """
     s = as_views(state)
     part, few = layout.part_of(s, number), np.uint64(state.at[layout.TOKENS])
@@ -149,7 +149,7 @@ def deal_characters(state, number, table, rows):
 def order_places(state, number, order, start):
     """Deals the positions of a part to their left symbols.
 
-    order: uint32[positions of the part]; start: int64[ids + 1], all 0, gets the end of the positions of each symbol in `order`.
+    order: uint32[positions of the part]; start: int64[ids + 1], all 0, gets where those of each symbol end in `order`.
     """
     s = as_views(state)
     part, sentinel = layout.part_of(s, number), np.uint64(len(state.length) - 1)
@@ -177,9 +177,9 @@ def order_places(state, number, order, start):
 def index_pairs(state, order, start, begin):
     """Stores each pair that reaches the threshold, and makes its lists.
 
-    order, start: those of `order_places` for all parts, one after the other; begin: int64[parts], where each part begins in
-    `order`. Each left symbol gathers its right neighbours, in all parts. Their `right` and the `left` of the first part are
-    scratch memory, and 0 before and afterwards.
+    order, start: those of `order_places` for all parts, one after the other; begin: int64[parts], where each part
+    begins in `order`. Each left symbol gathers its right neighbours, in all parts. Their `right` and the `left` of the
+    first part are scratch memory, and 0 before and afterwards.
     """
     s = as_views(state)
     first = layout.part_of(s, 0)
@@ -214,7 +214,7 @@ def index_pairs(state, order, start, begin):
 
 @kernel(inline=True)
 def _places_of(start, begin, number, ids, a):
-    """Where the positions with left symbol a begin and end in `order`; `order_places` has moved each start to its end."""
+    """Where the positions with left symbol a begin and end in `order`; `start` has ends after `order_places`."""
     offset, ends = np.uint64(begin[number]), number * ids
     low = offset
     if a > np.uint64(0):
@@ -224,7 +224,7 @@ def _places_of(start, begin, number, ids, a):
 
 @kernel(inline=True)
 def _gather_right(s, part, first, order, low, high, step, n_touched):
-    """Adds up weights by right neighbour in first.left, and numbers in part.right; returns the number of distinct neighbours."""
+    """Adds up weights by right neighbour in first.left, and numbers in part.right; returns how many differ."""
     classes = layout.classes_of(part)
     for i in range(low, high):
         if i + np.uint64(layout.AHEAD) < high:

@@ -1,4 +1,4 @@
-"""The state of BPE training (see train.py): what all threads share, and what one thread owns; and the hash table of pairs."""
+"""The state of BPE training (see train.py): what threads share, and what one thread owns; the hash table of pairs."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ AHEAD = 24  # list entries between a prefetch and its use
 AHEAD_PAIRS = 8
 MOST = 256  # merges of a batch
 
-# How a turn of the work ends: all is done; the turn is used up; no stored pair is left; an array must grow; a merge gives the
-# string of a token that the words contain already; other threads are not ready yet
+# How a turn of the work ends: all is done; the turn is used up; no stored pair is left; an array must grow; a merge
+# gives the string of a token that the words contain already; other threads are not ready yet
 DONE, PAUSED, DRY, GROW, RESPELLED, WAITING = range(6)
 
 # What a turn begins with, in State.at[PHASE]

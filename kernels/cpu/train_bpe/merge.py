@@ -1,4 +1,4 @@
-"""The steps of a merge of training BPE that one thread takes; `batches.py` takes them for many merges, on several threads."""
+"""The steps of a merge of training BPE that one thread takes; `batches.py` takes them for many merges, on threads."""
 
 from __future__ import annotations
 

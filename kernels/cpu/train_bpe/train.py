@@ -5,12 +5,12 @@ between them. A token of length n keeps its n positions, and its id stands at it
 neighbour of a token at p is `S[p - 1]`, and the right neighbour `S[p + length]`, without any links.
 
 - A pair (a, b) has a list of the first positions of `a`, which is written once. An entry is stale, and skipped, unless
-  `S[p] == a` and `S[p + length[a]] == b` still hold; a merge overwrites the first position of the right part with an invalid
-  id. Lists ascend, so that a run `aaaa` merges from left to right.
+  `S[p] == a` and `S[p + length[a]] == b` still hold; a merge overwrites the first position of the right part with an
+  invalid id. Lists ascend, so that a run `aaaa` merges from left to right.
 - While a pair is merged, weights are gathered by *neighbour*; afterwards each distinct neighbour costs one look-up.
 - Pairs with a count below a threshold are not stored. The count of a pair never rises after the pair was made, so these
-  pairs can't come first as long as a pair reaches the threshold. If no pair does, the threshold is lowered, and one scan
-  indexes the pairs again.
+  pairs can't come first as long as a pair reaches the threshold. If no pair does, the threshold is lowered, and one
+  scan indexes the pairs again.
 - The queue is a heap of the pairs whose count is at least a floor. If none is left, the floor falls. If a count has
   fallen, that is noticed when the pair comes up.
 - Each thread has a *part* of the words, in blocks that go to the parts in turn, with symbols, lists and memory for
@@ -100,8 +100,8 @@ def train_bpe_of_parts(
 ) -> BpeMerges:
     """`train_bpe` for words that are spelled some at a time, so that memory holds their symbols only once.
 
-    parts() gives (symbols, offsets, counts) of some words at a time, and each call gives all words. At most `threads` threads
-    merge; a small corpus takes fewer.
+    parts() gives (symbols, offsets, counts) of some words at a time, and each call gives all words. At most `threads`
+    threads merge; a small corpus takes fewer.
     """
     training = Training(parts, tokens, token_offsets, limits, sizes, threads)
     if training.is_merged(limits, progress):
@@ -123,8 +123,8 @@ def _arrays(*specs: dict[str, tuple[int, Any]]) -> list[dict[str, np.ndarray]]:
     """Makes arrays of zeros, by name, with these sizes and dtypes, all in one block of memory.
 
     NumPy asks the operating system for huge pages if a block has 4 MiB or more. The page faults of small pages took a
-    sixth of the time of a corpus whose merges take 30 ms. And a block of 32 MiB or more is always new memory, of which only
-    what is touched is cleared: arrays of which mostly the beginning is used come last, where they share few pages with others.
+    sixth of the time of a corpus whose merges take 30 ms. And a block of 32 MiB or more is always new memory, of which
+    only what is touched is cleared: arrays of which mostly the beginning is used come last, and share few pages.
     """
     keys = [(i, name) for i, each in enumerate(specs) for name in each]
     keys.sort(key=lambda key: key[1] in _SPARSE)
@@ -154,17 +154,18 @@ class Training:
         n_tokens, n_places = len(token_offsets) - 1, int(n_of_weight.sum())
         if n_places + 1 >= 1 << 32:
             raise OverflowError(
-                f"the distinct words have {n_places + 1:,} symbols, and at most {1 << 32:,} can be trained on: leave out rare words"
+                f"the distinct words have {n_places + 1:,} symbols, and at most {1 << 32:,} can be trained on: leave "
+                "out rare words"
             )
         ids = int(min(max(limits.vocab_size, n_tokens), n_tokens + n_symbols))
         self._floor = max(1, limits.min_frequency)
-        # On real text, 2 to 10 times below the count of the last merge, so that the pairs are indexed only once. Pairs that
-        # occur once are so many that they are stored only if the expected threshold is 1 or less
+        # On real text, 2 to 10 times below the count of the last merge, so that the pairs are indexed only once. Pairs
+        # that occur once are so many that they are stored only if the expected threshold is 1 or less
         expected, rest = divmod(self._total, 128 * max(limits.vocab_size - n_tokens, 1))
         threshold = max(self._floor, expected + (expected == 1 and rest > 0))
         self._n_places = n_places
-        # On real text, a merge makes 2 to 4 pairs that reach the threshold, and 12 of Chinese. Room for as many as there may be
-        # would spread the arrays over twice the huge pages
+        # On real text, a merge makes 2 to 4 pairs that reach the threshold, and 12 of Chinese. Room for as many as
+        # there may be would spread the arrays over twice the huge pages
         room = min(self._most_pairs(threshold), max(4 * ids + n_places // 64, self._n_of_table(n_tokens) // 2))
         specs: dict[str, tuple[int, Any]] = {
             "at": (layout.N_SCALARS, np.int64),

@@ -1,1 +1,1 @@
-"""Training of Unigram: suffixes of words, from which the first pieces come, and tries of words that share their prefixes."""
+"""Training of Unigram: suffixes of words, from which the first pieces come, and tries of words by their prefixes."""

@@ -1,9 +1,9 @@
 """Sorting the suffixes of words, and finding the substrings that could be pieces of a Unigram model.
 
 The text is one array of character ids: a 0, and then the unique words one after the other with a 0 after each word;
-uint16[n], or uint32[n] for a large alphabet. A key (uint64) holds the characters from a position to the end of the word and
-the 0, forwards (step 1) or backwards (step -1), in a `PrefixCode` that keeps their order: as many as fit KEY_BITS, from the top
-bit down. So suffixes compare a dozen characters at a time.
+uint16[n], or uint32[n] for a large alphabet. A key (uint64) holds the characters from a position to the end of the word
+and the 0, forwards (step 1) or backwards (step -1), in a `PrefixCode` that keeps their order: as many as fit KEY_BITS,
+from the top bit down. So suffixes compare a dozen characters at a time.
 
 All functions work on ranges of words or buckets that do not depend on the number of threads.
 """
@@ -159,9 +159,9 @@ def deal_words(text, starts, step, code, first, last, group_of, at, order, cache
 def deal_suffixes(text, ends, counts, lcp, n_chars, code, first, last, group_of, at, order, cache, weight):
     """Writes the different suffixes of words first:last into the groups of their buckets, from at[group] on.
 
-    Of each suffix: its position, its key, and the number of its occurrences in these words. The words are sorted by their
-    reverses. text[ends[w]] is the 0 after word w. Word w has its last lcp[w] characters in common with the word before;
-    its longer suffixes are new. If `order` is empty, `at` counts the buckets.
+    Of each suffix: its position, its key, and the number of its occurrences in these words. The words are sorted by
+    their reverses. text[ends[w]] is the 0 after word w. Word w has its last lcp[w] characters in common with the word
+    before; its longer suffixes are new. If `order` is empty, `at` counts the buckets.
     """
     deepest = 0
     for w in range(first, last):
@@ -255,7 +255,7 @@ def _sort_pairs(key, index, lo, hi, stack):
 def _radix_sort(key, index, other_key, other_index):
     """Sorts keys, and index along with them; -> (key, index), in one of the two pairs of arrays.
 
-    Digits of 11 bits, from the lowest of KEY_BITS up; the last digit is the top 16 bits, which have few values in a group.
+    Digits of 11 bits, from the lowest of KEY_BITS up; the last is the top 16 bits, which have few values in a group.
     """
     n = len(key)
     n_digits, width, mask = (KEY_BITS - 16) // 11, np.uint64(11), np.uint64(2047)
@@ -295,8 +295,8 @@ def _radix_sort(key, index, other_key, other_index):
 def sort_suffixes(text, order, cache, weight, limit, step, code, heavy):
     """Sorts the suffixes of a group (order, with their keys in cache, and weight) by their first `limit` characters.
 
-    Suffixes that have more than a key in common are not sorted further if the sum of their weights is below `heavy`. The
-    contents of `cache` are lost.
+    Suffixes that have more than a key in common are not sorted further if the sum of their weights is below `heavy`.
+    The contents of `cache` are lost.
     -> int32[n]: the number of characters in common with the suffix before, at most `limit`; 0 for the first.
     """
     n = len(order)
@@ -392,8 +392,8 @@ def seed_candidates(text, order, weight, lcp, first, longest, least):
     first: the rank of the first suffix. The substrings have 2 to `longest` characters. They are the common prefixes of
     suffixes (followed by two different characters, or by the end of a word), and the suffixes that occur in one word
     only, if that word occurs twice or more. Their score is occurrences times length, as in SentencePiece.
-    -> int64[5, n]: those with a score of at least `least`, as ranks begin and end, length, score and its class, ordered by
-    begin and length; and int64[CLASSES]: the number of substrings in each class.
+    -> int64[5, n]: those with a score of at least `least`, as ranks begin and end, length, score and its class, ordered
+    by begin and length; and int64[CLASSES]: the number of substrings in each class.
     """
     n = len(order)
     found, at = np.empty((5, 2 * n), np.int64), 2 * n  # each suffix begins one interval at most
@@ -456,8 +456,8 @@ def place_pieces(order, begin, end, length, numbers, first, shift, deepest, pare
     """For a group of sorted suffixes: the longest piece that each starts with, and each piece's longest prefix.
 
     The pieces that begin there, by (begin, length): a prefix comes before what it is a prefix of. `numbers` are theirs;
-    an arc is number << shift | length - 1; `deepest` uint32[n] is scratch; `first` is the rank of order[0]; `parent` is by
-    number; `arc_at` is by position in the text.
+    an arc is number << shift | length - 1; `deepest` uint32[n] is scratch; `first` is the rank of order[0]; `parent` is
+    by number; `arc_at` is by position in the text.
     """
     deepest[:] = NO_ARC
     for i in range(len(begin)):

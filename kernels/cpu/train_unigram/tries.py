@@ -1,7 +1,7 @@
 """Training a Unigram model: tries of words, and the E-step over them.
 
-All functions work on ranges of words that do not depend on the number of threads, and threads add up only integers: so the
-result has the same bits for any number of threads. `suffixes.py` makes the text and the pieces.
+All functions work on ranges of words that do not depend on the number of threads, and threads add up only integers: so
+the result has the same bits for any number of threads. `suffixes.py` makes the text and the pieces.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Trie(NamedTuple):
     """Some of the sorted words as prefix tries, in preorder.
 
     Word w shares its first `lcp[w]` nodes with the words before it; the arcs of its other nodes follow, up to
-    `arcs[stop[w]]`. An arc is piece << shift | length - 1. A node has the arcs of all pieces that end at it. The piece of
-    one character comes first, and so marks where the arcs of a node begin.
+    `arcs[stop[w]]`. An arc is piece << shift | length - 1. A node has the arcs of all pieces that end at it. The piece
+    of one character comes first, and so marks where the arcs of a node begin.
     """
 
     lcp: I32s  # int32[words], 0 for the first
@@ -120,10 +120,10 @@ def expect(trie, p, count, shift, scale):
     count of piece k, so that both lie in one cache line.
     -> the probability of each word divided by 2**(-256 * n), float64[words], and n, int32[words].
 
-    Forward and backward pass in linear space: `s[d]` is the probability of the first d characters of the word, divided by
-    2**(-256 * e[d]). Exact powers of two keep `s` in range, so that only products and sums in a fixed order are rounded.
-    Each expected count is rounded to an integer: sums of integers don't depend on their order. The backward pass handles a
-    node as soon as no later word shares it, while its arcs are still in the cache.
+    Forward and backward pass in linear space: `s[d]` is the probability of the first d characters of the word, divided
+    by 2**(-256 * e[d]). Exact powers of two keep `s` in range, so that only products and sums in a fixed order are
+    rounded. Each expected count is rounded to an integer: sums of integers don't depend on their order. The backward
+    pass handles a node as soon as no later word shares it, while its arcs are still in the cache.
     """
     lcp, weight, deepest, stop, arcs = trie
     mask = np.uint32((1 << shift) - 1)
@@ -142,7 +142,7 @@ def expect(trie, p, count, shift, scale):
         while i < end:
             # The arc of one character, then the longer arcs.
             total *= p[np.uint64(arcs[np.uint64(i)] >> shift) << one]
-            # Exponents only grow: if the farthest node that an arc can reach has this exponent, all nodes between have it.
+            # Exponents only grow: if the farthest node that an arc reaches has this exponent, all between have it.
             alike = here == 0 or e[np.uint64(max(np.int64(0), depth - np.int64(mask)))] == here
             i += 1
             while i < end:
@@ -199,8 +199,8 @@ def best_spellings(text, begins, length, arc_at, parent, shift, log_p, pieces):
     """Finds the best spelling of each of `pieces` by other pieces (Viterbi).
 
     Piece k stands at text[begins[k]:]; `arc_at` and its parents are the longer arcs that begin at each character.
-    -> log-probability float64[n]; the parts of all spellings, int64[parts], each spelling from its last part to its first;
-    and row offsets int64[n + 1]. Of equal spellings the first one found wins: that with shorter last parts.
+    -> log-probability float64[n]; the parts of all spellings, int64[parts], each spelling from its last part to its
+    first; and row offsets int64[n + 1]. Of equal spellings the first one found wins: that with shorter last parts.
     """
     longest, n_chars = np.int64(1), np.int64(0)
     for k in pieces:
