@@ -9,7 +9,6 @@ import ctypes
 import functools
 import os
 import re
-from collections.abc import Iterable
 from typing import Any
 
 from gputok.kernels.signatures import NamedTuple
@@ -69,13 +68,9 @@ def choose(device: str | None = None) -> Backend:
         usable = ", ".join(f"cuda:{ordinal}" for ordinal in found.ordinals)
         why = "; ".join(filter(None, [found.why_not, usable and f"usable: {usable}"]))
         raise RuntimeError(f'{source}="{device}" can\'t be had: {why}')
-    return _cuda(device, ordinals, f"{source} asks for it")
-
-
-def _cuda(name: str, ordinals: Iterable[int], reason: str) -> Backend:
     from gputok.kernels.cuda.device import cupy_device
 
-    return Backend(name, reason, tuple(cupy_device(ordinal) for ordinal in ordinals))
+    return Backend(device, f"{source} asks for it", tuple(cupy_device(ordinal) for ordinal in ordinals))
 
 
 def _look() -> _Found:

@@ -107,12 +107,8 @@ def without_collection() -> Generator[None, None, None]:
 
 
 def users_own(value: Any) -> bool:
-    """True for an object of a class that a user derived, which may have any attributes."""
-    return _is_users(type(value))
-
-
-def _is_users(kind: type) -> bool:
-    return kind.__module__.partition(".")[0] != "gputok"
+    """True for a class that a user derived, and for an object of it, which may have any attributes."""
+    return (value if isinstance(value, type) else type(value)).__module__.partition(".")[0] != "gputok"
 
 
 def no_attribute(owner: Any, name: str, names: Iterable[str]) -> AttributeError:
@@ -158,9 +154,8 @@ class _Constructor:
     """
 
     def __get__(self, instance: Any, owner: type) -> Any:
-        return _constructor(next(kind for kind in owner.__mro__ if vars(kind).get("__init__") is self)).__get__(
-            instance, owner
-        )
+        kind = next(kind for kind in owner.__mro__ if vars(kind).get("__init__") is self)
+        return _constructor(kind).__get__(instance, owner)
 
 
 @functools.cache
@@ -218,8 +213,7 @@ class Component:
     unsaved: ClassVar[Mapping[str, Any]] = {}  # fields that the JSON form lacks, and what a file is read as
 
     _checks: ClassVar[Mapping[str, Check]] = {}  # what each field may hold
-    # The attributes that a class, or a base of it, annotates
-    _settable: ClassVar[frozenset[str]] = frozenset()
+    _settable: ClassVar[frozenset[str]] = frozenset()  # the attributes that a class, or a base of it, annotates
 
     home: ClassVar[str]  # the module from which users import the components of this kind
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
@@ -316,7 +310,7 @@ class Component:
             name, read = one.name, about["read"]
             item = value.get(name, one.default) if about["may_lack"] else checks.needed(value, name)
             found[name] = checks.reading(name, read, item) if read and name in value else item
-        if _is_users(next(kind for kind in cls.__mro__ if "__init__" in vars(kind))):
+        if users_own(next(kind for kind in cls.__mro__ if "__init__" in vars(kind))):
             return cls(**found)
         made = cls.__new__(cls)
         made._set(**found)
@@ -420,11 +414,6 @@ class Chain(Component):
         cls.elements = next(iter(cls.__dataclass_fields__))
 
     @classmethod
-    def _base(cls) -> type[Component]:
-        """The base class of its kind, such as Normalizer."""
-        return next(kind for kind in cls.__mro__ if kind is not Chain and Component in kind.__bases__)
-
-    @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
         """Makes a Sequence from its JSON form, in which a Sequence inside a Sequence stays a Sequence."""
         read = next(about["read"] for one, about in cls._declared() if one.name == cls.elements)
@@ -447,8 +436,9 @@ class Chain(Component):
         return getattr(self, self.elements)[self._checked_index(index)]
 
     def __setitem__(self, index: int, value: Any) -> None:
-        value = self._base().adopt(value)
-        if not isinstance(value, self._base()) or isinstance(value, Chain):
+        base = base_of(self.kind)
+        value = base.adopt(value)
+        if not isinstance(value, base) or isinstance(value, Chain):
             raise TypeError(f"expected a {self.kind} other than a Sequence, got {value!r}")
         while True:
             state = self.__dict__

@@ -44,12 +44,7 @@ _MOST_UNITS = 32  # the number of units of _LEAST_TASK_BYTES that a task has at 
 
 
 def count_words(
-    tokenizer: Tokenizer,
-    files: Any,
-    client: Any,
-    *,
-    part_bytes: int | None = None,
-    **options: Unpack[CountOptions],
+    tokenizer: Tokenizer, files: Any, client: Any, *, part_bytes: int | None = None, **options: Unpack[CountOptions]
 ) -> WordCounts:
     """Counts the words of files on a Dask cluster, as `Tokenizer.count_words` does on one machine.
 
@@ -101,7 +96,7 @@ def count_words(
     try:
         steps = _steps(tokenizer)
         if len(steps) > _FEW_BYTES:  # the scheduler would have to keep them once for each task
-            (steps,) = submit(_given, [steps])
+            (steps,) = submit(bytes, [steps])
         # As soon as there are so few results that there would be fewer merges than threads, they are in shares: then
         # each thread adds up a share of all words.
         most, n_shares = _MERGED_AT_ONCE * threads, min(threads, N_PARTITIONS)
@@ -158,14 +153,10 @@ def _guided(n: int, threads: int) -> list[int]:
 
     Guided self-scheduling (Polychronopoulos and Kuck 1987), but all threads get a part of each size. A small task takes
     half as long again for each byte, since it finds most of its words anew; so few units are left for the end, enough
-    for threads whose speeds differ by a third.
+    for threads whose speeds differ by a third. Returns where each range of units begins, and n.
 
-    Returns:
-        Where each range of units begins, and n.
-
-    Example:
-        >>> _guided(31, threads=2)
-        [0, 13, 26, 28, 30, 31]
+    >>> _guided(31, threads=2)
+    [0, 13, 26, 28, 30, 31]
     """
     edges = [0]
     while edges[-1] < n:
@@ -184,10 +175,6 @@ def _steps(tokenizer: Tokenizer) -> bytes:
 def _tokenizer(steps: bytes) -> Tokenizer:
     """Reads the steps once in each process: what is derived from them is kept with them."""
     return Tokenizer.of(pickle.loads(steps))
-
-
-def _given(steps: bytes) -> bytes:
-    return steps
 
 
 def _count(steps: bytes, parts: list[Part], options: dict[str, Any], n_shares: int) -> list[_Words]:

@@ -252,16 +252,12 @@ class Piece(NamedTuple):
             raise WrongValue(f"must be a Sequence or a SpecialToken, not {brief(value)}")
         ((kind, given),) = value.items()
         special = kind == "SpecialToken"
-        check_id = string if special else checks.choice("A", "B")
-        return reading(
-            kind,
-            lambda given: cls(
-                checked("id", check_id, needed(given, "id")),
-                checked("type_id", _number, needed(given, "type_id")),
-                special,
-            ),
-            given,
-        )
+
+        def read(given: Any) -> Piece:
+            name = checked("id", string if special else checks.choice("A", "B"), needed(given, "id"))
+            return cls(name, checked("type_id", _number, needed(given, "type_id")), special)
+
+        return reading(kind, read, given)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON form."""
@@ -353,22 +349,17 @@ class TemplateProcessing(PostProcessor):
         def shown(kind: str, **fields: Any) -> Verbatim:
             return Verbatim(described(kind, fields, sys.maxsize))
 
-        parts = [
-            [
-                shown("SpecialToken" if special else "Sequence", id=id if special else Verbatim(id), type_id=type_id)
-                for id, type_id, special in pieces
-            ]
-            for pieces in (self._single, self._pair)
-        ]
+        def shown_piece(id: str, type_id: int, special: bool) -> Verbatim:
+            return shown("SpecialToken" if special else "Sequence", id=id if special else Verbatim(id), type_id=type_id)
+
+        single, pair = ([shown_piece(*piece) for piece in pieces] for pieces in (self._single, self._pair))
         tokens = {name: shown("SpecialToken", **token) for name, token in sorted(self._special_tokens.items())}
-        return shown("TemplateProcessing", single=parts[0], pair=parts[1], special_tokens=tokens)
+        return shown("TemplateProcessing", single=single, pair=pair, special_tokens=tokens)
 
     def renumbered(self, new_id: Callable[[int], int]) -> Self:
         form = self.to_dict()
-        form["special_tokens"] = {
-            name: {**token, "ids": [new_id(id) for id in token["ids"]]}
-            for name, token in form["special_tokens"].items()
-        }
+        for name, token in form["special_tokens"].items():
+            form["special_tokens"][name] = {**token, "ids": [new_id(id) for id in token["ids"]]}
         return type(self).from_dict(form)
 
     def _n_added(self, is_pair: bool) -> int:
@@ -483,10 +474,8 @@ def process_one(
     overflowing: list[list[Encoding]] = [[] for _ in parts]
     for i, one in enumerate(given):
         for other in one.overflowing:
-            changed = [*rows[:i], other.row(), *rows[i + 1 :]]
-            for cut_off, part, own in zip(
-                overflowing, process_rows(processor, changed, add_special_tokens, True), parts, strict=True
-            ):
+            found = process_rows(processor, [*rows[:i], other.row(), *rows[i + 1 :]], add_special_tokens, True)
+            for cut_off, part, own in zip(overflowing, found, parts, strict=True):
                 if own.sequence == i:
                     cut_off.append(Encoding.of(part))
     finished = [Encoding.of(part, 0, cut_off) for part, cut_off in zip(parts, overflowing, strict=True)]

@@ -151,8 +151,6 @@ class ColumnFunctions:
 def _chunked(column: Any) -> Any:
     import pyarrow as pa
 
-    return (
-        column
-        if isinstance(column, pa.ChunkedArray)
-        else pa.chunked_array(column if hasattr(column, "__arrow_c_stream__") else [column])
-    )
+    if isinstance(column, pa.ChunkedArray):
+        return column
+    return pa.chunked_array(column if hasattr(column, "__arrow_c_stream__") else [column])

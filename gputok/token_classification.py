@@ -159,13 +159,5 @@ def _groups(tokens: _Tokens, texts: Sequence[str], labels: Sequence[str]) -> Any
     first = np.flatnonzero(begins)
     for a, b in zip(first.tolist(), [*first[1:].tolist(), len(begins)], strict=True):
         row, start, end = int(tokens.row[a]), int(tokens.start[a]), int(tokens.end[b - 1])
-        yield (
-            row,
-            {
-                "entity_group": labels[int(best[a])].split("-", 1)[-1],
-                "score": float(scores[a:b].mean()),
-                "word": texts[row][start:end],
-                "start": start,
-                "end": end,
-            },
-        )
+        entity = {"entity_group": labels[int(best[a])].split("-", 1)[-1], "score": float(scores[a:b].mean())}
+        yield row, {**entity, "word": texts[row][start:end], "start": start, "end": end}

@@ -24,16 +24,7 @@ NAME = "tokenizers"
 VERSION = "0.23.3"
 """The version of `tokenizers` that gputok is tested against; also `tokenizers.__version__` if none is installed."""
 
-SUBMODULES = (
-    "decoders",
-    "implementations",
-    "models",
-    "normalizers",
-    "pre_tokenizers",
-    "processors",
-    "tools",
-    "trainers",
-)
+SUBMODULES = "decoders implementations models normalizers pre_tokenizers processors tools trainers".split()
 
 _USAGE = (
     "usage: python -m gputok.tokenizers script.py [arguments]\n"
@@ -54,14 +45,9 @@ def install_as_tokenizers() -> None:
     if isinstance(imported, _Tokenizers):
         return
     if imported is not None:
-        users = sorted(
-            {
-                name.partition(".")[0]
-                for name, module in [*sys.modules.items()]
-                if name.partition(".")[0] not in (NAME, "gputok", "__main__", "__mp_main__") and _uses(module, imported)
-            }
-        )
-        by = f" (it is in use by {', '.join(users)})" if users else ""
+        users = {name.partition(".")[0] for name, module in [*sys.modules.items()] if _uses(module, imported)}
+        users -= {NAME, "gputok", "__main__", "__mp_main__"}
+        by = f" (it is in use by {', '.join(sorted(users))})" if users else ""
         raise RuntimeError(
             f"tokenizers was imported before{by}: call gputok.install_as_tokenizers() at the start of the program, "
             "before transformers and everything else that imports tokenizers; in a notebook, restart the kernel and "
@@ -125,12 +111,9 @@ def _uses(module: Any, package: types.ModuleType) -> bool:
     """Returns True if a module contains a name that comes from a package."""
     values = [*vars(module).values()] if isinstance(module, types.ModuleType) else []
     prefix = f"{package.__name__}."
-    return any(
-        value is package
-        or (isinstance(value, type) and f"{value.__module__}.".startswith(prefix))
-        or (type(value) is types.ModuleType and f"{value.__name__}.".startswith(prefix))
-        for value in values
-    )
+    kinds = (value.__module__ for value in values if isinstance(value, type))
+    modules = (value.__name__ for value in values if type(value) is types.ModuleType)
+    return any(f"{name}.".startswith(prefix) for name in (*kinds, *modules))
 
 
 def load_ipython_extension(ipython: Any) -> None:

@@ -47,9 +47,7 @@ def machine(monkeypatch):
         cuda = types.SimpleNamespace(runtime=runtime, nvrtc=nvrtc)
         cupy = None if cards is None else types.SimpleNamespace(cuda=cuda)
         monkeypatch.setitem(sys.modules, "cupy", cupy)
-        monkeypatch.setattr(
-            backend, "_cuda", lambda name, ordinals, reason: backend.Backend(name, reason, (*ordinals,))
-        )
+        monkeypatch.setattr(device, "cupy_device", lambda ordinal: ordinal)
 
     return pretend
 
