@@ -97,11 +97,8 @@ def latency(
         if text is None:
             raise typer.BadParameter("prompts, batches and first texts need --text, a file of 10 MB")
         rows = processes.doors(tokenizers, text, peer or [])
-        found = [
-            {"tokenizer": row.task, "kind": kind, "package": row.package, "value": value}
-            for row in rows
-            for kind, value in row.figures.items()
-        ]
+        figures = ((row, kind, value) for row in rows for kind, value in row.figures.items())
+        found = [{"tokenizer": row.task, "kind": k, "package": row.package, "value": v} for row, k, v in figures]
         print(json.dumps(found, indent=2) if as_json else processes.table(rows))
         return
     from gputok.kernels.native import choose

@@ -38,8 +38,7 @@ def encode(
     from gputok.kernels.native.preparation import preparation
 
     names = inputs or [options.STANDARD]
-    options.check_standard_input([*names, tokenizer])
-    loaded = options.load_tokenizer(tokenizer, reading.storage)
+    loaded = options.load_tokenizer(tokenizer, reading.storage, names)
     asked = {**reading.options, "threads": running.threads, "device": device}
     asked |= {"eos": options.own_token(tokenizer, "eos", eos), "bos": options.own_token(tokenizer, "bos", bos)}
     if eos is None and files.format is not None:
@@ -68,7 +67,7 @@ def encode(
     if output is None and not as_json:
         return
     shown = options.STANDARD if output is None else output
-    name = "standard output" if shown == options.STANDARD else shown
+    name = options.shown_output(shown)
     text = f"{facts['documents']:,} documents"
     if files.sequence_length is None and facts["documents"] != facts.get("stored", facts["documents"]):
         text += f" ({facts['stored']:,} stored: the format keeps none without ids)"
@@ -100,11 +99,8 @@ def _note_missing_ends(loaded: Tokenizer, path: str, format: str, sequence_lengt
         around = ids_around(loaded.pipeline, True)
     if ids and ids.isdisjoint(itertools.chain(*around)):
         have, value = " and ".join(map(short, tokens)), "auto" if len(tokens) == 1 else tokens[0]
-        print(
-            f"gputok: note: what reads {format} joins documents, and nothing will tell where one ends; the tokenizer "
-            f"has {have} for this: --eos '{value}'",
-            file=sys.stderr,
-        )
+        note = f"what reads {format} joins documents, and nothing will tell where one ends; the tokenizer has {have}"
+        print(f"gputok: note: {note} for this: --eos '{value}'", file=sys.stderr)
 
 
 def _given(names: list[str], reading: options.Reading) -> Any:
@@ -172,10 +168,8 @@ def _check_ids(documents: list[Any], known: Positions, name: str) -> None:
     ids = np.concatenate([np.empty(0, np.int64), *map(np.asarray, documents)])
     wrong = ids[~np.isin(ids, known)]
     if len(wrong):
-        raise ValueError(
-            f"{name}: the id {wrong[0]} is not in the vocabulary of {len(np.unique(known)):,} tokens; was the text "
-            "encoded with another tokenizer?"
-        )
+        lacks = f"the id {wrong[0]} is not in the vocabulary of {len(np.unique(known)):,} tokens"
+        raise ValueError(f"{name}: {lacks}; was the text encoded with another tokenizer?")
 
 
 def _ids(file: str, storage: dict[str, Any]) -> Iterator[list[Any]]:
@@ -215,7 +209,7 @@ def merge_tokens(
     seconds = time.perf_counter() - start
     line = f"{output}: {made.n_documents:,} documents of {len(inputs):,} inputs in {seconds:.2f} s"
     facts = {"output": output, "documents": made.n_documents, "stored": made.n_stored, "inputs": len(inputs)}
-    facts["seconds"] = round(seconds, 3)
+    facts |= {"seconds": round(seconds, 3)}
     options.sum_up(line, facts, output=output, as_json=as_json)
 
 
@@ -236,8 +230,7 @@ def split(
     from gputok.corpus.document_kinds import file_kind
     from gputok.corpus.source import Source
 
-    options.check_standard_input([*inputs, tokenizer])
-    loaded = options.load_tokenizer(tokenizer, reading.storage)
+    loaded = options.load_tokenizer(tokenizer, reading.storage, inputs)
     found, document = Source.of(reading.sources(inputs), **reading.options), 0
     with contextlib.ExitStack() as opened:
         file = sys.stdout

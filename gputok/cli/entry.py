@@ -194,10 +194,8 @@ def _kept(words: Sequence[str]) -> str:
         return "the same command goes on from here"
     if command not in ("train", "count", "extend", "prune"):
         return ""
-    counts = command in ("train", "count") and not any(
-        word in ("--from-counts", "pairs", "runs") or word.endswith(("sentencepiece-bpe", "=pairs", "=runs"))
-        for word in words
-    )
+    not_resumed = re.compile("--from-counts|pairs|runs|.*(sentencepiece-bpe|=pairs|=runs)")
+    counts = command in ("train", "count") and not any(map(not_resumed.fullmatch, words))
     said = "nothing is kept, and the output is as it was"
     return said + ("; with --resume FOLDER, what is counted would be kept" if counts else "")
 

@@ -114,19 +114,13 @@ def about_files(folder: str) -> dict[str, Any]:
         manifest.check()
         content = manifest.content
         named = {role: content["tokenizer"].get(role) for role in ("bos", "eos")}
-        facts = {
-            "manifest": str(manifest.path),
-            **{
-                key: content[key]
-                for key in ("format", "dtype", "documents", "stored", "tokens", "bytes_in", "bytes_out")
-                if key in content
-            },
-            "tokenizer sha256": content["tokenizer"].get("sha256"),
-            **{role: None if token is None else token.get("token") for role, token in named.items()},
-            **{key: content[key] for key in ("shuffle", "sequence_length") if content.get(key) is not None},
-            "shards": len(content["shards"]),
-            "files": f"{len(manifest.files)}, all with the size and checksum of the manifest",
-        }
+        counted = ("format", "dtype", "documents", "stored", "tokens", "bytes_in", "bytes_out")
+        facts = {"manifest": str(manifest.path), **{key: content[key] for key in counted if key in content}}
+        facts["tokenizer sha256"] = content["tokenizer"].get("sha256")
+        facts |= {role: None if token is None else token.get("token") for role, token in named.items()}
+        facts |= {key: content[key] for key in ("shuffle", "sequence_length") if content.get(key) is not None}
+        facts["shards"] = len(content["shards"])
+        facts["files"] = f"{len(manifest.files)}, all with the size and checksum of the manifest"
         before = f"{manifest.path.name}: " if len(found) > 1 else ""
         shown |= {before + key: "none" if fact is None else fact for key, fact in facts.items()}
     return shown

@@ -66,9 +66,8 @@ class Reading(OptionGroup):
 
     def refuse_from_counts(self) -> None:
         """Raises ValueError for an option that reads text, where --from-counts reads counts."""
-        refuse(
-            "reads text: with --from-counts, words are counted already", dataclasses.replace(self, storage_option=None)
-        )
+        why = "reads text: with --from-counts, words are counted already"
+        refuse(why, dataclasses.replace(self, storage_option=None))
 
     def sources(self, names: Sequence[str]) -> list[Any]:
         """Converts inputs for `corpus.read`, as `sources` below does."""
@@ -250,15 +249,18 @@ def sources(names: Sequence[str], column: str | None = None) -> list[Any]:
     return [OpenFile(sys.stdin.buffer, name=name, shown="standard input") if one == STANDARD else one for one in names]
 
 
-def load_tokenizer(path: str, storage: Mapping[str, Any], *, pattern: str | None = None) -> Tokenizer:
+def load_tokenizer(
+    path: str, storage: Mapping[str, Any], inputs: Sequence[str | None] = (), *, pattern: str | None = None
+) -> Tokenizer:
     """Opens a file of any format, a folder, a name on the hub, the URL of a tokenizer.json, or `-`, standard input.
 
-    pattern: that of a tiktoken file.
+    inputs: names of other inputs, of which none may be `-`, too. pattern: that of a tiktoken file.
     """
     from gputok import Tokenizer
     from gputok.files.file_systems import is_url
     from gputok.pretrained import folders
 
+    check_standard_input([*inputs, path])
     with local_file(path) as local:
         if is_url(local) or not (pathlib.Path(local).exists() or folders.could_be_name(local)):
             return Tokenizer.from_file(local, storage_options=storage)

@@ -102,9 +102,8 @@ def tokens(
             write_groups(groups, csv)
         print(json.dumps(groups.to_dict(), indent=2, ensure_ascii=False) if as_json and groups else groups)
         return
-    found = count_files(
-        reading.sources(inputs), loaded, lines=lines, gitignore=gitignore, **reading.options, **running.options
-    )
+    asked: dict[str, Any] = {"lines": lines, "gitignore": gitignore, **reading.options, **running.options}
+    found = count_files(reading.sources(inputs), loaded, **asked)
     rows: Any = by
     if csv is not None:
         found.groups(rows).to_csv(csv)
@@ -149,10 +148,8 @@ def sizes(
         texts |= of_inputs
     most = tokenizer.get_vocab_size()
     if max(wanted) > most:
-        print(
-            f"gputok: note: the text gives no more than {most:,} tokens, not the {max(wanted):,} of --vocab-sizes",
-            file=sys.stderr,
-        )
+        note = f"the text gives no more than {most:,} tokens, not the {max(wanted):,} of --vocab-sizes"
+        print(f"gputok: note: {note}", file=sys.stderr)
     reached = sorted({min(size, most) for size in wanted})
     measured = measure_sizes(tokenizer.pipeline, reached, texts, [*of_inputs])
     if chart is not None:

@@ -19,8 +19,7 @@ _BAR = "│"  # stands between tokens if there are no colours
 
 def show(inputs: list[str], tokenizer: str, *, reading: options.Reading, lines: int = 100, ids: bool = False) -> None:
     """Show text with its tokens in colours; without a terminal, or if NO_COLOR is set, with bars between them."""
-    options.check_standard_input([*inputs, tokenizer])
-    loaded = options.load_tokenizer(tokenizer, reading.storage)
+    loaded = options.load_tokenizer(tokenizer, reading.storage, inputs)
     # https://no-color.org
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     number = n_tokens = n_bytes = n_texts = 0
@@ -74,9 +73,8 @@ def _colored(text: str, offsets: Sequence[tuple[int, int]], *, color: bool = Tru
     """
     parts: list[str] = []
     number = first
-    for (start, end, n_tokens), (following, *_) in itertools.pairwise(
-        [*_groups(offsets, len(text)), (len(text), len(text), 0)]
-    ):
+    groups = [*_groups(offsets, len(text)), (len(text), len(text), 0)]
+    for (start, end, n_tokens), (following, *_) in itertools.pairwise(groups):
         shown = _visible(text[start:end], marks_lines=n_tokens > 0)
         if not color:
             parts.append(shown + (_BAR if following < len(text) and not shown.endswith("\n") else ""))
@@ -126,9 +124,8 @@ def explain(
     options.check_standard_input([text, tokenizer])
     given = sys.stdin.buffer.read().decode(errors="replace") if text == options.STANDARD else options.as_text(text)
     if given is None:
-        raise ValueError(
-            f"{text} is a file, and explain shows each step of a text: head -c 200 {text} | gputok explain - ..."
-        )
+        shorter = f"head -c 200 {text} | gputok explain - ..."
+        raise ValueError(f"{text} is a file, and explain shows each step of a text: {shorter}")
     loaded = options.load_tokenizer(tokenizer, options.storage_options(storage_option))
     found = loaded.explain(given, add_special_tokens)
     options.sum_up(str(found), found.to_dict(), output="", as_json=as_json)
@@ -160,8 +157,7 @@ def verify(
     """
     from gputok.verify import verify as compare
 
-    options.check_standard_input([file, tokenizer])
-    loaded = options.load_tokenizer(tokenizer, reading.storage)
+    loaded = options.load_tokenizer(tokenizer, reading.storage, [file])
     with options.local_file(file) as path:
         found = compare(path, loaded, path=tokenizer, packages=package, **reading.options)
     options.sum_up(str(found), found.to_dict(), output="", as_json=as_json)
