@@ -3,15 +3,15 @@ r"""What brackets of a pattern contain, kept as Oniguruma keeps it, which is not
 Oniguruma has a bit for each byte, for ASCII, and ranges of numbers up to 2**32 for all other characters. A negated bracket is
 both with a note; only inside of another bracket they are inverted. That goes wrong in some ways, and `tokenizers` with it:
 
-* If a negated bracket has no ranges, the bit of a character's first byte decides. Inverting sets the bits of these bytes:
-  `[^[^[:^ascii:]]]` contains nothing.
-* Inverted ranges also have the gaps between ranges of ASCII, and everything if they begin at 0. Then there *are* ranges.
-  If there were none, what they become, everything beyond ASCII, replaces the ranges of other parts before it.
+* If a negated bracket has no ranges, the bit of a character's first byte decides. Inverting sets the bits of these
+  bytes: `[^[^[:^ascii:]]]` contains nothing.
+* Inverted ranges also have the gaps between ranges of ASCII, and everything if they begin at 0. Then there *are*
+  ranges. If there were none, what they become, everything beyond ASCII, replaces the ranges of other parts before it.
 * Ranges that are a class, such as `\D`, have such gaps: it matters that there are no others.
 * From ASCII to another character, a range sets the bits of all bytes up to that number, at most 0xFF.
 
-These are `or_cclass`, `not_code_range_buf`, `add_ctype_to_cc_by_range` and `cc_char_next` of regparse.c, and OP_CCLASS_NOT of
-regexec.c, in Oniguruma 6.9.10.
+These are `or_cclass`, `not_code_range_buf`, `add_ctype_to_cc_by_range` and `cc_char_next` of regparse.c, and
+OP_CCLASS_NOT of regexec.c, in Oniguruma 6.9.10.
 """
 
 from __future__ import annotations

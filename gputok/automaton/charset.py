@@ -110,8 +110,8 @@ def union(*sets: CharSet) -> CharSet:
 def partition(sets: list[CharSet]) -> tuple[Positions, Mask]:
     """Divides the code points into as few classes as possible, so that each set contains all of a class or nothing.
 
-    Returns class_of: integers[0x110000], the class of each code point, and member: bool[n_sets, n_classes + 1]; its last
-    column is for END. Surrogates, which no text contains, get no class of their own.
+    Returns class_of: integers[0x110000], the class of each code point, and member: bool[n_sets, n_classes + 1]; its
+    last column is for END. Surrogates, which no text contains, get no class of their own.
     """
     # with indices, NumPy does not import numpy.ma for it: 20 ms of a short process
     points, _ = np.unique(np.concatenate([[0, 0xD800, 0xE000, END], *(s.edges for s in sets)]), return_index=True)

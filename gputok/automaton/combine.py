@@ -82,8 +82,8 @@ def _made(make: Callable[..., Automaton], of: Same) -> Automaton | None:
 def completed(automaton: Automaton) -> Automaton | None:
     """Makes the gapless automaton that also matches each run of characters that `automaton` leaves out.
 
-    Its words are the same, and one for each gap. None if the pattern matches no characters, or if a match may begin within a span
-    that may be another match, and one of them can fail without the other.
+    Its words are the same, and one for each gap. None if the pattern matches no characters, or if a match may begin
+    within a span that may be another match, and one of them can fail without the other.
 
     Example:
         >>> from gputok.automaton import compile_pattern

@@ -12,10 +12,10 @@ _UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]
 _LOWER_WORD, _UPPER_WORD = (rf"[^\r\n\p{{L}}\p{{N}}]?{case}" for case in (f"{_UPPER}*{_LOWER}+", f"{_UPPER}+{_LOWER}*"))
 _CASED_TAIL = rf" ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{_SPACE}"
 
-# DeepSeek V3 splits three times: at digits, then at runs of Chinese and Japanese, then within each piece; no match of the
-# third split reaches across an earlier cut. One pattern can do the same if it has the third split twice, once for text
-# inside such runs and once for other text. Inside the runs, two unassigned code points match no part of the third split;
-# here they are matches as well.
+# DeepSeek V3 splits three times: at digits, then at runs of Chinese and Japanese, then within each piece; no match of
+# the third split reaches across an earlier cut. One pattern can do the same if it has the third split twice, once for
+# text inside such runs and once for other text. Inside the runs, two unassigned code points match no part of the third
+# split; here they are matches as well.
 _CJK = "一-龥぀-ゟ゠-ヿ"
 _REST = rf"[^\p{{N}}{_CJK}]"
 _CJK_PIECES = (

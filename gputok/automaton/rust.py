@@ -1,14 +1,14 @@
 r"""The dialect of patterns of Rust's `fancy-regex`, which `tiktoken` uses: its parser, and translation from and to Oniguruma's.
 
-The grammar is that of parse.rs of fancy-regex 0.19 and, for classes, of ast/parse.rs and hir/translate.rs of regex-syntax
-0.8. Properties and cases of both are those of Oniguruma's tables, Unicode 16, for the names that both have. What earlier
-versions read in another way is refused, as far as it is known: a quantifier after a quantifier, options in the middle of
-a group, names of POSIX classes as properties.
+The grammar is that of parse.rs of fancy-regex 0.19 and, for classes, of ast/parse.rs and hir/translate.rs of
+regex-syntax 0.8. Properties and cases of both are those of Oniguruma's tables, Unicode 16, for the names that both
+have. What earlier versions read in another way is refused, as far as it is known: a quantifier after a quantifier,
+options in the middle of a group, names of POSIX classes as properties.
 
-A pattern that both dialects read as the same tree stays as it is. Else the tree that its own dialect reads is written for the other
-one, which must read the same tree from that. The trees have sets of characters instead of names, cases and classes, so that
-nothing is left to what a dialect means by `\w`. A set gets the text of the pattern, if the other dialect reads the same set
-there; else it is written out.
+A pattern that both dialects read as the same tree stays as it is. Else the tree that its own dialect reads is written
+for the other one, which must read the same tree from that. The trees have sets of characters instead of names, cases
+and classes, so that nothing is left to what a dialect means by `\w`. A set gets the text of the pattern, if the other
+dialect reads the same set there; else it is written out.
 """
 
 from __future__ import annotations
@@ -263,8 +263,8 @@ def from_rust(pattern: str) -> str:
     r"""Translates a pattern of Rust's `fancy-regex` to Oniguruma's Ruby syntax.
 
     Raises:
-        ValueError: if `fancy-regex` refuses the pattern, or if that can't be done; the message names the construct and its
-            position.
+        ValueError: if `fancy-regex` refuses the pattern, or if that can't be done; the message names the construct and
+            its position.
 
     >>> from_rust(r"\p{N}{1,3}+|[[:alpha:]]+|\s++$")
     '(?>\\p{N}{1,3})|[A-Za-z]+|\\s++\\z'

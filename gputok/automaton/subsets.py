@@ -1,11 +1,11 @@
 """Compiles a syntax tree to the tables of an automaton: leftmost-first subset construction, one character looked ahead.
 
 A state is the ordered list of threads (positions in a program) that a backtracking matcher would still try, best first.
-For each class of next character, the construction follows the threads through all steps that consume nothing. It *knows*
-the next class, so it decides look-aheads at once. If a thread reaches the end of the pattern, the class is accepted, and
-all threads below it are dropped. The remaining threads step over the character. This keeps Perl's order of preference
-exactly (Cox, "Regular Expression Matching: the Virtual Machine Approach", 2009, run ahead of time), for all patterns
-without back references.
+For each class of next character, the construction follows the threads through all steps that consume nothing. It
+*knows* the next class, so it decides look-aheads at once. If a thread reaches the end of the pattern, the class is
+accepted, and all threads below it are dropped. The remaining threads step over the character. This keeps Perl's order
+of preference exactly (Cox, "Regular Expression Matching: the Virtual Machine Approach", 2009, run ahead of time), for
+all patterns without back references.
 """
 
 from __future__ import annotations
@@ -243,8 +243,8 @@ def explored(
 ) -> tuple[list[Any], Positions, Mask]:
     """Finds all states that are reached from `start`: the states, and delta and accept, each of `width` columns.
 
-    step(state, column) -> (the next state, or None; whether the state accepts before a character of this class). The last
-    column is END. Raises OutsideError if there are more than `most` states.
+    step(state, column) -> (the next state, or None; whether the state accepts before a character of this class). The
+    last column is END. Raises OutsideError if there are more than `most` states.
     """
     numbers, queue = {start: 0}, [start]
     delta: list[list[int]] = []

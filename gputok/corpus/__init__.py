@@ -24,8 +24,8 @@ says how many. `column` may be left out if a column is called "text", or if only
 Several threads read (`gputok.corpus.readers`): ranges of large files, row groups, small files and compressed files. The
 threads also cut and check the text. Batches come in the order of the source, the same for any number of threads. The
 memory in use is at most the batch size times the threads, plus the longest document, plus the text of compressed files
-and Parquet that threads unpack ahead (32 batches a thread, and 64 MB a thread at most). A .zst file of several frames, as
-`pzstd` writes it, is unpacked by several threads (`gputok.corpus.zst_frames`); any other compressed file by one.
+and Parquet that threads unpack ahead (32 batches a thread, and 64 MB a thread at most). A .zst file of several frames,
+as `pzstd` writes it, is unpacked by several threads (`gputok.corpus.zst_frames`); any other compressed file by one.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ _QUIET = 0.05  # seconds without a read after which the thread that reads ahead 
 def read_stream(file: File, stream: BinaryIO, options: Options) -> Iterator[TextBatch]:
     """Yields the fields of a column of a stream as documents: of `column`, `text`, or the only one whose first is no number.
 
-    PyArrow reads, if it is installed; else, or with a limit on memory, Python's module. Raises ValueError, too, if a row
-    has more or fewer fields than the first line.
+    PyArrow reads, if it is installed; else, or with a limit on memory, Python's module. Raises ValueError, too, if a
+    row has more or fewer fields than the first line.
     """
     where, whole = str(file), _Whole(file, stream)
     head = whole.begin()

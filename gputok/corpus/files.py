@@ -2,8 +2,8 @@
 
 A piece is a range of bytes of text or JSON Lines, or some row groups of Parquet. A file that can only be read from its
 beginning (a compressed file, CSV, a pipe) is one piece. `tasks` cuts pieces of about a batch, for the threads of one
-process; `parts` cuts larger ones, for many machines, or for a run that can be resumed after an interruption. What readers
-raise for damaged or wrong files is told by `gputok.corpus.read`.
+process; `parts` cuts larger ones, for many machines, or for a run that can be resumed after an interruption. What
+readers raise for damaged or wrong files is told by `gputok.corpus.read`.
 """
 
 from __future__ import annotations

@@ -131,10 +131,10 @@ def split_documents(
 ) -> tuple[TextBatch, int, bool]:
     """Cuts documents from the start of some bytes.
 
-    data: uint8[n]. separator: the bytes that end a document, which are left out; None: a newline, which is kept. is_last:
-    the file ends with `data`, so that the last document may end without a separator. in_place: only the caller needs `data`:
-    documents move inside it to close the gaps of separators. lender: of memory for the starts of lines. Returns the
-    documents; the bytes of `data` that they take, with separators; True if they are known to be UTF-8.
+    data: uint8[n]. separator: the bytes that end a document, which are left out; None: a newline, which is kept.
+    is_last: the file ends with `data`, so that the last document may end without a separator. in_place: only the caller
+    needs `data`: documents move inside it to close the gaps of separators. lender: of memory for the starts of lines.
+    Returns the documents; the bytes of `data` that they take, with separators; True if they are known to be UTF-8.
     """
     if separator is None:
         offsets, is_valid = lines(data, lender.lend if lender else None)

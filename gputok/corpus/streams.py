@@ -76,8 +76,8 @@ def document_batches(file: File, stream: BinaryIO, options: Options) -> Iterator
     rest = buffer  # the document that the last read began and did not end
     position = 0  # of the first byte of `rest`
     while True:
-        # Memory that is never touched costs nothing, so a small file pays nothing for a large buffer. If all buffers have
-        # one size, malloc can use freed ones again. Doubling reads a very long document in linear time.
+        # Memory that is never touched costs nothing, so a small file pays nothing for a large buffer. If all buffers
+        # have one size, malloc can use freed ones again. Doubling reads a very long document in linear time.
         n_bytes = max(options.batch_bytes, min(2 * len(rest), len(rest) + options.longest))
         # With a separator, the documents were copied out of the buffer, so that it can be used again.
         if separator is None or n_bytes != len(buffer):

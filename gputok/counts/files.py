@@ -1,8 +1,8 @@
 """Parquet files of word counts: columns `word` (binary) and `count` (int64), and a description in the metadata.
 
 A file that gputok writes has its words in the order of their keys, hence by partition (`gputok.counts.partitions`), and
-its description says how many words each partition has. If there are many words, no row group has words of two partitions,
-so that one partition of many files can be read without the others.
+its description says how many words each partition has. If there are many words, no row group has words of two
+partitions, so that one partition of many files can be read without the others.
 
 Other programs write such files, too: then nothing is known about their order, a word may be there several times, and
 the caller says whether words are byte-level and what the columns are called.
@@ -110,9 +110,9 @@ def write(
 ) -> None:
     """Writes a file, or what has a URL, atomically.
 
-    partitions: the words of each partition, in the order of their keys, and `sizes` words in each. few_words: a file of fewer
-    words has one row group, any other file one for each partition with words. scale: what a word of weight 1 counts for. part: of
-    which part of which corpus the words are, for a file in the work folder of a run.
+    partitions: the words of each partition, in the order of their keys, and `sizes` words in each. few_words: a file of
+    fewer words has one row group, any other file one for each partition with words. scale: what a word of weight 1
+    counts for. part: of which part of which corpus the words are, for a file in the work folder of a run.
     """
     with needed_for(f"{os.fspath(path)}: writing word counts"):
         import pyarrow as pa
@@ -181,8 +181,8 @@ def find_files(source: Any, storage_options: StorageOptions = None) -> list[File
 class CountFile:
     """A Parquet file of word counts, which is read in parts.
 
-    columns: what a file that another program wrote does not say. is_limited: memory is, so Arrow gives back what it does not
-    need after each batch.
+    columns: what a file that another program wrote does not say. is_limited: memory is, so Arrow gives back what it
+    does not need after each batch.
     """
 
     def __init__(self, file: File, columns: ColumnNames, *, is_limited: bool = False) -> None:
@@ -288,8 +288,8 @@ def record_batches(table: Any) -> Iterator[Any]:
 def from_arrow(table: Any, byte_level: bool, columns: ColumnNames, where: str, n_before: int = 0) -> WordColumns:
     """The words and counts of a pyarrow.Table or RecordBatch, row by row; `where` and `n_before` (rows) are for messages.
 
-    Raises ValueError if a column is missing or holds another type, a value is missing, a count is not an integer of 64 bits
-    above 0, or the data is broken.
+    Raises ValueError if a column is missing or holds another type, a value is missing, a count is not an integer of 64
+    bits above 0, or the data is broken.
     """
     import pyarrow as pa
 

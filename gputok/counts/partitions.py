@@ -4,8 +4,8 @@ Each word has a key of 64 bits, which depends on its bytes alone (`word_keys`). 
 partition of the word, so that equal words of any two corpora meet in the same partition. These bits are the low bits of
 the half of the hash that tables don't use. With the bits that choose the slot of a table, a merge was a hundred times slower.
 
-Partitions follow each other in the order of their keys, and so do the words in them: added-up words are in the same order
-no matter when a table was spilled, and by how many threads.
+Partitions follow each other in the order of their keys, and so do the words in them: added-up words are in the same
+order no matter when a table was spilled, and by how many threads.
 
     Tally       counts words in a table, which is spilled when it outgrows a budget
     added_up    the words of several sources, each word once, in the order of the keys
@@ -333,8 +333,8 @@ def added_up(
 ) -> Iterator[WordColumns]:
     """The words of all sources, each once, with the sum of its counts, in the order of the keys.
 
-    They come a partition or less at a time, few words all at once; report("add up", partitions, 64) is called after each
-    partition.
+    They come a partition or less at a time, few words all at once; report("add up", partitions, 64) is called after
+    each partition.
     """
     n_words = sum(source.n_words for source in sources)  # at most
     if n_words <= _FEW_WORDS and memory is None:  # one table sorts them sooner than threads would start

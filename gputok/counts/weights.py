@@ -1,13 +1,13 @@
 """Weights of sources as whole numbers, so that weighted counts are exact and do not depend on the order of addition.
 
-Sums of floats depend on the order of shards and threads, make ties a matter of chance, and are not exact above 2**53. So a
-weight is a decimal, and all weights are brought to whole numbers without a common factor: 0.3, 1.7 and 12.5 become 3, 17
-and 125. A word's count is the sum of whole weight x count over the sources.
+Sums of floats depend on the order of shards and threads, make ties a matter of chance, and are not exact above 2**53.
+So a weight is a decimal, and all weights are brought to whole numbers without a common factor: 0.3, 1.7 and 12.5 become
+3, 17 and 125. A word's count is the sum of whole weight x count over the sources.
 
 Trainers see the text of each source as often as its whole weight says. Thresholds (`min_frequency`, `min_count`) are in
-occurrences in a source of weight 1, whatever the whole weights are: `WordCounts.threshold` multiplies them by what a weight
-of 1 became. With a temperature, the source of the most text has weight 1. The threshold 0 leaves nothing out; 1 leaves out
-what sources of weights below 1 have so rarely that it counts less than one occurrence.
+occurrences in a source of weight 1, whatever the whole weights are: `WordCounts.threshold` multiplies them by what a
+weight of 1 became. With a temperature, the source of the most text has weight 1. The threshold 0 leaves nothing out; 1
+leaves out what sources of weights below 1 have so rarely that it counts less than one occurrence.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _DIGITS = 50
 def whole_weights(weights: Sequence[Any]) -> tuple[list[int], Fraction]:
     """Brings weights to whole numbers without a common factor; returns also what a weight of 1 became.
 
-    Weights are decimals as strings ("0.3"), or numbers, which are read as Python shows them. Raises ValueError if one is not a
-    number above 0.
+    Weights are decimals as strings ("0.3"), or numbers, which are read as Python shows them. Raises ValueError if one
+    is not a number above 0.
 
     Example:
         >>> whole_weights(["0.3", 1.7, 12.5])
@@ -53,12 +53,12 @@ def _exact(weight: Any) -> Fraction:
 def temperature_weights(sizes: Sequence[int], temperature: float | str) -> tuple[list[int], Fraction | int]:
     """The whole weights by which sources have the shares p ** temperature, instead of the shares p of their sizes.
 
-    Of all whole weights whose ratios are within 1 % of the wanted ones, the smallest are taken: large weights would cost
-    memory in training. The numbers are computed by `decimal`, so they are the same on each machine. The last of the results is the
-    weight of the source of the most text, whose weight is 1.
+    Of all whole weights whose ratios are within 1 % of the wanted ones, the smallest are taken: large weights would
+    cost memory in training. The numbers are computed by `decimal`, so they are the same on each machine. The last of
+    the results is the weight of the source of the most text, whose weight is 1.
 
-    A temperature of 0 counts all sources alike, 1 each by its size; 0.5 and 0.3 are usual (Conneau et al. 2020 call it alpha).
-    Raises ValueError if it is not a number from 0 to 1.
+    A temperature of 0 counts all sources alike, 1 each by its size; 0.5 and 0.3 are usual (Conneau et al. 2020 call it
+    alpha). Raises ValueError if it is not a number from 0 to 1.
 
     Example:
         >>> temperature_weights([9_000_000, 1_000_000], 0.5)

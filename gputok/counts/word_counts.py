@@ -39,10 +39,10 @@ _SOME = 1 << 18  # words that are read together
 class WordCounts:
     """Distinct words, packed, and their counts.
 
-    The order of words is the same for any number of threads: that of their first occurrence or, of words that were added
-    up (`merge`, `load`, a memory limit), an order that depends on the words alone. Training does not depend on it.
-    `Tokenizer.count_words` counts the words of a corpus. A corpus can be counted in parts, on several machines,
-    and the parts can be merged in any order: training from the merged counts gives the same tokenizer.
+    The order of words is the same for any number of threads: that of their first occurrence or, of words that were
+    added up (`merge`, `load`, a memory limit), an order that depends on the words alone. Training does not depend on
+    it. `Tokenizer.count_words` counts the words of a corpus. A corpus can be counted in parts, on several machines, and
+    the parts can be merged in any order: training from the merged counts gives the same tokenizer.
 
     Attributes:
         data: uint8[n_bytes], the words one after the other.
@@ -224,8 +224,8 @@ class WordCounts:
                 the ByteLevel alphabet first (see `spelled_out`).
             weights: for each of the shards, what each of its words counts for, as a decimal ("0.3"). They become whole
                 numbers (`gputok.counts.weights`), so that the counts are exact, and the same for any division into shards.
-            temperature: instead of weights, from 0 to 1: if the text of a shard is the share p of all text, in bytes, it
-                counts as the share p ** temperature. The whole weights are those of `temperature_weights`. Merge the
+            temperature: instead of weights, from 0 to 1: if the text of a shard is the share p of all text, in bytes,
+                it counts as the share p ** temperature. The whole weights are those of `temperature_weights`. Merge the
                 shards of each source first, since shards of a source would be weighted apart.
             memory_limit: bytes, or text like "4GB"; words that do not fit are kept in temporary files, and so is the
                 result. None: no limit.
@@ -236,9 +236,9 @@ class WordCounts:
             Each word once, with the sum of its counts, in an order that depends on the words alone.
 
         Raises:
-            ValueError: if `memory_limit` is not a number of bytes, or too small; if a weight is not a number above 0, there
-                are more or fewer weights than shards, or shards were weighted by another scale; if counts could reach
-                2**62.
+            ValueError: if `memory_limit` is not a number of bytes, or too small; if a weight is not a number above 0,
+                there are more or fewer weights than shards, or shards were weighted by another scale; if counts could
+                reach 2**62.
             OSError: if the folder for temporary files is full.
 
         Example:

@@ -135,8 +135,8 @@ class Model(Component):
     def tokenize_pieces(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> Tokens:
         """Tokenizes the pieces data[start[i]:end[i]].
 
-        data: uint8[n_bytes], UTF-8, or, with `byte_level`, bytes that stand for ByteLevel characters. Raises ValueError if a
-        piece is not known to the model and the vocabulary has no unknown token.
+        data: uint8[n_bytes], UTF-8, or, with `byte_level`, bytes that stand for ByteLevel characters. Raises ValueError
+        if a piece is not known to the model and the vocabulary has no unknown token.
         """
         raise NotImplementedError
 

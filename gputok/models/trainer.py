@@ -72,8 +72,8 @@ class Trained(SimpleNamespace):
 class Trainer(CheckedOptions):
     """Base class of the trainers.
 
-    A subclass is a dataclass. Its fields (`gputok.checks.field`), in order, are the JSON form that `tokenizers` writes in
-    pickles and shows as `repr`.
+    A subclass is a dataclass. Its fields (`gputok.checks.field`), in order, are the JSON form that `tokenizers` writes
+    in pickles and shows as `repr`.
     """
 
     trains: ClassVar[str]
@@ -102,15 +102,15 @@ class Trainer(CheckedOptions):
             threads: how many threads to use, at most; None: all cores. What is learned is the same for any number.
             progress: called as progress(stage, done, total) a few times a second; an exception that it raises ends the
                 training. The stage of BPE and WordPiece is "merge"; WordLevel has none.
-            devices: CUDA devices (`gputok.backend`); the first one merges pairs, unless tokens have a prefix or suffix. The
-                CPU does all other work.
+            devices: CUDA devices (`gputok.backend`); the first one merges pairs, unless tokens have a prefix or suffix.
+                The CPU does all other work.
 
         Returns:
             What was learned (`Trained`, or `TrainedBpe`); `into(model)` writes it into a model.
 
         Raises:
-            ValueError: if the bytes of all occurrences of the words are more than 2**63 - 1, or a Unigram's `vocab_size` is
-                smaller than the number of special tokens and characters.
+            ValueError: if the bytes of all occurrences of the words are more than 2**63 - 1, or a Unigram's
+                `vocab_size` is smaller than the number of special tokens and characters.
             TypeError: if the trainer learns from text alone, as that of superwords.
         """
         return self.learn(words, How(threads, progress, devices))

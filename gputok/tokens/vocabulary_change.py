@@ -79,8 +79,8 @@ class VocabularyChange:
     def between(cls, old: Any, new: Any) -> Self:
         """Compares two tokenizers, to give a model the tokenizer of another one.
 
-        Tokens are the same if they stand for the same bytes, and special tokens if their texts are the same. The parts of
-        each other token are the longest tokens of `old` that spell it.
+        Tokens are the same if they stand for the same bytes, and special tokens if their texts are the same. The parts
+        of each other token are the longest tokens of `old` that spell it.
 
         Args:
             old: the tokenizer of the model (`Tokenizer` or `AutoTokenizer`).
@@ -122,8 +122,8 @@ class VocabularyChange:
 
         Args:
             old: float[rows, ...], with a row for each old id, and perhaps more to pad it; a bias has one number a row.
-            n_rows: the rows of the result; None: `size`. Rows without a token get the mean of all old ones: no text reaches
-                them, and no output prefers them.
+            n_rows: the rows of the result; None: `size`. Rows without a token get the mean of all old ones: no text
+                reaches them, and no output prefers them.
             donor: the weight of the same kind of a model that has the new vocabulary. The new tokens are sparse sums of
                 shared ones, by Orthogonal Matching Pursuit (arXiv 2506.06607); None: the means of their parts.
             n_parts: how many shared tokens such a sum has; None: an eighth of the size of an embedding, 64 at most.
@@ -334,8 +334,8 @@ _LEAST = 1e-6  # a residual of this share of the target is none; it also keeps s
 def pursue(targets: Array, shared: Array, n_parts: int) -> tuple[Positions, Array]:
     """Writes `targets`, float[n, size], as sums of at most `n_parts` of `shared`, float[m, size], as arXiv 2506.06607 does.
 
-    Each round takes the vector that is most like what is left of the target, and chooses all weights anew by least squares.
-    Returns int64[n, k], rows of `shared`; and float64[n, k], the weight of each, 0 where fewer suffice.
+    Each round takes the vector that is most like what is left of the target, and chooses all weights anew by least
+    squares. Returns int64[n, k], rows of `shared`; and float64[n, k], the weight of each, 0 where fewer suffice.
 
     >>> chosen, weights = pursue(np.array([[0.0, 2.0, 3.0]]), np.eye(3), 2)
     >>> chosen.tolist(), weights.round(4).tolist()

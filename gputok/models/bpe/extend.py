@@ -1,12 +1,12 @@
 """Adding tokens to a BPE model: BPE goes on where the training of the model ended.
 
-The words are first encoded by the model. Then BPE merges the neighbouring tokens of these sequences, as a training merges
-characters. Each merge comes after all merges of the model, so that text is first encoded as before, and only then are
-tokens joined:
+The words are first encoded by the model. Then BPE merges the neighbouring tokens of these sequences, as a training
+merges characters. Each merge comes after all merges of the model, so that text is first encoded as before, and only
+then are tokens joined:
 
 - Every token boundary of the new model is one of the old model, and text without new tokens keeps its ids.
-- Every new token is reachable. No merge reaches across the ends of a token's text where the token stands in the corpus, so
-  the same merges lead to it in this text alone.
+- Every new token is reachable. No merge reaches across the ends of a token's text where the token stands in the corpus,
+  so the same merges lead to it in this text alone.
 
 Training anew and appending the missing tokens, as many do, leaves a tenth to two thirds of them unreachable.
 """
@@ -51,9 +51,9 @@ class Extended(NamedTuple):
 class Symbols:
     """How a model's ids are cut into sequences for continued BPE.
 
-    Merges reach neither across the tokens of `alone` nor into a token that begins with a space sign (`▁`, of SentencePiece),
-    which begins a word. If the model falls back to bytes, the byte tokens of a character that the vocabulary lacks become
-    one symbol, which can be a new token by itself.
+    Merges reach neither across the tokens of `alone` nor into a token that begins with a space sign (`▁`, of
+    SentencePiece), which begins a word. If the model falls back to bytes, the byte tokens of a character that the
+    vocabulary lacks become one symbol, which can be a new token by itself.
     """
 
     def __init__(self, model: BPE, alone: Sequence[int]) -> None:

@@ -34,10 +34,10 @@ class ParityBpeTrainer(CheckedOptions):
     """Trains a BPE that treats languages alike, with the same merges as `tokenizers.trainers.ParityBpeTrainer`.
 
     Each step chooses the language that is compressed worst at that moment, takes its most frequent pair, and merges the
-    pair in all languages (Foroutan et al., "Parity-Aware Byte-Pair Encoding", 2025, arXiv:2508.04796). The language that
-    is compressed worst is the one with the most tokens in its development text (these texts should be translations of
-    each other); without development texts, the one with the lowest compression relative to its `ratio`; without ratios
-    as well, the one with the most tokens in its training text.
+    pair in all languages (Foroutan et al., "Parity-Aware Byte-Pair Encoding", 2025, arXiv:2508.04796). The language
+    that is compressed worst is the one with the most tokens in its development text (these texts should be translations
+    of each other); without development texts, the one with the lowest compression relative to its `ratio`; without
+    ratios as well, the one with the most tokens in its training text.
 
     Among equally frequent pairs, the pair whose strings come last by code point is merged first. A language that has no
     pair left is not chosen again. Ids are given in the order that `BpeTrainer` describes.
@@ -152,15 +152,15 @@ class ParityBpeTrainer(CheckedOptions):
             train: for each language, the words of its training text, and how often each occurs.
             dev: for each language, in the same order, the words of its development text.
             ratio: used instead of the option `ratio`. With `dev`, neither is used.
-            progress: called as progress("merge", done, total) a few times a second; an exception that it raises ends the
-                training.
+            progress: called as progress("merge", done, total) a few times a second; an exception that it raises ends
+                the training.
 
         Returns:
             What was learned; `into(model)` writes it into a BPE model.
 
         Raises:
-            ValueError: if the numbers of languages differ, a number is not allowed, or the bytes of all occurrences of the
-                words are more than 2**63 - 1.
+            ValueError: if the numbers of languages differ, a number is not allowed, or the bytes of all occurrences of
+                the words are more than 2**63 - 1.
         """
         self._check_languages(train, dev, ratio)
         if dev is not None:

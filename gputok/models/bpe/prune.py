@@ -1,9 +1,9 @@
 """Taking tokens out of a BPE model: the last merges, or the tokens that a corpus misses least.
 
-A token that other tokens are made of can't go before them. Leaf pruning takes, again and again, the least frequent token
-that no other token is made of (a leaf); what it stood for in the text then counts for the two tokens that it was made of,
-which may become leaves. So all tokens that stay can still be reached, which cutting by id or by frequency alone breaks.
-Tokens that merges don't reach occur nowhere, and go first.
+A token that other tokens are made of can't go before them. Leaf pruning takes, again and again, the least frequent
+token that no other token is made of (a leaf); what it stood for in the text then counts for the two tokens that it was
+made of, which may become leaves. So all tokens that stay can still be reached, which cutting by id or by frequency
+alone breaks. Tokens that merges don't reach occur nowhere, and go first.
 """
 
 from __future__ import annotations
@@ -134,8 +134,8 @@ def alphabet(model: BPE, split: Positions) -> Mask:
 def leaves_pruned(frequency: Counts, split: Positions, fixed: Mask, ids: Positions, n_kept: int) -> Mask:
     """Chooses the tokens that stay, by leaf pruning: bool[n].
 
-    frequency: how often each token occurs in the text (`plain`). fixed: bool[n], tokens that stay in any case. ids: among equally
-    frequent leaves, the one with the larger id goes first. n_kept: at least as many as are fixed.
+    frequency: how often each token occurs in the text (`plain`). fixed: bool[n], tokens that stay in any case. ids:
+    among equally frequent leaves, the one with the larger id goes first. n_kept: at least as many as are fixed.
 
     Example:
         >>> split = np.array([[0, -1], [1, -1], [0, 1], [2, 2]])  # a, b, ab, abab

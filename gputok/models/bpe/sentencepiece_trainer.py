@@ -1,8 +1,8 @@
 """The trainer of SentencePiece's BPE: the same pieces, in the same order, with the same scores, from counted words.
 
-It is ordinary BPE with another rule for ties (of equally frequent pairs, the one of fewer characters comes first, then the
-smaller string), on words that are first cut wherever no piece of SentencePiece may reach across: at characters that are too
-rare for the vocabulary, between scripts, and beside digits if `split_digits` says so.
+It is ordinary BPE with another rule for ties (of equally frequent pairs, the one of fewer characters comes first, then
+the smaller string), on words that are first cut wherever no piece of SentencePiece may reach across: at characters that
+are too rare for the vocabulary, between scripts, and beside digits if `split_digits` says so.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class TrainedPiece(NamedTuple):
 class SentencePieceBpeTrainer(CheckedOptions):
     """Trains a BPE with the same pieces, order and scores as SentencePiece 0.2.
 
-    `gputok.train_sentencepiece` also reads and normalizes text as SentencePiece does, and makes a tokenizer. The options
-    have the names of SentencePiece's. The pieces 0, 1 and 2 are `<unk>`, `<s>` and `</s>`.
+    `gputok.train_sentencepiece` also reads and normalizes text as SentencePiece does, and makes a tokenizer. The
+    options have the names of SentencePiece's. The pieces 0, 1 and 2 are `<unk>`, `<s>` and `</s>`.
 
     Args:
         vocab_size: the number of pieces.
@@ -58,13 +58,13 @@ class SentencePieceBpeTrainer(CheckedOptions):
         split_by_number: False: digits join any script.
         split_digits: each digit is a piece by itself.
         byte_fallback: adds a piece for each byte, for characters that the vocabulary lacks.
-        hard_vocab_limit: kept in the `.model` file. Without it, SentencePiece gives fewer pieces for a text that has not
-            enough; gputok refuses both, since the last of these pieces occur nowhere.
+        hard_vocab_limit: kept in the `.model` file. Without it, SentencePiece gives fewer pieces for a text that has
+            not enough; gputok refuses both, since the last of these pieces occur nowhere.
         split_by_whitespace: True, which is the only value that gputok knows: no piece has characters of two words.
         treat_whitespace_as_suffix: `▁` stands after each word, not before it.
         control_symbols: pieces that no text becomes.
-        user_defined_symbols: pieces that are always kept whole in text. They may not contain spaces, and there may be none
-            with `treat_whitespace_as_suffix`.
+        user_defined_symbols: pieces that are always kept whole in text. They may not contain spaces, and there may be
+            none with `treat_whitespace_as_suffix`.
 
     Raises:
         TypeError: an option has a value of another type.
@@ -138,8 +138,8 @@ class SentencePieceBpeTrainer(CheckedOptions):
             The pieces, by id.
 
         Raises:
-            ValueError: the words have not enough pieces for `vocab_size`, or more characters than that; or the result would
-                depend on a rule of SentencePiece that gputok does not have.
+            ValueError: the words have not enough pieces for `vocab_size`, or more characters than that; or the result
+                would depend on a rule of SentencePiece that gputok does not have.
         """
         if words.byte_level:
             raise ValueError("SentencePiece's words are text, not the bytes of byte-level words")

@@ -29,8 +29,8 @@ from gputok.tokens.vocabulary import Vocabulary, pack
 from gputok.types import Array, Counts, Ids, Positions
 
 SUPERWORDS = r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]{2,}[\r\n/]*| +(?!\S)"
-"""The pattern of the second stage that SuperBPE's authors publish (github.com/PythonNut/superbpe): it keeps numbers, runs of
-marks, and spaces before other white space apart, and cuts nothing else."""
+"""The pattern of the second stage that SuperBPE's authors publish (github.com/PythonNut/superbpe): it keeps numbers,
+runs of marks, and spaces before other white space apart, and cuts nothing else."""
 
 _LESS = "raise the limit, or give less text"
 _RUNS_AT_ONCE = 1 << 20  # runs that are handed to the kernel at a time
@@ -47,8 +47,8 @@ class SuperBpeTrainer(Trainer):
 
     Training is exact: the merges are those of a trainer that keeps the whole corpus in memory. It reads the corpus three
     times: it counts words; then neighbouring tokens, by counters without keys; then the runs of tokens that lie between
-    pairs too rare for a merge, in the memory of the word counter. Where the corpus is an iterator, which can be read only
-    once, its texts are kept in a temporary file meanwhile.
+    pairs too rare for a merge, in the memory of the word counter. Where the corpus is an iterator, which can be read
+    only once, its texts are kept in a temporary file meanwhile.
 
     Args:
         vocab_size: the size of the final vocabulary, with special tokens and alphabet.
@@ -154,9 +154,9 @@ class SuperBpeTrainer(Trainer):
     ) -> TrainedBpe:
         """Goes on from the tokens of the first stage, and returns the vocabulary and merges of both.
 
-        There are fewer than `vocab_size` tokens if no pair is left that occurs `threshold` times. runs: sequences of tokens of
-        the first stage, and how often each occurs: their "bytes" are ids (`run_type`). The other arguments are those of `train`;
-        the stage of progress is "merge superwords".
+        There are fewer than `vocab_size` tokens if no pair is left that occurs `threshold` times. runs: sequences of
+        tokens of the first stage, and how often each occurs: their "bytes" are ids (`run_type`). The other arguments
+        are those of `train`; the stage of progress is "merge superwords".
         """
         if not len(runs):
             return first

@@ -38,10 +38,10 @@ class BpeOptions(Protocol):
 def common(model: BpeOptions) -> BpeTables:
     """Makes the tables for text whose characters are those of the tokens. By these tables, words are merged, and never cut.
 
-    Words may be cut between two characters that no merged token contains side by side; `with_neighbours` says which these
-    are. If the model has affixes or dropout, words are not cut, since these depend on the whole word; nor if a merge makes the
-    unknown token or a byte token, whose names are not the text that they cover; nor if two tokens have one id, since a merge
-    then joins text that no token has.
+    Words may be cut between two characters that no merged token contains side by side; `with_neighbours` says which
+    these are. If the model has affixes or dropout, words are not cut, since these depend on the whole word; nor if a
+    merge makes the unknown token or a byte token, whose names are not the text that they cover; nor if two tokens have
+    one id, since a merge then joins text that no token has.
     """
     vocabulary, strings = model.vocabulary, model.vocabulary.strings
     prefix, suffix = (

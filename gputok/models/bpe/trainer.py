@@ -61,15 +61,15 @@ class BpeTrainer(Trainer):
     """Trains a byte-pair encoding (BPE), with the same merges as `tokenizers.trainers.BpeTrainer`.
 
     Ids are given in this order: the special tokens; the alphabet by code point; if there is a prefix or suffix, the
-    characters with prefix or suffix, by falling count, then by code point; the merged tokens in the order of the merges.
-    The most frequent pair is merged first; among equally frequent pairs, the pair with the smaller left id, then the
-    smaller right id. If `limit_alphabet` must choose between equally frequent characters, it keeps the smaller code
-    points.
+    characters with prefix or suffix, by falling count, then by code point; the merged tokens in the order of the
+    merges. The most frequent pair is merged first; among equally frequent pairs, the pair with the smaller left id,
+    then the smaller right id. If `limit_alphabet` must choose between equally frequent characters, it keeps the smaller
+    code points.
 
     Differences from `tokenizers`: counts have 64 bits, where `tokenizers` has 32 and wraps around. If a result of
     `tokenizers` depends on the order of a hash table (ids of characters with prefix or suffix, equally frequent
-    characters of `limit_alphabet`), the order is the one above. An unknown option raises a TypeError; `tokenizers` prints
-    a line.
+    characters of `limit_alphabet`), the order is the one above. An unknown option raises a TypeError; `tokenizers`
+    prints a line.
 
     Args:
         min_frequency: training ends when the most frequent pair occurs fewer times than this.
@@ -170,8 +170,8 @@ class BpeTrainer(Trainer):
     def _alphabet(self, words: WordCounts, others: WordCounts | None = None) -> tuple[dict[str, int], Positions32]:
         """Returns the tokens that exist before the first merge, and the ids of characters.
 
-        The ids are int32[characters, roles]; -1: none. A role is 1 if the character does not begin its word, plus 2 if it
-        ends its word; without prefix and suffix, 0 is the only role. The characters of `others`, which has the same
+        The ids are int32[characters, roles]; -1: none. A role is 1 if the character does not begin its word, plus 2 if
+        it ends its word; without prefix and suffix, 0 is the only role. The characters of `others`, which has the same
         `byte_level` as `words`, join the alphabet without prefix and suffix.
         """
         vocab: dict[str, int] = {}

@@ -1,8 +1,8 @@
 """Expectation maximization (EM) of the probabilities of seed pieces, and pruning by the loss of likelihood.
 
 As in SentencePiece (Kudo, "Subword regularization", 2018, section 3.2). A model is one array: the probabilities (or
-expected counts) of the characters by their dense ids, from 1, then those of the longer pieces. All logarithms and digammas
-are computed here; the kernels only multiply and add.
+expected counts) of the characters by their dense ids, from 1, then those of the longer pieces. All logarithms and
+digammas are computed here; the kernels only multiply and add.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from gputok.types import Counts, Positions, Positions32, Scores
 
 _LEAST_EXPECTED = 0.5  # a piece that is expected to occur less often is dropped
 
-# The share of a character's expected count that `prune` uses when the character replaces a longer piece: much of the count
-# comes from segmentations that are never the best. With 1/2, held-out text of four corpora had more tokens; with 1/16,
-# that of three corpora was less likely.
+# The share of a character's expected count that `prune` uses when the character replaces a longer piece: much of the
+# count comes from segmentations that are never the best. With 1/2, held-out text of four corpora had more tokens; with
+# 1/16, that of three corpora was less likely.
 _CHARACTER_SHARE = 0.25
 
 _SPARSE = 1.5  # if there are more numbers than this for each piece, pieces are renumbered
@@ -78,9 +78,9 @@ def mean_log_likelihood(words: Words, spelt: Sequence[tuple[Trie, Scores, Positi
 def maximize(counts: Scores, n_characters: int, threads: int, task_size: int = SIZES.pieces) -> Scores:
     """The M-step, Bayesian as in SentencePiece: returns probabilities, float64[k]; rare pieces get 0 (are dropped).
 
-    counts: float64[k], expected counts. The characters (the first n_characters of the k) are never dropped, so that every
-    word can be written; their expected counts are taken as at least _LEAST_EXPECTED. task_size: how many pieces one task
-    works on.
+    counts: float64[k], expected counts. The characters (the first n_characters of the k) are never dropped, so that
+    every word can be written; their expected counts are taken as at least _LEAST_EXPECTED. task_size: how many pieces
+    one task works on.
     """
     kept = np.where(counts >= _LEAST_EXPECTED, counts, 0)
     kept[1:n_characters] = np.maximum(counts[1:n_characters], _LEAST_EXPECTED)
@@ -100,10 +100,10 @@ def prune(
 ) -> Scores:
     """Returns the probabilities, float64[k], with 0 for all but about `target` pieces; these cost the least likelihood.
 
-    The cost of dropping a piece is its share of all words, times the difference between the logarithm of its probability
-    and that of its best segmentation into other pieces. In this segmentation, the counts of the other pieces are those of
-    a model without the piece (they grow by its count), and the counts of characters are multiplied by _CHARACTER_SHARE. A
-    piece is always dropped if a segmentation into other pieces is already more likely.
+    The cost of dropping a piece is its share of all words, times the difference between the logarithm of its
+    probability and that of its best segmentation into other pieces. In this segmentation, the counts of the other
+    pieces are those of a model without the piece (they grow by its count), and the counts of characters are multiplied
+    by _CHARACTER_SHARE. A piece is always dropped if a segmentation into other pieces is already more likely.
 
     numbers: int64[k], the seeds that `p` and `counts` (float64[k] each) belong to.
     """
@@ -136,8 +136,8 @@ def prune(
 def drop_dead_pieces(words: Words, numbers: Positions, p: Scores, threads: int) -> tuple[Positions, Scores]:
     """Returns (numbers, p) without the pieces of probability 0, and renumbers the pieces in the tries of `words`.
 
-    Then the tries have fewer arcs, and the entries that they refer to lie closer together. As long as only few pieces have
-    been dropped, nothing changes.
+    Then the tries have fewer arcs, and the entries that they refer to lie closer together. As long as only few pieces
+    have been dropped, nothing changes.
     """
     kept = np.append(0, np.flatnonzero(p))  # 0, which is no character, stays 0
     if len(p) <= _SPARSE * len(kept):

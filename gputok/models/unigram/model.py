@@ -54,15 +54,15 @@ class Unigram(Model):
         vocab: (token, score) for each token, in the order of the ids; a score is the logarithm of a probability.
         unk_id: the id of the unknown token, or None.
         byte_fallback: unknown characters become the tokens `<0x..>` of their bytes, if the vocabulary has them all.
-        alpha: None or 0: the segmentation with the highest sum. Else a segmentation is drawn at random; the smaller alpha,
-            the more evenly.
+        alpha: None or 0: the segmentation with the highest sum. Else a segmentation is drawn at random; the smaller
+            alpha, the more evenly.
         nbest_size: with alpha, draw only among this many segmentations with the highest sums.
 
     Attributes:
-        sentencepiece: None by default. Else the ids of the pieces that never match text (control, unknown and byte pieces
-            of a SentencePiece model); then sums of scores are rounded to single precision, and unknown characters never
-            form a token together, as in SentencePiece. The attribute is written to files unless it is None; `tokenizers`
-            ignores it there.
+        sentencepiece: None by default. Else the ids of the pieces that never match text (control, unknown and byte
+            pieces of a SentencePiece model); then sums of scores are rounded to single precision, and unknown
+            characters never form a token together, as in SentencePiece. The attribute is written to files unless it is
+            None; `tokenizers` ignores it there.
 
     Raises:
         TypeError: if an argument has a wrong type.

@@ -174,8 +174,8 @@ def deal_words(text: WordText, at: Positions, step: int, threads: int) -> Suffix
 def deal_suffixes(text: WordText, words: SortedWords, threads: int) -> SuffixGroups:
     """Distributes the suffixes of all words to groups; the weight of a suffix is how often it occurs.
 
-    words: sorted from their ends, so that words with common suffixes are neighbours. Each suffix is distributed once, or
-    twice if words of two batches have it; no result depends on that.
+    words: sorted from their ends, so that words with common suffixes are neighbours. Each suffix is distributed once,
+    or twice if words of two batches have it; no result depends on that.
     """
     new = np.cumsum(words.n_chars - words.lcp)
     batches = _shares(new[[b - 1 for _, b in words.batches]], int(new[-1]), text.sizes.share)
@@ -232,8 +232,8 @@ def sort_group(
 ) -> Positions32:
     """Sorts a group by the `limit` characters from each position on (backwards, if step is -1).
 
-    Suffixes that occur fewer than `heavy` times are not sorted. Returns int32[n], the number of characters in common with
-    the suffix before.
+    Suffixes that occur fewer than `heavy` times are not sorted. Returns int32[n], the number of characters in common
+    with the suffix before.
     """
     of_group = groups.order[group], groups.cache[group], groups.weight[group]
     return suffixes.sort_suffixes(text.ids, *of_group, limit, step, text.code, heavy)

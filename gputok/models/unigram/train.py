@@ -37,15 +37,15 @@ def train_unigram(
     """Learns `vocab_size` pieces and their scores that make the words as likely as possible.
 
     The algorithm is that of Kudo (2018), as SentencePiece and `tokenizers` implement it, with four differences, each of
-    which reduced the number of tokens of held-out text: seeds are weighted by how often their words occur; a suffix of a
-    single repeated word can be a seed; at most ten seeds for each piece of the vocabulary are used; and the cost of
+    which reduced the number of tokens of held-out text: seeds are weighted by how often their words occur; a suffix of
+    a single repeated word can be a seed; at most ten seeds for each piece of the vocabulary are used; and the cost of
     dropping a piece is computed from expected counts, of which characters contribute a quarter.
 
-    The options are those of `UnigramTrainer`; the result does not depend on `threads`, nor on `sizes` of tasks. `taken` are
-    special tokens, which must not be pieces, unless they are a character.
+    The options are those of `UnigramTrainer`; the result does not depend on `threads`, nor on `sizes` of tasks. `taken`
+    are special tokens, which must not be pieces, unless they are a character.
 
-    Returns (piece, logarithm of its probability), by falling score, then by code points. All characters of the words and
-    of the initial alphabet are pieces; ValueError: more than `vocab_size`. The order of the words changes no bit.
+    Returns (piece, logarithm of its probability), by falling score, then by code points. All characters of the words
+    and of the initial alphabet are pieces; ValueError: more than `vocab_size`. The order of the words changes no bit.
     """
     threads, words = thread_count(threads), words.spelled_out()
     report = progress or (lambda stage, done, total: None)

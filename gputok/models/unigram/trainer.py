@@ -16,8 +16,8 @@ from gputok.tokens.added_token import AddedToken
 class UnigramTrainer(Trainer):
     """Trains a unigram language model over pieces (Kudo 2018), with the options of `tokenizers`.
 
-    The result is the same, bit for bit, for any number of threads and any order of the words. It differs from the result
-    of `tokenizers`: held-out text gets fewer tokens (`train_unigram` says why).
+    The result is the same, bit for bit, for any number of threads and any order of the words. It differs from the
+    result of `tokenizers`: held-out text gets fewer tokens (`train_unigram` says why).
 
     Args:
         show_progress: shows a progress bar.

@@ -17,8 +17,8 @@ from gputok.tokens.added_token import AddedToken
 class WordPieceTrainer(Trainer):
     """Trains a WordPiece vocabulary by merging pairs, as `tokenizers.trainers.WordPieceTrainer` does.
 
-    Ids are given in the order that `BpeTrainer` describes. `tokenizers` numbers the characters with a prefix in the order
-    of a hash table, so that two runs differ; here they are numbered by falling count, then by code point.
+    Ids are given in the order that `BpeTrainer` describes. `tokenizers` numbers the characters with a prefix in the
+    order of a hash table, so that two runs differ; here they are numbered by falling count, then by code point.
 
     Args:
         vocab_size: the size of the final vocabulary, with special tokens and alphabet.
