@@ -126,10 +126,7 @@ class Model(Component):
         return list(map(Token, found.ids.tolist(), model.values(found, data), spans))
 
     def values(self, tokens: Tokens, data: Bytes, *, byte_level: bool = False) -> list[str]:
-        """Returns the texts of tokens as `Encoding.tokens` shows them: their names in the vocabulary.
-
-        Unigram's unknown token is shown as the text that it covers.
-        """
+        """Returns the texts of tokens as `Encoding.tokens` shows them: their names in the vocabulary."""
         return list(map(self.vocabulary.names.__getitem__, tokens.ids.tolist()))
 
     def tokenize_pieces(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> Tokens:
@@ -138,13 +135,17 @@ class Model(Component):
         data: uint8[n_bytes], UTF-8, or, with `byte_level`, bytes that stand for ByteLevel characters. Raises ValueError
         if a piece is not known to the model and the vocabulary has no unknown token.
         """
+        if byte_level:
+            return tokenize_byte_level(self, data, start, end)
+        cuts = slices(start, end)
+        return concat_tokens([self._tokenized(data, start[a:b], end[a:b], a) for a, b in cuts])
+
+    def _tokenized(self, data: Bytes, start: Positions, end: Positions, n_before: int) -> Tokens:
+        """Does the same for a megabyte of pieces of UTF-8; n_before: pieces before these, for errors."""
         raise NotImplementedError
 
     def encode_words(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> tuple[Ids, Positions]:
-        """Like `tokenize_pieces`, but returns only ids and rows and bypasses the word cache.
-
-        For callers that pass each word once.
-        """
+        """Like `tokenize_pieces`, but returns only ids and rows, without a cache: for words that come once."""
         tokens = self.tokenize_pieces(data, start, end, byte_level=byte_level)
         return tokens.ids, tokens.rows
 
@@ -158,9 +159,9 @@ class Model(Component):
         return self.encode_words(written.data, written.start, written.end, byte_level=False)
 
     def handle(self, byte_level: bool) -> tuple[Any, Callable[[], Any] | None] | None:
-        """Returns the tables that `kernels.cpu.encode_one` takes of the model; None: `tokenize_pieces` encodes short texts.
+        """Returns what `kernels.cpu.encode_one` takes of the model; None: `tokenize_pieces` encodes short texts.
 
-        Beside them, a function that makes tables by which much text is encoded faster, or None.
+        That is tables, and a function that makes tables by which much text is encoded faster, or None.
         """
         return None
 
@@ -197,7 +198,7 @@ class Model(Component):
         return type(self)(**{**kept, **changes})
 
     def fields(self) -> dict[str, Any]:
-        """Returns the JSON form, in which long values are `gputok.files.json_text.Packed` objects; here, the options."""
+        """Returns the JSON form, whose long values are `gputok.files.json_text.Packed` objects; here, the options."""
         return super().to_dict()
 
     def to_dict(self) -> dict[str, Any]:
@@ -208,7 +209,7 @@ class Model(Component):
         return self.vocabulary.mapping.get(tokens)
 
     def id_to_token(self, id: int) -> str | None:
-        """Returns the token with an id, or None if no token has the id; raises OverflowError for no number of 32 bits."""
+        """Returns the token with an id, or None if no token has it; raises OverflowError unless it has 32 bits."""
         if not 0 <= operator.index(id) < 2**32:
             raise OverflowError(f"expected an id from 0 to 2**32 - 1, got {id}")
         return self.vocabulary.names.get(id)
@@ -278,10 +279,7 @@ def require(value: dict[str, Any], kind: str, *names: str) -> None:
 
 
 def slices(start: Positions, end: Positions, n_bytes: int = 1 << 20) -> list[tuple[int, int]]:
-    """Divides pieces into consecutive ranges of about `n_bytes` each, with at least one piece in each range.
-
-    Raises ValueError if a piece is too long.
-    """
+    """Divides pieces into ranges of about `n_bytes`, of one piece at least; raises ValueError if one is too long."""
     check_lengths(start, end, "word")
     sizes = end - start
     if len(sizes) and sizes.sum() <= n_bytes:
@@ -307,10 +305,7 @@ def concat_tokens(parts: list[Tokens]) -> Tokens:
 
 
 def tokenize_byte_level(model: Model, data: Bytes, start: Positions, end: Positions) -> Tokens:
-    """Tokenizes byte-level pieces by a model that reads characters.
-
-    The positions of the tokens are those of the bytes in `data`.
-    """
+    """Tokenizes byte-level pieces by a model that reads characters; tokens have the positions of bytes in `data`."""
     return concat_tokens(
         [_tokenize_byte_level(model, data, start[a:b], end[a:b]) for a, b in slices(start, end, 1 << 26)]
     )

@@ -63,7 +63,7 @@ class Trained(SimpleNamespace):
     """The part of a model that a trainer learns, by the names of the arguments of the model (of BPE: `TrainedBpe`)."""
 
     def into(self, model: Any) -> None:
-        """Writes it into a model of the kind that the trainer trains; the other options of the model stay as they are."""
+        """Writes it into a model of the kind that the trainer trains; the model's other options stay as they are."""
         model.update(**vars(self))
 
 
@@ -102,8 +102,7 @@ class Trainer(CheckedOptions):
             threads: how many threads to use, at most; None: all cores. What is learned is the same for any number.
             progress: called as progress(stage, done, total) a few times a second; an exception that it raises ends the
                 training. The stage of BPE and WordPiece is "merge"; WordLevel has none.
-            devices: CUDA devices (`gputok.backend`); the first one merges pairs, unless tokens have a prefix or suffix.
-                The CPU does all other work.
+            devices: CUDA devices (`gputok.backend`); the first merges pairs, unless tokens have a prefix or suffix.
 
         Returns:
             What was learned (`Trained`, or `TrainedBpe`); `into(model)` writes it into a model.
@@ -143,18 +142,11 @@ class Trainer(CheckedOptions):
         if needed is None or needed <= limit:
             return needed
         n_words, n_bytes = (np.cumsum(sizes[::-1])[::-1].tolist() for sizes in words.sizes_by_count(_MOST_COUNT))
-        fits = (
-            count
-            for count in range(1, _MOST_COUNT + 1)
-            if (self.memory_needed(n_words[count], n_bytes[count], threads) or 0) <= limit
-        )
-        found = next(fits, None)
-        advice = "raise the limit" + (
-            ""
-            if found is None
-            else f", or leave rare words out, which changes the result a little: min_count={found} (--min-count) keeps "
-            f"{n_words[found]:,} of them"
-        )
+        advice, counts = "raise the limit", range(1, _MOST_COUNT + 1)
+        found = next((c for c in counts if (self.memory_needed(n_words[c], n_bytes[c], threads) or 0) <= limit), None)
+        if found is not None:
+            advice += ", or leave rare words out, which changes the result a little: "
+            advice += f"min_count={found} (--min-count) keeps {n_words[found]:,} of them"
         return within(limit, needed, f"training on {len(words):,} distinct words", advice)
 
     def to_dict(self) -> dict[str, Any]:
@@ -183,8 +175,11 @@ class Trainer(CheckedOptions):
     def __str__(self) -> str:
         return self._described(5, 100)
 
+    def _state(self) -> dict[str, Any]:
+        return {**self.to_dict(), "words": {}}
+
     def _described(self, n_items: int, n_bytes: int | None) -> str:
-        name, fields = type(self).__name__, {**self.to_dict(), "words": {}}
+        name, fields = type(self).__name__, self._state()
         if "special_tokens" in fields:
             tokens = (described("AddedToken", token, n_items, n_bytes) for token in fields["special_tokens"])
             fields["special_tokens"] = list(map(Verbatim, tokens))
@@ -193,12 +188,12 @@ class Trainer(CheckedOptions):
         return f"{name}({described(name, fields, n_items, n_bytes)})"
 
     def __getstate__(self) -> bytes:
-        value = {type(self).__name__: {**self.to_dict(), "words": {}}}
+        value = {type(self).__name__: self._state()}
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
     def __setstate__(self, state: bytes) -> None:
         options = json.loads(state)[type(self).__name__]
-        self.__dict__.update(type(self).from_dict(options).__dict__)
+        self.__dict__.update(type(self).from_dict(options.get("bpe_trainer", options)).__dict__)
 
 
 count = integer(0, SIZE)

@@ -26,6 +26,7 @@ from gputok.pipeline.encode.corpus import encode_corpus
 from gputok.pipeline.pipeline import Pipeline
 from gputok.pipeline.run import CountOptions, Run
 from gputok.progress import Report, reporting
+from gputok.text.byte_alphabet import BYTE_TOKENS
 from gputok.text.pieces import joined_offsets
 from gputok.token_files.token_files import TokenBatch
 from gputok.tokens.vocabulary_change import VocabularyChange
@@ -84,8 +85,7 @@ def extend(
         extended = extend_model(
             model,
             sequences,
-            symbols.first_character,
-            symbols.reserved,
+            symbols,
             taken,
             n_tokens,
             least,
@@ -175,8 +175,7 @@ def _fixed(pipeline: Pipeline, model: BPE) -> Mask:
                 f"the post-processor or the padding uses the id {id}, which no token has, so that it can't be renumbered: "
                 "set them anew first"
             )
-    names = [f"<0x{byte:02X}>" for byte in range(256)] if model.byte_fallback else []
-    names += [] if model.unk_token is None else [model.unk_token]
+    names = BYTE_TOKENS * model.byte_fallback + ([] if model.unk_token is None else [model.unk_token])
     ids |= {id for id in model.vocabulary.find(names) if id is not None}
     return np.isin(model.vocabulary.ids, np.array([*ids], np.int64))
 

@@ -15,13 +15,10 @@ from gputok.pipeline import serialize
 from gputok.pipeline.run import CountOptions
 from gputok.pretrained.special_tokens import Token, as_token
 from gputok.processors import PostProcessor
-from gputok.text.byte_alphabet import BYTE_CHARACTERS
+from gputok.text.byte_alphabet import BYTE_CHARACTERS, BYTE_TOKENS
 from gputok.tokenizer import Tokenizer
 from gputok.tokens.added_token import AddedToken
 from gputok.tokens.vocabulary import Vocabulary, pack
-
-BYTE_PIECES = tuple(f"<0x{byte:02X}>" for byte in range(256))
-"""The tokens that stand for bytes if `byte_fallback` is set."""
 
 
 def _parts(tokenizer: Tokenizer) -> tuple[dict[str, Any], str | None, dict[str, float]]:
@@ -31,7 +28,7 @@ def _parts(tokenizer: Tokenizer) -> tuple[dict[str, Any], str | None, dict[str, 
     """
     pipeline = tokenizer.pipeline
     model = pipeline.model
-    ids = {piece: model.token_to_id(piece) for piece in BYTE_PIECES if getattr(model, "byte_fallback", False)}
+    ids = {piece: model.token_to_id(piece) for piece in BYTE_TOKENS if getattr(model, "byte_fallback", False)}
     ids = {piece: token_id for piece, token_id in ids.items() if token_id is not None}
     if isinstance(model, Unigram):
         unknown = None if model.unk_id is None else model.id_to_token(model.unk_id)

@@ -70,8 +70,7 @@ class AddedToken:
     def adopt(cls, value: Any, *, special: bool = False) -> Any:
         """A token of `tokenizers` as one of this class, by its attributes; anything else as it is.
 
-        special: True makes `value` itself a special token, as `tokenizers` does, before its attributes are read, since
-        `normalized` can depend on it.
+        special: makes `value` itself special first, as `tokenizers` does, since `normalized` can depend on it.
         """
         if type(value).__name__ != "AddedToken":
             return value
@@ -139,7 +138,7 @@ class AddedToken:
 
 
 options_of = operator.attrgetter("content", "_normalized", "_single_word", "_lstrip", "_rstrip")
-"""The content and options of a token; much sooner than its properties, and only of copies, whose `normalized` is known."""
+"""Content and options of a token, much sooner than its properties; only of copies, whose `normalized` is known."""
 
 
 @without_collection()
@@ -171,7 +170,7 @@ def tokens_of_forms(forms: Any) -> list[AddedToken] | None:
 
 
 def tokens_of_columns(contents: Sequence[Any], *switches: Sequence[Any]) -> list[AddedToken] | None:
-    """Makes tokens of their contents, and of each further option in the order of a tokenizer.json; None: one is wrong."""
+    """Makes tokens of their contents, and of the other options in the order of a tokenizer.json; None: one is wrong."""
     if {*map(type, contents)} - {str} or any({*map(type, column)} - {bool} for column in switches):
         return None
     if not _are_texts(contents):

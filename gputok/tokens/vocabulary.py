@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import operator
 from collections.abc import Mapping
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def _array(name: str, values: npt.NDArray[Any], dtype: type[np.integer[Any]]) -> npt.NDArray[Any]:
-    """Returns a contiguous array of one dimension: kernels read its memory. WrongValue if values do not fit the type."""
+    """Returns a contiguous array of one dimension: kernels read its memory. WrongValue: values do not fit the type."""
     found = np.ascontiguousarray(values)
     whole = found.dtype.kind in "iu" or not found.size
     limits = np.iinfo(dtype)
@@ -34,8 +35,8 @@ def _array(name: str, values: npt.NDArray[Any], dtype: type[np.integer[Any]]) ->
         whole = bool(found.min() >= limits.min and found.max() <= limits.max)
     if found.ndim != 1 or not whole:
         raise WrongValue(
-            f"{name} of a vocabulary must be an array of one dimension, of whole numbers from {limits.min} to {limits.max}, "
-            f"not of shape {found.shape} and type {found.dtype}"
+            f"{name} of a vocabulary must be an array of one dimension, of whole numbers from {limits.min} to "
+            f"{limits.max}, not of shape {found.shape} and type {found.dtype}"
         )
     return found.astype(dtype, copy=False)
 
@@ -75,16 +76,12 @@ def packed_tokens(tokens: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def plain_array(values: Sequence[Any]) -> np.ndarray:
-    """Numbers as NumPy reads them; of objects if some are no numbers.
-
-    NumPy would make room for the longest string in each element.
-    """
-    if not all(issubclass(kind, int | float | np.number) for kind in set(map(type, values))):
-        return np.array([None])
-    try:
-        return np.array(values)
-    except (ValueError, OverflowError):
-        return np.array([None])
+    """Numbers as NumPy reads them; of objects if some are no numbers."""
+    # NumPy would make room for the longest string in each element
+    if all(issubclass(kind, int | float | np.number) for kind in set(map(type, values))):
+        with contextlib.suppress(ValueError, OverflowError):
+            return np.array(values)
+    return np.array([None])
 
 
 def switches(numbers: np.ndarray, values: Sequence[Any]) -> bool:

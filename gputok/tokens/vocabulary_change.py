@@ -28,8 +28,8 @@ _ARRAYS = ("old_to_new", "new_ids", "parts", "rows")
 class VocabularyChange:
     """What `Tokenizer.extend`, `prune` and `truncate` have done to the ids of a tokenizer.
 
-    `resize_embeddings` gives a model the new vocabulary: tokens that stay keep their rows, and a new token gets the mean of
-    the rows of the tokens that it replaces (Hewitt 2021 and others begin so). `between` compares two tokenizers.
+    `resize_embeddings` gives a model the new vocabulary: tokens that stay keep their rows, and a new one gets the mean
+    of the rows of the tokens that it replaces (Hewitt 2021 and others begin so). `between` compares two tokenizers.
 
     Attributes:
         old_to_new: int64[old ids], the new id of each old id; -1: the token is gone, or there was no such id.
@@ -135,7 +135,8 @@ class VocabularyChange:
             ValueError: a weight has too few rows.
 
         Example:
-            >>> change = VocabularyChange(np.array([1, -1, 0]), 3, ["ab"], np.array([2]), np.array([0, 1]), np.array([0, 2]))
+            >>> ids, parts, rows = np.array([2]), np.array([0, 1]), np.array([0, 2])
+            >>> change = VocabularyChange(np.array([1, -1, 0]), 3, ["ab"], ids, parts, rows)
             >>> change.resized(np.array([[1.0, 0.0], [2.0, 4.0], [9.0, 9.0]])).tolist()
             [[9.0, 9.0], [1.0, 0.0], [1.5, 2.0]]
         """
@@ -292,7 +293,7 @@ def _spelled(tokenizer: Any) -> dict[int, tuple[tuple[bool, bytes], str]]:
 
 
 def _weights(model: Any) -> dict[str, Any]:
-    """The weights that have a row for each id: input, output if it is another, and the bias of the output if there is one."""
+    """The weights that have a row for each id: input, output if it is another, and the bias of the output, if any."""
     first, last = model.get_input_embeddings().weight, model.get_output_embeddings()
     weights = {"input": first} if last is None or last.weight is first else {"input": first, "output": last.weight}
     bias = getattr(last, "bias", None)
@@ -332,7 +333,7 @@ _LEAST = 1e-6  # a residual of this share of the target is none; it also keeps s
 
 
 def pursue(targets: Array, shared: Array, n_parts: int) -> tuple[Positions, Array]:
-    """Writes `targets`, float[n, size], as sums of at most `n_parts` of `shared`, float[m, size], as arXiv 2506.06607 does.
+    """Writes `targets`, float[n, size], as sums of at most `n_parts` of `shared`, float[m, size]: arXiv 2506.06607.
 
     Each round takes the vector that is most like what is left of the target, and chooses all weights anew by least
     squares. Returns int64[n, k], rows of `shared`; and float64[n, k], the weight of each, 0 where fewer suffice.

@@ -229,10 +229,8 @@ def test_counts_and_files_threads_and_limits_change_nothing(make, tmp_path):
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_threads_merge(threads, monkeypatch):
-    from gputok.kernels.cpu import train_bpe as stage
-
-    tokenizer, given, train = byte_level(some_lines(0)), [], stage.train_bpe
-    monkeypatch.setattr(stage, "train_bpe", lambda *a, threads=1, **o: given.append(threads) or train(*a, **o))
+    tokenizer, given, train = byte_level(some_lines(0)), [], extend.train_bpe
+    monkeypatch.setattr(extend, "train_bpe", lambda *a, threads=1, **o: given.append(threads) or train(*a, **o))
     tokenizer.extend(iter(some_lines(3)), 5, threads=threads)
     assert given == [threads]
 

@@ -1,8 +1,7 @@
 """Adding tokens to a BPE model: BPE goes on where the training of the model ended.
 
 The words are first encoded by the model. Then BPE merges the neighbouring tokens of these sequences, as a training
-merges characters. Each merge comes after all merges of the model, so that text is first encoded as before, and only
-then are tokens joined:
+merges characters. Each merge comes after all merges of the model: text is first encoded as before, then tokens join.
 
 - Every token boundary of the new model is one of the old model, and text without new tokens keeps its ids.
 - Every new token is reachable. No merge reaches across the ends of a token's text where the token stands in the corpus,
@@ -25,6 +24,7 @@ from gputok.kernels.cpu.train_bpe import train_bpe
 from gputok.kernels.threads import thread_count
 from gputok.models.bpe.model import BPE
 from gputok.models.bpe.tables import positions
+from gputok.text.byte_alphabet import BYTE_TOKENS
 from gputok.tokens.vocabulary import Vocabulary, pack
 from gputok.types import Bytes, Counts, Ids, Mask, PackedIds, Positions
 
@@ -33,7 +33,7 @@ _NONE = 2**32 - 1
 
 
 class Sequences(NamedTuple):
-    """Sequences of symbols, which merges may join: ids of the model or, from `first_character` on, missing characters."""
+    """Sequences of symbols that merges may join: ids of the model or, from `first_character` on, missing characters."""
 
     symbols: Ids  # uint32[n]
     offsets: Positions  # int64[n_sequences + 1]
@@ -51,9 +51,9 @@ class Extended(NamedTuple):
 class Symbols:
     """How a model's ids are cut into sequences for continued BPE.
 
-    Merges reach neither across the tokens of `alone` nor into a token that begins with a space sign (`▁`, of
-    SentencePiece), which begins a word. If the model falls back to bytes, the byte tokens of a character that the
-    vocabulary lacks become one symbol, which can be a new token by itself.
+    Merges reach neither across the tokens of `alone`, nor make them, nor reach into a token that begins with a space
+    sign (`▁`, of SentencePiece), which begins a word. If the model falls back to bytes, the byte tokens of a character
+    that the vocabulary lacks become one symbol, which can be a new token by itself.
     """
 
     def __init__(self, model: BPE, alone: Sequence[int]) -> None:
@@ -61,17 +61,16 @@ class Symbols:
         self.first_character = 1 + max([int(ids.max()) if len(ids) else -1, *alone])
         """The symbol of a missing character is this plus its code point."""
         self._begins = np.zeros(self.first_character, bool)
-        self._alone = np.zeros(self.first_character, bool)
-        self._alone[[*alone]] = True
+        self.alone = np.zeros(self.first_character, bool)
+        self.alone[[*alone]] = True
         if model.unk_token is not None and (unk := model.token_to_id(model.unk_token)) is not None:
-            self._alone[unk] = True
+            self.alone[unk] = True
         self._byte_of = np.full(self.first_character, -1, np.int16)
         if model.byte_fallback:
-            names = [f"<0x{byte:02X}>" for byte in range(256)]
-            for byte, id in enumerate(model.vocabulary.find(names)):
+            for byte, id in enumerate(model.vocabulary.find(BYTE_TOKENS)):
                 if id is not None:
                     self._byte_of[id] = byte
-                    self._alone[id] = True
+                    self.alone[id] = True
         if model.byte_tables is None:
             data, offsets = model.vocabulary.data, model.vocabulary.offsets
             sign = np.frombuffer("▁".encode(), np.uint8)
@@ -81,23 +80,18 @@ class Symbols:
                 np.diff(offsets) >= len(sign)
             )
 
-    @property
-    def reserved(self) -> Positions:
-        """The ids that no merge may make."""
-        return np.flatnonzero(self._alone)
-
     def cut(self, ids: PackedIds, rows: Positions) -> tuple[Ids, Positions, Positions]:
         """Cuts rows of ids (row i is ids[rows[i]:rows[i + 1]]) into sequences.
 
-        Returns the symbols uint32[n], the offsets of the sequences int64[n_sequences + 1], and the row of each sequence.
+        Returns the symbols uint32[n], the offsets of the sequences int64[n_sequences + 1], and the row of each one.
         """
         symbols = ids.astype(np.uint32, copy=False)
-        if not self._alone[ids].any() and not self._begins[ids].any() and (rows[1:] > rows[:-1]).all():
+        if not self.alone[ids].any() and not self._begins[ids].any() and (rows[1:] > rows[:-1]).all():
             return symbols, rows, np.arange(len(rows) - 1)
         at, edge = np.arange(len(ids)), np.zeros(len(ids) + 1, bool)
         edge[rows] = True
         edge[:-1] |= self._begins[ids]
-        alone = self._alone[ids]
+        alone = self.alone[ids]
         if (self._byte_of >= 0).any() and alone.any():
             symbols, alone, kept = self._joined(symbols, alone)
             at = np.flatnonzero(kept)
@@ -136,8 +130,7 @@ class Symbols:
 def extend(
     model: BPE,
     sequences: Sequences,
-    first_character: int,
-    reserved: Positions,
+    symbols: Symbols,
     taken: dict[str, int],
     n_tokens: int,
     min_frequency: int = 0,
@@ -146,13 +139,14 @@ def extend(
 ) -> Extended:
     """Adds tokens to a model, fewer than `n_tokens` if no pair of tokens is left that may be merged.
 
-    sequences: the words, encoded by the model (without dropout) and cut by `Symbols`, which also has `first_character` and
-    `reserved`, int64[n], the ids that no merge may make. taken: added tokens that the model lacks, with their ids. They are
-    written into the vocabulary: there they keep their ids when a file is loaded, and would get others otherwise.
-    min_frequency: merges and characters that occur less often are not added. progress: called as progress(done, total).
+    sequences: the words, encoded by the model (without dropout) and cut by `symbols`. taken: added tokens that the
+    model lacks, with their ids. They are written into the vocabulary: there they keep their ids when a file is loaded,
+    and would get others otherwise. min_frequency: merges and characters that occur less often are not added. progress:
+    called as progress(done, total).
     """
     known = _with_tokens(model.vocabulary, *pack(list(taken)), np.array([*taken.values()], np.int64))
-    learner = _Learner(model, known, sequences, first_character, np.union1d(reserved, [*taken.values()]))
+    reserved = np.union1d(np.flatnonzero(symbols.alone), [*taken.values()])
+    learner = _Learner(model, known, sequences, symbols.first_character, reserved)
     return learner.extended(*learner.learnt(n_tokens, min_frequency, progress, threads))
 
 
@@ -185,7 +179,7 @@ class _Learner:
     def learnt(
         self, n_tokens: int, min_frequency: int, progress: Callable[[int, int], None] | None, threads: int | None
     ) -> tuple[BpeMerges, Positions, Positions]:
-        """Returns the merges, and what of them becomes new, in order: a character, or else a merge (int64[n] each, or -1).
+        """Returns the merges, and what becomes new, in order: a character, or else a merge (int64[n] each, or -1).
 
         If a merge spells a reserved token, the sequences are cut there, and all is learnt again.
         """
@@ -282,7 +276,7 @@ class _Learner:
             if rank >= 0 and symbol >= n_known:
                 parts[symbol] = parts_of(lefts[rank]) + parts_of(rights[rank])
             elif rank < 0:
-                names = [f"<0x{byte:02X}>" for byte in self._characters[symbol - n_known].encode()]
+                names = [BYTE_TOKENS[byte] for byte in self._characters[symbol - n_known].encode()]
                 parts[symbol] = [id for id in self._model.vocabulary.find(names) if id is not None]
         return list(parts.values())
 

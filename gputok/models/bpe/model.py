@@ -167,16 +167,15 @@ class BPE(Model):
         self.cache_capacity = 10_000 if cache_capacity is None else cache_capacity
         self.sentencepiece = False
         self.vocabulary = base.vocabulary_of(vocab)
-        if not isinstance(merges, JoinedMerges):
-            joined = _joined(
-                self.vocabulary, _pairs(self.vocabulary, [] if merges is None else merges), continuing_subword_prefix
-            )
-        elif continuing_subword_prefix:
-            joined = _joined(self.vocabulary, merges.positions[:, :2], continuing_subword_prefix)
+        pairs: Any
+        table = None
+        if isinstance(merges, JoinedMerges):
+            pairs, table = merges.positions, merges.pairs
         else:
-            joined = merges.positions
-        pairs = merges.pairs if isinstance(merges, JoinedMerges) else None
-        self._set(**_numbered(self.vocabulary, joined, pairs))
+            pairs = _pairs(self.vocabulary, [] if merges is None else merges)
+        if continuing_subword_prefix or not isinstance(merges, JoinedMerges):
+            pairs = _joined(self.vocabulary, pairs[:, :2], continuing_subword_prefix)
+        self._set(**_numbered(self.vocabulary, pairs, table))
 
     def set_vocabulary(
         self,
@@ -187,8 +186,8 @@ class BPE(Model):
     ) -> None:
         """Replaces the tokens and the merges.
 
-        merges: int[m, 2], the positions in the vocabulary of the two tokens of each merge, by rising rank. made: int[m], those
-        of the tokens that they form; None: they are looked up. affixes: prefix and suffix of tokens, if they change as well.
+        merges: int[m, 2], the positions in the vocabulary of the tokens of each merge, by rising rank. made: int[m],
+        those of the tokens that they form; None: they are looked up. affixes: prefix and suffix, if these change.
         """
         prefix = affixes.get("continuing_subword_prefix", self.continuing_subword_prefix)
         joined = _joined(vocabulary, merges, prefix, made)
@@ -293,14 +292,11 @@ class BPE(Model):
         """Returns the tables for text, or for bytes that stand for ByteLevel characters (None: one isn't a token)."""
         return self.byte_tables if byte_level else self._tables
 
-    def first_tables(self, byte_level: bool) -> BpeTables | None:
-        """Like `tables`, with the same tokens: made sooner, but words beyond ASCII take longer."""
-        return self._first_byte_tables if byte_level else self._common_tables
-
     def handle(self, byte_level: bool) -> tuple[Any, Any] | None:
         from gputok.kernels.cpu.lookup import NONE
 
-        tables = self.first_tables(byte_level)
+        # The first tables give the same tokens, and are made sooner, but words beyond ASCII take longer by them
+        tables = self._first_byte_tables if byte_level else self._common_tables
         if tables is None or NONE in tables.unk:
             return None
         if len(tables.fallback) and len(tables.prefix) + len(tables.suffix):
@@ -380,7 +376,7 @@ class BPE(Model):
 
     @derived
     def byte_words(self) -> Any:
-        """The kernels.cpu.encode_words.short_words.ShortWords, or None where short words are more than merges of bytes."""
+        """The kernels.cpu.encode_words.short_words.ShortWords; None: short words are more than merges of bytes."""
         from gputok.kernels.cpu.encode_words.short_words import byte_words
 
         return None if self.byte_tables is None else byte_words(self.byte_tables)
@@ -394,10 +390,7 @@ class BPE(Model):
 
     @derived
     def line_words(self) -> Any:
-        """The ShortWords for lines in which a space stands for the character `▁`.
-
-        None where short words are more than merges of characters, and of the bytes of unknown characters.
-        """
+        """The ShortWords for `encode_lines`; None: short words are more than merges of characters, or of their bytes."""
         from gputok.kernels.cpu.encode_words.short_words import line_words
 
         return line_words(self._common_tables)
@@ -497,7 +490,7 @@ def _pairs(vocabulary: Vocabulary, given: Sequence[Any]) -> Positions:
 def _packed(merges: Sequence[Any]) -> tuple[Bytes, Positions, Positions]:
     """Packs merges that are pairs of tokens, or two tokens with a space between.
 
-    Returns the tokens as UTF-8, uint8[n_bytes], and where they begin and end, int64[2, m] each: the left and the right ones.
+    Returns the tokens as UTF-8, uint8[n_bytes], and where they begin and end, int64[2, m] each: left and right ones.
     """
     if isinstance(merges, str) or not isinstance(merges, Sequence):
         raise TypeError(f"merges must be a list, not {type(merges).__name__}")
@@ -535,9 +528,9 @@ def _joined(
     prefix: str | None,
     made: npt.NDArray[np.integer[Any]] | None = None,
 ) -> Ids:
-    """Returns uint32[m, 3]: the positions in the vocabulary of the left, the right and the new token of each merge, or NONE.
+    """Returns uint32[m, 3]: the positions in the vocabulary of the left, the right and the new token of each merge.
 
-    pairs: int[m, 2], of the left and the right token. made: int[m], of the new tokens; None: they are looked up.
+    pairs: int[m, 2], of the left and the right token. made: int[m], of the new one; None: it is looked up, and may be NONE.
     """
     from gputok.kernels.cpu import lookup
 

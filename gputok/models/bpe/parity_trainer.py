@@ -50,8 +50,8 @@ class ParityBpeTrainer(CheckedOptions):
 
     Args:
         num_merges: how many merges to learn.
-        variant: "base", or "window": a language waits while it was chosen in more than alpha / n_languages of the last
-            `window_size` steps.
+        variant: "base", or "window": a language waits if over alpha / n_languages of the last `window_size` steps
+            chose it.
         min_frequency: a pair that occurs fewer times in its language is not merged.
         ratio: for each language, the compression to aim at; only their proportions matter.
         global_merges: the number of merges at the start that take the most frequent pairs of all languages together.
@@ -152,8 +152,7 @@ class ParityBpeTrainer(CheckedOptions):
             train: for each language, the words of its training text, and how often each occurs.
             dev: for each language, in the same order, the words of its development text.
             ratio: used instead of the option `ratio`. With `dev`, neither is used.
-            progress: called as progress("merge", done, total) a few times a second; an exception that it raises ends
-                the training.
+            progress: called as progress("merge", done, total) a few times a second; an exception ends the training.
 
         Returns:
             What was learned; `into(model)` writes it into a BPE model.
@@ -244,10 +243,7 @@ class ParityBpeTrainer(CheckedOptions):
 
 
 def _known_symbols(words: WordCounts, ids: Positions32, unknown: int) -> tuple[Ids, Positions, Counts]:
-    """Returns what `spelled` returns, without the words that contain a character without an id.
-
-    unknown: a number that is not an id.
-    """
+    """Like `spelled`, but without the words that contain a character without an id; unknown: a number that is no id."""
     symbols, offsets, counts = spelled(words, np.where(ids < 0, np.int32(unknown), ids), np.uint32)
     sizes = np.diff(offsets)
     before = np.concatenate([[0], np.cumsum(symbols == unknown)])[offsets]

@@ -17,6 +17,7 @@ import numpy as np
 from gputok.components import view
 from gputok.models.bpe.model import BPE
 from gputok.models.bpe.tables import positions
+from gputok.text.byte_alphabet import BYTE_TOKENS
 from gputok.tokens.vocabulary import Vocabulary
 from gputok.types import Counts, Mask, Positions
 
@@ -26,19 +27,19 @@ _POSITION_BITS = 24
 
 def without_dropout(model: BPE) -> BPE:
     """Returns the model without dropout."""
-    return _changed(model, dropout=None) if model.dropout else model
+    return _without(model, "dropout", None)
 
 
 def plain(model: BPE) -> BPE:
     """Returns the model without dropout and `ignore_merges`: tokens are what merges lead to."""
-    model = without_dropout(model)
-    return _changed(model, ignore_merges=False) if model.ignore_merges else model
+    return _without(without_dropout(model), "ignore_merges", False)
 
 
-def _changed(model: BPE, **options: Any) -> BPE:
+def _without(model: BPE, option: str, nothing: Any) -> BPE:
+    if not getattr(model, option):
+        return model
     other = view(model, vars(model))
-    for name, value in options.items():
-        setattr(other, name, value)
+    setattr(other, option, nothing)
     return other
 
 
@@ -93,7 +94,7 @@ def splits(model: BPE) -> Positions:
 
 
 def _characters(model: BPE) -> tuple[Positions, Positions]:
-    """Returns what each token is made of before the first merge: positions in the vocabulary (-1: no token), and rows."""
+    """What each token is made of before the first merge: positions in the vocabulary (-1: no token), and rows."""
     vocabulary = model.vocabulary
     prefix, suffix = model.continuing_subword_prefix or "", model.end_of_word_suffix or ""
     if prefix or suffix:
@@ -123,11 +124,9 @@ def _characters_with_affixes(vocabulary: Vocabulary, prefix: str, suffix: str) -
 
 
 def alphabet(model: BPE, split: Positions) -> Mask:
-    """bool[n]: tokens of one character that a text may not lose. None if the model falls back to the bytes of such text."""
-    if model.byte_fallback:
-        names = [f"<0x{byte:02X}>" for byte in range(256)]
-        if None not in model.vocabulary.find(names):
-            return np.zeros(len(model.vocabulary), bool)
+    """bool[n]: tokens of one character that a text may not lose; no token if the model falls back to their bytes."""
+    if model.byte_fallback and None not in model.vocabulary.find(BYTE_TOKENS):
+        return np.zeros(len(model.vocabulary), bool)
     return (split[:, 0] >= 0) & (split[:, 1] < 0)
 
 
@@ -181,14 +180,11 @@ def first_merged(model: BPE, fixed: Mask, n_kept: int) -> Mask:
 
 
 def with_tokens(model: BPE, chosen: Positions) -> BPE:
-    """Returns the model with these tokens (positions in the vocabulary), which get the ids 0, 1, 2 and so on.
-
-    A merge stays if both its tokens and the token that it makes stay.
-    """
+    """Returns the model with these tokens (positions in the vocabulary), which get the ids 0, 1, 2 and so on."""
     new = np.full(len(model.vocabulary), -1, np.int64)
     new[chosen] = np.arange(len(chosen))
     data, offsets = model.vocabulary.packed(chosen)
-    merges = new[positions(model)]
+    merges = new[positions(model)]  # one stays if both its tokens and the token that it makes stay
     other = view(model, vars(model))
     other.set_vocabulary(Vocabulary(data, offsets), merges[:2, (merges >= 0).all(axis=0)].T)
     return other

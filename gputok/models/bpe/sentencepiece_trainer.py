@@ -25,6 +25,7 @@ from gputok.kernels.cpu.train_bpe import train_bpe
 from gputok.kernels.threads import thread_count
 from gputok.lazy import public
 from gputok.models.trainer import CheckedOptions, count, real
+from gputok.text.byte_alphabet import BYTE_TOKENS
 from gputok.tokens.vocabulary import pack
 from gputok.types import Bytes, Counts, Positions
 
@@ -104,13 +105,13 @@ class SentencePieceBpeTrainer(CheckedOptions):
             raise ValueError(f"the symbol {twice[0] if twice else ''!r} is there twice, or empty")
         if not self.split_by_whitespace:
             raise ValueError(
-                "split_by_whitespace=False is not supported: whole lines, which hardly repeat, would take the place of words, "
-                "so that memory would have to hold the corpus; SuperBpeTrainer learns tokens that span words in bounded memory"
+                "split_by_whitespace=False is not supported: whole lines, which hardly repeat, would be the words, so "
+                "memory would hold the corpus; SuperBpeTrainer learns tokens that span words in bounded memory"
             )
         if self.user_defined_symbols and self.treat_whitespace_as_suffix:
             raise ValueError(
-                "user_defined_symbols and treat_whitespace_as_suffix don't go together: no tokenizer.json puts the ▁ after "
-                "the last word of a text, but not before a symbol"
+                "user_defined_symbols and treat_whitespace_as_suffix don't go together: no tokenizer.json puts the ▁ "
+                "after the last word of a text, but not before a symbol"
             )
         for symbol in self.user_defined_symbols:
             if any(character.isspace() or character == "▁" for character in symbol):
@@ -121,7 +122,7 @@ class SentencePieceBpeTrainer(CheckedOptions):
         kinds = [("<unk>", UNKNOWN), ("<s>", CONTROL), ("</s>", CONTROL)]
         kinds += [(symbol, CONTROL) for symbol in self.control_symbols]
         kinds += [(symbol, USER_DEFINED) for symbol in self.user_defined_symbols]
-        kinds += [(f"<0x{byte:02X}>", BYTE) for byte in range(256)] if self.byte_fallback else []
+        kinds += [(name, BYTE) for name in BYTE_TOKENS] if self.byte_fallback else []
         return [TrainedPiece(name, 0.0, kind) for name, kind in kinds]
 
     def train(
@@ -152,9 +153,8 @@ class SentencePieceBpeTrainer(CheckedOptions):
         characters = self._alphabet(totals)
         n_merges = self.vocab_size - len(meta) - len(characters)
         if n_merges < 0:
-            raise ValueError(
-                f"vocab_size={self.vocab_size} is too small: there are {len(meta)} symbols and {len(characters)} characters"
-            )
+            there = f"there are {len(meta)} symbols and {len(characters)} characters"
+            raise ValueError(f"vocab_size={self.vocab_size} is too small: {there}")
         symbols, bounds, counts, doubtful = self._sequences(data, words, characters)
         tokens = pack([chr(code) for code in characters.tolist()])
         # As in `tokenizers`, max_token_length doesn't limit pairs of characters
@@ -165,15 +165,15 @@ class SentencePieceBpeTrainer(CheckedOptions):
         if len(found.count) < n_merges:
             most = self.vocab_size - n_merges + len(found.count)
             raise ValueError(
-                f"vocab_size={self.vocab_size} is too high: the text has {most} pieces. SentencePiece would go on with pairs "
-                "that occur no longer, in an order of its own"
+                f"vocab_size={self.vocab_size} is too high: the text has {most} pieces. SentencePiece would go on with "
+                "pairs that occur no longer, in an order of its own"
             )
         least = int(found.count[-1]) if n_merges else 1
         if doubtful >= least:
             raise ValueError(
                 "characters that take over the script before them (combining marks) stand before another script "
-                f"{doubtful:,} times, so often that SentencePiece could join them: set split_by_unicode_script=False, or a "
-                "smaller vocab_size"
+                f"{doubtful:,} times, so often that SentencePiece could join them: set split_by_unicode_script=False, "
+                "or a smaller vocab_size"
             )
         ends = found.token_offsets.tolist()
         raw = found.tokens.tobytes()
@@ -194,7 +194,7 @@ class SentencePieceBpeTrainer(CheckedOptions):
     def _sequences(
         self, data: Bytes, words: WordCounts, characters: Positions
     ) -> tuple[np.ndarray, Positions, Counts, int]:
-        """Returns symbols, the offsets of sequences and their counts, and how often the most frequent doubtful pair occurs."""
+        """Returns symbols, offsets of sequences, their counts, and how often the most frequent doubtful pair occurs."""
         ids = np.full(0x110000, -1, np.int32)
         ids[characters] = np.arange(len(characters))
         scripts, inherited = _scripts()
@@ -222,10 +222,7 @@ class SentencePieceBpeTrainer(CheckedOptions):
 
 
 def _without(words: WordCounts, symbols: Sequence[str]) -> Bytes:
-    """Returns the bytes of all words, with zeros instead of symbols that are no pieces of text.
-
-    The longest symbol is found first, from the left.
-    """
+    """Returns the bytes of all words, with zeros instead of symbols that are no pieces of text, the longest first."""
     text = words.data.tobytes()
     encoded = sorted((symbol.encode() for symbol in symbols), key=len, reverse=True)
     # The 256 pieces of byte fallback begin alike

@@ -39,20 +39,20 @@ _RUNS_AT_ONCE = 1 << 20  # runs that are handed to the kernel at a time
 class SuperBpeTrainer(Trainer):
     """Trains a byte-level BPE whose tokens may span words: SuperBPE.
 
-    Liu et al. 2025, "SuperBPE: Space Travel for Language Models", arXiv:2503.13423. The first stage learns `transition` of the tokens from words, as `BpeTrainer` does. The second stage goes on to merge
-    the tokens of these words in larger pieces, which `superword_pattern` cuts; so later tokens are phrases. The same text
-    has up to a third fewer tokens. The tokenizer's pre-tokenizer, which must write bytes (`ByteLevel`), cuts the words, and
-    is replaced by the superword pattern and `ByteLevel` at the end. The result is an ordinary BPE, which `tokenizers` and
-    `transformers` open.
+    Liu et al. 2025, "SuperBPE: Space Travel for Language Models", arXiv:2503.13423. The first stage learns `transition`
+    of the tokens from words, as `BpeTrainer` does. The second stage goes on to merge the tokens of these words in
+    larger pieces, which `superword_pattern` cuts; so later tokens are phrases, and the same text has up to a third
+    fewer tokens. The tokenizer's pre-tokenizer, which must write bytes (`ByteLevel`), cuts the words, and is replaced
+    by the superword pattern and `ByteLevel` at the end. `tokenizers` and `transformers` open the result, a plain BPE.
 
-    Training is exact: the merges are those of a trainer that keeps the whole corpus in memory. It reads the corpus three
-    times: it counts words; then neighbouring tokens, by counters without keys; then the runs of tokens that lie between
-    pairs too rare for a merge, in the memory of the word counter. Where the corpus is an iterator, which can be read
-    only once, its texts are kept in a temporary file meanwhile.
+    Training is exact: the merges are those of a trainer that keeps the whole corpus in memory. It reads the corpus
+    three times: it counts words; then neighbouring tokens, by counters without keys; then the runs of tokens that lie
+    between pairs too rare for a merge, in the memory of the word counter. The texts of an iterator, which can be read
+    only once, are kept in a temporary file meanwhile.
 
     Args:
         vocab_size: the size of the final vocabulary, with special tokens and alphabet.
-        transition: where the second stage begins: a share of the vocabulary, as a float, or a number of tokens, as an int.
+        transition: where the second stage begins: a share of the vocabulary (float), or a number of tokens (int).
         superword_pattern: an expression; its matches, and the text between them, are the pieces of the second stage.
         max_words: a token has at most so many words, which are what stands between spaces; None: any number.
         allow_colon_space: True: a token may have a colon before a space inside, as in "Answer: yes".
@@ -63,8 +63,8 @@ class SuperBpeTrainer(Trainer):
         limit_alphabet: as for `BpeTrainer`.
         initial_alphabet: characters to keep even if they don't occur; by default all 256 of `ByteLevel`.
         max_token_length: merged tokens have fewer bytes than this; but two bytes are always merged.
-        stage1: what the first stage is, if not the corpus itself: a byte-level BPE Tokenizer, whose first `transition` tokens
-            are kept, or another corpus (files, or an iterable of texts) to learn these tokens from, or its WordCounts.
+        stage1: what the first stage is, if not the corpus itself: a byte-level BPE Tokenizer, whose first `transition`
+            tokens are kept, or another corpus (files, or an iterable of texts) to learn them from, or its WordCounts.
 
     Raises:
         TypeError: if an option has a value of a wrong type, or is unknown.
@@ -97,17 +97,13 @@ class SuperBpeTrainer(Trainer):
 
     @property
     def n_words(self) -> int:
-        """The number of tokens after the first stage.
-
-        Raises:
-            ValueError: if no token is left for the second stage.
-        """
+        """The number of tokens after the first stage; raises ValueError if none is left for the second one."""
         share = self.transition
         n = share if isinstance(share, int) else round(share * self.vocab_size)
         if not 0 < n < self.vocab_size:
             raise ValueError(
-                f"transition={share}: of vocab_size={self.vocab_size} tokens, the first stage must learn some and leave "
-                "some; give a share between 0 and 1, or a number of tokens below vocab_size"
+                f"transition={share}: of vocab_size={self.vocab_size} tokens, the first stage must learn some and "
+                "leave some; give a share between 0 and 1, or a number of tokens below vocab_size"
             )
         return n
 
@@ -124,13 +120,11 @@ class SuperBpeTrainer(Trainer):
     def check_first_stage(self, n_tokens: int) -> None:
         """Raises ValueError if the first stage has fewer tokens than it should."""
         if n_tokens < self.n_words:
-            raise ValueError(
-                f"transition={self.transition}: the first stage should have {self.n_words} tokens, and has {n_tokens}, since "
-                f"there is no further pair to merge: lower transition to {n_tokens}, or vocab_size, or give more text"
-                if self.stage1 is None
-                else f"transition={self.transition}: the first stage should have {self.n_words} tokens, but stage1 gives "
-                f"{n_tokens}: pass transition={n_tokens} to keep all of them"
-            )
+            why = f"but stage1 gives {n_tokens}: pass transition={n_tokens} to keep all of them"
+            if self.stage1 is None:
+                why = f"and has {n_tokens}, since there is no further pair to merge: "
+                why += f"lower transition to {n_tokens}, or vocab_size, or give more text"
+            raise ValueError(f"transition={self.transition}: the first stage should have {self.n_words} tokens, {why}")
 
     def veto(self) -> Veto:
         """Returns which merged tokens are refused in the second stage."""
@@ -184,28 +178,20 @@ class SuperBpeTrainer(Trainer):
         return trainer.memory_needed(n_words, n_bytes // run_type(self.n_words).itemsize, threads)
 
     def check_memory(self, words: WordCounts, limit: int, threads: int = 1) -> int:
-        """Returns `memory_needed` for these runs and so many threads.
-
-        Raises:
-            MemoryError: more is needed than the limit allows.
-        """
+        """Returns `memory_needed` for these runs and so many threads; raises MemoryError if the limit is lower."""
         needed = self.memory_needed(len(words), len(words.data), threads)
         return within(limit, needed, f"training on {len(words):,} runs of words", _LESS)
 
     def check_first_memory(self, words: WordCounts, limit: int, threads: int = 1) -> int:
-        """Returns how many bytes of memory the first stage takes, besides the words themselves.
-
-        Raises:
-            MemoryError: more is needed than the limit allows.
-        """
+        """Does the same for the first stage, and its distinct words."""
         needed = self.first_stage().memory_needed(len(words), len(words.data), threads)
         return within(limit, needed, f"training on {len(words):,} distinct words", _LESS)
 
     def learn(self, words: WordCounts, how: How) -> NoReturn:
         """Raises TypeError: superwords can't be learned from words."""
         raise TypeError(
-            "superwords are learned from text, of which word counts know nothing: call train or train_from_iterator; word "
-            "counts can be the first stage alone: SuperBpeTrainer(stage1=word_counts)"
+            "superwords are learned from text, of which word counts know nothing: call train or train_from_iterator; "
+            "word counts can be the first stage alone: SuperBpeTrainer(stage1=word_counts)"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -228,7 +214,7 @@ def run_type(n_tokens: int) -> np.dtype[Any]:
 
 
 def first_tokens(model: Any, added: dict[int, AddedToken], trainer: SuperBpeTrainer) -> TrainedBpe:
-    """Returns the first tokens and merges of a BPE model, those of the first stage; added: the tokenizer's added tokens by id.
+    """Returns the tokens and merges of a BPE model for the first stage; added: the tokenizer's added tokens by id.
 
     Raises ValueError if ids have gaps, a merge needs a token with a later id, or a special token is missing.
     """
@@ -252,7 +238,7 @@ def first_tokens(model: Any, added: dict[int, AddedToken], trainer: SuperBpeTrai
     if (merges[:, :2] >= n).any():
         late = merges[(merges[:, :2] >= n).any(axis=1)][0]
         raise ValueError(
-            f"stage1: token {int(late[2])} is merged from a token with id {int(late[:2].max())}, so the first {n} tokens are "
-            "no vocabulary of their own; give transition as the number of all its tokens"
+            f"stage1: token {int(late[2])} is merged from a token with id {int(late[:2].max())}, so the first {n} "
+            "tokens are no vocabulary of their own; give transition as the number of all its tokens"
         )
     return TrainedBpe(Vocabulary(*pack(kept)), merges[:, :2])

@@ -10,11 +10,14 @@ from gputok.kernels import BpeTables, Pairs
 from gputok.kernels.cpu import lookup
 from gputok.kernels.cpu.encode_words.characters import NO_CHARACTERS, NO_EDGES, character_tables
 from gputok.kernels.cpu.encode_words.merge import POSITION_BITS
-from gputok.text.byte_alphabet import BYTE_CHARACTERS
+from gputok.text.byte_alphabet import BYTE_CHARACTERS, BYTE_TOKENS
 from gputok.tokens.vocabulary import Vocabulary, pack
 
 if TYPE_CHECKING:
     from gputok.types import Array, Bytes, Ids, Mask, Positions
+
+
+_BYTE_CODES = np.array([*map(ord, BYTE_CHARACTERS)])
 
 
 class BpeOptions(Protocol):
@@ -36,7 +39,7 @@ class BpeOptions(Protocol):
 
 
 def common(model: BpeOptions) -> BpeTables:
-    """Makes the tables for text whose characters are those of the tokens. By these tables, words are merged, and never cut.
+    """Makes the tables for text whose characters are those of the tokens. By these tables, words are never cut.
 
     Words may be cut between two characters that no merged token contains side by side; `with_neighbours` says which
     these are. If the model has affixes or dropout, words are not cut, since these depend on the whole word; nor if a
@@ -48,8 +51,8 @@ def common(model: BpeOptions) -> BpeTables:
         np.frombuffer((affix or "").encode(), np.uint8).copy()
         for affix in (model.continuing_subword_prefix, model.end_of_word_suffix)
     )
-    nothing, byte_tokens = np.empty(0, np.uint32), [f"<0x{byte:02X}>" for byte in range(256)]
-    # kinds[role]: the prefix and suffix of a character; role: 1 if it doesn't begin its word, plus 2 if it ends its word
+    nothing = np.empty(0, np.uint32)
+    # kinds[role]: the prefix and suffix of a character; role: 1 if it doesn't begin its word, plus 2 if it ends it
     kinds = [(prefix if kind & 1 else prefix[:0], suffix if kind & 2 else suffix[:0]) for kind in range(4)]
     distinct = {(before.tobytes(), after.tobytes()): (before, after) for before, after in kinds}
     symbols = np.zeros((len(distinct), 0x110000), np.uint32)  # pages never touched take no memory
@@ -58,7 +61,7 @@ def common(model: BpeOptions) -> BpeTables:
     variant = [list(distinct).index((before.tobytes(), after.tobytes())) for before, after in kinds]
 
     unk = nothing if model.unk_token is None else _find(vocabulary, [model.unk_token])
-    fallback = _find(vocabulary, byte_tokens) if model.byte_fallback else nothing
+    fallback = _find(vocabulary, BYTE_TOKENS) if model.byte_fallback else nothing
     if len(vocabulary.shared):  # merges join ids: of tokens with one id, the same one stands for all
         one = vocabulary.positions(vocabulary.ids).astype(np.uint32)
         symbols[symbols > 0] = one[symbols[symbols > 0] - 1] + 1
@@ -113,7 +116,7 @@ def for_bytes(model: BpeOptions, tables: BpeTables) -> BpeTables | None:
 
     tables: those of `common`. By these tables, each character begins as its bytes; see `with_byte_neighbours`.
     """
-    symbols = _byte_symbols(tables)
+    symbols = np.ascontiguousarray(tables.symbols[:, _BYTE_CODES])
     if not symbols.all():
         return None
     tables = tables._replace(symbols=symbols)
@@ -127,12 +130,7 @@ def for_bytes(model: BpeOptions, tables: BpeTables) -> BpeTables | None:
 
 def byte_ranks(tables: BpeTables) -> Array:
     """Returns the `byte_ranks` of `for_bytes`; tables: those of `common`."""
-    return lookup.pair_ranks(tables.pairs, _byte_symbols(tables)[0] - 1)
-
-
-def _byte_symbols(tables: BpeTables) -> Array:
-    codes = np.array([ord(character) for character in BYTE_CHARACTERS])
-    return np.ascontiguousarray(tables.symbols[:, codes])
+    return lookup.pair_ranks(tables.pairs, tables.symbols[0, _BYTE_CODES] - 1)
 
 
 def with_byte_neighbours(model: BpeOptions, tables: BpeTables) -> BpeTables:
@@ -148,15 +146,12 @@ def with_byte_neighbours(model: BpeOptions, tables: BpeTables) -> BpeTables:
 def bytes_of(vocabulary: Vocabulary) -> tuple[Bytes, Positions]:
     """Returns the bytes that each token stands for: uint8[n_bytes], int64[n + 1]."""
     byte_of = np.full(512, -1, np.int16)
-    byte_of[[ord(character) for character in BYTE_CHARACTERS]] = np.arange(256)
+    byte_of[_BYTE_CODES] = np.arange(256)
     return lookup.spell_bytes(vocabulary.data, vocabulary.offsets, byte_of)
 
 
 def positions(model: BpeOptions, of: int | slice = slice(3)) -> Positions:
-    """Returns int64[3, m]: the positions in the vocabulary of the left, the right and the new token of each merge.
-
-    of: one of these rows, or some.
-    """
+    """Positions in the vocabulary of the left, right and new token of each merge, int64[3, m]; of: rows of these."""
     return model.vocabulary.positions(model.merges.T[of])
 
 

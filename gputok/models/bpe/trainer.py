@@ -33,8 +33,7 @@ class TrainedBpe(NamedTuple):
 
     Attributes:
         vocabulary: the tokens; the id of a token is its position.
-        merges: uint32[m, 2], the ids of the two tokens of each merge, by rising rank; if a pair occurs twice, its last
-            rank counts.
+        merges: uint32[m, 2], the ids of the tokens of each merge, by rising rank; of a pair, the last rank counts.
         continuing_subword_prefix: the prefix of tokens that don't begin a word, or None.
         end_of_word_suffix: the suffix of tokens that end a word, or None.
         made: uint32[m], the ids of the tokens that the merges form; None: `into` looks them up.
@@ -60,16 +59,14 @@ class TrainedBpe(NamedTuple):
 class BpeTrainer(Trainer):
     """Trains a byte-pair encoding (BPE), with the same merges as `tokenizers.trainers.BpeTrainer`.
 
-    Ids are given in this order: the special tokens; the alphabet by code point; if there is a prefix or suffix, the
-    characters with prefix or suffix, by falling count, then by code point; the merged tokens in the order of the
-    merges. The most frequent pair is merged first; among equally frequent pairs, the pair with the smaller left id,
-    then the smaller right id. If `limit_alphabet` must choose between equally frequent characters, it keeps the smaller
-    code points.
+    Ids are given in this order: the special tokens; the alphabet by code point; the characters with prefix or suffix,
+    if there are any, by falling count, then by code point; the merged tokens in the order of the merges. The most
+    frequent pair is merged first; among equally frequent pairs, the pair with the smaller left id, then the smaller
+    right id. Of equally frequent characters, `limit_alphabet` keeps the smaller code points.
 
-    Differences from `tokenizers`: counts have 64 bits, where `tokenizers` has 32 and wraps around. If a result of
-    `tokenizers` depends on the order of a hash table (ids of characters with prefix or suffix, equally frequent
-    characters of `limit_alphabet`), the order is the one above. An unknown option raises a TypeError; `tokenizers`
-    prints a line.
+    Differences from `tokenizers`: counts have 64 bits, where `tokenizers` has 32 and wraps around. Where a result of
+    `tokenizers` depends on the order of a hash table (ids of characters with prefix or suffix, `limit_alphabet`), the
+    order is the one above. An unknown option raises a TypeError; `tokenizers` prints a line.
 
     Args:
         min_frequency: training ends when the most frequent pair occurs fewer times than this.
@@ -109,26 +106,22 @@ class BpeTrainer(Trainer):
         words.check_symbols()
         vocab, ids = self._alphabet(words)
         if len(words.counts) == 0:
-            warnings.warn(
-                "the corpus has no words: the vocabulary has only special tokens and the initial alphabet", stacklevel=3
-            )
+            nothing = "the corpus has no words: the vocabulary has only special tokens and the initial alphabet"
+            warnings.warn(nothing, stacklevel=3)
         elif len(vocab) > self.vocab_size:
             warnings.warn(
-                f"vocab_size={self.vocab_size} is smaller than the {len(vocab)} special tokens and characters, which are"
-                " all kept, so no merge is learned: raise vocab_size, or set limit_alphabet",
+                f"vocab_size={self.vocab_size} is smaller than the {len(vocab)} special tokens and characters, which "
+                "are all kept, so no merge is learned: raise vocab_size, or set limit_alphabet",
                 stacklevel=3,
             )
-
         # 16 bits halve the memory traffic
         dtype = np.uint16 if max(self.vocab_size, len(vocab)) < 0xFFFF else np.uint32
-
         limits = BpeLimits(
             min(self.vocab_size, 2**62),
             words.threshold(self.min_frequency),
             2**62 if self.max_token_length is None else min(self.max_token_length, 2**62),
             (self.continuing_subword_prefix or "").encode(),
         )
-
         # Bytes are spelled so fast that their symbols need not be kept
         whole = [spelled(words, ids, dtype)] if len(words) <= _WORDS_AT_ONCE and not words.byte_level else []
 
@@ -207,7 +200,7 @@ class BpeTrainer(Trainer):
         return vocab, ids
 
     def _count_characters(self, words: WordCounts, others: WordCounts | None) -> tuple[Counts, Counts]:
-        """Returns how often each character occurs: int64[characters, roles] in `words`; int64[characters] in all words."""
+        """How often each character occurs: int64[characters, roles] in `words`; int64[characters] in all words."""
         from gputok.kernels.cpu.spell_words import count_characters
 
         def count(some: WordCounts, n_roles: int) -> Counts:

@@ -50,10 +50,7 @@ def digamma(x: Scores) -> Scores:
 
 
 def expect(words: Words, p: Scores, threads: int) -> tuple[Scores, list[tuple[Trie, Scores, Positions32]]]:
-    """The E-step: returns the expected counts, float64[k], and what `mean_log_likelihood` takes.
-
-    p: float64[k], the probabilities of pieces.
-    """
+    """The E-step: expected counts, float64[k], and what `mean_log_likelihood` takes; p: float64[k], of pieces."""
     scale = 2.0 ** min(40, 62 - words.n_characters.bit_length())
 
     def work(tries: Iterator[Trie]) -> tuple[Counts, list[tuple[Trie, Scores, Positions32]]]:
@@ -79,8 +76,7 @@ def maximize(counts: Scores, n_characters: int, threads: int, task_size: int = S
     """The M-step, Bayesian as in SentencePiece: returns probabilities, float64[k]; rare pieces get 0 (are dropped).
 
     counts: float64[k], expected counts. The characters (the first n_characters of the k) are never dropped, so that
-    every word can be written; their expected counts are taken as at least _LEAST_EXPECTED. task_size: how many pieces
-    one task works on.
+    every word can be written; theirs are taken as at least _LEAST_EXPECTED. task_size: pieces of one task.
     """
     kept = np.where(counts >= _LEAST_EXPECTED, counts, 0)
     kept[1:n_characters] = np.maximum(counts[1:n_characters], _LEAST_EXPECTED)

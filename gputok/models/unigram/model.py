@@ -18,7 +18,7 @@ from gputok.kernels.cpu import lookup, trie
 from gputok.kernels.cpu import viterbi as lattice
 from gputok.models import base
 from gputok.models.base import Model, Tokens
-from gputok.text.byte_alphabet import BYTE_CHARACTERS
+from gputok.text.byte_alphabet import BYTE_CHARACTERS, BYTE_TOKENS
 from gputok.tokens.vocabulary import Vocabulary, pack, packed_tokens, plain_array, switches
 from gputok.types import Array, Bytes, Ids, Positions, Scores
 
@@ -54,8 +54,7 @@ class Unigram(Model):
         vocab: (token, score) for each token, in the order of the ids; a score is the logarithm of a probability.
         unk_id: the id of the unknown token, or None.
         byte_fallback: unknown characters become the tokens `<0x..>` of their bytes, if the vocabulary has them all.
-        alpha: None or 0: the segmentation with the highest sum. Else a segmentation is drawn at random; the smaller
-            alpha, the more evenly.
+        alpha: None or 0: the segmentation of the highest sum. Else a random one; the smaller alpha, the more evenly.
         nbest_size: with alpha, draw only among this many segmentations with the highest sums.
 
     Attributes:
@@ -130,10 +129,9 @@ class Unigram(Model):
         return model
 
     def _clear_cache(self) -> None:
-        """Does nothing: the model has no cache. The method exists because `tokenizers` has it."""
+        """Does nothing, nor does `_resize_cache`: the model has no cache. `tokenizers` has these methods."""
 
-    def _resize_cache(self, capacity: int) -> None:
-        """Does nothing: the model has no cache. The method exists because `tokenizers` has it."""
+    def _resize_cache(self, capacity: int) -> None: ...
 
     @property
     def is_random(self) -> bool:
@@ -143,25 +141,23 @@ class Unigram(Model):
         return None if byte_level else (self.tables, None)
 
     def tokenize_pieces(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> Tokens:
-        if byte_level:
-            return base.tokenize_byte_level(self, data, start, end)
-        missing = "a character isn't in the vocabulary, and unk_id is not set"
         if self.alpha and self.unk_id is None:
             raise ValueError("drawing segmentations at random (alpha) needs an unk_id, but unk_id is not set")
-        parts: list[Tokens] = []
-        for first, last in base.slices(start, end):
-            words = data, start[first:last], end[first:last], self.tables
-            found: Any
-            if self.alpha:
-                random = np.frombuffer(os.urandom(8), np.uint64) | np.uint64(1)
-                found = lattice.sample_paths(*words, float(self.alpha), self.nbest_size or 0, random)
-            else:
-                found = lattice.viterbi(*words)
-            n_tokens, *tokens = found
-            if n_tokens < 0:  # minus the number of the piece, from 1
-                raise ValueError(f"piece {first - 1 - n_tokens}: {missing}")
-            parts.append(Tokens(*tokens))
-        return base.concat_tokens(parts)
+        return super().tokenize_pieces(data, start, end, byte_level=byte_level)
+
+    def _tokenized(self, data: Bytes, start: Positions, end: Positions, n_before: int) -> Tokens:
+        found: Any
+        if self.alpha:
+            random = np.frombuffer(os.urandom(8), np.uint64) | np.uint64(1)
+            options = float(self.alpha), self.nbest_size or 0, random
+            found = lattice.sample_paths(data, start, end, self.tables, *options)
+        else:
+            found = lattice.viterbi(data, start, end, self.tables)
+        n_tokens, *tokens = found
+        if n_tokens < 0:  # minus the number of the piece, from 1
+            number = n_before - 1 - n_tokens
+            raise ValueError(f"piece {number}: a character isn't in the vocabulary, and unk_id is not set")
+        return Tokens(*tokens)
 
     def values(self, tokens: Tokens, data: Bytes, *, byte_level: bool = False) -> list[str]:
         """Returns the texts of tokens as `Encoding.tokens` shows them; the unknown token as the text that it covers."""
@@ -185,8 +181,8 @@ class Unigram(Model):
     @derived
     def tables(self) -> UnigramTables:
         """The model as the kernels take it."""
-        byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)] if self.byte_fallback else []
-        fallback = [lookup.NONE if id is None else id for id in self.vocabulary.find(byte_tokens)]
+        byte_ids = self.vocabulary.find(BYTE_TOKENS) if self.byte_fallback else []
+        fallback = [lookup.NONE if id is None else id for id in byte_ids]
         single = self.sentencepiece is not None
         scores = self.scores.astype(np.float32).astype(np.float64) if single else self.scores
         worst = scores[self._found].min(initial=np.inf)
@@ -201,7 +197,7 @@ class Unigram(Model):
 
 
 def _packed(pairs: Any) -> tuple[Vocabulary, Scores]:
-    """Packs (token, score) pairs: the tokens, and the scores, float64[n]; raises a FieldError that names a wrong pair."""
+    """Packs (token, score) pairs: the tokens, and the scores, float64[n]; a FieldError names a wrong pair."""
     if isinstance(pairs, Scored):
         return pairs
     if isinstance(pairs, str) or not isinstance(pairs, Sequence):

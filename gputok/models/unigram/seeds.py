@@ -42,7 +42,7 @@ SIZES = SeedSizes()
 
 
 class WordText(NamedTuple):
-    """The unique words as dense ids of characters: a 0, then each word followed by 0. The most frequent character is 1."""
+    """The unique words as dense ids of characters: a 0, then each word and a 0. The most frequent character is 1."""
 
     ids: npt.NDArray[np.uint16 | np.uint32]  # uint16[n], or uint32[n] if 16 bits are too few
     words: Positions  # int64[n_words], where each word begins
@@ -60,7 +60,7 @@ class WordText(NamedTuple):
 
 
 class SuffixGroups(NamedTuple):
-    """Positions in a text, distributed to groups by the first characters of their suffixes; a task works on one group."""
+    """Positions in a text, in groups by the first characters of their suffixes; a task works on one group."""
 
     # WordText.number_type[m], positions; sorted by suffix once a group is sorted
     order: npt.NDArray[np.uint32 | np.int64]
@@ -71,7 +71,7 @@ class SuffixGroups(NamedTuple):
 
 
 class SortedWords(NamedTuple):
-    """Words in sorted order, in batches that share a trie; the first word of a batch is treated as sharing nothing with the word before."""
+    """Words in sorted order, in batches that share a trie; the first of a batch shares nothing with the word before."""
 
     at: Positions  # int64[n_words], where each word begins
     counts: Counts  # int64[n_words], how often each word occurs
@@ -81,7 +81,7 @@ class SortedWords(NamedTuple):
 
 
 class Seeds(NamedTuple):
-    """Seed pieces: the characters by their dense ids (0 is unused), then the longer pieces by falling class of score."""
+    """Seed pieces: the characters by their dense ids (0 is unused), then longer pieces by falling class of score."""
 
     at: Positions  # int64[k], the position in the text of one occurrence of a longer piece
     length: Positions  # int64[k], characters
@@ -162,7 +162,7 @@ def deal_words(text: WordText, at: Positions, step: int, threads: int) -> Suffix
 
     at: int64[n_words], the first character of each word (step: 1), or the last to sort words by their ends (step: -1).
     """
-    shares = _shares(np.arange(1, len(at) + 1), len(at), text.sizes.share)
+    shares = _ranges(np.arange(1, len(at) + 1), max(text.sizes.share, len(at) // _SHARES))
     of_words = text.ids, at, step, text.code
 
     def deal(share: tuple[int, int], *where: Any) -> None:
@@ -178,7 +178,7 @@ def deal_suffixes(text: WordText, words: SortedWords, threads: int) -> SuffixGro
     or twice if words of two batches have it; no result depends on that.
     """
     new = np.cumsum(words.n_chars - words.lcp)
-    batches = _shares(new[[b - 1 for _, b in words.batches]], int(new[-1]), text.sizes.share)
+    batches = _ranges(new[[b - 1 for _, b in words.batches]], max(text.sizes.share, int(new[-1]) // _SHARES))
     shares = [(words.batches[a][0], words.batches[b - 1][1]) for a, b in batches]
     ends = words.at + 1
 
@@ -189,20 +189,12 @@ def deal_suffixes(text: WordText, words: SortedWords, threads: int) -> SuffixGro
     return _deal(text, shares, deal, suffixes.bucket_cuts(text.code), threads)
 
 
-def _shares(ends: Positions, total: int, size: int) -> list[tuple[int, int]]:
-    """Divides items into ranges for tasks, of about `size` positions each, or more if the tasks would be too many.
-
-    ends[i]: the number of positions of the items 0 to i, of `total` in all.
-    """
-    return _ranges(ends, max(size, total // _SHARES))
-
-
 def _deal(
     text: WordText, shares: list[tuple[int, int]], deal: Callable[..., None], cuts: Mask, threads: int
 ) -> SuffixGroups:
     """Distributes positions to groups, in two passes over each share (one task for each share and pass).
 
-    The passes call deal(share, group_of, at, order, cache, weight), the first one with empty arrays, so that `at` counts.
+    The passes call deal(share, group_of, at, order, cache, weight), the first with empty arrays, so that `at` counts.
     cuts: bool[BUCKETS], True for the buckets at which a group may begin.
     """
     number_type = text.number_type
@@ -255,7 +247,7 @@ def sorted_words(text: WordText, threads: int, *, backwards: bool = False) -> So
 
 
 def find_seeds(text: WordText, longest: int, size: int, threads: int) -> Seeds:
-    """Returns the `size` candidates with the highest scores; of equal ones, the first in sorted order, then the shorter.
+    """Returns the `size` candidates of the highest scores; of equal ones, the first in sorted order, then the shorter.
 
     They are numbered by falling class of score, so that the entries of frequent pieces lie close together in memory.
     longest: the largest number of characters of a piece. Raises ValueError if arcs would need more than 32 bits.
@@ -278,11 +270,9 @@ def find_seeds(text: WordText, longest: int, size: int, threads: int) -> Seeds:
     edges = np.searchsorted(begin, [part.start for part in parts] + [len(order)]).tolist()
 
     def place(part: slice, first: int, last: int) -> None:
-        pieces = slice(first, last)
+        of_pieces = (column[first:last] for column in (begin, end, length, numbers))
         deepest = np.empty(part.stop - part.start, np.uint32)
-        suffixes.place_pieces(
-            order[part], begin[pieces], end[pieces], length[pieces], numbers[pieces], part.start, shift, deepest, parent, arc_at
-        )  # fmt: skip
+        suffixes.place_pieces(order[part], *of_pieces, part.start, shift, deepest, parent, arc_at)
 
     pool.results(place, zip(parts, edges, edges[1:], strict=False), threads)
     ends = backwards.at + 1
@@ -304,9 +294,9 @@ def _candidates(
 ) -> tuple[npt.NDArray[np.uint32 | np.int64], list[slice], Positions]:
     """Finds the `size` best candidates.
 
-    Returns (order, parts, found): the sorted suffixes, their groups, and int64[5, k], for each candidate, by begin: begin
-    and end in `order`, length, score, and class of the score. Suffixes that cannot be among the best are not sorted. The score
-    that the best need is guessed from some groups; if too few candidates reach it in the end, all is done without a guess.
+    Returns (order, parts, found): the sorted suffixes, their groups, and int64[5, k], for each candidate, by begin:
+    begin and end in `order`, length, score, and its class. Suffixes that cannot be among the best are not sorted. The
+    score that these need is guessed from some groups; if too few candidates reach it, all is done without a guess.
     """
     groups = deal_suffixes(text, backwards, threads)
     lock, classes, least = threading.Lock(), np.zeros(suffixes.CLASSES, np.int64), 2
@@ -326,18 +316,15 @@ def _candidates(
     parts = groups.parts
     found: dict[int, Positions] = {}
 
-    def collect_all(some: list[slice]) -> None:
-        found.update(
-            zip(map(parts.index, some), pool.results(collect, ((part,) for part in some), threads), strict=True)
-        )
+    def collect_all(some: list[int]) -> None:
+        found.update(zip(some, pool.results(collect, ((parts[i],) for i in some), threads), strict=True))
 
     if guess:
-        sample = parts[::_SAMPLE]
-        collect_all(sample)
-        share = sum(part.stop - part.start for part in sample) / max(1, len(groups.order))
+        collect_all([*range(0, len(parts), _SAMPLE)])
+        share = sum(parts[i].stop - parts[i].start for i in found) / max(1, len(groups.order))
         least = max(least, _reached(classes, text.sizes.caution * share * size))
     guessed = least
-    collect_all([part for i, part in enumerate(parts) if i not in found])
+    collect_all([i for i in range(len(parts)) if i not in found])
     if guess and _reached(classes, size) < guessed > 2:
         return _candidates(text, backwards, longest, size, threads, guess=False)
     everything = np.concatenate([np.empty((5, 0), np.int64), *(found[i] for i in range(len(parts)))], axis=1)
@@ -345,10 +332,7 @@ def _candidates(
 
 
 def _reached(classes: Counts, size: float) -> int:
-    """Returns the least score of the highest class that `size` candidates reach, or 0.
-
-    classes: int64[CLASSES], how many candidates have a score of each class.
-    """
+    """The least score of the highest class that `size` candidates reach, or 0; classes: candidates of each class."""
     enough = np.flatnonzero(np.cumsum(classes[::-1])[::-1] >= max(1, size))
     return suffixes.least_score(int(enough[-1])) if len(enough) else 0
 
@@ -371,9 +355,9 @@ def build_tries(text: WordText, seeds: Seeds, longest: int, threads: int) -> Wor
 def make_code(weights: Counts) -> PrefixCode:
     """Makes a binary code of characters that preserves their order, of which a dozen fit into 64 bits.
 
-    Frequent characters get few bits. This is a canonical prefix code (Schwartz and Kallick, 1964): no code is the start of
-    another code, and codes increase with (length, id). So the concatenated codes of two texts, compared bit by bit, give an
-    order of texts. The lengths are Shannon's, rounded so that the code uses as much of the code space as possible.
+    Frequent characters get few bits. This is a canonical prefix code (Schwartz and Kallick, 1964): no code is the start
+    of another one, and codes increase with (length, id). So the codes of two texts, compared bit by bit, give an order
+    of texts. The lengths are Shannon's, rounded so that the code uses as much of the code space as possible.
 
     weights: int64[k], how often each of the ids 0 to k - 1 occurs; k is at least 1.
 

@@ -101,7 +101,7 @@ def _finalize(
     vocab_size: int,
     taken: set[str],
 ) -> list[tuple[str, float]]:
-    """Chooses the pieces of the vocabulary; numbers, p: int64[k] and float64[k], the seeds left, their probabilities."""
+    """Chooses the pieces of the vocabulary; numbers, p: int64[k], float64[k], the seeds left, their probabilities."""
     n_characters = len(text.occurrences)
     characters = text.code_points[1:].astype("<u4").tobytes().decode("utf-32-le")
     live = n_characters + np.flatnonzero(p[n_characters:])
@@ -124,10 +124,7 @@ def _scores(probabilities: Scores) -> Scores:
 
 
 def _falling(names: Sequence[str], scores: Scores) -> list[int]:
-    """Returns the order by falling score, then by code points.
-
-    Without a tuple for each piece, so many of which set off Python's garbage collector.
-    """
+    """The order by falling score, then by code points, without tuples, which set off Python's garbage collector."""
     order = np.argsort(-scores, kind="stable")
     starts = np.flatnonzero(np.diff(scores[order], prepend=np.inf))
     ends, order = np.append(starts[1:], len(order)), order.tolist()

@@ -56,15 +56,12 @@ class UnigramTrainer(Trainer):
     def learn(self, words: WordCounts, how: How) -> Trained:
         words.check_symbols()
         names = contents(self.special_tokens)
-        unk_id = None
-        if self.unk_token is not None:
-            if self.unk_token not in names:
-                names.insert(0, self.unk_token)
-            unk_id = names.index(self.unk_token)
+        if self.unk_token is not None and self.unk_token not in names:
+            names.insert(0, self.unk_token)
+        unk_id = None if self.unk_token is None else names.index(self.unk_token)
         if len(words.data) == 0:
-            warnings.warn(
-                "the corpus has no words: the vocabulary has only special tokens and the initial alphabet", stacklevel=3
-            )
+            nothing = "the corpus has no words: the vocabulary has only special tokens and the initial alphabet"
+            warnings.warn(nothing, stacklevel=3)
         same = "initial_alphabet shrinking_factor max_piece_length n_sub_iterations seed_size".split()
         pieces = train_unigram(
             words,

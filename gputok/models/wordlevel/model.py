@@ -73,9 +73,7 @@ class WordLevel(Model):
         unk, names = self.vocabulary.find([self.unk_token])[0], self.vocabulary
         return None if byte_level else (WordLevelTables(names.strings, names.ids, -1 if unk is None else unk), None)
 
-    def tokenize_pieces(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> Tokens:
-        if byte_level:
-            return base.tokenize_byte_level(self, data, start, end)
+    def _tokenized(self, data: Bytes, start: Positions, end: Positions, n_before: int) -> Tokens:
         found = lookup.find_strings(self.vocabulary.strings, data, start, end)
         missing = found < 0
         unk = self.vocabulary.mapping.get(self.unk_token) if missing.any() else None

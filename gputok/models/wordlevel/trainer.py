@@ -17,7 +17,7 @@ from gputok.tokens.added_token import AddedToken
 class WordLevelTrainer(Trainer):
     """Makes a vocabulary of the most frequent words, as `tokenizers.trainers.WordLevelTrainer` does.
 
-    Ids are given in this order: the special tokens; the words by falling count, and, if these are equal, by code points.
+    Ids are given in this order: the special tokens; the words by falling count and, if these are equal, code points.
 
     Args:
         min_frequency: words that occur fewer times are left out.

@@ -103,20 +103,14 @@ class WordPiece(Model):
 
         return None if byte_level or self.tables.unk == NONE else (self.tables, None)
 
-    def tokenize_pieces(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> Tokens:
+    def _tokenized(self, data: Bytes, start: Positions, end: Positions, n_before: int) -> Tokens:
         from gputok.kernels.cpu import lookup, match_longest
 
-        if byte_level:
-            return base.tokenize_byte_level(self, data, start, end)
-        parts: list[Tokens] = []
-        for first, last in base.slices(start, end):
-            words = data, start[first:last], end[first:last]
-            found: Any = match_longest.match_longest(*words, self.tables)
-            part = Tokens(*found)
-            if self.tables.unk == lookup.NONE and (part.ids == lookup.NONE).any():
-                raise base.missing_unk(self.unk_token)
-            parts.append(part)
-        return base.concat_tokens(parts)
+        found: Any = match_longest.match_longest(data, start, end, self.tables)
+        tokens = Tokens(*found)
+        if self.tables.unk == lookup.NONE and (tokens.ids == lookup.NONE).any():
+            raise base.missing_unk(self.unk_token)
+        return tokens
 
     @derived
     def edges(self) -> Array:

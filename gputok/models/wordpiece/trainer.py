@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from gputok.checks import field, optional, string, switch
 from gputok.counts.word_counts import WordCounts
@@ -68,12 +67,5 @@ class WordPieceTrainer(Trainer):
         _, _, inner = self._bpe_trainer()._described(n_items, n_bytes).partition("(")
         return f"WordPieceTrainer(WordPieceTrainer(bpe_trainer={inner})"
 
-    def __getstate__(self) -> bytes:
-        inner = json.loads(self._bpe_trainer().__getstate__())["BpeTrainer"]
-        value = {"WordPieceTrainer": {"bpe_trainer": inner}}
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-
-    def __setstate__(self, state: bytes) -> None:
-        options: dict[str, Any] = json.loads(state)["WordPieceTrainer"]["bpe_trainer"]
-        other: Self = type(self).from_dict(options)
-        self.__dict__.update(other.__dict__)
+    def _state(self) -> dict[str, Any]:
+        return {"bpe_trainer": self._bpe_trainer()._state()}
