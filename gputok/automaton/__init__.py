@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 
 from gputok.automaton.patterns import PATTERNS
 from gputok.automaton.ready import ready
+from gputok.checks import shortened
 from gputok.kernels.signatures import NamedTuple
 
 if TYPE_CHECKING:
     from gputok.automaton.syntax import Backtracking, Node
     from gputok.kernels import Automaton
-
-_MOST_SHOWN = 200  # a message shows at most so many characters of a pattern
 
 __all__ = ["PATTERNS", "compile_literal", "compile_pattern"]
 
@@ -92,15 +91,10 @@ def _compile(node: Node, pattern: str) -> Automaton | Backtracking:
         try:
             compiled = to_regex(node)
         except ValueError as error:
-            raise ValueError(f"pattern {_quoted(pattern)}: {error}") from None
+            raise ValueError(f"pattern {shortened(pattern)!r}: {error}") from None
         warnings.warn(
-            f"pattern {_quoted(pattern)} has {outside}, which no automaton expresses; the pattern runs slowly, in the "
-            "`regex` package",
+            f"pattern {shortened(pattern)!r} has {outside}, which no automaton expresses; the pattern runs slowly, in "
+            "the `regex` package",
             stacklevel=3,
         )
         return Backtracking(pattern, compiled)
-
-
-def _quoted(pattern: str) -> str:
-    """Returns the pattern in quotation marks; of a very long pattern only the beginning."""
-    return repr(pattern) if len(pattern) <= _MOST_SHOWN else f"{pattern[:_MOST_SHOWN]!r}..."

@@ -1,7 +1,7 @@
 r"""What brackets of a pattern contain, kept as Oniguruma keeps it, which is not always what they mean.
 
-Oniguruma has a bit for each byte, for ASCII, and ranges of numbers up to 2**32 for all other characters. A negated bracket is
-both with a note; only inside of another bracket they are inverted. That goes wrong in some ways, and `tokenizers` with it:
+Oniguruma has a bit for each byte, for ASCII, and ranges of numbers up to 2**32 for other characters. A negated bracket
+is both with a note; only inside of another one they are inverted. That goes wrong in some ways, as in `tokenizers`:
 
 * If a negated bracket has no ranges, the bit of a character's first byte decides. Inverting sets the bits of these
   bytes: `[^[^[:^ascii:]]]` contains nothing.
@@ -36,11 +36,6 @@ class Bracket(NamedTuple):
     replaces: bool = False  # as part of another bracket: its ranges replace those before
 
     @classmethod
-    def of_character(cls, char: str) -> Self:
-        """Makes the bracket of one character."""
-        return cls.of_range(char, char)
-
-    @classmethod
     def of_range(cls, first: str, last: str) -> Self:
         """Makes the bracket of the characters from `first` to `last`."""
         start, stop = ord(first), ord(last) + 1
@@ -48,8 +43,8 @@ class Bracket(NamedTuple):
         return cls(bits, CharSet.of((start, stop)) if stop > ASCII_END else NOTHING)
 
     @classmethod
-    def of_class(cls, chars: CharSet, *, negated: bool) -> Self:
-        r"""Makes the bracket of a class, property or POSIX bracket; chars: what that has by itself, without `negated`."""
+    def of_class(cls, chars: CharSet, negated: bool) -> Self:
+        r"""Makes the bracket of a class, property or POSIX bracket; chars: what it has without `negated`."""
         if chars == property_set(r"\w"):
             # By itself, Oniguruma looks it up in a table of Latin-1, which has ², ³, ¹, ¼, ½ and ¾ as well
             chars = property_set("[:word:]")

@@ -74,9 +74,10 @@ def _rule(automaton: Automaton) -> _Rule:
 @functools.lru_cache(maxsize=256)
 def _made(make: Callable[..., Automaton], of: Same) -> Automaton | None:
     try:
-        return make(*of.automata)
+        made = make(*of.automata)
     except OutsideError:
         return None
+    return made if made.gapless else None  # else the next characters don't decide about gaps
 
 
 def completed(automaton: Automaton) -> Automaton | None:
@@ -95,15 +96,17 @@ def completed(automaton: Automaton) -> Automaton | None:
 
 
 def _completed(automaton: Automaton) -> Automaton:
-    return _Completed(automaton).made()
+    states = _Completed(automaton)
+    _, delta, accept = explored("start", states.end + 1, states.step, _MOST_STATES)
+    return finished(delta, accept, states.class_of)
 
 
 class _Completed:
     """The states of a completed automaton.
 
-    A state is "start"; an int, a state within a match; or ("gap", s) or ("first", s), within a gap and in the first word
-    that may be one. There s is the state of a match that may have begun, or None. The gap is accepted where that match
-    would begin. If the match fails, the gap goes on; if it is sure, the walk dies, and the gap ends where it was accepted.
+    A state is "start"; an int, a state within a match; or ("gap", s) or ("first", s), within a gap and in the first
+    word that may be one. There s is the state of a match that may have begun, or None. The gap is accepted where that
+    match would begin. If the match fails, the gap goes on; if it is sure, the walk dies, and the gap ends there.
     """
 
     def __init__(self, automaton: Automaton) -> None:
@@ -113,14 +116,7 @@ class _Completed:
         if self.accept[0].any():
             raise OutsideError("a match of no characters")
 
-    def made(self) -> Automaton:
-        _, delta, accept = explored("start", self.end + 1, self._step, _MOST_STATES)
-        made = finished(delta, accept, self.class_of)
-        if not made.gapless:
-            raise OutsideError("gaps that the next characters don't decide about")
-        return made
-
-    def _step(self, state: Hashable, column: int) -> tuple[Hashable, bool]:
+    def step(self, state: Hashable, column: int) -> tuple[Hashable, bool]:
         """What a state does at a character: (the next state, is the position before the character accepted?)."""
         match state:
             case "start":
@@ -132,7 +128,7 @@ class _Completed:
                 if following == "fails":
                     return self._in_gap(column)
                 if following == "matches":
-                    return self._step(begun, column) if kind == "first" else (_STOP, False)
+                    return self.step(begun, column) if kind == "first" else (_STOP, False)
                 if self.first[column] != DEAD and not self._same(following, int(self.first[column])):
                     raise OutsideError("a match that may begin within another one that is unsure")
                 return (kind, following), False
@@ -210,10 +206,7 @@ def _refined(outer: Automaton, inner: Automaton) -> Automaton:
     states, delta, accept = explored((0, 0), len(columns), functools.partial(step, a, b, columns), _MOST_STATES)
     if step is _within:
         _check_ends(a, columns, states, delta, accept)
-    made = finished(delta, accept, class_of)
-    if not made.gapless:
-        raise OutsideError("gaps")
-    return made
+    return finished(delta, accept, class_of)
 
 
 def _within(a: _Rule, b: _Rule, columns: _Columns, state: tuple[int, int], column: int) -> tuple[Hashable, bool]:

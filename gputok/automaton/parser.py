@@ -48,9 +48,8 @@ from gputok.checks import short, shortened
 
 MAX_DEPTH = 100
 MAX_REPEAT = 100_000  # ONIG_MAX_REPEAT_NUM
-_CONTROL = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "a": "\a", "v": "\v", "e": "\x1b"}
+CONTROL = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "a": "\a", "v": "\v", "e": "\x1b"}
 _POSIX_BRACKET = re.compile(r"\[:(?!:)\^?[^\W\d_]*:\]")
-_PROPERTY_OF_ESCAPE = {"w": r"\w", "d": r"\d", "s": r"\s", "h": r"\h"}
 
 
 def parse(pattern: str) -> Node:
@@ -59,8 +58,8 @@ def parse(pattern: str) -> Node:
     Raises ValueError, with the construct and its position, if Oniguruma rejects the pattern, or if neither an automaton
     nor the `regex` package can run the pattern as Oniguruma does.
 
-    >>> parse("a|b+?")
-    Choice(options=(Chars(chars=CharSet.of((0x61, 0x62))), Repeat(body=Chars(chars=CharSet.of((0x62, 0x63))), least=1, most=None, greedy=False)))
+    >>> parse("b+?")
+    Repeat(body=Chars(chars=CharSet.of((0x62, 0x63))), least=1, most=None, greedy=False)
     """
     return Parser(pattern).parse()
 
@@ -149,11 +148,14 @@ class Parser:
             self.fail("unmatched close parenthesis")
         return fold_case(node, behind=False)
 
-    def alternatives(self) -> Node:
-        options = self.options
+    def deeper(self, what: str) -> None:
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            self.fail(f"groups nested more than {MAX_DEPTH} deep")
+            self.fail(f"{what} nested more than {MAX_DEPTH} deep")
+
+    def alternatives(self) -> Node:
+        options = self.options
+        self.deeper("groups")
         branches = [self.branch()]
         while self.take("|"):
             branches.append(self.branch())
@@ -255,11 +257,8 @@ class Parser:
 
     def escape(self, start: int) -> Node | str:
         c = self.next("after a backslash")
-        if c.lower() in _PROPERTY_OF_ESCAPE:
-            chars = property_set(_PROPERTY_OF_ESCAPE[c.lower()])
-            return Chars(~chars if c.isupper() else chars)
-        if c in "pP" and self.peek("{"):
-            chars, negated = self.property(c == "P")
+        if (found := self.escaped_class(c)) is not None:
+            chars, negated = found
             return Chars(~chars if negated else chars)
         if c in "bB":
             return word_boundary(self.word, c == "B")
@@ -292,6 +291,12 @@ class Parser:
             return self.byte(8, 2, start)
         return self.escaped_character(c, start)
 
+    def escaped_class(self, c: str) -> tuple[CharSet, bool] | None:
+        r"""Reads `\w`, `\p{L}` and the like: characters, and True if the pattern means all others; None: it is neither."""
+        if c.lower() in "wdsh":
+            return property_set(f"\\{c.lower()}"), c.isupper()
+        return self.property(c == "P") if c in "pP" and self.peek("{") else None
+
     def escaped_character(self, c: str, start: int) -> str:
         """Reads an escape that stands for a character, not for a class, an anchor or a reference."""
         if c in "xo" and self.peek("{"):
@@ -312,7 +317,7 @@ class Parser:
             return self.code_point(int(text, 16), start)
         if c in "cCM":
             return self.code_point(self.control(c, start), start)
-        return _CONTROL.get(c, c)
+        return CONTROL.get(c, c)
 
     def control(self, c: str, start: int) -> int:
         r"""Reads \cx, \C-x or \M-x, which may be nested."""
@@ -323,30 +328,27 @@ class Parser:
             return 0x7F
         if inner == "\\":
             inner = self.next("after a backslash")
-            value = self.control(inner, start) if inner in "cCM" else ord(_CONTROL.get(inner, inner))
+            value = self.control(inner, start) if inner in "cCM" else ord(CONTROL.get(inner, inner))
         else:
             value = ord(inner)
         return (value & 0xFF) | 0x80 if c == "M" else value & 0x9F
 
     def byte(self, base: int, most: int, start: int) -> str:
         r"""Reads a byte of UTF-8 such as \x41 or \101; a character beyond ASCII needs all of its bytes."""
-        text = self.digits("0123456789abcdefABCDEF" if base == 16 else "01234567", most)
-        data = bytes([self.byte_value(int(text or "0", base), start)])
-        n_bytes = 1 if data[0] < 0x80 else 2 if data[0] < 0xE0 else 3 if data[0] < 0xF0 else 4
+        digits, prefix, most_later = ("0123456789abcdefABCDEF", "\\x", 2) if base == 16 else ("01234567", "\\", 3)
+        data, n_bytes = bytearray(), 1
         while len(data) < n_bytes:
-            if not self.take("\\x" if base == 16 else "\\"):
+            if data and not self.take(prefix):
                 self.fail("a byte of a character that has more", start)
-            text = self.digits("0123456789abcdefABCDEF" if base == 16 else "01234567", 2 if base == 16 else 3)
-            data += bytes([self.byte_value(int(text or "0", base), start)])
+            value = int(self.digits(digits, most_later if data else most) or "0", base)
+            if value > 0xFF:
+                self.fail("an octal number above 0377", start)
+            data.append(value)
+            n_bytes = 1 if data[0] < 0x80 else 2 if data[0] < 0xE0 else 3 if data[0] < 0xF0 else 4
         try:
             return data.decode()
         except UnicodeDecodeError:
             self.fail("bytes that are not UTF-8", start)
-
-    def byte_value(self, value: int, start: int) -> int:
-        if value > 0xFF:
-            self.fail("an octal number above 0377", start)
-        return value
 
     def code_point(self, value: int, start: int) -> str:
         if value > 0x10FFFF or 0xD800 <= value < 0xE000:
@@ -481,9 +483,7 @@ class Parser:
     def bracket_set(self) -> tuple[Bracket, bool]:
         """Reads a bracket after its `[`: the set, and True if the set is negated."""
         start = self.position - 1
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            self.fail(f"brackets nested more than {MAX_DEPTH} deep")
+        self.deeper("brackets")
         negated = self.take("^")
         operands: list[Bracket] = []  # the left sides of &&
         parts: list[Bracket] = []
@@ -517,7 +517,7 @@ class Parser:
             return inner
         first = self.bracket_unit()
         if not self.peek("-") or self.peek("-]") or self.peek("-&&"):
-            return Bracket.of_character(first) if isinstance(first, str) else first
+            return Bracket.of_range(first, first) if isinstance(first, str) else first
         if isinstance(first, Bracket):
             self.fail("a range that begins with a class", start)
         self.position += 1
@@ -545,24 +545,17 @@ class Parser:
         """Reads a class, or a character that may begin or end a range."""
         start = self.position
         if self.peek_posix_bracket():
-            return self.posix_bracket()
+            return Bracket.of_class(*self.posix_class())
         c = self.next("inside a bracket")
         if c != "\\":
             return c
         c = self.next("after a backslash")
-        if c.lower() in _PROPERTY_OF_ESCAPE:
-            return Bracket.of_class(property_set(_PROPERTY_OF_ESCAPE[c.lower()]), negated=c.isupper())
-        if c in "pP" and self.peek("{"):
-            chars, negated = self.property(c == "P")
-            return Bracket.of_class(chars, negated=negated)
+        if (found := self.escaped_class(c)) is not None:
+            return Bracket.of_class(*found)
         if c in "01234567":
             self.position -= 1
             return self.byte(8, 3, start)
         return "\b" if c == "b" else self.escaped_character(c, start)
-
-    def posix_bracket(self) -> Bracket:
-        chars, negated = self.posix_class()
-        return Bracket.of_class(chars, negated=negated)
 
     def posix_class(self) -> tuple[CharSet, bool]:
         """Reads `[:alpha:]` or `[:^alpha:]`: its characters, and True if it means all others."""

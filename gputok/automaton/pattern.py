@@ -82,9 +82,7 @@ def _read(form: Any) -> str | Regex:
         raise WrongValue(f'must be {{"String": ...}} or {{"Regex": ...}}, not {brief(form)}')
     ((kind, text),) = form.items()
     text = reading(kind, string, text)
-    if kind == "String":
-        return text
-    return reading(kind, Regex, text)
+    return text if kind == "String" else reading(kind, Regex, text)
 
 
 def _shown(pattern: str | Regex) -> str:

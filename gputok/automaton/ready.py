@@ -37,7 +37,7 @@ def ready(pattern: str) -> Automaton | None:
 
 @functools.cache
 def ready_splits(patterns: tuple[str, ...]) -> Automaton | None:
-    """Returns the automaton that makes each match of these patterns, one after the other, a word, if the file has it."""
+    """Returns the automaton whose words are the matches of these patterns, one after the other, if the file has it."""
     return named(splits_key(patterns))
 
 

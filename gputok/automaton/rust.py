@@ -1,4 +1,4 @@
-r"""The dialect of patterns of Rust's `fancy-regex`, which `tiktoken` uses: its parser, and translation from and to Oniguruma's.
+r"""The dialect of patterns of Rust's `fancy-regex`, which `tiktoken` uses: its parser, and translation both ways.
 
 The grammar is that of parse.rs of fancy-regex 0.19 and, for classes, of ast/parse.rs and hir/translate.rs of
 regex-syntax 0.8. Properties and cases of both are those of Oniguruma's tables, Unicode 16, for the names that both
@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from gputok.automaton.charset import NOTHING, CharSet, union
-from gputok.automaton.parser import MAX_DEPTH, MAX_REPEAT, Parser
+from gputok.automaton.parser import CONTROL, MAX_REPEAT, Parser
 from gputok.automaton.syntax import (
     ANY,
     LINE_END,
@@ -48,7 +48,6 @@ _ASCII = CharSet.of((0, 0x80))
 _WORD = union(*map(property_set, ("Alphabetic", "M", "Nd", "Pc", "Join_Control")))
 _CLASSES = {"w": _WORD, "d": property_set("Nd"), "s": property_set("White_Space"), "h": property_set("AHex")}
 _LINE_START = Choice((TEXT_START, Look(NEWLINE, False, False)))
-_CONTROL = {"a": "\a", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "e": "\x1b"}
 _HEX_DIGITS = {"x": 2, "u": 4, "U": 8}
 _EDGE = re.compile(r"\{(start|end)(-half)?\}")
 _BRACES = re.compile(r"\{(\d+|(?=,))(,?)(\d*)\}")
@@ -119,9 +118,8 @@ class RustParser(Parser):
 
     def escape(self, start: int) -> Node | str:
         c = self.next("after a backslash")
-        chars = self.escaped_class(c)
-        if chars is not None:
-            return Chars(chars)
+        if (found := self.escaped_class(c)) is not None:
+            return Chars(_meant(*found))
         edge = _EDGE.match(self.pattern, self.position) if c == "b" else None
         if edge is not None or c in "<>":
             begins = c == "<" or (edge is not None and edge[1] == "start")
@@ -143,11 +141,9 @@ class RustParser(Parser):
         # Only numbers ignore case: (?i:\é) is é
         return char if c in _HEX_DIGITS else Chars(CharSet.chars(char))
 
-    def escaped_class(self, c: str) -> CharSet | None:
-        r"""The characters of `\w`, `\pL` and the like, before they are folded; None: not such an escape."""
+    def escaped_class(self, c: str) -> tuple[CharSet, bool] | None:
         if c.lower() in _CLASSES:
-            chars = _CLASSES[c.lower()]
-            return ~chars if c.isupper() else chars
+            return _CLASSES[c.lower()], c.isupper()
         if c not in "pP":
             return None
         if self.peek("{"):
@@ -155,8 +151,7 @@ class RustParser(Parser):
         else:
             name, negated = self.next("after a backslash"), c == "P"
             chars = self.named_set(name, f"the unknown character property {short(name)}", self.position - 3)
-        chars = self.folded(chars)
-        return ~chars if negated else chars
+        return self.folded(chars), negated
 
     def named_set(self, key: str, what: str, start: int) -> CharSet:
         if _ONLY_IN_ONIGURUMA.match(re.sub(r"[-_ ]", "", key.lower())):
@@ -174,8 +169,8 @@ class RustParser(Parser):
             if not digits or len(digits) < n_digits:
                 self.fail(rf"\{c} without its hexadecimal digits", start)
             return self.code_point(int(digits, 16), start)
-        if c in _CONTROL:
-            return _CONTROL[c]
+        if c in CONTROL:
+            return CONTROL[c]
         if c.isascii() and c.isalnum():
             self.fail(rf"the escape \{c}, which {self.dialect} refuses,", start)
         return c
@@ -188,9 +183,7 @@ class RustParser(Parser):
     def bracket_chars(self) -> CharSet:
         """Reads a class after its `[`; its operators bind from left to right."""
         start = self.position - 1
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            self.fail(f"brackets nested more than {MAX_DEPTH} deep")
+        self.deeper("brackets")
         negated = self.take("^")
         chars = NOTHING
         while self.take("-"):
@@ -209,7 +202,7 @@ class RustParser(Parser):
                 chars |= self.item()
         chars = self.combined(left, operator, chars)
         self.depth -= 1
-        return ~chars if negated else chars
+        return _meant(chars, negated)
 
     def combined(self, left: CharSet, operator: str, right: CharSet) -> CharSet:
         right = self.folded(right)
@@ -224,8 +217,7 @@ class RustParser(Parser):
         start = self.position
         if self.peek_posix_bracket():
             chars, negated = self.posix_class()
-            chars = self.folded(chars & _ASCII)
-            return ~chars if negated else chars
+            return _meant(self.folded(chars & _ASCII), negated)
         if self.take("["):
             return self.bracket_chars()
         first = self.unit()
@@ -243,16 +235,19 @@ class RustParser(Parser):
         if c != "\\":
             return c
         c = self.next("after a backslash")
-        chars = self.escaped_class(c)
-        if chars is not None:
-            return chars
+        if (found := self.escaped_class(c)) is not None:
+            return _meant(*found)
         return "\b" if c == "b" else self.escaped_character(c, start)
+
+
+def _meant(chars: CharSet, negated: bool) -> CharSet:
+    return ~chars if negated else chars
 
 
 # -- translation
 
 _SURROGATES = CharSet.of((0xD800, 0xE000))
-# The word characters of the one dialect, in the classes of the other. Oniguruma's own two kinds differ by those of Latin-1
+# The word characters of the one dialect, in classes of the other. Oniguruma's own two kinds differ by those of Latin-1
 _WORDS = {
     Parser: [r"\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}"],
     RustParser: [r"\w--\p{Join_Control}", r"[\w--\p{Join_Control}]²³¹¼½¾"],
@@ -263,8 +258,7 @@ def from_rust(pattern: str) -> str:
     r"""Translates a pattern of Rust's `fancy-regex` to Oniguruma's Ruby syntax.
 
     Raises:
-        ValueError: if `fancy-regex` refuses the pattern, or if that can't be done; the message names the construct and
-            its position.
+        ValueError: `fancy-regex` refuses the pattern, or it can't be done; the message names the construct, and where.
 
     >>> from_rust(r"\p{N}{1,3}+|[[:alpha:]]+|\s++$")
     '(?>\\p{N}{1,3})|[A-Za-z]+|\\s++\\z'
@@ -317,7 +311,7 @@ def _reads(dialect: type[Parser], pattern: str) -> Node | None:
 
 
 class _Spelling:
-    """How a dialect writes sets of characters, ends of text and back references; `texts`: how the pattern writes sets."""
+    """How a dialect writes sets of characters, ends of text and references; `texts`: how the pattern writes sets."""
 
     def __init__(self, texts: list[str], target: type[Parser]) -> None:
         self.names: dict[Node | None, str] = {}

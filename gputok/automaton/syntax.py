@@ -204,14 +204,8 @@ def is_anchor(node: Node) -> bool:
     return isinstance(node, Choice) and any(map(is_anchor, node.options))
 
 
-_KINDS: list[tuple[int, int | None, bool]] = [
-    (0, 1, True),
-    (0, None, True),
-    (1, None, True),
-    (0, 1, False),
-    (0, None, False),
-    (1, None, False),
-]
+_TIMES: list[tuple[int, int | None]] = [(0, 1), (0, None), (1, None)]
+_KINDS = [(*times, greedy) for greedy in (True, False) for times in _TIMES]
 # Oniguruma's ReduceTypeTable: row inner, column outer, both ? * + ?? *? +?
 _REDUCED = [
     "del *   *   ??  *?  asis",
@@ -262,9 +256,8 @@ class Backtracking:
 def to_regex(node: Node) -> regex.Pattern:
     """Compiles a syntax tree to an equivalent pattern of the `regex` package.
 
-    Sets are written out as code points and anchors as look-arounds, because properties, case folding and anchors of
-    the package follow another Unicode version and another dialect. The package backtracks, so a search may take
-    exponential time.
+    Sets are written out as code points and anchors as look-arounds, because properties, case folding and anchors of the
+    package follow another Unicode version and another dialect. The package backtracks, which may take exponential time.
 
     Raises:
         ValueError: if the written pattern has more than `MOST_CHARACTERS`, which would take many seconds to compile.

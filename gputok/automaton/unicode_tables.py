@@ -38,10 +38,9 @@ def property_names() -> dict[str, int]:
 def property_set(name: str) -> CharSet:
     r"""The set of characters that have a property. Raises KeyError if Oniguruma has no property of that name.
 
-    `name` is a property of Oniguruma (case, spaces, `-` and `_` are ignored), `[:alpha:]`, `\w`, or a set of
-    a pre-tokenizer in Rust: `rust:numeric` (Digits), `rust:space` (WhitespaceSplit), `rust:punctuation`
-    (Punctuation, BertPreTokenizer), `rust:bertspace`, `rust:regexspace` and `rust:regexother` (Whitespace: `\s`,
-    `[^\w\s]`).
+    `name` is a property of Oniguruma (case, spaces, `-` and `_` are ignored), `[:alpha:]`, `\w`, or a set of a
+    pre-tokenizer in Rust: `rust:numeric` (Digits), `rust:space` (WhitespaceSplit), `rust:punctuation` (Punctuation,
+    BertPreTokenizer), `rust:bertspace`, `rust:regexspace` and `rust:regexother` (Whitespace: `\s`, `[^\w\s]`).
 
     >>> len(property_set("L")), "Ⅷ" in property_set("Letter_Number")
     (141028, True)

@@ -184,7 +184,7 @@ def test_a_pattern_that_takes_too_long_to_read_is_refused():
     """The `regex` package took 40 s to read 100 kB of a pattern, each set of which has hundreds of ranges."""
     pattern = "|".join(["(?<=b)a", *[PATTERNS["qwen2"]] * 200])
     began = time.process_time()
-    with pytest.raises(ValueError, match=r"^pattern .*\.\.\.: .*Use a shorter pattern$") as error:
+    with pytest.raises(ValueError, match=r"^pattern .*\.\.\..*: .*Use a shorter pattern$") as error:
         compile_pattern(pattern)
     assert time.process_time() - began < 10 and len(str(error.value)) < 1000
 
