@@ -13,7 +13,7 @@ import numpy as np
 from gputok.components import derived, without_collection
 from gputok.encoding.rows import Spelling
 from gputok.kernels.signatures import NamedTuple
-from gputok.text.pieces import Pieces, TextBatch, spell_out
+from gputok.text.pieces import Pieces, TextBatch, regroup, spell_out
 from gputok.tokens.added_token import AddedToken, options_of
 from gputok.tokens.vocabulary import pack
 
@@ -57,13 +57,12 @@ class AddedVocabulary:
 
     def __getstate__(self) -> dict[str, Any]:
         """Returns the tokens; what was derived from them is made again where it is needed."""
-        new = self._copy(whole=True)
-        return new.__dict__
+        return vars(self._copy())
 
     def derive(self, key: Hashable, make: Callable[[Any, Iterable[int]], Any]) -> Any:
         """Returns what was kept by this name, or else what `make` makes, and keeps it.
 
-        make: called with what was made of earlier tokens, and the ids of those that have come since; or with None, and all ids.
+        make: called with what was made of earlier tokens, and the ids of those that came since; or with None, and all.
         """
         if key not in self._made:
             self._made[key] = make(*self._earlier.get(key, (None, self.tokens)))
@@ -95,10 +94,10 @@ class AddedVocabulary:
     def with_tokens(
         self, tokens: list[AddedToken], model: Model, normalizer: Normalizer | None = None
     ) -> tuple[AddedVocabulary, int]:
-        """Adds tokens, which nothing else changes; a token gets the id of its content in the model, or else the next free id.
+        """Adds tokens, which nothing else changes, with the id of the content in the model, or else the next free id.
 
-        Returns the new vocabulary, and how many of the tokens did not exist before with the same options. Tokens without
-        content are left out.
+        Returns the new vocabulary, and how many of the tokens did not exist before with the same options. Tokens
+        without content are left out.
         """
         contents = [token.content for token in tokens]
         in_model = model.vocabulary.find(contents)
@@ -113,13 +112,12 @@ class AddedVocabulary:
             token_id = model_id if old_id is None else old_id
             if token_id is None:
                 token_id, next_id = next_id, next_id + 1
-            ids[content] = token_id
-            known[token_id] = token
+            ids[content], known[token_id] = token_id, token
             if token.special:
                 special.add(content)
             changed[token_id] = None
             n_added += 1
-        new.largest = max(self.largest, max(changed, default=-1))
+        new.largest = max([self.largest, *changed])
         if special:
             new.special = self.special | special
         new._normalize(changed, normalizer)
@@ -182,15 +180,9 @@ class AddedVocabulary:
             if text != content:
                 self.normalized[token_id] = text
 
-    def text(self, token_id: int) -> str | None:
-        """Returns the text of an id for decoding (the normalized content, if the token has `normalized`), or None."""
-        token = self.tokens.get(token_id)
-        return None if token is None else self.normalized.get(token_id, token.content)
-
     def pattern(self, token_id: int) -> str:
-        """Returns the text by which a token is found: its content, normalized if the token has `normalized`."""
-        token = self.tokens[token_id]
-        return self.normalized.get(token_id, token.content) if token.normalized else token.content
+        """Returns the text by which a token is found, and to which it is decoded: normalized if it has `normalized`."""
+        return self.normalized.get(token_id, self.tokens[token_id].content)
 
     def finder(self, normalized: bool) -> _Finder | None:
         """Returns what finds the tokens that are looked for in raw or in normalized text; None: no such tokens."""
@@ -212,8 +204,7 @@ class AddedVocabulary:
     def shown_verbatim(self, vocabulary: Vocabulary) -> list[int]:
         """The ids of tokens that `Encoding.tokens` shows as the text that they cover, not by `Names.spelling`.
 
-        These are the tokens that may cover white space, or whose normalized content differs from the content; and those whose
-        id has another text in the vocabulary.
+        These may cover white space, have another content when normalized, or an id of another text of the vocabulary.
         """
         return self.derive(vocabulary, functools.partial(self._verbatim, vocabulary))
 
@@ -280,7 +271,7 @@ class AddedVocabulary:
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 _FEW = 1 << 10
-"""So many tokens, or a 64th of all, are copied where more are added; more than twice as many are added to new mappings."""
+"""So many tokens, or a 64th of all, are copied where more are added; more are added to new mappings."""
 
 
 def flat(known: MutableMapping[_Key, _Value]) -> dict[_Key, _Value]:
@@ -359,13 +350,10 @@ class _Finder(NamedTuple):
         start, end, found, rows = find_tokens(*text, self.edges, self.options, self.word_bits, self.first)
         if len(start) == pieces.n_pieces and not np.count_nonzero(found >= 0):
             return pieces
-        token = np.where(found >= 0, self.ids[found], -1)
-        if pieces.token is not None:
-            before = np.repeat(pieces.token, np.diff(rows))
-            token = np.where(before >= 0, before, token)
-        return pieces._replace(
-            start=start, end=end, rows=rows[pieces.rows], token=token if (token >= 0).any() else None
-        )
+        token, cut = np.where(found >= 0, self.ids[found], -1), regroup(pieces, start, end, rows)
+        if cut.token is not None:
+            token = np.where(cut.token >= 0, cut.token, token)
+        return cut._replace(token=token if (token >= 0).any() else None)
 
     def finds_any(self, text: Bytes) -> bool:
         """Returns True if the bytes of a token are anywhere in a text, whatever the options of the token ask for."""
@@ -376,8 +364,8 @@ class _Finder(NamedTuple):
     def may_find(self, pieces: Pieces) -> bool:
         """Returns False if no piece contains a token, or the text is short and has none of the first bytes of tokens.
 
-        The pieces of a corpus are looked through together, as one text: that takes a twentieth of the time which lines take
-        alone, and finds all that is in them, also what lies across pieces.
+        The pieces of a corpus are looked through together, as one text, in a twentieth of the time that lines take
+        alone: that finds all that is in them, also what lies across pieces.
         """
         from gputok.kernels.cpu.find_tokens import FEW, ONE_PAIR
 
@@ -395,7 +383,7 @@ class _Finder(NamedTuple):
 
 @functools.cache
 def word_bits() -> Bytes:
-    """Returns uint8[0x110000 / 8]: bit c is 1 if character c is a word character in the `regex` crate of `tokenizers`."""
+    """Returns uint8[0x110000 / 8]: bit c is 1 if character c is a word character of the `regex` crate of Rust."""
     with np.load(os.path.join(os.path.dirname(__file__), "word_characters.npz")) as file:
         first, last = file["first"], file["last"]  # int32[n], the first and last characters of ranges
     edges = np.zeros(0x110001, np.int8)

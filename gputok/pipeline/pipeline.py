@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Kept:
-    """What is made of a pipeline when it is first needed: name -> the object; names begin with a word that tells what it is."""
+    """What is made of a pipeline when it is first needed: name -> the object; names begin with what it is."""
 
     def __init__(self) -> None:
         self.made: dict[Hashable, Any] = {}
@@ -51,8 +51,7 @@ KINDS = {
 class Pipeline(Unchanging):
     """The parts of a tokenizer at one moment: components, added tokens, truncation and padding.
 
-    Each call of a tokenizer first takes its pipeline (`Tokenizer.pipeline`), and then is not affected by changes that other
-    threads make.
+    Each call of a tokenizer first takes its pipeline (`Tokenizer.pipeline`); changes by other threads don't affect it.
     """
 
     model: Model
@@ -108,17 +107,17 @@ class Pipeline(Unchanging):
 
     def check_stride(self, truncation: Truncation) -> None:
         """Raises ValueError if the stride of a truncation is too large for its length."""
-        n_added = self.num_special_tokens_to_add(False)
-        if 0 <= truncation.max_length - n_added < truncation.stride:
+        n_added, most = self.num_special_tokens_to_add(False), truncation.max_length
+        if 0 <= most - n_added < truncation.stride:
             raise ValueError(
-                f"tokenizer stride set to {truncation.stride}, which is greater than or equal to its effective max length of "
-                f"{truncation.max_length - n_added} (= {truncation.max_length} original max length - {n_added} added special tokens)"
+                f"tokenizer stride set to {truncation.stride}, which is greater than or equal to its effective max "
+                f"length of {most - n_added} (= {most} original max length - {n_added} added special tokens)"
             )
 
     def with_limits(self, **limits: Truncation | Padding | None) -> Pipeline:
         """Returns a pipeline with another `truncation` or `padding`; without limits, a copy. Both share their engines.
 
-        What is kept in an engine, or is kept of a pipeline, may hold such a copy: the pipeline itself would keep it alive.
+        What is kept in an engine, or of a pipeline, may hold such a copy: the pipeline itself would keep it alive.
         """
         other = dataclasses.replace(self, **limits)
         vars(other)["engines"] = self.engines
@@ -129,8 +128,8 @@ class Pipeline(Unchanging):
     def words(self, pieces: Pieces, *, added: bool = True) -> Pieces:
         """Steps 1 and 2 for many documents at once: normalizes them, and cuts them into words and added tokens.
 
-        added: looks for added tokens. False is for parts of documents without added tokens, in which a `single_word` token
-        could be found, since a part lacks the text around it.
+        added: looks for added tokens. False is for parts of documents without added tokens: a `single_word` token could
+        be found there, since a part lacks the text around it.
         """
         normalizer, pre_tokenizer = self.normalizer, self.pre_tokenizer
         marked = normalizer is not None and self.way.at_start and not pieces.alignment
@@ -143,10 +142,6 @@ class Pipeline(Unchanging):
         if pre_tokenizer is not None:
             pieces = pre_tokenizer.apply(pieces)
         return (pieces._replace(alignment=None) if marked else pieces).without_empty()
-
-    def added_in(self, pieces: Pieces) -> bool:
-        """Returns True if a text, without normalization, contains added tokens."""
-        return self.added.apart(pieces, None).token is not None
 
     @property
     def way(self) -> Way:
@@ -167,13 +162,12 @@ class Pipeline(Unchanging):
 
     def limited(self, truncation: Truncation | None, padding: Padding | None) -> Pipeline:
         """Returns a pipeline without limits with these limits: like `variant`."""
-        if truncation is None and padding is None:
-            return self
-        limits = truncation, padding
-        return self.variant(limits, lambda steps: steps.with_limits(truncation=truncation, padding=padding))
+        limits = {"truncation": truncation, "padding": padding}
+        unlimited = truncation is None and padding is None
+        return self if unlimited else self.variant((truncation, padding), lambda steps: steps.with_limits(**limits))
 
     def variant(self, key: Hashable, make: Callable[[Pipeline], Pipeline]) -> Pipeline:
-        """Returns what `make` makes of this pipeline: the same object each time, as long as not many keys are in use."""
+        """Returns what `make` makes of this pipeline: the same object each time, while not many keys are in use."""
         known: dict[Hashable, Pipeline] = self.kept.once("variants", dict)  # that which was used last comes last
         found = known[key] = known.pop(key, None) or make(self)  # behind the others
         for oldest in [*known][:-_MOST_VARIANTS]:
@@ -183,9 +177,9 @@ class Pipeline(Unchanging):
 
     def rest(self) -> None:
         """Gives back the memory that texts are encoded in: encodings may need the rest for a long time."""
-        for name, one in [*self.kept.made.items()]:
-            if one is not None and name in (("texts", False), ("texts", True)):
-                one.rest()
+        for texts in (self.kept.made.get(("texts", bare)) for bare in (False, True)):
+            if texts is not None:
+                texts.rest()
 
     # -- tokens
 
@@ -212,8 +206,7 @@ class Pipeline(Unchanging):
 
     def id_to_token(self, id: int) -> str | None:
         """Returns the token of an id, or None if no token has the id; the text of an added token may be normalized."""
-        text = self.added.text(id)
-        return self.model.id_to_token(id) if text is None else text
+        return self.added.pattern(id) if id in self.added.tokens else self.model.id_to_token(id)
 
     def get_vocab(self, with_added_tokens: bool = True) -> dict[str, int]:
         """Returns a new dictionary of tokens and their ids."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -44,10 +45,10 @@ class Frame:
     """The special tokens that a post-processor puts around every text, or around the texts of every pair.
 
     Attributes:
-        around: attribute of `Encoding` -> its values for the special tokens before the first text, then those after each text.
+        around: attribute of `Encoding` -> its values for special tokens before the first text, then those after each.
         n_special: the number of special tokens.
-        packed: column of `Encoding` -> its values before the first text; and of each text, that of a token, and those after the
-            text; uint32 in bytes.
+        packed: column of `Encoding` -> its values before the first text; and for each text, the value of a token, and
+            those after the text; uint32 in bytes.
     """
 
     def __init__(self, around: list[dict[str, list[Any]]], texts: list[dict[str, Any]]) -> None:
@@ -56,8 +57,7 @@ class Frame:
         self.before, self.after = around[0], around[-1]
         self.n_before = len(self.before["ids"])
         self.n_special = sum(len(some["ids"]) for some in around)
-        columns = {"ids": "ids", "type_ids": "type_ids", "special": "special_tokens_mask"}
-        for column, name in columns.items():
+        for column, name in {"ids": "ids", "type_ids": "type_ids", "special": "special_tokens_mask"}.items():
             before, *after = (np.array(some[name], np.uint32).tobytes() for some in around)
             values = (np.uint32(text[name]).tobytes() for text in texts)
             self.packed[column] = before, [*zip(values, after, strict=True)]
@@ -90,16 +90,12 @@ class Frame:
 def ids_around(pipeline: Pipeline, add_special_tokens: bool) -> list[list[int]]:
     """Returns the ids that the post-processor adds: before the text, between its copies, and after the last copy.
 
-    A template usually contains the text once, so that the result has two lists. It can leave the text out, or repeat it.
+    Most templates have the text once, so that the result has two lists; some leave it out, or repeat it.
     """
     finished = _around_one_token(pipeline, add_special_tokens)
-    around: list[list[int]] = [[]]
-    for token_id, word in zip(finished.ids, finished.word_ids, strict=True):
-        if word is None:
-            around[-1].append(token_id)
-        else:
-            around.append([])
-    return around
+    ids, words = finished.ids, finished.word_ids
+    at = [-1, *(i for i, word in enumerate(words) if word is not None), len(ids)]
+    return [ids[first + 1 : last] for first, last in itertools.pairwise(at)]
 
 
 def _around_one_token(pipeline: Pipeline, add_special_tokens: bool, type_ids: tuple[int, ...] = (0,)) -> Encoding:

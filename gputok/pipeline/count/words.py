@@ -174,4 +174,5 @@ def around_added(pipeline: Pipeline, batch: TextBatch) -> Callable[[Pieces], Pie
     text = batch.data[batch.offsets[0] : batch.offsets[-1]]
     if not pipeline.added.may_occur(text):  # in all documents at once, which is soon seen and takes no memory
         return None
-    return pipeline.words if pipeline.added_in(Pieces.from_batch(batch)) else None
+    pieces = pipeline.added.apart(Pieces.from_batch(batch), None)
+    return None if pieces.token is None else pipeline.words
