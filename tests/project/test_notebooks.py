@@ -59,7 +59,9 @@ def test_runs_as_committed(path, tmp_path, monkeypatch):
     # With what is there already: without its machine code, the kernel would say in a cell's output that it compiles
     paths = [str(pathlib.Path(gputok.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
-    folder = {"metadata": {"path": str(tmp_path)}}
+    (tmp_path / "tests").symlink_to(pathlib.Path(__file__).parents[1])  # as in a clone
+    (tmp_path / "notebooks").mkdir()
+    folder = {"metadata": {"path": str(tmp_path / "notebooks")}}
     # By default, output that comes 4 seconds after the end of a cell is left out, silently: busy machines are late
     patience = {"timeout": 300, "startup_timeout": 300, "iopub_timeout": 300, "raise_on_iopub_timeout": True}
     nbclient.NotebookClient(notebook, kernel_name="python3", resources=folder, **patience).execute()
