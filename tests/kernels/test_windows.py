@@ -21,12 +21,18 @@ from tests.text.test_split_plans import WALKS, ours_of
 
 pytestmark = pytest.mark.skipif(not windows.CAN_SHUFFLE, reason="the processor has no fast shuffle")
 
-TABLES = {form: made for form in WALKS if len(made := windows.window_tables(ours_of(WALKS[form]).way(Way()).automaton))}
 SOME = b" \n\r\t'/aAsSlLvVrReEtTdDmM0.-\"\x00\x0b\x1f\x7f"
 
 
 def automaton_of(form):
     return ours_of(WALKS[form]).way(Way()).automaton
+
+
+@functools.cache
+def tables_of(form):
+    tables = windows.window_tables(automaton_of(form))
+    assert len(tables)
+    return tables
 
 
 def lengths(texts, automaton, tables=windows.NO_TABLES):
@@ -66,20 +72,20 @@ def lines_of(text, seed):
     return found
 
 
-@pytest.mark.parametrize("form", TABLES)
+@pytest.mark.parametrize("form", WALKS)
 def test_all_windows_of_some_characters(form):
     automaton = automaton_of(form)
     texts = [random_ascii(seed, 40_000) for seed in range(3)]
     texts += [random_ascii(3, 20_000, range(128)), random_ascii(4, 20_000, b" ab\n")]
     texts += [random_ascii(5, 20_000, b"0123 a."), random_ascii(6, 20_000, b"'sltve a")]
     texts += map(spread, texts[:])
-    assert same(texts, automaton, TABLES[form])
-    assert lengths(texts[:1], automaton, TABLES[form])[:5000].tolist() == [
+    assert same(texts, automaton, tables_of(form))
+    assert lengths(texts[:1], automaton, tables_of(form))[:5000].tolist() == [
         len(word) for word in words(automaton, texts[:1])[0][:5000]
     ]
 
 
-@pytest.mark.parametrize("form", TABLES)
+@pytest.mark.parametrize("form", WALKS)
 def test_documents_of_all_lengths_and_other_characters(form):
     rng = random.Random(7)
     some = random_ascii(8, 3000)
@@ -87,12 +93,12 @@ def test_documents_of_all_lengths_and_other_characters(form):
     for other in "é中\u00a0😀’٣":
         texts += ["".join(rng.choice([*some[:200], other]) if rng.random() < 0.02 else "a " for _ in range(3000))]
     texts += ["é" * 3000, some + "é" * 3000, "", "0123456789" * 4000 + some, (some + "012345678\n" * 400) * 3]
-    assert same(texts, automaton_of(form), TABLES[form])
+    assert same(texts, automaton_of(form), tables_of(form))
 
 
 def characters_of_several_bytes(form):
     """Some of each number of bytes that have a class of windows, and some that have none."""
-    automaton, wide = automaton_of(form), TABLES[form][windows.WIDE_CLASSES :]
+    automaton, wide = automaton_of(form), tables_of(form)[windows.WIDE_CLASSES :]
     page, member = np.array(automaton.page), np.array(automaton.member).ravel()
     clear, unclear = [], []
     for first, last in ((0x80, 0x800), (0x800, 0xD800), (0xE000, 0x10000), (0x10000, 0x110000)):
@@ -103,10 +109,10 @@ def characters_of_several_bytes(form):
     return clear, unclear
 
 
-@pytest.mark.parametrize("form", TABLES)
+@pytest.mark.parametrize("form", WALKS)
 def test_characters_of_several_bytes(form):
     """Letters of all scripts have a class: windows tell their words, beside all kinds of ASCII and other characters."""
-    automaton, tables = automaton_of(form), TABLES[form]
+    automaton, tables = automaton_of(form), tables_of(form)
     clear, unclear = characters_of_several_bytes(form)
     assert {len(c.encode()) for c in clear} >= {2, 3}
     rng = random.Random(11)
@@ -133,25 +139,25 @@ def test_characters_of_several_bytes(form):
     ]
 
 
-@pytest.mark.parametrize("form", TABLES)
+@pytest.mark.parametrize("form", WALKS)
 def test_short_documents(form):
     """Windows tell the words also beside the ends of documents: hardly a position is left to the walk."""
     automaton = automaton_of(form)
     for seed, alphabet in enumerate((SOME, range(128), b" ab\n", b"'sltve a")):
         texts = lines_of(random_ascii(seed, 20_000, alphabet), seed)
-        assert same([*texts, "", "a"], automaton, TABLES[form])
-        assert same(lines_of("".join(map(spread, texts[:200])), seed), automaton, TABLES[form])
+        assert same([*texts, "", "a"], automaton, tables_of(form))
+        assert same(lines_of("".join(map(spread, texts[:200])), seed), automaton, tables_of(form))
     texts = lines_of(random_ascii(9, 2000), 9)
-    assert lengths(texts, automaton, TABLES[form]).tolist() == [
+    assert lengths(texts, automaton, tables_of(form)).tolist() == [
         len(word) for of_text in words(automaton, texts) for word in of_text
     ]
 
 
-@pytest.mark.parametrize("form", TABLES)
+@pytest.mark.parametrize("form", WALKS)
 def test_words_and_gaps_longer_than_a_block(form):
     texts = [c * n for c in "a 1.\n" for n in (63, 64, 65, 127, 128, 129, 40_000)]
     texts += ["a" * n + " " * n + "x" for n in (60, 64, 33_000)] + [" " * n + "\n" + " " * n for n in (64, 33_000)]
-    assert same(texts, automaton_of(form), TABLES[form])
+    assert same(texts, automaton_of(form), tables_of(form))
 
 
 def test_patterns_of_all_kinds():
@@ -171,14 +177,14 @@ def test_patterns_of_all_kinds():
 
 def test_superwords_need_six_bytes():
     """A piece may begin with a space before two marks."""
-    forms = [windows.FORMS[TABLES[form][windows.FORM]] for form in (next(iter(TABLES)), "SuperBPE")]
+    forms = [windows.FORMS[tables_of(form)[windows.FORM]] for form in (next(iter(WALKS)), "SuperBPE")]
     assert forms == [(5, 16), (6, 16)]
 
 
 @pytest.mark.parametrize("form", ["gpt-oss", "GPT-4o as some export it", "Llama 4"])
 def test_patterns_with_too_many_classes(form):
     """Rare classes are one class of windows: these tell the words of prose with contractions and capitals, too."""
-    automaton, tables = automaton_of(form), TABLES[form]
+    automaton, tables = automaton_of(form), tables_of(form)
     assert len(np.unique(automaton.ascii_class)) >= windows.MOST_CLASSES > tables[:128].max()
     prose = "It's what they'll say, and I don't know. \"We've HELD it,\" said McDuff; he'd gone by 10/1984.\n" * 50
     assert same([prose, prose.upper(), prose.lower()], automaton, tables)
@@ -187,24 +193,24 @@ def test_patterns_with_too_many_classes(form):
     assert not same([prose], automaton, broken)  # prose is not walked by pairs
 
 
-@pytest.mark.parametrize("form", [*list(TABLES)[:3], "SuperBPE", "gpt-oss"])
+@pytest.mark.parametrize("form", [*list(WALKS)[:3], "SuperBPE", "gpt-oss"])
 def test_each_term_matters(form):
     automaton, texts = automaton_of(form), [spread(random_ascii(seed, 10_000)) for seed in range(3)]
     texts.append(spread(random_ascii(3, 10_000, b".\n a")))
     texts += lines_of(texts[0], seed=3)
     n_sets = windows.WIDTH * windows.MOST_CLASSES
     for term in range(windows.EIGHT):  # by which words begin
-        tables = TABLES[form].copy()
+        tables = tables_of(form).copy()
         tables[windows.TERM_SETS : windows.TERM_SETS + n_sets] &= ~np.uint8(1 << term)
         assert not same(texts, automaton, tables), term
     at = slice(windows.FORM - 2, windows.FORM)
-    of_begin, of_unknown = TABLES[form][at]
+    of_begin, of_unknown = tables_of(form)[at]
     for masks in ((0, 0), (0, of_unknown), (of_begin, 0)):
-        tables = TABLES[form].copy()
+        tables = tables_of(form).copy()
         tables[at] = masks
-        assert same(texts, automaton, tables) == np.array_equal(tables, TABLES[form]), masks
-    if windows.FORMS[TABLES[form][windows.FORM]][1] > 2 * windows.EIGHT:  # by which it is unknown
-        tables = TABLES[form].copy()
+        assert same(texts, automaton, tables) == np.array_equal(tables, tables_of(form)), masks
+    if windows.FORMS[tables_of(form)[windows.FORM]][1] > 2 * windows.EIGHT:  # by which it is unknown
+        tables = tables_of(form).copy()
         tables[windows.TERM_SETS + 2 * n_sets : at.start] = 0
         assert not same(texts, automaton, tables)
 
@@ -216,7 +222,7 @@ def test_a_processor_without_a_shuffle(tmp_path):
     processor = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", __file__, "-k", "longer_than_a_block"]
     done = subprocess.run(command, env=os.environ | processor, capture_output=True, text=True)
-    assert done.returncode == 0 and f"{len(TABLES)} passed" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and f"{len(WALKS)} passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_no_tables_if_too_much_is_unknown():
