@@ -318,10 +318,7 @@ _SHOWN = 6
 
 
 def encoded(pipeline: Pipeline, data: dict[int, bytes]) -> dict[int, str]:
-    """Finds the tokens that are in none of a few texts with their own text, and what this text becomes.
-
-    data: the bytes of the tokens that are asked for; those that are no text are left out.
-    """
+    """Finds the tokens that are in none of a few texts with their own text (`data`), and what this text becomes."""
     texts = {id: text for id, raw in data.items() if (text := _text(raw)) is not None}
     found: dict[int, str] = dict.fromkeys(texts, "")
     engine, names = engine_of(pipeline), pipeline.names.texts

@@ -107,10 +107,7 @@ def _compiler_version(cupy: Any) -> int | None:
 
 
 def _unusable(ordinal: int, card: dict[str, Any], compiler: int | None) -> str:
-    """Why a device can't be used with the compiler of this version of CUDA; "" if it can.
-
-    A device for which the wheel has machine code needs no compiler.
-    """
+    """Why a device can't be used with this version of CUDA's compiler; "" if it can, or the wheel has machine code."""
     from gputok.kernels.cuda.device import has_cubins
 
     capability = card["major"], card["minor"]

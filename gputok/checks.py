@@ -80,10 +80,7 @@ def checked(name: str, check: Callable[[Any], T], value: Any) -> T:
 
 
 def reading(name: str, read: Callable[[Any], T], value: Any) -> T:
-    """Returns what `read` returns for a part of a file.
-
-    Raises WrongValue with the field that has the error, whatever `read` raises for the part (except RecursionError).
-    """
+    """Returns what `read` returns for a part of a file; errors but RecursionError become WrongValue with `name`."""
     try:
         return read(value)
     except RecursionError:
@@ -346,10 +343,7 @@ def tuple_of(*checks: Check) -> Check:
 
 
 def elements(kind: Any) -> dict[str, Any]:
-    """Returns the arguments of `field` for a list of components of a kind, of gputok or of `tokenizers`.
-
-    Components of `tokenizers` are converted by way of their JSON form.
-    """
+    """Returns the arguments of `field` for a list of components of a kind; those of `tokenizers` are converted."""
 
     def check(value: Any) -> tuple[Any, ...]:
         return listed(lambda item: _typed(kind.adopt(item), kind))(_typed(value, list))

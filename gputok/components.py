@@ -43,10 +43,9 @@ if hasattr(os, "register_at_fork"):
 
 
 def exchange(*changes: tuple[Any, str, Any, Any]) -> bool:
-    """Sets several attributes at once, if none of them has changed meanwhile.
+    """Sets several attributes at once. If another thread has set one of them meanwhile, changes nothing: then False.
 
-    changes: (object, name of the attribute, old value, new value). If another thread has set an attribute, which so has
-    not its old value, nothing changes and the result is False.
+    changes: (object, name of the attribute, old value, new value).
     """
     with exchanging:
         if any(getattr(owner, name) is not old for owner, name, old, _ in changes):
@@ -92,11 +91,7 @@ class derived(Generic[T]):
 
 @contextlib.contextmanager
 def without_collection() -> Generator[None, None, None]:
-    """Switches the garbage collector off while a block runs.
-
-    Reading and writing a tokenizer and adding tokens make no garbage, and looking for some among 150,000 merges, or as
-    many tokens, takes longer than either.
-    """
+    """Switches the garbage collector off: a look at 150,000 merges takes longer than reading or writing them."""
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -129,10 +124,7 @@ class _Hint:
 
 
 def give_hints(owner: type, hints: Mapping[str, str]) -> None:
-    """Makes AttributeError tell what to use instead, for names that a class lacks.
-
-    `__getattr__` would do the same, but then Python looks up each attribute more slowly.
-    """
+    """Lets AttributeError tell what to use instead of a missing name; `__getattr__` would make all look-ups slower."""
     for name, hint in hints.items():
         setattr(owner, name, _Hint(name, hint))
 
@@ -148,10 +140,7 @@ def base_of(kind: str) -> type[Component]:
 
 
 class _Constructor:
-    """The `__init__` of a class: a function of its fields, made when it is first asked for.
-
-    A process makes components of few classes, and to compile a function takes longer than all else that a class needs.
-    """
+    """The `__init__` of a class, compiled at its first use: that takes longer than all else that a class needs."""
 
     def __get__(self, instance: Any, owner: type) -> Any:
         kind = next(kind for kind in owner.__mro__ if vars(kind).get("__init__") is self)
@@ -278,10 +267,9 @@ class Component:
 
     @classmethod
     def adopt(cls, value: Any) -> Any:
-        """Converts a component of `tokenizers`, of the kind of this class, to that of gputok with the same JSON form.
+        """Converts a component of `tokenizers`, of this class's kind, by its JSON form; other values stay as they are.
 
-        Any other value is returned unchanged. Raises TypeError if the component has no JSON form, as those written in
-        Python, and ValueError if gputok has no such component.
+        Raises TypeError if it is written in Python and so has no JSON form, ValueError if gputok has no such component.
         """
         if type(value).__module__ != f"tokenizers.{_MODULES.get(cls.kind)}":
             return value
@@ -503,11 +491,7 @@ class Code(Component):
 
 
 def call_custom(component: Any, method: str, *arguments: Any) -> Any:
-    """Calls a method of an object that a user wrote. An exception that the method raises is not changed.
-
-    Raises AttributeError or TypeError, with the messages of `tokenizers`, if the object has no such method or the
-    method takes other arguments.
-    """
+    """Calls a method of a user's object. If it has none, or with other arguments, the error is that of `tokenizers`."""
     try:
         return getattr(component, method)(*arguments)
     except (AttributeError, TypeError) as error:
@@ -541,10 +525,7 @@ def described(name: str, fields: Mapping[str, Any], n_items: int = 99, n_bytes: 
 
 
 def _shown(value: Any, n_items: int, n_bytes: int | None) -> str:
-    """Describes a field as `repr` does in `tokenizers`: strings in double quotes, without escapes; Python's constants.
-
-    n_items and n_bytes limit the items of lists and dictionaries and the bytes of strings.
-    """
+    """Describes a value as `repr` of `tokenizers` does; n_items: of lists and dictionaries; n_bytes: of strings."""
     if isinstance(value, Verbatim):
         return str(value)
     if isinstance(value, str):

@@ -117,10 +117,7 @@ def count_words(
 def _tasks(
     files: Any, part_bytes: int | None, threads: int, *, least_bytes: int = _LEAST_TASK_BYTES
 ) -> list[list[Part]]:
-    """Deals files to tasks: the parts that each task reads; all of them, in order, are the files.
-
-    part_bytes: how many bytes each task reads; None: sizes that become smaller towards the end, to `least_bytes`.
-    """
+    """Deals files to tasks, in order, each of `part_bytes` bytes; None: of sizes that fall to `least_bytes`."""
     source = corpus.Source.of(files)
     if part_bytes is not None:
         return [[part] for part, _ in source.parts(part_bytes)]

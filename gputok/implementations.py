@@ -100,10 +100,7 @@ class BaseTokenizer:
         pad_token: str = "[PAD]",
         length: int | None = None,
     ) -> None:
-        """Fills the encodings of a batch to the same length, as `gputok.Tokenizer.enable_padding` does.
-
-        The order of the arguments is that of `tokenizers`' ready-made tokenizers.
-        """
+        """Fills the encodings of a batch to the same length; the order of the arguments is that of `tokenizers`."""
         self._tokenizer.enable_padding(direction, pad_id, pad_type_id, pad_token, length, pad_to_multiple_of)
 
     def enable_truncation(self, max_length: int, stride: int = 0, strategy: Strategy = "longest_first") -> None:
@@ -165,10 +162,7 @@ def trained_by(
         self._tokenizer.train([files] if isinstance(files, str) else list(files), trainer(options))
 
     def train_from_iterator(*given: Any, **named: Any) -> None:
-        """Trains the model on texts. The other arguments are those of the trainer.
-
-        `length`, the number of texts, is accepted as in `tokenizers`; the result does not depend on it.
-        """
+        """Trains the model on texts; the other arguments are the trainer's. `length` is accepted as in `tokenizers`."""
         options = _bound("train_from_iterator", for_texts, given, named)
         self, texts, length = options.pop("self"), options.pop("iterator"), options.pop("length", None)
         self._tokenizer.train_from_iterator(texts, trainer(options), length)
@@ -270,15 +264,12 @@ class CharBPETokenizer(BaseTokenizer):
     """The tokenizer of the first GPT: BPE over characters, with a suffix at the ends of words (Sennrich et al. 2016).
 
     Args:
-        vocab: token -> id, or the path of a vocab.json; None: to be trained.
-        merges: the merges, or the path of a merges.txt; None: to be trained.
         unk_token: the token for unknown characters.
         suffix: the suffix of tokens that end a word.
-        dropout: the probability that a merge is skipped (BPE-dropout); None: none is.
-        lowercase: write the text in lower case.
-        unicode_normalizer: "nfc", "nfd", "nfkc" or "nfkd"; None: no normalization.
         bert_normalizer: clean the text as BERT does, without changing its case.
         split_on_whitespace_only: do not cut the text at punctuation.
+
+    The others are as for `ByteLevelBPETokenizer`.
 
     Example:
         >>> tokenizer = CharBPETokenizer()
@@ -319,13 +310,11 @@ class SentencePieceBPETokenizer(BaseTokenizer):
     """BPE over characters, with spaces marked as SentencePiece does.
 
     Args:
-        vocab: token -> id, or the path of a vocab.json; None: to be trained.
-        merges: the merges, or the path of a merges.txt; None: to be trained.
         unk_token: the token for unknown characters.
         replacement: the character that stands for a space.
-        add_prefix_space: insert a space before the text, so that its first word is like the others.
-        dropout: the probability that a merge is skipped (BPE-dropout); None: none is.
         fuse_unk: make one unknown token of neighbouring unknown characters.
+
+    The others are as for `ByteLevelBPETokenizer`.
 
     Example:
         >>> tokenizer = SentencePieceBPETokenizer()

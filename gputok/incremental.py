@@ -20,23 +20,14 @@ CHUNK = 1 << 13
 
 
 class _Mark(NamedTuple):
-    """What is known of the first `n_bytes` bytes of a text.
-
-    Attributes:
-        n_bytes: of the text.
-        n_chars: the same in characters.
-        seam: the last seam, in bytes: the ids before it stay.
-        first: the byte that the text after the seam is encoded from.
-        n_led: the ids between `first` and the seam, which are taken off.
-        n_ids: the ids before the seam, with those of special tokens before the text.
-    """
+    """What is known of the first `n_bytes` bytes of a text."""
 
     n_bytes: int
     n_chars: int
-    seam: int
-    first: int
-    n_led: int
-    n_ids: int
+    seam: int  # the last seam, in bytes: the ids before it stay
+    first: int  # the byte that the text after the seam is encoded from
+    n_led: int  # the ids between `first` and the seam, which are taken off
+    n_ids: int  # those before the seam, with special tokens before the text
 
 
 @public("gputok")

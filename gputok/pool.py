@@ -38,13 +38,9 @@ class Pool(Generic[T]):
 
 
 def most_lines() -> int:
-    """Returns the largest number of lines of a thread's word cache: as many as fit into GPUTOK_CACHE_MB megabytes.
+    """Returns the most lines of a thread's word cache: those that fit into GPUTOK_CACHE_MB (32) times 2**20 bytes.
 
-    The environment variable is 32 (of 2**20 bytes) by default. A cache begins with 4 MB, and grows with the
-    number of different words.
-
-    Raises:
-        ValueError: the variable is not a whole number.
+    A cache begins with 4 MB, and grows with the number of different words. Raises ValueError for a wrong variable.
     """
     from gputok.kernels.cpu.encode_corpus.cache import BYTES_A_LINE, FIRST_LINES
 

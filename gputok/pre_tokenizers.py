@@ -184,10 +184,7 @@ def one_walk(matcher: Automaton | Backtracking, behavior: Behavior, invert: bool
 
 
 def cut_pieces(pieces: Pieces, matcher: Automaton | Backtracking, behavior: Behavior, invert: bool = False) -> Pieces:
-    """Cuts each piece at the matches of a pattern: of an automaton, or, in rare cases, of a backtracking pattern.
-
-    behavior: the treatment of matches; invert: exchanges matches and the text between them.
-    """
+    """Cuts each piece at the matches of a pattern, treated as `behavior` says; invert: exchanges them with the rest."""
     text = pieces.data, pieces.start, pieces.end, pieces.frozen
     return regroup(pieces, *split_words(text, matcher, *cut_rule(behavior, invert)))
 

@@ -25,15 +25,13 @@ LONGEST_TAIL = 1 << 18
 
 
 class _Known(NamedTuple):
-    """The pipeline that a tree is for.
-
-    Attributes:
-        frames: the ids around a text, in bytes: without and with special tokens; None: a text has no one place.
-    """
+    """The pipeline that a tree is for."""
 
     pipeline: Pipeline
     seams: Seams
-    frames: list[tuple[bytes, bytes] | None]
+    frames: list[
+        tuple[bytes, bytes] | None
+    ]  # around a text, without and with special tokens; None: it has no one place
 
 
 class _Node:

@@ -540,10 +540,7 @@ class Tokenizer:
         return Superwords(self)
 
     def learn(self, learnt: Any, special_tokens: Iterable[str | AddedToken], **parts: Any) -> None:
-        """Sets what was learnt: model, added tokens and other parts together, whatever other threads set meanwhile.
-
-        learnt: what `Trainer.train` returns. special_tokens: those of the trainer, as AddedTokens.
-        """
+        """Sets what `Trainer.train` returned, special tokens and other parts in one step for other threads."""
         added_tokens = [token.copied() for token in special_tokens if isinstance(token, AddedToken)]
         while True:
             given = self._given

@@ -139,11 +139,7 @@ def verify(
         if encode is not None:
             found.append((one, encode))
     is_name = isinstance(corpus, str | os.PathLike)
-    if is_name:
-        batches = corpora.read(corpus, **reading)
-    else:
-        size = reading.pop("batch_bytes", None)
-        batches = corpora.Source(corpus, False, **reading).read(batch_bytes=size)
+    batches = corpora.read(corpus if is_name else corpora.Source(corpus, False), **reading)
     n_documents = n_bytes = n_tokens = 0
     for batch in batches:
         texts = [*batch.strings()]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import typer
@@ -13,7 +12,6 @@ import typer
 from gputok.cli import options
 
 
-@dataclass(frozen=True)
 class _Comparing(options.Running):
     """What gputok is compared with, and how."""
 

@@ -101,11 +101,7 @@ def facts() -> dict[str, Any]:
 
 
 def about_files(folder: str) -> dict[str, Any]:
-    """Checks size and checksum of files of ids, and returns what their manifests say: name -> text or number.
-
-    Raises FileNotFoundError if there is no manifest, or a file is missing; ValueError if a file is not as the manifest
-    says.
-    """
+    """What the manifests of files of ids say: name -> text or number. Raises an error if a file is missing or wrong."""
     from gputok.token_files.token_files import manifests
 
     found = manifests(folder)

@@ -14,8 +14,7 @@ import pathlib
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, dataclass_transform, get_type_hints
 
 from gputok.cli.help import declaration
 
@@ -28,9 +27,14 @@ STANDARD = "-"
 """The name of standard input, or of standard output."""
 
 
-@dataclass(frozen=True)
+@dataclass_transform(frozen_default=True)
 class OptionGroup:
     """Options that several commands have: `grouped` makes an option of each field."""
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
+    def __init_subclass__(cls) -> None:
+        dataclasses.dataclass(frozen=True)(cls)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -44,7 +48,6 @@ class OptionGroup:
         return {name: value for name, value in vars(self).items() if value not in (defaults[name], [])}
 
 
-@dataclass(frozen=True)
 class Reading(OptionGroup):
     """How files of text are read."""
 
@@ -74,7 +77,6 @@ class Reading(OptionGroup):
         return sources(names, self.column)
 
 
-@dataclass(frozen=True)
 class Running(OptionGroup):
     """How a command runs."""
 
@@ -82,7 +84,6 @@ class Running(OptionGroup):
     progress: bool | None = None
 
 
-@dataclass(frozen=True)
 class Counting(Running):
     """How a command that counts words runs."""
 
@@ -95,7 +96,6 @@ class Counting(Running):
         return {name: value for name, value in vars(self).items() if name != "progress"}
 
 
-@dataclass(frozen=True)
 class Weighting(OptionGroup):
     """What inputs count for, and where their counts are kept."""
 
@@ -104,7 +104,6 @@ class Weighting(OptionGroup):
     temperature: str | None = None
 
 
-@dataclass(frozen=True)
 class TokenFileOptions(OptionGroup):
     """What files of ids are like."""
 
@@ -116,10 +115,7 @@ class TokenFileOptions(OptionGroup):
 
 
 def grouped(command: Callable[..., None], words: str) -> Callable[..., None]:
-    """Makes each parameter of a command that is an `OptionGroup` into the options of the group, in the same place.
-
-    words: those of the command in the shell; they choose its entries in the table of help.
-    """
+    """Makes the options of each `OptionGroup` that a command takes; words: the command in the shell, for its help."""
     groups: dict[str, type[OptionGroup]] = {}
     parameters: list[inspect.Parameter] = []
     for name, kind in get_type_hints(command).items():
@@ -162,10 +158,7 @@ _NEAR = 0.8  # of 1 for the same name
 
 
 def as_text(given: str) -> str | None:
-    """Returns an argument that is a text, not the name of a file, a glob or a URL; None for these.
-
-    Raises FileNotFoundError if it seems to be the name of a file that does not exist.
-    """
+    """Returns an argument that is a text; None for names. Raises FileNotFoundError for the name of a missing file."""
     from gputok.files.file_systems import is_url
 
     if given == STANDARD or is_url(given) or os.path.exists(given):
@@ -278,10 +271,7 @@ def load_tokenizers(paths: list[str], storage: Mapping[str, Any]) -> dict[str, T
 
 
 def own_token(path: str, role: str, given: str | None) -> str | bool | None:
-    """Returns the end ("eos") or begin token ("bos") of documents, for `Tokenizer.encode_corpus`.
-
-    A tokenizer_config.json beside the tokenizer.json at `path` says which token is meant by `auto`.
-    """
+    """Returns the end ("eos") or begin token of documents; auto: that of the tokenizer_config.json beside, or True."""
     if given != "auto":
         return given
     from gputok.pipeline.special_tokens import configured
@@ -330,10 +320,7 @@ def check_second(name: str, path: str | None, output: str, storage: Mapping[str,
 
 @contextlib.contextmanager
 def output_file(path: str, storage: Mapping[str, Any], inputs: Sequence[str]) -> Iterator[pathlib.Path]:
-    """Yields a local path to write to; its content becomes `path`, if the block ends without exception.
-
-    Raises ValueError if the output is one of the inputs, which are names of files, folders and globs.
-    """
+    """Yields a path to write to, which becomes `path` if the block ends without exception; refuses an input."""
     from gputok.files.outputs import writing
 
     if path != STANDARD:

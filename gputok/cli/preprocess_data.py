@@ -23,10 +23,7 @@ _TYPES = ("HuggingFaceTokenizer", "GPT2BPETokenizer")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the script; arguments: those of the command, None: those of `sys.argv`.
-
-    Raises SystemExit if an argument is missing or unknown, or the work failed; the message says why.
-    """
+    """Runs the script with these arguments, or those of `sys.argv`; the message of a SystemExit says what is wrong."""
     asked = _parser().parse_args(arguments)
     try:
         tokenizer, eod = _tokenizer(asked)

@@ -42,10 +42,7 @@ def show(inputs: list[str], tokenizer: str, *, reading: options.Reading, lines: 
 
 
 def _texts(inputs: list[str], reading: options.Reading) -> Iterator[list[str]]:
-    """Yields lists of documents: those of a file, or an argument that is not the name of a file.
-
-    Raises FileNotFoundError for what seems to be the name of a file that does not exist.
-    """
+    """Yields lists of documents: of files, or arguments that are texts. FileNotFoundError: a file seems to be meant."""
     from gputok import corpus
 
     for name in inputs:

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import sys
 import time
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -38,10 +37,7 @@ def _value_of(text: str, default: Any) -> Any:
 
 
 def options_of(given: list[str]) -> dict[str, Any]:
-    """Reads options of the form NAME=VALUE.
-
-    Raises ValueError if there is no such option, or its value is of another kind.
-    """
+    """Reads options of the form NAME=VALUE; raises ValueError for an unknown one, or a value of another kind."""
     from gputok.trainers import SentencePieceBpeTrainer
 
     known: dict[str, Any] = vars(SentencePieceBpeTrainer())
@@ -59,7 +55,6 @@ def options_of(given: list[str]) -> dict[str, Any]:
     return found
 
 
-@dataclass(frozen=True)
 class SentencePiece(options.OptionGroup):
     """How a model of SentencePiece is learnt."""
 
@@ -105,7 +100,6 @@ def train_sentencepiece(
     options.sum_up(f"{shown}: {size:,} pieces in {seconds:.2f} s", facts, output=output, as_json=as_json)
 
 
-@dataclass(frozen=True)
 class SuperwordOptions(options.OptionGroup):
     """How superwords are learnt."""
 
@@ -131,7 +125,6 @@ class SuperwordOptions(options.OptionGroup):
         return asked
 
 
-@dataclass(frozen=True)
 class Cuts(options.OptionGroup):
     """How runs of shards are cut."""
 
