@@ -56,8 +56,7 @@ class Encoding:
     _later: tuple[Any, ...] | None
     """Set while attributes are still to be computed: what makes them (`pipeline.encode.text.Texts`), and its data. Its
     methods have the names of attributes, and take this tuple; those that return None leave the attribute to `encoding`,
-    which
-    makes all. None: see `_whole`."""
+    which makes all. None: see `_whole`."""
     _whole: _Whole
 
     def __init__(self) -> None:

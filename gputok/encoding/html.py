@@ -13,12 +13,14 @@ from gputok.lazy import public
 from gputok.types import Positions
 
 _STYLE = """
-.gputok { margin: 0; padding: 0; border: 0; background: none; font-size: 14px; line-height: 2.2; white-space: pre-wrap; overflow-wrap: anywhere; }
+.gputok { margin: 0; padding: 0; border: 0; background: none; font-size: 14px; line-height: 2.2; white-space: pre-wrap;
+  overflow-wrap: anywhere; }
 .gputok .token { color: #111; border-radius: 3px; padding: 2px 0; }
 .gputok .even-token { background: #cfe8ff; }
 .gputok .odd-token { background: #ffe3b3; }
 .gputok .multi-token { border-bottom: 2px solid #c33; }
-.gputok .special-token { background: #ddd; color: #333; font-size: 85%; padding: 2px 4px; margin: 0 1px; border-radius: 3px; }
+.gputok .special-token { background: #ddd; color: #333; font-size: 85%; padding: 2px 4px; margin: 0 1px;
+  border-radius: 3px; }
 .gputok .annotation { border-bottom: 3px solid; padding-bottom: 3px; }
 .gputok .annotation::after { content: attr(data-label); color: inherit; font-size: 70%; vertical-align: super; }
 """
@@ -46,8 +48,8 @@ class Annotation:
 def page(body: str) -> str:
     """Wraps a part of a page in its style.
 
-    The element is `pre`: where a page that shows a notebook drops the style, line breaks and indentations stay. The font is
-    an attribute of the element, because JupyterLab and its exports give `pre` a font of their own, not of fixed width.
+    The element is `pre`: where a page that shows a notebook drops the style, line breaks and indentations stay. The
+    font is an attribute of the element: JupyterLab and its exports give `pre` a font of their own, not of fixed width.
     """
     return f'<style>{_STYLE}</style><pre class="gputok" dir="auto" style="{_FONT}">{body}</pre>'
 
@@ -70,10 +72,8 @@ def encoding_html(encoding: Any, inputs: Sequence[str | Sequence[str]] | None) -
         offsets = encoding.offsets[at:last]
         if not isinstance(text, str):  # a list of words: offsets count from the start of each word
             starts = list(itertools.accumulate((len(word) + 1 for word in text), initial=0))
-            offsets = [
-                (a + starts[word or 0], b + starts[word or 0])
-                for (a, b), word in zip(offsets, words[at:last], strict=True)
-            ]
+            shifts = [starts[word or 0] for word in words[at:last]]
+            offsets = [(a + shift, b + shift) for (a, b), shift in zip(offsets, shifts, strict=True)]
             text = " ".join(text)
         parts.append(text_html(text, tokens, list(zip(range(at, last), offsets, strict=True)), []))
         at = last
@@ -104,13 +104,9 @@ def text_html(
             pieces.append(_span(text[a:b], [token] if token >= 0 else [], classes, tokens[token] if token >= 0 else ""))
         if mark >= 0:
             label = annotations[mark].label
-            color = (colors or {}).get(label, "inherit")
-            pieces = [
-                f'<span class="annotation" style="color:{color}" data-label="{html.escape(str(label))}">',
-                *pieces,
-                "</span>",
-            ]
-        parts.extend(pieces)
+            color, data = (colors or {}).get(label, "inherit"), html.escape(str(label))
+            parts.append(f'<span class="annotation" style="color:{color}" data-label="{data}">')
+        parts += [*pieces, "</span>"] if mark >= 0 else pieces
     return "".join(parts)
 
 

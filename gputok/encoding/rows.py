@@ -1,4 +1,4 @@
-"""Many encodings in shared columns, one value for each token, computed at the first access: what the pipeline keeps after the model."""
+"""Many encodings in shared columns of one value for each token, made at first access: what comes after the model."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def constant(value: np.integer[Any], n: int) -> Column:
 
 
 # The property White_Space of Unicode, which differs from `str.isspace`, and the space of the ByteLevel alphabet.
-_SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000Ġ"
+_SPACES = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000Ġ"
 
 
 class Spelling(dict[int, str]):
@@ -126,7 +126,7 @@ class Spelling(dict[int, str]):
 
     def texts(self, ids: npt.NDArray[np.integer[Any]]) -> list[str]:
         """The texts of some ids, in order."""
-        return list(map(self.__getitem__, ids.tolist()))
+        return [*map(self.__getitem__, ids.tolist())]
 
     def margins(self, ids: Ids) -> Positions32:
         """int32[n_ids, 2]: the number of white space characters at the start and at the end of each token's text."""

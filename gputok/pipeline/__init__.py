@@ -1,7 +1,7 @@
 """The parts of a tokenizer, and the ways in which text becomes ids on the CPU.
 
 - handle: one call of a kernel does all steps for a short text (`encode.handle`).
-- walk: one walk finds the units of a text (words, parts, or lines), of which each different one is encoded once and then
+- walk: one walk finds the units of a text (words, parts or lines), of which each different one is encoded once and then
   looked up (`encode.units`).
 - superwords: the tokens of words are looked up like those of units, and then merged to tokens of several words
   (`encode.superwords`).

@@ -82,7 +82,7 @@ def _short(pipeline: Pipeline) -> str:
     texts = texts_of(pipeline)
     longest = -1 if texts is None else texts.longest
     if longest < 0:
-        return "steps: a component, or what the post-processor adds, is not written as a step of the kernel for short texts"
+        return "steps: the kernel for short texts has no step for a component, or for what the post-processor adds"
     found = f"handle: for texts of up to {longest:,} bytes{_JOINED[texts.joins if texts else 0]}"
     return f"{found}; the parts that truncation cuts off take the steps"
 
@@ -131,7 +131,8 @@ def _count(pipeline: Pipeline) -> str:
     if way.unit == Unit.WORD and normalizer is None:
         return f"walk: finds and counts the words in the text{around}"
     if way.unit == Unit.WORD and normalizer is not None and normalizer.inert is not None:
-        return f"walk: finds and counts the words in the text; batches that the normalizer may change take the steps{around}"
+        around = f"; batches that the normalizer may change take the steps{around}"
+        return f"walk: finds and counts the words in the text{around}"
     if way.unit == Unit.WORD:
         return "steps: the normalizer may change any text"
     if way.unit == Unit.PART:

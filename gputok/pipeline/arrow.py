@@ -1,7 +1,7 @@
 """Functions for the engines that process tables on many machines: Arrow batches in, Arrow batches out.
 
 Spark (`mapInArrow`), Ray Data (`map_batches`), Dask and others send such a function to their workers, call it with
-batches of their tables and write the batches that the function yields. Both functions here can be pickled: each holds the
+batches of their tables and write the batches that it yields. Both functions here can be pickled: each holds the
 tokenizer as bytes, which each process reads once.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from gputok import backend, corpus
+from gputok import backend
 from gputok.corpus import Source
 from gputok.corpus.options import Errors
 from gputok.counts.files import WordColumns, words_batch, words_schema
@@ -49,9 +49,9 @@ class _OnBatches:
 class WordCounter(_OnBatches):
     """Counts the words of a text column; `Tokenizer.word_counter` makes it.
 
-    A call takes an iterable of pyarrow.RecordBatch (all batches of a partition, not one batch at a time), and yields batches
-    with the columns `word` (large_binary) and `count` (int64); each word occurs once. The engine adds up the counts of equal
-    words of several partitions, or writes all of them to Parquet: `WordCounts.load` and `WordCounts.from_arrow` add them up.
+    A call takes an iterable of pyarrow.RecordBatch (all batches of a partition, not one at a time), and yields batches
+    with the columns `word` (large_binary) and `count` (int64); each word occurs once. The engine adds up the counts of
+    equal words of several partitions, or writes all to Parquet: `WordCounts.load` and `from_arrow` add them up.
 
     Attributes:
         byte_level: True if each byte of a word stands for a character of the ByteLevel alphabet; to be passed to
@@ -92,8 +92,8 @@ class WordCounter(_OnBatches):
 class CorpusEncoder(_OnBatches):
     """Encodes a text column; `Tokenizer.corpus_encoder` makes it.
 
-    A call takes an iterable of pyarrow.RecordBatch, and yields batches with the column `ids` (large_list of uint16 or, if
-    an id of the tokenizer needs 32 bits, uint32): one row for each text, in order. A missing text (null) has no ids.
+    A call takes an iterable of pyarrow.RecordBatch, and yields batches with the column `ids` (large_list of uint16 or,
+    if an id of the tokenizer needs 32 bits, uint32): one row for each text, in order. A missing text (null) has no ids.
     """
 
     _state: bytes = field(repr=False)
@@ -109,7 +109,7 @@ class CorpusEncoder(_OnBatches):
         """Encodes batch after batch."""
         encoded = encode_corpus(
             _pipeline(self._state),
-            corpus.Source(batches, False, column=self._column, errors=self._errors).read(),
+            Source(batches, False, column=self._column, errors=self._errors).read(),
             add_special_tokens=self._add_special_tokens,
             ends=Ends(self._first, self._last),
             threads=self._threads,
@@ -133,7 +133,7 @@ def word_counter(pipeline: Pipeline, *options: Any) -> WordCounter:
 
 
 def corpus_encoder(pipeline: Pipeline, bos: bool | str | None, eos: bool | str | None, *options: Any) -> CorpusEncoder:
-    """Makes an encoder with the steps of a pipeline. options: the fields of CorpusEncoder from `_column` to `_device`."""
+    """Makes an encoder with the steps of a pipeline. options: fields of CorpusEncoder from `_column` to `_device`."""
     tokens = end_token(pipeline, "bos", bos), end_token(pipeline, "eos", eos)
     first, last = (() if token is None else (token[0],) for token in tokens)
     return CorpusEncoder(serialize.state_of(pipeline), *options, first, last)  # pyright: ignore[reportCallIssue]

@@ -1,9 +1,9 @@
-"""Compiled tokenizers: a tokenizer.json whose vocabulary and merges are arrays, with the hash tables that a first text needs.
+"""Compiled tokenizers: a tokenizer.json whose vocabulary and merges are arrays, with the hash tables of a first text.
 
-A file has COMPILED, a stamp that tells who can read it, a checksum of all that follows, the length of a JSON object, this object
-(`tokenizer`: the tokenizer.json without its vocabulary and merges; `arrays`: the type, the shape and the place of each), and the
-arrays. Who can write a file can give anything the right checksum, so all that kernels index memory by is checked as well: a table
-that is wrong and passes gives wrong ids, and nothing worse.
+A file has COMPILED, a stamp that tells who can read it, a checksum of all that follows, the length of a JSON object,
+this object (`tokenizer`: the tokenizer.json without its vocabulary and merges; `arrays`: the type, the shape and the
+place of each), and the arrays. Who can write a file can give anything the right checksum, so all that kernels index
+memory by is checked as well: a table that is wrong and passes gives wrong ids, and nothing worse.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def packed(pipeline: Pipeline) -> Bytes:
 def memory_of(path: str | os.PathLike[str]) -> Bytes:
     """Returns the bytes of a local file: uint8[n_bytes]. Writing to them changes no file.
 
-    If only its owner can write the file, and this is the user or root, the file is mapped, and processes share its memory. Others
-    could cut off, or change after it was checked, what is mapped; so a file that they can write is copied.
+    If only its owner can write the file, and this is the user or root, the file is mapped, and processes share its
+    memory. What others can write is copied: they could cut it off, or change it after it was checked.
     """
     with opened(path) as file:
         state = os.fstat(file.fileno())
@@ -82,14 +82,9 @@ def memory_of(path: str | os.PathLike[str]) -> Bytes:
 
 
 def read(memory: Bytes, source: str) -> Pipeline:
-    """Reads what `packed` has written.
+    """Reads what `packed` has written; raises ValueError if it is damaged, or from another version.
 
-    Args:
-        memory: uint8[n_bytes], which may be written to; the pipeline keeps it.
-        source: the file, with which errors begin.
-
-    Raises:
-        ValueError: the file is damaged, or is from another version.
+    memory: uint8[n_bytes], which may be written to; the pipeline keeps it. source: the file, with which errors begin.
     """
     anew = f"make it anew from its tokenizer.json: gputok convert tokenizer.json {source}"
     stamp = memory[_STAMP:_SUM].tobytes()
@@ -132,7 +127,7 @@ def _aligned(n_bytes: int) -> int:
 
 @functools.cache
 def _stamp() -> bytes:
-    """Returns what must be the same where a file is written and read. Small tables tell whether kernels hash in the same way."""
+    """Returns what must be the same where a file is written and read; small tables tell whether kernels hash alike."""
     data, offsets = pack(["a", "in", "the", "words", "tokenizers"])
     few = np.arange(5)
     strings, pairs = lookup.index_strings(data, offsets), _lookup.index_pairs(few, few[::-1], few, 9)
@@ -292,7 +287,7 @@ def _byte_ranks(model: BPE, ranks: Array) -> Array:
 def _cuts(
     model: BPE, ascii_class: Array, page: Array, member: Array, delta: Array, accept: Array, strong: Array
 ) -> Any:
-    """Checks the automaton of `safe_cuts`: each state but the first accepts where it doesn't go on, so no match is taken back."""
+    """Checks the automaton of `safe_cuts`: states but the first accept where they don't go on, so all matches stay."""
     (n, width), dead = delta.shape, delta == DEAD
     if (
         (accept.shape, strong.shape) != ((n, width), (width - 1, width - 1))

@@ -1,4 +1,4 @@
-"""Decodes ids to text and to the bytes that tokens stand for, and what follows from these: where tokens end, and canonical ids.
+"""Decodes ids to text and to the bytes that tokens stand for, which tell where tokens end, and the canonical ids.
 
 If a decoder treats each token alone, the text of each id is computed once and then looked up.
 """
@@ -82,8 +82,8 @@ _Text = Callable[[str], "str | None"]
 def _apart(decoder: Decoder | None) -> tuple[_Text, _Text, list[Decoder] | None] | None:
     """Splits a decoder: the text of the first token, that of any other token, and the decoders of the joined texts.
 
-    A chain of decoders is split at `Fuse`, which joins all tokens; its functions return None for a token whose text depends on
-    other tokens. None in place of decoders: the functions do all. None: the decoder treats tokens together.
+    A chain of decoders is split at `Fuse`, which joins all tokens; its functions return None for a token whose text
+    depends on others. None in place of decoders: the functions do all. None: the decoder treats tokens together.
     """
     if decoder is None:
         return lambda text: text, lambda text: f" {text}", None

@@ -47,7 +47,7 @@ class _Limit(Unchanging):
 
 
 class Truncation(_Limit):
-    """Cuts encodings of more than `max_length` tokens; the fields are the arguments of `Tokenizer.enable_truncation`."""
+    """Cuts encodings of more than `max_length` tokens; the fields are those of `Tokenizer.enable_truncation`."""
 
     max_length: int = field(_size)
     stride: int = field(_size, default=0)

@@ -22,7 +22,7 @@ class RunOptions(ReadOptions, total=False):
 
     Attributes:
         threads: how many threads read and work; None: GPUTOK_NUM_THREADS, or all cores.
-        progress: None: bars if stderr is a terminal or a notebook; True, False, "json" or a function: see `gputok.progress`.
+        progress: None: bars if stderr is a terminal or a notebook; True, False, "json", a function: `gputok.progress`.
     """
 
     threads: int | None
@@ -33,7 +33,7 @@ class DeviceOptions(RunOptions, total=False):
     """Keyword arguments of what a GPU can do, besides those of `RunOptions`. All may be left out.
 
     Attributes:
-        device: "auto", "cpu", "cuda" (all devices) or "cuda:N"; None: GPUTOK_DEVICE, or "auto" (`gputok.backend.choose`).
+        device: "auto", "cpu", "cuda" (all devices), "cuda:N"; None: GPUTOK_DEVICE, or "auto" (`gputok.backend.choose`).
     """
 
     device: Device | None
@@ -44,9 +44,9 @@ class CountOptions(DeviceOptions, total=False):
 
     Attributes:
         memory_limit: what the process may grow by, libraries included, but not what it maps of your files (as Arrow's
-            datasets are): bytes, or text like "4GB". A quarter more, at worst; if that can't be kept, the least limit is
-            said. Words that do not fit go to temporary files, and so does the result, of which memory holds what is in use.
-            The counts are the same. None: no limit.
+            datasets are): bytes, or text like "4GB". A quarter more, at worst; if that can't be kept, the least limit
+            is said. Words that do not fit go to temporary files, and so does the result, of which memory holds what is
+            in use. The counts are the same. None: no limit.
         temporary: the folder of these files, by default that of the operating system; it should be on a disk. The files
             have no names there, and are gone when the process ends, also by a kill.
     """

@@ -91,8 +91,8 @@ def form_of(pipeline: Pipeline, model: dict[str, Any]) -> dict[str, Any]:
 def state_of(pipeline: Pipeline) -> bytes:
     """Returns all that ids depend on: what pickles, other processes and fingerprints get.
 
-    That is the tokenizer.json and, under the key `state`, what it can't hold, if there is such: `encode_special_tokens`,
-    `alpha` of Unigram, ids of added tokens that a file gives other ids, and the like. The state depends on no hash seed.
+    That is the tokenizer.json and, under the key `state`, what it can't hold, if any: `encode_special_tokens`, `alpha`
+    of Unigram, ids of added tokens that a file gives other ids, and the like. The state depends on no hash seed.
     """
     form = b"".join(tokenizer_json(pipeline, pretty=False))
     rest: dict[str, Any] = {}
@@ -145,7 +145,7 @@ def _read(text: str | bytes, source: str, make: Callable[[dict[str, Any], str], 
 
 
 def pipeline_of(value: dict[str, Any], source: str) -> Pipeline:
-    """Makes the parts of a tokenizer from its JSON form; errors are ValueErrors that begin with `source` and the part."""
+    """Makes the parts of a tokenizer from its JSON form; errors are ValueErrors that begin with source and part."""
     if value.get("version", VERSION) != VERSION:
         raise ValueError(f"{source}: Unknown tokenizer version {short(value['version'])}, expected '{VERSION}'")
     if value.get("model") is None:
@@ -245,8 +245,8 @@ def read_packed(text: bytes, loads: Callable[[bytes], Any]) -> Any:
         spans.append((begin, end, "merges"))
     if any(_table(text, name, spans) >= 0 for name in tables):  # several: which one?
         return None
-    # A random mark, which no file contains by chance, replaces each table. The parsed value shows where the marks are, and
-    # so whether the tables were those of the model.
+    # A random mark, which no file contains by chance, replaces each table. The parsed value shows where the marks are,
+    # and so whether the tables were those of the model.
     mark = os.urandom(16).hex()
     rest: list[bytes] = []
     at = 0

@@ -115,7 +115,7 @@ class PreTokenizedString:
             empty = [split for split, _ in text._splits if not split.original]
             code(text)
             for split, tokens in text._splits:
-                # What is inserted into an empty piece comes from no byte: from the position after all, for which 0 stands
+                # What is inserted into an empty piece comes from no byte: from the position after all, which gives 0
                 shift = len(data) if split in empty else begin + split.original_shift
                 sides = [side + shift for side in split.alignment()]
                 cuts = [(0, None, -1)] if tokens is None else [(*token.offsets, token.id) for token in tokens]

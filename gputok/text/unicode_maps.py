@@ -1,9 +1,9 @@
 """The character maps of normalizers, as small tables that agree with `tokenizers` for every code point.
 
 The normalizers of `tokenizers` use different Unicode versions, so `unicodedata` and `str.lower` cannot be used.
-`tests/make_normalization_tables.py` passes every code point through `tokenizers` and writes `unicode_maps.bin`: a line of JSON,
-then the arrays of each table, compressed by zlib. (A ZIP archive of NumPy takes each process 10 ms, mostly for imports.)
-The value of code point c is `member[page[c >> 7], c & 127]`.
+`tests/make_normalization_tables.py` passes every code point through `tokenizers` and writes `unicode_maps.bin`: a line
+of JSON, then the arrays of each table, compressed by zlib. (A ZIP archive of NumPy takes each process 10 ms, mostly for
+imports.) The value of code point c is `member[page[c >> 7], c & 127]`.
 """
 
 from __future__ import annotations

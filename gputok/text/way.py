@@ -1,8 +1,7 @@
 """Way: how the steps of a tokenizer take a text apart, so that equal parts of a corpus need to be handled only once.
 
 The steps before the model answer one after the other: each gets the way of the steps before it, and returns the way of
-those steps and itself (`Normalizer.way`, `PreTokenizer.way`). So each step tells what it knows, and no step has to know the
-others.
+those steps and itself (`Normalizer.way`, `PreTokenizer.way`). So each tells what it knows, and doesn't know the others.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ class Unit:
 
 
 class Apart:
-    """Where a text may be cut before some steps, with the same result. Each value includes the cuts of the value before."""
+    """Where a text may be cut before some steps, with the same result. Each value includes the cuts of that before."""
 
     NOWHERE = 0
     SPACES = 1
@@ -67,7 +66,7 @@ class Way(NamedTuple):
         before: which texts get a `▁` inserted before them, of `Before`.
         at_start: True if the start of a document is handled in another way than the start of other pieces.
         rewritten: True if a pre-tokenizer changed the text, so that later steps don't cut the text of the normalizer.
-        by_steps: True if GPUTOK_WAY asks for all steps, one after the other, which shows whether a faster way is at fault.
+        by_steps: True if GPUTOK_WAY asks for all steps, one by one, which shows whether a faster way is at fault.
 
     Example:
         >>> from gputok.pre_tokenizers import Whitespace
@@ -91,11 +90,11 @@ class Way(NamedTuple):
         return self.unit == Unit.UNCUT
 
     def changed(self, apart: int = Apart.NOWHERE) -> Way:
-        """Returns the way after a normalizer, before which a text may be cut as `apart` says: a space then stays a space."""
+        """Returns the way after a normalizer, before which a text may be cut as `apart` says: spaces stay spaces."""
         return self._replace(apart=min(self.apart, apart), spaces=SpaceChange.CHANGED)
 
     def cut_by(self, automaton: Automaton | None, byte_level: bool = False) -> Way:
-        """Returns the way after a pre-tokenizer that cuts at the matches of an automaton; None: it cuts in another way."""
+        """Returns the way after a pre-tokenizer that cuts at the matches of an automaton; None: it cuts otherwise."""
         if self.unit == Unit.PART:  # its parts have the same pieces as before, which are cut further
             return self
         if automaton is not None and not self.rewritten and not self.byte_level:
