@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     Span = tuple[Positions, Positions] | None
     """first, last: int64[m]: where the tokens of a sequence are in each row, counted from the start of the row;
     None: all tokens of each row belong to the sequence."""
-    Column: TypeAlias = npt.NDArray[np.integer[Any]]
-    """The values of all tokens in one column; DTYPES has the dtype."""
+    Column: TypeAlias = npt.NDArray[np.integer[Any]]  # the values of all tokens in one column; DTYPES has the dtype
 
 
 DTYPES: dict[str, type[np.integer[Any]]] = {
@@ -147,8 +146,7 @@ class Rows(NamedTuple):
     last: Positions  # int64[m]
     spelling: Spelling
     texts: tuple[str, ...] = ()  # texts of tokens that the vocabulary does not know, see Columns.text
-    ranges: Mapping[int, Span] = MappingProxyType({})
-    """Input sequence -> where its tokens are in each row."""
+    ranges: Mapping[int, Span] = MappingProxyType({})  # input sequence -> where its tokens are in each row
     sequence: int | None = None
     """While a post-processor works: the input sequence of these rows; None: the tokens that the post-processor adds."""
 

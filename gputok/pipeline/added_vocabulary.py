@@ -270,8 +270,7 @@ class AddedVocabulary:
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
-_FEW = 1 << 10
-"""So many tokens, or a 64th of all, are copied where more are added; more are added to new mappings."""
+_FEW = 1 << 10  # so many tokens, or a 64th of all, are copied where more are added; more than twice as many make new ones
 
 
 def flat(known: MutableMapping[_Key, _Value]) -> dict[_Key, _Value]:
@@ -391,8 +390,7 @@ def word_bits() -> Bytes:
     return np.packbits(np.cumsum(edges[:-1], dtype=np.int8), bitorder="little")
 
 
-_MOST_IDS = 1 << 20
-"""So many ids have entries in a table, or objects of their numbers."""
+_MOST_IDS = 1 << 20  # so many ids have entries in a table, or objects of their numbers
 
 
 class Names:

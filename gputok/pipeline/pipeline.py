@@ -35,8 +35,7 @@ class Kept:
         return self.made.setdefault(name, make()) if found is self else found
 
 
-_MOST_VARIANTS = 8
-"""Each may have memory of its own that texts are encoded in."""
+_MOST_VARIANTS = 8  # each may have memory of its own that texts are encoded in
 
 KINDS = {
     "model": "model",

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from gputok.types import Bytes
 
 VERSION = "1.0"
-COMPILED = b"\x89gputok compiled"
-"""The first bytes of a compiled tokenizer (`gputok.pipeline.compiled`), which no text has."""
+COMPILED = b"\x89gputok compiled"  # the first bytes of a compiled tokenizer (`pipeline.compiled`), which no text has
 _MAX_DEPTH = 128  # the largest number of nested brackets, as in the JSON parser of tokenizers
 _STEPS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 

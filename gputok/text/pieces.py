@@ -29,14 +29,12 @@ if TYPE_CHECKING:
 
     from gputok.types import Bytes, Mask, Positions, Positions32
 
-SPACE_PREFIXED_RUN = " [^ ]*|[^ ]+"
-"""A pattern that cuts text before each space."""
+SPACE_PREFIXED_RUN = " [^ ]*|[^ ]+"  # a pattern that cuts text before each space
 
 PUNCTUATION = r"!-/:-@\[-`{-~‐-‧、。〈-】！-＃％-＊，-／：；？＠"
 """Marks of ASCII, and the usual ones beyond, as ranges in brackets of a pattern."""
 
-IDEOGRAPHS = "一-\u9fff"
-"""The usual Chinese characters, as a range in brackets of a pattern."""
+IDEOGRAPHS = "一-\u9fff"  # the usual Chinese characters, as a range in brackets of a pattern
 
 
 def cuts_beside(marks: str) -> str:

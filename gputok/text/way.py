@@ -13,28 +13,22 @@ from gputok.kernels.signatures import NamedTuple
 class Unit:
     """What a document is taken apart into. Each different unit is handled once."""
 
-    UNCUT = "the text as it is"
-    """No step has cut the text yet."""
-    WORD = "the words"
-    """The walk of an automaton over the normalized text finds all words."""
+    UNCUT = "the text as it is"  # no step has cut the text yet
+    WORD = "the words"  # the walk of an automaton over the normalized text finds all words
     PART = "the parts between spaces"
     """The document may be cut at spaces (`Way.apart`), and all steps be done for each part alone."""
     LINE = "the lines between which no token reaches"
     """Each space is written as `▁`, and nothing else happens. The model may know edges that no token reaches across."""
-    DOCUMENT = "whole documents"
-    """No way is known to take a document apart."""
+    DOCUMENT = "whole documents"  # no way is known to take a document apart
 
 
 class Apart:
     """Where a text may be cut before some steps, with the same result. Each value includes the cuts of that before."""
 
     NOWHERE = 0
-    SPACES = 1
-    """Before each space (U+0020)."""
-    MARKS = 2
-    """Before each white space of ASCII, and on both sides of each punctuation mark."""
-    IDEOGRAPHS = 3
-    """On both sides of each Chinese character."""
+    SPACES = 1  # before each space (U+0020)
+    MARKS = 2  # before each white space of ASCII, and on both sides of each punctuation mark
+    IDEOGRAPHS = 3  # on both sides of each Chinese character
 
 
 class SpaceChange:

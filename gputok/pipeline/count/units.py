@@ -36,23 +36,16 @@ if TYPE_CHECKING:
     from gputok.progress import Report
     from gputok.types import Counts
 
-_WALK_THREADS = 8
-"""So many threads take the bytes of a slice of `Slices.walk`: for more threads they would not be worth their start."""
+_WALK_THREADS = 8  # so many threads share the bytes of a slice of `Slices.walk`: smaller ones don't pay
 _SLICES = 16
 """A text with at least so many slices for each thread gets larger ones. What Python does for a slice takes 20 us, one
 thread at a time: the slices for 8 threads and more ended the growth at 10 GB/s."""
-_SHORT = 1 << 16
-"""One thread counts so many bytes before others would have started."""
-_FEW_WORDS = 1 << 14
-"""One thread adds up tables with so few words before others would have started."""
-POSITIONS = 1 << 40
-"""All slices of a batch have so many for their words: of 4 GB, cut into megabytes, 250 words for each byte."""
-WHOLE = 1 << 21
-"""A thread counts so many bytes that it has read without cutting them, if a walk does not find the words."""
-LOOK_SECONDS = 0.2
-"""The main thread looks for failed slices after so many seconds."""
-Tell = Callable[[int], object] | None
-"""Called with how many bytes are counted, if somebody wants to know."""
+_SHORT = 1 << 16  # one thread counts so many bytes before others would have started
+_FEW_WORDS = 1 << 14  # one thread adds up tables with so few words before others would have started
+POSITIONS = 1 << 40  # all slices of a batch have so many for their words: of 4 GB in megabytes, 250 for each byte
+WHOLE = 1 << 21  # a thread counts so many bytes that it read without cutting them, if a walk does not find the words
+LOOK_SECONDS = 0.2  # the main thread looks for failed slices after so many seconds
+Tell = Callable[[int], object] | None  # called with how many bytes are counted, if somebody wants to know
 
 
 class ThreadTallies(Tallies):
@@ -94,8 +87,7 @@ class Counter(Protocol):
         """
 
 
-TIMES = 2
-"""Counting takes so many times the text of a task of encoding, in as little time: there are no ids."""
+TIMES = 2  # counting takes so many times the text of a task of encoding, in as little time: there are no ids
 
 
 class Slices(NamedTuple):

@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from gputok.text.way import Way
 
 NOT_BY_DEVICES = "words are neither those of one walk over the text, nor the same if text is cut at spaces"
-_DEVICE_SHARE = 8
-"""Bytes of the memory limit for each byte of text that devices count before words are spilled."""
+_DEVICE_SHARE = 8  # bytes of the memory limit for each byte of text that devices count before words are spilled
 
 
 def count_words(

@@ -43,16 +43,12 @@ if TYPE_CHECKING:
 Kernel = Callable[[int, int, int, int], int]
 """kernel(address of a handle, address of a text, number of its bytes, flags) -> number of tokens, or below 0."""
 
-HEAD = bytes.__basicsize__ - 1
-"""The number of bytes in front of the text of a bytes object: the memory layout of every version of CPython."""
+HEAD = bytes.__basicsize__ - 1  # bytes before the text of a bytes object: the layout of every version of CPython
 ANY = 1 << 62  # no text has so many tokens or bytes
 _PROBE = b"where is it"
-_CACHED_WORDS = 1 << 14
-"""The cache of words of a thread has room for so many words, in a megabyte."""
-_FIRST_LINES = 1 << 13
-"""A thread's cache of units has so many lines at first, in a megabyte, and grows with the number of different units."""
-RENEWED_AFTER = 1 << 15
-"""After so many bytes of text, the size of the cache and the tables of the walk are looked at again."""
+_CACHED_WORDS = 1 << 14  # the cache of words of a thread has room for so many words, in a megabyte
+_FIRST_LINES = 1 << 13  # of the cache of units of a thread, in a megabyte; it grows with the number of different units
+RENEWED_AFTER = 1 << 15  # after so many bytes of text, the size of the cache and the walk's tables are looked at again
 
 
 class TextCall:

@@ -188,8 +188,7 @@ def _verbatim_texts(pipeline: Pipeline, pieces: Pieces, tokens: Tokens) -> tuple
     return text, tuple(verbatim.values())
 
 
-Given = tuple[Any, ...]
-"""An input: one text or two, each a string, or, with `is_pretokenized`, a list of words."""
+Given = tuple[Any, ...]  # an input: one text or two, each a string, or, with `is_pretokenized`, a list of words
 
 SLICE = 1 << 18  # a thread encodes so many characters at a time, so many that NumPy's overhead is small
 

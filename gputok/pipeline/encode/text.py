@@ -52,16 +52,11 @@ _Values = TypeVar("_Values", list[Any], bytes)
 _LATER = 4  # after so many texts, machine code makes the encodings: its memory would be too much for one text
 _MOST_BYTES_A_CHARACTER = 4
 _LARGEST = 1 << 30  # a larger length of padding is a mistake, and `encode.stepwise` raises the error
-_FEW = 1 << 13
-"""Texts of so many characters together are encoded one after the other: the way of corpora takes longer to begin."""
-_FEW_FOR_THREADS = 1 << 18
-"""For so many characters, it takes longer to begin threads."""
-_LONG = 1 << 16
-"""Texts of so many characters on average are encoded by the way of corpora, which cuts a text for several threads."""
-_CHUNK_CHARACTERS = 1 << 16, 1 << 20
-"""The least and the largest number of characters that a thread encodes at a time."""
-_LOCKED_BYTES = 1 << 15
-"""Other threads run while one encodes more than so many bytes together: waiting for them could take much longer."""
+_FEW = 1 << 13  # texts of so many characters together are encoded one by one: the way of corpora takes longer to begin
+_FEW_FOR_THREADS = 1 << 18  # for so many characters, it takes longer to begin threads
+_LONG = 1 << 16  # texts of so many characters on average go the way of corpora, which cuts a text for several threads
+_CHUNK_CHARACTERS = 1 << 16, 1 << 20  # the least and the largest number of characters that a thread encodes at a time
+_LOCKED_BYTES = 1 << 15  # others run while a thread encodes more; for less, waiting for them could take much longer
 
 
 def texts_of(pipeline: Pipeline, *, bare: bool = False) -> Texts | None:

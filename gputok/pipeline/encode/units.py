@@ -36,12 +36,9 @@ if TYPE_CHECKING:
     from gputok.pipeline.pipeline import Pipeline
     from gputok.types import Array, Positions
 
-UNIT_BYTES = 1 << 20
-"""A thread encodes documents of about so many bytes at a time."""
-_LEAST_BYTES = 1 << 17
-"""With less, a thread takes longer to begin than to encode."""
-_FEW_BYTES = 1 << 14
-"""Of text, for which the tables by which short words are merged side by side need not be made."""
+UNIT_BYTES = 1 << 20  # a thread encodes documents of about so many bytes at a time
+_LEAST_BYTES = 1 << 17  # with less, a thread takes longer to begin than to encode
+_FEW_BYTES = 1 << 14  # of text, for which the tables by which short words are merged side by side need not be made
 EncodeNew = Callable[["Array", "Array", "Array"], "tuple[Array, Array]"]
 """(data, start, end) -> the ids of the units data[start[i]:end[i]], and the rows int64[n_units + 1] in the ids."""
 
