@@ -112,16 +112,28 @@ def constant(value: np.integer[Any], n: int) -> Column:
 _SPACES = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000Ġ"
 
 
-class Spelling(dict[int, str]):
-    """Id -> the text of the token, looked up at the first access."""
+MOST_IDS = 1 << 20  # so many ids have entries in a table, or objects of their numbers
+
+
+class LazyTable(dict[int, Any]):
+    """Id -> the result of a function for this id, computed at the first access."""
+
+    def __init__(self, make: Callable[[int], Any]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, id: int) -> Any:
+        found = self._make(id)
+        if len(self) < MOST_IDS:
+            self[id] = found
+        return found
+
+
+class Spelling(LazyTable):
+    """Id -> the text of the token, "" for None."""
 
     def __init__(self, lookup: Callable[[int], str | None]) -> None:
-        super().__init__()
-        self._lookup = lookup
-
-    def __missing__(self, token_id: int) -> str:
-        text = self[token_id] = self._lookup(token_id) or ""
-        return text
+        super().__init__(lambda id: lookup(id) or "")
 
     def texts(self, ids: npt.NDArray[np.integer[Any]]) -> list[str]:
         """The texts of some ids, in order."""

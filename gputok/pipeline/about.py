@@ -34,7 +34,7 @@ def ways(pipeline: Pipeline) -> dict[str, str]:
     """
     if pipeline.way.by_steps:
         return dict.fromkeys(("short texts", "other texts", "count words"), "steps: GPUTOK_WAY asks for them")
-    return {"short texts": _short(pipeline), "other texts": _other(pipeline), "count words": _count(pipeline)}
+    return {"short texts": _short(pipeline), "other texts": _other(pipeline), "count words": _count(pipeline)[0]}
 
 
 def facts(pipeline: Pipeline) -> dict[str, Any]:
@@ -125,20 +125,22 @@ def _why_whole(pipeline: Pipeline) -> str:
     return "one walk can't do what the pre-tokenizer does, and text may not be cut before spaces"
 
 
-def _count(pipeline: Pipeline) -> str:
-    way, normalizer = pipeline.way, pipeline.normalizer
-    around = "; batches with an added token take the steps" if pipeline.added.tokens else ""
+def _count(pipeline: Pipeline) -> tuple[str, str]:
+    """Says how words are counted on the CPU, and where if a CUDA device is requested."""
+    way, normalizer, added = pipeline.way, pipeline.normalizer, bool(pipeline.added.tokens)
+    around = "; batches with an added token take the steps" if added else ""
+    on_cpu = "; on the CPU, text around an added token" if added else ""
+    words = "walk: finds and counts the words in the text"
     if way.unit == Unit.WORD and normalizer is None:
-        return f"walk: finds and counts the words in the text{around}"
+        return words + around, f"on the GPU{on_cpu}"
     if way.unit == Unit.WORD and normalizer is not None and normalizer.inert is not None:
-        around = f"; batches that the normalizer may change take the steps{around}"
-        return f"walk: finds and counts the words in the text{around}"
-    if way.unit == Unit.WORD:
-        return "steps: the normalizer may change any text"
+        words += f"; batches that the normalizer may change take the steps{around}"
+        return words, f"on the GPU; on the CPU, text that the normalizer changes{on_cpu}"
     if way.unit == Unit.PART:
-        return f"walk: cuts {_APART[way.apart]}, and each different part is cut into words once{around}"
-    why = "lines without a pre-tokenizer are words" if way.unit == Unit.LINE else _why_whole(pipeline)
-    return f"steps: {why}"
+        where = "on the GPU, the parts between spaces; the CPU cuts each distinct part into words once"
+        return f"walk: cuts {_APART[way.apart]}, and each different part is cut into words once{around}", where + on_cpu
+    why = {Unit.WORD: "the normalizer may change any text", Unit.LINE: "lines without a pre-tokenizer are words"}
+    return f"steps: {why.get(way.unit) or _why_whole(pipeline)}", f"on the CPU: {NOT_BY_DEVICES}"
 
 
 def device_work(pipeline: Pipeline) -> dict[str, str]:
@@ -149,20 +151,7 @@ def device_work(pipeline: Pipeline) -> dict[str, str]:
         >>> device_work(Tokenizer(models.WordLevel()).pipeline)["merge"]
         'on the CPU: only BPE is trained on a GPU, not WordLevel'
     """
-    return {"count words": _counting(pipeline), "merge": _merging(pipeline), "encode": _encoding(pipeline)}
-
-
-def _counting(pipeline: Pipeline) -> str:
-    unit, normalizer = pipeline.way.unit, pipeline.normalizer
-    if unit == Unit.WORD and normalizer is None:
-        where = "on the GPU"
-    elif unit == Unit.WORD and normalizer is not None and normalizer.inert is not None:
-        where = "on the GPU; on the CPU, text that the normalizer changes"
-    elif unit == Unit.PART:
-        where = "on the GPU, the parts between spaces; the CPU cuts each distinct part into words once"
-    else:
-        return f"on the CPU: {NOT_BY_DEVICES}"
-    return f"{where}; on the CPU, text around an added token" if pipeline.added.tokens else where
+    return {"count words": _count(pipeline)[1], "merge": _merging(pipeline), "encode": _encoding(pipeline)}
 
 
 def _merging(pipeline: Pipeline) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from gputok.components import derived, without_collection
-from gputok.encoding.rows import Spelling
+from gputok.encoding.rows import MOST_IDS, LazyTable, Spelling
 from gputok.kernels.signatures import NamedTuple
 from gputok.text.pieces import Pieces, TextBatch, regroup, spell_out
 from gputok.tokens.added_token import AddedToken, options_of
@@ -239,11 +239,8 @@ class AddedVocabulary:
 
     def may_occur(self, text: Bytes) -> bool:
         """Returns False if no added token is found in any part of a text that no normalizer changes."""
-        finders = self.derive(("finders", self.encode_special_tokens), self._finders)
-        return bool(finders) and any(finder.finds_any(text) for finder in finders)
-
-    def _finders(self, *_: object) -> list[_Finder]:
-        return [finder for finder in map(self.finder, (False, True)) if finder is not None]
+        finders = map(self.finder, (False, True))
+        return any(finder.finds_any(text) for finder in finders if finder is not None)
 
     @without_collection()
     def _finder(
@@ -270,7 +267,7 @@ class AddedVocabulary:
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
-_FEW = 1 << 10  # so many tokens, or a 64th of all, are copied where more are added; more than twice as many make new ones
+_FEW = 1 << 10  # so many tokens, or a 64th of all, are copied where more are added; above twice that, all are
 
 
 def flat(known: MutableMapping[_Key, _Value]) -> dict[_Key, _Value]:
@@ -390,9 +387,6 @@ def word_bits() -> Bytes:
     return np.packbits(np.cumsum(edges[:-1], dtype=np.int8), bitorder="little")
 
 
-_MOST_IDS = 1 << 20  # so many ids have entries in a table, or objects of their numbers
-
-
 class Names:
     """The texts of the ids of a vocabulary and of added tokens; neither of these ever changes."""
 
@@ -419,20 +413,5 @@ class Names:
 
     @derived
     def n_ids(self) -> int:
-        """The largest id + 1, but at most _MOST_IDS."""
-        largest = max(int(self.vocabulary.ids.max(initial=0)), self._largest)
-        return min(largest + 1, _MOST_IDS)
-
-
-class LazyTable(dict[int, Any]):
-    """Id -> the result of a function for this id, computed at the first access."""
-
-    def __init__(self, make: Callable[[int], Any]) -> None:
-        super().__init__()
-        self._make = make
-
-    def __missing__(self, id: int) -> Any:
-        found = self._make(id)
-        if len(self) < _MOST_IDS:
-            self[id] = found
-        return found
+        """The largest id + 1, but at most MOST_IDS."""
+        return min(max(int(self.vocabulary.ids.max(initial=0)), self._largest) + 1, MOST_IDS)

@@ -12,7 +12,7 @@ import numpy as np
 
 from gputok import decoders
 from gputok.decoders import byte_level_bytes, is_byte_token
-from gputok.pipeline.added_vocabulary import LazyTable
+from gputok.encoding.rows import LazyTable
 from gputok.text.pieces import TextBatch
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from gputok.checks import typed
 from gputok.lazy import public
 from gputok.text import edit
 from gputok.text.pieces import Alignment, Pieces, TextBatch, check_lengths, spell_out
-from gputok.types import Behavior, Bytes, Positions32
+from gputok.types import Behavior, Bytes, Positions, Positions32
 
 
 @public("gputok")
@@ -45,13 +45,12 @@ class NormalizedString:
     def __init__(self, sequence: str) -> None:
         batch = TextBatch.from_strings([sequence])
         check_lengths(batch.offsets[:-1], batch.offsets[1:])
-        starts = np.flatnonzero((batch.data & 0xC0) != 0x80).astype(np.int32)
-        sizes = np.diff(starts, append=np.int32(len(batch.data)))
-        alignment = Alignment(np.repeat(starts, sizes), np.repeat(starts + sizes, sizes).astype(np.int32))
+        starts = np.flatnonzero((batch.data & 0xC0) != 0x80)
+        sizes = np.diff(starts, append=len(batch.data))
         self._original = sequence
         # If this string was cut from another one: the byte of the other original at which this original begins.
         self._original_shift = 0
-        self._pieces = Pieces.from_batch(batch)._replace(alignment=alignment)
+        self._pieces = _one_piece(batch.data, np.repeat(starts, sizes), np.repeat(starts + sizes, sizes))
 
     @classmethod
     def of(cls, original: str, shift: int, data: Bytes, alignment: Alignment) -> NormalizedString:
@@ -61,9 +60,7 @@ class NormalizedString:
         the bytes of `original` that it comes from.
         """
         part = cls.__new__(cls)
-        whole = np.array([0, len(data)])
-        part._original, part._original_shift = original, shift
-        part._pieces = Pieces(data, whole[:1], whole[1:], np.array([0, 1]), None, alignment)
+        part._original, part._original_shift, part._pieces = original, shift, _one_piece(data, *alignment)
         return part
 
     def shifted(self, shift: int) -> NormalizedString:
@@ -166,25 +163,15 @@ class NormalizedString:
 
     # ---- changes in Python
 
-    def _rebuild(self, data: bytes, start: Positions32, end: Positions32) -> None:
-        """Sets new text; start, end: int32[len(data)], the alignment of each byte."""
-        n = np.array([0, len(data)])
-        alignment = Alignment(start.astype(np.int32), end.astype(np.int32))
-        self._pieces = Pieces(np.frombuffer(data, np.uint8), n[:1], n[1:], np.array([0, 1]), None, alignment)
-
     def append(self, s: str) -> None:
         """Puts `s` after the string. `s` is aligned with the last character of the string."""
-        added, (start, end) = s.encode(), self.alignment()
-        last = (start[-1:], end[-1:]) if len(start) else (np.zeros(1, np.int32), np.zeros(1, np.int32))
-        new_start, new_end = (
-            np.append(side, np.repeat(value, len(added))) for side, value in zip((start, end), last, strict=True)
-        )
-        self._rebuild(self.normalized_bytes().tobytes() + added, new_start, new_end)
+        added = np.frombuffer(s.encode(), np.uint8)
+        sides = (np.append(side, np.full(len(added), side[-1] if len(side) else 0)) for side in self.alignment())
+        self._pieces = _one_piece(np.append(self.normalized_bytes(), added), *sides)
 
     def clear(self) -> None:
         """Removes everything."""
-        nothing = np.zeros(0, np.int32)
-        self._rebuild(b"", nothing, nothing)
+        self._pieces = NormalizedString("")._pieces
 
     def filter(self, func: Callable[[str], bool]) -> None:
         """Keeps the characters for which `func(character)` is true."""
@@ -206,7 +193,7 @@ class NormalizedString:
         first = np.flatnonzero((self.normalized_bytes() & 0xC0) != 0x80)
         source = np.repeat(first, [len(part) for part in new])
         start, end = self.alignment()
-        self._rebuild(b"".join(new), start[source], end[source])
+        self._pieces = _one_piece(np.frombuffer(b"".join(new), np.uint8), start[source], end[source])
 
     # ---- parts
 
@@ -250,7 +237,7 @@ class NormalizedString:
         alignment = self.alignment()
         low, high = (start, end) if start == end else (int(alignment.start[start]), int(alignment.end[end - 1]))
         original = self._original.encode()[low:high].decode(errors="ignore")
-        sides = ((side[start:end] - low).astype(np.int32) for side in alignment)
+        sides = (side[start:end] - np.int32(low) for side in alignment)
         data = self.normalized_bytes()[start:end].copy()
         return NormalizedString.of(original, self._original_shift + low, data, Alignment(*sides))
 
@@ -284,3 +271,10 @@ class NormalizedString:
         starts, ends, _ = split_words(text, matcher(pattern), *cut_rule(behavior), keep_empty=True)
         spans = zip((starts - pieces.start[0]).tolist(), (ends - pieces.start[0]).tolist(), strict=True)
         return [self._part(start, end) for start, end in spans]
+
+
+def _one_piece(data: Bytes, start: Positions | Positions32, end: Positions | Positions32) -> Pieces:
+    """Packs one text; start, end: integers of any type [len(data)], the alignment of each byte."""
+    n = np.array([0, len(data)])
+    alignment = Alignment(start.astype(np.int32, copy=False), end.astype(np.int32, copy=False))
+    return Pieces(data, n[:1], n[1:], np.array([0, 1]), None, alignment)

@@ -69,9 +69,11 @@ def encode_corpus(
     if devices and (reason := ByDevice.why_not(pipeline)):
         warnings.warn(f"the CPU encodes the corpus: {reason}", stacklevel=2)
         devices = ()
-    first, texts = _first_of(batches)
+    texts: Iterator[Any] = iter(batches)
+    some = [*itertools.islice(texts, 1)]
+    texts = itertools.chain(some, texts)
     with contextlib.ExitStack() as stack:
-        if isinstance(first, Task):
+        if some and isinstance(some[0], Task):
             tasks, ahead = (partial(work.task, task) for task in texts), n_threads
         elif devices:
             device = stack.enter_context(contextlib.closing(ByDevice(pipeline, devices, work.engine, work.dtype)))
@@ -159,13 +161,6 @@ class _Work:
             return n_bytes, [self._finished(*device.encode(batch))] if batch.n_documents else []
 
         return submit(encoded).result
-
-
-def _first_of(items: Iterable[Any]) -> tuple[Any, Iterator[Any]]:
-    """Returns the first item, or None, and an iterator of all."""
-    items = iter(items)
-    first = [*itertools.islice(items, 1)]
-    return first[0] if first else None, itertools.chain(first, items)
 
 
 def _after(batches: Iterable[TextBatch], skip: int) -> Iterator[tuple[int, TextBatch]]:
