@@ -85,10 +85,7 @@ class Encoding:
         return rows.take(np.array([row]))
 
     def column(self, name: str) -> Column:
-        """Returns a column of `gputok.encoding.rows.Columns`, such as "ids": an array [n_tokens], not copied.
-
-        Other encodings may share its memory: do not write to it.
-        """
+        """Returns a column of `Columns`, such as "ids": an array [n_tokens] that others may share: only read it."""
         if (later := self._later) is not None and (found := later[0].column(later, name)) is not None:
             return found
         rows, row, _, _ = self._made()
@@ -407,8 +404,7 @@ class Encoding:
     def _followed_by(self, other: Encoding, growing: bool) -> Encoding:
         """Joins two encodings.
 
-        The overflowing parts: each part of `self` with `other` and with each part of `other`, then `self` with each
-        part of `other`.
+        The overflowing parts: each of `self` with `other` and with each of `other`, then `self` with each of `other`.
         """
         parts: list[Encoding] = []
         for part in self._made().overflowing:
@@ -433,11 +429,7 @@ give_hints(Encoding, {"input_ids": "use `ids`", "token_type_ids": "use `type_ids
 def views(
     rows: Rows, texts: Sequence[Any] | None = None, overflowing: Sequence[Sequence[Encoding]] | None = None
 ) -> list[Encoding]:
-    """Makes an Encoding of each row.
-
-    texts: for each row, the text or the pair that was encoded, for display; overflowing: for each row, the parts that
-    truncation cut off.
-    """
+    """Makes an Encoding of each row; texts: what was encoded, for display; overflowing: the parts that were cut off."""
     n = len(rows.first)
     shown = [None] * n if texts is None else texts
     parts: Sequence[Sequence[Encoding]] = [()] * n if overflowing is None else overflowing

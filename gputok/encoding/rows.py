@@ -194,8 +194,7 @@ class Rows(NamedTuple):
     def trim_offsets(self, add_prefix_space: bool) -> Rows:
         """Narrows the offsets of each token so that they leave out white space at both ends of the token's text.
 
-        With `add_prefix_space`, a single space at the start of the first token of a row was added by the tokenizer and
-        is not part of the text, so it does not count.
+        With `add_prefix_space`, a single space at the start of a row was added by the tokenizer, and does not count.
         """
         # If rows overlap, the first token of a row may also be a later token of another row.
         rows = self.apart() if np.count_nonzero(self.first[1:] < self.last[:-1]) else self
@@ -212,9 +211,8 @@ class Rows(NamedTuple):
     def truncate(self, max_length: Positions, stride: int, direction: str) -> tuple[Rows, Rows, Positions]:
         """Cuts each row i to max_length[i] tokens, as `Encoding.truncate` does.
 
-        Returns the truncated rows; the overflow, in windows of at most max_length[i] tokens; and int64[n_windows], the
-        row that each window was cut from. Raises ValueError if `stride` is not less than a positive max_length of a row
-        that must be cut.
+        Returns the truncated rows; the overflow, in windows of at most max_length[i] tokens; and the row of each
+        window. Raises ValueError if `stride` is not less than a positive max_length of a row that must be cut.
         """
         lengths = self.lengths
         cut = np.flatnonzero(lengths > max_length)

@@ -96,8 +96,7 @@ class AddedVocabulary:
     ) -> tuple[AddedVocabulary, int]:
         """Adds tokens, which nothing else changes, with the id of the content in the model, or else the next free id.
 
-        Returns the new vocabulary, and how many of the tokens did not exist before with the same options. Tokens
-        without content are left out.
+        Returns the new vocabulary, and how many tokens with content did not exist before with the same options.
         """
         contents = [token.content for token in tokens]
         in_model = model.vocabulary.find(contents)
@@ -190,10 +189,7 @@ class AddedVocabulary:
         return self.derive(key, functools.partial(self._finder, *key))
 
     def extract(self, pieces: Pieces, *, normalized: bool) -> Pieces:
-        """Makes the added tokens in a text pieces of their own, and removes empty pieces of text.
-
-        normalized: the text is normalized: looks for the tokens that have `normalized`; False: for the others.
-        """
+        """Makes the added tokens of raw or of normalized text pieces of their own, and removes empty pieces of text."""
         finder = self.finder(normalized)
         if finder is None or not finder.may_find(pieces):
             return pieces.without_empty()
@@ -360,8 +356,7 @@ class _Finder(NamedTuple):
     def may_find(self, pieces: Pieces) -> bool:
         """Returns False if no piece contains a token, or the text is short and has none of the first bytes of tokens.
 
-        The pieces of a corpus are looked through together, as one text, in a twentieth of the time that lines take
-        alone: that finds all that is in them, also what lies across pieces.
+        A corpus is looked through as one text, in a twentieth of the time of lines, also for what lies across pieces.
         """
         from gputok.kernels.cpu.find_tokens import FEW, ONE_PAIR
 

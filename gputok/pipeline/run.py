@@ -81,10 +81,7 @@ class Run(NamedTuple):
 
     @classmethod
     def asked(cls, options: Mapping[str, Any], known: type[RunOptions]) -> tuple[Run, dict[str, Any]]:
-        """Takes the keyword arguments of a public function apart; returns how it works, and how it reads (`Source.of`).
-
-        Raises TypeError if the function has no such argument.
-        """
+        """Returns how a function works, and how it reads (`Source.of`); raises TypeError for an unknown argument."""
         if unknown := [name for name in options if name not in known.__annotations__]:
             raise TypeError(f"unexpected argument {unknown[0]}=; expected one of {', '.join(known.__annotations__)}")
         reading = {name: value for name, value in options.items() if name in ReadOptions.__annotations__}

@@ -227,9 +227,8 @@ _BRACKET = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*(?=[\[{])")
 def read_packed(text: bytes, loads: Callable[[bytes], Any]) -> Any:
     """Reads a JSON text; `model.vocab` is then a Vocabulary and, of a BPE, `model.merges` a JoinedMerges.
 
-    Kernels read the long tables, and a JSON parser, `loads`, the rest of the text; it raises ValueError if that is not
-    JSON. Returns None if the text is short, or if the kernels can read none of the tables. Then let a JSON parser read
-    the whole text: only the JSON parser can say what is wrong.
+    Kernels read the long tables, and `loads`, a JSON parser, the rest; it raises ValueError if that is not JSON.
+    Returns None if the text is short, or kernels can read no table: only a JSON parser of all can say what is wrong.
     """
     if len(text) < _SMALL or (begin := _table(text, "vocab", [])) < 0:
         return None

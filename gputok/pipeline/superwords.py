@@ -263,9 +263,8 @@ def first_stage(
 ) -> SecondStage:
     """Makes the first stage, or takes the one that the trainer gives; returns the second, which goes on from there.
 
-    count: counts the words of a corpus; of None, those of the corpus to learn from. report: called with the stage
-    "merge". Raises ValueError if the options don't suit the tokenizer, or the first stage lacks tokens; MemoryError if
-    it needs more than the limit.
+    count: counts the words of a corpus; of None, those of the corpus to learn from. Raises ValueError if the options
+    don't suit the tokenizer, or the first stage lacks tokens; MemoryError if it needs more than the limit.
     """
     _ = trainer.n_words, superword_steps(pipeline.pre_tokenizer, trainer.superword_pattern)  # errors first
     stage1, devices = trainer.stage1, run.devices

@@ -103,8 +103,7 @@ def replace(pieces: Pieces, pattern: str | Regex, content: str) -> Pieces:
 def find_matches(pattern: str | Regex, pieces: Pieces) -> tuple[Positions, Positions, Positions]:
     """Finds the matches of a pattern in each piece: start, end int64[n_matches] in bytes, rows int64[n_pieces + 1].
 
-    Piece i has the matches rows[i]:rows[i + 1], from left to right, without overlap. The empty string matches between
-    any two characters.
+    Piece i has the matches rows[i]:rows[i + 1], in order, without overlap. "" matches between any two characters.
     """
     from gputok.kernels.cpu.edits import find_literal
 
@@ -129,11 +128,10 @@ def _changeable(pieces: Pieces) -> Mask:
 def splice(
     pieces: Pieces, start: Positions, end: Positions, rows: Positions, content: str, origin: Positions
 ) -> Pieces:
-    """Replaces the bytes start[k]:end[k] by `content`, for each cut k.
+    """Replaces the bytes start[k]:end[k] of pieces.data by `content`, for each cut k.
 
-    start, end: int64[n_cuts], bytes of pieces.data; rows: int64[n_pieces + 1], piece i has the cuts
-    rows[i]:rows[i + 1]; origin: int64[n_cuts], the byte that the content is aligned with, or ~byte to align the content
-    with the gap before that byte.
+    rows: int64[n_pieces + 1], piece i has the cuts rows[i]:rows[i + 1]; origin: int64[n_cuts], the byte that the
+    content is aligned with, or ~byte to align the content with the gap before that byte.
     """
     from gputok.kernels.cpu.edits import splice as splice_bytes
 

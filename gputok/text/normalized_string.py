@@ -56,8 +56,7 @@ class NormalizedString:
     def of(cls, original: str, shift: int, data: Bytes, alignment: Alignment) -> NormalizedString:
         """Makes the part of a longer text that begins at byte `shift` of that text.
 
-        original: the part, before normalization; data: uint8[n], the normalized part; alignment: for each byte of data,
-        the bytes of `original` that it comes from.
+        original: before normalization; data: uint8[n], after it; alignment: of data, in bytes of `original`.
         """
         part = cls.__new__(cls)
         part._original, part._original_shift, part._pieces = original, shift, _one_piece(data, *alignment)

@@ -138,10 +138,7 @@ def check_lengths(start: Positions, end: Positions, what: str = "text") -> None:
 
 
 def first_characters(data: Bytes, start: Positions, end: Positions) -> Positions:
-    """int64[n]: the positions of all bytes of the first character of each text data[start[i]:end[i]].
-
-    Empty texts have none.
-    """
+    """int64[n]: all bytes of the first character of each text data[start[i]:end[i]]; empty texts have none."""
     full = start < end
     at, end = start[full], end[full]
     found = [at]
@@ -221,10 +218,7 @@ class Pieces(NamedTuple):
 
 
 def regroup(pieces: Pieces, start: Positions, end: Positions, rows: Positions) -> Pieces:
-    """Cuts pieces further: piece i becomes the new pieces rows[i]:rows[i + 1].
-
-    start, end: int64[n_new], bytes of pieces.data; rows: int64[n_pieces + 1].
-    """
+    """Cuts pieces further: piece i becomes the pieces rows[i]:rows[i + 1], with the bytes start:end of data."""
     token = None if pieces.token is None else np.repeat(pieces.token, np.diff(rows))
     return pieces._replace(start=start, end=end, rows=rows[pieces.rows], token=token)
 
@@ -278,10 +272,7 @@ def starts_with(pieces: Pieces, word: bytes) -> Mask:
 
 
 def spell_out(pieces: Pieces) -> Pieces:
-    """Replaces bytes by the characters of the ByteLevel alphabet if the pieces are `byte_level`.
-
-    Added tokens stay as they are.
-    """
+    """Replaces bytes by characters of the ByteLevel alphabet if pieces are `byte_level`, but not in added tokens."""
     if not pieces.byte_level:
         return pieces
     written = rewrite(pieces, {byte: character.encode() for byte, character in enumerate(BYTE_CHARACTERS)})

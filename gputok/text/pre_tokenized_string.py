@@ -90,8 +90,7 @@ class PreTokenizedString:
     def of(cls, data: Bytes, offsets: Positions, token: Positions) -> PreTokenizedString:
         """Makes the splits of a text from the pieces of one document.
 
-        data: uint8[n_bytes], the pieces as UTF-8, one after the other; offsets: int64[n_pieces + 1], in bytes; token:
-        int64[n_pieces], the id of an added token, or -1.
+        data: uint8[n], UTF-8; offsets: int64[n_pieces + 1]; token: int64[n_pieces], the id of an added token, or -1.
         """
         raw = data.tobytes()
         text = cls(raw.decode())
@@ -226,8 +225,7 @@ class PreTokenizedString:
     def cut(self, apply: Callable[[Pieces], Pieces], *, whole: bool = False) -> None:
         """Applies a function on Pieces to the splits without tokens: one row of each, which becomes its new splits.
 
-        whole: each new split is aligned with all of the original of its old split, also with the parts that
-        normalization removed; else with the part that its own bytes come from.
+        whole: aligns a split with all of the original of its old split, also what was removed; else with its own bytes.
         """
         splits = [split.normalized for split in self._splits if split.tokens is None]
         original = [(split.original_shift, len(split.original.encode())) for split in splits] if whole else None
@@ -240,8 +238,7 @@ class PreTokenizedString:
 def _composed(pieces: Pieces, origin: Alignment, offsets: Positions, start: Positions, end: Positions) -> Alignment:
     """Returns the origin of the bytes start[i]:end[i] (int64[n]) of the packed pieces.
 
-    origin: of the bytes of the pieces; offsets: int64[n_pieces + 1] of the packed pieces. An empty range has an empty
-    origin.
+    origin: of the bytes of the pieces; offsets: of the packed pieces. An empty range has an empty origin.
     """
     packed = np.arange(offsets[-1], dtype=np.int64) + np.repeat(pieces.start - offsets[:-1], np.diff(offsets))
     first = np.append(origin.start[packed], np.int32(0))[start]
@@ -262,8 +259,7 @@ def _pieces(splits: list[NormalizedString]) -> Pieces:
 def _parts(original: bytes, pieces: Pieces, whole: list[tuple[int, int]] | None) -> list[list[NormalizedString]]:
     """The pieces of each row as NormalizedStrings.
 
-    whole: for each row, the (first byte, length) of the original that its pieces are aligned with; None: each piece is
-    aligned with the part that its own bytes come from.
+    whole: for each row, the (first byte, length) that its pieces are aligned with; None: each is with its own bytes.
     """
     if pieces.alignment is None:
         raise ValueError("a function given to PreTokenizedString.cut dropped the alignment of the pieces")

@@ -119,8 +119,7 @@ class _Found(NamedTuple):
 class _Devices:
     """CUDA devices, each of which takes the next group of batches when it is free.
 
-    Small batches, which many threads read, are joined to groups in pinned memory. For each device, one group waits, one
-    is copied and one is counted, for any number of threads.
+    Small batches are joined to groups in pinned memory. Of each device, one waits, one is copied and one is counted.
     """
 
     def __init__(

@@ -31,9 +31,8 @@ _RUN, _PART = "run.json", "part-{:06d}.parquet"
 def count_words(pipeline: Pipeline, source: Source, folder: str | os.PathLike[str], run: Run) -> WordCounts:
     """Counts the words of files, part by part, without the parts that an earlier run has counted into the folder.
 
-    The folder is made if it does not exist, and remains at the end (`remove` deletes it). Raises ValueError if the
-    source does not consist of files, or the folder contains the work of another run or other files; BlockingIOError if
-    another process works there.
+    The folder is made if need be, and remains at the end (`remove` deletes it). Raises ValueError if the source is no
+    files, or the folder has other files, or another run's work; BlockingIOError if another process works there.
     """
     return count_parts(pipeline, source, folder, partial(count_corpus, pipeline), run)
 

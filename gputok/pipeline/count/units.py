@@ -81,10 +81,7 @@ class Counter(Protocol):
         ...
 
     def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: ThreadTallies, /) -> None:
-        """Adds the words of the bytes start:stop to the tallies of a thread.
-
-        position: the position of the first word; positions order the words of all slices.
-        """
+        """Adds words of the bytes start:stop to a thread's tallies; position: of the first, in the order of all."""
 
 
 TIMES = 2  # counting takes so many times the text of a task of encoding, in as little time: there are no ids
@@ -107,8 +104,7 @@ class WalkCounter:
     """Counts the units that one walk over the raw text finds.
 
     byte_level: the bytes of a unit stand for characters of the ByteLevel alphabet; words: maps parts of documents to
-    their words, and gets each different part of a slice only once: a word counts as often as its part. None: the units
-    are the words.
+    their words, which count as often as the part, and gets a part once for each slice; None: units are words.
     """
 
     def __init__(
@@ -187,8 +183,7 @@ def count_by(
 ) -> WordCounts:
     """Counts the words of all batches on the CPU, with the arguments and the result of `count_words`.
 
-    counter_for: returns what counts a batch; any thread may call it; n_tables: how many tables a thread may need, for
-    byte-level words and for others.
+    counter_for: returns what counts a batch, in any thread; n_tables: of a thread, for byte-level words and others.
     """
     budget = None
     texts: Iterator[Any] = iter(batches)
@@ -225,7 +220,6 @@ def _count_tasks(
     """Counts what tasks read, a batch each or none: a thread, of which this is one, reads a task and counts it.
 
     All threads count a batch of more than `longest` bytes, after all others; the result are the tallies of these.
-    tallies: of each thread; the other arguments are those of `count_by`.
     """
     here, unused = get_ident(), [*tallies]
     long: list[tuple[int, Task]] = []

@@ -108,9 +108,8 @@ def words_of_parts(
 ) -> WordCounts:
     """Counts the words of counted parts of text: a word counts as often as its part.
 
-    If all distinct parts of a corpus are counted first, each is normalized and cut only once. `count_words` with
-    `parts` does so for each slice of the corpus alone. The words are in the order of their first occurrence in the
-    parts, or, with a limit, of their keys. words: maps parts to their words.
+    If all distinct parts of a corpus are counted first, each is cut only once; `count_words` with `parts` does so for
+    each slice alone. The order is that of first occurrence or, with a limit, of keys. words: maps parts to their words.
     """
     counter = StepCounter(words, parts.counts)
     batch = TextBatch(parts.data, parts.offsets)

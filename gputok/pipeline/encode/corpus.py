@@ -164,10 +164,7 @@ class _Work:
 
 
 def _after(batches: Iterable[TextBatch], skip: int) -> Iterator[tuple[int, TextBatch]]:
-    """Yields batches of the documents after the first `skip`, each with the bytes of the documents left out before it.
-
-    If no document follows those that are left out, the last batch is empty.
-    """
+    """Yields batches without the first `skip` documents, each with the bytes left out before; the last may be empty."""
     n_bytes = 0
     for batch in batches:
         left_out = min(skip, batch.n_documents)

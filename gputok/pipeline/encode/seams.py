@@ -75,10 +75,7 @@ class Seams:
         return pipeline.kept.once("seams", lambda: Seams(pipeline))
 
     def last(self, data: bytes, least: int = 0) -> int:
-        """Returns the last seam after byte `least` of a text that may go on, in bytes; 0: there is none.
-
-        data: the text from its beginning, or from a seam on, in valid UTF-8.
-        """
+        """Returns the last seam after byte `least` of text in UTF-8, from its start or a seam on; 0: there is none."""
         if self.kind == "whole":
             return 0
         return self._last(self._address, id(data) + HEAD, len(data), least)
@@ -108,8 +105,7 @@ class Seams:
     def after(self, data: bytes, seam: int, led: bool = False) -> tuple[int, int]:
         """Returns where the text that follows a seam is encoded from, and how many ids are then taken off.
 
-        seam: the byte that follows a seam; 0: the text begins there; led: from the character before the seam, for any
-        tokenizer with seams at pairs.
+        seam: the byte after a seam, or 0; led: from the character before it, for any tokenizer with seams at pairs.
         """
         if not (self.led or (led and self.kind == "pairs")) or seam == 0:
             return seam, 0
@@ -121,9 +117,8 @@ class Seams:
     def cut(self, data: bytes, seam: int = 0, n_led: int = 0) -> tuple[bytes, int, int, int]:
         """Encodes a text that may go on as far as its ids stay.
 
-        data: the text, from where `after` said, or from its beginning; seam: the last seam that is known; n_led: the
-        ids before it, which are taken off. Returns the ids between that seam and the last seam; that seam, and what
-        `after` says of it, in bytes of `data`.
+        data: the text, from its beginning or where `after` said; seam: the last seam that is known; n_led: the ids
+        before it, which are taken off. Returns the ids up to the last seam; this seam, and what `after` says of it.
         """
         found = self.last(data, seam)
         if not found:
@@ -137,8 +132,7 @@ class Seams:
     def counted(self, data: bytes, step: int) -> tuple[Positions, Positions]:
         """Counts tokens between seams that are at least `step` bytes apart.
 
-        Returns the beginning of the text and its seams, int64[n], in bytes; the tokens before each, and all: int64[n +
-        1].
+        Returns the text's beginning and its seams, int64[n], in bytes; the tokens before each, and all: int64[n + 1].
         """
         text = np.frombuffer(data, np.uint8)
         begin = np.zeros(1, np.int64)

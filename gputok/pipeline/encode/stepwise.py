@@ -273,8 +273,7 @@ def encode(
 ) -> list[Encoding]:
     """Encodes texts and pairs of texts, in slices by several threads; the encodings are in the order of the inputs.
 
-    special: adds special tokens; offsets: computes all columns, not only ids; threads: None: all cores; slice_size:
-    characters of a slice.
+    special: adds special tokens; offsets: all columns, not only ids; threads: None: all cores; slice_size: characters.
     """
     slices = [(first, inputs[first:last]) for first, last in _slices(inputs, is_pretokenized, slice_size)]
     # One thread encodes a short text: asking for the number of cores would take a tenth of its time.
@@ -517,8 +516,7 @@ def _runs(segments: Iterable[tuple[str, bool]]) -> list[tuple[str, bool]]:
 def _cut_at_tokens(pipeline: Pipeline, whole: Pieces, runs: list[tuple[str, bool]], contents: frozenset[str]) -> Pieces:
     """Makes the protected tokens that trusted runs have alone pieces of their own; whole: the text as one piece.
 
-    A token that a normalizer made of a part of a character takes the whole character. As where tokens are found, those
-    that take white space may overlap.
+    A token made of a part of a character takes the whole character. Those that take white space may overlap.
     """
     is_trusted = [trusted for _, trusted in runs]
     begins = np.cumsum([0, *(len(text.encode()) for text, _ in runs)])[:-1][is_trusted]

@@ -37,8 +37,7 @@ _SLICE_BYTES = 1 << 20  # a thread encodes so many bytes of text at a time
 class WordTokens:
     """Encodes documents as a pipeline of a byte-level BPE does; fast if its pieces have several words.
 
-    words: finds the words that are looked up; any words give the same tokens. model: a BPE model to use instead of the
-    pipeline's; then with its `joints_of`.
+    words: finds words to look up: any give the same tokens; model: instead of the pipeline's, with its `joints_of`.
     """
 
     def __init__(self, pipeline: Pipeline, words: Automaton, model: BPE | None = None, joints: Any = None) -> None:

@@ -206,10 +206,7 @@ class Texts:
     def _by_threads(
         self, texts: list[str], n_characters: int, special: int, threads: int | None, only_ids: bool = False
     ) -> list[Any]:
-        """Returns what `encode_each` finds for each text.
-
-        Also for one thread: the cache of a thread grows, and Ctrl-C is noticed, after each chunk.
-        """
+        """Returns what `encode_each` finds. After a chunk, even of one thread, caches grow, and Ctrl-C is noticed."""
         n_threads = thread_count(threads)
         locked = 0 if n_threads > 1 else _LOCKED_BYTES
         least, most = _CHUNK_CHARACTERS

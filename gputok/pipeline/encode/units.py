@@ -137,10 +137,7 @@ def _new_encoder(dtype: np.dtype[Any]) -> Any:
 
 
 class Walked:
-    """Encodes by one walk over the text, in any number of threads; only units that a thread's cache lacks are encoded.
-
-    automaton: finds the units, which the way of the pipeline names.
-    """
+    """Encodes by the walk of an automaton, which finds the units; only those that a thread's cache lacks are new."""
 
     def __init__(self, pipeline: Pipeline, automaton: Automaton, dtype: np.dtype[Any]) -> None:
         self._pipeline, self._automaton, self._dtype = pipeline, automaton, dtype
