@@ -97,7 +97,7 @@ def text_offsets(array: Any) -> npt.NDArray[np.int32 | np.int64]:
 
 
 def check_offsets(offsets: Any, n_bytes: int, where: str) -> None:
-    """Raises ValueError unless offsets, integers[n + 1], rise from 0 or more to `n_bytes` at most; where: names the data.
+    """Raises ValueError unless offsets, integers[n + 1], rise from 0 or more to at most `n_bytes`; where: of the data.
 
     >>> import numpy as np
     >>> check_offsets(np.array([0, 4, 2]), 10, "the table")

@@ -285,10 +285,7 @@ def split_glob(url: str) -> tuple[str, str]:
 
 
 def glob_matches(names: list[str], magic: list[str]) -> bool:
-    """Says whether the names of a path match those of a pattern, by the rules of Python's glob.
-
-    `*` matches in one name, `**` any number of folders. Hidden names are left out.
-    """
+    """Says whether names of a path match a pattern by the rules of Python's glob; hidden names match no wildcard."""
     if not names or not magic:
         return names == magic
     if names[0].startswith(".") and not magic[0].startswith("."):

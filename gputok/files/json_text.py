@@ -39,10 +39,7 @@ class Packed(Protocol):
         ...
 
     def json(self, newline: str) -> Iterable[Buffer]:
-        """Returns the JSON text of the value in parts.
-
-        newline: a line feed and the indentation of the value; "": write everything in one line.
-        """
+        """Returns the JSON text in parts; newline: a line feed and the indentation, "": all in one line."""
         ...
 
 

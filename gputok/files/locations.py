@@ -225,10 +225,7 @@ def _own(file: Any) -> Any:
 
 
 class OpenFile(File):
-    """A file object of the caller in binary mode; it is read once, and left open.
-
-    name: its ending says what the file contains; shown: the name in errors. Both default to the file's own name.
-    """
+    """A file object of the caller in binary mode, read once and left open; name, shown: its own name if not given."""
 
     def __init__(self, file: Any, *, name: str | None = None, shown: str | None = None) -> None:
         own = getattr(file, "name", None) or getattr(file, "path", None)  # file objects of fsspec have a path

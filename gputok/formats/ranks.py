@@ -74,10 +74,7 @@ def _without_ids(model: BPE) -> BPE:
 
 
 def difference_to_ranks(model: BPE, ranks: npt.NDArray[np.integer[Any]]) -> str | None:
-    """Describes why a model does not give the tokens that its vocabulary gives by ranks; None: it gives the same.
-
-    ranks: int64[n_tokens], as in `merges_by_rank`.
-    """
+    """Says why a model doesn't give the tokens of `ranks`, as of `merges_by_rank`; None: it gives the same."""
     vocabulary = model.vocabulary
     vocabulary.require_own_ids("ranks of tokens")
     made = vocabulary.positions(model.merges[:, 2].astype(np.int64))
@@ -106,10 +103,7 @@ def difference_to_ranks(model: BPE, ranks: npt.NDArray[np.integer[Any]]) -> str 
 
 
 def tokens_without_merges(model: BPE, ranks: npt.NDArray[np.integer[Any]]) -> Positions:
-    """Returns the positions of the tokens that merges don't lead to, so that only a whole word can become one.
-
-    ranks: int64[n_tokens], as in `merges_by_rank`.
-    """
+    """Returns the positions of tokens that only a whole word becomes, no merges; ranks: as of `merges_by_rank`."""
     ordinary = np.flatnonzero(ranks >= 0)
     data, offsets = model.vocabulary.packed(ordinary)
     _, rows = _without_ids(model).encode_words(data, offsets[:-1], offsets[1:], byte_level=False)

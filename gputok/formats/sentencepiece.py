@@ -151,10 +151,7 @@ def tokenizer_of(proto: Any, pieces: PieceTable | None = None, *, added: bool = 
 
 
 def _normalizing_steps(spec: Any, *, as_suffix: bool, escape: bool) -> list[Any]:
-    """Returns the steps of the normalizer.
-
-    as_suffix: `▁` stands after words; escape: spaces become `▁` here, not in a Metaspace.
-    """
+    """Returns the steps of the normalizer; as_suffix: `▁` stands after words; escape: spaces become `▁` here."""
     charsmap, dummy = spec.precompiled_charsmap, spec.add_dummy_prefix
     steps: list[Any] = [normalizers.Precompiled(charsmap)] if charsmap else []
     # Where the map keeps a ▁ of the text, SentencePiece takes it for a space at the end, and for none at the start

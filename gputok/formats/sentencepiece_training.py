@@ -100,10 +100,7 @@ def train_model(
 
 
 def _words(pieces: Pieces, normalizer: Precompiled | None, *, as_suffix: bool) -> Pieces:
-    """Cuts lines, or parts of them, into words: what lies between spaces, with a `▁` before it, or else after it.
-
-    A `▁` of the text begins a word, or else ends it.
-    """
+    """Cuts lines into words at spaces, each of which gets a `▁`, and at each `▁` of the text: before, or else after."""
     if normalizer is not None:
         pieces = normalizer.apply(pieces)
     pieces = pieces.without_empty()

@@ -196,10 +196,7 @@ def tiktoken_parts(tokenizer: Tokenizer) -> tuple[dict[bytes, int], dict[str, An
 
 
 def pattern_of(tokenizer: Tokenizer) -> str:
-    """Returns the pattern of a tokenizer, in the syntax of tiktoken.
-
-    Raises ValueError if the tokenizer has a normalizer, or a pre-tokenizer other than one Split and ByteLevel.
-    """
+    """Returns a tokenizer's pattern in tiktoken's syntax; ValueError: it does more than one Split and ByteLevel."""
     if tokenizer.normalizer is not None:
         raise _impossible(f"it has a normalizer: {short(tokenizer.normalizer)}")
     steps = tokenizer.pre_tokenizer

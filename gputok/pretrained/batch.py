@@ -61,10 +61,7 @@ class BatchEncoding(UserDict):
         self.convert_to_tensors(tensor_type)
 
     def __getitem__(self, item: str | int | slice) -> Any:
-        """Returns a column by its name, or an encoding by the index of the text.
-
-        A slice selects encodings or, if there are none, rows of all columns.
-        """
+        """Returns a column by name, or encodings by index or slice; without encodings, a slice of all columns."""
         if isinstance(item, str):
             return self.data[item]
         if self._encodings is not None:

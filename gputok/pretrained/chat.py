@@ -111,10 +111,7 @@ def tool_schema(tool: Any) -> dict[str, Any]:
 
 
 def add_masks(batch: BatchEncoding, spans: list[list[Span]], is_batch: bool, return_tensors: str | None) -> None:
-    """Adds the column `assistant_masks` to encoded texts: 1 for tokens with characters of what the assistant wrote.
-
-    spans: of each text, what the assistant wrote.
-    """
+    """Adds the column `assistant_masks`: 1 for tokens in `spans`, of each text what the assistant wrote."""
     encodings, samples = batch.encodings or [], batch.get("overflow_to_sample_mapping")
     texts_of = range(len(encodings)) if samples is None else samples
     masks = list[list[int]]()
@@ -188,10 +185,7 @@ def _rendered(
 
 
 def _messages(conversation: Any, number: int) -> list[dict[str, Any]]:
-    """Copies the messages of a conversation as dicts, without fields that are None.
-
-    The reasoning of a model is copied to `reasoning_content` and `thinking`, the names that templates use.
-    """
+    """Copies messages as dicts without None; a model's reasoning gets both names that templates use."""
     given = getattr(conversation, "messages", conversation)
     messages = [_plain(message) for message in given] if isinstance(given, list | tuple) else []
     if not messages or not all(isinstance(message, dict) for message in messages):
@@ -309,10 +303,7 @@ def _compiled(template: str, authored: bool) -> Any:
 
 
 def write_templates(folder: pathlib.Path, templates: str | Mapping[str, str], filename_prefix: str | None) -> list[str]:
-    """Writes chat templates as files of a folder, and returns their paths; templates: by name, or the only one.
-
-    Raises ValueError if the name of a template cannot be the name of a file.
-    """
+    """Writes chat templates, by name or the only one, into a folder; returns paths. ValueError: no name of a file."""
     named = {"default": templates} if isinstance(templates, str) else templates
     prefix = f"{filename_prefix}-" if filename_prefix else ""
     with in_file(folder):

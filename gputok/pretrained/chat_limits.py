@@ -109,10 +109,7 @@ class LimitedGenerator(jinja2.compiler.CodeGenerator):
 
 
 class LimitedEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
-    """The sandbox with limits; call `begin` before each rendering.
-
-    joined: what joins the texts of a template.
-    """
+    """The sandbox with limits; call `begin` before each rendering. joined: what joins the texts of a template."""
 
     code_generator_class = LimitedGenerator
     intercepted_binops = frozenset({"*", "**", "+", "%"})

@@ -189,10 +189,7 @@ class SpecialTokens:
         return self.added_tokens_encoder
 
     def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
-        """Converts a token to its id, or several tokens to a list of ids.
-
-        A token that the vocabulary lacks has the id of `unk_token`, or None if that is not set.
-        """
+        """Converts one token or several to ids; one that the vocabulary lacks has that of `unk_token`, or None."""
         if isinstance(tokens, str):
             token_id = self._tokenizer.token_to_id(tokens)
             unknown = self._named.get("unk_token")

@@ -159,10 +159,7 @@ class PreTrainedTokenizer(SpecialTokens):
         self.update_post_processor()
 
     def update_post_processor(self) -> None:
-        """Replaces the post-processor by one that adds the tokens that `add_bos_token` and `add_eos_token` ask for.
-
-        Call this method after one of these tokens was changed.
-        """
+        """Makes the post-processor add what `add_bos_token` and `add_eos_token` ask for; call it if a token changed."""
         before = [(self.bos_token, self.bos_token_id)] if self.add_bos_token else []
         after = [(self.eos_token, self.eos_token_id)] if self.add_eos_token else []
         self._tokenizer.post_processor = around(before, after, before)

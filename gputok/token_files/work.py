@@ -44,10 +44,7 @@ _MOST_BYTES = 255  # of a name, in most file systems
 
 
 class Layout(NamedTuple):
-    """How documents are laid out in files: `FileOptions` that were checked.
-
-    Without `shard_tokens`, there is one shard, or a shard has as many ids as the format says.
-    """
+    """Checked `FileOptions`. Without `shard_tokens`, there is one shard, or the format says how large it is."""
 
     format: base.TokenFormat
     dtype: np.dtype[Any]
@@ -206,10 +203,7 @@ class Work:
     def write(
         self, batches: Callable[[int], Iterable[TokenBatch]], n_bytes: Callable[[], int], threads: int | None
     ) -> None:
-        """Writes all documents, unless that is done; n_bytes tells at the end how many bytes the documents had.
-
-        Other threads make the checksums of finished shards, while this one writes the next shard.
-        """
+        """Writes all documents, unless that is done; n_bytes is asked at the end. Other threads make checksums."""
         if self._run["complete"]:
             return
         part, self._pool = self._open_part(), ThreadPool(thread_count(threads), helps=True)
@@ -318,10 +312,7 @@ class Work:
         return facts, files | {name: name for name in self._form.beside(shard.name)}
 
     def _shuffled(self, part: _Part, rows: Positions) -> tuple[pathlib.Path, Positions]:
-        """Writes the documents in the order of the seed; returns the file and the new rows.
-
-        Reads the ids where they are in the file, some millions at a time, so that memory is bounded.
-        """
+        """Writes the documents in the order of the seed, some at a time; returns the file and the new rows."""
         size, data = self._layout.dtype.itemsize, base.mapped(part.ids_path, "u1")
         order = np.random.default_rng(self._layout.shuffle).permutation(part.n_documents)
         lengths = np.diff(rows)[order]
@@ -484,11 +475,7 @@ class _Part:
 
 @contextlib.contextmanager
 def opened(output: Output, fingerprint: str, tokenizer: dict[str, Any]) -> Iterator[Work]:
-    """Opens and locks the work folder of an output, which is made if it does not exist.
-
-    Raises BlockingIOError if another process writes the same output, NotADirectoryError if the name is a file or a
-    link.
-    """
+    """Opens or makes a work folder, locked. BlockingIOError: it is in use; NotADirectoryError: no folder."""
     folder = output.work
     with contextlib.suppress(FileExistsError):
         folder.mkdir()

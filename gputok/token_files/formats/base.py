@@ -148,14 +148,10 @@ class OpenShard(Protocol):
     """Some documents of a file."""
 
     @property
-    def n_documents(self) -> int:
-        """The number of documents."""
-        ...
+    def n_documents(self) -> int: ...
 
     @property
-    def n_ids(self) -> int:
-        """The number of ids."""
-        ...
+    def n_ids(self) -> int: ...
 
     def document(self, i: int) -> Array:
         """Returns the ids of a document; 0 <= i < n_documents."""
@@ -312,8 +308,5 @@ def batches(rows: Positions, n_ids: int = IDS_AT_ONCE) -> Iterable[tuple[int, in
 
 
 def gathered(data: Array, start: Positions, end: Positions) -> Array:
-    """Packs the bytes of slices start[i]:end[i] of an array of bytes one after the other: uint8[total].
-
-    The caller has checked that 0 <= start[i] <= end[i] <= len(data).
-    """
+    """Packs the bytes of slices start[i]:end[i], which must lie in it, one after the other: uint8[total]."""
     return gather(np.asarray(data), start, end)[0]
