@@ -311,9 +311,8 @@ def _take_turns(peers: Sequence[str], job: Callable[[str], Job], runs: int, repo
 
 
 def _row(peer: str, runs: Sequence[tuple[Any, float]], failure: str) -> PeerRow:
-    seconds, later, peak, runtime = (
-        [run[name] for run, _ in runs] for name in ("seconds", "later_seconds", "peak_bytes", "runtime_bytes")
-    )
+    names = "seconds", "later_seconds", "peak_bytes", "runtime_bytes"
+    seconds, later, peak, runtime = ([run[name] for run, _ in runs] for name in names)
     starts = [(run["import_seconds"], run["warm_seconds"]) for run, _ in runs]
     whole = [of_process for _, of_process in runs]
     return PeerRow(peer, version(peer) or "", seconds, whole, peak, runtime, starts, later, None, None, failure)

@@ -111,10 +111,8 @@ def check_offsets(offsets: Any, n_bytes: int, where: str) -> None:
         return
     is_wrong |= (offsets[:-1] < 0) | (offsets[1:] > n_bytes)
     row = int(np.argmax(is_wrong))
-    ends = offsets[row : row + 2].tolist()
-    raise ValueError(
-        f"{where}: row {row} begins at byte {ends[0]} and ends at byte {ends[-1]}; there are {n_bytes} bytes"
-    )
+    first, *_, last = offsets[row : row + 2].tolist()
+    raise ValueError(f"{where}: row {row} begins at byte {first} and ends at byte {last}; there are {n_bytes} bytes")
 
 
 def from_numpy(numbers: npt.NDArray[Any]) -> Any:

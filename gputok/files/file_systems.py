@@ -146,9 +146,8 @@ def local_path(name: str) -> str | None:
 
     parsed = urllib.parse.urlsplit(name)
     if parsed.netloc not in ("", "localhost"):
-        raise ValueError(
-            f"{name}: a file:// URL has three slashes before its path, file:///{parsed.netloc}{parsed.path}"
-        )
+        right = f"file:///{parsed.netloc}{parsed.path}"
+        raise ValueError(f"{name}: a file:// URL has three slashes before its path, {right}")
     path = name.split("://", 1)[1].removeprefix("localhost")
     return urllib.parse.unquote(path)
 
@@ -242,10 +241,8 @@ def _open_fsspec(url: str, scheme: str, storage_options: StorageOptions, known: 
     except ValueError as error:
         if "rotocol not known" not in str(error):
             raise
-        raise ValueError(
-            f"{scheme}:// is unknown; pyarrow reads {', '.join(NATIVE)}, and fsspec reads the schemes that "
-            f"fsspec.available_protocols() lists"
-        ) from None
+        theirs = "fsspec reads the schemes that fsspec.available_protocols() lists"
+        raise ValueError(f"{scheme}:// is unknown; pyarrow reads {', '.join(NATIVE)}, and {theirs}") from None
     except TypeError as error:
         raise ValueError(f"storage_options: {error}") from None
     return known.setdefault(f"{id(inner)}", fs.PyFileSystem(fs.FSSpecHandler(inner))), path

@@ -197,10 +197,9 @@ def _byte_level(values: _Values, pattern: str | None) -> Tokenizer:
         patterns = SPLITS[pre]
     else:
         found = "names no pattern" if pre in (None, "default") else f"names the unknown pattern {short(pre)}"
-        raise ValueError(
-            f"the file {found} to cut text (tokenizer.ggml.pre); pass pattern=, one of "
-            f"{', '.join(PATTERNS)} or a regular expression. Known values: {', '.join(sorted(SPLITS))}"
-        )
+        how = f"pass pattern=, one of {', '.join(PATTERNS)} or a regular expression"
+        known = f"Known values: {', '.join(sorted(SPLITS))}"
+        raise ValueError(f"the file {found} to cut text (tokenizer.ggml.pre); {how}. {known}")
     merges = values.get("merges")
     if merges is None:
         raise ValueError("a byte-level BPE needs merges (tokenizer.ggml.merges)")

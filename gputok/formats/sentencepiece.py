@@ -288,9 +288,8 @@ def _check_symbols(symbols: list[str], steps: list[Any]) -> None:
     for symbol in symbols:
         normalized = inner.normalize_str(symbol)
         if " " in symbol or normalized.replace(" ", SPACE) != symbol:
-            raise _not_expressed(
-                f"the user-defined symbol {short(symbol)}, which its normalization changes to {short(normalized)}"
-            )
+            changes = f"its normalization changes to {short(normalized)}"
+            raise _not_expressed(f"the user-defined symbol {short(symbol)}, which {changes}")
 
 
 def _unigram(pieces: PieceTable, byte_fallback: bool) -> models.Unigram:
@@ -608,9 +607,8 @@ class _Spaces:
         # The nmt rules make spaces of all white space
         kept = [each for each in _WHITE_SPACE * bool(self.all_white_space_by) if normalize(each) not in ("", " ")]
         if kept:
-            raise _impossible(
-                f"{self.all_white_space_by} removes {short(kept[0])}, but SentencePiece removes only spaces"
-            )
+            removed = f"{self.all_white_space_by} removes {short(kept[0])}"
+            raise _impossible(f"{removed}, but SentencePiece removes only spaces")
         if not self.escape:
             raise _impossible(f"spaces don't become {SPACE}: neither by Replace(' ', '{SPACE}') nor by Metaspace")
 

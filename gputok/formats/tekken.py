@@ -118,10 +118,8 @@ def save_tekken(tokenizer: Tokenizer, path: str | os.PathLike[str], *, version: 
         )
     if [*ranks][:256] != (alphabet := [bytes([byte]) for byte in range(256)]):
         wrong = next(i for i in range(256) if [*ranks][i] != alphabet[i])
-        raise ValueError(
-            "in a tekken.json, the 256 bytes in order follow the special tokens; in this tokenizer, token "
-            f"{wrong} after the special tokens is {short([*ranks][wrong])}"
-        )
+        found = f"in this tokenizer, token {wrong} after the special tokens is {short([*ranks][wrong])}"
+        raise ValueError(f"in a tekken.json, the 256 bytes in order follow the special tokens; {found}")
     value = {
         "config": {
             "pattern": options["pat_str"],

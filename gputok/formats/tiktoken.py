@@ -68,10 +68,8 @@ def from_tiktoken(
         data, name = bytes_of(source)
         ranks = read_ranks(data, name)
     if pattern is None:
-        raise ValueError(
-            f"{name}: a tiktoken file doesn't contain the pattern that cuts text; pass pattern=, one of "
-            f"{', '.join(PATTERNS)} or a regular expression"
-        )
+        how = f"pass pattern=, one of {', '.join(PATTERNS)} or a regular expression"
+        raise ValueError(f"{name}: a tiktoken file doesn't contain the pattern that cuts text; {how}")
     return by_ranks(ranks, pattern, special_tokens or {}, name)
 
 
@@ -214,9 +212,8 @@ def pattern_of(tokenizer: Tokenizer) -> str:
     # tokenizer.json has it; if it is kept, the pattern must match it, too.
     kept = form.get("behavior"), form.get("invert")
     if "Regex" not in form.get("pattern", {}) or kept not in (("Isolated", False), ("Removed", True)):
-        raise _impossible(
-            "it does not cut text by one pattern whose matches are words (Split, isolated; or removed and inverted)"
-        )
+        split = "Split, isolated; or removed and inverted"
+        raise _impossible(f"it does not cut text by one pattern whose matches are words ({split})")
     regex = form["pattern"]["Regex"]
     try:
         return to_rust(regex, with_gaps=kept[0] == "Isolated" and not _gapless(regex))

@@ -99,14 +99,11 @@ def train_new_from_iterator(
         ['<s>', 'lowe', 'r']
     """
     if isinstance(tokenizer, PreTrainedTokenizer):
-        return tokenizer.train_new_from_iterator(
-            corpus, vocab_size, new_special_tokens=new_special_tokens, special_tokens_map=special_tokens_map, **options
-        )
+        options |= {"new_special_tokens": new_special_tokens, "special_tokens_map": special_tokens_map}
+        return tokenizer.train_new_from_iterator(corpus, vocab_size, **options)
     if not isinstance(tokenizer, Tokenizer) and not hasattr(tokenizer, "backend_tokenizer"):
-        raise TypeError(
-            f"{type(tokenizer).__name__} has no model that can be trained: pass a fast tokenizer of transformers, or "
-            "one of gputok"
-        )
+        instead = "pass a fast tokenizer of transformers, or one of gputok"
+        raise TypeError(f"{type(tokenizer).__name__} has no model that can be trained: {instead}")
     renamed, new = dict(special_tokens_map or {}), [*(new_special_tokens or ())]
     if isinstance(tokenizer, Tokenizer):
         trained = retrain(tokenizer, corpus, vocab_size, new, renamed, **options)

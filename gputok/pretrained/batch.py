@@ -212,10 +212,9 @@ def _array(name: str, column: Any) -> np.ndarray:
         array = np.asarray(column)
     except ValueError:  # NumPy's word for rows of different lengths
         lengths = sorted({len(row) for row in column})
-        raise ValueError(
-            f"{name} cannot be an array: its texts have {lengths[0]} to {lengths[-1]} tokens; pass padding=True, and "
-            "truncation=True if they are too long"
-        ) from None
+        texts = f"its texts have {lengths[0]} to {lengths[-1]} tokens"
+        how = "pass padding=True, and truncation=True if they are too long"
+        raise ValueError(f"{name} cannot be an array: {texts}; {how}") from None
     if array.dtype == object:
         raise ValueError(f"{name} cannot be an array of numbers: it holds {column!r}"[:300])
     return array.astype(np.int64, copy=False) if array.dtype.kind == "u" or not array.size else array

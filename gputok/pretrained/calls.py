@@ -50,9 +50,8 @@ def limits(
         max_length = model_max_length
     both = truncation != "do_not_truncate" and padding != "do_not_pad"
     if both and pad_to_multiple_of and max_length is not None and max_length % pad_to_multiple_of:
-        raise ValueError(
-            f"texts cannot be cut to {max_length} tokens and be padded to a multiple of {pad_to_multiple_of} at once"
-        )
+        padded = f"padded to a multiple of {pad_to_multiple_of}"
+        raise ValueError(f"texts cannot be cut to {max_length} tokens and be {padded} at once")
     return Limits(padding, truncation, max_length, pad_to_multiple_of)
 
 

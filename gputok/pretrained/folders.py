@@ -38,10 +38,8 @@ OLD_FILES = (SPECIAL_TOKENS, "added_tokens.json")
 _MOST_RESERVED = 1 << 16
 """The most ids that a tiktoken file lacks and that get a name; Llama 3 has 256."""
 
-VOCABULARIES = (
-    *("vocab.json", "merges.txt", "vocab.txt", "tokenizer.model", "spiece.model", "tiktoken.model"),
-    "tekken.json",
-)
+_OF_MODEL = ("tokenizer.model", "spiece.model", "tiktoken.model")
+VOCABULARIES = ("vocab.json", "merges.txt", "vocab.txt", *_OF_MODEL, "tekken.json")
 
 _OF_HUB = ("revision", "token", "cache_dir", "local_files_only", "force_download")
 """The options of `snapshot_download` that programs give."""
@@ -123,11 +121,9 @@ _SETTINGS: dict[str, checks.Check] = {
     "additional_special_tokens": _tokens,
     "model_specific_special_tokens": _named,
     "chat_template": _chat_template,
-    **dict.fromkeys(
-        "add_prefix_space add_bos_token add_eos_token clean_up_tokenization_spaces do_lower_case legacy "
-        "split_special_tokens strip_accents tokenize_chinese_chars".split(),
-        checks.switch,
-    ),
+    **dict.fromkeys(("add_prefix_space", "add_bos_token", "add_eos_token", "split_special_tokens"), checks.switch),
+    **dict.fromkeys(("do_lower_case", "legacy", "strip_accents", "tokenize_chinese_chars"), checks.switch),
+    "clean_up_tokenization_spaces": checks.switch,
     **dict.fromkeys(NAMES, _token),
 }
 """Setting -> what it must be, or null; other settings are kept as they are."""
@@ -266,7 +262,7 @@ def _open(folder: pathlib.Path, name: str, config: dict[str, Any]) -> Tokenizer:
         return _gpt2(there["vocab.json"], there["merges.txt"], config, roberta="Roberta" in name or "Bart" in name)
     if "tekken.json" in there:
         return from_tekken(there["tekken.json"])
-    for file in ("tokenizer.model", "spiece.model", "tiktoken.model"):
+    for file in _OF_MODEL:
         if file in there:
             data = pathlib.Path(there[file]).read_bytes()
             tiktoken = tokenizer_kinds.kind_of(data) == "tiktoken"

@@ -33,10 +33,8 @@ def set_step(tokenizer: Tokenizer, name: str, value: Any, *, needed: bool = True
     steps = {kind: getattr(tokenizer, kind) for kind in bases}
     forms = {kind: step and step.to_dict() for kind, step in steps.items()}
     if not STEPS[name](forms, value) and needed and value is not _WITHOUT[name]:
-        raise ValueError(
-            f"{name}={value}: no step of this tokenizer can do that (its steps are {_named(forms)}); change the steps of "
-            "tokenizer.backend_tokenizer instead"
-        )
+        cannot = f"no step of this tokenizer can do that (its steps are {_named(forms)})"
+        raise ValueError(f"{name}={value}: {cannot}; change the steps of tokenizer.backend_tokenizer instead")
     for kind, form in forms.items():
         if form != (steps[kind] and steps[kind].to_dict()):
             setattr(tokenizer, kind, form and bases[kind].from_dict(form))

@@ -89,10 +89,8 @@ class Report:
         of, scripts = self.text, dict(zip(self.text.scripts, self.text.script_characters.tolist(), strict=True))
         text = {"documents": of.n_documents, "bytes": of.n_bytes, "characters": of.n_characters}
         text = {**text, "words": of.n_words, "scripts": scripts}
-        rows = [
-            {"name": one.name, **dict(zip(COLUMNS, one.row(), strict=True)), "unknown tokens": one.n_unknown}
-            for one in self.tokenizers
-        ]
+        named = [(one, dict(zip(COLUMNS, one.row(), strict=True))) for one in self.tokenizers]
+        rows = [{"name": one.name, **numbers, "unknown tokens": one.n_unknown} for one, numbers in named]
         groups = {} if self.groups is None else {"groups": self.groups.to_dict()}
         return {"text": text, "tokenizers": rows, **groups}
 

@@ -177,9 +177,8 @@ class Grouping:
     def _check(self) -> None:
         source, column = self._source, self._column
         if source.is_open or (not source.is_files and not is_columnar(source.content)):
-            raise ValueError(
-                f"group_by={column!r}: the corpus is read twice, for its text and this column: give files or a table"
-            )
+            why = "the corpus is read twice, for its text and this column"
+            raise ValueError(f"group_by={column!r}: {why}: give files or a table")
         for place in source.content if source.is_files else []:
             if not file_kind(place.file)[0]:
                 raise ValueError(f"group_by={column!r}: {place.file} is plain text, which has no columns")

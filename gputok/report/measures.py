@@ -211,9 +211,8 @@ def measure(
     names = tuple(SCRIPTS[script] for script in scripts)
     text = Text(n_documents, n_bytes, n_characters, n_words, names, of_script[scripts])
     passages = samples.passages()
-    measured = [
-        _measures(name, one, text, usage[name], histogram, scripts, passages) for name, one in tokenizers.items()
-    ]
+    about = histogram, scripts, passages
+    measured = (_measures(name, one, text, usage[name], *about) for name, one in tokenizers.items())
     return text, tuple(measured), tuple("".join(documents) for documents in passages)
 
 

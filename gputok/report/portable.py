@@ -49,9 +49,8 @@ def portable(pipeline: Pipeline, most_bytes: int | None = MOST_BYTES) -> dict[st
     kit |= {"splits": _splits(pipeline.pre_tokenizer), "model": _model(pipeline.model)}
     size = len(json.dumps(kit, ensure_ascii=False, separators=(",", ":")).encode())
     if most_bytes is not None and size > most_bytes:
-        raise NotPortable(
-            f"it takes {size / 1e6:.1f} MB, more than the {most_bytes / 1e6:.1f} MB of most_bytes= (--most-bytes)"
-        )
+        most = f"{most_bytes / 1e6:.1f} MB of most_bytes= (--most-bytes)"
+        raise NotPortable(f"it takes {size / 1e6:.1f} MB, more than the {most}")
     return kit
 
 

@@ -148,10 +148,8 @@ def _dtype_of(form: TokenFormat, vocab_size: int, dtype: Any) -> np.dtype[Any]:
                 f"dtype={found.name}: the format {form.name} stores {' or '.join(form.dtypes)}, no other dtype"
             )
     if vocab_size - 1 > np.iinfo(found).max:
-        raise ValueError(
-            f"format {form.name}: the largest id of the tokenizer is {vocab_size - 1:,}, which does not fit in "
-            f"{found.name}; choose another {'format' if dtype is None else 'dtype'}"
-        )
+        not_in = f"which does not fit in {found.name}; choose another {'format' if dtype is None else 'dtype'}"
+        raise ValueError(f"format {form.name}: the largest id of the tokenizer is {vocab_size - 1:,}, {not_in}")
     return found
 
 
@@ -377,10 +375,8 @@ def _open_local(path: pathlib.Path, name: str, format: str | None) -> TokenFiles
         if not path.exists():
             raise FileNotFoundError(f"{name}: no such file, and no output of ids of that name")
         kind = "a folder" if path.is_dir() else path.suffix or "a file without ending"
-        raise ValueError(
-            f"{name}: expected a file of ids ({', '.join(KINDS)}) or another output of the formats "
-            f"{', '.join(FORMATS)}, got {kind}"
-        )
+        wanted = f"a file of ids ({', '.join(KINDS)}) or another output of the formats {', '.join(FORMATS)}"
+        raise ValueError(f"{name}: expected {wanted}, got {kind}")
     paths = form.data_paths(path)
     if not paths:
         raise FileNotFoundError(f"{name}: no files of the format {form.name}")

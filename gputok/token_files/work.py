@@ -243,11 +243,10 @@ class Work:
                 added = rows[first : last + 1]
                 self._form.check_rows(added, part.first_document + part.n_documents, str(self._output.path))
                 part.add(ids, added)
-                if part.n_ids > (most_ids := self._form.most_ids):
-                    raise ValueError(
-                        f"{self._output.path}: format={self._form.name!r} stores at most {most_ids:,} ids in a file; "
-                        f"choose shard_tokens= (--shard-tokens), at most {most_ids:,}"
-                    )
+                if part.n_ids > self._form.most_ids:
+                    most, how = f"at most {self._form.most_ids:,}", "choose shard_tokens= (--shard-tokens)"
+                    stores = f"format={self._form.name!r} stores {most} ids in a file"
+                    raise ValueError(f"{self._output.path}: {stores}; {how}, {most}")
             if last < n:
                 self._finish(part)
                 part.close()
@@ -279,10 +278,8 @@ class Work:
         if rows[-1] or not self._output.is_folder:
             facts, files = self._make(shard, ids)
         del ids
-        made = [
-            {"name": name, "bytes": (self._folder / work).stat().st_size, "sha256": "", "work": work}
-            for name, work in files.items()
-        ]
+        sized = [(name, work, (self._folder / work).stat().st_size) for name, work in files.items()]
+        made = [{"name": name, "bytes": size, "sha256": "", "work": work} for name, work, size in sized]
         numbers = {"documents": part.n_documents, "stored": facts.documents, "rest": n_rest}
         self._shards.append({**facts._asdict(), **numbers, "files": made})
         self._save()

@@ -49,10 +49,8 @@ def chosen(output: str, name: str | None) -> TokenFormat:
     suffix = pathlib.PurePath(output).suffix
     if name is None:
         if suffix not in KINDS:
-            raise ValueError(
-                f"{output}: cannot write ids as {suffix or 'a file without ending'}; use {', '.join(KINDS)}, or "
-                f"format= (--format): {', '.join(FORMATS)}"
-            )
+            instead = f"use {', '.join(KINDS)}, or format= (--format): {', '.join(FORMATS)}"
+            raise ValueError(f"{output}: cannot write ids as {suffix or 'a file without ending'}; {instead}")
         return FORMATS[suffix[1:]]
     if name not in FORMATS:
         raise ValueError(f"format={name!r}: expected one of {', '.join(FORMATS)}")

@@ -191,8 +191,7 @@ def _encoding(entry: dict[str, Any], index: pathlib.Path, name: str) -> tuple[np
     encoding = str(encodings[0]) if is_one and encodings else ""
     found = re.fullmatch(r"ndarray:([a-z0-9]+)(?::([1-9][0-9]{0,9}))?", encoding)
     if found is None or found[1] not in Mds.dtypes:
-        raise ValueError(
-            f"{index}: column_encodings of {short(name)}: expected a column {_COLUMN!r} of ndarray:INTEGERS or "
-            f"ndarray:INTEGERS:LENGTH, got {short(names)} and {short(encodings)}"
-        )
+        wanted = f"a column {_COLUMN!r} of ndarray:INTEGERS or ndarray:INTEGERS:LENGTH"
+        got = f"{short(names)} and {short(encodings)}"
+        raise ValueError(f"{index}: column_encodings of {short(name)}: expected {wanted}, got {got}")
     return np.dtype(found[1]), int(found[2]) if found[2] else None

@@ -103,10 +103,8 @@ class Megatron(base.TokenFormat):
             raise ValueError(f"{index}: type: expected one of {[*_CODES]} (integers), got {code}")
         modes = _HEADER.size + 12 * n_sequences + 8 * n_documents
         if len(data) not in (modes, modes + n_sequences):  # a byte for each sequence, if there are images
-            raise ValueError(
-                f"{index}: number of sequences, length of the document index: {n_sequences:,} and {n_documents:,} need "
-                f"{modes:,} bytes, but the file has {len(data):,}"
-            )
+            need = f"{n_sequences:,} and {n_documents:,} need {modes:,} bytes, but the file has {len(data):,}"
+            raise ValueError(f"{index}: number of sequences, length of the document index: {need}")
         counts = n_sequences, n_sequences, n_documents
         at = itertools.accumulate((4 * n_sequences, 8 * n_sequences), initial=_HEADER.size)
         each = zip(("<i4", "<i8", "<i8"), counts, at, strict=True)
@@ -135,6 +133,5 @@ def _check_sequences(index: pathlib.Path, lengths: Array, pointers: Array, ids: 
             )
         n_before = int(ends[-1])
     if n_before != len(ids):
-        raise ValueError(
-            f"{index}: lengths of sequences: {n_before:,} ids together, but the .bin file has {len(ids):,}"
-        )
+        together = f"{n_before:,} ids together"
+        raise ValueError(f"{index}: lengths of sequences: {together}, but the .bin file has {len(ids):,}")
