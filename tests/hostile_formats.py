@@ -497,7 +497,7 @@ def try_ids(name: str) -> Callable[[pathlib.Path], None]:
         from gputok.token_files import token_files
 
         tokenizer = Tokenizer.from_str(tokenizer_json())
-        for batch in token_files.read(path.with_name(name)):
+        for batch in token_files.open_tokens(path.with_name(name)).batches():
             assert batch.ids.dtype.kind in "iu" and batch.rows.dtype == np.int64
             rows = [row.tolist() for row in np.split(batch.ids, batch.rows[1:-1])]
             assert batch.rows[0] == 0 and batch.rows[-1] == len(batch.ids) and (np.diff(batch.rows) >= 0).all()

@@ -178,7 +178,7 @@ def _ids(file: str, storage: dict[str, Any]) -> Iterator[list[Any]]:
     from gputok.token_files import token_files
 
     if file != options.STANDARD and token_files.is_output(file):
-        for ids, rows in token_files.read(file, storage):
+        for ids, rows in token_files.open_tokens(file, storage_options=storage).batches():
             yield [ids[first:last] for first, last in itertools.pairwise(rows.tolist())]
         return
     with contextlib.ExitStack() as opened:

@@ -212,19 +212,15 @@ def _remove_left(target: pathlib.Path) -> None:
     with contextlib.suppress(OSError):  # a folder in which one may write, and not read
         names = os.listdir(target.parent)
     for name in names:  # `glob` would compile a pattern for each new name
-        if name.startswith(begin) and len(name) == len(begin) + _N_RANDOM and _TEMPORARY.fullmatch(name):
-            _remove_unless_locked(target.parent / name)
-
-
-def _remove_unless_locked(path: pathlib.Path) -> None:
-    """Removes the temporary file of a dead process; without locks, which tell that it is dead, the file stays."""
-    with contextlib.suppress(OSError):  # the file does not exist any more, or belongs to another user
-        descriptor = os.open(path, os.O_RDWR | _NO_LINK)
-        try:
-            if _lock(descriptor):
-                path.unlink()
-        finally:
-            os.close(descriptor)
+        if not name.startswith(begin) or len(name) != len(begin) + _N_RANDOM or not _TEMPORARY.fullmatch(name):
+            continue
+        with contextlib.suppress(OSError):  # the file does not exist any more, or belongs to another user
+            descriptor = os.open(target.parent / name, os.O_RDWR | _NO_LINK)
+            try:
+                if _lock(descriptor):  # without locks, which tell that a process is dead, the file stays
+                    os.unlink(target.parent / name)
+            finally:
+                os.close(descriptor)
 
 
 def _lock(descriptor: int) -> bool | None:

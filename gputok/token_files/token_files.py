@@ -32,7 +32,7 @@ from gputok.token_files.manifest import INSIDE, Manifest, manifest_name, manifes
 from gputok.token_files.work import Layout, Output, opened
 from gputok.types import Array, FileFormat
 
-__all__ = ["KINDS", "Layout", "TokenBatch", "TokenFiles", "Written", "layout_of", "open_tokens", "read", "write"]
+__all__ = ["KINDS", "Layout", "TokenBatch", "TokenFiles", "Written", "layout_of", "open_tokens", "write"]
 
 _ROWS_AT_ONCE = 1 << 13  # documents that are read together
 _IDS_AT_ONCE = 1 << 22
@@ -335,19 +335,13 @@ def open_tokens(
     return tokens
 
 
-def read(path: str | os.PathLike[str], storage_options: StorageOptions = None) -> Iterator[TokenBatch]:
-    """Reads files that `write` wrote, some documents at a time, in order; see `open_tokens`."""
-    yield from open_tokens(path, storage_options=storage_options).batches()
-
-
 def manifests(path: str | os.PathLike[str]) -> list[Manifest]:
     """Returns the manifest of an output on this machine, or all of a folder; FileNotFoundError: there is none."""
     local = pathlib.Path(path)
     found = manifests_in(local) if local.is_dir() else [_manifest_of(local)]
-    read = [Manifest(manifest) for manifest in found if manifest is not None]
-    if not read:
+    if not any(found):
         raise FileNotFoundError(f"{path}: no manifest of files of ids (NAME.manifest.json or manifest.json)")
-    return read
+    return [Manifest(manifest) for manifest in found if manifest is not None]
 
 
 def is_output(path: str) -> bool:

@@ -313,7 +313,7 @@ class Work:
         size, data = self._layout.dtype.itemsize, base.mapped(part.ids_path, "u1")
         order = np.random.default_rng(self._layout.shuffle).permutation(part.n_documents)
         lengths = np.diff(rows)[order]
-        new_rows = base.rows_of(lengths)
+        new_rows = np.append(0, np.cumsum(lengths))
         start = part.n_before + rows[:-1][order] * size
         path = part.ids_path.with_name(f"shuffled-{part.number:05d}")
         base.write_file(path, data[: part.n_before])

@@ -180,7 +180,7 @@ def test_training_counting_and_encoding(memory, tmp_path, tokenizer):
     for kind in token_files.KINDS:
         tokenizer.encode_corpus("memory://d/*.txt", f"memory://out/ids{kind}")
         tokenizer.encode_corpus(tmp_path / "a.txt", tmp_path / f"ids{kind}")
-        remote, local = ([*token_files.read(f"{at}/ids{kind}")] for at in ("memory://out", tmp_path))
+        remote, local = ([*token_files.open_tokens(f"{at}/ids{kind}").batches()] for at in ("memory://out", tmp_path))
         assert len(remote) == len(local)
         for ours, theirs in zip(remote, local, strict=True):
             assert np.array_equal(ours.ids, theirs.ids) and np.array_equal(ours.rows, theirs.rows)
@@ -232,11 +232,11 @@ def test_an_upload_that_failed_is_all_that_is_done_again(memory, monkeypatch, to
     with monkeypatch.context() as patch:
         patch.setattr("gputok.pipeline.encode.corpus.encode_corpus", None)
         tokenizer.encode_corpus("memory://d/a.txt", "memory://out/ids.npy")
-    assert len([*token_files.read("memory://out/ids.npy")]) == 1
+    assert len([*token_files.open_tokens("memory://out/ids.npy").batches()]) == 1
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     memory.pipe("/d/a.txt", b"a cab\n" * 10)  # another corpus is encoded anew
     tokenizer.encode_corpus("memory://d/a.txt", "memory://out/ids.npy")
-    assert sum(batch.n_documents for batch in token_files.read("memory://out/ids.npy")) == 10
+    assert sum(batch.n_documents for batch in token_files.open_tokens("memory://out/ids.npy").batches()) == 10
 
 
 def test_outputs_that_cannot_be_written(memory, tokenizer):

@@ -153,8 +153,8 @@ def test_training_counting_and_encoding(s3, tokenizer, tmp_path, capsys):
     for kind in token_files.KINDS:
         tokenizer.encode_corpus(url, f"s3://books/made/ids{kind}", **storage)
         tokenizer.encode_corpus(tmp_path / "a.txt", tmp_path / f"ids{kind}")
-        remote = [*token_files.read(f"s3://books/made/ids{kind}", s3.options)]
-        local = [*token_files.read(tmp_path / f"ids{kind}")]
+        remote = [*token_files.open_tokens(f"s3://books/made/ids{kind}", storage_options=s3.options).batches()]
+        local = [*token_files.open_tokens(tmp_path / f"ids{kind}").batches()]
         assert [batch.ids.tolist() for batch in remote] == [batch.ids.tolist() for batch in local]
     options = [f"--storage-option={name}={value}" for name, value in s3.options.items()]
     for arguments in [
@@ -231,7 +231,10 @@ def test_a_server_that_goes_away_before_the_upload(s3, tokenizer, tmp_path, monk
     assert keys(s3) == ["a.txt", "ids.npy"]
     assert s3.client().get_object(Bucket="books", Key="ids.npy")["Body"].read() == b"old"
     tokenizer.encode_corpus(url, old, storage_options=s3.options)
-    (ids,) = (np.concatenate([batch.ids for batch in token_files.read(old, s3.options)]) for _ in "1")
+    (ids,) = (
+        np.concatenate([batch.ids for batch in token_files.open_tokens(old, storage_options=s3.options).batches()])
+        for _ in "1"
+    )
     assert tokenizer.decode(ids.tolist()) == TEXT
     assert [path for path in pathlib.Path(tmp_path).rglob("*") if path.is_file()] == []
 

@@ -29,7 +29,7 @@ def batches(n_done: int, *, size: int = 7, stop: int | None = None):
 
 def documents(path) -> list[list[int]]:
     found = []
-    for ids, rows in token_files.read(path):
+    for ids, rows in token_files.open_tokens(path).batches():
         assert rows[0] == 0 and rows[-1] == len(ids)
         found += [ids[a:b].tolist() for a, b in itertools.pairwise(rows)]
     return found
@@ -100,13 +100,13 @@ def test_output_names_of_unknown_formats(tmp_path):
     with pytest.raises(ValueError, match=r"cannot write ids as \.txt; use \.npy, \.bin"):
         token_files.write(tmp_path / "a.txt", batches, layout_of(tmp_path / "a.txt", 300), "run")
     with pytest.raises(FileNotFoundError, match=r"a\.txt: no such file"):
-        next(token_files.read(tmp_path / "a.txt"))
+        next(token_files.open_tokens(tmp_path / "a.txt").batches())
     with pytest.raises(FileNotFoundError, match="does not exist"):
         token_files.write(tmp_path / "none" / "a.npy", batches, layout_of(tmp_path / "none" / "a.npy", 300), "run")
     assert os.listdir(tmp_path) == []
     (tmp_path / "a.txt").write_text("no ids")
     with pytest.raises(ValueError, match=r"expected a file of ids .*, got \.txt"):
-        next(token_files.read(tmp_path / "a.txt"))
+        next(token_files.open_tokens(tmp_path / "a.txt").batches())
 
 
 def _of_two_words():

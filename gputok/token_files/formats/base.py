@@ -153,24 +153,12 @@ class OpenShard(Protocol):
     @property
     def n_ids(self) -> int: ...
 
-    def document(self, i: int) -> Array:
-        """Returns the ids of a document; 0 <= i < n_documents."""
-        ...
-
-    def batch(self, first: int, last: int) -> TokenBatch:
-        """Returns the documents first:last."""
-        ...
+    def document(self, i: int) -> Array: ...  # its ids; 0 <= i < n_documents
+    def batch(self, first: int, last: int) -> TokenBatch: ...  # the documents first:last
 
 
-class Contiguous(NamedTuple):
-    """Documents whose ids lie one after the other."""
-
-    ids: Array  # of all documents, mapped from a file
-    rows: Array  # int64 or uint64[n_documents + 1]
-
-    @property
-    def n_documents(self) -> int:
-        return len(self.rows) - 1
+class Contiguous(TokenBatch):
+    """Documents whose ids lie one after the other, mapped from a file; rows: int64 or uint64."""
 
     @property
     def n_ids(self) -> int:
@@ -185,13 +173,6 @@ class Contiguous(NamedTuple):
 
 
 # -- what several formats need
-
-
-def rows_of(lengths: Array) -> Positions:
-    """Returns where documents of these lengths begin, one after the other, and the end: int64[n_documents + 1]."""
-    rows = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=rows[1:])
-    return rows
 
 
 def ids_of_size(path: pathlib.Path, n_ids: int, where: str) -> Array:

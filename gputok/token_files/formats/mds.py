@@ -151,7 +151,7 @@ def _spans(path: pathlib.Path, data: Array, offsets: Positions, dtype: np.dtype[
         has = np.flatnonzero(byte < 1 << (kinds & 3))
         lengths[has] |= data[at[has] + 5 + byte].astype(np.int64) << 8 * byte
     _none_wrong(heads + lengths * dtype.itemsize != sizes, path, "length of sample")
-    return _Spans(data, at + heads, base.rows_of(lengths), dtype)
+    return _Spans(data, at + heads, np.append(0, np.cumsum(lengths)), dtype)
 
 
 def _none_wrong(wrong: Array, path: pathlib.Path, field: str) -> None:

@@ -72,7 +72,7 @@ class Megatron(base.TokenFormat):
         code = next(code for code, name in _CODES.items() if np.dtype(name) == dtype)
         lengths = np.diff(shard.rows)
         kept = lengths > 0
-        documents = base.rows_of(kept)
+        documents = np.append(0, np.cumsum(kept))
         base.write_file(
             folder / self.beside(shard.name)[0],
             _HEADER.pack(_MAGIC, 1, code, int(documents[-1]), len(documents)),
