@@ -3,13 +3,12 @@
     train(text, against=[...])    trains a vocabulary on a file of lines
     encode(text, against=[...])   encodes a file, as documents of about 4 kB or as lines, to ids in memory
 
-A run imports the package and does the work once on the first KB of the text. Then the clock runs from the call until the
-output has its final name (train), or until all ids exist in the peer's own form (encode). Then the same process encodes the
-text again: a tokenizer that caches words is faster than in the first pass, whose speed is that of a corpus. The peak memory
-of the work is the peak of the process, minus its peak before the clock started; the latter is shown as the memory of the
-runtime. The peers take turns, so that a noisy minute affects all of them. Before the first run, the results are compared
-on a sample.
-On a GPU, gputok on the CPU is one of the peers.
+A run imports the package and does the work once on the first KB of the text. Then the clock runs from the call until
+the output has its final name (train), or until all ids exist in the peer's own form (encode). Then the same process
+encodes the text again: a tokenizer that caches words is faster than in the first pass, whose speed is that of a corpus.
+The peak memory of the work is the peak of the process minus that before the clock started, the memory of the runtime.
+The peers take turns, so that a noisy minute affects all of them. Before the first run, the results are compared on a
+sample. On a GPU, gputok on the CPU is one of the peers.
 """
 
 from __future__ import annotations
@@ -49,9 +48,7 @@ class PeerRow(NamedTuple):
     process_seconds: list[float]  # of the whole process
     peak_bytes: list[int]  # peak memory of the work
     runtime_bytes: list[int]  # peak memory before the work
-    start_seconds: list[
-        tuple[float, float]
-    ]  # the parts of process_seconds for importing the package and for the first KB
+    start_seconds: list[tuple[float, float]]  # of those for importing the package, and for the first KB
     later_seconds: list[float]  # of encoding the same text once more (training: 0)
     # Results that equal gputok's (the first merges; other models: pieces; encode: ids of the sample), and all results
     n_equal: int | None
@@ -89,19 +86,13 @@ class Comparison(NamedTuple):
         head = ["", "seconds", "MB/s", "times gputok's"]
         head += ["again, MB/s", "times gputok's"] if self.task == "encode" else []
         head += ["peak MB", "+ runtime MB", "process s", equal]
-        lines = aligned([head, *(self._line(row) for row in self.rows)], range(len(head)))
         setup = f"{self.model}, vocabulary {self.vocab_size:,}, {self.threads} threads, device {self.device}"
         setup += f", {self.documents}" if self.documents else ""
-        return "\n".join(
-            [
-                f"{self.task} {self.text}, {self.n_bytes / 1e6:.1f} MB: {setup}; median (min to max)",
-                f"verified: {self.verified}",
-                *map(str.rstrip, lines),
-                *self._start(),
-                *filter(None, [self.on_device]),
-                *(f"skipped: {peer} ({why})" for peer, why in self.skipped.items()),
-            ]
-        )
+        lines = [f"{self.task} {self.text}, {self.n_bytes / 1e6:.1f} MB: {setup}; median (min to max)"]
+        lines.append(f"verified: {self.verified}")
+        lines += map(str.rstrip, aligned([head, *(self._line(row) for row in self.rows)], range(len(head))))
+        lines += [*self._start(), *filter(None, [self.on_device])]
+        return "\n".join([*lines, *(f"skipped: {peer} ({why})" for peer, why in self.skipped.items())])
 
     def _start(self) -> list[str]:
         """Describes the time before gputok's clock starts."""
@@ -154,10 +145,10 @@ def train(
     """Trains gputok and other packages on a text file, with the reference configuration of a model (`gputok.recipes`).
 
     text: the file, which gputok reads in any of its formats, and passes on as plain text; model: "bpe", "unigram",
-    "wordpiece" or "wordlevel"; against: the peers: tokenizers, gigabpe, rustbpe, sentencepiece; threads: that each peer may
-    use, None: all cores; device: "cpu", or the GPU on which gputok runs (`gputok.backend`); runs: of each peer; progress:
-    see `gputok.progress`. Returns the times, memory, and equal results of all peers. Raises ValueError if a peer is unknown;
-    or if gputok and `tokenizers` learn different results from the first MB (of BPE and WordLevel, whose results are unique).
+    "wordpiece" or "wordlevel"; against: the peers: tokenizers, gigabpe, rustbpe, sentencepiece; threads: that each peer
+    may use, None: all cores; device: "cpu", or the GPU on which gputok runs (`gputok.backend`); runs: of each peer;
+    progress: see `gputok.progress`. Returns the times, memory, and equal results of all peers. Raises ValueError if a
+    peer is unknown, or gputok and `tokenizers` learn different BPE or WordLevel, which are unique, from the first MB.
     """
     threads = thread_count(threads)
     peers, skipped = _installed(against, TRAIN, model, device)
@@ -182,10 +173,9 @@ def train(
             ours, theirs = result("gputok"), result("tokenizers")
             n = _n_equal(ours, theirs, model)
             if model in ("bpe", "wordlevel") and ours != theirs:
-                raise ValueError(
-                    f"not timed: on the first {sample.stat().st_size:,} bytes of {text}, gputok {version('gputok')} and "
-                    f"tokenizers {version('tokenizers')} learn the same {n:,} of {len(theirs):,} and then differ"
-                )
+                both = f"gputok {version('gputok')} and tokenizers {version('tokenizers')}"
+                where = f"on the first {sample.stat().st_size:,} bytes of {text}"
+                raise ValueError(f"not timed: {where}, {both} learn the same {n:,} of {len(theirs):,} and then differ")
             results = "merges" if model == "bpe" else "pieces"
             verified = f"{n:,} of {len(theirs):,} {results} equal those of tokenizers on the first MB"
         rows = _take_turns(peers, job, runs, report)
@@ -212,10 +202,10 @@ def encode(
 ) -> Comparison:
     """Encodes a text file, cut into documents of about 4 kB or into lines, with gputok and other packages.
 
-    tokenizer: any tokenizer.json, None: trains one like GPT-2's, of `vocab_size`, on the text. A peer that can't read it is
-    skipped, and no peer puts special tokens around a document. lines: cuts the file into lines, which stay apart, instead of
-    documents; against: the peers: tokenizers, tiktoken, gigatoken. The other options are as for `train`, and so is the
-    result. Raises ValueError if a peer is unknown, or gputok and `tokenizers` give different ids for the first MB.
+    tokenizer: any tokenizer.json, None: trains one like GPT-2's, of `vocab_size`, on the text. A peer that can't read
+    it is skipped, and no peer puts special tokens around a document. lines: cuts the file into lines, not documents;
+    against: the peers: tokenizers, tiktoken, gigatoken. The other options are as for `train`, and so is the result.
+    Raises ValueError if a peer is unknown, or gputok and `tokenizers` give different ids for the first MB.
     """
     import numpy as np
 
@@ -267,7 +257,7 @@ def encode(
 
 
 def _on_device(device: str, tokenizer: Callable[[], Any], *stages: str) -> str:
-    """Returns a line that says which stages a GPU does; None if no GPU is requested."""
+    """Returns a line that says which stages a GPU does, if one is requested."""
     if device == "cpu":
         return ""
     from gputok.pipeline.about import device_work
@@ -279,7 +269,7 @@ def _on_device(device: str, tokenizer: Callable[[], Any], *stages: str) -> str:
 def _installed(
     against: Sequence[str], known: dict[str, Any], model: str, device: str = "cpu"
 ) -> tuple[list[str], dict[str, str]]:
-    """Returns the peers that can run, gputok first (on a GPU, also on the CPU), and for the other peers why they can't."""
+    """Returns the peers that can run, gputok first (on a GPU, also on the CPU), and why the other peers can't."""
     skipped: dict[str, str] = {}
     against = against if device == "cpu" else [ON_CPU, *against]
     for peer in against:
@@ -290,7 +280,7 @@ def _installed(
             skipped[peer] = f"does not train {model}"
         elif version(peer) is None:
             skipped[peer] = f"not installed: pip install {peer}"
-    return list(dict.fromkeys(["gputok", *(peer for peer in against if peer not in skipped)])), skipped
+    return [peer for peer in dict.fromkeys(["gputok", *against]) if peer not in skipped], skipped
 
 
 def _take_turns(peers: Sequence[str], job: Callable[[str], Job], runs: int, report: Report) -> list[PeerRow]:
@@ -320,12 +310,8 @@ def _row(peer: str, runs: Sequence[tuple[Any, float]], failure: str) -> PeerRow:
 
 def _run(job: Job) -> tuple[Any, float]:
     """Runs a process; returns what it measured and its wall time. Raises ChildProcessError if it fails."""
-    threads = str(job.threads)
-    environment = {
-        "RAYON_NUM_THREADS": threads,  # tokenizers, rustbpe, gigatoken
-        "GPUTOK_NUM_THREADS": threads,
-        "TOKENIZERS_PARALLELISM": "true",
-    }
+    environment = {"TOKENIZERS_PARALLELISM": "true", "GPUTOK_NUM_THREADS": str(job.threads)}
+    environment["RAYON_NUM_THREADS"] = str(job.threads)  # tokenizers, rustbpe, gigatoken
     try:
         code = "from gputok.bench import peers; peers.main()"
         ended = run(sys.executable, "-c", code, json.dumps(job._asdict()), **environment)
@@ -367,7 +353,7 @@ def _in_documents(text: bytes, document_bytes: int) -> bytes:
 
 
 def _n_equal(ours: Sequence[tuple[str, ...]], theirs: Sequence[tuple[str, ...]], model: str) -> int:
-    """Counts the equal merges from the first on (as strings if the peer doesn't keep pairs), or the pieces in common."""
+    """Counts the equal merges from the first on (as strings if a peer doesn't keep pairs), or the pieces in common."""
     if model != "bpe":
         return len(set(ours) & set(theirs))
     if theirs and len(theirs[0]) == 1:

@@ -1,9 +1,8 @@
 """The peers: the same training, or the same encoding, by each package.
 
 A peer is a function that takes a Job, imports its package, and returns the function to time. train(text, output) learns
-from a plain text file and writes the result. encode(text) returns the ids of all documents in the peer's own form; `flat`
-then makes one array of them, to compare, which is not timed. This module imports nothing that a peer's process doesn't
-need.
+from a plain text file and writes the result. encode(text) returns the ids of all documents in the peer's own form; to
+compare, `flat` makes one array of them, not timed. This module imports nothing that a peer's process doesn't need.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gputok.recipes import Model
-
 
 ON_CPU = "gputok-cpu"
 """The peer gputok on the CPU, if gputok itself runs on a GPU."""
@@ -82,9 +80,8 @@ def train_gigabpe(job: Job) -> Train:
     gigabpe: Any = importlib.import_module("gigabpe")
 
     def train(text: str, output: str) -> None:
-        gigabpe.train_tokenizer(
-            [text], job.vocab_size, output, special_tokens=[END], pretokenizer="bytelevel", threads=job.threads
-        )
+        options = {"special_tokens": [END], "pretokenizer": "bytelevel", "threads": job.threads}
+        gigabpe.train_tokenizer([text], job.vocab_size, output, **options)
 
     return train
 
@@ -99,10 +96,9 @@ def train_rustbpe(job: Job) -> Train:
         tokenizer = rustbpe.Tokenizer()
         with open(text, encoding="utf-8", newline="\n") as lines:
             tokenizer.train_from_iterator(lines, job.vocab_size - 1, pattern=PATTERNS["gpt2"])
+        ranks = tokenizer.get_mergeable_ranks()
         with open(output, "w") as file:
-            file.writelines(
-                f"{base64.b64encode(token).decode()} {rank}\n" for token, rank in tokenizer.get_mergeable_ranks()
-            )
+            file.writelines(f"{base64.b64encode(token).decode()} {rank}\n" for token, rank in ranks)
 
     return train
 
@@ -152,8 +148,8 @@ MODELS_OF = {
 def learned(peer: str, model: str, output: str) -> list[tuple[str, ...]] | None:
     """Reads what a peer has learned, in order.
 
-    Returns merges as pairs, or as one string if the peer keeps only the merged token; of other models, the pieces. None if
-    the merges can't be compared with gputok's (SentencePiece merges characters, not bytes).
+    Returns merges as pairs, or as one string if the peer keeps only the merged token; of other models, the pieces. None
+    if the merges can't be compared with gputok's (SentencePiece merges characters, not bytes).
     """
     if peer == "rustbpe":
         from gputok.text.byte_alphabet import BYTE_CHARACTERS
@@ -190,11 +186,10 @@ def encode_gputok(job: Job) -> tuple[Encode, Flat]:
 
     tokenizer = Tokenizer.from_file(job.tokenizer)
 
+    options: Any = {"threads": job.threads, "device": _device(job), "progress": False}
+
     def encode(text: str) -> list[Any]:
-        batches = tokenizer.encode_corpus(
-            text, separator=END, add_special_tokens=False, threads=job.threads, device=_device(job), progress=False
-        )
-        return list(batches)
+        return [*tokenizer.encode_corpus(text, separator=END, add_special_tokens=False, **options)]
 
     return encode, lambda batches: np.concatenate([batch.ids for batch in batches]).astype(np.uint32)
 
@@ -213,10 +208,7 @@ def encode_tokenizers(job: Job) -> tuple[Encode, Flat]:
 
 
 def encode_tiktoken(job: Job) -> tuple[Encode, Flat]:
-    """Encodes with tiktoken, which gets the vocabulary of the tokenizer.json.
-
-    Raises ValueError if tiktoken can't encode as the tokenizer does.
-    """
+    """Encodes with tiktoken, by the vocabulary of the tokenizer.json; ValueError: it can't encode as that does."""
     import tiktoken
 
     from gputok import Tokenizer
@@ -224,7 +216,7 @@ def encode_tiktoken(job: Job) -> tuple[Encode, Flat]:
 
     ranks, options = tiktoken_parts(Tokenizer.from_file(job.tokenizer))
     encoding = tiktoken.Encoding("bench", mergeable_ranks=ranks, **options)
-    return (lambda text: encoding.encode_ordinary_batch(documents(text), num_threads=job.threads), _flat)
+    return lambda text: encoding.encode_ordinary_batch(documents(text), num_threads=job.threads), _flat
 
 
 def encode_gigatoken(job: Job) -> tuple[Encode, Flat]:

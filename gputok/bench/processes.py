@@ -1,9 +1,9 @@
 """Times packages in fresh processes, which take turns, so that a noisy minute affects all of them; shows medians.
 
 `start` times processes with little work, as a shell, a worker, a serverless function or a test is one, by their parts;
-`latency` one short text: repeated, or a line that occurs once; and `doors` prompts, batches and first texts. The programs
-`start.py` and `texts.py` time one package in the Python that runs them, and need nothing else: `tokenizers` 1.0 and 0.x have
-one name, so only one of them can be in an environment.
+`latency` one short text: repeated, or a line that occurs once; and `doors` prompts, batches and first texts. The
+programs `start.py` and `texts.py` time one package in the Python that runs them, and need nothing else: `tokenizers`
+1.0 and 0.x have one name, so only one of them can be in an environment.
 """
 
 from __future__ import annotations
@@ -86,11 +86,11 @@ def start(
 ) -> list[Row]:
     """Times each task: loading each of `tokenizers` and encoding, or, without these, a small training for each model.
 
-    tokenizers: paths of tokenizer.json files, or of compiled ones; text: a plain text file, which each process encodes last, in documents of
-    4,096 characters; peers: the Python of each other environment that has a package `tokenizers` (1.0, say) or gigatoken;
-    runs: processes of each package for each task. Peers are tokenizers and, if installed, gigatoken, which trains nothing. A
-    peer that can't load a tokenizer has no row for it. The figures are milliseconds of CPU time. Raises ChildProcessError if
-    a process fails, ValueError if an environment of `peers` has no package.
+    tokenizers: paths of tokenizer.json files, or of compiled ones; text: a plain text file, which each process encodes
+    last, in documents of 4,096 characters; peers: the Python of each other environment that has a package `tokenizers`
+    (1.0, say) or gigatoken; runs: processes of each package for each task. Peers are tokenizers and, if installed,
+    gigatoken, which trains nothing. A peer that can't load a tokenizer has no row for it. Figures are milliseconds of
+    CPU time. Raises ChildProcessError if a process fails, ValueError if an environment of `peers` has no package.
     """
     tasks = _of_each(tokenizers, "" if text is None else str(text))
     tasks = {f"load {name}, encode": given for name, given in tasks.items()}
@@ -104,9 +104,9 @@ def latency(
 ) -> list[Row]:
     """Times each kind of short text with each tokenizer, with its padding and truncation turned off.
 
-    tokenizers: paths of tokenizer.json files; text: a text file, whose lines of 20 to 70 characters are encoded once each,
-    None: lines of made-up words; runs: measurements of each kind of text. The figures are microseconds for a text. Raises
-    ValueError if gputok and tokenizers give different results, ChildProcessError if `text` has too few lines.
+    tokenizers: paths of tokenizer.json files; text: a text file, whose lines of 20 to 70 characters are encoded once
+    each, None: lines of made-up words; runs: measurements of each kind of text. Figures are microseconds for a text.
+    Raises ValueError if gputok and tokenizers give different results, ChildProcessError if `text` has too few lines.
     """
     turns = min(_TURNS, runs)
     tasks = _of_each(tokenizers, "latency", "" if text is None else str(text), str(-(-runs // turns)))
@@ -116,14 +116,13 @@ def latency(
 def doors(tokenizers: Sequence[str], text: str, peers: Sequence[str] = ()) -> list[Row]:
     """Times gputok, gputok under the name of tokenizers, tokenizers, gigatoken, and tokenizers of other environments.
 
-    tokenizers: paths of tokenizer.json files; text: a plain text file of at least 10 MB; peers: the Python of each other
-    environment that has a package `tokenizers`. Figures are microseconds or seconds of CPU time, or megabytes a second; what
-    a package can't do has none. Raises ChildProcessError if a process fails, ValueError if packages give different ids.
+    tokenizers: paths of tokenizer.json files; text: a plain text file of at least 10 MB; peers: the Python of each
+    other environment that has a package `tokenizers`. Figures are microseconds or seconds of CPU time, or megabytes a
+    second; what a package can't do has none. Raises ChildProcessError if a process fails, ValueError if ids differ.
     """
-    ours = [("gputok", sys.executable), ("gputok as tokenizers", sys.executable)]
-    return _rows(
-        _of_each(tokenizers, "doors", text), ours + _installed(("tokenizers", "gigatoken"), peers), "texts.py", 1
-    )
+    packages = [("gputok", sys.executable), ("gputok as tokenizers", sys.executable)]
+    packages += _installed(("tokenizers", "gigatoken"), peers)
+    return _rows(_of_each(tokenizers, "doors", text), packages, "texts.py", 1)
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -146,7 +145,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def _of_each(tokenizers: Sequence[str | os.PathLike[str]], *given: str) -> dict[str, list[str]]:
-    """Returns the arguments of a program for each tokenizer, by its file's name, or by its path if two have one name."""
+    """Returns the arguments of a program for each tokenizer, by its file's name, or by its path if two share a name."""
     paths = [pathlib.Path(path) for path in tokenizers]
     names = [path.name for path in paths]
     return {str(path) if names.count(path.name) > 1 else path.name: [str(path), *given] for path in paths}

@@ -1,6 +1,6 @@
-"""A program that does one task in a fresh process, and prints the CPU time of its parts, in milliseconds; null if a peer can't load.
+"""A program that does one task in a fresh process, and prints the CPU time of its parts, in milliseconds.
 
-It imports nothing that a package may have to import, which would then take that package no time.
+It prints null if a peer can't load. It imports nothing that a package may import, which would then take no time.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 PARTS = "numpy", "imports", "work", "load", "first text", "first pass", "process"
-"""`numpy` is the import of NumPy, `imports` that of all other modules, also of those that a later part imports; the next four are
-without imports; `process` is all of it, the start and the end of Python included, which only the caller can measure."""
+"""`numpy` is the import of NumPy, `imports` that of all other modules, also of those that later parts import; the next
+four are without imports; `process` is all, with the start and the end of Python, which only the caller can measure."""
 TRAINED: dict[str, tuple[str, str, str, dict[str, Any], dict[str, Any]]] = {
     "BPE, encode, decode": ("BPE", "ByteLevel", "BpeTrainer", {}, {}),
     "WordPiece": ("WordPiece", "Whitespace", "WordPieceTrainer", {"unk_token": "?"}, {"special_tokens": ["?"]}),

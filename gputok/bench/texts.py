@@ -87,23 +87,18 @@ def _samples(encode: Callable[[Any], Any], groups: Sequence[Sequence[Any]]) -> l
     return found
 
 
-def _lists_of_ids(
-    kind: str, tokenizer: Any
-) -> tuple[Callable[[str], list[int]], Callable[[list[str]], list[list[int]]]]:
-    """Returns what encodes a text, and what encodes a batch."""
+def _lists_of_ids(kind: str, tokenizer: Any) -> tuple[Callable[[str], Any], Callable[[list[str]], Any]]:
+    """Returns what encodes a text, and what encodes a batch, to lists of ids."""
     if kind == "gigatoken":
         return lambda text: tokenizer.encode(text).tolist(), tokenizer.encode_batch_list
-    return (
-        lambda text: tokenizer.encode(text).ids,
-        lambda texts: [encoding.ids for encoding in tokenizer.encode_batch(texts)],
-    )
+    return lambda text: tokenizer.encode(text).ids, lambda texts: [one.ids for one in tokenizer.encode_batch(texts)]
 
 
 # -- latency
 
 
 def _latency(tokenizer: Any, source: str, runs: int) -> tuple[dict[str, list[float]], list[Any]]:
-    """Returns the microseconds for each kind of text and what is read of each encoding, and the encodings of some texts."""
+    """Returns the microseconds for each kind of text and what is read of encodings, and the encodings of some texts."""
 
     def all_lists(text: str) -> Any:
         encoding = tokenizer.encode(text)
@@ -116,9 +111,8 @@ def _latency(tokenizer: Any, source: str, runs: int) -> tuple[dict[str, list[flo
     texts = _REPEATED | {"with special tokens": f"{first}user: hello, you{last}{first}model: what else? {last}"}
     lines = _new_lines(source, _LINES * (len(asked) * runs + 1))
     if len(lines) < (least := _LINES * (len(asked) + 1)):
-        raise SystemExit(
-            f"{source} has {len(lines):,} different lines of 20 to 70 characters, but {least:,} are needed"
-        )
+        there = f"{len(lines):,} different lines of 20 to 70 characters"
+        raise SystemExit(f"{source} has {there}, but {least:,} are needed")
     # From here on, caches contain these lines and their words
     checked = [(text, all_lists(text)) for text in [*texts.values(), *lines[:_LINES]]]
     samples: dict[str, list[float]] = {}
