@@ -292,7 +292,7 @@ class Parser:
         return self.escaped_character(c, start)
 
     def escaped_class(self, c: str) -> tuple[CharSet, bool] | None:
-        r"""Reads `\w`, `\p{L}` and the like: characters, and True if the pattern means all others; None: it is neither."""
+        r"""Reads `\w`, `\p{L}` and the like: a set, and True if the pattern means all others; None: another escape."""
         if c.lower() in "wdsh":
             return property_set(f"\\{c.lower()}"), c.isupper()
         return self.property(c == "P") if c in "pP" and self.peek("{") else None

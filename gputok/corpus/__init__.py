@@ -6,7 +6,7 @@ r"""Reads every source of text as batches of limited size: packed UTF-8 bytes, a
 
 | source                                     | one document is                                                      |
 |--------------------------------------------|----------------------------------------------------------------------|
-| plain text (any other name)                | a line, cut at \n only, ending kept; with `separator=` what lies between two separators |
+| plain text (any other name)                | a line, cut at \n only, ending kept; or what `separator=` cuts |
 | `.jsonl`, `.json`, `.ndjson`               | the field `column` of a line's object                                |
 | `.parquet`                                 | a row of `column`                                                    |
 | `.csv` (names of the columns in its first line) | a field of `column`                                             |
@@ -15,7 +15,7 @@ r"""Reads every source of text as batches of limited size: packed UTF-8 bytes, a
 | a URL of any of these                      | the same as for a path; `gputok.files.locations` lists the URLs      |
 | a file object in binary mode               | as its name says, compressed or not; without a name, plain text      |
 | `datasets.Dataset`, `IterableDataset`      | a row of `column`                                                    |
-| PyArrow arrays, tables and datasets, and whatever exports Arrow data (pandas, polars) | a row; of a table, of `column` |
+| PyArrow arrays, tables, datasets, and whatever exports Arrow data (pandas, polars) | a row; of a table, of `column` |
 | iterators of `str`, or of lists of `str`   | a string                                                             |
 
 A missing value (null) becomes an empty document, so that document i is row i; if files have missing values, a warning
@@ -58,8 +58,7 @@ def read(
     Args:
         source: A string, a path, or a list of them names files, folders, globs or URLs. Every other iterable yields
             texts. The table above lists all sources.
-        batch_bytes: About the size of a batch, in bytes; None: BATCH_BYTES. A batch holds whole documents, so it can be
-            larger.
+        batch_bytes: About the bytes of a batch, which holds whole documents, so can be larger; None: BATCH_BYTES.
         threads: How many threads read files. None: GPUTOK_NUM_THREADS, or else the number of cores.
         ahead_bytes: How many bytes of compressed files and Parquet are unpacked before their turn, at most.
         longest: How many bytes a document, or a line of JSON Lines, may have, at most.

@@ -108,8 +108,7 @@ def _exactly(file: File, start: int, stop: int, size: int, memory: Callable[[int
 def refuse_shrunk(file: File, opened: os.stat_result | None) -> None:
     """Raises ValueError if a local file has become shorter since it was opened.
 
-    Reading alone cannot tell: an end that comes too early looks like any other end, even in a compressed file, if that
-    file has several parts.
+    Reading alone cannot tell: an end that comes too early looks like any other, even in a compressed file of parts.
     """
     if opened is None or not isinstance(file, LocalFile):
         return

@@ -10,10 +10,9 @@ import numpy as np
 
 from gputok.checks import several, short, shortened
 from gputok.corpus.options import Errors, choose_column
-from gputok.corpus.packing import checked, cuts, packed
+from gputok.corpus.packing import checked_rows, cuts, packed
 from gputok.files.arrow import check_array, is_plain, needed_for, text_offsets
 from gputok.text.pieces import TextBatch
-from gputok.types import Positions
 
 with needed_for("reading Arrow data"):
     import pyarrow as pa
@@ -52,12 +51,7 @@ def text_batches(
         start, stop = int(offsets[0]), int(offsets[-1])
         data = np.frombuffer(part.buffers()[2] or b"", np.uint8)[start:stop]
         batch = TextBatch(data, np.subtract(offsets, start, dtype=np.int64))
-
-        def location(byte: int, offsets: Positions = batch.offsets, n_before: int = n_before) -> str:
-            row = int(np.searchsorted(offsets, byte, "right")) - 1
-            return f"{where}, row {n_before + row}, byte {byte - offsets[row]}"
-
-        yield batch if trusted else checked(batch, errors, location)
+        yield batch if trusted else checked_rows(batch, errors, where, n_before)
         n_before += len(part)
 
 
@@ -78,7 +72,7 @@ def _parts(array: pa.Array, where: str, batch_bytes: int) -> Iterator[pa.Array]:
 
 
 def schema_column(schema: pa.Schema, column: str | None, where: str) -> str:
-    """Chooses the column of a table, like `choose_column`, and checks that it holds strings; ValueError if it does not."""
+    """Chooses the column of a table, like `choose_column`; raises ValueError if it does not hold strings."""
     of_strings = [field.name for field in schema if _is_text(field.type)]
     column = choose_column(schema.names, of_strings, column, where)
     if column not in of_strings:

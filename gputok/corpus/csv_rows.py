@@ -14,7 +14,7 @@ import numpy as np
 from gputok.checks import short, shortened
 from gputok.corpus.document_kinds import refuse_binary
 from gputok.corpus.options import Errors, Options, choose_column
-from gputok.corpus.packing import checked
+from gputok.corpus.packing import checked_rows
 from gputok.corpus.streams import fill
 from gputok.files.file_systems import Stream
 from gputok.files.locations import File
@@ -26,7 +26,7 @@ _QUIET = 0.05  # seconds without a read after which the thread that reads ahead 
 
 
 def read_stream(file: File, stream: BinaryIO, options: Options) -> Iterator[TextBatch]:
-    """Yields the fields of a column of a stream as documents: of `column`, `text`, or the only one whose first is no number.
+    """Yields the fields of a column of a stream: of `column`, `text`, or the only one whose first field is no number.
 
     PyArrow reads, if it is installed; else, or with a limit on memory, Python's module. Raises ValueError, too, if a
     row has more or fewer fields than the first line.
@@ -99,12 +99,7 @@ def _by_python(file: _Whole, column: str, where: str, shown: str, options: Optio
 def _batch(fields: list[bytes], shown: str, errors: Errors, n_before: int) -> TextBatch:
     """Packs fields; `n_before`: rows before them, for errors."""
     offsets = np.cumsum([0, *map(len, fields)], dtype=np.int64)
-
-    def location(byte: int) -> str:
-        row = int(np.searchsorted(offsets, byte, "right")) - 1
-        return f"{shown}, row {n_before + row}, byte {byte - offsets[row]}"
-
-    return checked(TextBatch(np.frombuffer(b"".join(fields), np.uint8), offsets), errors, location)
+    return checked_rows(TextBatch(np.frombuffer(b"".join(fields), np.uint8), offsets), errors, shown, n_before)
 
 
 def _first_rows(head: bytes) -> tuple[list[str], list[str]]:

@@ -26,14 +26,13 @@ _BINARY = {
     b"\xfe\xff": ("text in UTF-16", "convert it to UTF-8"),
 }
 """What files begin with that are no text in UTF-8 and are not read, what they are, and what to do."""
-_COMPRESSED = (".gz", ".xz", ".zst")
 _JSON = (".jsonl", ".json", ".ndjson")
 
 
 def file_kind(file: File) -> tuple[str, str]:
-    """Reads the kind (".parquet", ".csv", of _JSON, or ""), and compression (of _COMPRESSED, or "") from the name of a file."""
+    """Tells the kind (".parquet", ".csv", of _JSON, or "") and compression (of MAGIC, or "") by the name of a file."""
     name = file.name.lower()
-    compression = next((ending for ending in _COMPRESSED if name.endswith(ending)), "")
+    compression = next((ending for ending in MAGIC if name.endswith(ending)), "")
     name = name.removesuffix(compression)
     kinds = ".parquet", ".csv", *_JSON
     return next((ending for ending in kinds if name.endswith(ending)), ""), compression

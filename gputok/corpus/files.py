@@ -59,9 +59,8 @@ def total_bytes(files: Iterable[Place]) -> int | None:
 def tasks(files: Iterable[Place], options: Options) -> Iterator[Task]:
     """Cuts files into tasks for several threads: about a batch each, if a file can be cut.
 
-    Small files share a task. Such a task counts as long, because the unpacked size of its files is unknown. Raises
-    ValueError if `column` or `separator` does not suit a kind of file, or a part was asked for of a file that can't be
-    read in parts.
+    Small files share a task, which counts as long, since their unpacked size is unknown. Raises ValueError if `column`
+    or `separator` does not suit a kind of file, or a part was asked for of a file that can't be read in parts.
     """
     small: list[Place] = []
     n_bytes = 0

@@ -94,7 +94,7 @@ class JsonColumn:
                 self._look(file, lines, 0)
             elif not self._is_known and self._file is not None:
                 n_before, sizes = 0, self._options.sizes
-                # The first row decides, or for a column by name all that is looked at: as much for any number of threads
+                # The first row decides, or for a named column all that is looked at: as much for any number of threads
                 size = sizes.batch if self._options.column is None else sizes.task
                 with self._file.open() as stream:
                     for head, position, is_valid in document_batches(

@@ -98,7 +98,7 @@ class _Texts:
         self._take = builtins.take if builtins else _taken
 
     def take(self, n_chars: int) -> list[Any]:
-        """The next texts, which have about `n_chars` characters together. The last one may be no text, which `packed` reports."""
+        """The next texts, about `n_chars` characters together. The last one may be no text, which `packed` reports."""
         held: list[Any] = []
         while n_chars > 0:
             n_before = len(held)

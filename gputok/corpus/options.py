@@ -1,4 +1,4 @@
-"""What a read of a corpus is told: places in files, options, the column to read; and what it tells: rows without text."""
+"""What a read of a corpus is told (places in files, options, the column to read), and tells (rows without text)."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ class ReadOptions(TypedDict, total=False):
     """How a corpus is read: keyword arguments of all that reads one. All may be left out.
 
     Attributes:
-        errors: "strict" raises an error for bytes that are not UTF-8, and for lone surrogates; "replace" puts U+FFFD there.
-        column: the column of JSON Lines, CSV, Parquet, tables and datasets; None: "text", or the only column of strings.
+        errors: "strict" raises an error for bytes that are not UTF-8, and lone surrogates; "replace" puts U+FFFD there.
+        column: the column of JSON Lines, CSV, Parquet, tables, datasets; None: "text", or the only column of strings.
         separator: cut text files here instead of after each line; the separators are left out. A separator that occurs
             nowhere makes each file one document.
         storage_options: options of the file systems of URLs (`gputok.files.locations`).
@@ -94,7 +94,7 @@ class Options(NamedTuple):
     missing: MissingRows
     # Returns memory to read text into, uint8[n]. If it is set, lines of large local files come as RawLines.
     memory: Callable[[int], Array] | None = None
-    # Memory for the text of local files and for the starts of their lines, which batches give back when they are dropped.
+    # Memory for the text of local files and for the starts of their lines, which dropped batches give back
     text_lender: Lender | None = None
     starts_lender: Lender | None = None
     unpackers: int = 1  # how many threads unpack the frames of one .zst file

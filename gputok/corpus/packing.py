@@ -1,4 +1,4 @@
-"""Makes batches of documents: cuts bytes and arrays, joins small batches, checks UTF-8, reports or replaces what is no Unicode."""
+"""Makes batches of documents: cuts bytes and arrays, joins small batches, checks or replaces what is no Unicode."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ _ADVICE = 'convert it to UTF-8, or pass errors="replace" to put U+FFFD there'
 
 
 def cuts(offsets: Array, batch_bytes: int) -> list[int]:
-    """Chooses where to cut documents into parts of about `batch_bytes` bytes: the first document of each, and the number of all.
-
-    No number stands there twice.
+    """Cuts documents into parts of about `batch_bytes` bytes: rising, the first of each part, and the number of all.
 
     >>> cuts([0, 3, 6, 9, 12], 6)
     [0, 2, 4]
@@ -38,7 +36,7 @@ def cuts(offsets: Array, batch_bytes: int) -> list[int]:
 
 
 def checked(batch: TextBatch, errors: Errors, location: Callable[[int], str], *, lines: bool = False) -> TextBatch:
-    """Returns a batch of UTF-8; errors="replace" gives a copy with U+FFFD instead of other bytes, "strict" raises ValueError.
+    """Returns a batch of UTF-8; errors="replace" gives a copy with U+FFFD for other bytes, "strict" raises ValueError.
 
     location: the file and the line of a byte, for errors; lines: all documents but the last end in ASCII, so that none
     can begin inside a character.
@@ -59,8 +57,18 @@ def checked(batch: TextBatch, errors: Errors, location: Callable[[int], str], *,
     return TextBatch.from_strings(raw[a:b].decode(errors="replace") for a, b in itertools.pairwise(ends))
 
 
+def checked_rows(batch: TextBatch, errors: Errors, where: str, n_before: int) -> TextBatch:
+    """Does the same for rows of the table `where`, whose number is that in the batch plus `n_before`."""
+
+    def location(byte: int) -> str:
+        row = int(np.searchsorted(batch.offsets, byte, "right")) - 1
+        return f"{where}, row {n_before + row}, byte {byte - batch.offsets[row]}"
+
+    return checked(batch, errors, location)
+
+
 def packed(texts: list[str], name: Callable[[int], str], errors: Errors) -> TextBatch:
-    """Packs strings of a list that no other thread knows; errors="replace" puts U+FFFD instead of a lone surrogate, "strict" raises ValueError.
+    """Packs strings of a list that no other thread knows; errors: what becomes of a lone surrogate, as in `checked`.
 
     name: the name of text i, for errors. Raises TypeError if a text is not a string.
     """
@@ -151,14 +159,10 @@ def split_documents(
 
 def too_long(where: str, start: str, longest: int) -> ValueError:
     """Returns the error for a document that is longer than memory, or 32 bits, allow; start: its first characters."""
-    why = (
-        "which can be numbered in 32 bits"
-        if longest >= LONGEST
-        else "which fit in the limit on memory along with the rest"
-    )
-    remedy = "cut it by separator= (--separator)" + (
-        "" if longest >= LONGEST else ", or raise memory_limit= (--memory-limit)"
-    )
+    why, remedy = "which can be numbered in 32 bits", "cut it by separator= (--separator)"
+    if longest < LONGEST:
+        why = "which fit in the limit on memory along with the rest"
+        remedy += ", or raise memory_limit= (--memory-limit)"
     return ValueError(
         f"{where}: a document of more than {longest:,} bytes begins here ({start[:20]!r}...), {why}; {remedy}"
     )
@@ -167,11 +171,9 @@ def too_long(where: str, start: str, longest: int) -> ValueError:
 def refuse_long(batch: TextBatch, longest: int, where: Callable[[int], str]) -> TextBatch:
     """Returns the batch; raises ValueError if a document has more than `longest` bytes. where: names document i."""
     data, offsets = batch
-    if len(data) > longest:
-        sizes = np.diff(offsets)
+    if len(data) > longest and (sizes := np.diff(offsets)).max() > longest:
         i = int(sizes.argmax())
-        if sizes[i] > longest:
-            raise too_long(where(i), data[offsets[i] : offsets[i] + 80].tobytes().decode(errors="replace"), longest)
+        raise too_long(where(i), data[offsets[i] : offsets[i] + 80].tobytes().decode(errors="replace"), longest)
     return batch
 
 

@@ -49,7 +49,7 @@ class Reread:
         return None if self._first is None else self._first[1]
 
     def __call__(self) -> Iterator[TextBatch]:
-        """Yields the batches; raises ValueError, at the end, if the documents differ from those of the first reading."""
+        """Yields the batches; raises ValueError, at the end, if documents differ from those of the first reading."""
         import hashlib  # imported late: it takes some milliseconds
 
         if self.keeps and self._first is not None:
@@ -75,8 +75,8 @@ class Reread:
             n, size, _ = self._first
             raise ValueError(
                 f"the corpus has changed: it had {n:,} texts of {size:,} bytes when it was read first, and now other "
-                f"ones, {n_documents:,} of {n_bytes:,} bytes; superwords are learned by reading it several times, so give "
-                "files, a list, or an iterator, whose texts are kept"
+                f"ones, {n_documents:,} of {n_bytes:,} bytes; superwords are learned by reading it several times, so "
+                "give files, a list, or an iterator, whose texts are kept"
             )
         self._first = found
 

@@ -99,14 +99,14 @@ class Source:
 
     @property
     def state(self) -> list[tuple[Any, ...]] | None:
-        """For each file or part, values that change if the file changes, and where the part starts and stops; None: no files."""
+        """For each file or part, values that change with the file, and where it starts and stops; None: no files."""
         if not self.is_files:
             return None
         return [(*file.state(), start, stop) for file, start, stop in self.content]
 
     @cached_property
     def total_bytes(self) -> int | None:
-        """The bytes of text, at most; None if only reading can tell them. Raises ValueError if the column does not exist."""
+        """The bytes of text, at most; None: only reading can tell them. Raises ValueError if the column is missing."""
         if isinstance(self.content, TextBatch):
             check_batch(self.content)
             return int(self.content.offsets[-1] - self.content.offsets[0])
@@ -143,17 +143,16 @@ class Source:
     ) -> Iterator[TextBatch | RawLines]:
         """Reads like `read`, but leaves it to the caller to find the lines of large local files and to check UTF-8.
 
-        A range of such a file comes as RawLines. memory: returns memory to read into, uint8[n], mostly of `batch_bytes`
-        at most.
+        A range of such a file comes as RawLines. memory: returns memory to read into, uint8[n], usually `batch_bytes`.
         """
         return self._read(threads, self._always(batch_bytes), memory)
 
     def read_apart(self, threads: int | None = None, *, times: int = 1) -> Iterator[TextBatch] | Iterator[Task]:
-        """Reads like `read`, but leaves reading to the caller's threads if the corpus is large local text or JSON Lines.
+        """Reads like `read`, but leaves large local text and JSON Lines to the caller's threads.
 
         A thread that reads a range and then works on it finds the text in its own cache, and in the memory of the range
-        before. Then these are tasks, in order, each of which any thread may read, and gives at most one batch; when all are
-        read, the caller says which rows had no text (`missing.warn`). times: so many times the task of `sizes`, at most.
+        before. Then these are tasks, in order, each of which any thread may read, and gives at most one batch; at the
+        end, the caller says which rows had no text (`missing.warn`). times: at most so many times the task of `sizes`.
         """
         n_threads, sizes = thread_count(threads), self.sizes._replace(task=times * self.sizes.task)
         n_bytes = (
@@ -225,7 +224,7 @@ class Source:
 
 
 def task_bytes(n_bytes: int, n_threads: int, sizes: ReadSizes = SIZES) -> int:
-    """Returns how many bytes a thread works on at a time, at most, so that each gets some more pieces of n_bytes of text."""
+    """Returns how many bytes a thread works on at a time, so that each gets some more pieces of n_bytes of text."""
     return min(n_bytes // (_TASKS * n_threads), sizes.task)
 
 

@@ -51,7 +51,7 @@ def _unpacking(file: File, packed: BinaryIO, compression: str, options: Options)
 
 
 def fill(file: File, stream: BinaryIO, buffer: memoryview, n_before: int) -> int:
-    """Reads until a buffer is full or the file ends; returns the number of bytes. n_before: bytes read before, for errors."""
+    """Reads until a buffer is full or the file ends; returns how many bytes; n_before: bytes before, for errors."""
     n = 0
     try:
         while n < len(buffer) and (step := stream.readinto(buffer[n:])):  # type: ignore[attr-defined]

@@ -1,7 +1,7 @@
 """Reads a .zst file whose frames several threads unpack before their turn.
 
-A file of `pzstd`, one in the seekable format, or several .zst files one after the other consist of frames, each of which can be
-unpacked alone; RFC 8878 tells where they end. A file of `zstd` is one frame, which one thread unpacks as it is read.
+A file of `pzstd`, one in the seekable format, or several .zst files one after the other consist of frames, each of
+which is unpacked alone; RFC 8878 tells where they end. One thread unpacks the frame of a file of `zstd` as it is read.
 """
 
 from __future__ import annotations

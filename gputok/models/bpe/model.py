@@ -390,7 +390,7 @@ class BPE(Model):
 
     @derived
     def line_words(self) -> Any:
-        """The ShortWords for `encode_lines`; None: short words are more than merges of characters, or of their bytes."""
+        """The ShortWords for `encode_lines`; None: short words are more than merges of characters or their bytes."""
         from gputok.kernels.cpu.encode_words.short_words import line_words
 
         return line_words(self._common_tables)
@@ -530,7 +530,7 @@ def _joined(
 ) -> Ids:
     """Returns uint32[m, 3]: the positions in the vocabulary of the left, the right and the new token of each merge.
 
-    pairs: int[m, 2], of the left and the right token. made: int[m], of the new one; None: it is looked up, and may be NONE.
+    pairs: int[m, 2], of the left and the right token. made: int[m], of the new one, or NONE; None: it is looked up.
     """
     from gputok.kernels.cpu import lookup
 
