@@ -26,7 +26,7 @@ class OutsideError(Exception):
 def finished(delta: Positions, accept: Mask, class_of: npt.NDArray[np.integer[Any]]) -> Automaton:
     """Makes an Automaton with as few states and classes as possible; all states must be reachable from state 0.
 
-    delta: int64[n_states, n_classes + 1], the next state or DEAD; the last column is END. accept: bool of the same shape.
+    delta: int64[n_states, n_classes + 1], the next state or DEAD; the last column is END. accept: bool of that shape.
     class_of: integers[0x110000], of each code point. Raises OutsideError if more than 255 classes remain.
     """
     narrow, accepted = _minimize(delta, accept)
@@ -126,8 +126,8 @@ def failing(delta: npt.NDArray[np.integer[Any]], accept: Mask) -> Mask:
 def _strong(delta: Transitions, accept: Bytes, gaps: Mask) -> Bytes:
     """uint8[n_classes, n_classes]: 1 at (a, b) if text may be cut between them without changing words.
 
-    Such a place is a *seam*: both sides are texts of their own, whatever stands before `a` and after `b`. Slices of text
-    for threads, blocks, text that grows and counts of its parts rest on it; `gputok.kernels.cpu.encode_one.seams` says
+    Such a place is a *seam*: both sides are texts of their own, whatever stands before `a` and after `b`. Slices of
+    text for threads, blocks, text that grows and counts of its parts rest on it; `kernels.cpu.encode_one.seams` says
     what added tokens and normalizers ask for besides.
 
     Three conditions: no walk that steps over `a` continues over `b` (a word ends there, or ended before); a walk that

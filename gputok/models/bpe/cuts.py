@@ -76,7 +76,7 @@ def safe_cuts(inside: Pairs, space: str) -> Automaton | None:
 
 
 def _relation(pairs: npt.NDArray[np.integer[Any]], n_classes: int) -> Mask:
-    """bool[n_classes, n_classes]: True for classes pairs[0, i] and pairs[1, i] of characters side by side in a token."""
+    """bool[n_classes, n_classes]: True for classes pairs[0, i], pairs[1, i] of characters side by side in a token."""
     found = np.zeros((n_classes, n_classes), bool)
     found[*pairs] = True
     return found
