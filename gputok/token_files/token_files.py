@@ -1,7 +1,7 @@
 """Files of the ids of a corpus: written batch by batch, resumable after an interruption, renamed when complete.
 
 `gputok.token_files.formats` lists the formats. Beside each output, or in its folder, lies a manifest in JSON,
-`NAME.manifest.json`: which tokenizer made the ids, how many documents, ids and bytes there are, and a checksum of each file.
+`NAME.manifest.json`: which tokenizer made the ids, the numbers of documents, ids and bytes, a checksum of each file.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Seconds(NamedTuple):
     """What the time of a run went to.
 
     Attributes:
-        reading: seconds that encoding waited for text; where the threads that encode also read, their seconds of reading
-            divided by the number of threads.
+        reading: seconds that encoding waited for text; where the threads that encode also read, their seconds of
+            reading divided by the number of threads.
         encoding: the rest.
         writing: seconds of putting ids into files.
     """
@@ -62,8 +62,8 @@ class Written(NamedTuple):
         n_ids: ids of these.
         n_unknown: how many of these ids stand for text that the vocabulary lacks.
         n_bytes: UTF-8 of all documents, or 0 if an earlier run had encoded all of them.
-        n_stored: documents in the files, or blocks of `sequence_length` ids. Fewer than `n_documents` if some have no ids,
-            and the format keeps none of these (mds).
+        n_stored: documents in the files, or blocks of `sequence_length` ids. Fewer than `n_documents` if some have no
+            ids, and the format keeps none of these (mds).
         seconds: what the time went to.
     """
 
@@ -80,13 +80,13 @@ class FileOptions(TypedDict, total=False):
     """What files of ids are like: keyword arguments of all that writes them. All may be left out.
 
     Attributes:
-        format: what to write: "npy", "bin", "arrow", "parquet", "megatron", "datatrove", "nanogpt", "llmc", "mds", "litdata"
-            or "olmo" (`gputok.token_files.formats` describes the files); None: the ending of the output decides, .npy, .bin,
-            .arrow or .parquet.
-        shard_tokens: how many ids a file has at most, in whole documents (more if one document has more); None: one file, or
-            for "mds" and "litdata" files of 64 MB.
-        shuffle: the seed of the order of the documents in each file, `numpy.random.default_rng(seed).permutation`; None: the
-            order of the corpus.
+        format: what to write: "npy", "bin", "arrow", "parquet", "megatron", "datatrove", "nanogpt", "llmc", "mds",
+            "litdata" or "olmo" (`gputok.token_files.formats` describes the files); None: the ending of the output
+            decides, .npy, .bin, .arrow or .parquet.
+        shard_tokens: how many ids a file has at most, in whole documents (more if one document has more); None: one
+            file, or for "mds" and "litdata" files of 64 MB.
+        shuffle: the seed of the order of the documents in each file, `numpy.random.default_rng(seed).permutation`;
+            None: the order of the corpus.
         dtype: the dtype of the ids; None: by the format's own rule.
         sequence_length: store blocks of so many ids instead of documents ("mds"): documents are joined, and cut.
     """
@@ -123,15 +123,12 @@ def layout_of(
         least = 0 if option == "shuffle" else 1
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
             raise ValueError(f"{option}={value!r}: expected a whole number of at least {least}")
+    stores = f"the format {form.name} stores"
     if sequence_length is not None and not form.takes_blocks:
         able = ", ".join(f.name for f in FORMATS.values() if f.takes_blocks)
-        raise ValueError(
-            f"sequence_length={sequence_length}: the format {form.name} stores whole documents; blocks are stored by {able}"
-        )
+        raise ValueError(f"sequence_length={sequence_length}: {stores} whole documents; blocks are stored by {able}")
     if shard_tokens is not None and shard_tokens > form.most_ids:
-        raise ValueError(
-            f"shard_tokens={shard_tokens:,}: the format {form.name} stores at most {form.most_ids:,} ids in a file"
-        )
+        raise ValueError(f"shard_tokens={shard_tokens:,}: {stores} at most {form.most_ids:,} ids in a file")
     return Layout(form, _dtype_of(form, vocab_size, dtype), shard_tokens, shuffle, sequence_length)
 
 
@@ -141,12 +138,10 @@ def _dtype_of(form: TokenFormat, vocab_size: int, dtype: Any) -> np.dtype[Any]:
     except TypeError:
         raise ValueError(f"dtype={dtype!r}: expected one of {', '.join(form.dtypes)}") from None
     if found.name not in form.dtypes:
-        if dtype is None:
-            found = np.dtype(form.dtypes[-1])  # the widest, which the vocabulary doesn't fit
-        else:
-            raise ValueError(
-                f"dtype={found.name}: the format {form.name} stores {' or '.join(form.dtypes)}, no other dtype"
-            )
+        if dtype is not None:
+            stored = " or ".join(form.dtypes)
+            raise ValueError(f"dtype={found.name}: the format {form.name} stores {stored}, no other dtype")
+        found = np.dtype(form.dtypes[-1])  # the widest, which the vocabulary doesn't fit
     if vocab_size - 1 > np.iinfo(found).max:
         not_in = f"which does not fit in {found.name}; choose another {'format' if dtype is None else 'dtype'}"
         raise ValueError(f"format {form.name}: the largest id of the tokenizer is {vocab_size - 1:,}, {not_in}")
@@ -154,21 +149,19 @@ def _dtype_of(form: TokenFormat, vocab_size: int, dtype: Any) -> np.dtype[Any]:
 
 
 def names(path: str | os.PathLike[str], layout: Layout) -> list[str]:
-    """Returns the paths or URLs of the files that `write` makes: of the first shard, and of those that there are already.
+    """Returns the paths or URLs of the files that `write` makes: of the first shard, and of those that there are.
 
     >>> names("s3://bucket/ids.npy", layout_of("ids.npy", 300))[:2]
     ['s3://bucket/ids.npy', 's3://bucket/ids.npy.rows.npy']
     """
     name = os.fspath(path)
-    local = local_path(name)
-    if local is not None:
+    if (local := local_path(name)) is not None:
         return Output(pathlib.Path(local), layout).names()
-    folder, _, last = name.rstrip("/").rpartition("/")
-    form, stem = layout.format, layout.format.stem(last)
-    number = None if layout.shard_tokens is None else 0
-    data = form.data_name(stem, number, layout.shuffle is not None)
-    files = [data, *form.beside(data)] + ([form.index] if form.index else [])
-    return [f"{folder}/{last}/{file}" if form.index else f"{folder}/{file}" for file in files]
+    form, folder, last = layout.format, *name.rstrip("/").rsplit("/", 1)
+    data = form.data_name(form.stem(last), None if layout.shard_tokens is None else 0, layout.shuffle is not None)
+    if form.index:
+        folder = f"{folder}/{last}"
+    return [f"{folder}/{file}" for file in (data, *form.beside(data), form.index) if file]
 
 
 def write(
@@ -185,16 +178,15 @@ def write(
     """Writes the ids of a corpus; returns the numbers of documents, and of documents or blocks in the files.
 
     Batches go to a work folder (`.NAME.part`) beside the output, whose files get their final names at the end. If the
-    only file of ids is a symbolic link, the file that the link points to is replaced; other files lie in the folder of the
-    link. An interrupted run leaves its work folder; the next run with the same `fingerprint` resumes after the last
-    complete document, a run with another fingerprint starts from the beginning. If `path` is a URL, the files are made
-    in a temporary folder of this machine and uploaded at the end; if the upload fails, the next run only uploads.
+    only file of ids is a symbolic link, the file that the link points to is replaced; other files lie beside the link.
+    An interrupted run leaves its work folder; the next run with the same `fingerprint` resumes after the last complete
+    document, a run with another one starts from the beginning. If `path` is a URL, the files are made in a temporary
+    folder of this machine and uploaded at the end; if the upload fails, the next run only uploads.
 
     batches: called at most once, with the number of documents that an interrupted run wrote; returns the batches after
-    these. layout: of `layout_of`. fingerprint: a hash of everything that the ids depend on: tokenizer, source, options.
-    tokenizer: what the manifest says of it. n_bytes: called at the end; tells how many bytes of text the documents had.
-    threads: this one is among them. Raises ValueError if the format can't store a document; OSError if the files cannot
-    be written.
+    these. fingerprint: a hash of everything that the ids depend on: tokenizer, source, options. tokenizer: what the
+    manifest says of it. n_bytes: called at the end; tells how many bytes of text the documents had. threads: this one
+    is among them. Raises ValueError if the format can't store a document; OSError if the files cannot be written.
     """
     name = os.fspath(path)
     fingerprint = f"{fingerprint} {layout.format.name} {layout[1:]}"
@@ -208,8 +200,7 @@ def write(
             work.write(batches, n_bytes, threads)
             return (work.n_documents, work.n_stored), work.publish()
 
-    local = local_path(name)
-    if local is not None:
+    if (local := local_path(name)) is not None:
         return write_local(pathlib.Path(local))[0]
     is_folder = bool(layout.format.index)
     target = Target(name.rstrip("/") if is_folder else name, storage_options)
@@ -221,10 +212,8 @@ def write(
         done.write_text(f"{fingerprint}\n{n_documents} {n_stored}\n{names}")
     _, numbers, *names = done.read_text().split("\n")
     for file in names:
-        if is_folder:
-            Target(f"{target.url}/{file}", storage_options).upload(made / file)
-        else:
-            target.beside(file).upload(made.with_name(file))
+        to = Target(f"{target.url}/{file}", storage_options) if is_folder else target.beside(file)
+        to.upload(made / file if is_folder else made.with_name(file))
     shutil.rmtree(made.parent)
     n_documents, n_stored = map(int, numbers.split())
     return n_documents, n_stored
@@ -236,8 +225,8 @@ def write(
 class TokenFiles(Sequence["Array"]):
     """The ids of a corpus, read from files that are mapped into memory; `open_tokens` makes it.
 
-    `tokens[i]` are the ids of document i, `len(tokens)` is the number of documents (of blocks, if the files have blocks of a
-    fixed length), and `for ids in tokens` goes through all. Parquet alone is not mapped, but unpacked a row group at a time.
+    `tokens[i]` are the ids of document i, `len(tokens)` is the number of documents (or of blocks of a fixed length),
+    and `for ids in tokens` goes through all. Parquet alone is not mapped, but unpacked a row group at a time.
 
     Attributes:
         format: the name of the format.
@@ -321,8 +310,7 @@ def open_tokens(
         [[0, 1], [2]]
     """
     name = os.fspath(path)
-    local = local_path(name)
-    if local is not None:
+    if (local := local_path(name)) is not None:
         return _open_local(pathlib.Path(local), name, format)
     folder = tempfile.mkdtemp(prefix="gputok-")
     try:
@@ -400,13 +388,11 @@ def _manifest_of(path: pathlib.Path) -> pathlib.Path | None:
     found = [manifest for manifest in found if manifest.is_file()]
     if len(found) > 1:
         raise ValueError(f"{path}: names {len(found)} outputs; name one, such as {found[0]}")
-    if found and not path.is_file():
-        return found[0]
-    if path.is_file():  # a shard, or one of the files of a prefix
-        for manifest in manifests_in(path.parent):
-            if any(file.name == path.name for file in Manifest(manifest).files):
-                return manifest
-    return None
+    if not path.is_file():
+        return found[0] if found else None
+    # A shard, or one of the files of a prefix
+    of_shard = (one for one in manifests_in(path.parent) if any(f.name == path.name for f in Manifest(one).files))
+    return next(of_shard, None)
 
 
 def _download(url: str, folder: pathlib.Path, format: str | None, storage_options: StorageOptions) -> pathlib.Path:

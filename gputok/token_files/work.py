@@ -67,8 +67,8 @@ class Output:
         self.is_folder = bool(form.index)
         beside = manifest_name(self.name, self.is_folder)  # the longest name that an output gets
         if (too_many := len(os.fsencode(beside)) - _MOST_BYTES) > 0:
-            reason = f"the name is {too_many} bytes too long: {beside[-14:]!r} follows it, and a name has at most {_MOST_BYTES}"
-            raise OSError(errno.ENAMETOOLONG, reason, str(path))
+            follows = f"{beside[-14:]!r} follows it, and a name has at most {_MOST_BYTES}"
+            raise OSError(errno.ENAMETOOLONG, f"the name is {too_many} bytes too long: {follows}", str(path))
         self.is_sharded = self.is_folder or layout.shard_tokens is not None
         self.folder = pathlib.Path(os.path.realpath(path)) if self.is_folder else path.parent
         if self.is_folder and self.folder.exists() and not self.folder.is_dir():
@@ -84,10 +84,8 @@ class Output:
 
     def data_name(self, number: int) -> str:
         """Returns the final name of the file of ids of a shard."""
-        form = self.layout.format
-        return form.data_name(
-            form.stem(self.name), number if self.is_sharded else None, self.layout.shuffle is not None
-        )
+        form, of_shard = self.layout.format, number if self.is_sharded else None
+        return form.data_name(form.stem(self.name), of_shard, self.layout.shuffle is not None)
 
     @property
     def manifest(self) -> pathlib.Path:
@@ -118,13 +116,11 @@ class Output:
 
     def check_free(self) -> None:
         """Raises FileExistsError if the folder to be written has files that are not from an earlier run."""
-        if self.is_folder and self.folder.is_dir() and not self.manifest.exists():
-            others = sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
-            if others:
-                raise FileExistsError(
-                    f"{self.path}: expected an empty folder, or one that gputok wrote, but it contains {others[0]}; "
-                    "name another folder"
-                )
+        if not self.is_folder or not self.folder.is_dir() or self.manifest.exists():
+            return
+        if others := sorted(path.name for path in self.folder.iterdir() if not path.name.startswith(".")):
+            wanted = "expected an empty folder, or one that gputok wrote"
+            raise FileExistsError(f"{self.path}: {wanted}, but it contains {others[0]}; name another folder")
 
 
 class Work:
@@ -149,7 +145,7 @@ class Work:
         self._remove_leftovers()
 
     def _read_run(self) -> dict[str, Any] | None:
-        """Reads `run.json`; None: there is none of this run, it is damaged, or its files are not those that it lists."""
+        """Reads `run.json`; None: there is none of this run, it is damaged, or its files are not those it lists."""
         file = reopened(self._folder / _RUN)
         if file is None:
             return None
@@ -329,7 +325,7 @@ class Work:
     def publish(self) -> list[pathlib.Path]:
         """Gives all files their final names, and removes the work folder; returns the files, the manifest last.
 
-        First, what an older run left under these names goes: no file is better than a file with the rows of another one.
+        First, what an older run left under these names goes: no file is better than one with the rows of another.
         """
         output, written = self._output, [file for shard in self._shards for file in shard["files"]]
         if output.is_folder:
@@ -338,15 +334,14 @@ class Work:
         data = {shard["files"][0]["name"] for shard in self._shards if shard["files"]}
         for file in written:
             if file["name"] in data and (self._folder / file["work"]).exists():
-                self._output.final(file["name"]).unlink(missing_ok=True)
+                output.final(file["name"]).unlink(missing_ok=True)
         for file in sorted(written, key=lambda file: file["name"] in data):
             self._move(file["work"], file["name"])
         names = [file["name"] for file in written]
         index: dict[str, Any] | None = None
         if output.is_folder:
-            facts = [
-                base.ShardFacts(s["name"], s["stored"], s["tokens"], s["n_bytes"]) for s in self._shards if s["files"]
-            ]
+            there = (shard for shard in self._shards if shard["files"])
+            facts = [base.ShardFacts(s["name"], s["stored"], s["tokens"], s["n_bytes"]) for s in there]
             path = self._folder / self._form.index
             base.write_file(path, self._form.index_of(facts, self._about))
             index = FileFacts.of(path, self._form.index)._asdict()
@@ -361,7 +356,7 @@ class Work:
     def _remove_older(self, names: set[str]) -> None:
         """Removes the manifest of an older run, and its files that this run doesn't replace.
 
-        A manifest can come from anywhere, so what it names goes only if gputok gives such names to files of this output.
+        A manifest can come from anywhere: what it names goes only if gputok gives such names to files of this output.
         """
         output, older = self._output, None
         with contextlib.suppress(ValueError):
@@ -370,9 +365,8 @@ class Work:
             for file in older.files:
                 if file.name not in names and output.owns(form, file.name):
                     (output.folder / file.name).unlink(missing_ok=True)
-        self._output.final(self._output.manifest.name).unlink(missing_ok=True)
-        if self._form.index:
-            self._output.final(self._form.index).unlink(missing_ok=True)
+        for name in filter(None, (output.manifest.name, self._form.index)):
+            output.final(name).unlink(missing_ok=True)
 
     def _move(self, work: str, name: str) -> None:
         """Gives a file of the work folder its final name, unless an interrupted run has done that."""
@@ -395,9 +389,7 @@ class Work:
             "format": self._form.name,
             "tokenizer": self._tokenizer,
             "dtype": layout.dtype.name,
-            "shard_tokens": layout.shard_tokens,
-            "shuffle": layout.shuffle,
-            "sequence_length": layout.sequence_length,
+            **{name: getattr(layout, name) for name in ("shard_tokens", "shuffle", "sequence_length")},
             "documents": self.n_documents,
             "stored": self.n_stored,
             "tokens": sum(shard["tokens"] for shard in shards),
@@ -418,9 +410,7 @@ class Work:
 class _Part:
     """The shard that is being written; before: the bytes before the first id of its own documents."""
 
-    def __init__(
-        self, folder: pathlib.Path, number: int, first_document: int, before: bytes, dtype: np.dtype[Any]
-    ) -> None:
+    def __init__(self, folder: pathlib.Path, number: int, first_document: int, before: bytes, dtype: Any) -> None:
         self.number, self.first_document, self.n_before = number, first_document, len(before)
         self.ids_path = folder / f"ids-{number:05d}"
         self._ends_path, self._dtype = folder / f"ends-{number:05d}", dtype
@@ -432,7 +422,7 @@ class _Part:
         self.n_documents, self.n_ids = self._recover()
 
     def _recover(self) -> tuple[int, int]:
-        """Cuts both files after the last document that is complete in both; returns the numbers of documents and ids."""
+        """Cuts both files after the last document that both have; returns the numbers of documents and ids."""
         size = self._dtype.itemsize
         n_written = (self._ids.seek(0, os.SEEK_END) - self.n_before) // size
         self._ends.seek(0)

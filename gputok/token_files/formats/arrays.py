@@ -1,7 +1,7 @@
 """Plain arrays of ids: `.npy` for NumPy, `.bin` without a header, and nanoGPT's `.bin`.
 
-The ids of all documents stand one after the other, little-endian. `NAME.rows.npy` beside them is int64[n_documents + 1]:
-document i has the ids rows[i]:rows[i + 1]. nanoGPT (`data/openwebtext/prepare.py`) maps `.bin` files of uint16 and appends
+The ids of all documents stand one after the other, little-endian. Document i has the ids rows[i]:rows[i + 1] of
+`NAME.rows.npy`, int64[n_documents + 1]. nanoGPT (`data/openwebtext/prepare.py`) maps `.bin` files of uint16 and appends
 the end token to each document; it doesn't look at the rows.
 """
 

@@ -1,8 +1,8 @@
 """What every format of files of ids has: how a writer asks it for files, and how a reader asks it for documents.
 
-A writer hands each format the same thing, a `Shard`: a file with the ids of some documents, one after the other, in the
-format's dtype, with some free bytes before the first id. The format fills the free bytes and writes other files beside it,
-or makes a file of its own from the ids. A reader gets documents as slices of files that are mapped into memory.
+A writer hands each format a `Shard`: a file with the ids of some documents, one after the other, in the format's dtype,
+with some free bytes before the first id. The format fills the free bytes and writes other files beside it, or makes a
+file of its own from the ids. A reader gets documents as slices of files that are mapped into memory.
 """
 
 from __future__ import annotations
@@ -188,12 +188,9 @@ def mapped(path: pathlib.Path, dtype: Any, offset: int = 0) -> Array:
     dtype = np.dtype(dtype)
     n_bytes = path.stat().st_size - offset
     if n_bytes < 0 or n_bytes % dtype.itemsize:
-        raise ValueError(
-            f"{path}: has {n_bytes + offset:,} bytes: expected {offset} bytes and a whole number of {dtype.name} values"
-        )
-    if n_bytes == 0:
-        return np.zeros(0, dtype)  # nothing can't be mapped
-    return np.memmap(path, dtype, "r", offset)
+        wanted = f"expected {offset} bytes and a whole number of {dtype.name} values"
+        raise ValueError(f"{path}: has {n_bytes + offset:,} bytes: {wanted}")
+    return np.memmap(path, dtype, "r", offset) if n_bytes else np.zeros(0, dtype)  # nothing can't be mapped
 
 
 def checked_rows(rows: Array, n_ids: int, path: pathlib.Path, field: str) -> Array:
@@ -217,10 +214,7 @@ def check_rising(values: Array, path: pathlib.Path, field: str) -> None:
 
 
 def write_file(path: pathlib.Path, *contents: Any) -> None:
-    """Writes buffers to a new file, which replaces what had that name before, also a link.
-
-    NumPy's `tofile` does not say that a disk is full.
-    """
+    """Writes buffers to a new file (`created`). NumPy's `tofile` does not say that a disk is full."""
     with created(path) as file:
         for content in contents:
             write_all(file, content)
@@ -255,10 +249,8 @@ def read_all(file: Any, buffer: Array) -> None:
 
 def array_header(dtype: np.dtype[Any], n: int) -> bytes:
     """Returns the header of a `.npy` file with one axis. Its size does not depend on the number of values."""
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(
-        header, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (n,)}
-    )
+    header, descr = io.BytesIO(), np.lib.format.dtype_to_descr(dtype)
+    np.lib.format.write_array_header_1_0(header, {"descr": descr, "fortran_order": False, "shape": (n,)})
     return header.getvalue()
 
 

@@ -1,8 +1,8 @@
 """datatrove and nanotron: `NAME_00000_unshuffled.ds`, `.ds.index` and `.ds.metadata`.
 
-`.ds` has the ids of all documents, one after the other, uint16 if the vocabulary has at most 65,536 tokens, else uint32.
-`.ds.index` has the end of each document in tokens, uint64, without a header and a first 0. `.ds.metadata` is text: the name
-of the tokenizer, `|` and the bytes of an id; the number of tokens; the same for people.
+`.ds` has the ids of all documents, one after the other, uint16 if the vocabulary has at most 65,536 tokens, else
+uint32. `.ds.index` has the end of each document in tokens, uint64, without a header and a first 0. `.ds.metadata` is
+text: the name of the tokenizer, `|` and the bytes of an id; the number of tokens; the same for people.
 
 Source: `datatrove/pipeline/tokens/tokenizer.py` of https://github.com/huggingface/datatrove.
 """
@@ -60,9 +60,8 @@ class Datatrove(base.TokenFormat):
         if size is None:
             size = 4 if n_ids and n_bytes == 4 * n_ids else 2
         if n_bytes != size * n_ids:
-            raise ValueError(
-                f"{index}: end of the last document: {n_ids:,} ids of {size} bytes, but {path.name} has {n_bytes:,} bytes"
-            )
+            but = f"but {path.name} has {n_bytes:,} bytes"
+            raise ValueError(f"{index}: end of the last document: {n_ids:,} ids of {size} bytes, {but}")
         if n_ids >= 1 << 62:
             raise ValueError(f"{index}: end of the last document: {n_ids:,} ids")
         rows = np.append(np.zeros(1, np.int64), ends.astype(np.int64))
@@ -72,7 +71,7 @@ class Datatrove(base.TokenFormat):
 def _size_of_an_id(metadata: pathlib.Path) -> int | None:
     """Reads how many bytes an id has; None: there is no such file, which datatrove needn't write."""
     try:
-        first, *_ = metadata.read_text(errors="replace").split("\n")
+        first = metadata.read_text(errors="replace").partition("\n")[0]
     except FileNotFoundError:
         return None
     size = first.rpartition("|")[2]
@@ -87,7 +86,7 @@ def _for_people(n: int) -> str:
     >>> _for_people(7), _for_people(1234), _for_people(43_210_000)
     ('7.00 T', '1.23 kT', '43.2 MT')
     """
-    power = 0 if n == 0 else min((len(str(n)) - 1) // 3, 10)
+    power = min((len(str(n)) - 1) // 3, 10)
     prefix = ["", "k", "M", "G", "T", "P", "E", "Z", "Y", "R", "Q"][power]
     value = n / 1000**power
     return f"{value:.{max(3 - len(str(int(value))), 0)}f} {prefix}T"

@@ -52,19 +52,16 @@ def read_offsets(path: pathlib.Path, items: str) -> tuple[Array, Positions]:
     offsets = np.frombuffer(data, "<u4", n + 1, 4)
     base.check_rising(offsets, path, "offsets")
     if offsets[0] < first or offsets[-1] != len(data):
-        raise ValueError(
-            f"{path}: offsets: are from {offsets[0]:,} to {offsets[-1]:,}, but the {items} can be at "
-            f"{first:,} to {len(data):,}"
-        )
+        found = f"are from {offsets[0]:,} to {offsets[-1]:,}"
+        raise ValueError(f"{path}: offsets: {found}, but the {items} can be at {first:,} to {len(data):,}")
     return data, offsets.astype(np.int64)
 
 
 def check_size(n_bytes: int, name: str) -> None:
     """Raises ValueError if offsets in a file of this size don't fit in 32 bits."""
     if n_bytes >= 1 << 32:
-        raise ValueError(
-            f"{name}: would have {n_bytes:,} bytes, but its offsets have 32 bits; choose fewer shard_tokens="
-        )
+        but = "but its offsets have 32 bits; choose fewer shard_tokens="
+        raise ValueError(f"{name}: would have {n_bytes:,} bytes, {but}")
 
 
 def field(value: Any, name: str, check: Check) -> Any:

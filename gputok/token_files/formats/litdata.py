@@ -1,8 +1,8 @@
 """litdata and litgpt: a folder of chunks and `index.json`, for `litdata.StreamingDataset` with `TokensLoader`.
 
-A chunk, all numbers little-endian: uint32 number of items n, uint32[n + 1] offset of each item and of the end, then the ids of
-all items. An item is a document. `TokensLoader(block_size)` reads blocks across items, and drops what is left at the end of a
-chunk.
+A chunk, all numbers little-endian: uint32 number of items n, uint32[n + 1] offset of each item and of the end, then the
+ids of all items. An item is a document. `TokensLoader(block_size)` reads blocks across items, and drops what is left at
+the end of a chunk.
 
 Source: `src/litdata/streaming/writer.py` and `item_loader.py` of https://github.com/Lightning-AI/litData.
 """
@@ -29,7 +29,7 @@ _READ = {20: "uint16", 15: "int32", 16: "int32", 17: "int64", 18: "int64"}
 
 
 class LitData(FolderFormat):
-    """A folder of chunks. The ids are int32, as litgpt's tokenizer gives; litdata before PyTorch 2.3 knows no uint16."""
+    """A folder of chunks. The ids are int32, as litgpt's tokenizer gives; before PyTorch 2.3, litdata has no uint16."""
 
     name, suffix, key = "litdata", ".bin", "chunks"
     dtypes = tuple(_TYPES)
@@ -93,6 +93,5 @@ def _number_of_dtype(config: Any) -> int:
     forms = needed(config, "data_format")
     known = {f"no_header_tensor:{number}": number for number in _READ}
     if not is_list(forms) or len(forms) != 1 or not isinstance(forms[0], str) or forms[0] not in known:
-        wanted = f"expected one of {', '.join(known)}"
-        raise WrongValue(f"{wanted}, got {short(forms)}", "data_format")
+        raise WrongValue(f"expected one of {', '.join(known)}, got {short(forms)}", "data_format")
     return known[forms[0]]

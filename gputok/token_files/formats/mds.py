@@ -9,10 +9,10 @@ A shard, all numbers little-endian:
 | the JSON's   | the configuration, as in `index.json` but without the shard's own |
 | the rest     | samples                                                           |
 
-Each sample is the column `tokens`. A document is `ndarray:int32`, of variable length: uint32 size of the column, a byte (1
-axis << 2 | log2 of the bytes of the length), the length, the ids. A block of `sequence_length` ids is `ndarray:int32:2048`,
-the ids alone: documents are joined, then cut, and what is left at the end of the corpus is dropped. An array without values
-is no value of the format, so a document without ids is left out.
+Each sample is the column `tokens`. A document is `ndarray:int32`, of variable length: uint32 size of the column, a byte
+(1 axis << 2 | log2 of the bytes of the length), the length, the ids. A block of `sequence_length` ids is
+`ndarray:int32:2048`, the ids alone: documents are joined, then cut, and what is left at the end of the corpus is
+dropped. An array without values is no value of the format, so a document without ids is left out.
 
 Source: `streaming/base/format/mds` of https://github.com/mosaicml/streaming.
 """
@@ -75,8 +75,7 @@ class Mds(FolderFormat):
         return json.dumps({"shards": entries, "version": 2}, sort_keys=True).encode()
 
     def data_paths(self, path: pathlib.Path) -> list[pathlib.Path]:
-        index = path / self.index
-        return [path / name for name in _entries(index)]
+        return [path / name for name in _entries(path / self.index)]
 
     def open(self, path: pathlib.Path) -> Iterable[base.OpenShard]:
         """Opens a shard; its configuration is that of its entry in `index.json`."""

@@ -13,8 +13,8 @@
 | 8 S   | int64 byte offset of each sequence in `.bin`                                            |
 | 8 D   | int64 document index: 0, then the number of sequences up to the end of each document    |
 
-A document is one sequence. As in Megatron's `tools/preprocess_data.py`, a document without ids has no sequence and no end
-token, and ids are uint16 if the vocabulary is below 65,500, else int32.
+A document is one sequence. As in Megatron's `tools/preprocess_data.py`, a document without ids has no sequence and no
+end token, and ids are uint16 if the vocabulary is below 65,500, else int32.
 
 Source: `megatron/core/datasets/indexed_dataset.py` of https://github.com/NVIDIA/Megatron-LM.
 """
@@ -62,10 +62,8 @@ class Megatron(base.TokenFormat):
         lengths = np.diff(rows)
         i = int(lengths.argmax())
         if lengths[i] > _MOST_IN_SEQUENCE:
-            raise ValueError(
-                f"{path}: document {first_document + i:,} has {int(lengths[i]):,} ids; format='megatron' stores at most "
-                f"{_MOST_IN_SEQUENCE:,} in a document: cut it"
-            )
+            stored = f"format='megatron' stores at most {_MOST_IN_SEQUENCE:,} in a document: cut it"
+            raise ValueError(f"{path}: document {first_document + i:,} has {int(lengths[i]):,} ids; {stored}")
 
     def write_beside(self, shard: base.Shard, folder: pathlib.Path) -> None:
         dtype = shard.about.dtype
@@ -127,10 +125,8 @@ def _check_sequences(index: pathlib.Path, lengths: Array, pointers: Array, ids: 
         ends = n_before + np.cumsum(part)
         wrong = np.flatnonzero(pointers[first : first + base.IDS_AT_ONCE] != size * (ends - part))
         if len(wrong):
-            i = first + int(wrong[0])
-            raise ValueError(
-                f"{index}: offset of sequence {i}: expected {size * int((ends - part)[wrong[0]]):,}, got {pointers[i]:,}"
-            )
+            i, right = first + int(wrong[0]), size * int((ends - part)[wrong[0]])
+            raise ValueError(f"{index}: offset of sequence {i}: expected {right:,}, got {pointers[i]:,}")
         n_before = int(ends[-1])
     if n_before != len(ids):
         together = f"{n_before:,} ids together"

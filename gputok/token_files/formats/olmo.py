@@ -1,8 +1,8 @@
 """OLMo and dolma: `.npy` and `.csv.gz`.
 
-`.npy` is no file of NumPy's format, but the ids of all documents, one after the other, for `numpy.memmap`. `.csv.gz` beside it
-has a row for each document: start, end, id, source, line. Here, id and line are the number of the document in the corpus,
-and source is empty.
+`.npy` is no file of NumPy's format, but the ids of all documents, one after the other, for `numpy.memmap`. `.csv.gz`
+beside it has a row for each document: start, end, id, source, line. Here, id and line are the number of the document in
+the corpus, and source is empty.
 
 Source: `python/dolma/tokenizer/memmap_writer.py` of https://github.com/allenai/dolma.
 """
@@ -64,9 +64,8 @@ def _read_rows(path: pathlib.Path) -> Array:
             for number, line in enumerate(iter(lambda: lines.readline(_LONGEST_LINE), ""), 1):
                 found = re.match(r"([0-9]{1,19}),([0-9]{1,19})(?![0-9])", line)
                 if found is None or int(found[1]) != ends[-1]:
-                    raise ValueError(
-                        f"line {number}: start, end: expected {ends[-1]} and an end, got {short(line[:60])}"
-                    )
+                    wanted = f"expected {ends[-1]} and an end"
+                    raise ValueError(f"line {number}: start, end: {wanted}, got {short(line[:60])}")
                 ends.append(int(found[2]))
         return np.array(ends, np.int64)
     except FileNotFoundError:

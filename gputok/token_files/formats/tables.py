@@ -113,8 +113,7 @@ class _RowGroup:
 
 
 def _of_lists(lists: Any) -> base.Contiguous:
-    chunks = getattr(lists, "chunks", None)
-    if chunks is not None:
+    if (chunks := getattr(lists, "chunks", None)) is not None:
         lists = chunks[0]
     return base.Contiguous(to_numpy(lists.values), to_numpy(lists.offsets))
 
