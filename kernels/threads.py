@@ -58,18 +58,20 @@ def yield_core() -> None:
         time.sleep(0)
 
 
-def run(task: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], threads: int) -> Iterator[Any]:
+def run(
+    task: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], threads: int, ahead: int | None = None
+) -> Iterator[Any]:
     """Yields task(*a) for each a of `arguments`, in order, and runs the tasks on several threads.
 
-    If the caller stops early (an error, Ctrl-C), tasks that have not begun are dropped, and running tasks are finished.
-    So a task should take at most about 0.2 s.
+    If the caller stops early (an error, Ctrl-C), tasks that have not begun are dropped, and running ones are finished.
+    So a task should take at most about 0.2 s. ahead: as for `in_order`; None: all tasks may wait.
     """
     arguments = list(arguments)
     if threads == 1 or len(arguments) < 2:
         yield from (task(*a) for a in arguments)
         return
     tasks = ((None, lambda submit, a=a: submit(task, *a).result) for a in arguments)
-    for _, result in in_order(tasks, min(threads, len(arguments)), len(arguments)):
+    for _, result in in_order(tasks, min(threads, len(arguments)), len(arguments) if ahead is None else ahead):
         yield result
 
 

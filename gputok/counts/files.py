@@ -93,8 +93,8 @@ class ColumnNames(NamedTuple):
         for name in (self.word, self.count):
             if name not in names:
                 raise ValueError(
-                    f"{where}: has no column {short(name)}; it has {several(names)}. Name the columns of words and of counts "
-                    "by word_column= and count_column="
+                    f"{where}: has no column {short(name)}; it has {several(names)}. Name the columns of words and of "
+                    "counts by word_column= and count_column="
                 )
 
 
@@ -118,15 +118,9 @@ def write(
         import pyarrow as pa
         from pyarrow import parquet
 
-    description = {
-        "version": _VERSION,
-        "byte_level": byte_level,
-        "hash": _HASH,
-        "partitions": sizes,
-        **({} if scale == 1 else {"scale": str(scale)}),
-    }
-    if part is not None:
-        description["part"] = part
+    description = {"version": _VERSION, "byte_level": byte_level, "hash": _HASH, "partitions": sizes}
+    description |= {} if scale == 1 else {"scale": str(scale)}
+    description |= {} if part is None else {"part": part}
     schema = words_schema().with_metadata({_METADATA: json.dumps(description)})
     with (
         writing(path, storage_options) as temporary,
@@ -239,8 +233,8 @@ class CountFile:
         for words in self._read(groups):
             if np.any(word_keys(words.data, words.offsets) >> _KEY_SHIFT != number):
                 raise ValueError(
-                    f"{self.file}: its words are not in the order that its description says, so another program has changed "
-                    "the file; load it alone and save it again"
+                    f"{self.file}: its words are not in the order that its description says, so another program has "
+                    "changed the file; load it alone and save it again"
                 )
             yield words
 
@@ -286,7 +280,7 @@ def record_batches(table: Any) -> Iterator[Any]:
 
 
 def from_arrow(table: Any, byte_level: bool, columns: ColumnNames, where: str, n_before: int = 0) -> WordColumns:
-    """The words and counts of a pyarrow.Table or RecordBatch, row by row; `where` and `n_before` (rows) are for messages.
+    """The words and counts of a pyarrow.Table or RecordBatch, row by row; `where`, `n_before` (rows): for messages.
 
     Raises ValueError if a column is missing or holds another type, a value is missing, a count is not an integer of 64
     bits above 0, or the data is broken.
@@ -331,8 +325,8 @@ def check_total(total: int, where: str, what: str = "the counts of all words") -
     """Raises ValueError if counts, or what is added up from them, would not fit into int64."""
     if abs(total) > MOST:
         raise ValueError(
-            f"{where}: {what} add up to {total:,}, more than the 2**63 - 1 that can be counted; divide all counts by the "
-            "same number"
+            f"{where}: {what} add up to {total:,}, more than the 2**63 - 1 that can be counted; divide all counts by "
+            "the same number"
         )
 
 

@@ -1,8 +1,8 @@
 """Counted words in partitions, so that words which do not fit in memory together are added up one part at a time.
 
 Each word has a key of 64 bits, which depends on its bytes alone (`word_keys`). The first six bits of the key number the
-partition of the word, so that equal words of any two corpora meet in the same partition. These bits are the low bits of
-the half of the hash that tables don't use. With the bits that choose the slot of a table, a merge was a hundred times slower.
+partition of the word, so that equal words of any two corpora meet in the same partition. These are the low bits of the
+half of the hash that tables don't use. With the bits that choose a slot of a table, a merge was 100 times slower.
 
 Partitions follow each other in the order of their keys, and so do the words in them: added-up words are in the same
 order no matter when a table was spilled, and by how many threads.
@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 
@@ -27,13 +26,14 @@ from gputok.kernels.cpu.count_words import count_pieces, counts, word_keys
 from gputok.kernels.cpu.rewrite import gather
 from gputok.kernels.cpu.walk.tables import END_OF_TEXT
 from gputok.kernels.cpu.word_table import N_BYTES, N_WORDS, WordTable, clear, enlarged, n_bytes_of, new_table, wanted
-from gputok.kernels.threads import Submit, in_order
+from gputok.kernels.threads import run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import numpy.typing as npt
 
+    from gputok.counts.files import CountFile
     from gputok.files.temporary import MemoryLimit, TemporaryFile
     from gputok.progress import Report
 
@@ -52,17 +52,8 @@ _BYTES_A_WORD = 512  # and so many words less, as a table has less bytes
 _FEW_WORDS = 1 << 17  # words that are read together to see whether they are in the order of their keys
 
 
-class WordSource(Protocol):
-    """Words that can be read by partition; a word may be there several times."""
-
-    def partition(self, number: int) -> Iterator[WordColumns]:
-        """The words of one partition, some at a time."""
-        ...
-
-    @property
-    def n_words(self) -> int:
-        """The number of words of all partitions."""
-        ...
+WordSource: TypeAlias = "InMemory | Spilled | CountFile"
+"""Words that can be read by partition; a word may be there several times."""
 
 
 def table_budget(memory: MemoryLimit, threads: int) -> tuple[int, int]:
@@ -73,7 +64,7 @@ def table_budget(memory: MemoryLimit, threads: int) -> tuple[int, int]:
 
 
 def dealt(words: WordColumns, skip: int = 0) -> Iterator[WordColumns]:
-    """The words of each of the 64 partitions, in the order in which they were; skip: bits of the key that are not looked at."""
+    """The words of each of the 64 partitions, in the order in which they were; skip: bits of the key to leave out."""
     keys = word_keys(words.data, words.offsets)
     keys <<= np.uint64(skip)
     keys >>= np.uint64(64 - BITS)
@@ -169,7 +160,7 @@ class InMemory:
 
 
 class Tally:
-    """Words and their counts in a table. If the table outgrows the budget, its words are written to a file, and forgotten.
+    """Words and their counts in a table. If it outgrows the budget, its words are written to a file, and forgotten.
 
     Kernels that count take `table` and `make_room`, and give the table that is to be kept.
     """
@@ -214,11 +205,7 @@ class Tally:
         return table
 
     def add(self, words: WordColumns) -> None:
-        """Adds counts to those of the same words.
-
-        Raises:
-            ValueError: the counts of all words add up to more than 2**63 - 1.
-        """
+        """Adds counts to those of the same words; raises ValueError if all add up to more than 2**63 - 1."""
         self._total += exact_sum(words.counts)
         check_total(self._total, _ADDED_UP)
         start, end = words.offsets[:-1], words.offsets[1:]
@@ -274,7 +261,7 @@ class Tally:
 
 
 class Tallies(dict[bool, Tally]):
-    """A tally of byte-level words, True, and one of others; each is made when it is asked for. The arguments are those of `Tally`."""
+    """A tally of byte-level words, True, and one of others, each made when it is asked for, by arguments of `Tally`."""
 
     def __init__(self, memory: MemoryLimit | None, budget: int | None, *, of_text: bool = False) -> None:
         super().__init__()
@@ -333,8 +320,7 @@ def added_up(
 ) -> Iterator[WordColumns]:
     """The words of all sources, each once, with the sum of its counts, in the order of the keys.
 
-    They come a partition or less at a time, few words all at once; report("add up", partitions, 64) is called after
-    each partition.
+    They come a partition or less at a time, few words all at once; after each: report("add up", partitions, 64).
     """
     n_words = sum(source.n_words for source in sources)  # at most
     if n_words <= _FEW_WORDS and memory is None:  # one table sorts them sooner than threads would start
@@ -357,31 +343,19 @@ def added_up(
                 tally.add(words)
         return tally.words()
 
-    for number, parts in enumerate(_results(one, threads), 1):
+    def whole(number: int) -> list[WordColumns]:
+        return list(one(number))
+
+    numbers = ((number,) for number in range(N_PARTITIONS))
+    found = itertools.starmap(one, numbers) if threads == 1 else run(whole, numbers, threads, ahead=0)
+    for number, parts in enumerate(found, 1):
         yield from parts
         if report:
             report("add up", number, N_PARTITIONS)
 
 
-def _results(one: Callable[[int], Iterator[WordColumns]], threads: int) -> Iterator[Iterable[WordColumns]]:
-    """What `one` gives for each partition, in order, by so many threads."""
-    if threads == 1:
-        yield from map(one, range(N_PARTITIONS))
-        return
-
-    def begin(number: int, submit: Submit) -> Callable[[], list[WordColumns]]:
-        return submit(lambda: list(one(number))).result
-
-    tasks = ((number, partial(begin, number)) for number in range(N_PARTITIONS))
-    for _, parts in in_order(tasks, threads, ahead=0):
-        yield parts
-
-
 def collected(parts: Iterable[WordColumns], byte_level: bool, memory: MemoryLimit | None) -> WordColumns:
-    """Words as arrays: in memory or, with a limit, in temporary files that are mapped.
-
-    Raises ValueError if their counts add up to more than 2**63 - 1.
-    """
+    """Words as arrays: in memory or, with a limit, in temporary files that are mapped; ValueError: too large counts."""
     total = 0
     data, offsets, counts = (_Growing(dtype) if memory is None else memory.file() for dtype in _DTYPES)
     offsets.append(np.zeros(1, np.int64))

@@ -25,8 +25,7 @@ _DIGITS = 50
 def whole_weights(weights: Sequence[Any]) -> tuple[list[int], Fraction]:
     """Brings weights to whole numbers without a common factor; returns also what a weight of 1 became.
 
-    Weights are decimals as strings ("0.3"), or numbers, which are read as Python shows them. Raises ValueError if one
-    is not a number above 0.
+    Weights are decimals as strings ("0.3"), or numbers, read as Python shows them. ValueError: one is not above 0.
 
     Example:
         >>> whole_weights(["0.3", 1.7, 12.5])

@@ -48,8 +48,7 @@ class WordCounts:
         data: uint8[n_bytes], the words one after the other.
         offsets: int64[n_words + 1], in bytes; word i is data[offsets[i]:offsets[i + 1]].
         counts: int64[n_words], each at least 1.
-        byte_level: True if each byte of `data` stands for a character of the ByteLevel alphabet; False if `data` is
-            UTF-8.
+        byte_level: True if each byte of `data` stands for a ByteLevel character; False if `data` is UTF-8.
         scale: what a word of a source of weight 1 counts for; 1 without weights. See `threshold`.
 
     Example:
@@ -77,7 +76,7 @@ class WordCounts:
 
     @classmethod
     def of_checked(cls, words: WordColumns, scale: Fraction | int = 1) -> Self:
-        """Word counts of arrays that were made, or checked, here: of large ones, checks take a twentieth of training."""
+        """Word counts of arrays that were made or checked here: of large ones, checks take a twentieth of training."""
         made = object.__new__(cls)
         made.__dict__.update(words._asdict(), scale=scale)
         return made
@@ -165,20 +164,15 @@ class WordCounts:
         return total
 
     def check_symbols(self) -> None:
-        """Raises ValueError if a trainer that counts characters or pairs could count more than 2**63 - 1 of them.
-
-        A word has no more characters, and no more pairs, than bytes.
-        """
+        """Raises ValueError if a trainer could count more than 2**63 - 1 characters or pairs."""
+        # A word has no more of either than bytes
         most = max((int(some.counts.max(initial=0)) for some in self.slices(_SOME)), default=0)
         if most * len(self.data) > count_files.MOST:  # a bound, found sooner than the exact sum
             total = self.n_bytes_of_text()
             count_files.check_total(total, "training", "the bytes of all occurrences of words")
 
     def items(self) -> Iterator[tuple[bytes, int]]:
-        """Iterates over (word, count) pairs, for displays and tests.
-
-        Words are `bytes`, since byte-level words need not be UTF-8.
-        """
+        """Iterates over (word, count) pairs; words are `bytes`, since byte-level words need not be UTF-8."""
         raw, ends = self.data.tobytes(), self.offsets.tolist()
         return ((raw[ends[i] : ends[i + 1]], count) for i, count in enumerate(self.counts.tolist()))
 
@@ -188,8 +182,7 @@ class WordCounts:
 
         Args:
             counts: word -> count. Words are `str` or `bytes`.
-            byte_level: True if each byte of a word stands for a character of the ByteLevel alphabet; False if `bytes`
-                are UTF-8.
+            byte_level: True if each byte of a word stands for a ByteLevel character; False if `bytes` are UTF-8.
 
         Raises:
             TypeError: if a word is neither `str` nor `bytes`, or a count is not a whole number.
@@ -223,12 +216,11 @@ class WordCounts:
             shards: the counts, taken one after the other. If only some are byte-level, their words are written out in
                 the ByteLevel alphabet first (see `spelled_out`).
             weights: for each of the shards, what each of its words counts for, as a decimal ("0.3"). They become whole
-                numbers (`gputok.counts.weights`), so that the counts are exact, and the same for any division into shards.
+                numbers (`gputok.counts.weights`), so that counts are exact, and the same for any division into shards.
             temperature: instead of weights, from 0 to 1: if the text of a shard is the share p of all text, in bytes,
                 it counts as the share p ** temperature. The whole weights are those of `temperature_weights`. Merge the
                 shards of each source first, since shards of a source would be weighted apart.
-            memory_limit: bytes, or text like "4GB"; words that do not fit are kept in temporary files, and so is the
-                result. None: no limit.
+            memory_limit: bytes, or text like "4GB"; temporary files keep the words that do not fit, and the result.
             temporary: a folder for these files, by default that of the operating system.
             threads: by default GPUTOK_NUM_THREADS, or all cores; used with a limit.
 
@@ -237,8 +229,7 @@ class WordCounts:
 
         Raises:
             ValueError: if `memory_limit` is not a number of bytes, or too small; if a weight is not a number above 0,
-                there are more or fewer weights than shards, or shards were weighted by another scale; if counts could
-                reach 2**62.
+                there are not as many as shards, or shards have other scales; if counts could reach 2**62.
             OSError: if the folder for temporary files is full.
 
         Example:
@@ -256,8 +247,8 @@ class WordCounts:
         for i, shard in enumerate(shards):
             if scale not in (None, shard.scale):
                 raise ValueError(
-                    f"shard {i} was weighted so that a word of weight 1 counts {shard.scale}, and those before it so that it "
-                    f"counts {scale}: merge the shards of all sources by one call, with a weight for each"
+                    f"shard {i} was weighted so that a word of weight 1 counts {shard.scale}, and those before it so "
+                    f"that it counts {scale}: merge the shards of all sources by one call, with a weight for each"
                 )
             scale = shard.scale
             for some in shard.slices(_SOME) if len(shard) else [shard]:
@@ -339,16 +330,14 @@ class WordCounts:
     ) -> WordCounts:
         """Reads Parquet files that `save` wrote, or another program, and adds up the counts of equal words.
 
-        Of many files that `save` wrote, one partition of each is read at a time, so memory holds the result and little
-        else.
+        Of many files that `save` wrote, one partition of each is read at a time: memory holds little but the result.
 
         Args:
             path: a file, folder or glob, a URL of these, or a list of them.
             byte_level: for files of other programs: True if each byte of a word stands for a character of the ByteLevel
                 alphabet, as `Tokenizer.word_counter` gives them for such a tokenizer; False if words are UTF-8.
             word_column: the name of the column of words, of binary or string type.
-            count_column: the name of the column of counts: integers of any width, decimals or floats that are whole
-                numbers below 2**63.
+            count_column: the name of the column of counts: integers, decimals or floats, all whole and below 2**63.
             memory_limit: as in `merge`.
             temporary: as in `merge`.
             threads: by default GPUTOK_NUM_THREADS, or all cores.
@@ -359,8 +348,7 @@ class WordCounts:
 
         Raises:
             FileNotFoundError: if a file does not exist, or a folder or glob has no file.
-            ValueError: if a file is damaged, was not written by `save` (and `byte_level` is None), or holds what cannot
-                be a word or a count.
+            ValueError: if a file is damaged, not written by `save` (and `byte_level` is None), or holds no word counts.
         """
         memory = MemoryLimit.of(memory_limit, temporary)
         columns = count_files.ColumnNames.of(byte_level, word_column, count_column)
@@ -370,8 +358,8 @@ class WordCounts:
         for file in files:
             if file.scale != scale:
                 raise ValueError(
-                    f"{file.file}: was weighted so that a word of weight 1 counts {file.scale}, and {files[0].file} so that "
-                    f"it counts {scale}: their counts can't be added up"
+                    f"{file.file}: was weighted so that a word of weight 1 counts {file.scale}, and {files[0].file} so "
+                    f"that it counts {scale}: their counts can't be added up"
                 )
         if len(files) == 1 and files[0].is_distinct and memory is None:
             return cls.of_checked(partitions.collected(files[0].batches(), files[0].byte_level, None), scale)
@@ -456,7 +444,7 @@ def of_sources(
     """Counts sources (name -> source) one after the other, and adds them up by their weights.
 
     weights: name -> weight; 1 for a source that is not named. limits: the other arguments of `WordCounts.merge`. Raises
-    TypeError if `sources` is not a mapping, and ValueError if a weight is for no source, or `merge` refuses the weights.
+    TypeError if `sources` is no mapping, and ValueError if a weight is for no source, or `merge` refuses the weights.
     """
     from gputok.counts.weights import temperature_weights, whole_weights
 
