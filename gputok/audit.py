@@ -362,11 +362,7 @@ _NAMES = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight", "tok_em
 
 
 def read_embeddings(given: Any, tensor: str | None, n_ids: int) -> Any:
-    """Reads embeddings: an array, or the path of a .npy or .safetensors file, as float32[n_rows, n_dimensions].
-
-    tensor: which tensor of a .safetensors file; None: the one with a usual name of input embeddings. Raises ValueError
-    if the array, or the file, is of another kind, or has fewer rows than there are ids.
-    """
+    """Reads embeddings as float32[n_rows, n_dimensions]; tensor: of a .safetensors file; None: that of a usual name."""
     shown = str(given) if isinstance(given, str | os.PathLike) else "embeddings"
     if tensor is not None and not shown.endswith(".safetensors"):
         raise ValueError(f"tensor={tensor!r}: only a .safetensors file has tensors with names, not {shown}")

@@ -88,17 +88,15 @@ class BPEDecoder(Decoder):
     suffix: str = field(string, default="</w>")
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
-        return [token.replace(self.suffix, " ") for token in tokens[:-1]] + [
-            token.replace(self.suffix, "") for token in tokens[-1:]
-        ]
+        last = [token.replace(self.suffix, "") for token in tokens[-1:]]
+        return [token.replace(self.suffix, " ") for token in tokens[:-1]] + last
 
 
 class ByteFallback(Decoder):
     """Turns tokens for bytes, such as `<0xE2>`, into characters. Each byte that is not UTF-8 becomes a `�`.
 
-    Example:
-        >>> ByteFallback().decode(["<0xC3>", "<0xA9>", "t", "é"])
-        'été'
+    >>> ByteFallback().decode(["<0xC3>", "<0xA9>", "t", "é"])
+    'été'
     """
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
@@ -185,9 +183,8 @@ class CTC(Decoder):
 class Fuse(Decoder):
     """Joins all tokens into one, for the decoders that follow.
 
-    Example:
-        >>> Fuse().decode_chain(["so", "it"])
-        ['soit']
+    >>> Fuse().decode_chain(["so", "it"])
+    ['soit']
     """
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
@@ -214,9 +211,8 @@ class Metaspace(OlderMetaspace, Decoder):
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
         opening = " " if self.prepend_scheme == "never" else ""
-        return [token.replace(self.replacement, opening) for token in tokens[:1]] + [
-            token.replace(self.replacement, " ") for token in tokens[1:]
-        ]
+        first = [token.replace(self.replacement, opening) for token in tokens[:1]]
+        return first + [token.replace(self.replacement, " ") for token in tokens[1:]]
 
 
 class Replace(Decoder):

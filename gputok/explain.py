@@ -352,12 +352,7 @@ class FoundSteps(NamedTuple):
 
 
 def tokens_of(model: Model, word: str) -> FoundSteps:
-    """Finds the tokens of a word, and says how.
-
-    Args:
-        model: the model, without chance (`Model.is_random`).
-        word: the word; bytes are written as characters of ByteLevel if the tokens are.
-    """
+    """Finds the tokens of a word, and says how; the model has no chance in it (`Model.is_random`)."""
     match model:
         case BPE():
             return _merged(model, word)

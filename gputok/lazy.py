@@ -15,17 +15,13 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 
 def attach(module: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Returns the `__getattr__` and the `__dir__` of a facade.
+    """Returns the `__getattr__` and the `__dir__` of a facade; module: its `__name__`.
 
-    Args:
-        module: the facade's `__name__`.
-        names: a module within `gputok` -> the names that it defines. A name that stands for itself, or that only
-            `__all__` has, is that of a module.
+    names: a module within `gputok` -> the names that it defines. What only `__all__` has is the name of a module.
 
-    Example:
-        >>> find, names = attach("gputok", {"tokenizer": "Tokenizer"})
-        >>> find("Tokenizer").__name__, find("models").__name__, "Tokenizer" in names()
-        ('Tokenizer', 'gputok.models', True)
+    >>> find, names = attach("gputok", {"tokenizer": "Tokenizer"})
+    >>> find("Tokenizer").__name__, find("models").__name__, "Tokenizer" in names()
+    ('Tokenizer', 'gputok.models', True)
     """
     homes = {name: home for home, defined in names.items() for name in defined.split()}
 

@@ -44,10 +44,7 @@ class Normalizer(Component):
 
     @property
     def inert(self) -> tuple[Any, Any, int] | None:
-        """The characters that stay as they are in text that has no others; None: none are known.
-
-        They are given by a two-stage table of kinds (page, member), and how many of the first kinds are theirs.
-        """
+        """A table of kinds (page, member), and how many of them stay in a text that has no others; None: unknown."""
         return None
 
     @staticmethod
@@ -71,11 +68,7 @@ class Normalizer(Component):
         return Custom(normalizer)
 
     def way(self, after: Way) -> Way:
-        """Returns how this normalizer and the steps before it take a text apart.
-
-        Args:
-            after: how the steps before it do.
-        """
+        """Returns how this normalizer and the steps before it, which do as `after` says, take a text apart."""
         return after.changed()
 
     def apply(self, pieces: Pieces) -> Pieces:

@@ -111,11 +111,7 @@ class PreTokenizer(Component):
         return None if self.kept is None else PatternCut(_words(self.kept), "removed", invert=True)
 
     def way(self, after: Way) -> Way:
-        """Returns how this pre-tokenizer and the steps before it take a text apart.
-
-        Args:
-            after: how the steps before it do.
-        """
+        """Returns how this pre-tokenizer and the steps before it, which do as `after` says, take a text apart."""
         return after.cut_by(None)
 
     def pre_tokenize_str(self, sequence: str) -> list[tuple[str, tuple[int, int]]]:

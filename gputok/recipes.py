@@ -13,13 +13,9 @@ from typing import Any, Literal, get_args
 Model = Literal["bpe", "superbpe", "wordpiece", "wordlevel", "unigram"]
 MODELS: tuple[str, ...] = get_args(Model)
 
-_SPECIAL_TOKENS = {
-    "bpe": ["<|endoftext|>"],
-    "superbpe": ["<|endoftext|>"],
-    "wordpiece": ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
-    "wordlevel": ["[UNK]"],
-    "unigram": ["<unk>"],
-}
+_SPECIAL_TOKENS = {"bpe": ["<|endoftext|>"], "superbpe": ["<|endoftext|>"]}
+_SPECIAL_TOKENS |= {"wordpiece": ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]}
+_SPECIAL_TOKENS |= {"wordlevel": ["[UNK]"], "unigram": ["<unk>"]}
 _UNKNOWN = {"wordpiece": "[UNK]", "wordlevel": "[UNK]", "unigram": "<unk>"}
 
 

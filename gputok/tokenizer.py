@@ -433,13 +433,11 @@ class Tokenizer:
             ValueError: a text is not Unicode, or the column does not exist. The tokenizer is unchanged.
 
         Example:
-            >>> from gputok import models, pre_tokenizers, trainers
+            >>> from gputok import models, trainers
             >>> tokenizer = Tokenizer(models.WordLevel(unk_token="?"))
-            >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-            >>> trainer = trainers.WordLevelTrainer(special_tokens=["?"])
-            >>> tokenizer.train_from_iterator([["so it", "goes"], ["so"]], trainer)
-            >>> tokenizer.get_vocab_size()
-            4
+            >>> tokenizer.train_from_iterator([["so", "it"], ["so"]], trainers.WordLevelTrainer(special_tokens=["?"]))
+            >>> tokenizer.get_vocab()
+            {'?': 0, 'so': 1, 'it': 2}
         """
         from gputok.corpus import Source
 
@@ -476,13 +474,12 @@ class Tokenizer:
             MemoryError: training would take more than `memory_limit`; the message says which `min_count` would do.
 
         Example:
-            >>> from gputok import models, pre_tokenizers, trainers
+            >>> from gputok import models, trainers
             >>> tokenizer = Tokenizer(models.BPE())
-            >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-            >>> counts = tokenizer.count_words(iter(["hug hug pug"]))
+            >>> counts = tokenizer.count_words(iter(["hug", "hug", "pug"]))
             >>> tokenizer.train_from_word_counts(counts, trainers.BpeTrainer(vocab_size=5))
-            >>> tokenizer.encode("hug pug").tokens
-            ['h', 'ug', 'p', 'ug']
+            >>> tokenizer.encode("pug").tokens
+            ['p', 'ug']
         """
         from gputok.counts.word_counts import WordCounts
         from gputok.pipeline.run import Run
@@ -864,13 +861,12 @@ class Tokenizer:
             ValueError: `padding` or `truncation` has a wrong value.
 
         Example:
-            >>> from gputok import models, pre_tokenizers
-            >>> tokenizer = Tokenizer(models.WordLevel({"so": 0, "it": 1, "goes": 2}))
-            >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-            >>> tokenizer.encode("so it goes").ids, tokenizer.encode("so", "it").type_ids
-            ([0, 1, 2], [0, 1])
-            >>> tokenizer.encode("so it goes", truncation={"max_length": 2}).ids
-            [0, 1]
+            >>> from gputok import models
+            >>> tokenizer = Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")]))
+            >>> tokenizer.encode("aab").ids, tokenizer.encode("ab", "b").type_ids
+            ([0, 2], [0, 1])
+            >>> tokenizer.encode("aab", truncation={"max_length": 1}).ids
+            [0]
         """
         _switches(is_pretokenized=is_pretokenized, add_special_tokens=add_special_tokens)
         is_text = pair is None and not is_pretokenized and type(sequence) is str

@@ -57,13 +57,11 @@ def _texts(inputs: list[str], reading: options.Reading) -> Iterator[list[str]]:
 
 
 def _colored(text: str, offsets: Sequence[tuple[int, int]], *, color: bool = True, first: int = 0) -> tuple[str, int]:
-    r"""Shows the tokens of a text by backgrounds, or by bars between them.
+    r"""Shows the tokens of a text by backgrounds or, without `color`, by bars between them.
 
     Characters that several tokens share (bytes of a letter) are shown as one token, underlined. Control characters are
     written as escapes such as `\x1b`, so that no text can command the terminal; a line break in a token is `↵`.
-
-    offsets: (first, last + 1) character of each token, in order. color: colours, by escape sequences of ANSI; False:
-    bars. first: the number of the first colour. Returns the text to print, and the number of the next colour.
+    first: the number of the first colour. Returns the text to print, and the number of the next colour.
 
     >>> _colored("low lower", [(0, 3), (3, 7), (7, 9)], color=False)
     ('low│ low│er', 3)
