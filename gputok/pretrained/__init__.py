@@ -69,8 +69,8 @@ def train_new_from_iterator(
 
     Special tokens get the first ids, other added tokens the last ones. Vocabulary and merges are those of
     `PreTrainedTokenizerFast.train_new_from_iterator` with three differences: the byte pieces of a model with
-    `byte_fallback` are kept, after the special tokens; ids in the post-processor and in the padding are those of the new
-    vocabulary; and the alphabet of ByteLevel is complete even if ByteLevel is inside of a Sequence.
+    `byte_fallback` are kept, after the special tokens; ids in the post-processor and in the padding are those of the
+    new vocabulary; and the alphabet of ByteLevel is complete even if ByteLevel is inside of a Sequence.
 
     Args:
         tokenizer: a fast tokenizer of `transformers`, or one of gputok; it stays as it is.
@@ -78,8 +78,8 @@ def train_new_from_iterator(
         vocab_size: the size of the new vocabulary, with special tokens, byte pieces and the alphabet.
         new_special_tokens: more special tokens.
         special_tokens_map: old special token -> new name.
-        options: those of `Tokenizer.train_from_iterator` (`gputok.pipeline.run.CountOptions`), and options of the trainer,
-            such as `min_frequency`.
+        options: those of `Tokenizer.train_from_iterator` (`gputok.pipeline.run.CountOptions`), and options of the
+            trainer, such as `min_frequency`.
 
     Returns:
         A tokenizer of the same class.

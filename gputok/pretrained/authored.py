@@ -1,4 +1,4 @@
-"""Text made by a chat template that knows who wrote each of its characters: the template, a message, or something else."""
+"""Text of a chat template that knows who wrote each of its characters: the template, a message, or something else."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Span = tuple[int, int]
 
 
 class Authored(str):
-    """A string with the origin of each character, int64[n]. Methods that are not defined here give plain strings, OTHER.
+    """A string with the origin of each character, int64[n]. Methods that are not defined here give plain strings.
 
     >>> text = Authored("<", BY_TEMPLATE) + Authored(" hi ").strip() + ">"
     >>> text, text.segments()
@@ -87,7 +87,7 @@ class Authored(str):
         return [(str.__getitem__(self, slice(a, b)), bool(trusted[a])) for a, b in parts]
 
     def span_of(self, number: int, prompt: str, ends: re.Pattern[str]) -> list[Span]:
-        """Finds what a model writes in a message: from the end of the generation prompt to the token that ends the turn.
+        """Finds what a model writes in a message: from the end of the generation prompt to the end token of the turn.
 
         number: that of the message; prompt: what `add_generation_prompt` adds; ends: finds special tokens.
         """

@@ -33,8 +33,8 @@ class TokenSpan(NamedTuple):
 class BatchEncoding(UserDict):
     """A dictionary of columns such as `input_ids` and `attention_mask`; the columns are attributes as well.
 
-    Methods for a token, a word or a character take its index in the first text, or the index of a text and then the index
-    in this text: `char_to_token(5)` or `char_to_token(batch_index, 5)`.
+    Methods for a token, a word or a character take its index in the first text, or the index of a text and then the
+    index in this text: `char_to_token(5)` or `char_to_token(batch_index, 5)`.
 
     Args:
         data: name -> a list of numbers (one text) or of lists (a batch), or an array or tensor.
@@ -71,12 +71,10 @@ class BatchEncoding(UserDict):
         raise KeyError(f"{item!r}: without encodings, pass the name of a column or a slice")
 
     def __getattr__(self, name: str) -> Any:
-        try:
-            return self.__dict__["data"][name]
-        except KeyError:
-            raise AttributeError(
-                f"there is no column {name!r}; there are {', '.join(self.__dict__.get('data', {}))}"
-            ) from None
+        columns = self.__dict__.get("data", {})
+        if name not in columns:
+            raise AttributeError(f"there is no column {name!r}; there are {', '.join(columns)}")
+        return columns[name]
 
     def __getstate__(self) -> dict[str, Any]:
         return {"data": self.data, "encodings": self._encodings}
@@ -186,6 +184,24 @@ class BatchEncoding(UserDict):
         return self
 
 
+def batch_of(
+    whole: Sequence[Encoding],
+    columns: Mapping[str, Callable[[Encoding], Any]],
+    is_batch: bool,
+    overflowing: bool,
+    tensor_type: str | None,
+) -> BatchEncoding:
+    """Reads columns from the encodings of texts; overflowing: the parts that truncation cut off are further rows."""
+    groups = [[one, *one.overflowing] if overflowing else [one] for one in whole]
+    encodings = [encoding for group in groups for encoding in group]
+    data = {name: [read(encoding) for encoding in encodings] for name, read in columns.items()}
+    if overflowing:
+        data["overflow_to_sample_mapping"] = [i for i, group in enumerate(groups) for _ in group]
+    elif not is_batch and tensor_type is None:
+        data = {name: column if name == "length" else column[0] for name, column in data.items()}
+    return BatchEncoding(data, encodings, tensor_type)
+
+
 def _span(kind: type, span: tuple[int, int] | None) -> Any:
     return None if span is None else kind(*span)
 
@@ -220,9 +236,7 @@ def _array(name: str, column: Any) -> np.ndarray:
     return array.astype(np.int64, copy=False) if array.dtype.kind == "u" or not array.size else array
 
 
-def pad_columns(
-    columns: dict[str, Any], lengths: Sequence[int], length: int, side: str, fill: Mapping[str, int]
-) -> None:
+def pad_columns(columns: dict[str, Any], lengths: list[int], length: int, side: str, fill: Mapping[str, int]) -> None:
     """Lengthens the rows of columns to `length`, in place; longer rows stay as they are.
 
     lengths: those of the rows; fill: the columns to change, and the number to fill each one with.

@@ -11,8 +11,7 @@ from gputok.encoding.encoding import Encoding
 
 UNLIMITED = int(1e30)
 """The `model_max_length` of a model whose limit is not known."""
-
-_KNOWN = 10**20  # a `model_max_length` above this number means that the limit is not known
+_KNOWN = 10**20  # above this number, it isn't known either
 
 _PADDING = {True: "longest", False: "do_not_pad", None: "do_not_pad"}
 _TRUNCATION = {True: "longest_first", False: "do_not_truncate", None: "do_not_truncate"}
@@ -66,7 +65,7 @@ def _chosen(name: str, value: Any, meanings: dict[Any, str], *others: str) -> st
 def columns(names: Sequence[str], arrays: bool, **wanted: bool | None) -> dict[str, Callable[[Encoding], Any]]:
     """Chooses the columns of the result: name -> function that reads the column from an encoding.
 
-    names: the input names of the model, which decide about columns that are None in `wanted`; arrays: arrays instead of lists.
+    names: the input names of the model, which decide about columns that are None in `wanted`; arrays: no lists.
     """
     chosen = [name for name, choice in wanted.items() if (name in names if choice is None else choice)]
     return {name: _COLUMNS[name][arrays] for name in ("input_ids", *chosen)}

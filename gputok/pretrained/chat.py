@@ -53,10 +53,10 @@ def render_authored(
     continue_final_message: bool | str = False,
     **variables: Any,
 ) -> tuple[list[Authored], list[list[Span]]]:
-    """Renders the text of each conversation, and finds what the assistant wrote: the characters within `{% generation %}`.
+    """Renders the text of each conversation, and finds what the assistant wrote: what is within `{% generation %}`.
 
-    special_tokens: variables that count as text of the template. ends: the texts of all special tokens; if they are given and
-    the template has no `{% generation %}`, the assistant wrote what follows the generation prompt, with the next of these.
+    special_tokens: variables that count as text of the template. ends: the texts of all special tokens; with these, and
+    no `{% generation %}`, the assistant wrote what follows the generation prompt, up to the end of the next of them.
 
     >>> template = "{% for m in messages %}{% generation %}<{{ m.content }}>{% endgeneration %};{% endfor %}"
     >>> render_authored(template, [[{"content": "hi"}, {"content": "you"}]], {})
@@ -97,12 +97,10 @@ def tool_schema(tool: Any) -> dict[str, Any]:
     if isinstance(tool, dict):
         return tool
     if not (inspect.isfunction(tool) or inspect.ismethod(tool)):
-        raise ValueError(
-            f"tools must be JSON schemas (dicts), or functions with type hints and a docstring, not {tool!r}"
-        )
-    with needing(
-        "transformers makes JSON schemas of functions: pip install 'gputok[transformers]', or pass schemas as tools"
-    ):
+        wanted = "JSON schemas (dicts), or functions with type hints and a docstring"
+        raise ValueError(f"tools must be {wanted}, not {tool!r}")
+    how = "pip install 'gputok[transformers]', or pass schemas as tools"
+    with needing(f"transformers makes JSON schemas of functions: {how}"):
         from transformers.utils.chat_template_utils import get_json_schema
     try:
         return get_json_schema(tool)
@@ -164,9 +162,8 @@ def _rendered(
 ) -> list[Any]:
     """Renders each conversation; trusted: variables of this kind, for a template that is compiled for authored text."""
     if continue_final_message and variables.get("add_generation_prompt"):
-        raise ValueError(
-            "add_generation_prompt begins a new message, continue_final_message continues the last one: pass one of them"
-        )
+        continues = "continue_final_message continues the last one"
+        raise ValueError(f"add_generation_prompt begins a new message, {continues}: pass one of them")
     from gputok.pretrained.chat_limits import begin
 
     variables = {**(trusted or {}), **{name: _plain(value) for name, value in variables.items()}}
@@ -189,10 +186,8 @@ def _messages(conversation: Any, number: int) -> list[dict[str, Any]]:
     given = getattr(conversation, "messages", conversation)
     messages = [_plain(message) for message in given] if isinstance(given, list | tuple) else []
     if not messages or not all(isinstance(message, dict) for message in messages):
-        raise ValueError(
-            f"conversation {number} must be a list of at least one message, a dict, dataclass or pydantic model, not "
-            f"{short(conversation)}"
-        )
+        wanted = "a list of at least one message, a dict, dataclass or pydantic model"
+        raise ValueError(f"conversation {number} must be {wanted}, not {short(conversation)}")
     messages = [{key: value for key, value in one.items() if value is not None} for one in messages]
     for i, message in enumerate(messages):
         reasoning = next((message[key] for key in _REASONING if key in message), None)
@@ -229,15 +224,13 @@ def _mark_end(message: dict[str, Any], field: str) -> str:
     """Marks the end of the text of a message, in place; returns the text without the mark."""
     text = message.get(field)
     if isinstance(text, list | tuple):  # blocks: the last one that has a text
-        block = next((one for one in reversed(text) if isinstance(one, dict) and "text" in one), None)
-        if block is not None:
-            text = block["text"]
-            block["text"] += _MARK
-            return text
+        for block in reversed(text):
+            if isinstance(block, dict) and "text" in block:
+                block["text"] += _MARK
+                return block["text"].removesuffix(_MARK)
     if not isinstance(text, str):
         raise ValueError(f"continue_final_message: the last message has no text in {field!r} to continue")
-    fields = _REASONING if field in _REASONING else (field,)
-    for name in fields:
+    for name in _REASONING if field in _REASONING else (field,):
         if message.get(name) == text:
             message[name] = text + _MARK
     return text

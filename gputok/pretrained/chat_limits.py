@@ -1,10 +1,10 @@
 """Jinja's sandbox with limits: a template that comes from anywhere can't take all memory, or run for ever.
 
-Jinja's own sandbox keeps a template from Python's objects, and ranges below 100,000. What a template repeats or makes longer is
-not limited there: loops in loops, macros that call themselves, `"a" * 10**10`, `ljust`, `%`, `~`. Here each turn of a loop, each
-call and each filter is a step, and the number of steps is limited; the length of each text or list is checked before it is
-made. The limits don't depend on time, so that a template renders the same everywhere. What is left: some thousand texts of the
-largest size at once.
+Jinja's own sandbox keeps a template from Python's objects, and ranges below 100,000. What a template repeats or makes
+longer is not limited there: loops in loops, macros that call themselves, `"a" * 10**10`, `ljust`, `%`, `~`. Here each
+turn of a loop, call and filter is a step, and the number of steps is limited; the length of a text or list is checked
+before it is made. The limits don't depend on time, so that a template renders the same everywhere. What is left: some
+thousand texts of the largest size at once.
 """
 
 from __future__ import annotations

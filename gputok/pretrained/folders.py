@@ -46,6 +46,7 @@ _OF_HUB = ("revision", "token", "cache_dir", "local_files_only", "force_download
 _HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 _ENDINGS = (".json", ".model", ".tiktoken", ".gguf", ".txt")
 
+_SAVING = "where transformers opens it, its save_pretrained writes a tokenizer.json"
 SAVED_CLASS = "PreTrainedTokenizerFast"
 """The class that leaves tokenizer.json as it is, by the name that every version of `transformers` knows."""
 
@@ -181,20 +182,16 @@ def could_be_name(path: str) -> bool:
 
 def _download(name: str, files: list[str], options: dict[str, Any]) -> pathlib.Path:
     """Downloads files by their names or globs, and returns their folder in the cache of the hub."""
-    instead = "pass the path of a folder or of a tokenizer.json"
-    with needing(
-        f"{name!r} is not a file or folder here, and names on the hub need huggingface_hub: "
-        f"pip install 'gputok[hub]', or {instead}"
-    ):
+    missing, instead = f"{name!r} is not a file or folder here", "pass the path of a folder or of a tokenizer.json"
+    with needing(f"{missing}, and names on the hub need huggingface_hub: pip install 'gputok[hub]', or {instead}"):
         from huggingface_hub import snapshot_download
     try:
-        folder = snapshot_download(name, allow_patterns=files, **options)
+        return pathlib.Path(snapshot_download(name, allow_patterns=files, **options))
     except (OSError, ValueError) as error:
         raise OSError(
-            f"{name!r} is not a file or folder here, and the Hugging Face Hub did not give it ({type(error).__name__}); "
-            f"{instead}, or a hub name if there is a network or the cache of the hub has it"
+            f"{missing}, and the Hugging Face Hub did not give it ({type(error).__name__}); {instead}, or a hub name "
+            "if there is a network or the cache of the hub has it"
         ) from error
-    return pathlib.Path(folder)
 
 
 def _load_file(make: Callable[..., Made], path: pathlib.Path, options: dict[str, Any]) -> Made:
@@ -269,8 +266,8 @@ def _open(folder: pathlib.Path, name: str, config: dict[str, Any]) -> Tokenizer:
             return _tiktoken(data, there[file], config) if tiktoken else _sentencepiece(there[file], name, config)
     listed = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
     raise OSError(
-        f"{folder} holds no tokenizer.json, and no vocab.txt, vocab.json with merges.txt, SentencePiece model, tiktoken "
-        f"file or tekken.json either (it holds {listed}); where transformers opens it, its save_pretrained writes a tokenizer.json"
+        f"{folder} holds no tokenizer.json, and no vocab.txt, vocab.json with merges.txt, SentencePiece model, "
+        f"tiktoken file or tekken.json either (it holds {listed}); {_SAVING}"
     )
 
 
@@ -296,9 +293,8 @@ def _gpt2(vocab: str, merges: str, config: dict[str, Any], *, roberta: bool) -> 
     if roberta:
         around: dict[str, Any] = {token: tokenizer.token_to_id(token) for token in ("</s>", "<s>")}
         if missing := [token for token, token_id in around.items() if token_id is None]:
-            raise ValueError(
-                f"the vocabulary lacks {checks.short(missing[0])}, which a RoBERTa tokenizer adds to each text"
-            )
+            lacking = checks.short(missing[0])
+            raise ValueError(f"the vocabulary lacks {lacking}, which a RoBERTa tokenizer adds to each text")
         sep, cls = around.items()
         tokenizer.post_processor = processors.RobertaProcessing(sep, cls, add_prefix_space=prefix_space)
     return tokenizer
@@ -311,10 +307,9 @@ def _tiktoken(data: bytes, path: str, config: dict[str, Any]) -> Tokenizer:
     named = {int(token_id): str(as_token(token, "added_tokens_decoder")) for token_id, token in decoder.items()}
     n_tokens = 1 + max(ranks.values())
     if (last := max(named, default=-1)) >= n_tokens + _MOST_RESERVED:
-        raise ValueError(
-            f"{path}: added_tokens_decoder of {CONFIG} has the id {last}, but the file has {n_tokens} tokens: more than "
-            f"{_MOST_RESERVED} ids between them would need reserved tokens"
-        )
+        many = f"more than {_MOST_RESERVED} ids between them would need reserved tokens"
+        has = f"added_tokens_decoder of {CONFIG} has the id {last}, but the file has {n_tokens} tokens"
+        raise ValueError(f"{path}: {has}: {many}")
     special = [named.get(i, f"<|reserved_token_{i}|>") for i in range(n_tokens, 1 + last)]
     extra = config.get("extra_special_tokens") or config.get("additional_special_tokens") or ()
     texts = () if isinstance(extra, dict) else (str(as_token(token, "extra_special_tokens")) for token in extra)
@@ -325,22 +320,18 @@ def _tiktoken(data: bytes, path: str, config: dict[str, Any]) -> Tokenizer:
 def _sentencepiece(path: str, name: str, config: dict[str, Any]) -> Tokenizer:
     """Opens a SentencePiece model with the steps of its class.
 
-    The classes of Llama and Gemma have steps of their own in `transformers`, whatever the model says: they leave spaces side
-    by side, and put no ▁ before a text that begins with a space.
+    The classes of Llama and Gemma have steps of their own in `transformers`, whatever the model says: they leave spaces
+    side by side, and put no ▁ before a text that begins with a space.
     """
     if name not in _OF_SENTENCEPIECE:
-        raise ValueError(
-            f"{path}: a {checks.shortened(name, 60)} has other ids or more tokens than this file says; where transformers opens it, its "
-            "save_pretrained writes a tokenizer.json that does"
-        )
+        other = "has other ids or more tokens than this file says"
+        raise ValueError(f"{path}: a {checks.shortened(name, 60)} {other}; {_SAVING} that does")
     tokenizer = from_sentencepiece(path)
     if name not in ("LlamaTokenizer", "GemmaTokenizer"):
         return tokenizer
     if not isinstance(tokenizer.model, models.BPE):
-        raise ValueError(
-            f"{path}: a {checks.shortened(name, 60)} is BPE, and this file has a Unigram model; gputok.from_sentencepiece opens it as "
-            "SentencePiece does"
-        )
+        instead = "gputok.from_sentencepiece opens it as SentencePiece does"
+        raise ValueError(f"{path}: a {name} is BPE, and this file has a Unigram model; {instead}")
     pieces = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
     if name == "GemmaTokenizer":
         tokenizer.normalizer = normalizers.Replace(" ", "▁")
@@ -360,10 +351,9 @@ def _ends(tokenizer: Tokenizer, settings: dict[str, Any]) -> dict[str, Any]:
     if type(tokenizer.post_processor).__name__ in ("TemplateProcessing", "RobertaProcessing"):
         return {}  # the class has its own
     given: dict[str, Any] = {}
-    for end, token in (("bos", "<s>"), ("eos", "</s>")):  # the names of SentencePiece
-        if settings.get(f"add_{end}_token") is not None:
-            given[f"add_{end}_token"] = settings[f"add_{end}_token"]
-            given[f"{end}_token"] = settings.get(f"{end}_token") or token
+    for end, token in (("bos_token", "<s>"), ("eos_token", "</s>")):  # the names of SentencePiece
+        if settings.get(f"add_{end}") is not None:
+            given |= {f"add_{end}": settings[f"add_{end}"], end: settings.get(end) or token}
     return given
 
 
@@ -372,9 +362,8 @@ def _without_ends(name: str, options: dict[str, Any], settings: dict[str, Any]) 
     for end in ("bos_token", "eos_token"):
         wanted = options.get(f"add_{end}")
         if wanted or (wanted is not None and {**settings, **options}.get(end)):
-            raise ValueError(
-                f"add_{end}={wanted}: a {checks.shortened(name, 60)} says itself which tokens it adds; set tokenizer.add_{end} when it is open"
-            )
+            says = f"a {checks.shortened(name, 60)} says itself which tokens it adds"
+            raise ValueError(f"add_{end}={wanted}: {says}; set tokenizer.add_{end} when it is open")
     return {key: value for key, value in options.items() if key not in ("add_bos_token", "add_eos_token")}
 
 
@@ -388,10 +377,8 @@ def _added_tokens(folder: pathlib.Path, settings: dict[str, Any]) -> list[AddedT
         for text, token_id in ids.items():
             checks.checked("a token", checks.string, text)
             checks.reading(f"[{checks.short(text)}]", checks.integer(0, checks.ID), token_id)
-    return [
-        AddedToken(text, normalized=text not in names, special=text in names)
-        for text in sorted(ids, key=ids.__getitem__)
-    ]
+    by_id = sorted(ids, key=ids.__getitem__)
+    return [AddedToken(text, normalized=text not in names, special=text in names) for text in by_id]
 
 
 def _templates(folder: pathlib.Path) -> dict[str, Any]:
@@ -402,9 +389,8 @@ def _templates(folder: pathlib.Path) -> dict[str, Any]:
     for name, path in found.items():
         with checks.in_file(path):
             texts[name] = path.read_text(encoding="utf-8")
-    if not texts:
-        return {}
-    return {"chat_template": texts["default"] if list(texts) == ["default"] else texts}
+    only = texts["default"] if list(texts) == ["default"] else texts
+    return {"chat_template": only} if texts else {}
 
 
 @functools.cache

@@ -22,9 +22,9 @@ from gputok.tokens.vocabulary import Vocabulary, pack
 
 
 def _parts(tokenizer: Tokenizer) -> tuple[dict[str, Any], str | None, dict[str, float]]:
-    """Reads what a new tokenizer takes over: the JSON form without a vocabulary, the unknown token, the tokens of bytes.
+    """Reads what a new tokenizer takes over: its JSON form, the unknown token, and the tokens of bytes with scores.
 
-    The latter are those that `byte_fallback` needs, with their scores (0 for BPE). A vocabulary as JSON can take seconds.
+    The form has no vocabulary, which can take seconds to write. Tokens of bytes are those that `byte_fallback` needs.
     """
     pipeline = tokenizer.pipeline
     model = pipeline.model
@@ -94,8 +94,7 @@ def retrain(
         tokenizer.post_processor = PostProcessor.from_dict(processor)
     if padding := tokenizer.padding:
         token = renamed.get(padding["pad_token"], padding["pad_token"])
-        token_id = tokenizer.token_to_id(token)
-        if token_id is not None:
+        if (token_id := tokenizer.token_to_id(token)) is not None:
             tokenizer.enable_padding(**{**padding, "pad_token": token, "pad_id": token_id})
     return tokenizer
 
@@ -129,10 +128,8 @@ def _renumbered(processor: dict[str, Any], renamed: Mapping[str, str], tokenizer
         token = renamed.get(token, token)
         token_id = tokenizer.token_to_id(token)
         if token_id is None:
-            raise ValueError(
-                f"the post-processor adds {short(token)}, which the new vocabulary lacks; pass it in new_special_tokens, or "
-                "its new name in special_tokens_map"
-            )
+            how = "pass it in new_special_tokens, or its new name in special_tokens_map"
+            raise ValueError(f"the post-processor adds {short(token)}, which the new vocabulary lacks; {how}")
         return token, token_id
 
     new = copy.deepcopy(processor)
@@ -149,15 +146,12 @@ def same_class(tokenizer: Any, trained: Tokenizer, new: list[Token], renamed: Ma
     """Makes a tokenizer of the same class of `transformers`, with the same options and the trained backend."""
     backend = type(tokenizer.backend_tokenizer).from_str(trained.to_str())
     options = {key: value for key, value in tokenizer.init_kwargs.items() if key != "added_tokens_decoder"}
-    names = [name for name in tokenizer.SPECIAL_TOKENS_ATTRIBUTES if getattr(tokenizer, name) is not None]
-    # with their flags, if they have some
-    full = {name: tokenizer._special_tokens_map[name] for name in names}
-    options |= {name: _renamed_foreign(token, renamed) for name, token in full.items()}
-    own = {name: options[name] for name in options.get("model_specific_special_tokens") or () if name in options}
-    if own:
+    for name in tokenizer.SPECIAL_TOKENS_ATTRIBUTES:
+        if getattr(tokenizer, name) is not None:  # with its flags, if it has some
+            options[name] = _renamed_foreign(tokenizer._special_tokens_map[name], renamed)
+    if own := {name: options[name] for name in options.get("model_specific_special_tokens") or () if name in options}:
         options["model_specific_special_tokens"] = own
-    extra = [renamed.get(token, token) for token in tokenizer.extra_special_tokens] + [str(token) for token in new]
-    if extra:
+    if extra := [*(renamed.get(token, token) for token in tokenizer.extra_special_tokens), *map(str, new)]:
         options["extra_special_tokens"] = extra
     try:
         return type(tokenizer)(tokenizer_object=backend, **options)

@@ -1,4 +1,4 @@
-"""The special tokens of a tokenizer by the names of their meanings (`eos_token`, `pad_token_id`, ...), its vocabulary, and ids to text."""
+"""The special tokens of a tokenizer by name (`eos_token`, `pad_token_id`, ...), its vocabulary, and ids to text."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _SPACED = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
 
 
 class SpecialTokens:
-    """The special tokens of a tokenizer: seven with names, others with names of the model's own, and some without a name.
+    """The special tokens of a tokenizer: seven with names, others with names of the model's own, and some without.
 
-    Each name is an attribute, the text of the token or None, and so is each name with `_id`, the id of the token or None.
+    Each name is an attribute, the text of the token or None, and so is each name with `_id`, its id or None.
     """
 
     _tokenizer: Tokenizer
@@ -112,9 +112,8 @@ class SpecialTokens:
                 self._named[name] = as_token(value, name)
                 tokens.append(self._named[name])
             else:
-                raise ValueError(
-                    f"no special token is called {name!r}; there are {', '.join(self._named)} and extra_special_tokens"
-                )
+                known = f"{', '.join(self._named)} and extra_special_tokens"
+                raise ValueError(f"no special token is called {name!r}; there are {known}")
         return self._tokenizer.add_special_tokens(tokens)
 
     def add_tokens(self, new_tokens: Token | Iterable[Token], special_tokens: bool = False) -> int:
@@ -132,9 +131,8 @@ class SpecialTokens:
         if special_tokens:
             given = [AddedToken.adopt(token, special=True) for token in given]
             return self._tokenizer.add_special_tokens([as_token(token, "new_tokens") for token in given])
-        return self._tokenizer.add_tokens(
-            [token if isinstance(token, str) else as_token(token, "new_tokens") for token in given]
-        )
+        tokens = [token if isinstance(token, str) else as_token(token, "new_tokens") for token in given]
+        return self._tokenizer.add_tokens(tokens)
 
     def get_special_tokens_mask(
         self, token_ids_0: list[int], token_ids_1: list[int] | None = None, already_has_special_tokens: bool = False
@@ -150,10 +148,8 @@ class SpecialTokens:
             NotImplementedError: for other arguments; call the tokenizer with `return_special_tokens_mask=True` instead.
         """
         if not already_has_special_tokens or token_ids_1 is not None:
-            raise NotImplementedError(
-                "get_special_tokens_mask needs one list of ids with already_has_special_tokens=True; for a text, call "
-                "the tokenizer with return_special_tokens_mask=True"
-            )
+            instead = "for a text, call the tokenizer with return_special_tokens_mask=True"
+            raise NotImplementedError(f"needs one list of ids with already_has_special_tokens=True; {instead}")
         special = set(self.all_special_ids)
         return [int(token_id in special) for token_id in map(int, token_ids_0)]
 
@@ -226,14 +222,11 @@ class SpecialTokens:
         if isinstance(ids, list | tuple) and ids and isinstance(ids[0], list | tuple):
             return [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in ids]
         text = self._tokenizer.decode(ids if isinstance(ids, list | tuple) else [ids], skip_special_tokens)
-        clean = (
-            self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
-        )
-        is_bpe = type(self._tokenizer.model).__name__ == "BPE"
-        if clean_up_tokenization_spaces and is_bpe:
-            warnings.warn(
-                "clean_up_tokenization_spaces=True does nothing for BPE: its spaces are the text's", stacklevel=2
-            )
+        asked, is_bpe = clean_up_tokenization_spaces, type(self._tokenizer.model).__name__ == "BPE"
+        clean = self.clean_up_tokenization_spaces if asked is None else asked
+        if asked and is_bpe:
+            reason = "its spaces are the text's"
+            warnings.warn(f"clean_up_tokenization_spaces=True does nothing for BPE: {reason}", stacklevel=2)
         for spaced in _SPACED if clean and not is_bpe else ():
             text = text.replace(spaced, spaced.strip())
         return text

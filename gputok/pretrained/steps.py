@@ -134,7 +134,7 @@ def _legacy(forms: dict[str, Form | None], value: bool) -> bool:
 
 
 def _field(step: str, field: str, *kinds: str, alone: str = "") -> Callable[[dict[str, Form | None], bool], bool]:
-    """Makes a setter for a field of a step, of these kinds; alone: a normalizer that does the same in other tokenizers."""
+    """Makes a setter for a field of steps of these kinds; alone: a normalizer that elsewhere does the same."""
 
     def change(forms: dict[str, Form | None], value: bool) -> bool:
         found = _set(_parts(forms[step], *kinds), field, value)

@@ -20,7 +20,7 @@ from gputok.pipeline.limits import Padding, Truncation
 from gputok.pipeline.pipeline import Pipeline
 from gputok.pretrained import calls, chat
 from gputok.pretrained.authored import Authored
-from gputok.pretrained.batch import BatchEncoding, pad_columns
+from gputok.pretrained.batch import BatchEncoding, batch_of, pad_columns
 from gputok.pretrained.folders import load, save
 from gputok.pretrained.retrain import retrain
 from gputok.pretrained.special_tokens import DEFAULTS, NAMES, SpecialTokens, Token, as_token, names_token
@@ -41,8 +41,8 @@ class PreTrainedTokenizer(SpecialTokens):
     `LlamaTokenizer`, from the vocabulary; folders that are saved here name a class that does not, so they work the same
     in both.
 
-    What programs rarely ask of the class of `transformers` is not here: `to_transformers()` is an object of that class, which
-    runs on gputok.
+    What programs rarely ask of the class of `transformers` is not here: `to_transformers()` is an object of that class,
+    which runs on gputok.
 
     Args:
         tokenizer_object: the tokenizer.
@@ -51,8 +51,8 @@ class PreTrainedTokenizer(SpecialTokens):
         init_kwargs: other settings of a tokenizer_config.json, which are kept and saved, and change nothing.
         options: settings of a tokenizer_config.json. These are attributes, and can be set later as well:
 
-            - `bos_token`, `eos_token`, `unk_token`, `sep_token`, `pad_token`, `cls_token`, `mask_token`, and other names
-              that end in `_token`; `extra_special_tokens`;
+            - `bos_token`, `eos_token`, `unk_token`, `sep_token`, `pad_token`, `cls_token`, `mask_token`, and other
+              names that end in `_token`; `extra_special_tokens`;
             - `model_max_length`, in tokens; `padding_side` and `truncation_side`, "right" or "left";
             - `model_input_names`, the columns that a call returns; `chat_template`; `response_template`;
             - `clean_up_tokenization_spaces`, `split_special_tokens`.
@@ -60,8 +60,8 @@ class PreTrainedTokenizer(SpecialTokens):
             These change the steps, as the classes of `transformers` do; None leaves the steps as they are:
 
             - `add_prefix_space`, `do_lower_case`, `strip_accents`, `tokenize_chinese_chars`, `trim_offsets`;
-            - `legacy` (of Llama and T5): True puts a space before each text between special tokens, False only before the
-              first;
+            - `legacy` (of Llama and T5): True puts a space before each text between special tokens, False only before
+              the first;
             - `add_bos_token` and `add_eos_token`: replace the post-processor by one that adds only these tokens.
 
     Raises:
@@ -84,7 +84,7 @@ class PreTrainedTokenizer(SpecialTokens):
     truncation_side: str
     model_input_names: list[str]
     add_bos_token = add_eos_token = False
-    """Whether `update_post_processor`, which setting these calls, puts `bos_token` before and `eos_token` after each text.
+    """Whether `update_post_processor`, which setting these calls, puts `bos_token` before, `eos_token` after a text.
 
     As in `transformers`, False if the post-processor of the tokenizer.json adds the token.
     """
@@ -222,8 +222,7 @@ class PreTrainedTokenizer(SpecialTokens):
         """Encodes a text or a batch of texts into the columns that a model takes.
 
         Args:
-            text: a string, or a list of strings; with `is_split_into_words`, lists of words. A batch can also be a list
-                of (text, pair) tuples.
+            text: a string, or a list of strings or (text, pair) tuples; with `is_split_into_words`, lists of words.
             text_pair: the second texts of pairs, in the same form.
             text_target: texts for the column `labels`.
             text_pair_target: the second texts of these.
@@ -250,66 +249,49 @@ class PreTrainedTokenizer(SpecialTokens):
             The columns, with the encodings.
 
         Raises:
-            TypeError, ValueError: an input is no text, texts of different lengths are to be one array, or there is no
-                `pad_token` for padding.
+            TypeError, ValueError: an input is no text, an array has rows of different lengths, or no token can pad.
         """
         _check_texts(text, text_pair, text_target, text_pair_target)
-        _check_side(padding_side)
-        limits = self._limits(padding, truncation, max_length, pad_to_multiple_of)
-        limits = limits._replace(stride=stride, padding_side=padding_side or self.padding_side)
+        limits = self._limits(padding, truncation, max_length, pad_to_multiple_of, padding_side, stride)
         wanted = {"token_type_ids": return_token_type_ids, "attention_mask": return_attention_mask}
         wanted |= {"special_tokens_mask": return_special_tokens_mask, "offset_mapping": return_offsets_mapping}
         columns = calls.columns(self.model_input_names, return_tensors is not None, **wanted, length=return_length)
-        split = self.split_special_tokens if split_special_tokens is None else split_special_tokens
 
         def encoded(text: Any, pair: Any, limits: calls.Limits) -> BatchEncoding:
             inputs, is_batch = calls.inputs(text, pair, is_split_into_words)
-            steps = self._limited(limits, split)
-            if inputs and isinstance(inputs[0], Authored):
-                parts = [one.segments() for one in inputs]
-                whole = encode_segments(steps, parts, inputs[0].protect, add_special_tokens)
-            else:
-                whole = encode_batch(steps, inputs, is_split_into_words, add_special_tokens)
-            groups = [[one, *one.overflowing] if return_overflowing_tokens else [one] for one in whole]
-            encodings = [encoding for group in groups for encoding in group]
+            steps = self._limited(limits, split_special_tokens)
+            whole = _encodings(steps, inputs, is_split_into_words, add_special_tokens)
             if verbose and limits.max_length is None:
-                self._warn_of_length(encodings)
-            data = {name: [read(encoding) for encoding in encodings] for name, read in columns.items()}
-            if return_overflowing_tokens:
-                data["overflow_to_sample_mapping"] = [i for i, group in enumerate(groups) for _ in group]
-            if not is_batch and return_tensors is None and not return_overflowing_tokens:
-                data = {name: column if name == "length" else column[0] for name, column in data.items()}
-            return BatchEncoding(data, encodings, return_tensors)
+                self._warn_of_length(whole)
+            return batch_of(whole, columns, is_batch, return_overflowing_tokens, return_tensors)
 
-        if text is not None:
-            batch = encoded(text, text_pair, limits)
+        of_target = limits if max_target_length is None else limits._replace(max_length=max_target_length)
+        if text is None:
+            return encoded(text_target, text_pair_target, of_target)
+        batch = encoded(text, text_pair, limits)
         if text_target is not None:
-            if max_target_length is not None:
-                limits = limits._replace(max_length=max_target_length)
-            target = encoded(text_target, text_pair_target, limits)
-            if text is None:
-                return target
-            batch["labels"] = target["input_ids"]
+            batch["labels"] = encoded(text_target, text_pair_target, of_target)["input_ids"]
         return batch
 
     def _limits(
-        self, padding: Any, truncation: Any, max_length: int | None, pad_to_multiple_of: int | None = None
+        self, padding: Any, truncation: Any, max_length: int | None, multiple: int | None, side: Any, stride: int = 0
     ) -> calls.Limits:
-        found = calls.limits(padding, truncation, max_length, self.model_max_length, pad_to_multiple_of)
+        _check_side(side)
+        found = calls.limits(padding, truncation, max_length, self.model_max_length, multiple)
         if found.padding != "do_not_pad" and self.pad_token_id is None:
             raise ValueError(
-                "padding needs a padding token: set one that is in the vocabulary "
-                "(tokenizer.pad_token = tokenizer.eos_token) or add one "
-                "(tokenizer.add_special_tokens({'pad_token': '[PAD]'}))"
+                "padding needs a padding token: set one that is in the vocabulary (tokenizer.pad_token = "
+                "tokenizer.eos_token) or add one (tokenizer.add_special_tokens({'pad_token': '[PAD]'}))"
             )
-        return found
+        return found._replace(stride=stride, padding_side=side or self.padding_side)
 
-    def _limited(self, limits: calls.Limits, split: bool) -> Pipeline:
-        """Makes the pipeline for one call, with its limits; split: special tokens in the text are ordinary text.
+    def _limited(self, limits: calls.Limits, asked: bool | None) -> Pipeline:
+        """Makes the pipeline for one call, with its limits; asked: its `split_special_tokens`.
 
-        The tokenizer itself stays as it is, so calls on several threads do not affect each other, nor what is saved.
+        The tokenizer stays as it is, so calls on several threads affect neither each other nor what is saved.
         """
         steps, _ = self._tokenizer._pipelines()
+        split = self.split_special_tokens if asked is None else asked
         if steps.added.encode_special_tokens != split:
             added = steps.added.encoding_special_tokens
             steps = steps.variant(split, lambda steps: dataclasses.replace(steps, added=added(split)))
@@ -332,11 +314,8 @@ class PreTrainedTokenizer(SpecialTokens):
     def _warn_of_length(self, encodings: list[Encoding]) -> None:
         longest = max(map(len, encodings), default=0)
         if longest > self.model_max_length > 0 and not self.deprecation_warnings.get(_TOO_LONG):
-            warnings.warn(
-                f"a text has {longest} tokens, more than the {self.model_max_length} that the model takes; pass "
-                "truncation=True",
-                stacklevel=4,
-            )
+            more = f"more than the {self.model_max_length} that the model takes; pass truncation=True"
+            warnings.warn(f"a text has {longest} tokens, {more}", stacklevel=4)
             self.deprecation_warnings[_TOO_LONG] = True
 
     def tokenize(
@@ -382,8 +361,7 @@ class PreTrainedTokenizer(SpecialTokens):
         """
         if isinstance(encoded_inputs, list | tuple) and encoded_inputs and isinstance(encoded_inputs[0], Mapping):
             encoded_inputs = {key: [one[key] for one in encoded_inputs] for key in encoded_inputs[0]}
-        columns = dict(encoded_inputs)
-        main = self.model_input_names[0]
+        columns, main = dict(encoded_inputs), self.model_input_names[0]
         if main not in columns:
             raise ValueError(f"expected a column {main!r} to pad, got only {list(columns)}")
         if columns[main] is None or len(columns[main]) == 0:
@@ -396,8 +374,7 @@ class PreTrainedTokenizer(SpecialTokens):
         if wrong := {name: len(column) for name, column in columns.items() if len(column) != len(columns[main])}:
             raise ValueError(f"{main!r} has {len(columns[main])} texts, but other columns have {wrong}")
 
-        _check_side(padding_side)
-        limits = self._limits(padding, None if padding else False, max_length)
+        limits = self._limits(padding, None if padding else False, max_length, None, padding_side)
         lengths = [len(row) for row in columns[main]]
         if return_attention_mask or (return_attention_mask is None and "attention_mask" in self.model_input_names):
             columns.setdefault("attention_mask", [[1] * n for n in lengths])
@@ -408,7 +385,7 @@ class PreTrainedTokenizer(SpecialTokens):
             length += -length % (pad_to_multiple_of or 1)
             masked = {"attention_mask": 0} if return_attention_mask is not False else {}
             fill = {main: self.pad_token_id, "token_type_ids": self.pad_token_type_id, "special_tokens_mask": 1}
-            pad_columns(columns, lengths, length, padding_side or self.padding_side, fill | masked)
+            pad_columns(columns, lengths, length, limits.padding_side, fill | masked)
         if not is_batch:
             columns = {name: column[0] for name, column in columns.items()}
         return BatchEncoding(columns, tensor_type=return_tensors or kind)
@@ -437,10 +414,10 @@ class PreTrainedTokenizer(SpecialTokens):
         """Writes a conversation as the text that its model was trained on, and encodes this text; needs jinja2.
 
         Args:
-            conversation: a list of messages, or a list of conversations. A message is `{"role": ..., "content": ...}`, a
-                dataclass, or a model of pydantic.
-            tools: JSON schemas of functions; or functions with type hints and a docstring of Google's style that describes
-                their arguments, which need `transformers`.
+            conversation: a list of messages, or a list of conversations. A message is `{"role": ..., "content": ...}`,
+                a dataclass, or a model of pydantic.
+            tools: JSON schemas of functions; or functions with type hints and a docstring of Google's style that
+                describes their arguments, which need `transformers`.
             documents: for retrieval, each `{"title": ..., "text": ...}`.
             chat_template: a Jinja template, or the name of one of several; None: `self.chat_template`.
             add_generation_prompt: ends the text where the answer of the model begins.
@@ -452,9 +429,9 @@ class PreTrainedTokenizer(SpecialTokens):
             max_length: as in a call.
             return_tensors: as in a call.
             return_dict: False returns only the ids.
-            return_assistant_tokens_mask: adds the column `assistant_masks`, 1 for each token that has characters between
+            return_assistant_tokens_mask: adds the column `assistant_masks`, 1 for each token with characters between
                 `{% generation %}` and `{% endgeneration %}` of the template. Of a template without these: from the
-                generation prompt to the special token that ends the turn, for each message of the assistant in the text.
+                generation prompt to the special token that ends the turn, for each message of the assistant.
             tokenizer_kwargs: more options of the call.
             protect: tokens that only the template, and special tokens that are its variables, may contain: "special",
                 "added" or a list, as for `Tokenizer.encode_segments`. Elsewhere they are ordinary text, also where the
@@ -484,12 +461,11 @@ class PreTrainedTokenizer(SpecialTokens):
         variables |= {"add_generation_prompt": add_generation_prompt, "continue_final_message": continue_final_message}
         variables |= {"tools": tools and [*map(chat.tool_schema, tools)], "documents": documents}
         texts, spans = self._rendered(template, conversations, variables, return_assistant_tokens_mask, protect)
+        text = texts if is_batch else texts[0]
         if not tokenize:
-            return texts if is_batch else texts[0]
+            return text
         options = {"padding": padding, "truncation": truncation, "max_length": max_length, **(tokenizer_kwargs or {})}
-        batch = self(
-            texts if is_batch else texts[0], add_special_tokens=False, return_tensors=return_tensors, **options
-        )
+        batch = self(text, add_special_tokens=False, return_tensors=return_tensors, **options)
         if return_assistant_tokens_mask:
             chat.add_masks(batch, spans, is_batch, return_tensors)
         return batch if return_dict else batch["input_ids"]
@@ -520,10 +496,8 @@ class PreTrainedTokenizer(SpecialTokens):
             if name in known:
                 return known[name]
             if chat_template is None:
-                where = f"{self.name_or_path}: " if self.name_or_path else ""
-                raise ValueError(
-                    f"{where}there is no default chat template; pass chat_template=, one of {several(sorted(known))}"
-                )
+                where, which = f"{self.name_or_path}: " if self.name_or_path else "", several(sorted(known))
+                raise ValueError(f"{where}there is no default chat template; pass chat_template=, one of {which}")
         template = chat_template or (known if isinstance(known, str) else None)
         if template is None:
             raise ValueError("this tokenizer has no chat_template: set it, or pass chat_template=")
@@ -598,8 +572,8 @@ class PreTrainedTokenizer(SpecialTokens):
     def to_transformers(self) -> Any:
         """Makes a `transformers.PreTrainedTokenizerFast` with the same settings and tokenizer; needs `transformers`.
 
-        Code that asks for the class needs it: `Trainer(processing_class=...)` pads batches only for an object of this class,
-        and else needs `data_collator=transformers.DataCollatorWithPadding(tokenizer)`.
+        Code that asks for the class needs it: `Trainer(processing_class=...)` pads batches only for an object of this
+        class, and else needs `data_collator=transformers.DataCollatorWithPadding(tokenizer)`.
         """
         return self._tokenizer.to_transformers(**self._config(), chat_template=copy.copy(self.chat_template))
 
@@ -610,9 +584,16 @@ def _check_texts(text: Any, pair: Any, target: Any, target_pair: Any) -> None:
         raise ValueError("pass a text, a list of texts, or text_target=")
     for name, second, first in (("text", pair, text), ("text_target", target_pair, target)):
         if second is not None and first is None:
-            raise ValueError(
-                f"{name.replace('text', 'text_pair', 1)} is the second text of a pair: pass {name} as well"
-            )
+            pair_name = name.replace("text", "text_pair", 1)
+            raise ValueError(f"{pair_name} is the second text of a pair: pass {name} as well")
+
+
+def _encodings(
+    steps: Pipeline, inputs: list[Any], is_split_into_words: bool, add_special_tokens: bool
+) -> list[Encoding]:
+    if inputs and isinstance(inputs[0], Authored):
+        return encode_segments(steps, [one.segments() for one in inputs], inputs[0].protect, add_special_tokens)
+    return encode_batch(steps, inputs, is_split_into_words, add_special_tokens)
 
 
 def _check_side(side: Any, name: str = "padding_side") -> None:
