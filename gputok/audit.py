@@ -372,13 +372,11 @@ def read_embeddings(given: Any, tensor: str | None, n_ids: int) -> Any:
     else:
         found = np.asarray(given)
     if found.ndim != 2 or found.dtype.kind != "f":
-        raise ValueError(
-            f"{shown}: embeddings are an array of two dimensions, of floats, not {found.dtype}{list(found.shape)}"
-        )
+        kind = f"{found.dtype}{list(found.shape)}"
+        raise ValueError(f"{shown}: embeddings are an array of two dimensions, of floats, not {kind}")
     if len(found) < n_ids:
-        raise ValueError(
-            f"{shown}: has {len(found):,} rows, but ids of the tokenizer go up to {n_ids - 1:,}: it is of another model"
-        )
+        why = f"ids of the tokenizer go up to {n_ids - 1:,}: it is of another model"
+        raise ValueError(f"{shown}: has {len(found):,} rows, but {why}")
     return found.astype(np.float32, copy=False)
 
 

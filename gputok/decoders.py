@@ -373,10 +373,8 @@ class DecodeStream:
         if len(text.encode()) <= len(self._prefix.encode()) or text.endswith("�"):
             return None
         if not text.startswith(self._prefix):
-            raise ValueError(
-                f"Invalid prefix encountered while decoding stream. Token ID: {self._ids[-1]}, "
-                f"Expected prefix: '{self._prefix}', Actual string: '{text}'"
-            )
+            facts = f"Token ID: {self._ids[-1]}, Expected prefix: '{self._prefix}', Actual string: '{text}'"
+            raise ValueError(f"Invalid prefix encountered while decoding stream. {facts}")
         new = text[len(self._prefix) :]
         self._ids, self._n_given = self._ids[self._n_given :], len(self._ids) - self._n_given
         self._prefix = tokenizer.decode(self._ids, self._skip_special_tokens)

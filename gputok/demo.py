@@ -53,16 +53,15 @@ def run(vocab_size: int = 32_000, threads: int | None = None) -> str:
     seconds = time.perf_counter() - started
     tokens = tokenizer.encode(EXAMPLE).tokens
     python = ".".join(map(str, sys.version_info[:2]))
-    return "\n".join(
-        [
-            f"text      {len(files):,} files of the standard library of Python {python}, {n_bytes / 1e6:.1f} MB",
-            f"kernels   {choose().reason}",
-            f"ready     in {getting_ready:.2f} s{' (once; what was compiled is kept)' if preparation.compiled else ''}",
-            f"trained   {tokenizer.get_vocab_size():,} tokens in {seconds:.2f} s, {n_bytes / 1e6 / seconds:.0f} MB/s",
-            f"learnt    {len(tokens)} tokens for {len(EXAMPLE)} characters:",
-            *textwrap.wrap(" ".join(tokens), 118, break_long_words=False, break_on_hyphens=False),
-        ]
-    )
+    lines = [
+        f"text      {len(files):,} files of the standard library of Python {python}, {n_bytes / 1e6:.1f} MB",
+        f"kernels   {choose().reason}",
+        f"ready     in {getting_ready:.2f} s{' (once; what was compiled is kept)' if preparation.compiled else ''}",
+        f"trained   {tokenizer.get_vocab_size():,} tokens in {seconds:.2f} s, {n_bytes / 1e6 / seconds:.0f} MB/s",
+        f"learnt    {len(tokens)} tokens for {len(EXAMPLE)} characters:",
+        *textwrap.wrap(" ".join(tokens), 118, break_long_words=False, break_on_hyphens=False),
+    ]
+    return "\n".join(lines)
 
 
 _NOWHERE = "\0"  # a separator that no Python source contains

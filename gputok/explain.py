@@ -197,10 +197,8 @@ def explain(pipeline: Pipeline, text: str, add_special_tokens: bool = True) -> E
     text = stepwise.check_sequence(text, False)  # pyright: ignore[reportAssignmentType]
     model = pipeline.model
     if model.is_random:
-        raise ValueError(
-            "the model draws tokens at random, so that no other call need give the same: set tokenizer.model."
-            f"{'dropout' if isinstance(model, BPE) else 'alpha'} = None, and explain again"
-        )
+        remedy = f"set tokenizer.model.{'dropout' if isinstance(model, BPE) else 'alpha'} = None, and explain again"
+        raise ValueError(f"the model draws tokens at random, so that no other call need give the same: {remedy}")
     bare = pipeline.with_limits(truncation=None, padding=None)
     encoding = stepwise.encode(bare, [(text,)], False, False, offsets=True)[0]
     pieces, normalized = _normalized(pipeline, text)

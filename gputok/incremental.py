@@ -61,10 +61,8 @@ class Incremental:
     def __init__(self, pipeline: Pipeline, add_special_tokens: bool = False) -> None:
         frame = Frame.of(pipeline, add_special_tokens)
         if frame is None:
-            raise ValueError(
-                "the template of the post-processor must have the text exactly once, and not twice or never: a text "
-                "can't grow in two places"
-            )
+            why = "a text can't grow in two places"
+            raise ValueError(f"the template of the post-processor must have the text exactly once: {why}")
         before, after = (np.array(side["ids"], np.uint32) for side in (frame.before, frame.after))
         start = _Mark(0, 0, 0, 0, 0, len(before))
         self._restore(pipeline, after.tobytes(), bytearray(), np.concatenate([before, after]), start, [start])

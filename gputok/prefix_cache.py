@@ -88,9 +88,7 @@ class PrefixCache:
     def _begin(self, pipeline: Pipeline) -> _Known:
         """Begins anew with another pipeline."""
         found = [Frame.of(pipeline, special) for special in (False, True)]
-        around = [
-            None if frame is None else (_packed(frame.before["ids"]), _packed(frame.after["ids"])) for frame in found
-        ]
+        around = [one and (_packed(one.before["ids"]), _packed(one.after["ids"])) for one in found]
         known = _Known(pipeline, Seams.of(pipeline), around)
         self._root = _Node((None, ""), b"", b"", 0, 0)
         # The least recently used first. A path is used from its end to the root, so no node comes before those after it

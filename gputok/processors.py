@@ -377,9 +377,8 @@ class TemplateProcessing(PostProcessor):
                     parts.append(named_rows(token["ids"], token["tokens"], n_rows, type_id=piece.type_id))
                 continue
             if piece.id == "B" and len(sequences) == 1:
-                raise ValueError(
-                    f"the template {checks.short(self.single)} for one text uses $B, which only a pair has"
-                )
+                template = checks.short(self.single)
+                raise ValueError(f"the template {template} for one text uses $B, which only a pair has")
             i = 1 if piece.id == "B" else 0
             # The parts that truncation cut off keep the type ids that they have, as in tokenizers.
             rows = sequences[i] if overflow else sequences[i].replace(type_ids=piece.type_id)

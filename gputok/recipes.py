@@ -120,10 +120,8 @@ def _expression(pattern: str | None, regex: str | None) -> str | None:
     if pattern not in PATTERNS:
         close = difflib.get_close_matches(pattern.lower(), PATTERNS, n=1, cutoff=0.5)
         meant = f" (did you mean {close[0]}?)" if close else ""
-        raise ValueError(
-            f"pattern {pattern!r}: there is no pattern of this name{meant}; there are {', '.join(PATTERNS)}; pass an "
-            "expression as regex (--regex)"
-        )
+        known = f"there are {', '.join(PATTERNS)}; pass an expression as regex (--regex)"
+        raise ValueError(f"pattern {pattern!r}: there is no pattern of this name{meant}; {known}")
     return PATTERNS[pattern]
 
 

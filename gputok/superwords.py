@@ -117,10 +117,8 @@ class Superwords:
             learned = stage.learn(runs, threshold, run, report)
         if learned is None:
             lower = stage.threshold(cells, 4, below=threshold)
-            raise ValueError(
-                f"too few pairs occur {threshold:,} times, as the runs were cut for: count the runs of all shards "
-                f"again with threshold={lower}, and pass it here as well"
-            )
+            remedy = f"count the runs of all shards again with threshold={lower}, and pass it here as well"
+            raise ValueError(f"too few pairs occur {threshold:,} times, as the runs were cut for: {remedy}")
         self._tokenizer.learn(learned, trainer.special_tokens, pre_tokenizer=stage.steps)
 
     def learn(
@@ -140,9 +138,8 @@ class Superwords:
         the texts, since the corpus can be read only once.
         """
         if checked("min_count", integer(0, SIZE), min_count) > 1:
-            raise ValueError(
-                f"min_count={min_count}: superwords are learned from all text; min_frequency leaves rare pairs out"
-            )
+            why = "superwords are learned from all text; min_frequency leaves rare pairs out"
+            raise ValueError(f"min_count={min_count}: {why}")
         pipeline, read = self._tokenizer.pipeline, partial(source.within(run.memory).read, run.threads)
         reread = Reread(read, keep=keep, temporary=options.get("temporary"))
         streamed = superwords.Streamed(reread, source.total_bytes, run)

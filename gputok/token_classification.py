@@ -97,9 +97,8 @@ def _checked(
         raise ValueError(f"text {row}: offsets must be int[tokens, 2], not of shape {offsets.shape}")
     n = len(offsets)
     if probabilities.shape != (n, n_labels):
-        raise ValueError(
-            f"text {row}: probabilities must be float[tokens, labels] = {(n, n_labels)}, not {probabilities.shape}"
-        )
+        kind = f"float[tokens, labels] = {(n, n_labels)}"
+        raise ValueError(f"text {row}: probabilities must be {kind}, not {probabilities.shape}")
     start, end = offsets[:, 0].astype(np.int64), offsets[:, 1].astype(np.int64)
     keep = end > start if special is None else ~np.asarray(special, bool)
     is_subword = np.zeros(n, bool) if is_subword is None else np.asarray(is_subword, bool)
@@ -109,10 +108,8 @@ def _checked(
     wrong = np.flatnonzero(keep & ((start < 0) | (end < start) | (end > len(text))))
     if len(wrong):
         token = int(wrong[0])
-        raise ValueError(
-            f"text {row}: token {token} has offsets {tuple(offsets[token].tolist())}, "
-            f"which do not fit a text of {len(text)} characters"
-        )
+        misfit = f"offsets {tuple(offsets[token].tolist())}, which do not fit a text of {len(text)} characters"
+        raise ValueError(f"text {row}: token {token} has {misfit}")
     return _Tokens(np.full(n, row)[keep], start[keep], end[keep], probabilities[keep], is_subword[keep])
 
 

@@ -485,10 +485,8 @@ class Tokenizer:
         from gputok.pipeline.run import Run
 
         if not isinstance(word_counts, WordCounts):
-            raise TypeError(
-                f"word_counts must be a gputok.WordCounts, not {type(word_counts).__name__}; Tokenizer.count_words, "
-                "WordCounts.from_dict and WordCounts.load make one"
-            )
+            made_by = "Tokenizer.count_words, WordCounts.from_dict and WordCounts.load make one"
+            raise TypeError(f"word_counts must be a gputok.WordCounts, not {type(word_counts).__name__}; {made_by}")
         trainer = self._trainer(trainer)
         run = Run.of(device, threads, _asked_of(trainer, progress), memory_limit)
         self._learn_words(word_counts, trainer, min_count, run)
@@ -519,14 +517,11 @@ class Tokenizer:
         if trainer is None:
             return model.get_trainer()
         if not isinstance(trainer, Trainer):
-            raise TypeError(
-                f"expected a Trainer, got {trainer!r} (a ParityBpeTrainer trains by its own train_from_iterator)"
-            )
+            parity = "(a ParityBpeTrainer trains by its own train_from_iterator)"
+            raise TypeError(f"expected a Trainer, got {trainer!r} {parity}")
         if trainer.trains not in (kind.__name__ for kind in type(model).__mro__):
-            raise TypeError(
-                f"{type(trainer).__name__} can only train a {trainer.trains}, and this tokenizer's model is a "
-                f"{type(model).__name__}"
-            )
+            only = f"{type(trainer).__name__} can only train a {trainer.trains}"
+            raise TypeError(f"{only}, and this tokenizer's model is a {type(model).__name__}")
         return trainer
 
     @property
@@ -1732,18 +1727,16 @@ def _id_list(ids: Any) -> Sequence[int]:
 
 
 _OF_TRANSFORMERS = ("eos_token", "bos_token", "pad_token", "apply_chat_template", "save_pretrained")
-components.give_hints(
-    Tokenizer,
-    {
-        "vocab_size": "call `get_vocab_size()`",
-        "vocab": "call `get_vocab()`",
-        "input_ids": "call `encode(text).ids`",
-        "convert_tokens_to_ids": "call `token_to_id(token)`",
-        "convert_ids_to_tokens": "call `id_to_token(id)` or `decode_tokens(ids)`",
-        "batch_decode": "call `decode_batch(lists)`",
-        **dict.fromkeys(_OF_TRANSFORMERS, "`gputok.AutoTokenizer` and `Tokenizer.to_transformers()` have it"),
-    },
-)
+_HINTS = {
+    "vocab_size": "call `get_vocab_size()`",
+    "vocab": "call `get_vocab()`",
+    "input_ids": "call `encode(text).ids`",
+    "convert_tokens_to_ids": "call `token_to_id(token)`",
+    "convert_ids_to_tokens": "call `id_to_token(id)` or `decode_tokens(ids)`",
+    "batch_decode": "call `decode_batch(lists)`",
+    **dict.fromkeys(_OF_TRANSFORMERS, "`gputok.AutoTokenizer` and `Tokenizer.to_transformers()` have it"),
+}
+components.give_hints(Tokenizer, _HINTS)
 
 
 def _take_over() -> None:

@@ -17,17 +17,16 @@ if TYPE_CHECKING:  # for type checkers and editors; the table below has the same
 __all__ = ["BpeTrainer", "ParityBpeTrainer", "SentencePieceBpeTrainer", "SuperBpeTrainer", "Trained", "TrainedBpe"]
 __all__ += ["Trainer", "UnigramTrainer", "WordLevelTrainer", "WordPieceTrainer"]
 
+_NAMES = {
+    "models.bpe.parity_trainer": "ParityBpeTrainer",
+    "models.bpe.sentencepiece_trainer": "SentencePieceBpeTrainer",
+    "models.bpe.super_trainer": "SuperBpeTrainer",
+    "models.bpe.trainer": "BpeTrainer TrainedBpe",
+    "models.trainer": "Trained Trainer",
+    "models.unigram.trainer": "UnigramTrainer",
+    "models.wordlevel.trainer": "WordLevelTrainer",
+    "models.wordpiece.trainer": "WordPieceTrainer",
+}
+
 if not TYPE_CHECKING:  # else type checkers would take any name
-    __getattr__, __dir__ = attach(
-        __name__,
-        {
-            "models.bpe.parity_trainer": "ParityBpeTrainer",
-            "models.bpe.sentencepiece_trainer": "SentencePieceBpeTrainer",
-            "models.bpe.super_trainer": "SuperBpeTrainer",
-            "models.bpe.trainer": "BpeTrainer TrainedBpe",
-            "models.trainer": "Trained Trainer",
-            "models.unigram.trainer": "UnigramTrainer",
-            "models.wordlevel.trainer": "WordLevelTrainer",
-            "models.wordpiece.trainer": "WordPieceTrainer",
-        },
-    )
+    __getattr__, __dir__ = attach(__name__, _NAMES)

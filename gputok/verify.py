@@ -95,10 +95,8 @@ class Verified:
             said = f"not compared: {one.why_not}" if one.why_not else "the same ids"
             if one.first is not None:
                 first = one.first
-                said = (
-                    f"other ids in {one.n_differing:,} documents; first in {first.source or 'the texts'}, document "
-                    f"{first.document}, token {first.token}, at {first.text!r}: {first.theirs}, gputok {first.ours}"
-                )
+                at = f"{first.source or 'the texts'}, document {first.document}, token {first.token}, at {first.text!r}"
+                said = f"other ids in {one.n_differing:,} documents; first in {at}: {first.theirs}, gputok {first.ours}"
             lines.append(f"{name:<{width}}  {said}")
         return "\n".join(lines)
 
@@ -169,9 +167,8 @@ def _compare(
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # a panic of Rust is no Exception
-        one.why_not = (
-            f"it fails in documents {at[1] + 1} to {at[1] + len(texts)}: {type(error).__name__}: {short(str(error))}"
-        )
+        failure = f"{type(error).__name__}: {short(str(error))}"
+        one.why_not = f"it fails in documents {at[1] + 1} to {at[1] + len(texts)}: {failure}"
         return
     for i, (text, mine, other) in enumerate(zip(texts, ours, theirs, strict=True)):
         if mine == other:

@@ -125,13 +125,10 @@ def grouped(command: Callable[..., None], words: str) -> Callable[..., None]:
             parameters += [one.replace(annotation=kinds[one.name]) for one in own.values()]
         elif name != "return":
             parameters.append(inspect.signature(command).parameters[name].replace(annotation=kind))
-    parameters = [
+    for i, one in enumerate(parameters):
+        shown = Annotated[one.annotation, declaration(words, one.name)]
         # typer calls by names, so options without a default may stand anywhere
-        one.replace(
-            annotation=Annotated[one.annotation, declaration(words, one.name)], kind=inspect.Parameter.KEYWORD_ONLY
-        )
-        for one in parameters
-    ]
+        parameters[i] = one.replace(annotation=shown, kind=inspect.Parameter.KEYWORD_ONLY)
 
     @functools.wraps(command)
     def run(**given: Any) -> None:
@@ -168,11 +165,9 @@ def as_text(given: str) -> str | None:
         return os.fsencode(given).decode(errors="replace")
     if glob.has_magic(given):
         return None
-    meant = _near(given)
-    raise FileNotFoundError(
-        f"{given}: no such file or folder{f'; is it {meant[0]}?' if meant else ''} (to use this as a text, "
-        "give it on standard input, as -)"
-    )
+    meant = "".join(f"; is it {name}?" for name in _near(given))
+    remedy = "(to use this as a text, give it on standard input, as -)"
+    raise FileNotFoundError(f"{given}: no such file or folder{meant} {remedy}")
 
 
 def _is_name(given: str) -> bool:

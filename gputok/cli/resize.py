@@ -79,9 +79,8 @@ def convert(source: str, output: str, pattern: str | None = None, storage_option
     storage = options.storage_options(storage_option)
     suffix = pathlib.PurePath(output).suffix
     if suffix not in ("", ".json", ".gputok", ".model", ".tiktoken"):
-        raise ValueError(
-            f"{output}: must end in .json, .gputok, .model or .tiktoken, or have no ending for a folder, not {suffix!r}"
-        )
+        wanted = ".json, .gputok, .model or .tiktoken, or have no ending for a folder"
+        raise ValueError(f"{output}: the name must end in {wanted}, not {suffix!r}")
     if pattern is not None and pathlib.Path(source).is_dir():
         raise ValueError(f"--pattern {pattern}: is for tiktoken and GGUF files, not for the folder {source}")
     tokenizer = options.load_tokenizer(source, storage, pattern=pattern)

@@ -174,9 +174,8 @@ def train(
         tokenizer.count_words(iter(["word"]), progress=False)
     start = time.perf_counter() - preparation.seconds
     if model in ("bpe", "superbpe") and vocab_size <= (fixed := 256 + len(trainer.special_tokens)):
-        raise ValueError(
-            f"--vocab-size {vocab_size} leaves no room for a merge: {fixed} tokens are special tokens and single bytes"
-        )
+        taken = f"{fixed} tokens are special tokens and single bytes"
+        raise ValueError(f"--vocab-size {vocab_size} leaves no room for a merge: {taken}")
     if from_counts:
         reading.refuse_from_counts()
         options.refuse("is for counting; with --from-counts the words are counted already", resume=weighting.resume)
