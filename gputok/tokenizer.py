@@ -79,7 +79,7 @@ Limits: TypeAlias = "Mapping[str, Any] | EllipsisType | None"
 """The options of padding or truncation for one call; None: none; ...: those of the tokenizer."""
 
 
-_THREADS = optional(integer(1, SIZE))
+_THREADS = integer(1, SIZE)
 
 
 def _step(name: str, about: str) -> Any:
@@ -1705,7 +1705,8 @@ def _switches(threads: Any = None, **values: Any) -> None:
     for name, value in values.items():
         if value is not True and value is not False:
             checked(name, switch, value)
-    checked("threads", _THREADS, threads)
+    if threads is not None:
+        checked("threads", _THREADS, threads)
 
 
 def _pipeline_of(data: bytes, source: str) -> Pipeline:
