@@ -210,7 +210,7 @@ class Tokenizer:
     normalizer: Normalizer | None = _step("normalizer", "The step that changes the text first, or None.")
     pre_tokenizer: PreTokenizer | None = _step("pre_tokenizer", "The step that cuts the text into words, or None.")
     post_processor: PostProcessor | None = _step("post_processor", "The step that adds special tokens, or None.")
-    decoder: Decoder | None = _step("decoder", "The step that joins tokens to text, or None: by spaces.")
+    decoder: Decoder | None = _step("decoder", "The step that joins tokens to text; None: spaces join them.")
 
     # -- files
 
@@ -1274,7 +1274,7 @@ class Tokenizer:
 
         Args:
             corpus: files as for `train`, or an iterable of texts.
-            options: what is compared and how it is read (`gputok.report.ReportOptions`): `others={"gpt2": tokenizer}`.
+            options: what is compared and how (`gputok.report.ReportOptions`), such as `others={"gpt2": tokenizer}`.
 
         Returns:
             The report: `print` shows a table, `figures()` gives figures of matplotlib, `to_html(path)` writes a page.
