@@ -82,8 +82,7 @@ _SKIPPED = 64
 class Lender:
     """Lends memory that comes back when no array looks at it any longer; any thread may borrow.
 
-    To the operating system new memory costs as much as reading does, if the allocator gives memory back at once, as
-    Dask has it do.
+    New memory costs as much as reading does, if the allocator gives memory back at once, as Dask has it do.
     """
 
     def __init__(self) -> None:

@@ -112,8 +112,7 @@ class Target:
     def upload(self, local: pathlib.Path) -> None:
         """Uploads a local file: readers see all of it or, if the upload fails, nothing.
 
-        Arrow cannot cancel an upload (closing it would show a part of the file), so Ctrl-C takes effect after the
-        upload.
+        Arrow cannot cancel an upload (closing it would show a part of the file): Ctrl-C takes effect after it.
         """
         path = self._path
         if self._scheme not in file_systems.OBJECT_STORES:

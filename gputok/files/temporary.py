@@ -1,7 +1,6 @@
 """A limit on memory, and the temporary files that hold the rest.
 
-A temporary file has no name in its folder: the operating system removes the file when the process has closed it or has
-ended, also by a kill.
+A temporary file has no name in its folder: the operating system removes it when the process has closed it, or ended.
 """
 
 from __future__ import annotations

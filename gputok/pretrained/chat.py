@@ -73,10 +73,8 @@ def render_authored(
         at = [k for k, message in enumerate(messages) if message.get("role") == "assistant"]
         prompt, before = "", messages[: at[0]] if at else []
         if before:
-            shorter, longer = (
-                render(template, [before], **special_tokens, **variables | {"add_generation_prompt": asked})[0]
-                for asked in (False, True)
-            )
+            asked = ({**special_tokens, **variables, "add_generation_prompt": wanted} for wanted in (False, True))
+            shorter, longer = (render(template, [before], **each)[0] for each in asked)
             prompt = longer.removeprefix(shorter)
         spans[i] = [span for k in at for span in text.span_of(k, prompt, pattern)]
     if not any(spans):

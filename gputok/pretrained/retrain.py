@@ -59,10 +59,8 @@ def retrain(
     steps = {**state, "added_tokens": [], "model": model}
     tokenizer = Tokenizer.of(serialize.pipeline_of(steps, "the old tokenizer"))
 
-    added = [
-        AddedToken(**{**token, "content": renamed.get(token["content"], token["content"])})
-        for token in ({name: one[name] for name in one if name != "id"} for one in state["added_tokens"])
-    ]
+    forms = ({name: value for name, value in one.items() if name != "id"} for one in state["added_tokens"])
+    added = [AddedToken(**{**one, "content": renamed.get(one["content"], one["content"])}) for one in forms]
     # The trainer of Unigram gets all added tokens, as in transformers: its pieces would hide the others.
     special = [token for token in added if token.special or model["type"] == "Unigram"]
     special += [as_token(token, "new_special_tokens") for token in new_special_tokens]

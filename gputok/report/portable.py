@@ -1,8 +1,7 @@
 """Tokenizers as JSON, for tokenizer.js, which tokenizes text that is typed in the page of a report.
 
 The JSON has the steps of a tokenizer as data: patterns as the tables of their automata, and character maps as rules for
-code points, so that results do not depend on the browser's version of Unicode. The normalization forms (NFC, NFD, NFKC,
-NFKD) alone are the browser's own.
+code points, so that results do not depend on the browser's Unicode. Normalization forms such as NFC are the browser's.
 """
 
 from __future__ import annotations

@@ -124,11 +124,7 @@ class Output:
 
 
 class Work:
-    """An open work folder.
-
-    fingerprint: a hash of all that the ids depend on; the work of another fingerprint is thrown away. tokenizer: what
-    the manifest says of the tokenizer.
-    """
+    """An open work folder; the work of another fingerprint is thrown away. The arguments are those of `write`."""
 
     def __init__(self, output: Output, fingerprint: str, tokenizer: dict[str, Any]) -> None:
         self._output, self._layout, self._form = output, output.layout, output.layout.format

@@ -2,9 +2,8 @@
 
 `.ds` has the ids of all documents, one after the other, uint16 if the vocabulary has at most 65,536 tokens, else
 uint32. `.ds.index` has the end of each document in tokens, uint64, without a header and a first 0. `.ds.metadata` is
-text: the name of the tokenizer, `|` and the bytes of an id; the number of tokens; the same for people.
-
-Source: `datatrove/pipeline/tokens/tokenizer.py` of https://github.com/huggingface/datatrove.
+text: the name of the tokenizer, `|` and the bytes of an id; the number of tokens; the same for people. Source:
+`datatrove/pipeline/tokens/tokenizer.py` of https://github.com/huggingface/datatrove.
 """
 
 from __future__ import annotations

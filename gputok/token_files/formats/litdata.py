@@ -2,9 +2,7 @@
 
 A chunk, all numbers little-endian: uint32 number of items n, uint32[n + 1] offset of each item and of the end, then the
 ids of all items. An item is a document. `TokensLoader(block_size)` reads blocks across items, and drops what is left at
-the end of a chunk.
-
-Source: `src/litdata/streaming/writer.py` and `item_loader.py` of https://github.com/Lightning-AI/litData.
+the end of a chunk. Source: `src/litdata/streaming/{writer,item_loader}.py` of https://github.com/Lightning-AI/litData.
 """
 
 from __future__ import annotations

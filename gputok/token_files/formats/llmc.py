@@ -9,9 +9,7 @@
 | ids            | uint16   | uint32   |
 
 The end token stands before each document. The readers don't know documents: `NAME.rows.npy`, as beside a plain `.bin`,
-says where they are.
-
-Source: `dev/data/data_common.py` of https://github.com/karpathy/llm.c.
+says where they are. Source: `dev/data/data_common.py` of https://github.com/karpathy/llm.c.
 """
 
 from __future__ import annotations

@@ -12,9 +12,8 @@ A shard, all numbers little-endian:
 Each sample is the column `tokens`. A document is `ndarray:int32`, of variable length: uint32 size of the column, a byte
 (1 axis << 2 | log2 of the bytes of the length), the length, the ids. A block of `sequence_length` ids is
 `ndarray:int32:2048`, the ids alone: documents are joined, then cut, and what is left at the end of the corpus is
-dropped. An array without values is no value of the format, so a document without ids is left out.
-
-Source: `streaming/base/format/mds` of https://github.com/mosaicml/streaming.
+dropped. An array without values is no value of the format, so a document without ids is left out. Source:
+`streaming/base/format/mds` of https://github.com/mosaicml/streaming.
 """
 
 from __future__ import annotations

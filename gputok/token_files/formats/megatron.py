@@ -14,9 +14,8 @@
 | 8 D   | int64 document index: 0, then the number of sequences up to the end of each document    |
 
 A document is one sequence. As in Megatron's `tools/preprocess_data.py`, a document without ids has no sequence and no
-end token, and ids are uint16 if the vocabulary is below 65,500, else int32.
-
-Source: `megatron/core/datasets/indexed_dataset.py` of https://github.com/NVIDIA/Megatron-LM.
+end token, and ids are uint16 if the vocabulary is below 65,500, else int32. Source:
+`megatron/core/datasets/indexed_dataset.py` of https://github.com/NVIDIA/Megatron-LM.
 """
 
 from __future__ import annotations

@@ -2,9 +2,7 @@
 
 `.npy` is no file of NumPy's format, but the ids of all documents, one after the other, for `numpy.memmap`. `.csv.gz`
 beside it has a row for each document: start, end, id, source, line. Here, id and line are the number of the document in
-the corpus, and source is empty.
-
-Source: `python/dolma/tokenizer/memmap_writer.py` of https://github.com/allenai/dolma.
+the corpus, and source is empty. Source: `python/dolma/tokenizer/memmap_writer.py` of https://github.com/allenai/dolma.
 """
 
 from __future__ import annotations
