@@ -8,6 +8,7 @@ compare, `flat` makes one array of them, not timed. This module imports nothing 
 from __future__ import annotations
 
 import base64
+import functools
 import importlib
 import importlib.metadata
 import itertools
@@ -56,9 +57,8 @@ Flat = Callable[[Any], Any]  # uint32[n_ids]
 # -- train
 
 
-def train_by_recipe(job: Job) -> Train:
+def train_by_recipe(job: Job, *, package: str) -> Train:
     """Trains gputok or tokenizers; only the import differs."""
-    package = "tokenizers" if job.peer == "tokenizers" else "gputok"
     ours = {"threads": job.threads, "device": _device(job), "progress": False} if package == "gputok" else {}
 
     def train(text: str, output: str) -> None:
@@ -129,7 +129,9 @@ def train_sentencepiece(job: Job) -> Train:
 
 
 TRAIN: dict[str, Callable[[Job], Train]] = {
-    **dict.fromkeys(("gputok", ON_CPU, "tokenizers"), train_by_recipe),
+    "gputok": functools.partial(train_by_recipe, package="gputok"),
+    ON_CPU: functools.partial(train_by_recipe, package="gputok"),
+    "tokenizers": functools.partial(train_by_recipe, package="tokenizers"),
     "gigabpe": train_gigabpe,
     "rustbpe": train_rustbpe,
     "sentencepiece": train_sentencepiece,
@@ -236,7 +238,8 @@ def _flat(rows: Iterable[Any]) -> Any:
 
 
 ENCODE: dict[str, Callable[[Job], tuple[Encode, Flat]]] = {
-    **dict.fromkeys(("gputok", ON_CPU), encode_gputok),
+    "gputok": encode_gputok,
+    ON_CPU: encode_gputok,
     "tokenizers": encode_tokenizers,
     "tiktoken": encode_tiktoken,
     "gigatoken": encode_gigatoken,

@@ -34,7 +34,14 @@ def needing(message: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def needed_for(what: str) -> Iterator[None]:
-    """Around imports of PyArrow: if it is missing, the error says what (such as "reading Parquet") needs it."""
+    """Around imports of PyArrow: if it is missing, the error says what (such as "reading Parquet") needs it.
+
+    >>> with needed_for("reading Parquet"):
+    ...     raise ModuleNotFoundError("No module named 'pyarrow'", name="pyarrow")
+    Traceback (most recent call last):
+        ...
+    ImportError: reading Parquet needs PyArrow: pip install 'gputok[arrow]'
+    """
     try:
         yield
     except ModuleNotFoundError as error:
@@ -90,7 +97,13 @@ def text_offsets(array: Any) -> npt.NDArray[np.int32 | np.int64]:
 
 
 def check_offsets(offsets: Any, n_bytes: int, where: str) -> None:
-    """Raises ValueError unless offsets, integers[n + 1], rise from 0 or more to at most `n_bytes`; where: the data."""
+    """Raises ValueError unless offsets, integers[n + 1], rise from 0 or more to at most `n_bytes`; where: of the data.
+
+    >>> import numpy as np
+    >>> check_offsets(np.array([0, 4, 2]), 10, "the table")
+    Traceback (most recent call last):
+    ValueError: the table: row 1 begins at byte 4 and ends at byte 2; there are 10 bytes
+    """
     import numpy as np
 
     is_wrong = offsets[1:] < offsets[:-1]
@@ -103,7 +116,12 @@ def check_offsets(offsets: Any, n_bytes: int, where: str) -> None:
 
 
 def from_numpy(numbers: npt.NDArray[Any]) -> Any:
-    """The Arrow array of numbers, without a copy. `pyarrow.array` imports pandas: 50 MB, half a second."""
+    """The Arrow array of numbers, without a copy. `pyarrow.array` imports pandas, which takes 50 MB and half a second.
+
+    >>> import numpy as np
+    >>> to_numpy(from_numpy(np.array([4, 2], np.uint16))[1:])
+    array([2], dtype=uint16)
+    """
     import numpy as np
     import pyarrow as pa
 

@@ -92,7 +92,13 @@ def replacing(path: str | os.PathLike[str], *, follow: bool = True) -> Iterator[
 
 @contextlib.contextmanager
 def naming(path: str | os.PathLike[str], *temporaries: pathlib.Path) -> Iterator[None]:
-    """Makes errors of the system about temporary files, or a full disk, name the file that the user asked for."""
+    """Makes errors of the system about temporary files, and about a full disk, name the file that the user asked for.
+
+    >>> with naming("ids.npy"):
+    ...     raise OSError(errno.ENOSPC, "No space left on device")
+    Traceback (most recent call last):
+    OSError: [Errno 28] No space left on device: 'ids.npy'
+    """
     try:
         yield
     except OSError as error:

@@ -47,6 +47,9 @@ class MemoryLimit(NamedTuple):
 
         Raises ValueError if the limit is not a number of bytes, or below 32 MB; NotADirectoryError if `temporary` is
         not a folder.
+
+        >>> MemoryLimit.of("1.5 GB", "/").n_bytes
+        1500000000
         """
         if temporary is not None and not pathlib.Path(temporary).is_dir():
             raise NotADirectoryError(f"temporary={os.fspath(temporary)!r}: expected an existing folder")
@@ -104,7 +107,11 @@ def resident() -> tuple[int, int]:
 
 
 def n_bytes_of(name: str, size: int | str) -> int:
-    """Reads a size: a number of bytes, or text like "400MB", "1.5 GiB"; name: what errors call it."""
+    """Reads a size: a number of bytes, or text like "400MB", "1.5 GiB"; name: what errors call it.
+
+    >>> n_bytes_of("size", "20 kB")
+    20000
+    """
     number = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", str(size))
     if not isinstance(size, int | str) or isinstance(size, bool) or number is None or number[2].upper() not in _UNITS:
         raise ValueError(f"{name}={size!r}: expected a number of bytes, or text such as '400MB', '4GB' or '1.5GiB'")

@@ -240,6 +240,11 @@ def pad_columns(columns: dict[str, Any], lengths: list[int], length: int, side: 
     """Lengthens the rows of columns to `length`, in place; longer rows stay as they are.
 
     lengths: those of the rows; fill: the columns to change, and the number to fill each one with.
+
+    >>> columns = {"input_ids": [[7], [8, 9]]}
+    >>> pad_columns(columns, [1, 2], 3, "left", {"input_ids": 0})
+    >>> columns
+    {'input_ids': [[0, 0, 7], [0, 8, 9]]}
     """
     for name, number in fill.items():
         if name in columns:

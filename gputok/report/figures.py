@@ -71,7 +71,11 @@ def curve(values: np.ndarray) -> list[list[float]]:
 
 
 def compression(sizes: np.ndarray, n_tokens: np.ndarray, n_bytes: int) -> list[list[float]]:
-    """Takes about a hundred points [size, bytes a token] of a `CompressionCurve`, for a logarithmic scale of sizes."""
+    """Takes about a hundred points [size, bytes a token] of a `CompressionCurve`, for a logarithmic scale of sizes.
+
+    >>> compression(np.array([2, 3, 4]), np.array([8, 5, 4]), 8)
+    [[2, 1], [3, 1.6], [4, 2]]
+    """
     n = len(sizes)
     at = np.unique(np.searchsorted(sizes, np.geomspace(max(sizes[0], 1), max(sizes[-1], 1), _POINTS)).clip(0, n - 1))
     each = n_bytes / np.maximum(n_tokens[at], 1)
@@ -84,7 +88,11 @@ def _short(value: float) -> float:
 
 
 def aligned(rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> list[str]:
-    """Makes a line of each row of a table, with its columns under each other; left: columns that begin at the left."""
+    """Makes a line of each row of a table, with its columns under each other; left: columns that begin at the left.
+
+    >>> aligned([("name", "n"), ("a", "12")])
+    ['name   n', 'a     12']
+    """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     sides = [str.ljust if i in left else str.rjust for i in range(len(widths))]
     return ["  ".join(side(cell, n) for side, cell, n in zip(sides, row, widths, strict=True)) for row in rows]

@@ -30,5 +30,9 @@ class TokenBatch(NamedTuple):
 
 
 def id_dtype(vocab_size: int) -> np.dtype[Any]:
-    """The smallest dtype that holds every id below vocab_size."""
+    """The smallest dtype that holds every id below vocab_size.
+
+    >>> id_dtype(50_000), id_dtype(128_000)
+    (dtype('uint16'), dtype('uint32'))
+    """
     return np.dtype(np.uint16 if vocab_size <= 1 << 16 else np.uint32)

@@ -112,6 +112,9 @@ def layout_of(
 
     vocab_size: the largest id plus 1. Raises ValueError if a format doesn't exist or can't store this, or an id doesn't
     fit in the dtype.
+
+    >>> layout_of("corpus", 50_000, format="megatron").dtype
+    dtype('uint16')
     """
     name = os.fspath(output)
     form = chosen(name, format)
@@ -146,7 +149,11 @@ def _dtype_of(form: TokenFormat, vocab_size: int, dtype: Any) -> np.dtype[Any]:
 
 
 def names(path: str | os.PathLike[str], layout: Layout) -> list[str]:
-    """Returns the paths or URLs of the files that `write` makes: of the first shard, and of those that there are."""
+    """Returns the paths or URLs of the files that `write` makes: of the first shard, and of those that there are.
+
+    >>> names("s3://bucket/ids.npy", layout_of("ids.npy", 300))[:2]
+    ['s3://bucket/ids.npy', 's3://bucket/ids.npy.rows.npy']
+    """
     name = os.fspath(path)
     if (local := local_path(name)) is not None:
         return Output(pathlib.Path(local), layout).names()

@@ -42,6 +42,9 @@ def chosen(output: str, name: str | None) -> TokenFormat:
     """Returns the format of an output (a path or URL): the one that is asked for, or else that of the output's ending.
 
     Raises ValueError if there is no such format, or the ending is of no format or of another format.
+
+    >>> chosen("ids.npy", None).name, chosen("corpus", "megatron").name
+    ('npy', 'megatron')
     """
     suffix = pathlib.PurePath(output).suffix
     if name is None:
