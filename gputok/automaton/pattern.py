@@ -172,10 +172,7 @@ def split_words(
     drop: Mask,
     keep_empty: bool = False,
 ) -> tuple[Positions, Positions, Positions]:
-    """Cuts pieces of text as the kernel of the same name in kernels/cpu/split.py does, also for a backtracking pattern.
-
-    text: data, start, end and frozen, as there; cut, drop: of `cut_rule`.
-    """
+    """Cuts text (data, start, end, frozen) as the kernel of this name does, also by a backtracking pattern."""
     if isinstance(pattern, tuple):
         from gputok.kernels.cpu.split import split_words
 

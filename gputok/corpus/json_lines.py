@@ -21,10 +21,7 @@ _COUNTED_BYTES = 1 << 20  # bytes that are read at a time, to count the lines of
 
 
 def read_range(file: File, start: int, stop: int, size: int, options: Options, column: JsonColumn) -> list[TextBatch]:
-    """Returns the rows that begin in a range of a file: one batch, or none if no row begins there.
-
-    column: finds the column, for all ranges of the file.
-    """
+    """Returns the rows that begin in a range of a file: one batch, or none; column: finds that of all ranges."""
     position, data = whole_documents(file, start, stop, size, b"\n", options)
     if len(data) == 0:
         return []
@@ -58,10 +55,7 @@ def _row_batches(
     n_before: Callable[[], int],
     block_bytes: int = 1 << 20,
 ) -> Iterator[TextBatch]:
-    """The rows of some lines, which begin at byte `position`; `n_before()` returns the number of lines before them.
-
-    block_bytes: what a thread of Arrow parses at a time, at least.
-    """
+    """The rows of lines from byte `position` on; `n_before()`: lines before them; block_bytes: the least for Arrow."""
     lines = checked_documents(file, lines, position, options, is_valid)
     column = column_of(file, lines)
     if column is None:
@@ -122,10 +116,7 @@ class JsonColumn:
 
 
 def _arrow_column(lines: TextBatch, column: str, is_limited: bool, block_bytes: int) -> Any | None:
-    """One column, parsed by Arrow: a pyarrow.ChunkedArray; None if Arrow finds a fault, or is not installed.
-
-    is_limited: memory is. Arrow's own memory pool would keep as much as all its threads once had.
-    """
+    """One column, parsed by Arrow: a pyarrow.ChunkedArray; None if Arrow finds a fault, or is not installed."""
     try:
         import pyarrow as pa
         from pyarrow import json as arrow_json
@@ -140,6 +131,7 @@ def _arrow_column(lines: TextBatch, column: str, is_limited: bool, block_bytes: 
                 not is_limited and block_bytes < len(lines.data), block_size=max(block_bytes, longest + 1)
             ),
             arrow_json.ParseOptions(pa.schema([(column, pa.string())]), unexpected_field_behavior="ignore"),
+            # Arrow's own pool would keep as much as all its threads once had
             pa.system_memory_pool() if is_limited else None,
         )
     except pa.ArrowException:

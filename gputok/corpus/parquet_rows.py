@@ -52,10 +52,7 @@ def metadata_of(file: File) -> Any:
 def row_groups(
     metadata: Any, column: str | None, n_bytes: int, start: int = 0, stop: int | None = None
 ) -> Iterator[tuple[int, int]]:
-    """Joins neighbouring row groups until they have about `n_bytes` unpacked bytes of a column (None: of all columns).
-
-    Yields the first row group and the last + 1, in order.
-    """
+    """Joins row groups (first, last + 1) until they have about `n_bytes` unpacked bytes of a column (None: of all)."""
     end = metadata.num_row_groups if stop is None else stop
     at = next((i for i in range(len(metadata.schema)) if metadata.schema.column(i).path == column), None)
     first, size = start, 0

@@ -22,10 +22,7 @@ def is_one_shot(source: Any) -> bool:
 
 
 class Reread:
-    """Reads the batches of a corpus, each time it is called.
-
-    keep: keeps the texts of the first reading in a temporary file, and reads that file later; temporary: its folder.
-    """
+    """Reads the batches of a corpus, each time it is called; keep: later from a file in the folder `temporary`."""
 
     def __init__(
         self,

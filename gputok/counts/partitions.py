@@ -174,11 +174,7 @@ class Tally:
         *,
         of_text: bool = False,
     ) -> None:
-        """Makes an empty tally.
-
-        budget: bytes of the table; skip: bits of the key that are the same for all words; of_text: `count_text` fills
-        the table, and enters the end of a document as a word.
-        """
+        """budget: bytes of the table; skip: bits of the key that all words share; of_text: `count_text` fills it."""
         self.byte_level, self._memory, self._budget, self._skip = byte_level, memory, budget, skip
         self._of_text, self._total = of_text, 0
         self.table = self._new_table()
@@ -374,10 +370,7 @@ _ADDED_UP = "adding up word counts"
 
 
 class _Growing:
-    """An array that is written at its end, as a TemporaryFile is, in memory.
-
-    A large one grows where it is, by the operating system's tables of pages.
-    """
+    """An array in memory that is written at its end, as a TemporaryFile is. A large one grows where it is."""
 
     def __init__(self, dtype: npt.DTypeLike) -> None:
         self._array: npt.NDArray[Any] = np.empty(1 << 10, dtype)

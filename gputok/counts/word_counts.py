@@ -269,10 +269,7 @@ class WordCounts:
         files: Sequence[CountFile] = (),
         report: Report | None = None,
     ) -> WordCounts:
-        """The words of all tallies, which are given up, and of files; with a limit, in temporary files.
-
-        The words of files are byte-level if those of all tallies are.
-        """
+        """The words of all tallies, which are given up, and of files, whose words are byte-level if all others are."""
         byte_level = bool(tallies) and all(tally.byte_level for tally in tallies)
         same = [tally for tally in tallies if tally.byte_level == byte_level]
         for other in tallies:

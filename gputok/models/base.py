@@ -261,10 +261,7 @@ def vocabulary_of(vocab: Any) -> Vocabulary:
 
 
 def object_of(value: dict[str, Any], name: str) -> Any:
-    """Returns a field of a JSON form: an object, or a Vocabulary that a kernel has read; else raises WrongValue.
-
-    A model's constructor also takes the path of a file there, but a file must not name another file.
-    """
+    """Returns an object of a JSON form, or a Vocabulary that a kernel read; no path, which constructors take, too."""
     found = value[name]
     if not isinstance(found, dict | Vocabulary):
         raise WrongValue(f"must be an object, not {brief(found)}", name)

@@ -30,6 +30,7 @@ from gputok.kernels.threads import thread_count
 from gputok.models.bpe.model import BPE
 from gputok.models.bpe.super_trainer import SuperBpeTrainer, first_tokens, run_type
 from gputok.models.bpe.trainer import TrainedBpe
+from gputok.models.trainer import How
 from gputok.pipeline.count import resume
 from gputok.pipeline.count.units import WHOLE, ThreadTallies, count_by
 from gputok.pipeline.encode.superwords import WordTokens, usual_words
@@ -218,7 +219,7 @@ class SecondStage:
         trainer, threads = self.trainer, run.threads
         if run.memory is not None:
             trainer.check_memory(runs, run.memory.beside(*runs.columns()[:3]), thread_count(threads))
-        learned = trainer.second_stage(self.first, runs, threshold, report, devices=self._devices, threads=threads)
+        learned = trainer.second_stage(self.first, runs, threshold, How(threads, report, self._devices))
         is_all = len(learned.vocabulary) >= trainer.vocab_size or threshold <= trainer.least
         return learned if is_all else None
 

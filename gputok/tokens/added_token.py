@@ -143,10 +143,7 @@ options_of = operator.attrgetter("content", "_normalized", "_single_word", "_lst
 
 @without_collection()
 def tokens_of(given: Iterable[str | AddedToken], *, special: bool) -> list[AddedToken]:
-    """Makes tokens of strings, and copies others, which their owners may change later; special: those made of strings.
-
-    Raises ValueError if a string holds half of a surrogate pair.
-    """
+    """Makes tokens of strings, special or not, and copies others, which owners may change; ValueError: no UTF-8."""
     given = [*given]
     if not _are_texts([token for token in given if isinstance(token, str)]):
         return [AddedToken(token, special=special) if isinstance(token, str) else token.copied() for token in given]

@@ -226,10 +226,7 @@ class Vocabulary:
 
     @derived
     def by_id(self) -> Positions32 | None:
-        """int32[largest id + 1]: the position of the token with each id, or -1; None if ids are few and large.
-
-        If several tokens have one id, the last one counts.
-        """
+        """int32[largest id + 1]: the last position of a token with each id, or -1; None if ids are few and large."""
         largest = int(self.ids.max(initial=0))
         if largest > 4 * len(self) + _FEW_IDS:
             return None

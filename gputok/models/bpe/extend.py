@@ -201,10 +201,7 @@ class _Learner:
         raise ValueError(f"the corpus spells reserved tokens in too many ways, among them {names}")
 
     def _chosen(self, found: BpeMerges, n_tokens: int, min_frequency: int) -> tuple[Positions, Positions]:
-        """Takes characters and merges by falling count, characters first, up to `n_tokens` new tokens.
-
-        No pair is more frequent than its characters, so that these come before it.
-        """
+        """Takes characters and merges by falling count, characters before their pairs, up to `n_tokens` new tokens."""
         n_known, n_characters = len(self._ids), len(self._characters)
         frequent, totals = np.empty(0, np.int64), np.zeros(n_characters, np.int64)
         if n_characters:

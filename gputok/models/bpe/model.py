@@ -271,7 +271,10 @@ class BPE(Model):
         base.require(value, "BPE", "vocab", "merges")
         names = [one.name for one, _ in cls._declared()]
         options = {name: value[name] for name in names if value.get(name) is not None}
-        model = cls(base.object_of(value, "vocab"), _list_of(value["merges"]), **options)
+        merges: Any = value["merges"]
+        if not isinstance(merges, list | JoinedMerges):  # no path, which the constructor takes, too
+            raise WrongValue(f"must be a list, not {brief(merges)}", "merges")
+        model = cls(**options | {"vocab": base.object_of(value, "vocab"), "merges": merges})
         if "sentencepiece" in value:
             model.sentencepiece = value["sentencepiece"]
         return model
@@ -362,10 +365,7 @@ class BPE(Model):
 
     @derived
     def cuts(self) -> Automaton | None:
-        """The automaton whose words this model encodes apart as in one text, with the same ids, or None.
-
-        In the text, a space stands for the character ▁, and is encoded like it.
-        """
+        """The automaton whose words this model encodes apart as in one text, where a space stands for ▁; or None."""
         from gputok.models.bpe.cuts import safe_cuts
 
         tables = self._common_tables
@@ -462,13 +462,6 @@ def _by_length(
     long = np.flatnonzero(end - start > MOST_BYTES)
     longer = encode_long(data, start[long], end[long]) if len(long) else NO_WORDS
     return encode_short_words(data, start, end, words, longer)
-
-
-def _list_of(merges: Any) -> Any:
-    """Returns the merges of a JSON form: a list, or merges that a kernel has read; else raises WrongValue."""
-    if not isinstance(merges, list | JoinedMerges):
-        raise WrongValue(f"must be a list, not {brief(merges)}", "merges")
-    return merges
 
 
 def _pairs(vocabulary: Vocabulary, given: Sequence[Any]) -> Positions:

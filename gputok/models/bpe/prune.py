@@ -164,10 +164,7 @@ def leaves_pruned(frequency: Counts, split: Positions, fixed: Mask, ids: Positio
 
 
 def first_merged(model: BPE, fixed: Mask, n_kept: int) -> Mask:
-    """Chooses the tokens that stay if the training of the model had ended sooner: bool[n].
-
-    What no merge makes, and what is fixed, stays; then come tokens in the order of their first merges.
-    """
+    """bool[n]: what stays had training ended sooner: what no merge makes, or `fixed`, then tokens by first merges."""
     made = positions(model)[2]
     tokens, first = np.unique(made, return_index=True)
     tokens = tokens[np.argsort(first)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
@@ -136,21 +136,12 @@ class SuperBpeTrainer(Trainer):
             "Ġ".encode(),
         )
 
-    def second_stage(
-        self,
-        first: TrainedBpe,
-        runs: WordCounts,
-        threshold: int,
-        progress: Callable[[str, int, int], None] | None = None,
-        *,
-        devices: Sequence[Any] = (),
-        threads: int | None = None,
-    ) -> TrainedBpe:
+    def second_stage(self, first: TrainedBpe, runs: WordCounts, threshold: int, how: How) -> TrainedBpe:
         """Goes on from the tokens of the first stage, and returns the vocabulary and merges of both.
 
         There are fewer than `vocab_size` tokens if no pair is left that occurs `threshold` times. runs: sequences of
-        tokens of the first stage, and how often each occurs: their "bytes" are ids (`run_type`). The other arguments
-        are those of `train`; the stage of progress is "merge superwords".
+        tokens of the first stage, and how often each occurs: their "bytes" are ids (`run_type`). The stage of progress
+        is "merge superwords".
         """
         if not len(runs):
             return first
@@ -162,13 +153,11 @@ class SuperBpeTrainer(Trainer):
         def parts() -> Iterable[tuple[Array, Positions, Counts]]:
             return map(symbols, runs.slices(_RUNS_AT_ONCE))
 
-        others = (
-            first.vocabulary.data,
-            first.vocabulary.offsets,
-            BpeLimits(min(self.vocab_size, 2**62), max(threshold, self.least), veto=self.veto()),
-            None if progress is None else lambda done, total: progress("merge superwords", done, total),
-        )
-        learned = learned_merges(parts, lambda: symbols(runs), others, devices, threads)
+        limits = BpeLimits(min(self.vocab_size, 2**62), max(threshold, self.least), veto=self.veto())
+        progress = how.progress
+        on_progress = None if progress is None else lambda done, total: progress("merge superwords", done, total)
+        others = first.vocabulary.data, first.vocabulary.offsets, limits, on_progress
+        learned = learned_merges(parts, lambda: symbols(runs), others, how.devices, how.threads)
         merges = np.concatenate([first.merges, np.column_stack([learned.left, learned.right])])
         return TrainedBpe(Vocabulary(learned.tokens, learned.token_offsets), merges)
 

@@ -130,10 +130,9 @@ def prune(
 
 
 def drop_dead_pieces(words: Words, numbers: Positions, p: Scores, threads: int) -> tuple[Positions, Scores]:
-    """Returns (numbers, p) without the pieces of probability 0, and renumbers the pieces in the tries of `words`.
+    """Returns (numbers, p) without the pieces of probability 0, if they are many, and renumbers those in the tries.
 
-    Then the tries have fewer arcs, and the entries that they refer to lie closer together. As long as only few pieces
-    have been dropped, nothing changes.
+    Then the tries have fewer arcs, and the entries that they refer to lie closer together.
     """
     kept = np.append(0, np.flatnonzero(p))  # 0, which is no character, stays 0
     if len(p) <= _SPARSE * len(kept):
