@@ -39,10 +39,9 @@ class Same(NamedTuple):
 def compile_pattern(pattern: str) -> Automaton | Backtracking:
     r"""Compiles a pattern in Oniguruma's Ruby syntax, as `tokenizers.Regex` takes it.
 
-    Almost every pattern of a tokenizer becomes an Automaton. A pattern becomes an equivalent pattern of the `regex`
-    package, with one warning, if it needs more than one character of look-ahead, a look-behind at the beginning of a
-    match, atomic groups of more than one character, back references, or thousands of states. The time for such a
-    pattern has a limit (see `gputok.automaton.pattern`).
+    Almost every pattern of a tokenizer becomes an Automaton. It becomes a pattern of the `regex` package, with one
+    warning, if it needs more than one character of look-ahead, a look-behind at the beginning of a match, atomic groups
+    of several characters, back references, or thousands of states; its time has a limit (`gputok.automaton.pattern`).
 
     A walk takes linear time in the length of the text for all of `PATTERNS`. A pattern that must look far ahead to find
     no match takes as long as backtracking: `a*b` takes quadratic time on `aaaa`.

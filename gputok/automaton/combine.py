@@ -3,12 +3,11 @@
     completed(automaton)      its gaps are matches as well
     refined(outer, inner)     the words of `inner` within the words of `outer`
 
-A pre-tokenizer often cuts in several steps, each step within the words of the step before. One automaton instead of
-all steps needs one walk over the text. Two facts decide if such an automaton exists. First, an automaton is a rule for
-one word and starts each word in state 0. So where `inner` ends a word in the middle of a word of `outer`, `outer` must
-go on as if it started there. Second, one character is looked ahead. So at each position `outer` must know if its word
-ends there, or `inner` must be a rule about two neighbouring characters. Both are checked state by state. The result is
-None if there is no such automaton, or if it is too large.
+A pre-tokenizer often cuts in several steps, each within the words of the step before. One automaton instead of all
+steps needs one walk over the text. Two facts decide if it exists. First, an automaton is a rule for one word and starts
+each word in state 0. So where `inner` ends a word in the middle of a word of `outer`, `outer` must go on as if it
+started there. Second, one character is looked ahead. So at each position `outer` must know if its word ends there, or
+`inner` must be a rule about two neighbours. Both are checked state by state. None: there is none, or it is too large.
 """
 
 from __future__ import annotations

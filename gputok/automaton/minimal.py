@@ -48,10 +48,7 @@ def finished(delta: Positions, accept: Mask, class_of: npt.NDArray[np.integer[An
 
 
 def _pages(merged: Bytes, class_of: npt.NDArray[np.integer[Any]]) -> tuple[npt.NDArray[np.uint16], Bytes]:
-    """The classes of all code points by pages: the row of each page, and uint8[rows, 128], each row once.
-
-    class_of: of each code point; merged: the class that stands for each class.
-    """
+    """The classes of all code points by pages: the row of each page, and uint8[rows, 128]; merged: the new classes."""
     edges = np.flatnonzero(class_of[1:] != class_of[:-1]) + 1
     runs = merged[class_of[np.append(0, edges)]]
     pages = np.repeat(runs, np.diff(edges, prepend=0, append=len(class_of))).reshape(-1, 128)
@@ -133,8 +130,7 @@ def _strong(delta: Transitions, accept: Bytes, gaps: Mask) -> Bytes:
     Three conditions: no walk that steps over `a` continues over `b` (a word ends there, or ended before); a walk that
     ended the text after `a` would be accepted exactly if it is accepted before `b`; and `a` and `b` are not both gap
     characters, which would form one piece. They hold for each state after `a`, so for each text on the left. The word
-    that contains `a` may still have ended before: a walk over the left part alone must end it, with an end of text or
-    with `b`, so that the walk can go back.
+    of `a` may have ended before: a walk over the left part alone must end it, by an end of text or `b`, to go back.
     """
     n_classes = delta.shape[1] - 1
     strong = ~np.logical_and.outer(gaps, gaps)

@@ -1,10 +1,9 @@
 """Regex, the public class of patterns; cutting text at their matches; the search for the few that are not automata.
 
-These few patterns backtrack, in the `regex` package, and some patterns would run for years on 35 letters. So the CPU
-time for a text is limited to `SECONDS`, plus `SECONDS_PER_CHARACTER` for each character: a hundred times the time for a
-text whose matches need little backtracking. A pattern that takes longer raises ValueError with the pattern and the
-position in the text. (Oniguruma gives up a match after ten million steps back, about 0.2 seconds; `tokenizers` then
-panics.) Automata need no limit.
+These few patterns backtrack, in the `regex` package, and some would run for years on 35 letters. So the CPU time for a
+text is limited to `SECONDS`, plus `SECONDS_PER_CHARACTER` for each character: a hundred times the time for a text whose
+matches need little backtracking. A pattern that takes longer raises ValueError with the pattern and the position.
+(Oniguruma gives up a match after ten million steps back, about 0.2 seconds; `tokenizers` then panics.)
 """
 
 from __future__ import annotations

@@ -13,9 +13,8 @@ _LOWER_WORD, _UPPER_WORD = (rf"[^\r\n\p{{L}}\p{{N}}]?{case}" for case in (f"{_UP
 _CASED_TAIL = rf" ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{_SPACE}"
 
 # DeepSeek V3 splits three times: at digits, then at runs of Chinese and Japanese, then within each piece; no match of
-# the third split reaches across an earlier cut. One pattern can do the same if it has the third split twice, once for
-# text inside such runs and once for other text. Inside the runs, two unassigned code points match no part of the third
-# split; here they are matches as well.
+# the third split reaches across an earlier cut. One pattern does the same if it has the third split twice, for text
+# inside such runs and for other text. Two unassigned code points in the runs match no part of the split, but do here.
 _CJK = "一-龥぀-ゟ゠-ヿ"
 _REST = rf"[^\p{{N}}{_CJK}]"
 _CJK_PIECES = (

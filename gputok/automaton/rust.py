@@ -255,10 +255,7 @@ _WORDS = {
 
 
 def from_rust(pattern: str) -> str:
-    r"""Translates a pattern of Rust's `fancy-regex` to Oniguruma's Ruby syntax.
-
-    Raises:
-        ValueError: `fancy-regex` refuses the pattern, or it can't be done; the message names the construct, and where.
+    r"""Translates a pattern of Rust's `fancy-regex` to Oniguruma's Ruby syntax; ValueError names what is not possible.
 
     >>> from_rust(r"\p{N}{1,3}+|[[:alpha:]]+|\s++$")
     '(?>\\p{N}{1,3})|[A-Za-z]+|\\s++\\z'

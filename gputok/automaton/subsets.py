@@ -3,9 +3,8 @@
 A state is the ordered list of threads (positions in a program) that a backtracking matcher would still try, best first.
 For each class of next character, the construction follows the threads through all steps that consume nothing. It
 *knows* the next class, so it decides look-aheads at once. If a thread reaches the end of the pattern, the class is
-accepted, and all threads below it are dropped. The remaining threads step over the character. This keeps Perl's order
-of preference exactly (Cox, "Regular Expression Matching: the Virtual Machine Approach", 2009, run ahead of time), for
-all patterns without back references.
+accepted, and all threads below it are dropped. The others step over the character. This keeps Perl's order of
+preference (Cox, "Regular Expression Matching: the Virtual Machine Approach", 2009), without back references.
 """
 
 from __future__ import annotations

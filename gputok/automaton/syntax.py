@@ -258,9 +258,7 @@ def to_regex(node: Node) -> regex.Pattern:
 
     Sets are written out as code points and anchors as look-arounds, because properties, case folding and anchors of the
     package follow another Unicode version and another dialect. The package backtracks, which may take exponential time.
-
-    Raises:
-        ValueError: if the written pattern has more than `MOST_CHARACTERS`, which would take many seconds to compile.
+    Raises ValueError for more than `MOST_CHARACTERS`, which would take many seconds to compile.
     """
     import regex
 

@@ -56,8 +56,7 @@ def read(
     r"""Reads the documents of a source in batches.
 
     Args:
-        source: A string, a path, or a list of them names files, folders, globs or URLs. Every other iterable yields
-            texts. The table above lists all sources.
+        source: A string, a path, or a list of them names files, folders, globs or URLs. See the table above.
         batch_bytes: About the bytes of a batch, which holds whole documents, so can be larger; None: BATCH_BYTES.
         threads: How many threads read files. None: GPUTOK_NUM_THREADS, or else the number of cores.
         ahead_bytes: How many bytes of compressed files and Parquet are unpacked before their turn, at most.
@@ -66,8 +65,7 @@ def read(
         options: How text is read: `ReadOptions`.
 
     Returns:
-        An iterator of batches, in the order of the source. The `offsets` of a batch begin at 0 and end at `len(data)`;
-        `data` may be a read-only view of Arrow's memory.
+        An iterator of batches, in the order of the source; `offsets` go from 0 to `len(data)`, which may be read-only.
 
     Raises:
         FileNotFoundError: if no file has that path, or matches that glob.
@@ -104,9 +102,8 @@ def parts(
 ) -> list[Part]:
     r"""Cuts files into parts, which can be read alone, in any order and in any process.
 
-    A part has the documents that begin in it; the documents of all parts, in order, are the documents of the source. If
-    a file can only be read from its beginning (a compressed file, or text with a separator that can overlap with
-    itself), the whole file is one part.
+    A part has the documents that begin in it; those of all parts, in order, are the documents of the source. A file is
+    one part if it can only be read from its beginning (compressed, or with a separator that can overlap with itself).
 
     Args:
         source: Files, folders, globs or URLs, or a list of them.

@@ -28,8 +28,7 @@ _QUIET = 0.05  # seconds without a read after which the thread that reads ahead 
 def read_stream(file: File, stream: BinaryIO, options: Options) -> Iterator[TextBatch]:
     """Yields the fields of a column of a stream: of `column`, `text`, or the only one whose first field is no number.
 
-    PyArrow reads, if it is installed; else, or with a limit on memory, Python's module. Raises ValueError, too, if a
-    row has more or fewer fields than the first line.
+    PyArrow reads, if it is there; else, or with a limit on memory, Python's module. ValueError: rows of unequal length.
     """
     where, whole = str(file), _Whole(file, stream)
     head = whole.begin()
@@ -120,9 +119,8 @@ def _is_number(field: str) -> bool:
 class _Whole(Stream):
     """All bytes of a stream, also those that `begin` has read; `end` ends it.
 
-    PyArrow reads ahead in a thread of its own, which needs Python's lock for each read. If that thread runs when the
-    reader is removed, which waits for the thread and keeps the lock, both wait for ever; if it runs at the end of the
-    process, Python aborts. So `end` is called before.
+    PyArrow reads ahead in a thread of its own, which needs Python's lock for each read. The end of the reader waits for
+    it with the lock, so both would wait for ever; at the end of the process, Python aborts. So `end` is called before.
     """
 
     def __init__(self, file: File, stream: BinaryIO) -> None:

@@ -39,10 +39,7 @@ def file_kind(file: File) -> tuple[str, str]:
 
 
 def refuse_binary(where: str, data: bytes) -> None:
-    """Raises ValueError if a file that was taken for text begins as one of another kind; data: its first bytes.
-
-    Files that begin so are not UTF-8. To replace their bytes by U+FFFD (errors="replace") would make text of no text.
-    """
+    """Raises ValueError if the first bytes of a file are those of another kind, which errors="replace" would accept."""
     for magic, (kind, remedy) in _BINARY.items():
         if data.startswith(magic):
             raise ValueError(f"{where}: is {kind}, not text in UTF-8: {remedy}")

@@ -25,8 +25,7 @@ from gputok.text.pieces import RawLines, TextBatch
 def parts(place: Place, part_bytes: int, separator: str | None) -> Iterator[tuple[Part, int]]:
     """Cuts a file into parts, and tells about the size of each; a place that is a part already stays as it is.
 
-    part_bytes: about the size of a part, in bytes of the file; for Parquet, in unpacked bytes of all columns. It is
-    also the size that is told of a file of unknown size.
+    part_bytes: about the size of a part (of Parquet, unpacked bytes of all columns), and what an unknown size counts.
     """
     file, first, last = place
     name, kind = str(file), file_kind(file)

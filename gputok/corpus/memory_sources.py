@@ -28,10 +28,7 @@ def is_columnar(source: Any) -> bool:
 def text_batches(
     source: Any, column: str | None, errors: Errors, batch_bytes: Callable[[int], int]
 ) -> Iterator[TextBatch]:
-    """Reads the documents of a TextBatch, of Arrow data, of a dataset or of an iterable, in batches of any size.
-
-    batch_bytes: about the size of a batch, if texts come one by one, after so many bytes in others.
-    """
+    """Reads a TextBatch, Arrow data, a dataset or an iterable; batch_bytes: about the size of batches after n bytes."""
     if isinstance(source, TextBatch):
         yield _of_caller(source, errors)
     elif is_columnar(source):

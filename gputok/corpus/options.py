@@ -57,8 +57,7 @@ class ReadOptions(TypedDict, total=False):
     Attributes:
         errors: "strict" raises an error for bytes that are not UTF-8, and lone surrogates; "replace" puts U+FFFD there.
         column: the column of JSON Lines, CSV, Parquet, tables, datasets; None: "text", or the only column of strings.
-        separator: cut text files here instead of after each line; the separators are left out. A separator that occurs
-            nowhere makes each file one document.
+        separator: cuts text files instead of each newline, and is left out. If it occurs nowhere, a file is a document.
         storage_options: options of the file systems of URLs (`gputok.files.locations`).
     """
 

@@ -178,10 +178,7 @@ def refuse_long(batch: TextBatch, longest: int, where: Callable[[int], str]) -> 
 
 
 def checked_documents(file: File, batch: TextBatch, position: int, options: Options, is_valid: bool) -> TextBatch:
-    """Checks that documents are UTF-8, as `checked` does, unless `is_valid`; and none is longer than `options.longest`.
-
-    position: of the first document in the file, in bytes.
-    """
+    """Checks documents of a file from byte `position` on: their lengths and, unless `is_valid`, that they are UTF-8."""
     if is_valid and len(batch.data) <= options.longest:
         return batch
     n_separator = len((options.separator or "").encode())

@@ -65,10 +65,7 @@ class Source:
 
     @classmethod
     def of(cls, given: Any, *, storage_options: StorageOptions = None, **reading: Any) -> Self:
-        """Looks up the files of a corpus, as `gputok.corpus.read` takes it; reading: the other attributes.
-
-        A `Source` stays as it is, apart from the attributes that are given.
-        """
+        """Looks up the files of a corpus, as `read` takes it, or changes a `Source`; reading: the other attributes."""
         if isinstance(given, cls):
             return dataclasses.replace(given, **reading) if reading else given
         if not is_files(given):
@@ -132,10 +129,7 @@ class Source:
             yield from files.parts(place, part_bytes, self.separator)
 
     def read(self, threads: int | None = None, batch_bytes: int | None = None) -> Iterator[TextBatch]:
-        """Reads the documents in batches, in order; `gputok.corpus.read` tells the errors.
-
-        threads: None: GPUTOK_NUM_THREADS, or else the number of cores. batch_bytes: None: `sizes.batch`.
-        """
+        """Reads the documents in batches, in order; see `gputok.corpus.read`; batch_bytes: None: `sizes.batch`."""
         return cast("Iterator[TextBatch]", self._read(threads, self._always(batch_bytes), None))
 
     def read_raw(

@@ -175,8 +175,7 @@ def find_files(source: Any, storage_options: StorageOptions = None) -> list[File
 class CountFile:
     """A Parquet file of word counts, which is read in parts.
 
-    columns: what a file that another program wrote does not say. is_limited: memory is, so Arrow gives back what it
-    does not need after each batch.
+    columns: what a file of another program does not say; is_limited: memory is, so Arrow gives back what it can.
     """
 
     def __init__(self, file: File, columns: ColumnNames, *, is_limited: bool = False) -> None:
@@ -282,8 +281,7 @@ def record_batches(table: Any) -> Iterator[Any]:
 def from_arrow(table: Any, byte_level: bool, columns: ColumnNames, where: str, n_before: int = 0) -> WordColumns:
     """The words and counts of a pyarrow.Table or RecordBatch, row by row; `where`, `n_before` (rows): for messages.
 
-    Raises ValueError if a column is missing or holds another type, a value is missing, a count is not an integer of 64
-    bits above 0, or the data is broken.
+    Raises ValueError if a column or value is missing, or wrong: a count is an integer of 64 bits above 0.
     """
     import pyarrow as pa
 

@@ -186,8 +186,7 @@ class WordCounts:
 
         Raises:
             TypeError: if a word is neither `str` nor `bytes`, or a count is not a whole number.
-            ValueError: if a count is below 1, all counts together are above 2**63 - 1, or if a word is not UTF-8 and
-                `byte_level` is False.
+            ValueError: if a count is below 1, all together are above 2**63 - 1, or words are not UTF-8, nor byte-level.
         """
         words = [_encoded(word) for word in counts]
         offsets = np.cumsum([0, *map(len, words)], dtype=np.int64)
@@ -213,8 +212,7 @@ class WordCounts:
         To merge files that were saved, `load` them together: that reads one partition of each file at a time.
 
         Args:
-            shards: the counts, taken one after the other. If only some are byte-level, their words are written out in
-                the ByteLevel alphabet first (see `spelled_out`).
+            shards: the counts, taken one after the other. If only some are byte-level, they are `spelled_out` first.
             weights: for each of the shards, what each of its words counts for, as a decimal ("0.3"). They become whole
                 numbers (`gputok.counts.weights`), so that counts are exact, and the same for any division into shards.
             temperature: instead of weights, from 0 to 1: if the text of a shard is the share p of all text, in bytes,

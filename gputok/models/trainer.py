@@ -72,8 +72,7 @@ class Trained(SimpleNamespace):
 class Trainer(CheckedOptions):
     """Base class of the trainers.
 
-    A subclass is a dataclass. Its fields (`gputok.checks.field`), in order, are the JSON form that `tokenizers` writes
-    in pickles and shows as `repr`.
+    The fields (`gputok.checks.field`) of a subclass, in order, are the JSON form of pickles and `repr` in `tokenizers`.
     """
 
     trains: ClassVar[str]

@@ -122,8 +122,7 @@ class VocabularyChange:
 
         Args:
             old: float[rows, ...], with a row for each old id, and perhaps more to pad it; a bias has one number a row.
-            n_rows: the rows of the result; None: `size`. Rows without a token get the mean of all old ones: no text
-                reaches them, and no output prefers them.
+            n_rows: the rows of the result; None: `size`. A row without a token, which no text reaches, gets the mean.
             donor: the weight of the same kind of a model that has the new vocabulary. The new tokens are sparse sums of
                 shared ones, by Orthogonal Matching Pursuit (arXiv 2506.06607); None: the means of their parts.
             n_parts: how many shared tokens such a sum has; None: an eighth of the size of an embedding, 64 at most.
@@ -171,8 +170,7 @@ class VocabularyChange:
         Tied embeddings stay tied, padded ones padded.
 
         Args:
-            model: a model of `transformers`, or with its methods get_input_embeddings, get_output_embeddings and
-                resize_token_embeddings.
+            model: a model of `transformers`, or of its methods for embeddings (get_input, get_output, resize_token).
             donor: a model that has the new tokenizer: new tokens become sparse sums of shared ones, see `resized`.
             n_parts: how many shared tokens such a sum has, see `resized`.
             multiple: pads the rows to a multiple; None: to the largest power of two that divides the old number of rows

@@ -81,10 +81,7 @@ class Symbols:
             )
 
     def cut(self, ids: PackedIds, rows: Positions) -> tuple[Ids, Positions, Positions]:
-        """Cuts rows of ids (row i is ids[rows[i]:rows[i + 1]]) into sequences.
-
-        Returns the symbols uint32[n], the offsets of the sequences int64[n_sequences + 1], and the row of each one.
-        """
+        """Cuts rows of ids into sequences: symbols uint32[n], offsets int64[n_sequences + 1], and the row of each."""
         symbols = ids.astype(np.uint32, copy=False)
         if not self.alone[ids].any() and not self._begins[ids].any() and (rows[1:] > rows[:-1]).all():
             return symbols, rows, np.arange(len(rows) - 1)
@@ -140,9 +137,8 @@ def extend(
     """Adds tokens to a model, fewer than `n_tokens` if no pair of tokens is left that may be merged.
 
     sequences: the words, encoded by the model (without dropout) and cut by `symbols`. taken: added tokens that the
-    model lacks, with their ids. They are written into the vocabulary: there they keep their ids when a file is loaded,
-    and would get others otherwise. min_frequency: merges and characters that occur less often are not added. progress:
-    called as progress(done, total).
+    model lacks, with their ids, which they only keep in files if the vocabulary has them, too. min_frequency: merges
+    and characters that occur less often are not added. progress: called as progress(done, total).
     """
     known = _with_tokens(model.vocabulary, *pack(list(taken)), np.array([*taken.values()], np.int64))
     reserved = np.union1d(np.flatnonzero(symbols.alone), [*taken.values()])

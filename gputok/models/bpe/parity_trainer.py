@@ -50,8 +50,7 @@ class ParityBpeTrainer(CheckedOptions):
 
     Args:
         num_merges: how many merges to learn.
-        variant: "base", or "window": a language waits if over alpha / n_languages of the last `window_size` steps
-            chose it.
+        variant: "base", or "window": a language waits if it has over alpha / n_languages of the last window_size steps.
         min_frequency: a pair that occurs fewer times in its language is not merged.
         ratio: for each language, the compression to aim at; only their proportions matter.
         global_merges: the number of merges at the start that take the most frequent pairs of all languages together.
@@ -158,8 +157,7 @@ class ParityBpeTrainer(CheckedOptions):
             What was learned; `into(model)` writes it into a BPE model.
 
         Raises:
-            ValueError: if the numbers of languages differ, a number is not allowed, or the bytes of all occurrences of
-                the words are more than 2**63 - 1.
+            ValueError: if the numbers of languages differ, a number is not allowed, or text has over 2**63 - 1 bytes.
         """
         self._check_languages(train, dev, ratio)
         if dev is not None:

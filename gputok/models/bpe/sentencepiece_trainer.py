@@ -64,8 +64,7 @@ class SentencePieceBpeTrainer(CheckedOptions):
         split_by_whitespace: True, which is the only value that gputok knows: no piece has characters of two words.
         treat_whitespace_as_suffix: `▁` stands after each word, not before it.
         control_symbols: pieces that no text becomes.
-        user_defined_symbols: pieces that are always kept whole in text. They may not contain spaces, and there may be
-            none with `treat_whitespace_as_suffix`.
+        user_defined_symbols: pieces that are kept whole in text, without spaces; none with treat_whitespace_as_suffix.
 
     Raises:
         TypeError: an option has a value of another type.

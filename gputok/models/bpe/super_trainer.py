@@ -140,8 +140,7 @@ class SuperBpeTrainer(Trainer):
         """Goes on from the tokens of the first stage, and returns the vocabulary and merges of both.
 
         There are fewer than `vocab_size` tokens if no pair is left that occurs `threshold` times. runs: sequences of
-        tokens of the first stage, and how often each occurs: their "bytes" are ids (`run_type`). The stage of progress
-        is "merge superwords".
+        tokens of the first stage, and how often each occurs: their "bytes" are ids (`run_type`).
         """
         if not len(runs):
             return first

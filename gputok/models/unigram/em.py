@@ -64,10 +64,7 @@ def expect(words: Words, p: Scores, threads: int) -> tuple[Scores, list[tuple[Tr
 
 
 def mean_log_likelihood(words: Words, spelt: Sequence[tuple[Trie, Scores, Positions32]]) -> float:
-    """Returns the mean logarithm of a word's likelihood, which EM raises.
-
-    spelt: each trie, and for each of its words the probability times 2**(256 * n), and n.
-    """
+    """The mean logarithm of a word's likelihood; spelt: tries, and of their words probability * 2**(256 * n), and n."""
     parts = ((trie.weight * (np.log(total) - kernels.LOG_HUGE * power)).sum() for trie, total, power in spelt)
     return math.fsum(parts) / max(1, words.n_words)
 

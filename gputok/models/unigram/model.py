@@ -60,8 +60,7 @@ class Unigram(Model):
     Attributes:
         sentencepiece: None by default. Else the ids of the pieces that never match text (control, unknown and byte
             pieces of a SentencePiece model); then sums of scores are rounded to single precision, and unknown
-            characters never form a token together, as in SentencePiece. The attribute is written to files unless it is
-            None; `tokenizers` ignores it there.
+            characters never form a token together, as in SentencePiece. Files have it, too; `tokenizers` ignores it.
 
     Raises:
         TypeError: if an argument has a wrong type.

@@ -125,10 +125,7 @@ def _ranges(ends: Positions, size: int) -> list[tuple[int, int]]:
 
 
 def make_text(data: Bytes, offsets: Positions, counts: Counts, threads: int, sizes: SeedSizes = SIZES) -> WordText:
-    """Decodes words and numbers their characters by falling count, then by code point.
-
-    data: uint8[n_bytes]; offsets: int64[n_words + 1]; counts: int64[n_words], how often each word occurs.
-    """
+    """Decodes words (uint8[n_bytes], int64[n_words + 1]), and numbers characters by falling count, then code point."""
     parts = _ranges(offsets[1:], sizes.part)
     n_chars = np.empty(len(counts), np.int64)
     shares = [share for i in range(threads) if (share := parts[i::threads])]
@@ -224,8 +221,7 @@ def sort_group(
 ) -> Positions32:
     """Sorts a group by the `limit` characters from each position on (backwards, if step is -1).
 
-    Suffixes that occur fewer than `heavy` times are not sorted. Returns int32[n], the number of characters in common
-    with the suffix before.
+    Suffixes of fewer than `heavy` are not sorted. Returns int32[n], the characters in common with the suffix before.
     """
     of_group = groups.order[group], groups.cache[group], groups.weight[group]
     return suffixes.sort_suffixes(text.ids, *of_group, limit, step, text.code, heavy)
