@@ -9,6 +9,7 @@ The parser follows regparse.c of Oniguruma 6.9.10; error messages resemble those
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 from typing import NoReturn
@@ -133,12 +134,10 @@ class Parser:
         return text
 
     def digits(self, alphabet: str, most: int) -> str:
-        start = self.position
-        while self.position < len(self.pattern) and self.position - start < most:
-            if self.pattern[self.position] not in alphabet:
-                break
-            self.position += 1
-        return self.pattern[start : self.position]
+        following = self.pattern[self.position : self.position + most]
+        found = "".join(itertools.takewhile(alphabet.__contains__, following))
+        self.position += len(found)
+        return found
 
     # --- alternatives, branches, quantifiers ---
 
@@ -401,9 +400,8 @@ class Parser:
         if self.peek("*"):
             self.unsupported("a callout", start)
         if not self.take("?"):
-            if self.has_names:  # in Ruby, plain groups do not capture if the pattern has named groups
-                return self.body(start)
-            return self.capture(start)
+            # In Ruby, plain groups do not capture if the pattern has named groups
+            return self.body(start) if self.has_names else self.capture(start)
         c = self.next("inside a group")
         if c == ":":
             return self.body(start)

@@ -54,8 +54,7 @@ def property_set(name: str) -> CharSet:
 
 def script_sets() -> list[CharSet]:
     """The scripts that the pre-tokenizer UnicodeScripts knows. Characters outside of all sets join any script."""
-    names = [name for name in property_names() if name.startswith("rust:script:")]
-    return [property_set(name) for name in names]
+    return [property_set(name) for name in property_names() if name.startswith("rust:script:")]
 
 
 @functools.cache

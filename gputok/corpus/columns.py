@@ -63,12 +63,11 @@ def _parts(array: pa.Array, where: str, batch_bytes: int) -> Iterator[pa.Array]:
     if len(array) and is_plain(array.type):
         for first, last in itertools.pairwise(cuts(text_offsets(array), batch_bytes)):
             yield array.slice(first, last - first)
-    elif pa.types.is_dictionary(array.type):
-        for start in range(0, len(array), _ROWS):
-            yield from _parts(array.slice(start, _ROWS).dictionary_decode(), where, batch_bytes)
-    else:
-        for start in range(0, len(array), _ROWS):
-            yield from _parts(array.slice(start, _ROWS).cast(pa.large_binary()), where, batch_bytes)
+        return
+    is_coded = pa.types.is_dictionary(array.type)
+    for start in range(0, len(array), _ROWS):
+        rows = array.slice(start, _ROWS)
+        yield from _parts(rows.dictionary_decode() if is_coded else rows.cast(pa.large_binary()), where, batch_bytes)
 
 
 def schema_column(schema: pa.Schema, column: str | None, where: str) -> str:

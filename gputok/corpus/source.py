@@ -149,12 +149,11 @@ class Source:
         end, the caller says which rows had no text (`missing.warn`). times: at most so many times the task of `sizes`.
         """
         n_threads, sizes = thread_count(threads), self.sizes._replace(task=times * self.sizes.task)
-        n_bytes = (
-            sum((place.stop or place.file.size or 0) - place.start for place in self.content) if self.is_files else 0
-        )
+        n_bytes = 0
         if self.is_files:
             from gputok.corpus import files
 
+            n_bytes = sum((place.stop or place.file.size or 0) - place.start for place in self.content)
             options = self._options(n_threads, max(sizes.small, task_bytes(n_bytes, n_threads, sizes)), None, 0)
             if files.can_be_read_apart(self.content, options):
                 self._check(options.batch_bytes)
@@ -174,8 +173,7 @@ class Source:
             raise ValueError(f"batch_bytes={batch_bytes}: must be at least 1")
 
     def _always(self, batch_bytes: int | None) -> Callable[[int], int]:
-        n_bytes = self.sizes.batch if batch_bytes is None else batch_bytes
-        return lambda n_before: n_bytes
+        return lambda n_before: self.sizes.batch if batch_bytes is None else batch_bytes
 
     def _read(
         self, threads: int | None, batch_bytes: Callable[[int], int], memory: Callable[[int], Array] | None

@@ -190,7 +190,12 @@ class CountFile:
         description = _description(str(file), {**(self._metadata.metadata or {}), **(schema.metadata or {})})
         self.scale = _scale((description or {}).get("scale", "1"))
         if description is None:
-            self.byte_level, self._sizes = _given_byte_level(file, columns), None
+            if columns.byte_level is None:
+                raise ValueError(
+                    f"{file}: holds no word counts of gputok (`gputok count`, WordCounts.save); if another program "
+                    "wrote words and counts there, say by byte_level= whether the words are byte-level"
+                )
+            self.byte_level, self._sizes = columns.byte_level, None
         else:
             self.byte_level, self._sizes = description["byte_level"], description["partitions"]
             if sum(self._sizes) != self.n_words:
@@ -223,13 +228,10 @@ class CountFile:
         """The words of one partition. Raises ValueError if they belong to another one."""
         assert self._sizes is not None
         first = sum(self._sizes[:number])
-        last, at, groups = first + self._sizes[number], 0, []
-        for i in range(self._metadata.num_row_groups):
-            n_rows = self._metadata.row_group(i).num_rows
-            if at < last and first < at + n_rows:
-                groups.append(i)
-            at += n_rows
-        for words in self._read(groups):
+        n_rows = np.array([self._metadata.row_group(i).num_rows for i in range(self._metadata.num_row_groups)])
+        ends = np.cumsum(n_rows)
+        groups = np.flatnonzero((first < ends) & (ends - n_rows < first + self._sizes[number]))
+        for words in self._read(groups.tolist()):
             if np.any(word_keys(words.data, words.offsets) >> _KEY_SHIFT != number):
                 raise ValueError(
                     f"{self.file}: its words are not in the order that its description says, so another program has "
@@ -267,7 +269,7 @@ def record_batches(table: Any) -> Iterator[Any]:
 
     if isinstance(table, pa.RecordBatch):
         yield table
-    elif isinstance(table, pa.Table):
+    elif isinstance(table, pa.Table):  # exported, broken arrays would not be found
         yield from table.to_batches()
     elif hasattr(table, "__arrow_c_stream__"):
         yield from pa.RecordBatchReader.from_stream(table)
@@ -369,15 +371,6 @@ def _cast(column: Any, kind: Any, where: str) -> Any:
             raise ValueError(f"{where}: {shortened(str(error))}") from None
     wanted = "integers of 64 bits" if of_numbers else "words (binary or string)"
     raise ValueError(f"{where}: expected {wanted}, got {shortened(str(given))}")
-
-
-def _given_byte_level(file: File, columns: ColumnNames) -> bool:
-    if columns.byte_level is None:
-        raise ValueError(
-            f"{file}: holds no word counts of gputok (`gputok count`, WordCounts.save); if another program wrote "
-            "words and counts there, say by byte_level= whether the words are byte-level"
-        )
-    return columns.byte_level
 
 
 def _description(path: str, metadata: Mapping[bytes, bytes]) -> dict[str, Any] | None:

@@ -113,8 +113,8 @@ def share(words: WordColumns, number: int, n_shares: int) -> WordColumns:
     return next(slices(words, [first, last]))
 
 
-def partition_sizes(words: WordColumns) -> tuple[list[int], bool]:
-    """The number of words of each partition, and whether all words are in the order of their keys."""
+def in_partitions(words: WordColumns) -> tuple[list[int], Iterator[WordColumns]]:
+    """The number of words of each partition, and the words of each, in the order of their keys."""
     sizes, last, is_ordered = np.zeros(N_PARTITIONS, np.int64), np.zeros(1, np.uint64), True
     for first in range(0, len(words.counts), _FEW_WORDS):
         keys = word_keys(words.data, words.offsets[first : first + _FEW_WORDS + 1])
@@ -122,15 +122,8 @@ def partition_sizes(words: WordColumns) -> tuple[list[int], bool]:
         sizes += np.bincount((keys >> np.uint64(64 - BITS)).astype(np.int64), minlength=N_PARTITIONS)
         last = keys[-1:]
         let_go(words)
-    return sizes.tolist(), is_ordered
-
-
-def in_partitions(words: WordColumns) -> tuple[list[int], Iterator[WordColumns]]:
-    """The number of words of each partition, and the words of each, in the order of their keys."""
-    sizes, is_ordered = partition_sizes(words)
-    if not is_ordered:
-        return sizes, map(in_key_order, dealt(words))
-    return sizes, slices(words, np.cumsum([0, *sizes]).tolist())
+    in_order = slices(words, [0, *np.cumsum(sizes).tolist()]) if is_ordered else map(in_key_order, dealt(words))
+    return sizes.tolist(), in_order
 
 
 def slices(words: WordColumns, ends: Sequence[int]) -> Iterator[WordColumns]:

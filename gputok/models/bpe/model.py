@@ -10,19 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from gputok.checks import (
-    WrongValue,
-    brief,
-    checked,
-    field,
-    in_file,
-    integer,
-    number,
-    optional,
-    short,
-    string,
-    switch,
-)
+from gputok.checks import WrongValue, brief, checked, field, in_file, integer, number, optional, short, string, switch
 from gputok.components import derived
 from gputok.files.json_text import deeper, rows
 from gputok.kernels.signatures import NamedTuple

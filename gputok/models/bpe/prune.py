@@ -109,9 +109,8 @@ def _characters(model: BPE) -> tuple[Positions, Positions]:
 def _characters_with_affixes(vocabulary: Vocabulary, prefix: str, suffix: str) -> tuple[Positions, Positions]:
     spelled: list[list[str]] = []
     for token in vocabulary.tokens:
-        begins, ends = not (prefix and token.startswith(prefix)), bool(suffix) and token.endswith(suffix)
-        text = token.removeprefix(prefix)
-        text = text.removesuffix(suffix) if ends else text
+        begins, ends = not (prefix and token.startswith(prefix)), token.endswith(suffix)
+        text = token.removeprefix(prefix).removesuffix(suffix)
         parts = [prefix + character for character in text]
         if begins and parts:
             parts[0] = text[0]

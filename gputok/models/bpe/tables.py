@@ -14,7 +14,7 @@ from gputok.text.byte_alphabet import BYTE_CHARACTERS, BYTE_TOKENS
 from gputok.tokens.vocabulary import Vocabulary, pack
 
 if TYPE_CHECKING:
-    from gputok.types import Array, Bytes, Ids, Mask, Positions
+    from gputok.types import Array, Bytes, Ids, Positions
 
 
 _BYTE_CODES = np.array([*map(ord, BYTE_CHARACTERS)])
@@ -112,10 +112,7 @@ def common(model: BpeOptions) -> BpeTables:
 
 
 def for_bytes(model: BpeOptions, tables: BpeTables) -> BpeTables | None:
-    """Returns the tables for bytes that stand for ByteLevel characters, or None if such a character isn't a token.
-
-    tables: those of `common`. By these tables, each character begins as its bytes; see `with_byte_neighbours`.
-    """
+    """Makes tables for bytes that stand for ByteLevel characters, from those of `common`; None: one isn't a token."""
     symbols = np.ascontiguousarray(tables.symbols[:, _BYTE_CODES])
     if not symbols.all():
         return None
@@ -155,13 +152,6 @@ def positions(model: BpeOptions, of: int | slice = slice(3)) -> Positions:
     return model.vocabulary.positions(model.merges.T[of])
 
 
-def made(model: BpeOptions) -> Mask:
-    """Returns bool[n], by the positions in the vocabulary: whether a merge makes the token."""
-    found = np.zeros(len(model.vocabulary), bool)
-    found[positions(model, 2)] = True
-    return found
-
-
 def _find(vocabulary: Vocabulary, names: list[str]) -> Ids:
     """Returns uint32[n]: the positions of tokens in the vocabulary, or NONE."""
     data, offsets = pack(names)
@@ -172,11 +162,10 @@ def _find(vocabulary: Vocabulary, names: list[str]) -> Ids:
 def with_neighbours(
     model: BpeOptions, tables: BpeTables, data: Bytes, offsets: Positions, *, ascii: bool = True
 ) -> BpeTables:
-    """Adds which characters are side by side in tokens: words are cut between others.
-
-    data, offsets: the tokens as bytes of text. ascii: words may also be cut beside ASCII.
-    """
+    """Adds which characters are side by side in tokens (data, offsets): words are cut between others (or at ASCII)."""
     if not tables.divisible:
         return tables
-    inside, crossing = lookup.side_by_side(data, offsets, made(model), ascii=ascii)
+    made = np.zeros(len(model.vocabulary), bool)
+    made[positions(model, 2)] = True
+    inside, crossing = lookup.side_by_side(data, offsets, made, ascii=ascii)
     return tables._replace(inside=inside, crossing=crossing)

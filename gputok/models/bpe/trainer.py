@@ -185,7 +185,9 @@ class BpeTrainer(Trainer):
 
         kept = [(row, c) for row, c in zip(rows, characters, strict=True) if c in vocab]
         at = [row for row, _ in kept]
-        names = [[self._with_affixes(c, role) for _, c in kept] for role in range(totals.shape[1])]
+        prefix, suffix = self.continuing_subword_prefix or "", self.end_of_word_suffix or ""
+        affixes = [(prefix * (role & 1), suffix * (role >> 1)) for role in range(totals.shape[1])]
+        names = [[before + c + after for _, c in kept] for before, after in affixes]
         affixed: dict[str, int] = {}
         for role, of_role in enumerate(names):
             for name, total in zip(of_role, totals[at, role].tolist(), strict=True):
@@ -220,11 +222,6 @@ class BpeTrainer(Trainer):
         seen = np.pad(seen, (0, n - len(seen))) + np.pad(other, (0, n - len(other)))
         return np.pad(totals, ((0, n - len(totals)), (0, 0))), seen
 
-    def _with_affixes(self, character: str, role: int) -> str:
-        """Adds the prefix and the suffix that a character has in a role."""
-        prefix, suffix = self.continuing_subword_prefix or "", self.end_of_word_suffix or ""
-        return (prefix if role & 1 else "") + character + (suffix if role & 2 else "")
-
     def _affixed_order(self, counts: dict[str, int]) -> list[str]:
         """Returns the characters with prefix or suffix in the order of their ids; counts: how often each occurs."""
         return sorted(counts, key=lambda name: (-counts[name], name))
@@ -251,10 +248,7 @@ def learned_merges(
 
 
 def spelled(words: WordCounts, ids: Positions32, dtype: type[Any]) -> tuple[Any, Positions, Counts]:
-    """Returns words as symbols: dtype[m], their offsets, int64[n_words + 1], and counts, int64[n_words].
-
-    ids: int32[characters, roles], of `BpeTrainer._alphabet`; a character without an id is left out.
-    """
+    """Returns words as symbols, dtype[m], without characters of no id (ids: of `_alphabet`), offsets and counts."""
     from gputok.kernels.cpu.spell_words import spell_words
 
     symbols, offsets = spell_words(words.data, words.offsets, ids, byte_level=words.byte_level, dtype=dtype)
