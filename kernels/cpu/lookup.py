@@ -36,11 +36,11 @@ def find_string(strings, text, begin, n):
 def find_hashed(strings, h, text, begin, n):
     """Like `find_string`, with the hash of the bytes."""
     slots, _, _ = strings
-    return np.int64((slots[_slot_of(strings, h, text, begin, n)] & LOW32) - U1)
+    return np.int64((slots[string_slot(strings, h, text, begin, n)] & LOW32) - U1)
 
 
 @kernel(inline=True)
-def _slot_of(strings, h, text, begin, n):
+def string_slot(strings, h, text, begin, n):
     """The slot of a string, or the free slot, 0, where it belongs."""
     slots, data, offsets = strings
     mask = np.uint64(len(slots) - 1)
@@ -56,9 +56,12 @@ def _slot_of(strings, h, text, begin, n):
     return at
 
 
-def index_strings(data: np.ndarray, offsets: np.ndarray) -> Strings:
-    """Builds a table of packed strings (uint8[n_bytes], int64[n + 1]); of equal strings the last is found."""
-    n = len(offsets) - 1
+def index_strings(data: np.ndarray, offsets: np.ndarray, room: int = 0) -> Strings:
+    """Builds a table of packed strings (uint8[n_bytes], int64[n + 1]); of equal strings the last is found.
+
+    room: so many strings find place in the table.
+    """
+    n = max(room, len(offsets) - 1)
     slots = np.zeros(1 << max(3, (n + n // 2).bit_length()), np.uint64)
     strings = Strings(slots, plain(data, np.uint8), plain(offsets, np.int64))
     _index_strings(strings)
@@ -81,7 +84,7 @@ def _index_strings(strings):
         if i < 0:
             continue
         first = np.uint64(offsets[i])
-        at = _slot_of(strings, h, data, first, np.uint64(offsets[i + 1]) - first)
+        at = string_slot(strings, h, data, first, np.uint64(offsets[i + 1]) - first)
         slots[at] = (h >> U32 << U32) | np.uint64(i + 1)
 
 

@@ -268,7 +268,7 @@ def _take_from_old(s, own, n):
             own.late[n_late + U1] = count
             n_late += np.uint64(2)
         else:
-            layout.lower_shared(s.pairs, s.slots, old, count)
+            layout.lower(s.pairs, s.slots, old, count)
         new = np.uint64(s.batch[np.uint64(3) * (key >> _M33) + np.uint64(2)])
         is_left = key & _SIDE == np.uint64(0)
         if layout.may_be_born(s, x if is_left else new, new if is_left else x, count):

@@ -12,11 +12,12 @@ from __future__ import annotations
 import numpy as np
 from gputok.kernels import BpeMerges
 from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.lookup import index_strings
 from gputok.kernels.cpu.primitives.arrays import longer, resized
 from gputok.kernels.cpu.primitives.constants import GOLDEN, U1, U32
-from gputok.kernels.cpu.primitives.memory import owned, view
-from gputok.kernels.cpu.primitives.token_strings import index_names, learnt, name_slot, power_of_two, spell_merged
-from gputok.kernels.signatures import I64s, NamedTuple, U8s, U32s
+from gputok.kernels.cpu.primitives.memory import as_views, owned
+from gputok.kernels.cpu.train_bpe.token_strings import learnt, merged_token
+from gputok.kernels.signatures import I64s, NamedTuple, U8s, U32s, U64s
 
 SLICE = 2_000_000  # symbols between two calls of progress
 MERGES, TOKENS, PAIRS, ENTRIES, POOL, BIRTHS, BORN, VISITS, PUSHED, CHOICES, EXHAUSTED, N_SCALARS = range(12)
@@ -39,7 +40,7 @@ class Words(NamedTuple):
     size: I64s  # int64[words], in symbols
     counts: I64s  # int64[words]
     text_end: I64s  # int64[ids + 1]
-    names: U32s  # uint32[power of two], see index_names
+    names: U64s  # uint64[power of two], the table of `Strings` that finds the tokens
     root: I64s  # int64[queues], the first entry of each, or -1
 
 
@@ -77,13 +78,12 @@ def begun(
         size=np.diff(offsets),
         counts=counts,
         text_end=resized(token_offsets, ids + 1),
-        names=np.zeros(power_of_two(2 * ids + 2), np.uint32),
+        names=index_strings(tokens, token_offsets, ids).slots,
         root=np.full(queues, -1, np.int64),
     )
     nothing = np.empty(0, np.int64)
     grown = Grown(tokens.copy(), np.empty(0, np.uint32), nothing, np.zeros(1024, np.int64), *[nothing] * 4)
     words.at[TOKENS] = n_tokens
-    index_names(grown.text, words.text_end, n_tokens, words.names)
     return words, grown
 
 
@@ -106,17 +106,11 @@ def take_merge(words, text, merges, counts, a, b, count):
 
     If no token has the joined string, the token is a new one.
     """
-    at, text_end, n_tokens = words.at, words.text_end, words.at[TOKENS]
-    begin = text_end[n_tokens]
-    text = _room(text, begin + text_end[a + U1] - text_end[a] + text_end[b + U1] - text_end[b])
-    strings, ends, names = owned(text), view(text_end), view(words.names)
-    end = spell_merged(strings, ends, view(words.prefix), np.uint64(len(words.prefix)), a, b, begin)
-    slot = name_slot(strings, ends, names, np.uint64(len(words.names) - 1), begin, end)
-    if names[slot] == 0:
-        names[slot] = n_tokens + 1
-        text_end[n_tokens + 1] = end
-        at[TOKENS] += 1
-    token, n = np.int64(names[slot]) - 1, at[MERGES]
+    at, ends, n_tokens = words.at, words.text_end, words.at[TOKENS]
+    text = _room(text, ends[n_tokens] + ends[a + U1] - ends[a] + ends[b + U1] - ends[b])
+    own, n = as_views(words), at[MERGES]
+    token = merged_token((own.names, owned(text), own.text_end), own.prefix, a, b, n_tokens)
+    at[TOKENS] += token == n_tokens
     merges, counts = _room(merges, 3 * n + 3), _room(counts, n + 1)
     merges[3 * n], merges[3 * n + 1], merges[3 * n + 2], counts[n] = a, b, token, count
     at[MERGES] += 1

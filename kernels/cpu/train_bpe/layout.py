@@ -65,7 +65,7 @@ class State(NamedTuple):
     merge_counts: I64s  # int64[m], of each pair when it was merged
     text: U8s  # uint8[bytes], the tokens' strings one after the other
     text_end: I64s  # int64[ids + 1]
-    names: U32s  # uint32[power of two], a hash table of the tokens' strings: token + 1, or 0
+    names: U64s  # uint64[power of two], the table of `Strings` that finds the tokens
     pairs: I64s  # int64[2 * pairs], rows of left << 32 | right, and count
     heap: I64s  # int64[3 * pairs], count, key and row of the queued pairs: those whose count was at[FLOOR] or more
     slots: U32s  # uint32[power of two], a hash table of the pairs: row + 1, or 0
@@ -184,19 +184,7 @@ def insert_shared(slots, key, row):
 
 @kernel(inline=True)
 def lower(pairs, slots, key, count):
-    """Subtracts from the count of a pair, if the pair is stored."""
-    slot = home(slots, key)
-    while slots[slot] != 0:
-        at = (np.uint64(slots[slot]) - U1) << U1
-        if pairs[at] == key:
-            pairs[at + U1] = pairs[at + U1] - count
-            return
-        slot = (slot + U1) & np.uint64(len(slots) - 1)
-
-
-@kernel(inline=True)
-def lower_shared(pairs, slots, key, count):
-    """`lower`, while other threads lower counts and insert other pairs."""
+    """Subtracts from the count of a pair, if the pair is stored, while other threads lower counts and insert pairs."""
     slot = home(slots, key)
     while True:
         row = np.uint64(atomic_load(slots, slot))

@@ -6,8 +6,8 @@ import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.constants import U1, U2, U3
 from gputok.kernels.cpu.primitives.memory import prefetch
-from gputok.kernels.cpu.primitives.token_strings import name_slot, spell_merged
 from gputok.kernels.cpu.train_bpe import layout
+from gputok.kernels.cpu.train_bpe.token_strings import merged_token
 from gputok.kernels.cpu.veto import merged_traits
 
 
@@ -39,15 +39,10 @@ def take_merge(s, a, b, count):
 
     -1 if that token occurs in words already.
     """
-    n_text = s.text_end[s.at[layout.TOKENS]]
-    end = spell_merged(s.text, s.text_end, s.prefix, np.uint64(len(s.prefix)), a, b, n_text)
-    slot = name_slot(s.text, s.text_end, s.names, np.uint64(len(s.names) - 1), n_text, end)
-    merged = np.int64(s.names[slot]) - 1
-    if merged < 0:
-        merged = s.at[layout.TOKENS]
-        s.names[slot] = merged + 1
-        s.at[layout.TOKENS] = merged + 1
-        s.text_end[merged + 1] = end
+    tokens = s.names, s.text, s.text_end
+    merged = merged_token(tokens, s.prefix, a, b, s.at[layout.TOKENS])
+    if merged == s.at[layout.TOKENS]:
+        s.at[layout.TOKENS] += 1
     elif s.length[merged] > 0:
         return np.int64(-1)
     s.length[merged] = s.length[a] + s.length[b]

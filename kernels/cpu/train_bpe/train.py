@@ -25,9 +25,9 @@ from typing import Any
 
 import numpy as np
 from gputok.kernels import BpeLimits, BpeMerges
+from gputok.kernels.cpu.lookup import index_strings
 from gputok.kernels.cpu.primitives.arrays import resized
 from gputok.kernels.cpu.primitives.handle import Handle
-from gputok.kernels.cpu.primitives.token_strings import index_names, learnt, power_of_two
 from gputok.kernels.cpu.train_bpe import layout
 from gputok.kernels.cpu.train_bpe.batches import assist, merge_in_batches
 from gputok.kernels.cpu.train_bpe.index import (
@@ -43,6 +43,7 @@ from gputok.kernels.cpu.train_bpe.index import (
 )
 from gputok.kernels.cpu.train_bpe.layout import State, ThreadWords
 from gputok.kernels.cpu.train_bpe.queue import train_bpe_queued
+from gputok.kernels.cpu.train_bpe.token_strings import learnt, power_of_two
 from gputok.kernels.cpu.veto import N_VETO, put_traits, veto_limits
 from gputok.kernels.signatures import NamedTuple
 from gputok.kernels.threads import PLACES_PER_THREAD, ThreadPool, results, yield_core
@@ -178,7 +179,6 @@ class Training:
             "merge_counts": (ids, np.int64),
             "text": (len(tokens) + 16 * ids, np.uint8),
             "text_end": (ids + 1, np.int64),
-            "names": (power_of_two(2 * ids), np.uint32),
             "pairs": (2 * room, np.int64),
             "heap": (3 * room, np.int64),
             "slots": (4 * sizes.room, np.uint32),
@@ -196,6 +196,7 @@ class Training:
             max_length=limits.max_token_length,
             shorter_first=limits.shorter_first,
             symbols=self._parts[0]["symbols"],
+            names=index_strings(tokens, token_offsets, ids).slots,
             table=self._table(),
             **shared,
         )
@@ -207,7 +208,6 @@ class Training:
         if limits.veto is not None:
             state.veto[:] = veto_limits(limits.veto)
         put_traits(state.text, state.text_end, n_tokens, limits.veto, state.traits)
-        index_names(state.text, state.text_end, n_tokens, state.names)
         self._lay_out(spelled, n_of_weight)
         self._index()
 
