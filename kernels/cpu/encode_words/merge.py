@@ -16,7 +16,7 @@ from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.lookup import NONE, rank_of
 from gputok.kernels.cpu.primitives.constants import LOW32, U0, U1, U8, U32
 from gputok.kernels.cpu.primitives.hashing import next_random
-from gputok.kernels.cpu.primitives.heap import less, pop, push
+from gputok.kernels.cpu.primitives.heap import pop, push
 from gputok.kernels.cpu.primitives.memory import scratch
 
 SHORT = 64  # symbols; up to here scanning is faster than a heap
@@ -91,11 +91,10 @@ def merge_by_heap(symbols, before, after, count, model, random):
     for i in range(count - 1):
         rank = rank_of(pairs, symbols[i], symbols[i + 1])
         if rank != NONE:
-            push(heap, n, np.uint64(rank) << U32 | np.uint64(i), less, 0)
+            push(heap, n, np.uint64(rank) << U32 | np.uint64(i))
             n += 1
     while n > 0:
-        entry = heap[0]
-        pop(heap, n, less, 0)
+        entry = pop(heap, n)
         n -= 1
         if dropout > 0.0:
             if next_random(random) < dropout:
@@ -103,7 +102,7 @@ def merge_by_heap(symbols, before, after, count, model, random):
                 n_aside += 1
                 continue
             for i in range(n_aside):
-                push(heap, n, aside[i], less, 0)
+                push(heap, n, aside[i])
                 n += 1
             n_aside = 0
         at = np.int64(entry & LOW32)
@@ -120,10 +119,10 @@ def merge_by_heap(symbols, before, after, count, model, random):
         if left >= 0:
             rank = rank_of(pairs, symbols[left], symbols[at])
             if rank != NONE:
-                push(heap, n, np.uint64(rank) << U32 | np.uint64(left), less, 0)
+                push(heap, n, np.uint64(rank) << U32 | np.uint64(left))
                 n += 1
         if next_one < count:
             rank = rank_of(pairs, symbols[at], symbols[next_one])
             if rank != NONE:
-                push(heap, n, np.uint64(rank) << U32 | np.uint64(at), less, 0)
+                push(heap, n, np.uint64(rank) << U32 | np.uint64(at))
                 n += 1
