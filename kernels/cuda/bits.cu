@@ -15,7 +15,6 @@ const u32 BLOCK = 128;
 const u32 EACH = 8;
 const u32 TILE = BLOCK * EACH;
 
-// `Bits` of the launcher.
 struct Bits {
   const u32* bits;   // [n]
   u64* sums;         // [tiles + 1], the bits before each tile, and all of them
@@ -25,7 +24,6 @@ struct Bits {
   alignas(8) u32 end;   // list_bits writes it after the last index, up to the end of `found`
 };
 
-// `Sizes` of the launcher.
 struct Sizes {
   const u32* sizes;  // [n]
   u64* sums;         // [tiles + 1], the elements before each tile, and all of them
@@ -34,7 +32,6 @@ struct Sizes {
   alignas(8) u32 n;
 };
 
-// `Sums` of the launcher.
 struct Sums {
   u64* sums;  // [n + 1]
   alignas(8) u32 n;

@@ -1,7 +1,7 @@
 // Types and functions that all kernels use.
 //
 // A kernel takes structs by value, and nothing else. A field of a struct has 64 bits: a pointer, or a number, of which
-// most have `alignas(8) u32`. The launcher packs a NamedTuple with the same names (`Device.launch`). A struct is `const
+// most have `alignas(8) u32`. The launcher packs a NamedTuple of its name and fields (`Device.launch`). A struct is `const
 // __grid_constant__`: the compiler knows that it does not change, and that its pointers point to global memory.
 //
 // Offsets in text, and the numbers of words, have 32 bits.
@@ -25,6 +25,19 @@ __device__ inline u32 global_size() { return gridDim.x * blockDim.x; }
 template <class T>
 __device__ inline T load_shared_word(const T* at) {
   return *(const volatile T*)at;
+}
+
+// Returns the last number from `low` to `high` for which `holds` returns true, or `low`; it holds up to some number.
+template <class Holds>
+__device__ inline u32 last_of(u32 low, u32 high, Holds holds) {
+  while (low < high) {
+    u32 middle = low + (high - low + 1) / 2;
+    if (holds(middle))
+      low = middle;
+    else
+      high = middle - 1;
+  }
+  return low;
 }
 
 // Returns the smallest value among the lanes of a warp, to all lanes.

@@ -13,7 +13,7 @@ const u32 HOT = 512;
 // This is no index of a word, since a batch has at most 2^30 bytes.
 const u32 NO_WORD = 0xffffffffu;
 
-// A table of counts, and the words that it gets (`Counting` of the launcher).
+// A table of counts, and the words that it gets.
 struct Counting {
   const u8* arena;   // words of earlier batches
   const u8* batch;   // text
@@ -29,14 +29,14 @@ struct Counting {
   alignas(8) u32 mask;
 };
 
-// Words of a batch: batch[starts[i]:starts[i + 1]], i < n (`Found` of the launcher).
+// Words of a batch: batch[starts[i]:starts[i + 1]], i < n.
 struct Found {
   const u32* starts;  // [n + 1]
   alignas(8) u32 n;
 };
 
 // Words with their counts: of a smaller table, where some keys are FREE, or those for which that table had no room
-// (`AddedWords` of the launcher).
+//.
 struct AddedWords {
   const u64* keys;    // [n]
   const u64* counts;  // [n]
@@ -44,7 +44,7 @@ struct AddedWords {
 };
 
 // Words that are put in the order of their offsets: those in the slots `slots`, or in all slots that are not free
-// (`Order` of the launcher).
+//.
 struct Order {
   const u64* keys;     // [slots of the table]
   const u32* slots;    // [n], or null
@@ -56,7 +56,7 @@ struct Order {
   alignas(8) u32 unit;  // of the sizes, in bytes
 };
 
-// New words of a batch, in order, which are copied to the arena (`Kept` of the launcher).
+// New words of a batch, in order, which are copied to the arena.
 struct Kept {
   const u8* batch;
   u8* arena;
@@ -69,7 +69,7 @@ struct Kept {
   i64 position;          // of the first byte of the batch; byte i has the position `position` + 2 * i
 };
 
-// Words of the arena, in order, which are copied side by side (`Gathered` of the launcher).
+// Words of the arena, in order, which are copied side by side.
 struct Gathered {
   const u8* arena;
   const u64* keys;       // [slots of the table]

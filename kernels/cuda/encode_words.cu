@@ -33,7 +33,7 @@ const u32 BLOCK = 128;
 // The lowest rank is kept for each so many bytes of a long word.
 const u32 TILE = 64;
 
-// A BPE model of bytes, in the order of the launcher's `Model`.
+// A BPE model of bytes.
 struct Model {
   const u64* pairs;          // [pair_mask + 1], (left << bits | right) << 64 - 2 * bits | rank, or FREE
   const u32* merged;         // [merges], the symbol that the pair of each rank becomes
@@ -48,7 +48,7 @@ struct Model {
   alignas(8) u32 longest_whole;  // length of the longest token in bytes
 };
 
-// The words of a text, and the table in which each distinct one has a slot (`Entered` of the launcher).
+// The words of a text, and the table in which each distinct one has a slot.
 struct Entered {
   const u8* text;
   const u32* starts;  // [n + 1], where each word begins
@@ -64,7 +64,7 @@ struct Entered {
   alignas(8) u32 n;
 };
 
-// Words, and memory for their tokens: word i has n_tokens[i] of them, from memory[i] on (`Words` of the launcher).
+// Words, and memory for their tokens: word i has n_tokens[i] of them, from memory[i] on.
 struct Words {
   const u8* text;
   u32* begin;     // [n]
@@ -77,7 +77,7 @@ struct Words {
 
 enum Kind { SHORT_WORDS, MIDDLE_WORDS, LONG_WORDS, LONG_BYTES, LONG_TILES, USED_BYTES, USED_TILES };
 
-// Words that are to be encoded, and memory for the work on long words (`Todo` of the launcher). The index of a symbol
+// Words that are to be encoded, and memory for the work on long words. The index of a symbol
 // is that of its first byte.
 struct Todo {
   u32* words;    // [3 * n], a list for each kind
@@ -91,7 +91,7 @@ struct Todo {
   alignas(8) u32 n;
 };
 
-// The tokens of a text, one after the other (`Rows` of the launcher).
+// The tokens of a text, one after the other.
 struct Rows {
   const u32* slots;    // [n], the slot of each word ...
   const u32* numbers;  // ... and the number of the word in each slot
@@ -101,7 +101,7 @@ struct Rows {
   alignas(8) u32 n;
 };
 
-// Pieces of a text, some of which are added tokens (`Pieces` of the launcher).
+// Pieces of a text, some of which are added tokens.
 struct Pieces {
   const u32* offsets;  // [n + 1]
   const u32* token;    // [n], the id of an added token, or NONE
@@ -111,14 +111,13 @@ struct Pieces {
   alignas(8) u32 n_words;
 };
 
-// `Narrow` of the launcher.
 struct Narrow {
   const u32* ids;  // [n]
   u16* narrow;     // [n]
   alignas(8) u32 n;
 };
 
-// Documents, and ids that are put around each (`Around` of the launcher).
+// Documents, and ids that are put around each.
 struct Around {
   const u32* ids;
   const u32* ends;       // of `Pieces`
@@ -514,15 +513,7 @@ extern "C" __global__ void count_tokens(const __grid_constant__ Words w, const _
 
 // Returns the first word that does not begin before `at`.
 __device__ inline u32 word_at(const Pieces& p, u32 at) {
-  u32 low = 0, high = p.n_words;
-  while (low < high) {
-    u32 middle = (low + high) / 2;
-    if (p.words[middle] < at)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return low;
+  return last_of(0, p.n_words, [&](u32 word) { return p.words[word - 1] < at; });
 }
 
 // All words in the text of an added token become one token.
@@ -576,15 +567,8 @@ extern "C" __global__ void narrow_ids(const __grid_constant__ Narrow n) {
 extern "C" __global__ void surround(const __grid_constant__ Around a) {
   u32 n_around = a.n_before + a.n_after, n_ids = a.ends[a.documents[a.n_documents]];
   for (u32 i = global_index(); i < n_ids; i += global_size()) {
-    u32 low = 0, high = a.n_documents - 1;  // the last document whose ids begin before or at `i`
-    while (low < high) {
-      u32 middle = (low + high + 1) / 2;
-      if (a.ends[a.documents[middle]] <= i)
-        low = middle;
-      else
-        high = middle - 1;
-    }
-    a.to[i + low * n_around + a.n_before] = a.ids[i];
+    u32 own = last_of(0, a.n_documents - 1, [&](u32 document) { return a.ends[a.documents[document]] <= i; });
+    a.to[i + own * n_around + a.n_before] = a.ids[i];
   }
   for (u32 document = global_index(); document <= a.n_documents; document += global_size()) {
     u32 row = a.ends[a.documents[document]] + document * n_around;

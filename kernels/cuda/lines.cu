@@ -24,7 +24,6 @@ __device__ inline u64 at_least(u64 eight, u64 byte) {
   return packed(((eight & ~TOPS) + ONES * (0x100 - byte)) & eight);
 }
 
-// `Lines` of the launcher.
 struct Lines {
   const u8* text;   // [n_bytes], and 16 bytes more
   u32* bits;        // [n_bytes / 32 + 1], a bit for each byte of text and one more
@@ -70,7 +69,7 @@ extern "C" __global__ void find_lines(const __grid_constant__ Lines l) {
   }
 }
 
-// Texts in which something is looked for (`Searched` of the launcher).
+// Texts in which something is looked for.
 struct Searched {
   const u8* text;     // [n_bytes], and 16 bytes more: one text after the other
   const u32* begins;  // [n_texts + 1]
@@ -79,7 +78,7 @@ struct Searched {
   alignas(8) u32 n_texts;
 };
 
-// Strings that are looked for (`Wanted` of the launcher).
+// Strings that are looked for.
 struct Wanted {
   const u8* text;      // one string after the other
   const u32* offsets;  // [n + 1]
@@ -87,7 +86,7 @@ struct Wanted {
   alignas(8) u32 n;
 };
 
-// Characters besides which others are looked for (`Inert` of the launcher): kinds below n_inert, in a two-stage table.
+// Characters besides which others are looked for: kinds below n_inert, in a two-stage table.
 struct Inert {
   const u16* page;    // [0x110000 >> 7]
   const u16* member;  // [pages * 128]
@@ -107,15 +106,7 @@ __device__ inline bool begins_string(const Searched& s, const Wanted& w, u32 at)
 
 // Returns the text that has a byte: the last one that begins before or at it.
 __device__ inline u32 text_of(const Searched& s, u32 at) {
-  u32 low = 0, high = s.n_texts - 1;
-  while (low < high) {
-    u32 middle = (low + high + 1) / 2;
-    if (s.begins[middle] <= at)
-      low = middle;
-    else
-      high = middle - 1;
-  }
-  return low;
+  return last_of(0, s.n_texts - 1, [&](u32 text) { return s.begins[text] <= at; });
 }
 
 __device__ inline u32 own_end(const Searched& s, u32 first) {

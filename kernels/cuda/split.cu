@@ -17,7 +17,7 @@
 const u32 DEAD = 0x7fffffff;
 const u32 NO_CUT = 0xffffffff;
 
-// Text, and the tables of an automaton (`Walk` of the launcher). `width` is the number of classes + 1; the last class
+// Text, and the tables of an automaton. `width` is the number of classes + 1; the last class
 // is the end of text. A state is the index of its row in `entries`.
 struct Walk {
   const u8* text;         // [n_bytes], and 16 bytes more
@@ -31,7 +31,7 @@ struct Walk {
   alignas(8) u32 width;
 };
 
-// Where the text is cut, and its words (`Split` of the launcher).
+// Where the text is cut, and its words.
 struct Split {
   u32* cuts;      // [tiles], the first cut in each tile, or NO_CUT
   u32* words;     // [n_bytes / 32 + 1], a bit for each byte at which a word begins
@@ -40,7 +40,7 @@ struct Split {
   alignas(8) u32 longest;
 };
 
-// Bits to set (`Marks` of the launcher).
+// Bits to set.
 struct Marks {
   const u32* at;  // [n]
   u32* bits;      // a bit for each byte of text

@@ -42,7 +42,7 @@ const u32 STRETCH = 256;
 // There are so many kinds of counts, eight for each power of two.
 const u32 TALLIES = 512;
 
-// The memory of a training, in the order of the launcher's `Training`.
+// The memory of a training.
 struct Training {
   u32* symbols;           // [n_symbols]
   const u32* begin;       // [n_words], the index of the first symbol of each word
@@ -76,7 +76,7 @@ struct Training {
   alignas(8) u32 colons;      // 1: a token may have a colon before a space
 };
 
-// The distinct words of a corpus, which are laid out (`Corpus` of the launcher). A word without pairs is left out.
+// The distinct words of a corpus, which are laid out. A word without pairs is left out.
 struct Corpus {
   const u16* narrow;      // [n], the symbols of all words, if they have 16 bits, ...
   const u32* wide;        // ... or else these; the other one is null
@@ -95,7 +95,7 @@ struct Corpus {
 };
 
 // Where words begin, and for every STRETCH symbols the last word that begins before or at the first of them
-// (`Stretches` of the launcher).
+//.
 struct Stretches {
   const u32* begin;  // [n_words]
   u32* first_word;   // [n]
@@ -103,12 +103,12 @@ struct Stretches {
   alignas(8) u32 n;
 };
 
-// How many pairs have counts of each kind (`Tally` of the launcher).
+// How many pairs have counts of each kind.
 struct Tally {
   u64* of_kind;  // [TALLIES]
 };
 
-// Symbols that are copied without gaps (`Gaps` of the launcher).
+// Symbols that are copied without gaps.
 struct Gaps {
   u32* live;         // [n_symbols / 32, rounded up], a bit for each symbol at which a token begins or a word ends
   const u32* ranks;  // of `live`
@@ -240,14 +240,7 @@ __device__ inline u32 token_before(const Training& t, u32 index) {
 
 // Returns the last word that begins before or at an index, of the words low to high.
 __device__ inline u32 last_word(const u32* begin, u32 low, u32 high, u64 index) {
-  while (low < high) {
-    u32 middle = low + (high - low + 1) / 2;
-    if (begin[middle] <= index)
-      low = middle;
-    else
-      high = middle - 1;
-  }
-  return low;
+  return last_of(low, high, [&](u32 word) { return begin[word] <= index; });
 }
 
 // Returns the word to which a symbol belongs.
