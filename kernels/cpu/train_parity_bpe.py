@@ -57,7 +57,7 @@ def _after(text, text_end, a, b):
 @kernel(inline=True)
 def _before(context, i, j):
     """The higher count, then the pair whose strings come last."""
-    entries, pairs, text, text_end = context
+    entries, pairs, (text, text_end) = context
     if entries[i + known.QUEUED] != entries[j + known.QUEUED]:
         return entries[i + known.QUEUED] > entries[j + known.QUEUED]
     a, b = _parts(pairs[entries[i + known.PAIR] + known.KEY])
@@ -66,26 +66,15 @@ def _before(context, i, j):
 
 
 @kernel
-def _push(at, root, queue, entry, context):
-    known.push(at, root, queue, entry, _before, context)
-
-
-@kernel
 def _queue_born(at, root, pairs, births, entries, pool, text, text_end):
-    """Gives each pair that was born an entry, which is queued if the count is not 0; returns entries and pool."""
-    entries, pool, first = known.enter(at, pairs, births, entries, pool)
-    context = owned(entries), owned(pairs), owned(text), view(text_end)
-    for entry in range(first, at[known.ENTRIES], known.ENTRY_SIZE):
-        pair = entries[entry + known.PAIR]
-        if pairs[pair + known.COUNT] > 0:
-            _push(at, root, pairs[pair + known.KEY] >> 2 * _TOKEN_BITS, entry, context)
-    return entries, pool
+    strings = owned(text), view(text_end)
+    return known.queue_born(at, root, pairs, births, entries, pool, _before, strings, 2 * _TOKEN_BITS)
 
 
 @kernel
 def _best_pair(at, root, pairs, entries, text, text_end, queue, least):
     """The first pair of a queue, or -1. Counts that have fallen are corrected; only the last entry of a pair counts."""
-    context = owned(entries), owned(pairs), owned(text), view(text_end)
+    context = owned(entries), owned(pairs), (owned(text), view(text_end))
     while root[queue] >= 0:
         entry = known.pop(root, queue, _before, context)
         pair = entries[entry + known.PAIR]
@@ -94,7 +83,7 @@ def _best_pair(at, root, pairs, entries, text, text_end, queue, least):
             continue
         if entries[entry + known.QUEUED] == count:
             return pair if count >= least else np.int64(-1)
-        _push(at, root, queue, entry, context)
+        known.push(at, root, queue, entry, _before, context)
     return np.int64(-1)
 
 

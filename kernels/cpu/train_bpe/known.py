@@ -219,12 +219,27 @@ def merge_word(symbols, length, begin, stop, merge, changed, context):
     return kept
 
 
-# ---- queues. context: views of entries and pairs, and what else before(context, i, j), an inline kernel, needs
+# ---- queues. before(context, i, j), an inline kernel, orders entries; context: views of entries and pairs, and strings
+
+
+@kernel(inline=True)
+def queue_born(at, root, pairs, births, entries, pool, before, strings, shift):
+    """Gives each pair that was born an entry with its words, and queues it unless its count is 0; returns entries and pool.
+
+    strings: what else `before` needs; key >> shift: the queue of a pair.
+    """
+    entries, pool, first = _enter(at, pairs, births, entries, pool)
+    context = owned(entries), owned(pairs), strings
+    for entry in range(first, at[ENTRIES], ENTRY_SIZE):
+        pair = entries[entry + PAIR]
+        if pairs[pair + COUNT] > 0:
+            push(at, root, pairs[pair + KEY] >> shift, entry, before, context)
+    return entries, pool
 
 
 @kernel
-def enter(at, pairs, births, entries, pool):
-    """Gives each pair that was born an entry with its words: (entries, pool, the first of the new entries)."""
+def _enter(at, pairs, births, entries, pool):
+    """Makes the entries: (entries, pool, the first of the new entries)."""
     first = entry = at[ENTRIES]
     entries = _room(entries, first + ENTRY_SIZE * at[BORN])
     pool = _room(pool, at[POOL] + at[BIRTHS])

@@ -21,7 +21,7 @@ from gputok.kernels.signatures import i64, u64
 @kernel(inline=True)
 def _before(context, i, j):
     """The higher count (as an unsigned number), then the smaller pair, then the earlier push."""
-    entries, pairs = context
+    entries, pairs, _ = context
     if entries[i + known.QUEUED] != entries[j + known.QUEUED]:
         return np.uint64(entries[i + known.QUEUED]) > np.uint64(entries[j + known.QUEUED])
     key, other = pairs[entries[i + known.PAIR] + known.KEY], pairs[entries[j + known.PAIR] + known.KEY]
@@ -30,18 +30,13 @@ def _before(context, i, j):
 
 @kernel
 def _queue_born(at, root, pairs, births, entries, pool):
-    """Queues the pairs that were born, each with the words that have it; returns entries and pool."""
-    entries, pool, first = known.enter(at, pairs, births, entries, pool)
-    for entry in range(first, at[known.ENTRIES], known.ENTRY_SIZE):
-        if pairs[entries[entry + known.PAIR] + known.COUNT] > 0:
-            known.push(at, root, 0, entry, _before, (owned(entries), owned(pairs)))
-    return entries, pool
+    return known.queue_born(at, root, pairs, births, entries, pool, _before, (), 63)
 
 
 @kernel
 def _first_entry(at, root, pairs, entries, least):
     """Takes the first entry out of the queue; those whose counts have changed are pushed again; -1: none is left."""
-    context = owned(entries), owned(pairs)
+    context = owned(entries), owned(pairs), ()
     while root[0] >= 0:
         entry = known.pop(root, 0, _before, context)
         count = pairs[entries[entry + known.PAIR] + known.COUNT]
