@@ -2,17 +2,13 @@
 ; V2_ONE_C, V3_ONE_C and V3_SEVEN_B stand for numbers of `objects.X86_FEATURES`.
 
 define internal { i32, i32, i32, i32 } @cpuid(i32 %leaf) {
-  %r = call { i32, i32, i32, i32 } asm sideeffect "cpuid", "={ax},={bx},={cx},={dx},0,2,~{dirflag},~{fpsr},~{flags}"(i32
-  %leaf, i32 0) ret { i32, i32, i32, i32 } %r
+  %r = call { i32, i32, i32, i32 }
+    asm sideeffect "cpuid", "={ax},={bx},={cx},={dx},0,2,~{dirflag},~{fpsr},~{flags}"(i32 %leaf, i32 0)
+  ret { i32, i32, i32, i32 } %r
 }
 define i32 @gputok_level() {
   %one = call { i32, i32, i32, i32 } @cpuid(i32 1)
   %one_c = extractvalue { i32, i32, i32, i32 } %one, 2
-  %high = call { i32, i32, i32, i32 } @cpuid(i32 -2147483648)
-  %high_a = extractvalue { i32, i32, i32, i32 } %high, 0
-  %far = icmp ugt i32 %high_a, -2147483648
-  br i1 %far, label %first, label %none
-first:
   %more = call { i32, i32, i32, i32 } @cpuid(i32 -2147483647)
   %more_c = extractvalue { i32, i32, i32, i32 } %more, 2
   %two = and i32 %one_c, V2_ONE_C

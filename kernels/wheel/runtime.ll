@@ -1,6 +1,8 @@
 ; What all kernels share: the memory of arrays that they return, and a variable (see kernels/cpu/primitives/calls.py).
-; A block of memory is a header (`NRT_MemInfo` of Numba, with a reference count) and the elements.
+; A block of memory is a header (`NRT_MemInfo` of Numba) and the elements. The header has a reference count, the
+; destructor and what it needs, the address of the elements, their size in bytes, and the allocator.
 
+%header = type { i64, i64, i64, ptr, i64, i64 }
 declare ptr @malloc(i64)
 declare void @free(ptr)
 @gputok_head = global i64 16
@@ -25,17 +27,9 @@ fill:
   %rest = urem i64 %after, %a
   %first = sub i64 %after, %rest
   %data = inttoptr i64 %first to ptr
-  store i64 1, ptr %block
-  %dtor = getelementptr i64, ptr %block, i64 1
-  store i64 0, ptr %dtor
-  %info = getelementptr i64, ptr %block, i64 2
-  store i64 0, ptr %info
-  %where = getelementptr i64, ptr %block, i64 3
-  store ptr %data, ptr %where
-  %bytes = getelementptr i64, ptr %block, i64 4
-  store i64 %size, ptr %bytes
-  %allocator = getelementptr i64, ptr %block, i64 5
-  store i64 0, ptr %allocator
+  %with_data = insertvalue %header { i64 1, i64 0, i64 0, ptr null, i64 0, i64 0 }, ptr %data, 3
+  %all_of_it = insertvalue %header %with_data, i64 %size, 4
+  store %header %all_of_it, ptr %block
   ret ptr %block
 }
 
@@ -62,7 +56,7 @@ define void @gputok_release(ptr %block) {
   br i1 %last, label %done, label %used
 done:
   call void @free(ptr %block)
-  ret void
+  br label %used
 used:
   ret void
 }
