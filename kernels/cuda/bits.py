@@ -6,8 +6,7 @@ from typing import Any
 
 from gputok.kernels.cuda.device import Device, address, number, structs_of
 
-# These are as in bits.cu.
-_BLOCK, _TILE = 128, 1024
+_BLOCK, _TILE = 128, 1024  # as in bits.cu
 Bits, Sizes, Sums = structs_of("bits.cu", "Bits Sizes Sums")
 
 

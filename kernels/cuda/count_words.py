@@ -15,13 +15,10 @@ from gputok.kernels.cuda.bits import offsets_of, ranked
 from gputok.kernels.cuda.device import Device, indexes, launch, number, structs_of
 from gputok.kernels.cuda.lines import Watched, lines, texts_with
 
-# The table of words has at most so many slots.
-_MOST_CAPACITY = 1 << 31
-# A word in the arena begins at a multiple of so many bytes. The arena has fewer than _MOST_EIGHTS of these.
-_EIGHT = 8
-_MOST_EIGHTS = 1 << 31
-# A block's own table has so many slots, as in count_words.cu.
-_HOT = 512
+_MOST_CAPACITY = 1 << 31  # slots of the table of words
+_EIGHT = 8  # a word in the arena begins at a multiple of so many bytes, ...
+_MOST_EIGHTS = 1 << 31  # ... of which there are fewer than this
+_HOT = 512  # slots of a block's own table, as in count_words.cu
 Counting, Found, AddedWords, Order, Kept, Gathered = structs_of(
     "count_words.cu", "Counting Found AddedWords Order Kept Gathered"
 )
@@ -31,17 +28,12 @@ class Batch(NamedTuple):
     """Documents to count, on the host.
 
     With `checked`, the documents are the lines of the texts, which are not known yet, and the texts may not be UTF-8.
-
-    Attributes:
-        text: Arrays of uint8; one after the other, they are the documents.
-        offsets: int64[documents + 1], from 0: where each document begins. With `checked`: where each text begins.
-        position: Of the first byte. Byte i has the position `position` + 2 * i; all batches have different positions.
-        checked: Looks for the lines on the host. Returns the batch with their offsets, repaired, or raises ValueError.
     """
 
-    text: Sequence[np.ndarray]
-    offsets: np.ndarray
-    position: int
+    text: Sequence[np.ndarray]  # uint8; one after the other, they are the documents
+    offsets: np.ndarray  # int64[documents + 1], from 0: where each document (with `checked`, each text) begins
+    position: int  # of the first byte; byte i has `position` + 2 * i; all batches have different positions
+    # Looks for the lines on the host: returns the batch with their offsets, repaired, or raises ValueError
     checked: Callable[[], Batch] | None = None
 
     @property
@@ -219,7 +211,7 @@ def _in_parts(
     offsets: Any,
     batch: Batch,
     start: int,
-    tables: split.Tables,
+    tables: split.Walk,
     counts: DeviceCounts,
     leave: Callable[[Batch, Exception], None] | None,
 ) -> DeviceCounts:
@@ -247,7 +239,7 @@ def _in_parts(
 
 
 def count_words(
-    device: Device, data: Any, offsets: Any, position: int, automaton: split.Tables, table: DeviceCounts
+    device: Device, data: Any, offsets: Any, position: int, automaton: split.Walk, table: DeviceCounts
 ) -> DeviceCounts:
     """Adds the words of a batch to a table, and returns the new table.
 

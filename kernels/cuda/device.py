@@ -27,52 +27,35 @@ from typing import Any, NamedTuple
 import numpy as np
 
 SOURCES = pathlib.Path(__file__).parent
-# The folder in a wheel that has the machine code of the kernels (kernels/wheel/cubins.py).
-CUBINS = SOURCES / "cubins"
-# A device has so many lanes: copies of one batch overlap with the kernels of another batch.
-LANES = 2
-# Each array of an upload is followed by so many bytes, since kernels load text by whole words of 8 bytes.
-PADDING_BYTES = 16
-# Registers of a multiprocessor. A thread has a multiple of eight.
-_REGISTERS = 1 << 16
-# The number of cudaErrorMemoryAllocation.
-_OUT_OF_MEMORY = 2
+CUBINS = SOURCES / "cubins"  # in a wheel: the machine code of the kernels (kernels/wheel/cubins.py)
+LANES = 2  # of a device: copies of one batch overlap with the kernels of another batch
+PADDING_BYTES = 16  # after each array of an upload, since kernels load text by whole words of 8 bytes
+_REGISTERS = 1 << 16  # of a multiprocessor; a thread has a multiple of eight
+_OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
 
 
 class DeviceSizes(NamedTuple):
-    """How much a device takes at a time.
+    """How much a device takes at a time."""
 
-    Attributes:
-        batch: Bytes of text of a batch. Each lane of the device has one batch at a time.
-        tile: Bytes of text that a thread takes.
-        longest_run: How many bytes one thread walks, at most, which take some 0.1 s.
-        slots: Slots of the table of distinct words, as long as there are few.
-        piece: Bytes that are copied at a time. CuPy rounds pinned memory up to a power of two.
-        block: Bytes of text that are read at a time.
-        rounds_per_look: Rounds of training that are launched before the host looks at what is wanted.
-        pair_slots: Slots of the table of pairs, as long as there are few.
-        candidates: Pairs that a threshold should leave, if there are so many.
-        bounded: Text of at most so many bytes gets memory for a word and an id for each byte, some 150 bytes, so that
-            the host need not look how many there are.
-        kept: Bytes that stay reserved between calls for tokenizers whose tables are on a device, and of such tables.
-        threads: Threads of a multiprocessor that a launch fills, if it holds so many: 2,048 of sm_80, 90 and 100, 1,536
-            of sm_86 and 120, 1,024 of sm_75.
-        candidate_room: Room for candidates. Pairs are born until there is no room, and each round reads all candidates:
-            with 1 << 16, a round on 20 MB of English read 20,900 of them, not 3,900.
-    """
-
-    batch: int = 64 << 20
-    tile: int = 256
-    longest_run: int = 1 << 20
-    slots: int = 1 << 16
-    piece: int = 8 << 20
-    block: int = 2 << 20
-    rounds_per_look: int = 16
-    pair_slots: int = 1 << 16
-    candidates: int = 4096
+    batch: int = 64 << 20  # bytes of text of a batch; each lane of the device has one batch at a time
+    tile: int = 256  # bytes of text that a thread takes
+    longest_run: int = 1 << 20  # bytes that one thread walks, at most, which take some 0.1 s
+    slots: int = 1 << 16  # of the table of distinct words, as long as there are few
+    piece: int = 8 << 20  # bytes that are copied at a time; CuPy rounds pinned memory up to a power of two
+    block: int = 2 << 20  # bytes of text that are read at a time
+    rounds_per_look: int = 16  # of training that are launched before the host looks at what is wanted
+    pair_slots: int = 1 << 16  # of the table of pairs, as long as there are few
+    candidates: int = 4096  # pairs that a threshold should leave, if there are so many
+    # Room for candidates. Pairs are born until there is no room, and each round reads all candidates: with 1 << 16, a
+    # round on 20 MB of English read 20,900 of them, not 3,900
     candidate_room: int = 1 << 13
+    # Text of at most so many bytes gets memory for a word and an id for each byte, some 150 bytes, so that the host
+    # need not look how many there are
     bounded: int = 1 << 20
+    # Bytes that stay reserved between calls for tokenizers whose tables are on a device, and bytes of such tables
     kept: int = 256 << 20
+    # Threads of a multiprocessor that a launch fills, if it holds so many: 2,048 of sm_80, 90 and 100, 1,536 of sm_86
+    # and 120, 1,024 of sm_75
     threads: int = 2048
 
 

@@ -11,8 +11,7 @@ from gputok.kernels.cuda import split
 from gputok.kernels.cuda.device import Device, indexes, launch, number, structs_of
 from gputok.kernels.cuda.encode_words import Rows, Words, encoded, gathered
 
-# A table has at first a slot for so many words of the text. If it is too small, a larger one replaces it.
-_WORDS_PER_SLOT = 4
+_WORDS_PER_SLOT = 4  # of the text, in the first table; if it is too small, a larger one replaces it
 Entered, Pieces, Narrow, Around = structs_of("encode_words.cu", "Entered Pieces Narrow Around")
 
 
@@ -21,7 +20,7 @@ def encode_corpus(
     data: np.ndarray,
     offsets: np.ndarray,
     token: np.ndarray | None,
-    automaton: split.Tables,
+    automaton: split.Walk,
     model: Any,
     dtype: Any = np.uint32,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -78,7 +77,7 @@ def upload(device: Device, data: np.ndarray, offsets: np.ndarray, *numbers: np.n
 
 
 def encode_on_device(
-    device: Device, text: Any, offsets: Any, token: Any, automaton: split.Tables, model: Any
+    device: Device, text: Any, offsets: Any, token: Any, automaton: split.Walk, model: Any
 ) -> tuple[Any, Any]:
     """Does the same for arrays on the device, all but the text uint32, and returns such arrays; offsets begin with 0.
 
@@ -111,7 +110,7 @@ def encode_documents(
     token: np.ndarray | None,
     rows: np.ndarray,
     around: tuple[Sequence[int], Sequence[int]],
-    automaton: split.Tables,
+    automaton: split.Walk,
     model: Any,
 ) -> tuple[Any, Any]:
     """Encodes documents, and leaves the ids on the device, in memory that other libraries may use.

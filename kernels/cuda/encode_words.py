@@ -9,8 +9,7 @@ from gputok.kernels import BpeTables
 from gputok.kernels.cuda.bits import offsets_of
 from gputok.kernels.cuda.device import Device, indexes, launch, number, structs_of
 
-# The indexes of `counts`, as in encode_words.cu.
-_SHORT_WORDS, _MIDDLE_WORDS, _LONG_WORDS, _LONG_BYTES, _LONG_TILES, _USED_BYTES, _USED_TILES = range(7)
+_LONG_WORDS, _LONG_BYTES, _LONG_TILES, _, _USED_TILES = range(2, 7)  # indexes of `counts`, as in encode_words.cu
 Model, Words, Todo, Rows = structs_of("encode_words.cu", "Model Words Todo Rows")
 
 

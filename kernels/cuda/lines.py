@@ -30,17 +30,12 @@ def lines(device: Device, data: Any, begins: Any = None) -> tuple[Any, bool]:
 
 
 class Needles(NamedTuple):
-    """Strings of one byte or more that are looked for, on the host. Their order has no meaning.
+    """Strings of one byte or more that are looked for, on the host. Their order has no meaning."""
 
-    Attributes:
-        text: uint8[n]: one string after the other.
-        offsets: int64[strings + 1], from 0 to n.
-        pairs: uint32[2048], a bit for each pair of bytes (first | second << 8), set if a string begins with it; a
-            string of one byte begins with 256 pairs.
-    """
-
-    text: np.ndarray
-    offsets: np.ndarray
+    text: np.ndarray  # uint8[n], one string after the other
+    offsets: np.ndarray  # int64[strings + 1], from 0 to n
+    # uint32[2048], a bit for each pair of bytes (first | second << 8), set if a string begins with it; a string of one
+    # byte begins with 256 pairs
     pairs: np.ndarray
 
     @classmethod
@@ -56,15 +51,11 @@ class Needles(NamedTuple):
 
 
 class Watched(NamedTuple):
-    """What is looked for in texts, on the host.
-
-    Attributes:
-        strings: Strings, or None.
-        inert: The characters besides which others are looked for: a two-stage table (page, uint16[0x110000 >> 7];
-            member, uint16[pages * 128]) of kinds, and how many of the first kinds they are. None: all characters.
-    """
+    """What is looked for in texts, on the host."""
 
     strings: Needles | None
+    # The characters besides which others are looked for: a two-stage table (page, uint16[0x110000 >> 7]; member,
+    # uint16[pages * 128]) of kinds, and how many of the first kinds they are. None: all characters
     inert: tuple[np.ndarray, np.ndarray, int] | None = None
 
 

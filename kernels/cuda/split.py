@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from gputok.kernels import DEAD, Automaton
 from gputok.kernels.cuda import bits
 from gputok.kernels.cuda.device import SIZES, Device, indexes, launch, number, structs_of
 
-# These are as in split.cu.
-_DEAD, _NO_CUT = 0x7FFFFFFF, 0xFFFFFFFF
-# So many bytes of text are on the device at a time, since tables of words number them with 31 bits.
-MAX_BYTES = 1 << 30
+_DEAD, _NO_CUT = 0x7FFFFFFF, 0xFFFFFFFF  # as in split.cu
+MAX_BYTES = 1 << 30  # of text are on the device at a time, since tables of words number them with 31 bits
 Walk, Split, Marks = structs_of("split.cu", "Walk Split Marks")
 
 
@@ -32,19 +30,11 @@ class TooLong(Exception):
         self.begin, self.end, self.longest = begin, end, longest  # of the first such run, in the text
 
 
-class Tables(NamedTuple):
-    """An automaton on a device."""
+def upload(device: Device, automaton: Automaton) -> Walk:
+    """Copies the tables of a gapless automaton to the device; the text of the walk is not known yet.
 
-    ascii_class: Any  # uint8[128]
-    page: Any  # uint16[0x110000 >> 7]
-    member: Any  # uint8[pages, 128]
-    # uint32[states, classes + 1], the row of the next state << 1 | 1 if a match may end before the character
-    entries: Any
-    strong: Any  # uint8[classes, classes]
-
-
-def upload(device: Device, automaton: Automaton) -> Tables:
-    """Copies the tables of a gapless automaton to the device."""
+    `entries` has the row of the next state << 1 | 1 if a match may end before the character.
+    """
     if not automaton.gapless:
         raise ValueError("only a gapless automaton can be walked in tiles: this one leaves characters unmatched")
     width, is_dead = automaton.delta.shape[1], automaton.delta == DEAD
@@ -52,10 +42,10 @@ def upload(device: Device, automaton: Automaton) -> Tables:
     entries = rows << np.uint32(1) | automaton.accept
     tables = automaton.ascii_class, automaton.page, automaton.member, entries, automaton.strong
     with device.active():
-        return Tables(*(device.xp.asarray(np.ascontiguousarray(table)) for table in tables))
+        return Walk(None, None, *(device.xp.asarray(np.ascontiguousarray(table)) for table in tables), 0, width)
 
 
-def find_words(device: Device, data: Any, offsets: Any, automaton: Tables, most: int | None = None) -> Any:
+def find_words(device: Device, data: Any, offsets: Any, automaton: Walk, most: int | None = None) -> Any:
     """Finds where the words of documents begin: uint32[words + 1], or uint32[most + 1]: where each word begins, then n.
 
     data: uint8[n], n <= MAX_BYTES. offsets: uint32[documents + 1], from 0 to n. most: there are not more words; None:
@@ -68,7 +58,7 @@ def find_words(device: Device, data: Any, offsets: Any, automaton: Tables, most:
     n_bytes, n_words = len(data), len(data) // 32 + 1
     documents, words = (xp.zeros(n_words, xp.uint32) for _ in range(2))
     mark(device, offsets, n_bytes, documents)
-    walk = _walk(data, documents, automaton)
+    walk = automaton._replace(text=data, documents=documents, n_bytes=n_bytes)
     split = _find_cuts(device, walk, device.sizes.tile)._replace(words=words, too_long=xp.zeros(1, xp.uint64))
     launch(device, "split.cu", "split_words", walk, split, n=len(split.cuts))
     if n_bytes > device.sizes.longest_run and (run := number(device, split.too_long)):
@@ -96,7 +86,7 @@ def parts(device: Device, text: Any, offsets: Any, *ends: int) -> Iterator[tuple
             yield start, text[start:stop], there[0]
 
 
-def middle_of(device: Device, text: Any, offsets: Any, tables: Tables) -> int | None:
+def middle_of(device: Device, text: Any, offsets: Any, tables: Walk) -> int | None:
     """Returns where a batch is best cut into two with the same words: between documents, or else inside of one.
 
     Returns None if the batch can't be cut.
@@ -109,13 +99,9 @@ def middle_of(device: Device, text: Any, offsets: Any, tables: Tables) -> int | 
         return None
     documents = device.xp.zeros(len(text) // 32 + 1, device.xp.uint32)
     # A strong cut: both halves are texts of their own
-    at = number(device, _find_cuts(device, _walk(text, documents, tables), half).cuts, 1)
+    walk = tables._replace(text=text, documents=documents, n_bytes=len(text))
+    at = number(device, _find_cuts(device, walk, half).cuts, 1)
     return None if at == _NO_CUT else at
-
-
-def _walk(text: Any, documents: Any, tables: Tables) -> Any:
-    """Puts text and tables together."""
-    return Walk(text, documents, *tables, len(text), tables.entries.shape[1])
 
 
 def _find_cuts(device: Device, walk: Walk, tile_bytes: int) -> Split:
