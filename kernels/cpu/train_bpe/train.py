@@ -44,7 +44,7 @@ from gputok.kernels.cpu.train_bpe.index import (
 from gputok.kernels.cpu.train_bpe.layout import State, ThreadWords
 from gputok.kernels.cpu.train_bpe.queue import train_bpe_queued
 from gputok.kernels.cpu.train_bpe.token_strings import learnt, power_of_two
-from gputok.kernels.cpu.veto import N_VETO, put_traits, veto_limits
+from gputok.kernels.cpu.veto import put_traits, veto_limits
 from gputok.kernels.signatures import NamedTuple
 from gputok.kernels.threads import PLACES_PER_THREAD, ThreadPool, results, yield_core
 
@@ -171,9 +171,7 @@ class Training:
         specs: dict[str, tuple[int, Any]] = {
             "at": (layout.N_SCALARS, np.int64),
             "shared": (layout.CLAIMS + layout.LINE * self.n_parts, np.int64),
-            "veto": (N_VETO, np.int64),
             "traits": (0 if limits.veto is None else ids + 1, np.uint64),
-            "prefix": (len(limits.prefix), np.uint8),
             "length": (ids + 1, np.uint32),
             "merges": (3 * ids, np.uint32),
             "merge_counts": (ids, np.int64),
@@ -197,16 +195,15 @@ class Training:
             shorter_first=limits.shorter_first,
             symbols=self._parts[0]["symbols"],
             names=index_strings(tokens, token_offsets, ids).slots,
+            veto=veto_limits(limits.veto),
+            prefix=np.frombuffer(limits.prefix, np.uint8),
             table=self._table(),
             **shared,
         )
         state = self.state
-        state.prefix[:] = np.frombuffer(limits.prefix, np.uint8)
         state.text[: len(tokens)] = tokens
         state.text_end[: n_tokens + 1] = token_offsets
         state.at[layout.TOKENS], state.at[layout.SPARE] = n_tokens, sizes.spare
-        if limits.veto is not None:
-            state.veto[:] = veto_limits(limits.veto)
         put_traits(state.text, state.text_end, n_tokens, limits.veto, state.traits)
         self._lay_out(spelled, n_of_weight)
         self._index()
