@@ -232,9 +232,9 @@ def distinct_words(tables: Sequence[WordTable], n_threads: int = 1) -> tuple[np.
 
 
 def joined_counts(tables: Sequence[WordTable], n_threads: int, n_parts: int) -> list[np.ndarray]:
-    """The counts of the words of each table, int64[], after they have moved to the table that saw the word first.
+    """The counts of each table's words, int64[], after they have moved to the table that saw the word first.
 
-    n_parts: so many parts of the words, by their hash, are shared among the threads.
+    n_parts: of the words, by hash; the threads share them.
     """
     if len(tables) == 1:
         return [counts(tables[0])]

@@ -30,10 +30,7 @@ _FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": 
 
 @functools.cache
 def _sources_digest() -> str:
-    """A hash of all files in this folder, of the types that they share, and of the setting GPUTOK_CHECK.
-
-    Numba's own cache looks only at the file of the cached function.
-    """
+    """A hash of all that kernels share: Numba's own cache looks only at the file of the cached function."""
     return sources.digest(sources.KERNELS, b"checked" if CHECKED else b"")
 
 
@@ -206,10 +203,7 @@ def _as_inner(compile: Callable) -> Callable:
 
 
 def compiled(function: Callable, arguments: tuple[Any, ...], c: bool = False) -> Any:
-    """A kernel, compiled at its first call; only for the declared types of arguments, if types are declared.
-
-    A kernel that calls it has its code as that of an inner function. c: it is a C function, see `c_function`.
-    """
+    """A kernel, compiled at its first call, for the declared types only if there are any; c: see `c_function`."""
     made, within = njit(**_FLAGS)(function), inner(function, inline=False)
     made._cache = _kept(function)
     made.compile = _prepared(made.compile)

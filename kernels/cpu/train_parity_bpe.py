@@ -120,11 +120,7 @@ def _choose(at, balance):
 
 @kernel(inline=True)
 def _changed(context, left, right, sign):
-    """Changes the count of a pair by an occurrence in a word.
-
-    context: the scalars, the tables of `change`, the language, the word, its weight, and what makes the key of the same
-    pair of all languages together, or 0.
-    """
+    """Changes the count of a pair by an occurrence in a word, also in the sum of all languages if `to_all` is not 0."""
     at, tables, language, word, weight, to_all = context
     key = _key(language, left, right)
     known.change(at, tables, key, sign * weight, word, sign > 0)

@@ -208,10 +208,7 @@ def hash_word(text, begin, length, readable):
 
 @kernel(inline=True)
 def word_key(text, begin, length, readable):
-    """(low, high) of the word text[begin:begin + length] of at least one byte; `readable` bytes may be read there.
-
-    The index in the arena is 0.
-    """
+    """(low, high) of text[begin:begin + length], not empty, with the index 0; `readable` bytes may be read there."""
     word = tail(text, begin)  # an address: an index into the text would take one more register
     if length >= U16:
         return _hash_16s(word, length), _LONG | min(length, _MOST_LENGTH) << _LENGTH

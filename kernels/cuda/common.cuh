@@ -1,8 +1,8 @@
 // Types and functions that all kernels use.
 //
 // A kernel takes structs by value, and nothing else. A field of a struct has 64 bits: a pointer, or a number, of which
-// most have `alignas(8) u32`. The launcher packs a NamedTuple of its name and fields (`Device.launch`). A struct is `const
-// __grid_constant__`: the compiler knows that it does not change, and that its pointers point to global memory.
+// most have `alignas(8) u32`. The launcher packs a NamedTuple of its name and fields (`Device.launch`). A struct is
+// `const __grid_constant__`: the compiler knows that it does not change, and that its pointers point to global memory.
 //
 // Offsets in text, and the numbers of words, have 32 bits.
 #pragma once

@@ -300,10 +300,7 @@ def _counted(
 def _enlarged(
     device: Device, text: Any, counts: DeviceCounts, work: Counting, n_new: int, n_over: int
 ) -> tuple[Any, int, DeviceCounts]:
-    """Moves the words to a larger table, and adds those for which there was no room.
-
-    Returns the slots of the new words, their number, and the counts.
-    """
+    """Moves all words to a larger table, also those without room: the slots of new words, their number, the counts."""
     while n_over:
         capacity = 4 * len(counts.keys)
         if capacity > _MOST_CAPACITY:
@@ -325,11 +322,9 @@ def _enlarged(
 
 
 def _ordered(device: Device, counts: DeviceCounts, slots: Any, n: int, n_offsets: int, unit: int) -> tuple[Any, Any]:
-    """Puts words in the order of their offsets, which are less than n_offsets.
+    """Puts words in the order of their offsets, which are less than n_offsets: uint32[n] slots, and uint32[n] sizes.
 
     slots: uint32[n], of the words, or None: all words of the table.
-
-    Returns uint32[n], the slot of each word, and uint32[n], its size.
     """
     xp = device.xp
     bits = xp.zeros(n_offsets // 32 + 1, xp.uint32)

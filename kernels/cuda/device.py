@@ -361,10 +361,7 @@ def _made(ordinal: int) -> Device:
 
 
 def cubin_for(file: str, major: int, minor: int) -> pathlib.Path | None:
-    """Returns the machine code of a source for a device of this compute capability; None if a wheel has none.
-
-    A device runs the code of its own major version, up to its own minor version.
-    """
+    """Returns the machine code for a device of this version: of its major version, up to its minor one; or None."""
     stem = pathlib.Path(file).stem
     found = {int(path.name.split(".")[-2].removeprefix("sm_")): path for path in CUBINS.glob(f"{stem}.sm_*.cubin")}
     fitting = [each for each in found if each // 10 == major and each % 10 <= minor]

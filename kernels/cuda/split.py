@@ -87,10 +87,7 @@ def parts(device: Device, text: Any, offsets: Any, *ends: int) -> Iterator[tuple
 
 
 def middle_of(device: Device, text: Any, offsets: Any, tables: Walk) -> int | None:
-    """Returns where a batch is best cut into two with the same words: between documents, or else inside of one.
-
-    Returns None if the batch can't be cut.
-    """
+    """Returns where a batch is cut into two with the same words, between documents or inside of one; None: nowhere."""
     n_documents = len(offsets) - 1
     if n_documents > 1:
         return number(device, offsets, n_documents // 2)

@@ -66,7 +66,7 @@ def build(folder: pathlib.Path, say: Any = print) -> None:
     command = linker()
     if command is None and sys.platform != "win32":
         raise SystemExit(
-            "gputok: found no C compiler to link the kernels; install one, or build without machine code (GPUTOK_PURE=1)"
+            "gputok: found no C compiler to link the kernels: install one, or set GPUTOK_PURE=1, for no machine code"
         )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     all_modules, levels = modules(), object_files.levels()

@@ -297,11 +297,7 @@ def _give_to_new(s, own, n, row):
 
 @kernel(inline=True)
 def _settle(s, shard):
-    """Settles a shard: each record of all parts gets the row + 1 of its new pair, or 0.
-
-    The arrays of the part with the number of the shard are used. They have room for all records of the shard: see
-    `batches.py`.
-    """
+    """Settles a shard, in arrays of the part of this number: each record gets the row + 1 of its new pair, or 0."""
     own = layout.part_of(s, shard)
     n_all = np.uint64(0)
     for p in range(layout.n_parts_of(s)):

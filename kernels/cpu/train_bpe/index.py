@@ -14,17 +14,9 @@ BLOCK = 64  # words; blocks go to the parts in turn, so that each part has words
 
 @kernel(i64[:], i64[:], i64[:])
 def measure(offsets, counts, blocks):
-    """Measures the words of each block: the positions of those of weight 256 and more, of weight 2 to 255, and of 1.
+    """Returns the weight of all pairs, and measures the words of each block; words of one symbol have no pair.
 
-    Words of one symbol have no pair and are left out.
-
-    Args:
-        offsets: int64[words + 1].
-        counts: int64[words].
-        blocks: int64[3 * blocks], all 0, gets the positions of each block.
-
-    Returns:
-        The weight of all pairs.
+    blocks: int64[3 * blocks], all 0, gets the positions of words of weight 256 and more, of weight 2 to 255, and of 1.
     """
     total = np.int64(0)
     for i in range(len(counts)):
@@ -42,14 +34,11 @@ def _class_of(weight):
 
 @kernel((Either("words", (u16[:], u32[:])), i64[:], i64[:]), (i64, i64, i64), (U16orU32, i64[:], u8[:], u32[:]), i64[:])
 def lay_out(words, about, to, ends):
-    """Writes the words of a part to S with a sentinel after each, and their weights.
+    """Writes the words (symbols, offsets, counts) of a part with a sentinel after each, and their weights.
 
-    Args:
-        words: symbols, offsets and counts.
-        about: the sentinel, the number of the part, and the number of parts.
-        to: S, `weight` and `small` of the part, and `length`.
-        ends: int64[3], where the next word of each class of `measure` goes; they are moved on. `measure` of all words
-            bounds them. Other threads should not write to the same cache line.
+    about: the sentinel, the number of the part, and the number of parts; to: S, `weight` and `small` of the part, and
+    `length`; ends: int64[3], where the next word of each class of `measure` goes; they are moved on. `measure` of all
+    words bounds them. Other threads should not write to the same cache line.
     """
     (symbols, offsets, counts), (sentinel, number, n_parts), (own, weight, small, length) = words, about, to
     for block in range(number, (len(counts) + BLOCK - 1) // BLOCK, n_parts):
@@ -78,10 +67,7 @@ def lay_out(words, about, to, ends):
 
 @kernel(layout.State, i64, i64[:])
 def count_characters(state, number, table):
-    """Counts the pairs of a part.
-
-    table: int64[2 * (tokens + 1) ** 2], all 0; for each pair it gets weight - number, and number of occurrences.
-    """
+    """Counts pairs; table: int64[2 * (tokens + 1) ** 2], all 0, gets of each weight - number, and number."""
     s = as_views(state)
     part = layout.part_of(s, number)
     n, few = np.uint64(len(part.symbols)), np.uint64(state.at[layout.TOKENS])

@@ -102,10 +102,7 @@ def _room(array, n):
 
 @kernel(inline=True)
 def take_merge(words, text, merges, counts, a, b, count):
-    """Logs a merge: (text, merges, counts, the token that a and b are merged to); the arrays may be larger copies.
-
-    If no token has the joined string, the token is a new one.
-    """
+    """Logs a merge: (text, merges, counts, its token, which may be a new one); the arrays may be larger copies."""
     at, ends, n_tokens = words.at, words.text_end, words.at[TOKENS]
     text = _room(text, ends[n_tokens] + ends[a + U1] - ends[a] + ends[b + U1] - ends[b])
     own, n = as_views(words), at[MERGES]
@@ -224,7 +221,7 @@ def merge_word(symbols, length, begin, stop, merge, changed, context):
 
 @kernel(inline=True)
 def queue_born(at, root, pairs, births, entries, pool, before, strings, shift):
-    """Gives each pair that was born an entry with its words, and queues it unless its count is 0; returns entries and pool.
+    """Gives each pair that was born an entry with its words, and queues it if its count is above 0: (entries, pool).
 
     strings: what else `before` needs; key >> shift: the queue of a pair.
     """

@@ -35,10 +35,7 @@ def has_rows(s, n_born):
 
 @kernel(inline=True)
 def take_merge(s, a, b, count):
-    """Makes the token of the string of a and b, a new one if there is none, and logs the merge: the token.
-
-    -1 if that token occurs in words already.
-    """
+    """Logs the merge of a and b, and returns its token, which may be a new one; -1: words have that token already."""
     tokens = s.names, s.text, s.text_end
     merged = merged_token(tokens, s.prefix, a, b, s.at[layout.TOKENS])
     if merged == s.at[layout.TOKENS]:

@@ -43,10 +43,7 @@ class PrefixCode(NamedTuple):
 
 @kernel(u8[:], i64[:], i64[:], i64, i64, i64[:], i64[:])
 def character_counts(data, offsets, counts, first, last, n_chars, occurrences):
-    """Writes the number of characters of words first:last to n_chars, and adds to the occurrences of their code points.
-
-    -> the greatest code point, or 0.
-    """
+    """Writes the lengths of words first:last, counts their code points, and returns the greatest one, or 0."""
     utf8, greatest = view(data), np.int64(0)
     for w in range(first, last):
         n, i = 0, offsets[w]
@@ -62,10 +59,7 @@ def character_counts(data, offsets, counts, first, last, n_chars, occurrences):
 
 @kernel(u8[:], i64[:], i64, i64, i64[:], u32[:], U16orU32)
 def decode_words(data, offsets, first, last, start, dense, text):
-    """Writes the characters of word w to text[start[w]:], with a 0 after the word, for words first:last.
-
-    dense: the ids of code points.
-    """
+    """Writes word w, as ids `dense` of code points, to text[start[w]:], with a 0 after it, for words first:last."""
     utf8 = view(data)
     for w in range(first, last):
         at, i = start[w], offsets[w]
