@@ -11,8 +11,7 @@
 #include "common.cuh"
 
 const u32 BLOCK = 128;
-// A thread takes so many words or items, one after the other.
-const u32 EACH = 8;
+const u32 EACH = 8;  // words or items of a thread, one after the other
 const u32 TILE = BLOCK * EACH;
 
 struct Bits {

@@ -8,10 +8,8 @@
 //   gather_words  copies words, in order, side by side
 #include "table.cuh"
 
-// A block's own table of frequent words has so many slots.
-const u32 HOT = 512;
-// This is no index of a word, since a batch has at most 2^30 bytes.
-const u32 NO_WORD = 0xffffffffu;
+const u32 HOT = 512;  // slots of a block's own table of frequent words
+const u32 NO_WORD = 0xffffffffu;  // no index of a word, since a batch has at most 2^30 bytes
 
 // A table of counts, and the words that it gets.
 struct Counting {

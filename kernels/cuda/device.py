@@ -72,12 +72,10 @@ class Device(NamedTuple):
     Anything else would be a kernel of CuPy, which NVRTC would have to compile (tests/cuda/test_cupy_names.py).
     """
 
-    # The name of the card.
-    name: str
+    name: str  # of the card
     xp: ModuleType
     launch: Callable[..., None]
-    # As many blocks of 128 threads as fill the device. Each thread of a kernel takes one item after the other.
-    blocks: int
+    blocks: int  # of 128 threads, which fill the device; each thread of a kernel takes one item after the other
     # `with active() as lane`: this context holds a lane of the device; arrays are made, and all else is called, in it.
     # When it ends, other lanes may use its arrays: it waits for its work, but not with `waits=False`.
     # `with active(lane)`: the same in a thread that helps the thread which holds the lane.
@@ -86,10 +84,8 @@ class Device(NamedTuple):
     # are launched after its call wait for them.
     upload: Callable[[tuple[Any, ...]], Callable[[], tuple[Any, ...]]]
     download: Callable[[Any], np.ndarray]
-    # Returns an array of a length and a type whose bits are all set: free slots of a table.
-    all_ones: Callable[[int, Any], Any]
-    # Copies an array to the beginning of a longer one, of a given length, and returns that.
-    longer: Callable[[Any, int], Any]
+    all_ones: Callable[[int, Any], Any]  # an array of a length and a type, all bits set: free slots of a table
+    longer: Callable[[Any, int], Any]  # copies an array to the beginning of a longer one, of a given length
     # uint8[n] on the host, for text that is to be uploaded: pinned memory, if n is about a block and there is some.
     host_memory: Callable[[int], np.ndarray] = functools.partial(np.empty, dtype=np.uint8)
     # `with in_use()`: memory of the device that was used stays reserved for the next work, until the last such block
@@ -251,8 +247,7 @@ class _Loan(NamedTuple):
     """Memory that others use."""
 
     memory: Any
-    # What others do on each stream, by its address; 0: the copy with which the loan begins.
-    ends: dict[int, Any]
+    ends: dict[int, Any]  # of what others do on each stream, by its address; 0: of the copy that begins the loan
 
 
 class DeviceArray:

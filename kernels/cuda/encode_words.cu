@@ -21,17 +21,11 @@
 // Merges that were learnt make no such pair; merges that were derived from a list of tokens make some.
 #include "table.cuh"
 
-// This is no symbol, and no rank.
-const u32 NONE = 0xffffffff;
-// This stands for the lowest rank of a tile that has changed.
-const u32 STALE = 0xfffffffe;
-const u32 SHORT = 16;
-const u32 WARP = 32;
-const u32 MIDDLE = 128;
-// encode_long has so many threads.
-const u32 BLOCK = 128;
-// The lowest rank is kept for each so many bytes of a long word.
-const u32 TILE = 64;
+const u32 NONE = 0xffffffff;  // no symbol, and no rank
+const u32 STALE = 0xfffffffe;  // for the lowest rank of a tile that has changed
+const u32 SHORT = 16, WARP = 32, MIDDLE = 128;
+const u32 BLOCK = 128;  // threads of a block of encode_long
+const u32 TILE = 64;  // bytes of a long word, for each of which the lowest rank is kept
 
 // A BPE model of bytes.
 struct Model {
@@ -201,7 +195,6 @@ extern "C" __global__ void number_words(const __grid_constant__ Entered e, const
   }
 }
 
-// Encodes the words that are tokens as they are.
 // [at most 64 registers, 0 bytes shared]
 extern "C" __global__ void find_tokens(const __grid_constant__ Model m, const __grid_constant__ Words w) {
   for (u32 word = global_index(); word < w.n; word += global_size()) {
@@ -516,7 +509,6 @@ __device__ inline u32 word_at(const Pieces& p, u32 at) {
   return last_of(0, p.n_words, [&](u32 word) { return p.words[word - 1] < at; });
 }
 
-// All words in the text of an added token become one token.
 // [at most 48 registers, 0 bytes shared]
 extern "C" __global__ void count_added(const __grid_constant__ Pieces p, const __grid_constant__ Rows r) {
   for (u32 i = global_index(); i < p.n; i += global_size()) {
@@ -526,7 +518,6 @@ extern "C" __global__ void count_added(const __grid_constant__ Pieces p, const _
   }
 }
 
-// Writes the ids of the words of a text.
 // [at most 64 registers, 0 bytes shared]
 extern "C" __global__ void gather_tokens(
     const __grid_constant__ Model m, const __grid_constant__ Words w, const __grid_constant__ Rows r) {

@@ -4,9 +4,7 @@
 // Whether a byte is well-formed depends on it and on the three before. So no thread needs what another thread found.
 #include "table.cuh"
 
-// Bytes before those of a thread, and its own.
-const u32 BEFORE = 8;
-const u32 OWN = 32;
+const u32 BEFORE = 8, OWN = 32;  // bytes before those of a thread, and its own
 const u64 ONES = 0x0101010101010101ull;
 const u64 TOPS = 0x8080808080808080ull;
 

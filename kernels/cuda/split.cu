@@ -13,8 +13,7 @@
 // bytes. The end of the document is found once for each document.
 #include "common.cuh"
 
-// The row of an automaton that no match leaves.
-const u32 DEAD = 0x7fffffff;
+const u32 DEAD = 0x7fffffff;  // the row of an automaton that no match leaves
 const u32 NO_CUT = 0xffffffff;
 
 // Text, and the tables of an automaton. `width` is the number of classes + 1; the last class
@@ -191,7 +190,6 @@ __device__ inline void walk(const Walk& w, u32 at, u32 end, u32* words) {
   if (bits) atomicOr(&words[word], bits);
 }
 
-// Sets the bit of each byte at which a word begins.
 // [at most 64 registers, 0 bytes shared]
 extern "C" __global__ void split_words(const __grid_constant__ Walk w, const __grid_constant__ Split s) {
   u32 n = n_tiles(w, s);

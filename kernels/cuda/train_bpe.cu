@@ -20,27 +20,17 @@
 // Additions of integers commute, and matches of a round don't overlap. So the merges are the same for every schedule.
 #include "common.cuh"
 
-// The symbol between words.
-const u32 END = 0xffffffff;
-// The first symbol of a former right part.
-const u32 INSIDE = 0xfffffffe;
-// The bit of all symbols of a token but its first.
-const u32 TAIL = 0x80000000;
-// This is no token.
-const u32 NONE = 0xffffffff;
-// This is no row, since the table has at most 2^31 rows.
-const u32 NO_ROW = 0xffffffff;
+const u32 END = 0xffffffff;  // the symbol between words
+const u32 INSIDE = 0xfffffffe;  // the first symbol of a former right part
+const u32 TAIL = 0x80000000;  // the bit of all symbols of a token but its first
+const u32 NONE = 0xffffffff;  // no token
+const u32 NO_ROW = 0xffffffff;  // no row, since the table has at most 2^31 rows
 const u64 FREE = ~(u64)0;
-// choose_batch has so many threads.
-const u32 CHOOSERS = 256;
-// So many pairs are put in order at a time, and a batch has at most so many; not more than CHOOSERS.
-const u32 MOST = 256;
-// The table of a batch has so many slots.
-const u32 SLOTS = 1024;
-// So many symbols are from one element of first_word to the next.
-const u32 STRETCH = 256;
-// There are so many kinds of counts, eight for each power of two.
-const u32 TALLIES = 512;
+const u32 CHOOSERS = 256;  // threads of choose_batch
+const u32 MOST = 256;  // pairs that are put in order at a time, and of a batch, at most; not more than CHOOSERS
+const u32 SLOTS = 1024;  // of the table of a batch
+const u32 STRETCH = 256;  // symbols from one element of first_word to the next
+const u32 TALLIES = 512;  // kinds of counts, eight for each power of two
 
 // The memory of a training.
 struct Training {

@@ -19,16 +19,14 @@ from gputok.kernels import BpeLimits, BpeMerges, Veto
 from gputok.kernels.cuda.bits import offsets_of, ranked
 from gputok.kernels.cuda.device import Device, launch, number, packed, structs_of
 
-# These are as in train_bpe.cu.
-_CHOOSERS, _SLOTS, _STRETCH, _TALLIES = 256, 1024, 256, 512
+_CHOOSERS, _SLOTS, _STRETCH, _TALLIES = 256, 1024, 256, 512  # these and the next two lines are as in train_bpe.cu
 _END = 0xFFFFFFFF
 _TRAINED, _FULL, _LOW, _CROWDED = 1, 2, 3, 4
 
 _MOST_SYMBOLS = 2**32 - 1
 _MOST_ROWS = 2**31
 
-
-# Fields of state.
+# Fields of state
 (
     _N_TOKENS, _N_MERGES, _DONE, _N_BATCH, _THRESHOLD, _N_CANDIDATES, _SIDE, _N_MATCHES, _N_ROWS, _ROWS_BEFORE, _N_BORN,
     _N_GONE, _OVERFLOWED, _N_ROUNDS, _N_PASSES, _N_READ, _STATE_SIZE,
