@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from gputok.components import give_hints
-from gputok.encoding.rows import NO_SPELLING, Columns, Rows, merge, named_rows
+from gputok.encoding.rows import NO_SPELLING, Columns, Rows, merge, named_rows, padded
 from gputok.kernels.signatures import NamedTuple
 from gputok.lazy import public
 
@@ -361,8 +361,8 @@ class Encoding:
         parts = self.overflowing  # copies: another encoding may hold the same parts
         for part in parts:
             part.pad(length, direction, pad_id, pad_type_id, pad_token)
-        row = self.row().pad(_unsigned(length), direction, pad_id, pad_type_id, pad_token)
-        self._set(row, 0, parts, self._made().shown)
+        row = padded([self.row()], _unsigned(length), direction, pad_id, pad_type_id, pad_token)
+        self._set(merge(row), 0, parts, self._made().shown)
 
     def truncate(self, max_length: int, stride: int = 0, direction: Direction = "right") -> None:
         """Cuts this encoding to `max_length` tokens and puts the rest into `overflowing`.
@@ -448,10 +448,8 @@ def from_dict(value: dict[str, Any]) -> Encoding:
         words=np.array([-1 if word is None else word for word in value["words"]], np.int32),
         text=np.arange(n, dtype=np.int32),
     )
-    ranges = {
-        int(sequence): (np.array([span["start"]]), np.array([span["end"]]))
-        for sequence, span in value["sequence_ranges"].items()
-    }
+    spans = value["sequence_ranges"].items()
+    ranges = {int(sequence): (np.array([span["start"]]), np.array([span["end"]])) for sequence, span in spans}
     rows = Rows(columns, np.array([0]), np.array([n]), NO_SPELLING, tuple(value["tokens"]), ranges)
     return Encoding.of(rows, 0, [from_dict(part) for part in value["overflowing"]], None)
 

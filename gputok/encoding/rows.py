@@ -244,10 +244,6 @@ class Rows(NamedTuple):
         kept = self._replace(first=first, last=last, ranges={})
         return kept, self._replace(first=origin + begin, last=origin + stop, ranges={}), owner
 
-    def pad(self, length: int, direction: str, pad_id: int, pad_type_id: int, pad_token: str) -> Rows:
-        """Fills up each shorter row to `length` tokens."""
-        return merge(padded([self], length, direction, pad_id, pad_type_id, pad_token))
-
     def take(self, rows: Positions) -> Rows:
         """Selects rows by their numbers, in that order."""
         ranges = {sequence: span and (span[0][rows], span[1][rows]) for sequence, span in self.ranges.items()}

@@ -125,21 +125,17 @@ def _changeable(pieces: Pieces) -> Mask:
     return changeable
 
 
-def splice(
-    pieces: Pieces, start: Positions, end: Positions, rows: Positions, content: str, origin: Positions
-) -> Pieces:
-    """Replaces the bytes start[k]:end[k] of pieces.data by `content`, for each cut k.
+def splice(pieces: Pieces, start: Positions, end: Positions, rows: Positions, new: str, origin: Positions) -> Pieces:
+    """Replaces the bytes start[k]:end[k] of pieces.data by a new text, for each cut k.
 
     rows: int64[n_pieces + 1], piece i has the cuts rows[i]:rows[i + 1]; origin: int64[n_cuts], the byte that the
     content is aligned with, or ~byte to align the content with the gap before that byte.
     """
     from gputok.kernels.cpu.edits import splice as splice_bytes
 
-    text = np.frombuffer(content.encode(), np.uint8)
+    text, cuts = np.frombuffer(new.encode(), np.uint8), (rows, start, end)
     aligned = pieces.alignment is not None
-    return replaced(
-        pieces, *splice_bytes(pieces.data, pieces.start, pieces.end, rows, start, end, text, origin, aligned)
-    )
+    return replaced(pieces, *splice_bytes(pieces.data, pieces.start, pieces.end, *cuts, text, origin, aligned))
 
 
 def rewritten(pieces: Pieces, kernel: Callable[..., tuple[Bytes, Positions, Positions]], *arguments: Any) -> Pieces:

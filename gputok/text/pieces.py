@@ -169,11 +169,8 @@ class Pieces(NamedTuple):
     # From the bytes of data to the bytes of the *document* that they belong to; None: offsets are not needed.
     alignment: Alignment | None = None
     byte_level: bool = False
-    """True if each byte of `data` stands for a character of the ByteLevel alphabet.
-
-    If `ByteLevel` is the last pre-tokenizer, it only sets this flag, since writing out the characters would double
-    the text. Code that needs the characters calls `spell_out(pieces)`.
-    """
+    """True if each byte of `data` stands for a character of the ByteLevel alphabet, since writing out the characters
+    would double the text. Code that needs the characters calls `spell_out(pieces)`."""
 
     @classmethod
     def from_batch(cls, batch: TextBatch, *, aligned: bool = False) -> Pieces:

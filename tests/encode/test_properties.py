@@ -21,7 +21,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 import tests.encode.test_parity_pipelines as parity
 from gputok import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
-from gputok.encoding.rows import DTYPES, Columns, Rows, Spelling, merge
+from gputok.encoding.rows import DTYPES, Columns, Rows, Spelling, merge, padded
 from gputok.pipeline.encode.corpus import UNIT_BYTES, encode_corpus
 from gputok.text.pieces import TextBatch
 
@@ -306,10 +306,10 @@ def test_rows_are_merged_taken_and_set_apart_as_lists_are(data):
     pad_id=st.integers(0, 2**32 - 1),
 )
 def test_rows_are_padded_as_lists_are(rows, length, side, pad_id):
-    padded = rows.pad(length, side, pad_id, 2, "[PAD]")
-    invariants.check_columns(padded)
+    filled = merge(padded([rows], length, side, pad_id, 2, "[PAD]"))
+    invariants.check_columns(filled)
     filling = (pad_id, 2, 0, 0, -1, 1, 0, "[PAD]")
-    for row, found in zip(plain(rows), plain(padded), strict=True):
+    for row, found in zip(plain(rows), plain(filled), strict=True):
         missing = [filling] * (length - len(row))
         assert found == (row + missing if side == "right" else missing + row)
 

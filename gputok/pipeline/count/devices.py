@@ -110,7 +110,7 @@ class _Found(NamedTuple):
     first: Positions  # int64[n_words], ascending, the position of the first occurrence of each
 
     def slice(self, start: int, stop: int) -> Self:
-        """Returns the matches start:stop, with offsets from 0."""
+        """Returns the matches start:stop, or as many as there are, with offsets from 0."""
         offsets, each = self.offsets[start : stop + 1], slice(start, stop)
         data = self.data[offsets[0] : offsets[-1]]
         return self._replace(data=data, offsets=offsets - offsets[0], counts=self.counts[each], first=self.first[each])
@@ -174,9 +174,7 @@ class _Devices:
                 self._errors.append((position, error))
                 raise
 
-        offsets = [
-            np.array([0, len(batch.data)]) if isinstance(batch, RawLines) else batch.offsets for batch in batches
-        ]
+        offsets = [np.array([0, len(each.data)]) if isinstance(each, RawLines) else each.offsets for each in batches]
         text = [batch.data[of[0] : of[-1]] for batch, of in zip(batches, offsets, strict=True)]
         return Batch(text, joined_offsets(offsets), position, checked if isinstance(batches[0], RawLines) else None)
 
@@ -251,11 +249,7 @@ def _in_order(found: list[_Found], counter: WalkCounter, tallies: list[ThreadTal
         return WordCounts(found[0].data, found[0].offsets, found[0].counts, counter.byte_level)
     # Matches that a thread enters into a table
     size = -(-sum(len(each.counts) for each in found) // n_threads)
-    slices = [
-        (each.slice(at, min(at + size, len(each.counts))), counter)
-        for each in found
-        for at in range(0, len(each.counts), size)
-    ]
+    slices = [(each.slice(at, at + size), counter) for each in found for at in range(0, len(each.counts), size)]
     return collected([*tallies, *run(_entered, slices, n_threads)])
 
 
@@ -265,7 +259,7 @@ def _entered(found: _Found, counter: WalkCounter) -> ThreadTallies:
     first: dict[bool, list[Positions]] = {}  # of each piece that was entered
     step = 1 << 16  # matches, which have some hundred thousand bytes
     for at in range(0, len(found.counts), step):
-        part = found.slice(at, min(at + step, len(found.counts)))
+        part = found.slice(at, at + step)
         matches = Pieces.from_batch(TextBatch(part.data, part.offsets))
         words = counter.words(matches) if counter.words else matches._replace(byte_level=counter.byte_level)
         n_words, before = np.diff(words.rows), first.setdefault(words.byte_level, [])

@@ -15,7 +15,8 @@ from functools import partial
 from typing import Any
 
 from gputok.corpus import Part, Source
-from gputok.counts.files import ColumnNames, CountFile
+from gputok.counts import files as count_files
+from gputok.counts import partitions
 from gputok.counts.word_counts import WordCounts
 from gputok.files.atomic import is_plain, locked, replacing
 from gputok.files.locations import LocalFile
@@ -130,11 +131,9 @@ def _opened(folder: pathlib.Path, fingerprint: str) -> Generator[pathlib.Path, N
 
 
 def _save(counts: WordCounts, file: pathlib.Path, part: str) -> None:
-    from gputok.counts import files, partitions
-
     sizes, words = partitions.in_partitions(counts.columns())
     part = f"{part} {counts.byte_level}"
-    files.write(file, words, sizes, counts.byte_level, scale=counts.scale, part=part)
+    count_files.write(file, words, sizes, counts.byte_level, scale=counts.scale, part=part)
 
 
 def _is_whole(file: pathlib.Path, part: str) -> bool:
@@ -142,7 +141,7 @@ def _is_whole(file: pathlib.Path, part: str) -> bool:
     if not is_plain(file):  # not there, or a link or pipe of another program, which is replaced
         return False
     try:
-        found = CountFile(LocalFile(file), ColumnNames())
+        found = count_files.CountFile(LocalFile(file), count_files.ColumnNames())
         return found.part == f"{part} {found.byte_level}"
     except (FileNotFoundError, ValueError):
         return False

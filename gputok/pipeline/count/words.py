@@ -54,25 +54,22 @@ def count_words(
 
     Without a limit, memory holds two batches and the distinct words, once for each thread; words are in the order of
     their first occurrence. With a limit, tables that outgrow their share are spilled to temporary files, and so is the
-    result; words are in the order of their keys (`gputok.counts.partitions`). The next batch is read while a batch is
-    counted. The result is the same for any number of threads, any devices, any cut of the corpus into batches,
-    and any limit.
+    result; words are in the order of their keys (`gputok.counts.partitions`). The result is the same for any number of
+    threads, any devices, any cut of the corpus into batches, and any limit.
 
     batches: the documents; RawLines are for devices only. Or tasks, which the threads that count read themselves
     (`corpus.Source.read_apart`): not with devices or a limit. pipeline: the way of a pre-tokenizer that is one walk
     over the raw text (the fast way), or any function that maps documents to their words. parts: finds parts of
-    documents that may be handled alone, with the same result; then the function gets each different part of a slice
-    only once. None: it gets whole documents.
+    documents that may be handled alone: the function gets each different part of a slice once, not whole documents.
 
     fallback_for: returns a function that maps the whole documents of a batch to words, or None for `pipeline`. added:
-    the strings of added tokens. In RawLines, `fallback_for` is asked only about text in which one of them occurs, and
-    about text with a character that is none of `changing` (`Normalizer.inert`); None: there are none.
+    the strings of added tokens. In RawLines, `fallback_for` is asked only about text in which one of them occurs, or a
+    character that is none of `changing` (`Normalizer.inert`; None: there are none).
 
     threads: with a limit, at most as many as there is room for their tables. report: called as report("count", bytes,
-    total) a few times a second, and report("add up", partitions, 64). devices: CUDA devices (`backend.choose`). They
-    count if the pipeline is one walk, or if there are `parts`; else the CPU does, and batches for which `fallback_for`
-    returns a function. device_share: with a limit, words that devices count are spilled after one byte of text for so
-    many bytes of the limit.
+    total) a few times a second, and report("add up", partitions, 64). devices: CUDA devices (`backend.choose`), which
+    count if the pipeline is one walk, or there are `parts`, but not the batches of `fallback_for`. device_share: with a
+    limit, words that devices count are spilled after one byte of text for so many bytes of the limit.
     """
     n_threads = thread_count(threads)
     usual: Counter

@@ -9,7 +9,6 @@ import sys
 import warnings
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +16,6 @@ import numpy as np
 from gputok import backend
 from gputok.kernels.cuda import encode_corpus, encode_words, split
 from gputok.kernels.cuda.device import LANES, Device
-from gputok.kernels.cuda.split import TooLong
 from gputok.pipeline.encode.units import DocumentEngine, engine_of
 from gputok.pipeline.pipeline import Kept, Pipeline
 from gputok.pipeline.special_tokens import Ends, ids_around, surrounded
@@ -32,9 +30,7 @@ _NORMALIZING = 4  # how many threads prepare text for devices
 class ByDevice:
     """Encodes large batches, each on the CUDA device that is free; `on_cpu` encodes those that no device can encode."""
 
-    def __init__(
-        self, pipeline: Pipeline, devices: Sequence[Any], on_cpu: DocumentEngine, dtype: np.dtype[Any]
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, devices: Sequence[Any], on_cpu: DocumentEngine, dtype: Any) -> None:
         automaton: Any = pipeline.way.automaton
         tables = pipeline.model.byte_tables
         self._n_lanes = LANES * len(devices)
@@ -216,7 +212,7 @@ def encode(
                 continue
             try:
                 found = by_device(unit)
-            except (MemoryError, TooLong) as error:
+            except (MemoryError, split.TooLong) as error:
                 warnings.warn(f"some text is encoded on the CPU: {error}", stacklevel=3)
                 found = by_cpu(unit)
             yield found
@@ -235,7 +231,7 @@ class _Tables:
 
     def __init__(self, pipeline: Pipeline, device: Device) -> None:
         automaton: Any = pipeline.way.automaton
-        self._stack = ExitStack()
+        self._stack = contextlib.ExitStack()
         self._stack.enter_context(device.in_use(True))
         self.automaton = split.upload(device, automaton)
         self.model = encode_words.upload(device, pipeline.model.byte_tables)

@@ -176,9 +176,8 @@ def _verbatim_texts(pipeline: Pipeline, pieces: Pieces, tokens: Tokens) -> tuple
         values = pipeline.model.values(some, pieces.data, byte_level=pieces.byte_level)
         verbatim.update(zip(at.tolist(), values, strict=True))
     if pieces.token is not None:
-        for piece in np.flatnonzero(
-            np.isin(pieces.token, pipeline.added.shown_verbatim(pipeline.model.vocabulary))
-        ).tolist():
+        shown = pipeline.added.shown_verbatim(pipeline.model.vocabulary)
+        for piece in np.flatnonzero(np.isin(pieces.token, shown)).tolist():
             covered = pieces.data[pieces.start[piece] : pieces.end[piece]]
             verbatim[int(tokens.rows[piece])] = covered.tobytes().decode()
     if not verbatim:
@@ -356,10 +355,8 @@ def _finish(pipeline: Pipeline, inputs: Positions, sequences: list[Rows], specia
     if room > 0 and not np.count_nonzero(_sum(sequences) > room):
         return _Part(inputs, process_rows(processor, sequences, special))
     aims = targets([rows.lengths for rows in sequences], room, truncation.strategy)
-    cut = [
-        rows.truncate(target, truncation.stride, truncation.direction)
-        for rows, target in zip(sequences, aims, strict=True)
-    ]
+    how = truncation.stride, truncation.direction
+    cut = [rows.truncate(target, *how) for rows, target in zip(sequences, aims, strict=True)]
     kept = [rows for rows, _, _ in cut]
     if not pair:
         _, overflow, owner = cut[0]

@@ -103,9 +103,7 @@ class WordTokens:
         text = batch.data[batch.offsets[0] : batch.offsets[-1]]
         return None if self.pipeline.normalizer or self.pipeline.added.may_occur(text) else self._pieces
 
-    def _of_text(
-        self, data: Array, offsets: Positions, token: Array | None, cuts: Bytes
-    ) -> tuple[Array, Positions, Bytes]:
+    def _of_text(self, data: Array, offsets: Array, token: Array | None, cuts: Bytes) -> tuple[Array, Positions, Bytes]:
         """Returns the ids of texts, where those of each text end, and their marks."""
         encoder, known = self._memory.take(self.dtype)
         n_bytes = int(offsets[-1] - offsets[0])
