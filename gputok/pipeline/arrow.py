@@ -16,8 +16,7 @@ from typing import Any
 from gputok import backend
 from gputok.corpus import Source
 from gputok.corpus.options import Errors
-from gputok.counts.files import WordColumns, words_batch, words_schema
-from gputok.counts.word_counts import WordCounts
+from gputok.counts.files import words_batch, words_schema
 from gputok.files.arrow import RecordBatch, Schema, Table, ids_batch, ids_schema, table_of
 from gputok.lazy import public
 from gputok.pipeline import serialize
@@ -69,17 +68,11 @@ class WordCounter(_OnBatches):
 
     def __call__(self, batches: Iterable[RecordBatch]) -> Iterator[RecordBatch]:
         """Counts all batches, then yields the words."""
-        data, offsets, counts, _ = self._counted(batches).columns()
-        for first in range(0, len(counts), _WORDS_AT_ONCE):
-            ends = offsets[first : first + _WORDS_AT_ONCE + 1]
-            count = counts[first : first + _WORDS_AT_ONCE]
-            yield words_batch(WordColumns(data[ends[0] : ends[-1]], ends - ends[0], count, self.byte_level))
-
-    def _counted(self, batches: Iterable[Any]) -> WordCounts:
         run = Run.of(self._device, self._threads, False, self._memory_limit, self._temporary)
         source = Source(batches, False, column=self._column, errors=self._errors)
         counts = count_corpus(_pipeline(self._state), source, run)
-        return counts if self.byte_level else counts.spelled_out()
+        for some in (counts if self.byte_level else counts.spelled_out()).slices(_WORDS_AT_ONCE):
+            yield words_batch(some.columns())
 
     @property
     def schema(self) -> Schema:

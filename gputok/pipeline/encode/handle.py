@@ -164,6 +164,7 @@ class TextEngine:
     Attributes:
         handle: the tables of the model and the steps before the model.
         scratch: memory that no call uses now; `take` it with this engine, to which it has no reference.
+        n_special: how many special tokens come with a text: without and with `add_special_tokens`.
         longest: the largest number of bytes of a text without and with special tokens; -1: no text.
         trims: see `_trims`.
         trim: kernel(address of a handle, first, last): trims the positions of tokens; below 0: first `learn` their ids.
@@ -179,6 +180,7 @@ class TextEngine:
         self.scratch = Pool(Scratch)
         plain, special = Frame.of(pipeline, False), Frame.of(pipeline, True)
         self._frames = plain, special
+        self.n_special = [frame.n_special if frame else 0 for frame in self._frames]
         self.trims = _trims(pipeline)
         self.trim = short_text.trim
         around = [some for frame in self._frames if frame for some in frame.around]
@@ -254,10 +256,6 @@ class TextEngine:
                 self._leading[token_id] = leading  # last: it says that both are known
             if self._spelling is not None and token_id < len(self._spelling.texts):
                 self._spelling.texts[token_id] = text
-
-    def n_special(self) -> list[int]:
-        """Returns how many special tokens come with a text: without and with `add_special_tokens`."""
-        return [frame.n_special if frame else 0 for frame in self._frames]
 
 
 def _ids_by_kernel(call: TextCall, text: str, flags: int) -> bytes | int:

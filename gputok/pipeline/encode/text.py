@@ -132,7 +132,7 @@ class Texts:
         if cut is not None:
             added = [(1, 0, 0), (2, 0, 0), *((n, 1, pipeline.num_special_tokens_to_add(n == 2)) for n in (1, 2))]
             self._rooms = {(n, special): cut.room(n_added) for n, special, n_added in added}
-            sizes = enumerate(engine.n_special())
+            sizes = enumerate(engine.n_special)
             most = [room + n if (room := self._rooms[1, special]) > 0 else -1 for special, n in sizes]
             self._most = most[0], most[1]
             # Whether truncation leaves enough of a text, and raises no error

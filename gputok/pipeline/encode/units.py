@@ -137,7 +137,7 @@ def _new_encoder(dtype: np.dtype[Any]) -> Any:
 
 
 class Walked:
-    """Encodes by the walk of an automaton, which finds the units; only those that a thread's cache lacks are new."""
+    """Encodes by the walk of an automaton, which finds units; those that a thread's cache lacks are encoded."""
 
     def __init__(self, pipeline: Pipeline, automaton: Automaton, dtype: np.dtype[Any]) -> None:
         self._pipeline, self._automaton, self._dtype = pipeline, automaton, dtype
