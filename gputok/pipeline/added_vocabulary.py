@@ -14,7 +14,7 @@ from gputok.components import derived, without_collection
 from gputok.encoding.rows import MOST_IDS, LazyTable, Spelling
 from gputok.kernels.signatures import NamedTuple
 from gputok.text.pieces import Pieces, TextBatch, regroup, spell_out
-from gputok.tokens.added_token import AddedToken, options_of
+from gputok.tokens.added_token import SWITCHES, AddedToken
 from gputok.tokens.vocabulary import pack
 
 if TYPE_CHECKING:
@@ -221,9 +221,9 @@ class AddedVocabulary:
         """Returns the options of some tokens, and keeps them for the next call with the same ids."""
         ids = np.fromiter(token_ids, np.int64)
         if self._listed is None or not np.array_equal(self._listed.ids, ids):
-            rows = zip(*map(options_of, map(self.tokens.__getitem__, ids.tolist())), strict=True)
-            contents, *switches = [*rows] or [()] * 5
-            self._listed = _Columns(ids, contents, np.array(switches, bool))
+            tokens = [*map(self.tokens.__getitem__, ids.tolist())]
+            switches = [np.fromiter(map(switch_of, tokens), bool, len(tokens)) for switch_of in SWITCHES]
+            self._listed = _Columns(ids, [token.content for token in tokens], np.array(switches))
         return self._listed
 
     def apart(self, pieces: Pieces, normalizer: Normalizer | None) -> Pieces:

@@ -137,8 +137,8 @@ class AddedToken:
         return hash(self.content)
 
 
-options_of = operator.attrgetter("content", "_normalized", "_single_word", "_lstrip", "_rstrip")
-"""Content and options of a token, much sooner than its properties; only of copies, whose `normalized` is known."""
+SWITCHES = [*map(operator.attrgetter, ("_normalized", "_single_word", "_lstrip", "_rstrip"))]
+"""What reads each option of a token, much sooner than its properties; only of copies, whose `normalized` is known."""
 
 
 @without_collection()
