@@ -139,6 +139,18 @@ def base_of(kind: str) -> type[Component]:
     return getattr(importlib.import_module(f"gputok.{_MODULES[kind]}"), kind.title().replace("-", ""))
 
 
+LISTS = ("normalizers", "pretokenizers", "processors", "decoders")
+"""The fields of the JSON forms of a Sequence, of each kind."""
+
+
+def all_parts(form: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
+    """Yields the JSON form of a component and those of its parts, at any depth; nothing for None."""
+    if form is not None:
+        yield form
+        for part in itertools.chain.from_iterable(form.get(name, ()) for name in LISTS):
+            yield from all_parts(part)
+
+
 class _Constructor:
     """The `__init__` of a class, compiled at its first use: that takes longer than all else that a class needs."""
 

@@ -15,6 +15,7 @@ import numpy as np
 from gputok import decoders, models, normalizers, pre_tokenizers
 from gputok.automaton.pattern import Regex
 from gputok.checks import in_file, short, unwrapped
+from gputok.components import all_parts
 from gputok.files.atomic import replacing
 from gputok.files.sentencepiece_proto import BPE, BYTE, CONTROL, NORMAL, UNIGRAM, UNKNOWN, UNUSED, USER_DEFINED, message
 from gputok.formats.ranks import bpe_of, bytes_of, difference_to_ranks, merges_by_rank, tokens_without_merges
@@ -480,14 +481,13 @@ def _symbols(model: models.BPE | models.Unigram, pre_tokenizer: Any) -> list[int
         is_symbol = model.scores == _symbol_scores(np.diff(model.vocabulary.offsets))
         is_symbol[np.array(model.sentencepiece, np.int64)] = False
         return np.flatnonzero(is_symbol).tolist()
-    form = pre_tokenizer and pre_tokenizer.to_dict()
-    pattern, *others = [str(step.get("pattern", {}).get("Regex")) for step in _flat(form, "pretokenizers")] or [""]
+    pattern, *others = [str(step.get("pattern", {}).get("Regex")) for step in _steps(pre_tokenizer)] or [""]
     if not (model.sentencepiece and model.ignore_merges and others):
         return []
     escaped = re.findall(r"(?:\\.|[^|])+", pattern, re.DOTALL)
     symbols = [re.sub(r"\\(.)", r"\1", each, flags=re.DOTALL) for each in escaped]
     ids = [token_id for symbol in symbols if (token_id := model.token_to_id(symbol)) is not None]
-    as_read = len(ids) == len(symbols) and _apart(plain(model), symbols).to_dict() == form
+    as_read = len(ids) == len(symbols) and _apart(plain(model), symbols).to_dict() == pre_tokenizer.to_dict()
     return ids if as_read else []
 
 
@@ -521,13 +521,13 @@ def _scores_of_bpe(model: models.BPE, kinds: list[int]) -> list[float]:
 
 def _spaces(tokenizer: Tokenizer, pre_tokenizer: Any) -> _Spaces:
     """Translates the normalizer and the pre-tokenizer; raises ValueError if SentencePiece can't do the same."""
-    spaces, steps = _Spaces(), _flat(tokenizer.normalizer and tokenizer.normalizer.to_dict(), "normalizers")
+    spaces, steps = _Spaces(), _steps(tokenizer.normalizer)
     if steps and steps[0]["type"] == "Precompiled":
         spaces.charsmap, steps = base64.b64decode(steps[0]["precompiled_charsmap"]), steps[1:]
     for step in steps:
         if not spaces.normalize(step):
             raise _impossible(f"a .model can't express this step of its normalizer: {short(step)}")
-    if not spaces.cut(_flat(pre_tokenizer and pre_tokenizer.to_dict(), "pretokenizers")):
+    if not spaces.cut(_steps(pre_tokenizer)):
         raise _impossible(f"its pre-tokenizer is not a Metaspace: {short(pre_tokenizer)}")
     spaces.check()
     # From here on, for the fields of the model: a dummy prefix, white space as a suffix, words that end at a ▁
@@ -613,11 +613,9 @@ class _Spaces:
             raise _impossible(f"spaces don't become {SPACE}: neither by Replace(' ', '{SPACE}') nor by Metaspace")
 
 
-def _flat(form: dict[str, Any] | None, inner: str) -> list[dict[str, Any]]:
-    """Returns the JSON forms of the steps of a component; inner: the key of the elements of a Sequence."""
-    if form is None:
-        return []
-    return [step for part in form[inner] for step in _flat(part, inner)] if form["type"] == "Sequence" else [form]
+def _steps(component: Any) -> list[dict[str, Any]]:
+    """Returns the JSON forms of the steps of a component, without Sequences; none for None."""
+    return [part for part in all_parts(component and component.to_dict()) if part["type"] != "Sequence"]
 
 
 def _impossible(reason: str) -> ValueError:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gputok.checks import short
+from gputok.components import all_parts
 from gputok.models import BPE, Model, Unigram
 from gputok.pipeline import serialize
 from gputok.pipeline.run import CountOptions
@@ -72,7 +73,8 @@ def retrain(
     options = {"vocab_size": vocab_size - n_pieces, "special_tokens": special}
     affixes = ("continuing_subword_prefix", "end_of_word_suffix")
     options |= {name: model[name] for name in affixes if model.get(name) is not None}
-    if _has_type(state["pre_tokenizer"], "ByteLevel") or _has_type(state["normalizer"], "ByteLevel"):
+    parts = *all_parts(state["pre_tokenizer"]), *all_parts(state["normalizer"])
+    if any(part["type"] == "ByteLevel" for part in parts):
         options["initial_alphabet"] = list(BYTE_CHARACTERS)
     if model["type"] == "Unigram":
         options["unk_token"] = unknown
@@ -110,13 +112,6 @@ def _insert(model: Model, pieces: Mapping[str, float], position: int) -> None:
     elif isinstance(model, BPE):
         merges = np.asarray(model.merges[:, :2], np.int64)
         model.set_vocabulary(Vocabulary(*pack(tokens)), merges + len(missing) * (merges >= position))
-
-
-def _has_type(part: Any, name: str) -> bool:
-    """Says whether a JSON form has a component of this type at any depth."""
-    if isinstance(part, dict):
-        return part.get("type") == name or any(_has_type(item, name) for item in part.values())
-    return isinstance(part, list) and any(_has_type(item, name) for item in part)
 
 
 def _renumbered(processor: dict[str, Any], renamed: Mapping[str, str], tokenizer: Tokenizer) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
+from gputok.components import LISTS, all_parts
 from gputok.decoders import Decoder
 from gputok.normalizers import Normalizer
 from gputok.pre_tokenizers import PreTokenizer
@@ -40,28 +41,16 @@ def set_step(tokenizer: Tokenizer, name: str, value: Any, *, needed: bool = True
             setattr(tokenizer, kind, form and bases[kind].from_dict(form))
 
 
-_LISTS = ("normalizers", "pretokenizers", "processors", "decoders")  # the fields of a Sequence of each kind
-
-
 def _parts(form: Form | None, *types: str) -> list[Form]:
     """Finds the parts of these types, at any depth."""
-    return [part for part in _all_parts(form) if part["type"] in types]
-
-
-def _all_parts(form: Form | None) -> Iterator[Form]:
-    if form is None:
-        return
-    yield form
-    for name in _LISTS:
-        for part in form.get(name, ()):
-            yield from _all_parts(part)
+    return [part for part in all_parts(form) if part["type"] in types]
 
 
 def _without(form: Form | None, unwanted: list[Form]) -> Form | None:
     """Removes parts from a component; None: nothing is left."""
     if form is None or any(form is part for part in unwanted):
         return None
-    for name in _LISTS:
+    for name in LISTS:
         if name in form:
             left = [_without(part, unwanted) for part in form[name]]
             form = {**form, name: [part for part in left if part is not None]}
@@ -69,7 +58,7 @@ def _without(form: Form | None, unwanted: list[Form]) -> Form | None:
 
 
 def _named(forms: dict[str, Form | None]) -> str:
-    names = [part["type"] for form in forms.values() for part in _all_parts(form) if part["type"] != "Sequence"]
+    names = [part["type"] for form in forms.values() for part in all_parts(form) if part["type"] != "Sequence"]
     return ", ".join(dict.fromkeys(names)) or "none"
 
 
@@ -122,7 +111,7 @@ def _legacy(forms: dict[str, Form | None], value: bool) -> bool:
     if prepends and not value and forms["pre_tokenizer"] is None and _spells_spaces(forms["normalizer"]):
         replaced = [part for part in _parts(forms["normalizer"], "Replace") if part["pattern"] == {"String": " "}]
         left = _without(forms["normalizer"], prepends + replaced)
-        forms["normalizer"] = left if list(_all_parts(left))[1:] else None
+        forms["normalizer"] = left if list(all_parts(left))[1:] else None
         metaspace = {"type": "Metaspace", "replacement": _SPACE, "prepend_scheme": "first", "split": False}
         forms["pre_tokenizer"] = metaspace
         return True
