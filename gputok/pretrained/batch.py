@@ -185,13 +185,9 @@ class BatchEncoding(UserDict):
 
 
 def batch_of(
-    whole: Sequence[Encoding],
-    columns: Mapping[str, Callable[[Encoding], Any]],
-    is_batch: bool,
-    overflowing: bool,
-    tensor_type: str | None,
+    whole: Sequence[Encoding], columns: Mapping[str, Any], is_batch: bool, overflowing: bool, tensor_type: str | None
 ) -> BatchEncoding:
-    """Reads columns from the encodings of texts; overflowing: the parts that truncation cut off are further rows."""
+    """Reads columns, by functions, from encodings; overflowing: what truncation cut off are further rows."""
     groups = [[one, *one.overflowing] if overflowing else [one] for one in whole]
     encodings = [encoding for group in groups for encoding in group]
     data = {name: [read(encoding) for encoding in encodings] for name, read in columns.items()}

@@ -310,21 +310,15 @@ def _cut(documents: list[bytes]) -> list[str]:
 
 
 def _measures(
-    name: str,
-    tokenizer: Pipeline,
-    text: Text,
-    usage: Array,
-    histogram: Array,
-    scripts: Array,
-    passages: list[list[str]],
+    name: str, pipeline: Pipeline, text: Text, usage: Array, histogram: Array, scripts: Array, passages: list[list[str]]
 ) -> Measures:
-    vocabulary = dict(sorted((id, token) for token, id in tokenizer.get_vocab().items()))
+    vocabulary = dict(sorted((id, token) for token, id in pipeline.get_vocab().items()))
     ids = np.array(list(vocabulary), np.int64)
-    added = tokenizer.get_added_tokens_decoder()
-    spelled = [*map(speller(tokenizer), vocabulary, vocabulary.values())]
+    added = pipeline.get_added_tokens_decoder()
+    spelled = [*map(speller(pipeline), vocabulary, vocabulary.values())]
     tokens = [one.decode(errors="replace") for one in spelled]
-    unknown = tokenizer.unknown_id
-    covered = np.bincount(_script_of(), weights=_covered(tokenizer, histogram, unknown), minlength=len(SCRIPTS))
+    unknown = pipeline.unknown_id
+    covered = np.bincount(_script_of(), weights=_covered(pipeline, histogram, unknown), minlength=len(SCRIPTS))
     return Measures(
         name=name,
         text=text,
@@ -336,9 +330,9 @@ def _measures(
         n_unknown=0 if unknown is None else int(usage[np.searchsorted(ids, unknown)]),
         script_tokens=np.bincount(_token_scripts(tokens), minlength=len(SCRIPTS))[scripts],
         script_covered=covered[scripts].astype(np.int64),
-        merge_counts=merge_counts(tokenizer.model, ids, usage),
-        encodings=_encoded(tokenizer, passages),
-        tokenizer=tokenizer,
+        merge_counts=merge_counts(pipeline.model, ids, usage),
+        encodings=_encoded(pipeline, passages),
+        tokenizer=pipeline,
     )
 
 
@@ -346,9 +340,7 @@ def _encoded(tokenizer: Pipeline, passages: list[list[str]]) -> tuple[Sample, ..
     """Encodes the documents of each passage one by one, as they are measured."""
     texts = [text for documents in passages for text in documents]
     found = iter(views(encode_documents(tokenizer, TextBatch.from_strings(texts), offsets=True), texts))
-    return tuple(
-        tuple((len(text), encoding) for text, encoding in zip(documents, found, strict=False)) for documents in passages
-    )
+    return tuple(tuple((len(text), next(found)) for text in documents) for documents in passages)
 
 
 def merge_counts(model: Any, ids: Array, usage: Array) -> Array | None:
