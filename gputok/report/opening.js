@@ -1,12 +1,15 @@
-// A tokenizer.json that is dropped on the page, as the steps that portable.py writes; `parts` are those of portable.parts().
+// A tokenizer.json that is dropped on the page, as the steps of portable.py; `parts` are those of portable.parts().
 
 class NotOpened extends Error {}
 const refuse = why => { throw new NotOpened(why); };
+const quoted = text => JSON.stringify(text);
 
 function opened(file, parts) {
-  const rule = (behavior, invert = false) => parts.rules[`${behavior} ${Boolean(invert)}`] || refuse(`it has the behavior ${behavior}`);
+  const rule = (behavior, invert = false) =>
+    parts.rules[`${behavior} ${Boolean(invert)}`] || refuse(`it has the behavior ${behavior}`);
   const pattern = ({String: text, Regex: regex}) => text !== undefined ? {text} : parts.patterns[regex] ||
-    refuse(`its pattern ${JSON.stringify(regex).slice(0, 80)} is not one of those in this page; make one that has it: gputok playground -t FILE`);
+    refuse(`its pattern ${quoted(regex).slice(0, 80)} is not one of those in this page; ` +
+      "make one that has it: gputok playground -t FILE");
 
   function normalizer(step) {
     switch (step && step.type) {
@@ -18,9 +21,9 @@ function opened(file, parts) {
       case "Nmt": return [parts.maps.nmt];
       case "BertNormalizer": {
         const first = [step.clean_text && "clean", step.handle_chinese_chars && "chinese"].filter(Boolean);
-        const lower = step.lowercase, marks = ["form", "NFD"];
-        return [...(first.length ? [parts.maps[["bert", ...first].join("_")]] : []),
-          ...(step.strip_accents ?? lower ? [marks, parts.maps[lower ? "bert_marks_lowercase" : "bert_marks"]] : lower ? [parts.maps.lowercase] : [])];
+        const lower = step.lowercase, maps = first.length ? [parts.maps[["bert", ...first].join("_")]] : [];
+        if (!(step.strip_accents ?? lower)) return lower ? [...maps, parts.maps.lowercase] : maps;
+        return [...maps, ["form", "NFD"], parts.maps[lower ? "bert_marks_lowercase" : "bert_marks"]];
       }
       case "Prepend": return [["prepend", step.prepend]];
       case "Replace": return [["replace", pattern(step.pattern), step.content]];
@@ -36,7 +39,10 @@ function opened(file, parts) {
       case "Sequence": return step.pretokenizers.flatMap(splits);
       case "ByteLevel": return [...(step.add_prefix_space ? [["space"]] : []),
         ...(step.use_regex ?? true ? [["cut", parts.patterns[parts.gpt2], rule("Isolated")]] : []), ["bytes"]];
-      case "Metaspace": return [["metaspace", step.replacement, step.prepend_scheme ?? (step.add_prefix_space ?? true ? "always" : "never"), step.split ?? true]];
+      case "Metaspace": {
+        const scheme = step.prepend_scheme ?? (step.add_prefix_space ?? true ? "always" : "never");
+        return [["metaspace", step.replacement, scheme, step.split ?? true]];
+      }
       case "Split": return [["cut", pattern(step.pattern), rule(step.behavior, step.invert)]];
       case "Punctuation": return [["cut", parts.words.Punctuation[1], rule(step.behavior ?? "Isolated")]];
       case "CharDelimiterSplit": return [["cut", {text: step.delimiter}, rule("Removed")]];
@@ -46,8 +52,10 @@ function opened(file, parts) {
   }
 
   function model(one) {
-    const type = one.type ?? (one.merges ? "BPE" : Array.isArray(one.vocab) ? "Unigram" : one.max_input_chars_per_word !== undefined ? "WordPiece" : "WordLevel");
-    const known = () => one.vocab[one.unk_token] === undefined ? refuse(`its unknown token ${JSON.stringify(one.unk_token)} is not in the vocabulary`) : one.unk_token;
+    const type = one.type ?? (one.merges ? "BPE" : Array.isArray(one.vocab) ? "Unigram" :
+      one.max_input_chars_per_word !== undefined ? "WordPiece" : "WordLevel");
+    const known = () => one.vocab[one.unk_token] !== undefined ? one.unk_token :
+      refuse(`its unknown token ${quoted(one.unk_token)} is not in the vocabulary`);
     if (type === "Unigram") return {
       type: "unigram", tokens: one.vocab.map(([token]) => token), scores: one.vocab.map(([, score]) => score),
       unk: one.unk_id ?? refuse("it has no unknown token"), byteFallback: Boolean(one.byte_fallback),
@@ -58,13 +66,18 @@ function opened(file, parts) {
       case "BPE": {
         if (one.dropout) refuse("its dropout is random");
         const idOf = new Map(tokens.map((token, i) => [token, ids[i]]));
-        const merges = one.merges.flatMap(pair => (typeof pair === "string" ? pair.split(" ") : pair).map(token => idOf.get(token) ?? refuse(`its merges have ${JSON.stringify(token)}, which is no token`)));
+        const idOrNot = token => idOf.get(token) ?? refuse(`its merges have ${quoted(token)}, which is no token`);
+        const merges = one.merges.flatMap(pair => (typeof pair === "string" ? pair.split(" ") : pair).map(idOrNot));
         return {
-          type: "bpe", tokens, ids, merges, prefix: one.continuing_subword_prefix ?? "", suffix: one.end_of_word_suffix ?? "",
-          unk: one.unk_token == null ? null : known(), fuseUnk: Boolean(one.fuse_unk), byteFallback: Boolean(one.byte_fallback), ignoreMerges: Boolean(one.ignore_merges),
+          type: "bpe", tokens, ids, merges, unk: one.unk_token == null ? null : known(), fuseUnk: Boolean(one.fuse_unk),
+          prefix: one.continuing_subword_prefix ?? "", suffix: one.end_of_word_suffix ?? "",
+          byteFallback: Boolean(one.byte_fallback), ignoreMerges: Boolean(one.ignore_merges),
         };
       }
-      case "WordPiece": return {type: "wordpiece", tokens, ids, prefix: one.continuing_subword_prefix ?? "##", unk: known(), maxChars: one.max_input_chars_per_word ?? 100};
+      case "WordPiece": return {
+        type: "wordpiece", tokens, ids, prefix: one.continuing_subword_prefix ?? "##", unk: known(),
+        maxChars: one.max_input_chars_per_word ?? 100,
+      };
       case "WordLevel": return {type: "wordlevel", tokens, ids, unk: known()};
     }
     return refuse(`its model is a ${type}`);
@@ -72,7 +85,7 @@ function opened(file, parts) {
 
   const steps = normalizer(file.normalizer), added = [[], []];
   for (const token of file.added_tokens || []) {
-    if (token.single_word) refuse(`its added token ${JSON.stringify(token.content)} is looked for as a whole word`);
+    if (token.single_word) refuse(`its added token ${quoted(token.content)} is looked for as a whole word`);
     let text = token.content;
     if (token.normalized) text = stringOf(normalizing(steps)(codesOf(text).map((code, i) => [code, i, i + 1])));
     if (text) added[Number(Boolean(token.normalized))].push([text, token.id, token.lstrip, token.rstrip]);

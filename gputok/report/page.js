@@ -1,49 +1,62 @@
 $("summary").textContent = data.summary;
 const [documents, bytes, characters, words] = data.text.map(number);
 $("about").textContent = `${documents} documents, ${bytes} bytes, ${characters} characters, ${words} words`;
-$("made").append(...data.made.flatMap(([name, value]) => [node("dt", {}, name), node("dd", {}, name === "command" ? node("code", {}, value) : value)]));
-
-$("table").append(...tabular(["tokenizer", ...data.columns], data.table.map(([name, ...cells], i) => [[key(i), name], ...cells])));
+$("made").append(...data.made.flatMap(([name, value]) =>
+  [node("dt", {}, name), node("dd", {}, name === "command" ? code(value) : value)]));
+const measured = data.table.map(([name, ...cells], i) => [[key(i), name], ...cells]);
+$("table").append(...tabular(["tokenizer", ...data.columns], measured));
 
 // -- charts
 
-const legend = () => node("div", {class: "legend"}, ...data.tokenizers.map((one, i) => node("span", {}, key(i), one.name)));
+const legend = () => node("div", {class: "legend"},
+  ...data.tokenizers.map((one, i) => node("span", {}, key(i), one.name)));
 const short = n => n >= 1e9 ? n / 1e9 + "G" : n >= 1e6 ? n / 1e6 + "M" : n >= 1e3 ? n / 1e3 + "k" : String(n);
 
 function chart(target, series, {log = false, logX = log, xLabel, percent = false}) {
   const [w, h, left, bottom] = [460, 240, 44, 34];
   const points = series.flatMap(one => one.points).filter(([, y]) => !log || y > 0);
-  const maxX = Math.max(...points.map(p => p[0]), log ? 10 : 1), maxY = Math.max(...points.map(p => p[1]), log ? 10 : 0.01);
-  const minX = log || !logX ? 1 : Math.min(...points.map(p => p[0]), maxX / 10);
+  const [xs, ys] = [0, 1].map(i => points.map(p => p[i]));
+  const maxX = Math.max(...xs, log ? 10 : 1), maxY = Math.max(...ys, log ? 10 : 0.01);
+  const minX = log || !logX ? 1 : Math.min(...xs, maxX / 10);
   const x = v => left + (w - left - 8) * (logX ? Math.log10(v / minX) / Math.log10(maxX / minX) : v / maxX);
-  const minY = Math.min(1, ...points.map(p => p[1])); // means of rare merges are below 1
+  const minY = Math.min(1, ...ys); // means of rare merges are below 1
   const y = v => h - bottom - (h - bottom - 8) * (log ? Math.log10(v / minY) / Math.log10(maxY / minY) : v / maxY);
   const ticks = (min, max, log) => {
-    if (log) return Array.from({length: Math.floor(Math.log10(max)) - Math.ceil(Math.log10(min)) + 1}, (_, i) => 10 ** (Math.ceil(Math.log10(min)) + i));
-    const raw = max / 5, base = 10 ** Math.floor(Math.log10(raw)), step = [1, 2, 5, 10].find(k => k * base >= raw) * base;
+    const [first, last] = [Math.ceil(Math.log10(min)), Math.floor(Math.log10(max))];
+    if (log) return Array.from({length: last - first + 1}, (_, i) => 10 ** (first + i));
+    const raw = max / 5, base = 10 ** Math.floor(Math.log10(raw));
+    const step = [1, 2, 5, 10].find(k => k * base >= raw) * base;
     return Array.from({length: Math.floor(max / step) + 1}, (_, i) => i * step);
   };
-  const svg = node("svg:svg", {viewBox: `0 0 ${w} ${h}`, role: "img", "aria-label": target.parentNode.firstChild.textContent});
-  for (const v of ticks(minY, maxY, log)) svg.append(
-    node("svg:line", {x1: left, x2: w - 8, y1: y(v), y2: y(v), stroke: "var(--grid)"}),
-    node("svg:text", {x: left - 7, y: y(v) + 4, "text-anchor": "end"}, percent ? `${+(100 * v).toFixed(3)}%` : short(v)));
-  for (const v of ticks(minX, maxX, logX)) svg.append(node("svg:text", {x: x(v), y: h - bottom + 16, "text-anchor": "middle"}, short(v)));
-  svg.append(node("svg:text", {x: (w + left) / 2, y: h - 3, "text-anchor": "middle"}, xLabel));
+  const title = target.parentNode.querySelector("h2").textContent;
+  const svg = node("svg:svg", {viewBox: `0 0 ${w} ${h}`, role: "img", "aria-label": title});
+  const write = (x, y, text, anchor = "middle") => svg.append(node("svg:text", {x, y, "text-anchor": anchor}, text));
+  for (const v of ticks(minY, maxY, log)) {
+    svg.append(node("svg:line", {x1: left, x2: w - 8, y1: y(v), y2: y(v), stroke: "var(--grid)"}));
+    write(left - 7, y(v) + 4, percent ? `${+(100 * v).toFixed(3)}%` : short(v), "end");
+  }
+  for (const v of ticks(minX, maxX, logX)) write(x(v), h - bottom + 16, short(v));
+  write((w + left) / 2, h - 3, xLabel);
   for (const one of series) {
     const drawn = one.points.filter(([, v]) => !log || v > 0);
-    svg.append(node("svg:polyline", {points: drawn.map(([a, b]) => `${x(a).toFixed(1)},${y(b).toFixed(1)}`).join(" "), fill: "none", stroke: colour(one.index), "stroke-width": 2, "stroke-linejoin": "round"}));
+    const places = drawn.map(([a, b]) => `${x(a).toFixed(1)},${y(b).toFixed(1)}`).join(" ");
+    const line = {fill: "none", stroke: colour(one.index), "stroke-width": 2, "stroke-linejoin": "round"};
+    svg.append(node("svg:polyline", {points: places, ...line}));
   }
   target.append(...(data.tokenizers.length > 1 ? [legend()] : []), svg);
 }
-const share = values => { const sum = values.reduce((a, b) => a + b, 0) || 1; return values.slice(0, 33).map((v, i) => [i, v / sum]); };
+const sum = values => values.reduce((a, b) => a + b, 0);
+const share = values => values.slice(0, 33).map((v, i) => [i, v / (sum(values) || 1)]);
 const series = pick => data.tokenizers.map((one, index) => ({index, points: pick(one)})).filter(one => one.points);
 chart($("lengths"), series(one => share(one.lengths[0])), {xLabel: "bytes", percent: true});
 chart($("textLengths"), series(one => share(one.lengths[1])), {xLabel: "bytes", percent: true});
 chart($("usage"), series(one => one.usage), {log: true, xLabel: "tokens, most frequent first"});
 const merging = series(one => one.merges && one.merges.length ? one.merges : null);
-if (merging.length) chart($("merges"), merging, {log: true, xLabel: "merges, first to last"}); else $("mergesBox").hidden = true;
+$("mergesBox").hidden = !merging.length;
+if (merging.length) chart($("merges"), merging, {log: true, xLabel: "merges, first to last"});
 const bySize = series(one => one.sizes);
-if (bySize.length) chart($("sizes"), bySize, {logX: true, xLabel: "tokens of the vocabulary"}); else $("sizesBox").hidden = true;
+$("sizesBox").hidden = !bySize.length;
+if (bySize.length) chart($("sizes"), bySize, {logX: true, xLabel: "tokens of the vocabulary"});
 
 // -- groups, scripts and longest tokens
 
@@ -52,17 +65,20 @@ if (data.groups) {
   $("groupsBy").textContent = heads[0];
   $("groupsNote").textContent = `The groups with most bytes first. ${said.join("; ")}`;
   const keys = new Map(data.tokenizers.map((one, i) => [one.name, i]));
-  $("groups").append(...tabular(heads, rows.map(row => row.map((cell, j) => j === 1 ? [key(keys.get(cell)), cell] : cell))));
+  const cells = rows.map(([group, name, ...numbers]) => [group, [key(keys.get(name)), name], ...numbers]);
+  $("groups").append(...tabular(heads, cells));
 } else $("groupsBox").hidden = true;
 
-const rare = i => 1000 * data.characters[i] < data.characters.reduce((a, b) => a + b, 0);
+const rare = i => 1000 * data.characters[i] < sum(data.characters);
 const nRare = data.scripts.filter((_, i) => rare(i)).length;
 if (nRare) $("rare").textContent = `Left out: ${nRare} with less than 0.1% of the characters.`;
+const ofScript = (one, i) => `${number(one.scriptTokens[i])} tokens, ` +
+  `${(100 * one.scriptCovered[i] / data.characters[i]).toFixed(1)}%`;
 $("scripts").append(...tabular(["script", "characters", ...data.tokenizers.map((one, i) => [key(i), one.name])],
-  data.scripts.flatMap((script, i) => rare(i) ? [] : [[script, number(data.characters[i]),
-    ...data.tokenizers.map(one => `${number(one.scriptTokens[i])} tokens, ${(100 * one.scriptCovered[i] / data.characters[i]).toFixed(1)}%`)]])));
-$("longest").append(...data.tokenizers.map((one, i) => node("div", {class: "panel"}, node("h3", {}, node("span", {}, key(i), one.name)),
-  node("table", {}, node("tbody", {}, ...one.longest.map(([text, n]) => node("tr", {}, node("td", {}, node("code", {}, text)), node("td", {}, number(n)))))))));
+  data.scripts.flatMap((script, i) => rare(i) ? [] :
+    [[script, number(data.characters[i]), ...data.tokenizers.map(one => ofScript(one, i))]])));
+$("longest").append(...data.tokenizers.map((one, i) => boxed(i, one, "",
+  node("table", {}, tabular([], one.longest.map(([text, n]) => [code(text), number(n)]))[1]))));
 
 // -- texts, coloured by token
 
@@ -105,24 +121,32 @@ function show() {
 function list() {
   const wanted = lower($("find").value).join("");
   const found = data.samples.map((text, i) => [text, i]).filter(([, i]) => lowered[i].join("").includes(wanted));
-  $("sample").replaceChildren(...found.map(([text, i]) => node("option", {value: i}, `${i + 1}: ${Array.from(text).slice(0, 80).join("").replace(/\s+/g, " ")}`)));
+  const beginning = text => Array.from(text).slice(0, 80).join("").replace(/\s+/g, " ");
+  $("sample").replaceChildren(...found.map(([text, i]) => node("option", {value: i}, `${i + 1}: ${beginning(text)}`)));
   show();
 }
 
 pointing($("texts"), $("detail"));
 $("find").addEventListener("input", list);
 $("sample").addEventListener("change", show);
-for (const [id, step] of [["back", -1], ["next", 1]]) $(id).addEventListener("click", () => { $("sample").selectedIndex += step; show(); });
+for (const [id, step] of [["back", -1], ["next", 1]])
+  $(id).addEventListener("click", () => { $("sample").selectedIndex += step; show(); });
 list();
 
 // -- a text that is typed
 
 // The beginning of a sample, so that the box shows what it does
-if (data.tokenizers.some(one => one.kit)) typingBox($("typing"))(Array.from(data.samples[0] || "").slice(0, 240).join("")); else $("typing").hidden = true;
+$("typing").hidden = !data.tokenizers.some(one => one.kit);
+if (!$("typing").hidden) typingBox($("typing"))(Array.from(data.samples[0] || "").slice(0, 240).join(""));
 
 // -- tables that are wider than the page
 
-function sideways() { for (const box of document.querySelectorAll(".scroll")) box.classList.toggle("wide", box.scrollWidth > box.clientWidth + 1); }
-for (const box of document.querySelectorAll(".scroll")) { box.tabIndex = 0; box.setAttribute("role", "region"); box.setAttribute("aria-label", "Table, can be scrolled sideways"); }
+const wide = [...document.querySelectorAll("section > .scroll")];
+function sideways() { for (const box of wide) box.classList.toggle("wide", box.scrollWidth > box.clientWidth + 1); }
+for (const box of wide) {
+  box.after(node("p", {class: "sideways"}, "Scroll the table sideways to see all of it. →"));
+  for (const [name, value] of [["tabindex", 0], ["role", "region"], ["aria-label", "Table, can be scrolled sideways"]])
+    box.setAttribute(name, value);
+}
 addEventListener("resize", sideways);
 sideways();

@@ -1,4 +1,5 @@
-const files = node("input", {type: "file", id: "files", accept: ".json,application/json", multiple: "", hidden: "", onchange: () => open(files.files)});
+const files = node("input", {type: "file", id: "files", accept: ".json,application/json", multiple: "", hidden: ""});
+files.addEventListener("change", () => open(files.files));
 const link = node("button", {id: "link", onclick: () => {
   history.replaceState(null, "", `#${encodeURIComponent($("typed").value.toWellFormed())}`);
   copy(location.href, link);

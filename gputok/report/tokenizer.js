@@ -1,12 +1,13 @@
 // A tokenizer in the page: the steps that gputok/report/portable.py describes, on the text that is typed.
-// A piece is a list of characters [code point, first, last + 1]: what it is now, and where in the typed text it comes from.
+// A piece is a list of characters [code point, first, last + 1]: what it is, and where in the typed text it comes from.
 
 const BYTES = (() => { // the character that stands for each byte in the ByteLevel alphabet
   const printed = b => (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
   let next = 256;
   return Array.from({length: 256}, (_, b) => printed(b) ? b : next++);
 })();
-const SPACES = new Set([9, 10, 11, 12, 13, 32, 0x85, 0xa0, 0x1680, 0x2028, 0x2029, 0x202f, 0x205f, 0x3000, ...Array.from({length: 11}, (_, i) => 0x2000 + i)]);
+const SPACES = new Set([9, 10, 11, 12, 13, 32, 0x85, 0xa0, 0x1680, 0x2028, 0x2029, 0x202f, 0x205f, 0x3000]);
+for (let code = 0x2000; code <= 0x200a; code++) SPACES.add(code);
 const stringOf = piece => piece.map(([code]) => String.fromCodePoint(code)).join("");
 const codesOf = text => Array.from(text, c => c.codePointAt(0));
 const utf8 = new TextEncoder();
@@ -21,13 +22,14 @@ function unpacked(runs) { // [length, value, length, value, ...]
 
 function automaton(tables) {
   if (tables.text !== undefined) return literal(codesOf(tables.text));
-  const page = unpacked(tables.page), member = unpacked(tables.member), delta = unpacked(tables.delta), accept = unpacked(tables.accept);
+  const [page, member, delta, accept] = ["page", "member", "delta", "accept"].map(name => unpacked(tables[name]));
   return {classOf: code => member[page[code >> 7] * 128 + (code & 127)], delta, accept, width: tables.classes + 1};
 }
 
 function literal(codes) { // finds a text
   const letters = [...new Set(codes)], width = letters.length + 2, index = new Map(letters.map((code, i) => [code, i]));
-  const delta = new Array((codes.length + 1) * width).fill(0xffff), accept = delta.map((_, at) => at >= codes.length * width);
+  const delta = new Array((codes.length + 1) * width).fill(0xffff);
+  const accept = delta.map((_, at) => at >= codes.length * width);
   codes.forEach((code, i) => { delta[i * width + index.get(code)] = i + 1; });
   return {classOf: code => index.get(code) ?? width - 2, delta, accept, width};
 }
@@ -70,10 +72,10 @@ const NORMALIZERS = {
       const result = [];
       for (let i = 0; i < piece.length;) {
         let j = i + 1; // up to the next character before which nothing composes or moves
-        while (j < piece.length) {
+        for (; j < piece.length; j++) {
           const [before, code] = [stringOf(piece.slice(i, j)), String.fromCodePoint(piece[j][0])];
-          if ((before + code).normalize(name) === before.normalize(name) + code.normalize(name) && !/\p{M}/u.test(code)) break;
-          j++;
+          const apart = before.normalize(name) + code.normalize(name);
+          if ((before + code).normalize(name) === apart && !/\p{M}/u.test(code)) break;
         }
         const codes = codesOf(stringOf(piece.slice(i, j)).normalize(name));
         if (codes.length === j - i) codes.forEach((code, k) => result.push([code, piece[i + k][1], piece[i + k][2]]));
@@ -88,7 +90,10 @@ const NORMALIZERS = {
     for (let i = 0, end = 0; i < runs.length; i += 2) { end += runs[i]; ends.push(end); rules.push(runs[i + 1]); }
     const ruleOf = code => {
       let low = 0, high = ends.length - 1;
-      while (low < high) { const middle = (low + high) >> 1; if (code < ends[middle]) high = middle; else low = middle + 1; }
+      while (low < high) {
+        const middle = (low + high) >> 1;
+        if (code < ends[middle]) high = middle; else low = middle + 1;
+      }
       return rules[low];
     };
     return piece => piece.flatMap(([code, a, b]) => {
@@ -98,7 +103,10 @@ const NORMALIZERS = {
       return rule === 2 ? [[32, a, b], [code, a, b], [32, a, b]] : codesOf(texts[rule - 3]).map(one => [one, a, b]);
     });
   },
-  prepend(text) { return piece => piece.length ? [...codesOf(text).map(code => [code, piece[0][1], piece[0][2]]), ...piece] : piece; },
+  prepend(text) {
+    const codes = codesOf(text);
+    return piece => piece.length ? [...codes.map(code => [code, piece[0][1], piece[0][2]]), ...piece] : piece;
+  },
   replace(tables, content) {
     const machine = automaton(tables), codes = codesOf(content);
     return piece => [...spans(piece, machine)].flatMap(([first, last, flag]) => {
@@ -108,8 +116,9 @@ const NORMALIZERS = {
     });
   },
   precompiled(base64, page, member) { // tests/reference/precompiled.py
-    const blob = Uint8Array.from(atob(base64), c => c.charCodeAt(0)), n = new DataView(blob.buffer).getUint32(0, true) >> 2;
-    const trie = Uint32Array.from({length: n}, (_, i) => new DataView(blob.buffer).getUint32(4 + 4 * i, true)), texts = blob.subarray(4 + 4 * n);
+    const blob = Uint8Array.from(atob(base64), c => c.charCodeAt(0)), view = new DataView(blob.buffer);
+    const n = view.getUint32(0, true) >> 2, texts = blob.subarray(4 + 4 * n);
+    const trie = Uint32Array.from({length: n}, (_, i) => view.getUint32(4 + 4 * i, true));
     const step = unit => (unit >>> 10) << ((unit & 512) >>> 6);
     const lookUp = text => {
       let at = n ? step(trie[0]) : 0;
@@ -141,8 +150,12 @@ const NORMALIZERS = {
         for (j = i + 1; j < piece.length && joined(history, kindOf(piece[j][0])); j++) history += kindOf(piece[j][0]);
         const cluster = piece.slice(i, j), text = stringOf(cluster);
         const whole = utf8.encode(text).length < 6 ? lookUp(text) : null;
-        if (whole !== null) result.push(...codesOf(whole).map((code, k) => [code, piece[Math.min(i + k, j - 1)][1], piece[Math.min(i + k, j - 1)][2]]));
-        else for (const [code, a, b] of cluster) result.push(...(codesOf(lookUp(String.fromCodePoint(code)) ?? String.fromCodePoint(code)).map(one => [one, a, b])));
+        const origin = k => cluster[Math.min(k, cluster.length - 1)].slice(1);
+        if (whole !== null) result.push(...codesOf(whole).map((code, k) => [code, ...origin(k)]));
+        else for (const [code, a, b] of cluster) {
+          const alone = String.fromCodePoint(code);
+          result.push(...codesOf(lookUp(alone) ?? alone).map(one => [one, a, b]));
+        }
       }
       return result;
     };
@@ -159,21 +172,25 @@ const NORMALIZERS = {
 
 // -- pre-tokenizers: piece -> pieces
 
-const byteCharacters = piece => piece.flatMap(([code, a, b]) => Array.from(utf8.encode(String.fromCodePoint(code)), byte => [BYTES[byte], a, b]));
+const byteCharacters = piece => piece.flatMap(([code, a, b]) =>
+  Array.from(utf8.encode(String.fromCodePoint(code)), byte => [BYTES[byte], a, b]));
 const SPLITTERS = {
   cut(tables, rule) { const machine = automaton(tables); return piece => cut(piece, machine, rule); },
-  space() { return piece => piece.length && piece[0][0] !== 32 ? [[[32, piece[0][1], piece[0][2]], ...piece]] : [piece]; },
+  space() {
+    return piece => piece.length && piece[0][0] !== 32 ? [[[32, piece[0][1], piece[0][2]], ...piece]] : [piece];
+  },
   bytes() { return piece => [byteCharacters(piece)]; },
   metaspace(replacement, scheme, split) {
     const meta = replacement.codePointAt(0);
     return piece => {
       if (!piece.length) return [];
-      const bare = piece[0][0] !== 32 && piece[0][0] !== meta && (scheme === "always" || (scheme === "first" && piece[0][1] === 0));
+      const marked = scheme === "always" || (scheme === "first" && piece[0][1] === 0);
       const written = piece.map(([code, a, b]) => [code === 32 ? meta : code, a, b]);
-      if (bare) written.unshift([meta, piece[0][1], piece[0][2]]);
+      if (marked && written[0][0] !== meta) written.unshift([meta, piece[0][1], piece[0][2]]);
       if (!split) return [written];
       const pieces = [];
-      for (const one of written) if (one[0] === meta || !pieces.length) pieces.push([one]); else pieces.at(-1).push(one);
+      for (const one of written)
+        if (one[0] === meta || !pieces.length) pieces.push([one]); else pieces.at(-1).push(one);
       return pieces;
     };
   },
@@ -241,7 +258,8 @@ const MODELS = {
         heap[0] = last;
         for (let i = 0;;) {
           let least = i;
-          for (const down of [2 * i + 1, 2 * i + 2]) if (down < heap.length && ahead(heap[down], heap[least])) least = down;
+          for (const down of [2 * i + 1, 2 * i + 2])
+            if (down < heap.length && ahead(heap[down], heap[least])) least = down;
           if (least === i) return top;
           [heap[i], heap[least]] = [heap[least], heap[i]];
           i = least;
@@ -294,8 +312,8 @@ const MODELS = {
       return path.reverse().flatMap(([token, p, q]) => {
         const text = characters.slice(p, q).join("");
         if (token !== unk || ids.has(text)) return [[token === unk ? ids.get(text) : token, p, q]];
-        const bytes = model.byteFallback ? Array.from(utf8.encode(text), byte => ids.get(byteToken(byte))) : [undefined];
-        return bytes.includes(undefined) ? [[token, p, q]] : bytes.map(byte => [byte, p, q]);
+        const bytes = Array.from(utf8.encode(text), byte => ids.get(byteToken(byte)));
+        return model.byteFallback && !bytes.includes(undefined) ? bytes.map(byte => [byte, p, q]) : [[token, p, q]];
       });
     };
   },
@@ -326,8 +344,8 @@ const MODELS = {
 
 function finder(tokens) { // [text, id, lstrip, rstrip]: the leftmost one, of several there the longest
   const known = new Map(tokens.map(token => [token[0], token]));
-  const escaped = [...known.keys()].sort((a, b) => b.length - a.length).map(text => text.replace(/[\\^$.*+?()[\]{}|\/-]/g, "\\$&"));
-  const pattern = new RegExp(escaped.join("|"), "gu");
+  const longestFirst = [...known.keys()].sort((a, b) => b.length - a.length);
+  const pattern = new RegExp(longestFirst.map(text => text.replace(/[\\^$.*+?()[\]{}|\/-]/g, "\\$&")).join("|"), "gu");
   return piece => {
     const text = stringOf(piece), index = new Map(); // code unit -> index of the character
     let unit = 0;
@@ -369,8 +387,10 @@ function tokenizer(kit) {
     pieces = each(pieces, piece => [{piece: normalize(piece)}]);
     pieces = each(pieces, normal);
     for (const split of splitters) pieces = each(pieces, piece => split(piece).map(one => ({piece: one})));
-    const tokens = pieces.filter(({piece}) => piece.length).flatMap(({piece, id}) =>
-      (id === undefined ? model(piece) : [[id, 0, piece.length]]).map(([token, a, b]) => [token, piece[a][1], piece[b - 1][2]]));
+    const tokens = pieces.filter(({piece}) => piece.length).flatMap(({piece, id}) => {
+      const found = id === undefined ? model(piece) : [[id, 0, piece.length]];
+      return found.map(([token, a, b]) => [token, piece[a][1], piece[b - 1][2]]);
+    });
     return [0, 1, 2].map(i => tokens.map(token => token[i]));
   };
 }

@@ -6,7 +6,8 @@ const number = n => n.toLocaleString("en");
 const colour = i => `var(--s${i % 6})`;
 
 function node(name, attributes = {}, ...children) {
-  const made = name.startsWith("svg:") ? document.createElementNS("http://www.w3.org/2000/svg", name.slice(4)) : document.createElement(name);
+  const svg = name.startsWith("svg:") ? name.slice(4) : "";
+  const made = svg ? document.createElementNS("http://www.w3.org/2000/svg", svg) : document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
     if (key.startsWith("on")) made.addEventListener(key.slice(2), value); else made.setAttribute(key, value);
   }
@@ -19,6 +20,10 @@ function tabular(heads, rows) {
   return [node("thead", {}, row("th", heads)), node("tbody", {}, ...rows.map(cells => row("td", cells)))];
 }
 const key = i => node("span", {class: "key", style: `background:${colour(i)}`});
+const code = text => node("code", {}, text);
+// A box about one tokenizer, with its name.
+const boxed = (i, {name}, facts, ...children) => node("div", {class: "panel"},
+  node("h3", {}, node("span", {}, key(i), name), ...(facts ? [node("small", {}, facts)] : [])), ...children);
 
 // Where each code point of a text begins in its UTF-8.
 function byteOffsets(letters) {
@@ -48,8 +53,9 @@ function panel(one, index, whole, [ids, starts, ends], marked = [], spaces = fal
     const begin = Math.max(starts[i], at);
     if (end > begin) {
       put(text, at, begin);
-      const span = node("span", {class: last > i ? "token pieces" : "token", style: `background:var(--t${colourOf++ % 5})`, "data-tokenizer": index, "data-ids": ids.slice(i, last + 1).join(" ")});
-      span.dataset.place = `characters ${begin} to ${end}`;
+      const style = `background:var(--t${colourOf++ % 5})`, place = `characters ${begin} to ${end}`;
+      const span = node("span", {class: last > i ? "token pieces" : "token", style});
+      Object.assign(span.dataset, {tokenizer: index, ids: ids.slice(i, last + 1).join(" "), place});
       put(span, begin, end);
       text.append(span);
       at = end;
@@ -58,8 +64,9 @@ function panel(one, index, whole, [ids, starts, ends], marked = [], spaces = fal
   }
   put(text, at, letters.length);
   const size = utf8.encode(whole).length;
-  const facts = `${number(ids.length)} tokens, ${number(letters.length)} characters, ${number(size)} bytes, ${(size / Math.max(ids.length, 1)).toFixed(2)} bytes a token`;
-  return node("div", {class: "panel"}, node("h3", {}, node("span", {}, key(index), one.name), node("small", {}, facts)), text);
+  const each = (size / Math.max(ids.length, 1)).toFixed(2);
+  const facts = [`${number(ids.length)} tokens`, `${number(letters.length)} characters`, `${number(size)} bytes`];
+  return boxed(index, one, [...facts, `${each} bytes a token`].join(", "), text);
 }
 
 // -- pointing at a token, and marking it wherever it occurs
@@ -69,8 +76,8 @@ function textOf(one, id) {
   if (one.tokens && one.tokens[id]) return one.tokens[id][0];
   if (!one.kit) return undefined;
   if (!texts.has(one)) {
-    const {model, added} = one.kit;
-    texts.set(one, new Map([...model.tokens.map((text, i) => [model.ids ? model.ids[i] : i, text]), ...added.flat().map(([text, id]) => [id, text])]));
+    const {model, added} = one.kit, tokens = model.tokens.map((text, i) => [model.ids ? model.ids[i] : i, text]);
+    texts.set(one, new Map([...tokens, ...added.flat().map(([text, id]) => [id, text])]));
   }
   return texts.get(one).get(Number(id));
 }
@@ -84,13 +91,16 @@ function pointing(box, detail) {
     const span = token(event);
     if (!span) return;
     const one = data.tokenizers[span.dataset.tokenizer];
-    detail.textContent = `${span.dataset.ids.split(" ").map(id => describe(one, id)).join("; ")}; ${span.dataset.place}`;
+    const said = span.dataset.ids.split(" ").map(id => describe(one, id));
+    detail.textContent = [...said, span.dataset.place].join("; ");
   });
   box.addEventListener("click", event => {
     const span = token(event), marked = span && span.classList.contains("same");
     for (const other of document.querySelectorAll(".token.same")) other.classList.remove("same");
-    if (span && !marked) for (const other of document.querySelectorAll(".token"))
-      if (other.dataset.tokenizer === span.dataset.tokenizer && other.dataset.ids === span.dataset.ids) other.classList.add("same");
+    if (!span || marked) return;
+    const {tokenizer, ids} = span.dataset;
+    for (const other of document.querySelectorAll(".token"))
+      if (other.dataset.tokenizer === tokenizer && other.dataset.ids === ids) other.classList.add("same");
   });
 }
 
@@ -124,28 +134,34 @@ function folded(opened, name, make) {
 
 const LONG = 20000; // code units; a longer text waits until the keys rest
 
-// Fills a section: a box, what `more` adds to its controls, and a panel for each tokenizer. Returns the function that sets the text.
+// Fills a section: a box, its controls and those of `more`, a panel for each tokenizer. Returns what sets the text.
 function typingBox(section, {own = false, more = [], removable = false} = {}) {
   const encoders = new Map(), opened = new Set(own ? ["Ids"] : []);
-  const area = node("textarea", {id: "typed", spellcheck: "false", dir: "auto", "aria-label": "Text to tokenize", placeholder: "Type or paste a text", oninput: later});
+  const area = node("textarea", {id: "typed", spellcheck: "false", dir: "auto", "aria-label": "Text to tokenize",
+    placeholder: "Type or paste a text", oninput: later});
   const spaces = node("input", {type: "checkbox", id: "spaces", onchange: show});
-  const panels = node("div", {class: "texts", id: "typedTexts"}), detail = node("p", {class: "detail", id: "typedDetail"});
+  const panels = node("div", {class: "texts", id: "typedTexts"});
+  const detail = node("p", {class: "detail", id: "typedDetail"});
   let waiting;
 
   function one(tokenizerOf, i, text) {
-    if (!tokenizerOf.kit) return node("div", {class: "panel"}, node("h3", {}, node("span", {}, key(i), tokenizerOf.name)), node("p", {class: "note"}, `Not in the page: ${tokenizerOf.whyNot}.`));
+    if (!tokenizerOf.kit)
+      return boxed(i, tokenizerOf, "", node("p", {class: "note"}, `Not in the page: ${tokenizerOf.whyNot}.`));
     if (text && !encoders.has(tokenizerOf)) encoders.set(tokenizerOf, tokenizer(tokenizerOf.kit));
     const encoding = text ? encoders.get(tokenizerOf)(text) : [[], [], []], [ids, starts, ends] = encoding;
     const made = panel(tokenizerOf, i, text, encoding, [], spaces.checked);
     made.append(
       folded(opened, "Ids", () => {
-        const list = `[${ids.join(", ")}]`, button = node("button", {class: "copy", onclick: () => copy(list, button)}, "Copy ids");
+        const list = `[${ids.join(", ")}]`;
+        const button = node("button", {class: "copy", onclick: () => copy(list, button)}, "Copy ids");
         return [node("code", {class: "ids"}, list), button];
       }),
       folded(opened, "Offsets", () => {
         const bytes = byteOffsets(Array.from(text));
-        const rows = ids.map((id, k) => [node("code", {}, JSON.stringify(textOf(tokenizerOf, id))), id, `${starts[k]}–${ends[k]}`, `${bytes[starts[k]]}–${bytes[ends[k]]}`]);
-        return [node("div", {class: "scroll"}, node("table", {class: "offsets"}, ...tabular(["token", "id", "characters", "bytes"], rows)))];
+        const rows = ids.map((id, k) => [code(JSON.stringify(textOf(tokenizerOf, id))), id, `${starts[k]}–${ends[k]}`,
+          `${bytes[starts[k]]}–${bytes[ends[k]]}`]);
+        const table = node("table", {class: "offsets"}, ...tabular(["token", "id", "characters", "bytes"], rows));
+        return [node("div", {class: "scroll"}, table)];
       }));
     return made;
   }
@@ -153,11 +169,10 @@ function typingBox(section, {own = false, more = [], removable = false} = {}) {
     const text = area.value.toWellFormed();
     detail.textContent = "";
     panels.replaceChildren(...data.tokenizers.map((tokenizerOf, i) => {
-      const made = one(tokenizerOf, i, text);
-      if (removable) made.querySelector("h3").append(node("button", {class: "remove", "aria-label": `Remove ${tokenizerOf.name}`, onclick: () => {
-        data.tokenizers.splice(i, 1);
-        show();
-      }}, "×"));
+      const made = one(tokenizerOf, i, text), label = `Remove ${tokenizerOf.name}`;
+      const remove = () => { data.tokenizers.splice(i, 1); show(); };
+      if (removable) made.querySelector("h3").append(
+        node("button", {class: "remove", "aria-label": label, onclick: remove}, "×"));
       return made;
     }));
   }
@@ -166,7 +181,8 @@ function typingBox(section, {own = false, more = [], removable = false} = {}) {
     if (area.value.length < LONG) show(); else waiting = setTimeout(show, 300);
   }
   section.append(
-    node("p", {class: "note"}, "The page itself tokenizes the text and sends nothing anywhere. Special tokens around a text are left out."),
+    node("p", {class: "note"}, "The page itself tokenizes the text and sends nothing anywhere. " +
+      "Special tokens around a text are left out."),
     area, node("div", {class: "controls"}, node("label", {}, spaces, " Show spaces"), ...more), panels, detail);
   pointing(panels, detail);
   return (text = area.value) => { area.value = text; show(); };
