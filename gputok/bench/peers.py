@@ -8,7 +8,6 @@ compare, `flat` makes one array of them, not timed. This module imports nothing 
 from __future__ import annotations
 
 import base64
-import functools
 import importlib
 import importlib.metadata
 import itertools
@@ -57,8 +56,9 @@ Flat = Callable[[Any], Any]  # uint32[n_ids]
 # -- train
 
 
-def train_by_recipe(job: Job, *, package: str) -> Train:
+def train_by_recipe(job: Job) -> Train:
     """Trains gputok or tokenizers; only the import differs."""
+    package = "tokenizers" if job.peer == "tokenizers" else "gputok"
     ours = {"threads": job.threads, "device": _device(job), "progress": False} if package == "gputok" else {}
 
     def train(text: str, output: str) -> None:
@@ -129,9 +129,7 @@ def train_sentencepiece(job: Job) -> Train:
 
 
 TRAIN: dict[str, Callable[[Job], Train]] = {
-    "gputok": functools.partial(train_by_recipe, package="gputok"),
-    ON_CPU: functools.partial(train_by_recipe, package="gputok"),
-    "tokenizers": functools.partial(train_by_recipe, package="tokenizers"),
+    **dict.fromkeys(("gputok", ON_CPU, "tokenizers"), train_by_recipe),
     "gigabpe": train_gigabpe,
     "rustbpe": train_rustbpe,
     "sentencepiece": train_sentencepiece,
@@ -238,8 +236,7 @@ def _flat(rows: Iterable[Any]) -> Any:
 
 
 ENCODE: dict[str, Callable[[Job], tuple[Encode, Flat]]] = {
-    "gputok": encode_gputok,
-    ON_CPU: encode_gputok,
+    **dict.fromkeys(("gputok", ON_CPU), encode_gputok),
     "tokenizers": encode_tokenizers,
     "tiktoken": encode_tiktoken,
     "gigatoken": encode_gigatoken,

@@ -300,11 +300,7 @@ _ARRAY = 9  # GGUFValueType.ARRAY
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Reads the metadata of a GGUF file, by key: numbers, booleans, strings, lists of strings, and arrays of numbers.
-
-    Raises:
-        ValueError: if the file is not a GGUF file, has a version that the package doesn't know, or ends too early.
-    """
+    """Reads the metadata of a GGUF file, by key; ValueError: it is none, of an unknown version, or ends too early."""
     with needing("GGUF files need an extra: pip install 'gputok[gguf]'"):
         from gguf import GGUFReader
 

@@ -123,9 +123,8 @@ def tokenizer_of(proto: Any, pieces: PieceTable | None = None, *, added: bool = 
     # A BPE looks for symbols in text that is complete, with all ▁
     escape = as_suffix or not spec.remove_extra_whitespaces or (is_bpe and len(symbols) > 0)
     steps = _normalizing_steps(spec, as_suffix=as_suffix, escape=escape)
-    for step in steps[:1]:
-        if isinstance(step, normalizers.Precompiled):
-            _check_rules(step)
+    if steps and isinstance(steps[0], normalizers.Precompiled):
+        _check_rules(steps[0])
     _check_symbols(symbols, steps)
     tokenizer = Tokenizer(model)
     if isinstance(model, models.BPE) and symbols and spec.add_dummy_prefix:

@@ -111,11 +111,9 @@ def save_tekken(tokenizer: Tokenizer, path: str | os.PathLike[str], *, version: 
     special = sorted(options["special_tokens"].items(), key=lambda item: item[1])
     n = len(special)
     if [token_id for _, token_id in special] != [*range(n)] or [*ranks.values()] != [*range(n, n + len(ranks))]:
-        raise ValueError(
-            f"a tekken.json numbers its {n} special tokens from 0, and the other tokens after them without gaps; this "
-            f"tokenizer has the special tokens {short(dict(special[:3]))}, ..., and the other tokens from "
-            f"{next(iter(ranks.values()))} on"
-        )
+        wanted = f"a tekken.json numbers its {n} special tokens from 0, and the other tokens after them without gaps"
+        has = f"the special tokens {short(dict(special[:3]))}, ..., and the other tokens from {min(ranks.values())} on"
+        raise ValueError(f"{wanted}; this tokenizer has {has}")
     if [*ranks][:256] != (alphabet := [bytes([byte]) for byte in range(256)]):
         wrong = next(i for i in range(256) if [*ranks][i] != alphabet[i])
         found = f"in this tokenizer, token {wrong} after the special tokens is {short([*ranks][wrong])}"
