@@ -254,10 +254,7 @@ def fsspec_of(filesystem: Any) -> Any:
 
 
 def check_bucket(url: str, filesystem: Any, path: str) -> None:
-    """Raises FileNotFoundError if an object store of pyarrow says that the bucket does not exist.
-
-    Users may have the right to write to a bucket and not the right to ask for it: so a denied answer raises no error.
-    """
+    """Raises FileNotFoundError if an object store says that a bucket does not exist; not if it may not be asked."""
     from pyarrow import fs
 
     bucket, kind = path.strip("/").split("/")[0], None

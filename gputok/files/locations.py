@@ -58,10 +58,7 @@ class File:
         raise NotImplementedError(f"{self}: can be read only from its beginning")
 
     def held(self, lender: Lender | None = None) -> File:
-        """Opens the file for reading several ranges, which all belong to this file even if another file takes its name.
-
-        lender: of memory, for files that are read into memory that is given.
-        """
+        """Opens the file for several ranges, of it even if another takes its name; lender: of memory for them."""
         return self
 
     def state(self) -> tuple:

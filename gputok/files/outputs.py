@@ -148,10 +148,7 @@ class Target:
 
 
 def work_folder(url: str) -> pathlib.Path:
-    """Returns a local folder in which an output is made before its upload, and which the caller removes.
-
-    It is always the same for a URL and a user, so an interrupted run finds its work again.
-    """
+    """Returns the local folder of a user for an output before its upload to a URL; the caller removes it."""
     import hashlib  # imported late: both take some milliseconds
     import tempfile
 

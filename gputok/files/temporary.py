@@ -76,10 +76,7 @@ class MemoryLimit(NamedTuple):
         return max(0, self.left + self.n_bytes // 4 - mapped)
 
     def after(self, what: str) -> MemoryLimit:
-        """Returns the limit without what libraries have taken meanwhile; they are mapped, as a corpus may be later.
-
-        Raises ValueError if too little is left after `what`.
-        """
+        """Returns the limit without what libraries have taken, mapped; ValueError: too little is left after `what`."""
         if self.start is None:
             return self
         rest = self._replace(n_bytes=self.n_bytes - max(0, resident()[1] - self.start[1]))

@@ -306,10 +306,9 @@ def _unigram(pieces: PieceTable, byte_fallback: bool) -> models.Unigram:
 
 
 def _bpe(pieces: PieceTable, byte_fallback: bool) -> models.BPE:
-    """Makes a BPE with a merge for each pair of pieces that form a piece.
+    """Makes a BPE with a merge for each pair of pieces that form a piece, by the rank of its score.
 
-    SentencePiece merges any two neighbours that form a piece, the piece with the highest score first. So all pairs that
-    form the same piece get the same rank.
+    SentencePiece merges any two neighbours that form a piece, the piece with the highest score first.
     """
     vocabulary = Vocabulary(*pack(pieces.names))
     # SentencePiece compares the bits of scores; 0.0 is then above -0.0

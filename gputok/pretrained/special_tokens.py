@@ -271,10 +271,7 @@ def is_known(key: str, value: Any) -> bool:
 
 
 def names_token(key: str, value: Any) -> bool:
-    """Says whether an option names a special token; None counts for the seven common names.
-
-    As in `transformers`, a mapping under another name is a token if its `__type` says so, else a setting.
-    """
+    """Says whether an option names a special token: None counts for the seven names, a mapping by its `__type`."""
     if key in NAMES:
         return True
     marked = isinstance(value, Mapping) and value.get("__type") == "AddedToken"

@@ -514,10 +514,7 @@ class PreTrainedTokenizer(SpecialTokens):
         special_tokens_map: Mapping[str, str] | None = None,
         **options: Any,
     ) -> PreTrainedTokenizer:
-        """Trains a tokenizer with the same steps and a new vocabulary; see `gputok.train_new_from_iterator`.
-
-        `length`, the number of texts, changes nothing.
-        """
+        """Trains a new vocabulary for the same steps, as `gputok.train_new_from_iterator`; `length` changes nothing."""
         new, renamed = [*(new_special_tokens or ())], dict(special_tokens_map or {})
         trained = retrain(self._tokenizer, text_iterator, vocab_size, new, renamed, length=length, **options)
 

@@ -41,8 +41,7 @@ class NotPortable(Exception):
 def portable(pipeline: Pipeline, most_bytes: int | None = MOST_BYTES) -> dict[str, Any]:
     """Makes the JSON form of a tokenizer for the page, without post-processor, truncation and padding.
 
-    Raises NotPortable if the page has no such step, or the JSON form has more than `most_bytes` bytes; the message says
-    which.
+    Raises NotPortable if the page has no such step, or the JSON form has more than `most_bytes` bytes.
     """
     kit: dict[str, Any] = {"added": _added(pipeline), "normalizer": _normalizer(pipeline.normalizer)}
     kit |= {"splits": _splits(pipeline.pre_tokenizer), "model": _model(pipeline.model)}

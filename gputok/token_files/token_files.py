@@ -338,7 +338,9 @@ def is_output(path: str) -> bool:
     if local is None:
         return path.endswith(KINDS)
     found = pathlib.Path(local)
-    return local.endswith(KINDS) or found.is_dir() or _manifest_of(found) is not None or _guessed(found) is not None
+    if local.endswith(KINDS) or found.is_dir() or _manifest_of(found) is not None:
+        return True
+    return any(form.is_at(found) for form in FORMATS.values())
 
 
 def _open_local(path: pathlib.Path, name: str, format: str | None) -> TokenFiles:
@@ -352,7 +354,7 @@ def _open_local(path: pathlib.Path, name: str, format: str | None) -> TokenFiles
         if path.name in names:  # one shard of several
             names = [path.name]
         return TokenFiles(FORMATS[known], [found.parent / name for name in names], manifest)
-    form = _guessed(path) if format is None else chosen(name, format)
+    form = next((one for one in FORMATS.values() if one.is_at(path)), None) if format is None else chosen(name, format)
     if form is None:
         if not path.exists():
             raise FileNotFoundError(f"{name}: no such file, and no output of ids of that name")
@@ -363,11 +365,6 @@ def _open_local(path: pathlib.Path, name: str, format: str | None) -> TokenFiles
     if not paths:
         raise FileNotFoundError(f"{name}: no files of the format {form.name}")
     return TokenFiles(form, paths)
-
-
-def _guessed(path: pathlib.Path) -> TokenFormat | None:
-    """Returns the format of files without a manifest, or None."""
-    return next((form for form in FORMATS.values() if form.is_at(path)), None)
 
 
 def _manifest_of(path: pathlib.Path) -> pathlib.Path | None:
