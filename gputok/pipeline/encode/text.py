@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import itertools
+import operator
 import struct
 from _thread import allocate_lock
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -483,15 +484,14 @@ class Texts:
         padding = self._padding
         if padding is None or padding.length is not None:
             return encodings
-        all_made = [encoding._later for encoding in encodings]  # pyright: ignore[reportPrivateUsage]
         maker = copy.copy(self)
         maker._maker = maker._own = None  # it only makes attributes
         maker.address = 0
-        longest = max((len(made[1]) // ID for made in all_made if made is not None), default=0)
+        longest = max((len(made[1]) for made in map(_later, encodings) if made), default=0) // ID
         maker._padding = dataclasses.replace(padding, length=longest)
         maker.pipeline = self.pipeline.with_limits(padding=maker._padding)
-        for encoding, made in zip(encodings, all_made, strict=True):
-            if made is not None:
+        for encoding in encodings:
+            if made := _later(encoding):
                 encoding._later = maker, *made[1:]  # pyright: ignore[reportPrivateUsage]
         return encodings
 
@@ -648,7 +648,7 @@ def _encoding(*made: Any) -> Encoding:
 
 
 _COLUMNS, _ONE = ("ids", "type_ids", "special", "attention"), struct.pack("=I", 1)
-_new = Encoding.__new__
+_new, _later = Encoding.__new__, operator.attrgetter("_later")
 _PREPARING = allocate_lock()
 
 
