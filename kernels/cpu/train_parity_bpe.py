@@ -264,6 +264,7 @@ def train_parity_bpe(
         grown = _count_pairs(words, grown, balance, begin, end, limits.global_merges > 0)
         if progress is not None:
             progress(0, limits.merges)
+    grown = grown._replace(births=np.empty(0, np.int64))  # merges have fewer
     most = limits.merges, limits.global_merges, max(1, limits.min_frequency), limits.max_token_length
     done = False
     while not done:
