@@ -4,7 +4,7 @@
 // most have `alignas(8) u32`. The launcher packs a NamedTuple of its name and fields (`Device.launch`). A struct is
 // `const __grid_constant__`: the compiler knows that it does not change, and that its pointers point to global memory.
 //
-// Offsets in text, and the numbers of words, have 32 bits.
+// Offsets in text, and the numbers of words, have 32 bits. Blocks consist of whole warps.
 #pragma once
 
 typedef unsigned char u8;

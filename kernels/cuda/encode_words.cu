@@ -177,7 +177,6 @@ extern "C" __global__ void enter_words(const __grid_constant__ Entered e) {
   }
 }
 
-// Blocks consist of whole warps.
 // [at most 48 registers, 0 bytes shared]
 extern "C" __global__ void number_words(const __grid_constant__ Entered e, const __grid_constant__ Words w) {
   u32 lane = threadIdx.x % WARP;
@@ -215,7 +214,6 @@ extern "C" __global__ void find_tokens(const __grid_constant__ Model m, const __
   }
 }
 
-// Blocks consist of whole warps.
 // [at most 48 registers, 0 bytes shared]
 extern "C" __global__ void sort_words(const __grid_constant__ Words w, const __grid_constant__ Todo t) {
   u32 lane = threadIdx.x % WARP;
@@ -340,7 +338,6 @@ __device__ inline void encode_in_warp(const Model& m, const Words& w, u32 word, 
   if (lane == 0) w.n_tokens[word] = n_tokens;
 }
 
-// Blocks consist of whole warps.
 // [at most 64 registers, 0 bytes shared]
 extern "C" __global__ void encode_middle(
     const __grid_constant__ Model m, const __grid_constant__ Words w, const __grid_constant__ Todo t) {

@@ -245,7 +245,7 @@ extern "C" __global__ void find_stretches(const __grid_constant__ Stretches s) {
     s.first_word[i] = s.n_words ? last_word(s.begin, 0, s.n_words - 1, (u64)i * STRETCH) : 0;
 }
 
-// Finds the words that have pairs. Blocks consist of whole warps.
+// Finds the words that have pairs.
 // [at most 48 registers, 0 bytes shared]
 extern "C" __global__ void measure_words(const __grid_constant__ Corpus c) {
   u32 lane = threadIdx.x % 32;
@@ -539,7 +539,7 @@ extern "C" __global__ void choose_batch(const __grid_constant__ Training t) {
   t.state[N_READ] += n_read + (u64)n * n_passes;
 }
 
-// Lists the indexes at which pairs of the batch begin. Blocks consist of whole warps.
+// Lists the indexes at which pairs of the batch begin.
 // [at most 48 registers, 0 bytes shared]
 extern "C" __global__ void find_matches(const __grid_constant__ Training t) {
   if (t.state[DONE]) return;
@@ -623,7 +623,7 @@ extern "C" __global__ void write_tokens(const __grid_constant__ Training t) {
   if (global_index() == 0) t.state[N_GONE] += t.state[N_MATCHES];
 }
 
-// Sets the bit of each symbol at which a token begins or a word ends. Blocks consist of whole warps.
+// Sets the bit of each symbol at which a token begins or a word ends.
 // [at most 48 registers, 0 bytes shared]
 extern "C" __global__ void mark_live(const __grid_constant__ Training t, const __grid_constant__ Gaps g) {
   u32 lane = threadIdx.x % 32;
