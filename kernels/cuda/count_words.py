@@ -211,7 +211,7 @@ def _in_parts(
     offsets: Any,
     batch: Batch,
     start: int,
-    tables: split.Walk,
+    tables: Any,
     counts: DeviceCounts,
     leave: Callable[[Batch, Exception], None] | None,
 ) -> DeviceCounts:
@@ -239,7 +239,7 @@ def _in_parts(
 
 
 def count_words(
-    device: Device, data: Any, offsets: Any, position: int, automaton: split.Walk, table: DeviceCounts
+    device: Device, data: Any, offsets: Any, position: int, automaton: Any, table: DeviceCounts
 ) -> DeviceCounts:
     """Adds the words of a batch to a table, and returns the new table.
 

@@ -20,7 +20,7 @@ def encode_corpus(
     data: np.ndarray,
     offsets: np.ndarray,
     token: np.ndarray | None,
-    automaton: split.Walk,
+    automaton: Any,
     model: Any,
     dtype: Any = np.uint32,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -77,7 +77,7 @@ def upload(device: Device, data: np.ndarray, offsets: np.ndarray, *numbers: np.n
 
 
 def encode_on_device(
-    device: Device, text: Any, offsets: Any, token: Any, automaton: split.Walk, model: Any
+    device: Device, text: Any, offsets: Any, token: Any, automaton: Any, model: Any
 ) -> tuple[Any, Any]:
     """Does the same for arrays on the device, all but the text uint32, and returns such arrays; offsets begin with 0.
 
@@ -110,7 +110,7 @@ def encode_documents(
     token: np.ndarray | None,
     rows: np.ndarray,
     around: tuple[Sequence[int], Sequence[int]],
-    automaton: split.Walk,
+    automaton: Any,
     model: Any,
 ) -> tuple[Any, Any]:
     """Encodes documents, and leaves the ids on the device, in memory that other libraries may use.

@@ -30,8 +30,8 @@ class TooLong(Exception):
         self.begin, self.end, self.longest = begin, end, longest  # of the first such run, in the text
 
 
-def upload(device: Device, automaton: Automaton) -> Walk:
-    """Copies the tables of a gapless automaton to the device; the text of the walk is not known yet.
+def upload(device: Device, automaton: Automaton) -> Any:
+    """Copies the tables of a gapless automaton to the device: a Walk whose text is not known yet.
 
     `entries` has the row of the next state << 1 | 1 if a match may end before the character.
     """
@@ -45,7 +45,7 @@ def upload(device: Device, automaton: Automaton) -> Walk:
         return Walk(None, None, *(device.xp.asarray(np.ascontiguousarray(table)) for table in tables), 0, width)
 
 
-def find_words(device: Device, data: Any, offsets: Any, automaton: Walk, most: int | None = None) -> Any:
+def find_words(device: Device, data: Any, offsets: Any, automaton: Any, most: int | None = None) -> Any:
     """Finds where the words of documents begin: uint32[words + 1], or uint32[most + 1]: where each word begins, then n.
 
     data: uint8[n], n <= MAX_BYTES. offsets: uint32[documents + 1], from 0 to n. most: there are not more words; None:
@@ -86,7 +86,7 @@ def parts(device: Device, text: Any, offsets: Any, *ends: int) -> Iterator[tuple
             yield start, text[start:stop], there[0]
 
 
-def middle_of(device: Device, text: Any, offsets: Any, tables: Walk) -> int | None:
+def middle_of(device: Device, text: Any, offsets: Any, tables: Any) -> int | None:
     """Returns where a batch is cut into two with the same words, between documents or inside of one; None: nowhere."""
     n_documents = len(offsets) - 1
     if n_documents > 1:
